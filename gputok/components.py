@@ -1,0 +1,61 @@
+"""What every step of a tokenizer is: a small dataclass whose class name is the `type` of its JSON form."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any, ClassVar, Self
+
+
+class Component:
+    """Base of normalizers, pre-tokenizers, models, post-processors and decoders.
+
+    A subclass is a dataclass (`@dataclass(eq=False, repr=False)`) whose public fields, in order, are the JSON form,
+    the `repr`, the pickle form and the settable attributes. What is derived from them (compiled tables) is a
+    `functools.cached_property` with a leading underscore: setting a field drops it.
+    Where the JSON form is more than its fields, a subclass overrides `to_dict` and `from_dict`.
+    """
+
+    kind: ClassVar[str] = "component"  # "normalizer", "pre-tokenizer", ...: the word used in errors
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form, `type` first."""
+        fields = {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        return {"type": type(self).__name__, **fields}
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> Self:
+        """A component from its JSON form, without `type`; unknown keys are ignored, as the namesake does."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        return cls(**{key: item for key, item in value.items() if key in names})
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_"):
+            for derived in [key for key in self.__dict__ if key.startswith("_")]:
+                del self.__dict__[derived]
+        super().__setattr__(name, value)
+
+    def __repr__(self) -> str:
+        fields = (f"{field.name}={_shown(getattr(self, field.name))}" for field in dataclasses.fields(self))
+        return f"{type(self).__name__}({', '.join(fields)})"
+
+    def __getstate__(self) -> bytes:
+        return json.dumps(self.to_dict(), ensure_ascii=False).encode()
+
+    def __setstate__(self, state: bytes) -> None:
+        self.__dict__.update(type(self).from_dict(json.loads(state)).__dict__)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Component):
+        return value.to_dict()
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _shown(value: Any) -> str:
+    """A field as the namesake's `repr` shows it: JSON's strings, Python's constants."""
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_shown(item) for item in value) + "]"
+    return repr(value)

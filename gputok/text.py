@@ -1,0 +1,102 @@
+"""The data that flows through gputok: text packed into integer arrays.
+
+    TextBatch   documents as bytes and offsets: what a corpus yields
+    Pieces      documents cut into pieces: what normalizers and pre-tokenizers take and give
+    Alignment   where each byte of normalized text came from; made only when offsets are asked for
+
+Text is UTF-8 bytes inside gputok and `str` only at its border. Arrays are NumPy's (or CuPy's, on a GPU).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Array = Any  # numpy.ndarray or cupy.ndarray: shape and dtype stand beside each name instead
+
+
+class TextBatch(NamedTuple):
+    """Documents packed one after the other, in the layout of an Arrow large string array.
+
+    >>> batch = TextBatch.from_strings(["héllo", "", "you"])
+    >>> batch.offsets.tolist(), batch[0]
+    ([0, 6, 6, 9], 'héllo')
+    """
+
+    data: Array  # uint8[n_bytes], valid UTF-8
+    offsets: Array  # int64[n_documents + 1]; document i is data[offsets[i]:offsets[i + 1]]
+
+    @classmethod
+    def from_strings(cls, texts: Iterable[str]) -> TextBatch:
+        """Packs strings; a lone surrogate is a UnicodeEncodeError, as text that is not Unicode has no bytes."""
+        encoded = [text.encode() for text in texts]
+        offsets = np.zeros(len(encoded) + 1, np.int64)
+        np.cumsum([len(document) for document in encoded], out=offsets[1:])
+        return cls(np.frombuffer(b"".join(encoded), np.uint8), offsets)
+
+    @property
+    def n_documents(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, i: int) -> str:  # type: ignore[override]
+        return self.data[self.offsets[i] : self.offsets[i + 1]].tobytes().decode()
+
+    def strings(self) -> Iterator[str]:
+        """The documents as Python strings (at the border only: a loop over documents)."""
+        raw, ends = self.data.tobytes(), self.offsets.tolist()
+        return (raw[a:b].decode() for a, b in itertools.pairwise(ends))
+
+
+class Alignment(NamedTuple):
+    """For each byte of normalized text, the range of bytes of the original document that it came from."""
+
+    start: Array  # int32[n_bytes]
+    end: Array  # int32[n_bytes]
+
+
+class Pieces(NamedTuple):
+    """Documents cut into pieces: the one shape between the steps of a tokenizer.
+
+    A normalizer changes the bytes of each piece, a pre-tokenizer cuts pieces further; both map Pieces to
+    Pieces. Pieces may leave gaps in `data` (removed white space). A piece with `token >= 0` is an added
+    token that was already found: no later step may touch it.
+    """
+
+    data: Array  # uint8[n_bytes]
+    start: Array  # int64[n_pieces], first byte of each piece in data
+    end: Array  # int64[n_pieces]
+    rows: Array  # int64[n_documents + 1]; document i has pieces rows[i]:rows[i + 1]
+    token: Array | None = None  # int32[n_pieces], id of an added token or -1; None: there are none
+    alignment: Alignment | None = None  # bytes of data -> bytes of its *own document*; None: not asked for
+    byte_level: bool = False
+    """`data` holds raw bytes that stand for the characters of the ByteLevel alphabet, one for each byte.
+
+    `ByteLevel` as the last pre-tokenizer only sets this flag, since writing the characters out would double
+    the text; `pre_tokenizers.spell_out(pieces)` does that for whoever needs them.
+    """
+
+    @classmethod
+    def from_batch(cls, batch: TextBatch, *, aligned: bool = False) -> Pieces:
+        """One piece for each document; with `aligned`, the alignment of unchanged text."""
+        data, offsets = batch
+        rows = np.arange(batch.n_documents + 1, dtype=np.int64)
+        alignment = None
+        if aligned:
+            at = np.arange(offsets[0], offsets[-1], dtype=np.int64)
+            at -= np.repeat(offsets[:-1], np.diff(offsets))
+            start = np.zeros(len(data), np.int32)
+            start[offsets[0] : offsets[-1]] = at
+            alignment = Alignment(start, start + np.int32(1))
+        return cls(data, offsets[:-1], offsets[1:], rows, None, alignment)
+
+    @property
+    def n_pieces(self) -> int:
+        return len(self.start)
+
+    def strings(self) -> list[str]:
+        """The pieces as Python strings, for eyes and tests."""
+        raw = self.data.tobytes()
+        return [raw[a:b].decode() for a, b in zip(self.start.tolist(), self.end.tolist(), strict=True)]

@@ -1,0 +1,39 @@
+"""The stages in Numba, and the one decorator that holds their flags."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+from numba import njit
+from numba.core.caching import FunctionCache
+
+
+@functools.cache
+def _sources_digest() -> str:
+    """One hash of every file in this folder: Numba's cache looks only at the file of the cached function itself."""
+    digest = hashlib.sha256()
+    for path in sorted(pathlib.Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def kernel(function: Callable | None = None, *, inline: bool = False) -> Any:
+    """Compiles a function at its first call, without the GIL, and keeps the machine code on disk.
+
+    The cached code is thrown away when any file of this folder changes. `error_model="numpy"` drops a check at
+    each division. There is no fast-math and no fused multiply-add: results are the same bits everywhere.
+    `inline=True` is for the small helpers of other kernels: LLVM inlines them, and they have no cache entry.
+    """
+    if function is None:
+        return functools.partial(kernel, inline=inline)
+    if inline:
+        return njit(nogil=True, error_model="numpy", forceinline=True)(function)
+    compiled = njit(nogil=True, error_model="numpy")(function)
+    cache = FunctionCache(function)
+    cache._cache_file._source_stamp = _sources_digest()
+    compiled._cache = cache
+    return compiled

@@ -1,0 +1,1 @@
+"""The stages as CUDA kernels, launched through CuPy."""
