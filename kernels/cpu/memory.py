@@ -91,3 +91,20 @@ def trailing_zeros(typingctx, word):
         return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
 
     return types.uint64(types.uint64), codegen
+
+
+def _count_zeros(name: str):
+    @intrinsic
+    def count(typingctx, value):
+        def codegen(context, builder, signature, args):
+            i64, i1 = ir.IntType(64), ir.IntType(1)
+            function = builder.module.declare_intrinsic(name, [i64], ir.FunctionType(i64, [i64, i1]))
+            return builder.call(function, [args[0], ir.Constant(i1, 0)])
+
+        return types.uint64(types.uint64), codegen
+
+    return count
+
+
+leading_zeros = _count_zeros("llvm.ctlz")  # of a uint64; 64 for 0
+trailing_zeros = _count_zeros("llvm.cttz")

@@ -1,0 +1,47 @@
+"""How many threads to use, and running kernels (which release the GIL) on them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+
+def thread_count(threads: int | None = None) -> int:
+    """`threads`, else the environment's GPUTOK_NUM_THREADS, else the cores that this process may use.
+
+    >>> thread_count(3)
+    3
+    """
+    source = "threads"
+    if threads is None:
+        source, threads = "GPUTOK_NUM_THREADS", os.environ.get("GPUTOK_NUM_THREADS")
+    if threads in (None, ""):
+        cores = getattr(os, "process_cpu_count", None)  # Python 3.13
+        return (cores() if cores else len(os.sched_getaffinity(0))) or 1
+    try:
+        count = int(threads)
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise ValueError(f"{source} must be a whole number of at least 1, not {threads!r}")
+    return count
+
+
+def run(task: Callable[..., Any], arguments: Iterable[tuple], threads: int) -> Iterator[Any]:
+    """Yields task(*a) for each a of arguments, in order, run on so many threads.
+
+    Leaving early (an error, Ctrl-C) drops the tasks that have not begun and waits only for those that run, so tasks
+    should be slices of at most about 0.2 s.
+    """
+    arguments = list(arguments)
+    if threads == 1 or len(arguments) < 2:
+        yield from (task(*a) for a in arguments)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            yield from pool.map(task, *zip(*arguments, strict=True))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
