@@ -83,16 +83,6 @@ def prefetch(typingctx, where):
     return types.void(types.uint64), codegen
 
 
-@intrinsic
-def trailing_zeros(typingctx, word):
-    """The number of zero bits below the lowest set bit of a uint64 that is not 0."""
-
-    def codegen(context, builder, signature, args):
-        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.uint64(types.uint64), codegen
-
-
 def _count_zeros(name: str):
     @intrinsic
     def count(typingctx, value):
