@@ -98,3 +98,21 @@ def _count_zeros(name: str):
 
 leading_zeros = _count_zeros("llvm.ctlz")  # of a uint64; 64 for 0
 trailing_zeros = _count_zeros("llvm.cttz")
+
+
+    return types.uint64(types.uint64), codegen
+
+
+@intrinsic
+def copy_bytes(typingctx, target, source, count):
+    """Copies `count` bytes between two addresses that don't overlap."""
+
+    def codegen(context, builder, signature, args):
+        from numba.core import cgutils
+
+        pointer_type = ir.IntType(8).as_pointer()
+        target, source = (builder.inttoptr(where, pointer_type) for where in args[:2])
+        cgutils.raw_memcpy(builder, target, source, args[2], 1, align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint64, types.uint64), codegen
