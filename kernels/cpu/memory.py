@@ -100,9 +100,6 @@ leading_zeros = _count_zeros("llvm.ctlz")  # of a uint64; 64 for 0
 trailing_zeros = _count_zeros("llvm.cttz")
 
 
-    return types.uint64(types.uint64), codegen
-
-
 @intrinsic
 def copy_bytes(typingctx, target, source, count):
     """Copies `count` bytes between two addresses that don't overlap."""
