@@ -1,0 +1,124 @@
+"""Cutting pieces where an automaton finds its matches."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import kernel
+from .memory import address, load_i64, load_u8, load_u16, store_i64
+from .ragged import pointer
+
+DEAD = 0xFFFF
+
+
+def split_words(data, start, end, frozen, automaton, cut, drop):
+    """Walks the automaton over each piece, which is a text of its own, and cuts it into matches and gaps.
+
+    data uint8[n]; start, end int64[n_pieces]; frozen bool[n_pieces] or None: pieces that stay whole;
+    automaton: see kernels/__init__.py; cut bool[2, 2]: is there a cut between two spans, the first and the
+    second being matches (1) or gaps (0); drop bool[2]: are spans that are gaps, or matches, left out.
+    -> start, end int64[n_words], rows int64[n_pieces + 1]: piece i became words rows[i]:rows[i + 1].
+
+    A match is the leftmost-first one from where the last ended; an empty one is taken unless it touches the
+    last match, and then the search goes on one character later (as Oniguruma's `find_iter` does). Neighbouring
+    characters without a match are one gap. Empty words are left out.
+    """
+    start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
+    pieces = pointer(start), pointer(end), 0 if frozen is None else pointer(frozen), len(start)
+    tables = tuple(pointer(table) for table in automaton[:5])
+    n_classes = automaton.delta.shape[1] - 1
+    # one integer: bit 2a + b is cut[a, b], bits 4 and 5 are drop
+    rule = int(np.packbits(np.concatenate([cut.ravel(), drop]), bitorder="little")[0])
+    capacity = len(start) + int((end - start).sum()) // 4 + 16
+    return _split_words(pointer(data), pieces, tables, n_classes, rule, capacity)
+
+
+@kernel
+def _split_words(data, pieces, tables, n_classes, rule, capacity):
+    start, end, frozen, n_pieces = pieces
+    ascii_class, page, member, delta, accept = tables
+    columns = n_classes + 1
+    word_start, word_end = np.empty(capacity, np.int64), np.empty(capacity, np.int64)
+    rows = np.zeros(n_pieces + 1, np.int64)
+    starts, ends = address(word_start), address(word_end)
+    n = 0
+    for i in range(n_pieces):
+        p, stop = load_i64(start, i), load_i64(end, i)
+        if frozen and load_u8(frozen, i):
+            store_i64(starts, n, p)
+            store_i64(ends, n, stop)
+            n += 1
+            p = stop + 1
+        word = gap = p  # where the current word, and the current gap, begin
+        flag = -1  # of the last span: -1 none, 0 gap, 1 match
+        last_match = -1  # where it ended
+        while p <= stop:
+            if n + 3 + n_pieces - i > capacity:  # at most two words here, and one at the end of each piece
+                capacity *= 2
+                more_start, more_end = np.empty(capacity, np.int64), np.empty(capacity, np.int64)
+                more_start[:n], more_end[:n] = word_start[:n], word_end[:n]
+                word_start, word_end = more_start, more_end
+                starts, ends = address(word_start), address(word_end)
+            # The longest walk from p; `found` is the last place where it accepted.
+            found, q, state = -1, p, 0
+            while True:
+                if q == stop:
+                    if load_u8(accept, state * columns + n_classes):
+                        found = q
+                    break
+                c = np.int64(load_u8(data, q))
+                size = 1
+                if c < 0x80:
+                    k = np.int64(load_u8(ascii_class, c))
+                else:
+                    if c < 0xE0:
+                        c = (c & 0x1F) << 6 | (load_u8(data, q + 1) & 0x3F)
+                        size = 2
+                    elif c < 0xF0:
+                        c = (
+                            (c & 0x0F) << 12
+                            | (load_u8(data, q + 1) & 0x3F) << 6
+                            | (load_u8(data, q + 2) & 0x3F)
+                        )
+                        size = 3
+                    else:
+                        c = (c & 0x07) << 18 | (load_u8(data, q + 1) & 0x3F) << 12
+                        c |= (load_u8(data, q + 2) & 0x3F) << 6 | (load_u8(data, q + 3) & 0x3F)
+                        size = 4
+                    k = np.int64(load_u8(member, np.int64(load_u16(page, c >> 7)) << 7 | (c & 127)))
+                k += state * columns
+                if load_u8(accept, k):
+                    found = q
+                state = np.int64(load_u16(delta, k))
+                if state == DEAD:
+                    break
+                q += size
+
+            spans = 0  # bit 0: the gap before a match ends here; bit 1: a match does
+            if found > p or (found == p and p != last_match):
+                spans = 2 | (gap < p)
+            elif p == stop:
+                spans = gap < p
+            for span in range(2):
+                if not spans >> span & 1:
+                    continue
+                at = p if span else gap  # a span of this kind begins
+                if flag >= 0 and rule >> (2 * flag + span) & 1:
+                    if word < at and not rule >> (4 + flag) & 1:
+                        store_i64(starts, n, word)
+                        store_i64(ends, n, at)
+                        n += 1
+                    word = at
+                flag = span
+            if spans & 2:
+                p = gap = last_match = found
+            else:  # one character without a match
+                p += 1
+                while p < stop and load_u8(data, p) & 0xC0 == 0x80:
+                    p += 1
+        if flag >= 0 and word < stop and not rule >> (4 + flag) & 1:
+            store_i64(starts, n, word)
+            store_i64(ends, n, stop)
+            n += 1
+        rows[i + 1] = n
+    return word_start[:n], word_end[:n], rows
