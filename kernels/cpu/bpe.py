@@ -29,7 +29,9 @@ from .memory import address, leading_zeros, prefetch
 _ONE = np.uint64(1)
 _HASH = np.uint64(0x9E3779B97F4A7C15)
 _AHEAD = 24  # list entries between a prefetch and its use
-_FILTER_BITS = 21  # a bit set of 2 ** 21 bits answers most look-ups of pairs not stored from the level-2 cache
+_FILTER_BITS = (
+    21  # a bit set of 2 ** 21 bits answers most look-ups of pairs not stored from the level-2 cache
+)
 _SLICE = 10_000_000  # occurrences looked at between two calls of progress, about 0.1 s
 _BUCKETS = 1920  # of _bucket: counts below 2 ** 63
 
@@ -51,7 +53,9 @@ class _State(NamedTuple):
     text: np.ndarray  # uint8[bytes], the tokens' strings one after the other
     text_end: np.ndarray  # int64[ids + 1]
     names: np.ndarray  # int32[power of two], tokens by the hash of their string; -1: empty
-    pairs: np.ndarray  # int64[4, pairs] as flat rows: left << 32 | right, count, start in pool, number in pool
+    pairs: (
+        np.ndarray
+    )  # int64[4, pairs] as flat rows: left << 32 | right, count, start in pool, number in pool
     chain: np.ndarray  # int32[pairs], the next pair in the same bucket
     bucket: np.ndarray  # int32[_BUCKETS], its first pair; -1: empty
     heap: np.ndarray  # int64[3 * pairs], count, key and row of the pairs of the bucket in hand
@@ -59,7 +63,9 @@ class _State(NamedTuple):
     filter: np.ndarray  # uint64[2 ** _FILTER_BITS / 64]
     pool: np.ndarray  # uint32[entries], the lists
     records: np.ndarray  # uint32[3 * largest list]: place, left and right neighbour of each occurrence
-    left: np.ndarray  # int64[2 * ids + 4]: weight - number, number by left neighbour; then where its list is written
+    left: (
+        np.ndarray
+    )  # int64[2 * ids + 4]: weight - number, number by left neighbour; then where its list is written
     right: np.ndarray  # int64[2 * ids + 4]
     touched_left: np.ndarray  # uint32[ids + 2], the distinct left neighbours
     touched_right: np.ndarray  # uint32[ids + 2]
@@ -312,8 +318,7 @@ def _merge(state, work):
     sentinel = np.uint64(len(length))
     invalid = places.dtype.type(len(length) + 1)
     threshold = at[_THRESHOLD]
-    places_address, pool_address, slots_address = address(places), address(pool), address(slots)
-    place_size = np.uint64(places.itemsize)
+    places_address, place_size = address(places), np.uint64(places.itemsize)
     lowest = _bucket(threshold)
 
     while at[_TOKENS] < vocab_size:
@@ -519,7 +524,9 @@ def train_bpe(
     ids = int(min(max(limits.vocab_size, n_tokens), n_tokens + len(symbols)))
     dtype = np.uint16 if ids + 1 < 1 << 16 else np.uint32
     length = np.zeros(ids, np.int64)
-    n_places, first_single = _lay_out(symbols, offsets, counts, np.empty(0, dtype), np.empty(0, np.int64), length)
+    n_places, first_single = _lay_out(
+        symbols, offsets, counts, np.empty(0, dtype), np.empty(0, np.int64), length
+    )
     places, weight = np.empty(n_places, dtype), np.empty(first_single, np.int64)
     _lay_out(symbols, offsets, counts, places, weight, length)
 
@@ -565,7 +572,9 @@ def train_bpe(
         elif outcome == _RESPELLED:
             raise NotImplementedError
     n_tokens, text_end = int(state.at[_TOKENS]), state.text_end
-    return BpeMerges(*state.merges[:, : state.at[_MERGES]], state.text[: text_end[n_tokens]], text_end[: n_tokens + 1])
+    return BpeMerges(
+        *state.merges[:, : state.at[_MERGES]], state.text[: text_end[n_tokens]], text_end[: n_tokens + 1]
+    )
 
 
 def _indexed(state: _State, threshold: int, total: int) -> _State:

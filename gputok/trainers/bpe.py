@@ -1,0 +1,176 @@
+"""The trainer of BPE: the alphabet and its ids, then all merges by one kernel stage."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ..added_tokens import AddedToken
+from ..byte_alphabet import BYTE_CHARACTERS
+from .base import Trainer
+
+if TYPE_CHECKING:
+    from ..word_counts import WordCounts
+
+
+class TrainedBpe(NamedTuple):
+    """What a BPE model learns; the fields are named as those of `models.BPE`."""
+
+    vocab: dict[str, int]  # in the order of the ids
+    merges: list[tuple[str, str]]  # in the order of their ranks
+    continuing_subword_prefix: str | None = None
+    end_of_word_suffix: str | None = None
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class BpeTrainer(Trainer):
+    """Trains a byte-pair encoding, merge for merge as `tokenizers.trainers.BpeTrainer` does.
+
+    Args:
+        min_frequency: Training ends at the first pair that occurs fewer times.
+        vocab_size: The size of the final vocabulary, special tokens and alphabet included.
+        show_progress: Whether to show a progress bar.
+        progress_format: "indicatif" (a bar), "json" (lines of JSON on standard error) or "silent".
+        special_tokens: Strings or AddedTokens that get the first ids.
+        limit_alphabet: How many different characters to keep, the most frequent ones.
+        initial_alphabet: Characters to keep although they may not occur; of longer strings the first one.
+        continuing_subword_prefix: Written before every token that does not begin a word.
+        end_of_word_suffix: Written behind every token that ends a word.
+        max_token_length: No merge reaches this many initial symbols (except that two always may merge).
+
+    Order: ids go to the special tokens, the alphabet by code point, then (with an affix) the characters with their
+    affixes by falling count, then code point, then the merges. The pair with the highest count is merged
+    first, among equals that of the smaller left id, then right id. Whether `limit_alphabet` drops one of two equally
+    frequent characters, the larger code point goes.
+
+    Differences from the namesake: counts have 64 bits where it wraps at 32; where its result depends on the order of
+    a hash table (ids of affixed characters, ties of `limit_alphabet`), ours is fixed as said above; an unknown
+    keyword is a TypeError instead of a printed line.
+
+    >>> trainer = BpeTrainer(vocab_size=300, special_tokens=["<s>"])
+    >>> trainer.vocab_size, trainer.special_tokens[0].content
+    (300, '<s>')
+    """
+
+    min_frequency: int = 0
+    vocab_size: int = 30000
+    show_progress: bool = True
+    progress_format: str = "indicatif"
+    special_tokens: Sequence[str | AddedToken] = field(default_factory=list)
+    limit_alphabet: int | None = None
+    initial_alphabet: Sequence[str] = field(default_factory=list)
+    continuing_subword_prefix: str | None = None
+    end_of_word_suffix: str | None = None
+    max_token_length: int | None = None
+
+    def train(
+        self,
+        words: WordCounts,
+        *,
+        threads: int | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> TrainedBpe:
+        """Learns the vocabulary and the merges of counted words; nothing of the trainer changes.
+
+        progress: called as progress("merge", done, total) a few times a second.
+        """
+        from ..kernels import BpeLimits
+        from ..kernels.cpu import alphabet, bpe
+
+        vocab, ids = self._alphabet(words)
+        if len(words.counts) == 0:
+            warnings.warn("the corpus has no words: nothing is learnt beyond the given tokens", stacklevel=2)
+        elif len(vocab) > self.vocab_size:
+            warnings.warn(
+                f"vocab_size={self.vocab_size} is smaller than the {len(vocab)} special tokens and characters, which are"
+                " all kept: no merge is learnt. Raise vocab_size, or set limit_alphabet",
+                stacklevel=2,
+            )
+
+        # A vocabulary that fits 16 bits halves the memory that the merges run over
+        dtype = np.uint16 if max(self.vocab_size, len(vocab)) < 0xFFFF else np.uint32
+        symbols, offsets = alphabet.spell_words(
+            words.data, words.offsets, ids, byte_level=words.byte_level, dtype=dtype
+        )
+        limits = BpeLimits(
+            self.vocab_size,
+            self.min_frequency,
+            2**62 if self.max_token_length is None else self.max_token_length,
+            (self.continuing_subword_prefix or "").encode(),
+        )
+        on_progress = None if progress is None else lambda done, total: progress("merge", done, total)
+        learnt = bpe.train_bpe(symbols, offsets, words.counts, *_packed(vocab), limits, on_progress)
+        names = _strings(learnt.tokens, learnt.token_offsets)
+        # A pair that was merged twice keeps its last rank
+        merged = dict.fromkeys(zip(learnt.left[::-1].tolist(), learnt.right[::-1].tolist(), strict=True))
+        merges = [(names[left], names[right]) for left, right in reversed(merged)]
+        return TrainedBpe(
+            dict(zip(names, itertools.count())),
+            merges,
+            self.continuing_subword_prefix,
+            self.end_of_word_suffix,
+        )
+
+    def _alphabet(self, words: WordCounts) -> tuple[dict[str, int], np.ndarray]:
+        """The tokens before any merge, and the id of each character in each role (int32[characters, roles])."""
+        from ..kernels.cpu import alphabet
+
+        prefix, suffix = self.continuing_subword_prefix or "", self.end_of_word_suffix or ""
+        vocab: dict[str, int] = {}
+        for token in self.special_tokens:
+            vocab.setdefault(token.content, len(vocab))
+        if len(vocab) < len(self.special_tokens):
+            warnings.warn("special_tokens holds a token more than once; it is one token", stacklevel=3)
+
+        totals = alphabet.count_characters(
+            words.data,
+            words.offsets,
+            words.counts,
+            byte_level=words.byte_level,
+            n_roles=4 if prefix or suffix else 1,
+        )
+        rows = np.flatnonzero(totals.any(axis=1)).tolist()
+        character = BYTE_CHARACTERS.__getitem__ if words.byte_level else chr
+        counts = {character(row): int(totals[row].sum()) for row in rows}
+        # The namesake counts characters of the initial alphabet as the most frequent ones
+        counts.update(dict.fromkeys(self.initial_alphabet, 2**64))
+        ranked = sorted(counts, key=lambda c: (-counts[c], c))
+        for c in sorted(ranked[: self.limit_alphabet]):
+            vocab.setdefault(c, len(vocab))
+
+        def spelt(c: str, role: int) -> str:
+            return (prefix if role & 1 else "") + c + (suffix if role & 2 else "")
+
+        kept = [(row, character(row)) for row in rows if character(row) in vocab]
+        affixed: dict[str, int] = {}
+        for (row, c), role in itertools.product(kept, range(totals.shape[1])):
+            if totals[row, role]:
+                affixed[spelt(c, role)] = affixed.get(spelt(c, role), 0) + int(totals[row, role])
+        for name in sorted(affixed, key=lambda name: (-affixed[name], name)):
+            vocab.setdefault(name, len(vocab))
+
+        ids = np.full(totals.shape, -1, np.int32)
+        for (row, c), role in itertools.product(kept, range(totals.shape[1])):
+            if totals[row, role]:
+                ids[row, role] = vocab[spelt(c, role)]
+        return vocab, ids
+
+
+def _packed(names: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
+    encoded = [name.encode() for name in names]
+    offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+    return np.frombuffer(b"".join(encoded), np.uint8), offsets
+
+
+def _strings(data: np.ndarray, offsets: np.ndarray) -> list[str]:
+    """The strings of packed UTF-8: one decoding, then slices by character."""
+    begins = np.zeros(len(data) + 1, np.int64)
+    np.cumsum((data & 0xC0) != 0x80, out=begins[1:])
+    ends = begins[offsets].tolist()
+    text = data.tobytes().decode()
+    return [text[a:b] for a, b in itertools.pairwise(ends)]
