@@ -1,0 +1,55 @@
+"""Text that is not Unicode: found, named by its place, or replaced."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from gputok.text import TextBatch
+
+Errors = Literal["strict", "replace"]
+
+_ADVICE = 'convert it to UTF-8, or pass errors="replace" (--errors replace) to put U+FFFD there'
+
+
+def checked(batch: TextBatch, errors: Errors, place: Callable[[int], str]) -> TextBatch:
+    """The batch if each of its documents is UTF-8, or its repair; `place(byte)` names a byte of it in an error."""
+    from gputok.kernels.cpu.text import find_invalid_utf8
+
+    data, offsets = batch
+    at = find_invalid_utf8(data)
+    if at < 0:  # but a document may still begin inside a character that the one before began
+        starts = offsets[offsets < len(data)]
+        torn = starts[(data[starts] & 0xC0) == 0x80]
+        if len(torn) == 0:
+            return batch
+        at = int(torn[0])
+    if errors == "strict":
+        raise ValueError(f"{place(at)}: 0x{data[at]:02x} is not UTF-8; {_ADVICE}")
+    raw, ends = data.tobytes(), offsets.tolist()
+    return TextBatch.from_strings(raw[a:b].decode(errors="replace") for a, b in itertools.pairwise(ends))
+
+
+def packed(texts: Sequence[str], name: Callable[[int], str], errors: Errors) -> TextBatch:
+    """Strings as a batch; `name(i)` names text i in an error. A lone surrogate has no UTF-8: an error, or U+FFFD."""
+    try:
+        return TextBatch.from_strings(texts)
+    except (AttributeError, TypeError, UnicodeEncodeError):
+        return TextBatch.from_strings([_unicode(text, name(i), errors) for i, text in enumerate(texts)])
+
+
+def _unicode(text: str, name: str, errors: Errors) -> str:
+    if not isinstance(text, str):
+        hint = {bytes: "; decode it first", dict: "; pass row[column]"}.get(type(text), "")
+        raise TypeError(f"{name} is {type(text).__name__}, not str{hint}")
+    try:
+        text.encode()
+        return text
+    except UnicodeEncodeError as error:
+        if errors == "strict":
+            raise ValueError(
+                f"{name}: character {error.start} is the lone surrogate U+{ord(text[error.start]):04X}, which no UTF-8 "
+                f'can hold; errors="replace" puts U+FFFD there'
+            ) from None
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,0 +1,201 @@
+"""Documents in columns: Arrow arrays and tables, and datasets, whose buffers are taken as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gputok.corpus.checks import Errors, checked, packed
+from gputok.text import Array, TextBatch
+
+_ROWS = 1 << 16  # rows that are decoded at once where a column is not stored as plain strings
+
+
+def read(source: Any, column: str | None, errors: Errors) -> Iterator[TextBatch]:
+    """Batches of an Arrow array, table or stream, or of a dataset; strings stored as such are not copied."""
+    n_before = 0
+    if _is_custom(source):
+        column = choose_column(source.column_names, [], column, "the dataset")
+        for rows in source.iter(1000):
+            yield packed(rows[column], lambda i, n=n_before: f"the dataset, row {n + i}", errors)
+            n_before += len(rows[column])
+        return
+    for array in _arrays(source, column):
+        for batch in text_batches(array, errors, f"the {type(source).__name__}", n_before):
+            yield batch
+            n_before += batch.n_documents
+
+
+def text_batches(
+    array: pa.Array, errors: Errors, where: str, n_before: int = 0, *, trusted: bool = False
+) -> Iterator[TextBatch]:
+    """A string or binary array of any layout; null becomes an empty document.
+
+    `where` and the number of rows before these name the place of an error; `trusted` arrays are known to be UTF-8.
+    """
+    for part in _plain(array, where):
+        if part.null_count:
+            part = part.fill_null(
+                "" if pa.types.is_string(part.type) or pa.types.is_large_string(part.type) else b""
+            )
+        if len(part) == 0:
+            continue
+        _, offset_buffer, data_buffer = part.buffers()
+        is_large = pa.types.is_large_string(part.type) or pa.types.is_large_binary(part.type)
+        offsets = np.frombuffer(offset_buffer, np.int64 if is_large else np.int32)
+        offsets = offsets[part.offset : part.offset + len(part) + 1]
+        start, stop = int(offsets[0]), int(offsets[-1])
+        data = _bytes(data_buffer)[start:stop]
+        batch = TextBatch(data, np.subtract(offsets, start, dtype=np.int64))
+
+        def place(byte: int, offsets=batch.offsets, n_before=n_before) -> str:
+            row = int(np.searchsorted(offsets, byte, "right")) - 1
+            return f"{where}, row {n_before + row}, byte {byte - offsets[row]}"
+
+        yield batch if trusted else checked(batch, errors, place)
+        n_before += len(part)
+
+
+class _ArrowMemory:
+    """A buffer for NumPy, in place and not marked read-only (though nobody may write to it).
+
+    Numba compiles each kernel once more, for half a second or more, for arrays that carry the mark.
+    """
+
+    def __init__(self, buffer: pa.Buffer):
+        self.buffer = buffer  # NumPy keeps this object, and so the memory, alive
+        self.__array_interface__ = {
+            "data": (buffer.address, False),
+            "shape": (buffer.size,),
+            "typestr": "|u1",
+            "version": 3,
+        }
+
+
+def _bytes(buffer: pa.Buffer | None) -> Array:
+    return np.asarray(_ArrowMemory(buffer)) if buffer else np.zeros(0, np.uint8)
+
+
+def _plain(array: pa.Array, where: str) -> Iterator[pa.Array]:
+    """The array with 32- or 64-bit offsets and bytes; other layouts are decoded a part at a time."""
+    if _is_plain(array.type):
+        yield array
+    elif _is_text(array.type):
+        for start in range(0, len(array), _ROWS):
+            part = array.slice(start, _ROWS)
+            decoded = (
+                part.dictionary_decode()
+                if pa.types.is_dictionary(part.type)
+                else part.cast(pa.large_binary())
+            )
+            yield from _plain(decoded, where)
+    else:
+        raise ValueError(f"{where} holds {array.type}, not strings")
+
+
+def choose_column(names: Sequence[str], of_strings: Sequence[str], column: str | None, where: str) -> str:
+    """The column called `column`; without one, the column "text" or the only one of strings."""
+    if column is None:
+        column = "text" if "text" in names else of_strings[0] if len(of_strings) == 1 else None
+        if column is None:
+            raise ValueError(
+                f"{where} has the columns {', '.join(names) or '(none)'}: name the one to read by column="
+            )
+    elif column not in names:
+        raise ValueError(f"{where} has no column {column!r}; it has {', '.join(names) or 'none'}")
+    return column
+
+
+def schema_column(schema: pa.Schema, column: str | None, where: str) -> str:
+    return choose_column(
+        schema.names, [field.name for field in schema if _is_text(field.type)], column, where
+    )
+
+
+def total_bytes(source: Any, column: str | None) -> int | None:
+    """The bytes of text in arrays that are there already, else None."""
+    if isinstance(source, pa.RecordBatchReader) or _is_custom(source):
+        return None
+    if _is_dataset(source):
+        if source._indices is not None:
+            return None
+        source = source.data.table
+    elif not isinstance(source, pa.Array | pa.ChunkedArray | pa.Table | pa.RecordBatch):
+        return None
+    arrays = list(_arrays(source, column))
+    if not all(_is_plain(array.type) for array in arrays):
+        return None
+    return sum(pc.sum(pc.binary_length(array)).as_py() or 0 for array in arrays)
+
+
+def _arrays(source: Any, column: str | None) -> Iterator[pa.Array]:
+    """The arrays of the chosen column, in order."""
+    if type(source).__module__.startswith("datasets."):
+        yield from _dataset_arrays(source, column)
+    elif isinstance(source, pa.Table | pa.RecordBatch):
+        name = schema_column(source.schema, column, f"the {type(source).__name__}")
+        yield from _arrays(source.column(name), None)
+    elif isinstance(source, pa.RecordBatchReader):
+        name = schema_column(source.schema, column, "the RecordBatchReader")
+        yield from (batch.column(name) for batch in source)
+    elif isinstance(source, pa.ChunkedArray):
+        for chunk in source.chunks:
+            yield from _arrays(chunk, column)
+    elif isinstance(source, pa.StructArray):
+        yield from _arrays(pa.RecordBatch.from_struct_array(source), column)
+    elif isinstance(source, pa.Array):
+        yield source
+    else:  # pandas, polars, ... hand their columns over in Arrow's C interface
+        yield from _arrays(pa.chunked_array(source), column)
+
+
+def _dataset_arrays(source: Any, column: str | None) -> Iterator[pa.Array]:
+    """A dataset's own Arrow buffers, in the order that `select`, `shuffle` or `sort` gave it."""
+    import datasets
+
+    if isinstance(source, datasets.DatasetDict | datasets.IterableDatasetDict):
+        raise ValueError(
+            f"a {type(source).__name__} has the splits {', '.join(source)}: pass one of them, source[split]"
+        )
+    if isinstance(source, datasets.Dataset):
+        name = schema_column(source.data.schema, column, "the dataset")
+        if source._indices is None:
+            yield from source.data.table.column(name).chunks
+            return
+        source = source.select_columns([name])
+    elif not isinstance(source, datasets.IterableDataset):  # ds["text"], a lazy column
+        yield from _dataset_arrays(source.source, source.column_name)
+        return
+    for table in source.with_format("arrow").iter(1000):
+        name = schema_column(table.schema, column, "the dataset")
+        yield from table.column(name).chunks
+
+
+def _is_dataset(source: Any) -> bool:
+    return type(source).__module__ == "datasets.arrow_dataset" and hasattr(source, "_indices")
+
+
+def _is_custom(source: Any) -> bool:
+    """A dataset whose rows pass through a function of the user's (`set_transform`): only Python can read it."""
+    return _is_dataset(source) and source.format["type"] == "custom"
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    """Stored as 32- or 64-bit offsets and bytes: the layout of a TextBatch."""
+    types = pa.types
+    return (
+        types.is_string(kind)
+        or types.is_large_string(kind)
+        or types.is_binary(kind)
+        or types.is_large_binary(kind)
+    )
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _is_text(kind.value_type)
+    return _is_plain(kind) or pa.types.is_string_view(kind) or pa.types.is_binary_view(kind)
