@@ -1,0 +1,14 @@
+"""Models: what turns a piece of text into tokens.
+
+>>> from gputok.models import BPE
+>>> bpe = BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")])
+>>> [token.as_tuple() for token in bpe.tokenize("abb")]
+[(2, 'ab', (0, 2)), (1, 'b', (2, 3))]
+"""
+
+from gputok.models.base import Model, Token, Tokens
+from gputok.models.bpe import BPE
+from gputok.models.vocabulary import Vocabulary
+from gputok.models.wordlevel import WordLevel
+
+__all__ = ["BPE", "Model", "Token", "Tokens", "Vocabulary", "WordLevel"]

@@ -1,0 +1,219 @@
+"""What every model is: text in, tokens out, and files to keep it in."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import operator
+import pathlib
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+
+from gputok.components import Component
+from gputok.models.vocabulary import Vocabulary
+from gputok.text import Alignment, Array, Pieces
+
+
+@dataclasses.dataclass(frozen=True, eq=False, slots=True, repr=False)
+class Token:
+    """One token of a text: its id, its spelling in the vocabulary and its (first, last + 1) byte."""
+
+    id: int
+    value: str
+    offsets: tuple[int, int]
+
+    def as_tuple(self) -> tuple[int, str, tuple[int, int]]:
+        return self.id, self.value, self.offsets
+
+
+class Tokens(NamedTuple):
+    """The tokens of many pieces of text."""
+
+    ids: Array  # uint32[t]
+    start: Array  # int64[t], first byte in the text that the pieces lie in
+    end: Array  # int64[t]
+    rows: Array  # int64[n_pieces + 1]; piece i has tokens rows[i]:rows[i + 1]
+
+
+class Model(Component):
+    """Base of the four models. `Model.from_dict` makes the one that a JSON form describes."""
+
+    kind: ClassVar[str] = "model"
+    vocabulary: Vocabulary
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> Self:
+        """A model from its JSON form. One without `type` is the first kind that it has all the fields of."""
+        from gputok import models
+
+        if cls is not Model:
+            return super().from_dict(value)
+        kinds = {kind.__name__: kind for kind in (models.BPE, models.WordLevel)}
+        if "type" in value and value["type"] not in kinds:
+            raise ValueError(f"there is no model of type {value['type']!r}; there are {', '.join(kinds)}")
+        if "type" in value:
+            return kinds[value["type"]].from_dict(value)
+        for kind in kinds.values():
+            try:
+                return kind.from_dict(value)
+            except (KeyError, TypeError, ValueError):
+                continue
+        raise ValueError(f"a model without `type` and with the fields {list(value)} is of no known kind")
+
+    def tokenize(self, sequence: str) -> list[Token]:
+        """The tokens of one piece of text, with offsets in bytes."""
+        if not isinstance(sequence, str):
+            raise TypeError(f"a model tokenizes a string, not {type(sequence).__name__}")
+        data = np.frombuffer(sequence.encode(), np.uint8)
+        found = self.tokenize_pieces(
+            data, np.zeros(1, np.int64), np.array([len(data)], np.int64), byte_level=False
+        )
+        spans = zip(found.start.tolist(), found.end.tolist(), strict=True)
+        names = self.vocabulary.names
+        return [Token(id, names[id], span) for id, span in zip(found.ids.tolist(), spans, strict=True)]
+
+    def tokenize_pieces(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> Tokens:
+        """The tokens of pieces data[start[i]:end[i]].
+
+        data: uint8[n], UTF-8, or with `byte_level` raw bytes that stand for ByteLevel characters; start, end:
+        int64[n_pieces]. What raises an error in one piece raises it for all.
+        """
+        raise NotImplementedError
+
+    def token_to_id(self, tokens: str) -> int | None:
+        """The id of a token, None if the vocabulary lacks it."""
+        return self.vocabulary.mapping.get(tokens)
+
+    def id_to_token(self, id: int) -> str | None:
+        """The token with an id, None if there is none."""
+        if not 0 <= operator.index(id) < 2**32:
+            raise OverflowError(f"an id is from 0 to 2**32 - 1, not {id}")
+        return self.vocabulary.names.get(id)
+
+    def get_vocab(self) -> dict[str, int]:
+        """Token -> id, in a new dictionary."""
+        return dict(self.vocabulary.mapping)
+
+    def get_vocab_size(self) -> int:
+        return len(self.vocabulary)
+
+    def __repr__(self) -> str:
+        return shown_model(self.to_dict(), brief=False)
+
+    def __str__(self) -> str:
+        return shown_model(self.to_dict(), brief=True)
+
+
+def missing_unk(token: str) -> ValueError:
+    return ValueError(f"the unknown token {token!r} is needed, but it isn't in the vocabulary")
+
+
+def require(value: dict[str, Any], kind: str, *names: str) -> None:
+    """Raises a ValueError if a JSON form lacks one of these fields."""
+    missing = [name for name in names if name not in value]
+    if missing:
+        raise ValueError(
+            f"a {kind} model needs the fields {', '.join(names)}, but {', '.join(missing)} isn't there"
+        )
+
+
+def slices(start: Array, end: Array, n_bytes: int = 1 << 20) -> list[tuple[int, int]]:
+    """Ranges of pieces with about so many bytes each, at least one piece in each."""
+    total = np.cumsum(end - start)
+    cuts, at = [0], 0
+    while at < len(total):
+        seen = int(total[at - 1]) if at else 0
+        at = max(at + 1, int(np.searchsorted(total, seen + n_bytes, side="right")))
+        cuts.append(at)
+    return list(itertools.pairwise(cuts))
+
+
+def joined(parts: list[Tokens]) -> Tokens:
+    """Tokens of consecutive ranges of pieces as one."""
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        return Tokens(
+            np.empty(0, np.uint32), np.empty(0, np.int64), np.empty(0, np.int64), np.zeros(1, np.int64)
+        )
+    ids, start, end = (np.concatenate(column) for column in list(zip(*parts, strict=True))[:3])
+    base = np.cumsum([0, *(len(part.ids) for part in parts)])
+    rows = [part.rows[:-1] + first for part, first in zip(parts, base.tolist(), strict=False)]
+    return Tokens(ids, start, end, np.concatenate([*rows, base[-1:]]))
+
+
+def tokenize_spelled(model: Model, data: Array, start: Array, end: Array) -> Tokens:
+    """Tokens of byte-level pieces for a model that reads characters; positions are again those of the raw bytes."""
+    from gputok.pre_tokenizers import spell_out
+
+    at = np.arange(len(data), dtype=np.int32)
+    rows = np.array([0, len(start)], np.int64)
+    spelled = spell_out(Pieces(data, start, end, rows, None, Alignment(at, at + 1), byte_level=True))
+    found = model.tokenize_pieces(spelled.data, spelled.start, spelled.end, byte_level=False)
+    if not len(found.ids):
+        return found
+    last = len(spelled.data) - 1  # byte tokens of an affix reach past their word, as in the namesake
+    first_byte, last_byte = np.minimum(found.start, last), np.minimum(found.end - 1, last)
+    origin = spelled.alignment
+    return found._replace(
+        start=origin.start[first_byte].astype(np.int64), end=origin.end[last_byte].astype(np.int64)
+    )
+
+
+def write_json(folder: str, prefix: str | None, name: str, value: Any, *, indent: int | None = None) -> str:
+    """Writes `[prefix-]name` in the folder, as the namesake's `save` does, and returns its path."""
+    path = target(folder, prefix, name)
+    separators = (",", ":") if indent is None else (",", ": ")
+    path.write_text(
+        json.dumps(value, ensure_ascii=False, indent=indent, separators=separators), encoding="utf-8"
+    )
+    return str(path)
+
+
+def target(folder: str, prefix: str | None, name: str) -> pathlib.Path:
+    return pathlib.Path(folder, name if prefix is None else f"{prefix}-{name}")
+
+
+def read_json_vocabulary(path: str) -> dict[str, int]:
+    """A vocab.json; entries that aren't numbers are left out, as in the namesake."""
+    with open(path, encoding="utf-8") as file:
+        try:
+            vocabulary = json.load(file)
+        except ValueError as error:
+            raise ValueError(f"{path} isn't a JSON file: {error}") from None
+    if not isinstance(vocabulary, dict):
+        raise ValueError(f"{path} must hold an object of tokens and ids, not {type(vocabulary).__name__}")
+    return {
+        token: id
+        for token, id in vocabulary.items()
+        if isinstance(id, int | float) and not isinstance(id, bool)
+    }
+
+
+def shown_model(fields: dict[str, Any], *, brief: bool) -> str:
+    """A JSON form as the namesake's `repr`, or with `brief` its `str`, shows it."""
+    name, limits = fields.pop("type"), (5, 100) if brief else (99, None)
+    shown = ", ".join(f"{key}={_shown(value, *limits)}" for key, value in fields.items())
+    return f"{name}({shown})"
+
+
+def _shown(value: Any, n_items: int, n_characters: int | None) -> str:
+    """A field as the namesake shows it: nothing escaped, and only the first items of what is long."""
+    rest = ", ..." if isinstance(value, dict | list) and len(value) > n_items else ""
+    if isinstance(value, str):
+        raw = value.encode()
+        cut = n_characters is not None and len(raw) > n_characters
+        return f'"{raw[:n_characters].decode(errors="ignore")}..."' if cut else f'"{value}"'
+    if isinstance(value, float):
+        return np.format_float_positional(value, trim="-")
+    if isinstance(value, dict):
+        items = itertools.islice(value.items(), n_items)
+        return "{" + ", ".join(f"{_shown(k, n_items, n_characters)}:{v}" for k, v in items) + rest + "}"
+    if isinstance(value, list):
+        items = (_shown(tuple(item), n_items, n_characters) for item in value[:n_items])
+        return "[" + ", ".join(items) + rest + "]"
+    if isinstance(value, tuple):
+        return "(" + ", ".join(_shown(item, n_items, n_characters) for item in value) + ")"
+    return repr(value)

@@ -1,0 +1,312 @@
+"""Byte-pair encoding."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from gputok.models import base
+from gputok.models.base import Model, Tokens
+from gputok.models.vocabulary import BYTE_CODES, Vocabulary, pack
+from gputok.text import Array
+
+
+class BPE(Model):
+    """Byte-pair encoding (Sennrich et al. 2016): of a word's pairs the one of lowest rank is merged first, then the
+    leftmost.
+
+    vocab, merges: token -> id and pairs of tokens by rising rank, or the paths of a vocab.json and a merges.txt.
+    cache_capacity: how many encoded words each thread keeps; 0 for none.
+    dropout: the probability to put a merge off (Provilkov et al. 2020); then `tokenize` is random.
+    unk_token: what stands for a character that the vocabulary lacks; without it such characters vanish.
+    fuse_unk: unknown characters side by side are one unknown token.
+    byte_fallback: an unknown character becomes the tokens `<0x..>` of its bytes if the vocabulary has them all.
+    ignore_merges: a word that is a token is not taken apart.
+    continuing_subword_prefix, end_of_word_suffix: put before characters that don't begin a word, after its last one.
+
+    Unlike in the namesake, merges that the arrays can't hold (a right part shorter than the prefix) and tokens
+    that are missing are ValueErrors that name the merge, and unknown keyword arguments are TypeErrors.
+
+    >>> bpe = BPE({"l": 0, "o": 1, "w": 2, "lo": 3, "low": 4}, [("l", "o"), ("lo", "w")])
+    >>> [token.value for token in bpe.tokenize("lowlo")]
+    ['low', 'lo']
+    """
+
+    def __init__(
+        self,
+        vocab: Mapping[str, int] | str | None = None,
+        merges: Sequence[tuple[str, str]] | str | None = None,
+        cache_capacity: int | None = None,
+        dropout: float | None = None,
+        unk_token: str | None = None,
+        continuing_subword_prefix: str | None = None,
+        end_of_word_suffix: str | None = None,
+        fuse_unk: bool | None = None,
+        byte_fallback: bool = False,
+        ignore_merges: bool = False,
+    ):
+        if (vocab is None) != (merges is None):
+            raise ValueError("`vocab` and `merges` must be both specified")
+        if isinstance(vocab, str) != isinstance(merges, str):
+            raise ValueError("`vocab` and `merges` must be both be from memory or both filenames")
+        if isinstance(vocab, str):
+            vocab, merges = self.read_file(vocab, merges)
+        if dropout is not None and not 0 <= dropout <= 1:
+            raise ValueError(f"dropout must be from 0 to 1, not {dropout}")
+        self.dropout = dropout
+        self.unk_token = unk_token
+        self.continuing_subword_prefix = continuing_subword_prefix
+        self.end_of_word_suffix = end_of_word_suffix
+        self.fuse_unk = bool(fuse_unk)
+        self.byte_fallback = bool(byte_fallback)
+        self.ignore_merges = bool(ignore_merges)
+        self.cache_capacity = 1 << 15 if cache_capacity is None else cache_capacity
+        self.vocabulary = Vocabulary.from_mapping({} if vocab is None else vocab)
+        self.merges = _joined_merges(
+            self.vocabulary, _pairs(self.vocabulary, merges or []), continuing_subword_prefix
+        )
+
+    @classmethod
+    def from_vocabulary(cls, vocabulary: Vocabulary, merges: Array, **options: Any) -> Self:
+        """From arrays, as a trainer makes them. `merges`: int[m, 2], positions of tokens in the vocabulary."""
+        model = cls(**options)
+        model.set_vocabulary(vocabulary, merges)
+        return model
+
+    def set_vocabulary(self, vocabulary: Vocabulary, merges: Array) -> None:
+        """Replaces tokens and merges (int[m, 2], positions of tokens in the vocabulary, by rising rank)."""
+        merged = _joined_merges(vocabulary, np.asarray(merges, np.int64), self.continuing_subword_prefix)
+        self.vocabulary, self.merges = vocabulary, merged
+
+    @staticmethod
+    def read_file(vocab: str, merges: str) -> tuple[dict[str, int], list[tuple[str, str]]]:
+        """The contents of a vocab.json and a merges.txt."""
+        with open(merges, encoding="utf-8", newline="\n") as file:
+            lines = [line.removesuffix("\n").removesuffix("\r") for line in file]
+        pairs = [tuple(line.split(" ")) for line in lines if not line.startswith("#version")]
+        for number, pair in enumerate(pairs, 1):
+            if len(pair) != 2:
+                raise ValueError(
+                    f"line {number} of {merges} must be two tokens with a space between, not {pair}"
+                )
+        return base.read_json_vocabulary(vocab), pairs
+
+    @classmethod
+    def from_file(cls, vocab: str, merges: str, **kwargs: Any) -> Self:
+        """From a vocab.json and a merges.txt; further arguments are those of the class."""
+        return cls(*cls.read_file(vocab, merges), **kwargs)
+
+    def save(self, folder: str, prefix: str | None = None) -> list[str]:
+        """Writes [prefix-]vocab.json and [prefix-]merges.txt into the folder; returns their paths."""
+        form = self.to_dict()
+        path = base.target(folder, prefix, "merges.txt")
+        lines = "".join(f"{left} {right}\n" for left, right in form["merges"])
+        written = base.write_json(folder, prefix, "vocab.json", form["vocab"])
+        path.write_text("#version: 0.2\n" + lines, encoding="utf-8", newline="\n")
+        return [written, str(path)]
+
+    def get_trainer(self) -> Any:
+        """A BpeTrainer with its defaults."""
+        from gputok.trainers import BpeTrainer
+
+        return BpeTrainer()
+
+    def to_dict(self) -> dict[str, Any]:
+        names = self.vocabulary.names
+        left, right = (list(map(names.__getitem__, column)) for column in self.merges[:, :2].T.tolist())
+        dropout = self.dropout  # single precision, and the shortest decimals that give it
+        return {
+            "type": "BPE",
+            "dropout": None if dropout is None else float(str(np.float32(dropout))),
+            "unk_token": self.unk_token,
+            "continuing_subword_prefix": self.continuing_subword_prefix,
+            "end_of_word_suffix": self.end_of_word_suffix,
+            "fuse_unk": self.fuse_unk,
+            "byte_fallback": self.byte_fallback,
+            "ignore_merges": self.ignore_merges,
+            "vocab": {token: id for id, token in names.items()},
+            "merges": list(map(list, zip(left, right, strict=True))),
+        }
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> Self:
+        """From the JSON form; merges are pairs or, as in older files, two tokens with a space between."""
+        base.require(value, "BPE", "vocab", "merges")
+        options = ("dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix")
+        switches = ("fuse_unk", "byte_fallback", "ignore_merges")
+        given = {name: value[name] for name in (*options, *switches) if value.get(name) is not None}
+        return cls(value["vocab"], value["merges"], **given)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "dropout" and value is not None:
+            value = float(np.float32(value))
+        super().__setattr__(name, value)
+
+    def __repr__(self) -> str:
+        return base.shown_model(self.to_dict() | {"dropout": self.dropout}, brief=False)
+
+    def __str__(self) -> str:
+        return base.shown_model(self.to_dict() | {"dropout": self.dropout}, brief=True)
+
+    def _clear_cache(self) -> None:
+        """Forgets encoded words. It never changes an answer."""
+        self.__dict__.pop("_caches", None)
+
+    def _resize_cache(self, capacity: int) -> None:
+        """How many encoded words each thread keeps."""
+        self.cache_capacity = capacity
+
+    def tokenize_pieces(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> Tokens:
+        from gputok.kernels.cpu import merge
+
+        tables = self._byte_tables if byte_level else self._tables
+        if tables is None:
+            return base.tokenize_spelled(self, data, start, end)
+        random = np.frombuffer(os.urandom(8), np.uint64) | np.uint64(1)
+        try:
+            cache = self._caches.pop()  # a list as a pool of threads' caches: pop and append are atomic
+        except IndexError:
+            cache = merge.word_cache(self.cache_capacity)
+        parts = []
+        for first, last in base.slices(start, end):
+            part = Tokens(
+                *merge.encode_words(data, start[first:last], end[first:last], tables, cache, random)
+            )
+            if len(tables.unk) and tables.unk[0] == merge.NONE and (part.ids == merge.NONE).any():
+                raise base.missing_unk(self.unk_token)
+            parts.append(part)
+        self._caches.append(cache)
+        return base.joined(parts)
+
+    @functools.cached_property
+    def _caches(self) -> list[Any]:
+        return []
+
+    @functools.cached_property
+    def _tables(self) -> Any:
+        """The BpeTables for text of characters."""
+        from gputok.kernels.cpu import lookup, merge
+
+        ids, strings = self.vocabulary.ids, self.vocabulary.strings
+        prefix, suffix = (
+            np.frombuffer((affix or "").encode(), np.uint8).copy()
+            for affix in (self.continuing_subword_prefix, self.end_of_word_suffix)
+        )
+        # A character that is (1: not the first) + (2: the last) of its word has these affixes.
+        kinds = [
+            (prefix if kind & 1 else prefix[:0], suffix if kind & 2 else suffix[:0]) for kind in range(4)
+        ]
+        distinct = {(before.tobytes(), after.tobytes()): (before, after) for before, after in kinds}
+        symbols = np.zeros((len(distinct), 0x110000), np.uint32)  # pages never touched take no memory
+        for row, affixes in zip(symbols, distinct.values(), strict=True):
+            lookup.single_characters(strings, ids, *affixes, row)
+        variant = [list(distinct).index((before.tobytes(), after.tobytes())) for before, after in kinds]
+
+        find = self.vocabulary.mapping.get
+        nothing = np.empty(0, np.uint32)
+        return merge.BpeTables(
+            pairs=lookup.index_pairs(*self.merges.T),
+            symbols=symbols,
+            variant=np.array(variant, np.int64),
+            fallback=np.array([find(f"<0x{b:02X}>", merge.NONE) for b in range(256)], np.uint32)
+            if self.byte_fallback
+            else nothing,
+            prefix=prefix,
+            suffix=suffix,
+            whole=strings
+            if self.ignore_merges
+            else lookup.index_strings(np.empty(0, np.uint8), np.zeros(1, np.int64)),
+            whole_ids=ids if self.ignore_merges else nothing,
+            unk=nothing
+            if self.unk_token is None
+            else np.array([find(self.unk_token, merge.NONE)], np.uint32),
+            fuse_unk=self.fuse_unk,
+            dropout=self.dropout or 0.0,
+            ordered=len(prefix) > 0,
+        )
+
+    @functools.cached_property
+    def _byte_tables(self) -> Any:
+        """The BpeTables for bytes that stand for ByteLevel characters, or None where such a character isn't a token."""
+        from gputok.kernels.cpu import lookup
+
+        tables = self._tables
+        symbols = np.ascontiguousarray(tables.symbols[:, BYTE_CODES])
+        if not symbols.all():
+            return None
+        if self.ignore_merges:
+            byte_of = np.full(512, -1, np.int16)
+            byte_of[BYTE_CODES] = np.arange(256)
+            data, offsets = self.vocabulary.data, self.vocabulary.offsets
+            tables = tables._replace(whole=lookup.index_strings(*lookup.spell_bytes(data, offsets, byte_of)))
+        return tables._replace(symbols=symbols)
+
+
+def _pairs(vocabulary: Vocabulary, merges: Sequence[Any]) -> np.ndarray:
+    """int64[m, 2]: positions in the vocabulary of the two tokens of each merge, given as strings."""
+    from gputok.kernels.cpu import lookup
+
+    if isinstance(merges, str) or not isinstance(merges, Sequence):
+        raise TypeError(f"merges must be a list, not {type(merges).__name__}")
+    if not merges:
+        return np.empty((0, 2), np.int64)
+    if isinstance(merges[0], str):
+        data, start, middle, end, merges = _lines(merges)
+        parts = np.stack([start, middle + 1]), np.stack([middle, end])
+    else:
+        wrong = next((pair for pair in merges if isinstance(pair, str) or len(pair) != 2), None)
+        if wrong is not None:
+            raise ValueError(f"a merge must be a pair of tokens, not {wrong!r}")
+        data, offsets = pack(list(itertools.chain.from_iterable(merges)))
+        parts = offsets[:-1].reshape(-1, 2).T, offsets[1:].reshape(-1, 2).T
+    found = np.stack(
+        [lookup.find_strings(vocabulary.strings, data, *part) for part in zip(*parts, strict=True)], axis=1
+    )
+    missing = np.flatnonzero((found < 0).any(axis=1))
+    if len(missing):
+        first = int(missing[0])
+        pair = merges[first].split(" ") if isinstance(merges[first], str) else merges[first]
+        token = pair[0] if found[first, 0] < 0 else pair[1]
+        raise ValueError(f"merge {first} is {tuple(pair)}, but the token {token!r} isn't in the vocabulary")
+    return found
+
+
+def _lines(merges: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, Sequence[str]]:
+    """Merges written as "left right": their bytes, where each begins, its space and its end, and those that count."""
+    from gputok.kernels.cpu import lookup
+
+    data, offsets = pack(merges)
+    if b"#version" in data.tobytes():
+        merges = [line for line in merges if not line.startswith("#version")]
+        data, offsets = pack(merges)
+    middle = lookup.split_at_space(data, offsets)
+    if (middle < 0).any():
+        first = int(np.argmax(middle < 0))
+        raise ValueError(f"merge {first} must be two tokens with a space between, not {merges[first]!r}")
+    return data, offsets[:-1], middle, offsets[1:], merges
+
+
+def _joined_merges(vocabulary: Vocabulary, pairs: np.ndarray, prefix: str | None) -> np.ndarray:
+    """uint32[m, 3]: ids of the left, right and new token of each merge; a pair given twice counts at its last rank."""
+    from gputok.kernels.cpu import lookup
+
+    if not len(pairs):
+        return np.empty((0, 3), np.uint32)
+    new = lookup.join_pairs(vocabulary.strings, *pairs.T, len((prefix or "").encode()))
+    if (new < 0).any():
+        rank = int(np.argmax(new < 0))
+        a, b = (
+            bytes(vocabulary.data[vocabulary.offsets[i] : vocabulary.offsets[i + 1]]).decode()
+            for i in pairs[rank]
+        )
+        raise ValueError(f"merge {rank} is {(a, b)}, but the token that they form isn't in the vocabulary")
+    merges = vocabulary.ids[np.column_stack([pairs, new])]
+    last = np.unique(merges[::-1, 0].astype(np.uint64) << np.uint64(32) | merges[::-1, 1], return_index=True)[
+        1
+    ]
+    return merges if len(last) == len(merges) else merges[np.sort(len(merges) - 1 - last)]

@@ -1,0 +1,116 @@
+"""The tokens of a model and their ids, packed into arrays."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+
+# Byte b stands as this character in the text that ByteLevel makes: itself where it is printable, else one from 256 on.
+_PRINTABLE = [*range(33, 127), *range(161, 173), *range(174, 256)]
+BYTE_CODES = np.full(256, -1, np.int64)  # code point of each byte
+BYTE_CODES[_PRINTABLE] = _PRINTABLE
+BYTE_CODES[BYTE_CODES < 0] = np.arange(256, 256 + 256 - len(_PRINTABLE))
+
+
+def pack(strings: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Strings as uint8[n_bytes] and int64[n + 1] offsets; a lone surrogate is a UnicodeEncodeError.
+
+    >>> data, offsets = pack(["é", "", "ab"])
+    >>> bytes(data), offsets.tolist()
+    (b'\\xc3\\xa9ab', [0, 2, 2, 4])
+    """
+    n = len(strings)
+    joined = np.frombuffer("\0".join(strings).encode(), np.uint8)
+    breaks = np.flatnonzero(joined == 0)
+    offsets = np.zeros(n + 1, np.int64)
+    if len(breaks) == n - 1:  # one call each for all strings together; a NUL inside one of them is rare
+        offsets[1:n], offsets[n] = breaks, len(joined)
+        offsets[1:] -= np.arange(n)
+        return joined[joined != 0], offsets
+    encoded = [string.encode() for string in strings]
+    np.cumsum([len(string) for string in encoded], out=offsets[1:])
+    return np.frombuffer(b"".join(encoded), np.uint8), offsets
+
+
+class Vocabulary:
+    """Distinct tokens and their ids.
+
+    data: uint8[n_bytes], offsets: int64[n + 1], ids: uint32[n]; token i is data[offsets[i]:offsets[i + 1]].
+    """
+
+    def __init__(self, data: np.ndarray, offsets: np.ndarray, ids: np.ndarray | None = None):
+        """Packed tokens; without `ids` their ids are their positions."""
+        self.data, self.offsets = data, offsets
+        self.ids = np.arange(len(offsets) - 1, dtype=np.uint32) if ids is None else ids
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, int]) -> Self:
+        """From token -> id; ids are whole numbers below 2**32, not necessarily without gaps.
+
+        >>> Vocabulary.from_mapping({"a": 5, "b": 0}).names
+        {0: 'b', 5: 'a'}
+        """
+        if not isinstance(mapping, Mapping):
+            raise TypeError(f"a vocabulary must map tokens to ids, but this is {_brief(mapping)}")
+        ids = np.array(list(mapping.values())) if mapping else np.empty(0, np.int64)
+        if ids.dtype.kind not in "iu" or ids.min(initial=0) < 0 or ids.max(initial=0) >= 2**32 - 1:
+            for token, id in mapping.items():
+                if isinstance(id, bool) or not isinstance(id, int) or not 0 <= id < 2**32 - 1:
+                    raise TypeError(
+                        f"the id of token {token!r} must be a whole number below 2**32 - 1, not {_brief(id)}"
+                    )
+        try:
+            vocabulary = cls(*pack(list(mapping)), ids.astype(np.uint32))
+        except TypeError:
+            wrong = next(token for token in mapping if not isinstance(token, str))
+            raise TypeError(f"tokens must be strings, but one is {_brief(wrong)}") from None
+        vocabulary.__dict__["mapping"] = mapping
+        return vocabulary
+
+    @classmethod
+    def from_tokens(cls, tokens: Sequence[str]) -> Self:
+        """Tokens whose ids are their positions."""
+        return cls(*pack(tokens))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @functools.cached_property
+    def tokens(self) -> list[str]:
+        """The tokens in the order of the arrays."""
+        raw, ends = self.data.tobytes(), self.offsets.tolist()
+        return [raw[a:b].decode() for a, b in itertools.pairwise(ends)]
+
+    @functools.cached_property
+    def mapping(self) -> Mapping[str, int]:
+        """Token -> id."""
+        return dict(zip(self.tokens, self.ids.tolist(), strict=True))
+
+    @functools.cached_property
+    def names(self) -> dict[int, str]:
+        """Id -> token, by rising id. Of several tokens with one id the last counts."""
+        tokens = list(self.mapping)
+        if (self.ids[1:] > self.ids[:-1]).all():
+            return dict(zip(self.ids.tolist(), tokens, strict=True))
+        return dict(sorted(zip(self.ids.tolist(), tokens, strict=True), key=lambda item: item[0]))
+
+    @property
+    def ordered(self) -> dict[str, int]:
+        """Token -> id by rising id, as it stands in files."""
+        return {token: id for id, token in self.names.items()}
+
+    @functools.cached_property
+    def strings(self) -> Any:
+        """The tokens as kernels.cpu.lookup.Strings, to be found by their bytes."""
+        from gputok.kernels.cpu import lookup
+
+        return lookup.index_strings(self.data, self.offsets)
+
+
+def _brief(value: Any) -> str:
+    shown = repr(value)
+    return f"{type(value).__name__} {shown if len(shown) <= 60 else shown[:57] + '...'}"
