@@ -1,0 +1,379 @@
+"""Counting words: a hash table whose keys are bytes, filled by the walk of an automaton or from given pieces.
+
+A slot of the table holds 32 bytes, so that half a cache line answers for most words: the word itself if it has at
+most 16 bytes, else its hash and length (its bytes are then compared in the arena of words). Equality is always
+decided on the bytes. Slots are ordered by the upper bits of the hash, so growing a table is one sequential pass.
+
+Words are hashed some hundred at a time, each asking for its slot's cache line; when the probes follow, it is there.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import kernel
+from .memory import address, copy_bytes, leading_zeros, load_i64, load_u8, load_u32, load_u64, prefetch
+from .memory import store_i64, store_u64
+from .walk import END_OF_TEXT, strong_cut_before, walk_block
+
+BLOCK_BYTES = 1 << 15  # of text that is walked at a time: it and its words stay in the nearest caches
+MARGIN = 32  # bytes behind a block that loads of 16 bytes may read
+N_KEYS = 256  # words that are hashed before they are probed
+KEY_BYTES = 24  # hash, low, high
+LONG = 17  # the length code of all words of more than 16 bytes
+
+# table.state
+N_WORDS, N_BYTES, WANTED_WORDS, WANTED_BYTES = range(4)
+
+_U0, _U1, _U2, _U3, _U8 = (np.uint64(i) for i in (0, 1, 2, 3, 8))
+_U16, _U32, _U64 = np.uint64(16), np.uint64(32), np.uint64(64)
+_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
+_K1, _K2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
+_K3 = np.uint64(0xA0761D6478BD642F)
+
+
+class WordTable(NamedTuple):
+    """Distinct words in order of insertion, and their counts. Make it with `new_table`, enlarge it with `enlarged`.
+
+    A slot is low, high, word << 8 | length code, count. low and high are the bytes of a word of at most 16 bytes, zeros
+    behind; else its hash and its length. A free slot is all zeros (the code is never 0).
+    """
+
+    slots: np.ndarray  # uint64[capacity, 4], capacity a power of two, at most half full
+    arena: np.ndarray  # uint8[], the words one after the other
+    offsets: np.ndarray  # int64[capacity // 2 + 1], word i is arena[offsets[i]:offsets[i + 1]]
+    position: np.ndarray  # int64[capacity // 2], where each was first seen
+    state: np.ndarray  # int64[4]: N_WORDS, N_BYTES; and WANTED_WORDS, WANTED_BYTES when a stage stopped for want of room
+
+
+def new_table(capacity: int = 1 << 14, n_bytes: int = 1 << 18) -> WordTable:
+    return WordTable(
+        np.zeros((capacity, 4), np.uint64),
+        np.empty(n_bytes, np.uint8),
+        np.zeros(capacity // 2 + 1, np.int64),
+        np.empty(capacity // 2, np.int64),
+        np.zeros(4, np.int64),
+    )
+
+
+def enlarged(table: WordTable) -> WordTable:
+    """The same table with room for what the last stage wanted."""
+    slots, arena, offsets, position, state = table
+    if state[WANTED_BYTES] > len(arena):
+        grown = np.empty(1 << int(state[WANTED_BYTES]).bit_length(), np.uint8)
+        grown[: state[N_BYTES]] = arena[: state[N_BYTES]]
+        arena = grown
+    if state[WANTED_WORDS] > len(position):
+        capacity = 2 << int(state[WANTED_WORDS]).bit_length()
+        grown = np.zeros((capacity, 4), np.uint64)
+        move_slots(slots, grown)
+        slots, n = grown, state[N_WORDS]
+        offsets = np.append(offsets[: n + 1], np.empty(capacity // 2 - n, np.int64))
+        position = np.append(position[:n], np.empty(capacity // 2 - n, np.int64))
+    return WordTable(slots, arena, offsets, position, state)
+
+
+class _Addresses(NamedTuple):
+    """A table as a hot loop sees it."""
+
+    slots: np.uint64
+    mask: np.uint64  # of a byte offset in slots
+    shift: np.uint64  # hash >> shift << 5 is the byte offset of its slot
+    arena: np.uint64
+    offsets: np.uint64
+    position: np.uint64
+    state: np.uint64
+
+
+@kernel(inline=True)
+def addresses(table):
+    capacity = np.uint64(len(table.slots))
+    return _Addresses(
+        address(table.slots),
+        capacity * _U32 - _U1,
+        leading_zeros(capacity) + _U1,
+        address(table.arena),
+        address(table.offsets),
+        address(table.position),
+        address(table.state),
+    )
+
+
+@kernel(inline=True)
+def mix(low, high, length):
+    h = (low * _K1) ^ ((high + length) * _K2)
+    h = (h ^ (h >> _U32)) * _K3
+    return h ^ (h >> np.uint64(29))
+
+
+@kernel(inline=True)
+def low_bytes(n):
+    """A mask of the n lowest bytes, n from 1 to 8."""
+    return _ALL >> (_U64 - (n << _U3))
+
+
+@kernel(inline=True)
+def hash_long(text, length):
+    """64 bits of hash of more than 16 bytes, eight at a time; the last eight overlap those before."""
+    h, i = length * _K2, _U0
+    while i + _U8 < length:
+        h = (h ^ load_u64(text + i, _U0)) * _K1
+        h ^= h >> _U32
+        i += _U8
+    return mix(h, load_u64(text + length - _U8, _U0), length)
+
+
+@kernel(inline=True)
+def word_key(text, length, readable):
+    """(hash, low, high) of a word of at least one byte at the address `text`, whence `readable` bytes may be read."""
+    if length > _U16:
+        h = hash_long(text, length)
+        return h, h, length
+    if readable >= _U16:
+        low = load_u64(text, _U0) & low_bytes(min(length, _U8))
+        high = load_u64(text, _U1) & low_bytes(length - _U8) if length > _U8 else _U0
+    else:
+        low, high = _U0, _U0
+        for i in range(length):
+            byte, at = np.uint64(load_u8(text, np.uint64(i))), np.uint64(i) << _U3
+            if at < _U64:
+                low |= byte << at
+            else:
+                high |= byte << (at - _U64)
+    return mix(low, high, length), low, high
+
+
+@kernel(inline=True)
+def same_bytes(a, b, length):
+    """Are more than 8 bytes the same?"""
+    i = _U0
+    while i + _U8 < length:
+        if load_u64(a + i, _U0) != load_u64(b + i, _U0):
+            return False
+        i += _U8
+    return load_u64(a + length - _U8, _U0) == load_u64(b + length - _U8, _U0)
+
+
+@kernel(inline=True)
+def find_slot(table, h, low, high, text, length):
+    """The address of the slot of a word: its own, or the free one where it belongs."""
+    code = min(length, np.uint64(LONG))
+    at = h >> table.shift << np.uint64(5)
+    while True:
+        slot = table.slots + at
+        entry = load_u64(slot, _U2)
+        if load_u64(slot, _U0) == low and load_u64(slot, _U1) == high and entry & np.uint64(0xFF) == code:
+            if code < np.uint64(LONG):
+                return slot
+            begin = load_u64(table.offsets, entry >> _U8)
+            if same_bytes(table.arena + begin, text, length):
+                return slot
+        elif entry == _U0:
+            return slot
+        at = (at + _U32) & table.mask
+
+
+@kernel(inline=True)
+def add(table, h, low, high, text, length, count, position):
+    """Adds to the count of a word; a new one enters the table with this position."""
+    slot = find_slot(table, h, low, high, text, length)
+    if load_u64(slot, _U2) == _U0:
+        word, begin = load_u64(table.state, np.uint64(N_WORDS)), load_u64(table.state, np.uint64(N_BYTES))
+        copy_bytes(table.arena + begin, text, length)
+        store_i64(table.position, word, position)
+        store_u64(table.offsets, word + _U1, begin + length)
+        store_u64(table.state, np.uint64(N_WORDS), word + _U1)
+        store_u64(table.state, np.uint64(N_BYTES), begin + length)
+        store_u64(slot, _U0, low)
+        store_u64(slot, _U1, high)
+        store_u64(slot, _U2, word << _U8 | min(length, np.uint64(LONG)))
+    store_u64(slot, _U3, load_u64(slot, _U3) + np.uint64(count))
+    return slot
+
+
+@kernel(inline=True)
+def has_room(table, n_words, n_bytes):
+    """Is there room for so many more words? If not, the table says how much is wanted."""
+    state = table.state
+    state[WANTED_WORDS] = state[N_WORDS] + n_words
+    state[WANTED_BYTES] = state[N_BYTES] + n_bytes
+    return state[WANTED_WORDS] <= len(table.position) and state[WANTED_BYTES] <= len(table.arena)
+
+
+@kernel
+def move_slots(slots, target):
+    """Enters all slots (uint64[c, 4]) into free ones (uint64[2 ** k * c, 4]): both are read and written in order."""
+    source, there = address(slots), address(target)
+    capacity = np.uint64(len(target))
+    mask, shift = capacity * _U32 - _U1, leading_zeros(capacity) + _U1
+    for i in range(len(slots)):
+        slot = source + np.uint64(i) * _U32
+        low, high, entry = load_u64(slot, _U0), load_u64(slot, _U1), load_u64(slot, _U2)
+        if entry:
+            code = entry & np.uint64(0xFF)
+            h = mix(low, high, code) if code < np.uint64(LONG) else low
+            at = h >> shift << np.uint64(5)
+            while load_u64(there + at, _U2):
+                at = (at + _U32) & mask
+            store_u64(there + at, _U0, low)
+            store_u64(there + at, _U1, high)
+            store_u64(there + at, _U2, entry)
+            store_u64(there + at, _U3, load_u64(slot, _U3))
+
+
+@kernel(inline=True)
+def fill_block(data, offsets, document, begin, stop, walk, block):
+    """Copies data[begin:stop] into a block as far as whole documents go, with END_OF_TEXT after each.
+
+    Returns (the bytes copied, the bytes of the block, the last document). A document that is longer than the block is
+    taken up to a strong cut: 0 bytes are copied where it has none so early. `offsets[document] <= begin`.
+    """
+    text, room = address(block), len(block) - MARGIN
+    at, n = begin, 0
+    while at < stop:
+        while offsets[document + 1] <= at:
+            document += 1
+        end = min(offsets[document + 1], stop)
+        if n + end - at >= room:
+            if n:
+                break
+            end = begin + room - 1
+            while data[end] & 0xC0 == 0x80:
+                end -= 1
+            end = np.int64(strong_cut_before(address(data), np.uint64(begin), np.uint64(end), walk))
+            stop = end  # so that this is the last turn, or not even that
+        copy_bytes(text + np.uint64(n), address(data) + np.uint64(at), np.uint64(end - at))
+        n += end - at
+        block[n] = END_OF_TEXT
+        n += 1
+        at = end
+    block[n] = END_OF_TEXT
+    return at - begin, n, document
+
+
+@kernel
+def count_text(data, offsets, start, stop, position, walk, table):
+    """Counts the words of data[start:stop], all inside the documents `offsets` cuts it into.
+
+    data: uint8[n], valid UTF-8; offsets: int64[d + 1]; start and stop lie between documents or at strong cuts. A word
+    that begins at data[i] has the position `position` + about 2 * i, increasing with i. Returns `stop`, or an earlier
+    place where the table had too little room: enlarge it and go on from there.
+    """
+    block, bounds = np.empty(BLOCK_BYTES + MARGIN, np.uint8), np.empty(BLOCK_BYTES + MARGIN, np.uint32)
+    keys = np.empty((N_KEYS, 3), np.uint64)
+    where, key = addresses(table), address(keys)
+    document = np.searchsorted(offsets, start, "right") - 1
+    while start < stop:
+        copied, n, document = fill_block(data, offsets, document, start, stop, walk, block)
+        if copied == 0:
+            block, bounds = np.empty(2 * len(block), np.uint8), np.empty(2 * len(block), np.uint32)
+            continue
+        text, bound = address(block), address(bounds)
+        n_words = walk_block(text, np.uint64(n), walk, bound)
+        if not has_room(table, np.int64(n_words), n):
+            return start
+        done = _U0
+        while done < n_words:  # the ends of documents are counted as words too: cheaper than a branch
+            m = min(n_words - done, np.uint64(N_KEYS))
+            for i in range(m):
+                begin = np.uint64(load_u32(bound, done + i))
+                length = np.uint64(load_u32(bound, done + i + _U1)) - begin
+                h, low, high = word_key(text + begin, length, _U16)
+                prefetch(where.slots + (h >> where.shift << np.uint64(5)))
+                at = key + i * np.uint64(KEY_BYTES)
+                store_u64(at, _U0, h)
+                store_u64(at, _U1, low)
+                store_u64(at, _U2, high)
+            for i in range(m):
+                begin = np.uint64(load_u32(bound, done + i))
+                length = np.uint64(load_u32(bound, done + i + _U1)) - begin
+                at = key + i * np.uint64(KEY_BYTES)
+                h, low, high = load_u64(at, _U0), load_u64(at, _U1), load_u64(at, _U2)
+                add(where, h, low, high, text + begin, length, 1, position + 2 * start + np.int64(begin))
+            done += m
+        start += copied
+    return stop
+
+
+@kernel
+def count_pieces(data, start, end, count, position, at, table):
+    """Adds count[i] to the word data[start[i]:end[i]] for i >= at; empty ones are none.
+
+    A word keeps its smallest position. All int64[n], in any order. Returns n, or an earlier i where the table had too
+    little room: enlarge it and go on from there.
+    """
+    keys = np.empty((N_KEYS, 3), np.uint64)
+    where, key, text = addresses(table), address(keys), address(data)
+    while at < len(start):
+        m, n_bytes = min(len(start) - at, N_KEYS), 0
+        for i in range(at, at + m):
+            n_bytes += end[i] - start[i]
+        if not has_room(table, m, n_bytes):
+            return at
+        for i in range(m):
+            begin, stop = start[at + i], end[at + i]
+            if begin < stop:
+                h, low, high = word_key(
+                    text + np.uint64(begin), np.uint64(stop - begin), np.uint64(len(data) - begin)
+                )
+                prefetch(where.slots + (h >> where.shift << np.uint64(5)))
+                keys[i, 0], keys[i, 1], keys[i, 2] = h, low, high
+        for i in range(m):
+            begin, stop, first = start[at + i], end[at + i], position[at + i]
+            if begin < stop:
+                slot = add(
+                    where,
+                    keys[i, 0],
+                    keys[i, 1],
+                    keys[i, 2],
+                    text + np.uint64(begin),
+                    np.uint64(stop - begin),
+                    count[at + i],
+                    first,
+                )
+                word = load_u64(slot, _U2) >> _U8
+                table.position[word] = min(table.position[word], first)
+        at += m
+    return at
+
+
+@kernel
+def counts(table):
+    """The count of each word of a table, in order of insertion: int64[n_words]."""
+    result = np.empty(table.state[N_WORDS], np.int64)
+    slots = address(table.slots)
+    for i in range(len(table.slots)):
+        slot = slots + np.uint64(i) * _U32
+        entry = load_u64(slot, _U2)
+        if entry:
+            result[entry >> _U8] = load_i64(slot, _U3)
+    return result
+
+
+@kernel
+def slice_text(data, offsets, n_bytes, walk):
+    """Where to cut text into slices of about n_bytes that can be counted apart: int64[slices + 1], ascending.
+
+    The cuts lie between documents, or at strong cuts of those that are longer than a slice.
+    """
+    stop = offsets[-1]
+    cuts = np.empty((stop - offsets[0]) // max(n_bytes // 2, 1) + 2, np.int64)
+    cuts[0] = offsets[0]
+    n = 0
+    while cuts[n] < stop:
+        cut = min(cuts[n] + n_bytes, stop)
+        document = np.searchsorted(offsets, cut, "right") - 1  # the last one that begins no later
+        if document < len(offsets) - 1 and cut > offsets[document]:
+            if offsets[document] >= cuts[n] + n_bytes // 2:
+                cut = offsets[document]
+            else:
+                while data[cut] & 0xC0 == 0x80:
+                    cut -= 1
+                floor = max(offsets[document], cuts[n] + n_bytes // 2)
+                strong = np.int64(strong_cut_before(address(data), np.uint64(floor), np.uint64(cut), walk))
+                cut = strong if strong > floor else min(offsets[document + 1], stop)
+        n += 1
+        cuts[n] = cut
+    return cuts[: n + 1]
