@@ -11,9 +11,12 @@ Kernels know arrays and numbers, and no class of the Python layer. They trust th
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+Array = Any  # numpy.ndarray or cupy.ndarray: shape and dtype stand beside each name instead
+DEAD = 0xFFFF  # a transition of an Automaton that can't lead to a match
 
 
 class BpeLimits(NamedTuple):
@@ -33,3 +36,28 @@ class BpeMerges(NamedTuple):
     merged: np.ndarray  # uint32[m]
     tokens: np.ndarray  # uint8[bytes], the strings of all tokens, one after the other
     token_offsets: np.ndarray  # int64[tokens + 1]
+
+
+class Automaton(NamedTuple):
+    """The tables of a pattern: a deterministic automaton over classes of characters, one character looked ahead.
+
+    From state 0 at the first character of a match: where `accept[state, class]` holds for the next character, a match
+    may end before it; the last such place before the walk dies is where it ends (leftmost-first order is in the tables).
+    Where no place was found, the first character is a *gap* character; neighbouring gap characters are one piece.
+    """
+
+    ascii_class: Array  # uint8[128], class of each ASCII character
+    page: Array  # uint16[0x110000 >> 7]
+    member: Array  # uint8[n_pages, 128]; class of code point c: member[page[c >> 7], c & 127]
+    delta: Array  # uint16[n_states, n_classes + 1], next state or DEAD; the last column is end of text
+    accept: Array  # uint8[n_states, n_classes + 1], 1: a match may end before a character of that class
+    strong: Array  # uint8[n_classes, n_classes]; (a, b): text may be cut between them and the parts walked alone
+    gapless: bool  # no text has a gap character
+
+    @property
+    def n_states(self) -> int:
+        return self.delta.shape[0]
+
+    @property
+    def n_classes(self) -> int:
+        return self.delta.shape[1] - 1

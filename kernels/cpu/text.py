@@ -6,20 +6,25 @@ import numpy as np
 
 from . import kernel
 from .memory import address, load_u8, load_u32, load_u64, store_i64, trailing_zeros
+from .ragged import pointer
 
 NO_ASCII = 0x8080808080808080  # the bit that no ASCII byte has, in each of eight bytes
 LOW_BITS = 0x7F7F7F7F7F7F7F7F
 NEWLINES = 0x0A0A0A0A0A0A0A0A
 
 
-@kernel
 def find_invalid_utf8(data: np.ndarray) -> int:
     """The index in data (uint8[n]) of the first byte that begins no valid UTF-8 character; -1: all is valid.
 
     That is `UnicodeDecodeError.start`. Over-long forms, surrogates and code points past U+10FFFF are invalid
     (table 3-7 of the Unicode standard); each test below masks one 4-byte load, as in simdutf's scalar path.
     """
-    base, n, p = address(data), np.uint64(len(data)), np.uint64(0)
+    return _find_invalid_utf8(pointer(data), len(data))
+
+
+@kernel
+def _find_invalid_utf8(base, n_bytes):
+    base, n, p = np.uint64(base), np.uint64(n_bytes), np.uint64(0)
     while p < n:
         while p + np.uint64(32) <= n:  # 32 ASCII bytes at a time
             at = base + p
@@ -55,14 +60,16 @@ def find_invalid_utf8(data: np.ndarray) -> int:
     return np.int64(-1)
 
 
-@kernel
 def line_ends(data: np.ndarray) -> np.ndarray:
     """The offset after each `\\n` of data (uint8[n]): int64[number of newlines]."""
-    n_lines = 0
-    for byte in data:
-        n_lines += byte == 10
-    ends = np.empty(n_lines, np.int64)
-    base, out, n = address(data), address(ends), np.uint64(len(data))
+    ends = np.empty(np.count_nonzero(data == 10), np.int64)
+    _line_ends(pointer(data), len(data), ends)
+    return ends
+
+
+@kernel
+def _line_ends(base, n_bytes, ends):
+    base, out, n = np.uint64(base), address(ends), np.uint64(n_bytes)
     p, line = np.uint64(0), np.uint64(0)
     while p + np.uint64(8) <= n:
         x = load_u64(base + p, np.uint64(0)) ^ np.uint64(NEWLINES)
@@ -78,4 +85,3 @@ def line_ends(data: np.ndarray) -> np.ndarray:
             store_i64(out, line, np.int64(p + np.uint64(1)))
             line += np.uint64(1)
         p += np.uint64(1)
-    return ends

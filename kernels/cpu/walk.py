@@ -45,13 +45,17 @@ class Walk(NamedTuple):
     step: np.ndarray  # uint32[(states + 1) * width], step[state * width + class]
     delta: np.ndarray  # uint16[states * width]
     accept: np.ndarray  # uint8[states * width]
-    strong: np.ndarray  # uint8[width * width], (a, b): a word always ends between; the left part may be walked alone
+    strong: (
+        np.ndarray
+    )  # uint8[width * width], (a, b): a word always ends between; the left part may be walked alone
 
 
 def prepare(automaton) -> Walk:
     """The fused tables of a gapless `gputok.kernels.Automaton` (about a millisecond)."""
     if not automaton.gapless:
-        raise ValueError("only a gapless automaton can be walked in blocks: this one leaves characters unmatched")
+        raise ValueError(
+            "only a gapless automaton can be walked in blocks: this one leaves characters unmatched"
+        )
     n, width = automaton.delta.shape
     end, fresh = width - 1, n
     accepts = automaton.accept.astype(bool)
@@ -72,13 +76,13 @@ def prepare(automaton) -> Walk:
     klass[END_OF_TEXT] = end
     return Walk(
         klass,
-        np.ascontiguousarray(automaton.page, np.uint16),
-        np.ascontiguousarray(automaton.member, np.uint8).ravel(),
+        np.array(automaton.page, np.uint16),
+        np.array(automaton.member, np.uint8).ravel(),
         *_fuse_pairs(step, accepts, klass),
         step.ravel(),
-        np.ascontiguousarray(automaton.delta, np.uint16).ravel(),
-        np.ascontiguousarray(automaton.accept, np.uint8).ravel(),
-        np.ascontiguousarray(np.pad(automaton.strong, ((0, 1), (0, 1))), np.uint8).ravel(),
+        np.array(automaton.delta, np.uint16).ravel(),
+        np.array(automaton.accept, np.uint8).ravel(),
+        np.pad(automaton.strong, ((0, 1), (0, 1))).astype(np.uint8).ravel(),
     )
 
 
@@ -165,7 +169,12 @@ def walk_block(text, n, walk, bounds):
     bounds: the address of uint32[n + 2]. Word i is text[bounds[i]:bounds[i + 1]]; the last one is the last END_OF_TEXT.
     """
     klass, page, member = address(walk.klass), address(walk.page), address(walk.member)
-    first, second, pair, step = (address(walk.first), address(walk.second), address(walk.pair), address(walk.step))
+    first, second, pair, step = (
+        address(walk.first),
+        address(walk.second),
+        address(walk.pair),
+        address(walk.step),
+    )
     width = np.uint64(len(walk.step) - len(walk.delta))
     fresh = np.uint64(len(walk.delta)) // width
     p, n_bounds, state = _U0, _U0, fresh

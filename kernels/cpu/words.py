@@ -14,14 +14,24 @@ from typing import NamedTuple
 import numpy as np
 
 from . import kernel
-from .memory import address, copy_bytes, leading_zeros, load_i64, load_u8, load_u32, load_u64, prefetch
-from .memory import store_i64, store_u64
+from .memory import (
+    address,
+    copy_bytes,
+    leading_zeros,
+    load_i64,
+    load_u8,
+    load_u32,
+    load_u64,
+    prefetch,
+    store_i64,
+    store_u64,
+)
+from .ragged import pointer
 from .walk import END_OF_TEXT, strong_cut_before, walk_block
 
 BLOCK_BYTES = 1 << 15  # of text that is walked at a time: it and its words stay in the nearest caches
 MARGIN = 32  # bytes behind a block that loads of 16 bytes may read
 N_KEYS = 256  # words that are hashed before they are probed
-KEY_BYTES = 24  # hash, low, high
 LONG = 17  # the length code of all words of more than 16 bytes
 
 # table.state
@@ -45,12 +55,21 @@ class WordTable(NamedTuple):
     arena: np.ndarray  # uint8[], the words one after the other
     offsets: np.ndarray  # int64[capacity // 2 + 1], word i is arena[offsets[i]:offsets[i + 1]]
     position: np.ndarray  # int64[capacity // 2], where each was first seen
-    state: np.ndarray  # int64[4]: N_WORDS, N_BYTES; and WANTED_WORDS, WANTED_BYTES when a stage stopped for want of room
+    state: (
+        np.ndarray
+    )  # int64[4]: N_WORDS, N_BYTES; and WANTED_WORDS, WANTED_BYTES when a stage stopped for want of room
+
+
+def _free_slots(capacity: int) -> np.ndarray:
+    """Zeros, where no slot crosses a cache line."""
+    memory = np.zeros(4 * capacity + 8, np.uint64)
+    skip = -pointer(memory) % 64 // 8
+    return memory[skip : skip + 4 * capacity].reshape(capacity, 4)
 
 
 def new_table(capacity: int = 1 << 14, n_bytes: int = 1 << 18) -> WordTable:
     return WordTable(
-        np.zeros((capacity, 4), np.uint64),
+        _free_slots(capacity),
         np.empty(n_bytes, np.uint8),
         np.zeros(capacity // 2 + 1, np.int64),
         np.empty(capacity // 2, np.int64),
@@ -67,7 +86,7 @@ def enlarged(table: WordTable) -> WordTable:
         arena = grown
     if state[WANTED_WORDS] > len(position):
         capacity = 2 << int(state[WANTED_WORDS]).bit_length()
-        grown = np.zeros((capacity, 4), np.uint64)
+        grown = _free_slots(capacity)
         move_slots(slots, grown)
         slots, n = grown, state[N_WORDS]
         offsets = np.append(offsets[: n + 1], np.empty(capacity // 2 - n, np.int64))
@@ -230,21 +249,17 @@ def fill_block(data, offsets, document, begin, stop, walk, block):
     Returns (the bytes copied, the bytes of the block, the last document). A document that is longer than the block is
     taken up to a strong cut: 0 bytes are copied where it has none so early. `offsets[document] <= begin`.
     """
-    text, room = address(block), len(block) - MARGIN
+    text, room = np.int64(address(block)), len(block) - MARGIN
     at, n = begin, 0
     while at < stop:
-        while offsets[document + 1] <= at:
+        while load_i64(offsets, document + 1) <= at:
             document += 1
-        end = min(offsets[document + 1], stop)
+        end = min(load_i64(offsets, document + 1), stop)
         if n + end - at >= room:
             if n:
                 break
-            end = begin + room - 1
-            while data[end] & 0xC0 == 0x80:
-                end -= 1
-            end = np.int64(strong_cut_before(address(data), np.uint64(begin), np.uint64(end), walk))
-            stop = end  # so that this is the last turn, or not even that
-        copy_bytes(text + np.uint64(n), address(data) + np.uint64(at), np.uint64(end - at))
+            stop = end = last_strong_cut(data, begin, begin + room - 1, walk)
+        copy_bytes(text + n, data + at, end - at)
         n += end - at
         block[n] = END_OF_TEXT
         n += 1
@@ -253,86 +268,96 @@ def fill_block(data, offsets, document, begin, stop, walk, block):
     return at - begin, n, document
 
 
-@kernel
 def count_text(data, offsets, start, stop, position, walk, table):
-    """Counts the words of data[start:stop], all inside the documents `offsets` cuts it into.
+    """Counts the words of data[start:stop] and returns the table, enlarged where it had to be.
 
-    data: uint8[n], valid UTF-8; offsets: int64[d + 1]; start and stop lie between documents or at strong cuts. A word
-    that begins at data[i] has the position `position` + about 2 * i, increasing with i. Returns `stop`, or an earlier
-    place where the table had too little room: enlarge it and go on from there.
+    data: uint8[n], valid UTF-8; offsets: int64[d + 1], the documents in it; start and stop lie between documents or at
+    strong cuts. A word that begins at data[i] gets the position `position` + about 2 * i, increasing with i.
     """
+    while True:
+        document = np.searchsorted(offsets, start, "right") - 1
+        start = _count_text(pointer(data), pointer(offsets), document, start, stop, position, walk, table)
+        if start == stop:
+            return table
+        table = enlarged(table)
+
+
+@kernel
+def _count_text(data, offsets, document, start, stop, position, walk, table):
+    """Returns `stop`, or where the table had too little room."""
     block, bounds = np.empty(BLOCK_BYTES + MARGIN, np.uint8), np.empty(BLOCK_BYTES + MARGIN, np.uint32)
     keys = np.empty((N_KEYS, 3), np.uint64)
-    where, key = addresses(table), address(keys)
-    document = np.searchsorted(offsets, start, "right") - 1
+    where = addresses(table)
     while start < stop:
         copied, n, document = fill_block(data, offsets, document, start, stop, walk, block)
         if copied == 0:
             block, bounds = np.empty(2 * len(block), np.uint8), np.empty(2 * len(block), np.uint32)
             continue
         text, bound = address(block), address(bounds)
-        n_words = walk_block(text, np.uint64(n), walk, bound)
+        n_words = walk_block(text, np.uint64(n), walk, bound) - _U1
         if not has_room(table, np.int64(n_words), n):
             return start
         done = _U0
-        while done < n_words:  # the ends of documents are counted as words too: cheaper than a branch
+        while (
+            done < n_words
+        ):  # the ends of documents count as words too, but for the last: cheaper than a branch
             m = min(n_words - done, np.uint64(N_KEYS))
             for i in range(m):
                 begin = np.uint64(load_u32(bound, done + i))
                 length = np.uint64(load_u32(bound, done + i + _U1)) - begin
                 h, low, high = word_key(text + begin, length, _U16)
                 prefetch(where.slots + (h >> where.shift << np.uint64(5)))
-                at = key + i * np.uint64(KEY_BYTES)
-                store_u64(at, _U0, h)
-                store_u64(at, _U1, low)
-                store_u64(at, _U2, high)
+                keys[i, _U0], keys[i, _U1], keys[i, _U2] = h, low, high
             for i in range(m):
                 begin = np.uint64(load_u32(bound, done + i))
                 length = np.uint64(load_u32(bound, done + i + _U1)) - begin
-                at = key + i * np.uint64(KEY_BYTES)
-                h, low, high = load_u64(at, _U0), load_u64(at, _U1), load_u64(at, _U2)
+                h, low, high = keys[i, _U0], keys[i, _U1], keys[i, _U2]
                 add(where, h, low, high, text + begin, length, 1, position + 2 * start + np.int64(begin))
             done += m
         start += copied
-    return stop
+    return start
+
+
+def count_pieces(data, start, end, count, position, table):
+    """Adds count[i] to the word data[start[i]:end[i]] (an empty one is none), which keeps its smallest position[i].
+
+    data: uint8[n]; the others: int64[n_pieces], in any order. Returns the table, enlarged where it had to be.
+    """
+    pieces = [np.ascontiguousarray(column, np.int64) for column in (start, end, count, position)]
+    at = 0
+    while True:
+        at = _count_pieces(pointer(data), len(data), tuple(map(pointer, pieces)), len(start), at, table)
+        if at == len(start):
+            return table
+        table = enlarged(table)
 
 
 @kernel
-def count_pieces(data, start, end, count, position, at, table):
-    """Adds count[i] to the word data[start[i]:end[i]] for i >= at; empty ones are none.
-
-    A word keeps its smallest position. All int64[n], in any order. Returns n, or an earlier i where the table had too
-    little room: enlarge it and go on from there.
-    """
+def _count_pieces(text, text_bytes, pieces, n_pieces, at, table):
+    """Returns n_pieces, or where the table had too little room."""
+    starts, ends, count, position = pieces
     keys = np.empty((N_KEYS, 3), np.uint64)
-    where, key, text = addresses(table), address(keys), address(data)
-    while at < len(start):
-        m, n_bytes = min(len(start) - at, N_KEYS), 0
+    where = addresses(table)
+    while at < n_pieces:
+        m, n_bytes = min(n_pieces - at, N_KEYS), 0
         for i in range(at, at + m):
-            n_bytes += end[i] - start[i]
+            n_bytes += load_i64(ends, i) - load_i64(starts, i)
         if not has_room(table, m, n_bytes):
             return at
         for i in range(m):
-            begin, stop = start[at + i], end[at + i]
-            if begin < stop:
+            begin, end = load_i64(starts, at + i), load_i64(ends, at + i)
+            if begin < end:
                 h, low, high = word_key(
-                    text + np.uint64(begin), np.uint64(stop - begin), np.uint64(len(data) - begin)
+                    np.uint64(text + begin), np.uint64(end - begin), np.uint64(text_bytes - begin)
                 )
                 prefetch(where.slots + (h >> where.shift << np.uint64(5)))
                 keys[i, 0], keys[i, 1], keys[i, 2] = h, low, high
         for i in range(m):
-            begin, stop, first = start[at + i], end[at + i], position[at + i]
-            if begin < stop:
-                slot = add(
-                    where,
-                    keys[i, 0],
-                    keys[i, 1],
-                    keys[i, 2],
-                    text + np.uint64(begin),
-                    np.uint64(stop - begin),
-                    count[at + i],
-                    first,
-                )
+            begin, end, first = load_i64(starts, at + i), load_i64(ends, at + i), load_i64(position, at + i)
+            if begin < end:
+                h, low, high = keys[i, 0], keys[i, 1], keys[i, 2]
+                where_text, length = np.uint64(text + begin), np.uint64(end - begin)
+                slot = add(where, h, low, high, where_text, length, load_i64(count, at + i), first)
                 word = load_u64(slot, _U2) >> _U8
                 table.position[word] = min(table.position[word], first)
         at += m
@@ -352,28 +377,39 @@ def counts(table):
     return result
 
 
-@kernel
+@kernel(inline=True)
+def last_strong_cut(data, begin, end, walk):
+    """The last strong cut in (begin, end], or begin; both are positions in the text at the address `data`."""
+    while load_u8(data, end) & np.uint8(0xC0) == np.uint8(0x80):
+        end -= 1
+    return np.int64(strong_cut_before(np.uint64(data), np.uint64(begin), np.uint64(end), walk))
+
+
 def slice_text(data, offsets, n_bytes, walk):
     """Where to cut text into slices of about n_bytes that can be counted apart: int64[slices + 1], ascending.
 
-    The cuts lie between documents, or at strong cuts of those that are longer than a slice.
+    data: uint8[n]; offsets: int64[d + 1]. The cuts lie between documents, or at strong cuts inside of long ones; a
+    document without any stays whole.
     """
-    stop = offsets[-1]
-    cuts = np.empty((stop - offsets[0]) // max(n_bytes // 2, 1) + 2, np.int64)
-    cuts[0] = offsets[0]
-    n = 0
-    while cuts[n] < stop:
-        cut = min(cuts[n] + n_bytes, stop)
-        document = np.searchsorted(offsets, cut, "right") - 1  # the last one that begins no later
-        if document < len(offsets) - 1 and cut > offsets[document]:
-            if offsets[document] >= cuts[n] + n_bytes // 2:
-                cut = offsets[document]
+    cuts, stop = [int(offsets[0])], int(offsets[-1])
+    while cuts[-1] < stop:
+        at, cut = cuts[-1], cuts[-1] + n_bytes
+        if cut >= stop:
+            cut = stop
+        else:
+            document = (
+                int(np.searchsorted(offsets, cut, "right")) - 1
+            )  # the last that begins no later than `cut`
+            half = at + n_bytes // 2
+            if offsets[document] > half:
+                cut = int(offsets[document])
             else:
-                while data[cut] & 0xC0 == 0x80:
-                    cut -= 1
-                floor = max(offsets[document], cuts[n] + n_bytes // 2)
-                strong = np.int64(strong_cut_before(address(data), np.uint64(floor), np.uint64(cut), walk))
-                cut = strong if strong > floor else min(offsets[document + 1], stop)
-        n += 1
-        cuts[n] = cut
-    return cuts[: n + 1]
+                strong = _last_strong_cut(pointer(data), half, cut, walk)
+                cut = strong if strong > half else int(offsets[document + 1])
+        cuts.append(cut)
+    return np.array(cuts, np.int64)
+
+
+@kernel
+def _last_strong_cut(data, begin, end, walk):
+    return last_strong_cut(data, begin, end, walk)

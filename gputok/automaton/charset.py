@@ -1,0 +1,108 @@
+"""Sets of code points as inversion lists: the alphabet of patterns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+END = 0x110000
+"""End (or start) of text, as one more code point after all others: what a look-around may see beside a character."""
+
+
+class CharSet:
+    """An immutable set of code points, kept as the sorted places where membership changes.
+
+    >>> letters = CharSet.of((0x61, 0x7B)) - CharSet.chars("aeiou")
+    >>> "b" in letters, "a" in letters, len(letters)
+    (True, False, 21)
+    """
+
+    __slots__ = ("edges",)
+
+    def __init__(self, edges: Iterable[int]) -> None:
+        self.edges = np.asarray(edges, np.int32)  # int32[2 * n_runs]: start, end, start, end, ...
+
+    @classmethod
+    def of(cls, *runs: tuple[int, int]) -> CharSet:
+        """The union of half-open runs of code points."""
+        return union(*(cls(run) for run in runs if run[0] < run[1]))
+
+    @classmethod
+    def chars(cls, chars: str) -> CharSet:
+        return cls.of(*((ord(c), ord(c) + 1) for c in chars))
+
+    def _inside(self, points: np.ndarray) -> np.ndarray:
+        return (np.searchsorted(self.edges, points, side="right") & 1).astype(bool)
+
+    def __contains__(self, char: str | int) -> bool:
+        return bool(self._inside(np.array([char if isinstance(char, int) else ord(char)]))[0])
+
+    def __or__(self, other: CharSet) -> CharSet:
+        return _combine(np.any, self, other)
+
+    def __and__(self, other: CharSet) -> CharSet:
+        return _combine(np.all, self, other)
+
+    def __sub__(self, other: CharSet) -> CharSet:
+        return self & ~other
+
+    def __invert__(self) -> CharSet:
+        """Every other code point; END stays outside."""
+        return CharSet(np.setxor1d((self - NOTHING_BUT_END).edges if END in self else self.edges, [0, END]))
+
+    def negated_look(self) -> CharSet:
+        """Every other code point, and END unless it is in the set: what a negative look-around lets pass."""
+        return CharSet(np.setxor1d(self.edges, [0, END + 1]))
+
+    def __len__(self) -> int:
+        return int(np.diff(self.edges.reshape(-1, 2)).sum())
+
+    def __bool__(self) -> bool:
+        return len(self.edges) > 0
+
+    def __eq__(self, other: Any) -> bool:
+        return isinstance(other, CharSet) and self.edges.tobytes() == other.edges.tobytes()
+
+    def __hash__(self) -> int:
+        return hash(self.edges.tobytes())
+
+    def runs(self) -> list[tuple[int, int]]:
+        """Half-open runs of code points."""
+        return [(a, b) for a, b in self.edges.reshape(-1, 2).tolist()]
+
+    def __repr__(self) -> str:
+        return f"CharSet.of({', '.join(f'({a:#x}, {b:#x})' for a, b in self.runs())})"
+
+
+def _combine(operation: Callable, *sets: CharSet) -> CharSet:
+    points = np.unique(np.concatenate([s.edges for s in sets]))
+    inside = operation([s._inside(points) for s in sets], axis=0)
+    return CharSet(points[np.diff(inside, prepend=False)])
+
+
+def union(*sets: CharSet) -> CharSet:
+    return _combine(np.any, *sets) if sets else NOTHING
+
+
+def partition(sets: list[CharSet]) -> tuple[np.ndarray, np.ndarray]:
+    """The coarsest classes of characters that no set tells apart.
+
+    Returns class_of: uint8|int64[0x110000] and member: bool[sets, classes + 1], the last column for END.
+    Surrogates, which no text contains, make no class of their own.
+    """
+    points = np.unique(np.concatenate([[0, 0xD800, 0xE000, END], *(s.edges for s in sets)]))
+    points = points[points <= END]
+    inside = np.array([s._inside(points) for s in sets]).reshape(len(sets), len(points))
+    surrogates = (points >= 0xD800) & (points < 0xE000)
+    inside[:, surrogates] = inside[:, np.searchsorted(points, 0xD800) - 1][:, None]
+    _, first, class_of = np.unique(inside[:, :-1], axis=1, return_index=True, return_inverse=True)
+    rank = np.argsort(np.argsort(first))  # classes in the order of their first characters
+    class_of = np.repeat(rank[class_of.ravel()], np.diff(points))
+    return class_of, inside[:, np.r_[np.sort(first), len(points) - 1]]
+
+
+NOTHING = CharSet([])
+EVERYTHING = CharSet([0, END])
+NOTHING_BUT_END = CharSet([END, END + 1])

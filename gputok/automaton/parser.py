@@ -1,0 +1,669 @@
+"""Oniguruma's regular expressions, in the Ruby syntax that `tokenizers` uses, to a small syntax tree.
+
+Anchors become look-arounds, classes and properties become sets, case folding is resolved: what is left has a
+handful of node types. Where Ruby's syntax differs from Perl's, Ruby's is meant: `$` is before any newline, `\\h` is a
+hexadecimal digit, `{,2}` is `{0,2}`, and the `+` of `x{1,3}+` repeats once more rather than being possessive.
+
+After the parser of Oniguruma 6.9.10 (regparse.c), whose messages the errors echo.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, NoReturn, TypeAlias
+
+from gputok.automaton.charset import EVERYTHING, NOTHING, CharSet, union
+from gputok.automaton.unicode_tables import any_case, long_folds, property_set
+
+
+class Chars(NamedTuple):
+    """One character of a set."""
+
+    chars: CharSet
+
+
+class Sequence(NamedTuple):
+    items: tuple[Node, ...]
+
+
+class Choice(NamedTuple):
+    options: tuple[Node, ...]  # in order of preference
+
+
+class Repeat(NamedTuple):
+    body: Node
+    least: int
+    most: int | None  # None: without bound
+    greedy: bool
+
+
+class Atomic(NamedTuple):
+    """The first match of the body, never another: `(?>...)` and possessive quantifiers."""
+
+    body: Node
+
+
+class Look(NamedTuple):
+    """Whether the body matches here (ahead) or ends here, consuming nothing."""
+
+    body: Node
+    ahead: bool
+    negative: bool
+
+
+class Group(NamedTuple):
+    """A capturing group that a back reference may name."""
+
+    body: Node
+    number: int
+
+
+class Backref(NamedTuple):
+    number: int
+
+
+Node: TypeAlias = Chars | Sequence | Choice | Repeat | Atomic | Look | Group | Backref
+
+EMPTY = Sequence(())
+ANY_BUT_NEWLINE = Chars(~CharSet.chars("\n"))
+NEWLINE = Chars(CharSet.chars("\n"))
+ANY = Chars(EVERYTHING)
+TEXT_START, TEXT_END = Look(ANY, False, True), Look(ANY, True, True)
+# Oniguruma takes no line to begin after a newline that ends the text.
+LINE_START = Choice((TEXT_START, Sequence((Look(NEWLINE, False, False), Look(ANY, True, False)))))
+LINE_END = Look(ANY_BUT_NEWLINE, True, True)
+
+MAX_DEPTH = 100
+MAX_REPEAT = 100_000  # ONIG_MAX_REPEAT_NUM
+_CONTROL = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "a": "\a", "v": "\v", "e": "\x1b"}
+_PROPERTY_OF_ESCAPE = {"w": r"\w", "d": r"\d", "s": r"\s", "h": r"\h"}
+
+
+def parse(pattern: str) -> Node:
+    """The syntax tree of a pattern.
+
+    Raises ValueError, naming construct and position, for what Oniguruma refuses and for what neither an automaton
+    nor the `regex` package reads as Oniguruma does.
+
+    >>> parse("a|b+?")
+    Choice(options=(Chars(chars=CharSet.of((0x61, 0x62))), Repeat(body=Chars(chars=CharSet.of((0x62, 0x63))), least=1, most=None, greedy=False)))
+    """
+    return _Parser(pattern).parse()
+
+
+class _Parser:
+    """Recursive descent over one pattern; `ignore_case` and the like are the options in force at `position`."""
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+        self.position = 0
+        self.depth = 0
+        self.n_groups = 0
+        self.names: dict[str, int] = {}
+        self.ignore_case = self.dot_all = self.extended = False
+        self.has_names = "(?<" in pattern.replace("(?<=", "").replace("(?<!", "") or "(?'" in pattern
+
+    # --- reading ---
+
+    def fail(self, what: str, position: int | None = None) -> NoReturn:
+        where = self.position if position is None else position
+        raise ValueError(f"pattern {self.pattern!r}: {what} at position {where}")
+
+    def unsupported(self, what: str, position: int) -> NoReturn:
+        self.fail(f"{what}, which gputok cannot run as `tokenizers` does,", position)
+
+    def peek(self, text: str) -> bool:
+        return self.pattern.startswith(text, self.position)
+
+    def take(self, text: str) -> bool:
+        found = self.peek(text)
+        self.position += len(text) * found
+        return found
+
+    def next(self, ending: str) -> str:
+        """The next character; at the end of the pattern an error that says what was cut short."""
+        if self.position == len(self.pattern):
+            self.fail(f"the pattern ends {ending}")
+        self.position += 1
+        return self.pattern[self.position - 1]
+
+    def until(self, end: str, what: str) -> str:
+        stop = self.pattern.find(end, self.position)
+        if stop < 0:
+            self.fail(f"{what} without {end!r}")
+        text, self.position = self.pattern[self.position : stop], stop + len(end)
+        return text
+
+    def digits(self, alphabet: str, most: int) -> str:
+        start = self.position
+        while self.position < len(self.pattern) and self.position - start < most:
+            if self.pattern[self.position] not in alphabet:
+                break
+            self.position += 1
+        return self.pattern[start : self.position]
+
+    # --- alternatives, branches, quantifiers ---
+
+    def parse(self) -> Node:
+        node = self.alternatives()
+        if self.position < len(self.pattern):
+            self.fail("unmatched close parenthesis")
+        return node
+
+    def alternatives(self) -> Node:
+        options = self.ignore_case, self.dot_all, self.extended
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            self.fail(f"groups nested more than {MAX_DEPTH} deep")
+        branches = [self.branch()]
+        while self.take("|"):
+            branches.append(self.branch())
+        self.depth -= 1
+        self.ignore_case, self.dot_all, self.extended = options
+        return branches[0] if len(branches) == 1 else Choice(tuple(branches))
+
+    def branch(self) -> Node:
+        items: list[Node] = []
+        text = ""  # a run of plain characters: case folding may join several
+
+        def flush() -> None:
+            nonlocal text
+            items.extend(self.literal(text))
+            text = ""
+
+        while self.position < len(self.pattern) and not self.peek("|") and not self.peek(")"):
+            if self.skip_comment():
+                continue
+            start = self.position
+            atom = self.atom()
+            if self.peek_quantifier():
+                flush()
+                items.append(self.quantified(atom if not isinstance(atom, str) else _sequence(self.literal(atom)), start))
+            elif isinstance(atom, str):
+                text += atom
+            else:
+                flush()
+                items.append(atom)
+        flush()
+        return _sequence(items)
+
+    def skip_comment(self) -> bool:
+        start = self.position
+        if self.take("(?#"):
+            while (c := self.next("inside a comment")) != ")":
+                if c == "\\" and self.position < len(self.pattern):
+                    self.position += 1
+        elif self.extended and self.peek("#"):
+            stop = self.pattern.find("\n", start)
+            self.position = len(self.pattern) if stop < 0 else stop + 1
+        elif self.extended and self.pattern[start : start + 1] in tuple(" \t\n\r\f"):
+            self.position += 1
+        return self.position > start
+
+    def peek_quantifier(self) -> bool:
+        start = self.position
+        while self.skip_comment():
+            pass
+        found = self.position < len(self.pattern) and self.quantifier() is not None
+        self.position = start
+        return found
+
+    def quantifier(self) -> tuple[int, int | None, bool, bool] | None:
+        """Reads `*`, `+?`, `?+`, `{2,3}?`, ...: least, most, greedy, possessive; None where there is none."""
+        start = self.position
+        simple = {"*": (0, None), "+": (1, None), "?": (0, 1)}.get(self.pattern[start])
+        if simple:
+            self.position += 1
+            if self.take("?"):
+                return *simple, False, False
+            return *simple, True, self.take("+")
+        if not self.take("{"):
+            return None
+        low = self.digits("0123456789", 20)
+        comma = self.take(",")
+        high = self.digits("0123456789", 20) if comma else low
+        if not self.take("}") or not (low or high):
+            self.position = start  # Oniguruma takes an odd brace as a plain character
+            return None
+        least, most = int(low or 0), int(high) if high else None
+        if max(least, most or 0) > MAX_REPEAT:
+            self.fail(f"a repeat count above {MAX_REPEAT}", start)
+        if most is not None and least > most:  # {3,1}: the possessive form of {1,3}
+            return most, least, True, True
+        return least, most, not (comma and self.take("?")), False
+
+    def quantified(self, node: Node, start: int) -> Node:
+        """Applies all quantifiers that follow: in Ruby's syntax they stack."""
+        while True:
+            while self.skip_comment():
+                pass
+            quantifier = self.quantifier() if self.position < len(self.pattern) else None
+            if quantifier is None:
+                return node
+            if _only_looks(node):
+                self.fail("a quantifier on an anchor or look-around", start)
+            least, most, greedy, possessive = quantifier
+            node = _repeat(node, least, most, greedy)
+            node = Atomic(node) if possessive else node
+
+    # --- atoms ---
+
+    def atom(self) -> Node | str:
+        """The next node, or a plain character as a string."""
+        start = self.position
+        c = self.next("")
+        if c == "\\":
+            return self.escape(start)
+        if c == "(":
+            return self.group(start)
+        if c == "[":
+            return self.bracket()
+        if c == ".":
+            return ANY if self.dot_all else ANY_BUT_NEWLINE
+        if c == "^":
+            return LINE_START
+        if c == "$":
+            return LINE_END
+        self.position = start
+        if self.quantifier():
+            self.fail("a quantifier with nothing to repeat", start)
+        self.position = start + 1
+        return c
+
+    def literal(self, text: str) -> list[Node]:
+        """Plain characters as nodes, with all that they match where case is ignored."""
+        if not self.ignore_case:
+            return [Chars(CharSet.chars(c)) for c in text]
+        return _any_case_literal(text)
+
+    def escape(self, start: int) -> Node | str:
+        c = self.next("after a backslash")
+        if c.lower() in _PROPERTY_OF_ESCAPE:
+            chars = property_set(_PROPERTY_OF_ESCAPE[c.lower()])
+            return Chars(~chars if c.isupper() else chars)
+        if c in "pP" and self.peek("{"):
+            return Chars(self.property(c == "P"))
+        if c in "bB":
+            return _word_boundary(c == "B")
+        if c in "A`":
+            return TEXT_START
+        if c in "z'":
+            return TEXT_END
+        if c == "Z":
+            return Look(Sequence((Repeat(NEWLINE, 0, 1, True), TEXT_END)), True, False)
+        if c == "R":
+            return Atomic(Choice((_string("\r\n"), Chars(CharSet.chars("\n\v\f\r\x85\u2028\u2029")))))
+        if c in "GKXyY":
+            self.unsupported(f"\\{c}", start)
+        if c == "g" and (self.peek("<") or self.peek("'")):
+            self.unsupported(r"a call of a group (\g)", start)
+        if c == "k" and (self.peek("<") or self.peek("'")):
+            return self.named_backref(start)
+        if c in "123456789":
+            self.position -= 1
+            number = int(self.digits("0123456789", 20))
+            if number <= max(self.n_groups, 9):
+                return self.backref(number, start)
+            self.position = start + 2 if c in "89" else start + 1
+            if c in "89":
+                return c
+            return self.byte(8, 3, start)
+        if c == "0":
+            return self.byte(8, 2, start)
+        return self.escaped_character(c, start)
+
+    def escaped_character(self, c: str, start: int) -> str:
+        """What an escape that is no class, anchor or reference stands for."""
+        if c in "xo" and self.peek("{"):
+            digits, base = ("0123456789abcdefABCDEF", 16) if c == "x" else ("01234567", 8)
+            self.position += 1
+            text = self.digits(digits, 11)
+            if text and self.peek(" "):
+                self.unsupported(rf"a list of code points in \{c}{{...}}", start)
+            if not text or not self.take("}"):
+                self.fail(rf"\{c}{{...}} that is no number", start)
+            return self.code_point(int(text, base), start)
+        if c == "x":
+            return self.byte(16, 2, start)
+        if c == "u":
+            text = self.digits("0123456789abcdefABCDEF", 4)
+            if len(text) < 4:
+                self.fail(r"\u without four hexadecimal digits", start)
+            return self.code_point(int(text, 16), start)
+        if c in "cCM":
+            return self.code_point(self.control(c, start), start)
+        return _CONTROL.get(c, c)
+
+    def control(self, c: str, start: int) -> int:
+        r"""\cx, \C-x and \M-x, which may be nested."""
+        if c in "CM" and not self.take("-"):
+            self.fail(rf"\{c} without a hyphen", start)
+        inner = self.next("inside a control character")
+        if c != "M" and inner == "?":
+            return 0x7F
+        if inner == "\\":
+            inner = self.next("after a backslash")
+            value = self.control(inner, start) if inner in "cCM" else ord(_CONTROL.get(inner, inner))
+        else:
+            value = ord(inner)
+        return (value & 0xFF) | 0x80 if c == "M" else value & 0x9F
+
+    def byte(self, base: int, most: int, start: int) -> str:
+        r"""\x41 and \101 are bytes of UTF-8: of a character beyond ASCII, all have to be written."""
+        text = self.digits("0123456789abcdefABCDEF" if base == 16 else "01234567", most)
+        data = bytes([self.byte_value(int(text or "0", base), start)])
+        n_bytes = 1 if data[0] < 0x80 else 2 if data[0] < 0xE0 else 3 if data[0] < 0xF0 else 4
+        while len(data) < n_bytes:
+            if not self.take("\\x" if base == 16 else "\\"):
+                self.fail("a byte of a character that has more", start)
+            text = self.digits("0123456789abcdefABCDEF" if base == 16 else "01234567", 2 if base == 16 else 3)
+            data += bytes([self.byte_value(int(text or "0", base), start)])
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            self.fail("bytes that are not UTF-8", start)
+
+    def byte_value(self, value: int, start: int) -> int:
+        if value > 0xFF:
+            self.fail("an octal number above 0377", start)
+        return value
+
+    def code_point(self, value: int, start: int) -> str:
+        if value > 0x10FFFF or 0xD800 <= value < 0xE000:
+            self.fail(f"{value:#x}, which is no character,", start)
+        return chr(value)
+
+    def property(self, negated: bool) -> CharSet:
+        start = self.position - 2
+        self.position += 1
+        negated ^= self.take("^")
+        name = self.until("}", r"\p{")
+        try:
+            chars = property_set(name)
+        except KeyError:
+            self.fail(f"the unknown character property {name!r}", start)
+        return ~chars if negated else chars
+
+    # --- references ---
+
+    def named_backref(self, start: int) -> Node:
+        close = ">" if self.next("inside a reference") == "<" else "'"
+        name = self.until(close, "a reference")
+        if name in self.names:
+            return self.backref(self.names[name], start)
+        if not name.lstrip("-").isdecimal():
+            self.fail(f"a reference to the undefined group {name!r}", start)
+        number = int(name)
+        return self.backref(number + self.n_groups + 1 if number < 0 else number, start)
+
+    def backref(self, number: int, start: int) -> Node:
+        if self.ignore_case:
+            self.unsupported("a back reference that ignores case", start)
+        if not 1 <= number <= self.n_groups:
+            self.unsupported(f"a reference to group {number} before it was opened", start)
+        return Backref(number)
+
+    # --- groups ---
+
+    def group(self, start: int) -> Node:
+        if not self.take("?"):
+            if self.has_names:  # Ruby: plain groups don't capture beside named ones
+                return self.body(start)
+            return self.capture(start)
+        c = self.next("inside a group")
+        if c == ":":
+            return self.body(start)
+        if c in "=!":
+            return Look(self.body(start), True, c == "!")
+        if c == ">":
+            return Atomic(self.body(start))
+        if c == "<" and (self.peek("=") or self.peek("!")):
+            negative = self.next("") == "!"
+            return Look(self.body(start), False, negative)
+        if c in "<'":
+            name = self.until(">" if c == "<" else "'", "a group name")
+            if not name or not (name[0].isalpha() or name[0] == "_"):
+                self.fail(f"the invalid group name {name!r}", start)
+            if name in self.names:
+                self.unsupported(f"two groups named {name!r}", start)
+            self.names[name] = self.n_groups + 1
+            return self.capture(start)
+        if c in "imx-":
+            return self.options(c, start)
+        if c in "~({":
+            self.unsupported({"~": "an absent operator", "(": "a conditional", "{": "a callout"}[c], start)
+        self.fail(f"the unknown group (?{c}", start)
+
+    def body(self, start: int) -> Node:
+        node = self.alternatives()
+        if not self.take(")"):
+            self.fail("a parenthesis that is never closed", start)
+        return node
+
+    def capture(self, start: int) -> Node:
+        self.n_groups += 1
+        number = self.n_groups
+        return Group(self.body(start), number)
+
+    def options(self, c: str, start: int) -> Node:
+        """`(?i)`, which reaches to the end of the group around it, alternatives and all, and `(?i-m:...)`."""
+        before = self.ignore_case, self.dot_all, self.extended
+        on = True
+        while c not in ":)":
+            if c == "-":
+                on = False
+            elif c == "i":
+                self.ignore_case = on
+            elif c == "m":
+                self.dot_all = on
+            elif c == "x":
+                self.extended = on
+            else:
+                self.fail(f"the unknown option {c!r}", start)
+            c = self.next("inside the options of a group")
+        node = self.body(start) if c == ":" else self.alternatives()
+        self.ignore_case, self.dot_all, self.extended = before
+        return node
+
+    # --- brackets ---
+
+    def bracket(self) -> Node:
+        inner, negated = self.bracket_set()
+        if not self.ignore_case:
+            return Chars(~inner if negated else inner)
+        inner = any_case(inner)
+        if negated:
+            return Chars(~inner)
+        folded = [_sequence(_any_case_literal(fold)) for c, fold in long_folds().items() if c in inner]
+        return Choice((Chars(inner), *dict.fromkeys(folded))) if folded else Chars(inner)
+
+    def bracket_set(self) -> tuple[CharSet, bool]:
+        """The set between brackets and whether it is negated; `[` was read."""
+        start = self.position - 1
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            self.fail(f"brackets nested more than {MAX_DEPTH} deep")
+        negated = self.take("^")
+        operands: list[CharSet] = []  # of &&
+        parts: list[CharSet] = []
+        first = True
+        while True:
+            if self.position == len(self.pattern):
+                self.fail("a bracket that is never closed", start)
+            if self.peek("]") and not (first and "]" in self.pattern[self.position + 1 :]):
+                break
+            if self.take("&&"):
+                operands.append(union(*parts))
+                parts = []
+                first = False
+                continue
+            first = False
+            parts.append(self.bracket_item())
+        self.position += 1
+        self.depth -= 1
+        result = union(*parts)
+        for operand in operands:
+            result = result & operand
+        return result, negated
+
+    def bracket_item(self) -> CharSet:
+        """One character, range, class, POSIX bracket or inner bracket."""
+        start = self.position
+        item = self.bracket_unit()
+        if isinstance(item, CharSet):  # a hyphen after it is a plain character, for the next item
+            return item
+        if not self.peek("-") or self.peek("-]") or self.peek("-&&"):
+            return CharSet.chars(item)
+        self.position += 1
+        if self.peek("[") and not self.peek("[:"):  # a hyphen before an inner bracket is a plain character
+            return CharSet.chars(item + "-")
+        last = self.bracket_unit()
+        if isinstance(last, CharSet):
+            self.fail("a class at the end of a range", start)
+        if last < item:
+            self.fail(f"the empty range {item}-{last}", start)
+        return CharSet.of((ord(item), ord(last) + 1))
+
+    def bracket_unit(self) -> CharSet | str:
+        start = self.position
+        c = self.next("inside a bracket")
+        if c == "[":
+            if self.take(":"):
+                posix = self.posix_bracket()
+                if posix is not None:
+                    return posix
+                self.position = start + 1
+            inner, negated = self.bracket_set()
+            return ~inner if negated else inner
+        if c != "\\":
+            return c
+        c = self.next("after a backslash")
+        if c.lower() in _PROPERTY_OF_ESCAPE:
+            chars = property_set(_PROPERTY_OF_ESCAPE[c.lower()])
+            return ~chars if c.isupper() else chars
+        if c in "pP" and self.peek("{"):
+            return self.property(c == "P")
+        if c in "01234567":
+            self.position -= 1
+            return self.byte(8, 3, start)
+        return "\b" if c == "b" else self.escaped_character(c, start)
+
+    def posix_bracket(self) -> CharSet | None:
+        """`[:alpha:]` after its `[:`; None if it is only a bracket that holds a colon."""
+        start = self.position
+        stop = self.pattern.find(":]", start)
+        name = self.pattern[start:stop] if stop >= 0 else ""
+        negated = name.startswith("^")
+        name = name.removeprefix("^")
+        if not name.isalpha():
+            return None
+        self.position = stop + 2
+        try:
+            chars = property_set(f"[:{name}:]")
+        except KeyError:
+            self.fail(f"the unknown POSIX bracket [:{name}:]", start - 2)
+        return ~chars if negated else chars
+
+
+# --- building ---
+
+
+def _sequence(items: list[Node]) -> Node:
+    return items[0] if len(items) == 1 else Sequence(tuple(items))
+
+
+def _string(text: str) -> Node:
+    return _sequence([Chars(CharSet.chars(c)) for c in text])
+
+
+def _word_boundary(negated: bool) -> Node:
+    word = Chars(property_set(r"\w"))
+    return Choice(
+        tuple(
+            Sequence((Look(word, False, not before), Look(word, True, not before ^ (not negated))))
+            for before in (True, False)
+        )
+    )
+
+
+def _any_case_literal(text: str) -> list[Node]:
+    """Text where case is ignored: each character as a set, and `ﬆ` for `st`."""
+    nodes: list[Node] = []
+    for at, c in enumerate(text):
+        one: Node = Chars(any_case(CharSet.chars(c)))
+        if c in long_folds():
+            one = Choice((one, _sequence(_any_case_literal(long_folds()[c]))))
+        for n_chars in (2, 3):
+            if joined := _joined(text[at : at + n_chars], n_chars):
+                rest = _sequence(_any_case_literal(text[at + n_chars :]))
+                long = Sequence((Chars(joined), rest))
+                short = Sequence((one, *_any_case_literal(text[at + 1 :])))
+                return [*nodes, Choice((short, long))]
+        nodes.append(one)
+    return nodes
+
+
+def _joined(text: str, n_chars: int) -> CharSet:
+    """The single characters that match a string of two or three where case is ignored."""
+    if len(text) < n_chars:
+        return NOTHING
+    return union(
+        *(
+            CharSet.chars(c)
+            for c, fold in long_folds().items()
+            if len(fold) == n_chars and all(a in any_case(CharSet.chars(b)) for a, b in zip(text, fold, strict=True))
+        )
+    )
+
+
+def _only_looks(node: Node) -> bool:
+    """What Oniguruma lets no quantifier repeat."""
+    match node:
+        case Look():
+            return True
+        case Sequence(items):
+            return bool(items) and all(map(_only_looks, items))
+        case Choice(options):
+            return any(map(_only_looks, options))
+    return False
+
+
+_KINDS: list[tuple[int, int | None, bool]] = [
+    (0, 1, True),
+    (0, None, True),
+    (1, None, True),
+    (0, 1, False),
+    (0, None, False),
+    (1, None, False),
+]
+# Oniguruma's ReduceTypeTable: row inner, column outer, both ? * + ?? *? +?
+_REDUCED = [
+    "del *   *   ??  *?  asis",
+    "del del del +?? +?? del",
+    "*   *   del asis +?? del",
+    "del *?  *?  del *?  *?",
+    "del del del del del del",
+    "asis *  +   *?  *?  del",
+]
+_BY_NAME = {"*": _KINDS[1], "+": _KINDS[2], "??": _KINDS[3], "*?": _KINDS[4]}
+
+
+def _repeat(node: Node, least: int, most: int | None, greedy: bool) -> Node:
+    """A quantifier on a node; on one that is quantified already, reduced as Oniguruma does."""
+    if (least, most) == (1, 1):
+        return node
+    if isinstance(node, Repeat):
+        inner = (node.least, node.most, node.greedy)
+        if inner in _KINDS and (least, most, greedy) in _KINDS:
+            rule = _REDUCED[_KINDS.index(inner)].split()[_KINDS.index((least, most, greedy))]
+            if rule == "del":
+                return node
+            if rule in _BY_NAME:
+                return Repeat(node.body, *_BY_NAME[rule])
+            if rule == "+??":
+                return Repeat(Repeat(node.body, 1, None, True), 0, 1, False)
+        elif inner in _KINDS[1:3] and most is not None and most > 1 and greedy:
+            most = least or 1
+        elif least == most and node.least == node.most:
+            return Repeat(node.body, least * node.least, least * node.least, True)
+    return Repeat(node, least, most, greedy)
+

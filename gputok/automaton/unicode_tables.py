@@ -1,0 +1,82 @@
+"""What each part of `tokenizers` thinks of every code point: Oniguruma's properties and case folding, Rust's sets.
+
+The data, unicode.npz, was asked of the `tokenizers` package itself by tests/make_unicode_tables.py, for almost
+each part of it uses a Unicode version of its own, and neither `regex` nor `unicodedata` agrees with any of them.
+"""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+
+import numpy as np
+
+from gputok.automaton.charset import CharSet, union
+
+
+@functools.cache
+def _tables() -> dict[str, np.ndarray]:
+    with np.load(pathlib.Path(__file__).with_name("unicode.npz")) as file:
+        return dict(file)
+
+
+@functools.cache
+def _line_of_name() -> dict[str, int]:
+    lines = _tables()["names"].tobytes().decode().split("\n")
+    return {name: i for i, line in enumerate(lines) for name in line.split(" ")}
+
+
+def property_names() -> list[str]:
+    """All names that `property_set` knows."""
+    return sorted(_line_of_name())
+
+
+@functools.cache
+def property_set(name: str) -> CharSet:
+    """The characters with a property; a KeyError if Oniguruma knows none of that name.
+
+    `name` is a property in Oniguruma's spelling (case, spaces, `-` and `_` don't count), `[:alpha:]`, `\\w`, or a set of
+    a pre-tokenizer in Rust: `rust:numeric` (Digits), `rust:space` (WhitespaceSplit), `rust:punctuation`
+    (Punctuation, BertPreTokenizer), `rust:bertspace`, `rust:regexspace` and `rust:regexother` (Whitespace: `\\s`,
+    `[^\\w\\s]`).
+
+    >>> len(property_set("L")), "Ⅷ" in property_set("Letter_Number")
+    (141028, True)
+    """
+    key = name.lower().translate({ord(c): None for c in " -_"}) if name[:1] not in "[\\" else name
+    line = _line_of_name()[key]
+    tables = _tables()
+    start, end = tables["offsets"][line : line + 2]
+    return CharSet(np.cumsum(tables["steps"][start:end]))
+
+
+def script_sets() -> list[CharSet]:
+    """The scripts of UnicodeScripts; characters in none of them join any script."""
+    names = [name for name in _line_of_name() if name.startswith("rust:script:")]
+    return [property_set(name) for name in names]
+
+
+@functools.cache
+def _folds() -> tuple[np.ndarray, np.ndarray]:
+    """Code points that have case, and the class of each: two of one class match under `(?i:...)`."""
+    classes = _tables()["one"].tobytes().decode().split("\n")
+    points = np.array([ord(c) for chars in classes for c in chars], np.int32)
+    return points, np.repeat(np.arange(len(classes)), [len(chars) for chars in classes])
+
+
+def any_case(chars: CharSet) -> CharSet:
+    """The set with every character that matches one of its members under `(?i:...)`.
+
+    >>> any_case(CharSet.chars("s")) == CharSet.chars("sSſ")
+    True
+    """
+    points, classes = _folds()
+    inside = chars._inside(points)
+    added = np.unique(points[np.isin(classes, classes[inside])])
+    return chars | union(*(CharSet([c, c + 1]) for c in added[~chars._inside(added)].tolist()))
+
+
+@functools.cache
+def long_folds() -> dict[str, str]:
+    """Characters that match a longer string under `(?i:...)`: `ß` matches `ss`, and `ss` matches `ß`."""
+    return {line[0]: line[1:] for line in _tables()["several"].tobytes().decode().split("\n")}
