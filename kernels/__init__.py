@@ -51,7 +51,9 @@ class Automaton(NamedTuple):
     member: Array  # uint8[n_pages, 128]; class of code point c: member[page[c >> 7], c & 127]
     delta: Array  # uint16[n_states, n_classes + 1], next state or DEAD; the last column is end of text
     accept: Array  # uint8[n_states, n_classes + 1], 1: a match may end before a character of that class
-    strong: Array  # uint8[n_classes, n_classes]; (a, b): text may be cut between them and the parts walked alone
+    strong: (
+        Array  # uint8[n_classes, n_classes]; (a, b): text may be cut between them and the parts walked alone
+    )
     gapless: bool  # no text has a gap character
 
     @property

@@ -157,7 +157,10 @@ def pack(sets: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def main() -> None:
     one, several = case_folds()
-    folds = {name: np.frombuffer("\n".join(lines).encode(), np.uint8) for name, lines in [("one", one), ("several", several)]}
+    folds = {
+        name: np.frombuffer("\n".join(lines).encode(), np.uint8)
+        for name, lines in [("one", one), ("several", several)]
+    }
     np.savez_compressed(TABLES, **pack(property_sets() | component_sets() | script_sets()), **folds)
 
 

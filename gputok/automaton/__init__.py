@@ -1,9 +1,9 @@
 """Regular expressions as automata: how text is cut into words.
 
-    compile_pattern(pattern)   a pattern of a `tokenizer.json` (Oniguruma's syntax) to tables
-    compile_literal(text)      the same for plain text
-    one_of(chars), runs(...)   automata of character sets, for pre-tokenizers that are no patterns
-    PATTERNS                   the patterns of well-known tokenizers, by name
+compile_pattern(pattern)   a pattern of a `tokenizer.json` (Oniguruma's syntax) to tables
+compile_literal(text)      the same for plain text
+one_of(chars), runs(...)   automata of character sets, for pre-tokenizers that are no patterns
+PATTERNS                   the patterns of well-known tokenizers, by name
 """
 
 from __future__ import annotations

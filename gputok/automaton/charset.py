@@ -31,13 +31,15 @@ class CharSet:
 
     @classmethod
     def chars(cls, chars: str) -> CharSet:
-        return cls.of(*((ord(c), ord(c) + 1) for c in chars))
+        points = np.unique(np.array([*map(ord, chars)], np.int32))
+        return cls(np.setxor1d(points, points + 1, assume_unique=True))
 
-    def _inside(self, points: np.ndarray) -> np.ndarray:
+    def has(self, points: np.ndarray) -> np.ndarray:
+        """bool[n]: whether each of n code points is a member."""
         return (np.searchsorted(self.edges, points, side="right") & 1).astype(bool)
 
     def __contains__(self, char: str | int) -> bool:
-        return bool(self._inside(np.array([char if isinstance(char, int) else ord(char)]))[0])
+        return bool(self.has(np.array([char if isinstance(char, int) else ord(char)]))[0])
 
     def __or__(self, other: CharSet) -> CharSet:
         return _combine(np.any, self, other)
@@ -78,7 +80,7 @@ class CharSet:
 
 def _combine(operation: Callable, *sets: CharSet) -> CharSet:
     points = np.unique(np.concatenate([s.edges for s in sets]))
-    inside = operation([s._inside(points) for s in sets], axis=0)
+    inside = operation([s.has(points) for s in sets], axis=0)
     return CharSet(points[np.diff(inside, prepend=False)])
 
 
@@ -94,7 +96,7 @@ def partition(sets: list[CharSet]) -> tuple[np.ndarray, np.ndarray]:
     """
     points = np.unique(np.concatenate([[0, 0xD800, 0xE000, END], *(s.edges for s in sets)]))
     points = points[points <= END]
-    inside = np.array([s._inside(points) for s in sets]).reshape(len(sets), len(points))
+    inside = np.array([s.has(points) for s in sets]).reshape(len(sets), len(points))
     surrogates = (points >= 0xD800) & (points < 0xE000)
     inside[:, surrogates] = inside[:, np.searchsorted(points, 0xD800) - 1][:, None]
     _, first, class_of = np.unique(inside[:, :-1], axis=1, return_index=True, return_inverse=True)

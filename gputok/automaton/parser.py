@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import NamedTuple, NoReturn, TypeAlias
 
-from gputok.automaton.charset import EVERYTHING, NOTHING, CharSet, union
-from gputok.automaton.unicode_tables import any_case, long_folds, property_set
+from gputok.automaton.charset import EVERYTHING, CharSet, union
+from gputok.automaton.unicode_tables import any_case, canonical, joined_folds, long_folds, property_set
 
 
 class Chars(NamedTuple):
@@ -177,7 +177,11 @@ class _Parser:
             atom = self.atom()
             if self.peek_quantifier():
                 flush()
-                items.append(self.quantified(atom if not isinstance(atom, str) else _sequence(self.literal(atom)), start))
+                items.append(
+                    self.quantified(
+                        atom if not isinstance(atom, str) else _sequence(self.literal(atom)), start
+                    )
+                )
             elif isinstance(atom, str):
                 text += atom
             else:
@@ -592,27 +596,14 @@ def _any_case_literal(text: str) -> list[Node]:
         one: Node = Chars(any_case(CharSet.chars(c)))
         if c in long_folds():
             one = Choice((one, _sequence(_any_case_literal(long_folds()[c]))))
-        for n_chars in (2, 3):
-            if joined := _joined(text[at : at + n_chars], n_chars):
-                rest = _sequence(_any_case_literal(text[at + n_chars :]))
-                long = Sequence((Chars(joined), rest))
+        for n_chars in (3, 2):
+            joined = joined_folds().get(canonical(text[at : at + n_chars]))
+            if joined and len(text) - at >= n_chars:
+                long = Sequence((Chars(joined), *_any_case_literal(text[at + n_chars :])))
                 short = Sequence((one, *_any_case_literal(text[at + 1 :])))
                 return [*nodes, Choice((short, long))]
         nodes.append(one)
     return nodes
-
-
-def _joined(text: str, n_chars: int) -> CharSet:
-    """The single characters that match a string of two or three where case is ignored."""
-    if len(text) < n_chars:
-        return NOTHING
-    return union(
-        *(
-            CharSet.chars(c)
-            for c, fold in long_folds().items()
-            if len(fold) == n_chars and all(a in any_case(CharSet.chars(b)) for a, b in zip(text, fold, strict=True))
-        )
-    )
 
 
 def _only_looks(node: Node) -> bool:
@@ -666,4 +657,3 @@ def _repeat(node: Node, least: int, most: int | None, greedy: bool) -> Node:
         elif least == most and node.least == node.most:
             return Repeat(node.body, least * node.least, least * node.least, True)
     return Repeat(node, least, most, greedy)
-

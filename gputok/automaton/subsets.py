@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gputok.automaton.charset import END, EVERYTHING, NOTHING, NOTHING_BUT_END, CharSet, partition
+from gputok.automaton.charset import EVERYTHING, NOTHING, NOTHING_BUT_END, CharSet, partition
 from gputok.automaton.parser import Atomic, Backref, Chars, Choice, Group, Look, Node, Repeat, Sequence
 from gputok.kernels import DEAD, Automaton
 
@@ -71,7 +71,9 @@ class _Program:
                 chars = look_set(body, ahead)
                 if chars is None:
                     raise OutsideError("a look-around at more than one character")
-                return self.add("ahead" if ahead else "behind", then, chars=chars.negated_look() if negative else chars)
+                return self.add(
+                    "ahead" if ahead else "behind", then, chars=chars.negated_look() if negative else chars
+                )
             case Repeat(body, least, most, greedy):
                 return self.repeat(body, least, most, greedy, then, then)
             case Atomic(body):
@@ -144,7 +146,13 @@ def look_set(node: Node, ahead: bool) -> CharSet | None:
             inner = look_set(body, ahead)
             return inner.negated_look() if inner is not None and negative else inner
         case Repeat(body, least, _, _):
-            return (EVERYTHING | NOTHING_BUT_END) if least == 0 else look_set(body, ahead) if least == 1 else None
+            return (
+                (EVERYTHING | NOTHING_BUT_END)
+                if least == 0
+                else look_set(body, ahead)
+                if least == 1
+                else None
+            )
         case Sequence(items):
             result = EVERYTHING | NOTHING_BUT_END
             order = list(items if ahead else reversed(items))
@@ -198,8 +206,8 @@ def has_one_way(node: Node) -> bool:
 def compile_node(node: Node) -> Automaton:
     """The tables of a syntax tree, minimal in states and classes.
 
-    Raises OutsideError for what needs memory, more look-ahead, or matches the empty string; TooLargeError (a
-    ValueError) where the number of states explodes.
+    A pattern that matches the empty string accepts in state 0. Raises OutsideError for what needs memory or more
+    look-ahead, TooLargeError (a ValueError) where the number of states explodes.
     """
     program = _Program(node)
     class_of, member = partition(list(program.sets) or [EVERYTHING])
@@ -208,12 +216,15 @@ def compile_node(node: Node) -> Automaton:
     delta, accept, class_of = _merge_classes(delta, accept, class_of)
     if delta.shape[1] > 256:
         raise TooLargeError(f"it tells {delta.shape[1] - 1} classes of characters apart, more than 255")
-    gaps = _may_be_gap(delta, accept)
-    member, page = np.unique(class_of.astype(np.uint8).reshape(-1, 128), axis=0, return_inverse=True)
+    gaps = _may_be_gap(
+        delta, accept
+    )  # an empty match leaves a gap where it is not taken, beside the last match
+    rows: dict[bytes, int] = {}
+    page = [rows.setdefault(row.tobytes(), len(rows)) for row in class_of.astype(np.uint8).reshape(-1, 128)]
     return Automaton(
         ascii_class=class_of[:128].astype(np.uint8),
-        page=page.ravel().astype(np.uint16),
-        member=np.ascontiguousarray(member),
+        page=np.array(page, np.uint16),
+        member=np.frombuffer(b"".join(rows), np.uint8).reshape(-1, 128),
         delta=delta,
         accept=accept,
         strong=_strong(delta, accept, gaps),
@@ -267,7 +278,9 @@ def _subsets(program: _Program, member: np.ndarray) -> tuple[np.ndarray, np.ndar
             reached, accepted[column] = follow(threads, before, column)
             if column == n_columns - 1:
                 break
-            after = tuple(dict.fromkeys(steps[at].first for at in reached if column in members[steps[at].chars]))
+            after = tuple(
+                dict.fromkeys(steps[at].first for at in reached if column in members[steps[at].chars])
+            )
             if after:
                 state = (after, column if looks_behind else -1)
                 if state not in states:
@@ -278,8 +291,6 @@ def _subsets(program: _Program, member: np.ndarray) -> tuple[np.ndarray, np.ndar
                 raise TooLargeError(f"its automaton has more than {min(len(states), MAX_STATES)} states")
         delta.append(row)
         accept.append(accepted)
-        if len(delta) == 1 and any(accepted):
-            raise OutsideError("a match of the empty string")
     return np.array(delta), np.array(accept)
 
 
@@ -290,27 +301,37 @@ def _minimize(delta: np.ndarray, accept: np.ndarray) -> tuple[np.ndarray, np.nda
     rows = np.vstack([accept, np.zeros(accept.shape[1], bool)])
     _, block = np.unique(rows, axis=0, return_inverse=True)
     while True:
-        _, finer = np.unique(np.column_stack([block.ravel(), block.ravel()[target]]), axis=0, return_inverse=True)
+        _, finer = np.unique(
+            np.column_stack([block.ravel(), block.ravel()[target]]), axis=0, return_inverse=True
+        )
         if finer.max() == block.max():
             break
         block = finer
     block = block.ravel()
     _, first = np.unique(block[: n_states + 1], return_index=True)
     kept = np.sort(first[first < n_states])
-    kept = kept[(block[kept] != block[n_states]) | (kept == 0)]  # START stays, even if the pattern matches nothing
+    kept = kept[
+        (block[kept] != block[n_states]) | (kept == 0)
+    ]  # START stays, even if the pattern matches nothing
     number = np.full(block.max() + 1, DEAD)
     number[block[kept]] = np.arange(len(kept))
     number[block[n_states]] = DEAD
     return number[block[target[kept]]].astype(np.uint16), accept[kept].astype(np.uint8)
 
 
-def _merge_classes(delta: np.ndarray, accept: np.ndarray, class_of: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _merge_classes(
+    delta: np.ndarray, accept: np.ndarray, class_of: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Merges the classes of characters whose columns are equal."""
     columns = np.vstack([delta, accept])[:, :-1]
     _, first, merged = np.unique(columns, axis=1, return_index=True, return_inverse=True)
     rank = np.argsort(np.argsort(first))
     kept = np.r_[np.sort(first), delta.shape[1] - 1]
-    return np.ascontiguousarray(delta[:, kept]), np.ascontiguousarray(accept[:, kept]), rank[merged.ravel()][class_of]
+    return (
+        np.ascontiguousarray(delta[:, kept]),
+        np.ascontiguousarray(accept[:, kept]),
+        rank[merged.ravel()][class_of],
+    )
 
 
 def _may_be_gap(delta: np.ndarray, accept: np.ndarray) -> np.ndarray:
@@ -323,6 +344,8 @@ def _may_be_gap(delta: np.ndarray, accept: np.ndarray) -> np.ndarray:
         if (wider == fails).all():
             break
         fails = wider
+    if accept[0].any():
+        return np.ones(n_classes, bool)
     first = delta[0, :n_classes]
     return np.where(first == DEAD, True, fails[np.where(first == DEAD, 0, first)])
 

@@ -11,7 +11,7 @@ import pathlib
 
 import numpy as np
 
-from gputok.automaton.charset import CharSet, union
+from gputok.automaton.charset import CharSet
 
 
 @functools.cache
@@ -57,13 +57,20 @@ def script_sets() -> list[CharSet]:
 
 
 @functools.cache
+def _fold_classes() -> list[str]:
+    """Characters that match one another under `(?i:...)`."""
+    return _tables()["one"].tobytes().decode().split("\n")
+
+
+@functools.cache
 def _folds() -> tuple[np.ndarray, np.ndarray]:
-    """Code points that have case, and the class of each: two of one class match under `(?i:...)`."""
-    classes = _tables()["one"].tobytes().decode().split("\n")
+    """Code points that have case (int32), and the index of the class of each."""
+    classes = _fold_classes()
     points = np.array([ord(c) for chars in classes for c in chars], np.int32)
     return points, np.repeat(np.arange(len(classes)), [len(chars) for chars in classes])
 
 
+@functools.lru_cache(maxsize=1024)
 def any_case(chars: CharSet) -> CharSet:
     """The set with every character that matches one of its members under `(?i:...)`.
 
@@ -71,12 +78,31 @@ def any_case(chars: CharSet) -> CharSet:
     True
     """
     points, classes = _folds()
-    inside = chars._inside(points)
-    added = np.unique(points[np.isin(classes, classes[inside])])
-    return chars | union(*(CharSet([c, c + 1]) for c in added[~chars._inside(added)].tolist()))
+    hit = np.zeros(len(_fold_classes()), bool)
+    hit[classes[chars.has(points)]] = True
+    return chars | CharSet.chars("".join(map(chr, points[hit[classes]])))
+
+
+@functools.cache
+def _canonical() -> dict[int, str]:
+    return str.maketrans({c: chars[0] for chars in _fold_classes() for c in chars})
+
+
+def canonical(text: str) -> str:
+    """Equal for texts that match one another character by character under `(?i:...)`."""
+    return text.translate(_canonical())
 
 
 @functools.cache
 def long_folds() -> dict[str, str]:
-    """Characters that match a longer string under `(?i:...)`: `ß` matches `ss`, and `ss` matches `ß`."""
+    """Characters that match a longer string under `(?i:...)`: `ß` matches `ss`."""
     return {line[0]: line[1:] for line in _tables()["several"].tobytes().decode().split("\n")}
+
+
+@functools.cache
+def joined_folds() -> dict[str, CharSet]:
+    """The reverse, by canonical string: `ss` matches `ß` and `ẞ`."""
+    joined: dict[str, str] = {}
+    for c, fold in long_folds().items():
+        joined[canonical(fold)] = joined.get(canonical(fold), "") + c
+    return {fold: CharSet.chars(chars) for fold, chars in joined.items()}
