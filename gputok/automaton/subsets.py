@@ -98,7 +98,7 @@ class _Program:
             self.steps[entry] = _Step("split", *((again, stop) if greedy else (stop, again)))
         else:
             entry = full
-            for i in range(most - least):
+            for _ in range(most - least):
                 again = self.emit(body, entry)
                 entry = self.add("split", *((again, stop) if greedy else (stop, again)))
         for _ in range(least):
