@@ -1,6 +1,7 @@
 """Models against `tokenizers`, asked live: the same tokens, ids, offsets, files, JSON, repr and pickle."""
 
 import json
+import pickle
 import random
 
 import pytest
@@ -26,6 +27,13 @@ def answer(model, text):
 def assert_same_tokens(ours, theirs, texts) -> None:
     for text in texts:
         assert answer(ours, text) == answer(theirs, text), text
+
+
+def assert_same_form(ours, theirs) -> None:
+    assert json.loads(ours.__getstate__()) == json.loads(theirs.__getstate__())
+    assert repr(ours) == repr(theirs)
+    assert str(ours) == str(theirs)
+    assert repr(pickle.loads(pickle.dumps(ours))) == repr(theirs)
 
 
 def random_bpe(rng: random.Random) -> dict:
@@ -81,6 +89,49 @@ def test_random_bpe(seed):
     ours, theirs = models.BPE(**arguments), tokenizers.models.BPE(**arguments)
     assert_same_tokens(ours, theirs, random_texts(rng, 40))
     assert_same_tokens(ours, theirs, ["".join(rng.choices("abé", k=400))])
-    assert json.loads(ours.__getstate__()) == json.loads(theirs.__getstate__())
-    assert repr(ours) == repr(theirs)
-    assert str(ours) == str(theirs)
+    assert_same_form(ours, theirs)
+
+
+def random_tokens(rng: random.Random, n: int) -> list[str]:
+    return list({"".join(rng.choices(ALPHABET, k=rng.randrange(1, 5))): None for _ in range(n)})
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_wordpiece(seed):
+    rng = random.Random(seed)
+    prefix = rng.choice(["##", "", "é"])
+    tokens = random_tokens(rng, 30)
+    tokens += [prefix + token for token in random_tokens(rng, 30)]
+    tokens += ["[UNK]"] * (rng.random() < 0.7)
+    options = {"continuing_subword_prefix": prefix, "max_input_chars_per_word": rng.choice([0, 5, 100])}
+    vocab = {token: 3 * id for id, token in enumerate(dict.fromkeys(tokens))}
+    ours, theirs = models.WordPiece(vocab, **options), tokenizers.models.WordPiece(vocab, **options)
+    assert_same_tokens(ours, theirs, random_texts(rng, 100, 12))
+    assert_same_form(ours, theirs)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_wordlevel(seed):
+    rng = random.Random(seed)
+    vocab = {token: id for id, token in enumerate(random_tokens(rng, 60))}
+    unk = rng.choice([None, *vocab])
+    ours, theirs = models.WordLevel(vocab, unk), tokenizers.models.WordLevel(vocab, unk)
+    assert_same_tokens(ours, theirs, [*vocab, *random_texts(rng, 30, 5)])
+    assert_same_form(ours, theirs)
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_random_unigram(seed):
+    rng = random.Random(seed)
+    tokens = ["<unk>", *random_tokens(rng, rng.randrange(60)), *random_tokens(rng, 5)]
+    if rng.random() < 0.5:
+        tokens += [f"<0x{byte:02X}>" for byte in range(256) if rng.random() < 0.95]
+    # Few distinct scores make ties; positive ones can make an unknown character worth more than a token.
+    scores = rng.choice([[-1.0, -2.0], [-1.5, -7.25, -0.1, -3.3], [30.0, 0.0]])
+    vocab = [(token, rng.choice(scores)) for token in tokens]
+    rng.shuffle(vocab)
+    unk_id = rng.choice([None, vocab.index(next(pair for pair in vocab if pair[0] == "<unk>"))])
+    arguments = (vocab, unk_id, rng.random() < 0.5)
+    ours, theirs = models.Unigram(*arguments), tokenizers.models.Unigram(*arguments)
+    assert_same_tokens(ours, theirs, ["<unk>", "a<unk>zz", *random_texts(rng, 100)])
+    assert_same_form(ours, theirs)

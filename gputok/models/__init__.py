@@ -8,7 +8,9 @@
 
 from gputok.models.base import Model, Token, Tokens
 from gputok.models.bpe import BPE
+from gputok.models.unigram import Unigram
 from gputok.models.vocabulary import Vocabulary
 from gputok.models.wordlevel import WordLevel
+from gputok.models.wordpiece import WordPiece
 
-__all__ = ["BPE", "Model", "Token", "Tokens", "Vocabulary", "WordLevel"]
+__all__ = ["BPE", "Model", "Token", "Tokens", "Unigram", "Vocabulary", "WordLevel", "WordPiece"]

@@ -50,7 +50,9 @@ class Model(Component):
 
         if cls is not Model:
             return super().from_dict(value)
-        kinds = {kind.__name__: kind for kind in (models.BPE, models.WordLevel)}
+        kinds = {
+            kind.__name__: kind for kind in (models.BPE, models.WordPiece, models.WordLevel, models.Unigram)
+        }
         if "type" in value and value["type"] not in kinds:
             raise ValueError(f"there is no model of type {value['type']!r}; there are {', '.join(kinds)}")
         if "type" in value:
@@ -71,8 +73,14 @@ class Model(Component):
             data, np.zeros(1, np.int64), np.array([len(data)], np.int64), byte_level=False
         )
         spans = zip(found.start.tolist(), found.end.tolist(), strict=True)
-        names = self.vocabulary.names
-        return [Token(id, names[id], span) for id, span in zip(found.ids.tolist(), spans, strict=True)]
+        return list(map(Token, found.ids.tolist(), self.values(found, data), spans))
+
+    def values(self, tokens: Tokens, data: Array) -> list[str]:
+        """The strings of tokens of a text, as `Encoding.tokens` shows them: their names in the vocabulary.
+
+        Unigram's unknown token shows the text instead that it covers.
+        """
+        return list(map(self.vocabulary.names.__getitem__, tokens.ids.tolist()))
 
     def tokenize_pieces(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> Tokens:
         """The tokens of pieces data[start[i]:end[i]].

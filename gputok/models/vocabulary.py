@@ -68,7 +68,7 @@ class Vocabulary:
         except TypeError:
             wrong = next(token for token in mapping if not isinstance(token, str))
             raise TypeError(f"tokens must be strings, but one is {_brief(wrong)}") from None
-        vocabulary.__dict__["mapping"] = mapping
+        vocabulary.__dict__.update(mapping=mapping, tokens=list(mapping))
         return vocabulary
 
     @classmethod
@@ -87,13 +87,13 @@ class Vocabulary:
 
     @functools.cached_property
     def mapping(self) -> Mapping[str, int]:
-        """Token -> id."""
+        """Token -> id; of equal tokens (only Unigram can have them) the last."""
         return dict(zip(self.tokens, self.ids.tolist(), strict=True))
 
     @functools.cached_property
     def names(self) -> dict[int, str]:
         """Id -> token, by rising id. Of several tokens with one id the last counts."""
-        tokens = list(self.mapping)
+        tokens = self.tokens
         if (self.ids[1:] > self.ids[:-1]).all():
             return dict(zip(self.ids.tolist(), tokens, strict=True))
         return dict(sorted(zip(self.ids.tolist(), tokens, strict=True), key=lambda item: item[0]))

@@ -1,0 +1,128 @@
+"""A unigram language model over tokens."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from gputok.models import base
+from gputok.models.base import Model, Tokens
+from gputok.models.vocabulary import Vocabulary, pack
+from gputok.text import Array
+
+UNK_PENALTY = 10.0  # an unknown character scores so much below the worst token
+
+
+class Unigram(Model):
+    """Cuts text into the tokens of the highest sum of scores (Kudo 2018).
+
+    vocab: (token, score) pairs, scores being logarithms of probabilities; the id of a token is its position.
+    unk_id: the position of the unknown token.
+    byte_fallback: unknown characters become the tokens `<0x..>` of their bytes if the vocabulary has them all.
+    alpha: draw a segmentation at random, the more evenly the smaller alpha is; None or 0 for the best one.
+    nbest_size: with alpha, draw only from so many best ones.
+
+    >>> unigram = Unigram([("<unk>", 0.0), ("a", -1.0), ("b", -1.5), ("ab", -2.0)], unk_id=0)
+    >>> [token.value for token in unigram.tokenize("abb")]
+    ['ab', 'b']
+    """
+
+    def __init__(
+        self,
+        vocab: Sequence[tuple[str, float]] | None = None,
+        unk_id: int | None = None,
+        byte_fallback: bool | None = None,
+        alpha: float | None = None,
+        nbest_size: int | None = None,
+    ):
+        if vocab is None and unk_id is not None:
+            raise ValueError("`vocab` and `unk_id` must be both specified")
+        pairs, unk_id = ([("<unk>", 0.0)], 0) if vocab is None else (vocab, unk_id)
+        try:
+            tokens, scores = zip(*pairs, strict=True) if pairs else ((), ())
+            packed, scores = pack(tokens), np.array(scores, np.float64)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"a Unigram vocabulary is a list of (token, score) pairs: {error}") from None
+        if unk_id is not None and not 0 <= unk_id < len(scores):
+            raise ValueError(f"unk_id is {unk_id}, but the vocabulary has {len(scores)} tokens")
+        self.unk_id = unk_id
+        self.byte_fallback = bool(byte_fallback)
+        self.alpha = alpha
+        self.nbest_size = nbest_size
+        self.vocabulary, self.scores = Vocabulary(*packed), scores
+
+    def set_vocabulary(self, vocabulary: Vocabulary, scores: Array, unk_id: int | None) -> None:
+        """Replaces tokens, scores (float64[n]) and the position of the unknown token, as a trainer does."""
+        self.vocabulary, self.scores, self.unk_id = vocabulary, np.asarray(scores, np.float64), unk_id
+
+    def save(self, folder: str, prefix: str | None = None) -> list[str]:
+        """Writes [prefix-]unigram.json into the folder; returns its path."""
+        return [base.write_json(folder, prefix, "unigram.json", self.to_dict(), indent=2)]
+
+    def get_trainer(self) -> Any:
+        """A UnigramTrainer with its defaults."""
+        from gputok.trainers import UnigramTrainer
+
+        return UnigramTrainer()
+
+    def to_dict(self) -> dict[str, Any]:
+        pairs = zip(self.vocabulary.tokens, self.scores.tolist(), strict=True)
+        vocab = list(map(list, pairs))
+        return {"type": "Unigram", "unk_id": self.unk_id, "vocab": vocab, "byte_fallback": self.byte_fallback}
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> Self:
+        base.require(value, "Unigram", "vocab")
+        return cls(value["vocab"], value.get("unk_id"), value.get("byte_fallback"))
+
+    def _clear_cache(self) -> None:
+        """Nothing is kept between calls; here for users of the namesake."""
+
+    def _resize_cache(self, capacity: int) -> None:
+        """Nothing is kept between calls; here for users of the namesake."""
+
+    def tokenize_pieces(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> Tokens:
+        from gputok.kernels.cpu import lattice
+
+        if byte_level:
+            return base.tokenize_spelled(self, data, start, end)
+        missing = "a character isn't in the vocabulary, and there is no unk_id"
+        if self.alpha and self.unk_id is None:
+            raise ValueError(f"sampling needs an unk_id: {missing}")
+        random = np.frombuffer(os.urandom(8), np.uint64) | np.uint64(1)
+        parts = []
+        for first, last in base.slices(start, end):
+            words = data, start[first:last], end[first:last], self._tables
+            if self.alpha:
+                t, *part = lattice.sample_paths(*words, float(self.alpha), self.nbest_size or 0, random)
+            else:
+                t, *part = lattice.viterbi(*words)
+            if t < 0:
+                raise ValueError(f"piece {first - 1 - t}: {missing}")
+            parts.append(Tokens(*part))
+        return base.joined(parts)
+
+    def values(self, tokens: Tokens, data: Array) -> list[str]:
+        values = super().values(tokens, data)
+        if self.unk_id is not None:
+            for i in np.flatnonzero(tokens.ids == self.unk_id).tolist():
+                values[i] = data[tokens.start[i] : tokens.end[i]].tobytes().decode()
+        return values
+
+    @functools.cached_property
+    def _tables(self) -> Any:
+        from gputok.kernels.cpu import lattice, lookup, trie
+
+        vocabulary, find = self.vocabulary, self.vocabulary.mapping.get
+        fallback = [find(f"<0x{b:02X}>", lookup.NONE) for b in range(256)] if self.byte_fallback else []
+        return lattice.UnigramTables(
+            edges=trie.build_trie(vocabulary.data, vocabulary.offsets, vocabulary.ids),
+            scores=self.scores,
+            unk=-1 if self.unk_id is None else self.unk_id,
+            unk_score=float(self.scores.min(initial=np.inf)) - UNK_PENALTY,
+            fallback=np.array(fallback, np.uint32),
+        )

@@ -1,0 +1,302 @@
+"""The stages `viterbi` and `sample_paths`: the tokens of words by a unigram language model.
+
+The lattice of a word has a node between its characters and an arc for each token that fits, with its score; where
+no token is a single character, an arc of the unknown token's score crosses it. The arcs that begin at one place come
+from one walk of the trie, so that a word costs its length times the longest token at most.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from . import kernel
+from .lookup import NONE
+from .memory import address, load_i64, load_u8
+from .merge import next_random
+from .ragged import pointer
+from .trie import ROOT, follow
+
+_U1 = np.uint64(1)
+
+
+class UnigramTables(NamedTuple):
+    edges: np.ndarray  # uint64[capacity, 2] of build_trie
+    scores: np.ndarray  # float64[n_tokens], by id
+    unk: int  # id of the unknown token, or -1
+    unk_score: float
+    fallback: np.ndarray  # uint32[256]: id of the token <0x..> of each byte, NONE; empty: no byte fallback
+
+
+def viterbi(data, start, end, tables):
+    """Cuts word i = data[start[i]:end[i]] into the tokens rows[i]:rows[i + 1] of the highest sum of scores.
+
+    Of equal sums to one place that one counts whose last token begins first. Unknown characters side by side are
+    one token, or with fallback the tokens of their bytes, each spanning all of them.
+    data uint8[n]; start, end int64[n_words] -> ids uint32[t], start int64[t], end int64[t], rows int64[n_words + 1].
+    Without an unknown token, a word that needs it is an error: t is then -1 - its number, and no array is filled.
+    """
+    return _stage(_viterbi, data, start, end, tables)
+
+
+def sample_paths(data, start, end, tables, alpha, n_best, random):
+    """Like viterbi, but with tokens drawn at random.
+
+    With n_best > 0, one of so many best paths by exp(alpha * its score); else from the whole lattice, with the
+    weights that `tokenizers` uses, in which alpha scales the sum up to a node once more at each node.
+    random: uint64[1], not 0.
+    """
+    return _stage(_sample_paths, data, start, end, tables, alpha, n_best, random)
+
+
+def _stage(kernel, data, start, end, tables, *options):
+    start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
+    n = int((end - start).sum())
+    tokens = np.empty(n, np.uint32), np.empty(n, np.int64), np.empty(n, np.int64)
+    rows = np.empty(len(start) + 1, np.int64)
+    t = kernel((pointer(data), pointer(start), pointer(end)), tables, *options, tokens, rows)
+    return t, *(column[: max(t, 0)] for column in tokens), rows
+
+
+@kernel(inline=True)
+def width_of(lead):
+    """Bytes of the UTF-8 character with this first byte."""
+    return (
+        1
+        + np.int64(lead >= np.uint8(0xC0))
+        + np.int64(lead >= np.uint8(0xE0))
+        + np.int64(lead >= np.uint8(0xF0))
+    )
+
+
+@kernel(inline=True)
+def longest_word(starts, ends, n_words):
+    longest = np.int64(0)
+    for w in range(n_words):
+        longest = max(longest, load_i64(ends, w) - load_i64(starts, w))
+    return longest
+
+
+@kernel(inline=True)
+def write_path(data, first, n, tables, origin, arc, after, tokens, t):
+    """Writes the tokens of the path that ends at n; arc[p] is the token that ends at p and origin[p] where it begins."""
+    ids, begins, stops = tokens
+    edges, mask = address(tables.edges), np.uint64(len(tables.edges) - 1)
+    p = n
+    while p > 0:
+        after[origin[p]] = p
+        p = np.int64(origin[p])
+    while p < n:
+        stop = np.int64(after[p])
+        id = np.int64(arc[stop])
+        if id == tables.unk:
+            while stop < n and arc[after[stop]] == tables.unk:
+                stop = np.int64(after[stop])
+            # All of it together may be a token after all.
+            node, found = np.uint64(ROOT), np.uint64(0)
+            q = p
+            while q < stop and node:
+                node, found = follow(edges, mask, node, load_u8(data, first + q))
+                q += 1
+            if found and node:
+                id = np.int64(found - _U1)
+            elif len(tables.fallback):
+                known = True
+                for q in range(p, stop):
+                    known = known and tables.fallback[load_u8(data, first + q)] != NONE
+                if known:
+                    for q in range(p, stop):
+                        ids[t] = tables.fallback[load_u8(data, first + q)]
+                        begins[t], stops[t] = first + p, first + stop
+                        t += 1
+                    p = stop
+                    continue
+        ids[t], begins[t], stops[t] = id, first + p, first + stop
+        t, p = t + 1, stop
+    return t
+
+
+@kernel
+def _viterbi(words, tables, tokens, rows):
+    data, starts, ends = words
+    edges, mask = address(tables.edges), np.uint64(len(tables.edges) - 1)
+    n_words = len(rows) - 1
+    longest = longest_word(starts, ends, n_words)
+    best, origin = np.empty(longest + 1), np.empty(longest + 1, np.int32)
+    arc, after = np.empty(longest + 1, np.int32), np.empty(longest + 1, np.int32)
+    best[0] = 0.0
+    t = np.int64(0)
+    for w in range(n_words):
+        rows[w] = t
+        first = load_i64(starts, w)
+        n = load_i64(ends, w) - first
+        for p in range(n + 1):
+            origin[p] = -1
+        p = np.int64(0)
+        while p < n:
+            width = width_of(load_u8(data, first + p))
+            score = best[p]
+            single = False
+            node, q = np.uint64(ROOT), p
+            while q < n:
+                node, found = follow(edges, mask, node, load_u8(data, first + q))
+                if not node:
+                    break
+                q += 1
+                if found:
+                    total = tables.scores[found - _U1] + score
+                    if origin[q] < 0 or total > best[q]:
+                        best[q], origin[q], arc[q] = total, p, found - _U1
+                    single = single or q - p == width
+            if not single:
+                q = p + width
+                total = tables.unk_score + score
+                if origin[q] < 0 or total > best[q]:
+                    if tables.unk < 0:
+                        return -1 - w
+                    best[q], origin[q], arc[q] = total, p, tables.unk
+            p += width
+        t = write_path(data, first, n, tables, origin, arc, after, tokens, t)
+    rows[n_words] = t
+    return t
+
+
+@kernel(inline=True)
+def log_add(a, b):
+    """log(exp(a) + exp(b))."""
+    low, high = min(a, b), max(a, b)
+    return high + math.log(1.0 + math.exp(low - high)) if high - low <= 50.0 else high
+
+
+@kernel(inline=True)
+def arcs_of(data, first, n, tables):
+    """int32[n_arcs, 3]: where each arc of a word begins and ends, and its token; in this order."""
+    edges, mask = address(tables.edges), np.uint64(len(tables.edges) - 1)
+    n_arcs = 0
+    arcs = np.empty((0, 3), np.int32)
+    for fill in range(2):  # count, then write
+        if fill:
+            arcs = np.empty((n_arcs, 3), np.int32)
+        n_arcs = 0
+        p = np.int64(0)
+        while p < n:
+            width = width_of(load_u8(data, first + p))
+            single = False
+            node, q = np.uint64(ROOT), p
+            while q < n:
+                node, found = follow(edges, mask, node, load_u8(data, first + q))
+                if not node:
+                    break
+                q += 1
+                if found:
+                    if fill:
+                        arcs[n_arcs, 0], arcs[n_arcs, 1], arcs[n_arcs, 2] = p, q, found - _U1
+                    n_arcs += 1
+                    single = single or q - p == width
+            if not single:
+                if fill:
+                    arcs[n_arcs, 0], arcs[n_arcs, 1], arcs[n_arcs, 2] = p, p + width, tables.unk
+                n_arcs += 1
+            p += width
+    return arcs
+
+
+@kernel(inline=True)
+def draw(weights, n, random):
+    """The index of one of n weights, or of the first where no weight counts."""
+    total = 0.0
+    for i in range(n):
+        total += weights[i]
+    if not 0.0 < total < math.inf:
+        return 0
+    left = next_random(random) * total
+    for i in range(n):
+        left -= weights[i]
+        if left < 0.0:
+            return i
+    return n - 1
+
+
+@kernel(inline=True)
+def sample_lattice(arcs, n, tables, alpha, random, origin, arc):
+    """Draws a path of the whole lattice, from its end to its beginning."""
+    total = np.zeros(n + 1)
+    first_arc, last_arc = np.full(n + 1, -1, np.int32), np.full(n + 1, -1, np.int32)
+    before = np.empty(len(arcs), np.int32)  # arcs that end at one place, as a list from last_arc on
+    widest = np.zeros(n + 1, np.int32)
+    for i in range(len(arcs)):
+        p, q, id = arcs[i]
+        x = alpha * ((tables.unk_score if id == tables.unk else tables.scores[id]) + total[p])
+        if first_arc[q] < 0:
+            first_arc[q] = i
+        total[q] = x if arcs[first_arc[q], 2] == id else log_add(total[q], x)
+        before[i], last_arc[q] = last_arc[q], i
+        widest[q] += 1
+    weights, choices = np.empty(widest.max()), np.empty(widest.max(), np.int32)
+    q = n
+    while q > 0:
+        k, i, highest = 0, last_arc[q], -math.inf
+        while i >= 0:
+            p, id = arcs[i, 0], arcs[i, 2]
+            weights[k] = total[p] + alpha * (tables.unk_score if id == tables.unk else tables.scores[id])
+            highest = max(highest, weights[k])
+            choices[k] = i
+            k, i = k + 1, before[i]
+        for j in range(k):
+            weights[j] = math.exp(weights[j] - highest)
+        i = choices[draw(weights, k, random)]
+        origin[q], arc[q] = arcs[i, 0], arcs[i, 2]
+        q = np.int64(arcs[i, 0])
+
+
+@kernel(inline=True)
+def sample_best(arcs, n, tables, alpha, n_best, random, origin, arc):
+    """Draws one of the n_best paths of the highest sums."""
+    totals = np.empty((n + 1, n_best))
+    came_by = np.empty((n + 1, n_best, 2), np.int32)  # the last arc, and which path to its beginning
+    counts = np.zeros(n + 1, np.int64)
+    totals[0, 0], counts[0] = 0.0, 1
+    for i in range(len(arcs)):
+        p, q, id = arcs[i]
+        for j in range(counts[p]):
+            x = (tables.unk_score if id == tables.unk else tables.scores[id]) + totals[p, j]
+            if counts[q] == n_best and x <= totals[q, n_best - 1]:
+                break
+            at = min(counts[q], n_best - 1)
+            while at > 0 and totals[q, at - 1] < x:
+                totals[q, at] = totals[q, at - 1]
+                came_by[q, at, 0], came_by[q, at, 1] = came_by[q, at - 1, 0], came_by[q, at - 1, 1]
+                at -= 1
+            totals[q, at], came_by[q, at, 0], came_by[q, at, 1] = x, i, j
+            counts[q] = min(counts[q] + 1, n_best)
+    j = draw(np.exp(alpha * totals[n, : counts[n]]), counts[n], random)
+    q = n
+    while q > 0:
+        i, j = came_by[q, j]
+        origin[q], arc[q] = arcs[i, 0], arcs[i, 2]
+        q = np.int64(arcs[i, 0])
+
+
+@kernel
+def _sample_paths(words, tables, alpha, n_best, random, tokens, rows):
+    data, starts, ends = words
+    n_words = len(rows) - 1
+    longest = longest_word(starts, ends, n_words)
+    origin, arc = np.empty(longest + 1, np.int32), np.empty(longest + 1, np.int32)
+    after = np.empty(longest + 1, np.int32)
+    t = np.int64(0)
+    for w in range(n_words):
+        rows[w] = t
+        first = load_i64(starts, w)
+        n = load_i64(ends, w) - first
+        if n > 0:
+            arcs = arcs_of(data, first, n, tables)
+            if n_best > 0:
+                sample_best(arcs, n, tables, alpha, n_best, random, origin, arc)
+            else:
+                sample_lattice(arcs, n, tables, alpha, random, origin, arc)
+            t = write_path(data, first, n, tables, origin, arc, after, tokens, t)
+    rows[n_words] = t
+    return t
