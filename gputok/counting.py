@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,9 @@ WALK_BYTES = 1 << 19  # of text in a slice: about 2 ms of the fused walk
 PIPELINE_BYTES = 1 << 20  # at most 0.2 s of any pipeline
 POSITIONS = 1 << 36  # that a slice has for its words
 
-Tables = dict[bool, Any]  # a worker's WordTable for words that are not byte-level, and the one for those that are
+Tables = dict[
+    bool, Any
+]  # a worker's WordTable for words that are not byte-level, and the one for those that are
 Count = Callable[[TextBatch, int, int, int, Tables], None]  # (batch, start, stop, position, tables)
 
 
@@ -50,15 +53,22 @@ def count_words(
     with ThreadPoolExecutor(n_threads) as pool:
         while batch is not None:
             cuts = cut(batch)
-            slices = deque(zip(cuts, cuts[1:], range(n_slices, n_slices + len(cuts)), strict=False))
+            slices = deque(zip(itertools.count(n_slices), itertools.pairwise(cuts), strict=False))
+            n_slices += len(slices)
             try:
                 work = [pool.submit(_work, slices, partial(count, batch), own) for own in tables]
                 following = next(batches, None)
-                _wait(work, slices, lambda part: report and report("count", done + part, total))
+                while wait(work, timeout=0.2).not_done:
+                    if report:
+                        begun = len(cuts) - 1 - len(slices)
+                        report("count", done + cuts[begun] - cuts[0], total)
             finally:
-                slices.clear()  # after an error or Ctrl-C: nobody begins another slice
-            n_slices += len(cuts)
+                slices.clear()  # after an error or Ctrl-C nobody begins another one
+            for future in work:
+                future.result()
             done += cuts[-1] - cuts[0]
+            if report:
+                report("count", done, total)
             batch = following
     return _collected(tables)
 
@@ -67,18 +77,10 @@ def _work(slices: deque, count: Callable[[int, int, int, Tables], None], tables:
     """What each thread does: takes slices in order until there are none, so that its positions only increase."""
     while True:
         try:
-            start, stop, number = slices.popleft()
+            number, (start, stop) = slices.popleft()
         except IndexError:
             return
         count(start, stop, number * POSITIONS, tables)
-
-
-def _wait(work: list[Future], slices: deque, report: Callable[[int], Any]) -> None:
-    """Waits, with a look at the slices that are left some times a second; raises what a worker raised."""
-    while wait(work, timeout=0.2).not_done:
-        report(slices)
-    for future in work:
-        future.result()
 
 
 def _by_walk(plan: SplitPlan) -> tuple[Callable[[TextBatch], list[int]], Count]:

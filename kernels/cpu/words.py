@@ -421,7 +421,9 @@ def merge_tables(tables):
     for table in others:
         n = table.state[N_WORDS]
         offsets = table.offsets[: n + 1]
-        merged = count_pieces(table.arena, offsets[:-1], offsets[1:], counts(table), table.position[:n], merged)
+        merged = count_pieces(
+            table.arena, offsets[:-1], offsets[1:], counts(table), table.position[:n], merged
+        )
     return merged
 
 
@@ -429,7 +431,9 @@ def distinct_words(table):
     """The words of a table by position, ends of documents left out: data uint8[], offsets int64[n + 1], counts int64[n]."""
     n = table.state[N_WORDS]
     start, end, position = table.offsets[:n], table.offsets[1 : n + 1], table.position[:n]
-    order = np.argsort(position, kind="stable")  # linear where the table has some sorted runs, as merged ones do
+    order = np.argsort(
+        position, kind="stable"
+    )  # linear where the table has some sorted runs, as merged ones do
     order = order[(end[order] - start[order] > 1) | (table.arena[start[order]] != END_OF_TEXT)]
     data, offsets = gather(table.arena, start[order], end[order])
     return data, offsets, counts(table)[order]
