@@ -22,7 +22,10 @@ _MODULES = ("corpus", "decoders", "models", "normalizers", "pre_tokenizers", "pr
 _NAMES: dict[str, str] = {
     "AddedToken": "added_tokens",
     "Encoding": "encoding",
+    "PreTokenizedString": "pre_tokenized_string",
+    "Regex": "pattern",
     "TextBatch": "text",
+    "Token": "pre_tokenized_string",
     "Tokenizer": "tokenizer",
     "WordCounts": "word_counts",
 }

@@ -13,7 +13,8 @@ class Component:
     A subclass is a dataclass (`@dataclass(eq=False, repr=False)`) whose public fields, in order, are the JSON form,
     the `repr`, the pickle form and the settable attributes. What is derived from them (compiled tables) is a
     `functools.cached_property` with a leading underscore: setting a field drops it.
-    Where the JSON form is more than its fields, a subclass overrides `to_dict` and `from_dict`.
+    Where the JSON form is more than its fields, a subclass overrides `to_dict` and `from_dict`; a field that the
+    namesake's `repr` shows in another way (an enumeration, without quotes) has a function `metadata["shown"]`.
     """
 
     kind: ClassVar[str] = "component"  # "normalizer", "pre-tokenizer", ...: the word used in errors
@@ -36,7 +37,10 @@ class Component:
         super().__setattr__(name, value)
 
     def __repr__(self) -> str:
-        fields = (f"{field.name}={_shown(getattr(self, field.name))}" for field in dataclasses.fields(self))
+        fields = (
+            f"{field.name}={field.metadata.get('shown', _shown)(getattr(self, field.name))}"
+            for field in dataclasses.fields(self)
+        )
         return f"{type(self).__name__}({', '.join(fields)})"
 
     def __getstate__(self) -> bytes:
@@ -53,9 +57,9 @@ def _plain(value: Any) -> Any:
 
 
 def _shown(value: Any) -> str:
-    """A field as the namesake's `repr` shows it: JSON's strings, Python's constants."""
+    """A field as the namesake's `repr` shows it: strings in double quotes with nothing escaped, Python's constants."""
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
+        return f'"{value}"'
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_shown(item) for item in value) + "]"
     return repr(value)

@@ -33,6 +33,21 @@ def split_words(data, start, end, frozen, automaton, cut, drop):
     return _split_words(pointer(data), pieces, tables, n_classes, rule, capacity)
 
 
+@kernel(inline=True)
+def _wide_class(data, at, page, member):
+    """The class of the character of more than one byte at `at`, and its length in bytes."""
+    c = np.int64(load_u8(data, at))
+    if c < 0xE0:
+        c, size = (c & 0x1F) << 6 | (load_u8(data, at + 1) & 0x3F), 2
+    elif c < 0xF0:
+        c, size = (c & 0x0F) << 12 | (load_u8(data, at + 1) & 0x3F) << 6 | (load_u8(data, at + 2) & 0x3F), 3
+    else:
+        c = (c & 0x07) << 18 | (load_u8(data, at + 1) & 0x3F) << 12
+        c |= (load_u8(data, at + 2) & 0x3F) << 6 | (load_u8(data, at + 3) & 0x3F)
+        size = 4
+    return np.int64(load_u8(member, np.int64(load_u16(page, c >> 7)) << 7 | (c & 127))), size
+
+
 @kernel
 def _split_words(data, pieces, tables, n_classes, rule, capacity):
     start, end, frozen, n_pieces = pieces
@@ -66,26 +81,10 @@ def _split_words(data, pieces, tables, n_classes, rule, capacity):
                     if load_u8(accept, state * columns + n_classes):
                         found = q
                     break
-                c = np.int64(load_u8(data, q))
+                k = np.int64(load_u8(ascii_class, load_u8(data, q) & 0x7F))
                 size = 1
-                if c < 0x80:
-                    k = np.int64(load_u8(ascii_class, c))
-                else:
-                    if c < 0xE0:
-                        c = (c & 0x1F) << 6 | (load_u8(data, q + 1) & 0x3F)
-                        size = 2
-                    elif c < 0xF0:
-                        c = (
-                            (c & 0x0F) << 12
-                            | (load_u8(data, q + 1) & 0x3F) << 6
-                            | (load_u8(data, q + 2) & 0x3F)
-                        )
-                        size = 3
-                    else:
-                        c = (c & 0x07) << 18 | (load_u8(data, q + 1) & 0x3F) << 12
-                        c |= (load_u8(data, q + 2) & 0x3F) << 6 | (load_u8(data, q + 3) & 0x3F)
-                        size = 4
-                    k = np.int64(load_u8(member, np.int64(load_u16(page, c >> 7)) << 7 | (c & 127)))
+                if load_u8(data, q) >= 0x80:
+                    k, size = _wide_class(data, q, page, member)
                 k += state * columns
                 if load_u8(accept, k):
                     found = q
@@ -112,9 +111,18 @@ def _split_words(data, pieces, tables, n_classes, rule, capacity):
                 flag = span
             if spans & 2:
                 p = gap = last_match = found
-            else:  # one character without a match
-                p += 1
-                while p < stop and load_u8(data, p) & 0xC0 == 0x80:
+            else:  # one character without a match, and those after it that can't begin one
+                while p < stop:
+                    byte = load_u8(data, p)
+                    p += 1 + (byte >= 0xC0) + (byte >= 0xE0) + (byte >= 0xF0)
+                    if p == stop:
+                        break
+                    k = np.int64(load_u8(ascii_class, load_u8(data, p) & 0x7F))
+                    if load_u8(data, p) >= 0x80:
+                        k, _ = _wide_class(data, p, page, member)
+                    if load_u16(delta, k) != DEAD or load_u8(accept, k):
+                        break
+                else:
                     p += 1
         if flag >= 0 and word < stop and not rule >> (4 + flag) & 1:
             store_i64(starts, n, word)

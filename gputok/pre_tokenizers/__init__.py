@@ -1,0 +1,39 @@
+"""Cutting text into the pieces that a model sees one by one.
+
+>>> from gputok.pre_tokenizers import Digits, Sequence, WhitespaceSplit
+>>> Sequence([WhitespaceSplit(), Digits(individual_digits=True)]).pre_tokenize_str("take 42")
+[('take', (0, 4)), ('4', (5, 6)), ('2', (6, 7))]
+"""
+
+from .base import PreTokenizer, SplitPlan, spell_out
+from .byte_level import ByteLevel
+from .metaspace import FixedLength, Metaspace
+from .sequence import Sequence
+from .splits import (
+    BertPreTokenizer,
+    CharDelimiterSplit,
+    Digits,
+    Punctuation,
+    Split,
+    UnicodeScripts,
+    Whitespace,
+    WhitespaceSplit,
+)
+
+__all__ = [
+    "BertPreTokenizer",
+    "ByteLevel",
+    "CharDelimiterSplit",
+    "Digits",
+    "FixedLength",
+    "Metaspace",
+    "PreTokenizer",
+    "Punctuation",
+    "Sequence",
+    "Split",
+    "SplitPlan",
+    "UnicodeScripts",
+    "Whitespace",
+    "WhitespaceSplit",
+    "spell_out",
+]

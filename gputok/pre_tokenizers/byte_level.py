@@ -1,0 +1,56 @@
+"""Text as bytes, each written as a visible character: GPT-2's way to have no unknown tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gputok.automaton import PATTERNS, compile_pattern
+from gputok.byte_alphabet import BYTE_CHARACTERS
+from gputok.text import Pieces
+
+from .base import PreTokenizer, SplitPlan, cut_pieces, drop_empty, rewrite, starts_with
+
+
+@dataclass(eq=False, repr=False)
+class ByteLevel(PreTokenizer):
+    """Cuts text by GPT-2's pattern, and reads each byte of it as one of 256 visible characters.
+
+    `add_prefix_space` puts a space before each piece that doesn't begin with one; `use_regex=False` leaves the
+    cutting to others; `trim_offsets` is for the post-processor of the same name.
+
+    >>> ByteLevel(add_prefix_space=False).pre_tokenize_str("Hi, é!")
+    [('Hi', (0, 2)), (',', (2, 3)), ('ĠÃ©', (3, 5)), ('!', (5, 6))]
+    """
+
+    add_prefix_space: bool = True
+    trim_offsets: bool = True
+    use_regex: bool = True
+
+    def __init__(
+        self, add_prefix_space: bool = True, trim_offsets: bool = True, use_regex: bool = True, **_kwargs
+    ):
+        self.add_prefix_space, self.trim_offsets, self.use_regex = add_prefix_space, trim_offsets, use_regex
+
+    @staticmethod
+    def alphabet() -> list[str]:
+        """The 256 characters, in the order of the bytes that they stand for."""
+        return list(BYTE_CHARACTERS)
+
+    def _apply(self, pieces: Pieces) -> Pieces:
+        if self.add_prefix_space:
+            bare = (pieces.start < pieces.end) & ~starts_with(pieces, b" ")
+            if bare.any():
+                pieces = rewrite(pieces, {}, b" ", bare)
+        pieces = (
+            cut_pieces(pieces, compile_pattern(PATTERNS["gpt2"]), "isolated")
+            if self.use_regex
+            else drop_empty(pieces)
+        )
+        return pieces._replace(byte_level=True)
+
+    def plan(self) -> SplitPlan | None:
+        return (
+            SplitPlan(compile_pattern(PATTERNS["gpt2"]), True)
+            if self.use_regex and not self.add_prefix_space
+            else None
+        )

@@ -1,0 +1,102 @@
+"""SentencePiece's way with spaces, and pieces of a fixed length."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gputok.automaton import compile_literal
+from gputok.text import Pieces
+
+from .base import PreTokenizer, check_character, cut_pieces, drop_empty, regroup, rewrite, starts_with
+
+PREPEND_SCHEMES = ("first", "never", "always")
+
+
+@dataclass(eq=False, repr=False)
+class Metaspace(PreTokenizer):
+    """Writes each space as `replacement`, and (with `split`) cuts before it.
+
+    `prepend_scheme` says which pieces get one put before them if they don't begin with one: "always", "never",
+    or "first": those at the start of their document.
+
+    >>> Metaspace().pre_tokenize_str("Hello my friend")
+    [('▁Hello', (0, 5)), ('▁my', (5, 8)), ('▁friend', (8, 15))]
+    """
+
+    replacement: str = "▁"
+    prepend_scheme: str = field(default="always", metadata={"shown": str})
+    split: bool = True
+
+    _check_replacement = staticmethod(check_character("replacement"))
+
+    @staticmethod
+    def _check_prepend_scheme(scheme: str) -> str:
+        if scheme not in PREPEND_SCHEMES:
+            raise ValueError(f"{scheme} is an unknown variant, should be one of {list(PREPEND_SCHEMES)}")
+        return scheme
+
+    @classmethod
+    def from_dict(cls, value: dict) -> Metaspace:
+        """Also from old files, which have `add_prefix_space` and `str_rep`."""
+        if value.get("add_prefix_space") is False and value.get("prepend_scheme") != "never":
+            raise ValueError("Metaspace: add_prefix_space is false, which does not match its prepend_scheme")
+        return super().from_dict(value)
+
+    @property
+    def needs_alignment(self) -> bool:  # type: ignore[override]
+        return self.prepend_scheme == "first"
+
+    def _apply(self, pieces: Pieces) -> Pieces:
+        meta = self.replacement.encode()
+        bare = (pieces.start < pieces.end) & ~starts_with(pieces, b" ") & ~starts_with(pieces, meta)
+        if self.prepend_scheme == "never":
+            bare[:] = False
+        elif self.prepend_scheme == "first" and pieces.alignment is not None:
+            bare[bare] = pieces.alignment.start[pieces.start[bare]] == 0
+        elif self.prepend_scheme == "first":
+            at_start = np.zeros_like(bare)
+            at_start[pieces.rows[:-1][np.diff(pieces.rows) > 0]] = True
+            bare &= at_start
+        pieces = rewrite(pieces, {ord(" "): meta}, meta, bare)
+        return (
+            cut_pieces(pieces, compile_literal(self.replacement), "merged_with_next")
+            if self.split
+            else drop_empty(pieces)
+        )
+
+
+@dataclass(eq=False, repr=False)
+class FixedLength(PreTokenizer):
+    """Cuts pieces of `length` characters, the last one being what is left.
+
+    >>> FixedLength(length=3).pre_tokenize_str("Hello")
+    [('Hel', (0, 3)), ('lo', (3, 5))]
+    """
+
+    length: int = 5
+
+    @staticmethod
+    def _check_length(length: int) -> int:
+        if not isinstance(length, int):
+            raise TypeError(f"length: '{type(length).__name__}' object is not an instance of 'int'")
+        if length < 0:
+            raise OverflowError(f"length is {length}: can't convert negative int to unsigned")
+        return length
+
+    def _apply(self, pieces: Pieces) -> Pieces:
+        if self.length == 0:
+            raise ValueError("FixedLength: length is 0, and no text can be cut into pieces of no characters")
+        character = np.flatnonzero((pieces.data & 0xC0) != 0x80)  # the first byte of each
+        first = np.searchsorted(character, pieces.start)
+        n_characters = np.searchsorted(character, pieces.end) - first
+        n_cuts = -(-n_characters // self.length)
+        if pieces.token is not None:
+            n_cuts[pieces.token >= 0] = 1
+        rows = np.concatenate([[0], np.cumsum(n_cuts)])
+        nth = np.arange(rows[-1]) - np.repeat(rows[:-1], n_cuts)  # of its piece
+        start = np.append(character, len(pieces.data))[np.repeat(first, n_cuts) + nth * self.length]
+        last = nth + 1 == np.repeat(n_cuts, n_cuts)
+        end = np.where(last, np.repeat(pieces.end, n_cuts), np.append(start[1:], 0))
+        return regroup(pieces, start, end, rows)

@@ -1,0 +1,87 @@
+"""Pre-tokenizers one after the other, and those written in Python."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from gputok.text import Pieces
+
+from .base import PreTokenizer, SplitPlan
+from .byte_level import ByteLevel
+
+
+@dataclass(eq=False, repr=False)
+class Sequence(PreTokenizer):
+    """Applies pre-tokenizers one after the other: each cuts the pieces of the one before it.
+
+    They can be read and replaced by index, and are the very objects that were given; a Sequence among them is
+    replaced by its elements.
+
+    >>> from gputok.pre_tokenizers import Punctuation, Whitespace
+    >>> Sequence([Whitespace(), Punctuation()]).pre_tokenize_str("Hi, you!?")
+    [('Hi', (0, 2)), (',', (2, 3)), ('you', (4, 7)), ('!', (7, 8)), ('?', (8, 9))]
+    """
+
+    pretokenizers: list[PreTokenizer]
+
+    @staticmethod
+    def _check_pretokenizers(pretokenizers: list[PreTokenizer]) -> list[PreTokenizer]:
+        elements = [_pre_tokenizer(element) for element in pretokenizers]
+        groups = [
+            element.pretokenizers if isinstance(element, Sequence) else [element] for element in elements
+        ]
+        return [element for group in groups for element in group]
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> Sequence:
+        """As the file has it: a Sequence within a Sequence stays one."""
+        elements = value.get("pretokenizers")
+        if not isinstance(elements, list):
+            raise ValueError(f"Sequence: pretokenizers is {elements!r}, expected a list of pre-tokenizers")
+        sequence = cls([])
+        sequence.pretokenizers[:] = map(PreTokenizer.from_dict, elements)
+        return sequence
+
+    def __getitem__(self, index: int) -> PreTokenizer:
+        try:
+            return self.pretokenizers[index]
+        except IndexError:
+            raise IndexError(
+                f"Index not found: {index} of {len(self.pretokenizers)} pre-tokenizers"
+            ) from None
+
+    def __setitem__(self, index: int, value: PreTokenizer) -> None:
+        self[index]  # the same error
+        self.pretokenizers[index] = _pre_tokenizer(value)
+
+    @property
+    def needs_alignment(self) -> bool:  # type: ignore[override]
+        return any(element.needs_alignment for element in self._elements())
+
+    def _elements(self) -> Iterator[PreTokenizer]:
+        for element in self.pretokenizers:
+            if isinstance(element, Sequence):
+                yield from element._elements()
+            else:
+                yield element
+
+    def _apply(self, pieces: Pieces) -> Pieces:
+        return functools.reduce(lambda cut, element: element.apply(cut), self._elements(), pieces)
+
+    def plan(self) -> SplitPlan | None:
+        *others, last = [*self._elements()] or [None]
+        only_bytes = isinstance(last, ByteLevel) and not last.use_regex and not last.add_prefix_space
+        first, *more = others if only_bytes and others else [*others, last]
+        plan = first and not more and first.plan()
+        if not plan or (only_bytes and plan.byte_level):  # twice is another alphabet
+            return None
+        return plan._replace(byte_level=plan.byte_level or only_bytes)
+
+
+def _pre_tokenizer(value: Any) -> PreTokenizer:
+    if not isinstance(value, PreTokenizer):
+        raise TypeError(f"'{type(value).__name__}' object is not an instance of 'PreTokenizer'")
+    return value
