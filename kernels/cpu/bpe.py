@@ -33,6 +33,7 @@ _FILTER_BITS = (
     21  # a bit set of 2 ** 21 bits answers most look-ups of pairs not stored from the level-2 cache
 )
 _SLICE = 10_000_000  # occurrences looked at between two calls of progress, about 0.1 s
+_FEW_TOKENS = 1500  # whose pairs are counted in one table, of 36 MB at most
 _BUCKETS = 1920  # of _bucket: counts below 2 ** 63
 
 # A slice of the work ends with one of these
@@ -44,10 +45,10 @@ _MERGES, _TOKENS, _PAIRS, _POOL, _HEAP, _BUCKET, _THRESHOLD, _NEED, _N_SCALARS =
 
 class _State(NamedTuple):
     at: np.ndarray  # int64[_N_SCALARS]
-    limits: np.ndarray  # int64[3]: vocab_size, max_token_length, first place of the words of weight 1
+    limits: np.ndarray  # int64[2]: vocab_size, max_token_length
     prefix: np.ndarray  # uint8[k], continuing_subword_prefix
     symbols: np.ndarray  # uint16|uint32[n], S of the module's docstring
-    weight: np.ndarray  # int64[limits[2]], of each place before the words of weight 1
+    weight: np.ndarray  # int64[places], of each place before the words of weight 1
     length: np.ndarray  # int64[ids], in places; 0: no such symbol in the words
     merges: np.ndarray  # uint32[3, m]: left, right, merged
     text: np.ndarray  # uint8[bytes], the tokens' strings one after the other
@@ -188,6 +189,63 @@ def _lay_out(symbols, offsets, counts, places, weight, length):
     return np.int64(at), np.int64(first_single)
 
 
+@kernel(inline=True)
+def _add_pair(pairs, chain, bucket, n, left, right, count, used, number):
+    """Stores pair n and queues it; returns its bucket."""
+    pairs[4 * n], pairs[4 * n + 1] = np.int64((left << np.uint64(32)) | right), count
+    pairs[4 * n + 2], pairs[4 * n + 3] = used, number
+    k = _bucket(count)
+    chain[n] = bucket[k]
+    bucket[k] = n
+    return k
+
+
+@kernel
+def _index_characters(state, table):
+    """`_index_pairs` for words of few distinct symbols, none merged yet.
+
+    table: int64[2 * (ids + 1) ** 2], zeros; of each pair its weight - number (then where its list is written) and its
+    number.
+    """
+    at, places, weight, pool = state.at, state.symbols, state.weight, state.pool
+    pairs, chain, bucket = state.pairs, state.chain, state.bucket
+    n, first_single = np.uint64(len(places)), np.uint64(len(weight))
+    # The sentinel counts as symbol `end`, so that no place is a special case
+    end = np.uint64(np.sqrt(len(table) // 2)) - _ONE
+    bucket[:] = -1
+    b = end
+    for p in range(_ONE, n):
+        a, b = b, min(np.uint64(places[p]), end)
+        pair = (a * (end + _ONE) + b) << _ONE
+        table[pair + _ONE] += 1
+        if p < first_single and b != end:
+            table[pair] += weight[p] - 1
+    n_pairs, used, largest, highest = 0, 0, 0, 0
+    for a in range(end):
+        for b in range(end):
+            pair = (a * (end + _ONE) + b) << _ONE
+            number = table[pair + _ONE]
+            count = table[pair] + number
+            table[pair] = -1
+            if number > 0 and count >= at[_THRESHOLD]:
+                highest = max(highest, _add_pair(pairs, chain, bucket, n_pairs, a, b, count, used, number))
+                table[pair] = used
+                used += number
+                largest = max(largest, number)
+                n_pairs += 1
+    for a in range(end + _ONE):
+        table[(a * (end + _ONE) + end) << _ONE] = -1
+        table[(end * (end + _ONE) + a) << _ONE] = -1
+    b = end
+    for p in range(_ONE, n):
+        a, b = b, min(np.uint64(places[p]), end)
+        pair = (a * (end + _ONE) + b) << _ONE
+        if table[pair] >= 0:
+            pool[np.uint64(table[pair])] = p - _ONE
+            table[pair] += 1
+    at[_PAIRS], at[_POOL], at[_HEAP], at[_BUCKET], at[_NEED] = n_pairs, used, 0, highest, largest
+
+
 @kernel
 def _index_pairs(state, order):
     """Stores every pair whose count reaches the threshold, with its list, in buckets; order: uint32[places] scratch.
@@ -195,67 +253,57 @@ def _index_pairs(state, order):
     The places are first dealt to their left symbols, then each left symbol gathers its right neighbours.
     """
     at, places, weight, length = state.at, state.symbols, state.weight, state.length
-    pairs, chain, bucket, pool, gathered, touched = (
-        state.pairs, state.chain, state.bucket, state.pool, state.right, state.touched_right,
-    )  # fmt: skip
-    first_single = np.uint64(state.limits[2])
-    max_length = state.limits[1]
-    threshold = at[_THRESHOLD]
-    n = np.uint64(len(places))
-    sentinel = np.uint64(len(length))
+    pairs, chain, bucket, pool = state.pairs, state.chain, state.bucket, state.pool
+    gathered, touched = state.right, state.touched_right
+    first_single, max_length = np.uint64(len(weight)), state.limits[1]
+    places_address, place_size = address(places), np.uint64(places.itemsize)
+    n, sentinel = np.uint64(len(places)), np.uint64(len(length))
     bucket[:] = -1
 
     start = np.zeros(len(length) + 1, np.int64)
-    p = _ONE
-    while p < n:
-        a = np.uint64(places[p])
-        if a == sentinel:
-            p += _ONE
-        else:
-            start[a + _ONE] += 1
+    for dealing in range(2):
+        p = _ONE
+        while p < n:
+            a = np.uint64(places[p])
+            if a == sentinel:
+                p += _ONE
+                continue
+            if dealing == 0:
+                start[a + _ONE] += 1
+            else:
+                order[np.uint64(start[a])] = p
+                start[a] += 1
             p += np.uint64(length[a])
-    for a in range(len(length)):
-        start[a + 1] += start[a]
-    p = _ONE
-    while p < n:
-        a = np.uint64(places[p])
-        if a == sentinel:
-            p += _ONE
-        else:
-            order[np.uint64(start[a])] = p
-            start[a] += 1
-            p += np.uint64(length[a])
+        if dealing == 0:
+            for a in range(len(length)):
+                start[a + 1] += start[a]
 
-    n_pairs, used, largest, highest = 0, np.uint64(0), 0, 0
+    n_pairs, used, largest, highest = 0, 0, 0, 0
     begin = np.uint64(0)
-    for a in range(len(length)):
+    for a in range(sentinel):
         end = np.uint64(start[a])  # dealing has moved each start to its end
         n_touched = np.uint64(0)
         step = np.uint64(length[a])
         for i in range(begin, end):
+            if i + np.uint64(_AHEAD) < end:
+                prefetch(places_address + place_size * (np.uint64(order[i + np.uint64(_AHEAD)]) + step))
             p = np.uint64(order[i])
             b = np.uint64(places[p + step])
             touched[n_touched] = b
-            if gathered[_ONE + b + b] == 0:
-                n_touched += _ONE
+            n_touched += np.uint64(gathered[_ONE + b + b] == 0)
             gathered[b + b] += weight[p] if p < first_single else 1
             gathered[_ONE + b + b] += 1
         for i in range(n_touched):
             b = np.uint64(touched[i])
             count, number = gathered[b + b], gathered[_ONE + b + b]
-            allowed = step + np.uint64(length[b]) < np.uint64(max_length) or (step == _ONE and length[b] == 1)
             gathered[b + b] = -1
-            if b != sentinel and count >= threshold and allowed:
-                row = 4 * n_pairs
-                pairs[row], pairs[row + 1] = (a << 32) | np.int64(b), count
-                pairs[row + 2], pairs[row + 3] = np.int64(used), number
-                gathered[b + b] = np.int64(used)
-                used += np.uint64(number)
+            if b == sentinel or count < at[_THRESHOLD]:
+                continue
+            if length[a] + length[b] < max_length or length[a] + length[b] == 2:
+                highest = max(highest, _add_pair(pairs, chain, bucket, n_pairs, a, b, count, used, number))
+                gathered[b + b] = used
+                used += number
                 largest = max(largest, number)
-                k = _bucket(count)
-                highest = max(highest, k)
-                chain[n_pairs] = bucket[k]
-                bucket[k] = n_pairs
                 n_pairs += 1
         for i in range(begin, end):
             p = np.uint64(order[i])
@@ -268,7 +316,7 @@ def _index_pairs(state, order):
             gathered[b + b] = 0
             gathered[_ONE + b + b] = 0
         begin = end
-    at[_PAIRS], at[_POOL], at[_HEAP], at[_BUCKET], at[_NEED] = n_pairs, np.int64(used), 0, highest, largest
+    at[_PAIRS], at[_POOL], at[_HEAP], at[_BUCKET], at[_NEED] = n_pairs, used, 0, highest, largest
 
 
 @kernel
@@ -314,7 +362,7 @@ def _merge(state, work):
     """Merges until done, until `work` occurrences have been looked at, or until something must grow."""
     (at, limits, prefix, places, weight, length, merges, text, text_end, names, pairs, chain, bucket, heap, slots,
      filter, pool, records, left, right, touched_left, touched_right) = state  # fmt: skip
-    vocab_size, max_length, first_single = limits[0], limits[1], np.uint64(limits[2])
+    vocab_size, max_length, first_single = limits[0], limits[1], np.uint64(len(weight))
     sentinel = np.uint64(len(length))
     invalid = places.dtype.type(len(length) + 1)
     threshold = at[_THRESHOLD]
@@ -536,7 +584,7 @@ def train_bpe(
     threshold = max(floor, total // (128 * max(limits.vocab_size, 1)))
     state = _State(
         at=np.zeros(_N_SCALARS, np.int64),
-        limits=np.array([limits.vocab_size, limits.max_token_length, first_single], np.int64),
+        limits=np.array([limits.vocab_size, limits.max_token_length], np.int64),
         prefix=np.frombuffer(limits.prefix, np.uint8),
         symbols=places,
         weight=weight,
@@ -571,6 +619,7 @@ def train_bpe(
             state = _indexed(state, threshold, total)
         elif outcome == _RESPELLED:
             from .. import reference
+
             return reference.train_bpe(symbols, offsets, counts, tokens, token_offsets, limits, progress)
     n_tokens, text_end = int(state.at[_TOKENS]), state.text_end
     return BpeMerges(
@@ -585,7 +634,10 @@ def _indexed(state: _State, threshold: int, total: int) -> _State:
     state = state._replace(
         pairs=np.empty(4 * room, np.int64), chain=np.empty(room, np.int32), heap=np.empty(3 * room, np.int64)
     )
-    _index_pairs(state, np.empty(len(state.symbols), np.uint32))
+    if state.at[_MERGES] == 0 and state.at[_TOKENS] < _FEW_TOKENS:
+        _index_characters(state, np.zeros(2 * (int(state.at[_TOKENS]) + 1) ** 2, np.int64))
+    else:
+        _index_pairs(state, np.empty(len(state.symbols), np.uint32))
     n_pairs = state.at[_PAIRS]
     state = state._replace(
         slots=np.empty(_power_of_two(4 * n_pairs + (1 << 16)), np.int32),
