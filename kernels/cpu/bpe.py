@@ -24,6 +24,8 @@ import numpy as np
 
 from .. import BpeLimits, BpeMerges
 from . import kernel
+from .bpe_queue import train_bpe_queued
+from .bpe_strings import index_names, name_slot, power_of_two, resized, spell_merged
 from .memory import address, leading_zeros, prefetch
 
 _ONE = np.uint64(1)
@@ -330,34 +332,6 @@ def _index_slots(pairs, n_pairs, threshold, slots, filter):
 
 
 @kernel
-def _index_names(text, text_end, n_tokens, names):
-    names[:] = -1
-    for token in range(n_tokens):
-        slot = _name_slot(text, text_end, names, text_end[token], text_end[token + 1])
-        names[slot] = token
-
-
-@kernel(inline=True)
-def _name_slot(text, text_end, names, start, end):
-    """The slot of the string text[start:end]: that of the token so called, or an empty one."""
-    h = np.uint64(0xCBF29CE484222325)
-    for i in range(start, end):
-        h = (h ^ np.uint64(text[i])) * np.uint64(0x100000001B3)
-    mask = np.uint64(len(names) - 1)
-    at = (h ^ (h >> np.uint64(29))) & mask
-    while names[at] >= 0:
-        other = text_end[names[at]]
-        if text_end[names[at] + 1] - other == end - start:
-            k = 0
-            while k < end - start and text[other + k] == text[start + k]:
-                k += 1
-            if k == end - start:
-                break
-        at = (at + _ONE) & mask
-    return np.int64(at)
-
-
-@kernel
 def _merge(state, work):
     """Merges until done, until `work` occurrences have been looked at, or until something must grow."""
     (at, limits, prefix, places, weight, length, merges, text, text_end, names, pairs, chain, bucket, heap, slots,
@@ -427,22 +401,8 @@ def _merge(state, work):
             return _GROW
 
         # 3. The string of the merged token, and the token of that name if there is one
-        end = n_text
-        for i in range(text_end[a], text_end[a + _ONE]):
-            text[end] = text[i]
-            end += 1
-        i = text_end[b]
-        if text_end[b + _ONE] - i >= len(prefix) and len(prefix) > 0:
-            k = 0
-            while k < len(prefix) and text[i + k] == prefix[k]:
-                k += 1
-            if k == len(prefix):
-                i += k
-        while i < text_end[b + _ONE]:
-            text[end] = text[i]
-            end += 1
-            i += 1
-        slot = _name_slot(text, text_end, names, n_text, end)
+        end = spell_merged(text, text_end, prefix, a, b, n_text)
+        slot = name_slot(text, text_end, names, n_text, end)
         merged = np.int64(names[slot])
         if merged < 0:
             merged = at[_TOKENS]
@@ -590,9 +550,9 @@ def train_bpe(
         weight=weight,
         length=length,
         merges=np.empty((3, ids), np.uint32),
-        text=_resized(tokens, len(tokens) + 16 * ids),
-        text_end=_resized(token_offsets, ids + 1),
-        names=np.empty(_power_of_two(2 * ids), np.int32),
+        text=resized(tokens, len(tokens) + 16 * ids),
+        text_end=resized(token_offsets, ids + 1),
+        names=np.empty(power_of_two(2 * ids), np.int32),
         bucket=np.empty(_BUCKETS, np.int32),
         filter=np.empty((1 << _FILTER_BITS) // 64, np.uint64),
         pool=np.empty(3 * n_places, np.uint32),
@@ -605,7 +565,7 @@ def train_bpe(
         records=np.empty(0, np.uint32),
     )
     state.at[_TOKENS] = n_tokens
-    _index_names(state.text, state.text_end, n_tokens, state.names)
+    index_names(state.text, state.text_end, n_tokens, state.names)
     state = _indexed(state, threshold, total)
     while (outcome := _merge(state, _SLICE)) != _DONE:
         if progress is not None:
@@ -618,9 +578,7 @@ def train_bpe(
             threshold = max(floor, threshold // 8)
             state = _indexed(state, threshold, total)
         elif outcome == _RESPELLED:
-            from .. import reference
-
-            return reference.train_bpe(symbols, offsets, counts, tokens, token_offsets, limits, progress)
+            return train_bpe_queued(symbols, offsets, counts, tokens, token_offsets, limits, progress)
     n_tokens, text_end = int(state.at[_TOKENS]), state.text_end
     return BpeMerges(
         *state.merges[:, : state.at[_MERGES]], state.text[: text_end[n_tokens]], text_end[: n_tokens + 1]
@@ -640,7 +598,7 @@ def _indexed(state: _State, threshold: int, total: int) -> _State:
         _index_pairs(state, np.empty(len(state.symbols), np.uint32))
     n_pairs = state.at[_PAIRS]
     state = state._replace(
-        slots=np.empty(_power_of_two(4 * n_pairs + (1 << 16)), np.int32),
+        slots=np.empty(power_of_two(4 * n_pairs + (1 << 16)), np.int32),
         records=np.empty(3 * state.at[_NEED], np.uint32),
     )
     _index_slots(state.pairs, n_pairs, threshold, state.slots, state.filter)
@@ -653,25 +611,15 @@ def _grown(state: _State) -> _State:
     n_pairs = int(state.at[_PAIRS]) + 2 * min(number, len(state.length))
     if n_pairs > len(state.chain):
         state = state._replace(
-            pairs=_resized(state.pairs, 8 * n_pairs),
-            chain=_resized(state.chain, 2 * n_pairs),
-            heap=_resized(state.heap, 6 * n_pairs),
+            pairs=resized(state.pairs, 8 * n_pairs),
+            chain=resized(state.chain, 2 * n_pairs),
+            heap=resized(state.heap, 6 * n_pairs),
         )
     if 2 * n_pairs > len(state.slots):
-        state = state._replace(slots=np.empty(_power_of_two(4 * n_pairs), np.int32))
+        state = state._replace(slots=np.empty(power_of_two(4 * n_pairs), np.int32))
         _index_slots(state.pairs, state.at[_PAIRS], state.at[_THRESHOLD], state.slots, state.filter)
     if state.at[_POOL] + 2 * number > len(state.pool):
-        state = state._replace(pool=_resized(state.pool, 2 * (int(state.at[_POOL]) + 2 * number)))
+        state = state._replace(pool=resized(state.pool, 2 * (int(state.at[_POOL]) + 2 * number)))
     if 3 * number > len(state.records):
         state = state._replace(records=np.empty(6 * number, np.uint32))
-    return state._replace(text=_resized(state.text, 2 * len(state.text)))
-
-
-def _resized(array: np.ndarray, size: int) -> np.ndarray:
-    larger = np.empty(size, array.dtype)
-    larger[: len(array)] = array
-    return larger
-
-
-def _power_of_two(at_least: int) -> int:
-    return 1 << (int(at_least) - 1).bit_length()
+    return state._replace(text=resized(state.text, 2 * len(state.text)))

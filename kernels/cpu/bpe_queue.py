@@ -1,0 +1,291 @@
+"""Training BPE by the namesake's own queue, for the case in which two merges spell the same string.
+
+It takes a prefix or a suffix made of characters of the text. Then a pair can be queued twice, and what is merged
+when depends on which words each entry of the queue knows (see `reference.train_bpe`). Slower than `bpe`, but without
+anything quadratic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import BpeLimits, BpeMerges
+from . import kernel
+from .bpe_strings import index_names, name_slot, power_of_two, resized, spell_merged
+
+_SLICE = 2_000_000  # symbols looked at between two calls of progress
+_MERGES, _TOKENS, _PAIRS, _ENTRIES, _POOL, _HEAP, _PUSHED, _VISITS, _N_SCALARS = range(9)
+_KEY, _COUNT, _NUMBER, _START, _END, _FIELDS = range(6)  # of an entry of the queue; _NUMBER: which push it is
+
+
+class _Queue(NamedTuple):
+    at: np.ndarray  # int64[_N_SCALARS]
+    limits: np.ndarray  # int64[3]: vocab_size, min_frequency (at least 1), max_token_length
+    prefix: np.ndarray  # uint8[k]
+    symbols: np.ndarray  # uint32[n], each word from its start on
+    length: np.ndarray  # uint32[n], of each symbol in initial symbols
+    start: np.ndarray  # int64[words]
+    size: np.ndarray  # int64[words], in symbols
+    counts: np.ndarray  # int64[words]
+    merges: np.ndarray  # uint32[3 * m]: left, right, merged
+    text: np.ndarray  # uint8[bytes], the tokens' strings
+    text_end: np.ndarray  # int64[ids + 1]
+    names: np.ndarray  # int32[power of two]
+    pairs: np.ndarray  # int64[power of two], a hash table of left << 32 | right; -1: empty
+    count: np.ndarray  # int64[same], of each pair
+    found: np.ndarray  # int64[same], in how many words of this step a pair was born
+    visit: np.ndarray  # int64[same], the last visit of a word in which it was born
+    entries: np.ndarray  # int64[_FIELDS * entries]; the words that an entry knows are pool[_START:_END]
+    heap: np.ndarray  # int64[entries]
+    pool: np.ndarray  # int64[m], words
+    births: np.ndarray  # int64[2 * m], slot and word of this step
+
+
+@kernel(inline=True)
+def _room(array, n):
+    """The array, or a larger copy where it has fewer than n elements."""
+    if n <= len(array):
+        return array
+    larger = np.empty(2 * n, array.dtype)
+    larger[: len(array)] = array
+    return larger
+
+
+@kernel(inline=True)
+def _slot(pairs, key):
+    mask = len(pairs) - 1
+    at = np.int64((np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & mask
+    while pairs[at] >= 0 and pairs[at] != key:
+        at = (at + 1) & mask
+    return at
+
+
+@kernel(inline=True)
+def _before(entries, i, j):
+    """Higher count (as an unsigned number) first, then the smaller pair, then which was pushed first."""
+    i, j = _FIELDS * i, _FIELDS * j
+    if entries[i + _COUNT] != entries[j + _COUNT]:
+        return np.uint64(entries[i + _COUNT]) > np.uint64(entries[j + _COUNT])
+    if entries[i + _KEY] != entries[j + _KEY]:
+        return entries[i + _KEY] < entries[j + _KEY]
+    return entries[i + _NUMBER] < entries[j + _NUMBER]
+
+
+@kernel(inline=True)
+def _push(heap, size, entries, entry):
+    i = size
+    while i > 0 and _before(entries, entry, heap[(i - 1) >> 1]):
+        heap[i] = heap[(i - 1) >> 1]
+        i = (i - 1) >> 1
+    heap[i] = entry
+
+
+@kernel(inline=True)
+def _pop(heap, size, entries):
+    """Removes the first of `size` entries."""
+    last = heap[size - 1]
+    i = 0
+    while True:
+        child = 2 * i + 1
+        if child + 1 < size - 1 and _before(entries, heap[child + 1], heap[child]):
+            child += 1
+        if child >= size - 1 or not _before(entries, heap[child], last):
+            break
+        heap[i] = heap[child]
+        i = child
+    heap[i] = last
+
+
+@kernel
+def _merge_queued(state, work):
+    """(whether it is done, the state) after about `work` symbols; the first step counts the pairs of all words."""
+    (at, limits, prefix, symbols, length, start, size, counts, merges, text, text_end, names, pairs, count, found,
+     visit, entries, heap, pool, births) = state  # fmt: skip
+    vocab_size, min_frequency, max_length = limits
+    done = False
+    while work > 0 and not done:
+        counting = at[_PUSHED] == 0
+        a = b = new = np.uint64(0)
+        known, known_end = 0, len(counts)
+        if not counting:
+            # 1. The pair that comes first; an entry whose count has changed is pushed again
+            if at[_TOKENS] >= vocab_size or at[_HEAP] == 0:
+                done = True
+                continue
+            entry = _FIELDS * heap[0]
+            current = count[_slot(pairs, entries[entry + _KEY])]
+            if entries[entry + _COUNT] != current:
+                _pop(heap, at[_HEAP], entries)
+                entries[entry + _COUNT] = current
+                entries[entry + _NUMBER] = at[_PUSHED]
+                at[_PUSHED] += 1
+                _push(heap, at[_HEAP] - 1, entries, entry // _FIELDS)
+                work -= 1
+                continue
+            if np.uint64(current) < np.uint64(min_frequency):
+                done = True
+                continue
+            _pop(heap, at[_HEAP], entries)
+            at[_HEAP] -= 1
+            key = np.uint64(entries[entry + _KEY])
+            a, b = key >> np.uint64(32), key & np.uint64(0xFFFFFFFF)
+            known, known_end = entries[entry + _START], entries[entry + _END]
+
+            # 2. Its string, which may be a token already
+            begin = text_end[at[_TOKENS]]
+            text = _room(
+                text,
+                begin + text_end[a + np.uint64(1)] - text_end[a] + text_end[b + np.uint64(1)] - text_end[b],
+            )
+            end = spell_merged(text, text_end, prefix, a, b, begin)
+            slot = name_slot(text, text_end, names, begin, end)
+            if names[slot] < 0:
+                names[slot] = at[_TOKENS]
+                at[_TOKENS] += 1
+                text_end[at[_TOKENS]] = end
+            new = np.uint64(names[slot])
+            merges = _room(merges, 3 * at[_MERGES] + 3)
+            merges[3 * at[_MERGES]], merges[3 * at[_MERGES] + 1], merges[3 * at[_MERGES] + 2] = a, b, new
+            at[_MERGES] += 1
+
+        # 3. Room for the pairs that it can bear
+        total = 0
+        for i in range(known, known_end):
+            total += size[i if counting else pool[i]]
+        work -= total + 1
+        births = _room(births, 4 * total)
+        pool = _room(pool, at[_POOL] + 2 * total)
+        if 2 * (at[_PAIRS] + 2 * total) > len(pairs):
+            old_pairs, old_count = pairs, count
+            capacity = len(pairs)
+            while capacity < 4 * (at[_PAIRS] + 2 * total):
+                capacity *= 2
+            pairs, count = np.full(capacity, -1, np.int64), np.zeros(capacity, np.int64)
+            found, visit = np.zeros(capacity, np.int64), np.zeros(capacity, np.int64)
+            for i in range(len(old_pairs)):
+                if old_pairs[i] >= 0:
+                    slot = _slot(pairs, old_pairs[i])
+                    pairs[slot], count[slot] = old_pairs[i], old_count[i]
+
+        # 4. Merge it in the words that the entry knows; a word's changes count once for each occurrence
+        n_births = 0
+        for i in range(known, known_end):
+            word = np.int64(i) if counting else pool[i]
+            at[_VISITS] += 1
+            kept = first = start[word]
+            p, stop = first, first + size[word]
+            while p < stop:
+                merging = not counting and symbols[p] == a and p + 1 < stop and symbols[p + 1] == b
+                lost_left = lost_right = won_left = won_right = np.int64(-1)
+                if merging:
+                    merged_length = np.int64(length[p]) + length[p + 1]
+                    if kept > first:
+                        lost_left = np.int64(symbols[kept - 1]) << 32 | np.int64(a)
+                        if length[kept - 1] + merged_length < max_length:
+                            won_left = np.int64(symbols[kept - 1]) << 32 | np.int64(new)
+                    if p + 2 < stop:
+                        lost_right = np.int64(b) << 32 | np.int64(symbols[p + 2])
+                        if length[p + 2] + merged_length < max_length:
+                            won_right = np.int64(new) << 32 | np.int64(symbols[p + 2])
+                    symbols[kept], length[kept] = new, merged_length
+                    p += 2
+                else:
+                    if counting and p + 1 < stop:
+                        won_right = np.int64(symbols[p]) << 32 | np.int64(symbols[p + 1])
+                    symbols[kept], length[kept] = symbols[p], length[p]
+                    p += 1
+                kept += 1
+                for key, sign in ((lost_left, -1), (won_left, 1), (lost_right, -1), (won_right, 1)):
+                    if key < 0:
+                        continue
+                    slot = _slot(pairs, key)
+                    if pairs[slot] < 0:
+                        pairs[slot] = key
+                        at[_PAIRS] += 1
+                    count[slot] += sign * counts[word]
+                    if sign > 0 and visit[slot] != at[_VISITS]:
+                        visit[slot] = at[_VISITS]
+                        found[slot] += 1
+                        births[2 * n_births], births[2 * n_births + 1] = slot, word
+                        n_births += 1
+            size[word] = kept - first
+
+        # 5. Queue the pairs born, each with the words in which it was: `found` becomes where the next word goes
+        at[_PUSHED] += 1
+        for i in range(n_births):
+            slot = births[2 * i]
+            if found[slot] > 0:
+                number = found[slot]
+                found[slot] = 0
+                if count[slot] > 0:
+                    entries = _room(entries, _FIELDS * (at[_ENTRIES] + 1))
+                    heap = _room(heap, at[_ENTRIES] + 1)
+                    entry = _FIELDS * at[_ENTRIES]
+                    entries[entry + _KEY], entries[entry + _COUNT] = pairs[slot], count[slot]
+                    entries[entry + _NUMBER] = at[_PUSHED]
+                    entries[entry + _START], entries[entry + _END] = at[_POOL], at[_POOL] + number
+                    _push(heap, at[_HEAP], entries, at[_ENTRIES])
+                    at[_HEAP] += 1
+                    at[_ENTRIES] += 1
+                    found[slot] = -1 - at[_POOL]
+                    at[_POOL] += number
+                    at[_PUSHED] += 1
+            if found[slot] < 0:
+                pool[-1 - found[slot]] = births[2 * i + 1]
+                found[slot] -= 1
+        for i in range(n_births):
+            found[births[2 * i]] = 0
+    return done, _Queue(
+        at, limits, prefix, symbols, length, start, size, counts, merges, text, text_end, names, pairs, count, found,
+        visit, entries, heap, pool, births,
+    )  # fmt: skip
+
+
+def train_bpe_queued(
+    symbols: np.ndarray,
+    offsets: np.ndarray,
+    counts: np.ndarray,
+    tokens: np.ndarray,
+    token_offsets: np.ndarray,
+    limits: BpeLimits,
+    progress: Callable[[int, int], None] | None = None,
+) -> BpeMerges:
+    """`reference.train_bpe`, in all cases."""
+    n_tokens = len(token_offsets) - 1
+    ids = int(min(max(limits.vocab_size, n_tokens), n_tokens + len(symbols)))
+    nothing = np.empty(0, np.int64)
+    state = _Queue(
+        at=np.zeros(_N_SCALARS, np.int64),
+        limits=np.array([limits.vocab_size, max(1, limits.min_frequency), limits.max_token_length], np.int64),
+        prefix=np.frombuffer(limits.prefix, np.uint8),
+        symbols=symbols.astype(np.uint32),
+        length=np.ones(len(symbols), np.uint32),
+        start=offsets[:-1].copy(),
+        size=np.diff(offsets),
+        counts=counts,
+        merges=np.empty(0, np.uint32),
+        text=tokens.copy(),
+        text_end=resized(token_offsets, ids + 1),
+        names=np.empty(power_of_two(2 * ids + 2), np.int32),
+        pairs=np.full(1024, -1, np.int64),
+        count=np.zeros(1024, np.int64),
+        found=np.zeros(1024, np.int64),
+        visit=np.zeros(1024, np.int64),
+        entries=nothing,
+        heap=nothing,
+        pool=nothing,
+        births=nothing,
+    )
+    state.at[_TOKENS] = n_tokens
+    index_names(state.text, state.text_end, n_tokens, state.names)
+    done = False
+    while not done:
+        done, state = _merge_queued(state, _SLICE)
+        if progress is not None:
+            progress(int(state.at[_TOKENS]) - n_tokens, limits.vocab_size - n_tokens)
+    columns = state.merges[: 3 * state.at[_MERGES]].reshape(-1, 3).T
+    offsets = state.text_end[: state.at[_TOKENS] + 1]
+    return BpeMerges(*columns, state.text[: offsets[-1]], offsets)
