@@ -23,7 +23,7 @@ class Trainer:
         """The options as JSON values."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
         if "special_tokens" in values:
-            values["special_tokens"] = [_token_fields(token) for token in self.special_tokens]  # type: ignore[attr-defined]
+            values["special_tokens"] = [token.to_dict() for token in self.special_tokens]  # type: ignore[attr-defined]
         if "progress_format" in values:
             values["progress_format"] = _PROGRESS_FORMATS[values["progress_format"]]
         return values
@@ -60,11 +60,6 @@ class Trainer:
     def __setstate__(self, state: bytes) -> None:
         options = json.loads(state)[type(self).__name__]
         self.__dict__.update(type(self).from_dict(options).__dict__)
-
-
-def _token_fields(token: AddedToken) -> dict[str, Any]:
-    names = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
-    return {name: getattr(token, name) for name in names}
 
 
 def _shown(value: Any) -> str:
@@ -114,12 +109,13 @@ def _special_tokens(name: str, value: Any) -> list[AddedToken]:
 
 
 def special_token(value: str | AddedToken) -> AddedToken:
-    """The AddedToken of a special token that is given as a string or as an AddedToken."""
+    """The AddedToken of a special token given as a string; an AddedToken is made special, as the namesake does."""
     if isinstance(value, str):
-        return AddedToken(value, normalized=False, special=True)
+        return AddedToken(value, special=True)
     if not isinstance(value, AddedToken):
         raise TypeError(f"special_tokens must be strings or AddedTokens, not {value!r}")
-    return AddedToken(**{**_token_fields(value), "special": True})
+    value.special = True
+    return value
 
 
 def _alphabet(name: str, value: Any) -> list[str]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..added_tokens import AddedToken
-from ..byte_alphabet import BYTE_CHARACTERS
+from ..models import BPE
+from ..models.vocabulary import BYTE_CODES, Vocabulary, pack
 from .base import Trainer
 
 if TYPE_CHECKING:
@@ -19,12 +20,18 @@ if TYPE_CHECKING:
 
 
 class TrainedBpe(NamedTuple):
-    """What a BPE model learns; the fields are named as those of `models.BPE`."""
+    """What a BPE model learns."""
 
-    vocab: dict[str, int]  # in the order of the ids
-    merges: list[tuple[str, str]]  # in the order of their ranks
+    vocabulary: Vocabulary  # ids are positions
+    merges: np.ndarray  # uint32[m, 2], ids by rising rank; of a pair that is there twice the last rank counts
     continuing_subword_prefix: str | None = None
     end_of_word_suffix: str | None = None
+
+    def into(self, model: BPE) -> None:
+        """Puts it into a model, whose other options stay as they are."""
+        model.continuing_subword_prefix = self.continuing_subword_prefix
+        model.end_of_word_suffix = self.end_of_word_suffix
+        model.set_vocabulary(self.vocabulary, self.merges)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -104,14 +111,10 @@ class BpeTrainer(Trainer):
             (self.continuing_subword_prefix or "").encode(),
         )
         on_progress = None if progress is None else lambda done, total: progress("merge", done, total)
-        learnt = bpe.train_bpe(symbols, offsets, words.counts, *_packed(vocab), limits, on_progress)
-        names = _strings(learnt.tokens, learnt.token_offsets)
-        # A pair that was merged twice keeps its last rank
-        merged = dict.fromkeys(zip(learnt.left[::-1].tolist(), learnt.right[::-1].tolist(), strict=True))
-        merges = [(names[left], names[right]) for left, right in reversed(merged)]
+        learnt = bpe.train_bpe(symbols, offsets, words.counts, *pack([*vocab]), limits, on_progress)
         return TrainedBpe(
-            dict(zip(names, itertools.count())),
-            merges,
+            Vocabulary(learnt.tokens, learnt.token_offsets),
+            np.column_stack([learnt.left, learnt.right]),
             self.continuing_subword_prefix,
             self.end_of_word_suffix,
         )
@@ -135,8 +138,8 @@ class BpeTrainer(Trainer):
             n_roles=4 if prefix or suffix else 1,
         )
         rows = np.flatnonzero(totals.any(axis=1)).tolist()
-        character = BYTE_CHARACTERS.__getitem__ if words.byte_level else chr
-        counts = {character(row): int(totals[row].sum()) for row in rows}
+        characters = [chr(BYTE_CODES[row] if words.byte_level else row) for row in rows]
+        counts = dict(zip(characters, totals[rows].sum(axis=1).tolist(), strict=True))
         # The namesake counts characters of the initial alphabet as the most frequent ones
         counts.update(dict.fromkeys(self.initial_alphabet, 2**64))
         ranked = sorted(counts, key=lambda c: (-counts[c], c))
@@ -146,7 +149,7 @@ class BpeTrainer(Trainer):
         def spelt(c: str, role: int) -> str:
             return (prefix if role & 1 else "") + c + (suffix if role & 2 else "")
 
-        kept = [(row, character(row)) for row in rows if character(row) in vocab]
+        kept = [(row, c) for row, c in zip(rows, characters, strict=True) if c in vocab]
         affixed: dict[str, int] = {}
         for (row, c), role in itertools.product(kept, range(totals.shape[1])):
             if totals[row, role]:
@@ -159,18 +162,3 @@ class BpeTrainer(Trainer):
             if totals[row, role]:
                 ids[row, role] = vocab[spelt(c, role)]
         return vocab, ids
-
-
-def _packed(names: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
-    encoded = [name.encode() for name in names]
-    offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
-    return np.frombuffer(b"".join(encoded), np.uint8), offsets
-
-
-def _strings(data: np.ndarray, offsets: np.ndarray) -> list[str]:
-    """The strings of packed UTF-8: one decoding, then slices by character."""
-    begins = np.zeros(len(data) + 1, np.int64)
-    np.cumsum((data & 0xC0) != 0x80, out=begins[1:])
-    ends = begins[offsets].tolist()
-    text = data.tobytes().decode()
-    return [text[a:b] for a, b in itertools.pairwise(ends)]
