@@ -44,7 +44,7 @@ class Component:
         return f"{type(self).__name__}({', '.join(fields)})"
 
     def __getstate__(self) -> bytes:
-        return json.dumps(self.to_dict(), ensure_ascii=False).encode()
+        return json.dumps(self.to_dict(), ensure_ascii=False, separators=(",", ":")).encode()
 
     def __setstate__(self, state: bytes) -> None:
         self.__dict__.update(type(self).from_dict(json.loads(state)).__dict__)

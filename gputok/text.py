@@ -97,6 +97,11 @@ class Pieces(NamedTuple):
     def n_pieces(self) -> int:
         return len(self.start)
 
+    @property
+    def frozen(self) -> Array | None:
+        """bool[n_pieces]: the added tokens, which no later step may touch; None: there are none."""
+        return None if self.token is None else self.token >= 0
+
     def strings(self) -> list[str]:
         """The pieces as Python strings, for eyes and tests."""
         raw = self.data.tobytes()

@@ -50,7 +50,7 @@ def rewrite_bytes(data, start, end, mode, table, alignment=None):
     return np.frombuffer(b"".join(word for word, _ in parts), np.uint8), np.array(offsets), aligned
 
 
-def split_words(data, start, end, frozen, automaton, cut, drop):
+def split_words(data, start, end, frozen, automaton, cut, drop, keep_empty=False):
     """Cuts pieces where the automaton finds its matches; the arguments and the result are in kernels/cpu/split.py."""
     words, rows = [], [0]
     for i, (a, b) in enumerate(zip(start.tolist(), end.tolist(), strict=True)):
@@ -63,7 +63,9 @@ def split_words(data, start, end, frozen, automaton, cut, drop):
         word = 0
         for k, (_, stop, flag) in enumerate(spans):
             if k + 1 == len(spans) or cut[int(flag), int(spans[k + 1][2])]:
-                if (word < stop and not drop[int(flag)]) or (frozen is not None and frozen[i]):
+                if (word < stop + (flag and keep_empty) and not drop[int(flag)]) or (
+                    frozen is not None and frozen[i]
+                ):
                     words.append((place[word], place[stop]))
                 word = stop
         rows.append(len(words))

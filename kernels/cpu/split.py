@@ -11,7 +11,7 @@ from .ragged import pointer
 DEAD = 0xFFFF
 
 
-def split_words(data, start, end, frozen, automaton, cut, drop):
+def split_words(data, start, end, frozen, automaton, cut, drop, keep_empty=False):
     """Walks the automaton over each piece, which is a text of its own, and cuts it into matches and gaps.
 
     data uint8[n]; start, end int64[n_pieces]; frozen bool[n_pieces] or None: pieces that stay whole;
@@ -21,14 +21,14 @@ def split_words(data, start, end, frozen, automaton, cut, drop):
 
     A match is the leftmost-first one from where the last ended; an empty one is taken unless it touches the
     last match, and then the search goes on one character later (as Oniguruma's `find_iter` does). Neighbouring
-    characters without a match are one gap. Empty words are left out.
+    characters without a match are one gap. Empty words are left out, but with `keep_empty` empty matches are not.
     """
     start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
     pieces = pointer(start), pointer(end), 0 if frozen is None else pointer(frozen), len(start)
     tables = tuple(pointer(table) for table in automaton[:5])
     n_classes = automaton.delta.shape[1] - 1
-    # one integer: bit 2a + b is cut[a, b], bits 4 and 5 are drop
-    rule = int(np.packbits(np.concatenate([cut.ravel(), drop]), bitorder="little")[0])
+    # one integer: bit 2a + b is cut[a, b], bits 4 and 5 are drop, bit 6 is keep_empty
+    rule = int(np.packbits(np.concatenate([cut.ravel(), drop, [keep_empty]]), bitorder="little")[0])
     capacity = len(start) + int((end - start).sum()) // 4 + 16
     return _split_words(pointer(data), pieces, tables, n_classes, rule, capacity)
 
@@ -103,7 +103,7 @@ def _split_words(data, pieces, tables, n_classes, rule, capacity):
                     continue
                 at = p if span else gap  # a span of this kind begins
                 if flag >= 0 and rule >> (2 * flag + span) & 1:
-                    if word < at and not rule >> (4 + flag) & 1:
+                    if word < at + (flag & rule >> 6) and not rule >> (4 + flag) & 1:
                         store_i64(starts, n, word)
                         store_i64(ends, n, at)
                         n += 1
@@ -124,7 +124,7 @@ def _split_words(data, pieces, tables, n_classes, rule, capacity):
                         break
                 else:
                     p += 1
-        if flag >= 0 and word < stop and not rule >> (4 + flag) & 1:
+        if flag >= 0 and word < stop + (flag & rule >> 6) and not rule >> (4 + flag) & 1:
             store_i64(starts, n, word)
             store_i64(ends, n, stop)
             n += 1
