@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from . import BpeLimits, BpeMerges
+from . import DEAD, BpeLimits, BpeMerges
 
 # ---- text
 
@@ -217,3 +217,45 @@ def merge_word(
         merged.append((new, length))
         i += 2
     return merged, changes
+
+
+# ---- words
+
+
+def words_of(text: str, automaton) -> list[str]:
+    """The words of a document under a gapless `Automaton`: leftmost-first matches, one after the other."""
+    classes = [int(automaton.member[automaton.page[ord(c) >> 7], ord(c) & 127]) for c in text] + [
+        automaton.n_classes
+    ]
+    words, start = [], 0
+    while start < len(text):
+        state, end, p = 0, start, start
+        while state != DEAD:
+            if automaton.accept[state, classes[p]]:
+                end = p
+            state, p = int(automaton.delta[state, classes[p]]), p + 1
+        words.append(text[start:end])
+        start = end
+    return words
+
+
+def count_text(texts: list[str], automaton) -> dict[str, int]:
+    """How often each word of some documents occurs, in order of first occurrence."""
+    return dict(Counter(word for text in texts for word in words_of(text, automaton)))
+
+
+def count_pieces(data, start, end, count, position):
+    """The distinct non-empty words data[start[i]:end[i]] by smallest position, with the sums of their counts."""
+    total, first = Counter(), {}
+    for a, b, n, where in zip(*(column.tolist() for column in (start, end, count, position)), strict=True):
+        if a < b:
+            word = data[a:b].tobytes()
+            total[word] += n
+            first[word] = min(first.get(word, where), where)
+    words = sorted(total, key=first.__getitem__)
+    offsets = np.cumsum([0, *map(len, words)])
+    return (
+        np.frombuffer(b"".join(words), np.uint8),
+        offsets,
+        np.array([total[word] for word in words], np.int64),
+    )

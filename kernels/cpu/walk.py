@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .. import DEAD
 from . import kernel
 from .memory import address, load_u8, load_u16, load_u32, store_u32
 
 END_OF_TEXT = 0xFF  # the byte after each document of a block
-DEAD = 0xFFFF  # in `delta` of an automaton
 
 # An entry of `pair`: next state | boundary before the first byte << 8 | before the second << 9, or RARE.
 RARE = 1 << 15

@@ -26,7 +26,7 @@ from .memory import (
     store_i64,
     store_u64,
 )
-from .ragged import pointer
+from .ragged import gather, pointer
 from .walk import END_OF_TEXT, strong_cut_before, walk_block
 
 BLOCK_BYTES = 1 << 15  # of text that is walked at a time: it and its words stay in the nearest caches
@@ -413,3 +413,27 @@ def slice_text(data, offsets, n_bytes, walk):
 @kernel
 def _last_strong_cut(data, begin, end, walk):
     return last_strong_cut(data, begin, end, walk)
+
+
+def merge_tables(tables):
+    """One table with the words of all, each with its counts together and its smallest position."""
+    merged, *others = sorted(tables, key=lambda table: -table.state[N_WORDS])
+    for table in others:
+        n = table.state[N_WORDS]
+        offsets = table.offsets[: n + 1]
+        merged = count_pieces(
+            table.arena, offsets[:-1], offsets[1:], counts(table), table.position[:n], merged
+        )
+    return merged
+
+
+def distinct_words(table):
+    """The words of a table by position, ends of documents left out: data uint8[], offsets int64[n + 1], counts int64[n]."""
+    n = table.state[N_WORDS]
+    start, end, position = table.offsets[:n], table.offsets[1 : n + 1], table.position[:n]
+    order = np.argsort(
+        position, kind="stable"
+    )  # linear where the table has some sorted runs, as merged ones do
+    order = order[(end[order] - start[order] > 1) | (table.arena[start[order]] != END_OF_TEXT)]
+    data, offsets = gather(table.arena, start[order], end[order])
+    return data, offsets, counts(table)[order]

@@ -1,0 +1,132 @@
+"""Counting the words of a corpus, on all cores, while the next part of it is being read."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .text import Pieces, TextBatch
+from .threads import thread_count
+from .word_counts import WordCounts
+
+if TYPE_CHECKING:
+    from .pre_tokenizers import SplitPlan
+    from .progress import Report
+
+WALK_BYTES = 1 << 19  # of text in a slice: about 2 ms of the fused walk
+PIPELINE_BYTES = 1 << 20  # at most 0.2 s of any pipeline
+POSITIONS = 1 << 36  # that a slice has for its words
+
+Tables = dict[
+    bool, Any
+]  # a worker's WordTable for words that are not byte-level, and the one for those that are
+Count = Callable[[TextBatch, int, int, int, Tables], None]  # (batch, start, stop, position, tables)
+
+
+def count_words(
+    batches: Iterable[TextBatch],
+    pipeline: SplitPlan | Callable[[Pieces], Pieces],
+    *,
+    threads: int | None = None,
+    report: Report | None = None,
+    total: int | None = None,
+) -> WordCounts:
+    """Counts the words that a pipeline cuts documents into.
+
+    `pipeline` is the plan of a pre-tokenizer (one walk over the raw text, the fast way), or any function that maps
+    documents to their words. Memory holds two batches and the distinct words, once for each thread. The next batch is
+    read while this one is counted. `report("count", bytes, total)` is called some times a second. The result is the
+    same for any number of threads and any cut of the corpus into batches.
+    """
+    n_threads = thread_count(threads)
+    cut, count = (_by_pipeline if callable(pipeline) else _by_walk)(pipeline)
+    tables: list[Tables] = [{} for _ in range(n_threads)]
+    n_slices, done = 0, 0
+    batches = iter(batches)
+    batch = next(batches, None)
+    with ThreadPoolExecutor(n_threads) as pool:
+        while batch is not None:
+            cuts = cut(batch)
+            slices = deque(zip(itertools.count(n_slices), itertools.pairwise(cuts), strict=False))
+            n_slices += len(slices)
+            try:
+                work = [pool.submit(_work, slices, partial(count, batch), own) for own in tables]
+                following = next(batches, None)
+                while wait(work, timeout=0.2).not_done:
+                    if report:
+                        begun = len(cuts) - 1 - len(slices)
+                        report("count", done + cuts[begun] - cuts[0], total)
+            finally:
+                slices.clear()  # after an error or Ctrl-C nobody begins another one
+            for future in work:
+                future.result()
+            done += cuts[-1] - cuts[0]
+            if report:
+                report("count", done, total)
+            batch = following
+    return _collected(tables)
+
+
+def _work(slices: deque, count: Callable[[int, int, int, Tables], None], tables: Tables) -> None:
+    """What each thread does: takes slices in order until there are none, so that its positions only increase."""
+    while True:
+        try:
+            number, (start, stop) = slices.popleft()
+        except IndexError:
+            return
+        count(start, stop, number * POSITIONS, tables)
+
+
+def _by_walk(plan: SplitPlan) -> tuple[Callable[[TextBatch], list[int]], Count]:
+    from .kernels.cpu.walk import prepare
+    from .kernels.cpu.words import count_text, new_table, slice_text
+
+    walk = prepare(plan.automaton)
+
+    def cut(batch: TextBatch) -> list[int]:
+        return slice_text(batch.data, batch.offsets, WALK_BYTES, walk)
+
+    def count(batch: TextBatch, start: int, stop: int, position: int, tables: Tables) -> None:
+        table = tables.get(plan.byte_level) or new_table()
+        position -= 2 * start
+        tables[plan.byte_level] = count_text(batch.data, batch.offsets, start, stop, position, walk, table)
+
+    return cut, count
+
+
+def _by_pipeline(pipeline: Callable[[Pieces], Pieces]) -> tuple[Callable[[TextBatch], list[int]], Count]:
+    from .kernels.cpu.words import count_pieces, new_table
+
+    def cut(batch: TextBatch) -> list[int]:
+        wanted = np.arange(batch.offsets[0], batch.offsets[-1], PIPELINE_BYTES)
+        ends = batch.offsets[np.searchsorted(batch.offsets, wanted)]
+        return np.unique(np.append(ends, batch.offsets[-1])).tolist()
+
+    def count(batch: TextBatch, start: int, stop: int, position: int, tables: Tables) -> None:
+        first, last = np.searchsorted(batch.offsets, (start, stop))  # empty documents have no words
+        documents = TextBatch(batch.data[start:stop], batch.offsets[first : last + 1] - start)
+        words = pipeline(Pieces.from_batch(documents))
+        table = tables.get(words.byte_level) or new_table()
+        n = words.n_pieces
+        ones, position = np.ones(n, np.int64), np.arange(position, position + n, dtype=np.int64)
+        tables[words.byte_level] = count_pieces(words.data, words.start, words.end, ones, position, table)
+
+    return cut, count
+
+
+def _collected(tables: list[Tables]) -> WordCounts:
+    """The counts of all workers; where some words are byte-level and some aren't, all are written out."""
+    from .kernels.cpu.words import distinct_words, merge_tables
+
+    kinds = sorted({byte_level for own in tables for byte_level in own})
+    counts = [
+        WordCounts(*distinct_words(merge_tables([own[kind] for own in tables if kind in own])), kind)
+        for kind in kinds
+    ]
+    return counts[0] if len(counts) == 1 else WordCounts.merge(counts)

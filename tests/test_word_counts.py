@@ -1,0 +1,255 @@
+"""Word counts against a dictionary and against the words of `tokenizers`; merged, saved and loaded again."""
+
+import collections
+import itertools
+import os
+import random
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+import tokenizers
+from gputok.kernels import Automaton, reference
+from gputok.kernels.cpu import walk, words
+
+from gputok.automaton import PATTERNS, compile_pattern
+from gputok.counting import count_words
+from gputok.text import Pieces, TextBatch
+from gputok.word_counts import WordCounts
+
+
+class Plan(NamedTuple):
+    automaton: Automaton
+    byte_level: bool
+
+
+def plan(name: str, byte_level: bool = True) -> Plan:
+    return Plan(compile_pattern(PATTERNS[name]), byte_level)
+
+
+def batches(texts: list[str], n_batches: int = 1) -> list[TextBatch]:
+    """The texts, in order, in so many batches."""
+    edges = np.linspace(0, len(texts), n_batches + 1).astype(int).tolist()
+    return [TextBatch.from_strings(texts[a:b]) for a, b in itertools.pairwise(edges)]
+
+
+def expected(texts: list[str], name: str) -> dict[bytes, int]:
+    """The words as `tokenizers` cuts them, in order of first occurrence."""
+    isolated = tokenizers.pre_tokenizers.Split(tokenizers.Regex(PATTERNS[name]), "isolated")
+    counts: collections.Counter = collections.Counter()
+    for text in texts:
+        counts.update(word.encode() for word, _ in isolated.pre_tokenize_str(text) if word)
+    return dict(counts)
+
+
+def same(a: WordCounts, b: WordCounts) -> bool:
+    """The same arrays, order included."""
+    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in ("data", "offsets", "counts"))
+
+
+def random_texts(seed: int, n: int) -> list[str]:
+    """Documents in which words recur, of every length and script, some of them empty."""
+    rng = random.Random(seed)
+    stems = [
+        "the",
+        "house",
+        "'s",
+        "12345",
+        "über",
+        "日本語",
+        "😀",
+        "\r\n",
+        "\n\n",
+        "  ",
+        "\t",
+        "..",
+        "x" * 15,
+        "y" * 16,
+    ]
+    stems += ["z" * 17, "w" * 40, " q" * 5, "'ll've", "\u3000", "e\u0301"]
+    return ["".join(rng.choices(stems, k=rng.choice([0, 1, 5, 40]))) for _ in range(n)]
+
+
+def test_hello():
+    counts = count_words(batches(["low low low lower\n", "", "low"]), plan("gpt2"))
+    assert dict(counts.items()) == {b"low": 2, b" low": 2, b" lower": 1, b"\n": 1}
+    assert counts.byte_level and repr(counts) == "<WordCounts: 4 byte-level words, 6 occurrences>"
+
+
+@pytest.mark.parametrize("name", ["gpt2", "cl100k", "o200k", "llama3", "qwen3"])
+def test_words_are_those_of_tokenizers(name):
+    texts = random_texts(seed=1, n=3000)
+    assert list(count_words(batches(texts), plan(name)).items()) == list(expected(texts, name).items())
+
+
+@pytest.mark.parametrize("corpus", ["en", "code", "multi", "zh"])
+@pytest.mark.parametrize("whole", [False, True], ids=["lines", "one document"])
+def test_words_of_real_text_are_those_of_tokenizers(corpus_sample, corpus, whole):
+    text = corpus_sample(corpus, 1_000_000)
+    texts = [text] if whole else [line + "\n" for line in text.split("\n")]
+    assert dict(count_words(batches(texts, 3), plan("gpt2"), threads=2).items()) == expected(texts, "gpt2")
+
+
+def test_arrays_depend_neither_on_threads_nor_on_batches(monkeypatch):
+    monkeypatch.setattr("gputok.counting.WALK_BYTES", 1 << 12)
+    texts = random_texts(seed=2, n=5000)
+    first = count_words(batches(texts), plan("gpt2"), threads=1)
+    for threads, n_batches in [(1, 7), (2, 1), (2, 100), (8, 3)]:
+        assert same(first, count_words(batches(texts, n_batches), plan("gpt2"), threads=threads))
+
+
+def test_a_long_document_is_cut_between_words():
+    texts = ["".join(random_texts(seed=3, n=20_000))]
+    automaton = plan("gpt2").automaton
+    cuts = words.slice_text(*batches(texts)[0], 1 << 14, walk.prepare(automaton))
+    assert len(cuts) > 20 and max(np.diff(cuts)) <= 1 << 15
+    assert dict(count_words(batches(texts), plan("gpt2"), threads=3).items()) == expected(texts, "gpt2")
+
+
+@pytest.mark.parametrize("unit", ["a", " ", "\n", "é", "漢", "12", "a'"])
+def test_text_without_a_place_to_cut(unit):
+    texts = ["start " + unit * 200_000, "end"]
+    assert dict(count_words(batches(texts), plan("gpt2"), threads=2).items()) == expected(texts, "gpt2")
+
+
+def test_tables_grow_in_words_and_bytes():
+    rng = random.Random(4)
+    texts = [f" {rng.randrange(10**6)}w{'long' * rng.choice([0, 1, 9])}" for _ in range(60_000)]
+    table = words.new_table(capacity=4, n_bytes=8)
+    data, offsets = batches(texts)[0]
+    table = words.count_text(data, offsets, 0, len(data), 0, walk.prepare(plan("gpt2").automaton), table)
+    counted = WordCounts(*words.distinct_words(table))
+    assert dict(counted.items()) == expected(texts, "gpt2")
+    assert len(table.slots) >= 2 * table.state[words.N_WORDS]
+
+
+def test_counting_given_pieces_equals_the_reference():
+    rng = np.random.default_rng(5)
+    data = rng.integers(97, 99, 400).astype(np.uint8)
+    start = rng.integers(0, 401, 5000)
+    end = np.minimum(start + rng.choice([0, 1, 2, 3, 8, 16, 17, 30], 5000), 400)
+    count, position = rng.integers(1, 2**40, 5000), rng.permutation(5000)
+    ours = words.distinct_words(words.count_pieces(data, start, end, count, position, words.new_table(4, 8)))
+    theirs = reference.count_pieces(data, start, end, count, position)
+    assert all(map(np.array_equal, ours, theirs))
+
+
+@pytest.mark.parametrize("name", ["gpt2", "o200k"])
+def test_counting_text_equals_the_reference(name):
+    texts, automaton = random_texts(seed=8, n=300), plan(name).automaton
+    (data, offsets), table = batches(texts)[0], words.new_table()
+    table = words.count_text(data, offsets, 0, len(data), 0, walk.prepare(automaton), table)
+    ours = WordCounts(*words.distinct_words(table)).items()
+    theirs = reference.count_text(texts, automaton).items()
+    assert [(word.decode(), n) for word, n in ours] == list(theirs)
+
+
+def test_a_pipeline_of_any_kind_is_counted(monkeypatch):
+    monkeypatch.setattr("gputok.counting.PIPELINE_BYTES", 1 << 10)
+
+    def characters(pieces: Pieces) -> Pieces:
+        """Every ASCII character a word; the text in upper case."""
+        at = np.arange(len(pieces.data))
+        upper = np.frombuffer(pieces.data.tobytes().upper(), np.uint8)
+        return pieces._replace(data=upper, start=at, end=at + 1, rows=pieces.start[[0, -1]])
+
+    texts = ["", "hello", "", "world", ""] * 2000
+    counts = count_words(batches(texts, 4), characters, threads=2)
+    assert list(counts.items()) == [
+        (bytes([c]), n) for c, n in collections.Counter(b"HELLOWORLD" * 2000).items()
+    ]
+
+
+def test_progress_only_rises_and_ends_at_the_whole():
+    calls = []
+    texts = ["some words\n"] * 1000
+    count_words(batches(texts, 5), plan("gpt2"), report=lambda *call: calls.append(call), total=11_000)
+    assert calls == sorted(calls) and calls[-1] == ("count", 11_000, 11_000)
+
+
+def test_an_error_while_reading_is_raised():
+    def broken():
+        yield from batches(["fine"])
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        count_words(broken(), plan("gpt2"), threads=2)
+
+
+def test_no_text_is_no_words(tmp_path):
+    for empty in ([], batches([]), batches(["", ""])):
+        counts = count_words(empty, plan("gpt2"))
+        assert len(counts) == 0 and counts == WordCounts.from_dict({}, byte_level=counts.byte_level)
+    counts.save(tmp_path / "none.parquet")
+    assert WordCounts.load(tmp_path / "none.parquet") == counts
+
+
+def test_shards_merge_in_any_order():
+    texts = random_texts(seed=6, n=3000)
+    whole = count_words(batches(texts), plan("gpt2"))
+    shards = [count_words([batch], plan("gpt2")) for batch in batches(texts, 4)]
+    for order in itertools.permutations(shards):
+        assert WordCounts.merge(order) == whole
+    assert same(
+        WordCounts.merge(shards), whole
+    )  # in the order of the text even the order of words is the same
+    assert WordCounts.merge(shards[:3]) != whole
+
+
+def test_counts_are_of_64_bits():
+    big = WordCounts.from_dict({"a": 2**40, "b": 1})
+    assert dict(WordCounts.merge([big] * 1000).items()) == {b"a": 1000 * 2**40, b"b": 1000}
+
+
+def test_equality_ignores_order_and_nothing_else():
+    counts = WordCounts.from_dict({"a": 1, "b": 2})
+    assert counts == WordCounts.from_dict({"b": 2, "a": 1})
+    for other in ({"a": 1}, {"a": 2, "b": 1}, {"a": 1, "c": 2}, {"a": 1, "b": 2, "c": 0}):
+        assert counts != WordCounts.from_dict(other)
+    assert counts != WordCounts.from_dict({"a": 1, "b": 2}, byte_level=True)
+    assert counts != "counts"
+
+
+def test_parquet_keeps_everything(tmp_path):
+    counts = count_words(batches(random_texts(seed=7, n=500)), plan("gpt2"))
+    path = tmp_path / "counts.parquet"
+    counts.save(path)
+    assert same(WordCounts.load(path), counts) and WordCounts.load(path).byte_level
+    assert os.listdir(tmp_path) == ["counts.parquet"]
+    columns = pa.parquet.read_table(path)  # readable by everybody else
+    assert columns["word"].to_pylist() == [word for word, _ in counts.items()]
+    assert columns["count"].to_pylist() == counts.counts.tolist()
+
+
+def test_files_that_are_no_word_counts_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        WordCounts.load(tmp_path / "missing.parquet")
+    text = tmp_path / "text.txt"
+    text.write_text("words")
+    with pytest.raises(ValueError, match="not a Parquet file"):
+        WordCounts.load(text)
+    other = tmp_path / "other.parquet"
+    pa.parquet.write_table(pa.table({"x": [1]}), other)
+    with pytest.raises(ValueError, match="holds no word counts"):
+        WordCounts.load(other)
+    counts = WordCounts.from_dict({"word": 1})
+    counts.save(other)
+    other.write_bytes(other.read_bytes()[:-20])
+    with pytest.raises(ValueError, match=r"other\.parquet"):
+        WordCounts.load(other)
+    counts.save(other)
+    table = pa.parquet.read_table(other)
+    newer = {b"gputok.word_counts": b'{"version": 99, "byte_level": false}'}
+    pa.parquet.write_table(table.replace_schema_metadata(newer), other)
+    with pytest.raises(ValueError, match="version 99"):
+        WordCounts.load(other)
+
+
+def test_what_can_be_no_words_is_refused():
+    with pytest.raises(ValueError, match=r"word 0 occurs -1 times"):
+        WordCounts.from_dict({"a": -1})
+    with pytest.raises(ValueError, match=r"word 1, b'\\xff', is not UTF-8"):
+        WordCounts.from_dict({"a": 1, b"\xff": 1})
+    assert len(WordCounts.from_dict({b"\xff": 1}, byte_level=True)) == 1
