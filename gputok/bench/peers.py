@@ -1,0 +1,245 @@
+"""What each peer is asked to do: the same training, or the same encoding, in its own words.
+
+A peer is a function of a Job that imports its package and returns the function to be timed: train(text, output)
+learns from the plain text file and writes its result, encode(text) gives the ids of all documents in the peer's
+own form (and `flat` makes one array of them, untimed, to compare). Nothing is imported here that a peer's process doesn't need.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import importlib
+import importlib.metadata
+import json
+import os
+import pathlib
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+END = "<|endoftext|>"  # the special token, and what lies between two documents of `bench encode`
+
+
+class Job(NamedTuple):
+    """One run of one peer in a process of its own."""
+
+    task: str  # "train" or "encode"
+    peer: str
+    text: str  # the plain text file
+    warm_text: str  # its first KB
+    output: str  # the file to write
+    threads: int
+    model: str = "bpe"
+    vocab_size: int = 0
+    device: str = "cpu"
+    tokenizer: str = ""  # the tokenizer.json to encode with
+    keep_ids: bool = False  # write the ids of `encode` to `output`, to be compared
+
+
+Train = Callable[[str, str], None]
+Encode = Callable[[str], Any]
+Flat = Callable[[Any], Any]  # uint32[n_ids]
+
+
+# -- train
+
+
+def train_by_recipe(job: Job, *, package: str) -> Train:
+    """gputok and its namesake: the import is all that differs."""
+    from gputok.recipes import recipe
+
+    ours = {"threads": job.threads, "device": job.device, "progress": False} if package == "gputok" else {}
+
+    def train(text: str, output: str) -> None:
+        tokenizer, trainer = recipe(job.model, vocab_size=job.vocab_size, package=package)
+        tokenizer.train([text], trainer, **ours)
+        tokenizer.save(output)
+
+    importlib.import_module(f"{package}.trainers")
+    return train
+
+
+def train_gigabpe(job: Job) -> Train:
+    import gigabpe
+
+    def train(text: str, output: str) -> None:
+        gigabpe.train_tokenizer(
+            [text],
+            job.vocab_size,
+            output,
+            special_tokens=[END],
+            pretokenizer="bytelevel",
+            threads=job.threads,
+        )
+
+    return train
+
+
+def train_rustbpe(job: Job) -> Train:
+    import rustbpe
+
+    from gputok.automaton.patterns import PATTERNS
+
+    def train(text: str, output: str) -> None:
+        tokenizer = rustbpe.Tokenizer()
+        with open(text, encoding="utf-8", newline="\n") as lines:
+            tokenizer.train_from_iterator(lines, job.vocab_size - 1, pattern=PATTERNS["gpt2"])
+        with open(output, "w") as file:
+            file.writelines(
+                f"{base64.b64encode(token).decode()} {rank}\n"
+                for token, rank in tokenizer.get_mergeable_ranks()
+            )
+
+    return train
+
+
+def train_sentencepiece(job: Job) -> Train:
+    import sentencepiece
+
+    def train(text: str, output: str) -> None:
+        sentencepiece.SentencePieceTrainer.train(
+            input=text,
+            model_prefix=output,
+            model_type=job.model,
+            vocab_size=job.vocab_size,
+            hard_vocab_limit=False,  # for the first KB, which has no 32,000 pieces
+            num_threads=job.threads,
+            normalization_rule_name="identity",
+            character_coverage=1.0,
+            split_by_unicode_script=False,
+            split_by_number=False,
+            max_sentence_length=1_000_000,
+            minloglevel=2,
+        )
+        os.replace(output + ".model", output)
+        os.remove(output + ".vocab")
+
+    return train
+
+
+TRAIN: dict[str, Callable[[Job], Train]] = {
+    "gputok": functools.partial(train_by_recipe, package="gputok"),
+    "tokenizers": functools.partial(train_by_recipe, package="tokenizers"),
+    "gigabpe": train_gigabpe,
+    "rustbpe": train_rustbpe,
+    "sentencepiece": train_sentencepiece,
+}
+MODELS_OF = {
+    "gigabpe": ("bpe",),
+    "rustbpe": ("bpe",),
+    "sentencepiece": ("bpe", "unigram"),
+}  # the others have all
+
+
+def learnt(peer: str, model: str, output: str) -> list[tuple[str, ...]] | None:
+    """What a peer learnt, in order: merges as pairs, or as one string where the peer keeps only that; pieces of the
+    other models. None where its merges are of another kind (SentencePiece's, on characters)."""
+    if peer == "rustbpe":
+        from gputok.byte_alphabet import BYTE_CHARACTERS
+
+        lines = pathlib.Path(output).read_text().splitlines()
+        tokens = [base64.b64decode(line.split()[0]) for line in lines[256:]]
+        return [("".join(BYTE_CHARACTERS[byte] for byte in token),) for token in tokens]
+    if peer == "sentencepiece":
+        if model == "bpe":
+            return None
+        import sentencepiece
+
+        pieces = sentencepiece.SentencePieceProcessor(model_file=output)
+        return [(pieces.id_to_piece(i),) for i in range(pieces.get_piece_size())]
+    learnt = json.loads(pathlib.Path(output).read_text())["model"]
+    if model == "bpe":
+        return [
+            tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in learnt["merges"]
+        ]
+    return [(piece[0],) if model == "unigram" else (piece,) for piece in learnt["vocab"]]
+
+
+# -- encode
+
+
+def documents(text: str) -> list[str]:
+    return pathlib.Path(text).read_bytes().decode().split(END)
+
+
+def encode_gputok(job: Job) -> tuple[Encode, Flat]:
+    import numpy as np
+
+    from gputok import Tokenizer
+
+    tokenizer = Tokenizer.from_file(job.tokenizer)
+
+    def encode(text: str) -> list[Any]:
+        batches = tokenizer.encode_corpus(
+            text, separator=END, threads=job.threads, device=job.device, progress=False
+        )
+        return list(batches)
+
+    return encode, lambda batches: np.concatenate([batch.ids for batch in batches])
+
+
+def encode_tokenizers(job: Job) -> tuple[Encode, Flat]:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(job.tokenizer)
+    return (
+        lambda text: tokenizer.encode_batch_fast(documents(text)),
+        lambda encodings: _flat(encoding.ids for encoding in encodings),
+    )
+
+
+def encode_tiktoken(job: Job) -> tuple[Encode, Flat]:
+    import tiktoken
+
+    from gputok.automaton.patterns import PATTERNS
+    from gputok.byte_alphabet import BYTE_CHARACTERS
+
+    vocab = json.loads(pathlib.Path(job.tokenizer).read_text())["model"]["vocab"]
+    end = vocab.pop(END)
+    ranks = {bytes(map(BYTE_CHARACTERS.index, token)): rank for token, rank in vocab.items()}
+    encoding = tiktoken.Encoding(
+        "bench", pat_str=PATTERNS["gpt2"], mergeable_ranks=ranks, special_tokens={END: end}
+    )
+    return (
+        lambda text: encoding.encode_ordinary_batch(documents(text), num_threads=job.threads),
+        _flat,
+    )
+
+
+def encode_gigatoken(job: Job) -> tuple[Encode, Flat]:
+    import awkward
+    import gigatoken
+
+    tokenizer = gigatoken.Tokenizer(job.tokenizer)
+    return (
+        lambda text: tokenizer.encode_files(
+            gigatoken.TextFileSource([text], separator=END), parallel=job.threads > 1
+        ),
+        lambda ids: awkward.to_numpy(awkward.flatten(ids)),
+    )
+
+
+def _flat(rows: Iterable[Any]) -> Any:
+    import numpy as np
+
+    return np.concatenate([np.asarray(row, np.uint32) for row in rows])
+
+
+ENCODE: dict[str, Callable[[Job], tuple[Encode, Flat]]] = {
+    "gputok": encode_gputok,
+    "tokenizers": encode_tokenizers,
+    "tiktoken": encode_tiktoken,
+    "gigatoken": encode_gigatoken,
+}
+
+
+def version(peer: str) -> str | None:
+    """The installed version, or None."""
+    if peer == "gputok":
+        from gputok import __version__
+
+        return __version__
+    try:
+        return importlib.metadata.version(peer)
+    except importlib.metadata.PackageNotFoundError:
+        return None
