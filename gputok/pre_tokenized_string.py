@@ -80,7 +80,9 @@ class PreTokenizedString:
                 continue
             for part in func(i, split.normalized):
                 if not isinstance(part, NormalizedString):
-                    raise TypeError(f"split: '{type(part).__name__}' object is not an instance of 'NormalizedString'")
+                    raise TypeError(
+                        f"split: '{type(part).__name__}' object is not an instance of 'NormalizedString'"
+                    )
                 if part.normalized:
                     splits.append(_Split(part))
         self._splits = splits
@@ -96,7 +98,9 @@ class PreTokenizedString:
         """Gives each split the tokens that `func(text)` returns."""
         _check_callable(func, "tokenize", "(text: str) -> list[Token]")
         self._splits = [
-            split if split.tokens is not None else split._replace(tokens=list(func(split.normalized.normalized)))
+            split
+            if split.tokens is not None
+            else split._replace(tokens=list(func(split.normalized.normalized)))
             for split in self._splits
         ]
 
@@ -118,7 +122,9 @@ class PreTokenizedString:
             if offset_referential == "original":
                 start, n_bytes = normalized._original_shift, len(normalized.original.encode())
             offsets = start, start + n_bytes
-            found.append((text, _in_characters(offsets, characters) if offset_type == "char" else offsets, tokens))
+            found.append(
+                (text, _in_characters(offsets, characters) if offset_type == "char" else offsets, tokens)
+            )
         return found
 
     def to_encoding(self, type_id: int = 0, word_idx: int | None = None) -> Encoding:
@@ -128,14 +134,18 @@ class PreTokenizedString:
         characters = _characters(self._original)
         if any(split.tokens is None for split in self._splits):
             raise ValueError("a split has not been tokenized: call PreTokenizedString.tokenize first")
-        tokens = [(i, split.normalized, token) for i, split in enumerate(self._splits) for token in split.tokens]
+        tokens = [
+            (i, split.normalized, token) for i, split in enumerate(self._splits) for token in split.tokens
+        ]
         return _from_dict(
             {
                 "ids": [token.id for *_, token in tokens],
                 "type_ids": [type_id] * len(tokens),
                 "tokens": [token.value for *_, token in tokens],
                 "words": [i if word_idx is None else word_idx for i, *_ in tokens],
-                "offsets": [_in_characters(_origin(part, *token.offsets), characters) for _, part, token in tokens],
+                "offsets": [
+                    _in_characters(_origin(part, *token.offsets), characters) for _, part, token in tokens
+                ],
                 "special_tokens_mask": [0] * len(tokens),
                 "attention_mask": [1] * len(tokens),
                 "overflowing": [],

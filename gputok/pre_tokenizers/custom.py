@@ -38,13 +38,22 @@ class Custom(PreTokenizer):
 
         data, offsets = gather(pieces.data, pieces.start, pieces.end)
         token = np.full(pieces.n_pieces, -1) if pieces.token is None else pieces.token
-        parts, n_parts = [], []  # (bytes, where each of them begins and ends in `data`, token) of the new pieces
+        parts, n_parts = (
+            [],
+            [],
+        )  # (bytes, where each of them begins and ends in `data`, token) of the new pieces
         for first, last in zip(pieces.rows.tolist(), pieces.rows[1:].tolist(), strict=False):
             begin = offsets[first]
-            text = packed_string(data[begin : offsets[last]], offsets[first : last + 1] - begin, token[first:last])
+            text = packed_string(
+                data[begin : offsets[last]], offsets[first : last + 1] - begin, token[first:last]
+            )
             self.pre_tokenize(text)
             new = [
-                (split._bytes()[a:b], *(side[a:b] + (begin + split._original_shift) for side in split._alignment()), id)
+                (
+                    split._bytes()[a:b],
+                    *(side[a:b] + (begin + split._original_shift) for side in split._alignment()),
+                    id,
+                )
                 for split, tokens in text._splits
                 for a, b, id in ([(0, None, -1)] if tokens is None else [(*t.offsets, t.id) for t in tokens])
             ]

@@ -1,0 +1,14 @@
+"""The ByteLevel alphabet of GPT-2: a visible character for each byte.
+
+Printable Latin-1 characters stand for themselves, the others for U+0100 onwards, in order.
+
+>>> BYTE_CHARACTERS[ord("a")], BYTE_CHARACTERS[ord(" ")], BYTE_CHARACTERS[0]
+('a', 'Ġ', 'Ā')
+"""
+
+import itertools
+
+_printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+_spare = itertools.count(0x100)
+
+BYTE_CHARACTERS = "".join(chr(byte if byte in _printable else next(_spare)) for byte in range(256))
