@@ -1,0 +1,345 @@
+// Runs CUDA kernels without a GPU: one fiber for each CUDA thread, and a seeded scheduler.
+//
+// Fibers are switched where CUDA threads meet (barriers, ballots, shuffles) and after atomics, at random: a kernel that
+// leans on one order of its threads gives other results under another seed. Shared memory comes from an arena for
+// each block. Reported as errors: a barrier that part of a block never reaches, threads waiting at different barriers,
+// and a launch in which no thread can go on. With -fsanitize=thread each fiber is a thread to the sanitizer, so that
+// unsynchronized accesses are found whether or not a schedule shows them; with -fsanitize=address each has its own stack.
+#include "common.cuh"
+
+#include <ucontext.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#endif
+#if defined(GPUTOK_RACES)
+extern "C" {
+void* __tsan_get_current_fiber(void);
+void* __tsan_create_fiber(unsigned flags);
+void __tsan_destroy_fiber(void* fiber);
+void __tsan_switch_to_fiber(void* fiber, unsigned flags);
+void __tsan_acquire(void* at);
+void __tsan_release(void* at);
+}
+#define EMULATE_ACQUIRE(at) __tsan_acquire((void*)(at))
+#define EMULATE_RELEASE(at) __tsan_release((void*)(at))
+#else
+#define EMULATE_ACQUIRE(at)
+#define EMULATE_RELEASE(at)
+#endif
+
+namespace emulate {
+
+const std::size_t STACK_BYTES = 128 << 10;
+const std::size_t SHARED_BYTES = 96 << 10;  // a block's shared memory, at least on every architecture we target
+const int WARP = 32;
+typedef void (*Kernel)(u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64,
+                       u64, u64);
+const int MOST_ARGUMENTS = 20;
+
+enum State { READY, AT_BARRIER, AT_WARP, DONE };
+
+struct Warp {
+  u32 live = 0, arrived = 0, ballots = 0;
+  u64 values[WARP];
+  u64 epoch = 0, results[WARP];
+  u32 ballot = 0;
+};
+
+struct Block {
+  i64 index = 0;
+  int live = 0, waiting = 0;
+  int line = 0;
+  std::vector<char> arena;
+  std::map<int, std::size_t> places;  // of each SHARED declaration
+  std::size_t used = 0;
+  std::vector<Warp> warps;
+};
+
+struct Fiber {
+  ucontext_t context;
+  std::unique_ptr<char[]> stack;
+  State state = DONE;
+  Block* block = nullptr;
+  int thread = 0;
+  void* sanitizer = nullptr;
+};
+
+struct Machine {
+  ucontext_t home;
+  std::vector<std::unique_ptr<Fiber>> fibers;
+  std::vector<Fiber*> ready;
+  Fiber* now = nullptr;
+  std::mt19937_64 random;
+  Kernel kernel = nullptr;
+  u64 arguments[MOST_ARGUMENTS];
+  i64 grid = 0, size = 0;
+  int one_in = 4;  // an atomic gives way to other fibers about every so many times
+  std::string error;
+  void* home_fiber = nullptr;
+  void* home_fake = nullptr;
+  const void* home_stack = nullptr;
+  std::size_t home_stack_bytes = 0;
+};
+
+char began, ended, fenced;  // what the sanitizer's happens-before edges hang on
+
+static Machine*& machine() {
+  static Machine* current = nullptr;
+  return current;
+}
+
+static void to_home(bool ends) {
+  Machine& m = *machine();
+  Fiber* fiber = m.now;
+#if defined(__SANITIZE_ADDRESS__)
+  void* fake = nullptr;
+  __sanitizer_start_switch_fiber(ends ? nullptr : &fake, m.home_stack, m.home_stack_bytes);
+#endif
+#if defined(GPUTOK_RACES)
+  __tsan_switch_to_fiber(m.home_fiber, 1);
+#endif
+  swapcontext(&fiber->context, &m.home);
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(fake, &m.home_stack, &m.home_stack_bytes);
+#endif
+}
+
+void give_way() {
+  Machine& m = *machine();
+  if (m.random() % m.one_in) return;
+  m.ready.push_back(m.now);
+  to_home(false);
+}
+
+static void fail(const std::string& message) {
+  Machine& m = *machine();
+  if (m.error.empty()) m.error = message;
+}
+
+static void wake_block(Block* block) {
+  Machine& m = *machine();
+  block->waiting = 0;
+  for (auto& fiber : m.fibers)
+    if (fiber->block == block && fiber->state == AT_BARRIER) {
+      fiber->state = READY;
+      m.ready.push_back(fiber.get());
+    }
+}
+
+void barrier(int line) {
+  Machine& m = *machine();
+  Block* block = m.now->block;
+  if (block->waiting && block->line != line)
+    fail("block " + std::to_string(block->index) + ": threads wait at the barriers of line " +
+         std::to_string(block->line) + " and line " + std::to_string(line));
+  block->line = line;
+  EMULATE_RELEASE(block);
+  m.now->state = AT_BARRIER;
+  if (++block->waiting == block->live) wake_block(block);
+  to_home(false);
+  EMULATE_ACQUIRE(block);
+}
+
+// All live lanes of a warp meet: each leaves a value, and all see every value.
+Meeting meet(u64 value, bool vote) {
+  Machine& m = *machine();
+  Fiber* fiber = m.now;
+  Warp& warp = fiber->block->warps[fiber->thread / WARP];
+  int lane = fiber->thread % WARP;
+  warp.values[lane] = value;
+  warp.ballots = vote ? warp.ballots | 1u << lane : warp.ballots & ~(1u << lane);
+  warp.arrived |= 1u << lane;
+  EMULATE_RELEASE(&warp);
+  fiber->state = AT_WARP;
+  if (warp.arrived == warp.live) {
+    warp.arrived = 0;
+    warp.ballot = warp.ballots & warp.live;
+    std::memcpy(warp.results, warp.values, sizeof(warp.values));
+    for (auto& other : m.fibers)
+      if (other->block == fiber->block && other->thread / WARP == fiber->thread / WARP && other->state == AT_WARP) {
+        other->state = READY;
+        m.ready.push_back(other.get());
+      }
+  }
+  to_home(false);
+  EMULATE_ACQUIRE(&warp);
+  return Meeting{warp.ballot, warp.results};
+}
+
+void* shared(int place, unsigned long bytes) {
+  Block* block = machine()->now->block;
+  auto found = block->places.find(place);
+  if (found != block->places.end()) return block->arena.data() + found->second;
+  std::size_t at = (block->used + 15) / 16 * 16;
+  if (at + bytes > SHARED_BYTES) {
+    std::fprintf(stderr, "emulate: more than %zu bytes of shared memory\n", SHARED_BYTES);
+    std::abort();
+  }
+  block->used = at + bytes;
+  block->places[place] = at;
+  return block->arena.data() + at;
+}
+
+void fence() {
+  EMULATE_RELEASE(&fenced);
+  EMULATE_ACQUIRE(&fenced);
+}
+
+static void fiber_main() {
+  Machine& m = *machine();
+  EMULATE_ACQUIRE(&began);
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(nullptr, &m.home_stack, &m.home_stack_bytes);
+#endif
+  const u64* a = m.arguments;
+  m.kernel(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15], a[16],
+           a[17], a[18], a[19]);
+  Fiber* fiber = m.now;
+  Block* block = fiber->block;
+  Warp& warp = block->warps[fiber->thread / WARP];
+  warp.live &= ~(1u << fiber->thread % WARP);
+  if (block->waiting)
+    fail("block " + std::to_string(block->index) + ": a thread ended while others wait at the barrier of line " +
+         std::to_string(block->line));
+  if (--block->live && block->waiting == block->live) wake_block(block);
+  if (warp.arrived)
+    fail("block " + std::to_string(block->index) + ": a thread ended while others of its warp wait for it");
+  fiber->state = DONE;
+  EMULATE_RELEASE(&ended);
+  to_home(true);
+}
+
+static void start(Fiber* fiber, Block* block, int thread) {
+  Machine& m = *machine();
+  if (!fiber->stack) fiber->stack.reset(new char[STACK_BYTES]);
+  fiber->block = block;
+  fiber->thread = thread;
+  fiber->state = READY;
+  getcontext(&fiber->context);
+  fiber->context.uc_stack.ss_sp = fiber->stack.get();
+  fiber->context.uc_stack.ss_size = STACK_BYTES;
+  fiber->context.uc_link = nullptr;
+  makecontext(&fiber->context, fiber_main, 0);
+#if defined(GPUTOK_RACES)
+  if (fiber->sanitizer) __tsan_destroy_fiber(fiber->sanitizer);
+  fiber->sanitizer = __tsan_create_fiber(0);
+#endif
+  m.ready.push_back(fiber);
+}
+
+static void resume(Fiber* fiber) {
+  Machine& m = *machine();
+  m.now = fiber;
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_start_switch_fiber(&m.home_fake, fiber->stack.get(), STACK_BYTES);
+#endif
+#if defined(GPUTOK_RACES)
+  __tsan_switch_to_fiber(fiber->sanitizer, 1);
+#endif
+  swapcontext(&m.home, &fiber->context);
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(m.home_fake, nullptr, nullptr);
+#endif
+}
+
+// Runs one launch to its end. `at_once` blocks are resident at a time; a cooperative launch needs all of them.
+static void run(Kernel kernel, const u64* arguments, int n_arguments, i64 grid, i64 size, i64 at_once, u64 seed,
+                std::string& error) {
+  Machine m;
+  machine() = &m;
+#if defined(GPUTOK_RACES)
+  m.home_fiber = __tsan_get_current_fiber();
+#endif
+  m.kernel = kernel;
+  m.grid = grid;
+  m.size = size;
+  m.random.seed(seed);
+  m.one_in = 1 + seed % 7;
+  std::memset(m.arguments, 0, sizeof(m.arguments));
+  std::memcpy(m.arguments, arguments, n_arguments * sizeof(u64));
+  std::vector<std::unique_ptr<Block>> blocks;
+  std::vector<i64> order(grid);
+  for (i64 i = 0; i < grid; i++) order[i] = i;
+  if (seed) std::shuffle(order.begin(), order.end(), m.random);
+
+  i64 next = 0;
+  std::vector<Block*> resident;
+  auto enter = [&](i64 index) {
+    blocks.emplace_back(new Block);
+    Block* block = blocks.back().get();
+    block->index = index;
+    block->live = (int)size;
+    block->arena.resize(SHARED_BYTES, (char)0xA5);  // shared memory begins with garbage
+    block->warps.resize((size + WARP - 1) / WARP);
+    for (int t = 0; t < size; t++) {
+      block->warps[t / WARP].live |= 1u << t % WARP;
+      Fiber* fiber = nullptr;
+      for (auto& f : m.fibers)
+        if (f->state == DONE) {
+          fiber = f.get();
+          break;
+        }
+      if (!fiber) {
+        m.fibers.emplace_back(new Fiber);
+        fiber = m.fibers.back().get();
+      }
+      start(fiber, block, t);
+    }
+    resident.push_back(block);
+  };
+  EMULATE_RELEASE(&began);
+  while (m.error.empty()) {
+    for (std::size_t i = 0; i < resident.size();) {
+      if (resident[i]->live == 0)
+        resident.erase(resident.begin() + i);
+      else
+        i++;
+    }
+    while (next < grid && (i64)resident.size() < at_once) enter(order[next++]);
+    if (resident.empty()) break;
+    if (m.ready.empty()) {
+      fail("deadlock: no thread can go on");
+      break;
+    }
+    std::size_t pick = seed ? m.random() % m.ready.size() : 0;
+    Fiber* fiber = m.ready[pick];
+    m.ready[pick] = m.ready.back();
+    m.ready.pop_back();
+    resume(fiber);
+  }
+  EMULATE_ACQUIRE(&ended);
+#if defined(GPUTOK_RACES)
+  for (auto& fiber : m.fibers)
+    if (fiber->sanitizer) __tsan_destroy_fiber(fiber->sanitizer);
+#endif
+  error = m.error;
+  machine() = nullptr;
+}
+
+i64 thread() { return machine()->now->thread; }
+i64 block() { return machine()->now->block->index; }
+i64 block_size() { return machine()->size; }
+i64 grid_size() { return machine()->grid; }
+
+}  // namespace emulate
+
+// Called from Python. Returns 0, or 1 with a message.
+extern "C" int emulate_launch(emulate::Kernel kernel, const u64* arguments, i64 n_arguments, i64 grid, i64 size,
+                              i64 at_once, u64 seed, char* message, i64 message_bytes) {
+  std::string error;
+  emulate::run(kernel, arguments, (int)n_arguments, grid, size, at_once, seed, error);
+  std::snprintf(message, (std::size_t)message_bytes, "%s", error.c_str());
+  return !error.empty();
+}

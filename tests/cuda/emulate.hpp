@@ -1,0 +1,80 @@
+// CUDA's words for a CPU: what common.cuh includes in place of the intrinsics. See emulate.cpp.
+//
+// Atomics are relaxed, as they are on a GPU, and give way to other threads now and then.
+#pragma once
+
+#define KERNEL extern "C" void
+#define BOTH inline
+#define SHARED(type, name, size) type* name = (type*)emulate::shared(__LINE__, sizeof(type) * (size))
+
+namespace emulate {
+struct Meeting {
+  u32 ballot;
+  const u64* results;
+};
+i64 thread();
+i64 block();
+i64 block_size();
+i64 grid_size();
+void give_way();
+void barrier(int line);
+Meeting meet(u64 value, bool vote);
+void* shared(int place, unsigned long bytes);
+void fence();
+}  // namespace emulate
+
+const u32 ALL_LANES = 0xffffffffu;
+
+inline i64 thread_index() { return emulate::thread(); }
+inline i64 block_index() { return emulate::block(); }
+inline i64 block_size() { return emulate::block_size(); }
+inline i64 grid_size() { return emulate::grid_size(); }
+
+#define sync_block() emulate::barrier(__LINE__)
+inline void sync_warp() { emulate::meet(0, false); }
+inline void fence() { emulate::fence(); }
+inline u32 ballot(bool value) { return emulate::meet(0, value).ballot; }
+inline u64 shuffle(u64 value, int lane) { return emulate::meet(value, false).results[lane]; }
+
+template <class T>
+inline T atomic_add(T* at, T value) {
+  T old = __atomic_fetch_add(at, value, __ATOMIC_RELAXED);
+  emulate::give_way();
+  return old;
+}
+inline u64 atomic_cas(u64* at, u64 expected, u64 value) {
+  __atomic_compare_exchange_n(at, &expected, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+  emulate::give_way();
+  return expected;
+}
+inline u64 atomic_min(u64* at, u64 value) {
+  u64 old = __atomic_load_n(at, __ATOMIC_RELAXED);
+  if (value < old) __atomic_store_n(at, value, __ATOMIC_RELAXED);
+  emulate::give_way();
+  return old;
+}
+inline u64 atomic_max(u64* at, u64 value) {
+  u64 old = __atomic_load_n(at, __ATOMIC_RELAXED);
+  if (value > old) __atomic_store_n(at, value, __ATOMIC_RELAXED);
+  emulate::give_way();
+  return old;
+}
+inline u32 atomic_or(u32* at, u32 value) {
+  u32 old = __atomic_fetch_or(at, value, __ATOMIC_RELAXED);
+  emulate::give_way();
+  return old;
+}
+inline u32 atomic_exchange(u32* at, u32 value) {
+  u32 old = __atomic_exchange_n(at, value, __ATOMIC_RELAXED);
+  emulate::give_way();
+  return old;
+}
+template <class T>
+inline T load_shared_word(const T* at) {
+  return __atomic_load_n(at, __ATOMIC_RELAXED);
+}
+
+inline int count_leading_zeros(u64 value) { return value ? __builtin_clzll(value) : 64; }
+inline int lowest_bit(u32 value) { return __builtin_ffs((int)value) - 1; }
+inline int count_bits(u32 value) { return __builtin_popcount(value); }
+

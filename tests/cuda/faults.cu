@@ -1,0 +1,43 @@
+// Kernels with planted faults, and the right ones beside them: what the emulator must catch, and must not.
+#include "common.cuh"
+
+// Sums a block's values through shared memory.
+template <bool BARRIER>
+DEVICE void sum_block(const u64* values, u64* sums) {
+  SHARED(u64, partial, 64);
+  i64 t = thread_index();
+  partial[t] = values[block_index() * 64 + t];
+  if (BARRIER) sync_block();
+  if (t == 0) {
+    u64 sum = 0;
+    for (int i = 0; i < 64; i++) sum += partial[i];
+    sums[block_index()] = sum;
+  }
+}
+KERNEL sum_blocks(const u64* values, u64* sums) { sum_block<true>(values, sums); }
+KERNEL missing_barrier(const u64* values, u64* sums) { sum_block<false>(values, sums); }
+
+// Counts values by their lowest bit.
+KERNEL count_parity(const u64* values, u64* counts) { atomic_add(&counts[values[global_index()] & 1], (u64)1); }
+KERNEL lost_update(const u64* values, u64* counts) { counts[values[global_index()] & 1] += 1; }
+
+KERNEL read_past_the_end(const u64* values, u64* sums, i64 n) {
+  if (global_index() <= n) atomic_add(sums, values[global_index()]);
+}
+
+KERNEL half_a_barrier(const u64* values, u64* sums) {
+  if (thread_index() < 32) sync_block();
+  if (thread_index() == 0) sums[block_index()] = values[0];
+}
+
+KERNEL waits_forever(const u64* values, u64* sums) {
+  if (values[0] == 0) sync_warp();
+  if (thread_index() % 2) ballot(true);
+  sums[0] = 1;
+}
+
+KERNEL warp_sum(const u64* values, u64* sums) {
+  u64 value = values[global_index()];
+  for (int offset = 16; offset; offset /= 2) value += shuffle(value, (int)((thread_index() + offset) % 32));
+  if (thread_index() % 32 == 0) atomic_add(sums, value);
+}
