@@ -77,12 +77,14 @@ DEVICE i64 find_pair(const Training& t, u64 key) {
   }
 }
 
-// The row of a pair, new or old. A new one is put on the list `born`.
+// The row of a pair, new or old. A new one is put on the list `born`. -1: half of the table is full (only the first
+// count can find it so; choose_pair makes sure that a merge does not).
 DEVICE i64 enter_pair(const Training& t, u64 key) {
   i64 mask = (i64)t.state[CAPACITY] - 1, row = (i64)pair_hash(key) & mask;
   while (true) {
     u64 there = load_shared_word(&t.keys[row]);
     if (there == FREE) {
+      if (load_shared_word(&t.state[N_ROWS]) >= t.state[CAPACITY] / 2) return -1;
       there = atomic_cas(&t.keys[row], FREE, key);
       if (there == FREE) {
         atomic_add(&t.state[N_ROWS], (u64)1);
@@ -102,6 +104,10 @@ DEVICE void change_count(const Training& t, i64 row, u64 change) {
 
 DEVICE void give_birth(const Training& t, u32 left, u32 right, u32 word) {
   i64 row = enter_pair(t, pair_key(left, right));
+  if (row < 0) {
+    t.state[DONE] = FULL;
+    return;
+  }
   change_count(t, row, t.weight[word]);
   atomic_add(&t.list_size[row], (u64)1);
   u64 record = atomic_add(&t.state[N_RECORDS], (u64)1);
@@ -121,6 +127,18 @@ KERNEL count_pairs(const Training* training) {
   for (i64 word = global_index(); word < (i64)t.state[N_WORDS]; word += global_size())
     for (i64 at = t.begin[word]; t.symbols[at + 1] != END; at++)
       give_birth(t, t.symbols[at], t.symbols[at + 1], (u32)word);
+}
+
+// Enters the rows of a full table into a larger one, whose arrays are new but for what does not depend on rows.
+KERNEL move_rows(const Training* from, const Training* to) {
+  const Training &old = *from, &t = *to;
+  for (i64 i = global_index(); i < (i64)old.state[CAPACITY]; i += global_size()) {
+    if (old.keys[i] == FREE) continue;
+    i64 row = enter_pair(t, old.keys[i]);
+    t.counts[row] = old.counts[i];
+    t.list_begin[row] = old.list_begin[i];
+    t.list_size[row] = old.list_size[i];
+  }
 }
 
 struct Best {
