@@ -70,7 +70,7 @@ def train_bpe(
                 _launch(device, kernel, handle, 128)
         if progress is not None:
             progress(int(training.state[_N_MERGES]), vocab_size - n_tokens)
-    log = _to_host(training.log[: int(training.state[_N_MERGES])])
+    log = device.download(training.log[: int(training.state[_N_MERGES])])
     return _named(log, tokens, token_offsets)
 
 
@@ -156,10 +156,6 @@ def _enlarged(device: Device, training: Training) -> Training:
     larger = training._replace(**rows, pool=pool, born=born, state=state)
     device.launch("bpe.cu", "move_rows", device.blocks, 128, (device.pointers(training), device.pointers(larger)))
     return larger
-
-
-def _to_host(array: Any) -> np.ndarray:
-    return array.get() if hasattr(array, "get") else array
 
 
 def _named(log: np.ndarray, tokens: np.ndarray, token_offsets: np.ndarray) -> BpeMerges:

@@ -6,6 +6,7 @@ On a GPU that is CuPy; the tests put NumPy and an emulator in its place, and eve
 from __future__ import annotations
 
 import functools
+import itertools
 import pathlib
 from collections.abc import Callable
 from types import ModuleType
@@ -25,6 +26,9 @@ class Device(NamedTuple):
     xp: ModuleType
     launch: Callable[[str, str, int, int, tuple], None]
     blocks: int  # enough to fill the device, for kernels that stride over their work
+    upload: Callable[[tuple], tuple]  # NumPy arrays to the device, without waiting for the copy
+    download: Callable[[Any], np.ndarray]
+    out_of_memory: type[BaseException]
 
     def pointers(self, arrays: tuple) -> Any:
         """uint64[len(arrays)] on the device: their addresses, for a kernel that takes a struct of pointers."""
@@ -47,7 +51,7 @@ def cupy_device(ordinal: int = 0) -> Device:
     @functools.cache
     def module(file: str) -> Any:
         options = ("-std=c++17", f"-I{SOURCES}")
-        return cupy.RawModule(code=(SOURCES / file).read_text(), options=options, name_expressions=None)
+        return cupy.RawModule(code=(SOURCES / file).read_text(), options=options)
 
     @functools.cache
     def function(file: str, kernel: str) -> Any:
@@ -60,4 +64,23 @@ def cupy_device(ordinal: int = 0) -> Device:
         with cupy.cuda.Device(ordinal):
             function(file, kernel)((n_blocks,), (n_threads,), values)
 
-    return Device(cupy, launch, blocks)
+    copying, buffers = cupy.cuda.Stream(non_blocking=True), itertools.cycle([{}, {}])
+
+    def upload(arrays: tuple) -> tuple:
+        # Through two sets of pinned buffers in turn, so that one batch is copied while another is worked on.
+        pinned = next(buffers)
+        result = []
+        with cupy.cuda.Device(ordinal), copying:
+            copying.synchronize()  # the buffers were last used two batches ago
+            for i, array in enumerate(arrays):
+                if i not in pinned or pinned[i].mem.size < array.nbytes:
+                    pinned[i] = cupy.cuda.alloc_pinned_memory(max(1, array.nbytes))
+                staged = np.frombuffer(pinned[i], array.dtype, array.size)
+                staged[:] = array
+                result.append(cupy.empty(array.shape, array.dtype))
+                result[-1].set(staged, stream=copying)
+            ready = copying.record()
+        cupy.cuda.get_current_stream().wait_event(ready)
+        return tuple(result)
+
+    return Device(cupy, launch, blocks, upload, cupy.asnumpy, cupy.cuda.memory.OutOfMemoryError)

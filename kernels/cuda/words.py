@@ -1,0 +1,157 @@
+"""Launching the counting of words on a CUDA device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import Automaton
+from . import split
+from .device import Device
+
+MAX_BATCH = 1 << 30  # bytes: a place in a batch has 31 bits
+_FREE = 2**64 - 1
+_IN_BATCH = 1 << 63
+_EIGHT = 8  # a word in the arena begins at a multiple of so many bytes
+
+
+class Counts(NamedTuple):
+    """The distinct words seen so far, on a device."""
+
+    arena: Any  # uint8[room]
+    used_bytes: int
+    keys: Any  # uint64[capacity]: place in arena / 8 << 32 | length
+    counts: Any  # int64[capacity]
+    tags: Any  # uint32[capacity]
+    used: Any  # int64[1]
+
+
+def count_words(
+    device: Device,
+    batches: Iterable[tuple[np.ndarray, np.ndarray]],
+    automaton: Automaton,
+    report: Callable[[int], None] = lambda n_bytes: None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The distinct words of all documents, in order of first occurrence: (data, offsets, counts), on the host.
+
+    batches: (uint8[n], int64[documents + 1]) on the host; the next one is copied while one is counted. A batch for which
+    there is not the memory is counted in halves. report(bytes) is called after each.
+    """
+    tables = split.upload(device, automaton)
+    counts = _empty(device, 1 << 16, 1 << 20)
+    waiting = iter(batches)
+    batch = next(waiting, None)
+    on_device = device.upload(batch) if batch is not None else None
+    while batch is not None:
+        following = next(waiting, None)
+        coming = device.upload(following) if following is not None else None
+        counts = _count_batch(device, *on_device, tables, counts)
+        report(len(batch[0]))
+        batch, on_device = following, coming
+    return _collected(device, counts)
+
+
+def _empty(device: Device, capacity: int, room: int) -> Counts:
+    xp = device.xp
+    return Counts(
+        xp.empty(room, xp.uint8),
+        0,
+        xp.full(capacity, _FREE, xp.uint64),
+        xp.zeros(capacity, xp.int64),
+        xp.zeros(capacity, xp.uint32),
+        xp.zeros(1, xp.int64),
+    )
+
+
+def _count_batch(device: Device, text: Any, offsets: Any, tables: split.Tables, counts: Counts) -> Counts:
+    """The counts with those of a batch added; all or nothing, so that a batch can be tried again in halves."""
+    n_documents = len(offsets) - 1
+    try:
+        if len(text) > MAX_BATCH and n_documents > 1:
+            raise device.out_of_memory
+        starts = split.split_words(device, text, offsets, tables).starts
+        return _kept(device, text, _counted(device, text, starts, counts))
+    except device.out_of_memory:
+        if n_documents < 2:
+            raise
+    middle = n_documents // 2
+    at = int(offsets[middle])
+    counts = _count_batch(device, text[:at], offsets[: middle + 1], tables, counts)
+    return _count_batch(device, text[at:], offsets[middle:] - at, tables, counts)
+
+
+def _counted(device: Device, text: Any, starts: Any, counts: Counts) -> Counts:
+    """The table with all words of a batch in it; the keys of new ones point into the batch."""
+    xp = device.xp
+    n = len(starts) - 1
+    counts = counts._replace(
+        **{name: getattr(counts, name).copy() for name in ("keys", "counts", "tags", "used")}
+    )
+    todo, todo_counts = None, None
+    while n:
+        # A block may have to give back what its own table holds, besides the words themselves.
+        room = n + 512 * device.blocks
+        over, over_counts, n_over = xp.empty(room, xp.uint64), xp.empty(room, xp.int64), xp.zeros(1, xp.int64)
+        table = (counts.keys, counts.counts, counts.tags, len(counts.keys), counts.used)
+        arguments = (counts.arena, text, None if todo is not None else starts, todo, todo_counts, n, *table)
+        device.launch("words.cu", "count_words", device.blocks, 128, (*arguments, over, over_counts, n_over))
+        n = int(n_over[0])
+        if n:
+            counts = _enlarged(device, text, counts)
+            todo, todo_counts = over[:n], over_counts[:n]
+    return counts
+
+
+def _enlarged(device: Device, text: Any, counts: Counts) -> Counts:
+    """The same counts in a table four times as large."""
+    xp = device.xp
+    slots = xp.flatnonzero(counts.keys != xp.uint64(_FREE))
+    keys, values = counts.keys[slots], counts.counts[slots]
+    larger = _empty(device, 4 * len(counts.keys), 1)._replace(arena=counts.arena, used_bytes=counts.used_bytes)
+    over, over_counts, n_over = xp.empty(1, xp.uint64), xp.empty(1, xp.int64), xp.zeros(1, xp.int64)
+    arguments = (larger.arena, text, None, keys, values, len(keys))
+    table = (larger.keys, larger.counts, larger.tags, len(larger.keys), larger.used)
+    device.launch(
+        "words.cu", "count_words", device.blocks, 128, (*arguments, *table, over, over_counts, n_over)
+    )
+    return larger
+
+
+def _kept(device: Device, text: Any, counts: Counts) -> Counts:
+    """The counts with the new words of a batch copied to the arena, in order of first occurrence."""
+    xp = device.xp
+    slots = xp.flatnonzero((counts.keys != xp.uint64(_FREE)) & (counts.keys >= xp.uint64(_IN_BATCH)))
+    if len(slots) == 0:
+        return counts
+    slots = slots[xp.argsort(counts.keys[slots])]
+    keys = counts.keys[slots]
+    eights = ((keys & xp.uint64(0xFFFFFFFF)) + xp.uint64(_EIGHT - 1)) // xp.uint64(_EIGHT)
+    ends = xp.cumsum(eights.astype(xp.int64)) + counts.used_bytes // _EIGHT
+    to = ends - eights.astype(xp.int64)
+    used_bytes = int(ends[-1]) * _EIGHT
+    if used_bytes >= (1 << 31) * _EIGHT:
+        raise ValueError("the distinct words of this corpus need more than 16 GiB: count it in shards and merge them")
+    arena = counts.arena
+    if used_bytes > len(arena):
+        arena = xp.empty(2 * used_bytes, xp.uint8)
+        arena[: counts.used_bytes] = counts.arena[: counts.used_bytes]
+    device.launch(
+        "words.cu", "keep_words", device.blocks, 128, (arena, text, keys, slots, to, len(slots), counts.keys)
+    )
+    return counts._replace(arena=arena, used_bytes=used_bytes)
+
+
+def _collected(device: Device, counts: Counts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    xp = device.xp
+    slots = xp.flatnonzero(counts.keys != xp.uint64(_FREE))
+    slots = slots[xp.argsort(counts.keys[slots])]
+    keys, values = counts.keys[slots], counts.counts[slots]
+    offsets = xp.zeros(len(keys) + 1, xp.int64)
+    offsets[1:] = xp.cumsum((keys & xp.uint64(0xFFFFFFFF)).astype(xp.int64))
+    data = xp.empty(int(offsets[-1]), xp.uint8)
+    device.launch(
+        "words.cu", "gather_words", device.blocks, 128, (counts.arena, keys, offsets, len(keys), data)
+    )
+    return device.download(data), device.download(offsets), device.download(values)
