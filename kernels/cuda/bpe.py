@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -154,13 +155,15 @@ def _enlarged(device: Device, training: Training) -> Training:
     rows = dict(zip(Training._fields[5:11], _rows(device, capacity), strict=True))
     born = xp.empty(max(capacity, len(training.born)), xp.uint32)
     larger = training._replace(**rows, pool=pool, born=born, state=state)
-    device.launch("bpe.cu", "move_rows", device.blocks, 128, (device.pointers(training), device.pointers(larger)))
+    device.launch(
+        "bpe.cu", "move_rows", device.blocks, 128, (device.pointers(training), device.pointers(larger))
+    )
     return larger
 
 
 def _named(log: np.ndarray, tokens: np.ndarray, token_offsets: np.ndarray) -> BpeMerges:
     """Merges with the strings of their tokens; each merge makes a new token."""
-    strings = [tokens[a:b].tobytes() for a, b in zip(token_offsets[:-1], token_offsets[1:], strict=True)]
+    strings = [tokens[a:b].tobytes() for a, b in itertools.pairwise(token_offsets)]
     left, right = (log >> np.uint64(32)).astype(np.uint32), log.astype(np.uint32)
     n_tokens = len(strings)
     for a, b in zip(left.tolist(), right.tolist(), strict=True):

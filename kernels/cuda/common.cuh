@@ -28,8 +28,8 @@ __device__ inline i64 grid_size() { return gridDim.x; }
 __device__ inline void sync_block() { __syncthreads(); }
 __device__ inline void sync_warp() { __syncwarp(); }
 __device__ inline void fence() { __threadfence(); }
-__device__ inline u32 ballot(bool value) { return __ballot_sync(ALL_LANES, value); }
-__device__ inline u64 shuffle(u64 value, int lane) { return __shfl_sync(ALL_LANES, value, lane); }
+__device__ inline u32 warp_ballot(bool value) { return __ballot_sync(ALL_LANES, value); }
+__device__ inline u64 warp_shuffle(u64 value, int lane) { return __shfl_sync(ALL_LANES, value, lane); }
 
 __device__ inline u64 atomic_add(u64* at, u64 value) { return atomicAdd(at, value); }
 __device__ inline u32 atomic_add(u32* at, u32 value) { return atomicAdd(at, value); }

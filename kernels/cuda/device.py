@@ -59,7 +59,8 @@ def cupy_device(ordinal: int = 0) -> Device:
 
     def launch(file: str, kernel: str, n_blocks: int, n_threads: int, arguments: tuple) -> None:
         values = tuple(
-            np.uint64(0) if a is None else a if isinstance(a, cupy.ndarray) else np.int64(a) for a in arguments
+            np.uint64(0) if a is None else a if isinstance(a, cupy.ndarray) else np.int64(a)
+            for a in arguments
         )
         with cupy.cuda.Device(ordinal):
             function(file, kernel)((n_blocks,), (n_threads,), values)

@@ -31,7 +31,9 @@ class Tables(NamedTuple):
 def upload(device: Device, automaton: Automaton) -> Tables:
     """The tables of a gapless automaton, on the device."""
     if not automaton.gapless:
-        raise ValueError("only a gapless automaton can be walked in tiles: this one leaves characters unmatched")
+        raise ValueError(
+            "only a gapless automaton can be walked in tiles: this one leaves characters unmatched"
+        )
     return Tables(*(device.xp.ascontiguousarray(device.xp.asarray(table)) for table in automaton[:6]))
 
 

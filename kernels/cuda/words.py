@@ -109,7 +109,9 @@ def _enlarged(device: Device, text: Any, counts: Counts) -> Counts:
     xp = device.xp
     slots = xp.flatnonzero(counts.keys != xp.uint64(_FREE))
     keys, values = counts.keys[slots], counts.counts[slots]
-    larger = _empty(device, 4 * len(counts.keys), 1)._replace(arena=counts.arena, used_bytes=counts.used_bytes)
+    larger = _empty(device, 4 * len(counts.keys), 1)._replace(
+        arena=counts.arena, used_bytes=counts.used_bytes
+    )
     over, over_counts, n_over = xp.empty(1, xp.uint64), xp.empty(1, xp.int64), xp.zeros(1, xp.int64)
     arguments = (larger.arena, text, None, keys, values, len(keys))
     table = (larger.keys, larger.counts, larger.tags, len(larger.keys), larger.used)
@@ -132,7 +134,9 @@ def _kept(device: Device, text: Any, counts: Counts) -> Counts:
     to = ends - eights.astype(xp.int64)
     used_bytes = int(ends[-1]) * _EIGHT
     if used_bytes >= (1 << 31) * _EIGHT:
-        raise ValueError("the distinct words of this corpus need more than 16 GiB: count it in shards and merge them")
+        raise ValueError(
+            "the distinct words of this corpus need more than 16 GiB: count it in shards and merge them"
+        )
     arena = counts.arena
     if used_bytes > len(arena):
         arena = xp.empty(2 * used_bytes, xp.uint8)

@@ -10,7 +10,6 @@ import subprocess
 import tempfile
 
 import numpy as np
-
 from gputok.kernels.cuda.device import SOURCES, Device, address
 
 HERE = pathlib.Path(__file__).parent
@@ -30,25 +29,47 @@ class EmulationError(RuntimeError):
 def build(source: pathlib.Path, sanitizer: str = "") -> ctypes.CDLL:
     """The library of a .cu file, built anew when a source changes."""
     parts = [source, HERE / "emulate.cpp", HERE / "emulate.hpp", SOURCES / "common.cuh"]
-    digest = hashlib.sha256(b"".join(part.read_bytes() for part in parts) + sanitizer.encode()).hexdigest()[:16]
+    digest = hashlib.sha256(b"".join(part.read_bytes() for part in parts) + sanitizer.encode()).hexdigest()[
+        :16
+    ]
     folder = pathlib.Path(tempfile.gettempdir()) / f"gputok-emulator-{digest}"
     library = folder / f"{source.stem}.so"
     if not library.exists():
         folder.mkdir(exist_ok=True)
-        compiler = ["g++", "-std=c++17", "-g", "-fPIC", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function", "-Wno-unused-parameter"]
+        compiler = [
+            "g++",
+            "-std=c++17",
+            "-g",
+            "-fPIC",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-Wno-unused-function",
+            "-Wno-unused-parameter",
+        ]
         compiler += ["-DGPUTOK_EMULATE", f"-I{HERE}", f"-I{SOURCES}"]
         # The scheduler itself is not watched for races: its fibers take turns on one thread.
         watched = SANITIZERS[sanitizer] if sanitizer != "thread" else ("-O1", "-DGPUTOK_RACES")
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             machine, made = f"{scratch}/emulate.o", f"{scratch}/{library.name}"
             subprocess.run([*compiler, *watched, "-c", str(HERE / "emulate.cpp"), "-o", machine], check=True)
-            flags = [*compiler, "-Wno-unused-variable", *SANITIZERS[sanitizer], "-shared", machine, "-x", "c++"]
+            flags = [
+                *compiler,
+                "-Wno-unused-variable",
+                *SANITIZERS[sanitizer],
+                "-shared",
+                machine,
+                "-x",
+                "c++",
+            ]
             subprocess.run([*flags, str(source), "-o", made], check=True)
             pathlib.Path(made).rename(library)
     return ctypes.CDLL(str(library))
 
 
-def launch(library: ctypes.CDLL, kernel: str, blocks: int, threads: int, arguments: tuple, at_once: int, seed: int):
+def launch(
+    library: ctypes.CDLL, kernel: str, blocks: int, threads: int, arguments: tuple, at_once: int, seed: int
+):
     """Runs one launch under the schedule of a seed (0: threads in order)."""
     values = [0 if a is None else address(a) if isinstance(a, np.ndarray) else int(a) for a in arguments]
     message = ctypes.create_string_buffer(300)
@@ -72,4 +93,6 @@ def emulated_device(seed: int = 0, blocks: int = 3, at_once: int = 2, sanitizer:
         each = (seed << 32) + next(turn) if seed else 0
         launch(build(SOURCES / file, sanitizer), kernel, n_blocks, n_threads, arguments, at_once, each)
 
-    return Device(np, run, blocks, upload=lambda arrays: arrays, download=lambda array: array, out_of_memory=MemoryError)
+    return Device(
+        np, run, blocks, upload=lambda arrays: arrays, download=lambda array: array, out_of_memory=MemoryError
+    )

@@ -32,12 +32,12 @@ KERNEL half_a_barrier(const u64* values, u64* sums) {
 
 KERNEL waits_forever(const u64* values, u64* sums) {
   if (values[0] == 0) sync_warp();
-  if (thread_index() % 2) ballot(true);
+  if (thread_index() % 2) warp_ballot(true);
   sums[0] = 1;
 }
 
 KERNEL warp_sum(const u64* values, u64* sums) {
   u64 value = values[global_index()];
-  for (int offset = 16; offset; offset /= 2) value += shuffle(value, (int)((thread_index() + offset) % 32));
+  for (int offset = 16; offset; offset /= 2) value += warp_shuffle(value, (int)((thread_index() + offset) % 32));
   if (thread_index() % 32 == 0) atomic_add(sums, value);
 }
