@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..added_tokens import AddedToken
+from ..byte_alphabet import BYTE_CHARACTERS
 from ..models import BPE
-from ..models.vocabulary import BYTE_CODES, Vocabulary, pack
+from ..models.vocabulary import Vocabulary, pack
 from .base import Trainer
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class BpeTrainer(Trainer):
             n_roles=4 if prefix or suffix else 1,
         )
         rows = np.flatnonzero(totals.any(axis=1)).tolist()
-        characters = [chr(BYTE_CODES[row] if words.byte_level else row) for row in rows]
+        characters = [BYTE_CHARACTERS[row] if words.byte_level else chr(row) for row in rows]
         counts = dict(zip(characters, totals[rows].sum(axis=1).tolist(), strict=True))
         # The namesake counts characters of the initial alphabet as the most frequent ones
         counts.update(dict.fromkeys(self.initial_alphabet, 2**64))

@@ -34,6 +34,7 @@ _AHEAD = 24  # list entries between a prefetch and its use
 _FILTER_BITS = (
     21  # a bit set of 2 ** 21 bits answers most look-ups of pairs not stored from the level-2 cache
 )
+_ROOM = 1 << 16  # for pairs, beyond those that there are
 _SLICE = 10_000_000  # occurrences looked at between two calls of progress, about 0.1 s
 _FEW_TOKENS = 1500  # whose pairs are counted in one table, of 36 MB at most
 _BUCKETS = 1920  # of _bucket: counts below 2 ** 63
@@ -567,16 +568,18 @@ def train_bpe(
     state.at[_TOKENS] = n_tokens
     index_names(state.text, state.text_end, n_tokens, state.names)
     state = _indexed(state, threshold, total)
-    while (outcome := _merge(state, _SLICE)) != _DONE:
+    outcome = _PAUSED
+    while outcome != _DONE:
+        outcome = _merge(state, _SLICE)
         if progress is not None:
             progress(int(state.at[_TOKENS]) - n_tokens, limits.vocab_size - n_tokens)
         if outcome == _GROW:
             state = _grown(state)
-        elif outcome == _DRY:
-            if threshold == floor:
-                break
+        elif outcome == _DRY and threshold > floor:
             threshold = max(floor, threshold // 8)
             state = _indexed(state, threshold, total)
+        elif outcome == _DRY:
+            outcome = _DONE
         elif outcome == _RESPELLED:
             return train_bpe_queued(symbols, offsets, counts, tokens, token_offsets, limits, progress)
     n_tokens, text_end = int(state.at[_TOKENS]), state.text_end
@@ -587,7 +590,7 @@ def train_bpe(
 
 def _indexed(state: _State, threshold: int, total: int) -> _State:
     """The state with every pair of count `threshold` or more stored; total: the weight of all pairs."""
-    room = min(total // threshold, len(state.symbols)) + (1 << 16)
+    room = min(total // threshold, len(state.symbols)) + _ROOM
     state.at[_THRESHOLD] = threshold
     state = state._replace(
         pairs=np.empty(4 * room, np.int64), chain=np.empty(room, np.int32), heap=np.empty(3 * room, np.int64)
@@ -598,7 +601,7 @@ def _indexed(state: _State, threshold: int, total: int) -> _State:
         _index_pairs(state, np.empty(len(state.symbols), np.uint32))
     n_pairs = state.at[_PAIRS]
     state = state._replace(
-        slots=np.empty(power_of_two(4 * n_pairs + (1 << 16)), np.int32),
+        slots=np.empty(power_of_two(4 * n_pairs + _ROOM), np.int32),
         records=np.empty(3 * state.at[_NEED], np.uint32),
     )
     _index_slots(state.pairs, n_pairs, threshold, state.slots, state.filter)

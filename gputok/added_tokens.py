@@ -1,0 +1,220 @@
+"""Tokens added to a tokenizer beside its model's vocabulary: found in the text before the model sees it."""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gputok.text import Array, Pieces, TextBatch
+
+if TYPE_CHECKING:
+    from gputok.models import Model
+
+
+class AddedToken:
+    """A token that is found in the text as it stands, and how.
+
+    content: its text.
+    single_word: only where no letter, digit or underscore is beside it.
+    lstrip, rstrip: white space on its left or right belongs to it.
+    normalized: look for it in the normalized text, else in the raw text; by default it is the opposite of `special`.
+    special: left out by `decode`.
+
+    Unlike in the namesake, an unknown option is an error rather than a printed line.
+
+    >>> AddedToken("[MASK]", lstrip=True)
+    AddedToken("[MASK]", rstrip=False, lstrip=True, single_word=False, normalized=True, special=False)
+    """
+
+    def __init__(
+        self,
+        content: str | None = None,
+        single_word: bool = False,
+        lstrip: bool = False,
+        rstrip: bool = False,
+        normalized: bool | None = None,
+        special: bool = False,
+    ) -> None:
+        self.content = content or ""
+        self._single_word, self._lstrip, self._rstrip = single_word, lstrip, rstrip
+        self._normalized = normalized
+        self.special = special
+
+    @property
+    def single_word(self) -> bool:
+        """Is it found only where no letter, digit or underscore is beside it?"""
+        return self._single_word
+
+    @property
+    def lstrip(self) -> bool:
+        """Does white space on its left belong to it?"""
+        return self._lstrip
+
+    @property
+    def rstrip(self) -> bool:
+        """Does white space on its right belong to it?"""
+        return self._rstrip
+
+    @property
+    def normalized(self) -> bool:
+        """Is it looked for in the normalized text?"""
+        return not self.special if self._normalized is None else self._normalized
+
+    def to_dict(self) -> dict[str, Any]:
+        """The options by name, as in a tokenizer.json."""
+        return {
+            "content": self.content,
+            "single_word": self.single_word,
+            "lstrip": self.lstrip,
+            "rstrip": self.rstrip,
+            "normalized": self.normalized,
+            "special": self.special,
+        }
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.to_dict()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)
+
+    def __str__(self) -> str:
+        return self.content
+
+    def __repr__(self) -> str:
+        return (
+            f'AddedToken("{self.content}", rstrip={self.rstrip}, lstrip={self.lstrip}, '
+            f"single_word={self.single_word}, normalized={self.normalized}, special={self.special})"
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return self.to_dict() == other.to_dict() if isinstance(other, AddedToken) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.content)
+
+
+class AddedVocabulary:
+    """The added tokens of one tokenizer: ids of contents, and finding them in text."""
+
+    def __init__(self) -> None:
+        self.tokens: dict[int, AddedToken] = {}
+        self.ids: dict[str, int] = {}
+        self.special: set[str] = set()
+        self.encode_special_tokens = False
+        self._normalized: dict[
+            int, str
+        ] = {}  # what the normalizer makes of contents, where that is another text
+        self._finders: dict[tuple[bool, bool], _Finder | None] = {}
+
+    def add(self, tokens: Iterable[AddedToken], model: Model, normalizer: Any = None) -> int:
+        """Adds tokens, each with the id that its content has in the model or with the next free one.
+
+        Returns how many were not there with the same options before; empty ones do not count.
+        """
+        n_added, size = 0, model.get_vocab_size()
+        next_id = max(size, max(self.tokens, default=-1) + 1)
+        for given in tokens:
+            token = AddedToken(
+                **given.to_dict()
+            )  # what the caller does to the object later is no concern of ours
+            known = self.ids.get(token.content)
+            if not token.content or (known is not None and self.tokens.get(known) == token):
+                continue
+            token_id = model.token_to_id(token.content) if known is None else known
+            if token_id is None:
+                token_id, next_id = next_id, next_id + 1
+            self.ids[token.content] = token_id
+            self.tokens[token_id] = token
+            if token.special:
+                self.special.add(token.content)
+            self._normalize(token_id, normalizer)
+            n_added += 1
+        self._finders = {}
+        return n_added
+
+    def renormalize(self, normalizer: Any) -> None:
+        """Takes notice of another normalizer."""
+        self._normalized = {}
+        for token_id in self.tokens:
+            self._normalize(token_id, normalizer)
+        self._finders = {}
+
+    def _normalize(self, token_id: int, normalizer: Any) -> None:
+        token = self.tokens[token_id]
+        if token.normalized and normalizer is not None:
+            text = normalizer.normalize_str(token.content)
+            if text != token.content:
+                self._normalized[token_id] = text
+
+    def text(self, token_id: int) -> str | None:
+        """The text of a token's id for decoding: as the normalizer would write it, if it goes through it."""
+        token = self.tokens.get(token_id)
+        return None if token is None else self._normalized.get(token_id, token.content)
+
+    def extract(self, pieces: Pieces, *, normalized: bool) -> Pieces:
+        """Cuts pieces at the tokens that are looked for in raw or in normalized text; drops empty pieces of text."""
+        key = normalized, self.encode_special_tokens
+        if key not in self._finders:
+            self._finders[key] = self._finder(*key)
+        finder = self._finders[key]
+        return pieces if finder is None else finder.cut(pieces)
+
+    def _finder(self, normalized: bool, encode_special_tokens: bool) -> _Finder | None:
+        from gputok.kernels.cpu.added import IGNORED, LSTRIP, RSTRIP, SINGLE_WORD, build_trie
+
+        chosen = {
+            token_id: (self._normalized.get(token_id, token.content) if normalized else token.content, token)
+            for token_id, token in self.tokens.items()
+            if token.normalized == normalized
+        }
+        chosen = {token_id: (text, token) for token_id, (text, token) in chosen.items() if text}
+        if not chosen:
+            return None
+        options = [
+            token.single_word * SINGLE_WORD
+            | token.lstrip * LSTRIP
+            | token.rstrip * RSTRIP
+            | (encode_special_tokens and token.content in self.special) * IGNORED
+            for _, token in chosen.values()
+        ]
+        batch = TextBatch.from_strings(text for text, _ in chosen.values())
+        trie = build_trie(batch.data.copy(), batch.offsets)
+        return _Finder(np.array([*chosen], np.int32), np.array(options, np.uint8), trie)
+
+
+class _Finder(NamedTuple):
+    """Added tokens as a trie over bytes; see kernels/cpu/added.py."""
+
+    ids: Array  # int32[n_tokens]
+    options: Array  # uint8[n_tokens]
+    trie: tuple[Array, Array, Array]
+
+    def cut(self, pieces: Pieces) -> Pieces:
+        from gputok.kernels.cpu.added import SINGLE_WORD, find_tokens
+
+        skip = np.zeros(pieces.n_pieces, bool) if pieces.token is None else pieces.token >= 0
+        words = word_bits() if (self.options & SINGLE_WORD).any() else np.zeros(0, np.uint8)
+        found = find_tokens(pieces.data, pieces.start, pieces.end, skip, self.trie, self.options, words)
+        start, end, found, rows = found
+        token = np.where(found >= 0, self.ids[found], np.int32(-1))
+        if pieces.token is not None:
+            before = np.repeat(pieces.token, np.diff(rows))
+            token = np.where(before >= 0, before, token)
+        return pieces._replace(
+            start=start, end=end, rows=rows[pieces.rows], token=token if (token >= 0).any() else None
+        )
+
+
+@functools.cache
+def word_bits() -> Array:
+    """uint8[0x110000 / 8], bit c: is character c part of words? By the tables of the namesake's `regex` crate."""
+    path = pathlib.Path(__file__).parent / "word_characters.npz"
+    with np.load(path) as file:
+        first, last = file["first"], file["last"]  # int32[n]: the ranges of such characters
+    edges = np.zeros(0x110001, np.int8)
+    edges[first], edges[last + 1] = 1, -1
+    return np.packbits(np.cumsum(edges[:-1], dtype=np.int8), bitorder="little")

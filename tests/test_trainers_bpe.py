@@ -1,0 +1,313 @@
+"""BpeTrainer by worked examples, its kernels against the plain versions, and its options as those of the namesake."""
+
+import copy
+import itertools
+import pickle
+import random
+
+import numpy as np
+import pytest
+import tokenizers.trainers
+from gputok.kernels import BpeLimits, reference
+from gputok.kernels.cpu import alphabet, bpe, bpe_queue
+
+from gputok import AddedToken, trainers
+from gputok.trainers import BpeTrainer
+from gputok.word_counts import WordCounts
+
+STAGES = pytest.mark.parametrize("train_bpe", [bpe.train_bpe, bpe_queue.train_bpe_queued])
+
+
+def learnt(words: dict[str, int], **options) -> tuple[list[str], list[tuple[str, str]]]:
+    """Tokens by id, and merges as strings."""
+    trained = BpeTrainer(**options).train(WordCounts.from_dict(words))
+    tokens = trained.vocabulary.tokens
+    return tokens, [(tokens[a], tokens[b]) for a, b in trained.merges.tolist()]
+
+
+def stage_input(words: dict[str, int], n_unused: int = 0) -> tuple[np.ndarray, ...]:
+    """What `train_bpe` takes: symbols, offsets, counts, tokens, token_offsets. Unused tokens have the first ids."""
+    characters = sorted({*"".join(words)})
+    tokens = [*(f"<{i}>" for i in range(n_unused)), *characters]
+    ids = {c: n_unused + i for i, c in enumerate(characters)}
+    dtype = np.uint16 if len(tokens) < 30_000 else np.uint32
+    return (
+        np.array([ids[c] for word in words for c in word], dtype),
+        np.cumsum([0, *map(len, words)], dtype=np.int64),
+        np.array([*words.values()], np.int64),
+        np.frombuffer("".join(tokens).encode(), np.uint8),
+        np.cumsum([0, *(len(token.encode()) for token in tokens)], dtype=np.int64),
+    )
+
+
+def assert_equal(left, right):
+    for name, a, b in zip(left._fields, left, right, strict=True):
+        assert np.array_equal(a, b), name
+
+
+def random_words(r: random.Random, letters: str, n: int, longest: int) -> dict[str, int]:
+    return {"".join(r.choices(letters, k=r.randint(1, longest))): r.choice([1, 1, 2, 5]) for _ in range(n)}
+
+
+# ---- worked examples
+
+
+def test_hello():
+    """h e l l o with (l, l) merged: (e, l) and (l, o) are lost, (e, ll) and (ll, o) won."""
+    h, e, l, o, ll = range(5)
+    word, changes = reference.merge_word([(h, 1), (e, 1), (l, 1), (l, 1), (o, 1)], l, l, ll, 10)
+    assert word == [(h, 1), (e, 1), (ll, 2), (o, 1)]
+    assert changes == [((e, l), -1), ((e, ll), +1), ((l, o), -1), ((ll, o), +1)]
+
+    # (e, l) and (l, l) occur 8 times: the smaller left id comes first. Then of (h, ell) and (ell, o), 5 times each
+    tokens, merges = learnt({"hello": 5, "jelly": 3}, vocab_size=10)
+    assert tokens == ["e", "h", "j", "l", "o", "y", "el", "ell", "hell", "hello"]
+    assert merges == [("e", "l"), ("el", "l"), ("h", "ell"), ("hell", "o")]
+
+
+def test_the_example_of_the_paper():
+    """Sennrich et al. 2016, without its end-of-word mark."""
+    words = {"low": 5, "lower": 2, "newest": 6, "widest": 3}
+    tokens, merges = learnt(words, vocab_size=15)
+    assert "".join(tokens[:10]) == "deilnorstw"
+    assert merges[:3] == [("e", "s"), ("es", "t"), ("l", "o")]
+
+
+def test_overlaps_merge_from_left_to_right():
+    """a a a a a -> aa aa a, where (aa, a) precedes (aa, aa) by its smaller right id."""
+    assert learnt({"aaaaa": 1}, vocab_size=9) == (
+        ["a", "aa", "aaa", "aaaaa"],
+        [("a", "a"), ("aa", "a"), ("aa", "aaa")],
+    )
+
+
+def test_a_dropped_character_lets_its_neighbours_meet():
+    assert learnt({"a-b": 3, "ba": 2}, limit_alphabet=2, vocab_size=10) == (
+        ["a", "b", "ab", "ba"],
+        [("a", "b"), ("b", "a")],
+    )
+
+
+def test_limit_alphabet_drops_the_larger_code_point_of_a_tie():
+    """a, b and c are equally frequent."""
+    tokens, merges = learnt({"cab": 2}, limit_alphabet=2, vocab_size=10)
+    assert (tokens, merges) == (["a", "b", "ab"], [("a", "b")])
+
+
+def test_prefix_and_suffix():
+    """Affixed characters get ids by falling count, then code point; a merge strips the prefix of its right part."""
+    tokens, merges = learnt(
+        {"aab": 2, "ba": 5}, continuing_subword_prefix="##", end_of_word_suffix="</w>", vocab_size=20
+    )
+    assert tokens[:5] == ["a", "b", "##a</w>", "##a", "##b</w>"]
+    assert merges == [("b", "##a</w>"), ("a", "##a"), ("aa", "##b</w>")]
+    assert tokens[5:] == ["ba</w>", "aa", "aab</w>"]
+
+
+def test_max_token_length_is_exclusive_but_two_characters_always_merge():
+    words = {"abcd": 3}
+    assert learnt(words, max_token_length=1, vocab_size=20)[0][4:] == ["ab", "cd"]
+    assert learnt(words, max_token_length=4, vocab_size=20)[0][4:] == ["ab", "cd"]
+    assert learnt(words, max_token_length=5, vocab_size=20)[0][4:] == ["ab", "cd", "abcd"]
+
+
+def test_special_tokens_come_first_and_lend_their_ids():
+    tokens, merges = learnt({"the": 4}, special_tokens=["<s>", "the", "h"], vocab_size=20)
+    assert tokens == ["<s>", "the", "h", "e", "t", "he"]
+    assert merges == [("h", "e"), ("t", "he")]
+
+
+@pytest.mark.parametrize(
+    ("words", "options", "message"),
+    [
+        ({}, {}, "no words"),
+        ({"abc": 2}, {"vocab_size": 2}, "vocab_size=2 is smaller than the 3"),
+        ({"abc": 2}, {"special_tokens": ["<s>", "<s>"]}, "more than once"),
+    ],
+)
+def test_odd_input_gives_one_warning(words, options, message):
+    with pytest.warns(UserWarning, match=message) as warned:
+        learnt(words, **options)
+    assert len(warned) == 1 and warned[0].filename == __file__
+
+
+def test_the_order_of_words_changes_nothing():
+    words = random_words(random.Random(1), "abc#", 50, 12)
+    options = {"limit_alphabet": 3, "continuing_subword_prefix": "#", "vocab_size": 100}
+    answers = {str(learnt(dict(order), **options)) for order in ([*words.items()], sorted(words.items()))}
+    assert len(answers) == 1
+
+
+def test_counts_times_a_million():
+    """64 bits all the way: the namesake's pair counts wrap at 2**31."""
+    words = random_words(random.Random(2), "abcd", 100, 12)
+    large = {word: 1_000_000 * n for word, n in words.items()}
+    for n in (1, 2, 3):
+        options = {"vocab_size": 300}
+        assert learnt(words, min_frequency=n, **options) == learnt(
+            large, min_frequency=1_000_000 * n, **options
+        )
+
+
+def test_progress_and_interruption():
+    words = random_words(random.Random(3), "abcd", 200, 20)
+    calls = []
+    BpeTrainer(vocab_size=100).train(WordCounts.from_dict(words), progress=lambda *call: calls.append(call))
+    assert calls[-1] == ("merge", 96, 96)
+
+    def stop(*call):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        BpeTrainer(vocab_size=100).train(WordCounts.from_dict(words), progress=stop)
+
+
+# ---- kernels against the plain versions
+
+
+@STAGES
+@pytest.mark.parametrize("pattern", ["a", "ab", "aab", "abb", "aaab", "abac", "aabb"])
+def test_runs_of_every_length(train_bpe, pattern):
+    for n in range(1, 40):
+        words = {(pattern * n)[:n]: 1, "x" + (pattern * n)[:n] + "ab": 2}
+        arguments = *stage_input(words), BpeLimits(100)
+        assert_equal(train_bpe(*arguments), reference.train_bpe(*arguments))
+
+
+@STAGES
+@pytest.mark.parametrize("seed", range(40))
+def test_random_words(train_bpe, seed):
+    r = random.Random(seed)
+    words = random_words(
+        r, r.choice(["ab", "abcde", "aé日\U0001f600"]), r.randint(1, 60), r.choice([2, 8, 40])
+    )
+    limits = BpeLimits(r.choice([5, 30, 1000]), r.choice([0, 2, 4]), r.choice([2**62, 2, 4, 7]))
+    arguments = *stage_input(words), limits
+    assert_equal(train_bpe(*arguments), reference.train_bpe(*arguments))
+
+
+@pytest.mark.parametrize("n_unused", [0, 65_000, 65_530, 66_000])
+def test_symbols_of_two_and_of_four_bytes(n_unused):
+    words = random_words(random.Random(4), "abcdefgh", 100, 10)
+    arguments = *stage_input(words, n_unused), BpeLimits(n_unused + 100)
+    assert_equal(bpe.train_bpe(*arguments), reference.train_bpe(*arguments))
+
+
+@pytest.mark.parametrize("few_tokens", [0, 1500])
+def test_the_threshold_falls(monkeypatch, few_tokens):
+    """One very frequent word puts the first threshold above every other pair, so that they are indexed again."""
+    thresholds = []
+    indexed = bpe._indexed
+    monkeypatch.setattr(bpe, "_FEW_TOKENS", few_tokens)
+    monkeypatch.setattr(bpe, "_indexed", lambda *args: thresholds.append(args[1]) or indexed(*args))
+    words = random_words(random.Random(5), "abcdef", 300, 15) | {"xy": 10**9, "xyz": 10**6}
+    arguments = *stage_input(words), BpeLimits(300)
+    assert_equal(bpe.train_bpe(*arguments), reference.train_bpe(*arguments))
+    assert thresholds[0] > 10**4 and thresholds[-1] == 1 and len(thresholds) > 3
+
+
+@pytest.mark.parametrize("slice_length", [1, 1000])
+def test_everything_grows(monkeypatch, slice_length):
+    """From arrays of hardly any room, and stopping after every merge."""
+    monkeypatch.setattr(bpe, "_SLICE", slice_length)
+    monkeypatch.setattr(bpe_queue, "_SLICE", slice_length)
+    monkeypatch.setattr(bpe, "_ROOM", 1)
+    words = random_words(random.Random(6), "abcdef", 300, 15)
+    arguments = *stage_input(words), BpeLimits(600)
+    expected = reference.train_bpe(*arguments)
+    assert_equal(bpe.train_bpe(*arguments), expected)
+    assert_equal(bpe_queue.train_bpe_queued(*arguments), expected)
+
+
+@pytest.mark.parametrize("byte_level", [False, True])
+@pytest.mark.parametrize("n_roles", [1, 4])
+def test_characters_and_spelling(byte_level, n_roles):
+    r = random.Random(7)
+    words = [*random_words(r, "ab é日\U0001f600\x00\x7f\x80߿ࠀ\uffff\U0010ffff", 200, 6), ""]
+    counts = WordCounts.from_dict({word: r.randint(1, 5) for word in words}, byte_level=byte_level)
+    options = {"byte_level": byte_level, "n_roles": n_roles}
+    expected = reference.count_characters(counts.data, counts.offsets, counts.counts, **options)
+    totals = alphabet.count_characters(counts.data, counts.offsets, counts.counts, **options)
+    assert np.array_equal(totals, expected[: len(totals)]) and not expected[len(totals) :].any()
+
+    for drop in (0, 3):
+        ids = np.where(expected > drop, np.arange(expected.size).reshape(expected.shape), -1).astype(np.int32)
+        ids[:, 0] = np.where(expected.any(axis=1), ids[:, 0], 0)
+        arguments = counts.data, counts.offsets
+        spelt = alphabet.spell_words(*arguments, ids[: len(totals)], byte_level=byte_level, dtype=np.uint32)
+        plain = reference.spell_words(*arguments, ids, byte_level=byte_level, dtype=np.uint32)
+        assert all(map(np.array_equal, spelt, plain))
+
+
+# ---- options
+
+
+OPTIONS = {
+    "vocab_size": 10,
+    "min_frequency": 2,
+    "show_progress": False,
+    "progress_format": "json",
+    "special_tokens": ["<s>"],
+    "limit_alphabet": 3,
+    "initial_alphabet": ["b", "a"],
+    "continuing_subword_prefix": "##",
+    "end_of_word_suffix": "</w>",
+    "max_token_length": 4,
+}
+
+
+@pytest.mark.parametrize("names", [(), *itertools.combinations(OPTIONS, 1), tuple(OPTIONS)], ids="-".join)
+def test_options_are_attributes_and_shown_as_the_namesake_does(names):
+    options = {name: OPTIONS[name] for name in names if name != "initial_alphabet"}  # a hash set there
+    ours, theirs = BpeTrainer(**options), tokenizers.trainers.BpeTrainer(**options)
+    assert repr(ours) == repr(theirs)
+    assert pickle.dumps(ours) and ours.__getstate__() == theirs.__getstate__()
+    for name in OPTIONS:
+        values = getattr(ours, name), getattr(theirs, name)
+        assert str(values[0]) == str(values[1])
+    by_setting = BpeTrainer()
+    for name in names:
+        setattr(by_setting, name, OPTIONS[name])
+    assert repr(by_setting) == repr(BpeTrainer(**{name: OPTIONS[name] for name in names}))
+
+
+def test_pickle_and_copy():
+    trainer = BpeTrainer(**OPTIONS | {"special_tokens": [AddedToken("<m>", lstrip=True), "<s>"]})
+    for twin in (pickle.loads(pickle.dumps(trainer)), copy.deepcopy(trainer)):
+        assert repr(twin) == repr(trainer)
+        assert twin.special_tokens[0].lstrip and twin.special_tokens[0].special
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("vocab_size", -1),
+        ("vocab_size", "a"),
+        ("vocab_size", 2.0),
+        ("min_frequency", None),
+        ("show_progress", 1),
+        ("progress_format", None),
+        ("special_tokens", ("a",)),
+        ("special_tokens", [1]),
+        ("limit_alphabet", -1),
+        ("initial_alphabet", "abc"),
+        ("continuing_subword_prefix", 1),
+        ("max_token_length", -3),
+    ],
+)
+def test_wrong_values_are_refused_where_the_namesake_refuses_them(name, value):
+    errors = (TypeError, OverflowError)
+    with pytest.raises(errors):
+        tokenizers.trainers.BpeTrainer(**{name: value})
+    with pytest.raises(errors, match=name):
+        BpeTrainer(**{name: value})
+    with pytest.raises(errors, match=name):
+        setattr(BpeTrainer(), name, value)
+
+
+def test_unknown_options():
+    with pytest.raises(TypeError):
+        BpeTrainer(vocabulary_size=3)
+    with pytest.raises(AttributeError):
+        BpeTrainer().vocabulary_size = 3
+    assert isinstance(BpeTrainer(), trainers.Trainer)
