@@ -35,8 +35,7 @@ class TextBatch(NamedTuple):
         encoded = [text.encode() for text in texts]
         offsets = np.zeros(len(encoded) + 1, np.int64)
         np.cumsum([len(document) for document in encoded], out=offsets[1:])
-        # A bytearray, since Numba compiles each kernel once more for arrays that are marked read-only.
-        return cls(np.frombuffer(bytearray().join(encoded), np.uint8), offsets)
+        return cls(np.frombuffer(b"".join(encoded), np.uint8), offsets)
 
     @property
     def n_documents(self) -> int:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gputok.corpus.checks import Errors, checked, packed
-from gputok.text import Array, TextBatch
+from gputok.text import TextBatch
 
 _ROWS = 1 << 16  # rows that are decoded at once where a column is not stored as plain strings
 
@@ -49,7 +49,7 @@ def text_batches(
         offsets = np.frombuffer(offset_buffer, np.int64 if is_large else np.int32)
         offsets = offsets[part.offset : part.offset + len(part) + 1]
         start, stop = int(offsets[0]), int(offsets[-1])
-        data = _bytes(data_buffer)[start:stop]
+        data = np.frombuffer(data_buffer or b"", np.uint8)[start:stop]
         batch = TextBatch(data, np.subtract(offsets, start, dtype=np.int64))
 
         def place(byte: int, offsets=batch.offsets, n_before=n_before) -> str:
@@ -58,26 +58,6 @@ def text_batches(
 
         yield batch if trusted else checked(batch, errors, place)
         n_before += len(part)
-
-
-class _ArrowMemory:
-    """A buffer for NumPy, in place and not marked read-only (though nobody may write to it).
-
-    Numba compiles each kernel once more, for half a second or more, for arrays that carry the mark.
-    """
-
-    def __init__(self, buffer: pa.Buffer):
-        self.buffer = buffer  # NumPy keeps this object, and so the memory, alive
-        self.__array_interface__ = {
-            "data": (buffer.address, False),
-            "shape": (buffer.size,),
-            "typestr": "|u1",
-            "version": 3,
-        }
-
-
-def _bytes(buffer: pa.Buffer | None) -> Array:
-    return np.asarray(_ArrowMemory(buffer)) if buffer else np.zeros(0, np.uint8)
 
 
 def _plain(array: pa.Array, where: str) -> Iterator[pa.Array]:

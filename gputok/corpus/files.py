@@ -155,7 +155,7 @@ def _cut(data: Array, separator: bytes | None, is_last: bool) -> tuple[TextBatch
     if is_last and rest:
         documents.append(rest)
     offsets = np.cumsum([0, *map(len, documents)], dtype=np.int64)
-    return TextBatch(np.frombuffer(bytearray().join(documents), np.uint8), offsets), len(data) - len(rest)
+    return TextBatch(np.frombuffer(b"".join(documents), np.uint8), offsets), len(data) - len(rest)
 
 
 def _text(path: pathlib.Path, file: BinaryIO, options: Options) -> Iterator[TextBatch]:

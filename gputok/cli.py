@@ -1,0 +1,414 @@
+"""The command line: `gputok train`, `encode`, `decode`, `count`, `info` and `bench`.
+
+Results go to standard output or to the file of `--output`, which is there whole or not at all; progress, warnings and
+errors to standard error, an error as one line. Exit status: 0, 1 (it could not be done), 2 (it was not asked for in
+a way that can be understood), 130 (Ctrl-C).
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import pathlib
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from gputok.recipes import MODELS, recipe
+
+app = typer.Typer(
+    name="gputok",
+    help="Train and run tokenizers, byte for byte those of Hugging Face tokenizers, many times faster.",
+    rich_markup_mode=None,
+    add_completion=False,
+)
+bench_app = typer.Typer(
+    name="bench",
+    help="Compare gputok with what you would use instead, on your text.",
+    rich_markup_mode=None,
+)
+app.add_typer(bench_app)
+
+# -- options that several commands have
+
+Inputs = Annotated[
+    list[str],
+    typer.Argument(
+        help="Text, .jsonl or .parquet files (also .gz, .xz, .zst), folders, or globs.",
+        metavar="FILE...",
+        show_default=False,
+    ),
+]
+Model = Annotated[str, typer.Option(help=f"Kind of model: {', '.join(MODELS)}.", metavar="KIND")]
+Pattern = Annotated[
+    str | None,
+    typer.Option(
+        help="How byte-level BPE splits text: gpt2, cl100k, o200k, llama3, qwen2, qwen3, deepseek-v3, or a regular "
+        "expression. [default: gpt2]",
+        metavar="NAME|REGEX",
+    ),
+]
+Column = Annotated[
+    str | None, typer.Option(help="Column of .jsonl and .parquet files. [default: text, or the only one]")
+]
+Separator = Annotated[
+    str | None,
+    typer.Option(help="What lies between two documents of a text file. [default: each line is one]"),
+]
+Errors = Annotated[
+    str, typer.Option(help="What is not UTF-8 is an error (strict) or becomes U+FFFD (replace).")
+]
+Threads = Annotated[int | None, typer.Option(help="[default: GPUTOK_NUM_THREADS, or all cores]", min=1)]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", envvar="GPUTOK_DEVICE")]
+Progress = Annotated[
+    bool | None, typer.Option("--progress/--no-progress", help="Progress bars. [default: in a terminal]")
+]
+TokenizerFile = Annotated[
+    str, typer.Option("--tokenizer", "-t", help="A tokenizer.json.", show_default=False)
+]
+VocabSize = Annotated[int, typer.Option(help="Number of tokens.", min=0)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+# -- commands
+
+
+@app.command(
+    epilog="\b\nExample:\n  gputok train books/*.txt.xz --vocab-size 32000 --special-token '<|endoftext|>' -o tokenizer.json"
+)
+def train(
+    inputs: Inputs,
+    output: Annotated[str, typer.Option("--output", "-o", help="File to write.")] = "tokenizer.json",
+    model: Model = "bpe",
+    vocab_size: VocabSize = 32_000,
+    pattern: Pattern = None,
+    special_token: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Can be repeated. [default: <|endoftext|> for bpe, the usual ones for other models]"
+        ),
+    ] = None,
+    min_frequency: Annotated[
+        int, typer.Option(help="Pairs and words seen less often are not learnt.", min=0)
+    ] = 0,
+    from_counts: Annotated[
+        bool, typer.Option("--from-counts", help="The inputs are word counts, written by `gputok count`.")
+    ] = False,
+    column: Column = None,
+    separator: Separator = None,
+    errors: Errors = "strict",
+    threads: Threads = None,
+    device: Device = "auto",
+    progress: Progress = None,
+) -> None:
+    """Learn a vocabulary from text and write it as a tokenizer.json."""
+    from gputok import WordCounts
+    from gputok.files import replacing
+
+    start = time.perf_counter()
+    tokenizer, trainer = recipe(
+        model,
+        vocab_size=vocab_size,
+        min_frequency=min_frequency,
+        pattern=pattern,
+        special_tokens=special_token or None,
+    )
+    with replacing(output) as beside:  # an output that can't be written is found before the work
+        if from_counts:
+            words = WordCounts.merge(WordCounts.load(path) for path in inputs)
+        else:
+            words = _count(tokenizer, inputs, column, separator, errors, threads, device, progress)
+        tokenizer.train_from_word_counts(words, trainer, threads=threads, device=device, progress=progress)
+        if model == "bpe" and not json.loads(tokenizer.to_str())["model"]["merges"]:
+            raise ValueError(
+                f"--vocab-size {vocab_size} leaves no room for a merge: {tokenizer.get_vocab_size()} tokens are special "
+                "tokens and single bytes; raise it"
+            )
+        tokenizer.save(str(beside))
+    print(f"{output}: {tokenizer.get_vocab_size():,} tokens in {time.perf_counter() - start:.2f} s")
+
+
+@app.command(epilog="\b\nExample:\n  gputok count shard-07.parquet --column text -o counts-07.parquet")
+def count(
+    inputs: Inputs,
+    output: Annotated[str, typer.Option("--output", "-o", help="Parquet file to write.")] = "counts.parquet",
+    model: Model = "bpe",
+    pattern: Pattern = None,
+    column: Column = None,
+    separator: Separator = None,
+    errors: Errors = "strict",
+    threads: Threads = None,
+    device: Device = "auto",
+    progress: Progress = None,
+) -> None:
+    """Count words and save them: count shards anywhere, then `gputok train --from-counts` with the same --model and
+    --pattern."""
+    tokenizer, _ = recipe(model, pattern=pattern)
+    words = _count(tokenizer, inputs, column, separator, errors, threads, device, progress)
+    words.save(output)
+    print(f"{output}: {len(words):,} distinct words, {int(words.counts.sum()):,} in all")
+
+
+def _count(
+    tokenizer: Any,
+    inputs: list[str],
+    column: str | None,
+    separator: str | None,
+    errors: str,
+    threads: int | None,
+    device: str,
+    progress: bool | None,
+) -> Any:
+    words = tokenizer.count_words(
+        inputs,
+        column=column,
+        separator=separator,
+        errors=errors,
+        threads=threads,
+        device=device,
+        progress=progress,
+    )
+    if not len(words):
+        raise ValueError(f"{', '.join(inputs)}: there is no text to learn from")
+    return words
+
+
+@app.command(
+    epilog="\b\nExamples:\n  gputok encode -t tokenizer.json books/*.txt -o ids.npy\n  echo Hello | gputok encode -t tokenizer.json"
+)
+def encode(
+    tokenizer: TokenizerFile,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(help="As for train. [default: standard input]", metavar="FILE...", show_default=False),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help=".npy, .bin, .arrow or .parquet. [default: ids as text, a line for each document]",
+        ),
+    ] = None,
+    column: Column = None,
+    separator: Separator = None,
+    errors: Errors = "strict",
+    threads: Threads = None,
+    device: Device = "auto",
+    progress: Progress = None,
+) -> None:
+    """Turn text into ids. A run that was broken off goes on where it was."""
+    from gputok import Tokenizer
+
+    loaded = Tokenizer.from_file(tokenizer)
+    options = {
+        "column": column,
+        "separator": separator,
+        "errors": errors,
+        "threads": threads,
+        "device": device,
+    }
+    if output is not None:
+        loaded.encode_corpus(inputs or "/dev/stdin", output, progress=progress, **options)
+        return
+    for batch in loaded.encode_corpus(inputs or "/dev/stdin", progress=progress or False, **options):
+        ids, ends = batch.ids.tolist(), batch.offsets.tolist()
+        for first, last in itertools.pairwise(ends):
+            print(*ids[first:last])
+
+
+@app.command(
+    epilog="\b\nExample:\n  echo Hello | gputok encode -t tokenizer.json | gputok decode -t tokenizer.json"
+)
+def decode(
+    tokenizer: TokenizerFile,
+    file: Annotated[
+        str | None,
+        typer.Argument(
+            help="Ids as text, a line for each document. [default: standard input]", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Turn ids back into text."""
+    from gputok import Tokenizer
+
+    loaded = Tokenizer.from_file(tokenizer)
+    with open(file if file is not None else 0) as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                ids = [int(word) for word in line.split()]
+            except ValueError:
+                raise ValueError(
+                    f"{file or 'standard input'}, line {number}: not ids: {line.strip()[:50]!r}"
+                ) from None
+            sys.stdout.write(loaded.decode(ids))
+
+
+@app.command(epilog="\b\nExample:\n  gputok info --json")
+def info(as_json: AsJson = False) -> None:
+    """Show versions, device, threads and the cache of compiled code."""
+    facts = _facts()
+    if as_json:
+        print(json.dumps(facts, indent=2))
+    else:
+        width = max(map(len, facts))
+        print(*(f"{name:<{width}}  {fact}" for name, fact in facts.items()), sep="\n")
+
+
+def _facts() -> dict[str, Any]:
+    import importlib.metadata
+    import platform
+
+    from gputok import __version__
+    from gputok.kernels.cpu.text import _line_ends
+    from gputok.threads import thread_count
+
+    def version(package: str) -> str:
+        try:
+            return importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            return "not installed"
+
+    cache = _line_ends._cache.cache_path
+    compiled = list(pathlib.Path(cache).glob("*.nb[ic]"))
+    return {
+        "gputok": __version__,
+        "python": f"{platform.python_version()} on {platform.machine()} {platform.system()}",
+        **{package: version(package) for package in ("numba", "numpy", "pyarrow", "tokenizers", "cupy")},
+        "threads": thread_count(),
+        "device": "cpu",
+        "jit cache": f"{cache}: {len(compiled)} files, {sum(path.stat().st_size for path in compiled) / 1e6:.1f} MB",
+    }
+
+
+Against = Annotated[
+    list[str] | None, typer.Option(help="Peers, one or more. [default: tokenizers]", metavar="PEER...")
+]
+Runs = Annotated[int, typer.Option(help="Runs of each, taking turns.", min=1)]
+BenchDevice = Annotated[str, typer.Option(help="Where gputok runs: cpu, cuda or cuda:N.")]
+Corpus = Annotated[
+    str, typer.Argument(help="A text file (also .gz, .xz, .zst).", metavar="CORPUS", show_default=False)
+]
+
+
+@bench_app.command(
+    "train",
+    epilog="\b\nExample:\n  gputok bench train en.txt --vocab-size 32000 --against tokenizers gigabpe rustbpe sentencepiece",
+)
+def bench_train(
+    corpus: Corpus,
+    vocab_size: VocabSize = 32_000,
+    against: Against = None,
+    model: Model = "bpe",
+    threads: Threads = None,
+    device: BenchDevice = "cpu",
+    runs: Runs = 3,
+    as_json: AsJson = False,
+    progress: Progress = None,
+) -> None:
+    """Learn the same vocabulary with each peer (tokenizers, gigabpe, rustbpe, sentencepiece) and compare time, memory
+    and result."""
+    from gputok import bench
+
+    comparison = bench.train(
+        corpus,
+        vocab_size=vocab_size,
+        model=model,  # type: ignore[arg-type]
+        against=against or ["tokenizers"],
+        threads=threads,
+        device=device,
+        runs=runs,
+        progress=progress,
+    )
+    print(comparison.to_json() if as_json else comparison.table())
+
+
+@bench_app.command(
+    "encode",
+    epilog="\b\nExample:\n  gputok bench encode en.txt --against tokenizers tiktoken gigatoken --json",
+)
+def bench_encode(
+    corpus: Corpus,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            "--tokenizer", "-t", help="A GPT-2-style tokenizer.json. [default: trained on the text]"
+        ),
+    ] = None,
+    vocab_size: VocabSize = 32_000,
+    against: Against = None,
+    threads: Threads = None,
+    device: BenchDevice = "cpu",
+    runs: Runs = 3,
+    as_json: AsJson = False,
+    progress: Progress = None,
+) -> None:
+    """Encode the same documents with each peer (tokenizers, tiktoken, gigatoken) and compare time, memory and ids."""
+    from gputok import bench
+
+    comparison = bench.encode(
+        corpus,
+        tokenizer=tokenizer,
+        vocab_size=vocab_size,
+        against=against or ["tokenizers"],
+        threads=threads,
+        device=device,
+        runs=runs,
+        progress=progress,
+    )
+    print(comparison.to_json() if as_json else comparison.table())
+
+
+# -- the entry point
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line (`sys.argv` by default) and exits."""
+    warnings.showwarning = lambda message, *_: print(f"gputok: warning: {message}", file=sys.stderr)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that files being written are removed
+    try:
+        given = _repeated(sys.argv[1:] if arguments is None else arguments)
+        code = app(given or ["--help"], prog_name="gputok", standalone_mode=False)
+        sys.stdout.flush()
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    except BrokenPipeError:  # the reader has gone, as in `gputok encode ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    except Exception as error:
+        code = getattr(error, "exit_code", 1)  # 2 for what typer could not understand
+        print(f"gputok: {_one_line(error)}", file=sys.stderr)
+    sys.exit(code or 0)
+
+
+def _repeated(arguments: Sequence[str]) -> list[str]:
+    """`--against a b` as `--against a --against b`, which is what the parser knows."""
+    from gputok.bench.peers import ENCODE, TRAIN
+
+    result: list[str] = []
+    for argument in arguments:
+        follows_peer = result[-2:-1] == ["--against"] and result[-1] in {*TRAIN, *ENCODE}
+        if follows_peer and argument in {*TRAIN, *ENCODE}:
+            result.append("--against")
+        result.append(argument)
+    return result
+
+
+def _one_line(error: Exception) -> str:
+    if hasattr(error, "format_message"):
+        return " ".join(error.format_message().split()) + " See `gputok --help`."
+    known = isinstance(
+        error, ValueError | TypeError | OSError | ImportError | MemoryError | NotImplementedError
+    )
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if known else f"unexpected {type(error).__name__}: {text}"
+
+
+if __name__ == "__main__":
+    main()
