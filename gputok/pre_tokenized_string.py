@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -153,12 +154,18 @@ class PreTokenizedString:
             }
         )
 
-    def cut(self, apply: Callable[[Pieces], Pieces]) -> None:
-        """Replaces the splits without tokens by what `apply` makes of them as pieces, one row for each split."""
+    def cut(self, apply: Callable[[Pieces], Pieces], *, whole: bool = False) -> None:
+        """Replaces the splits without tokens by what `apply` makes of them as pieces, one row for each split.
+
+        With `whole`, what becomes of a split stands for all of its original, also for what was normalized away.
+        """
         from gputok.pre_tokenizers import spell_out
 
         splits = [split.normalized for split in self._splits if split.tokens is None]
-        parts = iter(_parts(self._original.encode(), spell_out(apply(_pieces(splits)))))
+        original = (
+            [(split._original_shift, len(split.original.encode())) for split in splits] if whole else None
+        )
+        parts = iter(_parts(self._original.encode(), spell_out(apply(_pieces(splits))), original))
         self._splits = [
             new
             for split in self._splits
@@ -177,14 +184,18 @@ def _pieces(splits: list[NormalizedString]) -> Pieces:
     return Pieces(packed, offsets[:-1], offsets[1:], rows, None, Alignment(start, end))
 
 
-def _parts(original: bytes, pieces: Pieces) -> list[list[NormalizedString]]:
-    """The pieces of each row, with the parts of the original that they come from."""
+def _parts(
+    original: bytes, pieces: Pieces, whole: list[tuple[int, int]] | None
+) -> list[list[NormalizedString]]:
+    """The pieces of each row, with the parts of the original that they come from, or those (shift, length) of `whole`."""
     start, end = pieces.alignment
     rows: list[list[NormalizedString]] = []
-    for first, last in zip(pieces.rows.tolist(), pieces.rows[1:].tolist(), strict=False):
+    for i, (first, last) in enumerate(itertools.pairwise(pieces.rows.tolist())):
         rows.append([])
         for a, b in zip(pieces.start[first:last].tolist(), pieces.end[first:last].tolist(), strict=True):
             low, high = (int(start[a]), int(end[b - 1])) if a < b else (0, 0)
+            if whole:
+                low, high = whole[i][0], sum(whole[i])
             aligned = Alignment(start[a:b] - np.int32(low), end[a:b] - np.int32(low))
             rows[-1].append(part_of(original[low:high], low, pieces.data[a:b], aligned))
     return rows

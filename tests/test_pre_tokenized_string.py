@@ -107,14 +107,19 @@ def test_tokens_and_encodings(text):
     [
         lambda p: p.ByteLevel(),
         lambda p: p.Metaspace(prepend_scheme="first"),
+        lambda p: p.Metaspace("é", split=False),
+        lambda p: p.ByteLevel(False, False, use_regex=False),
         lambda p: p.Whitespace(),
         lambda p: p.FixedLength(2),
         lambda p: p.Sequence([p.UnicodeScripts(), p.ByteLevel(use_regex=False), p.Digits(True)]),
     ],
 )
 def test_pre_tokenizers_work_on_it(make):
-    """After normalizers, and beside splits that have their tokens already."""
-    for text in TEXTS:
+    """After normalizers, and beside splits that have their tokens already.
+
+    Not on the empty text: what is appended to that comes twice out of the namesake's ByteLevel.
+    """
+    for text in TEXTS[1:]:
         for actions in ACTIONS:
             mine, namesake = both(text)
             run(mine, actions)
@@ -181,7 +186,7 @@ def test_errors():
         for method in (text.split, text.normalize, text.tokenize):
             with pytest.raises(TypeError):
                 method(3)
-        with pytest.raises(TypeError):
+        with pytest.raises(Exception, match="not an instance of 'NormalizedString'"):
             text.split(lambda i, part: ["a"])
         text = library.PreTokenizedString("a")
         for arguments in (("x",), ("original", "bytes")):

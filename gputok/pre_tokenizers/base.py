@@ -50,6 +50,9 @@ class PreTokenizer(Component):
     Without it, the first piece of each document is taken to lie there, which only a normalizer can make wrong.
     """
 
+    keeps_whole: bool = False
+    """Is each piece changed but never cut, and so keeps the part of the text that it comes from?"""
+
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         if cls is PreTokenizer:
             raise TypeError(
@@ -120,7 +123,7 @@ class PreTokenizer(Component):
 
     def pre_tokenize(self, pretok: PreTokenizedString) -> None:
         """Cuts, in place, the splits of `pretok` that have no tokens yet."""
-        pretok.cut(self.apply)
+        pretok.cut(self.apply, whole=self.keeps_whole)
 
 
 def check_behavior(behavior: str) -> str:

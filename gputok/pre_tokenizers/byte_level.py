@@ -36,6 +36,10 @@ class ByteLevel(PreTokenizer):
         """The 256 characters, in the order of the bytes that they stand for."""
         return list(BYTE_CHARACTERS)
 
+    @property
+    def keeps_whole(self) -> bool:  # type: ignore[override]
+        return not self.use_regex
+
     def _apply(self, pieces: Pieces) -> Pieces:
         if self.add_prefix_space:
             bare = (pieces.start < pieces.end) & ~starts_with(pieces, b" ")

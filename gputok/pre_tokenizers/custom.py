@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -42,7 +43,7 @@ class Custom(PreTokenizer):
             [],
             [],
         )  # (bytes, where each of them begins and ends in `data`, token) of the new pieces
-        for first, last in zip(pieces.rows.tolist(), pieces.rows[1:].tolist(), strict=False):
+        for first, last in itertools.pairwise(pieces.rows.tolist()):
             begin = offsets[first]
             text = packed_string(
                 data[begin : offsets[last]], offsets[first : last + 1] - begin, token[first:last]

@@ -48,6 +48,10 @@ class Metaspace(PreTokenizer):
     def needs_alignment(self) -> bool:  # type: ignore[override]
         return self.prepend_scheme == "first"
 
+    @property
+    def keeps_whole(self) -> bool:  # type: ignore[override]
+        return not self.split
+
     def _apply(self, pieces: Pieces) -> Pieces:
         meta = self.replacement.encode()
         bare = (pieces.start < pieces.end) & ~starts_with(pieces, b" ") & ~starts_with(pieces, meta)

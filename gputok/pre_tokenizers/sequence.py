@@ -1,16 +1,19 @@
-"""Pre-tokenizers one after the other, and those written in Python."""
+"""Pre-tokenizers one after the other."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gputok.text import Pieces
 
 from .base import PreTokenizer, SplitPlan
 from .byte_level import ByteLevel
+
+if TYPE_CHECKING:
+    from gputok.pre_tokenized_string import PreTokenizedString
 
 
 @dataclass(eq=False, repr=False)
@@ -70,6 +73,10 @@ class Sequence(PreTokenizer):
 
     def _apply(self, pieces: Pieces) -> Pieces:
         return functools.reduce(lambda cut, element: element.apply(cut), self._elements(), pieces)
+
+    def pre_tokenize(self, pretok: PreTokenizedString) -> None:
+        for element in self._elements():
+            element.pre_tokenize(pretok)
 
     def plan(self) -> SplitPlan | None:
         *others, last = [*self._elements()] or [None]
