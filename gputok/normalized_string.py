@@ -71,7 +71,7 @@ class NormalizedString:
     # ---- by normalizers
 
     def _normalize(self, normalizer: Normalizer) -> None:
-        from gputok.normalizers import spelled_out
+        from gputok.normalizers.base import spelled_out
 
         self._pieces = spelled_out(normalizer.apply(self._pieces))
 
@@ -107,7 +107,7 @@ class NormalizedString:
 
     def uppercase(self) -> None:
         """Each character in upper case."""
-        from gputok.normalizers import map_characters
+        from gputok.normalizers.characters import map_characters
 
         self._pieces = map_characters(self._pieces, "uppercase")
 
@@ -245,7 +245,7 @@ class NormalizedString:
         n_bytes = len(self._bytes())
         if pattern == "" or n_bytes == 0:
             return [(0, n_bytes, False)]
-        from gputok.normalizers import find_matches
+        from gputok.normalizers.edits import find_matches
 
         starts, ends, _ = find_matches(pattern, self._pieces)
         offset, spans, last = int(self._pieces.start[0]), [], 0

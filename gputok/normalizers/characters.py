@@ -1,0 +1,94 @@
+"""Normalizers that change each character by itself."""
+
+from __future__ import annotations
+
+from gputok.text import Pieces
+from gputok.unicode_maps import character_map
+
+from .base import Normalizer, component, rewritten
+from .forms import normalize_form
+
+
+def map_characters(pieces: Pieces, name: str) -> Pieces:
+    """Each character of the pieces becomes what a map of gputok/unicode_maps.py says."""
+    from gputok.kernels.cpu import normalize
+
+    table = character_map(name)
+    if normalize.is_inert(pieces.data, pieces.start, pieces.end, pieces.frozen, *table[:2]):
+        return pieces
+    return rewritten(pieces, normalize.map_characters, table)
+
+
+@component
+class Lowercase(Normalizer):
+    """Each character in lower case, whatever its neighbours: no final sigma.
+
+    >>> Lowercase().normalize_str("ΟΔΟΣ İ") == "οδοσ i\\u0307"
+    True
+    """
+
+    def _apply(self, pieces: Pieces) -> Pieces:
+        return map_characters(pieces, "lowercase")
+
+
+@component
+class StripAccents(Normalizer):
+    """Removes combining marks; letters with an accent of their own need NFD or NFKD first.
+
+    >>> StripAccents().normalize_str("e\\u0301 é")
+    'e é'
+    """
+
+    def _apply(self, pieces: Pieces) -> Pieces:
+        return map_characters(pieces, "strip_accents")
+
+
+@component
+class Nmt(Normalizer):
+    """What SentencePiece's NMT rules do to controls and spaces.
+
+    >>> Nmt().normalize_str("a\\tb\\u200bc\\x01")
+    'a b c'
+    """
+
+    def _apply(self, pieces: Pieces) -> Pieces:
+        return map_characters(pieces, "nmt")
+
+
+@component
+class ByteLevel(Normalizer):
+    """Each byte of the text as a visible character.
+
+    >>> ByteLevel().normalize_str("né ")
+    'nÃ©Ġ'
+    """
+
+    def _apply(self, pieces: Pieces) -> Pieces:
+        return pieces._replace(byte_level=True)
+
+
+@component
+class BertNormalizer(Normalizer):
+    """What BERT does to raw text.
+
+    clean_text removes controls and makes every white space a space; handle_chinese_chars puts spaces around Chinese
+    characters; strip_accents removes non-spacing marks after NFD, and None means: if `lowercase`.
+
+    >>> BertNormalizer().normalize_str("Élan\\t漢字")
+    'elan  漢  字 '
+    """
+
+    clean_text: bool = True
+    handle_chinese_chars: bool = True
+    strip_accents: bool | None = None
+    lowercase: bool = True
+
+    def _apply(self, pieces: Pieces) -> Pieces:
+        strip_accents = self.lowercase if self.strip_accents is None else self.strip_accents
+        first = ("bert", "clean" * self.clean_text, "chinese" * self.handle_chinese_chars)
+        if self.clean_text or self.handle_chinese_chars:
+            pieces = map_characters(pieces, "_".join(filter(None, first)))
+        if strip_accents:
+            pieces = normalize_form(pieces, "nfd")
+            return map_characters(pieces, "bert_marks_lowercase" if self.lowercase else "bert_marks")
+        return map_characters(pieces, "lowercase") if self.lowercase else pieces

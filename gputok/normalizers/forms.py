@@ -1,0 +1,122 @@
+"""The normalization forms of Unicode, and the maps of SentencePiece."""
+
+from __future__ import annotations
+
+import base64
+import functools
+from typing import Any, Self
+
+import numpy as np
+
+from gputok.text import Array, Pieces
+from gputok.unicode_maps import compositions, grapheme_classes, normalization_form
+
+from .base import Normalizer, component, rewritten
+
+
+def normalize_form(pieces: Pieces, name: str, compose: bool = False) -> Pieces:
+    """The pieces in a normalization form, one of nfc, nfd, nfkc, nfkd."""
+    from gputok.kernels.cpu import normalize
+
+    form = normalization_form(name)
+    if normalize.is_inert(pieces.data, pieces.start, pieces.end, pieces.frozen, *form[:3]):
+        return pieces
+    return rewritten(pieces, normalize.normalize_form, form, compositions() if compose else None)
+
+
+@component
+class NFD(Normalizer):
+    """Canonical decomposition.
+
+    >>> NFD().normalize_str("é") == "e\\u0301"
+    True
+    """
+
+    def _apply(self, pieces: Pieces) -> Pieces:
+        return normalize_form(pieces, "nfd")
+
+
+@component
+class NFKD(Normalizer):
+    """Compatibility decomposition.
+
+    >>> NFKD().normalize_str("ﬁ①")
+    'fi1'
+    """
+
+    def _apply(self, pieces: Pieces) -> Pieces:
+        return normalize_form(pieces, "nfkd")
+
+
+@component
+class NFC(Normalizer):
+    """Canonical decomposition, then composition.
+
+    >>> NFC().normalize_str("e\\u0301")
+    'é'
+    """
+
+    def _apply(self, pieces: Pieces) -> Pieces:
+        return normalize_form(pieces, "nfc", compose=True)
+
+
+@component
+class NFKC(Normalizer):
+    """Compatibility decomposition, then canonical composition.
+
+    >>> NFKC().normalize_str("ﾊﾟﬁ")
+    'パfi'
+    """
+
+    def _apply(self, pieces: Pieces) -> Pieces:
+        return normalize_form(pieces, "nfkc", compose=True)
+
+
+@component
+class Precompiled(Normalizer):
+    """A map from a SentencePiece model: its `precompiled_charsmap`, a double array and the strings it points to.
+
+    It is applied to grapheme clusters shorter than six bytes, then to characters, as in the namesake.
+    """
+
+    precompiled_charsmap: bytes
+
+    def __post_init__(self) -> None:
+        self.precompiled_charsmap = bytes(self.precompiled_charsmap)
+        _ = self._tables  # an error in the map belongs here, not where it is first used
+
+    @functools.cached_property
+    def _tables(self) -> tuple[Array, Array]:
+        """The double array uint32[n_units], and the strings uint8[n_bytes], each ended by a NUL."""
+        blob = self.precompiled_charsmap
+        n_bytes = int.from_bytes(blob[:4], "little")
+        if len(blob) < 4 + n_bytes or len(blob) < 4:
+            raise ValueError(
+                f"precompiled_charsmap says that {n_bytes} bytes of a double array follow, but ends after {len(blob)} bytes"
+            )
+        texts = blob[4 + n_bytes // 4 * 4 :]
+        try:
+            texts.decode()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"the strings of precompiled_charsmap are no UTF-8: {error}") from None
+        return np.frombuffer(blob, "<u4", n_bytes // 4, 4), np.frombuffer(texts, np.uint8)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "type": "Precompiled",
+            "precompiled_charsmap": base64.b64encode(self.precompiled_charsmap).decode(),
+        }
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> Self:
+        if not isinstance(value.get("precompiled_charsmap"), str):
+            raise ValueError("Precompiled: the field 'precompiled_charsmap' must be a string, in base64")
+        return cls(base64.b64decode(value["precompiled_charsmap"], validate=True))
+
+    def __repr__(self) -> str:
+        return f'Precompiled(precompiled_charsmap="{self.to_dict()["precompiled_charsmap"]}")'
+
+    def _apply(self, pieces: Pieces) -> Pieces:
+        from gputok.kernels.cpu.precompiled import normalize_precompiled
+
+        return rewritten(pieces, normalize_precompiled, *self._tables, grapheme_classes())
