@@ -114,7 +114,11 @@ def _fuse_pairs(step: np.ndarray, accepts: np.ndarray, klass: np.ndarray) -> np.
 
 def _joined(first: np.ndarray, second: np.ndarray, entries: np.ndarray) -> np.ndarray:
     """One array, since the hot loop has no register to spare; rows in elements become places in bytes."""
-    tables = (2 * first + PAIR_ENTRIES).astype(np.uint32), (2 * second).astype(np.uint32), entries.astype(np.uint16)
+    tables = (
+        (2 * first + PAIR_ENTRIES).astype(np.uint32),
+        (2 * second).astype(np.uint32),
+        entries.astype(np.uint16),
+    )
     return np.concatenate([table.ravel().view(np.uint8) for table in tables])
 
 
