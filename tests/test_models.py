@@ -4,10 +4,12 @@ import json
 import pickle
 import random
 
+import numpy as np
 import pytest
 import tokenizers
 
 from gputok import models
+from gputok.byte_alphabet import BYTE_CHARACTERS
 
 ALPHABET = ["a", "b", "c", "é", "漢", "😀", " "]
 
@@ -135,3 +137,70 @@ def test_random_unigram(seed):
     ours, theirs = models.Unigram(*arguments), tokenizers.models.Unigram(*arguments)
     assert_same_tokens(ours, theirs, ["<unk>", "a<unk>zz", *random_texts(rng, 100)])
     assert_same_form(ours, theirs)
+
+
+def byte_level(model, text: str) -> list[tuple]:
+    """Ids and byte spans of a text whose bytes stand for ByteLevel characters."""
+    data = np.frombuffer(text.encode(), np.uint8)
+    tokens = model.tokenize_pieces(data, np.zeros(1, np.int64), np.array([len(data)]), byte_level=True)
+    return list(zip(tokens.ids.tolist(), tokens.start.tolist(), tokens.end.tolist(), strict=True))
+
+
+def spelled_byte_level(model, text: str) -> list[tuple]:
+    """The same by the namesake, which is given the characters themselves."""
+    characters = [BYTE_CHARACTERS[byte] for byte in text.encode()]
+    origin = [i for i, character in enumerate(characters) for _ in character.encode()]
+    found = []
+    for token in model.tokenize("".join(characters)):
+        a, b = (min(at, len(origin) - 1) for at in (token.offsets[0], token.offsets[1] - 1))
+        found.append((token.id, origin[a], origin[b] + 1))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_byte_level(seed):
+    """Raw bytes in place of the characters that stand for them; some of the alphabet may be missing."""
+    rng = random.Random(seed)
+    letters = [BYTE_CHARACTERS[byte] for byte in "abcé漢😀 zß\0".encode()]
+    tokens = dict.fromkeys(BYTE_CHARACTERS if rng.random() < 0.6 else rng.sample(letters, 15))
+    suffix = rng.choice([None, "</w>"])
+    tokens.update(dict.fromkeys(letter + (suffix or "") for letter in letters))
+    merges = []
+    for _ in range(40):
+        pair = (
+            rng.choice([token for token in tokens if token in letters or len(token) > 1]),
+            rng.choice(letters),
+        )
+        if pair[1] in tokens:
+            tokens["".join(pair)] = None
+            merges.append(pair)
+    if rng.random() < 0.3:
+        tokens.update(dict.fromkeys(f"<0x{byte:02X}>" for byte in range(256)))
+    options = {"byte_fallback": rng.random() < 0.5, "ignore_merges": rng.random() < 0.5}
+    options |= {"end_of_word_suffix": suffix} if suffix else {}
+    arguments = {"vocab": {token: id for id, token in enumerate(tokens)}, "merges": merges, **options}
+    ours, theirs = models.BPE(**arguments), tokenizers.models.BPE(**arguments)
+    for text in random_texts(rng, 60, 12):
+        assert byte_level(ours, text) == (spelled_byte_level(theirs, text) if text else []), text
+
+
+REAL = [("llama2", "multi"), ("llama3", "zh"), ("qwen3", "multi"), ("claude", "code"), ("minilm-bert", "en")]
+
+
+@pytest.mark.parametrize(("name", "corpus"), REAL)
+def test_real_files(name, corpus, shared_tokenizer, corpus_sample):
+    path = shared_tokenizer(name)
+    theirs = tokenizers.Tokenizer.from_file(str(path))
+    ours = models.Model.from_dict(json.loads(path.read_text(encoding="utf-8"))["model"])
+    assert_same_form(ours, theirs.model)
+    text = corpus_sample(corpus, 200_000)
+    words = [word for line in text.splitlines()[:2000] for word, _ in pieces_of(theirs, line)]
+    words += [word[i : i + 40] for i, word in enumerate(text.split("\n\n")[:40])]
+    assert len(words) > 1000
+    assert_same_tokens(ours, theirs.model, [*words, *reversed(words)])  # a second time out of the cache
+
+
+def pieces_of(tokenizer, text: str) -> list[tuple]:
+    normalizer, pre_tokenizer = tokenizer.normalizer, tokenizer.pre_tokenizer
+    text = normalizer.normalize_str(text) if normalizer else text
+    return pre_tokenizer.pre_tokenize_str(text) if pre_tokenizer else [(text, None)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import itertools
 import json
 import operator
@@ -72,15 +73,16 @@ class Model(Component):
         found = self.tokenize_pieces(
             data, np.zeros(1, np.int64), np.array([len(data)], np.int64), byte_level=False
         )
-        spans = zip(found.start.tolist(), found.end.tolist(), strict=True)
-        return list(map(Token, found.ids.tolist(), self.values(found, data), spans))
+        names, text_id, raw = self.vocabulary.names, self.text_id, data.tobytes()
+        return [
+            Token(id, raw[a:b].decode() if id == text_id else names[id], (a, b))
+            for id, a, b in zip(found.ids.tolist(), found.start.tolist(), found.end.tolist(), strict=True)
+        ]
 
-    def values(self, tokens: Tokens, data: Array) -> list[str]:
-        """The strings of tokens of a text, as `Encoding.tokens` shows them: their names in the vocabulary.
-
-        Unigram's unknown token shows the text instead that it covers.
-        """
-        return list(map(self.vocabulary.names.__getitem__, tokens.ids.tolist()))
+    @property
+    def text_id(self) -> int | None:
+        """The id whose tokens show the text that they cover, not their name in the vocabulary: Unigram's unknown."""
+        return None
 
     def tokenize_pieces(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> Tokens:
         """The tokens of pieces data[start[i]:end[i]].
@@ -89,6 +91,19 @@ class Model(Component):
         int64[n_pieces]. What raises an error in one piece raises it for all.
         """
         raise NotImplementedError
+
+    def update(self, **learnt: Any) -> None:
+        """Takes what a trainer learnt, by the names of the class's arguments; its other options stay.
+
+        >>> from gputok.models import WordLevel
+        >>> words = WordLevel(unk_token="?")
+        >>> words.update(vocab={"?": 0, "yes": 1})
+        >>> words
+        WordLevel(vocab={"?":0, "yes":1}, unk_token="?")
+        """
+        names = inspect.signature(type(self)).parameters
+        kept = {name: value for name, value in vars(self).items() if name in names}
+        self.__dict__ = type(self)(**{**kept, **learnt}).__dict__
 
     def token_to_id(self, tokens: str) -> int | None:
         """The id of a token, None if the vocabulary lacks it."""

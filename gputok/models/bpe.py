@@ -10,9 +10,10 @@ from typing import Any, Self
 
 import numpy as np
 
+from gputok.byte_alphabet import BYTE_CHARACTERS
 from gputok.models import base
 from gputok.models.base import Model, Tokens
-from gputok.models.vocabulary import BYTE_CODES, Vocabulary, pack
+from gputok.models.vocabulary import Vocabulary, pack
 from gputok.text import Array
 
 
@@ -65,7 +66,7 @@ class BPE(Model):
         self.fuse_unk = bool(fuse_unk)
         self.byte_fallback = bool(byte_fallback)
         self.ignore_merges = bool(ignore_merges)
-        self.cache_capacity = 1 << 15 if cache_capacity is None else cache_capacity
+        self.cache_capacity = 10_000 if cache_capacity is None else cache_capacity
         self.vocabulary = Vocabulary.from_mapping({} if vocab is None else vocab)
         self.merges = _joined_merges(
             self.vocabulary, _pairs(self.vocabulary, merges or []), continuing_subword_prefix
@@ -73,15 +74,11 @@ class BPE(Model):
 
     @classmethod
     def from_vocabulary(cls, vocabulary: Vocabulary, merges: Array, **options: Any) -> Self:
-        """From arrays, as a trainer makes them. `merges`: int[m, 2], positions of tokens in the vocabulary."""
+        """From arrays. `merges`: int[m, 2], positions of tokens in the vocabulary, by rising rank."""
         model = cls(**options)
-        model.set_vocabulary(vocabulary, merges)
+        merged = _joined_merges(vocabulary, np.asarray(merges, np.int64), model.continuing_subword_prefix)
+        model.vocabulary, model.merges = vocabulary, merged
         return model
-
-    def set_vocabulary(self, vocabulary: Vocabulary, merges: Array) -> None:
-        """Replaces tokens and merges (int[m, 2], positions of tokens in the vocabulary, by rising rank)."""
-        merged = _joined_merges(vocabulary, np.asarray(merges, np.int64), self.continuing_subword_prefix)
-        self.vocabulary, self.merges = vocabulary, merged
 
     @staticmethod
     def read_file(vocab: str, merges: str) -> tuple[dict[str, int], list[tuple[str, str]]]:
@@ -204,30 +201,33 @@ class BPE(Model):
         distinct = {(before.tobytes(), after.tobytes()): (before, after) for before, after in kinds}
         symbols = np.zeros((len(distinct), 0x110000), np.uint32)  # pages never touched take no memory
         for row, affixes in zip(symbols, distinct.values(), strict=True):
-            lookup.single_characters(strings, ids, *affixes, row)
+            lookup.single_characters(strings, *affixes, row)
         variant = [list(distinct).index((before.tobytes(), after.tobytes())) for before, after in kinds]
 
-        find = self.vocabulary.mapping.get
-        nothing = np.empty(0, np.uint32)
+        n, nothing = len(ids), np.empty(0, np.uint32)
+        order = np.argsort(ids, kind="stable")
+        left, right, merged = order[np.searchsorted(ids, self.merges.T, sorter=order)]
+
+        def find(names: list[str]) -> np.ndarray:
+            data, offsets = pack(names)
+            found = lookup.find_strings(strings, data, offsets[:-1], offsets[1:])
+            return np.where(found < 0, lookup.NONE, found).astype(np.uint32)
+
         return merge.BpeTables(
-            pairs=lookup.index_pairs(*self.merges.T),
+            ids=ids,
+            pairs=lookup.index_pairs(left, right, n),
+            merged=merged.astype(np.uint32),
+            byte_ranks=np.empty((0, 256), np.uint32),
             symbols=symbols,
             variant=np.array(variant, np.int64),
-            fallback=np.array([find(f"<0x{b:02X}>", merge.NONE) for b in range(256)], np.uint32)
-            if self.byte_fallback
-            else nothing,
+            fallback=find([f"<0x{byte:02X}>" for byte in range(256)]) if self.byte_fallback else nothing,
             prefix=prefix,
             suffix=suffix,
-            whole=strings
-            if self.ignore_merges
-            else lookup.index_strings(np.empty(0, np.uint8), np.zeros(1, np.int64)),
-            whole_ids=ids if self.ignore_merges else nothing,
-            unk=nothing
-            if self.unk_token is None
-            else np.array([find(self.unk_token, merge.NONE)], np.uint32),
+            whole=strings if self.ignore_merges else lookup.index_strings(nothing, np.zeros(1, np.int64)),
+            unk=nothing if self.unk_token is None else find([self.unk_token]),
             fuse_unk=self.fuse_unk,
             dropout=self.dropout or 0.0,
-            ordered=len(prefix) > 0,
+            ordered=len(prefix) > 0 or len(merged) >> 32 - merge.POSITION_BITS > 0,
         )
 
     @functools.cached_property
@@ -236,14 +236,17 @@ class BPE(Model):
         from gputok.kernels.cpu import lookup
 
         tables = self._tables
-        symbols = np.ascontiguousarray(tables.symbols[:, BYTE_CODES])
+        codes = np.array([ord(character) for character in BYTE_CHARACTERS])
+        symbols = np.ascontiguousarray(tables.symbols[:, codes])
         if not symbols.all():
             return None
         if self.ignore_merges:
             byte_of = np.full(512, -1, np.int16)
-            byte_of[BYTE_CODES] = np.arange(256)
+            byte_of[codes] = np.arange(256)
             data, offsets = self.vocabulary.data, self.vocabulary.offsets
             tables = tables._replace(whole=lookup.index_strings(*lookup.spell_bytes(data, offsets, byte_of)))
+        if len(symbols) == 1:
+            tables = tables._replace(byte_ranks=lookup.pair_ranks(tables.pairs, symbols[0] - 1))
         return tables._replace(symbols=symbols)
 
 

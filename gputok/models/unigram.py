@@ -55,10 +55,6 @@ class Unigram(Model):
         self.nbest_size = nbest_size
         self.vocabulary, self.scores = Vocabulary(*packed), scores
 
-    def set_vocabulary(self, vocabulary: Vocabulary, scores: Array, unk_id: int | None) -> None:
-        """Replaces tokens, scores (float64[n]) and the position of the unknown token, as a trainer does."""
-        self.vocabulary, self.scores, self.unk_id = vocabulary, np.asarray(scores, np.float64), unk_id
-
     def save(self, folder: str, prefix: str | None = None) -> list[str]:
         """Writes [prefix-]unigram.json into the folder; returns its path."""
         return [base.write_json(folder, prefix, "unigram.json", self.to_dict(), indent=2)]
@@ -106,12 +102,9 @@ class Unigram(Model):
             parts.append(Tokens(*part))
         return base.joined(parts)
 
-    def values(self, tokens: Tokens, data: Array) -> list[str]:
-        values = super().values(tokens, data)
-        if self.unk_id is not None:
-            for i in np.flatnonzero(tokens.ids == self.unk_id).tolist():
-                values[i] = data[tokens.start[i] : tokens.end[i]].tobytes().decode()
-        return values
+    @property
+    def text_id(self) -> int | None:
+        return self.unk_id
 
     @functools.cached_property
     def _tables(self) -> Any:

@@ -9,12 +9,6 @@ from typing import Any, Self
 
 import numpy as np
 
-# Byte b stands as this character in the text that ByteLevel makes: itself where it is printable, else one from 256 on.
-_PRINTABLE = [*range(33, 127), *range(161, 173), *range(174, 256)]
-BYTE_CODES = np.full(256, -1, np.int64)  # code point of each byte
-BYTE_CODES[_PRINTABLE] = _PRINTABLE
-BYTE_CODES[BYTE_CODES < 0] = np.arange(256, 256 + 256 - len(_PRINTABLE))
-
 
 def pack(strings: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Strings as uint8[n_bytes] and int64[n + 1] offsets; a lone surrogate is a UnicodeEncodeError.

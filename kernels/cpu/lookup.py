@@ -14,7 +14,7 @@ from . import kernel
 from .memory import address, load_u8, load_u32, load_u64, store_u64
 
 NONE = np.uint32(0xFFFFFFFF)  # no id: no vocabulary can hold so many tokens
-NO_PAIR = np.uint64(0xFFFFFFFFFFFFFFFF)  # no merge: it sorts behind every rank
+FREE = np.uint64(0xFFFFFFFFFFFFFFFF)  # a slot without a pair
 
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _U0, _U1, _U8, _U32 = np.uint64(0), np.uint64(1), np.uint64(8), np.uint64(32)
@@ -199,39 +199,64 @@ def hash_pair(key):
     return h ^ (h >> _U32)
 
 
-def index_pairs(left, right, new):
-    """uint64[capacity, 2], for find_pair: left << 32 | right (NO_PAIR: free) and rank << 32 | new, the rank being the
-    position in the three uint32[n]; of equal pairs the last counts."""
-    pairs = np.full((capacity_for(len(left)), 2), NO_PAIR, np.uint64)
-    _index_pairs(plain(left, np.uint32), plain(right, np.uint32), plain(new, np.uint32), pairs)
+class Pairs(NamedTuple):
+    """Ranks of pairs of numbers below 2**bits, in one 64-bit word a slot."""
+
+    slots: np.ndarray  # uint64[capacity], (left << bits | right) << 64 - 2 * bits | rank; FREE
+    bits: int
+
+
+def index_pairs(left, right, n):
+    """Pairs of numbers below n (uint32[m] each) by rank, which is their position; of equal ones the last counts."""
+    bits = max(1, int(n - 1).bit_length())
+    if 2 * bits + len(left).bit_length() > 64:
+        raise ValueError(f"{len(left)} merges of {n} tokens are too many: pair and rank must fit 64 bits")
+    pairs = Pairs(np.full(capacity_for(len(left)), FREE, np.uint64), bits)
+    _index_pairs(plain(left, np.uint32), plain(right, np.uint32), pairs)
     return pairs
 
 
 @kernel
-def _index_pairs(left, right, new, pairs):
-    mask = np.uint64(len(pairs) - 1)
-    table = address(pairs)
+def _index_pairs(left, right, pairs):
+    mask, bits = np.uint64(len(pairs.slots) - 1), np.uint64(pairs.bits)
+    rank_bits = np.uint64(64) - bits - bits
+    slots = address(pairs.slots)
     for rank in range(len(left)):
-        key = np.uint64(left[rank]) << _U32 | np.uint64(right[rank])
+        key = np.uint64(left[rank]) << bits | np.uint64(right[rank])
         at = hash_pair(key) & mask
-        while load_u64(table, at << _U1) != NO_PAIR and load_u64(table, at << _U1) != key:
+        while load_u64(slots, at) != FREE and load_u64(slots, at) >> rank_bits != key:
             at = (at + _U1) & mask
-        store_u64(table, at << _U1, key)
-        store_u64(table, at << _U1 | _U1, np.uint64(rank) << _U32 | np.uint64(new[rank]))
+        store_u64(slots, at, key << rank_bits | np.uint64(rank))
 
 
 @kernel(inline=True)
-def find_pair(table, mask, left, right):
-    """rank << 32 | id of the merged token for a pair of ids, or NO_PAIR; `table` is the address of `pairs`."""
-    key = np.uint64(left) << _U32 | np.uint64(right)
+def rank_of(slots, mask, bits, left, right):
+    """The rank of a pair, or NONE; `slots` is the address of those of Pairs, `mask` their number - 1."""
+    key = np.uint64(left) << bits | np.uint64(right)
+    rank_bits = np.uint64(64) - bits - bits
     at = hash_pair(key) & mask
     while True:
-        there = load_u64(table, at << _U1)
-        if there == key:
-            return load_u64(table, at << _U1 | _U1)
-        if there == NO_PAIR:
-            return NO_PAIR
+        slot = load_u64(slots, at)
+        if slot >> rank_bits == key and slot != FREE:
+            return np.uint32(slot & ((_U1 << rank_bits) - _U1))
+        if slot == FREE:
+            return NONE
         at = (at + _U1) & mask
+
+
+def pair_ranks(pairs, numbers):
+    """uint32[n, n]: the rank of each pair of these numbers (uint32[n]), or NONE."""
+    ranks = np.empty((len(numbers), len(numbers)), np.uint32)
+    _pair_ranks(pairs, plain(numbers, np.uint32), ranks)
+    return ranks
+
+
+@kernel
+def _pair_ranks(pairs, numbers, ranks):
+    slots, mask = address(pairs.slots), np.uint64(len(pairs.slots) - 1)
+    for i in range(len(numbers)):
+        for j in range(len(numbers)):
+            ranks[i, j] = rank_of(slots, mask, np.uint64(pairs.bits), numbers[i], numbers[j])
 
 
 @kernel(inline=True)
@@ -252,10 +277,10 @@ def decode_char(base, at):
 
 
 @kernel
-def single_characters(strings, ids, prefix, suffix, symbols):
+def single_characters(strings, prefix, suffix, symbols):
     """Finds the strings that are one character with `prefix` before it and `suffix` behind it.
 
-    Writes symbols[code point] = ids[i] + 1 (uint32[0x110000], zero before).
+    Writes symbols[code point] = i + 1 (uint32[0x110000], zero before).
     """
     data, offsets = strings.data, strings.offsets
     for i in range(len(offsets) - 1):
@@ -268,7 +293,7 @@ def single_characters(strings, ids, prefix, suffix, symbols):
         if fits:  # only now is it sure that a character begins at `first`
             code, width = decode_char(address(data), np.uint64(first))
             if np.int64(width) == last - first:
-                symbols[code] = ids[i] + np.uint32(1)
+                symbols[code] = i + 1
 
 
 def spell_bytes(data, offsets, byte_of):

@@ -16,44 +16,42 @@ from typing import NamedTuple
 import numpy as np
 
 from . import kernel
-from .lookup import (
-    NO_PAIR,
-    NONE,
-    Strings,
-    decode_char,
-    find_pair,
-    find_string,
-    hash_bytes,
-    same_bytes,
-)
-from .memory import address, load_i64, load_u8
+from .lookup import NONE, Pairs, Strings, decode_char, find_string, mix, rank_of
+from .memory import address, load_i64, load_u8, load_u32, load_u64, store_u32, store_u64
 from .ragged import pointer
 
-SHORT = 48  # symbols; up to here scanning is faster than a heap
-MAX_CACHED = 255  # bytes; longer words hardly come twice
+SHORT = 64  # symbols; up to here scanning is faster than a heap
+POSITION_BITS = 6  # of a position in a short word
+MAX_CACHED = 24, 8  # bytes and tokens of a word that is kept: with them it fills one cache line
 
-_U1, _U32 = np.uint64(1), np.uint64(32)
+_U0, _U1, _U32 = np.uint64(0), np.uint64(1), np.uint64(32)
 _LOW = np.uint64(0xFFFFFFFF)
 
 
 class BpeTables(NamedTuple):
-    """A BPE model as arrays. Ids are the vocabulary's; NONE is no id."""
+    """A BPE model as arrays. A symbol is the position of a token in the vocabulary, NONE none."""
 
-    pairs: np.ndarray  # uint64[capacity, 2]: left << 32 | right, rank << 32 | new id
+    ids: np.ndarray  # uint32[n], of each symbol
+    pairs: Pairs  # of symbols
+    merged: np.ndarray  # uint32[m], symbol that the pair of each rank becomes
+    byte_ranks: (
+        np.ndarray
+    )  # uint32[256, 256], rank of two bytes' pair or NONE; empty: not all is bytes, or with affixes
     symbols: (
         np.ndarray
-    )  # uint32[variants, n]: id + 1 of each character or, where n is 256, of each byte; 0: none
+    )  # uint32[variants, n]: symbol + 1 of each character or, where n is 256, of each byte; 0: none
     variant: (
         np.ndarray
     )  # int64[4]: row of symbols for a character that is (1: not first) + (2: last) in its word
-    fallback: np.ndarray  # uint32[256]: id of the token <0x..> of each byte; empty: no byte fallback
+    fallback: (
+        np.ndarray
+    )  # uint32[256]: symbol of the token <0x..> of each byte, or NONE; empty: no byte fallback
     prefix: np.ndarray  # uint8[n]: continuing_subword_prefix
     suffix: np.ndarray  # uint8[n]: end_of_word_suffix
-    whole: Strings  # words that need no merging
-    whole_ids: np.ndarray  # uint32[n]
+    whole: Strings  # the tokens, if a word that is one isn't taken apart; else empty
     unk: (
         np.ndarray
-    )  # uint32[0 or 1]: id of the unknown token, NONE where it isn't in the vocabulary; empty: no such token
+    )  # uint32[0 or 1]: symbol of the unknown token, NONE where the vocabulary lacks it; empty: it has none
     fuse_unk: bool
     dropout: float
     ordered: (
@@ -61,27 +59,13 @@ class BpeTables(NamedTuple):
     )
 
 
-class WordCache(NamedTuple):
-    """Encoded words. When it is full it is emptied, so that its size never grows."""
+def word_cache(capacity: int) -> np.ndarray:
+    """An empty cache for about so many encoded words: uint64[slots, 8], a cache line each; 0: none.
 
-    slots: np.ndarray  # uint64[capacity, 4]: hash (0: free), first byte, first token, bytes << 32 | tokens
-    data: np.ndarray  # uint8[n]: the words' bytes
-    ids: np.ndarray  # uint32[n]
-    stops: np.ndarray  # uint32[n]: end of each token, in bytes from the word's start
-    used: np.ndarray  # int64[3]: words, bytes, tokens
-
-
-def word_cache(capacity: int) -> WordCache:
-    """An empty cache for about so many words; 0: none."""
-    slots = 1 << (2 * capacity - 1).bit_length() if capacity else 0
-    n = 16 * capacity
-    return WordCache(
-        np.zeros((slots, 4), np.uint64),
-        np.empty(n, np.uint8),
-        np.empty(n, np.uint32),
-        np.empty(n, np.uint32),
-        np.zeros(3, np.int64),
-    )
+    A word's hash is its slot; a newcomer takes it over, so that the size never grows. Element 0 is bytes (0: free),
+    tokens << 8 and the end of token i << 16 + 5 * i, 1 to 3 are the word, 4 to 7 its ids.
+    """
+    return np.zeros((1 << (capacity - 1).bit_length() if capacity else 0, 8), np.uint64)
 
 
 @kernel(inline=True)
@@ -96,217 +80,235 @@ def next_random(random):
 
 
 @kernel(inline=True)
-def first_symbols(base, n, tables, symbols, lengths):
-    """Writes the characters of a word as ids and lengths in bytes; returns how many.
+def first_symbols(base, n, tables, symbols, places):
+    """Writes the characters of a word as symbols, and where each begins (one more place ends the last one).
 
-    An unknown character is left out, or one unknown token, or with fallback the tokens of its bytes. As in the
-    namesake, those come before an unknown token that still waits to be fused with a following one.
+    An unknown character is left out (the places behind it move up, as in the namesake), or an unknown token, or with
+    fallback the tokens of its bytes. These come before an unknown token that waits to be fused with a following one.
     """
-    n_codes = np.uint64(tables.symbols.shape[1])
-    by_byte = n_codes == np.uint64(256)
-    count = 0
-    waiting = np.int64(0)  # bytes of an unknown token that isn't written yet
-    at = np.uint64(0)
+    by_byte = tables.symbols.shape[1] == 256
+    count = np.int64(0)
+    place, waiting = np.int64(0), np.int64(0)  # waiting: bytes of an unknown token that isn't written yet
+    at = _U0
     while at < n:
         if by_byte:
             code, width = np.uint64(load_u8(base, at)), _U1
         else:
             code, width = decode_char(base, at)
-        kind = np.int64(at > np.uint64(0)) + 2 * np.int64(at + width >= n)
+        kind = np.int64(at > _U0) + 2 * np.int64(at + width >= n)
         symbol = tables.symbols[tables.variant[kind], code]
-        if symbol:
+        known = symbol > 0
+        if known:
             if waiting:
-                symbols[count], lengths[count] = tables.unk[0], waiting
-                count, waiting = count + 1, 0
-            symbols[count], lengths[count] = symbol - np.uint32(1), width
-            count += 1
-        else:
-            known = len(tables.fallback) > 0
-            if known:
-                begin = count
-                if kind & 1:
-                    for byte in tables.prefix:
-                        symbols[count], lengths[count] = tables.fallback[byte], 1
-                        count += 1
-                for i in range(width):
-                    symbols[count], lengths[count] = tables.fallback[load_u8(base, at + np.uint64(i))], 1
+                symbols[count], places[count] = tables.unk[0], place
+                count, place, waiting = count + 1, place + waiting, 0
+            symbols[count], places[count] = symbol - np.uint32(1), place
+            count, place = count + 1, place + np.int64(width)
+        elif len(tables.fallback):
+            known = True
+            begin = count
+            if kind & 1:
+                for byte in tables.prefix:
+                    symbols[count] = tables.fallback[byte]
                     count += 1
-                if kind & 2:
-                    for byte in tables.suffix:
-                        symbols[count], lengths[count] = tables.fallback[byte], 1
-                        count += 1
-                for i in range(begin, count):
-                    known = known and symbols[i] != NONE
-                if not known:
-                    count = begin
-            if not known and len(tables.unk):
-                if waiting and not tables.fuse_unk:
-                    symbols[count], lengths[count] = tables.unk[0], waiting
-                    count, waiting = count + 1, 0
-                waiting += np.int64(width)
+            for i in range(width):
+                symbols[count] = tables.fallback[load_u8(base, at + np.uint64(i))]
+                count += 1
+            if kind & 2:
+                for byte in tables.suffix:
+                    symbols[count] = tables.fallback[byte]
+                    count += 1
+            for i in range(begin, count):
+                known = known and symbols[i] != NONE
+                places[i] = place + i - begin
+            if known:
+                place += count - begin
+            else:
+                count = begin
+        if not known and len(tables.unk):
+            if waiting and not tables.fuse_unk:
+                symbols[count], places[count] = tables.unk[0], place
+                count, place, waiting = count + 1, place + waiting, 0
+            waiting += np.int64(width)
         at += width
     if waiting:
-        symbols[count], lengths[count] = tables.unk[0], waiting
-        count += 1
+        symbols[count], places[count] = tables.unk[0], place
+        count, place = count + 1, place + waiting
+    places[count] = place
     return count
 
 
 @kernel(inline=True)
-def merge_by_scan(symbols, lengths, merges, count, pairs, mask):
-    """Merges a short word in place; merges[i] is what find_pair says of symbols i and i + 1."""
-    for i in range(count - 1):
-        merges[i] = find_pair(pairs, mask, symbols[i], symbols[i + 1])
-    while count > 1:
-        best, at = NO_PAIR, 0
-        for i in range(count - 1):
-            if merges[i] < best:
-                best, at = merges[i], i
-        if best == NO_PAIR:
+def merge_by_scan(word, symbols, before, after, keys, count, tables):
+    """Merges a short word: afterwards its tokens are symbols[0], symbols[after[0]] and so on up to `count`.
+
+    `word` is the address of its bytes, `keys` that of uint32[SHORT]: rank << POSITION_BITS | position of each pair, or
+    NONE.
+    """
+    slots, mask, bits = (
+        address(tables.pairs.slots),
+        np.uint64(len(tables.pairs.slots) - 1),
+        np.uint64(tables.pairs.bits),
+    )
+    for i in range(np.uint64(count)):
+        before[i], after[i] = np.int32(i) - 1, np.int32(i) + 1
+        key = NONE
+        if i + _U1 < np.uint64(count):
+            if len(tables.byte_ranks):
+                rank = tables.byte_ranks[load_u8(word, i), load_u8(word, i + _U1)]
+            else:
+                rank = rank_of(slots, mask, bits, symbols[i], symbols[i + _U1])
+            if rank != NONE:
+                key = rank << np.uint32(POSITION_BITS) | np.uint32(i)
+        store_u32(keys, i, key)
+    while True:
+        least = NONE
+        for i in range(np.uint64(count)):  # the compiler makes vector instructions of this
+            least = min(least, load_u32(keys, i))
+        if least == NONE:
             break
-        symbols[at] = np.uint32(best & _LOW)
-        lengths[at] += lengths[at + 1]
-        count -= 1
-        for i in range(at + 1, count):
-            symbols[i] = symbols[i + 1]
-            lengths[i] = lengths[i + 1]
-            merges[i - 1] = merges[i]
-        if at > 0:
-            merges[at - 1] = find_pair(pairs, mask, symbols[at - 1], symbols[at])
-        if at + 1 < count:
-            merges[at] = find_pair(pairs, mask, symbols[at], symbols[at + 1])
-    return count
+        at = np.int64(least & np.uint32(SHORT - 1))
+        right = np.int64(after[at])
+        behind = np.int64(after[right])
+        symbols[at] = tables.merged[least >> np.uint32(POSITION_BITS)]
+        after[at], before[behind] = behind, at
+        store_u32(keys, np.uint64(right), NONE)
+        key = NONE
+        if behind < count:
+            rank = rank_of(slots, mask, bits, symbols[at], symbols[behind])
+            if rank != NONE:
+                key = rank << np.uint32(POSITION_BITS) | np.uint32(at)
+        store_u32(keys, np.uint64(at), key)
+        left = np.int64(before[at])
+        if left >= 0:
+            rank = rank_of(slots, mask, bits, symbols[left], symbols[at])
+            key = rank << np.uint32(POSITION_BITS) | np.uint32(left) if rank != NONE else NONE
+            store_u32(keys, np.uint64(left), key)
 
 
 @kernel(inline=True)
-def push(heap, n, key, new):
-    """Adds an entry to a binary min-heap of n entries, ordered by key; `new` travels along."""
-    while n > 0 and heap[(n - 1) >> 1, 0] > key:
-        heap[n, 0], heap[n, 1] = heap[(n - 1) >> 1, 0], heap[(n - 1) >> 1, 1]
+def push(heap, n, entry):
+    """Adds an entry to a binary min-heap of n entries."""
+    while n > 0 and heap[(n - 1) >> 1] > entry:
+        heap[n] = heap[(n - 1) >> 1]
         n = (n - 1) >> 1
-    heap[n, 0], heap[n, 1] = key, new
+    heap[n] = entry
 
 
 @kernel(inline=True)
 def pop(heap, n):
     """Takes the top entry out of a heap of n entries (read it before)."""
     n -= 1
-    key, new = heap[n, 0], heap[n, 1]
+    entry = heap[n]
     at = 0
     while 2 * at + 1 < n:
         child = 2 * at + 1
-        if child + 1 < n and heap[child + 1, 0] < heap[child, 0]:
+        if child + 1 < n and heap[child + 1] < heap[child]:
             child += 1
-        if heap[child, 0] >= key:
+        if heap[child] >= entry:
             break
-        heap[at, 0], heap[at, 1] = heap[child, 0], heap[child, 1]
+        heap[at] = heap[child]
         at = child
-    heap[at, 0], heap[at, 1] = key, new
+    heap[at] = entry
 
 
 @kernel(inline=True)
-def merge_by_heap(symbols, lengths, count, pairs, mask, dropout, random):
-    """Merges a word of any length in place, with a heap of (rank, position).
+def merge_by_heap(symbols, before, after, count, tables, random):
+    """What merge_by_scan does for a word of any length, with a heap of rank << 32 | position.
 
     With dropout, each pair taken from the heap is put aside with that probability, until the next that isn't.
     An entry stands for the symbols at its position for as long as merging them gives the same token.
     """
+    slots, mask, bits = (
+        address(tables.pairs.slots),
+        np.uint64(len(tables.pairs.slots) - 1),
+        np.uint64(tables.pairs.bits),
+    )
     # Each merge takes an entry out and puts at most two in, so 2 * count entries are enough.
-    heap = np.empty((2 * count, 2), np.uint64)
-    aside = np.empty((2 * count if dropout > 0.0 else 0, 2), np.uint64)
-    before, after = np.empty(count, np.int32), np.empty(count, np.int32)
+    heap = np.empty(2 * count, np.uint64)
+    aside = np.empty(2 * count if tables.dropout > 0.0 else 0, np.uint64)
     n = n_aside = 0
     for i in range(count):
         before[i], after[i] = i - 1, i + 1
     for i in range(count - 1):
-        merge = find_pair(pairs, mask, symbols[i], symbols[i + 1])
-        if merge != NO_PAIR:
-            push(heap, n, merge >> _U32 << _U32 | np.uint64(i), merge & _LOW)
+        rank = rank_of(slots, mask, bits, symbols[i], symbols[i + 1])
+        if rank != NONE:
+            push(heap, n, np.uint64(rank) << _U32 | np.uint64(i))
             n += 1
     while n > 0:
-        key, new = heap[0, 0], heap[0, 1]
+        entry = heap[0]
         pop(heap, n)
         n -= 1
-        if dropout > 0.0:
-            if next_random(random) < dropout:
-                aside[n_aside, 0], aside[n_aside, 1] = key, new
+        if tables.dropout > 0.0:
+            if next_random(random) < tables.dropout:
+                aside[n_aside] = entry
                 n_aside += 1
                 continue
             for i in range(n_aside):
-                push(heap, n, aside[i, 0], aside[i, 1])
+                push(heap, n, aside[i])
                 n += 1
             n_aside = 0
-        at = np.int64(key & _LOW)
+        at = np.int64(entry & _LOW)
         right = np.int64(after[at])
-        if lengths[at] == 0 or right == count:
+        if symbols[at] == NONE or right == count:
             continue
-        merge = find_pair(pairs, mask, symbols[at], symbols[right])
-        if merge == NO_PAIR or merge & _LOW != new:
+        rank = rank_of(slots, mask, bits, symbols[at], symbols[right])
+        if rank == NONE or tables.merged[rank] != tables.merged[entry >> _U32]:
             continue
-        symbols[at] = np.uint32(new)
-        lengths[at] += lengths[right]
-        lengths[right] = 0
-        after[at] = after[right]
-        if after[at] < count:
-            before[after[at]] = at
-        if before[at] >= 0:
-            merge = find_pair(pairs, mask, symbols[before[at]], symbols[at])
-            if merge != NO_PAIR:
-                push(heap, n, merge >> _U32 << _U32 | np.uint64(before[at]), merge & _LOW)
+        behind = np.int64(after[right])
+        symbols[at], symbols[right] = tables.merged[rank], NONE
+        after[at], before[behind] = behind, at
+        left = np.int64(before[at])
+        if left >= 0:
+            rank = rank_of(slots, mask, bits, symbols[left], symbols[at])
+            if rank != NONE:
+                push(heap, n, np.uint64(rank) << _U32 | np.uint64(left))
                 n += 1
-        if after[at] < count:
-            merge = find_pair(pairs, mask, symbols[at], symbols[after[at]])
-            if merge != NO_PAIR:
-                push(heap, n, merge >> _U32 << _U32 | np.uint64(at), merge & _LOW)
+        if behind < count:
+            rank = rank_of(slots, mask, bits, symbols[at], symbols[behind])
+            if rank != NONE:
+                push(heap, n, np.uint64(rank) << _U32 | np.uint64(at))
                 n += 1
-    kept = 0
-    for i in range(count):
-        if lengths[i] > 0:
-            symbols[kept], lengths[kept] = symbols[i], lengths[i]
-            kept += 1
-    return kept
 
 
 @kernel(inline=True)
-def recall(cache, base, n, h):
-    """The slot of a cached word, or -1 - the free slot where it belongs."""
-    mask = np.uint64(len(cache.slots) - 1)
-    at = h & mask
-    while cache.slots[at, 0]:
-        if cache.slots[at, 0] == h and cache.slots[at, 3] >> _U32 == n:
-            if same_bytes(address(cache.data) + cache.slots[at, 1], base, n):
-                return np.int64(at)
-        at = (at + _U1) & mask
-    return np.int64(-1) - np.int64(at)
+def load_word(base, n, part):
+    """Bytes 8 * part to 8 * part + 7 of the n bytes at an address, filled up with zeros."""
+    at = np.uint64(8 * part)
+    if n <= at:
+        return _U0
+    left = n - at
+    if left >= np.uint64(8):
+        return load_u64(base + at, _U0)
+    if n >= np.uint64(8):
+        return load_u64(base + n - np.uint64(8), _U0) >> (np.uint64(8) * (np.uint64(8) - left))
+    if n >= np.uint64(4):
+        high = np.uint64(load_u32(base + n - np.uint64(4), _U0))
+        return np.uint64(load_u32(base, _U0)) | high << (np.uint64(8) * (n - np.uint64(4)))
+    middle, last = n >> _U1, n - _U1
+    first = np.uint64(load_u8(base, _U0)) | np.uint64(load_u8(base, middle)) << (np.uint64(8) * middle)
+    return first | np.uint64(load_u8(base, last)) << (np.uint64(8) * last)
 
 
 @kernel(inline=True)
-def remember(cache, at, base, n, h, symbols, lengths, count):
-    """Puts an encoded word into the free slot `at`, emptying the cache first if it is full."""
-    words, n_bytes, n_tokens = cache.used[0], cache.used[1], cache.used[2]
-    if 2 * words >= len(cache.slots) or n_bytes + n > len(cache.data) or n_tokens + count > len(cache.ids):
-        cache.slots[:] = 0
-        words = n_bytes = n_tokens = 0
-        at = np.int64(h & np.uint64(len(cache.slots) - 1))
-    if n > len(cache.data) or count > len(cache.ids):
+def keep(record, n, key, ids, stops, at, count):
+    """Writes an encoded word into its slot of a cache, if it fits. Its tokens are the first `count` of ids and stops."""
+    if count > MAX_CACHED[1] or (count and stops[count - 1] - at > MAX_CACHED[0]):
         return
-    cache.slots[at, 0] = h
-    cache.slots[at, 1] = n_bytes
-    cache.slots[at, 2] = n_tokens
-    cache.slots[at, 3] = np.uint64(n) << _U32 | np.uint64(count)
-    for i in range(n):
-        cache.data[n_bytes + i] = load_u8(base, np.uint64(i))
-    stop = np.int64(0)
+    head = n | np.uint64(count) << np.uint64(8)
     for i in range(count):
-        stop += lengths[i]
-        cache.ids[n_tokens + i] = symbols[i]
-        cache.stops[n_tokens + i] = stop
-    cache.used[0], cache.used[1], cache.used[2] = words + 1, n_bytes + n, n_tokens + count
+        head |= np.uint64(stops[i] - at) << np.uint64(16 + 5 * i)
+        store_u32(record + np.uint64(32), np.uint64(i), ids[i])
+    store_u64(record, _U0, head)
+    for part in range(3):
+        store_u64(record, np.uint64(part + 1), key[part])
 
 
 def encode_words(data, start, end, tables, cache, random):
     """Encodes word i = data[start[i]:end[i]] to tokens rows[i]:rows[i + 1].
 
-    data uint8[n]; start, end int64[n_words]; `random` uint64[1], not 0: the generator for dropout.
+    data uint8[n]; start, end int64[n_words]; cache: of word_cache, for these tables only and one thread at a time;
+    random: uint64[1], not 0, the generator for dropout.
     -> ids uint32[t], start int64[t], end int64[t] (bytes of `data`), rows int64[n_words + 1].
     An unknown token that the vocabulary lacks shows as NONE.
     """
@@ -325,7 +327,6 @@ def encode_words(data, start, end, tables, cache, random):
 @kernel
 def _encode_words(words, tables, cache, random, tokens, rows):
     base, starts, ends = words
-    pairs, mask = address(tables.pairs), np.uint64(len(tables.pairs) - 1)
     ids, begins, stops = tokens
     n_words = len(rows) - 1
     longest = np.int64(1)
@@ -333,46 +334,53 @@ def _encode_words(words, tables, cache, random, tokens, rows):
         longest = max(longest, load_i64(ends, w) - load_i64(starts, w))
     if len(tables.fallback):
         longest *= 1 + len(tables.prefix) + len(tables.suffix)
-    symbols, lengths = np.empty(longest, np.uint32), np.empty(longest, np.int64)
-    merges = np.empty(SHORT, np.uint64)
-    cached = len(cache.slots) > 0 and tables.dropout == 0.0
-    t = 0
+    symbols, places = np.empty(longest + 1, np.uint32), np.empty(longest + 1, np.int64)
+    before, after = np.empty(longest + 1, np.int32), np.empty(longest + 1, np.int32)
+    keys = np.empty(SHORT, np.uint32)
+    slots, cached = address(cache), len(cache) > 0 and tables.dropout == 0.0
+    slot_mask = np.uint64(max(len(cache), 1) - 1)
+    look_up_whole = len(tables.whole.offsets) > 1 and tables.dropout == 0.0
+    t = np.int64(0)
     for w in range(n_words):
         rows[w] = t
         at = load_i64(starts, w)
         n, word = np.uint64(load_i64(ends, w) - at), np.uint64(base + at)
         if n == 0:
             continue
-        if len(tables.whole_ids) and tables.dropout == 0.0:
-            found = find_string(tables.whole, word, n)
-            if found >= 0:
-                ids[t], begins[t], stops[t] = tables.whole_ids[found], at, at + np.int64(n)
-                t += 1
-                continue
-        free, h = np.int64(0), np.uint64(0)
-        if cached and n <= MAX_CACHED:
-            h = hash_bytes(word, n) | _U1
-            slot = recall(cache, word, n, h)
-            if slot >= 0:
-                first = np.int64(cache.slots[slot, 2])
+        key, record = (_U0, _U0, _U0), _U0
+        short = cached and n <= np.uint64(MAX_CACHED[0])
+        if short:
+            key = load_word(word, n, 0), load_word(word, n, 1), load_word(word, n, 2)
+            h = mix(mix(mix(n ^ key[0]) ^ key[1]) ^ key[2])
+            record = slots + ((h >> np.uint64(20)) & slot_mask) * np.uint64(64)
+            head = load_u64(record, _U0)
+            same = head & np.uint64(255) == n and load_u64(record, _U1) == key[0]
+            if same and load_u64(record, np.uint64(2)) == key[1] and load_u64(record, np.uint64(3)) == key[2]:
                 begin = at
-                for i in range(first, first + np.int64(cache.slots[slot, 3] & _LOW)):
-                    ids[t], begins[t], stops[t] = cache.ids[i], begin, at + np.int64(cache.stops[i])
-                    begin = stops[t]
+                for i in range(np.int64(head >> np.uint64(8)) & 15):
+                    stop = at + (np.int64(head >> np.uint64(16 + 5 * i)) & 31)
+                    ids[t], begins[t], stops[t] = load_u32(record + np.uint64(32), np.uint64(i)), begin, stop
+                    begin = stop
                     t += 1
                 continue
-            free = -1 - slot
-        count = first_symbols(word, n, tables, symbols, lengths)
-        if count > SHORT or tables.ordered or tables.dropout > 0.0:
-            count = merge_by_heap(symbols, lengths, count, pairs, mask, tables.dropout, random)
-        else:
-            count = merge_by_scan(symbols, lengths, merges, count, pairs, mask)
-        if cached and n <= MAX_CACHED:
-            remember(cache, free, word, np.int64(n), h, symbols, lengths, count)
-        begin = at
-        for i in range(count):
-            ids[t], begins[t], stops[t] = symbols[i], begin, begin + lengths[i]
-            begin = stops[t]
+        found = find_string(tables.whole, word, n) if look_up_whole else np.int64(-1)
+        if found >= 0:
+            ids[t], begins[t], stops[t] = tables.ids[found], at, at + np.int64(n)
             t += 1
+        else:
+            count = first_symbols(word, n, tables, symbols, places)
+            if count > SHORT or tables.ordered or tables.dropout > 0.0:
+                merge_by_heap(symbols, before, after, count, tables, random)
+            else:
+                merge_by_scan(word, symbols, before, after, address(keys), count, tables)
+            i = np.int64(0)
+            while i < count:
+                ids[t] = tables.ids[symbols[i]] if symbols[i] != NONE else NONE
+                begins[t], stops[t] = at + places[i], at + places[after[i]]
+                t += 1
+                i = np.int64(after[i])
+        if short:
+            first = rows[w]
+            keep(record, n, key, ids[first:t], stops[first:t], at, t - first)
     rows[n_words] = t
     return t
