@@ -83,21 +83,24 @@ def prefetch(typingctx, where):
     return types.void(types.uint64), codegen
 
 
-def _count_zeros(name: str):
+def _count_bits(name: str, *more: ir.Constant):
     @intrinsic
     def count(typingctx, value):
         def codegen(context, builder, signature, args):
-            i64, i1 = ir.IntType(64), ir.IntType(1)
-            function = builder.module.declare_intrinsic(name, [i64], ir.FunctionType(i64, [i64, i1]))
-            return builder.call(function, [args[0], ir.Constant(i1, 0)])
+            i64 = ir.IntType(64)
+            function_type = ir.FunctionType(i64, [i64, *(argument.type for argument in more)])
+            function = builder.module.declare_intrinsic(name, [i64], function_type)
+            return builder.call(function, [args[0], *more])
 
         return types.uint64(types.uint64), codegen
 
     return count
 
 
-leading_zeros = _count_zeros("llvm.ctlz")  # of a uint64; 64 for 0
-trailing_zeros = _count_zeros("llvm.cttz")
+_OF_ZERO_TOO = ir.Constant(ir.IntType(1), 0)
+leading_zeros = _count_bits("llvm.ctlz", _OF_ZERO_TOO)  # of a uint64; 64 for 0
+trailing_zeros = _count_bits("llvm.cttz", _OF_ZERO_TOO)
+count_ones = _count_bits("llvm.ctpop")
 
 
 @intrinsic
@@ -113,3 +116,21 @@ def copy_bytes(typingctx, target, source, count):
         return context.get_dummy_value()
 
     return types.void(types.uint64, types.uint64, types.uint64), codegen
+
+
+@intrinsic
+def equal_bytes(typingctx, where, byte):
+    """Which of the 64 bytes at an address are `byte`: bit i for byte i (one or two vector instructions)."""
+
+    def codegen(context, builder, signature, args):
+        vector = ir.VectorType(ir.IntType(8), 64)
+        loaded = builder.load(builder.inttoptr(args[0], vector.as_pointer()))
+        loaded.align = 1
+        lane = builder.insert_element(
+            ir.Constant(vector, ir.Undefined), args[1], ir.Constant(ir.IntType(32), 0)
+        )
+        first = ir.Constant(ir.VectorType(ir.IntType(32), 64), [0] * 64)
+        same = builder.icmp_unsigned("==", loaded, builder.shuffle_vector(lane, lane, first))
+        return builder.bitcast(same, ir.IntType(64))
+
+    return types.uint64(types.uint64, types.uint8), codegen

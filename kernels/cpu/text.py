@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from . import kernel
-from .memory import address, load_u8, load_u32, load_u64, store_i64, trailing_zeros
+from .memory import count_ones, equal_bytes, load_u8, load_u32, load_u64, trailing_zeros
 from .ragged import pointer
 
 NO_ASCII = 0x8080808080808080  # the bit that no ASCII byte has, in each of eight bytes
-LOW_BITS = 0x7F7F7F7F7F7F7F7F
-NEWLINES = 0x0A0A0A0A0A0A0A0A
+NEWLINE = 10
 
 
 def find_invalid_utf8(data: np.ndarray) -> int:
@@ -62,26 +61,26 @@ def _find_invalid_utf8(base, n_bytes):
 
 def line_ends(data: np.ndarray) -> np.ndarray:
     """The offset after each `\\n` of data (uint8[n]): int64[number of newlines]."""
-    ends = np.empty(np.count_nonzero(data == 10), np.int64)
-    _line_ends(pointer(data), len(data), ends)
-    return ends
+    return _line_ends(pointer(data), len(data))
 
 
 @kernel
-def _line_ends(base, n_bytes, ends):
-    base, out, n = np.uint64(base), address(ends), np.uint64(n_bytes)
-    p, line = np.uint64(0), np.uint64(0)
-    while p + np.uint64(8) <= n:
-        x = load_u64(base + p, np.uint64(0)) ^ np.uint64(NEWLINES)
-        # the high bit of each byte that is zero in x, exactly
-        hits = ~(((x & np.uint64(LOW_BITS)) + np.uint64(LOW_BITS)) | x | np.uint64(LOW_BITS))
+def _line_ends(base, n_bytes):
+    n_vectors, n_lines = n_bytes // 64, np.uint64(0)
+    for i in range(n_vectors):
+        n_lines += count_ones(equal_bytes(base + 64 * i, np.uint8(NEWLINE)))
+    for p in range(64 * n_vectors, n_bytes):
+        n_lines += np.uint64(load_u8(base, p) == NEWLINE)
+    ends = np.empty(n_lines, np.int64)
+    line = 0
+    for i in range(n_vectors):
+        hits = equal_bytes(base + 64 * i, np.uint8(NEWLINE))
         while hits:
-            store_i64(out, line, np.int64(p + (trailing_zeros(hits) >> np.uint64(3)) + np.uint64(1)))
-            line += np.uint64(1)
+            ends[line] = 64 * i + np.int64(trailing_zeros(hits)) + 1
+            line += 1
             hits &= hits - np.uint64(1)
-        p += np.uint64(8)
-    while p < n:
-        if load_u8(base, p) == np.uint8(10):
-            store_i64(out, line, np.int64(p + np.uint64(1)))
-            line += np.uint64(1)
-        p += np.uint64(1)
+    for p in range(64 * n_vectors, n_bytes):
+        if load_u8(base, p) == NEWLINE:
+            ends[line] = p + 1
+            line += 1
+    return ends

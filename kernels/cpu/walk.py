@@ -23,6 +23,7 @@ END_OF_TEXT = 0xFF  # the byte after each document of a block
 
 # An entry of `pair`: next state | boundary before the first byte << 8 | before the second << 9, or RARE.
 RARE = 1 << 15
+PAIR_SECOND, PAIR_ENTRIES = 1024, 2048  # bytes into `pair`
 MAX_PAIR_STATES = 256
 MAX_PAIR_BYTES = 1 << 17
 # An entry of `step`: next state | boundary before this character << 16, or where the match ended earlier:
@@ -39,9 +40,8 @@ class Walk(NamedTuple):
     klass: np.ndarray  # uint8[256], class of an ASCII byte; of 0xFF: that of end of text
     page: np.ndarray  # uint16[0x110000 >> 7]
     member: np.ndarray  # uint8[pages * 128]
-    first: np.ndarray  # uint32[256], pair[first[a] + second[b] + state] is the entry of bytes a, b
-    second: np.ndarray  # uint32[256]
-    pair: np.ndarray  # uint16[]
+    pair: np.ndarray  # uint8[]: first uint32[256], second uint32[256], entries uint16[rows, states + 1];
+    # the entries of bytes a, b begin first[a] + second[b] bytes into `pair`
     step: np.ndarray  # uint32[(states + 1) * width], step[state * width + class]
     delta: np.ndarray  # uint16[states * width]
     accept: np.ndarray  # uint8[states * width]
@@ -78,7 +78,7 @@ def prepare(automaton) -> Walk:
         klass,
         np.array(automaton.page, np.uint16),
         np.array(automaton.member, np.uint8).ravel(),
-        *_fuse_pairs(step, accepts, klass),
+        _fuse_pairs(step, accepts, klass),
         step.ravel(),
         np.array(automaton.delta, np.uint16).ravel(),
         np.array(automaton.accept, np.uint8).ravel(),
@@ -86,14 +86,14 @@ def prepare(automaton) -> Walk:
     )
 
 
-def _fuse_pairs(step: np.ndarray, accepts: np.ndarray, klass: np.ndarray) -> tuple[np.ndarray, ...]:
-    """`first`, `second` and `pair`: the entry of two ASCII bytes is two steps, and perhaps one taken back."""
+def _fuse_pairs(step: np.ndarray, accepts: np.ndarray, klass: np.ndarray) -> np.ndarray:
+    """`pair` of a Walk: the entry of two ASCII bytes is two steps, and perhaps one taken back."""
     n_states = len(step)  # the fresh state included
     ascii_bytes = [*range(128), END_OF_TEXT]
     used, column = np.unique(klass[ascii_bytes], return_inverse=True)
     k = len(used) + 1  # the last row and column: all other bytes
     if n_states > MAX_PAIR_STATES or k * k * n_states * 2 > MAX_PAIR_BYTES:  # single steps everywhere
-        return np.zeros(256, np.uint32), np.zeros(256, np.uint32), np.full(n_states, RARE, np.uint16)
+        return _joined(np.zeros(256), np.zeros(256), np.full(n_states, RARE))
 
     one = step[:, used]  # [state, a]
     two = step[one & 0xFFFF][:, :, used]  # [state, a, b]; where `one` falls back, it is not looked at
@@ -105,11 +105,21 @@ def _fuse_pairs(step: np.ndarray, accepts: np.ndarray, klass: np.ndarray) -> tup
     retaken &= again < BACK_ONE
     entry = np.where(retaken, (again & 0xFFFF) | 1 << 8 | (again >> 16 & 1) << 9, entry)
 
-    pair = np.full((k, k, n_states), RARE, np.uint16)
-    pair[:-1, :-1] = np.where(known | retaken, entry, RARE).transpose(1, 2, 0)
-    index = np.full(256, k - 1, np.uint32)
+    entries = np.full((k, k, n_states), RARE)
+    entries[:-1, :-1] = np.where(known | retaken, entry, RARE).transpose(1, 2, 0)
+    index = np.full(256, k - 1)
     index[ascii_bytes] = column
-    return index * np.uint32(k * n_states), index * np.uint32(n_states), pair.ravel()
+    return _joined(index * k * n_states, index * n_states, entries)
+
+
+def _joined(first: np.ndarray, second: np.ndarray, entries: np.ndarray) -> np.ndarray:
+    """One array, since the hot loop has no register to spare; rows in elements become places in bytes."""
+    tables = (
+        (2 * first + PAIR_ENTRIES).astype(np.uint32),
+        (2 * second).astype(np.uint32),
+        entries.astype(np.uint16),
+    )
+    return np.concatenate([table.ravel().view(np.uint8) for table in tables])
 
 
 @kernel(inline=True)
@@ -169,28 +179,24 @@ def walk_block(text, n, walk, bounds):
     bounds: the address of uint32[n + 2]. Word i is text[bounds[i]:bounds[i + 1]]; the last one is the last END_OF_TEXT.
     """
     klass, page, member = address(walk.klass), address(walk.page), address(walk.member)
-    first, second, pair, step = (
-        address(walk.first),
-        address(walk.second),
-        address(walk.pair),
-        address(walk.step),
-    )
+    pair, step = address(walk.pair), address(walk.step)
     width = np.uint64(len(walk.step) - len(walk.delta))
     fresh = np.uint64(len(walk.delta)) // width
     p, n_bounds, state = _U0, _U0, fresh
     while p < n:
-        row = np.uint64(load_u32(first, np.uint64(load_u8(text, p))))
-        row += np.uint64(load_u32(second, np.uint64(load_u8(text, p + _U1))))
-        entry = np.uint64(load_u16(pair + (row << _U1), state))
-        if entry < np.uint64(RARE):  # the position is always stored, and kept where the bit says so
-            store_u32(bounds, n_bounds, np.uint32(p))
+        while p < n:
+            row = np.uint64(load_u32(pair, np.uint64(load_u8(text, p))))
+            row += np.uint64(load_u32(pair + np.uint64(PAIR_SECOND), np.uint64(load_u8(text, p + _U1))))
+            entry = np.uint64(load_u16(pair + row, state))
+            if entry >= np.uint64(RARE):
+                break
+            store_u32(bounds, n_bounds, np.uint32(p))  # stored always, and kept where the bit says so
             n_bounds += entry >> np.uint64(8) & _U1
             store_u32(bounds, n_bounds, np.uint32(p + _U1))
             n_bounds += entry >> np.uint64(9)
             state = entry & np.uint64(0xFF)
             p += _U2
-            continue
-        while True:
+        while p < n:
             c, size = classify(text, p, klass, page, member)
             entry = np.uint64(load_u32(step, state * width + c))
             if entry < np.uint64(BACK_ONE):
@@ -204,7 +210,7 @@ def walk_block(text, n, walk, bounds):
                 else:
                     p = match_end(text, np.uint64(load_u32(bounds, n_bounds - _U1)), walk)
                 state = fresh
-            if p >= n or load_u8(text, p) < np.uint8(0x80):
+            if load_u8(text, p) < np.uint8(0x80):
                 break
     if load_u32(bounds, n_bounds - _U1) == np.uint32(n):  # the byte behind the block was stepped over as well
         n_bounds -= _U1
