@@ -262,8 +262,8 @@ def _take_turns(peers: Sequence[str], job: Callable[[str], Job], runs: int, repo
             report(f"runs: {row.peer}", turn * len(peers) + i, runs * len(peers))
             try:
                 run, process_seconds = _run(job(row.peer))
-            except subprocess.CalledProcessError as error:
-                rows[row.peer] = row._replace(failure=_last_line(error))
+            except ChildProcessError as error:
+                rows[row.peer] = row._replace(failure=str(error))
                 continue
             row.seconds.append(run["seconds"])
             row.process_seconds.append(process_seconds)
@@ -275,7 +275,7 @@ def _take_turns(peers: Sequence[str], job: Callable[[str], Job], runs: int, repo
 
 
 def _run(job: Job) -> tuple[dict[str, Any], float]:
-    """One process: what it measured of itself, and its wall time."""
+    """One process: what it measured of itself, and its wall time. Raises ChildProcessError where it fails."""
     threads = str(job.threads)
     source = str(pathlib.Path(__file__).parents[2])
     environment = {
@@ -287,13 +287,12 @@ def _run(job: Job) -> tuple[dict[str, Any], float]:
     }
     command = [sys.executable, "-m", "gputok.bench.worker", json.dumps(job._asdict())]
     start = time.perf_counter()
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     seconds = time.perf_counter() - start
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        raise ChildProcessError(f"{job.peer} could not {job.task}: {said[-1][:200]}")
     return json.loads(done.stdout.strip().splitlines()[-1]), seconds
-
-
-def _last_line(error: subprocess.CalledProcessError) -> str:
-    return (error.stderr.strip().splitlines() or [f"exit status {error.returncode}"])[-1][:200]
 
 
 def _plain(text: str | os.PathLike[str], target: pathlib.Path) -> pathlib.Path:

@@ -1,0 +1,157 @@
+"""The bench measures what it says: the same work, in processes of their own, compared before it is timed."""
+
+import json
+import random
+import subprocess
+import sys
+
+import pytest
+
+from gputok import bench
+from gputok.bench import peers, worker
+from gputok.bench.peers import END, Job
+
+rng = random.Random(0)
+WORDS = ["".join(rng.choices("etaoinshré漢", k=rng.randrange(1, 9))) for _ in range(300)]
+LINES = [" ".join(rng.choices(WORDS, k=rng.randrange(12))) + "\n" for _ in range(300)]
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("".join(LINES))
+    return path
+
+
+def job(text, tmp_path, peer, **options) -> Job:
+    output = str(tmp_path / f"{peer}.out")
+    return Job(
+        **{"task": "train", "vocab_size": 320, **options},
+        peer=peer,
+        text=str(text),
+        warm_text=str(text),
+        output=output,
+        threads=2,
+    )
+
+
+@pytest.mark.parametrize("peer", ["gputok", "tokenizers"])
+def test_a_run_measures_and_leaves_its_result(text, tmp_path, peer):
+    run, process_seconds = bench._run(job(text, tmp_path, peer))
+    assert 0 < run["seconds"] < process_seconds
+    assert run["import_seconds"] + run["warm_seconds"] + run["seconds"] < process_seconds
+    assert run["runtime_bytes"] > 1e6 and run["peak_bytes"] >= 0
+    assert len(peers.learnt(peer, "bpe", str(tmp_path / f"{peer}.out"))) == 320 - 257
+
+
+@pytest.mark.parametrize("peer", ["gigabpe", "rustbpe", "sentencepiece"])
+def test_peers_that_may_be_missing(text, tmp_path, peer):
+    pytest.importorskip(peer)
+    worker.run(job(text, tmp_path, "tokenizers"))
+    worker.run(job(text, tmp_path, peer))
+    ours = peers.learnt("tokenizers", "bpe", str(tmp_path / "tokenizers.out"))
+    theirs = peers.learnt(peer, "bpe", str(tmp_path / f"{peer}.out"))
+    if peer == "sentencepiece":
+        assert theirs is None  # its merges are on characters
+    elif peer == "gigabpe":
+        assert bench._n_equal(ours, theirs, "bpe") == len(ours) < len(theirs)
+    else:
+        assert 0 < bench._n_equal(ours, theirs, "bpe") <= len(ours) == len(theirs)
+
+
+def test_training_is_compared(text):
+    found = bench.train(text, vocab_size=320, against=["tokenizers"], threads=2, runs=2)
+    assert [row.peer for row in found.rows] == ["gputok", "tokenizers"]
+    assert all(len(row.seconds) == len(row.peak_bytes) == 2 for row in found.rows)
+    assert [(row.n_equal, row.n_results) for row in found.rows] == [(63, 63)] * 2
+    assert found.n_bytes == text.stat().st_size
+    table = found.table().split("\n")
+    assert "63 of 63 merges equal" in table[1]
+    assert table[3].startswith("gputok 0.1.0") and table[3].endswith("63 of 63")
+    parsed = json.loads(found.to_json())
+    assert parsed["rows"][0]["ratio"] == 1.0 and parsed["rows"][1]["ratio"] > 0
+
+
+def test_encoding_is_compared(text):
+    found = bench.encode(text, vocab_size=320, against=["tokenizers", "tiktoken"], threads=2, runs=1)
+    assert [row.peer for row in found.rows] == ["gputok", "tokenizers", "tiktoken"]
+    assert all(row.n_equal == row.n_results > 0 for row in found.rows)
+    assert "ids equal" in found.table()
+
+
+def test_a_difference_is_not_timed(text, monkeypatch):
+    learnt = bench.learnt
+    monkeypatch.setattr(
+        bench, "learnt", lambda peer, *rest: learnt(peer, *rest)[: 9 if peer == "gputok" else None]
+    )
+    monkeypatch.setattr(bench, "_take_turns", None)
+    with pytest.raises(ValueError, match=r"not timed: .* learn the same 9 of 63 and then differ"):
+        bench.train(text, vocab_size=320)
+
+
+def test_peers_that_cannot_run_are_named(monkeypatch):
+    monkeypatch.setattr(bench, "version", lambda peer: None if peer == "gigabpe" else "1")
+    against = ["gigabpe", "tokenizers", "rustbpe"]
+    assert bench._installed(against, peers.TRAIN, "unigram") == (
+        ["gputok", "tokenizers"],
+        {"gigabpe": "it trains no unigram", "rustbpe": "it trains no unigram"},
+    )
+    assert bench._installed(["gigabpe"], peers.TRAIN, "bpe")[1] == {
+        "gigabpe": "not installed: pip install gigabpe"
+    }
+    with pytest.raises(ValueError, match="'tiktoken' is no peer; there are tokenizers, gigabpe"):
+        bench._installed(["tiktoken"], peers.TRAIN, "bpe")
+
+
+def test_a_peer_that_fails_has_no_numbers(text, tmp_path):
+    def failing(peer: str) -> Job:
+        return job(text, tmp_path, peer)._replace(text="none.txt")
+
+    (row,) = bench._take_turns(["tokenizers"], failing, 3, lambda *_: None)
+    assert row.seconds == [] and "o such file" in row.failure
+    found = bench.Comparison("train", "t", 1, "bpe", 1, 1, "cpu", "-", [row], {})
+    assert "failed: " in found.table()
+
+
+def test_turns_rotate(monkeypatch):
+    order = []
+    run = {"seconds": 1.0, "import_seconds": 0.0, "warm_seconds": 0.0, "runtime_bytes": 1, "peak_bytes": 1}
+    monkeypatch.setattr(bench, "_run", lambda peer: order.append(peer) or (run, 2.0))
+    bench._take_turns(["a", "b", "c"], lambda peer: peer, 3, lambda *_: None)
+    assert order == ["a", "b", "c", "b", "c", "a", "c", "a", "b"]
+
+
+def test_documents_are_whole_lines_of_about_4_kb():
+    text = "".join(LINES).encode()
+    documents = bench._in_documents(text).split(END.encode())
+    assert b"".join(documents) == text
+    assert all(document.endswith(b"\n") for document in documents)
+    assert all(4096 <= len(document) < 4200 for document in documents[:-1])
+
+
+def test_heads_end_with_a_line_or_a_character(tmp_path):
+    path = tmp_path / "a"
+    path.write_text("漢字\n漢字\n")
+    assert bench._head(path, tmp_path / "b", 10).read_text() == "漢字\n"
+    assert bench._head(path, tmp_path / "b", 5).read_text() == "漢"
+    assert bench._head(path, tmp_path / "b", 99).read_text() == path.read_text()
+
+
+def test_leading_merges():
+    pairs = [("a", "b"), ("ab", "c"), ("d", "e")]
+    assert bench._n_equal(pairs, pairs[:2], "bpe") == 2
+    assert bench._n_equal(pairs, [("ab",), ("abc",), ("x",)], "bpe") == 2
+    assert bench._n_equal([("a",), ("b",)], [("b",), ("c",)], "unigram") == 1
+
+
+def test_memory_is_the_programs_own():
+    before = worker.peak_memory()
+    block = bytearray(64 << 20)
+    assert worker.peak_memory() - before > 32 << 20
+    del block
+    assert worker.peak_memory() - before > 32 << 20  # the peak stays
+
+
+def test_a_workers_process_imports_nothing_heavy_of_its_own():
+    code = "import sys, gputok.bench.worker; print([m for m in ('numpy', 'numba', 'pyarrow') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

@@ -1,0 +1,263 @@
+"""The command line does what its help says, and what it can't do it says in one line."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import tokenizers
+
+from gputok import cli
+
+rng = random.Random(0)
+WORDS = ["".join(rng.choices("etaoinshré漢", k=rng.randrange(1, 9))) for _ in range(300)]
+LINES = [" ".join(rng.choices(WORDS, k=rng.randrange(12))) + "\n" for _ in range(400)]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder to work in, with some text."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_text("".join(LINES))
+    return tmp_path
+
+
+@pytest.fixture
+def gputok(capsys, monkeypatch):
+    """`gputok("train", ...)` -> (exit status, standard output, standard error), in this process."""
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as exit:
+            cli.main([str(argument) for argument in arguments])
+        return (exit.value.code, *capsys.readouterr())
+
+    return call
+
+
+def namesake(lines=LINES, vocab_size=400):
+    """What the same command would have trained with `tokenizers`."""
+    from gputok.recipes import recipe
+
+    tokenizer, trainer = recipe("bpe", vocab_size=vocab_size, package="tokenizers")
+    tokenizer.train_from_iterator(lines, trainer)
+    return tokenizer
+
+
+# -- train
+
+
+def test_train_writes_what_the_namesake_would(folder, gputok):
+    status, out, err = gputok("train", "text.txt", "--vocab-size", 400, "-o", "t.json")
+    assert (status, err) == (0, "") and out.startswith("t.json: 400 tokens in ")
+    ours = tokenizers.Tokenizer.from_file("t.json")
+    assert json.loads(ours.to_str()) == json.loads(namesake().to_str())
+    assert sorted(os.listdir()) == ["t.json", "text.txt"]
+
+
+def test_train_takes_columns_separators_and_patterns(folder, gputok):
+    documents = ["".join(LINES[i : i + 20]) for i in range(0, 400, 20)]
+    (folder / "a.jsonl").write_text(
+        "".join(json.dumps({"id": "x", "body": text}) + "\n" for text in documents)
+    )
+    (folder / "a.txt").write_text("<|>".join(documents))
+    options = [
+        "--vocab-size",
+        350,
+        "--pattern",
+        "llama3",
+        "--special-token",
+        "<s>",
+        "--special-token",
+        "</s>",
+    ]
+    assert gputok("train", "a.jsonl", "--column", "body", *options, "-o", "a.json")[0] == 0
+    assert gputok("train", "a.txt", "--separator", "<|>", *options, "-o", "b.json")[0] == 0
+    assert (folder / "a.json").read_bytes() == (folder / "b.json").read_bytes()
+    read = tokenizers.Tokenizer.from_file("a.json")
+    assert (
+        read.token_to_id("<s>") == 0
+        and read.token_to_id("</s>") == 1
+        and read.token_to_id("<|endoftext|>") is None
+    )
+    assert [word for word, _ in read.pre_tokenizer.pre_tokenize_str("a1234")] == ["a", "123", "4"]
+
+
+def test_counts_of_shards_train_the_same(folder, gputok):
+    (folder / "a.txt").write_text("".join(LINES[:150]))
+    (folder / "b.txt").write_text("".join(LINES[150:]))
+    status, out, _ = gputok("count", "a.txt", "-o", "a.parquet")
+    assert status == 0 and "distinct words" in out
+    gputok("count", "b.txt", "-o", "b.parquet")
+    assert (
+        gputok("train", "--from-counts", "b.parquet", "a.parquet", "--vocab-size", 400, "-o", "shards.json")[
+            0
+        ]
+        == 0
+    )
+    gputok("train", "text.txt", "--vocab-size", 400, "-o", "whole.json")
+    assert (folder / "shards.json").read_bytes() == (folder / "whole.json").read_bytes()
+
+
+@pytest.mark.parametrize("model", ["wordpiece", "wordlevel", "unigram"])
+def test_train_other_models(folder, gputok, model):
+    assert gputok("train", "text.txt", "--model", model, "--vocab-size", 200, "-o", "t.json")[0] == 0
+    read = tokenizers.Tokenizer.from_file("t.json")
+    assert 100 < read.get_vocab_size() <= 200
+    assert len(read.encode(LINES[1]).ids) > 1
+
+
+def test_progress_only_where_it_is_asked_for(folder, gputok):
+    _, _, err = gputok("train", "text.txt", "--vocab-size", 400, "--progress")
+    assert "count: 100%" in err and "merge: 100%" in err
+    assert gputok("train", "text.txt", "--vocab-size", 400)[2] == ""
+
+
+# -- encode and decode
+
+
+def test_encode_and_decode_are_inverse(folder, gputok):
+    gputok("train", "text.txt", "--vocab-size", 400, "-o", "t.json")
+    status, ids, _ = gputok("encode", "-t", "t.json", "text.txt")
+    assert status == 0
+    expected = [encoding.ids for encoding in namesake().encode_batch(LINES)]
+    assert [list(map(int, line.split())) for line in ids.splitlines()] == expected
+    (folder / "ids.txt").write_text(ids)
+    assert gputok("decode", "-t", "t.json", "ids.txt") == (0, "".join(LINES), "")
+
+
+# -- what goes wrong
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("train none.txt", "none.txt: no such file or folder"),
+        ("train text.txt --column text", "text.txt: plain text has no column 'text'"),
+        ("train a.jsonl --column b", "a.jsonl has no column 'b'; it has text"),
+        ("train bad.txt", "bad.txt, byte 3: 0xff is not UTF-8; convert it"),
+        ("train cut.txt.gz", "cut.txt.gz: broken off in the middle of its compressed data"),
+        ("train empty.txt", "empty.txt: there is no text to learn from"),
+        ("train text.txt --vocab-size 100", "--vocab-size 100 leaves no room for a merge"),
+        ("train text.txt --pattern a(", "a("),
+        ("train text.txt --model bert", "model 'bert': must be one of bpe"),
+        ("train text.txt -o none/t.json", "none/t.json: there is no folder"),
+        ("train text.txt --errors ignore", "errors='ignore': must be"),
+        ("train text.txt --device tpu", "tpu"),
+        ("train --from-counts text.txt", "text.txt"),
+        ("encode -t text.txt text.txt", "text.txt"),
+        ("encode -t none.json text.txt", "none.json"),
+        ("decode -t t.json text.txt", "text.txt, line 1: not ids"),
+        ("bench train none.txt", "none.txt: no such file or folder"),
+        ("bench train text.txt --against foo", "'foo' is no peer"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(folder, gputok, arguments, message):
+    import gzip
+
+    (folder / "a.jsonl").write_text('{"text": "x"}\n')
+    (folder / "bad.txt").write_bytes(b"abc\xff\n")
+    (folder / "cut.txt.gz").write_bytes(gzip.compress(b"text\n" * 1000)[:-9])
+    (folder / "empty.txt").write_text("")
+    if "t.json" in arguments.split():
+        namesake().save("t.json")
+    before = sorted(os.listdir())
+    status, out, err = gputok(*arguments.split())
+    assert (status, out) == (1, "") and err.count("\n") == 1 and err.startswith("gputok: "), err
+    assert message in err
+    assert sorted(os.listdir()) == before
+
+
+@pytest.mark.parametrize(
+    "arguments", ["nonsense", "train", "train text.txt --vocab-size many", "bench", "encode text.txt"]
+)
+def test_what_cannot_be_understood_is_one_line_too(folder, gputok, arguments):
+    status, out, err = gputok(*arguments.split())
+    assert (status, out) == (2, "") and err.count("\n") == 1 and "See `gputok --help`" in err
+
+
+def test_an_old_result_survives_an_error(folder, gputok):
+    (folder / "t.json").write_text("old")
+    assert gputok("train", "text.txt", "--vocab-size", 5, "-o", "t.json")[0] == 1
+    assert (folder / "t.json").read_text() == "old" and sorted(os.listdir()) == ["t.json", "text.txt"]
+
+
+def start(*arguments: str, **options) -> subprocess.Popen:
+    command = [sys.executable, "-m", "gputok.cli", *arguments]
+    source = os.path.dirname(os.path.dirname(cli.__file__))
+    environment = {**os.environ, "PYTHONPATH": source}
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, **options)
+
+
+def test_a_full_disk(folder):
+    with start(
+        "train", "text.txt", "--vocab-size", "400", "-o", "/dev/full", stdout=subprocess.PIPE
+    ) as process:
+        _, err = process.communicate()
+    assert process.returncode == 1 and "No space left" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("stage", ["count", "merge"])
+def test_ctrl_c_ends_at_once_and_leaves_nothing(folder, stage):
+    words = "".join(
+        rng.choices("abcdefghijklmnopqrstuvwxyz", k=200_000) if stage == "merge" else "word " * 20_000
+    )
+    (folder / "long.txt").write_text((words + "\n") * (600 if stage == "count" else 20))
+    options = ["--vocab-size", "100000", "--progress", "-o", "t.json"]
+    with start("train", "long.txt", *options, stdout=subprocess.PIPE, bufsize=0) as process:
+        seen = ""
+        while f"{stage}:" not in seen and process.poll() is None:
+            seen += process.stderr.read(1)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        sent = time.perf_counter()
+        process.communicate()
+    assert process.returncode == 130 and time.perf_counter() - sent < 3  # half a second on a quiet machine
+    assert sorted(os.listdir()) == ["long.txt", "text.txt"]
+
+
+def test_a_reader_that_leaves(folder):
+    namesake().save("t.json")
+    with start("encode", "-t", "t.json", *["text.txt"] * 200, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        err = process.stderr.read()
+    assert process.returncode == 141 and err == ""
+
+
+# -- help, info, bench
+
+
+@pytest.mark.parametrize(
+    "command", ["train", "count", "encode", "decode", "info", "bench train", "bench encode"]
+)
+def test_every_help_has_an_example(gputok, command):
+    status, out, _ = gputok(*command.split(), "--help")
+    assert (status == 0 and f"  gputok {command} " in out) or f"| gputok {command} " in out
+
+
+def test_info(gputok):
+    status, out, _ = gputok("info", "--json")
+    facts = json.loads(out)
+    assert status == 0 and {"gputok", "python", "numba", "threads", "device", "jit cache"} <= facts.keys()
+    assert "jit cache" in gputok("info")[1]
+
+
+def test_peers_can_be_listed():
+    given = ["bench", "train", "a.txt", "--against", "tokenizers", "gigabpe", "--runs", "1"]
+    expected = ["bench", "train", "a.txt", "--against", "tokenizers", "--against", "gigabpe", "--runs", "1"]
+    assert cli._repeated(given) == expected
+    given = ["bench", "encode", "--against", "tiktoken", "a.txt"]
+    assert cli._repeated(given) == given
+
+
+def test_bench(folder, gputok):
+    status, out, _ = gputok("bench", "train", "text.txt", "--vocab-size", 400, "--runs", 1, "--json")
+    assert status == 0
+    rows = json.loads(out)["rows"]
+    assert [row["peer"] for row in rows] == ["gputok", "tokenizers"]
+    assert rows[1]["n_equal"] == rows[1]["n_results"] == 400 - 257
