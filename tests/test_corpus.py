@@ -5,6 +5,7 @@ import json
 import lzma
 import pathlib
 import random
+import tracemalloc
 
 import datasets
 import numpy as np
@@ -47,7 +48,9 @@ def write(path: pathlib.Path, texts: list[str]) -> pathlib.Path:
     if path.suffix == ".jsonl":
         path.write_text("".join(json.dumps({"id": i, "text": text}) + "\n" for i, text in enumerate(texts)))
     elif path.suffix == ".parquet":
-        pq.write_table(pa.table({"id": range(len(texts)), "text": texts}), path, row_group_size=3)
+        pq.write_table(
+            pa.table({"id": range(len(texts)), "text": texts}), path, row_group_size=len(texts) // 3 + 1
+        )
     else:
         path.write_bytes("".join(texts).encode())
     return path
@@ -168,6 +171,21 @@ def test_real_text(corpus_sample, tmp_path):
         lines = [line + "\n" for line in text.split("\n")[:-1]]
         assert documents(write(tmp_path / "a.txt", [text]), batch_bytes=1 << 15) == lines
         assert documents(write(tmp_path / "a.jsonl", lines), batch_bytes=1 << 15) == lines
+
+
+def test_memory_does_not_grow_with_the_corpus(tmp_path):
+    lines = ["some text of a line\n"] * 400_000  # 8 MB
+    for kind in [".txt", ".jsonl", ".parquet"]:
+        for compression in ["", ".gz"]:
+            path = write(tmp_path / f"a{kind}", lines)
+            path = compress(path, compression) if compression else path
+            tracemalloc.start()
+            in_arrow = pa.total_allocated_bytes()
+            for _ in corpus.read(path, batch_bytes=1 << 18):
+                assert pa.total_allocated_bytes() - in_arrow < 1 << 22
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            assert peak < 1 << 22, path
 
 
 # -- what is wrong is said, and where

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from gputok.corpus.checks import Errors, checked, packed
 from gputok.text import TextBatch
 
-_ROWS = 1 << 16  # rows that are decoded at once where a column is not stored as plain strings
+_ROWS = 1 << 13  # rows that are decoded at once where a column is not stored as plain strings
 
 
 def read(source: Any, column: str | None, errors: Errors) -> Iterator[TextBatch]:

@@ -20,6 +20,7 @@ from gputok.corpus.checks import Errors, checked, packed
 from gputok.text import Array, TextBatch
 
 _COMPRESSED = (".gz", ".xz", ".zst")
+_MOST_ROWS = 1 << 13  # of Parquet at once, however small they look: a value that repeats is stored once
 _JSON = (".jsonl", ".json", ".ndjson")
 
 
@@ -194,7 +195,7 @@ def _json_column(path: pathlib.Path, lines: TextBatch, column: str | None) -> st
 
     rows = (_json_row(path, i + 1, line) for i, line in enumerate(lines.strings()) if line.strip())
     first = next(rows, None)
-    if first is None or column in first or any(column in row for row in rows):
+    if first is None or column in first or (column is not None and any(column in row for row in rows)):
         return column
     of_strings = [name for name, value in first.items() if isinstance(value, str)]
     return choose_column(list(first), of_strings, column, str(path))
@@ -275,8 +276,9 @@ def _unpacked(path: pathlib.Path, file: BinaryIO, batch_bytes: int) -> BinaryIO:
 
 
 def _rows_of(metadata: Any, column: str, batch_bytes: int) -> int:
-    """Rows that have about `batch_bytes` bytes of the column (pyarrow.parquet.FileMetaData)."""
-    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-    chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
-    n_bytes = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema == column)
-    return max(1, min(1 << 16, metadata.num_rows * batch_bytes // max(1, n_bytes)))
+    """Rows that have about `batch_bytes` bytes of the column, judged by the first row groups (a FileMetaData)."""
+    paths = [metadata.schema.column(i).path for i in range(len(metadata.schema))]
+    groups = [metadata.row_group(i) for i in range(min(100, metadata.num_row_groups))]
+    n_bytes = sum(group.column(paths.index(column)).total_uncompressed_size for group in groups)
+    n_rows = sum(group.num_rows for group in groups)
+    return max(1, min(_MOST_ROWS, n_rows * batch_bytes // max(1, n_bytes)))
