@@ -1,0 +1,558 @@
+"""What a tokenizer gives back: columns that a whole batch shares, and a view on one row of them.
+
+Rows      many encodings side by side in shared columns: what the pipeline computes with
+Encoding  one of them, under the namesake's names; Python lists are made when they are asked for
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gputok.text import Array
+
+# White_Space of Unicode, which is not what `str.isspace` asks, and the space of the ByteLevel alphabet.
+_SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000Ġ"
+
+
+class Spelling(dict):
+    """The texts of ids, each looked up when it is first asked for."""
+
+    def __init__(self, lookup: Callable[[int], str | None]) -> None:
+        super().__init__()
+        self._lookup = lookup
+        self._margins = np.full((0, 2), -1, np.int32)
+
+    def __missing__(self, token_id: int) -> str:
+        text = self[token_id] = self._lookup(token_id) or ""
+        return text
+
+    def texts(self, ids: Array) -> list[str]:
+        return list(map(self.__getitem__, ids.tolist()))
+
+    def margins(self, ids: Array) -> Array:
+        """int32[t, 2]: the white space (in characters) at the start and at the end of each token's text."""
+        if len(ids) == 0:
+            return np.zeros((0, 2), np.int32)
+        margins = self._margins
+        if (missing := int(ids.max()) + 1 - len(margins)) > 0:
+            margins = np.concatenate([margins, np.full((missing, 2), -1, np.int32)])
+        found = margins[ids]
+        if (unknown := found[:, 0] < 0).any():
+            new = np.unique(ids[unknown])
+            margins = margins.copy() if margins is self._margins else margins
+            margins[new] = [margin(text) for text in self.texts(new)]
+            found = margins[ids]
+        self._margins = margins  # replaced, never changed: other threads may be reading the old one
+        return found
+
+
+def margin(text: str) -> tuple[int, int]:
+    """The number of white space characters at the start and at the end of a text."""
+    return len(text) - len(text.lstrip(_SPACES)), len(text) - len(text.rstrip(_SPACES))
+
+
+class Columns(NamedTuple):
+    """One value for each token. A column with one value for all may be a broadcast array."""
+
+    ids: Array  # uint32[t]
+    type_ids: Array  # uint32[t]
+    start: Array  # int64[t], in characters of the token's input sequence
+    end: Array  # int64[t]
+    words: Array  # int32[t], index of the word, or -1
+    special: Array  # uint32[t], 1: added by a post-processor or by padding
+    attention: Array  # uint32[t], 0: padding
+    text: Array  # int32[t], -1: spelled as its id is; else an index into Rows.texts
+
+
+_DTYPES = Columns(np.uint32, np.uint32, np.int64, np.int64, np.int32, np.uint32, np.uint32, np.int32)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rows:
+    """Many encodings: row i has the tokens first[i]:last[i] of the columns. Rows may overlap."""
+
+    columns: Columns
+    first: Array  # int64[m]
+    last: Array  # int64[m]
+    spelling: Spelling
+    texts: tuple[str, ...] = ()  # texts of tokens that are not spelled as their id is
+    ranges: dict[int, tuple[Array, Array]] = dataclasses.field(default_factory=dict)
+    """Sequence -> where its tokens are in each row: int64[m] first, int64[m] last, counted from the row's start."""
+    sequence: int | None = None
+    """The input sequence that these rows are, while a post-processor works; None: its own tokens."""
+
+    @property
+    def lengths(self) -> Array:
+        return self.last - self.first
+
+    def replace(self, **columns: Array | int) -> Rows:
+        """The same rows with other columns; a number stands for a column of it."""
+        n = len(self.columns.ids)
+        new = {
+            name: value if isinstance(value, np.ndarray) else _constant(getattr(_DTYPES, name)(value), n)
+            for name, value in columns.items()
+        }
+        return dataclasses.replace(self, columns=self.columns._replace(**new))
+
+    def with_sequence(self, sequence: int) -> Rows:
+        """Calls all tokens of each row the input sequence of that number."""
+        everything = np.zeros(len(self.first), np.int64), self.lengths
+        return dataclasses.replace(self, ranges={**self.ranges, sequence: everything})
+
+    def token_texts(self, row: int) -> list[str]:
+        a, b = int(self.first[row]), int(self.last[row])
+        own = self.columns.text[a:b]
+        texts = self.spelling.texts(self.columns.ids[a:b]) if (own < 0).any() else [""] * (b - a)
+        for at in np.flatnonzero(own >= 0).tolist():
+            texts[at] = self.texts[own[at]]
+        return texts
+
+    def trim_offsets(self, add_prefix_space: bool) -> Rows:
+        """Takes the white space at the ends of each token's text out of its offsets.
+
+        With `add_prefix_space`, one space at the start of the first token is one that was added, and stays.
+        """
+        ids, start, end = self.columns.ids, self.columns.start, self.columns.end
+        margins = self.spelling.margins(ids)
+        if self.texts and len(named := np.flatnonzero(self.columns.text >= 0)):
+            margins[named] = np.array([margin(text) for text in self.texts], np.int32)[
+                self.columns.text[named]
+            ]
+        if not margins.any():
+            return self
+        leading, trailing = margins[:, 0].astype(np.int64), margins[:, 1]
+        if add_prefix_space:
+            opening = start == 0
+            opening[self.first[self.lengths > 0]] = True
+            leading[opening & (leading == 1)] = 0
+        start = np.minimum(start + leading, end)
+        end = np.where((trailing > 0) & (end >= trailing), np.maximum(end - trailing, start), end)
+        return self.replace(start=start, end=end)
+
+    def truncate(self, max_length: Array, stride: int, direction: str) -> tuple[Rows, Rows, Array]:
+        """Cuts each row to max_length[i] tokens, int64[m].
+
+        Returns the rows cut, the rows of what overflows (the following windows of `max_length` tokens, of which
+        each repeats `stride` tokens of the one before), and the row that each of these belongs to, int64[k].
+        """
+        lengths = self.lengths
+        cut = np.flatnonzero(lengths > max_length)
+        if len(cut) == 0:
+            nothing = np.zeros(0, np.int64)
+            return self, dataclasses.replace(self, first=nothing, last=nothing, ranges={}), nothing
+        if (bad := cut[(max_length[cut] > 0) & (max_length[cut] <= stride)]).size:
+            raise ValueError(
+                f"`stride` is {stride}, but must be less than the max length of {max_length[bad[0]]} tokens "
+                "(which special tokens and a pair's other sequence make shorter than the one that was set)"
+            )
+        width = max_length[cut]
+        step = np.where(width > 0, width - stride, 1)
+        n_more = np.where(
+            width > 0, -((width - lengths[cut]) // step), 1
+        )  # windows after the first, rounded up
+        owner = np.repeat(cut, n_more)
+        k = np.arange(len(owner)) - np.repeat(np.cumsum(n_more) - n_more, n_more) + 1  # 1, 2, ... in each row
+        width, shift, n = np.repeat(width, n_more), k * np.repeat(step, n_more), lengths[owner]
+        first, last = self.first.copy(), self.last.copy()
+        if direction == "right":
+            last[cut] = first[cut] + max_length[cut]
+            begin, stop = shift, np.minimum(shift + width, n)
+        else:
+            first[cut] = last[cut] - max_length[cut]
+            begin, stop = np.maximum(n - shift - width, 0), n - shift
+        whole = width == 0  # nothing is kept: all of the row overflows
+        begin, stop = np.where(whole, 0, begin), np.where(whole, n, stop)
+        origin = self.first[owner]
+        kept = dataclasses.replace(self, first=first, last=last, ranges={})
+        return kept, dataclasses.replace(self, first=origin + begin, last=origin + stop, ranges={}), owner
+
+    def pad(self, length: int, direction: str, pad_id: int, pad_type_id: int, pad_token: str) -> Rows:
+        """Fills each row that is shorter up to `length` tokens."""
+        missing = np.maximum(length - self.lengths, 0)
+        padding = named_rows([pad_id], [pad_token], missing, type_id=pad_type_id).replace(attention=0)
+        return merge([self, padding] if direction == "right" else [padding, self])
+
+    def take(self, rows: Array) -> Rows:
+        """Some of the rows, in the order given."""
+        ranges = {sequence: (a[rows], b[rows]) for sequence, (a, b) in self.ranges.items()}
+        return dataclasses.replace(self, first=self.first[rows], last=self.last[rows], ranges=ranges)
+
+    def encodings(self, texts: Sequence[Any] | None = None) -> list[Encoding]:
+        """The rows as the objects that users get; `texts`: what was encoded in each row, for display."""
+        shown = texts if texts is not None else [None] * len(self.first)
+        return [_view(self, row, [], text) for row, text in enumerate(shown)]
+
+
+def named_rows(ids: Sequence[int], tokens: Sequence[str], repeats: Array, *, type_id: int = 0) -> Rows:
+    """Row i is repeats[i] times the same special tokens, which are not part of any text."""
+    n = int(repeats.sum())
+    columns = Columns(
+        ids=np.tile(np.array(ids, np.uint32), n),
+        type_ids=_constant(np.uint32(type_id), n * len(ids)),
+        start=_constant(np.int64(0), n * len(ids)),
+        end=_constant(np.int64(0), n * len(ids)),
+        words=_constant(np.int32(-1), n * len(ids)),
+        special=_constant(np.uint32(1), n * len(ids)),
+        attention=_constant(np.uint32(1), n * len(ids)),
+        text=np.tile(np.arange(len(ids), dtype=np.int32), n),
+    )
+    last = np.cumsum(repeats, dtype=np.int64) * len(ids)
+    return Rows(columns, last - repeats * len(ids), last, _NO_SPELLING, tuple(tokens))
+
+
+def merge(parts: Sequence[Rows]) -> Rows:
+    """Row i is what all parts have in row i, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    lengths = [part.lengths for part in parts]
+    ends = np.cumsum(np.stack(lengths), axis=0)  # int64[parts, m], from the start of the row
+    last = np.cumsum(ends[-1])
+    first = last - ends[-1]
+    sources = [_indices(part.first, part.last) for part in parts]
+    targets = [_indices(first + end - n, first + end) for end, n in zip(ends, lengths, strict=True)]
+    spellings = [part.spelling for part in parts if part.spelling is not _NO_SPELLING]
+    spelling = spellings[0] if spellings else _NO_SPELLING
+    if any(other is not spelling for other in spellings):
+        parts = [_spelled_out(part) for part in parts]  # from different tokenizers: each token names its text
+    texts: list[str] = []
+    ranges: dict[int, tuple[Array, Array]] = {}
+    text_columns = []
+    for part, end, n in zip(parts, ends, lengths, strict=True):
+        text = part.columns.text
+        text_columns.append(np.where(text >= 0, text + np.int32(len(texts)), text) if texts else text)
+        texts.extend(part.texts)
+        ranges |= {sequence: (a + end - n, b + end - n) for sequence, (a, b) in part.ranges.items()}
+    total = int(last[-1]) if len(last) else 0
+    columns = [[getattr(part.columns, name) for part in parts] for name in Columns._fields[:-1]] + [
+        text_columns
+    ]
+    merged = Columns(*(_scatter(column, sources, targets, total) for column in columns))
+    return Rows(merged, first, last, spelling, tuple(texts), ranges)
+
+
+def _scatter(column: list[Array], sources: list, targets: list, total: int) -> Array:
+    values = {part[0].item() for part in column if len(part) and part.strides[0] == 0}
+    if len(values) == 1 and all(part.strides[0] == 0 or len(part) == 0 for part in column):
+        return _constant(column[0].dtype.type(values.pop()), total)
+    out = np.empty(total, column[0].dtype)
+    for part, source, target in zip(column, sources, targets, strict=True):
+        out[target] = part[source]
+    return out
+
+
+def _constant(value: np.generic, n: int) -> Array:
+    return np.broadcast_to(value, n)
+
+
+def _indices(first: Array, last: Array) -> Array | slice:
+    """The positions first[0]:last[0], first[1]:last[1], ... in a row: a slice where they touch."""
+    if len(first) == 0:
+        return slice(0, 0)
+    if (first[1:] == last[:-1]).all():
+        return slice(int(first[0]), int(last[-1]))
+    lengths = last - first
+    return np.arange(lengths.sum()) + np.repeat(first - np.cumsum(lengths) + lengths, lengths)
+
+
+def _spelled_out(part: Rows) -> Rows:
+    """The same rows with the text of every token in `texts`."""
+    texts = [text for row in range(len(part.first)) for text in part.token_texts(row)]
+    at = _indices(part.first, part.last)
+    text = np.full(len(part.columns.ids), -1, np.int32)
+    text[at] = np.arange(len(texts), dtype=np.int32)
+    return dataclasses.replace(
+        part, columns=part.columns._replace(text=text), texts=tuple(texts), spelling=_NO_SPELLING
+    )
+
+
+_NO_SPELLING = Spelling(lambda token_id: "")
+
+
+class Encoding:
+    """The result of encoding one text or one pair of texts.
+
+    Attributes are made into lists when they are asked for; keep the list rather than asking in a loop.
+
+    >>> from gputok import Tokenizer, models, pre_tokenizers
+    >>> tokenizer = Tokenizer(models.WordLevel({"hello": 0, "you": 1, "?": 2}, unk_token="?"))
+    >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    >>> encoding = tokenizer.encode("hello  dear you")
+    >>> encoding.tokens, encoding.offsets
+    (['hello', '?', 'you'], [(0, 5), (7, 11), (12, 15)])
+    >>> encoding.char_to_token(13), encoding.token_to_chars(1)
+    (2, (7, 11))
+    """
+
+    __slots__ = ("__dict__", "_overflowing", "_row", "_rows", "_shown")
+
+    def __init__(self) -> None:
+        _set(self, _EMPTY, 0, [], None)
+
+    def __repr__(self) -> str:
+        return (
+            f"Encoding(num_tokens={len(self)}, attributes=[ids, type_ids, tokens, offsets, "
+            "attention_mask, special_tokens_mask, overflowing])"
+        )
+
+    def __len__(self) -> int:
+        return int(self._rows.last[self._row] - self._rows.first[self._row])
+
+    def __getstate__(self) -> bytes:
+        return json.dumps(self._to_dict(), ensure_ascii=False, separators=(",", ":")).encode()
+
+    def __setstate__(self, state: bytes) -> None:
+        other = _from_dict(json.loads(state))
+        _set(self, other._rows, other._row, other._overflowing, None)
+
+    def __copy__(self) -> Encoding:
+        return _view(self._rows, self._row, list(self._overflowing), self._shown)
+
+    def _to_dict(self) -> dict[str, Any]:
+        ranges = {str(sequence): {"start": a, "end": b} for sequence, (a, b) in sorted(self._ranges.items())}
+        return {
+            "ids": self.ids,
+            "type_ids": self.type_ids,
+            "tokens": self.tokens,
+            "words": self.word_ids,
+            "offsets": self.offsets,
+            "special_tokens_mask": self.special_tokens_mask,
+            "attention_mask": self.attention_mask,
+            "overflowing": [part._to_dict() for part in self._overflowing],
+            "sequence_ranges": ranges,
+        }
+
+    def _column(self, name: str) -> Array:
+        return getattr(self._rows.columns, name)[self._rows.first[self._row] : self._rows.last[self._row]]
+
+    @property
+    def _ranges(self) -> dict[int, tuple[int, int]]:
+        return {
+            sequence: (int(a[self._row]), int(b[self._row])) for sequence, (a, b) in self._rows.ranges.items()
+        }
+
+    def _range(self, sequence: int) -> tuple[int, int]:
+        return self._ranges.get(sequence, (0, len(self)))
+
+    @property
+    def ids(self) -> list[int]:
+        """The ids of the tokens: what a language model takes."""
+        return self._column("ids").tolist()
+
+    @property
+    def type_ids(self) -> list[int]:
+        """For each token, the number that its part of the input has in the post-processor's template."""
+        return self._column("type_ids").tolist()
+
+    @property
+    def tokens(self) -> list[str]:
+        """The tokens as text."""
+        return self._rows.token_texts(self._row)
+
+    @property
+    def offsets(self) -> list[tuple[int, int]]:
+        """For each token, its characters in the text: `text[start:end]`."""
+        return list(zip(self._column("start").tolist(), self._column("end").tolist(), strict=True))
+
+    @property
+    def attention_mask(self) -> list[int]:
+        """1 for each token that a model should look at, 0 for padding."""
+        return self._column("attention").tolist()
+
+    @property
+    def special_tokens_mask(self) -> list[int]:
+        """1 for each token that is not from the text: added by the post-processor or by padding."""
+        return self._column("special").tolist()
+
+    @property
+    def word_ids(self) -> list[int | None]:
+        """For each token, the index of its word as the pre-tokenizer made it, or None."""
+        return [None if word < 0 else word for word in self._column("words").tolist()]
+
+    @property
+    def words(self) -> list[int | None]:
+        """The same as `word_ids`. Deprecated."""
+        warnings.warn(
+            "Deprecated in 0.9.4: Encoding.words is deprecated, please use Encoding.word_ids instead.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return self.word_ids
+
+    @property
+    def sequence_ids(self) -> list[int | None]:
+        """For each token, the input sequence that it is from, or None."""
+        ids: list[int | None] = [None] * len(self)
+        for sequence in range(self.n_sequences):
+            a, b = self._range(sequence)
+            ids[a:b] = [sequence] * (b - a)
+        return ids
+
+    @property
+    def n_sequences(self) -> int:
+        """The number of input sequences that are combined here."""
+        return len(self._rows.ranges) or 1
+
+    @property
+    def overflowing(self) -> list[Encoding]:
+        """What truncation cut off, in parts of at most the max length."""
+        return [part.__copy__() for part in self._overflowing]
+
+    def set_sequence_id(self, sequence_id: int) -> None:
+        """Calls all tokens the input sequence of that number."""
+        self._rows, self._row = self._rows.take(np.array([self._row])).with_sequence(sequence_id), 0
+
+    def word_to_tokens(self, word_index: int, sequence_index: int = 0) -> tuple[int, int] | None:
+        """The tokens of a word, as (first, last + 1), or None."""
+        a, b = self._range(sequence_index)
+        words = self._column("words")[a:b]
+        words = words[: np.argmax(words > word_index)] if (words > word_index).any() else words
+        at = np.flatnonzero(words == _unsigned(word_index))
+        return (a + int(at[0]), a + int(at[-1]) + 1) if len(at) else None
+
+    def word_to_chars(self, word_index: int, sequence_index: int = 0) -> tuple[int, int] | None:
+        """The characters of a word, as (first, last + 1), or None."""
+        if (tokens := self.word_to_tokens(word_index, sequence_index)) is None:
+            return None
+        return int(self._column("start")[tokens[0]]), int(self._column("end")[tokens[1] - 1])
+
+    def token_to_sequence(self, token_index: int) -> int | None:
+        """The input sequence that a token is from, or None."""
+        if _unsigned(token_index) > len(self):
+            return None
+        ranges = self._ranges
+        return next((i for i, (a, b) in ranges.items() if a <= token_index < b), None) if ranges else 0
+
+    def token_to_chars(self, token_index: int) -> tuple[int, int] | None:
+        """The characters of a token, as (first, last + 1), or None where it is not from the text."""
+        if self.token_to_sequence(token_index) is None or token_index >= len(self):
+            return None
+        return int(self._column("start")[token_index]), int(self._column("end")[token_index])
+
+    def token_to_word(self, token_index: int) -> int | None:
+        """The index of the word that a token is in, or None."""
+        if self.token_to_sequence(token_index) is None or token_index >= len(self):
+            return None
+        word = int(self._column("words")[token_index])
+        return None if word < 0 else word
+
+    def char_to_token(self, char_pos: int, sequence_index: int = 0) -> int | None:
+        """The token that holds a character, or None."""
+        a, b = self._range(sequence_index)
+        inside = (self._column("start")[a:b] <= _unsigned(char_pos)) & (char_pos < self._column("end")[a:b])
+        return a + int(np.argmax(inside)) if inside.any() else None
+
+    def char_to_word(self, char_pos: int, sequence_index: int = 0) -> int | None:
+        """The index of the word that holds a character, or None."""
+        token = self.char_to_token(char_pos, sequence_index)
+        return None if token is None else self.token_to_word(token)
+
+    def pad(
+        self,
+        length: int,
+        direction: str = "right",
+        pad_id: int = 0,
+        pad_type_id: int = 0,
+        pad_token: str = "[PAD]",
+    ) -> None:
+        """Fills up to `length` tokens, overflowing parts too; a longer encoding stays as it is."""
+        check_direction(direction)
+        for part in self._overflowing:
+            part.pad(length, direction, pad_id, pad_type_id, pad_token)
+        row = self._rows.take(np.array([self._row]))
+        self._rows, self._row = row.pad(_unsigned(length), direction, pad_id, pad_type_id, pad_token), 0
+
+    def truncate(self, max_length: int, stride: int = 0, direction: str = "right") -> None:
+        """Cuts to `max_length` tokens; the rest goes to `overflowing`, each part repeating `stride` tokens."""
+        check_direction(direction)
+        if _unsigned(max_length) >= len(self):
+            return
+        row = self._rows.take(np.array([self._row]))
+        kept, overflow, _ = row.truncate(np.array([max_length]), _unsigned(stride), direction)
+        parts = (
+            [self.__copy__()] if max_length == 0 else overflow.encodings([self._shown] * len(overflow.first))
+        )
+        _set(self, kept, 0, parts, self._shown)
+
+    @staticmethod
+    def merge(encodings: Sequence[Encoding], growing_offsets: bool = True) -> Encoding:
+        """One encoding of many, in order; overflowing parts are combined with each other.
+
+        With `growing_offsets`, each one's offsets begin where those of the one before ended.
+        """
+        for encoding in encodings:
+            if not isinstance(encoding, Encoding):
+                raise TypeError(f"{type(encoding).__name__!r} object is not an instance of 'Encoding'")
+        merged = Encoding()
+        for encoding in encodings:
+            merged = _merge_two(merged, encoding, growing_offsets)
+        return merged
+
+    def _repr_html_(self) -> str:
+        from gputok.tools.html import encoding_html
+
+        return encoding_html(self, self._shown)
+
+
+def _merge_two(left: Encoding, right: Encoding, growing: bool) -> Encoding:
+    """`left` then `right`. What overflows: each left part with `right` and with its parts, then `left` with these."""
+    parts = []
+    for part in left._overflowing:
+        parts.append(_merge_two(part, right, growing))
+        parts.extend(_merge_two(part, other, growing) for other in right._overflowing)
+    parts.extend(_merge_two(left, other, growing) for other in right._overflowing)
+    a, b = (encoding._rows.take(np.array([encoding._row])) for encoding in (left, right))
+    if growing and len(left):
+        shift = left._column("end")[-1]
+        b = b.replace(start=b.columns.start + shift, end=b.columns.end + shift)
+    return _view(merge([a, b]), 0, parts, None)
+
+
+def _set(encoding: Encoding, rows: Rows, row: int, overflowing: list[Encoding], shown: Any) -> None:
+    encoding._rows, encoding._row, encoding._overflowing, encoding._shown = rows, row, overflowing, shown
+
+
+def _view(rows: Rows, row: int, overflowing: list[Encoding], shown: Any) -> Encoding:
+    encoding = Encoding.__new__(Encoding)
+    _set(encoding, rows, row, overflowing, shown)
+    return encoding
+
+
+def _from_dict(value: dict[str, Any]) -> Encoding:
+    n = len(value["ids"])
+    offsets = np.array(value["offsets"], np.int64).reshape(n, 2)
+    columns = Columns(
+        ids=np.array(value["ids"], np.uint32),
+        type_ids=np.array(value["type_ids"], np.uint32),
+        start=offsets[:, 0],
+        end=offsets[:, 1],
+        words=np.array([-1 if word is None else word for word in value["words"]], np.int32),
+        special=np.array(value["special_tokens_mask"], np.uint32),
+        attention=np.array(value["attention_mask"], np.uint32),
+        text=np.arange(n, dtype=np.int32),
+    )
+    ranges = {
+        int(sequence): (np.array([span["start"]]), np.array([span["end"]]))
+        for sequence, span in value["sequence_ranges"].items()
+    }
+    rows = Rows(columns, np.array([0]), np.array([n]), _NO_SPELLING, tuple(value["tokens"]), ranges)
+    return _view(rows, 0, [_from_dict(part) for part in value["overflowing"]], None)
+
+
+def check_direction(direction: str) -> None:
+    if direction not in ("left", "right"):
+        raise ValueError(f"Unknown `direction`: `{direction}`. Use one of `left` or `right`")
+
+
+def _unsigned(number: int) -> int:
+    if number < 0:
+        raise OverflowError(f"can't convert the negative number {number} to an index or a length")
+    return number
+
+
+_EMPTY = named_rows([], [], np.zeros(1, np.int64))

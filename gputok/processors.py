@@ -1,0 +1,430 @@
+"""Post-processors: what puts special tokens around encoded texts, and takes white space out of offsets.
+
+A post-processor maps the input sequences (one, or two for a pair) to the parts that make up the result, in order.
+Each part is a `Rows`: the same part of many encodings at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence as ListOf
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+
+from gputok.components import Component
+from gputok.encoding import Encoding, Rows, merge, named_rows
+
+SpecialToken = tuple[str, int]
+
+
+class PostProcessor(Component):
+    """Base of all post-processors."""
+
+    kind: ClassVar[str] = "post-processor"
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        if cls is PostProcessor:
+            raise TypeError("PostProcessor is a base class: make one of its subclasses")
+        return super().__new__(cls)
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> Self:
+        """A post-processor from its JSON form; on the base class, of the type that `type` names."""
+        if cls is not PostProcessor:
+            return super().from_dict(value)
+        types = {kind.__name__: kind for kind in PostProcessor.__subclasses__()}
+        name = value.get("type") if isinstance(value, dict) else None
+        if name not in types:
+            raise ValueError(f"{name!r} is no post-processor; the types are {', '.join(sorted(types))}")
+        return types[name].from_dict(value)
+
+    def num_special_tokens_to_add(self, is_pair: bool) -> int:
+        """How many tokens are added to one text, or to a pair."""
+        return 0
+
+    def parts(self, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False) -> list[Rows]:
+        """The parts of the result, in order. `overflow`: these are what truncation cut off."""
+        raise NotImplementedError
+
+    def process(
+        self, encoding: Encoding, pair: Encoding | None = None, add_special_tokens: bool = True
+    ) -> Encoding:
+        """The result for one encoding, or for a pair of them."""
+        return process_one(self, encoding, pair, add_special_tokens)
+
+
+@dataclasses.dataclass(eq=False, repr=False)
+class ByteLevel(PostProcessor):
+    """Takes the white space that is part of byte-level tokens out of their offsets.
+
+    add_prefix_space: one space at the start of the first token is one that the pre-tokenizer added, and stays.
+    trim_offsets: do it. use_regex: means nothing here.
+    """
+
+    add_prefix_space: bool = True
+    trim_offsets: bool = True
+    use_regex: bool = True
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):  # None is the default, as in the namesake
+            if getattr(self, field.name) is None:
+                setattr(self, field.name, True)
+
+    def parts(self, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False) -> list[Rows]:
+        if self.trim_offsets:
+            sequences = [rows.trim_offsets(self.add_prefix_space) for rows in sequences]
+        return sequences if overflow else [rows.with_sequence(i) for i, rows in enumerate(sequences)]
+
+
+@dataclasses.dataclass(eq=False, repr=False, init=False)
+class BertProcessing(PostProcessor):
+    """`[CLS] A [SEP]`, and `[CLS] A [SEP] B [SEP]` for a pair.
+
+    >>> BertProcessing(("[SEP]", 102), ("[CLS]", 101)).num_special_tokens_to_add(True)
+    3
+    """
+
+    sep: SpecialToken = dataclasses.field(metadata={"shown": lambda token: _shown_token(token)})
+    cls: SpecialToken = dataclasses.field(metadata={"shown": lambda token: _shown_token(token)})
+
+    def __init__(self, sep: SpecialToken, cls_token: SpecialToken) -> None:
+        self.sep, self.cls = _special_token(sep), _special_token(cls_token)
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> Self:
+        return cls(tuple(value["sep"]), tuple(value["cls"]))
+
+    def num_special_tokens_to_add(self, is_pair: bool) -> int:
+        return 3 if is_pair else 2
+
+    def parts(self, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False) -> list[Rows]:
+        if not add_special_tokens:
+            return sequences
+        return [
+            _around(None if i else self.cls, rows, self.sep, min(i, 1), min(i, 1))
+            for i, rows in enumerate(sequences)
+        ]
+
+
+@dataclasses.dataclass(eq=False, repr=False, init=False)
+class RobertaProcessing(PostProcessor):
+    """`<s> A </s>`, and `<s> A </s> </s> B </s>` for a pair; all type ids are 0. Trims offsets as `ByteLevel` does."""
+
+    sep: SpecialToken = dataclasses.field(metadata={"shown": lambda token: _shown_token(token)})
+    cls: SpecialToken = dataclasses.field(metadata={"shown": lambda token: _shown_token(token)})
+    trim_offsets: bool
+    add_prefix_space: bool
+
+    def __init__(
+        self,
+        sep: SpecialToken,
+        cls_token: SpecialToken,
+        trim_offsets: bool = True,
+        add_prefix_space: bool = True,
+    ) -> None:
+        self.sep, self.cls = _special_token(sep), _special_token(cls_token)
+        self.trim_offsets, self.add_prefix_space = trim_offsets, add_prefix_space
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> Self:
+        return cls(tuple(value["sep"]), tuple(value["cls"]), value["trim_offsets"], value["add_prefix_space"])
+
+    def num_special_tokens_to_add(self, is_pair: bool) -> int:
+        return 4 if is_pair else 2
+
+    def parts(self, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False) -> list[Rows]:
+        if self.trim_offsets:
+            sequences = [rows.trim_offsets(self.add_prefix_space) for rows in sequences]
+        if (
+            add_special_tokens or not overflow
+        ):  # what overflows keeps its type ids without special tokens, as there
+            sequences = [rows.replace(type_ids=0) for rows in sequences]
+        if not add_special_tokens:
+            return sequences
+        return [
+            _around(self.sep if i else self.cls, rows, self.sep, min(i, 1), 0)
+            for i, rows in enumerate(sequences)
+        ]
+
+
+def _around(
+    before: SpecialToken | None, rows: Rows, after: SpecialToken, sequence: int, type_id: int
+) -> Rows:
+    """Text between special tokens, as one part of text only: no special tokens or padding in it, all one sequence."""
+    once = np.ones(len(rows.first), np.int64)
+    plain = dataclasses.replace(rows.replace(special=0, attention=1), ranges={}).with_sequence(sequence)
+    specials = [
+        token and named_rows([token[1]], [token[0]], once, type_id=type_id) for token in (before, after)
+    ]
+    whole = merge([part for part in (specials[0], plain, specials[1]) if part is not None])
+    return dataclasses.replace(whole, sequence=rows.sequence)
+
+
+def _special_token(value: Any) -> SpecialToken:
+    if not isinstance(value, tuple) or [type(item) for item in value] != [str, int]:
+        raise TypeError(
+            f"a special token is a tuple of its text and its id, such as ('[SEP]', 102), not {value!r}"
+        )
+    return value
+
+
+def _shown_token(token: SpecialToken) -> str:
+    return f'("{token[0]}", {token[1]})'
+
+
+class Piece(NamedTuple):
+    """One part of a template: an input sequence ("A" or "B"), or a special token by the name it has there."""
+
+    id: str
+    type_id: int
+    special: bool
+
+    @classmethod
+    def parse(cls, text: str) -> Piece:
+        """From `$A`, `$B:1`, `$0` (the type id of A), `[CLS]` or `[CLS]:0`."""
+        match = re.fullmatch(r"(\$(?:[ABab]?|\+?\d+)|[^$:][^:]*|)(?::\+?(\d+))?", text)
+        if match is None:
+            raise ValueError(
+                f'Cannot build Piece from string "{text}": expected $A, $B or a special token, and perhaps :type_id'
+            )
+        name, type_id = match.groups()
+        if not name.startswith("$"):
+            return cls(name, int(type_id or 0), True)
+        number = name[1:].lstrip("+")
+        implied = int(number) if number.isdigit() else 0
+        return cls("B" if name in ("$B", "$b") else "A", implied if type_id is None else int(type_id), False)
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> Piece:
+        ((kind, fields),) = value.items()
+        if kind not in ("Sequence", "SpecialToken") or (
+            kind == "Sequence" and fields["id"] not in ("A", "B")
+        ):
+            raise ValueError(
+                f"{value!r} is no piece of a template: expected Sequence A or B, or SpecialToken"
+            )
+        return cls(fields["id"], fields["type_id"], kind == "SpecialToken")
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"SpecialToken" if self.special else "Sequence": {"id": self.id, "type_id": self.type_id}}
+
+    def __str__(self) -> str:
+        return f"{'' if self.special else '$'}{self.id}:{self.type_id}"
+
+
+class TemplateProcessing(PostProcessor):
+    """Special tokens where a template puts them.
+
+    single, pair: templates for one text and for a pair: a string such as `"[CLS] $A [SEP] $B:1 [SEP]:1"`, or a list of
+    its parts. `$A` and `$B` are the texts, anything else is a special token; after a colon comes the type id.
+    special_tokens: each a pair of text and id in any order, or a dict with `id` (the name in the template), `ids` and
+    `tokens`.
+
+    Reading `single` gives a template that can be set again, where the namesake gives a text for debugging; and
+    `num_special_tokens_to_add` follows when a template is set.
+
+    >>> bert = TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", [("[CLS]", 101), ("[SEP]", 102)])
+    >>> bert.num_special_tokens_to_add(is_pair=True)
+    3
+    """
+
+    def __init__(
+        self,
+        single: str | ListOf[str] | None = None,
+        pair: str | ListOf[str] | None = None,
+        special_tokens: ListOf[SpecialToken | tuple[int, str] | dict[str, Any]] | None = None,
+    ) -> None:
+        self._single = _template("$A" if single is None else single)
+        self._pair = _template("$A:0 $B:1" if pair is None else pair)
+        self._special_tokens = dict(_named_special_token(token) for token in special_tokens or [])
+        if not {"A", "B"} <= {piece.id for piece in self._pair if not piece.special}:
+            raise ValueError("Template for `pair` must use both sequences: $A and $B")
+        self._check_known(self._single + self._pair)
+
+    def _check_known(self, pieces: list[Piece]) -> None:
+        missing = {piece.id for piece in pieces if piece.special} - self._special_tokens.keys()
+        if missing:
+            raise ValueError(f"Missing SpecialToken(s) with id(s) `{', '.join(sorted(missing))}`")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    @property
+    def single(self) -> str:
+        """The template for one text; settable."""
+        return " ".join(map(str, self._single))
+
+    @single.setter
+    def single(self, template: str | ListOf[str]) -> None:
+        pieces = _template(template)
+        self._check_known(pieces)
+        self._single = pieces
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "type": "TemplateProcessing",
+            "single": [piece.to_dict() for piece in self._single],
+            "pair": [piece.to_dict() for piece in self._pair],
+            "special_tokens": dict(sorted(self._special_tokens.items())),
+        }
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> Self:
+        template = cls.__new__(cls)
+        template._single = [Piece.from_dict(piece) for piece in value["single"]]
+        template._pair = [Piece.from_dict(piece) for piece in value["pair"]]
+        template._special_tokens = dict(
+            _named_special_token(token) for token in value["special_tokens"].values()
+        )
+        template._check_known(template._single + template._pair)
+        return template
+
+    def __repr__(self) -> str:
+        def shown(pieces: list[Piece]) -> str:
+            return ", ".join(
+                f'SpecialToken(id="{piece.id}", type_id={piece.type_id})'
+                if piece.special
+                else f"Sequence(id={piece.id}, type_id={piece.type_id})"
+                for piece in pieces
+            )
+
+        tokens = ", ".join(
+            f'"{name}":SpecialToken(id="{name}", ids={token["ids"]}, tokens=['
+            + ", ".join(f'"{text}"' for text in token["tokens"])
+            + "])"
+            for name, token in sorted(self._special_tokens.items())
+        )
+        return f"TemplateProcessing(single=[{shown(self._single)}], pair=[{shown(self._pair)}], special_tokens={{{tokens}}})"
+
+    def num_special_tokens_to_add(self, is_pair: bool) -> int:
+        pieces = self._pair if is_pair else self._single
+        return sum(len(self._special_tokens[piece.id]["ids"]) for piece in pieces if piece.special)
+
+    def parts(self, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False) -> list[Rows]:
+        if len(sequences) > 2:
+            raise ValueError("TemplateProcessing cannot come after a post-processor that adds tokens")
+        once = np.ones(len(sequences[0].first), np.int64)
+        parts = []
+        for piece in self._pair if len(sequences) == 2 else self._single:
+            if piece.special:
+                token = self._special_tokens[piece.id]
+                if add_special_tokens:
+                    parts.append(named_rows(token["ids"], token["tokens"], once, type_id=piece.type_id))
+                continue
+            if piece.id == "B" and len(sequences) == 1:
+                raise ValueError(f"the template {self.single!r} for one text uses $B, which only a pair has")
+            i = 1 if piece.id == "B" else 0
+            # What overflows keeps the type ids that it has, as in the namesake.
+            rows = sequences[i] if overflow else sequences[i].replace(type_ids=piece.type_id)
+            parts.append(rows if overflow else rows.with_sequence(i))
+        return parts
+
+
+def _template(value: str | ListOf[str]) -> list[Piece]:
+    if isinstance(value, str):
+        value = value.split(" ")
+    if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+        raise TypeError(f"Expected Union[str, List[str]] as a template, not {value!r}")
+    return [Piece.parse(part) for part in value]
+
+
+def _named_special_token(value: Any) -> tuple[str, dict[str, Any]]:
+    """Its name in a template, and its JSON form."""
+    if isinstance(value, dict):
+        if missing := {"id", "ids", "tokens"} - value.keys():
+            raise ValueError(f"`{sorted(missing)[0]}` must be specified in the special token {value!r}")
+        token = {"id": value["id"], "ids": list(value["ids"]), "tokens": list(value["tokens"])}
+        if len(token["ids"]) != len(token["tokens"]):
+            raise ValueError(f"SpecialToken: ids and tokens must be of the same length: {value!r}")
+        return token["id"], token
+    if isinstance(value, tuple | list) and {type(item) for item in value} == {str, int} and len(value) == 2:
+        text, number = value if isinstance(value[0], str) else value[::-1]
+        return text, {"id": text, "ids": [number], "tokens": [text]}
+    raise TypeError(
+        f"Expected Union[Tuple[str, int], Tuple[int, str], dict] as a special token, not {value!r}"
+    )
+
+
+@dataclasses.dataclass(eq=False, repr=False)
+class Sequence(PostProcessor):
+    """Post-processors one after the other, each taking the parts that the one before made."""
+
+    processors: list[PostProcessor]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.processors, list):
+            raise TypeError(f"processors must be a list of post-processors, not {self.processors!r}")
+        inner = [
+            processor.processors if isinstance(processor, Sequence) else [processor]
+            for processor in self.processors
+        ]
+        self.processors = [processor for processors in inner for processor in processors]
+        for processor in self.processors:
+            if not isinstance(processor, PostProcessor):
+                raise TypeError(f"{processor!r} is no post-processor")
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> Self:
+        return cls([PostProcessor.from_dict(processor) for processor in value["processors"]])
+
+    def __getitem__(self, index: int) -> PostProcessor:
+        if not 0 <= index < len(self.processors):
+            raise IndexError(
+                f"there is no post-processor {index}: there are {len(self.processors)}, counted from 0"
+            )
+        return self.processors[index]
+
+    def __setitem__(self, index: int, value: PostProcessor) -> None:
+        self[index]  # is there one?
+        if not isinstance(value, PostProcessor) or isinstance(value, Sequence):
+            raise TypeError(f"expected a post-processor that is no Sequence, not {value!r}")
+        self.processors[index] = value
+
+    def num_special_tokens_to_add(self, is_pair: bool) -> int:
+        return sum(processor.num_special_tokens_to_add(is_pair) for processor in self.processors)
+
+    def parts(self, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False) -> list[Rows]:
+        for processor in self.processors:
+            sequences = processor.parts(sequences, add_special_tokens, overflow)
+        return sequences
+
+
+def process_rows(
+    processor: PostProcessor | None, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False
+) -> Rows:
+    """The result for many texts, or many pairs, at once."""
+    return merge(_parts(processor, sequences, add_special_tokens, overflow))
+
+
+def process_one(
+    processor: PostProcessor | None, encoding: Encoding, pair: Encoding | None, add_special_tokens: bool
+) -> Encoding:
+    """The result for one text or pair, with every combination of what overflows, as `Encoding.merge` makes them."""
+    given = [encoding] if pair is None else [encoding, pair]
+    rows = [one._rows.take(np.array([one._row])) for one in given]
+    parts = _parts(processor, rows, add_special_tokens, False)
+    finished = [part.encodings()[0] for part in parts]
+    for i, one in enumerate(given):
+        for other in one._overflowing:
+            changed = [*rows[:i], other._rows.take(np.array([other._row])), *rows[i + 1 :]]
+            for whole, part, own in zip(
+                finished, _parts(processor, changed, add_special_tokens, True), parts, strict=True
+            ):
+                if own.sequence == i:
+                    whole._overflowing.append(part.encodings()[0])
+    return finished[0] if len(finished) == 1 else Encoding.merge(finished, growing_offsets=False)
+
+
+def _parts(
+    processor: PostProcessor | None, sequences: list[Rows], add_special_tokens: bool, overflow: bool
+) -> list[Rows]:
+    numbered = [dataclasses.replace(rows, sequence=i) for i, rows in enumerate(sequences)]
+    if processor is None:
+        pair = len(sequences) == 2
+        return [rows.with_sequence(i) if pair and not overflow else rows for i, rows in enumerate(numbered)]
+    numbered = [rows.with_sequence(i) for i, rows in enumerate(numbered)]
+    if not overflow:
+        numbered = [rows.replace(type_ids=i) for i, rows in enumerate(numbered)]
+    return processor.parts(numbered, add_special_tokens, overflow)

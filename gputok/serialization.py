@@ -1,0 +1,216 @@
+"""tokenizer.json: read with errors that say what is wrong, written as the namesake writes it, to the byte."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from gputok.added_tokens import AddedToken
+
+if TYPE_CHECKING:
+    from gputok.tokenizer import Tokenizer
+
+VERSION = "1.0"
+_STRATEGIES = {"LongestFirst": "longest_first", "OnlyFirst": "only_first", "OnlySecond": "only_second"}
+_DIRECTIONS = {"Left": "left", "Right": "right"}
+_MAX_DEPTH = 128  # of brackets, as in the namesake's JSON parser
+
+
+def read_json(text: str | bytes, source: str) -> dict[str, Any]:
+    """The object that a JSON text holds; `source` names it in errors, all of which are ValueErrors."""
+    try:
+        value = json.loads(text, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError(f"{source}: is nested too deeply to be a tokenizer.json") from None
+    except ValueError as error:  # UnicodeDecodeError as well
+        raise ValueError(f"{source}: is not a tokenizer.json: {error}") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{source}: is not a tokenizer.json: expected an object, not {type(value).__name__}")
+    _check_depth({key: item for key, item in value.items() if key != "model"}, source)
+    return value
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _check_depth(value: Any, source: str) -> None:
+    level, depth = [value], 0
+    while level:
+        if (depth := depth + 1) > _MAX_DEPTH:
+            raise ValueError(
+                f"{source}: is nested more than {_MAX_DEPTH} deep, too deeply for a tokenizer.json"
+            )
+        level = [
+            inner
+            for item in level
+            if isinstance(item, dict | list)
+            for inner in (item.values() if isinstance(item, dict) else item)
+        ]
+
+
+def write_json(value: Any, pretty: bool = False) -> str:
+    """JSON as Rust's `serde_json` writes it."""
+    if pretty:
+        text = _pretty(value, "\n")
+    else:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    # Python writes 1e-07 and 1e-05, Rust 1e-7 and 0.00001. Strings are matched as well, to be passed over.
+    if re.search(r"\de[-+]\d", text) is None:
+        return text
+    return re.sub(r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?e[-+]\d+', lambda found: _rust_number(found[0]), text)
+
+
+def _rust_number(text: str) -> str:
+    if text.startswith('"'):
+        return text
+    digits, exponent = text.split("e")
+    if exponent == "-05":
+        sign, digits = ("-", digits[1:]) if digits.startswith("-") else ("", digits)
+        return f"{sign}0.0000{digits.replace('.', '')}"
+    return f"{digits}e{int(exponent)}"
+
+
+def _pretty(value: Any, indent: str) -> str:
+    """Two spaces for each level. What makes a file long, lists of numbers and strings, takes no call for each item."""
+    if not isinstance(value, dict | list) or not value:
+        return json.dumps(value, ensure_ascii=False)
+    inner = indent + "  "
+    quoted = json.encoder.encode_basestring
+    if isinstance(value, dict):
+        if set(map(type, value.values())) == {int}:  # a vocabulary
+            items = [f"{quoted(key)}: {item}" for key, item in value.items()]
+        else:
+            items = [f"{quoted(key)}: {_pretty(item, inner)}" for key, item in value.items()]
+        return "{" + inner + ("," + inner).join(items) + indent + "}"
+    if set(map(type, value)) == {list} and {tuple(map(type, item)) for item in value} == {
+        (str, str)
+    }:  # merges
+        opening, between, closing = f"[{inner}  ", f",{inner}  ", f"{inner}]"
+        items = [f"{opening}{quoted(left)}{between}{quoted(right)}{closing}" for left, right in value]
+    else:
+        items = [_pretty(item, inner) for item in value]
+    return "[" + inner + ("," + inner).join(items) + indent + "]"
+
+
+def tokenizer_dict(tokenizer: Tokenizer) -> dict[str, Any]:
+    """The JSON form of a tokenizer, in the order of keys that files have."""
+    truncation, padding = tokenizer.truncation, tokenizer.padding
+    added = tokenizer._added
+    return {
+        "version": VERSION,
+        "truncation": truncation
+        and {
+            "direction": truncation["direction"].title(),
+            "max_length": truncation["max_length"],
+            "strategy": _name_of(_STRATEGIES, truncation["strategy"]),
+            "stride": truncation["stride"],
+        },
+        "padding": padding
+        and {
+            "strategy": "BatchLongest" if padding["length"] is None else {"Fixed": padding["length"]},
+            "direction": padding["direction"].title(),
+            "pad_to_multiple_of": padding["pad_to_multiple_of"],
+            "pad_id": padding["pad_id"],
+            "pad_type_id": padding["pad_type_id"],
+            "pad_token": padding["pad_token"],
+        },
+        "added_tokens": [
+            {"id": token_id, **token.to_dict()} for token_id, token in sorted(added.tokens.items())
+        ],
+        "normalizer": tokenizer.normalizer and tokenizer.normalizer.to_dict(),
+        "pre_tokenizer": tokenizer.pre_tokenizer and tokenizer.pre_tokenizer.to_dict(),
+        "post_processor": tokenizer.post_processor and tokenizer.post_processor.to_dict(),
+        "decoder": tokenizer.decoder and tokenizer.decoder.to_dict(),
+        "model": tokenizer.model.to_dict(),
+    }
+
+
+def _name_of(names: dict[str, str], value: str) -> str:
+    return next(name for name, written in names.items() if written == value)
+
+
+def read_tokenizer(value: dict[str, Any], source: str) -> Tokenizer:
+    """A tokenizer from its JSON form; whatever is wrong with it is a ValueError that says in which part."""
+    from gputok.decoders import Decoder
+    from gputok.models import Model
+    from gputok.normalizers import Normalizer
+    from gputok.pre_tokenizers import PreTokenizer
+    from gputok.processors import PostProcessor
+    from gputok.tokenizer import Tokenizer
+
+    if value.get("version", VERSION) != VERSION:
+        raise ValueError(f"{source}: Unknown tokenizer version '{value['version']}', expected '{VERSION}'")
+    if value.get("model") is None:
+        raise ValueError(f'{source}: is not a tokenizer.json: Model missing: there is no "model"')
+    read = _Reader(value, source)
+    tokenizer = Tokenizer(read("model", Model.from_dict))
+    tokenizer.normalizer = read("normalizer", Normalizer.from_dict)
+    tokenizer.pre_tokenizer = read("pre_tokenizer", PreTokenizer.from_dict)
+    tokenizer.post_processor = read("post_processor", PostProcessor.from_dict)
+    tokenizer.decoder = read("decoder", Decoder.from_dict)
+    read("truncation", lambda given: _read_truncation(tokenizer, given))
+    read("padding", lambda given: _read_padding(tokenizer, given))
+    read("added_tokens", lambda given: _read_added_tokens(tokenizer, given))
+    return tokenizer
+
+
+class _Reader:
+    """Reads parts of a JSON object, naming the part in errors."""
+
+    def __init__(self, value: dict[str, Any], source: str) -> None:
+        self.value, self.source = value, source
+
+    def __call__(self, name: str, read: Callable[[Any], Any]) -> Any:
+        part = self.value.get(name)
+        if part is None:
+            return None
+        try:
+            return read(part)
+        except RecursionError:
+            raise ValueError(f"{self.source}: {name} is nested too deeply") from None
+        except KeyError as error:
+            raise ValueError(f"{self.source}: in {name}: missing field {error}") from None
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise ValueError(f"{self.source}: in {name}: {error}") from None
+
+
+def _read_truncation(tokenizer: Tokenizer, value: dict[str, Any]) -> None:
+    tokenizer._truncation = {
+        "max_length": _natural("max_length", value["max_length"]),
+        "stride": _natural("stride", value["stride"]),
+        "strategy": _STRATEGIES[value["strategy"]],
+        "direction": _DIRECTIONS[value.get("direction", "Right")],
+    }
+
+
+def _read_padding(tokenizer: Tokenizer, value: dict[str, Any]) -> None:
+    strategy, multiple = value["strategy"], value.get("pad_to_multiple_of")
+    tokenizer._padding = {
+        "length": None if strategy == "BatchLongest" else _natural("Fixed", strategy["Fixed"]),
+        "pad_to_multiple_of": None if multiple is None else _natural("pad_to_multiple_of", multiple),
+        "pad_id": _natural("pad_id", value["pad_id"]),
+        "pad_token": str(value["pad_token"]),
+        "pad_type_id": _natural("pad_type_id", value["pad_type_id"]),
+        "direction": _DIRECTIONS[value["direction"]],
+    }
+
+
+def _read_added_tokens(tokenizer: Tokenizer, value: list[dict[str, Any]]) -> None:
+    """As in the namesake, ids that are neither the model's nor the next free ones are not kept; `id` must be there."""
+    names = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
+    tokens = []
+    for given in value:
+        _natural("id", given["id"])
+        if not isinstance(given["content"], str):
+            raise TypeError(f"content must be a string, not {given['content']!r}")
+        tokens.append(AddedToken(**{name: given[name] for name in names}))
+    tokenizer._added.add(tokens, tokenizer.model, tokenizer.normalizer)
+
+
+def _natural(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 32:
+        raise ValueError(f"{name} must be a whole number from 0 to {(1 << 32) - 1}, not {value!r}")
+    return value

@@ -1,0 +1,171 @@
+"""Added tokens in text: the longest of many strings at the leftmost place, again and again, over bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import kernel
+from .memory import load_u8
+from .ragged import pointer
+
+SINGLE_WORD, LSTRIP, RSTRIP, IGNORED = 1, 2, 4, 8  # bits of `options`
+
+
+@kernel
+def build_trie(data, offsets):
+    """A trie of strings, over the classes of bytes that they are made of.
+
+    String i is data[offsets[i]:offsets[i + 1]] (uint8, int64[n + 1]) and not empty; of equal ones the last counts.
+    -> classes uint8[256], 0 for all bytes in no string; step int32[nodes, classes], 0 where there is none (node 0
+    is the root); string int32[nodes], the string that ends at the node, or -1.
+    """
+    used = np.zeros(256, np.bool_)
+    for byte in data:
+        used[byte] = True
+    classes, n_classes = np.zeros(256, np.uint8), 1
+    for byte in range(256):
+        if used[byte]:
+            classes[byte] = n_classes
+            n_classes += 1  # at most 244: no valid UTF-8 has the other bytes
+    step = np.zeros((len(data) + 1, n_classes), np.int32)
+    string = np.full(len(data) + 1, -1, np.int32)
+    n_nodes = 1
+    for i in range(len(offsets) - 1):
+        node = 0
+        for at in range(offsets[i], offsets[i + 1]):
+            following = step[node, classes[data[at]]]
+            if following == 0:
+                following = n_nodes
+                step[node, classes[data[at]]] = following
+                n_nodes += 1
+            node = following
+        string[node] = i
+    return classes, step[:n_nodes].copy(), string[:n_nodes].copy()
+
+
+def find_tokens(data, start, end, skip, trie, options, word_bits):
+    """Cuts pieces at the added tokens in them.
+
+    data uint8[n]; start, end int64[n_pieces]; skip bool[n_pieces]: leave it whole; trie: from `build_trie`;
+    options uint8[n_strings], bits: 1 single word, 2 and 4 white space on the left and right belongs to the token,
+    8 pass over it; word_bits uint8[0x110000 / 8], bit c: character c is part of words (needed for single words).
+    -> start, end int64[m]; string int32[m], -1 for text; rows int64[n_pieces + 1]: piece i became the pieces
+    rows[i]:rows[i + 1]. Empty pieces of text are left out.
+    """
+    return _find_tokens(pointer(data), np.array(start), np.array(end), skip, trie, options, word_bits)
+
+
+@kernel
+def _find_tokens(data, start, end, skip, trie, options, word_bits):
+    classes, step, string = trie
+    n = len(start)
+    found_start, found_end = np.empty(n + 64, np.int64), np.empty(n + 64, np.int64)
+    found, rows = np.empty(n + 64, np.int32), np.zeros(n + 1, np.int64)
+    m = 0
+    for i in range(n):
+        first, stop = start[i], end[i]
+        text = first  # where the text that is not yet given out begins
+        at = stop if skip[i] else first
+        while at < stop:
+            node, match, match_end, p = np.int32(0), np.int32(-1), at, at
+            while p < stop:
+                node = step[node, classes[load_u8(data, p)]]
+                if node == 0:
+                    break
+                p += 1
+                if string[node] >= 0:
+                    match, match_end = string[node], p
+            if match < 0:
+                at += 1
+                continue
+            begin, finish, option = at, match_end, options[match]
+            at = match_end
+            if option & IGNORED:
+                continue
+            if option & SINGLE_WORD and (
+                (begin > first and _is_word(_before(data, begin), word_bits))
+                or (finish < stop and _is_word(_after(data, finish), word_bits))
+            ):
+                continue
+            if option & LSTRIP:
+                while begin > first and _is_space(_before(data, begin)):
+                    begin -= _width_before(data, begin)
+                begin = max(begin, text)
+            if option & RSTRIP:
+                while finish < stop and _is_space(_after(data, finish)):
+                    finish += _width_after(data, finish)
+            if m + 3 > len(found):
+                found_start, found_end = _grown(found_start), _grown(found_end)
+                wider = np.empty(len(found_start), np.int32)
+                wider[:m] = found[:m]
+                found = wider
+            if text < begin:
+                found_start[m], found_end[m], found[m] = text, begin, -1
+                m += 1
+            found_start[m], found_end[m], found[m] = begin, finish, match
+            m += 1
+            text = finish
+        if text < stop or skip[i]:
+            if m + 1 > len(found):
+                found_start, found_end = _grown(found_start), _grown(found_end)
+                wider = np.empty(len(found_start), np.int32)
+                wider[:m] = found[:m]
+                found = wider
+            found_start[m], found_end[m], found[m] = text, stop, -1
+            m += 1
+        rows[i + 1] = m
+    return found_start[:m].copy(), found_end[:m].copy(), found[:m].copy(), rows
+
+
+@kernel(inline=True)
+def _grown(array):
+    wider = np.empty(2 * len(array), np.int64)
+    wider[: len(array)] = array
+    return wider
+
+
+@kernel(inline=True)
+def _width_before(data, at):
+    width = 1
+    while load_u8(data, at - width) & 0xC0 == 0x80:
+        width += 1
+    return width
+
+
+@kernel(inline=True)
+def _width_after(data, at):
+    lead = load_u8(data, at)
+    return 1 if lead < 0xC0 else 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
+
+
+@kernel(inline=True)
+def _after(data, at):
+    """The code point that begins at a byte."""
+    width = _width_after(data, at)
+    if width == 1:
+        return np.int64(load_u8(data, at))
+    code = np.int64(load_u8(data, at)) & (0x7F >> width)
+    for k in range(1, width):
+        code = code << 6 | (np.int64(load_u8(data, at + k)) & 0x3F)
+    return code
+
+
+@kernel(inline=True)
+def _before(data, at):
+    """The code point that ends before a byte."""
+    return _after(data, at - _width_before(data, at))
+
+
+@kernel(inline=True)
+def _is_space(code):
+    """The property White_Space."""
+    return (
+        9 <= code <= 13
+        or code in (0x20, 0x85, 0xA0, 0x1680, 0x2028, 0x2029, 0x202F, 0x205F, 0x3000)
+        or 0x2000 <= code <= 0x200A
+    )
+
+
+@kernel(inline=True)
+def _is_word(code, word_bits):
+    return word_bits[code >> 3] >> (code & 7) & 1 != 0
