@@ -113,8 +113,7 @@ def _by_pipeline(pipeline: Callable[[Pieces], Pieces]) -> tuple[Callable[[TextBa
         documents = TextBatch(batch.data[start:stop], batch.offsets[first : last + 1] - start)
         words = pipeline(Pieces.from_batch(documents))
         table = tables.get(words.byte_level) or new_table()
-        n = words.n_pieces
-        ones, position = np.ones(n, np.int64), np.arange(position, position + n, dtype=np.int64)
+        ones = np.ones(words.n_pieces, np.int64)
         tables[words.byte_level] = count_pieces(words.data, words.start, words.end, ones, position, table)
 
     return cut, count
@@ -122,11 +121,11 @@ def _by_pipeline(pipeline: Callable[[Pieces], Pieces]) -> tuple[Callable[[TextBa
 
 def _collected(tables: list[Tables]) -> WordCounts:
     """The counts of all workers; where some words are byte-level and some aren't, all are written out."""
-    from .kernels.cpu.words import distinct_words, merge_tables
+    from .kernels.cpu.words import distinct_words
 
     kinds = sorted({byte_level for own in tables for byte_level in own})
     counts = [
-        WordCounts(*distinct_words(merge_tables([own[kind] for own in tables if kind in own])), kind)
+        WordCounts(*distinct_words([own[kind] for own in tables if kind in own], len(tables)), kind)
         for kind in kinds
     ]
     return counts[0] if len(counts) == 1 else WordCounts.merge(counts)

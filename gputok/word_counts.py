@@ -29,7 +29,7 @@ class WordCounts:
 
     data: np.ndarray  # uint8[n_bytes]
     offsets: np.ndarray  # int64[n_words + 1]; word i is data[offsets[i]:offsets[i + 1]]
-    counts: np.ndarray  # int64[n_words]
+    counts: np.ndarray  # int64[n_words], each at least 1
     byte_level: bool = False
     """Each byte of `data` stands for the character of the ByteLevel alphabet that spells it; else `data` is UTF-8."""
 
@@ -49,7 +49,7 @@ class WordCounts:
         difference = WordCounts.merge(
             [self, WordCounts(other.data, other.offsets, -other.counts, other.byte_level)]
         )
-        return len(difference) == len(self) and not difference.counts.any()
+        return len(difference) == 0  # words whose counts cancel out are none
 
     def items(self) -> Iterator[tuple[bytes, int]]:
         """(word, count) pairs, for eyes and tests. Words are bytes: those of byte-level words need not be UTF-8."""
@@ -84,10 +84,9 @@ class WordCounts:
         table, n = new_table(), 0
         for shard in shards:
             data, offsets, counts, _ = shard._columns(byte_level)
-            position = np.arange(n, n + len(shard), dtype=np.int64)
-            table = count_pieces(data, offsets[:-1], offsets[1:], counts, position, table)
+            table = count_pieces(data, offsets[:-1], offsets[1:], counts, n, table)
             n += len(shard)
-        return cls(*distinct_words(table), byte_level)
+        return cls(*distinct_words([table]), byte_level)
 
     def _columns(self, byte_level: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
         if self.byte_level == byte_level:
@@ -145,9 +144,9 @@ class WordCounts:
         """ValueError unless these can be the words of a corpus."""
         from .kernels.cpu.text import find_invalid_utf8
 
-        if len(self) and self.counts.min() < 0:
+        if len(self) and self.counts.min() < 1:
             i = int(self.counts.argmin())
-            raise ValueError(f"{source}: word {i} occurs {self.counts[i]} times; counts can't be negative")
+            raise ValueError(f"{source}: word {i} occurs {self.counts[i]} times; counts must be at least 1")
         if not self.byte_level and (at := find_invalid_utf8(self.data)) >= 0:
             i = int(np.searchsorted(self.offsets, at, "right")) - 1
             word = self.data[self.offsets[i] : self.offsets[i + 1]].tobytes()

@@ -244,18 +244,11 @@ def count_text(texts: list[str], automaton) -> dict[str, int]:
     return dict(Counter(word for text in texts for word in words_of(text, automaton)))
 
 
-def count_pieces(data, start, end, count, position):
-    """The distinct non-empty words data[start[i]:end[i]] by smallest position, with the sums of their counts."""
-    total, first = Counter(), {}
-    for a, b, n, where in zip(*(column.tolist() for column in (start, end, count, position)), strict=True):
+def count_pieces(data, start, end, count):
+    """The distinct non-empty words data[start[i]:end[i]] in order of first occurrence, with the sums of their counts."""
+    total = Counter()
+    for a, b, n in zip(start.tolist(), end.tolist(), count.tolist(), strict=True):
         if a < b:
-            word = data[a:b].tobytes()
-            total[word] += n
-            first[word] = min(first.get(word, where), where)
-    words = sorted(total, key=first.__getitem__)
-    offsets = np.cumsum([0, *map(len, words)])
-    return (
-        np.frombuffer(b"".join(words), np.uint8),
-        offsets,
-        np.array([total[word] for word in words], np.int64),
-    )
+            total[data[a:b].tobytes()] += n
+    offsets = np.cumsum([0, *map(len, total)])
+    return np.frombuffer(b"".join(total), np.uint8), offsets, np.array([*total.values()], np.int64)

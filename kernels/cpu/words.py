@@ -9,9 +9,12 @@ Words are hashed some hundred at a time, each asking for its slot's cache line; 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+
+from gputok.threads import run
 
 from . import kernel
 from .memory import (
@@ -26,7 +29,7 @@ from .memory import (
     store_i64,
     store_u64,
 )
-from .ragged import gather, pointer
+from .ragged import pointer
 from .walk import END_OF_TEXT, strong_cut_before, walk_block
 
 BLOCK_BYTES = 1 << 15  # of text that is walked at a time: it and its words stay in the nearest caches
@@ -51,10 +54,10 @@ class WordTable(NamedTuple):
     behind; else its hash and its length. A free slot is all zeros (the code is never 0).
     """
 
-    slots: np.ndarray  # uint64[capacity, 4], capacity a power of two, at most half full
+    slots: np.ndarray  # uint64[capacity, 4], capacity a power of two
     arena: np.ndarray  # uint8[], the words one after the other
-    offsets: np.ndarray  # int64[capacity // 2 + 1], word i is arena[offsets[i]:offsets[i + 1]]
-    position: np.ndarray  # int64[capacity // 2], where each was first seen
+    offsets: np.ndarray  # int64[room(capacity) + 1], word i is arena[offsets[i]:offsets[i + 1]]
+    position: np.ndarray  # int64[room(capacity)], where each was first seen, ascending
     state: (
         np.ndarray
     )  # int64[4]: N_WORDS, N_BYTES; and WANTED_WORDS, WANTED_BYTES when a stage stopped for want of room
@@ -67,12 +70,17 @@ def _free_slots(capacity: int) -> np.ndarray:
     return memory[skip : skip + 4 * capacity].reshape(capacity, 4)
 
 
+def room(capacity: int) -> int:
+    """How many words a table takes: fuller, its probes are longer; emptier, there is more memory to touch."""
+    return capacity * 2 // 3
+
+
 def new_table(capacity: int = 1 << 14, n_bytes: int = 1 << 18) -> WordTable:
     return WordTable(
         _free_slots(capacity),
         np.empty(n_bytes, np.uint8),
-        np.zeros(capacity // 2 + 1, np.int64),
-        np.empty(capacity // 2, np.int64),
+        np.zeros(room(capacity) + 1, np.int64),
+        np.empty(room(capacity), np.int64),
         np.zeros(4, np.int64),
     )
 
@@ -80,18 +88,25 @@ def new_table(capacity: int = 1 << 14, n_bytes: int = 1 << 18) -> WordTable:
 def enlarged(table: WordTable) -> WordTable:
     """The same table with room for what the last stage wanted."""
     slots, arena, offsets, position, state = table
-    if state[WANTED_BYTES] > len(arena):
-        grown = np.empty(1 << int(state[WANTED_BYTES]).bit_length(), np.uint8)
-        grown[: state[N_BYTES]] = arena[: state[N_BYTES]]
-        arena = grown
-    if state[WANTED_WORDS] > len(position):
-        capacity = 2 << int(state[WANTED_WORDS]).bit_length()
-        grown = _free_slots(capacity)
-        move_slots(slots, grown)
-        slots, n = grown, state[N_WORDS]
-        offsets = np.append(offsets[: n + 1], np.empty(capacity // 2 - n, np.int64))
-        position = np.append(position[:n], np.empty(capacity // 2 - n, np.int64))
+    capacity, n_bytes, n = len(slots), len(arena), state[N_WORDS]
+    while room(capacity) < state[WANTED_WORDS]:
+        capacity *= 2
+    while n_bytes < state[WANTED_BYTES]:
+        n_bytes *= 2
+    if n_bytes > len(arena):
+        arena = _longer(arena[: state[N_BYTES]], n_bytes)
+    if capacity > len(slots):
+        slots = _free_slots(capacity)
+        move_slots(table.slots, slots)
+        offsets = _longer(offsets[: n + 1], room(capacity) + 1)
+        position = _longer(position[:n], room(capacity))
     return WordTable(slots, arena, offsets, position, state)
+
+
+def _longer(array: np.ndarray, length: int) -> np.ndarray:
+    longer = np.empty(length, array.dtype)
+    longer[: len(array)] = array
+    return longer
 
 
 class _Addresses(NamedTuple):
@@ -176,10 +191,16 @@ def same_bytes(a, b, length):
 
 
 @kernel(inline=True)
-def find_slot(table, h, low, high, text, length):
+def home(table, h):
+    """Where the probes of a hash begin, in bytes into the slots."""
+    return h >> table.shift << np.uint64(5)
+
+
+@kernel(inline=True)
+def find_slot(table, key, text, length):
     """The address of the slot of a word: its own, or the free one where it belongs."""
-    code = min(length, np.uint64(LONG))
-    at = h >> table.shift << np.uint64(5)
+    h, low, high = key
+    code, at = min(length, np.uint64(LONG)), home(table, h)
     while True:
         slot = table.slots + at
         entry = load_u64(slot, _U2)
@@ -195,9 +216,9 @@ def find_slot(table, h, low, high, text, length):
 
 
 @kernel(inline=True)
-def add(table, h, low, high, text, length, count, position):
+def add(table, key, text, length, count, position):
     """Adds to the count of a word; a new one enters the table with this position."""
-    slot = find_slot(table, h, low, high, text, length)
+    slot = find_slot(table, key, text, length)
     if load_u64(slot, _U2) == _U0:
         word, begin = load_u64(table.state, np.uint64(N_WORDS)), load_u64(table.state, np.uint64(N_BYTES))
         copy_bytes(table.arena + begin, text, length)
@@ -205,11 +226,10 @@ def add(table, h, low, high, text, length, count, position):
         store_u64(table.offsets, word + _U1, begin + length)
         store_u64(table.state, np.uint64(N_WORDS), word + _U1)
         store_u64(table.state, np.uint64(N_BYTES), begin + length)
-        store_u64(slot, _U0, low)
-        store_u64(slot, _U1, high)
+        store_u64(slot, _U0, key[1])
+        store_u64(slot, _U1, key[2])
         store_u64(slot, _U2, word << _U8 | min(length, np.uint64(LONG)))
     store_u64(slot, _U3, load_u64(slot, _U3) + np.uint64(count))
-    return slot
 
 
 @kernel(inline=True)
@@ -306,36 +326,39 @@ def _count_text(data, offsets, document, start, stop, position, walk, table):
                 begin = np.uint64(load_u32(bound, done + i))
                 length = np.uint64(load_u32(bound, done + i + _U1)) - begin
                 h, low, high = word_key(text + begin, length, _U16)
-                prefetch(where.slots + (h >> where.shift << np.uint64(5)))
+                prefetch(where.slots + home(where, h))
                 keys[i, _U0], keys[i, _U1], keys[i, _U2] = h, low, high
             for i in range(m):
                 begin = np.uint64(load_u32(bound, done + i))
                 length = np.uint64(load_u32(bound, done + i + _U1)) - begin
-                h, low, high = keys[i, _U0], keys[i, _U1], keys[i, _U2]
-                add(where, h, low, high, text + begin, length, 1, position + 2 * start + np.int64(begin))
+                key = keys[i, _U0], keys[i, _U1], keys[i, _U2]
+                add(where, key, text + begin, length, 1, position + 2 * start + np.int64(begin))
             done += m
         start += copied
     return start
 
 
 def count_pieces(data, start, end, count, position, table):
-    """Adds count[i] to the word data[start[i]:end[i]] (an empty one is none), which keeps its smallest position[i].
+    """Adds count[i] to the word data[start[i]:end[i]], whose position is `position` + i. An empty one is none.
 
-    data: uint8[n]; the others: int64[n_pieces], in any order. Returns the table, enlarged where it had to be.
+    data: uint8[n]; start, end, count: int64[n_pieces]. Returns the table, enlarged where it had to be. Positions must
+    be larger than those the table has already.
     """
-    pieces = [np.ascontiguousarray(column, np.int64) for column in (start, end, count, position)]
+    pieces = [np.ascontiguousarray(column, np.int64) for column in (start, end, count)]
     at = 0
     while True:
-        at = _count_pieces(pointer(data), len(data), tuple(map(pointer, pieces)), len(start), at, table)
+        at = _count_pieces(
+            pointer(data), len(data), tuple(map(pointer, pieces)), len(start), at, position, table
+        )
         if at == len(start):
             return table
         table = enlarged(table)
 
 
 @kernel
-def _count_pieces(text, text_bytes, pieces, n_pieces, at, table):
+def _count_pieces(text, text_bytes, pieces, n_pieces, at, position, table):
     """Returns n_pieces, or where the table had too little room."""
-    starts, ends, count, position = pieces
+    starts, ends, count = pieces
     keys = np.empty((N_KEYS, 3), np.uint64)
     where = addresses(table)
     while at < n_pieces:
@@ -347,19 +370,16 @@ def _count_pieces(text, text_bytes, pieces, n_pieces, at, table):
         for i in range(m):
             begin, end = load_i64(starts, at + i), load_i64(ends, at + i)
             if begin < end:
-                h, low, high = word_key(
-                    np.uint64(text + begin), np.uint64(end - begin), np.uint64(text_bytes - begin)
-                )
-                prefetch(where.slots + (h >> where.shift << np.uint64(5)))
+                word, length = np.uint64(text + begin), np.uint64(end - begin)
+                h, low, high = word_key(word, length, np.uint64(text_bytes - begin))
+                prefetch(where.slots + home(where, h))
                 keys[i, 0], keys[i, 1], keys[i, 2] = h, low, high
         for i in range(m):
-            begin, end, first = load_i64(starts, at + i), load_i64(ends, at + i), load_i64(position, at + i)
+            begin, end = load_i64(starts, at + i), load_i64(ends, at + i)
             if begin < end:
-                h, low, high = keys[i, 0], keys[i, 1], keys[i, 2]
-                where_text, length = np.uint64(text + begin), np.uint64(end - begin)
-                slot = add(where, h, low, high, where_text, length, load_i64(count, at + i), first)
-                word = load_u64(slot, _U2) >> _U8
-                table.position[word] = min(table.position[word], first)
+                word, length = np.uint64(text + begin), np.uint64(end - begin)
+                key = keys[i, 0], keys[i, 1], keys[i, 2]
+                add(where, key, word, length, load_i64(count, at + i), position + at + i)
         at += m
     return at
 
@@ -375,6 +395,99 @@ def counts(table):
         if entry:
             result[entry >> _U8] = load_i64(slot, _U3)
     return result
+
+
+def distinct_words(tables, n_threads=1):
+    """The words of several tables, each once, by position: data uint8[], offsets int64[n + 1], counts int64[n].
+
+    Nobody builds a table of all: a word stays in the table that saw it first, and its other counts go there. As slots
+    are in the order of hashes, that is a walk through two tables side by side. Then the tables, each in the order of
+    its positions, are woven into one. The ends of documents are left out.
+    """
+    own = [counts(table) for table in tables]
+    parts = [(part, n_threads) for part in range(n_threads)]
+    for _ in run(partial(_join_all, tables, own), parts, n_threads):
+        pass
+    columns = [
+        (*map(pointer, (table.arena, table.offsets, table.position, n)), len(n))
+        for table, n in zip(tables, own, strict=True)
+    ]
+    n_words, n_bytes = sum(map(len, own)), sum(int(table.state[N_BYTES]) for table in tables)
+    data, offsets, count = (
+        np.empty(n_bytes, np.uint8),
+        np.zeros(n_words + 1, np.int64),
+        np.empty(n_words, np.int64),
+    )
+    n_words = _weave(np.array(columns, np.int64).reshape(-1, 5), data, offsets, count)
+    return data[: offsets[n_words]], offsets[: n_words + 1], count[:n_words]
+
+
+def _join_all(tables, own, part, n_parts):
+    for j, later in enumerate(tables):
+        for i, earlier in enumerate(tables[:j]):
+            _join(earlier, own[i], later, own[j], part, n_parts)
+
+
+@kernel
+def _join(a, a_counts, b, b_counts, part, n_parts):
+    """Moves the counts of words that both tables have to where the position is smaller, leaving 0 in the other.
+
+    Only of words in one of n_parts parts by their hash, so that threads can share the work: none sees another's words.
+    """
+    there, slots, capacity = addresses(a), address(b.slots), len(b.slots)
+    here = addresses(b)
+    i, stop = capacity * part // n_parts, capacity * (part + 1) // n_parts
+    first, last = np.uint64(i) * _U32, np.uint64(stop) * _U32
+    while True:
+        slot = slots + (np.uint64(i) * _U32 & here.mask)
+        low, high, entry = load_u64(slot, _U0), load_u64(slot, _U1), load_u64(slot, _U2)
+        if entry == _U0 and i >= stop:
+            return
+        i += 1
+        code, word = entry & np.uint64(0xFF), entry >> _U8
+        h = mix(low, high, code) if code < np.uint64(LONG) else low
+        at = home(here, h)
+        if entry == _U0 or at < first or at >= last or b_counts[word] == 0:
+            continue
+        text = here.arena + load_u64(here.offsets, word)
+        length = load_u64(here.offsets, word + _U1) - load_u64(here.offsets, word)
+        found = load_u64(find_slot(there, (h, low, high), text, length), _U2)
+        if found == _U0 or a_counts[found >> _U8] == 0:
+            continue
+        if a.position[found >> _U8] < b.position[word]:
+            a_counts[found >> _U8] += b_counts[word]
+            b_counts[word] = 0
+        else:
+            b_counts[word] += a_counts[found >> _U8]
+            a_counts[found >> _U8] = 0
+
+
+@kernel
+def _weave(columns, data, offsets, count):
+    """Writes the words of all tables by position, those with count 0 left out, and returns how many they are.
+
+    columns: int64[tables, 5], the addresses of each table's arena, offsets, position and counts, and its words.
+    """
+    n_tables, n, out = len(columns), 0, address(data)
+    at = np.zeros(n_tables, np.int64)
+    while True:
+        best, smallest = -1, np.int64(0x7FFFFFFFFFFFFFFF)
+        for t in range(n_tables):
+            while at[t] < columns[t, 4] and load_i64(columns[t, 3], at[t]) == 0:
+                at[t] += 1
+            if at[t] < columns[t, 4] and load_i64(columns[t, 2], at[t]) < smallest:
+                best, smallest = t, load_i64(columns[t, 2], at[t])
+        if best < 0:
+            return n
+        word = at[best]
+        begin, end = load_i64(columns[best, 1], word), load_i64(columns[best, 1], word + 1)
+        at[best] += 1
+        if end - begin == 1 and load_u8(columns[best, 0], begin) == END_OF_TEXT:
+            continue
+        copy_bytes(out + np.uint64(offsets[n]), columns[best, 0] + begin, end - begin)
+        offsets[n + 1] = offsets[n] + end - begin
+        count[n] = load_i64(columns[best, 3], word)
+        n += 1
 
 
 @kernel(inline=True)
@@ -413,27 +526,3 @@ def slice_text(data, offsets, n_bytes, walk):
 @kernel
 def _last_strong_cut(data, begin, end, walk):
     return last_strong_cut(data, begin, end, walk)
-
-
-def merge_tables(tables):
-    """One table with the words of all, each with its counts together and its smallest position."""
-    merged, *others = sorted(tables, key=lambda table: -table.state[N_WORDS])
-    for table in others:
-        n = table.state[N_WORDS]
-        offsets = table.offsets[: n + 1]
-        merged = count_pieces(
-            table.arena, offsets[:-1], offsets[1:], counts(table), table.position[:n], merged
-        )
-    return merged
-
-
-def distinct_words(table):
-    """The words of a table by position, ends of documents left out: data uint8[], offsets int64[n + 1], counts int64[n]."""
-    n = table.state[N_WORDS]
-    start, end, position = table.offsets[:n], table.offsets[1 : n + 1], table.position[:n]
-    order = np.argsort(
-        position, kind="stable"
-    )  # linear where the table has some sorted runs, as merged ones do
-    order = order[(end[order] - start[order] > 1) | (table.arena[start[order]] != END_OF_TEXT)]
-    data, offsets = gather(table.arena, start[order], end[order])
-    return data, offsets, counts(table)[order]
