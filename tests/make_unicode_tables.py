@@ -69,15 +69,12 @@ def component_sets() -> dict[str, np.ndarray]:
     bert = pre_tokenizers.BertPreTokenizer().pre_tokenize_str(EVERYTHING)
     # Whitespace is `\w+|[^\w\s]+`: after "a", a word character joins, white space is removed, others start anew
     spread = "".join(f"a{c}" for c in EVERYTHING) + " "
-    found = [span for _, span in pre_tokenizers.Whitespace().pre_tokenize_str(spread)]
     covered = np.zeros(len(spread), bool)
-    word = np.zeros(len(spread), bool)
-    for start, end in found:
+    others = []
+    for _, (start, end) in pre_tokenizers.Whitespace().pre_tokenize_str(spread):
         covered[start:end] = True
-        word[start:end] = spread[start] == "a" or end - start > 1 or word[start - 1]
-    del word
-    alone = {start for start, end in found if end - start == 1 and start % 2 == 1}
-    others = [(start // 2, start // 2 + 1) for start in sorted(alone)]
+        if end - start == 1 and start % 2:
+            others.append((start // 2, start // 2 + 1))
     gaps = [(i // 2, i // 2 + 1) for i in np.flatnonzero(~covered[:-1]).tolist()]
     return {
         "rust:numeric": boundaries(numeric),
@@ -125,10 +122,11 @@ def case_folds() -> tuple[list[str], list[str]]:
         for start, end in members(rf"\p{{^{name}}}+").reshape(-1, 2):
             cased[start:end] = True
     text = "".join(map(chr, np.flatnonzero(cased)))
+    apart = "\n".join(text)  # or `ﬆ` would match the neighbours s and t
     classes, seen = [], set()
     for c in text:
         if c not in seen:
-            found = matches(f"(?i:{c})", text)
+            found = matches(f"(?i:{c})", apart)
             seen.update(found)
             classes += [found] if len(found) > 1 else []
     several = {c: c.casefold() for c in text if len(c.casefold()) > 1}

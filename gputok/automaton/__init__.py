@@ -9,13 +9,18 @@ PATTERNS                   the patterns of well-known tokenizers, by name
 from __future__ import annotations
 
 import functools
+import warnings
+from typing import TYPE_CHECKING
 
 from gputok.automaton.charset import CharSet
 from gputok.automaton.parser import Chars, Choice, Repeat, Sequence, parse
 from gputok.automaton.patterns import PATTERNS
-from gputok.automaton.subsets import compile_node
+from gputok.automaton.subsets import OutsideError, compile_node
 from gputok.automaton.unicode_tables import property_set, script_sets
 from gputok.kernels import Automaton
+
+if TYPE_CHECKING:
+    import regex
 
 __all__ = [
     "PATTERNS",
@@ -30,13 +35,33 @@ __all__ = [
 
 
 @functools.lru_cache(maxsize=256)
-def compile_pattern(pattern: str) -> Automaton:
-    """The automaton of a pattern in Oniguruma's Ruby syntax, as `tokenizers.Regex` takes it.
+def compile_pattern(pattern: str) -> Automaton | regex.Pattern:
+    """A pattern in Oniguruma's Ruby syntax, as `tokenizers.Regex` takes it.
+
+    Almost every pattern of a tokenizer becomes an Automaton. What needs more than one character of look-ahead, any
+    look-behind where a match begins, atomic groups of more than one character, memory (back references), or thousands
+    of states, becomes a pattern of the `regex` package that matches the same, with one warning.
+
+    Raises ValueError, naming construct and position, for what Oniguruma refuses, for what `regex` reads otherwise
+    (absent operators, conditionals, calls of groups, `\\K`, `\\G`, `\\X`, counted repetitions of what can be empty).
+
+    A walk is linear in the text for all of `PATTERNS`. A pattern that has to look far ahead to find that nothing matches
+    costs what its own backtracking costs: `a*b` is quadratic on `aaaa`.
 
     >>> compile_pattern(PATTERNS["gpt2"]).gapless
     True
     """
-    return compile_node(parse(pattern))
+    node = parse(pattern)
+    try:
+        return compile_node(node)
+    except OutsideError as outside:
+        from gputok.automaton.backtracking import to_regex
+
+        warnings.warn(
+            f"pattern {pattern!r} has {outside}, which no automaton expresses: it runs in the `regex` package, slowly",
+            stacklevel=2,
+        )
+        return to_regex(node)
 
 
 @functools.lru_cache(maxsize=256)

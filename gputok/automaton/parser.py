@@ -9,6 +9,9 @@ After the parser of Oniguruma 6.9.10 (regparse.c), whose messages the errors ech
 
 from __future__ import annotations
 
+import functools
+import re
+from collections.abc import Iterator
 from typing import NamedTuple, NoReturn, TypeAlias
 
 from gputok.automaton.charset import EVERYTHING, CharSet, union
@@ -61,7 +64,20 @@ class Backref(NamedTuple):
     number: int
 
 
-Node: TypeAlias = Chars | Sequence | Choice | Repeat | Atomic | Look | Group | Backref
+class Text(NamedTuple):
+    """Plain characters, before case folding; in no finished tree."""
+
+    text: str
+    ignore_case: bool
+
+
+class Scope(NamedTuple):
+    """A group with options, whose text folds apart from the text around it; in no finished tree."""
+
+    body: Node
+
+
+Node: TypeAlias = Chars | Sequence | Choice | Repeat | Atomic | Look | Group | Backref | Text | Scope
 
 EMPTY = Sequence(())
 ANY_BUT_NEWLINE = Chars(~CharSet.chars("\n"))
@@ -75,6 +91,7 @@ LINE_END = Look(ANY_BUT_NEWLINE, True, True)
 MAX_DEPTH = 100
 MAX_REPEAT = 100_000  # ONIG_MAX_REPEAT_NUM
 _CONTROL = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "a": "\a", "v": "\v", "e": "\x1b"}
+_POSIX_BRACKET = re.compile(r"\[:(?!:)\^?[^\W\d_]*:\]")
 _PROPERTY_OF_ESCAPE = {"w": r"\w", "d": r"\d", "s": r"\s", "h": r"\h"}
 
 
@@ -147,7 +164,7 @@ class _Parser:
         node = self.alternatives()
         if self.position < len(self.pattern):
             self.fail("unmatched close parenthesis")
-        return node
+        return _fold_case(node, behind=False)
 
     def alternatives(self) -> Node:
         options = self.ignore_case, self.dot_all, self.extended
@@ -163,31 +180,10 @@ class _Parser:
 
     def branch(self) -> Node:
         items: list[Node] = []
-        text = ""  # a run of plain characters: case folding may join several
-
-        def flush() -> None:
-            nonlocal text
-            items.extend(self.literal(text))
-            text = ""
-
         while self.position < len(self.pattern) and not self.peek("|") and not self.peek(")"):
-            if self.skip_comment():
-                continue
-            start = self.position
-            atom = self.atom()
-            if self.peek_quantifier():
-                flush()
-                items.append(
-                    self.quantified(
-                        atom if not isinstance(atom, str) else _sequence(self.literal(atom)), start
-                    )
-                )
-            elif isinstance(atom, str):
-                text += atom
-            else:
-                flush()
-                items.append(atom)
-        flush()
+            if not self.skip_comment():
+                start = self.position
+                items.append(self.quantified(self.atom(), start))
         return _sequence(items)
 
     def skip_comment(self) -> bool:
@@ -202,14 +198,6 @@ class _Parser:
         elif self.extended and self.pattern[start : start + 1] in tuple(" \t\n\r\f"):
             self.position += 1
         return self.position > start
-
-    def peek_quantifier(self) -> bool:
-        start = self.position
-        while self.skip_comment():
-            pass
-        found = self.position < len(self.pattern) and self.quantifier() is not None
-        self.position = start
-        return found
 
     def quantifier(self) -> tuple[int, int | None, bool, bool] | None:
         """Reads `*`, `+?`, `?+`, `{2,3}?`, ...: least, most, greedy, possessive; None where there is none."""
@@ -243,20 +231,25 @@ class _Parser:
             quantifier = self.quantifier() if self.position < len(self.pattern) else None
             if quantifier is None:
                 return node
-            if _only_looks(node):
+            if _is_anchor(node):
                 self.fail("a quantifier on an anchor or look-around", start)
             least, most, greedy, possessive = quantifier
-            node = _repeat(node, least, most, greedy)
-            node = Atomic(node) if possessive else node
+            repeated = _repeat(node, least, most, greedy)
+            if isinstance(repeated, Repeat) and (repeated.most or 0) > 1 and can_be_empty(repeated.body):
+                # Oniguruma leaves such a loop early or not, depending on the size of its code
+                self.unsupported("a counted repetition of what can be empty", start)
+            node = Atomic(repeated) if possessive else repeated
 
     # --- atoms ---
 
-    def atom(self) -> Node | str:
-        """The next node, or a plain character as a string."""
+    def atom(self) -> Node:
         start = self.position
+        if self.quantifier():
+            self.fail("a quantifier with nothing to repeat", start)
         c = self.next("")
         if c == "\\":
-            return self.escape(start)
+            node = self.escape(start)
+            return Text(node, self.ignore_case) if isinstance(node, str) else node
         if c == "(":
             return self.group(start)
         if c == "[":
@@ -267,17 +260,7 @@ class _Parser:
             return LINE_START
         if c == "$":
             return LINE_END
-        self.position = start
-        if self.quantifier():
-            self.fail("a quantifier with nothing to repeat", start)
-        self.position = start + 1
-        return c
-
-    def literal(self, text: str) -> list[Node]:
-        """Plain characters as nodes, with all that they match where case is ignored."""
-        if not self.ignore_case:
-            return [Chars(CharSet.chars(c)) for c in text]
-        return _any_case_literal(text)
+        return Text(c, self.ignore_case)
 
     def escape(self, start: int) -> Node | str:
         c = self.next("after a backslash")
@@ -466,7 +449,7 @@ class _Parser:
             c = self.next("inside the options of a group")
         node = self.body(start) if c == ":" else self.alternatives()
         self.ignore_case, self.dot_all, self.extended = before
-        return node
+        return Scope(node)
 
     # --- brackets ---
 
@@ -477,7 +460,7 @@ class _Parser:
         inner = any_case(inner)
         if negated:
             return Chars(~inner)
-        folded = [_sequence(_any_case_literal(fold)) for c, fold in long_folds().items() if c in inner]
+        folded = [_any_case_string(fold) for c, fold in long_folds().items() if c in inner]
         return Choice((Chars(inner), *dict.fromkeys(folded))) if folded else Chars(inner)
 
     def bracket_set(self) -> tuple[CharSet, bool]:
@@ -493,15 +476,17 @@ class _Parser:
         while True:
             if self.position == len(self.pattern):
                 self.fail("a bracket that is never closed", start)
-            if self.peek("]") and not (first and "]" in self.pattern[self.position + 1 :]):
-                break
+            if self.peek("]"):
+                if not first:
+                    break
+                if "]" not in self.pattern[self.position + 1 :]:
+                    self.fail("an empty bracket", start)
+            first = False
             if self.take("&&"):
                 operands.append(union(*parts))
                 parts = []
-                first = False
-                continue
-            first = False
-            parts.append(self.bracket_item())
+            else:
+                parts.append(self.bracket_item())
         self.position += 1
         self.depth -= 1
         result = union(*parts)
@@ -512,32 +497,41 @@ class _Parser:
     def bracket_item(self) -> CharSet:
         """One character, range, class, POSIX bracket or inner bracket."""
         start = self.position
-        item = self.bracket_unit()
-        if isinstance(item, CharSet):  # a hyphen after it is a plain character, for the next item
-            return item
+        inner = self.inner_bracket()
+        if inner is not None:
+            return inner
+        first = self.bracket_unit()
         if not self.peek("-") or self.peek("-]") or self.peek("-&&"):
-            return CharSet.chars(item)
+            return CharSet.chars(first) if isinstance(first, str) else first
+        if isinstance(first, CharSet):
+            self.fail("a range that begins with a class", start)
         self.position += 1
-        if self.peek("[") and not self.peek("[:"):  # a hyphen before an inner bracket is a plain character
-            return CharSet.chars(item + "-")
+        inner = self.inner_bracket()
+        if inner is not None:  # Oniguruma forgets the range that was begun
+            return inner
         last = self.bracket_unit()
         if isinstance(last, CharSet):
-            self.fail("a class at the end of a range", start)
-        if last < item:
-            self.fail(f"the empty range {item}-{last}", start)
-        return CharSet.of((ord(item), ord(last) + 1))
+            self.fail("a range that ends with a class", start)
+        if last < first:
+            self.fail(f"the empty range {first}-{last}", start)
+        return CharSet.of((ord(first), ord(last) + 1))
+
+    def inner_bracket(self) -> CharSet | None:
+        if not self.peek("[") or self.peek_posix_bracket():
+            return None
+        self.position += 1
+        inner, negated = self.bracket_set()
+        return ~inner if negated else inner
+
+    def peek_posix_bracket(self) -> bool:
+        return _POSIX_BRACKET.match(self.pattern, self.position) is not None
 
     def bracket_unit(self) -> CharSet | str:
+        """A class, or a character that may begin or end a range."""
         start = self.position
+        if self.peek_posix_bracket():
+            return self.posix_bracket()
         c = self.next("inside a bracket")
-        if c == "[":
-            if self.take(":"):
-                posix = self.posix_bracket()
-                if posix is not None:
-                    return posix
-                self.position = start + 1
-            inner, negated = self.bracket_set()
-            return ~inner if negated else inner
         if c != "\\":
             return c
         c = self.next("after a backslash")
@@ -551,20 +545,15 @@ class _Parser:
             return self.byte(8, 3, start)
         return "\b" if c == "b" else self.escaped_character(c, start)
 
-    def posix_bracket(self) -> CharSet | None:
-        """`[:alpha:]` after its `[:`; None if it is only a bracket that holds a colon."""
+    def posix_bracket(self) -> CharSet:
         start = self.position
-        stop = self.pattern.find(":]", start)
-        name = self.pattern[start:stop] if stop >= 0 else ""
-        negated = name.startswith("^")
-        name = name.removeprefix("^")
-        if not name.isalpha():
-            return None
-        self.position = stop + 2
+        self.position += len("[:")
+        negated = self.take("^")
+        name = self.until(":]", "a POSIX bracket")
         try:
             chars = property_set(f"[:{name}:]")
         except KeyError:
-            self.fail(f"the unknown POSIX bracket [:{name}:]", start - 2)
+            self.fail(f"the unknown POSIX bracket [:{name}:]", start)
         return ~chars if negated else chars
 
 
@@ -579,6 +568,7 @@ def _string(text: str) -> Node:
     return _sequence([Chars(CharSet.chars(c)) for c in text])
 
 
+@functools.cache
 def _word_boundary(negated: bool) -> Node:
     word = Chars(property_set(r"\w"))
     return Choice(
@@ -589,33 +579,81 @@ def _word_boundary(negated: bool) -> Node:
     )
 
 
-def _any_case_literal(text: str) -> list[Node]:
-    """Text where case is ignored: each character as a set, and `ﬆ` for `st`."""
+def _any_case_string(text: str) -> Node:
+    return _sequence([Chars(any_case(CharSet.chars(c))) for c in text])
+
+
+def _any_case_text(text: str, behind: bool) -> list[Node]:
+    """Text where case is ignored, cut as Oniguruma does: first what folds to one character (`ﬆ` for `st`), then each."""
     nodes: list[Node] = []
-    for at, c in enumerate(text):
-        one: Node = Chars(any_case(CharSet.chars(c)))
-        if c in long_folds():
-            one = Choice((one, _sequence(_any_case_literal(long_folds()[c]))))
+    at = 0
+    while at < len(text):
         for n_chars in (3, 2):
-            joined = joined_folds().get(canonical(text[at : at + n_chars]))
-            if joined and len(text) - at >= n_chars:
-                long = Sequence((Chars(joined), *_any_case_literal(text[at + n_chars :])))
-                short = Sequence((one, *_any_case_literal(text[at + 1 :])))
-                return [*nodes, Choice((short, long))]
-        nodes.append(one)
+            part = text[at : at + n_chars]
+            if len(part) == n_chars and canonical(part) in joined_folds() and not behind:
+                nodes.append(Choice((_any_case_string(part), Chars(joined_folds()[canonical(part)]))))
+                break
+        else:
+            n_chars, node = 1, _any_case_string(text[at])
+            if text[at] in long_folds() and not behind:
+                node = Choice((node, _any_case_string(long_folds()[text[at]])))
+            nodes.append(node)
+        at += n_chars
     return nodes
 
 
-def _only_looks(node: Node) -> bool:
-    """What Oniguruma lets no quantifier repeat."""
+def _fold_case(node: Node, behind: bool) -> Node:
+    """The tree without Text and Scope. Text in a look-behind folds character by character."""
     match node:
-        case Look():
-            return True
-        case Sequence(items):
-            return bool(items) and all(map(_only_looks, items))
+        case Text(text, ignore_case):
+            nodes = _any_case_text(text, behind) if ignore_case else [Chars(CharSet.chars(c)) for c in text]
+            return _sequence(nodes)
+        case Sequence():
+            items: list[Node] = []
+            for item in _flat(node):
+                last = items[-1] if items else None
+                if isinstance(item, Text) and isinstance(last, Text) and item.ignore_case == last.ignore_case:
+                    items[-1] = Text(last.text + item.text, item.ignore_case)
+                else:
+                    items.append(item)
+            return _sequence([_fold_case(item, behind) for item in items])
         case Choice(options):
-            return any(map(_only_looks, options))
-    return False
+            return Choice(tuple(_fold_case(option, behind) for option in options))
+        case Scope(body):
+            return _fold_case(body, behind)
+        case Look(body, ahead, _):
+            return node._replace(body=_fold_case(body, behind or not ahead))
+        case Repeat() | Atomic() | Group():
+            return node._replace(body=_fold_case(node.body, behind))
+    return node
+
+
+def _flat(node: Sequence) -> Iterator[Node]:
+    for item in node.items:
+        yield from _flat(item) if isinstance(item, Sequence) else (item,)
+
+
+def can_be_empty(node: Node) -> bool:
+    """Whether the empty string may match."""
+    match node:
+        case Chars() | Text():
+            return False
+        case Sequence(items):
+            return all(map(can_be_empty, items))
+        case Choice(options):
+            return any(map(can_be_empty, options))
+        case Repeat(body, least, _, _):
+            return least == 0 or can_be_empty(body)
+        case Group(body, _) | Atomic(body) | Scope(body):
+            return can_be_empty(body)
+    return True
+
+
+def _is_anchor(node: Node) -> bool:
+    """What Oniguruma lets no quantifier repeat."""
+    if isinstance(node, Look) or node in (LINE_START, _word_boundary(False), _word_boundary(True)):
+        return True
+    return isinstance(node, Choice) and any(map(_is_anchor, node.options))
 
 
 _KINDS: list[tuple[int, int | None, bool]] = [
@@ -656,4 +694,12 @@ def _repeat(node: Node, least: int, most: int | None, greedy: bool) -> Node:
             most = least or 1
         elif least == most and node.least == node.most:
             return Repeat(node.body, least * node.least, least * node.least, True)
+        if (
+            node.least == 0
+            and node.greedy
+            and greedy
+            and isinstance(node.body, Chars | Text)
+            and most is not None
+        ):
+            return Repeat(node.body, 0, None if node.most is None else node.most * most, True)
     return Repeat(node, least, most, greedy)

@@ -1,25 +1,41 @@
-"""The split patterns of well-known tokenizers, by name, as their `tokenizer.json` files have them."""
+"""The split patterns of well-known tokenizers, by name."""
 
 from __future__ import annotations
 
-_LETTERS = r"[^\r\n\p{L}\p{N}]?\p{L}+"
-_TAIL = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+_WORD = r"[^\r\n\p{L}\p{N}]?\p{L}+"
+_SPACE = r"\s*[\r\n]+|\s+(?!\S)|\s+"
+_TAIL = rf" ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{_SPACE}"
+
+# GPT-4o tells the case of words: upper then lower letters, where letters without case count as both.
 _UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
-_ENDING = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+_LOWER_WORD, _UPPER_WORD = (
+    rf"[^\r\n\p{{L}}\p{{N}}]?{case}" for case in (f"{_UPPER}*{_LOWER}+", f"{_UPPER}+{_LOWER}*")
+)
+_CASED_TAIL = rf" ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{_SPACE}"
+
+# DeepSeek V3 splits three times: digits, then runs of Chinese and Japanese, then each piece, of which the earlier cuts
+# are the ends. As one pattern: the third split written once for each side, with what it leaves unmatched among the
+# Japanese (two unassigned code points) as a match.
+_CJK = "一-龥぀-ゟ゠-ヿ"
+_REST = rf"[^\p{{N}}{_CJK}]"
+_CJK_PIECES = (
+    rf"[{_CJK}&&[^\p{{L}}\p{{P}}\p{{S}}]]?[{_CJK}&&[\p{{L}}\p{{M}}]]+|[{_CJK}&&[\p{{P}}\p{{S}}]]+"
+    rf"|[{_CJK}&&[^\p{{L}}\p{{M}}\p{{P}}\p{{S}}]]+(?![{_CJK}&&[\p{{L}}\p{{M}}]])"
+)
+_REST_PIECES = (
+    rf"[!-/:-@\[-`{{-~][A-Za-z]+|[{_REST}&&[^\r\n\p{{L}}\p{{P}}\p{{S}}]]?[{_REST}&&[\p{{L}}\p{{M}}]]+"
+    rf"| ?[{_REST}&&[\p{{P}}\p{{S}}]]+[\r\n]*|\s*[\r\n]+|\s+(?![{_REST}&&\S])|\s+"
+)
 
 PATTERNS: dict[str, str] = {
     "gpt2": r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
-    "cl100k": rf"{_CONTRACTIONS}|{_LETTERS}|\p{{N}}{{1,3}}|{_TAIL}",
-    "o200k": (
-        rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+{_ENDING}|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*{_ENDING}"
-        r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-    ),
-    "llama3": rf"{_CONTRACTIONS}|{_LETTERS}|\p{{N}}{{1,3}}|{_TAIL}",
-    "qwen2": rf"{_CONTRACTIONS}|{_LETTERS}|\p{{N}}|{_TAIL}",
-    "qwen3": rf"{_CONTRACTIONS}|{_LETTERS}|\p{{N}}|{_TAIL}",
-    "deepseek-v3": (
-        r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
-        r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-    ),
+    "cl100k": rf"{_CONTRACTIONS}|{_WORD}|\p{{N}}{{1,3}}|{_TAIL}",
+    "llama3": rf"{_CONTRACTIONS}|{_WORD}|\p{{N}}{{1,3}}|{_TAIL}",
+    "qwen2": rf"{_CONTRACTIONS}|{_WORD}|\p{{N}}|{_TAIL}",
+    "qwen3": rf"{_CONTRACTIONS}|{_WORD}|\p{{N}}|{_TAIL}",
+    "o200k": rf"{_LOWER_WORD}{_CONTRACTIONS}?|{_UPPER_WORD}{_CONTRACTIONS}?|\p{{N}}{{1,3}}|{_CASED_TAIL}",
+    "tekken": rf"{_LOWER_WORD}|{_UPPER_WORD}|\p{{N}}|{_CASED_TAIL}",
+    "deepseek-v3": rf"\p{{N}}{{1,3}}|{_CJK_PIECES}|{_REST_PIECES}",
 }
+"""As the `tokenizer.json` files have them; `deepseek-v3` is one pattern that splits as the three of that file."""

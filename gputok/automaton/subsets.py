@@ -14,7 +14,18 @@ from typing import NamedTuple
 import numpy as np
 
 from gputok.automaton.charset import EVERYTHING, NOTHING, NOTHING_BUT_END, CharSet, partition
-from gputok.automaton.parser import Atomic, Backref, Chars, Choice, Group, Look, Node, Repeat, Sequence
+from gputok.automaton.parser import (
+    Atomic,
+    Backref,
+    Chars,
+    Choice,
+    Group,
+    Look,
+    Node,
+    Repeat,
+    Sequence,
+    can_be_empty,
+)
 from gputok.kernels import DEAD, Automaton
 
 MAX_PROGRAM = 4096  # instructions
@@ -23,11 +34,7 @@ MAX_STEPS = 4_000_000  # of the construction: some seconds
 
 
 class OutsideError(Exception):
-    """The pattern is beyond an automaton with one character of look-ahead; the text names the construct."""
-
-
-class TooLargeError(ValueError):
-    """The automaton would have too many states."""
+    """No automaton of a decent size with one character of look-ahead expresses the pattern; the text says why."""
 
 
 class _Step(NamedTuple):
@@ -49,7 +56,7 @@ class _Program:
 
     def add(self, kind: str, first: int = -1, second: int = -1, chars: CharSet | None = None) -> int:
         if len(self.steps) >= MAX_PROGRAM:
-            raise TooLargeError(f"it repeats too much: more than {MAX_PROGRAM} steps when written out")
+            raise OutsideError(f"more than {MAX_PROGRAM} steps when its repetitions are written out")
         index = -1 if chars is None else self.sets.setdefault(chars, len(self.sets))
         self.steps.append(_Step(kind, first, second, index))
         return len(self.steps) - 1
@@ -172,21 +179,6 @@ def _any(sets: list) -> CharSet:
     return result
 
 
-def can_be_empty(node: Node) -> bool:
-    match node:
-        case Chars():
-            return False
-        case Sequence(items):
-            return all(map(can_be_empty, items))
-        case Choice(options):
-            return any(map(can_be_empty, options))
-        case Repeat(body, least, _, _):
-            return least == 0 or can_be_empty(body)
-        case Group(body, _) | Atomic(body):
-            return can_be_empty(body)
-    return True
-
-
 def has_one_way(node: Node) -> bool:
     """Whether there is at most one way to match at any place, so that atomic or not makes no difference."""
     match node:
@@ -207,7 +199,7 @@ def compile_node(node: Node) -> Automaton:
     """The tables of a syntax tree, minimal in states and classes.
 
     A pattern that matches the empty string accepts in state 0. Raises OutsideError for what needs memory or more
-    look-ahead, TooLargeError (a ValueError) where the number of states explodes.
+    look-ahead, and where the number of states explodes (within seconds).
     """
     program = _Program(node)
     class_of, member = partition(list(program.sets) or [EVERYTHING])
@@ -215,7 +207,7 @@ def compile_node(node: Node) -> Automaton:
     delta, accept = _minimize(delta, accept)
     delta, accept, class_of = _merge_classes(delta, accept, class_of)
     if delta.shape[1] > 256:
-        raise TooLargeError(f"it tells {delta.shape[1] - 1} classes of characters apart, more than 255")
+        raise OutsideError("more than 255 classes of characters")
     gaps = _may_be_gap(
         delta, accept
     )  # an empty match leaves a gap where it is not taken, beside the last match
@@ -288,7 +280,7 @@ def _subsets(program: _Program, member: np.ndarray) -> tuple[np.ndarray, np.ndar
                     queue.append(state)
                 row[column] = states[state]
             if len(states) > MAX_STATES or budget < 0:
-                raise TooLargeError(f"its automaton has more than {min(len(states), MAX_STATES)} states")
+                raise OutsideError(f"an automaton of more than {min(len(states), MAX_STATES)} states")
         delta.append(row)
         accept.append(accepted)
     return np.array(delta), np.array(accept)
