@@ -211,6 +211,16 @@ def test_first_is_the_start_of_the_document():
     assert meta.apply(aligned).strings() == ["a", "b", "▁c"]
 
 
+@pytest.mark.parametrize("name", MAKERS)
+def test_pieces_do_not_depend_on_the_alignment(name):
+    mine, _ = pair(name)
+    batch = TextBatch.from_strings(random_texts(4, 200))
+    plain, aligned = (mine.apply(Pieces.from_batch(batch, aligned=aligned)) for aligned in (False, True))
+    assert plain.alignment is None
+    assert ours.spell_out(plain).strings() == ours.spell_out(aligned).strings()
+    assert plain.rows.tolist() == aligned.rows.tolist()
+
+
 def test_plans_say_what_apply_does():
     """A plan is one automaton whose words are the pieces; everything else has none."""
     texts = random_texts(3, 200)

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gputok.text import Pieces
+import numpy as np
+
+from gputok.text import Alignment, Pieces
 
 from .base import PreTokenizer, SplitPlan
 from .byte_level import ByteLevel
@@ -72,7 +74,14 @@ class Sequence(PreTokenizer):
                 yield element
 
     def _apply(self, pieces: Pieces) -> Pieces:
-        return functools.reduce(lambda cut, element: element.apply(cut), self._elements(), pieces)
+        elements = [*self._elements()]
+        if pieces.alignment is None and any(element.needs_alignment for element in elements[1:]):
+            # All that is asked for is where documents begin, which the first element may cut off.
+            place = np.ones(len(pieces.data), np.int32)
+            first = pieces.rows[:-1][np.diff(pieces.rows) > 0]
+            place[pieces.start[first][pieces.start[first] < pieces.end[first]]] = 0
+            return self._apply(pieces._replace(alignment=Alignment(place, place)))._replace(alignment=None)
+        return functools.reduce(lambda cut, element: element.apply(cut), elements, pieces)
 
     def pre_tokenize(self, pretok: PreTokenizedString) -> None:
         for element in self._elements():
