@@ -1,0 +1,105 @@
+"""Ids on disk: what is written is read, whatever broke off in between."""
+
+import itertools
+import os
+import random
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from gputok import token_files
+from gputok.token_files import KINDS, TokenBatch
+
+rng = random.Random(0)
+DOCUMENTS = [[rng.randrange(60_000) for _ in range(rng.choice([0, 1, 5, 90]))] for _ in range(300)]
+
+
+def batches(n_done: int, *, size: int = 7, stop: int | None = None):
+    """The documents after the first `n_done`; a KeyboardInterrupt at document `stop`."""
+    for first in range(n_done, len(DOCUMENTS), size):
+        if stop is not None and first >= stop:
+            raise KeyboardInterrupt
+        part = DOCUMENTS[first : first + size]
+        rows = np.cumsum([0, *map(len, part)])
+        yield TokenBatch(np.array([*itertools.chain(*part)], np.uint32), rows)
+
+
+def documents(path) -> list[list[int]]:
+    found = []
+    for ids, rows in token_files.read(path):
+        assert rows[0] == 0 and rows[-1] == len(ids)
+        found += [ids[a:b].tolist() for a, b in itertools.pairwise(rows)]
+    return found
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_written_is_read(tmp_path, kind, dtype):
+    path = tmp_path / f"ids{kind}"
+    assert token_files.write(path, batches, np.dtype(dtype), "run") == 300
+    assert documents(path) == DOCUMENTS
+    flat = [*itertools.chain(*DOCUMENTS)]
+    if kind == ".npy":
+        assert np.load(path).tolist() == flat and np.load(path).dtype == dtype
+    elif kind == ".bin":
+        assert np.fromfile(path, dtype).tolist() == flat
+    elif kind == ".parquet":
+        assert pq.read_table(path)["ids"].to_pylist() == DOCUMENTS
+    else:
+        assert pa.ipc.open_file(path).read_all()["ids"].to_pylist() == DOCUMENTS
+    beside = [f"ids{kind}.rows.npy"] if kind in (".npy", ".bin") else []
+    assert sorted(os.listdir(tmp_path)) == [path.name, *beside]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_broken_off_run_goes_on(tmp_path, kind):
+    path = tmp_path / f"ids{kind}"
+    with pytest.raises(KeyboardInterrupt):
+        token_files.write(path, lambda n: batches(n, stop=100), np.dtype(np.uint16), "run")
+    assert not path.exists()
+    begun = []
+    token_files.write(path, lambda n: begun.append(n) or batches(n), np.dtype(np.uint16), "run")
+    assert begun == [105] and documents(path) == DOCUMENTS
+
+
+@pytest.mark.parametrize("cut", ["ids", "ends"])
+def test_a_torn_write_is_cut_off(tmp_path, cut):
+    path = tmp_path / "ids.npy"
+    for n_bytes in (1, 3, 64, 400):
+        with pytest.raises(KeyboardInterrupt):
+            token_files.write(path, lambda n: batches(n, stop=100), np.dtype(np.uint16), "run")
+        part = tmp_path / f".ids.npy.{cut}.part"
+        part.write_bytes(part.read_bytes()[:-n_bytes])
+        token_files.write(path, batches, np.dtype(np.uint16), "run")
+        assert documents(path) == DOCUMENTS
+
+
+def test_another_run_begins_anew(tmp_path):
+    path = tmp_path / "ids.bin"
+    with pytest.raises(KeyboardInterrupt):
+        token_files.write(path, lambda n: batches(n, stop=100), np.dtype(np.uint16), "one tokenizer")
+    begun = []
+    token_files.write(path, lambda n: begun.append(n) or batches(n), np.dtype(np.uint16), "another")
+    assert begun == [0] and documents(path) == DOCUMENTS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_documents_and_empty_ones(tmp_path, kind):
+    none, empty = tmp_path / f"none{kind}", tmp_path / f"empty{kind}"
+    assert token_files.write(none, lambda n: [], np.dtype(np.uint16), "run") == 0
+    assert documents(none) == []
+    batch = TokenBatch(np.zeros(0, np.uint16), np.zeros(3, np.int64))
+    token_files.write(empty, lambda n: [batch], np.dtype(np.uint16), "run")
+    assert documents(empty) == [[], []]
+
+
+def test_names_that_say_nothing(tmp_path):
+    with pytest.raises(ValueError, match=r"cannot write ids as \.txt; use \.npy, \.bin"):
+        token_files.write(tmp_path / "a.txt", batches, np.dtype(np.uint16), "run")
+    with pytest.raises(ValueError, match=r"not in \.txt"):
+        next(token_files.read(tmp_path / "a.txt"))
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        token_files.write(tmp_path / "none" / "a.npy", batches, np.dtype(np.uint16), "run")
+    assert os.listdir(tmp_path) == []
