@@ -83,20 +83,21 @@ class WordCounts:
         byte_level = all(shard.byte_level for shard in shards) and bool(shards)
         table, n = new_table(), 0
         for shard in shards:
-            data, offsets, counts, _ = shard._columns(byte_level)
-            table = count_pieces(data, offsets[:-1], offsets[1:], counts, n, table)
+            words = shard if byte_level else shard.spelled_out()
+            table = count_pieces(words.data, words.offsets[:-1], words.offsets[1:], words.counts, n, table)
             n += len(shard)
         return cls(*distinct_words([table]), byte_level)
 
-    def _columns(self, byte_level: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
-        if self.byte_level == byte_level:
-            return self.data, self.offsets, self.counts, byte_level
+    def spelled_out(self) -> WordCounts:
+        """The same words in the characters of the ByteLevel alphabet, if they are byte-level; else themselves."""
+        if not self.byte_level:
+            return self
         from .pre_tokenizers import spell_out
         from .text import Pieces
 
         rows = np.array([0, len(self)], np.int64)
         spelled = spell_out(Pieces(self.data, self.offsets[:-1], self.offsets[1:], rows, byte_level=True))
-        return spelled.data, np.append(spelled.start, spelled.end[-1:]), self.counts, byte_level
+        return WordCounts(spelled.data, np.append(spelled.start, spelled.end[-1:]), self.counts)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a Parquet file of two columns, `word` (binary) and `count` (int64)."""

@@ -2,5 +2,18 @@
 
 from .base import Trainer
 from .bpe import BpeTrainer, TrainedBpe
+from .unigram import TrainedUnigram, UnigramTrainer
+from .wordlevel import TrainedWordLevel, WordLevelTrainer
+from .wordpiece import TrainedWordPiece, WordPieceTrainer
 
-__all__ = ["BpeTrainer", "TrainedBpe", "Trainer"]
+__all__ = [
+    "BpeTrainer",
+    "TrainedBpe",
+    "TrainedUnigram",
+    "TrainedWordLevel",
+    "TrainedWordPiece",
+    "Trainer",
+    "UnigramTrainer",
+    "WordLevelTrainer",
+    "WordPieceTrainer",
+]

@@ -138,4 +138,8 @@ _CHECKS = {
     "continuing_subword_prefix": _optional_string,
     "end_of_word_suffix": _optional_string,
     "max_token_length": _optional_natural,
+    "unk_token": _optional_string,
+    "max_piece_length": _natural,
+    "n_sub_iterations": _natural,
+    "seed_size": _natural,
 }

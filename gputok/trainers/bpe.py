@@ -155,7 +155,7 @@ class BpeTrainer(Trainer):
         for (row, c), role in itertools.product(kept, range(totals.shape[1])):
             if totals[row, role]:
                 affixed[spelt(c, role)] = affixed.get(spelt(c, role), 0) + int(totals[row, role])
-        for name in sorted(affixed, key=lambda name: (-affixed[name], name)):
+        for name in self._affixed_order(affixed):
             vocab.setdefault(name, len(vocab))
 
         ids = np.full(totals.shape, -1, np.int32)
@@ -163,3 +163,7 @@ class BpeTrainer(Trainer):
             if totals[row, role]:
                 ids[row, role] = vocab[spelt(c, role)]
         return vocab, ids
+
+    def _affixed_order(self, counts: dict[str, int]) -> list[str]:
+        """Characters with their affixes in the order of their ids."""
+        return sorted(counts, key=lambda name: (-counts[name], name))

@@ -1,111 +1,97 @@
-"""Training a Unigram model from word counts."""
+"""The trainer of Unigram."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
-from gputok.threads import thread_count
-from gputok.trainers.unigram import em, seeds
-from gputok.trainers.unigram.em import Lexicon
-from gputok.trainers.unigram.seeds import Seeds, Text
+from ...added_tokens import AddedToken
+from ..base import Trainer
 
 if TYPE_CHECKING:
-    from gputok.word_counts import WordCounts
-
-_SEEDS_PER_PIECE = 10  # more seeds than this times the vocabulary made held-out text longer, not shorter
-_DESIRED = 1.1  # EM ends at this many times the vocabulary; the likeliest pieces are taken of those
+    from ...models import Unigram
+    from ...word_counts import WordCounts
 
 
-def train_unigram(
-    words: WordCounts,
-    *,
-    vocab_size: int,
-    initial_alphabet: Sequence[str] = (),
-    shrinking_factor: float = 0.75,
-    max_piece_length: int = 16,
-    n_sub_iterations: int = 2,
-    seed_size: int = 1_000_000,
-    threads: int | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
-) -> list[tuple[str, float]]:
-    """Learns the `vocab_size` pieces, with log-probabilities, under which the words are likeliest.
+class TrainedUnigram(NamedTuple):
+    """What a Unigram model learns; the fields are named as those of `models.Unigram`."""
 
-    Every character of the words and of the initial alphabet is among them. Pieces come by falling score, then by
-    code points. The result is the same, bit for bit, for any number of threads and any order of the words.
+    vocab: list[tuple[str, float]]  # (piece, log-probability) in the order of the ids
+    unk_id: int | None = None
 
-    Source: Kudo (2018), as SentencePiece and `tokenizers` train it, with four differences, each of which made
-    held-out text shorter: seeds are weighted by how often their words occur; a suffix of a single repeated word can
-    be a seed; there are at most ten seeds for each piece asked for; and losses use expected counts.
+    def into(self, model: Unigram) -> None:
+        """Puts it into a model, whose other options stay as they are."""
+        model.update(**self._asdict())
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class UnigramTrainer(Trainer):
+    """Trains a unigram language model over pieces (Kudo 2018), with the options of the namesake.
+
+    Args:
+        show_progress: Whether to show a progress bar.
+        vocab_size: The size of the final vocabulary, special tokens and alphabet included.
+        n_sub_iterations: Rounds of EM before each pruning.
+        shrinking_factor: The share of pieces that a pruning keeps.
+        special_tokens: Strings or AddedTokens that get the first ids, with score 0.
+        initial_alphabet: Characters to keep although they may not occur; of longer strings the first one.
+        unk_token: The token for unknown characters; it gets id 0 if it is not a special token.
+        max_piece_length: The most characters of a piece.
+        seed_size: The most pieces to begin with; more than ten times vocab_size are not taken.
+
+    The result is the same, bit for bit, for any number of threads and any order of the words. It is not the namesake's:
+    held-out text gets shorter with it (`train_unigram` says why).
+
+    >>> from gputok import WordCounts
+    >>> trainer = UnigramTrainer(vocab_size=5, unk_token="<unk>")
+    >>> words = WordCounts.from_dict({"abab": 30, "ab": 50, "b": 2})
+    >>> [piece for piece, _ in trainer.train(words).vocab]
+    ['<unk>', 'ab', 'abab', 'b', 'a']
     """
-    threads = thread_count(threads)
-    report = progress or (lambda stage, done, total: None)
 
-    # 1. the characters, and room for them
-    text = seeds.make_text(words.data, words.offsets, words.counts, threads)
-    alphabet = {chr(point) for point in text.code_points[1:]} | {
-        string[0] for string in initial_alphabet if string
-    }
-    if len(alphabet) > vocab_size:
-        raise ValueError(
-            f"vocab_size={vocab_size} is smaller than the {len(alphabet)} different characters of the corpus, which "
-            "a Unigram vocabulary must hold: raise it, or normalize the text"
+    show_progress: bool = True
+    vocab_size: int = 8000
+    n_sub_iterations: int = 2
+    shrinking_factor: float = 0.75
+    special_tokens: Sequence[str | AddedToken] = field(default_factory=list)
+    initial_alphabet: Sequence[str] = field(default_factory=list)
+    unk_token: str | None = None
+    max_piece_length: int = 16
+    seed_size: int = 1_000_000
+
+    def train(
+        self,
+        words: WordCounts,
+        *,
+        threads: int | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> TrainedUnigram:
+        """Learns the pieces of counted words; nothing of the trainer changes.
+
+        ValueError: vocab_size has no room for the special tokens and the characters of the words.
+        """
+        from .train import train_unigram
+
+        specials = [token.content for token in self.special_tokens]
+        unk_id = None
+        if self.unk_token is not None:
+            if self.unk_token not in specials:
+                specials.insert(0, self.unk_token)
+            unk_id = specials.index(self.unk_token)
+        if len(words) == 0:
+            warnings.warn("the corpus has no words: nothing is learnt beyond the given tokens", stacklevel=2)
+        pieces = train_unigram(
+            words,
+            vocab_size=self.vocab_size - len(specials),
+            initial_alphabet=self.initial_alphabet,
+            shrinking_factor=self.shrinking_factor,
+            max_piece_length=self.max_piece_length,
+            n_sub_iterations=self.n_sub_iterations,
+            seed_size=self.seed_size,
+            taken=specials,
+            threads=threads,
+            progress=progress,
         )
-
-    # 2. seed pieces from sorted suffixes
-    report("sorting suffixes", 0, 1)
-    suffixes = seeds.sort_suffixes(text, max_piece_length, threads)
-    n_seeds = min(seed_size, _SEEDS_PER_PIECE * vocab_size)
-    candidates = seeds.choose_seeds(text, suffixes, max_piece_length, n_seeds, threads)
-    lattice = seeds.build_trie(text, suffixes, candidates, max_piece_length, threads)
-    del suffixes
-    report("sorting suffixes", 1, 1)
-
-    # 3. expectation maximization, pruning by likelihood until few enough are left
-    counts = em.initial_counts(text, candidates)
-    p = Lexicon(counts.char / max(1, counts.total()), counts.piece / max(1, counts.total()))
-    desired = int(vocab_size * _DESIRED)
-    first = p.n_live()
-    while True:
-        for _ in range(n_sub_iterations):
-            counts, objective = em.expect(lattice, p, threads)
-            p = em.maximize(counts)
-            report(f"EM: {p.n_live()} pieces, objective {objective:.4f}", first - p.n_live(), first - desired)
-        if p.n_live() <= desired:
-            break
-        target = max(desired, int(shrinking_factor * p.n_live()))
-        p = em.prune(text, candidates, p, counts, target, threads)
-        lattice = em.compact(lattice, p, threads)
-
-    # 4. the likeliest pieces beside the alphabet
-    pieces = _finalize(text, candidates, p, sorted(alphabet), vocab_size)
-    if len(pieces) < vocab_size:
-        warnings.warn(
-            f"the corpus gave {len(pieces)} pieces, fewer than vocab_size={vocab_size}: it has no more repeated "
-            "substrings that make it likelier",
-            stacklevel=2,
-        )
-    return pieces
-
-
-def _finalize(
-    text: Text, candidates: Seeds, p: Lexicon, alphabet: Sequence[str], vocab_size: int
-) -> list[tuple[str, float]]:
-    characters = [chr(point) for point in text.code_points]
-    scored = dict(zip(characters[1:], np.log(p.char[1:]).tolist(), strict=True))
-    live = np.flatnonzero(p.piece)
-    score = np.log(p.piece[live])
-    named = []
-    for piece, value in zip(live.tolist(), score.tolist(), strict=True):
-        at, length = candidates.place[piece], candidates.length[piece]
-        named.append(("".join(characters[i] for i in text.ids[at : at + length].tolist()), value))
-    named.sort(key=lambda item: (-item[1], item[0]))
-    scored |= named[: vocab_size - len(alphabet)]
-    # Characters that only the initial alphabet has: a little apart, as in `tokenizers`, but in a fixed order.
-    least = min(scored.values(), default=0.0)
-    unseen = [character for character in alphabet if character not in scored]
-    scored |= {character: least + 0.0001 * i for i, character in enumerate(unseen)}
-    return sorted(scored.items(), key=lambda item: (-item[1], item[0]))
+        return TrainedUnigram([(token, 0.0) for token in specials] + pieces, unk_id)

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gputok import threads as pool
-from gputok.kernels.cpu import unigram as kernels
-from gputok.trainers.unigram.seeds import Seeds, Text, Words
+from ... import threads as pool
+from ...kernels.cpu import unigram as kernels
+from .seeds import Seeds, Text, Words
 
 _LEAST = 0.5  # a piece expected less often than this is dropped
 _CHUNKS_PER_TASK = 4

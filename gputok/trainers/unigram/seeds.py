@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gputok import threads as pool
-from gputok.kernels.cpu import unigram as kernels
-from gputok.kernels.cpu.unigram import Trie
+from ... import threads as pool
+from ...kernels.cpu import unigram as kernels
+from ...kernels.cpu.unigram import Trie
 
 _GROUPS = 256  # sorted suffixes are worked on in about so many parts; no result depends on it
 _CHUNK = 1 << 15  # characters of words that share a trie: its arrays stay in the second-level cache
