@@ -63,3 +63,58 @@ class Automaton(NamedTuple):
     @property
     def n_classes(self) -> int:
         return self.delta.shape[1] - 1
+
+
+class Strings(NamedTuple):
+    """Distinct byte strings that can be found by their bytes."""
+
+    slots: Array  # uint64[capacity], upper half of the hash << 32 | index + 1; 0: free
+    data: Array  # uint8[n_bytes]
+    offsets: Array  # int64[n + 1]; string i is data[offsets[i]:offsets[i + 1]]
+
+
+class Pairs(NamedTuple):
+    """Ranks of pairs of numbers below 2**bits, in one 64-bit word a slot."""
+
+    slots: Array  # uint64[capacity], (left << bits | right) << 64 - 2 * bits | rank; FREE
+    bits: int
+
+
+class BpeTables(NamedTuple):
+    """A BPE model as arrays. A symbol is the position of a token in the vocabulary, NONE none."""
+
+    ids: Array  # uint32[n], of each symbol
+    pairs: Pairs  # of symbols
+    merged: Array  # uint32[m], symbol that the pair of each rank becomes
+    byte_ranks: (
+        Array  # uint32[256, 256], rank of two bytes' pair or NONE; empty: not all is bytes, or with affixes
+    )
+    symbols: (
+        Array  # uint32[variants, n]: symbol + 1 of each character or, where n is 256, of each byte; 0: none
+    )
+    variant: Array  # int64[4]: row of symbols for a character that is (1: not first) + (2: last) in its word
+    fallback: Array  # uint32[256]: symbol of the token <0x..> of each byte, or NONE; empty: no byte fallback
+    prefix: Array  # uint8[n]: continuing_subword_prefix
+    suffix: Array  # uint8[n]: end_of_word_suffix
+    whole: Strings  # the tokens, if a word that is one isn't taken apart; else empty
+    unk: Array  # uint32[0 or 1]: symbol of the unknown token, NONE where the vocabulary lacks it; empty: it has none
+    fuse_unk: bool
+    dropout: float
+    ordered: (
+        bool  # a merge can spell its own left part again, so that only the namesake's queue gives its result
+    )
+
+
+class WordPieceTables(NamedTuple):
+    edges: Array  # uint64[capacity, 2] of build_trie
+    prefix: Array  # uint8[n]: continuing_subword_prefix
+    unk: int  # id of the unknown token, or NONE
+    max_chars: int  # a longer word is unknown
+
+
+class UnigramTables(NamedTuple):
+    edges: Array  # uint64[capacity, 2] of build_trie
+    scores: Array  # float64[n_tokens], by id
+    unk: int  # id of the unknown token, or -1
+    unk_score: float
+    fallback: Array  # uint32[256]: id of the token <0x..> of each byte, NONE; empty: no byte fallback

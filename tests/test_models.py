@@ -7,6 +7,8 @@ import random
 import numpy as np
 import pytest
 import tokenizers
+from gputok.kernels import reference
+from gputok.kernels.cpu import lattice, merge, trie
 
 from gputok import models
 from gputok.byte_alphabet import BYTE_CHARACTERS
@@ -98,16 +100,33 @@ def random_tokens(rng: random.Random, n: int) -> list[str]:
     return list({"".join(rng.choices(ALPHABET, k=rng.randrange(1, 5))): None for _ in range(n)})
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_random_wordpiece(seed):
-    rng = random.Random(seed)
+def random_wordpiece(rng: random.Random) -> dict:
     prefix = rng.choice(["##", "", "é"])
     tokens = random_tokens(rng, 30)
     tokens += [prefix + token for token in random_tokens(rng, 30)]
     tokens += ["[UNK]"] * (rng.random() < 0.7)
     options = {"continuing_subword_prefix": prefix, "max_input_chars_per_word": rng.choice([0, 5, 100])}
-    vocab = {token: 3 * id for id, token in enumerate(dict.fromkeys(tokens))}
-    ours, theirs = models.WordPiece(vocab, **options), tokenizers.models.WordPiece(vocab, **options)
+    return {"vocab": {token: 3 * id for id, token in enumerate(dict.fromkeys(tokens))}, **options}
+
+
+def random_unigram(rng: random.Random) -> dict:
+    """Arguments of a Unigram with repeated tokens, ties, byte tokens and sometimes no unknown token."""
+    tokens = ["<unk>", *random_tokens(rng, rng.randrange(60)), *random_tokens(rng, 5)]
+    if rng.random() < 0.5:
+        tokens += [f"<0x{byte:02X}>" for byte in range(256) if rng.random() < 0.95]
+    # Few distinct scores make ties; positive ones can make an unknown character worth more than a token.
+    scores = rng.choice([[-1.0, -2.0], [-1.5, -7.25, -0.1, -3.3], [30.0, 0.0]])
+    vocab = [(token, rng.choice(scores)) for token in tokens]
+    rng.shuffle(vocab)
+    unk_id = rng.choice([None, next(i for i, (token, _) in enumerate(vocab) if token == "<unk>")])
+    return {"vocab": vocab, "unk_id": unk_id, "byte_fallback": rng.random() < 0.5}
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_wordpiece(seed):
+    rng = random.Random(seed)
+    arguments = random_wordpiece(rng)
+    ours, theirs = models.WordPiece(**arguments), tokenizers.models.WordPiece(**arguments)
     assert_same_tokens(ours, theirs, random_texts(rng, 100, 12))
     assert_same_form(ours, theirs)
 
@@ -125,16 +144,8 @@ def test_random_wordlevel(seed):
 @pytest.mark.parametrize("seed", range(100))
 def test_random_unigram(seed):
     rng = random.Random(seed)
-    tokens = ["<unk>", *random_tokens(rng, rng.randrange(60)), *random_tokens(rng, 5)]
-    if rng.random() < 0.5:
-        tokens += [f"<0x{byte:02X}>" for byte in range(256) if rng.random() < 0.95]
-    # Few distinct scores make ties; positive ones can make an unknown character worth more than a token.
-    scores = rng.choice([[-1.0, -2.0], [-1.5, -7.25, -0.1, -3.3], [30.0, 0.0]])
-    vocab = [(token, rng.choice(scores)) for token in tokens]
-    rng.shuffle(vocab)
-    unk_id = rng.choice([None, vocab.index(next(pair for pair in vocab if pair[0] == "<unk>"))])
-    arguments = (vocab, unk_id, rng.random() < 0.5)
-    ours, theirs = models.Unigram(*arguments), tokenizers.models.Unigram(*arguments)
+    arguments = random_unigram(rng)
+    ours, theirs = models.Unigram(**arguments), tokenizers.models.Unigram(**arguments)
     assert_same_tokens(ours, theirs, ["<unk>", "a<unk>zz", *random_texts(rng, 100)])
     assert_same_form(ours, theirs)
 
@@ -204,3 +215,60 @@ def pieces_of(tokenizer, text: str) -> list[tuple]:
     normalizer, pre_tokenizer = tokenizer.normalizer, tokenizer.pre_tokenizer
     text = normalizer.normalize_str(text) if normalizer else text
     return pre_tokenizer.pre_tokenize_str(text) if pre_tokenizer else [(text, None)]
+
+
+def packed(texts: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    encoded = [text.encode() for text in texts]
+    end = np.cumsum([len(text) for text in encoded])
+    return np.frombuffer(b"".join(encoded), np.uint8), end - [len(text) for text in encoded], end
+
+
+def assert_same_arrays(fast, plain) -> None:
+    for ours, theirs in zip(fast, plain, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_stages_equal_the_plain_versions(seed):
+    rng = random.Random(seed)
+    words = packed(random_texts(rng, 30, 15))
+    bpe = models.BPE(**random_bpe(rng))._tables
+    cache, state = merge.word_cache(16), np.ones(1, np.uint64)
+    assert_same_arrays(merge.encode_words(*words, bpe, cache, state), reference.encode_words(*words, bpe))
+    pieces = models.WordPiece(**random_wordpiece(rng))._tables
+    assert_same_arrays(trie.match_longest(*words, pieces), reference.match_longest(*words, pieces))
+    unigram = models.Unigram(**random_unigram(rng))._tables
+    fast, plain = lattice.viterbi(*words, unigram), reference.viterbi(*words, unigram)
+    assert_same_arrays(fast[:1], plain[:1])
+    assert_same_arrays(fast[1 : 5 if fast[0] >= 0 else 1], plain[1 : 5 if fast[0] >= 0 else 1])
+
+
+@pytest.mark.parametrize("letters", ["a", "ab", "😀", "aab"])
+def test_merging_is_linear_in_the_word(letters):
+    """The plain version asks for a rank at most five times a symbol, and the fast one gives the same tokens."""
+    tokens = list(dict.fromkeys(letters))
+    merges = []
+    for _ in range(12):
+        left, right = (
+            (tokens[-1], tokens[-1]) if len(tokens) > 2 or len(letters) < 2 else (tokens[0], tokens[1])
+        )
+        merges.append((left, right))
+        tokens.append(left + right)
+    model = models.BPE({token: i for i, token in enumerate(dict.fromkeys(tokens))}, merges)
+    asked = []
+    for n in (3_000, 12_000):
+        word = packed([letters * (n // len(letters))])
+        fast = merge.encode_words(*word, model._tables, merge.word_cache(0), np.ones(1, np.uint64))
+        lengths, ranks = [1] * n, {pair: i for i, pair in enumerate(map(tuple, model.merges[:, :2].tolist()))}
+        symbols = [model.token_to_id(letter) for letter in letters] * (n // len(letters))
+        calls = []
+        reference.merge_symbols(
+            symbols,
+            lengths,
+            lambda pair, r=ranks, c=calls: c.append(1) or r.get(pair),
+            model.merges[:, 2].tolist(),
+        )
+        assert fast[0].tolist() == symbols
+        asked.append(len(calls))
+    assert asked[1] <= 5 * 12_000
+    assert asked[1] <= 4.1 * asked[0]

@@ -187,6 +187,7 @@ class BPE(Model):
     @functools.cached_property
     def _tables(self) -> Any:
         """The BpeTables for text of characters."""
+        from gputok.kernels import BpeTables
         from gputok.kernels.cpu import lookup, merge
 
         ids, strings = self.vocabulary.ids, self.vocabulary.strings
@@ -213,7 +214,7 @@ class BPE(Model):
             found = lookup.find_strings(strings, data, offsets[:-1], offsets[1:])
             return np.where(found < 0, lookup.NONE, found).astype(np.uint32)
 
-        return merge.BpeTables(
+        return BpeTables(
             ids=ids,
             pairs=lookup.index_pairs(left, right, n),
             merged=merged.astype(np.uint32),

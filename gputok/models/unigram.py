@@ -108,11 +108,12 @@ class Unigram(Model):
 
     @functools.cached_property
     def _tables(self) -> Any:
-        from gputok.kernels.cpu import lattice, lookup, trie
+        from gputok.kernels import UnigramTables
+        from gputok.kernels.cpu import lookup, trie
 
         vocabulary, find = self.vocabulary, self.vocabulary.mapping.get
         fallback = [find(f"<0x{b:02X}>", lookup.NONE) for b in range(256)] if self.byte_fallback else []
-        return lattice.UnigramTables(
+        return UnigramTables(
             edges=trie.build_trie(vocabulary.data, vocabulary.offsets, vocabulary.ids),
             scores=self.scores,
             unk=-1 if self.unk_id is None else self.unk_id,

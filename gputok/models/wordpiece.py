@@ -95,10 +95,11 @@ class WordPiece(Model):
 
     @functools.cached_property
     def _tables(self) -> Any:
+        from gputok.kernels import WordPieceTables
         from gputok.kernels.cpu import lookup, trie
 
         vocabulary = self.vocabulary
-        return trie.WordPieceTables(
+        return WordPieceTables(
             edges=trie.build_trie(vocabulary.data, vocabulary.offsets, vocabulary.ids),
             prefix=np.frombuffer(self.continuing_subword_prefix.encode(), np.uint8).copy(),
             unk=int(vocabulary.mapping.get(self.unk_token, lookup.NONE)),

@@ -8,7 +8,6 @@ from one walk of the trie, so that a word costs its length times the longest tok
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
@@ -20,14 +19,6 @@ from .ragged import pointer
 from .trie import ROOT, follow
 
 _U1 = np.uint64(1)
-
-
-class UnigramTables(NamedTuple):
-    edges: np.ndarray  # uint64[capacity, 2] of build_trie
-    scores: np.ndarray  # float64[n_tokens], by id
-    unk: int  # id of the unknown token, or -1
-    unk_score: float
-    fallback: np.ndarray  # uint32[256]: id of the token <0x..> of each byte, NONE; empty: no byte fallback
 
 
 def viterbi(data, start, end, tables):

@@ -6,10 +6,9 @@ decided on the keys, never on hashes alone.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
+from .. import Pairs, Strings
 from . import kernel
 from .memory import address, load_u8, load_u32, load_u64, store_u64
 
@@ -19,14 +18,6 @@ FREE = np.uint64(0xFFFFFFFFFFFFFFFF)  # a slot without a pair
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _U0, _U1, _U8, _U32 = np.uint64(0), np.uint64(1), np.uint64(8), np.uint64(32)
 _LOW = np.uint64(0xFFFFFFFF)
-
-
-class Strings(NamedTuple):
-    """Distinct byte strings that can be found by their bytes."""
-
-    slots: np.ndarray  # uint64[capacity], upper half of the hash << 32 | index + 1; 0: free
-    data: np.ndarray  # uint8[n_bytes]
-    offsets: np.ndarray  # int64[n + 1]; string i is data[offsets[i]:offsets[i + 1]]
 
 
 def plain(array: np.ndarray, dtype: type) -> np.ndarray:
@@ -197,13 +188,6 @@ def _join_pairs(strings, left, right, prefix_length, joined):
 def hash_pair(key):
     h = key * _MULTIPLIER
     return h ^ (h >> _U32)
-
-
-class Pairs(NamedTuple):
-    """Ranks of pairs of numbers below 2**bits, in one 64-bit word a slot."""
-
-    slots: np.ndarray  # uint64[capacity], (left << bits | right) << 64 - 2 * bits | rank; FREE
-    bits: int
 
 
 def index_pairs(left, right, n):

@@ -11,12 +11,10 @@ no word costs more than n log n.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from . import kernel
-from .lookup import NONE, Pairs, Strings, decode_char, find_string, mix, rank_of
+from .lookup import NONE, decode_char, find_string, mix, rank_of
 from .memory import address, load_i64, load_u8, load_u32, load_u64, store_u32, store_u64
 from .ragged import pointer
 
@@ -26,37 +24,6 @@ MAX_CACHED = 24, 8  # bytes and tokens of a word that is kept: with them it fill
 
 _U0, _U1, _U32 = np.uint64(0), np.uint64(1), np.uint64(32)
 _LOW = np.uint64(0xFFFFFFFF)
-
-
-class BpeTables(NamedTuple):
-    """A BPE model as arrays. A symbol is the position of a token in the vocabulary, NONE none."""
-
-    ids: np.ndarray  # uint32[n], of each symbol
-    pairs: Pairs  # of symbols
-    merged: np.ndarray  # uint32[m], symbol that the pair of each rank becomes
-    byte_ranks: (
-        np.ndarray
-    )  # uint32[256, 256], rank of two bytes' pair or NONE; empty: not all is bytes, or with affixes
-    symbols: (
-        np.ndarray
-    )  # uint32[variants, n]: symbol + 1 of each character or, where n is 256, of each byte; 0: none
-    variant: (
-        np.ndarray
-    )  # int64[4]: row of symbols for a character that is (1: not first) + (2: last) in its word
-    fallback: (
-        np.ndarray
-    )  # uint32[256]: symbol of the token <0x..> of each byte, or NONE; empty: no byte fallback
-    prefix: np.ndarray  # uint8[n]: continuing_subword_prefix
-    suffix: np.ndarray  # uint8[n]: end_of_word_suffix
-    whole: Strings  # the tokens, if a word that is one isn't taken apart; else empty
-    unk: (
-        np.ndarray
-    )  # uint32[0 or 1]: symbol of the unknown token, NONE where the vocabulary lacks it; empty: it has none
-    fuse_unk: bool
-    dropout: float
-    ordered: (
-        bool  # a merge can spell its own left part again, so that only the namesake's queue gives its result
-    )
 
 
 def word_cache(capacity: int) -> np.ndarray:

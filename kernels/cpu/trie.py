@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from . import kernel
@@ -75,13 +73,6 @@ def _build_trie(data, offsets, ids):
         if node != np.uint64(ROOT):
             store_u64(edges, at << _U1 | _U1, (np.uint64(ids[i]) + _U1) << _U32 | node)
     return table
-
-
-class WordPieceTables(NamedTuple):
-    edges: np.ndarray  # uint64[capacity, 2] of build_trie
-    prefix: np.ndarray  # uint8[n]: continuing_subword_prefix
-    unk: int  # id of the unknown token, or NONE
-    max_chars: int  # a longer word is unknown
 
 
 def match_longest(data, start, end, tables):
