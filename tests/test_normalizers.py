@@ -1,6 +1,9 @@
 """gputok.normalizers and gputok.NormalizedString against those of `tokenizers`."""
 
+import io
+import itertools
 import json
+import pickle
 import random
 
 import numpy as np
@@ -9,7 +12,9 @@ import tokenizers
 import tokenizers.models
 import tokenizers.normalizers as theirs
 import tokenizers.pre_tokenizers
+from make_normalization_tables import charsmap
 
+import gputok
 import gputok.normalizers as ours
 from gputok.normalizers.base import spelled_out
 from gputok.text import Pieces, TextBatch
@@ -258,3 +263,337 @@ def test_random_sequences():
         # text put in before the first character makes the namesake fail in what comes next
         normalizers.sort(key=lambda form: form.get("pattern") == {"Regex": "(?=[A-Z])"})
         check({"type": "Sequence", "normalizers": normalizers}, random_strings(seed, 100))
+
+
+# ---- Precompiled
+
+
+@pytest.fixture(scope="session")
+def sentencepiece_charsmap():
+    """`sentencepiece_charsmap("nmt_nfkc")`: the map that SentencePiece puts in a model for such a rule."""
+    sentencepiece = pytest.importorskip("sentencepiece")
+    model_pb2 = pytest.importorskip("sentencepiece.sentencepiece_model_pb2")
+
+    def charsmap(rule: str) -> bytes:
+        model = io.BytesIO()
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(["hello world"]),
+            model_writer=model,
+            model_type="char",
+            normalization_rule_name=rule,
+            hard_vocab_limit=False,
+            minloglevel=2,
+        )
+        return model_pb2.ModelProto.FromString(model.getvalue()).normalizer_spec.precompiled_charsmap
+
+    return charsmap
+
+
+@pytest.mark.parametrize("rule", ["nmt_nfkc", "nmt_nfkc_cf", "nfkc"])
+def test_precompiled(rule, sentencepiece_charsmap):
+    form = ours.Precompiled(sentencepiece_charsmap(rule)).to_dict()
+    check(form, random_strings(7, N_STRINGS))
+
+
+def test_precompiled_clusters():
+    """A map of every second character to `X`, which shows where one grapheme cluster ends and the next begins."""
+    strings = random_strings(8, N_STRINGS)
+    characters = sorted(set("".join(strings)) - {"\0"})[::2]
+    check(ours.Precompiled(charsmap(characters)).to_dict(), strings)
+
+
+@pytest.mark.parametrize("blob", [b"", b"\x08\0\0\0abcd", b"\0\0\0\0\xff"])
+def test_precompiled_refuses_what_is_no_map(blob):
+    with pytest.raises(ValueError, match="precompiled_charsmap"):
+        ours.Precompiled(blob)
+
+
+def test_precompiled_stays_inside_a_broken_map():
+    """The trie of a hostile file may point anywhere; the namesake panics."""
+    numbers = np.random.default_rng(0).integers(0, 2**32, 512, np.uint32)
+    broken = ours.Precompiled(np.uint32(numbers.nbytes).tobytes() + numbers.tobytes() + b"X\0")
+    for string in random_strings(9, 200):
+        broken.normalize_str(string)
+
+
+# ---- every character
+
+
+def check_text(form: dict, strings: list[str]) -> None:
+    """As `check`, without the alignment, for many strings."""
+    theirs_normalizer = same_normalizer(theirs, form)
+    pieces = same_normalizer(ours, form).apply(Pieces.from_batch(TextBatch.from_strings(strings)))
+    wrong = [
+        (string, got, expected)
+        for string, got, expected in zip(
+            strings, spelled_out(pieces).strings(), map(theirs_normalizer.normalize_str, strings), strict=True
+        )
+        if got != expected
+    ]
+    assert not wrong, f"{len(wrong)} differ: {wrong[:5]!a}"
+
+
+def in_context(codes) -> list[str]:
+    """Each code point alone, and among marks of the highest and the lowest combining class."""
+    characters = [chr(code) for code in codes if not 0xD800 <= code < 0xE000]
+    return characters + [f"a\u0345{c}\u0334{c}" for c in characters]
+
+
+SINGLES = [
+    name
+    for name, forms in PIPELINES.items()
+    if len(forms) == 1 and forms[0]["type"] not in ("Prepend", "Replace")
+]
+
+
+@pytest.mark.parametrize("name", SINGLES)
+def test_sampled_characters(name):
+    low = [*range(0x3400), *range(0xA000, 0xAC00), *range(0xF900, 0x10000)]
+    codes = random.Random(name).sample(low, 6_000) + random.Random(name).sample(range(0x110000), 4_000)
+    check_text(PIPELINES[name][0], in_context(codes))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", SINGLES)
+def test_every_character(name):
+    for low in range(0, 0x110000, 0x11000):
+        check_text(PIPELINES[name][0], in_context(range(low, low + 0x11000)))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["NFC", "NFKC"])
+def test_every_pair_that_may_compose(name):
+    codes = [c for c in range(0x30000) if not 0xD800 <= c < 0xE000]
+    atoms = [
+        chr(c) for c in codes if len(theirs.NFD().normalize_str(chr(c))) > 1 and not 0xAC00 <= c < 0xD7A4
+    ]
+    parts = sorted(
+        {part for atom in atoms for part in theirs.NFD().normalize_str(atom)} | {"\u1161", "\u11a8"}
+    )
+    for first in sorted({*parts, *atoms, *map(chr, range(0xAC00, 0xD7A4, 97))}):
+        check_text(PIPELINES[name][0], [first + second for second in parts])
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", PIPELINES)
+def test_many_random_strings(name):
+    normalizers = PIPELINES[name]
+    form = normalizers[0] if len(normalizers) == 1 else {"type": "Sequence", "normalizers": normalizers}
+    check(form, random_strings(100 + len(name), 20_000))
+
+
+@pytest.mark.parametrize("corpus", ["en", "code", "multi", "zh"])
+def test_corpora(corpus, corpus_sample):
+    lines = corpus_sample(corpus, 300_000).splitlines(keepends=True)
+    for name in ("NFC", "NFKD", "ALBERT", "Bert 11None1", "everything"):
+        normalizers = PIPELINES[name]
+        form = normalizers[0] if len(normalizers) == 1 else {"type": "Sequence", "normalizers": normalizers}
+        check(form, lines)
+
+
+def test_a_long_run_of_marks_takes_linear_time():
+    """Canonical ordering of alternating marks: a sort by insertion would take hours."""
+    n = 200_000
+    assert ours.NFD().normalize_str("a" + "\u0315\u0300" * n) == "a" + "\u0300" * n + "\u0315" * n
+
+
+# ---- as components
+
+
+def both(build):
+    """The same component of gputok and of tokenizers."""
+    return build(ours, gputok.Regex), build(theirs, tokenizers.Regex)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda module, regex: module.BertNormalizer(),
+        lambda module, regex: module.BertNormalizer(False, True, strip_accents=True, lowercase=False),
+        lambda module, regex: module.ByteLevel(),
+        lambda module, regex: module.Lowercase(),
+        lambda module, regex: module.NFC(),
+        lambda module, regex: module.NFD(),
+        lambda module, regex: module.NFKC(),
+        lambda module, regex: module.NFKD(),
+        lambda module, regex: module.Nmt(),
+        lambda module, regex: module.Precompiled(charsmap("ab")),
+        lambda module, regex: module.Prepend(),
+        lambda module, regex: module.Prepend('é"\n\\'),
+        lambda module, regex: module.Replace('"', "\n"),
+        lambda module, regex: module.Replace(regex(r"\s+"), " "),
+        lambda module, regex: module.Strip(),
+        lambda module, regex: module.Strip(left=False),
+        lambda module, regex: module.StripAccents(),
+        lambda module, regex: module.Sequence([]),
+        lambda module, regex: module.Sequence(
+            [module.NFC(), module.Sequence([module.Strip(), module.NFD()])]
+        ),
+        lambda module, regex: module.unicode_normalizer_from_str("nfkc"),
+    ],
+)
+def test_shown_and_saved_as_there(build):
+    mine, yours = both(build)
+    assert repr(mine) == repr(yours)
+    assert str(mine) == str(yours) or isinstance(mine, ours.Precompiled)  # which is cut short there
+    assert mine.__getstate__() == yours.__getstate__()
+    for copy in (
+        pickle.loads(pickle.dumps(mine)),
+        ours.Normalizer.from_dict(json.loads(yours.__getstate__())),
+    ):
+        assert type(copy) is type(mine)
+        assert repr(copy) == repr(mine)
+
+
+def test_a_changed_setting_takes_effect():
+    strip, bert, prepend, replace = (
+        ours.Strip(),
+        ours.BertNormalizer(),
+        ours.Prepend("_"),
+        ours.Replace("a", "b"),
+    )
+    sequence = ours.Sequence([strip, bert, prepend, replace])
+    assert sequence.normalize_str(" Á ") == "_b"
+    strip.left = bert.lowercase = False
+    prepend.prepend, replace.content = "<", "c"
+    bert.strip_accents = True
+    assert sequence.normalize_str(" Áa ") == "< Ac"
+    sequence[0] = ours.Lowercase()
+    assert (len(sequence), repr(sequence[0])) == (4, "Lowercase()")
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        ({"type": "NFX"}, "'NFX' is no normalizer; the types are BertNormalizer, ByteLevel"),
+        ({}, "None is no normalizer"),
+        ([], "a JSON object"),
+        ({"type": "Strip"}, "'strip_left' must be true or false"),
+        ({"type": "Prepend", "prepend": 3}, "'int' object"),
+        ({"type": "Prepend"}, "'prepend' is missing"),
+        ({"type": "BertNormalizer", "clean_text": True}, "'handle_chinese_chars' is missing"),
+        ({"type": "Sequence"}, "'normalizers' must be a list"),
+        ({"type": "Sequence", "normalizers": [1]}, "a JSON object"),
+        ({"type": "Replace", "pattern": "a", "content": "b"}, "Replace"),
+        ({"type": "Replace", "pattern": {"Regex": "("}, "content": "b"}, "pattern"),
+        ({"type": "Precompiled", "precompiled_charsmap": "AA"}, "Precompiled|[Bb]ase64|padding"),
+    ],
+)
+def test_bad_json_is_one_clear_error(form, message):
+    with pytest.raises(ValueError, match=message):
+        ours.Normalizer.from_dict(form)
+
+
+def test_errors_in_python():
+    for error, wrong in [
+        (TypeError, lambda: ours.Normalizer()),
+        (TypeError, lambda: ours.NFC().normalize_str(3)),
+        (UnicodeEncodeError, lambda: ours.NFC().normalize_str("\ud800")),
+        (TypeError, lambda: ours.BertNormalizer(lowercase=1)),
+        (TypeError, lambda: ours.Sequence((ours.NFC(),))),
+        (IndexError, lambda: ours.Sequence([])[0]),
+        (OverflowError, lambda: ours.Sequence([ours.NFC()])[-1]),
+        (ValueError, lambda: ours.unicode_normalizer_from_str("nfx")),
+        (ValueError, lambda: pickle.dumps(ours.Normalizer.custom(3))),
+    ]:
+        with pytest.raises(error):
+            wrong()
+
+
+def test_text_put_before_the_first_character_is_no_obstacle():
+    """In the namesake any normalizer after such a Replace fails (an index out of bounds)."""
+    sequence = ours.Sequence([ours.Replace(gputok.Regex("(?=É)"), "▁"), ours.Lowercase(), ours.NFD()])
+    assert sequence.normalize_str("Éa") == "▁e\u0301a"
+
+
+class Shout:
+    """A normalizer in Python, for either package."""
+
+    def __init__(self, regex):
+        self.regex = regex
+
+    def normalize(self, normalized):
+        normalized.nfd()
+        normalized.filter(lambda c: c not in "aé\u0301")
+        normalized.map(lambda c: "_" if c == " " else c)
+        normalized.uppercase()
+        normalized.replace("SS", "ß")
+        normalized.replace(self.regex(r"\d+"), "0")
+        normalized.prepend("<")
+        normalized.append(">")
+        normalized.rstrip()
+
+
+def test_custom():
+    mine = ours.Normalizer.custom(Shout(gputok.Regex))
+    yours = theirs.Normalizer.custom(Shout(tokenizers.Regex))
+    for string in random_strings(11, 500):
+        assert mine.normalize_str(string) == yours.normalize_str(string), ascii(string)
+        one, two = gputok.NormalizedString(string), tokenizers.NormalizedString(string)
+        mine.normalize(one), yours.normalize(two)
+        assert repr(one) == repr(two)
+
+
+# ---- NormalizedString
+
+
+def strings_of(parts) -> list[tuple[str, str]]:
+    return [(part.original, part.normalized) for part in parts]
+
+
+METHODS = [
+    ("nfd",), ("nfkd",), ("nfc",), ("nfkc",), ("lowercase",), ("uppercase",), ("lstrip",), ("rstrip",), ("strip",),
+    ("prepend", "é▁"), ("append", "▁x"), ("clear",), ("replace", " ", "__"), ("replace", "", "x"),
+    ("filter", str.isalpha), ("filter", str.isascii), ("map", lambda c: "é" if c.isascii() else "a"),
+]  # fmt: skip
+
+
+def test_normalized_string_methods():
+    """Random methods one after the other, comparing every slice after each of them."""
+    choose = random.Random(12)
+    for string in random_strings(12, 600):
+        mine, yours = gputok.NormalizedString(string), tokenizers.NormalizedString(string)
+        done = []
+        for name, *arguments in choose.sample(METHODS, 4):
+            if not yours.normalized:  # text appended to nothing is written twice by the next method there
+                break
+            done.append((name, arguments))
+            assert getattr(mine, name)(*arguments) is getattr(yours, name)(*arguments) is None
+            assert repr(mine) == repr(yours), (ascii(string), done)
+            n = len(yours.normalized)
+            cuts = [0, *(sorted(choose.choices(range(n + 1), k=3))), n]
+            for key in (
+                0,
+                n,
+                slice(0, 1),
+                *(slice(a, b) for a, b in itertools.pairwise(cuts) if a <= b),
+            ):
+                one, two = mine[key], yours[key]
+                assert (one is None) == (two is None), (ascii(string), done, key)
+                assert one is None or repr(one) == repr(two), (ascii(string), done, key)
+
+
+@pytest.mark.parametrize(
+    "behavior", ["removed", "isolated", "merged_with_previous", "merged_with_next", "contiguous"]
+)
+def test_normalized_string_split(behavior):
+    for string in ["the-final--countdown", "--", "", "a", *random_strings(13, 300)]:
+        for pattern in ("-", " ", "aa", "", r"[^a-z]", r"\s+|e", r"(?=a)"):
+            mine, yours = gputok.NormalizedString(string), tokenizers.NormalizedString(string)
+            mine.nfkd(), yours.nfkd()
+            if pattern == "" and not yours.normalized.isascii():
+                continue  # counts characters as if they were bytes there, and panics
+            is_regex = len(pattern) > 2
+            one = mine.split(gputok.Regex(pattern) if is_regex else pattern, behavior)
+            two = yours.split(tokenizers.Regex(pattern) if is_regex else pattern, behavior)
+            assert strings_of(one) == strings_of(two), (ascii(string), pattern)
+
+
+def test_normalized_string_refuses():
+    text = gputok.NormalizedString("abc")
+    with pytest.raises(ValueError, match="merged_with_next"):
+        text.split("a", "joined")
+    with pytest.raises(TypeError):
+        text.filter(3)
+    with pytest.raises(ValueError, match="bigger than max len"):
+        text[-4]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -41,13 +42,14 @@ class Replace(Normalizer):
     '"so\\'\\''
     """
 
-    pattern: str | Regex
+    pattern: str | Regex = dataclasses.field(
+        metadata={"shown": lambda pattern: '{}("{}")'.format(*_kind_and_text(pattern))}
+    )
     content: str
 
     def to_dict(self) -> dict[str, Any]:
-        literal = isinstance(self.pattern, str)
-        pattern = {"String": self.pattern} if literal else {"Regex": self.pattern.pattern}
-        return {"type": "Replace", "pattern": pattern, "content": self.content}
+        kind, pattern = _kind_and_text(self.pattern)
+        return {"type": "Replace", "pattern": {kind: pattern}, "content": self.content}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
@@ -61,10 +63,6 @@ class Replace(Normalizer):
         raise ValueError(
             f'Replace: {{"pattern": {{"String" or "Regex": ...}}, "content": ...}} expected, not {value!r}'
         )
-
-    def __repr__(self) -> str:
-        (kind, pattern), *_ = self.to_dict()["pattern"].items()
-        return f'Replace(pattern={kind}("{pattern}"), content="{self.content}")'
 
     def _apply(self, pieces: Pieces) -> Pieces:
         start, end, rows = find_matches(self.pattern, pieces)
@@ -106,6 +104,10 @@ class Strip(Normalizer):
             pieces.data, pieces.start, pieces.end, pieces.frozen, space, self.strip_left, self.strip_right
         )
         return pieces._replace(start=start, end=end)
+
+
+def _kind_and_text(pattern: str | Regex) -> tuple[str, str]:
+    return ("String", pattern) if isinstance(pattern, str) else ("Regex", pattern.pattern)
 
 
 def find_matches(pattern: str | Regex, pieces: Pieces) -> tuple[Array, Array, Array]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import functools
 from typing import Any, Self
 
@@ -79,7 +80,7 @@ class Precompiled(Normalizer):
     It is applied to grapheme clusters shorter than six bytes, then to characters, as in the namesake.
     """
 
-    precompiled_charsmap: bytes
+    precompiled_charsmap: bytes = dataclasses.field(metadata={"shown": lambda blob: f'"{_base64(blob)}"'})
 
     def __post_init__(self) -> None:
         self.precompiled_charsmap = bytes(self.precompiled_charsmap)
@@ -102,10 +103,7 @@ class Precompiled(Normalizer):
         return np.frombuffer(blob, "<u4", n_bytes // 4, 4), np.frombuffer(texts, np.uint8)
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "type": "Precompiled",
-            "precompiled_charsmap": base64.b64encode(self.precompiled_charsmap).decode(),
-        }
+        return {"type": "Precompiled", "precompiled_charsmap": _base64(self.precompiled_charsmap)}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
@@ -113,10 +111,11 @@ class Precompiled(Normalizer):
             raise ValueError("Precompiled: the field 'precompiled_charsmap' must be a string, in base64")
         return cls(base64.b64decode(value["precompiled_charsmap"], validate=True))
 
-    def __repr__(self) -> str:
-        return f'Precompiled(precompiled_charsmap="{self.to_dict()["precompiled_charsmap"]}")'
-
     def _apply(self, pieces: Pieces) -> Pieces:
         from gputok.kernels.cpu.precompiled import normalize_precompiled
 
         return rewritten(pieces, normalize_precompiled, *self._tables, grapheme_classes())
+
+
+def _base64(blob: bytes) -> str:
+    return base64.b64encode(blob).decode()
