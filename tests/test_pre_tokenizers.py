@@ -332,6 +332,12 @@ def test_json_forms_of_files():
         {"type": "PreTokenizer"},
         {"type": "Sequence"},
         {"type": "Sequence", "pretokenizers": [{"type": "Nope"}]},
+        {"type": "ByteLevel", "trim_offsets": True},
+        {"type": "Digits"},
+        {"type": "Digits", "individual_digits": "yes"},
+        {"type": "FixedLength", "length": -1},
+        {"type": "CharDelimiterSplit", "delimiter": "ab"},
+        {"type": "Split", "pattern": {"String": "a"}, "behavior": "Removed"},
         {"type": "Punctuation", "behavior": "isolated"},
         {"type": "Metaspace", "replacement": "_", "add_prefix_space": False},
         {"type": "Split", "pattern": "a", "behavior": "Removed", "invert": False},
@@ -339,6 +345,9 @@ def test_json_forms_of_files():
     ):
         with pytest.raises(ValueError):
             ours.PreTokenizer.from_dict(value)
+        if value is not None:  # that is no pre-tokenizer at all
+            with pytest.raises(Exception, match="line 1"):
+                read(value)
 
 
 def test_attributes_can_be_set():
@@ -380,6 +389,8 @@ def test_a_sequence_holds_the_objects_it_was_given():
         ]
         with pytest.raises(IndexError, match="Index not found"):
             sequence[2]
+        with pytest.raises(Exception, match="a [sS]equence"):
+            sequence[0] = p.Sequence([digits])
 
 
 @pytest.mark.parametrize(

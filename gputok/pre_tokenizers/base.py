@@ -29,6 +29,9 @@ _CUTS = {
 BEHAVIORS = {name: name.title().replace("_", "") for name in _CUTS}
 
 
+_OPTIONAL = {"use_regex", "prepend_scheme", "split", "length"}  # fields that a file may leave out
+
+
 class SplitPlan(NamedTuple):
     """A pre-tokenizer that is one walk over the raw text, each match a word: what the fused kernels take."""
 
@@ -88,6 +91,9 @@ class PreTokenizer(Component):
     def from_dict(cls, value: dict[str, Any]) -> Self:
         """A pre-tokenizer from its JSON form; on the base class, of the type that `type` names."""
         if cls is not PreTokenizer:
+            required = (field.name for field in dataclasses.fields(cls) if field.name not in _OPTIONAL)
+            if missing := [name for name in required if name not in value]:
+                raise ValueError(f"{cls.__name__}: the field {missing[0]!r} is missing")
             return super().from_dict(value)
         types = {
             kind.__name__: kind for kind in PreTokenizer.__subclasses__() if dataclasses.is_dataclass(kind)
@@ -95,7 +101,10 @@ class PreTokenizer(Component):
         name = value.get("type") if isinstance(value, dict) else None
         if name not in types:
             raise ValueError(f"{name!r} is no pre-tokenizer; the types are {', '.join(sorted(types))}")
-        return types[name].from_dict(value)
+        try:
+            return types[name].from_dict(value)
+        except (TypeError, OverflowError) as error:
+            raise ValueError(f"{name}: {error}") from None
 
     def apply(self, pieces: Pieces) -> Pieces:
         """Cuts each piece that is not an added token; empty pieces are left out."""

@@ -60,6 +60,8 @@ class Sequence(PreTokenizer):
 
     def __setitem__(self, index: int, value: PreTokenizer) -> None:
         self[index]  # the same error
+        if isinstance(value, Sequence):
+            raise TypeError("an element of a Sequence can't be replaced by a Sequence: make a new one")
         self.pretokenizers[index] = _pre_tokenizer(value)
 
     @property

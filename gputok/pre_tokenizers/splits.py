@@ -77,7 +77,8 @@ class Split(PreTokenizer):
                 raise ValueError(
                     f'Split: pattern is {other!r}, expected {{"String": ...}} or {{"Regex": ...}}'
                 )
-        return cls(pattern, read_behavior(value.get("behavior")), value.get("invert", False))
+        behavior = read_behavior(value.get("behavior"))
+        return super().from_dict(value | {"pattern": pattern, "behavior": behavior})
 
     @functools.cached_property
     def _matcher(self):
