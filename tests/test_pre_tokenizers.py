@@ -389,7 +389,7 @@ def test_a_sequence_holds_the_objects_it_was_given():
         ]
         with pytest.raises(IndexError, match="Index not found"):
             sequence[2]
-        with pytest.raises(Exception, match="a [sS]equence"):
+        with pytest.raises(Exception, match=r"a [sS]equence"):
             sequence[0] = p.Sequence([digits])
 
 
