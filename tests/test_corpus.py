@@ -428,7 +428,7 @@ def test_datasets_as_they_are_and_rearranged(dataset):
 
 def test_a_transform_of_the_users_is_asked(dataset):
     upper = dataset.with_transform(lambda rows: {"text": [f"<{text}>" for text in rows["text"]]})
-    assert documents(upper) == [f"<{text}>" for text in dataset["text"]]
+    assert documents(upper) == documents(upper["text"]) == [f"<{text}>" for text in dataset["text"]]
 
 
 def test_streams(dataset):

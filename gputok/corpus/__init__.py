@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from gputok.corpus.checks import Errors, packed
+from gputok.corpus.packing import Errors, cuts, packed
 from gputok.text import TextBatch
 
 __all__ = ["BATCH_BYTES", "read", "read_texts", "skip", "total_bytes"]
@@ -155,7 +155,7 @@ def _batches(source: Any, column: str | None, errors: Errors, batch_bytes: int) 
     elif _is_columnar(source):
         from gputok.corpus import columns
 
-        yield from columns.read(source, column, errors)
+        yield from columns.read(source, column, errors, batch_bytes)
     else:
         yield from _from_python(source, column, errors, batch_bytes)
 
@@ -214,10 +214,7 @@ def _regroup(batches: Iterable[TextBatch], batch_bytes: int) -> Iterator[TextBat
 def _cut(batch: TextBatch, batch_bytes: int) -> Iterator[TextBatch]:
     """Parts of about equal size between documents, as views; none is empty."""
     data, offsets = batch
-    n_parts = max(1, round(len(data) / batch_bytes))
-    aims = np.linspace(0, len(data), n_parts + 1)[1:-1]
-    cuts = np.unique([0, *np.searchsorted(offsets, aims), batch.n_documents])
-    for first, last in itertools.pairwise(cuts):
+    for first, last in itertools.pairwise(cuts(offsets, batch_bytes)):
         start, stop = offsets[first], offsets[last]
         yield TextBatch(data[start:stop], offsets[first : last + 1] - start if first else offsets[: last + 1])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,15 +10,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gputok.corpus.checks import Errors, checked, packed
-from gputok.text import TextBatch
+from gputok.corpus.packing import Errors, checked, cuts, packed
+from gputok.text import Array, TextBatch
 
 _ROWS = 1 << 13  # rows that are decoded at once where a column is not stored as plain strings
 
 
-def read(source: Any, column: str | None, errors: Errors) -> Iterator[TextBatch]:
+def read(source: Any, column: str | None, errors: Errors, batch_bytes: int) -> Iterator[TextBatch]:
     """Batches of an Arrow array, table or stream, or of a dataset; strings stored as such are not copied."""
     n_before = 0
+    if _is_lazy_column(source):  # dataset["text"]
+        source, column = source.source, source.column_name
     if _is_custom(source):
         column = choose_column(source.column_names, [], column, "the dataset")
         for rows in source.iter(1000):
@@ -25,31 +28,23 @@ def read(source: Any, column: str | None, errors: Errors) -> Iterator[TextBatch]
             n_before += len(rows[column])
         return
     for array in _arrays(source, column):
-        for batch in text_batches(array, errors, f"the {type(source).__name__}", n_before):
-            yield batch
-            n_before += batch.n_documents
+        yield from text_batches(array, errors, f"the {type(source).__name__}", batch_bytes, n_before)
+        n_before += len(array)
 
 
 def text_batches(
-    array: pa.Array, errors: Errors, where: str, n_before: int = 0, *, trusted: bool = False
+    array: pa.Array, errors: Errors, where: str, batch_bytes: int, n_before: int = 0, *, trusted: bool = False
 ) -> Iterator[TextBatch]:
-    """A string or binary array of any layout; null becomes an empty document.
+    """A string or binary array of any layout, in parts of about `batch_bytes`; null becomes an empty document.
 
     `where` and the number of rows before these name the place of an error; `trusted` arrays are known to be UTF-8.
     """
-    for part in _plain(array, where):
+    for part in _parts(array, where, batch_bytes):
         if part.null_count:
-            part = part.fill_null(
-                "" if pa.types.is_string(part.type) or pa.types.is_large_string(part.type) else b""
-            )
-        if len(part) == 0:
-            continue
-        _, offset_buffer, data_buffer = part.buffers()
-        is_large = pa.types.is_large_string(part.type) or pa.types.is_large_binary(part.type)
-        offsets = np.frombuffer(offset_buffer, np.int64 if is_large else np.int32)
-        offsets = offsets[part.offset : part.offset + len(part) + 1]
+            part = part.fill_null("" if part.type in (pa.string(), pa.large_string()) else b"")
+        offsets = _offsets(part)
         start, stop = int(offsets[0]), int(offsets[-1])
-        data = np.frombuffer(data_buffer or b"", np.uint8)[start:stop]
+        data = np.frombuffer(part.buffers()[2] or b"", np.uint8)[start:stop]
         batch = TextBatch(data, np.subtract(offsets, start, dtype=np.int64))
 
         def place(byte: int, offsets=batch.offsets, n_before=n_before) -> str:
@@ -60,21 +55,25 @@ def text_batches(
         n_before += len(part)
 
 
-def _plain(array: pa.Array, where: str) -> Iterator[pa.Array]:
-    """The array with 32- or 64-bit offsets and bytes; other layouts are decoded a part at a time."""
-    if _is_plain(array.type):
-        yield array
-    elif _is_text(array.type):
-        for start in range(0, len(array), _ROWS):
-            part = array.slice(start, _ROWS)
-            decoded = (
-                part.dictionary_decode()
-                if pa.types.is_dictionary(part.type)
-                else part.cast(pa.large_binary())
-            )
-            yield from _plain(decoded, where)
-    else:
+def _parts(array: pa.Array, where: str, batch_bytes: int) -> Iterator[pa.Array]:
+    """Slices that are stored as offsets and bytes, none empty; other layouts are decoded a few rows at a time."""
+    if not _is_text(array.type):
         raise ValueError(f"{where} holds {array.type}, not strings")
+    if len(array) and _is_plain(array.type):
+        for first, last in itertools.pairwise(cuts(_offsets(array), batch_bytes)):
+            yield array.slice(first, last - first)
+    elif pa.types.is_dictionary(array.type):
+        for start in range(0, len(array), _ROWS):
+            yield from _parts(array.slice(start, _ROWS).dictionary_decode(), where, batch_bytes)
+    else:
+        for start in range(0, len(array), _ROWS):
+            yield from _parts(array.slice(start, _ROWS).cast(pa.large_binary()), where, batch_bytes)
+
+
+def _offsets(array: pa.Array) -> Array:
+    """int32 or int64[n_rows + 1], as Arrow holds them: where each row of a plain array begins in its bytes."""
+    width = np.int64 if array.type in (pa.large_string(), pa.large_binary()) else np.int32
+    return np.frombuffer(array.buffers()[1], width)[array.offset : array.offset + len(array) + 1]
 
 
 def choose_column(names: Sequence[str], of_strings: Sequence[str], column: str | None, where: str) -> str:
@@ -147,9 +146,6 @@ def _dataset_arrays(source: Any, column: str | None) -> Iterator[pa.Array]:
             yield from source.data.table.column(name).chunks
             return
         source = source.select_columns([name])
-    elif not isinstance(source, datasets.IterableDataset):  # ds["text"], a lazy column
-        yield from _dataset_arrays(source.source, source.column_name)
-        return
     for table in source.with_format("arrow").iter(1000):
         name = schema_column(table.schema, column, "the dataset")
         yield from table.column(name).chunks
@@ -164,15 +160,13 @@ def _is_custom(source: Any) -> bool:
     return _is_dataset(source) and source.format["type"] == "custom"
 
 
+def _is_lazy_column(source: Any) -> bool:
+    return type(source).__module__.startswith("datasets.") and hasattr(source, "column_name")
+
+
 def _is_plain(kind: pa.DataType) -> bool:
     """Stored as 32- or 64-bit offsets and bytes: the layout of a TextBatch."""
-    types = pa.types
-    return (
-        types.is_string(kind)
-        or types.is_large_string(kind)
-        or types.is_binary(kind)
-        or types.is_large_binary(kind)
-    )
+    return kind in (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
 
 
 def _is_text(kind: pa.DataType) -> bool:

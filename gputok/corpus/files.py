@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
-from gputok.corpus.checks import Errors, checked, packed
+from gputok.corpus.packing import Errors, checked, packed
 from gputok.text import Array, TextBatch
 
 _COMPRESSED = (".gz", ".xz", ".zst")
@@ -185,7 +185,9 @@ def _json_lines(path: pathlib.Path, file: BinaryIO, options: Options) -> Iterato
                 yield _json_rows(path, lines, column, n_before, options.errors)
             else:
                 for chunk in array.chunks:
-                    yield from text_batches(chunk, options.errors, str(path), trusted=True)
+                    yield from text_batches(
+                        chunk, options.errors, str(path), options.batch_bytes, trusted=True
+                    )
             n_before += lines.n_documents
 
 
@@ -254,10 +256,10 @@ def _parquet(path: pathlib.Path, file: BinaryIO, compression: str, options: Opti
         parquet = pq.ParquetFile(file, buffer_size=1 << 20)
         column = schema_column(parquet.schema_arrow, options.column, str(path))
         rows = _rows_of(parquet.metadata, column, options.batch_bytes)
-        n_before = 0
+        where, n_before = f"{path}, column {column!r}", 0
         for table in parquet.iter_batches(rows, columns=[column]):
             array = table.column(0)
-            yield from text_batches(array, options.errors, f"{path}, column {column!r}", n_before)
+            yield from text_batches(array, options.errors, where, options.batch_bytes, n_before)
             n_before += len(array)
     except (pa.ArrowInvalid, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:

@@ -1,4 +1,4 @@
-"""Text that is not Unicode: found, named by its place, or replaced."""
+"""Documents in arrays: where to cut them, and text that is not Unicode found, named by its place, or replaced."""
 
 from __future__ import annotations
 
@@ -6,11 +6,26 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from gputok.text import TextBatch
+import numpy as np
+
+from gputok.text import Array, TextBatch
 
 Errors = Literal["strict", "replace"]
 
 _ADVICE = 'convert it to UTF-8, or pass errors="replace" (--errors replace) to put U+FFFD there'
+
+
+def cuts(offsets: Array, batch_bytes: int) -> list[int]:
+    """Document numbers, from 0 to the last + 1, between which lie about `batch_bytes` bytes; none twice.
+
+    offsets: integers, rising, [n_documents + 1].
+
+    >>> cuts([0, 3, 6, 9, 12], 6)
+    [0, 2, 4]
+    """
+    n_parts = max(1, round((offsets[-1] - offsets[0]) / batch_bytes))
+    aims = np.linspace(offsets[0], offsets[-1], n_parts + 1)[1:-1]
+    return np.unique([0, *np.searchsorted(offsets, aims), len(offsets) - 1]).tolist()
 
 
 def checked(batch: TextBatch, errors: Errors, place: Callable[[int], str]) -> TextBatch:
