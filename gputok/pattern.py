@@ -35,9 +35,7 @@ class Regex:
 
 def matcher(pattern: str | Regex) -> Automaton | regex.Pattern:
     """What finds a pattern, a `str` being the text to find (and "" a match between any two characters)."""
-    if isinstance(pattern, Regex):
-        return compile_pattern(pattern.pattern)
-    return compile_literal(pattern) if pattern else compile_pattern("")
+    return compile_pattern(pattern.pattern) if isinstance(pattern, Regex) else compile_literal(pattern)
 
 
 def spans(pattern: regex.Pattern, text: str) -> Iterator[tuple[int, int, bool]]:

@@ -13,6 +13,7 @@ from tokenizers import pre_tokenizers as theirs
 
 import gputok
 from gputok import pre_tokenizers as ours
+from gputok.automaton import compile_pattern
 from gputok.text import Pieces, TextBatch
 
 LLAMA3 = (
@@ -57,6 +58,15 @@ MAKERS = {
     "llama 3": split_then_bytes(LLAMA3),
     "qwen": split_then_bytes(QWEN),
     "deepseek": split_then_bytes(*DEEPSEEK),
+    "deepseek, digits and Chinese": split_then_bytes(*DEEPSEEK[:2]),
+    "deepseek, all but digits": split_then_bytes(*DEEPSEEK[1:]),
+    "deepseek, and more": lambda p, Regex: p.Sequence(
+        [
+            p.Punctuation(),
+            *(p.Split(Regex(x.replace(r"\n", "\n")), "isolated") for x in DEEPSEEK),
+            p.FixedLength(2),
+        ]
+    ),
     "empty sequence": lambda p, _: p.Sequence([]),
     "bytes twice": lambda p, _: p.Sequence([p.ByteLevel(), p.ByteLevel(use_regex=False)]),
     "bytes, then spaces": lambda p, _: p.Sequence([p.ByteLevel(), p.Metaspace()]),
@@ -178,6 +188,31 @@ def test_every_character_of_the_sets():
         check_parity(name, texts)
 
 
+BEYOND = [r"\b", r"(a|b)\1", "(?<=a)b|c", r"(?!ab)\w", "^", "(?>ab|a)c"]
+
+
+@pytest.mark.parametrize("pattern", BEYOND)
+def test_what_no_automaton_expresses_is_warned_of_once(pattern):
+    compile_pattern.cache_clear()
+    with pytest.warns(UserWarning, match="`regex` package") as warned:
+        split = ours.Split(gputok.Regex(pattern), "removed")
+        split.pre_tokenize_str("ab")
+        split.pre_tokenize_str("ba")
+    assert len(warned) == 1
+
+
+@pytest.mark.filterwarnings("ignore:pattern")
+@pytest.mark.parametrize("pattern", [*BEYOND, "(?=b)", "a*", "$", "", "b??", "(?:a|)+"])
+def test_empty_matches_and_patterns_beyond_automata(pattern):
+    """Empty matches cut too, unless they touch the last match."""
+    texts = ["aabb abc", "", "b", "\n\n a", "é\nab aac", "中a"]
+    for behavior in BEHAVIORS:
+        for invert in (False, True):
+            mine = ours.Split(gputok.Regex(pattern), behavior, invert)
+            namesake = theirs.Split(tokenizers.Regex(pattern), behavior, invert)
+            assert results(mine, texts) == [namesake.pre_tokenize_str(text) for text in texts]
+
+
 def test_added_tokens_stay_whole():
     """A piece that is an added token is neither cut nor changed, whatever comes before and after it."""
     texts = ["one two", "<s> 1 ", " three,4 ", "<s> 1 ", "", "five"]
@@ -262,8 +297,6 @@ class Counted(NamedTuple):
 @pytest.mark.parametrize("name", NAMED)
 def test_named_patterns_are_linear(name):
     """Four times the text takes four times the steps, for the texts that make backtracking quadratic."""
-    from gputok.automaton import compile_pattern
-
     automaton = compile_pattern(NAMED[name])
 
     def steps(text: str) -> int:

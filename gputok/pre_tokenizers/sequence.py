@@ -9,13 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gputok.automaton import PATTERNS
+from gputok.pattern import Regex
 from gputok.text import Alignment, Pieces
 
 from .base import PreTokenizer, SplitPlan
 from .byte_level import ByteLevel
+from .splits import Split
 
 if TYPE_CHECKING:
     from gputok.pre_tokenized_string import PreTokenizedString
+
+# Splits (isolated) in a row that are known to cut as one pattern of gputok.automaton.PATTERNS does: DeepSeek V3's.
+_AS_ONE = {
+    (
+        r"\p{N}{1,3}",
+        r"[一-龥぀-ゟ゠-ヿ]+",
+        r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
+        r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    ): "deepseek-v3",
+}
 
 
 @dataclass(eq=False, repr=False)
@@ -75,8 +88,19 @@ class Sequence(PreTokenizer):
             else:
                 yield element
 
+    def _steps(self) -> list[PreTokenizer]:
+        """The elements, of which some that work as one are one."""
+        steps = [*self._elements()]
+        patterns = [_isolated_pattern(step) for step in steps]
+        for several, name in _AS_ONE.items():
+            for i in range(len(steps)):
+                if tuple(patterns[i : i + len(several)]) == several:
+                    steps[i : i + len(several)] = [Split(Regex(PATTERNS[name]), "isolated")]
+                    return steps
+        return steps
+
     def _apply(self, pieces: Pieces) -> Pieces:
-        elements = [*self._elements()]
+        elements = self._steps()
         if pieces.alignment is None and any(element.needs_alignment for element in elements[1:]):
             # All that is asked for is where documents begin, which the first element may cut off.
             place = np.ones(len(pieces.data), np.int32)
@@ -90,13 +114,20 @@ class Sequence(PreTokenizer):
             element.pre_tokenize(pretok)
 
     def plan(self) -> SplitPlan | None:
-        *others, last = [*self._elements()] or [None]
+        *others, last = self._steps() or [None]
         only_bytes = isinstance(last, ByteLevel) and not last.use_regex and not last.add_prefix_space
         first, *more = others if only_bytes and others else [*others, last]
         plan = first and not more and first.plan()
         if not plan or (only_bytes and plan.byte_level):  # twice is another alphabet
             return None
         return plan._replace(byte_level=plan.byte_level or only_bytes)
+
+
+def _isolated_pattern(element: PreTokenizer) -> str | None:
+    """The regular expression that an element isolates the matches of, line ends escaped."""
+    if isinstance(element, Split) and element.behavior == "isolated" and isinstance(element.pattern, Regex):
+        return element.pattern.pattern.replace("\r", r"\r").replace("\n", r"\n")
+    return None
 
 
 def _pre_tokenizer(value: Any) -> PreTokenizer:
