@@ -54,7 +54,7 @@ def recipe(
     unknown = _UNKNOWN.get(model)
     if unknown and unknown not in tokens:
         tokens.insert(0, unknown)
-    options = {"vocab_size": vocab_size, "special_tokens": tokens, "show_progress": False}
+    options = {"vocab_size": vocab_size, "special_tokens": tokens}
 
     if model == "bpe":
         tokenizer = hf.Tokenizer(models.BPE())

@@ -52,6 +52,7 @@ def train_by_recipe(job: Job, *, package: str) -> Train:
 
     def train(text: str, output: str) -> None:
         tokenizer, trainer = recipe(job.model, vocab_size=job.vocab_size, package=package)
+        trainer.show_progress = False
         tokenizer.train([text], trainer, **ours)
         tokenizer.save(output)
 
