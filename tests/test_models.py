@@ -1,6 +1,8 @@
 """Models against `tokenizers`, asked live: the same tokens, ids, offsets, files, JSON, repr and pickle."""
 
+import collections
 import json
+import pathlib
 import pickle
 import random
 
@@ -272,3 +274,236 @@ def test_merging_is_linear_in_the_word(letters):
         asked.append(len(calls))
     assert asked[1] <= 5 * 12_000
     assert asked[1] <= 4.1 * asked[0]
+
+
+def frequencies(model, text: str, n: int) -> dict:
+    return collections.Counter(tuple(token.value for token in model.tokenize(text)) for _ in range(n))
+
+
+def distance(ours: dict, theirs: dict) -> float:
+    """Total variation between two samples."""
+    return sum(abs(ours[key] / ours.total() - theirs[key] / theirs.total()) for key in ours | theirs) / 2
+
+
+def test_dropout_has_the_namesakes_distribution():
+    vocab = {token: i for i, token in enumerate(["a", "b", "ab", "abab", "ba", "aa"])}
+    merges = [("a", "b"), ("ab", "ab"), ("b", "a"), ("a", "a")]
+    for dropout in (0.1, 0.5, 0.9):
+        ours, theirs = (kind(vocab, merges, dropout=dropout) for kind in (models.BPE, tokenizers.models.BPE))
+        seen = frequencies(ours, "ababaab", 20_000)
+        assert distance(seen, frequencies(theirs, "ababaab", 20_000)) < 0.03
+        assert len(seen) > 5
+    ours.dropout = 1.0
+    assert [token.value for token in ours.tokenize("abab")] == list("abab")
+    ours.dropout = None
+    assert [token.value for token in ours.tokenize("abab")] == ["abab"]
+
+
+@pytest.mark.parametrize("nbest_size", [None, 0, 1, 2, 4])
+@pytest.mark.parametrize("alpha", [0.1, 0.7, 1.5])
+def test_unigram_sampling_has_the_namesakes_distribution(alpha, nbest_size):
+    vocab = [
+        ("<unk>", 0.0),
+        ("a", -1.0),
+        ("b", -1.3),
+        ("ab", -2.1),
+        ("ba", -1.9),
+        ("aba", -2.5),
+        ("b<unk>", -3.0),
+    ]
+    options = {"alpha": alpha, "nbest_size": nbest_size}
+    ours, theirs = (kind(vocab, 0, False, **options) for kind in (models.Unigram, tokenizers.models.Unigram))
+    seen = frequencies(ours, "ababazz", 10_000)
+    assert distance(seen, frequencies(theirs, "ababazz", 10_000)) < 0.04
+    assert (len(seen) > 1) == (nbest_size != 1)
+
+
+def test_settable_attributes():
+    """Setting one changes the tokens at once."""
+    vocab = {"a": 0, "b": 1, "ab": 2, "?": 3, "<0xC3>": 4, "<0xA9>": 5, "abab": 6, "b</w>": 7, "##b": 8}
+    ours, theirs = (kind(vocab, [("a", "b")]) for kind in (models.BPE, tokenizers.models.BPE))
+    steps = [
+        ("unk_token", "?"), ("fuse_unk", True), ("byte_fallback", True), ("ignore_merges", True), ("dropout", 0.0),
+        ("end_of_word_suffix", "</w>"), ("continuing_subword_prefix", "##"), ("unk_token", None), ("dropout", 1.0),
+    ]  # fmt: skip
+    for name, value in steps:
+        for model in (ours, theirs):
+            setattr(model, name, value)
+        assert getattr(ours, name) == getattr(theirs, name)
+        assert_same_tokens(ours, theirs, ["abab", "ab", "xyab", "éxb", ""])
+        assert repr(ours) == repr(theirs)
+    ours._clear_cache()
+    ours._resize_cache(0)
+    assert_same_tokens(ours, theirs, ["abab", "ab", "xyab", "éxb", ""])
+    assert tuples(pickle.loads(pickle.dumps(ours)).tokenize("abab")) == tuples(theirs.tokenize("abab"))
+
+
+def test_dropout_is_single_precision():
+    ours, theirs = models.BPE(dropout=0.1), tokenizers.models.BPE(dropout=0.1)
+    assert ours.dropout == theirs.dropout == 0.10000000149011612
+    assert_same_form(ours, theirs)
+
+
+def test_files(tmp_path):
+    """What one saves, the other reads."""
+    vocab = {"a": 0, "é": 3, "aé": 1, '"': 2}
+    made = {
+        "BPE": lambda module: module.BPE(vocab, [("a", "é")]),
+        "WordPiece": lambda module: module.WordPiece(vocab),
+        "WordLevel": lambda module: module.WordLevel(vocab, "a"),
+        "Unigram": lambda module: module.Unigram([("<unk>", 0.0), ("é", -1.5)], 0),
+    }
+    for name, make in made.items():
+        for prefix in (None, "x"):
+            folders = [tmp_path / f"{name}-{prefix}-{side}" for side in ("ours", "theirs")]
+            files = []
+            for folder, module in zip(folders, (models, tokenizers.models), strict=True):
+                folder.mkdir()
+                files.append([pathlib.Path(path) for path in make(module).save(str(folder), prefix)])
+            ours, theirs = files
+            assert [path.name for path in ours] == [path.name for path in theirs]
+            assert [path.read_bytes() for path in ours] == [path.read_bytes() for path in theirs]
+            if name != "Unigram":
+                paths = [str(path) for path in theirs]
+                assert getattr(models, name).read_file(*paths) == getattr(tokenizers.models, name).read_file(
+                    *paths
+                )
+                read, expected = (getattr(m, name).from_file(*paths) for m in (models, tokenizers.models))
+                assert repr(read) == repr(expected)
+                assert repr(getattr(models, name)(*paths)) == repr(expected)
+
+
+def in_namesake(form: dict):
+    """A model's JSON form, loaded by the namesake; None where that fails."""
+    empty = dict.fromkeys(
+        ["truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder"]
+    )
+    try:
+        return tokenizers.Tokenizer.from_str(
+            json.dumps({"version": "1.0", "added_tokens": [], **empty, "model": form})
+        ).model
+    except BaseException:  # some of its errors are panics, which are no Exceptions
+        return None
+
+
+FORMS = [
+    {"vocab": {"a": 0}, "merges": []},
+    {"vocab": {"a": 0}, "unk_token": "x"},
+    {"vocab": {"a": 0}, "unk_token": "x", "continuing_subword_prefix": "##", "max_input_chars_per_word": 3},
+    {"vocab": [["a", 0.1]], "unk_id": 0},
+    {"vocab": [["a", 0.1]]},
+    {},
+    {"type": "Foo"},
+    {"type": "BPE"},
+    {"type": "BPE", "vocab": {"a": 0, "aa": 1}, "merges": ["a a", "#version x"]},
+    {"type": "BPE", "vocab": {"a": 0, "aa": 1}, "merges": ["a a", "a a"]},
+    {"type": "BPE", "vocab": {"a": 0, "aa": 1, "aaa": 2}, "merges": ["a a", "a aa", "aa a", "a a"]},
+    {"type": "BPE", "vocab": {"a": 0, "aa": 1}, "merges": ["a  a"]},
+    {"type": "BPE", "vocab": {"a": 0, "aa": 1}, "merges": ["a"]},
+    {"type": "BPE", "vocab": {"a": 0, "aa": 1}, "merges": [["a", "a"]]},
+    {"type": "BPE", "vocab": {"a": 0, "aa": 1}, "merges": [["a", "a"], "a a"]},
+    {"type": "BPE", "vocab": {"a": 0, "aa": 1}, "merges": ["a a", ["a", "a"]]},
+    {"type": "BPE", "vocab": {"a": 0, "aa": 1}, "merges": [["a", "a", "a"]]},
+    {"type": "BPE", "vocab": {"a": 0, "aa": 1}, "merges": [["a", 1]]},
+    {"type": "BPE", "vocab": {"a": 0, "aa": 1}, "merges": None},
+    {"type": "BPE", "vocab": {"a": 0, "aa": 1}, "merges": {"a": "a"}},
+    {"type": "BPE", "vocab": {"a": 0}, "merges": [["a", "b"]]},
+    {"type": "BPE", "vocab": {"a": 0}, "merges": [["b", "a"]]},
+    {"type": "BPE", "vocab": {"a": 0}, "merges": [["a", "a"]]},
+    {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": [["a", "b"]], "continuing_subword_prefix": "##"},
+    {"type": "BPE", "vocab": {"a": 0, "bc": 1}, "merges": [["a", "bc"]], "continuing_subword_prefix": "##"},
+    {
+        "type": "BPE",
+        "vocab": {"a": 0, "\0": 1, "a\0": 2, "\n": 3},
+        "merges": ["a \0"],
+        "dropout": None,
+        "fuse_unk": None,
+    },
+    {"type": "BPE", "vocab": {"a": 0}, "merges": [], "dropout": 2.0},
+    {"type": "BPE", "vocab": {"a": 0}, "merges": [], "foo": 2.0},
+    {"type": "BPE", "vocab": {"a": -1}, "merges": []},
+    {"type": "BPE", "vocab": {"a": 2**32}, "merges": []},
+    {"type": "BPE", "vocab": {"a": 2**70}, "merges": []},
+    {"type": "BPE", "vocab": {"a": 0.5}, "merges": []},
+    {"type": "BPE", "vocab": {"a": "0"}, "merges": []},
+    {"type": "BPE", "vocab": {"a": None}, "merges": []},
+    {"type": "BPE", "vocab": ["a"], "merges": []},
+    {"type": "BPE", "vocab": {"a": 7, "b": 3, "ab": 4_000_000_000}, "merges": ["a b"]},
+    {"type": "WordPiece", "vocab": {"a": 0}},
+    {"type": "WordLevel", "vocab": {"a": 0}},
+    {"type": "WordLevel", "vocab": {}, "unk_token": "x"},
+    {"type": "Unigram", "vocab": []},
+    {"type": "Unigram", "vocab": [], "unk_id": 0},
+    {"type": "Unigram", "vocab": [["a", 1]], "unk_id": 4},
+    {"type": "Unigram", "vocab": [["a", 1]], "unk_id": -1},
+    {"type": "Unigram", "vocab": [["a", 1], ["a", 2]], "unk_id": 0},
+    {"type": "Unigram", "vocab": [["a"]]},
+    {"type": "Unigram", "vocab": [["a", "b"]]},
+    {"type": "Unigram", "vocab": {"a": 1}},
+    {"type": "Unigram", "vocab": 3},
+]
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_forms(form):
+    """The same files load; the others end in one clear error."""
+    theirs = in_namesake(form)
+    if theirs is None:
+        with pytest.raises((ValueError, TypeError)) as error:
+            models.Model.from_dict(form)
+        assert 10 < len(str(error.value)) < 300
+    else:
+        ours = models.Model.from_dict(form)
+        assert repr(ours) == repr(theirs)
+        assert_same_tokens(ours, theirs, ["aa", "aaa", "a\0", "ab", ""])
+
+
+def test_errors_name_the_value():
+    with pytest.raises(ValueError, match=r"merge 1 is \('a', 'zz'\), but the token 'zz'"):
+        models.BPE({"a": 0, "aa": 1}, [("a", "a"), ("a", "zz")])
+    with pytest.raises(ValueError, match=r"merge 0 is \('a', 'a'\), but the token that they form"):
+        models.BPE({"a": 0}, [("a", "a")])
+    with pytest.raises(ValueError, match="both"):
+        models.BPE({"a": 0})
+    with pytest.raises(ValueError, match=r"dropout must be from 0 to 1, not 1.5"):
+        models.BPE(dropout=1.5)
+    with pytest.raises(ValueError, match="'lacking' is needed"):
+        models.BPE({"a": 0}, [], unk_token="lacking").tokenize("b")
+    with pytest.raises(ValueError, match="no unk_id"):
+        models.Unigram([("a", 0.0)]).tokenize("b")
+    with pytest.raises(ValueError, match="unk_id is 3, but the vocabulary has 1"):
+        models.Unigram([("a", 0.0)], 3)
+    with pytest.raises(TypeError, match="id of token 'a'"):
+        models.WordLevel({"a": -1})
+    with pytest.raises(UnicodeEncodeError):
+        models.BPE().tokenize("\ud800")
+    with pytest.raises(TypeError, match="not int"):
+        models.BPE().tokenize(3)
+    with pytest.raises(OverflowError):
+        models.BPE().id_to_token(-1)
+
+
+def test_memory_of_the_cache_is_flat():
+    """100,000 distinct words leave it as large as it was."""
+    model = models.BPE(
+        {letter: i for i, letter in enumerate("abcdefghij0123456789")}, [], cache_capacity=1000
+    )
+    words = packed([f"a{i}b" for i in range(100_000)])
+    for _ in range(2):
+        tokens = model.tokenize_pieces(*words, byte_level=False)
+        assert np.diff(tokens.rows).tolist() == [len(f"a{i}b") for i in range(100_000)]
+    assert [cache.shape for cache in model._caches] == [(1024, 8)]
+
+
+def test_long_words():
+    """No boundary in a megabyte: the same as the namesake on a shorter one, and fine on a long one."""
+    vocab, merges = {"a": 0, "b": 1, "ab": 2, "aa": 3, "aaaa": 4, "abab": 5}, []
+    merges = [("a", "b"), ("a", "a"), ("aa", "aa"), ("ab", "ab")]
+    ours, theirs = models.BPE(vocab, merges), tokenizers.models.BPE(vocab, merges)
+    pieces = [("<unk>", 0.0), *((token, -1.5 * len(token) + i / 9) for i, token in enumerate(vocab))]
+    unigrams = models.Unigram(pieces, 0), tokenizers.models.Unigram(pieces, 0)
+    for text in ("a", "ab", "aab"):
+        assert_same_tokens(ours, theirs, [text * 5000])
+        assert_same_tokens(*unigrams, [text * 2000])
+        assert sum(len(token.value) for token in ours.tokenize(text * 300_000)) == len(text) * 300_000
+        assert sum(len(token.value) for token in unigrams[0].tokenize(text * 300_000)) == len(text) * 300_000
