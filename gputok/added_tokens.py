@@ -155,6 +155,11 @@ class AddedVocabulary:
         token = self.tokens.get(token_id)
         return None if token is None else self._normalized.get(token_id, token.content)
 
+    def pattern(self, token_id: int) -> str:
+        """What a token is looked for as."""
+        token = self.tokens[token_id]
+        return self._normalized.get(token_id, token.content) if token.normalized else token.content
+
     def extract(self, pieces: Pieces, *, normalized: bool) -> Pieces:
         """Cuts pieces at the tokens that are looked for in raw or in normalized text; drops empty pieces of text."""
         key = normalized, self.encode_special_tokens
@@ -167,7 +172,7 @@ class AddedVocabulary:
         from gputok.kernels.cpu.added import IGNORED, LSTRIP, RSTRIP, SINGLE_WORD, build_trie
 
         chosen = {
-            token_id: (self._normalized.get(token_id, token.content) if normalized else token.content, token)
+            token_id: (self.pattern(token_id), token)
             for token_id, token in self.tokens.items()
             if token.normalized == normalized
         }

@@ -95,7 +95,7 @@ class Rows:
         """The same rows with other columns; a number stands for a column of it."""
         n = len(self.columns.ids)
         new = {
-            name: value if isinstance(value, np.ndarray) else _constant(getattr(_DTYPES, name)(value), n)
+            name: value if isinstance(value, np.ndarray) else constant(getattr(_DTYPES, name)(value), n)
             for name, value in columns.items()
         }
         return dataclasses.replace(self, columns=self.columns._replace(**new))
@@ -186,7 +186,7 @@ class Rows:
     def encodings(self, texts: Sequence[Any] | None = None) -> list[Encoding]:
         """The rows as the objects that users get; `texts`: what was encoded in each row, for display."""
         shown = texts if texts is not None else [None] * len(self.first)
-        return [_view(self, row, [], text) for row, text in enumerate(shown)]
+        return [view(self, row, [], text) for row, text in enumerate(shown)]
 
 
 def named_rows(ids: Sequence[int], tokens: Sequence[str], repeats: Array, *, type_id: int = 0) -> Rows:
@@ -194,16 +194,16 @@ def named_rows(ids: Sequence[int], tokens: Sequence[str], repeats: Array, *, typ
     n = int(repeats.sum())
     columns = Columns(
         ids=np.tile(np.array(ids, np.uint32), n),
-        type_ids=_constant(np.uint32(type_id), n * len(ids)),
-        start=_constant(np.int64(0), n * len(ids)),
-        end=_constant(np.int64(0), n * len(ids)),
-        words=_constant(np.int32(-1), n * len(ids)),
-        special=_constant(np.uint32(1), n * len(ids)),
-        attention=_constant(np.uint32(1), n * len(ids)),
+        type_ids=constant(np.uint32(type_id), n * len(ids)),
+        start=constant(np.int64(0), n * len(ids)),
+        end=constant(np.int64(0), n * len(ids)),
+        words=constant(np.int32(-1), n * len(ids)),
+        special=constant(np.uint32(1), n * len(ids)),
+        attention=constant(np.uint32(1), n * len(ids)),
         text=np.tile(np.arange(len(ids), dtype=np.int32), n),
     )
     last = np.cumsum(repeats, dtype=np.int64) * len(ids)
-    return Rows(columns, last - repeats * len(ids), last, _NO_SPELLING, tuple(tokens))
+    return Rows(columns, last - repeats * len(ids), last, NO_SPELLING, tuple(tokens))
 
 
 def merge(parts: Sequence[Rows]) -> Rows:
@@ -216,8 +216,8 @@ def merge(parts: Sequence[Rows]) -> Rows:
     first = last - ends[-1]
     sources = [_indices(part.first, part.last) for part in parts]
     targets = [_indices(first + end - n, first + end) for end, n in zip(ends, lengths, strict=True)]
-    spellings = [part.spelling for part in parts if part.spelling is not _NO_SPELLING]
-    spelling = spellings[0] if spellings else _NO_SPELLING
+    spellings = [part.spelling for part in parts if part.spelling is not NO_SPELLING]
+    spelling = spellings[0] if spellings else NO_SPELLING
     if any(other is not spelling for other in spellings):
         parts = [_spelled_out(part) for part in parts]  # from different tokenizers: each token names its text
     texts: list[str] = []
@@ -239,14 +239,14 @@ def merge(parts: Sequence[Rows]) -> Rows:
 def _scatter(column: list[Array], sources: list, targets: list, total: int) -> Array:
     values = {part[0].item() for part in column if len(part) and part.strides[0] == 0}
     if len(values) == 1 and all(part.strides[0] == 0 or len(part) == 0 for part in column):
-        return _constant(column[0].dtype.type(values.pop()), total)
+        return constant(column[0].dtype.type(values.pop()), total)
     out = np.empty(total, column[0].dtype)
     for part, source, target in zip(column, sources, targets, strict=True):
         out[target] = part[source]
     return out
 
 
-def _constant(value: np.generic, n: int) -> Array:
+def constant(value: np.generic, n: int) -> Array:
     return np.broadcast_to(value, n)
 
 
@@ -267,11 +267,11 @@ def _spelled_out(part: Rows) -> Rows:
     text = np.full(len(part.columns.ids), -1, np.int32)
     text[at] = np.arange(len(texts), dtype=np.int32)
     return dataclasses.replace(
-        part, columns=part.columns._replace(text=text), texts=tuple(texts), spelling=_NO_SPELLING
+        part, columns=part.columns._replace(text=text), texts=tuple(texts), spelling=NO_SPELLING
     )
 
 
-_NO_SPELLING = Spelling(lambda token_id: "")
+NO_SPELLING = Spelling(lambda token_id: "")
 
 
 class Encoding:
@@ -311,7 +311,7 @@ class Encoding:
         _set(self, other._rows, other._row, other._overflowing, None)
 
     def __copy__(self) -> Encoding:
-        return _view(self._rows, self._row, list(self._overflowing), self._shown)
+        return view(self._rows, self._row, list(self._overflowing), self._shown)
 
     def _to_dict(self) -> dict[str, Any]:
         ranges = {str(sequence): {"start": a, "end": b} for sequence, (a, b) in sorted(self._ranges.items())}
@@ -510,14 +510,14 @@ def _merge_two(left: Encoding, right: Encoding, growing: bool) -> Encoding:
     if growing and len(left):
         shift = left._column("end")[-1]
         b = b.replace(start=b.columns.start + shift, end=b.columns.end + shift)
-    return _view(merge([a, b]), 0, parts, None)
+    return view(merge([a, b]), 0, parts, None)
 
 
 def _set(encoding: Encoding, rows: Rows, row: int, overflowing: list[Encoding], shown: Any) -> None:
     encoding._rows, encoding._row, encoding._overflowing, encoding._shown = rows, row, overflowing, shown
 
 
-def _view(rows: Rows, row: int, overflowing: list[Encoding], shown: Any) -> Encoding:
+def view(rows: Rows, row: int, overflowing: list[Encoding], shown: Any) -> Encoding:
     encoding = Encoding.__new__(Encoding)
     _set(encoding, rows, row, overflowing, shown)
     return encoding
@@ -540,8 +540,8 @@ def _from_dict(value: dict[str, Any]) -> Encoding:
         int(sequence): (np.array([span["start"]]), np.array([span["end"]]))
         for sequence, span in value["sequence_ranges"].items()
     }
-    rows = Rows(columns, np.array([0]), np.array([n]), _NO_SPELLING, tuple(value["tokens"]), ranges)
-    return _view(rows, 0, [_from_dict(part) for part in value["overflowing"]], None)
+    rows = Rows(columns, np.array([0]), np.array([n]), NO_SPELLING, tuple(value["tokens"]), ranges)
+    return view(rows, 0, [_from_dict(part) for part in value["overflowing"]], None)
 
 
 def check_direction(direction: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gputok.added_tokens import AddedToken
+from gputok.components import Component
 
 if TYPE_CHECKING:
     from gputok.tokenizer import Tokenizer
@@ -120,12 +121,16 @@ def tokenizer_dict(tokenizer: Tokenizer) -> dict[str, Any]:
         "added_tokens": [
             {"id": token_id, **token.to_dict()} for token_id, token in sorted(added.tokens.items())
         ],
-        "normalizer": tokenizer.normalizer and tokenizer.normalizer.to_dict(),
-        "pre_tokenizer": tokenizer.pre_tokenizer and tokenizer.pre_tokenizer.to_dict(),
-        "post_processor": tokenizer.post_processor and tokenizer.post_processor.to_dict(),
-        "decoder": tokenizer.decoder and tokenizer.decoder.to_dict(),
+        "normalizer": _component_dict(tokenizer.normalizer),
+        "pre_tokenizer": _component_dict(tokenizer.pre_tokenizer),
+        "post_processor": _component_dict(tokenizer.post_processor),
+        "decoder": _component_dict(tokenizer.decoder),
         "model": tokenizer.model.to_dict(),
     }
+
+
+def _component_dict(component: Component | None) -> dict[str, Any] | None:
+    return None if component is None else component.to_dict()
 
 
 def _name_of(names: dict[str, str], value: str) -> str:
