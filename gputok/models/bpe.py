@@ -74,11 +74,15 @@ class BPE(Model):
 
     @classmethod
     def from_vocabulary(cls, vocabulary: Vocabulary, merges: Array, **options: Any) -> Self:
-        """From arrays. `merges`: int[m, 2], positions of tokens in the vocabulary, by rising rank."""
+        """From arrays, as a trainer makes them. `merges`: int[m, 2], positions of tokens in the vocabulary."""
         model = cls(**options)
-        merged = _joined_merges(vocabulary, np.asarray(merges, np.int64), model.continuing_subword_prefix)
-        model.vocabulary, model.merges = vocabulary, merged
+        model.set_vocabulary(vocabulary, merges)
         return model
+
+    def set_vocabulary(self, vocabulary: Vocabulary, merges: Array) -> None:
+        """Replaces tokens and merges (int[m, 2], positions of tokens in the vocabulary, by rising rank)."""
+        merged = _joined_merges(vocabulary, np.asarray(merges, np.int64), self.continuing_subword_prefix)
+        self.vocabulary, self.merges = vocabulary, merged
 
     @staticmethod
     def read_file(vocab: str, merges: str) -> tuple[dict[str, int], list[tuple[str, str]]]:
