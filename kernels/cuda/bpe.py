@@ -13,6 +13,8 @@ from .device import Device
 
 _TILE = 256  # as in bpe.cu
 _MERGES_PER_LOOK = 256  # launched before the host looks whether training is done
+_LEAST_CAPACITY = 1 << 16  # of the table of pairs
+_POOL_PER_SYMBOL = 3  # entries of lists; more are made room for when they are needed
 _END = 0xFFFFFFFF
 _TRAINED, _FULL = 1, 2
 
@@ -99,9 +101,13 @@ def _start(
     n_symbols = int(begin[-1])
     places = np.full(n_symbols, _END, np.uint32)
     places[np.arange(len(symbols)) + np.repeat(np.arange(len(counts)), sizes)] = symbols
-    capacity = 1 << 16
+    capacity = _LEAST_CAPACITY
     state = np.zeros(_STATE_SIZE, np.int64)
-    state[_N_WORDS], state[_POOL_SIZE], state[_RECORDS_SIZE] = len(counts), 3 * n_symbols, n_symbols
+    state[_N_WORDS], state[_POOL_SIZE], state[_RECORDS_SIZE] = (
+        len(counts),
+        _POOL_PER_SYMBOL * n_symbols,
+        n_symbols,
+    )
     state[_VOCAB_SIZE], state[_LEAST] = limits.vocab_size, max(1, limits.min_frequency)
     state[_MAX_LENGTH], state[_N_TOKENS] = limits.max_token_length, n_tokens
     length = xp.zeros(vocab_size, xp.uint32)
@@ -118,7 +124,7 @@ def _start(
         training = Training(
             *common,
             *_rows(device, capacity),
-            xp.empty(3 * n_symbols, xp.uint32),
+            xp.empty(_POOL_PER_SYMBOL * n_symbols, xp.uint32),
             xp.empty(max(capacity, 2 * vocab_size), xp.uint32),
             xp.empty(n_symbols, xp.uint32),
             xp.empty(n_symbols, xp.uint32),

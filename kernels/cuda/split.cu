@@ -56,12 +56,14 @@ BOTH i64 match_end(const Automaton& automaton, const u8* text, const u32* docume
 }
 
 // documents: one bit a byte, set where a document begins. offsets: i64[n_documents + 1].
+// [at most 48 registers, 0 bytes shared]
 KERNEL mark_documents(const i64* __restrict__ offsets, i64 n_documents, i64 n_bytes, u32* __restrict__ documents) {
   for (i64 i = global_index(); i < n_documents; i += global_size())
     if (offsets[i] < n_bytes) atomic_or(&documents[offsets[i] >> 5], 1u << (offsets[i] & 31));
 }
 
 // cuts[tile] = the first cut in the tile, or NO_CUT.
+// [at most 48 registers, 0 bytes shared]
 KERNEL find_cuts(const u8* __restrict__ text, i64 n_bytes, const u32* __restrict__ documents,
                  const u8* __restrict__ ascii_class, const u16* __restrict__ page, const u8* __restrict__ member,
                  const u8* __restrict__ strong, i64 width, i64 tile_bytes, i64* __restrict__ cuts) {
@@ -84,6 +86,7 @@ KERNEL find_cuts(const u8* __restrict__ text, i64 n_bytes, const u32* __restrict
 }
 
 // words: one bit a byte, set where a word begins.
+// [at most 64 registers, 0 bytes shared]
 KERNEL split_words(const u8* __restrict__ text, i64 n_bytes, const u32* __restrict__ documents,
                    const u8* __restrict__ ascii_class, const u16* __restrict__ page, const u8* __restrict__ member,
                    const u16* __restrict__ delta, const u8* __restrict__ accept, i64 width,

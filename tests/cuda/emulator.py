@@ -26,7 +26,12 @@ class EmulationError(RuntimeError):
 
 
 @functools.cache
-def build(source: pathlib.Path, sanitizer: str = "") -> ctypes.CDLL:
+def load(source: pathlib.Path, sanitizer: str = "") -> ctypes.CDLL:
+    """The kernels of a .cu file. A sanitizer's runtime must have been loaded before Python (LD_PRELOAD)."""
+    return ctypes.CDLL(str(build(source, sanitizer)))
+
+
+def build(source: pathlib.Path, sanitizer: str = "") -> pathlib.Path:
     """The library of a .cu file, built anew when a source changes."""
     parts = [source, HERE / "emulate.cpp", HERE / "emulate.hpp", SOURCES / "common.cuh"]
     digest = hashlib.sha256(b"".join(part.read_bytes() for part in parts) + sanitizer.encode()).hexdigest()[
@@ -64,7 +69,7 @@ def build(source: pathlib.Path, sanitizer: str = "") -> ctypes.CDLL:
             ]
             subprocess.run([*flags, str(source), "-o", made], check=True)
             pathlib.Path(made).rename(library)
-    return ctypes.CDLL(str(library))
+    return library
 
 
 def launch(
@@ -91,7 +96,7 @@ def emulated_device(seed: int = 0, blocks: int = 3, at_once: int = 2, sanitizer:
 
     def run(file: str, kernel: str, n_blocks: int, n_threads: int, arguments: tuple) -> None:
         each = (seed << 32) + next(turn) if seed else 0
-        launch(build(SOURCES / file, sanitizer), kernel, n_blocks, n_threads, arguments, at_once, each)
+        launch(load(SOURCES / file, sanitizer), kernel, n_blocks, n_threads, arguments, at_once, each)
 
     return Device(
         np, run, blocks, upload=lambda arrays: arrays, download=lambda array: array, out_of_memory=MemoryError

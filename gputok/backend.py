@@ -1,0 +1,98 @@
+"""Which device does the work: the one seam between the Python layer and the kernels.
+
+Above this module nobody asks which device it is on; what comes out is the same on all of them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import warnings
+from typing import Any, NamedTuple
+
+SMALL_BYTES = 64 << 20
+"""`auto` stays on the CPU below this: starting CUDA costs about as long as counting so much text on two cores.
+
+An estimate from public figures of CUDA's start; it has not been measured on a GPU.
+"""
+
+
+class Backend(NamedTuple):
+    """A device, and why it was chosen."""
+
+    name: str  # "cpu", or "cuda:0" and so on
+    reason: str  # for a person
+    device: Any = None  # kernels.cuda.device.Device; None on the CPU
+
+
+class _Found(NamedTuple):
+    n_devices: int
+    why_not: str = ""  # where there are none
+    extra: bool = False  # only CuPy is missing
+
+
+def choose(device: str | None = None, n_bytes: int | None = None) -> Backend:
+    """The backend that `device` asks for: "auto", "cpu", "cuda" or "cuda:N"; None is GPUTOK_DEVICE, else "auto".
+
+    n_bytes: size of the input where it is known; "auto" leaves small inputs to the CPU.
+    RuntimeError: "cuda" was asked for, and there is no device. ValueError: any other word.
+    """
+    source = "device"
+    if device is None:
+        source, device = "GPUTOK_DEVICE", os.environ.get("GPUTOK_DEVICE") or "auto"
+    if device == "cpu":
+        return Backend("cpu", f"{source} asks for it")
+    wanted = re.fullmatch(r"auto|cuda(?::(\d+))?", device)
+    if wanted is None:
+        raise ValueError(f'{source} must be "auto", "cpu", "cuda" or "cuda:1" and so on, not {device!r}')
+    if device == "auto" and n_bytes is not None and n_bytes < SMALL_BYTES:
+        return Backend("cpu", f"{n_bytes:,} bytes are too few to gain from a GPU")
+    found = _look()
+    if device == "auto":
+        if found.extra:
+            warnings.warn(found.why_not, stacklevel=3)
+        if not found.n_devices:
+            return Backend("cpu", found.why_not)
+        return _cuda(0, "a CUDA device answers and CuPy imports")
+    ordinal = int(wanted[1] or 0)
+    if ordinal >= found.n_devices:
+        why = found.why_not or f"there are {found.n_devices} CUDA devices, numbered from 0"
+        raise RuntimeError(f'{source}="{device}" can\'t be had: {why}')
+    return _cuda(ordinal, f"{source} asks for it")
+
+
+def _cuda(ordinal: int, reason: str) -> Backend:
+    from .kernels.cuda.device import cupy_device
+
+    return Backend(f"cuda:{ordinal}", reason, cupy_device(ordinal))
+
+
+def _look() -> _Found:
+    """How many CUDA devices can be used."""
+    driver = _driver_version()
+    if driver is None:
+        return _Found(0, "no NVIDIA driver is installed")
+    try:
+        import cupy
+    except ImportError:
+        extra = "cuda13" if driver >= 13 else "cuda12"
+        return _Found(0, f"there is an NVIDIA driver but no CuPy: pip install 'gputok[{extra}]'", extra=True)
+    try:
+        n = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return _Found(0, f"CUDA does not start: {error}")
+    return _Found(n, "" if n else "the NVIDIA driver sees no device")
+
+
+def _driver_version() -> int | None:
+    """The major version of CUDA that the driver is for; None without a driver."""
+    for name in ("libcuda.so.1", "nvcuda.dll"):
+        try:
+            driver = ctypes.CDLL(name)
+        except OSError:
+            continue
+        version = ctypes.c_int(0)
+        driver.cuDriverGetVersion(ctypes.byref(version))
+        return version.value // 1000
+    return None

@@ -1,0 +1,83 @@
+"""Every .cu file compiles for every architecture that we name, without a GPU: by NVRTC, which is what CuPy uses.
+
+NVRTC comes from the package nvidia-cuda-nvrtc. Beside each kernel stands what it may use of registers and shared memory; a
+table of what it uses is printed (`pytest -rP tests/test_cuda_compile.py`).
+"""
+
+import ctypes
+import importlib.resources
+import pathlib
+import re
+
+import pytest
+
+ARCHITECTURES = (75, 80, 90, 100, 120)
+SOURCES = importlib.resources.files("gputok.kernels.cuda")
+FILES = ("split.cu", "words.cu", "bpe.cu")
+
+
+def test_no_source_is_forgotten():
+    assert {path.name for path in SOURCES.iterdir() if path.name.endswith(".cu")} == {*FILES}
+
+
+@pytest.fixture(scope="module")
+def nvrtc():
+    package = pytest.importorskip(
+        "nvidia", reason="pip install nvidia-cuda-nvrtc, to compile CUDA without a GPU"
+    )
+    found = [path for root in package.__path__ for path in pathlib.Path(root).glob("**/libnvrtc.so*")]
+    if not found:
+        pytest.skip("pip install nvidia-cuda-nvrtc, to compile CUDA without a GPU")
+    return ctypes.CDLL(str(min(found)))
+
+
+def compile_kernels(nvrtc, file: str, architecture: int) -> tuple[bool, str]:
+    """Whether a file compiles, and what the compiler says of it."""
+    program, size = ctypes.c_void_p(), ctypes.c_size_t()
+    source = (SOURCES / file).read_bytes()
+    nvrtc.nvrtcCreateProgram(ctypes.byref(program), source, file.encode(), 0, None, None)
+    options = [
+        "--std=c++17",
+        f"--gpu-architecture=sm_{architecture}",
+        f"--include-path={SOURCES}",
+        "--ptxas-options=-v",
+        "--ptxas-options=--warning-as-error",
+    ]
+    encoded = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
+    failed = nvrtc.nvrtcCompileProgram(program, len(options), encoded)
+    nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+    log = ctypes.create_string_buffer(size.value)
+    nvrtc.nvrtcGetProgramLog(program, log)
+    nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
+    return not failed, log.value.decode()
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("file", FILES)
+def test_compiles_within_its_bounds(nvrtc, file, architecture):
+    compiled, log = compile_kernels(nvrtc, file, architecture)
+    assert compiled and "warning" not in log, log
+    source = (SOURCES / file).read_text()
+    bounds = {
+        name: (int(registers), int(shared))
+        for registers, shared, name in re.findall(
+            r"// \[at most (\d+) registers, (\d+) bytes shared\]\nKERNEL (\w+)\(", source
+        )
+    }
+    sections = log.split("Compiling entry function ")[1:]
+    assert len(sections) == len(bounds)
+    for section in sections:
+        name = section[1 : section.index("'", 1)]
+        registers = int(re.search(r"Used (\d+) registers", section)[1])
+        shared = int(found[1]) if (found := re.search(r"(\d+) bytes smem", section)) else 0
+        spilled = int(re.search(r"(\d+) bytes spill stores", section)[1])
+        print(f"sm_{architecture} {file:9} {name:16} {registers:3} registers {shared:5} bytes shared")
+        assert spilled == 0
+        assert registers <= bounds[name][0] and shared <= bounds[name][1]
+
+
+def test_what_does_not_compile_is_not_said_to(nvrtc, tmp_path, monkeypatch):
+    (tmp_path / "wrong.cu").write_text('#include "common.cuh"\nKERNEL wrong() { undeclared(); }\n')
+    monkeypatch.setitem(globals(), "SOURCES", tmp_path)
+    compiled, log = compile_kernels(nvrtc, "wrong.cu", 90)
+    assert not compiled and log

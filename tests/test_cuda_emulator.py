@@ -1,0 +1,83 @@
+"""The emulator that stands in for a GPU: right kernels come out right, and planted faults are caught."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.cuda.emulator import EmulationError, build, launch, load
+
+FAULTS = pathlib.Path(__file__).parent / "cuda" / "faults.cu"
+VALUES = np.arange(640, dtype=np.uint64)
+
+
+def run(kernel, out, *more, blocks=10, seed=1, sanitizer="", values=VALUES):
+    launch(load(FAULTS, sanitizer), kernel, blocks, 64, (values, out, *more), at_once=2, seed=seed)
+    return out
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_right_kernels_are_right_under_every_schedule(seed):
+    sums = run("sum_blocks", np.zeros(10, np.uint64), seed=seed)
+    assert (sums == VALUES.reshape(10, 64).sum(axis=1)).all()
+    assert run("count_parity", np.zeros(2, np.uint64), seed=seed).tolist() == [320, 320]
+    assert run("warp_sum", np.zeros(1, np.uint64), seed=seed)[0] == VALUES.sum()
+
+
+def test_a_missing_barrier_gives_wrong_sums():
+    sums = run("missing_barrier", np.zeros(10, np.uint64))
+    assert (sums != VALUES.reshape(10, 64).sum(axis=1)).any()
+
+
+def test_a_barrier_that_half_a_block_reaches_is_an_error():
+    with pytest.raises(
+        EmulationError, match=r"half_a_barrier: .* a thread ended while others wait at the barrier"
+    ):
+        run("half_a_barrier", np.zeros(10, np.uint64))
+
+
+def test_a_warp_that_never_meets_is_an_error():
+    with pytest.raises(EmulationError, match="a thread ended while others of its warp wait"):
+        run("waits_forever", np.zeros(1, np.uint64), blocks=1, values=VALUES[1:])
+
+
+def sanitized(kernel: str, sanitizer: str) -> subprocess.CompletedProcess:
+    """Runs one kernel in a process of its own, under a sanitizer's runtime."""
+    runtime = {"address": "libasan.so", "thread": "libtsan.so"}[sanitizer]
+    library = subprocess.run(
+        ["g++", f"-print-file-name={runtime}"], capture_output=True, text=True
+    ).stdout.strip()
+    code = f"from tests.test_cuda_emulator import *; run({kernel!r}, np.zeros(10, np.uint64), 640, sanitizer={sanitizer!r}"
+    code += ", blocks=11, values=VALUES.copy())" if kernel == "read_past_the_end" else ")"
+    settings = {"LD_PRELOAD": library, "ASAN_OPTIONS": "detect_leaks=0", "TSAN_OPTIONS": "exitcode=66"}
+    # The thread sanitizer needs an address space laid out as it expects.
+    prefix = ["setarch", "-R"] if sanitizer == "thread" else []
+    return subprocess.run(
+        [*prefix, sys.executable, "-c", code], env={**os.environ, **settings}, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("kernel", "sanitizer", "found"),
+    [
+        ("read_past_the_end", "address", "heap-buffer-overflow"),
+        ("missing_barrier", "thread", "data race"),
+        ("lost_update", "thread", "data race"),
+        ("sum_blocks", "address", None),
+        ("sum_blocks", "thread", None),
+        ("count_parity", "thread", None),
+        ("warp_sum", "thread", None),
+    ],
+)
+def test_sanitizers_find_what_no_schedule_shows(kernel, sanitizer, found):
+    build(FAULTS, sanitizer)
+    done = sanitized(kernel, sanitizer)
+    if found is None:
+        assert done.returncode == 0, done.stderr
+    else:
+        assert done.returncode != 0
+        place = {"missing_barrier": "sum_block<false>"}.get(kernel, kernel)
+        assert found in done.stderr and place in done.stderr
