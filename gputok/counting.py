@@ -84,8 +84,9 @@ def _work(slices: deque, count: Callable[[int, int, int, Tables], None], tables:
 
 
 def _by_walk(plan: SplitPlan) -> tuple[Callable[[TextBatch], list[int]], Count]:
-    from .kernels.cpu.walk import prepare
-    from .kernels.cpu.words import count_text, new_table, slice_text
+    from .kernels.cpu.walk import prepare, slice_text
+    from .kernels.cpu.word_table import new_table
+    from .kernels.cpu.words import count_text
 
     walk = prepare(plan.automaton)
 
@@ -101,7 +102,8 @@ def _by_walk(plan: SplitPlan) -> tuple[Callable[[TextBatch], list[int]], Count]:
 
 
 def _by_pipeline(pipeline: Callable[[Pieces], Pieces]) -> tuple[Callable[[TextBatch], list[int]], Count]:
-    from .kernels.cpu.words import count_pieces, new_table
+    from .kernels.cpu.word_table import new_table
+    from .kernels.cpu.words import count_pieces
 
     def cut(batch: TextBatch) -> list[int]:
         wanted = np.arange(batch.offsets[0], batch.offsets[-1], PIPELINE_BYTES)

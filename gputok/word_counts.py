@@ -77,7 +77,8 @@ class WordCounts:
 
         Where only some are byte-level, those are written out in the ByteLevel alphabet (`pre_tokenizers.spell_out`).
         """
-        from .kernels.cpu.words import count_pieces, distinct_words, new_table
+        from .kernels.cpu.word_table import new_table
+        from .kernels.cpu.words import count_pieces, distinct_words
 
         shards = list(shards)
         byte_level = all(shard.byte_level for shard in shards) and bool(shards)

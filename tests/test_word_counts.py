@@ -12,7 +12,7 @@ import pyarrow.parquet
 import pytest
 import tokenizers
 from gputok.kernels import Automaton, reference
-from gputok.kernels.cpu import walk, words
+from gputok.kernels.cpu import walk, word_table, words
 
 from gputok.automaton import PATTERNS, compile_pattern
 from gputok.counting import count_words
@@ -103,7 +103,7 @@ def test_arrays_depend_neither_on_threads_nor_on_batches(monkeypatch):
 def test_a_long_document_is_cut_between_words():
     texts = ["".join(random_texts(seed=3, n=20_000))]
     automaton = plan("gpt2").automaton
-    cuts = words.slice_text(*batches(texts)[0], 1 << 14, walk.prepare(automaton))
+    cuts = walk.slice_text(*batches(texts)[0], 1 << 14, walk.prepare(automaton))
     assert len(cuts) > 20 and max(np.diff(cuts)) <= 1 << 15
     assert dict(count_words(batches(texts), plan("gpt2"), threads=3).items()) == expected(texts, "gpt2")
 
@@ -117,12 +117,12 @@ def test_text_without_a_place_to_cut(unit):
 def test_tables_grow_in_words_and_bytes():
     rng = random.Random(4)
     texts = [f" {rng.randrange(10**6)}w{'long' * rng.choice([0, 1, 9])}" for _ in range(60_000)]
-    table = words.new_table(capacity=4, n_bytes=8)
+    table = word_table.new_table(capacity=4, n_bytes=8)
     data, offsets = batches(texts)[0]
     table = words.count_text(data, offsets, 0, len(data), 0, walk.prepare(plan("gpt2").automaton), table)
     counted = WordCounts(*words.distinct_words([table]))
     assert dict(counted.items()) == expected(texts, "gpt2")
-    assert words.room(len(table.slots)) >= table.state[words.N_WORDS]
+    assert word_table.room(len(table.slots)) >= table.state[word_table.N_WORDS]
 
 
 def test_counting_given_pieces_equals_the_reference():
@@ -131,7 +131,7 @@ def test_counting_given_pieces_equals_the_reference():
     start = rng.integers(0, 401, 5000)
     end = np.minimum(start + rng.choice([0, 1, 2, 3, 8, 16, 17, 30], 5000), 400)
     count = rng.integers(1, 2**40, 5000)
-    ours = words.distinct_words([words.count_pieces(data, start, end, count, 0, words.new_table(4, 8))])
+    ours = words.distinct_words([words.count_pieces(data, start, end, count, 0, word_table.new_table(4, 8))])
     theirs = reference.count_pieces(data, start, end, count)
     assert all(map(np.array_equal, ours, theirs))
 
@@ -144,7 +144,7 @@ def test_tables_of_any_size_and_number_are_joined(n_tables, threads):
     n = 20_000
     start = np.minimum(rng.zipf(1.2, n), 3000)
     end, count = start + rng.choice([1, 2, 8, 16, 17, 30], n), rng.integers(1, 9, n)
-    tables = [words.new_table(4, 8) for _ in range(n_tables)]
+    tables = [word_table.new_table(4, 8) for _ in range(n_tables)]
     edges = np.sort(rng.integers(0, n, 40))
     for a, b in itertools.pairwise([0, *edges.tolist(), n]):
         i = rng.integers(n_tables)
@@ -156,7 +156,7 @@ def test_tables_of_any_size_and_number_are_joined(n_tables, threads):
 @pytest.mark.parametrize("name", ["gpt2", "o200k"])
 def test_counting_text_equals_the_reference(name):
     texts, automaton = random_texts(seed=8, n=300), plan(name).automaton
-    (data, offsets), table = batches(texts)[0], words.new_table()
+    (data, offsets), table = batches(texts)[0], word_table.new_table()
     table = words.count_text(data, offsets, 0, len(data), 0, walk.prepare(automaton), table)
     ours = WordCounts(*words.distinct_words([table])).items()
     theirs = reference.count_text(texts, automaton).items()

@@ -17,9 +17,12 @@ import numpy as np
 
 from .. import DEAD
 from . import kernel
-from .memory import address, load_u8, load_u16, load_u32, store_u32
+from .memory import address, copy_bytes, load_i64, load_u8, load_u16, load_u32, store_u32
+from .ragged import pointer
 
 END_OF_TEXT = 0xFF  # the byte after each document of a block
+BLOCK_BYTES = 1 << 15  # of text that is walked at a time: it and its words stay in the nearest caches
+MARGIN = 32  # bytes behind a block that loads of 16 bytes may read
 
 # An entry of `pair`: next state | boundary before the first byte << 8 | before the second << 9, or RARE.
 RARE = 1 << 15
@@ -173,10 +176,10 @@ def match_end(text, p, walk):
 
 @kernel(inline=True)
 def walk_block(text, n, walk, bounds):
-    """Writes where each word of a block begins, in order, and returns how many do.
+    """Writes where each word of a block begins, in order, then n, and returns how many words there are.
 
     text: the address of n bytes (at most 2^32), documents with END_OF_TEXT after each, and one more such byte behind.
-    bounds: the address of uint32[n + 2]. Word i is text[bounds[i]:bounds[i + 1]]; the last one is the last END_OF_TEXT.
+    bounds: the address of uint32[n + 2]. Word i is text[bounds[i]:bounds[i + 1]]; each END_OF_TEXT is one.
     """
     klass, page, member = address(walk.klass), address(walk.page), address(walk.member)
     pair, step = address(walk.pair), address(walk.step)
@@ -214,6 +217,7 @@ def walk_block(text, n, walk, bounds):
                 break
     if load_u32(bounds, n_bounds - _U1) == np.uint32(n):  # the byte behind the block was stepped over as well
         n_bounds -= _U1
+    store_u32(bounds, n_bounds, np.uint32(n))
     return n_bounds
 
 
@@ -235,3 +239,67 @@ def strong_cut_before(text, begin, end, walk):
         if before == begin:
             return begin
         end, right = before, left
+
+
+@kernel(inline=True)
+def last_strong_cut(data, begin, end, walk):
+    """The last strong cut in (begin, end], or begin; both are positions in the text at the address `data`."""
+    while load_u8(data, end) & np.uint8(0xC0) == np.uint8(0x80):
+        end -= 1
+    return np.int64(strong_cut_before(np.uint64(data), np.uint64(begin), np.uint64(end), walk))
+
+
+def slice_text(data, offsets, n_bytes, walk):
+    """Where to cut text into slices of about n_bytes that can be counted apart: int64[slices + 1], ascending.
+
+    data: uint8[n]; offsets: int64[d + 1]. The cuts lie between documents, or at strong cuts inside of long ones; a
+    document without any stays whole.
+    """
+    cuts, stop = [int(offsets[0])], int(offsets[-1])
+    while cuts[-1] < stop:
+        at, cut = cuts[-1], cuts[-1] + n_bytes
+        if cut >= stop:
+            cut = stop
+        else:
+            document = (
+                int(np.searchsorted(offsets, cut, "right")) - 1
+            )  # the last that begins no later than `cut`
+            half = at + n_bytes // 2
+            if offsets[document] > half:
+                cut = int(offsets[document])
+            else:
+                strong = _last_strong_cut(pointer(data), half, cut, walk)
+                cut = strong if strong > half else int(offsets[document + 1])
+        cuts.append(cut)
+    return np.array(cuts, np.int64)
+
+
+@kernel
+def _last_strong_cut(data, begin, end, walk):
+    return last_strong_cut(data, begin, end, walk)
+
+
+@kernel(inline=True)
+def fill_block(data, offsets, document, begin, stop, walk, block):
+    """Copies data[begin:stop] into a block as far as whole documents go, with END_OF_TEXT after each.
+
+    Returns (the bytes copied, the bytes of the block, the last document). A document that is longer than the block is
+    taken up to a strong cut: 0 bytes are copied where it has none so early. `offsets[document] <= begin`.
+    """
+    text, room = np.int64(address(block)), len(block) - MARGIN
+    at, n = begin, 0
+    while at < stop:
+        while load_i64(offsets, document + 1) <= at:
+            document += 1
+        end = min(load_i64(offsets, document + 1), stop)
+        if n + end - at >= room:
+            if n:
+                break
+            stop = end = last_strong_cut(data, begin, begin + room - 1, walk)
+        copy_bytes(text + n, data + at, end - at)
+        n += end - at
+        block[n] = END_OF_TEXT
+        n += 1
+        at = end
+    block[n] = END_OF_TEXT
+    return at - begin, n, document
