@@ -336,7 +336,6 @@ def test_settable_attributes():
     ours._clear_cache()
     ours._resize_cache(0)
     assert_same_tokens(ours, theirs, ["abab", "ab", "xyab", "éxb", ""])
-    assert tuples(pickle.loads(pickle.dumps(ours)).tokenize("abab")) == tuples(theirs.tokenize("abab"))
 
 
 def test_dropout_is_single_precision():
