@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
@@ -202,11 +203,9 @@ def rewrite(
     pieces: Pieces, replacements: dict[int, bytes], prefix: bytes = b"", before: Array | None = None
 ) -> Pieces:
     """Replaces bytes of the text, and puts `prefix` before the pieces for which `before` (bool[n_pieces]) is true."""
-    from gputok.kernels.cpu.ragged import MAP, PREFIX, PREPEND, rewrite_bytes
+    from gputok.kernels.cpu.ragged import MAP, PREPEND, rewrite_bytes
 
-    table = np.array([np.ones(257), np.arange(257)], np.uint32)
-    for byte, word in (*replacements.items(), (PREFIX, prefix)):
-        table[:, byte] = len(word), int.from_bytes(word, "little")
+    table = _byte_table(tuple(replacements.items()), prefix)
     mode = np.full(pieces.n_pieces, MAP if replacements else 0, np.uint8)
     if before is not None:
         mode |= before * np.uint8(PREPEND)
@@ -218,6 +217,17 @@ def rewrite(
     )
     alignment = alignment and type(pieces.alignment)(*alignment)
     return pieces._replace(data=data, start=offsets[:-1], end=offsets[1:], alignment=alignment)
+
+
+@functools.lru_cache(maxsize=64)
+def _byte_table(replacements: tuple[tuple[int, bytes], ...], prefix: bytes) -> Array:
+    """uint32[2, 257]: see `rewrite_bytes`."""
+    from gputok.kernels.cpu.ragged import PREFIX
+
+    table = np.array([np.ones(257), np.arange(257)], np.uint32)
+    for byte, word in (*replacements, (PREFIX, prefix)):
+        table[:, byte] = len(word), int.from_bytes(word, "little")
+    return table
 
 
 def starts_with(pieces: Pieces, word: bytes) -> Array:
