@@ -119,19 +119,22 @@ def train(
         pattern=pattern,
         special_tokens=special_token or None,
     )
+    fixed = 256 + len(trainer.special_tokens)
+    if model == "bpe" and vocab_size <= fixed:
+        raise ValueError(
+            f"--vocab-size {vocab_size} leaves no room for a merge: {fixed} tokens are special tokens and single bytes"
+        )
     with replacing(output) as beside:  # an output that can't be written is found before the work
         if from_counts:
             words = WordCounts.merge(WordCounts.load(path) for path in inputs)
         else:
             words = _count(tokenizer, inputs, column, separator, errors, threads, device, progress)
         tokenizer.train_from_word_counts(words, trainer, threads=threads, device=device, progress=progress)
-        if model == "bpe" and not json.loads(tokenizer.to_str())["model"]["merges"]:
-            raise ValueError(
-                f"--vocab-size {vocab_size} leaves no room for a merge: {tokenizer.get_vocab_size()} tokens are special "
-                "tokens and single bytes; raise it"
-            )
         tokenizer.save(str(beside))
-    print(f"{output}: {tokenizer.get_vocab_size():,} tokens in {time.perf_counter() - start:.2f} s")
+    seconds = time.perf_counter() - start
+    megabytes = int(((words.offsets[1:] - words.offsets[:-1]) * words.counts).sum()) / 1e6
+    speed = f"{megabytes:.1f} MB of words in {seconds:.2f} s, {megabytes / seconds:.0f} MB/s"
+    print(f"{output}: {tokenizer.get_vocab_size():,} tokens from {speed}")
 
 
 @app.command(epilog="\b\nExample:\n  gputok count shard-07.parquet --column text -o counts-07.parquet")
