@@ -105,13 +105,21 @@ class Tokenizer:
 
     def words(self, pieces: Pieces) -> Pieces:
         """Steps 1 and 2 for many documents at once: normalized and cut into words and added tokens."""
+        normalizer, pre_tokenizer = self._normalizer, self._pre_tokenizer
+        marked = bool(normalizer and pre_tokenizer and pre_tokenizer.needs_alignment and not pieces.alignment)
+        if (
+            marked
+        ):  # or the pre-tokenizer couldn't tell whether the normalizer took away the start of a document
+            from gputok.pre_tokenizers import mark_starts
+
+            pieces = mark_starts(pieces)
         pieces = self._added.extract(pieces, normalized=False)
-        if self._normalizer is not None:
-            pieces = self._normalizer.apply(pieces)
+        if normalizer is not None:
+            pieces = normalizer.apply(pieces)
         pieces = self._added.extract(pieces, normalized=True)
-        if self._pre_tokenizer is not None:
-            pieces = self._pre_tokenizer.apply(pieces)
-        return _without_empty(pieces)
+        if pre_tokenizer is not None:
+            pieces = pre_tokenizer.apply(pieces)
+        return _without_empty(pieces._replace(alignment=None) if marked else pieces)
 
     # -- training
 

@@ -455,3 +455,18 @@ def test_errors(make, error):
 def test_the_byte_alphabet():
     assert sorted(ours.ByteLevel.alphabet()) == sorted(theirs.ByteLevel.alphabet())
     assert ours.ByteLevel.alphabet()[ord("A")] == "A"
+
+
+def test_metaspace_first_after_a_normalizer_that_strips():
+    """What was stripped keeps the rest from being the start, with offsets asked for or not."""
+
+    def ids(library, text, method):
+        vocabulary = {"▁a": 0, "a": 1, "▁b": 2, "?": 3}
+        tokenizer = library.Tokenizer(library.models.WordLevel(vocabulary, unk_token="?"))
+        tokenizer.normalizer = library.normalizers.Strip()
+        tokenizer.pre_tokenizer = library.pre_tokenizers.Metaspace(prepend_scheme="first")
+        return [encoding.ids for encoding in getattr(tokenizer, method)([text])]
+
+    for text in ("  a b", "a b", " a", "", " "):
+        for method in ("encode_batch", "encode_batch_fast"):
+            assert ids(gputok, text, method) == ids(tokenizers, text, method)

@@ -5,7 +5,7 @@
 [('take', (0, 4)), ('4', (5, 6)), ('2', (6, 7))]
 """
 
-from .base import PreTokenizer, SplitPlan, spell_out
+from .base import PreTokenizer, SplitPlan, mark_starts, spell_out
 from .byte_level import ByteLevel
 from .metaspace import FixedLength, Metaspace
 from .sequence import Sequence
@@ -35,5 +35,6 @@ __all__ = [
     "UnicodeScripts",
     "Whitespace",
     "WhitespaceSplit",
+    "mark_starts",
     "spell_out",
 ]

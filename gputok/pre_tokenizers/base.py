@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from gputok.components import Component
-from gputok.text import Array, Pieces, TextBatch
+from gputok.text import Alignment, Array, Pieces, TextBatch
 
 if TYPE_CHECKING:
     import regex
@@ -51,7 +51,8 @@ class PreTokenizer(Component):
     needs_alignment: bool = False
     """Does `apply` ask whether a piece lies at the start of its document, and so for `pieces.alignment`?
 
-    Without it, the first piece of each document is taken to lie there, which only a normalizer can make wrong.
+    Without it, the first piece of each document is taken to lie there, which a normalizer that strips the text can
+    make wrong: `mark_starts` before it is enough.
     """
 
     keeps_whole: bool = False
@@ -197,6 +198,14 @@ def drop_empty(pieces: Pieces) -> Pieces:
         return pieces
     rows = np.concatenate([[0], np.cumsum(keep)])
     return regroup(pieces, pieces.start[keep], pieces.end[keep], rows)
+
+
+def mark_starts(pieces: Pieces) -> Pieces:
+    """With an alignment that only tells where documents begin: 0 for their first byte, else 1."""
+    place = np.ones(len(pieces.data), np.int32)
+    first = pieces.rows[:-1][np.diff(pieces.rows) > 0]
+    place[pieces.start[first][pieces.start[first] < pieces.end[first]]] = 0
+    return pieces._replace(alignment=Alignment(place, place))
 
 
 def rewrite(

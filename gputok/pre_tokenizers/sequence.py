@@ -7,13 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from gputok.automaton import PATTERNS
 from gputok.pattern import Regex
-from gputok.text import Alignment, Pieces
+from gputok.text import Pieces
 
-from .base import PreTokenizer, SplitPlan
+from .base import PreTokenizer, SplitPlan, mark_starts
 from .byte_level import ByteLevel
 from .splits import Split
 
@@ -102,11 +100,7 @@ class Sequence(PreTokenizer):
     def _apply(self, pieces: Pieces) -> Pieces:
         elements = self._steps()
         if pieces.alignment is None and any(element.needs_alignment for element in elements[1:]):
-            # All that is asked for is where documents begin, which the first element may cut off.
-            place = np.ones(len(pieces.data), np.int32)
-            first = pieces.rows[:-1][np.diff(pieces.rows) > 0]
-            place[pieces.start[first][pieces.start[first] < pieces.end[first]]] = 0
-            return self._apply(pieces._replace(alignment=Alignment(place, place)))._replace(alignment=None)
+            return self._apply(mark_starts(pieces))._replace(alignment=None)
         return functools.reduce(lambda cut, element: element.apply(cut), elements, pieces)
 
     def pre_tokenize(self, pretok: PreTokenizedString) -> None:
