@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import numpy as np
-
 from gputok.components import Component
 from gputok.text import Alignment, Array, Pieces, TextBatch
 
@@ -106,10 +104,7 @@ def rewritten(pieces: Pieces, kernel: Any, *arguments: Any) -> Pieces:
 
 def replaced(pieces: Pieces, data: Array, offsets: Array, source: Array) -> Pieces:
     """New text for the pieces; source is explained in kernels/cpu/normalize.py."""
-    alignment = None
-    if pieces.alignment is not None:
-        start, end = pieces.alignment
-        empty = source < 0
-        at = np.where(empty, ~source, source)
-        alignment = Alignment(start[at], np.where(empty, start[at], end[at]))
+    from gputok.kernels.cpu.normalize import follow
+
+    alignment = pieces.alignment and Alignment(*follow(source, *pieces.alignment))
     return pieces._replace(data=data, start=offsets[:-1], end=offsets[1:], alignment=alignment)

@@ -26,6 +26,8 @@ from .memory import (
     load_u64,
     store_i64,
     store_u8,
+    store_u32,
+    store_u64,
 )
 from .ragged import pointer
 from .utf8 import character, put, skip
@@ -54,20 +56,62 @@ def pieces_of(start, end, frozen):
 
 
 @kernel(inline=True)
-def more(array, used, needed):
-    """A longer array with the same beginning."""
-    longer = np.empty(2 * len(array) + needed, array.dtype)
-    longer[:used] = array[:used]
-    return longer
+def room(n_bytes, aligned):
+    """Arrays for the new text and its source."""
+    n = n_bytes + n_bytes // 16 + 2 * ROOM
+    return np.empty(n, np.uint8), np.empty(n if aligned else 0, np.int64)
+
+
+@kernel(inline=True)
+def longer(array, used, n):
+    new = np.empty(n, array.dtype)
+    new[:used] = array[:used]
+    return new
+
+
+@kernel(inline=True)
+def more(new, source, n, wanted, aligned):
+    """Both arrays with space for `wanted` bytes after byte n, and for ROOM to overrun it."""
+    if n + wanted + ROOM > len(new):
+        size = 2 * len(new) + wanted
+        new = longer(new, n, size)
+        if aligned:
+            source = longer(source, n, size)
+    return new, source
 
 
 @kernel(inline=True)
 def copy(data, i, size, out, n, sources, aligned):
     """Bytes that stay what they are."""
-    copy_bytes(out + n, data + i, size)
+    if size < 32:  # where a call of memcpy would take longer
+        k = 0
+        while k + 8 <= size:
+            store_u64(out + n + k, 0, load_u64(data + i + k, 0))
+            k += 8
+        while k < size:
+            store_u8(out, n + k, load_u8(data, i + k))
+            k += 1
+    else:
+        copy_bytes(out + n, data + i, size)
     if aligned:
         for k in range(size):
             store_i64(sources, n + k, i + k)
+
+
+def follow(source, start, end):
+    """Where new bytes come from: of each in `source` (int64[m]), the `start` and `end` (int32[n]), as int32[m]."""
+    new_start, new_end = np.empty(len(source), np.int32), np.empty(len(source), np.int32)
+    _follow(pointer(source), len(source), pointer(start), pointer(end), pointer(new_start), pointer(new_end))
+    return new_start, new_end
+
+
+@kernel
+def _follow(source, n, start, end, new_start, new_end):
+    for k in range(n):
+        at = load_i64(source, k)
+        low = load_u32(start, max(at, ~at))
+        store_u32(new_start, k, low)
+        store_u32(new_end, k, load_u32(end, at) if at >= 0 else low)
 
 
 @kernel(inline=True)
@@ -91,20 +135,31 @@ def _is_inert(data, pieces, page, member, n_inert):
     for c in range(128):
         ascii_inert &= kind_of(page, member, c) < n_inert
     for piece in range(n_pieces):
-        if frozen and load_u8(frozen, piece):
-            continue
-        i, stop = load_i64(start, piece), load_i64(end, piece)
-        while i < stop:
-            if ascii_inert and load_u8(data, i) < 0x80:
-                i += 1
-                while i + 8 <= stop and load_u64(data + i, 0) & np.uint64(NO_ASCII) == 0:
-                    i += 8
-                continue
-            c, size = character(data, i)
-            if kind_of(page, member, c) >= n_inert:
+        stop = load_i64(end, piece)
+        if not (frozen and load_u8(frozen, piece)):
+            i, _ = inert_run(data, load_i64(start, piece), stop, page, member, n_inert, ascii_inert)
+            if i < stop:
                 return False
-            i += size
     return True
+
+
+@kernel(inline=True)
+def inert_run(data, i, stop, page, member, n_inert, ascii_inert):
+    """Where the characters from byte i on stop being inert, and where the last one before that begins (-1: none)."""
+    last = -1
+    while i < stop:
+        if ascii_inert and load_u8(data, i) < 0x80:
+            i += 1
+            while i + 8 <= stop and load_u64(data + i, 0) & np.uint64(NO_ASCII) == 0:
+                i += 8
+            last = i - 1
+            continue
+        c, size = character(data, i)
+        if kind_of(page, member, c) >= n_inert:
+            break
+        last = i
+        i += size
+    return i, last
 
 
 def map_characters(data, start, end, frozen, table, aligned):
@@ -117,56 +172,54 @@ def map_characters(data, start, end, frozen, table, aligned):
 @kernel
 def _map_characters(data, pieces, table, n_bytes, aligned):
     start, end, frozen, n_pieces = pieces
-    page, member, ascii, text, text_offsets = table
     offsets = np.zeros(n_pieces + 1, np.int64)
-    new = np.empty(n_bytes + n_bytes // 16 + 2 * ROOM, np.uint8)
-    source = np.empty(len(new) if aligned else 0, np.int64)
-    out, sources, limit = address(new), address(source), len(new) - ROOM
+    new, source = room(n_bytes, aligned)
     n = 0
     for piece in range(n_pieces):
         i, stop = load_i64(start, piece), load_i64(end, piece)
-        if n + stop - i > limit:
-            new = more(new, n, stop - i + ROOM)
-            if aligned:
-                source = more(source, n, stop - i + ROOM)
-            out, sources, limit = address(new), address(source), len(new) - ROOM
         if frozen and load_u8(frozen, piece):
-            copy(data, i, stop - i, out, n, sources, aligned)
-            n += stop - i
-            i = stop
+            new, source = more(new, source, n, stop - i, aligned)
+            copy(data, i, stop - i, np.int64(address(new)), n, np.int64(address(source)), aligned)
+            n, i = n + stop - i, stop
         while i < stop:
-            if n > limit:
-                new = more(new, n, ROOM)
-                if aligned:
-                    source = more(source, n, ROOM)
-                out, sources, limit = address(new), address(source), len(new) - ROOM
-            c, size = character(data, i)
-            if c < 0x80:
-                to = load_u8(ascii, c)
-                if to != LOOK_UP:
-                    store_u8(out, n, to)
-                    if aligned:
-                        store_i64(sources, n, i)
-                    n += 1
-                    i += 1
-                    continue
-            rule = kind_of(page, member, c)
-            before = n
-            if rule == 0:
-                n = put(out, n, c)
-            elif rule == SPACED:
-                n = put(out, put(out, put(out, n, 0x20), c), 0x20)
-            elif rule != VANISHES:
-                first = np.int64(load_u32(text_offsets, rule))
-                count = np.int64(load_u32(text_offsets, rule + 1)) - first
-                copy_bytes(out + n, text + first, count)
-                n += count
-            if aligned:
-                for k in range(before, n):
-                    store_i64(sources, k, i)
-            i += size
+            new, source = more(new, source, n, stop - i, aligned)
+            out, sources = np.int64(address(new)), np.int64(address(source))
+            i, n = map_run(data, i, stop, table, out, n, len(new) - ROOM, sources, aligned)
         offsets[piece + 1] = n
     return new[:n], offsets, source[: n if aligned else 0]
+
+
+@kernel(inline=True)
+def map_run(data, i, stop, table, out, n, limit, sources, aligned):
+    """Maps from byte i on until `limit` bytes are written: the next i and n."""
+    page, member, ascii, text, text_offsets = table
+    while i < stop and n <= limit:
+        c, size = character(data, i)
+        if c < 0x80:
+            to = load_u8(ascii, c)
+            if to != LOOK_UP:
+                store_u8(out, n, to)
+                if aligned:
+                    store_i64(sources, n, i)
+                n += 1
+                i += 1
+                continue
+        rule = kind_of(page, member, c)
+        before = n
+        if rule == 0:
+            n = put(out, n, c)
+        elif rule == SPACED:
+            n = put(out, put(out, put(out, n, 0x20), c), 0x20)
+        elif rule != VANISHES:
+            first = np.int64(load_u32(text_offsets, rule))
+            count = np.int64(load_u32(text_offsets, rule + 1)) - first
+            copy_bytes(out + n, text + first, count)
+            n += count
+        if aligned:
+            for k in range(before, n):
+                store_i64(sources, k, i)
+        i += size
+    return i, n
 
 
 # ---- normalization forms
@@ -188,130 +241,136 @@ def normalize_form(data, start, end, frozen, form, compositions, aligned):
 @kernel
 def _normalize_form(data, pieces, tables, pairs, n_bytes, aligned):
     start, end, frozen, n_pieces = pieces
-    page, member, ranks, part_offsets, parts, parts_rank, n_inert = tables
+    page, member, n_inert = tables[0], tables[1], tables[-1]
     offsets = np.zeros(n_pieces + 1, np.int64)
-    new = np.empty(n_bytes + n_bytes // 16 + 2 * ROOM, np.uint8)
-    source = np.empty(len(new) if aligned else 0, np.int64)
-    # the run that is being normalized: code points, their ranks, and how many characters each one adds: 1 for a
-    # part after the first of a decomposition, 0 for others, less 1 for each that was merged into it
+    new, source = room(n_bytes, aligned)
+    # The run that is being normalized: code points, their ranks, and how many characters each one adds: 1 for a
+    # part after the first of a decomposition, 0 for others, less 1 for each that was merged into it.
     code, rank, change = np.empty(256, np.uint32), np.empty(256, np.uint8), np.empty(256, np.int64)
-    out, sources, limit = address(new), address(source), len(new) - ROOM
     n = 0
     for piece in range(n_pieces):
-        i, stop = load_i64(start, piece), load_i64(end, piece)
-        if n + stop - i > limit:
-            new = more(new, n, stop - i + ROOM)
-            if aligned:
-                source = more(source, n, stop - i + ROOM)
-            out, sources, limit = address(new), address(source), len(new) - ROOM
-        if frozen and load_u8(frozen, piece):
-            copy(data, i, stop - i, out, n, sources, aligned)
-            n += stop - i
-            i = stop
-        first = i
-        last_inert = -1  # where the last character began, if it was inert
+        first = i = load_i64(start, piece)
+        stop = load_i64(end, piece)
         while i < stop:
-            if n + 8 > limit:
-                new = more(new, n, ROOM)
-                if aligned:
-                    source = more(source, n, ROOM)
-                out, sources, limit = address(new), address(source), len(new) - ROOM
-            if i + 8 <= stop and load_u64(data + i, 0) & np.uint64(NO_ASCII) == 0:
-                copy(data, i, 8, out, n, sources, aligned)
-                i, n, last_inert = i + 8, n + 8, i + 7
-                continue
-            c, size = character(data, i)
-            if kind_of(page, member, c) < n_inert:
-                copy(data, i, size, out, n, sources, aligned)
-                last_inert = i
-                i, n = i + size, n + size
-                continue
-
-            # 1. Decompose, from the last inert character up to the next one.
+            new, source = more(new, source, n, stop - i, aligned)
+            out, sources = np.int64(address(new)), np.int64(address(source))
+            run, last = stop, -1
+            if not (frozen and load_u8(frozen, piece)):
+                run, last = inert_run(data, i, stop, page, member, n_inert, True)
+            copy(data, i, run - i, out, n, sources, aligned)
+            n += run - i
+            i = run
+            if i == stop:
+                break
+            if last >= 0:  # the next character may change the last inert one, but nothing before that
+                n -= i - last
+                i = last
             place = i  # the next old character that is not used up
-            if last_inert >= 0:
-                n -= i - last_inert
-                place = i = last_inert
-            begin, m = i, 0
-            while i < stop:
-                c, size = character(data, i)
-                kind = kind_of(page, member, c)
-                if kind < n_inert and i > begin:
+            while True:  # from there to the next inert character, with space for the 18 parts of the longest
+                i, m = decompose(
+                    data, place, stop, tables, address(code), address(rank), address(change), len(code) - 18
+                )
+                if i >= 0:
                     break
-                if m + 24 > len(code):  # no character has more than 18 parts
-                    code, rank, change = more(code, m, 24), more(rank, m, 24), more(change, m, 24)
-                syllable = c - HANGUL
-                if 0 <= syllable < N_HANGUL:
-                    code[m] = LEADING + syllable // (N_VOWELS * N_TRAILING)
-                    code[m + 1] = VOWEL + syllable // N_TRAILING % N_VOWELS
-                    code[m + 2] = TRAILING + syllable % N_TRAILING
-                    count = 2 + (syllable % N_TRAILING > 0)
-                    rank[m : m + 3] = 0
-                else:
-                    part = np.int64(load_u32(part_offsets, kind))
-                    count = np.int64(load_u32(part_offsets, kind + 1)) - part
-                    for k in range(count):
-                        code[m + k] = load_u32(parts, part + k)
-                        rank[m + k] = load_u8(parts_rank, part + k)
-                    if count == 0:
-                        count, code[m], rank[m] = 1, c, load_u8(ranks, kind)
-                change[m] = 0
-                for k in range(1, count):
-                    change[m + k] = 1
-                m += count
-                i += size
-
-            # 2. Sort each run of marks by rank.
-            low = 0
-            while low < m:
-                high = low + 1
-                if rank[low]:
-                    while high < m and rank[high]:
-                        high += 1
-                    sort_marks(code, rank, change, low, high)
-                low = high
-
-            # 3. Compose each starter with the characters after it that nothing keeps away from it.
+                size = 4 * len(code)
+                code, rank, change = (
+                    np.empty(size, np.uint32),
+                    np.empty(size, np.uint8),
+                    np.empty(size, np.int64),
+                )
+            order(code, rank, change, m)
             if pairs[2]:
-                starter, last, kept = (
-                    -1,
-                    0,
-                    0,
-                )  # last: the rank of the character between the two, 0 if there is none
-                for k in range(m):
-                    if starter >= 0 and (last == 0 or last < rank[k]):
-                        both = composed(pairs, np.int64(code[starter]), np.int64(code[k]))
-                        if both:
-                            code[starter] = both
-                            change[starter] += change[k] - 1
-                            continue
-                    if rank[k] == 0:
-                        starter = kept
-                    last = rank[k]
-                    code[kept], rank[kept], change[kept] = code[k], rank[k], change[k]
-                    kept += 1
-                m = kept
-
-            # 4. Write, each character with its place.
-            if n + 4 * m > limit:
-                new = more(new, n, 4 * m + ROOM)
-                if aligned:
-                    source = more(source, n, 4 * m + ROOM)
-                out, sources, limit = address(new), address(source), len(new) - ROOM
+                m = compose(address(code), address(rank), address(change), m, pairs)
+            new, source = more(new, source, n, 4 * m, aligned)
+            out, sources = np.int64(address(new)), np.int64(address(source))
             for k in range(m):
                 before = n
-                n = put(out, n, np.int64(code[k]))
+                n = put(out, n, np.int64(load_u32(address(code), k)))
                 if aligned:
                     where = place
-                    if change[k] > 0:
+                    if load_i64(address(change), k) > 0:
                         where = place - 1 if place > first else ~place
                     else:
-                        place = skip(data, place, stop, 1 - change[k])
+                        place = skip(data, place, stop, 1 - load_i64(address(change), k))
                     for b in range(before, n):
                         store_i64(sources, b, where)
-            last_inert = -1
         offsets[piece + 1] = n
     return new[:n], offsets, source[: n if aligned else 0]
+
+
+@kernel(inline=True)
+def decompose(data, i, stop, tables, code, rank, change, limit):
+    """Decomposes from byte i to the next inert character after that one: its place, and the number of parts.
+
+    The place is -1 if more than `limit` parts were written before it.
+    """
+    page, member, ranks, part_offsets, parts, parts_rank, n_inert = tables
+    begin, m = i, 0
+    while i < stop:
+        c, size = character(data, i)
+        kind = kind_of(page, member, c)
+        if kind < n_inert and i > begin:
+            break
+        if m > limit:
+            return -1, m
+        syllable, before = c - HANGUL, m
+        if 0 <= syllable < N_HANGUL:
+            store_u32(code, m, np.uint32(LEADING + syllable // (N_VOWELS * N_TRAILING)))
+            store_u32(code, m + 1, np.uint32(VOWEL + syllable // N_TRAILING % N_VOWELS))
+            store_u32(code, m + 2, np.uint32(TRAILING + syllable % N_TRAILING))
+            m += 2 + (syllable % N_TRAILING > 0)
+            for k in range(before, m):
+                store_u8(rank, k, np.uint8(0))
+        else:
+            part, last = np.int64(load_u32(part_offsets, kind)), np.int64(load_u32(part_offsets, kind + 1))
+            if part == last:
+                store_u32(code, m, np.uint32(c))
+                store_u8(rank, m, load_u8(ranks, kind))
+                m += 1
+            for k in range(part, last):
+                store_u32(code, m, load_u32(parts, k))
+                store_u8(rank, m, load_u8(parts_rank, k))
+                m += 1
+        for k in range(before, m):
+            store_i64(change, k, np.int64(k > before))
+        i += size
+    return i, m
+
+
+@kernel(inline=True)
+def order(code, rank, change, m):
+    """Canonical ordering: sorts each run of marks by rank."""
+    ranks = address(rank)
+    low = 0
+    while low < m:
+        high = low + 1
+        if load_u8(ranks, low):
+            while high < m and load_u8(ranks, high):
+                high += 1
+            if high - low > 1:
+                sort_marks(code, rank, change, low, high)
+        low = high
+
+
+@kernel(inline=True)
+def compose(code, rank, change, m, pairs):
+    """Composes each starter with the characters after it that nothing keeps away from it: how many are left."""
+    starter, last, kept = -1, 0, 0  # last: the rank of the character between the two, 0 if there is none
+    for k in range(m):
+        c, r, more_characters = load_u32(code, k), load_u8(rank, k), load_i64(change, k)
+        if starter >= 0 and (last == 0 or last < r):
+            both = composed(pairs, np.int64(load_u32(code, starter)), np.int64(c))
+            if both:
+                store_u32(code, starter, np.uint32(both))
+                store_i64(change, starter, load_i64(change, starter) + more_characters - 1)
+                continue
+        if r == 0:
+            starter = kept
+        last = r
+        store_u32(code, kept, c)
+        store_i64(change, kept, more_characters)
+        kept += 1
+    return kept
 
 
 @kernel(inline=True)
@@ -380,7 +439,7 @@ def _splice(data, pieces, cuts, content, width, total, aligned):
     rows, cut_start, cut_end, place = cuts
     offsets = np.zeros(n_pieces + 1, np.int64)
     new, source = np.empty(total, np.uint8), np.empty(total if aligned else 0, np.int64)
-    out, sources = address(new), address(source)
+    out, sources = np.int64(address(new)), np.int64(address(source))
     n = 0
     for piece in range(n_pieces):
         i, stop = load_i64(start, piece), load_i64(end, piece)
@@ -413,28 +472,34 @@ def find_literal(data, start, end, frozen, literal):
 def _find_literal(data, pieces, literal, size):
     start, end, frozen, n_pieces = pieces
     rows, found = np.zeros(n_pieces + 1, np.int64), np.empty(1024, np.int64)
-    head, n = load_u8(literal, 0), 0
+    n = 0
     for piece in range(n_pieces):
         i, last = load_i64(start, piece), load_i64(end, piece) - size
-        if frozen and load_u8(frozen, piece):
-            i = last + 1
-        while i <= last:
-            if load_u8(data, i) != head:
-                i += 1
-                continue
+        while i <= last and not (frozen and load_u8(frozen, piece)):
+            i, n = find_run(data, i, last, literal, size, address(found), n, len(found))
+            if n == len(found):
+                found = longer(found, n, 2 * n)
+        rows[piece + 1] = n
+    return found[:n], rows
+
+
+@kernel(inline=True)
+def find_run(data, i, last, literal, size, found, n, limit):
+    """Finds from byte i on, until there are `limit` places: the next i and n."""
+    head = load_u8(literal, 0)
+    while i <= last and n < limit:
+        k = 0
+        if load_u8(data, i) == head:
             k = 1
             while k < size and load_u8(data, i + k) == load_u8(literal, k):
                 k += 1
-            if k < size:
-                i += 1
-                continue
-            if n == len(found):
-                found = more(found, n, 0)
-            found[n] = i
+        if k == size:
+            store_i64(found, n, i)
             n += 1
             i += size
-        rows[piece + 1] = n
-    return found[:n], rows
+        else:
+            i += 1
+    return i, n
 
 
 def strip(data, start, end, frozen, space, left, right):

@@ -6,7 +6,7 @@ import numpy as np
 
 from . import kernel
 from .memory import address, load_i64, load_u8, load_u32, store_i64
-from .normalize import ROOM, copy, kind_of, more, pieces_of
+from .normalize import ROOM, copy, kind_of, more, pieces_of, room
 from .ragged import pointer
 from .utf8 import character, put, skip, width
 
@@ -33,65 +33,87 @@ def normalize_precompiled(data, start, end, frozen, trie, texts, graphemes, alig
 @kernel
 def _normalize_precompiled(data, pieces, tables, n_bytes, aligned):
     start, end, frozen, n_pieces = pieces
-    trie, n_units, texts, n_texts, page, member = tables
+    texts, n_texts = tables[2], tables[3]
+    longest = width = 0  # of the replacements
+    for k in range(n_texts):
+        width = width + 1 if load_u8(texts, k) else 0
+        longest = max(longest, width)
+    plain = np.arange(256).astype(np.uint8)  # then 1 for printable ASCII that the map leaves alone, else 0
+    for c in range(256):
+        alone = look_up(tables[0], tables[1], np.int64(address(plain)), c, c + 1, n_texts) < 0
+        plain[c] = 0x20 <= c < 0x7F and alone
+    tables = (*tables, np.int64(address(plain)))
     offsets = np.zeros(n_pieces + 1, np.int64)
-    new = np.empty(n_bytes + n_bytes // 16 + 2 * ROOM, np.uint8)
-    source = np.empty(len(new) if aligned else 0, np.int64)
-    out, sources, limit = address(new), address(source), len(new) - ROOM
+    new, source = room(n_bytes, aligned)
     n = 0
     for piece in range(n_pieces):
         i, stop = load_i64(start, piece), load_i64(end, piece)
-        if n + stop - i > limit:
-            new = more(new, n, stop - i + ROOM)
-            if aligned:
-                source = more(source, n, stop - i + ROOM)
-            out, sources, limit = address(new), address(source), len(new) - ROOM
         if frozen and load_u8(frozen, piece):
-            copy(data, i, stop - i, out, n, sources, aligned)
-            n += stop - i
-            i = stop
-        first = place = i  # place: the next old character that is not used up
-        # The last new character is kept back, since removing what comes next changes its `change`, as in
-        # kernels/cpu/normalize.py: 1 for an additional character, 0 for a replaced one, -k with k more used up.
-        held, change = np.int64(-1), 0
+            new, source = more(new, source, n, stop - i, aligned)
+            copy(data, i, stop - i, np.int64(address(new)), n, np.int64(address(source)), aligned)
+            n, i = n + stop - i, stop
+        # Where the current cluster ends, the next old character that is not used up, and the last new one. That is
+        # kept back, since removing what comes next changes how many characters it adds (see _normalize_form): 1, 0,
+        # or -k with k more used up.
+        state = i, i, np.int64(-1), 0
+        first = i
         while i < stop:
-            cluster = cluster_end(data, i, stop, page, member)
-            part, value = cluster, -1
-            if cluster - i <= LONGEST:
-                value = look_up(trie, n_units, data, i, cluster, n_texts)
-            while i < cluster:
-                if value < 0:  # no replacement of the whole cluster: character by character
-                    part = i + width(load_u8(data, i))
-                    value = look_up(trie, n_units, data, i, part, n_texts)
-                text = till = value
-                if value >= 0:
-                    while till < n_texts and load_u8(texts, till):
-                        till += 1
-                if n + 2 * ROOM + till - text > limit:
-                    new = more(new, n, 4 * ROOM + till - text)
-                    if aligned:
-                        source = more(source, n, 4 * ROOM + till - text)
-                    out, sources, limit = address(new), address(source), len(new) - ROOM
-                if value < 0:
-                    n, place = write(data, first, stop, place, held, change, out, n, sources, aligned)
-                    held, change = character(data, i)[0], 0
-                else:
-                    n_old, n_new, at = 0, 0, i
-                    while at < part:
-                        at += width(load_u8(data, at))
-                        n_old += 1
-                    while text < till:
-                        n, place = write(data, first, stop, place, held, change, out, n, sources, aligned)
-                        held, size = character(texts, text)
-                        change = 1 if n_new >= n_old else 0
-                        n_new += 1
-                        text += size
-                    if held >= 0 and n_new < n_old:
-                        change += n_new - n_old
-                i, value = part, -1
-        n, place = write(data, first, stop, place, held, change, out, n, sources, aligned)
+            new, source = more(new, source, n, stop - i + longest, aligned)
+            out, sources, limit = np.int64(address(new)), np.int64(address(source)), len(new) - ROOM - longest
+            i, n, state = replace_run(data, first, i, stop, tables, out, n, limit, sources, aligned, state)
+        new, source = more(new, source, n, 4, aligned)
+        out, sources = np.int64(address(new)), np.int64(address(source))
+        _, place, held, change = state
+        n, _ = write(data, first, stop, place, held, change, out, n, sources, aligned)
         offsets[piece + 1] = n
     return new[:n], offsets, source[: n if aligned else 0]
+
+
+@kernel(inline=True)
+def replace_run(data, first, i, stop, tables, out, n, limit, sources, aligned, state):
+    """Replaces clusters from byte i on, until `limit` bytes are written: the next i, n and state."""
+    trie, n_units, texts, n_texts, page, member, plain = tables
+    cluster, place, held, change = state
+    while i < stop and n <= limit:
+        if i == cluster:
+            run, furthest = i, min(stop - 1, i + limit - n)
+            while run < furthest and load_u8(plain, load_u8(data, run)) and load_u8(data, run + 1) < 0x80:
+                run += 1
+            if run > i:
+                n, place = write(data, first, stop, place, held, change, out, n, sources, aligned)
+                held = -1
+                if place == i or not aligned:  # the place of each is its own
+                    copy(data, i, run - 1 - i, out, n, sources, aligned)
+                    n += run - 1 - i
+                    place, held, change = run - 1, np.int64(load_u8(data, run - 1)), 0
+                    i = cluster = run
+                    continue
+        part, value = i, -1
+        if i == cluster:
+            part = cluster = cluster_end(data, i, stop, page, member)
+            if cluster - i <= LONGEST:
+                value = look_up(trie, n_units, data, i, cluster, n_texts)
+        if value < 0:  # no replacement of the whole cluster: character by character
+            part = i + width(load_u8(data, i))
+            value = look_up(trie, n_units, data, i, part, n_texts)
+        if value < 0:
+            n, place = write(data, first, stop, place, held, change, out, n, sources, aligned)
+            held, change = character(data, i)[0], 0
+            i = part
+            continue
+        surplus, at = 0, value  # surplus: new characters so far, less the old ones
+        while i < part:
+            i += width(load_u8(data, i))
+            surplus -= 1
+        while at < n_texts and load_u8(texts, at):
+            n, place = write(data, first, stop, place, held, change, out, n, sources, aligned)
+            held, size = character(texts, at)
+            change = 1 if surplus >= 0 else 0
+            surplus += 1
+            at += size
+        if held >= 0 and surplus < 0:
+            change += surplus
+    return i, n, (cluster, place, held, change)
 
 
 @kernel(inline=True)
