@@ -115,6 +115,10 @@ def script_sets() -> dict[str, np.ndarray]:
     }
 
 
+def all_sets() -> dict[str, np.ndarray]:
+    return property_sets() | component_sets() | script_sets()
+
+
 def case_folds() -> tuple[list[str], list[str]]:
     """Characters that match one another under `(?i:...)`, and `character + what it folds to` where that is longer."""
     cased = np.zeros(0x110000, bool)
@@ -159,7 +163,7 @@ def main() -> None:
         name: np.frombuffer("\n".join(lines).encode(), np.uint8)
         for name, lines in [("one", one), ("several", several)]
     }
-    np.savez_compressed(TABLES, **pack(property_sets() | component_sets() | script_sets()), **folds)
+    np.savez_compressed(TABLES, **pack(all_sets()), **folds)
 
 
 if __name__ == "__main__":

@@ -17,11 +17,11 @@ from gputok.automaton import compile_pattern
 from gputok.text import TextBatch
 
 
-def words(automaton: Automaton, texts: list[str]) -> list[list[str]]:
-    """The matches and gaps of each text, as `Split(pattern, "isolated")` has them."""
+def words(automaton: Automaton, texts: list[str], *, drop_gaps: bool = False) -> list[list[str]]:
+    """The matches and, unless dropped, the gaps of each text: `Split(pattern, "isolated")`."""
     data, offsets = TextBatch.from_strings(texts)
     start, end, rows = split_words(
-        data, offsets[:-1], offsets[1:], None, automaton, np.ones((2, 2), bool), np.zeros(2, bool)
+        data, offsets[:-1], offsets[1:], None, automaton, np.ones((2, 2), bool), np.array([drop_gaps, False])
     )
     raw = data.tobytes()
     pieces = [raw[a:b].decode() for a, b in zip(start.tolist(), end.tolist(), strict=True)]

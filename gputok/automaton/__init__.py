@@ -13,7 +13,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from gputok.automaton.charset import CharSet
-from gputok.automaton.parser import Chars, Choice, Repeat, Sequence, parse
+from gputok.automaton.parser import Chars, Choice, Node, Repeat, Sequence, parse
 from gputok.automaton.patterns import PATTERNS
 from gputok.automaton.subsets import OutsideError, compile_node
 from gputok.automaton.unicode_tables import property_set, script_sets
@@ -51,7 +51,16 @@ def compile_pattern(pattern: str) -> Automaton | regex.Pattern:
     >>> compile_pattern(PATTERNS["gpt2"]).gapless
     True
     """
-    node = parse(pattern)
+    return _compile(parse(pattern), pattern)
+
+
+@functools.lru_cache(maxsize=256)
+def compile_literal(text: str) -> Automaton | regex.Pattern:
+    """What finds a plain text (of thousands of characters, a pattern of the `regex` package)."""
+    return _compile(Sequence(tuple(Chars(CharSet.chars(c)) for c in text)), text)
+
+
+def _compile(node: Node, pattern: str) -> Automaton | regex.Pattern:
     try:
         return compile_node(node)
     except OutsideError as outside:
@@ -59,15 +68,9 @@ def compile_pattern(pattern: str) -> Automaton | regex.Pattern:
 
         warnings.warn(
             f"pattern {pattern!r} has {outside}, which no automaton expresses: it runs in the `regex` package, slowly",
-            stacklevel=2,
+            stacklevel=3,
         )
         return to_regex(node)
-
-
-@functools.lru_cache(maxsize=256)
-def compile_literal(text: str) -> Automaton:
-    """The automaton that finds a plain, non-empty text."""
-    return compile_node(Sequence(tuple(Chars(CharSet.chars(c)) for c in text)))
 
 
 @functools.lru_cache(maxsize=64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ class CharSet:
     @classmethod
     def of(cls, *runs: tuple[int, int]) -> CharSet:
         """The union of half-open runs of code points."""
-        return union(*(cls(run) for run in runs if run[0] < run[1]))
+        return _at_least(1, [cls(run) for run in runs if run[0] < run[1]])
 
     @classmethod
     def chars(cls, chars: str) -> CharSet:
@@ -42,10 +42,10 @@ class CharSet:
         return bool(self.has(np.array([char if isinstance(char, int) else ord(char)]))[0])
 
     def __or__(self, other: CharSet) -> CharSet:
-        return _combine(np.any, self, other)
+        return _at_least(1, [self, other])
 
     def __and__(self, other: CharSet) -> CharSet:
-        return _combine(np.all, self, other)
+        return _at_least(2, [self, other])
 
     def __sub__(self, other: CharSet) -> CharSet:
         return self & ~other
@@ -78,14 +78,21 @@ class CharSet:
         return f"CharSet.of({', '.join(f'({a:#x}, {b:#x})' for a, b in self.runs())})"
 
 
-def _combine(operation: Callable, *sets: CharSet) -> CharSet:
-    points = np.unique(np.concatenate([s.edges for s in sets]))
-    inside = operation([s.has(points) for s in sets], axis=0)
-    return CharSet(points[np.diff(inside, prepend=False)])
+def _at_least(n: int, sets: list[CharSet]) -> CharSet:
+    """The code points that are in n or more of the sets."""
+    if not sets:
+        return NOTHING
+    edges = np.concatenate([s.edges for s in sets])
+    order = np.argsort(edges, kind="stable")
+    edges = edges[order]
+    depth = np.cumsum(1 - 2 * (np.concatenate([np.arange(len(s.edges)) for s in sets])[order] & 1))
+    last = np.flatnonzero(np.diff(edges, append=-1))  # of several edges at one place
+    inside = depth[last] >= n
+    return CharSet(edges[last][np.diff(inside, prepend=False)])
 
 
 def union(*sets: CharSet) -> CharSet:
-    return _combine(np.any, *sets) if sets else NOTHING
+    return _at_least(1, list(sets))
 
 
 def partition(sets: list[CharSet]) -> tuple[np.ndarray, np.ndarray]:

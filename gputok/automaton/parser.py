@@ -225,7 +225,7 @@ class _Parser:
 
     def quantified(self, node: Node, start: int) -> Node:
         """Applies all quantifiers that follow: in Ruby's syntax they stack."""
-        while True:
+        for _ in range(MAX_DEPTH):
             while self.skip_comment():
                 pass
             quantifier = self.quantifier() if self.position < len(self.pattern) else None
@@ -239,6 +239,7 @@ class _Parser:
                 # Oniguruma leaves such a loop early or not, depending on the size of its code
                 self.unsupported("a counted repetition of what can be empty", start)
             node = Atomic(repeated) if possessive else repeated
+        self.fail(f"more than {MAX_DEPTH} quantifiers on one another", start)
 
     # --- atoms ---
 
@@ -271,14 +272,16 @@ class _Parser:
             return Chars(self.property(c == "P"))
         if c in "bB":
             return _word_boundary(c == "B")
-        if c in "A`":
+        if c == "A":
             return TEXT_START
-        if c in "z'":
+        if c == "z":
             return TEXT_END
         if c == "Z":
             return Look(Sequence((Repeat(NEWLINE, 0, 1, True), TEXT_END)), True, False)
         if c == "R":
             return Atomic(Choice((_string("\r\n"), Chars(CharSet.chars("\n\v\f\r\x85\u2028\u2029")))))
+        if c in "NO":
+            return ANY if c == "O" else ANY_BUT_NEWLINE
         if c in "GKXyY":
             self.unsupported(f"\\{c}", start)
         if c == "g" and (self.peek("<") or self.peek("'")):
@@ -289,7 +292,7 @@ class _Parser:
             self.position -= 1
             number = int(self.digits("0123456789", 20))
             if number <= max(self.n_groups, 9):
-                return self.backref(number, start)
+                return self.numbered_backref(number, start)
             self.position = start + 2 if c in "89" else start + 1
             if c in "89":
                 return c
@@ -380,7 +383,12 @@ class _Parser:
         if not name.lstrip("-").isdecimal():
             self.fail(f"a reference to the undefined group {name!r}", start)
         number = int(name)
-        return self.backref(number + self.n_groups + 1 if number < 0 else number, start)
+        return self.numbered_backref(number + self.n_groups + 1 if number < 0 else number, start)
+
+    def numbered_backref(self, number: int, start: int) -> Node:
+        if self.has_names:
+            self.fail("a reference by number beside named groups", start)
+        return self.backref(number, start)
 
     def backref(self, number: int, start: int) -> Node:
         if self.ignore_case:
@@ -392,6 +400,8 @@ class _Parser:
     # --- groups ---
 
     def group(self, start: int) -> Node:
+        if self.peek("*"):
+            self.unsupported("a callout", start)
         if not self.take("?"):
             if self.has_names:  # Ruby: plain groups don't capture beside named ones
                 return self.body(start)
@@ -414,7 +424,7 @@ class _Parser:
                 self.unsupported(f"two groups named {name!r}", start)
             self.names[name] = self.n_groups + 1
             return self.capture(start)
-        if c in "imx-":
+        if c == "-" or c.islower():
             return self.options(c, start)
         if c in "~({":
             self.unsupported({"~": "an absent operator", "(": "a conditional", "{": "a callout"}[c], start)

@@ -28,7 +28,7 @@ from gputok.automaton.parser import (
 )
 from gputok.kernels import DEAD, Automaton
 
-MAX_PROGRAM = 4096  # instructions
+MAX_PROGRAM = 20_000  # instructions
 MAX_STATES = 2048
 MAX_STEPS = 4_000_000  # of the construction: some seconds
 
