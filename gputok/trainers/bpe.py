@@ -131,13 +131,21 @@ class BpeTrainer(Trainer):
         if len(vocab) < len(self.special_tokens):
             warnings.warn("special_tokens holds a token more than once; it is one token", stacklevel=3)
 
-        totals = alphabet.count_characters(
-            words.data,
-            words.offsets,
-            words.counts,
-            byte_level=words.byte_level,
-            n_roles=4 if prefix or suffix else 1,
-        )
+        if (
+            words.byte_level
+            and not (prefix or suffix)
+            and self.limit_alphabet is None
+            and set(BYTE_CHARACTERS) <= set(self.initial_alphabet)
+        ):
+            totals = np.ones((256, 1), np.int64)  # all are kept, whatever there is
+        else:
+            totals = alphabet.count_characters(
+                words.data,
+                words.offsets,
+                words.counts,
+                byte_level=words.byte_level,
+                n_roles=4 if prefix or suffix else 1,
+            )
         rows = np.flatnonzero(totals.any(axis=1)).tolist()
         characters = [BYTE_CHARACTERS[row] if words.byte_level else chr(row) for row in rows]
         counts = dict(zip(characters, totals[rows].sum(axis=1).tolist(), strict=True))

@@ -341,7 +341,7 @@ def _merge(state, work):
     sentinel = np.uint64(len(length))
     invalid = places.dtype.type(len(length) + 1)
     threshold = at[_THRESHOLD]
-    places_address, place_size = address(places), np.uint64(places.itemsize)
+    places_address, place_size, weight_address = address(places), np.uint64(places.itemsize), address(weight)
     lowest = _bucket(threshold)
 
     while at[_TOKENS] < vocab_size:
@@ -429,7 +429,10 @@ def _merge(state, work):
         stop = start + np.uint64(number)
         for i in range(start, stop):
             if i + np.uint64(_AHEAD) < stop:
-                prefetch(places_address + place_size * np.uint64(pool[i + np.uint64(_AHEAD)]))
+                p = np.uint64(pool[i + np.uint64(_AHEAD)])
+                prefetch(places_address + place_size * p)
+                if p < first_single:
+                    prefetch(weight_address + (p << np.uint64(3)))
             p = np.uint64(pool[i])
             q = p + length_a
             if np.uint64(places[p]) != a or np.uint64(places[q]) != b:
