@@ -394,7 +394,7 @@ def _merge(state, work):
         if (
             at[_PAIRS] + born > len(chain)
             or 2 * (at[_PAIRS] + born) > len(slots)
-            or at[_POOL] + 2 * number > len(pool)
+            or at[_POOL] + 3 * number > len(pool)
             or n_text + longest > len(text)
             or 3 * number > len(records)
         ):
@@ -465,13 +465,14 @@ def _merge(state, work):
 
         # 5. Old pairs lose what was gathered, and new ones are born with it
         n_pairs, used = at[_PAIRS], np.uint64(at[_POOL])
+        waste = at[_POOL] + 2 * number
         any_born = False
         for side in range(2):
             touched, gathered = (touched_left, left) if side == 0 else (touched_right, right)
             for i in range(n_left if side == 0 else n_right):
                 x = np.uint64(touched[i])
                 count, number = gathered[x + x] + gathered[_ONE + x + x], gathered[_ONE + x + x]
-                gathered[x + x] = -1
+                gathered[x + x] = waste
                 if x == sentinel:
                     continue
                 if x != new:
@@ -499,18 +500,17 @@ def _merge(state, work):
                     n_pairs += 1
         at[_PAIRS], at[_POOL] = n_pairs, np.int64(used)
 
-        # 6. Deal the occurrences to the lists of the new pairs
+        # 6. Deal the occurrences to the lists of the new pairs. Neighbours of no new pair write behind them: that costs
+        # less than a branch that is hard to foresee
         if any_born:
             for i in range(np.uint64(0), n_records, np.uint64(3)):
                 p = np.uint64(records[i])
                 L = np.uint64(records[i + np.uint64(1)])
                 R = np.uint64(records[i + np.uint64(2)])
-                if left[L + L] >= 0:
-                    pool[np.uint64(left[L + L])] = p - np.uint64(length[L])
-                    left[L + L] += 1
-                if right[R + R] >= 0:
-                    pool[np.uint64(right[R + R])] = p
-                    right[R + R] += 1
+                pool[np.uint64(left[L + L])] = p - np.uint64(length[L])
+                left[L + L] += 1
+                pool[np.uint64(right[R + R])] = p
+                right[R + R] += 1
         for i in range(n_left):
             x = np.uint64(touched_left[i])
             left[x + x] = 0
@@ -535,7 +535,7 @@ def train_bpe(
     n_tokens = len(token_offsets) - 1
     ids = int(min(max(limits.vocab_size, n_tokens), n_tokens + len(symbols)))
     dtype = np.uint16 if ids + 1 < 1 << 16 else np.uint32
-    length = np.zeros(ids, np.int64)
+    length = np.zeros(ids + 1, np.int64)[:ids]  # the sentinel's is read, too
     n_places, first_single = _lay_out(
         symbols, offsets, counts, np.empty(0, dtype), np.empty(0, np.int64), length
     )
@@ -624,8 +624,8 @@ def _grown(state: _State) -> _State:
     if 2 * n_pairs > len(state.slots):
         state = state._replace(slots=np.empty(power_of_two(4 * n_pairs), np.int32))
         _index_slots(state.pairs, state.at[_PAIRS], state.at[_THRESHOLD], state.slots, state.filter)
-    if state.at[_POOL] + 2 * number > len(state.pool):
-        state = state._replace(pool=resized(state.pool, 2 * (int(state.at[_POOL]) + 2 * number)))
+    if state.at[_POOL] + 3 * number > len(state.pool):
+        state = state._replace(pool=resized(state.pool, 2 * (int(state.at[_POOL]) + 3 * number)))
     if 3 * number > len(state.records):
         state = state._replace(records=np.empty(6 * number, np.uint32))
     return state._replace(text=resized(state.text, 2 * len(state.text)))
