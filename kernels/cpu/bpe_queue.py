@@ -33,7 +33,7 @@ class _Queue(NamedTuple):
     merges: np.ndarray  # uint32[3 * m]: left, right, merged
     text: np.ndarray  # uint8[bytes], the tokens' strings
     text_end: np.ndarray  # int64[ids + 1]
-    names: np.ndarray  # int32[power of two]
+    names: np.ndarray  # int32[power of two], see index_names
     pairs: np.ndarray  # int64[power of two], a hash table of left << 32 | right; -1: empty
     count: np.ndarray  # int64[same], of each pair
     found: np.ndarray  # int64[same], in how many words of this step a pair was born
@@ -142,11 +142,11 @@ def _merge_queued(state, work):
             )
             end = spell_merged(text, text_end, prefix, a, b, begin)
             slot = name_slot(text, text_end, names, begin, end)
-            if names[slot] < 0:
-                names[slot] = at[_TOKENS]
+            if names[slot] == 0:
                 at[_TOKENS] += 1
+                names[slot] = at[_TOKENS]
                 text_end[at[_TOKENS]] = end
-            new = np.uint64(names[slot])
+            new = np.uint64(names[slot] - 1)
             merges = _room(merges, 3 * at[_MERGES] + 3)
             merges[3 * at[_MERGES]], merges[3 * at[_MERGES] + 1], merges[3 * at[_MERGES] + 2] = a, b, new
             at[_MERGES] += 1
@@ -269,7 +269,7 @@ def train_bpe_queued(
         merges=np.empty(0, np.uint32),
         text=tokens.copy(),
         text_end=resized(token_offsets, ids + 1),
-        names=np.empty(power_of_two(2 * ids + 2), np.int32),
+        names=np.zeros(power_of_two(2 * ids + 2), np.int32),
         pairs=np.full(1024, -1, np.int64),
         count=np.zeros(1024, np.int64),
         found=np.zeros(1024, np.int64),

@@ -17,9 +17,9 @@ def name_slot(text, text_end, names, start, end):
         h = (h ^ np.uint64(text[i])) * np.uint64(0x100000001B3)
     mask = np.uint64(len(names) - 1)
     at = (h ^ (h >> np.uint64(29))) & mask
-    while names[at] >= 0:
-        other = text_end[names[at]]
-        if text_end[names[at] + 1] - other == end - start:
+    while names[at] > 0:
+        other = text_end[names[at] - 1]
+        if text_end[names[at]] - other == end - start:
             k = 0
             while k < end - start and text[other + k] == text[start + k]:
                 k += 1
@@ -31,10 +31,10 @@ def name_slot(text, text_end, names, start, end):
 
 @kernel
 def index_names(text, text_end, n_tokens, names):
-    names[:] = -1
+    """Fills the hash table of the tokens' strings: names int32[power of two], zeros; token + 1."""
     for token in range(n_tokens):
         slot = name_slot(text, text_end, names, text_end[token], text_end[token + 1])
-        names[slot] = token
+        names[slot] = token + 1
 
 
 @kernel(inline=True)
@@ -57,6 +57,7 @@ def spell_merged(text, text_end, prefix, a, b, end):
 
 
 def resized(array: np.ndarray, size: int) -> np.ndarray:
+    """A copy with room for more at its end."""
     larger = np.empty(size, array.dtype)
     larger[: len(array)] = array
     return larger

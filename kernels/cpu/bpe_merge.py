@@ -1,0 +1,271 @@
+"""The merges of training BPE, one after the other."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import kernel
+from .bpe_state import (
+    AHEAD,
+    AHEAD_TABLE,
+    BUCKET,
+    DONE,
+    DRY,
+    GROW,
+    HEAP,
+    MERGES,
+    NEED,
+    ONE,
+    PAIRS,
+    PAUSED,
+    POOL,
+    RESPELLED,
+    THRESHOLD,
+    TOKENS,
+    bucket_of,
+    home,
+    insert,
+    lower,
+    may_be_stored,
+)
+from .bpe_strings import name_slot, spell_merged
+from .memory import address, prefetch
+
+
+@kernel(inline=True)
+def _before(heap, i, j):
+    """Whether entry i comes before entry j: the higher count, then the smaller pair."""
+    if heap[3 * i] != heap[3 * j]:
+        return heap[3 * i] > heap[3 * j]
+    return heap[3 * i + 1] < heap[3 * j + 1]
+
+
+@kernel(inline=True)
+def _swap(heap, i, j):
+    for k in range(3):
+        heap[3 * i + k], heap[3 * j + k] = heap[3 * j + k], heap[3 * i + k]
+
+
+@kernel(inline=True)
+def _heap_push(heap, size, count, key, row):
+    heap[3 * size], heap[3 * size + 1], heap[3 * size + 2] = count, key, row
+    i = size
+    while i > 0 and _before(heap, i, (i - 1) >> 1):
+        _swap(heap, i, (i - 1) >> 1)
+        i = (i - 1) >> 1
+
+
+@kernel(inline=True)
+def _heap_pop(heap, size):
+    """Removes the first of `size` entries."""
+    size -= 1
+    _swap(heap, 0, size)
+    i = 0
+    while True:
+        child = 2 * i + 1
+        if child >= size:
+            return
+        if child + 1 < size and _before(heap, child + 1, child):
+            child += 1
+        if not _before(heap, child, i):
+            return
+        _swap(heap, i, child)
+        i = child
+
+
+@kernel
+def merge(state, work):
+    """Merges until done, until `work` occurrences have been looked at, or until something must grow."""
+    (at, limits, prefix, places, weight, length, merges, text, text_end, names, pairs, chain, bucket, heap, table,
+     filter, pool, records, left, right, touched_left, touched_right) = state  # fmt: skip
+    vocab_size, max_length, first_single = limits[0], np.uint64(limits[1]), np.uint64(len(weight))
+    sentinel = np.uint64(len(length))
+    invalid = places.dtype.type(len(length) + 1)
+    threshold = at[THRESHOLD]
+    table_address = address(table)
+    places_address, place_size, weight_address = address(places), np.uint64(places.itemsize), address(weight)
+    lowest = bucket_of(threshold)
+
+    while at[TOKENS] < vocab_size:
+        if work <= 0:
+            return PAUSED
+
+        # 1. The pair that comes first: its count must still be what it was when it was queued
+        row, count = np.int64(-1), np.int64(0)
+        while row < 0:
+            if at[HEAP] == 0:
+                while at[BUCKET] >= lowest and bucket[at[BUCKET]] < 0:
+                    at[BUCKET] -= 1
+                if at[BUCKET] < lowest:
+                    return DRY
+                next_row = np.int64(bucket[at[BUCKET]])
+                bucket[at[BUCKET]] = -1
+                while next_row >= 0:
+                    queued, next_row = next_row, np.int64(chain[next_row])
+                    count = table[2 * pairs[4 * queued + 1] + 1]
+                    if count >= threshold:
+                        k = bucket_of(count)
+                        if k == at[BUCKET]:
+                            _heap_push(heap, at[HEAP], count, pairs[4 * queued], queued)
+                            at[HEAP] += 1
+                        else:
+                            chain[queued] = bucket[k]
+                            bucket[k] = queued
+                continue
+            row = heap[2]
+            count = table[2 * pairs[4 * row + 1] + 1]
+            if count != heap[0]:
+                _heap_pop(heap, at[HEAP])
+                at[HEAP] -= 1
+                if count >= threshold:
+                    k = bucket_of(count)
+                    if k == at[BUCKET]:
+                        _heap_push(heap, at[HEAP], count, pairs[4 * row], row)
+                        at[HEAP] += 1
+                    else:
+                        chain[row] = bucket[k]
+                        bucket[k] = row
+                row = np.int64(-1)
+
+        # 2. Room for all that it can give, or a pause for more
+        key, start, number = pairs[4 * row], np.uint64(pairs[4 * row + 2]), pairs[4 * row + 3]
+        a, b = np.uint64(key) >> np.uint64(32), np.uint64(key) & np.uint64(0xFFFFFFFF)
+        born = 2 * min(number, len(length))
+        n_text = text_end[at[TOKENS]]
+        longest = text_end[a + ONE] - text_end[a] + text_end[b + ONE] - text_end[b]
+        if (
+            at[PAIRS] + born > len(chain)
+            or 4 * (at[PAIRS] + born) > len(table)
+            or at[POOL] + 3 * number > len(pool)
+            or n_text + longest > len(text)
+            or 3 * number > len(records)
+        ):
+            at[NEED] = number
+            return GROW
+
+        # 3. The string of the merged token, and the token of that name if there is one
+        end = spell_merged(text, text_end, prefix, a, b, n_text)
+        slot = name_slot(text, text_end, names, n_text, end)
+        merged = np.int64(names[slot]) - 1
+        if merged < 0:
+            merged = at[TOKENS]
+            names[slot] = merged + 1
+            at[TOKENS] += 1
+            text_end[merged + 1] = end
+        elif length[merged] > 0:
+            return RESPELLED
+        new = np.uint64(merged)
+        merges[0, at[MERGES]], merges[1, at[MERGES]], merges[2, at[MERGES]] = a, b, new
+        at[MERGES] += 1
+        _heap_pop(heap, at[HEAP])
+        at[HEAP] -= 1
+        table[2 * pairs[4 * row + 1] + 1] = 0
+        work -= number + 100
+
+        # 4. Merge, gathering weights by neighbour
+        length_a, length_b = np.uint64(length[a]), np.uint64(length[b])
+        length_ab = length_a + length_b
+        length[new] = np.int64(length_ab)
+        new_id = places.dtype.type(new)
+        n_left = n_right = n_records = np.uint64(0)
+        stop = start + np.uint64(number)
+        for i in range(start, stop):
+            if i + np.uint64(AHEAD) < stop:
+                p = np.uint64(pool[i + np.uint64(AHEAD)])
+                prefetch(places_address + place_size * p)
+                if p < first_single:
+                    prefetch(weight_address + (p << np.uint64(3)))
+            p = np.uint64(pool[i])
+            q = p + length_a
+            if np.uint64(places[p]) != a or np.uint64(places[q]) != b:
+                continue
+            e = p + length_ab
+            L, R = np.uint64(places[p - ONE]), np.uint64(places[e])
+            places[q] = invalid
+            places[p] = new_id
+            places[e - ONE] = new_id
+            extra = weight[p] - 1 if p < first_single else 0
+            touched_left[n_left] = L
+            n_left += np.uint64(left[ONE + L + L] == 0)
+            left[L + L] += extra
+            left[ONE + L + L] += 1
+            touched_right[n_right] = R
+            n_right += np.uint64(right[ONE + R + R] == 0)
+            right[R + R] += extra
+            right[ONE + R + R] += 1
+            records[n_records] = p
+            records[n_records + np.uint64(1)] = L
+            records[n_records + np.uint64(2)] = R
+            n_records += np.uint64(3)
+        overlaps = left[new + new] + left[ONE + new + new]  # weight of the new token beside itself
+
+        if at[HEAP] > 0:  # what the next pair will touch first
+            next_start = np.uint64(pairs[4 * heap[2] + 2])
+            next_number = np.uint64(pairs[4 * heap[2] + 3])
+            for i in range(next_start, next_start + min(next_number, np.uint64(AHEAD))):
+                prefetch(places_address + place_size * np.uint64(pool[i]))
+
+        # 5. Old pairs lose what was gathered, and new ones are born with it
+        n_pairs, used = at[PAIRS], np.uint64(at[POOL])
+        waste = at[POOL] + 2 * number
+        any_born = False
+        for side in range(2):
+            touched, gathered = (touched_left, left) if side == 0 else (touched_right, right)
+            n_touched = n_left if side == 0 else n_right
+            # Keys of (x, a) or (b, x), and of (x, new) or (new, x)
+            shift = np.uint64(32 if side == 0 else 0)
+            old_key = a if side == 0 else b << np.uint64(32)
+            new_key = new if side == 0 else new << np.uint64(32)
+            for i in range(n_touched):
+                if i + np.uint64(AHEAD_TABLE) < n_touched:
+                    key = old_key | np.uint64(touched[i + np.uint64(AHEAD_TABLE)]) << shift
+                    if may_be_stored(filter, key):
+                        prefetch(table_address + (home(table, key) << np.uint64(4)))
+                x = np.uint64(touched[i])
+                count, number = gathered[x + x] + gathered[ONE + x + x], gathered[ONE + x + x]
+                gathered[x + x] = waste
+                if x == sentinel:
+                    continue
+                if x != new:
+                    key = np.int64(old_key | x << shift)
+                    if may_be_stored(filter, key):
+                        lower(table, key, count)
+                    if side == 1 and x == a:
+                        count -= overlaps
+                if count >= threshold and length[x] + length[new] < max_length:
+                    key = np.int64(new_key | x << shift)
+                    pairs[4 * n_pairs], pairs[4 * n_pairs + 1] = key, insert(table, filter, key, count)
+                    pairs[4 * n_pairs + 2], pairs[4 * n_pairs + 3] = np.int64(used), number
+                    gathered[x + x] = np.int64(used)
+                    used += np.uint64(number)
+                    any_born = True
+                    k = bucket_of(count)
+                    if k == at[BUCKET]:
+                        _heap_push(heap, at[HEAP], count, key, n_pairs)
+                        at[HEAP] += 1
+                    else:
+                        chain[n_pairs] = bucket[k]
+                        bucket[k] = n_pairs
+                    n_pairs += 1
+        at[PAIRS], at[POOL] = n_pairs, np.int64(used)
+
+        # 6. Deal the occurrences to the lists of the new pairs. Neighbours of no new pair write behind them: that costs
+        # less than a branch that is hard to foresee
+        if any_born:
+            for i in range(np.uint64(0), n_records, np.uint64(3)):
+                p = np.uint64(records[i])
+                L = np.uint64(records[i + np.uint64(1)])
+                R = np.uint64(records[i + np.uint64(2)])
+                pool[np.uint64(left[L + L])] = p - np.uint64(length[L])
+                left[L + L] += 1
+                pool[np.uint64(right[R + R])] = p
+                right[R + R] += 1
+        for i in range(n_left):
+            x = np.uint64(touched_left[i])
+            left[x + x] = 0
+            left[ONE + x + x] = 0
+        for i in range(n_right):
+            x = np.uint64(touched_right[i])
+            right[x + x] = 0
+            right[ONE + x + x] = 0
+    return DONE

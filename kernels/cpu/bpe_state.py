@@ -1,0 +1,113 @@
+"""What training BPE keeps while it merges (see bpe.py), and the hash table of its pairs."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import kernel
+from .memory import leading_zeros
+
+ONE = np.uint64(1)
+HASH = np.uint64(0x9E3779B97F4A7C15)
+AHEAD = 24  # list entries between a prefetch and its use
+AHEAD_TABLE = 8  # look-ups likewise
+FILTER_BITS = 21  # a bit set of 256 KiB answers most look-ups of pairs that are not stored
+BUCKETS = 1920  # of _bucket: counts below 2 ** 63
+
+# A slice of the work ends with one of these
+DONE, PAUSED, DRY, GROW, RESPELLED = range(5)
+
+# Scalars of the state that change, as indices into State.at
+MERGES, TOKENS, PAIRS, POOL, HEAP, BUCKET, THRESHOLD, NEED, N_SCALARS = range(9)
+
+
+class State(NamedTuple):
+    at: np.ndarray  # int64[N_SCALARS]
+    limits: np.ndarray  # int64[2]: vocab_size, max_token_length
+    prefix: np.ndarray  # uint8[k], continuing_subword_prefix
+    symbols: np.ndarray  # uint16|uint32[n], S of the module's docstring
+    weight: np.ndarray  # int64[places], of each place before the words of weight 1
+    length: np.ndarray  # uint32[ids], in places; 0: no such symbol in the words
+    merges: np.ndarray  # uint32[3, m]: left, right, merged
+    text: np.ndarray  # uint8[bytes], the tokens' strings one after the other
+    text_end: np.ndarray  # int64[ids + 1]
+    names: np.ndarray  # int32[power of two], a hash table of the tokens' strings: token + 1, or 0
+    pairs: (
+        np.ndarray
+    )  # int64[4 * pairs], rows: key (left << 32 | right), slot in table, start and number in pool
+    chain: np.ndarray  # int32[pairs], the next pair in the same bucket
+    bucket: np.ndarray  # int32[BUCKETS], its first pair; -1: empty
+    heap: np.ndarray  # int64[3 * pairs], count, key and row of the pairs of the bucket in hand
+    table: np.ndarray  # int64[2 * (power of two + 1)], a hash table of key + 1 (0: empty) and count
+    filter: np.ndarray  # uint64[2 ** FILTER_BITS / 64]
+    pool: np.ndarray  # uint32[entries], the lists
+    records: np.ndarray  # uint32[3 * largest list]: place, left and right neighbour of each occurrence
+    left: (
+        np.ndarray
+    )  # int64[2 * ids + 4], by left neighbour: weight - number (later the end of its list), number
+    right: np.ndarray  # int64[2 * ids + 4], by right neighbour
+    touched_left: np.ndarray  # uint32[ids + 2], the distinct left neighbours
+    touched_right: np.ndarray  # uint32[ids + 2]
+
+
+@kernel(inline=True)
+def bucket_of(count):
+    """The bucket of a count: itself below 64, then 32 to each power of two."""
+    count = np.uint64(count)
+    if count < np.uint64(64):
+        return np.int64(count)
+    shift = np.uint64(58) - leading_zeros(count)
+    return np.int64((shift << np.uint64(5)) + (count >> shift))
+
+
+@kernel(inline=True)
+def home(table, key):
+    """The first slot to look for a pair in."""
+    return (np.uint64(key) * HASH) >> np.uint64(32) & np.uint64(len(table) // 2 - 2)
+
+
+@kernel(inline=True)
+def filter_bit(key):
+    return (np.uint64(key) * HASH) >> np.uint64(64 - FILTER_BITS)
+
+
+@kernel(inline=True)
+def may_be_stored(filter, key):
+    bit = filter_bit(key)
+    return (filter[bit >> np.uint64(6)] >> (bit & np.uint64(63))) & ONE != 0
+
+
+@kernel(inline=True)
+def insert(table, filter, key, count):
+    """The slot of a pair that was not there."""
+    bit = filter_bit(key)
+    filter[bit >> np.uint64(6)] |= ONE << (bit & np.uint64(63))
+    slot = home(table, key)
+    while table[slot + slot] != 0:
+        slot = (slot + ONE) & np.uint64(len(table) // 2 - 2)
+    table[slot + slot], table[slot + slot + ONE] = key + 1, count
+    return np.int64(slot)
+
+
+@kernel(inline=True)
+def lower(table, key, count):
+    """Takes `count` from a pair, if it is stored."""
+    slot = home(table, key)
+    while table[slot + slot] != 0:
+        if table[slot + slot] == key + 1:
+            table[slot + slot + ONE] -= count
+            return
+        slot = (slot + ONE) & np.uint64(len(table) // 2 - 2)
+
+
+@kernel(inline=True)
+def add_pair(pairs, chain, bucket, n, left, right, count, used, number):
+    """Stores pair n and queues it; returns its bucket."""
+    pairs[4 * n], pairs[4 * n + 1] = np.int64((left << np.uint64(32)) | right), count
+    pairs[4 * n + 2], pairs[4 * n + 3] = used, number
+    k = bucket_of(count)
+    chain[n] = bucket[k]
+    bucket[k] = n
+    return k
