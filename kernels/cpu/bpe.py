@@ -38,6 +38,7 @@ from .bpe_state import (
     PAUSED,
     POOL,
     RESPELLED,
+    STORED,
     THRESHOLD,
     TOKENS,
     State,
@@ -129,35 +130,34 @@ def _indexed(state: State, threshold: int, total: int) -> State:
         index_characters(state, np.zeros(2 * (int(state.at[TOKENS]) + 1) ** 2, np.int64))
     else:
         index_pairs(state, np.empty(len(state.symbols), np.uint32))
-    n_pairs = state.at[PAIRS]
-    state = state._replace(
-        table=_empty_table(2 * n_pairs + _ROOM),
-        records=np.empty(3 * state.at[NEED], np.uint32),
+    state = state._replace(records=np.empty(3 * state.at[NEED], np.uint32))
+    return _with_table(state, 2 * int(state.at[PAIRS]) + _ROOM, np.empty(0, np.int64))
+
+
+def _with_table(state: State, n_slots: int, counts: np.ndarray) -> State:
+    """The state with a hash table of n_slots, of counts in the one before, or (empty) in `pairs` themselves."""
+    table = np.zeros(2 * (power_of_two(n_slots) + 1), np.int64)
+    state.at[STORED] = index_table(
+        state.pairs, state.at[PAIRS], state.at[THRESHOLD], counts, table, state.filter
     )
-    index_table(state.pairs, n_pairs, threshold, np.empty(0, np.int64), state.table, state.filter)
-    return state
+    return state._replace(table=table)
 
 
 def _grown(state: State) -> State:
     """The state with room for the next merge: whatever is short of it at least doubles."""
     number = int(state.at[NEED])
-    n_pairs = int(state.at[PAIRS]) + 2 * min(number, len(state.length))
+    born = 2 * min(number, len(state.length))
+    n_pairs = int(state.at[PAIRS]) + born
     if n_pairs > len(state.chain):
         state = state._replace(
             pairs=resized(state.pairs, 8 * n_pairs),
             chain=resized(state.chain, 2 * n_pairs),
             heap=resized(state.heap, 6 * n_pairs),
         )
-    if 4 * n_pairs > len(state.table):
-        table = _empty_table(4 * n_pairs)
-        index_table(state.pairs, state.at[PAIRS], state.at[THRESHOLD], state.table, table, state.filter)
-        state = state._replace(table=table)
+    if 3 * (state.at[STORED] + born) > len(state.table):
+        state = _with_table(state, 2 * int(state.at[STORED] + born), state.table)
     if state.at[POOL] + 3 * number > len(state.pool):
         state = state._replace(pool=resized(state.pool, 2 * (int(state.at[POOL]) + 3 * number)))
     if 3 * number > len(state.records):
         state = state._replace(records=np.empty(6 * number, np.uint32))
     return state._replace(text=resized(state.text, 2 * len(state.text)))
-
-
-def _empty_table(n_slots: int) -> np.ndarray:
-    return np.zeros(2 * (power_of_two(n_slots) + 1), np.int64)

@@ -20,6 +20,7 @@ from .bpe_state import (
     PAUSED,
     POOL,
     RESPELLED,
+    STORED,
     THRESHOLD,
     TOKENS,
     bucket_of,
@@ -135,7 +136,7 @@ def merge(state, work):
         longest = text_end[a + ONE] - text_end[a] + text_end[b + ONE] - text_end[b]
         if (
             at[PAIRS] + born > len(chain)
-            or 4 * (at[PAIRS] + born) > len(table)
+            or 3 * (at[STORED] + born) > len(table)
             or at[POOL] + 3 * number > len(pool)
             or n_text + longest > len(text)
             or 3 * number > len(records)
@@ -247,6 +248,7 @@ def merge(state, work):
                         chain[n_pairs] = bucket[k]
                         bucket[k] = n_pairs
                     n_pairs += 1
+        at[STORED] += n_pairs - at[PAIRS]
         at[PAIRS], at[POOL] = n_pairs, np.int64(used)
 
         # 6. Deal the occurrences to the lists of the new pairs. Neighbours of no new pair write behind them: that costs

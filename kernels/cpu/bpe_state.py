@@ -20,7 +20,7 @@ BUCKETS = 1920  # of _bucket: counts below 2 ** 63
 DONE, PAUSED, DRY, GROW, RESPELLED = range(5)
 
 # Scalars of the state that change, as indices into State.at
-MERGES, TOKENS, PAIRS, POOL, HEAP, BUCKET, THRESHOLD, NEED, N_SCALARS = range(9)
+MERGES, TOKENS, PAIRS, POOL, HEAP, BUCKET, THRESHOLD, NEED, STORED, N_SCALARS = range(10)
 
 
 class State(NamedTuple):
