@@ -269,6 +269,7 @@ def _facts() -> dict[str, Any]:
     import platform
 
     from gputok import __version__
+    from gputok.backend import choose
     from gputok.kernels.cpu.text import _line_ends
     from gputok.threads import thread_count
 
@@ -278,6 +279,7 @@ def _facts() -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             return "not installed"
 
+    backend = choose()
     cache = _line_ends._cache.cache_path
     compiled = list(pathlib.Path(cache).glob("*.nb[ic]"))
     return {
@@ -285,7 +287,7 @@ def _facts() -> dict[str, Any]:
         "python": f"{platform.python_version()} on {platform.machine()} {platform.system()}",
         **{package: version(package) for package in ("numba", "numpy", "pyarrow", "tokenizers", "cupy")},
         "threads": thread_count(),
-        "device": "cpu",
+        "device": f"{backend.name} ({backend.reason})",
         "jit cache": f"{cache}: {len(compiled)} files, {sum(path.stat().st_size for path in compiled) / 1e6:.1f} MB",
     }
 
@@ -387,6 +389,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         code = getattr(error, "exit_code", 1)  # 2 for what typer could not understand
         print(f"gputok: {_one_line(error)}", file=sys.stderr)
+    if code == 130:
+        sys.stderr.flush()
+        os._exit(code)  # files are cleared up by now; freeing memory piece by piece would take as long again
     sys.exit(code or 0)
 
 
@@ -401,6 +406,10 @@ def _repeated(arguments: Sequence[str]) -> list[str]:
             result.append("--against")
         result.append(argument)
     return result
+
+
+# What bad input and missing devices, packages, files or memory raise, each with a text for the user.
+_KNOWN = (ValueError, TypeError, OSError, ImportError, MemoryError, NotImplementedError, RuntimeError)
 
 
 def _one_line(error: Exception) -> str:
