@@ -30,7 +30,8 @@ from gputok.automaton import (
     runs,
     subsets,
 )
-from gputok.automaton.parser import Chars, Choice, Repeat, Sequence, parse
+from gputok.automaton.parser import parse
+from gputok.automaton.syntax import Chars, Choice, Repeat, Sequence
 from gputok.automaton.unicode_tables import any_case, property_names
 
 # ---- worked examples

@@ -13,9 +13,10 @@ import warnings
 from typing import TYPE_CHECKING
 
 from gputok.automaton.charset import CharSet
-from gputok.automaton.parser import Chars, Choice, Node, Repeat, Sequence, parse
+from gputok.automaton.parser import parse
 from gputok.automaton.patterns import PATTERNS
 from gputok.automaton.subsets import OutsideError, compile_node
+from gputok.automaton.syntax import Chars, Choice, Node, Repeat, Sequence
 from gputok.automaton.unicode_tables import property_set, script_sets
 from gputok.kernels import Automaton
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gputok.automaton.charset import CharSet
-from gputok.automaton.parser import Atomic, Backref, Chars, Choice, Group, Look, Node, Repeat, Sequence
+from gputok.automaton.syntax import Atomic, Backref, Chars, Choice, Group, Look, Node, Repeat, Sequence
 
 if TYPE_CHECKING:
     import regex

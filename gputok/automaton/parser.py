@@ -1,4 +1,4 @@
-"""Oniguruma's regular expressions, in the Ruby syntax that `tokenizers` uses, to a small syntax tree.
+"""Oniguruma's regular expressions, in its own syntax (Ruby's and more) as `tokenizers` uses it, to a syntax tree.
 
 Anchors become look-arounds, classes and properties become sets, case folding is resolved: what is left has a
 handful of node types. Where Ruby's syntax differs from Perl's, Ruby's is meant: `$` is before any newline, `\\h` is a
@@ -9,84 +9,39 @@ After the parser of Oniguruma 6.9.10 (regparse.c), whose messages the errors ech
 
 from __future__ import annotations
 
-import functools
 import re
-from collections.abc import Iterator
-from typing import NamedTuple, NoReturn, TypeAlias
+from typing import NoReturn
 
-from gputok.automaton.charset import EVERYTHING, CharSet, union
-from gputok.automaton.unicode_tables import any_case, canonical, joined_folds, long_folds, property_set
-
-
-class Chars(NamedTuple):
-    """One character of a set."""
-
-    chars: CharSet
-
-
-class Sequence(NamedTuple):
-    items: tuple[Node, ...]
-
-
-class Choice(NamedTuple):
-    options: tuple[Node, ...]  # in order of preference
-
-
-class Repeat(NamedTuple):
-    body: Node
-    least: int
-    most: int | None  # None: without bound
-    greedy: bool
-
-
-class Atomic(NamedTuple):
-    """The first match of the body, never another: `(?>...)` and possessive quantifiers."""
-
-    body: Node
-
-
-class Look(NamedTuple):
-    """Whether the body matches here (ahead) or ends here, consuming nothing."""
-
-    body: Node
-    ahead: bool
-    negative: bool
-
-
-class Group(NamedTuple):
-    """A capturing group that a back reference may name."""
-
-    body: Node
-    number: int
-
-
-class Backref(NamedTuple):
-    number: int
-
-
-class Text(NamedTuple):
-    """Plain characters, before case folding; in no finished tree."""
-
-    text: str
-    ignore_case: bool
-
-
-class Scope(NamedTuple):
-    """A group with options, whose text folds apart from the text around it; in no finished tree."""
-
-    body: Node
-
-
-Node: TypeAlias = Chars | Sequence | Choice | Repeat | Atomic | Look | Group | Backref | Text | Scope
-
-EMPTY = Sequence(())
-ANY_BUT_NEWLINE = Chars(~CharSet.chars("\n"))
-NEWLINE = Chars(CharSet.chars("\n"))
-ANY = Chars(EVERYTHING)
-TEXT_START, TEXT_END = Look(ANY, False, True), Look(ANY, True, True)
-# Oniguruma takes no line to begin after a newline that ends the text.
-LINE_START = Choice((TEXT_START, Sequence((Look(NEWLINE, False, False), Look(ANY, True, False)))))
-LINE_END = Look(ANY_BUT_NEWLINE, True, True)
+from gputok.automaton.charset import CharSet, union
+from gputok.automaton.syntax import (
+    ANY,
+    ANY_BUT_NEWLINE,
+    LINE_END,
+    LINE_START,
+    NEWLINE,
+    TEXT_END,
+    TEXT_START,
+    Atomic,
+    Backref,
+    Chars,
+    Choice,
+    Group,
+    Look,
+    Node,
+    Repeat,
+    Scope,
+    Sequence,
+    Text,
+    any_case_string,
+    can_be_empty,
+    fold_case,
+    is_anchor,
+    repeat,
+    sequence,
+    string,
+    word_boundary,
+)
+from gputok.automaton.unicode_tables import any_case, long_folds, property_set
 
 MAX_DEPTH = 100
 MAX_REPEAT = 100_000  # ONIG_MAX_REPEAT_NUM
@@ -164,7 +119,7 @@ class _Parser:
         node = self.alternatives()
         if self.position < len(self.pattern):
             self.fail("unmatched close parenthesis")
-        return _fold_case(node, behind=False)
+        return fold_case(node, behind=False)
 
     def alternatives(self) -> Node:
         options = self.ignore_case, self.dot_all, self.extended
@@ -184,7 +139,7 @@ class _Parser:
             if not self.skip_comment():
                 start = self.position
                 items.append(self.quantified(self.atom(), start))
-        return _sequence(items)
+        return sequence(items)
 
     def skip_comment(self) -> bool:
         start = self.position
@@ -231,10 +186,10 @@ class _Parser:
             quantifier = self.quantifier() if self.position < len(self.pattern) else None
             if quantifier is None:
                 return node
-            if _is_anchor(node):
+            if is_anchor(node):
                 self.fail("a quantifier on an anchor or look-around", start)
             least, most, greedy, possessive = quantifier
-            repeated = _repeat(node, least, most, greedy)
+            repeated = repeat(node, least, most, greedy)
             if isinstance(repeated, Repeat) and (repeated.most or 0) > 1 and can_be_empty(repeated.body):
                 # Oniguruma leaves such a loop early or not, depending on the size of its code
                 self.unsupported("a counted repetition of what can be empty", start)
@@ -271,7 +226,7 @@ class _Parser:
         if c in "pP" and self.peek("{"):
             return Chars(self.property(c == "P"))
         if c in "bB":
-            return _word_boundary(c == "B")
+            return word_boundary(c == "B")
         if c == "A":
             return TEXT_START
         if c == "z":
@@ -279,7 +234,7 @@ class _Parser:
         if c == "Z":
             return Look(Sequence((Repeat(NEWLINE, 0, 1, True), TEXT_END)), True, False)
         if c == "R":
-            return Atomic(Choice((_string("\r\n"), Chars(CharSet.chars("\n\v\f\r\x85\u2028\u2029")))))
+            return Atomic(Choice((string("\r\n"), Chars(CharSet.chars("\n\v\f\r\x85\u2028\u2029")))))
         if c in "NO":
             return ANY if c == "O" else ANY_BUT_NEWLINE
         if c in "GKXyY":
@@ -470,7 +425,7 @@ class _Parser:
         inner = any_case(inner)
         if negated:
             return Chars(~inner)
-        folded = [_any_case_string(fold) for c, fold in long_folds().items() if c in inner]
+        folded = [any_case_string(fold) for c, fold in long_folds().items() if c in inner]
         return Choice((Chars(inner), *dict.fromkeys(folded))) if folded else Chars(inner)
 
     def bracket_set(self) -> tuple[CharSet, bool]:
@@ -565,151 +520,3 @@ class _Parser:
         except KeyError:
             self.fail(f"the unknown POSIX bracket [:{name}:]", start)
         return ~chars if negated else chars
-
-
-# --- building ---
-
-
-def _sequence(items: list[Node]) -> Node:
-    return items[0] if len(items) == 1 else Sequence(tuple(items))
-
-
-def _string(text: str) -> Node:
-    return _sequence([Chars(CharSet.chars(c)) for c in text])
-
-
-@functools.cache
-def _word_boundary(negated: bool) -> Node:
-    word = Chars(property_set(r"\w"))
-    return Choice(
-        tuple(
-            Sequence((Look(word, False, not before), Look(word, True, not before ^ (not negated))))
-            for before in (True, False)
-        )
-    )
-
-
-def _any_case_string(text: str) -> Node:
-    return _sequence([Chars(any_case(CharSet.chars(c))) for c in text])
-
-
-def _any_case_text(text: str, behind: bool) -> list[Node]:
-    """Text where case is ignored, cut as Oniguruma does: first what folds to one character (`ﬆ` for `st`), then each."""
-    nodes: list[Node] = []
-    at = 0
-    while at < len(text):
-        for n_chars in (3, 2):
-            part = text[at : at + n_chars]
-            if len(part) == n_chars and canonical(part) in joined_folds() and not behind:
-                nodes.append(Choice((_any_case_string(part), Chars(joined_folds()[canonical(part)]))))
-                break
-        else:
-            n_chars, node = 1, _any_case_string(text[at])
-            if text[at] in long_folds() and not behind:
-                node = Choice((node, _any_case_string(long_folds()[text[at]])))
-            nodes.append(node)
-        at += n_chars
-    return nodes
-
-
-def _fold_case(node: Node, behind: bool) -> Node:
-    """The tree without Text and Scope. Text in a look-behind folds character by character."""
-    match node:
-        case Text(text, ignore_case):
-            nodes = _any_case_text(text, behind) if ignore_case else [Chars(CharSet.chars(c)) for c in text]
-            return _sequence(nodes)
-        case Sequence():
-            items: list[Node] = []
-            for item in _flat(node):
-                last = items[-1] if items else None
-                if isinstance(item, Text) and isinstance(last, Text) and item.ignore_case == last.ignore_case:
-                    items[-1] = Text(last.text + item.text, item.ignore_case)
-                else:
-                    items.append(item)
-            return _sequence([_fold_case(item, behind) for item in items])
-        case Choice(options):
-            return Choice(tuple(_fold_case(option, behind) for option in options))
-        case Scope(body):
-            return _fold_case(body, behind)
-        case Look(body, ahead, _):
-            return node._replace(body=_fold_case(body, behind or not ahead))
-        case Repeat() | Atomic() | Group():
-            return node._replace(body=_fold_case(node.body, behind))
-    return node
-
-
-def _flat(node: Sequence) -> Iterator[Node]:
-    for item in node.items:
-        yield from _flat(item) if isinstance(item, Sequence) else (item,)
-
-
-def can_be_empty(node: Node) -> bool:
-    """Whether the empty string may match."""
-    match node:
-        case Chars() | Text():
-            return False
-        case Sequence(items):
-            return all(map(can_be_empty, items))
-        case Choice(options):
-            return any(map(can_be_empty, options))
-        case Repeat(body, least, _, _):
-            return least == 0 or can_be_empty(body)
-        case Group(body, _) | Atomic(body) | Scope(body):
-            return can_be_empty(body)
-    return True
-
-
-def _is_anchor(node: Node) -> bool:
-    """What Oniguruma lets no quantifier repeat."""
-    if isinstance(node, Look) or node in (LINE_START, _word_boundary(False), _word_boundary(True)):
-        return True
-    return isinstance(node, Choice) and any(map(_is_anchor, node.options))
-
-
-_KINDS: list[tuple[int, int | None, bool]] = [
-    (0, 1, True),
-    (0, None, True),
-    (1, None, True),
-    (0, 1, False),
-    (0, None, False),
-    (1, None, False),
-]
-# Oniguruma's ReduceTypeTable: row inner, column outer, both ? * + ?? *? +?
-_REDUCED = [
-    "del *   *   ??  *?  asis",
-    "del del del +?? +?? del",
-    "*   *   del asis +?? del",
-    "del *?  *?  del *?  *?",
-    "del del del del del del",
-    "asis *  +   *?  *?  del",
-]
-_BY_NAME = {"*": _KINDS[1], "+": _KINDS[2], "??": _KINDS[3], "*?": _KINDS[4]}
-
-
-def _repeat(node: Node, least: int, most: int | None, greedy: bool) -> Node:
-    """A quantifier on a node; on one that is quantified already, reduced as Oniguruma does."""
-    if (least, most) == (1, 1):
-        return node
-    if isinstance(node, Repeat):
-        inner = (node.least, node.most, node.greedy)
-        if inner in _KINDS and (least, most, greedy) in _KINDS:
-            rule = _REDUCED[_KINDS.index(inner)].split()[_KINDS.index((least, most, greedy))]
-            if rule == "del":
-                return node
-            if rule in _BY_NAME:
-                return Repeat(node.body, *_BY_NAME[rule])
-            if rule == "+??":
-                return Repeat(Repeat(node.body, 1, None, True), 0, 1, False)
-        elif inner in _KINDS[1:3] and most is not None and most > 1 and greedy:
-            most = least or 1
-        elif least == most and node.least == node.most:
-            return Repeat(node.body, least * node.least, least * node.least, True)
-        if (
-            node.least == 0
-            and node.greedy
-            and greedy
-            and isinstance(node.body, Chars | Text)
-            and most is not None
-        ):
-            return Repeat(node.body, 0, None if node.most is None else node.most * most, True)
-    return Repeat(node, least, most, greedy)

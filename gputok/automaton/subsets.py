@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gputok.automaton.charset import EVERYTHING, NOTHING, NOTHING_BUT_END, CharSet, partition
-from gputok.automaton.parser import (
+from gputok.automaton.syntax import (
     Atomic,
     Backref,
     Chars,

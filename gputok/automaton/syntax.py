@@ -1,0 +1,226 @@
+"""The syntax tree of a pattern: a handful of node types, and how Oniguruma builds and folds them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import NamedTuple, TypeAlias
+
+from gputok.automaton.charset import EVERYTHING, CharSet
+from gputok.automaton.unicode_tables import any_case, canonical, joined_folds, long_folds, property_set
+
+
+class Chars(NamedTuple):
+    """One character of a set."""
+
+    chars: CharSet
+
+
+class Sequence(NamedTuple):
+    items: tuple[Node, ...]
+
+
+class Choice(NamedTuple):
+    options: tuple[Node, ...]  # in order of preference
+
+
+class Repeat(NamedTuple):
+    body: Node
+    least: int
+    most: int | None  # None: without bound
+    greedy: bool
+
+
+class Atomic(NamedTuple):
+    """The first match of the body, never another: `(?>...)` and possessive quantifiers."""
+
+    body: Node
+
+
+class Look(NamedTuple):
+    """Whether the body matches here (ahead) or ends here, consuming nothing."""
+
+    body: Node
+    ahead: bool
+    negative: bool
+
+
+class Group(NamedTuple):
+    """A capturing group that a back reference may name."""
+
+    body: Node
+    number: int
+
+
+class Backref(NamedTuple):
+    number: int
+
+
+class Text(NamedTuple):
+    """Plain characters, before case folding; in no finished tree."""
+
+    text: str
+    ignore_case: bool
+
+
+class Scope(NamedTuple):
+    """A group with options, whose text folds apart from the text around it; in no finished tree."""
+
+    body: Node
+
+
+Node: TypeAlias = Chars | Sequence | Choice | Repeat | Atomic | Look | Group | Backref | Text | Scope
+
+EMPTY = Sequence(())
+ANY_BUT_NEWLINE = Chars(~CharSet.chars("\n"))
+NEWLINE = Chars(CharSet.chars("\n"))
+ANY = Chars(EVERYTHING)
+TEXT_START, TEXT_END = Look(ANY, False, True), Look(ANY, True, True)
+# Oniguruma takes no line to begin after a newline that ends the text.
+LINE_START = Choice((TEXT_START, Sequence((Look(NEWLINE, False, False), Look(ANY, True, False)))))
+LINE_END = Look(ANY_BUT_NEWLINE, True, True)
+
+
+def sequence(items: list[Node]) -> Node:
+    return items[0] if len(items) == 1 else Sequence(tuple(items))
+
+
+def string(text: str) -> Node:
+    return sequence([Chars(CharSet.chars(c)) for c in text])
+
+
+@functools.cache
+def word_boundary(negated: bool) -> Node:
+    word = Chars(property_set(r"\w"))
+    return Choice(
+        tuple(
+            Sequence((Look(word, False, not before), Look(word, True, not before ^ (not negated))))
+            for before in (True, False)
+        )
+    )
+
+
+def any_case_string(text: str) -> Node:
+    return sequence([Chars(any_case(CharSet.chars(c))) for c in text])
+
+
+def _any_case_text(text: str, behind: bool) -> list[Node]:
+    """Text where case is ignored, cut as Oniguruma does: first what folds to one character (`ﬆ` for `st`), then each."""
+    nodes: list[Node] = []
+    at = 0
+    while at < len(text):
+        for n_chars in (3, 2):
+            part = text[at : at + n_chars]
+            if len(part) == n_chars and canonical(part) in joined_folds() and not behind:
+                nodes.append(Choice((any_case_string(part), Chars(joined_folds()[canonical(part)]))))
+                break
+        else:
+            n_chars, node = 1, any_case_string(text[at])
+            if text[at] in long_folds() and not behind:
+                node = Choice((node, any_case_string(long_folds()[text[at]])))
+            nodes.append(node)
+        at += n_chars
+    return nodes
+
+
+def fold_case(node: Node, behind: bool) -> Node:
+    """The tree without Text and Scope. Text in a look-behind folds character by character."""
+    match node:
+        case Text(text, ignore_case):
+            nodes = _any_case_text(text, behind) if ignore_case else [Chars(CharSet.chars(c)) for c in text]
+            return sequence(nodes)
+        case Sequence():
+            items: list[Node] = []
+            for item in _flat(node):
+                last = items[-1] if items else None
+                if isinstance(item, Text) and isinstance(last, Text) and item.ignore_case == last.ignore_case:
+                    items[-1] = Text(last.text + item.text, item.ignore_case)
+                else:
+                    items.append(item)
+            return sequence([fold_case(item, behind) for item in items])
+        case Choice(options):
+            return Choice(tuple(fold_case(option, behind) for option in options))
+        case Scope(body):
+            return fold_case(body, behind)
+        case Look(body, ahead, _):
+            return node._replace(body=fold_case(body, behind or not ahead))
+        case Repeat() | Atomic() | Group():
+            return node._replace(body=fold_case(node.body, behind))
+    return node
+
+
+def _flat(node: Sequence) -> Iterator[Node]:
+    for item in node.items:
+        yield from _flat(item) if isinstance(item, Sequence) else (item,)
+
+
+def can_be_empty(node: Node) -> bool:
+    """Whether the empty string may match."""
+    match node:
+        case Chars() | Text():
+            return False
+        case Sequence(items):
+            return all(map(can_be_empty, items))
+        case Choice(options):
+            return any(map(can_be_empty, options))
+        case Repeat(body, least, _, _):
+            return least == 0 or can_be_empty(body)
+        case Group(body, _) | Atomic(body) | Scope(body):
+            return can_be_empty(body)
+    return True
+
+
+def is_anchor(node: Node) -> bool:
+    """What Oniguruma lets no quantifier repeat."""
+    if isinstance(node, Look) or node in (LINE_START, word_boundary(False), word_boundary(True)):
+        return True
+    return isinstance(node, Choice) and any(map(is_anchor, node.options))
+
+
+_KINDS: list[tuple[int, int | None, bool]] = [
+    (0, 1, True),
+    (0, None, True),
+    (1, None, True),
+    (0, 1, False),
+    (0, None, False),
+    (1, None, False),
+]
+# Oniguruma's ReduceTypeTable: row inner, column outer, both ? * + ?? *? +?
+_REDUCED = [
+    "del *   *   ??  *?  asis",
+    "del del del +?? +?? del",
+    "*   *   del asis +?? del",
+    "del *?  *?  del *?  *?",
+    "del del del del del del",
+    "asis *  +   *?  *?  del",
+]
+_BY_NAME = {"*": _KINDS[1], "+": _KINDS[2], "??": _KINDS[3], "*?": _KINDS[4]}
+
+
+def repeat(node: Node, least: int, most: int | None, greedy: bool) -> Node:
+    """A quantifier on a node; on one that is quantified already, reduced as Oniguruma does."""
+    if (least, most) == (1, 1):
+        return node
+    if isinstance(node, Repeat):
+        inner = (node.least, node.most, node.greedy)
+        if inner in _KINDS and (least, most, greedy) in _KINDS:
+            rule = _REDUCED[_KINDS.index(inner)].split()[_KINDS.index((least, most, greedy))]
+            if rule == "del":
+                return node
+            if rule in _BY_NAME:
+                return Repeat(node.body, *_BY_NAME[rule])
+            if rule == "+??":
+                return Repeat(Repeat(node.body, 1, None, True), 0, 1, False)
+        elif inner in _KINDS[1:3] and most is not None and most > 1 and greedy:
+            most = least or 1
+        elif least == most and node.least == node.most:
+            return Repeat(node.body, least * node.least, least * node.least, True)
+        if (
+            node.least == 0
+            and node.greedy
+            and greedy
+            and isinstance(node.body, Chars | Text)
+            and most is not None
+        ):
+            return Repeat(node.body, 0, None if node.most is None else node.most * most, True)
+    return Repeat(node, least, most, greedy)
