@@ -85,16 +85,16 @@ def enlarged(table: WordTable) -> WordTable:
     while n_bytes < state[WANTED_BYTES]:
         n_bytes *= 2
     if n_bytes > len(arena):
-        arena = _longer(arena[: state[N_BYTES]], n_bytes)
+        arena = longer(arena[: state[N_BYTES]], n_bytes)
     if capacity > len(slots):
         slots = _free_slots(capacity)
         move_slots(table.slots, slots)
-        offsets = _longer(offsets[: n + 1], room(capacity) + 1)
-        position = _longer(position[:n], room(capacity))
+        offsets = longer(offsets[: n + 1], room(capacity) + 1)
+        position = longer(position[:n], room(capacity))
     return WordTable(slots, arena, offsets, position, state)
 
 
-def _longer(array: np.ndarray, length: int) -> np.ndarray:
+def longer(array: np.ndarray, length: int) -> np.ndarray:
     longer = np.empty(length, array.dtype)
     longer[: len(array)] = array
     return longer
