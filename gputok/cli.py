@@ -221,7 +221,7 @@ def encode(
         loaded.encode_corpus(inputs or "/dev/stdin", output, progress=progress, **options)
         return
     for batch in loaded.encode_corpus(inputs or "/dev/stdin", progress=progress or False, **options):
-        ids, ends = batch.ids.tolist(), batch.offsets.tolist()
+        ids, ends = batch.ids.tolist(), batch.rows.tolist()
         for first, last in itertools.pairwise(ends):
             print(*ids[first:last])
 

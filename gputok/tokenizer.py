@@ -16,13 +16,13 @@ from gputok.encoding import Encoding, Spelling, check_direction
 from gputok.text import Pieces, TextBatch
 
 if TYPE_CHECKING:
-    from gputok.bulk import EncodedBatch
     from gputok.decoders import Decoder
     from gputok.models import Model
     from gputok.normalizers import Normalizer
     from gputok.pre_tokenizers import PreTokenizer
     from gputok.processors import PostProcessor
     from gputok.progress import Progress
+    from gputok.token_files import TokenBatch
     from gputok.trainers import Trainer
     from gputok.word_counts import WordCounts
 
@@ -330,28 +330,36 @@ class Tokenizer:
         errors: str = "strict",
         column: str | None = None,
         separator: str | None = None,
-    ) -> Iterator[EncodedBatch] | None:
+    ) -> Iterator[TokenBatch] | None:
         """Encodes a corpus of any size into arrays of ids, with no Python object for a token.
 
-        source: as in `train`, or any iterable of texts. Without `output`, yields batches (ids uint16[t] or uint32[t]
-        by vocabulary size, offsets int64[n_documents + 1]). With `output`, writes a file by its ending: .npy (ids one
-        after the other), .bin (the same without a header, and .idx beside it, int64 offsets), .arrow or .parquet (a
-        column of lists). A run that was broken off goes on where it was; the file has its name when it is whole.
+        source: as in `train`, or any iterable of texts. Without `output`, yields a TokenBatch for each megabyte or so:
+        ids uint16[t] (uint32[t] where an id needs it) and rows int64[n_documents + 1]. With `output`, writes a file by
+        its ending: .npy, .bin, .arrow or .parquet (`gputok.token_files` says what each holds). A run that was broken
+        off goes on where it was; the file has its name when it is whole. Nothing is truncated or padded.
         """
-        from gputok import bulk, corpus
+        from gputok import bulk, corpus, token_files
         from gputok.progress import reporting
 
-        def batches(skip: int = 0) -> Iterator[EncodedBatch]:
+        def batches(skip: int = 0) -> Iterator[TokenBatch]:
             texts = corpus.read(source, column=column, separator=separator, errors=errors)
             total = corpus.total_bytes(source, column=column)
             with reporting(progress) as report:
                 yield from bulk.encode(
-                    self, texts, add_special_tokens, threads, report, total, skip, **_on(device)
+                    self,
+                    texts,
+                    add_special_tokens=add_special_tokens,
+                    threads=threads,
+                    report=report,
+                    total=total,
+                    skip=skip,
+                    **_on(device),
                 )
 
         if output is None:
             return batches()
-        bulk.write(batches, output, bulk.dtype_of(self))
+        options = add_special_tokens, column, separator, errors
+        token_files.write(output, batches, bulk.id_type(self), bulk.fingerprint(self, source, options))
         return None
 
     def post_process(

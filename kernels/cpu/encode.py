@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import kernel
-from .memory import address, load_i64, load_u32, load_u64, store_u32, store_u64
+from .memory import address, copy_bytes, load_i64, load_u32, load_u64, store_u32, store_u64
 from .ragged import pointer
 from .walk import BLOCK_BYTES, END_OF_TEXT, MARGIN, fill_block, walk_block
 from .word_table import (
@@ -217,3 +217,24 @@ def _emit(values, pieces, token, cache, n_before, ends):
             begin = n
             i += 1
     return ids[:n]
+
+
+def surround(ids, rows, before, after):
+    """Each row ids[rows[i]:rows[i + 1]] between `before` and `after`; all uint32, but rows int64[n + 1]. -> ids, rows"""
+    wider = rows + (len(before) + len(after)) * np.arange(len(rows))
+    surrounded = np.empty(wider[-1], np.uint32)
+    _surround(pointer(ids), rows, before, after, surrounded)
+    return surrounded, wider
+
+
+@kernel
+def _surround(ids, rows, before, after, surrounded):
+    at, out = 0, address(surrounded)
+    for i in range(len(rows) - 1):
+        surrounded[at : at + len(before)] = before
+        at += len(before)
+        n = rows[i + 1] - rows[i]
+        copy_bytes(out + np.uint64(4 * at), ids + 4 * rows[i], 4 * n)
+        at += n
+        surrounded[at : at + len(after)] = after
+        at += len(after)

@@ -1,0 +1,193 @@
+"""Encoding a corpus into arrays: ids and where each document's begin, with no Python object for a token.
+
+Where a tokenizer is a walk over raw text and then a model (byte-level ones mostly are), a word is encoded when it is
+first seen and looked up after that. Any other tokenizer takes its steps one after the other, on packed arrays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import uuid
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gputok.text import Array, Pieces, TextBatch
+from gputok.threads import thread_count
+from gputok.token_files import TokenBatch, id_dtype
+
+if TYPE_CHECKING:
+    from gputok.progress import Report
+    from gputok.tokenizer import Tokenizer
+
+UNIT_BYTES = 1 << 20  # of documents that a thread encodes at a time
+_UNITS_AHEAD = 16  # besides those at work: about what is encoded while the next batch is read
+
+
+def encode(
+    tokenizer: Tokenizer,
+    batches: Iterable[TextBatch],
+    *,
+    add_special_tokens: bool = True,
+    threads: int | None = None,
+    report: Report | None = None,
+    total: int | None = None,
+    skip: int = 0,
+) -> Iterator[TokenBatch]:
+    """Yields the ids of whole documents, in order, about a megabyte of text at a time.
+
+    The ids of a document are those of `tokenizer.encode(document)`, without truncation and padding. Leaves out the first
+    `skip` documents. `report("encode", bytes, total)` is called for each batch that is yielded.
+
+    >>> from gputok import Tokenizer, models, pre_tokenizers
+    >>> tokenizer = Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")]))
+    >>> [(ids, rows)] = encode(tokenizer, [TextBatch.from_strings(["abb", "", "b"])])
+    >>> ids.tolist(), rows.tolist()
+    ([2, 1, 1], [0, 2, 2, 3])
+    """
+    n_threads = thread_count(threads)
+    encode_unit = _by_walk(tokenizer) or _by_steps(tokenizer)
+    before, after = _affixes(tokenizer) if add_special_tokens else ([], [])
+    dtype = id_type(tokenizer)
+    caches: list[Any] = []  # of threads that have none at work: pop and append are atomic
+
+    def finished(unit: TextBatch) -> TokenBatch:
+        ids, rows = encode_unit(unit, caches)
+        if before or after:
+            ids, rows = _surrounded(ids, rows, before, after)
+        return TokenBatch(ids.astype(dtype, copy=False), rows)
+
+    done = 0
+    with ThreadPoolExecutor(n_threads) as pool:
+        ahead: deque = deque()
+        try:
+            units = itertools.chain.from_iterable(map(_units, _after(batches, skip)))
+            for unit in units:
+                ahead.append((pool.submit(finished, unit), unit.data.nbytes))
+                if len(ahead) > n_threads + _UNITS_AHEAD:
+                    yield ahead[0][0].result()
+                    done += ahead.popleft()[1]
+                    if report:
+                        report("encode", done, total)
+            for work, n_bytes in ahead:
+                yield work.result()
+                done += n_bytes
+                if report:
+                    report("encode", done, total)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _after(batches: Iterable[TextBatch], skip: int) -> Iterator[TextBatch]:
+    for batch in batches:
+        left_out = min(skip, batch.n_documents)
+        skip -= left_out
+        if left_out < batch.n_documents:
+            yield TextBatch(batch.data, batch.offsets[left_out:])
+
+
+def _units(batch: TextBatch) -> Iterator[TextBatch]:
+    """Parts of a batch, of whole documents, with offsets from 0."""
+    data, offsets = batch
+    aims = np.arange(offsets[0] + UNIT_BYTES, offsets[-1], UNIT_BYTES)
+    cuts = np.unique([0, *np.searchsorted(offsets, aims), batch.n_documents])
+    for first, last in itertools.pairwise(cuts.tolist()):
+        start, stop = offsets[first], offsets[last]
+        yield TextBatch(data[start:stop], offsets[first : last + 1] - start)
+
+
+def _by_walk(tokenizer: Tokenizer) -> Any:
+    """(unit, caches) -> ids, rows by one walk over the text; None where the tokenizer is more than that."""
+    pre_tokenizer, model, added = tokenizer.pre_tokenizer, tokenizer.model, tokenizer._added
+    plan = None if pre_tokenizer is None or tokenizer.normalizer is not None else pre_tokenizer.plan()
+    if plan is None or any(getattr(model, name, None) for name in ("dropout", "alpha", "nbest_size")):
+        return None  # a random answer must not be remembered
+    from gputok.kernels.cpu.encode import encode_text, new_cache
+    from gputok.kernels.cpu.walk import prepare
+
+    walk, by_steps = prepare(plan.automaton), _by_steps(tokenizer)
+
+    def encode_words(data: Array, start: Array, end: Array) -> tuple[Array, Array]:
+        tokens = model.tokenize_pieces(data, start, end, byte_level=plan.byte_level)
+        return tokens.ids, tokens.rows
+
+    def encode_unit(unit: TextBatch, caches: list[Any]) -> tuple[Array, Array]:
+        pieces = Pieces.from_batch(unit)
+        for normalized in (False, True):
+            pieces = added.extract(pieces, normalized=normalized)
+        cache = caches.pop() if caches else new_cache()
+        if pieces.token is None:
+            ids, rows, cache = encode_text(*unit, None, walk, encode_words, cache)
+        else:  # text and added tokens side by side: together they are the whole unit
+            offsets = np.append(pieces.start, pieces.end[-1])
+            try:
+                ids, ends, cache = encode_text(unit.data, offsets, pieces.token, walk, encode_words, cache)
+            except ValueError:  # the text of an added token need not be made of words that the model knows
+                return by_steps(unit, caches)
+            rows = ends[pieces.rows]
+        caches.append(cache)
+        return ids, rows
+
+    return encode_unit
+
+
+def _by_steps(tokenizer: Tokenizer) -> Any:
+    """(unit, caches) -> ids, rows by each step of the pipeline."""
+    from gputok.batching import tokenize
+
+    def encode_unit(unit: TextBatch, caches: list[Any]) -> tuple[Array, Array]:
+        pieces = tokenizer.words(Pieces.from_batch(unit))
+        tokens = tokenize(tokenizer, pieces)
+        return tokens.ids, tokens.rows[pieces.rows]
+
+    return encode_unit
+
+
+def id_type(tokenizer: Tokenizer) -> np.dtype:
+    """The type of the ids that `encode` yields: uint16 where all of them fit, else uint32."""
+    ids = tokenizer.model.vocabulary.ids
+    added = max(tokenizer._added.ids.values(), default=0)
+    return id_dtype(
+        1 + max(int(ids.max()) if len(ids) else 0, added, *itertools.chain(*_affixes(tokenizer)), 0)
+    )
+
+
+def fingerprint(tokenizer: Tokenizer, source: Any, options: Any) -> str:
+    """What the ids of a corpus depend on, in one word: a run that was broken off may be continued where it is the same.
+
+    Of files it takes names, sizes and times; of any other source nothing is known, and each fingerprint is new.
+    """
+    from gputok.corpus import files
+
+    try:
+        stats = [(str(path), path.stat()) for path in files.find(source)]
+    except TypeError:
+        return uuid.uuid4().hex
+    known = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    return hashlib.sha256(repr((tokenizer.to_str(), known, options)).encode()).hexdigest()
+
+
+def _affixes(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+    """The ids that the post-processor puts before and after a text."""
+    from gputok.encoding import NO_SPELLING, Columns, Rows
+    from gputok.processors import process_rows
+
+    text = np.full(1, np.iinfo(np.uint32).max, np.uint32)  # stands for the ids of any text
+    flags, places, numbers = (np.zeros(1, kind) for kind in (np.uint32, np.int64, np.int32))
+    columns = Columns(text, flags, places, places, numbers, flags, flags, numbers - np.int32(1))
+    given = Rows(columns, places, places + 1, NO_SPELLING)
+    finished = process_rows(tokenizer.post_processor, [given], True)
+    ids = finished.columns.ids[finished.first[0] : finished.last[0]].tolist()
+    at = ids.index(text[0])
+    return ids[:at], ids[at + 1 :]
+
+
+def _surrounded(ids: Array, rows: Array, before: list[int], after: list[int]) -> tuple[Array, Array]:
+    """Each row with these ids before and after it."""
+    from gputok.kernels.cpu.encode import surround
+
+    return surround(ids, rows, np.array(before, np.uint32), np.array(after, np.uint32))

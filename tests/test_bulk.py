@@ -1,0 +1,156 @@
+"""Encoding in bulk against `tokenizers`, document by document."""
+
+import itertools
+import random
+
+import numpy as np
+import pytest
+import tokenizers
+from gputok.kernels.cpu import encode, walk
+
+import gputok
+from gputok import bulk, decoders, models, pre_tokenizers, processors
+from gputok.automaton import PATTERNS, compile_pattern
+from gputok.text import TextBatch
+from gputok.trainers import BpeTrainer
+
+
+def random_texts(seed: int, n: int) -> list[str]:
+    rng = random.Random(seed)
+    stems = [
+        "the",
+        " house",
+        "'s",
+        "12345",
+        "über",
+        "日本語",
+        "😀",
+        "\r\n",
+        "\n\n",
+        "  ",
+        "\t",
+        "x" * 17,
+        " low",
+        "er",
+    ]
+    stems += ["<|endoftext|>", "<s>", " ", "\u3000", "w" * 100]
+    return ["".join(rng.choices(stems, k=rng.choice([0, 1, 5, 40]))) for _ in range(n)]
+
+
+def flat(batches) -> tuple[list[int], list[int]]:
+    """The ids of all batches, and how many each document has."""
+    batches = list(batches)
+    ids = np.concatenate([batch.ids for batch in batches]) if batches else np.empty(0, np.uint16)
+    return ids.tolist(), [n for batch in batches for n in np.diff(batch.rows).tolist()]
+
+
+def expected(tokenizer: gputok.Tokenizer, texts: list[str], **options) -> tuple[list[int], list[int]]:
+    namesake = tokenizers.Tokenizer.from_str(tokenizer.to_str())
+    rows = [encoding.ids for encoding in namesake.encode_batch_fast(texts, **options)]
+    return list(itertools.chain(*rows)), [len(row) for row in rows]
+
+
+@pytest.fixture(scope="module")
+def byte_level() -> gputok.Tokenizer:
+    tokenizer = gputok.Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = BpeTrainer(
+        vocab_size=600,
+        special_tokens=["<|endoftext|>", "<s>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(random_texts(0, 500), trainer)
+    return tokenizer
+
+
+def test_hello(byte_level):
+    [(ids, rows)] = byte_level.encode_corpus(iter(["low low", "", "lower<|endoftext|>"]))
+    assert byte_level.decode(ids[: rows[1]].tolist()) == "low low"
+    assert rows[1] == rows[2] and ids[-1] == 0 and ids.dtype == np.uint16
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_ids_are_those_of_tokenizers(byte_level, threads, monkeypatch):
+    monkeypatch.setattr(bulk, "UNIT_BYTES", 1 << 12)
+    texts = random_texts(1, 3000)
+    batches = [TextBatch.from_strings(texts[i : i + 700]) for i in range(0, 3000, 700)]
+    assert flat(bulk.encode(byte_level, batches, threads=threads)) == expected(byte_level, texts)
+
+
+def test_what_a_post_processor_adds_surrounds_each_document(byte_level):
+    tokenizer = gputok.Tokenizer.from_str(byte_level.to_str())
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> <s> $A </s>", pair="$A $B", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    texts = random_texts(2, 300)
+    for add_special_tokens in (True, False):
+        ours = flat(tokenizer.encode_corpus(iter(texts), add_special_tokens=add_special_tokens))
+        assert ours == expected(tokenizer, texts, add_special_tokens=add_special_tokens)
+
+
+@pytest.mark.parametrize("name", ["llama2", "llama3", "qwen3", "claude", "minilm-bert"])
+def test_real_tokenizers(shared_tokenizer, corpus_sample, name):
+    tokenizer = gputok.Tokenizer.from_file(str(shared_tokenizer(name)))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    texts = [corpus_sample(corpus, 60_000) for corpus in ("en", "code", "multi", "zh")] + random_texts(3, 200)
+    assert flat(tokenizer.encode_corpus(iter(texts))) == expected(tokenizer, texts)
+
+
+def test_an_added_token_of_words_that_the_model_lacks():
+    tokenizer = gputok.Tokenizer(models.WordLevel({"low": 0, " low": 1}))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(gputok.Regex(r" ?\p{L}+|[^\p{L}]"), "isolated")
+    tokenizer.add_special_tokens(["<sep>"])
+    assert flat(tokenizer.encode_corpus(iter(["low<sep> low low"]))) == ([0, 2, 1, 1], [4])
+    with pytest.raises(Exception, match=r"unk|UNK"):
+        list(tokenizer.encode_corpus(iter(["high"])))
+
+
+def test_words_that_do_not_fit_the_cache(byte_level):
+    """Full caches are begun anew, and one word can be longer than a cache."""
+    rng = random.Random(4)
+    texts = ["".join(rng.choices("abcdef ", k=300)) for _ in range(300)] + ["a" * 200_000, "b"]
+    data, offsets = TextBatch.from_strings(texts)
+    tables = walk.prepare(compile_pattern(PATTERNS["gpt2"]))
+    asked = []
+
+    def encode_words(data, start, end):
+        tokens = byte_level.model.tokenize_pieces(data, start, end, byte_level=True)
+        asked.append(len(start))
+        return tokens.ids, tokens.rows
+
+    cache = encode.new_cache(1 << 14, 1 << 16)
+    ids, rows, cache = encode.encode_text(data, offsets, None, tables, encode_words, cache)
+    assert (ids.tolist(), np.diff(rows).tolist()) == expected(byte_level, texts)
+    assert len(asked) > 1
+    again, _, _ = encode.encode_text(data[:300], offsets[:2], None, tables, encode_words, cache)
+    assert again.tolist() == ids[: rows[1]].tolist()
+
+
+def test_no_text(byte_level):
+    assert list(byte_level.encode_corpus(iter([]))) == []
+    [(ids, rows)] = byte_level.encode_corpus(iter(["", ""]))
+    assert len(ids) == 0 and rows.tolist() == [0, 0, 0]
+
+
+def test_the_first_documents_can_be_left_out(byte_level):
+    texts = random_texts(5, 100)
+    batches = [TextBatch.from_strings(texts[i : i + 30]) for i in range(0, 100, 30)]
+    for skip in (0, 1, 30, 47, 100):
+        assert flat(bulk.encode(byte_level, batches, skip=skip)) == expected(byte_level, texts[skip:])
+
+
+def test_progress_ends_at_the_whole(byte_level):
+    calls = []
+    list(byte_level.encode_corpus(iter(["some words"] * 100), progress=lambda *call: calls.append(call)))
+    assert calls[-1][:2] == ("encode", 1000)
+
+
+def test_files_hold_the_same_ids(byte_level, tmp_path):
+    source = tmp_path / "text.txt"
+    source.write_text("".join(text.replace("\n", " ") + "\n" for text in random_texts(6, 200)))
+    ids, _ = flat(byte_level.encode_corpus(str(source)))
+    byte_level.encode_corpus(str(source), tmp_path / "ids.npy")
+    assert np.load(tmp_path / "ids.npy").tolist() == ids
