@@ -133,8 +133,10 @@ def random_strings(seed: int, n: int) -> list[str]:
     return strings
 
 
-def same_normalizer(module, form: dict):
-    """A normalizer of gputok or of tokenizers from its JSON form."""
+def same_normalizer(module, form):
+    """A normalizer of gputok or of tokenizers from its JSON form, or from a function of the module."""
+    if callable(form):
+        return form(module)
     if module is ours:
         return ours.Normalizer.from_dict(form)
     tokenizer = json.loads(tokenizers.Tokenizer(tokenizers.models.BPE()).to_str())
@@ -302,6 +304,11 @@ def test_precompiled_clusters():
     check(ours.Precompiled(charsmap(characters)).to_dict(), strings)
 
 
+def test_precompiled_text_that_grows(sentencepiece_charsmap):
+    form = ours.Precompiled(sentencepiece_charsmap("nmt_nfkc")).to_dict()
+    check(form, ["ﷺ" * 3_000, "\x01ab" * 3_000, "a\u0300\u0301" * 3_000, "㌀a" * 3_000])
+
+
 @pytest.mark.parametrize("blob", [b"", b"\x08\0\0\0abcd", b"\0\0\0\0\xff"])
 def test_precompiled_refuses_what_is_no_map(blob):
     with pytest.raises(ValueError, match="precompiled_charsmap"):
@@ -389,6 +396,15 @@ def test_corpora(corpus, corpus_sample):
         normalizers = PIPELINES[name]
         form = normalizers[0] if len(normalizers) == 1 else {"type": "Sequence", "normalizers": normalizers}
         check(form, lines)
+
+
+@pytest.mark.parametrize(
+    "name", ["NFKC", "Lowercase", "Bert 11None1", "Replace", "Replace between", "everything"]
+)
+def test_text_that_grows(name):
+    """The kernels' output outgrows the space that they begin with, again and again."""
+    form = {"type": "Sequence", "normalizers": PIPELINES[name]}
+    check(form, ["ﷺ\u0315\u0300" * 2_000, "Ⱥ漢 İ" * 3_000, "", "A" * 5_000, "\u0300" * 300])
 
 
 def test_a_long_run_of_marks_takes_linear_time():
@@ -484,6 +500,14 @@ def test_bad_json_is_one_clear_error(form, message):
         ours.Normalizer.from_dict(form)
 
 
+def test_deep_nesting_is_one_clear_error():
+    form = {"type": "NFC"}
+    for _ in range(10_000):
+        form = {"type": "Sequence", "normalizers": [form]}
+    with pytest.raises(ValueError, match="nested too deeply"):
+        ours.Normalizer.from_dict(form)
+
+
 def test_errors_in_python():
     for error, wrong in [
         (TypeError, lambda: ours.Normalizer()),
@@ -532,6 +556,25 @@ def test_custom():
         one, two = gputok.NormalizedString(string), tokenizers.NormalizedString(string)
         mine.normalize(one), yours.normalize(two)
         assert repr(one) == repr(two)
+
+
+class Thin:
+    """A normalizer in Python that takes away, replaces and adds."""
+
+    def normalize(self, normalized):
+        normalized.filter(lambda c: c not in "aeiou ")
+        normalized.map(lambda c: "é" if c == "b" else c)
+        normalized.replace("s", "▁▁")
+        if normalized.normalized:
+            normalized.append("é")
+            normalized.prepend("<>")
+
+
+def test_custom_keeps_the_alignment():
+    def build(module):
+        return module.Sequence([module.NFD(), module.Normalizer.custom(Thin()), module.NFKC()])
+
+    check(build, random_strings(14, 500))
 
 
 # ---- NormalizedString

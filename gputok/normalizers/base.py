@@ -50,7 +50,10 @@ class Normalizer(Component):
             name = value.get("type")
             if name not in types:
                 raise ValueError(f"{name!r} is no normalizer; the types are {', '.join(sorted(types))}")
-            return types[name].from_dict(value)
+            try:
+                return types[name].from_dict(value)
+            except RecursionError:
+                raise ValueError("normalizers are nested too deeply") from None
         for field in dataclasses.fields(cls):
             if field.name not in value and "None" not in str(field.type):
                 raise ValueError(f"{cls.__name__}: the field {field.name!r} is missing")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 class Sequence(Normalizer):
     """Normalizers one after the other; a Sequence among them is taken apart.
 
+    >>> from gputok.normalizers import Prepend, Strip
     >>> Sequence([Strip(), Prepend("_")])[1]
     Prepend(prepend="_")
     """
