@@ -216,7 +216,7 @@ def compile_node(node: Node) -> Automaton:
     return Automaton(
         ascii_class=class_of[:128].astype(np.uint8),
         page=np.array(page, np.uint16),
-        member=np.frombuffer(b"".join(rows), np.uint8).reshape(-1, 128),
+        member=np.frombuffer(b"".join(rows), np.uint8).reshape(-1, 128).copy(),
         delta=delta,
         accept=accept,
         strong=_strong(delta, accept, gaps),
