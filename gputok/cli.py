@@ -253,6 +253,14 @@ def decode(
             sys.stdout.write(loaded.decode(ids))
 
 
+@app.command(epilog="\b\nExample:\n  gputok demo")
+def demo(threads: Threads = None) -> None:
+    """Train on the source of Python's standard library and show what was learnt."""
+    from gputok.demo import run
+
+    print(run(threads=threads))
+
+
 @app.command(epilog="\b\nExample:\n  gputok info --json")
 def info(as_json: AsJson = False) -> None:
     """Show versions, device, threads and the cache of compiled code."""

@@ -1,0 +1,56 @@
+"""The first thing to run: a tokenizer trained on text that every machine has, Python's own standard library."""
+
+from __future__ import annotations
+
+import pathlib
+import sysconfig
+import time
+
+EXAMPLE = '''class LinearLayer():
+    def __init__(self, input_size, output_size):
+        self.weight = torch.randn(input_size, output_size)
+        self.bias = torch.zeros(output_size)
+
+    def __call__(self, x):
+        return x @ self.weights + self.bias
+    '''
+
+
+def run(vocab_size: int = 32_000, threads: int | None = None) -> str:
+    """Trains byte-level BPE on the standard library's source and reports what it learnt and how long it took."""
+    from gputok.recipes import recipe
+
+    folder = pathlib.Path(sysconfig.get_path("stdlib"))
+    files = sorted(str(path) for path in folder.rglob("*.py") if "site-packages" not in path.parts)
+    files = [path for path in files if _is_utf8(path)]
+    n_bytes = sum(pathlib.Path(path).stat().st_size for path in files)
+
+    started = time.perf_counter()
+    tokenizer, trainer = recipe("bpe", vocab_size=300)
+    tokenizer.train_from_iterator([EXAMPLE], trainer, threads=threads, progress=False)
+    tokenizer.encode(EXAMPLE)
+    compiling = time.perf_counter() - started
+
+    tokenizer, trainer = recipe("bpe", vocab_size=vocab_size)
+    started = time.perf_counter()
+    tokenizer.train(files, trainer, threads=threads, progress=False)
+    seconds = time.perf_counter() - started
+    tokens = tokenizer.encode(EXAMPLE).tokens
+    return "\n".join(
+        [
+            f"text      {len(files):,} files of {folder}, {n_bytes / 1e6:.1f} MB",
+            f"compiled  in {compiling:.2f} s (once; kept on disk for the next time)",
+            f"trained   {tokenizer.get_vocab_size():,} tokens in {seconds:.2f} s, {n_bytes / 1e6 / seconds:.0f} MB/s",
+            f"learnt    {len(tokens)} tokens for {len(EXAMPLE)} characters:",
+            " ".join(tokens),
+        ]
+    )
+
+
+def _is_utf8(path: str) -> bool:
+    """The standard library tests other encodings, in a few files."""
+    try:
+        pathlib.Path(path).read_bytes().decode()
+    except UnicodeDecodeError:
+        return False
+    return True
