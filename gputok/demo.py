@@ -6,14 +6,14 @@ import pathlib
 import sysconfig
 import time
 
-EXAMPLE = '''class LinearLayer():
+EXAMPLE = """class LinearLayer():
     def __init__(self, input_size, output_size):
         self.weight = torch.randn(input_size, output_size)
         self.bias = torch.zeros(output_size)
 
     def __call__(self, x):
         return x @ self.weights + self.bias
-    '''
+    """
 
 
 def run(vocab_size: int = 32_000, threads: int | None = None) -> str:

@@ -1,0 +1,160 @@
+"""What a user installs: the wheel, elsewhere and under another Python; the plain source tree; a lean import."""
+
+import ast
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+SMOKE = """
+import json, pathlib, sys, time
+start = time.perf_counter()
+import gputok
+seconds = time.perf_counter() - start
+heavy = sorted({"numba", "cupy", "pyarrow", "regex", "typer", "tqdm"} & set(sys.modules))
+from gputok import Tokenizer, models, pre_tokenizers, trainers
+tokenizer = Tokenizer(models.BPE())
+tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+tokenizer.train_from_iterator(["lowest"] * 4, trainers.BpeTrainer(vocab_size=30, show_progress=False))
+import gputok.kernels.cuda
+cuda = sorted(path.name for path in pathlib.Path(gputok.kernels.cuda.__file__).parent.glob("*.cu*"))
+print(json.dumps({"tokens": tokenizer.encode("lowest").tokens, "heavy": heavy, "seconds": seconds, "cuda": cuda,
+                  "where": gputok.__file__}))
+"""
+
+
+def smoke(python, folder, **environment):
+    """What a fresh process makes of gputok, started in a folder."""
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [str(python), "-c", SMOKE], cwd=folder, env=variables | environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    source = tmp_path_factory.mktemp("source")
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    for name in filter(None, tracked.split("\0")):
+        if (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, source / name)
+    out = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(out), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return next(out.glob("*.whl"))
+
+
+def test_the_wheel_holds_every_module_and_table(wheel):
+    held = set(zipfile.ZipFile(wheel).namelist())
+    wanted = {"gputok/py.typed"}
+    for folder, place in (("gputok", "gputok"), ("kernels", "gputok/kernels")):
+        for path in (ROOT / folder).rglob("*"):
+            if path.suffix in {".py", ".npz", ".cu", ".cuh", ".html"} and "__pycache__" not in path.parts:
+                wanted.add(f"{place}/{path.relative_to(ROOT / folder).as_posix()}")
+    assert wanted - held == set()
+    assert not any(name.startswith(("tests/", "kernels/")) for name in held)
+
+
+def test_the_wheel_works_elsewhere(wheel, tmp_path):
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    found = smoke(sys.executable, tmp_path, PYTHONPATH=str(tmp_path / "site"))
+    assert found["where"].startswith(str(tmp_path / "site"))
+    assert found["tokens"] == ["lowest"]
+    assert {"common.cuh", "bpe.cu", "split.cu", "words.cu"} <= {*found["cuda"]}
+
+
+def test_the_plain_source_tree_works(tmp_path):
+    for folder in ("gputok", "kernels"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    found = smoke(sys.executable, tmp_path)
+    assert found["where"].startswith(str(tmp_path)) and found["tokens"] == ["lowest"]
+
+
+def other_python():
+    """Another Python that we support, if this machine has one."""
+    for name in ("python3.14", "python3.13", "python3.12", "python3.11"):
+        found = shutil.which(name, path="/usr/bin:/usr/local/bin:" + os.environ.get("PATH", ""))
+        if found and name != f"python{sys.version_info.major}.{sys.version_info.minor}":
+            works = subprocess.run([found, "-c", "import venv, ensurepip"], capture_output=True)
+            if works.returncode == 0:
+                return found
+    return None
+
+
+def test_the_wheel_installs_under_another_python(wheel, tmp_path):
+    python = other_python()
+    if python is None:
+        pytest.skip("this machine has no second Python")
+    subprocess.run([python, "-m", "venv", str(tmp_path / "venv")], check=True)
+    inside = tmp_path / "venv" / "bin" / "python"
+    done = subprocess.run([inside, "-m", "pip", "install", "-q", str(wheel)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert smoke(inside, tmp_path)["tokens"] == ["lowest"]
+    command = subprocess.run([tmp_path / "venv/bin/gputok", "--help"], capture_output=True, text=True)
+    assert command.returncode == 0 and "train" in command.stdout
+
+
+def test_importing_is_lean():
+    found = smoke(sys.executable, ROOT)
+    assert found["heavy"] == []
+    assert found["seconds"] < 0.3
+
+
+def test_every_dependency_is_declared():
+    """What the package imports, by name, is a core dependency or an extra."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = [
+        *project["dependencies"],
+        *(name for extra in project["optional-dependencies"].values() for name in extra),
+    ]
+    names = {re.split(r"[<>=!\[; ]", line)[0].lower().replace("-", "_") for line in declared}
+    names |= {"cupy", "google"} | {*sys.stdlib_module_names} | {"gputok", "llvmlite", "torch", "ipython"}
+    found = set()
+    for path in [*(ROOT / "gputok").rglob("*.py"), *(ROOT / "kernels").rglob("*.py")]:
+        if path.name == "peers.py":  # what the bench compares with is each user's to install
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found.add(node.module.split(".")[0])
+    assert {name for name in found if name.lower() not in names} == set()
+
+
+def test_a_changed_helper_is_not_answered_from_the_cache(tmp_path):
+    """Numba looks only at the file of a cached function; our decorator looks at all of kernels/cpu."""
+    for folder in ("gputok", "kernels"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    folder = tmp_path / "kernels" / "cpu"
+    (folder / "helper.py").write_text(
+        "from . import kernel\n\n@kernel(inline=True)\ndef twice(x):\n    return 2 * x\n"
+    )
+    (folder / "caller.py").write_text(
+        "from . import kernel\nfrom .helper import twice\n\n@kernel\ndef f(x):\n    return twice(x)\n"
+    )
+    code = "from gputok.kernels.cpu.caller import f; print(f(21), sum(f.stats.cache_hits.values()))"
+
+    def answer():
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        return done.stdout.split()
+
+    assert answer() == ["42", "0"]
+    assert answer() == ["42", "1"]
+    (folder / "helper.py").write_text((folder / "helper.py").read_text().replace("2 * x", "3 * x"))
+    assert answer() == ["63", "0"]
