@@ -85,7 +85,8 @@ class BpeTrainer(Trainer):
     ) -> TrainedBpe:
         """Learns the vocabulary and the merges of counted words; nothing of the trainer changes.
 
-        progress: called as progress("merge", done, total) a few times a second.
+        threads: merging takes one, whatever is asked; counting the words is what many threads are for.
+        progress: called as progress("merge", done, total) a few times a second; an exception there ends training.
         """
         from ..kernels import BpeLimits
         from ..kernels.cpu import alphabet, bpe
@@ -105,10 +106,9 @@ class BpeTrainer(Trainer):
         symbols, offsets = alphabet.spell_words(
             words.data, words.offsets, ids, byte_level=words.byte_level, dtype=dtype
         )
+        length = 2**62 if self.max_token_length is None else self.max_token_length
         limits = BpeLimits(
-            self.vocab_size,
-            self.min_frequency,
-            2**62 if self.max_token_length is None else self.max_token_length,
+            *(min(limit, 2**62) for limit in (self.vocab_size, self.min_frequency, length)),
             (self.continuing_subword_prefix or "").encode(),
         )
         on_progress = None if progress is None else lambda done, total: progress("merge", done, total)

@@ -67,6 +67,10 @@ def train_bpe(
     n_places, first_single = lay_out(
         symbols, offsets, counts, np.empty(0, dtype), np.empty(0, np.int64), length
     )
+    if n_places >= 1 << 32:
+        raise OverflowError(
+            f"the distinct words have {n_places:,} symbols, and lists of places hold 32 bits: leave out rare words"
+        )
     places, weight = np.empty(n_places, dtype), np.empty(first_single, np.int64)
     lay_out(symbols, offsets, counts, places, weight, length)
 

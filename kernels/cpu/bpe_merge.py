@@ -74,6 +74,18 @@ def _heap_pop(heap, size):
         i = child
 
 
+@kernel(inline=True)
+def _queue(at, bucket, chain, heap, count, key, row):
+    """Puts a pair into its bucket; those of the bucket in hand are ordered."""
+    k = bucket_of(count)
+    if k == at[BUCKET]:
+        _heap_push(heap, at[HEAP], count, key, row)
+        at[HEAP] += 1
+    else:
+        chain[row] = bucket[k]
+        bucket[k] = row
+
+
 @kernel
 def merge(state, work):
     """Merges until done, until `work` occurrences have been looked at, or until something must grow."""
@@ -105,13 +117,7 @@ def merge(state, work):
                     queued, next_row = next_row, np.int64(chain[next_row])
                     count = table[2 * pairs[4 * queued + 1] + 1]
                     if count >= threshold:
-                        k = bucket_of(count)
-                        if k == at[BUCKET]:
-                            _heap_push(heap, at[HEAP], count, pairs[4 * queued], queued)
-                            at[HEAP] += 1
-                        else:
-                            chain[queued] = bucket[k]
-                            bucket[k] = queued
+                        _queue(at, bucket, chain, heap, count, pairs[4 * queued], queued)
                 continue
             row = heap[2]
             count = table[2 * pairs[4 * row + 1] + 1]
@@ -119,13 +125,7 @@ def merge(state, work):
                 _heap_pop(heap, at[HEAP])
                 at[HEAP] -= 1
                 if count >= threshold:
-                    k = bucket_of(count)
-                    if k == at[BUCKET]:
-                        _heap_push(heap, at[HEAP], count, pairs[4 * row], row)
-                        at[HEAP] += 1
-                    else:
-                        chain[row] = bucket[k]
-                        bucket[k] = row
+                    _queue(at, bucket, chain, heap, count, pairs[4 * row], row)
                 row = np.int64(-1)
 
         # 2. Room for all that it can give, or a pause for more
@@ -240,19 +240,13 @@ def merge(state, work):
                     gathered[x + x] = np.int64(used)
                     used += np.uint64(number)
                     any_born = True
-                    k = bucket_of(count)
-                    if k == at[BUCKET]:
-                        _heap_push(heap, at[HEAP], count, key, n_pairs)
-                        at[HEAP] += 1
-                    else:
-                        chain[n_pairs] = bucket[k]
-                        bucket[k] = n_pairs
+                    _queue(at, bucket, chain, heap, count, key, n_pairs)
                     n_pairs += 1
         at[STORED] += n_pairs - at[PAIRS]
         at[PAIRS], at[POOL] = n_pairs, np.int64(used)
 
-        # 6. Deal the occurrences to the lists of the new pairs. Neighbours of no new pair write behind them: that costs
-        # less than a branch that is hard to foresee
+        # 6. Deal the occurrences to the lists of the new pairs. Neighbours without a new pair write behind them all:
+        # cheaper than a branch that is hard to foresee
         if any_born:
             for i in range(np.uint64(0), n_records, np.uint64(3)):
                 p = np.uint64(records[i])

@@ -44,7 +44,7 @@ class _Queue(NamedTuple):
     births: np.ndarray  # int64[2 * m], slot and word of this step
 
 
-@kernel(inline=True)
+@kernel
 def _room(array, n):
     """The array, or a larger copy where it has fewer than n elements."""
     if n <= len(array):

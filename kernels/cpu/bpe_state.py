@@ -34,9 +34,7 @@ class State(NamedTuple):
     text: np.ndarray  # uint8[bytes], the tokens' strings one after the other
     text_end: np.ndarray  # int64[ids + 1]
     names: np.ndarray  # int32[power of two], a hash table of the tokens' strings: token + 1, or 0
-    pairs: (
-        np.ndarray
-    )  # int64[4 * pairs], rows: key (left << 32 | right), slot in table, start and number in pool
+    pairs: np.ndarray  # int64[4 * pairs], rows of left << 32 | right, slot in table, start and number in pool
     chain: np.ndarray  # int32[pairs], the next pair in the same bucket
     bucket: np.ndarray  # int32[BUCKETS], its first pair; -1: empty
     heap: np.ndarray  # int64[3 * pairs], count, key and row of the pairs of the bucket in hand
@@ -46,8 +44,8 @@ class State(NamedTuple):
     records: np.ndarray  # uint32[3 * largest list]: place, left and right neighbour of each occurrence
     left: (
         np.ndarray
-    )  # int64[2 * ids + 4], by left neighbour: weight - number (later the end of its list), number
-    right: np.ndarray  # int64[2 * ids + 4], by right neighbour
+    )  # int64[2 * ids + 4], of each left neighbour weight - number (then its list's end) and number
+    right: np.ndarray  # int64[2 * ids + 4], of each right neighbour
     touched_left: np.ndarray  # uint32[ids + 2], the distinct left neighbours
     touched_right: np.ndarray  # uint32[ids + 2]
 
