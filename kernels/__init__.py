@@ -118,3 +118,6 @@ class UnigramTables(NamedTuple):
     unk: int  # id of the unknown token, or -1
     unk_score: float
     fallback: Array  # uint32[256]: id of the token <0x..> of each byte, NONE; empty: no byte fallback
+    single: (
+        bool  # as SentencePiece: sums are rounded to float32, and an unknown token never spells a known one
+    )

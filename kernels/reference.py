@@ -364,7 +364,7 @@ def viterbi(data, start, end, tables):
                 if q not in best or total > best[q][0]:
                     if token < 0:
                         return -1 - number, *_tokens([], start)[:3], np.zeros(len(start) + 1, np.int64)
-                    best[q] = total, p, token
+                    best[q] = (float(np.float32(total)) if tables.single else total), p, token
         path, q = [], len(word)
         while q > 0:
             _, p, token = best[q]
@@ -378,10 +378,12 @@ def viterbi(data, start, end, tables):
             byte_tokens = (
                 [int(tables.fallback[byte]) for byte in word[p:q]] if len(tables.fallback) else [2**32 - 1]
             )
+            if token == tables.unk and not tables.single:
+                token = longest.get(word[p:q], token)  # several unknown characters may spell a known token
             if token == tables.unk and word[p:q] not in longest and 2**32 - 1 not in byte_tokens:
                 found[-1] += [(byte_token, p, q) for byte_token in byte_tokens]
             else:
-                found[-1].append((longest.get(word[p:q], token) if token == tables.unk else token, p, q))
+                found[-1].append((token, p, q))
     ids, begins, stops, rows = _tokens(found, start)
     return len(ids), ids, begins, stops, rows
 

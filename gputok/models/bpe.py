@@ -30,6 +30,9 @@ class BPE(Model):
     ignore_merges: a word that is a token is not taken apart.
     continuing_subword_prefix, end_of_word_suffix: put before characters that don't begin a word, after its last one.
 
+    One more attribute, `sentencepiece` (False), gives all merges that spell one token the rank of the first of them,
+    as SentencePiece does. Files name it where it is set; the namesake ignores it.
+
     Unlike in the namesake, merges that the arrays can't hold (a right part shorter than the prefix) and tokens
     that are missing are ValueErrors that name the merge, and unknown keyword arguments are TypeErrors.
 
@@ -67,6 +70,7 @@ class BPE(Model):
         self.byte_fallback = bool(byte_fallback)
         self.ignore_merges = bool(ignore_merges)
         self.cache_capacity = 10_000 if cache_capacity is None else cache_capacity
+        self.sentencepiece = False
         self.vocabulary = Vocabulary.from_mapping({} if vocab is None else vocab)
         self.merges = _joined_merges(
             self.vocabulary, _pairs(self.vocabulary, merges or []), continuing_subword_prefix
@@ -130,6 +134,7 @@ class BPE(Model):
             "fuse_unk": self.fuse_unk,
             "byte_fallback": self.byte_fallback,
             "ignore_merges": self.ignore_merges,
+            **({"sentencepiece": True} if self.sentencepiece else {}),
             "vocab": {token: id for id, token in names.items()},
             "merges": list(map(list, zip(left, right, strict=True))),
         }
@@ -141,7 +146,9 @@ class BPE(Model):
         options = ("dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix")
         switches = ("fuse_unk", "byte_fallback", "ignore_merges")
         given = {name: value[name] for name in (*options, *switches) if value.get(name) is not None}
-        return cls(value["vocab"], value["merges"], **given)
+        model = cls(value["vocab"], value["merges"], **given)
+        model.sentencepiece = bool(value.get("sentencepiece"))
+        return model
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "dropout" and value is not None:
@@ -218,9 +225,14 @@ class BPE(Model):
             found = lookup.find_strings(strings, data, offsets[:-1], offsets[1:])
             return np.where(found < 0, lookup.NONE, found).astype(np.uint32)
 
+        ranks = np.arange(len(merged))
+        if self.sentencepiece:
+            _, first, same = np.unique(merged, return_index=True, return_inverse=True)
+            ranks, merged = np.argsort(np.argsort(first))[same], merged[np.sort(first)]
+
         return BpeTables(
             ids=ids,
-            pairs=lookup.index_pairs(left, right, n),
+            pairs=lookup.index_pairs(left, right, ranks, n),
             merged=merged.astype(np.uint32),
             byte_ranks=np.empty((0, 256), np.uint32),
             symbols=symbols,

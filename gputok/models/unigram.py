@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from gputok.files import replacing
 from gputok.models import base
 from gputok.models.base import Model, Tokens
 from gputok.models.vocabulary import Vocabulary, pack
@@ -25,6 +26,10 @@ class Unigram(Model):
     byte_fallback: unknown characters become the tokens `<0x..>` of their bytes if the vocabulary has them all.
     alpha: draw a segmentation at random, the more evenly the smaller alpha is; None or 0 for the best one.
     nbest_size: with alpha, draw only from so many best ones.
+
+    One more attribute, `sentencepiece` (None), holds the ids of pieces that never match text (control, unknown and byte
+    pieces of a SentencePiece model); where it is set, sums of scores are rounded to single precision as there, and
+    unknown characters never spell a token together. Files name it where it is set; the namesake ignores it.
 
     >>> unigram = Unigram([("<unk>", 0.0), ("a", -1.0), ("b", -1.5), ("ab", -2.0)], unk_id=0)
     >>> [token.value for token in unigram.tokenize("abb")]
@@ -53,6 +58,7 @@ class Unigram(Model):
         self.byte_fallback = bool(byte_fallback)
         self.alpha = alpha
         self.nbest_size = nbest_size
+        self.sentencepiece: list[int] | None = None
         self.vocabulary, self.scores = Vocabulary(*packed), scores
 
     def save(self, folder: str, prefix: str | None = None) -> list[str]:
@@ -67,13 +73,19 @@ class Unigram(Model):
 
     def to_dict(self) -> dict[str, Any]:
         pairs = zip(self.vocabulary.tokens, self.scores.tolist(), strict=True)
-        vocab = list(map(list, pairs))
-        return {"type": "Unigram", "unk_id": self.unk_id, "vocab": vocab, "byte_fallback": self.byte_fallback}
+        form = {"type": "Unigram", "unk_id": self.unk_id, "vocab": list(map(list, pairs))}
+        form["byte_fallback"] = self.byte_fallback
+        return form if self.sentencepiece is None else form | {"sentencepiece": self.sentencepiece}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
         base.require(value, "Unigram", "vocab")
-        return cls(value["vocab"], value.get("unk_id"), value.get("byte_fallback"))
+        model = cls(value["vocab"], value.get("unk_id"), value.get("byte_fallback"))
+        hidden, n = value.get("sentencepiece"), len(model.scores)
+        if hidden is not None and not all(isinstance(id, int) and 0 <= id < n for id in hidden):
+            raise ValueError(f"sentencepiece must hold ids below {n}, the size of the vocabulary")
+        model.sentencepiece = hidden
+        return model
 
     def _clear_cache(self) -> None:
         """Nothing is kept between calls; here for users of the namesake."""
@@ -106,6 +118,25 @@ class Unigram(Model):
     def text_id(self) -> int | None:
         return self.unk_id
 
+    def save_sentencepiece(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        add_dummy_prefix: bool = True,
+        remove_extra_whitespaces: bool = False,
+    ) -> None:
+        """Writes a SentencePiece `.model` file, in which SentencePiece finds the same tokens.
+
+        Its normalization is the identity, and `▁` for spaces; add_dummy_prefix puts one before a text, as `Metaspace`
+        does, remove_extra_whitespaces removes spaces before, behind and after others. Scores are rounded to single
+        precision there. Needs the `sentencepiece` package.
+        """
+        from gputok.sentencepiece import unigram_bytes
+
+        spaces = {"add_dummy_prefix": add_dummy_prefix, "remove_extra_whitespaces": remove_extra_whitespaces}
+        with replacing(path) as beside:
+            beside.write_bytes(unigram_bytes(self, **spaces))
+
     @functools.cached_property
     def _tables(self) -> Any:
         from gputok.kernels import UnigramTables
@@ -113,10 +144,15 @@ class Unigram(Model):
 
         vocabulary, find = self.vocabulary, self.vocabulary.mapping.get
         fallback = [find(f"<0x{b:02X}>", lookup.NONE) for b in range(256)] if self.byte_fallback else []
+        single = self.sentencepiece is not None
+        scores = self.scores.astype(np.float32).astype(np.float64) if single else self.scores
+        text = np.delete(vocabulary.ids, self.sentencepiece or [])
+        worst = scores[text].min(initial=np.inf)
         return UnigramTables(
-            edges=trie.build_trie(vocabulary.data, vocabulary.offsets, vocabulary.ids),
-            scores=self.scores,
+            edges=trie.build_trie(*vocabulary.packed(text), text),
+            scores=scores,
             unk=-1 if self.unk_id is None else self.unk_id,
-            unk_score=float(self.scores.min(initial=np.inf)) - UNK_PENALTY,
+            unk_score=float(np.float32(worst - UNK_PENALTY) if single else worst - UNK_PENALTY),
             fallback=np.array(fallback, np.uint32),
+            single=single,
         )

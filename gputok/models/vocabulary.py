@@ -73,6 +73,14 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def packed(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Some of the tokens, packed."""
+        if len(positions) == len(self):
+            return self.data, self.offsets
+        from gputok.kernels.cpu.ragged import gather
+
+        return gather(self.data, self.offsets[positions], self.offsets[positions.astype(np.int64) + 1])
+
     @functools.cached_property
     def tokens(self) -> list[str]:
         """The tokens in the order of the arrays."""

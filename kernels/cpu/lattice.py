@@ -88,7 +88,7 @@ def write_path(data, first, n, tables, origin, arc, after, tokens, t):
             # All of it together may be a token after all.
             node, found = np.uint64(ROOT), np.uint64(0)
             q = p
-            while q < stop and node:
+            while not tables.single and q < stop and node:
                 node, found = follow(edges, mask, node, load_u8(data, first + q))
                 q += 1
             if found and node:
@@ -139,7 +139,8 @@ def _viterbi(words, tables, tokens, rows):
                 if found:
                     total = tables.scores[found - _U1] + score
                     if origin[q] < 0 or total > best[q]:
-                        best[q], origin[q], arc[q] = total, p, found - _U1
+                        best[q] = np.float32(total) if tables.single else total
+                        origin[q], arc[q] = p, found - _U1
                     single = single or q - p == width
             if not single:
                 q = p + width
@@ -147,7 +148,8 @@ def _viterbi(words, tables, tokens, rows):
                 if origin[q] < 0 or total > best[q]:
                     if tables.unk < 0:
                         return -1 - w
-                    best[q], origin[q], arc[q] = total, p, tables.unk
+                    best[q] = np.float32(total) if tables.single else total
+                    origin[q], arc[q] = p, tables.unk
             p += width
         t = write_path(data, first, n, tables, origin, arc, after, tokens, t)
     rows[n_words] = t

@@ -190,27 +190,27 @@ def hash_pair(key):
     return h ^ (h >> _U32)
 
 
-def index_pairs(left, right, n):
-    """Pairs of numbers below n (uint32[m] each) by rank, which is their position; of equal ones the last counts."""
+def index_pairs(left, right, rank, n):
+    """Pairs of numbers below n with their ranks (uint32[m] each, ranks below m); of equal pairs the last counts."""
     bits = max(1, int(n - 1).bit_length())
     if 2 * bits + len(left).bit_length() > 64:
         raise ValueError(f"{len(left)} merges of {n} tokens are too many: pair and rank must fit 64 bits")
     pairs = Pairs(np.full(capacity_for(len(left)), FREE, np.uint64), bits)
-    _index_pairs(plain(left, np.uint32), plain(right, np.uint32), pairs)
+    _index_pairs(plain(left, np.uint32), plain(right, np.uint32), plain(rank, np.uint32), pairs)
     return pairs
 
 
 @kernel
-def _index_pairs(left, right, pairs):
+def _index_pairs(left, right, rank, pairs):
     mask, bits = np.uint64(len(pairs.slots) - 1), np.uint64(pairs.bits)
     rank_bits = np.uint64(64) - bits - bits
     slots = address(pairs.slots)
-    for rank in range(len(left)):
-        key = np.uint64(left[rank]) << bits | np.uint64(right[rank])
+    for i in range(len(left)):
+        key = np.uint64(left[i]) << bits | np.uint64(right[i])
         at = hash_pair(key) & mask
         while load_u64(slots, at) != FREE and load_u64(slots, at) >> rank_bits != key:
             at = (at + _U1) & mask
-        store_u64(slots, at, key << rank_bits | np.uint64(rank))
+        store_u64(slots, at, key << rank_bits | np.uint64(rank[i]))
 
 
 @kernel(inline=True)
