@@ -22,6 +22,7 @@ _MODULES = ("corpus", "decoders", "models", "normalizers", "pre_tokenizers", "pr
 _NAMES: dict[str, str] = {
     "AddedToken": "added_tokens",
     "Encoding": "encoding",
+    "from_sentencepiece": "sentencepiece",
     "NormalizedString": "normalized_string",
     "PreTokenizedString": "pre_tokenized_string",
     "Regex": "pattern",

@@ -151,7 +151,16 @@ def _odd_texts(tokenizer: Tokenizer, pieces: Pieces, tokens: Tokens) -> tuple[Ar
         from gputok.models import Tokens
 
         some = Tokens(tokens.ids[at], tokens.start[at], tokens.end[at], np.arange(len(at) + 1))
-        odd = dict(zip(at.tolist(), tokenizer.model.values(some, pieces.data), strict=True)) | odd
+        odd = (
+            dict(
+                zip(
+                    at.tolist(),
+                    tokenizer.model.values(some, pieces.data, byte_level=pieces.byte_level),
+                    strict=True,
+                )
+            )
+            | odd
+        )
     if not odd:
         return constant(np.int32(-1), len(tokens.ids)), ()
     text = np.full(len(tokens.ids), -1, np.int32)

@@ -22,8 +22,8 @@ def from_sentencepiece(source: str | os.PathLike[str] | bytes) -> Tokenizer:
     """A tokenizer from a SentencePiece model (unigram or bpe), which gives the same ids.
 
     source: the path of a `.model` file, or its bytes. Control symbols such as `<s>` become special tokens, which are
-    found in text too (SentencePiece never does), user-defined symbols added tokens. Nothing is added to a text:
-    set `post_processor` for that. Raises ValueError for what no tokenizer here can express: models of words or
+    found in text too (SentencePiece never does), user-defined symbols added tokens (a text that begins with spaces then
+    lacks its first `▁`). Nothing is added to a text: set `post_processor` for that. Raises ValueError for what no tokenizer here can express: models of words or
     characters, white space as a suffix, unused pieces. Needs the `sentencepiece` package.
     """
     proto = _protobuf().ModelProto()
@@ -43,9 +43,18 @@ def from_sentencepiece(source: str | os.PathLike[str] | bytes) -> Tokenizer:
     if spec.precompiled_charsmap:
         steps.append(normalizers.Precompiled(spec.precompiled_charsmap))
     if collapse:
-        steps += [normalizers.Replace(Regex(r"\A +| +\z"), ""), normalizers.Replace(Regex(" {2,}"), " ")]
-        # Text can't begin with a space here, so that one ▁ before it is all; user-defined symbols get none.
-        scheme = "first" if spec.add_dummy_prefix else "never"
+        # Rules named nmt leave no other white space than spaces, so that the quick Strip takes only these away.
+        ends = (
+            normalizers.Strip
+            if spec.name.startswith("nmt")
+            else lambda: normalizers.Replace(Regex(r"\A +| +\z"), "")
+        )
+        steps.append(ends())
+        steps += [normalizers.Replace(Regex(" {2,}"), " ")]
+        # Text can't begin with a space here, so that one ▁ before it is all. "first" gives none to what follows an added
+        # token, but none either to a text whose first characters were removed.
+        symbols = any(piece.type == _USER_DEFINED for piece in proto.pieces)
+        scheme = ("first" if symbols else "always") if spec.add_dummy_prefix else "never"
         # Unigram sums its scores over a whole text, and their rounding can decide; merges stay within words.
         inside = any(SPACE in piece.piece[1:] for piece in proto.pieces)
         split = proto.trainer_spec.model_type == _BPE and not inside

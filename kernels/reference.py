@@ -361,10 +361,11 @@ def viterbi(data, start, end, tables):
                 scored.append((places[i + 1], tables.unk_score, tables.unk))
             for q, score, token in scored:
                 total = score + best[p][0]
+                total = float(np.float32(total)) if tables.single else total
                 if q not in best or total > best[q][0]:
                     if token < 0:
                         return -1 - number, *_tokens([], start)[:3], np.zeros(len(start) + 1, np.int64)
-                    best[q] = (float(np.float32(total)) if tables.single else total), p, token
+                    best[q] = total, p, token
         path, q = [], len(word)
         while q > 0:
             _, p, token = best[q]

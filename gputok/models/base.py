@@ -73,16 +73,15 @@ class Model(Component):
         found = self.tokenize_pieces(
             data, np.zeros(1, np.int64), np.array([len(data)], np.int64), byte_level=False
         )
-        names, text_id, raw = self.vocabulary.names, self.text_id, data.tobytes()
-        return [
-            Token(id, raw[a:b].decode() if id == text_id else names[id], (a, b))
-            for id, a, b in zip(found.ids.tolist(), found.start.tolist(), found.end.tolist(), strict=True)
-        ]
+        spans = zip(found.start.tolist(), found.end.tolist(), strict=True)
+        return list(map(Token, found.ids.tolist(), self.values(found, data), spans))
 
-    @property
-    def text_id(self) -> int | None:
-        """The id whose tokens show the text that they cover, not their name in the vocabulary: Unigram's unknown."""
-        return None
+    def values(self, tokens: Tokens, data: Array, *, byte_level: bool = False) -> list[str]:
+        """What tokens of `data` are called, as in `Encoding.tokens`: their names in the vocabulary.
+
+        Unigram's unknown token is called what the text is that it covers.
+        """
+        return list(map(self.vocabulary.names.__getitem__, tokens.ids.tolist()))
 
     def tokenize_pieces(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> Tokens:
         """The tokens of pieces data[start[i]:end[i]].

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from gputok.byte_alphabet import BYTE_CHARACTERS
 from gputok.files import replacing
 from gputok.models import base
 from gputok.models.base import Model, Tokens
@@ -114,9 +115,13 @@ class Unigram(Model):
             parts.append(Tokens(*part))
         return base.joined(parts)
 
-    @property
-    def text_id(self) -> int | None:
-        return self.unk_id
+    def values(self, tokens: Tokens, data: Array, *, byte_level: bool = False) -> list[str]:
+        values = super().values(tokens, data)
+        if self.unk_id is not None:
+            for i in np.flatnonzero(tokens.ids == self.unk_id).tolist():
+                text = data[tokens.start[i] : tokens.end[i]].tobytes()
+                values[i] = "".join(BYTE_CHARACTERS[byte] for byte in text) if byte_level else text.decode()
+        return values
 
     def save_sentencepiece(
         self,

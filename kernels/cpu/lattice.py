@@ -63,6 +63,11 @@ def width_of(lead):
 
 
 @kernel(inline=True)
+def rounded(x, single):
+    return np.float64(np.float32(x)) if single else x
+
+
+@kernel(inline=True)
 def longest_word(starts, ends, n_words):
     longest = np.int64(0)
     for w in range(n_words):
@@ -137,19 +142,17 @@ def _viterbi(words, tables, tokens, rows):
                     break
                 q += 1
                 if found:
-                    total = tables.scores[found - _U1] + score
+                    total = rounded(tables.scores[found - _U1] + score, tables.single)
                     if origin[q] < 0 or total > best[q]:
-                        best[q] = np.float32(total) if tables.single else total
-                        origin[q], arc[q] = p, found - _U1
+                        best[q], origin[q], arc[q] = total, p, found - _U1
                     single = single or q - p == width
             if not single:
                 q = p + width
-                total = tables.unk_score + score
+                total = rounded(tables.unk_score + score, tables.single)
                 if origin[q] < 0 or total > best[q]:
                     if tables.unk < 0:
                         return -1 - w
-                    best[q] = np.float32(total) if tables.single else total
-                    origin[q], arc[q] = p, tables.unk
+                    best[q], origin[q], arc[q] = total, p, tables.unk
             p += width
         t = write_path(data, first, n, tables, origin, arc, after, tokens, t)
     rows[n_words] = t

@@ -1,0 +1,133 @@
+"""SentencePiece files, read and written: the same ids as SentencePiece itself, asked live."""
+
+import io
+import random
+
+import pytest
+
+import gputok
+from gputok import models, pre_tokenizers, trainers
+
+spm = pytest.importorskip("sentencepiece")
+
+OWN_TEXT = """The quick brown fox jumps over the lazy dog; the dogs were lazier than www.example.com/foxes.
+Dès l'aube, à l'heure où blanchit la campagne, je partirai. Vois-tu, je sais que tu m'attends.
+床前明月光,疑是地上霜。舉頭望明月,低頭思故鄉。
+Съешь же ещё этих мягких французских булок, да выпей чаю. 1234567890
+가나다라마바사 ①②③ ﬁne ½ e\u0301 नमस्ते दुनिया สวัสดีชาวโลก
+"""
+
+
+def lines_of(text: str) -> list[str]:
+    return [line for line in text.split("\n") if line]
+
+
+def trained(lines: list[str], **options) -> bytes:
+    """The bytes of a SentencePiece model."""
+    file = io.BytesIO()
+    spm.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines), model_writer=file, hard_vocab_limit=False, minloglevel=2, **options
+    )
+    return file.getvalue()
+
+
+def assert_same_ids(tokenizer, model: bytes, texts: list[str]) -> None:
+    processor = spm.SentencePieceProcessor(model_proto=model)
+    for text, ids, encoding in zip(
+        texts, processor.encode(texts), tokenizer.encode_batch(texts), strict=True
+    ):
+        assert encoding.ids == ids, text
+
+
+OPTIONS = [
+    {},
+    {"byte_fallback": True, "character_coverage": 0.98},
+    {"normalization_rule_name": "identity", "remove_extra_whitespaces": False, "byte_fallback": True},
+    {"normalization_rule_name": "nfkc", "add_dummy_prefix": False, "character_coverage": 0.98},
+    {"split_by_whitespace": False, "control_symbols": ["<cls>"]},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_reading(kind, options):
+    lines = lines_of(OWN_TEXT) * 3
+    model = trained(lines, model_type=kind, vocab_size=700, **options)
+    tokenizer = gputok.from_sentencepiece(model)
+    rng = random.Random(0)
+    alphabet = sorted(set(OWN_TEXT) - {"\n"}) + [" "] * 30 + ["▁", "😀", "\t", "<unk", "noo", "www"]
+    random_texts = ["".join(rng.choices(alphabet, k=rng.randrange(25))) for _ in range(300)]
+    if options.get("normalization_rule_name") != "identity":
+        # Precompiled (the namesake's, which ours equals) replaces a grapheme cluster by what its shortest known
+        # beginning becomes; SentencePiece takes the longest, and goes on behind it.
+        random_texts = [text for text in random_texts if text.isascii()]
+    assert_same_ids(tokenizer, model, ["", " ", "nooooo wwww", *lines, *random_texts])
+    assert tokenizer.get_vocab_size() == spm.SentencePieceProcessor(model_proto=model).get_piece_size()
+    again = gputok.Tokenizer.from_str(tokenizer.to_str())
+    assert_same_ids(again, model, lines)
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_reading_on_real_text(kind, corpus_sample):
+    lines = lines_of(corpus_sample("multi", 1_500_000))
+    model = trained(
+        lines[::5], model_type=kind, vocab_size=4000, byte_fallback=True, character_coverage=0.995
+    )
+    assert_same_ids(gputok.from_sentencepiece(model), model, lines)
+
+
+def test_decoding():
+    model = trained(lines_of(OWN_TEXT), model_type="unigram", vocab_size=700, byte_fallback=True)
+    tokenizer, processor = gputok.from_sentencepiece(model), spm.SentencePieceProcessor(model_proto=model)
+    for text in ["the lazy dog 😀", "Dès l'aube"]:
+        assert (
+            tokenizer.decode(tokenizer.encode(text).ids) == processor.decode(processor.encode(text)) == text
+        )
+
+
+def test_user_defined_symbols_are_added_tokens():
+    model = trained(lines_of(OWN_TEXT), model_type="unigram", vocab_size=700, user_defined_symbols=["<sep>"])
+    tokenizer = gputok.from_sentencepiece(model)
+    assert_same_ids(tokenizer, model, ["the <sep> dog", "fox<sep>dog"])
+
+
+@pytest.mark.parametrize("byte_fallback", [False, True])
+def test_writing(tmp_path, byte_fallback):
+    """A model trained here, in SentencePiece, and back again."""
+    lines = lines_of(OWN_TEXT)
+    tokenizer = gputok.Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)] if byte_fallback else []
+    trainer = trainers.UnigramTrainer(
+        vocab_size=200 + len(byte_tokens),
+        special_tokens=["<unk>", *byte_tokens],
+        unk_token="<unk>",
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(lines, trainer)
+    unigram = tokenizer.model
+    if byte_fallback:
+        form = unigram.to_dict()
+        tokenizer.model = models.Unigram([tuple(pair) for pair in form["vocab"]], form["unk_id"], True)
+    tokenizer.model.save_sentencepiece(tmp_path / "x.model")
+    model = (tmp_path / "x.model").read_bytes()
+    texts = [*lines, "the  fox", "lazy dogs", "é", "unknown: ☃☃ ß"]
+    assert_same_ids(tokenizer, model, texts)
+    assert_same_ids(gputok.from_sentencepiece(tmp_path / "x.model"), model, texts)
+
+
+def test_what_cannot_be_read_or_written(tmp_path):
+    lines = lines_of(OWN_TEXT)
+    for kind in ("word", "char"):
+        with pytest.raises(ValueError, match="neither unigram nor bpe"):
+            gputok.from_sentencepiece(trained(lines, model_type=kind, vocab_size=100))
+    with pytest.raises(ValueError, match="suffix"):
+        gputok.from_sentencepiece(trained(lines, vocab_size=700, treat_whitespace_as_suffix=True))
+    with pytest.raises(ValueError, match="isn't a SentencePiece model"):
+        gputok.from_sentencepiece(b"{}")
+    with pytest.raises(FileNotFoundError):
+        gputok.from_sentencepiece(tmp_path / "none.model")
+    with pytest.raises(ValueError, match="unk_id is None"):
+        models.Unigram([("a", 0.0)]).save_sentencepiece(tmp_path / "x.model")
+    with pytest.raises(ValueError, match="'<0x00>' isn't there"):
+        models.Unigram([("a", 0.0)], 0, True).save_sentencepiece(tmp_path / "x.model")
