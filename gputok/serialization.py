@@ -219,3 +219,47 @@ def _natural(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 32:
         raise ValueError(f"{name} must be a whole number from 0 to {(1 << 32) - 1}, not {value!r}")
     return value
+
+
+def shown(tokenizer: Tokenizer, *, brief: bool) -> str:
+    """A tokenizer as the namesake's `repr` shows it, or `str`, which leaves out more of what is long."""
+    form = tokenizer_dict(tokenizer)
+    show, n_items = (str, 5) if brief else (repr, 99)
+
+    def params(name: str, fields: dict[str, Any] | None) -> str:
+        # Words of enumerations have no quotes; of the strings here only the text of the padding has some.
+        return (
+            "None"
+            if fields is None
+            else f"{name}({', '.join(f'{key}={item}' for key, item in fields.items())})"
+        )
+
+    def added(fields: dict[str, Any]) -> str:
+        items = [
+            f'"{key}":' + (f'"{item}"' if key == "content" else str(item)) for key, item in fields.items()
+        ]
+        return "{" + ", ".join(_some(items, n_items)) + "}"
+
+    padding = form["padding"]
+    if padding is not None:
+        padding["pad_token"] = f'"{padding["pad_token"]}"'
+        if isinstance(padding["strategy"], dict):
+            padding["strategy"] = f"Fixed({padding['strategy']['Fixed']})"
+    parts = {
+        "version": f'"{VERSION}"',
+        "truncation": params("TruncationParams", form["truncation"]),
+        "padding": params("PaddingParams", padding),
+        "added_tokens": "["
+        + ", ".join(_some([added(token) for token in form["added_tokens"]], n_items))
+        + "]",
+        "normalizer": show(tokenizer.normalizer),
+        "pre_tokenizer": show(tokenizer.pre_tokenizer),
+        "post_processor": show(tokenizer.post_processor),
+        "decoder": show(tokenizer.decoder),
+        "model": show(tokenizer.model),
+    }
+    return f"Tokenizer({', '.join(f'{name}={part}' for name, part in parts.items())})"
+
+
+def _some(items: list[str], n: int) -> list[str]:
+    return items if len(items) <= n else [*items[:n], "..."]

@@ -36,7 +36,7 @@ def texts(rng: random.Random) -> str:
     return " ".join(rng.choice(["a", "ac", "acc", "bé", "zz", "é", "bc b"]) for _ in range(rng.randrange(8)))
 
 
-def encodings(theirs: tokenizers.Tokenizer, rng: random.Random) -> tokenizers.Encoding:
+def encodings(theirs: tokenizers.Tokenizer, rng: random.Random, pairs: float = 0.4) -> tokenizers.Encoding:
     """Single texts and pairs, truncated with overflowing parts or not, padded or not."""
     theirs.no_truncation()
     theirs.no_padding()
@@ -45,7 +45,7 @@ def encodings(theirs: tokenizers.Tokenizer, rng: random.Random) -> tokenizers.En
         theirs.enable_truncation(length, stride=rng.randrange(2), direction=rng.choice(["left", "right"]))
     if rng.random() < 0.3:
         theirs.enable_padding(length=9, direction=rng.choice(["left", "right"]), pad_type_id=2)
-    pair = (texts(rng),) if rng.random() < 0.4 else ()
+    pair = (texts(rng),) if rng.random() < pairs else ()
     return theirs.encode(texts(rng), *pair)
 
 
@@ -92,8 +92,8 @@ def test_words_is_deprecated(theirs):
 
 def test_pad_truncate_and_merge(theirs):
     rng = random.Random(2)
-    for _ in range(300):
-        expected = [encodings(theirs, rng) for _ in range(rng.randint(1, 3))]
+    for _ in range(150):
+        expected = [encodings(theirs, rng) for _ in range(rng.randint(1, 2))]
         found = [ours(encoding) for encoding in expected]
         for kind in rng.sample(range(4), rng.randint(1, 4)):  # at most one merge: what overflows multiplies
             i = rng.randrange(len(found))
@@ -125,9 +125,12 @@ def test_pad_truncate_and_merge(theirs):
 
 
 def test_pickles_are_the_namesakes(theirs):
-    expected = theirs.encode('a "é"', "\\ zz")
+    expected = theirs.encode('a "é" \\ zz')
     encoding = ours(expected)
     assert encoding.__getstate__() == expected.__getstate__()
+    encoding = ours(
+        expected := theirs.encode("a", "b")
+    )  # the order of its sequence ranges is a hash table's there
     for copied in (pickle.loads(pickle.dumps(encoding)), copy.deepcopy(encoding), copy.copy(encoding)):
         assert state(copied) == state(expected)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import kernel
-from .memory import load_u8
+from .memory import address, load_u8, load_u32
 from .ragged import pointer
 
 SINGLE_WORD, LSTRIP, RSTRIP, IGNORED = 1, 2, 4, 8  # bits of `options`
@@ -58,7 +58,12 @@ def find_tokens(data, start, end, skip, trie, options, word_bits):
 @kernel
 def _find_tokens(data, start, end, skip, trie, options, word_bits):
     classes, step, string = trie
-    n = len(start)
+    n, n_classes = len(start), np.uint64(step.shape[1])
+    class_of, child, name = address(classes), address(step), address(string)
+    begins = np.zeros(256, np.uint8)  # 1: a token begins with this byte
+    for byte in range(256):
+        begins[byte] = step[0, classes[byte]] != 0
+    can_begin = address(begins)
     found_start, found_end = np.empty(n + 64, np.int64), np.empty(n + 64, np.int64)
     found, rows = np.empty(n + 64, np.int32), np.zeros(n + 1, np.int64)
     m = 0
@@ -66,15 +71,18 @@ def _find_tokens(data, start, end, skip, trie, options, word_bits):
         first, stop = start[i], end[i]
         text = first  # where the text that is not yet given out begins
         at = stop if skip[i] else first
-        while at < stop:
-            node, match, match_end, p = np.int32(0), np.int32(-1), at, at
+        while True:
+            at = _scan(data, at, stop, can_begin)
+            if at == stop:
+                break
+            node, match, match_end, p = np.uint64(0), np.int32(-1), at, at
             while p < stop:
-                node = step[node, classes[load_u8(data, p)]]
+                node = np.uint64(load_u32(child, node * n_classes + load_u8(class_of, load_u8(data, p))))
                 if node == 0:
                     break
                 p += 1
-                if string[node] >= 0:
-                    match, match_end = string[node], p
+                if np.int32(load_u32(name, node)) >= 0:
+                    match, match_end = np.int32(load_u32(name, node)), p
             if match < 0:
                 at += 1
                 continue
@@ -115,6 +123,15 @@ def _find_tokens(data, start, end, skip, trie, options, word_bits):
             m += 1
         rows[i + 1] = m
     return found_start[:m].copy(), found_end[:m].copy(), found[:m].copy(), rows
+
+
+@kernel(inline=True)
+def _scan(data, at, stop, can_begin):
+    """The first byte from `at` with which a token can begin."""
+    at, stop = np.uint64(at), np.uint64(stop)
+    while at < stop and not load_u8(can_begin, load_u8(data, at)):
+        at += np.uint64(1)
+    return np.int64(at)
 
 
 @kernel(inline=True)
