@@ -300,8 +300,10 @@ def test_precompiled(rule, sentencepiece_charsmap):
 def test_precompiled_clusters():
     """A map of every second character to `X`, which shows where one grapheme cluster ends and the next begins."""
     strings = random_strings(8, N_STRINGS)
-    characters = sorted(set("".join(strings)) - {"\0"})[::2]
-    check(ours.Precompiled(charsmap(characters)).to_dict(), strings)
+    characters = {*sorted(set("".join(strings)) - {"\0"})[::2], "क", "©"}
+    conjuncts = ["क\u094dक\u0300", "क\u094d\u200dक\u0300", "कक\u0300", "क\u0300क\u0300", "\u094dक\u0300"]
+    pictures = ["©\u200d©\u0300", "©\u0300\u200d©\u0300", "©\u200d\u0300©\u0300", "a\u200d©\u0300"]
+    check(ours.Precompiled(charsmap(characters)).to_dict(), strings + conjuncts + pictures)
 
 
 def test_precompiled_text_that_grows(sentencepiece_charsmap):

@@ -34,18 +34,10 @@ from .utf8 import character, put, skip
 
 NO_ASCII = 0x8080808080808080
 LOOK_UP = 255  # in the ASCII table of a character map
-VANISHES, SPACED = (
-    1,
-    2,
-)  # rules of a character map: gone, between two spaces; 0 stays, others are replacements
+VANISHES, SPACED = 1, 2  # rules of a character map; 0: stays; others are replacements
 ROOM = 64  # more bytes than what becomes of any one character
-HANGUL, N_HANGUL, LEADING, VOWEL, TRAILING = (
-    0xAC00,
-    11172,
-    0x1100,
-    0x1161,
-    0x11A7,
-)  # The Unicode Standard, 3.12
+HANGUL, N_HANGUL = 0xAC00, 11172  # arithmetic of Hangul syllables: The Unicode Standard, section 3.12
+LEADING, VOWEL, TRAILING = 0x1100, 0x1161, 0x11A7
 N_VOWELS, N_TRAILING = 21, 28
 
 
@@ -64,6 +56,7 @@ def room(n_bytes, aligned):
 
 @kernel(inline=True)
 def longer(array, used, n):
+    """An array of length n with the first `used` elements of another."""
     new = np.empty(n, array.dtype)
     new[:used] = array[:used]
     return new
@@ -116,6 +109,7 @@ def _follow(source, n, start, end, new_start, new_end):
 
 @kernel(inline=True)
 def kind_of(page, member, c):
+    """The value of code point c in a two-stage table."""
     return np.int64(load_u16(member, np.int64(load_u16(page, c >> 7)) << 7 | c & 127))
 
 
@@ -377,7 +371,7 @@ def compose(code, rank, change, m, pairs):
 def composed(pairs, a, b):
     """The character that a and b make together; 0: none."""
     vowel, trailing = b - VOWEL, b - TRAILING
-    if 0 <= a - LEADING < 19 and 0 <= vowel < N_VOWELS:
+    if 0 <= a - LEADING < N_HANGUL // (N_VOWELS * N_TRAILING) and 0 <= vowel < N_VOWELS:
         return HANGUL + ((a - LEADING) * N_VOWELS + vowel) * N_TRAILING
     if 0 <= a - HANGUL < N_HANGUL and (a - HANGUL) % N_TRAILING == 0 and 0 < trailing < N_TRAILING:
         return a + trailing

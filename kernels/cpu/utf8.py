@@ -44,7 +44,7 @@ def skip(data, i, stop, n_characters):
 
 @kernel(inline=True)
 def put(out, n, c):
-    """Writes the code point c at byte n; the byte after it. Up to three bytes more may be touched."""
+    """Writes the code point c at byte n: the byte after it."""
     if c < 0x80:
         store_u8(out, n, np.uint8(c))
         return n + 1
