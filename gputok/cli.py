@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -227,30 +227,43 @@ def encode(
 
 
 @app.command(
-    epilog="\b\nExample:\n  echo Hello | gputok encode -t tokenizer.json | gputok decode -t tokenizer.json"
+    epilog="\b\nExamples:\n  gputok decode -t tokenizer.json ids.npy > text.txt\n"
+    "  echo Hello | gputok encode -t tokenizer.json | gputok decode -t tokenizer.json"
 )
 def decode(
     tokenizer: TokenizerFile,
     file: Annotated[
         str | None,
         typer.Argument(
-            help="Ids as text, a line for each document. [default: standard input]", show_default=False
+            help="A file of `gputok encode`, or ids as text, a line for each document. [default: standard input]",
+            metavar="FILE",
+            show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Turn ids back into text."""
+    """Turn ids back into text; special tokens are left out."""
     from gputok import Tokenizer
 
     loaded = Tokenizer.from_file(tokenizer)
+    for documents in _ids(file):
+        sys.stdout.writelines(loaded.decode_batch(documents))
+
+
+def _ids(file: str | None) -> Iterator[list[Any]]:
+    """The ids of some documents at a time."""
+    from gputok import token_files
+
+    if file is not None and file.endswith(token_files.KINDS):
+        for ids, rows in token_files.read(file):
+            yield [ids[first:last] for first, last in itertools.pairwise(rows.tolist())]
+        return
     with open(file if file is not None else 0) as lines:
         for number, line in enumerate(lines, 1):
             try:
-                ids = [int(word) for word in line.split()]
+                yield [[int(word) for word in line.split()]]
             except ValueError:
-                raise ValueError(
-                    f"{file or 'standard input'}, line {number}: not ids: {line.strip()[:50]!r}"
-                ) from None
-            sys.stdout.write(loaded.decode(ids))
+                name = file or "standard input"
+                raise ValueError(f"{name}, line {number}: not ids: {line.strip()[:50]!r}") from None
 
 
 @app.command(epilog="\b\nExample:\n  gputok demo")
@@ -393,7 +406,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = 130
     except BrokenPipeError:  # the reader has gone, as in `gputok encode ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141
+        code = 1
     except Exception as error:
         code = getattr(error, "exit_code", 1)  # 2 for what typer could not understand
         print(f"gputok: {_one_line(error)}", file=sys.stderr)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import tokenizers
 
@@ -130,6 +131,15 @@ def test_encode_and_decode_are_inverse(folder, gputok):
     assert gputok("decode", "-t", "t.json", "ids.txt") == (0, "".join(LINES), "")
 
 
+@pytest.mark.parametrize("kind", [".npy", ".bin", ".arrow", ".parquet"])
+def test_encode_to_files_and_decode_them(folder, gputok, kind):
+    namesake().save("t.json")
+    assert gputok("encode", "-t", "t.json", "text.txt", "-o", f"ids{kind}") == (0, "", "")
+    assert gputok("decode", "-t", "t.json", f"ids{kind}") == (0, "".join(LINES), "")
+    if kind == ".npy":
+        assert np.load("ids.npy").tolist() == [i for e in namesake().encode_batch(LINES) for i in e.ids]
+
+
 # -- what goes wrong
 
 
@@ -147,7 +157,6 @@ def test_encode_and_decode_are_inverse(folder, gputok):
         ("train text.txt --model bert", "model 'bert': must be one of bpe"),
         ("train text.txt -o none/t.json", "none/t.json: there is no folder"),
         ("train text.txt --errors ignore", "errors='ignore': must be"),
-        ("train text.txt --device tpu", "tpu"),
         ("train --from-counts text.txt", "text.txt"),
         ("encode -t text.txt text.txt", "text.txt"),
         ("encode -t none.json text.txt", "none.json"),
@@ -206,7 +215,7 @@ def test_ctrl_c_ends_at_once_and_leaves_nothing(folder, stage):
     words = "".join(
         rng.choices("abcdefghijklmnopqrstuvwxyz", k=200_000) if stage == "merge" else "word " * 20_000
     )
-    (folder / "long.txt").write_text((words + "\n") * (600 if stage == "count" else 20))
+    (folder / "long.txt").write_text((words + "\n") * (600 if stage == "count" else 6))
     options = ["--vocab-size", "100000", "--progress", "-o", "t.json"]
     with start("train", "long.txt", *options, stdout=subprocess.PIPE, bufsize=0) as process:
         seen = ""
@@ -226,7 +235,7 @@ def test_a_reader_that_leaves(folder):
         process.stdout.readline()
         process.stdout.close()
         err = process.stderr.read()
-    assert process.returncode == 141 and err == ""
+    assert process.returncode == 1 and err == ""
 
 
 # -- help, info, bench

@@ -394,14 +394,6 @@ def test_a_batch_is_a_source():
     assert documents(TextBatch(batch.data, batch.offsets[2:4])) == TEXTS[2:3]
 
 
-def test_documents_can_be_skipped():
-    batches = [TextBatch.from_strings(TEXTS[:2]), TextBatch.from_strings(TEXTS[2:])]
-    for n in range(7):
-        rest = list(corpus.skip(batches, n))
-        assert [text for batch in rest for text in batch.strings()] == TEXTS[n:]
-        assert all(batch.offsets[0] == 0 and batch.offsets[-1] == len(batch.data) for batch in rest)
-
-
 # -- datasets
 
 

@@ -189,38 +189,26 @@ def encode(
     with tempfile.TemporaryDirectory() as folder, reporting(progress) as report:
         plain = _plain(text, pathlib.Path(folder, "text.txt"))
         warm = _head(plain, pathlib.Path(folder, "warm.txt"), 1024)
+        documents, sample = pathlib.Path(folder, "documents.txt"), pathlib.Path(folder, "sample.txt")
+        documents.write_bytes(_in_documents(plain.read_bytes()))
+        sample.write_bytes(_in_documents(_head(plain, sample, _SAMPLE_BYTES).read_bytes()))
         if tokenizer is None:
             report("verify: training the tokenizer", 0, 1)
             tokenizer = pathlib.Path(folder, "tokenizer.json")
-            _run(
-                Job(
-                    "train",
-                    "gputok",
-                    str(plain),
-                    str(warm),
-                    str(tokenizer),
-                    threads,
-                    "bpe",
-                    vocab_size,
-                    device,
-                )
-            )
-        documents = pathlib.Path(folder, "documents.txt")
-        documents.write_bytes(_in_documents(plain.read_bytes()))
-        sample = pathlib.Path(folder, "sample.txt")
-        sample.write_bytes(_in_documents(_head(plain, sample, _SAMPLE_BYTES).read_bytes()))
+            paths = str(plain), str(warm), str(tokenizer)
+            _run(Job("train", "gputok", *paths, threads, vocab_size=vocab_size, device=device))
 
         def job(peer: str, text: pathlib.Path = documents, keep_ids: bool = False) -> Job:
-            output = str(pathlib.Path(folder, f"{peer}.ids"))
-            model = ("bpe", vocab_size, device, str(tokenizer))
-            return Job("encode", peer, str(text), str(warm), output, threads, *model, keep_ids)
+            paths = str(text), str(warm), str(pathlib.Path(folder, f"{peer}.ids"))
+            return Job(
+                "encode", peer, *paths, threads, device=device, tokenizer=str(tokenizer), keep_ids=keep_ids
+            )
 
         ids: dict[str, Any] = {}
         for peer in peers:
             report(f"verify: {peer}", len(ids), len(peers))
             _run(job(peer, sample, keep_ids=True))
-            raw = pathlib.Path(job(peer).output).read_bytes()
-            ids[peer] = np.frombuffer(raw, np.uint32)
+            ids[peer] = np.fromfile(job(peer).output, np.uint32)
         ours = ids["gputok"]
         equal = {peer: _n_leading(ours, theirs) for peer, theirs in ids.items()}
         if "tokenizers" in ids and not np.array_equal(ours, ids["tokenizers"]):

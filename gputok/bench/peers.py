@@ -176,7 +176,7 @@ def encode_gputok(job: Job) -> tuple[Encode, Flat]:
         )
         return list(batches)
 
-    return encode, lambda batches: np.concatenate([batch.ids for batch in batches])
+    return encode, lambda batches: np.concatenate([batch.ids for batch in batches]).astype(np.uint32)
 
 
 def encode_tokenizers(job: Job) -> tuple[Encode, Flat]:

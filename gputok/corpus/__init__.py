@@ -32,7 +32,7 @@ import numpy as np
 from gputok.corpus.packing import Errors, cuts, packed
 from gputok.text import TextBatch
 
-__all__ = ["BATCH_BYTES", "read", "read_texts", "skip", "total_bytes"]
+__all__ = ["BATCH_BYTES", "read", "read_texts", "total_bytes"]
 
 BATCH_BYTES = 1 << 24
 """Aimed at by default: large beside the cost of handing a batch over, small beside memory."""
@@ -103,19 +103,6 @@ def read_texts(
             f"{type(texts).__name__} is no source of text: pass file names, Arrow data, or an iterator of str"
         )
     return _regroup(_batches(texts, column, errors, batch_bytes), batch_bytes)
-
-
-def skip(batches: Iterable[TextBatch], n_documents: int) -> Iterator[TextBatch]:
-    """The batches without their first `n_documents` documents: where an earlier run broke off.
-
-    >>> [batch.n_documents for batch in skip(read_texts(["a", "b", "c"]), 2)]
-    [1]
-    """
-    for batch in batches:
-        n, n_documents = min(n_documents, batch.n_documents), max(0, n_documents - batch.n_documents)
-        if n < batch.n_documents:
-            start = batch.offsets[n]
-            yield TextBatch(batch.data[start:], batch.offsets[n:] - start) if n else batch
 
 
 def total_bytes(source: Any, *, column: str | None = None) -> int | None:
