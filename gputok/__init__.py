@@ -16,17 +16,42 @@ __version__ = "0.1.0"
 if not (pathlib.Path(__file__).parent / "kernels").is_dir():
     __path__.append(str(pathlib.Path(__file__).parents[1]))
 
-_MODULES = ("corpus", "decoders", "models", "normalizers", "pre_tokenizers", "processors", "trainers")
+_MODULES = (
+    "corpus",
+    "decoders",
+    "implementations",
+    "models",
+    "normalizers",
+    "pre_tokenizers",
+    "processors",
+    "tools",
+    "trainers",
+)
 
 # name -> module that defines it
 _NAMES: dict[str, str] = {
     "AddedToken": "added_tokens",
+    "BertWordPieceTokenizer": "implementations",
+    "ByteLevelBPETokenizer": "implementations",
+    "CharBPETokenizer": "implementations",
+    "EncodeInput": "inputs",
     "Encoding": "encoding",
+    "InputSequence": "inputs",
     "from_sentencepiece": "sentencepiece",
     "NormalizedString": "normalized_string",
+    "OffsetReferential": "inputs",
+    "OffsetType": "inputs",
+    "Offsets": "inputs",
+    "PreTokenizedEncodeInput": "inputs",
+    "PreTokenizedInputSequence": "inputs",
     "PreTokenizedString": "pre_tokenized_string",
     "Regex": "pattern",
+    "SentencePieceBPETokenizer": "implementations",
+    "SentencePieceUnigramTokenizer": "implementations",
+    "SplitDelimiterBehavior": "inputs",
     "TextBatch": "text",
+    "TextEncodeInput": "inputs",
+    "TextInputSequence": "inputs",
     "Token": "pre_tokenized_string",
     "Tokenizer": "tokenizer",
     "WordCounts": "word_counts",

@@ -1,0 +1,225 @@
+"""What the ready-made tokenizers share: the methods of a Tokenizer, and a record of how it was set up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gputok.added_tokens import AddedToken
+from gputok.decoders import Decoder
+from gputok.encoding import Encoding
+from gputok.models import Model
+from gputok.normalizers import Normalizer
+from gputok.pre_tokenizers import PreTokenizer
+from gputok.processors import PostProcessor
+from gputok.tokenizer import Tokenizer
+
+
+class BaseTokenizer:
+    """A tokenizer with its parameters. Every method is that of `gputok.Tokenizer`."""
+
+    def __init__(self, tokenizer: Tokenizer, parameters: dict[str, Any] | None = None) -> None:
+        self._tokenizer = tokenizer
+        self._parameters = parameters if parameters is not None else {}
+
+    def __repr__(self) -> str:
+        parameters = ", ".join(f"{name}={value}" for name, value in self._parameters.items())
+        return f"Tokenizer(vocabulary_size={self._tokenizer.get_vocab_size()}, {parameters})"
+
+    def num_special_tokens_to_add(self, is_pair: bool) -> int:
+        """How many tokens the post-processor adds to one text, or to a pair."""
+        return self._tokenizer.num_special_tokens_to_add(is_pair)
+
+    def get_vocab(self, with_added_tokens: bool = True) -> dict[str, int]:
+        """Token -> id."""
+        return self._tokenizer.get_vocab(with_added_tokens)
+
+    def get_added_tokens_decoder(self) -> dict[int, AddedToken]:
+        """Id -> added token."""
+        return self._tokenizer.get_added_tokens_decoder()
+
+    def get_vocab_size(self, with_added_tokens: bool = True) -> int:
+        """The number of tokens."""
+        return self._tokenizer.get_vocab_size(with_added_tokens)
+
+    def enable_padding(
+        self,
+        direction: str = "right",
+        pad_to_multiple_of: int | None = None,
+        pad_id: int = 0,
+        pad_type_id: int = 0,
+        pad_token: str = "[PAD]",
+        length: int | None = None,
+    ) -> None:
+        """Fills all encodings of a batch up to `length` tokens, by default that of the longest of them."""
+        self._tokenizer.enable_padding(direction, pad_id, pad_type_id, pad_token, length, pad_to_multiple_of)
+
+    def no_padding(self) -> None:
+        """Stops padding."""
+        self._tokenizer.no_padding()
+
+    @property
+    def padding(self) -> dict[str, Any] | None:
+        """The options of `enable_padding`, or None."""
+        return self._tokenizer.padding
+
+    def enable_truncation(self, max_length: int, stride: int = 0, strategy: str = "longest_first") -> None:
+        """Cuts what is longer than `max_length` tokens."""
+        self._tokenizer.enable_truncation(max_length, stride, strategy)
+
+    def no_truncation(self) -> None:
+        """Stops truncating."""
+        self._tokenizer.no_truncation()
+
+    @property
+    def truncation(self) -> dict[str, Any] | None:
+        """The options of `enable_truncation`, or None."""
+        return self._tokenizer.truncation
+
+    def add_tokens(self, tokens: list[str | AddedToken]) -> int:
+        """Adds tokens that are found in the text before the model sees it; returns how many are new."""
+        return self._tokenizer.add_tokens(tokens)
+
+    def add_special_tokens(self, special_tokens: list[str | AddedToken]) -> int:
+        """Adds tokens that `decode` leaves out; returns how many are new."""
+        return self._tokenizer.add_special_tokens(special_tokens)
+
+    def normalize(self, sequence: str) -> str:
+        """The normalized text."""
+        normalizer = self._tokenizer.normalizer
+        return sequence if normalizer is None else normalizer.normalize_str(sequence)
+
+    def encode(
+        self,
+        sequence: str | Sequence[str],
+        pair: str | Sequence[str] | None = None,
+        is_pretokenized: bool = False,
+        add_special_tokens: bool = True,
+    ) -> Encoding:
+        """Encodes one text, or a pair of texts."""
+        if sequence is None:
+            raise ValueError("encode: `sequence` can't be `None`")
+        return self._tokenizer.encode(sequence, pair, is_pretokenized, add_special_tokens)
+
+    def encode_batch(
+        self, inputs: Sequence[Any], is_pretokenized: bool = False, add_special_tokens: bool = True
+    ) -> list[Encoding]:
+        """Encodes many texts, or (text, pair) tuples, on all cores."""
+        if inputs is None:
+            raise ValueError("encode_batch: `inputs` can't be `None`")
+        return self._tokenizer.encode_batch(inputs, is_pretokenized, add_special_tokens)
+
+    async def async_encode_batch(
+        self, inputs: Sequence[Any], is_pretokenized: bool = False, add_special_tokens: bool = True
+    ) -> list[Encoding]:
+        """`encode_batch` on another thread."""
+        if inputs is None:
+            raise ValueError("encode_batch: `inputs` can't be `None`")
+        return await self._tokenizer.async_encode_batch(inputs, is_pretokenized, add_special_tokens)
+
+    async def async_encode_batch_fast(
+        self, inputs: Sequence[Any], is_pretokenized: bool = False, add_special_tokens: bool = True
+    ) -> list[Encoding]:
+        """`encode_batch` without offsets, on another thread."""
+        if inputs is None:
+            raise ValueError("encode_batch_fast: `inputs` can't be `None`")
+        return await self._tokenizer.async_encode_batch_fast(inputs, is_pretokenized, add_special_tokens)
+
+    def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
+        """The text of ids."""
+        if ids is None:
+            raise ValueError("None input is not valid. Should be a list of integers.")
+        return self._tokenizer.decode(ids, skip_special_tokens)
+
+    def decode_batch(self, sequences: Sequence[Sequence[int]], skip_special_tokens: bool = True) -> list[str]:
+        """The texts of many lists of ids."""
+        if sequences is None:
+            raise ValueError("None input is not valid. Should be list of list of integers.")
+        return self._tokenizer.decode_batch(sequences, skip_special_tokens)
+
+    async def async_decode_batch(
+        self, sequences: Sequence[Sequence[int]], skip_special_tokens: bool = True
+    ) -> list[str]:
+        """`decode_batch` on another thread."""
+        return await self._tokenizer.async_decode_batch(sequences, skip_special_tokens)
+
+    def token_to_id(self, token: str) -> int | None:
+        """The id of a token, or None."""
+        return self._tokenizer.token_to_id(token)
+
+    def id_to_token(self, id: int) -> str | None:
+        """The token of an id, or None."""
+        return self._tokenizer.id_to_token(id)
+
+    def save_model(self, directory: str, prefix: str | None = None) -> list[str]:
+        """Writes the model's own files into a folder."""
+        return self._tokenizer.model.save(directory, prefix)
+
+    def save(self, path: str, pretty: bool = True) -> None:
+        """Writes a tokenizer.json."""
+        self._tokenizer.save(path, pretty)
+
+    def to_str(self, pretty: bool = False) -> str:
+        """The contents of a tokenizer.json."""
+        return self._tokenizer.to_str(pretty)
+
+    def post_process(
+        self, encoding: Encoding, pair: Encoding | None = None, add_special_tokens: bool = True
+    ) -> Encoding:
+        """Truncation, the post-processor and padding for encodings that are there."""
+        return self._tokenizer.post_process(encoding, pair, add_special_tokens)
+
+    @property
+    def model(self) -> Model:
+        """What makes tokens of words."""
+        return self._tokenizer.model
+
+    @model.setter
+    def model(self, model: Model) -> None:
+        self._tokenizer.model = model
+
+    @property
+    def normalizer(self) -> Normalizer | None:
+        """What changes the text before it is cut into words."""
+        return self._tokenizer.normalizer
+
+    @normalizer.setter
+    def normalizer(self, normalizer: Normalizer | None) -> None:
+        self._tokenizer.normalizer = normalizer
+
+    @property
+    def pre_tokenizer(self) -> PreTokenizer | None:
+        """What cuts the text into words."""
+        return self._tokenizer.pre_tokenizer
+
+    @pre_tokenizer.setter
+    def pre_tokenizer(self, pre_tokenizer: PreTokenizer | None) -> None:
+        self._tokenizer.pre_tokenizer = pre_tokenizer
+
+    @property
+    def post_processor(self) -> PostProcessor | None:
+        """What adds special tokens."""
+        return self._tokenizer.post_processor
+
+    @post_processor.setter
+    def post_processor(self, post_processor: PostProcessor | None) -> None:
+        self._tokenizer.post_processor = post_processor
+
+    @property
+    def decoder(self) -> Decoder | None:
+        """What makes text of tokens again."""
+        return self._tokenizer.decoder
+
+    @decoder.setter
+    def decoder(self, decoder: Decoder | None) -> None:
+        self._tokenizer.decoder = decoder
+
+    def _train(self, files: str | Sequence[str], trainer: Any) -> None:
+        self._tokenizer.train([files] if isinstance(files, str) else list(files), trainer)
+
+
+def chain_of(normalizers: list[Normalizer]) -> Normalizer | None:
+    """Normalizers one after the other."""
+    from gputok.normalizers import Sequence
+
+    return Sequence(normalizers) if len(normalizers) > 1 else (normalizers or [None])[0]

@@ -1,0 +1,117 @@
+"""BERT's tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from gputok import decoders
+from gputok.added_tokens import AddedToken
+from gputok.implementations.base_tokenizer import BaseTokenizer
+from gputok.models import WordPiece
+from gputok.normalizers import BertNormalizer
+from gputok.pre_tokenizers import BertPreTokenizer
+from gputok.processors import BertProcessing
+from gputok.tokenizer import Tokenizer
+from gputok.trainers import WordPieceTrainer
+
+_SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+class BertWordPieceTokenizer(BaseTokenizer):
+    """WordPiece with BERT's normalizer, pre-tokenizer and special tokens."""
+
+    def __init__(
+        self,
+        vocab: str | dict[str, int] | None = None,
+        unk_token: str | AddedToken = "[UNK]",
+        sep_token: str | AddedToken = "[SEP]",
+        cls_token: str | AddedToken = "[CLS]",
+        pad_token: str | AddedToken = "[PAD]",
+        mask_token: str | AddedToken = "[MASK]",
+        clean_text: bool = True,
+        handle_chinese_chars: bool = True,
+        strip_accents: bool | None = None,
+        lowercase: bool = True,
+        wordpieces_prefix: str = "##",
+    ) -> None:
+        tokenizer = Tokenizer(WordPiece(vocab, unk_token=str(unk_token)))
+        for token in map(str, (unk_token, sep_token, cls_token, pad_token, mask_token)):
+            if tokenizer.token_to_id(token) is not None:
+                tokenizer.add_special_tokens([token])
+        tokenizer.normalizer = BertNormalizer(clean_text, handle_chinese_chars, strip_accents, lowercase)
+        tokenizer.pre_tokenizer = BertPreTokenizer()
+        if vocab is not None:
+            around = []
+            for name, token in (("sep_token", str(sep_token)), ("cls_token", str(cls_token))):
+                if (token_id := tokenizer.token_to_id(token)) is None:
+                    raise TypeError(f"{name} not found in the vocabulary: {token!r}")
+                around.append((token, token_id))
+            tokenizer.post_processor = BertProcessing(*around)
+        tokenizer.decoder = decoders.WordPiece(prefix=wordpieces_prefix)
+        parameters = {
+            "model": "BertWordPiece",
+            "unk_token": unk_token,
+            "sep_token": sep_token,
+            "cls_token": cls_token,
+            "pad_token": pad_token,
+            "mask_token": mask_token,
+            "clean_text": clean_text,
+            "handle_chinese_chars": handle_chinese_chars,
+            "strip_accents": strip_accents,
+            "lowercase": lowercase,
+            "wordpieces_prefix": wordpieces_prefix,
+        }
+        super().__init__(tokenizer, parameters)
+
+    @staticmethod
+    def from_file(vocab: str, **kwargs: Any) -> BertWordPieceTokenizer:
+        """From a vocab.txt."""
+        return BertWordPieceTokenizer(WordPiece.read_file(vocab), **kwargs)
+
+    def train(
+        self,
+        files: str | Sequence[str],
+        vocab_size: int = 30000,
+        min_frequency: int = 2,
+        limit_alphabet: int = 1000,
+        initial_alphabet: Sequence[str] = (),
+        special_tokens: Sequence[str | AddedToken] = _SPECIAL_TOKENS,
+        show_progress: bool = True,
+        wordpieces_prefix: str = "##",
+    ) -> None:
+        """Trains on files."""
+        trainer = WordPieceTrainer(
+            vocab_size=vocab_size,
+            min_frequency=min_frequency,
+            limit_alphabet=limit_alphabet,
+            initial_alphabet=list(initial_alphabet),
+            special_tokens=list(special_tokens),
+            show_progress=show_progress,
+            continuing_subword_prefix=wordpieces_prefix,
+        )
+        self._train(files, trainer)
+
+    def train_from_iterator(
+        self,
+        iterator: Iterable[Any],
+        vocab_size: int = 30000,
+        min_frequency: int = 2,
+        limit_alphabet: int = 1000,
+        initial_alphabet: Sequence[str] = (),
+        special_tokens: Sequence[str | AddedToken] = _SPECIAL_TOKENS,
+        show_progress: bool = True,
+        wordpieces_prefix: str = "##",
+        length: int | None = None,
+    ) -> None:
+        """Trains on texts."""
+        trainer = WordPieceTrainer(
+            vocab_size=vocab_size,
+            min_frequency=min_frequency,
+            limit_alphabet=limit_alphabet,
+            initial_alphabet=list(initial_alphabet),
+            special_tokens=list(special_tokens),
+            show_progress=show_progress,
+            continuing_subword_prefix=wordpieces_prefix,
+        )
+        self._tokenizer.train_from_iterator(iterator, trainer, length)

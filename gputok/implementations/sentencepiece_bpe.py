@@ -1,0 +1,94 @@
+"""SentencePiece's BPE."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from gputok import decoders
+from gputok.added_tokens import AddedToken
+from gputok.implementations.base_tokenizer import BaseTokenizer
+from gputok.models import BPE
+from gputok.normalizers import NFKC
+from gputok.pre_tokenizers import Metaspace
+from gputok.tokenizer import Tokenizer
+from gputok.trainers import BpeTrainer
+
+
+class SentencePieceBPETokenizer(BaseTokenizer):
+    """BPE with SentencePiece's way to mark spaces."""
+
+    def __init__(
+        self,
+        vocab: str | dict[str, int] | None = None,
+        merges: str | list[tuple[str, str]] | None = None,
+        unk_token: str | AddedToken = "<unk>",
+        replacement: str = "▁",
+        add_prefix_space: bool = True,
+        dropout: float | None = None,
+        fuse_unk: bool | None = False,
+    ) -> None:
+        known = (vocab, merges) if vocab is not None and merges is not None else ()
+        tokenizer = Tokenizer(BPE(*known, dropout=dropout, unk_token=str(unk_token), fuse_unk=fuse_unk))
+        if tokenizer.token_to_id(str(unk_token)) is not None:
+            tokenizer.add_special_tokens([str(unk_token)])
+        tokenizer.normalizer = NFKC()
+        scheme = "always" if add_prefix_space else "never"
+        tokenizer.pre_tokenizer = Metaspace(replacement=replacement, prepend_scheme=scheme)
+        tokenizer.decoder = decoders.Metaspace(replacement=replacement, prepend_scheme=scheme)
+        parameters = {
+            "model": "SentencePieceBPE",
+            "unk_token": unk_token,
+            "replacement": replacement,
+            "add_prefix_space": add_prefix_space,
+            "dropout": dropout,
+        }
+        super().__init__(tokenizer, parameters)
+
+    @staticmethod
+    def from_file(vocab_filename: str, merges_filename: str, **kwargs: Any) -> SentencePieceBPETokenizer:
+        """From a vocab.json and a merges.txt."""
+        return SentencePieceBPETokenizer(*BPE.read_file(vocab_filename, merges_filename), **kwargs)
+
+    def train(
+        self,
+        files: str | Sequence[str],
+        vocab_size: int = 30000,
+        min_frequency: int = 2,
+        special_tokens: Sequence[str | AddedToken] = ("<unk>",),
+        limit_alphabet: int = 1000,
+        initial_alphabet: Sequence[str] = (),
+        show_progress: bool = True,
+    ) -> None:
+        """Trains on files."""
+        trainer = BpeTrainer(
+            vocab_size=vocab_size,
+            min_frequency=min_frequency,
+            special_tokens=list(special_tokens),
+            limit_alphabet=limit_alphabet,
+            initial_alphabet=list(initial_alphabet),
+            show_progress=show_progress,
+        )
+        self._train(files, trainer)
+
+    def train_from_iterator(
+        self,
+        iterator: Iterable[Any],
+        vocab_size: int = 30000,
+        min_frequency: int = 2,
+        special_tokens: Sequence[str | AddedToken] = ("<unk>",),
+        limit_alphabet: int = 1000,
+        initial_alphabet: Sequence[str] = (),
+        show_progress: bool = True,
+        length: int | None = None,
+    ) -> None:
+        """Trains on texts."""
+        trainer = BpeTrainer(
+            vocab_size=vocab_size,
+            min_frequency=min_frequency,
+            special_tokens=list(special_tokens),
+            limit_alphabet=limit_alphabet,
+            initial_alphabet=list(initial_alphabet),
+            show_progress=show_progress,
+        )
+        self._tokenizer.train_from_iterator(iterator, trainer, length)

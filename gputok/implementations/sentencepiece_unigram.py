@@ -1,0 +1,104 @@
+"""SentencePiece's Unigram."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from gputok import decoders
+from gputok.added_tokens import AddedToken
+from gputok.implementations.base_tokenizer import BaseTokenizer
+from gputok.models import Unigram
+from gputok.normalizers import NFKC, Nmt, Precompiled, Replace
+from gputok.normalizers import Sequence as Normalizers
+from gputok.pattern import Regex
+from gputok.pre_tokenizers import Metaspace
+from gputok.tokenizer import Tokenizer
+from gputok.trainers import UnigramTrainer
+
+
+class SentencePieceUnigramTokenizer(BaseTokenizer):
+    """Unigram with SentencePiece's normalizer and way to mark spaces."""
+
+    def __init__(
+        self,
+        vocab: list[tuple[str, float]] | None = None,
+        replacement: str = "▁",
+        add_prefix_space: bool = True,
+    ) -> None:
+        tokenizer = Tokenizer(Unigram(vocab) if vocab is not None else Unigram())
+        tokenizer.normalizer = Normalizers([Nmt(), NFKC(), Replace(Regex(" {2,}"), " ")])
+        _mark_spaces(tokenizer, replacement, "always" if add_prefix_space else "never")
+        parameters = {
+            "model": "SentencePieceUnigram",
+            "replacement": replacement,
+            "add_prefix_space": add_prefix_space,
+        }
+        super().__init__(tokenizer, parameters)
+
+    @staticmethod
+    def from_spm(filename: str) -> SentencePieceUnigramTokenizer:
+        """From SentencePiece's own .model file; needs `sentencepiece` and `protobuf`."""
+        try:
+            from sentencepiece import sentencepiece_model_pb2
+        except ImportError:
+            raise ImportError("from_spm needs sentencepiece: pip install 'gputok[sentencepiece]'") from None
+        proto = sentencepiece_model_pb2.ModelProto()
+        with open(filename, "rb") as file:
+            proto.ParseFromString(file.read())
+        if proto.trainer_spec.model_type != 1:
+            raise ValueError(f"{filename} is no Unigram model: it was trained with another algorithm")
+        vocab = [(piece.piece, piece.score) for piece in proto.pieces]
+        spec = proto.trainer_spec
+        tokenizer = Tokenizer(Unigram(vocab, spec.unk_id, spec.byte_fallback))
+        charsmap = proto.normalizer_spec.precompiled_charsmap
+        first = [Precompiled(charsmap)] if charsmap else []
+        tokenizer.normalizer = Normalizers([*first, Replace(Regex(" {2,}"), " ")])
+        _mark_spaces(tokenizer, "▁", "always")
+        made = SentencePieceUnigramTokenizer.__new__(SentencePieceUnigramTokenizer)
+        BaseTokenizer.__init__(made, tokenizer, {"model": "SentencePieceUnigram"})
+        return made
+
+    def train(
+        self,
+        files: str | Sequence[str],
+        vocab_size: int = 8000,
+        show_progress: bool = True,
+        special_tokens: Sequence[str | AddedToken] | None = None,
+        initial_alphabet: Sequence[str] | None = None,
+        unk_token: str | None = None,
+    ) -> None:
+        """Trains on files."""
+        trainer = UnigramTrainer(
+            vocab_size=vocab_size,
+            special_tokens=list(special_tokens or []),
+            show_progress=show_progress,
+            initial_alphabet=list(initial_alphabet or []),
+            unk_token=unk_token,
+        )
+        self._train(files, trainer)
+
+    def train_from_iterator(
+        self,
+        iterator: Iterable[Any],
+        vocab_size: int = 8000,
+        show_progress: bool = True,
+        special_tokens: Sequence[str | AddedToken] | None = None,
+        initial_alphabet: Sequence[str] | None = None,
+        unk_token: str | None = None,
+        length: int | None = None,
+    ) -> None:
+        """Trains on texts."""
+        trainer = UnigramTrainer(
+            vocab_size=vocab_size,
+            special_tokens=list(special_tokens or []),
+            show_progress=show_progress,
+            initial_alphabet=list(initial_alphabet or []),
+            unk_token=unk_token,
+        )
+        self._tokenizer.train_from_iterator(iterator, trainer, length)
+
+
+def _mark_spaces(tokenizer: Tokenizer, replacement: str, scheme: str) -> None:
+    tokenizer.pre_tokenizer = Metaspace(replacement=replacement, prepend_scheme=scheme)
+    tokenizer.decoder = decoders.Metaspace(replacement=replacement, prepend_scheme=scheme)
