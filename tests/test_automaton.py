@@ -104,7 +104,7 @@ def test_equal_patterns_are_equal_tables():
 ODDITIES = r"""
 \x41  \xc3\xa9  \x{e9}  \u00e9  \101  \0  \303\251  \ca  \C-a  \c?  \e  \a  \v  \f  \q  \é  \`  [\e\a\v\f\q]
 \h+|\H  [\h]+  \R  \N\O  \p{l_}  \P{^L}  \pL  \p{Any}  [[:^alpha:]]  [[:alpha]]  [:alpha:]  \p{^Han}+
-a]  ]  {  }  a{  a{1  a{,}  a{,2}  a{2,1}  a{1,2}+  a{2}?  a{1,2}?+  a**  a+++  a??+  a?+?  (?:a*)+?  (?:a+)??
+a]  ]  {  }  a{  a{1  a{,}  a{,2}  a{2,1}  a{1,2}+  a{2}?  a{1,2}?+  a*{0}  a*{2}  a?{3}  a{0,2}{2}  a**  a+++  a??+  a?+?  (?:a*)+?  (?:a+)??
 (?m:.)  (?i)a|B  a(?i)b|c  (?i-m:a)  (?x:_a_b_)  (?x)a_b#c  (?x)[_a]  (?x)a_+  (?#c)a  a(?#c)+
 ()  (|a)  |  a||b  (^)*  \Aa  ^a  a$  $  ^  a\z  a\Z  \b  \B  (?m:.)+  a(?!b|\z)  a(?=b|$)  (?=a)b
 [\b]  [\B]  [\R]  [a&&]  [&&a]  [a&&b&&c]  [^a&&a]  [a-c&&[^b]]  [[^a]]  [^[^a]]  []a]  [^]a]  []]  [a-]  [-a]  [a-c-e]

@@ -215,12 +215,6 @@ def repeat(node: Node, least: int, most: int | None, greedy: bool) -> Node:
             most = least or 1
         elif least == most and node.least == node.most:
             return Repeat(node.body, least * node.least, least * node.least, True)
-        if (
-            node.least == 0
-            and node.greedy
-            and greedy
-            and isinstance(node.body, Chars | Text)
-            and most is not None
-        ):
+        if node.least == 0 and node.greedy and greedy and most and isinstance(node.body, Chars | Text):
             return Repeat(node.body, 0, None if node.most is None else node.most * most, True)
     return Repeat(node, least, most, greedy)
