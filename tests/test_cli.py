@@ -212,12 +212,11 @@ def test_a_full_disk(folder):
 
 @pytest.mark.parametrize("stage", ["count", "merge"])
 def test_ctrl_c_ends_at_once_and_leaves_nothing(folder, stage):
-    words = "".join(
-        rng.choices("abcdefghijklmnopqrstuvwxyz", k=200_000) if stage == "merge" else "word " * 20_000
-    )
-    (folder / "long.txt").write_text((words + "\n") * (600 if stage == "count" else 6))
+    letters = "".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=1_000_000))
+    (folder / "long.txt").write_text(letters if stage == "merge" else "some words\n" * 100_000)
+    inputs = ["long.txt"] * (1 if stage == "merge" else 5000)  # 5 GB
     options = ["--vocab-size", "100000", "--progress", "-o", "t.json"]
-    with start("train", "long.txt", *options, stdout=subprocess.PIPE, bufsize=0) as process:
+    with start("train", *inputs, *options, stdout=subprocess.PIPE, bufsize=0) as process:
         seen = ""
         while f"{stage}:" not in seen and process.poll() is None:
             seen += process.stderr.read(1)

@@ -71,7 +71,7 @@ def test_separator_replaces_lines_and_is_left_out(tmp_path):
     assert documents(write(tmp_path / "b.txt", ["x\ny\n\nz"]), separator="\n") == ["x", "y", "", "z"]
 
 
-@pytest.mark.parametrize("separator", [None, "<|>", "漢"])
+@pytest.mark.parametrize("separator", [None, "<|>", "漢", "xx", "<|><|>"])
 def test_batches_of_any_size_hold_the_same_documents(tmp_path, separator):
     rng = random.Random(0)
     text = "".join(rng.choices(["a", "é", "漢", "😀", "\n", "<|>", "<", "|", "x" * 50], k=2000))
