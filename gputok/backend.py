@@ -9,6 +9,7 @@ import ctypes
 import os
 import re
 import warnings
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 SMALL_BYTES = 64 << 20
@@ -19,11 +20,11 @@ An estimate from public figures of CUDA's start; it has not been measured on a G
 
 
 class Backend(NamedTuple):
-    """A device, and why it was chosen."""
+    """Where the work is done, and why there."""
 
-    name: str  # "cpu", or "cuda:0" and so on
+    name: str  # "cpu", "cuda" (all devices), or "cuda:0" and so on
     reason: str  # for a person
-    device: Any = None  # kernels.cuda.device.Device; None on the CPU
+    devices: tuple[Any, ...] = ()  # kernels.cuda.device.Device; none on the CPU
 
 
 class _Found(NamedTuple):
@@ -35,6 +36,7 @@ class _Found(NamedTuple):
 def choose(device: str | None = None, n_bytes: int | None = None) -> Backend:
     """The backend that `device` asks for: "auto", "cpu", "cuda" or "cuda:N"; None is GPUTOK_DEVICE, else "auto".
 
+    "cuda" is every CUDA device: shards of a corpus are counted on each.
     n_bytes: size of the input where it is known; "auto" leaves small inputs to the CPU.
     RuntimeError: "cuda" was asked for, and there is no device. ValueError: any other word.
     """
@@ -54,18 +56,19 @@ def choose(device: str | None = None, n_bytes: int | None = None) -> Backend:
             warnings.warn(found.why_not, stacklevel=3)
         if not found.n_devices:
             return Backend("cpu", found.why_not)
-        return _cuda(0, "a CUDA device answers and CuPy imports")
+        return _cuda("cuda", range(found.n_devices), "a CUDA device answers and CuPy imports")
     ordinal = int(wanted[1] or 0)
     if ordinal >= found.n_devices:
         why = found.why_not or f"there are {found.n_devices} CUDA devices, numbered from 0"
         raise RuntimeError(f'{source}="{device}" can\'t be had: {why}')
-    return _cuda(ordinal, f"{source} asks for it")
+    ordinals = [ordinal] if wanted[1] else range(found.n_devices)
+    return _cuda(device, ordinals, f"{source} asks for it")
 
 
-def _cuda(ordinal: int, reason: str) -> Backend:
+def _cuda(name: str, ordinals: Iterable[int], reason: str) -> Backend:
     from .kernels.cuda.device import cupy_device
 
-    return Backend(f"cuda:{ordinal}", reason, cupy_device(ordinal))
+    return Backend(name, reason, tuple(cupy_device(ordinal) for ordinal in ordinals))
 
 
 def _look() -> _Found:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +37,7 @@ def count_words(
     threads: int | None = None,
     report: Report | None = None,
     total: int | None = None,
+    devices: Sequence[Any] = (),
 ) -> WordCounts:
     """Counts the words that a pipeline cuts documents into.
 
@@ -43,7 +45,11 @@ def count_words(
     documents to their words. Memory holds two batches and the distinct words, once for each thread. The next batch is
     read while this one is counted. `report("count", bytes, total)` is called some times a second. The result is the
     same for any number of threads and any cut of the corpus into batches.
+
+    devices: CUDA devices (`backend.choose`), which count in turn what one walk can split; other pipelines run on the CPU.
     """
+    if devices and not callable(pipeline):
+        return _on_devices(batches, pipeline, devices, report, total)
     n_threads = thread_count(threads)
     cut, count = (_by_pipeline if callable(pipeline) else _by_walk)(pipeline)
     tables: list[Tables] = [{} for _ in range(n_threads)]
@@ -131,3 +137,49 @@ def _collected(tables: list[Tables]) -> WordCounts:
         for kind in kinds
     ]
     return counts[0] if len(counts) == 1 else WordCounts.merge(counts)
+
+
+def _on_devices(
+    batches: Iterable[TextBatch],
+    plan: SplitPlan,
+    devices: Sequence[Any],
+    report: Report | None,
+    total: int | None,
+) -> WordCounts:
+    """Each device takes the next batch when it is free; their words are joined in order of first occurrence."""
+    from .kernels.cpu.word_table import new_table
+    from .kernels.cpu.words import count_pieces, distinct_words
+    from .kernels.cuda.words import count_words as count_on
+
+    numbered, lock, stop, done = enumerate(batches), Lock(), Event(), 0
+
+    def share() -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+        while not stop.is_set():
+            with lock:
+                number, batch = next(numbered, (0, None))
+            if batch is None:
+                return
+            begin, end = batch.offsets[[0, -1]].tolist()
+            yield batch.data[begin:end], batch.offsets - begin, number * POSITIONS
+
+    def counted(n_bytes: int) -> None:
+        nonlocal done
+        with lock:
+            done += n_bytes
+            if report:
+                report("count", done, total)
+
+    with ThreadPoolExecutor(len(devices)) as pool:
+        try:
+            work = [pool.submit(count_on, device, share(), plan.automaton, counted) for device in devices]
+            parts = [future.result() for future in work]
+        finally:
+            stop.set()
+    data = np.concatenate([part[0] for part in parts])
+    bases = np.cumsum([0, *(len(part[0]) for part in parts)])
+    start = np.concatenate([part[1][:-1] + base for part, base in zip(parts, bases, strict=False)])
+    end = np.concatenate([part[1][1:] + base for part, base in zip(parts, bases, strict=False)])
+    counts, first = (np.concatenate([part[i] for part in parts]) for i in (2, 3))
+    order = np.argsort(first)
+    table = count_pieces(data, start[order], end[order], counts[order], 0, new_table())
+    return WordCounts(*distinct_words([table]), plan.byte_level)

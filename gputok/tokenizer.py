@@ -128,7 +128,7 @@ class Tokenizer:
         files: Sequence[str],
         trainer: Trainer | None = None,
         *,
-        device: str = "auto",
+        device: str | None = None,
         threads: int | None = None,
         progress: Progress = None,
         errors: str = "strict",
@@ -140,7 +140,8 @@ class Tokenizer:
         files: paths. A text file gives one document a line, its ending kept; `separator` cuts elsewhere.
         trainer: by default the model's own kind with its defaults.
         column: of JSON Lines and Parquet. errors: "strict" or "replace", for what is not UTF-8.
-        threads: by default GPUTOK_NUM_THREADS, or all cores. device: "auto", "cpu", "cuda" or "cuda:N".
+        threads: by default GPUTOK_NUM_THREADS, or all cores. device: "auto", "cpu", "cuda"
+            or "cuda:N"; by default GPUTOK_DEVICE, or "auto" (see `gputok.backend.choose`).
         progress: None shows bars where somebody watches; see `gputok.progress`.
 
         Raises FileNotFoundError, or ValueError for a file that is broken or not UTF-8; the tokenizer is unchanged then.
@@ -157,7 +158,7 @@ class Tokenizer:
         trainer: Trainer | None = None,
         length: int | None = None,
         *,
-        device: str = "auto",
+        device: str | None = None,
         threads: int | None = None,
         progress: Progress = None,
         errors: str = "strict",
@@ -183,16 +184,18 @@ class Tokenizer:
         word_counts: WordCounts,
         trainer: Trainer | None = None,
         *,
-        device: str = "auto",
+        device: str | None = None,
         threads: int | None = None,
         progress: Progress = None,
     ) -> None:
         """Trains the model on words that were counted before, perhaps in parts on many machines."""
+        from gputok import backend
         from gputok.progress import reporting
 
         trainer = self._model.get_trainer() if trainer is None else trainer
+        devices = backend.choose(device, word_counts.data.nbytes).devices
         with reporting(_asked_of(trainer, progress)) as report:
-            learnt = trainer.train(word_counts, threads=threads, progress=report, **_on(device))
+            learnt = trainer.train(word_counts, threads=threads, progress=report, devices=devices)
         learnt.into(self._model)
         self._spelling = None
         self._added.add(trainer.special_tokens, self._model, self._normalizer)
@@ -201,7 +204,7 @@ class Tokenizer:
         self,
         source: Any,
         *,
-        device: str = "auto",
+        device: str | None = None,
         threads: int | None = None,
         progress: Progress = None,
         errors: str = "strict",
@@ -222,15 +225,19 @@ class Tokenizer:
         batches: Iterator[TextBatch],
         total: int | None,
         threads: int | None,
-        device: str,
+        device: str | None,
         progress: Progress,
     ) -> WordCounts:
+        from gputok import backend
         from gputok.counting import count_words
         from gputok.progress import reporting
 
+        devices = backend.choose(device, total).devices
         with reporting(progress) as report:
             pipeline = self._plan() or self.words
-            return count_words(batches, pipeline, threads=threads, report=report, total=total, **_on(device))
+            return count_words(
+                batches, pipeline, threads=threads, report=report, total=total, devices=devices
+            )
 
     def _plan(self) -> Any:
         """The one walk over raw text that `words` is, or None."""
@@ -324,7 +331,7 @@ class Tokenizer:
         output: str | os.PathLike[str] | None = None,
         *,
         add_special_tokens: bool = True,
-        device: str = "auto",
+        device: str | None = None,
         threads: int | None = None,
         progress: Progress = None,
         errors: str = "strict",
@@ -338,8 +345,10 @@ class Tokenizer:
         its ending: .npy, .bin, .arrow or .parquet (`gputok.token_files` says what each holds). A run that was broken
         off goes on where it was; the file has its name when it is whole. Nothing is truncated or padded.
         """
-        from gputok import bulk, corpus, token_files
+        from gputok import backend, bulk, corpus, token_files
         from gputok.progress import reporting
+
+        backend.choose(device)  # an unknown device is an error; ids are made on the CPU
 
         def batches(skip: int = 0) -> Iterator[TokenBatch]:
             texts = corpus.read(source, column=column, separator=separator, errors=errors)
@@ -353,7 +362,6 @@ class Tokenizer:
                     report=report,
                     total=total,
                     skip=skip,
-                    **_on(device),
                 )
 
         if output is None:
@@ -682,8 +690,3 @@ def _asked_of(trainer: Trainer, progress: Progress) -> Progress:
     if not getattr(trainer, "show_progress", True) or getattr(trainer, "progress_format", "") == "silent":
         return False
     return "json" if getattr(trainer, "progress_format", "") == "json" else None
-
-
-def _on(device: str) -> dict[str, Any]:
-    """The arguments that choose a device; none for the CPU."""
-    return {} if device in ("auto", "cpu") else {"device": device}

@@ -21,7 +21,7 @@ def machine(monkeypatch):
         cupy = None if devices is None else types.SimpleNamespace(cuda=types.SimpleNamespace(runtime=runtime))
         monkeypatch.setitem(sys.modules, "cupy", cupy)
         monkeypatch.setattr(
-            backend, "_cuda", lambda ordinal, reason: backend.Backend(f"cuda:{ordinal}", reason)
+            backend, "_cuda", lambda name, ordinals, reason: backend.Backend(name, reason, (*ordinals,))
         )
 
     return pretend
@@ -29,8 +29,8 @@ def machine(monkeypatch):
 
 def test_auto_takes_a_device_that_answers(machine):
     machine(driver=12, devices=2)
-    assert choose().name == choose("auto").name == choose("cuda").name == "cuda:0"
-    assert choose("cuda:1").name == "cuda:1"
+    assert choose().name == choose("auto").name == choose("cuda").name == "cuda"
+    assert choose("cuda").devices == (0, 1) and choose("cuda:1").devices == (1,)
     assert choose("cpu").name == "cpu"
 
 
@@ -38,8 +38,8 @@ def test_auto_leaves_small_inputs_to_the_cpu(machine):
     machine(driver=12, devices=1)
     small = choose("auto", n_bytes=1000)
     assert small.name == "cpu" and "1,000 bytes" in small.reason
-    assert choose("auto", n_bytes=backend.SMALL_BYTES).name == "cuda:0"
-    assert choose("cuda", n_bytes=1000).name == "cuda:0"
+    assert choose("auto", n_bytes=backend.SMALL_BYTES).name == "cuda"
+    assert choose("cuda", n_bytes=1000).name == "cuda"
 
 
 def test_a_driver_without_cupy_is_one_line_that_names_the_extra(machine):
@@ -71,7 +71,7 @@ def test_the_environment_decides_where_nothing_is_said(machine, monkeypatch):
     machine(driver=12, devices=1)
     monkeypatch.setenv("GPUTOK_DEVICE", "cpu")
     assert choose().reason == "GPUTOK_DEVICE asks for it"
-    assert choose("auto").name == "cuda:0"
+    assert choose("auto").name == "cuda"
     monkeypatch.setenv("GPUTOK_DEVICE", "tpu")
     with pytest.raises(ValueError, match=r"GPUTOK_DEVICE must be .*'tpu'"):
         choose()

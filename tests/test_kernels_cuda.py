@@ -11,10 +11,12 @@ from gputok.kernels import BpeLimits
 from gputok.kernels.cpu.bpe import train_bpe as train_on_cpu
 from gputok.kernels.cuda import bpe, split, words
 
+from gputok import backend
 from gputok.automaton import compile_pattern
 from gputok.automaton.patterns import PATTERNS
 from gputok.counting import count_words as count_on_cpu
 from gputok.pre_tokenizers import SplitPlan
+from gputok.recipes import recipe
 from gputok.text import TextBatch
 from tests.cuda.emulator import emulated_device
 
@@ -91,8 +93,11 @@ def test_counts_are_the_cpus_in_order_of_first_occurrence(seed, kind):
     automaton = compile_pattern(PATTERNS["gpt2"])
     expected = count_on_cpu(batches, SplitPlan(automaton, False), threads=1)
     seen = []
-    found = words.count_words(device_of(kind, seed), [tuple(b) for b in batches], automaton, seen.append)
-    for ours, theirs in zip(found, (expected.data, expected.offsets, expected.counts), strict=True):
+    found = words.count_words(
+        device_of(kind, seed), [(*b, i << 32) for i, b in enumerate(batches)], automaton, seen.append
+    )
+    assert (np.diff(found[3]) > 0).all() and found[3][0] == 0
+    for ours, theirs in zip(found, (expected.data, expected.offsets, expected.counts), strict=False):
         assert (ours == theirs).all()
     assert seen == [len(b.data) for b in batches]
 
@@ -105,9 +110,8 @@ def test_the_table_grows_without_loss(monkeypatch):
     automaton = compile_pattern(PATTERNS["gpt2"])
     expected = count_on_cpu(batches, SplitPlan(automaton, False), threads=1)
     for seed in range(4):
-        data, _, counts = words.count_words(
-            device_of("emulated", seed), [tuple(b) for b in batches], automaton
-        )
+        numbered = [(*b, i << 32) for i, b in enumerate(batches)]
+        data, _, counts, _ = words.count_words(device_of("emulated", seed), numbered, automaton)
         assert (data == expected.data).all() and (counts == expected.counts).all()
 
 
@@ -123,8 +127,9 @@ def test_a_batch_that_does_not_fit_is_counted_in_halves(monkeypatch):
         return whole(device, text, offsets, tables)
 
     monkeypatch.setattr(split, "split_words", scarce)
-    data, _, counts = words.count_words(device_of("emulated", 0), [tuple(batch)], automaton)
+    data, _, counts, first = words.count_words(device_of("emulated", 0), [(*batch, 7)], automaton)
     expected = count_on_cpu([batch], SplitPlan(automaton, False), threads=1)
+    assert first[0] == 7 and (np.diff(first) > 0).all()
     assert max(sizes) > 1000 and (data == expected.data).all() and (counts == expected.counts).all()
 
 
@@ -172,3 +177,21 @@ def test_pairs_and_lists_that_outgrow_their_room(monkeypatch):
     expected = train_on_cpu(symbols, offsets, counts, tokens, token_offsets, limits)
     found = bpe.train_bpe(device_of("emulated", 5), symbols, offsets, counts, tokens, token_offsets, limits)
     assert enlarged and all((a == b).all() for a, b in zip(found, expected, strict=True))
+
+
+def test_the_whole_path_on_two_devices_is_the_cpus(monkeypatch):
+    """Counting on two devices in turn, merging on one: the same word counts and the same tokenizer.json."""
+    monkeypatch.setattr(bpe, "_MERGES_PER_LOOK", 16)
+    monkeypatch.setattr("gputok.corpus.BATCH_BYTES", 1000, raising=False)
+    documents = random_text(np.random.default_rng(5), 150)
+
+    def train(*devices):
+        monkeypatch.setattr(backend, "choose", lambda *_: backend.Backend("cuda", "a test", devices))
+        tokenizer, trainer = recipe("bpe", vocab_size=290)
+        lists = [documents[i : i + 20] for i in range(0, len(documents), 20)]
+        tokenizer.train_from_iterator(lists, trainer, progress=False)
+        return tokenizer.count_words(lists, progress=False), tokenizer.to_str()
+
+    (ours, ours_json), (theirs, theirs_json) = train(emulated_device(1), emulated_device(2)), train()
+    assert ours_json == theirs_json and len(ours) > 100
+    assert (ours.data == theirs.data).all() and (ours.counts == theirs.counts).all()

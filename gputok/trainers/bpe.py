@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -82,6 +83,7 @@ class BpeTrainer(Trainer):
         *,
         threads: int | None = None,
         progress: Callable[[str, int, int], None] | None = None,
+        devices: Sequence[Any] = (),
     ) -> TrainedBpe:
         """Learns the vocabulary and the merges of counted words; nothing of the trainer changes.
 
@@ -112,7 +114,13 @@ class BpeTrainer(Trainer):
             (self.continuing_subword_prefix or "").encode(),
         )
         on_progress = None if progress is None else lambda done, total: progress("merge", done, total)
-        learnt = bpe.train_bpe(symbols, offsets, words.counts, *pack([*vocab]), limits, on_progress)
+        if devices and not self.continuing_subword_prefix and not self.end_of_word_suffix:
+            from ..kernels.cuda.bpe import train_bpe as train_on
+
+            train_bpe = functools.partial(train_on, devices[0])  # one device is enough to merge on
+        else:
+            train_bpe = bpe.train_bpe
+        learnt = train_bpe(symbols, offsets, words.counts, *pack([*vocab]), limits, on_progress)
         return TrainedBpe(
             Vocabulary(learnt.tokens, learnt.token_offsets),
             np.column_stack([learnt.left, learnt.right]),

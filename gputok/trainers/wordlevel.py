@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -56,8 +56,9 @@ class WordLevelTrainer(Trainer):
         *,
         threads: int | None = None,
         progress: Callable[[str, int, int], None] | None = None,
+        devices: Sequence[Any] = (),
     ) -> TrainedWordLevel:
-        """Learns the vocabulary of counted words; nothing of the trainer changes."""
+        """Learns the vocabulary of counted words; nothing of the trainer changes; it runs on the CPU."""
         words = words.spelled_out()
         if len(words) == 0:
             warnings.warn(

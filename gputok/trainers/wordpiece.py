@@ -57,9 +57,12 @@ class WordPieceTrainer(Trainer):
         *,
         threads: int | None = None,
         progress: Callable[[str, int, int], None] | None = None,
+        devices: Sequence[Any] = (),
     ) -> TrainedWordPiece:
         """Learns the vocabulary of counted words; nothing of the trainer changes."""
-        learnt = self._bpe_trainer().train(words.spelled_out(), threads=threads, progress=progress)
+        learnt = self._bpe_trainer().train(
+            words.spelled_out(), threads=threads, progress=progress, devices=devices
+        )
         prefix = self.continuing_subword_prefix
         return TrainedWordPiece(learnt.vocabulary.ordered, "##" if prefix is None else prefix)
 

@@ -26,6 +26,7 @@ class Counts(NamedTuple):
     counts: Any  # int64[capacity]
     tags: Any  # uint32[capacity]
     used: Any  # int64[1]
+    first: Any  # int64[words], where each word first occurred, in the order of the arena
 
 
 def count_words(
@@ -33,21 +34,22 @@ def count_words(
     batches: Iterable[tuple[np.ndarray, np.ndarray]],
     automaton: Automaton,
     report: Callable[[int], None] = lambda n_bytes: None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The distinct words of all documents, in order of first occurrence: (data, offsets, counts), on the host.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The distinct words of all documents, in order of first occurrence: (data, offsets, counts, first), on the host.
 
-    batches: (uint8[n], int64[documents + 1]) on the host; the next one is copied while one is counted. A batch for which
-    there is not the memory is counted in halves. report(bytes) is called after each.
+    batches: (uint8[n], int64[documents + 1], position) on the host; the next one is copied while one is counted. A batch
+    for which there is not the memory is counted in halves. first: int64[words], the position of the batch in which
+    each word first occurred, and the byte in it. report(bytes) is called after each batch.
     """
     tables = split.upload(device, automaton)
     counts = _empty(device, 1 << 16, 1 << 20)
     waiting = iter(batches)
     batch = next(waiting, None)
-    on_device = device.upload(batch) if batch is not None else None
+    on_device = device.upload(batch[:2]) if batch is not None else None
     while batch is not None:
         following = next(waiting, None)
-        coming = device.upload(following) if following is not None else None
-        counts = _count_batch(device, *on_device, tables, counts)
+        coming = device.upload(following[:2]) if following is not None else None
+        counts = _count_batch(device, *on_device, batch[2], tables, counts)
         report(len(batch[0]))
         batch, on_device = following, coming
     return _collected(device, counts)
@@ -62,24 +64,27 @@ def _empty(device: Device, capacity: int, room: int) -> Counts:
         xp.zeros(capacity, xp.int64),
         xp.zeros(capacity, xp.uint32),
         xp.zeros(1, xp.int64),
+        xp.empty(0, xp.int64),
     )
 
 
-def _count_batch(device: Device, text: Any, offsets: Any, tables: split.Tables, counts: Counts) -> Counts:
+def _count_batch(
+    device: Device, text: Any, offsets: Any, position: int, tables: split.Tables, counts: Counts
+) -> Counts:
     """The counts with those of a batch added; all or nothing, so that a batch can be tried again in halves."""
     n_documents = len(offsets) - 1
     try:
         if len(text) > MAX_BATCH and n_documents > 1:
             raise device.out_of_memory
         starts = split.split_words(device, text, offsets, tables).starts
-        return _kept(device, text, _counted(device, text, starts, counts))
+        return _kept(device, text, position, _counted(device, text, starts, counts))
     except device.out_of_memory:
         if n_documents < 2:
             raise
     middle = n_documents // 2
     at = int(offsets[middle])
-    counts = _count_batch(device, text[:at], offsets[: middle + 1], tables, counts)
-    return _count_batch(device, text[at:], offsets[middle:] - at, tables, counts)
+    counts = _count_batch(device, text[:at], offsets[: middle + 1], position, tables, counts)
+    return _count_batch(device, text[at:], offsets[middle:] - at, position + at, tables, counts)
 
 
 def _counted(device: Device, text: Any, starts: Any, counts: Counts) -> Counts:
@@ -121,7 +126,7 @@ def _enlarged(device: Device, text: Any, counts: Counts) -> Counts:
     return larger
 
 
-def _kept(device: Device, text: Any, counts: Counts) -> Counts:
+def _kept(device: Device, text: Any, position: int, counts: Counts) -> Counts:
     """The counts with the new words of a batch copied to the arena, in order of first occurrence."""
     xp = device.xp
     slots = xp.flatnonzero((counts.keys != xp.uint64(_FREE)) & (counts.keys >= xp.uint64(_IN_BATCH)))
@@ -144,10 +149,12 @@ def _kept(device: Device, text: Any, counts: Counts) -> Counts:
     device.launch(
         "words.cu", "keep_words", device.blocks, 128, (arena, text, keys, slots, to, len(slots), counts.keys)
     )
-    return counts._replace(arena=arena, used_bytes=used_bytes)
+    places = (keys >> xp.uint64(32)).astype(xp.int64) - (_IN_BATCH >> 32)
+    first = xp.concatenate([counts.first, places + position])
+    return counts._replace(arena=arena, used_bytes=used_bytes, first=first)
 
 
-def _collected(device: Device, counts: Counts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _collected(device: Device, counts: Counts) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     xp = device.xp
     slots = xp.flatnonzero(counts.keys != xp.uint64(_FREE))
     slots = slots[xp.argsort(counts.keys[slots])]
@@ -158,4 +165,4 @@ def _collected(device: Device, counts: Counts) -> tuple[np.ndarray, np.ndarray, 
     device.launch(
         "words.cu", "gather_words", device.blocks, 128, (counts.arena, keys, offsets, len(keys), data)
     )
-    return device.download(data), device.download(offsets), device.download(values)
+    return tuple(device.download(array) for array in (data, offsets, values, counts.first))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...added_tokens import AddedToken
 from ..base import Trainer
@@ -67,8 +67,9 @@ class UnigramTrainer(Trainer):
         *,
         threads: int | None = None,
         progress: Callable[[str, int, int], None] | None = None,
+        devices: Sequence[Any] = (),
     ) -> TrainedUnigram:
-        """Learns the pieces of counted words; nothing of the trainer changes.
+        """Learns the pieces of counted words; nothing of the trainer changes; it runs on the CPU.
 
         ValueError: vocab_size has no room for the special tokens and the characters of the words.
         """
