@@ -430,18 +430,11 @@ def _repeated(arguments: Sequence[str]) -> list[str]:
 
 
 # What bad input and missing devices, packages, files or memory raise, each with a text for the user.
-_KNOWN = (ValueError, TypeError, OSError, ImportError, MemoryError, NotImplementedError, RuntimeError)
+_KNOWN = (ValueError, OSError, ImportError, MemoryError, NotImplementedError, RuntimeError)
 
 
 def _one_line(error: Exception) -> str:
     if hasattr(error, "format_message"):
         return " ".join(error.format_message().split()) + " See `gputok --help`."
-    known = isinstance(
-        error, ValueError | TypeError | OSError | ImportError | MemoryError | NotImplementedError
-    )
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if known else f"unexpected {type(error).__name__}: {text}"
-
-
-if __name__ == "__main__":
-    main()
+    return text if isinstance(error, _KNOWN) else f"unexpected {type(error).__name__}: {text}"

@@ -196,10 +196,15 @@ def test_an_old_result_survives_an_error(folder, gputok):
 
 
 def start(*arguments: str, **options) -> subprocess.Popen:
-    command = [sys.executable, "-m", "gputok.cli", *arguments]
+    command = [sys.executable, "-m", "gputok", *arguments]
     source = os.path.dirname(os.path.dirname(cli.__file__))
     environment = {**os.environ, "PYTHONPATH": source}
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, **options)
+
+
+def test_a_fault_of_gputok_says_so(gputok, monkeypatch):
+    monkeypatch.setattr(cli, "_facts", lambda: {}["x"])
+    assert gputok("info") == (1, "", "gputok: unexpected KeyError: 'x'\n")
 
 
 def test_a_full_disk(folder):

@@ -1,0 +1,5 @@
+"""`python -m gputok` is `gputok`."""
+
+from gputok.cli import main
+
+main()
