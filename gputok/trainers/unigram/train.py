@@ -56,6 +56,9 @@ def train_unigram(
             "a Unigram vocabulary must hold: raise it, or normalize the text"
         )
 
+    if len(words) == 0:
+        return [(character, 0.0) for character in sorted(alphabet)]
+
     # 2. seed pieces from sorted suffixes
     report("sorting suffixes", 0, 1)
     suffixes = seeds.sort_suffixes(text, max_piece_length, threads)

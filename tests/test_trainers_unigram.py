@@ -1,0 +1,337 @@
+"""Training Unigram: what holds for every corpus, kernels beside plain versions, and quality beside the field."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from gputok.kernels.cpu import unigram as kernels
+
+from gputok import Tokenizer, WordCounts, models, pre_tokenizers, trainers
+from gputok.trainers.unigram import em, seeds
+from gputok.trainers.unigram.train import train_unigram
+
+LONGEST = 6
+
+
+def random_words(rng, n=60, alphabet="abcdé漢😀"):
+    words = {}
+    for _ in range(n):
+        length = int(rng.integers(1, 12))
+        words["".join(rng.choice(list(alphabet[: rng.integers(1, len(alphabet) + 1)]), length))] = int(
+            rng.integers(1, 30)
+        )
+    return words
+
+
+def prepared(words, n_seeds=100, threads=1, longest=LONGEST):
+    """Text, seeds and trie of a dictionary of words."""
+    counts = WordCounts.from_dict(words)
+    text = seeds.make_text(counts.data, counts.offsets, counts.counts, threads)
+    suffixes = seeds.sort_suffixes(text, longest, threads)
+    candidates = seeds.choose_seeds(text, suffixes, longest, n_seeds, threads)
+    return text, suffixes, candidates, seeds.build_trie(text, suffixes, candidates, longest, threads)
+
+
+def names(text, candidates):
+    """The seed pieces as strings."""
+    characters = [chr(point) for point in text.code_points]
+    return [
+        "".join(characters[i] for i in text.ids[at : at + n].tolist())
+        for at, n in zip(candidates.place.tolist(), candidates.length.tolist(), strict=True)
+    ]
+
+
+def probabilities(text, candidates):
+    """Initial probabilities by name, and as the arrays that EM takes."""
+    counts = em.initial_counts(text, candidates)
+    p = em.Lexicon(counts.char / counts.total(), counts.piece / counts.total())
+    by_name = dict(zip(names(text, candidates), p.piece.tolist(), strict=True))
+    by_name |= {chr(point): p.char[i] for i, point in enumerate(text.code_points.tolist()) if i}
+    return by_name, p
+
+
+def spellings(word, pieces):
+    """All ways to spell a word with pieces."""
+    if not word:
+        yield []
+    for n in range(1, len(word) + 1):
+        if word[:n] in pieces:
+            for rest in spellings(word[n:], pieces):
+                yield [word[:n], *rest]
+
+
+def plain_seeds(words, longest):
+    """Every substring that could be a seed, with its score, straight from the definition."""
+    followers, weight, ends = {}, {}, {}
+    for word, count in words.items():
+        for i, j in itertools.combinations(range(len(word) + 1), 2):
+            piece = word[i:j]
+            weight[piece] = weight.get(piece, 0) + count
+            followers.setdefault(piece, []).append(word[j] if j < len(word) else None)
+            if j == len(word) and count > 1:
+                ends[piece] = count
+    found = {}
+    for piece, after in followers.items():
+        branches = len({*after}) > 1 or after.count(None) > 1
+        alone = after == [None] and piece in ends
+        if 1 < len(piece) <= longest and (branches or alone):
+            found[piece] = weight[piece] * len(piece)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_seeds_are_the_substrings_that_the_definition_names(seed):
+    words = random_words(np.random.default_rng(seed))
+    text, _, candidates, _ = prepared(words, n_seeds=10**6)
+    found = dict(zip(names(text, candidates), candidates.score.tolist(), strict=True))
+    assert found == plain_seeds(words, LONGEST)
+    prefix = {
+        name: names(text, candidates)[p] if p >= 0 else None
+        for name, p in zip(names(text, candidates), candidates.parent.tolist(), strict=True)
+    }
+    for name, parent in prefix.items():
+        longer = [name[:n] for n in range(len(name) - 1, 1, -1) if name[:n] in found]
+        assert parent == (longer[0] if longer else None)
+
+
+def test_the_best_seeds_are_taken():
+    words = random_words(np.random.default_rng(3), 200)
+    everything = sorted(plain_seeds(words, LONGEST).values(), reverse=True)
+    _, _, candidates, _ = prepared(words, n_seeds=50)
+    assert sorted(candidates.score.tolist(), reverse=True) == everything[:50]
+
+
+@pytest.mark.parametrize("alphabet", ["ab", "".join(map(chr, range(0x4E00, 0x4E00 + 300))), "".join(map(chr, range(0x20000, 0x20000 + 70_000)))])  # fmt: skip
+def test_suffixes_sort_as_tuples_do(alphabet):
+    """Keys of 8, 16 and 21 bits a character."""
+    rng = np.random.default_rng(0)
+    words = ["".join(rng.choice(list(alphabet), rng.integers(1, 40))) for _ in range(300)]
+    if len(alphabet) > 1 << 16:
+        words += [alphabet[i : i + 1000] for i in range(0, len(alphabet), 1000)]
+    words = dict.fromkeys(words, 1)
+    longest = 9
+    text, suffixes, _, _ = prepared(words, longest=longest)
+    ids = text.ids.tolist()
+    ends = np.flatnonzero(text.ids == 0)
+
+    def suffix(at):
+        return ids[at : min(at + longest + 1, int(ends[np.searchsorted(ends, at)]))]
+
+    ordered = [suffix(at) for at in suffixes.order.tolist()]
+    assert ordered == sorted(ordered)
+    first = {a for a, _ in suffixes.groups}
+    for i in range(1, len(ordered)):
+        common = sum(
+            1
+            for _ in itertools.takewhile(
+                lambda pair: pair[0] == pair[1], zip(ordered[i - 1], ordered[i], strict=False)
+            )
+        )
+        assert suffixes.lcp[i] == (0 if i in first else common)
+        assert i not in first or common < 2
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_expected_counts_are_those_of_all_spellings(seed):
+    words = random_words(np.random.default_rng(seed), 25)
+    text, _, candidates, lattice = prepared(words)
+    by_name, p = probabilities(text, candidates)
+    expected, likelihood = dict.fromkeys(by_name, 0.0), 0.0
+    for word, count in words.items():
+        ways = [(way, math.prod(by_name[piece] for piece in way)) for way in spellings(word, by_name)]
+        total = sum(chance for _, chance in ways)
+        likelihood += count * math.log(total)
+        for way, chance in ways:
+            for piece in way:
+                expected[piece] += count * chance / total
+    counts, objective = em.expect(lattice, p, threads=1)
+    found = dict(zip(names(text, candidates), counts.piece.tolist(), strict=True))
+    found |= {chr(point): counts.char[i] for i, point in enumerate(text.code_points.tolist()) if i}
+    assert found == pytest.approx(expected, abs=1e-6)
+    assert objective == pytest.approx(likelihood / sum(words.values()))
+
+
+def test_long_words_do_not_underflow():
+    """Thousands of characters, where probabilities are far below the smallest float."""
+    words = {"ab" * 3000: 3, "abc" * 2000 + "x": 2, "x": 1}
+    text, _, candidates, lattice = prepared(words)
+    _, p = probabilities(text, candidates)
+    counts, objective = em.expect(lattice, p, threads=1)
+    spelt = counts.char[1:].sum() + (counts.piece * candidates.length).sum()
+    assert spelt == pytest.approx(sum(len(word) * n for word, n in words.items()), rel=1e-6)
+    assert math.isfinite(objective) and objective < -1000
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_expected_lengths_add_up_and_plain_em_climbs(seed):
+    """Expected count times length is count times length; without digamma and dropping the likelihood never falls."""
+    words = random_words(np.random.default_rng(seed), 80)
+    text, _, candidates, lattice = prepared(words)
+    _, p = probabilities(text, candidates)
+    n_characters = sum(len(word) * count for word, count in words.items())
+    before = -math.inf
+    for _ in range(6):
+        counts, objective = em.expect(lattice, p, threads=2)
+        assert counts.char.sum() + (counts.piece * candidates.length).sum() == pytest.approx(
+            n_characters, rel=1e-9
+        )
+        assert objective >= before - 1e-9
+        before = objective
+        p = em.Lexicon(counts.char / counts.total(), counts.piece / counts.total())
+        assert p.total() == pytest.approx(1)
+
+
+def test_the_best_other_spelling_is_that_of_brute_force():
+    words = random_words(np.random.default_rng(11), 80)
+    text, _, candidates, _ = prepared(words)
+    by_name, p = probabilities(text, candidates)
+    found = names(text, candidates)
+    score, spelling = np.empty(len(found)), np.zeros((len(found), LONGEST), np.int32)
+    n_parts = np.zeros(len(found), np.int64)
+    kernels.best_spellings(
+        text.ids, candidates.place, candidates.length, candidates.piece_at, candidates.parent, np.log(np.maximum(p.char, 1e-300)), np.log(p.piece), 0, len(found), score, spelling, n_parts
+    )  # fmt: skip
+    for k, name in enumerate(found):
+        ways = [way for way in spellings(name, by_name) if len(way) > 1]
+        best = max(sum(math.log(by_name[piece]) for piece in way) for way in ways)
+        assert score[k] == pytest.approx(best)
+        parts = [
+            found[i] if i >= 0 else chr(text.code_points[-1 - i]) for i in spelling[k, : n_parts[k]].tolist()
+        ]
+        assert "".join(reversed(parts)) == name
+        assert sum(math.log(by_name[piece]) for piece in parts) == pytest.approx(best)
+
+
+def test_digamma():
+    x = np.array([0.5, 1.0, 3.25, 10.0, 1e6])
+    by_definition = [(math.lgamma(v * (1 + 1e-6)) - math.lgamma(v * (1 - 1e-6))) / (2e-6 * v) for v in x]
+    assert em.digamma(x) == pytest.approx(by_definition, rel=1e-5)
+
+
+def corpus_words(n=3000, seed=0):
+    """Words with the statistics of language: few stems and endings, a Zipf law."""
+    rng = np.random.default_rng(seed)
+    stems = ["".join(rng.choice(list("abcdefghijklmnop"), rng.integers(2, 7))) for _ in range(400)]
+    endings = ["", "s", "ed", "ing", "er", "ly", "tion"]
+    words: dict[str, int] = {}
+    for rank in range(1, n):
+        word = "▁" + stems[int(rng.zipf(1.4)) % len(stems)] + endings[int(rng.integers(len(endings)))]
+        words[word] = words.get(word, 0) + 1 + n // rank
+    return words
+
+
+def test_the_same_bits_for_any_threads_and_any_order_of_words():
+    words = corpus_words()
+    expected = train_unigram(WordCounts.from_dict(words), vocab_size=500, threads=1)
+    assert len(expected) == 500
+    shuffled = dict(np.random.default_rng(1).permutation(np.array(list(words.items()), object)).tolist())
+    for threads, order in ((2, words), (3, shuffled), (8, shuffled)):
+        assert train_unigram(WordCounts.from_dict(order), vocab_size=500, threads=threads) == expected
+
+
+def test_no_required_character_is_missing():
+    words = corpus_words() | {"▁žluť": 1, "😀": 1}
+    pieces = dict(train_unigram(WordCounts.from_dict(words), vocab_size=60, initial_alphabet=["ß", "q"]))
+    assert {*"".join(words)} | {"ß", "q"} <= {*pieces}
+    assert len(pieces) == 60
+
+
+def test_progress_shows_pieces_and_objective():
+    seen = []
+    train_unigram(
+        WordCounts.from_dict(corpus_words(500)), vocab_size=80, progress=lambda *report: seen.append(report)
+    )
+    stages = [stage for stage, _, _ in seen]
+    assert "sorting suffixes" in stages
+    assert any(stage.startswith("EM: ") and "pieces, objective -" in stage for stage in stages)
+    assert all(done <= total for _, done, total in seen)
+
+
+def test_ctrl_c_leaves_the_tokenizer_as_it_was():
+    tokenizer = Tokenizer(models.Unigram([("<unk>", 0.0), ("a", -1.0)], 0))
+    before = tokenizer.to_str()
+
+    def interrupt(stage, done, total):
+        if stage.startswith("EM"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tokenizer.train_from_iterator(
+            ["some text to learn"], trainers.UnigramTrainer(vocab_size=40), progress=interrupt
+        )
+    assert tokenizer.to_str() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "size", "said"),
+    [
+        ({"ab": 3}, 100, "gave 3 pieces, fewer than vocab_size=100"),
+        ({"aaaaaaaa": 5}, 100, "gave .* pieces, fewer"),
+        ({}, 10, "no words"),
+        ({"x" * 5000: 2}, 100, "gave .* pieces, fewer"),
+    ],
+)
+def test_small_and_strange_corpora_warn_and_work(words, size, said):
+    with pytest.warns(UserWarning, match=said):
+        learnt = trainers.UnigramTrainer(vocab_size=size).train(WordCounts.from_dict(words))
+    assert {piece for piece, _ in learnt.vocab} >= {*"".join(words)}
+    assert all(math.isfinite(score) for _, score in learnt.vocab)
+
+
+def test_a_vocabulary_below_the_characters_is_one_clear_error():
+    with pytest.raises(ValueError, match="vocab_size=3 is smaller than the 4 different characters"):
+        train_unigram(WordCounts.from_dict({"abcd": 1}), vocab_size=3)
+
+
+def held_out_tokens(pieces, lines):
+    """Tokens of the lines under a vocabulary, by the namesake's own encoder: one ruler for all."""
+    import tokenizers
+
+    ruler = tokenizers.Tokenizer(tokenizers.models.Unigram(pieces, 0))
+    ruler.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    return sum(len(encoding.ids) for encoding in ruler.encode_batch_fast(lines))
+
+
+def sentencepiece_pieces(path, prefix, size):
+    sentencepiece = pytest.importorskip("sentencepiece")
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(path), model_prefix=str(prefix), vocab_size=size, normalization_rule_name="identity",
+        character_coverage=1.0, split_by_unicode_script=False, split_by_number=False, remove_extra_whitespaces=False,
+        max_sentence_length=1_000_000, num_threads=2, minloglevel=2,
+    )  # fmt: skip
+    model = sentencepiece.SentencePieceProcessor(model_file=f"{prefix}.model")
+    rest = [(model.id_to_piece(i), model.get_score(i)) for i in range(model.get_piece_size())]
+    return [("<unk>", 0.0), *(item for item in rest if item[0] not in ("<unk>", "<s>", "</s>"))]
+
+
+def our_pieces(lines, size):
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.UnigramTrainer(vocab_size=size, special_tokens=["<unk>"], unk_token="<unk>")
+    tokenizer.train_from_iterator([lines], trainer, progress=False)
+    model = tokenizer.model
+    return list(zip(model.vocabulary.tokens, model.scores.tolist(), strict=True))
+
+
+def compare(raw, size, folder):
+    """Tokens of the held-out tenth: (ours, SentencePiece's)."""
+    cut = raw.rfind(b"\n", 0, len(raw) * 9 // 10) + 1
+    lines, held_out = (part.decode().split("\n") for part in (raw[:cut], raw[cut:]))
+    (folder / "train.txt").write_bytes(raw[:cut])
+    theirs = sentencepiece_pieces(folder / "train.txt", folder / "model", size)
+    return held_out_tokens(our_pieces(lines, size), held_out), held_out_tokens(theirs, held_out)
+
+
+@pytest.mark.parametrize("name", ["en", "multi"])
+def test_held_out_text_is_shorter_than_with_sentencepiece(name, corpus_sample, tmp_path):
+    ours, theirs = compare(corpus_sample(name, 1_000_000).encode(), 2000, tmp_path)
+    assert ours < theirs
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["en", "multi"])
+def test_held_out_text_is_shorter_on_whole_corpora(name, corpus_sample, tmp_path):
+    ours, theirs = compare(corpus_sample(name, 1 << 40).encode(), 16_000, tmp_path)
+    print(f"{name}: tokens of the held-out tenth: ours {ours:,}, SentencePiece {theirs:,}")
+    assert ours < theirs
