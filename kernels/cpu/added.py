@@ -52,18 +52,17 @@ def find_tokens(data, start, end, skip, trie, options, word_bits):
     -> start, end int64[m]; string int32[m], -1 for text; rows int64[n_pieces + 1]: piece i became the pieces
     rows[i]:rows[i + 1]. Empty pieces of text are left out.
     """
-    return _find_tokens(pointer(data), np.array(start), np.array(end), skip, trie, options, word_bits)
+    classes, step, _ = trie
+    # 1: a token begins with this byte. Made here, since Numba frees an array of which only the address is still used.
+    begins = (step[0, classes] != 0).astype(np.uint8)
+    return _find_tokens(pointer(data), np.array(start), np.array(end), skip, trie, begins, options, word_bits)
 
 
 @kernel
-def _find_tokens(data, start, end, skip, trie, options, word_bits):
+def _find_tokens(data, start, end, skip, trie, begins, options, word_bits):
     classes, step, string = trie
     n, n_classes = len(start), np.uint64(step.shape[1])
-    class_of, child, name = address(classes), address(step), address(string)
-    begins = np.zeros(256, np.uint8)  # 1: a token begins with this byte
-    for byte in range(256):
-        begins[byte] = step[0, classes[byte]] != 0
-    can_begin = address(begins)
+    class_of, child, name, can_begin = address(classes), address(step), address(string), address(begins)
     found_start, found_end = np.empty(n + 64, np.int64), np.empty(n + 64, np.int64)
     found, rows = np.empty(n + 64, np.int32), np.zeros(n + 1, np.int64)
     m = 0
