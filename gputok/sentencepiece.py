@@ -21,10 +21,14 @@ _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = range(1, 7)  # Sent
 def from_sentencepiece(source: str | os.PathLike[str] | bytes) -> Tokenizer:
     """A tokenizer from a SentencePiece model (unigram or bpe), which gives the same ids.
 
-    source: the path of a `.model` file, or its bytes. Control symbols such as `<s>` become special tokens, which are
-    found in text too (SentencePiece never does), user-defined symbols added tokens (a text that begins with spaces then
-    lacks its first `▁`). Nothing is added to a text: set `post_processor` for that. Raises ValueError for what no tokenizer here can express: models of words or
-    characters, white space as a suffix, unused pieces. Needs the `sentencepiece` package.
+    source: the path of a `.model` file, or its bytes. Control symbols such as `<s>` become special tokens; as
+    SentencePiece does, text that spells one is text (`encode_special_tokens` is set, which a saved file doesn't keep).
+    User-defined symbols become added tokens. Nothing is added to a text: set `post_processor` for that.
+
+    Ids differ from SentencePiece's only in models with user-defined symbols, where a text begins with one or with spaces
+    (its first `▁` is missing), and where several marks stand on one character (`Precompiled` normalizes as the namesake).
+    Raises ValueError for what no tokenizer here can express: models of words or characters, white space as a suffix,
+    unused pieces. Needs the `sentencepiece` package.
     """
     proto = _protobuf().ModelProto()
     if not isinstance(source, bytes):
@@ -70,6 +74,7 @@ def from_sentencepiece(source: str | os.PathLike[str] | bytes) -> Tokenizer:
     tokenizer.add_special_tokens(
         [AddedToken(token, special=True, normalized=False) for token in (*named[_UNKNOWN], *named[_CONTROL])]
     )
+    tokenizer.encode_special_tokens = True
     tokenizer.add_tokens([AddedToken(token, normalized=collapse) for token in named[_USER_DEFINED]])
     return tokenizer
 

@@ -61,7 +61,7 @@ def test_reading(kind, options):
         # Precompiled (the namesake's, which ours equals) replaces a grapheme cluster by what its shortest known
         # beginning becomes; SentencePiece takes the longest, and goes on behind it.
         random_texts = [text for text in random_texts if text.isascii()]
-    assert_same_ids(tokenizer, model, ["", " ", "nooooo wwww", *lines, *random_texts])
+    assert_same_ids(tokenizer, model, ["", " ", "nooooo wwww", "a <s> b</s>", *lines, *random_texts])
     assert tokenizer.get_vocab_size() == spm.SentencePieceProcessor(model_proto=model).get_piece_size()
     again = gputok.Tokenizer.from_str(tokenizer.to_str())
     assert_same_ids(again, model, lines)

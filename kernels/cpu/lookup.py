@@ -192,10 +192,11 @@ def hash_pair(key):
 
 def index_pairs(left, right, rank, n):
     """Pairs of numbers below n with their ranks (uint32[m] each, ranks below m); of equal pairs the last counts."""
-    bits = max(1, int(n - 1).bit_length())
+    bits = max(1, int(n).bit_length())  # n itself is free: a symbol in no pair
     if 2 * bits + len(left).bit_length() > 64:
         raise ValueError(f"{len(left)} merges of {n} tokens are too many: pair and rank must fit 64 bits")
-    pairs = Pairs(np.full(capacity_for(len(left)), FREE, np.uint64), bits)
+    # At most a third full: most look-ups are of pairs that aren't there, and each slot further costs them time.
+    pairs = Pairs(np.full(2 * capacity_for(len(left)), FREE, np.uint64), bits)
     _index_pairs(plain(left, np.uint32), plain(right, np.uint32), plain(rank, np.uint32), pairs)
     return pairs
 
@@ -214,18 +215,25 @@ def _index_pairs(left, right, rank, pairs):
 
 
 @kernel(inline=True)
-def rank_of(slots, mask, bits, left, right):
-    """The rank of a pair, or NONE; `slots` is the address of those of Pairs, `mask` their number - 1."""
+def pairs_of(pairs):
+    """What rank_of needs of Pairs: the address of its slots, their number - 1, and its bits."""
+    return address(pairs.slots), np.uint64(len(pairs.slots) - 1), np.uint64(pairs.bits)
+
+
+@kernel(inline=True)
+def rank_of(pairs, left, right):
+    """The rank of a pair, or NONE; `pairs` is of pairs_of."""
+    slots, mask, bits = pairs
     key = np.uint64(left) << bits | np.uint64(right)
     rank_bits = np.uint64(64) - bits - bits
     at = hash_pair(key) & mask
-    while True:
-        slot = load_u64(slots, at)
-        if slot >> rank_bits == key and slot != FREE:
-            return np.uint32(slot & ((_U1 << rank_bits) - _U1))
+    slot = load_u64(slots, at)
+    while slot >> rank_bits != key:
         if slot == FREE:
             return NONE
         at = (at + _U1) & mask
+        slot = load_u64(slots, at)
+    return np.uint32(slot & ((_U1 << rank_bits) - _U1))
 
 
 def pair_ranks(pairs, numbers):
@@ -237,10 +245,10 @@ def pair_ranks(pairs, numbers):
 
 @kernel
 def _pair_ranks(pairs, numbers, ranks):
-    slots, mask = address(pairs.slots), np.uint64(len(pairs.slots) - 1)
+    table = pairs_of(pairs)
     for i in range(len(numbers)):
         for j in range(len(numbers)):
-            ranks[i, j] = rank_of(slots, mask, np.uint64(pairs.bits), numbers[i], numbers[j])
+            ranks[i, j] = rank_of(table, numbers[i], numbers[j])
 
 
 @kernel(inline=True)

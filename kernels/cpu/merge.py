@@ -14,8 +14,8 @@ from __future__ import annotations
 import numpy as np
 
 from . import kernel
-from .lookup import NONE, decode_char, find_string, mix, rank_of
-from .memory import address, load_i64, load_u8, load_u32, load_u64, store_u32, store_u64
+from .lookup import NONE, decode_char, find_string, mix, pairs_of, rank_of
+from .memory import address, load_i64, load_u8, load_u32, load_u64, store_i64, store_u32, store_u64
 from .ragged import pointer
 
 SHORT = 64  # symbols; up to here scanning is faster than a heap
@@ -47,7 +47,17 @@ def next_random(random):
 
 
 @kernel(inline=True)
-def first_symbols(base, n, tables, symbols, places):
+def bytes_as_symbols(word, n, table, symbols, places):
+    """first_symbols where each byte is one, known and the same at every place; `table` is the address of uint32[256]."""
+    for i in range(n):
+        store_u32(symbols, i, load_u32(table, np.uint64(load_u8(word, i))) - np.uint32(1))
+        store_i64(places, i, np.int64(i))
+    store_i64(places, n, np.int64(n))
+    return n
+
+
+@kernel
+def first_symbols(word, n, tables, symbols, places):
     """Writes the characters of a word as symbols, and where each begins (one more place ends the last one).
 
     An unknown character is left out (the places behind it move up, as in the namesake), or an unknown token, or with
@@ -59,9 +69,9 @@ def first_symbols(base, n, tables, symbols, places):
     at = _U0
     while at < n:
         if by_byte:
-            code, width = np.uint64(load_u8(base, at)), _U1
+            code, width = np.uint64(load_u8(word, at)), _U1
         else:
-            code, width = decode_char(base, at)
+            code, width = decode_char(word, at)
         kind = np.int64(at > _U0) + 2 * np.int64(at + width >= n)
         symbol = tables.symbols[tables.variant[kind], code]
         known = symbol > 0
@@ -79,7 +89,7 @@ def first_symbols(base, n, tables, symbols, places):
                     symbols[count] = tables.fallback[byte]
                     count += 1
             for i in range(width):
-                symbols[count] = tables.fallback[load_u8(base, at + np.uint64(i))]
+                symbols[count] = tables.fallback[load_u8(word, at + np.uint64(i))]
                 count += 1
             if kind & 2:
                 for byte in tables.suffix:
@@ -102,55 +112,57 @@ def first_symbols(base, n, tables, symbols, places):
         symbols[count], places[count] = tables.unk[0], place
         count, place = count + 1, place + waiting
     places[count] = place
-    return count
+    return np.uint64(count)
 
 
 @kernel(inline=True)
-def merge_by_scan(word, symbols, before, after, keys, count, tables):
-    """Merges a short word: afterwards its tokens are symbols[0], symbols[after[0]] and so on up to `count`.
+def key_of(pairs, left, right, at):
+    """rank << POSITION_BITS | at of a pair of symbols, or NONE."""
+    rank = rank_of(pairs, left, right)
+    return rank << np.uint32(POSITION_BITS) | np.uint32(at) if rank != NONE else NONE
 
-    `word` is the address of its bytes, `keys` that of uint32[SHORT]: rank << POSITION_BITS | position of each pair, or
-    NONE.
+
+@kernel(inline=True)
+def merge_by_scan(word, n, model, scratch):
+    """Merges a word of n symbols, at most SHORT: then its tokens are symbols[0], symbols[after[0]] and so on up to n.
+
+    `model`: of _encode_words; `scratch`: addresses of uint32[n + 2] symbols, links before and after, and keys of all
+    pairs. Two symbols that are in no pair, one behind the word and one (a place further) before it, spare the loop its
+    branches at the word's ends.
     """
-    slots, mask, bits = (
-        address(tables.pairs.slots),
-        np.uint64(len(tables.pairs.slots) - 1),
-        np.uint64(tables.pairs.bits),
-    )
-    for i in range(np.uint64(count)):
-        before[i], after[i] = np.int32(i) - 1, np.int32(i) + 1
+    pairs, merged, byte_ranks, nothing = model
+    symbols, before, after, keys = scratch
+    store_u32(symbols, n, nothing)
+    store_u32(symbols, n + _U1, nothing)
+    for i in range(n):
+        store_u32(before, i, np.uint32(i - _U1))
+        store_u32(after, i, np.uint32(i + _U1))
         key = NONE
-        if i + _U1 < np.uint64(count):
-            if len(tables.byte_ranks):
-                rank = tables.byte_ranks[load_u8(word, i), load_u8(word, i + _U1)]
+        if i + _U1 < n:
+            if byte_ranks:
+                pair = np.uint64(load_u8(word, i)) << np.uint64(8) | np.uint64(load_u8(word, i + _U1))
+                rank = load_u32(byte_ranks, pair)
+                key = rank << np.uint32(POSITION_BITS) | np.uint32(i) if rank != NONE else NONE
             else:
-                rank = rank_of(slots, mask, bits, symbols[i], symbols[i + _U1])
-            if rank != NONE:
-                key = rank << np.uint32(POSITION_BITS) | np.uint32(i)
+                key = key_of(pairs, load_u32(symbols, i), load_u32(symbols, i + _U1), i)
         store_u32(keys, i, key)
+    store_u32(before, _U0, np.uint32(n + _U1))
     while True:
         least = NONE
-        for i in range(np.uint64(count)):  # the compiler makes vector instructions of this
+        for i in range(n):  # the compiler makes vector instructions of this
             least = min(least, load_u32(keys, i))
         if least == NONE:
             break
-        at = np.int64(least & np.uint32(SHORT - 1))
-        right = np.int64(after[at])
-        behind = np.int64(after[right])
-        symbols[at] = tables.merged[least >> np.uint32(POSITION_BITS)]
-        after[at], before[behind] = behind, at
-        store_u32(keys, np.uint64(right), NONE)
-        key = NONE
-        if behind < count:
-            rank = rank_of(slots, mask, bits, symbols[at], symbols[behind])
-            if rank != NONE:
-                key = rank << np.uint32(POSITION_BITS) | np.uint32(at)
-        store_u32(keys, np.uint64(at), key)
-        left = np.int64(before[at])
-        if left >= 0:
-            rank = rank_of(slots, mask, bits, symbols[left], symbols[at])
-            key = rank << np.uint32(POSITION_BITS) | np.uint32(left) if rank != NONE else NONE
-            store_u32(keys, np.uint64(left), key)
+        at = np.uint64(least & np.uint32(SHORT - 1))
+        new = load_u32(merged, np.uint64(least >> np.uint32(POSITION_BITS)))
+        left, right = np.uint64(load_u32(before, at)), np.uint64(load_u32(after, at))
+        behind = np.uint64(load_u32(after, right))
+        store_u32(symbols, at, new)
+        store_u32(after, at, np.uint32(behind))
+        store_u32(before, behind, np.uint32(at))
+        store_u32(keys, right, NONE)
+        store_u32(keys, at, key_of(pairs, new, load_u32(symbols, behind), at))
+        store_u32(keys, left, key_of(pairs, load_u32(symbols, left), new, left))
 
 
 @kernel(inline=True)
@@ -179,18 +191,14 @@ def pop(heap, n):
     heap[at] = entry
 
 
-@kernel(inline=True)
+@kernel
 def merge_by_heap(symbols, before, after, count, tables, random):
     """What merge_by_scan does for a word of any length, with a heap of rank << 32 | position.
 
     With dropout, each pair taken from the heap is put aside with that probability, until the next that isn't.
     An entry stands for the symbols at its position for as long as merging them gives the same token.
     """
-    slots, mask, bits = (
-        address(tables.pairs.slots),
-        np.uint64(len(tables.pairs.slots) - 1),
-        np.uint64(tables.pairs.bits),
-    )
+    merged, pairs = tables.merged, pairs_of(tables.pairs)
     # Each merge takes an entry out and puts at most two in, so 2 * count entries are enough.
     heap = np.empty(2 * count, np.uint64)
     aside = np.empty(2 * count if tables.dropout > 0.0 else 0, np.uint64)
@@ -198,7 +206,7 @@ def merge_by_heap(symbols, before, after, count, tables, random):
     for i in range(count):
         before[i], after[i] = i - 1, i + 1
     for i in range(count - 1):
-        rank = rank_of(slots, mask, bits, symbols[i], symbols[i + 1])
+        rank = rank_of(pairs, symbols[i], symbols[i + 1])
         if rank != NONE:
             push(heap, n, np.uint64(rank) << _U32 | np.uint64(i))
             n += 1
@@ -219,20 +227,20 @@ def merge_by_heap(symbols, before, after, count, tables, random):
         right = np.int64(after[at])
         if symbols[at] == NONE or right == count:
             continue
-        rank = rank_of(slots, mask, bits, symbols[at], symbols[right])
-        if rank == NONE or tables.merged[rank] != tables.merged[entry >> _U32]:
+        rank = rank_of(pairs, symbols[at], symbols[right])
+        if rank == NONE or merged[rank] != merged[entry >> _U32]:
             continue
         behind = np.int64(after[right])
-        symbols[at], symbols[right] = tables.merged[rank], NONE
+        symbols[at], symbols[right] = merged[rank], NONE
         after[at], before[behind] = behind, at
         left = np.int64(before[at])
         if left >= 0:
-            rank = rank_of(slots, mask, bits, symbols[left], symbols[at])
+            rank = rank_of(pairs, symbols[left], symbols[at])
             if rank != NONE:
                 push(heap, n, np.uint64(rank) << _U32 | np.uint64(left))
                 n += 1
         if behind < count:
-            rank = rank_of(slots, mask, bits, symbols[at], symbols[behind])
+            rank = rank_of(pairs, symbols[at], symbols[behind])
             if rank != NONE:
                 push(heap, n, np.uint64(rank) << _U32 | np.uint64(at))
                 n += 1
@@ -259,13 +267,15 @@ def load_word(base, n, part):
 
 @kernel(inline=True)
 def keep(record, n, key, ids, stops, at, count):
-    """Writes an encoded word into its slot of a cache, if it fits. Its tokens are the first `count` of ids and stops."""
-    if count > MAX_CACHED[1] or (count and stops[count - 1] - at > MAX_CACHED[0]):
+    """Writes an encoded word into its slot of a cache, if it fits; its tokens are at the addresses `ids` and `stops`."""
+    if (count > _U0 and load_i64(stops, count - _U1) - at > MAX_CACHED[0]) or count > np.uint64(
+        MAX_CACHED[1]
+    ):
         return
-    head = n | np.uint64(count) << np.uint64(8)
+    head = n | count << np.uint64(8)
     for i in range(count):
-        head |= np.uint64(stops[i] - at) << np.uint64(16 + 5 * i)
-        store_u32(record + np.uint64(32), np.uint64(i), ids[i])
+        head |= np.uint64(load_i64(stops, i) - at) << (np.uint64(16) + np.uint64(5) * i)
+        store_u32(record + np.uint64(32), i, load_u32(ids, i))
     store_u64(record, _U0, head)
     for part in range(3):
         store_u64(record, np.uint64(part + 1), key[part])
@@ -293,26 +303,37 @@ def encode_words(data, start, end, tables, cache, random):
 
 @kernel
 def _encode_words(words, tables, cache, random, tokens, rows):
+    # Passing arrays on would count their references at each word: the loop has addresses, and arrays for rare words.
     base, starts, ends = words
-    ids, begins, stops = tokens
+    ids, begins, stops = address(tokens[0]), address(tokens[1]), address(tokens[2])
+    row_ends = address(rows)
     n_words = len(rows) - 1
     longest = np.int64(1)
     for w in range(n_words):
         longest = max(longest, load_i64(ends, w) - load_i64(starts, w))
     if len(tables.fallback):
         longest *= 1 + len(tables.prefix) + len(tables.suffix)
-    symbols, places = np.empty(longest + 1, np.uint32), np.empty(longest + 1, np.int64)
-    before, after = np.empty(longest + 1, np.int32), np.empty(longest + 1, np.int32)
-    keys = np.empty(SHORT, np.uint32)
+    symbols_array, places_array = np.empty(longest + 2, np.uint32), np.empty(longest + 1, np.int64)
+    before, after_array = np.empty(longest + 2, np.int32), np.empty(longest + 2, np.int32)
+    keys = np.empty(SHORT + 2, np.uint32)
+    symbols, places, after = address(symbols_array), address(places_array), address(after_array)
+    scratch = symbols, address(before), after, address(keys)
+    names = address(tables.ids)
+    bytes_only = len(tables.byte_ranks) > 0
+    byte_symbols = address(tables.symbols)
+    byte_ranks = address(tables.byte_ranks) if bytes_only else _U0
+    model = pairs_of(tables.pairs), address(tables.merged), byte_ranks, np.uint32(len(tables.ids))
+    scanned = not tables.ordered and tables.dropout == 0.0
     slots, cached = address(cache), len(cache) > 0 and tables.dropout == 0.0
     slot_mask = np.uint64(max(len(cache), 1) - 1)
-    look_up_whole = len(tables.whole.offsets) > 1 and tables.dropout == 0.0
-    t = np.int64(0)
+    whole = len(tables.whole.offsets) > 1 and tables.dropout == 0.0
+    t = _U0
     for w in range(n_words):
-        rows[w] = t
+        first = t
+        store_i64(row_ends, w, np.int64(t))
         at = load_i64(starts, w)
         n, word = np.uint64(load_i64(ends, w) - at), np.uint64(base + at)
-        if n == 0:
+        if n == _U0:
             continue
         key, record = (_U0, _U0, _U0), _U0
         short = cached and n <= np.uint64(MAX_CACHED[0])
@@ -324,30 +345,39 @@ def _encode_words(words, tables, cache, random, tokens, rows):
             same = head & np.uint64(255) == n and load_u64(record, _U1) == key[0]
             if same and load_u64(record, np.uint64(2)) == key[1] and load_u64(record, np.uint64(3)) == key[2]:
                 begin = at
-                for i in range(np.int64(head >> np.uint64(8)) & 15):
-                    stop = at + (np.int64(head >> np.uint64(16 + 5 * i)) & 31)
-                    ids[t], begins[t], stops[t] = load_u32(record + np.uint64(32), np.uint64(i)), begin, stop
+                for i in range(head >> np.uint64(8) & np.uint64(15)):
+                    stop = at + np.int64(head >> (np.uint64(16) + np.uint64(5) * i) & np.uint64(31))
+                    store_u32(ids, t, load_u32(record + np.uint64(32), i))
+                    store_i64(begins, t, begin)
+                    store_i64(stops, t, stop)
                     begin = stop
-                    t += 1
+                    t += _U1
                 continue
-        found = find_string(tables.whole, word, n) if look_up_whole else np.int64(-1)
+        found = find_string(tables.whole, word, n) if whole else np.int64(-1)
         if found >= 0:
-            ids[t], begins[t], stops[t] = tables.ids[found], at, at + np.int64(n)
-            t += 1
+            store_u32(ids, t, load_u32(names, np.uint64(found)))
+            store_i64(begins, t, at)
+            store_i64(stops, t, at + np.int64(n))
+            t += _U1
         else:
-            count = first_symbols(word, n, tables, symbols, places)
-            if count > SHORT or tables.ordered or tables.dropout > 0.0:
-                merge_by_heap(symbols, before, after, count, tables, random)
+            if bytes_only:
+                count = bytes_as_symbols(word, n, byte_symbols, symbols, places)
             else:
-                merge_by_scan(word, symbols, before, after, address(keys), count, tables)
-            i = np.int64(0)
+                count = first_symbols(word, n, tables, symbols_array, places_array)
+            if count <= np.uint64(SHORT) and scanned:
+                merge_by_scan(word, count, model, scratch)
+            else:
+                merge_by_heap(symbols_array, before, after_array, np.int64(count), tables, random)
+            i = _U0
             while i < count:
-                ids[t] = tables.ids[symbols[i]] if symbols[i] != NONE else NONE
-                begins[t], stops[t] = at + places[i], at + places[after[i]]
-                t += 1
-                i = np.int64(after[i])
+                behind = np.uint64(load_u32(after, i))
+                symbol = load_u32(symbols, i)
+                store_u32(ids, t, load_u32(names, np.uint64(symbol)) if symbol != NONE else NONE)
+                store_i64(begins, t, at + load_i64(places, i))
+                store_i64(stops, t, at + load_i64(places, behind))
+                t += _U1
+                i = behind
         if short:
-            first = rows[w]
-            keep(record, n, key, ids[first:t], stops[first:t], at, t - first)
+            keep(record, n, key, ids + first * np.uint64(4), stops + first * np.uint64(8), at, t - first)
     rows[n_words] = t
-    return t
+    return np.int64(t)
