@@ -173,6 +173,16 @@ def test_real_text(corpus_sample, tmp_path):
         assert documents(write(tmp_path / "a.jsonl", lines), batch_bytes=1 << 15) == lines
 
 
+def test_a_reader_that_holds_one_batch_needs_room_for_two(tmp_path):
+    path = write(tmp_path / "a.txt", ["some text of a line\n"] * 400_000)  # 8 MB
+    tracemalloc.start()
+    for batch in corpus.read(path, batch_bytes=1 << 20):
+        assert batch.n_documents
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 << 20  # with the line ends, of 0.4 MB a batch; a third buffer would go beyond
+
+
 def test_memory_does_not_grow_with_the_corpus(tmp_path):
     lines = ["some text of a line\n"] * 400_000  # 8 MB
     for kind in [".txt", ".jsonl", ".parquet"]:

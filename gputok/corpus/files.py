@@ -127,9 +127,9 @@ def _chunks(path: pathlib.Path, file: BinaryIO, options: Options) -> Iterator[tu
     rest = np.zeros(0, np.uint8)  # what the last read began and did not end
     position = 0  # of the first byte of `rest`
     while True:
-        # Memory that isn't touched costs nothing, so a small file pays nothing for a large buffer. Doubling keeps a
-        # document much longer than a batch linear.
-        buffer = np.empty(len(rest) + max(options.batch_bytes, len(rest)), np.uint8)
+        # Memory that isn't touched costs nothing, so a small file pays nothing for a large buffer; buffers of one size
+        # fill each other's holes. Doubling keeps a document much longer than a batch linear.
+        buffer = np.empty(max(options.batch_bytes, 2 * len(rest)), np.uint8)
         buffer[: len(rest)] = rest
         size = len(rest) + _fill(path, file, memoryview(buffer)[len(rest) :], position + len(rest))
         is_last = size < len(buffer)
@@ -138,7 +138,10 @@ def _chunks(path: pathlib.Path, file: BinaryIO, options: Options) -> Iterator[tu
             yield batch, position
         if is_last:
             return
-        rest, position = buffer[n_used:size], position + n_used
+        rest, position = (
+            buffer[n_used:size].copy(),
+            position + n_used,
+        )  # a view would keep the whole buffer alive
 
 
 def _cut(data: Array, separator: bytes | None, is_last: bool) -> tuple[TextBatch, int]:
