@@ -31,6 +31,7 @@ _MODULES = (
 # name -> module that defines it
 _NAMES: dict[str, str] = {
     "AddedToken": "added_tokens",
+    "AutoTokenizer": "pretrained",
     "BertWordPieceTokenizer": "implementations",
     "ByteLevelBPETokenizer": "implementations",
     "CharBPETokenizer": "implementations",
@@ -45,6 +46,7 @@ _NAMES: dict[str, str] = {
     "PreTokenizedEncodeInput": "inputs",
     "PreTokenizedInputSequence": "inputs",
     "PreTokenizedString": "pre_tokenized_string",
+    "PreTrainedTokenizer": "pretrained",
     "Regex": "pattern",
     "SentencePieceBPETokenizer": "implementations",
     "SentencePieceUnigramTokenizer": "implementations",
@@ -55,6 +57,7 @@ _NAMES: dict[str, str] = {
     "Token": "pre_tokenized_string",
     "Tokenizer": "tokenizer",
     "WordCounts": "word_counts",
+    "train_new_from_iterator": "pretrained",
 }
 
 

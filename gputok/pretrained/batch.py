@@ -1,0 +1,234 @@
+"""What calling a tokenizer gives: named columns of a batch, and the way between tokens, words and characters."""
+
+from __future__ import annotations
+
+from collections import UserDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gputok.encoding import Encoding
+
+
+class CharSpan(NamedTuple):
+    """Characters of a text: `text[start:end]`."""
+
+    start: int
+    end: int
+
+
+class TokenSpan(NamedTuple):
+    """Tokens of an encoding: `tokens[start:end]`."""
+
+    start: int
+    end: int
+
+
+class BatchEncoding(UserDict):
+    """A dictionary of columns (`input_ids`, `attention_mask`, ...), which are attributes as well.
+
+    data: name -> a list (of numbers for one text, of lists for a batch), or an array or tensor.
+    encodings: what the tokenizer made, one for each text or part of one; None where that isn't known.
+
+    The methods that ask about a token, a word or a character take its index in the first text, or the index of a
+    text and then that index: `char_to_token(5)` or `char_to_token(batch_index, 5)`.
+
+    >>> batch = BatchEncoding({"input_ids": [[1, 2], [3, 4]]}, tensor_type="np")
+    >>> batch.input_ids.shape, list(batch)
+    ((2, 2), ['input_ids'])
+    """
+
+    def __init__(
+        self,
+        data: Mapping[str, Any] | None = None,
+        encodings: Sequence[Encoding] | None = None,
+        tensor_type: str | None = None,
+    ) -> None:
+        super().__init__(data or {})
+        self._encodings = None if encodings is None else list(encodings)
+        self.convert_to_tensors(tensor_type)
+
+    def __getitem__(self, item: str | int | slice) -> Any:
+        """A column by name; the encoding of a text by index; some texts of all columns, or their encodings, by slice."""
+        if isinstance(item, str):
+            return self.data[item]
+        if self._encodings is not None:
+            return self._encodings[item]
+        if isinstance(item, slice):
+            return {name: column[item] for name, column in self.data.items()}
+        raise KeyError(f"{item!r}: without encodings there are columns by name, and slices")
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["data"][name]
+        except KeyError:
+            raise AttributeError(
+                f"{name!r} is no column; there are {', '.join(self.__dict__.get('data', {}))}"
+            ) from None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"data": self.data, "encodings": self._encodings}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.data, self._encodings = state["data"], state["encodings"]
+
+    @property
+    def encodings(self) -> list[Encoding] | None:
+        """What the tokenizer made, one for each text or part of one."""
+        return self._encodings
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether the encodings are there, which the methods below need."""
+        return self._encodings is not None
+
+    @property
+    def n_sequences(self) -> int | None:
+        """1 for texts, 2 for pairs of texts."""
+        return self._encodings[0].n_sequences if self._encodings else None
+
+    def _encoding(self, batch_index: int) -> Encoding:
+        if not self._encodings:
+            raise ValueError("the encodings aren't kept here: ask the result of calling the tokenizer")
+        return self._encodings[batch_index]
+
+    def _one(self, first: int, second: int | None) -> tuple[Encoding, int]:
+        """The encoding and the index that a method's two arguments mean."""
+        return (self._encoding(0), first) if second is None else (self._encoding(first), second)
+
+    def _token(self, first: int, second: int | None) -> tuple[Encoding, int]:
+        encoding, index = self._one(first, second)
+        return encoding, index + len(encoding) if index < 0 else index
+
+    def tokens(self, batch_index: int = 0) -> list[str]:
+        """The tokens of a text."""
+        return self._encoding(batch_index).tokens
+
+    def word_ids(self, batch_index: int = 0) -> list[int | None]:
+        """For each token of a text, the index of its word, or None for special tokens."""
+        return self._encoding(batch_index).word_ids
+
+    def sequence_ids(self, batch_index: int = 0) -> list[int | None]:
+        """For each token, 0 or 1: which text of the pair it is from; None for special tokens."""
+        return self._encoding(batch_index).sequence_ids
+
+    def token_to_sequence(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
+        """Which text of the pair a token is from."""
+        encoding, index = self._token(batch_or_token_index, token_index)
+        return encoding.token_to_sequence(index)
+
+    def token_to_word(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
+        """The index of the word that a token is in."""
+        encoding, index = self._token(batch_or_token_index, token_index)
+        return encoding.token_to_word(index)
+
+    def token_to_chars(self, batch_or_token_index: int, token_index: int | None = None) -> CharSpan | None:
+        """The characters of a token."""
+        encoding, index = self._token(batch_or_token_index, token_index)
+        return _span(CharSpan, encoding.token_to_chars(index))
+
+    def char_to_token(
+        self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
+    ) -> int | None:
+        """The token that holds a character of the text (of that text of the pair)."""
+        encoding, index = self._one(batch_or_char_index, char_index)
+        return encoding.char_to_token(index, sequence_index)
+
+    def char_to_word(
+        self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
+    ) -> int | None:
+        """The index of the word that holds a character."""
+        encoding, index = self._one(batch_or_char_index, char_index)
+        return encoding.char_to_word(index, sequence_index)
+
+    def word_to_tokens(
+        self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
+    ) -> TokenSpan | None:
+        """The tokens of a word."""
+        encoding, index = self._one(batch_or_word_index, word_index)
+        return _span(TokenSpan, encoding.word_to_tokens(index, sequence_index))
+
+    def word_to_chars(
+        self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
+    ) -> CharSpan | None:
+        """The characters of a word."""
+        encoding, index = self._one(batch_or_word_index, word_index)
+        return _span(CharSpan, encoding.word_to_chars(index, sequence_index))
+
+    def convert_to_tensors(self, tensor_type: str | None, prepend_batch_axis: bool = False) -> BatchEncoding:
+        """Makes arrays or tensors of int64 of all columns, in place: "np", "pt" or "cupy"; None changes nothing.
+
+        Raises ValueError where the texts of a column differ in length.
+        """
+        if tensor_type is not None:
+            convert = _converter(tensor_type)
+            for name, column in self.data.items():
+                self.data[name] = convert(name, [column] if prepend_batch_axis else column)
+        return self
+
+    def to(self, device: Any, *, non_blocking: bool = False) -> BatchEncoding:
+        """Moves all PyTorch tensors to a device, in place."""
+        for name, column in self.data.items():
+            if hasattr(column, "to"):
+                self.data[name] = column.to(device=device, non_blocking=non_blocking)
+        return self
+
+
+def _span(kind: type, span: tuple[int, int] | None) -> Any:
+    return None if span is None else kind(*span)
+
+
+def _converter(tensor_type: Any) -> Callable[[str, Any], Any]:
+    kind = getattr(tensor_type, "value", tensor_type)  # the enumeration of transformers as well
+    if kind == "np":
+        return _array
+    if kind == "pt":
+        try:
+            import torch
+        except ImportError:
+            raise ImportError('return_tensors="pt" needs PyTorch: pip install torch') from None
+
+        return lambda name, column: (
+            column if torch.is_tensor(column) else torch.as_tensor(_array(name, column))
+        )
+    if kind == "cupy":
+        try:
+            import cupy
+        except ImportError:
+            raise ImportError("return_tensors=\"cupy\" needs CuPy: pip install 'gputok[cuda13]'") from None
+
+        return lambda name, column: cupy.asarray(_array(name, column))
+    raise ValueError(f'return_tensors={tensor_type!r}: must be "np", "pt" or "cupy"')
+
+
+def _array(name: str, column: Any) -> np.ndarray:
+    try:
+        array = np.asarray(column)
+    except ValueError:  # NumPy's word for rows of different lengths
+        lengths = sorted({len(row) for row in column})
+        raise ValueError(
+            f"{name} can't be an array: its texts have {lengths[0]} to {lengths[-1]} tokens; pass padding=True, and "
+            "truncation=True where they are too long"
+        ) from None
+    if array.dtype == object:
+        raise ValueError(f"{name} can't be an array of numbers: it holds {column!r}"[:300])
+    return array if array.size or array.dtype.kind in "iu" else array.astype(np.int64)
+
+
+def pad_columns(
+    columns: dict[str, Any], lengths: Sequence[int], length: int, side: str, fill: Mapping[str, int]
+) -> None:
+    """Fills the rows of the columns that `fill` names up to `length`, in place, each column with its number.
+
+    lengths: of the rows now; a row that is longer stays.
+
+    >>> columns = {"input_ids": [[7], [8, 9]]}
+    >>> pad_columns(columns, [1, 2], 3, "left", {"input_ids": 0})
+    >>> columns
+    {'input_ids': [[0, 0, 7], [0, 8, 9]]}
+    """
+    for name, number in fill.items():
+        if name in columns:
+            rows = zip(columns[name], ([number] * (length - n) for n in lengths), strict=True)
+            columns[name] = [[*row, *more] if side == "right" else [*more, *row] for row, more in rows]

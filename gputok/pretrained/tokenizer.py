@@ -1,0 +1,666 @@
+"""A tokenizer with what a model needs to know about it: the front that users of `transformers` know."""
+
+from __future__ import annotations
+
+import copy
+import os
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gputok import serialization
+from gputok.encoding import Encoding
+from gputok.pretrained.batch import BatchEncoding, pad_columns
+from gputok.pretrained.special_tokens import NAMES, SpecialTokens, Token, as_token
+from gputok.tokenizer import Tokenizer
+
+UNLIMITED = int(1e30)
+"""The `model_max_length` of a model of which none is known."""
+
+DEFAULTS: dict[str, Any] = {
+    "model_max_length": UNLIMITED,
+    "padding_side": "right",
+    "truncation_side": "right",
+    "model_input_names": ["input_ids", "attention_mask"],
+    "clean_up_tokenization_spaces": False,
+    "split_special_tokens": False,
+}
+"""The options that are attributes."""
+
+_PADDING = {True: "longest", False: "do_not_pad", None: "do_not_pad"}
+_TRUNCATION = {True: "longest_first", False: "do_not_truncate", None: "do_not_truncate"}
+
+
+class _Limits(NamedTuple):
+    """How long the rows of a batch are to be."""
+
+    padding: str  # "longest", "max_length" or "do_not_pad"
+    truncation: str  # "longest_first", "only_first", "only_second" or "do_not_truncate"
+    max_length: int | None
+
+
+class PreTrainedTokenizer(SpecialTokens):
+    """A `Tokenizer` with named special tokens, the sides and lengths that its model wants, and its chat template.
+
+    tokenizer_object: the tokenizer. tokenizer_file: or the path of its tokenizer.json.
+    options: what tokenizer_config.json holds: `bos_token`, `eos_token`, `unk_token`, `sep_token`, `pad_token`,
+    `cls_token`, `mask_token` and others that end in `_token`; `extra_special_tokens`; `model_max_length` (tokens);
+    `padding_side` and `truncation_side` ("right", "left"); `model_input_names`, the columns that a call gives;
+    `clean_up_tokenization_spaces`; `split_special_tokens`; `chat_template`. Anything else is kept and saved.
+
+    The tokenizer.json is taken as it is. `transformers` 5 builds the steps of some classes (`LlamaTokenizer`, ...) anew
+    from the vocabulary instead; saved folders name the class that does not, so that they work there as here.
+
+    >>> from gputok import Tokenizer, models, pre_tokenizers
+    >>> words = Tokenizer(models.WordLevel({"<pad>": 0, "so": 1, "it": 2, "goes": 3}, unk_token="<pad>"))
+    >>> words.pre_tokenizer = pre_tokenizers.Whitespace()
+    >>> tokenizer = PreTrainedTokenizer(words, pad_token="<pad>")
+    >>> tokenizer(["so it goes", "so"], padding=True)["input_ids"]
+    [[1, 2, 3], [1, 0, 0]]
+    >>> tokenizer("so it goes", return_offsets_mapping=True).offset_mapping
+    [(0, 2), (3, 5), (6, 10)]
+    """
+
+    pad_token_type_id = 0
+
+    def __init__(
+        self,
+        tokenizer_object: Tokenizer | None = None,
+        *,
+        tokenizer_file: str | os.PathLike[str] | None = None,
+        name_or_path: str = "",
+        **options: Any,
+    ) -> None:
+        if (tokenizer_object is None) == (tokenizer_file is None):
+            raise TypeError("pass a gputok Tokenizer, or tokenizer_file=")
+        if tokenizer_object is None:
+            tokenizer_object = Tokenizer.from_file(os.fspath(tokenizer_file))
+        if not isinstance(tokenizer_object, Tokenizer):
+            raise TypeError(f"tokenizer_object must be a gputok Tokenizer, not {tokenizer_object!r}")
+        self._tokenizer = tokenizer_object
+        self.name_or_path = name_or_path
+        self.deprecation_warnings: dict[str, bool] = {}  # data collators set one
+        if truncation := tokenizer_object.truncation:
+            options.setdefault("truncation_side", truncation["direction"])
+        if padding := tokenizer_object.padding:
+            options = {"pad_token": padding["pad_token"], "padding_side": padding["direction"], **options}
+
+        extra = options.pop("additional_special_tokens", None)
+        extra = options.pop("extra_special_tokens", None) or extra or []
+        own = {key: options.pop(key) for key in list(options) if _names_token(key, options[key])}
+        own |= options.pop("model_specific_special_tokens", None) or {}
+        if isinstance(extra, Mapping):
+            own, extra = own | extra, []
+        self._name_tokens({**dict.fromkeys(NAMES), **own}, extra)
+
+        for name, default in DEFAULTS.items():
+            value = options.pop(name, None)
+            setattr(self, name, copy.copy(default) if value is None else value)
+        for side in ("padding_side", "truncation_side"):
+            if getattr(self, side) not in ("left", "right"):
+                raise ValueError(f"{side}={getattr(self, side)!r}: must be 'left' or 'right'")
+        template = options.pop("chat_template", None)
+        if isinstance(template, list):  # an old form
+            template = {one["name"]: one["template"] for one in template}
+        self.chat_template: str | dict[str, str] | None = template
+        self.init_kwargs = options
+
+    # -- what it is
+
+    @property
+    def backend_tokenizer(self) -> Tokenizer:
+        """The tokenizer itself; what is changed there changes here."""
+        return self._tokenizer
+
+    @property
+    def is_fast(self) -> bool:
+        """Always True: it knows offsets."""
+        return True
+
+    @property
+    def vocab_size(self) -> int:
+        """The size of the model's vocabulary, without added tokens."""
+        return self._tokenizer.get_vocab_size(with_added_tokens=False)
+
+    def __len__(self) -> int:
+        return self._tokenizer.get_vocab_size()
+
+    def __bool__(self) -> bool:
+        return True
+
+    def get_vocab(self) -> dict[str, int]:
+        """Token -> id, added tokens included."""
+        return self._tokenizer.get_vocab()
+
+    @property
+    def vocab(self) -> dict[str, int]:
+        """`get_vocab()`."""
+        return self.get_vocab()
+
+    @property
+    def added_tokens_decoder(self) -> dict[int, Any]:
+        """Id -> AddedToken."""
+        return self._tokenizer.get_added_tokens_decoder()
+
+    @property
+    def added_tokens_encoder(self) -> dict[str, int]:
+        """Added token -> id, by rising id."""
+        return {token.content: token_id for token_id, token in self.added_tokens_decoder.items()}
+
+    def get_added_vocab(self) -> dict[str, int]:
+        """Added token -> id, by rising id."""
+        return self.added_tokens_encoder
+
+    def num_special_tokens_to_add(self, pair: bool = False) -> int:
+        """How many special tokens are added to a text, or to a pair."""
+        return self._tokenizer.num_special_tokens_to_add(pair)
+
+    @property
+    def max_len_single_sentence(self) -> int:
+        """The most tokens of a text that the model takes, without special tokens."""
+        return self.model_max_length - self.num_special_tokens_to_add(pair=False)
+
+    @property
+    def max_len_sentences_pair(self) -> int:
+        """The same for both texts of a pair together."""
+        return self.model_max_length - self.num_special_tokens_to_add(pair=True)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(name_or_path={self.name_or_path!r}, vocab_size={self.vocab_size}, "
+            f"model_max_length={self.model_max_length}, padding_side={self.padding_side!r}, "
+            f"truncation_side={self.truncation_side!r}, special_tokens={self.special_tokens_map}, "
+            f"extra_special_tokens={self.extra_special_tokens})"
+        )
+
+    # -- text to tokens
+
+    def __call__(
+        self,
+        text: Any = None,
+        text_pair: Any = None,
+        text_target: Any = None,
+        text_pair_target: Any = None,
+        add_special_tokens: bool = True,
+        padding: bool | str | None = False,
+        truncation: bool | str | None = None,
+        max_length: int | None = None,
+        stride: int = 0,
+        is_split_into_words: bool = False,
+        pad_to_multiple_of: int | None = None,
+        padding_side: str | None = None,
+        return_tensors: str | None = None,
+        return_token_type_ids: bool | None = None,
+        return_attention_mask: bool | None = None,
+        return_overflowing_tokens: bool = False,
+        return_special_tokens_mask: bool = False,
+        return_offsets_mapping: bool = False,
+        return_length: bool = False,
+        verbose: bool = True,
+        *,
+        split_special_tokens: bool | None = None,
+        max_target_length: int | None = None,
+    ) -> BatchEncoding:
+        """The columns of a text, or of a batch of texts, as a model takes them.
+
+        text, text_pair: a string or a list of them; with `is_split_into_words` lists of words. A batch may also be a
+        list of (text, pair) tuples. text_target, text_pair_target: what becomes the column `labels`.
+        padding: True or "longest", "max_length", or False. truncation: True or "longest_first", "only_first",
+        "only_second", or False. max_length: in tokens, special ones included; by default `model_max_length`.
+        stride: how many tokens each further part of a text that was cut repeats, with `return_overflowing_tokens`.
+        return_tensors: "np", "pt" or "cupy" for arrays of int64[texts, tokens]; None for lists.
+
+        Raises TypeError and ValueError for what is no text, and ValueError where texts of different lengths are to be
+        one array, or padding is asked for and there is no `pad_token`.
+        """
+        if text is None and text_target is None:
+            raise ValueError("pass a text, a list of texts, or text_target=")
+        limits = self._limits(padding, truncation, max_length, pad_to_multiple_of)
+        options = {
+            "add_special_tokens": add_special_tokens,
+            "stride": stride,
+            "is_split_into_words": is_split_into_words,
+            "pad_to_multiple_of": pad_to_multiple_of,
+            "padding_side": padding_side,
+            "return_tensors": return_tensors,
+            "return_overflowing_tokens": return_overflowing_tokens,
+            "split_special_tokens": split_special_tokens,
+            "columns": self._columns(
+                return_token_type_ids,
+                return_attention_mask,
+                return_special_tokens_mask,
+                return_offsets_mapping,
+                return_length,
+            ),
+            "verbose": verbose,
+        }
+        if text is not None:
+            batch = self._encode(text, text_pair, limits, **options)
+        if text_target is not None:
+            if max_target_length is not None:
+                limits = limits._replace(max_length=max_target_length)
+            target = self._encode(text_target, text_pair_target, limits, **options)
+            if text is None:
+                return target
+            batch["labels"] = target["input_ids"]
+        return batch
+
+    def _columns(
+        self, type_ids: bool | None, attention: bool | None, special: bool, offsets: bool, length: bool
+    ) -> dict[str, Any]:
+        """The columns of the result, and what of an encoding each is."""
+        names = self.model_input_names
+        chosen = {
+            "input_ids": (True, lambda encoding: encoding.ids),
+            "token_type_ids": (
+                "token_type_ids" in names if type_ids is None else type_ids,
+                lambda encoding: encoding.type_ids,
+            ),
+            "attention_mask": (
+                "attention_mask" in names if attention is None else attention,
+                lambda encoding: encoding.attention_mask,
+            ),
+            "special_tokens_mask": (special, lambda encoding: encoding.special_tokens_mask),
+            "offset_mapping": (offsets, lambda encoding: encoding.offsets),
+            "length": (length, len),
+        }
+        return {name: read for name, (wanted, read) in chosen.items() if wanted}
+
+    def _limits(
+        self,
+        padding: Any,
+        truncation: Any,
+        max_length: int | None,
+        pad_to_multiple_of: int | None = None,
+    ) -> _Limits:
+        """What the arguments of a call mean together."""
+        if max_length is not None and padding is False and truncation is None:
+            truncation = True  # max_length alone cuts
+        padding = _PADDING.get(padding, getattr(padding, "value", padding))
+        truncation = _TRUNCATION.get(truncation, getattr(truncation, "value", truncation))
+        _check_choice("padding", padding, ("longest", "max_length", "do_not_pad"))
+        _check_choice(
+            "truncation", truncation, ("longest_first", "only_first", "only_second", "do_not_truncate")
+        )
+        if max_length is None and self.model_max_length > 1e20:
+            padding = "do_not_pad" if padding == "max_length" else padding
+            truncation = "do_not_truncate"
+        elif max_length is None and (padding == "max_length" or truncation != "do_not_truncate"):
+            max_length = self.model_max_length
+        if padding != "do_not_pad" and (self.pad_token is None or self.pad_token_id is None):
+            raise ValueError(
+                "there is no padding token to pad with: set one that is in the vocabulary "
+                "(tokenizer.pad_token = tokenizer.eos_token) or add one (tokenizer.add_special_tokens({'pad_token': '[PAD]'}))"
+            )
+        cuts = truncation != "do_not_truncate" and padding != "do_not_pad"
+        if cuts and pad_to_multiple_of and max_length is not None and max_length % pad_to_multiple_of:
+            raise ValueError(
+                f"texts can't both be cut to {max_length} tokens and be padded to a multiple of {pad_to_multiple_of}"
+            )
+        return _Limits(padding, truncation, max_length)
+
+    def _encode(
+        self,
+        text: Any,
+        pair: Any,
+        limits: _Limits,
+        *,
+        add_special_tokens: bool,
+        stride: int,
+        is_split_into_words: bool,
+        pad_to_multiple_of: int | None,
+        padding_side: str | None,
+        return_tensors: str | None,
+        return_overflowing_tokens: bool,
+        split_special_tokens: bool | None,
+        columns: dict[str, Any],
+        verbose: bool,
+    ) -> BatchEncoding:
+        inputs, is_batch = _inputs(text, pair, is_split_into_words)
+        split = self.split_special_tokens if split_special_tokens is None else split_special_tokens
+        tokenizer = self._limited(limits, stride, pad_to_multiple_of, padding_side, split)
+        whole = tokenizer.encode_batch(inputs, is_split_into_words, add_special_tokens)
+        groups = [[one, *one.overflowing] if return_overflowing_tokens else [one] for one in whole]
+        encodings = [encoding for group in groups for encoding in group]
+        if verbose and limits.max_length is None:
+            self._warn_of_length(encodings)
+
+        data = {name: [read(encoding) for encoding in encodings] for name, read in columns.items()}
+        if return_overflowing_tokens:
+            data["overflow_to_sample_mapping"] = [i for i, group in enumerate(groups) for _ in group]
+        if not is_batch and return_tensors is None and not return_overflowing_tokens:
+            data = {name: column if name == "length" else column[0] for name, column in data.items()}
+        return BatchEncoding(data, encodings, return_tensors)
+
+    def _limited(
+        self,
+        limits: _Limits,
+        stride: int,
+        pad_to_multiple_of: int | None,
+        padding_side: str | None,
+        split_special_tokens: bool,
+    ) -> Tokenizer:
+        """The tokenizer with limits for one call, so that calls on several threads don't meet, nor change what is saved."""
+        _ = self._tokenizer.spelling  # made once, for all calls
+        limited = Tokenizer.__new__(Tokenizer)
+        limited.__dict__.update(self._tokenizer.__dict__)
+        if limited.encode_special_tokens != split_special_tokens:
+            limited._added = copy.copy(limited._added)
+            limited.encode_special_tokens = split_special_tokens
+        if limits.truncation == "do_not_truncate":
+            limited.no_truncation()
+        else:
+            limited.enable_truncation(limits.max_length, stride, limits.truncation, self.truncation_side)
+        if limits.padding == "do_not_pad":
+            limited.no_padding()
+        else:
+            limited.enable_padding(
+                direction=padding_side or self.padding_side,
+                pad_id=self.pad_token_id,
+                pad_type_id=self.pad_token_type_id,
+                pad_token=self.pad_token,
+                length=limits.max_length if limits.padding == "max_length" else None,
+                pad_to_multiple_of=pad_to_multiple_of,
+            )
+        return limited
+
+    def _warn_of_length(self, encodings: list[Encoding]) -> None:
+        longest = max(map(len, encodings), default=0)
+        if longest > self.model_max_length > 0 and not self.deprecation_warnings.get("too-long"):
+            warnings.warn(
+                f"a text has {longest} tokens, more than the {self.model_max_length} that the model takes; pass "
+                "truncation=True",
+                stacklevel=4,
+            )
+            self.deprecation_warnings["too-long"] = True
+
+    def tokenize(
+        self, text: str, pair: str | None = None, add_special_tokens: bool = False, **options: Any
+    ) -> list[str]:
+        """The tokens of a text as strings; options are those of a call."""
+        return self(text, pair, add_special_tokens=add_special_tokens, **options).tokens()
+
+    def encode(
+        self, text: Any, text_pair: Any = None, add_special_tokens: bool = True, **options: Any
+    ) -> list[int]:
+        """The ids of a text; options are those of a call."""
+        return self(text, text_pair, add_special_tokens=add_special_tokens, **options)["input_ids"]
+
+    def pad(
+        self,
+        encoded_inputs: Any,
+        padding: bool | str = True,
+        max_length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        padding_side: str | None = None,
+        return_attention_mask: bool | None = None,
+        return_tensors: str | None = None,
+        verbose: bool = True,
+    ) -> BatchEncoding:
+        """Fills what was encoded before to one length, as a data collator does.
+
+        encoded_inputs: the columns of a text or of a batch, or a list of texts' columns. `input_ids`,
+        `attention_mask` (made where it is missing), `token_type_ids` and `special_tokens_mask` are filled; other columns stay.
+        """
+        if (
+            isinstance(encoded_inputs, list | tuple)
+            and encoded_inputs
+            and isinstance(encoded_inputs[0], Mapping)
+        ):
+            encoded_inputs = {key: [one[key] for one in encoded_inputs] for key in encoded_inputs[0]}
+        columns = dict(encoded_inputs)
+        main = self.model_input_names[0]
+        if main not in columns:
+            raise ValueError(f"there must be a column {main!r} to pad, but there are only {list(columns)}")
+        if columns[main] is None or len(columns[main]) == 0:
+            return BatchEncoding(columns | ({"attention_mask": []} if return_attention_mask else {}))
+        kind = _kind(columns[main])
+        columns = {name: _plain(column) for name, column in columns.items()}
+        is_batch = isinstance(columns[main][0], list | tuple)
+        if not is_batch:
+            columns = {name: [column] for name, column in columns.items()}
+        if wrong := {
+            name: len(column) for name, column in columns.items() if len(column) != len(columns[main])
+        }:
+            raise ValueError(f"{main!r} has {len(columns[main])} texts, but other columns have {wrong}")
+
+        limits = self._limits(padding, None if padding else False, max_length)
+        lengths = [len(row) for row in columns[main]]
+        if return_attention_mask or (
+            return_attention_mask is None and "attention_mask" in self.model_input_names
+        ):
+            columns.setdefault("attention_mask", [[1] * n for n in lengths])
+        if limits.padding != "do_not_pad":
+            length = max(lengths) if limits.padding == "longest" else limits.max_length
+            length += -length % (pad_to_multiple_of or 1)
+            masked = {"attention_mask": 0} if return_attention_mask is not False else {}
+            fill = {
+                main: self.pad_token_id,
+                "token_type_ids": self.pad_token_type_id,
+                "special_tokens_mask": 1,
+            }
+            pad_columns(columns, lengths, length, padding_side or self.padding_side, fill | masked)
+        if not is_batch:
+            columns = {name: column[0] for name, column in columns.items()}
+        return BatchEncoding(columns, tensor_type=return_tensors or kind)
+
+    # -- ids and tokens
+
+    def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
+        """The id of a token, or the ids of many; of an unknown one that of `unk_token`, or None."""
+        if isinstance(tokens, str):
+            token_id = self._tokenizer.token_to_id(tokens)
+            unknown = self._named.get("unk_token")
+            return self._tokenizer.token_to_id(str(unknown)) if token_id is None and unknown else token_id
+        return [self.convert_tokens_to_ids(token) for token in tokens]
+
+    def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
+        """The token of an id, or the tokens of many; None for an id that does not exist."""
+        if isinstance(ids, int | np.integer):
+            return self._tokenizer.id_to_token(int(ids))
+        skipped = set(self.all_special_ids) if skip_special_tokens else ()
+        return [self._tokenizer.id_to_token(i) for i in map(int, ids) if i not in skipped]
+
+    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
+        """The text of tokens."""
+        decoder = self._tokenizer.decoder
+        return " ".join(tokens) if decoder is None else decoder.decode(list(tokens))
+
+    def decode(
+        self,
+        token_ids: Any,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+    ) -> Any:
+        """The text of ids (one, a list, an array or a tensor); of a list of lists, the list of their texts.
+
+        clean_up_tokenization_spaces: takes away the spaces before punctuation and English contractions; never for BPE,
+        whose spaces are those of the text.
+        """
+        ids = _plain(token_ids["input_ids"] if isinstance(token_ids, Mapping) else token_ids)
+        if isinstance(ids, list | tuple) and ids and isinstance(ids[0], list | tuple):
+            return [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in ids]
+        text = self._tokenizer.decode(ids if isinstance(ids, list | tuple) else [ids], skip_special_tokens)
+        clean = (
+            self.clean_up_tokenization_spaces
+            if clean_up_tokenization_spaces is None
+            else clean_up_tokenization_spaces
+        )
+        if clean and type(self._tokenizer.model).__name__ != "BPE":
+            for spaced in (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're"):
+                text = text.replace(spaced, spaced.strip())
+        return text
+
+    def batch_decode(
+        self,
+        sequences: Any,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+    ) -> list[str]:
+        """The texts of many lists of ids, or of the rows of an array."""
+        return [self.decode(ids, skip_special_tokens, clean_up_tokenization_spaces) for ids in sequences]
+
+    # -- chats
+
+    def apply_chat_template(
+        self,
+        conversation: Any,
+        tools: list[dict[str, Any]] | None = None,
+        documents: list[dict[str, str]] | None = None,
+        chat_template: str | None = None,
+        add_generation_prompt: bool = False,
+        continue_final_message: bool = False,
+        tokenize: bool = True,
+        padding: bool | str = False,
+        truncation: bool = False,
+        max_length: int | None = None,
+        return_tensors: str | None = None,
+        return_dict: bool = True,
+        tokenizer_kwargs: Mapping[str, Any] | None = None,
+        **variables: Any,
+    ) -> Any:
+        """A conversation as the text that its model was taught to expect, and the columns of that text.
+
+        conversation: messages, each `{"role": ..., "content": ...}`, or a list of conversations.
+        tools: JSON schemas of functions. chat_template: a Jinja template, or the name of one of several.
+        add_generation_prompt: ends where the model's answer begins. continue_final_message: ends where the last message
+        does, for the model to go on. variables: more of them for the template. The rest is as in a call; without
+        `tokenize` it gives the text, without `return_dict` only the ids. Needs the package jinja2.
+        """
+        from gputok.pretrained.chat import render
+
+        is_batch = bool(conversation) and isinstance(conversation[0], list | tuple)
+        texts = render(
+            self.get_chat_template(chat_template, tools),
+            conversation if is_batch else [conversation],
+            continue_final_message=continue_final_message,
+            add_generation_prompt=add_generation_prompt,
+            tools=tools,
+            documents=documents,
+            **{**self.special_tokens_map, **variables},
+        )
+        if not tokenize:
+            return texts if is_batch else texts[0]
+        batch = self(
+            texts if is_batch else texts[0],
+            add_special_tokens=False,
+            padding=padding,
+            truncation=truncation,
+            max_length=max_length,
+            return_tensors=return_tensors,
+            **(tokenizer_kwargs or {}),
+        )
+        return batch if return_dict else batch["input_ids"]
+
+    def get_chat_template(self, chat_template: str | None = None, tools: Any = None) -> str:
+        """The Jinja template that `apply_chat_template` takes for these arguments."""
+        known = self.chat_template
+        if isinstance(known, dict):
+            name = chat_template or ("tool_use" if tools is not None and "tool_use" in known else "default")
+            if name in known:
+                return known[name]
+            if chat_template is None:
+                raise ValueError(
+                    f"there is no default chat template; pass chat_template=, one of {sorted(known)}"
+                )
+        template = chat_template or known
+        if template is None:
+            raise ValueError("this tokenizer has no chat_template: set it, or pass chat_template=")
+        return template
+
+    # -- training and files
+
+    def train_new_from_iterator(
+        self,
+        text_iterator: Iterable[Any],
+        vocab_size: int,
+        length: int | None = None,
+        new_special_tokens: Iterable[Token] | None = None,
+        special_tokens_map: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> PreTrainedTokenizer:
+        """A tokenizer of the same kind with a vocabulary of its own; see `gputok.train_new_from_iterator`.
+
+        length: how many texts there are; nothing depends on it.
+        """
+        from gputok.pretrained.training import retrain
+
+        new, renamed = [*(new_special_tokens or ())], dict(special_tokens_map or {})
+        state = serialization.tokenizer_dict(self._tokenizer)
+        trained = retrain(state, text_iterator, vocab_size, new, renamed, length=length, **options)
+
+        def current(token: Any) -> Any:
+            return token and as_token(
+                {**token.to_dict(), "content": renamed.get(str(token), str(token))}, "token"
+            )
+
+        special = {name: current(token) for name, token in self._named.items()}
+        extra = [*map(current, self._extra), *new]
+        attributes = {name: getattr(self, name) for name in (*DEFAULTS, "chat_template")}
+        named = {**self.init_kwargs, **copy.deepcopy(attributes), **special}
+        return type(self)(trained, name_or_path=self.name_or_path, extra_special_tokens=extra, **named)
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | os.PathLike[str], **options: Any) -> PreTrainedTokenizer:
+        """`AutoTokenizer.from_pretrained`."""
+        from gputok.pretrained.folders import load
+
+        return load(cls, name_or_path, **options)
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], filename_prefix: str | None = None
+    ) -> tuple[str, ...]:
+        """Writes tokenizer.json, tokenizer_config.json and the chat templates into a folder, made if need be.
+
+        Returns their paths. `AutoTokenizer.from_pretrained`, here or in `transformers`, opens the folder.
+        """
+        from gputok.pretrained.folders import save
+
+        return save(self, save_directory, filename_prefix)
+
+
+def _names_token(key: str, value: Any) -> bool:
+    """Is an option a special token? An empty one of the seven names is, too."""
+    return key in NAMES or (
+        key.endswith("_token") and (isinstance(value, str | Mapping) or type(value).__name__ == "AddedToken")
+    )
+
+
+def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name}={value!r}: must be True, False or one of {', '.join(choices)}")
+
+
+def _inputs(text: Any, pair: Any, is_split_into_words: bool) -> tuple[list[Any], bool]:
+    """What `encode_batch` takes, and whether it was a batch."""
+    is_batch = isinstance(text, list | tuple)
+    if is_batch and is_split_into_words:
+        is_batch = bool(text) and isinstance(text[0], list | tuple)
+    if not is_batch:
+        if not isinstance(text, str | list | tuple):
+            raise ValueError(f"a text must be a string or a list of strings, not {text!r}")
+        return [(text, pair) if pair else text], False
+    if pair is None:
+        return list(text), True
+    if isinstance(pair, str) or len(pair) != len(text):
+        n = "one text" if isinstance(pair, str) else f"{len(pair)} texts"
+        raise ValueError(f"text_pair must have a text for each of the {len(text)} of `text`, but has {n}")
+    return list(zip(text, pair, strict=True)), True
+
+
+def _plain(value: Any) -> Any:
+    """Lists and numbers of arrays and tensors, also inside of lists."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, list | tuple) and value and hasattr(value[0], "tolist"):
+        return [item.tolist() for item in value]
+    return value
+
+
+def _kind(column: Any) -> str | None:
+    """The `return_tensors` that gives such a column again, by the module of its values."""
+    value = column[0] if isinstance(column, list | tuple) else column
+    module = type(value).__module__.partition(".")[0]
+    return {"torch": "pt", "numpy": "np", "cupy": "cupy"}.get(module)

@@ -1,0 +1,266 @@
+"""A new tokenizer from an old one: the same steps and special tokens, another vocabulary."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from gputok import serialization
+from gputok.added_tokens import AddedToken
+from gputok.byte_alphabet import BYTE_CHARACTERS
+from gputok.models.vocabulary import Vocabulary, pack
+from gputok.pretrained.special_tokens import Token, as_token
+from gputok.processors import PostProcessor
+from gputok.tokenizer import Tokenizer
+
+BYTE_PIECES = tuple(f"<0x{byte:02X}>" for byte in range(256))
+"""The tokens that stand for a byte where `byte_fallback` is set."""
+
+
+def train_new_from_iterator(
+    tokenizer: Any,
+    corpus: Iterable[Any],
+    vocab_size: int,
+    new_special_tokens: Iterable[Token] | None = None,
+    special_tokens_map: Mapping[str, str] | None = None,
+    **options: Any,
+) -> Any:
+    """A tokenizer of the same class, with the algorithm, steps and special tokens of the given one, trained anew.
+
+    tokenizer: a fast tokenizer of `transformers`, or one of gputok.
+    corpus: texts, or lists of texts, Arrow data, a `datasets.Dataset` or `IterableDataset`.
+    vocab_size: of the new vocabulary; special tokens, byte pieces and the alphabet count.
+    new_special_tokens: further ones. special_tokens_map: old special token -> what it is called from now on.
+    options: `column`, `device`, `threads`, `progress` and `errors` of `Tokenizer.train_from_iterator`, and those of
+    the model's trainer, such as `min_frequency`.
+
+    Special tokens get the first ids, other added tokens the last ones. Vocabulary and merges are those of
+    `PreTrainedTokenizerFast.train_new_from_iterator`, but for what is lost there: the byte pieces of a `byte_fallback` model
+    are kept, after the special tokens; ids are right wherever the post-processor and the padding hold one; and the
+    alphabet of ByteLevel is preset at whatever depth it is.
+
+    Raises TypeError for a tokenizer without these steps (a slow one) or a text that is no string, ValueError
+    where a special token that is needed has no id in the new vocabulary.
+
+    >>> from gputok import Tokenizer, models, pre_tokenizers
+    >>> old = Tokenizer(models.BPE())
+    >>> old.pre_tokenizer = pre_tokenizers.Whitespace()
+    >>> old.add_special_tokens(["<s>"])
+    1
+    >>> new = train_new_from_iterator(old, ["low lower lowest"] * 9, 12)
+    >>> new.encode("<s> lower").tokens
+    ['<s>', 'lowe', 'r']
+    """
+    from gputok.pretrained.tokenizer import PreTrainedTokenizer
+
+    if isinstance(tokenizer, PreTrainedTokenizer):
+        return tokenizer.train_new_from_iterator(
+            corpus,
+            vocab_size,
+            new_special_tokens=new_special_tokens,
+            special_tokens_map=special_tokens_map,
+            **options,
+        )
+    if not isinstance(tokenizer, Tokenizer) and not hasattr(tokenizer, "backend_tokenizer"):
+        raise TypeError(
+            f"{type(tokenizer).__name__} has no model that can be trained: pass a fast tokenizer of transformers, or "
+            "one of gputok"
+        )
+    renamed, new = dict(special_tokens_map or {}), [*(new_special_tokens or ())]
+    if isinstance(tokenizer, Tokenizer):
+        return retrain(serialization.tokenizer_dict(tokenizer), corpus, vocab_size, new, renamed, **options)
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    return _same_class(tokenizer, retrain(state, corpus, vocab_size, new, renamed, **options), new, renamed)
+
+
+def retrain(
+    state: dict[str, Any],
+    corpus: Iterable[Any],
+    vocab_size: int,
+    new_special_tokens: list[Token],
+    renamed: Mapping[str, str],
+    *,
+    length: int | None = None,
+    column: str | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    progress: Any = None,
+    errors: str = "strict",
+    **trainer_options: Any,
+) -> Tokenizer:
+    """The same for the JSON form of a tokenizer, which stays as it is."""
+    old = state["model"]
+    empty = {**state, "added_tokens": [], "model": _emptied(old, renamed)}
+    tokenizer = serialization.read_tokenizer(empty, "the old tokenizer")
+
+    added = [_renamed_token(token, renamed) for token in state["added_tokens"]]
+    # Unigram's trainer gets all of them, as in transformers: its pieces would hide the others.
+    special = [token for token in added if token.special or old["type"] == "Unigram"]
+    special += [as_token(token, "new_special_tokens") for token in new_special_tokens]
+    byte_pieces = _byte_pieces(old) if old.get("byte_fallback") else []
+    n_pieces = len(set(byte_pieces) - {token.content for token in special})
+    if vocab_size < n_pieces:
+        raise ValueError(
+            f"vocab_size={vocab_size} is less than the {n_pieces} byte pieces that this tokenizer keeps"
+        )
+
+    trainer = tokenizer.model.get_trainer()
+    options = {"vocab_size": vocab_size - n_pieces, "special_tokens": special, **_affixes(old)}
+    if _has_type(state["pre_tokenizer"], "ByteLevel") or _has_type(state["normalizer"], "ByteLevel"):
+        options["initial_alphabet"] = list(BYTE_CHARACTERS)
+    if old["type"] == "Unigram":
+        options["unk_token"] = _unknown(old, renamed)
+    for name, value in options.items():
+        if hasattr(trainer, name):
+            setattr(trainer, name, value)
+    for name, value in trainer_options.items():
+        setattr(trainer, name, value)
+    tokenizer.train_from_iterator(
+        corpus,
+        trainer,
+        length,
+        column=column,
+        device=device,
+        threads=threads,
+        progress=progress,
+        errors=errors,
+    )
+
+    first = [*special, options["unk_token"]] if options.get("unk_token") else special
+    ids = [tokenizer.token_to_id(str(token)) for token in first]
+    _insert(tokenizer, byte_pieces, old, 1 + max((i for i in ids if i is not None), default=-1))
+    tokenizer.add_tokens([token for token in added if not token.special])
+    if state["post_processor"]:
+        processor = _renumbered(state["post_processor"], renamed, tokenizer)
+        tokenizer.post_processor = PostProcessor.from_dict(processor)
+    if padding := tokenizer.padding:
+        token = renamed.get(padding["pad_token"], padding["pad_token"])
+        token_id = tokenizer.token_to_id(token)
+        if token_id is not None:
+            tokenizer.enable_padding(**{**padding, "pad_token": token, "pad_id": token_id})
+    return tokenizer
+
+
+def _emptied(model: dict[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
+    """The JSON form of a model that has its options and no vocabulary."""
+    if model["type"] == "Unigram":
+        unknown = _unknown(model, renamed)
+        known = {} if unknown is None else {"vocab": [[unknown, 0.0]], "unk_id": 0}
+        return {**model, "vocab": [], "unk_id": None, **known}
+    empty = {**model, "vocab": {}, **({"merges": []} if model["type"] == "BPE" else {})}
+    return empty | ({"unk_token": _unknown(model, renamed)} if "unk_token" in model else {})
+
+
+def _unknown(model: dict[str, Any], renamed: Mapping[str, str]) -> str | None:
+    """What the new tokenizer calls the token for the unknown."""
+    if model["type"] == "Unigram":
+        token = None if model["unk_id"] is None else model["vocab"][model["unk_id"]][0]
+    else:
+        token = model.get("unk_token")
+    return renamed.get(token, token)
+
+
+def _affixes(model: dict[str, Any]) -> dict[str, str]:
+    """What the model writes before and behind the parts of words."""
+    names = ("continuing_subword_prefix", "end_of_word_suffix")
+    return {name: model[name] for name in names if model.get(name) is not None}
+
+
+def _byte_pieces(model: dict[str, Any]) -> list[str]:
+    vocab = model["vocab"]
+    known = set(vocab) if isinstance(vocab, dict) else {piece for piece, _ in vocab}
+    return [piece for piece in BYTE_PIECES if piece in known]
+
+
+def _insert(tokenizer: Tokenizer, pieces: list[str], old: dict[str, Any], position: int) -> None:
+    """Gives the pieces that the model lacks the ids from `position` on; what had these comes behind them."""
+    model = tokenizer.model
+    missing = [piece for piece in pieces if model.token_to_id(piece) is None]
+    if not missing:
+        return
+    if old["type"] == "Unigram":
+        scores, learnt = dict(old["vocab"]), model.to_dict()["vocab"]
+        new = [[piece, scores[piece]] for piece in missing]
+        model.update(vocab=list(map(tuple, learnt[:position] + new + learnt[position:])))
+    else:
+        learnt, merges = model.vocabulary.tokens, np.asarray(model.merges[:, :2], np.int64)
+        vocabulary = Vocabulary(*pack([*learnt[:position], *missing, *learnt[position:]]))
+        model.set_vocabulary(vocabulary, merges + len(missing) * (merges >= position))
+
+
+def _has_type(part: Any, name: str) -> bool:
+    """Is a component of that type anywhere in this JSON form?"""
+    if isinstance(part, dict):
+        return part.get("type") == name or any(_has_type(item, name) for item in part.values())
+    return isinstance(part, list) and any(_has_type(item, name) for item in part)
+
+
+def _renamed_token(token: dict[str, Any], renamed: Mapping[str, str]) -> AddedToken:
+    options = {name: value for name, value in token.items() if name != "id"}
+    return AddedToken(**{**options, "content": renamed.get(token["content"], token["content"])})
+
+
+def _renumbered(
+    processor: dict[str, Any], renamed: Mapping[str, str], tokenizer: Tokenizer
+) -> dict[str, Any]:
+    """The JSON form of a post-processor with the new texts and ids of its tokens, at whatever depth they are."""
+
+    def named(token: str) -> tuple[str, int]:
+        token = renamed.get(token, token)
+        token_id = tokenizer.token_to_id(token)
+        if token_id is None:
+            raise ValueError(
+                f"the post-processor adds {token!r}, which the new vocabulary lacks; pass it in new_special_tokens, or "
+                "its new name in special_tokens_map"
+            )
+        return token, token_id
+
+    new = copy.deepcopy(processor)
+    if new["type"] == "Sequence":
+        new["processors"] = [_renumbered(part, renamed, tokenizer) for part in new["processors"]]
+    for token in new.get("special_tokens", {}).values():
+        token["tokens"], token["ids"] = map(list, zip(*map(named, token["tokens"]), strict=True))
+    for name in {"cls", "sep"} & new.keys():
+        new[name] = list(named(new[name][0]))
+    return new
+
+
+def _same_class(tokenizer: Any, trained: Tokenizer, new: list[Token], renamed: Mapping[str, str]) -> Any:
+    """A tokenizer of the class in `transformers`, made with the old one's options, that has the trained backend."""
+    backend = type(tokenizer.backend_tokenizer).from_str(trained.to_str())
+    options = {key: value for key, value in tokenizer.init_kwargs.items() if key != "added_tokens_decoder"}
+    names = [name for name in tokenizer.SPECIAL_TOKENS_ATTRIBUTES if getattr(tokenizer, name) is not None]
+    full = {
+        name: tokenizer._special_tokens_map[name] for name in names
+    }  # with their flags, if they have some
+    options |= {name: _renamed_foreign(token, renamed) for name, token in full.items()}
+    own = {
+        name: options[name] for name in options.get("model_specific_special_tokens") or () if name in options
+    }
+    if own:
+        options["model_specific_special_tokens"] = own
+    extra = [renamed.get(token, token) for token in tokenizer.extra_special_tokens] + [
+        str(token) for token in new
+    ]
+    if extra:
+        options["extra_special_tokens"] = extra
+    try:
+        return type(tokenizer)(tokenizer_object=backend, **options)
+    except TypeError as error:
+        if "tokenizer_object" not in str(error):
+            raise
+    same = type(tokenizer)(**options)  # a class that makes its backend itself (LayoutLMv3Tokenizer)
+    same._tokenizer = backend
+    return same
+
+
+def _renamed_foreign(token: Any, renamed: Mapping[str, str]) -> Any:
+    if isinstance(token, str):
+        return renamed.get(token, token)
+    if str(token) not in renamed:
+        return token
+    return type(token)(**{**token.__getstate__(), "content": renamed[str(token)], "special": True})
