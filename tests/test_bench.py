@@ -68,6 +68,7 @@ def test_training_is_compared(text):
     table = found.table().split("\n")
     assert "63 of 63 merges equal" in table[1]
     assert table[3].startswith("gputok 0.1.0") and table[3].endswith("63 of 63")
+    assert table[5].startswith("gputok's start: ")
     parsed = json.loads(found.to_json())
     assert parsed["rows"][0]["ratio"] == 1.0 and parsed["rows"][1]["ratio"] > 0
 

@@ -83,9 +83,20 @@ class Comparison(NamedTuple):
                     "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
                     for line in lines
                 ),
+                *self._start(),
                 *(f"skipped: {peer} ({why})" for peer, why in self.skipped.items()),
             ]
         )
+
+    def _start(self) -> list[str]:
+        """Where the time goes before gputok's clock starts."""
+        starts = [row.start_seconds for row in self.rows if row.peer == "gputok" and row.start_seconds]
+        if not starts:
+            return []
+        imports, first = (statistics.median(seconds) for seconds in zip(*starts[0], strict=True))
+        return [
+            f"gputok's start: {imports:.2f} s of imports, {first:.2f} s for the first KB (loading compiled code)"
+        ]
 
     def _line(self, row: Row) -> list[str]:
         name = f"{row.peer} {row.version}"
