@@ -63,12 +63,12 @@ class ByteLevel(PostProcessor):
     trim_offsets: do it. use_regex: means nothing here.
     """
 
-    add_prefix_space: bool = True
-    trim_offsets: bool = True
-    use_regex: bool = True
+    add_prefix_space: bool | None = None  # None, as in the namesake, stands for True
+    trim_offsets: bool | None = None
+    use_regex: bool | None = None
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):  # None is the default, as in the namesake
+        for field in dataclasses.fields(self):
             if getattr(self, field.name) is None:
                 setattr(self, field.name, True)
 

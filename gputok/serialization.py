@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable
@@ -59,19 +60,27 @@ def write_json(value: Any, pretty: bool = False) -> str:
     else:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     # Python writes 1e-07 and 1e-05, Rust 1e-7 and 0.00001. Strings are matched as well, to be passed over.
-    if re.search(r"\de[-+]\d", text) is None:
+    if not (_has_floats(value) and "e-0" in text):
         return text
-    return re.sub(r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?e[-+]\d+', lambda found: _rust_number(found[0]), text)
+    return re.sub(r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?e-0\d', lambda found: _rust_number(found[0]), text)
+
+
+def _has_floats(value: Any) -> bool:
+    """Are there numbers with a point? The items of a list or of a dictionary of numbers are all of one kind."""
+    if isinstance(value, dict):
+        some = itertools.islice(value.values(), 100)
+        return any(map(_has_floats, some))
+    return any(map(_has_floats, value[:2])) if isinstance(value, list) else isinstance(value, float)
 
 
 def _rust_number(text: str) -> str:
     if text.startswith('"'):
         return text
-    digits, exponent = text.split("e")
-    if exponent == "-05":
+    digits, exponent = text.split("e-0")
+    if exponent == "5":
         sign, digits = ("-", digits[1:]) if digits.startswith("-") else ("", digits)
         return f"{sign}0.0000{digits.replace('.', '')}"
-    return f"{digits}e{int(exponent)}"
+    return f"{digits}e-{exponent}"
 
 
 def _pretty(value: Any, indent: str) -> str:

@@ -80,6 +80,19 @@ class Pairs(NamedTuple):
     bits: int
 
 
+class Backtrack(NamedTuple):
+    """A byte-level BPE vocabulary of n tokens, numbered by age: 0 to 255 are the bytes, then by rank. n = 0: it isn't one."""
+
+    symbols: Array  # uint32[n], the position of each token in the vocabulary
+    pairs: Pairs  # of tokens; the rank of a pair + 256 is the token that it becomes
+    seen: Array  # uint8[], a bit for the hash of each pair: most look-ups end here, in a small table
+    parts: Array  # uint32[n, 2], the two tokens that were merged; of a byte, twice itself
+    prefix: Array  # uint32[n], the longest token that a token begins with, NONE for a byte
+    length: Array  # uint8[n], bytes; 0: the token never occurs
+    two: Array  # uint32[65536], the node of a trie behind its first two bytes (first << 8 | second), 0: none
+    edges: Array  # uint64[capacity], (node << 8 | byte) << 32 | child; 0: free. Nodes below n are tokens
+
+
 class BpeTables(NamedTuple):
     """A BPE model as arrays. A symbol is the position of a token in the vocabulary, NONE none."""
 
@@ -96,6 +109,7 @@ class BpeTables(NamedTuple):
     fallback: Array  # uint32[256]: symbol of the token <0x..> of each byte, or NONE; empty: no byte fallback
     prefix: Array  # uint8[n]: continuing_subword_prefix
     suffix: Array  # uint8[n]: end_of_word_suffix
+    backtrack: Backtrack  # the same without merging, where that can be done
     whole: Strings  # the tokens, if a word that is one isn't taken apart; else empty
     unk: Array  # uint32[0 or 1]: symbol of the unknown token, NONE where the vocabulary lacks it; empty: it has none
     fuse_unk: bool

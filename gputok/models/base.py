@@ -121,6 +121,14 @@ class Model(Component):
     def get_vocab_size(self) -> int:
         return len(self.vocabulary)
 
+    def save(self, folder: str, prefix: str | None = None) -> list[str]:
+        """Writes the model's own files into a folder; returns their paths."""
+        raise NotImplementedError
+
+    def get_trainer(self) -> Any:
+        """A trainer for this kind of model, with its defaults."""
+        raise NotImplementedError
+
     def __repr__(self) -> str:
         return shown_model(self.to_dict(), brief=False)
 

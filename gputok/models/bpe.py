@@ -200,6 +200,7 @@ class BPE(Model):
         """The BpeTables for text of characters."""
         from gputok.kernels import BpeTables
         from gputok.kernels.cpu import lookup, merge
+        from gputok.kernels.cpu.backtrack import NOTHING
 
         ids, strings = self.vocabulary.ids, self.vocabulary.strings
         prefix, suffix = (
@@ -217,8 +218,7 @@ class BPE(Model):
         variant = [list(distinct).index((before.tobytes(), after.tobytes())) for before, after in kinds]
 
         n, nothing = len(ids), np.empty(0, np.uint32)
-        order = np.argsort(ids, kind="stable")
-        left, right, merged = order[np.searchsorted(ids, self.merges.T, sorter=order)]
+        left, right, merged = self._merge_positions()
 
         def find(names: list[str]) -> np.ndarray:
             data, offsets = pack(names)
@@ -240,6 +240,7 @@ class BPE(Model):
             fallback=find([f"<0x{byte:02X}>" for byte in range(256)]) if self.byte_fallback else nothing,
             prefix=prefix,
             suffix=suffix,
+            backtrack=NOTHING,
             whole=strings if self.ignore_merges else lookup.index_strings(nothing, np.zeros(1, np.int64)),
             unk=nothing if self.unk_token is None else find([self.unk_token]),
             fuse_unk=self.fuse_unk,
@@ -247,10 +248,16 @@ class BPE(Model):
             ordered=len(prefix) > 0 or len(merged) >> 32 - merge.POSITION_BITS > 0,
         )
 
+    def _merge_positions(self) -> np.ndarray:
+        """int64[3, m]: positions in the vocabulary of the left, right and new token of each merge."""
+        order = np.argsort(self.vocabulary.ids, kind="stable")
+        return order[np.searchsorted(self.vocabulary.ids, self.merges.T, sorter=order)]
+
     @functools.cached_property
     def _byte_tables(self) -> Any:
         """The BpeTables for bytes that stand for ByteLevel characters, or None where such a character isn't a token."""
         from gputok.kernels.cpu import lookup
+        from gputok.kernels.cpu.backtrack import backtrack_tables
 
         tables = self._tables
         codes = np.array([ord(character) for character in BYTE_CHARACTERS])
@@ -264,6 +271,9 @@ class BPE(Model):
             tables = tables._replace(whole=lookup.index_strings(*lookup.spell_bytes(data, offsets, byte_of)))
         if len(symbols) == 1:
             tables = tables._replace(byte_ranks=lookup.pair_ranks(tables.pairs, symbols[0] - 1))
+            if not (tables.ordered or self.sentencepiece):
+                found = backtrack_tables(symbols[0] - 1, *self._merge_positions())
+                tables = tables._replace(backtrack=found)
         return tables._replace(symbols=symbols)
 
 

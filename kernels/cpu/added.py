@@ -97,7 +97,7 @@ def _find_tokens(data, start, end, skip, trie, begins, options, word_bits):
             if option & LSTRIP:
                 while begin > first and _is_space(_before(data, begin)):
                     begin -= _width_before(data, begin)
-                begin = max(begin, text)
+            begin = max(begin, text)  # the token before may have taken white space
             if option & RSTRIP:
                 while finish < stop and _is_space(_after(data, finish)):
                     finish += _width_after(data, finish)

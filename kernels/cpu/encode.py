@@ -51,7 +51,7 @@ class WordCache(NamedTuple):
     runs: np.ndarray  # uint32[], the ids of each word
 
 
-def new_cache(capacity: int = 1 << 18, n_bytes: int = 1 << 22) -> WordCache:
+def new_cache(capacity: int = 1 << 20, n_bytes: int = 1 << 24) -> WordCache:
     """A cache of `capacity` slots, for n_bytes of words; it knows the end of text."""
     table = new_table(capacity, n_bytes)
     end, zero, one = np.array([END_OF_TEXT], np.uint8), np.zeros(1, np.int64), np.ones(1, np.int64)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import kernel
+from .backtrack import MAX_BYTES, backtrack, backtrack_addresses
 from .lookup import NONE, decode_char, find_string, mix, pairs_of, rank_of
 from .memory import address, load_i64, load_u8, load_u32, load_u64, store_i64, store_u32, store_u64
 from .ragged import pointer
@@ -327,6 +328,8 @@ def _encode_words(words, tables, cache, random, tokens, rows):
     slots, cached = address(cache), len(cache) > 0 and tables.dropout == 0.0
     slot_mask = np.uint64(max(len(cache), 1) - 1)
     whole = len(tables.whole.offsets) > 1 and tables.dropout == 0.0
+    vocabulary = backtrack_addresses(tables.backtrack)
+    direct = len(tables.backtrack.symbols) > 0 and tables.dropout == 0.0
     t = _U0
     for w in range(n_words):
         first = t
@@ -359,6 +362,13 @@ def _encode_words(words, tables, cache, random, tokens, rows):
             store_i64(begins, t, at)
             store_i64(stops, t, at + np.int64(n))
             t += _U1
+        elif direct and n <= np.uint64(MAX_BYTES):
+            for i in range(backtrack(vocabulary, word, n, symbols, places)):
+                symbol = load_u32(vocabulary.symbols, np.uint64(load_u32(symbols, i)))
+                store_u32(ids, t, load_u32(names, np.uint64(symbol)))
+                store_i64(begins, t, at + load_i64(places, i))
+                store_i64(stops, t, at + load_i64(places, i + _U1))
+                t += _U1
         else:
             if bytes_only:
                 count = bytes_as_symbols(word, n, byte_symbols, symbols, places)

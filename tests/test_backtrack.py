@@ -1,0 +1,107 @@
+"""BPE without merging against BPE by merging, and against `tokenizers`."""
+
+import random
+
+import numpy as np
+import pytest
+import tokenizers
+from gputok.kernels.cpu.backtrack import MAX_BYTES
+
+from gputok import models
+from gputok.byte_alphabet import BYTE_CHARACTERS
+
+
+def vocabulary(merges: list[tuple[str, str]]) -> dict[str, int]:
+    """All byte characters, then what merges spell, in an order that is not that of age."""
+    tokens = [*BYTE_CHARACTERS, *(left + right for left, right in merges)]
+    distinct = list(dict.fromkeys(tokens))
+    return {token: (7 * i) % len(distinct) if len(distinct) % 7 else i for i, token in enumerate(distinct)}
+
+
+def random_merges(rng: random.Random, letters: str, n: int, twice: bool) -> list[tuple[str, str]]:
+    """Merges of earlier tokens, most of which are never made by encoding their own text."""
+    tokens, merges = list(letters), []
+    while len(merges) < n:
+        pair = rng.choice(tokens), rng.choice(tokens)
+        if pair in merges or (not twice and "".join(pair) in tokens) or len("".join(pair)) > 20:
+            continue
+        merges.append(pair)
+        tokens.append("".join(pair))
+    return merges
+
+
+def words(rng: random.Random, letters: str, n: int) -> list[bytes]:
+    lengths = [1, 2, 3, 5, 9, 20, MAX_BYTES, MAX_BYTES + 1, 200]
+    return ["".join(rng.choices(letters, k=rng.choice(lengths))).encode() for _ in range(n)]
+
+
+def encoded(model: models.BPE, texts: list[bytes]) -> list[tuple[list[int], list[int]]]:
+    """Ids and ends of the tokens of each word."""
+    offsets = np.cumsum([0, *map(len, texts)])
+    data = np.frombuffer(b"".join(texts), np.uint8)
+    ids, _, end, rows = model.tokenize_pieces(data, offsets[:-1], offsets[1:], byte_level=True)
+    return [
+        (ids[a:b].tolist(), (end[a:b] - start).tolist())
+        for a, b, start in zip(rows[:-1], rows[1:], offsets[:-1], strict=True)
+    ]
+
+
+def theirs(model: models.BPE, texts: list[bytes]) -> list[tuple[list[int], list[int]]]:
+    form = model.to_dict()
+    namesake = tokenizers.models.BPE(form["vocab"], [tuple(merge) for merge in form["merges"]])
+    rows = [namesake.tokenize(text.decode()) for text in texts]
+    return [([token.id for token in row], [token.offsets[1] for token in row]) for row in rows]
+
+
+@pytest.mark.parametrize("letters", ["a", "ab", "abc", "abcdefgh"])
+def test_random_merges(letters):
+    rng = random.Random(letters)
+    used = 0
+    for _ in range(30):
+        merges = random_merges(
+            rng, letters, min(rng.choice([1, 3, 10, 60]), 5 * len(letters) ** 2), twice=False
+        )
+        model = models.BPE(vocabulary(merges), merges, cache_capacity=0)
+        used += len(model._byte_tables.backtrack.symbols) > 0
+        texts = words(rng, letters, 100)
+        assert encoded(model, texts) == theirs(model, texts), merges
+    assert used == 30
+
+
+def test_vocabularies_that_can_only_be_merged():
+    """A text that two merges spell; a merge of a younger token."""
+    rng = random.Random(1)
+    cases = [random_merges(rng, "abc", 40, twice=True) for _ in range(30)]
+    cases.append([("ab", "c"), ("a", "b"), ("c", "a")])
+    merged = 0
+    for merges in cases:
+        model = models.BPE(vocabulary(merges), merges, cache_capacity=0)
+        merged += len(model._byte_tables.backtrack.symbols) == 0
+        texts = words(rng, "abc", 100)
+        assert encoded(model, texts) == theirs(model, texts), merges
+    assert merged > 5
+
+
+def test_going_back():
+    """The longest token first, `abc`, leaves `d`; but merging makes `ab` and `cd`, and so does this."""
+    merges = [("c", "d"), ("a", "b"), ("ab", "c")]
+    model = models.BPE(vocabulary(merges), merges)
+    ids = model.get_vocab()
+    assert len(model._byte_tables.backtrack.symbols)
+    assert encoded(model, [b"abcd", b"abc"]) == [([ids["ab"], ids["cd"]], [2, 4]), ([ids["abc"]], [3])]
+
+
+@pytest.mark.parametrize("corpus", ["en", "zh"])
+@pytest.mark.parametrize("name", ["qwen3", "claude"])
+def test_real_vocabularies_merge_to_the_same(shared_tokenizer, corpus_sample, name, corpus):
+    import gputok
+
+    model = gputok.Tokenizer.from_file(str(shared_tokenizer(name))).model
+    model.ignore_merges = False
+    tables = model._byte_tables
+    assert len(tables.backtrack.symbols) > 60_000
+    texts = [word.encode() for word in set(corpus_sample(corpus, 200_000).split())]
+    by_search = encoded(model, texts)
+    model._byte_tables = tables._replace(backtrack=model._tables.backtrack)
+    model._clear_cache()
+    assert by_search == encoded(model, texts)
