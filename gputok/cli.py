@@ -1,4 +1,4 @@
-"""The command line: `gputok train`, `encode`, `decode`, `count`, `info` and `bench`.
+"""The command line: `gputok train`, `encode`, `decode`, `count`, `report`, `info` and `bench`.
 
 Results go to standard output or to the file of `--output`, which is there whole or not at all; progress, warnings and
 errors to standard error, an error as one line. Exit status: 0, 1 (it could not be done), 2 (it was not asked for in
@@ -264,6 +264,44 @@ def _ids(file: str | None) -> Iterator[list[Any]]:
             except ValueError:
                 name = file or "standard input"
                 raise ValueError(f"{name}, line {number}: not ids: {line.strip()[:50]!r}") from None
+
+
+@app.command(
+    epilog="\b\nExample:\n  gputok report books/*.txt -t tokenizer.json --beside gpt2.json -o report.html",
+)
+def report(
+    inputs: Inputs,
+    tokenizer: TokenizerFile,
+    beside: Annotated[
+        list[str] | None, typer.Option(help="Another tokenizer.json to compare with; can be repeated.")
+    ] = None,
+    output: Annotated[str, typer.Option("--output", "-o", help="Page to write.")] = "report.html",
+    samples: Annotated[int, typer.Option(help="How many documents the page shows.", min=0)] = 100,
+    column: Column = None,
+    separator: Separator = None,
+    errors: Errors = "strict",
+    threads: Threads = None,
+    progress: Progress = None,
+) -> None:
+    """Measure how tokenizers suit a text, and write a page to look at it coloured by token."""
+    from gputok import Tokenizer
+    from gputok.files import replacing
+
+    first, *others = (Tokenizer.from_file(path) for path in [tokenizer, *(beside or [])])
+    with replacing(output) as page:  # an output that can't be written is found before the work
+        measured = first.report(
+            inputs,
+            name=tokenizer,
+            others=dict(zip(beside or [], others, strict=True)),
+            samples=samples,
+            column=column,
+            separator=separator,
+            errors=errors,
+            threads=threads,
+            progress=progress,
+        )
+        page.write_text(measured.to_html(), encoding="utf-8", newline="\n")
+    print(measured)
 
 
 @app.command(epilog="\b\nExample:\n  gputok demo")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gputok.pre_tokenizers import PreTokenizer
     from gputok.processors import PostProcessor
     from gputok.progress import Progress
+    from gputok.report import Report
     from gputok.token_files import TokenBatch
     from gputok.trainers import Trainer
     from gputok.word_counts import WordCounts
@@ -369,6 +370,12 @@ class Tokenizer:
         options = add_special_tokens, column, separator, errors
         token_files.write(output, batches, bulk.id_type(self), bulk.fingerprint(self, source, options))
         return None
+
+    def report(self, corpus: Any, **options: Any) -> Report:
+        """Measures how this tokenizer suits a corpus, beside others if asked: see `gputok.report.report`."""
+        from gputok.report import report
+
+        return report(self, corpus, **options)
 
     def post_process(
         self, encoding: Encoding, pair: Encoding | None = None, add_special_tokens: bool = True

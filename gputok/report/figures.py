@@ -1,0 +1,111 @@
+"""The figures of a report, drawn by matplotlib."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gputok.report import Report
+
+_COLOURS = ("#2a78d6", "#d9541e", "#14885d", "#7a4fc4", "#b88400", "#b03a7a")
+_LONGEST = 32  # bytes, of the histogram: what is longer is rare
+
+
+def draw(report: Report) -> dict[str, Any]:
+    """Name -> Figure. They belong to nobody: no window, and nothing to close."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError("figures need matplotlib: pip install 'gputok[plot]'") from None
+
+    figures = {
+        name: Figure(figsize=size, layout="constrained")
+        for name, size in {
+            "compression": (8, 1.2 + 0.4 * len(report.tokenizers)),
+            "lengths": (8, 3.2),
+            "merges": (5, 3.4),
+            "usage": (5, 3.4),
+            "scripts": (8, 1.2 + 0.3 * len(report.text.scripts)),
+        }.items()
+    }
+    _compression(report, figures["compression"])
+    _lengths(report, figures["lengths"])
+    curves = {one.name: one.merge_counts for one in report.tokenizers if one.merge_counts is not None}
+    if curves:
+        _curves(report, figures["merges"], curves, "merges along training", "times applied to the text")
+    else:
+        del figures["merges"]
+    ranked = {one.name: np.sort(one.usage)[::-1] for one in report.tokenizers}
+    _curves(report, figures["usage"], ranked, "tokens, most frequent first", "times in the text")
+    _scripts(report, figures["scripts"])
+    return figures
+
+
+def _colours(report: Report) -> dict[str, str]:
+    return {one.name: _COLOURS[i % len(_COLOURS)] for i, one in enumerate(report.tokenizers)}
+
+
+def _plain(axes: Any, grid: str) -> Any:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis=grid, color="#e4e3dc", linewidth=0.8)
+    axes.set_axisbelow(True)
+    return axes
+
+
+def _compression(report: Report, figure: Any) -> None:
+    colours, names = _colours(report), [one.name for one in report.tokenizers][::-1]
+    measured = {one.name: one for one in report.tokenizers}
+    for axes, title, value in zip(
+        figure.subplots(1, 2, sharey=True),
+        ("bytes a token (more is shorter)", "tokens a word"),
+        ("bytes_per_token", "tokens_per_word"),
+        strict=True,
+    ):
+        _plain(axes, "x")
+        widths = [getattr(measured[name], value) for name in names]
+        bars = axes.barh(names, widths, color=[colours[name] for name in names], height=0.6)
+        axes.bar_label(bars, fmt="%.2f", padding=3)
+        axes.margins(x=0.15)
+        axes.set_title(title, fontsize=10)
+
+
+def _lengths(report: Report, figure: Any) -> None:
+    colours = _colours(report)
+    for which, (axes, title) in enumerate(zip(figure.subplots(1, 2), ("vocabulary", "text"), strict=True)):
+        _plain(axes, "y")
+        for one in report.tokenizers:
+            counts = one.length_histogram()[which]
+            shares = 100 * counts / max(counts.sum(), 1)
+            axes.plot(
+                np.arange(len(counts))[:_LONGEST], shares[:_LONGEST], color=colours[one.name], label=one.name
+            )
+        axes.set(title=f"tokens of the {title}", xlabel="bytes", ylabel="%", ylim=0)
+    _legend(report, figure.axes[0])
+
+
+def _curves(report: Report, figure: Any, curves: dict[str, np.ndarray], x: str, y: str) -> None:
+    colours, axes = _colours(report), _plain(figure.subplots(), "both")
+    for name, values in curves.items():
+        places = np.flatnonzero(values > 0)
+        axes.loglog(places + 1, values[places], color=colours[name], label=name, linewidth=1.5)
+    axes.set(xlabel=x, ylabel=y)
+    _legend(report, axes)
+
+
+def _scripts(report: Report, figure: Any) -> None:
+    colours, axes, n = _colours(report), _plain(figure.subplots(), "x"), len(report.tokenizers)
+    rows = np.arange(len(report.text.scripts))[::-1]
+    for i, one in enumerate(report.tokenizers):
+        shares = 100 * one.script_covered / report.text.script_characters
+        axes.barh(
+            rows - (i - (n - 1) / 2) * 0.8 / n, shares, 0.8 / n, color=colours[one.name], label=one.name
+        )
+    axes.set_yticks(rows, report.text.scripts)
+    axes.set(xlabel="% of the characters that are one token by themselves", xlim=(0, 100))
+    _legend(report, axes)
+
+
+def _legend(report: Report, axes: Any) -> None:
+    if len(report.tokenizers) > 1:
+        axes.legend(frameon=False, fontsize=9)

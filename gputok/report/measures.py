@@ -1,0 +1,258 @@
+"""The numbers of a report: one pass over the text, the tokenizers taking turns at each batch."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from gputok import bulk
+from gputok.automaton.unicode_tables import property_set
+from gputok.batching import encode_documents
+from gputok.byte_alphabet import BYTE_CHARACTERS
+from gputok.report import Measures, Report, Text
+from gputok.text import Array, TextBatch
+from gputok.tokenizer import Tokenizer
+
+SAMPLE_CHARACTERS = 2000  # of a document that is kept to look at
+_MARKS = ("▁", "Ġ")  # tokens for a space, which some tokenizers put before a text
+
+# Scripts of living languages by their Unicode names; the others are rare enough to be one.
+SCRIPTS = (
+    "Common",  # digits, punctuation, symbols
+    "Inherited",  # marks that join any script
+    *(
+        "Latin Greek Cyrillic Armenian Georgian Hebrew Arabic Syriac Thaana Devanagari Bengali Gurmukhi Gujarati"
+    ).split(),
+    *(
+        "Oriya Tamil Telugu Kannada Malayalam Sinhala Thai Lao Tibetan Myanmar Khmer Ethiopic Cherokee"
+    ).split(),
+    *("Mongolian Hangul Hiragana Katakana Bopomofo Han").split(),
+    "other scripts",
+)
+
+
+def measure(
+    tokenizers: Mapping[str, Tokenizer],
+    batches: Iterable[TextBatch],
+    n_samples: int,
+    threads: int | None,
+    tell: Callable[[int], None],
+) -> Report:
+    """The report of all tokenizers on all batches. `tell(n_bytes)` is called after each batch."""
+    histogram = np.zeros(0x110000, np.int64)  # of code points
+    n_documents = n_bytes = n_words = 0
+    usage = {name: np.zeros(_n_ids(tokenizer), np.int64) for name, tokenizer in tokenizers.items()}
+    samples = Samples(n_samples)
+    for batch in batches:
+        codes = _code_points(batch)
+        histogram += np.bincount(codes, minlength=len(histogram))
+        n_words += _n_words(codes, batch)
+        n_documents += batch.n_documents
+        n_bytes += int(batch.offsets[-1] - batch.offsets[0])
+        samples.draw(batch)
+        for name, tokenizer in tokenizers.items():
+            for ids, _ in bulk.encode(tokenizer, [batch], add_special_tokens=False, threads=threads):
+                usage[name] += np.bincount(ids, minlength=len(usage[name]))
+        tell(n_bytes)
+
+    n_characters, histogram = int(histogram.sum()), np.where(_is_space(), 0, histogram)
+    of_script = np.bincount(_script_of(), weights=histogram, minlength=len(SCRIPTS)).astype(np.int64)
+    scripts = np.argsort(-of_script, kind="stable")[: np.count_nonzero(of_script)]
+    names = tuple(SCRIPTS[script] for script in scripts)
+    text = Text(n_documents, n_bytes, n_characters, n_words, names, of_script[scripts])
+    texts = samples.texts()
+    measures = (
+        _measures(name, tokenizer, text, usage[name], histogram, scripts, texts)
+        for name, tokenizer in tokenizers.items()
+    )
+    return Report(text, tuple(measures), texts)
+
+
+class Samples:
+    """Documents drawn evenly from a stream of unknown length (Vitter's reservoir, by keeping the smallest of random
+    keys), the same ones for any cut into batches."""
+
+    def __init__(self, n: int) -> None:
+        self.n, self._random = n, np.random.default_rng(0)
+        self._held: list[tuple[float, int, str]] = []  # key, number of the document, its text
+        self._seen = 0
+
+    def draw(self, batch: TextBatch) -> None:
+        keys = self._random.random(batch.n_documents)
+        keys[np.diff(batch.offsets) < 2] = 2.0  # nothing to see in an empty line
+        for i in np.argsort(keys, kind="stable")[: self.n].tolist():
+            start, end = batch.offsets[i], min(batch.offsets[i + 1], batch.offsets[i] + 4 * SAMPLE_CHARACTERS)
+            if keys[i] < 2:
+                text = batch.data[start:end].tobytes().decode(errors="ignore")[:SAMPLE_CHARACTERS]
+                self._held.append((keys[i], self._seen + i, text))
+        self._held = sorted(self._held)[: self.n]
+        self._seen += batch.n_documents
+
+    def texts(self) -> tuple[str, ...]:
+        """In the order of the corpus."""
+        return tuple(text for _, _, text in sorted(self._held, key=lambda held: held[1]))
+
+
+def _measures(
+    name: str,
+    tokenizer: Tokenizer,
+    text: Text,
+    usage: Array,
+    histogram: Array,
+    scripts: Array,
+    samples: tuple[str, ...],
+) -> Measures:
+    vocabulary = dict(sorted((id, token) for token, id in tokenizer.get_vocab().items()))
+    ids = np.array(list(vocabulary), np.int64)
+    added = tokenizer.get_added_tokens_decoder()
+    spelled = token_bytes(tokenizer, vocabulary)
+    tokens = [one.decode(errors="replace") for one in spelled]
+    unknown = _unknown_id(tokenizer)
+    covered = np.bincount(
+        _script_of(), weights=_covered(tokenizer, histogram, unknown), minlength=len(SCRIPTS)
+    )
+    return Measures(
+        name=name,
+        text=text,
+        tokens=tokens,
+        ids=ids,
+        usage=usage[ids],
+        lengths=np.array([len(one) for one in spelled], np.int64),
+        special=np.array([id in added for id in vocabulary], bool),
+        n_unknown=0 if unknown is None else int(usage[unknown]),
+        script_tokens=np.bincount(_token_scripts(tokens), minlength=len(SCRIPTS))[scripts],
+        script_covered=covered[scripts].astype(np.int64),
+        merge_counts=merge_counts(tokenizer.model, usage),
+        encodings=tuple(
+            encode_documents(tokenizer, TextBatch.from_strings(samples), offsets=True).encodings(samples)
+        ),
+    )
+
+
+def token_bytes(tokenizer: Tokenizer, vocabulary: Mapping[int, str]) -> list[bytes]:
+    """The bytes of text that each token stands for, without what only marks its place in a word.
+
+    >>> from gputok import models
+    >>> token_bytes(Tokenizer(models.WordPiece({"##ing": 0}, unk_token="##ing")), {0: "##ing"})
+    [b'ing']
+    """
+    model, added = tokenizer.model, tokenizer.get_added_tokens_decoder()
+    prefix = getattr(model, "continuing_subword_prefix", None) or ""
+    suffix = getattr(model, "end_of_word_suffix", None) or ""
+    steps = (tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.decoder)
+    byte_level = any(
+        '"type": "ByteLevel"' in json.dumps(step.to_dict()) for step in steps if step is not None
+    )
+    to_byte = {ord(character): byte for byte, character in enumerate(BYTE_CHARACTERS)}
+
+    def spelled(id: int, token: str) -> bytes:
+        if id in added:
+            return token.encode()
+        token = token.removeprefix(prefix).removesuffix(suffix) or token
+        if len(token) == 6 and token.startswith("<0x") and getattr(model, "byte_fallback", False):
+            return bytes.fromhex(token[3:5])
+        if byte_level:
+            raw = token.translate(to_byte)
+            return raw.encode("latin-1") if max(raw, default="") < "\u0100" else token.encode()
+        return token.replace("▁", " ").encode()
+
+    return [spelled(id, token) for id, token in vocabulary.items()]
+
+
+def merge_counts(model: Any, usage: Array) -> Array | None:
+    """int64[merges], how often each merge of a BPE model is applied, from how often each token is left over.
+
+    usage: int64[ids]. A token that is there n times was merged n times, and its two parts were there n times more: from
+    the last merge to the first, this gives all counts without a look at the text.
+
+    >>> from gputok import models
+    >>> bpe = models.BPE({"a": 0, "b": 1, "ab": 2, "abb": 3}, [("a", "b"), ("ab", "b")])
+    >>> merge_counts(bpe, np.array([0, 0, 5, 3])).tolist()
+    [8, 3]
+    """
+    merges = getattr(model, "merges", None)
+    if merges is None:
+        return None
+    present, counts = usage.tolist(), np.zeros(len(merges), np.int64)
+    _, first = np.unique(merges[:, 2], return_index=True)
+    for rank in sorted(first.tolist(), reverse=True):
+        left, right, merged = merges[rank].tolist()
+        counts[rank] = present[merged]
+        present[left] += present[merged]
+        present[right] += present[merged]
+    return counts
+
+
+def _n_ids(tokenizer: Tokenizer) -> int:
+    return max(tokenizer.get_vocab().values(), default=-1) + 1
+
+
+def _unknown_id(tokenizer: Tokenizer) -> int | None:
+    model = tokenizer.model
+    token = getattr(model, "unk_token", None)
+    return getattr(model, "unk_id", None) if token is None else model.token_to_id(token)
+
+
+def _code_points(batch: TextBatch) -> Array:
+    """uint32[n_characters]"""
+    text = batch.data[batch.offsets[0] : batch.offsets[-1]].tobytes().decode()
+    return np.frombuffer(text.encode("utf-32-le"), np.uint32)
+
+
+def _n_words(codes: Array, batch: TextBatch) -> int:
+    """Runs of characters that are not white space; a document begins a new one."""
+    inside = ~_is_space()[codes]
+    begins = inside.copy()
+    begins[1:] &= ~inside[:-1]
+    first_byte = (batch.data[batch.offsets[0] : batch.offsets[-1]] & 0xC0) != 0x80
+    starts = batch.offsets[:-1][np.diff(batch.offsets) > 0] - batch.offsets[0]
+    first = np.cumsum(first_byte)[starts] - 1  # characters that begin a document
+    begins[first] = inside[first]
+    return int(np.count_nonzero(begins))
+
+
+def _covered(tokenizer: Tokenizer, histogram: Array, unknown: int | None) -> Array:
+    """int64[0x110000]: the histogram of the code points that are one known token when they stand alone."""
+    codes = np.flatnonzero(histogram)
+    marks = [id for id in map(tokenizer.token_to_id, _MARKS) if id is not None]
+    n_known = [np.zeros(0, np.int64)]
+    characters = TextBatch.from_strings(map(chr, codes.tolist()))
+    for ids, rows in bulk.encode(tokenizer, [characters], add_special_tokens=False, threads=1):
+        counted = np.where(
+            np.isin(ids, marks), 0, np.where(ids == unknown, 2, 1) if unknown is not None else 1
+        )
+        sums = np.concatenate([[0], np.cumsum(counted)])
+        n_known.append(sums[rows[1:]] - sums[rows[:-1]])
+    covered = codes[np.concatenate(n_known) == 1]
+    result = np.zeros_like(histogram)
+    result[covered] = histogram[covered]
+    return result
+
+
+def _token_scripts(tokens: list[str]) -> Array:
+    """int64[tokens]: the script of each, as an index of SCRIPTS; that of its letters where it has any."""
+    codes = np.frombuffer("".join(token + "\0" for token in tokens).encode("utf-32-le"), np.uint32)
+    if not tokens:
+        return np.zeros(0, np.int64)
+    ends = np.cumsum([len(token) + 1 for token in tokens])
+    return np.maximum.reduceat(_script_of()[codes], np.append(0, ends[:-1]))
+
+
+@functools.cache
+def _is_space() -> Array:
+    """bool[0x110000]: White_Space."""
+    return property_set("rust:space").has(np.arange(0x110000))
+
+
+@functools.cache
+def _script_of() -> Array:
+    """uint8[0x110000]: an index of SCRIPTS for each code point."""
+    script = np.full(0x110000, len(SCRIPTS) - 1, np.uint8)
+    for i, name in enumerate(SCRIPTS[:-1]):
+        for first, last in property_set(name).runs():
+            script[first:last] = i
+    return script
