@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ... import threads as pool
-from ...kernels.cpu import unigram as kernels
+from ...kernels.cpu import suffixes, unigram
 from ...kernels.cpu.unigram import Trie
 
 _GROUPS = 256  # sorted suffixes are worked on in about so many parts; no result depends on it
@@ -68,7 +68,7 @@ def make_text(data: np.ndarray, offsets: np.ndarray, counts: np.ndarray, threads
     """Decodes words (uint8[n] and int64[words + 1]) and numbers their characters by falling count, then code point."""
     parts = _ranges(offsets[1:], 1 << 20)
     n_chars = np.empty(len(counts), np.int64)
-    list(pool.run(kernels.count_characters, ((data, offsets, a, b, n_chars) for a, b in parts), threads))
+    list(pool.run(suffixes.count_characters, ((data, offsets, a, b, n_chars) for a, b in parts), threads))
     place = np.zeros(len(counts) + 1, np.int64)
     np.cumsum(n_chars + 1, out=place[1:])
     ids = np.empty(place[-1], np.uint32)
@@ -79,7 +79,7 @@ def make_text(data: np.ndarray, offsets: np.ndarray, counts: np.ndarray, threads
 
     def decode(thread: int) -> None:
         for a, b in shares[thread]:
-            kernels.decode_words(data, offsets, a, b, counts, place, ids, weight, histograms[thread])
+            suffixes.decode_words(data, offsets, a, b, counts, place, ids, weight, histograms[thread])
 
     list(pool.run(decode, ((i,) for i in range(threads)), threads))
     histogram = histograms.sum(axis=0)
@@ -90,11 +90,11 @@ def make_text(data: np.ndarray, offsets: np.ndarray, counts: np.ndarray, threads
     bits = 8 if len(found) < 1 << 8 else 16 if len(found) < 1 << 16 else 21
 
     keys = np.empty(len(ids), np.uint64)
-    buckets = np.zeros((threads, kernels.BUCKETS), np.int64)
+    buckets = np.zeros((threads, suffixes.BUCKETS), np.int64)
 
     def pack(thread: int) -> None:
         for a, b in shares[thread]:
-            kernels.pack_keys(
+            suffixes.pack_keys(
                 ids, place[a], place[b], dense, np.uint64(bits), np.uint64(64 // bits), keys, buckets[thread]
             )
 
@@ -113,7 +113,7 @@ def sort_suffixes(text: Text, longest: int, threads: int) -> Suffixes:
     place = ends - text.buckets
     # Each thread deals to the buckets of its share of the suffixes, reading all keys.
     shares = _ranges(ends, max(1, -(-total // threads)))
-    list(pool.run(kernels.deal_suffixes, ((text.keys, a, b, place, order) for a, b in shares), threads))
+    list(pool.run(suffixes.deal_suffixes, ((text.keys, a, b, place, order) for a, b in shares), threads))
 
     parts = _ranges(ends, max(1 << 12, total // _GROUPS))
     groups = [(int(ends[a] - text.buckets[a]), int(ends[b - 1])) for a, b in parts]
@@ -123,8 +123,8 @@ def sort_suffixes(text: Text, longest: int, threads: int) -> Suffixes:
     bits, per_key, low = np.uint64(text.bits), 64 // text.bits, _low_mask(text.bits)
 
     def sort(first: int, last: int) -> None:
-        kernels.sort_suffixes(text.keys, order, cache, first, last, 0, limit, per_key, low)
-        kernels.sorted_prefixes(text.keys, order, first, last, limit, bits, per_key, low, lcp)
+        suffixes.sort_suffixes(text.keys, order, cache, first, last, 0, limit, per_key, low)
+        suffixes.sorted_prefixes(text.keys, order, first, last, limit, bits, per_key, low, lcp)
 
     list(pool.run(sort, groups, threads))
     return Suffixes(order, lcp, groups, limit)
@@ -135,15 +135,15 @@ def _low_mask(bits: int) -> np.uint64:
     return np.uint64((1 << bits) - 1 << 64 - 64 // bits * bits)
 
 
-def choose_seeds(text: Text, suffixes: Suffixes, longest: int, size: int, threads: int) -> Seeds:
+def choose_seeds(text: Text, ordered: Suffixes, longest: int, size: int, threads: int) -> Seeds:
     """The `size` candidates with the highest score; among equals, the first in sorted order, then the shorter."""
-    order, lcp, groups, _ = suffixes
+    order, lcp, groups, _ = ordered
     none = np.empty(0, np.int64)
     histograms = np.zeros((len(groups), 64 * 32), np.int64)
 
     def count(group: int) -> int:
         first, last = groups[group]
-        return kernels.seed_candidates(
+        return suffixes.seed_candidates(
             text.ids,
             order,
             lcp,
@@ -168,7 +168,7 @@ def choose_seeds(text: Text, suffixes: Suffixes, longest: int, size: int, thread
     def collect(group: int) -> np.ndarray:
         first, last = groups[group]
         found = np.empty((4, rooms[group]), np.int64)
-        kernels.seed_candidates(
+        suffixes.seed_candidates(
             text.ids, order, lcp, text.weight, first, last, longest, least, histograms[group], *found
         )
         return found
@@ -189,18 +189,18 @@ def choose_seeds(text: Text, suffixes: Suffixes, longest: int, size: int, thread
         (order, a, b, begin, end, p, q, deepest, parent, piece_at)
         for (a, b), (p, q) in zip(groups, pieces, strict=True)
     )
-    list(pool.run(kernels.place_pieces, tasks, threads))
+    list(pool.run(suffixes.place_pieces, tasks, threads))
     return Seeds(order[begin], length, score, parent, piece_at)
 
 
-def build_trie(text: Text, suffixes: Suffixes, seeds: Seeds, longest: int, threads: int) -> Words:
+def build_trie(text: Text, ordered: Suffixes, seeds: Seeds, longest: int, threads: int) -> Words:
     """Sorts the words and lays out their tries, with the seeds that end at each node."""
-    order, lcp, groups, limit = suffixes
+    order, lcp, groups, limit = ordered
     per_key, low = 64 // text.bits, _low_mask(text.bits)
 
     def sort(first: int, last: int) -> np.ndarray:
         words, cache = np.empty(last - first, np.int64), np.empty(last - first, np.uint64)
-        n = kernels.word_order(
+        n = suffixes.word_order(
             text.ids, text.keys, order, lcp, first, last, limit, per_key, low, words, cache
         )
         return words[:n].copy()
@@ -212,7 +212,7 @@ def build_trie(text: Text, suffixes: Suffixes, seeds: Seeds, longest: int, threa
 
     def measure() -> None:
         tasks = ((text.ids, words, a, b, fresh, own_lcp, n_chars) for a, b in parts)
-        list(pool.run(kernels.measure_words, tasks, threads))
+        list(pool.run(unigram.measure_words, tasks, threads))
 
     fresh[:1] = True
     measure()
@@ -227,7 +227,7 @@ def build_trie(text: Text, suffixes: Suffixes, seeds: Seeds, longest: int, threa
         (words, n_chars, own_lcp, node, a, b, seeds.piece_at, seeds.parent, seeds.length, longest, arc[1:])
         for a, b in chunks
     )
-    list(pool.run(kernels.count_arcs, tasks, threads))
+    list(pool.run(unigram.count_arcs, tasks, threads))
     np.cumsum(arc, out=arc)
     shift = max(1, (longest - 1).bit_length())
     if len(seeds.place) << shift >= 1 << 32:
@@ -248,7 +248,7 @@ def build_trie(text: Text, suffixes: Suffixes, seeds: Seeds, longest: int, threa
 
     def fill(first: int, last: int) -> None:
         path = np.zeros(n_chars[first:last].max() + 1, np.int64)
-        kernels.fill_trie(
+        unigram.fill_trie(
             trie, words, n_chars, text.ids, first, last, seeds.piece_at, seeds.parent, seeds.length, longest, shift, place, path
         )  # fmt: skip
 

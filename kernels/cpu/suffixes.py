@@ -1,0 +1,302 @@
+"""Sorting the suffixes of words, and the substrings that could be pieces of a Unigram model.
+
+The text is one array of dense character ids, `text: uint32[n]`, the unique words one after the other with a 0 behind
+each. `keys: uint64[n]` holds, for each position, the next characters packed from the top bit down, cut at the word's
+end, so that suffixes compare a handful of characters at a time. A key has `per_key` characters of `bits` bits: 8 of 8,
+4 of 16 or 3 of 21, as the alphabet asks.
+
+Everything here works on ranges of words or buckets that do not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import kernel
+from .memory import leading_zeros, trailing_zeros
+
+BUCKETS = 1 << 16  # suffixes are dealt by the top 16 bits of their keys
+_SMALL = 12  # ranges up to this length are sorted by insertion
+
+
+# -------------------------------------------------------------------------------------------------------- text
+
+
+@kernel
+def count_characters(data, offsets, first, last, n_chars):
+    """n_chars[w] = characters of word w, for the words first:last."""
+    for w in range(first, last):
+        n = 0
+        for i in range(offsets[w], offsets[w + 1]):
+            n += (data[i] & 0xC0) != 0x80
+        n_chars[w] = n
+
+
+@kernel
+def decode_words(data, offsets, first, last, counts, place, text, weight, histogram):
+    """Writes the code points + 1 of words first:last at text[place[w]:], their counts beside them, and sums both."""
+    for w in range(first, last):
+        at = place[w]
+        i = offsets[w]
+        count = counts[w]
+        while i < offsets[w + 1]:
+            lead = np.int64(data[i])
+            if lead < 0x80:
+                point = lead
+                i += 1
+            elif lead < 0xE0:
+                point = (lead & 0x1F) << 6 | (np.int64(data[i + 1]) & 0x3F)
+                i += 2
+            elif lead < 0xF0:
+                point = (
+                    (lead & 0xF) << 12 | (np.int64(data[i + 1]) & 0x3F) << 6 | (np.int64(data[i + 2]) & 0x3F)
+                )
+                i += 3
+            else:
+                point = (
+                    (lead & 7) << 18
+                    | (np.int64(data[i + 1]) & 0x3F) << 12
+                    | (np.int64(data[i + 2]) & 0x3F) << 6
+                    | (np.int64(data[i + 3]) & 0x3F)
+                )
+                i += 4
+            text[at] = point + 1
+            weight[at] = count
+            histogram[point] += count
+            at += 1
+        text[at] = 0
+
+
+@kernel
+def pack_keys(text, first, last, dense, bits, per_key, keys, histogram):
+    """Replaces code points by dense ids and packs keys, for text[first:last], which ends behind a word."""
+    top = np.uint64(64) - bits
+    keep = ~np.uint64(0) << (np.uint64(64) - bits * per_key)
+    key = np.uint64(0)
+    for i in range(last - 1, first - 1, -1):
+        if text[i] == 0:
+            key = np.uint64(0)
+        else:
+            text[i] = dense[text[i]]
+            key = (key >> bits | np.uint64(text[i]) << top) & keep
+            histogram[key >> np.uint64(48)] += 1
+        keys[i] = key
+
+
+@kernel
+def deal_suffixes(keys, first_bucket, last_bucket, place, order):
+    """Writes the positions whose key lies in the buckets first:last into order, bucket by bucket (counting sort)."""
+    for i in range(len(keys)):
+        bucket = np.int64(keys[i] >> np.uint64(48))
+        if keys[i] != 0 and first_bucket <= bucket < last_bucket:
+            order[place[bucket]] = i
+            place[bucket] += 1
+
+
+# ----------------------------------------------------------------------------------------------------- sorting
+
+
+@kernel(inline=True)
+def _less(keys, a, b, depth, limit, per_key, low):
+    """Whether the suffix at a sorts before that at b, both alike in their first `depth` characters."""
+    while depth < limit:
+        x, y = keys[a + depth], keys[b + depth]
+        if x != y:
+            return x < y
+        if x & low == 0:
+            return False
+        depth += per_key
+    return False
+
+
+@kernel
+def sort_suffixes(keys, order, cache, first, last, depth, limit, per_key, low):
+    """Sorts order[first:last] by their suffixes, alike in `depth` characters, up to `limit` characters.
+
+    Multikey quicksort (Bentley and Sedgewick, 1997) whose character is a whole key. `cache` has the key of each
+    entry at the current depth; `low` masks a key's last character, which is 0 if the word ends within the key.
+    """
+    stack = np.empty((256, 3), np.int64)
+    stack[0] = first, last, depth
+    top = 1
+    for i in range(first, last):
+        cache[i] = keys[order[i] + depth]
+    while top:
+        top -= 1
+        lo, hi, depth = stack[top]
+        if hi - lo <= _SMALL:
+            for i in range(lo + 1, hi):
+                key, position = cache[i], order[i]
+                j = i
+                while j > lo and (
+                    key < cache[j - 1]
+                    or (
+                        key == cache[j - 1]
+                        and key & low != 0
+                        and _less(keys, position, order[j - 1], depth + per_key, limit, per_key, low)
+                    )
+                ):
+                    cache[j], order[j] = cache[j - 1], order[j - 1]
+                    j -= 1
+                cache[j], order[j] = key, position
+            continue
+        a, b, c = cache[lo], cache[lo + (hi - lo) // 2], cache[hi - 1]
+        pivot = max(min(a, b), min(max(a, b), c))
+        less, i, more = lo, lo, hi
+        while i < more:
+            key = cache[i]
+            if key < pivot:
+                position = order[i]
+                cache[i], order[i] = cache[less], order[less]
+                cache[less], order[less] = key, position
+                less += 1
+                i += 1
+            elif key > pivot:
+                more -= 1
+                position = order[i]
+                cache[i], order[i] = cache[more], order[more]
+                cache[more], order[more] = key, position
+            else:
+                i += 1
+        # The largest of the three parts is pushed first, so that the stack stays logarithmic.
+        parts = ((lo, less, depth), (less, more, depth + per_key), (more, hi, depth))
+        equal_done = pivot & low == 0 or depth + per_key >= limit
+        if not equal_done:
+            for i in range(less, more):
+                cache[i] = keys[order[i] + depth + per_key]
+        sizes = (less - lo, 0 if equal_done else more - less, hi - more)
+        largest = 0
+        for part in range(1, 3):
+            if sizes[part] > sizes[largest]:
+                largest = part
+        for turn in range(3):
+            part = (largest + turn) % 3
+            if sizes[part] > 1:
+                stack[top, 0], stack[top, 1], stack[top, 2] = parts[part]
+                top += 1
+
+
+@kernel(inline=True)
+def _common_prefix(keys, a, b, depth, limit, bits, per_key, low):
+    """Characters that the suffixes at a and b have in common, at most `limit`."""
+    while depth < limit:
+        x, y = keys[a + depth], keys[b + depth]
+        if x != y:
+            return min(limit, depth + np.int64(leading_zeros(x ^ y) // bits))
+        if x & low == 0:
+            used = np.uint64(64) - trailing_zeros(x)
+            return min(limit, depth + np.int64((used + bits - np.uint64(1)) // bits)) if x else depth
+        depth += per_key
+    return limit
+
+
+@kernel
+def sorted_prefixes(keys, order, first, last, limit, bits, per_key, low, lcp):
+    """lcp[i] = common characters of suffixes order[i - 1] and order[i], at most `limit`; 0 at `first`."""
+    lcp[first] = 0
+    for i in range(first + 1, last):
+        lcp[i] = _common_prefix(keys, order[i - 1], order[i], 0, limit, bits, per_key, low)
+
+
+# ------------------------------------------------------------------------------------------------------- seeds
+
+
+@kernel(inline=True)
+def _score_class(score):
+    """A score's place in a histogram with 32 classes for each power of two; it rises with the score."""
+    top = np.int64(64) - np.int64(leading_zeros(np.uint64(score)))
+    if top <= 6:
+        return score
+    return np.int64((top - 6) * 32 + (score >> (top - 6)))
+
+
+@kernel
+def seed_candidates(
+    text, order, lcp, weight, first, last, longest, least, histogram, begin, end, length, score
+):
+    """Finds the substrings that could be pieces in the sorted suffixes first:last, and returns how many.
+
+    They are the intervals of common prefixes (substrings that two different characters, or a word's end, follow),
+    and the suffixes to a word's end which occur in one word that occurs twice or more; of 2 to `longest`
+    characters. Their score is occurrences times length, as in SentencePiece. Those in score class `least` or above are
+    counted in the histogram and written as order[begin:end] with their length and score, as far as there is room.
+    """
+    n = 0
+    stack_depth = np.empty(longest + 2, np.int64)
+    stack_begin = np.empty(longest + 2, np.int64)
+    stack_sum = np.empty(longest + 2, np.int64)
+    top = 0
+    total = np.int64(0)
+    for i in range(first, last):
+        before = total  # occurrences of all suffixes before suffix i
+        p = order[i]
+        total += weight[p]
+        left = np.int64(lcp[i])
+        right = np.int64(lcp[i + 1]) if i + 1 < last else 0
+        depth = max(left, right)
+        if weight[p] > 1 and depth < longest:
+            to_end = depth
+            while to_end <= longest and text[p + to_end] != 0:
+                to_end += 1
+            if depth < to_end <= longest and to_end > 1:
+                value = weight[p] * to_end
+                bin = _score_class(value)
+                if bin >= least:
+                    histogram[bin] += 1
+                    if n < len(begin):
+                        begin[n], end[n], length[n], score[n] = i, i + 1, to_end, value
+                    n += 1
+        start, start_sum = i, before
+        while top and stack_depth[top - 1] > right:
+            top -= 1
+            start, start_sum = stack_begin[top], stack_sum[top]
+            depth = stack_depth[top]
+            value = (total - start_sum) * depth
+            if 1 < depth <= longest:
+                bin = _score_class(value)
+                if bin >= least:
+                    histogram[bin] += 1
+                    if n < len(begin):
+                        begin[n], end[n], length[n], score[n] = start, i + 1, depth, value
+                    n += 1
+        if right and (top == 0 or stack_depth[top - 1] < right):
+            stack_depth[top], stack_begin[top], stack_sum[top] = right, start, start_sum
+            top += 1
+    return n
+
+
+@kernel
+def place_pieces(order, first, last, begin, end, first_piece, last_piece, deepest, parent, piece_at):
+    """For the sorted suffixes first:last: the longest piece that each starts with, and each piece's longest prefix.
+
+    Pieces first:last are in the order of (begin, length): a prefix comes before what it is a prefix of.
+    `deepest` is scratch, by rank; `piece_at` is by position in the text; -1 is none.
+    """
+    deepest[first:last] = -1
+    for piece in range(first_piece, last_piece):
+        parent[piece] = deepest[begin[piece]]
+        deepest[begin[piece] : end[piece]] = piece
+    for i in range(first, last):
+        piece_at[order[i]] = deepest[i]
+
+
+@kernel
+def word_order(text, keys, order, lcp, first, last, limit, per_key, low, words, cache):
+    """Collects the words among sorted suffixes into words[...], sorted to their ends, and returns how many."""
+    n = 0
+    run = 0  # start of the run of words that are alike in `limit` characters
+    least = np.int64(0)
+    for i in range(first, last):
+        least = min(least, np.int64(lcp[i]))
+        p = order[i]
+        if p == 0 or text[p - 1] == 0:
+            if least < limit:
+                if n - run > 1:
+                    sort_suffixes(keys, words, cache, run, n, limit, len(text), per_key, low)
+                run = n
+            words[n] = p
+            n += 1
+            least = limit
+    if n - run > 1:
+        sort_suffixes(keys, words, cache, run, n, limit, len(text), per_key, low)
+    return n
