@@ -94,8 +94,8 @@ def _units(batch: TextBatch) -> Iterator[TextBatch]:
     """Parts of a batch, of whole documents, with offsets from 0."""
     data, offsets = batch
     aims = np.arange(offsets[0] + UNIT_BYTES, offsets[-1], UNIT_BYTES)
-    cuts = np.unique([0, *np.searchsorted(offsets, aims), batch.n_documents])
-    for first, last in itertools.pairwise(cuts.tolist()):
+    cuts = dict.fromkeys([0, *np.searchsorted(offsets, aims).tolist(), batch.n_documents])
+    for first, last in itertools.pairwise(cuts):
         start, stop = offsets[first], offsets[last]
         yield TextBatch(data[start:stop], offsets[first : last + 1] - start)
 

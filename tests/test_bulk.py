@@ -108,8 +108,10 @@ def test_an_added_token_of_words_that_the_model_lacks():
         list(tokenizer.encode_corpus(iter(["high"])))
 
 
-def test_words_that_do_not_fit_the_cache(byte_level):
-    """Full caches are begun anew, and one word can be longer than a cache."""
+def test_words_that_do_not_fit_the_cache(byte_level, monkeypatch):
+    """A cache grows, a full one is begun anew, and one word can be longer than a cache."""
+    monkeypatch.setattr(encode, "MAX_SLOTS", 1 << 15)
+    monkeypatch.setattr(encode, "MAX_WORD_BYTES", 1 << 17)
     rng = random.Random(4)
     texts = ["".join(rng.choices("abcdef ", k=300)) for _ in range(300)] + ["a" * 200_000, "b"]
     data, offsets = TextBatch.from_strings(texts)
@@ -121,7 +123,7 @@ def test_words_that_do_not_fit_the_cache(byte_level):
         asked.append(len(start))
         return tokens.ids, tokens.rows
 
-    cache = encode.new_cache(1 << 14, 1 << 16)
+    cache = encode.new_cache(16, 64)
     ids, rows, cache = encode.encode_text(data, offsets, None, tables, encode_words, cache)
     assert (ids.tolist(), np.diff(rows).tolist()) == expected(byte_level, texts)
     assert len(asked) > 1

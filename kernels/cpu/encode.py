@@ -35,6 +35,7 @@ from .word_table import (
 from .words import count_pieces
 
 RUN, END = 3, 4
+MAX_SLOTS, MAX_WORD_BYTES = 1 << 20, 1 << 24  # of a cache: 32 MB and 16 MB
 N_VALUES = 1 << 17  # that are kept before they become ids
 _READY, _END = np.uint64(1 << 63), np.uint64(END << 60)
 _COUNT, _ID = np.uint64(60), np.uint64((1 << 30) - 1)
@@ -43,32 +44,33 @@ _U0, _U1, _U2, _U3, _U4, _U7, _U8, _U30 = (np.uint64(i) for i in (0, 1, 2, 3, 4,
 
 
 class WordCache(NamedTuple):
-    """Words that the model has encoded. Of a fixed size: when it is full, a new one takes its place."""
+    """Words that the model has encoded. It grows to a limit; then an empty one takes its place."""
 
     table: WordTable
-    slots: np.ndarray  # int64[words], where in table.slots each word is, in bytes
+    slots: np.ndarray  # int64[words], where in table.slots each new word is, in bytes
     run_offsets: np.ndarray  # int64[words + 1]
     runs: np.ndarray  # uint32[], the ids of each word
 
 
-def new_cache(capacity: int = 1 << 20, n_bytes: int = 1 << 24) -> WordCache:
-    """A cache of `capacity` slots, for n_bytes of words; it knows the end of text."""
+def new_cache(capacity: int = 1 << 14, n_bytes: int = 1 << 18) -> WordCache:
+    """A cache with room for n_bytes of words in so many slots at first; it knows the end of text."""
     table = new_table(capacity, n_bytes)
     end, zero, one = np.array([END_OF_TEXT], np.uint8), np.zeros(1, np.int64), np.ones(1, np.int64)
     table = count_pieces(end, zero, one, one, 0, table)
     table.slots[table.slots[:, 3] > 0, 3] = _READY | _END
     n = len(table.position)
-    return WordCache(table, np.zeros(n, np.int64), np.zeros(n + 1, np.int64), np.empty(n_bytes, np.uint32))
+    return WordCache(table, np.empty(n, np.int64), np.zeros(n + 1, np.int64), np.empty(n_bytes, np.uint32))
 
 
-def _emptied(cache: WordCache) -> WordCache:
-    return new_cache(len(cache.table.slots), len(cache.table.arena))
-
-
-def _enlarged(cache: WordCache) -> WordCache:
-    """For a text that has more words, or longer ones, than a cache otherwise holds."""
-    table = enlarged(cache.table)
-    return new_cache(len(table.slots), len(table.arena))
+def _with_room(cache: WordCache) -> WordCache:
+    """A cache with room for what was wanted: the same words in a larger one, or an empty one if it is large already."""
+    table, _, run_offsets, runs = cache
+    n_words = table.state[N_WORDS]
+    if n_words > 1 and (len(table.slots) >= MAX_SLOTS or len(table.arena) >= MAX_WORD_BYTES):
+        return new_cache()
+    table = enlarged(table)
+    n = len(table.position)
+    return WordCache(table, np.empty(n, np.int64), longer(run_offsets[: n_words + 1], n + 1), runs)
 
 
 def encode_text(data, offsets, token, walk, encode_words, cache):
@@ -91,7 +93,7 @@ def encode_text(data, offsets, token, walk, encode_words, cache):
         if n_values == 0:  # one block is more than there is room for
             if cache.table.state[WANTED_WORDS] - known > len(values):
                 values, pieces = np.empty(2 * len(values), np.uint64), np.empty(2 * len(pieces), np.int64)
-            cache = _emptied(cache) if known > 1 else _enlarged(cache)
+            cache = _with_room(cache)
             continue
         cache = _learn(cache, known, encode_words)
         ids = _emit(values[:n_values], pieces[:n_pieces], token, cache, n_ids, ends)
