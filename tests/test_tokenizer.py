@@ -269,13 +269,7 @@ def test_trains_alike(kind, tmp_path):
         else:
             halves = [ours.count_words(iter(half)) for half in (lines[::2], lines[1::2])]
             ours.train_from_word_counts(gputok.WordCounts.merge(halves), trainer)
-        if kind in (
-            "word piece",
-            "characters",
-        ):  # ids of characters with affixes are in a hash table's order there
-            assert ours.get_vocab().keys() == theirs.get_vocab().keys(), way
-        else:
-            assert json.loads(ours.to_str()) == json.loads(theirs.to_str()), way
+        assert json.loads(ours.to_str()) == json.loads(theirs.to_str()), way
 
 
 def test_trains_with_the_models_own_trainer():

@@ -1,0 +1,60 @@
+"""Finding added tokens: the kernel against the plain version, on strings and text of few characters."""
+
+import numpy as np
+import pytest
+from gputok.kernels import reference
+from gputok.kernels.cpu import added
+
+from gputok.text import TextBatch
+
+
+def test_a_worked_example():
+    """The longest string at the leftmost place; white space on its right goes with it."""
+    names, text = TextBatch.from_strings(["ab", "abc", "b"]), TextBatch.from_strings(["xabc  b", "", "a"])
+    trie = added.build_trie(names.data.copy(), names.offsets)
+    options = np.array([0, added.RSTRIP, 0], np.uint8)
+    skip = np.array([False, False, True])
+    start, end, string, rows = added.find_tokens(
+        text.data, text.offsets[:-1], text.offsets[1:], skip, trie, options, np.zeros(0, np.uint8)
+    )
+    assert [text.data[a:b].tobytes() for a, b in zip(start, end, strict=True)] == [b"x", b"abc  ", b"b", b"a"]
+    assert string.tolist() == [-1, 1, 2, -1]
+    assert rows.tolist() == [0, 3, 3, 4]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_equals_the_plain_version(seed):
+    from gputok.added_tokens import word_bits
+
+    rng = np.random.default_rng(seed)
+    alphabet = np.array(["a", "b", "é", "\u3000", " ", "\x85", "\x1c", "😀", "ᚡ"])
+    names = sorted({"".join(rng.choice(alphabet, rng.integers(1, 5))) for _ in range(8)})
+    texts = ["".join(rng.choice(alphabet, rng.integers(0, 30))) for _ in range(60)]
+    packed, text = TextBatch.from_strings(names), TextBatch.from_strings(texts)
+    trie = added.build_trie(packed.data.copy(), packed.offsets)
+    options = rng.integers(0, 16, len(names)).astype(np.uint8)
+    skip = rng.random(len(texts)) < 0.2
+    arguments = text.data, text.offsets[:-1], text.offsets[1:], skip, trie, options, word_bits()
+    found, expected = added.find_tokens(*arguments), reference.find_tokens(*arguments)
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == other.dtype
+        assert one.tolist() == other.tolist()
+
+
+def test_many_tokens_in_one_piece():
+    """More pieces than the first buffers hold."""
+    names, text = TextBatch.from_strings(["ab"]), TextBatch.from_strings(["abc" * 5000])
+    trie = added.build_trie(names.data.copy(), names.offsets)
+    nothing = np.zeros(0, np.uint8)
+    start, end, string, rows = added.find_tokens(
+        text.data,
+        text.offsets[:-1],
+        text.offsets[1:],
+        np.zeros(1, bool),
+        trie,
+        np.zeros(1, np.uint8),
+        nothing,
+    )
+    assert rows.tolist() == [0, 10_000]
+    assert (np.diff(start) == np.tile([2, 1], 5000)[:-1]).all() and (start[1:] == end[:-1]).all()
+    assert string.tolist() == [0, -1] * 5000
