@@ -94,13 +94,41 @@ def tokenize(tokenizer: Tokenizer, pieces: Pieces) -> Tokens:
     return Tokens(*columns, rows)
 
 
-def encode_documents(tokenizer: Tokenizer, batch: TextBatch, *, offsets: bool) -> Rows:
+def _cut_long(tokenizer: Tokenizer, batch: TextBatch, threads: int) -> tuple[Pieces, Tokens] | None:
+    """Words and tokens of a long text, cut between words for threads; None where the text cannot be cut before."""
+    from gputok.kernels.cpu.walk import prepare, slice_text
+    from gputok.models.base import joined
+
+    plan = tokenizer.pre_tokenizer.plan()
+    if plan is None or tokenizer.added_in(Pieces.from_batch(batch)):
+        return None
+    data, offsets = batch
+
+    def part(first: int, last: int) -> tuple[Pieces, Tokens]:
+        inside = offsets[(first < offsets) & (offsets < last)]
+        edges = np.concatenate([[first], inside, [last]])
+        pieces = tokenizer.pre_tokenizer.apply(Pieces(data, edges[:-1], edges[1:], np.arange(len(edges))))
+        return pieces, tokenize(tokenizer, pieces)
+
+    cuts = slice_text(data, offsets, SLICE, prepare(plan.automaton))
+    parts = list(run(part, itertools.pairwise(cuts), threads))
+    start, end = (np.concatenate([getattr(pieces, name) for pieces, _ in parts]) for name in ("start", "end"))
+    pieces = Pieces(data, start, end, np.searchsorted(start, offsets), byte_level=parts[0][0].byte_level)
+    return pieces, joined([tokens for _, tokens in parts])
+
+
+def encode_documents(tokenizer: Tokenizer, batch: TextBatch, *, offsets: bool, threads: int = 1) -> Rows:
     """Steps 1 to 3 for many texts: one row for each."""
     unchanged = tokenizer.normalizer is None and (
         tokenizer.pre_tokenizer is None or tokenizer.pre_tokenizer.plan() is not None
     )
-    pieces = tokenizer.words(Pieces.from_batch(batch, aligned=offsets and not unchanged))
-    tokens = tokenize(tokenizer, pieces)
+    found = None
+    if threads > 1 and unchanged and tokenizer.pre_tokenizer is not None:
+        found = _cut_long(tokenizer, batch, threads)
+    if found is None:
+        pieces = tokenizer.words(Pieces.from_batch(batch, aligned=offsets and not unchanged))
+        found = pieces, tokenize(tokenizer, pieces)
+    pieces, tokens = found
     n, rows = len(tokens.ids), tokens.rows[pieces.rows]
     start = end = constant(np.int64(0), n)
     words, text, texts = constant(np.int32(-1), n), constant(np.int32(-1), n), ()
@@ -191,9 +219,11 @@ def encode(
     threads: int | None = None,
 ) -> list[Encoding]:
     """Encodes texts and pairs of texts, in slices over threads."""
-    task = functools.partial(_encode_slice, tokenizer, is_pretokenized, add_special_tokens, offsets)
+    n_threads = thread_count(threads)
+    task = functools.partial(
+        _encode_slice, tokenizer, is_pretokenized, add_special_tokens, offsets, n_threads
+    )
     slices = [(first, inputs[first:last]) for first, last in _slices(inputs, is_pretokenized)]
-    n_threads = thread_count(threads) if len(slices) > 1 else 1
     parts = [part for found in run(task, slices, n_threads) for part in found]
     if tokenizer.padding is not None:
         parts = _pad(parts, tokenizer.padding)
@@ -201,8 +231,11 @@ def encode(
     for part in parts:
         at = part.inputs.tolist()
         finished = part.rows.encodings([inputs[i] for i in at])
-        for row, owner in enumerate(part.owner.tolist()):
-            finished[owner]._overflowing.append(view(part.overflow, row, [], inputs[at[owner]]))
+        if len(part.owner):
+            overflowing = part.overflow.encodings([inputs[at[owner]] for owner in part.owner.tolist()])
+            edges = np.searchsorted(part.owner, np.arange(len(at) + 1)).tolist()
+            for encoding, (first, last) in zip(finished, itertools.pairwise(edges), strict=True):
+                encoding._overflowing = tuple(overflowing[first:last])
         for i, encoding in zip(at, finished, strict=True):
             encodings[i] = encoding
         for i, encoding in part.others.items():
@@ -227,12 +260,15 @@ def _encode_slice(
     is_pretokenized: bool,
     add_special_tokens: bool,
     offsets: bool,
+    threads: int,
     base: int,
     inputs: list[Given],
 ) -> list[_Part]:
     sequences = [one for given in inputs for one in given]
     texts = [word for one in sequences for word in one] if is_pretokenized else sequences
-    rows = encode_documents(tokenizer, TextBatch.from_strings(texts), offsets=offsets)
+    batch = TextBatch.from_strings(texts)
+    is_long = len(batch.data) > 8 * SLICE  # a long text is work for all threads
+    rows = encode_documents(tokenizer, batch, offsets=offsets, threads=threads if is_long else 1)
     if is_pretokenized:
         rows = _join_words(rows, np.array([len(one) for one in sequences], np.int64), offsets)
     n_sequences = np.array([len(given) for given in inputs])
@@ -280,7 +316,7 @@ def _finish(tokenizer: Tokenizer, inputs: Array, sequences: list[Rows], add_spec
     others = {}
     for row in combined.tolist():
         first, second = (
-            view(rows, row, [view(over, int(k), [], None) for k in np.flatnonzero(owner == row)], None)
+            view(rows, row, tuple(view(over, int(k), (), None) for k in np.flatnonzero(owner == row)), None)
             for rows, over, owner in cut
         )
         others[int(inputs[row])] = process_one(processor, first, second, add_special_tokens)

@@ -194,7 +194,7 @@ class Rows:
     def encodings(self, texts: Sequence[Any] | None = None) -> list[Encoding]:
         """The rows as the objects that users get; `texts`: what was encoded in each row, for display."""
         shown = texts if texts is not None else [None] * len(self.first)
-        return [view(self, row, [], text) for row, text in enumerate(shown)]
+        return [view(self, row, (), text) for row, text in enumerate(shown)]
 
 
 def named_rows(ids: Sequence[int], tokens: Sequence[str], repeats: Array, *, type_id: int = 0) -> Rows:
@@ -301,7 +301,7 @@ class Encoding:
     __slots__ = ("__dict__", "_overflowing", "_row", "_rows", "_shown")
 
     def __init__(self) -> None:
-        _set(self, _EMPTY, 0, [], None)
+        _set(self, _EMPTY, 0, (), None)
 
     def __repr__(self) -> str:
         return (
@@ -320,7 +320,7 @@ class Encoding:
         _set(self, other._rows, other._row, other._overflowing, None)
 
     def __copy__(self) -> Encoding:
-        return view(self._rows, self._row, list(self._overflowing), self._shown)
+        return view(self._rows, self._row, self._overflowing, self._shown)
 
     def _to_dict(self) -> dict[str, Any]:
         ranges = {str(sequence): {"start": a, "end": b} for sequence, (a, b) in sorted(self._ranges.items())}
@@ -471,6 +471,7 @@ class Encoding:
     ) -> None:
         """Fills up to `length` tokens, overflowing parts too; a longer encoding stays as it is."""
         check_direction(direction)
+        self._overflowing = tuple(self.overflowing)  # copies: another encoding may hold the same parts
         for part in self._overflowing:
             part.pad(length, direction, pad_id, pad_type_id, pad_token)
         row = self._rows.take(np.array([self._row]))
@@ -522,11 +523,16 @@ def _merge_two(left: Encoding, right: Encoding, growing: bool) -> Encoding:
     return view(merge([a, b]), 0, parts, None)
 
 
-def _set(encoding: Encoding, rows: Rows, row: int, overflowing: list[Encoding], shown: Any) -> None:
-    encoding._rows, encoding._row, encoding._overflowing, encoding._shown = rows, row, overflowing, shown
+def _set(encoding: Encoding, rows: Rows, row: int, overflowing: Sequence[Encoding], shown: Any) -> None:
+    encoding._rows, encoding._row, encoding._overflowing, encoding._shown = (
+        rows,
+        row,
+        tuple(overflowing),
+        shown,
+    )
 
 
-def view(rows: Rows, row: int, overflowing: list[Encoding], shown: Any) -> Encoding:
+def view(rows: Rows, row: int, overflowing: Sequence[Encoding], shown: Any) -> Encoding:
     encoding = Encoding.__new__(Encoding)
     _set(encoding, rows, row, overflowing, shown)
     return encoding

@@ -413,7 +413,7 @@ def process_one(
                 finished, _parts(processor, changed, add_special_tokens, True), parts, strict=True
             ):
                 if own.sequence == i:
-                    whole._overflowing.append(part.encodings()[0])
+                    whole._overflowing += (part.encodings()[0],)
     return finished[0] if len(finished) == 1 else Encoding.merge(finished, growing_offsets=False)
 
 

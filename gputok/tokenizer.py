@@ -122,6 +122,12 @@ class Tokenizer:
             pieces = pre_tokenizer.apply(pieces)
         return _without_empty(pieces._replace(alignment=None) if marked else pieces)
 
+    def added_in(self, pieces: Pieces) -> bool:
+        """Are there added tokens in a text, as it stands?"""
+        for normalized in (False, True):
+            pieces = self._added.extract(pieces, normalized=normalized)
+        return pieces.token is not None
+
     # -- training
 
     def train(

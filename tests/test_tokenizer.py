@@ -676,3 +676,25 @@ def test_top_level_names():
         member.value for member in tokenizers.SplitDelimiterBehavior
     }
     assert gputok.Tokenizer is Tokenizer and AddedToken("x").content == "x" and decoders and trainers
+
+
+def test_a_long_text_on_many_threads(monkeypatch):
+    """A text that is cut between words for threads is encoded as in one piece."""
+    from gputok import batching
+
+    theirs, trainer = pipelines(tokenizers)["byte level"]
+    theirs.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    theirs.train_from_iterator(CORPUS, trainer)
+    ours = Tokenizer.from_str(theirs.to_str())
+    monkeypatch.setattr(batching, "SLICE", 64)
+    texts = [
+        "short",
+        "",
+        "\n".join(CORPUS),
+        "no added token, ünd: " * 40,
+        "with <s> inside " * 60,
+        "   " * 300,
+    ]
+    for one, other in zip(ours.encode_batch(texts, threads=3), theirs.encode_batch(texts), strict=True):
+        same(one, other)
+    same(ours.encode(texts[2], texts[3]), theirs.encode(texts[2], texts[3]))
