@@ -3,6 +3,7 @@
 import argparse
 import itertools
 import json
+import os
 import pathlib
 import pickle
 import random
@@ -292,27 +293,51 @@ def test_model_types_say_what_the_folder_does_not(tmp_path):
 
 @pytest.mark.full
 def test_the_table_of_classes_is_that_of_transformers():
-    from tests import make_tokenizer_classes
+    import make_tokenizer_classes
 
     assert make_tokenizer_classes.PATH.read_text() == make_tokenizer_classes.written(
         make_tokenizer_classes.ask()
     )
 
 
-def test_hub_names_open_from_the_cache(pair, tmp_path, monkeypatch):
+def test_hub_names_open_from_the_cache(pair, tmp_path):
     # The layout of the hub's cache: refs name a commit, snapshots hold its files.
     ours, _ = pair("gpt2")
-    repo, commit = tmp_path / "hub" / "models--somebody--small", "0" * 40
-    (repo / "refs").mkdir(parents=True)
-    (repo / "refs" / "main").write_text(commit)
-    ours.save_pretrained(repo / "snapshots" / commit)
-    opened = gputok.AutoTokenizer.from_pretrained(
-        "somebody/small", cache_dir=tmp_path / "hub", local_files_only=True
-    )
+    commit = "0" * 40
+    for name in ("somebody--small", "gpt2"):
+        repo = tmp_path / f"models--{name}"
+        (repo / "refs").mkdir(parents=True)
+        (repo / "refs" / "main").write_text(commit)
+        ours.save_pretrained(repo / "snapshots" / commit)
+    offline = {"cache_dir": tmp_path, "local_files_only": True}
+    opened = gputok.AutoTokenizer.from_pretrained("somebody/small", **offline)
     assert opened.encode("hello") == ours.encode("hello") and opened.name_or_path == "somebody/small"
     for missing in ("somebody/else", "no such/name at all"):
         with pytest.raises(OSError, match=r"pass the path of a folder or of a tokenizer\.json"):
-            gputok.AutoTokenizer.from_pretrained(missing, cache_dir=tmp_path / "hub", local_files_only=True)
+            gputok.AutoTokenizer.from_pretrained(missing, **offline)
+    with pytest.raises(OSError, match="somebody/small"):
+        gputok.AutoTokenizer.from_pretrained("somebody/small", revision="another", **offline)
+    code = (
+        "from gputok import AutoTokenizer\n"
+        "tokenizer = AutoTokenizer.from_pretrained('gpt2')\n"
+        "tokenizer = tokenizer.train_new_from_iterator([['def f(x):', 'return x']], 270)\n"
+        "print(tokenizer.tokenize('def f'), tokenizer.is_fast)\n"
+        "tokenizer.save_pretrained('code-search-net-tokenizer')\n"
+    )
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(tmp_path)}
+    environment["PYTHONPATH"] = os.pathsep.join(
+        [str(pathlib.Path(gputok.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "['d', 'e', 'f', 'Ġ', 'f'] True" or "True" in done.stdout
+    assert (tmp_path / "code-search-net-tokenizer" / "tokenizer.json").exists()
 
 
 # -- calling

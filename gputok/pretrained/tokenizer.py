@@ -5,22 +5,19 @@ from __future__ import annotations
 import copy
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
-
-import numpy as np
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from gputok import serialization
 from gputok.encoding import Encoding
+from gputok.pretrained import calls
 from gputok.pretrained.batch import BatchEncoding, pad_columns
-from gputok.pretrained.special_tokens import NAMES, SpecialTokens, Token, as_token
+from gputok.pretrained.ids import TokenIds
+from gputok.pretrained.special_tokens import NAMES, Token, as_token
 from gputok.tokenizer import Tokenizer
 
-UNLIMITED = int(1e30)
-"""The `model_max_length` of a model of which none is known."""
-
 DEFAULTS: dict[str, Any] = {
-    "model_max_length": UNLIMITED,
+    "model_max_length": calls.UNLIMITED,
     "padding_side": "right",
     "truncation_side": "right",
     "model_input_names": ["input_ids", "attention_mask"],
@@ -29,19 +26,8 @@ DEFAULTS: dict[str, Any] = {
 }
 """The options that are attributes."""
 
-_PADDING = {True: "longest", False: "do_not_pad", None: "do_not_pad"}
-_TRUNCATION = {True: "longest_first", False: "do_not_truncate", None: "do_not_truncate"}
 
-
-class _Limits(NamedTuple):
-    """How long the rows of a batch are to be."""
-
-    padding: str  # "longest", "max_length" or "do_not_pad"
-    truncation: str  # "longest_first", "only_first", "only_second" or "do_not_truncate"
-    max_length: int | None
-
-
-class PreTrainedTokenizer(SpecialTokens):
+class PreTrainedTokenizer(TokenIds):
     """A `Tokenizer` with named special tokens, the sides and lengths that its model wants, and its chat template.
 
     tokenizer_object: the tokenizer. tokenizer_file: or the path of its tokenizer.json.
@@ -119,39 +105,8 @@ class PreTrainedTokenizer(SpecialTokens):
         """Always True: it knows offsets."""
         return True
 
-    @property
-    def vocab_size(self) -> int:
-        """The size of the model's vocabulary, without added tokens."""
-        return self._tokenizer.get_vocab_size(with_added_tokens=False)
-
-    def __len__(self) -> int:
-        return self._tokenizer.get_vocab_size()
-
     def __bool__(self) -> bool:
-        return True
-
-    def get_vocab(self) -> dict[str, int]:
-        """Token -> id, added tokens included."""
-        return self._tokenizer.get_vocab()
-
-    @property
-    def vocab(self) -> dict[str, int]:
-        """`get_vocab()`."""
-        return self.get_vocab()
-
-    @property
-    def added_tokens_decoder(self) -> dict[int, Any]:
-        """Id -> AddedToken."""
-        return self._tokenizer.get_added_tokens_decoder()
-
-    @property
-    def added_tokens_encoder(self) -> dict[str, int]:
-        """Added token -> id, by rising id."""
-        return {token.content: token_id for token_id, token in self.added_tokens_decoder.items()}
-
-    def get_added_vocab(self) -> dict[str, int]:
-        """Added token -> id, by rising id."""
-        return self.added_tokens_encoder
+        return True  # however many tokens there are
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
         """How many special tokens are added to a text, or to a pair."""
@@ -227,12 +182,13 @@ class PreTrainedTokenizer(SpecialTokens):
             "return_tensors": return_tensors,
             "return_overflowing_tokens": return_overflowing_tokens,
             "split_special_tokens": split_special_tokens,
-            "columns": self._columns(
-                return_token_type_ids,
-                return_attention_mask,
-                return_special_tokens_mask,
-                return_offsets_mapping,
-                return_length,
+            "columns": calls.columns(
+                self.model_input_names,
+                token_type_ids=return_token_type_ids,
+                attention_mask=return_attention_mask,
+                special_tokens_mask=return_special_tokens_mask,
+                offset_mapping=return_offsets_mapping,
+                length=return_length,
             ),
             "verbose": verbose,
         }
@@ -247,65 +203,23 @@ class PreTrainedTokenizer(SpecialTokens):
             batch["labels"] = target["input_ids"]
         return batch
 
-    def _columns(
-        self, type_ids: bool | None, attention: bool | None, special: bool, offsets: bool, length: bool
-    ) -> dict[str, Any]:
-        """The columns of the result, and what of an encoding each is."""
-        names = self.model_input_names
-        chosen = {
-            "input_ids": (True, lambda encoding: encoding.ids),
-            "token_type_ids": (
-                "token_type_ids" in names if type_ids is None else type_ids,
-                lambda encoding: encoding.type_ids,
-            ),
-            "attention_mask": (
-                "attention_mask" in names if attention is None else attention,
-                lambda encoding: encoding.attention_mask,
-            ),
-            "special_tokens_mask": (special, lambda encoding: encoding.special_tokens_mask),
-            "offset_mapping": (offsets, lambda encoding: encoding.offsets),
-            "length": (length, len),
-        }
-        return {name: read for name, (wanted, read) in chosen.items() if wanted}
-
     def _limits(
-        self,
-        padding: Any,
-        truncation: Any,
-        max_length: int | None,
-        pad_to_multiple_of: int | None = None,
-    ) -> _Limits:
-        """What the arguments of a call mean together."""
-        if max_length is not None and padding is False and truncation is None:
-            truncation = True  # max_length alone cuts
-        padding = _PADDING.get(padding, getattr(padding, "value", padding))
-        truncation = _TRUNCATION.get(truncation, getattr(truncation, "value", truncation))
-        _check_choice("padding", padding, ("longest", "max_length", "do_not_pad"))
-        _check_choice(
-            "truncation", truncation, ("longest_first", "only_first", "only_second", "do_not_truncate")
-        )
-        if max_length is None and self.model_max_length > 1e20:
-            padding = "do_not_pad" if padding == "max_length" else padding
-            truncation = "do_not_truncate"
-        elif max_length is None and (padding == "max_length" or truncation != "do_not_truncate"):
-            max_length = self.model_max_length
-        if padding != "do_not_pad" and (self.pad_token is None or self.pad_token_id is None):
+        self, padding: Any, truncation: Any, max_length: int | None, pad_to_multiple_of: int | None = None
+    ) -> calls.Limits:
+        found = calls.limits(padding, truncation, max_length, self.model_max_length, pad_to_multiple_of)
+        if found.padding != "do_not_pad" and self.pad_token_id is None:
             raise ValueError(
                 "there is no padding token to pad with: set one that is in the vocabulary "
-                "(tokenizer.pad_token = tokenizer.eos_token) or add one (tokenizer.add_special_tokens({'pad_token': '[PAD]'}))"
+                "(tokenizer.pad_token = tokenizer.eos_token) or add one "
+                "(tokenizer.add_special_tokens({'pad_token': '[PAD]'}))"
             )
-        cuts = truncation != "do_not_truncate" and padding != "do_not_pad"
-        if cuts and pad_to_multiple_of and max_length is not None and max_length % pad_to_multiple_of:
-            raise ValueError(
-                f"texts can't both be cut to {max_length} tokens and be padded to a multiple of {pad_to_multiple_of}"
-            )
-        return _Limits(padding, truncation, max_length)
+        return found
 
     def _encode(
         self,
         text: Any,
         pair: Any,
-        limits: _Limits,
+        limits: calls.Limits,
         *,
         add_special_tokens: bool,
         stride: int,
@@ -318,7 +232,7 @@ class PreTrainedTokenizer(SpecialTokens):
         columns: dict[str, Any],
         verbose: bool,
     ) -> BatchEncoding:
-        inputs, is_batch = _inputs(text, pair, is_split_into_words)
+        inputs, is_batch = calls.inputs(text, pair, is_split_into_words)
         split = self.split_special_tokens if split_special_tokens is None else split_special_tokens
         tokenizer = self._limited(limits, stride, pad_to_multiple_of, padding_side, split)
         whole = tokenizer.encode_batch(inputs, is_split_into_words, add_special_tokens)
@@ -336,7 +250,7 @@ class PreTrainedTokenizer(SpecialTokens):
 
     def _limited(
         self,
-        limits: _Limits,
+        limits: calls.Limits,
         stride: int,
         pad_to_multiple_of: int | None,
         padding_side: str | None,
@@ -416,8 +330,8 @@ class PreTrainedTokenizer(SpecialTokens):
             raise ValueError(f"there must be a column {main!r} to pad, but there are only {list(columns)}")
         if columns[main] is None or len(columns[main]) == 0:
             return BatchEncoding(columns | ({"attention_mask": []} if return_attention_mask else {}))
-        kind = _kind(columns[main])
-        columns = {name: _plain(column) for name, column in columns.items()}
+        kind = calls.kind(columns[main])
+        columns = {name: calls.plain(column) for name, column in columns.items()}
         is_batch = isinstance(columns[main][0], list | tuple)
         if not is_batch:
             columns = {name: [column] for name, column in columns.items()}
@@ -445,62 +359,6 @@ class PreTrainedTokenizer(SpecialTokens):
         if not is_batch:
             columns = {name: column[0] for name, column in columns.items()}
         return BatchEncoding(columns, tensor_type=return_tensors or kind)
-
-    # -- ids and tokens
-
-    def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
-        """The id of a token, or the ids of many; of an unknown one that of `unk_token`, or None."""
-        if isinstance(tokens, str):
-            token_id = self._tokenizer.token_to_id(tokens)
-            unknown = self._named.get("unk_token")
-            return self._tokenizer.token_to_id(str(unknown)) if token_id is None and unknown else token_id
-        return [self.convert_tokens_to_ids(token) for token in tokens]
-
-    def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
-        """The token of an id, or the tokens of many; None for an id that does not exist."""
-        if isinstance(ids, int | np.integer):
-            return self._tokenizer.id_to_token(int(ids))
-        skipped = set(self.all_special_ids) if skip_special_tokens else ()
-        return [self._tokenizer.id_to_token(i) for i in map(int, ids) if i not in skipped]
-
-    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
-        """The text of tokens."""
-        decoder = self._tokenizer.decoder
-        return " ".join(tokens) if decoder is None else decoder.decode(list(tokens))
-
-    def decode(
-        self,
-        token_ids: Any,
-        skip_special_tokens: bool = False,
-        clean_up_tokenization_spaces: bool | None = None,
-    ) -> Any:
-        """The text of ids (one, a list, an array or a tensor); of a list of lists, the list of their texts.
-
-        clean_up_tokenization_spaces: takes away the spaces before punctuation and English contractions; never for BPE,
-        whose spaces are those of the text.
-        """
-        ids = _plain(token_ids["input_ids"] if isinstance(token_ids, Mapping) else token_ids)
-        if isinstance(ids, list | tuple) and ids and isinstance(ids[0], list | tuple):
-            return [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in ids]
-        text = self._tokenizer.decode(ids if isinstance(ids, list | tuple) else [ids], skip_special_tokens)
-        clean = (
-            self.clean_up_tokenization_spaces
-            if clean_up_tokenization_spaces is None
-            else clean_up_tokenization_spaces
-        )
-        if clean and type(self._tokenizer.model).__name__ != "BPE":
-            for spaced in (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're"):
-                text = text.replace(spaced, spaced.strip())
-        return text
-
-    def batch_decode(
-        self,
-        sequences: Any,
-        skip_special_tokens: bool = False,
-        clean_up_tokenization_spaces: bool | None = None,
-    ) -> list[str]:
-        """The texts of many lists of ids, or of the rows of an array."""
-        return [self.decode(ids, skip_special_tokens, clean_up_tokenization_spaces) for ids in sequences]
 
     # -- chats
 
@@ -626,41 +484,3 @@ def _names_token(key: str, value: Any) -> bool:
     return key in NAMES or (
         key.endswith("_token") and (isinstance(value, str | Mapping) or type(value).__name__ == "AddedToken")
     )
-
-
-def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name}={value!r}: must be True, False or one of {', '.join(choices)}")
-
-
-def _inputs(text: Any, pair: Any, is_split_into_words: bool) -> tuple[list[Any], bool]:
-    """What `encode_batch` takes, and whether it was a batch."""
-    is_batch = isinstance(text, list | tuple)
-    if is_batch and is_split_into_words:
-        is_batch = bool(text) and isinstance(text[0], list | tuple)
-    if not is_batch:
-        if not isinstance(text, str | list | tuple):
-            raise ValueError(f"a text must be a string or a list of strings, not {text!r}")
-        return [(text, pair) if pair else text], False
-    if pair is None:
-        return list(text), True
-    if isinstance(pair, str) or len(pair) != len(text):
-        n = "one text" if isinstance(pair, str) else f"{len(pair)} texts"
-        raise ValueError(f"text_pair must have a text for each of the {len(text)} of `text`, but has {n}")
-    return list(zip(text, pair, strict=True)), True
-
-
-def _plain(value: Any) -> Any:
-    """Lists and numbers of arrays and tensors, also inside of lists."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    if isinstance(value, list | tuple) and value and hasattr(value[0], "tolist"):
-        return [item.tolist() for item in value]
-    return value
-
-
-def _kind(column: Any) -> str | None:
-    """The `return_tensors` that gives such a column again, by the module of its values."""
-    value = column[0] if isinstance(column, list | tuple) else column
-    module = type(value).__module__.partition(".")[0]
-    return {"torch": "pt", "numpy": "np", "cupy": "cupy"}.get(module)

@@ -1,0 +1,109 @@
+"""What the arguments of a call mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from gputok.encoding import Encoding
+
+UNLIMITED = int(1e30)
+"""The `model_max_length` of a model of which none is known."""
+
+_KNOWN = 10**20  # a `model_max_length` above it, written in some form or other, says that none is known
+
+_PADDING = {True: "longest", False: "do_not_pad", None: "do_not_pad"}
+_TRUNCATION = {True: "longest_first", False: "do_not_truncate", None: "do_not_truncate"}
+
+
+class Limits(NamedTuple):
+    """How long the rows of a batch are to be."""
+
+    padding: str  # "longest", "max_length" or "do_not_pad"
+    truncation: str  # "longest_first", "only_first", "only_second" or "do_not_truncate"
+    max_length: int | None  # in tokens
+
+
+def limits(
+    padding: Any,
+    truncation: Any,
+    max_length: int | None,
+    model_max_length: int,
+    pad_to_multiple_of: int | None = None,
+) -> Limits:
+    """What the arguments mean together, as in `transformers`.
+
+    >>> limits(True, True, None, 512)
+    Limits(padding='longest', truncation='longest_first', max_length=512)
+    >>> limits(False, None, 8, 512).truncation  # max_length alone cuts
+    'longest_first'
+    """
+    if max_length is not None and padding is False and truncation is None:
+        truncation = True
+    padding = _chosen("padding", padding, _PADDING, "max_length")
+    truncation = _chosen("truncation", truncation, _TRUNCATION, "only_first", "only_second")
+    if max_length is None and model_max_length > _KNOWN:
+        padding = "do_not_pad" if padding == "max_length" else padding
+        truncation = "do_not_truncate"
+    elif max_length is None and (padding == "max_length" or truncation != "do_not_truncate"):
+        max_length = model_max_length
+    both = truncation != "do_not_truncate" and padding != "do_not_pad"
+    if both and pad_to_multiple_of and max_length is not None and max_length % pad_to_multiple_of:
+        raise ValueError(
+            f"texts can't both be cut to {max_length} tokens and be padded to a multiple of {pad_to_multiple_of}"
+        )
+    return Limits(padding, truncation, max_length)
+
+
+def _chosen(name: str, value: Any, meanings: dict[Any, str], *others: str) -> str:
+    value = meanings.get(value, getattr(value, "value", value))  # the enumerations of transformers as well
+    choices = *dict.fromkeys(meanings.values()), *others
+    if value not in choices:
+        raise ValueError(f"{name}={value!r}: must be True, False or one of {', '.join(choices)}")
+    return value
+
+
+def columns(names: Sequence[str], **wanted: bool | None) -> dict[str, Callable[[Encoding], Any]]:
+    """The columns of the result, and what of an encoding each is; None: as the model's input `names` say."""
+    known = {
+        "token_type_ids": lambda encoding: encoding.type_ids,
+        "attention_mask": lambda encoding: encoding.attention_mask,
+        "special_tokens_mask": lambda encoding: encoding.special_tokens_mask,
+        "offset_mapping": lambda encoding: encoding.offsets,
+        "length": len,
+    }
+    chosen = [name for name, choice in wanted.items() if (name in names if choice is None else choice)]
+    return {"input_ids": lambda encoding: encoding.ids, **{name: known[name] for name in chosen}}
+
+
+def inputs(text: Any, pair: Any, is_split_into_words: bool) -> tuple[list[Any], bool]:
+    """What `encode_batch` takes, and whether it was a batch."""
+    is_batch = isinstance(text, list | tuple)
+    if is_batch and is_split_into_words:
+        is_batch = bool(text) and isinstance(text[0], list | tuple)
+    if not is_batch:
+        if not isinstance(text, str | list | tuple):
+            raise ValueError(f"a text must be a string or a list of strings, not {text!r}")
+        return [(text, pair) if pair else text], False
+    if pair is None:
+        return list(text), True
+    if isinstance(pair, str) or len(pair) != len(text):
+        n = "one text" if isinstance(pair, str) else f"{len(pair)} texts"
+        raise ValueError(f"text_pair must have a text for each of the {len(text)} of `text`, but has {n}")
+    return list(zip(text, pair, strict=True)), True
+
+
+def plain(value: Any) -> Any:
+    """Lists and numbers of arrays and tensors, also inside of lists."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, list | tuple) and value and hasattr(value[0], "tolist"):
+        return [item.tolist() for item in value]
+    return value
+
+
+def kind(column: Any) -> str | None:
+    """The `return_tensors` that gives such a column again, by the module of its values."""
+    value = column[0] if isinstance(column, list | tuple) else column
+    module = type(value).__module__.partition(".")[0]
+    return {"torch": "pt", "numpy": "np", "cupy": "cupy"}.get(module)

@@ -1,0 +1,106 @@
+"""Ids, tokens and text of a vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gputok.added_tokens import AddedToken
+from gputok.pretrained import calls
+from gputok.pretrained.special_tokens import SpecialTokens
+
+_SPACED = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
+"""What loses its spaces when a text is cleaned up."""
+
+
+class TokenIds(SpecialTokens):
+    """The vocabulary of a tokenizer, special tokens included, and the way from ids to text."""
+
+    clean_up_tokenization_spaces: bool
+
+    @property
+    def vocab_size(self) -> int:
+        """The size of the model's vocabulary, without added tokens."""
+        return self._tokenizer.get_vocab_size(with_added_tokens=False)
+
+    def __len__(self) -> int:
+        return self._tokenizer.get_vocab_size()
+
+    def get_vocab(self) -> dict[str, int]:
+        """Token -> id, added tokens included."""
+        return self._tokenizer.get_vocab()
+
+    @property
+    def vocab(self) -> dict[str, int]:
+        """`get_vocab()`."""
+        return self.get_vocab()
+
+    @property
+    def added_tokens_decoder(self) -> dict[int, AddedToken]:
+        """Id -> AddedToken."""
+        return self._tokenizer.get_added_tokens_decoder()
+
+    @property
+    def added_tokens_encoder(self) -> dict[str, int]:
+        """Added token -> id, by rising id."""
+        return {token.content: token_id for token_id, token in self.added_tokens_decoder.items()}
+
+    def get_added_vocab(self) -> dict[str, int]:
+        """Added token -> id, by rising id."""
+        return self.added_tokens_encoder
+
+    def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
+        """The id of a token, or the ids of many; of an unknown one that of `unk_token`, or None."""
+        if isinstance(tokens, str):
+            token_id = self._tokenizer.token_to_id(tokens)
+            unknown = self._named.get("unk_token")
+            return self._tokenizer.token_to_id(str(unknown)) if token_id is None and unknown else token_id
+        return [self.convert_tokens_to_ids(token) for token in tokens]
+
+    def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
+        """The token of an id, or the tokens of many; None for an id that does not exist."""
+        if isinstance(ids, int | np.integer):
+            return self._tokenizer.id_to_token(int(ids))
+        skipped = set(self.all_special_ids) if skip_special_tokens else ()
+        return [self._tokenizer.id_to_token(i) for i in map(int, ids) if i not in skipped]
+
+    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
+        """The text of tokens."""
+        decoder = self._tokenizer.decoder
+        return " ".join(tokens) if decoder is None else decoder.decode(list(tokens))
+
+    def decode(
+        self,
+        token_ids: Any,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+    ) -> Any:
+        """The text of ids (one, a list, an array or a tensor); of a list of lists, the list of their texts.
+
+        clean_up_tokenization_spaces: takes away the spaces before punctuation and English contractions; never for BPE,
+        whose spaces are those of the text.
+        """
+        ids = calls.plain(token_ids["input_ids"] if isinstance(token_ids, Mapping) else token_ids)
+        if isinstance(ids, list | tuple) and ids and isinstance(ids[0], list | tuple):
+            return [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in ids]
+        text = self._tokenizer.decode(ids if isinstance(ids, list | tuple) else [ids], skip_special_tokens)
+        clean = (
+            self.clean_up_tokenization_spaces
+            if clean_up_tokenization_spaces is None
+            else clean_up_tokenization_spaces
+        )
+        if clean and type(self._tokenizer.model).__name__ != "BPE":
+            for spaced in _SPACED:
+                text = text.replace(spaced, spaced.strip())
+        return text
+
+    def batch_decode(
+        self,
+        sequences: Any,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+    ) -> list[str]:
+        """The texts of many lists of ids, or of the rows of an array."""
+        return [self.decode(ids, skip_special_tokens, clean_up_tokenization_spaces) for ids in sequences]
