@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gputok import serialization
 from gputok.encoding import Encoding
 from gputok.pretrained import calls
 from gputok.pretrained.batch import BatchEncoding, pad_columns
@@ -443,11 +442,11 @@ class PreTrainedTokenizer(TokenIds):
 
         length: how many texts there are; nothing depends on it.
         """
-        from gputok.pretrained.training import retrain
+        from gputok.pretrained.training import old_tokenizer, retrain
 
         new, renamed = [*(new_special_tokens or ())], dict(special_tokens_map or {})
-        state = serialization.tokenizer_dict(self._tokenizer)
-        trained = retrain(state, text_iterator, vocab_size, new, renamed, length=length, **options)
+        old = old_tokenizer(self._tokenizer)
+        trained = retrain(old, text_iterator, vocab_size, new, renamed, length=length, **options)
 
         def current(token: Any) -> Any:
             return token and as_token(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gputok import serialization
 from gputok.added_tokens import AddedToken
 from gputok.byte_alphabet import BYTE_CHARACTERS
+from gputok.models import Model, Unigram
 from gputok.models.vocabulary import Vocabulary, pack
 from gputok.pretrained.special_tokens import Token, as_token
 from gputok.processors import PostProcessor
@@ -72,13 +73,59 @@ def train_new_from_iterator(
         )
     renamed, new = dict(special_tokens_map or {}), [*(new_special_tokens or ())]
     if isinstance(tokenizer, Tokenizer):
-        return retrain(serialization.tokenizer_dict(tokenizer), corpus, vocab_size, new, renamed, **options)
-    state = json.loads(tokenizer.backend_tokenizer.to_str())
-    return _same_class(tokenizer, retrain(state, corpus, vocab_size, new, renamed, **options), new, renamed)
+        return retrain(old_tokenizer(tokenizer), corpus, vocab_size, new, renamed, **options)
+    old = _old_json(json.loads(tokenizer.backend_tokenizer.to_str()))
+    return _same_class(tokenizer, retrain(old, corpus, vocab_size, new, renamed, **options), new, renamed)
+
+
+class OldTokenizer(NamedTuple):
+    """What a new tokenizer takes from an old one."""
+
+    state: dict[str, Any]  # its JSON form, where the model has options and no vocabulary
+    unknown: str | None  # the token for the unknown
+    byte_pieces: dict[str, float]  # what `byte_fallback` needs, each with its score (0 for a BPE)
+
+
+def old_tokenizer(tokenizer: Tokenizer) -> OldTokenizer:
+    """What there is to take from a tokenizer, without writing out its vocabulary, which can take seconds."""
+    model = tokenizer.model
+    ids = {piece: model.token_to_id(piece) for piece in BYTE_PIECES if getattr(model, "byte_fallback", False)}
+    ids = {piece: token_id for piece, token_id in ids.items() if token_id is not None}
+    if isinstance(model, Unigram):
+        unknown = None if model.unk_id is None else model.id_to_token(model.unk_id)
+        pieces = {piece: float(model.scores[token_id]) for piece, token_id in ids.items()}
+    else:
+        unknown, pieces = model.unk_token, dict.fromkeys(ids, 0.0)
+    empty = type(model).__new__(type(model))
+    empty.__dict__.update(model.__dict__)
+    empty.update(**_no_vocabulary(type(model).__name__))
+    bare = Tokenizer(empty)
+    bare.__dict__.update({**tokenizer.__dict__, "_model": empty})
+    return OldTokenizer(serialization.tokenizer_dict(bare), unknown, pieces)
+
+
+def _old_json(state: dict[str, Any]) -> OldTokenizer:
+    """The same for the JSON form of a tokenizer."""
+    model = state["model"]
+    if unigram := model["type"] == "Unigram":
+        unknown = None if model["unk_id"] is None else model["vocab"][model["unk_id"]][0]
+    else:
+        unknown = model.get("unk_token")
+    pieces = {}
+    if model.get("byte_fallback"):
+        scores = dict(model["vocab"]) if unigram else dict.fromkeys(model["vocab"], 0.0)
+        pieces = {piece: scores[piece] for piece in BYTE_PIECES if piece in scores}
+    return OldTokenizer({**state, "model": {**model, **_no_vocabulary(model["type"])}}, unknown, pieces)
+
+
+def _no_vocabulary(kind: str) -> dict[str, Any]:
+    if kind == "Unigram":
+        return {"vocab": [], "unk_id": None}
+    return {"vocab": {}, "merges": []} if kind == "BPE" else {"vocab": {}}
 
 
 def retrain(
-    state: dict[str, Any],
+    old: OldTokenizer,
     corpus: Iterable[Any],
     vocab_size: int,
     new_special_tokens: list[Token],
@@ -92,28 +139,31 @@ def retrain(
     errors: str = "strict",
     **trainer_options: Any,
 ) -> Tokenizer:
-    """The same for the JSON form of a tokenizer, which stays as it is."""
-    old = state["model"]
-    empty = {**state, "added_tokens": [], "model": _emptied(old, renamed)}
-    tokenizer = serialization.read_tokenizer(empty, "the old tokenizer")
+    """See `train_new_from_iterator`."""
+    state, model = old.state, old.state["model"]
+    unknown = renamed.get(old.unknown, old.unknown)
+    if "unk_token" in model:
+        model = {**model, "unk_token": unknown}
+    tokenizer = serialization.read_tokenizer(
+        {**state, "added_tokens": [], "model": model}, "the old tokenizer"
+    )
 
     added = [_renamed_token(token, renamed) for token in state["added_tokens"]]
     # Unigram's trainer gets all of them, as in transformers: its pieces would hide the others.
-    special = [token for token in added if token.special or old["type"] == "Unigram"]
+    special = [token for token in added if token.special or model["type"] == "Unigram"]
     special += [as_token(token, "new_special_tokens") for token in new_special_tokens]
-    byte_pieces = _byte_pieces(old) if old.get("byte_fallback") else []
-    n_pieces = len(set(byte_pieces) - {token.content for token in special})
+    n_pieces = len(set(old.byte_pieces) - {token.content for token in special})
     if vocab_size < n_pieces:
         raise ValueError(
             f"vocab_size={vocab_size} is less than the {n_pieces} byte pieces that this tokenizer keeps"
         )
 
     trainer = tokenizer.model.get_trainer()
-    options = {"vocab_size": vocab_size - n_pieces, "special_tokens": special, **_affixes(old)}
+    options = {"vocab_size": vocab_size - n_pieces, "special_tokens": special, **_affixes(model)}
     if _has_type(state["pre_tokenizer"], "ByteLevel") or _has_type(state["normalizer"], "ByteLevel"):
         options["initial_alphabet"] = list(BYTE_CHARACTERS)
-    if old["type"] == "Unigram":
-        options["unk_token"] = _unknown(old, renamed)
+    if model["type"] == "Unigram":
+        options["unk_token"] = unknown
     for name, value in options.items():
         if hasattr(trainer, name):
             setattr(trainer, name, value)
@@ -130,9 +180,8 @@ def retrain(
         errors=errors,
     )
 
-    first = [*special, options["unk_token"]] if options.get("unk_token") else special
-    ids = [tokenizer.token_to_id(str(token)) for token in first]
-    _insert(tokenizer, byte_pieces, old, 1 + max((i for i in ids if i is not None), default=-1))
+    first = [tokenizer.token_to_id(token) for token in (*map(str, special), options.get("unk_token") or "")]
+    _insert(tokenizer.model, old.byte_pieces, 1 + max((i for i in first if i is not None), default=-1))
     tokenizer.add_tokens([token for token in added if not token.special])
     if state["post_processor"]:
         processor = _renumbered(state["post_processor"], renamed, tokenizer)
@@ -145,51 +194,25 @@ def retrain(
     return tokenizer
 
 
-def _emptied(model: dict[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
-    """The JSON form of a model that has its options and no vocabulary."""
-    if model["type"] == "Unigram":
-        unknown = _unknown(model, renamed)
-        known = {} if unknown is None else {"vocab": [[unknown, 0.0]], "unk_id": 0}
-        return {**model, "vocab": [], "unk_id": None, **known}
-    empty = {**model, "vocab": {}, **({"merges": []} if model["type"] == "BPE" else {})}
-    return empty | ({"unk_token": _unknown(model, renamed)} if "unk_token" in model else {})
-
-
-def _unknown(model: dict[str, Any], renamed: Mapping[str, str]) -> str | None:
-    """What the new tokenizer calls the token for the unknown."""
-    if model["type"] == "Unigram":
-        token = None if model["unk_id"] is None else model["vocab"][model["unk_id"]][0]
-    else:
-        token = model.get("unk_token")
-    return renamed.get(token, token)
-
-
 def _affixes(model: dict[str, Any]) -> dict[str, str]:
     """What the model writes before and behind the parts of words."""
     names = ("continuing_subword_prefix", "end_of_word_suffix")
     return {name: model[name] for name in names if model.get(name) is not None}
 
 
-def _byte_pieces(model: dict[str, Any]) -> list[str]:
-    vocab = model["vocab"]
-    known = set(vocab) if isinstance(vocab, dict) else {piece for piece, _ in vocab}
-    return [piece for piece in BYTE_PIECES if piece in known]
-
-
-def _insert(tokenizer: Tokenizer, pieces: list[str], old: dict[str, Any], position: int) -> None:
+def _insert(model: Model, pieces: Mapping[str, float], position: int) -> None:
     """Gives the pieces that the model lacks the ids from `position` on; what had these comes behind them."""
-    model = tokenizer.model
     missing = [piece for piece in pieces if model.token_to_id(piece) is None]
     if not missing:
         return
-    if old["type"] == "Unigram":
-        scores, learnt = dict(old["vocab"]), model.to_dict()["vocab"]
-        new = [[piece, scores[piece]] for piece in missing]
-        model.update(vocab=list(map(tuple, learnt[:position] + new + learnt[position:])))
+    tokens = model.vocabulary.tokens
+    tokens = [*tokens[:position], *missing, *tokens[position:]]
+    if isinstance(model, Unigram):
+        scores = np.insert(model.scores, position, [pieces[piece] for piece in missing]).tolist()
+        model.update(vocab=list(zip(tokens, scores, strict=True)))
     else:
-        learnt, merges = model.vocabulary.tokens, np.asarray(model.merges[:, :2], np.int64)
-        vocabulary = Vocabulary(*pack([*learnt[:position], *missing, *learnt[position:]]))
-        model.set_vocabulary(vocabulary, merges + len(missing) * (merges >= position))
+        merges = np.asarray(model.merges[:, :2], np.int64)
+        model.set_vocabulary(Vocabulary(*pack(tokens)), merges + len(missing) * (merges >= position))
 
 
 def _has_type(part: Any, name: str) -> bool:
