@@ -32,9 +32,9 @@ class TextBatch(NamedTuple):
     @classmethod
     def from_strings(cls, texts: Iterable[str]) -> TextBatch:
         """Packs strings; a lone surrogate is a UnicodeEncodeError, as text that is not Unicode has no bytes."""
-        encoded = [text.encode() for text in texts]
+        encoded = list(map(str.encode, texts))
         offsets = np.zeros(len(encoded) + 1, np.int64)
-        np.cumsum([len(document) for document in encoded], out=offsets[1:])
+        np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)), out=offsets[1:])
         return cls(np.frombuffer(b"".join(encoded), np.uint8), offsets)
 
     @property

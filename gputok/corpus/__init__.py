@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -159,26 +159,32 @@ def _from_python(
         for item in items:
             yield from _batches(item, column, errors, batch_bytes)
         return
-    texts, n_before = _flat(items), 0
-    while held := _take(texts, batch_bytes):
+    runs, n_before = _runs(items), 0
+    while held := _take(runs, batch_bytes):
         yield packed(held, lambda i, n=n_before: f"text {n + i} of the iterator", errors)
         n_before += len(held)
 
 
-def _flat(items: Iterable[Any]) -> Iterator[Any]:
+def _runs(items: Iterable[Any]) -> Iterator[Sequence[Any]]:
+    """The texts, many at a time where a list holds them anyway; what is no string is named when it is packed."""
     for item in items:
-        if isinstance(item, str | bytes | dict) or not isinstance(item, Iterable):
-            yield item  # what is not a string is named, with its position, when it is packed
+        if isinstance(item, list | tuple):
+            yield from (item[i : i + 1024] for i in range(0, len(item), 1024))
+        elif isinstance(item, str | bytes | dict) or not isinstance(item, Iterable):
+            yield (item,)
         else:
-            yield from item
+            yield from ((text,) for text in item)
 
 
-def _take(texts: Iterator[Any], n_chars: int) -> list[Any]:
+def _take(runs: Iterator[Sequence[Any]], n_chars: int) -> list[Any]:
     """The next texts, about so many characters of them."""
-    held = []
-    for text in texts:
-        held.append(text)
-        n_chars -= len(text) + 1 if isinstance(text, str) else 1
+    held: list[Any] = []
+    for run in runs:
+        held += run
+        try:
+            n_chars -= sum(map(len, run)) + len(run)
+        except TypeError:
+            n_chars -= len(run)
         if n_chars <= 0:
             break
     return held
