@@ -10,13 +10,12 @@ from .memory import address, prefetch
 
 
 @kernel
-def lay_out(symbols, offsets, counts, places, weight, length):
+def lay_out(symbols, offsets, counts, sentinel, places, weight, length):
     """Writes S (places) and the weights; returns (number of places, first place of the words of weight 1).
 
     Words of one symbol have no pair and are left out. Called with empty arrays it only measures.
     """
     fill = len(places) > 0
-    sentinel = places.dtype.type(len(length))
     at = np.uint64(1)
     first_single = at
     if fill:
@@ -99,10 +98,10 @@ def index_pairs(state, order):
     gathered, touched = state.right, state.touched_right
     first_single, max_length = np.uint64(len(weight)), np.uint64(state.limits[1])
     places_address, place_size = address(places), np.uint64(places.itemsize)
-    n, sentinel = np.uint64(len(places)), np.uint64(len(length))
+    n, sentinel = np.uint64(len(places)), np.uint64(len(length) - 1)
     bucket[:] = -1
 
-    start = np.zeros(len(length) + 1, np.int64)
+    start = np.zeros(len(length), np.int64)
     for dealing in range(2):
         p = ONE
         while p < n:
@@ -117,7 +116,7 @@ def index_pairs(state, order):
                 start[a] += 1
             p += np.uint64(length[a])
         if dealing == 0:
-            for a in range(len(length)):
+            for a in range(len(length) - 1):
                 start[a + 1] += start[a]
 
     n_pairs, used, largest, highest = 0, 0, 0, 0
@@ -163,10 +162,11 @@ def index_pairs(state, order):
 
 @kernel
 def index_table(pairs, n_pairs, threshold, old, table, filter):
-    """Fills the hash table (zeros) with the pairs that reach the threshold, their counts from the old one, if any.
+    """Fills the hash table with the pairs that reach the threshold, their counts from the old one, if any.
 
     The others share the last slot, where the count is 0. Returns how many there are.
     """
+    table[:] = 0
     filter[:] = 0
     stored = 0
     for row in range(n_pairs):

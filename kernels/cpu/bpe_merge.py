@@ -92,8 +92,8 @@ def merge(state, work):
     (at, limits, prefix, places, weight, length, merges, text, text_end, names, pairs, chain, bucket, heap, table,
      filter, pool, records, left, right, touched_left, touched_right) = state  # fmt: skip
     vocab_size, max_length, first_single = limits[0], np.uint64(limits[1]), np.uint64(len(weight))
-    sentinel = np.uint64(len(length))
-    invalid = places.dtype.type(len(length) + 1)
+    sentinel = np.uint64(len(length) - 1)
+    invalid = places.dtype.type(len(length))
     threshold = at[THRESHOLD]
     table_address = address(table)
     places_address, place_size, weight_address = address(places), np.uint64(places.itemsize), address(weight)
@@ -156,7 +156,8 @@ def merge(state, work):
         elif length[merged] > 0:
             return RESPELLED
         new = np.uint64(merged)
-        merges[0, at[MERGES]], merges[1, at[MERGES]], merges[2, at[MERGES]] = a, b, new
+        n = 3 * at[MERGES]
+        merges[n], merges[n + 1], merges[n + 2] = a, b, new
         at[MERGES] += 1
         _heap_pop(heap, at[HEAP])
         at[HEAP] -= 1

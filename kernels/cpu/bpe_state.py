@@ -29,8 +29,8 @@ class State(NamedTuple):
     prefix: np.ndarray  # uint8[k], continuing_subword_prefix
     symbols: np.ndarray  # uint16|uint32[n], S of the module's docstring
     weight: np.ndarray  # int64[places], of each place before the words of weight 1
-    length: np.ndarray  # uint32[ids], in places; 0: no such symbol in the words
-    merges: np.ndarray  # uint32[3, m]: left, right, merged
+    length: np.ndarray  # uint32[ids + 1], in places; 0: no such symbol in the words. The sentinel is id `ids`
+    merges: np.ndarray  # uint32[3 * m], rows of left, right, merged
     text: np.ndarray  # uint8[bytes], the tokens' strings one after the other
     text_end: np.ndarray  # int64[ids + 1]
     names: np.ndarray  # int32[power of two], a hash table of the tokens' strings: token + 1, or 0
