@@ -22,7 +22,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .. import BpeLimits, BpeMerges
-from .bpe_index import index_characters, index_pairs, index_table, lay_out
+from .bpe_index import index_characters, index_pairs, index_slots, lay_out
 from .bpe_merge import merge
 from .bpe_queue import train_bpe_queued
 from .bpe_state import (
@@ -90,7 +90,7 @@ def train_bpe(
             chain=(room, np.int32),
             bucket=(BUCKETS, np.int32),
             heap=(3 * room, np.int64),
-            table=(2 * (4 * _ROOM + 1), np.int64),
+            slots=(4 * _ROOM, np.uint32),
             filter=((1 << FILTER_BITS) // 64, np.uint64),
             pool=(3 * n_places, np.uint32),
             records=(0, np.uint32),
@@ -162,17 +162,16 @@ def _indexed(state: State, threshold: int, total: int) -> State:
         index_characters(state, np.zeros(2 * (int(state.at[TOKENS]) + 1) ** 2, np.int64))
     else:
         index_pairs(state, np.empty(len(state.symbols), np.uint32))
-    size = 2 * (power_of_two(2 * state.at[PAIRS] + _ROOM) + 1)
-    table = state.table[:size] if size <= len(state.table) else np.empty(size, np.int64)
     state = state._replace(records=np.empty(3 * state.at[NEED], np.uint32))
-    return _with_table(state, table, np.empty(0, np.int64))
+    return _with_slots(state, 2 * int(state.at[PAIRS]) + _ROOM)
 
 
-def _with_table(state: State, table: np.ndarray, counts: np.ndarray) -> State:
-    """The state with that hash table, of counts in the one before, or (empty) in `pairs` themselves."""
-    at = state.at
-    at[STORED] = index_table(state.pairs, at[PAIRS], at[THRESHOLD], counts, table, state.filter)
-    return state._replace(table=table)
+def _with_slots(state: State, n: int) -> State:
+    """The state with the stored pairs in a hash table of n slots at least."""
+    at, n = state.at, power_of_two(n)
+    slots = state.slots[:n] if n <= len(state.slots) else np.empty(n, np.uint32)
+    at[STORED] = index_slots(state.pairs, at[PAIRS], at[THRESHOLD], slots, state.filter)
+    return state._replace(slots=slots)
 
 
 def _grown(state: State) -> State:
@@ -186,9 +185,8 @@ def _grown(state: State) -> State:
             chain=resized(state.chain, 2 * n_pairs),
             heap=resized(state.heap, 6 * n_pairs),
         )
-    if 3 * (state.at[STORED] + born) > len(state.table):
-        table = np.empty(2 * (power_of_two(2 * (state.at[STORED] + born)) + 1), np.int64)
-        state = _with_table(state, table, state.table)
+    if 3 * (state.at[STORED] + born) > 2 * len(state.slots):
+        state = _with_slots(state, 2 * int(state.at[STORED] + born))
     if state.at[POOL] + 3 * number > len(state.pool):
         state = state._replace(pool=resized(state.pool, 2 * (int(state.at[POOL]) + 3 * number)))
     if 3 * number > len(state.records):

@@ -161,18 +161,13 @@ def index_pairs(state, order):
 
 
 @kernel
-def index_table(pairs, n_pairs, threshold, old, table, filter):
-    """Fills the hash table with the pairs that reach the threshold, their counts from the old one, if any.
-
-    The others share the last slot, where the count is 0. Returns how many there are.
-    """
-    table[:] = 0
+def index_slots(pairs, n_pairs, threshold, slots, filter):
+    """Fills the hash table with the pairs that reach the threshold; returns how many there are."""
+    slots[:] = 0
     filter[:] = 0
     stored = 0
     for row in range(n_pairs):
-        count = old[2 * pairs[4 * row + 1] + 1] if len(old) else pairs[4 * row + 1]
-        pairs[4 * row + 1] = len(table) // 2 - 1
-        if count >= threshold:
-            pairs[4 * row + 1] = insert(table, filter, pairs[4 * row], count)
+        if pairs[4 * row + 1] >= threshold:
+            insert(slots, filter, pairs[4 * row], row)
             stored += 1
     return stored

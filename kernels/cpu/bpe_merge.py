@@ -7,7 +7,7 @@ import numpy as np
 from . import kernel
 from .bpe_state import (
     AHEAD,
-    AHEAD_TABLE,
+    AHEAD_PAIRS,
     BUCKET,
     DONE,
     DRY,
@@ -89,13 +89,13 @@ def _queue(at, bucket, chain, heap, count, key, row):
 @kernel
 def merge(state, work):
     """Merges until done, until `work` occurrences have been looked at, or until something must grow."""
-    (at, limits, prefix, places, weight, length, merges, text, text_end, names, pairs, chain, bucket, heap, table,
+    (at, limits, prefix, places, weight, length, merges, text, text_end, names, pairs, chain, bucket, heap, slots,
      filter, pool, records, left, right, touched_left, touched_right) = state  # fmt: skip
     vocab_size, max_length, first_single = limits[0], np.uint64(limits[1]), np.uint64(len(weight))
     sentinel = np.uint64(len(length) - 1)
     invalid = places.dtype.type(len(length))
     threshold = at[THRESHOLD]
-    table_address = address(table)
+    slots_address, pairs_address = address(slots), address(pairs) - np.uint64(32)
     places_address, place_size, weight_address = address(places), np.uint64(places.itemsize), address(weight)
     lowest = bucket_of(threshold)
 
@@ -115,12 +115,12 @@ def merge(state, work):
                 bucket[at[BUCKET]] = -1
                 while next_row >= 0:
                     queued, next_row = next_row, np.int64(chain[next_row])
-                    count = table[2 * pairs[4 * queued + 1] + 1]
+                    count = pairs[4 * queued + 1]
                     if count >= threshold:
                         _queue(at, bucket, chain, heap, count, pairs[4 * queued], queued)
                 continue
             row = heap[2]
-            count = table[2 * pairs[4 * row + 1] + 1]
+            count = pairs[4 * row + 1]
             if count != heap[0]:
                 _heap_pop(heap, at[HEAP])
                 at[HEAP] -= 1
@@ -136,7 +136,7 @@ def merge(state, work):
         longest = text_end[a + ONE] - text_end[a] + text_end[b + ONE] - text_end[b]
         if (
             at[PAIRS] + born > len(chain)
-            or 3 * (at[STORED] + born) > len(table)
+            or 3 * (at[STORED] + born) > 2 * len(slots)
             or at[POOL] + 3 * number > len(pool)
             or n_text + longest > len(text)
             or 3 * number > len(records)
@@ -161,7 +161,7 @@ def merge(state, work):
         at[MERGES] += 1
         _heap_pop(heap, at[HEAP])
         at[HEAP] -= 1
-        table[2 * pairs[4 * row + 1] + 1] = 0
+        pairs[4 * row + 1] = 0
         work -= number + 100
 
         # 4. Merge, gathering weights by neighbour
@@ -219,10 +219,13 @@ def merge(state, work):
             old_key = a if side == 0 else b << np.uint64(32)
             new_key = new if side == 0 else new << np.uint64(32)
             for i in range(n_touched):
-                if i + np.uint64(AHEAD_TABLE) < n_touched:
-                    key = old_key | np.uint64(touched[i + np.uint64(AHEAD_TABLE)]) << shift
+                if i + np.uint64(2 * AHEAD_PAIRS) < n_touched:
+                    key = old_key | np.uint64(touched[i + np.uint64(2 * AHEAD_PAIRS)]) << shift
                     if may_be_stored(filter, key):
-                        prefetch(table_address + (home(table, key) << np.uint64(4)))
+                        prefetch(slots_address + (home(slots, key) << np.uint64(2)))
+                    key = old_key | np.uint64(touched[i + np.uint64(AHEAD_PAIRS)]) << shift
+                    if may_be_stored(filter, key):
+                        prefetch(pairs_address + (np.uint64(slots[home(slots, key)]) << np.uint64(5)))
                 x = np.uint64(touched[i])
                 count, number = gathered[x + x] + gathered[ONE + x + x], gathered[ONE + x + x]
                 gathered[x + x] = waste
@@ -231,12 +234,13 @@ def merge(state, work):
                 if x != new:
                     key = np.int64(old_key | x << shift)
                     if may_be_stored(filter, key):
-                        lower(table, key, count)
+                        lower(pairs, slots, key, count)
                     if side == 1 and x == a:
                         count -= overlaps
                 if count >= threshold and length[x] + length[new] < max_length:
                     key = np.int64(new_key | x << shift)
-                    pairs[4 * n_pairs], pairs[4 * n_pairs + 1] = key, insert(table, filter, key, count)
+                    insert(slots, filter, key, n_pairs)
+                    pairs[4 * n_pairs], pairs[4 * n_pairs + 1] = key, count
                     pairs[4 * n_pairs + 2], pairs[4 * n_pairs + 3] = np.int64(used), number
                     gathered[x + x] = np.int64(used)
                     used += np.uint64(number)

@@ -12,7 +12,7 @@ from .memory import leading_zeros
 ONE = np.uint64(1)
 HASH = np.uint64(0x9E3779B97F4A7C15)
 AHEAD = 24  # list entries between a prefetch and its use
-AHEAD_TABLE = 8  # look-ups likewise
+AHEAD_PAIRS = 8  # look-ups between a prefetch of the pair and its use, and as many before that of its slot
 FILTER_BITS = 21  # a bit set of 256 KiB answers most look-ups of pairs that are not stored
 BUCKETS = 1920  # of _bucket: counts below 2 ** 63
 
@@ -34,11 +34,11 @@ class State(NamedTuple):
     text: np.ndarray  # uint8[bytes], the tokens' strings one after the other
     text_end: np.ndarray  # int64[ids + 1]
     names: np.ndarray  # int32[power of two], a hash table of the tokens' strings: token + 1, or 0
-    pairs: np.ndarray  # int64[4 * pairs], rows of left << 32 | right, slot in table, start and number in pool
+    pairs: np.ndarray  # int64[4 * pairs], rows of left << 32 | right, count, start and number in pool
     chain: np.ndarray  # int32[pairs], the next pair in the same bucket
     bucket: np.ndarray  # int32[BUCKETS], its first pair; -1: empty
     heap: np.ndarray  # int64[3 * pairs], count, key and row of the pairs of the bucket in hand
-    table: np.ndarray  # int64[2 * (power of two + 1)], a hash table of key + 1 (0: empty) and count
+    slots: np.ndarray  # uint32[power of two], a hash table of the pairs: row + 1, or 0
     filter: np.ndarray  # uint64[2 ** FILTER_BITS / 64]
     pool: np.ndarray  # uint32[entries], the lists
     records: np.ndarray  # uint32[3 * largest list]: place, left and right neighbour of each occurrence
@@ -61,9 +61,9 @@ def bucket_of(count):
 
 
 @kernel(inline=True)
-def home(table, key):
+def home(slots, key):
     """The first slot to look for a pair in."""
-    return (np.uint64(key) * HASH) >> np.uint64(32) & np.uint64(len(table) // 2 - 2)
+    return (np.uint64(key) * HASH) >> np.uint64(32) & np.uint64(len(slots) - 1)
 
 
 @kernel(inline=True)
@@ -78,26 +78,26 @@ def may_be_stored(filter, key):
 
 
 @kernel(inline=True)
-def insert(table, filter, key, count):
-    """The slot of a pair that was not there."""
+def insert(slots, filter, key, n):
+    """Makes pair n, which was not there, be found."""
     bit = filter_bit(key)
     filter[bit >> np.uint64(6)] |= ONE << (bit & np.uint64(63))
-    slot = home(table, key)
-    while table[slot + slot] != 0:
-        slot = (slot + ONE) & np.uint64(len(table) // 2 - 2)
-    table[slot + slot], table[slot + slot + ONE] = key + 1, count
-    return np.int64(slot)
+    slot = home(slots, key)
+    while slots[slot] != 0:
+        slot = (slot + ONE) & np.uint64(len(slots) - 1)
+    slots[slot] = n + 1
 
 
 @kernel(inline=True)
-def lower(table, key, count):
+def lower(pairs, slots, key, count):
     """Takes `count` from a pair, if it is stored."""
-    slot = home(table, key)
-    while table[slot + slot] != 0:
-        if table[slot + slot] == key + 1:
-            table[slot + slot + ONE] -= count
+    slot = home(slots, key)
+    while slots[slot] != 0:
+        row = np.uint64(4 * (slots[slot] - 1))
+        if pairs[row] == key:
+            pairs[row + ONE] -= count
             return
-        slot = (slot + ONE) & np.uint64(len(table) // 2 - 2)
+        slot = (slot + ONE) & np.uint64(len(slots) - 1)
 
 
 @kernel(inline=True)
