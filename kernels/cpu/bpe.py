@@ -85,10 +85,10 @@ def train_bpe(
             merges=(3 * ids, np.uint32),
             text=(len(tokens) + 16 * ids, np.uint8),
             text_end=(ids + 1, np.int64),
-            names=(power_of_two(2 * ids), np.int32),
+            names=(power_of_two(2 * ids), np.uint32),
             pairs=(4 * room, np.int64),
-            chain=(room, np.int32),
-            bucket=(BUCKETS, np.int32),
+            chain=(room, np.uint32),
+            bucket=(BUCKETS, np.uint32),
             heap=(3 * room, np.int64),
             slots=(4 * _ROOM, np.uint32),
             filter=((1 << FILTER_BITS) // 64, np.uint64),
@@ -155,7 +155,7 @@ def _indexed(state: State, threshold: int, total: int) -> State:
     if room > len(state.chain):
         state = state._replace(
             pairs=np.empty(4 * room, np.int64),
-            chain=np.empty(room, np.int32),
+            chain=np.empty(room, np.uint32),
             heap=np.empty(3 * room, np.int64),
         )
     if state.at[MERGES] == 0 and state.at[TOKENS] < _FEW_TOKENS:

@@ -5,7 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from . import kernel
-from .bpe_state import AHEAD, BUCKET, HEAP, NEED, ONE, PAIRS, POOL, THRESHOLD, add_pair, insert
+from .bpe_state import (
+    AHEAD,
+    BUCKET,
+    HEAP,
+    NEED,
+    ONE,
+    PAIRS,
+    POOL,
+    THRESHOLD,
+    add_pair,
+    add_to_bucket,
+    bucket_of,
+    insert,
+)
 from .memory import address, prefetch
 
 
@@ -49,11 +62,11 @@ def index_characters(state, table):
     number.
     """
     at, places, weight, pool = state.at, state.symbols, state.weight, state.pool
-    pairs, chain, bucket = state.pairs, state.chain, state.bucket
+    pairs, chain, bucket = address(state.pairs), address(state.chain), address(state.bucket)
+    state.bucket[:] = 0
     n, first_single = np.uint64(len(places)), np.uint64(len(weight))
     # The sentinel counts as symbol `end`, so that no place is a special case
     end = np.uint64(np.sqrt(len(table) // 2)) - ONE
-    bucket[:] = -1
     b = end
     for p in range(ONE, n):
         a, b = b, min(np.uint64(places[p]), end)
@@ -69,7 +82,10 @@ def index_characters(state, table):
             count = table[pair] + number
             table[pair] = -1
             if number > 0 and count >= at[THRESHOLD]:
-                highest = max(highest, add_pair(pairs, chain, bucket, n_pairs, a, b, count, used, number))
+                add_pair(pairs, n_pairs, a << np.uint64(32) | b, count, used, number)
+                k = bucket_of(count)
+                add_to_bucket(bucket, chain, k, n_pairs)
+                highest = max(highest, k)
                 table[pair] = used
                 used += number
                 largest = max(largest, number)
@@ -94,12 +110,12 @@ def index_pairs(state, order):
     The places are first dealt to their left symbols, then each left symbol gathers its right neighbours.
     """
     at, places, weight, length = state.at, state.symbols, state.weight, state.length
-    pairs, chain, bucket, pool = state.pairs, state.chain, state.bucket, state.pool
+    pairs, chain, bucket, pool = address(state.pairs), address(state.chain), address(state.bucket), state.pool
+    state.bucket[:] = 0
     gathered, touched = state.right, state.touched_right
     first_single, max_length = np.uint64(len(weight)), np.uint64(state.limits[1])
     places_address, place_size = address(places), np.uint64(places.itemsize)
     n, sentinel = np.uint64(len(places)), np.uint64(len(length) - 1)
-    bucket[:] = -1
 
     start = np.zeros(len(length), np.int64)
     for dealing in range(2):
@@ -141,7 +157,10 @@ def index_pairs(state, order):
             if b == sentinel or count < at[THRESHOLD]:
                 continue
             if length[a] + length[b] < max_length or length[a] + length[b] == 2:
-                highest = max(highest, add_pair(pairs, chain, bucket, n_pairs, a, b, count, used, number))
+                add_pair(pairs, n_pairs, a << np.uint64(32) | b, count, used, number)
+                k = bucket_of(count)
+                add_to_bucket(bucket, chain, k, n_pairs)
+                highest = max(highest, k)
                 gathered[b + b] = used
                 used += number
                 largest = max(largest, number)
@@ -165,9 +184,10 @@ def index_slots(pairs, n_pairs, threshold, slots, filter):
     """Fills the hash table with the pairs that reach the threshold; returns how many there are."""
     slots[:] = 0
     filter[:] = 0
+    slots_address, mask, filter_address = address(slots), np.uint64(len(slots) - 1), address(filter)
     stored = 0
     for row in range(n_pairs):
         if pairs[4 * row + 1] >= threshold:
-            insert(slots, filter, pairs[4 * row], row)
+            insert(slots_address, mask, filter_address, pairs[4 * row], row)
             stored += 1
     return stored

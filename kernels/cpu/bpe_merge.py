@@ -23,6 +23,8 @@ from .bpe_state import (
     STORED,
     THRESHOLD,
     TOKENS,
+    add_pair,
+    add_to_bucket,
     bucket_of,
     home,
     insert,
@@ -30,26 +32,31 @@ from .bpe_state import (
     may_be_stored,
 )
 from .bpe_strings import name_slot, spell_merged
-from .memory import address, prefetch
+from .memory import address, load_i64, load_u32, prefetch, store_i64
 
 
 @kernel(inline=True)
 def _before(heap, i, j):
     """Whether entry i comes before entry j: the higher count, then the smaller pair."""
-    if heap[3 * i] != heap[3 * j]:
-        return heap[3 * i] > heap[3 * j]
-    return heap[3 * i + 1] < heap[3 * j + 1]
+    i, j = np.uint64(3 * i), np.uint64(3 * j)
+    if load_i64(heap, i) != load_i64(heap, j):
+        return load_i64(heap, i) > load_i64(heap, j)
+    return load_i64(heap, i + ONE) < load_i64(heap, j + ONE)
 
 
 @kernel(inline=True)
 def _swap(heap, i, j):
     for k in range(3):
-        heap[3 * i + k], heap[3 * j + k] = heap[3 * j + k], heap[3 * i + k]
+        at_i, at_j = np.uint64(3 * i + k), np.uint64(3 * j + k)
+        value = load_i64(heap, at_i)
+        store_i64(heap, at_i, load_i64(heap, at_j))
+        store_i64(heap, at_j, value)
 
 
 @kernel(inline=True)
 def _heap_push(heap, size, count, key, row):
-    heap[3 * size], heap[3 * size + 1], heap[3 * size + 2] = count, key, row
+    for k, value in enumerate((count, key, row)):
+        store_i64(heap, np.uint64(3 * size + k), value)
     i = size
     while i > 0 and _before(heap, i, (i - 1) >> 1):
         _swap(heap, i, (i - 1) >> 1)
@@ -74,18 +81,6 @@ def _heap_pop(heap, size):
         i = child
 
 
-@kernel(inline=True)
-def _queue(at, bucket, chain, heap, count, key, row):
-    """Puts a pair into its bucket; those of the bucket in hand are ordered."""
-    k = bucket_of(count)
-    if k == at[BUCKET]:
-        _heap_push(heap, at[HEAP], count, key, row)
-        at[HEAP] += 1
-    else:
-        chain[row] = bucket[k]
-        bucket[k] = row
-
-
 @kernel
 def merge(state, work):
     """Merges until done, until `work` occurrences have been looked at, or until something must grow."""
@@ -95,37 +90,54 @@ def merge(state, work):
     sentinel = np.uint64(len(length) - 1)
     invalid = places.dtype.type(len(length))
     threshold = at[THRESHOLD]
-    slots_address, pairs_address = address(slots), address(pairs) - np.uint64(32)
+    pairs_address, slots_address, mask = address(pairs), address(slots), np.uint64(len(slots) - 1)
+    filter_address, heap_address = address(filter), address(heap)
+    bucket_address, chain_address = address(bucket), address(chain)
+    text_address, text_end_address, names_address = address(text), address(text_end), address(names)
+    prefix_address, n_prefix, names_mask = address(prefix), np.uint64(len(prefix)), np.uint64(len(names) - 1)
+    hand, n_heap = at[BUCKET], at[HEAP]
     places_address, place_size, weight_address = address(places), np.uint64(places.itemsize), address(weight)
     lowest = bucket_of(threshold)
 
     while at[TOKENS] < vocab_size:
         if work <= 0:
+            at[BUCKET], at[HEAP] = hand, n_heap
             return PAUSED
 
         # 1. The pair that comes first: its count must still be what it was when it was queued
         row, count = np.int64(-1), np.int64(0)
         while row < 0:
-            if at[HEAP] == 0:
-                while at[BUCKET] >= lowest and bucket[at[BUCKET]] < 0:
-                    at[BUCKET] -= 1
-                if at[BUCKET] < lowest:
+            if n_heap == 0:
+                while hand >= lowest and bucket[hand] == 0:
+                    hand -= 1
+                if hand < lowest:
+                    at[BUCKET], at[HEAP] = hand, n_heap
                     return DRY
-                next_row = np.int64(bucket[at[BUCKET]])
-                bucket[at[BUCKET]] = -1
+                next_row = np.int64(bucket[hand]) - 1
+                bucket[hand] = 0
                 while next_row >= 0:
-                    queued, next_row = next_row, np.int64(chain[next_row])
+                    queued, next_row = next_row, np.int64(chain[next_row]) - 1
                     count = pairs[4 * queued + 1]
                     if count >= threshold:
-                        _queue(at, bucket, chain, heap, count, pairs[4 * queued], queued)
+                        k = bucket_of(count)
+                        if k == hand:
+                            _heap_push(heap_address, n_heap, count, pairs[4 * queued], queued)
+                            n_heap += 1
+                        else:
+                            add_to_bucket(bucket_address, chain_address, k, queued)
                 continue
             row = heap[2]
             count = pairs[4 * row + 1]
             if count != heap[0]:
-                _heap_pop(heap, at[HEAP])
-                at[HEAP] -= 1
+                _heap_pop(heap_address, n_heap)
+                n_heap -= 1
                 if count >= threshold:
-                    _queue(at, bucket, chain, heap, count, pairs[4 * row], row)
+                    k = bucket_of(count)
+                    if k == hand:
+                        _heap_push(heap_address, n_heap, count, pairs[4 * row], row)
+                        n_heap += 1
+                    else:
+                        add_to_bucket(bucket_address, chain_address, k, row)
                 row = np.int64(-1)
 
         # 2. Room for all that it can give, or a pause for more
@@ -141,12 +153,12 @@ def merge(state, work):
             or n_text + longest > len(text)
             or 3 * number > len(records)
         ):
-            at[NEED] = number
+            at[BUCKET], at[HEAP], at[NEED] = hand, n_heap, number
             return GROW
 
         # 3. The string of the merged token, and the token of that name if there is one
-        end = spell_merged(text, text_end, prefix, a, b, n_text)
-        slot = name_slot(text, text_end, names, n_text, end)
+        end = spell_merged(text_address, text_end_address, prefix_address, n_prefix, a, b, n_text)
+        slot = name_slot(text_address, text_end_address, names_address, names_mask, n_text, end)
         merged = np.int64(names[slot]) - 1
         if merged < 0:
             merged = at[TOKENS]
@@ -159,8 +171,8 @@ def merge(state, work):
         n = 3 * at[MERGES]
         merges[n], merges[n + 1], merges[n + 2] = a, b, new
         at[MERGES] += 1
-        _heap_pop(heap, at[HEAP])
-        at[HEAP] -= 1
+        _heap_pop(heap_address, n_heap)
+        n_heap -= 1
         pairs[4 * row + 1] = 0
         work -= number + 100
 
@@ -201,7 +213,7 @@ def merge(state, work):
             n_records += np.uint64(3)
         overlaps = left[new + new] + left[ONE + new + new]  # weight of the new token beside itself
 
-        if at[HEAP] > 0:  # what the next pair will touch first
+        if n_heap > 0:  # what the next pair will touch first
             next_start = np.uint64(pairs[4 * heap[2] + 2])
             next_number = np.uint64(pairs[4 * heap[2] + 3])
             for i in range(next_start, next_start + min(next_number, np.uint64(AHEAD))):
@@ -212,7 +224,8 @@ def merge(state, work):
         waste = at[POOL] + 2 * number
         any_born = False
         for side in range(2):
-            touched, gathered = (touched_left, left) if side == 0 else (touched_right, right)
+            touched = address(touched_left if side == 0 else touched_right)
+            gathered = address(left if side == 0 else right)
             n_touched = n_left if side == 0 else n_right
             # Keys of (x, a) or (b, x), and of (x, new) or (new, x)
             shift = np.uint64(32 if side == 0 else 0)
@@ -220,32 +233,41 @@ def merge(state, work):
             new_key = new if side == 0 else new << np.uint64(32)
             for i in range(n_touched):
                 if i + np.uint64(2 * AHEAD_PAIRS) < n_touched:
-                    key = old_key | np.uint64(touched[i + np.uint64(2 * AHEAD_PAIRS)]) << shift
-                    if may_be_stored(filter, key):
-                        prefetch(slots_address + (home(slots, key) << np.uint64(2)))
-                    key = old_key | np.uint64(touched[i + np.uint64(AHEAD_PAIRS)]) << shift
-                    if may_be_stored(filter, key):
-                        prefetch(pairs_address + (np.uint64(slots[home(slots, key)]) << np.uint64(5)))
-                x = np.uint64(touched[i])
-                count, number = gathered[x + x] + gathered[ONE + x + x], gathered[ONE + x + x]
-                gathered[x + x] = waste
+                    key = old_key | np.uint64(load_u32(touched, i + np.uint64(2 * AHEAD_PAIRS))) << shift
+                    if may_be_stored(filter_address, key):
+                        prefetch(slots_address + (home(mask, key) << np.uint64(2)))
+                    key = old_key | np.uint64(load_u32(touched, i + np.uint64(AHEAD_PAIRS))) << shift
+                    if may_be_stored(filter_address, key):
+                        prefetch(
+                            pairs_address
+                            - np.uint64(32)
+                            + (np.uint64(slots[home(mask, key)]) << np.uint64(5))
+                        )
+                x = np.uint64(load_u32(touched, i))
+                number = load_i64(gathered, x + x + ONE)
+                count = load_i64(gathered, x + x) + number
+                store_i64(gathered, x + x, waste)
                 if x == sentinel:
                     continue
                 if x != new:
                     key = np.int64(old_key | x << shift)
-                    if may_be_stored(filter, key):
-                        lower(pairs, slots, key, count)
+                    if may_be_stored(filter_address, key):
+                        lower(pairs_address, slots_address, mask, key, count)
                     if side == 1 and x == a:
                         count -= overlaps
                 if count >= threshold and length[x] + length[new] < max_length:
                     key = np.int64(new_key | x << shift)
-                    insert(slots, filter, key, n_pairs)
-                    pairs[4 * n_pairs], pairs[4 * n_pairs + 1] = key, count
-                    pairs[4 * n_pairs + 2], pairs[4 * n_pairs + 3] = np.int64(used), number
-                    gathered[x + x] = np.int64(used)
+                    insert(slots_address, mask, filter_address, key, n_pairs)
+                    add_pair(pairs_address, n_pairs, key, count, used, number)
+                    store_i64(gathered, x + x, np.int64(used))
                     used += np.uint64(number)
                     any_born = True
-                    _queue(at, bucket, chain, heap, count, key, n_pairs)
+                    k = bucket_of(count)
+                    if k == hand:
+                        _heap_push(heap_address, n_heap, count, key, n_pairs)
+                        n_heap += 1
+                    else:
+                        add_to_bucket(bucket_address, chain_address, k, n_pairs)
                     n_pairs += 1
         at[STORED] += n_pairs - at[PAIRS]
         at[PAIRS], at[POOL] = n_pairs, np.int64(used)

@@ -15,6 +15,7 @@ import numpy as np
 from .. import BpeLimits, BpeMerges
 from . import kernel
 from .bpe_strings import index_names, name_slot, power_of_two, resized, spell_merged
+from .memory import address
 
 _SLICE = 2_000_000  # symbols looked at between two calls of progress
 _MERGES, _TOKENS, _PAIRS, _ENTRIES, _POOL, _HEAP, _PUSHED, _VISITS, _N_SCALARS = range(9)
@@ -33,7 +34,7 @@ class _Queue(NamedTuple):
     merges: np.ndarray  # uint32[3 * m]: left, right, merged
     text: np.ndarray  # uint8[bytes], the tokens' strings
     text_end: np.ndarray  # int64[ids + 1]
-    names: np.ndarray  # int32[power of two], see index_names
+    names: np.ndarray  # uint32[power of two], see index_names
     pairs: np.ndarray  # int64[power of two], a hash table of left << 32 | right; -1: empty
     count: np.ndarray  # int64[same], of each pair
     found: np.ndarray  # int64[same], in how many words of this step a pair was born
@@ -140,8 +141,9 @@ def _merge_queued(state, work):
                 text,
                 begin + text_end[a + np.uint64(1)] - text_end[a] + text_end[b + np.uint64(1)] - text_end[b],
             )
-            end = spell_merged(text, text_end, prefix, a, b, begin)
-            slot = name_slot(text, text_end, names, begin, end)
+            strings, ends = address(text), address(text_end)
+            end = spell_merged(strings, ends, address(prefix), np.uint64(len(prefix)), a, b, begin)
+            slot = name_slot(strings, ends, address(names), np.uint64(len(names) - 1), begin, end)
             if names[slot] == 0:
                 at[_TOKENS] += 1
                 names[slot] = at[_TOKENS]
@@ -269,7 +271,7 @@ def train_bpe_queued(
         merges=np.empty(0, np.uint32),
         text=tokens.copy(),
         text_end=resized(token_offsets, ids + 1),
-        names=np.zeros(power_of_two(2 * ids + 2), np.int32),
+        names=np.zeros(power_of_two(2 * ids + 2), np.uint32),
         pairs=np.full(1024, -1, np.int64),
         count=np.zeros(1024, np.int64),
         found=np.zeros(1024, np.int64),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import kernel
-from .memory import leading_zeros
+from .memory import leading_zeros, load_i64, load_u32, load_u64, store_i64, store_u32, store_u64
 
 ONE = np.uint64(1)
 HASH = np.uint64(0x9E3779B97F4A7C15)
@@ -33,10 +33,10 @@ class State(NamedTuple):
     merges: np.ndarray  # uint32[3 * m], rows of left, right, merged
     text: np.ndarray  # uint8[bytes], the tokens' strings one after the other
     text_end: np.ndarray  # int64[ids + 1]
-    names: np.ndarray  # int32[power of two], a hash table of the tokens' strings: token + 1, or 0
+    names: np.ndarray  # uint32[power of two], a hash table of the tokens' strings: token + 1, or 0
     pairs: np.ndarray  # int64[4 * pairs], rows of left << 32 | right, count, start and number in pool
-    chain: np.ndarray  # int32[pairs], the next pair in the same bucket
-    bucket: np.ndarray  # int32[BUCKETS], its first pair; -1: empty
+    chain: np.ndarray  # uint32[pairs], the row of the next pair in the same bucket + 1, or 0
+    bucket: np.ndarray  # uint32[BUCKETS], the row of its first pair + 1, or 0
     heap: np.ndarray  # int64[3 * pairs], count, key and row of the pairs of the bucket in hand
     slots: np.ndarray  # uint32[power of two], a hash table of the pairs: row + 1, or 0
     filter: np.ndarray  # uint64[2 ** FILTER_BITS / 64]
@@ -60,10 +60,13 @@ def bucket_of(count):
     return np.int64((shift << np.uint64(5)) + (count >> shift))
 
 
+# The helpers below take addresses: arrays as arguments would be reference-counted in the loops that call them
+
+
 @kernel(inline=True)
-def home(slots, key):
-    """The first slot to look for a pair in."""
-    return (np.uint64(key) * HASH) >> np.uint64(32) & np.uint64(len(slots) - 1)
+def home(mask, key):
+    """The first slot to look for a pair in; mask: number of slots - 1."""
+    return (np.uint64(key) * HASH) >> np.uint64(32) & mask
 
 
 @kernel(inline=True)
@@ -74,38 +77,43 @@ def filter_bit(key):
 @kernel(inline=True)
 def may_be_stored(filter, key):
     bit = filter_bit(key)
-    return (filter[bit >> np.uint64(6)] >> (bit & np.uint64(63))) & ONE != 0
+    return (load_u64(filter, bit >> np.uint64(6)) >> (bit & np.uint64(63))) & ONE != 0
 
 
 @kernel(inline=True)
-def insert(slots, filter, key, n):
-    """Makes pair n, which was not there, be found."""
+def insert(slots, mask, filter, key, row):
+    """Makes a pair that was not there be found."""
     bit = filter_bit(key)
-    filter[bit >> np.uint64(6)] |= ONE << (bit & np.uint64(63))
-    slot = home(slots, key)
-    while slots[slot] != 0:
-        slot = (slot + ONE) & np.uint64(len(slots) - 1)
-    slots[slot] = n + 1
+    word = bit >> np.uint64(6)
+    store_u64(filter, word, load_u64(filter, word) | ONE << (bit & np.uint64(63)))
+    slot = home(mask, key)
+    while load_u32(slots, slot) != 0:
+        slot = (slot + ONE) & mask
+    store_u32(slots, slot, np.uint32(row + 1))
 
 
 @kernel(inline=True)
-def lower(pairs, slots, key, count):
+def lower(pairs, slots, mask, key, count):
     """Takes `count` from a pair, if it is stored."""
-    slot = home(slots, key)
-    while slots[slot] != 0:
-        row = np.uint64(4 * (slots[slot] - 1))
-        if pairs[row] == key:
-            pairs[row + ONE] -= count
+    slot = home(mask, key)
+    while load_u32(slots, slot) != 0:
+        at = (np.uint64(load_u32(slots, slot)) - ONE) << np.uint64(2)
+        if load_i64(pairs, at) == key:
+            store_i64(pairs, at + ONE, load_i64(pairs, at + ONE) - count)
             return
-        slot = (slot + ONE) & np.uint64(len(slots) - 1)
+        slot = (slot + ONE) & mask
 
 
 @kernel(inline=True)
-def add_pair(pairs, chain, bucket, n, left, right, count, used, number):
-    """Stores pair n and queues it; returns its bucket."""
-    pairs[4 * n], pairs[4 * n + 1] = np.int64((left << np.uint64(32)) | right), count
-    pairs[4 * n + 2], pairs[4 * n + 3] = used, number
-    k = bucket_of(count)
-    chain[n] = bucket[k]
-    bucket[k] = n
-    return k
+def add_pair(pairs, row, key, count, start, number):
+    at = np.uint64(row) << np.uint64(2)
+    store_i64(pairs, at, np.int64(key))
+    store_i64(pairs, at + np.uint64(1), count)
+    store_i64(pairs, at + np.uint64(2), np.int64(start))
+    store_i64(pairs, at + np.uint64(3), number)
+
+
+@kernel(inline=True)
+def add_to_bucket(bucket, chain, k, row):
+    store_u32(chain, np.uint64(row), load_u32(bucket, np.uint64(k)))
+    store_u32(bucket, np.uint64(k), np.uint32(row + 1))

@@ -5,55 +5,64 @@ from __future__ import annotations
 import numpy as np
 
 from . import kernel
+from .memory import address, load_i64, load_u8, load_u32, store_u8
 
-_ONE = np.uint64(1)
+ONE = np.uint64(1)
+
+
+# The helpers take addresses (text uint8, text_end int64, names int32): see bpe_state
 
 
 @kernel(inline=True)
-def name_slot(text, text_end, names, start, end):
-    """The slot of the string text[start:end]: that of the token so called, or an empty one."""
+def name_slot(text, text_end, names, mask, start, end):
+    """The slot of the string text[start:end]: that of the token so called, or an empty one (0)."""
+    start, length = np.uint64(start), np.uint64(end) - np.uint64(start)
     h = np.uint64(0xCBF29CE484222325)
-    for i in range(start, end):
-        h = (h ^ np.uint64(text[i])) * np.uint64(0x100000001B3)
-    mask = np.uint64(len(names) - 1)
+    for i in range(length):
+        h = (h ^ np.uint64(load_u8(text, start + i))) * np.uint64(0x100000001B3)
     at = (h ^ (h >> np.uint64(29))) & mask
-    while names[at] > 0:
-        other = text_end[names[at] - 1]
-        if text_end[names[at]] - other == end - start:
-            k = 0
-            while k < end - start and text[other + k] == text[start + k]:
-                k += 1
-            if k == end - start:
+    while load_u32(names, at) != 0:
+        token = np.uint64(load_u32(names, at)) - ONE
+        other = np.uint64(load_i64(text_end, token))
+        if np.uint64(load_i64(text_end, token + ONE)) - other == length:
+            k = np.uint64(0)
+            while k < length and load_u8(text, other + k) == load_u8(text, start + k):
+                k += ONE
+            if k == length:
                 break
-        at = (at + _ONE) & mask
-    return np.int64(at)
+        at = (at + ONE) & mask
+    return at
 
 
 @kernel
 def index_names(text, text_end, n_tokens, names):
-    """Fills the hash table of the tokens' strings: names int32[power of two], zeros; token + 1."""
+    """Fills the hash table of the tokens' strings: names uint32[power of two], zeros; token + 1."""
     for token in range(n_tokens):
-        slot = name_slot(text, text_end, names, text_end[token], text_end[token + 1])
+        start, end = text_end[token], text_end[token + 1]
+        slot = name_slot(
+            address(text), address(text_end), address(names), np.uint64(len(names) - 1), start, end
+        )
         names[slot] = token + 1
 
 
 @kernel(inline=True)
-def spell_merged(text, text_end, prefix, a, b, end):
+def spell_merged(text, text_end, prefix, n_prefix, a, b, end):
     """Writes the string of a merge at text[end:], b without the prefix, and returns its end."""
-    for i in range(text_end[a], text_end[a + _ONE]):
-        text[end] = text[i]
-        end += 1
-    i = text_end[b]
-    k = 0
-    while k < min(len(prefix), text_end[b + _ONE] - i) and text[i + k] == prefix[k]:
-        k += 1
-    if k == len(prefix):
+    end = np.uint64(end)
+    for i in range(np.uint64(load_i64(text_end, a)), np.uint64(load_i64(text_end, a + ONE))):
+        store_u8(text, end, load_u8(text, i))
+        end += ONE
+    i, stop = np.uint64(load_i64(text_end, b)), np.uint64(load_i64(text_end, b + ONE))
+    k = np.uint64(0)
+    while k < min(n_prefix, stop - i) and load_u8(text, i + k) == load_u8(prefix, k):
+        k += ONE
+    if k == n_prefix:
         i += k
-    while i < text_end[b + _ONE]:
-        text[end] = text[i]
-        end += 1
-        i += 1
-    return end
+    while i < stop:
+        store_u8(text, end, load_u8(text, i))
+        end += ONE
+        i += ONE
+    return np.int64(end)
 
 
 def resized(array: np.ndarray, size: int) -> np.ndarray:
