@@ -152,11 +152,12 @@ def train(
         def result(peer: str) -> Any:
             return learnt(peer, model, job(peer).output)
 
+        for peer in ("gputok", "tokenizers"):
+            if peer in peers:
+                report(f"verify: {peer}", 0, 1)
+                _run(job(peer, sample))  # and gputok's compiled code is on disk from here on
         verified = "nothing (tokenizers is not among the peers)"
         if "tokenizers" in peers:
-            for peer in ("gputok", "tokenizers"):
-                report(f"verify: {peer}", 0, 1)
-                _run(job(peer, sample))
             ours, theirs = result("gputok"), result("tokenizers")
             n = _n_equal(ours, theirs, model)
             if model in ("bpe", "wordlevel") and ours != theirs:
