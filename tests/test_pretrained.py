@@ -273,6 +273,35 @@ def test_vocabulary_files_open(tmp_path):
         gputok.AutoTokenizer.from_pretrained(tmp_path / "empty")
 
 
+def test_sentencepiece_models_open(tmp_path):
+    sentencepiece = pytest.importorskip("sentencepiece")
+    options = {"model_type": "bpe", "byte_fallback": True, "normalization_rule_name": "identity"}
+    options |= {"remove_extra_whitespaces": False, "vocab_size": 450, "minloglevel": 2}
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(LINES), model_prefix=str(tmp_path / "tokenizer"), **options
+    )
+    for added in ({}, {"add_bos_token": True}, {"add_bos_token": True, "add_eos_token": True}):
+        config = {"tokenizer_class": "LlamaTokenizer", "legacy": False, **added}
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+        ours, theirs = (
+            gputok.AutoTokenizer.from_pretrained(tmp_path),
+            hf.AutoTokenizer.from_pretrained(str(tmp_path)),
+        )
+        assert ours.get_vocab() == theirs.get_vocab() and ours.special_tokens_map == theirs.special_tokens_map
+        assert ours.padding_side == theirs.padding_side == "left"
+        for text in ("def parse(self, args):", "naïve 東京", "two  spaces"):
+            assert ours(text, "x", return_token_type_ids=True) == dict(
+                theirs(text, "x", return_token_type_ids=True)
+            )
+            assert ours.decode(ours.encode(text)) == theirs.decode(theirs.encode(text))
+    # There, Metaspace puts no ▁ before a text that begins with a space. SentencePiece does.
+    reference = sentencepiece.SentencePieceProcessor(str(tmp_path / "tokenizer.model"))
+    assert ours.encode("  two", add_special_tokens=False) == reference.encode("  two")
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "XLMRobertaTokenizer"}')
+    with pytest.raises(ValueError, match="a XLMRobertaTokenizer has other ids"):
+        gputok.AutoTokenizer.from_pretrained(tmp_path)
+
+
 def test_model_types_say_what_the_folder_does_not(tmp_path):
     # GPT-2's folder on the hub: no special tokens, no class, but the type of the model.
     old_tokenizer("gpt2").save(str(tmp_path / "tokenizer.json"))

@@ -28,6 +28,9 @@ VOCABULARIES = ("vocab.json", "merges.txt", "vocab.txt", "tokenizer.model", "spi
 SAVED_CLASS = "PreTrainedTokenizerFast"
 """The class that takes tokenizer.json as it is, by the name that every version of `transformers` knows."""
 
+_OF_SENTENCEPIECE = ("LlamaTokenizer", "GemmaTokenizer", "PreTrainedTokenizer", "TokenizersBackend")
+"""Classes whose tokenizer is what its SentencePiece model says, and the tokens that the settings add."""
+
 _DROPPED = (
     "tokenizer_class",
     "added_tokens_decoder",
@@ -62,7 +65,7 @@ def load(
     name = config.get("tokenizer_class") or _class_of_model(_read(folder / "config.json").get("model_type"))
     name = (name or SAVED_CLASS).removesuffix("Fast")
     tokenizer = _open(folder, name, config)
-    if name == "LlamaTokenizer" and type(tokenizer.pre_tokenizer).__name__ in ("ByteLevel", "Sequence"):
+    if name == "LlamaTokenizer" and "ByteLevel" in repr(tokenizer.pre_tokenizer):
         name = SAVED_CLASS  # as in transformers: a wrong name that many byte-level tokenizers have
 
     old = _read(folder / "special_tokens_map.json") if "added_tokens_decoder" not in config else {}
@@ -118,11 +121,8 @@ def _open(folder: pathlib.Path, name: str, config: dict[str, Any]) -> Tokenizer:
         return _gpt2(
             there["vocab.json"], there["merges.txt"], config, roberta="Roberta" in name or "Bart" in name
         )
-    for file in ("tokenizer.model", "spiece.model"):
-        if file in there:
-            from gputok.sentencepiece import from_sentencepiece
-
-            return from_sentencepiece(there[file])
+    if models := {"tokenizer.model", "spiece.model"} & there.keys():
+        return _sentencepiece(there[models.pop()], name, config)
     listed = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
     raise OSError(
         f"{folder} holds no tokenizer.json, and no vocab.txt, vocab.json with merges.txt, or SentencePiece model "
@@ -160,6 +160,30 @@ def _gpt2(vocab: str, merges: str, config: dict[str, Any], *, roberta: bool) -> 
     if roberta:
         sep, cls = ((token, tokenizer.token_to_id(token)) for token in ("</s>", "<s>"))
         tokenizer.post_processor = processors.RobertaProcessing(sep, cls, add_prefix_space=prefix_space)
+    return tokenizer
+
+
+def _sentencepiece(path: str, name: str, config: dict[str, Any]) -> Tokenizer:
+    from gputok import processors
+    from gputok.sentencepiece import from_sentencepiece
+
+    if name not in _OF_SENTENCEPIECE:
+        raise ValueError(
+            f"{path}: a {name} has other ids or more tokens than this file says; where transformers opens it, its "
+            "save_pretrained writes a tokenizer.json that does"
+        )
+    tokenizer = from_sentencepiece(path)
+    names = {"bos": "<s>", "eos": "</s>"}  # SentencePiece's own
+    added = {
+        side: config.get(f"{side}_token") or names[side] for side in names if config.get(f"add_{side}_token")
+    }
+    tokens = {side: str(as_token(token, f"{side}_token")) for side, token in added.items()}
+    if tokens:
+        one = [tokens.get("bos"), "$A", tokens.get("eos")]
+        single = " ".join(filter(None, one))
+        pair = " ".join(f"{part}:1" for part in filter(None, [one[0], "$B", one[2]]))
+        ids = [(token, tokenizer.token_to_id(token)) for token in tokens.values()]
+        tokenizer.post_processor = processors.TemplateProcessing(single, f"{single} {pair}", ids)
     return tokenizer
 
 
