@@ -112,7 +112,7 @@ def _by_walk(tokenizer: Tokenizer) -> Any:
     walk, by_steps = prepare(plan.automaton), _by_steps(tokenizer)
 
     def encode_words(data: Array, start: Array, end: Array) -> tuple[Array, Array]:
-        tokens = model.tokenize_pieces(data, start, end, byte_level=plan.byte_level)
+        tokens = model.tokenize_pieces(data, start, end, byte_level=plan.byte_level, distinct=True)
         return tokens.ids, tokens.rows
 
     def encode_unit(unit: TextBatch, caches: list[Any]) -> tuple[Array, Array]:

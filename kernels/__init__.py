@@ -114,6 +114,10 @@ class BpeTables(NamedTuple):
     unk: Array  # uint32[0 or 1]: symbol of the unknown token, NONE where the vocabulary lacks it; empty: it has none
     fuse_unk: bool
     dropout: float
+    divisible: bool  # words may be cut where no merge reaches across: between two characters that
+    inside: Pairs  # are not side by side in a token (pairs of code points), and whose bytes there
+    crossing: Array  # uint8[256, 256] are not, in a token that begins or ends within one of them
+    harmless: bool  # unknown characters do not keep a word from being cut: each is the tokens of its bytes
     ordered: (
         bool  # a merge can spell its own left part again, so that only the namesake's queue gives its result
     )

@@ -197,6 +197,28 @@ def test_byte_level(seed):
         assert byte_level(ours, text) == (spelled_byte_level(theirs, text) if text else []), text
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_words_are_cut_only_where_no_token_reaches(seed):
+    """Tokens that end and begin within characters, which are the hard places to cut a word at."""
+    rng = random.Random(seed)
+    tokens, merges = dict.fromkeys(BYTE_CHARACTERS), []
+    pool = list(dict.fromkeys(BYTE_CHARACTERS[byte] for byte in "é漢字語😀ab".encode()))
+    for _ in range(rng.randrange(5, 60)):
+        left, right = rng.choice(pool), rng.choice(pool)
+        if len(left + right) < 12:
+            tokens[left + right] = None
+            merges.append((left, right))
+            pool.append(left + right)
+    arguments = {"vocab": {token: id for id, token in enumerate(tokens)}, "merges": merges}
+    ours, theirs = (
+        kind(**arguments, ignore_merges=seed % 3 == 0) for kind in (models.BPE, tokenizers.models.BPE)
+    )
+    assert ours._byte_tables.divisible
+    texts = ["".join(rng.choices("é漢字語😀ab", k=rng.randrange(1, 40))) for _ in range(20)]
+    for text in [*texts, *texts]:  # the second time out of the cache
+        assert byte_level(ours, text) == spelled_byte_level(theirs, text), text
+
+
 REAL = [("llama2", "multi"), ("llama3", "zh"), ("qwen3", "multi"), ("claude", "code"), ("minilm-bert", "en")]
 
 

@@ -169,17 +169,22 @@ class BPE(Model):
         """How many encoded words each thread keeps."""
         self.cache_capacity = capacity
 
-    def tokenize_pieces(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> Tokens:
+    def tokenize_pieces(
+        self, data: Array, start: Array, end: Array, *, byte_level: bool, distinct: bool = False
+    ) -> Tokens:
         from gputok.kernels.cpu import merge
 
         tables = self._byte_tables if byte_level else self._tables
         if tables is None:
             return base.tokenize_spelled(self, data, start, end)
         random = np.frombuffer(os.urandom(8), np.uint64) | np.uint64(1)
+        caches = (
+            [] if distinct else self._caches
+        )  # a list is a pool for threads: its pop and append are atomic
         try:
-            cache = self._caches.pop()  # a list as a pool of threads' caches: pop and append are atomic
+            cache = caches.pop()
         except IndexError:
-            cache = merge.word_cache(self.cache_capacity)
+            cache = merge.word_cache(0 if distinct else self.cache_capacity)
         parts = []
         for first, last in base.slices(start, end):
             part = Tokens(
@@ -188,7 +193,7 @@ class BPE(Model):
             if len(tables.unk) and tables.unk[0] == merge.NONE and (part.ids == merge.NONE).any():
                 raise base.missing_unk(self.unk_token)
             parts.append(part)
-        self._caches.append(cache)
+        caches.append(cache)
         return base.joined(parts)
 
     @functools.cached_property
@@ -230,6 +235,8 @@ class BPE(Model):
             _, first, same = np.unique(merged, return_index=True, return_inverse=True)
             ranks, merged = np.argsort(np.argsort(first))[same], merged[np.sort(first)]
 
+        fallback = find([f"<0x{byte:02X}>" for byte in range(256)]) if self.byte_fallback else nothing
+        unk = nothing if self.unk_token is None else find([self.unk_token])
         return BpeTables(
             ids=ids,
             pairs=lookup.index_pairs(left, right, ranks, n),
@@ -237,16 +244,40 @@ class BPE(Model):
             byte_ranks=np.empty((0, 256), np.uint32),
             symbols=symbols,
             variant=np.array(variant, np.int64),
-            fallback=find([f"<0x{byte:02X}>" for byte in range(256)]) if self.byte_fallback else nothing,
+            fallback=fallback,
             prefix=prefix,
             suffix=suffix,
             backtrack=NOTHING,
             whole=strings if self.ignore_merges else lookup.index_strings(nothing, np.zeros(1, np.int64)),
-            unk=nothing if self.unk_token is None else find([self.unk_token]),
+            unk=unk,
             fuse_unk=self.fuse_unk,
             dropout=self.dropout or 0.0,
+            **self._cuts(self.vocabulary.data, self.vocabulary.offsets, fallback, unk),
             ordered=len(prefix) > 0 or len(merged) >> 32 - merge.POSITION_BITS > 0,
         )
+
+    def _cuts(self, data: Array, offsets: Array, fallback: Array, unk: Array) -> dict[str, Any]:
+        """Where words may be cut, as fields of BpeTables; data, offsets: the tokens as the bytes of text that they cover.
+
+        Affixes and dropout look at the whole word, and a token of an unknown character isn't the text that it covers.
+        """
+        from gputok.kernels.cpu import lookup
+
+        merges = self._merge_positions()
+        special = np.concatenate([fallback, unk])
+        affixes = self.continuing_subword_prefix or self.end_of_word_suffix
+        divisible = not (affixes or self.dropout or np.isin(merges, special).any())
+        keys, crossing = np.empty(0, np.uint64), np.zeros((256, 256), np.uint8)
+        if divisible:
+            made = Vocabulary(data, offsets).packed(np.unique(merges[2]))
+            keys, crossing = lookup.side_by_side(*made)
+        left, right = keys >> np.uint64(21), keys & np.uint64((1 << 21) - 1)
+        return {
+            "divisible": divisible,
+            "inside": lookup.index_pairs(left, right, np.zeros(len(keys)), 0x110000),
+            "crossing": crossing,
+            "harmless": len(fallback) > 0 and (fallback != lookup.NONE).all(),
+        }
 
     def _merge_positions(self) -> np.ndarray:
         """int64[3, m]: positions in the vocabulary of the left, right and new token of each merge."""
@@ -264,11 +295,12 @@ class BPE(Model):
         symbols = np.ascontiguousarray(tables.symbols[:, codes])
         if not symbols.all():
             return None
+        byte_of = np.full(512, -1, np.int16)
+        byte_of[codes] = np.arange(256)
+        raw = lookup.spell_bytes(self.vocabulary.data, self.vocabulary.offsets, byte_of)
+        tables = tables._replace(**self._cuts(*raw, tables.fallback, tables.unk))
         if self.ignore_merges:
-            byte_of = np.full(512, -1, np.int16)
-            byte_of[codes] = np.arange(256)
-            data, offsets = self.vocabulary.data, self.vocabulary.offsets
-            tables = tables._replace(whole=lookup.index_strings(*lookup.spell_bytes(data, offsets, byte_of)))
+            tables = tables._replace(whole=lookup.index_strings(*raw))
         if len(symbols) == 1:
             tables = tables._replace(byte_ranks=lookup.pair_ranks(tables.pairs, symbols[0] - 1))
             if not (tables.ordered or self.sentencepiece):

@@ -80,7 +80,9 @@ class WordPiece(Model):
         base.require(value, "WordPiece", *names)
         return cls(**{name: value[name] for name in names})
 
-    def tokenize_pieces(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> Tokens:
+    def tokenize_pieces(
+        self, data: Array, start: Array, end: Array, *, byte_level: bool, distinct: bool = False
+    ) -> Tokens:
         from gputok.kernels.cpu import lookup, trie
 
         if byte_level:

@@ -288,6 +288,41 @@ def single_characters(strings, prefix, suffix, symbols):
                 symbols[code] = i + 1
 
 
+def side_by_side(data, offsets):
+    """What is side by side in packed strings, at places where a character begins.
+
+    -> uint64[k], left << 21 | right of two whole characters; uint8[256, 256], 1 for the two bytes there where a string
+    begins or ends within one of the characters.
+    """
+    keys, crossing = np.empty(len(data), np.uint64), np.zeros((256, 256), np.uint8)
+    n = _side_by_side(plain(data, np.uint8), plain(offsets, np.int64), keys, crossing)
+    return np.unique(keys[:n]), crossing
+
+
+@kernel
+def _side_by_side(data, offsets, keys, crossing):
+    base = address(data)
+    n = 0
+    for i in range(len(offsets) - 1):
+        first, last = offsets[i], offsets[i + 1]
+        left, whole = _U0, False  # the character before p, and whether all of it is there
+        p = first
+        while p < last:
+            lead = data[p]
+            width = 1 + (lead >= 0xC0) + (lead >= 0xE0) + (lead >= 0xF0)
+            fits = lead & 0xC0 != 0x80 and p + width <= last
+            right = decode_char(base, np.uint64(p))[0] if fits else _U0
+            if p > first and lead & 0xC0 != 0x80:
+                if fits and whole:
+                    keys[n] = left << np.uint64(21) | right
+                    n += 1
+                else:
+                    crossing[data[p - 1], lead] = 1
+            left, whole = right, fits
+            p += width if fits else 1
+    return n
+
+
 def spell_bytes(data, offsets, byte_of):
     """Packed strings of ByteLevel characters as the bytes they stand for; one with any other character is empty.
 
