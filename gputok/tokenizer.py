@@ -42,7 +42,7 @@ class Tokenizer:
     >>> tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     >>> tokenizer.train_from_iterator(["low lower lowest"] * 9, trainers.BpeTrainer(vocab_size=14))
     >>> tokenizer.encode("lower low").tokens
-    ['low', 'er', 'Ġlow']
+    ['low', 'e', 'r', 'Ġlow']
     """
 
     def __init__(self, model: Model) -> None:
@@ -658,7 +658,11 @@ class _Texts(dict):
         self._lookup = lookup
 
     def __missing__(self, token_id: int) -> str | None:
-        text = self[token_id] = self._lookup(token_id)
+        if not 0 <= token_id < 1 << 32:
+            raise OverflowError(f"an id is from 0 to 2**32 - 1, not {token_id}")
+        text = self._lookup(token_id)
+        if text is not None:
+            self[token_id] = text
         return text
 
 
@@ -674,16 +678,14 @@ def _token_list(tokens: Any) -> list[str | AddedToken]:
     return tokens
 
 
-def _id_list(ids: Any) -> list[int]:
+def _id_list(ids: Any) -> Sequence[int]:
+    if isinstance(ids, list | tuple) and set(map(type, ids)) <= {int}:
+        return ids
     array = np.asarray(ids)
-    if array.size == 0:
-        return []
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise TypeError(
             f"ids must be a list or an array of whole numbers, not {type(ids).__name__} of {array.dtype}"
         )
-    if array.min() < 0 or array.max() >= 1 << 32:
-        raise OverflowError(f"an id is from 0 to 2**32 - 1, not {array[(array < 0) | (array >= 1 << 32)][0]}")
     return array.tolist()
 
 
