@@ -37,9 +37,16 @@ class Component:
         super().__setattr__(name, value)
 
     def __repr__(self) -> str:
+        return self._described(99, None)
+
+    def __str__(self) -> str:
+        return self._described(5, 100)
+
+    def _described(self, n_items: int, n_bytes: int | None) -> str:
         fields = (
-            f"{field.name}={field.metadata.get('shown', _shown)(getattr(self, field.name))}"
+            f"{field.name}={show(getattr(self, field.name))}"
             for field in dataclasses.fields(self)
+            for show in [field.metadata.get("shown", lambda value: _shown(value, n_items, n_bytes))]
         )
         return f"{type(self).__name__}({', '.join(fields)})"
 
@@ -56,10 +63,16 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _shown(value: Any) -> str:
-    """A field as the namesake's `repr` shows it: strings in double quotes with nothing escaped, Python's constants."""
+def _shown(value: Any, n_items: int, n_bytes: int | None) -> str:
+    """A field as the namesake's `repr` shows it: strings in double quotes with nothing escaped, Python's constants.
+
+    Only the first items of a list and the first bytes of a string are shown.
+    """
     if isinstance(value, str):
-        return f'"{value}"'
+        raw = value.encode()
+        short = n_bytes is None or len(raw) <= n_bytes
+        return f'"{value}"' if short else f'"{raw[:n_bytes].decode(errors="ignore")}..."'
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_shown(item) for item in value) + "]"
-    return repr(value)
+        items = [_shown(item, n_items, n_bytes) for item in value[:n_items]]
+        return "[" + ", ".join([*items, "..."] if len(value) > n_items else items) + "]"
+    return value._described(n_items, n_bytes) if isinstance(value, Component) else repr(value)

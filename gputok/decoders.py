@@ -71,8 +71,8 @@ class Custom(Decoder):
     def to_dict(self) -> dict[str, Any]:
         raise TypeError(f"a custom decoder cannot be saved or pickled: {self.decoder!r}")
 
-    def __repr__(self) -> str:
-        return f"Custom({self.decoder!r})"
+    def _described(self, n_items: int, n_bytes: int | None) -> str:
+        return f"Decoder.custom({self.decoder!r})"
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
         return self.decoder.decode_chain(tokens)

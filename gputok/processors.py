@@ -281,7 +281,7 @@ class TemplateProcessing(PostProcessor):
         template._check_known(template._single + template._pair)
         return template
 
-    def __repr__(self) -> str:
+    def _described(self, n_items: int, n_bytes: int | None) -> str:
         def shown(pieces: list[Piece]) -> str:
             return ", ".join(
                 f'SpecialToken(id="{piece.id}", type_id={piece.type_id})'

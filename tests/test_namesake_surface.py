@@ -225,3 +225,22 @@ def test_instances(module, name, arguments):
             continue
         setattr(ours, attribute, value)
         assert getattr(ours, attribute) == value, attribute
+
+
+@pytest.mark.parametrize("package", [gputok, tokenizers])
+def test_str_is_shorter_than_repr(package):
+    """`str` leaves out what is long; both packages say the same."""
+    decoders, normalizers = package.decoders, package.normalizers
+    long = decoders.Sequence([decoders.Fuse()] * 7)
+    assert str(long) == "Sequence(decoders=[Fuse(), Fuse(), Fuse(), Fuse(), Fuse(), ...])"
+    assert repr(long).count("Fuse()") == 7
+    assert str(normalizers.Prepend("é" * 60)) == f'Prepend(prepend="{"é" * 50}...")'
+
+
+def test_custom_components_can_be_shown():
+    class Mine:
+        def __repr__(self):
+            return "Mine()"
+
+    for kind in (gputok.normalizers.Normalizer, gputok.pre_tokenizers.PreTokenizer, gputok.decoders.Decoder):
+        assert "Mine()" in repr(kind.custom(Mine())) and "Mine()" in str(kind.custom(Mine()))

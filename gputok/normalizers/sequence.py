@@ -74,7 +74,7 @@ class Custom(Normalizer):
     def __init__(self, normalizer: Any) -> None:
         self.normalizer = normalizer
 
-    def __repr__(self) -> str:
+    def _described(self, n_items: int, n_bytes: int | None) -> str:
         return f"Normalizer.custom({self.normalizer!r})"
 
     def to_dict(self) -> dict[str, Any]:

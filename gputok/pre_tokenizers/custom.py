@@ -27,7 +27,7 @@ class Custom(PreTokenizer):
     def pre_tokenize(self, pretok: PreTokenizedString) -> None:
         self.pretok.pre_tokenize(pretok)
 
-    def __repr__(self) -> str:
+    def _described(self, n_items: int, n_bytes: int | None) -> str:
         return f"PreTokenizer.custom({self.pretok!r})"
 
     def to_dict(self) -> NoReturn:
