@@ -698,3 +698,22 @@ def test_a_long_text_on_many_threads(monkeypatch):
     for one, other in zip(ours.encode_batch(texts, threads=3), theirs.encode_batch(texts), strict=True):
         same(one, other)
     same(ours.encode(texts[2], texts[3]), theirs.encode(texts[2], texts[3]))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_in_other_processes(method):
+    """As in workers of a DataLoader or of `datasets.map`: sent as a pickle, also after use on threads here."""
+    import concurrent.futures
+    import multiprocessing
+
+    tokenizer, trainer = pipelines(gputok)["byte level"]
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    expected = [encoding.ids for encoding in tokenizer.encode_batch(CORPUS, threads=2)]
+    context = multiprocessing.get_context(method)
+    with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
+        assert list(pool.map(_ids, [(tokenizer, CORPUS)] * 2)) == [expected] * 2
+
+
+def _ids(work):
+    tokenizer, texts = work
+    return [encoding.ids for encoding in tokenizer.encode_batch(texts)]
