@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gputok.encoding import NO_SPELLING, Columns, Encoding, Rows, constant, view
+from gputok.encoding import Encoding, view
 from gputok.processors import process_one, process_rows
+from gputok.rows import NO_SPELLING, Columns, Rows, constant
 from gputok.text import Array, Pieces, TextBatch
 from gputok.threads import run, thread_count
 

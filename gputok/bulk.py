@@ -173,8 +173,8 @@ def fingerprint(tokenizer: Tokenizer, source: Any, options: Any) -> str:
 
 def _affixes(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
     """The ids that the post-processor puts before and after a text."""
-    from gputok.encoding import NO_SPELLING, Columns, Rows
     from gputok.processors import process_rows
+    from gputok.rows import NO_SPELLING, Columns, Rows
 
     text = np.full(1, np.iinfo(np.uint32).max, np.uint32)  # stands for the ids of any text
     flags, places, numbers = (np.zeros(1, kind) for kind in (np.uint32, np.int64, np.int32))

@@ -14,7 +14,8 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from gputok.components import Component
-from gputok.encoding import Encoding, Rows, merge, named_rows
+from gputok.encoding import Encoding
+from gputok.rows import Rows, merge, named_rows
 
 SpecialToken = tuple[str, int]
 

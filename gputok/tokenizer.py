@@ -12,7 +12,8 @@ import numpy as np
 from gputok import serialization
 from gputok.added_tokens import AddedToken, AddedVocabulary
 from gputok.components import Component
-from gputok.encoding import Encoding, Spelling, check_direction
+from gputok.encoding import Encoding, check_direction
+from gputok.rows import Spelling
 from gputok.text import Pieces, TextBatch
 
 if TYPE_CHECKING:
