@@ -246,6 +246,11 @@ def test_older_folders_open(tmp_path):
     )
     assert str(ours.added_tokens_decoder) == str(theirs.added_tokens_decoder)
     assert ours.image_token == theirs.image_token == "<img>" and ours.image_token_id == theirs.image_token_id
+    ours = ours.train_new_from_iterator(CORPUS, 300, special_tokens_map={"<img>": "<picture>"})
+    ours.save_pretrained(tmp_path / "new")
+    for one in (gputok.AutoTokenizer, hf.AutoTokenizer):
+        opened = one.from_pretrained(str(tmp_path / "new"))
+        assert opened.image_token == "<picture>" and opened.image_token_id < 300, opened
 
 
 def test_vocabulary_files_open(tmp_path):
@@ -488,6 +493,12 @@ def test_ids_tokens_and_text(pair, style):
     assert ours.batch_decode(batch, True) == theirs.batch_decode(batch, True)
     assert ours.convert_tokens_to_ids("no such token") == theirs.convert_tokens_to_ids("no such token")
     assert ours.convert_ids_to_tokens(10**6) is None is theirs.convert_ids_to_tokens(10**6)
+
+
+def test_a_report_is_that_of_the_tokenizer_inside(pair):
+    ours, _ = pair("bert")
+    reports = [one.report(LINES[:50], samples=1, progress=False) for one in (ours, ours.backend_tokenizer)]
+    assert repr(reports[0]) == repr(reports[1])
 
 
 def test_padding_what_was_encoded_before(pair):

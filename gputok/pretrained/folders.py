@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gputok.added_tokens import AddedToken
 from gputok.files import replacing
-from gputok.pretrained.special_tokens import as_token
+from gputok.pretrained.special_tokens import NAMES, as_token
 from gputok.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -31,15 +31,17 @@ SAVED_CLASS = "PreTrainedTokenizerFast"
 _OF_SENTENCEPIECE = ("LlamaTokenizer", "GemmaTokenizer", "PreTrainedTokenizer", "TokenizersBackend")
 """Classes whose tokenizer is what its SentencePiece model says, and the tokens that the settings add."""
 
-_DROPPED = (
-    "tokenizer_class",
-    "added_tokens_decoder",
-    "init_inputs",
-    "name_or_path",
-    "files_loaded",
-    "backend",
+_DROPPED = (  # what says nothing about the saved tokenizer.json
+    *("tokenizer_class", "auto_map", "trust_remote_code", "backend", "files_loaded", "init_inputs"),
+    *(
+        "name_or_path",
+        "is_local",
+        "local_files_only",
+        "added_tokens_decoder",
+        "add_bos_token",
+        "add_eos_token",
+    ),
 )
-_DROPPED += ("add_bos_token", "add_eos_token")  # tokenizer.json says what is added
 
 
 def load(
@@ -248,15 +250,17 @@ def save(
     folder, prefix = pathlib.Path(save_directory), f"{filename_prefix}-" if filename_prefix else ""
     folder.mkdir(parents=True, exist_ok=True)
     options = {name: getattr(tokenizer, name) for name in DEFAULTS}
-    changed = {name: value for name, value in options.items() if value != DEFAULTS[name]}
+    special = tokenizer.special_tokens_map
     config = {
         **tokenizer.init_kwargs,
+        **{name: value for name, value in options.items() if value != DEFAULTS[name]},
+        **special,
         "backend": "tokenizers",
         "model_max_length": tokenizer.model_max_length,
-        **changed,
-        **{name: None if token is None else str(token) for name, token in tokenizer._named.items()},
         "tokenizer_class": SAVED_CLASS,
     }
+    if own := {name: token for name, token in special.items() if name not in NAMES}:
+        config["model_specific_special_tokens"] = own
     if tokenizer.extra_special_tokens:
         config["extra_special_tokens"] = tokenizer.extra_special_tokens
     files = {
@@ -270,7 +274,7 @@ def save(
 
     paths = []
     for file, text in files.items():
-        path = (folder / file).with_name(prefix + pathlib.PurePath(file).name)
+        path = folder / f"{prefix}{file}"
         path.parent.mkdir(exist_ok=True)
         with replacing(path) as beside:
             beside.write_text(text, encoding="utf-8", newline="\n")

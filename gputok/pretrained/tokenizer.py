@@ -6,7 +6,7 @@ import copy
 import os
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gputok.encoding import Encoding
 from gputok.pretrained import calls
@@ -14,6 +14,9 @@ from gputok.pretrained.batch import BatchEncoding, pad_columns
 from gputok.pretrained.ids import TokenIds
 from gputok.pretrained.special_tokens import NAMES, Token, as_token
 from gputok.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from gputok.report import Report
 
 DEFAULTS: dict[str, Any] = {
     "model_max_length": calls.UNLIMITED,
@@ -453,11 +456,21 @@ class PreTrainedTokenizer(TokenIds):
                 {**token.to_dict(), "content": renamed.get(str(token), str(token))}, "token"
             )
 
-        special = {name: current(token) for name, token in self._named.items()}
+        special = {name: current(token) for name, token in self._named.items() if name in NAMES}
+        own = {name: current(token) for name, token in self._named.items() if name not in NAMES}
         extra = [*map(current, self._extra), *new]
-        attributes = {name: getattr(self, name) for name in (*DEFAULTS, "chat_template")}
-        named = {**self.init_kwargs, **copy.deepcopy(attributes), **special}
-        return type(self)(trained, name_or_path=self.name_or_path, extra_special_tokens=extra, **named)
+        attributes = {name: copy.copy(getattr(self, name)) for name in (*DEFAULTS, "chat_template")}
+        return type(self)(
+            trained,
+            name_or_path=self.name_or_path,
+            extra_special_tokens=extra,
+            model_specific_special_tokens=own,
+            **{**copy.deepcopy(self.init_kwargs), **attributes, **special},
+        )
+
+    def report(self, corpus: Any, **options: Any) -> Report:
+        """Measures how the tokenizer suits a corpus, beside others if asked: see `gputok.report.report`."""
+        return self._tokenizer.report(corpus, **options)
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | os.PathLike[str], **options: Any) -> PreTrainedTokenizer:
