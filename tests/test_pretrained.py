@@ -497,7 +497,9 @@ def test_ids_tokens_and_text(pair, style):
 
 def test_a_report_is_that_of_the_tokenizer_inside(pair):
     ours, _ = pair("bert")
-    reports = [one.report(LINES[:50], samples=1, progress=False) for one in (ours, ours.backend_tokenizer)]
+    reports = [
+        one.report(iter(LINES[:50]), samples=1, progress=False) for one in (ours, ours.backend_tokenizer)
+    ]
     assert repr(reports[0]) == repr(reports[1])
 
 
