@@ -10,10 +10,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from gputok.byte_alphabet import BYTE_CHARACTERS
 from gputok.models import base
 from gputok.models.base import Model, Tokens
-from gputok.models.vocabulary import Vocabulary, pack
+from gputok.models.vocabulary import Vocabulary, brief, pack
 from gputok.text import Array
 
 
@@ -201,112 +200,24 @@ class BPE(Model):
         return []
 
     @functools.cached_property
+    def _common_tables(self) -> Any:
+        from gputok.models import bpe_tables
+
+        return bpe_tables.common(self)
+
+    @functools.cached_property
     def _tables(self) -> Any:
         """The BpeTables for text of characters."""
-        from gputok.kernels import BpeTables
-        from gputok.kernels.cpu import lookup, merge
-        from gputok.kernels.cpu.backtrack import NOTHING
+        from gputok.models import bpe_tables
 
-        ids, strings = self.vocabulary.ids, self.vocabulary.strings
-        prefix, suffix = (
-            np.frombuffer((affix or "").encode(), np.uint8).copy()
-            for affix in (self.continuing_subword_prefix, self.end_of_word_suffix)
-        )
-        # A character that is (1: not the first) + (2: the last) of its word has these affixes.
-        kinds = [
-            (prefix if kind & 1 else prefix[:0], suffix if kind & 2 else suffix[:0]) for kind in range(4)
-        ]
-        distinct = {(before.tobytes(), after.tobytes()): (before, after) for before, after in kinds}
-        symbols = np.zeros((len(distinct), 0x110000), np.uint32)  # pages never touched take no memory
-        for row, affixes in zip(symbols, distinct.values(), strict=True):
-            lookup.single_characters(strings, *affixes, row)
-        variant = [list(distinct).index((before.tobytes(), after.tobytes())) for before, after in kinds]
-
-        n, nothing = len(ids), np.empty(0, np.uint32)
-        left, right, merged = self._merge_positions()
-
-        def find(names: list[str]) -> np.ndarray:
-            data, offsets = pack(names)
-            found = lookup.find_strings(strings, data, offsets[:-1], offsets[1:])
-            return np.where(found < 0, lookup.NONE, found).astype(np.uint32)
-
-        ranks = np.arange(len(merged))
-        if self.sentencepiece:
-            _, first, same = np.unique(merged, return_index=True, return_inverse=True)
-            ranks, merged = np.argsort(np.argsort(first))[same], merged[np.sort(first)]
-
-        fallback = find([f"<0x{byte:02X}>" for byte in range(256)]) if self.byte_fallback else nothing
-        unk = nothing if self.unk_token is None else find([self.unk_token])
-        return BpeTables(
-            ids=ids,
-            pairs=lookup.index_pairs(left, right, ranks, n),
-            merged=merged.astype(np.uint32),
-            byte_ranks=np.empty((0, 256), np.uint32),
-            symbols=symbols,
-            variant=np.array(variant, np.int64),
-            fallback=fallback,
-            prefix=prefix,
-            suffix=suffix,
-            backtrack=NOTHING,
-            whole=strings if self.ignore_merges else lookup.index_strings(nothing, np.zeros(1, np.int64)),
-            unk=unk,
-            fuse_unk=self.fuse_unk,
-            dropout=self.dropout or 0.0,
-            **self._cuts(self.vocabulary.data, self.vocabulary.offsets, fallback, unk),
-            ordered=len(prefix) > 0 or len(merged) >> 32 - merge.POSITION_BITS > 0,
-        )
-
-    def _cuts(self, data: Array, offsets: Array, fallback: Array, unk: Array) -> dict[str, Any]:
-        """Where words may be cut, as fields of BpeTables; data, offsets: the tokens as the bytes of text that they cover.
-
-        Affixes and dropout look at the whole word, and a token of an unknown character isn't the text that it covers.
-        """
-        from gputok.kernels.cpu import lookup
-
-        merges = self._merge_positions()
-        special = np.concatenate([fallback, unk])
-        affixes = self.continuing_subword_prefix or self.end_of_word_suffix
-        divisible = not (affixes or self.dropout or np.isin(merges, special).any())
-        keys, crossing = np.empty(0, np.uint64), np.zeros((256, 256), np.uint8)
-        if divisible:
-            made = Vocabulary(data, offsets).packed(np.unique(merges[2]))
-            keys, crossing = lookup.side_by_side(*made)
-        left, right = keys >> np.uint64(21), keys & np.uint64((1 << 21) - 1)
-        return {
-            "divisible": divisible,
-            "inside": lookup.index_pairs(left, right, np.zeros(len(keys)), 0x110000),
-            "crossing": crossing,
-            "harmless": len(fallback) > 0 and (fallback != lookup.NONE).all(),
-        }
-
-    def _merge_positions(self) -> np.ndarray:
-        """int64[3, m]: positions in the vocabulary of the left, right and new token of each merge."""
-        order = np.argsort(self.vocabulary.ids, kind="stable")
-        return order[np.searchsorted(self.vocabulary.ids, self.merges.T, sorter=order)]
+        return bpe_tables.for_characters(self, self._common_tables)
 
     @functools.cached_property
     def _byte_tables(self) -> Any:
         """The BpeTables for bytes that stand for ByteLevel characters, or None where such a character isn't a token."""
-        from gputok.kernels.cpu import lookup
-        from gputok.kernels.cpu.backtrack import backtrack_tables
+        from gputok.models import bpe_tables
 
-        tables = self._tables
-        codes = np.array([ord(character) for character in BYTE_CHARACTERS])
-        symbols = np.ascontiguousarray(tables.symbols[:, codes])
-        if not symbols.all():
-            return None
-        byte_of = np.full(512, -1, np.int16)
-        byte_of[codes] = np.arange(256)
-        raw = lookup.spell_bytes(self.vocabulary.data, self.vocabulary.offsets, byte_of)
-        tables = tables._replace(**self._cuts(*raw, tables.fallback, tables.unk))
-        if self.ignore_merges:
-            tables = tables._replace(whole=lookup.index_strings(*raw))
-        if len(symbols) == 1:
-            tables = tables._replace(byte_ranks=lookup.pair_ranks(tables.pairs, symbols[0] - 1))
-            if not (tables.ordered or self.sentencepiece):
-                found = backtrack_tables(symbols[0] - 1, *self._merge_positions())
-                tables = tables._replace(backtrack=found)
-        return tables._replace(symbols=symbols)
+        return bpe_tables.for_bytes(self, self._common_tables)
 
 
 def _pairs(vocabulary: Vocabulary, merges: Sequence[Any]) -> np.ndarray:
@@ -321,9 +232,9 @@ def _pairs(vocabulary: Vocabulary, merges: Sequence[Any]) -> np.ndarray:
         data, start, middle, end, merges = _lines(merges)
         parts = np.stack([start, middle + 1]), np.stack([middle, end])
     else:
-        wrong = next((pair for pair in merges if isinstance(pair, str) or len(pair) != 2), None)
-        if wrong is not None:
-            raise ValueError(f"a merge must be a pair of tokens, not {wrong!r}")
+        if not (set(map(type, merges)) <= {list, tuple} and set(map(len, merges)) == {2}):
+            wrong = next(pair for pair in merges if not isinstance(pair, list | tuple) or len(pair) != 2)
+            raise ValueError(f"a merge must be a pair of tokens, not {brief(wrong)}")
         data, offsets = pack(list(itertools.chain.from_iterable(merges)))
         parts = offsets[:-1].reshape(-1, 2).T, offsets[1:].reshape(-1, 2).T
     found = np.stack(
@@ -349,7 +260,7 @@ def _lines(merges: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
     middle = lookup.split_at_space(data, offsets)
     if (middle < 0).any():
         first = int(np.argmax(middle < 0))
-        raise ValueError(f"merge {first} must be two tokens with a space between, not {merges[first]!r}")
+        raise ValueError(f"merge {first} must be two tokens with a space between, not {brief(merges[first])}")
     return data, offsets[:-1], middle, offsets[1:], merges
 
 
@@ -368,7 +279,8 @@ def _joined_merges(vocabulary: Vocabulary, pairs: np.ndarray, prefix: str | None
         )
         raise ValueError(f"merge {rank} is {(a, b)}, but the token that they form isn't in the vocabulary")
     merges = vocabulary.ids[np.column_stack([pairs, new])]
-    last = np.unique(merges[::-1, 0].astype(np.uint64) << np.uint64(32) | merges[::-1, 1], return_index=True)[
-        1
-    ]
-    return merges if len(last) == len(merges) else merges[np.sort(len(merges) - 1 - last)]
+    keys = merges[:, 0].astype(np.uint64) << np.uint64(32) | merges[:, 1]
+    if (np.diff(np.sort(keys)) > 0).all():
+        return merges
+    last = np.unique(keys[::-1], return_index=True)[1]
+    return merges[np.sort(len(merges) - 1 - last)]

@@ -49,19 +49,19 @@ class Vocabulary:
         {0: 'b', 5: 'a'}
         """
         if not isinstance(mapping, Mapping):
-            raise TypeError(f"a vocabulary must map tokens to ids, but this is {_brief(mapping)}")
+            raise TypeError(f"a vocabulary must map tokens to ids, but this is {brief(mapping)}")
         ids = np.array(list(mapping.values())) if mapping else np.empty(0, np.int64)
         if ids.dtype.kind not in "iu" or ids.min(initial=0) < 0 or ids.max(initial=0) >= 2**32 - 1:
             for token, id in mapping.items():
                 if isinstance(id, bool) or not isinstance(id, int) or not 0 <= id < 2**32 - 1:
                     raise TypeError(
-                        f"the id of token {token!r} must be a whole number below 2**32 - 1, not {_brief(id)}"
+                        f"the id of token {token!r} must be a whole number below 2**32 - 1, not {brief(id)}"
                     )
         try:
             vocabulary = cls(*pack(list(mapping)), ids.astype(np.uint32))
         except TypeError:
             wrong = next(token for token in mapping if not isinstance(token, str))
-            raise TypeError(f"tokens must be strings, but one is {_brief(wrong)}") from None
+            raise TypeError(f"tokens must be strings, but one is {brief(wrong)}") from None
         vocabulary.__dict__.update(mapping=mapping, tokens=list(mapping))
         return vocabulary
 
@@ -113,6 +113,7 @@ class Vocabulary:
         return lookup.index_strings(self.data, self.offsets)
 
 
-def _brief(value: Any) -> str:
+def brief(value: Any) -> str:
+    """A value that is wrong, short enough for a message."""
     shown = repr(value)
     return f"{type(value).__name__} {shown if len(shown) <= 60 else shown[:57] + '...'}"

@@ -47,7 +47,7 @@ def backtrack_tables(symbols, left, right, merged):
     each merge, by rank.
     """
     symbols, n = np.concatenate([symbols, merged]).astype(np.uint32), 256 + len(merged)
-    if len(np.unique(symbols)) < n or n > MAX_TOKENS:
+    if n > MAX_TOKENS or np.bincount(symbols).max() > 1:
         return NOTHING
     own = np.arange(n, dtype=np.uint32)
     number = np.full(max(*(column.max(initial=0) for column in (symbols, left, right))) + 1, n, np.uint32)

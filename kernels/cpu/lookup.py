@@ -13,6 +13,7 @@ from . import kernel
 from .memory import address, load_u8, load_u32, load_u64, store_u64
 
 NONE = np.uint32(0xFFFFFFFF)  # no id: no vocabulary can hold so many tokens
+CODE_BITS = 21  # of a code point
 FREE = np.uint64(0xFFFFFFFFFFFFFFFF)  # a slot without a pair
 
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
@@ -208,10 +209,7 @@ def _index_pairs(left, right, rank, pairs):
     slots = address(pairs.slots)
     for i in range(len(left)):
         key = np.uint64(left[i]) << bits | np.uint64(right[i])
-        at = hash_pair(key) & mask
-        while load_u64(slots, at) != FREE and load_u64(slots, at) >> rank_bits != key:
-            at = (at + _U1) & mask
-        store_u64(slots, at, key << rank_bits | np.uint64(rank[i]))
+        store_u64(slots, free_slot(slots, mask, rank_bits, key), key << rank_bits | np.uint64(rank[i]))
 
 
 @kernel(inline=True)
@@ -291,18 +289,19 @@ def single_characters(strings, prefix, suffix, symbols):
 def side_by_side(data, offsets):
     """What is side by side in packed strings, at places where a character begins.
 
-    -> uint64[k], left << 21 | right of two whole characters; uint8[256, 256], 1 for the two bytes there where a string
-    begins or ends within one of the characters.
+    -> Pairs of the code points of two whole characters; uint8[256, 256], 1 for the two bytes there where a string begins or
+    ends within one of the characters.
     """
-    keys, crossing = np.empty(len(data), np.uint64), np.zeros((256, 256), np.uint8)
-    n = _side_by_side(plain(data, np.uint8), plain(offsets, np.int64), keys, crossing)
-    return np.unique(keys[:n]), crossing
+    crossing = np.zeros((256, 256), np.uint8)
+    slots = _side_by_side(plain(data, np.uint8), plain(offsets, np.int64), crossing)
+    return Pairs(slots, CODE_BITS), crossing
 
 
 @kernel
-def _side_by_side(data, offsets, keys, crossing):
-    base = address(data)
-    n = 0
+def _side_by_side(data, offsets, crossing):
+    base, rank_bits = address(data), np.uint64(64 - 2 * CODE_BITS)
+    table = np.full(1024, FREE)
+    slots, mask, count = address(table), np.uint64(1023), 0
     for i in range(len(offsets) - 1):
         first, last = offsets[i], offsets[i + 1]
         left, whole = _U0, False  # the character before p, and whether all of it is there
@@ -314,13 +313,34 @@ def _side_by_side(data, offsets, keys, crossing):
             right = decode_char(base, np.uint64(p))[0] if fits else _U0
             if p > first and lead & 0xC0 != 0x80:
                 if fits and whole:
-                    keys[n] = left << np.uint64(21) | right
-                    n += 1
+                    key = left << np.uint64(CODE_BITS) | right
+                    at = free_slot(slots, mask, rank_bits, key)
+                    if load_u64(slots, at) == FREE:
+                        store_u64(slots, at, key << rank_bits)
+                        count += 1
+                        if 3 * count > len(table):
+                            old = table
+                            table = np.full(2 * len(old), FREE)
+                            slots, mask = address(table), np.uint64(len(table) - 1)
+                            for slot in old:
+                                if slot != FREE:
+                                    store_u64(
+                                        slots, free_slot(slots, mask, rank_bits, slot >> rank_bits), slot
+                                    )
                 else:
                     crossing[data[p - 1], lead] = 1
             left, whole = right, fits
             p += width if fits else 1
-    return n
+    return table
+
+
+@kernel(inline=True)
+def free_slot(slots, mask, rank_bits, key):
+    """The slot of a pair, or the free one where it belongs."""
+    at = hash_pair(key) & mask
+    while load_u64(slots, at) != FREE and load_u64(slots, at) >> rank_bits != key:
+        at = (at + _U1) & mask
+    return at
 
 
 def spell_bytes(data, offsets, byte_of):
