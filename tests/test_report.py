@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tokenizers
 
-from gputok import Tokenizer, models, pre_tokenizers, trainers
+from gputok import PreTrainedTokenizer, Tokenizer, models, pre_tokenizers, trainers
 from gputok.recipes import recipe
 from gputok.report import page, report
 from gputok.report.measures import SAMPLE_CHARACTERS, merge_counts, token_bytes
@@ -173,6 +173,8 @@ def test_other_packages_tokenizers_and_what_is_none(bpe):
     namesake = tokenizers.Tokenizer.from_str(bpe.to_str())
     one, other = report(bpe, iter(TEXTS), others={"namesake": namesake}).tokenizers
     assert (one.usage == other.usage).all()
+    wrapped = PreTrainedTokenizer(bpe).report(iter(TEXTS), others={"wrapped": PreTrainedTokenizer(bpe)})
+    assert [(measures.usage == one.usage).all() for measures in wrapped.tokenizers] == [True, True]
     with pytest.raises(TypeError, match="'other' is dict, not a tokenizer"):
         report(bpe, iter(TEXTS), others={"other": {}})
     with pytest.raises(ValueError, match="two tokenizers are called 'tokenizer'"):
