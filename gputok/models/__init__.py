@@ -6,11 +6,11 @@
 [(2, 'ab', (0, 2)), (1, 'b', (2, 3))]
 """
 
-from gputok.models.base import Model, Token, Tokens
+from gputok.models.base import Model, Tokens
 from gputok.models.bpe import BPE
 from gputok.models.unigram import Unigram
 from gputok.models.vocabulary import Vocabulary
 from gputok.models.wordlevel import WordLevel
 from gputok.models.wordpiece import WordPiece
 
-__all__ = ["BPE", "Model", "Token", "Tokens", "Unigram", "Vocabulary", "WordLevel", "WordPiece"]
+__all__ = ["BPE", "Model", "Tokens", "Unigram", "Vocabulary", "WordLevel", "WordPiece"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import itertools
 import json
@@ -14,19 +13,8 @@ import numpy as np
 
 from gputok.components import Component
 from gputok.models.vocabulary import Vocabulary
+from gputok.pre_tokenized_string import Token
 from gputok.text import Alignment, Array, Pieces
-
-
-@dataclasses.dataclass(frozen=True, eq=False, slots=True, repr=False)
-class Token:
-    """One token of a text: its id, its spelling in the vocabulary and its (first, last + 1) byte."""
-
-    id: int
-    value: str
-    offsets: tuple[int, int]
-
-    def as_tuple(self) -> tuple[int, str, tuple[int, int]]:
-        return self.id, self.value, self.offsets
 
 
 class Tokens(NamedTuple):
@@ -89,7 +77,8 @@ class Model(Component):
         """The tokens of pieces data[start[i]:end[i]].
 
         data: uint8[n], UTF-8, or with `byte_level` raw bytes that stand for ByteLevel characters; start, end:
-        int64[n_pieces]. `distinct`: no piece comes twice, so that nothing need be kept. What raises an error in one piece raises it for all.
+        int64[n_pieces]. `distinct`: no piece comes twice, so that nothing need be kept. What raises an error in one
+        piece raises it for all.
         """
         raise NotImplementedError
 

@@ -52,7 +52,8 @@ class Unigram(Model):
             tokens, scores = zip(*pairs, strict=True) if pairs else ((), ())
             packed, scores = pack(tokens), np.array(scores, np.float64)
         except (TypeError, ValueError) as error:
-            raise type(error)(f"a Unigram vocabulary is a list of (token, score) pairs: {error}") from None
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"a Unigram vocabulary is a list of (token, score) pairs: {error}") from None
         if unk_id is not None and not 0 <= unk_id < len(scores):
             raise ValueError(f"unk_id is {unk_id}, but the vocabulary has {len(scores)} tokens")
         self.unk_id = unk_id
