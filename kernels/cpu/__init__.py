@@ -14,9 +14,11 @@ from numba.core.caching import FunctionCache
 
 @functools.cache
 def _sources_digest() -> str:
-    """One hash of every file in this folder: Numba's cache looks only at the file of the cached function itself."""
+    """One hash of every file in this folder, and of the types that they share: Numba's cache looks only at the file of the
+    cached function itself."""
+    folder = pathlib.Path(__file__).parent
     digest = hashlib.sha256()
-    for path in sorted(pathlib.Path(__file__).parent.glob("*.py")):
+    for path in [folder.parent / "__init__.py", *sorted(folder.glob("*.py"))]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
@@ -34,6 +36,9 @@ def kernel(function: Callable | None = None, *, inline: bool = False) -> Any:
         return njit(nogil=True, error_model="numpy", forceinline=True)(function)
     compiled = njit(nogil=True, error_model="numpy")(function)
     cache = FunctionCache(function)
-    cache._cache_file._source_stamp = _sources_digest()
+    # As the version, not as the stamp: the index of another version isn't read, and may name types that are gone.
+    cache._cache_file._version = cache._cache_file._source_stamp = (
+        _sources_digest() + cache._cache_file._version
+    )
     compiled._cache = cache
     return compiled
