@@ -4,13 +4,12 @@
 >>> letters = Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")]))
 >>> letters.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
 >>> print(report(letters, iter(["ab ab b"])))
-             vocabulary  tokens  bytes/token  tokens/word  unused  unknown
-tokenizer             3       3         2.33         1.00   33.3%     0.0%
+           vocabulary  tokens  bytes/token  tokens/word  unused  unknown
+tokenizer           3       3         2.33         1.00   33.3%     0.0%
 """
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -135,8 +134,7 @@ class Report:
     def __str__(self) -> str:
         table = self.table()
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines = [[row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in table]
-        lines = [[line[0] + "  ", *line[1:]] for line in lines]
+        lines = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in table)
         return "\n".join("  ".join(line) for line in lines)
 
     def __repr__(self) -> str:
@@ -206,10 +204,9 @@ def report(
         raise ValueError(f"two tokenizers are called {name!r}: pass another name=, or rename it in others=")
     tokenizers = {key: _own(key, one) for key, one in {name: tokenizer, **(others or {})}.items()}
     batches = sources.read(corpus, column=column, separator=separator, errors=errors)
+    total = sources.total_bytes(corpus, column=column)
     with reporting(progress) as tell:
-        tell_bytes = functools.partial(tell, "encode")
-        total = sources.total_bytes(corpus, column=column)
-        return measure(tokenizers, batches, samples, threads, lambda done: tell_bytes(done, total))
+        return measure(tokenizers, batches, samples, threads, lambda done: tell("encode", done, total))
 
 
 def _own(name: str, tokenizer: Any) -> Tokenizer:
