@@ -222,9 +222,9 @@ def _covered(tokenizer: Tokenizer, histogram: Array, unknown: int | None) -> Arr
     n_known = [np.zeros(0, np.int64)]
     characters = TextBatch.from_strings(map(chr, codes.tolist()))
     for ids, rows in bulk.encode(tokenizer, [characters], add_special_tokens=False, threads=1):
-        counted = np.where(
-            np.isin(ids, marks), 0, np.where(ids == unknown, 2, 1) if unknown is not None else 1
-        )
+        counted = np.where(np.isin(ids, marks), 0, 1)
+        if unknown is not None:
+            counted[ids == unknown] = 2  # more than one: not covered
         sums = np.concatenate([[0], np.cumsum(counted)])
         n_known.append(sums[rows[1:]] - sums[rows[:-1]])
     covered = codes[np.concatenate(n_known) == 1]
