@@ -83,14 +83,12 @@ class Pairs(NamedTuple):
 class Backtrack(NamedTuple):
     """A byte-level BPE vocabulary of n tokens, numbered by age: 0 to 255 are the bytes, then by rank. n = 0: it isn't one."""
 
-    symbols: Array  # uint32[n], the position of each token in the vocabulary
     pairs: Pairs  # of tokens; the rank of a pair + 256 is the token that it becomes
     seen: Array  # uint8[], a bit for the hash of each pair: most look-ups end here, in a small table
-    parts: Array  # uint32[n, 2], the two tokens that were merged; of a byte, twice itself
-    prefix: Array  # uint32[n], the longest token that a token begins with, NONE for a byte
-    length: Array  # uint8[n], bytes; 0: the token never occurs
+    tokens: Array  # uint32[n, 4]: the two tokens that were merged (of a byte, twice itself); length << 22 | prefix; id
     two: Array  # uint32[65536], the node of a trie behind its first two bytes (first << 8 | second), 0: none
     edges: Array  # uint64[capacity], (node << 8 | byte) << 32 | child; 0: free. Nodes below n are tokens
+    # length: bytes, 0 where the token never occurs; prefix: the longest token that it begins with, 2**22 - 1 for a byte
 
 
 class BpeTables(NamedTuple):

@@ -86,7 +86,7 @@ def for_bytes(model: BPE, tables: BpeTables) -> BpeTables | None:
     tables = tables._replace(byte_ranks=lookup.pair_ranks(tables.pairs, symbols[0] - 1))
     if tables.ordered or model.sentencepiece:
         return tables
-    return tables._replace(backtrack=backtrack_tables(symbols[0] - 1, *positions(model)))
+    return tables._replace(backtrack=backtrack_tables(tables.ids, symbols[0] - 1, *positions(model)))
 
 
 def positions(model: BPE) -> Array:

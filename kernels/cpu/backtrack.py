@@ -18,64 +18,72 @@ import numpy as np
 
 from .. import Backtrack, Pairs
 from . import kernel
-from .lookup import FREE, NONE, capacity_for, hash_pair, index_pairs, rank_of
+from .lookup import FREE, NONE, hash_pair, index_pairs, rank_of
 from .memory import address, leading_zeros, load_u8, load_u32, load_u64, store_i64, store_u32, store_u64
 
-MAX_TOKENS = 1 << 22  # a node and a byte of the trie are 32 bits
 LEAF = 1 << 31
-MAX_BYTES = 63  # of a word: the places that can be come to are bits of one number
+LEFT, RIGHT, SHAPE, ID = range(4)  # columns of Backtrack.tokens
+PREFIX_BITS = 22
+NO_PREFIX = (1 << PREFIX_BITS) - 1  # and more than any token's number
+MAX_BYTES = (1 << 32 - PREFIX_BITS) - 1  # of a token, and so of a word: a longer one may hold longer tokens
 
-_U0, _U1, _U3, _U7, _U8, _U32, _U64 = (np.uint64(i) for i in (0, 1, 3, 7, 8, 32, 64))
+_U0, _U1, _U2, _U3, _U6, _U7, _U8, _U32, _U64 = (np.uint64(i) for i in (0, 1, 2, 3, 6, 7, 8, 32, 64))
 _U40 = np.uint64(40)
-_LOW32, _ALL = np.uint64(0xFFFFFFFF), np.uint64(0xFFFFFFFFFFFFFFFF)
+_LOW6, _LOW32, _ALL = np.uint64(63), np.uint64(0xFFFFFFFF), np.uint64(0xFFFFFFFFFFFFFFFF)
 _BYTE, _BYTES = np.uint64(255), np.uint64(256)
 
 
 NOTHING = Backtrack(
-    np.empty(0, np.uint32),
     Pairs(np.full(1, FREE), 1),
     np.empty(1, np.uint8),
-    np.empty((0, 2), np.uint32),
-    *(np.empty(0, dtype) for dtype in (np.uint32, np.uint8, np.uint32, np.uint64)),
+    np.empty((0, 4), np.uint32),
+    np.empty(0, np.uint32),
+    np.empty(0, np.uint64),
 )
 
 
-def backtrack_tables(symbols, left, right, merged):
+def backtrack_tables(ids, symbols, left, right, merged):
     """The tables of a vocabulary, or NOTHING if this way can't be taken.
 
-    symbols: uint32[256], position in the vocabulary of each byte; left, right, merged: uint32[m], positions of the tokens of
-    each merge, by rank.
+    ids: uint32[n], of each position in the vocabulary; symbols: uint32[256], the position of each byte; left, right,
+    merged: uint32[m], positions of the tokens of each merge, by rank.
     """
-    symbols, n = np.concatenate([symbols, merged]).astype(np.uint32), 256 + len(merged)
-    if n > MAX_TOKENS or np.bincount(symbols).max() > 1:
+    symbols = np.concatenate([symbols, merged]).astype(np.int64)
+    n, own = len(symbols), np.arange(len(symbols), dtype=np.uint32)
+    if n > NO_PREFIX or np.bincount(symbols).max() > 1:
         return NOTHING
-    own = np.arange(n, dtype=np.uint32)
-    number = np.full(max(*(column.max(initial=0) for column in (symbols, left, right))) + 1, n, np.uint32)
+    number = np.full(len(ids), n, np.uint32)  # of each position; n for tokens that nothing makes
     number[symbols] = own
-    parts = np.stack([own, own], axis=1)
-    parts[256:, 0], parts[256:, 1] = number[left], number[right]
-    if (parts > own[:, None]).any() or (parts[256:] == own[256:, None]).any():
+    tokens = np.stack([own, own, own, ids[symbols]], axis=1)
+    tokens[256:, 0], tokens[256:, 1] = number[left], number[right]
+    if (tokens[256:, :2] >= own[256:, None]).any():
         return NOTHING
-    pairs = index_pairs(parts[256:, 0], parts[256:, 1], np.arange(n - 256), n)
-    seen = _filter_of(parts, pairs.bits)
-    length, prefix, two = np.zeros(n, np.uint8), np.full(n, NONE, np.uint32), np.zeros(1 << 16, np.uint32)
-    tables = Backtrack(symbols, pairs, seen, parts, prefix, length, two, NOTHING.edges)
+    pairs = index_pairs(tokens[256:, 0], tokens[256:, 1], np.arange(n - 256), n)
+    tables = Backtrack(
+        pairs, _filter_of(tokens, pairs.bits), tokens, np.zeros(1 << 16, np.uint32), NOTHING.edges
+    )
     _find_lengths(tables)
+    length = tokens[:, 2] >> PREFIX_BITS
     order = np.argsort(length, kind="stable").astype(np.uint32)
     order = order[np.count_nonzero(length == 0) :]
-    edges = np.zeros(capacity_for(int(length.sum(dtype=np.int64))), np.uint64)
-    if not _build_trie(parts, length, order, prefix, two, edges):
+    edges = np.zeros(_capacity(int(length.sum())), np.uint64)
+    if not _build_trie(tokens, order, tables.two, edges):
         return NOTHING
-    return tables._replace(edges=_compact(edges, capacity_for(int(np.count_nonzero(edges))), two))
+    return tables._replace(edges=_compact(edges, _capacity(int(np.count_nonzero(edges))), tables.two))
+
+
+def _capacity(n_edges: int) -> int:
+    """Slots for so many edges: at most three quarters full, since a small table counts for more than short probes."""
+    return 1 << max(3, (n_edges + n_edges // 3).bit_length())
 
 
 @kernel
-def _filter_of(parts, bits):
+def _filter_of(tokens, bits):
     """A bit for each pair's hash, at least 16 times as many as there are pairs: few others meet a bit that is set."""
-    seen = np.zeros(np.uint64(4) << (_U64 - leading_zeros(np.uint64(len(parts)))), np.uint8)
+    seen = np.zeros(np.uint64(4) << (_U64 - leading_zeros(np.uint64(len(tokens)))), np.uint8)
     mask = np.uint64(8 * len(seen) - 1)
-    for i in range(256, len(parts)):
-        h = hash_pair(np.uint64(parts[i, 0]) << np.uint64(bits) | np.uint64(parts[i, 1])) >> _U32 & mask
+    for i in range(256, len(tokens)):
+        h = hash_pair(np.uint64(tokens[i, 0]) << np.uint64(bits) | np.uint64(tokens[i, 1])) >> _U32 & mask
         seen[h >> _U3] |= np.uint8(1) << np.uint8(h & _U7)
     return seen
 
@@ -84,15 +92,12 @@ class _Addresses(NamedTuple):
     """A Backtrack as a hot loop sees it: arrays there would cost more than the search."""
 
     n_tokens: np.uint32
-    symbols: np.uint64
     slots: np.uint64
     mask: np.uint64
     bits: np.uint64
     seen: np.uint64
     seen_mask: np.uint64
-    parts: np.uint64
-    prefix: np.uint64
-    length: np.uint64
+    tokens: np.uint64
     two: np.uint64
     edges: np.uint64
     edge_mask: np.uint64
@@ -101,20 +106,22 @@ class _Addresses(NamedTuple):
 @kernel(inline=True)
 def backtrack_addresses(tables):
     return _Addresses(
-        np.uint32(len(tables.parts)),
-        address(tables.symbols),
+        np.uint32(len(tables.tokens)),
         address(tables.pairs.slots),
         np.uint64(len(tables.pairs.slots) - 1),
         np.uint64(tables.pairs.bits),
         address(tables.seen),
         np.uint64(8 * len(tables.seen) - 1),
-        address(tables.parts),
-        address(tables.prefix),
-        address(tables.length),
+        address(tables.tokens),
         address(tables.two),
         address(tables.edges),
         np.uint64(len(tables.edges) - 1),
     )
+
+
+@kernel(inline=True)
+def field(tables, token, column):
+    return load_u32(tables.tokens, np.uint64(token) << _U2 | np.uint64(column))
 
 
 @kernel(inline=True)
@@ -136,20 +143,20 @@ def fit(tables, left, right, limit):
     while not merges_before(tables, left, right, limit):
         if left > right:  # of two of the same age the right one goes first: merging is leftmost-first
             limit = np.uint64(left)
-            left = load_u32(tables.parts, np.uint64(left) << _U1 | _U1)
+            left = field(tables, left, RIGHT)
             if np.uint64(left) != limit:
                 continue
             limit = np.uint64(right) + _U1
-            right = load_u32(tables.parts, np.uint64(right) << _U1)
+            right = field(tables, right, LEFT)
             if np.uint64(right) + _U1 == limit:
                 return True
         else:
             limit = np.uint64(right) + _U1
-            right = load_u32(tables.parts, np.uint64(right) << _U1)
+            right = field(tables, right, LEFT)
             if np.uint64(right) + _U1 != limit:
                 continue
             limit = np.uint64(left)
-            left = load_u32(tables.parts, np.uint64(left) << _U1 | _U1)
+            left = field(tables, left, RIGHT)
             if np.uint64(left) == limit:
                 return True
     return False
@@ -158,13 +165,17 @@ def fit(tables, left, right, limit):
 @kernel
 def _find_lengths(tables):
     """Fills in the bytes of each token, 0 for those that are too long, or not the encoding of their own text."""
-    length, where = tables.length, backtrack_addresses(tables)
-    length[:256] = 1
-    for token in range(256, len(length)):
-        left, right = tables.parts[token]
-        size = np.int64(length[left]) + np.int64(length[right])
-        proper = length[left] and length[right] and size <= MAX_BYTES
-        length[token] = size if proper and fit(where, left, right, np.uint64(token)) else 0
+    tokens, where = tables.tokens, backtrack_addresses(tables)
+    tokens[:256, SHAPE] = 1 << PREFIX_BITS | NO_PREFIX
+    for token in range(256, len(tokens)):
+        left, right = tokens[token, LEFT], tokens[token, RIGHT]
+        first, second = tokens[left, SHAPE] >> PREFIX_BITS, tokens[right, SHAPE] >> PREFIX_BITS
+        length = np.int64(first) + np.int64(second)
+        proper = first and second and length <= MAX_BYTES
+        if proper and fit(where, left, right, np.uint64(token)):
+            tokens[token, SHAPE] = length << PREFIX_BITS
+        else:
+            tokens[token, SHAPE] = 0
 
 
 @kernel(inline=True)
@@ -180,10 +191,10 @@ def find_edge(edges, mask, node, byte):
 
 
 @kernel
-def _build_trie(parts, length, order, prefix, two, table):
+def _build_trie(tokens, order, two, table):
     """Enters the tokens of `order`, shorter ones first. False: two have the same text."""
     edges, mask = address(table), np.uint64(len(table) - 1)
-    n_nodes = len(length)
+    n_nodes = n_tokens = len(tokens)
     text = np.empty(MAX_BYTES, np.uint8)
     stack = np.empty(MAX_BYTES + 1, np.uint32)
     for token in order:
@@ -196,7 +207,7 @@ def _build_trie(parts, length, order, prefix, two, table):
                 text[n] = part
                 n += 1
             else:
-                stack[depth], stack[depth + 1] = parts[part, 1], parts[part, 0]
+                stack[depth], stack[depth + 1] = tokens[part, RIGHT], tokens[part, LEFT]
                 depth += 2
         if n == 1:
             continue
@@ -211,7 +222,7 @@ def _build_trie(parts, length, order, prefix, two, table):
             n_nodes += 1
             two[np.int64(text[0]) << 8 | text[1]] = node
         for i in range(2, n):
-            if node < len(length):
+            if node < n_tokens:
                 longest = node
             at = find_edge(edges, mask, node, text[i])
             child = np.uint32(load_u64(edges, at) & _LOW32)
@@ -224,7 +235,7 @@ def _build_trie(parts, length, order, prefix, two, table):
                 n_nodes += 1
             store_u64(edges, at, (np.uint64(node) << _U8 | np.uint64(text[i])) << _U32 | np.uint64(child))
             node = child
-        prefix[token] = longest
+        tokens[token, SHAPE] |= longest
     return True
 
 
@@ -269,17 +280,20 @@ def longest_token(tables, word, n):
 
 
 @kernel(inline=True)
-def backtrack(tables, word, n, tokens, places):
+def backtrack(tables, word, n, tokens, places, closed):
     """Encodes the n bytes at an address, 1 to MAX_BYTES, and returns how many tokens there are.
 
     tokens, places: addresses of uint32[n] and int64[n + 1], for each token and where it begins (at the end, n).
+    closed: that of uint64[n // 64 + 1], for a bit for each place from which there is no way to the end.
     """
-    open_places = _ALL  # bit p: not known to be a place from which there is no way to the end
+    for i in range((n >> _U6) + _U1):
+        store_u64(closed, i, _U0)
     at, count = _U0, _U0
     token = longest_token(tables, word, n)
     while at < n:
-        end = at + np.uint64(load_u8(tables.length, np.uint64(token)))
-        if open_places >> end & _U1 and (
+        shape = field(tables, token, SHAPE)
+        end = at + np.uint64(shape >> np.uint32(PREFIX_BITS))
+        if load_u64(closed, end >> _U6) >> (end & _LOW6) & _U1 == _U0 and (
             count == _U0 or fit(tables, load_u32(tokens, count - _U1), token, _ALL)
         ):
             store_u32(tokens, count, token)
@@ -289,11 +303,11 @@ def backtrack(tables, word, n, tokens, places):
             if at < n:
                 token = longest_token(tables, word + at, n - at)
             continue
-        token = load_u32(tables.prefix, np.uint64(token))
-        while token == NONE:  # nothing fits here: back by one token, to try a shorter one
-            open_places &= ~(_U1 << at)
+        token = shape & np.uint32(NO_PREFIX)
+        while token == np.uint32(NO_PREFIX):  # nothing fits here: back by one token, to try a shorter one
+            store_u64(closed, at >> _U6, load_u64(closed, at >> _U6) | _U1 << (at & _LOW6))
             count -= _U1
             at = load_u64(places, count)
-            token = load_u32(tables.prefix, np.uint64(load_u32(tokens, count)))
+            token = field(tables, load_u32(tokens, count), SHAPE) & np.uint32(NO_PREFIX)
     store_i64(places, count, np.int64(n))
     return count

@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import kernel
-from .backtrack import MAX_BYTES, backtrack, backtrack_addresses
+from .backtrack import ID, MAX_BYTES, backtrack, backtrack_addresses, field
 from .lookup import NONE, decode_char, find_string, mix, pairs_of, rank_of
 from .memory import address, load_i64, load_u8, load_u32, load_u64, store_i64, store_u32, store_u64
 from .ragged import pointer
@@ -401,7 +401,8 @@ def _encode_words(words, tables, cache, random, tokens, rows):
     inside, crossing = pairs_of(tables.inside), address(tables.crossing)
     scanned = not tables.ordered and tables.dropout == 0.0
     vocabulary = backtrack_addresses(tables.backtrack)
-    direct = len(tables.backtrack.symbols) > 0 and tables.dropout == 0.0
+    direct = len(tables.backtrack.tokens) > 0 and tables.dropout == 0.0
+    closed_array = np.empty((longest >> 6) + 1, np.uint64)
     slots, cached = address(cache), len(cache) > 0 and tables.dropout == 0.0
     mask, most = np.uint64(max(len(cache), 1) - 1), np.uint64(MAX_CACHED[0])
     whole = len(tables.whole.offsets) > 1 and tables.dropout == 0.0
@@ -448,9 +449,9 @@ def _encode_words(words, tables, cache, random, tokens, rows):
                         at = stop
                         continue
             if direct and size <= np.uint64(MAX_BYTES):
-                for i in range(backtrack(vocabulary, part, size, symbols, places)):
-                    symbol = load_u32(vocabulary.symbols, np.uint64(load_u32(symbols, i)))
-                    store_u32(out[0], t, load_u32(names, np.uint64(symbol)))
+                closed = address(closed_array)
+                for i in range(backtrack(vocabulary, part, size, symbols, places, closed)):
+                    store_u32(out[0], t, field(vocabulary, load_u32(symbols, i), ID))
                     store_i64(out[1], t, start + np.int64(at) + load_i64(places, i))
                     store_i64(out[2], t, start + np.int64(at) + load_i64(places, i + _U1))
                     t += _U1
