@@ -700,7 +700,13 @@ def _without_empty(pieces: Pieces) -> Pieces:
 
 
 def _asked_of(trainer: Trainer, progress: Progress) -> Progress:
-    """A trainer's own options say what is shown where the call does not."""
+    """A trainer's own options say what is shown where the call does not. TypeError: it is none."""
+    from gputok.trainers import Trainer
+
+    if not isinstance(trainer, Trainer):
+        raise TypeError(
+            f"{trainer!r} is no Trainer (a ParityBpeTrainer trains by its own train_from_iterator)"
+        )
     if progress is not None:
         return progress
     if not getattr(trainer, "show_progress", True) or getattr(trainer, "progress_format", "") == "silent":

@@ -28,6 +28,21 @@ class BpeLimits(NamedTuple):
     prefix: bytes = b""  # continuing_subword_prefix, stripped from the right part of a merge
 
 
+class ParityLimits(NamedTuple):
+    """What ends, shapes and balances the training of parity-aware BPE."""
+
+    languages: int
+    merges: int
+    min_frequency: int = 0
+    max_token_length: int = 2**62
+    prefix: bytes = b""
+    global_merges: int = 0  # the first merges, for which the counts of all languages are added up
+    dev: bool = False  # the lengths of development words are balanced, not those of the training words
+    ratio: tuple[float, ...] = ()  # target compression of each language; empty: the longest comes first
+    window: int = 0  # 0: none, else a language waits while its share of so many last choices exceeds
+    threshold: float = 0.0
+
+
 class BpeMerges(NamedTuple):
     """What training BPE learnt, in order."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 from ..added_tokens import AddedToken
@@ -12,7 +12,16 @@ from ..added_tokens import AddedToken
 _PROGRESS_FORMATS = {"indicatif": "Indicatif", "json": "JsonLines", "silent": "Silent"}
 
 
-class Trainer:
+class Options:
+    """Options that are checked when they are set; those of a dataclass, and no others."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in {field.name for field in dataclasses.fields(self)}:  # type: ignore[arg-type]
+            raise AttributeError(f"{type(self).__name__} has no option {name!r}")
+        super().__setattr__(name, _CHECKS[name](name, value) if name in _CHECKS else value)
+
+
+class Trainer(Options):
     """Base of the trainers.
 
     A subclass is a dataclass (`@dataclass(kw_only=True, eq=False, repr=False)`) whose fields, in order, are the JSON
@@ -42,11 +51,6 @@ class Trainer:
             names = {shown: name for name, shown in _PROGRESS_FORMATS.items()}
             options["progress_format"] = names[options["progress_format"]]
         return cls(**options)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name not in {field.name for field in dataclasses.fields(self)}:  # type: ignore[arg-type]
-            raise AttributeError(f"{type(self).__name__} has no option {name!r}")
-        super().__setattr__(name, _CHECKS[name](name, value) if name in _CHECKS else value)
 
     def __repr__(self) -> str:
         name = type(self).__name__
@@ -82,6 +86,28 @@ def _natural(name: str, value: Any) -> int:
 
 def _optional_natural(name: str, value: Any) -> int | None:
     return None if value is None else _natural(name, value)
+
+
+def _number(name: str, value: Any) -> float:
+    if not hasattr(value, "__float__"):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    return float(value)
+
+
+def _optional_numbers(name: str, value: Any) -> list[float] | None:
+    if value is None:
+        return None
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise TypeError(f"{name} must be a list of numbers or None, not {value!r}")
+    return [_number(name, item) for item in value]
+
+
+def _variant(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f'{name} must be "base" or "window", not {value!r}')
+    if value not in ("base", "window"):
+        raise ValueError(f'{name} must be "base" or "window", not {value!r}')
+    return value
 
 
 def _boolean(name: str, value: Any) -> bool:
@@ -142,4 +168,11 @@ _CHECKS = {
     "max_piece_length": _natural,
     "n_sub_iterations": _natural,
     "seed_size": _natural,
+    "num_merges": _natural,
+    "variant": _variant,
+    "ratio": _optional_numbers,
+    "global_merges": _natural,
+    "window_size": _natural,
+    "alpha": _number,
+    "total_symbols": _boolean,
 }

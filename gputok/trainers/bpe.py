@@ -128,8 +128,13 @@ class BpeTrainer(Trainer):
             self.end_of_word_suffix,
         )
 
-    def _alphabet(self, words: WordCounts) -> tuple[dict[str, int], np.ndarray]:
-        """The tokens before any merge, and the id of each character in each role (int32[characters, roles])."""
+    def _alphabet(
+        self, words: WordCounts, others: WordCounts | None = None
+    ) -> tuple[dict[str, int], np.ndarray]:
+        """The tokens before any merge, and the id of each character in each role (int32[characters, roles]; -1: none).
+
+        The characters of `others`, which are encoded in the same way, are in the alphabet, too, without any affix.
+        """
         from ..kernels.cpu import alphabet
 
         prefix, suffix = self.continuing_subword_prefix or "", self.end_of_word_suffix or ""
@@ -154,9 +159,17 @@ class BpeTrainer(Trainer):
                 byte_level=words.byte_level,
                 n_roles=4 if prefix or suffix else 1,
             )
-        rows = np.flatnonzero(totals.any(axis=1)).tolist()
+        seen = totals.sum(axis=1)
+        if others is not None:
+            other = alphabet.count_characters(
+                others.data, others.offsets, others.counts, byte_level=others.byte_level, n_roles=1
+            )
+            n_rows = max(len(totals), len(other))
+            seen = np.pad(seen, (0, n_rows - len(seen))) + np.pad(other[:, 0], (0, n_rows - len(other)))
+            totals = np.pad(totals, ((0, n_rows - len(totals)), (0, 0)))
+        rows = np.flatnonzero(seen).tolist()
         characters = [BYTE_CHARACTERS[row] if words.byte_level else chr(row) for row in rows]
-        counts = dict(zip(characters, totals[rows].sum(axis=1).tolist(), strict=True))
+        counts = dict(zip(characters, seen[rows].tolist(), strict=True))
         # The namesake counts characters of the initial alphabet as the most frequent ones
         counts.update(dict.fromkeys(self.initial_alphabet, 2**64))
         ranked = sorted(counts, key=lambda c: (-counts[c], c))
@@ -176,8 +189,7 @@ class BpeTrainer(Trainer):
 
         ids = np.full(totals.shape, -1, np.int32)
         for (row, c), role in itertools.product(kept, range(totals.shape[1])):
-            if totals[row, role]:
-                ids[row, role] = vocab[spelt(c, role)]
+            ids[row, role] = vocab.get(spelt(c, role), -1)
         return vocab, ids
 
     def _affixed_order(self, counts: dict[str, int]) -> list[str]:

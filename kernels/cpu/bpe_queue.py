@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import BpeLimits, BpeMerges
 from . import kernel
-from .bpe_strings import index_names, name_slot, power_of_two, resized, spell_merged
+from .bpe_strings import index_names, name_slot, power_of_two, resized, room, spell_merged
 from .memory import address
 
 _SLICE = 2_000_000  # symbols looked at between two calls of progress
@@ -43,16 +43,6 @@ class _Queue(NamedTuple):
     heap: np.ndarray  # int64[entries]
     pool: np.ndarray  # int64[m], words
     births: np.ndarray  # int64[2 * m], slot and word of this step
-
-
-@kernel
-def _room(array, n):
-    """The array, or a larger copy where it has fewer than n elements."""
-    if n <= len(array):
-        return array
-    larger = np.empty(2 * n, array.dtype)
-    larger[: len(array)] = array
-    return larger
 
 
 @kernel(inline=True)
@@ -137,7 +127,7 @@ def _merge_queued(state, work):
 
             # 2. Its string, which may be a token already
             begin = text_end[at[_TOKENS]]
-            text = _room(
+            text = room(
                 text,
                 begin + text_end[a + np.uint64(1)] - text_end[a] + text_end[b + np.uint64(1)] - text_end[b],
             )
@@ -149,7 +139,7 @@ def _merge_queued(state, work):
                 names[slot] = at[_TOKENS]
                 text_end[at[_TOKENS]] = end
             new = np.uint64(names[slot] - 1)
-            merges = _room(merges, 3 * at[_MERGES] + 3)
+            merges = room(merges, 3 * at[_MERGES] + 3)
             merges[3 * at[_MERGES]], merges[3 * at[_MERGES] + 1], merges[3 * at[_MERGES] + 2] = a, b, new
             at[_MERGES] += 1
 
@@ -158,8 +148,8 @@ def _merge_queued(state, work):
         for i in range(known, known_end):
             total += size[i if counting else pool[i]]
         work -= total + 1
-        births = _room(births, 4 * total)
-        pool = _room(pool, at[_POOL] + 2 * total)
+        births = room(births, 4 * total)
+        pool = room(pool, at[_POOL] + 2 * total)
         if 2 * (at[_PAIRS] + 2 * total) > len(pairs):
             old_pairs, old_count = pairs, count
             capacity = len(pairs)
@@ -223,8 +213,8 @@ def _merge_queued(state, work):
                 number = found[slot]
                 found[slot] = 0
                 if count[slot] > 0:
-                    entries = _room(entries, _FIELDS * (at[_ENTRIES] + 1))
-                    heap = _room(heap, at[_ENTRIES] + 1)
+                    entries = room(entries, _FIELDS * (at[_ENTRIES] + 1))
+                    heap = room(heap, at[_ENTRIES] + 1)
                     entry = _FIELDS * at[_ENTRIES]
                     entries[entry + _KEY], entries[entry + _COUNT] = pairs[slot], count[slot]
                     entries[entry + _NUMBER] = at[_PUSHED]

@@ -65,6 +65,16 @@ def spell_merged(text, text_end, prefix, n_prefix, a, b, end):
     return np.int64(end)
 
 
+@kernel
+def room(array, n):
+    """The array, or a larger copy where it has fewer than n elements."""
+    if n <= len(array):
+        return array
+    larger = np.empty(2 * n, array.dtype)
+    larger[: len(array)] = array
+    return larger
+
+
 def resized(array: np.ndarray, size: int) -> np.ndarray:
     """A copy with room for more at its end."""
     larger = np.empty(size, array.dtype)
