@@ -377,6 +377,12 @@ def merge_word(
     return merged, changes
 
 
+def find_bytes(data: np.ndarray, pattern: np.ndarray) -> np.ndarray:
+    """Where `pattern` occurs in data (uint8[n]), from left to right, not overlapping: int64[]."""
+    found = re.finditer(re.escape(pattern.tobytes()), data.tobytes(), re.DOTALL)
+    return np.array([match.start() for match in found], np.int64)
+
+
 # ---- words
 
 

@@ -155,26 +155,13 @@ def _cut(data: Array, separator: bytes | None, is_last: bool) -> tuple[TextBatch
             ends, n_used = np.append(ends, len(data)), len(data)
         return TextBatch(data[:n_used], np.concatenate([[0], ends])), n_used
     from gputok.kernels.cpu.ragged import gather
+    from gputok.kernels.cpu.text import find_bytes
 
-    at = _find(data, np.frombuffer(separator, np.uint8))
+    at = find_bytes(data, np.frombuffer(separator, np.uint8))
     start, end = np.concatenate([[0], at + len(separator)]), np.append(at, len(data))
     rest = 0 if is_last and start[-1] < len(data) else 1  # whether the last piece may go on in the next read
     data, offsets = gather(data, start[: len(start) - rest], end[: len(end) - rest])
     return TextBatch(data, offsets), int(start[-1]) if rest else int(end[-1])
-
-
-def _find(data: Array, separator: Array) -> Array:
-    """Where `separator` (uint8[m]) occurs in `data` (uint8[n]), from left to right, not overlapping: int64[]."""
-    at = np.flatnonzero(data[: max(0, len(data) - len(separator) + 1)] == separator[0])
-    for i in range(1, len(separator)):
-        at = at[data[at + i] == separator[i]]
-    if np.diff(at).min(initial=len(separator)) < len(separator):  # "||" in "|||"
-        kept = [-len(separator)]
-        for i in at.tolist():
-            if i >= kept[-1] + len(separator):
-                kept.append(i)
-        at = np.array(kept[1:])
-    return at
 
 
 def _text(path: pathlib.Path, file: BinaryIO, options: Options) -> Iterator[TextBatch]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from . import kernel
-from .memory import address, load_u8, load_u32
+from .memory import address, equal_bytes, load_u8, load_u32, trailing_zeros
 from .ragged import pointer
 
+FEW = 4  # first bytes of tokens that are looked for at once
 SINGLE_WORD, LSTRIP, RSTRIP, IGNORED = 1, 2, 4, 8  # bits of `options`
 
 
@@ -55,11 +56,16 @@ def find_tokens(data, start, end, skip, trie, options, word_bits):
     classes, step, _ = trie
     # 1: a token begins with this byte. Made here, since Numba frees an array of which only the address is still used.
     begins = (step[0, classes] != 0).astype(np.uint8)
-    return _find_tokens(pointer(data), np.array(start), np.array(end), skip, trie, begins, options, word_bits)
+    few = np.flatnonzero(begins).astype(np.uint8)[
+        : FEW + 1
+    ]  # most vocabularies' begin with `<`, `[` or the like
+    text = pointer(data), np.array(start), np.array(end), skip
+    return _find_tokens(text, trie, begins, few, options, word_bits)
 
 
 @kernel
-def _find_tokens(data, start, end, skip, trie, begins, options, word_bits):
+def _find_tokens(text_of, trie, begins, few, options, word_bits):
+    data, start, end, skip = text_of
     classes, step, string = trie
     n, n_classes = len(start), np.uint64(step.shape[1])
     class_of, child, name, can_begin = address(classes), address(step), address(string), address(begins)
@@ -71,7 +77,7 @@ def _find_tokens(data, start, end, skip, trie, begins, options, word_bits):
         text = first  # where the text that is not yet given out begins
         at = stop if skip[i] else first
         while True:
-            at = _scan(data, at, stop, can_begin)
+            at = _scan(data, at, stop, can_begin, address(few), len(few))
             if at == stop:
                 break
             node, match, match_end, p = np.uint64(0), np.int32(-1), at, at
@@ -125,9 +131,16 @@ def _find_tokens(data, start, end, skip, trie, begins, options, word_bits):
 
 
 @kernel(inline=True)
-def _scan(data, at, stop, can_begin):
-    """The first byte from `at` with which a token can begin."""
+def _scan(data, at, stop, can_begin, few, n_few):
+    """The first byte from `at` with which a token can begin; 64 at a time where there are few such bytes."""
     at, stop = np.uint64(at), np.uint64(stop)
+    while n_few <= FEW and at + np.uint64(64) <= stop:
+        hits = np.uint64(0)
+        for i in range(n_few):
+            hits |= equal_bytes(data + at, load_u8(few, i))
+        if hits:
+            return np.int64(at + trailing_zeros(hits))
+        at += np.uint64(64)
     while at < stop and not load_u8(can_begin, load_u8(data, at)):
         at += np.uint64(1)
     return np.int64(at)

@@ -84,3 +84,35 @@ def _line_ends(base, n_bytes):
             ends[line] = p + 1
             line += 1
     return ends
+
+
+def find_bytes(data: np.ndarray, pattern: np.ndarray) -> np.ndarray:
+    """Where `pattern` (uint8[m], m at least 1) occurs in data (uint8[n]), from left to right, not overlapping: int64[]."""
+    return _find_bytes(pointer(data), len(data), pointer(pattern), len(pattern))
+
+
+@kernel
+def _find_bytes(base, n_bytes, pattern, size):
+    found, n = np.empty(64, np.int64), 0
+    last, first, final = n_bytes - size, load_u8(pattern, 0), load_u8(pattern, size - 1)
+    free = 0  # where the next may begin
+    at = 0
+    while at <= last:
+        if at + 63 <= last:  # 64 places at a time: both ends must be right
+            hits, width = equal_bytes(base + at, first) & equal_bytes(base + at + size - 1, final), 64
+        else:
+            hits, width = np.uint64(1), 1
+        while hits:
+            place = at + np.int64(trailing_zeros(hits))
+            hits &= hits - np.uint64(1)
+            i = 0
+            while i < size and load_u8(base + place, i) == load_u8(pattern, i):
+                i += 1
+            if i == size and place >= free:
+                if n == len(found):
+                    found = np.append(found, np.empty(n, np.int64))
+                found[n] = place
+                n += 1
+                free = place + size
+        at += width
+    return found[:n].copy()
