@@ -50,9 +50,9 @@ class ParityBpeTrainer(Options):
     pair left is not chosen again.
 
     Differences from the namesake: what depends there on the order of a hash table is fixed here, as in `BpeTrainer`.
-    Where two merges spell one string and that makes two development words equal, it forgets how often one of them
-    occurs. It does not return where `ratio` is given and a language has no text, nor where "window" tells the only
-    language with pairs left to wait: here the first is passed over, and the second goes on.
+    Where two merges spell one string and that makes two development words equal, the namesake forgets how often one
+    of them occurs. It never returns where `ratio` is given and a language has no text, nor sometimes where "window"
+    has the only language that still has pairs wait; here the former language is passed over, the latter goes on.
 
     >>> from gputok import Tokenizer, models
     >>> tokenizer = Tokenizer(models.BPE())
