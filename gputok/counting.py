@@ -20,13 +20,11 @@ if TYPE_CHECKING:
     from .pre_tokenizers import SplitPlan
     from .progress import Report
 
-WALK_BYTES = 1 << 19  # of text in a slice: about 2 ms of the fused walk
+WALK_BYTES = 1 << 18  # of text in a slice: about a millisecond of the fused walk
 PIPELINE_BYTES = 1 << 20  # at most 0.2 s of any pipeline
 POSITIONS = 1 << 36  # that a slice has for its words
 
-Tables = dict[
-    bool, Any
-]  # a worker's WordTable for words that are not byte-level, and the one for those that are
+Tables = dict[bool, Any]  # a worker's WordTable of words that are not byte-level, and that of those that are
 Count = Callable[[TextBatch, int, int, int, Tables], None]  # (batch, start, stop, position, tables)
 
 

@@ -408,6 +408,15 @@ def count_text(texts: list[str], automaton) -> dict[str, int]:
     return dict(Counter(word for text in texts for word in words_of(text, automaton)))
 
 
+def encode_text(pieces: list[str], token: list[int], automaton, encode_word: Callable[[str], list[int]]):
+    """The ids of pieces of text, one after the other, and offsets; token[i] >= 0 stands for the whole piece."""
+    rows = [
+        [own] if own >= 0 else list(itertools.chain(*map(encode_word, words_of(text, automaton))))
+        for text, own in zip(pieces, token, strict=True)
+    ]
+    return np.array([*itertools.chain(*rows)], np.uint32), np.cumsum([0, *map(len, rows)])
+
+
 def count_pieces(data, start, end, count):
     """The distinct non-empty words data[start[i]:end[i]] in order of first occurrence, with the sums of their counts."""
     total = Counter()

@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 import tokenizers
+from gputok.kernels import reference
 from gputok.kernels.cpu import encode, walk
 
 import gputok
@@ -129,6 +130,25 @@ def test_words_that_do_not_fit_the_cache(byte_level, monkeypatch):
     assert len(asked) > 1
     again, _, _ = encode.encode_text(data[:300], offsets[:2], None, tables, encode_words, cache)
     assert again.tolist() == ids[: rows[1]].tolist()
+
+
+def test_encoding_text_equals_the_reference():
+    """A made-up model: a word's ids are its bytes but for the vowels, so that some words have none and some have many."""
+    texts = [text for text in random_texts(7, 200) if text]
+    data, offsets = TextBatch.from_strings(texts)
+    token = np.where(np.arange(len(texts)) % 5 == 0, np.arange(len(texts)) + 2**30, -1).astype(np.int32)
+    automaton = compile_pattern(PATTERNS["gpt2"])
+
+    def encode_word(word: str) -> list[int]:
+        return [2**30 + byte for byte in word.encode() if byte not in b"aeiou"]
+
+    def encode_words(data, start, end):
+        rows = [encode_word(data[a:b].tobytes().decode()) for a, b in zip(start, end, strict=True)]
+        return np.array([*itertools.chain(*rows)], np.uint32), np.cumsum([0, *map(len, rows)])
+
+    ours = encode.encode_text(data, offsets, token, walk.prepare(automaton), encode_words, encode.new_cache())
+    theirs = reference.encode_text(texts, token.tolist(), automaton, encode_word)
+    assert all(map(np.array_equal, ours[:2], theirs))
 
 
 def test_no_text(byte_level):

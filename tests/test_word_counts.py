@@ -4,6 +4,10 @@ import collections
 import itertools
 import os
 import random
+import signal
+import subprocess
+import sys
+import time
 from typing import NamedTuple
 
 import numpy as np
@@ -193,6 +197,31 @@ def test_an_error_while_reading_is_raised():
 
     with pytest.raises(OSError, match="the disk is gone"):
         count_words(broken(), plan("gpt2"), threads=2)
+
+
+def test_ctrl_c_ends_counting():
+    script = """
+import itertools
+from gputok.counting import count_words
+from gputok.pre_tokenizers import ByteLevel
+from gputok.text import TextBatch
+
+batch = TextBatch.from_strings(["some words and more of them"] * 100_000)
+plan = ByteLevel(add_prefix_space=False).plan()
+count_words([batch], plan)
+print("begun", flush=True)
+count_words(itertools.repeat(batch), plan, threads=2)
+"""
+    counting = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert counting.stdout.readline() == b"begun\n"
+    time.sleep(0.3)
+    counting.send_signal(signal.SIGINT)
+    begin = time.monotonic()
+    _, errors = counting.communicate(timeout=30)
+    assert b"KeyboardInterrupt" in errors
+    assert time.monotonic() - begin < 5  # half a second on a machine that does nothing else
 
 
 def test_no_text_is_no_words(tmp_path):
