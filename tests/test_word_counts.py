@@ -167,6 +167,43 @@ def test_counting_text_equals_the_reference(name):
     assert [(word.decode(), n) for word, n in ours] == list(theirs)
 
 
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"x{250}|xy{300}|[\s\S]",  # more states than the table of pairs has numbers for; walks that end far behind
+        r"abc|ab|[\s\S]",
+        r"\s*[\r\n]+|\s+(?!\S)|\s+|\S+",
+        r"é+|(?:日本)+|[\s\S]",
+        r"[\s\S]+",
+    ],
+)
+def test_patterns_of_every_shape_equal_the_reference(pattern):
+    rng = random.Random(pattern)
+    parts = [
+        "x" * 249,
+        "x" * 250,
+        "x" * 251,
+        "x" + "y" * 300,
+        "y",
+        "a",
+        "ab",
+        "abc",
+        " ",
+        "\n",
+        "\r\n",
+        "é",
+        "日",
+        "本",
+    ]
+    texts = ["".join(rng.choices(parts, k=rng.randrange(1, 12))) for _ in range(200)]
+    automaton = compile_pattern(pattern)
+    (data, offsets), table = batches(texts)[0], word_table.new_table()
+    table = words.count_text(data, offsets, 0, len(data), 0, walk.prepare(automaton), table)
+    ours = WordCounts(*words.distinct_words([table])).items()
+    theirs = reference.count_text(texts, automaton).items()
+    assert [(word.decode(), n) for word, n in ours] == list(theirs)
+
+
 def test_a_pipeline_of_any_kind_is_counted(monkeypatch):
     monkeypatch.setattr("gputok.counting.PIPELINE_BYTES", 1 << 10)
 
