@@ -1,6 +1,6 @@
 """Encoding a corpus into arrays: ids and where each document's begin, with no Python object for a token.
 
-Where a tokenizer is a walk over raw text and then a model (byte-level ones mostly are), a word is encoded when it is
+Where a tokenizer cuts text into words by one walk over it (byte-level ones mostly do), a word is encoded when it is
 first seen and looked up after that. Any other tokenizer takes its steps one after the other, on packed arrays.
 """
 
@@ -103,7 +103,7 @@ def _units(batch: TextBatch) -> Iterator[TextBatch]:
 def _by_walk(tokenizer: Tokenizer) -> Any:
     """(unit, caches) -> ids, rows by one walk over the text; None where the tokenizer is more than that."""
     pre_tokenizer, model, added = tokenizer.pre_tokenizer, tokenizer.model, tokenizer._added
-    plan = None if pre_tokenizer is None or tokenizer.normalizer is not None else pre_tokenizer.plan()
+    plan = None if pre_tokenizer is None else pre_tokenizer.plan()
     if plan is None or any(getattr(model, name, None) for name in ("dropout", "alpha", "nbest_size")):
         return None  # a random answer must not be remembered
     from gputok.kernels.cpu.encode import encode_text, new_cache
@@ -116,23 +116,34 @@ def _by_walk(tokenizer: Tokenizer) -> Any:
         return tokens.ids, tokens.rows
 
     def encode_unit(unit: TextBatch, caches: list[Any]) -> tuple[Array, Array]:
-        pieces = Pieces.from_batch(unit)
-        for normalized in (False, True):
-            pieces = added.extract(pieces, normalized=normalized)
+        pieces = added.extract(Pieces.from_batch(unit), normalized=False)
+        if tokenizer.normalizer is not None:
+            pieces = tokenizer.normalizer.apply(pieces)
+        pieces = added.extract(pieces, normalized=True)
+        if pieces.byte_level:  # by a normalizer: the pattern is for the characters that the bytes stand for
+            return by_steps(unit, caches)
         cache = caches.pop() if caches else new_cache()
-        if pieces.token is None:
-            ids, rows, cache = encode_text(*unit, None, walk, encode_words, cache)
-        else:  # text and added tokens side by side: together they are the whole unit
-            offsets = np.append(pieces.start, pieces.end[-1])
-            try:
-                ids, ends, cache = encode_text(unit.data, offsets, pieces.token, walk, encode_words, cache)
-            except ValueError:  # the text of an added token need not be made of words that the model knows
-                return by_steps(unit, caches)
-            rows = ends[pieces.rows]
+        try:
+            ids, ends, cache = encode_text(*_packed(pieces), pieces.token, walk, encode_words, cache)
+        except ValueError:
+            if pieces.token is None:
+                raise
+            return by_steps(
+                unit, caches
+            )  # the text of an added token need not be of words that the model knows
         caches.append(cache)
-        return ids, rows
+        return ids, ends[pieces.rows]
 
     return encode_unit
+
+
+def _packed(pieces: Pieces) -> tuple[Array, Array]:
+    """The text of pieces side by side, and their offsets in it; without a copy where they are that already."""
+    from gputok.kernels.cpu.ragged import gather
+
+    data, start, end = pieces.data, pieces.start, pieces.end
+    side_by_side = len(start) > 0 and np.array_equal(start[1:], end[:-1])
+    return (data, np.append(start, end[-1])) if side_by_side else gather(data, start, end)
 
 
 def _by_steps(tokenizer: Tokenizer) -> Any:

@@ -10,7 +10,7 @@ from gputok.kernels import reference
 from gputok.kernels.cpu import encode, walk
 
 import gputok
-from gputok import bulk, decoders, models, pre_tokenizers, processors
+from gputok import bulk, decoders, models, normalizers, pre_tokenizers, processors
 from gputok.automaton import PATTERNS, compile_pattern
 from gputok.text import TextBatch
 from gputok.trainers import BpeTrainer
@@ -89,6 +89,34 @@ def test_what_a_post_processor_adds_surrounds_each_document(byte_level):
     for add_special_tokens in (True, False):
         ours = flat(tokenizer.encode_corpus(iter(texts), add_special_tokens=add_special_tokens))
         assert ours == expected(tokenizer, texts, add_special_tokens=add_special_tokens)
+
+
+@pytest.mark.parametrize(
+    "normalizer",
+    [
+        normalizers.NFC(),
+        normalizers.Strip(),
+        normalizers.Replace("o", ""),
+        normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase(), normalizers.Prepend("ab")]),
+    ],
+    ids=lambda normalizer: type(normalizer).__name__,
+)
+def test_normalized_text_is_walked_too(byte_level, normalizer):
+    tokenizer = gputok.Tokenizer.from_str(byte_level.to_str())
+    tokenizer.normalizer = normalizer
+    tokenizer.add_tokens(
+        [gputok.AddedToken("house", normalized=True), gputok.AddedToken("er", normalized=False)]
+    )
+    texts = random_texts(8, 500)
+    assert flat(tokenizer.encode_corpus(iter(texts))) == expected(tokenizer, texts)
+
+
+def test_bytes_of_a_normalizer_are_spelled_out_first(byte_level):
+    tokenizer = gputok.Tokenizer.from_str(byte_level.to_str())
+    tokenizer.normalizer = normalizers.ByteLevel()
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(gputok.Regex(r"Ġ?[a-z]+|[\s\S]"), "isolated")
+    texts = random_texts(9, 300)
+    assert flat(tokenizer.encode_corpus(iter(texts))) == expected(tokenizer, texts)
 
 
 @pytest.mark.parametrize("name", ["llama2", "llama3", "qwen3", "claude", "minilm-bert"])
