@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from gputok.added_tokens import AddedToken
@@ -23,21 +24,29 @@ _MAX_DEPTH = 128  # of brackets, as in the namesake's JSON parser
 
 def read_json(text: str | bytes, source: str) -> dict[str, Any]:
     """The object that a JSON text holds; `source` names it in errors, all of which are ValueErrors."""
-    collecting = gc.isenabled()
-    gc.disable()  # parsing makes no garbage, and looking for it among 150,000 merges takes longer than parsing
     try:
-        value = json.loads(text, parse_constant=_no_constant)
+        with without_collection():
+            value = json.loads(text, parse_constant=_no_constant)
     except RecursionError:
         raise ValueError(f"{source}: is nested too deeply to be a tokenizer.json") from None
     except ValueError as error:  # UnicodeDecodeError as well
         raise ValueError(f"{source}: is not a tokenizer.json: {error}") from None
-    finally:
-        if collecting:
-            gc.enable()
     if not isinstance(value, dict):
         raise ValueError(f"{source}: is not a tokenizer.json: expected an object, not {type(value).__name__}")
     _check_depth({key: item for key, item in value.items() if key != "model"}, source)
     return value
+
+
+@contextlib.contextmanager
+def without_collection() -> Iterator[None]:
+    """No garbage is looked for: reading and writing make none, and looking among 150,000 merges takes longer than both."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _no_constant(name: str) -> None:
@@ -90,25 +99,32 @@ def _rust_number(text: str) -> str:
 
 
 def _pretty(value: Any, indent: str) -> str:
-    """Two spaces for each level. What makes a file long, lists of numbers and strings, takes no call for each item."""
+    """Two spaces for each level. What makes a file long, a vocabulary and merges, is written by one call for all."""
     if not isinstance(value, dict | list) or not value:
         return json.dumps(value, ensure_ascii=False)
     inner = indent + "  "
-    quoted = json.encoder.encode_basestring
     if isinstance(value, dict):
         if set(map(type, value.values())) == {int}:  # a vocabulary
-            items = [f"{quoted(key)}: {item}" for key, item in value.items()]
-        else:
-            items = [f"{quoted(key)}: {_pretty(item, inner)}" for key, item in value.items()]
+            return f"{{{inner}{_joined(value, inner)[1:-1]}{indent}}}"
+        items = [
+            f"{json.dumps(key, ensure_ascii=False)}: {_pretty(item, inner)}" for key, item in value.items()
+        ]
         return "{" + inner + ("," + inner).join(items) + indent + "}"
-    if set(map(type, value)) == {list} and {tuple(map(type, item)) for item in value} == {
-        (str, str)
-    }:  # merges
-        opening, between, closing = f"[{inner}  ", f",{inner}  ", f"{inner}]"
-        items = [f"{opening}{quoted(left)}{between}{quoted(right)}{closing}" for left, right in value]
-    else:
-        items = [_pretty(item, inner) for item in value]
-    return "[" + inner + ("," + inner).join(items) + indent + "]"
+    if set(map(type, value)) == {list} and set(map(len, value)) == {2} and _all_strings(value):  # merges
+        deeper = inner + "  "
+        between = f"{inner}],{inner}[{deeper}"
+        # No string of JSON holds a line's end as it is, so this can only be what lies between two merges.
+        text = _joined(value, deeper)[2:-2].replace(f"],{deeper}[", between)
+        return f"[{inner}[{deeper}{text}{inner}]{indent}]"
+    return "[" + inner + ("," + inner).join(_pretty(item, inner) for item in value) + indent + "]"
+
+
+def _joined(value: Any, between: str) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=("," + between, ": "))
+
+
+def _all_strings(pairs: list[list[Any]]) -> bool:
+    return set(map(type, itertools.chain.from_iterable(pairs))) == {str}
 
 
 def tokenizer_dict(tokenizer: Tokenizer) -> dict[str, Any]:

@@ -629,7 +629,8 @@ class Tokenizer:
 
     def to_str(self, pretty: bool = False) -> str:
         """The contents of a tokenizer.json, byte for byte as the namesake writes it."""
-        return serialization.write_json(serialization.tokenizer_dict(self), pretty)
+        with serialization.without_collection():
+            return serialization.write_json(serialization.tokenizer_dict(self), pretty)
 
     def save(self, path: str, pretty: bool = True) -> None:
         """Writes a tokenizer.json, which is there whole or not at all."""
