@@ -50,9 +50,9 @@ def encode(
     ([2, 1, 1], [0, 2, 2, 3])
     """
     n_threads = thread_count(threads)
-    encode_unit = _by_walk(tokenizer) or _by_steps(tokenizer)
-    before, after = _affixes(tokenizer) if add_special_tokens else ([], [])
     dtype = id_type(tokenizer)
+    encode_unit = _by_walk(tokenizer, dtype) or _by_steps(tokenizer)
+    before, after = _affixes(tokenizer) if add_special_tokens else ([], [])
     caches: list[Any] = []  # of threads that have none at work: pop and append are atomic
 
     def finished(unit: TextBatch) -> TokenBatch:
@@ -100,7 +100,7 @@ def _units(batch: TextBatch) -> Iterator[TextBatch]:
         yield TextBatch(data[start:stop], offsets[first : last + 1] - start)
 
 
-def _by_walk(tokenizer: Tokenizer) -> Any:
+def _by_walk(tokenizer: Tokenizer, dtype: np.dtype) -> Any:
     """(unit, caches) -> ids, rows by one walk over the text; None where the tokenizer is more than that."""
     pre_tokenizer, model, added = tokenizer.pre_tokenizer, tokenizer.model, tokenizer._added
     plan = None if pre_tokenizer is None else pre_tokenizer.plan()
@@ -124,7 +124,7 @@ def _by_walk(tokenizer: Tokenizer) -> Any:
             return by_steps(unit, caches)
         cache = caches.pop() if caches else new_cache()
         try:
-            ids, ends, cache = encode_text(*_packed(pieces), pieces.token, walk, encode_words, cache)
+            ids, ends, cache = encode_text(*_packed(pieces), pieces.token, walk, encode_words, cache, dtype)
         except ValueError:
             if pieces.token is None:
                 raise
@@ -201,4 +201,5 @@ def _surrounded(ids: Array, rows: Array, before: list[int], after: list[int]) ->
     """Each row with these ids before and after it."""
     from gputok.kernels.cpu.encode import surround
 
-    return surround(ids, rows, np.array(before, np.uint32), np.array(after, np.uint32))
+    affixes = np.array(before, np.uint32), np.array(after, np.uint32)
+    return surround(ids.astype(np.uint32, copy=False), rows, *affixes)

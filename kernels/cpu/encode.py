@@ -1,12 +1,12 @@
 """Encoding raw text in bulk: each word once by the model, every other time by a table of words.
 
-One walk over the text looks up each word's *value*, 64 bits that hold up to two ids, or the word's number for a longer run of
-ids; new words get their number and enter the table. The model then encodes all new words of a slice at once, and the
+One walk over the text looks up each word's *value*, 64 bits that hold up to three ids, or the word's number where it has
+more; new words get their number and enter the table. The model then encodes all new words of a slice at once, and the
 values become ids. So the loop over the text knows nothing of models, and the model sees a word but once.
 
-    value:  READY | n << 60 | id 1 << 30 | id 0     n = 0, 1, 2 ids below 2 ** 30
-            READY | RUN << 60 | word                ids runs[run_offsets[word]:run_offsets[word + 1]]
-            READY | END << 60                       the end of a piece of text
+    value:  READY | n << 60 | id 2 << 40 | id 1 << 20 | id 0    n up to 3 ids below 2 ** 20
+            READY | RUN << 60 | word                            ids runs[run_offsets[word]:run_offsets[word + 1]]
+            READY | END << 60                                   the end of a piece of text
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from .word_table import (
 )
 from .words import count_pieces
 
-RUN, END = 3, 4
+RUN, END = 4, 5
 MAX_SLOTS, MAX_WORD_BYTES = 1 << 20, 1 << 24  # of a cache: 32 MB and 16 MB
 N_VALUES = 1 << 17  # that are kept before they become ids
 _READY, _END = np.uint64(1 << 63), np.uint64(END << 60)
-_COUNT, _ID = np.uint64(60), np.uint64((1 << 30) - 1)
+_COUNT, _ID = np.uint64(60), np.uint64((1 << 20) - 1)
 _WORD = np.uint64(0xFFFFFFFF)
-_U0, _U1, _U2, _U3, _U4, _U7, _U8, _U30 = (np.uint64(i) for i in (0, 1, 2, 3, 4, 7, 8, 30))
+_U0, _U1, _U2, _U3, _U4, _U7, _U8, _U20 = (np.uint64(i) for i in (0, 1, 2, 3, 4, 7, 8, 20))
 
 
 class WordCache(NamedTuple):
@@ -73,13 +73,14 @@ def _with_room(cache: WordCache) -> WordCache:
     return WordCache(table, np.empty(n, np.int64), longer(run_offsets[: n_words + 1], n + 1), runs)
 
 
-def encode_text(data, offsets, token, walk, encode_words, cache):
+def encode_text(data, offsets, token, walk, encode_words, cache, dtype=np.uint32):
     """The ids of pieces of text, one after the other, and where each piece's end.
 
     data: uint8[n], valid UTF-8; offsets: int64[p + 1], the pieces in it; token: int32[p], an id that stands for the
     whole piece, or -1; None: there are none. encode_words(data, start, end) -> ids uint32[t], rows int64[words + 1] is
     called with words that the cache lacks. cache: for this walk and encode_words only, one thread at a time.
-    Returns ids uint32[t], offsets int64[p + 1], and the cache to use next.
+    dtype: of the ids, uint32 or uint16, which has to hold them all.
+    Returns ids dtype[t], offsets int64[p + 1], and the cache to use next.
     """
     start, stop = int(offsets[0]), int(offsets[-1])
     token = np.empty(0, np.int32) if token is None else np.ascontiguousarray(token, np.int32)
@@ -96,11 +97,12 @@ def encode_text(data, offsets, token, walk, encode_words, cache):
             cache = _with_room(cache)
             continue
         cache = _learn(cache, known, encode_words)
-        ids = _emit(values[:n_values], pieces[:n_pieces], token, cache, n_ids, ends)
+        width = np.dtype(dtype).itemsize
+        ids = _emit(values[:n_values], pieces[:n_pieces], token, cache, n_ids, ends, width).view(dtype)
         parts.append(ids)
         n_ids += len(ids)
     np.maximum.accumulate(ends, out=ends)  # a piece without words ends where the one before did
-    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.uint32), *parts]), ends, cache
+    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, dtype), *parts]), ends, cache
 
 
 @kernel
@@ -172,53 +174,60 @@ def _learn(cache, known, encode_words):
 
 @kernel
 def _store_values(cache, known):
-    """Puts the ids of words into their slots, if they are two at most."""
+    """Puts the ids of words into their slots, if they fit."""
     slots, runs = address(cache.table.slots), address(cache.runs)
     for word in range(known, cache.table.state[N_WORDS]):
         begin = np.uint64(cache.run_offsets[word])
         count = np.uint64(cache.run_offsets[word + 1]) - begin
         if count < np.uint64(RUN):
-            first = np.uint64(load_u32(runs, begin)) if count else _U0
-            second = np.uint64(load_u32(runs, begin + _U1)) if count == _U2 else _U0
-            if first <= _ID and second <= _ID:
-                value = _READY | count << _COUNT | second << _U30 | first
+            value, largest = _READY | count << _COUNT, _U0
+            for i in range(count):
+                token = np.uint64(load_u32(runs, begin + i))
+                value |= token << (_U20 * i)
+                largest = max(largest, token)
+            if largest <= _ID:
                 store_u64(slots + np.uint64(cache.slots[word]), _U3, value)
 
 
 @kernel
-def _emit(values, pieces, token, cache, n_before, ends):
-    """The ids of words by their values; ends[piece + 1]: n_before + how many there are until the piece's end."""
+def _emit(values, pieces, token, cache, n_before, ends, width):
+    """The ids of words by their values: uint8[width * n]; ends[piece + 1]: n_before + how many until the piece's end.
+
+    width: bytes of an id, 2 or 4. Four are always stored; the next id then lies over the upper ones, which are zeros.
+    """
     offsets, runs = address(cache.run_offsets), address(cache.runs)
-    total = np.uint64(len(pieces) + 2)  # a token for each piece, and ids that are stored but not kept
+    total = np.uint64(len(pieces) + 4)  # a token for each piece, and ids that are stored but not kept
     for value in values:
         count = value >> _COUNT & _U7
-        if count == np.uint64(RUN):
+        if count >= np.uint64(RUN):
             word = value & _WORD
-            count = load_u64(offsets, word + _U1) - load_u64(offsets, word)
-        elif count == np.uint64(END):
-            count = _U0
+            count = (
+                load_u64(offsets, word + _U1) - load_u64(offsets, word) if count == np.uint64(RUN) else _U0
+            )
         total += count
-    ids = np.empty(total, np.uint32)
-    out, n, begin, i = address(ids), _U0, _U0, 0
+    ids, step = np.empty(total * np.uint64(width), np.uint8), np.uint64(width)
+    first = address(ids)
+    out, begin, i = first, first, 0
     for value in values:
         count = value >> _COUNT & _U7
         if count < np.uint64(RUN):
-            store_u32(out, n, np.uint32(value & _ID))
-            store_u32(out, n + _U1, np.uint32(value >> _U30 & _ID))
-            n += count
+            store_u32(out, _U0, np.uint32(value & _ID))
+            store_u32(out + step, _U0, np.uint32(value >> _U20 & _ID))
+            store_u32(out + _U2 * step, _U0, np.uint32(value >> (_U20 + _U20) & _ID))
+            out += step * count
         elif count == np.uint64(RUN):
             word = value & _WORD
             for k in range(load_u64(offsets, word), load_u64(offsets, word + _U1)):
-                store_u32(out, n, load_u32(runs, k))
-                n += _U1
+                store_u32(out, _U0, load_u32(runs, k))
+                out += step
         else:
             if len(token) and token[pieces[i]] >= 0:  # whatever its text would have been
-                store_u32(out, begin, np.uint32(token[pieces[i]]))
-                n = begin + _U1
-            ends[pieces[i] + 1] = n_before + np.int64(n)
-            begin = n
+                store_u32(begin, _U0, np.uint32(token[pieces[i]]))
+                out = begin + step
+            ends[pieces[i] + 1] = n_before + np.int64((out - first) // step)
+            begin = out
             i += 1
-    return ids[:n]
+    return ids[: out - first]
 
 
 def surround(ids, rows, before, after):
