@@ -96,7 +96,7 @@ struct Machine {
 char began, ended, fenced;  // what the sanitizer's happens-before edges hang on
 
 static Machine*& machine() {
-  static Machine* current = nullptr;
+  static thread_local Machine* current = nullptr;  // two devices may run at a time, each on a thread of its own
   return current;
 }
 
