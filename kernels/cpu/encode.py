@@ -52,7 +52,7 @@ class WordCache(NamedTuple):
     runs: np.ndarray  # uint32[], the ids of each word
 
 
-def new_cache(capacity: int = 1 << 14, n_bytes: int = 1 << 18) -> WordCache:
+def new_cache(capacity: int = 1 << 6, n_bytes: int = 1 << 10) -> WordCache:
     """A cache with room for n_bytes of words in so many slots at first; it knows the end of text."""
     table = new_table(capacity, n_bytes)
     end, zero, one = np.array([END_OF_TEXT], np.uint8), np.zeros(1, np.int64), np.ones(1, np.int64)
