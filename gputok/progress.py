@@ -44,7 +44,11 @@ def reporting(progress: Progress = None) -> Iterator[Report]:
 
 
 def _somebody_watches() -> bool:
-    return "ipykernel" in sys.modules or (sys.stderr is not None and sys.stderr.isatty())
+    """In a terminal, or a notebook: an IPython that has a kernel (a package may import ipykernel anywhere)."""
+    ipython = sys.modules.get("IPython")
+    if ipython is not None and hasattr(ipython.get_ipython(), "kernel"):
+        return True
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _json_line(stage: str, done: int, total: int | None) -> None:

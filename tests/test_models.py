@@ -314,7 +314,7 @@ def test_dropout_has_the_namesakes_distribution():
         ours, theirs = (kind(vocab, merges, dropout=dropout) for kind in (models.BPE, tokenizers.models.BPE))
         seen = frequencies(ours, "ababaab", 50_000)
         assert distance(seen, frequencies(theirs, "ababaab", 50_000)) < 0.03
-        assert len(seen) > 5
+        assert len(seen) > 3
     ours.dropout = 1.0
     assert [token.value for token in ours.tokenize("abab")] == list("abab")
     ours.dropout = None
