@@ -310,11 +310,13 @@ def distance(ours: dict, theirs: dict) -> float:
 def test_dropout_has_the_namesakes_distribution():
     vocab = {token: i for i, token in enumerate(["a", "b", "ab", "abab", "ba", "aa"])}
     merges = [("a", "b"), ("ab", "ab"), ("b", "a"), ("a", "a")]
+    every = set()
     for dropout in (0.1, 0.5, 0.9):
         ours, theirs = (kind(vocab, merges, dropout=dropout) for kind in (models.BPE, tokenizers.models.BPE))
         seen = frequencies(ours, "ababaab", 50_000)
         assert distance(seen, frequencies(theirs, "ababaab", 50_000)) < 0.03
-        assert len(seen) > 3
+        every |= {*seen}
+    assert len(every) > 5
     ours.dropout = 1.0
     assert [token.value for token in ours.tokenize("abab")] == list("abab")
     ours.dropout = None
