@@ -13,7 +13,7 @@ import pytest
 
 ARCHITECTURES = (75, 80, 90, 100, 120)
 SOURCES = importlib.resources.files("gputok.kernels.cuda")
-FILES = ("split.cu", "words.cu", "bpe.cu")
+FILES = ("split.cu", "words.cu", "bpe.cu", "lookup.cu")
 
 
 def test_no_source_is_forgotten():

@@ -61,19 +61,20 @@ def train_bpe(
     """All merges of the words symbols[offsets[i]:offsets[i + 1]], as `reference.train_bpe` finds them."""
     n_tokens = len(token_offsets) - 1
     vocab_size = max(limits.vocab_size, n_tokens)
-    training = _start(device, symbols, offsets, counts, n_tokens, vocab_size, limits)
-    while (done := int(training.state[_DONE])) != _TRAINED:
-        if done == _FULL:
-            training = _enlarged(device, training)
-        handle = device.pointers(training)
-        for _ in range(_MERGES_PER_LOOK):
-            _launch(device, "refresh_tiles", handle, _TILE)
-            device.launch("bpe.cu", "choose_pair", 1, _TILE, (handle,))
-            for kernel in ("merge_words", "place_lists", "fill_lists"):
-                _launch(device, kernel, handle, 128)
-        if progress is not None:
-            progress(int(training.state[_N_MERGES]), vocab_size - n_tokens)
-    log = device.download(training.log[: int(training.state[_N_MERGES])])
+    with device.active():
+        training = _start(device, symbols, offsets, counts, n_tokens, vocab_size, limits)
+        while (done := int(training.state[_DONE])) != _TRAINED:
+            if done == _FULL:
+                training = _enlarged(device, training)
+            handle = device.pointers(training)
+            for _ in range(_MERGES_PER_LOOK):
+                _launch(device, "refresh_tiles", handle, _TILE)
+                device.launch("bpe.cu", "choose_pair", 1, _TILE, (handle,))
+                for kernel in ("merge_words", "place_lists", "fill_lists"):
+                    _launch(device, kernel, handle, 128)
+            if progress is not None:
+                progress(int(training.state[_N_MERGES]), vocab_size - n_tokens)
+        log = device.download(training.log[: int(training.state[_N_MERGES])])
     return _named(log, tokens, token_offsets)
 
 

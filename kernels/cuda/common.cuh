@@ -57,3 +57,12 @@ __device__ inline int count_bits(u32 value) { return __popc(value); }
 #endif
 DEVICE i64 global_index() { return block_index() * block_size() + thread_index(); }
 DEVICE i64 global_size() { return grid_size() * block_size(); }
+
+// The least value of a warp, for all its lanes.
+DEVICE u64 warp_min(u64 value) {
+  for (i64 step = 16; step; step /= 2) {
+    u64 other = warp_shuffle(value, (int)((thread_index() + step) % 32));
+    value = other < value ? other : value;
+  }
+  return value;
+}

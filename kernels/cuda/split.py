@@ -8,6 +8,7 @@ from .. import Automaton
 from .device import Device
 
 TILE_BYTES = 256  # of text for a thread
+MAX_BYTES = 1 << 30  # of text at a time: a place in it has 31 bits where words are told apart
 
 
 class Split(NamedTuple):
@@ -34,7 +35,8 @@ def upload(device: Device, automaton: Automaton) -> Tables:
         raise ValueError(
             "only a gapless automaton can be walked in tiles: this one leaves characters unmatched"
         )
-    return Tables(*(device.xp.ascontiguousarray(device.xp.asarray(table)) for table in automaton[:6]))
+    with device.active():
+        return Tables(*(device.xp.ascontiguousarray(device.xp.asarray(table)) for table in automaton[:6]))
 
 
 def split_words(device: Device, text: Any, offsets: Any, tables: Tables) -> Split:

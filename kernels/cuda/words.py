@@ -11,7 +11,6 @@ from .. import Automaton
 from . import split
 from .device import Device
 
-MAX_BATCH = 1 << 30  # bytes: a place in a batch has 31 bits
 _FREE = 2**64 - 1
 _IN_BATCH = 1 << 63
 _EIGHT = 8  # a word in the arena begins at a multiple of so many bytes
@@ -42,17 +41,18 @@ def count_words(
     each word first occurred, and the byte in it. report(bytes) is called after each batch.
     """
     tables = split.upload(device, automaton)
-    counts = _empty(device, 1 << 16, 1 << 20)
     waiting = iter(batches)
-    batch = next(waiting, None)
-    on_device = device.upload(batch[:2]) if batch is not None else None
-    while batch is not None:
-        following = next(waiting, None)
-        coming = device.upload(following[:2]) if following is not None else None
-        counts = _count_batch(device, *on_device, batch[2], tables, counts)
-        report(len(batch[0]))
-        batch, on_device = following, coming
-    return _collected(device, counts)
+    with device.active():
+        counts = _empty(device, 1 << 16, 1 << 20)
+        batch = next(waiting, None)
+        on_device = device.upload(batch[:2]) if batch is not None else None
+        while batch is not None:
+            following = next(waiting, None)
+            coming = device.upload(following[:2]) if following is not None else None
+            counts = _count_batch(device, *on_device, batch[2], tables, counts)
+            report(len(batch[0]))
+            batch, on_device = following, coming
+        return _collected(device, counts)
 
 
 def _empty(device: Device, capacity: int, room: int) -> Counts:
@@ -74,7 +74,7 @@ def _count_batch(
     """The counts with those of a batch added; all or nothing, so that a batch can be tried again in halves."""
     n_documents = len(offsets) - 1
     try:
-        if len(text) > MAX_BATCH and n_documents > 1:
+        if len(text) > split.MAX_BYTES and n_documents > 1:
             raise device.out_of_memory
         starts = split.split_words(device, text, offsets, tables).starts
         return _kept(device, text, position, _counted(device, text, starts, counts))

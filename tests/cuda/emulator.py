@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
 import pathlib
 import subprocess
 import tempfile
+import time
 
 import numpy as np
 from gputok.kernels.cuda.device import SOURCES, Device, address
@@ -33,7 +35,7 @@ def load(source: pathlib.Path, sanitizer: str = "") -> ctypes.CDLL:
 
 def build(source: pathlib.Path, sanitizer: str = "") -> pathlib.Path:
     """The library of a .cu file, built anew when a source changes."""
-    parts = [source, HERE / "emulate.cpp", HERE / "emulate.hpp", SOURCES / "common.cuh"]
+    parts = [source, HERE / "emulate.cpp", HERE / "emulate.hpp", *sorted(SOURCES.glob("*.cuh"))]
     digest = hashlib.sha256(b"".join(part.read_bytes() for part in parts) + sanitizer.encode()).hexdigest()[
         :16
     ]
@@ -94,10 +96,22 @@ def emulated_device(seed: int = 0, blocks: int = 3, at_once: int = 2, sanitizer:
     """A device of NumPy arrays; every launch gets a schedule of its own, derived from the seed."""
     turn = iter(range(1, 1 << 62))
 
-    def run(file: str, kernel: str, n_blocks: int, n_threads: int, arguments: tuple) -> None:
+    def run(
+        file: str, kernel: str, n_blocks: int, n_threads: int, arguments: tuple, together: bool = False
+    ) -> None:
         each = (seed << 32) + next(turn) if seed else 0
-        launch(load(SOURCES / file, sanitizer), kernel, n_blocks, n_threads, arguments, at_once, each)
+        resident = n_blocks if together else at_once
+        launch(load(SOURCES / file, sanitizer), kernel, n_blocks, n_threads, arguments, resident, each)
 
     return Device(
-        np, run, blocks, upload=lambda arrays: arrays, download=lambda array: array, out_of_memory=MemoryError
+        np,
+        run,
+        blocks,
+        active=contextlib.nullcontext,
+        upload=lambda arrays: arrays,
+        download=lambda array: array,
+        out_of_memory=MemoryError,
+        record=time.perf_counter,
+        seconds=lambda first, last: last - first,
+        graph=lambda launches: launches,
     )

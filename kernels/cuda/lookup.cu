@@ -1,0 +1,358 @@
+// Encoding words by BPE: each distinct word once, by the lowest rank and then the leftmost pair.
+//
+//   enter_words     a thread takes a word of the text: its slot in a table of distinct words
+//   find_tokens     a thread takes a word: is it a token as it stands? (models that ignore merges then)
+//   encode_short    a thread takes a word of at most SHORT bytes and scans it for its lowest rank before each merge
+//   encode_middle   a warp takes a word of at most 32 bytes: a lane each, which meet at each merge
+//   encode_long     a block takes a word: all pairs of the lowest rank are merged in one round
+//   gather_tokens   a warp takes 32 words of the text and copies their tokens from where they were encoded
+//
+// A symbol is the position of a token in the vocabulary; the first symbols of a word are its bytes. Merging all pairs of
+// the lowest rank at once, every other one of a chain of them, is what merging one after the other does, as long as no
+// pair that a merge makes ranks before that merge: the launcher makes sure of it.
+#include "table.cuh"
+
+const u32 NONE = 0xffffffff;   // no symbol, no rank
+const u32 STALE = 0xfffffffe;  // the lowest rank of a tile that has changed
+const int SHORT = 16;
+const int WARP = 32;
+const int BLOCK = 128;  // threads of encode_long
+const int TILE = 64;    // places of a long word whose lowest rank is kept
+
+// A BPE model of bytes: arrays in device memory, in the order of the launcher's `Model`.
+struct Model {
+  const u64* pairs;          // [capacity], (left << bits | right) << 64 - 2 * bits | rank, or FREE
+  const u32* merged;         // [merges], the symbol that the pair of each rank becomes
+  const u32* symbols;        // [256], of each byte
+  const u32* ids;            // [tokens], of each symbol
+  const u64* whole;          // [capacity], upper half of the hash << 32 | symbol + 1; 0: free
+  const u8* whole_text;      // the bytes of all tokens
+  const i64* whole_offsets;  // [tokens + 1]
+  const i64* sizes;          // [4]
+};
+enum Size { PAIR_SLOTS, PAIR_BITS, WHOLE_SLOTS, LONGEST_WHOLE };
+
+// Words, and room for their tokens: word i has those from place[i] on, n_tokens[i] of them (`Words` of the launcher).
+struct Words {
+  const u8* text;
+  const i64* begin;  // [words]
+  const i64* end;    // [words]
+  const i64* place;  // [words]
+  u32* symbols;      // [bytes of all words], of each token
+  u32* starts;       // [bytes of all words], where in its word each token begins
+  u32* n_tokens;     // [words], 0: not yet encoded
+};
+
+// Room to work on long words in, for all of them side by side: word k has that from place[k] on, and its tiles' from
+// tile[k] on (`Rounds` of the launcher). A symbol keeps the place of its first byte.
+struct Rounds {
+  const i64* place;  // [long words]
+  const i64* tile;   // [long words]
+  u32* symbols;      // NONE: it was merged into one before
+  u32* ranks;        // of a symbol and the one behind it, or NONE
+  u32* before;       // place of the symbol before, NONE for the first
+  u32* after;        // place of the symbol behind, the word's length for the last
+  u32* list;         // chains from the front, new symbols from the back
+  u32* least;        // of each tile, or STALE
+};
+
+DEVICE u32 rank_of(const Model& model, u32 left, u32 right) {
+  int bits = (int)model.sizes[PAIR_BITS], rank_bits = 64 - 2 * bits;
+  u64 mask = (u64)model.sizes[PAIR_SLOTS] - 1, key = (u64)left << bits | right;
+  u64 hash = key * 0x9e3779b97f4a7c15ull;
+  u64 at = (hash ^ hash >> 32) & mask, slot = model.pairs[at];
+  while (slot >> rank_bits != key) {
+    if (slot == FREE) return NONE;
+    at = (at + 1) & mask;
+    slot = model.pairs[at];
+  }
+  return (u32)(slot & (((u64)1 << rank_bits) - 1));
+}
+
+// The n bytes from `text` on as a number, the first one lowest.
+BOTH u64 load_bytes(const u8* text, int n) {
+  u64 value = 0;
+  for (int i = 0; i < n; i++) value |= (u64)text[i] << 8 * i;
+  return value;
+}
+
+BOTH u64 mix(u64 hash) {
+  hash *= 0x9e3779b97f4a7c15ull;
+  return hash ^ hash >> 29;
+}
+
+// The hash of kernels/cpu/lookup.py, whose tables these are.
+BOTH u64 hash_string(const u8* text, i64 n) {
+  u64 hash = mix((u64)n + 1);
+  if (n >= 8) {
+    i64 i = 0;
+    for (; i + 8 <= n; i += 8) hash = mix(hash ^ load_bytes(text + i, 8));
+    if (i < n) hash = mix(hash ^ load_bytes(text + n - 8, 8));
+  } else if (n >= 4) {
+    hash = mix(hash ^ (load_bytes(text, 4) | load_bytes(text + n - 4, 4) << 32));
+  } else if (n > 0) {
+    hash = mix(hash ^ ((u64)text[0] | (u64)text[n >> 1] << 8 | (u64)text[n - 1] << 16));
+  }
+  return mix(hash);
+}
+
+// slot[i] = where the word text[starts[i]:starts[i + 1]] is in a table; n_over: how many found no room.
+// [at most 64 registers, 0 bytes shared]
+KERNEL enter_words(const u8* text, const u32* starts, i64 n, u64* keys, u32* tags, i64 capacity, u64* used, u32* slot,
+                   u64* n_over) {
+  Texts texts = {nullptr, text};
+  Table table = {keys, tags, capacity, used, (u64)capacity / 2};
+  for (i64 i = global_index(); i < n; i += global_size()) {
+    u64 key = key_of(starts[i], starts[i + 1]);
+    i64 found = enter_word(table, texts, key, hash_bytes(key_text(texts, key), key_length(key)));
+    if (found == NO_ROOM) atomic_add(n_over, (u64)1);
+    slot[i] = (u32)found;
+  }
+}
+
+// [at most 64 registers, 0 bytes shared]
+KERNEL find_tokens(const Model* model, const Words* words, i64 n) {
+  const Model& m = *model;
+  const Words& w = *words;
+  u64 mask = (u64)m.sizes[WHOLE_SLOTS] - 1;
+  for (i64 word = global_index(); word < n; word += global_size()) {
+    const u8* text = w.text + w.begin[word];
+    i64 size = w.end[word] - w.begin[word];
+    if (size == 0 || size > m.sizes[LONGEST_WHOLE]) continue;
+    u64 hash = hash_string(text, size);
+    for (u64 at = hash & mask; m.whole[at]; at = (at + 1) & mask) {
+      if (m.whole[at] >> 32 != hash >> 32) continue;
+      i64 token = (i64)(m.whole[at] & 0xffffffffu) - 1, first = m.whole_offsets[token];
+      bool same = m.whole_offsets[token + 1] - first == size;
+      for (i64 i = 0; same && i < size; i++) same = m.whole_text[first + i] == text[i];
+      if (!same) continue;
+      w.symbols[w.place[word]] = (u32)token;
+      w.starts[w.place[word]] = 0;
+      w.n_tokens[word] = 1;
+      break;
+    }
+  }
+}
+
+// todo: the words to encode, of 1 to SHORT bytes.
+// [at most 64 registers, 0 bytes shared]
+KERNEL encode_short(const Model* model, const Words* words, const i64* todo, i64 n) {
+  const Model& m = *model;
+  const Words& w = *words;
+  for (i64 i = global_index(); i < n; i += global_size()) {
+    i64 word = todo[i], place = w.place[word];
+    const u8* text = w.text + w.begin[word];
+    int size = (int)(w.end[word] - w.begin[word]);
+    u32 symbols[SHORT], starts[SHORT], ranks[SHORT];
+    for (int j = 0; j < size; j++) {
+      symbols[j] = m.symbols[text[j]];
+      starts[j] = (u32)j;
+      ranks[j] = NONE;
+      if (j) ranks[j - 1] = rank_of(m, symbols[j - 1], symbols[j]);
+    }
+    while (true) {
+      int at = 0;
+      for (int j = 1; j < size; j++)
+        if (ranks[j] < ranks[at]) at = j;
+      if (ranks[at] == NONE) break;
+      symbols[at] = m.merged[ranks[at]];
+      size--;
+      for (int j = at + 1; j < size; j++) {
+        symbols[j] = symbols[j + 1];
+        starts[j] = starts[j + 1];
+        ranks[j] = ranks[j + 1];
+      }
+      ranks[at] = at + 1 < size ? rank_of(m, symbols[at], symbols[at + 1]) : NONE;
+      if (at) ranks[at - 1] = rank_of(m, symbols[at - 1], symbols[at]);
+    }
+    for (int j = 0; j < size; j++) {
+      w.symbols[place + j] = symbols[j];
+      w.starts[place + j] = starts[j];
+    }
+    w.n_tokens[word] = (u32)size;
+  }
+}
+
+// todo: the words to encode, of 1 to 32 bytes. Blocks of whole warps.
+// [at most 64 registers, 0 bytes shared]
+KERNEL encode_middle(const Model* model, const Words* words, const i64* todo, i64 n) {
+  const Model& m = *model;
+  const Words& w = *words;
+  int lane = (int)(thread_index() % WARP);
+  u32 self = 1u << lane, above = ~((self << 1) - 1);
+  for (i64 i = global_index() / WARP; i < n; i += global_size() / WARP) {
+    i64 word = todo[i], place = w.place[word];
+    i64 size = w.end[word] - w.begin[word];
+    u32 symbol = lane < size ? m.symbols[w.text[w.begin[word] + lane]] : NONE, rank = NONE;
+    u32 alive = ALL_LANES >> (WARP - size);  // lanes that have a symbol
+    u32 changed = alive;                     // lanes whose pair is new
+    while (true) {
+      u32 behind = alive & above;
+      u32 right = (u32)warp_shuffle(symbol, behind ? lowest_bit(behind) : lane);
+      if (changed & self) rank = behind ? rank_of(m, symbol, right) : NONE;
+      u64 least = warp_min((u64)rank << 5 | (u64)lane);
+      if (least >> 5 == NONE) break;
+      u32 at = 1u << (least & 31), gone = alive & ~((at << 1) - 1);
+      gone &= ~gone + 1;  // the lowest of them: the right part
+      alive &= ~gone;
+      if (self == at) symbol = m.merged[least >> 5];
+      if (self == gone) rank = NONE;
+      u32 before = alive & (at - 1);
+      changed = at | (before ? 1u << (63 - count_leading_zeros(before)) : 0);
+    }
+    if (alive & self) {
+      i64 token = count_bits(alive & (self - 1));
+      w.symbols[place + token] = symbol;
+      w.starts[place + token] = (u32)lane;
+    }
+    if (lane == 0) w.n_tokens[word] = (u32)count_bits(alive);
+  }
+}
+
+// One long word, at its own places.
+struct LongWord {
+  u32 size;
+  u32* symbols;
+  u32* ranks;
+  u32* before;
+  u32* after;
+  u32* list;
+  u32* least;
+};
+
+DEVICE void store_rank(const LongWord& word, u32 place, u32 rank) {
+  atomic_exchange(&word.ranks[place], rank);  // a neighbour on each side may store the same
+  atomic_exchange(&word.least[place / TILE], STALE);
+}
+
+// Merges every other pair of the chain that begins at `place`, from its left end.
+DEVICE void merge_chain(const LongWord& word, u32 place, u32 rank, u32 token, u32* n_made) {
+  bool goes_on = true;
+  while (goes_on) {
+    u32 right = word.after[place], behind = word.after[right];
+    goes_on = word.ranks[right] == rank && word.ranks[behind] == rank;  // then there is a symbol behind
+    word.symbols[place] = token;
+    word.symbols[right] = NONE;
+    word.after[place] = behind;
+    if (behind < word.size) word.before[behind] = place;
+    store_rank(word, right, NONE);
+    word.list[word.size - 1 - atomic_add(n_made, 1u)] = place;
+    place = behind;
+  }
+}
+
+// todo: the words to encode, long ones. Blocks of BLOCK threads, one a word; a round takes one look at each tile, and
+// there are at most as many rounds as ranks that occur.
+// [at most 64 registers, 544 bytes shared]
+KERNEL encode_long(const Model* model, const Words* words, const Rounds* rounds, const i64* todo, i64 n) {
+  SHARED(u64, lowest, 1);
+  SHARED(u32, n_heads, 1);
+  SHARED(u32, n_made, 1);
+  SHARED(u32, counts, BLOCK);
+  const Model& m = *model;
+  const Words& w = *words;
+  const Rounds& r = *rounds;
+  u32 thread = (u32)thread_index();
+  for (i64 i = block_index(); i < n; i += grid_size()) {
+    i64 number = todo[i], place = r.place[i];
+    const u8* text = w.text + w.begin[number];
+    u32 size = (u32)(w.end[number] - w.begin[number]), n_tiles = (size + TILE - 1) / TILE;
+    LongWord word = {size,           r.symbols + place, r.ranks + place,  r.before + place,
+                     r.after + place, r.list + place,    r.least + r.tile[i]};
+    for (u32 p = thread; p < size; p += BLOCK) {
+      u32 symbol = m.symbols[text[p]];
+      word.symbols[p] = symbol;
+      word.ranks[p] = p + 1 < size ? rank_of(m, symbol, m.symbols[text[p + 1]]) : NONE;
+      word.before[p] = p - 1;
+      word.after[p] = p + 1;
+    }
+    for (u32 tile = thread; tile < n_tiles; tile += BLOCK) word.least[tile] = STALE;
+    while (true) {
+      if (thread == 0) {
+        lowest[0] = NONE;
+        n_heads[0] = n_made[0] = 0;
+      }
+      sync_block();
+      u32 least = NONE;
+      for (u32 tile = thread; tile < n_tiles; tile += BLOCK) {
+        u32 found = word.least[tile], end = (tile + 1) * TILE < size ? (tile + 1) * TILE : size;
+        if (found == STALE) {
+          found = NONE;
+          for (u32 p = tile * TILE; p < end; p++) found = word.ranks[p] < found ? word.ranks[p] : found;
+          word.least[tile] = found;
+        }
+        least = found < least ? found : least;
+      }
+      least = (u32)warp_min(least);
+      if (thread % WARP == 0) atomic_min(&lowest[0], (u64)least);
+      sync_block();
+      u32 rank = (u32)lowest[0];
+      if (rank == NONE) break;
+      u32 token = m.merged[rank];
+      for (u32 tile = thread; tile < n_tiles; tile += BLOCK) {
+        if (word.least[tile] != rank) continue;
+        u32 end = (tile + 1) * TILE < size ? (tile + 1) * TILE : size;
+        for (u32 p = tile * TILE; p < end; p++) {
+          bool heads = word.ranks[p] == rank && (word.before[p] == NONE || word.ranks[word.before[p]] != rank);
+          if (heads) word.list[atomic_add(&n_heads[0], 1u)] = p;
+        }
+      }
+      sync_block();
+      for (u32 j = thread; j < n_heads[0]; j += BLOCK) merge_chain(word, word.list[j], rank, token, n_made);
+      sync_block();
+      for (u32 j = thread; j < n_made[0]; j += BLOCK) {
+        u32 p = word.list[size - 1 - j], before = word.before[p], behind = word.after[p];
+        store_rank(word, p, behind < size ? rank_of(m, token, word.symbols[behind]) : NONE);
+        if (before != NONE) store_rank(word, before, rank_of(m, word.symbols[before], token));
+      }
+      sync_block();
+    }
+    u32 share = (size + BLOCK - 1) / BLOCK, first = thread * share < size ? thread * share : size;
+    u32 last = first + share < size ? first + share : size, count = 0;
+    for (u32 p = first; p < last; p++) count += word.symbols[p] != NONE;
+    counts[thread] = count;
+    sync_block();
+    i64 at = w.place[number];
+    for (u32 j = 0; j < thread; j++) at += counts[j];
+    for (u32 p = first; p < last; p++) {
+      if (word.symbols[p] == NONE) continue;
+      w.symbols[at] = word.symbols[p];
+      w.starts[at++] = p;
+    }
+    if (thread == BLOCK - 1) w.n_tokens[number] = (u32)(at - w.place[number]);
+    sync_block();
+  }
+}
+
+// ids[rows[i]:rows[i + 1]] = those of the word which[i] (null: i), the first so many; starts[...] = where each token
+// begins, in a text in which the word begins at first[i]; null: they aren't wanted. Blocks of whole warps.
+// [at most 64 registers, 0 bytes shared]
+KERNEL gather_tokens(const Model* model, const Words* words, const i64* which, const i64* rows, i64 n, const i64* first,
+                     u32* ids, i64* starts) {
+  const Model& m = *model;
+  const Words& w = *words;
+  int lane = (int)(thread_index() % WARP);
+  for (i64 group = global_index() / WARP; group * WARP < n; group += global_size() / WARP) {
+    i64 i = group * WARP + lane;
+    i64 from = 0, to = 0, size = 0;
+    if (i < n) {
+      from = w.place[which ? which[i] : i];
+      to = rows[i];
+      size = rows[i + 1] - to;
+    }
+    bool together = size > WARP;
+    for (i64 j = 0; !together && j < size; j++) {
+      ids[to + j] = m.ids[w.symbols[from + j]];
+      if (starts) starts[to + j] = first[i] + w.starts[from + j];
+    }
+    for (u32 rest = warp_ballot(together); rest; rest &= rest - 1) {  // all lanes copy a long run
+      int owner = lowest_bit(rest);
+      i64 source = (i64)warp_shuffle((u64)from, owner), target = (i64)warp_shuffle((u64)to, owner);
+      i64 length = (i64)warp_shuffle((u64)size, owner);
+      for (i64 j = lane; j < length; j += WARP) {
+        ids[target + j] = m.ids[w.symbols[source + j]];
+        if (starts) starts[target + j] = first[group * WARP + owner] + w.starts[source + j];
+      }
+    }
+  }
+}

@@ -1,0 +1,82 @@
+// Distinct words in open addressing.
+//
+// A slot's key is one 64-bit word: where its bytes stand (32 bits) and their number (32 bits). It is claimed by a single
+// compare-and-swap, so that claiming is publishing. Bytes are compared on every match: the tag, written after
+// the key, only saves looking at bytes that can't be the same (0 = not yet written). Equal words have equal lengths, so
+// atomic_min on the key keeps the earliest of them, and the result does not depend on the order of threads.
+//
+// Where a word stands: below IN_BATCH it is in the arena, at eight times that (words of earlier batches, laid out in
+// order of first occurrence); above, it is in this batch, at the rest. So the arena's word is kept over a batch's.
+#pragma once
+#include "common.cuh"
+
+const u64 FREE = ~(u64)0;
+const u64 IN_BATCH = (u64)1 << 31;
+
+struct Texts {
+  const u8* arena;
+  const u8* batch;
+};
+
+BOTH u64 key_of(i64 begin, i64 end) { return (IN_BATCH | (u64)begin) << 32 | (u64)(end - begin); }
+BOTH i64 key_length(u64 key) { return (i64)(key & 0xffffffffu); }
+BOTH const u8* key_text(const Texts& texts, u64 key) {
+  u64 place = key >> 32;
+  return place & IN_BATCH ? texts.batch + (place & (IN_BATCH - 1)) : texts.arena + place * 8;
+}
+
+BOTH u64 hash_bytes(const u8* text, i64 length) {
+  u64 hash = 0x9e3779b97f4a7c15ull ^ (u64)length;
+  for (i64 i = 0; i < length; i++) hash = (hash ^ text[i]) * 0x100000001b3ull;
+  hash ^= hash >> 32;
+  hash *= 0xd6e8feb86659fd93ull;
+  return hash ^ hash >> 32;
+}
+
+BOTH u32 tag_of(u64 hash) { return (u32)(hash >> 32) | 1; }
+
+BOTH bool same_word(const Texts& texts, u64 a, u64 b) {
+  if (key_length(a) != key_length(b)) return false;
+  const u8 *x = key_text(texts, a), *y = key_text(texts, b);
+  if (x == y) return true;
+  for (i64 i = 0; i < key_length(a); i++)
+    if (x[i] != y[i]) return false;
+  return true;
+}
+
+struct Table {
+  u64* keys;  // [capacity], a power of two
+  u32* tags;  // [capacity]
+  i64 capacity;
+  u64* used;  // [1]
+  u64 limit;  // slots that may be used: half of them
+};
+
+const i64 NO_ROOM = -1;
+
+// The slot of a word, new or old; NO_ROOM if it is new and half of the table is used.
+DEVICE i64 enter_word(const Table& table, const Texts& texts, u64 key, u64 hash) {
+  u32 tag = tag_of(hash);
+  i64 slot = (i64)(hash & (u64)(table.capacity - 1));
+  while (true) {
+    u64 there = load_shared_word(&table.keys[slot]);
+    if (there == FREE) {
+      if (atomic_add(table.used, (u64)1) >= table.limit) {
+        atomic_add(table.used, ~(u64)0);
+        return NO_ROOM;
+      }
+      there = atomic_cas(&table.keys[slot], FREE, key);
+      if (there == FREE) {
+        atomic_exchange(&table.tags[slot], tag);
+        return slot;
+      }
+      atomic_add(table.used, ~(u64)0);
+    }
+    u32 hint = load_shared_word(&table.tags[slot]);
+    if ((hint == 0 || hint == tag) && same_word(texts, there, key)) {
+      if (key < there) atomic_min(&table.keys[slot], key);
+      return slot;
+    }
+    slot = (slot + 1) & (table.capacity - 1);
+  }
+}
