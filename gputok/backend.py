@@ -15,8 +15,10 @@ from typing import Any, NamedTuple
 SMALL_BYTES = 64 << 20
 """`auto` stays on the CPU below this: starting CUDA costs about as long as counting so much text on two cores.
 
-An estimate from public figures of CUDA's start; it has not been measured on a GPU.
+An estimate from public figures of CUDA's start, not yet measured on a GPU. To measure it, run `gputok bench train` with
+`--device cuda` on heads of a corpus, and look for the size at which both rows of gputok take as long.
 """
+CUDA_BATCH_BYTES = 64 << 20  # of text that is read at a time for a GPU
 
 
 class Backend(NamedTuple):
@@ -25,6 +27,13 @@ class Backend(NamedTuple):
     name: str  # "cpu", "cuda" (all devices), or "cuda:0" and so on
     reason: str  # for a person
     devices: tuple[Any, ...] = ()  # kernels.cuda.device.Device; none on the CPU
+
+    @property
+    def batch_bytes(self) -> int:
+        """How much text to read at a time: a GPU wants more of it than a core's cache does."""
+        from gputok.corpus import BATCH_BYTES
+
+        return CUDA_BATCH_BYTES if self.devices else BATCH_BYTES
 
 
 class _Found(NamedTuple):

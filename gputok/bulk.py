@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import queue
 import uuid
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -37,11 +38,15 @@ def encode(
     report: Report | None = None,
     total: int | None = None,
     skip: int = 0,
+    devices: Sequence[Any] = (),
 ) -> Iterator[TokenBatch]:
     """Yields the ids of whole documents, in order, about a megabyte of text at a time.
 
     The ids of a document are those of `tokenizer.encode(document)`, without truncation and padding. Leaves out the first
     `skip` documents. `report("encode", bytes, total)` is called for each batch that is yielded.
+
+    devices: CUDA devices (`backend.choose`), which encode a whole batch at a time where the tokenizer is one walk over
+    bytes and a BPE model; others run on the CPU. The ids are the same.
 
     >>> from gputok import Tokenizer, models, pre_tokenizers
     >>> tokenizer = Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")]))
@@ -51,7 +56,10 @@ def encode(
     """
     n_threads = thread_count(threads)
     dtype = id_type(tokenizer)
-    encode_unit = _by_walk(tokenizer, dtype) or _by_steps(tokenizer)
+    encode_unit, n_ahead, cut = _by_walk(tokenizer, dtype) or _by_steps(tokenizer), _UNITS_AHEAD, _units
+    if devices and (on_device := _by_devices(tokenizer, devices, encode_unit)):
+        n_threads = max(n_threads, 2 * len(devices))  # one copies while another has the kernels at work
+        encode_unit, n_ahead, cut = on_device, 0, lambda batch: [batch]
     before, after = _affixes(tokenizer) if add_special_tokens else ([], [])
     caches: list[Any] = []  # of threads that have none at work: pop and append are atomic
 
@@ -65,10 +73,10 @@ def encode(
     with ThreadPoolExecutor(n_threads) as pool:
         ahead: deque = deque()
         try:
-            units = itertools.chain.from_iterable(map(_units, _after(batches, skip)))
+            units = itertools.chain.from_iterable(map(cut, _after(batches, skip)))
             for unit in units:
                 ahead.append((pool.submit(finished, unit), unit.data.nbytes))
-                if len(ahead) > n_threads + _UNITS_AHEAD:
+                if len(ahead) > n_threads + n_ahead:
                     yield ahead[0][0].result()
                     done += ahead.popleft()[1]
                     if report:
@@ -102,7 +110,7 @@ def _units(batch: TextBatch) -> Iterator[TextBatch]:
 
 def _by_walk(tokenizer: Tokenizer, dtype: np.dtype) -> Any:
     """(unit, caches) -> ids, rows by one walk over the text; None where the tokenizer is more than that."""
-    pre_tokenizer, model, added = tokenizer.pre_tokenizer, tokenizer.model, tokenizer._added
+    pre_tokenizer, model = tokenizer.pre_tokenizer, tokenizer.model
     plan = None if pre_tokenizer is None else pre_tokenizer.plan()
     if plan is None or any(getattr(model, name, None) for name in ("dropout", "alpha", "nbest_size")):
         return None  # a random answer must not be remembered
@@ -116,10 +124,7 @@ def _by_walk(tokenizer: Tokenizer, dtype: np.dtype) -> Any:
         return tokens.ids, tokens.rows
 
     def encode_unit(unit: TextBatch, caches: list[Any]) -> tuple[Array, Array]:
-        pieces = added.extract(Pieces.from_batch(unit), normalized=False)
-        if tokenizer.normalizer is not None:
-            pieces = tokenizer.normalizer.apply(pieces)
-        pieces = added.extract(pieces, normalized=True)
+        pieces = _pieces(tokenizer, unit)
         if pieces.byte_level:  # by a normalizer: the pattern is for the characters that the bytes stand for
             return by_steps(unit, caches)
         cache = caches.pop() if caches else new_cache()
@@ -135,6 +140,49 @@ def _by_walk(tokenizer: Tokenizer, dtype: np.dtype) -> Any:
         return ids, ends[pieces.rows]
 
     return encode_unit
+
+
+def _by_devices(tokenizer: Tokenizer, devices: Sequence[Any], on_cpu: Any) -> Any:
+    """(unit, caches) -> ids, rows by a CUDA device that is free; None where the tokenizer is more than a walk and BPE."""
+    from gputok.models import BPE
+
+    pre_tokenizer, model = tokenizer.pre_tokenizer, tokenizer.model
+    plan = None if pre_tokenizer is None else pre_tokenizer.plan()
+    tables = model._byte_tables if plan is not None and plan.byte_level and isinstance(model, BPE) else None
+    if tables is None:
+        return None
+    from gputok.kernels.cuda import lookup, split
+
+    if not lookup.can_encode(tables):
+        return None
+    free: queue.SimpleQueue = queue.SimpleQueue()
+    for device in devices:
+        loaded = device, split.upload(device, plan.automaton), lookup.upload(device, tables)
+        for _ in range(2):
+            free.put(loaded)
+
+    def encode_unit(unit: TextBatch, caches: list[Any]) -> tuple[Array, Array]:
+        pieces = _pieces(tokenizer, unit)
+        if pieces.byte_level:
+            return on_cpu(unit, caches)
+        loaded = free.get()
+        try:
+            ids, ends = lookup.encode_text(loaded[0], *_packed(pieces), pieces.token, *loaded[1:])
+        except MemoryError:  # for a single document
+            return on_cpu(unit, caches)
+        finally:
+            free.put(loaded)
+        return ids, ends[pieces.rows]
+
+    return encode_unit
+
+
+def _pieces(tokenizer: Tokenizer, unit: TextBatch) -> Pieces:
+    """Documents normalized, with added tokens as pieces of their own."""
+    pieces = tokenizer._added.extract(Pieces.from_batch(unit), normalized=False)
+    if tokenizer.normalizer is not None:
+        pieces = tokenizer.normalizer.apply(pieces)
+    return tokenizer._added.extract(pieces, normalized=True)
 
 
 def _packed(pieces: Pieces) -> tuple[Array, Array]:

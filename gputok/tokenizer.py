@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -180,11 +181,11 @@ class Tokenizer:
 
         trainer = self._model.get_trainer() if trainer is None else trainer
         progress = _asked_of(trainer, progress)
-        batches = corpus.read_texts(iterator, column=column, errors=errors)
+        read = partial(corpus.read_texts, iterator, column=column, errors=errors)
         total = (
             corpus.total_bytes(iterator, column=column) if not isinstance(iterator, list | tuple) else None
         )
-        counts = self._count(batches, total, threads, device, progress)
+        counts = self._count(read, total, threads, device, progress)
         self.train_from_word_counts(counts, trainer, threads=threads, device=device, progress=progress)
 
     def train_from_word_counts(
@@ -225,12 +226,12 @@ class Tokenizer:
         """
         from gputok import corpus
 
-        batches = corpus.read(source, column=column, separator=separator, errors=errors)
-        return self._count(batches, corpus.total_bytes(source, column=column), threads, device, progress)
+        read = partial(corpus.read, source, column=column, separator=separator, errors=errors)
+        return self._count(read, corpus.total_bytes(source, column=column), threads, device, progress)
 
     def _count(
         self,
-        batches: Iterator[TextBatch],
+        read: Callable[..., Iterator[TextBatch]],
         total: int | None,
         threads: int | None,
         device: str | None,
@@ -240,11 +241,11 @@ class Tokenizer:
         from gputok.counting import count_words
         from gputok.progress import reporting
 
-        devices = backend.choose(device, total).devices
+        chosen = backend.choose(device, total)
         with reporting(progress) as report:
-            pipeline = self._plan() or self.words
+            batches, pipeline = read(batch_bytes=chosen.batch_bytes), self._plan() or self.words
             return count_words(
-                batches, pipeline, threads=threads, report=report, total=total, devices=devices
+                batches, pipeline, threads=threads, report=report, total=total, devices=chosen.devices
             )
 
     def _plan(self) -> Any:
@@ -348,19 +349,20 @@ class Tokenizer:
     ) -> Iterator[TokenBatch] | None:
         """Encodes a corpus of any size into arrays of ids, with no Python object for a token.
 
-        source: as in `train`, or any iterable of texts. Without `output`, yields a TokenBatch for each megabyte or so:
-        ids uint16[t] (uint32[t] where an id needs it) and rows int64[n_documents + 1]. With `output`, writes a file by
+        source: as in `train`, or any iterable of texts. Without `output`, yields a TokenBatch for each megabyte or so
+        (64 on a GPU): ids uint16[t] (uint32[t] where an id needs it) and rows int64[n_documents + 1]. With `output`, writes a file by
         its ending: .npy, .bin, .arrow or .parquet (`gputok.token_files` says what each holds). A run that was broken
         off goes on where it was; the file has its name when it is whole. Nothing is truncated or padded.
         """
         from gputok import backend, bulk, corpus, token_files
         from gputok.progress import reporting
 
-        backend.choose(device)  # an unknown device is an error; ids are made on the CPU
+        total = corpus.total_bytes(source, column=column)
+        chosen = backend.choose(device, total)
 
         def batches(skip: int = 0) -> Iterator[TokenBatch]:
-            texts = corpus.read(source, column=column, separator=separator, errors=errors)
-            total = corpus.total_bytes(source, column=column)
+            options = {"column": column, "separator": separator, "errors": errors}
+            texts = corpus.read(source, batch_bytes=chosen.batch_bytes, **options)
             with reporting(progress) as report:
                 yield from bulk.encode(
                     self,
@@ -370,6 +372,7 @@ class Tokenizer:
                     report=report,
                     total=total,
                     skip=skip,
+                    devices=chosen.devices,
                 )
 
         if output is None:

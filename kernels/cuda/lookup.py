@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import Automaton, BpeTables, Pairs
+from .. import BpeTables, Pairs
 from . import split
 from .device import Device
 
