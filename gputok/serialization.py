@@ -1,15 +1,14 @@
-"""tokenizer.json: read with errors that say what is wrong, written as the namesake writes it, to the byte."""
+"""tokenizer.json: read with errors that say what is wrong, and written."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
-import itertools
 import json
-import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from gputok import json_text
 from gputok.added_tokens import AddedToken
 from gputok.components import Component
 
@@ -68,67 +67,17 @@ def _check_depth(value: Any, source: str) -> None:
         ]
 
 
-def write_json(value: Any, pretty: bool = False) -> str:
-    """JSON as Rust's `serde_json` writes it."""
-    if pretty:
-        text = _pretty(value, "\n")
-    else:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    # Python writes 1e-07 and 1e-05, Rust 1e-7 and 0.00001. Strings are matched as well, to be passed over.
-    if not (_has_floats(value) and "e-0" in text):
-        return text
-    return re.sub(r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?e-0\d', lambda found: _rust_number(found[0]), text)
-
-
-def _has_floats(value: Any) -> bool:
-    """Are there numbers with a point? The items of a list or of a dictionary of numbers are all of one kind."""
-    if isinstance(value, dict):
-        some = itertools.islice(value.values(), 100)
-        return any(map(_has_floats, some))
-    return any(map(_has_floats, value[:2])) if isinstance(value, list) else isinstance(value, float)
-
-
-def _rust_number(text: str) -> str:
-    if text.startswith('"'):
-        return text
-    digits, exponent = text.split("e-0")
-    if exponent == "5":
-        sign, digits = ("-", digits[1:]) if digits.startswith("-") else ("", digits)
-        return f"{sign}0.0000{digits.replace('.', '')}"
-    return f"{digits}e-{exponent}"
-
-
-def _pretty(value: Any, indent: str) -> str:
-    """Two spaces for each level. What makes a file long, a vocabulary and merges, is written by one call for all."""
-    if not isinstance(value, dict | list) or not value:
-        return json.dumps(value, ensure_ascii=False)
-    inner = indent + "  "
-    if isinstance(value, dict):
-        if set(map(type, value.values())) == {int}:  # a vocabulary
-            return f"{{{inner}{_joined(value, inner)[1:-1]}{indent}}}"
-        items = [
-            f"{json.dumps(key, ensure_ascii=False)}: {_pretty(item, inner)}" for key, item in value.items()
-        ]
-        return "{" + inner + ("," + inner).join(items) + indent + "}"
-    if set(map(type, value)) == {list} and set(map(len, value)) == {2} and _all_strings(value):  # merges
-        deeper = inner + "  "
-        between = f"{inner}],{inner}[{deeper}"
-        # No string of JSON holds a line's end as it is, so this can only be what lies between two merges.
-        text = _joined(value, deeper)[2:-2].replace(f"],{deeper}[", between)
-        return f"[{inner}[{deeper}{text}{inner}]{indent}]"
-    return "[" + inner + ("," + inner).join(_pretty(item, inner) for item in value) + indent + "]"
-
-
-def _joined(value: Any, between: str) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=("," + between, ": "))
-
-
-def _all_strings(pairs: list[list[Any]]) -> bool:
-    return set(map(type, itertools.chain.from_iterable(pairs))) == {str}
+def write_tokenizer(tokenizer: Tokenizer, pretty: bool) -> bytes:
+    """A tokenizer.json, byte for byte as the namesake writes it."""
+    return json_text.write(_form(tokenizer, tokenizer.model.fields()), pretty)
 
 
 def tokenizer_dict(tokenizer: Tokenizer) -> dict[str, Any]:
     """The JSON form of a tokenizer, in the order of keys that files have."""
+    return _form(tokenizer, tokenizer.model.to_dict())
+
+
+def _form(tokenizer: Tokenizer, model: dict[str, Any]) -> dict[str, Any]:
     truncation, padding = tokenizer.truncation, tokenizer.padding
     added = tokenizer._added
     return {
@@ -156,7 +105,7 @@ def tokenizer_dict(tokenizer: Tokenizer) -> dict[str, Any]:
         "pre_tokenizer": _component_dict(tokenizer.pre_tokenizer),
         "post_processor": _component_dict(tokenizer.post_processor),
         "decoder": _component_dict(tokenizer.decoder),
-        "model": tokenizer.model.to_dict(),
+        "model": model,
     }
 
 

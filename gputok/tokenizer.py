@@ -632,18 +632,17 @@ class Tokenizer:
 
     def to_str(self, pretty: bool = False) -> str:
         """The contents of a tokenizer.json, byte for byte as the namesake writes it."""
-        with serialization.without_collection():
-            return serialization.write_json(serialization.tokenizer_dict(self), pretty)
+        return serialization.write_tokenizer(self, pretty).decode()
 
     def save(self, path: str, pretty: bool = True) -> None:
         """Writes a tokenizer.json, which is there whole or not at all."""
         from gputok.files import replacing
 
         with replacing(path) as beside:
-            beside.write_text(self.to_str(pretty), encoding="utf-8", newline="\n")
+            beside.write_bytes(serialization.write_tokenizer(self, pretty))
 
     def __getstate__(self) -> bytes:
-        return self.to_str().encode()
+        return serialization.write_tokenizer(self, pretty=False)
 
     def __setstate__(self, state: bytes) -> None:
         self.__dict__.update(Tokenizer.from_buffer(state).__dict__)

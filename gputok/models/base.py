@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from gputok.components import Component
+from gputok.json_text import Packed
 from gputok.models.vocabulary import Vocabulary
 from gputok.pre_tokenized_string import Token
 from gputok.text import Alignment, Array, Pieces
@@ -94,6 +95,16 @@ class Model(Component):
         names = inspect.signature(type(self)).parameters
         kept = {name: value for name, value in vars(self).items() if name in names}
         self.__dict__ = type(self)(**{**kept, **learnt}).__dict__
+
+    def fields(self) -> dict[str, Any]:
+        """The JSON form, with what is long as `gputok.json_text.Packed` values."""
+        raise NotImplementedError
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            name: value.plain() if isinstance(value, Packed) else value
+            for name, value in self.fields().items()
+        }
 
     def token_to_id(self, tokens: str) -> int | None:
         """The id of a token, None if the vocabulary lacks it."""

@@ -6,14 +6,46 @@ import functools
 import itertools
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from gputok.json_text import deeper, escaped, woven
 from gputok.models import base
 from gputok.models.base import Model, Tokens
 from gputok.models.vocabulary import Vocabulary, brief, pack
 from gputok.text import Array
+
+
+class _Merges(NamedTuple):
+    """The tokens of each merge: uint32[m, 3], ids of the left, right and new one."""
+
+    vocabulary: Vocabulary
+    ids: Array
+
+    def plain(self) -> list[list[str]]:
+        names = self.vocabulary.names
+        pairs = (list(map(names.__getitem__, column)) for column in self.ids[:, :2].T.tolist())
+        return list(map(list, zip(*pairs, strict=True)))
+
+    def json(self, newline: str) -> bytes:
+        if not len(self.ids):
+            return b"[]"
+        inner, innermost = deeper(newline), deeper(deeper(newline))
+        left, right = self._tokens(*escaped(self.vocabulary.data, self.vocabulary.offsets))
+        opening, middle, closing = f',{inner}[{innermost}"', f'",{innermost}"', f'"{inner}]'
+        rows = woven([opening.encode(), left, middle.encode(), right, closing.encode()])
+        return b"[" + rows[1:] + newline.encode() + b"]"
+
+    def lines(self) -> bytes:
+        """As in a merges.txt: the two tokens with a space between."""
+        left, right = self._tokens(self.vocabulary.data, self.vocabulary.offsets)
+        return woven([left, b" ", right, b"\n"])
+
+    def _tokens(self, text: Array, offsets: Array) -> list[tuple[Array, Array, Array]]:
+        """The columns of left and right tokens, where token i of the vocabulary is text[offsets[i]:offsets[i + 1]]."""
+        columns = self.vocabulary.positions(self.ids[:, :2].T.astype(np.int64))
+        return [(text, offsets[column], offsets[column + 1]) for column in columns]
 
 
 class BPE(Model):
@@ -107,12 +139,10 @@ class BPE(Model):
 
     def save(self, folder: str, prefix: str | None = None) -> list[str]:
         """Writes [prefix-]vocab.json and [prefix-]merges.txt into the folder; returns their paths."""
-        form = self.to_dict()
-        path = base.target(folder, prefix, "merges.txt")
-        lines = "".join(f"{left} {right}\n" for left, right in form["merges"])
-        written = base.write_json(folder, prefix, "vocab.json", form["vocab"])
-        path.write_text("#version: 0.2\n" + lines, encoding="utf-8", newline="\n")
-        return [written, str(path)]
+        vocab, merges = base.target(folder, prefix, "vocab.json"), base.target(folder, prefix, "merges.txt")
+        vocab.write_bytes(self.vocabulary.json(""))
+        merges.write_bytes(b"#version: 0.2\n" + _Merges(self.vocabulary, self.merges).lines())
+        return [str(vocab), str(merges)]
 
     def get_trainer(self) -> Any:
         """A BpeTrainer with its defaults."""
@@ -120,9 +150,7 @@ class BPE(Model):
 
         return BpeTrainer()
 
-    def to_dict(self) -> dict[str, Any]:
-        names = self.vocabulary.names
-        left, right = (list(map(names.__getitem__, column)) for column in self.merges[:, :2].T.tolist())
+    def fields(self) -> dict[str, Any]:
         dropout = self.dropout  # single precision, and the shortest decimals that give it
         return {
             "type": "BPE",
@@ -134,8 +162,8 @@ class BPE(Model):
             "byte_fallback": self.byte_fallback,
             "ignore_merges": self.ignore_merges,
             **({"sentencepiece": True} if self.sentencepiece else {}),
-            "vocab": {token: id for id, token in names.items()},
-            "merges": list(map(list, zip(left, right, strict=True))),
+            "vocab": self.vocabulary,
+            "merges": _Merges(self.vocabulary, self.merges),
         }
 
     @classmethod

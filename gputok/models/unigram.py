@@ -5,18 +5,40 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from gputok.byte_alphabet import BYTE_CHARACTERS
 from gputok.files import replacing
+from gputok.json_text import deeper, escaped, number, woven
 from gputok.models import base
 from gputok.models.base import Model, Tokens
 from gputok.models.vocabulary import Vocabulary, pack
 from gputok.text import Array
 
 UNK_PENALTY = 10.0  # an unknown character scores so much below the worst token
+
+
+class _Scored(NamedTuple):
+    """Tokens and their scores, float64[n]."""
+
+    vocabulary: Vocabulary
+    scores: Array
+
+    def plain(self) -> list[list[Any]]:
+        return list(map(list, zip(self.vocabulary.tokens, self.scores.tolist(), strict=True)))
+
+    def json(self, newline: str) -> bytes:
+        if not len(self.scores):
+            return b"[]"
+        inner, innermost = deeper(newline), deeper(deeper(newline))
+        text, offsets = escaped(self.vocabulary.data, self.vocabulary.offsets)
+        scores, ends = pack(list(map(number, self.scores.tolist())))
+        opening, middle, closing = f',{inner}[{innermost}"', f'",{innermost}', f"{inner}]"
+        tokens, scored = (text, offsets[:-1], offsets[1:]), (scores, ends[:-1], ends[1:])
+        rows = woven([opening.encode(), tokens, middle.encode(), scored, closing.encode()])
+        return b"[" + rows[1:] + newline.encode() + b"]"
 
 
 class Unigram(Model):
@@ -73,9 +95,8 @@ class Unigram(Model):
 
         return UnigramTrainer()
 
-    def to_dict(self) -> dict[str, Any]:
-        pairs = zip(self.vocabulary.tokens, self.scores.tolist(), strict=True)
-        form = {"type": "Unigram", "unk_id": self.unk_id, "vocab": list(map(list, pairs))}
+    def fields(self) -> dict[str, Any]:
+        form = {"type": "Unigram", "unk_id": self.unk_id, "vocab": _Scored(self.vocabulary, self.scores)}
         form["byte_fallback"] = self.byte_fallback
         return form if self.sentencepiece is None else form | {"sentencepiece": self.sentencepiece}
 

@@ -95,17 +95,41 @@ class Vocabulary:
         return dict(zip(self.tokens, self.ids.tolist(), strict=True))
 
     @functools.cached_property
-    def names(self) -> dict[int, str]:
-        """Id -> token, by rising id. Of several tokens with one id the last counts."""
-        tokens = self.tokens
+    def order(self) -> np.ndarray:
+        """int64[]: the tokens by rising id. Of several tokens with one id the last counts."""
         if (self.ids[1:] > self.ids[:-1]).all():
-            return dict(zip(self.ids.tolist(), tokens, strict=True))
-        return dict(sorted(zip(self.ids.tolist(), tokens, strict=True), key=lambda item: item[0]))
+            return np.arange(len(self))
+        order = np.argsort(self.ids, kind="stable")
+        return order[np.append(np.diff(self.ids[order].astype(np.int64)) > 0, True)]
 
-    @property
-    def ordered(self) -> dict[str, int]:
+    def positions(self, ids: np.ndarray) -> np.ndarray:
+        """Where the tokens with these ids, which must be there, stand in the arrays."""
+        if np.array_equal(self.ids, np.arange(len(self))):
+            return ids
+        return self.order[np.searchsorted(self.ids[self.order], ids)]
+
+    @functools.cached_property
+    def names(self) -> dict[int, str]:
+        """Id -> token, by rising id."""
+        tokens = map(self.tokens.__getitem__, self.order.tolist())
+        return dict(zip(self.ids[self.order].tolist(), tokens, strict=True))
+
+    def plain(self) -> dict[str, int]:
         """Token -> id by rising id, as it stands in files."""
         return {token: id for id, token in self.names.items()}
+
+    def json(self, newline: str) -> bytes:
+        """The same as JSON text (see `gputok.json_text.Packed`)."""
+        from gputok.json_text import deeper, digits, escaped, woven
+
+        if not len(self):
+            return b"{}"
+        inner = deeper(newline)
+        text, offsets = escaped(self.data, self.offsets)
+        tokens = text, offsets[self.order], offsets[self.order + 1]
+        colon = b'": ' if newline else b'":'
+        rows = woven([f',{inner}"'.encode(), tokens, colon, digits(self.ids[self.order])])
+        return b"{" + rows[1:] + newline.encode() + b"}"
 
     @functools.cached_property
     def strings(self) -> Any:

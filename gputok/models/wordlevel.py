@@ -41,7 +41,7 @@ class WordLevel(Model):
 
     def save(self, folder: str, prefix: str | None = None) -> list[str]:
         """Writes [prefix-]vocab.json into the folder; returns its path."""
-        return [base.write_json(folder, prefix, "vocab.json", self.vocabulary.ordered)]
+        return [base.write_json(folder, prefix, "vocab.json", self.vocabulary.plain())]
 
     def get_trainer(self) -> Any:
         """A WordLevelTrainer with its defaults."""
@@ -49,8 +49,8 @@ class WordLevel(Model):
 
         return WordLevelTrainer()
 
-    def to_dict(self) -> dict[str, Any]:
-        return {"type": "WordLevel", "vocab": self.vocabulary.ordered, "unk_token": self.unk_token}
+    def fields(self) -> dict[str, Any]:
+        return {"type": "WordLevel", "vocab": self.vocabulary, "unk_token": self.unk_token}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:

@@ -55,7 +55,7 @@ class WordPiece(Model):
     def save(self, folder: str, prefix: str | None = None) -> list[str]:
         """Writes [prefix-]vocab.txt into the folder; returns its path."""
         path = base.target(folder, prefix, "vocab.txt")
-        lines = "".join(f"{token}\n" for token in self.vocabulary.ordered)
+        lines = "".join(f"{token}\n" for token in self.vocabulary.plain())
         path.write_text(lines, encoding="utf-8", newline="\n")
         return [str(path)]
 
@@ -65,13 +65,13 @@ class WordPiece(Model):
 
         return WordPieceTrainer()
 
-    def to_dict(self) -> dict[str, Any]:
+    def fields(self) -> dict[str, Any]:
         return {
             "type": "WordPiece",
             "unk_token": self.unk_token,
             "continuing_subword_prefix": self.continuing_subword_prefix,
             "max_input_chars_per_word": self.max_input_chars_per_word,
-            "vocab": self.vocabulary.ordered,
+            "vocab": self.vocabulary,
         }
 
     @classmethod

@@ -64,7 +64,7 @@ class WordPieceTrainer(Trainer):
             words.spelled_out(), threads=threads, progress=progress, devices=devices
         )
         prefix = self.continuing_subword_prefix
-        return TrainedWordPiece(learnt.vocabulary.ordered, "##" if prefix is None else prefix)
+        return TrainedWordPiece(learnt.vocabulary.plain(), "##" if prefix is None else prefix)
 
     def _bpe_trainer(self) -> BpeTrainer:
         options = {option.name: getattr(self, option.name) for option in dataclasses.fields(self)}
