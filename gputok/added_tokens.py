@@ -117,14 +117,14 @@ class AddedVocabulary:
         """
         n_added, size = 0, model.get_vocab_size()
         next_id = max(size, max(self.tokens, default=-1) + 1)
-        for given in tokens:
-            token = AddedToken(
-                **given.to_dict()
-            )  # what the caller does to the object later is no concern of ours
+        # What the caller does to the objects later is no concern of ours
+        copies = [AddedToken(**token.to_dict()) for token in tokens]
+        in_model = model.vocabulary.find([token.content for token in copies])
+        for token, model_id in zip(copies, in_model, strict=True):
             known = self.ids.get(token.content)
             if not token.content or (known is not None and self.tokens.get(known) == token):
                 continue
-            token_id = model.token_to_id(token.content) if known is None else known
+            token_id = model_id if known is None else known
             if token_id is None:
                 token_id, next_id = next_id, next_id + 1
             self.ids[token.content] = token_id

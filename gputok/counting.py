@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
-from threading import Event, Lock
+from queue import Empty, SimpleQueue
+from threading import Event, Lock, Semaphore
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,7 @@ PIPELINE_BYTES = 1 << 20  # at most 0.2 s of any pipeline
 POSITIONS = 1 << 36  # that a slice has for its words
 
 Tables = dict[bool, Any]  # a worker's WordTable of words that are not byte-level, and that of those that are
+Job = Callable[[Tables], None]
 Count = Callable[[TextBatch, int, int, int, Tables], None]  # (batch, start, stop, position, tables)
 
 
@@ -51,40 +53,47 @@ def count_words(
     n_threads = thread_count(threads)
     cut, count = (_by_pipeline if callable(pipeline) else _by_walk)(pipeline)
     tables: list[Tables] = [{} for _ in range(n_threads)]
-    n_slices, done = 0, 0
-    batches = iter(batches)
-    batch = next(batches, None)
+    jobs: SimpleQueue[Job | None] = SimpleQueue()
+    taken = Semaphore(0)  # batches of which no slice waits any longer
+    number, handed_out = itertools.count(), 0
     with ThreadPoolExecutor(n_threads) as pool:
-        while batch is not None:
-            cuts = cut(batch)
-            slices = deque(zip(itertools.count(n_slices), itertools.pairwise(cuts), strict=False))
-            n_slices += len(slices)
-            try:
-                work = [pool.submit(_work, slices, partial(count, batch), own) for own in tables]
-                following = next(batches, None)
-                while wait(work, timeout=0.2).not_done:
-                    if report:
-                        begun = len(cuts) - 1 - len(slices)
-                        report("count", done + cuts[begun] - cuts[0], total)
-            finally:
-                slices.clear()  # after an error or Ctrl-C nobody begins another one
-            for future in work:
-                future.result()
-            done += cuts[-1] - cuts[0]
-            if report:
-                report("count", done, total)
-            batch = following
+        work = [pool.submit(_work, jobs, own) for own in tables]
+
+        def wait_for(arrived: Callable[[], bool]) -> None:
+            while not arrived():
+                for future in work:
+                    if future.done():
+                        future.result()  # raises what ended it
+                if report:
+                    report("count", handed_out, total)
+
+        try:
+            for n_before, batch in enumerate(batches):
+                cuts = cut(batch)
+                for start, stop in itertools.pairwise(cuts):
+                    jobs.put(partial(count, batch, start, stop, next(number) * POSITIONS))
+                jobs.put(lambda tables: taken.release())
+                handed_out += cuts[-1] - cuts[0]
+                if n_before:  # memory holds two batches
+                    wait_for(lambda: taken.acquire(timeout=0.2))
+                if report:
+                    report("count", handed_out, total)
+            for _ in work:
+                jobs.put(None)
+            wait_for(lambda: not wait(work, timeout=0.2).not_done)
+        finally:
+            with contextlib.suppress(Empty):  # after an error or Ctrl-C nobody begins another slice
+                while True:
+                    jobs.get_nowait()
+            for _ in work:
+                jobs.put(None)
     return _collected(tables)
 
 
-def _work(slices: deque, count: Callable[[int, int, int, Tables], None], tables: Tables) -> None:
-    """What each thread does: takes slices in order until there are none, so that its positions only increase."""
-    while True:
-        try:
-            number, (start, stop) = slices.popleft()
-        except IndexError:
-            return
-        count(start, stop, number * POSITIONS, tables)
+def _work(jobs: SimpleQueue[Job | None], tables: Tables) -> None:
+    """What each thread does: takes slices in order until there are no more, so that its positions only increase."""
+    while (job := jobs.get()) is not None:
+        job(tables)
 
 
 def _by_walk(plan: SplitPlan) -> tuple[Callable[[TextBatch], list[int]], Count]:

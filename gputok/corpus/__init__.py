@@ -34,7 +34,7 @@ from gputok.text import TextBatch
 
 __all__ = ["BATCH_BYTES", "read", "read_texts", "total_bytes"]
 
-BATCH_BYTES = 1 << 23
+BATCH_BYTES = 1 << 21
 """Aimed at by default: large beside the cost of handing a batch over, small enough that malloc hands the same memory
 out again (measured: reading takes a fifth of the time that it takes with 16 MB)."""
 

@@ -172,7 +172,7 @@ def _text(path: pathlib.Path, file: BinaryIO, options: Options) -> Iterator[Text
             n_separators = int(np.searchsorted(offsets, byte, "right")) - 1
             return f"{path}, byte {position + byte + n_separator * n_separators}"
 
-        yield checked(batch, options.errors, place)
+        yield checked(batch, options.errors, place, lines=options.separator is None)
 
 
 def _json_lines(path: pathlib.Path, file: BinaryIO, options: Options) -> Iterator[TextBatch]:
@@ -181,7 +181,9 @@ def _json_lines(path: pathlib.Path, file: BinaryIO, options: Options) -> Iterato
     column = options.column
     n_before = 0  # lines of earlier batches
     for lines, position in _chunks(path, file, options):
-        lines = checked(lines, options.errors, lambda byte, start=position: f"{path}, byte {start + byte}")
+        lines = checked(
+            lines, options.errors, lambda byte, start=position: f"{path}, byte {start + byte}", lines=True
+        )
         if n_before == 0:
             column = _json_column(path, lines, column)
         if column is not None:

@@ -131,6 +131,16 @@ class Vocabulary:
         rows = woven([f',{inner}"'.encode(), tokens, colon, digits(self.ids[self.order])])
         return b"{" + rows[1:] + newline.encode() + b"}"
 
+    def find(self, tokens: Sequence[str]) -> list[int | None]:
+        """The ids of a few tokens, None for one that isn't there, without making `mapping` for them."""
+        if "mapping" in self.__dict__ or not tokens:
+            return list(map(self.mapping.get, tokens))
+        from gputok.kernels.cpu import lookup
+
+        data, offsets = pack(tokens)
+        found = lookup.find_strings(self.strings, data, offsets[:-1], offsets[1:])
+        return [None if at < 0 else int(self.ids[at]) for at in found]
+
     @functools.cached_property
     def strings(self) -> Any:
         """The tokens as kernels.cpu.lookup.Strings, to be found by their bytes."""

@@ -66,7 +66,7 @@ def room(capacity: int) -> int:
     return capacity * 2 // 3
 
 
-def new_table(capacity: int = 1 << 6, n_bytes: int = 1 << 10) -> WordTable:
+def new_table(capacity: int = 1 << 17, n_bytes: int = 1 << 20) -> WordTable:
     return WordTable(
         _free_slots(capacity),
         np.empty(n_bytes, np.uint8),
