@@ -13,7 +13,7 @@ from gputok.text import Array
 
 _ESCAPED = re.compile(rb'[\x00-\x1f"\\]')
 _ESCAPES = {bytes([byte]): json.dumps(chr(byte))[1:-1].encode() for byte in (*range(0x20), *b'"\\')}
-_EXPONENT = re.compile(r"(-?)(\d)(?:\.(\d+))?e([+-])0?(\d+)")
+_SMALL = re.compile(r"(-?)(\d)\.?(\d*)e-0(\d)")
 
 Column = bytes | tuple[Array, Array, Array]  # the same in every row, or (data, start, end)
 
@@ -63,14 +63,14 @@ def deeper(newline: str) -> str:
 
 
 def number(value: float) -> str:
-    """A floating-point number: Python's digits, with Rust's exponents (1e-7 for 1e-07, 1e16 for 1e+16, no 1e-05)."""
+    """A floating-point number: Python's digits, but 1e-7 for 1e-07 and no exponent in 0.00001."""
     text = json.dumps(value)
-    if (found := _EXPONENT.fullmatch(text)) is None:
+    if (found := _SMALL.fullmatch(text)) is None:
         return text
-    sign, first, rest, direction, exponent = found.groups(default="")
-    if (direction, exponent) == ("-", "5"):
+    sign, first, rest, exponent = found.groups()
+    if exponent == "5":
         return f"{sign}0.0000{first}{rest}"
-    return f"{sign}{first}{'.' if rest else ''}{rest}e{direction.strip('+')}{exponent}"
+    return text.replace("e-0", "e-")
 
 
 def escaped(data: Array, offsets: Array) -> tuple[Array, Array]:

@@ -582,7 +582,7 @@ def test_a_save_that_fails_leaves_the_file(tmp_path, monkeypatch):
     before = path.read_text()
     tokenizer.add_tokens(["new"])
     monkeypatch.setattr(
-        "pathlib.Path.write_text", lambda *_, **__: (_ for _ in ()).throw(OSError("No space left on device"))
+        "pathlib.Path.write_bytes", lambda *_, **__: (_ for _ in ()).throw(OSError("No space left on device"))
     )
     with pytest.raises(OSError, match="No space"):
         tokenizer.save(str(path))
@@ -596,6 +596,31 @@ def test_numbers_in_files_are_written_as_rust_does():
     ours, theirs = (package.Tokenizer(package.models.Unigram(vocab, 0)) for package in (gputok, tokenizers))
     assert ours.to_str() == theirs.to_str()
     assert ours.to_str(True) == theirs.to_str(True)
+
+
+ODD_TOKENS = ["?", '"', "\\", '\\"', "\n", "\x00", "\x1f\x7f", "\u2028", "é\t🙂", "", "a"]
+
+
+@pytest.mark.parametrize("pretty", [False, True])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda models: models.BPE(
+            {t: 7 * i for i, t in enumerate(["", *ODD_TOKENS[:-2], '?"', "a"])}, [("?", '"')]
+        ),
+        lambda models: models.BPE({}, []),
+        lambda models: models.BPE(dict(zip(ODD_TOKENS, range(11)[::-1], strict=True)), [], dropout=1e-7),
+        lambda models: models.WordPiece(
+            dict(zip(ODD_TOKENS, [8, 3, 5, 4, 1, 0, 2, 70, 6, 9, 10], strict=True))
+        ),
+        lambda models: models.WordLevel({token: i for i, token in enumerate(ODD_TOKENS)}, unk_token="\\"),
+        lambda models: models.Unigram([(token, -i / 3) for i, token in enumerate(ODD_TOKENS)], 0),
+    ],
+)
+def test_odd_tokens_in_files_are_written_as_the_namesake_does(make, pretty):
+    ours, theirs = (package.Tokenizer(make(package.models)) for package in (gputok, tokenizers))
+    assert ours.to_str(pretty) == theirs.to_str(pretty)
+    assert json.loads(ours.to_str(pretty))["model"] == ours.model.to_dict()
 
 
 def test_html_has_no_markup_of_the_text():
