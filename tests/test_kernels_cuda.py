@@ -1,7 +1,4 @@
-"""The CUDA stages, run by the emulator, beside the CPU's: the same arrays under every schedule.
-
-With a GPU (`pytest -m gpu`) the same tests run on the device.
-"""
+"""What the CUDA stages do beside their work (see test_kernels.py): rooms that grow, batches that don't fit, two devices."""
 
 import itertools
 
@@ -9,97 +6,22 @@ import numpy as np
 import pytest
 from gputok.kernels import BpeLimits
 from gputok.kernels.cpu.bpe import train_bpe as train_on_cpu
-from gputok.kernels.cuda import bpe, split, words
+from gputok.kernels.cuda import bpe, lookup, split, words
 
-from gputok import backend
+import gputok
+from gputok import backend, bulk, models, normalizers
 from gputok.automaton import compile_pattern
 from gputok.automaton.patterns import PATTERNS
+from gputok.byte_alphabet import BYTE_CHARACTERS
 from gputok.counting import count_words as count_on_cpu
 from gputok.pre_tokenizers import SplitPlan
 from gputok.recipes import recipe
 from gputok.text import TextBatch
+from tests.cuda.devices import device_of
 from tests.cuda.emulator import emulated_device
+from tests.test_kernels import byte_model, random_documents
 
-WORDS = [
-    "the",
-    " the",
-    " of",
-    " a",
-    "x",
-    " x",
-    "1",
-    "12",
-    "\n",
-    "\n\n",
-    "  ",
-    " naïve",
-    "漢字",
-    "😀",
-    "'s",
-    "!?",
-    "\t",
-]
-
-
-def random_text(rng, n):
-    """Documents of frequent and rare words, some empty."""
-    documents = []
-    for _ in range(n):
-        zipf = np.minimum(rng.zipf(1.5, rng.integers(0, 40)), len(WORDS)) - 1
-        documents.append("".join(WORDS[i] for i in zipf))
-    return documents
-
-
-def device_of(kind, seed):
-    if kind == "emulated":
-        blocks, at_once = ((1, 1), (3, 2), (7, 3), (4, 4))[seed % 4]
-        return emulated_device(seed, blocks, at_once)
-    from gputok.kernels.cuda.device import cupy_device
-
-    return cupy_device()
-
-
-KINDS = ["emulated", pytest.param("cuda", marks=pytest.mark.gpu)]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", sorted(PATTERNS))
-def test_words_begin_where_the_cpu_says(name, kind, monkeypatch):
-    automaton = compile_pattern(PATTERNS[name])
-    if not automaton.gapless:
-        pytest.skip("a pattern with gaps is not walked in tiles")
-    monkeypatch.setattr(split, "TILE_BYTES", 16)  # many tiles, many of them without a cut
-    for seed in range(5):
-        rng = np.random.default_rng(seed)
-        documents = [*random_text(rng, 30), "a" * 200, " " * 100 + "b", "é" * 50]
-        batch = TextBatch.from_strings(documents)
-        device = device_of(kind, seed)
-        xp = device.xp
-        found = split.split_words(
-            device, xp.asarray(batch.data), xp.asarray(batch.offsets), split.upload(device, automaton)
-        )
-        starts = device.download(found.starts)
-        pieces = [batch.data[a:b].tobytes() for a, b in itertools.pairwise(starts)]
-        counted = count_on_cpu([batch], SplitPlan(automaton, False), threads=1)
-        assert set(pieces) == {word for word, _ in counted.items()}
-        assert len(pieces) == counted.counts.sum() and b"".join(pieces) == batch.data.tobytes()
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("seed", range(20))
-def test_counts_are_the_cpus_in_order_of_first_occurrence(seed, kind):
-    rng = np.random.default_rng(seed)
-    batches = [TextBatch.from_strings(random_text(rng, n)) for n in (20, 0, 1, 30)]
-    automaton = compile_pattern(PATTERNS["gpt2"])
-    expected = count_on_cpu(batches, SplitPlan(automaton, False), threads=1)
-    seen = []
-    found = words.count_words(
-        device_of(kind, seed), [(*b, i << 32) for i, b in enumerate(batches)], automaton, seen.append
-    )
-    assert (np.diff(found[3]) > 0).all() and found[3][0] == 0
-    for ours, theirs in zip(found, (expected.data, expected.offsets, expected.counts), strict=False):
-        assert (ours == theirs).all()
-    assert seen == [len(b.data) for b in batches]
+GPT2 = compile_pattern(PATTERNS["gpt2"])
 
 
 def test_the_table_grows_without_loss(monkeypatch):
@@ -107,17 +29,15 @@ def test_the_table_grows_without_loss(monkeypatch):
     monkeypatch.setattr(words, "_empty", lambda device, capacity, room, make=words._empty: make(device, min(capacity, 64), room) if room > 1 else make(device, capacity, room))  # fmt: skip
     numbers = [f" {i * 7919 % 1000}" for i in range(3000)]
     batches = [TextBatch.from_strings(numbers[:1000]), TextBatch.from_strings(numbers[1000:])]
-    automaton = compile_pattern(PATTERNS["gpt2"])
-    expected = count_on_cpu(batches, SplitPlan(automaton, False), threads=1)
+    expected = count_on_cpu(batches, SplitPlan(GPT2, False), threads=1)
     for seed in range(4):
         numbered = [(*b, i << 32) for i, b in enumerate(batches)]
-        data, _, counts, _ = words.count_words(device_of("emulated", seed), numbered, automaton)
+        data, _, counts, _ = words.count_words(device_of("emulated", seed), numbered, GPT2)
         assert (data == expected.data).all() and (counts == expected.counts).all()
 
 
 def test_a_batch_that_does_not_fit_is_counted_in_halves(monkeypatch):
-    batch = TextBatch.from_strings(random_text(np.random.default_rng(0), 200))
-    automaton = compile_pattern(PATTERNS["gpt2"])
+    batch = random_documents(np.random.default_rng(0), 200)
     sizes, whole = [], split.split_words
 
     def scarce(device, text, offsets, tables):
@@ -127,37 +47,10 @@ def test_a_batch_that_does_not_fit_is_counted_in_halves(monkeypatch):
         return whole(device, text, offsets, tables)
 
     monkeypatch.setattr(split, "split_words", scarce)
-    data, _, counts, first = words.count_words(device_of("emulated", 0), [(*batch, 7)], automaton)
-    expected = count_on_cpu([batch], SplitPlan(automaton, False), threads=1)
+    data, _, counts, first = words.count_words(device_of("emulated", 0), [(*batch, 7)], GPT2)
+    expected = count_on_cpu([batch], SplitPlan(GPT2, False), threads=1)
     assert first[0] == 7 and (np.diff(first) > 0).all()
     assert max(sizes) > 1000 and (data == expected.data).all() and (counts == expected.counts).all()
-
-
-def random_words(rng):
-    n_words, n_symbols = int(rng.integers(1, 60)), int(rng.integers(1, 5))
-    lengths = rng.integers(0, 9, n_words)
-    offsets = np.zeros(n_words + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    symbols = rng.integers(0, n_symbols, offsets[-1]).astype(np.uint16)
-    counts = rng.integers(1, 5, n_words).astype(np.int64)
-    tokens, token_offsets = (
-        np.frombuffer(b"abcd"[:n_symbols], np.uint8),
-        np.arange(n_symbols + 1, dtype=np.int64),
-    )
-    return symbols, offsets, counts, tokens, token_offsets
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("seed", range(20))
-def test_merges_are_the_cpus(seed, kind, monkeypatch):
-    monkeypatch.setattr(bpe, "_MERGES_PER_LOOK", 8)
-    rng = np.random.default_rng(seed)
-    corpus = random_words(rng)
-    limits = BpeLimits(4 + int(rng.integers(0, 25)), int(rng.integers(0, 4)), int(rng.choice([2**62, 5])))
-    expected = train_on_cpu(*corpus, limits)
-    found = bpe.train_bpe(device_of(kind, seed), *corpus, limits)
-    for ours, theirs in zip(found, expected, strict=True):
-        assert (ours == theirs).all()
 
 
 def test_pairs_and_lists_that_outgrow_their_room(monkeypatch):
@@ -179,19 +72,100 @@ def test_pairs_and_lists_that_outgrow_their_room(monkeypatch):
     assert enlarged and all((a == b).all() for a, b in zip(found, expected, strict=True))
 
 
-def test_the_whole_path_on_two_devices_is_the_cpus(monkeypatch):
-    """Counting on two devices in turn, merging on one: the same word counts and the same tokenizer.json."""
+@pytest.fixture
+def on_devices(monkeypatch):
+    """From here on, whatever is asked for runs on these devices."""
+    return lambda *devices: monkeypatch.setattr(
+        backend, "choose", lambda *_: backend.Backend("cuda", "a test", devices)
+    )
+
+
+def test_the_whole_path_on_two_devices_is_the_cpus(on_devices, monkeypatch):
+    """Counting on two devices in turn, merging on one, encoding on both: the same counts, tokenizer.json and ids."""
     monkeypatch.setattr(bpe, "_MERGES_PER_LOOK", 16)
-    monkeypatch.setattr("gputok.corpus.BATCH_BYTES", 1000, raising=False)
-    documents = random_text(np.random.default_rng(5), 150)
+    monkeypatch.setattr(backend, "CUDA_BATCH_BYTES", 1000)
+    documents = [*random_documents(np.random.default_rng(5), 150).strings(), "<|endoftext|>the"]
 
-    def train(*devices):
-        monkeypatch.setattr(backend, "choose", lambda *_: backend.Backend("cuda", "a test", devices))
+    def run(*devices):
+        on_devices(*devices)
         tokenizer, trainer = recipe("bpe", vocab_size=290)
-        lists = [documents[i : i + 20] for i in range(0, len(documents), 20)]
-        tokenizer.train_from_iterator(lists, trainer, progress=False)
-        return tokenizer.count_words(lists, progress=False), tokenizer.to_str()
+        tokenizer.train_from_iterator(iter(documents), trainer, progress=False)
+        counts = tokenizer.count_words(iter(documents), progress=False)
+        batches = [*tokenizer.encode_corpus(iter(documents), progress=False)]
+        assert not devices or len(batches) > 3
+        ids, lengths = (
+            np.concatenate(part) for part in zip(*((b.ids, np.diff(b.rows)) for b in batches), strict=True)
+        )
+        return [counts.data, counts.counts, ids, lengths], tokenizer.to_str()
 
-    (ours, ours_json), (theirs, theirs_json) = train(emulated_device(1), emulated_device(2)), train()
-    assert ours_json == theirs_json and len(ours) > 100
-    assert (ours.data == theirs.data).all() and (ours.counts == theirs.counts).all()
+    (ours, ours_json), (theirs, theirs_json) = run(emulated_device(1), emulated_device(2)), run()
+    assert ours_json == theirs_json and ours[2].dtype == theirs[2].dtype
+    assert all(map(np.array_equal, ours, theirs)) and len(ours[1]) > 15
+
+
+def ids_of(tokenizer, documents) -> list[list[int]]:
+    batches = tokenizer.encode_corpus(iter(documents), progress=False)
+    return [ids[a:b].tolist() for ids, rows in batches for a, b in itertools.pairwise(rows.tolist())]
+
+
+def byte_level(model: models.BPE) -> gputok.Tokenizer:
+    tokenizer, _ = recipe("bpe")
+    tokenizer.model = model
+    return tokenizer
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        byte_model([("ab", "c"), ("a", "b")]),  # "ab" makes a pair that ranks before it
+        byte_model([("a", "b")], dropout=1.0),
+        models.BPE(
+            {c + end: i for i, (end, c) in enumerate(itertools.product(("", "~"), BYTE_CHARACTERS))},
+            [],
+            end_of_word_suffix="~",
+        ),
+        models.BPE({"a": 0, "b": 1}, []),
+        models.WordLevel({"ab": 0, " ab": 1, "<unk>": 2}, unk_token="<unk>"),
+    ],
+    ids=["order", "dropout", "suffix", "alphabet", "model"],
+)
+def test_what_the_kernels_cannot_do_runs_on_the_cpu(model, on_devices, monkeypatch):
+    tokenizer, documents = byte_level(model), ["ab abc", "", "abab"]
+    expected = ids_of(tokenizer, documents)
+    on_devices(emulated_device(1))
+    monkeypatch.setattr(lookup, "encode_text", None)
+    assert ids_of(tokenizer, documents) == expected
+
+
+def test_normalized_text_and_added_tokens(on_devices):
+    tokenizer = byte_level(byte_model([("a", "b"), ("ab", "c")]))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.add_special_tokens(["<s>"])
+    documents = ["ABC<s><s> abc", "<s>", "", "ab <s>"]
+    expected = ids_of(tokenizer, documents)
+    on_devices(emulated_device(3))
+    assert ids_of(tokenizer, documents) == expected
+
+
+@pytest.mark.parametrize("limit", [1000, 0], ids=["halves", "cpu"])
+def test_text_that_does_not_fit_is_encoded_in_halves_or_on_the_cpu(limit, monkeypatch):
+    tokenizer = byte_level(byte_model([("t", "h"), ("th", "e")]))
+    batch = random_documents(np.random.default_rng(0), 100)
+    expected = flat(bulk.encode(tokenizer, [batch]))
+    sizes, whole = [], lookup.encode_on_device
+
+    def scarce(device, text, *arguments):
+        sizes.append(len(text))
+        if len(text) > limit:
+            raise device.out_of_memory
+        return whole(device, text, *arguments)
+
+    monkeypatch.setattr(lookup, "encode_on_device", scarce)
+    found = flat(bulk.encode(tokenizer, [batch], devices=[device_of("emulated")]))
+    assert max(sizes) > 1000 and all(map(np.array_equal, found, expected))
+    assert min(sizes) < 1000  # whether that was of any use or not
+
+
+def flat(batches) -> tuple[np.ndarray, np.ndarray]:
+    batches = [*batches]
+    return np.concatenate([b.ids for b in batches]), np.concatenate([np.diff(b.rows) for b in batches])

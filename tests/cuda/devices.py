@@ -1,0 +1,25 @@
+"""The CUDA devices that tests run on: emulated ones, or with `pytest -m gpu` the one of this machine."""
+
+from __future__ import annotations
+
+import pytest
+from gputok.kernels.cuda.device import Device
+
+from gputok import backend
+from tests.cuda.emulator import emulated_device
+
+GEOMETRIES = ((1, 1), (3, 2), (7, 3), (4, 4))  # blocks, and how many of them at a time
+KINDS = ["emulated", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+def device_of(kind: str, seed: int = 0) -> Device:
+    """An emulated device of a grid shape and with schedules that depend on the seed, or the real one."""
+    return emulated_device(seed, *GEOMETRIES[seed % 4]) if kind == "emulated" else cuda_device()
+
+
+def cuda_device() -> Device:
+    """The first CUDA device; without one, the test is skipped and says why."""
+    try:
+        return backend.choose("cuda:0").devices[0]
+    except RuntimeError as error:
+        pytest.skip(str(error))

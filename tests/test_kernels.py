@@ -1,0 +1,276 @@
+"""The stages that have three versions, in plain Python, for the CPU and in CUDA: each has one set of tests for all.
+
+The CUDA version is run by the emulator under twenty schedules and several grid shapes, and with `pytest -m gpu` by the
+device of this machine. What is random is compared with the plain version.
+"""
+
+import itertools
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from gputok.kernels import Automaton, BpeLimits, BpeTables, reference
+from gputok.kernels.cpu import bpe, encode, merge, walk
+from gputok.kernels.cpu import split as split_on_cpu
+from gputok.kernels.cuda import bpe as cuda_bpe
+from gputok.kernels.cuda import lookup, split, words
+
+from gputok import models
+from gputok.automaton import compile_pattern
+from gputok.automaton.patterns import PATTERNS
+from gputok.byte_alphabet import BYTE_CHARACTERS
+from gputok.counting import count_words
+from gputok.pre_tokenizers import SplitPlan
+from gputok.text import TextBatch
+from tests.cuda.devices import KINDS, device_of
+
+GPT2 = compile_pattern(PATTERNS["gpt2"])
+STEMS = "the| the| of| a|x| x|1|12|\n|\n\n|  | naïve|漢字|😀|'s|!?|\t".split("|")
+GAPLESS = sorted(name for name in PATTERNS if compile_pattern(PATTERNS[name]).gapless)
+
+
+class Stages(NamedTuple):
+    """One version of each stage, brought to the same arguments and results."""
+
+    split_words: Any  # (TextBatch, Automaton) -> where each word begins
+    count_words: Any  # (TextBatch, Automaton) -> [(word, count)], in order of first occurrence
+    train_bpe: Any  # as in kernels.reference
+    encode_words: Any  # (data, start, end, BpeTables) -> ids, start, end, rows
+    encode_text: Any  # (TextBatch, token, Automaton, BpeTables) -> ids, and where those of each document end
+
+
+def spans(split_words: Any, batch: TextBatch, automaton: Automaton) -> list[int]:
+    isolated = np.ones((2, 2), np.bool_), np.zeros(2, np.bool_)
+    return split_words(batch.data, batch.offsets[:-1], batch.offsets[1:], None, automaton, *isolated)[
+        0
+    ].tolist()
+
+
+def in_python() -> Stages:
+    def encode_text(batch: TextBatch, token: np.ndarray, automaton: Automaton, tables: BpeTables) -> Any:
+        def encode_word(word: str) -> list[int]:
+            data = np.frombuffer(word.encode(), np.uint8)
+            return reference.encode_words(data, np.array([0]), np.array([len(data)]), tables)[0].tolist()
+
+        return reference.encode_text([*batch.strings()], token.tolist(), automaton, encode_word)
+
+    def count(batch: TextBatch, automaton: Automaton) -> list[tuple[bytes, int]]:
+        return [(word.encode(), n) for word, n in reference.count_text([*batch.strings()], automaton).items()]
+
+    return Stages(
+        lambda *arguments: spans(reference.split_words, *arguments),
+        count,
+        reference.train_bpe,
+        reference.encode_words,
+        encode_text,
+    )
+
+
+def on_cpu() -> Stages:
+    def encode_words(data: np.ndarray, start: np.ndarray, end: np.ndarray, tables: BpeTables) -> Any:
+        return merge.encode_words(data, start, end, tables, merge.word_cache(0), np.ones(1, np.uint64))
+
+    def encode_text(batch: TextBatch, token: np.ndarray, automaton: Automaton, tables: BpeTables) -> Any:
+        def encode_these(*word: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            found = encode_words(*word, tables)
+            return found[0], found[3]
+
+        arguments = token, walk.prepare(automaton), encode_these, encode.new_cache()
+        return encode.encode_text(*batch, *arguments)[:2]
+
+    return Stages(
+        lambda *arguments: spans(split_on_cpu.split_words, *arguments),
+        lambda batch, automaton: [*count_words([batch], SplitPlan(automaton, False), threads=1).items()],
+        bpe.train_bpe,
+        encode_words,
+        encode_text,
+    )
+
+
+def in_cuda(kind: str, seed: int) -> Stages:
+    device = device_of(kind, seed)
+
+    def split_words(batch: TextBatch, automaton: Automaton) -> list[int]:
+        tables = split.upload(device, automaton)
+        with device.active():
+            starts = split.split_words(device, *device.upload(tuple(batch)), tables).starts
+            return device.download(starts)[:-1].tolist()
+
+    def count(batch: TextBatch, automaton: Automaton) -> list[tuple[bytes, int]]:
+        data, offsets, counts, _ = words.count_words(device, [(*batch, 0)], automaton)
+        pieces = [data[a:b].tobytes() for a, b in itertools.pairwise(offsets)]
+        return [*zip(pieces, counts.tolist(), strict=True)]
+
+    def encode_words(data: np.ndarray, start: np.ndarray, end: np.ndarray, tables: BpeTables) -> Any:
+        return lookup.encode_words(device, data, start, end, lookup.upload(device, tables))
+
+    def encode_text(batch: TextBatch, token: np.ndarray, automaton: Automaton, tables: BpeTables) -> Any:
+        loaded = split.upload(device, automaton), lookup.upload(device, tables)
+        return lookup.encode_text(device, *batch, token, *loaded)
+
+    return Stages(
+        split_words,
+        count,
+        lambda *arguments: cuda_bpe.train_bpe(device, *arguments),
+        encode_words,
+        encode_text,
+    )
+
+
+def stages_of(version: str, seed: int = 0) -> Stages:
+    plain = {"python": in_python, "cpu": on_cpu}
+    return plain[version]() if version in plain else in_cuda(version, seed)
+
+
+all_versions = pytest.mark.parametrize("version", ["python", "cpu", *KINDS])
+compiled_versions = pytest.mark.parametrize("version", ["cpu", *KINDS])
+schedules = pytest.mark.parametrize("seed", range(20))
+
+
+@pytest.fixture(autouse=True)
+def small_steps(monkeypatch):
+    """Many tiles for little text, many of them without a cut; few launches after the last merge."""
+    monkeypatch.setattr(split, "TILE_BYTES", 16)
+    monkeypatch.setattr(cuda_bpe, "_MERGES_PER_LOOK", 8)
+
+
+def random_documents(rng: np.random.Generator, n: int) -> TextBatch:
+    """Documents of frequent and rare words, some empty, and words that reach over many tiles."""
+    places = [np.minimum(rng.zipf(1.5, rng.integers(0, 40)), len(STEMS)) - 1 for _ in range(n)]
+    documents = ["".join(STEMS[i] for i in place) for place in places]
+    return TextBatch.from_strings([*documents, "a" * 70, " " * 40 + "b", "", "é" * 20])
+
+
+def packed(strings: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    return np.frombuffer(b"".join(strings), np.uint8), np.cumsum([0, *map(len, strings)])
+
+
+def assert_equal(ours: Any, theirs: Any) -> None:
+    assert len(ours) == len(theirs)
+    assert all(map(np.array_equal, ours, theirs))
+
+
+# -- split_words, count_words
+
+
+@all_versions
+def test_hello_is_split_and_counted(version):
+    batch = TextBatch.from_strings(["hello, hello", "", " hello"])
+    stages = stages_of(version)
+    assert stages.split_words(batch, GPT2) == [0, 5, 6, 12]
+    assert stages.count_words(batch, GPT2) == [(b"hello", 1), (b",", 1), (b" hello", 2)]
+
+
+@compiled_versions
+@pytest.mark.parametrize("name", GAPLESS)
+def test_words_begin_where_the_pattern_says(version, name):
+    automaton = compile_pattern(PATTERNS[name])
+    for seed in range(5):
+        batch = random_documents(np.random.default_rng(seed), 20)
+        expected = in_python().split_words(batch, automaton)
+        assert stages_of(version, seed).split_words(batch, automaton) == expected
+
+
+@compiled_versions
+@schedules
+def test_random_words_are_counted(version, seed):
+    batch = random_documents(np.random.default_rng(seed), 30)
+    assert stages_of(version, seed).count_words(batch, GPT2) == in_python().count_words(batch, GPT2)
+
+
+# -- train_bpe
+
+
+@all_versions
+def test_hello_is_merged(version):
+    """(l, l) and (h, e) occur twice, and (h, e) is the lower pair."""
+    symbols = np.array([0, 1, 2, 2, 3, 0, 1, 2, 2], np.uint16)  # hello, hell
+    learnt = stages_of(version).train_bpe(
+        symbols, np.array([0, 5, 9]), np.array([1, 1]), *packed([b"h", b"e", b"l", b"o"]), BpeLimits(7)
+    )
+    assert learnt.left.tolist() == [0, 2, 4] and learnt.right.tolist() == [1, 2, 5]
+    assert learnt.tokens.tobytes() == b"helohellhell" and learnt.merged.tolist() == [4, 5, 6]
+
+
+@compiled_versions
+@schedules
+def test_random_words_are_merged(version, seed):
+    rng = np.random.default_rng(seed)
+    n_words, n_symbols = int(rng.integers(1, 60)), int(rng.integers(1, 5))
+    offsets = np.append(0, np.cumsum(rng.integers(0, 9, n_words)))
+    symbols = rng.integers(0, n_symbols, offsets[-1]).astype(np.uint16)
+    tokens = np.frombuffer(b"abcd"[:n_symbols], np.uint8), np.arange(n_symbols + 1)
+    limits = BpeLimits(4 + int(rng.integers(0, 25)), int(rng.integers(0, 4)), int(rng.choice([2**62, 5])))
+    corpus = symbols, offsets, rng.integers(1, 5, n_words), *tokens, limits
+    assert_equal(stages_of(version, seed).train_bpe(*corpus), reference.train_bpe(*corpus))
+
+
+# -- encode_words, encode_text
+
+
+def byte_model(merges: list[tuple[str, str]], **options: Any) -> models.BPE:
+    """A BPE of ByteLevel characters: all 256, then what these merges make."""
+    tokens = dict.fromkeys([*BYTE_CHARACTERS, *(a + b for a, b in merges)])
+    return models.BPE({token: i for i, token in enumerate(tokens)}, merges, **options)
+
+
+def random_model(rng: np.random.Generator, **options: Any) -> models.BPE:
+    """Merges of what earlier ones made, of few letters, so that chains of equal pairs occur; some spell a token twice."""
+    tokens, merges = [*"abcdĠÃ©"], []
+    for _ in range(int(rng.integers(0, 60))):
+        token = "".join(tokens[i] for i in rng.integers(0, len(tokens), 2))
+        if token in tokens:
+            continue
+        halves = [(token[:i], token[i:]) for i in range(1, len(token))]
+        merges += rng.permutation([(a, b) for a, b in halves if a in tokens and b in tokens])[:2].tolist()
+        tokens.append(token)
+    return byte_model([*map(tuple, merges)], **options)
+
+
+def random_words(rng: np.random.Generator) -> list[bytes]:
+    """Short, middle and long ones, and chains that reach over several tiles of a long one."""
+    sizes = [*rng.integers(0, 17, 30), *rng.integers(16, 34, 15), 15, 16, 17, 31, 32, 33, 64, 65, 200]
+    drawn = ["".join(rng.choice([*"aabbcd é"], size)).encode()[:size] for size in sizes]
+    return [*drawn, b"a" * 130, b"ab" * 70 + b"aab" * 10, b"a" * 32, b"a" * 16, b"\xff\x00"]
+
+
+@all_versions
+def test_hello_is_encoded(version):
+    model = byte_model([("l", "l"), ("h", "e"), ("he", "ll")])
+    data, offsets = packed([b"hello", b"", b"hel"])
+    found = stages_of(version).encode_words(data, offsets[:-1], offsets[1:], model._byte_tables)
+    ids = [model.token_to_id(token) for token in ("hell", "o", "he", "l")]
+    assert [column.tolist() for column in found] == [ids, [0, 4, 5, 7], [4, 5, 7, 8], [0, 2, 2, 4]]
+
+
+@compiled_versions
+@schedules
+def test_random_words_are_encoded(version, seed):
+    rng = np.random.default_rng(seed)
+    model = random_model(rng, ignore_merges=seed % 3 == 0)
+    model.sentencepiece = seed % 4 == 1
+    tables = model._byte_tables
+    assert lookup.can_encode(tables)
+    data, offsets = packed(random_words(rng))
+    arguments = data, offsets[:-1], offsets[1:], tables
+    assert_equal(stages_of(version, seed).encode_words(*arguments), reference.encode_words(*arguments))
+
+
+@compiled_versions
+@schedules
+def test_random_text_is_encoded(version, seed):
+    """Every fifth document is the text of an added token."""
+    rng = np.random.default_rng(seed)
+    tables = random_model(rng)._byte_tables
+    batch = random_documents(rng, 20)
+    added = (np.diff(batch.offsets) > 0) & (np.arange(batch.n_documents) % 5 == 0)
+    token = np.where(added, 1000 + np.arange(batch.n_documents), -1).astype(np.int32)
+    arguments = batch, token, GPT2, tables
+    assert_equal(stages_of(version, seed).encode_text(*arguments), in_python().encode_text(*arguments))
+
+
+@compiled_versions
+def test_no_text_is_encoded(version):
+    tables, no_token = random_model(np.random.default_rng(0))._byte_tables, np.full(2, -1, np.int32)
+    ids, ends = stages_of(version).encode_text(TextBatch.from_strings(["", ""]), no_token, GPT2, tables)
+    assert len(ids) == 0 and ends.tolist() == [0, 0, 0]
