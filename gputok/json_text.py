@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -15,6 +15,7 @@ _ESCAPED = re.compile(rb'[\x00-\x1f"\\]')
 _ESCAPES = {bytes([byte]): json.dumps(chr(byte))[1:-1].encode() for byte in (*range(0x20), *b'"\\')}
 _SMALL = re.compile(r"(-?)(\d)\.?(\d*)e-0(\d)")
 
+Buffer = bytes | memoryview
 Column = bytes | tuple[Array, Array, Array]  # the same in every row, or (data, start, end)
 
 
@@ -25,36 +26,40 @@ class Packed(Protocol):
     def plain(self) -> Any:
         """As lists and dictionaries."""
 
-    def json(self, newline: str) -> bytes:
-        """As JSON text; `newline` is what begins a line at the level where it stands, "" to write all in one line."""
+    def json(self, newline: str) -> Iterable[Buffer]:
+        """Parts of its JSON text; `newline` is what begins a line where it stands, "" to write all in one line."""
 
 
-def write(value: Any, pretty: bool = False) -> bytes:
-    """A value as JSON, in one line or with two spaces for each level.
+def parts(value: Any, pretty: bool = False) -> Iterator[Buffer]:
+    """A value as JSON, in one line or with two spaces for each level, in parts that are nowhere joined.
 
-    >>> write({"rate": 1e-07, "tokens": ["a", 'é"']})
-    b'{"rate":1e-7,"tokens":["a","\\xc3\\xa9\\\\""]}'
+    >>> b"".join(parts({"rate": 1e-07, "tokens": ["a", 'é"']}))
+    b'{"rate":1e-7,"tokens":["a","\xc3\xa9\\""]}'
     """
-    return _written(value, "\n" if pretty else "")
+    return _parts(value, "\n" if pretty else "")
 
 
-def _written(value: Any, newline: str) -> bytes:
+def _parts(value: Any, newline: str) -> Iterator[Buffer]:
     if isinstance(value, float):
-        return number(value).encode()
-    if value is None or isinstance(value, str | int):
-        return json.dumps(value, ensure_ascii=False).encode()
-    if isinstance(value, Packed):
-        return value.json(newline)
-    if not value:
-        return json.dumps(value).encode()
-    inner = deeper(newline)
-    between, colon = b"," + inner.encode(), b": " if newline else b":"
-    if isinstance(value, dict):
-        items = [_written(key, inner) + colon + _written(item, inner) for key, item in value.items()]
+        yield number(value).encode()
+    elif value is None or isinstance(value, str | int):
+        yield json.dumps(value, ensure_ascii=False).encode()
+    elif isinstance(value, Packed):
+        yield from value.json(newline)
+    elif not value:
+        yield json.dumps(value).encode()
     else:
-        items = [_written(item, inner) for item in value]
-    opening, closing = (b"{", b"}") if isinstance(value, dict) else (b"[", b"]")
-    return opening + inner.encode() + between.join(items) + newline.encode() + closing
+        opening, closing = "{}" if isinstance(value, dict) else "[]"
+        inner, before = deeper(newline), opening
+        for item in value:
+            yield (before + inner).encode()
+            if isinstance(value, dict):
+                yield from _parts(item, inner)
+                yield b": " if newline else b":"
+                item = value[item]
+            yield from _parts(item, inner)
+            before = ","
+        yield (newline + closing).encode()
 
 
 def deeper(newline: str) -> str:
@@ -91,10 +96,10 @@ def digits(numbers: Array) -> tuple[Array, Array, Array]:
     return text, end - np.maximum((numbers[:, None] >= powers).sum(axis=1), 1), end
 
 
-def woven(columns: Sequence[Column]) -> bytes:
+def woven(columns: Sequence[Column]) -> Buffer:
     """The rows of a table, its columns side by side, one after the other.
 
-    >>> woven([b"<", digits(np.array([7, 10])), b">"])
+    >>> bytes(woven([b"<", digits(np.array([7, 10])), b">"]))
     b'<7><10>'
     """
     from gputok.kernels.cpu.ragged import gather
@@ -109,4 +114,4 @@ def woven(columns: Sequence[Column]) -> bytes:
         start[:, i], end[:, i] = base + column[1], base + column[2]
         pool.append(column[0])
         base += len(column[0])
-    return gather(np.concatenate(pool), start.ravel(), end.ravel())[0].tobytes()
+    return gather(np.concatenate(pool), start.ravel(), end.ravel())[0].data

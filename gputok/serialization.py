@@ -67,9 +67,9 @@ def _check_depth(value: Any, source: str) -> None:
         ]
 
 
-def write_tokenizer(tokenizer: Tokenizer, pretty: bool) -> bytes:
-    """A tokenizer.json, byte for byte as the namesake writes it."""
-    return json_text.write(_form(tokenizer, tokenizer.model.fields()), pretty)
+def tokenizer_json(tokenizer: Tokenizer, pretty: bool) -> Iterator[json_text.Buffer]:
+    """A tokenizer.json, byte for byte as the namesake writes it, in parts."""
+    return json_text.parts(_form(tokenizer, tokenizer.model.fields()), pretty)
 
 
 def tokenizer_dict(tokenizer: Tokenizer) -> dict[str, Any]:

@@ -632,17 +632,17 @@ class Tokenizer:
 
     def to_str(self, pretty: bool = False) -> str:
         """The contents of a tokenizer.json, byte for byte as the namesake writes it."""
-        return serialization.write_tokenizer(self, pretty).decode()
+        return b"".join(serialization.tokenizer_json(self, pretty)).decode()
 
     def save(self, path: str, pretty: bool = True) -> None:
         """Writes a tokenizer.json, which is there whole or not at all."""
         from gputok.files import replacing
 
-        with replacing(path) as beside:
-            beside.write_bytes(serialization.write_tokenizer(self, pretty))
+        with replacing(path) as beside, open(beside, "wb") as file:
+            file.writelines(serialization.tokenizer_json(self, pretty))
 
     def __getstate__(self) -> bytes:
-        return serialization.write_tokenizer(self, pretty=False)
+        return b"".join(serialization.tokenizer_json(self, pretty=False))
 
     def __setstate__(self, state: bytes) -> None:
         self.__dict__.update(Tokenizer.from_buffer(state).__dict__)

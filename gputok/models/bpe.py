@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from gputok.json_text import deeper, escaped, woven
+from gputok.json_text import Buffer, deeper, escaped, woven
 from gputok.models import base
 from gputok.models.base import Model, Tokens
 from gputok.models.vocabulary import Vocabulary, brief, pack
@@ -28,17 +28,19 @@ class _Merges(NamedTuple):
         pairs = (list(map(names.__getitem__, column)) for column in self.ids[:, :2].T.tolist())
         return list(map(list, zip(*pairs, strict=True)))
 
-    def json(self, newline: str) -> bytes:
+    def json(self, newline: str) -> list[Buffer]:
         if not len(self.ids):
-            return b"[]"
+            return [b"[]"]
         inner, innermost = deeper(newline), deeper(deeper(newline))
         left, right = self._tokens(*escaped(self.vocabulary.data, self.vocabulary.offsets))
         opening, middle, closing = f',{inner}[{innermost}"', f'",{innermost}"', f'"{inner}]'
         rows = woven([opening.encode(), left, middle.encode(), right, closing.encode()])
-        return b"[" + rows[1:] + newline.encode() + b"]"
+        return [b"[", rows[1:], newline.encode(), b"]"]
 
-    def lines(self) -> bytes:
+    def lines(self) -> Buffer:
         """As in a merges.txt: the two tokens with a space between."""
+        if not len(self.ids):
+            return b""
         left, right = self._tokens(self.vocabulary.data, self.vocabulary.offsets)
         return woven([left, b" ", right, b"\n"])
 
@@ -140,8 +142,8 @@ class BPE(Model):
     def save(self, folder: str, prefix: str | None = None) -> list[str]:
         """Writes [prefix-]vocab.json and [prefix-]merges.txt into the folder; returns their paths."""
         vocab, merges = base.target(folder, prefix, "vocab.json"), base.target(folder, prefix, "merges.txt")
-        vocab.write_bytes(self.vocabulary.json(""))
-        merges.write_bytes(b"#version: 0.2\n" + _Merges(self.vocabulary, self.merges).lines())
+        vocab.write_bytes(b"".join(self.vocabulary.json("")))
+        merges.write_bytes(b"#version: 0.2\n" + bytes(_Merges(self.vocabulary, self.merges).lines()))
         return [str(vocab), str(merges)]
 
     def get_trainer(self) -> Any:

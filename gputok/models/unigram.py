@@ -11,7 +11,7 @@ import numpy as np
 
 from gputok.byte_alphabet import BYTE_CHARACTERS
 from gputok.files import replacing
-from gputok.json_text import deeper, escaped, number, woven
+from gputok.json_text import Buffer, deeper, escaped, number, woven
 from gputok.models import base
 from gputok.models.base import Model, Tokens
 from gputok.models.vocabulary import Vocabulary, pack
@@ -29,16 +29,16 @@ class _Scored(NamedTuple):
     def plain(self) -> list[list[Any]]:
         return list(map(list, zip(self.vocabulary.tokens, self.scores.tolist(), strict=True)))
 
-    def json(self, newline: str) -> bytes:
+    def json(self, newline: str) -> list[Buffer]:
         if not len(self.scores):
-            return b"[]"
+            return [b"[]"]
         inner, innermost = deeper(newline), deeper(deeper(newline))
         text, offsets = escaped(self.vocabulary.data, self.vocabulary.offsets)
         scores, ends = pack(list(map(number, self.scores.tolist())))
         opening, middle, closing = f',{inner}[{innermost}"', f'",{innermost}', f"{inner}]"
         tokens, scored = (text, offsets[:-1], offsets[1:]), (scores, ends[:-1], ends[1:])
         rows = woven([opening.encode(), tokens, middle.encode(), scored, closing.encode()])
-        return b"[" + rows[1:] + newline.encode() + b"]"
+        return [b"[", rows[1:], newline.encode(), b"]"]
 
 
 class Unigram(Model):

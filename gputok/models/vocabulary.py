@@ -9,6 +9,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from gputok.json_text import Buffer, deeper, digits, escaped, woven
+
 
 def pack(strings: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Strings as uint8[n_bytes] and int64[n + 1] offsets; a lone surrogate is a UnicodeEncodeError.
@@ -118,18 +120,16 @@ class Vocabulary:
         """Token -> id by rising id, as it stands in files."""
         return {token: id for id, token in self.names.items()}
 
-    def json(self, newline: str) -> bytes:
+    def json(self, newline: str) -> list[Buffer]:
         """The same as JSON text (see `gputok.json_text.Packed`)."""
-        from gputok.json_text import deeper, digits, escaped, woven
-
         if not len(self):
-            return b"{}"
+            return [b"{}"]
         inner = deeper(newline)
         text, offsets = escaped(self.data, self.offsets)
         tokens = text, offsets[self.order], offsets[self.order + 1]
         colon = b'": ' if newline else b'":'
         rows = woven([f',{inner}"'.encode(), tokens, colon, digits(self.ids[self.order])])
-        return b"{" + rows[1:] + newline.encode() + b"}"
+        return [b"{", rows[1:], newline.encode(), b"}"]
 
     def find(self, tokens: Sequence[str]) -> list[int | None]:
         """The ids of a few tokens, None for one that isn't there, without making `mapping` for them."""
