@@ -71,7 +71,8 @@ def _split_words(data, pieces, tables, n_classes, rule, capacity):
             if n + 3 + n_pieces - i > capacity:  # at most two words here, and one at the end of each piece
                 capacity *= 2
                 more_start, more_end = np.empty(capacity, np.int64), np.empty(capacity, np.int64)
-                more_start[:n], more_end[:n] = word_start[:n], word_end[:n]
+                for done in range(n):  # a loop: slices take two seconds to compile
+                    more_start[done], more_end[done] = word_start[done], word_end[done]
                 word_start, word_end = more_start, more_end
                 starts, ends = address(word_start), address(word_end)
             # The longest walk from p; `found` is the last place where it accepted.
