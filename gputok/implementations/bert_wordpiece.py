@@ -81,14 +81,14 @@ class BertWordPieceTokenizer(BaseTokenizer):
         wordpieces_prefix: str = "##",
     ) -> None:
         """Trains on files."""
-        trainer = WordPieceTrainer(
-            vocab_size=vocab_size,
-            min_frequency=min_frequency,
-            limit_alphabet=limit_alphabet,
-            initial_alphabet=list(initial_alphabet),
-            special_tokens=list(special_tokens),
-            show_progress=show_progress,
-            continuing_subword_prefix=wordpieces_prefix,
+        trainer = _trainer(
+            vocab_size,
+            min_frequency,
+            limit_alphabet,
+            initial_alphabet,
+            special_tokens,
+            show_progress,
+            wordpieces_prefix,
         )
         self._train(files, trainer)
 
@@ -105,13 +105,33 @@ class BertWordPieceTokenizer(BaseTokenizer):
         length: int | None = None,
     ) -> None:
         """Trains on texts."""
-        trainer = WordPieceTrainer(
-            vocab_size=vocab_size,
-            min_frequency=min_frequency,
-            limit_alphabet=limit_alphabet,
-            initial_alphabet=list(initial_alphabet),
-            special_tokens=list(special_tokens),
-            show_progress=show_progress,
-            continuing_subword_prefix=wordpieces_prefix,
+        trainer = _trainer(
+            vocab_size,
+            min_frequency,
+            limit_alphabet,
+            initial_alphabet,
+            special_tokens,
+            show_progress,
+            wordpieces_prefix,
         )
         self._tokenizer.train_from_iterator(iterator, trainer, length)
+
+
+def _trainer(
+    vocab_size: int,
+    min_frequency: int,
+    limit_alphabet: int,
+    initial_alphabet: Sequence[str],
+    special_tokens: Sequence[str | AddedToken],
+    show_progress: bool,
+    wordpieces_prefix: str,
+) -> WordPieceTrainer:
+    return WordPieceTrainer(
+        vocab_size=vocab_size,
+        min_frequency=min_frequency,
+        limit_alphabet=limit_alphabet,
+        initial_alphabet=list(initial_alphabet),
+        special_tokens=list(special_tokens),
+        show_progress=show_progress,
+        continuing_subword_prefix=wordpieces_prefix,
+    )

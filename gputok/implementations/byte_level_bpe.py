@@ -68,13 +68,7 @@ class ByteLevelBPETokenizer(BaseTokenizer):
         special_tokens: Sequence[str | AddedToken] = (),
     ) -> None:
         """Trains on files."""
-        trainer = BpeTrainer(
-            vocab_size=vocab_size,
-            min_frequency=min_frequency,
-            show_progress=show_progress,
-            special_tokens=list(special_tokens),
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        )
+        trainer = _trainer(vocab_size, min_frequency, show_progress, special_tokens)
         self._train(files, trainer)
 
     def train_from_iterator(
@@ -87,11 +81,20 @@ class ByteLevelBPETokenizer(BaseTokenizer):
         length: int | None = None,
     ) -> None:
         """Trains on texts."""
-        trainer = BpeTrainer(
-            vocab_size=vocab_size,
-            min_frequency=min_frequency,
-            show_progress=show_progress,
-            special_tokens=list(special_tokens),
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        )
+        trainer = _trainer(vocab_size, min_frequency, show_progress, special_tokens)
         self._tokenizer.train_from_iterator(iterator, trainer, length)
+
+
+def _trainer(
+    vocab_size: int,
+    min_frequency: int,
+    show_progress: bool,
+    special_tokens: Sequence[str | AddedToken],
+) -> BpeTrainer:
+    return BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=min_frequency,
+        show_progress=show_progress,
+        special_tokens=list(special_tokens),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )

@@ -61,13 +61,8 @@ class SentencePieceBPETokenizer(BaseTokenizer):
         show_progress: bool = True,
     ) -> None:
         """Trains on files."""
-        trainer = BpeTrainer(
-            vocab_size=vocab_size,
-            min_frequency=min_frequency,
-            special_tokens=list(special_tokens),
-            limit_alphabet=limit_alphabet,
-            initial_alphabet=list(initial_alphabet),
-            show_progress=show_progress,
+        trainer = _trainer(
+            vocab_size, min_frequency, special_tokens, limit_alphabet, initial_alphabet, show_progress
         )
         self._train(files, trainer)
 
@@ -83,12 +78,25 @@ class SentencePieceBPETokenizer(BaseTokenizer):
         length: int | None = None,
     ) -> None:
         """Trains on texts."""
-        trainer = BpeTrainer(
-            vocab_size=vocab_size,
-            min_frequency=min_frequency,
-            special_tokens=list(special_tokens),
-            limit_alphabet=limit_alphabet,
-            initial_alphabet=list(initial_alphabet),
-            show_progress=show_progress,
+        trainer = _trainer(
+            vocab_size, min_frequency, special_tokens, limit_alphabet, initial_alphabet, show_progress
         )
         self._tokenizer.train_from_iterator(iterator, trainer, length)
+
+
+def _trainer(
+    vocab_size: int,
+    min_frequency: int,
+    special_tokens: Sequence[str | AddedToken],
+    limit_alphabet: int,
+    initial_alphabet: Sequence[str],
+    show_progress: bool,
+) -> BpeTrainer:
+    return BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=min_frequency,
+        special_tokens=list(special_tokens),
+        limit_alphabet=limit_alphabet,
+        initial_alphabet=list(initial_alphabet),
+        show_progress=show_progress,
+    )

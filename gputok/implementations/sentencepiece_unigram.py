@@ -69,13 +69,7 @@ class SentencePieceUnigramTokenizer(BaseTokenizer):
         unk_token: str | None = None,
     ) -> None:
         """Trains on files."""
-        trainer = UnigramTrainer(
-            vocab_size=vocab_size,
-            special_tokens=list(special_tokens or []),
-            show_progress=show_progress,
-            initial_alphabet=list(initial_alphabet or []),
-            unk_token=unk_token,
-        )
+        trainer = _trainer(vocab_size, show_progress, special_tokens, initial_alphabet, unk_token)
         self._train(files, trainer)
 
     def train_from_iterator(
@@ -89,14 +83,24 @@ class SentencePieceUnigramTokenizer(BaseTokenizer):
         length: int | None = None,
     ) -> None:
         """Trains on texts."""
-        trainer = UnigramTrainer(
-            vocab_size=vocab_size,
-            special_tokens=list(special_tokens or []),
-            show_progress=show_progress,
-            initial_alphabet=list(initial_alphabet or []),
-            unk_token=unk_token,
-        )
+        trainer = _trainer(vocab_size, show_progress, special_tokens, initial_alphabet, unk_token)
         self._tokenizer.train_from_iterator(iterator, trainer, length)
+
+
+def _trainer(
+    vocab_size: int,
+    show_progress: bool,
+    special_tokens: Sequence[str | AddedToken] | None,
+    initial_alphabet: Sequence[str] | None,
+    unk_token: str | None,
+) -> UnigramTrainer:
+    return UnigramTrainer(
+        vocab_size=vocab_size,
+        special_tokens=list(special_tokens or []),
+        show_progress=show_progress,
+        initial_alphabet=list(initial_alphabet or []),
+        unk_token=unk_token,
+    )
 
 
 def _mark_spaces(tokenizer: Tokenizer, replacement: str, scheme: str) -> None:
