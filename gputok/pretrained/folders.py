@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gputok.added_tokens import AddedToken
 from gputok.files import replacing
+from gputok.pretrained import hub
 from gputok.pretrained.special_tokens import NAMES, as_token
 from gputok.tokenizer import Tokenizer
 
@@ -61,7 +62,15 @@ def load(
     if path.is_file():
         return cls(Tokenizer.from_file(str(path)), name_or_path=str(path), **options)
     if not path.is_dir():
-        path = _from_hub(str(name_or_path), revision, subfolder, token, cache_dir, local_files_only)
+        files = (TOKENIZER, CONFIG, "config.json", TEMPLATE, f"{MORE_TEMPLATES}/*", *OLD_FILES, *VOCABULARIES)
+        path = hub.download(
+            str(name_or_path),
+            [f"{subfolder}/{file}" if subfolder else file for file in files],
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+        )
     folder = path / subfolder
     config = _read(folder / CONFIG)
     name = config.get("tokenizer_class") or _class_of_model(_read(folder / "config.json").get("model_type"))
@@ -75,41 +84,6 @@ def load(
     tokenizer.add_tokens(_added_tokens(folder, settings))
     settings = {key: value for key, value in settings.items() if key not in _DROPPED}
     return cls(tokenizer, name_or_path=str(name_or_path), **settings)
-
-
-def _from_hub(
-    name: str,
-    revision: str | None,
-    subfolder: str,
-    token: str | bool | None,
-    cache_dir: str | os.PathLike[str] | None,
-    local_files_only: bool,
-) -> pathlib.Path:
-    """The folder in the cache of the Hugging Face Hub, with the files of a tokenizer and no weights."""
-    instead = "pass the path of a folder or of a tokenizer.json"
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
-        raise ImportError(
-            f"{name!r} is no file or folder here, and names on the hub need huggingface_hub: "
-            f"pip install 'gputok[hub]', or {instead}"
-        ) from None
-    files = (TOKENIZER, CONFIG, "config.json", TEMPLATE, f"{MORE_TEMPLATES}/*", *OLD_FILES, *VOCABULARIES)
-    try:
-        folder = snapshot_download(
-            name,
-            revision=revision,
-            token=token,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            allow_patterns=[f"{subfolder}/{file}" if subfolder else file for file in files],
-        )
-    except (OSError, ValueError) as error:
-        raise OSError(
-            f"{name!r} is no file or folder here, and the Hugging Face Hub did not give it ({type(error).__name__}); "
-            f"{instead}, or a hub name while there is a network or the hub's cache holds it"
-        ) from error
-    return pathlib.Path(folder)
 
 
 def _open(folder: pathlib.Path, name: str, config: dict[str, Any]) -> Tokenizer:

@@ -490,6 +490,32 @@ class PreTrainedTokenizer(TokenIds):
 
         return save(self, save_directory, filename_prefix)
 
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        commit_message: str = "Upload tokenizer",
+        private: bool | None = None,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+    ) -> Any:
+        """Sends what `save_pretrained` writes to the Hugging Face Hub, as one commit; needs `huggingface_hub`.
+
+        repo_id: made if need be; without a user's name before it, one of yours. Returns the commit's `CommitInfo`.
+        """
+        from gputok.pretrained.hub import upload
+
+        return upload(
+            self,
+            repo_id,
+            commit_message=commit_message,
+            private=private,
+            token=token,
+            revision=revision,
+            create_pr=create_pr,
+        )
+
 
 def _names_token(key: str, value: Any) -> bool:
     """Is an option a special token? An empty one of the seven names is, too."""

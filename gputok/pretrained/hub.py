@@ -1,0 +1,74 @@
+"""The Hugging Face Hub: a tokenizer's files fetched from it, and sent to it."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gputok.pretrained.tokenizer import PreTrainedTokenizer
+
+
+def download(
+    name: str,
+    files: list[str],
+    *,
+    revision: str | None,
+    token: str | bool | None,
+    cache_dir: str | os.PathLike[str] | None,
+    local_files_only: bool,
+) -> pathlib.Path:
+    """The folder in the cache of the hub that holds the files of these names (or globs), and no weights."""
+    instead = "pass the path of a folder or of a tokenizer.json"
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise ImportError(
+            f"{name!r} is no file or folder here, and names on the hub need huggingface_hub: "
+            f"pip install 'gputok[hub]', or {instead}"
+        ) from None
+    try:
+        folder = snapshot_download(
+            name,
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            allow_patterns=files,
+        )
+    except (OSError, ValueError) as error:
+        raise OSError(
+            f"{name!r} is no file or folder here, and the Hugging Face Hub did not give it ({type(error).__name__}); "
+            f"{instead}, or a hub name while there is a network or the hub's cache holds it"
+        ) from error
+    return pathlib.Path(folder)
+
+
+def upload(
+    tokenizer: PreTrainedTokenizer,
+    repo_id: str,
+    *,
+    commit_message: str,
+    private: bool | None,
+    token: str | bool | None,
+    revision: str | None,
+    create_pr: bool,
+) -> Any:
+    """See `PreTrainedTokenizer.push_to_hub`."""
+    try:
+        from huggingface_hub import HfApi
+    except ImportError:
+        raise ImportError("push_to_hub needs huggingface_hub: pip install 'gputok[hub]'") from None
+    hub = HfApi(token=token)
+    repo_id = hub.create_repo(repo_id, private=private, exist_ok=True).repo_id
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        return hub.upload_folder(
+            repo_id=repo_id,
+            folder_path=folder,
+            commit_message=commit_message,
+            revision=revision,
+            create_pr=create_pr,
+        )
