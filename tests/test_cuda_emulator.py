@@ -1,14 +1,13 @@
 """The emulator that stands in for a GPU: right kernels come out right, and planted faults are caught."""
 
-import os
 import pathlib
 import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from tests.cuda.emulator import EmulationError, build, launch, load
+from tests.cuda.sanitized import command
 
 FAULTS = pathlib.Path(__file__).parent / "cuda" / "faults.cu"
 VALUES = np.arange(640, dtype=np.uint64)
@@ -46,18 +45,9 @@ def test_a_warp_that_never_meets_is_an_error():
 
 def sanitized(kernel: str, sanitizer: str) -> subprocess.CompletedProcess:
     """Runs one kernel in a process of its own, under a sanitizer's runtime."""
-    runtime = {"address": "libasan.so", "thread": "libtsan.so"}[sanitizer]
-    library = subprocess.run(
-        ["g++", f"-print-file-name={runtime}"], capture_output=True, text=True
-    ).stdout.strip()
     code = f"from tests.test_cuda_emulator import *; run({kernel!r}, np.zeros(10, np.uint64), 640, sanitizer={sanitizer!r}"
     code += ", blocks=11, values=VALUES.copy())" if kernel == "read_past_the_end" else ")"
-    settings = {"LD_PRELOAD": library, "ASAN_OPTIONS": "detect_leaks=0", "TSAN_OPTIONS": "exitcode=66"}
-    # The thread sanitizer needs an address space laid out as it expects.
-    prefix = ["setarch", "-R"] if sanitizer == "thread" else []
-    return subprocess.run(
-        [*prefix, sys.executable, "-c", code], env={**os.environ, **settings}, capture_output=True, text=True
-    )
+    return command(sanitizer, "-c", code)
 
 
 @pytest.mark.parametrize(

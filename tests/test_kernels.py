@@ -4,8 +4,7 @@ The CUDA version is run by the emulator under twenty schedules and several grid 
 device of this machine. What is random is compared with the plain version.
 """
 
-import itertools
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from gputok.kernels import Automaton, BpeLimits, BpeTables, reference
 from gputok.kernels.cpu import bpe, encode, merge, walk
 from gputok.kernels.cpu import split as split_on_cpu
 from gputok.kernels.cuda import bpe as cuda_bpe
-from gputok.kernels.cuda import lookup, split, words
+from gputok.kernels.cuda import lookup, split
 
 from gputok import models
 from gputok.automaton import compile_pattern
@@ -23,20 +22,11 @@ from gputok.counting import count_words
 from gputok.pre_tokenizers import SplitPlan
 from gputok.text import TextBatch
 from tests.cuda.devices import KINDS, device_of
+from tests.cuda.stages import Stages, in_cuda
 
 GPT2 = compile_pattern(PATTERNS["gpt2"])
 STEMS = "the| the| of| a|x| x|1|12|\n|\n\n|  | naïve|漢字|😀|'s|!?|\t".split("|")
 GAPLESS = sorted(name for name in PATTERNS if compile_pattern(PATTERNS[name]).gapless)
-
-
-class Stages(NamedTuple):
-    """One version of each stage, brought to the same arguments and results."""
-
-    split_words: Any  # (TextBatch, Automaton) -> where each word begins
-    count_words: Any  # (TextBatch, Automaton) -> [(word, count)], in order of first occurrence
-    train_bpe: Any  # as in kernels.reference
-    encode_words: Any  # (data, start, end, BpeTables) -> ids, start, end, rows
-    encode_text: Any  # (TextBatch, token, Automaton, BpeTables) -> ids, and where those of each document end
 
 
 def spans(split_words: Any, batch: TextBatch, automaton: Automaton) -> list[int]:
@@ -87,39 +77,9 @@ def on_cpu() -> Stages:
     )
 
 
-def in_cuda(kind: str, seed: int) -> Stages:
-    device = device_of(kind, seed)
-
-    def split_words(batch: TextBatch, automaton: Automaton) -> list[int]:
-        tables = split.upload(device, automaton)
-        with device.active():
-            starts = split.split_words(device, *device.upload(tuple(batch)), tables).starts
-            return device.download(starts)[:-1].tolist()
-
-    def count(batch: TextBatch, automaton: Automaton) -> list[tuple[bytes, int]]:
-        data, offsets, counts, _ = words.count_words(device, [(*batch, 0)], automaton)
-        pieces = [data[a:b].tobytes() for a, b in itertools.pairwise(offsets)]
-        return [*zip(pieces, counts.tolist(), strict=True)]
-
-    def encode_words(data: np.ndarray, start: np.ndarray, end: np.ndarray, tables: BpeTables) -> Any:
-        return lookup.encode_words(device, data, start, end, lookup.upload(device, tables))
-
-    def encode_text(batch: TextBatch, token: np.ndarray, automaton: Automaton, tables: BpeTables) -> Any:
-        loaded = split.upload(device, automaton), lookup.upload(device, tables)
-        return lookup.encode_text(device, *batch, token, *loaded)
-
-    return Stages(
-        split_words,
-        count,
-        lambda *arguments: cuda_bpe.train_bpe(device, *arguments),
-        encode_words,
-        encode_text,
-    )
-
-
 def stages_of(version: str, seed: int = 0) -> Stages:
     plain = {"python": in_python, "cpu": on_cpu}
-    return plain[version]() if version in plain else in_cuda(version, seed)
+    return plain[version]() if version in plain else in_cuda(device_of(version, seed))
 
 
 all_versions = pytest.mark.parametrize("version", ["python", "cpu", *KINDS])
@@ -132,6 +92,7 @@ def small_steps(monkeypatch):
     """Many tiles for little text, many of them without a cut; few launches after the last merge."""
     monkeypatch.setattr(split, "TILE_BYTES", 16)
     monkeypatch.setattr(cuda_bpe, "_MERGES_PER_LOOK", 8)
+    monkeypatch.setattr(cuda_bpe, "_LEAST_CAPACITY", 512)
 
 
 def random_documents(rng: np.random.Generator, n: int) -> TextBatch:

@@ -19,7 +19,16 @@ from gputok.recipes import recipe
 from gputok.text import TextBatch
 from tests.cuda.devices import device_of
 from tests.cuda.emulator import emulated_device
-from tests.test_kernels import byte_model, random_documents
+from tests.cuda.sanitized import Inputs, results, sanitized
+from tests.test_kernels import (
+    assert_equal,
+    byte_model,
+    in_python,
+    packed,
+    random_documents,
+    random_model,
+    random_words,
+)
 
 GPT2 = compile_pattern(PATTERNS["gpt2"])
 
@@ -36,21 +45,37 @@ def test_the_table_grows_without_loss(monkeypatch):
         assert (data == expected.data).all() and (counts == expected.counts).all()
 
 
-def test_a_batch_that_does_not_fit_is_counted_in_halves(monkeypatch):
-    batch = random_documents(np.random.default_rng(0), 200)
+@pytest.fixture
+def scarce(monkeypatch) -> list[int]:
+    """Memory for a thousand bytes of text; the sizes of the batches that were tried."""
     sizes, whole = [], split.split_words
 
-    def scarce(device, text, offsets, tables):
+    def split_words(device, text, offsets, tables):
         sizes.append(len(text))
         if len(text) > 1000:
-            raise device.out_of_memory
+            raise MemoryError
         return whole(device, text, offsets, tables)
 
-    monkeypatch.setattr(split, "split_words", scarce)
+    monkeypatch.setattr(split, "split_words", split_words)
+    return sizes
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["documents", "document"])
+def test_a_batch_that_does_not_fit_is_counted_in_halves(alone, scarce):
+    batch = random_documents(np.random.default_rng(0), 200)
+    if alone:
+        batch = TextBatch.from_strings(["".join(batch.strings())])
     data, _, counts, first = words.count_words(device_of("emulated", 0), [(*batch, 7)], GPT2)
     expected = count_on_cpu([batch], SplitPlan(GPT2, False), threads=1)
     assert first[0] == 7 and (np.diff(first) > 0).all()
-    assert max(sizes) > 1000 and (data == expected.data).all() and (counts == expected.counts).all()
+    assert max(scarce) > 1000 and (data == expected.data).all() and (counts == expected.counts).all()
+
+
+def test_a_document_that_can_nowhere_be_cut_must_fit(scarce):
+    batch = TextBatch.from_strings(["a" * 1001])
+    with pytest.raises(MemoryError):
+        words.count_words(device_of("emulated", 0), [(*batch, 0)], GPT2)
+    assert scarce == [1001]
 
 
 def test_pairs_and_lists_that_outgrow_their_room(monkeypatch):
@@ -70,6 +95,25 @@ def test_pairs_and_lists_that_outgrow_their_room(monkeypatch):
     expected = train_on_cpu(symbols, offsets, counts, tokens, token_offsets, limits)
     found = bpe.train_bpe(device_of("emulated", 5), symbols, offsets, counts, tokens, token_offsets, limits)
     assert enlarged and all((a == b).all() for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("sanitizer", ["address", "thread"])
+def test_kernels_under_sanitizers(sanitizer, tmp_path):
+    """No read or write beside an array, nothing undefined, and no two threads at one place without order."""
+    rng = np.random.default_rng(3)
+    batch, tables = random_documents(rng, 40), random_model(rng, ignore_merges=True)._byte_tables
+    lengths = rng.integers(0, 12, 60)
+    offsets = np.append(0, np.cumsum(lengths))
+    symbols = rng.integers(0, 60, offsets[-1]).astype(np.uint16)
+    tokens = np.arange(65, 125, dtype=np.uint8), np.arange(61)
+    data, ends = packed(random_words(rng))
+    token = np.where(np.diff(batch.offsets) > 100, 1000, -1).astype(np.int32)
+    corpus = symbols, offsets, rng.integers(1, 9, len(lengths)), *tokens
+    given = Inputs(batch, GPT2, corpus, BpeLimits(90), (data, ends[:-1], ends[1:]), token, tables)
+    found, expected = sanitized(sanitizer, given, tmp_path), results(in_python(), given)
+    assert found["split_words"] == expected["split_words"] and found["count_words"] == expected["count_words"]
+    for stage in ("train_bpe", "encode_words", "encode_text"):
+        assert_equal(found[stage], expected[stage])
 
 
 @pytest.fixture
@@ -157,7 +201,7 @@ def test_text_that_does_not_fit_is_encoded_in_halves_or_on_the_cpu(limit, monkey
     def scarce(device, text, *arguments):
         sizes.append(len(text))
         if len(text) > limit:
-            raise device.out_of_memory
+            raise MemoryError
         return whole(device, text, *arguments)
 
     monkeypatch.setattr(lookup, "encode_on_device", scarce)

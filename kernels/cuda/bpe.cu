@@ -78,13 +78,14 @@ DEVICE i64 find_pair(const Training& t, u64 key) {
 }
 
 // The row of a pair, new or old. A new one is put on the list `born`. -1: half of the table is full (only the first
-// count can find it so; choose_pair makes sure that a merge does not).
+// count can find it so; choose_pair makes sure that a merge does not). All threads of a launch may find room for one
+// more before any has taken it, so that a table may fill up altogether: one round is looked for, not more.
 DEVICE i64 enter_pair(const Training& t, u64 key) {
-  i64 mask = (i64)t.state[CAPACITY] - 1, row = (i64)pair_hash(key) & mask;
-  while (true) {
+  i64 capacity = (i64)t.state[CAPACITY], row = (i64)pair_hash(key) & (capacity - 1);
+  for (i64 looks = 0; looks < capacity; looks++) {
     u64 there = load_shared_word(&t.keys[row]);
     if (there == FREE) {
-      if (load_shared_word(&t.state[N_ROWS]) >= t.state[CAPACITY] / 2) return -1;
+      if (load_shared_word(&t.state[N_ROWS]) >= (u64)capacity / 2) return -1;
       there = atomic_cas(&t.keys[row], FREE, key);
       if (there == FREE) {
         atomic_add(&t.state[N_ROWS], (u64)1);
@@ -93,8 +94,9 @@ DEVICE i64 enter_pair(const Training& t, u64 key) {
       }
     }
     if (there == key) return row;
-    row = (row + 1) & mask;
+    row = (row + 1) & (capacity - 1);
   }
+  return -1;
 }
 
 DEVICE void change_count(const Training& t, i64 row, u64 change) {
@@ -105,7 +107,7 @@ DEVICE void change_count(const Training& t, i64 row, u64 change) {
 DEVICE void give_birth(const Training& t, u32 left, u32 right, u32 word) {
   i64 row = enter_pair(t, pair_key(left, right));
   if (row < 0) {
-    t.state[DONE] = FULL;
+    atomic_max(&t.state[DONE], FULL);
     return;
   }
   change_count(t, row, t.weight[word]);
@@ -125,7 +127,8 @@ DEVICE void lose(const Training& t, u32 left, u32 right, u64 weight) {
 // [at most 48 registers, 0 bytes shared]
 KERNEL count_pairs(const Training* training) {
   const Training& t = *training;
-  for (i64 word = global_index(); word < (i64)t.state[N_WORDS]; word += global_size())
+  for (i64 word = global_index(); word < (i64)t.state[N_WORDS] && !load_shared_word(&t.state[DONE]);
+       word += global_size())
     for (i64 at = t.begin[word]; t.symbols[at + 1] != END; at++)
       give_birth(t, t.symbols[at], t.symbols[at + 1], (u32)word);
 }

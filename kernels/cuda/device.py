@@ -34,18 +34,27 @@ class Device(NamedTuple):
     active: Callable[
         [], AbstractContextManager[None]
     ]  # arrays are made, and all else is called, in this context
-    upload: Callable[[tuple], tuple]  # NumPy arrays to the device, without waiting for the copy
+    upload: Callable[
+        [tuple], Callable[[], tuple]
+    ]  # begins to copy NumPy arrays; what is launched after the call of the result has them
     download: Callable[[Any], np.ndarray]
-    out_of_memory: type[BaseException]
     record: Callable[[], Any]  # a mark behind all work so far
     seconds: Callable[[Any, Any], float]  # of the device, between two marks
     graph: Callable[
         [Callable[[], None]], Callable[[], None]
-    ]  # launches, made one that can be called many times
+    ]  # does launches, and gives one that does them all again
 
     def pointers(self, arrays: tuple) -> Any:
         """uint64[len(arrays)] on the device: their addresses, for a kernel that takes a struct of pointers."""
         return self.xp.asarray(np.array([address(array) for array in arrays], np.uint64))
+
+
+def offsets_of(xp: ModuleType, sizes: Any) -> Any:
+    """int64[n + 1]: where each of so many elements begin, one after the other."""
+    offsets = xp.zeros(len(sizes) + 1, xp.int64)
+    if len(sizes):
+        xp.cumsum(sizes, dtype=xp.int64, out=offsets[1:])
+    return offsets
 
 
 def address(array: Any) -> int:
@@ -53,12 +62,19 @@ def address(array: Any) -> int:
     return array.data.ptr if hasattr(array.data, "ptr") else array.ctypes.data
 
 
+class _Staging(NamedTuple):
+    """Pinned memory that arrays are copied through, of which each thread has two in turn."""
+
+    pinned: dict[int, Any]  # of the i-th array of an upload
+    copied: Any  # event behind the last copy
+
+
 @functools.cache
 def cupy_device(ordinal: int = 0) -> Device:
     """The CUDA device of this number, through CuPy; kernels are compiled at their first use and cached on disk.
 
     Each thread that uses it has streams of its own: one for work, one for copies to the device. So one batch is copied
-    while another is worked on, by one thread (`upload` does not wait) or by two.
+    while another is worked on, by one thread (an upload that is begun does not wait) or by two.
     """
     import cupy
 
@@ -70,10 +86,8 @@ def cupy_device(ordinal: int = 0) -> Device:
     options = ("-std=c++17", f"-I{SOURCES}", f"-DGPUTOK_HEADERS={headers}")
 
     @functools.cache
-    def function(file: str, kernel: str, together: bool) -> Any:
-        code = (SOURCES / file).read_text()
-        module = cupy.RawModule(code=code, options=options, enable_cooperative_groups=together)
-        return module.get_function(kernel)
+    def function(file: str, kernel: str) -> Any:
+        return cupy.RawModule(code=(SOURCES / file).read_text(), options=options).get_function(kernel)
 
     def launch(
         file: str, kernel: str, n_blocks: int, n_threads: int, arguments: tuple, together: bool = False
@@ -82,23 +96,24 @@ def cupy_device(ordinal: int = 0) -> Device:
             np.uint64(0) if a is None else a if isinstance(a, cupy.ndarray) else np.int64(a)
             for a in arguments
         )
-        function(file, kernel, together)((n_blocks,), (n_threads,), values)
+        # RawModule's own option for this links a library of the toolkit, which a barrier of our own does not need.
+        run = function(file, kernel).kernel
+        run((n_blocks,), (n_threads,), values, enable_cooperative_groups=together)
 
     @contextlib.contextmanager
     def active() -> Iterator[None]:
         with cupy.cuda.Device(ordinal):
             if not hasattr(own, "working"):
                 own.working, own.copying = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
-                own.buffers = itertools.cycle([{}, {}])
+                own.staging = itertools.cycle([_Staging({}, cupy.cuda.Event()) for _ in range(2)])
             with own.working:
                 yield
                 own.working.synchronize()  # what was made here may be used on other streams
 
-    def upload(arrays: tuple) -> tuple:
-        # Through two sets of pinned buffers in turn, so that one batch is copied while another is worked on.
-        pinned, working, copying = next(own.buffers), own.working, own.copying
+    def upload(arrays: tuple) -> Callable[[], tuple]:
+        (pinned, copied), working, copying = next(own.staging), own.working, own.copying
         result = tuple(cupy.empty(array.shape, array.dtype) for array in arrays)
-        copying.synchronize()  # the buffers were last used two batches ago
+        copied.synchronize()  # what went through these buffers, two uploads ago
         copying.wait_event(working.record())  # memory that the result has from earlier arrays is free by then
         for i, (array, target) in enumerate(zip(arrays, result, strict=True)):
             if i not in pinned or pinned[i].mem.size < array.nbytes:
@@ -106,8 +121,14 @@ def cupy_device(ordinal: int = 0) -> Device:
             staged = np.frombuffer(pinned[i], array.dtype, array.size).reshape(array.shape)
             staged[:] = array
             target.set(staged, stream=copying)
-        working.wait_event(copying.record())
-        return result
+        copying.record(copied)
+        behind = copying.record()  # by the time of the call, the buffers may have been used again
+
+        def arrived() -> tuple:
+            working.wait_event(behind)
+            return result
+
+        return arrived
 
     def record() -> Any:
         event = cupy.cuda.Event()
@@ -134,7 +155,6 @@ def cupy_device(ordinal: int = 0) -> Device:
         active,
         upload,
         cupy.asnumpy,
-        cupy.cuda.memory.OutOfMemoryError,
         record,
         seconds,
         graph,

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import BpeTables, Pairs
 from . import split
-from .device import Device
+from .device import Device, offsets_of
 
 # as in lookup.cu
 _SHORT, _WARP, _BLOCK, _TILE = 16, 32, 128, 64
@@ -84,7 +84,8 @@ def encode_words(
     """kernels.cpu.merge.encode_words without its cache; arrays on the host."""
     xp = device.xp
     with device.active():
-        text, begin, stop = device.upload((data, np.asarray(start, np.int64), np.asarray(end, np.int64)))
+        on_host = data, np.asarray(start, np.int64), np.asarray(end, np.int64)
+        text, begin, stop = device.upload(on_host)()
         words = _encoded(device, text, begin, stop, model)
         ids, starts, rows = _gathered(device, words, None, begin, model)
         ends = xp.empty_like(starts)
@@ -109,12 +110,12 @@ def encode_text(
     token = np.full(len(offsets) - 1, -1, np.int32) if token is None else np.asarray(token, np.int32)
     try:
         if offsets[-1] - offsets[0] > split.MAX_BYTES:
-            raise device.out_of_memory
+            raise MemoryError
         with device.active():
             text = data[offsets[0] : offsets[-1]]
-            on_device = device.upload((text, offsets - offsets[0], token))
+            on_device = device.upload((text, offsets - offsets[0], token))()
             return tuple(map(device.download, encode_on_device(device, *on_device, automaton, model)))
-    except device.out_of_memory:
+    except MemoryError:
         if len(token) < 2:
             raise MemoryError(f"{len(data):,} bytes of text are too many for the memory of the GPU") from None
     middle = len(token) // 2
@@ -141,7 +142,7 @@ def encode_on_device(
     n_tokens = words.n_tokens[which].astype(xp.int64)
     n_tokens[xp.cumsum(change[:-1]) > 0] = 0
     n_tokens[first] = 1
-    rows = _offsets(xp, n_tokens)
+    rows = offsets_of(xp, n_tokens)
     ids, _, _ = _gathered(device, words, which, None, model, rows)
     ids[rows[first]] = token[added].astype(xp.uint32)
     return ids, rows[of_piece]
@@ -178,7 +179,7 @@ def _encoded(device: Device, text: Any, begin: Any, end: Any, model: Model) -> W
     """Words with their tokens: text[begin[i]:end[i]]."""
     xp = device.xp
     n, size = len(begin), end - begin
-    offsets = _offsets(xp, size)
+    offsets = offsets_of(xp, size)
     n_bytes = int(offsets[-1])
     room = (xp.empty(n_bytes, xp.uint32) for _ in range(2))
     words = Words(text, begin, end, offsets[:-1], *room, xp.zeros(n, xp.uint32))
@@ -205,7 +206,7 @@ def _encoded(device: Device, text: Any, begin: Any, end: Any, model: Model) -> W
 
 def _rounds(xp: Any, size: Any) -> tuple:
     """Room to work on words of these sizes in: the arrays of lookup.cu's `Rounds`, in its order."""
-    place, tile = _offsets(xp, size), _offsets(xp, (size + _TILE - 1) // _TILE)
+    place, tile = offsets_of(xp, size), offsets_of(xp, (size + _TILE - 1) // _TILE)
     room = (xp.empty(int(place[-1]), xp.uint32) for _ in range(5))
     return place, tile, *room, xp.empty(int(tile[-1]), xp.uint32)
 
@@ -216,7 +217,7 @@ def _gathered(
     """The ids of words one after the other, where each token begins (if `first` says where words do), and rows."""
     xp = device.xp
     if rows is None:
-        rows = _offsets(xp, words.n_tokens)
+        rows = offsets_of(xp, words.n_tokens)
     n_tokens = int(rows[-1])
     ids, starts = xp.empty(n_tokens, xp.uint32), None if first is None else xp.empty(n_tokens, xp.int64)
     handles = device.pointers(model), device.pointers(words)
@@ -224,10 +225,3 @@ def _gathered(
     if len(rows) > 1:
         device.launch("lookup.cu", "gather_tokens", device.blocks, 128, arguments)
     return ids, starts, rows
-
-
-def _offsets(xp: Any, sizes: Any) -> Any:
-    """int64[n + 1]: where each of so many elements begin, one after the other."""
-    offsets = xp.zeros(len(sizes) + 1, xp.int64)
-    xp.cumsum(sizes, dtype=xp.int64, out=offsets[1:])
-    return offsets

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from .. import Automaton
-from .device import Device
+from .device import Device, offsets_of
 
+_NO_CUT = -1  # as in split.cu
 TILE_BYTES = 256  # of text for a thread
 MAX_BYTES = 1 << 30  # of text at a time: a place in it has 31 bits where words are told apart
 
@@ -48,32 +49,50 @@ def split_words(device: Device, text: Any, offsets: Any, tables: Tables) -> Spli
     n_bytes, width = len(text), tables.delta.shape[1]
     n_words = -(-n_bytes // 32)
     documents, words = xp.zeros(n_words, xp.uint32), xp.zeros(n_words, xp.uint32)
-    n_tiles = -(-n_bytes // TILE_BYTES)
-    cuts = xp.empty(n_tiles, xp.int64)
-    t = tables
-    launch = _launcher(device)
-    launch("mark_documents", len(offsets) - 1, (offsets, len(offsets) - 1, n_bytes, documents))
-    classes = (t.ascii_class, t.page, t.member)
-    launch("find_cuts", n_tiles, (text, n_bytes, documents, *classes, t.strong, width, TILE_BYTES, cuts))
-    launch(
-        "split_words",
-        n_tiles,
-        (text, n_bytes, documents, *classes, t.delta, t.accept, width, cuts, n_tiles, words),
-    )
-    in_words = _bit_counts(xp, words)
-    starts = xp.empty(int(in_words.sum()) + 1, xp.uint32)
+    _launch(device, "mark_documents", len(offsets) - 1, (offsets, len(offsets) - 1, n_bytes, documents))
+    cuts = _find_cuts(device, text, documents, tables, TILE_BYTES)
+    t, n_tiles = tables, len(cuts)
+    arguments = (text, n_bytes, documents, t.ascii_class, t.page, t.member, t.delta, t.accept)
+    _launch(device, "split_words", n_tiles, (*arguments, width, cuts, n_tiles, words))
+    rank = offsets_of(xp, _bit_counts(xp, words))
+    starts = xp.empty(int(rank[-1]) + 1, xp.uint32)
     starts[-1] = n_bytes
-    rank = xp.cumsum(in_words) - in_words
     device.launch("words.cu", "list_bits", device.blocks, 128, (words, n_words, rank, starts))
     return Split(words, starts)
 
 
-def _launcher(device: Device) -> Any:
-    def launch(kernel: str, n: int, arguments: tuple) -> None:
-        if n:
-            device.launch("split.cu", kernel, min(device.blocks, -(-n // 128)), 128, arguments)
+def halves(device: Device, text: Any, offsets: Any, tables: Tables) -> tuple | None:
+    """A batch as two, (text, offsets) each, that have the same words: between documents, or where a single one may be cut.
 
-    return launch
+    None where it can't be cut.
+    """
+    n_documents = len(offsets) - 1
+    middle = n_documents // 2
+    if n_documents > 1:
+        at = int(offsets[middle])
+        return (text[:at], offsets[: middle + 1]), (text[at:], offsets[middle:] - at)
+    half = -(-len(text) // 2)
+    if len(text) <= half:
+        return None
+    documents = device.xp.zeros(-(-len(text) // 32), device.xp.uint32)
+    at = int(_find_cuts(device, text, documents, tables, half)[1])
+    if at == _NO_CUT:
+        return None
+    return tuple((part, device.xp.asarray([0, len(part)])) for part in (text[:at], text[at:]))
+
+
+def _find_cuts(device: Device, text: Any, documents: Any, tables: Tables, tile_bytes: int) -> Any:
+    """int64[tiles]: the first cut in each tile of the text, or NO_CUT."""
+    n_tiles, t = -(-len(text) // tile_bytes), tables
+    cuts = device.xp.empty(n_tiles, device.xp.int64)
+    arguments = (text, len(text), documents, t.ascii_class, t.page, t.member, t.strong)
+    _launch(device, "find_cuts", n_tiles, (*arguments, t.delta.shape[1], tile_bytes, cuts))
+    return cuts
+
+
+def _launch(device: Device, kernel: str, n: int, arguments: tuple) -> None:
+    if n:
+        device.launch("split.cu", kernel, min(device.blocks, -(-n // 128)), 128, arguments)
 
 
 def _bit_counts(xp: Any, words: Any) -> Any:

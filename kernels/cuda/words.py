@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import Automaton
 from . import split
-from .device import Device
+from .device import Device, offsets_of
 
 _FREE = 2**64 - 1
 _IN_BATCH = 1 << 63
@@ -37,21 +37,22 @@ def count_words(
     """The distinct words of all documents, in order of first occurrence: (data, offsets, counts, first), on the host.
 
     batches: (uint8[n], int64[documents + 1], position) on the host; the next one is copied while one is counted. A batch
-    for which there is not the memory is counted in halves. first: int64[words], the position of the batch in which
-    each word first occurred, and the byte in it. report(bytes) is called after each batch.
+    for which there is not the memory is counted in halves, a document too where it may be cut (else: MemoryError).
+    first: int64[words], the position of the batch in which each word first occurred, and the byte in it. report(bytes)
+    is called after each batch.
     """
     tables = split.upload(device, automaton)
     waiting = iter(batches)
     with device.active():
         counts = _empty(device, 1 << 16, 1 << 20)
         batch = next(waiting, None)
-        on_device = device.upload(batch[:2]) if batch is not None else None
+        arriving = device.upload(batch[:2]) if batch is not None else None
         while batch is not None:
-            following = next(waiting, None)
-            coming = device.upload(following[:2]) if following is not None else None
-            counts = _count_batch(device, *on_device, batch[2], tables, counts)
+            arrived, following = arriving(), next(waiting, None)
+            arriving = device.upload(following[:2]) if following is not None else None
+            counts = _count_batch(device, *arrived, batch[2], tables, counts)
             report(len(batch[0]))
-            batch, on_device = following, coming
+            batch = following
         return _collected(device, counts)
 
 
@@ -72,19 +73,19 @@ def _count_batch(
     device: Device, text: Any, offsets: Any, position: int, tables: split.Tables, counts: Counts
 ) -> Counts:
     """The counts with those of a batch added; all or nothing, so that a batch can be tried again in halves."""
-    n_documents = len(offsets) - 1
     try:
-        if len(text) > split.MAX_BYTES and n_documents > 1:
-            raise device.out_of_memory
+        if len(text) > split.MAX_BYTES:
+            raise MemoryError(f"a document of {len(text):,} bytes that can't be cut is too long for a GPU")
         starts = split.split_words(device, text, offsets, tables).starts
         return _kept(device, text, position, _counted(device, text, starts, counts))
-    except device.out_of_memory:
-        if n_documents < 2:
+    except MemoryError:
+        parts = split.halves(device, text, offsets, tables)
+        if parts is None:
             raise
-    middle = n_documents // 2
-    at = int(offsets[middle])
-    counts = _count_batch(device, text[:at], offsets[: middle + 1], position, tables, counts)
-    return _count_batch(device, text[at:], offsets[middle:] - at, position + at, tables, counts)
+    for part, documents in parts:
+        counts = _count_batch(device, part, documents, position, tables, counts)
+        position += len(part)
+    return counts
 
 
 def _counted(device: Device, text: Any, starts: Any, counts: Counts) -> Counts:
@@ -159,8 +160,7 @@ def _collected(device: Device, counts: Counts) -> tuple[np.ndarray, np.ndarray, 
     slots = xp.flatnonzero(counts.keys != xp.uint64(_FREE))
     slots = slots[xp.argsort(counts.keys[slots])]
     keys, values = counts.keys[slots], counts.counts[slots]
-    offsets = xp.zeros(len(keys) + 1, xp.int64)
-    offsets[1:] = xp.cumsum((keys & xp.uint64(0xFFFFFFFF)).astype(xp.int64))
+    offsets = offsets_of(xp, (keys & xp.uint64(0xFFFFFFFF)).astype(xp.int64))
     data = xp.empty(int(offsets[-1]), xp.uint8)
     device.launch(
         "words.cu", "gather_words", device.blocks, 128, (counts.arena, keys, offsets, len(keys), data)

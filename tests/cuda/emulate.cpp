@@ -7,6 +7,7 @@
 // unsynchronized accesses are found whether or not a schedule shows them; with -fsanitize=address each has its own stack.
 #include "common.cuh"
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -50,7 +51,10 @@ const int MOST_ARGUMENTS = 20;
 
 enum State { READY, AT_BARRIER, AT_WARP, DONE };
 
+struct Fiber;
+
 struct Warp {
+  Fiber* lanes[WARP];
   u32 live = 0, arrived = 0, ballots = 0;
   u64 values[WARP];
   u64 epoch = 0, results[WARP];
@@ -67,8 +71,27 @@ struct Block {
   std::vector<Warp> warps;
 };
 
-struct Fiber {
+// A place to go back to. swapcontext asks the system for a signal mask each time, which is most of its cost, so it serves
+// only for a fiber's first step, and where a sanitizer watches longjmp.
+struct Place {
   ucontext_t context;
+  jmp_buf jump;
+  bool left = false;  // by a jump
+};
+
+static void go(Place& from, Place& to) {
+#if defined(__SANITIZE_ADDRESS__) || defined(GPUTOK_RACES)
+  swapcontext(&from.context, &to.context);
+#else
+  from.left = true;
+  if (_setjmp(from.jump)) return;
+  if (to.left) _longjmp(to.jump, 1);
+  setcontext(&to.context);
+#endif
+}
+
+struct Fiber {
+  Place place;
   std::unique_ptr<char[]> stack;
   State state = DONE;
   Block* block = nullptr;
@@ -77,9 +100,8 @@ struct Fiber {
 };
 
 struct Machine {
-  ucontext_t home;
-  std::vector<std::unique_ptr<Fiber>> fibers;
-  std::vector<Fiber*> ready;
+  Place home;
+  std::vector<Fiber*> idle, ready;
   Fiber* now = nullptr;
   std::mt19937_64 random;
   Kernel kernel = nullptr;
@@ -100,6 +122,12 @@ static Machine*& machine() {
   return current;
 }
 
+// Fibers and their stacks outlive a launch: memory that is touched for the first time was most of a small one's cost.
+static std::vector<std::unique_ptr<Fiber>>& fibers() {
+  static thread_local std::vector<std::unique_ptr<Fiber>> own;
+  return own;
+}
+
 static void to_home(bool ends) {
   Machine& m = *machine();
   Fiber* fiber = m.now;
@@ -110,7 +138,7 @@ static void to_home(bool ends) {
 #if defined(GPUTOK_RACES)
   __tsan_switch_to_fiber(m.home_fiber, 1);
 #endif
-  swapcontext(&fiber->context, &m.home);
+  go(fiber->place, m.home);
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(fake, &m.home_stack, &m.home_stack_bytes);
 #endif
@@ -128,14 +156,18 @@ static void fail(const std::string& message) {
   if (m.error.empty()) m.error = message;
 }
 
-static void wake_block(Block* block) {
+static void wake_warp(Warp& warp, State waiting) {
   Machine& m = *machine();
-  block->waiting = 0;
-  for (auto& fiber : m.fibers)
-    if (fiber->block == block && fiber->state == AT_BARRIER) {
-      fiber->state = READY;
-      m.ready.push_back(fiber.get());
+  for (int lane = 0; lane < WARP; lane++)
+    if (warp.live >> lane & 1 && warp.lanes[lane]->state == waiting) {
+      warp.lanes[lane]->state = READY;
+      m.ready.push_back(warp.lanes[lane]);
     }
+}
+
+static void wake_block(Block* block) {
+  block->waiting = 0;
+  for (Warp& warp : block->warps) wake_warp(warp, AT_BARRIER);
 }
 
 void barrier(int line) {
@@ -167,11 +199,7 @@ Meeting meet(u64 value, bool vote) {
     warp.arrived = 0;
     warp.ballot = warp.ballots & warp.live;
     std::memcpy(warp.results, warp.values, sizeof(warp.values));
-    for (auto& other : m.fibers)
-      if (other->block == fiber->block && other->thread / WARP == fiber->thread / WARP && other->state == AT_WARP) {
-        other->state = READY;
-        m.ready.push_back(other.get());
-      }
+    wake_warp(warp, AT_WARP);
   }
   to_home(false);
   EMULATE_ACQUIRE(&warp);
@@ -227,11 +255,13 @@ static void start(Fiber* fiber, Block* block, int thread) {
   fiber->block = block;
   fiber->thread = thread;
   fiber->state = READY;
-  getcontext(&fiber->context);
-  fiber->context.uc_stack.ss_sp = fiber->stack.get();
-  fiber->context.uc_stack.ss_size = STACK_BYTES;
-  fiber->context.uc_link = nullptr;
-  makecontext(&fiber->context, fiber_main, 0);
+  fiber->place.left = false;
+  ucontext_t& context = fiber->place.context;
+  getcontext(&context);
+  context.uc_stack.ss_sp = fiber->stack.get();
+  context.uc_stack.ss_size = STACK_BYTES;
+  context.uc_link = nullptr;
+  makecontext(&context, fiber_main, 0);
 #if defined(GPUTOK_RACES)
   if (fiber->sanitizer) __tsan_destroy_fiber(fiber->sanitizer);
   fiber->sanitizer = __tsan_create_fiber(0);
@@ -248,9 +278,12 @@ static void resume(Fiber* fiber) {
 #if defined(GPUTOK_RACES)
   __tsan_switch_to_fiber(fiber->sanitizer, 1);
 #endif
-  swapcontext(&m.home, &fiber->context);
+  go(m.home, fiber->place);
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(m.home_fake, nullptr, nullptr);
+#endif
+#if !defined(GPUTOK_RACES)  // there, a stack belongs to one thread
+  if (fiber->state == DONE) m.idle.push_back(fiber);
 #endif
 }
 
@@ -284,21 +317,19 @@ static void run(Kernel kernel, const u64* arguments, int n_arguments, i64 grid, 
     block->arena.resize(SHARED_BYTES, (char)0xA5);  // shared memory begins with garbage
     block->warps.resize((size + WARP - 1) / WARP);
     for (int t = 0; t < size; t++) {
-      block->warps[t / WARP].live |= 1u << t % WARP;
-      Fiber* fiber = nullptr;
-      for (auto& f : m.fibers)
-        if (f->state == DONE) {
-          fiber = f.get();
-          break;
-        }
-      if (!fiber) {
-        m.fibers.emplace_back(new Fiber);
-        fiber = m.fibers.back().get();
+      if (m.idle.empty()) {
+        fibers().emplace_back(new Fiber);
+        m.idle.push_back(fibers().back().get());
       }
+      Fiber* fiber = m.idle.back();
+      m.idle.pop_back();
+      block->warps[t / WARP].live |= 1u << t % WARP;
+      block->warps[t / WARP].lanes[t % WARP] = fiber;
       start(fiber, block, t);
     }
     resident.push_back(block);
   };
+  for (auto& fiber : fibers()) m.idle.push_back(fiber.get());
   EMULATE_RELEASE(&began);
   while (m.error.empty()) {
     for (std::size_t i = 0; i < resident.size();) {
@@ -321,8 +352,9 @@ static void run(Kernel kernel, const u64* arguments, int n_arguments, i64 grid, 
   }
   EMULATE_ACQUIRE(&ended);
 #if defined(GPUTOK_RACES)
-  for (auto& fiber : m.fibers)
+  for (auto& fiber : fibers())
     if (fiber->sanitizer) __tsan_destroy_fiber(fiber->sanitizer);
+  fibers().clear();
 #endif
   error = m.error;
   machine() = nullptr;

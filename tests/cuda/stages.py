@@ -1,0 +1,51 @@
+"""The stages as the tests call them, and those of CUDA."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, NamedTuple
+
+import numpy as np
+from gputok.kernels import Automaton, BpeTables
+from gputok.kernels.cuda import bpe, lookup, split, words
+from gputok.kernels.cuda.device import Device
+
+from gputok.text import TextBatch
+
+
+class Stages(NamedTuple):
+    """One version of each stage, brought to the same arguments and results."""
+
+    split_words: Any  # (TextBatch, Automaton) -> where each word begins
+    count_words: Any  # (TextBatch, Automaton) -> [(word, count)], in order of first occurrence
+    train_bpe: Any  # as in kernels.reference
+    encode_words: Any  # (data, start, end, BpeTables) -> ids, start, end, rows
+    encode_text: Any  # (TextBatch, token, Automaton, BpeTables) -> ids, and where those of each document end
+
+
+def in_cuda(device: Device) -> Stages:
+    def split_words(batch: TextBatch, automaton: Automaton) -> list[int]:
+        tables = split.upload(device, automaton)
+        with device.active():
+            starts = split.split_words(device, *device.upload(tuple(batch))(), tables).starts
+            return device.download(starts)[:-1].tolist()
+
+    def count(batch: TextBatch, automaton: Automaton) -> list[tuple[bytes, int]]:
+        data, offsets, counts, _ = words.count_words(device, [(*batch, 0)], automaton)
+        pieces = [data[a:b].tobytes() for a, b in itertools.pairwise(offsets)]
+        return [*zip(pieces, counts.tolist(), strict=True)]
+
+    def encode_words(data: np.ndarray, start: np.ndarray, end: np.ndarray, tables: BpeTables) -> Any:
+        return lookup.encode_words(device, data, start, end, lookup.upload(device, tables))
+
+    def encode_text(batch: TextBatch, token: np.ndarray, automaton: Automaton, tables: BpeTables) -> Any:
+        loaded = split.upload(device, automaton), lookup.upload(device, tables)
+        return lookup.encode_text(device, *batch, token, *loaded)
+
+    return Stages(
+        split_words,
+        count,
+        lambda *arguments: bpe.train_bpe(device, *arguments),
+        encode_words,
+        encode_text,
+    )
