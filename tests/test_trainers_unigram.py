@@ -25,12 +25,12 @@ def random_words(rng, n=60, alphabet="abcdé漢😀"):
 
 
 def prepared(words, n_seeds=100, threads=1, longest=LONGEST):
-    """Text, seeds and trie of a dictionary of words."""
+    """Text, seeds and tries of a dictionary of words."""
     counts = WordCounts.from_dict(words)
     text = seeds.make_text(counts.data, counts.offsets, counts.counts, threads)
-    suffixes = seeds.sort_suffixes(text, longest, threads)
-    candidates = seeds.choose_seeds(text, suffixes, longest, n_seeds, threads)
-    return text, suffixes, candidates, seeds.build_trie(text, suffixes, candidates, longest, threads)
+    keys = seeds.pack_keys(text, text.ids, text.words, threads)
+    candidates = seeds.find_seeds(text, keys, longest, n_seeds, threads)
+    return text, candidates, seeds.build_tries(text, keys, candidates, longest, threads)
 
 
 def names(text, candidates):
@@ -80,10 +80,12 @@ def plain_seeds(words, longest):
     return found
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_seeds_are_the_substrings_that_the_definition_names(seed):
+@pytest.mark.parametrize("chunk", [50, 1 << 16])
+@pytest.mark.parametrize("seed", range(4))
+def test_seeds_are_the_substrings_that_the_definition_names(seed, chunk, monkeypatch):
+    monkeypatch.setattr(seeds, "_CHUNK", chunk)
     words = random_words(np.random.default_rng(seed))
-    text, _, candidates, _ = prepared(words, n_seeds=10**6)
+    text, candidates, _ = prepared(words, n_seeds=10**6)
     found = dict(zip(names(text, candidates), candidates.score.tolist(), strict=True))
     assert found == plain_seeds(words, LONGEST)
     prefix = {
@@ -98,7 +100,7 @@ def test_seeds_are_the_substrings_that_the_definition_names(seed):
 def test_the_best_seeds_are_taken():
     words = random_words(np.random.default_rng(3), 200)
     everything = sorted(plain_seeds(words, LONGEST).values(), reverse=True)
-    _, _, candidates, _ = prepared(words, n_seeds=50)
+    _, candidates, _ = prepared(words, n_seeds=50)
     assert sorted(candidates.score.tolist(), reverse=True) == everything[:50]
 
 
@@ -109,33 +111,46 @@ def test_suffixes_sort_as_tuples_do(alphabet):
     words = ["".join(rng.choice(list(alphabet), rng.integers(1, 40))) for _ in range(300)]
     if len(alphabet) > 1 << 16:
         words += [alphabet[i : i + 1000] for i in range(0, len(alphabet), 1000)]
-    words = dict.fromkeys(words, 1)
-    longest = 9
-    text, suffixes, _, _ = prepared(words, longest=longest)
-    ids = text.ids.tolist()
-    ends = np.flatnonzero(text.ids == 0)
+    counts = WordCounts.from_dict(dict.fromkeys(words, 1))
+    text = seeds.make_text(counts.data, counts.offsets, counts.counts, 1)
+    keys = seeds.pack_keys(text, text.ids, text.words, 1)
+    limit = 10
+    ids, ends = text.ids.tolist(), np.flatnonzero(text.ids == 0)
 
     def suffix(at):
-        return ids[at : min(at + longest + 1, int(ends[np.searchsorted(ends, at)]))]
+        return ids[at : min(at + limit, int(ends[np.searchsorted(ends, at)]))]
 
-    ordered = [suffix(at) for at in suffixes.order.tolist()]
+    order, groups = seeds.sort_places(text, keys, np.flatnonzero(text.ids), limit, 1)
+    ordered = [suffix(at) for at in order.tolist()]
     assert ordered == sorted(ordered)
-    first = {a for a, _ in suffixes.groups}
-    for i in range(1, len(ordered)):
-        common = sum(
-            1
-            for _ in itertools.takewhile(
-                lambda pair: pair[0] == pair[1], zip(ordered[i - 1], ordered[i], strict=False)
-            )
-        )
-        assert suffixes.lcp[i] == (0 if i in first else common)
-        assert i not in first or common < 2
+    assert groups[0][0] == 0 and groups[-1][1] == len(order)
+    for (_, a), (b, _) in itertools.pairwise(groups):
+        assert a == b and ordered[a - 1][:2] != ordered[a][:2]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_each_suffix_is_found_once_with_its_count(seed):
+    words = random_words(np.random.default_rng(seed), 200, alphabet="ab漢")
+    expected = {}
+    for word, count in words.items():
+        for i in range(len(word)):
+            expected[word[i:]] = expected.get(word[i:], 0) + count
+    counts = WordCounts.from_dict(words)
+    text = seeds.make_text(counts.data, counts.offsets, counts.counts, 1)
+    places, weight, _ = seeds.distinct_suffixes(text, 1)
+    ends = np.flatnonzero(text.ids == 0)
+    found = [
+        "".join(chr(text.code_points[i]) for i in text.ids[at : ends[np.searchsorted(ends, at)]])
+        for at in places.tolist()
+    ]
+    assert len(found) == len({*found})
+    assert dict(zip(found, weight[places].tolist(), strict=True)) == expected
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_expected_counts_are_those_of_all_spellings(seed):
     words = random_words(np.random.default_rng(seed), 25)
-    text, _, candidates, lattice = prepared(words)
+    text, candidates, lattice = prepared(words)
     by_name, p = probabilities(text, candidates)
     expected, likelihood = dict.fromkeys(by_name, 0.0), 0.0
     for word, count in words.items():
@@ -155,7 +170,7 @@ def test_expected_counts_are_those_of_all_spellings(seed):
 def test_long_words_do_not_underflow():
     """Thousands of characters, where probabilities are far below the smallest float."""
     words = {"ab" * 3000: 3, "abc" * 2000 + "x": 2, "x": 1}
-    text, _, candidates, lattice = prepared(words)
+    text, candidates, lattice = prepared(words)
     _, p = probabilities(text, candidates)
     counts, objective = em.expect(lattice, p, threads=1)
     spelt = counts.char[1:].sum() + (counts.piece * candidates.length).sum()
@@ -167,7 +182,7 @@ def test_long_words_do_not_underflow():
 def test_expected_lengths_add_up_and_plain_em_climbs(seed):
     """Expected count times length is count times length; without digamma and dropping the likelihood never falls."""
     words = random_words(np.random.default_rng(seed), 80)
-    text, _, candidates, lattice = prepared(words)
+    text, candidates, lattice = prepared(words)
     _, p = probabilities(text, candidates)
     n_characters = sum(len(word) * count for word, count in words.items())
     before = -math.inf
@@ -184,7 +199,7 @@ def test_expected_lengths_add_up_and_plain_em_climbs(seed):
 
 def test_the_best_other_spelling_is_that_of_brute_force():
     words = random_words(np.random.default_rng(11), 80)
-    text, _, candidates, _ = prepared(words)
+    text, candidates, _ = prepared(words)
     by_name, p = probabilities(text, candidates)
     found = names(text, candidates)
     score, spelling = np.empty(len(found)), np.zeros((len(found), LONGEST), np.int32)

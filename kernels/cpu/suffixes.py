@@ -16,6 +16,7 @@ from . import kernel
 from .memory import leading_zeros, trailing_zeros
 
 BUCKETS = 1 << 16  # suffixes are dealt by the top 16 bits of their keys
+CLASSES = 64 * 32  # of scores
 _SMALL = 12  # ranges up to this length are sorted by insertion
 
 
@@ -33,8 +34,8 @@ def count_characters(data, offsets, first, last, n_chars):
 
 
 @kernel
-def decode_words(data, offsets, first, last, counts, place, text, weight, histogram):
-    """Writes the code points + 1 of words first:last at text[place[w]:], their counts beside them, and sums both."""
+def decode_words(data, offsets, first, last, counts, place, text, histogram):
+    """Writes the code points + 1 of words first:last at text[place[w]:], a 0 behind each, and sums their counts."""
     for w in range(first, last):
         at = place[w]
         i = offsets[w]
@@ -61,36 +62,37 @@ def decode_words(data, offsets, first, last, counts, place, text, weight, histog
                 )
                 i += 4
             text[at] = point + 1
-            weight[at] = count
             histogram[point] += count
             at += 1
         text[at] = 0
 
 
 @kernel
-def pack_keys(text, first, last, dense, bits, per_key, keys, histogram):
-    """Replaces code points by dense ids and packs keys, for text[first:last], which ends behind a word."""
+def pack_keys(text, first, last, bits, per_key, keys):
+    """Packs the keys of text[first:last], which ends behind a word."""
     top = np.uint64(64) - bits
     keep = ~np.uint64(0) << (np.uint64(64) - bits * per_key)
     key = np.uint64(0)
     for i in range(last - 1, first - 1, -1):
-        if text[i] == 0:
-            key = np.uint64(0)
-        else:
-            text[i] = dense[text[i]]
-            key = (key >> bits | np.uint64(text[i]) << top) & keep
-            histogram[key >> np.uint64(48)] += 1
+        key = (key >> bits | np.uint64(text[i]) << top) & keep if text[i] else np.uint64(0)
         keys[i] = key
 
 
 @kernel
-def deal_suffixes(keys, first_bucket, last_bucket, place, order):
-    """Writes the positions whose key lies in the buckets first:last into order, bucket by bucket (counting sort)."""
-    for i in range(len(keys)):
-        bucket = np.int64(keys[i] >> np.uint64(48))
-        if keys[i] != 0 and first_bucket <= bucket < last_bucket:
-            order[place[bucket]] = i
-            place[bucket] += 1
+def count_buckets(keys, places, first, last, buckets):
+    """Counts places[first:last] by the top 16 bits of their keys."""
+    for i in range(first, last):
+        buckets[keys[places[i]] >> np.uint64(48)] += 1
+
+
+@kernel
+def deal_places(keys, places, first, last, at, order, cache):
+    """Writes places[first:last] into order, bucket by bucket from at[bucket] on, and their keys into cache."""
+    for i in range(first, last):
+        key = keys[places[i]]
+        k = at[key >> np.uint64(48)]
+        at[key >> np.uint64(48)] += 1
+        order[k], cache[k] = places[i], key
 
 
 # ----------------------------------------------------------------------------------------------------- sorting
@@ -110,17 +112,16 @@ def _less(keys, a, b, depth, limit, per_key, low):
 
 
 @kernel
-def sort_suffixes(keys, order, cache, first, last, depth, limit, per_key, low):
-    """Sorts order[first:last] by their suffixes, alike in `depth` characters, up to `limit` characters.
+def sort_suffixes(keys, order, cache, first, last, limit, per_key, low):
+    """Sorts the suffixes order[first:last] up to `limit` characters.
 
     Multikey quicksort (Bentley and Sedgewick, 1997) whose character is a whole key. `cache` has the key of each
-    entry at the current depth; `low` masks a key's last character, which is 0 if the word ends within the key.
+    entry, and then that of the current depth; `low` masks a key's last character, which is 0 if the word ends within the
+    key.
     """
     stack = np.empty((256, 3), np.int64)
-    stack[0] = first, last, depth
+    stack[0] = first, last, 0
     top = 1
-    for i in range(first, last):
-        cache[i] = keys[order[i] + depth]
     while top:
         top -= 1
         lo, hi, depth = stack[top]
@@ -191,11 +192,36 @@ def _common_prefix(keys, a, b, depth, limit, bits, per_key, low):
 
 
 @kernel
-def sorted_prefixes(keys, order, first, last, limit, bits, per_key, low, lcp):
-    """lcp[i] = common characters of suffixes order[i - 1] and order[i], at most `limit`; 0 at `first`."""
-    lcp[first] = 0
-    for i in range(first + 1, last):
-        lcp[i] = _common_prefix(keys, order[i - 1], order[i], 0, limit, bits, per_key, low)
+def distinct_suffixes(text_length, words, counts, lcp, n_chars, node, first, last, places, weight):
+    """The different suffixes of the words first:last, which are sorted by their reverses.
+
+    words[w] is the place of word w in the reversed text. It has its last lcp[w] characters in common with the word
+    before; its longer suffixes are new, and their places are written to places[node[w]:node[w + 1]].
+    weight[place] is how often the suffix occurs in the words first:last.
+    """
+    deepest = 0
+    for w in range(first, last):
+        deepest = max(deepest, n_chars[w])
+    carried = np.zeros(deepest + 1, np.int64)
+    for w in range(last - 1, first - 1, -1):
+        common = np.int64(lcp[w])
+        end = text_length - 1 - words[w]
+        occurs = counts[w]
+        for depth in range(n_chars[w], common, -1):
+            occurs += carried[depth]
+            carried[depth] = 0
+            places[node[w] + depth - common - 1] = end - depth
+            weight[end - depth] = occurs
+        carried[common] += occurs
+
+
+@kernel
+def spread_pieces(text_length, words, lcp, first, last, piece_at):
+    """Gives every suffix of the words first:last the piece of the same suffix that `distinct_suffixes` wrote."""
+    for w in range(first + 1, last):
+        to, source = text_length - 1 - words[w], text_length - 1 - words[w - 1]
+        for depth in range(1, lcp[w] + 1):
+            piece_at[to - depth] = piece_at[source - depth]
 
 
 # ------------------------------------------------------------------------------------------------------- seeds
@@ -211,40 +237,43 @@ def _score_class(score):
 
 
 @kernel
-def seed_candidates(
-    text, order, lcp, weight, first, last, longest, least, histogram, begin, end, length, score
-):
-    """Finds the substrings that could be pieces in the sorted suffixes first:last, and returns how many.
+def seed_candidates(text, keys, weight, order, first, last, longest, bits, per_key, low, least):
+    """Finds the substrings that could be pieces in the sorted suffixes first:last.
 
     They are the intervals of common prefixes (substrings that two different characters, or a word's end, follow),
     and the suffixes to a word's end which occur in one word that occurs twice or more; of 2 to `longest`
-    characters. Their score is occurrences times length, as in SentencePiece. Those in score class `least` or above are
-    counted in the histogram and written as order[begin:end] with their length and score, as far as there is room.
+    characters. Their score is occurrences times length, as in SentencePiece.
+    -> int64[4, n]: those in score class `least` or above, as order[begin:end], length and score; and
+    int64[CLASSES]: how many are in each class.
     """
     n = 0
+    found = np.empty((4, 2 * (last - first)), np.int64)  # each suffix begins one interval at most
+    classes = np.zeros(CLASSES, np.int64)
     stack_depth = np.empty(longest + 2, np.int64)
     stack_begin = np.empty(longest + 2, np.int64)
     stack_sum = np.empty(longest + 2, np.int64)
     top = 0
     total = np.int64(0)
+    right = np.int64(0)
     for i in range(first, last):
         before = total  # occurrences of all suffixes before suffix i
         p = order[i]
         total += weight[p]
-        left = np.int64(lcp[i])
-        right = np.int64(lcp[i + 1]) if i + 1 < last else 0
-        depth = max(left, right)
+        depth = right
+        right = np.int64(0)
+        if i + 1 < last:
+            right = _common_prefix(keys, p, order[i + 1], 0, longest + 1, bits, per_key, low)
+        depth = max(depth, right)
         if weight[p] > 1 and depth < longest:
             to_end = depth
             while to_end <= longest and text[p + to_end] != 0:
                 to_end += 1
             if depth < to_end <= longest and to_end > 1:
                 value = weight[p] * to_end
-                bin = _score_class(value)
-                if bin >= least:
-                    histogram[bin] += 1
-                    if n < len(begin):
-                        begin[n], end[n], length[n], score[n] = i, i + 1, to_end, value
+                score_class = _score_class(value)
+                if score_class >= least:
+                    classes[score_class] += 1
+                    found[0, n], found[1, n], found[2, n], found[3, n] = i, i + 1, to_end, value
                     n += 1
         start, start_sum = i, before
         while top and stack_depth[top - 1] > right:
@@ -253,50 +282,27 @@ def seed_candidates(
             depth = stack_depth[top]
             value = (total - start_sum) * depth
             if 1 < depth <= longest:
-                bin = _score_class(value)
-                if bin >= least:
-                    histogram[bin] += 1
-                    if n < len(begin):
-                        begin[n], end[n], length[n], score[n] = start, i + 1, depth, value
+                score_class = _score_class(value)
+                if score_class >= least:
+                    classes[score_class] += 1
+                    found[0, n], found[1, n], found[2, n], found[3, n] = start, i + 1, depth, value
                     n += 1
         if right and (top == 0 or stack_depth[top - 1] < right):
             stack_depth[top], stack_begin[top], stack_sum[top] = right, start, start_sum
             top += 1
-    return n
+    return found[:, :n].copy(), classes
 
 
 @kernel
-def place_pieces(order, first, last, begin, end, first_piece, last_piece, deepest, parent, piece_at):
+def place_pieces(order, first, last, begin, end, pieces, deepest, parent, piece_at):
     """For the sorted suffixes first:last: the longest piece that each starts with, and each piece's longest prefix.
 
-    Pieces first:last are in the order of (begin, length): a prefix comes before what it is a prefix of.
+    `pieces` are those that begin there, by (begin, length): a prefix comes before what it is a prefix of.
     `deepest` is scratch, by rank; `piece_at` is by position in the text; -1 is none.
     """
     deepest[first:last] = -1
-    for piece in range(first_piece, last_piece):
+    for piece in pieces:
         parent[piece] = deepest[begin[piece]]
         deepest[begin[piece] : end[piece]] = piece
     for i in range(first, last):
         piece_at[order[i]] = deepest[i]
-
-
-@kernel
-def word_order(text, keys, order, lcp, first, last, limit, per_key, low, words, cache):
-    """Collects the words among sorted suffixes into words[...], sorted to their ends, and returns how many."""
-    n = 0
-    run = 0  # start of the run of words that are alike in `limit` characters
-    least = np.int64(0)
-    for i in range(first, last):
-        least = min(least, np.int64(lcp[i]))
-        p = order[i]
-        if p == 0 or text[p - 1] == 0:
-            if least < limit:
-                if n - run > 1:
-                    sort_suffixes(keys, words, cache, run, n, limit, len(text), per_key, low)
-                run = n
-            words[n] = p
-            n += 1
-            least = limit
-    if n - run > 1:
-        sort_suffixes(keys, words, cache, run, n, limit, len(text), per_key, low)
-    return n

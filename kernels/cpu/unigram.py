@@ -1,11 +1,12 @@
-"""Training a Unigram model: a trie of words, and expectation over it.
+"""Training a Unigram model: tries of words, and expectation over them.
 
-Everything here works on ranges of words or chunks that do not depend on the number of threads, and what threads add up
-are integers: the same bits come out for any number of them. `suffixes.py` makes the text and the pieces.
+Everything here works on ranges of words that do not depend on the number of threads, and what threads add up are
+integers: the same bits come out for any number of them. `suffixes.py` makes the text and the pieces.
 """
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -14,20 +15,20 @@ from . import kernel
 
 _TINY = 2.0**-256  # forward sums below this are scaled up, by an exact power of two
 _HUGE = 2.0**256
+_LOG_HUGE = math.log(_HUGE)
 
 
 class Trie(NamedTuple):
-    """The unique words, sorted, as prefix tries in preorder: one trie for each chunk of words.
+    """Some of the sorted words as prefix tries in preorder.
 
-    Word w shares its first `lcp[w]` nodes with the words before it in its chunk and owns the others, which stand at
+    Word w shares its first `lcp[w]` nodes with the words before it and owns the others, which stand at
     `node[w]:node[w + 1]`. The arcs of a node are the pieces of two and more characters that end there.
     """
 
-    lcp: np.ndarray  # int32[words]
+    lcp: np.ndarray  # int32[words], 0 for the first
     node: np.ndarray  # int64[words + 1]
     weight: np.ndarray  # int64[words], how often each word occurs
     character: np.ndarray  # uint32[nodes], dense character id
-    parent: np.ndarray  # int32[nodes], steps back to the parent node; 0: at the root
     arc: np.ndarray  # int64[nodes + 1], row offsets of arcs
     arcs: np.ndarray  # uint32[arcs], piece << shift | length - 1
 
@@ -36,12 +37,12 @@ class Trie(NamedTuple):
 
 
 @kernel
-def measure_words(text, words, first, last, fresh, lcp, n_chars):
-    """lcp and length of the sorted words first:last; `fresh[w]`: a chunk begins with word w, nothing is shared."""
+def measure_words(text, words, first, last, lcp, n_chars):
+    """Lengths of the sorted words first:last, and how many characters each has in common with the word before."""
     for w in range(first, last):
         p = words[w]
         common = 0
-        if not fresh[w]:
+        if w > 0:
             q = words[w - 1]
             while text[p + common] != 0 and text[p + common] == text[q + common]:
                 common += 1
@@ -53,140 +54,129 @@ def measure_words(text, words, first, last, fresh, lcp, n_chars):
 
 
 @kernel
-def count_arcs(words, n_chars, lcp, node, first, last, piece_at, parent, length, longest, arcs_of):
-    """arcs_of[v] += pieces that end at node v, over the nodes that the words first:last own."""
+def fill_trie(text, words, lcp, n_chars, node, first, last, piece_at, parent, length, longest, shift):
+    """Characters, row offsets and arcs of the trie of the sorted words first:last: the last fields of a `Trie`.
+
+    The pieces that begin at each character are `piece_at` and its parents; node int64[last - first + 1].
+    """
+    n_nodes = node[len(node) - 1]
+    character, arc = np.empty(n_nodes, np.uint32), np.zeros(n_nodes + 1, np.int64)
+    arcs, n_arcs = np.empty(4 * n_nodes + 1024, np.uint32), 0
+    most = 0
+    for w in range(first, last):
+        most = max(most, n_chars[w] - lcp[w])
+    found, found_at = np.empty(most * longest, np.uint32), np.empty(most * longest, np.int64)
     for w in range(first, last):
         p, common = words[w], np.int64(lcp[w])
-        own = node[w] - common - 1  # node at depth d: own + d
+        own, end = node[w - first], node[w - first + 1]
+        for v in range(own, end):
+            character[v] = text[p + common + v - own]
+        n = 0
         for at in range(max(0, common + 1 - longest), n_chars[w] - 1):
-            piece = piece_at[p + at]
+            piece = np.int64(piece_at[p + at])
             while piece >= 0:
-                depth = at + length[piece]
-                if depth <= common:
+                v = own + at + length[piece] - common - 1
+                if v < own:
                     break  # prefixes of this piece are shorter still
-                arcs_of[own + depth] += 1
+                found[n], found_at[n] = piece << shift | (length[piece] - 1), v
+                arc[v] += 1
+                n += 1
                 piece = parent[piece]
-
-
-@kernel
-def fill_trie(trie, words, n_chars, text, first, last, piece_at, parent, length, longest, shift, place, path):
-    """Writes characters, parents and arcs of the nodes that the words first:last own; place starts as trie.arc."""
-    for w in range(first, last):
-        p, common = words[w], np.int64(trie.lcp[w])
-        own = trie.node[w] - common - 1
-        for depth in range(common + 1, n_chars[w] + 1):
-            node = own + depth
-            trie.character[node] = text[p + depth - 1]
-            trie.parent[node] = 0 if depth == 1 else node - path[depth - 1]
-            path[depth] = node
-        for at in range(max(0, common + 1 - longest), n_chars[w] - 1):
-            piece = piece_at[p + at]
-            while piece >= 0:
-                depth = at + length[piece]
-                if depth <= common:
-                    break
-                node = own + depth
-                trie.arcs[place[node]] = piece << shift | (length[piece] - 1)
-                place[node] += 1
-                piece = parent[piece]
-
-
-@kernel
-def drop_arcs(arc, arcs, first, last, p_piece, shift, kept):
-    """Moves the arcs of nodes first:last whose piece is alive to the front of their range; kept[v] = how many."""
-    at = arc[first]
-    for v in range(first, last):
-        before = at
-        for i in range(arc[v], arc[v + 1]):
-            piece = arcs[i] >> shift
-            if p_piece[piece] > 0:
-                arcs[at] = arcs[i]
-                at += 1
-        kept[v] = at - before
+        # Counts become ends, and ends beginnings while arcs are put before them.
+        for v in range(own, end):
+            n_arcs += arc[v]
+            arc[v] = n_arcs
+        if n_arcs > len(arcs):
+            longer = np.empty(2 * n_arcs, np.uint32)
+            longer[: n_arcs - n] = arcs[: n_arcs - n]
+            arcs = longer
+        for i in range(n - 1, -1, -1):
+            v = found_at[i]
+            arc[v] -= 1
+            arcs[arc[v]] = found[i]
+    arc[n_nodes] = n_arcs
+    return character, arc, arcs[:n_arcs].copy()
 
 
 # ----------------------------------------------------------------------------------------------------------- EM
 
 
 @kernel
-def expect(
-    trie, first, last, p_char, p_piece, shift, scale, alpha, exponent, n_char, n_piece, word_p, word_e
-):
-    """One E-step over the words first:last of one chunk: adds expected counts, times `scale`, to n_char and n_piece.
+def expect(trie, char, n_char, piece, n_piece, shift, scale, old_s, old_e):
+    """One E-step over the words of a trie: adds expected counts, times `scale`, and gives their log-likelihood.
 
-    Forward and backward over the trie in linear space. `alpha[v]` is the probability that a prefix is spelt, divided by
-    2**(-256 * exponent[v]): exact powers of two keep it in range, so the only rounding is that of products
-    and sums in a fixed order. Expected counts are rounded to integers one by one; integers commute.
-    The probability of word w is word_p[w] * 2**(-256 * word_e[w]).
+    Probabilities are `char[:, 0]` and `piece[:, 0]` (float64); the same arrays seen as int64 are `n_char` and `n_piece`,
+    whose `[:, 1]` get the counts: what belongs together is fetched together. Arcs of pieces without
+    probability are dropped from the trie. `old_s` float64 and `old_e` int32, one for each node, are scratch.
+
+    Forward and backward in linear space: `s[d]` is the probability that the first d characters of the present word
+    are spelt, divided by 2**(-256 * e[d]). Exact powers of two keep it in range, so the only rounding is that of
+    products and sums in a fixed order. Expected counts are rounded to integers one by one; integers commute.
     """
+    lcp, node, weight, character, arc_end, arcs = trie
     mask = np.uint32((1 << shift) - 1)
-    shift32 = np.uint32(shift)
-    base = trie.node[first]
+    shift = np.uint32(shift)
     deepest = 0
-    for w in range(first, last):
-        deepest = max(deepest, trie.lcp[w] + trie.node[w + 1] - trie.node[w])
-    s = np.empty(deepest + 1)
-    e = np.zeros(deepest + 1, np.int32)
-    d = np.zeros(deepest + 1)
+    for w in range(len(weight)):
+        deepest = max(deepest, lcp[w] + node[w + 1] - node[w])
+    s, e, d = np.empty(deepest + 1), np.zeros(deepest + 1, np.int32), np.zeros(deepest + 1)
     power = np.array([1.0, _HUGE, _HUGE * _HUGE, _HUGE * _HUGE * _HUGE])
     s[0] = 1.0
-    for w in range(first, last):
-        depth = np.int64(trie.lcp[w])
-        for v in range(trie.node[w], trie.node[w + 1]):
+    likelihood = 0.0
+    stop, kept = np.int64(0), np.int64(0)
+    for w in range(len(weight)):
+        depth = np.int64(lcp[w])
+        for v in range(node[w], node[w + 1]):
             here = e[np.uint64(depth)]
-            total = s[np.uint64(depth)] * p_char[trie.character[v]]
-            for i in range(trie.arc[v], trie.arc[v + 1]):
-                arc = trie.arcs[np.uint64(i)]
+            total = s[np.uint64(depth)] * char[np.uint64(character[np.uint64(v)]), 0]
+            # Exponents only grow: if the farthest that an arc can reach has this one, so have all.
+            alike = e[np.uint64(max(np.int64(0), depth - np.int64(mask)))] == here
+            start, stop = stop, arc_end[np.uint64(v + 1)]
+            for i in range(start, stop):
+                arc = arcs[np.uint64(i)]
+                p = piece[np.uint64(arc >> shift), 0]
+                arcs[np.uint64(kept)] = arc
+                kept += p > 0.0
                 u = np.uint64(depth - np.int64(arc & mask))
-                x = s[u] * p_piece[arc >> shift32]
-                if e[u] != here:
-                    x *= power[min(here - e[u], 3)]
-                total += x
+                if alike:
+                    total += s[u] * p
+                else:
+                    total += s[u] * p * power[min(here - e[u], 3)]
+            arc_end[np.uint64(v + 1)] = kept
             if total < _TINY:
                 total *= _HUGE
                 here += 1
             depth += 1
-            s[np.uint64(depth)] = total
-            e[np.uint64(depth)] = here
-            alpha[np.uint64(v - base)] = total
-            exponent[np.uint64(v - base)] = here
-        word_p[w], word_e[w] = s[depth], e[depth]
+            old_s[np.uint64(v)], old_e[np.uint64(v)] = s[np.uint64(depth)], e[np.uint64(depth)]
+            s[np.uint64(depth)], e[np.uint64(depth)] = total, here
+        likelihood += weight[w] * (math.log(s[depth]) - _LOG_HUGE * e[depth])
 
-    shared = np.int64(0)  # depth to which s and e already hold the path of word w
-    for w in range(last - 1, first - 1, -1):
-        common = np.int64(trie.lcp[w])
-        depth = common + trie.node[w + 1] - trie.node[w]
-        v = trie.node[w + 1] - 1
-        node, at = v, depth
-        while at > shared:
-            s[np.uint64(at)] = alpha[np.uint64(node - base)]
-            e[np.uint64(at)] = exponent[np.uint64(node - base)]
-            node -= np.int64(trie.parent[node])
-            at -= 1
-        shared = common
-        d[depth] += trie.weight[w] * scale / s[depth]
-        while depth > common:
-            g = d[np.uint64(depth)]
+    for w in range(len(weight) - 1, -1, -1):
+        depth = lcp[w] + node[w + 1] - node[w]
+        d[depth] += weight[w] * scale / s[depth]
+        for v in range(node[w + 1] - 1, node[w] - 1, -1):
+            here, g = e[np.uint64(depth)], d[np.uint64(depth)]
             d[np.uint64(depth)] = 0.0
-            here = e[np.uint64(depth)]
+            # What this node had written over belongs to the words before.
+            s[np.uint64(depth)], e[np.uint64(depth)] = old_s[np.uint64(v)], old_e[np.uint64(v)]
             depth -= 1
-            character = trie.character[np.uint64(v)]
-            x = g * p_char[character]
-            if e[np.uint64(depth)] != here:
+            alike = e[np.uint64(max(np.int64(0), depth - np.int64(mask)))] == here
+            c = np.uint64(character[np.uint64(v)])
+            x = g * char[c, 0]
+            if not alike:
                 x *= power[min(here - e[np.uint64(depth)], 3)]
             d[np.uint64(depth)] += x
-            n_char[character] += np.int64(x * s[np.uint64(depth)] + 0.5)
-            for i in range(trie.arc[v], trie.arc[v + 1]):
-                arc = trie.arcs[np.uint64(i)]
-                u = np.uint64(depth - np.int64(arc & mask))
-                piece = arc >> shift32
-                x = g * p_piece[piece]
-                if e[u] != here:
+            n_char[c, 1] += np.int64(x * s[np.uint64(depth)] + 0.5)
+            for i in range(arc_end[np.uint64(v)], arc_end[np.uint64(v + 1)]):
+                arc = arcs[np.uint64(i)]
+                u, k = np.uint64(depth - np.int64(arc & mask)), np.uint64(arc >> shift)
+                x = g * piece[k, 0]
+                if not alike:
                     x *= power[min(here - e[u], 3)]
                 d[u] += x
-                n_piece[piece] += np.int64(x * s[u] + 0.5)
-            v -= 1
+                n_piece[k, 1] += np.int64(x * s[u] + 0.5)
         d[0] = 0.0
+    return likelihood
 
 
 @kernel

@@ -13,10 +13,10 @@ import numpy as np
 
 from ... import threads as pool
 from ...kernels.cpu import unigram as kernels
+from ...kernels.cpu.unigram import Trie
 from .seeds import Seeds, Text, Words
 
 _LEAST = 0.5  # a piece expected less often than this is dropped
-_CHUNKS_PER_TASK = 4
 
 
 class Lexicon(NamedTuple):
@@ -56,27 +56,27 @@ def digamma(x: np.ndarray) -> np.ndarray:
 
 def expect(words: Words, p: Lexicon, threads: int) -> tuple[Lexicon, float]:
     """The E-step: expected counts under probabilities `p`, and the mean log-likelihood of a word."""
-    trie, chunks, shift = words
-    weight = int((trie.weight * (trie.lcp + np.diff(trie.node))).sum())
-    scale = 2.0 ** min(40, 62 - weight.bit_length())
-    word_p, word_e = np.ones(len(trie.weight)), np.zeros(len(trie.weight), np.int32)
+    scale = 2.0 ** min(40, 62 - words.n_characters.bit_length())
+    room = max((len(trie.character) for trie in words.tries), default=0)
     slots: queue.SimpleQueue = queue.SimpleQueue()
-    room = max((int(trie.node[b] - trie.node[a]) for a, b in chunks), default=0)
-    sums = []
+    tables = []
     for _ in range(threads):
-        sums.append((np.zeros(len(p.char), np.int64), np.zeros(len(p.piece), np.int64)))
-        slots.put((np.empty(room), np.empty(room, np.int32), *sums[-1]))
+        own = [np.zeros((len(values), 2)) for values in p]  # a probability, and a count as int64, for each
+        for table, values in zip(own, p, strict=True):
+            table[:, 0] = values
+        tables.append([table.view(np.int64) for table in own])
+        slots.put((own[0], tables[-1][0], own[1], tables[-1][1], np.empty(room), np.empty(room, np.int32)))
 
-    def work(first_chunk: int) -> None:
+    def work(trie: Trie) -> float:
         slot = slots.get()
-        for a, b in chunks[first_chunk : first_chunk + _CHUNKS_PER_TASK]:
-            kernels.expect(trie, a, b, p.char, p.piece, shift, scale, *slot, word_p, word_e)
+        char, n_char, piece, n_piece, old_s, old_e = slot
+        result = kernels.expect(trie, char, n_char, piece, n_piece, words.shift, scale, old_s, old_e)
         slots.put(slot)
+        return result
 
-    list(pool.run(work, ((i,) for i in range(0, len(chunks), _CHUNKS_PER_TASK)), threads))
-    char, piece = (np.sum([each[i] for each in sums], axis=0) / scale for i in (0, 1))
-    log_words = np.log(word_p) - 256 * np.log(2.0) * word_e
-    return Lexicon(char, piece), float(trie.weight @ log_words / max(1, int(trie.weight.sum())))
+    likelihood = sum(pool.run(work, ((trie,) for trie in words.tries), threads))
+    counts = (np.sum([own[i][:, 1] for own in tables], axis=0) / scale for i in (0, 1))
+    return Lexicon(*counts), likelihood / max(1, words.n_words)
 
 
 def maximize(counts: Lexicon) -> Lexicon:
@@ -131,22 +131,3 @@ def prune(text: Text, seeds: Seeds, p: Lexicon, counts: Lexicon, target: int, th
     piece = np.zeros_like(p.piece)
     piece[kept] = p.piece[kept]
     return Lexicon(p.char, piece)
-
-
-def compact(words: Words, p: Lexicon, threads: int) -> Words:
-    """The trie without the arcs of dropped pieces, once they are more than three in ten."""
-    trie, chunks, shift = words
-    if np.count_nonzero(p.piece[trie.arcs[::64] >> np.uint32(shift)]) > 0.7 * len(trie.arcs[::64]):
-        return words
-    kept = np.zeros(len(trie.arc), np.int64)
-    edges = [(int(trie.node[a]), int(trie.node[b])) for a, b in chunks]
-    tasks = ((trie.arc, trie.arcs, a, b, p.piece, shift, kept[1:]) for a, b in edges)
-    list(pool.run(kernels.drop_arcs, tasks, threads))
-    arc = np.cumsum(kept)
-    arcs = np.empty(arc[-1], np.uint32)
-
-    def move(a: int, b: int) -> None:
-        arcs[arc[a] : arc[b]] = trie.arcs[trie.arc[a] : trie.arc[a] + arc[b] - arc[a]]
-
-    list(pool.run(move, edges, threads))
-    return Words(trie._replace(arc=arc, arcs=arcs), chunks, shift)

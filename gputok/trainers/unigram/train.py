@@ -61,11 +61,11 @@ def train_unigram(
 
     # 2. seed pieces from sorted suffixes
     report("sorting suffixes", 0, 1)
-    suffixes = seeds.sort_suffixes(text, max_piece_length, threads)
+    keys = seeds.pack_keys(text, text.ids, text.words, threads)
     n_seeds = min(seed_size, _SEEDS_PER_PIECE * vocab_size)
-    candidates = seeds.choose_seeds(text, suffixes, max_piece_length, n_seeds, threads)
-    lattice = seeds.build_trie(text, suffixes, candidates, max_piece_length, threads)
-    del suffixes
+    candidates = seeds.find_seeds(text, keys, max_piece_length, n_seeds, threads)
+    lattice = seeds.build_tries(text, keys, candidates, max_piece_length, threads)
+    del keys
     report("sorting suffixes", 1, 1)
 
     # 3. expectation maximization, pruning by likelihood until few enough are left
@@ -82,7 +82,6 @@ def train_unigram(
             break
         target = max(desired, int(shrinking_factor * p.n_live()))
         p = em.prune(text, candidates, p, counts, target, threads)
-        lattice = em.compact(lattice, p, threads)
 
     # 4. the likeliest pieces beside the alphabet
     pieces = _finalize(text, candidates, p, sorted(alphabet), vocab_size, {*taken})
