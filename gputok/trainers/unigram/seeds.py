@@ -116,7 +116,9 @@ def pack_keys(text: Text, ids: np.ndarray, words: np.ndarray, threads: int) -> n
     keys = np.empty(len(ids), np.uint64)
     edges = [0, *words[:: max(1, len(words) // _GROUPS)][1:].tolist(), len(ids)]
     per_key, _ = text.key_format
-    tasks = ((ids, a, b, np.uint64(text.bits), np.uint64(per_key), keys) for a, b in itertools.pairwise(edges))
+    tasks = (
+        (ids, a, b, np.uint64(text.bits), np.uint64(per_key), keys) for a, b in itertools.pairwise(edges)
+    )
     list(pool.run(suffixes.pack_keys, tasks, threads))
     return keys
 
@@ -142,9 +144,7 @@ def sort_places(text: Text, keys: np.ndarray, places: np.ndarray, limit: int, th
     return Places(order, groups)
 
 
-def sort_words(
-    text: Text, ids: np.ndarray, keys: np.ndarray, words: np.ndarray, threads: int
-) -> SortedWords:
+def sort_words(text: Text, ids: np.ndarray, keys: np.ndarray, words: np.ndarray, threads: int) -> SortedWords:
     """Sorts the words that begin at `words` in ids."""
     order = sort_places(text, keys, words, len(ids), threads).order
     lcp, n_chars = np.empty(len(words), np.int32), np.empty(len(words), np.int64)
