@@ -61,10 +61,9 @@ def encode(
         n_threads = max(n_threads, 2 * len(devices))  # one copies while another has the kernels at work
         encode_unit, n_ahead, cut = on_device, 0, lambda batch: [batch]
     before, after = _affixes(tokenizer) if add_special_tokens else ([], [])
-    caches: list[Any] = []  # of threads that have none at work: pop and append are atomic
 
     def finished(unit: TextBatch) -> TokenBatch:
-        ids, rows = encode_unit(unit, caches)
+        ids, rows = encode_unit(unit)
         if before or after:
             ids, rows = _surrounded(ids, rows, before, after)
         return TokenBatch(ids.astype(dtype, copy=False), rows)
@@ -109,41 +108,43 @@ def _units(batch: TextBatch) -> Iterator[TextBatch]:
 
 
 def _by_walk(tokenizer: Tokenizer, dtype: np.dtype) -> Any:
-    """(unit, caches) -> ids, rows by one walk over the text; None where the tokenizer is more than that."""
+    """(unit) -> ids, rows by one walk over the text; None where the tokenizer is more than that."""
     pre_tokenizer, model = tokenizer.pre_tokenizer, tokenizer.model
     plan = None if pre_tokenizer is None else pre_tokenizer.plan()
     if plan is None or any(getattr(model, name, None) for name in ("dropout", "alpha", "nbest_size")):
         return None  # a random answer must not be remembered
-    from gputok.kernels.cpu.encode import encode_text, new_cache
+    from gputok.kernels.cpu.encode import encode_text, new_encoder
     from gputok.kernels.cpu.walk import prepare
 
     walk, by_steps = prepare(plan.automaton), _by_steps(tokenizer)
+    encoders = model._encoders.setdefault((plan.byte_level, dtype), [])
 
     def encode_words(data: Array, start: Array, end: Array) -> tuple[Array, Array]:
         tokens = model.tokenize_pieces(data, start, end, byte_level=plan.byte_level, distinct=True)
         return tokens.ids, tokens.rows
 
-    def encode_unit(unit: TextBatch, caches: list[Any]) -> tuple[Array, Array]:
+    def encode_unit(unit: TextBatch) -> tuple[Array, Array]:
         pieces = _pieces(tokenizer, unit)
         if pieces.byte_level:  # by a normalizer: the pattern is for the characters that the bytes stand for
-            return by_steps(unit, caches)
-        cache = caches.pop() if caches else new_cache()
+            return by_steps(unit)
         try:
-            ids, ends, cache = encode_text(*_packed(pieces), pieces.token, walk, encode_words, cache, dtype)
+            encoder = encoders.pop()
+        except IndexError:
+            encoder = new_encoder(dtype)
+        try:
+            ids, ends = encode_text(*_packed(pieces), pieces.token, walk, encode_words, encoder)
         except ValueError:
             if pieces.token is None:
                 raise
-            return by_steps(
-                unit, caches
-            )  # the text of an added token need not be of words that the model knows
-        caches.append(cache)
+            return by_steps(unit)  # the text of an added token need not be of words that the model knows
+        encoders.append(encoder)
         return ids, ends[pieces.rows]
 
     return encode_unit
 
 
 def _by_devices(tokenizer: Tokenizer, devices: Sequence[Any], on_cpu: Any) -> Any:
-    """(unit, caches) -> ids, rows by a CUDA device that is free; None where the tokenizer is more than a walk and BPE."""
+    """(unit) -> ids, rows by a CUDA device that is free; None where the tokenizer is more than a walk and BPE."""
     from gputok.models import BPE
 
     pre_tokenizer, model = tokenizer.pre_tokenizer, tokenizer.model
@@ -161,15 +162,15 @@ def _by_devices(tokenizer: Tokenizer, devices: Sequence[Any], on_cpu: Any) -> An
         for _ in range(2):
             free.put(loaded)
 
-    def encode_unit(unit: TextBatch, caches: list[Any]) -> tuple[Array, Array]:
+    def encode_unit(unit: TextBatch) -> tuple[Array, Array]:
         pieces = _pieces(tokenizer, unit)
         if pieces.byte_level:
-            return on_cpu(unit, caches)
+            return on_cpu(unit)
         loaded = free.get()
         try:
             ids, ends = lookup.encode_text(loaded[0], *_packed(pieces), pieces.token, *loaded[1:])
         except MemoryError:  # for a single document
-            return on_cpu(unit, caches)
+            return on_cpu(unit)
         finally:
             free.put(loaded)
         return ids, ends[pieces.rows]
@@ -195,10 +196,10 @@ def _packed(pieces: Pieces) -> tuple[Array, Array]:
 
 
 def _by_steps(tokenizer: Tokenizer) -> Any:
-    """(unit, caches) -> ids, rows by each step of the pipeline."""
+    """(unit) -> ids, rows by each step of the pipeline."""
     from gputok.batching import tokenize
 
-    def encode_unit(unit: TextBatch, caches: list[Any]) -> tuple[Array, Array]:
+    def encode_unit(unit: TextBatch) -> tuple[Array, Array]:
         pieces = tokenizer.words(Pieces.from_batch(unit))
         tokens = tokenize(tokenizer, pieces)
         return tokens.ids, tokens.rows[pieces.rows]

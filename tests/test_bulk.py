@@ -137,27 +137,57 @@ def test_an_added_token_of_words_that_the_model_lacks():
         list(tokenizer.encode_corpus(iter(["high"])))
 
 
-def test_words_that_do_not_fit_the_cache(byte_level, monkeypatch):
-    """A cache grows, a full one is begun anew, and one word can be longer than a cache."""
-    monkeypatch.setattr(encode, "MAX_SLOTS", 1 << 15)
-    monkeypatch.setattr(encode, "MAX_WORD_BYTES", 1 << 17)
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
+def test_words_that_do_not_fit_the_cache(byte_level, dtype, monkeypatch):
+    """A small cache forgets words and rows of ids all the time; words can be too long for it, or for a round."""
+    monkeypatch.setattr(encode, "N_IDS", 1 << 12)
+    monkeypatch.setattr(encode, "N_EVENTS", 1 << 10)
     rng = random.Random(4)
-    texts = ["".join(rng.choices("abcdef ", k=300)) for _ in range(300)] + ["a" * 200_000, "b"]
+    words = ["".join(rng.choices("abcdef", k=rng.choice([1, 3, 9, 16, 17, 30, 90]))) for _ in range(900)]
+    texts = [" ".join(rng.choices(words, k=50)) for _ in range(900)] + ["a" * 200_000, "b", "bc" * 700]
     data, offsets = TextBatch.from_strings(texts)
     tables = walk.prepare(compile_pattern(PATTERNS["gpt2"]))
-    asked = []
+    n_asked = []
 
     def encode_words(data, start, end):
         tokens = byte_level.model.tokenize_pieces(data, start, end, byte_level=True)
-        asked.append(len(start))
+        n_asked.append(len(start))
         return tokens.ids, tokens.rows
 
-    cache = encode.new_cache(16, 64)
-    ids, rows, cache = encode.encode_text(data, offsets, None, tables, encode_words, cache)
+    encoder = encode.new_encoder(dtype, n_lines=16, ring_bytes=1 << 12)
+    ids, rows = encode.encode_text(data, offsets, None, tables, encode_words, encoder)
     assert (ids.tolist(), np.diff(rows).tolist()) == expected(byte_level, texts)
-    assert len(asked) > 1
-    again, _, _ = encode.encode_text(data[:300], offsets[:2], None, tables, encode_words, cache)
-    assert again.tolist() == ids[: rows[1]].tolist()
+    assert len(n_asked) > 1 and sum(n_asked) > len(words)
+    again, _ = encode.encode_text(data[:300], offsets[:2], None, tables, encode_words, encoder)
+    assert again.dtype == dtype and again.tolist() == ids[: rows[1]].tolist()
+
+
+def test_a_word_is_asked_for_once(byte_level):
+    words = {f"{stem}{i}" for i in range(100) for stem in ("a", "bcd" * 9)}
+    data, offsets = TextBatch.from_strings([f" {word}" for word in sorted(words)] * 3)
+    tables = walk.prepare(compile_pattern(r"\s?\S+|\s"))
+    asked = []
+
+    def encode_words(data, start, end):
+        asked.extend(data[a:b].tobytes() for a, b in zip(start, end, strict=True))
+        tokens = byte_level.model.tokenize_pieces(data, start, end, byte_level=True)
+        return tokens.ids, tokens.rows
+
+    encoder = encode.new_encoder()
+    encode.encode_text(data, offsets, None, tables, encode_words, encoder)
+    assert sorted(asked) == sorted(f" {word}".encode() for word in words)
+    encode.encode_text(data, offsets, None, tables, encode_words, encoder)
+    assert len(asked) == len(words)
+
+
+def test_a_model_that_changes_forgets_its_words(byte_level):
+    tokenizer = gputok.Tokenizer.from_str(byte_level.to_str())
+    texts = random_texts(10, 50)
+    assert flat(tokenizer.encode_corpus(iter(texts))) == expected(tokenizer, texts)
+    tokenizer.model.ignore_merges = True
+    assert flat(tokenizer.encode_corpus(iter(texts))) == expected(tokenizer, texts)
+    tokenizer.model = models.BPE(tokenizer.get_vocab(with_added_tokens=False), [])
+    assert flat(tokenizer.encode_corpus(iter(texts))) == expected(tokenizer, texts)
 
 
 def test_encoding_text_equals_the_reference():
@@ -174,9 +204,11 @@ def test_encoding_text_equals_the_reference():
         rows = [encode_word(data[a:b].tobytes().decode()) for a, b in zip(start, end, strict=True)]
         return np.array([*itertools.chain(*rows)], np.uint32), np.cumsum([0, *map(len, rows)])
 
-    ours = encode.encode_text(data, offsets, token, walk.prepare(automaton), encode_words, encode.new_cache())
+    ours = encode.encode_text(
+        data, offsets, token, walk.prepare(automaton), encode_words, encode.new_encoder()
+    )
     theirs = reference.encode_text(texts, token.tolist(), automaton, encode_word)
-    assert all(map(np.array_equal, ours[:2], theirs))
+    assert all(map(np.array_equal, ours, theirs))
 
 
 def test_no_text(byte_level):

@@ -65,8 +65,8 @@ def on_cpu() -> Stages:
             found = encode_words(*word, tables)
             return found[0], found[3]
 
-        arguments = token, walk.prepare(automaton), encode_these, encode.new_cache()
-        return encode.encode_text(*batch, *arguments)[:2]
+        arguments = token, walk.prepare(automaton), encode_these, encode.new_encoder()
+        return encode.encode_text(*batch, *arguments)
 
     return Stages(
         lambda *arguments: spans(split_on_cpu.split_words, *arguments),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 import json
@@ -82,6 +83,11 @@ class Model(Component):
         piece raises it for all.
         """
         raise NotImplementedError
+
+    @functools.cached_property
+    def _encoders(self) -> dict[Any, list[Any]]:
+        """What `gputok.bulk` keeps of this model, for threads: a list's pop and append are atomic."""
+        return {}
 
     def update(self, **learnt: Any) -> None:
         """Takes what a trainer learnt, by the names of the class's arguments; its other options stay.
