@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import sysconfig
+import textwrap
 import time
 
 EXAMPLE = """class LinearLayer():
@@ -42,7 +43,7 @@ def run(vocab_size: int = 32_000, threads: int | None = None) -> str:
             f"compiled  in {compiling:.2f} s (once; kept on disk for the next time)",
             f"trained   {tokenizer.get_vocab_size():,} tokens in {seconds:.2f} s, {n_bytes / 1e6 / seconds:.0f} MB/s",
             f"learnt    {len(tokens)} tokens for {len(EXAMPLE)} characters:",
-            " ".join(tokens),
+            *textwrap.wrap(" ".join(tokens), 118, break_long_words=False, break_on_hyphens=False),
         ]
     )
 
