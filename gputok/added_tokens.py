@@ -166,7 +166,13 @@ class AddedVocabulary:
         if key not in self._finders:
             self._finders[key] = self._finder(*key)
         finder = self._finders[key]
-        return pieces if finder is None else finder.cut(pieces)
+        if finder is None:
+            return pieces
+        if pieces.byte_level:  # tokens are looked for among the characters that stand for bytes
+            from gputok.pre_tokenizers import spell_out
+
+            pieces = spell_out(pieces)
+        return finder.cut(pieces)
 
     def _finder(self, normalized: bool, encode_special_tokens: bool) -> _Finder | None:
         from gputok.kernels.cpu.added import IGNORED, LSTRIP, RSTRIP, SINGLE_WORD, build_trie

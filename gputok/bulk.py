@@ -236,13 +236,12 @@ def _affixes(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
     from gputok.processors import process_rows
     from gputok.rows import NO_SPELLING, Columns, Rows
 
-    text = np.full(1, np.iinfo(np.uint32).max, np.uint32)  # stands for the ids of any text
     flags, places, numbers = (np.zeros(1, kind) for kind in (np.uint32, np.int64, np.int32))
-    columns = Columns(text, flags, places, places, numbers, flags, flags, numbers - np.int32(1))
-    given = Rows(columns, places, places + 1, NO_SPELLING)
-    finished = process_rows(tokenizer.post_processor, [given], True)
-    ids = finished.columns.ids[finished.first[0] : finished.last[0]].tolist()
-    at = ids.index(text[0])
+    columns = Columns(flags, flags, places, places, numbers, flags, flags, numbers - np.int32(1))
+    text = Rows(columns, places, places + 1, NO_SPELLING)  # one token, which stands for those of any text
+    finished = process_rows(tokenizer.post_processor, [text], True)
+    row = slice(finished.first[0], finished.last[0])
+    ids, at = finished.columns.ids[row].tolist(), int(np.argmin(finished.columns.special[row]))
     return ids[:at], ids[at + 1 :]
 
 
