@@ -202,10 +202,8 @@ def test_the_best_other_spelling_is_that_of_brute_force():
     text, candidates, _ = prepared(words)
     by_name, p = probabilities(text, candidates)
     found = names(text, candidates)
-    score, spelling = np.empty(len(found)), np.zeros((len(found), LONGEST), np.int32)
-    n_parts = np.zeros(len(found), np.int64)
-    kernels.best_spellings(
-        text.ids, candidates.place, candidates.length, candidates.piece_at, candidates.parent, np.log(np.maximum(p.char, 1e-300)), np.log(p.piece), 0, len(found), score, spelling, n_parts
+    score, spelling, n_parts = kernels.best_spellings(
+        text.ids, candidates.place, candidates.length, candidates.piece_at, candidates.parent, np.log(np.maximum(p.char, 1e-300)), np.log(p.piece), np.arange(len(found)), LONGEST
     )  # fmt: skip
     for k, name in enumerate(found):
         ways = [way for way in spellings(name, by_name) if len(way) > 1]

@@ -126,9 +126,9 @@ def expect(trie, char, n_char, piece, n_piece, shift, scale, old_s, old_e):
     stop, kept = np.int64(0), np.int64(0)
     for w in range(len(weight)):
         depth = np.int64(lcp[w])
+        total, here = s[depth], e[depth]
         for v in range(node[w], node[w + 1]):
-            here = e[np.uint64(depth)]
-            total = s[np.uint64(depth)] * char[np.uint64(character[np.uint64(v)]), 0]
+            total *= char[np.uint64(character[np.uint64(v)]), 0]
             # Exponents only grow: if the farthest that an arc can reach has this one, so have all.
             alike = e[np.uint64(max(np.int64(0), depth - np.int64(mask)))] == here
             start, stop = stop, arc_end[np.uint64(v + 1)]
@@ -149,24 +149,18 @@ def expect(trie, char, n_char, piece, n_piece, shift, scale, old_s, old_e):
             depth += 1
             old_s[np.uint64(v)], old_e[np.uint64(v)] = s[np.uint64(depth)], e[np.uint64(depth)]
             s[np.uint64(depth)], e[np.uint64(depth)] = total, here
-        likelihood += weight[w] * (math.log(s[depth]) - _LOG_HUGE * e[depth])
+        likelihood += weight[w] * (math.log(total) - _LOG_HUGE * here)
 
     for w in range(len(weight) - 1, -1, -1):
         depth = lcp[w] + node[w + 1] - node[w]
-        d[depth] += weight[w] * scale / s[depth]
+        g = d[depth] + weight[w] * scale / s[depth]
+        d[depth] = 0.0
         for v in range(node[w + 1] - 1, node[w] - 1, -1):
-            here, g = e[np.uint64(depth)], d[np.uint64(depth)]
-            d[np.uint64(depth)] = 0.0
+            here = e[np.uint64(depth)]
             # What this node had written over belongs to the words before.
             s[np.uint64(depth)], e[np.uint64(depth)] = old_s[np.uint64(v)], old_e[np.uint64(v)]
             depth -= 1
             alike = e[np.uint64(max(np.int64(0), depth - np.int64(mask)))] == here
-            c = np.uint64(character[np.uint64(v)])
-            x = g * char[c, 0]
-            if not alike:
-                x *= power[min(here - e[np.uint64(depth)], 3)]
-            d[np.uint64(depth)] += x
-            n_char[c, 1] += np.int64(x * s[np.uint64(depth)] + 0.5)
             for i in range(arc_end[np.uint64(v)], arc_end[np.uint64(v + 1)]):
                 arc = arcs[np.uint64(i)]
                 u, k = np.uint64(depth - np.int64(arc & mask)), np.uint64(arc >> shift)
@@ -175,24 +169,31 @@ def expect(trie, char, n_char, piece, n_piece, shift, scale, old_s, old_e):
                     x *= power[min(here - e[u], 3)]
                 d[u] += x
                 n_piece[k, 1] += np.int64(x * s[u] + 0.5)
-        d[0] = 0.0
+            c = np.uint64(character[np.uint64(v)])
+            g *= char[c, 0]
+            if not alike:
+                g *= power[min(here - e[np.uint64(depth)], 3)]
+            n_char[c, 1] += np.int64(g * s[np.uint64(depth)] + 0.5)
+            g += d[np.uint64(depth)]
+            d[np.uint64(depth)] = 0.0
+        d[depth] = g
     return likelihood
 
 
 @kernel
-def best_spellings(
-    text, place, length, piece_at, parent, log_char, log_piece, first, last, score, spelling, n_parts
-):
-    """For each of the pieces first:last, its best spelling by other pieces and characters (Viterbi).
+def best_spellings(text, place, length, piece_at, parent, log_char, log_piece, pieces, longest):
+    """For each of some pieces, its best spelling by other pieces and characters (Viterbi).
 
-    text[place[k]:] is where piece k stands. score[k] is the spelling's log-probability, spelling[k, :n_parts[k]] its parts,
-    last to first: a piece, or -1 - character. Among equals the first found wins: shorter last parts.
+    text[place[k]:] is where piece k stands; none of the pieces is longer than `longest`.
+    -> log-probability float64[n]; parts int32[n, longest], last to first: a piece, or -1 - character; and how
+    many there are, int64[n]. Among equals the first found wins: shorter last parts.
     """
-    best = np.empty(spelling.shape[1] + 1)
-    back = np.empty(spelling.shape[1] + 1, np.int64)
-    for k in range(first, last):
-        if log_piece[k] == -np.inf:  # dropped already
-            continue
+    score, n_parts = np.empty(len(pieces)), np.empty(len(pieces), np.int64)
+    spelling = np.empty((len(pieces), longest), np.int32)
+    best = np.empty(longest + 1)
+    back = np.empty(longest + 1, np.int64)
+    for i in range(len(pieces)):
+        k = pieces[i]
         p, n = place[k], length[k]
         best[0] = 0.0
         best[1 : n + 1] = -np.inf
@@ -211,10 +212,11 @@ def best_spellings(
                         best[stop] = x
                         back[stop] = piece
                 piece = parent[piece]
-        score[k] = best[n]
+        score[i] = best[n]
         parts, at = 0, np.int64(n)
         while at > 0:
-            spelling[k, parts] = back[at]
+            spelling[i, parts] = back[at]
             at -= length[back[at]] if back[at] >= 0 else 1
             parts += 1
-        n_parts[k] = parts
+        n_parts[i] = parts
+    return score, spelling, n_parts

@@ -17,6 +17,7 @@ from ...kernels.cpu.unigram import Trie
 from .seeds import Seeds, Text, Words
 
 _LEAST = 0.5  # a piece expected less often than this is dropped
+_SLICE = 1 << 13  # pieces in one task
 
 
 class Lexicon(NamedTuple):
@@ -45,13 +46,14 @@ def digamma(x: np.ndarray) -> np.ndarray:
     -0.577215664901...
     """
     x = np.array(x, np.float64)
-    result = np.zeros_like(x)
-    while (small := x < 10).any():
-        result[small] -= 1 / x[small]
-        x[small] += 1
+    small = np.flatnonzero(x < 10)
+    steps = sum(1 / (x[small] + i) for i in range(10))
+    x[small] += 10
     square = 1 / (x * x)
     series = square * (1 / 12 - square * (1 / 120 - square * (1 / 252 - square * (1 / 240 - square / 132))))
-    return result + np.log(x) - 0.5 / x - series
+    result = np.log(x) - 0.5 / x - series
+    result[small] -= steps
+    return result
 
 
 def expect(words: Words, p: Lexicon, threads: int) -> tuple[Lexicon, float]:
@@ -79,7 +81,7 @@ def expect(words: Words, p: Lexicon, threads: int) -> tuple[Lexicon, float]:
     return Lexicon(*counts), likelihood / max(1, words.n_words)
 
 
-def maximize(counts: Lexicon) -> Lexicon:
+def maximize(counts: Lexicon, threads: int) -> Lexicon:
     """The M-step, Bayesian as in SentencePiece: rare pieces are dropped and counts sharpened by digamma.
 
     A character is never dropped, so that every word can be spelt: it counts as expected once in two corpora.
@@ -89,9 +91,13 @@ def maximize(counts: Lexicon) -> Lexicon:
     piece = np.where(counts.piece >= _LEAST, counts.piece, 0)
     log_total = digamma(np.array([char.sum() + piece.sum()]))[0]
     p = Lexicon(np.zeros_like(char), np.zeros_like(piece))
-    for source, target in zip((char, piece), p, strict=True):
-        live = source > 0
-        target[live] = np.exp(digamma(source[live]) - log_total)
+
+    def sharpen(count: np.ndarray, probability: np.ndarray) -> None:
+        live = np.flatnonzero(count)
+        probability[live] = np.exp(digamma(count[live]) - log_total)
+
+    slices = [slice(i, i + _SLICE) for i in range(0, len(piece), _SLICE)]
+    list(pool.run(sharpen, [(char, p.char), *((piece[part], p.piece[part]) for part in slices)], threads))
     return p
 
 
@@ -104,30 +110,24 @@ def prune(text: Text, seeds: Seeds, p: Lexicon, counts: Lexicon, target: int, th
     with np.errstate(divide="ignore"):
         log_char, log_piece = np.log(p.char), np.log(p.piece)
     longest = int(seeds.length.max(initial=1))
-    live = np.flatnonzero(p.piece)
-    score = np.empty(len(p.piece))
-    spelling = np.empty((len(p.piece), longest), np.int32)
-    n_parts = np.zeros(len(p.piece), np.int64)
     lattice = (text.ids, seeds.place, seeds.length, seeds.piece_at, seeds.parent, log_char, log_piece)
-    tasks = (
-        (*lattice, a, min(a + 4096, len(p.piece)), score, spelling, n_parts)
-        for a in range(0, len(p.piece), 4096)
-    )
-    list(pool.run(kernels.best_spellings, tasks, threads))
-
     # Counts in one array, so that a part of a spelling, a piece or -1 - character, is an index into it.
-    every = np.concatenate([counts.piece, counts.char[:0:-1]])
-    count, total = counts.piece[live], counts.total()
-    parts = spelling[live]
-    used = np.arange(longest) < n_parts[live, None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        log_parts = np.where(used, np.log(every[np.where(used, parts, 0)] + count[:, None]), 0).sum(axis=1)
-        log_other = log_parts - n_parts[live] * np.log(total + count * (n_parts[live] - 1))
+    every, total = np.concatenate([counts.piece, counts.char[:0:-1]]), counts.total()
+
+    def losses(pieces: np.ndarray) -> np.ndarray:
+        score, parts, n_parts = kernels.best_spellings(*lattice, pieces, longest)
+        count = counts.piece[pieces]
+        used = np.arange(longest) < n_parts[:, None]
+        together = np.where(used, every[np.where(used, parts, 0)] + count[:, None], 1)
+        log_other = np.log(together).sum(axis=1) - n_parts * np.log(total + count * (n_parts - 1))
         loss = count * (np.log(count) - np.log(total) - log_other)
-    loss[score[live] > log_piece[live]] = -np.inf
-    n_keep = max(0, target - (len(p.char) - 1))
-    kept = live[np.argsort(-loss, kind="stable")[:n_keep]]
-    kept = kept[np.isin(kept, live[loss > -np.inf])]
+        return np.where(score > log_piece[pieces], -np.inf, loss)
+
+    live = np.flatnonzero(p.piece)
+    slices = [(live[i : i + _SLICE],) for i in range(0, len(live), _SLICE)]
+    loss = np.concatenate([np.empty(0), *pool.run(losses, slices, threads)])
+    live, loss = live[loss > -np.inf], loss[loss > -np.inf]
+    kept = live[np.argsort(-loss, kind="stable")[: max(0, target - (len(p.char) - 1))]]
     piece = np.zeros_like(p.piece)
     piece[kept] = p.piece[kept]
     return Lexicon(p.char, piece)

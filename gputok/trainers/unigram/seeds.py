@@ -44,6 +44,7 @@ class SortedWords(NamedTuple):
     """Words in sorted order, cut into chunks whose first word shares nothing with the one before."""
 
     order: np.ndarray  # int64[words], where each begins
+    counts: np.ndarray  # int64[words], how often each occurs
     lcp: np.ndarray  # int32[words], characters in common with the word before
     n_chars: np.ndarray  # int64[words]
     node: np.ndarray  # int64[words + 1], running sum of n_chars - lcp
@@ -144,9 +145,13 @@ def sort_places(text: Text, keys: np.ndarray, places: np.ndarray, limit: int, th
     return Places(order, groups)
 
 
-def sort_words(text: Text, ids: np.ndarray, keys: np.ndarray, words: np.ndarray, threads: int) -> SortedWords:
-    """Sorts the words that begin at `words` in ids."""
+def sort_words(
+    text: Text, ids: np.ndarray, keys: np.ndarray, words: np.ndarray, counts: np.ndarray, threads: int
+) -> SortedWords:
+    """Sorts the words that begin at `words` in ids and occur so often."""
     order = sort_places(text, keys, words, len(ids), threads).order
+    count_at = np.empty(len(ids), np.int64)
+    count_at[words] = counts
     lcp, n_chars = np.empty(len(words), np.int32), np.empty(len(words), np.int64)
     tasks = ((ids, order, a, min(a + 4096, len(words)), lcp, n_chars) for a in range(0, len(words), 4096))
     list(pool.run(unigram.measure_words, tasks, threads))
@@ -154,7 +159,7 @@ def sort_words(text: Text, ids: np.ndarray, keys: np.ndarray, words: np.ndarray,
     lcp[[a for a, _ in chunks]] = 0
     node = np.zeros(len(words) + 1, np.int64)
     np.cumsum(n_chars - lcp, out=node[1:])
-    return SortedWords(order, lcp, n_chars, node, chunks)
+    return SortedWords(order, count_at[order], lcp, n_chars, node, chunks)
 
 
 def distinct_suffixes(text: Text, threads: int) -> tuple[np.ndarray, np.ndarray, SortedWords]:
@@ -166,11 +171,11 @@ def distinct_suffixes(text: Text, threads: int) -> tuple[np.ndarray, np.ndarray,
     n = len(text.ids)
     mirrored = np.append(text.ids[-2::-1], np.uint32(0))  # ids[i] is mirrored[n - 2 - i]
     starts = n - np.append(text.words[1:], n)[::-1]
-    words = sort_words(text, mirrored, pack_keys(text, mirrored, starts, threads), starts, threads)
-    counts = text.counts[::-1][np.searchsorted(starts, words.order)]
+    keys = pack_keys(text, mirrored, starts, threads)
+    words = sort_words(text, mirrored, keys, starts, text.counts[::-1], threads)
     places, weight = np.empty(words.node[-1], np.int64), np.empty(n, np.int64)
     tasks = (
-        (n, words.order, counts, words.lcp, words.n_chars, words.node, a, b, places, weight)
+        (n, words.order, words.counts, words.lcp, words.n_chars, words.node, a, b, places, weight)
         for a, b in words.chunks
     )
     list(pool.run(suffixes.distinct_suffixes, tasks, threads))
@@ -184,7 +189,7 @@ def find_seeds(text: Text, keys: np.ndarray, longest: int, size: int, threads: i
     order, groups = sort_places(text, keys, places, longest + 1, threads)
     begin, end, length, score = _candidates(text, keys, weight, order, groups, longest, size, threads)
 
-    by_place = np.lexsort((length, begin))
+    by_place = np.argsort(begin * (longest + 1) + length)
     deepest = np.empty(len(order), np.int32)
     parent = np.empty(len(begin), np.int64)
     piece_at = np.empty(n, np.int32)
@@ -224,16 +229,17 @@ def _candidates(
             least = max(least, int(enough[-1]) if len(enough) else 0)
         return found
 
-    found = list(pool.run(collect, groups, threads))
-    found = np.concatenate(found, axis=1) if found else np.empty((4, 0), np.int64)
+    found = np.concatenate([np.empty((4, 0), np.int64), *pool.run(collect, groups, threads)], axis=1)
+    if found.shape[1] > size:  # most of them are not sorted
+        found = found[:, found[3] >= np.partition(found[3], -size)[-size]]
     begin, _, length, score = found
-    return found[:, np.lexsort((length, begin, -score))[:size]]
+    found = found[:, np.argsort(begin * (longest + 1) + length)]
+    return found[:, np.argsort(-found[3], kind="stable")[:size]]
 
 
 def build_tries(text: Text, keys: np.ndarray, seeds: Seeds, longest: int, threads: int) -> Words:
     """Sorts the words and lays out their tries, with the seeds that end at each node."""
-    words = sort_words(text, text.ids, keys, text.words, threads)
-    counts = text.counts[np.searchsorted(text.words, words.order)]
+    words = sort_words(text, text.ids, keys, text.words, text.counts, threads)
     shift = max(1, (longest - 1).bit_length())
     if len(seeds.place) << shift >= 1 << 32:
         raise ValueError(
@@ -247,8 +253,8 @@ def build_tries(text: Text, keys: np.ndarray, seeds: Seeds, longest: int, thread
         filled = unigram.fill_trie(
             text.ids, words.order, words.lcp, words.n_chars, node, first, last, *pieces
         )
-        return Trie(words.lcp[first:last], node, counts[first:last], *filled)
+        return Trie(words.lcp[first:last], node, words.counts[first:last], *filled)
 
     tries = list(pool.run(trie, words.chunks, threads))
-    n_characters = int((counts * words.n_chars).sum())
+    n_characters = int((words.counts * words.n_chars).sum())
     return Words(tries, shift, int(text.counts.sum()), n_characters)

@@ -76,7 +76,7 @@ def train_unigram(
     while True:
         for _ in range(n_sub_iterations):
             counts, objective = em.expect(lattice, p, threads)
-            p = em.maximize(counts)
+            p = em.maximize(counts, threads)
             report(f"EM: {p.n_live()} pieces, objective {objective:.4f}", first - p.n_live(), first - desired)
         if p.n_live() <= desired:
             break
@@ -97,19 +97,23 @@ def train_unigram(
 def _finalize(
     text: Text, candidates: Seeds, p: Lexicon, alphabet: Sequence[str], vocab_size: int, taken: set[str]
 ) -> list[tuple[str, float]]:
-    characters = [chr(point) for point in text.code_points]
-    scored = dict(zip(characters[1:], np.log(p.char[1:]).tolist(), strict=True))
+    characters = text.code_points[1:].astype("<u4").tobytes().decode("utf-32-le")
+    scored = dict(zip(characters, np.log(p.char[1:]).tolist(), strict=True))
     live = np.flatnonzero(p.piece)
-    score = np.log(p.piece[live])
-    named = []
-    for piece, value in zip(live.tolist(), score.tolist(), strict=True):
-        at, length = candidates.place[piece], candidates.length[piece]
-        named.append(("".join(characters[i] for i in text.ids[at : at + length].tolist()), value))
-    named = [item for item in named if item[0] not in taken]
-    named.sort(key=lambda item: (-item[1], item[0]))
-    scored |= named[: vocab_size - len(alphabet)]
+    named = zip(_spelt(text, candidates, live), np.log(p.piece[live]).tolist(), strict=True)
+    best = sorted((-score, piece) for piece, score in named if piece not in taken)
+    scored |= {piece: -loss for loss, piece in best[: vocab_size - len(alphabet)]}
     # Characters that only the initial alphabet has: a little apart, as in `tokenizers`, but in a fixed order.
     least = min(scored.values(), default=0.0)
     unseen = [character for character in alphabet if character not in scored]
     scored |= {character: least + 0.0001 * i for i, character in enumerate(unseen)}
-    return sorted(scored.items(), key=lambda item: (-item[1], item[0]))
+    return [(piece, -loss) for loss, piece in sorted((-score, piece) for piece, score in scored.items())]
+
+
+def _spelt(text: Text, candidates: Seeds, pieces: np.ndarray) -> list[str]:
+    """Pieces as strings."""
+    ends = np.cumsum(candidates.length[pieces])
+    starts = ends - candidates.length[pieces]
+    at = np.arange(ends[-1] if len(ends) else 0) + np.repeat(candidates.place[pieces] - starts, ends - starts)
+    joined = text.code_points[text.ids[at]].astype("<u4").tobytes().decode("utf-32-le")
+    return [joined[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
