@@ -22,6 +22,7 @@ from gputok.counting import count_words
 from gputok.pre_tokenizers import SplitPlan
 from gputok.text import TextBatch
 from tests.cuda.devices import KINDS, device_of
+from tests.cuda.sanitized import Inputs
 from tests.cuda.stages import Stages, in_cuda
 
 GPT2 = compile_pattern(PATTERNS["gpt2"])
@@ -193,6 +194,20 @@ def random_words(rng: np.random.Generator) -> list[bytes]:
     sizes = [*rng.integers(0, 17, 30), *rng.integers(16, 34, 15), 15, 16, 17, 31, 32, 33, 64, 65, 200]
     drawn = ["".join(rng.choice([*"aabbcd é"], size)).encode()[:size] for size in sizes]
     return [*drawn, b"a" * 130, b"ab" * 70 + b"aab" * 10, b"a" * 32, b"a" * 16, b"\xff\x00"]
+
+
+def inputs_of_all_stages() -> Inputs:
+    """Small ones, for runs that something watches."""
+    rng = np.random.default_rng(3)
+    batch, tables = random_documents(rng, 40), random_model(rng, ignore_merges=True)._byte_tables
+    lengths = rng.integers(0, 12, 60)
+    offsets = np.append(0, np.cumsum(lengths))
+    symbols = rng.integers(0, 60, offsets[-1]).astype(np.uint16)
+    tokens = np.arange(65, 125, dtype=np.uint8), np.arange(61)
+    data, ends = packed(random_words(rng))
+    token = np.where(np.diff(batch.offsets) > 100, 1000, -1).astype(np.int32)
+    corpus = symbols, offsets, rng.integers(1, 9, len(lengths)), *tokens, BpeLimits(90)
+    return Inputs(batch, GPT2, corpus, (data, ends[:-1], ends[1:]), token, tables)
 
 
 @all_versions

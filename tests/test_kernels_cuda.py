@@ -19,16 +19,8 @@ from gputok.recipes import recipe
 from gputok.text import TextBatch
 from tests.cuda.devices import device_of
 from tests.cuda.emulator import emulated_device
-from tests.cuda.sanitized import Inputs, results, sanitized
-from tests.test_kernels import (
-    assert_equal,
-    byte_model,
-    in_python,
-    packed,
-    random_documents,
-    random_model,
-    random_words,
-)
+from tests.cuda.sanitized import agree, results, sanitized
+from tests.test_kernels import byte_model, in_python, inputs_of_all_stages, random_documents
 
 GPT2 = compile_pattern(PATTERNS["gpt2"])
 
@@ -100,20 +92,8 @@ def test_pairs_and_lists_that_outgrow_their_room(monkeypatch):
 @pytest.mark.parametrize("sanitizer", ["address", "thread"])
 def test_kernels_under_sanitizers(sanitizer, tmp_path):
     """No read or write beside an array, nothing undefined, and no two threads at one place without order."""
-    rng = np.random.default_rng(3)
-    batch, tables = random_documents(rng, 40), random_model(rng, ignore_merges=True)._byte_tables
-    lengths = rng.integers(0, 12, 60)
-    offsets = np.append(0, np.cumsum(lengths))
-    symbols = rng.integers(0, 60, offsets[-1]).astype(np.uint16)
-    tokens = np.arange(65, 125, dtype=np.uint8), np.arange(61)
-    data, ends = packed(random_words(rng))
-    token = np.where(np.diff(batch.offsets) > 100, 1000, -1).astype(np.int32)
-    corpus = symbols, offsets, rng.integers(1, 9, len(lengths)), *tokens
-    given = Inputs(batch, GPT2, corpus, BpeLimits(90), (data, ends[:-1], ends[1:]), token, tables)
-    found, expected = sanitized(sanitizer, given, tmp_path), results(in_python(), given)
-    assert found["split_words"] == expected["split_words"] and found["count_words"] == expected["count_words"]
-    for stage in ("train_bpe", "encode_words", "encode_text"):
-        assert_equal(found[stage], expected[stage])
+    given = inputs_of_all_stages()
+    agree(sanitized(sanitizer, given, tmp_path), results(in_python(), given))
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """The stages with kernels that a sanitizer watches, in a process of its own: `python -m tests.cuda.sanitized NAME FILE`.
 
-FILE is a pickled Inputs, and becomes the pickled results. Loads no Numba, whose code the sanitizers do not know.
+NAME is "address" or "thread", for emulated kernels that were built with that sanitizer, or "cuda" for a device, which
+compute-sanitizer may watch. FILE is a pickled Inputs, and becomes the pickled results. Loads no Numba, whose code the
+sanitizers do not know.
 """
 
 from __future__ import annotations
@@ -13,10 +15,11 @@ import sys
 from typing import Any, NamedTuple
 
 import numpy as np
-from gputok.kernels import Automaton, BpeLimits, BpeTables
+from gputok.kernels import Automaton, BpeTables
 from gputok.kernels.cuda import bpe, split
 from gputok.kernels.cuda.device import SOURCES
 
+from gputok import backend
 from gputok.text import TextBatch
 from tests.cuda.emulator import build, emulated_device
 from tests.cuda.stages import in_cuda
@@ -27,8 +30,7 @@ class Inputs(NamedTuple):
 
     batch: TextBatch
     automaton: Automaton
-    corpus: tuple  # of train_bpe, but for the limits
-    limits: BpeLimits
+    corpus: tuple  # all arguments of train_bpe
     words: tuple  # data, start and end of encode_words
     token: np.ndarray  # int32[documents] of encode_text
     tables: BpeTables
@@ -38,10 +40,20 @@ def results(stages: Any, given: Inputs) -> dict[str, Any]:
     return {
         "split_words": stages.split_words(given.batch, given.automaton),
         "count_words": stages.count_words(given.batch, given.automaton),
-        "train_bpe": stages.train_bpe(*given.corpus, given.limits),
+        "train_bpe": stages.train_bpe(*given.corpus),
         "encode_words": stages.encode_words(*given.words, given.tables),
         "encode_text": stages.encode_text(given.batch, given.token, given.automaton, given.tables),
     }
+
+
+def agree(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    for stage, found in ours.items():
+        same = (
+            found == theirs[stage]
+            if isinstance(found, list)
+            else all(map(np.array_equal, found, theirs[stage]))
+        )
+        assert same, stage
 
 
 def command(sanitizer: str, *arguments: str) -> subprocess.CompletedProcess:
@@ -74,5 +86,6 @@ def sanitized(sanitizer: str, given: Inputs, folder: pathlib.Path) -> dict[str, 
 if __name__ == "__main__":
     name, path = sys.argv[1], pathlib.Path(sys.argv[2])
     split.TILE_BYTES, bpe._MERGES_PER_LOOK, bpe._LEAST_CAPACITY = 16, 8, 256
-    found = results(in_cuda(emulated_device(1, sanitizer=name)), pickle.loads(path.read_bytes()))
+    device = backend.choose("cuda:0").devices[0] if name == "cuda" else emulated_device(1, sanitizer=name)
+    found = results(in_cuda(device), pickle.loads(path.read_bytes()))
     path.write_bytes(pickle.dumps(found))
