@@ -235,3 +235,47 @@ def test_random_pipelines(hundred):
 def test_thousands_of_random_pipelines(thousand):
     for seed in range(1000 * thousand, 1000 * thousand + 1000):
         check(seed)
+
+
+def trained(package, make: Maker, normalizer, pre_tokenizer) -> dict:
+    """What a package's own training makes of the same corpus, steps and options."""
+    corpus = [make.text() * make.either(1, 1, 3) for _ in range(120)]
+    special = make.sample(["<s>", UNKNOWN, "ab", "</s>"], make.randrange(4))
+    options = {"vocab_size": make.either(40, 120, 300, 400), "min_frequency": make.either(0, 1, 2, 5)}
+    options |= {"special_tokens": special, "show_progress": False}
+    if make.random() < 0.7:
+        alphabet = make.either([], ["a", "é", "zz"], sorted(pre_tokenizers.ByteLevel.alphabet()))
+        longest = make.either({}, {}, {"max_token_length": 3}, {"max_token_length": 8})
+        model = package.models.BPE()
+        trainer = package.trainers.BpeTrainer(initial_alphabet=alphabet, **longest, **options)
+    else:
+        model = package.models.WordLevel(unk_token=UNKNOWN)
+        trainer = package.trainers.WordLevelTrainer(**options)
+    tokenizer = package.Tokenizer(model)
+    if normalizer is not None:
+        tokenizer.normalizer = normalizer
+    if pre_tokenizer is not None:
+        tokenizer.pre_tokenizer = pre_tokenizer
+    batches = [corpus[i : i + 7] for i in range(0, len(corpus), 7)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tokenizer.train_from_iterator(make.either(corpus, iter(batches)), trainer)
+    return json.loads(tokenizer.to_str())
+
+
+@pytest.mark.parametrize("hundred", range(2))
+def test_training_after_random_steps(hundred):
+    for seed in range(100 * hundred, 100 * hundred + 100):
+        make = Maker(seed)
+        steps = gputok.Tokenizer(models.WordLevel({UNKNOWN: 0}, UNKNOWN))
+        if make.random() < 0.6:
+            steps.normalizer = make.normalizer()
+        if make.random() < 0.8:
+            steps.pre_tokenizer = make.pre_tokenizer()
+        same = tokenizers.Tokenizer.from_str(steps.to_str())
+        state = make.getstate()
+        results = []
+        for package, one in ((gputok, steps), (tokenizers, same)):
+            make.setstate(state)
+            results.append(trained(package, make, one.normalizer, one.pre_tokenizer))
+        assert results[0] == results[1], (seed, steps.to_str())
