@@ -213,7 +213,7 @@ def _array(name: str, column: Any) -> np.ndarray:
         ) from None
     if array.dtype == object:
         raise ValueError(f"{name} can't be an array of numbers: it holds {column!r}"[:300])
-    return array if array.size or array.dtype.kind in "iu" else array.astype(np.int64)
+    return array.astype(np.int64, copy=False) if array.dtype.kind == "u" or not array.size else array
 
 
 def pad_columns(

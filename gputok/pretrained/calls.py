@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from gputok.encoding import Encoding
 
 UNLIMITED = int(1e30)
@@ -63,17 +65,34 @@ def _chosen(name: str, value: Any, meanings: dict[Any, str], *others: str) -> st
     return value
 
 
-def columns(names: Sequence[str], **wanted: bool | None) -> dict[str, Callable[[Encoding], Any]]:
-    """The columns of the result, and what of an encoding each is; None: as the model's input `names` say."""
-    known = {
-        "token_type_ids": lambda encoding: encoding.type_ids,
-        "attention_mask": lambda encoding: encoding.attention_mask,
-        "special_tokens_mask": lambda encoding: encoding.special_tokens_mask,
-        "offset_mapping": lambda encoding: encoding.offsets,
-        "length": len,
-    }
+def columns(
+    names: Sequence[str], arrays: bool, **wanted: bool | None
+) -> dict[str, Callable[[Encoding], Any]]:
+    """The columns of the result, and what of an encoding each is; None: as the model's input `names` say.
+
+    arrays: they become rows of an array, so no list is made of any.
+    """
+    known = _ARRAYS if arrays else _LISTS
     chosen = [name for name, choice in wanted.items() if (name in names if choice is None else choice)]
-    return {"input_ids": lambda encoding: encoding.ids, **{name: known[name] for name in chosen}}
+    return {name: known[name] for name in ("input_ids", *chosen)}
+
+
+_LISTS: dict[str, Callable[[Encoding], Any]] = {
+    "input_ids": lambda encoding: encoding.ids,
+    "token_type_ids": lambda encoding: encoding.type_ids,
+    "attention_mask": lambda encoding: encoding.attention_mask,
+    "special_tokens_mask": lambda encoding: encoding.special_tokens_mask,
+    "offset_mapping": lambda encoding: encoding.offsets,
+    "length": len,
+}
+_ARRAYS: dict[str, Callable[[Encoding], Any]] = {
+    "input_ids": lambda encoding: encoding._column("ids"),
+    "token_type_ids": lambda encoding: encoding._column("type_ids"),
+    "attention_mask": lambda encoding: encoding._column("attention"),
+    "special_tokens_mask": lambda encoding: encoding._column("special"),
+    "offset_mapping": lambda encoding: np.stack([encoding._column("start"), encoding._column("end")], 1),
+    "length": len,
+}
 
 
 def inputs(text: Any, pair: Any, is_split_into_words: bool) -> tuple[list[Any], bool]:

@@ -186,6 +186,7 @@ class PreTrainedTokenizer(TokenIds):
             "split_special_tokens": split_special_tokens,
             "columns": calls.columns(
                 self.model_input_names,
+                return_tensors is not None,
                 token_type_ids=return_token_type_ids,
                 attention_mask=return_attention_mask,
                 special_tokens_mask=return_special_tokens_mask,
