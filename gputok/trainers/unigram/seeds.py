@@ -232,7 +232,7 @@ def _candidates(
     found = np.concatenate([np.empty((4, 0), np.int64), *pool.run(collect, groups, threads)], axis=1)
     if found.shape[1] > size:  # most of them are not sorted
         found = found[:, found[3] >= np.partition(found[3], -size)[-size]]
-    begin, _, length, score = found
+    begin, _, length, _ = found
     found = found[:, np.argsort(begin * (longest + 1) + length)]
     return found[:, np.argsort(-found[3], kind="stable")[:size]]
 
