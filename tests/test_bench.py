@@ -8,8 +8,9 @@ import sys
 import pytest
 
 from gputok import bench
-from gputok.bench import peers, worker
+from gputok.bench import peers, stages, worker
 from gputok.bench.peers import END, Job
+from tests.cuda.emulator import emulated_device
 
 rng = random.Random(0)
 WORDS = ["".join(rng.choices("etaoinshré漢", k=rng.randrange(1, 9))) for _ in range(300)]
@@ -78,6 +79,54 @@ def test_encoding_is_compared(text):
     assert [row.peer for row in found.rows] == ["gputok", "tokenizers", "tiktoken"]
     assert all(row.n_equal == row.n_results > 0 for row in found.rows)
     assert "ids equal" in found.table()
+
+
+@pytest.fixture
+def emulated(tmp_path, monkeypatch) -> str:
+    """Processes that this one starts have an emulated device."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "from gputok import backend\n"
+        "from gputok.kernels.cuda import bpe\n"
+        "from tests.cuda.emulator import emulated_device\n"
+        "on_cpu = backend.choose('cpu')\n"
+        "on_gpu = backend.Backend('cuda', 'a test', (emulated_device(1),))\n"
+        "backend.choose = lambda device, *_: on_cpu if device == 'cpu' else on_gpu\n"
+        "bpe._MERGES_PER_LOOK, bpe._LEAST_CAPACITY = 16, 1024\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return "cuda"
+
+
+def test_training_on_a_device_is_compared(text, emulated):
+    found = bench.train(text, vocab_size=320, against=["tokenizers"], device=emulated, threads=2, runs=2)
+    assert [row.peer for row in found.rows] == ["gputok", "gputok-cpu", "tokenizers"]
+    assert all((row.n_equal, row.n_results) == (63, 63) and len(row.seconds) == 2 for row in found.rows)
+    assert [stage.stage for stage in found.stages] == ["split_words", "count_words", "train_bpe"]
+    for stage in found.stages:
+        assert stage.n_bytes == text.stat().st_size and len(stage.device_seconds) == 2
+    kernels = [{*stage.kernel_seconds} for stage in found.stages]
+    assert "find_cuts" in kernels[0] and "count_words" in kernels[1] and "merge_words" in kernels[2]
+    assert (
+        f"\n{found.stages[1].line()}" in found.table() and "emulated, count_words: device " in found.table()
+    )
+    assert json.loads(found.to_json())["stages"][2]["stage"] == "train_bpe"
+
+
+def test_encoding_on_a_device_is_compared(text, emulated):
+    found = bench.encode(text, vocab_size=320, against=["tokenizers"], device=emulated, threads=2, runs=1)
+    assert [row.peer for row in found.rows] == ["gputok", "gputok-cpu", "tokenizers"]
+    assert all(row.n_equal == row.n_results > 0 for row in found.rows)
+    (stage,) = found.stages
+    assert stage.stage == "encode_text" and {"enter_words", "gather_tokens"} <= {*stage.kernel_seconds}
+
+
+def test_a_stage_that_differs_on_a_device_is_not_timed(text, tmp_path, monkeypatch):
+    merge = stages.words.count_batch
+    monkeypatch.setattr(
+        stages.words, "count_batch", lambda *arguments: (n := merge(*arguments))._replace(counts=n.counts + 1)
+    )
+    with pytest.raises(ValueError, match="not timed: count_words gives something else on the GPU"):
+        stages.measure(job(text, tmp_path, "gputok"), emulated_device(), 1)
 
 
 def test_a_difference_is_not_timed(text, monkeypatch):

@@ -27,7 +27,10 @@ GPT2 = compile_pattern(PATTERNS["gpt2"])
 
 def test_the_table_grows_without_loss(monkeypatch):
     """From a table of 64 slots, whose words the first launches have no room for."""
-    monkeypatch.setattr(words, "_empty", lambda device, capacity, room, make=words._empty: make(device, min(capacity, 64), room) if room > 1 else make(device, capacity, room))  # fmt: skip
+    make = words.no_words
+    monkeypatch.setattr(
+        words, "no_words", lambda device, capacity=64, room=1 << 20: make(device, capacity, room)
+    )
     numbers = [f" {i * 7919 % 1000}" for i in range(3000)]
     batches = [TextBatch.from_strings(numbers[:1000]), TextBatch.from_strings(numbers[1000:])]
     expected = count_on_cpu(batches, SplitPlan(GPT2, False), threads=1)

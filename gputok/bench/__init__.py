@@ -7,6 +7,7 @@ What a run measures: the package is imported and the work done once on the first
 runs from the call to the renamed output (train), or to all ids in the peer's own form (encode). Peak memory is that
 of the process less its peak before the clock started, which stands beside it as the runtime's own share. Runs of
 the peers take turns, so that a noisy minute hits all. Before anything is timed, results are compared on a sample.
+On a GPU, gputok on the CPU is one of the peers, and the stages' times on the device stand below (`bench.stages`).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from gputok.bench.peers import ENCODE, END, MODELS_OF, TRAIN, Job, learnt, version
+from gputok.bench.peers import ENCODE, END, MODELS_OF, ON_CPU, TRAIN, Job, learnt, version
 from gputok.progress import Progress, Report, reporting
 from gputok.recipes import Model
 from gputok.threads import thread_count
@@ -48,6 +49,27 @@ class Row(NamedTuple):
     failure: str = ""  # why it has no runs
 
 
+class Stage(NamedTuple):
+    """What one stage took on a GPU."""
+
+    stage: str
+    card: str
+    n_bytes: int  # of text
+    device_seconds: list[float]  # one for each run
+    kernel_seconds: dict[str, float]  # of each of gputok's kernels, longest first
+
+    def line(self) -> str:
+        device, kernels = statistics.median(self.device_seconds), sum(self.kernel_seconds.values())
+        rates = [
+            f"{self.n_bytes / 1e9 / seconds:.3g} GB/s" if seconds else "-" for seconds in (device, kernels)
+        ]
+        each = ", ".join(f"{kernel} {seconds:.3g}" for kernel, seconds in self.kernel_seconds.items())
+        return (
+            f"{self.card}, {self.stage}: device {_spread(self.device_seconds, '{:.3g}')} s, {rates[0]}; "
+            f"kernels {kernels:.3g} s, {rates[1]} ({each})"
+        )
+
+
 class Comparison(NamedTuple):
     """All that a bench found out; `table()` is for eyes, `to_json()` for machines."""
 
@@ -61,10 +83,12 @@ class Comparison(NamedTuple):
     verified: str
     rows: list[Row]
     skipped: dict[str, str]  # peer -> why
+    stages: Sequence[Stage] = ()  # on a GPU
 
     def to_json(self) -> str:
         rows = [{**row._asdict(), "ratio": self._ratio(row)} for row in self.rows]
-        return json.dumps({**self._asdict(), "rows": rows}, indent=2)
+        stages = [stage._asdict() for stage in self.stages]
+        return json.dumps({**self._asdict(), "rows": rows, "stages": stages}, indent=2)
 
     def table(self) -> str:
         """Medians with (min to max), a line for each peer."""
@@ -84,6 +108,7 @@ class Comparison(NamedTuple):
                     for line in lines
                 ),
                 *self._start(),
+                *(stage.line() for stage in self.stages),
                 *(f"skipped: {peer} ({why})" for peer, why in self.skipped.items()),
             ]
         )
@@ -139,7 +164,7 @@ def train(
     different things from the first MB (for BPE and WordLevel, whose results are determined).
     """
     threads = thread_count(threads)
-    peers, skipped = _installed(against, TRAIN, model)
+    peers, skipped = _installed(_beside(against, device), TRAIN, model)
     with tempfile.TemporaryDirectory() as folder, reporting(progress) as report:
         plain = _plain(text, pathlib.Path(folder, "text.txt"))
         sample = _head(plain, pathlib.Path(folder, "sample.txt"), _SAMPLE_BYTES)
@@ -172,9 +197,10 @@ def train(
         rows = [
             row if row.failure else row._replace(**_agreement(ours, result(row.peer), model)) for row in rows
         ]
+        stages = _stages(job("gputok"), runs) if model == "bpe" else []
         n_bytes = plain.stat().st_size
     return Comparison(
-        "train", str(text), n_bytes, model, vocab_size, threads, device, verified, rows, skipped
+        "train", str(text), n_bytes, model, vocab_size, threads, device, verified, rows, skipped, stages
     )
 
 
@@ -197,7 +223,7 @@ def encode(
     import numpy as np
 
     threads = thread_count(threads)
-    peers, skipped = _installed(against, ENCODE, "bpe")
+    peers, skipped = _installed(_beside(against, device), ENCODE, "bpe")
     with tempfile.TemporaryDirectory() as folder, reporting(progress) as report:
         plain = _plain(text, pathlib.Path(folder, "text.txt"))
         warm = _head(plain, pathlib.Path(folder, "warm.txt"), 1024)
@@ -231,10 +257,19 @@ def encode(
         verified = f"{len(ours):,} ids of the first MB compared"
         rows = _take_turns(peers, job, runs, report)
         rows = [row._replace(n_equal=equal[row.peer], n_results=len(ours)) for row in rows]
+        stages = _stages(job("gputok"), runs)
         n_bytes = plain.stat().st_size
     return Comparison(
-        "encode", str(text), n_bytes, "bpe", vocab_size, threads, device, verified, rows, skipped
+        "encode", str(text), n_bytes, "bpe", vocab_size, threads, device, verified, rows, skipped, stages
     )
+
+
+def _beside(against: Sequence[str], device: str) -> Sequence[str]:
+    return against if device == "cpu" else [ON_CPU, *against]
+
+
+def _stages(job: Job, runs: int) -> list[Stage]:
+    return [] if job.device == "cpu" else [Stage(**found) for found in _run(job, "stages", str(runs))[0]]
 
 
 def _installed(against: Sequence[str], known: dict[str, Any], model: str) -> tuple[list[str], dict[str, str]]:
@@ -243,7 +278,7 @@ def _installed(against: Sequence[str], known: dict[str, Any], model: str) -> tup
     for peer in against:
         if peer not in known:
             raise ValueError(
-                f"{peer!r} is no peer; there are {', '.join(name for name in known if name != 'gputok')}"
+                f"{peer!r} is no peer; there are {', '.join(name for name in known if name not in ('gputok', ON_CPU))}"
             )
         if model not in MODELS_OF.get(peer, (model,)):
             skipped[peer] = f"it trains no {model}"
@@ -274,7 +309,7 @@ def _take_turns(peers: Sequence[str], job: Callable[[str], Job], runs: int, repo
     return list(rows.values())
 
 
-def _run(job: Job) -> tuple[dict[str, Any], float]:
+def _run(job: Job, module: str = "worker", *arguments: str) -> tuple[Any, float]:
     """One process: what it measured of itself, and its wall time. Raises ChildProcessError where it fails."""
     threads = str(job.threads)
     source = str(pathlib.Path(__file__).parents[2])
@@ -285,7 +320,7 @@ def _run(job: Job) -> tuple[dict[str, Any], float]:
         "GPUTOK_NUM_THREADS": threads,
         "TOKENIZERS_PARALLELISM": "true",
     }
-    command = [sys.executable, "-m", "gputok.bench.worker", json.dumps(job._asdict())]
+    command = [sys.executable, "-m", f"gputok.bench.{module}", json.dumps(job._asdict()), *arguments]
     start = time.perf_counter()
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     seconds = time.perf_counter() - start

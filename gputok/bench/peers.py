@@ -17,6 +17,7 @@ import pathlib
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+ON_CPU = "gputok-cpu"  # what stands beside gputok where that runs on a GPU
 END = "<|endoftext|>"  # the special token, and what lies between two documents of `bench encode`
 
 
@@ -48,7 +49,7 @@ def train_by_recipe(job: Job, *, package: str) -> Train:
     """gputok and its namesake: the import is all that differs."""
     from gputok.recipes import recipe
 
-    ours = {"threads": job.threads, "device": job.device, "progress": False} if package == "gputok" else {}
+    ours = {"threads": job.threads, "device": _device(job), "progress": False} if package == "gputok" else {}
 
     def train(text: str, output: str) -> None:
         tokenizer, trainer = recipe(job.model, vocab_size=job.vocab_size, package=package)
@@ -58,6 +59,10 @@ def train_by_recipe(job: Job, *, package: str) -> Train:
 
     importlib.import_module(f"{package}.trainers")
     return train
+
+
+def _device(job: Job) -> str:
+    return "cpu" if job.peer == ON_CPU else job.device
 
 
 def train_gigabpe(job: Job) -> Train:
@@ -120,6 +125,7 @@ def train_sentencepiece(job: Job) -> Train:
 
 TRAIN: dict[str, Callable[[Job], Train]] = {
     "gputok": functools.partial(train_by_recipe, package="gputok"),
+    ON_CPU: functools.partial(train_by_recipe, package="gputok"),
     "tokenizers": functools.partial(train_by_recipe, package="tokenizers"),
     "gigabpe": train_gigabpe,
     "rustbpe": train_rustbpe,
@@ -172,7 +178,7 @@ def encode_gputok(job: Job) -> tuple[Encode, Flat]:
 
     def encode(text: str) -> list[Any]:
         batches = tokenizer.encode_corpus(
-            text, separator=END, threads=job.threads, device=job.device, progress=False
+            text, separator=END, threads=job.threads, device=_device(job), progress=False
         )
         return list(batches)
 
@@ -228,6 +234,7 @@ def _flat(rows: Iterable[Any]) -> Any:
 
 ENCODE: dict[str, Callable[[Job], tuple[Encode, Flat]]] = {
     "gputok": encode_gputok,
+    ON_CPU: encode_gputok,
     "tokenizers": encode_tokenizers,
     "tiktoken": encode_tiktoken,
     "gigatoken": encode_gigatoken,
@@ -236,7 +243,7 @@ ENCODE: dict[str, Callable[[Job], tuple[Encode, Flat]]] = {
 
 def version(peer: str) -> str | None:
     """The installed version, or None."""
-    if peer == "gputok":
+    if peer in ("gputok", ON_CPU):
         from gputok import __version__
 
         return __version__

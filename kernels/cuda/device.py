@@ -28,6 +28,7 @@ class Device(NamedTuple):
     resident at a time, so that they may wait for each other.
     """
 
+    name: str  # of the card
     xp: ModuleType
     launch: Callable[..., None]
     blocks: int  # enough to fill the device, for kernels that stride over their work
@@ -80,6 +81,7 @@ def cupy_device(ordinal: int = 0) -> Device:
 
     with cupy.cuda.Device(ordinal) as device:
         blocks = 8 * device.attributes["MultiProcessorCount"]
+        name = cupy.cuda.runtime.getDeviceProperties(ordinal)["name"].decode()
     own = threading.local()
     # CuPy's cache knows a source by its text, without that of our headers
     headers = zlib.crc32(b"".join(path.read_bytes() for path in sorted(SOURCES.glob("*.cuh"))))
@@ -149,6 +151,7 @@ def cupy_device(ordinal: int = 0) -> Device:
         return lambda: captured.launch(stream)
 
     return Device(
+        name,
         cupy,
         launch,
         blocks,

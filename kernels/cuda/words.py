@@ -44,19 +44,20 @@ def count_words(
     tables = split.upload(device, automaton)
     waiting = iter(batches)
     with device.active():
-        counts = _empty(device, 1 << 16, 1 << 20)
+        counts = no_words(device)
         batch = next(waiting, None)
         arriving = device.upload(batch[:2]) if batch is not None else None
         while batch is not None:
             arrived, following = arriving(), next(waiting, None)
             arriving = device.upload(following[:2]) if following is not None else None
-            counts = _count_batch(device, *arrived, batch[2], tables, counts)
+            counts = count_batch(device, *arrived, batch[2], tables, counts)
             report(len(batch[0]))
             batch = following
-        return _collected(device, counts)
+        return collected(device, counts)
 
 
-def _empty(device: Device, capacity: int, room: int) -> Counts:
+def no_words(device: Device, capacity: int = 1 << 16, room: int = 1 << 20) -> Counts:
+    """None yet, with room for half of `capacity` words and `room` bytes at first."""
     xp = device.xp
     return Counts(
         xp.empty(room, xp.uint8),
@@ -69,10 +70,10 @@ def _empty(device: Device, capacity: int, room: int) -> Counts:
     )
 
 
-def _count_batch(
+def count_batch(
     device: Device, text: Any, offsets: Any, position: int, tables: split.Tables, counts: Counts
 ) -> Counts:
-    """The counts with those of a batch added; all or nothing, so that a batch can be tried again in halves."""
+    """The counts with those of a batch on the device added; all or nothing, so that a batch can be tried again in halves."""
     try:
         if len(text) > split.MAX_BYTES:
             raise MemoryError(f"a document of {len(text):,} bytes that can't be cut is too long for a GPU")
@@ -83,7 +84,7 @@ def _count_batch(
         if parts is None:
             raise
     for part, documents in parts:
-        counts = _count_batch(device, part, documents, position, tables, counts)
+        counts = count_batch(device, part, documents, position, tables, counts)
         position += len(part)
     return counts
 
@@ -115,7 +116,7 @@ def _enlarged(device: Device, text: Any, counts: Counts) -> Counts:
     xp = device.xp
     slots = xp.flatnonzero(counts.keys != xp.uint64(_FREE))
     keys, values = counts.keys[slots], counts.counts[slots]
-    larger = _empty(device, 4 * len(counts.keys), 1)._replace(
+    larger = no_words(device, 4 * len(counts.keys), 1)._replace(
         arena=counts.arena, used_bytes=counts.used_bytes
     )
     over, over_counts, n_over = xp.empty(1, xp.uint64), xp.empty(1, xp.int64), xp.zeros(1, xp.int64)
@@ -155,7 +156,8 @@ def _kept(device: Device, text: Any, position: int, counts: Counts) -> Counts:
     return counts._replace(arena=arena, used_bytes=used_bytes, first=first)
 
 
-def _collected(device: Device, counts: Counts) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def collected(device: Device, counts: Counts) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """data, offsets, counts and first of all words so far, on the host."""
     xp = device.xp
     slots = xp.flatnonzero(counts.keys != xp.uint64(_FREE))
     slots = slots[xp.argsort(counts.keys[slots])]

@@ -110,6 +110,7 @@ def emulated_device(seed: int = 0, blocks: int = 3, at_once: int = 2, sanitizer:
         launch(load(SOURCES / file, sanitizer), kernel, n_blocks, n_threads, arguments, resident, each)
 
     return Device(
+        "emulated",
         np,
         run,
         blocks,

@@ -1,0 +1,167 @@
+"""The stages of a GPU on their own: `python -m gputok.bench.stages JOB RUNS`, with the Job as JSON; prints Stages as JSON.
+
+Device seconds: between two CUDA events around the stage, with the text in the device's memory before and the result
+after. Kernel seconds: between events around each launch of gputok's kernels, in a run of its own, so that what is left of
+the device's is CuPy's part (sums, sorts) and waiting for the host. Each result is compared with the CPU's before it is
+timed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from gputok import Tokenizer, backend, bulk, corpus
+from gputok.bench import Stage
+from gputok.bench.peers import END, Job
+from gputok.counting import POSITIONS, count_words
+from gputok.kernels.cuda import lookup, split, words
+from gputok.kernels.cuda.device import Device
+from gputok.pre_tokenizers import SplitPlan
+from gputok.recipes import recipe
+from gputok.text import TextBatch
+from gputok.word_counts import WordCounts
+
+_MOST_BYTES = 1 << 30  # of text that is held in the device's memory
+_EVENTS_AT_A_TIME = 4096
+
+
+Work = Callable[[Device], Any]  # a stage; what it does on the device, it does in `device.active()`
+
+
+def measure(job: Job, device: Device, runs: int) -> list[Stage]:
+    """The stages of the job's task on this device. ValueError: one gives something else than the CPU does."""
+    stages = _training(job, device) if job.task == "train" else _encoding(job, device)
+    return [_measured(name, n_bytes, work, device, runs) for name, n_bytes, work in stages]
+
+
+def _measured(name: str, n_bytes: int, work: Work, device: Device, runs: int) -> Stage:
+    seconds = [_timed(work, device) for _ in range(1 + runs)][1:]  # the first one fills CuPy's pool of memory
+    with _timed_launches(device) as (watched, kernels):
+        work(watched)
+    return Stage(name, device.name, n_bytes, seconds, dict(kernels.most_common()))
+
+
+def _timed(work: Work, device: Device) -> float:
+    seconds = []
+
+    @contextlib.contextmanager
+    def active() -> Iterator[None]:
+        with device.active():
+            first = device.record()
+            yield
+            seconds.append(device.seconds(first, device.record()))
+
+    work(device._replace(active=active))
+    return sum(seconds)
+
+
+@contextlib.contextmanager
+def _timed_launches(device: Device) -> Iterator[tuple[Device, Counter[str]]]:
+    """The device, and how long each of its kernels has been running when the block is left."""
+    kernels: Counter[str] = Counter()
+    events: list[tuple[str, Any, Any]] = []
+
+    def add_up() -> None:
+        for kernel, first, last in events:
+            kernels[kernel] += device.seconds(first, last)
+        events.clear()
+
+    def launch(file: str, kernel: str, *arguments: Any, **options: Any) -> None:
+        first = device.record()
+        device.launch(file, kernel, *arguments, **options)
+        events.append((kernel, first, device.record()))
+        if len(events) == _EVENTS_AT_A_TIME:
+            add_up()
+
+    yield device._replace(launch=launch), kernels
+    add_up()
+
+
+def _training(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
+    tokenizer, trainer = recipe(job.model, vocab_size=job.vocab_size)
+    plan: SplitPlan = tokenizer.pre_tokenizer.plan()
+    batches = _head(corpus.read(job.text, batch_bytes=backend.CUDA_BATCH_BYTES))
+    n_bytes, tables = sum(batch.data.nbytes for batch in batches), split.upload(device, plan.automaton)
+    texts = _resident(device, batches)
+
+    def split_words(device: Device) -> None:
+        with device.active():
+            for text in texts:
+                split.split_words(device, *text, tables)
+
+    def count(device: Device) -> words.Counts:
+        with device.active():
+            counts = words.no_words(device)
+            for i, text in enumerate(texts):
+                counts = words.count_batch(device, *text, i * POSITIONS, tables, counts)
+            return counts
+
+    counted = count_words(batches, plan, threads=job.threads)
+    with device.active():
+        ours = WordCounts(*words.collected(device, count(device))[:3], plan.byte_level)
+    _verify("count_words", ours == counted)
+
+    def merge(device: Device) -> Any:
+        return trainer.train(counted, devices=[device])
+
+    _verify("train_bpe", np.array_equal(merge(device).merges, trainer.train(counted).merges))
+    yield "split_words", n_bytes, split_words
+    yield "count_words", n_bytes, count
+    yield "train_bpe", n_bytes, merge
+
+
+def _encoding(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
+    tokenizer = Tokenizer.from_file(job.tokenizer)
+    plan, tables = tokenizer.pre_tokenizer.plan(), tokenizer.model._byte_tables
+    if plan is None or not lookup.can_encode(tables):
+        return
+    batches = _head(corpus.read(job.text, separator=END, batch_bytes=backend.CUDA_BATCH_BYTES))
+    loaded = split.upload(device, plan.automaton), lookup.upload(device, tables)
+    none_added = [np.full(batch.n_documents, -1, np.int32) for batch in batches]
+    texts = _resident(device, [(*batch, none) for batch, none in zip(batches, none_added, strict=True)])
+
+    def encode(device: Device) -> list[Any]:
+        with device.active():
+            return [lookup.encode_on_device(device, *text, *loaded)[0] for text in texts]
+
+    with device.active():
+        ours = [device.download(ids) for ids in encode(device)]
+    theirs = [
+        batch.ids for batch in bulk.encode(tokenizer, batches, add_special_tokens=False, threads=job.threads)
+    ]
+    _verify("encode_text", np.array_equal(np.concatenate(ours), np.concatenate(theirs)))
+    yield "encode_text", sum(batch.data.nbytes for batch in batches), encode
+
+
+def _head(batches: Iterator[TextBatch]) -> list[TextBatch]:
+    """The first ones, of about a gigabyte; the first is there whatever its size."""
+    taken, n_bytes = [], 0
+    for batch in batches:
+        n_bytes += batch.data.nbytes
+        if taken and n_bytes > _MOST_BYTES:
+            break
+        taken.append(batch)
+    return taken
+
+
+def _resident(device: Device, arrays: list[tuple]) -> list[tuple]:
+    with device.active():
+        return [device.upload(tuple(each))() for each in arrays]
+
+
+def _verify(stage: str, equal: bool) -> None:
+    if not equal:
+        raise ValueError(f"not timed: {stage} gives something else on the GPU than on the CPU")
+
+
+if __name__ == "__main__":
+    given = Job(**json.loads(sys.argv[1]))
+    chosen = backend.choose(given.device).devices[0]
+    print(json.dumps([stage._asdict() for stage in measure(given, chosen, int(sys.argv[2]))]))
