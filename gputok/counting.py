@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 WALK_BYTES = 1 << 18  # of text in a slice: about a millisecond of the fused walk
 PIPELINE_BYTES = 1 << 20  # at most 0.2 s of any pipeline
+PART_BYTES = (
+    1 << 21
+)  # of text in which equal parts are worked on once: larger finds few more, and leaves the cache
+PARTS = " [^ ]*|[^ ]+"  # what lies between cuts before each space
 POSITIONS = 1 << 36  # that a slice has for its words
 
 Tables = dict[bool, Any]  # a worker's WordTable of words that are not byte-level, and that of those that are
@@ -34,6 +38,7 @@ def count_words(
     batches: Iterable[TextBatch],
     pipeline: SplitPlan | Callable[[Pieces], Pieces],
     *,
+    apart_at_spaces: bool = False,
     threads: int | None = None,
     report: Report | None = None,
     total: int | None = None,
@@ -42,7 +47,8 @@ def count_words(
     """Counts the words that a pipeline cuts documents into.
 
     `pipeline` is the plan of a pre-tokenizer (one walk over the raw text, the fast way), or any function that maps
-    documents to their words. Memory holds two batches and the distinct words, once for each thread. The next batch is
+    documents to their words; if it does the same to parts of a document that is cut before each space
+    (`apart_at_spaces`), it is given the different parts of each slice only once. Memory holds two batches and the distinct words, once for each thread. The next batch is
     read while this one is counted. `report("count", bytes, total)` is called some times a second. The result is the
     same for any number of threads and any cut of the corpus into batches.
 
@@ -51,7 +57,10 @@ def count_words(
     if devices and not callable(pipeline):
         return _on_devices(batches, pipeline, devices, report, total)
     n_threads = thread_count(threads)
-    cut, count = (_by_pipeline if callable(pipeline) else _by_walk)(pipeline)
+    if not callable(pipeline):
+        cut, count = _by_walk(pipeline)
+    else:
+        cut, count = (_by_parts if apart_at_spaces else _by_pipeline)(pipeline)
     tables: list[Tables] = [{} for _ in range(n_threads)]
     jobs: SimpleQueue[Job | None] = SimpleQueue()
     taken = Semaphore(0)  # batches of which no slice waits any longer
@@ -130,6 +139,29 @@ def _by_pipeline(pipeline: Callable[[Pieces], Pieces]) -> tuple[Callable[[TextBa
         table = tables.get(words.byte_level) or new_table()
         ones = np.ones(words.n_pieces, np.int64)
         tables[words.byte_level] = count_pieces(words.data, words.start, words.end, ones, position, table)
+
+    return cut, count
+
+
+def _by_parts(pipeline: Callable[[Pieces], Pieces]) -> tuple[Callable[[TextBatch], list[int]], Count]:
+    """One walk counts the parts of a slice; what the pipeline makes of each counts as often as the part does."""
+    from .automaton import compile_pattern
+    from .kernels.cpu.walk import prepare, slice_text
+    from .kernels.cpu.word_table import new_table
+    from .kernels.cpu.words import count_pieces, count_text, distinct_words
+
+    walk = prepare(compile_pattern(PARTS))
+
+    def cut(batch: TextBatch) -> list[int]:
+        return slice_text(batch.data, batch.offsets, PART_BYTES, walk)
+
+    def count(batch: TextBatch, start: int, stop: int, position: int, tables: Tables) -> None:
+        parts = count_text(batch.data, batch.offsets, start, stop, -2 * start, walk, new_table())
+        data, offsets, counts = distinct_words([parts])
+        words = pipeline(Pieces.from_batch(TextBatch(data, offsets)))
+        table = tables.get(words.byte_level) or new_table()
+        counts = np.repeat(counts, np.diff(words.rows))
+        tables[words.byte_level] = count_pieces(words.data, words.start, words.end, counts, position, table)
 
     return cut, count
 

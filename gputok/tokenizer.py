@@ -245,7 +245,13 @@ class Tokenizer:
         with reporting(progress) as report:
             batches, pipeline = read(batch_bytes=chosen.batch_bytes), self._plan() or self.words
             return count_words(
-                batches, pipeline, threads=threads, report=report, total=total, devices=chosen.devices
+                batches,
+                pipeline,
+                apart_at_spaces=self._apart_at_spaces(),
+                threads=threads,
+                report=report,
+                total=total,
+                devices=chosen.devices,
             )
 
     def _plan(self) -> Any:
@@ -253,6 +259,12 @@ class Tokenizer:
         if self._normalizer is not None or self._added.tokens or self._pre_tokenizer is None:
             return None
         return self._pre_tokenizer.plan()
+
+    def _apart_at_spaces(self) -> bool:
+        """Are the words of a document those of its parts, cut before each space?"""
+        steps = [step for step in (self._normalizer, self._pre_tokenizer) if step is not None]
+        found_alone = not self._added.tokens and self._pre_tokenizer is not None
+        return found_alone and all(step.apart_at_spaces for step in steps)
 
     # -- encoding
 

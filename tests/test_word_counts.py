@@ -18,6 +18,7 @@ import tokenizers
 from gputok.kernels import Automaton, reference
 from gputok.kernels.cpu import walk, word_table, words
 
+from gputok import Tokenizer, models, normalizers, pre_tokenizers
 from gputok.automaton import PATTERNS, compile_pattern
 from gputok.counting import count_words
 from gputok.text import Pieces, TextBatch
@@ -218,6 +219,85 @@ def test_a_pipeline_of_any_kind_is_counted(monkeypatch):
     assert list(counts.items()) == [
         (bytes([c]), n) for c, n in collections.Counter(b"HELLOWORLD" * 2000).items()
     ]
+
+
+NORMALIZERS = [
+    None, normalizers.BertNormalizer(), normalizers.BertNormalizer(False, False, True, False), normalizers.BertNormalizer(strip_accents=False),
+    normalizers.NFC(), normalizers.NFD(), normalizers.NFKC(), normalizers.NFKD(), normalizers.Nmt(), normalizers.Lowercase(),
+    normalizers.Sequence([normalizers.NFKD(), normalizers.StripAccents()]),
+]  # fmt: skip
+PRE_TOKENIZERS = [
+    pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Whitespace(), pre_tokenizers.WhitespaceSplit(),
+    pre_tokenizers.Metaspace(), pre_tokenizers.Metaspace("_", "first"), pre_tokenizers.Metaspace(prepend_scheme="never"),
+    pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Digits(), pre_tokenizers.ByteLevel()]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("pre_tokenizer", PRE_TOKENIZERS, ids=str)
+@pytest.mark.parametrize("normalizer", NORMALIZERS, ids=str)
+def test_parts_cut_before_spaces_give_the_words_of_the_whole(normalizer, pre_tokenizer, monkeypatch):
+    """With marks, controls and white space of all kinds beside the cuts; and real tokenizers count in this way."""
+    monkeypatch.setattr("gputok.counting.PART_BYTES", 200)
+    rng = random.Random(7)
+    units = [
+        " ",
+        " ",
+        " ",
+        "a",
+        "É",
+        "e\u0301",
+        "\u0301",
+        "\u0345",
+        "\u0323",
+        "漢",
+        "\x00",
+        "\t",
+        "\n",
+        "\u00a0",
+        "\u3000",
+    ]
+    units += ["\u200b", "´", "ﬁ", "각", "\u11a8", "7", "▁", "_", "ΑΣ", "İ", "...", "ﷺ", "word"]
+    texts = ["".join(rng.choices(units, k=rng.randrange(30))) for _ in range(400)]
+    tokenizer = Tokenizer(models.WordLevel())
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
+    assert tokenizer._apart_at_spaces()
+    whole = count_words(batches(texts, 3), tokenizer.words, threads=1)
+    apart = count_words(batches(texts, 3), tokenizer.words, apart_at_spaces=True, threads=2)
+    assert same(whole, apart)
+
+
+@pytest.mark.parametrize(
+    ("normalizer", "pre_tokenizer"),
+    [
+        (normalizers.Strip(), pre_tokenizers.Whitespace()),
+        (normalizers.Sequence([normalizers.NFC(), normalizers.Prepend("x")]), pre_tokenizers.Whitespace()),
+        (normalizers.Replace("a b", "c"), pre_tokenizers.Whitespace()),
+        (None, pre_tokenizers.Metaspace(split=False)),
+        (None, pre_tokenizers.Punctuation()),
+        (
+            None,
+            pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.Metaspace("_", "first")]),
+        ),
+        (None, pre_tokenizers.Sequence([])),
+        (None, None),
+    ],
+)
+def test_what_looks_past_a_space_gets_whole_documents(normalizer, pre_tokenizer):
+    tokenizer = Tokenizer(models.WordLevel())
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
+    assert not tokenizer._apart_at_spaces()
+
+
+def test_added_tokens_are_found_in_whole_documents():
+    tokenizer = Tokenizer(models.WordLevel())
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.add_tokens(["a b"])
+    assert not tokenizer._apart_at_spaces()
+    assert dict(tokenizer.count_words(iter(["x a b y"]), progress=False).items()) == {
+        b"x": 1,
+        b"a b": 1,
+        b"y": 1,
+    }
 
 
 def test_progress_only_rises_and_ends_at_the_whole():

@@ -27,6 +27,8 @@ class Lowercase(Normalizer):
     True
     """
 
+    apart_at_spaces = True
+
     def _apply(self, pieces: Pieces) -> Pieces:
         return map_characters(pieces, "lowercase")
 
@@ -39,6 +41,8 @@ class StripAccents(Normalizer):
     'e é'
     """
 
+    apart_at_spaces = True
+
     def _apply(self, pieces: Pieces) -> Pieces:
         return map_characters(pieces, "strip_accents")
 
@@ -50,6 +54,8 @@ class Nmt(Normalizer):
     >>> Nmt().normalize_str("a\\tb\\u200bc\\x01")
     'a b c'
     """
+
+    apart_at_spaces = True
 
     def _apply(self, pieces: Pieces) -> Pieces:
         return map_characters(pieces, "nmt")
@@ -82,6 +88,8 @@ class BertNormalizer(Normalizer):
     handle_chinese_chars: bool = True
     strip_accents: bool | None = None
     lowercase: bool = True
+
+    apart_at_spaces = True
 
     def _apply(self, pieces: Pieces) -> Pieces:
         strip_accents = self.lowercase if self.strip_accents is None else self.strip_accents

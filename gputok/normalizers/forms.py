@@ -33,6 +33,8 @@ class NFD(Normalizer):
     True
     """
 
+    apart_at_spaces = True  # nothing is composed with a space or moves past one
+
     def _apply(self, pieces: Pieces) -> Pieces:
         return normalize_form(pieces, "nfd")
 
@@ -44,6 +46,8 @@ class NFKD(Normalizer):
     >>> NFKD().normalize_str("ﬁ①")
     'fi1'
     """
+
+    apart_at_spaces = True  # nothing is composed with a space or moves past one
 
     def _apply(self, pieces: Pieces) -> Pieces:
         return normalize_form(pieces, "nfkd")
@@ -57,6 +61,8 @@ class NFC(Normalizer):
     'é'
     """
 
+    apart_at_spaces = True  # nothing is composed with a space or moves past one
+
     def _apply(self, pieces: Pieces) -> Pieces:
         return normalize_form(pieces, "nfc", compose=True)
 
@@ -68,6 +74,8 @@ class NFKC(Normalizer):
     >>> NFKC().normalize_str("ﾊﾟﬁ")
     'パfi'
     """
+
+    apart_at_spaces = True  # nothing is composed with a space or moves past one
 
     def _apply(self, pieces: Pieces) -> Pieces:
         return normalize_form(pieces, "nfkc", compose=True)

@@ -37,6 +37,10 @@ class Sequence(Normalizer):
             flat += normalizer.normalizers if isinstance(normalizer, Sequence) else [normalizer]
         self.normalizers = flat
 
+    @property
+    def apart_at_spaces(self) -> bool:  # type: ignore[override]
+        return all(normalizer.apart_at_spaces for normalizer in self.normalizers)
+
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
         """From JSON, in which a Sequence in a Sequence stays one."""

@@ -58,6 +58,9 @@ class PreTokenizer(Component):
     keeps_whole: bool = False
     """Is each piece changed but never cut, and so keeps the part of the text that it comes from?"""
 
+    apart_at_spaces: bool = False
+    """Can a document be cut before each space (U+0020) and its parts be worked on as documents, with the same pieces?"""
+
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         if cls is PreTokenizer:
             raise TypeError(

@@ -49,6 +49,10 @@ class Metaspace(PreTokenizer):
         return self.prepend_scheme == "first"
 
     @property
+    def apart_at_spaces(self) -> bool:  # type: ignore[override]
+        return self.split  # and a part that begins with a space gets no other one before it
+
+    @property
     def keeps_whole(self) -> bool:  # type: ignore[override]
         return not self.split
 

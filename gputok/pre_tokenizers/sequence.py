@@ -13,6 +13,7 @@ from gputok.text import Pieces
 
 from .base import PreTokenizer, SplitPlan, mark_starts
 from .byte_level import ByteLevel
+from .custom import Custom
 from .splits import Split
 
 if TYPE_CHECKING:
@@ -78,6 +79,12 @@ class Sequence(PreTokenizer):
     @property
     def needs_alignment(self) -> bool:  # type: ignore[override]
         return any(element.needs_alignment for element in self._elements())
+
+    @property
+    def apart_at_spaces(self) -> bool:  # type: ignore[override]
+        first, *others = [*self._elements()] or [self]
+        alone = not any(other.needs_alignment or isinstance(other, Custom) for other in others)
+        return alone and first is not self and first.apart_at_spaces
 
     def _elements(self) -> Iterator[PreTokenizer]:
         for element in self.pretokenizers:

@@ -156,6 +156,8 @@ class Whitespace(PreTokenizer):
     [('Let', (0, 3)), ("'", (3, 4)), ('s', (4, 5)), ('go', (6, 8)), ('.', (8, 9))]
     """
 
+    apart_at_spaces = True
+
     def _apply(self, pieces: Pieces) -> Pieces:
         return cut_pieces(pieces, _whitespace_words(), "removed", invert=True)
 
@@ -168,6 +170,8 @@ class WhitespaceSplit(PreTokenizer):
     [('Hello,', (0, 6)), ('you!', (7, 11))]
     """
 
+    apart_at_spaces = True
+
     def _apply(self, pieces: Pieces) -> Pieces:
         return cut_pieces(pieces, runs(~property_set("rust:space")), "removed", invert=True)
 
@@ -179,6 +183,8 @@ class BertPreTokenizer(PreTokenizer):
     >>> BertPreTokenizer().pre_tokenize_str("I'm here.")
     [('I', (0, 1)), ("'", (1, 2)), ('m', (2, 3)), ('here', (4, 8)), ('.', (8, 9))]
     """
+
+    apart_at_spaces = True
 
     def _apply(self, pieces: Pieces) -> Pieces:
         return cut_pieces(pieces, _bert_words(), "removed", invert=True)
