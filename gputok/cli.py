@@ -429,6 +429,16 @@ def bench_encode(
     print(comparison.to_json() if as_json else comparison.table())
 
 
+@bench_app.command("device", epilog="\b\nExample:\n  gputok bench device --device cuda:0")
+def bench_device(device: BenchDevice = "cuda:0") -> None:
+    """Measure what the design of the CUDA kernels depends on: launches, graphs, a cooperative grid, atomics."""
+    from gputok.backend import choose
+    from gputok.bench import device as probes
+
+    for card in choose(device).devices:
+        print(probes.table(card, probes.measure(card)))
+
+
 # -- the entry point
 
 

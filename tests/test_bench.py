@@ -8,8 +8,9 @@ import sys
 import pytest
 
 from gputok import bench
-from gputok.bench import peers, stages, worker
+from gputok.bench import device, peers, stages, worker
 from gputok.bench.peers import END, Job
+from tests.cuda.devices import KINDS, device_of
 from tests.cuda.emulator import emulated_device
 
 rng = random.Random(0)
@@ -207,3 +208,22 @@ def test_memory_is_the_peak_of_the_program_alone():
 def test_a_workers_process_imports_nothing_heavy_of_its_own():
     code = "import sys, gputok.bench.worker; print([m for m in ('numpy', 'numba', 'pyarrow') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_card_is_asked(kind):
+    """Each probe is compared with NumPy before it is timed; steps of all kinds, also with a barrier of the grid."""
+    card = device_of(kind, 2)
+    figures = device.measure(
+        card, device.Sizes(steps=12, steps_in_graph=4, values=700, keys=5000, distinct=2000)
+    )
+    assert [figure.unit for figure in figures] == ["step"] * 3 + ["addition"] * 3
+    lines = device.table(card, figures).split("\n")
+    assert len({line.count("|") for line in lines}) == 1 and f"| {card.name} | " in lines[2]
+
+
+def test_a_card_that_counts_wrongly_is_not_timed():
+    card = emulated_device(1)
+    broken = card._replace(launch=lambda *arguments, **options: None)
+    with pytest.raises(ValueError, match="not timed: plain launches"):
+        device.measure(broken, device.Sizes(values=10, keys=10, distinct=10))

@@ -163,6 +163,7 @@ def test_encode_to_files_and_decode_them(folder, gputok, kind):
         ("decode -t t.json text.txt", "text.txt, line 1: not ids"),
         ("bench train none.txt", "none.txt: no such file or folder"),
         ("bench train text.txt --against foo", "'foo' is no peer"),
+        ("bench device --device tpu", "not 'tpu'"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(folder, gputok, arguments, message):
@@ -246,7 +247,7 @@ def test_a_reader_that_leaves(folder):
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "count", "encode", "decode", "info", "bench train", "bench encode"]
+    "command", ["train", "count", "encode", "decode", "info", "bench train", "bench encode", "bench device"]
 )
 def test_every_help_has_an_example(gputok, command):
     status, out, _ = gputok(*command.split(), "--help")

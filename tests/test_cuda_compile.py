@@ -13,7 +13,7 @@ import pytest
 
 ARCHITECTURES = (75, 80, 90, 100, 120)
 SOURCES = importlib.resources.files("gputok.kernels.cuda")
-FILES = ("split.cu", "words.cu", "bpe.cu", "lookup.cu")
+FILES = ("split.cu", "words.cu", "bpe.cu", "lookup.cu", "probe.cu")
 
 
 def test_no_source_is_forgotten():
@@ -71,7 +71,8 @@ def test_compiles_within_its_bounds(nvrtc, file, architecture):
         registers = int(re.search(r"Used (\d+) registers", section)[1])
         shared = int(found[1]) if (found := re.search(r"(\d+) bytes smem", section)) else 0
         spilled = int(re.search(r"(\d+) bytes spill stores", section)[1])
-        print(f"sm_{architecture} {file:9} {name:16} {registers:3} registers {shared:5} bytes shared")
+        used = f"{registers:3} registers {spilled:3} bytes spilled {shared:5} bytes shared"
+        print(f"sm_{architecture:<3} {file:9} {name:27} {used}")
         assert spilled == 0
         assert registers <= bounds[name][0] and shared <= bounds[name][1]
 

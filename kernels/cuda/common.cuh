@@ -28,6 +28,7 @@ __device__ inline i64 grid_size() { return gridDim.x; }
 __device__ inline void sync_block() { __syncthreads(); }
 __device__ inline void sync_warp() { __syncwarp(); }
 __device__ inline void fence() { __threadfence(); }
+__device__ inline void wait_briefly() { __nanosleep(20); }
 __device__ inline u32 warp_ballot(bool value) { return __ballot_sync(ALL_LANES, value); }
 __device__ inline u64 warp_shuffle(u64 value, int lane) { return __shfl_sync(ALL_LANES, value, lane); }
 

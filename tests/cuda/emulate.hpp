@@ -33,6 +33,7 @@ inline i64 grid_size() { return emulate::grid_size(); }
 #define sync_block() emulate::barrier(__LINE__)
 inline void sync_warp() { emulate::meet(0, false); }
 inline void fence() { emulate::fence(); }
+inline void wait_briefly() { emulate::give_way(); }
 inline u32 warp_ballot(bool value) { return emulate::meet(0, value).ballot; }
 inline u64 warp_shuffle(u64 value, int lane) { return emulate::meet(value, false).results[lane]; }
 
