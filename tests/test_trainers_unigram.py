@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from gputok.kernels.cpu import suffixes
 from gputok.kernels.cpu import unigram as kernels
 
 from gputok import Tokenizer, WordCounts, models, pre_tokenizers, trainers
@@ -89,7 +90,7 @@ def test_seeds_are_the_substrings_that_the_definition_names(seed, chunk, monkeyp
     found = dict(zip(names(text, candidates), candidates.score.tolist(), strict=True))
     assert found == plain_seeds(words, LONGEST)
     prefix = {
-        name: names(text, candidates)[p] if p >= 0 else None
+        name: names(text, candidates)[p >> candidates.shift] if p != suffixes.NO_ARC else None
         for name, p in zip(names(text, candidates), candidates.parent.tolist(), strict=True)
     }
     for name, parent in prefix.items():
@@ -203,7 +204,7 @@ def test_the_best_other_spelling_is_that_of_brute_force():
     by_name, p = probabilities(text, candidates)
     found = names(text, candidates)
     score, spelling, n_parts = kernels.best_spellings(
-        text.ids, candidates.place, candidates.length, candidates.piece_at, candidates.parent, np.log(np.maximum(p.char, 1e-300)), np.log(p.piece), np.arange(len(found)), LONGEST
+        text.ids, candidates.place, candidates.length, candidates.arc_at, candidates.parent, candidates.shift, np.log(np.maximum(p.char, 1e-300)), np.log(p.piece), np.arange(len(found))
     )  # fmt: skip
     for k, name in enumerate(found):
         ways = [way for way in spellings(name, by_name) if len(way) > 1]

@@ -17,6 +17,7 @@ from .memory import leading_zeros, trailing_zeros
 
 BUCKETS = 1 << 16  # suffixes are dealt by the top 16 bits of their keys
 CLASSES = 64 * 32  # of scores
+NO_ARC = np.uint32(0xFFFFFFFF)
 _SMALL = 12  # ranges up to this length are sorted by insertion
 
 
@@ -192,6 +193,19 @@ def _common_prefix(keys, a, b, depth, limit, bits, per_key, low):
 
 
 @kernel
+def measure_words(keys, words, first, last, bits, per_key, low, lcp, n_chars):
+    """Lengths of the sorted words first:last, and how many characters each has in common with the word before."""
+    for w in range(first, last):
+        p = words[w]
+        lcp[w] = _common_prefix(keys, words[w - 1], p, 0, len(keys), bits, per_key, low) if w else 0
+        n = lcp[w] // per_key * per_key
+        while keys[p + n] & low:
+            n += per_key
+        used = np.uint64(64) - trailing_zeros(keys[p + n])
+        n_chars[w] = n + np.int64((used + bits - np.uint64(1)) // bits) * (keys[p + n] != 0)
+
+
+@kernel
 def distinct_suffixes(text_length, words, counts, lcp, n_chars, node, first, last, places, weight):
     """The different suffixes of the words first:last, which are sorted by their reverses.
 
@@ -216,12 +230,12 @@ def distinct_suffixes(text_length, words, counts, lcp, n_chars, node, first, las
 
 
 @kernel
-def spread_pieces(text_length, words, lcp, first, last, piece_at):
-    """Gives every suffix of the words first:last the piece of the same suffix that `distinct_suffixes` wrote."""
+def spread_arcs(text_length, words, lcp, first, last, arc_at):
+    """Gives every suffix of the words first:last the arc of the same suffix that `distinct_suffixes` wrote."""
     for w in range(first + 1, last):
         to, source = text_length - 1 - words[w], text_length - 1 - words[w - 1]
         for depth in range(1, lcp[w] + 1):
-            piece_at[to - depth] = piece_at[source - depth]
+            arc_at[to - depth] = arc_at[source - depth]
 
 
 # ------------------------------------------------------------------------------------------------------- seeds
@@ -294,15 +308,15 @@ def seed_candidates(text, keys, weight, order, first, last, longest, bits, per_k
 
 
 @kernel
-def place_pieces(order, first, last, begin, end, pieces, deepest, parent, piece_at):
+def place_pieces(order, first, last, begin, end, length, pieces, shift, deepest, parent, arc_at):
     """For the sorted suffixes first:last: the longest piece that each starts with, and each piece's longest prefix.
 
-    `pieces` are those that begin there, by (begin, length): a prefix comes before what it is a prefix of.
-    `deepest` is scratch, by rank; `piece_at` is by position in the text; -1 is none.
+    `pieces` are those that begin there, by (begin, length): a prefix comes before what it is a prefix of. They
+    are given as arcs, piece << shift | length - 1; `deepest` uint32 is scratch, by rank; `arc_at` is by place in the text.
     """
-    deepest[first:last] = -1
+    deepest[first:last] = NO_ARC
     for piece in pieces:
         parent[piece] = deepest[begin[piece]]
-        deepest[begin[piece] : end[piece]] = piece
+        deepest[begin[piece] : end[piece]] = piece << shift | (length[piece] - 1)
     for i in range(first, last):
-        piece_at[order[i]] = deepest[i]
+        arc_at[order[i]] = deepest[i]

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import kernel
+from .suffixes import NO_ARC
 
 _TINY = 2.0**-256  # forward sums below this are scaled up, by an exact power of two
 _HUGE = 2.0**256
@@ -37,28 +38,13 @@ class Trie(NamedTuple):
 
 
 @kernel
-def measure_words(text, words, first, last, lcp, n_chars):
-    """Lengths of the sorted words first:last, and how many characters each has in common with the word before."""
-    for w in range(first, last):
-        p = words[w]
-        common = 0
-        if w > 0:
-            q = words[w - 1]
-            while text[p + common] != 0 and text[p + common] == text[q + common]:
-                common += 1
-        lcp[w] = common
-        n = common
-        while text[p + n] != 0:
-            n += 1
-        n_chars[w] = n
-
-
-@kernel
-def fill_trie(text, words, lcp, n_chars, node, first, last, piece_at, parent, length, longest, shift):
+def fill_trie(text, words, lcp, n_chars, node, first, last, arc_at, parent, longest, shift):
     """Characters, row offsets and arcs of the trie of the sorted words first:last: the last fields of a `Trie`.
 
-    The pieces that begin at each character are `piece_at` and its parents; node int64[last - first + 1].
+    The arcs that begin at each character are `arc_at` and its parents (see `Seeds`); node int64[last - first + 1].
     """
+    mask = np.uint32((1 << shift) - 1)
+    shift = np.uint32(shift)
     n_nodes = node[len(node) - 1]
     character, arc = np.empty(n_nodes, np.uint32), np.zeros(n_nodes + 1, np.int64)
     arcs, n_arcs = np.empty(4 * n_nodes + 1024, np.uint32), 0
@@ -73,15 +59,15 @@ def fill_trie(text, words, lcp, n_chars, node, first, last, piece_at, parent, le
             character[v] = text[p + common + v - own]
         n = 0
         for at in range(max(0, common + 1 - longest), n_chars[w] - 1):
-            piece = np.int64(piece_at[p + at])
-            while piece >= 0:
-                v = own + at + length[piece] - common - 1
+            new = arc_at[p + at]
+            while new != NO_ARC:
+                v = own + at + np.int64(new & mask) - common
                 if v < own:
                     break  # prefixes of this piece are shorter still
-                found[n], found_at[n] = piece << shift | (length[piece] - 1), v
+                found[n], found_at[n] = new, v
                 arc[v] += 1
                 n += 1
-                piece = parent[piece]
+                new = parent[new >> shift]
         # Counts become ends, and ends beginnings while arcs are put before them.
         for v in range(own, end):
             n_arcs += arc[v]
@@ -181,13 +167,18 @@ def expect(trie, char, n_char, piece, n_piece, shift, scale, old_s, old_e):
 
 
 @kernel
-def best_spellings(text, place, length, piece_at, parent, log_char, log_piece, pieces, longest):
+def best_spellings(text, place, length, arc_at, parent, shift, log_char, log_piece, pieces):
     """For each of some pieces, its best spelling by other pieces and characters (Viterbi).
 
-    text[place[k]:] is where piece k stands; none of the pieces is longer than `longest`.
+    text[place[k]:] is where piece k stands; the arcs that begin at each character are `arc_at` and its parents.
     -> log-probability float64[n]; parts int32[n, longest], last to first: a piece, or -1 - character; and how
     many there are, int64[n]. Among equals the first found wins: shorter last parts.
     """
+    longest = np.int64(1)
+    for k in pieces:
+        longest = max(longest, length[k])
+    mask = np.uint32((1 << shift) - 1)
+    shift = np.uint32(shift)
     score, n_parts = np.empty(len(pieces)), np.empty(len(pieces), np.int64)
     spelling = np.empty((len(pieces), longest), np.int32)
     best = np.empty(longest + 1)
@@ -203,15 +194,15 @@ def best_spellings(text, place, length, piece_at, parent, log_char, log_piece, p
             if x > best[at + 1]:
                 best[at + 1] = x
                 back[at + 1] = -1 - np.int64(character)
-            piece = piece_at[p + at]
-            while piece >= 0:
-                stop = at + length[piece]
+            arc = arc_at[p + at]
+            while arc != NO_ARC:
+                stop, piece = at + np.int64(arc & mask) + 1, np.int64(arc >> shift)
                 if stop <= n and piece != k:
                     x = best[at] + log_piece[piece]
                     if x > best[stop]:
                         best[stop] = x
                         back[stop] = piece
-                piece = parent[piece]
+                arc = parent[piece]
         score[i] = best[n]
         parts, at = 0, np.int64(n)
         while at > 0:

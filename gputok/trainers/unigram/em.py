@@ -109,15 +109,23 @@ def prune(text: Text, seeds: Seeds, p: Lexicon, counts: Lexicon, target: int, th
     """
     with np.errstate(divide="ignore"):
         log_char, log_piece = np.log(p.char), np.log(p.piece)
-    longest = int(seeds.length.max(initial=1))
-    lattice = (text.ids, seeds.place, seeds.length, seeds.piece_at, seeds.parent, log_char, log_piece)
+    lattice = (
+        text.ids,
+        seeds.place,
+        seeds.length,
+        seeds.arc_at,
+        seeds.parent,
+        seeds.shift,
+        log_char,
+        log_piece,
+    )
     # Counts in one array, so that a part of a spelling, a piece or -1 - character, is an index into it.
     every, total = np.concatenate([counts.piece, counts.char[:0:-1]]), counts.total()
 
     def losses(pieces: np.ndarray) -> np.ndarray:
-        score, parts, n_parts = kernels.best_spellings(*lattice, pieces, longest)
+        score, parts, n_parts = kernels.best_spellings(*lattice, pieces)
         count = counts.piece[pieces]
-        used = np.arange(longest) < n_parts[:, None]
+        used = np.arange(parts.shape[1]) < n_parts[:, None]
         together = np.where(used, every[np.where(used, parts, 0)] + count[:, None], 1)
         log_other = np.log(together).sum(axis=1) - n_parts * np.log(total + count * (n_parts - 1))
         loss = count * (np.log(count) - np.log(total) - log_other)

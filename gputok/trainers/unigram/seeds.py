@@ -57,15 +57,16 @@ class Seeds(NamedTuple):
     place: np.ndarray  # int64[k], where in the text one occurrence stands
     length: np.ndarray  # int64[k], characters
     score: np.ndarray  # int64[k], occurrences times length
-    parent: np.ndarray  # int64[k], the longest other piece that is a prefix, or -1
-    piece_at: np.ndarray  # int32[n], the longest piece that begins at each character of the text, or -1
+    parent: np.ndarray  # uint32[k], the longest other piece that is a prefix, as an arc, or NO_ARC
+    arc_at: np.ndarray  # uint32[n], the longest piece that begins at each character of the text, likewise
+    shift: int  # an arc is piece << shift | length - 1
 
 
 class Words(NamedTuple):
     """All words as tries."""
 
     tries: list[Trie]
-    shift: int  # an arc is piece << shift | length - 1
+    shift: int  # of their arcs
     n_words: int  # occurrences of words
     n_characters: int  # and of their characters
 
@@ -146,15 +147,19 @@ def sort_places(text: Text, keys: np.ndarray, places: np.ndarray, limit: int, th
 
 
 def sort_words(
-    text: Text, ids: np.ndarray, keys: np.ndarray, words: np.ndarray, counts: np.ndarray, threads: int
+    text: Text, keys: np.ndarray, words: np.ndarray, counts: np.ndarray, threads: int
 ) -> SortedWords:
-    """Sorts the words that begin at `words` in ids and occur so often."""
-    order = sort_places(text, keys, words, len(ids), threads).order
-    count_at = np.empty(len(ids), np.int64)
+    """Sorts the words that begin at `words` and occur so often."""
+    order = sort_places(text, keys, words, len(keys), threads).order
+    count_at = np.empty(len(keys), np.int64)
     count_at[words] = counts
     lcp, n_chars = np.empty(len(words), np.int32), np.empty(len(words), np.int64)
-    tasks = ((ids, order, a, min(a + 4096, len(words)), lcp, n_chars) for a in range(0, len(words), 4096))
-    list(pool.run(unigram.measure_words, tasks, threads))
+    per_key, low = text.key_format
+    tasks = (
+        (keys, order, a, min(a + 4096, len(words)), np.uint64(text.bits), per_key, low, lcp, n_chars)
+        for a in range(0, len(words), 4096)
+    )
+    list(pool.run(suffixes.measure_words, tasks, threads))
     chunks = _ranges(np.cumsum(n_chars), _CHUNK)
     lcp[[a for a, _ in chunks]] = 0
     node = np.zeros(len(words) + 1, np.int64)
@@ -172,7 +177,7 @@ def distinct_suffixes(text: Text, threads: int) -> tuple[np.ndarray, np.ndarray,
     mirrored = np.append(text.ids[-2::-1], np.uint32(0))  # ids[i] is mirrored[n - 2 - i]
     starts = n - np.append(text.words[1:], n)[::-1]
     keys = pack_keys(text, mirrored, starts, threads)
-    words = sort_words(text, mirrored, keys, starts, text.counts[::-1], threads)
+    words = sort_words(text, keys, starts, text.counts[::-1], threads)
     places, weight = np.empty(words.node[-1], np.int64), np.empty(n, np.int64)
     tasks = (
         (n, words.order, words.counts, words.lcp, words.n_chars, words.node, a, b, places, weight)
@@ -190,18 +195,23 @@ def find_seeds(text: Text, keys: np.ndarray, longest: int, size: int, threads: i
     begin, end, length, score = _candidates(text, keys, weight, order, groups, longest, size, threads)
 
     by_place = np.argsort(begin * (longest + 1) + length)
-    deepest = np.empty(len(order), np.int32)
-    parent = np.empty(len(begin), np.int64)
-    piece_at = np.empty(n, np.int32)
+    deepest = np.empty(len(order), np.uint32)
+    shift = max(1, (longest - 1).bit_length())
+    if len(begin) << shift >= 1 << 32:
+        raise ValueError(
+            f"{len(begin)} seed pieces of up to {longest} characters are too many for 32-bit arcs: "
+            "lower max_piece_length or seed_size"
+        )
+    parent, arc_at = np.empty(len(begin), np.uint32), np.empty(n, np.uint32)
     edges = np.searchsorted(begin[by_place], [a for a, _ in groups] + [len(order)]).tolist()
     tasks = (
-        (order, a, b, begin, end, by_place[p:q], deepest, parent, piece_at)
+        (order, a, b, begin, end, length, by_place[p:q], shift, deepest, parent, arc_at)
         for (a, b), (p, q) in zip(groups, itertools.pairwise(edges), strict=True)
     )
     list(pool.run(suffixes.place_pieces, tasks, threads))
-    tasks = ((n, backwards.order, backwards.lcp, a, b, piece_at) for a, b in backwards.chunks)
-    list(pool.run(suffixes.spread_pieces, tasks, threads))
-    return Seeds(order[begin], length, score, parent, piece_at)
+    tasks = ((n, backwards.order, backwards.lcp, a, b, arc_at) for a, b in backwards.chunks)
+    list(pool.run(suffixes.spread_arcs, tasks, threads))
+    return Seeds(order[begin], length, score, parent, arc_at, shift)
 
 
 def _candidates(
@@ -239,17 +249,11 @@ def _candidates(
 
 def build_tries(text: Text, keys: np.ndarray, seeds: Seeds, longest: int, threads: int) -> Words:
     """Sorts the words and lays out their tries, with the seeds that end at each node."""
-    words = sort_words(text, text.ids, keys, text.words, text.counts, threads)
-    shift = max(1, (longest - 1).bit_length())
-    if len(seeds.place) << shift >= 1 << 32:
-        raise ValueError(
-            f"{len(seeds.place)} seed pieces of up to {longest} characters are too many for 32-bit arcs: "
-            "lower max_piece_length or seed_size"
-        )
+    words = sort_words(text, keys, text.words, text.counts, threads)
 
     def trie(first: int, last: int) -> Trie:
         node = words.node[first : last + 1] - words.node[first]
-        pieces = seeds.piece_at, seeds.parent, seeds.length, longest, shift
+        pieces = seeds.arc_at, seeds.parent, longest, seeds.shift
         filled = unigram.fill_trie(
             text.ids, words.order, words.lcp, words.n_chars, node, first, last, *pieces
         )
@@ -257,4 +261,4 @@ def build_tries(text: Text, keys: np.ndarray, seeds: Seeds, longest: int, thread
 
     tries = list(pool.run(trie, words.chunks, threads))
     n_characters = int((words.counts * words.n_chars).sum())
-    return Words(tries, shift, int(text.counts.sum()), n_characters)
+    return Words(tries, seeds.shift, int(text.counts.sum()), n_characters)
