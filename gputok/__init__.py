@@ -9,6 +9,46 @@ Everything is imported when it is first used, so that `import gputok` costs a fe
 
 import importlib
 import pathlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # what type checkers and editors see; the same names are in the tables below
+    from gputok import corpus as corpus
+    from gputok import decoders as decoders
+    from gputok import implementations as implementations
+    from gputok import models as models
+    from gputok import normalizers as normalizers
+    from gputok import pre_tokenizers as pre_tokenizers
+    from gputok import processors as processors
+    from gputok import tools as tools
+    from gputok import trainers as trainers
+    from gputok.added_tokens import AddedToken as AddedToken
+    from gputok.encoding import Encoding as Encoding
+    from gputok.implementations import BertWordPieceTokenizer as BertWordPieceTokenizer
+    from gputok.implementations import ByteLevelBPETokenizer as ByteLevelBPETokenizer
+    from gputok.implementations import CharBPETokenizer as CharBPETokenizer
+    from gputok.implementations import SentencePieceBPETokenizer as SentencePieceBPETokenizer
+    from gputok.implementations import SentencePieceUnigramTokenizer as SentencePieceUnigramTokenizer
+    from gputok.inputs import EncodeInput as EncodeInput
+    from gputok.inputs import InputSequence as InputSequence
+    from gputok.inputs import OffsetReferential as OffsetReferential
+    from gputok.inputs import Offsets as Offsets
+    from gputok.inputs import OffsetType as OffsetType
+    from gputok.inputs import PreTokenizedEncodeInput as PreTokenizedEncodeInput
+    from gputok.inputs import PreTokenizedInputSequence as PreTokenizedInputSequence
+    from gputok.inputs import SplitDelimiterBehavior as SplitDelimiterBehavior
+    from gputok.inputs import TextEncodeInput as TextEncodeInput
+    from gputok.inputs import TextInputSequence as TextInputSequence
+    from gputok.normalized_string import NormalizedString as NormalizedString
+    from gputok.pattern import Regex as Regex
+    from gputok.pre_tokenized_string import PreTokenizedString as PreTokenizedString
+    from gputok.pre_tokenized_string import Token as Token
+    from gputok.pretrained import AutoTokenizer as AutoTokenizer
+    from gputok.pretrained import PreTrainedTokenizer as PreTrainedTokenizer
+    from gputok.pretrained import train_new_from_iterator as train_new_from_iterator
+    from gputok.sentencepiece import from_sentencepiece as from_sentencepiece
+    from gputok.text import TextBatch as TextBatch
+    from gputok.tokenizer import Tokenizer as Tokenizer
+    from gputok.word_counts import WordCounts as WordCounts
 
 __version__ = "0.1.0"
 

@@ -114,6 +114,25 @@ def test_importing_is_lean():
     assert found["seconds"] < 0.3
 
 
+def test_type_checkers_see_the_names_that_are_there():
+    """What is imported when first used is written a second time, for them alone."""
+    import gputok
+
+    (seen,) = [
+        node
+        for node in ast.parse(pathlib.Path(gputok.__file__).read_text()).body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    ]
+    imported = {
+        alias.asname: node.module.removeprefix("gputok").removeprefix(".")
+        for node in seen.body
+        for alias in node.names
+    }
+    assert imported == {**dict.fromkeys(gputok._MODULES, ""), **gputok._NAMES}
+    for name in imported:
+        assert getattr(gputok, name) is not None
+
+
 def test_every_dependency_is_declared():
     """What the package imports, by name, is a core dependency or an extra."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
