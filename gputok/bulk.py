@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from gputok.progress import Report
     from gputok.tokenizer import Tokenizer
 
-UNIT_BYTES = 1 << 20  # of documents that a thread encodes at a time
-_UNITS_AHEAD = 16  # besides those at work: about what is encoded while the next batch is read
+UNIT_BYTES = 1 << 19  # of documents that a thread encodes at a time
+_UNITS_AHEAD = 4  # besides those at work: about what is encoded while the next batch is read
 
 
 def encode(
@@ -56,7 +56,11 @@ def encode(
     """
     n_threads = thread_count(threads)
     dtype = id_type(tokenizer)
-    encode_unit, n_ahead, cut = _by_walk(tokenizer, dtype) or _by_steps(tokenizer), _UNITS_AHEAD, _units
+    encode_unit, n_ahead, cut = (
+        _by_walk(tokenizer, dtype, n_threads) or _by_steps(tokenizer),
+        _UNITS_AHEAD,
+        _units,
+    )
     if devices and (on_device := _by_devices(tokenizer, devices, encode_unit)):
         n_threads = max(n_threads, 2 * len(devices))  # one copies while another has the kernels at work
         encode_unit, n_ahead, cut = on_device, 0, lambda batch: [batch]
@@ -107,7 +111,7 @@ def _units(batch: TextBatch) -> Iterator[TextBatch]:
         yield TextBatch(data[start:stop], offsets[first : last + 1] - start)
 
 
-def _by_walk(tokenizer: Tokenizer, dtype: np.dtype) -> Any:
+def _by_walk(tokenizer: Tokenizer, dtype: np.dtype, n_threads: int) -> Any:
     """(unit) -> ids, rows by one walk over the text; None where the tokenizer is more than that."""
     pre_tokenizer, model = tokenizer.pre_tokenizer, tokenizer.model
     plan = None if pre_tokenizer is None else pre_tokenizer.plan()
@@ -118,10 +122,11 @@ def _by_walk(tokenizer: Tokenizer, dtype: np.dtype) -> Any:
 
     walk, by_steps = prepare(plan.automaton), _by_steps(tokenizer)
     encoders = model._encoders.setdefault((plan.byte_level, dtype), [])
+    while len(encoders) < n_threads:
+        encoders.append(new_encoder(dtype))
 
     def encode_words(data: Array, start: Array, end: Array) -> tuple[Array, Array]:
-        tokens = model.tokenize_pieces(data, start, end, byte_level=plan.byte_level, distinct=True)
-        return tokens.ids, tokens.rows
+        return model.encode_words(data, start, end, byte_level=plan.byte_level)
 
     def encode_unit(unit: TextBatch) -> tuple[Array, Array]:
         pieces = _pieces(tokenizer, unit)

@@ -101,8 +101,7 @@ class Backtrack(NamedTuple):
     pairs: Pairs  # of tokens; the rank of a pair + 256 is the token that it becomes
     seen: Array  # uint8[], a bit for the hash of each pair: most look-ups end here, in a small table
     tokens: Array  # uint32[n, 4]: the two tokens that were merged (of a byte, twice itself); length << 22 | prefix; id
-    two: Array  # uint32[65536], the node of a trie behind its first two bytes (first << 8 | second), 0: none
-    edges: Array  # uint64[capacity], (node << 8 | byte) << 32 | child; 0: free. Nodes below n are tokens
+    cells: Array  # uint64[], their bytes as a trie: see kernels/cpu/byte_trie.py
     # length: bytes, 0 where the token never occurs; prefix: the longest token that it begins with, 2**22 - 1 for a byte
 
 

@@ -124,12 +124,15 @@ def _fill(path: pathlib.Path, file: BinaryIO, buffer: memoryview, n_before: int)
 def _chunks(path: pathlib.Path, file: BinaryIO, options: Options) -> Iterator[tuple[TextBatch, int]]:
     """Whole documents, cut but not yet checked, and the position of each batch in the (uncompressed) file."""
     separator = None if options.separator is None else options.separator.encode()
-    rest = np.zeros(0, np.uint8)  # what the last read began and did not end
+    buffer = np.empty(0, np.uint8)
+    rest = buffer  # what the last read began and did not end
     position = 0  # of the first byte of `rest`
     while True:
         # Memory that isn't touched costs nothing, so a small file pays nothing for a large buffer; buffers of one size
         # fill each other's holes. Doubling keeps a document much longer than a batch linear.
-        buffer = np.empty(max(options.batch_bytes, 2 * len(rest)), np.uint8)
+        n_bytes = max(options.batch_bytes, 2 * len(rest))
+        if separator is None or n_bytes != len(buffer):  # with one, documents have been copied out
+            buffer = np.empty(n_bytes, np.uint8)
         buffer[: len(rest)] = rest
         size = len(rest) + _fill(path, file, memoryview(buffer)[len(rest) :], position + len(rest))
         is_last = size < len(buffer)

@@ -73,16 +73,18 @@ class Model(Component):
         """
         return list(map(self.vocabulary.names.__getitem__, tokens.ids.tolist()))
 
-    def tokenize_pieces(
-        self, data: Array, start: Array, end: Array, *, byte_level: bool, distinct: bool = False
-    ) -> Tokens:
+    def tokenize_pieces(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> Tokens:
         """The tokens of pieces data[start[i]:end[i]].
 
         data: uint8[n], UTF-8, or with `byte_level` raw bytes that stand for ByteLevel characters; start, end:
-        int64[n_pieces]. `distinct`: no piece comes twice, so that nothing need be kept. What raises an error in one
-        piece raises it for all.
+        int64[n_pieces]. What raises an error in one piece raises it for all.
         """
         raise NotImplementedError
+
+    def encode_words(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> tuple[Array, Array]:
+        """`ids` and `rows` alone of `tokenize_pieces`, for one who asks for a word but once: nothing is kept."""
+        tokens = self.tokenize_pieces(data, start, end, byte_level=byte_level)
+        return tokens.ids, tokens.rows
 
     @functools.cached_property
     def _encoders(self) -> dict[Any, list[Any]]:

@@ -198,32 +198,43 @@ class BPE(Model):
         """How many encoded words each thread keeps."""
         self.cache_capacity = capacity
 
-    def tokenize_pieces(
-        self, data: Array, start: Array, end: Array, *, byte_level: bool, distinct: bool = False
-    ) -> Tokens:
+    def tokenize_pieces(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> Tokens:
         from gputok.kernels.cpu import merge
 
         tables = self._byte_tables if byte_level else self._tables
         if tables is None:
             return base.tokenize_spelled(self, data, start, end)
-        random = np.frombuffer(os.urandom(8), np.uint64) | np.uint64(1)
-        caches = (
-            [] if distinct else self._caches
-        )  # a list is a pool for threads: its pop and append are atomic
+        caches = self._caches  # a list is a pool for threads: its pop and append are atomic
         try:
             cache = caches.pop()
         except IndexError:
-            cache = merge.word_cache(0 if distinct else self.cache_capacity)
+            cache = merge.word_cache(self.cache_capacity)
         parts = []
         for first, last in base.slices(start, end):
-            part = Tokens(
-                *merge.encode_words(data, start[first:last], end[first:last], tables, cache, random)
-            )
-            if len(tables.unk) and tables.unk[0] == merge.NONE and (part.ids == merge.NONE).any():
-                raise base.missing_unk(self.unk_token)
-            parts.append(part)
+            words = data, start[first:last], end[first:last]
+            parts.append(Tokens(*merge.encode_words(*words, tables, cache, _random())))
+            self._check_known(parts[-1].ids)
         caches.append(cache)
         return base.joined(parts)
+
+    def encode_words(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> tuple[Array, Array]:
+        from gputok.kernels.cpu import merge
+
+        tables = self._byte_tables if byte_level else self._tables
+        if tables is None:
+            return super().encode_words(data, start, end, byte_level=byte_level)
+        words = data, start, end, tables, merge.word_cache(0), _random()
+        ids, _, _, rows = merge.encode_words(*words, positions=False)
+        self._check_known(ids)
+        return ids, rows
+
+    def _check_known(self, ids: Array) -> None:
+        """Raises ValueError where an id stands for an unknown token that the vocabulary lacks."""
+        from gputok.kernels.cpu import merge
+
+        unk = self._common_tables.unk
+        if len(unk) and unk[0] == merge.NONE and (ids == merge.NONE).any():
+            raise base.missing_unk(self.unk_token)
 
     @functools.cached_property
     def _caches(self) -> list[Any]:
@@ -248,6 +259,11 @@ class BPE(Model):
         from gputok.models import bpe_tables
 
         return bpe_tables.for_bytes(self, self._common_tables)
+
+
+def _random() -> Array:
+    """uint64[1], not 0: the state of a random generator."""
+    return np.frombuffer(os.urandom(8), np.uint64) | np.uint64(1)
 
 
 def _pairs(vocabulary: Vocabulary, merges: Sequence[Any]) -> np.ndarray:

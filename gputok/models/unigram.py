@@ -116,9 +116,7 @@ class Unigram(Model):
     def _resize_cache(self, capacity: int) -> None:
         """Nothing is kept between calls; here for users of the namesake."""
 
-    def tokenize_pieces(
-        self, data: Array, start: Array, end: Array, *, byte_level: bool, distinct: bool = False
-    ) -> Tokens:
+    def tokenize_pieces(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> Tokens:
         from gputok.kernels.cpu import lattice
 
         if byte_level:

@@ -57,9 +57,7 @@ class WordLevel(Model):
         base.require(value, "WordLevel", "vocab", "unk_token")
         return cls(value["vocab"], value["unk_token"])
 
-    def tokenize_pieces(
-        self, data: Array, start: Array, end: Array, *, byte_level: bool, distinct: bool = False
-    ) -> Tokens:
+    def tokenize_pieces(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> Tokens:
         from gputok.kernels.cpu import lookup
 
         if byte_level:

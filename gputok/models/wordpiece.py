@@ -80,9 +80,7 @@ class WordPiece(Model):
         base.require(value, "WordPiece", *names)
         return cls(**{name: value[name] for name in names})
 
-    def tokenize_pieces(
-        self, data: Array, start: Array, end: Array, *, byte_level: bool, distinct: bool = False
-    ) -> Tokens:
+    def tokenize_pieces(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> Tokens:
         from gputok.kernels.cpu import lookup, trie
 
         if byte_level:

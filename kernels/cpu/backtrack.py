@@ -17,11 +17,21 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import Backtrack, Pairs
-from . import kernel
+from . import byte_trie, kernel
+from .byte_trie import longest_token
 from .lookup import FREE, NONE, hash_pair, index_pairs, rank_of
-from .memory import address, leading_zeros, load_u8, load_u32, load_u64, store_i64, store_u32, store_u64
+from .memory import (
+    address,
+    copy_bytes,
+    leading_zeros,
+    load_u8,
+    load_u32,
+    load_u64,
+    store_i64,
+    store_u32,
+    store_u64,
+)
 
-LEAF = 1 << 31
 LEFT, RIGHT, SHAPE, ID = range(4)  # columns of Backtrack.tokens
 PREFIX_BITS = 22
 NO_PREFIX = (1 << PREFIX_BITS) - 1  # and more than any token's number
@@ -37,7 +47,6 @@ NOTHING = Backtrack(
     Pairs(np.full(1, FREE), 1),
     np.empty(1, np.uint8),
     np.empty((0, 4), np.uint32),
-    np.empty(0, np.uint32),
     np.empty(0, np.uint64),
 )
 
@@ -59,22 +68,17 @@ def backtrack_tables(ids, symbols, left, right, merged):
     if (tokens[256:, :2] >= own[256:, None]).any():
         return NOTHING
     pairs = index_pairs(tokens[256:, 0], tokens[256:, 1], np.arange(n - 256), n)
-    tables = Backtrack(
-        pairs, _filter_of(tokens, pairs.bits), tokens, np.zeros(1 << 16, np.uint32), NOTHING.edges
-    )
+    tables = Backtrack(pairs, _filter_of(tokens, pairs.bits), tokens, NOTHING.cells)
     _find_lengths(tables)
-    length = tokens[:, 2] >> PREFIX_BITS
-    order = np.argsort(length, kind="stable").astype(np.uint32)
-    order = order[np.count_nonzero(length == 0) :]
-    edges = np.zeros(_capacity(int(length.sum())), np.uint64)
-    if not _build_trie(tokens, order, tables.two, edges):
+    offsets = np.concatenate([[0], np.cumsum(tokens[:, SHAPE] >> PREFIX_BITS, dtype=np.int64)])
+    text = np.empty(offsets[-1], np.uint8)
+    _spell(tokens, offsets, text)
+    trie = byte_trie.build(text, offsets[256:], own[256:])
+    if trie is None:
         return NOTHING
-    return tables._replace(edges=_compact(edges, _capacity(int(np.count_nonzero(edges))), tables.two))
-
-
-def _capacity(n_edges: int) -> int:
-    """Slots for so many edges: at most three quarters full, since a small table counts for more than short probes."""
-    return 1 << max(3, (n_edges + n_edges // 3).bit_length())
+    cells, prefix = trie
+    tokens[256:, SHAPE] |= prefix[256:]
+    return tables._replace(cells=cells)
 
 
 @kernel
@@ -98,9 +102,7 @@ class _Addresses(NamedTuple):
     seen: np.uint64
     seen_mask: np.uint64
     tokens: np.uint64
-    two: np.uint64
-    edges: np.uint64
-    edge_mask: np.uint64
+    cells: np.uint64
 
 
 @kernel(inline=True)
@@ -113,9 +115,7 @@ def backtrack_addresses(tables):
         address(tables.seen),
         np.uint64(8 * len(tables.seen) - 1),
         address(tables.tokens),
-        address(tables.two),
-        address(tables.edges),
-        np.uint64(len(tables.edges) - 1),
+        address(tables.cells),
     )
 
 
@@ -178,105 +178,19 @@ def _find_lengths(tables):
             tokens[token, SHAPE] = 0
 
 
-@kernel(inline=True)
-def find_edge(edges, mask, node, byte):
-    """The slot of an edge, or the free one where it belongs; `edges` is the address, `mask` the slots - 1."""
-    key = np.uint64(node) << _U8 | np.uint64(byte)
-    at = hash_pair(key) & mask
-    while True:
-        slot = load_u64(edges, at)
-        if slot == _U0 or slot >> _U32 == key:
-            return at
-        at = (at + _U1) & mask
-
-
 @kernel
-def _build_trie(tokens, order, two, table):
-    """Enters the tokens of `order`, shorter ones first. False: two have the same text."""
-    edges, mask = address(table), np.uint64(len(table) - 1)
-    n_nodes = n_tokens = len(tokens)
-    text = np.empty(MAX_BYTES, np.uint8)
-    stack = np.empty(MAX_BYTES + 1, np.uint32)
-    for token in order:
-        n, depth = 0, 1
-        stack[0] = token
-        while depth:  # its bytes
-            depth -= 1
-            part = stack[depth]
-            if part < 256:
-                text[n] = part
-                n += 1
-            else:
-                stack[depth], stack[depth + 1] = tokens[part, RIGHT], tokens[part, LEFT]
-                depth += 2
-        if n == 1:
-            continue
-        node = two[np.int64(text[0]) << 8 | text[1]]
-        longest = np.uint32(text[0])
-        if n == 2:
-            if node:
-                return False
-            two[np.int64(text[0]) << 8 | text[1]] = token
-        elif node == 0:
-            node = np.uint32(n_nodes)
-            n_nodes += 1
-            two[np.int64(text[0]) << 8 | text[1]] = node
-        for i in range(2, n):
-            if node < n_tokens:
-                longest = node
-            at = find_edge(edges, mask, node, text[i])
-            child = np.uint32(load_u64(edges, at) & _LOW32)
-            if i == n - 1:
-                if child:
-                    return False
-                child = token
-            elif child == 0:
-                child = np.uint32(n_nodes)
-                n_nodes += 1
-            store_u64(edges, at, (np.uint64(node) << _U8 | np.uint64(text[i])) << _U32 | np.uint64(child))
-            node = child
-        tokens[token, SHAPE] |= longest
-    return True
-
-
-@kernel
-def _compact(table, capacity, two):
-    """The same edges in a smaller table; there and in `two`, nodes from which no edge leads are marked as LEAF."""
-    inner = np.zeros(2 * len(table), np.bool_)
-    for slot in table:
-        if slot:
-            inner[slot >> _U40] = True
-    smaller = np.zeros(capacity, np.uint64)
-    edges, mask = address(smaller), np.uint64(capacity - 1)
-    for slot in table:
-        if slot:
-            at = find_edge(edges, mask, slot >> _U40, slot >> _U32 & _BYTE)
-            store_u64(edges, at, slot if inner[slot & _LOW32] else slot | np.uint64(LEAF))
-    for i in range(len(two)):
-        if two[i] and not inner[two[i]]:
-            two[i] |= LEAF
-    return smaller
-
-
-@kernel(inline=True)
-def longest_token(tables, word, n):
-    """The longest token at the beginning of the n bytes at an address (n at least 1)."""
-    first = np.uint64(load_u8(word, _U0))
-    best = np.uint32(first)
-    if n == _U1:
-        return best
-    node, i = load_u32(tables.two, first << _U8 | np.uint64(load_u8(word, _U1))), np.uint64(2)
-    while node:
-        if node & np.uint32(LEAF):
-            return node ^ np.uint32(LEAF)
-        if node < tables.n_tokens:
-            best = node
-        if i == n:
-            break
-        at = find_edge(tables.edges, tables.edge_mask, node, load_u8(word, i))
-        node = np.uint32(load_u64(tables.edges, at) & _LOW32)
-        i += _U1
-    return best
+def _spell(tokens, offsets, text):
+    """Writes the bytes of each token that has a length."""
+    base = address(text)
+    for token in range(len(tokens)):
+        at, end = np.uint64(offsets[token]), np.uint64(offsets[token + 1])
+        if token < 256:
+            text[at] = token
+        elif at < end:
+            for part in (tokens[token, LEFT], tokens[token, RIGHT]):
+                size = np.uint64(offsets[part + 1] - offsets[part])
+                copy_bytes(base + at, base + np.uint64(offsets[part]), size)
+                at += size
 
 
 @kernel(inline=True)
@@ -289,7 +203,7 @@ def backtrack(tables, word, n, tokens, places, closed):
     for i in range((n >> _U6) + _U1):
         store_u64(closed, i, _U0)
     at, count = _U0, _U0
-    token = longest_token(tables, word, n)
+    token = longest_token(tables.cells, word, n)
     while at < n:
         shape = field(tables, token, SHAPE)
         end = at + np.uint64(shape >> np.uint32(PREFIX_BITS))
@@ -301,7 +215,7 @@ def backtrack(tables, word, n, tokens, places, closed):
             count += _U1
             at = end
             if at < n:
-                token = longest_token(tables, word + at, n - at)
+                token = longest_token(tables.cells, word + at, n - at)
             continue
         token = shape & np.uint32(NO_PREFIX)
         while token == np.uint32(NO_PREFIX):  # nothing fits here: back by one token, to try a shorter one

@@ -20,6 +20,7 @@ from .backtrack import ID, MAX_BYTES, backtrack, backtrack_addresses, field
 from .lookup import NONE, decode_char, find_string, mix, pairs_of, rank_of
 from .memory import address, load_i64, load_u8, load_u32, load_u64, store_i64, store_u32, store_u64
 from .ragged import pointer
+from .text import NO_ASCII
 
 SHORT = 64  # symbols; up to here scanning is faster than a heap
 POSITION_BITS = 6  # of a position in a short word
@@ -346,6 +347,18 @@ def next_cut(word, at, n, inside, crossing, by_byte):
 
 
 @kernel(inline=True)
+def is_ascii(word, n):
+    i, bits = _U0, _U0
+    while i + np.uint64(8) <= n:
+        bits |= load_u64(word + i, _U0)
+        i += np.uint64(8)
+    while i < n:
+        bits |= np.uint64(load_u8(word, i))
+        i += _U1
+    return bits & np.uint64(NO_ASCII) == _U0
+
+
+@kernel(inline=True)
 def all_known(word, n, symbols):
     """Whether each character has a symbol; `symbols` is the address of uint32[0x110000]."""
     p = _U0
@@ -357,12 +370,13 @@ def all_known(word, n, symbols):
     return True
 
 
-def encode_words(data, start, end, tables, cache, random):
+def encode_words(data, start, end, tables, cache, random, *, positions=True):
     """Encodes word i = data[start[i]:end[i]] to tokens rows[i]:rows[i + 1].
 
     data uint8[n]; start, end int64[n_words]; cache: of word_cache, for these tables only and one thread at a time;
     random: uint64[1], not 0, the generator for dropout.
-    -> ids uint32[t], start int64[t], end int64[t] (bytes of `data`), rows int64[n_words + 1].
+    -> ids uint32[t], start int64[t], end int64[t] (bytes of `data`), rows int64[n_words + 1]; without `positions`, for
+    which there must be no cache, start and end are empty.
     An unknown token that the vocabulary lacks shows as NONE.
     """
     start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
@@ -370,7 +384,8 @@ def encode_words(data, start, end, tables, cache, random):
     if len(tables.fallback):  # a character can become its bytes and those of both affixes
         n *= 1 + len(tables.prefix) + len(tables.suffix)
     # Pages that no token is written to cost nothing.
-    tokens = np.empty(n, np.uint32), np.empty(n, np.int64), np.empty(n, np.int64)
+    places = np.empty(n if positions else 0, np.int64), np.empty(n if positions else 0, np.int64)
+    tokens = np.empty(n, np.uint32), *places
     rows = np.empty(len(start) + 1, np.int64)
     words = pointer(data), pointer(start), pointer(end)
     t = _encode_words(words, tables, cache, random, tokens, rows)
@@ -382,6 +397,7 @@ def _encode_words(words, tables, cache, random, tokens, rows):
     # Passing arrays on would count their references at each word: the loop has addresses, and arrays for rare words.
     base, starts, ends = words
     out = address(tokens[0]), address(tokens[1]), address(tokens[2])
+    positions = len(tokens[1]) > 0
     row_ends = address(rows)
     n_words = len(rows) - 1
     longest = np.int64(1)
@@ -425,13 +441,14 @@ def _encode_words(words, tables, cache, random, tokens, rows):
         found = find_string(tables.whole, word, n) if whole else np.int64(-1)
         if found >= 0:
             store_u32(out[0], t, load_u32(names, np.uint64(found)))
-            store_i64(out[1], t, start)
-            store_i64(out[2], t, start + np.int64(n))
+            if positions:
+                store_i64(out[1], t, start)
+                store_i64(out[2], t, start + np.int64(n))
             t += _U1
             if record:
                 keep(record, n, key, out, start, t - _U1, t)
             continue
-        divisible = tables.divisible and (by_byte or n > most)
+        divisible = tables.divisible and (not is_ascii(word, n) if by_byte else n > most)
         if divisible and not by_byte and not tables.harmless:
             divisible = all_known(word, n, character_symbols)
         at, first_of_word = _U0, t
@@ -452,8 +469,9 @@ def _encode_words(words, tables, cache, random, tokens, rows):
                 closed = address(closed_array)
                 for i in range(backtrack(vocabulary, part, size, symbols, places, closed)):
                     store_u32(out[0], t, field(vocabulary, load_u32(symbols, i), ID))
-                    store_i64(out[1], t, start + np.int64(at) + load_i64(places, i))
-                    store_i64(out[2], t, start + np.int64(at) + load_i64(places, i + _U1))
+                    if positions:
+                        store_i64(out[1], t, start + np.int64(at) + load_i64(places, i))
+                        store_i64(out[2], t, start + np.int64(at) + load_i64(places, i + _U1))
                     t += _U1
             else:
                 if by_byte:
@@ -469,8 +487,9 @@ def _encode_words(words, tables, cache, random, tokens, rows):
                     behind = np.uint64(load_u32(after, i))
                     symbol = load_u32(symbols, i)
                     store_u32(out[0], t, load_u32(names, np.uint64(symbol)) if symbol != NONE else NONE)
-                    store_i64(out[1], t, start + np.int64(at) + load_i64(places, i))
-                    store_i64(out[2], t, start + np.int64(at) + load_i64(places, behind))
+                    if positions:
+                        store_i64(out[1], t, start + np.int64(at) + load_i64(places, i))
+                        store_i64(out[2], t, start + np.int64(at) + load_i64(places, behind))
                     t += _U1
                     i = behind
             if record and not direct:

@@ -44,7 +44,8 @@ class WordCache(NamedTuple):
 
 
 def new_cache(width: int = 4, n_lines: int = N_LINES, ring_bytes: int = RING_BYTES) -> WordCache:
-    memory = np.zeros(8 * n_lines + 8, np.uint64)
+    memory = np.empty(8 * n_lines + 8, np.uint64)
+    memory[:] = 0  # now, and not one page after the other when they are read first and then written
     skip = -pointer(memory) % 64 // 8
     slots = memory[skip : skip + 8 * n_lines].reshape(2 * n_lines, 4)
     return WordCache(slots, np.empty(ring_bytes, np.uint8), np.zeros(1, np.uint64), width)
