@@ -1,14 +1,19 @@
 """Training Unigram: what holds for every corpus, kernels beside plain versions, and quality beside the field."""
 
+import collections
 import itertools
+import json
 import math
+import operator
 
 import numpy as np
 import pytest
+import tokenizers
 from gputok.kernels.cpu import suffixes
 from gputok.kernels.cpu import unigram as kernels
 
-from gputok import Tokenizer, WordCounts, models, pre_tokenizers, trainers
+from gputok import Tokenizer, WordCounts, models, trainers
+from gputok.recipes import recipe
 from gputok.trainers.unigram import em, seeds
 from gputok.trainers.unigram.train import train_unigram
 
@@ -298,13 +303,7 @@ def test_a_vocabulary_below_the_characters_is_one_clear_error():
         train_unigram(WordCounts.from_dict({"abcd": 1}), vocab_size=3)
 
 
-def held_out_tokens(pieces, lines):
-    """Tokens of the lines under a vocabulary, by the namesake's own encoder: one ruler for all."""
-    import tokenizers
-
-    ruler = tokenizers.Tokenizer(tokenizers.models.Unigram(pieces, 0))
-    ruler.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
-    return sum(len(encoding.ids) for encoding in ruler.encode_batch_fast(lines))
+# ---- quality beside the field: pieces as (piece, score), "<unk>" first, all measured by the same code
 
 
 def sentencepiece_pieces(path, prefix, size):
@@ -314,38 +313,96 @@ def sentencepiece_pieces(path, prefix, size):
         character_coverage=1.0, split_by_unicode_script=False, split_by_number=False, remove_extra_whitespaces=False,
         max_sentence_length=1_000_000, num_threads=2, minloglevel=2,
     )  # fmt: skip
-    model = sentencepiece.SentencePieceProcessor(model_file=f"{prefix}.model")
-    rest = [(model.id_to_piece(i), model.get_score(i)) for i in range(model.get_piece_size())]
-    return [("<unk>", 0.0), *(item for item in rest if item[0] not in ("<unk>", "<s>", "</s>"))]
+    return read_sentencepiece(f"{prefix}.model")
 
 
-def our_pieces(lines, size):
-    tokenizer = Tokenizer(models.Unigram())
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    trainer = trainers.UnigramTrainer(vocab_size=size, special_tokens=["<unk>"], unk_token="<unk>")
-    tokenizer.train_from_iterator([lines], trainer, progress=False)
-    model = tokenizer.model
-    return list(zip(model.vocabulary.tokens, model.scores.tolist(), strict=True))
+def read_sentencepiece(path):
+    sentencepiece = pytest.importorskip("sentencepiece")
+    model = sentencepiece.SentencePieceProcessor(model_file=str(path))
+    pieces = [(model.id_to_piece(i), model.get_score(i)) for i in range(model.get_piece_size())]
+    return [("<unk>", 0.0), *(item for item in pieces if item[0] not in ("<unk>", "<s>", "</s>"))]
 
 
-def compare(raw, size, folder):
-    """Tokens of the held-out tenth: (ours, SentencePiece's)."""
+def pieces_of(package, lines, size):
+    """What gputok, or its namesake, learns from lines (without their ends, which SentencePiece doesn't see either)."""
+    tokenizer, trainer = recipe("unigram", vocab_size=size, package=package)
+    trainer.show_progress = False
+    tokenizer.train_from_iterator([lines], trainer)
+    return read_json(tokenizer.to_str())
+
+
+def read_json(text):
+    return [(piece, score) for piece, score in json.loads(text)["model"]["vocab"]]
+
+
+def measured(pieces, text, alphabet):
+    """(tokens per byte; mean log-likelihood of a word) of held-out text.
+
+    The tokens are those of the namesake's encoder. A word's likelihood is that of all its spellings, the probabilities of
+    all pieces scaled to sum to one; words with characters outside `alphabet` are left out.
+    """
+    ruler = tokenizers.Tokenizer(tokenizers.models.Unigram(pieces, 0))
+    ruler.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    lines = text.split("\n")
+    n_tokens = sum(len(encoding.ids) for encoding in ruler.encode_batch_fast(lines))
+    words = collections.Counter(
+        word for line in lines for word, _ in ruler.pre_tokenizer.pre_tokenize_str(line)
+    )
+    words = {word: count for word, count in words.items() if alphabet.issuperset(word)}
+    chances = {piece: math.exp(score) for piece, score in pieces[1:]}
+    total = math.fsum(chances.values())
+    chances = {piece: chance / total for piece, chance in chances.items()}
+    longest = max(map(len, chances))
+    logs = (log_likelihood(word, chances, longest) * count for word, count in words.items())
+    return n_tokens / len(text.encode()), math.fsum(logs) / sum(words.values())
+
+
+def log_likelihood(word, chances, longest):
+    reached, log_scale = [1.0], 0.0  # of the last `longest` prefixes, all scaled alike
+    for end in range(1, len(word) + 1):
+        pieces = (word[end - back : end] for back in range(1, len(reached) + 1))
+        here = sum(map(operator.mul, reversed(reached), (chances.get(piece, 0.0) for piece in pieces)))
+        reached = [*reached[1 - longest :], here]
+        if here < 1e-100:
+            reached, log_scale = [x * 1e100 for x in reached], log_scale - math.log(1e100)
+    return math.log(reached[-1]) + log_scale
+
+
+def test_the_measure_of_likelihood_on_a_word_by_hand():
+    """abc: a|b|c, ab|c and a|bc."""
+    chances = {"a": 0.1, "b": 0.2, "c": 0.3, "ab": 0.15, "bc": 0.25}
+    assert log_likelihood("abc", chances, 2) == pytest.approx(math.log(0.006 + 0.045 + 0.025))
+    assert log_likelihood("a" * 1000, chances, 2) == pytest.approx(1000 * math.log(0.1))
+
+
+def table(raw, size, folder, peers):
+    """{who: (tokens per byte, log-likelihood)} of the last tenth of a text after training on the rest."""
     cut = raw.rfind(b"\n", 0, len(raw) * 9 // 10) + 1
-    lines, held_out = (part.decode().split("\n") for part in (raw[:cut], raw[cut:]))
-    (folder / "train.txt").write_bytes(raw[:cut])
-    theirs = sentencepiece_pieces(folder / "train.txt", folder / "model", size)
-    return held_out_tokens(our_pieces(lines, size), held_out), held_out_tokens(theirs, held_out)
+    path, lines = folder / "train.txt", raw[:cut].decode().split("\n")
+    path.write_bytes(raw[:cut])
+    learnt = {"gputok": pieces_of("gputok", lines, size)}
+    if "sentencepiece" in peers:
+        learnt["sentencepiece"] = sentencepiece_pieces(path, folder / "model", size)
+    if "tokenizers" in peers:
+        learnt["tokenizers"] = pieces_of("tokenizers", lines, size)
+    alphabet = {*raw[:cut].decode(), "▁"}
+    return {who: measured(pieces, raw[cut:].decode(), alphabet) for who, pieces in learnt.items()}
+
+
+def assert_best(found):
+    print(found)  # seen with -s
+    (tokens, likelihood), *others = found.values()
+    assert all(tokens < t and likelihood > l for t, l in others)
 
 
 @pytest.mark.parametrize("name", ["en", "multi"])
-def test_held_out_text_is_shorter_than_with_sentencepiece(name, corpus_sample, tmp_path):
-    ours, theirs = compare(corpus_sample(name, 1_000_000).encode(), 2000, tmp_path)
-    assert ours < theirs
+def test_held_out_text_is_shorter_and_likelier(name, corpus_sample, tmp_path):
+    assert_best(table(corpus_sample(name, 1_000_000).encode(), 2000, tmp_path, ["sentencepiece"]))
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("name", ["en", "multi"])
-def test_held_out_text_is_shorter_on_whole_corpora(name, corpus_sample, tmp_path):
-    ours, theirs = compare(corpus_sample(name, -1).encode(), 16_000, tmp_path)
-    print(f"{name}: tokens of the held-out tenth: ours {ours:,}, SentencePiece {theirs:,}")
-    assert ours < theirs
+def test_held_out_text_is_shorter_and_likelier_on_whole_corpora(name, corpus_sample, tmp_path):
+    """Minutes, and gigabytes, for the namesake."""
+    raw = corpus_sample(name, -1).encode()
+    assert_best(table(raw, 16_000, tmp_path, ["sentencepiece", "tokenizers"]))
