@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from gputok.kernels import reference
-from gputok.kernels.cpu import normalize, precompiled
+from gputok.kernels.cpu import edits, normalize, precompiled
 from make_normalization_tables import charsmap
 from test_normalizers import random_strings
 
@@ -82,19 +82,19 @@ def test_is_inert():
 @pytest.mark.parametrize("literal", ["a", "\u0301", "aa", "é "])
 def test_find_and_splice(literal):
     text, literal = pieces(5), np.frombuffer(literal.encode(), np.uint8)
-    found, rows = normalize.find_literal(*text, literal)
+    found, rows = edits.find_literal(*text, literal)
     same((found, rows), reference.find_literal(*text, literal))
     edit = rows, found, found + len(literal), np.frombuffer("<é>".encode(), np.uint8), ~found
     for aligned in (False, True):
         same_text(
-            text[0], normalize.splice(*text[:3], *edit, aligned), reference.splice(*text[:3], *edit, aligned)
+            text[0], edits.splice(*text[:3], *edit, aligned), reference.splice(*text[:3], *edit, aligned)
         )
 
 
 @pytest.mark.parametrize(("left", "right"), [(True, True), (True, False), (False, True)])
 def test_strip(left, right):
     text, space = pieces(6), unicode_maps.character_map("whitespace")[:2]
-    same(normalize.strip(*text, space, left, right), reference.strip(*text, space, left, right))
+    same(edits.strip(*text, space, left, right), reference.strip(*text, space, left, right))
 
 
 def test_follow():

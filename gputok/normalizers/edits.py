@@ -97,7 +97,7 @@ class Strip(Normalizer):
         return cls(value["strip_left"], value["strip_right"])
 
     def _apply(self, pieces: Pieces) -> Pieces:
-        from gputok.kernels.cpu.normalize import strip
+        from gputok.kernels.cpu.edits import strip
 
         space = character_map("whitespace")[:2]
         start, end = strip(
@@ -115,7 +115,7 @@ def find_matches(pattern: str | Regex, pieces: Pieces) -> tuple[Array, Array, Ar
 
     Matches are in order and apart; the empty string matches between any two characters.
     """
-    from gputok.kernels.cpu.normalize import find_literal
+    from gputok.kernels.cpu.edits import find_literal
     from gputok.kernels.cpu.split import split_words
 
     place = pieces.data, pieces.start, pieces.end, pieces.frozen
@@ -154,7 +154,7 @@ def _backtracked(pattern: Any, pieces: Pieces) -> tuple[Array, Array, Array]:
 
 
 def _spliced(pieces: Pieces, start: Array, end: Array, rows: Array, content: str, place: Array) -> Pieces:
-    from gputok.kernels.cpu.normalize import splice
+    from gputok.kernels.cpu.edits import splice
 
     text = np.frombuffer(content.encode(), np.uint8)
     aligned = pieces.alignment is not None

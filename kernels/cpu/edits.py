@@ -1,0 +1,124 @@
+"""Normalizers that put something in or take something out; arguments and results as in `normalize.py`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import kernel
+from .memory import address, copy_bytes, load_i64, load_u8, store_i64
+from .normalize import copy, kind_of, longer, pieces_of
+from .ragged import pointer
+from .utf8 import character
+
+
+def splice(data, start, end, rows, cut_start, cut_end, content, place, aligned):
+    """Puts `content` (uint8[c]) in place of each span data[cut_start[j]:cut_end[j]].
+
+    rows int64[n_pieces + 1]: the spans of piece i are rows[i]:rows[i + 1], in order and apart;
+    place int64[n_spans]: the source of all bytes that stand for span j.
+    """
+    pieces, _keep = pieces_of(start, end, None)
+    cuts = pointer(rows), pointer(cut_start), pointer(cut_end), pointer(place)
+    total = int((end - start).sum()) - int((cut_end - cut_start).sum()) + len(cut_start) * len(content)
+    return _splice(pointer(data), pieces, cuts, pointer(content), len(content), total, bool(aligned))
+
+
+@kernel
+def _splice(data, pieces, cuts, content, width, total, aligned):
+    start, end, _, n_pieces = pieces
+    rows, cut_start, cut_end, place = cuts
+    offsets = np.zeros(n_pieces + 1, np.int64)
+    new, source = np.empty(total, np.uint8), np.empty(total if aligned else 0, np.int64)
+    out, sources = np.int64(address(new)), np.int64(address(source))
+    n = 0
+    for piece in range(n_pieces):
+        i, stop = load_i64(start, piece), load_i64(end, piece)
+        for j in range(load_i64(rows, piece), load_i64(rows, piece + 1)):
+            size = load_i64(cut_start, j) - i
+            copy(data, i, size, out, n, sources, aligned)
+            n += size
+            copy_bytes(out + n, content, width)
+            if aligned:
+                for k in range(n, n + width):
+                    store_i64(sources, k, load_i64(place, j))
+            n += width
+            i = load_i64(cut_end, j)
+        copy(data, i, stop - i, out, n, sources, aligned)
+        n += stop - i
+        offsets[piece + 1] = n
+    return new, offsets, source
+
+
+def find_literal(data, start, end, frozen, literal):
+    """Where `literal` (uint8[k], k > 0) stands in each piece, from left to right without overlap.
+
+    -> its starts int64[n], rows int64[n_pieces + 1].
+    """
+    pieces, _keep = pieces_of(start, end, frozen)
+    return _find_literal(pointer(data), pieces, pointer(literal), len(literal))
+
+
+@kernel
+def _find_literal(data, pieces, literal, size):
+    start, end, frozen, n_pieces = pieces
+    rows, found = np.zeros(n_pieces + 1, np.int64), np.empty(1024, np.int64)
+    n = 0
+    for piece in range(n_pieces):
+        i, last = load_i64(start, piece), load_i64(end, piece) - size
+        while i <= last and not (frozen and load_u8(frozen, piece)):
+            i, n = find_run(data, i, last, literal, size, address(found), n, len(found))
+            if n == len(found):
+                found = longer(found, n, 2 * n)
+        rows[piece + 1] = n
+    return found[:n], rows
+
+
+@kernel(inline=True)
+def find_run(data, i, last, literal, size, found, n, limit):
+    """Finds from byte i on, until there are `limit` places: the next i and n."""
+    head = load_u8(literal, 0)
+    while i <= last and n < limit:
+        k = 0
+        if load_u8(data, i) == head:
+            k = 1
+            while k < size and load_u8(data, i + k) == load_u8(literal, k):
+                k += 1
+        if k == size:
+            store_i64(found, n, i)
+            n += 1
+            i += size
+        else:
+            i += 1
+    return i, n
+
+
+def strip(data, start, end, frozen, space, left, right):
+    """The pieces without the characters at their ends that are in `space` (page, member: not 0).
+
+    -> start, end int64[n_pieces]; a piece that is nothing but space becomes empty, at its end.
+    """
+    pieces, _keep = pieces_of(start, end, frozen)
+    return _strip(pointer(data), pieces, pointer(space[0]), pointer(space[1]), bool(left), bool(right))
+
+
+@kernel
+def _strip(data, pieces, page, member, left, right):
+    start, end, frozen, n_pieces = pieces
+    new_start, new_end = np.empty(n_pieces, np.int64), np.empty(n_pieces, np.int64)
+    for piece in range(n_pieces):
+        i, stop = load_i64(start, piece), load_i64(end, piece)
+        if not (frozen and load_u8(frozen, piece)):
+            while left and i < stop:
+                c, size = character(data, i)
+                if not kind_of(page, member, c):
+                    break
+                i += size
+            while right and i < stop:
+                at = stop - 1
+                while load_u8(data, at) & 0xC0 == 0x80:
+                    at -= 1
+                if not kind_of(page, member, character(data, at)[0]):
+                    break
+                stop = at
+        new_start[piece], new_end[piece] = i, stop
+    return new_start, new_end
