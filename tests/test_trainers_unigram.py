@@ -112,7 +112,7 @@ def test_the_best_seeds_are_taken():
 
 @pytest.mark.parametrize("alphabet", ["ab", "".join(map(chr, range(0x4E00, 0x4E00 + 300))), "".join(map(chr, range(0x20000, 0x20000 + 70_000)))])  # fmt: skip
 def test_suffixes_sort_as_tuples_do(alphabet):
-    """Keys of 8, 16 and 21 bits a character."""
+    """Keys of 8, 9 and 17 bits a character."""
     rng = np.random.default_rng(0)
     words = ["".join(rng.choice(list(alphabet), rng.integers(1, 40))) for _ in range(300)]
     if len(alphabet) > 1 << 16:

@@ -2,8 +2,8 @@
 
 The text is one array of dense character ids, `text: uint32[n]`, the unique words one after the other with a 0 behind
 each. `keys: uint64[n]` holds, for each position, the next characters packed from the top bit down, cut at the word's
-end, so that suffixes compare a handful of characters at a time. A key has `per_key` characters of `bits` bits: 8 of 8,
-4 of 16 or 3 of 21, as the alphabet asks.
+end, so that suffixes compare a handful of characters at a time. A key has `per_key` characters of `bits` bits, from 8
+of 8 to 3 of 21, as the alphabet asks.
 
 Everything here works on ranges of words or buckets that do not depend on the number of threads.
 """
@@ -13,11 +13,12 @@ from __future__ import annotations
 import numpy as np
 
 from . import kernel
-from .memory import leading_zeros, trailing_zeros
+from .memory import address, leading_zeros, load_i64, prefetch, trailing_zeros
 
 BUCKETS = 1 << 16  # suffixes are dealt by the top 16 bits of their keys
 CLASSES = 64 * 32  # of scores
 NO_ARC = np.uint32(0xFFFFFFFF)
+_AHEAD = 16  # suffixes between asking for the memory of one and using it
 _SMALL = 12  # ranges up to this length are sorted by insertion
 
 
@@ -113,15 +114,21 @@ def _less(keys, a, b, depth, limit, per_key, low):
 
 
 @kernel
-def sort_suffixes(keys, order, cache, first, last, limit, per_key, low):
-    """Sorts the suffixes order[first:last] up to `limit` characters.
+def sort_suffixes(keys, order, cache, edges, limit, per_key, low):
+    """Sorts the suffixes of each bucket order[edges[i]:edges[i + 1]] up to `limit` characters.
 
     Multikey quicksort (Bentley and Sedgewick, 1997) whose character is a whole key. `cache` has the key of each
     entry, and then that of the current depth; `low` masks a key's last character, which is 0 if the word ends within the
     key.
     """
     stack = np.empty((256, 3), np.int64)
-    stack[0] = first, last, 0
+    for bucket in range(len(edges) - 1):
+        stack[0] = edges[bucket], edges[bucket + 1], 0
+        _sort_range(keys, order, cache, stack, limit, per_key, low)
+
+
+@kernel(inline=True)
+def _sort_range(keys, order, cache, stack, limit, per_key, low):
     top = 1
     while top:
         top -= 1
@@ -269,7 +276,11 @@ def seed_candidates(text, keys, weight, order, first, last, longest, bits, per_k
     top = 0
     total = np.int64(0)
     right = np.int64(0)
+    keys_at, weight_at, order_at = address(keys), address(weight), address(order)
     for i in range(first, last):
+        ahead = load_i64(order_at, min(i + _AHEAD, last - 1))
+        prefetch(keys_at + np.uint64(8 * ahead))
+        prefetch(weight_at + np.uint64(8 * ahead))
         before = total  # occurrences of all suffixes before suffix i
         p = order[i]
         total += weight[p]

@@ -25,7 +25,7 @@ class Text(NamedTuple):
     counts: np.ndarray  # int64[words], how often each occurs
     code_points: np.ndarray  # uint32[characters + 1], of each dense id; [0] is unused
     occurrences: np.ndarray  # int64[characters + 1]
-    bits: int  # of a character within a key
+    bits: int  # of a character within a key, at least 8: what two buckets have in common is one character at most
 
     @property
     def key_format(self) -> tuple[int, np.uint64]:
@@ -108,7 +108,7 @@ def make_text(data: np.ndarray, offsets: np.ndarray, counts: np.ndarray, threads
         part[:] = dense[part]
 
     list(pool.run(renumber, parts, threads))
-    bits = 8 if len(found) < 1 << 8 else 16 if len(found) < 1 << 16 else 21
+    bits = max(8, len(found).bit_length())
     code_points = np.concatenate([[0], found]).astype(np.uint32)
     return Text(ids, place[:-1], counts, code_points, np.concatenate([[0], histogram[found]]), bits)
 
@@ -139,11 +139,11 @@ def sort_places(text: Text, keys: np.ndarray, places: np.ndarray, limit: int, th
     list(pool.run(suffixes.deal_places, tasks, threads))
 
     parts = _ranges(ends, max(1 << 12, len(places) // _GROUPS))
-    groups = [(int(ends[a] - sizes[a]), int(ends[b - 1])) for a, b in parts]
-    groups = [(a, b) for a, b in groups if a < b]
-    tasks = ((keys, order, cache, a, b, limit, *text.key_format) for a, b in groups)
+    edges = np.append(0, ends)
+    tasks = ((keys, order, cache, edges[a : b + 1], limit, *text.key_format) for a, b in parts)
     list(pool.run(suffixes.sort_suffixes, tasks, threads))
-    return Places(order, groups)
+    groups = [(int(edges[a]), int(edges[b])) for a, b in parts]
+    return Places(order, [(a, b) for a, b in groups if a < b])
 
 
 def sort_words(
