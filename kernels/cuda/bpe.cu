@@ -178,9 +178,7 @@ KERNEL refresh_tiles(const Training* training) {
   if (t.state[DONE]) return;
   i64 i = thread_index();
   for (i64 tile = block_index(); tile < (i64)t.state[CAPACITY] / TILE; tile += grid_size()) {
-    bool changed = t.dirty[tile];
-    sync_block();  // all have read it before thread 0 clears it
-    if (!changed) continue;
+    if (!t.dirty[tile]) continue;  // thread 0 clears it behind barriers that all must reach first
     best_count[i] = 0;
     best_key[i] = FREE;
     best_row[i] = (u64)(tile * TILE);
