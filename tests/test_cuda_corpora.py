@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from gputok.kernels import BpeLimits
 from gputok.kernels.cpu.bpe import train_bpe as train_on_cpu
-from gputok.kernels.cuda import bpe
+from gputok.kernels.cuda import bpe, lookup
 
+import gputok
+from gputok import bulk
 from gputok.automaton import compile_pattern
 from gputok.automaton.patterns import PATTERNS
 from gputok.counting import count_words as count_on_cpu
@@ -71,6 +73,23 @@ def test_ids_of_a_corpus(name, ignore_merges, text, device):
     arguments = batch, np.full(batch.n_documents, -1, np.int32), automaton, tokenizer.model._byte_tables
     ours, theirs = in_cuda(device).encode_text(*arguments), on_cpu().encode_text(*arguments)
     assert all(map(np.array_equal, ours, theirs))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["llama3", "qwen3", "claude"])
+def test_ids_of_a_real_tokenizer(name, device, shared_tokenizer, corpus_sample):
+    """With their normalizers and added tokens; the merges of Llama 3 are in no order that was learnt."""
+    tokenizer = gputok.Tokenizer.from_file(str(shared_tokenizer(name)))
+    special = next(token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special)
+    text = "".join(corpus_sample(corpus, 30_000) for corpus in CORPORA)
+    documents = [*text.splitlines(keepends=True), f"{special}one{special}", "", "a" * 500, text[:3000] * 2]
+    assert lookup.can_encode(tokenizer.model._byte_tables)
+    ours, theirs = (
+        [*bulk.encode(tokenizer, [TextBatch.from_strings(documents)], devices=devices)]
+        for devices in ([device], [])
+    )
+    assert np.array_equal(*(np.concatenate([batch.ids for batch in batches]) for batches in (ours, theirs)))
+    assert np.array_equal(*(np.concatenate([np.diff(b.rows) for b in batches]) for batches in (ours, theirs)))
 
 
 @on_each

@@ -4,12 +4,13 @@
 //   find_tokens     a thread takes a word: is it a token as it stands? (models that ignore merges then)
 //   encode_short    a thread takes a word of at most SHORT bytes and scans it for its lowest rank before each merge
 //   encode_middle   a warp takes a word of at most 32 bytes: a lane each, which meet at each merge
-//   encode_long     a block takes a word: all pairs of the lowest rank are merged in one round
+//   encode_long     a block takes a word: pairs of the lowest rank are merged in one round
 //   gather_tokens   a warp takes 32 words of the text and copies their tokens from where they were encoded
 //
 // A symbol is the position of a token in the vocabulary; the first symbols of a word are its bytes. Merging all pairs of
-// the lowest rank at once, every other one of a chain of them, is what merging one after the other does, as long as no
-// pair that a merge makes ranks before that merge: the launcher makes sure of it.
+// the lowest rank at once, every other one of a chain of them, is what merging one after the other does, up to the first
+// merge that makes a pair which ranks before it: a round ends there. (Of learnt merges none does; of others, such as
+// those that were put together from a list of tokens, some do.)
 #include "table.cuh"
 
 const u32 NONE = 0xffffffff;   // no symbol, no rank
@@ -225,12 +226,30 @@ DEVICE void store_rank(const LongWord& word, u32 place, u32 rank) {
   atomic_exchange(&word.least[place / TILE], STALE);
 }
 
-// Merges every other pair of the chain that begins at `place`, from its left end.
-DEVICE void merge_chain(const LongWord& word, u32 place, u32 rank, u32 token, u32* n_made) {
-  bool goes_on = true;
+// Lowers *last to the first place in the chain that begins at `place` where a merge makes a pair that ranks before it.
+DEVICE void find_last(const Model& m, const LongWord& word, u32 place, u32 rank, u32 token, u64* last) {
+  u32 before = word.before[place], left = NONE;
+  if (before != NONE) {
+    u32 pair = word.before[before];  // if it is of this rank, it is merged by then
+    left = pair != NONE && word.ranks[pair] == rank ? token : word.symbols[before];
+  }
+  while (true) {
+    u32 right = word.after[place], behind = word.after[right];
+    bool lower = left != NONE && rank_of(m, left, token) < rank;
+    if (behind < word.size) lower |= rank_of(m, token, word.symbols[behind]) < rank;
+    if (lower) atomic_min(last, (u64)place);
+    if (lower || word.ranks[right] != rank || word.ranks[behind] != rank) return;
+    place = behind;
+    left = token;
+  }
+}
+
+// Merges every other pair of the chain that begins at `place`, from its left end to `last`.
+DEVICE void merge_chain(const LongWord& word, u32 place, u32 rank, u32 token, u32 last, u32* n_made) {
+  bool goes_on = place <= last;
   while (goes_on) {
     u32 right = word.after[place], behind = word.after[right];
-    goes_on = word.ranks[right] == rank && word.ranks[behind] == rank;  // then there is a symbol behind
+    goes_on = word.ranks[right] == rank && word.ranks[behind] == rank && behind <= last;
     word.symbols[place] = token;
     word.symbols[right] = NONE;
     word.after[place] = behind;
@@ -242,10 +261,11 @@ DEVICE void merge_chain(const LongWord& word, u32 place, u32 rank, u32 token, u3
 }
 
 // todo: the words to encode, long ones. Blocks of BLOCK threads, one a word; a round takes one look at each tile, and
-// there are at most as many rounds as ranks that occur.
+// there are at most as many rounds as ranks that occur, and merges that make a pair which ranks before them.
 // [at most 64 registers, 544 bytes shared]
 KERNEL encode_long(const Model* model, const Words* words, const Rounds* rounds, const i64* todo, i64 n) {
   SHARED(u64, lowest, 1);
+  SHARED(u64, last, 1);
   SHARED(u32, n_heads, 1);
   SHARED(u32, n_made, 1);
   SHARED(u32, counts, BLOCK);
@@ -269,7 +289,7 @@ KERNEL encode_long(const Model* model, const Words* words, const Rounds* rounds,
     for (u32 tile = thread; tile < n_tiles; tile += BLOCK) word.least[tile] = STALE;
     while (true) {
       if (thread == 0) {
-        lowest[0] = NONE;
+        lowest[0] = last[0] = NONE;
         n_heads[0] = n_made[0] = 0;
       }
       sync_block();
@@ -298,7 +318,10 @@ KERNEL encode_long(const Model* model, const Words* words, const Rounds* rounds,
         }
       }
       sync_block();
-      for (u32 j = thread; j < n_heads[0]; j += BLOCK) merge_chain(word, word.list[j], rank, token, n_made);
+      for (u32 j = thread; j < n_heads[0]; j += BLOCK) find_last(m, word, word.list[j], rank, token, last);
+      sync_block();
+      for (u32 j = thread; j < n_heads[0]; j += BLOCK)
+        merge_chain(word, word.list[j], rank, token, (u32)last[0], n_made);
       sync_block();
       for (u32 j = thread; j < n_made[0]; j += BLOCK) {
         u32 p = word.list[size - 1 - j], before = word.before[p], behind = word.after[p];

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import BpeTables, Pairs
+from .. import BpeTables
 from . import split
 from .device import Device, offsets_of
 
@@ -44,28 +44,10 @@ class Words(NamedTuple):
 def can_encode(tables: BpeTables) -> bool:
     """Whether these kernels encode as the CPU does with these tables.
 
-    They do where each byte is a symbol, the same at every place in a word, nothing is random, and no pair that
-    a merge makes ranks before that merge, as is so of all merges that were learnt.
+    They do where each byte is a symbol, the same at every place in a word, and nothing is random.
     """
-    if tables.symbols.shape != (1, 256) or not tables.symbols.all() or tables.dropout or tables.ordered:
-        return False
-    left, right, rank = _listed(tables.pairs)
-    made = np.full(len(tables.ids) + 1, -1, np.int64)  # the last rank that makes each symbol
-    np.maximum.at(made, tables.merged, np.arange(len(tables.merged)))
-    return bool((rank > made[left]).all() and (rank > made[right]).all())
-
-
-def _listed(pairs: Pairs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """int64[m] each: left, right and rank of all pairs."""
-    slots, bits = pairs.slots[pairs.slots != np.uint64(_FREE)], pairs.bits
-    rank_bits = 64 - 2 * bits
-    keys = slots >> np.uint64(rank_bits)
-    columns = (
-        keys >> np.uint64(bits),
-        keys & np.uint64((1 << bits) - 1),
-        slots & np.uint64((1 << rank_bits) - 1),
-    )
-    return tuple(column.astype(np.int64) for column in columns)
+    of_bytes = tables.symbols.shape == (1, 256) and tables.symbols.all()
+    return bool(of_bytes and not tables.dropout and not tables.ordered)
 
 
 def upload(device: Device, tables: BpeTables) -> Model:
