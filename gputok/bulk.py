@@ -11,7 +11,7 @@ import itertools
 import queue
 import uuid
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -66,26 +66,33 @@ def encode(
         encode_unit, n_ahead, cut = on_device, 0, lambda batch: [batch]
     before, after = _affixes(tokenizer) if add_special_tokens else ([], [])
 
-    def finished(unit: TextBatch) -> TokenBatch:
-        ids, rows = encode_unit(unit)
+    def finished(ids: Array, rows: Array) -> TokenBatch:
         if before or after:
             ids, rows = _surrounded(ids, rows, before, after)
         return TokenBatch(ids.astype(dtype, copy=False), rows)
 
-    done = 0
+    def begin(unit: TextBatch) -> Callable[[], TokenBatch]:
+        parts = _parts(tokenizer, unit) if n_threads > 1 and not devices else None
+        if parts is None:
+            return pool.submit(lambda: finished(*encode_unit(unit))).result
+        work = [pool.submit(encode_unit, part) for part in parts]
+        return lambda: finished(*_joined(unit, parts, [one.result() for one in work]))
+
+    done = 0  # bytes that were encoded, now or in the run before
     with ThreadPoolExecutor(n_threads) as pool:
         ahead: deque = deque()
         try:
-            units = itertools.chain.from_iterable(map(cut, _after(batches, skip)))
-            for unit in units:
-                ahead.append((pool.submit(finished, unit), unit.data.nbytes))
-                if len(ahead) > n_threads + n_ahead:
-                    yield ahead[0][0].result()
-                    done += ahead.popleft()[1]
-                    if report:
-                        report("encode", done, total)
-            for work, n_bytes in ahead:
-                yield work.result()
+            for n_before, batch in _after(batches, skip):
+                done += n_before
+                for unit in cut(batch):
+                    ahead.append((begin(unit), unit.data.nbytes))
+                    if len(ahead) > n_threads + n_ahead:
+                        yield ahead[0][0]()
+                        done += ahead.popleft()[1]
+                        if report:
+                            report("encode", done, total)
+            for result, n_bytes in ahead:
+                yield result()
                 done += n_bytes
                 if report:
                     report("encode", done, total)
@@ -93,12 +100,16 @@ def encode(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _after(batches: Iterable[TextBatch], skip: int) -> Iterator[TextBatch]:
+def _after(batches: Iterable[TextBatch], skip: int) -> Iterator[tuple[int, TextBatch]]:
+    """The documents after the first `skip` ones, and the bytes of those that were left out just before."""
+    n_bytes = 0
     for batch in batches:
         left_out = min(skip, batch.n_documents)
         skip -= left_out
+        n_bytes += int(batch.offsets[left_out] - batch.offsets[0])
         if left_out < batch.n_documents:
-            yield TextBatch(batch.data, batch.offsets[left_out:])
+            yield n_bytes, TextBatch(batch.data, batch.offsets[left_out:])
+            n_bytes = 0
 
 
 def _units(batch: TextBatch) -> Iterator[TextBatch]:
@@ -109,6 +120,37 @@ def _units(batch: TextBatch) -> Iterator[TextBatch]:
     for first, last in itertools.pairwise(cuts):
         start, stop = offsets[first], offsets[last]
         yield TextBatch(data[start:stop], offsets[first : last + 1] - start)
+
+
+def _parts(tokenizer: Tokenizer, unit: TextBatch) -> list[TextBatch] | None:
+    """Parts of a unit that holds a long document, cut between words, for threads; None where it cannot or need not be.
+
+    Offsets stay those in the unit: a part has the documents, or the beginnings and ends of some, that lie in it.
+    """
+    pre_tokenizer = tokenizer.pre_tokenizer
+    if len(unit.data) < 4 * UNIT_BYTES or tokenizer.normalizer is not None or pre_tokenizer is None:
+        return None
+    plan = pre_tokenizer.plan()
+    if plan is None or tokenizer.added_in(Pieces.from_batch(unit)):
+        return None
+    from gputok.kernels.cpu.walk import prepare, slice_text
+
+    data, offsets = unit
+    cuts = slice_text(data, offsets, UNIT_BYTES, prepare(plan.automaton))
+    inside = [offsets[(first < offsets) & (offsets < last)] for first, last in itertools.pairwise(cuts)]
+    return [
+        TextBatch(data, np.concatenate([[first], between, [last]]))
+        for first, between, last in zip(cuts[:-1], inside, cuts[1:], strict=True)
+    ]
+
+
+def _joined(unit: TextBatch, parts: list[TextBatch], found: list[tuple[Array, Array]]) -> tuple[Array, Array]:
+    """The ids of a unit, and its rows, from those of its parts."""
+    starts = np.concatenate([part.offsets[:-1] for part in parts] + [unit.offsets[-1:]])
+    n_before = np.cumsum([0, *(len(ids) for ids, _ in found)])
+    rows = [rows[:-1] + n for (_, rows), n in zip(found, n_before[:-1], strict=True)]
+    ends = np.concatenate([*rows, n_before[-1:]])
+    return np.concatenate([ids for ids, _ in found]), ends[np.searchsorted(starts, unit.offsets)]
 
 
 def _by_walk(tokenizer: Tokenizer, dtype: np.dtype, n_threads: int) -> Any:

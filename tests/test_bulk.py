@@ -224,6 +224,29 @@ def test_the_first_documents_can_be_left_out(byte_level):
         assert flat(bulk.encode(byte_level, batches, skip=skip)) == expected(byte_level, texts[skip:])
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_long_document_is_work_for_all_threads(byte_level, threads, monkeypatch):
+    monkeypatch.setattr(bulk, "UNIT_BYTES", 1 << 10)
+    cut = []
+    monkeypatch.setattr(bulk, "_parts", lambda *given, f=bulk._parts: cut.append(f(*given)) or cut[-1])
+    plain = [text.replace("<|endoftext|>", "").replace("<s>", "") for text in random_texts(11, 300)]
+    texts = ["", "".join(plain), "", "low", "".join(plain[:150]), "<s>".join(plain), "w" * 20_000, ""]
+    for some in (texts, texts[:5], texts[6:]):
+        assert flat(bulk.encode(byte_level, [TextBatch.from_strings(some)], threads=threads)) == expected(
+            byte_level, some
+        )
+    assert any(parts and len(parts) > 5 for parts in cut) == (threads > 1)
+
+
+def test_progress_counts_what_was_done_before(byte_level):
+    calls = []
+    texts = ["some words"] * 100
+    batches = [TextBatch.from_strings(texts[i : i + 30]) for i in range(0, 100, 30)]
+    report = lambda *call: calls.append(call)  # noqa: E731
+    list(bulk.encode(byte_level, batches, skip=47, report=report, total=1000))
+    assert calls[0] == ("encode", 600, 1000) and calls[-1] == ("encode", 1000, 1000)
+
+
 def test_progress_ends_at_the_whole(byte_level):
     calls = []
     list(byte_level.encode_corpus(iter(["some words"] * 100), progress=lambda *call: calls.append(call)))
