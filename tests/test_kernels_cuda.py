@@ -66,6 +66,23 @@ def test_a_batch_that_does_not_fit_is_counted_in_halves(alone, scarce):
     assert max(scarce) > 1000 and (data == expected.data).all() and (counts == expected.counts).all()
 
 
+def test_memory_for_one_batch_at_a_time():
+    """The next batch is copied when this one is counted, not before."""
+    device, asked = device_of("emulated", 1), []
+
+    def upload(arrays):
+        asked.append(1)
+        if len(asked) % 2 == 0:
+            raise MemoryError
+        return device.upload(arrays)
+
+    batches = [random_documents(np.random.default_rng(seed), 20) for seed in range(4)]
+    numbered = [(*batch, i << 32) for i, batch in enumerate(batches)]
+    data, _, counts, _ = words.count_words(device._replace(upload=upload), numbered, GPT2)
+    expected = count_on_cpu(batches, SplitPlan(GPT2, False), threads=1)
+    assert len(asked) == 7 and (data == expected.data).all() and (counts == expected.counts).all()
+
+
 def test_a_document_that_can_nowhere_be_cut_must_fit(scarce):
     batch = TextBatch.from_strings(["a" * 1001])
     with pytest.raises(MemoryError):

@@ -46,14 +46,22 @@ def count_words(
     with device.active():
         counts = no_words(device)
         batch = next(waiting, None)
-        arriving = device.upload(batch[:2]) if batch is not None else None
+        arriving = _begun(device, batch)
         while batch is not None:
-            arrived, following = arriving(), next(waiting, None)
-            arriving = device.upload(following[:2]) if following is not None else None
+            arrived, following = (arriving or device.upload(batch[:2]))(), next(waiting, None)
+            arriving = _begun(device, following)
             counts = count_batch(device, *arrived, batch[2], tables, counts)
             report(len(batch[0]))
             batch = following
         return collected(device, counts)
+
+
+def _begun(device: Device, batch: tuple | None) -> Callable[[], tuple] | None:
+    """The copy of a batch to the device; None where there is none, or not the memory for two at a time."""
+    try:
+        return None if batch is None else device.upload(batch[:2])
+    except MemoryError:
+        return None
 
 
 def no_words(device: Device, capacity: int = 1 << 16, room: int = 1 << 20) -> Counts:

@@ -86,6 +86,12 @@ def sanitized(sanitizer: str, given: Inputs, folder: pathlib.Path) -> dict[str, 
 if __name__ == "__main__":
     name, path = sys.argv[1], pathlib.Path(sys.argv[2])
     split.TILE_BYTES, bpe._MERGES_PER_LOOK, bpe._LEAST_CAPACITY = 16, 8, 256
-    device = backend.choose("cuda:0").devices[0] if name == "cuda" else emulated_device(1, sanitizer=name)
+    if name == "cuda":
+        import cupy
+
+        cupy.cuda.set_allocator(None)  # memory of a pool is all one to compute-sanitizer
+        device = backend.choose("cuda:0").devices[0]
+    else:
+        device = emulated_device(1, sanitizer=name)
     found = results(in_cuda(device), pickle.loads(path.read_bytes()))
     path.write_bytes(pickle.dumps(found))
