@@ -31,7 +31,9 @@ struct Training {
   u64* list_begin;     // [capacity], where in pool a pair's list of words begins
   u64* list_size;      // [capacity]
   u32* dirty;          // [capacity / TILE], 1 where a count of the tile changed
-  u32* best;           // [capacity / TILE], the best row of each tile
+  u32* best;           // [capacity / TILE], the best row of each tile ...
+  u64* best_count;     // [capacity / TILE], ... its count ...
+  u64* best_key;       // [capacity / TILE], ... and its pair: choose_pair reads them in order
   u32* pool;           // lists of words
   u32* born;           // [2 * vocab_size], rows entered in this merge
   u32* record_rows;    // [records], pairs born in this merge ...
@@ -149,7 +151,7 @@ KERNEL move_rows(const Training* from, const Training* to) {
 struct Best {
   u64* count;  // [TILE], in shared memory
   u64* key;    // [TILE]
-  u64* row;    // [TILE]
+  u64* row;    // [TILE], or the tile of the row
 };
 
 DEVICE void offer(const Best& best, i64 at, u64 count, u64 key, u64 row) {
@@ -187,6 +189,8 @@ KERNEL refresh_tiles(const Training* training) {
     reduce(best);
     if (i == 0) {
       t.best[tile] = (u32)best_row[0];
+      t.best_count[tile] = best_count[0];
+      t.best_key[tile] = best_key[0];
       t.dirty[tile] = 0;
     }
     sync_block();
@@ -206,13 +210,11 @@ KERNEL choose_pair(const Training* training) {
   best_count[i] = 0;
   best_key[i] = FREE;
   best_row[i] = 0;
-  for (i64 tile = i; tile < (i64)t.state[CAPACITY] / TILE; tile += TILE) {
-    u64 row = t.best[tile];
-    if (t.keys[row] != FREE) offer(best, i, t.counts[row], t.keys[row], row);
-  }
+  for (i64 tile = i; tile < (i64)t.state[CAPACITY] / TILE; tile += TILE)
+    offer(best, i, t.best_count[tile], t.best_key[tile], (u64)tile);
   reduce(best);
   if (i) return;
-  u64 count = best_count[0], key = best_key[0], row = best_row[0], token = t.state[N_TOKENS];
+  u64 count = best_count[0], key = best_key[0], row = t.best[best_row[0]], token = t.state[N_TOKENS];
   if (token >= t.state[VOCAB_SIZE] || (i64)count < (i64)t.state[LEAST]) {
     t.state[DONE] = TRAINED;
     return;

@@ -33,6 +33,8 @@ class Training(NamedTuple):
     list_size: Any  # int64[capacity]
     dirty: Any  # uint32[capacity / TILE]
     best: Any  # uint32[capacity / TILE]
+    best_count: Any  # int64[capacity / TILE]
+    best_key: Any  # uint64[capacity / TILE]
     pool: Any  # uint32[pool size]
     born: Any  # uint32[capacity]
     record_rows: Any  # uint32[records]
@@ -141,13 +143,13 @@ def _start(
 
 
 def _rows(device: Device, capacity: int) -> tuple:
-    """Free rows: keys, counts, list_begin, list_size, dirty and best."""
+    """Free rows: keys to best_key."""
     xp = device.xp
     return (
         xp.full(capacity, 2**64 - 1, xp.uint64),
         *(xp.zeros(capacity, xp.int64) for _ in range(3)),
         xp.ones(capacity // _TILE, xp.uint32),
-        xp.arange(0, capacity, _TILE, dtype=xp.uint32),
+        *(xp.empty(capacity // _TILE, kind) for kind in (xp.uint32, xp.int64, xp.uint64)),  # all are dirty
     )
 
 
@@ -159,7 +161,7 @@ def _enlarged(device: Device, training: Training) -> Training:
     state[_CAPACITY], state[_POOL_SIZE], state[_DONE], state[_N_ROWS] = capacity, pool_size, 0, 0
     pool = xp.empty(pool_size, xp.uint32)
     pool[: len(training.pool)] = training.pool
-    rows = dict(zip(Training._fields[5:11], _rows(device, capacity), strict=True))
+    rows = dict(zip(Training._fields[5:13], _rows(device, capacity), strict=True))
     born = xp.empty(max(capacity, len(training.born)), xp.uint32)
     larger = training._replace(**rows, pool=pool, born=born, state=state)
     device.launch(
