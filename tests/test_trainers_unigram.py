@@ -298,6 +298,15 @@ def test_small_and_strange_corpora_warn_and_work(words, size, said):
     assert all(math.isfinite(score) for _, score in learnt.vocab)
 
 
+@pytest.mark.filterwarnings("ignore:the corpus gave")
+@pytest.mark.parametrize("longest", [0, 1, 2, 3000])
+def test_pieces_of_any_greatest_length(longest):
+    words = WordCounts.from_dict({"ab" * 3000: 3, "abc" * 200: 2, "cab": 5, "x": 9})
+    pieces = [piece for piece, _ in train_unigram(words, vocab_size=12, max_piece_length=longest)]
+    assert {*"abcx"} <= {*pieces}
+    assert max(map(len, pieces)) <= max(1, longest)
+
+
 def test_a_vocabulary_below_the_characters_is_one_clear_error():
     with pytest.raises(ValueError, match="vocab_size=3 is smaller than the 4 different characters"):
         train_unigram(WordCounts.from_dict({"abcd": 1}), vocab_size=3)

@@ -37,6 +37,14 @@ class Trie(NamedTuple):
 # -------------------------------------------------------------------------------------------------------- trie
 
 
+@kernel(inline=True)
+def longer(array, n):
+    """An array of length n that begins with another."""
+    new = np.empty(n, array.dtype)
+    new[: len(array)] = array
+    return new
+
+
 @kernel
 def fill_trie(text, words, lcp, n_chars, node, first, last, arc_at, parent, longest, shift):
     """Characters, row offsets and arcs of the trie of the sorted words first:last: the last fields of a `Trie`.
@@ -48,10 +56,7 @@ def fill_trie(text, words, lcp, n_chars, node, first, last, arc_at, parent, long
     n_nodes = node[len(node) - 1]
     character, arc = np.empty(n_nodes, np.uint32), np.zeros(n_nodes + 1, np.int64)
     arcs, n_arcs = np.empty(4 * n_nodes + 1024, np.uint32), 0
-    most = 0
-    for w in range(first, last):
-        most = max(most, n_chars[w] - lcp[w])
-    found, found_at = np.empty(most * longest, np.uint32), np.empty(most * longest, np.int64)
+    found, found_at = np.empty(1024, np.uint32), np.empty(1024, np.int64)  # the arcs of one word
     for w in range(first, last):
         p, common = words[w], np.int64(lcp[w])
         own, end = node[w - first], node[w - first + 1]
@@ -64,6 +69,8 @@ def fill_trie(text, words, lcp, n_chars, node, first, last, arc_at, parent, long
                 v = own + at + np.int64(new & mask) - common
                 if v < own:
                     break  # prefixes of this piece are shorter still
+                if n == len(found):
+                    found, found_at = longer(found, 2 * n), longer(found_at, 2 * n)
                 found[n], found_at[n] = new, v
                 arc[v] += 1
                 n += 1
@@ -73,9 +80,7 @@ def fill_trie(text, words, lcp, n_chars, node, first, last, arc_at, parent, long
             n_arcs += arc[v]
             arc[v] = n_arcs
         if n_arcs > len(arcs):
-            longer = np.empty(2 * n_arcs, np.uint32)
-            longer[: n_arcs - n] = arcs[: n_arcs - n]
-            arcs = longer
+            arcs = longer(arcs, 2 * n_arcs)
         for i in range(n - 1, -1, -1):
             v = found_at[i]
             arc[v] -= 1
