@@ -2,7 +2,7 @@
 
 A *stage* has one name, one signature and the same arrays in and out in its three versions:
 
-    kernels/reference.py   plain Python: the specification, and the tests' slow oracle
+    kernels/reference/     plain Python: the specification, and the tests' slow oracle
     kernels/cpu/           Numba
     kernels/cuda/          CUDA C++ through CuPy
 

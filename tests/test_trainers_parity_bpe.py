@@ -228,7 +228,7 @@ def stuck(monkeypatch):
         was, found[:] = any(found), []
         return was
 
-    monkeypatch.setattr(reference, "choose_language", watched)
+    monkeypatch.setattr(reference.training, "choose_language", watched)
     monkeypatch.setattr(parity_bpe, "train_parity_bpe", both)
     return answer
 
