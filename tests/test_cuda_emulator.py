@@ -6,7 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from tests.cuda.emulator import EmulationError, build, launch, load
+from tests.cuda.emulator import EmulationError, build, launch
 from tests.cuda.sanitized import command
 
 FAULTS = pathlib.Path(__file__).parent / "cuda" / "faults.cu"
@@ -14,7 +14,7 @@ VALUES = np.arange(640, dtype=np.uint64)
 
 
 def run(kernel, out, *more, blocks=10, seed=1, sanitizer="", values=VALUES):
-    launch(load(FAULTS, sanitizer), kernel, blocks, 64, (values, out, *more), at_once=2, seed=seed)
+    launch(FAULTS, kernel, blocks, 64, (values, out, *more), at_once=2, seed=seed, sanitizer=sanitizer)
     return out
 
 
@@ -45,8 +45,9 @@ def test_a_warp_that_never_meets_is_an_error():
 
 def sanitized(kernel: str, sanitizer: str) -> subprocess.CompletedProcess:
     """Runs one kernel in a process of its own, under a sanitizer's runtime."""
-    code = f"from tests.test_cuda_emulator import *; run({kernel!r}, np.zeros(10, np.uint64), 640, sanitizer={sanitizer!r}"
-    code += ", blocks=11, values=VALUES.copy())" if kernel == "read_past_the_end" else ")"
+    more = "640, blocks=11, values=VALUES.copy(), " if kernel == "read_past_the_end" else ""
+    call = f"run({kernel!r}, np.zeros(10, np.uint64), {more}sanitizer={sanitizer!r})"
+    code = f"from tests.test_cuda_emulator import *; {call}"
     return command(sanitizer, "-c", code)
 
 

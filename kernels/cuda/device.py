@@ -109,8 +109,11 @@ def cupy_device(ordinal: int = 0) -> Device:
                 own.working, own.copying = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
                 own.staging = itertools.cycle([_Staging({}, cupy.cuda.Event()) for _ in range(2)])
             with own.working:
-                yield
-                own.working.synchronize()  # what was made here may be used on other streams
+                try:
+                    yield
+                finally:  # what was made here may be used on other streams; what was copied to is free for all
+                    own.copying.synchronize()
+                    own.working.synchronize()
 
     def upload(arrays: tuple) -> Callable[[], tuple]:
         (pinned, copied), working, copying = next(own.staging), own.working, own.copying

@@ -41,6 +41,19 @@ class Words(NamedTuple):
     n_tokens: Any  # uint32[words]
 
 
+class Rounds(NamedTuple):
+    """Room to work on long words in: the arrays of lookup.cu's struct, in its order."""
+
+    place: Any  # int64[long words + 1]
+    tile: Any  # int64[long words + 1]
+    symbols: Any  # uint32[bytes of long words]
+    ranks: Any  # uint32[bytes of long words]
+    before: Any  # uint32[bytes of long words]
+    after: Any  # uint32[bytes of long words]
+    list: Any  # uint32[bytes of long words]
+    least: Any  # uint32[tiles of long words]
+
+
 def can_encode(tables: BpeTables) -> bool:
     """Whether these kernels encode as the CPU does with these tables.
 
@@ -186,11 +199,11 @@ def _encoded(device: Device, text: Any, begin: Any, end: Any, model: Model) -> W
     return words
 
 
-def _rounds(xp: Any, size: Any) -> tuple:
-    """Room to work on words of these sizes in: the arrays of lookup.cu's `Rounds`, in its order."""
+def _rounds(xp: Any, size: Any) -> Rounds:
+    """Room to work on words of these sizes in."""
     place, tile = offsets_of(xp, size), offsets_of(xp, (size + _TILE - 1) // _TILE)
     room = (xp.empty(int(place[-1]), xp.uint32) for _ in range(5))
-    return place, tile, *room, xp.empty(int(tile[-1]), xp.uint32)
+    return Rounds(place, tile, *room, xp.empty(int(tile[-1]), xp.uint32))
 
 
 def _gathered(

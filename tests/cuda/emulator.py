@@ -15,13 +15,14 @@ from collections.abc import Callable
 import numpy as np
 from gputok.kernels.cuda.device import SOURCES, Device, address
 
+from tests.cuda import signatures
+
 HERE = pathlib.Path(__file__).parent
 SANITIZERS = {
     "": ("-O2",),
     "address": ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"),
     "thread": ("-O1", "-fsanitize=thread"),
 }
-GEOMETRIES = ((1, 1), (3, 1), (7, 3))  # (blocks, blocks at once) of launches that stride over their work
 
 
 class EmulationError(RuntimeError):
@@ -76,11 +77,21 @@ def build(source: pathlib.Path, sanitizer: str = "") -> pathlib.Path:
 
 
 def launch(
-    library: ctypes.CDLL, kernel: str, blocks: int, threads: int, arguments: tuple, at_once: int, seed: int
-):
-    """Runs one launch under the schedule of a seed (0: threads in order)."""
-    values = [0 if a is None else address(a) if isinstance(a, np.ndarray) else int(a) for a in arguments]
-    message = ctypes.create_string_buffer(300)
+    source: pathlib.Path,
+    kernel: str,
+    blocks: int,
+    threads: int,
+    arguments: tuple,
+    at_once: int,
+    seed: int,
+    sanitizer: str = "",
+) -> None:
+    """Runs one launch under the schedule of a seed (0: threads in order). TypeError: the kernel takes other arguments."""
+    signatures.check(source, kernel, arguments)
+    values = [
+        0 if a is None else int(a) if isinstance(a, int | np.integer) else address(a) for a in arguments
+    ]
+    library, message = load(source, sanitizer), ctypes.create_string_buffer(300)
     failed = library.emulate_launch(
         ctypes.cast(getattr(library, kernel), ctypes.c_void_p),
         (ctypes.c_uint64 * len(values))(*(value % (1 << 64) for value in values)),
@@ -107,7 +118,7 @@ def emulated_device(seed: int = 0, blocks: int = 3, at_once: int = 2, sanitizer:
     ) -> None:
         each = (seed << 32) + next(turn) if seed else 0
         resident = n_blocks if together else at_once
-        launch(load(SOURCES / file, sanitizer), kernel, n_blocks, n_threads, arguments, resident, each)
+        launch(SOURCES / file, kernel, n_blocks, n_threads, arguments, resident, each, sanitizer)
 
     return Device(
         "emulated",
