@@ -7,6 +7,7 @@ a way that can be understood), 130 (Ctrl-C).
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -332,11 +333,11 @@ def _facts() -> dict[str, Any]:
     from gputok.kernels.cpu.text import _line_ends
     from gputok.threads import thread_count
 
-    def version(package: str) -> str:
-        try:
-            return importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            return "not installed"
+    def version(*packages: str) -> str:
+        for package in packages:
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                return importlib.metadata.version(package)
+        return "not installed"
 
     backend = choose()
     cache = _line_ends._cache.cache_path
@@ -344,7 +345,8 @@ def _facts() -> dict[str, Any]:
     return {
         "gputok": __version__,
         "python": f"{platform.python_version()} on {platform.machine()} {platform.system()}",
-        **{package: version(package) for package in ("numba", "numpy", "pyarrow", "tokenizers", "cupy")},
+        **{package: version(package) for package in ("numba", "numpy", "pyarrow", "tokenizers")},
+        "cupy": version("cupy-cuda13x", "cupy-cuda12x", "cupy"),
         "threads": thread_count(),
         "device": f"{backend.name} ({backend.reason})",
         "jit cache": f"{cache}: {len(compiled)} files, {sum(path.stat().st_size for path in compiled) / 1e6:.1f} MB",

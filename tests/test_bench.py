@@ -10,8 +10,8 @@ import pytest
 from gputok import bench
 from gputok.bench import device, peers, stages, worker
 from gputok.bench.peers import END, Job
-from tests.cuda.devices import KINDS, device_of
-from tests.cuda.emulator import emulated_device
+from tests.emulation.devices import KINDS, device_of
+from tests.emulation.emulator import emulated_device
 
 rng = random.Random(0)
 WORDS = ["".join(rng.choices("etaoinshré漢", k=rng.randrange(1, 9))) for _ in range(300)]
@@ -88,7 +88,7 @@ def emulated(tmp_path, monkeypatch) -> str:
     (tmp_path / "sitecustomize.py").write_text(
         "from gputok import backend\n"
         "from gputok.kernels.cuda import bpe\n"
-        "from tests.cuda.emulator import emulated_device\n"
+        "from tests.emulation.emulator import emulated_device\n"
         "on_cpu = backend.choose('cpu')\n"
         "on_gpu = backend.Backend('cuda', 'a test', (emulated_device(1),))\n"
         "backend.choose = lambda device, *_: on_cpu if device == 'cpu' else on_gpu\n"

@@ -40,6 +40,7 @@ def compile_kernels(nvrtc, file: str, architecture: int) -> tuple[bool, str]:
         "--std=c++17",
         f"--gpu-architecture=sm_{architecture}",
         f"--include-path={SOURCES}",
+        "--device-as-default-execution-space",  # as CuPy adds it
         "--ptxas-options=-v",
         "--ptxas-options=--warning-as-error",
     ]

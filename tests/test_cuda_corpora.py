@@ -24,9 +24,9 @@ from gputok.counting import count_words as count_on_cpu
 from gputok.pre_tokenizers import SplitPlan
 from gputok.recipes import recipe
 from gputok.text import TextBatch
-from tests.cuda.devices import KINDS, cuda_device, device_of
-from tests.cuda.sanitized import agree, results
-from tests.cuda.stages import in_cuda
+from tests.emulation.devices import KINDS, cuda_device, device_of
+from tests.emulation.sanitized import agree, results
+from tests.emulation.stages import in_cuda
 from tests.test_kernels import in_python, inputs_of_all_stages, on_cpu
 
 PATTERN_OF = {"en": "gpt2", "code": "cl100k", "multi": "o200k", "zh": "llama3"}
@@ -145,7 +145,7 @@ def test_compute_sanitizer_finds_nothing(tool, tmp_path):
         pytest.skip("compute-sanitizer, which comes with the CUDA toolkit, is not on the path")
     given, path = inputs_of_all_stages(), tmp_path / "stages.pickle"
     path.write_bytes(pickle.dumps(given))
-    program = sys.executable, "-m", "tests.cuda.sanitized", "cuda", str(path)
+    program = sys.executable, "-m", "tests.emulation.sanitized", "cuda", str(path)
     done = subprocess.run(
         [watch, "--tool", tool, "--error-exitcode", "9", *program],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},

@@ -13,10 +13,10 @@ from gputok.counting import count_words as count_on_cpu
 from gputok.pre_tokenizers import SplitPlan
 from gputok.recipes import recipe
 from gputok.text import TextBatch
-from tests.cuda import signatures, stand_in
-from tests.cuda.emulator import emulated_device
-from tests.cuda.sanitized import agree, results
-from tests.cuda.stages import in_cuda
+from tests.emulation import signatures, stand_in
+from tests.emulation.emulator import emulated_device
+from tests.emulation.sanitized import agree, results
+from tests.emulation.stages import in_cuda
 from tests.test_kernels import GPT2, in_python, inputs_of_all_stages, random_documents
 
 

@@ -6,10 +6,10 @@ import subprocess
 import numpy as np
 import pytest
 
-from tests.cuda.emulator import EmulationError, build, launch
-from tests.cuda.sanitized import command
+from tests.emulation.emulator import EmulationError, build, launch
+from tests.emulation.sanitized import command
 
-FAULTS = pathlib.Path(__file__).parent / "cuda" / "faults.cu"
+FAULTS = pathlib.Path(__file__).parent / "emulation" / "faults.cu"
 VALUES = np.arange(640, dtype=np.uint64)
 
 

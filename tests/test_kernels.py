@@ -21,9 +21,9 @@ from gputok.byte_alphabet import BYTE_CHARACTERS
 from gputok.counting import count_words
 from gputok.pre_tokenizers import SplitPlan
 from gputok.text import TextBatch
-from tests.cuda.devices import KINDS, device_of
-from tests.cuda.sanitized import Inputs
-from tests.cuda.stages import Stages, in_cuda
+from tests.emulation.devices import KINDS, device_of
+from tests.emulation.sanitized import Inputs
+from tests.emulation.stages import Stages, in_cuda
 
 GPT2 = compile_pattern(PATTERNS["gpt2"])
 STEMS = "the| the| of| a|x| x|1|12|\n|\n\n|  | naïve|漢字|😀|'s|!?|\t".split("|")

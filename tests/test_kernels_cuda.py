@@ -17,9 +17,9 @@ from gputok.counting import count_words as count_on_cpu
 from gputok.pre_tokenizers import SplitPlan
 from gputok.recipes import recipe
 from gputok.text import TextBatch
-from tests.cuda.devices import device_of
-from tests.cuda.emulator import emulated_device
-from tests.cuda.sanitized import agree, results, sanitized
+from tests.emulation.devices import device_of
+from tests.emulation.emulator import emulated_device
+from tests.emulation.sanitized import agree, results, sanitized
 from tests.test_kernels import byte_model, in_python, inputs_of_all_stages, random_documents
 
 GPT2 = compile_pattern(PATTERNS["gpt2"])

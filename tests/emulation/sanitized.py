@@ -1,4 +1,4 @@
-"""The stages with kernels that a sanitizer watches, in a process of its own: `python -m tests.cuda.sanitized NAME FILE`.
+"""The stages with kernels that a sanitizer watches, in a process of its own: `python -m tests.emulation.sanitized NAME FILE`.
 
 NAME is "address" or "thread", for emulated kernels that were built with that sanitizer, or "cuda" for a device, which
 compute-sanitizer may watch. FILE is a pickled Inputs, and becomes the pickled results. Loads no Numba, whose code the
@@ -21,8 +21,8 @@ from gputok.kernels.cuda.device import SOURCES
 
 from gputok import backend
 from gputok.text import TextBatch
-from tests.cuda.emulator import build, emulated_device
-from tests.cuda.stages import in_cuda
+from tests.emulation.emulator import build, emulated_device
+from tests.emulation.stages import in_cuda
 
 
 class Inputs(NamedTuple):
@@ -78,7 +78,7 @@ def sanitized(sanitizer: str, given: Inputs, folder: pathlib.Path) -> dict[str, 
         build(file, sanitizer)  # g++ does not run under the sanitizer
     path = folder / "stages.pickle"
     path.write_bytes(pickle.dumps(given))
-    done = command(sanitizer, "-m", "tests.cuda.sanitized", sanitizer, str(path))
+    done = command(sanitizer, "-m", "tests.emulation.sanitized", sanitizer, str(path))
     assert done.returncode == 0, done.stderr[:5000]
     return pickle.loads(path.read_bytes())
 

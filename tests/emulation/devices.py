@@ -6,7 +6,7 @@ import pytest
 from gputok.kernels.cuda.device import Device
 
 from gputok import backend
-from tests.cuda.emulator import emulated_device
+from tests.emulation.emulator import emulated_device
 
 GEOMETRIES = ((1, 1), (3, 2), (7, 3), (4, 4))  # blocks, and how many of them at a time
 KINDS = ["emulated", pytest.param("cuda", marks=pytest.mark.gpu)]

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 from gputok.kernels.cuda.device import SOURCES, Device, address
 
-from tests.cuda import signatures
+from tests.emulation import signatures
 
 HERE = pathlib.Path(__file__).parent
 SANITIZERS = {

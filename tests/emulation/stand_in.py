@@ -24,7 +24,7 @@ import numpy as np
 from gputok.kernels.cuda.device import SOURCES
 
 from gputok import backend
-from tests.cuda.emulator import launch
+from tests.emulation.emulator import launch
 
 own = threading.local()  # devices and streams that are current are those of a thread
 

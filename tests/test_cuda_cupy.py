@@ -1,0 +1,85 @@
+"""CuPy itself, which can be imported without a GPU: what is asked of it is there, and so is what its stand-in has."""
+
+import ast
+import functools
+import inspect
+import pathlib
+
+import pytest
+from gputok.kernels.cuda.device import SOURCES
+
+import gputok
+from gputok import cli
+from tests.emulation import stand_in
+
+cupy = pytest.importorskip("cupy", reason="pip install cupy-cuda13x, to see that it has what is asked of it")
+BENCH = pathlib.Path(gputok.__file__).parent / "bench"
+FILES = [*SOURCES.glob("*.py"), pathlib.Path(gputok.__file__).parent / "backend.py", *BENCH.glob("*.py")]
+
+
+def dotted(node: ast.AST) -> list[str]:
+    """["cupy", "cuda", "Event"] of `cupy.cuda.Event`; [] of what is no such name."""
+    if isinstance(node, ast.Name):
+        return [node.id]
+    before = dotted(node.value) if isinstance(node, ast.Attribute) else []
+    return [*before, node.attr] if before else []
+
+
+def asked_of(path: pathlib.Path) -> list[tuple[str, ast.Call | None]]:
+    """Each name of CuPy's in a file, and the call where it is called."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        call = node if isinstance(node, ast.Call) else None
+        names = dotted(call.func if call else node)
+        if names[-3:-1] == ["device", "xp"]:
+            names = names[-2:]
+        if names[:1] in (["xp"], ["cupy"]) and len(names) > 1:
+            found.append((".".join(names[1:]), call))
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_what_is_asked_of_cupy_is_there(path):
+    for name, call in asked_of(path):
+        there = functools.reduce(getattr, name.split("."), cupy)
+        if call is None or any(isinstance(part, ast.Starred) for part in call.args):
+            continue
+        try:
+            takes = inspect.signature(there)
+        except (TypeError, ValueError):  # it is compiled, and says nothing of what it takes
+            continue
+        takes.bind(*call.args, **{keyword.arg: keyword.value for keyword in call.keywords})
+
+
+def test_names_are_found_in_every_launcher():
+    names = {f"{path.parent.name}/{path.name}": {name for name, _ in asked_of(path)} for path in FILES}
+    assert {"cuda.Stream", "cuda.alloc_pinned_memory", "RawModule", "asnumpy"} <= names["cuda/device.py"]
+    assert {"searchsorted", "full"} <= names["cuda/lookup.py"] and "argsort" in names["cuda/words.py"]
+    assert "cuda.runtime.getDeviceCount" in names["gputok/backend.py"]
+
+
+def test_the_stand_in_has_nothing_that_cupy_lacks():
+    def public(kind):
+        return {name for name in vars(kind) if not name.startswith("_")}
+
+    beside = {  # of the stand-in's own, not CuPy's
+        "Device": {"now", "ordinal"},
+        "Stream": {"made", "queue", "captured", "device"},
+        "Event": {"queue", "seconds"},
+        "RawModule": {"turn", "source", "device"},
+    }
+    assert public(stand_in.Cupy) <= {*dir(cupy)}
+    assert public(stand_in.ndarray) <= {*dir(cupy.ndarray)}
+    for name in ("Device", "Stream", "Event"):
+        assert public(getattr(stand_in, name)) - beside[name] <= {*dir(getattr(cupy.cuda, name))}
+    assert public(stand_in.RawModule) - beside["RawModule"] <= {*dir(cupy.RawModule)}
+    assert {*vars(stand_in.Cupy.cuda)} <= {*dir(cupy.cuda)}
+    assert {*vars(stand_in.Cupy.cuda.runtime)} <= {*dir(cupy.cuda.runtime)}
+
+
+def test_no_memory_is_a_memory_error():
+    assert issubclass(cupy.cuda.memory.OutOfMemoryError, MemoryError)
+
+
+def test_info_knows_its_version():
+    assert cli._facts()["cupy"] == cupy.__version__
