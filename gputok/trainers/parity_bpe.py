@@ -7,6 +7,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -106,8 +107,8 @@ class ParityBpeTrainer(Options):
         counter.normalizer, counter.pre_tokenizer = tokenizer.normalizer, tokenizer.pre_tokenizer
 
         def count(iterators: Sequence[Iterable[Any]]) -> list[WordCounts]:
-            batches = map(corpus.read_texts, iterators)
-            return [counter._count(texts, None, threads, "cpu", progress) for texts in batches]
+            readers = [partial(corpus.read_texts, texts) for texts in iterators]
+            return [counter._count(read, None, threads, "cpu", progress) for read in readers]
 
         self._check_languages(train_iterators, dev_iterators, ratio)
         train = count(train_iterators)
