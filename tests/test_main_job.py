@@ -155,21 +155,21 @@ def test_memory_does_not_grow_with_the_corpus(corpus_sample, tmp_path):
     peaks = {}
     for name in ("1.txt", "10.txt"):
         code = f"""
+from gputok.bench.worker import peak_memory
 from gputok.recipes import recipe
-def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 tokenizer, trainer = recipe("bpe")
 tokenizer.train_from_iterator(["one small text to compile the kernels"] * 20, trainer, progress=False)
-before = peak()
+before = peak_memory()
 tokenizer, trainer = recipe("bpe")
 tokenizer.train(["{tmp_path / name}"], trainer, progress=False)
-print(peak() - before)
+print(peak_memory() - before)
 """
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
         )
         peaks[name] = int(done.stdout)
     print(
-        f"peak beyond the runtime's: {peaks['1.txt'] / 1e3:.0f} MB, of ten times the text {peaks['10.txt'] / 1e3:.0f} MB"
+        f"peak beyond the runtime's: {peaks['1.txt'] / 1e6:.0f} MB, of ten times the text {peaks['10.txt'] / 1e6:.0f} MB"
     )
     assert peaks["10.txt"] < 1.2 * peaks["1.txt"]
 
