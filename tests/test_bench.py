@@ -1,5 +1,6 @@
 """The bench measures what it says: the same work, in processes of their own, compared before it is timed."""
 
+import functools
 import json
 import random
 import subprocess
@@ -7,9 +8,10 @@ import sys
 
 import pytest
 
-from gputok import bench
+from gputok import bench, cli
 from gputok.bench import device, peers, stages, worker
 from gputok.bench.peers import END, Job
+from tests.emulation import stand_in
 from tests.emulation.devices import KINDS, device_of
 from tests.emulation.emulator import emulated_device
 
@@ -84,18 +86,15 @@ def test_encoding_is_compared(text):
 
 @pytest.fixture
 def emulated(tmp_path, monkeypatch) -> str:
-    """Processes that this one starts have an emulated device."""
+    """Processes that this one starts find CuPy and a device."""
     (tmp_path / "sitecustomize.py").write_text(
-        "from gputok import backend\n"
         "from gputok.kernels.cuda import bpe\n"
-        "from tests.emulation.emulator import emulated_device\n"
-        "on_cpu = backend.choose('cpu')\n"
-        "on_gpu = backend.Backend('cuda', 'a test', (emulated_device(1),))\n"
-        "backend.choose = lambda device, *_: on_cpu if device == 'cpu' else on_gpu\n"
+        "from tests.emulation import stand_in\n"
+        "stand_in.install()\n"
         "bpe._MERGES_PER_LOOK, bpe._LEAST_CAPACITY = 16, 1024\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    return "cuda"
+    return "cuda:0"
 
 
 def test_training_on_a_device_is_compared(text, emulated):
@@ -108,7 +107,7 @@ def test_training_on_a_device_is_compared(text, emulated):
     kernels = [{*stage.kernel_seconds} for stage in found.stages]
     assert "find_cuts" in kernels[0] and "count_words" in kernels[1] and "merge_words" in kernels[2]
     assert (
-        f"\n{found.stages[1].line()}" in found.table() and "emulated, count_words: device " in found.table()
+        f"\n{found.stages[1].line()}" in found.table() and "a stand-in, count_words: device " in found.table()
     )
     assert json.loads(found.to_json())["stages"][2]["stage"] == "train_bpe"
 
@@ -220,6 +219,14 @@ def test_what_a_card_is_asked(kind):
     assert [figure.unit for figure in figures] == ["step"] * 3 + ["addition"] * 3
     lines = device.table(card, figures).split("\n")
     assert len({line.count("|") for line in lines}) == 1 and f"| {card.name} | " in lines[2]
+
+
+def test_the_command_asks_each_card(monkeypatch, capsys):
+    sizes = device.Sizes(steps=4, steps_in_graph=2, values=100, keys=500, distinct=100)
+    monkeypatch.setattr(device, "measure", functools.partial(device.measure, sizes=sizes))
+    with stand_in.installed(monkeypatch), pytest.raises(SystemExit):
+        cli.main(["bench", "device", "--device", "cuda"])
+    assert capsys.readouterr().out.count("| a stand-in | ") == 2
 
 
 def test_a_card_that_counts_wrongly_is_not_timed():

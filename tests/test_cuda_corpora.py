@@ -31,6 +31,9 @@ from tests.test_kernels import in_python, inputs_of_all_stages, on_cpu
 
 PATTERN_OF = {"en": "gpt2", "code": "cl100k", "multi": "o200k", "zh": "llama3"}
 CORPORA = tuple(PATTERN_OF)
+WHOLE = -1  # bytes of each corpus for a device ...
+VOCAB_SIZE = 32_000  # ... and tokens that it learns
+GIGABYTE = 1_000_000_000
 each_corpus = pytest.mark.parametrize("name", CORPORA)
 on_each = pytest.mark.parametrize("kind", [*KINDS, pytest.param("emulated, more", marks=pytest.mark.full)])
 
@@ -43,9 +46,11 @@ def device(kind):
 @pytest.fixture
 def text(kind, name, device, corpus_sample) -> str:
     """Verse has the longest words, whose blocks keep the emulator busy: there is less of it where time matters."""
-    n_bytes = {"emulated": 100_000 if name == "zh" else 2_000_000, "emulated, more": 4_000_000, "cuda": -1}[
-        kind
-    ]
+    n_bytes = {
+        "emulated": 100_000 if name == "zh" else 2_000_000,
+        "emulated, more": 4_000_000,
+        "cuda": WHOLE,
+    }[kind]
     return corpus_sample(name, n_bytes)
 
 
@@ -112,7 +117,7 @@ def test_merges_of_a_corpus(kind, name, text, device, monkeypatch):
 def corpus_file(corpus_sample, tmp_path):
     def file(name: str) -> pathlib.Path:
         path = tmp_path / f"{name}.txt"
-        path.write_text(corpus_sample(name, -1), newline="\n")
+        path.write_text(corpus_sample(name, WHOLE), newline="\n")
         return path
 
     return file
@@ -121,12 +126,12 @@ def corpus_file(corpus_sample, tmp_path):
 @pytest.mark.gpu
 @each_corpus
 def test_a_whole_corpus_is_learnt_and_encoded(name, corpus_file):
-    """32,000 tokens: the same tokenizer.json as the CPU's, and the same ids."""
+    """The same tokenizer.json as the CPU's, and the same ids."""
     cuda_device()
     path = corpus_file(name)
 
     def run(device: str) -> tuple[str, np.ndarray, np.ndarray]:
-        tokenizer, trainer = recipe("bpe", vocab_size=32_000, pattern=PATTERN_OF[name])
+        tokenizer, trainer = recipe("bpe", vocab_size=VOCAB_SIZE, pattern=PATTERN_OF[name])
         tokenizer.train([str(path)], trainer, device=device, progress=False)
         batches = [*tokenizer.encode_corpus(path, device=device, progress=False)]
         ids, lengths = zip(*((batch.ids, np.diff(batch.rows)) for batch in batches), strict=True)
@@ -162,9 +167,9 @@ def test_a_gigabyte_streams_through(corpus_sample):
     cuda_device()
     import cupy
 
-    documents = corpus_sample("multi", -1).splitlines(keepends=True)
+    documents = corpus_sample("multi", WHOLE).splitlines(keepends=True)
     n_bytes = sum(len(document.encode()) for document in documents)
-    times = -(-1_000_000_000 // n_bytes)
+    times = -(-GIGABYTE // n_bytes)
     tokenizer, trainer = recipe("bpe", vocab_size=8000)
     words = tokenizer.count_words(iter(documents), device="cpu", progress=False)
     tokenizer.train_from_word_counts(words, trainer, device="cpu", progress=False)

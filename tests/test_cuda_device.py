@@ -1,5 +1,9 @@
 """What `cupy_device` says to CuPy, told to a stand-in: launches, streams, copies, graphs."""
 
+import pathlib
+import re
+import subprocess
+import sys
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +22,8 @@ from tests.emulation.emulator import emulated_device
 from tests.emulation.sanitized import agree, results
 from tests.emulation.stages import in_cuda
 from tests.test_kernels import GPT2, in_python, inputs_of_all_stages, random_documents
+
+ROOT = pathlib.Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -154,3 +160,14 @@ def test_the_stand_in_is_as_strict_as_cupy(device):
                 wrong()
         with pytest.raises(AttributeError):
             cupy.bincount  # noqa: B018
+
+
+def test_the_tests_for_a_device_are_rehearsed(test_data):
+    """`pytest -m gpu` on the stand-in: all that it runs nowhere else, and one test of each stage."""
+    chosen = "whole or sanitizer or gigabyte or hello or asked"
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "tests.emulation.rehearsal"]
+    files = ["tests/test_cuda_corpora.py", "tests/test_kernels.py", "tests/test_bench.py"]
+    done = subprocess.run([*command, "-k", chosen, *files], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and re.search(r"\b11 passed, \d+ deselected", done.stdout), done.stdout[
+        -5000:
+    ]
