@@ -6,11 +6,15 @@ Above this module nobody asks which device it is on; what comes out is the same 
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import re
 import warnings
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from gputok.text import TextBatch
 
 SMALL_BYTES = 64 << 20
 """`auto` stays on the CPU below this: starting CUDA costs about as long as counting so much text on two cores.
@@ -72,6 +76,23 @@ def choose(device: str | None = None, n_bytes: int | None = None) -> Backend:
         raise RuntimeError(f'{source}="{device}" can\'t be had: {why}')
     ordinals = [ordinal] if wanted[1] else range(found.n_devices)
     return _cuda(device, ordinals, f"{source} asks for it")
+
+
+def choose_for(
+    read: Callable[..., Iterator[TextBatch]], n_bytes: int | None, device: str | None
+) -> tuple[Backend, Iterator[TextBatch]]:
+    """The backend for the text that `read(batch_bytes=...)` gives, and its batches; the rest as in `choose`.
+
+    Where nobody knows how much text there is and a GPU may be there, "auto" looks at the beginning of it first.
+    """
+    asked = device or os.environ.get("GPUTOK_DEVICE") or "auto"
+    if n_bytes is not None or asked != "auto" or _driver_version() is None:
+        chosen = choose(device, n_bytes)
+        return chosen, read(batch_bytes=chosen.batch_bytes)
+    batches = read(batch_bytes=CUDA_BATCH_BYTES)
+    head = [*itertools.islice(batches, 2)]
+    seen = sum(batch.data.nbytes for batch in head)
+    return choose(device, seen), itertools.chain(head, batches)
 
 
 def _cuda(name: str, ordinals: Iterable[int], reason: str) -> Backend:

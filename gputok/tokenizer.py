@@ -241,12 +241,11 @@ class Tokenizer:
         from gputok.counting import count_words
         from gputok.progress import reporting
 
-        chosen = backend.choose(device, total)
+        chosen, batches = backend.choose_for(read, total, device)
         with reporting(progress) as report:
-            batches, pipeline = read(batch_bytes=chosen.batch_bytes), self._plan() or self.words
             return count_words(
                 batches,
-                pipeline,
+                self._plan() or self.words,
                 apart_at_spaces=self._apart_at_spaces(),
                 threads=threads,
                 report=report,
@@ -370,11 +369,11 @@ class Tokenizer:
         from gputok.progress import reporting
 
         total = corpus.total_bytes(source, column=column)
-        chosen = backend.choose(device, total)
+        backend.choose(device, 0)  # says at once what is wrong with it
 
         def batches(skip: int = 0) -> Iterator[TokenBatch]:
-            options = {"column": column, "separator": separator, "errors": errors}
-            texts = corpus.read(source, batch_bytes=chosen.batch_bytes, **options)
+            read = partial(corpus.read, source, column=column, separator=separator, errors=errors)
+            chosen, texts = backend.choose_for(read, total, device)
             with reporting(progress) as report:
                 yield from bulk.encode(
                     self,

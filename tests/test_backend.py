@@ -1,13 +1,18 @@
 """Which device is chosen, and what is said where there is none."""
 
+import functools
 import sys
 import types
 import warnings
 
 import pytest
+from typer.testing import CliRunner
 
-from gputok import backend
+from gputok import Tokenizer, backend, cli, corpus, models, train_new_from_iterator
 from gputok.backend import choose
+from gputok.implementations import ByteLevelBPETokenizer
+from gputok.recipes import recipe
+from gputok.trainers import ParityBpeTrainer
 
 
 @pytest.fixture
@@ -75,3 +80,63 @@ def test_the_environment_decides_where_nothing_is_said(machine, monkeypatch):
     monkeypatch.setenv("GPUTOK_DEVICE", "tpu")
     with pytest.raises(ValueError, match=r"GPUTOK_DEVICE must be .*'tpu'"):
         choose()
+
+
+def test_text_of_unknown_size_is_looked_at_first(machine, monkeypatch):
+    """And none of it is lost."""
+    monkeypatch.setattr(backend, "SMALL_BYTES", 100)
+    monkeypatch.setattr(backend, "CUDA_BATCH_BYTES", 60)
+    for driver, device, n_texts, expected in (
+        (12, None, 9, "cpu"),
+        (12, "auto", 10, "cuda"),
+        (12, "cuda", 0, "cuda"),
+        (None, None, 10, "cpu"),
+        (12, None, 0, "cpu"),
+    ):
+        machine(driver=driver, devices=1)
+        read = functools.partial(corpus.read_texts, iter(["ten bytes."] * n_texts))
+        chosen, batches = backend.choose_for(read, None, device)
+        assert chosen.name == expected
+        assert [text for batch in batches for text in batch.strings()] == ["ten bytes."] * n_texts
+
+
+def everything(tmp_path):
+    """All that trains, counts or encodes."""
+    tokenizer, trainer = recipe("bpe", vocab_size=300)
+    texts, path = ["some text"], tmp_path / "text.txt"
+    path.write_text("some text")
+    words = tokenizer.count_words(iter(texts), device="cpu")
+    tokenizer.train_from_word_counts(words, trainer, device="cpu")
+    languages = Tokenizer(models.BPE())
+    file, out = tmp_path / "tokenizer.json", tmp_path / "out.npy"
+    tokenizer.save(str(file))
+    return {
+        "train": lambda: tokenizer.train([str(path)], trainer),
+        "train_from_iterator": lambda: tokenizer.train_from_iterator(texts, trainer),
+        "train_from_word_counts": lambda: tokenizer.train_from_word_counts(words, trainer),
+        "count_words": lambda: tokenizer.count_words(str(path)),
+        "encode_corpus": lambda: tokenizer.encode_corpus(iter(texts)),
+        "train_new_from_iterator": lambda: train_new_from_iterator(tokenizer, texts, 300),
+        "ParityBpeTrainer": lambda: ParityBpeTrainer(num_merges=1).train_from_iterator(
+            languages, [texts, texts], ratio=[1, 1]
+        ),
+        "ByteLevelBPETokenizer": lambda: ByteLevelBPETokenizer().train_from_iterator(texts),
+        "gputok train": lambda: command("train", path, "--vocab-size", 300, "-o", file),
+        "gputok count": lambda: command("count", path, "-o", tmp_path / "counts.parquet"),
+        "gputok encode": lambda: command("encode", path, "--tokenizer", file, "-o", out),
+    }
+
+
+def command(*arguments):
+    done = CliRunner().invoke(cli.app, [*map(str, arguments)])
+    if done.exception:
+        raise done.exception
+
+
+def test_all_that_trains_counts_or_encodes_asks_for_a_device(tmp_path, monkeypatch):
+    work = everything(tmp_path)
+    monkeypatch.setenv("GPUTOK_DEVICE", "tpu")
+    for name, run in work.items():
+        with pytest.raises(ValueError, match=r"(GPUTOK_DEVICE|device) must be .*'tpu'"):
+            run()
+            pytest.fail(name)

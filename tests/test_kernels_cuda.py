@@ -27,10 +27,7 @@ GPT2 = compile_pattern(PATTERNS["gpt2"])
 
 def test_the_table_grows_without_loss(monkeypatch):
     """From a table of 64 slots, whose words the first launches have no room for."""
-    make = words.no_words
-    monkeypatch.setattr(
-        words, "no_words", lambda device, capacity=64, room=1 << 20: make(device, capacity, room)
-    )
+    monkeypatch.setattr(words, "_LEAST_CAPACITY", 64)
     numbers = [f" {i * 7919 % 1000}" for i in range(3000)]
     batches = [TextBatch.from_strings(numbers[:1000]), TextBatch.from_strings(numbers[1000:])]
     expected = count_on_cpu(batches, SplitPlan(GPT2, False), threads=1)

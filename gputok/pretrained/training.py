@@ -133,7 +133,7 @@ def retrain(
     *,
     length: int | None = None,
     column: str | None = None,
-    device: str = "auto",
+    device: str | None = None,
     threads: int | None = None,
     progress: Any = None,
     errors: str = "strict",

@@ -86,6 +86,7 @@ class ParityBpeTrainer(Options):
         ratio: Sequence[float] | None = None,
         *,
         threads: int | None = None,
+        device: str | None = None,
         progress: Progress = None,
     ) -> None:
         """Gives a tokenizer a new BPE model, trained on one iterable of texts for each language.
@@ -93,7 +94,7 @@ class ParityBpeTrainer(Options):
         tokenizer: its normalizer and pre-tokenizer cut the texts into words; its added tokens do not.
         train_iterators, dev_iterators: each as in `Tokenizer.train_from_iterator`, in the same order of languages.
         ratio: instead of the trainer's own; with dev_iterators neither counts.
-        threads: that count words. progress: None shows bars where somebody watches; see `gputok.progress`.
+        threads, device: that count words (`gputok.backend`); merges are found on the CPU. progress: None shows bars where somebody watches; see `gputok.progress`.
 
         Raises ValueError for lists of different lengths, or numbers that can't be used.
         """
@@ -108,7 +109,7 @@ class ParityBpeTrainer(Options):
 
         def count(iterators: Sequence[Iterable[Any]]) -> list[WordCounts]:
             readers = [partial(corpus.read_texts, texts) for texts in iterators]
-            return [counter._count(read, None, threads, "cpu", progress) for read in readers]
+            return [counter._count(read, None, threads, device, progress) for read in readers]
 
         self._check_languages(train_iterators, dev_iterators, ratio)
         train = count(train_iterators)

@@ -331,19 +331,18 @@ KERNEL encode_long(const Model* model, const Words* words, const Rounds* rounds,
       sync_block();
     }
     u32 share = (size + BLOCK - 1) / BLOCK, first = thread * share < size ? thread * share : size;
-    u32 last = first + share < size ? first + share : size, count = 0;
-    for (u32 p = first; p < last; p++) count += word.symbols[p] != NONE;
+    u32 stop = first + share < size ? first + share : size, count = 0;
+    for (u32 p = first; p < stop; p++) count += word.symbols[p] != NONE;
     counts[thread] = count;
     sync_block();
     i64 at = w.place[number];
     for (u32 j = 0; j < thread; j++) at += counts[j];
-    for (u32 p = first; p < last; p++) {
+    for (u32 p = first; p < stop; p++) {
       if (word.symbols[p] == NONE) continue;
       w.symbols[at] = word.symbols[p];
       w.starts[at++] = p;
     }
     if (thread == BLOCK - 1) w.n_tokens[number] = (u32)(at - w.place[number]);
-    sync_block();
   }
 }
 

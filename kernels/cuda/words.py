@@ -11,6 +11,7 @@ from .. import Automaton
 from . import split
 from .device import Device, offsets_of
 
+_LEAST_CAPACITY = 1 << 16  # of the table of words
 _FREE = 2**64 - 1
 _IN_BATCH = 1 << 63
 _EIGHT = 8  # a word in the arena begins at a multiple of so many bytes
@@ -64,9 +65,10 @@ def _begun(device: Device, batch: tuple | None) -> Callable[[], tuple] | None:
         return None
 
 
-def no_words(device: Device, capacity: int = 1 << 16, room: int = 1 << 20) -> Counts:
+def no_words(device: Device, capacity: int | None = None, room: int = 1 << 20) -> Counts:
     """None yet, with room for half of `capacity` words and `room` bytes at first."""
     xp = device.xp
+    capacity = capacity or _LEAST_CAPACITY
     return Counts(
         xp.empty(room, xp.uint8),
         0,

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from gputok.kernels import Automaton, BpeTables
-from gputok.kernels.cuda import bpe, split
+from gputok.kernels.cuda import bpe, split, words
 from gputok.kernels.cuda.device import SOURCES
 
 from gputok import backend
@@ -85,7 +85,8 @@ def sanitized(sanitizer: str, given: Inputs, folder: pathlib.Path) -> dict[str, 
 
 if __name__ == "__main__":
     name, path = sys.argv[1], pathlib.Path(sys.argv[2])
-    split.TILE_BYTES, bpe._MERGES_PER_LOOK, bpe._LEAST_CAPACITY = 16, 8, 256
+    split.TILE_BYTES, words._LEAST_CAPACITY = 16, 16
+    bpe._MERGES_PER_LOOK, bpe._LEAST_CAPACITY = 8, 256
     if name == "cuda":
         import cupy
 
