@@ -81,7 +81,7 @@ def case(tmp_path_factory) -> pathlib.Path:
 def test_there_are_faults_to_plant():
     found = mutants()
     barriers = [mutant for mutant in found if not mutant.text]
-    assert len(barriers) >= 12 and len(found) - len(barriers) >= 6
+    assert len(barriers) >= 11 and len(found) - len(barriers) >= 6
     assert {mutant.file for mutant in found} == {"words.cu", "bpe.cu", "lookup.cu", "table.cuh"}
 
 
