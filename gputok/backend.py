@@ -108,7 +108,9 @@ def _look() -> _Found:
         return _Found(0, "no NVIDIA driver is installed")
     try:
         import cupy
-    except ImportError:
+    except ImportError as error:
+        if error.name != "cupy":  # it is there, and something that it needs is not
+            return _Found(0, f"CuPy does not import: {' '.join(str(error).split())}")
         extra = "cuda13" if driver >= 13 else "cuda12"
         return _Found(0, f"there is an NVIDIA driver but no CuPy: pip install 'gputok[{extra}]'", extra=True)
     try:

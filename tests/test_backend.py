@@ -57,6 +57,15 @@ def test_a_driver_without_cupy_is_one_line_that_names_the_extra(machine):
             choose("cuda")
 
 
+def test_cupy_that_does_not_import_is_not_said_to_be_missing(machine, monkeypatch, tmp_path):
+    machine(driver=12)
+    (tmp_path / "cupy.py").write_text("import needed_by_cupy\n")
+    monkeypatch.delitem(sys.modules, "cupy")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(RuntimeError, match="CuPy does not import: No module named 'needed_by_cupy'"):
+        choose("cuda")
+
+
 def test_no_driver_is_no_news_unless_cuda_is_asked_for(machine):
     machine(driver=None)
     with warnings.catch_warnings():

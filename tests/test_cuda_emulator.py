@@ -5,6 +5,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from gputok.kernels.cuda.device import SOURCES
 
 from tests.emulation.emulator import EmulationError, build, launch
 from tests.emulation.sanitized import command
@@ -41,6 +42,17 @@ def test_a_barrier_that_half_a_block_reaches_is_an_error():
 def test_a_warp_that_never_meets_is_an_error():
     with pytest.raises(EmulationError, match="a thread ended while others of its warp wait"):
         run("waits_forever", np.zeros(1, np.uint64), blocks=1, values=VALUES[1:])
+
+
+def test_blocks_that_wait_for_one_that_has_not_begun_are_an_error():
+    """A barrier of the whole grid wants all blocks resident: what a cooperative launch is for."""
+    values, total, arrived = np.zeros(300, np.uint64), np.zeros(1, np.uint64), np.zeros(1, np.uint64)
+    arguments = values, len(values), total, 3, arrived
+    launch(SOURCES / "probe.cu", "take_steps", 4, 128, arguments, at_once=4, seed=1)
+    assert total[0] == 300 * (1 + 2 + 3)
+    arrived[:] = 0
+    with pytest.raises(EmulationError, match="take_steps: deadlock: threads wait for what no thread writes"):
+        launch(SOURCES / "probe.cu", "take_steps", 4, 128, arguments, at_once=3, seed=1)
 
 
 def sanitized(kernel: str, sanitizer: str) -> subprocess.CompletedProcess:

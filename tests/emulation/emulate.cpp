@@ -45,6 +45,7 @@ namespace emulate {
 const std::size_t STACK_BYTES = 128 << 10;
 const std::size_t SHARED_BYTES = 96 << 10;  // a block's shared memory, at least on every architecture we target
 const int WARP = 32;
+const int MOST_WAITS = 1 << 20;
 typedef void (*Kernel)(u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64,
                        u64, u64);
 const int MOST_ARGUMENTS = 20;
@@ -108,6 +109,7 @@ struct Machine {
   u64 arguments[MOST_ARGUMENTS];
   i64 grid = 0, size = 0;
   int one_in = 4;  // an atomic gives way to other fibers about every so many times
+  int waits = 0;   // looks at what does not change, one after the other
   std::string error;
   void* home_fiber = nullptr;
   void* home_fake = nullptr;
@@ -144,16 +146,25 @@ static void to_home(bool ends) {
 #endif
 }
 
+static void fail(const std::string& message) {
+  Machine& m = *machine();
+  if (m.error.empty()) m.error = message;
+}
+
 void give_way() {
   Machine& m = *machine();
+  m.waits = 0;
   if (m.random() % m.one_in) return;
   m.ready.push_back(m.now);
   to_home(false);
 }
 
-static void fail(const std::string& message) {
+// A thread looks again and again at what another is to write; nobody writes any more if all do that for long.
+void wait() {
   Machine& m = *machine();
-  if (m.error.empty()) m.error = message;
+  if (++m.waits > MOST_WAITS) fail("deadlock: threads wait for what no thread writes");
+  m.ready.push_back(m.now);
+  to_home(false);
 }
 
 static void wake_warp(Warp& warp, State waiting) {
@@ -172,6 +183,7 @@ static void wake_block(Block* block) {
 
 void barrier(int line) {
   Machine& m = *machine();
+  m.waits = 0;
   Block* block = m.now->block;
   if (block->waiting && block->line != line)
     fail("block " + std::to_string(block->index) + ": threads wait at the barriers of line " +
@@ -349,6 +361,7 @@ static void run(Kernel kernel, const u64* arguments, int n_arguments, i64 grid, 
     m.ready[pick] = m.ready.back();
     m.ready.pop_back();
     resume(fiber);
+    if (fiber->state == DONE) m.waits = 0;
   }
   EMULATE_ACQUIRE(&ended);
 #if defined(GPUTOK_RACES)

@@ -17,6 +17,7 @@ i64 block();
 i64 block_size();
 i64 grid_size();
 void give_way();
+void wait();
 void barrier(int line);
 Meeting meet(u64 value, bool vote);
 void* shared(int place, unsigned long bytes);
@@ -33,7 +34,7 @@ inline i64 grid_size() { return emulate::grid_size(); }
 #define sync_block() emulate::barrier(__LINE__)
 inline void sync_warp() { emulate::meet(0, false); }
 inline void fence() { emulate::fence(); }
-inline void wait_briefly() { emulate::give_way(); }
+inline void wait_briefly() { emulate::wait(); }
 inline u32 warp_ballot(bool value) { return emulate::meet(0, value).ballot; }
 inline u64 warp_shuffle(u64 value, int lane) { return emulate::meet(value, false).results[lane]; }
 
