@@ -93,35 +93,38 @@ def fill_trie(text, words, lcp, n_chars, node, first, last, arc_at, parent, long
 
 
 @kernel
-def expect(trie, char, n_char, piece, n_piece, shift, scale, old_s, old_e):
+def expect(trie, char, n_char, piece, n_piece, shift, scale):
     """One E-step over the words of a trie: adds expected counts, times `scale`, and gives their log-likelihood.
 
     Probabilities are `char[:, 0]` and `piece[:, 0]` (float64); the same arrays seen as int64 are `n_char` and `n_piece`,
     whose `[:, 1]` get the counts: what belongs together is fetched together. Arcs of pieces without
-    probability are dropped from the trie. `old_s` float64 and `old_e` int32, one for each node, are scratch.
+    probability are dropped from the trie.
 
     Forward and backward in linear space: `s[d]` is the probability that the first d characters of the present word
     are spelt, divided by 2**(-256 * e[d]). Exact powers of two keep it in range, so the only rounding is that of
     products and sums in a fixed order. Expected counts are rounded to integers one by one; integers commute.
+    A node is left backward as soon as no later word shares it, while its arcs are still at hand.
     """
     lcp, node, weight, character, arc_end, arcs = trie
     mask = np.uint32((1 << shift) - 1)
     shift = np.uint32(shift)
+    n_words = len(weight)
     deepest = 0
-    for w in range(len(weight)):
+    for w in range(n_words):
         deepest = max(deepest, lcp[w] + node[w + 1] - node[w])
     s, e, d = np.empty(deepest + 1), np.zeros(deepest + 1, np.int32), np.zeros(deepest + 1)
+    path = np.empty(deepest, np.uint64)  # the node below each depth
     power = np.array([1.0, _HUGE, _HUGE * _HUGE, _HUGE * _HUGE * _HUGE])
     s[0] = 1.0
     likelihood = 0.0
     stop, kept = np.int64(0), np.int64(0)
-    for w in range(len(weight)):
+    for w in range(n_words):
         depth = np.int64(lcp[w])
         total, here = s[depth], e[depth]
         for v in range(node[w], node[w + 1]):
             total *= char[np.uint64(character[np.uint64(v)]), 0]
             # Exponents only grow: if the farthest that an arc can reach has this one, so have all.
-            alike = e[np.uint64(max(np.int64(0), depth - np.int64(mask)))] == here
+            alike = here == 0 or e[np.uint64(max(np.int64(0), depth - np.int64(mask)))] == here
             start, stop = stop, arc_end[np.uint64(v + 1)]
             for i in range(start, stop):
                 arc = arcs[np.uint64(i)]
@@ -137,22 +140,20 @@ def expect(trie, char, n_char, piece, n_piece, shift, scale, old_s, old_e):
             if total < _TINY:
                 total *= _HUGE
                 here += 1
+            path[np.uint64(depth)] = v
             depth += 1
-            old_s[np.uint64(v)], old_e[np.uint64(v)] = s[np.uint64(depth)], e[np.uint64(depth)]
             s[np.uint64(depth)], e[np.uint64(depth)] = total, here
         likelihood += weight[w] * (math.log(total) - _LOG_HUGE * here)
 
-    for w in range(len(weight) - 1, -1, -1):
-        depth = lcp[w] + node[w + 1] - node[w]
-        g = d[depth] + weight[w] * scale / s[depth]
+        shared = np.int64(lcp[w + 1]) if w + 1 < n_words else np.int64(0)
+        g = d[depth] + weight[w] * scale / total
         d[depth] = 0.0
-        for v in range(node[w + 1] - 1, node[w] - 1, -1):
+        while depth > shared:
             here = e[np.uint64(depth)]
-            # What this node had written over belongs to the words before.
-            s[np.uint64(depth)], e[np.uint64(depth)] = old_s[np.uint64(v)], old_e[np.uint64(v)]
             depth -= 1
-            alike = e[np.uint64(max(np.int64(0), depth - np.int64(mask)))] == here
-            for i in range(arc_end[np.uint64(v)], arc_end[np.uint64(v + 1)]):
+            v = path[np.uint64(depth)]
+            alike = here == 0 or e[np.uint64(max(np.int64(0), depth - np.int64(mask)))] == here
+            for i in range(arc_end[v], arc_end[v + np.uint64(1)]):
                 arc = arcs[np.uint64(i)]
                 u, k = np.uint64(depth - np.int64(arc & mask)), np.uint64(arc >> shift)
                 x = g * piece[k, 0]
@@ -160,7 +161,7 @@ def expect(trie, char, n_char, piece, n_piece, shift, scale, old_s, old_e):
                     x *= power[min(here - e[u], 3)]
                 d[u] += x
                 n_piece[k, 1] += np.int64(x * s[u] + 0.5)
-            c = np.uint64(character[np.uint64(v)])
+            c = np.uint64(character[v])
             g *= char[c, 0]
             if not alike:
                 g *= power[min(here - e[np.uint64(depth)], 3)]

@@ -59,7 +59,6 @@ def digamma(x: np.ndarray) -> np.ndarray:
 def expect(words: Words, p: Lexicon, threads: int) -> tuple[Lexicon, float]:
     """The E-step: expected counts under probabilities `p`, and the mean log-likelihood of a word."""
     scale = 2.0 ** min(40, 62 - words.n_characters.bit_length())
-    room = max((len(trie.character) for trie in words.tries), default=0)
     slots: queue.SimpleQueue = queue.SimpleQueue()
     tables = []
     for _ in range(threads):
@@ -67,12 +66,11 @@ def expect(words: Words, p: Lexicon, threads: int) -> tuple[Lexicon, float]:
         for table, values in zip(own, p, strict=True):
             table[:, 0] = values
         tables.append([table.view(np.int64) for table in own])
-        slots.put((own[0], tables[-1][0], own[1], tables[-1][1], np.empty(room), np.empty(room, np.int32)))
+        slots.put((own[0], tables[-1][0], own[1], tables[-1][1]))
 
     def work(trie: Trie) -> float:
         slot = slots.get()
-        char, n_char, piece, n_piece, old_s, old_e = slot
-        result = kernels.expect(trie, char, n_char, piece, n_piece, words.shift, scale, old_s, old_e)
+        result = kernels.expect(trie, *slot, words.shift, scale)
         slots.put(slot)
         return result
 
