@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import operator
+import os
 
 import numpy as np
 import pytest
@@ -126,12 +127,19 @@ def test_suffixes_sort_as_tuples_do(alphabet):
     def suffix(at):
         return ids[at : min(at + limit, int(ends[np.searchsorted(ends, at)]))]
 
-    order, groups = seeds.sort_places(text, keys, np.flatnonzero(text.ids), limit, 1)
-    ordered = [suffix(at) for at in order.tolist()]
+    places = np.flatnonzero(text.ids)
+    groups = seeds.deal_places(text, keys, places, places.copy(), 1)
+    lcp = [seeds.sort_group(text, keys, groups, part, limit, 0) for part in groups.parts]
+    ordered = [suffix(at) for at in groups.order.tolist()]
     assert ordered == sorted(ordered)
-    assert groups[0][0] == 0 and groups[-1][1] == len(order)
-    for (_, a), (b, _) in itertools.pairwise(groups):
-        assert a == b and ordered[a - 1][:2] != ordered[a][:2]
+    assert groups.weight.tolist() == groups.order.tolist()
+    assert groups.parts[0].start == 0 and groups.parts[-1].stop == len(places)
+    for a, b in itertools.pairwise(groups.parts):
+        assert a.stop == b.start and ordered[a.stop - 1][:2] != ordered[b.start][:2]
+    for part, common in zip(groups.parts, lcp, strict=True):
+        suffixes_of_group = ordered[part]
+        expected = [len(os.path.commonprefix(pair)) for pair in itertools.pairwise(suffixes_of_group)]
+        assert common.tolist() == [0, *expected]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -150,7 +158,7 @@ def test_each_suffix_is_found_once_with_its_count(seed):
         for at in places.tolist()
     ]
     assert len(found) == len({*found})
-    assert dict(zip(found, weight[places].tolist(), strict=True)) == expected
+    assert dict(zip(found, weight.tolist(), strict=True)) == expected
 
 
 @pytest.mark.parametrize("seed", range(6))

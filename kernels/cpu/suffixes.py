@@ -13,12 +13,12 @@ from __future__ import annotations
 import numpy as np
 
 from . import kernel
-from .memory import address, leading_zeros, load_i64, prefetch, trailing_zeros
+from .memory import leading_zeros, trailing_zeros
 
 BUCKETS = 1 << 16  # suffixes are dealt by the top 16 bits of their keys
 CLASSES = 64 * 32  # of scores
 NO_ARC = np.uint32(0xFFFFFFFF)
-_AHEAD = 16  # suffixes between asking for the memory of one and using it
+_TOP = np.uint64(48)
 _SMALL = 12  # ranges up to this length are sorted by insertion
 
 
@@ -84,132 +84,158 @@ def pack_keys(text, first, last, bits, per_key, keys):
 def count_buckets(keys, places, first, last, buckets):
     """Counts places[first:last] by the top 16 bits of their keys."""
     for i in range(first, last):
-        buckets[keys[places[i]] >> np.uint64(48)] += 1
+        buckets[keys[places[i]] >> _TOP] += 1
 
 
 @kernel
-def deal_places(keys, places, first, last, at, order, cache):
-    """Writes places[first:last] into order, bucket by bucket from at[bucket] on, and their keys into cache."""
+def deal_places(keys, places, weights, first, last, group_of, at, order, cache, weight):
+    """Writes places[first:last], their keys and weights into the group of each one's bucket, from at[group] on."""
     for i in range(first, last):
         key = keys[places[i]]
-        k = at[key >> np.uint64(48)]
-        at[key >> np.uint64(48)] += 1
-        order[k], cache[k] = places[i], key
+        group = group_of[key >> _TOP]
+        k = at[group]
+        at[group] += 1
+        order[k], cache[k], weight[k] = places[i], key, weights[i]
 
 
 # ----------------------------------------------------------------------------------------------------- sorting
 
 
 @kernel(inline=True)
-def _less(keys, a, b, depth, limit, per_key, low):
-    """Whether the suffix at a sorts before that at b, both alike in their first `depth` characters."""
-    while depth < limit:
-        x, y = keys[a + depth], keys[b + depth]
-        if x != y:
-            return x < y
-        if x & low == 0:
-            return False
-        depth += per_key
-    return False
-
-
-@kernel
-def sort_suffixes(keys, order, cache, edges, limit, per_key, low):
-    """Sorts the suffixes of each bucket order[edges[i]:edges[i + 1]] up to `limit` characters.
-
-    Multikey quicksort (Bentley and Sedgewick, 1997) whose character is a whole key. `cache` has the key of each
-    entry, and then that of the current depth; `low` masks a key's last character, which is 0 if the word ends within the
-    key.
-    """
-    stack = np.empty((256, 3), np.int64)
-    for bucket in range(len(edges) - 1):
-        stack[0] = edges[bucket], edges[bucket + 1], 0
-        _sort_range(keys, order, cache, stack, limit, per_key, low)
-
-
-@kernel(inline=True)
-def _sort_range(keys, order, cache, stack, limit, per_key, low):
+def _sort_pairs(key, index, lo, hi, stack):
+    """Sorts key[lo:hi] and moves index[lo:hi] along. Quicksort, with three parts for equal keys."""
+    stack[0, 0], stack[0, 1] = lo, hi
     top = 1
     while top:
         top -= 1
-        lo, hi, depth = stack[top]
+        lo, hi = stack[top, 0], stack[top, 1]
         if hi - lo <= _SMALL:
             for i in range(lo + 1, hi):
-                key, position = cache[i], order[i]
+                k, x = key[i], index[i]
                 j = i
-                while j > lo and (
-                    key < cache[j - 1]
-                    or (
-                        key == cache[j - 1]
-                        and key & low != 0
-                        and _less(keys, position, order[j - 1], depth + per_key, limit, per_key, low)
-                    )
-                ):
-                    cache[j], order[j] = cache[j - 1], order[j - 1]
+                while j > lo and k < key[j - 1]:
+                    key[j], index[j] = key[j - 1], index[j - 1]
                     j -= 1
-                cache[j], order[j] = key, position
+                key[j], index[j] = k, x
             continue
-        a, b, c = cache[lo], cache[lo + (hi - lo) // 2], cache[hi - 1]
+        a, b, c = key[lo], key[lo + (hi - lo) // 2], key[hi - 1]
         pivot = max(min(a, b), min(max(a, b), c))
         less, i, more = lo, lo, hi
         while i < more:
-            key = cache[i]
-            if key < pivot:
-                position = order[i]
-                cache[i], order[i] = cache[less], order[less]
-                cache[less], order[less] = key, position
+            k = key[i]
+            if k < pivot:
+                x = index[i]
+                key[i], index[i] = key[less], index[less]
+                key[less], index[less] = k, x
                 less += 1
                 i += 1
-            elif key > pivot:
+            elif k > pivot:
                 more -= 1
-                position = order[i]
-                cache[i], order[i] = cache[more], order[more]
-                cache[more], order[more] = key, position
+                x = index[i]
+                key[i], index[i] = key[more], index[more]
+                key[more], index[more] = k, x
             else:
                 i += 1
-        # The largest of the three parts is pushed first, so that the stack stays logarithmic.
-        parts = ((lo, less, depth), (less, more, depth + per_key), (more, hi, depth))
-        equal_done = pivot & low == 0 or depth + per_key >= limit
-        if not equal_done:
-            for i in range(less, more):
-                cache[i] = keys[order[i] + depth + per_key]
-        sizes = (less - lo, 0 if equal_done else more - less, hi - more)
-        largest = 0
-        for part in range(1, 3):
-            if sizes[part] > sizes[largest]:
-                largest = part
-        for turn in range(3):
-            part = (largest + turn) % 3
-            if sizes[part] > 1:
-                stack[top, 0], stack[top, 1], stack[top, 2] = parts[part]
+        # The larger part is pushed first, so that the stack stays logarithmic.
+        parts = ((lo, less), (more, hi)) if less - lo > hi - more else ((more, hi), (lo, less))
+        for part in parts:
+            if part[1] - part[0] > 1:
+                stack[top, 0], stack[top, 1] = part
                 top += 1
 
 
 @kernel(inline=True)
-def _common_prefix(keys, a, b, depth, limit, bits, per_key, low):
-    """Characters that the suffixes at a and b have in common, at most `limit`."""
-    while depth < limit:
-        x, y = keys[a + depth], keys[b + depth]
-        if x != y:
-            return min(limit, depth + np.int64(leading_zeros(x ^ y) // bits))
-        if x & low == 0:
-            used = np.uint64(64) - trailing_zeros(x)
-            return min(limit, depth + np.int64((used + bits - np.uint64(1)) // bits)) if x else depth
-        depth += per_key
-    return limit
+def _radix_sort(key, index, other_key, other_index, unused):
+    """Sorts keys but for their `unused` lowest bits, and index along with them; -> (key, index), of either pair of arrays.
+
+    Digits from the lowest up, of at most 11 bits; the last one is the top 16 bits, of which a group has few values.
+    """
+    n = len(key)
+    n_digits = (58 - unused) // 11
+    width = np.uint64((47 - unused + n_digits) // n_digits)
+    mask = (np.uint64(1) << width) - np.uint64(1)
+    least, greatest = key[0] >> _TOP, key[0] >> _TOP
+    for i in range(n):
+        least, greatest = min(least, key[i] >> _TOP), max(greatest, key[i] >> _TOP)
+    last = np.uint64(n_digits << 11)
+    starts = np.zeros((n_digits << 11) + np.int64(greatest - least) + 1, np.int64)
+    for i in range(n):
+        starts[last + (key[i] >> _TOP) - least] += 1
+        k = key[i] >> np.uint64(unused)
+        for digit in range(n_digits):
+            starts[np.uint64(digit << 11) + (k & mask)] += 1
+            k >>= width
+    total = np.int64(0)
+    for value in range(len(starts)):
+        if value & 2047 == 0 and value <= n_digits << 11:
+            total = 0
+        starts[value], total = total, total + starts[value]
+    for digit in range(n_digits + 1):
+        first, shift = np.uint64(digit << 11), np.uint64(unused) + np.uint64(digit) * width
+        if digit == n_digits:
+            first, shift, mask = last - least, _TOP, ~np.uint64(0)
+        for i in range(n):
+            k = key[i]
+            value = first + (k >> shift & mask)
+            at = starts[value]
+            starts[value] = at + 1
+            other_key[at], other_index[at] = k, index[i]
+        key, other_key = other_key, key
+        index, other_index = other_index, index
+    return key, index
 
 
 @kernel
-def measure_words(keys, words, first, last, bits, per_key, low, lcp, n_chars):
-    """Lengths of the sorted words first:last, and how many characters each has in common with the word before."""
-    for w in range(first, last):
-        p = words[w]
-        lcp[w] = _common_prefix(keys, words[w - 1], p, 0, len(keys), bits, per_key, low) if w else 0
-        n = lcp[w] // per_key * per_key
-        while keys[p + n] & low:
-            n += per_key
-        used = np.uint64(64) - trailing_zeros(keys[p + n])
-        n_chars[w] = n + np.int64((used + bits - np.uint64(1)) // bits) * (keys[p + n] != 0)
+def sort_suffixes(keys, order, cache, weight, limit, bits, per_key, low, heavy):
+    """Sorts the suffixes of a group (order, with their keys in cache, and weight) by their first `limit` characters.
+
+    Those with more than a key in common, if their weights make less than `heavy`, stay as they are. `low` masks a key's
+    last character, which is 0 if the word ends within the key. `cache` is spent.
+    -> int32[n]: characters that each has in common with the one before, at most `limit`; 0 for the first.
+    """
+    n = len(order)
+    lcp = np.zeros(n, np.int32)
+    if n == 0:
+        return lcp
+    n_chars = np.arange(64 + bits) // bits  # in so many bits
+    scratch = np.empty(n, np.int64)
+    key, index = _radix_sort(cache, np.arange(n), np.empty(n, np.uint64), scratch, 64 - bits * per_key)
+    pending = np.empty((n // 2 + 1, 3), np.int64)  # disjoint runs of equal keys, and their depth
+    stack = np.empty((128, 2), np.int64)
+    pending[0, 0], pending[0, 1], pending[0, 2] = 0, n, 0
+    top = 1
+    while top:
+        top -= 1
+        lo, hi, depth = pending[top, 0], pending[top, 1], pending[top, 2]
+        if depth:
+            for i in range(lo, hi):
+                key[i] = keys[np.uint64(order[np.uint64(index[i])] + depth)]
+            _sort_pairs(key, index, lo, hi, stack)
+        start = lo
+        while start < hi:
+            k, total = key[start], weight[np.uint64(index[start])]
+            stop = start + 1
+            alike = np.int64(per_key)
+            if k & low == 0:
+                alike = n_chars[np.uint64(63 + bits) - trailing_zeros(k)] if k else np.int64(0)
+            common = min(limit, depth + alike)
+            while stop < hi and key[stop] == k:
+                lcp[stop] = common
+                total += weight[np.uint64(index[stop])]
+                stop += 1
+            if stop < hi:
+                lcp[stop] = min(limit, depth + n_chars[leading_zeros(k ^ key[stop])])
+            if stop - start > 1 and k & low and total >= heavy and depth + per_key < limit:
+                pending[top, 0], pending[top, 1], pending[top, 2] = start, stop, depth + per_key
+                top += 1
+            start = stop
+    for i in range(n):
+        cache[i] = order[index[i]]
+    for i in range(n):
+        order[i], cache[i] = cache[i], weight[index[i]]
+    for i in range(n):
+        weight[i] = cache[i]
+    return lcp
 
 
 @kernel
@@ -217,8 +243,7 @@ def distinct_suffixes(text_length, words, counts, lcp, n_chars, node, first, las
     """The different suffixes of the words first:last, which are sorted by their reverses.
 
     words[w] is the place of word w in the reversed text. It has its last lcp[w] characters in common with the word
-    before; its longer suffixes are new, and their places are written to places[node[w]:node[w + 1]].
-    weight[place] is how often the suffix occurs in the words first:last.
+    before; its longer suffixes are new: places[node[w]:node[w + 1]], and how often each occurs in the words first:last.
     """
     deepest = 0
     for w in range(first, last):
@@ -231,8 +256,8 @@ def distinct_suffixes(text_length, words, counts, lcp, n_chars, node, first, las
         for depth in range(n_chars[w], common, -1):
             occurs += carried[depth]
             carried[depth] = 0
-            places[node[w] + depth - common - 1] = end - depth
-            weight[end - depth] = occurs
+            i = node[w] + depth - common - 1
+            places[i], weight[i] = end - depth, occurs
         carried[common] += occurs
 
 
@@ -258,76 +283,79 @@ def _score_class(score):
 
 
 @kernel
-def seed_candidates(text, keys, weight, order, first, last, longest, bits, per_key, low, least):
-    """Finds the substrings that could be pieces in the sorted suffixes first:last.
+def seed_candidates(text, order, weight, lcp, first, longest, least):
+    """Finds the substrings that could be pieces in a group of sorted suffixes (order, weight, lcp), whose first one has
+    rank `first`.
 
     They are the intervals of common prefixes (substrings that two different characters, or a word's end, follow),
     and the suffixes to a word's end which occur in one word that occurs twice or more; of 2 to `longest`
     characters. Their score is occurrences times length, as in SentencePiece.
-    -> int64[4, n]: those in score class `least` or above, as order[begin:end], length and score; and
-    int64[CLASSES]: how many are in each class.
+    -> int64[5, n]: those with a score of `least` or above, as ranks begin and end, length, score and its class, by begin
+    and length; and int64[CLASSES]: how many are in each class.
     """
-    n = 0
-    found = np.empty((4, 2 * (last - first)), np.int64)  # each suffix begins one interval at most
+    n = len(order)
+    found, at = np.empty((5, 2 * n), np.int64), 2 * n  # each suffix begins one interval at most
     classes = np.zeros(CLASSES, np.int64)
     stack_depth = np.empty(longest + 2, np.int64)
-    stack_begin = np.empty(longest + 2, np.int64)
+    stack_end = np.empty(longest + 2, np.int64)
     stack_sum = np.empty(longest + 2, np.int64)
     top = 0
-    total = np.int64(0)
-    right = np.int64(0)
-    keys_at, weight_at, order_at = address(keys), address(weight), address(order)
-    for i in range(first, last):
-        ahead = load_i64(order_at, min(i + _AHEAD, last - 1))
-        prefetch(keys_at + np.uint64(8 * ahead))
-        prefetch(weight_at + np.uint64(8 * ahead))
-        before = total  # occurrences of all suffixes before suffix i
-        p = order[i]
-        total += weight[p]
-        depth = right
-        right = np.int64(0)
-        if i + 1 < last:
-            right = _common_prefix(keys, p, order[i + 1], 0, longest + 1, bits, per_key, low)
-        depth = max(depth, right)
-        if weight[p] > 1 and depth < longest:
+    total, left = np.int64(0), np.int64(0)
+    # From the last to the first: intervals end up in the order in which they begin.
+    for i in range(n - 1, -1, -1):
+        after = total  # occurrences of all suffixes after suffix i
+        own = weight[i]
+        total += own
+        depth = left
+        left = np.int64(lcp[i])
+        depth = max(depth, left)
+        if own > 1 and own * longest >= least and depth < longest:
             to_end = depth
-            while to_end <= longest and text[p + to_end] != 0:
+            while to_end <= longest and text[order[i] + to_end] != 0:
                 to_end += 1
-            if depth < to_end <= longest and to_end > 1:
-                value = weight[p] * to_end
-                score_class = _score_class(value)
-                if score_class >= least:
-                    classes[score_class] += 1
-                    found[0, n], found[1, n], found[2, n], found[3, n] = i, i + 1, to_end, value
-                    n += 1
-        start, start_sum = i, before
-        while top and stack_depth[top - 1] > right:
+            value = own * to_end
+            if depth < to_end <= longest and to_end > 1 and value >= least:
+                at -= 1
+                found[0, at], found[1, at], found[2, at], found[3, at] = first + i, first + i + 1, to_end, value
+        end, end_sum = i + 1, after
+        while top and stack_depth[top - 1] > left:
             top -= 1
-            start, start_sum = stack_begin[top], stack_sum[top]
+            end, end_sum = stack_end[top], stack_sum[top]
             depth = stack_depth[top]
-            value = (total - start_sum) * depth
-            if 1 < depth <= longest:
-                score_class = _score_class(value)
-                if score_class >= least:
-                    classes[score_class] += 1
-                    found[0, n], found[1, n], found[2, n], found[3, n] = start, i + 1, depth, value
-                    n += 1
-        if right and (top == 0 or stack_depth[top - 1] < right):
-            stack_depth[top], stack_begin[top], stack_sum[top] = right, start, start_sum
+            value = (total - end_sum) * depth
+            if 1 < depth <= longest and value >= least:
+                at -= 1
+                found[0, at], found[1, at], found[2, at], found[3, at] = first + i, first + end, depth, value
+        if left and (top == 0 or stack_depth[top - 1] < left):
+            stack_depth[top], stack_end[top], stack_sum[top] = left, end, end_sum
             top += 1
-    return found[:, :n].copy(), classes
+    for i in range(at, 2 * n):
+        found[4, i] = _score_class(found[3, i])
+        classes[found[4, i]] += 1
+    return found[:, at:].copy(), classes
+
+
+def least_score(score_class):
+    """The least score of a class.
+
+    >>> [_score_class(least_score(score_class)) for score_class in (0, 63, 64, 100, 2000)]
+    [0, 63, 64, 100, 2000]
+    """
+    power = max(0, score_class // 32 - 1)
+    return (score_class - 32 * power) << power
 
 
 @kernel
-def place_pieces(order, first, last, begin, end, length, pieces, shift, deepest, parent, arc_at):
-    """For the sorted suffixes first:last: the longest piece that each starts with, and each piece's longest prefix.
+def place_pieces(order, begin, end, length, numbers, first, shift, deepest, parent, arc_at):
+    """For a group of sorted suffixes: the longest piece that each starts with, and each piece's longest prefix.
 
-    `pieces` are those that begin there, by (begin, length): a prefix comes before what it is a prefix of. They
-    are given as arcs, piece << shift | length - 1; `deepest` uint32 is scratch, by rank; `arc_at` is by place in the text.
+    The pieces that begin there, by (begin, length): a prefix comes before what it is a prefix of. `numbers` are theirs;
+    an arc is number << shift | length - 1; `deepest` uint32[n] is scratch; `first` is the rank of order[0]; `parent` is by
+    number; `arc_at` is by place in the text.
     """
-    deepest[first:last] = NO_ARC
-    for piece in pieces:
-        parent[piece] = deepest[begin[piece]]
-        deepest[begin[piece] : end[piece]] = piece << shift | (length[piece] - 1)
-    for i in range(first, last):
+    deepest[:] = NO_ARC
+    for i in range(len(begin)):
+        parent[numbers[i]] = deepest[begin[i] - first]
+        deepest[begin[i] - first : end[i] - first] = numbers[i] << shift | (length[i] - 1)
+    for i in range(len(order)):
         arc_at[order[i]] = deepest[i]

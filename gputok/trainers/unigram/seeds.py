@@ -13,6 +13,7 @@ from ...kernels.cpu import suffixes, unigram
 from ...kernels.cpu.unigram import Trie
 
 _GROUPS = 256  # sorted suffixes are worked on in about so many parts; no result depends on it
+_SAMPLE = 16  # one group in so many is sorted first, to guess the score that seeds need
 _SHARE = 1 << 18  # places that are dealt to buckets in one task
 _CHUNK = 1 << 16  # characters of words that share a trie: its arrays stay in the second-level cache
 
@@ -23,6 +24,7 @@ class Text(NamedTuple):
     ids: np.ndarray  # uint32[n]
     words: np.ndarray  # int64[words], where each begins
     counts: np.ndarray  # int64[words], how often each occurs
+    n_chars: np.ndarray  # int64[words]
     code_points: np.ndarray  # uint32[characters + 1], of each dense id; [0] is unused
     occurrences: np.ndarray  # int64[characters + 1]
     bits: int  # of a character within a key, at least 8: what two buckets have in common is one character at most
@@ -33,11 +35,13 @@ class Text(NamedTuple):
         return 64 // self.bits, np.uint64((1 << self.bits) - 1 << 64 - 64 // self.bits * self.bits)
 
 
-class Places(NamedTuple):
-    """Places in a text, sorted by the characters that follow them up to some limit."""
+class Groups(NamedTuple):
+    """Places in a text, dealt by the beginnings of their suffixes: a group is a unit of work."""
 
-    order: np.ndarray  # int64[m]
-    groups: list[tuple[int, int]]  # ranges of order that share no two characters: units of work
+    order: np.ndarray  # int64[m], places; within each group in sorted order when it has been sorted
+    cache: np.ndarray  # uint64[m], their keys, before
+    weight: np.ndarray  # int64[m], a number for each
+    parts: list[slice]  # of these arrays; two groups share one character at most
 
 
 class SortedWords(NamedTuple):
@@ -110,7 +114,7 @@ def make_text(data: np.ndarray, offsets: np.ndarray, counts: np.ndarray, threads
     list(pool.run(renumber, parts, threads))
     bits = max(8, len(found).bit_length())
     code_points = np.concatenate([[0], found]).astype(np.uint32)
-    return Text(ids, place[:-1], counts, code_points, np.concatenate([[0], histogram[found]]), bits)
+    return Text(ids, place[:-1], counts, n_chars, code_points, np.concatenate([[0], histogram[found]]), bits)
 
 
 def pack_keys(text: Text, ids: np.ndarray, words: np.ndarray, threads: int) -> np.ndarray:
@@ -125,60 +129,75 @@ def pack_keys(text: Text, ids: np.ndarray, words: np.ndarray, threads: int) -> n
     return keys
 
 
-def sort_places(text: Text, keys: np.ndarray, places: np.ndarray, limit: int, threads: int) -> Places:
-    """Sorts places in a text by the `limit` characters that follow them; equal ones stay in no certain order."""
+def deal_places(
+    text: Text, keys: np.ndarray, places: np.ndarray, weights: np.ndarray, threads: int
+) -> Groups:
+    """Deals places in a text to groups that come one after the other in sorted order."""
     shares = [(a, min(a + _SHARE, len(places))) for a in range(0, len(places), _SHARE)]
     buckets = np.zeros((len(shares), suffixes.BUCKETS), np.int64)
     tasks = ((keys, places, a, b, buckets[i]) for i, (a, b) in enumerate(shares))
     list(pool.run(suffixes.count_buckets, tasks, threads))
-    sizes = buckets.sum(axis=0)
-    ends = np.cumsum(sizes)
-    at = ends - sizes + np.cumsum(buckets, axis=0) - buckets  # where each share writes into each bucket
-    order, cache = np.empty(len(places), np.int64), np.empty(len(places), np.uint64)
-    tasks = ((keys, places, a, b, at[i], order, cache) for i, (a, b) in enumerate(shares))
-    list(pool.run(suffixes.deal_places, tasks, threads))
-
-    parts = _ranges(ends, max(1 << 12, len(places) // _GROUPS))
-    edges = np.append(0, ends)
-    tasks = ((keys, order, cache, edges[a : b + 1], limit, *text.key_format) for a, b in parts)
-    list(pool.run(suffixes.sort_suffixes, tasks, threads))
-    groups = [(int(edges[a]), int(edges[b])) for a, b in parts]
-    return Places(order, [(a, b) for a, b in groups if a < b])
-
-
-def sort_words(
-    text: Text, keys: np.ndarray, words: np.ndarray, counts: np.ndarray, threads: int
-) -> SortedWords:
-    """Sorts the words that begin at `words` and occur so often."""
-    order = sort_places(text, keys, words, len(keys), threads).order
-    count_at = np.empty(len(keys), np.int64)
-    count_at[words] = counts
-    lcp, n_chars = np.empty(len(words), np.int32), np.empty(len(words), np.int64)
-    per_key, low = text.key_format
+    ends = np.cumsum(buckets.sum(axis=0))
+    parts = [part for part in _ranges(ends, max(1 << 12, len(places) // _GROUPS)) if ends[part[1] - 1]]
+    group_of = np.zeros(suffixes.BUCKETS, np.uint16)
+    for group, (a, b) in enumerate(parts):
+        group_of[a:b] = group
+    edges = [0, *(int(ends[b - 1]) for _, b in parts)]
+    sizes = np.add.reduceat(buckets, [a for a, _ in parts], axis=1) if len(places) else buckets
+    at = edges[:-1] + np.cumsum(sizes, axis=0) - sizes  # where each share writes into each group
+    order, cache, weight = (np.empty(len(places), dtype) for dtype in (np.int64, np.uint64, np.int64))
     tasks = (
-        (keys, order, a, min(a + 4096, len(words)), np.uint64(text.bits), per_key, low, lcp, n_chars)
-        for a in range(0, len(words), 4096)
+        (keys, places, weights, a, b, group_of, at[i], order, cache, weight)
+        for i, (a, b) in enumerate(shares)
     )
-    list(pool.run(suffixes.measure_words, tasks, threads))
+    list(pool.run(suffixes.deal_places, tasks, threads))
+    return Groups(order, cache, weight, [slice(a, b) for a, b in itertools.pairwise(edges)])
+
+
+def sort_group(text: Text, keys: np.ndarray, groups: Groups, group: slice, limit: int, heavy: int) -> np.ndarray:
+    """Sorts a group, but for what is lighter than `heavy`; -> int32[n], characters in common with the one before."""
+    of_group = groups.order[group], groups.cache[group], groups.weight[group]
+    per_key, low = text.key_format
+    return suffixes.sort_suffixes(keys, *of_group, limit, text.bits, per_key, low, heavy)
+
+
+def sort_words(text: Text, keys: np.ndarray, words: np.ndarray, threads: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sorts the words that begin at `words`: -> int64[words], their order; int32[words], what each has in common with
+    the one before, or less where groups meet."""
+    groups = deal_places(text, keys, words, np.arange(len(words)), threads)
+
+    def sort(group: slice) -> np.ndarray:
+        return sort_group(text, keys, groups, group, len(keys), 0)
+
+    lcp = np.concatenate([np.empty(0, np.int32), *pool.run(sort, ((group,) for group in groups.parts), threads)])
+    return groups.weight, lcp
+
+
+def sorted_words(
+    text: Text, keys: np.ndarray, words: np.ndarray, counts: np.ndarray, n_chars: np.ndarray, threads: int
+) -> SortedWords:
+    """Sorts the words that begin at `words`, occur so often and have so many characters."""
+    order, lcp = sort_words(text, keys, words, threads)
+    n_chars = n_chars[order]
     chunks = _ranges(np.cumsum(n_chars), _CHUNK)
     lcp[[a for a, _ in chunks]] = 0
     node = np.zeros(len(words) + 1, np.int64)
     np.cumsum(n_chars - lcp, out=node[1:])
-    return SortedWords(order, count_at[order], lcp, n_chars, node, chunks)
+    return SortedWords(words[order], counts[order], lcp, n_chars, node, chunks)
 
 
 def distinct_suffixes(text: Text, threads: int) -> tuple[np.ndarray, np.ndarray, SortedWords]:
     """The suffixes of all words, each once: words that end alike share some, and are neighbours when sorted backwards.
 
-    -> a place for each (int64[m]); for these places, how often the suffix occurs (int64[n]); and the words of the
-    mirrored text. A suffix comes twice where chunks meet: no result depends on it.
+    -> a place for each, and how often it occurs (both int64[m]); and the words of the mirrored text.
+    A suffix can come twice where chunks or groups meet: no result depends on it.
     """
     n = len(text.ids)
     mirrored = np.append(text.ids[-2::-1], np.uint32(0))  # ids[i] is mirrored[n - 2 - i]
     starts = n - np.append(text.words[1:], n)[::-1]
     keys = pack_keys(text, mirrored, starts, threads)
-    words = sort_words(text, keys, starts, text.counts[::-1], threads)
-    places, weight = np.empty(words.node[-1], np.int64), np.empty(n, np.int64)
+    words = sorted_words(text, keys, starts, text.counts[::-1], text.n_chars[::-1], threads)
+    places, weight = np.empty(words.node[-1], np.int64), np.empty(words.node[-1], np.int64)
     tasks = (
         (n, words.order, words.counts, words.lcp, words.n_chars, words.node, a, b, places, weight)
         for a, b in words.chunks
@@ -188,68 +207,102 @@ def distinct_suffixes(text: Text, threads: int) -> tuple[np.ndarray, np.ndarray,
 
 
 def find_seeds(text: Text, keys: np.ndarray, longest: int, size: int, threads: int) -> Seeds:
-    """The `size` candidates with the highest score; among equals, the first in sorted order, then the shorter."""
+    """The `size` candidates with the highest score; among equals, the first in sorted order, then the shorter.
+
+    They are numbered by falling class of score, so that what is used most stands together.
+    """
     n = len(text.ids)
     places, weight, backwards = distinct_suffixes(text, threads)  # six in ten of all suffixes
-    order, groups = sort_places(text, keys, places, longest + 1, threads)
-    begin, end, length, score = _candidates(text, keys, weight, order, groups, longest, size, threads)
-
-    by_place = np.argsort(begin * (longest + 1) + length)
-    deepest = np.empty(len(order), np.uint32)
+    groups, found = _candidates(text, keys, places, weight, longest, size, threads)
+    begin, end, length, score, score_class = found
+    by_number = np.argsort((suffixes.CLASSES - score_class).astype(np.uint16), kind="stable")
+    numbers = np.empty(len(score), np.int64)
+    numbers[by_number] = np.arange(len(score))
     shift = max(1, (longest - 1).bit_length())
-    if len(begin) << shift >= 1 << 32:
+    if len(score) << shift >= 1 << 32:
         raise ValueError(
-            f"{len(begin)} seed pieces of up to {longest} characters are too many for 32-bit arcs: "
+            f"{len(score)} seed pieces of up to {longest} characters are too many for 32-bit arcs: "
             "lower max_piece_length or seed_size"
         )
-    parent, arc_at = np.empty(len(begin), np.uint32), np.empty(n, np.uint32)
-    edges = np.searchsorted(begin[by_place], [a for a, _ in groups] + [len(order)]).tolist()
-    tasks = (
-        (order, a, b, begin, end, length, by_place[p:q], shift, deepest, parent, arc_at)
-        for (a, b), (p, q) in zip(groups, itertools.pairwise(edges), strict=True)
-    )
-    list(pool.run(suffixes.place_pieces, tasks, threads))
+    parent, arc_at = np.empty(len(score), np.uint32), np.empty(n, np.uint32)
+    edges = np.searchsorted(begin, [part.start for part in groups.parts] + [len(groups.order)]).tolist()
+
+    def place(part: slice, first: int, last: int) -> None:
+        pieces = slice(first, last)
+        deepest = np.empty(part.stop - part.start, np.uint32)
+        suffixes.place_pieces(
+            groups.order[part], begin[pieces], end[pieces], length[pieces], numbers[pieces], part.start, shift, deepest, parent, arc_at
+        )  # fmt: skip
+
+    list(pool.run(place, zip(groups.parts, edges, edges[1:], strict=False), threads))
     tasks = ((n, backwards.order, backwards.lcp, a, b, arc_at) for a, b in backwards.chunks)
     list(pool.run(suffixes.spread_arcs, tasks, threads))
-    return Seeds(order[begin], length, score, parent, arc_at, shift)
+    return Seeds(groups.order[begin][by_number], length[by_number], score[by_number], parent, arc_at, shift)
 
 
 def _candidates(
     text: Text,
     keys: np.ndarray,
+    places: np.ndarray,
     weight: np.ndarray,
-    order: np.ndarray,
-    groups: list[tuple[int, int]],
     longest: int,
     size: int,
     threads: int,
-) -> np.ndarray:
-    """int64[4, k]: begin and end in `order`, length and score of the best candidates, by falling score."""
+    guess: bool = True,
+) -> tuple[Groups, np.ndarray]:
+    """(sorted groups; int64[5, k]: begin, end, length, score and its class of the best candidates, by begin).
+
+    What cannot be among them is not sorted: the score that is needed is guessed from some groups, and where too
+    few reach it in the end, everything is done again without a guess.
+    """
+    groups = deal_places(text, keys, places, weight, threads)
     lock, classes, least = threading.Lock(), np.zeros(suffixes.CLASSES, np.int64), 2
 
-    def collect(first: int, last: int) -> np.ndarray:
+    def collect(group: slice) -> np.ndarray:
         """Those of a group, but for those that `size` others are known to beat: a bound that only rises."""
         nonlocal least
-        found, own = suffixes.seed_candidates(
-            text.ids, keys, weight, order, first, last, longest, np.uint64(text.bits), *text.key_format, least
-        )
+        bound = least
+        lcp = sort_group(text, keys, groups, group, longest + 1, -(-bound // max(1, longest)))
+        of_group = groups.order[group], groups.weight[group]
+        found, own = suffixes.seed_candidates(text.ids, *of_group, lcp, group.start, longest, bound)
         with lock:
             np.add(classes, own, out=classes)
-            enough = np.flatnonzero(np.cumsum(classes[::-1])[::-1] >= size)
-            least = max(least, int(enough[-1]) if len(enough) else 0)
+            least = max(least, _reached(classes, size))
         return found
 
-    found = np.concatenate([np.empty((4, 0), np.int64), *pool.run(collect, groups, threads)], axis=1)
-    if found.shape[1] > size:  # most of them are not sorted
-        found = found[:, found[3] >= np.partition(found[3], -size)[-size]]
-    begin, _, length, _ = found
-    found = found[:, np.argsort(begin * (longest + 1) + length)]
-    return found[:, np.argsort(-found[3], kind="stable")[:size]]
+    parts, found = groups.parts, {}
+
+    def collect_all(some: list[slice]) -> None:
+        found.update(zip(map(parts.index, some), pool.run(collect, ((part,) for part in some), threads), strict=True))
+
+    if guess:
+        sample = parts[::_SAMPLE]
+        collect_all(sample)
+        share = sum(part.stop - part.start for part in sample) / max(1, len(groups.order))
+        least = max(least, _reached(classes, 1.5 * share * size))
+    guessed = least
+    collect_all([part for i, part in enumerate(parts) if i not in found])
+    if guess and _reached(classes, size) < guessed > 2:
+        return _candidates(text, keys, places, weight, longest, size, threads, guess=False)
+    everything = np.concatenate([np.empty((5, 0), np.int64), *(found[i] for i in range(len(parts)))], axis=1)
+    score = everything[3]
+    if len(score) > size:
+        last = np.partition(score, -size)[-size] if size else score.max() + 1
+        best = score > last
+        best[np.flatnonzero(score == last)[: size - int(best.sum())]] = True
+        everything = everything[:, best]
+    return groups, everything
+
+
+def _reached(classes: np.ndarray, size: float) -> int:
+    """The least score of the highest class that so many candidates reach, or 0."""
+    enough = np.flatnonzero(np.cumsum(classes[::-1])[::-1] >= size)
+    return suffixes.least_score(int(enough[-1])) if len(enough) else 0
 
 
 def build_tries(text: Text, keys: np.ndarray, seeds: Seeds, longest: int, threads: int) -> Words:
     """Sorts the words and lays out their tries, with the seeds that end at each node."""
-    words = sort_words(text, keys, text.words, text.counts, threads)
+    words = sorted_words(text, keys, text.words, text.counts, text.n_chars, threads)
 
     def trie(first: int, last: int) -> Trie:
         node = words.node[first : last + 1] - words.node[first]
