@@ -14,6 +14,7 @@ import numpy as np
 from . import kernel
 from .suffixes import NO_ARC
 
+_BLOCK = 64  # characters whose arcs are gathered before they are written
 _TINY = 2.0**-256  # forward sums below this are scaled up, by an exact power of two
 _HUGE = 2.0**256
 _LOG_HUGE = math.log(_HUGE)
@@ -56,36 +57,38 @@ def fill_trie(text, words, lcp, n_chars, node, first, last, arc_at, parent, long
     n_nodes = node[len(node) - 1]
     character, arc = np.empty(n_nodes, np.uint32), np.zeros(n_nodes + 1, np.int64)
     arcs, n_arcs = np.empty(4 * n_nodes + 1024, np.uint32), 0
-    found, found_at = np.empty(1024, np.uint32), np.empty(1024, np.int64)  # the arcs of one word
+    ring = np.int64(1)
+    while ring < longest + _BLOCK:
+        ring *= 2
+    ending = np.empty((ring, max(1, longest)), np.uint32)  # the arcs to the next nodes, the longest first
+    n_ending = np.zeros(ring, np.int64)
+    row = np.uint64(ring - 1)
     for w in range(first, last):
-        p, common = words[w], np.int64(lcp[w])
-        own, end = node[w - first], node[w - first + 1]
-        for v in range(own, end):
-            character[v] = text[p + common + v - own]
-        n = 0
-        for at in range(max(0, common + 1 - longest), n_chars[w] - 1):
-            new = arc_at[p + at]
-            while new != NO_ARC:
-                v = own + at + np.int64(new & mask) - common
-                if v < own:
-                    break  # prefixes of this piece are shorter still
-                if n == len(found):
-                    found, found_at = longer(found, 2 * n), longer(found_at, 2 * n)
-                found[n], found_at[n] = new, v
-                arc[v] += 1
-                n += 1
-                new = parent[new >> shift]
-        # Counts become ends, and ends beginnings while arcs are put before them.
-        for v in range(own, end):
-            n_arcs += arc[v]
-            arc[v] = n_arcs
-        if n_arcs > len(arcs):
-            arcs = longer(arcs, 2 * n_arcs)
-        for i in range(n - 1, -1, -1):
-            v = found_at[i]
-            arc[v] -= 1
-            arcs[arc[v]] = found[i]
-    arc[n_nodes] = n_arcs
+        p, common = np.uint64(words[w]), np.int64(lcp[w])
+        v = node[w - first]
+        for block in range(max(0, common + 1 - longest), n_chars[w], _BLOCK):
+            stop = min(block + _BLOCK, n_chars[w])
+            for at in range(block, stop):
+                new = arc_at[p + np.uint64(at)]
+                while new != NO_ARC:
+                    to = at + np.int64(new & mask)
+                    if to < common:
+                        break  # prefixes of this piece are shorter still
+                    to = np.uint64(to) & row
+                    ending[to, np.uint64(n_ending[to])] = new
+                    n_ending[to] += 1
+                    new = parent[np.uint64(new >> shift)]
+            if n_arcs + _BLOCK * longest > len(arcs):
+                arcs = longer(arcs, 2 * n_arcs + _BLOCK * longest)
+            for at in range(max(block, common), stop):
+                here = np.uint64(at) & row
+                for i in range(n_ending[here]):
+                    arcs[np.uint64(n_arcs)] = ending[here, np.uint64(i)]
+                    n_arcs += 1
+                n_ending[here] = 0
+                character[v] = text[p + np.uint64(at)]
+                v += 1
+                arc[v] = n_arcs
     return character, arc, arcs[:n_arcs].copy()
 
 
