@@ -57,10 +57,10 @@ def fill_trie(text, words, lcp, n_chars, node, first, last, arc_at, parent, long
     n_nodes = node[len(node) - 1]
     character, arc = np.empty(n_nodes, np.uint32), np.zeros(n_nodes + 1, np.int64)
     arcs, n_arcs = np.empty(4 * n_nodes + 1024, np.uint32), 0
-    ring = np.int64(1)
+    longest, ring = max(np.int64(1), longest), np.int64(1)
     while ring < longest + _BLOCK:
         ring *= 2
-    ending = np.empty((ring, max(1, longest)), np.uint32)  # the arcs to the next nodes, the longest first
+    ending = np.empty((ring, longest), np.uint32)  # the arcs to the next nodes, the longest first
     n_ending = np.zeros(ring, np.int64)
     row = np.uint64(ring - 1)
     for w in range(first, last):

@@ -14,7 +14,7 @@ import numpy as np
 from ... import threads as pool
 from ...kernels.cpu import unigram as kernels
 from ...kernels.cpu.unigram import Trie
-from .seeds import Seeds, Text, Words
+from .seeds import Seeds, Text, Words, greatest
 
 _LEAST = 0.5  # a piece expected less often than this is dropped
 _SLICE = 1 << 13  # pieces in one task
@@ -47,8 +47,9 @@ def digamma(x: np.ndarray) -> np.ndarray:
     """
     x = np.array(x, np.float64)
     small = np.flatnonzero(x < 10)
-    steps = sum(1 / (x[small] + i) for i in range(10))
-    x[small] += 10
+    least = x[small]
+    steps = sum(1 / (least + i) for i in range(10))
+    x[small] = least + 10
     square = 1 / (x * x)
     series = square * (1 / 12 - square * (1 / 120 - square * (1 / 252 - square * (1 / 240 - square / 132))))
     result = np.log(x) - 0.5 / x - series
@@ -133,7 +134,7 @@ def prune(text: Text, seeds: Seeds, p: Lexicon, counts: Lexicon, target: int, th
     slices = [(live[i : i + _SLICE],) for i in range(0, len(live), _SLICE)]
     loss = np.concatenate([np.empty(0), *pool.run(losses, slices, threads)])
     live, loss = live[loss > -np.inf], loss[loss > -np.inf]
-    kept = live[np.argsort(-loss, kind="stable")[: max(0, target - (len(p.char) - 1))]]
+    kept = live[greatest(loss, target - (len(p.char) - 1))]
     piece = np.zeros_like(p.piece)
     piece[kept] = p.piece[kept]
     return Lexicon(p.char, piece)

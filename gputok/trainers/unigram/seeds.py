@@ -13,7 +13,9 @@ from ...kernels.cpu import suffixes, unigram
 from ...kernels.cpu.unigram import Trie
 
 _GROUPS = 256  # sorted suffixes are worked on in about so many parts; no result depends on it
+_LEAST_GROUP = 1 << 12  # but of no fewer places each
 _SAMPLE = 16  # one group in so many is sorted first, to guess the score that seeds need
+_CAUTION = 1.5  # times the share of candidates that the guess should let through
 _SHARE = 1 << 18  # places that are dealt to buckets in one task
 _CHUNK = 1 << 16  # characters of words that share a trie: its arrays stay in the second-level cache
 
@@ -75,6 +77,18 @@ class Words(NamedTuple):
     n_characters: int  # and of their characters
 
 
+def greatest(values: np.ndarray, n: int) -> np.ndarray:
+    """bool[len(values)]: which are the n greatest; of equal ones, the first."""
+    if n >= len(values):
+        return np.ones(len(values), bool)
+    if n <= 0:
+        return np.zeros(len(values), bool)
+    last = np.partition(values, -n)[-n]
+    found = values > last
+    found[np.flatnonzero(values == last)[: n - np.count_nonzero(found)]] = True
+    return found
+
+
 def _ranges(ends: np.ndarray, size: int) -> list[tuple[int, int]]:
     """Cuts 0..len(ends) into ranges of about `size`, where ends[i] is the running size up to and with item i."""
     if len(ends) == 0:
@@ -133,17 +147,17 @@ def deal_places(
     text: Text, keys: np.ndarray, places: np.ndarray, weights: np.ndarray, threads: int
 ) -> Groups:
     """Deals places in a text to groups that come one after the other in sorted order."""
-    shares = [(a, min(a + _SHARE, len(places))) for a in range(0, len(places), _SHARE)]
+    shares = [(a, min(a + _SHARE, len(places))) for a in range(0, max(1, len(places)), _SHARE)]
     buckets = np.zeros((len(shares), suffixes.BUCKETS), np.int64)
     tasks = ((keys, places, a, b, buckets[i]) for i, (a, b) in enumerate(shares))
     list(pool.run(suffixes.count_buckets, tasks, threads))
     ends = np.cumsum(buckets.sum(axis=0))
-    parts = [part for part in _ranges(ends, max(1 << 12, len(places) // _GROUPS)) if ends[part[1] - 1]]
+    parts = [part for part in _ranges(ends, max(_LEAST_GROUP, len(places) // _GROUPS)) if ends[part[1] - 1]]
     group_of = np.zeros(suffixes.BUCKETS, np.uint16)
     for group, (a, b) in enumerate(parts):
         group_of[a:b] = group
     edges = [0, *(int(ends[b - 1]) for _, b in parts)]
-    sizes = np.add.reduceat(buckets, [a for a, _ in parts], axis=1) if len(places) else buckets
+    sizes = np.add.reduceat(buckets, [a for a, _ in parts], axis=1)
     at = edges[:-1] + np.cumsum(sizes, axis=0) - sizes  # where each share writes into each group
     order, cache, weight = (np.empty(len(places), dtype) for dtype in (np.int64, np.uint64, np.int64))
     tasks = (
@@ -154,14 +168,18 @@ def deal_places(
     return Groups(order, cache, weight, [slice(a, b) for a, b in itertools.pairwise(edges)])
 
 
-def sort_group(text: Text, keys: np.ndarray, groups: Groups, group: slice, limit: int, heavy: int) -> np.ndarray:
+def sort_group(
+    text: Text, keys: np.ndarray, groups: Groups, group: slice, limit: int, heavy: int
+) -> np.ndarray:
     """Sorts a group, but for what is lighter than `heavy`; -> int32[n], characters in common with the one before."""
     of_group = groups.order[group], groups.cache[group], groups.weight[group]
     per_key, low = text.key_format
     return suffixes.sort_suffixes(keys, *of_group, limit, text.bits, per_key, low, heavy)
 
 
-def sort_words(text: Text, keys: np.ndarray, words: np.ndarray, threads: int) -> tuple[np.ndarray, np.ndarray]:
+def sort_words(
+    text: Text, keys: np.ndarray, words: np.ndarray, threads: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Sorts the words that begin at `words`: -> int64[words], their order; int32[words], what each has in common with
     the one before, or less where groups meet."""
     groups = deal_places(text, keys, words, np.arange(len(words)), threads)
@@ -169,7 +187,9 @@ def sort_words(text: Text, keys: np.ndarray, words: np.ndarray, threads: int) ->
     def sort(group: slice) -> np.ndarray:
         return sort_group(text, keys, groups, group, len(keys), 0)
 
-    lcp = np.concatenate([np.empty(0, np.int32), *pool.run(sort, ((group,) for group in groups.parts), threads)])
+    lcp = np.concatenate(
+        [np.empty(0, np.int32), *pool.run(sort, ((group,) for group in groups.parts), threads)]
+    )
     return groups.weight, lcp
 
 
@@ -273,30 +293,26 @@ def _candidates(
     parts, found = groups.parts, {}
 
     def collect_all(some: list[slice]) -> None:
-        found.update(zip(map(parts.index, some), pool.run(collect, ((part,) for part in some), threads), strict=True))
+        found.update(
+            zip(map(parts.index, some), pool.run(collect, ((part,) for part in some), threads), strict=True)
+        )
 
     if guess:
         sample = parts[::_SAMPLE]
         collect_all(sample)
         share = sum(part.stop - part.start for part in sample) / max(1, len(groups.order))
-        least = max(least, _reached(classes, 1.5 * share * size))
+        least = max(least, _reached(classes, _CAUTION * share * size))
     guessed = least
     collect_all([part for i, part in enumerate(parts) if i not in found])
     if guess and _reached(classes, size) < guessed > 2:
         return _candidates(text, keys, places, weight, longest, size, threads, guess=False)
     everything = np.concatenate([np.empty((5, 0), np.int64), *(found[i] for i in range(len(parts)))], axis=1)
-    score = everything[3]
-    if len(score) > size:
-        last = np.partition(score, -size)[-size] if size else score.max() + 1
-        best = score > last
-        best[np.flatnonzero(score == last)[: size - int(best.sum())]] = True
-        everything = everything[:, best]
-    return groups, everything
+    return groups, everything[:, greatest(everything[3], size)]
 
 
 def _reached(classes: np.ndarray, size: float) -> int:
     """The least score of the highest class that so many candidates reach, or 0."""
-    enough = np.flatnonzero(np.cumsum(classes[::-1])[::-1] >= size)
+    enough = np.flatnonzero(np.cumsum(classes[::-1])[::-1] >= max(1, size))
     return suffixes.least_score(int(enough[-1])) if len(enough) else 0
 
 
