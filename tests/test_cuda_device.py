@@ -43,10 +43,11 @@ def few_pairs(monkeypatch):
     monkeypatch.setattr(bpe, "_LEAST_CAPACITY", 512)
 
 
-def test_all_stages_through_cupy(device, few_pairs):
+@pytest.mark.parametrize("by_graph", [False, True])
+def test_all_stages_through_cupy(by_graph, device, few_pairs):
     given = inputs_of_all_stages()
     assert device.name == "a stand-in"
-    agree(results(in_cuda(device), given), results(in_python(), given))
+    agree(results(in_cuda(device._replace(by_graph=by_graph)), given), results(in_python(), given))
 
 
 def test_a_batch_is_copied_while_the_one_before_is_counted(device):

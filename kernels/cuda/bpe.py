@@ -65,19 +65,30 @@ def train_bpe(
     vocab_size = max(limits.vocab_size, n_tokens)
     with device.active():
         training = _start(device, symbols, offsets, counts, n_tokens, vocab_size, limits)
+        merge = _steps(device, training)
         while (done := int(training.state[_DONE])) != _TRAINED:
             if done == _FULL:
                 training = _enlarged(device, training)
-            handle = device.pointers(training)
-            for _ in range(_MERGES_PER_LOOK):
-                _launch(device, "refresh_tiles", handle, _TILE)
-                device.launch("bpe.cu", "choose_pair", 1, _TILE, (handle,))
-                for kernel in ("merge_words", "place_lists", "fill_lists"):
-                    _launch(device, kernel, handle, 128)
+                merge = _steps(device, training)
+            merge()
             if progress is not None:
                 progress(int(training.state[_N_MERGES]), vocab_size - n_tokens)
         log = device.download(training.log[: int(training.state[_N_MERGES])])
     return _named(log, tokens, token_offsets)
+
+
+def _steps(device: Device, training: Training) -> Callable[[], None]:
+    """What does the next merges, as many as there are between two looks of the host."""
+    handle = device.pointers(training)
+
+    def merge() -> None:
+        for _ in range(_MERGES_PER_LOOK):
+            _launch(device, "refresh_tiles", handle, _TILE)
+            device.launch("bpe.cu", "choose_pair", 1, _TILE, (handle,))
+            for kernel in ("merge_words", "place_lists", "fill_lists"):
+                _launch(device, kernel, handle, 128)
+
+    return device.graph(merge) if device.by_graph else merge
 
 
 def _launch(device: Device, kernel: str, handle: Any, threads: int) -> None:

@@ -44,6 +44,7 @@ class Device(NamedTuple):
     graph: Callable[
         [Callable[[], None]], Callable[[], None]
     ]  # does launches, and gives one that does them all again
+    by_graph: bool = False  # whether launches that are repeated are to be one graph: see NOTES.md
 
     def pointers(self, arrays: tuple) -> Any:
         """uint64[len(arrays)] on the device: their addresses, for a kernel that takes a struct of pointers."""

@@ -170,6 +170,7 @@ class Event:
 
     def record(self, stream: Stream | None = None) -> None:
         stream = stream or _current("streams")[-1]
+        assert stream.captured is None, "an event in a graph has no time"
         self.queue, self.seconds = stream.queue, time.perf_counter()
         stream.queue = []
         stream.queue.append(self.synchronize)  # what comes later comes behind it
@@ -209,6 +210,7 @@ class Stream:
             self.queue.append(event.synchronize)
 
     def synchronize(self) -> None:
+        assert self.captured is None
         while self.queue:
             self.queue.pop(0)()
 
