@@ -229,18 +229,19 @@ def test_the_best_other_spelling_is_that_of_brute_force():
     text, candidates, _ = prepared(words)
     by_name, p = probabilities(text, candidates)
     found = names(text, candidates)
-    score, spelling, n_parts = kernels.best_spellings(
+    score, parts, rows = kernels.best_spellings(
         text.ids, candidates.place, candidates.length, candidates.arc_at, candidates.parent, candidates.shift, np.log(np.maximum(p.char, 1e-300)), np.log(p.piece), np.arange(len(found))
     )  # fmt: skip
     for k, name in enumerate(found):
         ways = [way for way in spellings(name, by_name) if len(way) > 1]
         best = max(sum(math.log(by_name[piece]) for piece in way) for way in ways)
         assert score[k] == pytest.approx(best)
-        parts = [
-            found[i] if i >= 0 else chr(text.code_points[-1 - i]) for i in spelling[k, : n_parts[k]].tolist()
+        spelling = [
+            found[i] if i >= 0 else chr(text.code_points[-1 - i])
+            for i in parts[rows[k] : rows[k + 1]].tolist()
         ]
-        assert "".join(reversed(parts)) == name
-        assert sum(math.log(by_name[piece]) for piece in parts) == pytest.approx(best)
+        assert "".join(reversed(spelling)) == name
+        assert sum(math.log(by_name[piece]) for piece in spelling) == pytest.approx(best)
 
 
 def test_digamma():

@@ -180,16 +180,17 @@ def best_spellings(text, place, length, arc_at, parent, shift, log_char, log_pie
     """For each of some pieces, its best spelling by other pieces and characters (Viterbi).
 
     text[place[k]:] is where piece k stands; the arcs that begin at each character are `arc_at` and its parents.
-    -> log-probability float64[n]; parts int32[n, longest], last to first: a piece, or -1 - character; and how
-    many there are, int64[n]. Among equals the first found wins: shorter last parts.
+    -> log-probability float64[n]; the parts of all, int32[parts], each spelling's last to first: a piece, or
+    -1 - character; and row offsets int64[n + 1]. Among equals the first found wins: shorter last parts.
     """
-    longest = np.int64(1)
+    longest, n_chars = np.int64(1), np.int64(0)
     for k in pieces:
         longest = max(longest, length[k])
+        n_chars += length[k]
     mask = np.uint32((1 << shift) - 1)
     shift = np.uint32(shift)
-    score, n_parts = np.empty(len(pieces)), np.empty(len(pieces), np.int64)
-    spelling = np.empty((len(pieces), longest), np.int32)
+    score, rows = np.empty(len(pieces)), np.zeros(len(pieces) + 1, np.int64)
+    parts, n_parts = np.empty(n_chars, np.int32), np.int64(0)
     best = np.empty(longest + 1)
     back = np.empty(longest + 1, np.int64)
     for i in range(len(pieces)):
@@ -213,10 +214,10 @@ def best_spellings(text, place, length, arc_at, parent, shift, log_char, log_pie
                         back[stop] = piece
                 arc = parent[piece]
         score[i] = best[n]
-        parts, at = 0, np.int64(n)
+        at = np.int64(n)
         while at > 0:
-            spelling[i, parts] = back[at]
+            parts[n_parts] = back[at]
             at -= length[back[at]] if back[at] >= 0 else 1
-            parts += 1
-        n_parts[i] = parts
-    return score, spelling, n_parts
+            n_parts += 1
+        rows[i + 1] = n_parts
+    return score, parts[:n_parts].copy(), rows

@@ -122,11 +122,10 @@ def prune(text: Text, seeds: Seeds, p: Lexicon, counts: Lexicon, target: int, th
     every, total = np.concatenate([counts.piece, counts.char[:0:-1]]), counts.total()
 
     def losses(pieces: np.ndarray) -> np.ndarray:
-        score, parts, n_parts = kernels.best_spellings(*lattice, pieces)
-        count = counts.piece[pieces]
-        used = np.arange(parts.shape[1]) < n_parts[:, None]
-        together = np.where(used, every[np.where(used, parts, 0)] + count[:, None], 1)
-        log_other = np.log(together).sum(axis=1) - n_parts * np.log(total + count * (n_parts - 1))
+        score, parts, rows = kernels.best_spellings(*lattice, pieces)
+        count, n_parts = counts.piece[pieces], np.diff(rows)
+        log_parts = np.log(every[parts] + np.repeat(count, n_parts))
+        log_other = np.add.reduceat(log_parts, rows[:-1]) - n_parts * np.log(total + count * (n_parts - 1))
         loss = count * (np.log(count) - np.log(total) - log_other)
         return np.where(score > log_piece[pieces], -np.inf, loss)
 
