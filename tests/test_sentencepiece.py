@@ -4,9 +4,11 @@ import io
 import random
 
 import pytest
+import tokenizers
 
 import gputok
 from gputok import models, pre_tokenizers, trainers
+from gputok.recipes import recipe
 
 spm = pytest.importorskip("sentencepiece")
 
@@ -74,6 +76,44 @@ def test_reading_on_real_text(kind, corpus_sample):
         lines[::5], model_type=kind, vocab_size=4000, byte_fallback=True, character_coverage=0.995
     )
     assert_same_ids(gputok.from_sentencepiece(model), model, lines)
+
+
+def in_parts(lines: list[str], n_bytes: int = 4_000_000):
+    """Some lines at a time: lists of ids take memory."""
+    part, size = [], 0
+    for line in lines:
+        part.append(line)
+        size += len(line.encode())
+        if size > n_bytes:
+            yield part
+            part, size = [], 0
+    yield part
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_reading_over_a_whole_corpus(kind, corpus_sample):
+    lines = lines_of(corpus_sample("multi", -1))
+    model = trained(
+        lines[::20], model_type=kind, vocab_size=16_000, byte_fallback=True, character_coverage=0.9995
+    )
+    tokenizer = gputok.from_sentencepiece(model)
+    for part in in_parts(lines):
+        assert_same_ids(tokenizer, model, part)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["en", "multi"])
+def test_a_model_trained_here_on_a_whole_corpus_is_the_same_everywhere(name, corpus_sample, tmp_path):
+    """In the namesake, and as a SentencePiece file; over a corpus that it was trained on and one that it was not."""
+    tokenizer, trainer = recipe("unigram", vocab_size=16_000)
+    tokenizer.train_from_iterator(lines_of(corpus_sample(name, -1)), trainer)
+    tokenizer.model.save_sentencepiece(tmp_path / "x.model")
+    model, namesake = (tmp_path / "x.model").read_bytes(), tokenizers.Tokenizer.from_str(tokenizer.to_str())
+    for part in in_parts(lines_of(corpus_sample("multi", -1))):
+        assert_same_ids(gputok.from_sentencepiece(model), model, part)
+        ours, theirs = tokenizer.encode_batch(part), namesake.encode_batch_fast(part)
+        assert all(a.ids == b.ids for a, b in zip(ours, theirs, strict=True))
 
 
 def test_decoding():

@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import operator
+import re
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from gputok.kernels.cpu import suffixes
 from gputok.kernels.cpu import unigram as kernels
 
 from gputok import Tokenizer, WordCounts, models, trainers
+from gputok import threads as pool
 from gputok.recipes import recipe
 from gputok.trainers.unigram import em, seeds
 from gputok.trainers.unigram.train import train_unigram
@@ -262,6 +264,36 @@ def corpus_words(n=3000, seed=0):
     return words
 
 
+@pytest.fixture
+def small_tasks(monkeypatch):
+    """A few thousand words make as many tasks as millions do."""
+    for name, value in {"_PART": 500, "_SHARE": 1000, "_LEAST_GROUP": 1, "_CHUNK": 1000}.items():
+        monkeypatch.setattr(seeds, name, value)
+    monkeypatch.setattr(em, "_SLICE", 100)
+
+
+def test_no_stage_runs_on_one_core_only(small_tasks, monkeypatch):
+    """Every loop over words, suffixes or pieces is dealt out in tasks (to a few pieces, one may be left in the end)."""
+    n_tasks = {}
+
+    def run(task, arguments, threads):
+        arguments = list(arguments)
+        n_tasks.setdefault(task.__name__, []).append(len(arguments))
+        return pool_run(task, arguments, threads)
+
+    pool_run = pool.run
+    monkeypatch.setattr(pool, "run", run)
+    train_unigram(WordCounts.from_dict(corpus_words()), vocab_size=200, threads=2)
+    stages = {"count_characters", "decode", "renumber", "pack_keys", "count_buckets", "deal_places", "sort"}
+    stages |= {"distinct_suffixes", "collect", "place", "spread_arcs", "trie", "work", "sharpen", "losses"}
+    assert {*n_tasks} == stages
+    assert all(counts[0] >= 2 for counts in n_tasks.values()), n_tasks
+
+
+def test_the_same_bits_for_any_threads_and_any_order_of_words_in_small_tasks(small_tasks):
+    test_the_same_bits_for_any_threads_and_any_order_of_words()
+
+
 def test_the_same_bits_for_any_threads_and_any_order_of_words():
     words = corpus_words()
     expected = train_unigram(WordCounts.from_dict(words), vocab_size=500, threads=1)
@@ -283,10 +315,14 @@ def test_progress_shows_pieces_and_objective():
     train_unigram(
         WordCounts.from_dict(corpus_words(500)), vocab_size=80, progress=lambda *report: seen.append(report)
     )
-    stages = [stage for stage, _, _ in seen]
-    assert "sorting suffixes" in stages
-    assert any(stage.startswith("EM: ") and "pieces, objective -" in stage for stage in stages)
-    assert all(done <= total for _, done, total in seen)
+    assert ("sorting suffixes", 1, 1) in seen
+    iterations = [report for report in seen if report[0].startswith("EM: ")]
+    shown = [re.fullmatch(r"EM: (\d+) pieces, objective (-\d+\.\d{4})", stage) for stage, _, _ in iterations]
+    counts = [int(found[1]) for found in shown]
+    assert len(counts) >= 4 and counts == sorted(counts, reverse=True) and counts[0] > counts[-1] >= 80
+    assert len({found[2] for found in shown}) > 2
+    done = [done for _, done, _ in iterations]
+    assert done == sorted(done) and done[-1] >= iterations[-1][2] > 0
 
 
 def test_ctrl_c_leaves_the_tokenizer_as_it_was():
@@ -309,6 +345,8 @@ def test_ctrl_c_leaves_the_tokenizer_as_it_was():
     [
         ({"ab": 3}, 100, "gave 3 pieces, fewer than vocab_size=100"),
         ({"aaaaaaaa": 5}, 100, "gave .* pieces, fewer"),
+        ({"a": 7}, 100, "gave 1 pieces, fewer"),
+        ({"": 3}, 100, "no words"),
         ({}, 10, "no words"),
         ({"x" * 5000: 2}, 100, "gave .* pieces, fewer"),
     ],
@@ -330,6 +368,12 @@ def test_pieces_of_any_greatest_length(longest):
 
 
 def test_a_vocabulary_below_the_characters_is_one_clear_error():
+    """Where the namesake panics."""
+    namesake = tokenizers.Tokenizer(tokenizers.models.Unigram())
+    with pytest.raises(BaseException, match="vocabulary is not large enough"):
+        namesake.train_from_iterator(
+            ["abcd"], tokenizers.trainers.UnigramTrainer(vocab_size=3, show_progress=False)
+        )
     with pytest.raises(ValueError, match="vocab_size=3 is smaller than the 4 different characters"):
         train_unigram(WordCounts.from_dict({"abcd": 1}), vocab_size=3)
 

@@ -81,7 +81,7 @@ class UnigramTrainer(Trainer):
             if self.unk_token not in specials:
                 specials.insert(0, self.unk_token)
             unk_id = specials.index(self.unk_token)
-        if len(words) == 0:
+        if len(words.data) == 0:
             warnings.warn("the corpus has no words: nothing is learnt beyond the given tokens", stacklevel=2)
         pieces = train_unigram(
             words,

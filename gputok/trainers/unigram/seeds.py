@@ -16,6 +16,7 @@ _GROUPS = 256  # sorted suffixes are worked on in about so many parts; no result
 _LEAST_GROUP = 1 << 12  # but of no fewer places each
 _SAMPLE = 16  # one group in so many is sorted first, to guess the score that seeds need
 _CAUTION = 1.5  # times the share of candidates that the guess should let through
+_PART = 1 << 20  # bytes of words that are decoded in one task
 _SHARE = 1 << 18  # places that are dealt to buckets in one task
 _CHUNK = 1 << 16  # characters of words that share a trie: its arrays stay in the second-level cache
 
@@ -101,7 +102,7 @@ def _ranges(ends: np.ndarray, size: int) -> list[tuple[int, int]]:
 
 def make_text(data: np.ndarray, offsets: np.ndarray, counts: np.ndarray, threads: int) -> Text:
     """Decodes words (uint8[n] and int64[words + 1]) and numbers their characters by falling count, then code point."""
-    parts = _ranges(offsets[1:], 1 << 20)
+    parts = _ranges(offsets[1:], _PART)
     n_chars = np.empty(len(counts), np.int64)
     list(pool.run(suffixes.count_characters, ((data, offsets, a, b, n_chars) for a, b in parts), threads))
     place = np.zeros(len(counts) + 1, np.int64)
@@ -158,7 +159,9 @@ def deal_places(
         group_of[a:b] = group
     edges = [0, *(int(ends[b - 1]) for _, b in parts)]
     sizes = np.add.reduceat(buckets, [a for a, _ in parts], axis=1)
-    at = edges[:-1] + np.cumsum(sizes, axis=0) - sizes  # where each share writes into each group
+    at = (
+        np.array(edges[:-1], np.int64) + np.cumsum(sizes, axis=0) - sizes
+    )  # where each share writes into each group
     order, cache, weight = (np.empty(len(places), dtype) for dtype in (np.int64, np.uint64, np.int64))
     tasks = (
         (keys, places, weights, a, b, group_of, at[i], order, cache, weight)

@@ -56,7 +56,7 @@ def train_unigram(
             "a Unigram vocabulary must hold: raise it, or normalize the text"
         )
 
-    if len(words) == 0:
+    if len(words.data) == 0:
         return [(character, 0.0) for character in sorted(alphabet)]
 
     # 2. seed pieces from sorted suffixes
