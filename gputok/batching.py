@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gputok.documents import encode_documents
 from gputok.encoding import Encoding, view
 from gputok.processors import process_one, process_rows
-from gputok.rows import NO_SPELLING, Columns, Rows, constant
-from gputok.text import Array, Pieces, TextBatch
+from gputok.rows import Rows
+from gputok.text import Array, TextBatch
 from gputok.threads import run, thread_count
 
 if TYPE_CHECKING:
-    from gputok.models import Tokens
     from gputok.tokenizer import Tokenizer
 
 Given = tuple[Any, ...]
@@ -68,135 +68,6 @@ def _check_input(item: Any, is_pretokenized: bool) -> Given:
     )
 
 
-# -- text to tokens
-
-
-def tokenize(tokenizer: Tokenizer, pieces: Pieces) -> Tokens:
-    """Step 3: the tokens of words and added tokens; `start` and `end` are bytes of `pieces.data`."""
-    from gputok.models import Tokens
-
-    model, byte_level = tokenizer.model, pieces.byte_level
-    if pieces.token is None:
-        return model.tokenize_pieces(pieces.data, pieces.start, pieces.end, byte_level=byte_level)
-    added = pieces.token >= 0
-    found = model.tokenize_pieces(
-        pieces.data, pieces.start[~added], pieces.end[~added], byte_level=byte_level
-    )
-    n_tokens = np.ones(pieces.n_pieces, np.int64)
-    n_tokens[~added] = np.diff(found.rows)
-    rows = np.concatenate([[0], np.cumsum(n_tokens)])
-    from_model = np.ones(rows[-1], bool)
-    from_model[rows[:-1][added]] = False
-    columns = []
-    for own, others in ((found.ids, pieces.token), (found.start, pieces.start), (found.end, pieces.end)):
-        column = np.empty(rows[-1], own.dtype)
-        column[from_model], column[~from_model] = own, others[added]
-        columns.append(column)
-    return Tokens(*columns, rows)
-
-
-def _cut_long(tokenizer: Tokenizer, batch: TextBatch, threads: int) -> tuple[Pieces, Tokens] | None:
-    """Words and tokens of a long text, cut between words for threads; None where the text cannot be cut before."""
-    from gputok.kernels.cpu.walk import prepare, slice_text
-    from gputok.models.base import joined
-
-    plan = tokenizer.pre_tokenizer.plan()
-    if plan is None or tokenizer.added_in(Pieces.from_batch(batch)):
-        return None
-    data, offsets = batch
-
-    def part(first: int, last: int) -> tuple[Pieces, Tokens]:
-        inside = offsets[(first < offsets) & (offsets < last)]
-        edges = np.concatenate([[first], inside, [last]])
-        pieces = tokenizer.pre_tokenizer.apply(Pieces(data, edges[:-1], edges[1:], np.arange(len(edges))))
-        return pieces, tokenize(tokenizer, pieces)
-
-    cuts = slice_text(data, offsets, SLICE, prepare(plan.automaton))
-    parts = list(run(part, itertools.pairwise(cuts), threads))
-    start, end = (np.concatenate([getattr(pieces, name) for pieces, _ in parts]) for name in ("start", "end"))
-    pieces = Pieces(data, start, end, np.searchsorted(start, offsets), byte_level=parts[0][0].byte_level)
-    return pieces, joined([tokens for _, tokens in parts])
-
-
-def encode_documents(tokenizer: Tokenizer, batch: TextBatch, *, offsets: bool, threads: int = 1) -> Rows:
-    """Steps 1 to 3 for many texts: one row for each."""
-    unchanged = tokenizer.normalizer is None and (
-        tokenizer.pre_tokenizer is None or tokenizer.pre_tokenizer.plan() is not None
-    )
-    found = None
-    if threads > 1 and unchanged and tokenizer.pre_tokenizer is not None:
-        found = _cut_long(tokenizer, batch, threads)
-    if found is None:
-        pieces = tokenizer.words(Pieces.from_batch(batch, aligned=offsets and not unchanged))
-        found = pieces, tokenize(tokenizer, pieces)
-    pieces, tokens = found
-    n, rows = len(tokens.ids), tokens.rows[pieces.rows]
-    start = end = constant(np.int64(0), n)
-    words, text, texts = constant(np.int32(-1), n), constant(np.int32(-1), n), ()
-    if offsets:
-        start, end = _character_offsets(batch, pieces, tokens, rows)
-        first_word = np.repeat(pieces.rows[:-1], np.diff(pieces.rows))
-        word = np.arange(pieces.n_pieces, dtype=np.int64) - first_word
-        words = np.repeat(word.astype(np.int32), np.diff(tokens.rows))
-        text, texts = _odd_texts(tokenizer, pieces, tokens)
-    zero, one = constant(np.uint32(0), n), constant(np.uint32(1), n)
-    columns = Columns(tokens.ids, zero, start, end, words, zero, one, text)
-    return Rows(columns, rows[:-1], rows[1:], tokenizer.spelling if offsets else NO_SPELLING, texts)
-
-
-def _character_offsets(batch: TextBatch, pieces: Pieces, tokens: Tokens, rows: Array) -> tuple[Array, Array]:
-    """int64[t] each: the characters of its document that each token covers; part of a character counts as all of it."""
-    data, document = batch
-    begins = np.repeat(document[:-1], np.diff(rows))  # of each token's document
-    if pieces.alignment is None:
-        start, end = tokens.start - begins, tokens.end - begins
-    elif len(pieces.alignment.start) == 0:
-        start = end = np.zeros(len(tokens.ids), np.int64)
-    else:
-        last = len(pieces.alignment.start) - 1
-        start = pieces.alignment.start[np.minimum(tokens.start, last)].astype(np.int64)
-        end = pieces.alignment.end[np.clip(tokens.end - 1, 0, last)].astype(np.int64)
-    if len(data) == 0 or data.max() < 0x80:
-        return start, end
-    n_before = np.zeros(len(data) + 1, np.int32)  # characters that begin before each byte
-    np.cumsum((data & 0xC0) != 0x80, out=n_before[1:], dtype=np.int32)
-    base = n_before[begins]
-    at_end = begins + start >= np.repeat(document[1:], np.diff(rows))
-    first = n_before[np.minimum(begins + start + 1, len(data))] - 1 - base
-    stop = n_before[begins + end] - base
-    # Text that a normalizer put behind the last character keeps its place in bytes, as in the namesake.
-    return np.where(at_end, start, first), np.where(at_end, end, stop).astype(np.int64)
-
-
-def _odd_texts(tokenizer: Tokenizer, pieces: Pieces, tokens: Tokens) -> tuple[Array, tuple[str, ...]]:
-    """The texts of tokens that aren't spelled as their ids are: added tokens with white space, and unknown ones."""
-    odd: dict[int, str] = {}
-    if pieces.token is not None:
-        for piece in np.flatnonzero(np.isin(pieces.token, tokenizer.odd_tokens)).tolist():
-            covered = pieces.data[pieces.start[piece] : pieces.end[piece]]
-            odd[int(tokens.rows[piece])] = covered.tobytes().decode()
-    unknown = getattr(tokenizer.model, "unk_id", None)
-    if unknown is not None and len(at := np.flatnonzero(tokens.ids == unknown)):
-        from gputok.models import Tokens
-
-        some = Tokens(tokens.ids[at], tokens.start[at], tokens.end[at], np.arange(len(at) + 1))
-        odd = (
-            dict(
-                zip(
-                    at.tolist(),
-                    tokenizer.model.values(some, pieces.data, byte_level=pieces.byte_level),
-                    strict=True,
-                )
-            )
-            | odd
-        )
-    if not odd:
-        return constant(np.int32(-1), len(tokens.ids)), ()
-    text = np.full(len(tokens.ids), -1, np.int32)
-    text[list(odd)] = np.arange(len(odd))
-    return text, tuple(odd.values())
-
-
 # -- tokens to encodings
 
 
@@ -220,11 +91,11 @@ def encode(
     threads: int | None = None,
 ) -> list[Encoding]:
     """Encodes texts and pairs of texts, in slices over threads."""
+    slices = [(first, inputs[first:last]) for first, last in _slices(inputs, is_pretokenized)]
     n_threads = thread_count(threads)
     task = functools.partial(
         _encode_slice, tokenizer, is_pretokenized, add_special_tokens, offsets, n_threads
     )
-    slices = [(first, inputs[first:last]) for first, last in _slices(inputs, is_pretokenized)]
     parts = [part for found in run(task, slices, n_threads) for part in found]
     if tokenizer.padding is not None:
         parts = _pad(parts, tokenizer.padding)
@@ -249,9 +120,9 @@ def _slices(inputs: list[Given], is_pretokenized: bool) -> list[tuple[int, int]]
         sizes = [sum(len(word) + 1 for one in given for word in one) for given in inputs]
     else:
         sizes = [sum(map(len, given)) for given in inputs]
-    total = np.cumsum(sizes)
-    if len(inputs) == 0 or total[-1] <= SLICE:
+    if sum(sizes) <= SLICE:
         return [(0, len(inputs))] if inputs else []
+    total = np.cumsum(sizes)
     cuts = np.unique([0, *np.searchsorted(total, np.arange(SLICE, total[-1], SLICE)), len(inputs)])
     return list(itertools.pairwise(cuts.tolist()))
 
@@ -269,9 +140,12 @@ def _encode_slice(
     texts = [word for one in sequences for word in one] if is_pretokenized else sequences
     batch = TextBatch.from_strings(texts)
     is_long = len(batch.data) > 8 * SLICE  # a long text is work for all threads
-    rows = encode_documents(tokenizer, batch, offsets=offsets, threads=threads if is_long else 1)
+    cut = {"threads": threads, "slice_bytes": SLICE} if is_long else {}
+    rows = encode_documents(tokenizer, batch, offsets=offsets, **cut)
     if is_pretokenized:
         rows = _join_words(rows, np.array([len(one) for one in sequences], np.int64), offsets)
+    if len(sequences) == len(inputs):  # no pairs
+        return [_finish(tokenizer, np.arange(base, base + len(inputs)), [rows], add_special_tokens)]
     n_sequences = np.array([len(given) for given in inputs])
     start = np.cumsum(n_sequences) - n_sequences
     parts = []
@@ -290,17 +164,20 @@ def _join_words(rows: Rows, n_words: Array, offsets: bool) -> Rows:
     joined = Rows(rows.columns, edges[ends - n_words], edges[ends], rows.spelling, rows.texts)
     if not offsets:
         return joined
-    index = np.arange(len(rows.first)) - np.repeat(ends - n_words, n_words)
-    return joined.replace(words=np.repeat(index.astype(np.int32), rows.lengths))
+
+    def words() -> Array:
+        index = np.arange(len(rows.first)) - np.repeat(ends - n_words, n_words)
+        return np.repeat(index.astype(np.int32), rows.lengths)
+
+    return joined.replace(words=words)
 
 
 def _finish(tokenizer: Tokenizer, inputs: Array, sequences: list[Rows], add_special_tokens: bool) -> _Part:
     """Step 4: truncation and the post-processor, for many texts, or many pairs."""
     processor, truncation = tokenizer.post_processor, tokenizer.truncation
-    nothing = np.zeros(0, np.int64)
     if truncation is None:
         rows = process_rows(processor, sequences, add_special_tokens)
-        return _Part(inputs, rows, rows.take(nothing), nothing, {})
+        return _Part(inputs, rows, *_NO_OVERFLOW, {})
     pair = len(sequences) == 2
     room = truncation["max_length"] - (tokenizer.num_special_tokens_to_add(pair) if add_special_tokens else 0)
     targets = _targets([rows.lengths for rows in sequences], room, truncation["strategy"])
@@ -312,6 +189,8 @@ def _finish(tokenizer: Tokenizer, inputs: Array, sequences: list[Rows], add_spec
     if not pair:
         _, overflow, owner = cut[0]
         rows = process_rows(processor, kept, add_special_tokens)
+        if not len(owner):
+            return _Part(inputs, rows, *_NO_OVERFLOW, {})
         return _Part(inputs, rows, process_rows(processor, [overflow], add_special_tokens, True), owner, {})
     combined = np.unique(np.concatenate([owner for _, _, owner in cut]))
     others = {}
@@ -323,7 +202,7 @@ def _finish(tokenizer: Tokenizer, inputs: Array, sequences: list[Rows], add_spec
         others[int(inputs[row])] = process_one(processor, first, second, add_special_tokens)
     simple = np.setdiff1d(np.arange(len(inputs)), combined)
     rows = process_rows(processor, [rows.take(simple) for rows in kept], add_special_tokens)
-    return _Part(inputs[simple], rows, rows.take(nothing), nothing, others)
+    return _Part(inputs[simple], rows, *_NO_OVERFLOW, others)
 
 
 def _targets(lengths: list[Array], room: int, strategy: str) -> list[Array]:
@@ -389,9 +268,7 @@ def post_process(
             one.truncate(int(target[0]), truncation["stride"], truncation["direction"])
     finished = process_one(tokenizer.post_processor, *given, *[None][: 2 - len(given)], add_special_tokens)
     if tokenizer.padding is not None:
-        part = _Part(
-            np.zeros(0, np.int64), finished._rows.take(np.zeros(0, np.int64)), *_NO_OVERFLOW, {0: finished}
-        )
+        part = _Part(_NO_OVERFLOW[1], _NO_OVERFLOW[0], *_NO_OVERFLOW, {0: finished})
         _pad([part], tokenizer.padding)
     return finished
 

@@ -244,7 +244,7 @@ def _packed(pieces: Pieces) -> tuple[Array, Array]:
 
 def _by_steps(tokenizer: Tokenizer) -> Any:
     """(unit) -> ids, rows by each step of the pipeline."""
-    from gputok.batching import tokenize
+    from gputok.documents import tokenize
 
     def encode_unit(unit: TextBatch) -> tuple[Array, Array]:
         pieces = tokenizer.words(Pieces.from_batch(unit))
@@ -280,12 +280,13 @@ def fingerprint(tokenizer: Tokenizer, source: Any, options: Any) -> str:
 
 def _affixes(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
     """The ids that the post-processor puts before and after a text."""
+    from gputok.columns import DTYPES, Columns
     from gputok.processors import process_rows
-    from gputok.rows import NO_SPELLING, Columns, Rows
+    from gputok.rows import NO_SPELLING, Rows
 
-    flags, places, numbers = (np.zeros(1, kind) for kind in (np.uint32, np.int64, np.int32))
-    columns = Columns(flags, flags, places, places, numbers, flags, flags, numbers - np.int32(1))
-    text = Rows(columns, places, places + 1, NO_SPELLING)  # one token, which stands for those of any text
+    # One token, which stands for those of any text.
+    columns, first = Columns(1, **{**dict.fromkeys(DTYPES, 0), "text": -1}), np.zeros(1, np.int64)
+    text = Rows(columns, first, first + 1, NO_SPELLING)
     finished = process_rows(tokenizer.post_processor, [text], True)
     row = slice(finished.first[0], finished.last[0])
     ids, at = finished.columns.ids[row].tolist(), int(np.argmin(finished.columns.special[row]))

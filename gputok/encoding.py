@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from gputok.rows import NO_SPELLING, Columns, Rows, merge, named_rows
+from gputok.columns import Columns
+from gputok.rows import NO_SPELLING, Rows, merge, named_rows
 from gputok.text import Array
 
 
@@ -69,14 +70,9 @@ class Encoding:
             "sequence_ranges": ranges,
         }
 
-    def _column(self, name: str) -> Array:
-        return getattr(self._rows.columns, name)[self._rows.first[self._row] : self._rows.last[self._row]]
-
     @property
     def _ranges(self) -> dict[int, tuple[int, int]]:
-        return {
-            sequence: (int(a[self._row]), int(b[self._row])) for sequence, (a, b) in self._rows.ranges.items()
-        }
+        return {sequence: self._rows.range_of(sequence, self._row) for sequence in self._rows.ranges}
 
     def _range(self, sequence: int) -> tuple[int, int]:
         return self._ranges.get(sequence, (0, len(self)))
@@ -84,12 +80,12 @@ class Encoding:
     @property
     def ids(self) -> list[int]:
         """The ids of the tokens: what a language model takes."""
-        return self._column("ids").tolist()
+        return column_of(self, "ids").tolist()
 
     @property
     def type_ids(self) -> list[int]:
         """For each token, the number that its part of the input has in the post-processor's template."""
-        return self._column("type_ids").tolist()
+        return column_of(self, "type_ids").tolist()
 
     @property
     def tokens(self) -> list[str]:
@@ -99,22 +95,22 @@ class Encoding:
     @property
     def offsets(self) -> list[tuple[int, int]]:
         """For each token, its characters in the text: `text[start:end]`."""
-        return list(zip(self._column("start").tolist(), self._column("end").tolist(), strict=True))
+        return list(zip(column_of(self, "start").tolist(), column_of(self, "end").tolist(), strict=True))
 
     @property
     def attention_mask(self) -> list[int]:
         """1 for each token that a model should look at, 0 for padding."""
-        return self._column("attention").tolist()
+        return column_of(self, "attention").tolist()
 
     @property
     def special_tokens_mask(self) -> list[int]:
         """1 for each token that is not from the text: added by the post-processor or by padding."""
-        return self._column("special").tolist()
+        return column_of(self, "special").tolist()
 
     @property
     def word_ids(self) -> list[int | None]:
         """For each token, the index of its word as the pre-tokenizer made it, or None."""
-        return [None if word < 0 else word for word in self._column("words").tolist()]
+        return [None if word < 0 else word for word in column_of(self, "words").tolist()]
 
     @property
     def words(self) -> list[int | None]:
@@ -152,7 +148,7 @@ class Encoding:
     def word_to_tokens(self, word_index: int, sequence_index: int = 0) -> tuple[int, int] | None:
         """The tokens of a word, as (first, last + 1), or None."""
         a, b = self._range(sequence_index)
-        words = self._column("words")[a:b]
+        words = column_of(self, "words")[a:b]
         words = words[: np.argmax(words > word_index)] if (words > word_index).any() else words
         at = np.flatnonzero(words == _unsigned(word_index))
         return (a + int(at[0]), a + int(at[-1]) + 1) if len(at) else None
@@ -161,7 +157,7 @@ class Encoding:
         """The characters of a word, as (first, last + 1), or None."""
         if (tokens := self.word_to_tokens(word_index, sequence_index)) is None:
             return None
-        return int(self._column("start")[tokens[0]]), int(self._column("end")[tokens[1] - 1])
+        return int(column_of(self, "start")[tokens[0]]), int(column_of(self, "end")[tokens[1] - 1])
 
     def token_to_sequence(self, token_index: int) -> int | None:
         """The input sequence that a token is from, or None."""
@@ -174,19 +170,21 @@ class Encoding:
         """The characters of a token, as (first, last + 1), or None where it is not from the text."""
         if self.token_to_sequence(token_index) is None or token_index >= len(self):
             return None
-        return int(self._column("start")[token_index]), int(self._column("end")[token_index])
+        return int(column_of(self, "start")[token_index]), int(column_of(self, "end")[token_index])
 
     def token_to_word(self, token_index: int) -> int | None:
         """The index of the word that a token is in, or None."""
         if self.token_to_sequence(token_index) is None or token_index >= len(self):
             return None
-        word = int(self._column("words")[token_index])
+        word = int(column_of(self, "words")[token_index])
         return None if word < 0 else word
 
     def char_to_token(self, char_pos: int, sequence_index: int = 0) -> int | None:
         """The token that holds a character, or None."""
         a, b = self._range(sequence_index)
-        inside = (self._column("start")[a:b] <= _unsigned(char_pos)) & (char_pos < self._column("end")[a:b])
+        inside = (column_of(self, "start")[a:b] <= _unsigned(char_pos)) & (
+            char_pos < column_of(self, "end")[a:b]
+        )
         return a + int(np.argmax(inside)) if inside.any() else None
 
     def char_to_word(self, char_pos: int, sequence_index: int = 0) -> int | None:
@@ -251,9 +249,15 @@ def _merge_two(left: Encoding, right: Encoding, growing: bool) -> Encoding:
     parts.extend(_merge_two(left, other, growing) for other in right._overflowing)
     a, b = (encoding._rows.take(np.array([encoding._row])) for encoding in (left, right))
     if growing and len(left):
-        shift = left._column("end")[-1]
+        shift = column_of(left, "end")[-1]
         b = b.replace(start=b.columns.start + shift, end=b.columns.end + shift)
     return view(merge([a, b]), 0, parts, None)
+
+
+def column_of(encoding: Encoding, name: str) -> Array:
+    """The values of an encoding's tokens in a column, by its name in `Columns`: a view, not to be written to."""
+    rows, row = encoding._rows, encoding._row
+    return getattr(rows.columns, name)[rows.first[row] : rows.last[row]]
 
 
 def _set(encoding: Encoding, rows: Rows, row: int, overflowing: Sequence[Encoding], shown: Any) -> None:
@@ -275,6 +279,7 @@ def _from_dict(value: dict[str, Any]) -> Encoding:
     n = len(value["ids"])
     offsets = np.array(value["offsets"], np.int64).reshape(n, 2)
     columns = Columns(
+        n,
         ids=np.array(value["ids"], np.uint32),
         type_ids=np.array(value["type_ids"], np.uint32),
         start=offsets[:, 0],

@@ -155,12 +155,12 @@ def _around(
 ) -> Rows:
     """Text between special tokens, as one part of text only: no special tokens or padding in it, all one sequence."""
     once = np.ones(len(rows.first), np.int64)
-    plain = dataclasses.replace(rows.replace(special=0, attention=1), ranges={}).with_sequence(sequence)
+    plain = rows.replace(special=0, attention=1)._replace(ranges={}).with_sequence(sequence)
     specials = [
         token and named_rows([token[1]], [token[0]], once, type_id=type_id) for token in (before, after)
     ]
     whole = merge([part for part in (specials[0], plain, specials[1]) if part is not None])
-    return dataclasses.replace(whole, sequence=rows.sequence)
+    return whole._replace(sequence=rows.sequence)
 
 
 def _special_token(value: Any) -> SpecialToken:
@@ -421,7 +421,7 @@ def process_one(
 def _parts(
     processor: PostProcessor | None, sequences: list[Rows], add_special_tokens: bool, overflow: bool
 ) -> list[Rows]:
-    numbered = [dataclasses.replace(rows, sequence=i) for i, rows in enumerate(sequences)]
+    numbered = [rows._replace(sequence=i) for i, rows in enumerate(sequences)]
     if processor is None:
         pair = len(sequences) == 2
         return [rows.with_sequence(i) if pair and not overflow else rows for i, rows in enumerate(numbered)]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
+import functools
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gputok.columns import DTYPES, Columns, constant
 from gputok.text import Array
 
 if TYPE_CHECKING:
@@ -54,24 +57,7 @@ def margin(text: str) -> tuple[int, int]:
     return len(text) - len(text.lstrip(_SPACES)), len(text) - len(text.rstrip(_SPACES))
 
 
-class Columns(NamedTuple):
-    """One value for each token. A column with one value for all may be a broadcast array."""
-
-    ids: Array  # uint32[t]
-    type_ids: Array  # uint32[t]
-    start: Array  # int64[t], in characters of the token's input sequence
-    end: Array  # int64[t]
-    words: Array  # int32[t], index of the word, or -1
-    special: Array  # uint32[t], 1: added by a post-processor or by padding
-    attention: Array  # uint32[t], 0: padding
-    text: Array  # int32[t], -1: spelled as its id is; else an index into Rows.texts
-
-
-_DTYPES = Columns(np.uint32, np.uint32, np.int64, np.int64, np.int32, np.uint32, np.uint32, np.int32)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Rows:
+class Rows(NamedTuple):
     """Many encodings: row i has the tokens first[i]:last[i] of the columns. Rows may overlap."""
 
     columns: Columns
@@ -79,8 +65,9 @@ class Rows:
     last: Array  # int64[m]
     spelling: Spelling
     texts: tuple[str, ...] = ()  # texts of tokens that are not spelled as their id is
-    ranges: dict[int, tuple[Array, Array]] = dataclasses.field(default_factory=dict)
-    """Sequence -> where its tokens are in each row: int64[m] first, int64[m] last, counted from the row's start."""
+    ranges: Mapping[int, tuple[Array, Array] | None] = MappingProxyType({})
+    """Sequence -> where its tokens are in each row: int64[m] first, int64[m] last, counted from the row's start; None
+    for all tokens of each."""
     sequence: int | None = None
     """The input sequence that these rows are, while a post-processor works; None: its own tokens."""
 
@@ -88,19 +75,20 @@ class Rows:
     def lengths(self) -> Array:
         return self.last - self.first
 
-    def replace(self, **columns: Array | int) -> Rows:
-        """The same rows with other columns; a number stands for a column of it."""
-        n = len(self.columns.ids)
-        new = {
-            name: value if isinstance(value, np.ndarray) else constant(getattr(_DTYPES, name)(value), n)
-            for name, value in columns.items()
-        }
-        return dataclasses.replace(self, columns=self.columns._replace(**new))
+    def replace(self, **columns: Array | int | Callable[[], Array]) -> Rows:
+        """The same rows with other columns, as `Columns` takes them."""
+        return self._replace(columns=Columns(len(self.columns), self.columns, **columns))
 
     def with_sequence(self, sequence: int) -> Rows:
         """Calls all tokens of each row the input sequence of that number."""
-        everything = np.zeros(len(self.first), np.int64), self.lengths
-        return dataclasses.replace(self, ranges={**self.ranges, sequence: everything})
+        return self._replace(ranges={**self.ranges, sequence: None})
+
+    def range_of(self, sequence: int, row: int) -> tuple[int, int]:
+        """Where the tokens of an input sequence are in a row, counted from its start."""
+        span = self.ranges[sequence]
+        if span is None:
+            return 0, int(self.last[row] - self.first[row])
+        return int(span[0][row]), int(span[1][row])
 
     def token_texts(self, row: int) -> list[str]:
         a, b = int(self.first[row]), int(self.last[row])
@@ -117,28 +105,15 @@ class Rows:
         """
         if (self.first[1:] < self.last[:-1]).any():  # the first token of a row can be inside of another
             self = self.apart()
-        ids, start, end = self.columns.ids, self.columns.start, self.columns.end
-        margins = self.spelling.margins(ids)
-        if self.texts and len(named := np.flatnonzero(self.columns.text >= 0)):
-            margins[named] = np.array([margin(text) for text in self.texts], np.int32)[
-                self.columns.text[named]
-            ]
-        if not margins.any():
-            return self
-        leading, trailing = margins[:, 0].astype(np.int64), margins[:, 1]
-        if add_prefix_space:
-            opening = start == 0
-            opening[self.first[self.lengths > 0]] = True
-            leading[opening & (leading == 1)] = 0
-        start = np.minimum(start + leading, end)
-        end = np.where((trailing > 0) & (end >= trailing), np.maximum(end - trailing, start), end)
-        return self.replace(start=start, end=end)
+        trimmed = functools.cache(functools.partial(_trimmed, self, add_prefix_space))
+        return self.replace(start=lambda: trimmed()[0], end=lambda: trimmed()[1])
 
     def apart(self) -> Rows:
         """The same rows, each with tokens of its own."""
         at, last = _indices(self.first, self.last), np.cumsum(self.lengths)
-        columns = Columns(*(column[at] for column in self.columns))
-        return dataclasses.replace(self, columns=columns, first=last - self.lengths, last=last)
+        columns = {name: getattr(self.columns, name)[at] for name in DTYPES}
+        n = int(last[-1]) if len(last) else 0
+        return self._replace(columns=Columns(n, **columns), first=last - self.lengths, last=last)
 
     def truncate(self, max_length: Array, stride: int, direction: str) -> tuple[Rows, Rows, Array]:
         """Cuts each row to max_length[i] tokens, int64[m].
@@ -150,7 +125,7 @@ class Rows:
         cut = np.flatnonzero(lengths > max_length)
         if len(cut) == 0:
             nothing = np.zeros(0, np.int64)
-            return self, dataclasses.replace(self, first=nothing, last=nothing, ranges={}), nothing
+            return self, self._replace(first=nothing, last=nothing, ranges={}), nothing
         if (bad := cut[(max_length[cut] > 0) & (max_length[cut] <= stride)]).size:
             raise ValueError(
                 f"`stride` is {stride}, but must be less than the max length of {max_length[bad[0]]} tokens "
@@ -174,19 +149,22 @@ class Rows:
         whole = width == 0  # nothing is kept: all of the row overflows
         begin, stop = np.where(whole, 0, begin), np.where(whole, n, stop)
         origin = self.first[owner]
-        kept = dataclasses.replace(self, first=first, last=last, ranges={})
-        return kept, dataclasses.replace(self, first=origin + begin, last=origin + stop, ranges={}), owner
+        kept = self._replace(first=first, last=last, ranges={})
+        return kept, self._replace(first=origin + begin, last=origin + stop, ranges={}), owner
 
     def pad(self, length: int, direction: str, pad_id: int, pad_type_id: int, pad_token: str) -> Rows:
         """Fills each row that is shorter up to `length` tokens."""
-        missing = np.maximum(length - self.lengths, 0)
+        missing = length - self.lengths
+        if (missing <= 0).all():
+            return self
+        missing = np.maximum(missing, 0)
         padding = named_rows([pad_id], [pad_token], missing, type_id=pad_type_id).replace(attention=0)
         return merge([self, padding] if direction == "right" else [padding, self])
 
     def take(self, rows: Array) -> Rows:
         """Some of the rows, in the order given."""
-        ranges = {sequence: (a[rows], b[rows]) for sequence, (a, b) in self.ranges.items()}
-        return dataclasses.replace(self, first=self.first[rows], last=self.last[rows], ranges=ranges)
+        ranges = {sequence: span and (span[0][rows], span[1][rows]) for sequence, span in self.ranges.items()}
+        return self._replace(first=self.first[rows], last=self.last[rows], ranges=ranges)
 
     def encodings(self, texts: Sequence[Any] | None = None) -> list[Encoding]:
         """The rows as the objects that users get; `texts`: what was encoded in each row, for display."""
@@ -198,64 +176,94 @@ class Rows:
 
 def named_rows(ids: Sequence[int], tokens: Sequence[str], repeats: Array, *, type_id: int = 0) -> Rows:
     """Row i is repeats[i] times the same special tokens, which are not part of any text."""
-    n = int(repeats.sum())
+    k, last = len(ids), repeats.cumsum() * len(ids)
+    n = int(last[-1]) if len(last) else 0
     columns = Columns(
-        ids=np.tile(np.array(ids, np.uint32), n),
-        type_ids=constant(np.uint32(type_id), n * len(ids)),
-        start=constant(np.int64(0), n * len(ids)),
-        end=constant(np.int64(0), n * len(ids)),
-        words=constant(np.int32(-1), n * len(ids)),
-        special=constant(np.uint32(1), n * len(ids)),
-        attention=constant(np.uint32(1), n * len(ids)),
-        text=np.tile(np.arange(len(ids), dtype=np.int32), n),
+        n,
+        ids=ids[0] if k == 1 else lambda: np.tile(np.array(ids, np.uint32), n // max(k, 1)),
+        type_ids=type_id,
+        start=0,
+        end=0,
+        words=-1,
+        special=1,
+        attention=1,
+        text=0 if k == 1 else lambda: np.tile(np.arange(k, dtype=np.int32), n // max(k, 1)),
     )
-    last = np.cumsum(repeats, dtype=np.int64) * len(ids)
-    return Rows(columns, last - repeats * len(ids), last, NO_SPELLING, tuple(tokens))
+    return Rows(columns, last - repeats * k, last, NO_SPELLING, tuple(tokens))
 
 
 def merge(parts: Sequence[Rows]) -> Rows:
     """Row i is what all parts have in row i, one after the other."""
     if len(parts) == 1:
         return parts[0]
+    spelling = NO_SPELLING
+    for part in parts:
+        if part.spelling is not NO_SPELLING and part.spelling is not spelling:
+            if spelling is not NO_SPELLING:  # from different tokenizers: each token names its text
+                return merge([_spelled_out(part) for part in parts])
+            spelling = part.spelling
     lengths = [part.lengths for part in parts]
-    ends = np.cumsum(np.stack(lengths), axis=0)  # int64[parts, m], from the start of the row
-    last = np.cumsum(ends[-1])
+    ends = [*itertools.accumulate(lengths)]  # int64[m] each, from the start of the row
+    last = ends[-1].cumsum()
     first = last - ends[-1]
-    sources = [_indices(part.first, part.last) for part in parts]
-    targets = [_indices(first + end - n, first + end) for end, n in zip(ends, lengths, strict=True)]
-    spellings = [part.spelling for part in parts if part.spelling is not NO_SPELLING]
-    spelling = spellings[0] if spellings else NO_SPELLING
-    if any(other is not spelling for other in spellings):
-        parts = [_spelled_out(part) for part in parts]  # from different tokenizers: each token names its text
-    texts: list[str] = []
-    ranges: dict[int, tuple[Array, Array]] = {}
-    text_columns = []
+    texts: tuple[str, ...] = ()
+    ranges: dict[int, tuple[Array, Array] | None] = {}
     for part, end, n in zip(parts, ends, lengths, strict=True):
-        text = part.columns.text
-        text_columns.append(np.where(text >= 0, text + np.int32(len(texts)), text) if texts else text)
-        texts.extend(part.texts)
-        ranges |= {sequence: (a + end - n, b + end - n) for sequence, (a, b) in part.ranges.items()}
-    total = int(last[-1]) if len(last) else 0
-    columns = [[getattr(part.columns, name) for part in parts] for name in Columns._fields[:-1]] + [
-        text_columns
-    ]
-    merged = Columns(*(_scatter(column, sources, targets, total) for column in columns))
-    return Rows(merged, first, last, spelling, tuple(texts), ranges)
+        texts += part.texts
+        for sequence, span in part.ranges.items():
+            before = end - n
+            ranges[sequence] = (before, end) if span is None else (before + span[0], before + span[1])
+    n = int(last[-1]) if len(last) else 0
+    return Rows(Columns(n, _Merged(parts, first, ends, n)), first, last, spelling, texts, ranges)
 
 
-def _scatter(column: list[Array], sources: list, targets: list, total: int) -> Array:
-    values = {part[0].item() for part in column if len(part) and part.strides[0] == 0}
-    if len(values) == 1 and all(part.strides[0] == 0 or len(part) == 0 for part in column):
-        return constant(column[0].dtype.type(values.pop()), total)
-    out = np.empty(total, column[0].dtype)
-    for part, source, target in zip(column, sources, targets, strict=True):
-        out[target] = part[source]
-    return out
+class _Merged(NamedTuple):
+    """The columns of several parts as one."""
+
+    parts: Sequence[Rows]
+    first: Array  # int64[m], of the merged rows
+    ends: Sequence[
+        Array
+    ]  # int64[m] of each part: where its tokens end in each row, counted from the row's start
+    n: int  # tokens
+
+    def one_value(self, name: str) -> int | None:
+        if name == "text" and sum(len(part.texts) > 0 for part in self.parts) > 1:
+            return None  # texts of the same number in their parts
+        values = {part.columns.one_value(name) for part in self.parts if len(part.columns)}
+        return values.pop() if len(values) == 1 else None
+
+    def column(self, name: str) -> Array:
+        if (value := self.one_value(name)) is not None:
+            return constant(DTYPES[name](value), self.n)
+        joined, begin, n_texts = np.empty(self.n, DTYPES[name]), self.first, 0
+        for part, end in zip(self.parts, self.ends, strict=True):
+            stop = self.first + end
+            values = getattr(part.columns, name)[_indices(part.first, part.last)]
+            if name == "text" and n_texts:
+                values = np.where(values >= 0, values + np.int32(n_texts), values)
+            joined[_indices(begin, stop)] = values
+            n_texts += len(part.texts)
+            begin = stop
+        return joined
 
 
-def constant(value: np.generic, n: int) -> Array:
-    """A column of n times the same value, in the memory of one (like `np.broadcast_to`, in a tenth of its time)."""
-    return np.ndarray((n,), value.dtype, value, strides=(0,))
+def _trimmed(rows: Rows, add_prefix_space: bool) -> tuple[Array, Array]:
+    """The start and end, int64[t] each, that `Rows.trim_offsets` gives."""
+    columns = rows.columns
+    start, end = columns.start, columns.end
+    margins = rows.spelling.margins(columns.ids)
+    if rows.texts and len(named := np.flatnonzero(columns.text >= 0)):
+        margins[named] = np.array([margin(text) for text in rows.texts], np.int32)[columns.text[named]]
+    if not margins.any():
+        return start, end
+    leading, trailing = margins[:, 0].astype(np.int64), margins[:, 1]
+    if add_prefix_space:
+        opening = start == 0
+        opening[rows.first[rows.lengths > 0]] = True
+        leading[opening & (leading == 1)] = 0
+    start = np.minimum(start + leading, end)
+    return start, np.where((trailing > 0) & (end >= trailing), np.maximum(end - trailing, start), end)
 
 
 def _indices(first: Array, last: Array) -> Array | slice:
@@ -272,11 +280,9 @@ def _spelled_out(part: Rows) -> Rows:
     """The same rows with the text of every token in `texts`."""
     texts = [text for row in range(len(part.first)) for text in part.token_texts(row)]
     at = _indices(part.first, part.last)
-    text = np.full(len(part.columns.ids), -1, np.int32)
+    text = np.full(len(part.columns), -1, np.int32)
     text[at] = np.arange(len(texts), dtype=np.int32)
-    return dataclasses.replace(
-        part, columns=part.columns._replace(text=text), texts=tuple(texts), spelling=NO_SPELLING
-    )
+    return part.replace(text=text)._replace(texts=tuple(texts), spelling=NO_SPELLING)
 
 
 NO_SPELLING = Spelling(lambda token_id: "")

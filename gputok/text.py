@@ -33,8 +33,8 @@ class TextBatch(NamedTuple):
     def from_strings(cls, texts: Iterable[str]) -> TextBatch:
         """Packs strings; a lone surrogate is a UnicodeEncodeError, as text that is not Unicode has no bytes."""
         encoded = list(map(str.encode, texts))
-        offsets = np.zeros(len(encoded) + 1, np.int64)
-        np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)), out=offsets[1:])
+        ends = itertools.accumulate(map(len, encoded), initial=0)
+        offsets = np.fromiter(ends, np.int64, len(encoded) + 1)
         return cls(np.frombuffer(b"".join(encoded), np.uint8), offsets)
 
     @property

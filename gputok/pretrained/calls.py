@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gputok.encoding import Encoding
+from gputok.encoding import Encoding, column_of
 
 UNLIMITED = int(1e30)
 """The `model_max_length` of a model of which none is known."""
@@ -86,11 +86,13 @@ _LISTS: dict[str, Callable[[Encoding], Any]] = {
     "length": len,
 }
 _ARRAYS: dict[str, Callable[[Encoding], Any]] = {
-    "input_ids": lambda encoding: encoding._column("ids"),
-    "token_type_ids": lambda encoding: encoding._column("type_ids"),
-    "attention_mask": lambda encoding: encoding._column("attention"),
-    "special_tokens_mask": lambda encoding: encoding._column("special"),
-    "offset_mapping": lambda encoding: np.stack([encoding._column("start"), encoding._column("end")], 1),
+    "input_ids": lambda encoding: column_of(encoding, "ids"),
+    "token_type_ids": lambda encoding: column_of(encoding, "type_ids"),
+    "attention_mask": lambda encoding: column_of(encoding, "attention"),
+    "special_tokens_mask": lambda encoding: column_of(encoding, "special"),
+    "offset_mapping": lambda encoding: np.stack(
+        [column_of(encoding, "start"), column_of(encoding, "end")], 1
+    ),
     "length": len,
 }
 

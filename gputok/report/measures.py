@@ -11,8 +11,8 @@ import numpy as np
 
 from gputok import bulk
 from gputok.automaton.unicode_tables import property_set
-from gputok.batching import encode_documents
 from gputok.byte_alphabet import BYTE_CHARACTERS
+from gputok.documents import encode_documents
 from gputok.report import Measures, Report, Text
 from gputok.text import Array, TextBatch
 from gputok.tokenizer import Tokenizer

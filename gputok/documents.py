@@ -1,0 +1,166 @@
+"""Steps 1 to 3 for many texts at once: one set of packed arrays for all of them."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gputok.columns import Columns
+from gputok.rows import NO_SPELLING, Rows
+from gputok.text import Array, Pieces, TextBatch
+from gputok.threads import run
+
+if TYPE_CHECKING:
+    from gputok.models import Tokens
+    from gputok.tokenizer import Tokenizer
+
+
+def tokenize(tokenizer: Tokenizer, pieces: Pieces) -> Tokens:
+    """Step 3: the tokens of words and added tokens; `start` and `end` are bytes of `pieces.data`."""
+    from gputok.models import Tokens
+
+    model, byte_level = tokenizer.model, pieces.byte_level
+    if pieces.token is None:
+        return model.tokenize_pieces(pieces.data, pieces.start, pieces.end, byte_level=byte_level)
+    added = pieces.token >= 0
+    found = model.tokenize_pieces(
+        pieces.data, pieces.start[~added], pieces.end[~added], byte_level=byte_level
+    )
+    n_tokens = np.ones(pieces.n_pieces, np.int64)
+    n_tokens[~added] = np.diff(found.rows)
+    rows = np.concatenate([[0], np.cumsum(n_tokens)])
+    from_model = np.ones(rows[-1], bool)
+    from_model[rows[:-1][added]] = False
+    columns = []
+    for own, others in ((found.ids, pieces.token), (found.start, pieces.start), (found.end, pieces.end)):
+        column = np.empty(rows[-1], own.dtype)
+        column[from_model], column[~from_model] = own, others[added]
+        columns.append(column)
+    return Tokens(*columns, rows)
+
+
+def _cut_long(
+    tokenizer: Tokenizer, batch: TextBatch, threads: int, n_bytes: int
+) -> tuple[Pieces, Tokens] | None:
+    """Words and tokens of a long text, cut between words for threads; None where the text cannot be cut before."""
+    from gputok.kernels.cpu.walk import prepare, slice_text
+    from gputok.models.base import joined
+
+    plan = tokenizer.pre_tokenizer.plan()
+    if plan is None or tokenizer.added_in(Pieces.from_batch(batch)):
+        return None
+    data, offsets = batch
+
+    def part(first: int, last: int) -> tuple[Pieces, Tokens]:
+        inside = offsets[(first < offsets) & (offsets < last)]
+        edges = np.concatenate([[first], inside, [last]])
+        pieces = tokenizer.pre_tokenizer.apply(Pieces(data, edges[:-1], edges[1:], np.arange(len(edges))))
+        return pieces, tokenize(tokenizer, pieces)
+
+    cuts = slice_text(data, offsets, n_bytes, prepare(plan.automaton))
+    parts = list(run(part, itertools.pairwise(cuts), threads))
+    start, end = (np.concatenate([getattr(pieces, name) for pieces, _ in parts]) for name in ("start", "end"))
+    pieces = Pieces(data, start, end, np.searchsorted(start, offsets), byte_level=parts[0][0].byte_level)
+    return pieces, joined([tokens for _, tokens in parts])
+
+
+def encode_documents(
+    tokenizer: Tokenizer, batch: TextBatch, *, offsets: bool, threads: int = 1, slice_bytes: int = 1 << 18
+) -> Rows:
+    """Steps 1 to 3 for many texts: one row for each.
+
+    With more than one of `threads`, texts are cut between words into slices of about `slice_bytes` where that can be.
+    """
+    unchanged = tokenizer.normalizer is None and (
+        tokenizer.pre_tokenizer is None or tokenizer.pre_tokenizer.plan() is not None
+    )
+    found = None
+    if threads > 1 and unchanged and tokenizer.pre_tokenizer is not None:
+        found = _cut_long(tokenizer, batch, threads, slice_bytes)
+    if found is None:
+        pieces = tokenizer.words(Pieces.from_batch(batch, aligned=offsets and not unchanged))
+        found = pieces, tokenize(tokenizer, pieces)
+    pieces, tokens = found
+    n, rows = len(tokens.ids), tokens.rows[pieces.rows]
+    if not offsets:
+        columns = Columns(
+            n, ids=tokens.ids, type_ids=0, start=0, end=0, words=-1, special=0, attention=1, text=-1
+        )
+        return Rows(columns, rows[:-1], rows[1:], NO_SPELLING)
+    spans = functools.cache(functools.partial(_character_offsets, batch, pieces, tokens, rows))
+    text, texts = _odd_texts(tokenizer, pieces, tokens)
+    columns = Columns(
+        n,
+        ids=tokens.ids,
+        type_ids=0,
+        start=lambda: spans()[0],
+        end=lambda: spans()[1],
+        words=functools.partial(_words, pieces, tokens),
+        special=0,
+        attention=1,
+        text=text,
+    )
+    return Rows(columns, rows[:-1], rows[1:], tokenizer.spelling, texts)
+
+
+def _words(pieces: Pieces, tokens: Tokens) -> Array:
+    """int32[t]: the index of each token's word in its document."""
+    first = np.repeat(pieces.rows[:-1], np.diff(pieces.rows))
+    word = np.arange(pieces.n_pieces, dtype=np.int64) - first
+    return np.repeat(word.astype(np.int32), np.diff(tokens.rows))
+
+
+def _character_offsets(batch: TextBatch, pieces: Pieces, tokens: Tokens, rows: Array) -> tuple[Array, Array]:
+    """int64[t] each: the characters of its document that each token covers; part of a character counts as all of it."""
+    data, document = batch
+    begins = np.repeat(document[:-1], np.diff(rows))  # of each token's document
+    if pieces.alignment is None:
+        start, end = tokens.start - begins, tokens.end - begins
+    elif len(pieces.alignment.start) == 0:
+        start = end = np.zeros(len(tokens.ids), np.int64)
+    else:
+        last = len(pieces.alignment.start) - 1
+        start = pieces.alignment.start[np.minimum(tokens.start, last)].astype(np.int64)
+        end = pieces.alignment.end[np.clip(tokens.end - 1, 0, last)].astype(np.int64)
+    if len(data) == 0 or data.max() < 0x80:
+        return start, end
+    n_before = np.zeros(len(data) + 1, np.int32)  # characters that begin before each byte
+    np.cumsum((data & 0xC0) != 0x80, out=n_before[1:], dtype=np.int32)
+    base = n_before[begins]
+    at_end = begins + start >= np.repeat(document[1:], np.diff(rows))
+    first = n_before[np.minimum(begins + start + 1, len(data))] - 1 - base
+    stop = n_before[begins + end] - base
+    # Text that a normalizer put behind the last character keeps its place in bytes, as in the namesake.
+    return np.where(at_end, start, first), np.where(at_end, end, stop).astype(np.int64)
+
+
+def _odd_texts(tokenizer: Tokenizer, pieces: Pieces, tokens: Tokens) -> tuple[Array | int, tuple[str, ...]]:
+    """The texts of tokens that aren't spelled as their ids are: added tokens with white space, and unknown ones."""
+    odd: dict[int, str] = {}
+    if pieces.token is not None:
+        for piece in np.flatnonzero(np.isin(pieces.token, tokenizer.odd_tokens)).tolist():
+            covered = pieces.data[pieces.start[piece] : pieces.end[piece]]
+            odd[int(tokens.rows[piece])] = covered.tobytes().decode()
+    unknown = getattr(tokenizer.model, "unk_id", None)
+    if unknown is not None and len(at := np.flatnonzero(tokens.ids == unknown)):
+        from gputok.models import Tokens
+
+        some = Tokens(tokens.ids[at], tokens.start[at], tokens.end[at], np.arange(len(at) + 1))
+        odd = (
+            dict(
+                zip(
+                    at.tolist(),
+                    tokenizer.model.values(some, pieces.data, byte_level=pieces.byte_level),
+                    strict=True,
+                )
+            )
+            | odd
+        )
+    if not odd:
+        return -1, ()
+    text = np.full(len(tokens.ids), -1, np.int32)
+    text[list(odd)] = np.arange(len(odd))
+    return text, tuple(odd.values())
