@@ -175,7 +175,7 @@ class AddedVocabulary:
         return finder.cut(pieces)
 
     def _finder(self, normalized: bool, encode_special_tokens: bool) -> _Finder | None:
-        from gputok.kernels.cpu.added import IGNORED, LSTRIP, RSTRIP, SINGLE_WORD, build_trie
+        from gputok.kernels.cpu.added import IGNORED, LSTRIP, RSTRIP, SINGLE_WORD, build_trie, first_bytes
 
         chosen = {
             token_id: (self.pattern(token_id), token)
@@ -194,7 +194,7 @@ class AddedVocabulary:
         ]
         batch = TextBatch.from_strings(text for text, _ in chosen.values())
         trie = build_trie(batch.data.copy(), batch.offsets)
-        return _Finder(np.array([*chosen], np.int32), np.array(options, np.uint8), trie)
+        return _Finder(np.array([*chosen], np.int32), np.array(options, np.uint8), trie, first_bytes(trie))
 
 
 class _Finder(NamedTuple):
@@ -203,14 +203,17 @@ class _Finder(NamedTuple):
     ids: Array  # int32[n_tokens]
     options: Array  # uint8[n_tokens]
     trie: tuple[Array, Array, Array]
+    first: tuple[Array, Array]  # bytes that tokens begin with
 
     def cut(self, pieces: Pieces) -> Pieces:
         from gputok.kernels.cpu.added import SINGLE_WORD, find_tokens
 
         skip = np.zeros(pieces.n_pieces, bool) if pieces.token is None else pieces.token >= 0
         words = word_bits() if (self.options & SINGLE_WORD).any() else np.zeros(0, np.uint8)
-        found = find_tokens(pieces.data, pieces.start, pieces.end, skip, self.trie, self.options, words)
-        start, end, found, rows = found
+        text = pieces.data, pieces.start, pieces.end, skip
+        start, end, found, rows = find_tokens(*text, self.trie, self.options, words, self.first)
+        if len(start) == pieces.n_pieces and not np.count_nonzero(found >= 0):
+            return pieces
         token = np.where(found >= 0, self.ids[found], np.int32(-1))
         if pieces.token is not None:
             before = np.repeat(pieces.token, np.diff(rows))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gputok.documents import encode_documents
-from gputok.encoding import Encoding, view
+from gputok.encoding import Encoding, view, views
 from gputok.processors import process_one, process_rows
 from gputok.rows import Rows
 from gputok.text import Array, TextBatch
@@ -92,7 +92,9 @@ def encode(
 ) -> list[Encoding]:
     """Encodes texts and pairs of texts, in slices over threads."""
     slices = [(first, inputs[first:last]) for first, last in _slices(inputs, is_pretokenized)]
-    n_threads = thread_count(threads)
+    # A short text is work for one, and asking for the number of cores would take a tenth of its time.
+    short = threads is None and len(slices) == 1 and sum(map(len, inputs[0])) <= SLICE
+    n_threads = 1 if short else thread_count(threads)
     task = functools.partial(
         _encode_slice, tokenizer, is_pretokenized, add_special_tokens, offsets, n_threads
     )
@@ -102,9 +104,9 @@ def encode(
     encodings: list[Any] = [None] * len(inputs)
     for part in parts:
         at = part.inputs.tolist()
-        finished = part.rows.encodings([inputs[i] for i in at])
+        finished = views(part.rows, [inputs[i] for i in at])
         if len(part.owner):
-            overflowing = part.overflow.encodings([inputs[at[owner]] for owner in part.owner.tolist()])
+            overflowing = views(part.overflow, [inputs[at[owner]] for owner in part.owner.tolist()])
             edges = np.searchsorted(part.owner, np.arange(len(at) + 1)).tolist()
             for encoding, (first, last) in zip(finished, itertools.pairwise(edges), strict=True):
                 encoding._overflowing = tuple(overflowing[first:last])
@@ -176,10 +178,11 @@ def _finish(tokenizer: Tokenizer, inputs: Array, sequences: list[Rows], add_spec
     """Step 4: truncation and the post-processor, for many texts, or many pairs."""
     processor, truncation = tokenizer.post_processor, tokenizer.truncation
     if truncation is None:
-        rows = process_rows(processor, sequences, add_special_tokens)
-        return _Part(inputs, rows, *_NO_OVERFLOW, {})
+        return _Part(inputs, process_rows(processor, sequences, add_special_tokens), *_NO_OVERFLOW, {})
     pair = len(sequences) == 2
     room = truncation["max_length"] - (tokenizer.num_special_tokens_to_add(pair) if add_special_tokens else 0)
+    if room > 0 and not np.count_nonzero(sum(rows.lengths for rows in sequences) > room):
+        return _Part(inputs, process_rows(processor, sequences, add_special_tokens), *_NO_OVERFLOW, {})
     targets = _targets([rows.lengths for rows in sequences], room, truncation["strategy"])
     cut = [
         rows.truncate(target, truncation["stride"], truncation["direction"])

@@ -9,19 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gputok.columns import Columns
+from gputok.models.base import Tokens, joined
 from gputok.rows import NO_SPELLING, Rows
 from gputok.text import Array, Pieces, TextBatch
 from gputok.threads import run
 
 if TYPE_CHECKING:
-    from gputok.models import Tokens
     from gputok.tokenizer import Tokenizer
 
 
 def tokenize(tokenizer: Tokenizer, pieces: Pieces) -> Tokens:
     """Step 3: the tokens of words and added tokens; `start` and `end` are bytes of `pieces.data`."""
-    from gputok.models import Tokens
-
     model, byte_level = tokenizer.model, pieces.byte_level
     if pieces.token is None:
         return model.tokenize_pieces(pieces.data, pieces.start, pieces.end, byte_level=byte_level)
@@ -47,7 +45,6 @@ def _cut_long(
 ) -> tuple[Pieces, Tokens] | None:
     """Words and tokens of a long text, cut between words for threads; None where the text cannot be cut before."""
     from gputok.kernels.cpu.walk import prepare, slice_text
-    from gputok.models.base import joined
 
     plan = tokenizer.pre_tokenizer.plan()
     if plan is None or tokenizer.added_in(Pieces.from_batch(batch)):
@@ -84,26 +81,31 @@ def encode_documents(
         pieces = tokenizer.words(Pieces.from_batch(batch, aligned=offsets and not unchanged))
         found = pieces, tokenize(tokenizer, pieces)
     pieces, tokens = found
-    n, rows = len(tokens.ids), tokens.rows[pieces.rows]
+    rows = tokens.rows[pieces.rows]
+    given = {"ids": tokens.ids, "type_ids": 0, "special": 0, "attention": 1}
     if not offsets:
-        columns = Columns(
-            n, ids=tokens.ids, type_ids=0, start=0, end=0, words=-1, special=0, attention=1, text=-1
-        )
+        columns = Columns(len(tokens.ids), start=0, end=0, words=-1, text=-1, **given)
         return Rows(columns, rows[:-1], rows[1:], NO_SPELLING)
-    spans = functools.cache(functools.partial(_character_offsets, batch, pieces, tokens, rows))
     text, texts = _odd_texts(tokenizer, pieces, tokens)
-    columns = Columns(
-        n,
-        ids=tokens.ids,
-        type_ids=0,
-        start=lambda: spans()[0],
-        end=lambda: spans()[1],
-        words=functools.partial(_words, pieces, tokens),
-        special=0,
-        attention=1,
-        text=text,
-    )
+    columns = Columns(len(tokens.ids), _Encoded(batch, pieces, tokens), text=text, **given)
     return Rows(columns, rows[:-1], rows[1:], tokenizer.spelling, texts)
+
+
+class _Encoded:
+    """Where in their texts tokens are: the columns that take time, and that many never ask for."""
+
+    def __init__(self, batch: TextBatch, pieces: Pieces, tokens: Tokens) -> None:
+        self._of = batch, pieces, tokens
+
+    def one_value(self, name: str) -> None:
+        return None
+
+    def column(self, name: str) -> Array:
+        return _words(*self._of[1:]) if name == "words" else self._spans[name == "end"]
+
+    @functools.cached_property
+    def _spans(self) -> tuple[Array, Array]:
+        return _character_offsets(*self._of)
 
 
 def _words(pieces: Pieces, tokens: Tokens) -> Array:
@@ -113,9 +115,10 @@ def _words(pieces: Pieces, tokens: Tokens) -> Array:
     return np.repeat(word.astype(np.int32), np.diff(tokens.rows))
 
 
-def _character_offsets(batch: TextBatch, pieces: Pieces, tokens: Tokens, rows: Array) -> tuple[Array, Array]:
+def _character_offsets(batch: TextBatch, pieces: Pieces, tokens: Tokens) -> tuple[Array, Array]:
     """int64[t] each: the characters of its document that each token covers; part of a character counts as all of it."""
     data, document = batch
+    rows = tokens.rows[pieces.rows]
     begins = np.repeat(document[:-1], np.diff(rows))  # of each token's document
     if pieces.alignment is None:
         start, end = tokens.start - begins, tokens.end - begins
@@ -146,8 +149,6 @@ def _odd_texts(tokenizer: Tokenizer, pieces: Pieces, tokens: Tokens) -> tuple[Ar
             odd[int(tokens.rows[piece])] = covered.tobytes().decode()
     unknown = getattr(tokenizer.model, "unk_id", None)
     if unknown is not None and len(at := np.flatnonzero(tokens.ids == unknown)):
-        from gputok.models import Tokens
-
         some = Tokens(tokens.ids[at], tokens.start[at], tokens.end[at], np.arange(len(at) + 1))
         odd = (
             dict(

@@ -215,9 +215,7 @@ class Encoding:
             return
         row = self._rows.take(np.array([self._row]))
         kept, overflow, _ = row.truncate(np.array([max_length]), _unsigned(stride), direction)
-        parts = (
-            [self.__copy__()] if max_length == 0 else overflow.encodings([self._shown] * len(overflow.first))
-        )
+        parts = [self.__copy__()] if max_length == 0 else views(overflow, [self._shown] * len(overflow.first))
         _set(self, kept, 0, parts, self._shown)
 
     @staticmethod
@@ -273,6 +271,12 @@ def view(rows: Rows, row: int, overflowing: Sequence[Encoding], shown: Any) -> E
     encoding = Encoding.__new__(Encoding)
     _set(encoding, rows, row, overflowing, shown)
     return encoding
+
+
+def views(rows: Rows, texts: Sequence[Any] | None = None) -> list[Encoding]:
+    """Rows as the objects that users get; `texts`: what was encoded in each row, for display."""
+    shown = [None] * len(rows.first) if texts is None else texts
+    return [view(rows, row, (), text) for row, text in enumerate(shown)]
 
 
 def _from_dict(value: dict[str, Any]) -> Encoding:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from gputok.components import Component
-from gputok.encoding import Encoding
+from gputok.encoding import Encoding, views
 from gputok.rows import Rows, merge, named_rows
 
 SpecialToken = tuple[str, int]
@@ -406,7 +406,7 @@ def process_one(
     given = [encoding] if pair is None else [encoding, pair]
     rows = [one._rows.take(np.array([one._row])) for one in given]
     parts = _parts(processor, rows, add_special_tokens, False)
-    finished = [part.encodings()[0] for part in parts]
+    finished = [views(part)[0] for part in parts]
     for i, one in enumerate(given):
         for other in one._overflowing:
             changed = [*rows[:i], other._rows.take(np.array([other._row])), *rows[i + 1 :]]
@@ -414,7 +414,7 @@ def process_one(
                 finished, _parts(processor, changed, add_special_tokens, True), parts, strict=True
             ):
                 if own.sequence == i:
-                    whole._overflowing += (part.encodings()[0],)
+                    whole._overflowing += (views(part)[0],)
     return finished[0] if len(finished) == 1 else Encoding.merge(finished, growing_offsets=False)
 
 

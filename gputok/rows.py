@@ -6,15 +6,12 @@ import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from gputok.columns import DTYPES, Columns, constant
 from gputok.text import Array
-
-if TYPE_CHECKING:
-    from gputok.encoding import Encoding
 
 # White_Space of Unicode, which is not what `str.isspace` asks, and the space of the ByteLevel alphabet.
 _SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000Ġ"
@@ -103,7 +100,9 @@ class Rows(NamedTuple):
 
         With `add_prefix_space`, one space at the start of the first token is one that was added, and stays.
         """
-        if (self.first[1:] < self.last[:-1]).any():  # the first token of a row can be inside of another
+        if np.count_nonzero(
+            self.first[1:] < self.last[:-1]
+        ):  # the first token of a row can be inside of another
             self = self.apart()
         trimmed = functools.cache(functools.partial(_trimmed, self, add_prefix_space))
         return self.replace(start=lambda: trimmed()[0], end=lambda: trimmed()[1])
@@ -154,10 +153,9 @@ class Rows(NamedTuple):
 
     def pad(self, length: int, direction: str, pad_id: int, pad_type_id: int, pad_token: str) -> Rows:
         """Fills each row that is shorter up to `length` tokens."""
-        missing = length - self.lengths
-        if (missing <= 0).all():
+        missing = np.maximum(length - self.lengths, 0)
+        if not np.count_nonzero(missing):
             return self
-        missing = np.maximum(missing, 0)
         padding = named_rows([pad_id], [pad_token], missing, type_id=pad_type_id).replace(attention=0)
         return merge([self, padding] if direction == "right" else [padding, self])
 
@@ -166,30 +164,22 @@ class Rows(NamedTuple):
         ranges = {sequence: span and (span[0][rows], span[1][rows]) for sequence, span in self.ranges.items()}
         return self._replace(first=self.first[rows], last=self.last[rows], ranges=ranges)
 
-    def encodings(self, texts: Sequence[Any] | None = None) -> list[Encoding]:
-        """The rows as the objects that users get; `texts`: what was encoded in each row, for display."""
-        from gputok.encoding import view
-
-        shown = texts if texts is not None else [None] * len(self.first)
-        return [view(self, row, (), text) for row, text in enumerate(shown)]
-
 
 def named_rows(ids: Sequence[int], tokens: Sequence[str], repeats: Array, *, type_id: int = 0) -> Rows:
-    """Row i is repeats[i] times the same special tokens, which are not part of any text."""
-    k, last = len(ids), repeats.cumsum() * len(ids)
-    n = int(last[-1]) if len(last) else 0
+    """Row i is repeats[i] times the same special tokens, which are not part of any text; all rows share them."""
+    n = int(repeats.max(initial=0))
     columns = Columns(
-        n,
-        ids=ids[0] if k == 1 else lambda: np.tile(np.array(ids, np.uint32), n // max(k, 1)),
+        n * len(ids),
+        ids=ids[0] if len(ids) == 1 else np.array([*ids] * n, np.uint32),
         type_ids=type_id,
         start=0,
         end=0,
         words=-1,
         special=1,
         attention=1,
-        text=0 if k == 1 else lambda: np.tile(np.arange(k, dtype=np.int32), n // max(k, 1)),
+        text=0 if len(ids) == 1 else np.array([*range(len(ids))] * n, np.int32),
     )
-    return Rows(columns, last - repeats * k, last, NO_SPELLING, tuple(tokens))
+    return Rows(columns, np.zeros_like(repeats), repeats * len(ids), NO_SPELLING, tuple(tokens))
 
 
 def merge(parts: Sequence[Rows]) -> Rows:
@@ -238,8 +228,9 @@ class _Merged(NamedTuple):
             return constant(DTYPES[name](value), self.n)
         joined, begin, n_texts = np.empty(self.n, DTYPES[name]), self.first, 0
         for part, end in zip(self.parts, self.ends, strict=True):
-            stop = self.first + end
-            values = getattr(part.columns, name)[_indices(part.first, part.last)]
+            stop, values = self.first + end, part.columns.one_value(name)
+            if values is None:
+                values = getattr(part.columns, name)[_indices(part.first, part.last)]
             if name == "text" and n_texts:
                 values = np.where(values >= 0, values + np.int32(n_texts), values)
             joined[_indices(begin, stop)] = values
@@ -270,7 +261,7 @@ def _indices(first: Array, last: Array) -> Array | slice:
     """The positions first[0]:last[0], first[1]:last[1], ... in a row: a slice where they touch."""
     if len(first) == 0:
         return slice(0, 0)
-    if (first[1:] == last[:-1]).all():
+    if len(first) == 1 or (first[1:] == last[:-1]).all():
         return slice(int(first[0]), int(last[-1]))
     lengths = last - first
     return np.arange(lengths.sum()) + np.repeat(first - np.cumsum(lengths) + lengths, lengths)

@@ -86,7 +86,7 @@ class Pieces(NamedTuple):
         alignment = None
         if aligned:
             at = np.arange(offsets[0], offsets[-1], dtype=np.int64)
-            at -= np.repeat(offsets[:-1], np.diff(offsets))
+            at -= np.repeat(offsets[:-1], offsets[1:] - offsets[:-1])
             start = np.zeros(len(data), np.int32)
             start[offsets[0] : offsets[-1]] = at
             alignment = Alignment(start, start + np.int32(1))

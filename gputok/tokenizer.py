@@ -706,7 +706,7 @@ def _id_list(ids: Any) -> Sequence[int]:
 
 def _without_empty(pieces: Pieces) -> Pieces:
     empty = pieces.start == pieces.end
-    if not empty.any():
+    if not np.count_nonzero(empty):
         return pieces
     rows = np.concatenate([[0], np.cumsum(~empty)])[pieces.rows]
     token = None if pieces.token is None else pieces.token[~empty]

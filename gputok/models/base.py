@@ -161,7 +161,10 @@ def require(value: dict[str, Any], kind: str, *names: str) -> None:
 
 def slices(start: Array, end: Array, n_bytes: int = 1 << 20) -> list[tuple[int, int]]:
     """Ranges of pieces with about so many bytes each, at least one piece in each."""
-    total = np.cumsum(end - start)
+    sizes = end - start
+    if len(sizes) and sizes.sum() <= n_bytes:
+        return [(0, len(sizes))]
+    total = np.cumsum(sizes)
     cuts, at = [0], 0
     while at < len(total):
         seen = int(total[at - 1]) if at else 0

@@ -212,7 +212,7 @@ class BPE(Model):
         parts = []
         for first, last in base.slices(start, end):
             words = data, start[first:last], end[first:last]
-            parts.append(Tokens(*merge.encode_words(*words, tables, cache, _random())))
+            parts.append(Tokens(*merge.encode_words(*words, tables, cache, self._random())))
             self._check_known(parts[-1].ids)
         caches.append(cache)
         return base.joined(parts)
@@ -223,18 +223,25 @@ class BPE(Model):
         tables = self._byte_tables if byte_level else self._tables
         if tables is None:
             return super().encode_words(data, start, end, byte_level=byte_level)
-        words = data, start, end, tables, merge.word_cache(0), _random()
+        words = data, start, end, tables, merge.word_cache(0), self._random()
         ids, _, _, rows = merge.encode_words(*words, positions=False)
         self._check_known(ids)
         return ids, rows
 
     def _check_known(self, ids: Array) -> None:
         """Raises ValueError where an id stands for an unknown token that the vocabulary lacks."""
+        if self.unk_token is None:
+            return
         from gputok.kernels.cpu import merge
 
-        unk = self._common_tables.unk
-        if len(unk) and unk[0] == merge.NONE and (ids == merge.NONE).any():
+        if self._common_tables.unk[0] == merge.NONE and (ids == merge.NONE).any():
             raise base.missing_unk(self.unk_token)
+
+    def _random(self) -> Array:
+        """uint64[1], not 0: the state of the random generator that dropout asks."""
+        if not self.dropout:
+            return np.ones(1, np.uint64)
+        return np.frombuffer(os.urandom(8), np.uint64) | np.uint64(1)
 
     @functools.cached_property
     def _caches(self) -> list[Any]:
@@ -259,11 +266,6 @@ class BPE(Model):
         from gputok.models import bpe_tables
 
         return bpe_tables.for_bytes(self, self._common_tables)
-
-
-def _random() -> Array:
-    """uint64[1], not 0: the state of a random generator."""
-    return np.frombuffer(os.urandom(8), np.uint64) | np.uint64(1)
 
 
 def _pairs(vocabulary: Vocabulary, merges: Sequence[Any]) -> np.ndarray:

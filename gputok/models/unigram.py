@@ -124,11 +124,11 @@ class Unigram(Model):
         missing = "a character isn't in the vocabulary, and there is no unk_id"
         if self.alpha and self.unk_id is None:
             raise ValueError(f"sampling needs an unk_id: {missing}")
-        random = np.frombuffer(os.urandom(8), np.uint64) | np.uint64(1)
         parts = []
         for first, last in base.slices(start, end):
             words = data, start[first:last], end[first:last], self._tables
             if self.alpha:
+                random = np.frombuffer(os.urandom(8), np.uint64) | np.uint64(1)
                 t, *part = lattice.sample_paths(*words, float(self.alpha), self.nbest_size or 0, random)
             else:
                 t, *part = lattice.viterbi(*words)

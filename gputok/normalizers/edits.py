@@ -30,8 +30,9 @@ class Prepend(Normalizer):
         here = pieces.start < pieces.end
         if pieces.frozen is not None:
             here &= ~pieces.frozen
-        at = pieces.start[here]
-        return _spliced(pieces, at, at, np.append(0, np.cumsum(here)), self.prepend, at)
+        at, rows = pieces.start[here], np.zeros(pieces.n_pieces + 1, np.int64)
+        here.cumsum(out=rows[1:])
+        return _spliced(pieces, at, at, rows, self.prepend, at)
 
 
 @component
@@ -68,7 +69,7 @@ class Replace(Normalizer):
         start, end, rows = find_matches(self.pattern, pieces)
         # What is put in comes from where the character before it does: the last one that is replaced.
         place = end - 1
-        first = np.repeat(pieces.start, np.diff(rows))
+        first = np.repeat(pieces.start, rows[1:] - rows[:-1])
         return _spliced(pieces, start, end, rows, self.content, np.where(end == first, ~first, place))
 
 

@@ -167,6 +167,7 @@ def check_character(name: str) -> Callable[[str], str]:
     return check
 
 
+@functools.cache
 def cut_rule(behavior: str, invert: bool = False) -> tuple[Array, Array]:
     """(cut bool[2, 2], drop bool[2]): how the kernels are told of a behavior; `invert` swaps matches and the rest."""
     cut, drop = np.array(_CUTS[behavior], bool), np.array([False, behavior == "removed"])

@@ -44,21 +44,25 @@ def build_trie(data, offsets):
     return classes, step[:n_nodes].copy(), string[:n_nodes].copy()
 
 
-def find_tokens(data, start, end, skip, trie, options, word_bits):
+def first_bytes(trie):
+    """uint8[256], 1: a string of the trie begins with this byte; and the first of these bytes, uint8[at most FEW + 1]."""
+    classes, step, _ = trie
+    begins = (step[0, classes] != 0).astype(np.uint8)
+    return begins, np.flatnonzero(begins).astype(np.uint8)[: FEW + 1]  # mostly few: `<`, `[` or the like
+
+
+def find_tokens(data, start, end, skip, trie, options, word_bits, first=None):
     """Cuts pieces at the added tokens in them.
 
     data uint8[n]; start, end int64[n_pieces]; skip bool[n_pieces]: leave it whole; trie: from `build_trie`;
     options uint8[n_strings], bits: 1 single word, 2 and 4 white space on the left and right belongs to the token,
-    8 pass over it; word_bits uint8[0x110000 / 8], bit c: character c is part of words (needed for single words).
+    8 pass over it; word_bits uint8[0x110000 / 8], bit c: character c is part of words (needed for single words);
+    first: `first_bytes(trie)`, if it is there already.
     -> start, end int64[m]; string int32[m], -1 for text; rows int64[n_pieces + 1]: piece i became the pieces
     rows[i]:rows[i + 1]. Empty pieces of text are left out.
     """
-    classes, step, _ = trie
-    # 1: a token begins with this byte. Made here, since Numba frees an array of which only the address is still used.
-    begins = (step[0, classes] != 0).astype(np.uint8)
-    few = np.flatnonzero(begins).astype(np.uint8)[: FEW + 1]  # most vocabularies': `<`, `[` or the like
     text = pointer(data), np.array(start), np.array(end), skip
-    parts, rows = _find_tokens(text, trie, begins, few, options, word_bits)
+    parts, rows = _find_tokens(text, trie, *(first or first_bytes(trie)), options, word_bits)
     start, end, token = np.ascontiguousarray(parts.T)
     return start, end, token.astype(np.int32), rows
 

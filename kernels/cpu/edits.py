@@ -19,15 +19,19 @@ def splice(data, start, end, rows, cut_start, cut_end, content, place, aligned):
     """
     pieces, _keep = pieces_of(start, end, None)
     cuts = pointer(rows), pointer(cut_start), pointer(cut_end), pointer(place)
-    total = int((end - start).sum()) - int((cut_end - cut_start).sum()) + len(cut_start) * len(content)
-    return _splice(pointer(data), pieces, cuts, pointer(content), len(content), total, bool(aligned))
+    return _splice(pointer(data), pieces, cuts, pointer(content), len(content), bool(aligned))
 
 
 @kernel
-def _splice(data, pieces, cuts, content, width, total, aligned):
+def _splice(data, pieces, cuts, content, width, aligned):
     start, end, _, n_pieces = pieces
     rows, cut_start, cut_end, place = cuts
     offsets = np.zeros(n_pieces + 1, np.int64)
+    total = 0
+    for piece in range(n_pieces):
+        total += load_i64(end, piece) - load_i64(start, piece)
+    for j in range(load_i64(rows, n_pieces)):
+        total += width - (load_i64(cut_end, j) - load_i64(cut_start, j))
     new, source = np.empty(total, np.uint8), np.empty(total if aligned else 0, np.int64)
     out, sources = np.int64(address(new)), np.int64(address(source))
     n = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from . import kernel
@@ -27,10 +29,16 @@ def split_words(data, start, end, frozen, automaton, cut, drop, keep_empty=False
     pieces = pointer(start), pointer(end), 0 if frozen is None else pointer(frozen), len(start)
     tables = tuple(pointer(table) for table in automaton[:5])
     n_classes = automaton.delta.shape[1] - 1
-    # one integer: bit 2a + b is cut[a, b], bits 4 and 5 are drop, bit 6 is keep_empty
-    rule = int(np.packbits(np.concatenate([cut.ravel(), drop, [keep_empty]]), bitorder="little")[0])
-    capacity = len(start) + int((end - start).sum()) // 4 + 16
+    rule = _rule(cut.tobytes() + drop.tobytes(), keep_empty)
+    between = int(end[-1] - start[0]) if len(start) else 0  # about so many bytes: the kernel makes more room
+    capacity = len(start) + max(between, 0) // 4 + 16
     return _split_words(pointer(data), pieces, tables, n_classes, rule, capacity)
+
+
+@functools.cache
+def _rule(flags, keep_empty):
+    """One integer: bit 2a + b is cut[a, b], bits 4 and 5 are drop, bit 6 is keep_empty."""
+    return sum(flag << i for i, flag in enumerate(flags)) | keep_empty << 6
 
 
 @kernel(inline=True)
