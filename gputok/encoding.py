@@ -312,4 +312,4 @@ def _unsigned(number: int) -> int:
     return number
 
 
-_EMPTY = named_rows([], [], np.zeros(1, np.int64))
+_EMPTY = named_rows([], [], 1)

@@ -154,10 +154,10 @@ def _around(
     before: SpecialToken | None, rows: Rows, after: SpecialToken, sequence: int, type_id: int
 ) -> Rows:
     """Text between special tokens, as one part of text only: no special tokens or padding in it, all one sequence."""
-    once = np.ones(len(rows.first), np.int64)
     plain = rows.replace(special=0, attention=1)._replace(ranges={}).with_sequence(sequence)
     specials = [
-        token and named_rows([token[1]], [token[0]], once, type_id=type_id) for token in (before, after)
+        token and named_rows([token[1]], [token[0]], len(rows.first), type_id=type_id)
+        for token in (before, after)
     ]
     whole = merge([part for part in (specials[0], plain, specials[1]) if part is not None])
     return whole._replace(sequence=rows.sequence)
@@ -306,13 +306,12 @@ class TemplateProcessing(PostProcessor):
     def parts(self, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False) -> list[Rows]:
         if len(sequences) > 2:
             raise ValueError("TemplateProcessing cannot come after a post-processor that adds tokens")
-        once = np.ones(len(sequences[0].first), np.int64)
-        parts = []
+        parts, n_rows = [], len(sequences[0].first)
         for piece in self._pair if len(sequences) == 2 else self._single:
             if piece.special:
                 token = self._special_tokens[piece.id]
                 if add_special_tokens:
-                    parts.append(named_rows(token["ids"], token["tokens"], once, type_id=piece.type_id))
+                    parts.append(named_rows(token["ids"], token["tokens"], n_rows, type_id=piece.type_id))
                 continue
             if piece.id == "B" and len(sequences) == 1:
                 raise ValueError(f"the template {self.single!r} for one text uses $B, which only a pair has")

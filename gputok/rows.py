@@ -156,7 +156,9 @@ class Rows(NamedTuple):
         missing = np.maximum(length - self.lengths, 0)
         if not np.count_nonzero(missing):
             return self
-        padding = named_rows([pad_id], [pad_token], missing, type_id=pad_type_id).replace(attention=0)
+        n = int(missing.max())
+        columns = _columns_of_none(n, ids=pad_id, type_ids=pad_type_id, attention=0, text=0)
+        padding = Rows(columns, np.zeros_like(missing), missing, NO_SPELLING, (pad_token,))
         return merge([self, padding] if direction == "right" else [padding, self])
 
     def take(self, rows: Array) -> Rows:
@@ -165,21 +167,21 @@ class Rows(NamedTuple):
         return self._replace(first=self.first[rows], last=self.last[rows], ranges=ranges)
 
 
-def named_rows(ids: Sequence[int], tokens: Sequence[str], repeats: Array, *, type_id: int = 0) -> Rows:
-    """Row i is repeats[i] times the same special tokens, which are not part of any text; all rows share them."""
-    n = int(repeats.max(initial=0))
-    columns = Columns(
-        n * len(ids),
-        ids=ids[0] if len(ids) == 1 else np.array([*ids] * n, np.uint32),
-        type_ids=type_id,
-        start=0,
-        end=0,
-        words=-1,
-        special=1,
-        attention=1,
-        text=0 if len(ids) == 1 else np.array([*range(len(ids))] * n, np.int32),
-    )
-    return Rows(columns, np.zeros_like(repeats), repeats * len(ids), NO_SPELLING, tuple(tokens))
+def named_rows(ids: Sequence[int], tokens: Sequence[str], n_rows: int, *, type_id: int = 0) -> Rows:
+    """Rows of the same special tokens, which are not part of any text; all rows share them."""
+    first = np.zeros(n_rows, np.int64)
+    return Rows(_special_columns(tuple(ids), type_id), first, first + len(ids), NO_SPELLING, tuple(tokens))
+
+
+@functools.lru_cache(maxsize=256)
+def _special_columns(ids: tuple[int, ...], type_id: int) -> Columns:
+    text = np.arange(len(ids), dtype=np.int32)
+    return _columns_of_none(len(ids), ids=np.array(ids, np.uint32), type_ids=type_id, attention=1, text=text)
+
+
+def _columns_of_none(n: int, **given: Array | int) -> Columns:
+    """Tokens that come from no text."""
+    return Columns(n, start=0, end=0, words=-1, special=1, **given)
 
 
 def merge(parts: Sequence[Rows]) -> Rows:
