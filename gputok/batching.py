@@ -12,7 +12,7 @@ import numpy as np
 from gputok.documents import encode_documents
 from gputok.encoding import Encoding, view, views
 from gputok.processors import process_one, process_rows
-from gputok.rows import Rows
+from gputok.rows import Rows, merge, padded
 from gputok.text import Array, TextBatch
 from gputok.threads import run, thread_count
 
@@ -75,8 +75,8 @@ class _Part(NamedTuple):
     """Finished encodings of some of the inputs."""
 
     inputs: Array  # int64[m], which
-    rows: Rows
-    overflow: Rows  # what truncation cut off
+    rows: list[Rows]  # in parts, which lie side by side in each row
+    overflow: list[Rows]  # what truncation cut off, likewise
     owner: Array  # int64[k], the row that each overflowing part belongs to
     others: dict[int, Encoding]  # input -> encoding, where parts of a pair had to be combined
 
@@ -104,9 +104,10 @@ def encode(
     encodings: list[Any] = [None] * len(inputs)
     for part in parts:
         at = part.inputs.tolist()
-        finished = views(part.rows, [inputs[i] for i in at])
+        finished = views(merge(part.rows), [inputs[i] for i in at])
         if len(part.owner):
-            overflowing = views(part.overflow, [inputs[at[owner]] for owner in part.owner.tolist()])
+            texts = [inputs[at[owner]] for owner in part.owner.tolist()]
+            overflowing = views(merge(part.overflow), texts)
             edges = np.searchsorted(part.owner, np.arange(len(at) + 1)).tolist()
             for encoding, (first, last) in zip(finished, itertools.pairwise(edges), strict=True):
                 encoding._overflowing = tuple(overflowing[first:last])
@@ -181,7 +182,7 @@ def _finish(tokenizer: Tokenizer, inputs: Array, sequences: list[Rows], add_spec
         return _Part(inputs, process_rows(processor, sequences, add_special_tokens), *_NO_OVERFLOW, {})
     pair = len(sequences) == 2
     room = truncation["max_length"] - (tokenizer.num_special_tokens_to_add(pair) if add_special_tokens else 0)
-    if room > 0 and not np.count_nonzero(sum(rows.lengths for rows in sequences) > room):
+    if room > 0 and not np.count_nonzero(_lengths(sequences) > room):
         return _Part(inputs, process_rows(processor, sequences, add_special_tokens), *_NO_OVERFLOW, {})
     targets = _targets([rows.lengths for rows in sequences], room, truncation["strategy"])
     cut = [
@@ -244,7 +245,7 @@ def _pad(parts: list[_Part], padding: dict[str, Any]) -> list[_Part]:
     """Fills all encodings up to one length."""
     length, multiple = padding["length"], padding["pad_to_multiple_of"]
     if length is None:
-        lengths = [int(part.rows.lengths.max(initial=0)) for part in parts]
+        lengths = [int(_lengths(part.rows).max(initial=0)) for part in parts]
         length = max([*lengths, *(len(other) for part in parts for other in part.others.values())], default=0)
     if multiple:
         length += -length % multiple
@@ -253,9 +254,13 @@ def _pad(parts: list[_Part], padding: dict[str, Any]) -> list[_Part]:
         for other in part.others.values():
             other.pad(length, **fill)
     return [
-        part._replace(rows=part.rows.pad(length, **fill), overflow=part.overflow.pad(length, **fill))
+        part._replace(rows=padded(part.rows, length, **fill), overflow=padded(part.overflow, length, **fill))
         for part in parts
     ]
+
+
+def _lengths(parts: list[Rows]) -> Array:
+    return sum(part.lengths for part in parts)
 
 
 def post_process(
@@ -276,4 +281,4 @@ def post_process(
     return finished
 
 
-_NO_OVERFLOW = (Encoding()._rows.take(np.zeros(0, np.int64)), np.zeros(0, np.int64))
+_NO_OVERFLOW = ([Encoding()._rows.take(np.zeros(0, np.int64))], np.zeros(0, np.int64))

@@ -282,12 +282,12 @@ def _affixes(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
     """The ids that the post-processor puts before and after a text."""
     from gputok.columns import DTYPES, Columns
     from gputok.processors import process_rows
-    from gputok.rows import NO_SPELLING, Rows
+    from gputok.rows import NO_SPELLING, Rows, merge
 
     # One token, which stands for those of any text.
     columns, first = Columns(1, **{**dict.fromkeys(DTYPES, 0), "text": -1}), np.zeros(1, np.int64)
     text = Rows(columns, first, first + 1, NO_SPELLING)
-    finished = process_rows(tokenizer.post_processor, [text], True)
+    finished = merge(process_rows(tokenizer.post_processor, [text], True))
     row = slice(finished.first[0], finished.last[0])
     ids, at = finished.columns.ids[row].tolist(), int(np.argmin(finished.columns.special[row]))
     return ids[:at], ids[at + 1 :]

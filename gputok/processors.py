@@ -393,33 +393,8 @@ class Sequence(PostProcessor):
 
 def process_rows(
     processor: PostProcessor | None, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False
-) -> Rows:
-    """The result for many texts, or many pairs, at once."""
-    return merge(_parts(processor, sequences, add_special_tokens, overflow))
-
-
-def process_one(
-    processor: PostProcessor | None, encoding: Encoding, pair: Encoding | None, add_special_tokens: bool
-) -> Encoding:
-    """The result for one text or pair, with every combination of what overflows, as `Encoding.merge` makes them."""
-    given = [encoding] if pair is None else [encoding, pair]
-    rows = [one._rows.take(np.array([one._row])) for one in given]
-    parts = _parts(processor, rows, add_special_tokens, False)
-    finished = [views(part)[0] for part in parts]
-    for i, one in enumerate(given):
-        for other in one._overflowing:
-            changed = [*rows[:i], other._rows.take(np.array([other._row])), *rows[i + 1 :]]
-            for whole, part, own in zip(
-                finished, _parts(processor, changed, add_special_tokens, True), parts, strict=True
-            ):
-                if own.sequence == i:
-                    whole._overflowing += (views(part)[0],)
-    return finished[0] if len(finished) == 1 else Encoding.merge(finished, growing_offsets=False)
-
-
-def _parts(
-    processor: PostProcessor | None, sequences: list[Rows], add_special_tokens: bool, overflow: bool
 ) -> list[Rows]:
+    """The parts of the result, in order, for many texts, or many pairs, at once."""
     numbered = [rows._replace(sequence=i) for i, rows in enumerate(sequences)]
     if processor is None:
         pair = len(sequences) == 2
@@ -428,3 +403,22 @@ def _parts(
     if not overflow:
         numbered = [rows.replace(type_ids=i) for i, rows in enumerate(numbered)]
     return processor.parts(numbered, add_special_tokens, overflow)
+
+
+def process_one(
+    processor: PostProcessor | None, encoding: Encoding, pair: Encoding | None, add_special_tokens: bool
+) -> Encoding:
+    """The result for one text or pair, with every combination of what overflows, as `Encoding.merge` makes them."""
+    given = [encoding] if pair is None else [encoding, pair]
+    rows = [one._rows.take(np.array([one._row])) for one in given]
+    parts = process_rows(processor, rows, add_special_tokens, False)
+    finished = [views(part)[0] for part in parts]
+    for i, one in enumerate(given):
+        for other in one._overflowing:
+            changed = [*rows[:i], other._rows.take(np.array([other._row])), *rows[i + 1 :]]
+            for whole, part, own in zip(
+                finished, process_rows(processor, changed, add_special_tokens, True), parts, strict=True
+            ):
+                if own.sequence == i:
+                    whole._overflowing += (views(part)[0],)
+    return finished[0] if len(finished) == 1 else Encoding.merge(finished, growing_offsets=False)

@@ -153,13 +153,7 @@ class Rows(NamedTuple):
 
     def pad(self, length: int, direction: str, pad_id: int, pad_type_id: int, pad_token: str) -> Rows:
         """Fills each row that is shorter up to `length` tokens."""
-        missing = np.maximum(length - self.lengths, 0)
-        if not np.count_nonzero(missing):
-            return self
-        n = int(missing.max())
-        columns = _columns_of_none(n, ids=pad_id, type_ids=pad_type_id, attention=0, text=0)
-        padding = Rows(columns, np.zeros_like(missing), missing, NO_SPELLING, (pad_token,))
-        return merge([self, padding] if direction == "right" else [padding, self])
+        return merge(padded([self], length, direction, pad_id, pad_type_id, pad_token))
 
     def take(self, rows: Array) -> Rows:
         """Some of the rows, in the order given."""
@@ -182,6 +176,18 @@ def _special_columns(ids: tuple[int, ...], type_id: int) -> Columns:
 def _columns_of_none(n: int, **given: Array | int) -> Columns:
     """Tokens that come from no text."""
     return Columns(n, start=0, end=0, words=-1, special=1, **given)
+
+
+def padded(
+    parts: list[Rows], length: int, direction: str, pad_id: int, pad_type_id: int, pad_token: str
+) -> list[Rows]:
+    """The parts of rows, with one more that fills each row up to `length` tokens."""
+    missing = np.maximum(length - sum(part.lengths for part in parts), 0)
+    if not np.count_nonzero(missing):
+        return parts
+    columns = _columns_of_none(int(missing.max()), ids=pad_id, type_ids=pad_type_id, attention=0, text=0)
+    padding = Rows(columns, np.zeros_like(missing), missing, NO_SPELLING, (pad_token,))
+    return [*parts, padding] if direction == "right" else [padding, *parts]
 
 
 def merge(parts: Sequence[Rows]) -> Rows:

@@ -35,7 +35,7 @@ class TextBatch(NamedTuple):
         encoded = list(map(str.encode, texts))
         ends = itertools.accumulate(map(len, encoded), initial=0)
         offsets = np.fromiter(ends, np.int64, len(encoded) + 1)
-        return cls(np.frombuffer(b"".join(encoded), np.uint8), offsets)
+        return cls(np.frombuffer(bytearray().join(encoded), np.uint8), offsets)
 
     @property
     def n_documents(self) -> int:

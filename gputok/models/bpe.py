@@ -201,7 +201,7 @@ class BPE(Model):
     def tokenize_pieces(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> Tokens:
         from gputok.kernels.cpu import merge
 
-        tables = self._byte_tables if byte_level else self._tables
+        tables = self._prepared_bytes if byte_level else self._prepared
         if tables is None:
             return base.tokenize_spelled(self, data, start, end)
         caches = self._caches  # a list is a pool for threads: its pop and append are atomic
@@ -220,7 +220,7 @@ class BPE(Model):
     def encode_words(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> tuple[Array, Array]:
         from gputok.kernels.cpu import merge
 
-        tables = self._byte_tables if byte_level else self._tables
+        tables = self._prepared_bytes if byte_level else self._prepared
         if tables is None:
             return super().encode_words(data, start, end, byte_level=byte_level)
         words = data, start, end, tables, merge.word_cache(0), self._random()
@@ -242,6 +242,18 @@ class BPE(Model):
         if not self.dropout:
             return np.ones(1, np.uint64)
         return np.frombuffer(os.urandom(8), np.uint64) | np.uint64(1)
+
+    @functools.cached_property
+    def _prepared(self) -> Any:
+        from gputok.kernels.cpu import merge
+
+        return merge.prepare(self._tables)
+
+    @functools.cached_property
+    def _prepared_bytes(self) -> Any:
+        from gputok.kernels.cpu import merge
+
+        return None if self._byte_tables is None else merge.prepare(self._byte_tables)
 
     @functools.cached_property
     def _caches(self) -> list[Any]:

@@ -13,8 +13,11 @@ model without a pre-tokenizer has a whole document as its word).
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
+from .. import Backtrack, BpeTables, Pairs, Strings
 from . import kernel
 from .backtrack import ID, MAX_BYTES, backtrack, backtrack_addresses, field
 from .lookup import NONE, decode_char, find_string, mix, pairs_of, rank_of
@@ -65,7 +68,7 @@ def first_symbols(word, n, tables, symbols, places):
     """Writes the characters of a word as symbols, and where each begins (one more place ends the last one).
 
     An unknown character is left out (the places behind it move up, as in the namesake), or an unknown token, or with
-    fallback the tokens of its bytes. These come before an unknown token that waits to be fused with a following one.
+    fallback the tokens of its bytes and of those of both affixes. These come before an unknown token that waits to be fused with a following one.
     """
     by_byte = tables.symbols.shape[1] == 256
     count = np.int64(0)
@@ -370,30 +373,61 @@ def all_known(word, n, symbols):
     return True
 
 
+class Prepared(NamedTuple):
+    """BpeTables for the kernel: Numba looks into a named tuple at each call, for longer than a short text takes."""
+
+    tables: tuple  # the same in plain tuples
+    widening: int  # no more tokens than this times its bytes come of a word
+
+
+def prepare(tables):
+    return Prepared(
+        _plain(tables), 1 + (len(tables.prefix) + len(tables.suffix)) * (len(tables.fallback) > 0)
+    )
+
+
+def _plain(value):
+    return tuple(map(_plain, value)) if isinstance(value, tuple) else value
+
+
+@kernel(inline=True)
+def _named(plain):
+    """The BpeTables of which these are the plain tuples."""
+    ids, pairs, merged, byte_ranks, symbols, variant, fallback, prefix, suffix = plain[:9]
+    backtrack, whole, unk, fuse_unk, dropout, divisible, inside, crossing, harmless, ordered = plain[9:]
+    return BpeTables(
+        *(ids, Pairs(*pairs), merged, byte_ranks, symbols, variant, fallback, prefix, suffix),
+        *(Backtrack(Pairs(*backtrack[0]), *backtrack[1:]), Strings(*whole), unk, fuse_unk, dropout),
+        *(divisible, Pairs(*inside), crossing, harmless, ordered),
+    )
+
+
 def encode_words(data, start, end, tables, cache, random, *, positions=True):
     """Encodes word i = data[start[i]:end[i]] to tokens rows[i]:rows[i + 1].
 
-    data uint8[n]; start, end int64[n_words]; cache: of word_cache, for these tables only and one thread at a time;
+    data uint8[n]; start, end int64[n_words]; tables: BpeTables, or what `prepare` makes of them;
+    cache: of word_cache, for these tables only and one thread at a time;
     random: uint64[1], not 0, the generator for dropout.
     -> ids uint32[t], start int64[t], end int64[t] (bytes of `data`), rows int64[n_words + 1]; without `positions`, for
     which there must be no cache, start and end are empty.
     An unknown token that the vocabulary lacks shows as NONE.
     """
     start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
-    n = int((end - start).sum())
-    if len(tables.fallback):  # a character can become its bytes and those of both affixes
-        n *= 1 + len(tables.prefix) + len(tables.suffix)
+    if not isinstance(tables, Prepared):
+        tables = prepare(tables)
+    n = int((end - start).sum()) * tables.widening
     # Pages that no token is written to cost nothing.
     places = np.empty(n if positions else 0, np.int64), np.empty(n if positions else 0, np.int64)
     tokens = np.empty(n, np.uint32), *places
     rows = np.empty(len(start) + 1, np.int64)
     words = pointer(data), pointer(start), pointer(end)
-    t = _encode_words(words, tables, cache, random, tokens, rows)
+    t = _encode_words(words, tables.tables, cache, random, tokens, rows)
     return *(column[:t] for column in tokens), rows
 
 
 @kernel
-def _encode_words(words, tables, cache, random, tokens, rows):
+def _encode_words(words, plain, cache, random, tokens, rows):
+    tables = _named(plain)
     # Passing arrays on would count their references at each word: the loop has addresses, and arrays for rare words.
     base, starts, ends = words
     out = address(tokens[0]), address(tokens[1]), address(tokens[2])
