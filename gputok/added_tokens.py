@@ -145,6 +145,7 @@ class AddedVocabulary:
 
     def _normalize(self, token_id: int, normalizer: Any) -> None:
         token = self.tokens[token_id]
+        self._normalized.pop(token_id, None)  # what it was with other options
         if token.normalized and normalizer is not None:
             text = normalizer.normalize_str(token.content)
             if text != token.content:

@@ -76,6 +76,7 @@ def test_members_and_signatures(theirs, module, name):
         base.__name__
         for base in ours.__mro__[1:-1]
         if base.__name__ not in ("Component", "Options", "Trainer" if name == "ParityBpeTrainer" else "")
+        and not base.__module__.startswith("gputok.tokenizer.")  # the themes of its one class
     ]
     assert same_signature(theirs, ours, name)
     for member, value in vars(theirs).items():

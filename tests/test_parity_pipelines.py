@@ -45,7 +45,9 @@ class Maker(random.Random):
             *(normalizers.NFKC, normalizers.NFKD, normalizers.Nmt, normalizers.StripAccents),
             lambda: normalizers.Prepend(self.either("▁", "x", "ab ")),
             lambda: normalizers.Replace(
-                self.either("a", "ab", " ", Regex(r"\s+"), Regex("[aeiou]+"), Regex("b*")),
+                # None that matches the empty string: what is put before the first character so is doubled or a panic
+                # in the namesake when the text is changed again. test_normalizers.py has such matches alone.
+                self.either("a", "ab", " ", Regex(r"\s+"), Regex("[aeiou]+"), Regex("b+")),
                 self.either("", "▁", "xx", "é"),
             ),
             lambda: normalizers.Strip(one, two),

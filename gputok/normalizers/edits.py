@@ -69,8 +69,9 @@ class Replace(Normalizer):
         start, end, rows = find_matches(self.pattern, pieces)
         # What is put in comes from where the character before it does: the last one that is replaced.
         place = end - 1
+        # Its first byte, rather: where a text's first character is replaced, what is put in begins it.
         while np.count_nonzero(within := (pieces.data[place] & 0xC0) == 0x80):
-            place -= within  # its first byte: where a text's first character is replaced, what is put in begins it
+            place -= within
         first = np.repeat(pieces.start, rows[1:] - rows[:-1])
         return _spliced(pieces, start, end, rows, self.content, np.where(end == first, ~first, place))
 

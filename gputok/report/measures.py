@@ -13,6 +13,7 @@ from gputok import bulk
 from gputok.automaton.unicode_tables import property_set
 from gputok.byte_alphabet import BYTE_CHARACTERS
 from gputok.documents import encode_documents
+from gputok.encoding import views
 from gputok.report import Measures, Report, Text
 from gputok.text import Array, TextBatch
 from gputok.tokenizer import Tokenizer
@@ -128,7 +129,7 @@ def _measures(
         script_covered=covered[scripts].astype(np.int64),
         merge_counts=merge_counts(tokenizer.model, usage),
         encodings=tuple(
-            encode_documents(tokenizer, TextBatch.from_strings(samples), offsets=True).encodings(samples)
+            views(encode_documents(tokenizer, TextBatch.from_strings(samples), offsets=True), samples)
         ),
     )
 
