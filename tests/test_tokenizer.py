@@ -743,3 +743,52 @@ def test_in_other_processes(method):
 def _ids(work):
     tokenizer, texts = work
     return [encoding.ids for encoding in tokenizer.encode_batch(texts)]
+
+
+def test_first_is_where_the_first_character_is_replaced():
+    """What stands for a text's first character, of however many bytes, begins the text; for its second it does not."""
+    encoded = []
+    for package in (gputok, tokenizers):
+        tokenizer = package.Tokenizer(package.models.WordLevel({"?": 0}, "?"))
+        tokenizer.normalizer = package.normalizers.Replace(package.Regex(r"\s+"), "xx")
+        tokenizer.pre_tokenizer = package.pre_tokenizers.Metaspace("_", "first")
+        texts = ["\u3000a", " a", "\u3000\u3000a", "\u00e9\u3000a"]
+        encoded.append([(one.ids, one.offsets, one.word_ids) for one in tokenizer.encode_batch(texts)])
+        # The tokens are all unknown, and what was put before a word shows in its place alone.
+        tokenizer.model = package.models.BPE({c: i for i, c in enumerate("_xaé")}, [])
+        encoded[-1] += [(one.tokens, one.offsets) for one in tokenizer.encode_batch(texts)]
+    assert encoded[0] == encoded[1]
+    assert encoded[0][4][0] == ["_", "x", "x", "a"] and encoded[0][6][0] == ["x", "x", "a"]
+
+
+def test_added_again_with_other_options():
+    """Decoding writes a token as the normalizer would only while it is one that goes through it.
+
+    The namesake does so before and after it is saved and loaded, but in between remembers how the token was first.
+    """
+    decoded = []
+    for package in (gputok, tokenizers):
+        tokenizer = package.Tokenizer(package.models.WordLevel({"a": 0}, "a"))
+        tokenizer.normalizer = package.normalizers.Prepend("+")
+        for normalized in (True, False):
+            tokenizer.add_tokens([package.AddedToken("x", normalized=normalized)])
+            if package is tokenizers:
+                tokenizer = package.Tokenizer.from_str(tokenizer.to_str())
+            decoded.append(tokenizer.decode([1, 0]))
+    assert decoded[:2] == ["+x a", "x a"] == decoded[2:]
+
+
+def test_an_encoding_stays_what_it_was():
+    """Columns are made when they are asked for, of what the tokenizer was when it encoded."""
+    tokenizer = Tokenizer(gputok.models.BPE())
+    tokenizer.pre_tokenizer = gputok.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.post_processor = gputok.processors.ByteLevel()
+    train = {"vocab_size": 300, "show_progress": False}
+    tokenizer.train_from_iterator(CORPUS, trainers.BpeTrainer(**train))
+    texts = ["low lower é", "newest"]
+    before = tokenizer.encode_batch(texts)
+    known = tokenizer.to_str()
+    tokenizer.train_from_iterator(["other words and letters"], trainers.BpeTrainer(**train))
+    tokenizer.pre_tokenizer, tokenizer.post_processor = gputok.pre_tokenizers.Whitespace(), None
+    for one, other in zip(before, Tokenizer.from_str(known).encode_batch(texts), strict=True):
+        same(one, other)
