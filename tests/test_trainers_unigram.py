@@ -310,6 +310,15 @@ def test_no_required_character_is_missing():
     assert len(pieces) == 60
 
 
+def test_the_namesake_reads_scores_to_the_bit():
+    words = WordCounts.from_dict(corpus_words())
+    learnt = trainers.UnigramTrainer(vocab_size=500, unk_token="<unk>", initial_alphabet=["ß", "ü"]).train(
+        words
+    )
+    tokenizer = Tokenizer(models.Unigram(learnt.vocab, learnt.unk_id))
+    assert read_json(tokenizers.Tokenizer.from_str(tokenizer.to_str()).to_str()) == learnt.vocab
+
+
 def test_progress_shows_pieces_and_objective():
     seen = []
     train_unigram(

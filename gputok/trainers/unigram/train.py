@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from ...word_counts import WordCounts
 
 _SEEDS_PER_PIECE = 10  # more seeds than this times the vocabulary made held-out text longer, not shorter
+_DECIMALS = (
+    13  # of a score: the namesake reads more than 15 digits one bit off, and then breaks ties otherwise
+)
 _DESIRED = 1.1  # EM ends at this many times the vocabulary; the likeliest pieces are taken of those
 
 
@@ -98,16 +101,20 @@ def _finalize(
     text: Text, candidates: Seeds, p: Lexicon, alphabet: Sequence[str], vocab_size: int, taken: set[str]
 ) -> list[tuple[str, float]]:
     characters = text.code_points[1:].astype("<u4").tobytes().decode("utf-32-le")
-    scored = dict(zip(characters, np.log(p.char[1:]).tolist(), strict=True))
+    scored = dict(zip(characters, _scores(p.char[1:]), strict=True))
     live = np.flatnonzero(p.piece)
-    named = zip(_spelt(text, candidates, live), np.log(p.piece[live]).tolist(), strict=True)
+    named = zip(_spelt(text, candidates, live), _scores(p.piece[live]), strict=True)
     best = sorted((-score, piece) for piece, score in named if piece not in taken)
     scored |= {piece: -loss for loss, piece in best[: vocab_size - len(alphabet)]}
     # Characters that only the initial alphabet has: a little apart, as in `tokenizers`, but in a fixed order.
     least = min(scored.values(), default=0.0)
     unseen = [character for character in alphabet if character not in scored]
-    scored |= {character: least + 0.0001 * i for i, character in enumerate(unseen)}
+    scored |= {character: round(least + 0.0001 * i, _DECIMALS) for i, character in enumerate(unseen)}
     return [(piece, -loss) for loss, piece in sorted((-score, piece) for piece, score in scored.items())]
+
+
+def _scores(probabilities: np.ndarray) -> list[float]:
+    return np.round(np.log(probabilities), _DECIMALS).tolist()
 
 
 def _spelt(text: Text, candidates: Seeds, pieces: np.ndarray) -> list[str]:
