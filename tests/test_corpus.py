@@ -290,6 +290,15 @@ def test_sources_that_are_not_there(tmp_path):
             corpus.read(tmp_path / name)  # at once, not at the first batch
 
 
+@pytest.mark.parametrize("text", ["a text", "long " * 2000, "nul \0", "[a] text?"])
+def test_a_list_of_texts_where_paths_belong_says_so(text):
+    with pytest.raises(
+        FileNotFoundError, match=r"for texts instead of paths, give an iterator: iter\(texts\)"
+    ) as error:
+        corpus.read([text])
+    assert len(str(error.value)) < 400
+
+
 def test_arguments_that_say_nothing_about_the_source(tmp_path):
     path = write(tmp_path / "a.txt", ["x"])
     with pytest.raises(ValueError, match="plain text has no column 'text'"):

@@ -22,6 +22,7 @@ from gputok.text import Array, TextBatch
 _COMPRESSED = (".gz", ".xz", ".zst")
 _MOST_ROWS = 1 << 13  # of Parquet at once, however small they look: a value that repeats is stored once
 _JSON = (".jsonl", ".json", ".ndjson")
+_MOST_SHOWN = 200  # characters, in an error, of a text that was given where a path belongs
 
 
 class Options(NamedTuple):
@@ -33,26 +34,35 @@ class Options(NamedTuple):
 
 def find(source: Any) -> list[pathlib.Path]:
     """The files that a path, a folder, a glob, or a list of them names; folders and globs in sorted order."""
-    sources = source if isinstance(source, list | tuple) else [source]
-    return [path for item in sources for path in _find_one(os.fspath(item))]
+    if not isinstance(source, list | tuple):
+        return _find_one(os.fspath(source))
+    try:
+        return [path for item in source for path in _find_one(os.fspath(item))]
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{error} (for texts instead of paths, give an iterator: iter(texts))"
+        ) from None
 
 
 def _find_one(name: str) -> list[pathlib.Path]:
     path = pathlib.Path(name)
-    if path.is_dir():
+    shown = name if len(name) <= _MOST_SHOWN else name[:_MOST_SHOWN] + "…"
+    if os.path.isdir(
+        name
+    ):  # unlike pathlib's, False for what can't be a path: a text too long, or with a null in it
         found = sorted(
             item for item in path.rglob("*") if item.is_file() and not _is_hidden(item.relative_to(path))
         )
-    elif path.exists():
+    elif os.path.exists(name):
         return [path]
     elif glob.has_magic(name):
         found = sorted(
             path for match in glob.glob(name, recursive=True) if (path := pathlib.Path(match)).is_file()
         )
     else:
-        raise FileNotFoundError(f"{name}: no such file or folder")
+        raise FileNotFoundError(f"{shown}: no such file or folder")
     if not found:
-        raise FileNotFoundError(f"{name}: no file {'below it' if path.is_dir() else 'matches'}")
+        raise FileNotFoundError(f"{shown}: no file {'below it' if os.path.isdir(name) else 'matches'}")
     return found
 
 
