@@ -39,6 +39,7 @@ def count_words(
     pipeline: SplitPlan | Callable[[Pieces], Pieces],
     *,
     apart_at_spaces: bool = False,
+    instead: Callable[[TextBatch], Callable[[Pieces], Pieces] | None] | None = None,
     threads: int | None = None,
     report: Report | None = None,
     total: int | None = None,
@@ -48,19 +49,20 @@ def count_words(
 
     `pipeline` is the plan of a pre-tokenizer (one walk over the raw text, the fast way), or any function that maps
     documents to their words; if it does the same to parts of a document that is cut before each space
-    (`apart_at_spaces`), it is given the different parts of each slice only once. Memory holds two batches and the distinct words, once for each thread. The next batch is
-    read while this one is counted. `report("count", bytes, total)` is called some times a second. The result is the
-    same for any number of threads and any cut of the corpus into batches.
+    (`apart_at_spaces`), it is given the different parts of each slice only once. Where `instead` gives a function for a
+    batch, that one maps its documents, whole. Memory holds two batches and the distinct words, once for each thread.
+    The next batch is read while this one is counted. `report("count", bytes, total)` is called some times a second.
+    The result is the same for any number of threads and any cut of the corpus into batches.
 
     devices: CUDA devices (`backend.choose`), which count in turn what one walk can split; other pipelines run on the CPU.
     """
-    if devices and not callable(pipeline):
+    if devices and not callable(pipeline) and instead is None:
         return _on_devices(batches, pipeline, devices, report, total)
     n_threads = thread_count(threads)
     if not callable(pipeline):
-        cut, count = _by_walk(pipeline)
+        usual = _by_walk(pipeline)
     else:
-        cut, count = (_by_parts if apart_at_spaces else _by_pipeline)(pipeline)
+        usual = (_by_parts if apart_at_spaces else _by_pipeline)(pipeline)
     tables: list[Tables] = [{} for _ in range(n_threads)]
     jobs: SimpleQueue[Job | None] = SimpleQueue()
     taken = Semaphore(0)  # batches of which no slice waits any longer
@@ -78,6 +80,8 @@ def count_words(
 
         try:
             for n_before, batch in enumerate(batches):
+                other = instead(batch) if instead else None
+                cut, count = _by_pipeline(other) if other else usual
                 cuts = cut(batch)
                 for start, stop in itertools.pairwise(cuts):
                     jobs.put(partial(count, batch, start, stop, next(number) * POSITIONS))

@@ -18,7 +18,7 @@ import tokenizers
 from gputok.kernels import Automaton, reference
 from gputok.kernels.cpu import walk, word_table, words
 
-from gputok import Tokenizer, models, normalizers, pre_tokenizers
+from gputok import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 from gputok.automaton import PATTERNS, compile_pattern
 from gputok.counting import count_words
 from gputok.text import Pieces, TextBatch
@@ -288,16 +288,27 @@ def test_what_looks_past_a_space_gets_whole_documents(normalizer, pre_tokenizer)
     assert not tokenizer._apart_at_spaces()
 
 
-def test_added_tokens_are_found_in_whole_documents():
+@pytest.mark.parametrize(
+    ("normalizer", "pre_tokenizer"),
+    [
+        (None, pre_tokenizers.ByteLevel(add_prefix_space=False)),
+        (None, pre_tokenizers.WhitespaceSplit()),
+        (normalizers.Lowercase(), pre_tokenizers.WhitespaceSplit()),
+        (normalizers.NFC(), pre_tokenizers.ByteLevel(add_prefix_space=True)),
+    ],
+)
+@pytest.mark.parametrize("normalized", [False, True])
+def test_added_tokens_are_found_in_whole_documents(normalizer, pre_tokenizer, normalized):
+    """Batches without them go the fast ways, to the same words."""
     tokenizer = Tokenizer(models.WordLevel())
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.add_tokens(["a b"])
-    assert not tokenizer._apart_at_spaces()
-    assert dict(tokenizer.count_words(iter(["x a b y"]), progress=False).items()) == {
-        b"x": 1,
-        b"a b": 1,
-        b"y": 1,
-    }
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
+    added = [AddedToken("a b", normalized=normalized), AddedToken("<S>", lstrip=True, normalized=normalized)]
+    tokenizer.add_tokens(added)
+    texts = ["x a b y", "no such words", "one <S>two", "A B", "<S>", "no more"] * 5
+    whole = count_words(batches(texts), tokenizer.words, threads=1)
+    counted = [tokenizer.count_words(TextBatch.from_strings([text]), progress=False) for text in texts]
+    for found in (WordCounts.merge(counted), tokenizer.count_words(iter(texts), threads=2, progress=False)):
+        assert dict(found.spelled_out().items()) == dict(whole.spelled_out().items())
 
 
 def test_progress_only_rises_and_ends_at_the_whole():

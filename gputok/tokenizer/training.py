@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gputok.text import TextBatch
+from gputok.text import Pieces, TextBatch
 from gputok.tokenizer.steps import Pipeline
 
 if TYPE_CHECKING:
@@ -133,6 +133,7 @@ class WithTraining(Pipeline):
                 batches,
                 self._plan() or self.words,
                 apart_at_spaces=self._apart_at_spaces(),
+                instead=self._around_added if self._added.tokens else None,
                 threads=threads,
                 report=report,
                 total=total,
@@ -140,16 +141,23 @@ class WithTraining(Pipeline):
             )
 
     def _plan(self) -> Any:
-        """The one walk over raw text that `words` is, or None."""
-        if self._normalizer is not None or self._added.tokens or self._pre_tokenizer is None:
-            return None
-        return self._pre_tokenizer.plan()
+        """The one walk over raw text that `words` is where no added token is, or None."""
+        alone = self._normalizer is None and self._pre_tokenizer is not None
+        return self._pre_tokenizer.plan() if alone else None
 
     def _apart_at_spaces(self) -> bool:
-        """Are the words of a document those of its parts, cut before each space?"""
-        steps = [step for step in (self._normalizer, self._pre_tokenizer) if step is not None]
-        found_alone = not self._added.tokens and self._pre_tokenizer is not None
-        return found_alone and all(step.apart_at_spaces for step in steps)
+        """Are the words of a document without added tokens those of its parts, cut before each space?"""
+        if self._pre_tokenizer is None:
+            return False
+        if self._normalizer is None:
+            return self._pre_tokenizer.apart_at_spaces
+        # A token that is looked for in normalized text can be there where none is in the raw text.
+        in_raw_text = not any(token.normalized for token in self._added.tokens.values())
+        return in_raw_text and self._normalizer.apart_at_spaces and self._pre_tokenizer.apart_at_spaces
+
+    def _around_added(self, batch: TextBatch) -> Callable[[Pieces], Pieces] | None:
+        """What cuts a batch with added tokens in it into words: they are found in whole documents only."""
+        return self.words if self.added_in(Pieces.from_batch(batch)) else None
 
 
 def _asked_of(trainer: Trainer, progress: Progress) -> Progress:
