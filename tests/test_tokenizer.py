@@ -479,7 +479,7 @@ def test_inputs_of_other_kinds(pair):
         (TypeError, "List", lambda t: t.add_tokens("token")),
         (TypeError, "is no normalizer", lambda t: setattr(t, "normalizer", pre_tokenizers.Whitespace())),
         (TypeError, "needs a model", lambda t: setattr(t, "model", None)),
-        (AttributeError, "", lambda t: setattr(t, "truncation", None)),
+        (AttributeError, "truncation", lambda t: setattr(t, "truncation", None)),
         (TypeError, "str", lambda t: t.token_to_id(1)),
         (FileNotFoundError, "nowhere", lambda t: t.train(["nowhere.txt"])),
         (FileNotFoundError, "folder", lambda t: t.save("/nowhere/at/all.json")),
