@@ -370,7 +370,7 @@ def test_hub_names_open_from_the_cache(pair, tmp_path):
         text=True,
         check=True,
     )
-    learnt = transformers.AutoTokenizer.from_pretrained(tmp_path / "code-search-net-tokenizer")
+    learnt = hf.AutoTokenizer.from_pretrained(tmp_path / "code-search-net-tokenizer")
     assert done.stdout.strip() == f"{learnt.tokenize('def f')} True"
 
 
