@@ -105,9 +105,8 @@ class AddedVocabulary:
         self.ids: dict[str, int] = {}
         self.special: set[str] = set()
         self.encode_special_tokens = False
-        self._normalized: dict[
-            int, str
-        ] = {}  # what the normalizer makes of contents, where that is another text
+        # what the normalizer makes of contents, where that is another text
+        self._normalized: dict[int, str] = {}
         self._finders: dict[tuple[bool, bool], _Finder | None] = {}
 
     def add(self, tokens: Iterable[AddedToken], model: Model, normalizer: Any = None) -> int:

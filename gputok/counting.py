@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 
 WALK_BYTES = 1 << 18  # of text in a slice: about a millisecond of the fused walk
 PIPELINE_BYTES = 1 << 20  # at most 0.2 s of any pipeline
-PART_BYTES = (
-    1 << 21
-)  # of text in which equal parts are worked on once: larger finds few more, and leaves the cache
+# of text in which equal parts are worked on once: larger finds few more, and leaves the cache
+PART_BYTES = 1 << 21
 PARTS = " [^ ]*|[^ ]+"  # what lies between cuts before each space
 POSITIONS = 1 << 36  # that a slice has for its words
 

@@ -122,9 +122,8 @@ class ByteLevel(Decoder):
     use_regex: bool
 
     def __init__(self, **_options: Any) -> None:
-        self.add_prefix_space = self.trim_offsets = self.use_regex = (
-            True  # kept in files, without any meaning here
-        )
+        # kept in files, without any meaning here
+        self.add_prefix_space = self.trim_offsets = self.use_regex = True
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:

@@ -39,9 +39,8 @@ class NormalizedString:
         sizes = np.diff(starts, append=np.int32(len(batch.data)))
         alignment = Alignment(np.repeat(starts, sizes), np.repeat(starts + sizes, sizes).astype(np.int32))
         self._original = sequence
-        self._original_shift = (
-            0  # where the original begins, in bytes, in that of the string this was cut from
-        )
+        # where the original begins, in bytes, in that of the string this was cut from
+        self._original_shift = 0
         self._pieces = Pieces.from_batch(batch)._replace(alignment=alignment)
 
     @property

@@ -138,9 +138,8 @@ class RobertaProcessing(PostProcessor):
     def parts(self, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False) -> list[Rows]:
         if self.trim_offsets:
             sequences = [rows.trim_offsets(self.add_prefix_space) for rows in sequences]
-        if (
-            add_special_tokens or not overflow
-        ):  # what overflows keeps its type ids without special tokens, as there
+        # what overflows keeps its type ids without special tokens, as there
+        if add_special_tokens or not overflow:
             sequences = [rows.replace(type_ids=0) for rows in sequences]
         if not add_special_tokens:
             return sequences

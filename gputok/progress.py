@@ -15,10 +15,8 @@ What follows ": " in a stage's name is detail that may change from call to call.
 Progress = bool | Literal["json"] | Report | None
 """None: bars if somebody watches; True: bars anyway; False: nothing; "json": a line of JSON each; or a function."""
 
-_STAGES_IN_BYTES = (
-    "count",
-    "encode",
-)  # their bars show bytes and a rate; the others' unit is the stage's own
+# their bars show bytes and a rate; the others' unit is the stage's own
+_STAGES_IN_BYTES = ("count", "encode")
 _UNITS = {"merge": "merges"}
 
 

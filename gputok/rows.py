@@ -100,9 +100,8 @@ class Rows(NamedTuple):
 
         With `add_prefix_space`, one space at the start of the first token is one that was added, and stays.
         """
-        if np.count_nonzero(
-            self.first[1:] < self.last[:-1]
-        ):  # the first token of a row can be inside of another
+        # the first token of a row can be inside of another
+        if np.count_nonzero(self.first[1:] < self.last[:-1]):
             self = self.apart()
         trimmed = functools.cache(functools.partial(_trimmed, self, add_prefix_space))
         return self.replace(start=lambda: trimmed()[0], end=lambda: trimmed()[1])
@@ -132,9 +131,8 @@ class Rows(NamedTuple):
             )
         width = max_length[cut]
         step = np.where(width > 0, width - stride, 1)
-        n_more = np.where(
-            width > 0, -((width - lengths[cut]) // step), 1
-        )  # windows after the first, rounded up
+        # windows after the first, rounded up
+        n_more = np.where(width > 0, -((width - lengths[cut]) // step), 1)
         owner = np.repeat(cut, n_more)
         k = np.arange(len(owner)) - np.repeat(np.cumsum(n_more) - n_more, n_more) + 1  # 1, 2, ... in each row
         width, shift, n = np.repeat(width, n_more), k * np.repeat(step, n_more), lengths[owner]
@@ -220,9 +218,8 @@ class _Merged(NamedTuple):
 
     parts: Sequence[Rows]
     first: Array  # int64[m], of the merged rows
-    ends: Sequence[
-        Array
-    ]  # int64[m] of each part: where its tokens end in each row, counted from the row's start
+    # int64[m] of each part: where its tokens end in each row, counted from the row's start
+    ends: Sequence[Array]
     n: int  # tokens
 
     def one_value(self, name: str) -> int | None:

@@ -39,9 +39,8 @@ class NormalizationForm(NamedTuple):
     member: Array  # uint16[pages, 128]: the kind of a code point
     n_inert: int  # kinds below this one are inert
     rank: Array  # uint8[kinds]
-    offsets: (
-        Array  # int32[kinds + 1]; a kind decomposes into parts[offsets[k]:offsets[k + 1]], if there are any
-    )
+    # int32[kinds + 1]; a kind decomposes into parts[offsets[k]:offsets[k + 1]], if there are any
+    offsets: Array
     parts: Array  # uint32[n], code points
     parts_rank: Array  # uint8[n]
 

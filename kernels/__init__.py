@@ -66,9 +66,8 @@ class Automaton(NamedTuple):
     member: Array  # uint8[n_pages, 128]; class of code point c: member[page[c >> 7], c & 127]
     delta: Array  # uint16[n_states, n_classes + 1], next state or DEAD; the last column is end of text
     accept: Array  # uint8[n_states, n_classes + 1], 1: a match may end before a character of that class
-    strong: (
-        Array  # uint8[n_classes, n_classes]; (a, b): text may be cut between them and the parts walked alone
-    )
+    # uint8[n_classes, n_classes]; (a, b): text may be cut between them and the parts walked alone
+    strong: Array
     gapless: bool  # no text has a gap character
 
     @property
@@ -111,12 +110,10 @@ class BpeTables(NamedTuple):
     ids: Array  # uint32[n], of each symbol
     pairs: Pairs  # of symbols
     merged: Array  # uint32[m], symbol that the pair of each rank becomes
-    byte_ranks: (
-        Array  # uint32[256, 256], rank of two bytes' pair or NONE; empty: not all is bytes, or with affixes
-    )
-    symbols: (
-        Array  # uint32[variants, n]: symbol + 1 of each character or, where n is 256, of each byte; 0: none
-    )
+    # uint32[256, 256], rank of two bytes' pair or NONE; empty: not all is bytes, or with affixes
+    byte_ranks: Array
+    # uint32[variants, n]: symbol + 1 of each character or, where n is 256, of each byte; 0: none
+    symbols: Array
     variant: Array  # int64[4]: row of symbols for a character that is (1: not first) + (2: last) in its word
     fallback: Array  # uint32[256]: symbol of the token <0x..> of each byte, or NONE; empty: no byte fallback
     prefix: Array  # uint8[n]: continuing_subword_prefix
@@ -130,9 +127,8 @@ class BpeTables(NamedTuple):
     inside: Pairs  # are not side by side in a token (pairs of code points), and whose bytes there
     crossing: Array  # uint8[256, 256] are not, in a token that begins or ends within one of them
     harmless: bool  # unknown characters do not keep a word from being cut: each is the tokens of its bytes
-    ordered: (
-        bool  # a merge can spell its own left part again, so that only the namesake's queue gives its result
-    )
+    # a merge can spell its own left part again, so that only the namesake's queue gives its result
+    ordered: bool
 
 
 class WordPieceTables(NamedTuple):
@@ -148,6 +144,5 @@ class UnigramTables(NamedTuple):
     unk: int  # id of the unknown token, or -1
     unk_score: float
     fallback: Array  # uint32[256]: id of the token <0x..> of each byte, NONE; empty: no byte fallback
-    single: (
-        bool  # as SentencePiece: sums are rounded to float32, and an unknown token never spells a known one
-    )
+    # as SentencePiece: sums are rounded to float32, and an unknown token never spells a known one
+    single: bool

@@ -128,9 +128,8 @@ def test_pickles_are_the_namesakes(theirs):
     expected = theirs.encode('a "é" \\ zz')
     encoding = ours(expected)
     assert encoding.__getstate__() == expected.__getstate__()
-    encoding = ours(
-        expected := theirs.encode("a", "b")
-    )  # the order of its sequence ranges is a hash table's there
+    # the order of its sequence ranges is a hash table's there
+    encoding = ours(expected := theirs.encode("a", "b"))
     for copied in (pickle.loads(pickle.dumps(encoding)), copy.deepcopy(encoding), copy.copy(encoding)):
         assert state(copied) == state(expected)
 

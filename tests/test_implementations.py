@@ -87,7 +87,6 @@ def test_encodes_as_the_namesake_does(case, tmp_path):
     assert len(trainings[0]) > 50
     theirs = getattr(tokenizers.implementations, name)(**made)
     theirs.train_from_iterator(iter(CORPUS), show_progress=False, **trained)
-    assert (
-        repr(theirs).split(", ")[1:] == repr(tokenizer).split(", ")[1:]
-    )  # the size of the vocabulary is first
+    # the size of the vocabulary is first
+    assert repr(theirs).split(", ")[1:] == repr(tokenizer).split(", ")[1:]
     assert len(theirs.get_vocab()) == pytest.approx(len(trainings[0]), abs=5)

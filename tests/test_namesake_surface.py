@@ -102,9 +102,8 @@ def same_signature(theirs, ours, name: str) -> bool:
     except (ValueError, TypeError):
         return True  # it has none that can be asked for
     found = parameters(ours)
-    if (
-        name.endswith("Trainer") and name != "ParityBpeTrainer"
-    ):  # by keyword in both; its text signature says otherwise
+    # by keyword in both; its text signature says otherwise
+    if name.endswith("Trainer") and name != "ParityBpeTrainer":
         found = [one for wanted in expected for one in found if one[0] == wanted[0]]
         expected = [(name, default, "keyword") for name, default, _ in expected]
     for wanted, given in zip(expected, found, strict=False):

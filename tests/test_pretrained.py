@@ -418,10 +418,8 @@ def calls(rng):
     if rng.random() < 0.2:
         options["pad_to_multiple_of"] = 4
     if rng.random() < 0.3:
-        options |= {
-            "return_tensors": "np",
-            "padding": True,
-        }  # else transformers makes an array of lists, here an error
+        # else transformers makes an array of lists, here an error
+        options |= {"return_tensors": "np", "padding": True}
     if rng.random() < 0.1:
         options["split_special_tokens"] = True
     return texts, pairs, options
@@ -614,9 +612,8 @@ def vocabulary(tokenizer):
 
 def state_of(tokenizer):
     state = json.loads(tokenizer.backend_tokenizer.to_str())
-    return {
-        key: part for key, part in state.items() if key not in ("padding", "truncation")
-    }  # theirs: of the last call
+    # theirs: of the last call
+    return {key: part for key, part in state.items() if key not in ("padding", "truncation")}
 
 
 CORPUS = [LINES[i : i + 100] for i in range(300, 1500, 100)]

@@ -191,9 +191,8 @@ def test_figures(bpe, tmp_path):
     figures = report(bpe, iter(TEXTS), others={"words": trained("wordlevel")}).figures()
     assert list(figures) == ["compression", "lengths", "merges", "usage", "scripts"]
     bars = figures["compression"].axes[0].patches
-    assert (
-        len(bars) == 2 and bars[0].get_width() > bars[1].get_width() > 0
-    )  # words are longer, and drawn last
+    # words are longer, and drawn last
+    assert len(bars) == 2 and bars[0].get_width() > bars[1].get_width() > 0
     for name, figure in figures.items():
         figure.savefig(tmp_path / f"{name}.png")
     assert "merges" not in report(trained("wordlevel"), iter(TEXTS)).figures()
@@ -244,9 +243,8 @@ def test_page_in_a_browser(bpe, browser, tmp_path):
 
     panels = opened.locator("#texts .panel")
     assert panels.count() == 2 and panels.nth(0).locator("h3 > span").text_content() == "<i>ours</i>"
-    for sample, text in enumerate(
-        measured.samples
-    ):  # every text is shown whole, in both, in as many pieces as it should
+    # every text is shown whole, in both, in as many pieces as it should
+    for sample, text in enumerate(measured.samples):
         opened.select_option("#sample", value=str(sample))
         assert panels.locator(".text").all_text_contents() == [text, text]
         spans = [len(set(one.encodings[sample].offsets)) for one in measured.tokenizers]

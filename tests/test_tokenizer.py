@@ -653,10 +653,8 @@ def test_ready_made_tokenizers(tmp_path):
         for tokenizer in (ours, theirs):
             tokenizer.train_from_iterator(["low lower lowest newer"] * 5, show_progress=False, **options)
         found, expected = json.loads(ours.to_str()), json.loads(theirs.to_str())
-        if name in (
-            "BertWordPieceTokenizer",
-            "CharBPETokenizer",
-        ):  # a hash table orders characters with affixes there
+        # a hash table orders characters with affixes there
+        if name in ("BertWordPieceTokenizer", "CharBPETokenizer"):
             assert len(found.pop("model")["vocab"]) == len(expected.pop("model")["vocab"])
         assert found == expected, name
         files = ours.save_model(str(tmp_path))

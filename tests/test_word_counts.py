@@ -366,9 +366,8 @@ def test_shards_merge_in_any_order():
     shards = [count_words([batch], plan("gpt2")) for batch in batches(texts, 4)]
     for order in itertools.permutations(shards):
         assert WordCounts.merge(order) == whole
-    assert same(
-        WordCounts.merge(shards), whole
-    )  # in the order of the text even the order of words is the same
+    # in the order of the text even the order of words is the same
+    assert same(WordCounts.merge(shards), whole)
     assert WordCounts.merge(shards[:3]) != whole
 
 

@@ -208,9 +208,8 @@ def compile_node(node: Node) -> Automaton:
     delta, accept, class_of = _merge_classes(delta, accept, class_of)
     if delta.shape[1] > 256:
         raise OutsideError("more than 255 classes of characters")
-    gaps = _may_be_gap(
-        delta, accept
-    )  # an empty match leaves a gap where it is not taken, beside the last match
+    # an empty match leaves a gap where it is not taken, beside the last match
+    gaps = _may_be_gap(delta, accept)
     rows: dict[bytes, int] = {}
     page = [rows.setdefault(row.tobytes(), len(rows)) for row in class_of.astype(np.uint8).reshape(-1, 128)]
     return Automaton(
@@ -302,9 +301,8 @@ def _minimize(delta: np.ndarray, accept: np.ndarray) -> tuple[np.ndarray, np.nda
     block = block.ravel()
     _, first = np.unique(block[: n_states + 1], return_index=True)
     kept = np.sort(first[first < n_states])
-    kept = kept[
-        (block[kept] != block[n_states]) | (kept == 0)
-    ]  # START stays, even if the pattern matches nothing
+    # START stays, even if the pattern matches nothing
+    kept = kept[(block[kept] != block[n_states]) | (kept == 0)]
     number = np.full(block.max() + 1, DEAD)
     number[block[kept]] = np.arange(len(kept))
     number[block[n_states]] = DEAD

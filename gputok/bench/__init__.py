@@ -42,9 +42,8 @@ class Row(NamedTuple):
     peak_bytes: list[int]
     runtime_bytes: list[int]
     start_seconds: list[tuple[float, float]]  # of process_seconds: (importing the package, the first KB)
-    n_equal: (
-        int | None
-    )  # leading merges (other models: pieces; encode: ids of the sample) that equal gputok's
+    # leading merges (other models: pieces; encode: ids of the sample) that equal gputok's
+    n_equal: int | None
     n_results: int | None  # of how many
     failure: str = ""  # why it has no runs
 

@@ -131,11 +131,8 @@ TRAIN: dict[str, Callable[[Job], Train]] = {
     "rustbpe": train_rustbpe,
     "sentencepiece": train_sentencepiece,
 }
-MODELS_OF = {
-    "gigabpe": ("bpe",),
-    "rustbpe": ("bpe",),
-    "sentencepiece": ("bpe", "unigram"),
-}  # the others have all
+# the others have all
+MODELS_OF = {"gigabpe": ("bpe",), "rustbpe": ("bpe",), "sentencepiece": ("bpe", "unigram")}
 
 
 def learnt(peer: str, model: str, output: str) -> list[tuple[str, ...]] | None:

@@ -47,9 +47,8 @@ def find(source: Any) -> list[pathlib.Path]:
 def _find_one(name: str) -> list[pathlib.Path]:
     path = pathlib.Path(name)
     shown = name if len(name) <= _MOST_SHOWN else name[:_MOST_SHOWN] + "…"
-    if os.path.isdir(
-        name
-    ):  # unlike pathlib's, False for what can't be a path: a text too long, or with a null in it
+    # unlike pathlib's, False for what can't be a path: a text too long, or with a null in it
+    if os.path.isdir(name):
         found = sorted(
             item for item in path.rglob("*") if item.is_file() and not _is_hidden(item.relative_to(path))
         )
@@ -151,10 +150,8 @@ def _chunks(path: pathlib.Path, file: BinaryIO, options: Options) -> Iterator[tu
             yield batch, position
         if is_last:
             return
-        rest, position = (
-            buffer[n_used:size].copy(),
-            position + n_used,
-        )  # a view would keep the whole buffer alive
+        # a view would keep the whole buffer alive
+        rest, position = buffer[n_used:size].copy(), position + n_used
 
 
 def _cut(data: Array, separator: bytes | None, is_last: bool) -> tuple[TextBatch, int]:

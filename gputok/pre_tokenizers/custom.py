@@ -39,10 +39,8 @@ class Custom(PreTokenizer):
 
         data, offsets = gather(pieces.data, pieces.start, pieces.end)
         token = np.full(pieces.n_pieces, -1) if pieces.token is None else pieces.token
-        parts, n_parts = (
-            [],
-            [],
-        )  # (bytes, where each of them begins and ends in `data`, token) of the new pieces
+        # (bytes, where each of them begins and ends in `data`, token) of the new pieces
+        parts, n_parts = [], []
         for first, last in itertools.pairwise(pieces.rows.tolist()):
             begin = offsets[first]
             text = packed_string(

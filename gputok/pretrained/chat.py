@@ -46,9 +46,8 @@ def _until_mark(text: str) -> str:
         raise ValueError(
             "continue_final_message: the last message is not in the text that the template makes"
         )
-    return (
-        before if after.startswith(" ") else before.rstrip()
-    )  # a template that trims messages cut the mark's space
+    # a template that trims messages cut the mark's space
+    return before if after.startswith(" ") else before.rstrip()
 
 
 @functools.lru_cache(maxsize=16)

@@ -257,9 +257,8 @@ def _same_class(tokenizer: Any, trained: Tokenizer, new: list[Token], renamed: M
     backend = type(tokenizer.backend_tokenizer).from_str(trained.to_str())
     options = {key: value for key, value in tokenizer.init_kwargs.items() if key != "added_tokens_decoder"}
     names = [name for name in tokenizer.SPECIAL_TOKENS_ATTRIBUTES if getattr(tokenizer, name) is not None]
-    full = {
-        name: tokenizer._special_tokens_map[name] for name in names
-    }  # with their flags, if they have some
+    # with their flags, if they have some
+    full = {name: tokenizer._special_tokens_map[name] for name in names}
     options |= {name: _renamed_foreign(token, renamed) for name, token in full.items()}
     own = {
         name: options[name] for name in options.get("model_specific_special_tokens") or () if name in options

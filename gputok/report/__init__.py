@@ -53,9 +53,8 @@ class Measures:
     special: np.ndarray  # bool[tokens], added tokens: not counted as unused, nor in lengths
     n_unknown: int  # tokens of the text that are the unknown token
     script_tokens: np.ndarray  # int64[scripts], tokens of the vocabulary in each script of the text
-    script_covered: (
-        np.ndarray
-    )  # int64[scripts], characters of the text that are one token when they stand alone
+    # int64[scripts], characters of the text that are one token when they stand alone
+    script_covered: np.ndarray
     merge_counts: np.ndarray | None
     """int64[merges], how often each merge is applied to the text; None for models that do not merge.
 

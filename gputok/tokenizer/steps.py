@@ -86,9 +86,8 @@ class Pipeline:
         """Steps 1 and 2 for many documents at once: normalized and cut into words and added tokens."""
         normalizer, pre_tokenizer = self._normalizer, self._pre_tokenizer
         marked = bool(normalizer and pre_tokenizer and pre_tokenizer.needs_alignment and not pieces.alignment)
-        if (
-            marked
-        ):  # or the pre-tokenizer couldn't tell whether the normalizer took away the start of a document
+        # or the pre-tokenizer couldn't tell whether the normalizer took away the start of a document
+        if marked:
             from gputok.pre_tokenizers import mark_starts
 
             pieces = mark_starts(pieces)

@@ -230,9 +230,8 @@ class ParityBpeTrainer(Options):
         self.__init__(**state)  # type: ignore[misc]
 
 
-Spelt = tuple[
-    np.ndarray, np.ndarray, np.ndarray
-]  # symbols uint32[m], offsets int64[words + 1], counts int64[words]
+# symbols uint32[m], offsets int64[words + 1], counts int64[words]
+Spelt = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def _spell_all(words: WordCounts, ids: np.ndarray, unknown: int) -> Spelt:

@@ -42,9 +42,8 @@ class State(NamedTuple):
     filter: np.ndarray  # uint64[2 ** FILTER_BITS / 64]
     pool: np.ndarray  # uint32[entries], the lists
     records: np.ndarray  # uint32[3 * largest list]: place, left and right neighbour of each occurrence
-    left: (
-        np.ndarray
-    )  # int64[2 * ids + 4], of each left neighbour weight - number (then its list's end) and number
+    # int64[2 * ids + 4], of each left neighbour weight - number (then its list's end) and number
+    left: np.ndarray
     right: np.ndarray  # int64[2 * ids + 4], of each right neighbour
     touched_left: np.ndarray  # uint32[ids + 2], the distinct left neighbours
     touched_right: np.ndarray  # uint32[ids + 2]

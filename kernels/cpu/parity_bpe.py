@@ -23,12 +23,10 @@ from .memory import address
 _SLICE = 2_000_000  # symbols looked at between two calls of progress
 _TOKEN_BITS, _LANGUAGE_BITS = 24, 15  # of a key: language, left, right
 _MERGES, _TOKENS, _PAIRS, _ENTRIES, _NODES, _FREE, _RISEN, _CHOICES, _EXHAUSTED, _N_SCALARS = range(10)
-_KEY, _COUNT, _WORDS, _STAMP, _FIELDS = range(
-    5
-)  # of a pair; _WORDS: its first node or -1; _STAMP: step in which it rose
-_PAIR, _QUEUED, _CHILD, _SIBLING = range(
-    4
-)  # of an entry of a queue; _QUEUED: the count that it was queued with
+# of a pair; _WORDS: its first node or -1; _STAMP: step in which it rose
+_KEY, _COUNT, _WORDS, _STAMP, _FIELDS = range(5)
+# of an entry of a queue; _QUEUED: the count that it was queued with
+_PAIR, _QUEUED, _CHILD, _SIBLING = range(4)
 
 
 class _State(NamedTuple):

@@ -168,9 +168,8 @@ def cluster_end(data, i, stop, page, member):
         return i
     kind = kind_of(page, member, c)
     picture = 1 if kind == PICTURE else 0  # 1: after a picture and extenders; 2: and a joiner
-    conjunct = (
-        1 if kind == CONSONANT else 0
-    )  # 1: after a consonant and extenders; 2: with a linker among them
+    # 1: after a consonant and extenders; 2: with a linker among them
+    conjunct = 1 if kind == CONSONANT else 0
     while i < stop:
         before = kind
         c, size = character(data, i)

@@ -48,9 +48,8 @@ class Walk(NamedTuple):
     step: np.ndarray  # uint32[(states + 1) * width], step[state * width + class]
     delta: np.ndarray  # uint16[states * width]
     accept: np.ndarray  # uint8[states * width]
-    strong: (
-        np.ndarray
-    )  # uint8[width * width], (a, b): a word always ends between; the left part may be walked alone
+    # uint8[width * width], (a, b): a word always ends between; the left part may be walked alone
+    strong: np.ndarray
 
 
 def prepare(automaton) -> Walk:
@@ -261,9 +260,8 @@ def slice_text(data, offsets, n_bytes, walk):
         if cut >= stop:
             cut = stop
         else:
-            document = (
-                int(np.searchsorted(offsets, cut, "right")) - 1
-            )  # the last that begins no later than `cut`
+            # the last that begins no later than `cut`
+            document = int(np.searchsorted(offsets, cut, "right")) - 1
             half = at + n_bytes // 2
             if offsets[document] > half:
                 cut = int(offsets[document])

@@ -49,9 +49,8 @@ class WordTable(NamedTuple):
     arena: np.ndarray  # uint8[], the words one after the other
     offsets: np.ndarray  # int64[room(capacity) + 1], word i is arena[offsets[i]:offsets[i + 1]]
     position: np.ndarray  # int64[room(capacity)], where each was first seen, ascending
-    state: (
-        np.ndarray
-    )  # int64[4]: N_WORDS, N_BYTES; and WANTED_WORDS, WANTED_BYTES when a stage stopped for want of room
+    # int64[4]: N_WORDS, N_BYTES; and WANTED_WORDS, WANTED_BYTES when a stage stopped for want of room
+    state: np.ndarray
 
 
 def _free_slots(capacity: int) -> np.ndarray:

@@ -32,18 +32,15 @@ class Device(NamedTuple):
     xp: ModuleType
     launch: Callable[..., None]
     blocks: int  # enough to fill the device, for kernels that stride over their work
-    active: Callable[
-        [], AbstractContextManager[None]
-    ]  # arrays are made, and all else is called, in this context
-    upload: Callable[
-        [tuple], Callable[[], tuple]
-    ]  # begins to copy NumPy arrays; what is launched after the call of the result has them
+    # arrays are made, and all else is called, in this context
+    active: Callable[[], AbstractContextManager[None]]
+    # begins to copy NumPy arrays; what is launched after the call of the result has them
+    upload: Callable[[tuple], Callable[[], tuple]]
     download: Callable[[Any], np.ndarray]
     record: Callable[[], Any]  # a mark behind all work so far
     seconds: Callable[[Any, Any], float]  # of the device, between two marks
-    graph: Callable[
-        [Callable[[], None]], Callable[[], None]
-    ]  # does launches, and gives one that does them all again
+    # does launches, and gives one that does them all again
+    graph: Callable[[Callable[[], None]], Callable[[], None]]
     by_graph: bool = False  # whether launches that are repeated are to be one graph: see NOTES.md
 
     def pointers(self, arrays: tuple) -> Any:

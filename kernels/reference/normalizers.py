@@ -175,9 +175,8 @@ def normalize_precompiled(data, start, end, frozen, trie, texts, graphemes, alig
 
     def joined(before: list[int], kind: int) -> bool:
         """Does a character go on with the cluster of `before`? The rules GB3 to GB9c and GB11 of UAX #29."""
-        history = "".join(
-            chr(97 + k) for k in before
-        )  # b CONTROL, c CR, d LF, e EXTEND, f ZWJ, g SPACING, ...
+        # b CONTROL, c CR, d LF, e EXTEND, f ZWJ, g SPACING, ...
+        history = "".join(chr(97 + k) for k in before)
         step = history[-1] + chr(97 + kind)
         return step == "cd" or (not re.fullmatch("[bcd].|.[bcd]", step) and (
             re.fullmatch("i[ijlm]|[lj][jk]|[mk]k|.[efgpq]|h.", step) is not None

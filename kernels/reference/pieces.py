@@ -32,10 +32,8 @@ def split_words(data, start, end, frozen, automaton, cut, drop, keep_empty=False
     words, rows = [], [0]
     for i, (a, b) in enumerate(zip(start.tolist(), end.tolist(), strict=True)):
         text = data[a:b].tobytes().decode()
-        place = [
-            a,
-            *(a + np.cumsum([len(c.encode()) for c in text])).tolist(),
-        ]  # of each character, and the end
+        # of each character, and the end
+        place = [a, *(a + np.cumsum([len(c.encode()) for c in text])).tolist()]
         spans = [(0, len(text), True)] if frozen is not None and frozen[i] else list(_spans(text, automaton))
         word = 0
         for k, (_, stop, flag) in enumerate(spans):
@@ -107,9 +105,8 @@ def find_tokens(data, start, end, skip, trie, options, word_bits):
     return columns[:, 0], columns[:, 1], columns[:, 2].astype(np.int32), np.array(rows, np.int64)
 
 
-_WHITE_SPACE = "".join(
-    c for c in map(chr, range(0x3001)) if c.isspace() and not "\x1c" <= c <= "\x1f"
-)  # White_Space
+# White_Space
+_WHITE_SPACE = "".join(c for c in map(chr, range(0x3001)) if c.isspace() and not "\x1c" <= c <= "\x1f")
 
 
 def _trie_contents(classes: np.ndarray, step: np.ndarray, string: np.ndarray) -> dict[bytes, int]:

@@ -159,9 +159,8 @@ def deal_places(
         group_of[a:b] = group
     edges = [0, *(int(ends[b - 1]) for _, b in parts)]
     sizes = np.add.reduceat(buckets, [a for a, _ in parts], axis=1)
-    at = (
-        np.array(edges[:-1], np.int64) + np.cumsum(sizes, axis=0) - sizes
-    )  # where each share writes into each group
+    # where each share writes into each group
+    at = np.array(edges[:-1], np.int64) + np.cumsum(sizes, axis=0) - sizes
     order, cache, weight = (np.empty(len(places), dtype) for dtype in (np.int64, np.uint64, np.int64))
     tasks = (
         (keys, places, weights, a, b, group_of, at[i], order, cache, weight)

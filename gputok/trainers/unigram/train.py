@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from ...word_counts import WordCounts
 
 _SEEDS_PER_PIECE = 10  # more seeds than this times the vocabulary made held-out text longer, not shorter
-_DECIMALS = (
-    13  # of a score: the namesake reads more than 15 digits one bit off, and then breaks ties otherwise
-)
+# of a score: the namesake reads more than 15 digits one bit off, and then breaks ties otherwise
+_DECIMALS = 13
 _DESIRED = 1.1  # EM ends at this many times the vocabulary; the likeliest pieces are taken of those
 
 
