@@ -16,6 +16,7 @@ from . import kernel
 from .memory import (
     address,
     copy_bytes,
+    hold,
     load_i64,
     load_u32,
     load_u64,
@@ -203,6 +204,7 @@ def _look_up(text, start, stop, walk, cache, work):
                 store_u64(what, n_events, value)
                 n_events += _U1
             done += m
+    hold((block, bounds, keys_array))
     return start, np.int64(out - first), np.int64(n_events), np.int64(n_new)
 
 

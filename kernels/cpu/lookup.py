@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import Pairs, Strings
 from . import kernel
-from .memory import address, load_u8, load_u32, load_u64, store_u64
+from .memory import address, hold, load_u8, load_u32, load_u64, store_u64
 
 NONE = np.uint32(0xFFFFFFFF)  # no id: no vocabulary can hold so many tokens
 CODE_BITS = 21  # of a code point
@@ -183,6 +183,7 @@ def _join_pairs(strings, left, right, prefix_length, joined):
             spelled[n] = data[j]
             n += 1
         joined[i] = find_string(strings, address(spelled), np.uint64(n))
+    hold(spelled)
 
 
 @kernel(inline=True)

@@ -2,7 +2,7 @@
 
 A helper that takes arrays can put reference counting into the loop that calls it, and signed indices cost a
 check each (measured: 203 instead of 950 MB/s for the walk of an automaton). So hot loops take addresses:
-`address(array)` outside, `load_u8(base, index)` inside. Nothing is checked.
+`address(array)` outside, `load_u8(base, index)` inside, `hold(array)` behind the loop. Nothing is checked.
 """
 
 from __future__ import annotations
@@ -64,6 +64,16 @@ def address(typingctx, array):
         return builder.ptrtoint(view.data, ir.IntType(64))
 
     return types.uint64(array), codegen
+
+
+@intrinsic
+def hold(typingctx, arrays):
+    """Keeps an array, or a tuple of arrays, until here: its address is no reference to it.
+
+    Numba frees what a kernel has made after the last line that names it. So a kernel that made arrays, and works with
+    their addresses, ends with `hold` of them (or returns them): tests/test_kernels_memory.py looks for each.
+    """
+    return types.void(arrays), lambda context, builder, signature, args: context.get_dummy_value()
 
 
 @intrinsic

@@ -21,7 +21,7 @@ from .. import Backtrack, BpeTables, Pairs, Strings
 from . import kernel
 from .backtrack import ID, MAX_BYTES, backtrack, backtrack_addresses, field
 from .lookup import NONE, decode_char, find_string, mix, pairs_of, rank_of
-from .memory import address, load_i64, load_u8, load_u32, load_u64, store_i64, store_u32, store_u64
+from .memory import address, hold, load_i64, load_u8, load_u32, load_u64, store_i64, store_u32, store_u64
 from .ragged import pointer
 from .text import NO_ASCII
 
@@ -532,4 +532,5 @@ def _encode_words(words, plain, cache, random, tokens, rows):
         if record and direct:
             keep(record, n, key, out, start, first_of_word, t)
     rows[n_words] = t
+    hold((tables, symbols_array, places_array, before, after_array, keys, closed_array))
     return np.int64(t)

@@ -19,6 +19,7 @@ from . import kernel
 from .memory import (
     address,
     copy_bytes,
+    hold,
     load_i64,
     load_u8,
     load_u16,
@@ -289,6 +290,7 @@ def _normalize_form(data, pieces, tables, pairs, n_bytes, aligned):
                     for b in range(before, n):
                         store_i64(sources, b, where)
         offsets[piece + 1] = n
+    hold((code, rank, change))
     return new[:n], offsets, source[: n if aligned else 0]
 
 

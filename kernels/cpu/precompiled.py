@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import kernel
-from .memory import address, load_i64, load_u8, load_u32, store_i64
+from .memory import address, hold, load_i64, load_u8, load_u32, store_i64
 from .normalize import ROOM, copy, kind_of, more, pieces_of, room
 from .ragged import pointer
 from .utf8 import character, put, skip, width
@@ -66,6 +66,7 @@ def _normalize_precompiled(data, pieces, tables, n_bytes, aligned):
         _, place, held, change = state
         n, _ = write(data, first, stop, place, held, change, out, n, sources, aligned)
         offsets[piece + 1] = n
+    hold(plain)
     return new[:n], offsets, source[: n if aligned else 0]
 
 

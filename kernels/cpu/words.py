@@ -12,7 +12,7 @@ import numpy as np
 from gputok.threads import run
 
 from . import kernel
-from .memory import address, copy_bytes, load_i64, load_u8, load_u32, load_u64, prefetch, store_i64
+from .memory import address, copy_bytes, hold, load_i64, load_u8, load_u32, load_u64, prefetch, store_i64
 from .ragged import pointer
 from .walk import BLOCK_BYTES, END_OF_TEXT, MARGIN, fill_block, walk_block
 from .word_table import (
@@ -81,6 +81,7 @@ def _count_text(data, offsets, document, start, stop, position, walk, table):
                 )
             done += m
         start += copied
+    hold((block, bounds))
     return start
 
 

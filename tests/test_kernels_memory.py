@@ -1,0 +1,76 @@
+"""Addresses in kernels: Numba counts no reference for one, and frees an array after the last line that names it."""
+
+import ast
+import pathlib
+from collections.abc import Iterator
+
+import pytest
+from gputok.kernels import cpu
+
+
+def kernels() -> Iterator[tuple[str, ast.FunctionDef]]:
+    for path in sorted(pathlib.Path(cpu.__file__).parent.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and any(
+                "kernel" in ast.dump(d) for d in node.decorator_list
+            ):
+                yield f"{path.name}: {node.name}", node
+
+
+def names(node: ast.AST) -> set[str]:
+    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+
+
+def root(node: ast.expr) -> str:
+    """The name that an expression is a part of: `work` of `work.ids`; of anything else, nothing."""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def calls(function: ast.FunctionDef, name: str) -> Iterator[ast.Call]:
+    for node in ast.walk(function):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name:
+            yield node
+
+
+def not_held(function: ast.FunctionDef) -> set[str]:
+    """What a kernel made, and took the address of, and neither returns nor holds."""
+    given = {argument.arg for argument in function.args.args}  # the caller has references to these
+    made = set()
+    for node in ast.walk(function):
+        if not isinstance(node, ast.Assign):
+            continue
+        for target in node.targets:
+            both = isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple)
+            pairs = zip(target.elts, node.value.elts, strict=True) if both else [(target, node.value)]
+            for to, value in pairs:
+                if root(value) in given:
+                    given |= names(to)
+                elif isinstance(to, ast.Name | ast.Tuple):
+                    made |= names(to)
+    addressed = {root(call.args[0]) for call in calls(function, "address")}
+    returned = [node.value for node in ast.walk(function) if isinstance(node, ast.Return) and node.value]
+    held = set().union(*map(names, returned), *(names(call.args[0]) for call in calls(function, "hold")))
+    return (made & addressed) - held
+
+
+def test_kernels_hold_what_they_work_with_by_address():
+    wrong = {name: found for name, function in kernels() if (found := not_held(function))}
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("end", "found"), [("return n", {"keys"}), ("hold(keys)", set()), ("return keys[:n]", set())]
+)
+def test_what_is_not_held_is_found(end, found):
+    source = f"""
+def kernel(text, n):
+    keys, ids = np.empty(n), text.ids
+    first, second = address(keys), address(ids)
+    while n:
+        n -= load_u64(first, n)
+    {end}
+"""
+    (function,) = ast.parse(source).body
+    assert not_held(function) == found
