@@ -1,11 +1,20 @@
 """Addresses in kernels: Numba counts no reference for one, and frees an array after the last line that names it."""
 
 import ast
+import os
 import pathlib
+import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 from gputok.kernels import cpu
+
+import gputok
+
+HERE = pathlib.Path(__file__).parent
 
 
 def kernels() -> Iterator[tuple[str, ast.FunctionDef]]:
@@ -74,3 +83,30 @@ def kernel(text, n):
 """
     (function,) = ast.parse(source).body
     assert not_held(function) == found
+
+
+@pytest.mark.full
+def test_valgrind_finds_no_error(tmp_path):
+    """Each kind of kernel under memcheck: no read or write beside what is allocated."""
+    if not shutil.which("valgrind"):
+        pytest.skip("valgrind is not installed (Debian: apt-get install valgrind)")
+    sentencepiece = pytest.importorskip("sentencepiece")
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("".join(f"the text of line {i} ﬁ é\n" for i in range(300)), encoding="utf-8")
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(corpus), model_prefix=str(tmp_path / "model"), vocab_size=60, minloglevel=2
+    )
+    gputok.from_sentencepiece(str(tmp_path / "model.model")).save(str(tmp_path / "precompiled.json"))
+    environment = os.environ | {
+        "NUMBA_CPU_NAME": "haswell",  # valgrind knows no AVX-512
+        "NUMBA_CPU_FEATURES": "",
+        "NUMBA_CACHE_DIR": str(tmp_path / "cache"),
+        "PYTHONMALLOC": "malloc",
+        "PYTHONPATH": os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")]),
+    }
+    command = [sys.executable, str(HERE / "work_of_kernels.py"), str(tmp_path / "precompiled.json")]
+    subprocess.run(command, env=environment, check=True)  # compiles, outside of valgrind
+    checked = ["valgrind", "--undef-value-errors=no", "--num-callers=20", *command]
+    done = subprocess.run(checked, env=environment, capture_output=True, text=True)
+    assert done.stdout.endswith("done\n"), done.stderr[-3000:]
+    assert re.search(r"ERROR SUMMARY: 0 errors", done.stderr), done.stderr[-5000:]
