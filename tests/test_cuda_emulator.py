@@ -68,9 +68,11 @@ def sanitized(kernel: str, sanitizer: str) -> subprocess.CompletedProcess:
     [
         ("read_past_the_end", "address", "heap-buffer-overflow"),
         ("missing_barrier", "thread", "data race"),
+        ("one_barrier_too_few", "thread", "data race"),
         ("lost_update", "thread", "data race"),
         ("sum_blocks", "address", None),
         ("sum_blocks", "thread", None),
+        ("pass_on", "thread", None),
         ("count_parity", "thread", None),
         ("warp_sum", "thread", None),
     ],
@@ -82,5 +84,7 @@ def test_sanitizers_find_what_no_schedule_shows(kernel, sanitizer, found):
         assert done.returncode == 0, done.stderr
     else:
         assert done.returncode != 0
-        place = {"missing_barrier": "sum_block<false>"}.get(kernel, kernel)
+        place = {"missing_barrier": "sum_block<false>", "one_barrier_too_few": "pass_on_twice<false>"}.get(
+            kernel, kernel
+        )
         assert found in done.stderr and place in done.stderr

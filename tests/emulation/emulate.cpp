@@ -54,12 +54,21 @@ enum State { READY, AT_BARRIER, AT_WARP, DONE };
 
 struct Fiber;
 
+// Where threads meet again and again, for the thread sanitizer: two places in turn, so that one that goes on late has not
+// seen what the others did until they came to the next meeting.
+struct Meetings {
+  u64 done = 0;
+  char places[2];
+  char* next() { return &places[done & 1]; }
+};
+
 struct Warp {
   Fiber* lanes[WARP];
   u32 live = 0, arrived = 0, ballots = 0;
   u64 values[WARP];
-  u64 epoch = 0, results[WARP];
+  u64 results[WARP];
   u32 ballot = 0;
+  Meetings meetings;
 };
 
 struct Block {
@@ -70,6 +79,7 @@ struct Block {
   std::map<int, std::size_t> places;  // of each SHARED declaration
   std::size_t used = 0;
   std::vector<Warp> warps;
+  Meetings meetings;
 };
 
 // A place to go back to. swapcontext asks the system for a signal mask each time, which is most of its cost, so it serves
@@ -178,6 +188,7 @@ static void wake_warp(Warp& warp, State waiting) {
 
 static void wake_block(Block* block) {
   block->waiting = 0;
+  block->meetings.done++;
   for (Warp& warp : block->warps) wake_warp(warp, AT_BARRIER);
 }
 
@@ -189,11 +200,12 @@ void barrier(int line) {
     fail("block " + std::to_string(block->index) + ": threads wait at the barriers of line " +
          std::to_string(block->line) + " and line " + std::to_string(line));
   block->line = line;
-  EMULATE_RELEASE(block);
+  [[maybe_unused]] char* place = block->meetings.next();
+  EMULATE_RELEASE(place);
   m.now->state = AT_BARRIER;
   if (++block->waiting == block->live) wake_block(block);
   to_home(false);
-  EMULATE_ACQUIRE(block);
+  EMULATE_ACQUIRE(place);
 }
 
 // All live lanes of a warp meet: each leaves a value, and all see every value.
@@ -205,16 +217,18 @@ Meeting meet(u64 value, bool vote) {
   warp.values[lane] = value;
   warp.ballots = vote ? warp.ballots | 1u << lane : warp.ballots & ~(1u << lane);
   warp.arrived |= 1u << lane;
-  EMULATE_RELEASE(&warp);
+  [[maybe_unused]] char* place = warp.meetings.next();
+  EMULATE_RELEASE(place);
   fiber->state = AT_WARP;
   if (warp.arrived == warp.live) {
     warp.arrived = 0;
+    warp.meetings.done++;
     warp.ballot = warp.ballots & warp.live;
     std::memcpy(warp.results, warp.values, sizeof(warp.values));
     wake_warp(warp, AT_WARP);
   }
   to_home(false);
-  EMULATE_ACQUIRE(&warp);
+  EMULATE_ACQUIRE(place);
   return Meeting{warp.ballot, warp.results};
 }
 

@@ -17,6 +17,23 @@ DEVICE void sum_block(const u64* values, u64* sums) {
 KERNEL sum_blocks(const u64* values, u64* sums) { sum_block<true>(values, sums); }
 KERNEL missing_barrier(const u64* values, u64* sums) { sum_block<false>(values, sums); }
 
+// Passes values on through shared memory, twice: a thread that is late at the second barrier may have been overtaken.
+template <bool BARRIER>
+DEVICE void pass_on_twice(const u64* values, u64* sums) {
+  SHARED(u64, passed, 64);
+  i64 t = thread_index();
+  u64 value = values[global_index()];
+  for (int round = 0; round < 2; round++) {
+    passed[t] = value;
+    sync_block();
+    value = passed[(t + 1) % 64];
+    if (BARRIER) sync_block();
+  }
+  atomic_add(&sums[block_index()], value);
+}
+KERNEL pass_on(const u64* values, u64* sums) { pass_on_twice<true>(values, sums); }
+KERNEL one_barrier_too_few(const u64* values, u64* sums) { pass_on_twice<false>(values, sums); }
+
 // Counts values by their lowest bit.
 KERNEL count_parity(const u64* values, u64* counts) { atomic_add(&counts[values[global_index()] & 1], (u64)1); }
 KERNEL lost_update(const u64* values, u64* counts) { counts[values[global_index()] & 1] += 1; }
