@@ -17,8 +17,9 @@ def double(x):
 
 
 @pytest.fixture
-def load(tmp_path):
-    """Imports a module that holds a kernel, anew each time."""
+def load(tmp_path, monkeypatch):
+    """Imports a module that holds a kernel, anew each time; its code lies beside it."""
+    monkeypatch.setattr(numba.core.config, "CACHE_DIR", "")
     path = tmp_path / "a_kernel.py"
     path.write_text(SOURCE)
 
