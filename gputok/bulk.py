@@ -1,7 +1,8 @@
 """Encoding a corpus into arrays: ids and where each document's begin, with no Python object for a token.
 
 Where a tokenizer cuts text into words by one walk over it (byte-level ones mostly do), a word is encoded when it is
-first seen and looked up after that. Any other tokenizer takes its steps one after the other, on packed arrays.
+first seen and looked up after that. Where its words end at spaces, so is what lies between them. Any other tokenizer
+takes its steps one after the other, on packed arrays.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gputok.text import Array, Pieces, TextBatch
+from gputok.text import PARTS, Array, Pieces, TextBatch
 from gputok.threads import thread_count
 from gputok.token_files import TokenBatch, id_dtype
 
 if TYPE_CHECKING:
+    from gputok.kernels import Automaton
     from gputok.progress import Report
     from gputok.tokenizer import Tokenizer
 
@@ -56,11 +58,8 @@ def encode(
     """
     n_threads = thread_count(threads)
     dtype = id_type(tokenizer)
-    encode_unit, n_ahead, cut = (
-        _by_walk(tokenizer, dtype, n_threads) or _by_steps(tokenizer),
-        _UNITS_AHEAD,
-        _units,
-    )
+    by_cpu = _by_walk(tokenizer, dtype, n_threads) or _by_parts(tokenizer, dtype, n_threads)
+    encode_unit, n_ahead, cut = by_cpu or _by_steps(tokenizer), _UNITS_AHEAD, _units
     if devices and (on_device := _by_devices(tokenizer, devices, encode_unit)):
         n_threads = max(n_threads, 2 * len(devices))  # one copies while another has the kernels at work
         encode_unit, n_ahead, cut = on_device, 0, lambda batch: [batch]
@@ -157,37 +156,83 @@ def _by_walk(tokenizer: Tokenizer, dtype: np.dtype, n_threads: int) -> Any:
     """(unit) -> ids, rows by one walk over the text; None where the tokenizer is more than that."""
     pre_tokenizer, model = tokenizer.pre_tokenizer, tokenizer.model
     plan = None if pre_tokenizer is None else pre_tokenizer.plan()
-    if plan is None or any(getattr(model, name, None) for name in ("dropout", "alpha", "nbest_size")):
-        return None  # a random answer must not be remembered
-    from gputok.kernels.cpu.encode import encode_text, new_encoder
-    from gputok.kernels.cpu.walk import prepare
-
-    walk, by_steps = prepare(plan.automaton), _by_steps(tokenizer)
-    encoders = model._encoders.setdefault((plan.byte_level, dtype), [])
-    while len(encoders) < n_threads:
-        encoders.append(new_encoder(dtype))
+    if plan is None or _is_random(model):
+        return None
+    by_steps = _by_steps(tokenizer)
+    known = model._encoders.setdefault((plan.byte_level, dtype), [])
 
     def encode_words(data: Array, start: Array, end: Array) -> tuple[Array, Array]:
         return model.encode_words(data, start, end, byte_level=plan.byte_level)
+
+    encode_text = _remembering(plan.automaton, encode_words, dtype, n_threads, known)
 
     def encode_unit(unit: TextBatch) -> tuple[Array, Array]:
         pieces = _pieces(tokenizer, unit)
         if pieces.byte_level:  # by a normalizer: the pattern is for the characters that the bytes stand for
             return by_steps(unit)
         try:
-            encoder = encoders.pop()
-        except IndexError:
-            encoder = new_encoder(dtype)
-        try:
-            ids, ends = encode_text(*_packed(pieces), pieces.token, walk, encode_words, encoder)
+            ids, ends = encode_text(*_packed(pieces), pieces.token)
         except ValueError:
             if pieces.token is None:
                 raise
             return by_steps(unit)  # the text of an added token need not be of words that the model knows
-        encoders.append(encoder)
         return ids, ends[pieces.rows]
 
     return encode_unit
+
+
+def _by_parts(tokenizer: Tokenizer, dtype: np.dtype, n_threads: int) -> Any:
+    """(unit) -> ids, rows by a walk that cuts before each space, and each step for what is new; None where a document's
+    words are not those of its parts."""
+    if not tokenizer.apart_at_spaces() or _is_random(tokenizer.model):
+        return None
+    from gputok.automaton import compile_pattern
+    from gputok.kernels.cpu.ragged import gather
+
+    by_steps = _by_steps(tokenizer)
+
+    def encode_parts(data: Array, start: Array, end: Array) -> tuple[Array, Array]:
+        return by_steps(TextBatch(*gather(data, start, end)))
+
+    encode_text = _remembering(compile_pattern(PARTS), encode_parts, dtype, n_threads, [])
+
+    def encode_unit(unit: TextBatch) -> tuple[Array, Array]:
+        if tokenizer.added_in(Pieces.from_batch(unit)):
+            return by_steps(unit)
+        return encode_text(*unit, None)
+
+    return encode_unit
+
+
+def _remembering(
+    automaton: Automaton, encode_words: Any, dtype: np.dtype, n_threads: int, known: list[Any]
+) -> Any:
+    """(data, offsets, token) -> ids, ends, by as many threads at a time: `encode_words` is asked for new words only.
+
+    known: what is remembered, for the next time.
+    """
+    from gputok.kernels.cpu import encode as kernels
+    from gputok.kernels.cpu.walk import prepare
+
+    walk = prepare(automaton)
+    while len(known) < n_threads:
+        known.append(kernels.new_encoder(dtype))
+
+    def encode_text(data: Array, offsets: Array, token: Array | None) -> tuple[Array, Array]:
+        try:
+            encoder = known.pop()
+        except IndexError:
+            encoder = kernels.new_encoder(dtype)
+        result = kernels.encode_text(data, offsets, token, walk, encode_words, encoder)
+        known.append(encoder)  # after an error it may hold words without ids, and is left
+        return result
+
+    return encode_text
+
+
+def _is_random(model: Any) -> bool:
+    """A random answer must not be remembered."""
+    return any(getattr(model, name, None) for name in ("dropout", "alpha", "nbest_size"))
 
 
 def _by_devices(tokenizer: Tokenizer, devices: Sequence[Any], on_cpu: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .text import Pieces, TextBatch
+from .text import PARTS, Pieces, TextBatch
 from .threads import thread_count
 from .word_counts import WordCounts
 
@@ -25,7 +25,6 @@ WALK_BYTES = 1 << 18  # of text in a slice: about a millisecond of the fused wal
 PIPELINE_BYTES = 1 << 20  # at most 0.2 s of any pipeline
 # of text in which equal parts are worked on once: larger finds few more, and leaves the cache
 PART_BYTES = 1 << 21
-PARTS = " [^ ]*|[^ ]+"  # what lies between cuts before each space
 POSITIONS = 1 << 36  # that a slice has for its words
 
 Tables = dict[bool, Any]  # a worker's WordTable of words that are not byte-level, and that of those that are

@@ -15,6 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+PARTS = " [^ ]*|[^ ]+"
+"""A pattern that cuts text before each space."""
+
 Array = Any  # numpy.ndarray or cupy.ndarray: shape and dtype stand beside each name instead
 
 

@@ -12,6 +12,7 @@ from gputok.kernels.cpu import encode, walk
 import gputok
 from gputok import bulk, decoders, models, normalizers, pre_tokenizers, processors
 from gputok.automaton import PATTERNS, compile_pattern
+from gputok.recipes import recipe
 from gputok.text import TextBatch
 from gputok.trainers import BpeTrainer
 
@@ -126,6 +127,47 @@ def test_real_tokenizers(shared_tokenizer, corpus_sample, name):
     tokenizer.no_padding()
     texts = [corpus_sample(corpus, 60_000) for corpus in ("en", "code", "multi", "zh")] + random_texts(3, 200)
     assert flat(tokenizer.encode_corpus(iter(texts))) == expected(tokenizer, texts)
+
+
+@pytest.mark.parametrize(
+    ("model", "normalizer", "pre_tokenizer"),
+    [
+        ("wordpiece", normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()),
+        ("unigram", normalizers.NFKC(), pre_tokenizers.Metaspace()),
+        ("unigram", None, pre_tokenizers.Metaspace(prepend_scheme="first")),
+        ("unigram", None, pre_tokenizers.Metaspace(prepend_scheme="never")),
+        ("wordlevel", normalizers.Lowercase(), pre_tokenizers.Whitespace()),
+        ("bpe", normalizers.NFD(), pre_tokenizers.WhitespaceSplit()),
+    ],
+)
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.filterwarnings("ignore:the corpus gave")
+def test_what_lies_between_spaces_is_encoded_once(model, normalizer, pre_tokenizer, threads):
+    tokenizer, trainer = recipe(model, vocab_size=400)
+    tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.post_processor = normalizer, pre_tokenizer, None
+    texts = random_texts(12, 300)
+    trainer.show_progress = False
+    tokenizer.train_from_iterator(texts[::2], trainer)
+    tokenizer.add_tokens([gputok.AddedToken("<s>", lstrip=True, normalized=False)])
+    assert tokenizer.apart_at_spaces()
+    assert flat(tokenizer.encode_corpus(iter(texts), threads=threads)) == expected(tokenizer, texts)
+    asked = []
+    without = [text for text in texts if "<" not in text]
+    tokenizer.model.tokenize_pieces = watched(tokenizer.model.tokenize_pieces, asked)
+    ids, n_ids = flat(tokenizer.encode_corpus(iter(without * 50), threads=1))
+    assert sum(asked) < sum(n_ids) / 10
+    del tokenizer.model.tokenize_pieces
+    assert (ids, n_ids) == tuple(50 * part for part in expected(tokenizer, without))
+
+
+def watched(method, n_pieces: list[int]):
+    """A method of a model that notes how many pieces it is given."""
+
+    def watching(data, start, end, **options):
+        n_pieces.append(len(start))
+        return method(data, start, end, **options)
+
+    return watching
 
 
 def test_an_added_token_of_words_that_the_model_lacks():

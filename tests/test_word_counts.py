@@ -260,7 +260,7 @@ def test_parts_cut_before_spaces_give_the_words_of_the_whole(normalizer, pre_tok
     texts = ["".join(rng.choices(units, k=rng.randrange(30))) for _ in range(400)]
     tokenizer = Tokenizer(models.WordLevel())
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
-    assert tokenizer._apart_at_spaces()
+    assert tokenizer.apart_at_spaces()
     whole = count_words(batches(texts, 3), tokenizer.words, threads=1)
     apart = count_words(batches(texts, 3), tokenizer.words, apart_at_spaces=True, threads=2)
     assert same(whole, apart)
@@ -285,7 +285,7 @@ def test_parts_cut_before_spaces_give_the_words_of_the_whole(normalizer, pre_tok
 def test_what_looks_past_a_space_gets_whole_documents(normalizer, pre_tokenizer):
     tokenizer = Tokenizer(models.WordLevel())
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
-    assert not tokenizer._apart_at_spaces()
+    assert not tokenizer.apart_at_spaces()
 
 
 @pytest.mark.parametrize(

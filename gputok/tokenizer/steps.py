@@ -105,6 +105,16 @@ class Pipeline:
             pieces = self._added.extract(pieces, normalized=normalized)
         return pieces.token is not None
 
+    def apart_at_spaces(self) -> bool:
+        """Are the words of a document without added tokens those of its parts, cut before each space?"""
+        if self._pre_tokenizer is None:
+            return False
+        if self._normalizer is None:
+            return self._pre_tokenizer.apart_at_spaces
+        # A token that is looked for in normalized text can be there where none is in the raw text.
+        in_raw_text = not any(token.normalized for token in self._added.tokens.values())
+        return in_raw_text and self._normalizer.apart_at_spaces and self._pre_tokenizer.apart_at_spaces
+
 
 def _component(value: Any, kind: str) -> Any:
     if value is not None and (not isinstance(value, Component) or value.kind != kind):

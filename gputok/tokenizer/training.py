@@ -132,7 +132,7 @@ class WithTraining(Pipeline):
             return count_words(
                 batches,
                 self._plan() or self.words,
-                apart_at_spaces=self._apart_at_spaces(),
+                apart_at_spaces=self.apart_at_spaces(),
                 instead=self._around_added if self._added.tokens else None,
                 threads=threads,
                 report=report,
@@ -144,16 +144,6 @@ class WithTraining(Pipeline):
         """The one walk over raw text that `words` is where no added token is, or None."""
         alone = self._normalizer is None and self._pre_tokenizer is not None
         return self._pre_tokenizer.plan() if alone else None
-
-    def _apart_at_spaces(self) -> bool:
-        """Are the words of a document without added tokens those of its parts, cut before each space?"""
-        if self._pre_tokenizer is None:
-            return False
-        if self._normalizer is None:
-            return self._pre_tokenizer.apart_at_spaces
-        # A token that is looked for in normalized text can be there where none is in the raw text.
-        in_raw_text = not any(token.normalized for token in self._added.tokens.values())
-        return in_raw_text and self._normalizer.apart_at_spaces and self._pre_tokenizer.apart_at_spaces
 
     def _around_added(self, batch: TextBatch) -> Callable[[Pieces], Pieces] | None:
         """What cuts a batch with added tokens in it into words: they are found in whole documents only."""
