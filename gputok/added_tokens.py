@@ -197,6 +197,9 @@ class AddedVocabulary:
         return _Finder(np.array([*chosen], np.int32), np.array(options, np.uint8), trie, first_bytes(trie))
 
 
+_SHORT = 1 << 10  # bytes of a text that is looked through at once, before a kernel is called
+
+
 class _Finder(NamedTuple):
     """Added tokens as a trie over bytes; see kernels/cpu/added.py."""
 
@@ -206,6 +209,8 @@ class _Finder(NamedTuple):
     first: tuple[Array, Array]  # bytes that tokens begin with
 
     def cut(self, pieces: Pieces) -> Pieces:
+        if len(pieces.data) < _SHORT and not self._can_be_in(pieces.data.tobytes()):
+            return pieces
         from gputok.kernels.cpu.added import SINGLE_WORD, find_tokens
 
         skip = np.zeros(pieces.n_pieces, bool) if pieces.token is None else pieces.token >= 0
@@ -221,6 +226,12 @@ class _Finder(NamedTuple):
         return pieces._replace(
             start=start, end=end, rows=rows[pieces.rows], token=token if (token >= 0).any() else None
         )
+
+    def _can_be_in(self, text: bytes) -> bool:
+        from gputok.kernels.cpu.added import FEW
+
+        few = self.first[1].tolist()
+        return len(few) > FEW or any(byte in text for byte in few)
 
 
 @functools.cache
