@@ -166,7 +166,8 @@ def fit(tables, left, right, limit):
 def _find_lengths(tables):
     """Fills in the bytes of each token, 0 for those that are too long, or not the encoding of their own text."""
     tokens, where = tables.tokens, backtrack_addresses(tables)
-    tokens[:256, SHAPE] = 1 << PREFIX_BITS | NO_PREFIX
+    for byte in range(256):
+        tokens[byte, SHAPE] = 1 << PREFIX_BITS | NO_PREFIX
     for token in range(256, len(tokens)):
         left, right = tokens[token, LEFT], tokens[token, RIGHT]
         first, second = tokens[left, SHAPE] >> PREFIX_BITS, tokens[right, SHAPE] >> PREFIX_BITS

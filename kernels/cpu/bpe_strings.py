@@ -6,6 +6,7 @@ import numpy as np
 
 from . import kernel
 from .memory import address, load_i64, load_u8, load_u32, store_u8
+from .ragged import longer
 
 ONE = np.uint64(1)
 
@@ -70,9 +71,7 @@ def room(array, n):
     """The array, or a larger copy where it has fewer than n elements."""
     if n <= len(array):
         return array
-    larger = np.empty(2 * n, array.dtype)
-    larger[: len(array)] = array
-    return larger
+    return longer(array, len(array), 2 * n)
 
 
 def resized(array: np.ndarray, size: int) -> np.ndarray:

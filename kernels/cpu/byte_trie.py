@@ -152,5 +152,6 @@ def _place(edges, first, of_node, cells, n_tokens):
 @kernel(inline=True)
 def _longer(array):
     longer = np.zeros(2 * len(array), array.dtype)
-    longer[: len(array)] = array
+    for i in range(len(array)):
+        longer[i] = array[i]
     return longer

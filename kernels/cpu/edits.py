@@ -6,8 +6,8 @@ import numpy as np
 
 from . import kernel
 from .memory import address, copy_bytes, load_i64, load_u8, store_i64
-from .normalize import copy, kind_of, longer, pieces_of
-from .ragged import pointer
+from .normalize import copy, kind_of, pieces_of
+from .ragged import longer, pointer
 from .utf8 import character
 
 

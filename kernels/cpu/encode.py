@@ -256,10 +256,12 @@ def surround(ids, rows, before, after):
 def _surround(ids, rows, before, after, surrounded):
     at, out = 0, address(surrounded)
     for i in range(len(rows) - 1):
-        surrounded[at : at + len(before)] = before
+        for k in range(len(before)):
+            surrounded[at + k] = before[k]
         at += len(before)
         n = rows[i + 1] - rows[i]
         copy_bytes(out + np.uint64(4 * at), ids + 4 * rows[i], 4 * n)
         at += n
-        surrounded[at : at + len(after)] = after
+        for k in range(len(after)):
+            surrounded[at + k] = after[k]
         at += len(after)

@@ -30,7 +30,7 @@ from .memory import (
     store_u32,
     store_u64,
 )
-from .ragged import pointer
+from .ragged import longer, pointer
 from .utf8 import character, put, skip
 
 NO_ASCII = 0x8080808080808080
@@ -53,14 +53,6 @@ def room(n_bytes, aligned):
     """Arrays for the new text and its source."""
     n = n_bytes + n_bytes // 16 + 2 * ROOM
     return np.empty(n, np.uint8), np.empty(n if aligned else 0, np.int64)
-
-
-@kernel(inline=True)
-def longer(array, used, n):
-    """An array of length n with the first `used` elements of another."""
-    new = np.empty(n, array.dtype)
-    new[:used] = array[:used]
-    return new
 
 
 @kernel(inline=True)

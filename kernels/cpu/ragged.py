@@ -24,6 +24,15 @@ def pointer(array: np.ndarray) -> int:
         return array.__array_interface__["data"][0]
 
 
+@kernel(inline=True)
+def longer(array, used, n):
+    """An array of length n with the first `used` elements of another; a slice would take a second more to compile."""
+    new = np.empty(n, array.dtype)
+    for i in range(used):
+        new[i] = array[i]
+    return new
+
+
 def gather(data, start, end):
     """The bytes of each piece, packed one after the other.
 

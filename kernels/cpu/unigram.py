@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import kernel
+from .ragged import longer
 from .suffixes import NO_ARC
 
 _BLOCK = 64  # characters whose arcs are gathered before they are written
@@ -36,14 +37,6 @@ class Trie(NamedTuple):
 
 
 # -------------------------------------------------------------------------------------------------------- trie
-
-
-@kernel(inline=True)
-def longer(array, n):
-    """An array of length n that begins with another."""
-    new = np.empty(n, array.dtype)
-    new[: len(array)] = array
-    return new
 
 
 @kernel
@@ -79,7 +72,7 @@ def fill_trie(text, words, lcp, n_chars, node, first, last, arc_at, parent, long
                     n_ending[to] += 1
                     new = parent[np.uint64(new >> shift)]
             if n_arcs + _BLOCK * longest > len(arcs):
-                arcs = longer(arcs, 2 * n_arcs + _BLOCK * longest)
+                arcs = longer(arcs, n_arcs, 2 * n_arcs + _BLOCK * longest)
             for at in range(max(block, common), stop):
                 here = np.uint64(at) & row
                 for i in range(n_ending[here]):
