@@ -71,8 +71,9 @@ class Unigram(Model):
             raise ValueError("`vocab` and `unk_id` must be both specified")
         pairs, unk_id = ([("<unk>", 0.0)], 0) if vocab is None else (vocab, unk_id)
         try:
-            tokens, scores = zip(*pairs, strict=True) if pairs else ((), ())
-            packed, scores = pack(tokens), np.array(scores, np.float64)
+            # Not by zip(*pairs): an iterator for each pair sets off Python's garbage collector, for 0.05 s.
+            packed = pack([token for token, _ in pairs])
+            scores = np.array([score for _, score in pairs], np.float64)
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"a Unigram vocabulary is a list of (token, score) pairs: {error}") from None
