@@ -1,5 +1,6 @@
 """The machine code on disk: used again, and never the wrong one."""
 
+import gc
 import importlib.util
 import pickle
 
@@ -60,3 +61,14 @@ def test_an_index_of_another_version_is_not_read(load, tmp_path):
     again = load()
     assert again(4) == 8
     assert hits(again) == 0
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_the_garbage_collector_is_left_as_it_was(load, on):
+    was_on = gc.isenabled()
+    (gc.enable if on else gc.disable)()
+    try:
+        assert load()(4) == 8
+        assert gc.isenabled() == on
+    finally:
+        (gc.enable if was_on else gc.disable)()
