@@ -17,7 +17,7 @@ from .memory import address, load_u8, load_u64, store_u64
 MAX_TOKENS = 1 << 24
 CHECK, BASE = np.uint64(55), np.uint64(24)
 TOKEN, BASES = np.uint64(MAX_TOKENS - 1), np.uint64((1 << 31) - 1)
-_TRIES = 32  # free cells that are tried for a node with several children, before these go behind all others
+_TRIES = 256  # free cells that are tried for a node's children, before they go behind all others
 _U0, _U1, _U8, _U32 = np.uint64(0), np.uint64(1), np.uint64(8), np.uint64(32)
 _LOW32 = np.uint64(0xFFFFFFFF)
 
@@ -98,6 +98,7 @@ def _place(edges, first, of_node, cells, n_tokens):
     prefix = np.zeros(n_tokens, np.uint32)
     queue, place = np.empty(n_nodes, np.int64), np.empty(n_nodes, np.int64)
     taken = np.zeros(len(cells), np.bool_)  # as a base
+    free = np.arange(len(cells))  # of a cell that is not free, one nearer to the next that is
     for node in range(256):
         queue[node], place[node] = node, node
         cells[node] = np.uint64(node)
@@ -112,21 +113,27 @@ def _place(edges, first, of_node, cells, n_tokens):
             byte = np.int64(edges[e] >> _U32 & np.uint64(255))
             least, most = min(least, byte), max(most, byte)
         while top + 1024 > len(cells):
-            cells, taken = _longer(cells), _longer(taken)
-        while cells[lowest] != _U0:
-            lowest += 1
+            n = len(cells)
+            cells, taken, free = _longer(cells), _longer(taken), _longer(free)
+            for at in range(n, len(cells)):
+                free[at] = at
+        lowest = _next_free(free, lowest)
         at, tries = (lowest if stop - begin == 1 else max(scan, lowest)), 0
-        while at < top:  # where the child of the least byte goes
-            if cells[at] == _U0 and at > least:
-                tries += 1
-                fits = not taken[at - least]
-                for e in range(begin, stop):
-                    fits = fits and cells[at - least + np.int64(edges[e] >> _U32 & np.uint64(255))] == _U0
-                if fits:
-                    break
-                if stop - begin > 1 and tries == _TRIES:
-                    scan, at = at, top
-                    break
+        while True:  # where the child of the least byte goes
+            at = _next_free(free, at)
+            if at >= top:
+                break
+            fits = at > least and not taken[at - least]
+            for e in range(begin, stop):
+                fits = fits and cells[at - least + np.int64(edges[e] >> _U32 & np.uint64(255))] == _U0
+            if fits:
+                break
+            tries += 1
+            if tries == _TRIES:
+                if stop - begin > 1:
+                    scan = at
+                at = top
+                break
             at += 1
         while taken[at - least]:
             at += 1
@@ -144,9 +151,19 @@ def _place(edges, first, of_node, cells, n_tokens):
                 own = token
             place[child] = base + np.int64(byte)
             cells[place[child]] = (byte + _U1) << CHECK | own
+            free[place[child]] = place[child] + 1
             queue[n_queued] = child
             n_queued += 1
     return cells[: top + 256].copy(), prefix
+
+
+@kernel(inline=True)
+def _next_free(free, at):
+    """The first free cell from `at`; the way to it gets shorter for the next time."""
+    while free[at] != at:
+        free[at] = free[free[at]]
+        at = free[at]
+    return at
 
 
 @kernel(inline=True)
