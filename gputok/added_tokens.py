@@ -166,8 +166,8 @@ class AddedVocabulary:
         if key not in self._finders:
             self._finders[key] = self._finder(*key)
         finder = self._finders[key]
-        if finder is None:
-            return pieces
+        if finder is None or not finder.may_find(pieces):
+            return pieces.without_empty()
         if pieces.byte_level:  # tokens are looked for among the characters that stand for bytes
             from gputok.pre_tokenizers import spell_out
 
@@ -209,8 +209,6 @@ class _Finder(NamedTuple):
     first: tuple[Array, Array]  # bytes that tokens begin with
 
     def cut(self, pieces: Pieces) -> Pieces:
-        if len(pieces.data) < _SHORT and not self._can_be_in(pieces.data.tobytes()):
-            return pieces
         from gputok.kernels.cpu.added import SINGLE_WORD, find_tokens
 
         skip = np.zeros(pieces.n_pieces, bool) if pieces.token is None else pieces.token >= 0
@@ -227,11 +225,15 @@ class _Finder(NamedTuple):
             start=start, end=end, rows=rows[pieces.rows], token=token if (token >= 0).any() else None
         )
 
-    def _can_be_in(self, text: bytes) -> bool:
+    def may_find(self, pieces: Pieces) -> bool:
+        """False: a short text has none of the bytes that tokens begin with, and no kernel need be called."""
         from gputok.kernels.cpu.added import FEW
 
         few = self.first[1].tolist()
-        return len(few) > FEW or any(byte in text for byte in few)
+        if len(pieces.data) >= _SHORT or len(few) > FEW or pieces.byte_level:
+            return True
+        text = pieces.data.tobytes()
+        return any(byte in text for byte in few)
 
 
 @functools.cache

@@ -104,6 +104,15 @@ class Pieces(NamedTuple):
         """bool[n_pieces]: the added tokens, which no later step may touch; None: there are none."""
         return None if self.token is None else self.token >= 0
 
+    def without_empty(self) -> Pieces:
+        """Without the empty pieces: no step is asked about them."""
+        keep = self.start != self.end
+        if np.count_nonzero(keep) == len(keep):
+            return self
+        rows = np.concatenate([[0], np.cumsum(keep)])[self.rows]
+        token = None if self.token is None else self.token[keep]
+        return self._replace(start=self.start[keep], end=self.end[keep], rows=rows, token=token)
+
     def strings(self) -> list[str]:
         """The pieces as Python strings, for eyes and tests."""
         raw = self.data.tobytes()

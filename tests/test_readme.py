@@ -1,4 +1,7 @@
-"""Every snippet of README.md runs as it is written there, on files of the names that it uses, without network."""
+"""Every snippet of README.md runs as it is written there, on files of the names that it uses, without network.
+
+Left out: what installs, what needs a GPU, and the first two commands, which whoever tries a fresh clone runs.
+"""
 
 import json
 import os

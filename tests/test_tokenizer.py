@@ -448,6 +448,28 @@ def test_async_forms(pair):
     )
 
 
+@pytest.mark.parametrize("added", [[], ["<s>"]])
+def test_no_step_is_asked_about_empty_text(added):
+    asked = {}
+    for package in (gputok, tokenizers):
+        seen = asked[package] = []
+
+        class Noting:
+            def normalize(self, normalized, seen=seen):
+                seen.append(str(normalized.normalized))
+
+            def pre_tokenize(self, text, seen=seen):
+                text.split(lambda i, part: seen.append(str(part)) or [part])
+
+        tokenizer = package.Tokenizer(package.models.BPE({"a": 0}, []))
+        tokenizer.normalizer = package.normalizers.Normalizer.custom(Noting())
+        tokenizer.pre_tokenizer = package.pre_tokenizers.PreTokenizer.custom(Noting())
+        tokenizer.add_special_tokens(added)
+        for text in ("", "a", "<s>", "a<s>a"):
+            seen.append(tokenizer.encode(text).tokens)
+    assert asked[gputok] == asked[tokenizers]
+
+
 def test_inputs_of_other_kinds(pair):
     ours, theirs = pair
     same(ours.encode(("low", "é"), is_pretokenized=True), theirs.encode(("low", "é"), is_pretokenized=True))

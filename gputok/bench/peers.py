@@ -131,7 +131,7 @@ TRAIN: dict[str, Callable[[Job], Train]] = {
     "rustbpe": train_rustbpe,
     "sentencepiece": train_sentencepiece,
 }
-# the others have all
+# where a peer does not train all
 MODELS_OF = {"gigabpe": ("bpe",), "rustbpe": ("bpe",), "sentencepiece": ("bpe", "unigram")}
 
 

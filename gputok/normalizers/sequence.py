@@ -106,7 +106,8 @@ class Custom(Normalizer):
         offsets = np.cumsum([0, *map(len, texts)], dtype=np.int64)
         alignment = None
         if pieces.alignment is not None:
-            start, end = (np.concatenate([np.zeros(0, np.int32), *side]) for side in zip(*sides, strict=True))
+            columns = [*zip(*sides, strict=True)] or [(), ()]
+            start, end = (np.concatenate([np.zeros(0, np.int32), *column]) for column in columns)
             alignment = Alignment(start.astype(np.int32), end.astype(np.int32))
         data = np.frombuffer(b"".join(texts), np.uint8)
         return pieces._replace(data=data, start=offsets[:-1], end=offsets[1:], alignment=alignment)

@@ -193,17 +193,6 @@ def regroup(pieces: Pieces, start: Array, end: Array, rows: Array) -> Pieces:
     return pieces._replace(start=start, end=end, rows=rows[pieces.rows], token=token)
 
 
-def drop_empty(pieces: Pieces) -> Pieces:
-    """Without the empty pieces, which no cut leaves behind."""
-    keep = pieces.start < pieces.end
-    if pieces.token is not None:
-        keep |= pieces.token >= 0
-    if keep.all():
-        return pieces
-    rows = np.concatenate([[0], np.cumsum(keep)])
-    return regroup(pieces, pieces.start[keep], pieces.end[keep], rows)
-
-
 def mark_starts(pieces: Pieces) -> Pieces:
     """With an alignment that only tells where documents begin: 0 for their first byte, else 1."""
     place = np.ones(len(pieces.data), np.int32)

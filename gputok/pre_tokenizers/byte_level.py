@@ -8,7 +8,7 @@ from gputok.automaton import PATTERNS, compile_pattern
 from gputok.byte_alphabet import BYTE_CHARACTERS
 from gputok.text import Pieces
 
-from .base import PreTokenizer, SplitPlan, cut_pieces, drop_empty, rewrite, starts_with
+from .base import PreTokenizer, SplitPlan, cut_pieces, rewrite, starts_with
 
 
 @dataclass(eq=False, repr=False)
@@ -48,7 +48,7 @@ class ByteLevel(PreTokenizer):
         pieces = (
             cut_pieces(pieces, compile_pattern(PATTERNS["gpt2"]), "isolated")
             if self.use_regex
-            else drop_empty(pieces)
+            else pieces.without_empty()
         )
         return pieces._replace(byte_level=True)
 

@@ -9,7 +9,7 @@ import numpy as np
 from gputok.automaton import compile_literal
 from gputok.text import Pieces
 
-from .base import PreTokenizer, check_character, cut_pieces, drop_empty, regroup, rewrite, starts_with
+from .base import PreTokenizer, check_character, cut_pieces, regroup, rewrite, starts_with
 
 PREPEND_SCHEMES = ("first", "never", "always")
 
@@ -71,7 +71,7 @@ class Metaspace(PreTokenizer):
         return (
             cut_pieces(pieces, compile_literal(self.replacement), "merged_with_next")
             if self.split
-            else drop_empty(pieces)
+            else pieces.without_empty()
         )
 
 

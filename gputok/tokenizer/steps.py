@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from gputok.added_tokens import AddedVocabulary
 from gputok.components import Component
 from gputok.rows import Spelling
@@ -97,7 +95,7 @@ class Pipeline:
         pieces = self._added.extract(pieces, normalized=True)
         if pre_tokenizer is not None:
             pieces = pre_tokenizer.apply(pieces)
-        return _without_empty(pieces._replace(alignment=None) if marked else pieces)
+        return (pieces._replace(alignment=None) if marked else pieces).without_empty()
 
     def added_in(self, pieces: Pieces) -> bool:
         """Are there added tokens in a text, as it stands?"""
@@ -120,12 +118,3 @@ def _component(value: Any, kind: str) -> Any:
     if value is not None and (not isinstance(value, Component) or value.kind != kind):
         raise TypeError(f"{value!r} is no {kind} of gputok")
     return value
-
-
-def _without_empty(pieces: Pieces) -> Pieces:
-    empty = pieces.start == pieces.end
-    if not np.count_nonzero(empty):
-        return pieces
-    rows = np.concatenate([[0], np.cumsum(~empty)])[pieces.rows]
-    token = None if pieces.token is None else pieces.token[~empty]
-    return pieces._replace(start=pieces.start[~empty], end=pieces.end[~empty], rows=rows, token=token)

@@ -123,7 +123,7 @@ def _place(edges, first, of_node, cells, n_tokens):
             at = _next_free(free, at)
             if at >= top:
                 break
-            fits = at > least and not taken[at - least]
+            fits = not taken[at - least]
             for e in range(begin, stop):
                 fits = fits and cells[at - least + np.int64(edges[e] >> _U32 & np.uint64(255))] == _U0
             if fits:

@@ -105,7 +105,6 @@ def find_tokens(data, start, end, skip, trie, options, word_bits):
     return columns[:, 0], columns[:, 1], columns[:, 2].astype(np.int32), np.array(rows, np.int64)
 
 
-# White_Space
 _WHITE_SPACE = "".join(c for c in map(chr, range(0x3001)) if c.isspace() and not "\x1c" <= c <= "\x1f")
 
 
