@@ -17,6 +17,7 @@ from gputok import Tokenizer, WordCounts, models, trainers
 from gputok import threads as pool
 from gputok.recipes import recipe
 from gputok.trainers.unigram import em, seeds
+from gputok.trainers.unigram.code import make_code
 from gputok.trainers.unigram.train import train_unigram
 
 LONGEST = 6
@@ -32,30 +33,41 @@ def random_words(rng, n=60, alphabet="abcdé漢😀"):
     return words
 
 
+def text_of(words, threads=1):
+    counts = WordCounts.from_dict(words)
+    return seeds.make_text(counts.data, counts.offsets, counts.counts, threads)
+
+
 def prepared(words, n_seeds=100, threads=1, longest=LONGEST):
     """Text, seeds and tries of a dictionary of words."""
-    counts = WordCounts.from_dict(words)
-    text = seeds.make_text(counts.data, counts.offsets, counts.counts, threads)
-    keys = seeds.pack_keys(text, text.ids, text.words, threads)
-    candidates = seeds.find_seeds(text, keys, longest, n_seeds, threads)
-    return text, candidates, seeds.build_tries(text, keys, candidates, longest, threads)
+    text = text_of(words, threads)
+    candidates = seeds.find_seeds(text, longest, n_seeds, threads)
+    return text, candidates, seeds.build_tries(text, candidates, longest, threads)
 
 
 def names(text, candidates):
-    """The seed pieces as strings."""
+    """The pieces as strings by their numbers: "" (which is none), the characters, the longer ones."""
     characters = [chr(point) for point in text.code_points]
+    n = len(characters)
+    longer = zip(candidates.place[n:].tolist(), candidates.length[n:].tolist(), strict=True)
     return [
-        "".join(characters[i] for i in text.ids[at : at + n].tolist())
-        for at, n in zip(candidates.place.tolist(), candidates.length.tolist(), strict=True)
+        "",
+        *characters[1:],
+        *("".join(characters[i] for i in text.ids[at : at + n].tolist()) for at, n in longer),
     ]
 
 
+def scores(text, candidates):
+    """The seeds of two and more characters, and their scores."""
+    n = len(text.code_points)
+    return dict(zip(names(text, candidates)[n:], candidates.score[n:].tolist(), strict=True))
+
+
 def probabilities(text, candidates):
-    """Initial probabilities by name, and as the arrays that EM takes."""
-    counts = em.initial_counts(text, candidates)
-    p = em.Lexicon(counts.char / counts.total(), counts.piece / counts.total())
-    by_name = dict(zip(names(text, candidates), p.piece.tolist(), strict=True))
-    by_name |= {chr(point): p.char[i] for i, point in enumerate(text.code_points.tolist()) if i}
+    """Initial probabilities by name, and as the array that EM takes."""
+    p = candidates.score / candidates.score.sum()
+    by_name = dict(zip(names(text, candidates), p.tolist(), strict=True))
+    assert by_name.pop("") == 0
     return by_name, p
 
 
@@ -94,11 +106,14 @@ def test_seeds_are_the_substrings_that_the_definition_names(seed, chunk, monkeyp
     monkeypatch.setattr(seeds, "_CHUNK", chunk)
     words = random_words(np.random.default_rng(seed))
     text, candidates, _ = prepared(words, n_seeds=10**6)
-    found = dict(zip(names(text, candidates), candidates.score.tolist(), strict=True))
+    found, named = scores(text, candidates), names(text, candidates)
     assert found == plain_seeds(words, LONGEST)
+    occurs = dict(zip(named, candidates.score.tolist(), strict=True))
+    assert all(occurs[c] == "".join(w * n for w, n in words.items()).count(c) for c in {*"".join(words)})
     prefix = {
-        name: names(text, candidates)[p >> candidates.shift] if p != suffixes.NO_ARC else None
-        for name, p in zip(names(text, candidates), candidates.parent.tolist(), strict=True)
+        name: named[p >> candidates.shift] if p != suffixes.NO_ARC else None
+        for name, p in zip(named, candidates.parent.tolist(), strict=True)
+        if name in found
     }
     for name, parent in prefix.items():
         longer = [name[:n] for n in range(len(name) - 1, 1, -1) if name[:n] in found]
@@ -119,61 +134,118 @@ def test_the_best_seeds_are_taken(n_seeds, factor, monkeypatch):
     words = random_words(np.random.default_rng(3), 400, "abcdefghijkl漢😀")
     expected = plain_seeds(words, LONGEST)
     text, best, _ = prepared(words, n_seeds=n_seeds)
-    found = dict(zip(names(text, best), best.score.tolist(), strict=True))
+    found = scores(text, best)
     if n_seeds == 400:
         assert tries == ([{}, {"guess": False}] if factor == 0.01 else [{}])
     assert len(expected) > 1000 and found.items() <= expected.items()
     assert sorted(found.values()) == sorted(sorted(expected.values())[len(expected) - n_seeds :])
 
 
-@pytest.mark.parametrize("alphabet", ["ab", "".join(map(chr, range(0x4E00, 0x4E00 + 300))), "".join(map(chr, range(0x20000, 0x20000 + 70_000)))])  # fmt: skip
-def test_suffixes_sort_as_tuples_do(alphabet):
-    """Keys of 8, 9 and 17 bits a character."""
+@pytest.mark.parametrize("narrow", [1 << 32, 0], ids=["32 bits", "64 bits"])
+@pytest.mark.parametrize("alphabet", ["ab", "".join(map(chr, range(0x4E00, 0x4E00 + 300))), "".join(map(chr, range(0x20000, 0x20000 + 70_000)))], ids=len)  # fmt: skip
+def test_suffixes_sort_as_their_codes_do(alphabet, narrow, monkeypatch):
+    """From codes of one bit to some of 17; by the first `limit` characters."""
+    monkeypatch.setattr(seeds, "_NARROW", narrow)
     rng = np.random.default_rng(0)
-    words = ["".join(rng.choice(list(alphabet), rng.integers(1, 40))) for _ in range(300)]
+    chances = np.arange(1, len(alphabet) + 1) ** -1.1
+    chances /= chances.sum()
+    words = ["".join(rng.choice(list(alphabet), rng.integers(1, 40), p=chances)) for _ in range(300)]
+    words = [*dict.fromkeys(words)]
     if len(alphabet) > 1 << 16:
         words += [alphabet[i : i + 1000] for i in range(0, len(alphabet), 1000)]
-    counts = WordCounts.from_dict(dict.fromkeys(words, 1))
-    text = seeds.make_text(counts.data, counts.offsets, counts.counts, 1)
-    keys = seeds.pack_keys(text, text.ids, text.words, 1)
+    text = text_of(dict.fromkeys(words, 1))
     limit = 10
+    codes = [f"{int(word) >> 64 - (int(word) & 63):0{int(word) & 63}b}" for word in text.code.words]
     ids, ends = text.ids.tolist(), np.flatnonzero(text.ids == 0)
 
     def suffix(at):
-        return ids[at : min(at + limit, int(ends[np.searchsorted(ends, at)]))]
+        return ids[at : min(at + limit, int(ends[np.searchsorted(ends, at)]) + 1)]
 
-    places = np.flatnonzero(text.ids)
-    groups = seeds.deal_places(text, keys, places, places.copy(), 1)
-    lcp = [seeds.sort_group(text, keys, groups, part, limit, 0) for part in groups.parts]
+    groups = seeds.deal_suffixes(text, seeds.sorted_words(text, 1, backwards=True), 1)
+    assert groups.order.dtype == (np.int64 if narrow == 0 else np.uint32)
+    lcp = [seeds.sort_group(text, groups, part, limit) for part in groups.parts]
     ordered = [suffix(at) for at in groups.order.tolist()]
-    assert ordered == sorted(ordered)
-    assert groups.weight.tolist() == groups.order.tolist()
-    assert groups.parts[0].start == 0 and groups.parts[-1].stop == len(places)
+    coded = ["".join(codes[i] for i in suffix) for suffix in ordered]
+    assert coded == sorted(coded)
+    assert groups.parts[0].start == 0 and groups.parts[-1].stop == len(groups.order)
     for a, b in itertools.pairwise(groups.parts):
         assert a.stop == b.start and ordered[a.stop - 1][:2] != ordered[b.start][:2]
     for part, common in zip(groups.parts, lcp, strict=True):
-        pairs = itertools.pairwise(ordered[part])
+        pairs = itertools.pairwise([i for i in suffix if i] for suffix in ordered[part])
         expected = [sum(itertools.accumulate(map(operator.eq, a, b), operator.and_)) for a, b in pairs]
         assert common.tolist() == [0, *expected]
 
 
+@pytest.mark.parametrize("backwards", [False, True])
+def test_words_sort_as_their_codes_do(backwards):
+    text = text_of(random_words(np.random.default_rng(5), 3000))
+    codes = [f"{int(word) >> 64 - (int(word) & 63):0{int(word) & 63}b}" for word in text.code.words]
+    words, step = seeds.sorted_words(text, 2, backwards=backwards), -1 if backwards else 1
+    spelt = [
+        text.ids[at : (at + step * n if at + step * n >= 0 else None) : step].tolist()
+        for at, n in zip(words.places.tolist(), words.n_chars.tolist(), strict=True)
+    ]
+    coded = ["".join(codes[i] for i in [*word, 0]) for word in spelt]
+    assert coded == sorted(coded) and len({*coded}) == len(text.words)
+    n_alike = 0
+    for w, common in enumerate(words.lcp.tolist()):
+        assert spelt[w][:common] == spelt[w - 1][:common] or common == 0
+        n_alike += common == 0 or spelt[w][common : common + 1] != spelt[w - 1][common : common + 1]
+    assert n_alike == len(spelt) and not words.lcp[[a for a, _ in words.chunks]].any()
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        [1],
+        [0, 1],
+        [5, 5],
+        [1, 1, 1],
+        [1 << 40, 1, 0],
+        [*range(1000)],
+        [2**i for i in range(40)],
+        [1] * 70_000,
+    ],
+    ids=lambda weights: f"{len(weights)} from {weights[0]}",
+)
+def test_codes_keep_order_and_begin_no_other(weights):
+    weights = np.array(weights, np.int64)
+    code = make_code(weights)
+    lengths = (code.words & np.uint64(63)).astype(np.int64)
+    order = np.argsort(lengths, kind="stable")  # by (length, id)
+    assert (np.diff(lengths[np.argsort(-weights, kind="stable")]) >= 0).all()
+    starts = code.words[order] >> np.uint64(64 - suffixes.LONGEST_CODE)
+    ends = starts + (np.uint64(1) << (suffixes.LONGEST_CODE - lengths[order]).astype(np.uint64))
+    assert starts[0] == 0 and (starts[1:] == ends[:-1]).all() and ends[-1] <= 1 << suffixes.LONGEST_CODE
+    # no longer than Shannon's codes, but for those at the limit
+    shannon = np.ceil(np.log2(weights.sum() / np.maximum(weights, 1)))
+    assert (lengths <= np.maximum(shannon, 1)).all() or lengths.max() == suffixes.LONGEST_CODE
+    for word, length in zip(code.words.tolist(), lengths.tolist(), strict=True):
+        known = code.lengths[word >> 64 - suffixes.TABLE_BITS]
+        assert known == (length if length <= suffixes.TABLE_BITS else 0)
+    for n in range(1, suffixes.LONGEST_CODE):
+        longer = starts[lengths[order] > n]
+        assert code.beyond[n] == (longer[0] if len(longer) else ends[-1])
+
+
+@pytest.mark.parametrize("chunk", [30, 1 << 16])
 @pytest.mark.parametrize("seed", range(4))
-def test_each_suffix_is_found_once_with_its_count(seed):
+def test_each_suffix_is_dealt_once_with_its_count(seed, chunk, monkeypatch):
+    """But where chunks of words meet."""
+    monkeypatch.setattr(seeds, "_CHUNK", chunk)
     words = random_words(np.random.default_rng(seed), 200, alphabet="ab漢")
     expected = {}
     for word, count in words.items():
         for i in range(len(word)):
             expected[word[i:]] = expected.get(word[i:], 0) + count
-    counts = WordCounts.from_dict(words)
-    text = seeds.make_text(counts.data, counts.offsets, counts.counts, 1)
-    places, weight, _ = seeds.distinct_suffixes(text, 1)
-    ends = np.flatnonzero(text.ids == 0)
-    found = [
-        "".join(chr(text.code_points[i]) for i in text.ids[at : ends[np.searchsorted(ends, at)]])
-        for at in places.tolist()
-    ]
-    assert len(found) == len({*found})
-    assert dict(zip(found, weight.tolist(), strict=True)) == expected
+    text = text_of(words)
+    groups = seeds.deal_suffixes(text, seeds.sorted_words(text, 1, backwards=True), 1)
+    ends, found = np.flatnonzero(text.ids == 0), {}
+    for at, weight in zip(groups.order.tolist(), groups.weight.tolist(), strict=True):
+        suffix = "".join(chr(text.code_points[i]) for i in text.ids[at : ends[np.searchsorted(ends, at)]])
+        assert chunk == 30 or suffix not in found
+        found[suffix] = found.get(suffix, 0) + weight
+    assert found == expected
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -190,8 +262,8 @@ def test_expected_counts_are_those_of_all_spellings(seed):
             for piece in way:
                 expected[piece] += count * chance / total
     counts, objective = em.expect(lattice, p, threads=1)
-    found = dict(zip(names(text, candidates), counts.piece.tolist(), strict=True))
-    found |= {chr(point): counts.char[i] for i, point in enumerate(text.code_points.tolist()) if i}
+    found = dict(zip(names(text, candidates), counts.tolist(), strict=True))
+    assert found.pop("") == 0
     assert found == pytest.approx(expected, abs=1e-6)
     assert objective == pytest.approx(likelihood / sum(words.values()))
 
@@ -202,7 +274,7 @@ def test_long_words_do_not_underflow():
     text, candidates, lattice = prepared(words)
     _, p = probabilities(text, candidates)
     counts, objective = em.expect(lattice, p, threads=1)
-    spelt = counts.char[1:].sum() + (counts.piece * candidates.length).sum()
+    spelt = (counts * candidates.length).sum()
     assert spelt == pytest.approx(sum(len(word) * n for word, n in words.items()), rel=1e-6)
     assert math.isfinite(objective) and objective < -1000
 
@@ -217,13 +289,31 @@ def test_expected_lengths_add_up_and_plain_em_climbs(seed):
     before = -math.inf
     for _ in range(6):
         counts, objective = em.expect(lattice, p, threads=2)
-        assert counts.char.sum() + (counts.piece * candidates.length).sum() == pytest.approx(
-            n_characters, rel=1e-9
-        )
+        assert (counts * candidates.length).sum() == pytest.approx(n_characters, rel=1e-9)
         assert objective >= before - 1e-9
         before = objective
-        p = em.Lexicon(counts.char / counts.total(), counts.piece / counts.total())
-        assert p.total() == pytest.approx(1)
+        p = counts / counts.sum()
+        assert p.sum() == pytest.approx(1)
+
+
+def test_without_dropped_pieces_tries_are_what_they_would_be():
+    """New numbers and fewer arcs, the same expectation; a few dropped ones stay."""
+    words = random_words(np.random.default_rng(7), 80)
+    text, candidates, lattice = prepared(words)
+    _, p = probabilities(text, candidates)
+    n_characters, few = len(text.code_points), p.copy()
+    few[n_characters : n_characters + 3] = 0
+    numbers, same = em.compact(lattice, np.arange(len(p)), few, threads=2)
+    assert same is few and numbers.tolist() == list(range(len(p)))
+    p[n_characters + np.random.default_rng(0).permutation(len(p) - n_characters)[:70]] = 0
+    before, objective = em.expect(lattice, p, threads=1)
+    n_arcs = sum(int(trie.stop[-1]) for trie in lattice.tries)
+    numbers, live = em.compact(lattice, numbers, p, threads=2)
+    assert len(live) == np.count_nonzero(p) + 1 < len(p) - 60
+    assert numbers[:n_characters].tolist() == list(range(n_characters)) and (p[numbers] == live).all()
+    after, same_objective = em.expect(lattice, live, threads=1)
+    assert (after == before[numbers]).all() and same_objective == objective
+    assert sum(int(trie.stop[-1]) for trie in lattice.tries) < n_arcs
 
 
 def test_the_best_other_spelling_is_that_of_brute_force():
@@ -231,19 +321,45 @@ def test_the_best_other_spelling_is_that_of_brute_force():
     text, candidates, _ = prepared(words)
     by_name, p = probabilities(text, candidates)
     found = names(text, candidates)
+    pieces = np.arange(len(text.code_points), len(found))
     score, parts, rows = kernels.best_spellings(
-        text.ids, candidates.place, candidates.length, candidates.arc_at, candidates.parent, candidates.shift, np.log(np.maximum(p.char, 1e-300)), np.log(p.piece), np.arange(len(found))
+        text.ids, candidates.place, candidates.length, candidates.arc_at, candidates.parent, candidates.shift, np.log(np.maximum(p, 1e-300)), pieces
     )  # fmt: skip
-    for k, name in enumerate(found):
+    assert len(pieces) == 100
+    for i, name in enumerate(found[k] for k in pieces):
         ways = [way for way in spellings(name, by_name) if len(way) > 1]
         best = max(sum(math.log(by_name[piece]) for piece in way) for way in ways)
-        assert score[k] == pytest.approx(best)
-        spelling = [
-            found[i] if i >= 0 else chr(text.code_points[-1 - i])
-            for i in parts[rows[k] : rows[k + 1]].tolist()
-        ]
+        assert score[i] == pytest.approx(best)
+        spelling = [found[k] for k in parts[rows[i] : rows[i + 1]].tolist()]
         assert "".join(reversed(spelling)) == name
         assert sum(math.log(by_name[piece]) for piece in spelling) == pytest.approx(best)
+
+
+@pytest.mark.parametrize("n_kept", [0, 20, 60, 1000])
+def test_pruning_drops_what_costs_the_least_likelihood(n_kept):
+    words = random_words(np.random.default_rng(12), 150)
+    text, candidates, lattice = prepared(words, n_seeds=150)
+    n_characters = len(text.code_points)
+    _, p = probabilities(text, candidates)
+    for _ in range(2):
+        counts, _ = em.expect(lattice, p, threads=1)
+        p = em.maximize(counts, n_characters, threads=1)
+    found = names(text, candidates)
+    chance, count = dict(zip(found, p, strict=True)), dict(zip(found, counts, strict=True))
+    log_total, loss = math.log(counts.sum()), {}
+    for name in (found[k] for k in range(n_characters, len(found)) if p[k]):
+        alive = {piece: math.log(chance[piece]) for piece in found if chance[piece] and piece != name}
+        best = max(spellings(name, alive), key=lambda way: sum(alive[piece] for piece in way))
+        if sum(alive[piece] for piece in best) <= math.log(chance[name]):
+            own = count[name]
+            log_without = math.log(counts.sum() + own * (len(best) - 1))
+            log_other = sum(math.log(count[piece] + own) - log_without for piece in best)
+            loss[name] = own * (math.log(own) - log_total - log_other)
+    dear = sorted(loss, key=loss.get, reverse=True)[:n_kept]
+    pruned = em.prune(text, candidates, np.arange(len(p)), p, counts, n_characters - 1 + n_kept, threads=2)
+    assert {found[k] for k in np.flatnonzero(pruned[n_characters:]) + n_characters} == {*dear}
+    assert len(loss) > 60 and (pruned[pruned > 0] == p[pruned > 0]).all()
+    assert (pruned[:n_characters] == p[:n_characters]).all()
 
 
 def test_digamma():
@@ -284,10 +400,11 @@ def test_no_stage_runs_on_one_core_only(small_tasks, monkeypatch):
     pool_run = pool.run
     monkeypatch.setattr(pool, "run", run)
     train_unigram(WordCounts.from_dict(corpus_words()), vocab_size=200, threads=2)
-    stages = {"count_characters", "decode", "renumber", "pack_keys", "count_buckets", "deal_places", "sort"}
-    stages |= {"distinct_suffixes", "collect", "place", "spread_arcs", "trie", "work", "sharpen", "losses"}
+    stages = {"count", "deal", "decode_words", "sort", "collect", "place", "spread_arcs", "trie", "work"}
+    stages |= {"sharpen", "losses", "renumber"}
     assert {*n_tasks} == stages
     assert {stage for stage, counts in n_tasks.items() if counts[0] < 2} == set()
+    assert min(n_tasks["count"] + n_tasks["deal"] + n_tasks["sort"]) >= 2
 
 
 def test_the_same_bits_for_any_threads_and_any_order_of_words_in_small_tasks(small_tasks):

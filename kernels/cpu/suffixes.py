@@ -1,101 +1,218 @@
 """Sorting the suffixes of words, and the substrings that could be pieces of a Unigram model.
 
-The text is one array of dense character ids, `text: uint32[n]`, the unique words one after the other with a 0 behind
-each. `keys: uint64[n]` holds, for each position, the next characters packed from the top bit down, cut at the word's
-end, so that suffixes compare a handful of characters at a time. A key has `per_key` characters of `bits` bits, from 8
-of 8 to 3 of 21, as the alphabet asks.
+The text is one array of character ids, a 0, and then the unique words one after the other with a 0 behind each:
+`text: uint16[n]`, or uint32 where the alphabet asks it. A key (uint64) holds the characters from a place to the word's
+end and the 0, forwards (step 1) or backwards (-1), in a `Code` that keeps their order: as many as KEY_BITS hold, from the
+top bit down, so that suffixes compare a dozen characters at a time.
 
 Everything here works on ranges of words or buckets that do not depend on the number of threads.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from . import kernel
-from .memory import leading_zeros, trailing_zeros
+from .memory import address, leading_zeros, load_i64, load_u8, load_u16, load_u32, load_u64, prefetch
+from .utf8 import character
 
 BUCKETS = 1 << 16  # suffixes are dealt by the top 16 bits of their keys
 CLASSES = 64 * 32  # of scores
 NO_ARC = np.uint32(0xFFFFFFFF)
+LONGEST_CODE = 24  # bits
+TABLE_BITS = 12  # codes up to this length are found at once
+KEY_BITS = 60  # the top 16, and four digits of 11
+_KEY = np.uint64(~((1 << 64 - KEY_BITS) - 1) & 0xFFFFFFFFFFFFFFFF)
+_LENGTH = np.uint64(63)
 _TOP = np.uint64(48)
+_AHEAD, _FETCHED = 8, 16  # words, and their last characters
 _SMALL = 12  # ranges up to this length are sorted by insertion
+
+
+class Code(NamedTuple):
+    """A prefix code of character ids that keeps their order by (length, id)."""
+
+    words: np.ndarray  # uint64[ids], the code of each from the top bit down, its length in the lowest 6 bits
+    lengths: np.ndarray  # uint8[1 << TABLE_BITS], of the code that begins so, or 0 for longer ones
+    beyond: np.ndarray  # int64[LONGEST_CODE + 1], where codes longer than n bits begin, in LONGEST_CODE bits
 
 
 # -------------------------------------------------------------------------------------------------------- text
 
 
 @kernel
-def count_characters(data, offsets, first, last, n_chars):
-    """n_chars[w] = characters of word w, for the words first:last."""
+def count_characters(data, offsets, counts, first, last, n_chars, occurrences):
+    """n_chars[w] = characters of word w, for the words first:last; adds to the occurrences of their code points.
+
+    -> the greatest of them, or 0.
+    """
+    utf8, greatest = address(data), np.int64(0)
     for w in range(first, last):
-        n = 0
-        for i in range(offsets[w], offsets[w + 1]):
-            n += (data[i] & 0xC0) != 0x80
+        n, i = 0, offsets[w]
+        while i < offsets[w + 1]:
+            code_point, size = character(utf8, i)
+            occurrences[code_point] += counts[w]
+            greatest = max(greatest, code_point)
+            n += 1
+            i += size
         n_chars[w] = n
+    return greatest
 
 
 @kernel
-def decode_words(data, offsets, first, last, counts, place, text, histogram):
-    """Writes the code points + 1 of words first:last at text[place[w]:], a 0 behind each, and sums their counts."""
+def decode_words(data, offsets, first, last, place, dense, text):
+    """Writes the characters of words first:last, by the ids `dense` of code points, at text[place[w]:], a 0 behind each."""
+    utf8 = address(data)
     for w in range(first, last):
-        at = place[w]
-        i = offsets[w]
-        count = counts[w]
+        at, i = place[w], offsets[w]
         while i < offsets[w + 1]:
-            lead = np.int64(data[i])
-            if lead < 0x80:
-                point = lead
-                i += 1
-            elif lead < 0xE0:
-                point = (lead & 0x1F) << 6 | (np.int64(data[i + 1]) & 0x3F)
-                i += 2
-            elif lead < 0xF0:
-                point = (
-                    (lead & 0xF) << 12 | (np.int64(data[i + 1]) & 0x3F) << 6 | (np.int64(data[i + 2]) & 0x3F)
-                )
-                i += 3
-            else:
-                point = (
-                    (lead & 7) << 18
-                    | (np.int64(data[i + 1]) & 0x3F) << 12
-                    | (np.int64(data[i + 2]) & 0x3F) << 6
-                    | (np.int64(data[i + 3]) & 0x3F)
-                )
-                i += 4
-            text[at] = point + 1
-            histogram[point] += count
+            code_point, size = character(utf8, i)
+            text[at] = dense[code_point]
             at += 1
+            i += size
         text[at] = 0
 
 
-@kernel
-def pack_keys(text, first, last, bits, per_key, keys):
-    """Packs the keys of text[first:last], which ends behind a word."""
-    top = np.uint64(64) - bits
-    keep = ~np.uint64(0) << (np.uint64(64) - bits * per_key)
-    key = np.uint64(0)
-    for i in range(last - 1, first - 1, -1):
-        key = (key >> bits | np.uint64(text[i]) << top) & keep if text[i] else np.uint64(0)
-        keys[i] = key
+# -------------------------------------------------------------------------------------------------------- keys
+
+
+@kernel(inline=True)
+def _character(text, place):
+    """The id at a place of a text, which is (its address, its bytes to an id): loops free of array objects are twice as
+    fast."""
+    ids, width = text
+    return np.uint64(load_u16(ids, place)) if width == 2 else np.uint64(load_u32(ids, place))
+
+
+@kernel(inline=True)
+def _key(text, place, step, codes, most, bits):
+    """The key of a place, of at most so many characters, or the first so many bits of it and some more."""
+    key, used, stop = np.uint64(0), np.uint64(0), place + most * step
+    while place != stop and used < bits:
+        dense = _character(text, place)
+        word = load_u64(codes, dense)
+        key |= (word & ~_LENGTH) >> used
+        used += word & _LENGTH
+        if dense == 0:
+            break
+        place += step
+    return key & _KEY
+
+
+@kernel(inline=True)
+def _key_before(dense, key, codes):
+    """The key of a place with this character, forwards, from that of the next one."""
+    word = load_u64(codes, dense)
+    return (key >> (word & _LENGTH) | word & ~_LENGTH) & _KEY
+
+
+@kernel(inline=True)
+def _code_length(key, lengths, beyond):
+    """Bits of the first code of a key."""
+    length = np.int64(load_u8(lengths, key >> np.uint64(64 - TABLE_BITS)))
+    if length == 0:
+        length = np.int64(TABLE_BITS + 1)
+        while np.int64(key >> np.uint64(64 - LONGEST_CODE)) >= load_i64(beyond, length):
+            length += 1
+    return length
 
 
 @kernel
-def count_buckets(keys, places, first, last, buckets):
+def bucket_cuts(code):
+    """bool[BUCKETS]: whether a bucket has at most one character in common with the one before."""
+    cuts = np.empty(BUCKETS, np.bool_)
+    table = address(code.lengths), address(code.beyond)
+    for bucket in range(BUCKETS):
+        key = np.uint64(bucket) << _TOP
+        used = _code_length(key, *table)
+        if used < 16:
+            used += _code_length(key << np.uint64(used), *table)
+        cuts[bucket] = used >= 16 or bucket & ((1 << (16 - used)) - 1) == 0
+    return cuts
+
+
+@kernel(inline=True)
+def _fetch(text, end):
+    """Asks for the characters before `end`, which are needed soon: words in sorted order stand anywhere in the text."""
+    ids, width = text
+    prefetch(ids + np.uint64(width * max(end - _FETCHED, 0)))
+
+
+# ----------------------------------------------------------------------------------------------------- dealing
+
+
+@kernel
+def count_words(text, places, step, code, first, last, buckets):
     """Counts places[first:last] by the top 16 bits of their keys."""
-    for i in range(first, last):
-        buckets[keys[places[i]] >> _TOP] += 1
+    source, codes = (address(text), text.itemsize), address(code.words)
+    for w in range(first, last):
+        buckets[_key(source, places[w], step, codes, 16, 16) >> _TOP] += 1
 
 
 @kernel
-def deal_places(keys, places, weights, first, last, group_of, at, order, cache, weight):
-    """Writes places[first:last], their keys and weights into the group of each one's bucket, from at[group] on."""
-    for i in range(first, last):
-        key = keys[places[i]]
+def deal_words(text, places, step, code, first, last, group_of, at, order, cache, weight):
+    """Writes places[first:last], their keys and numbers into the group of each one's bucket, from at[group] on."""
+    source, codes = (address(text), text.itemsize), address(code.words)
+    for w in range(first, last):
+        key = _key(source, places[w], step, codes, KEY_BITS, KEY_BITS)
         group = group_of[key >> _TOP]
         k = at[group]
         at[group] += 1
-        order[k], cache[k], weight[k] = places[i], key, weights[i]
+        order[k], cache[k], weight[k] = places[w], key, w
+
+
+@kernel
+def count_suffixes(text, ends, lcp, n_chars, code, first, last, buckets):
+    """Counts the different suffixes of the words first:last (see `deal_suffixes`) by the top 16 bits of their keys."""
+    source, codes = (address(text), text.itemsize), address(code.words)
+    for w in range(first, last):
+        _fetch(source, ends[min(w + _AHEAD, last - 1)])
+        key = load_u64(codes, 0) & _KEY
+        for place in range(ends[w] - 1, ends[w] - n_chars[w] - 1, -1):
+            key = _key_before(_character(source, place), key, codes)
+            buckets[key >> _TOP] += place < ends[w] - lcp[w]
+
+
+@kernel
+def deal_suffixes(text, ends, counts, lcp, n_chars, code, first, last, group_of, at, order, cache, weight):
+    """Writes the different suffixes of the words first:last, which are sorted by their reverses: the place of each, its
+    key, and how often it occurs in these words, into the group of its bucket, from at[group] on.
+
+    text[ends[w]] is the 0 behind word w. It has its last lcp[w] characters in common with the word before; its longer
+    suffixes are new.
+    """
+    deepest = 0
+    for w in range(first, last):
+        deepest = max(deepest, n_chars[w])
+    source, codes = (address(text), text.itemsize), address(code.words)
+    carried, keys = np.zeros(deepest + 1, np.int64), np.empty(deepest + 1, np.uint64)
+    for w in range(last - 1, first - 1, -1):
+        _fetch(source, ends[max(w - _AHEAD, first)])
+        end = ends[w]
+        key = load_u64(codes, 0) & _KEY
+        for depth in range(1, n_chars[w] + 1):
+            key = _key_before(_character(source, end - depth), key, codes)
+            keys[np.uint64(depth)] = key
+        occurs = counts[w]
+        for depth in range(n_chars[w], lcp[w], -1):
+            occurs += carried[np.uint64(depth)]
+            carried[np.uint64(depth)] = 0
+            key = keys[np.uint64(depth)]
+            group = group_of[key >> _TOP]
+            k = at[group]
+            at[group] += 1
+            order[k], cache[k], weight[k] = end - depth, key, occurs
+        carried[lcp[w]] += occurs
+
+
+@kernel
+def spread_arcs(ends, lcp, first, last, arc_at):
+    """Gives every suffix of the words first:last the arc of the same suffix that `deal_suffixes` wrote."""
+    for w in range(first + 1, last):
+        for depth in range(1, lcp[w] + 1):
+            arc_at[ends[w] - depth] = arc_at[ends[w - 1] - depth]
 
 
 # ----------------------------------------------------------------------------------------------------- sorting
@@ -145,15 +262,14 @@ def _sort_pairs(key, index, lo, hi, stack):
 
 
 @kernel(inline=True)
-def _radix_sort(key, index, other_key, other_index, unused):
-    """Sorts keys but for their `unused` lowest bits, and index along with them; -> (key, index), of either pair of arrays.
+def _radix_sort(key, index, other_key, other_index):
+    """Sorts keys, and index along with them; -> (key, index), of either pair of arrays.
 
-    Digits from the lowest up, of at most 11 bits; the last one is the top 16 bits, of which a group has few values.
+    Digits of 11 bits from the lowest of KEY_BITS up; the last one is the top 16 bits, of which a group has few values.
     """
     n = len(key)
-    n_digits = (58 - unused) // 11
-    width = np.uint64((47 - unused + n_digits) // n_digits)
-    mask = (np.uint64(1) << width) - np.uint64(1)
+    n_digits, width, mask = (KEY_BITS - 16) // 11, np.uint64(11), np.uint64(2047)
+    unused = np.uint64(64 - KEY_BITS)
     least, greatest = key[0] >> _TOP, key[0] >> _TOP
     for i in range(n):
         least, greatest = min(least, key[i] >> _TOP), max(greatest, key[i] >> _TOP)
@@ -161,7 +277,7 @@ def _radix_sort(key, index, other_key, other_index, unused):
     starts = np.zeros((n_digits << 11) + np.int64(greatest - least) + 1, np.int64)
     for i in range(n):
         starts[last + (key[i] >> _TOP) - least] += 1
-        k = key[i] >> np.uint64(unused)
+        k = key[i] >> unused
         for digit in range(n_digits):
             starts[np.uint64(digit << 11) + (k & mask)] += 1
             k >>= width
@@ -171,7 +287,7 @@ def _radix_sort(key, index, other_key, other_index, unused):
             total = 0
         starts[value], total = total, total + starts[value]
     for digit in range(n_digits + 1):
-        first, shift = np.uint64(digit << 11), np.uint64(unused) + np.uint64(digit) * width
+        first, shift = np.uint64(digit << 11), unused + np.uint64(digit) * width
         if digit == n_digits:
             first, shift, mask = last - least, _TOP, ~np.uint64(0)
         for i in range(n):
@@ -186,22 +302,24 @@ def _radix_sort(key, index, other_key, other_index, unused):
 
 
 @kernel
-def sort_suffixes(keys, order, cache, weight, limit, bits, per_key, low, heavy):
+def sort_suffixes(text, order, cache, weight, limit, step, code, heavy):
     """Sorts the suffixes of a group (order, with their keys in cache, and weight) by their first `limit` characters.
 
-    Those with more than a key in common, if their weights make less than `heavy`, stay as they are. `low` masks a key's
-    last character, which is 0 if the word ends within the key. `cache` is spent.
+    Those with more than a key in common, if their weights make less than `heavy`, stay as they are. `cache` is spent.
     -> int32[n]: characters that each has in common with the one before, at most `limit`; 0 for the first.
     """
     n = len(order)
     lcp = np.zeros(n, np.int32)
     if n == 0:
         return lcp
-    n_chars = np.arange(64 + bits) // bits  # in so many bits
     scratch = np.empty(n, np.int64)
-    key, index = _radix_sort(cache, np.arange(n), np.empty(n, np.uint64), scratch, 64 - bits * per_key)
+    key, index = _radix_sort(cache, np.arange(n), np.empty(n, np.uint64), scratch)
     pending = np.empty((n // 2 + 1, 3), np.int64)  # disjoint runs of equal keys, and their depth
     stack = np.empty((128, 2), np.int64)
+    behind = np.zeros(KEY_BITS + 1, np.int64)  # bits of the first characters of a key
+    source, codes = (address(text), text.itemsize), address(code.words)
+    table = address(code.lengths), address(code.beyond)
+    word_end = load_u64(codes, 0)
     pending[0, 0], pending[0, 1], pending[0, 2] = 0, n, 0
     top = 1
     while top:
@@ -209,25 +327,46 @@ def sort_suffixes(keys, order, cache, weight, limit, bits, per_key, low, heavy):
         lo, hi, depth = pending[top, 0], pending[top, 1], pending[top, 2]
         if depth:
             for i in range(lo, hi):
-                key[i] = keys[np.uint64(order[np.uint64(index[i])] + depth)]
+                place = np.int64(order[np.uint64(index[i])]) + depth * step
+                key[i] = _key(source, place, step, codes, limit - depth, KEY_BITS)
             _sort_pairs(key, index, lo, hi, stack)
+        alike = 0  # characters that key[start] has in common with the one before: `behind` knows them
         start = lo
         while start < hi:
-            k, total = key[start], weight[np.uint64(index[start])]
+            k, total = key[start], np.int64(weight[np.uint64(index[start])])
             stop = start + 1
-            alike = np.int64(per_key)
-            if k & low == 0:
-                alike = n_chars[np.uint64(63 + bits) - trailing_zeros(k)] if k else np.int64(0)
-            common = min(limit, depth + alike)
             while stop < hi and key[stop] == k:
-                lcp[stop] = common
-                total += weight[np.uint64(index[stop])]
+                total += np.int64(weight[np.uint64(index[stop])])
                 stop += 1
+            if stop - start > 1:
+                whole, used, ended = alike, behind[alike], False
+                while used < KEY_BITS and depth + whole < limit and not ended:
+                    rest = k << np.uint64(used)
+                    length = _code_length(rest, *table)
+                    used += length
+                    if used <= KEY_BITS:
+                        ended = (
+                            rest >> np.uint64(64 - length) << np.uint64(64 - length) | np.uint64(length)
+                            == word_end
+                        )
+                        whole += not ended
+                common = min(limit, depth + whole)
+                lcp[start + 1 : stop] = common
+                if not ended and total >= heavy and common < limit:
+                    pending[top, 0], pending[top, 1], pending[top, 2] = start, stop, depth + whole
+                    top += 1
             if stop < hi:
-                lcp[stop] = min(limit, depth + n_chars[leading_zeros(k ^ key[stop])])
-            if stop - start > 1 and k & low and total >= heavy and depth + per_key < limit:
-                pending[top, 0], pending[top, 1], pending[top, 2] = start, stop, depth + per_key
-                top += 1
+                bits = np.int64(leading_zeros(k ^ key[stop]))
+                while behind[alike] > bits:
+                    alike -= 1
+                used = behind[alike]
+                while True:
+                    used += _code_length(k << np.uint64(used), *table)
+                    if used > bits:
+                        break
+                    alike += 1
+                    behind[alike] = used
+                lcp[stop] = min(limit, depth + alike)
             start = stop
     for i in range(n):
         cache[i] = order[index[i]]
@@ -236,38 +375,6 @@ def sort_suffixes(keys, order, cache, weight, limit, bits, per_key, low, heavy):
     for i in range(n):
         weight[i] = cache[i]
     return lcp
-
-
-@kernel
-def distinct_suffixes(text_length, words, counts, lcp, n_chars, node, first, last, places, weight):
-    """The different suffixes of the words first:last, which are sorted by their reverses.
-
-    words[w] is the place of word w in the reversed text. It has its last lcp[w] characters in common with the word
-    before; its longer suffixes are new: places[node[w]:node[w + 1]], and how often each occurs in the words first:last.
-    """
-    deepest = 0
-    for w in range(first, last):
-        deepest = max(deepest, n_chars[w])
-    carried = np.zeros(deepest + 1, np.int64)
-    for w in range(last - 1, first - 1, -1):
-        common = np.int64(lcp[w])
-        end = text_length - 1 - words[w]
-        occurs = counts[w]
-        for depth in range(n_chars[w], common, -1):
-            occurs += carried[depth]
-            carried[depth] = 0
-            i = node[w] + depth - common - 1
-            places[i], weight[i] = end - depth, occurs
-        carried[common] += occurs
-
-
-@kernel
-def spread_arcs(text_length, words, lcp, first, last, arc_at):
-    """Gives every suffix of the words first:last the arc of the same suffix that `distinct_suffixes` wrote."""
-    for w in range(first + 1, last):
-        to, source = text_length - 1 - words[w], text_length - 1 - words[w - 1]
-        for depth in range(1, lcp[w] + 1):
-            arc_at[to - depth] = arc_at[source - depth]
 
 
 # ------------------------------------------------------------------------------------------------------- seeds
@@ -304,14 +411,14 @@ def seed_candidates(text, order, weight, lcp, first, longest, least):
     # From the last to the first: intervals end up in the order in which they begin.
     for i in range(n - 1, -1, -1):
         after = total  # occurrences of all suffixes after suffix i
-        own = weight[i]
+        own = np.int64(weight[i])
         total += own
         depth = left
         left = np.int64(lcp[i])
         depth = max(depth, left)
         if own > 1 and own * longest >= least and depth < longest:
             to_end = depth
-            while to_end <= longest and text[order[i] + to_end] != 0:
+            while to_end <= longest and text[np.int64(order[i]) + to_end] != 0:
                 to_end += 1
             value = own * to_end
             if depth < to_end <= longest and to_end > 1 and value >= least:

@@ -18,38 +18,40 @@ from .suffixes import NO_ARC
 _BLOCK = 64  # characters whose arcs are gathered before they are written
 _TINY = 2.0**-256  # forward sums below this are scaled up, by an exact power of two
 _HUGE = 2.0**256
-_LOG_HUGE = math.log(_HUGE)
+LOG_HUGE = math.log(_HUGE)
 
 
 class Trie(NamedTuple):
     """Some of the sorted words as prefix tries in preorder.
 
-    Word w shares its first `lcp[w]` nodes with the words before it and owns the others, which stand at
-    `node[w]:node[w + 1]`. The arcs of a node are the pieces of two and more characters that end there.
+    Word w shares its first `lcp[w]` nodes with the words before it; its others follow, to `arcs[stop[w]]`. An arc is
+    piece << shift | length - 1: the pieces that end at a node, where the one of one character comes first and so marks
+    where a node begins.
     """
 
     lcp: np.ndarray  # int32[words], 0 for the first
-    node: np.ndarray  # int64[words + 1]
     weight: np.ndarray  # int64[words], how often each word occurs
-    character: np.ndarray  # uint32[nodes], dense character id
-    arc: np.ndarray  # int64[nodes + 1], row offsets of arcs
-    arcs: np.ndarray  # uint32[arcs], piece << shift | length - 1
+    deepest: int  # the most characters of a word
+    stop: np.ndarray  # int64[words]
+    arcs: np.ndarray  # uint32[arcs]
 
 
 # -------------------------------------------------------------------------------------------------------- trie
 
 
 @kernel
-def fill_trie(text, words, lcp, n_chars, node, first, last, arc_at, parent, longest, shift):
-    """Characters, row offsets and arcs of the trie of the sorted words first:last: the last fields of a `Trie`.
+def fill_trie(text, words, lcp, n_chars, first, last, arc_at, parent, longest, shift):
+    """The last fields of the `Trie` of the sorted words first:last, which begin at text[words[w]].
 
-    The arcs that begin at each character are `arc_at` and its parents (see `Seeds`); node int64[last - first + 1].
+    The longer arcs that begin at each character are `arc_at` and its parents (see `Seeds`).
     """
     mask = np.uint32((1 << shift) - 1)
     shift = np.uint32(shift)
-    n_nodes = node[len(node) - 1]
-    character, arc = np.empty(n_nodes, np.uint32), np.zeros(n_nodes + 1, np.int64)
-    arcs, n_arcs = np.empty(4 * n_nodes + 1024, np.uint32), 0
+    n_nodes = 0
+    for w in range(first, last):
+        n_nodes += n_chars[w] - lcp[w]
+    stops = np.empty(last - first, np.int64)
+    arcs, n_arcs = np.empty(6 * n_nodes + 1024, np.uint32), 0
     longest, ring = max(np.int64(1), longest), np.int64(1)
     while ring < longest + _BLOCK:
         ring *= 2
@@ -58,7 +60,6 @@ def fill_trie(text, words, lcp, n_chars, node, first, last, arc_at, parent, long
     row = np.uint64(ring - 1)
     for w in range(first, last):
         p, common = np.uint64(words[w]), np.int64(lcp[w])
-        v = node[w - first]
         for block in range(max(0, common + 1 - longest), n_chars[w], _BLOCK):
             stop = min(block + _BLOCK, n_chars[w])
             for at in range(block, stop):
@@ -74,107 +75,126 @@ def fill_trie(text, words, lcp, n_chars, node, first, last, arc_at, parent, long
             if n_arcs + _BLOCK * longest > len(arcs):
                 arcs = longer(arcs, n_arcs, 2 * n_arcs + _BLOCK * longest)
             for at in range(max(block, common), stop):
+                arcs[np.uint64(n_arcs)] = np.uint32(text[p + np.uint64(at)]) << shift
+                n_arcs += 1
                 here = np.uint64(at) & row
                 for i in range(n_ending[here]):
                     arcs[np.uint64(n_arcs)] = ending[here, np.uint64(i)]
                     n_arcs += 1
                 n_ending[here] = 0
-                character[v] = text[p + np.uint64(at)]
-                v += 1
-                arc[v] = n_arcs
-    return character, arc, arcs[:n_arcs].copy()
+        stops[w - first] = n_arcs
+    return stops, arcs[:n_arcs].copy()
+
+
+@kernel
+def renumber(trie, numbers, shift):
+    """Gives the pieces of a trie new numbers, numbers[old], or drops them where that is NO_ARC."""
+    stop, arcs = trie.stop, trie.arcs
+    mask = np.uint32((1 << shift) - 1)
+    shift = np.uint32(shift)
+    i, kept = 0, 0
+    for w in range(len(stop)):
+        while i < stop[w]:
+            arc = arcs[np.uint64(i)]
+            number = numbers[np.uint64(arc >> shift)]
+            arcs[np.uint64(kept)] = number << shift | arc & mask
+            kept += number != NO_ARC
+            i += 1
+        stop[w] = kept
 
 
 # ----------------------------------------------------------------------------------------------------------- EM
 
 
 @kernel
-def expect(trie, char, n_char, piece, n_piece, shift, scale):
-    """One E-step over the words of a trie: adds expected counts, times `scale`, and gives their log-likelihood.
+def expect(trie, p, count, shift, scale):
+    """One E-step over the words of a trie: adds expected counts, times `scale`.
 
-    Probabilities are `char[:, 0]` and `piece[:, 0]` (float64); the same arrays seen as int64 are `n_char` and `n_piece`,
-    whose `[:, 1]` get the counts: what belongs together is fetched together. Arcs of pieces without
-    probability are dropped from the trie.
+    p[2 * k] (float64) is the probability of piece k; in the same array seen as int64, count[2 * k + 1] gets its count:
+    what belongs together is fetched together.
+    -> the probability of each word, float64[words], divided by 2**(-256 * n), and int32[words], n.
 
     Forward and backward in linear space: `s[d]` is the probability that the first d characters of the present word
     are spelt, divided by 2**(-256 * e[d]). Exact powers of two keep it in range, so the only rounding is that of
     products and sums in a fixed order. Expected counts are rounded to integers one by one; integers commute.
     A node is left backward as soon as no later word shares it, while its arcs are still at hand.
     """
-    lcp, node, weight, character, arc_end, arcs = trie
+    lcp, weight, deepest, stop, arcs = trie
     mask = np.uint32((1 << shift) - 1)
-    shift = np.uint32(shift)
+    shift, one = np.uint32(shift), np.uint64(1)
     n_words = len(weight)
-    deepest = 0
-    for w in range(n_words):
-        deepest = max(deepest, lcp[w] + node[w + 1] - node[w])
+    spelt, exponent = np.empty(n_words), np.empty(n_words, np.int32)
     s, e, d = np.empty(deepest + 1), np.zeros(deepest + 1, np.int32), np.zeros(deepest + 1)
-    path = np.empty(deepest, np.uint64)  # the node below each depth
+    behind = np.empty(deepest + 1, np.int64)  # where the arcs of the node at each depth end
     power = np.array([1.0, _HUGE, _HUGE * _HUGE, _HUGE * _HUGE * _HUGE])
     s[0] = 1.0
-    likelihood = 0.0
-    stop, kept = np.int64(0), np.int64(0)
+    i = np.int64(0)
     for w in range(n_words):
-        depth = np.int64(lcp[w])
+        depth, end = np.int64(lcp[w]), stop[w]
         total, here = s[depth], e[depth]
-        for v in range(node[w], node[w + 1]):
-            total *= char[np.uint64(character[np.uint64(v)]), 0]
+        exponent[w] = here
+        while i < end:
+            # The arc of one character, then the longer ones.
+            total *= p[np.uint64(arcs[np.uint64(i)] >> shift) << one]
             # Exponents only grow: if the farthest that an arc can reach has this one, so have all.
             alike = here == 0 or e[np.uint64(max(np.int64(0), depth - np.int64(mask)))] == here
-            start, stop = stop, arc_end[np.uint64(v + 1)]
-            for i in range(start, stop):
+            i += 1
+            while i < end:
                 arc = arcs[np.uint64(i)]
-                p = piece[np.uint64(arc >> shift), 0]
-                arcs[np.uint64(kept)] = arc
-                kept += p > 0.0
+                if arc & mask == 0:
+                    break
                 u = np.uint64(depth - np.int64(arc & mask))
+                x = s[u] * p[np.uint64(arc >> shift) << one]
                 if alike:
-                    total += s[u] * p
+                    total += x
                 else:
-                    total += s[u] * p * power[min(here - e[u], 3)]
-            arc_end[np.uint64(v + 1)] = kept
+                    total += x * power[min(here - e[u], 3)]
+                i += 1
             if total < _TINY:
                 total *= _HUGE
                 here += 1
-            path[np.uint64(depth)] = v
+                exponent[w] = here  # a store here makes this a branch: a select would wait for each sum
             depth += 1
-            s[np.uint64(depth)], e[np.uint64(depth)] = total, here
-        likelihood += weight[w] * (math.log(total) - _LOG_HUGE * here)
+            s[np.uint64(depth)], e[np.uint64(depth)], behind[np.uint64(depth)] = total, here, i
+        spelt[w] = total
 
         shared = np.int64(lcp[w + 1]) if w + 1 < n_words else np.int64(0)
         g = d[depth] + weight[w] * scale / total
         d[depth] = 0.0
         while depth > shared:
             here = e[np.uint64(depth)]
+            j = np.uint64(behind[np.uint64(depth)])
             depth -= 1
-            v = path[np.uint64(depth)]
             alike = here == 0 or e[np.uint64(max(np.int64(0), depth - np.int64(mask)))] == here
-            for i in range(arc_end[v], arc_end[v + np.uint64(1)]):
-                arc = arcs[np.uint64(i)]
-                u, k = np.uint64(depth - np.int64(arc & mask)), np.uint64(arc >> shift)
-                x = g * piece[k, 0]
+            while True:
+                j -= one
+                arc = arcs[j]
+                k = np.uint64(arc >> shift) << one
+                if arc & mask == 0:
+                    break
+                u = np.uint64(depth - np.int64(arc & mask))
+                x = g * p[k]
                 if not alike:
                     x *= power[min(here - e[u], 3)]
                 d[u] += x
-                n_piece[k, 1] += np.int64(x * s[u] + 0.5)
-            c = np.uint64(character[v])
-            g *= char[c, 0]
+                count[k | one] += np.int64(x * s[u] + 0.5)
+            g *= p[k]
             if not alike:
                 g *= power[min(here - e[np.uint64(depth)], 3)]
-            n_char[c, 1] += np.int64(g * s[np.uint64(depth)] + 0.5)
+            count[k | one] += np.int64(g * s[np.uint64(depth)] + 0.5)
             g += d[np.uint64(depth)]
             d[np.uint64(depth)] = 0.0
         d[depth] = g
-    return likelihood
+    return spelt, exponent
 
 
 @kernel
-def best_spellings(text, place, length, arc_at, parent, shift, log_char, log_piece, pieces):
-    """For each of some pieces, its best spelling by other pieces and characters (Viterbi).
+def best_spellings(text, place, length, arc_at, parent, shift, log_p, pieces):
+    """For each of some longer pieces, its best spelling by other pieces (Viterbi).
 
-    text[place[k]:] is where piece k stands; the arcs that begin at each character are `arc_at` and its parents.
-    -> log-probability float64[n]; the parts of all, int32[parts], each spelling's last to first: a piece, or
-    -1 - character; and row offsets int64[n + 1]. Among equals the first found wins: shorter last parts.
+    text[place[k]:] is where piece k stands; the longer arcs that begin at each character are `arc_at` and its parents.
+    -> log-probability float64[n]; the parts of all, int64[parts], each spelling's last to first; and row offsets
+    int64[n + 1]. Among equals the first found wins: shorter last parts.
     """
     longest, n_chars = np.int64(1), np.int64(0)
     for k in pieces:
@@ -183,34 +203,34 @@ def best_spellings(text, place, length, arc_at, parent, shift, log_char, log_pie
     mask = np.uint32((1 << shift) - 1)
     shift = np.uint32(shift)
     score, rows = np.empty(len(pieces)), np.zeros(len(pieces) + 1, np.int64)
-    parts, n_parts = np.empty(n_chars, np.int32), np.int64(0)
+    parts, n_parts = np.empty(n_chars, np.int64), np.int64(0)
     best = np.empty(longest + 1)
     back = np.empty(longest + 1, np.int64)
     for i in range(len(pieces)):
         k = pieces[i]
-        p, n = place[k], length[k]
+        at, n = place[k], length[k]
         best[0] = 0.0
         best[1 : n + 1] = -np.inf
-        for at in range(n):
-            character = text[p + at]
-            x = best[at] + log_char[character]
-            if x > best[at + 1]:
-                best[at + 1] = x
-                back[at + 1] = -1 - np.int64(character)
-            arc = arc_at[p + at]
+        for start in range(n):
+            character = np.int64(text[at + start])
+            x = best[start] + log_p[character]
+            if x > best[start + 1]:
+                best[start + 1] = x
+                back[start + 1] = character
+            arc = arc_at[at + start]
             while arc != NO_ARC:
-                stop, piece = at + np.int64(arc & mask) + 1, np.int64(arc >> shift)
+                stop, piece = start + np.int64(arc & mask) + 1, np.int64(arc >> shift)
                 if stop <= n and piece != k:
-                    x = best[at] + log_piece[piece]
+                    x = best[start] + log_p[piece]
                     if x > best[stop]:
                         best[stop] = x
                         back[stop] = piece
                 arc = parent[piece]
         score[i] = best[n]
-        at = np.int64(n)
-        while at > 0:
-            parts[n_parts] = back[at]
-            at -= length[back[at]] if back[at] >= 0 else 1
+        stop = np.int64(n)
+        while stop > 0:
+            parts[n_parts] = back[stop]
+            stop -= length[back[stop]]
             n_parts += 1
         rows[i + 1] = n_parts
     return score, parts[:n_parts].copy(), rows

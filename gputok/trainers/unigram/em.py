@@ -1,13 +1,13 @@
 """Expectation maximization over seed pieces, and pruning by the loss of likelihood, as SentencePiece does it.
 
-Kudo, "Subword regularization" (2018), section 3.2. Logarithms and digamma are taken here, in one place, of the few
-values of the vocabulary; the kernels only multiply and add.
+Kudo, "Subword regularization" (2018), section 3.2. A model is one array: the probabilities
+(or expected counts) of the characters by their dense ids, where 0 is none, and then of longer pieces. Logarithms and
+digamma are taken here, in one place; the kernels only multiply and add.
 """
 
 from __future__ import annotations
 
 import queue
-from typing import NamedTuple
 
 import numpy as np
 
@@ -18,25 +18,7 @@ from .seeds import Seeds, Text, Words, greatest
 
 _LEAST = 0.5  # a piece expected less often than this is dropped
 _SLICE = 1 << 13  # pieces in one task
-
-
-class Lexicon(NamedTuple):
-    """A value for every character and every piece: probabilities, or expected counts."""
-
-    char: np.ndarray  # float64[characters + 1], by dense id; [0] is unused
-    piece: np.ndarray  # float64[pieces]; 0 for a piece that was dropped
-
-    def total(self) -> float:
-        return float(self.char.sum() + self.piece.sum())
-
-    def n_live(self) -> int:
-        """How many pieces there are, single characters included."""
-        return len(self.char) - 1 + int(np.count_nonzero(self.piece))
-
-
-def initial_counts(text: Text, seeds: Seeds) -> Lexicon:
-    """Where EM begins: occurrences for characters, occurrences times length for pieces."""
-    return Lexicon(text.occurrences.astype(np.float64), seeds.score.astype(np.float64))
+_SPARSE = 1.5  # so many numbers to a piece are too many
 
 
 def digamma(x: np.ndarray) -> np.ndarray:
@@ -57,83 +39,92 @@ def digamma(x: np.ndarray) -> np.ndarray:
     return result
 
 
-def expect(words: Words, p: Lexicon, threads: int) -> tuple[Lexicon, float]:
-    """The E-step: expected counts under probabilities `p`, and the mean log-likelihood of a word."""
+def expect(words: Words, p: np.ndarray, threads: int) -> tuple[np.ndarray, float]:
+    """The E-step: expected counts under probabilities `p` (float64[k] both), and the mean log-likelihood of a word."""
     scale = 2.0 ** min(40, 62 - words.n_characters.bit_length())
     slots: queue.SimpleQueue = queue.SimpleQueue()
     tables = []
     for _ in range(threads):
-        own = [np.zeros((len(values), 2)) for values in p]  # a probability, and a count as int64, for each
-        for table, values in zip(own, p, strict=True):
-            table[:, 0] = values
-        tables.append([table.view(np.int64) for table in own])
-        slots.put((own[0], tables[-1][0], own[1], tables[-1][1]))
+        table = np.zeros(2 * len(p))  # a probability, and a count as int64, for each piece
+        table[::2] = p
+        tables.append(table.view(np.int64))
+        slots.put((table, tables[-1]))
 
     def work(trie: Trie) -> float:
         slot = slots.get()
-        result = kernels.expect(trie, *slot, words.shift, scale)
+        spelt, exponent = kernels.expect(trie, *slot, words.shift, scale)
         slots.put(slot)
-        return result
+        return float((trie.weight * (np.log(spelt) - kernels.LOG_HUGE * exponent)).sum())
 
     likelihood = sum(pool.run(work, ((trie,) for trie in words.tries), threads))
-    counts = (np.sum([own[i][:, 1] for own in tables], axis=0) / scale for i in (0, 1))
-    return Lexicon(*counts), likelihood / max(1, words.n_words)
+    return sum(table[1::2] for table in tables) / scale, likelihood / max(1, words.n_words)
 
 
-def maximize(counts: Lexicon, threads: int) -> Lexicon:
+def maximize(counts: np.ndarray, n_characters: int, threads: int) -> np.ndarray:
     """The M-step, Bayesian as in SentencePiece: rare pieces are dropped and counts sharpened by digamma.
 
-    A character is never dropped, so that every word can be spelt: it counts as expected once in two corpora.
+    A character (the first n_characters) is never dropped, so that every word can be spelt: it counts as expected once
+    in two corpora.
     """
-    char = np.maximum(counts.char, _LEAST)
-    char[0] = 0
-    piece = np.where(counts.piece >= _LEAST, counts.piece, 0)
-    log_total = digamma(np.array([char.sum() + piece.sum()]))[0]
-    p = Lexicon(np.zeros_like(char), np.zeros_like(piece))
+    kept = np.where(counts >= _LEAST, counts, 0)
+    kept[1:n_characters] = np.maximum(counts[1:n_characters], _LEAST)
+    log_total = digamma(np.array([kept.sum()]))[0]
+    p = np.zeros_like(kept)
 
-    def sharpen(count: np.ndarray, probability: np.ndarray) -> None:
-        live = np.flatnonzero(count)
-        probability[live] = np.exp(digamma(count[live]) - log_total)
+    def sharpen(part: slice) -> None:
+        live = part.start + np.flatnonzero(kept[part])
+        p[live] = np.exp(digamma(kept[live]) - log_total)
 
-    slices = [slice(i, i + _SLICE) for i in range(0, len(piece), _SLICE)]
-    list(pool.run(sharpen, [(char, p.char), *((piece[part], p.piece[part]) for part in slices)], threads))
+    list(pool.run(sharpen, ((slice(i, i + _SLICE),) for i in range(0, len(p), _SLICE)), threads))
     return p
 
 
-def prune(text: Text, seeds: Seeds, p: Lexicon, counts: Lexicon, target: int, threads: int) -> Lexicon:
+def prune(
+    text: Text,
+    seeds: Seeds,
+    numbers: np.ndarray,
+    p: np.ndarray,
+    counts: np.ndarray,
+    target: int,
+    threads: int,
+) -> np.ndarray:
     """Probabilities with all but about `target` pieces dropped: those whose loss would cost the least likelihood.
 
     The loss of a piece is its share of all words times the log-probability it gains over its best other spelling, in
-    a model where that spelling takes its count. A piece that another spelling already beats is dropped.
+    a model where that spelling takes its count. A piece that another spelling already beats is dropped. `p` and `counts`
+    are of the seeds `numbers` (int64[k]).
     """
+    log_p, count = np.full(len(seeds.length), -np.inf), np.zeros(len(seeds.length))
     with np.errstate(divide="ignore"):
-        log_char, log_piece = np.log(p.char), np.log(p.piece)
-    lattice = (
-        text.ids,
-        seeds.place,
-        seeds.length,
-        seeds.arc_at,
-        seeds.parent,
-        seeds.shift,
-        log_char,
-        log_piece,
-    )
-    # Counts in one array, so that a part of a spelling, a piece or -1 - character, is an index into it.
-    every, total = np.concatenate([counts.piece, counts.char[:0:-1]]), counts.total()
+        log_p[numbers], count[numbers] = np.log(p), counts
+    lattice = text.ids, seeds.place, seeds.length, seeds.arc_at, seeds.parent, seeds.shift, log_p
+    total, n_characters = counts.sum(), len(text.occurrences)
 
     def losses(pieces: np.ndarray) -> np.ndarray:
         score, parts, rows = kernels.best_spellings(*lattice, pieces)
-        count, n_parts = counts.piece[pieces], np.diff(rows)
-        log_parts = np.log(every[parts] + np.repeat(count, n_parts))
-        log_other = np.add.reduceat(log_parts, rows[:-1]) - n_parts * np.log(total + count * (n_parts - 1))
-        loss = count * (np.log(count) - np.log(total) - log_other)
-        return np.where(score > log_piece[pieces], -np.inf, loss)
+        own, n_parts = count[pieces], np.diff(rows)
+        log_parts = np.log(count[parts] + np.repeat(own, n_parts))
+        log_other = np.add.reduceat(log_parts, rows[:-1]) - n_parts * np.log(total + own * (n_parts - 1))
+        loss = own * (np.log(own) - np.log(total) - log_other)
+        return np.where(score > log_p[pieces], -np.inf, loss)
 
-    live = np.flatnonzero(p.piece)
-    slices = [(live[i : i + _SLICE],) for i in range(0, len(live), _SLICE)]
+    live = n_characters + np.flatnonzero(p[n_characters:])
+    slices = [(numbers[live[i : i + _SLICE]],) for i in range(0, len(live), _SLICE)]
     loss = np.concatenate([np.empty(0), *pool.run(losses, slices, threads)])
     live, loss = live[loss > -np.inf], loss[loss > -np.inf]
-    kept = live[greatest(loss, target - (len(p.char) - 1))]
-    piece = np.zeros_like(p.piece)
-    piece[kept] = p.piece[kept]
-    return Lexicon(p.char, piece)
+    kept = live[greatest(loss, target - (n_characters - 1))]
+    pruned = np.zeros_like(p)
+    pruned[:n_characters], pruned[kept] = p[:n_characters], p[kept]
+    return pruned
+
+
+def compact(words: Words, numbers: np.ndarray, p: np.ndarray, threads: int) -> tuple[np.ndarray, np.ndarray]:
+    """(numbers, p) without the pieces that were dropped, and new numbers in the tries: the arcs become fewer, and what
+    they name moves together. As long as that is few, nothing changes."""
+    kept = np.append(0, np.flatnonzero(p))  # 0 is no character, but keeps its place
+    if len(p) <= _SPARSE * len(kept):
+        return numbers, p
+    renumbered = np.full(len(p), kernels.NO_ARC)
+    renumbered[kept] = np.arange(len(kept))
+    list(pool.run(kernels.renumber, ((trie, renumbered, words.shift) for trie in words.tries), threads))
+    return numbers[kept], p[kept]

@@ -10,7 +10,6 @@ import numpy as np
 
 from ...threads import thread_count
 from . import em, seeds
-from .em import Lexicon
 from .seeds import Seeds, Text
 
 if TYPE_CHECKING:
@@ -63,30 +62,30 @@ def train_unigram(
 
     # 2. seed pieces from sorted suffixes
     report("sorting suffixes", 0, 1)
-    keys = seeds.pack_keys(text, text.ids, text.words, threads)
     n_seeds = min(seed_size, _SEEDS_PER_PIECE * vocab_size)
-    candidates = seeds.find_seeds(text, keys, max_piece_length, n_seeds, threads)
-    lattice = seeds.build_tries(text, keys, candidates, max_piece_length, threads)
-    del keys
+    candidates = seeds.find_seeds(text, max_piece_length, n_seeds, threads)
+    lattice = seeds.build_tries(text, candidates, max_piece_length, threads)
     report("sorting suffixes", 1, 1)
 
     # 3. expectation maximization, pruning by likelihood until few enough are left
-    counts = em.initial_counts(text, candidates)
-    p = Lexicon(counts.char / max(1, counts.total()), counts.piece / max(1, counts.total()))
+    counts = candidates.score.astype(np.float64)
+    numbers, p = np.arange(len(counts)), counts / max(1, counts.sum())
     desired = int(vocab_size * _DESIRED)
-    first = p.n_live()
+    first = np.count_nonzero(p)
     while True:
         for _ in range(n_sub_iterations):
+            numbers, p = em.compact(lattice, numbers, p, threads)
             counts, objective = em.expect(lattice, p, threads)
-            p = em.maximize(counts, threads)
-            report(f"EM: {p.n_live()} pieces, objective {objective:.4f}", first - p.n_live(), first - desired)
-        if p.n_live() <= desired:
+            p = em.maximize(counts, len(text.occurrences), threads)
+            live = np.count_nonzero(p)
+            report(f"EM: {live} pieces, objective {objective:.4f}", first - live, first - desired)
+        if np.count_nonzero(p) <= desired:
             break
-        target = max(desired, int(shrinking_factor * p.n_live()))
-        p = em.prune(text, candidates, p, counts, target, threads)
+        target = max(desired, int(shrinking_factor * np.count_nonzero(p)))
+        p = em.prune(text, candidates, numbers, p, counts, target, threads)
 
     # 4. the likeliest pieces beside the alphabet
-    pieces = _finalize(text, candidates, p, sorted(alphabet), vocab_size, {*taken})
+    pieces = _finalize(text, candidates, numbers, p, sorted(alphabet), vocab_size, {*taken})
     if len(pieces) < vocab_size:
         warnings.warn(
             f"the corpus gave {len(pieces)} pieces, fewer than vocab_size={vocab_size}: it has no more repeated "
@@ -97,12 +96,19 @@ def train_unigram(
 
 
 def _finalize(
-    text: Text, candidates: Seeds, p: Lexicon, alphabet: Sequence[str], vocab_size: int, taken: set[str]
+    text: Text,
+    candidates: Seeds,
+    numbers: np.ndarray,
+    p: np.ndarray,
+    alphabet: Sequence[str],
+    vocab_size: int,
+    taken: set[str],
 ) -> list[tuple[str, float]]:
+    n_characters = len(text.occurrences)
     characters = text.code_points[1:].astype("<u4").tobytes().decode("utf-32-le")
-    scored = dict(zip(characters, _scores(p.char[1:]), strict=True))
-    live = np.flatnonzero(p.piece)
-    named = zip(_spelt(text, candidates, live), _scores(p.piece[live]), strict=True)
+    scored = dict(zip(characters, _scores(p[1:n_characters]), strict=True))
+    live = n_characters + np.flatnonzero(p[n_characters:])
+    named = zip(_spelt(text, candidates, numbers[live]), _scores(p[live]), strict=True)
     best = sorted((-score, piece) for piece, score in named if piece not in taken)
     scored |= {piece: -loss for loss, piece in best[: vocab_size - len(alphabet)]}
     # Characters that only the initial alphabet has: a little apart, as in `tokenizers`, but in a fixed order.
