@@ -346,6 +346,7 @@ def test_pruning_drops_what_costs_the_least_likelihood(n_kept):
         p = em.maximize(counts, n_characters, threads=1)
     found = names(text, candidates)
     chance, count = dict(zip(found, p, strict=True)), dict(zip(found, counts, strict=True))
+    count |= {name: count[name] * em._CHARACTER_SHARE for name in found[:n_characters]}
     log_total, loss = math.log(counts.sum()), {}
     for name in (found[k] for k in range(n_characters, len(found)) if p[k]):
         alive = {piece: math.log(chance[piece]) for piece in found if chance[piece] and piece != name}

@@ -319,7 +319,8 @@ def sort_suffixes(text, order, cache, weight, limit, step, code, heavy):
     behind = np.zeros(KEY_BITS + 1, np.int64)  # bits of the first characters of a key
     source, codes = (address(text), text.itemsize), address(code.words)
     table = address(code.lengths), address(code.beyond)
-    word_end = load_u64(codes, 0)
+    end_length = np.int64(load_u64(codes, 0) & _LENGTH)
+    end_code = load_u64(codes, 0) >> np.uint64(64 - end_length)
     pending[0, 0], pending[0, 1], pending[0, 2] = 0, n, 0
     top = 1
     while top:
@@ -345,10 +346,7 @@ def sort_suffixes(text, order, cache, weight, limit, step, code, heavy):
                     length = _code_length(rest, *table)
                     used += length
                     if used <= KEY_BITS:
-                        ended = (
-                            rest >> np.uint64(64 - length) << np.uint64(64 - length) | np.uint64(length)
-                            == word_end
-                        )
+                        ended = length == end_length and rest >> np.uint64(64 - length) == end_code
                         whole += not ended
                 common = min(limit, depth + whole)
                 lcp[start + 1 : stop] = common

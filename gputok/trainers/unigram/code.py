@@ -1,8 +1,8 @@
 """A code of characters that keeps their order, so that 64 bits hold a dozen of them.
 
 Frequent characters get few bits. No code begins another one, and codes rise with (length, id), so texts compare as
-their codes do, bit for bit: a canonical prefix code (Schwartz and Kallick, 1964). Its lengths are those of Shannon, rounded
-in the way that fills the code best, which for the purpose is as good as Huffman's.
+their codes do, bit for bit: a canonical prefix code (Schwartz and Kallick, 1964). The lengths are Shannon's, rounded up or
+down from where the code is as full as it can be.
 """
 
 from __future__ import annotations

@@ -46,9 +46,7 @@ class Text(NamedTuple):
 class Groups(NamedTuple):
     """Places in a text, dealt by the beginnings of their suffixes: a group is a unit of work."""
 
-    order: (
-        np.ndarray
-    )  # places, of Text.number_type[m]; within each group in sorted order when it has been sorted
+    order: np.ndarray  # places, of Text.number_type[m]; in sorted order in each group that has been sorted
     cache: np.ndarray  # uint64[m], their keys, before
     weight: np.ndarray  # a number for each, of Text.number_type[m]
     parts: list[slice]  # of these arrays; two groups share one character at most
@@ -71,9 +69,7 @@ class Seeds(NamedTuple):
     length: np.ndarray  # int64[k], characters
     score: np.ndarray  # int64[k], occurrences times length
     parent: np.ndarray  # uint32[k], the longest other longer piece that is a prefix, as an arc, or NO_ARC
-    arc_at: (
-        np.ndarray
-    )  # uint32[n], the longest longer piece that begins at each character of the text, likewise
+    arc_at: np.ndarray  # uint32[n], the longest longer piece that begins at each place of the text, likewise
     shift: int  # an arc is piece << shift | length - 1
 
 
@@ -217,7 +213,8 @@ def _deal(
 def sort_group(
     text: Text, groups: Groups, group: slice, limit: int, heavy: int = 0, step: int = 1
 ) -> np.ndarray:
-    """Sorts a group, but for what is lighter than `heavy`; -> int32[n], characters in common with the one before."""
+    """Sorts a group by `limit` characters from each place on (backwards, if step is -1), but for what is lighter than
+    `heavy`; -> int32[n], characters in common with the one before."""
     of_group = groups.order[group], groups.cache[group], groups.weight[group]
     return suffixes.sort_suffixes(text.ids, *of_group, limit, step, text.code, heavy)
 

@@ -41,7 +41,8 @@ def train_unigram(
 
     Source: Kudo (2018), as SentencePiece and `tokenizers` train it, with four differences, each of which made
     held-out text shorter: seeds are weighted by how often their words occur; a suffix of a single repeated word can
-    be a seed; there are at most ten seeds for each piece asked for; and losses use expected counts.
+    be a seed; there are at most ten seeds for each piece asked for; and losses use expected counts, a quarter of
+    those of characters.
     """
     threads, words = thread_count(threads), words.spelled_out()
     report = progress or (lambda stage, done, total: None)
