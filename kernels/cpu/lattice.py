@@ -13,7 +13,7 @@ import numpy as np
 
 from . import kernel
 from .lookup import NONE
-from .memory import address, load_i64, load_u8
+from .memory import address, hold, load_i64, load_u8, load_u32, store_i64, store_u32
 from .merge import next_random
 from .ragged import pointer
 from .trie import ROOT, follow
@@ -76,52 +76,71 @@ def longest_word(starts, ends, n_words):
 
 
 @kernel(inline=True)
-def write_path(data, first, n, tables, origin, arc, after, tokens, t):
-    """Writes the tokens of the path that ends at n; arc[p] is the token that ends at p and origin[p] where it begins."""
+def write_path(data, first, n, options, path, tokens, t):
+    """Writes the tokens of the path that ends at n: `arc` has the token that ends at a place, `origin` where it begins.
+
+    options: `edges`, their mask, `unk`, `single` and `fallback` of the tables, 0 for none; path: origin, arc, and scratch,
+    of int32[n + 1]; tokens: ids, begins, ends. Arrays are addresses, or each word would count all of them up and down.
+    """
+    edges, mask, unk, single, fallback = options
+    origin, arc, after = path
     ids, begins, stops = tokens
-    edges, mask = address(tables.edges), np.uint64(len(tables.edges) - 1)
     p = n
     while p > 0:
-        after[origin[p]] = p
-        p = np.int64(origin[p])
+        before = np.int64(load_u32(origin, p))
+        store_u32(after, before, np.uint32(p))
+        p = before
     while p < n:
-        stop = np.int64(after[p])
-        id = np.int64(arc[stop])
-        if id == tables.unk:
-            while stop < n and arc[after[stop]] == tables.unk:
-                stop = np.int64(after[stop])
+        stop = np.int64(load_u32(after, p))
+        id = load_u32(arc, stop)
+        if unk >= 0 and id == np.uint32(unk):
+            while stop < n and load_u32(arc, load_u32(after, stop)) == id:
+                stop = np.int64(load_u32(after, stop))
             # All of it together may be a token after all.
             node, found = np.uint64(ROOT), np.uint64(0)
             q = p
-            while not tables.single and q < stop and node:
+            while not single and q < stop and node:
                 node, found = follow(edges, mask, node, load_u8(data, first + q))
                 q += 1
             if found and node:
-                id = np.int64(found - _U1)
-            elif len(tables.fallback):
+                id = np.uint32(found - _U1)
+            elif fallback:
                 known = True
                 for q in range(p, stop):
-                    known = known and tables.fallback[load_u8(data, first + q)] != NONE
+                    known = known and load_u32(fallback, load_u8(data, first + q)) != NONE
                 if known:
                     for q in range(p, stop):
-                        ids[t] = tables.fallback[load_u8(data, first + q)]
-                        begins[t], stops[t] = first + p, first + stop
+                        store_u32(ids, t, load_u32(fallback, load_u8(data, first + q)))
+                        store_i64(begins, t, first + p)
+                        store_i64(stops, t, first + stop)
                         t += 1
                     p = stop
                     continue
-        ids[t], begins[t], stops[t] = id, first + p, first + stop
+        store_u32(ids, t, id)
+        store_i64(begins, t, first + p)
+        store_i64(stops, t, first + stop)
         t, p = t + 1, stop
     return t
+
+
+@kernel(inline=True)
+def options_of(tables):
+    """What `write_path` asks of the tables."""
+    fallback = address(tables.fallback) if len(tables.fallback) else np.uint64(0)
+    return address(tables.edges), np.uint64(len(tables.edges) - 1), tables.unk, tables.single, fallback
 
 
 @kernel
 def _viterbi(words, tables, tokens, rows):
     data, starts, ends = words
-    edges, mask = address(tables.edges), np.uint64(len(tables.edges) - 1)
+    options, scores, unk_score = options_of(tables), tables.scores, tables.unk_score
+    edges, mask, unk, in_single, _ = options
     n_words = len(rows) - 1
     longest = longest_word(starts, ends, n_words)
     best, origin = np.empty(longest + 1), np.empty(longest + 1, np.int32)
     arc, after = np.empty(longest + 1, np.int32), np.empty(longest + 1, np.int32)
+    path = address(origin), address(arc), address(after)
+    out = address(tokens[0]), address(tokens[1]), address(tokens[2])
     best[0] = 0.0
     t = np.int64(0)
     for w in range(n_words):
@@ -142,20 +161,21 @@ def _viterbi(words, tables, tokens, rows):
                     break
                 q += 1
                 if found:
-                    total = rounded(tables.scores[found - _U1] + score, tables.single)
+                    total = rounded(scores[found - _U1] + score, in_single)
                     if origin[q] < 0 or total > best[q]:
                         best[q], origin[q], arc[q] = total, p, found - _U1
                     single = single or q - p == width
             if not single:
                 q = p + width
-                total = rounded(tables.unk_score + score, tables.single)
+                total = rounded(unk_score + score, in_single)
                 if origin[q] < 0 or total > best[q]:
-                    if tables.unk < 0:
+                    if unk < 0:
                         return -1 - w
-                    best[q], origin[q], arc[q] = total, p, tables.unk
+                    best[q], origin[q], arc[q] = total, p, unk
             p += width
-        t = write_path(data, first, n, tables, origin, arc, after, tokens, t)
+        t = write_path(data, first, n, options, path, out, t)
     rows[n_words] = t
+    hold((origin, arc, after))
     return t
 
 
@@ -282,6 +302,8 @@ def _sample_paths(words, tables, alpha, n_best, random, tokens, rows):
     longest = longest_word(starts, ends, n_words)
     origin, arc = np.empty(longest + 1, np.int32), np.empty(longest + 1, np.int32)
     after = np.empty(longest + 1, np.int32)
+    options, path = options_of(tables), (address(origin), address(arc), address(after))
+    out = address(tokens[0]), address(tokens[1]), address(tokens[2])
     t = np.int64(0)
     for w in range(n_words):
         rows[w] = t
@@ -293,6 +315,7 @@ def _sample_paths(words, tables, alpha, n_best, random, tokens, rows):
                 sample_best(arcs, n, tables, alpha, n_best, random, origin, arc)
             else:
                 sample_lattice(arcs, n, tables, alpha, random, origin, arc)
-            t = write_path(data, first, n, tables, origin, arc, after, tokens, t)
+            t = write_path(data, first, n, options, path, out, t)
     rows[n_words] = t
+    hold((origin, arc, after))
     return t

@@ -161,17 +161,20 @@ def _map_characters(data, pieces, table, n_bytes, aligned):
     start, end, frozen, n_pieces = pieces
     offsets = np.zeros(n_pieces + 1, np.int64)
     new, source = room(n_bytes, aligned)
+    out, sources, limit = np.int64(address(new)), np.int64(address(source)), len(new) - ROOM
     n = 0
     for piece in range(n_pieces):
         i, stop = load_i64(start, piece), load_i64(end, piece)
-        if frozen and load_u8(frozen, piece):
-            new, source = more(new, source, n, stop - i, aligned)
-            copy(data, i, stop - i, np.int64(address(new)), n, np.int64(address(source)), aligned)
-            n, i = n + stop - i, stop
+        stays = frozen and load_u8(frozen, piece)
         while i < stop:
-            new, source = more(new, source, n, stop - i, aligned)
-            out, sources = np.int64(address(new)), np.int64(address(source))
-            i, n = map_run(data, i, stop, table, out, n, len(new) - ROOM, sources, aligned)
+            if n + stop - i > limit:
+                new, source = more(new, source, n, stop - i, aligned)
+                out, sources, limit = np.int64(address(new)), np.int64(address(source)), len(new) - ROOM
+            if stays:
+                copy(data, i, stop - i, out, n, sources, aligned)
+                n, i = n + stop - i, stop
+            else:
+                i, n = map_run(data, i, stop, table, out, n, limit, sources, aligned)
         offsets[piece + 1] = n
     return new[:n], offsets, source[: n if aligned else 0]
 
@@ -234,13 +237,16 @@ def _normalize_form(data, pieces, tables, pairs, n_bytes, aligned):
     # The run that is being normalized: code points, their ranks, and how many characters each one adds: 1 for a
     # part after the first of a decomposition, 0 for others, less 1 for each that was merged into it.
     code, rank, change = np.empty(256, np.uint32), np.empty(256, np.uint8), np.empty(256, np.int64)
+    codes, ranks, changes = address(code), address(rank), address(change)
+    out, sources, limit = np.int64(address(new)), np.int64(address(source)), len(new) - ROOM
     n = 0
     for piece in range(n_pieces):
         first = i = load_i64(start, piece)
         stop = load_i64(end, piece)
         while i < stop:
-            new, source = more(new, source, n, stop - i, aligned)
-            out, sources = np.int64(address(new)), np.int64(address(source))
+            if n + stop - i > limit:
+                new, source = more(new, source, n, stop - i, aligned)
+                out, sources, limit = np.int64(address(new)), np.int64(address(source)), len(new) - ROOM
             run, last = stop, -1
             if not (frozen and load_u8(frozen, piece)):
                 run, last = inert_run(data, i, stop, page, member, n_inert, True)
@@ -254,9 +260,7 @@ def _normalize_form(data, pieces, tables, pairs, n_bytes, aligned):
                 i = last
             place = i  # the next old character that is not used up
             while True:  # from there to the next inert character, with space for the 18 parts of the longest
-                i, m = decompose(
-                    data, place, stop, tables, address(code), address(rank), address(change), len(code) - 18
-                )
+                i, m = decompose(data, place, stop, tables, codes, ranks, changes, len(code) - 18)
                 if i >= 0:
                     break
                 size = 4 * len(code)
@@ -265,20 +269,25 @@ def _normalize_form(data, pieces, tables, pairs, n_bytes, aligned):
                     np.empty(size, np.uint8),
                     np.empty(size, np.int64),
                 )
-            order(code, rank, change, m)
+                codes, ranks, changes = address(code), address(rank), address(change)
+            low, high = next_marks(ranks, 0, m)
+            while low < m:
+                sort_marks(code, rank, change, low, high)
+                low, high = next_marks(ranks, high, m)
             if pairs[2]:
-                m = compose(address(code), address(rank), address(change), m, pairs)
-            new, source = more(new, source, n, 4 * m, aligned)
-            out, sources = np.int64(address(new)), np.int64(address(source))
+                m = compose(codes, ranks, changes, m, pairs)
+            if n + 4 * m > limit:
+                new, source = more(new, source, n, 4 * m, aligned)
+                out, sources, limit = np.int64(address(new)), np.int64(address(source)), len(new) - ROOM
             for k in range(m):
                 before = n
-                n = put(out, n, np.int64(load_u32(address(code), k)))
+                n = put(out, n, np.int64(load_u32(codes, k)))
                 if aligned:
                     where = place
-                    if load_i64(address(change), k) > 0:
+                    if load_i64(changes, k) > 0:
                         where = place - 1 if place > first else ~place
                     else:
-                        place = skip(data, place, stop, 1 - load_i64(address(change), k))
+                        place = skip(data, place, stop, 1 - load_i64(changes, k))
                     for b in range(before, n):
                         store_i64(sources, b, where)
         offsets[piece + 1] = n
@@ -326,18 +335,17 @@ def decompose(data, i, stop, tables, code, rank, change, limit):
 
 
 @kernel(inline=True)
-def order(code, rank, change, m):
-    """Canonical ordering: sorts each run of marks by rank."""
-    ranks = address(rank)
-    low = 0
+def next_marks(ranks, low, m):
+    """The next run of two marks or more from `low` on, as (begin, end), which canonical ordering sorts; else (m, m)."""
     while low < m:
         high = low + 1
         if load_u8(ranks, low):
             while high < m and load_u8(ranks, high):
                 high += 1
             if high - low > 1:
-                sort_marks(code, rank, change, low, high)
+                return low, high
         low = high
+    return m, m
 
 
 @kernel(inline=True)
