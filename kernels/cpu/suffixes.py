@@ -349,7 +349,8 @@ def sort_suffixes(text, order, cache, weight, limit, step, code, heavy):
                         ended = length == end_length and rest >> np.uint64(64 - length) == end_code
                         whole += not ended
                 common = min(limit, depth + whole)
-                lcp[start + 1 : stop] = common
+                for i in range(start + 1, stop):
+                    lcp[i] = common
                 if not ended and total >= heavy and common < limit:
                     pending[top, 0], pending[top, 1], pending[top, 2] = start, stop, depth + whole
                     top += 1

@@ -24,7 +24,6 @@ from .ragged import pointer
 
 END_OF_TEXT = 0xFF  # the byte after each document of a block
 BLOCK_BYTES = 1 << 15  # of text that is walked at a time: it and its words stay in the nearest caches
-HALVED = 1 << 10  # bytes of a block that are walked in two halves
 MARGIN = 32  # bytes behind a block that loads of 16 bytes may read
 
 # An entry of `pair`: next state | boundary before the first byte << 8 | before the second << 9, or RARE.
@@ -256,9 +255,7 @@ def walk_block(text, n, walk, bounds):
     fresh = np.uint64(len(walk.delta)) // width
     characters = address(walk.klass), address(walk.page), address(walk.member)
     tables = (*characters, address(walk.delta), address(walk.accept), address(walk.step), width, fresh)
-    half = _U0
-    if n >= np.uint64(HALVED):
-        half = np.uint64(last_strong_cut(text, 0, np.int64(n >> _U1), walk))
+    half = np.uint64(last_strong_cut(text, 0, np.int64(n >> _U1), walk))
     p, state, n_bounds = _U0, fresh, _U0
     later = bounds + (half + _U2 << _U2)  # the bounds of the second half, until they are moved
     q, later_state, n_later = half, fresh, _U0
@@ -273,22 +270,21 @@ def walk_block(text, n, walk, bounds):
             p, state, n_bounds = _single_steps(text, p, half, state, bounds, n_bounds, tables)
         else:
             q, later_state, n_later = _single_steps(text, q, n, later_state, later, n_later, tables)
-    # What is left of one of them
-    rest, stop, bound, n_rest = q, n, later, n_later
-    if p < half:
-        rest, stop, later_state, bound, n_rest = p, half, state, bounds, n_bounds
-    while rest < stop:
-        while rest < stop:
-            entry = _entry(text, rest, later_state, pair)
+    # One of them is done: what is left of the other goes on alone, under the names of the first
+    of_first = p < half
+    stop, bound = (half, bounds) if of_first else (n, later)
+    if not of_first:
+        p, state, n_bounds, n_later = q, later_state, n_later, n_bounds
+    while p < stop:
+        while p < stop:
+            entry = _entry(text, p, state, pair)
             if entry >= np.uint64(RARE):
                 break
-            later_state, n_rest = _note(entry, rest, bound, n_rest)
-            rest += _U2
-        rest, later_state, n_rest = _single_steps(text, rest, stop, later_state, bound, n_rest, tables)
-    if p < half:
-        n_bounds = n_rest
-    else:
-        n_later = n_rest
+            state, n_bounds = _note(entry, p, bound, n_bounds)
+            p += _U2
+        p, state, n_bounds = _single_steps(text, p, stop, state, bound, n_bounds, tables)
+    if not of_first:
+        n_bounds, n_later = n_later, n_bounds
     # a byte behind either may have been stepped over as well
     n_bounds -= _U1 if n_bounds > _U0 and load_u32(bounds, n_bounds - _U1) == np.uint32(half) else _U0
     n_later -= _U1 if load_u32(later, n_later - _U1) == np.uint32(n) else _U0

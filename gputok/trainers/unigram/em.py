@@ -18,7 +18,7 @@ from .seeds import Seeds, Text, Words, greatest
 
 _LEAST = 0.5  # a piece expected less often than this is dropped
 # of a character's expected count, when it spells another piece: much of it is from spellings that are never the best one.
-# Half made held-out text of four corpora longer, a sixteenth made it less likely.
+# Half made the held-out text of four corpora longer, a sixteenth made that of three less likely.
 _CHARACTER_SHARE = 0.25
 _SLICE = 1 << 13  # pieces in one task
 _SPARSE = 1.5  # so many numbers to a piece are too many

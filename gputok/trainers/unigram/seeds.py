@@ -268,15 +268,10 @@ def find_seeds(text: Text, longest: int, size: int, threads: int) -> Seeds:
     tasks = ((ends, backwards.lcp, a, b, arc_at) for a, b in backwards.chunks)
     list(pool.run(suffixes.spread_arcs, tasks, threads))
 
-    def behind_characters(of_characters: np.ndarray | int, of_seeds: np.ndarray) -> np.ndarray:
-        column = np.empty(len(parent), np.int64)
-        column[:n_characters], column[n_characters:] = of_characters, of_seeds[by_number]
-        return column
-
     return Seeds(
-        behind_characters(0, order[begin]),
-        behind_characters(1, length),
-        behind_characters(text.occurrences, score),
+        np.append(np.zeros(n_characters, np.int64), order[begin][by_number]),
+        np.append(np.ones(n_characters, np.int64), length[by_number]),
+        np.append(text.occurrences, score[by_number]),
         parent,
         arc_at,
         shift,
