@@ -96,7 +96,7 @@ def choose_for(
 
 
 def _cuda(name: str, ordinals: Iterable[int], reason: str) -> Backend:
-    from .kernels.cuda.device import cupy_device
+    from gputok.kernels.cuda.device import cupy_device
 
     return Backend(name, reason, tuple(cupy_device(ordinal) for ordinal in ordinals))
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from gputok.documents import encode_documents
 from gputok.encoding import Encoding, view, views
+from gputok.kernels.threads import run, thread_count
 from gputok.processors import process_one, process_rows
 from gputok.rows import Rows, merge, padded
 from gputok.text import Array, TextBatch
-from gputok.threads import run, thread_count
 
 if TYPE_CHECKING:
     from gputok.tokenizer import Tokenizer

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gputok.kernels.threads import thread_count
 from gputok.text import PARTS, Array, Pieces, TextBatch
-from gputok.threads import thread_count
 from gputok.token_files import TokenBatch, id_dtype
 
 if TYPE_CHECKING:

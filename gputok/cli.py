@@ -331,7 +331,7 @@ def _facts() -> dict[str, Any]:
     from gputok import __version__
     from gputok.backend import choose
     from gputok.kernels.cpu.text import _line_ends
-    from gputok.threads import thread_count
+    from gputok.kernels.threads import thread_count
 
     def version(*packages: str) -> str:
         for package in packages:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .text import PARTS, Pieces, TextBatch
-from .threads import thread_count
-from .word_counts import WordCounts
+from gputok.kernels.threads import thread_count
+from gputok.text import PARTS, Pieces, TextBatch
+from gputok.word_counts import WordCounts
 
 if TYPE_CHECKING:
-    from .pre_tokenizers import SplitPlan
-    from .progress import Report
+    from gputok.pre_tokenizers import SplitPlan
+    from gputok.progress import Report
 
 WALK_BYTES = 1 << 18  # of text in a slice: about a millisecond of the fused walk
 PIPELINE_BYTES = 1 << 20  # at most 0.2 s of any pipeline
@@ -108,9 +108,9 @@ def _work(jobs: SimpleQueue[Job | None], tables: Tables) -> None:
 
 
 def _by_walk(plan: SplitPlan) -> tuple[Callable[[TextBatch], list[int]], Count]:
-    from .kernels.cpu.walk import prepare, slice_text
-    from .kernels.cpu.word_table import new_table
-    from .kernels.cpu.words import count_text
+    from gputok.kernels.cpu.walk import prepare, slice_text
+    from gputok.kernels.cpu.word_table import new_table
+    from gputok.kernels.cpu.words import count_text
 
     walk = prepare(plan.automaton)
 
@@ -126,8 +126,8 @@ def _by_walk(plan: SplitPlan) -> tuple[Callable[[TextBatch], list[int]], Count]:
 
 
 def _by_pipeline(pipeline: Callable[[Pieces], Pieces]) -> tuple[Callable[[TextBatch], list[int]], Count]:
-    from .kernels.cpu.word_table import new_table
-    from .kernels.cpu.words import count_pieces
+    from gputok.kernels.cpu.word_table import new_table
+    from gputok.kernels.cpu.words import count_pieces
 
     def cut(batch: TextBatch) -> list[int]:
         wanted = np.arange(batch.offsets[0], batch.offsets[-1], PIPELINE_BYTES)
@@ -147,10 +147,10 @@ def _by_pipeline(pipeline: Callable[[Pieces], Pieces]) -> tuple[Callable[[TextBa
 
 def _by_parts(pipeline: Callable[[Pieces], Pieces]) -> tuple[Callable[[TextBatch], list[int]], Count]:
     """One walk counts the parts of a slice; what the pipeline makes of each counts as often as the part does."""
-    from .automaton import compile_pattern
-    from .kernels.cpu.walk import prepare, slice_text
-    from .kernels.cpu.word_table import new_table
-    from .kernels.cpu.words import count_pieces, count_text, distinct_words
+    from gputok.automaton import compile_pattern
+    from gputok.kernels.cpu.walk import prepare, slice_text
+    from gputok.kernels.cpu.word_table import new_table
+    from gputok.kernels.cpu.words import count_pieces, count_text, distinct_words
 
     walk = prepare(compile_pattern(PARTS))
 
@@ -170,7 +170,7 @@ def _by_parts(pipeline: Callable[[Pieces], Pieces]) -> tuple[Callable[[TextBatch
 
 def _collected(tables: list[Tables]) -> WordCounts:
     """The counts of all workers; where some words are byte-level and some aren't, all are written out."""
-    from .kernels.cpu.words import distinct_words
+    from gputok.kernels.cpu.words import distinct_words
 
     kinds = sorted({byte_level for own in tables for byte_level in own})
     counts = [
@@ -188,9 +188,9 @@ def _on_devices(
     total: int | None,
 ) -> WordCounts:
     """Each device takes the next batch when it is free; their words are joined in order of first occurrence."""
-    from .kernels.cpu.word_table import new_table
-    from .kernels.cpu.words import count_pieces, distinct_words
-    from .kernels.cuda.words import count_words as count_on
+    from gputok.kernels.cpu.word_table import new_table
+    from gputok.kernels.cpu.words import count_pieces, distinct_words
+    from gputok.kernels.cuda.words import count_words as count_on
 
     numbered, lock, stop, done = enumerate(batches), Lock(), Event(), 0
 

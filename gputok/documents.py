@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gputok.columns import Columns
+from gputok.kernels.threads import run
 from gputok.models.base import Tokens, joined
 from gputok.rows import NO_SPELLING, Rows
 from gputok.text import Array, Pieces, TextBatch
-from gputok.threads import run
 
 if TYPE_CHECKING:
     from gputok.tokenizer import Tokenizer

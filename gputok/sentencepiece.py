@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from . import decoders, models, normalizers, pre_tokenizers
-from .added_tokens import AddedToken
-from .pattern import Regex
-from .tokenizer import Tokenizer
+from gputok import decoders, models, normalizers, pre_tokenizers
+from gputok.added_tokens import AddedToken
+from gputok.pattern import Regex
+from gputok.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from .models import Unigram
+    from gputok.models import Unigram
 
 SPACE = "▁"
 _UNIGRAM, _BPE = 1, 2  # TrainerSpec.model_type

@@ -77,8 +77,8 @@ class WordCounts:
 
         Where only some are byte-level, those are written out in the ByteLevel alphabet (`pre_tokenizers.spell_out`).
         """
-        from .kernels.cpu.word_table import new_table
-        from .kernels.cpu.words import count_pieces, distinct_words
+        from gputok.kernels.cpu.word_table import new_table
+        from gputok.kernels.cpu.words import count_pieces, distinct_words
 
         shards = list(shards)
         byte_level = all(shard.byte_level for shard in shards) and bool(shards)
@@ -93,8 +93,8 @@ class WordCounts:
         """The same words in the characters of the ByteLevel alphabet, if they are byte-level; else themselves."""
         if not self.byte_level:
             return self
-        from .pre_tokenizers import spell_out
-        from .text import Pieces
+        from gputok.pre_tokenizers import spell_out
+        from gputok.text import Pieces
 
         rows = np.array([0, len(self)], np.int64)
         spelled = spell_out(Pieces(self.data, self.offsets[:-1], self.offsets[1:], rows, byte_level=True))
@@ -105,7 +105,7 @@ class WordCounts:
         import pyarrow as pa
         import pyarrow.parquet
 
-        from .files import replacing
+        from gputok.files import replacing
 
         buffers = [None, pa.py_buffer(self.offsets), pa.py_buffer(self.data)]
         words = pa.Array.from_buffers(pa.large_binary(), len(self), buffers)
@@ -144,7 +144,7 @@ class WordCounts:
 
     def _check(self, source: str) -> None:
         """ValueError unless these can be the words of a corpus."""
-        from .kernels.cpu.text import find_invalid_utf8
+        from gputok.kernels.cpu.text import find_invalid_utf8
 
         if len(self) and self.counts.min() < 1:
             i = int(self.counts.argmin())

@@ -22,8 +22,14 @@ OLD: dict[str, bytes] = pickle.loads(
 # The modules that the README tells users to import from, and what else a pickle may name.
 PUBLIC = {
     "gputok",
-    *(f"gputok.{name}" for name in ("decoders", "implementations", "models", "normalizers", "pre_tokenizers")),
-    *(f"gputok.{name}" for name in ("pretrained", "processors", "report", "token_files", "tools", "trainers")),
+    *(
+        f"gputok.{name}"
+        for name in ("decoders", "implementations", "models", "normalizers", "pre_tokenizers")
+    ),
+    *(
+        f"gputok.{name}"
+        for name in ("pretrained", "processors", "report", "token_files", "tools", "trainers")
+    ),
 }
 INSIDE = {"gputok.text.pieces", "gputok.pre_tokenized_string", "gputok.encoding.columns"}
 

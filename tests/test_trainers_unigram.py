@@ -10,11 +10,11 @@ import re
 import numpy as np
 import pytest
 import tokenizers
+from gputok.kernels import threads as pool
 from gputok.kernels.cpu import suffixes
 from gputok.kernels.cpu import unigram as kernels
 
 from gputok import Tokenizer, WordCounts, models, trainers
-from gputok import threads as pool
 from gputok.recipes import recipe
 from gputok.trainers.unigram import em, seeds
 from gputok.trainers.unigram.code import make_code

@@ -38,7 +38,7 @@ class Normalizer(Component):
         >>> Normalizer.custom(Shout()).normalize_str("hey")
         'HEY!'
         """
-        from .sequence import Custom
+        from gputok.normalizers.sequence import Custom
 
         return Custom(normalizer)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from gputok.normalizers.base import Normalizer, component, rewritten
+from gputok.normalizers.forms import normalize_form
 from gputok.text import Pieces
 from gputok.unicode_maps import character_map
-
-from .base import Normalizer, component, rewritten
-from .forms import normalize_form
 
 
 def map_characters(pieces: Pieces, name: str) -> Pieces:

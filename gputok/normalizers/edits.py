@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from gputok.normalizers.base import Normalizer, component, replaced
 from gputok.text import Array, Pieces
 from gputok.unicode_maps import character_map
-
-from .base import Normalizer, component, replaced
 
 if TYPE_CHECKING:
     from gputok.pattern import Regex

@@ -9,10 +9,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from gputok.normalizers.base import Normalizer, component, rewritten
 from gputok.text import Array, Pieces
 from gputok.unicode_maps import compositions, grapheme_classes, normalization_form
-
-from .base import Normalizer, component, rewritten
 
 
 def normalize_form(pieces: Pieces, name: str, compose: bool = False) -> Pieces:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from gputok.normalizers.base import Normalizer, component
 from gputok.text import Alignment, Pieces
-
-from .base import Normalizer, component
 
 if TYPE_CHECKING:
     from gputok.normalized_string import NormalizedString

@@ -5,11 +5,11 @@
 [('take', (0, 4)), ('4', (5, 6)), ('2', (6, 7))]
 """
 
-from .base import PreTokenizer, SplitPlan, mark_starts, spell_out
-from .byte_level import ByteLevel
-from .metaspace import FixedLength, Metaspace
-from .sequence import Sequence
-from .splits import (
+from gputok.pre_tokenizers.base import PreTokenizer, SplitPlan, mark_starts, spell_out
+from gputok.pre_tokenizers.byte_level import ByteLevel
+from gputok.pre_tokenizers.metaspace import FixedLength, Metaspace
+from gputok.pre_tokenizers.sequence import Sequence
+from gputok.pre_tokenizers.splits import (
     BertPreTokenizer,
     CharDelimiterSplit,
     Digits,

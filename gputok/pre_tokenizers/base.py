@@ -88,7 +88,7 @@ class PreTokenizer(Component):
         >>> PreTokenizer.custom(Halves()).pre_tokenize_str("left|right")
         [('left', (0, 4)), ('right', (5, 10))]
         """
-        from .custom import Custom
+        from gputok.pre_tokenizers.custom import Custom
 
         return Custom(pretok)
 

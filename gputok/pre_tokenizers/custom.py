@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from gputok.pre_tokenizers.base import PreTokenizer
 from gputok.text import Alignment, Pieces
-
-from .base import PreTokenizer
 
 if TYPE_CHECKING:
     from gputok.pre_tokenized_string import PreTokenizedString

@@ -7,9 +7,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gputok.automaton import compile_literal
+from gputok.pre_tokenizers.base import (
+    PreTokenizer,
+    check_character,
+    cut_pieces,
+    regroup,
+    rewrite,
+    starts_with,
+)
 from gputok.text import Pieces
-
-from .base import PreTokenizer, check_character, cut_pieces, regroup, rewrite, starts_with
 
 PREPEND_SCHEMES = ("first", "never", "always")
 

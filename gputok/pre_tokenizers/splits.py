@@ -12,9 +12,7 @@ from gputok.automaton.parser import Chars, Choice, Repeat
 from gputok.automaton.parser import Sequence as Then
 from gputok.automaton.subsets import compile_node
 from gputok.pattern import Regex, matcher
-from gputok.text import Pieces
-
-from .base import (
+from gputok.pre_tokenizers.base import (
     BEHAVIORS,
     PreTokenizer,
     SplitPlan,
@@ -23,6 +21,7 @@ from .base import (
     cut_pieces,
     read_behavior,
 )
+from gputok.text import Pieces
 
 
 def _behavior(**default: str) -> Any:

@@ -1,11 +1,11 @@
 """Trainers: from word counts to the vocabulary of a model."""
 
-from .base import Trainer
-from .bpe import BpeTrainer, TrainedBpe
-from .parity_bpe import ParityBpeTrainer
-from .unigram import TrainedUnigram, UnigramTrainer
-from .wordlevel import TrainedWordLevel, WordLevelTrainer
-from .wordpiece import TrainedWordPiece, WordPieceTrainer
+from gputok.trainers.base import Trainer
+from gputok.trainers.bpe import BpeTrainer, TrainedBpe
+from gputok.trainers.parity_bpe import ParityBpeTrainer
+from gputok.trainers.unigram import TrainedUnigram, UnigramTrainer
+from gputok.trainers.wordlevel import TrainedWordLevel, WordLevelTrainer
+from gputok.trainers.wordpiece import TrainedWordPiece, WordPieceTrainer
 
 __all__ = [
     "BpeTrainer",

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..added_tokens import AddedToken
-from ..byte_alphabet import BYTE_CHARACTERS
-from ..models import BPE
-from ..models.vocabulary import Vocabulary, pack
-from .base import Trainer
+from gputok.added_tokens import AddedToken
+from gputok.byte_alphabet import BYTE_CHARACTERS
+from gputok.models import BPE
+from gputok.models.vocabulary import Vocabulary, pack
+from gputok.trainers.base import Trainer
 
 if TYPE_CHECKING:
-    from ..word_counts import WordCounts
+    from gputok.word_counts import WordCounts
 
 
 class TrainedBpe(NamedTuple):
@@ -90,8 +90,8 @@ class BpeTrainer(Trainer):
         threads: merging takes one, whatever is asked; counting the words is what many threads are for.
         progress: called as progress("merge", done, total) a few times a second; an exception there ends training.
         """
-        from ..kernels import BpeLimits
-        from ..kernels.cpu import alphabet, bpe
+        from gputok.kernels import BpeLimits
+        from gputok.kernels.cpu import alphabet, bpe
 
         vocab, ids = self._alphabet(words)
         if len(words.counts) == 0:
@@ -115,7 +115,7 @@ class BpeTrainer(Trainer):
         )
         on_progress = None if progress is None else lambda done, total: progress("merge", done, total)
         if devices and not self.continuing_subword_prefix and not self.end_of_word_suffix:
-            from ..kernels.cuda.bpe import train_bpe as train_on
+            from gputok.kernels.cuda.bpe import train_bpe as train_on
 
             train_bpe = functools.partial(train_on, devices[0])  # one device is enough to merge on
         else:
@@ -135,7 +135,7 @@ class BpeTrainer(Trainer):
 
         The characters of `others`, which are encoded in the same way, are in the alphabet, too, without any affix.
         """
-        from ..kernels.cpu import alphabet
+        from gputok.kernels.cpu import alphabet
 
         prefix, suffix = self.continuing_subword_prefix or "", self.end_of_word_suffix or ""
         vocab: dict[str, int] = {}

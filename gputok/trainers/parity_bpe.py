@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..added_tokens import AddedToken
-from ..models import BPE
-from ..models.vocabulary import Vocabulary, pack
-from .base import Options
-from .bpe import BpeTrainer, TrainedBpe
+from gputok.added_tokens import AddedToken
+from gputok.models import BPE
+from gputok.models.vocabulary import Vocabulary, pack
+from gputok.trainers.base import Options
+from gputok.trainers.bpe import BpeTrainer, TrainedBpe
 
 if TYPE_CHECKING:
-    from ..progress import Progress
-    from ..tokenizer import Tokenizer
-    from ..word_counts import WordCounts
+    from gputok.progress import Progress
+    from gputok.tokenizer import Tokenizer
+    from gputok.word_counts import WordCounts
 
 
 @dataclass(eq=False, repr=False)
@@ -98,9 +98,9 @@ class ParityBpeTrainer(Options):
 
         Raises ValueError for lists of different lengths, or numbers that can't be used.
         """
-        from .. import corpus
-        from ..progress import reporting
-        from ..tokenizer import Tokenizer
+        from gputok import corpus
+        from gputok.progress import reporting
+        from gputok.tokenizer import Tokenizer
 
         if progress is None and not self.show_progress:
             progress = False
@@ -133,9 +133,9 @@ class ParityBpeTrainer(Options):
 
         progress: called as progress("merge", done, total) a few times a second; an exception there ends training.
         """
-        from ..kernels import ParityLimits
-        from ..kernels.cpu import parity_bpe
-        from ..word_counts import WordCounts
+        from gputok.kernels import ParityLimits
+        from gputok.kernels.cpu import parity_bpe
+        from gputok.word_counts import WordCounts
 
         self._check_languages(train, dev, ratio)
         if dev is not None:
@@ -236,7 +236,7 @@ Spelt = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 def _spell_all(words: WordCounts, ids: np.ndarray, unknown: int) -> Spelt:
     """Words as symbols; a character without an id is dropped."""
-    from ..kernels.cpu import alphabet
+    from gputok.kernels.cpu import alphabet
 
     spelt = alphabet.spell_words(words.data, words.offsets, ids, byte_level=words.byte_level, dtype=np.uint32)
     return *spelt, words.counts

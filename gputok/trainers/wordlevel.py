@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..added_tokens import AddedToken
-from .base import Trainer
+from gputok.added_tokens import AddedToken
+from gputok.trainers.base import Trainer
 
 if TYPE_CHECKING:
-    from ..models import WordLevel
-    from ..word_counts import WordCounts
+    from gputok.models import WordLevel
+    from gputok.word_counts import WordCounts
 
 
 class TrainedWordLevel(NamedTuple):

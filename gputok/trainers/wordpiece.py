@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from ..added_tokens import AddedToken
-from .base import Trainer
-from .bpe import BpeTrainer
+from gputok.added_tokens import AddedToken
+from gputok.trainers.base import Trainer
+from gputok.trainers.bpe import BpeTrainer
 
 if TYPE_CHECKING:
-    from ..models import WordPiece
-    from ..word_counts import WordCounts
+    from gputok.models import WordPiece
+    from gputok.word_counts import WordCounts
 
 
 class TrainedWordPiece(NamedTuple):

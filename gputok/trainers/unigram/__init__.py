@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ...added_tokens import AddedToken
-from ..base import Trainer
+from gputok.added_tokens import AddedToken
+from gputok.trainers.base import Trainer
 
 if TYPE_CHECKING:
-    from ...models import Unigram
-    from ...word_counts import WordCounts
+    from gputok.models import Unigram
+    from gputok.word_counts import WordCounts
 
 
 class TrainedUnigram(NamedTuple):
@@ -73,7 +73,7 @@ class UnigramTrainer(Trainer):
 
         ValueError: vocab_size has no room for the special tokens and the characters of the words.
         """
-        from .train import train_unigram
+        from gputok.trainers.unigram.train import train_unigram
 
         specials = [token.content for token in self.special_tokens]
         unk_id = None

@@ -11,10 +11,10 @@ import queue
 
 import numpy as np
 
-from ... import threads as pool
-from ...kernels.cpu import unigram as kernels
-from ...kernels.cpu.unigram import Trie
-from .seeds import Seeds, Text, Words, greatest
+from gputok.kernels import threads as pool
+from gputok.kernels.cpu import unigram as kernels
+from gputok.kernels.cpu.unigram import Trie
+from gputok.trainers.unigram.seeds import Seeds, Text, Words, greatest
 
 _LEAST = 0.5  # a piece expected less often than this is dropped
 # of a character's expected count, when it spells another piece: much of it is from spellings that are never the best one.

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ... import threads as pool
-from ...kernels.cpu import suffixes, unigram
-from ...kernels.cpu.suffixes import Code
-from ...kernels.cpu.unigram import Trie
-from .code import make_code
+from gputok.kernels import threads as pool
+from gputok.kernels.cpu import suffixes, unigram
+from gputok.kernels.cpu.suffixes import Code
+from gputok.kernels.cpu.unigram import Trie
+from gputok.trainers.unigram.code import make_code
 
 _GROUPS = 256  # sorted suffixes are worked on in about so many parts; no result depends on it
 _LEAST_GROUP = 1 << 12  # but of no fewer places each

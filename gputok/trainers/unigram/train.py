@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...threads import thread_count
-from . import em, seeds
-from .seeds import Seeds, Text
+from gputok.kernels.threads import thread_count
+from gputok.trainers.unigram import em, seeds
+from gputok.trainers.unigram.seeds import Seeds, Text
 
 if TYPE_CHECKING:
-    from ...word_counts import WordCounts
+    from gputok.word_counts import WordCounts
 
 _SEEDS_PER_PIECE = 10  # more seeds than this times the vocabulary made held-out text longer, not shorter
 # of a score: the namesake reads more than 15 digits one bit off, and then breaks ties otherwise
