@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gputok.text import Array, Pieces, TextBatch
+from gputok.text import Array, Pieces, TextBatch, spell_out
 
 if TYPE_CHECKING:
     from gputok.models import Model
@@ -169,8 +169,6 @@ class AddedVocabulary:
         if finder is None or not finder.may_find(pieces):
             return pieces.without_empty()
         if pieces.byte_level:  # tokens are looked for among the characters that stand for bytes
-            from gputok.pre_tokenizers import spell_out
-
             pieces = spell_out(pieces)
         return finder.cut(pieces)
 

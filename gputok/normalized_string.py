@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gputok.text import Alignment, Array, Pieces, TextBatch
+from gputok.text import Alignment, Array, Pieces, TextBatch, spell_out
 
 if TYPE_CHECKING:
     from gputok.normalizers import Normalizer
@@ -70,9 +70,7 @@ class NormalizedString:
     # ---- by normalizers
 
     def _normalize(self, normalizer: Normalizer) -> None:
-        from gputok.normalizers.base import spelled_out
-
-        self._pieces = spelled_out(normalizer.apply(self._pieces))
+        self._pieces = spell_out(normalizer.apply(self._pieces))
 
     def nfd(self) -> None:
         """Canonical decomposition."""

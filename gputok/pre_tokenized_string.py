@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from gputok.normalized_string import NormalizedString
-from gputok.text import Alignment, Array, Pieces
+from gputok.text import Alignment, Array, Pieces, spell_out
 
 if TYPE_CHECKING:
     from gputok.encoding import Encoding
@@ -159,8 +159,6 @@ class PreTokenizedString:
 
         With `whole`, what becomes of a split stands for all of its original, also for what was normalized away.
         """
-        from gputok.pre_tokenizers import spell_out
-
         splits = [split.normalized for split in self._splits if split.tokens is None]
         original = (
             [(split._original_shift, len(split.original.encode())) for split in splits] if whole else None

@@ -9,6 +9,7 @@ Text is UTF-8 bytes inside gputok and `str` only at its border. Arrays are NumPy
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -78,7 +79,7 @@ class Pieces(NamedTuple):
     """`data` holds raw bytes that stand for the characters of the ByteLevel alphabet, one for each byte.
 
     `ByteLevel` as the last pre-tokenizer only sets this flag, since writing the characters out would double
-    the text; `pre_tokenizers.spell_out(pieces)` does that for whoever needs them.
+    the text; `spell_out(pieces)` does that for whoever needs them.
     """
 
     @classmethod
@@ -117,3 +118,68 @@ class Pieces(NamedTuple):
         """The pieces as Python strings, for eyes and tests."""
         raw = self.data.tobytes()
         return [raw[a:b].decode() for a, b in zip(self.start.tolist(), self.end.tolist(), strict=True)]
+
+
+def regroup(pieces: Pieces, start: Array, end: Array, rows: Array) -> Pieces:
+    """Pieces of which number i became the pieces rows[i]:rows[i + 1] (rows int64[n_pieces + 1])."""
+    token = None if pieces.token is None else np.repeat(pieces.token, np.diff(rows))
+    return pieces._replace(start=start, end=end, rows=rows[pieces.rows], token=token)
+
+
+def mark_starts(pieces: Pieces) -> Pieces:
+    """With an alignment that only tells where documents begin: 0 for their first byte, else 1."""
+    place = np.ones(len(pieces.data), np.int32)
+    first = pieces.rows[:-1][np.diff(pieces.rows) > 0]
+    place[pieces.start[first][pieces.start[first] < pieces.end[first]]] = 0
+    return pieces._replace(alignment=Alignment(place, place))
+
+
+def rewrite(
+    pieces: Pieces, replacements: dict[int, bytes], prefix: bytes = b"", before: Array | None = None
+) -> Pieces:
+    """Replaces bytes of the text, and puts `prefix` before the pieces for which `before` (bool[n_pieces]) is true."""
+    from gputok.kernels.cpu.ragged import MAP, PREPEND, rewrite_bytes
+
+    table = _byte_table(tuple(replacements.items()), prefix)
+    mode = np.full(pieces.n_pieces, MAP if replacements else 0, np.uint8)
+    if before is not None:
+        mode |= before * np.uint8(PREPEND)
+    frozen = pieces.frozen
+    if frozen is not None:
+        mode[frozen] = 0
+    data, offsets, alignment = rewrite_bytes(
+        pieces.data, pieces.start, pieces.end, mode, table, pieces.alignment
+    )
+    alignment = alignment and type(pieces.alignment)(*alignment)
+    return pieces._replace(data=data, start=offsets[:-1], end=offsets[1:], alignment=alignment)
+
+
+@functools.lru_cache(maxsize=64)
+def _byte_table(replacements: tuple[tuple[int, bytes], ...], prefix: bytes) -> Array:
+    """uint32[2, 257]: see `rewrite_bytes`."""
+    from gputok.kernels.cpu.ragged import PREFIX
+
+    table = np.array([np.ones(257), np.arange(257)], np.uint32)
+    for byte, word in (*replacements, (PREFIX, prefix)):
+        table[:, byte] = len(word), int.from_bytes(word, "little")
+    return table
+
+
+def starts_with(pieces: Pieces, word: bytes) -> Array:
+    """bool[n_pieces]: which pieces begin with `word`."""
+    found = pieces.end - pieces.start >= len(word)
+    at = pieces.start[found]
+    for k, byte in enumerate(word):
+        found[found] = hit = pieces.data[at + k] == byte
+        at = at[hit]
+    return found
+
+
+def spell_out(pieces: Pieces) -> Pieces:
+    """Writes the characters of the ByteLevel alphabet for bytes that stand for them; added tokens stay text."""
+    if not pieces.byte_level:
+        return pieces
+    from gputok.byte_alphabet import BYTE_CHARACTERS
+
+    written = rewrite(pieces, {byte: character.encode() for byte, character in enumerate(BYTE_CHARACTERS)})
+    return written._replace(byte_level=False)

@@ -75,7 +75,7 @@ class WordCounts:
     def merge(cls, shards: Iterable[WordCounts]) -> WordCounts:
         """The counts of all shards together.
 
-        Where only some are byte-level, those are written out in the ByteLevel alphabet (`pre_tokenizers.spell_out`).
+        Where only some are byte-level, those are written out in the ByteLevel alphabet (`spell_out`).
         """
         from gputok.kernels.cpu.word_table import new_table
         from gputok.kernels.cpu.words import count_pieces, distinct_words
@@ -93,8 +93,7 @@ class WordCounts:
         """The same words in the characters of the ByteLevel alphabet, if they are byte-level; else themselves."""
         if not self.byte_level:
             return self
-        from gputok.pre_tokenizers import spell_out
-        from gputok.text import Pieces
+        from gputok.text import Pieces, spell_out
 
         rows = np.array([0, len(self)], np.int64)
         spelled = spell_out(Pieces(self.data, self.offsets[:-1], self.offsets[1:], rows, byte_level=True))

@@ -16,7 +16,7 @@ from gputok.components import Component
 from gputok.json_text import Packed
 from gputok.models.vocabulary import Vocabulary
 from gputok.pre_tokenized_string import Token
-from gputok.text import Alignment, Array, Pieces
+from gputok.text import Alignment, Array, Pieces, spell_out
 
 
 class Tokens(NamedTuple):
@@ -189,8 +189,6 @@ def joined(parts: list[Tokens]) -> Tokens:
 
 def tokenize_spelled(model: Model, data: Array, start: Array, end: Array) -> Tokens:
     """Tokens of byte-level pieces for a model that reads characters; positions are again those of the raw bytes."""
-    from gputok.pre_tokenizers import spell_out
-
     at = np.arange(len(data), dtype=np.int32)
     rows = np.array([0, len(start)], np.int64)
     spelled = spell_out(Pieces(data, start, end, rows, None, Alignment(at, at + 1), byte_level=True))

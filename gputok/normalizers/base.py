@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from gputok.components import Component
-from gputok.text import Alignment, Array, Pieces, TextBatch
+from gputok.text import Alignment, Array, Pieces, TextBatch, spell_out
 
 if TYPE_CHECKING:
     from gputok.normalized_string import NormalizedString
@@ -74,7 +74,7 @@ class Normalizer(Component):
 
     def apply(self, pieces: Pieces) -> Pieces:
         """Normalizes each piece that is not an added token, keeping the alignment if there is one."""
-        return self._apply(spelled_out(pieces))
+        return self._apply(spell_out(pieces))
 
     def _apply(self, pieces: Pieces) -> Pieces:
         raise NotImplementedError
@@ -84,20 +84,11 @@ class Normalizer(Component):
         if not isinstance(sequence, str):
             raise TypeError(f"sequence: '{type(sequence).__name__}' object is not an instance of 'str'")
         pieces = self.apply(Pieces.from_batch(TextBatch.from_strings([sequence])))
-        return spelled_out(pieces).strings()[0]
+        return spell_out(pieces).strings()[0]
 
     def normalize(self, normalized: NormalizedString) -> None:
         """Normalizes in place."""
         normalized._normalize(self)
-
-
-def spelled_out(pieces: Pieces) -> Pieces:
-    """The characters of the ByteLevel alphabet, written out where bytes stand for them."""
-    if not pieces.byte_level:
-        return pieces
-    from gputok.pre_tokenizers import spell_out
-
-    return spell_out(pieces)
 
 
 def rewritten(pieces: Pieces, kernel: Any, *arguments: Any) -> Pieces:

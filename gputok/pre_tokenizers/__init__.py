@@ -5,7 +5,7 @@
 [('take', (0, 4)), ('4', (5, 6)), ('2', (6, 7))]
 """
 
-from gputok.pre_tokenizers.base import PreTokenizer, SplitPlan, mark_starts, spell_out
+from gputok.pre_tokenizers.base import PreTokenizer, SplitPlan
 from gputok.pre_tokenizers.byte_level import ByteLevel
 from gputok.pre_tokenizers.metaspace import FixedLength, Metaspace
 from gputok.pre_tokenizers.sequence import Sequence
@@ -19,6 +19,7 @@ from gputok.pre_tokenizers.splits import (
     Whitespace,
     WhitespaceSplit,
 )
+from gputok.text import mark_starts, spell_out
 
 __all__ = [
     "BertPreTokenizer",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from gputok.components import Component
-from gputok.text import Alignment, Array, Pieces, TextBatch
+from gputok.text import Array, Pieces, TextBatch, regroup, spell_out
 
 if TYPE_CHECKING:
     import regex
@@ -183,74 +183,5 @@ def cut_pieces(
     else:
         from gputok.pattern import split_words
     rule = cut_rule(behavior, invert)
-    start, end, rows = split_words(pieces.data, pieces.start, pieces.end, _frozen(pieces), matcher, *rule)
+    start, end, rows = split_words(pieces.data, pieces.start, pieces.end, pieces.frozen, matcher, *rule)
     return regroup(pieces, start, end, rows)
-
-
-def regroup(pieces: Pieces, start: Array, end: Array, rows: Array) -> Pieces:
-    """Pieces of which number i became the pieces rows[i]:rows[i + 1] (rows int64[n_pieces + 1])."""
-    token = None if pieces.token is None else np.repeat(pieces.token, np.diff(rows))
-    return pieces._replace(start=start, end=end, rows=rows[pieces.rows], token=token)
-
-
-def mark_starts(pieces: Pieces) -> Pieces:
-    """With an alignment that only tells where documents begin: 0 for their first byte, else 1."""
-    place = np.ones(len(pieces.data), np.int32)
-    first = pieces.rows[:-1][np.diff(pieces.rows) > 0]
-    place[pieces.start[first][pieces.start[first] < pieces.end[first]]] = 0
-    return pieces._replace(alignment=Alignment(place, place))
-
-
-def rewrite(
-    pieces: Pieces, replacements: dict[int, bytes], prefix: bytes = b"", before: Array | None = None
-) -> Pieces:
-    """Replaces bytes of the text, and puts `prefix` before the pieces for which `before` (bool[n_pieces]) is true."""
-    from gputok.kernels.cpu.ragged import MAP, PREPEND, rewrite_bytes
-
-    table = _byte_table(tuple(replacements.items()), prefix)
-    mode = np.full(pieces.n_pieces, MAP if replacements else 0, np.uint8)
-    if before is not None:
-        mode |= before * np.uint8(PREPEND)
-    frozen = _frozen(pieces)
-    if frozen is not None:
-        mode[frozen] = 0
-    data, offsets, alignment = rewrite_bytes(
-        pieces.data, pieces.start, pieces.end, mode, table, pieces.alignment
-    )
-    alignment = alignment and type(pieces.alignment)(*alignment)
-    return pieces._replace(data=data, start=offsets[:-1], end=offsets[1:], alignment=alignment)
-
-
-@functools.lru_cache(maxsize=64)
-def _byte_table(replacements: tuple[tuple[int, bytes], ...], prefix: bytes) -> Array:
-    """uint32[2, 257]: see `rewrite_bytes`."""
-    from gputok.kernels.cpu.ragged import PREFIX
-
-    table = np.array([np.ones(257), np.arange(257)], np.uint32)
-    for byte, word in (*replacements, (PREFIX, prefix)):
-        table[:, byte] = len(word), int.from_bytes(word, "little")
-    return table
-
-
-def starts_with(pieces: Pieces, word: bytes) -> Array:
-    """bool[n_pieces]: which pieces begin with `word`."""
-    found = pieces.end - pieces.start >= len(word)
-    at = pieces.start[found]
-    for k, byte in enumerate(word):
-        found[found] = hit = pieces.data[at + k] == byte
-        at = at[hit]
-    return found
-
-
-def spell_out(pieces: Pieces) -> Pieces:
-    """Writes the characters of the ByteLevel alphabet for bytes that stand for them; added tokens stay text."""
-    if not pieces.byte_level:
-        return pieces
-    from gputok.byte_alphabet import BYTE_CHARACTERS
-
-    written = rewrite(pieces, {byte: character.encode() for byte, character in enumerate(BYTE_CHARACTERS)})
-    return written._replace(byte_level=False)
-
-
-def _frozen(pieces: Pieces) -> Array | None:
-    return None if pieces.token is None else pieces.token >= 0

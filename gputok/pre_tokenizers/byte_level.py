@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from gputok.automaton import PATTERNS, compile_pattern
 from gputok.byte_alphabet import BYTE_CHARACTERS
-from gputok.pre_tokenizers.base import PreTokenizer, SplitPlan, cut_pieces, rewrite, starts_with
-from gputok.text import Pieces
+from gputok.pre_tokenizers.base import PreTokenizer, SplitPlan, cut_pieces
+from gputok.text import Pieces, rewrite, starts_with
 
 
 @dataclass(eq=False, repr=False)

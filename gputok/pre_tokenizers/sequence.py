@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from gputok.automaton import PATTERNS
 from gputok.pattern import Regex
-from gputok.pre_tokenizers.base import PreTokenizer, SplitPlan, mark_starts
+from gputok.pre_tokenizers.base import PreTokenizer, SplitPlan
 from gputok.pre_tokenizers.byte_level import ByteLevel
 from gputok.pre_tokenizers.custom import Custom
 from gputok.pre_tokenizers.splits import Split
-from gputok.text import Pieces
+from gputok.text import Pieces, mark_starts
 
 if TYPE_CHECKING:
     from gputok.pre_tokenized_string import PreTokenizedString

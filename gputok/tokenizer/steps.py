@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gputok.added_tokens import AddedVocabulary
 from gputok.components import Component
 from gputok.rows import Spelling
-from gputok.text import Pieces
+from gputok.text import Pieces, mark_starts
 
 if TYPE_CHECKING:
     from gputok.decoders import Decoder
@@ -86,8 +86,6 @@ class Pipeline:
         marked = bool(normalizer and pre_tokenizer and pre_tokenizer.needs_alignment and not pieces.alignment)
         # or the pre-tokenizer couldn't tell whether the normalizer took away the start of a document
         if marked:
-            from gputok.pre_tokenizers import mark_starts
-
             pieces = mark_starts(pieces)
         pieces = self._added.extract(pieces, normalized=False)
         if normalizer is not None:
