@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gputok import edit
 from gputok.text import Alignment, Array, Pieces, TextBatch, spell_out
 
 if TYPE_CHECKING:
-    from gputok.normalizers import Normalizer
     from gputok.pattern import Regex
 
 _BEHAVIORS = ("removed", "isolated", "merged_with_previous", "merged_with_next", "contiguous")
@@ -67,77 +67,56 @@ class NormalizedString:
     def __str__(self) -> str:
         return self.normalized
 
-    # ---- by normalizers
+    # ---- by functions on pieces
 
-    def _normalize(self, normalizer: Normalizer) -> None:
-        self._pieces = spell_out(normalizer.apply(self._pieces))
+    def apply(self, change: Callable[..., Pieces], *arguments: Any) -> None:
+        """Becomes what `change(pieces, *arguments)` makes of it: a function of `gputok.edit`, or a normalizer's `apply`."""
+        self._pieces = spell_out(change(self._pieces, *arguments))
 
     def nfd(self) -> None:
         """Canonical decomposition."""
-        from gputok.normalizers import NFD
-
-        self._normalize(NFD())
+        self.apply(edit.normalize_form, "nfd")
 
     def nfkd(self) -> None:
         """Compatibility decomposition."""
-        from gputok.normalizers import NFKD
-
-        self._normalize(NFKD())
+        self.apply(edit.normalize_form, "nfkd")
 
     def nfc(self) -> None:
         """Canonical decomposition, then composition."""
-        from gputok.normalizers import NFC
-
-        self._normalize(NFC())
+        self.apply(edit.normalize_form, "nfc", True)
 
     def nfkc(self) -> None:
         """Compatibility decomposition, then canonical composition."""
-        from gputok.normalizers import NFKC
-
-        self._normalize(NFKC())
+        self.apply(edit.normalize_form, "nfkc", True)
 
     def lowercase(self) -> None:
         """Each character in lower case, whatever its neighbours."""
-        from gputok.normalizers import Lowercase
-
-        self._normalize(Lowercase())
+        self.apply(edit.map_characters, "lowercase")
 
     def uppercase(self) -> None:
         """Each character in upper case."""
-        from gputok.normalizers.characters import map_characters
-
-        self._pieces = map_characters(self._pieces, "uppercase")
+        self.apply(edit.map_characters, "uppercase")
 
     def strip(self) -> None:
         """Removes white space at both ends."""
-        from gputok.normalizers import Strip
-
-        self._normalize(Strip())
+        self.apply(edit.strip, True, True)
 
     def lstrip(self) -> None:
         """Removes white space at the beginning."""
-        from gputok.normalizers import Strip
-
-        self._normalize(Strip(right=False))
+        self.apply(edit.strip, True, False)
 
     def rstrip(self) -> None:
         """Removes white space at the end."""
-        from gputok.normalizers import Strip
-
-        self._normalize(Strip(left=False))
+        self.apply(edit.strip, False, True)
 
     def replace(self, pattern: str | Regex, content: str) -> None:
         """Puts `content` in place of each match of the pattern; an empty string matches nothing."""
-        from gputok.normalizers import Replace
-
         if pattern != "":
-            self._normalize(Replace(pattern, content))
+            self.apply(edit.replace, pattern, _string("content", content))
 
     def prepend(self, s: str) -> None:
         """Puts s before the string, if that isn't empty; s comes from where its first character does."""
-        from gputok.normalizers import Prepend
-
-        self._normalize(Prepend(s))
+        self.apply(edit.prepend, _string("s", s))
 
     # ---- by hand
 
@@ -242,9 +221,7 @@ class NormalizedString:
         n_bytes = len(self._bytes())
         if pattern == "" or n_bytes == 0:
             return [(0, n_bytes, False)]
-        from gputok.normalizers.edits import find_matches
-
-        starts, ends, _ = find_matches(pattern, self._pieces)
+        starts, ends, _ = edit.find_matches(pattern, self._pieces)
         offset, spans, last = int(self._pieces.start[0]), [], 0
         for start, end in zip((starts - offset).tolist(), (ends - offset).tolist(), strict=True):
             spans += [(last, start, False)] * (last < start) + [(start, end, True)]
@@ -265,3 +242,9 @@ def _merged(spans: list[tuple[int, int, bool]], behavior: str) -> list[tuple[int
             merged.append([start, end])
         before = matched
     return [(start, end) for start, end in (reversed(merged) if backwards else merged)]
+
+
+def _string(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: '{type(value).__name__}' object is not an instance of 'str'")
+    return value

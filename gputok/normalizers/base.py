@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from gputok.components import Component
-from gputok.text import Alignment, Array, Pieces, TextBatch, spell_out
+from gputok.text import Pieces, TextBatch, spell_out
 
 if TYPE_CHECKING:
     from gputok.normalized_string import NormalizedString
@@ -88,19 +88,4 @@ class Normalizer(Component):
 
     def normalize(self, normalized: NormalizedString) -> None:
         """Normalizes in place."""
-        normalized._normalize(self)
-
-
-def rewritten(pieces: Pieces, kernel: Any, *arguments: Any) -> Pieces:
-    """What a kernel makes of the pieces, with its alignment."""
-    aligned = pieces.alignment is not None
-    edited = kernel(pieces.data, pieces.start, pieces.end, pieces.frozen, *arguments, aligned)
-    return replaced(pieces, *edited)
-
-
-def replaced(pieces: Pieces, data: Array, offsets: Array, source: Array) -> Pieces:
-    """New text for the pieces; source is explained in kernels/cpu/normalize.py."""
-    from gputok.kernels.cpu.normalize import follow
-
-    alignment = pieces.alignment and Alignment(*follow(source, *pieces.alignment))
-    return pieces._replace(data=data, start=offsets[:-1], end=offsets[1:], alignment=alignment)
+        normalized.apply(self.apply)

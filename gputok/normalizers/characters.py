@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-from gputok.normalizers.base import Normalizer, component, rewritten
-from gputok.normalizers.forms import normalize_form
+from gputok.edit import map_characters, normalize_form
+from gputok.normalizers.base import Normalizer, component
 from gputok.text import Pieces
-from gputok.unicode_maps import character_map
-
-
-def map_characters(pieces: Pieces, name: str) -> Pieces:
-    """Each character of the pieces becomes what a map of gputok/unicode_maps.py says."""
-    from gputok.kernels.cpu import normalize
-
-    table = character_map(name)
-    if normalize.is_inert(pieces.data, pieces.start, pieces.end, pieces.frozen, *table[:2]):
-        return pieces
-    return rewritten(pieces, normalize.map_characters, table)
 
 
 @component
