@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; the same names are in t
     from gputok import processors as processors
     from gputok import tools as tools
     from gputok import trainers as trainers
-    from gputok.added_tokens import AddedToken as AddedToken
+    from gputok.added_token import AddedToken as AddedToken
     from gputok.encoding import Encoding as Encoding
     from gputok.implementations import BertWordPieceTokenizer as BertWordPieceTokenizer
     from gputok.implementations import ByteLevelBPETokenizer as ByteLevelBPETokenizer
@@ -70,7 +70,7 @@ _MODULES = (
 
 # name -> module that defines it
 _NAMES: dict[str, str] = {
-    "AddedToken": "added_tokens",
+    "AddedToken": "added_token",
     "AutoTokenizer": "pretrained",
     "BertWordPieceTokenizer": "implementations",
     "ByteLevelBPETokenizer": "implementations",

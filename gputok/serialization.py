@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from gputok import json_text
-from gputok.added_tokens import AddedToken
+from gputok.added_token import AddedToken
 from gputok.components import Component
 
 if TYPE_CHECKING:

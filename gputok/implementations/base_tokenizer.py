@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gputok.added_tokens import AddedToken
+from gputok.added_token import AddedToken
 from gputok.decoders import Decoder
 from gputok.encoding import Encoding
 from gputok.models import Model

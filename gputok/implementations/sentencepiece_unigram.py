@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gputok import decoders
-from gputok.added_tokens import AddedToken
+from gputok.added_token import AddedToken
 from gputok.implementations.base_tokenizer import BaseTokenizer
 from gputok.models import Unigram
 from gputok.normalizers import NFKC, Nmt, Precompiled, Replace

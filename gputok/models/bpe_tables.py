@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
@@ -13,11 +13,23 @@ from gputok.kernels.cpu.backtrack import NOTHING, backtrack_tables
 from gputok.models.vocabulary import Vocabulary, pack
 from gputok.text import Array
 
-if TYPE_CHECKING:
-    from gputok.models.bpe import BPE
+
+class Options(Protocol):
+    """What the tables are made of: the attributes of a BPE."""
+
+    vocabulary: Vocabulary
+    merges: Array  # uint32[m, 3], ids of the left, right and new token
+    dropout: float | None
+    unk_token: str | None
+    continuing_subword_prefix: str | None
+    end_of_word_suffix: str | None
+    fuse_unk: bool
+    byte_fallback: bool
+    ignore_merges: bool
+    sentencepiece: bool
 
 
-def common(model: BPE) -> BpeTables:
+def common(model: Options) -> BpeTables:
     """What both kinds of text need; words aren't cut yet, and are merged."""
     vocabulary, strings = model.vocabulary, model.vocabulary.strings
     prefix, suffix = (
@@ -64,12 +76,12 @@ def common(model: BPE) -> BpeTables:
     )
 
 
-def for_characters(model: BPE, tables: BpeTables) -> BpeTables:
+def for_characters(model: Options, tables: BpeTables) -> BpeTables:
     """For text as it is."""
     return _with_cuts(model, tables, model.vocabulary.data, model.vocabulary.offsets)
 
 
-def for_bytes(model: BPE, tables: BpeTables) -> BpeTables | None:
+def for_bytes(model: Options, tables: BpeTables) -> BpeTables | None:
     """For bytes that stand for ByteLevel characters; None where such a character isn't a token."""
     codes = np.array([ord(character) for character in BYTE_CHARACTERS])
     symbols = np.ascontiguousarray(tables.symbols[:, codes])
@@ -89,7 +101,7 @@ def for_bytes(model: BPE, tables: BpeTables) -> BpeTables | None:
     return tables._replace(backtrack=backtrack_tables(tables.ids, symbols[0] - 1, *positions(model)))
 
 
-def positions(model: BPE) -> Array:
+def positions(model: Options) -> Array:
     """int64[3, m]: positions in the vocabulary of the left, right and new token of each merge."""
     ids, merges = model.vocabulary.ids, model.merges.T
     if len(ids) and ids[-1] == len(ids) - 1 and (ids[1:] > ids[:-1]).all():
@@ -105,7 +117,7 @@ def _find(vocabulary: Vocabulary, names: list[str]) -> Array:
     return np.where(found < 0, lookup.NONE, found).astype(np.uint32)
 
 
-def _with_cuts(model: BPE, tables: BpeTables, data: Array, offsets: Array) -> BpeTables:
+def _with_cuts(model: Options, tables: BpeTables, data: Array, offsets: Array) -> BpeTables:
     """Words may be cut where no token that a merge makes reaches across; data, offsets: the tokens as bytes of text.
 
     Affixes and dropout look at the whole word, and a token of an unknown character isn't the text that it covers.

@@ -159,7 +159,7 @@ class Unigram(Model):
         does, remove_extra_whitespaces removes spaces before, behind and after others. Scores are rounded to single
         precision there. Needs the `sentencepiece` package.
         """
-        from gputok.sentencepiece import unigram_bytes
+        from gputok.sentencepiece_proto import unigram_bytes
 
         spaces = {"add_dummy_prefix": add_dummy_prefix, "remove_extra_whitespaces": remove_extra_whitespaces}
         with replacing(path) as beside:

@@ -9,7 +9,7 @@ import os
 import pathlib
 from typing import TYPE_CHECKING, Any
 
-from gputok.added_tokens import AddedToken
+from gputok.added_token import AddedToken
 from gputok.files import replacing
 from gputok.pretrained import hub
 from gputok.pretrained.special_tokens import NAMES, as_token

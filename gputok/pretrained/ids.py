@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gputok.added_tokens import AddedToken
+from gputok.added_token import AddedToken
 from gputok.pretrained import calls
 from gputok.pretrained.special_tokens import SpecialTokens
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gputok import serialization
-from gputok.added_tokens import AddedToken
+from gputok.added_token import AddedToken
 from gputok.byte_alphabet import BYTE_CHARACTERS
 from gputok.models import Model, Unigram
 from gputok.models.vocabulary import Vocabulary, pack

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gputok.added_tokens import AddedToken
+from gputok.added_token import AddedToken
 from gputok.rows import Spelling
 from gputok.tokenizer.steps import Pipeline
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
-from gputok.added_tokens import AddedToken
+from gputok.added_token import AddedToken
 
 _PROGRESS_FORMATS = {"indicatif": "Indicatif", "json": "JsonLines", "silent": "Silent"}
 

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gputok.added_tokens import AddedToken
+from gputok.added_token import AddedToken
 from gputok.byte_alphabet import BYTE_CHARACTERS
-from gputok.models import BPE
 from gputok.models.vocabulary import Vocabulary, pack
 from gputok.trainers.base import Trainer
 
@@ -29,7 +28,7 @@ class TrainedBpe(NamedTuple):
     continuing_subword_prefix: str | None = None
     end_of_word_suffix: str | None = None
 
-    def into(self, model: BPE) -> None:
+    def into(self, model: Any) -> None:
         """Puts it into a model, whose other options stay as they are."""
         model.continuing_subword_prefix = self.continuing_subword_prefix
         model.end_of_word_suffix = self.end_of_word_suffix

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gputok.added_tokens import AddedToken
+from gputok.added_token import AddedToken
 from gputok.models import BPE
 from gputok.models.vocabulary import Vocabulary, pack
 from gputok.trainers.base import Options

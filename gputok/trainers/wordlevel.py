@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gputok.added_tokens import AddedToken
+from gputok.added_token import AddedToken
 from gputok.trainers.base import Trainer
 
 if TYPE_CHECKING:
-    from gputok.models import WordLevel
     from gputok.word_counts import WordCounts
 
 
@@ -22,7 +21,7 @@ class TrainedWordLevel(NamedTuple):
 
     vocab: dict[str, int]  # in the order of the ids
 
-    def into(self, model: WordLevel) -> None:
+    def into(self, model: Any) -> None:
         """Puts it into a model, whose other options stay as they are."""
         model.update(**self._asdict())
 

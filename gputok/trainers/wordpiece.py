@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from gputok.added_tokens import AddedToken
+from gputok.added_token import AddedToken
 from gputok.trainers.base import Trainer
 from gputok.trainers.bpe import BpeTrainer
 
 if TYPE_CHECKING:
-    from gputok.models import WordPiece
     from gputok.word_counts import WordCounts
 
 
@@ -23,7 +22,7 @@ class TrainedWordPiece(NamedTuple):
     vocab: dict[str, int]  # in the order of the ids
     continuing_subword_prefix: str = "##"
 
-    def into(self, model: WordPiece) -> None:
+    def into(self, model: Any) -> None:
         """Puts it into a model, whose other options stay as they are."""
         model.update(**self._asdict())
 

@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gputok.added_tokens import AddedToken
+from gputok.added_token import AddedToken
 from gputok.trainers.base import Trainer
 
 if TYPE_CHECKING:
-    from gputok.models import Unigram
     from gputok.word_counts import WordCounts
 
 
@@ -21,7 +20,7 @@ class TrainedUnigram(NamedTuple):
     vocab: list[tuple[str, float]]  # (piece, log-probability) in the order of the ids
     unk_id: int | None = None
 
-    def into(self, model: Unigram) -> None:
+    def into(self, model: Any) -> None:
         """Puts it into a model, whose other options stay as they are."""
         model.update(**self._asdict())
 
