@@ -25,11 +25,6 @@ class Decoder(Component):
 
     kind: ClassVar[str] = "decoder"
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        if cls is Decoder:
-            raise TypeError("Decoder is a base class: make one of its subclasses, or Decoder.custom(...)")
-        return super().__new__(cls)
-
     @staticmethod
     def custom(decoder: Any) -> Decoder:
         """A decoder written in Python: any object with `decode_chain(self, tokens: list[str]) -> list[str]`.
@@ -42,17 +37,6 @@ class Decoder(Component):
         """
         return Custom(decoder)
 
-    @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Self:
-        """A decoder from its JSON form; on the base class, of the type that `type` names."""
-        if cls is not Decoder:
-            return super().from_dict(value)
-        types = {kind.__name__: kind for kind in Decoder.__subclasses__() if dataclasses.is_dataclass(kind)}
-        name = value.get("type") if isinstance(value, dict) else None
-        if name not in types:
-            raise ValueError(f"{name!r} is no decoder; the types are {', '.join(sorted(types))}")
-        return types[name].from_dict(value)
-
     def decode(self, tokens: list[str]) -> str:
         """The text of a list of tokens."""
         return "".join(self.decode_chain(list(tokens)))
@@ -64,6 +48,8 @@ class Decoder(Component):
 
 class Custom(Decoder):
     """A decoder written in Python; it cannot be saved."""
+
+    in_files = False
 
     def __init__(self, decoder: Any) -> None:
         self.decoder = decoder

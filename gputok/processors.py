@@ -25,22 +25,6 @@ class PostProcessor(Component):
 
     kind: ClassVar[str] = "post-processor"
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        if cls is PostProcessor:
-            raise TypeError("PostProcessor is a base class: make one of its subclasses")
-        return super().__new__(cls)
-
-    @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Self:
-        """A post-processor from its JSON form; on the base class, of the type that `type` names."""
-        if cls is not PostProcessor:
-            return super().from_dict(value)
-        types = {kind.__name__: kind for kind in PostProcessor.__subclasses__()}
-        name = value.get("type") if isinstance(value, dict) else None
-        if name not in types:
-            raise ValueError(f"{name!r} is no post-processor; the types are {', '.join(sorted(types))}")
-        return types[name].from_dict(value)
-
     def num_special_tokens_to_add(self, is_pair: bool) -> int:
         """How many tokens are added to one text, or to a pair."""
         return 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gputok import json_text
 from gputok.added_token import AddedToken
-from gputok.components import Component
+from gputok.components import Component, Verbatim, described
 
 if TYPE_CHECKING:
     from gputok.tokenizer import Tokenizer
@@ -206,40 +206,36 @@ def shown(tokenizer: Tokenizer, *, brief: bool) -> str:
     form = tokenizer_dict(tokenizer)
     show, n_items = (str, 5) if brief else (repr, 99)
 
-    def params(name: str, fields: dict[str, Any] | None) -> str:
+    def params(name: str, fields: dict[str, Any] | None, quoted: str = "") -> Verbatim | None:
+        if fields is None:
+            return None
         # Words of enumerations have no quotes; of the strings here only the text of the padding has some.
-        return (
-            "None"
-            if fields is None
-            else f"{name}({', '.join(f'{key}={item}' for key, item in fields.items())})"
-        )
+        words = {key: item if key == quoted else _word(item) for key, item in fields.items()}
+        return Verbatim(described(name, words))
 
-    def added(fields: dict[str, Any]) -> str:
+    def added(fields: dict[str, Any]) -> Verbatim:
         items = [
             f'"{key}":' + (f'"{item}"' if key == "content" else str(item)) for key, item in fields.items()
         ]
-        return "{" + ", ".join(_some(items, n_items)) + "}"
+        return Verbatim("{" + ", ".join([*items[:n_items], "..."] if len(items) > n_items else items) + "}")
 
-    padding = form["padding"]
-    if padding is not None:
-        padding["pad_token"] = f'"{padding["pad_token"]}"'
-        if isinstance(padding["strategy"], dict):
-            padding["strategy"] = f"Fixed({padding['strategy']['Fixed']})"
     parts = {
-        "version": f'"{VERSION}"',
+        "version": VERSION,
         "truncation": params("TruncationParams", form["truncation"]),
-        "padding": params("PaddingParams", padding),
-        "added_tokens": "["
-        + ", ".join(_some([added(token) for token in form["added_tokens"]], n_items))
-        + "]",
-        "normalizer": show(tokenizer.normalizer),
-        "pre_tokenizer": show(tokenizer.pre_tokenizer),
-        "post_processor": show(tokenizer.post_processor),
-        "decoder": show(tokenizer.decoder),
-        "model": show(tokenizer.model),
+        "padding": params("PaddingParams", form["padding"], "pad_token"),
+        "added_tokens": [added(token) for token in form["added_tokens"]],
+        "normalizer": Verbatim(show(tokenizer.normalizer)),
+        "pre_tokenizer": Verbatim(show(tokenizer.pre_tokenizer)),
+        "post_processor": Verbatim(show(tokenizer.post_processor)),
+        "decoder": Verbatim(show(tokenizer.decoder)),
+        "model": Verbatim(show(tokenizer.model)),
     }
-    return f"Tokenizer({', '.join(f'{name}={part}' for name, part in parts.items())})"
+    return described("Tokenizer", parts, n_items)
 
 
-def _some(items: list[str], n: int) -> list[str]:
-    return items if len(items) <= n else [*items[:n], "..."]
+def _word(value: Any) -> Any:
+    """The word of an enumeration: one with a value is written as a call."""
+    if isinstance(value, dict):
+        ((name, argument),) = value.items()
+        return Verbatim(f"{name}({argument})")
+    return Verbatim(value) if isinstance(value, str) else value

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from gputok.components import described
 from gputok.json_text import Buffer, deeper, escaped, woven
 from gputok.models import base
 from gputok.models.base import Model, Tokens
@@ -73,6 +74,8 @@ class BPE(Model):
     >>> [token.value for token in bpe.tokenize("lowlo")]
     ['low', 'lo']
     """
+
+    place = 0
 
     def __init__(
         self,
@@ -184,11 +187,10 @@ class BPE(Model):
             value = float(np.float32(value))
         super().__setattr__(name, value)
 
-    def __repr__(self) -> str:
-        return base.shown_model(self.to_dict() | {"dropout": self.dropout}, brief=False)
-
-    def __str__(self) -> str:
-        return base.shown_model(self.to_dict() | {"dropout": self.dropout}, brief=True)
+    def _described(self, n_items: int, n_bytes: int | None) -> str:
+        fields = self.to_dict() | {"dropout": self.dropout}
+        fields["merges"] = list(map(tuple, fields["merges"]))
+        return described(fields.pop("type"), fields, n_items, n_bytes)
 
     def _clear_cache(self) -> None:
         """Forgets encoded words. It never changes an answer."""

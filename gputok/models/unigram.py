@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from gputok.byte_alphabet import BYTE_CHARACTERS
+from gputok.components import described
 from gputok.files import replacing
 from gputok.json_text import Buffer, deeper, escaped, number, woven
 from gputok.models import base
@@ -58,6 +59,8 @@ class Unigram(Model):
     >>> [token.value for token in unigram.tokenize("abb")]
     ['ab', 'b']
     """
+
+    place = 3
 
     def __init__(
         self,
@@ -116,6 +119,11 @@ class Unigram(Model):
 
     def _resize_cache(self, capacity: int) -> None:
         """Nothing is kept between calls; here for users of the namesake."""
+
+    def _described(self, n_items: int, n_bytes: int | None) -> str:
+        fields = self.to_dict()
+        fields["vocab"] = list(map(tuple, fields["vocab"]))
+        return described(fields.pop("type"), fields, n_items, n_bytes)
 
     def tokenize_pieces(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> Tokens:
         from gputok.kernels.cpu import lattice

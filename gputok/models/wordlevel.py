@@ -23,6 +23,8 @@ class WordLevel(Model):
     [(1, '<unk>', (0, 3))]
     """
 
+    place = 2
+
     def __init__(self, vocab: Mapping[str, int] | str | None = None, unk_token: str | None = None):
         self.unk_token = "<unk>" if unk_token is None else unk_token
         self.vocabulary = Vocabulary.from_mapping(

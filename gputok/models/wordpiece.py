@@ -27,6 +27,8 @@ class WordPiece(Model):
     ['un', '##able']
     """
 
+    place = 1
+
     def __init__(
         self,
         vocab: Mapping[str, int] | str | None = None,

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from gputok.automaton import PATTERNS
 from gputok.pattern import Regex
-from gputok.pre_tokenizers.base import PreTokenizer, SplitPlan
+from gputok.pre_tokenizers.base import Custom, PreTokenizer, SplitPlan
 from gputok.pre_tokenizers.byte_level import ByteLevel
-from gputok.pre_tokenizers.custom import Custom
 from gputok.pre_tokenizers.splits import Split
 from gputok.text import Pieces, mark_starts
 

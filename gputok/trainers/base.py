@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 from gputok.added_token import AddedToken
+from gputok.components import Verbatim, described
 
 _PROGRESS_FORMATS = {"indicatif": "Indicatif", "json": "JsonLines", "silent": "Silent"}
 
@@ -53,9 +54,19 @@ class Trainer(Options):
         return cls(**options)
 
     def __repr__(self) -> str:
-        name = type(self).__name__
-        options = ", ".join(f"{key}={_shown(value)}" for key, value in self.to_dict().items())
-        return f"{name}({name}({options}, words={{}}))"
+        return self._described(99, None)
+
+    def __str__(self) -> str:
+        return self._described(5, 100)
+
+    def _described(self, n_items: int, n_bytes: int | None) -> str:
+        name, fields = type(self).__name__, {**self.to_dict(), "words": {}}
+        if "special_tokens" in fields:
+            tokens = (described("AddedToken", token, n_items, n_bytes) for token in fields["special_tokens"])
+            fields["special_tokens"] = list(map(Verbatim, tokens))
+        if "progress_format" in fields:
+            fields["progress_format"] = Verbatim(fields["progress_format"])
+        return f"{name}({described(name, fields, n_items, n_bytes)})"
 
     def __getstate__(self) -> bytes:
         value = {type(self).__name__: {**self.to_dict(), "words": {}}}
@@ -64,16 +75,6 @@ class Trainer(Options):
     def __setstate__(self, state: bytes) -> None:
         options = json.loads(state)[type(self).__name__]
         self.__dict__.update(type(self).from_dict(options).__dict__)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, str):
-        return value if value in _PROGRESS_FORMATS.values() else json.dumps(value, ensure_ascii=False)
-    if isinstance(value, dict):
-        return "AddedToken(" + ", ".join(f"{key}={_shown(item)}" for key, item in value.items()) + ")"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_shown, value)) + "]"
-    return repr(value)
 
 
 def _natural(name: str, value: Any) -> int:

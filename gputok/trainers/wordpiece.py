@@ -69,9 +69,9 @@ class WordPieceTrainer(Trainer):
         options = {option.name: getattr(self, option.name) for option in dataclasses.fields(self)}
         return BpeTrainer(**options)
 
-    def __repr__(self) -> str:
+    def _described(self, n_items: int, n_bytes: int | None) -> str:
         # The namesake shows the trainer that it is made of
-        _, _, inner = repr(self._bpe_trainer()).partition("(")
+        _, _, inner = self._bpe_trainer()._described(n_items, n_bytes).partition("(")
         return f"WordPieceTrainer(WordPieceTrainer(bpe_trainer={inner})"
 
     def __getstate__(self) -> bytes:
