@@ -17,7 +17,8 @@ from gputok.rows import Rows, merge, padded
 from gputok.text import Array, TextBatch
 
 if TYPE_CHECKING:
-    from gputok.tokenizer import Tokenizer
+    from gputok.pipeline.limits import Padding
+    from gputok.pipeline.pipeline import Pipeline
 
 Given = tuple[Any, ...]
 """What to encode: a text or a pair of texts; each a string, or with `is_pretokenized` a list of words."""
@@ -82,7 +83,7 @@ class _Part(NamedTuple):
 
 
 def encode(
-    tokenizer: Tokenizer,
+    pipeline: Pipeline,
     inputs: list[Given],
     is_pretokenized: bool,
     add_special_tokens: bool,
@@ -95,12 +96,10 @@ def encode(
     # A short text is work for one, and asking for the number of cores would take a tenth of its time.
     short = threads is None and len(slices) == 1 and sum(map(len, inputs[0])) <= SLICE
     n_threads = 1 if short else thread_count(threads)
-    task = functools.partial(
-        _encode_slice, tokenizer, is_pretokenized, add_special_tokens, offsets, n_threads
-    )
+    task = functools.partial(_encode_slice, pipeline, is_pretokenized, add_special_tokens, offsets, n_threads)
     parts = [part for found in run(task, slices, n_threads) for part in found]
-    if tokenizer.padding is not None:
-        parts = _pad(parts, tokenizer.padding)
+    if pipeline.limits.padding is not None:
+        parts = _pad(parts, pipeline.limits.padding)
     encodings: list[Any] = [None] * len(inputs)
     for part in parts:
         at = part.inputs.tolist()
@@ -131,7 +130,7 @@ def _slices(inputs: list[Given], is_pretokenized: bool) -> list[tuple[int, int]]
 
 
 def _encode_slice(
-    tokenizer: Tokenizer,
+    pipeline: Pipeline,
     is_pretokenized: bool,
     add_special_tokens: bool,
     offsets: bool,
@@ -144,11 +143,11 @@ def _encode_slice(
     batch = TextBatch.from_strings(texts)
     is_long = len(batch.data) > 8 * SLICE  # a long text is work for all threads
     cut = {"threads": threads, "slice_bytes": SLICE} if is_long else {}
-    rows = encode_documents(tokenizer, batch, offsets=offsets, **cut)
+    rows = encode_documents(pipeline, batch, offsets=offsets, **cut)
     if is_pretokenized:
         rows = _join_words(rows, np.array([len(one) for one in sequences], np.int64), offsets)
     if len(sequences) == len(inputs):  # no pairs
-        return [_finish(tokenizer, np.arange(base, base + len(inputs)), [rows], add_special_tokens)]
+        return [_finish(pipeline, np.arange(base, base + len(inputs)), [rows], add_special_tokens)]
     n_sequences = np.array([len(given) for given in inputs])
     start = np.cumsum(n_sequences) - n_sequences
     parts = []
@@ -156,7 +155,7 @@ def _encode_slice(
         chosen = np.flatnonzero(n_sequences == n)
         if len(chosen):
             group = [rows.take(start[chosen] + k).replace(type_ids=k if offsets else 0) for k in range(n)]
-            parts.append(_finish(tokenizer, base + chosen, group, add_special_tokens))
+            parts.append(_finish(pipeline, base + chosen, group, add_special_tokens))
     return parts
 
 
@@ -175,18 +174,18 @@ def _join_words(rows: Rows, n_words: Array, offsets: bool) -> Rows:
     return joined.replace(words=words)
 
 
-def _finish(tokenizer: Tokenizer, inputs: Array, sequences: list[Rows], add_special_tokens: bool) -> _Part:
+def _finish(pipeline: Pipeline, inputs: Array, sequences: list[Rows], add_special_tokens: bool) -> _Part:
     """Step 4: truncation and the post-processor, for many texts, or many pairs."""
-    processor, truncation = tokenizer.post_processor, tokenizer.truncation
+    processor, truncation = pipeline.post_processor, pipeline.limits.truncation
     if truncation is None:
         return _Part(inputs, process_rows(processor, sequences, add_special_tokens), *_NO_OVERFLOW, {})
     pair = len(sequences) == 2
-    room = truncation["max_length"] - (tokenizer.num_special_tokens_to_add(pair) if add_special_tokens else 0)
+    room = truncation.max_length - (pipeline.num_special_tokens_to_add(pair) if add_special_tokens else 0)
     if room > 0 and not np.count_nonzero(_lengths(sequences) > room):
         return _Part(inputs, process_rows(processor, sequences, add_special_tokens), *_NO_OVERFLOW, {})
-    targets = _targets([rows.lengths for rows in sequences], room, truncation["strategy"])
+    targets = _targets([rows.lengths for rows in sequences], room, truncation.strategy)
     cut = [
-        rows.truncate(target, truncation["stride"], truncation["direction"])
+        rows.truncate(target, truncation.stride, truncation.direction)
         for rows, target in zip(sequences, targets, strict=True)
     ]
     kept = [rows for rows, _, _ in cut]
@@ -241,15 +240,15 @@ def _targets(lengths: list[Array], room: int, strategy: str) -> list[Array]:
     return [length - excess if i == chosen else length for i, length in enumerate(lengths)]
 
 
-def _pad(parts: list[_Part], padding: dict[str, Any]) -> list[_Part]:
+def _pad(parts: list[_Part], padding: Padding) -> list[_Part]:
     """Fills all encodings up to one length."""
-    length, multiple = padding["length"], padding["pad_to_multiple_of"]
+    length, multiple = padding.length, padding.pad_to_multiple_of
     if length is None:
         lengths = [int(_lengths(part.rows).max(initial=0)) for part in parts]
         length = max([*lengths, *(len(other) for part in parts for other in part.others.values())], default=0)
     if multiple:
         length += -length % multiple
-    fill = {name: padding[name] for name in ("direction", "pad_id", "pad_type_id", "pad_token")}
+    fill = padding.fill()
     for part in parts:
         for other in part.others.values():
             other.pad(length, **fill)
@@ -264,20 +263,20 @@ def _lengths(parts: list[Rows]) -> Array:
 
 
 def post_process(
-    tokenizer: Tokenizer, encoding: Encoding, pair: Encoding | None, add_special_tokens: bool
+    pipeline: Pipeline, encoding: Encoding, pair: Encoding | None, add_special_tokens: bool
 ) -> Encoding:
     """Step 4 for one text or one pair."""
     given = [encoding.__copy__()] if pair is None else [encoding.__copy__(), pair.__copy__()]
-    if (truncation := tokenizer.truncation) is not None:
-        n_added = tokenizer.num_special_tokens_to_add(pair is not None) if add_special_tokens else 0
+    if (truncation := pipeline.limits.truncation) is not None:
+        n_added = pipeline.num_special_tokens_to_add(pair is not None) if add_special_tokens else 0
         lengths = [np.array([len(one)]) for one in given]
-        targets = _targets(lengths, truncation["max_length"] - n_added, truncation["strategy"])
+        targets = _targets(lengths, truncation.max_length - n_added, truncation.strategy)
         for one, target in zip(given, targets, strict=True):
-            one.truncate(int(target[0]), truncation["stride"], truncation["direction"])
-    finished = process_one(tokenizer.post_processor, *given, *[None][: 2 - len(given)], add_special_tokens)
-    if tokenizer.padding is not None:
+            one.truncate(int(target[0]), truncation.stride, truncation.direction)
+    finished = process_one(pipeline.post_processor, *given, *[None][: 2 - len(given)], add_special_tokens)
+    if pipeline.limits.padding is not None:
         part = _Part(_NO_OVERFLOW[1], _NO_OVERFLOW[0], *_NO_OVERFLOW, {0: finished})
-        _pad([part], tokenizer.padding)
+        _pad([part], pipeline.limits.padding)
     return finished
 
 

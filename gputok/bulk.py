@@ -24,15 +24,15 @@ from gputok.token_files import TokenBatch, id_dtype
 
 if TYPE_CHECKING:
     from gputok.kernels import Automaton
+    from gputok.pipeline.pipeline import Pipeline
     from gputok.progress import Report
-    from gputok.tokenizer import Tokenizer
 
 UNIT_BYTES = 1 << 19  # of documents that a thread encodes at a time
 _UNITS_AHEAD = 4  # besides those at work: about what is encoded while the next batch is read
 
 
 def encode(
-    tokenizer: Tokenizer,
+    pipeline: Pipeline,
     batches: Iterable[TextBatch],
     *,
     add_special_tokens: bool = True,
@@ -57,13 +57,13 @@ def encode(
     ([2, 1, 1], [0, 2, 2, 3])
     """
     n_threads = thread_count(threads)
-    dtype = id_type(tokenizer)
-    by_cpu = _by_walk(tokenizer, dtype, n_threads) or _by_parts(tokenizer, dtype, n_threads)
-    encode_unit, n_ahead, cut = by_cpu or _by_steps(tokenizer), _UNITS_AHEAD, _units
-    if devices and (on_device := _by_devices(tokenizer, devices, encode_unit)):
+    dtype = id_type(pipeline)
+    by_cpu = _by_walk(pipeline, dtype, n_threads) or _by_parts(pipeline, dtype, n_threads)
+    encode_unit, n_ahead, cut = by_cpu or _by_steps(pipeline), _UNITS_AHEAD, _units
+    if devices and (on_device := _by_devices(pipeline, devices, encode_unit)):
         n_threads = max(n_threads, 2 * len(devices))  # one copies while another has the kernels at work
         encode_unit, n_ahead, cut = on_device, 0, lambda batch: [batch]
-    before, after = _affixes(tokenizer) if add_special_tokens else ([], [])
+    before, after = _affixes(pipeline) if add_special_tokens else ([], [])
 
     def finished(ids: Array, rows: Array) -> TokenBatch:
         if before or after:
@@ -71,7 +71,7 @@ def encode(
         return TokenBatch(ids.astype(dtype, copy=False), rows)
 
     def begin(unit: TextBatch) -> Callable[[], TokenBatch]:
-        parts = _parts(tokenizer, unit) if n_threads > 1 and not devices else None
+        parts = _parts(pipeline, unit) if n_threads > 1 and not devices else None
         if parts is None:
             return pool.submit(lambda: finished(*encode_unit(unit))).result
         work = [pool.submit(encode_unit, part) for part in parts]
@@ -121,16 +121,16 @@ def _units(batch: TextBatch) -> Iterator[TextBatch]:
         yield TextBatch(data[start:stop], offsets[first : last + 1] - start)
 
 
-def _parts(tokenizer: Tokenizer, unit: TextBatch) -> list[TextBatch] | None:
+def _parts(pipeline: Pipeline, unit: TextBatch) -> list[TextBatch] | None:
     """Parts of a unit that holds a long document, cut between words, for threads; None where it cannot or need not be.
 
     Offsets stay those in the unit: a part has the documents, or the beginnings and ends of some, that lie in it.
     """
-    pre_tokenizer = tokenizer.pre_tokenizer
-    if len(unit.data) < 4 * UNIT_BYTES or tokenizer.normalizer is not None or pre_tokenizer is None:
+    pre_tokenizer = pipeline.pre_tokenizer
+    if len(unit.data) < 4 * UNIT_BYTES or pipeline.normalizer is not None or pre_tokenizer is None:
         return None
     plan = pre_tokenizer.plan()
-    if plan is None or tokenizer.added_in(Pieces.from_batch(unit)):
+    if plan is None or pipeline.added_in(Pieces.from_batch(unit)):
         return None
     from gputok.kernels.cpu.walk import prepare, slice_text
 
@@ -152,13 +152,13 @@ def _joined(unit: TextBatch, parts: list[TextBatch], found: list[tuple[Array, Ar
     return np.concatenate([ids for ids, _ in found]), ends[np.searchsorted(starts, unit.offsets)]
 
 
-def _by_walk(tokenizer: Tokenizer, dtype: np.dtype, n_threads: int) -> Any:
+def _by_walk(pipeline: Pipeline, dtype: np.dtype, n_threads: int) -> Any:
     """(unit) -> ids, rows by one walk over the text; None where the tokenizer is more than that."""
-    pre_tokenizer, model = tokenizer.pre_tokenizer, tokenizer.model
+    pre_tokenizer, model = pipeline.pre_tokenizer, pipeline.model
     plan = None if pre_tokenizer is None else pre_tokenizer.plan()
     if plan is None or _is_random(model):
         return None
-    by_steps = _by_steps(tokenizer)
+    by_steps = _by_steps(pipeline)
     known = model._encoders.setdefault((plan.byte_level, dtype), [])
 
     def encode_words(data: Array, start: Array, end: Array) -> tuple[Array, Array]:
@@ -167,7 +167,7 @@ def _by_walk(tokenizer: Tokenizer, dtype: np.dtype, n_threads: int) -> Any:
     encode_text = _remembering(plan.automaton, encode_words, dtype, n_threads, known)
 
     def encode_unit(unit: TextBatch) -> tuple[Array, Array]:
-        pieces = _pieces(tokenizer, unit)
+        pieces = _pieces(pipeline, unit)
         if pieces.byte_level:  # by a normalizer: the pattern is for the characters that the bytes stand for
             return by_steps(unit)
         try:
@@ -181,15 +181,15 @@ def _by_walk(tokenizer: Tokenizer, dtype: np.dtype, n_threads: int) -> Any:
     return encode_unit
 
 
-def _by_parts(tokenizer: Tokenizer, dtype: np.dtype, n_threads: int) -> Any:
+def _by_parts(pipeline: Pipeline, dtype: np.dtype, n_threads: int) -> Any:
     """(unit) -> ids, rows by a walk that cuts before each space, and each step for what is new; None where a document's
     words are not those of its parts."""
-    if not tokenizer.apart_at_spaces() or _is_random(tokenizer.model):
+    if not pipeline.apart_at_spaces() or _is_random(pipeline.model):
         return None
     from gputok.automaton import compile_pattern
     from gputok.kernels.cpu.ragged import gather
 
-    by_steps = _by_steps(tokenizer)
+    by_steps = _by_steps(pipeline)
 
     def encode_parts(data: Array, start: Array, end: Array) -> tuple[Array, Array]:
         return by_steps(TextBatch(*gather(data, start, end)))
@@ -197,7 +197,7 @@ def _by_parts(tokenizer: Tokenizer, dtype: np.dtype, n_threads: int) -> Any:
     encode_text = _remembering(compile_pattern(PARTS), encode_parts, dtype, n_threads, [])
 
     def encode_unit(unit: TextBatch) -> tuple[Array, Array]:
-        if tokenizer.added_in(Pieces.from_batch(unit)):
+        if pipeline.added_in(Pieces.from_batch(unit)):
             return by_steps(unit)
         return encode_text(*unit, None)
 
@@ -235,11 +235,11 @@ def _is_random(model: Any) -> bool:
     return any(getattr(model, name, None) for name in ("dropout", "alpha", "nbest_size"))
 
 
-def _by_devices(tokenizer: Tokenizer, devices: Sequence[Any], on_cpu: Any) -> Any:
+def _by_devices(pipeline: Pipeline, devices: Sequence[Any], on_cpu: Any) -> Any:
     """(unit) -> ids, rows by a CUDA device that is free; None where the tokenizer is more than a walk and BPE."""
     from gputok.models import BPE
 
-    pre_tokenizer, model = tokenizer.pre_tokenizer, tokenizer.model
+    pre_tokenizer, model = pipeline.pre_tokenizer, pipeline.model
     plan = None if pre_tokenizer is None else pre_tokenizer.plan()
     tables = model._byte_tables if plan is not None and plan.byte_level and isinstance(model, BPE) else None
     if tables is None:
@@ -255,7 +255,7 @@ def _by_devices(tokenizer: Tokenizer, devices: Sequence[Any], on_cpu: Any) -> An
             free.put(loaded)
 
     def encode_unit(unit: TextBatch) -> tuple[Array, Array]:
-        pieces = _pieces(tokenizer, unit)
+        pieces = _pieces(pipeline, unit)
         if pieces.byte_level:
             return on_cpu(unit)
         loaded = free.get()
@@ -270,12 +270,12 @@ def _by_devices(tokenizer: Tokenizer, devices: Sequence[Any], on_cpu: Any) -> An
     return encode_unit
 
 
-def _pieces(tokenizer: Tokenizer, unit: TextBatch) -> Pieces:
+def _pieces(pipeline: Pipeline, unit: TextBatch) -> Pieces:
     """Documents normalized, with added tokens as pieces of their own."""
-    pieces = tokenizer._added.extract(Pieces.from_batch(unit), normalized=False)
-    if tokenizer.normalizer is not None:
-        pieces = tokenizer.normalizer.apply(pieces)
-    return tokenizer._added.extract(pieces, normalized=True)
+    pieces = pipeline.added.extract(Pieces.from_batch(unit), normalized=False)
+    if pipeline.normalizer is not None:
+        pieces = pipeline.normalizer.apply(pieces)
+    return pipeline.added.extract(pieces, normalized=True)
 
 
 def _packed(pieces: Pieces) -> tuple[Array, Array]:
@@ -287,43 +287,45 @@ def _packed(pieces: Pieces) -> tuple[Array, Array]:
     return (data, np.append(start, end[-1])) if side_by_side else gather(data, start, end)
 
 
-def _by_steps(tokenizer: Tokenizer) -> Any:
+def _by_steps(pipeline: Pipeline) -> Any:
     """(unit) -> ids, rows by each step of the pipeline."""
     from gputok.documents import tokenize
 
     def encode_unit(unit: TextBatch) -> tuple[Array, Array]:
-        pieces = tokenizer.words(Pieces.from_batch(unit))
-        tokens = tokenize(tokenizer, pieces)
+        pieces = pipeline.words(Pieces.from_batch(unit))
+        tokens = tokenize(pipeline, pieces)
         return tokens.ids, tokens.rows[pieces.rows]
 
     return encode_unit
 
 
-def id_type(tokenizer: Tokenizer) -> np.dtype:
+def id_type(pipeline: Pipeline) -> np.dtype:
     """The type of the ids that `encode` yields: uint16 where all of them fit, else uint32."""
-    ids = tokenizer.model.vocabulary.ids
-    added = max(tokenizer._added.ids.values(), default=0)
+    ids = pipeline.model.vocabulary.ids
+    added = max(pipeline.added.ids.values(), default=0)
     return id_dtype(
-        1 + max(int(ids.max()) if len(ids) else 0, added, *itertools.chain(*_affixes(tokenizer)), 0)
+        1 + max(int(ids.max()) if len(ids) else 0, added, *itertools.chain(*_affixes(pipeline)), 0)
     )
 
 
-def fingerprint(tokenizer: Tokenizer, source: Any, options: Any) -> str:
+def fingerprint(pipeline: Pipeline, source: Any, options: Any) -> str:
     """What the ids of a corpus depend on, in one word: a run that was broken off may be continued where it is the same.
 
     Of files it takes names, sizes and times; of any other source nothing is known, and each fingerprint is new.
     """
     from gputok.corpus import files
+    from gputok.serialization import tokenizer_json
 
     try:
         stats = [(str(path), path.stat()) for path in files.find(source)]
     except TypeError:
         return uuid.uuid4().hex
+    form = b"".join(tokenizer_json(pipeline, pretty=False)).decode()
     known = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-    return hashlib.sha256(repr((tokenizer.to_str(), known, options)).encode()).hexdigest()
+    return hashlib.sha256(repr((form, known, options)).encode()).hexdigest()
 
 
-def _affixes(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+def _affixes(pipeline: Pipeline) -> tuple[list[int], list[int]]:
     """The ids that the post-processor puts before and after a text."""
     from gputok.columns import DTYPES, Columns
     from gputok.processors import process_rows
@@ -332,7 +334,7 @@ def _affixes(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
     # One token, which stands for those of any text.
     columns, first = Columns(1, **{**dict.fromkeys(DTYPES, 0), "text": -1}), np.zeros(1, np.int64)
     text = Rows(columns, first, first + 1, NO_SPELLING)
-    finished = merge(process_rows(tokenizer.post_processor, [text], True))
+    finished = merge(process_rows(pipeline.post_processor, [text], True))
     row = slice(finished.first[0], finished.last[0])
     ids, at = finished.columns.ids[row].tolist(), int(np.argmin(finished.columns.special[row]))
     return ids[:at], ids[at + 1 :]

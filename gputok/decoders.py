@@ -10,14 +10,13 @@ import dataclasses
 import functools
 import itertools
 import re
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from gputok.byte_alphabet import BYTE_CHARACTERS
 from gputok.components import Component
 
 if TYPE_CHECKING:
     from gputok.pattern import Regex
-    from gputok.tokenizer import Tokenizer
 
 
 class Decoder(Component):
@@ -325,6 +324,12 @@ class Sequence(Decoder):
         return tokens
 
 
+class Decodes(Protocol):
+    """What gives the text of ids: a tokenizer."""
+
+    def decode(self, ids: list[int], skip_special_tokens: bool = True) -> str: ...
+
+
 class DecodeStream:
     """Text of ids that come one by one: each step gives what is new, or None while a character is incomplete.
 
@@ -337,7 +342,7 @@ class DecodeStream:
         self._prefix = ""  # what `_ids[:_n_given]` decode to
         self._n_given = 0
 
-    def step(self, tokenizer: Tokenizer, id: int | list[int]) -> str | None:
+    def step(self, tokenizer: Decodes, id: int | list[int]) -> str | None:
         """The text that one id more, or several, make complete."""
         if not self._prefix and self._ids:
             prefix = tokenizer.decode(self._ids, self._skip_special_tokens)

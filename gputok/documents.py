@@ -15,12 +15,12 @@ from gputok.rows import NO_SPELLING, Rows
 from gputok.text import Array, Pieces, TextBatch
 
 if TYPE_CHECKING:
-    from gputok.tokenizer import Tokenizer
+    from gputok.pipeline.pipeline import Pipeline
 
 
-def tokenize(tokenizer: Tokenizer, pieces: Pieces) -> Tokens:
+def tokenize(pipeline: Pipeline, pieces: Pieces) -> Tokens:
     """Step 3: the tokens of words and added tokens; `start` and `end` are bytes of `pieces.data`."""
-    model, byte_level = tokenizer.model, pieces.byte_level
+    model, byte_level = pipeline.model, pieces.byte_level
     if pieces.token is None:
         return model.tokenize_pieces(pieces.data, pieces.start, pieces.end, byte_level=byte_level)
     added = pieces.token >= 0
@@ -41,21 +41,21 @@ def tokenize(tokenizer: Tokenizer, pieces: Pieces) -> Tokens:
 
 
 def _cut_long(
-    tokenizer: Tokenizer, batch: TextBatch, threads: int, n_bytes: int
+    pipeline: Pipeline, batch: TextBatch, threads: int, n_bytes: int
 ) -> tuple[Pieces, Tokens] | None:
     """Words and tokens of a long text, cut between words for threads; None where the text cannot be cut before."""
     from gputok.kernels.cpu.walk import prepare, slice_text
 
-    plan = tokenizer.pre_tokenizer.plan()
-    if plan is None or tokenizer.added_in(Pieces.from_batch(batch)):
+    plan = pipeline.pre_tokenizer.plan()
+    if plan is None or pipeline.added_in(Pieces.from_batch(batch)):
         return None
     data, offsets = batch
 
     def part(first: int, last: int) -> tuple[Pieces, Tokens]:
         inside = offsets[(first < offsets) & (offsets < last)]
         edges = np.concatenate([[first], inside, [last]])
-        pieces = tokenizer.pre_tokenizer.apply(Pieces(data, edges[:-1], edges[1:], np.arange(len(edges))))
-        return pieces, tokenize(tokenizer, pieces)
+        pieces = pipeline.pre_tokenizer.apply(Pieces(data, edges[:-1], edges[1:], np.arange(len(edges))))
+        return pieces, tokenize(pipeline, pieces)
 
     cuts = slice_text(data, offsets, n_bytes, prepare(plan.automaton))
     parts = list(run(part, itertools.pairwise(cuts), threads))
@@ -65,30 +65,30 @@ def _cut_long(
 
 
 def encode_documents(
-    tokenizer: Tokenizer, batch: TextBatch, *, offsets: bool, threads: int = 1, slice_bytes: int = 1 << 18
+    pipeline: Pipeline, batch: TextBatch, *, offsets: bool, threads: int = 1, slice_bytes: int = 1 << 18
 ) -> Rows:
     """Steps 1 to 3 for many texts: one row for each.
 
     With more than one of `threads`, texts are cut between words into slices of about `slice_bytes` where that can be.
     """
-    unchanged = tokenizer.normalizer is None and (
-        tokenizer.pre_tokenizer is None or tokenizer.pre_tokenizer.plan() is not None
+    unchanged = pipeline.normalizer is None and (
+        pipeline.pre_tokenizer is None or pipeline.pre_tokenizer.plan() is not None
     )
     found = None
-    if threads > 1 and unchanged and tokenizer.pre_tokenizer is not None:
-        found = _cut_long(tokenizer, batch, threads, slice_bytes)
+    if threads > 1 and unchanged and pipeline.pre_tokenizer is not None:
+        found = _cut_long(pipeline, batch, threads, slice_bytes)
     if found is None:
-        pieces = tokenizer.words(Pieces.from_batch(batch, aligned=offsets and not unchanged))
-        found = pieces, tokenize(tokenizer, pieces)
+        pieces = pipeline.words(Pieces.from_batch(batch, aligned=offsets and not unchanged))
+        found = pieces, tokenize(pipeline, pieces)
     pieces, tokens = found
     rows = tokens.rows[pieces.rows]
     given = {"ids": tokens.ids, "type_ids": 0, "special": 0, "attention": 1}
     if not offsets:
         columns = Columns(len(tokens.ids), start=0, end=0, words=-1, text=-1, **given)
         return Rows(columns, rows[:-1], rows[1:], NO_SPELLING)
-    text, texts = _odd_texts(tokenizer, pieces, tokens)
+    text, texts = _odd_texts(pipeline, pieces, tokens)
     columns = Columns(len(tokens.ids), _Encoded(batch, pieces, tokens), text=text, **given)
-    return Rows(columns, rows[:-1], rows[1:], tokenizer.spelling, texts)
+    return Rows(columns, rows[:-1], rows[1:], pipeline.spelling, texts)
 
 
 class _Encoded:
@@ -140,21 +140,21 @@ def _character_offsets(batch: TextBatch, pieces: Pieces, tokens: Tokens) -> tupl
     return np.where(at_end, start, first), np.where(at_end, end, stop).astype(np.int64)
 
 
-def _odd_texts(tokenizer: Tokenizer, pieces: Pieces, tokens: Tokens) -> tuple[Array | int, tuple[str, ...]]:
+def _odd_texts(pipeline: Pipeline, pieces: Pieces, tokens: Tokens) -> tuple[Array | int, tuple[str, ...]]:
     """The texts of tokens that aren't spelled as their ids are: added tokens with white space, and unknown ones."""
     odd: dict[int, str] = {}
     if pieces.token is not None:
-        for piece in np.flatnonzero(np.isin(pieces.token, tokenizer.odd_tokens)).tolist():
+        for piece in np.flatnonzero(np.isin(pieces.token, pipeline.odd_tokens)).tolist():
             covered = pieces.data[pieces.start[piece] : pieces.end[piece]]
             odd[int(tokens.rows[piece])] = covered.tobytes().decode()
-    unknown = getattr(tokenizer.model, "unk_id", None)
+    unknown = getattr(pipeline.model, "unk_id", None)
     if unknown is not None and len(at := np.flatnonzero(tokens.ids == unknown)):
         some = Tokens(tokens.ids[at], tokens.start[at], tokens.end[at], np.arange(len(at) + 1))
         odd = (
             dict(
                 zip(
                     at.tolist(),
-                    tokenizer.model.values(some, pieces.data, byte_level=pieces.byte_level),
+                    pipeline.model.values(some, pieces.data, byte_level=pieces.byte_level),
                     strict=True,
                 )
             )

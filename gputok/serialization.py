@@ -6,18 +6,18 @@ import contextlib
 import gc
 import json
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gputok import json_text
 from gputok.added_token import AddedToken
 from gputok.components import Component, Verbatim, described
+from gputok.pipeline.limits import Limits, Padding, Truncation, natural
 
 if TYPE_CHECKING:
-    from gputok.tokenizer import Tokenizer
+    from gputok.pipeline.pipeline import Pipeline
 
+Kind = TypeVar("Kind", bound="Pipeline")
 VERSION = "1.0"
-_STRATEGIES = {"LongestFirst": "longest_first", "OnlyFirst": "only_first", "OnlySecond": "only_second"}
-_DIRECTIONS = {"Left": "left", "Right": "right"}
 _MAX_DEPTH = 128  # of brackets, as in the namesake's JSON parser
 
 
@@ -67,44 +67,29 @@ def _check_depth(value: Any, source: str) -> None:
         ]
 
 
-def tokenizer_json(tokenizer: Tokenizer, pretty: bool) -> Iterator[json_text.Buffer]:
+def tokenizer_json(pipeline: Pipeline, pretty: bool) -> Iterator[json_text.Buffer]:
     """A tokenizer.json, byte for byte as the namesake writes it, in parts."""
-    return json_text.parts(_form(tokenizer, tokenizer.model.fields()), pretty)
+    return json_text.parts(_form(pipeline, pipeline.model.fields()), pretty)
 
 
-def tokenizer_dict(tokenizer: Tokenizer) -> dict[str, Any]:
-    """The JSON form of a tokenizer, in the order of keys that files have."""
-    return _form(tokenizer, tokenizer.model.to_dict())
+def tokenizer_dict(pipeline: Pipeline) -> dict[str, Any]:
+    """The JSON form of a pipeline, in the order of keys that files have."""
+    return _form(pipeline, pipeline.model.to_dict())
 
 
-def _form(tokenizer: Tokenizer, model: dict[str, Any]) -> dict[str, Any]:
-    truncation, padding = tokenizer.truncation, tokenizer.padding
-    added = tokenizer._added
+def _form(pipeline: Pipeline, model: dict[str, Any]) -> dict[str, Any]:
+    truncation, padding = pipeline.limits
     return {
         "version": VERSION,
-        "truncation": truncation
-        and {
-            "direction": truncation["direction"].title(),
-            "max_length": truncation["max_length"],
-            "strategy": _name_of(_STRATEGIES, truncation["strategy"]),
-            "stride": truncation["stride"],
-        },
-        "padding": padding
-        and {
-            "strategy": "BatchLongest" if padding["length"] is None else {"Fixed": padding["length"]},
-            "direction": padding["direction"].title(),
-            "pad_to_multiple_of": padding["pad_to_multiple_of"],
-            "pad_id": padding["pad_id"],
-            "pad_type_id": padding["pad_type_id"],
-            "pad_token": padding["pad_token"],
-        },
+        "truncation": None if truncation is None else truncation.to_dict(),
+        "padding": None if padding is None else padding.to_dict(),
         "added_tokens": [
-            {"id": token_id, **token.to_dict()} for token_id, token in sorted(added.tokens.items())
+            {"id": token_id, **token.to_dict()} for token_id, token in sorted(pipeline.added.tokens.items())
         ],
-        "normalizer": _component_dict(tokenizer.normalizer),
-        "pre_tokenizer": _component_dict(tokenizer.pre_tokenizer),
-        "post_processor": _component_dict(tokenizer.post_processor),
-        "decoder": _component_dict(tokenizer.decoder),
+        "normalizer": _component_dict(pipeline.normalizer),
+        "pre_tokenizer": _component_dict(pipeline.pre_tokenizer),
+        "post_processor": _component_dict(pipeline.post_processor),
+        "decoder": _component_dict(pipeline.decoder),
         "model": model,
     }
 
@@ -113,33 +98,27 @@ def _component_dict(component: Component | None) -> dict[str, Any] | None:
     return None if component is None else component.to_dict()
 
 
-def _name_of(names: dict[str, str], value: str) -> str:
-    return next(name for name, written in names.items() if written == value)
-
-
-def read_tokenizer(value: dict[str, Any], source: str) -> Tokenizer:
-    """A tokenizer from its JSON form; whatever is wrong with it is a ValueError that says in which part."""
+def read_tokenizer(value: dict[str, Any], source: str, kind: type[Kind]) -> Kind:
+    """A tokenizer of some kind from its JSON form; whatever is wrong with it is a ValueError that says in which part."""
     from gputok.decoders import Decoder
     from gputok.models import Model
     from gputok.normalizers import Normalizer
     from gputok.pre_tokenizers import PreTokenizer
     from gputok.processors import PostProcessor
-    from gputok.tokenizer import Tokenizer
 
     if value.get("version", VERSION) != VERSION:
         raise ValueError(f"{source}: Unknown tokenizer version '{value['version']}', expected '{VERSION}'")
     if value.get("model") is None:
         raise ValueError(f'{source}: is not a tokenizer.json: Model missing: there is no "model"')
     read = _Reader(value, source)
-    tokenizer = Tokenizer(read("model", Model.from_dict))
-    tokenizer.normalizer = read("normalizer", Normalizer.from_dict)
-    tokenizer.pre_tokenizer = read("pre_tokenizer", PreTokenizer.from_dict)
-    tokenizer.post_processor = read("post_processor", PostProcessor.from_dict)
-    tokenizer.decoder = read("decoder", Decoder.from_dict)
-    read("truncation", lambda given: _read_truncation(tokenizer, given))
-    read("padding", lambda given: _read_padding(tokenizer, given))
-    read("added_tokens", lambda given: _read_added_tokens(tokenizer, given))
-    return tokenizer
+    pipeline = kind(read("model", Model.from_dict))
+    pipeline.normalizer = read("normalizer", Normalizer.from_dict)
+    pipeline.pre_tokenizer = read("pre_tokenizer", PreTokenizer.from_dict)
+    pipeline.post_processor = read("post_processor", PostProcessor.from_dict)
+    pipeline.decoder = read("decoder", Decoder.from_dict)
+    pipeline.limits = Limits(read("truncation", Truncation.from_dict), read("padding", Padding.from_dict))
+    read("added_tokens", lambda given: _read_added_tokens(pipeline, given))
+    return pipeline
 
 
 class _Reader:
@@ -162,48 +141,21 @@ class _Reader:
             raise ValueError(f"{self.source}: in {name}: {error}") from None
 
 
-def _read_truncation(tokenizer: Tokenizer, value: dict[str, Any]) -> None:
-    tokenizer._truncation = {
-        "max_length": _natural("max_length", value["max_length"]),
-        "stride": _natural("stride", value["stride"]),
-        "strategy": _STRATEGIES[value["strategy"]],
-        "direction": _DIRECTIONS[value.get("direction", "Right")],
-    }
-
-
-def _read_padding(tokenizer: Tokenizer, value: dict[str, Any]) -> None:
-    strategy, multiple = value["strategy"], value.get("pad_to_multiple_of")
-    tokenizer._padding = {
-        "length": None if strategy == "BatchLongest" else _natural("Fixed", strategy["Fixed"]),
-        "pad_to_multiple_of": None if multiple is None else _natural("pad_to_multiple_of", multiple),
-        "pad_id": _natural("pad_id", value["pad_id"]),
-        "pad_token": str(value["pad_token"]),
-        "pad_type_id": _natural("pad_type_id", value["pad_type_id"]),
-        "direction": _DIRECTIONS[value["direction"]],
-    }
-
-
-def _read_added_tokens(tokenizer: Tokenizer, value: list[dict[str, Any]]) -> None:
+def _read_added_tokens(pipeline: Pipeline, value: list[dict[str, Any]]) -> None:
     """As in the namesake, ids that are neither the model's nor the next free ones are not kept; `id` must be there."""
     names = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
     tokens = []
     for given in value:
-        _natural("id", given["id"])
+        natural("id", given["id"])
         if not isinstance(given["content"], str):
             raise TypeError(f"content must be a string, not {given['content']!r}")
         tokens.append(AddedToken(**{name: given[name] for name in names}))
-    tokenizer._added.add(tokens, tokenizer.model, tokenizer.normalizer)
+    pipeline.add(tokens)
 
 
-def _natural(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 32:
-        raise ValueError(f"{name} must be a whole number from 0 to {(1 << 32) - 1}, not {value!r}")
-    return value
-
-
-def shown(tokenizer: Tokenizer, *, brief: bool) -> str:
+def shown(pipeline: Pipeline, *, brief: bool) -> str:
     """A tokenizer as the namesake's `repr` shows it, or `str`, which leaves out more of what is long."""
-    form = tokenizer_dict(tokenizer)
+    form = tokenizer_dict(pipeline)
     show, n_items = (str, 5) if brief else (repr, 99)
 
     def params(name: str, fields: dict[str, Any] | None, quoted: str = "") -> Verbatim | None:
@@ -224,11 +176,11 @@ def shown(tokenizer: Tokenizer, *, brief: bool) -> str:
         "truncation": params("TruncationParams", form["truncation"]),
         "padding": params("PaddingParams", form["padding"], "pad_token"),
         "added_tokens": [added(token) for token in form["added_tokens"]],
-        "normalizer": Verbatim(show(tokenizer.normalizer)),
-        "pre_tokenizer": Verbatim(show(tokenizer.pre_tokenizer)),
-        "post_processor": Verbatim(show(tokenizer.post_processor)),
-        "decoder": Verbatim(show(tokenizer.decoder)),
-        "model": Verbatim(show(tokenizer.model)),
+        "normalizer": Verbatim(show(pipeline.normalizer)),
+        "pre_tokenizer": Verbatim(show(pipeline.pre_tokenizer)),
+        "post_processor": Verbatim(show(pipeline.post_processor)),
+        "decoder": Verbatim(show(pipeline.decoder)),
+        "model": Verbatim(show(pipeline.model)),
     }
     return described("Tokenizer", parts, n_items)
 

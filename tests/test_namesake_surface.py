@@ -75,8 +75,8 @@ def test_members_and_signatures(theirs, module, name):
     assert [base.__name__ for base in theirs.__mro__[1:-1]] == [
         base.__name__
         for base in ours.__mro__[1:-1]
-        if base.__name__ not in ("Component", "Options", "Trainer" if name == "ParityBpeTrainer" else "")
-        and not base.__module__.startswith("gputok.tokenizer.")  # the themes of its one class
+        if base.__name__
+        not in ("Component", "Options", "Pipeline", "Trainer" if name == "ParityBpeTrainer" else "")
     ]
     assert same_signature(theirs, ours, name)
     for member, value in vars(theirs).items():

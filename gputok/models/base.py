@@ -92,9 +92,13 @@ class Model(Component):
         >>> words
         WordLevel(vocab={"?":0, "yes":1}, unk_token="?")
         """
+        self.__dict__ = self.replace(**learnt).__dict__
+
+    def replace(self, **changes: Any) -> Self:
+        """A model with the same options, but for these, by the names of the class's arguments."""
         names = inspect.signature(type(self)).parameters
         kept = {name: value for name, value in vars(self).items() if name in names}
-        self.__dict__ = type(self)(**{**kept, **learnt}).__dict__
+        return type(self)(**{**kept, **changes})
 
     def fields(self) -> dict[str, Any]:
         """The JSON form, with what is long as `gputok.json_text.Packed` values."""

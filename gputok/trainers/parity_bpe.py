@@ -20,7 +20,6 @@ from gputok.trainers.bpe import BpeTrainer, TrainedBpe
 
 if TYPE_CHECKING:
     from gputok.progress import Progress
-    from gputok.tokenizer import Tokenizer
     from gputok.word_counts import WordCounts
 
 
@@ -80,7 +79,7 @@ class ParityBpeTrainer(Options):
 
     def train_from_iterator(
         self,
-        tokenizer: Tokenizer,
+        tokenizer: Any,
         train_iterators: Sequence[Iterable[Any]],
         dev_iterators: Sequence[Iterable[Any]] | None = None,
         ratio: Sequence[float] | None = None,
@@ -100,16 +99,14 @@ class ParityBpeTrainer(Options):
         """
         from gputok import corpus
         from gputok.progress import reporting
-        from gputok.tokenizer import Tokenizer
 
         if progress is None and not self.show_progress:
             progress = False
-        counter = Tokenizer(BPE())
-        counter.normalizer, counter.pre_tokenizer = tokenizer.normalizer, tokenizer.pre_tokenizer
+        counter = tokenizer.without_added_tokens()
 
         def count(iterators: Sequence[Iterable[Any]]) -> list[WordCounts]:
             readers = [partial(corpus.read_texts, texts) for texts in iterators]
-            return [counter._count(read, None, threads, device, progress) for read in readers]
+            return [counter.count_batches(read, None, threads, device, progress) for read in readers]
 
         self._check_languages(train_iterators, dev_iterators, ratio)
         train = count(train_iterators)
