@@ -21,34 +21,34 @@ if TYPE_CHECKING:  # what type checkers and editors see; the same names are in t
     from gputok import processors as processors
     from gputok import tools as tools
     from gputok import trainers as trainers
-    from gputok.added_token import AddedToken as AddedToken
-    from gputok.encoding import Encoding as Encoding
+    from gputok.automaton.pattern import Regex as Regex
+    from gputok.encoding.encoding import Encoding as Encoding
     from gputok.implementations import BertWordPieceTokenizer as BertWordPieceTokenizer
     from gputok.implementations import ByteLevelBPETokenizer as ByteLevelBPETokenizer
     from gputok.implementations import CharBPETokenizer as CharBPETokenizer
     from gputok.implementations import SentencePieceBPETokenizer as SentencePieceBPETokenizer
     from gputok.implementations import SentencePieceUnigramTokenizer as SentencePieceUnigramTokenizer
-    from gputok.inputs import EncodeInput as EncodeInput
-    from gputok.inputs import InputSequence as InputSequence
-    from gputok.inputs import OffsetReferential as OffsetReferential
-    from gputok.inputs import Offsets as Offsets
-    from gputok.inputs import OffsetType as OffsetType
-    from gputok.inputs import PreTokenizedEncodeInput as PreTokenizedEncodeInput
-    from gputok.inputs import PreTokenizedInputSequence as PreTokenizedInputSequence
-    from gputok.inputs import SplitDelimiterBehavior as SplitDelimiterBehavior
-    from gputok.inputs import TextEncodeInput as TextEncodeInput
-    from gputok.inputs import TextInputSequence as TextInputSequence
-    from gputok.normalized_string import NormalizedString as NormalizedString
-    from gputok.pattern import Regex as Regex
-    from gputok.pre_tokenized_string import PreTokenizedString as PreTokenizedString
-    from gputok.pre_tokenized_string import Token as Token
     from gputok.pretrained import AutoTokenizer as AutoTokenizer
     from gputok.pretrained import PreTrainedTokenizer as PreTrainedTokenizer
     from gputok.pretrained import train_new_from_iterator as train_new_from_iterator
     from gputok.sentencepiece import from_sentencepiece as from_sentencepiece
-    from gputok.text import TextBatch as TextBatch
+    from gputok.text.normalized_string import NormalizedString as NormalizedString
+    from gputok.text.pieces import TextBatch as TextBatch
+    from gputok.text.pre_tokenized_string import PreTokenizedString as PreTokenizedString
+    from gputok.text.pre_tokenized_string import Token as Token
+    from gputok.text.word_counts import WordCounts as WordCounts
     from gputok.tokenizer import Tokenizer as Tokenizer
-    from gputok.word_counts import WordCounts as WordCounts
+    from gputok.tokens.added_token import AddedToken as AddedToken
+    from gputok.types import EncodeInput as EncodeInput
+    from gputok.types import InputSequence as InputSequence
+    from gputok.types import OffsetReferential as OffsetReferential
+    from gputok.types import Offsets as Offsets
+    from gputok.types import OffsetType as OffsetType
+    from gputok.types import PreTokenizedEncodeInput as PreTokenizedEncodeInput
+    from gputok.types import PreTokenizedInputSequence as PreTokenizedInputSequence
+    from gputok.types import SplitDelimiterBehavior as SplitDelimiterBehavior
+    from gputok.types import TextEncodeInput as TextEncodeInput
+    from gputok.types import TextInputSequence as TextInputSequence
 
 __version__ = "0.1.0"
 
@@ -70,33 +70,33 @@ _MODULES = (
 
 # name -> module that defines it
 _NAMES: dict[str, str] = {
-    "AddedToken": "added_token",
+    "AddedToken": "tokens.added_token",
     "AutoTokenizer": "pretrained",
     "BertWordPieceTokenizer": "implementations",
     "ByteLevelBPETokenizer": "implementations",
     "CharBPETokenizer": "implementations",
-    "EncodeInput": "inputs",
+    "EncodeInput": "types",
     "Encoding": "encoding",
-    "InputSequence": "inputs",
+    "InputSequence": "types",
     "from_sentencepiece": "sentencepiece",
-    "NormalizedString": "normalized_string",
-    "OffsetReferential": "inputs",
-    "OffsetType": "inputs",
-    "Offsets": "inputs",
-    "PreTokenizedEncodeInput": "inputs",
-    "PreTokenizedInputSequence": "inputs",
-    "PreTokenizedString": "pre_tokenized_string",
+    "NormalizedString": "text.normalized_string",
+    "OffsetReferential": "types",
+    "OffsetType": "types",
+    "Offsets": "types",
+    "PreTokenizedEncodeInput": "types",
+    "PreTokenizedInputSequence": "types",
+    "PreTokenizedString": "text.pre_tokenized_string",
     "PreTrainedTokenizer": "pretrained",
-    "Regex": "pattern",
+    "Regex": "automaton.pattern",
     "SentencePieceBPETokenizer": "implementations",
     "SentencePieceUnigramTokenizer": "implementations",
-    "SplitDelimiterBehavior": "inputs",
+    "SplitDelimiterBehavior": "types",
     "TextBatch": "text",
-    "TextEncodeInput": "inputs",
-    "TextInputSequence": "inputs",
-    "Token": "pre_tokenized_string",
+    "TextEncodeInput": "types",
+    "TextInputSequence": "types",
+    "Token": "text.pre_tokenized_string",
     "Tokenizer": "tokenizer",
-    "WordCounts": "word_counts",
+    "WordCounts": "text.word_counts",
     "train_new_from_iterator": "pretrained",
 }
 

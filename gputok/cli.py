@@ -110,7 +110,7 @@ def train(
 ) -> None:
     """Learn a vocabulary from text and write it as a tokenizer.json."""
     from gputok import WordCounts
-    from gputok.files import replacing
+    from gputok.files.atomic import replacing
 
     start = time.perf_counter()
     tokenizer, trainer = recipe(
@@ -252,7 +252,7 @@ def decode(
 
 def _ids(file: str | None) -> Iterator[list[Any]]:
     """The ids of some documents at a time."""
-    from gputok import token_files
+    from gputok.files import token_files
 
     if file is not None and file.endswith(token_files.KINDS):
         for ids, rows in token_files.read(file):
@@ -286,7 +286,7 @@ def report(
 ) -> None:
     """Measure how tokenizers suit a text, and write a page to look at it coloured by token."""
     from gputok import Tokenizer
-    from gputok.files import replacing
+    from gputok.files.atomic import replacing
 
     first, *others = (Tokenizer.from_file(path) for path in [tokenizer, *(beside or [])])
     with replacing(output) as page:  # an output that can't be written is found before the work

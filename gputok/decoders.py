@@ -12,11 +12,11 @@ import itertools
 import re
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
-from gputok.byte_alphabet import BYTE_CHARACTERS
 from gputok.components import Component
+from gputok.text.byte_alphabet import BYTE_CHARACTERS
 
 if TYPE_CHECKING:
-    from gputok.pattern import Regex
+    from gputok.automaton.pattern import Regex
 
 
 class Decoder(Component):
@@ -204,7 +204,7 @@ class Replace(Decoder):
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        from gputok.pattern import Regex
+        from gputok.automaton.pattern import Regex
 
         ((kind, pattern),) = value["pattern"].items()
         return cls(Regex(pattern) if kind == "Regex" else pattern, value["content"])

@@ -14,8 +14,8 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from gputok.components import Component
-from gputok.encoding import Encoding, views
-from gputok.rows import Rows, merge, named_rows
+from gputok.encoding.encoding import Encoding, views
+from gputok.encoding.rows import Rows, merge, named_rows
 
 SpecialToken = tuple[str, int]
 

@@ -6,9 +6,8 @@ import os
 from typing import Any
 
 from gputok import decoders, models, normalizers, pre_tokenizers
-from gputok.added_token import AddedToken
-from gputok.pattern import Regex
-from gputok.sentencepiece_proto import (
+from gputok.automaton.pattern import Regex
+from gputok.files.sentencepiece_proto import (
     BPE,
     CONTROL,
     NORMAL,
@@ -19,6 +18,7 @@ from gputok.sentencepiece_proto import (
     protobuf,
 )
 from gputok.tokenizer import Tokenizer
+from gputok.tokens.added_token import AddedToken
 
 SPACE = "▁"
 

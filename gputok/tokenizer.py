@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from gputok import batching, serialization
-from gputok.added_token import AddedToken
-from gputok.encoding import Encoding
+from gputok.encoding.encoding import Encoding
+from gputok.pipeline import encode_batch, serialize
 from gputok.pipeline.limits import Padding, Truncation
 from gputok.pipeline.pipeline import Pipeline
+from gputok.tokens.added_token import AddedToken
 
 if TYPE_CHECKING:
+    from gputok.files.token_files import TokenBatch
     from gputok.progress import Progress
     from gputok.report import Report
-    from gputok.text import TextBatch
-    from gputok.token_files import TokenBatch
+    from gputok.text.pieces import TextBatch
+    from gputok.text.word_counts import WordCounts
     from gputok.trainers import Trainer
-    from gputok.word_counts import WordCounts
 
 
 class Tokenizer(Pipeline):
@@ -46,27 +46,21 @@ class Tokenizer(Pipeline):
     def from_file(path: str) -> Tokenizer:
         """Reads a tokenizer.json."""
         with open(path, "rb") as file:
-            return serialization.read_tokenizer(
-                serialization.read_json(file.read(), str(path), Tokenizer), str(path)
-            )
+            return serialize.read_tokenizer(serialize.read_json(file.read(), str(path)), str(path), Tokenizer)
 
     @staticmethod
     def from_str(json: str) -> Tokenizer:
         """From the contents of a tokenizer.json."""
         if not isinstance(json, str):
             raise TypeError(f"json: '{type(json).__name__}' object is not an instance of 'str'")
-        return serialization.read_tokenizer(
-            serialization.read_json(json, "this string"), "this string", Tokenizer
-        )
+        return serialize.read_tokenizer(serialize.read_json(json, "this string"), "this string", Tokenizer)
 
     @staticmethod
     def from_buffer(buffer: bytes) -> Tokenizer:
         """From the bytes of a tokenizer.json."""
         if not isinstance(buffer, bytes):
             raise TypeError(f"buffer: '{type(buffer).__name__}' object is not an instance of 'bytes'")
-        return serialization.read_tokenizer(
-            serialization.read_json(buffer, "this buffer"), "this buffer", Tokenizer
-        )
+        return serialize.read_tokenizer(serialize.read_json(buffer, "this buffer"), "this buffer", Tokenizer)
 
     @staticmethod
     def from_pretrained(identifier: str, revision: str = "main", token: str | None = None) -> Tokenizer:
@@ -81,14 +75,14 @@ class Tokenizer(Pipeline):
 
     def to_str(self, pretty: bool = False) -> str:
         """The contents of a tokenizer.json, byte for byte as the namesake writes it."""
-        return b"".join(serialization.tokenizer_json(self, pretty)).decode()
+        return b"".join(serialize.tokenizer_json(self, pretty)).decode()
 
     def save(self, path: str, pretty: bool = True) -> None:
         """Writes a tokenizer.json, which is there whole or not at all."""
-        from gputok.files import replacing
+        from gputok.files.atomic import replacing
 
         with replacing(path) as beside, open(beside, "wb") as file:
-            file.writelines(serialization.tokenizer_json(self, pretty))
+            file.writelines(serialize.tokenizer_json(self, pretty))
 
     # -- training
 
@@ -198,7 +192,7 @@ class Tokenizer(Pipeline):
     ) -> WordCounts:
         """`count_words` for the text that `read(batch_bytes=...)` gives; total: its bytes, if they are known."""
         from gputok import backend
-        from gputok.counting import count_words
+        from gputok.pipeline.count_words import count_words
         from gputok.progress import reporting
 
         chosen, batches = backend.choose_for(read, total, device)
@@ -235,8 +229,8 @@ class Tokenizer(Pipeline):
         ([0, 1, 2], [0, 1])
         """
         given = [sequence] if pair is None else [sequence, pair]
-        given = tuple(batching.check_sequence(one, is_pretokenized) for one in given)
-        return batching.encode(self, [given], is_pretokenized, add_special_tokens, offsets=True)[0]
+        given = tuple(encode_batch.check_sequence(one, is_pretokenized) for one in given)
+        return encode_batch.encode(self, [given], is_pretokenized, add_special_tokens, offsets=True)[0]
 
     def encode_batch(
         self,
@@ -247,8 +241,8 @@ class Tokenizer(Pipeline):
         threads: int | None = None,
     ) -> list[Encoding]:
         """Encodes many texts, or (text, pair) tuples, on all cores."""
-        inputs = batching.check_inputs(input, is_pretokenized)
-        return batching.encode(
+        inputs = encode_batch.check_inputs(input, is_pretokenized)
+        return encode_batch.encode(
             self, inputs, is_pretokenized, add_special_tokens, offsets=True, threads=threads
         )
 
@@ -261,8 +255,8 @@ class Tokenizer(Pipeline):
         threads: int | None = None,
     ) -> list[Encoding]:
         """`encode_batch` without offsets, words and token texts: these are (0, 0), None and ''."""
-        inputs = batching.check_inputs(input, is_pretokenized)
-        return batching.encode(
+        inputs = encode_batch.check_inputs(input, is_pretokenized)
+        return encode_batch.encode(
             self, inputs, is_pretokenized, add_special_tokens, offsets=False, threads=threads
         )
 
@@ -335,10 +329,12 @@ class Tokenizer(Pipeline):
 
         source: as in `train`, or any iterable of texts. Without `output`, yields a TokenBatch for each megabyte or so
         (64 on a GPU): ids uint16[t] (uint32[t] where an id needs it) and rows int64[n_documents + 1]. With `output`, writes a file by
-        its ending: .npy, .bin, .arrow or .parquet (`gputok.token_files` says what each holds). A run that was broken
+        its ending: .npy, .bin, .arrow or .parquet (`gputok.files.token_files` says what each holds). A run that was broken
         off goes on where it was; the file has its name when it is whole. Nothing is truncated or padded.
         """
-        from gputok import backend, bulk, corpus, token_files
+        from gputok import backend, corpus
+        from gputok.files import token_files
+        from gputok.pipeline import encode_corpus
         from gputok.progress import reporting
 
         total = corpus.total_bytes(source, column=column)
@@ -348,7 +344,7 @@ class Tokenizer(Pipeline):
             read = partial(corpus.read, source, column=column, separator=separator, errors=errors)
             chosen, texts = backend.choose_for(read, total, device)
             with reporting(progress) as report:
-                yield from bulk.encode(
+                yield from encode_corpus.encode(
                     self,
                     texts,
                     add_special_tokens=add_special_tokens,
@@ -362,7 +358,9 @@ class Tokenizer(Pipeline):
         if output is None:
             return batches()
         options = add_special_tokens, column, separator, errors
-        token_files.write(output, batches, bulk.id_type(self), bulk.fingerprint(self, source, options))
+        token_files.write(
+            output, batches, encode_corpus.id_type(self), encode_corpus.fingerprint(self, source, options)
+        )
         return None
 
     def report(self, corpus: Any, **options: Any) -> Report:
@@ -375,7 +373,7 @@ class Tokenizer(Pipeline):
         self, encoding: Encoding, pair: Encoding | None = None, add_special_tokens: bool = True
     ) -> Encoding:
         """Step 4 for encodings that are there: truncation, the post-processor, padding."""
-        return batching.post_process(self, encoding, pair, add_special_tokens)
+        return encode_batch.post_process(self, encoding, pair, add_special_tokens)
 
     def enable_truncation(
         self, max_length: int, stride: int = 0, strategy: str = "longest_first", direction: str = "right"
@@ -483,16 +481,16 @@ class Tokenizer(Pipeline):
         self._added.encode_special_tokens = value
 
     def __getstate__(self) -> bytes:
-        return b"".join(serialization.tokenizer_json(self, pretty=False))
+        return b"".join(serialize.tokenizer_json(self, pretty=False))
 
     def __setstate__(self, state: bytes) -> None:
         self.__dict__.update(Tokenizer.from_buffer(state).__dict__)
 
     def __repr__(self) -> str:
-        return serialization.shown(self, brief=False)
+        return serialize.shown(self, brief=False)
 
     def __str__(self) -> str:
-        return serialization.shown(self, brief=True)
+        return serialize.shown(self, brief=True)
 
 
 def _asked_of(trainer: Trainer, progress: Progress) -> Progress:

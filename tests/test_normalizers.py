@@ -16,7 +16,7 @@ from make_normalization_tables import charsmap
 
 import gputok
 import gputok.normalizers as ours
-from gputok.text import Pieces, TextBatch, spell_out
+from gputok.text.pieces import Pieces, TextBatch, spell_out
 
 N_STRINGS = 2_000
 

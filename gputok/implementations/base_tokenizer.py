@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gputok.added_token import AddedToken
 from gputok.decoders import Decoder
-from gputok.encoding import Encoding
+from gputok.encoding.encoding import Encoding
 from gputok.models import Model
 from gputok.normalizers import Normalizer
 from gputok.pre_tokenizers import PreTokenizer
 from gputok.processors import PostProcessor
 from gputok.tokenizer import Tokenizer
+from gputok.tokens.added_token import AddedToken
 
 
 class BaseTokenizer:

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gputok import decoders
-from gputok.added_token import AddedToken
 from gputok.implementations.base_tokenizer import BaseTokenizer
 from gputok.models import WordPiece
 from gputok.normalizers import BertNormalizer
 from gputok.pre_tokenizers import BertPreTokenizer
 from gputok.processors import BertProcessing
 from gputok.tokenizer import Tokenizer
+from gputok.tokens.added_token import AddedToken
 from gputok.trainers import WordPieceTrainer
 
 _SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gputok import decoders, pre_tokenizers, processors
-from gputok.added_token import AddedToken
 from gputok.implementations.base_tokenizer import BaseTokenizer, chain_of
 from gputok.models import BPE
 from gputok.normalizers import Lowercase, unicode_normalizer_from_str
 from gputok.tokenizer import Tokenizer
+from gputok.tokens.added_token import AddedToken
 from gputok.trainers import BpeTrainer
 
 

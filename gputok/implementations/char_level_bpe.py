@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gputok import decoders
-from gputok.added_token import AddedToken
 from gputok.implementations.base_tokenizer import BaseTokenizer, chain_of
 from gputok.models import BPE
 from gputok.normalizers import BertNormalizer, Lowercase, unicode_normalizer_from_str
 from gputok.pre_tokenizers import BertPreTokenizer, WhitespaceSplit
 from gputok.tokenizer import Tokenizer
+from gputok.tokens.added_token import AddedToken
 from gputok.trainers import BpeTrainer
 
 

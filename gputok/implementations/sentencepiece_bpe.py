@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gputok import decoders
-from gputok.added_token import AddedToken
 from gputok.implementations.base_tokenizer import BaseTokenizer
 from gputok.models import BPE
 from gputok.normalizers import NFKC
 from gputok.pre_tokenizers import Metaspace
 from gputok.tokenizer import Tokenizer
+from gputok.tokens.added_token import AddedToken
 from gputok.trainers import BpeTrainer
 
 

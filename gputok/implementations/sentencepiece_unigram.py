@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gputok import decoders
-from gputok.added_token import AddedToken
+from gputok.automaton.pattern import Regex
 from gputok.implementations.base_tokenizer import BaseTokenizer
 from gputok.models import Unigram
 from gputok.normalizers import NFKC, Nmt, Precompiled, Replace
 from gputok.normalizers import Sequence as Normalizers
-from gputok.pattern import Regex
 from gputok.pre_tokenizers import Metaspace
 from gputok.tokenizer import Tokenizer
+from gputok.tokens.added_token import AddedToken
 from gputok.trainers import UnigramTrainer
 
 

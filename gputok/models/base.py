@@ -13,10 +13,11 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from gputok.components import Component, described
-from gputok.json_text import Packed
-from gputok.models.vocabulary import Vocabulary
-from gputok.pre_tokenized_string import Token
-from gputok.text import Alignment, Array, Pieces, spell_out
+from gputok.files.json_text import Packed
+from gputok.text.pieces import Alignment, Pieces, spell_out
+from gputok.text.pre_tokenized_string import Token
+from gputok.tokens.vocabulary import Vocabulary
+from gputok.types import Array
 
 
 class Tokens(NamedTuple):
@@ -80,7 +81,7 @@ class Model(Component):
 
     @functools.cached_property
     def _encoders(self) -> dict[Any, list[Any]]:
-        """What `gputok.bulk` keeps of this model, for threads: a list's pop and append are atomic."""
+        """What `gputok.pipeline.encode_corpus` keeps of this model, for threads: a list's pop and append are atomic."""
         return {}
 
     def update(self, **learnt: Any) -> None:
@@ -101,7 +102,7 @@ class Model(Component):
         return type(self)(**{**kept, **changes})
 
     def fields(self) -> dict[str, Any]:
-        """The JSON form, with what is long as `gputok.json_text.Packed` values."""
+        """The JSON form, with what is long as `gputok.files.json_text.Packed` values."""
         raise NotImplementedError
 
     def to_dict(self) -> dict[str, Any]:

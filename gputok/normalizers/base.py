@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gputok.components import Component
-from gputok.normalized_string import NormalizedString
-from gputok.text import Alignment, Pieces, TextBatch, spell_out
+from gputok.text.normalized_string import NormalizedString
+from gputok.text.pieces import Alignment, Pieces, TextBatch, spell_out
 
 component = dataclasses.dataclass(eq=False, repr=False)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gputok.edit import map_characters, normalize_form
 from gputok.normalizers.base import Normalizer, component
-from gputok.text import Pieces
+from gputok.text.edit import map_characters, normalize_form
+from gputok.text.pieces import Pieces
 
 
 @component

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, Self
 
-from gputok.edit import prepend, replace, strip
 from gputok.normalizers.base import Normalizer, component
-from gputok.text import Pieces
+from gputok.text.edit import prepend, replace, strip
+from gputok.text.pieces import Pieces
 
 if TYPE_CHECKING:
-    from gputok.pattern import Regex
+    from gputok.automaton.pattern import Regex
 
 
 @component
@@ -46,7 +46,7 @@ class Replace(Normalizer):
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        from gputok.pattern import Regex
+        from gputok.automaton.pattern import Regex
 
         match value:
             case {"pattern": {"String": str(pattern)}, "content": str(content)}:

@@ -9,10 +9,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from gputok.edit import normalize_form, rewritten
 from gputok.normalizers.base import Normalizer, component
-from gputok.text import Array, Pieces
-from gputok.unicode_maps import grapheme_classes
+from gputok.text.edit import normalize_form, rewritten
+from gputok.text.pieces import Pieces
+from gputok.text.unicode_maps import grapheme_classes
+from gputok.types import Array
 
 
 @component

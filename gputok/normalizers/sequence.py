@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Self
 
 from gputok.normalizers.base import Normalizer, component
-from gputok.text import Pieces
+from gputok.text.pieces import Pieces
 
 
 @component

@@ -6,12 +6,12 @@ import copy
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self
 
-from gputok.added_token import AddedToken
-from gputok.added_tokens import AddedVocabulary
 from gputok.components import Component
+from gputok.encoding.rows import Spelling
+from gputok.pipeline.added_vocabulary import AddedVocabulary
 from gputok.pipeline.limits import Limits
-from gputok.rows import Spelling
-from gputok.text import Pieces, TextBatch, mark_starts
+from gputok.text.pieces import Pieces, TextBatch, mark_starts
+from gputok.tokens.added_token import AddedToken
 
 if TYPE_CHECKING:
     from gputok.decoders import Decoder

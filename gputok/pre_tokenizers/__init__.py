@@ -19,7 +19,7 @@ from gputok.pre_tokenizers.splits import (
     Whitespace,
     WhitespaceSplit,
 )
-from gputok.text import mark_starts, spell_out
+from gputok.text.pieces import mark_starts, spell_out
 
 __all__ = [
     "BertPreTokenizer",

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn
 import numpy as np
 
 from gputok.components import Component
-from gputok.pre_tokenized_string import PreTokenizedString, packed_string
-from gputok.text import Alignment, Array, Pieces, TextBatch, regroup, spell_out
+from gputok.text.pieces import Alignment, Pieces, TextBatch, regroup, spell_out
+from gputok.text.pre_tokenized_string import PreTokenizedString, packed_string
+from gputok.types import Array
 
 if TYPE_CHECKING:
     import regex
@@ -226,7 +227,7 @@ def cut_pieces(
     if isinstance(matcher, tuple):
         from gputok.kernels.cpu.split import split_words
     else:
-        from gputok.pattern import split_words
+        from gputok.automaton.pattern import split_words
     rule = cut_rule(behavior, invert)
     start, end, rows = split_words(pieces.data, pieces.start, pieces.end, pieces.frozen, matcher, *rule)
     return regroup(pieces, start, end, rows)

@@ -8,7 +8,7 @@ import numpy as np
 
 from gputok.automaton import compile_literal
 from gputok.pre_tokenizers.base import PreTokenizer, check_character, cut_pieces
-from gputok.text import Pieces, regroup, rewrite, starts_with
+from gputok.text.pieces import Pieces, regroup, rewrite, starts_with
 
 PREPEND_SCHEMES = ("first", "never", "always")
 

@@ -10,8 +10,8 @@ from gputok.automaton import compile_literal, one_of, property_set, runs, script
 from gputok.automaton.charset import CharSet, union
 from gputok.automaton.parser import Chars, Choice, Repeat
 from gputok.automaton.parser import Sequence as Then
+from gputok.automaton.pattern import Regex, matcher
 from gputok.automaton.subsets import compile_node
-from gputok.pattern import Regex, matcher
 from gputok.pre_tokenizers.base import (
     BEHAVIORS,
     PreTokenizer,
@@ -21,7 +21,7 @@ from gputok.pre_tokenizers.base import (
     cut_pieces,
     read_behavior,
 )
-from gputok.text import Pieces
+from gputok.text.pieces import Pieces
 
 
 def _behavior(**default: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gputok.encoding import Encoding
+from gputok.encoding.encoding import Encoding
 
 
 class CharSpan(NamedTuple):

@@ -10,11 +10,11 @@ import pathlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from gputok.added_token import AddedToken
-from gputok.files import replacing
+from gputok.files.atomic import replacing
 from gputok.pretrained import hub
 from gputok.pretrained.special_tokens import as_token
 from gputok.tokenizer import Tokenizer
+from gputok.tokens.added_token import AddedToken
 
 Made = TypeVar("Made")
 

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gputok import serialization
-from gputok.added_token import AddedToken
-from gputok.byte_alphabet import BYTE_CHARACTERS
 from gputok.models import Model, Unigram
-from gputok.models.vocabulary import Vocabulary, pack
+from gputok.pipeline import serialize
 from gputok.pretrained.special_tokens import Token, as_token
 from gputok.processors import PostProcessor
+from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.tokenizer import Tokenizer
+from gputok.tokens.added_token import AddedToken
+from gputok.tokens.vocabulary import Vocabulary, pack
 
 BYTE_PIECES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 """The tokens that stand for a byte where `byte_fallback` is set."""
@@ -41,7 +41,7 @@ def old_tokenizer(tokenizer: Tokenizer) -> OldTokenizer:
         unknown, pieces = model.unk_token, dict.fromkeys(ids, 0.0)
     bare = tokenizer.copy()
     bare.model = model.replace(**_no_vocabulary(type(model).__name__))
-    return OldTokenizer(serialization.tokenizer_dict(bare), unknown, pieces)
+    return OldTokenizer(serialize.tokenizer_dict(bare), unknown, pieces)
 
 
 def old_json(state: dict[str, Any]) -> OldTokenizer:
@@ -84,7 +84,7 @@ def retrain(
     unknown = renamed.get(old.unknown, old.unknown)
     if "unk_token" in model:
         model = {**model, "unk_token": unknown}
-    tokenizer = serialization.read_tokenizer(
+    tokenizer = serialize.read_tokenizer(
         {**state, "added_tokens": [], "model": model}, "the old tokenizer", Tokenizer
     )
 

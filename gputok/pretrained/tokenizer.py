@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from gputok.encoding import Encoding
+from gputok.encoding.encoding import Encoding
 from gputok.pretrained import calls
 from gputok.pretrained.batch import BatchEncoding, pad_columns
 from gputok.pretrained.ids import TokenIds

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gputok.pipeline.pipeline import Pipeline
+from gputok.pipeline.serialize import read_json, read_tokenizer
 from gputok.report.values import COLUMNS, Findings, Measures, Text
-from gputok.serialization import read_json, read_tokenizer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,7 +45,7 @@ class Report(Findings):
 
         Nothing in it comes from the network, and nothing of the text can become markup.
         """
-        from gputok.files import replacing
+        from gputok.files.atomic import replacing
         from gputok.report.page import render
 
         page = render(self)

@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from gputok import bulk
 from gputok.automaton.unicode_tables import property_set
-from gputok.byte_alphabet import BYTE_CHARACTERS
-from gputok.documents import encode_documents
-from gputok.encoding import views
+from gputok.encoding.encoding import views
+from gputok.pipeline import encode_corpus
 from gputok.pipeline.pipeline import Pipeline
+from gputok.pipeline.tokenize import encode_documents
 from gputok.report.values import Measures, Text
-from gputok.text import Array, TextBatch
+from gputok.text.byte_alphabet import BYTE_CHARACTERS
+from gputok.text.pieces import TextBatch
+from gputok.types import Array
 
 SAMPLE_CHARACTERS = 2000  # of a document that is kept to look at
 _MARKS = ("▁", "Ġ")  # tokens for a space, which some tokenizers put before a text
@@ -56,7 +57,7 @@ def measure(
         n_bytes += int(batch.offsets[-1] - batch.offsets[0])
         samples.draw(batch)
         for name, tokenizer in tokenizers.items():
-            for ids, _ in bulk.encode(tokenizer, [batch], add_special_tokens=False, threads=threads):
+            for ids, _ in encode_corpus.encode(tokenizer, [batch], add_special_tokens=False, threads=threads):
                 usage[name] += np.bincount(ids, minlength=len(usage[name]))
         tell(n_bytes)
 
@@ -222,7 +223,7 @@ def _covered(tokenizer: Pipeline, histogram: Array, unknown: int | None) -> Arra
     marks = [id for id in map(tokenizer.token_to_id, _MARKS) if id is not None]
     n_known = [np.zeros(0, np.int64)]
     characters = TextBatch.from_strings(map(chr, codes.tolist()))
-    for ids, rows in bulk.encode(tokenizer, [characters], add_special_tokens=False, threads=1):
+    for ids, rows in encode_corpus.encode(tokenizer, [characters], add_special_tokens=False, threads=1):
         counted = np.where(np.isin(ids, marks), 0, 1)
         if unknown is not None:
             counted[ids == unknown] = 2  # more than one: not covered

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gputok.encoding import Encoding
+from gputok.encoding.encoding import Encoding
 
 COLUMNS = ("vocabulary", "tokens", "bytes/token", "tokens/word", "unused", "unknown")
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gputok.tools.html import page, text_html
+from gputok.encoding.html import page, text_html
 
 if TYPE_CHECKING:
     from gputok.tokenizer import Tokenizer
