@@ -5,15 +5,11 @@ from __future__ import annotations
 import html
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from gputok.types import Array
-
-if TYPE_CHECKING:
-    from gputok.encoding.encoding import Encoding
-    from gputok.tools.visualizer import Annotation
 
 _STYLE = """
 .gputok { font-family: ui-monospace, monospace; line-height: 2.2; white-space: pre-wrap; overflow-wrap: anywhere; }
@@ -27,12 +23,33 @@ _STYLE = """
 """
 
 
+class Annotation:
+    """A labelled range of characters of a text."""
+
+    start: int
+    end: int
+    label: str
+
+    def __init__(self, start: int, end: int, label: str) -> None:
+        self.start, self.end, self.label = start, end, label
+
+
+class Encoded(Protocol):
+    """What is shown of an Encoding."""
+
+    tokens: list[str]
+    offsets: list[tuple[int, int]]
+    word_ids: list[int | None]
+    sequence_ids: list[int | None]
+    special_tokens_mask: list[int]
+
+
 def page(body: str) -> str:
     """A part of a page with its style."""
     return f'<style>{_STYLE}</style><div class="gputok" dir="auto">{body}</div>'
 
 
-def encoding_html(encoding: Encoding, given: Sequence[str | Sequence[str]] | None) -> str:
+def encoding_html(encoding: Encoded, given: Sequence[str | Sequence[str]] | None) -> str:
     """An encoding over what was encoded (one or two texts, or lists of words), or if that is unknown, its tokens."""
     tokens, sequences, words = encoding.tokens, encoding.sequence_ids, encoding.word_ids
     special = encoding.special_tokens_mask

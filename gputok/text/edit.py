@@ -28,7 +28,7 @@ def normalize_form(pieces: Pieces, name: str, compose: bool = False) -> Pieces:
 
 
 def map_characters(pieces: Pieces, name: str) -> Pieces:
-    """Each character of the pieces becomes what a map of gputok/unicode_maps.py says."""
+    """Each character of the pieces becomes what a map of text/unicode_maps.py says."""
     from gputok.kernels.cpu import normalize
 
     table = character_map(name)

@@ -54,7 +54,7 @@ class Compositions(NamedTuple):
 
 @functools.cache
 def _arrays() -> dict[str, Array]:
-    with importlib.resources.files("gputok").joinpath("unicode_maps.npz").open("rb") as file:
+    with importlib.resources.files("gputok.text").joinpath("unicode_maps.npz").open("rb") as file:
         return dict(np.load(file))
 
 

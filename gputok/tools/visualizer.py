@@ -6,21 +6,10 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gputok.encoding.html import page, text_html
+from gputok.encoding.html import Annotation, page, text_html
 
 if TYPE_CHECKING:
     from gputok.tokenizer import Tokenizer
-
-
-class Annotation:
-    """A labelled range of characters of a text."""
-
-    start: int
-    end: int
-    label: str
-
-    def __init__(self, start: int, end: int, label: str) -> None:
-        self.start, self.end, self.label = start, end, label
 
 
 class EncodingVisualizer:

@@ -151,7 +151,7 @@ class BPE(Model):
 
     def get_trainer(self) -> Any:
         """A BpeTrainer with its defaults."""
-        from gputok.trainers import BpeTrainer
+        from gputok.models.bpe.trainer import BpeTrainer
 
         return BpeTrainer()
 

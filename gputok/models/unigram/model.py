@@ -95,7 +95,7 @@ class Unigram(Model):
 
     def get_trainer(self) -> Any:
         """A UnigramTrainer with its defaults."""
-        from gputok.trainers import UnigramTrainer
+        from gputok.models.unigram.trainer import UnigramTrainer
 
         return UnigramTrainer()
 

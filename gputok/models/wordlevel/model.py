@@ -47,7 +47,7 @@ class WordLevel(Model):
 
     def get_trainer(self) -> Any:
         """A WordLevelTrainer with its defaults."""
-        from gputok.trainers import WordLevelTrainer
+        from gputok.models.wordlevel.trainer import WordLevelTrainer
 
         return WordLevelTrainer()
 

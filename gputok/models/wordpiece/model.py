@@ -63,7 +63,7 @@ class WordPiece(Model):
 
     def get_trainer(self) -> Any:
         """A WordPieceTrainer with its defaults."""
-        from gputok.trainers import WordPieceTrainer
+        from gputok.models.wordpiece.trainer import WordPieceTrainer
 
         return WordPieceTrainer()
 
