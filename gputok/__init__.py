@@ -9,6 +9,8 @@ Everything is imported when it is first used, so that `import gputok` costs a fe
 
 import importlib
 import pathlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what type checkers and editors see; the same names are in the tables below
@@ -52,21 +54,49 @@ if TYPE_CHECKING:  # what type checkers and editors see; the same names are in t
 
 __version__ = "0.1.0"
 
-# In a plain source tree `kernels/` lies beside this folder instead of in it; let it be found as gputok.kernels.
-if not (pathlib.Path(__file__).parent / "kernels").is_dir():
-    __path__.append(str(pathlib.Path(__file__).parents[1]))
-
-_MODULES = (
+__all__ = [
+    "AddedToken",
+    "AutoTokenizer",
+    "BertWordPieceTokenizer",
+    "ByteLevelBPETokenizer",
+    "CharBPETokenizer",
+    "EncodeInput",
+    "Encoding",
+    "InputSequence",
+    "NormalizedString",
+    "OffsetReferential",
+    "OffsetType",
+    "Offsets",
+    "PreTokenizedEncodeInput",
+    "PreTokenizedInputSequence",
+    "PreTokenizedString",
+    "PreTrainedTokenizer",
+    "Regex",
+    "SentencePieceBPETokenizer",
+    "SentencePieceUnigramTokenizer",
+    "SplitDelimiterBehavior",
+    "TextBatch",
+    "TextEncodeInput",
+    "TextInputSequence",
+    "Token",
+    "Tokenizer",
+    "WordCounts",
     "corpus",
     "decoders",
+    "from_sentencepiece",
     "implementations",
     "models",
     "normalizers",
     "pre_tokenizers",
     "processors",
     "tools",
+    "train_new_from_iterator",
     "trainers",
-)
+]
+
+# In a plain source tree `kernels/` lies beside this folder instead of in it; let it be found as gputok.kernels.
+if not (pathlib.Path(__file__).parent / "kernels").is_dir():
+    __path__.append(str(pathlib.Path(__file__).parents[1]))
 
 # name -> module that defines it
 _NAMES: dict[str, str] = {
@@ -101,16 +131,48 @@ _NAMES: dict[str, str] = {
 }
 
 
+# Modules of version 0.1.0 and where their classes are now: pickles hold the old names.
+_MOVED = {
+    "added_tokens": "tokens.added_token",
+    "inputs": "types",
+    "models.vocabulary": "tokens.vocabulary",
+    "normalized_string": "text.normalized_string",
+    "pattern": "automaton.pattern",
+    "pre_tokenized_string": "text.pre_tokenized_string",
+    "token_files": "files.token_files",
+    "trainers.bpe": "trainers",
+    "trainers.parity_bpe": "trainers",
+    "trainers.unigram": "trainers",
+    "trainers.wordlevel": "trainers",
+    "trainers.wordpiece": "trainers",
+    "word_counts": "text.word_counts",
+}
+
+
 def __getattr__(name: str):
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name in _NAMES:
         value = getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
-    elif name in _MODULES:
-        value = importlib.import_module(f"{__name__}.{name}")
     else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = importlib.import_module(f"{__name__}.{name}")
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_NAMES, *_MODULES])
+    return __all__
+
+
+class _MovedModule(ModuleType):
+    """A module under its old name."""
+
+    def __getattr__(self, name: str):
+        if name.startswith("__"):
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(self.__doc__), name)
+
+
+# An unpickler imports the module that a pickle names, and finds it in sys.modules.
+for _old, _new in _MOVED.items():
+    sys.modules[f"{__name__}.{_old}"] = _MovedModule(f"{__name__}.{_old}", f"{__name__}.{_new}")

@@ -24,6 +24,13 @@ class Component:
     kind: ClassVar[str] = "component"  # "normalizer", "pre-tokenizer", ...: the word used in errors
     in_files: ClassVar[bool] = True  # has it a JSON form? Components written in Python have none
 
+    home: ClassVar[str]  # the module that users import the components of this kind from
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if cls.__module__.startswith("gputok."):
+            cls.__module__ = cls.home
+
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         if cls._is_base():
             custom = f", or {cls.__name__}.custom(...)" if hasattr(cls, "custom") else ""

@@ -23,6 +23,7 @@ class Decoder(Component):
     """Base of all decoders."""
 
     kind: ClassVar[str] = "decoder"
+    home: ClassVar[str] = "gputok.decoders"
 
     @staticmethod
     def custom(decoder: Any) -> Decoder:

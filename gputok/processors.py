@@ -24,6 +24,7 @@ class PostProcessor(Component):
     """Base of all post-processors."""
 
     kind: ClassVar[str] = "post-processor"
+    home: ClassVar[str] = "gputok.processors"
 
     def num_special_tokens_to_add(self, is_pair: bool) -> int:
         """How many tokens are added to one text, or to a pair."""

@@ -15,6 +15,7 @@ from gputok.pipeline import encode_batch, serialize
 from gputok.pipeline.limits import Padding, Truncation
 from gputok.pipeline.pipeline import Pipeline
 from gputok.tokens.added_token import AddedToken
+from gputok.types import public
 
 if TYPE_CHECKING:
     from gputok.files.token_files import TokenBatch
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from gputok.trainers import Trainer
 
 
+@public("gputok")
 class Tokenizer(Pipeline):
     """Text to tokens and back, in steps that can be set one by one.
 

@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 Array = Any  # numpy.ndarray or cupy.ndarray: shape and dtype stand beside each name instead
+
+Public = TypeVar("Public")
+
+
+def public(module: str) -> Callable[[Public], Public]:
+    """Names the module that users import a class from: its `repr` and pickles show that one, not where it is written.
+
+    >>> from gputok import AddedToken
+    >>> AddedToken.__module__
+    'gputok'
+    """
+
+    def name(value: Public) -> Public:
+        value.__module__ = module
+        return value
+
+    return name
+
 
 Offsets = tuple[int, int]
 """(first, last + 1) character of a text."""
@@ -30,6 +49,7 @@ InputSequence = TextInputSequence | PreTokenizedInputSequence
 EncodeInput = TextEncodeInput | PreTokenizedEncodeInput
 
 
+@public("gputok")
 class OffsetReferential(Enum):
     """Which text offsets count in."""
 
@@ -37,6 +57,7 @@ class OffsetReferential(Enum):
     NORMALIZED = "normalized"
 
 
+@public("gputok")
 class OffsetType(Enum):
     """What offsets count."""
 
@@ -44,6 +65,7 @@ class OffsetType(Enum):
     CHAR = "char"
 
 
+@public("gputok")
 class SplitDelimiterBehavior(Enum):
     """What becomes of the text that a pattern matches."""
 

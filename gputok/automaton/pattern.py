@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gputok.automaton import compile_literal, compile_pattern
-from gputok.types import Array
+from gputok.types import Array, public
 
 if TYPE_CHECKING:
     import regex
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gputok.kernels import Automaton
 
 
+@public("gputok")
 class Regex:
     r"""A regular expression in Oniguruma's Ruby syntax, compiled when it is made: see `gputok.automaton`.
 

@@ -14,9 +14,10 @@ import numpy as np
 
 from gputok.encoding.columns import Columns
 from gputok.encoding.rows import NO_SPELLING, Rows, merge, named_rows
-from gputok.types import Array
+from gputok.types import Array, public
 
 
+@public("gputok")
 class Encoding:
     """The result of encoding one text or one pair of texts.
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gputok.types import Array
+from gputok.types import Array, public
 
 _STYLE = """
 .gputok { font-family: ui-monospace, monospace; line-height: 2.2; white-space: pre-wrap; overflow-wrap: anywhere; }
@@ -23,6 +23,7 @@ _STYLE = """
 """
 
 
+@public("gputok.tools")
 class Annotation:
     """A labelled range of characters of a text."""
 

@@ -13,8 +13,10 @@ from gputok.pre_tokenizers import PreTokenizer
 from gputok.processors import PostProcessor
 from gputok.tokenizer import Tokenizer
 from gputok.tokens.added_token import AddedToken
+from gputok.types import public
 
 
+@public("gputok.implementations")
 class BaseTokenizer:
     """A tokenizer with its parameters. Every method is that of `gputok.Tokenizer`."""
 

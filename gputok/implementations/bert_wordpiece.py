@@ -14,10 +14,12 @@ from gputok.processors import BertProcessing
 from gputok.tokenizer import Tokenizer
 from gputok.tokens.added_token import AddedToken
 from gputok.trainers import WordPieceTrainer
+from gputok.types import public
 
 _SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
+@public("gputok.implementations")
 class BertWordPieceTokenizer(BaseTokenizer):
     """WordPiece with BERT's normalizer, pre-tokenizer and special tokens."""
 

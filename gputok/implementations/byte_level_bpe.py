@@ -12,8 +12,10 @@ from gputok.normalizers import Lowercase, unicode_normalizer_from_str
 from gputok.tokenizer import Tokenizer
 from gputok.tokens.added_token import AddedToken
 from gputok.trainers import BpeTrainer
+from gputok.types import public
 
 
+@public("gputok.implementations")
 class ByteLevelBPETokenizer(BaseTokenizer):
     """Byte-level BPE, as GPT-2 has it."""
 

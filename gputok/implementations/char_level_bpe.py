@@ -13,8 +13,10 @@ from gputok.pre_tokenizers import BertPreTokenizer, WhitespaceSplit
 from gputok.tokenizer import Tokenizer
 from gputok.tokens.added_token import AddedToken
 from gputok.trainers import BpeTrainer
+from gputok.types import public
 
 
+@public("gputok.implementations")
 class CharBPETokenizer(BaseTokenizer):
     """BPE over characters with a suffix for the ends of words (Sennrich et al. 2016), as the first GPT has it.
 

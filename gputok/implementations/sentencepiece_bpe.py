@@ -13,8 +13,10 @@ from gputok.pre_tokenizers import Metaspace
 from gputok.tokenizer import Tokenizer
 from gputok.tokens.added_token import AddedToken
 from gputok.trainers import BpeTrainer
+from gputok.types import public
 
 
+@public("gputok.implementations")
 class SentencePieceBPETokenizer(BaseTokenizer):
     """BPE with SentencePiece's way to mark spaces."""
 

@@ -15,8 +15,10 @@ from gputok.pre_tokenizers import Metaspace
 from gputok.tokenizer import Tokenizer
 from gputok.tokens.added_token import AddedToken
 from gputok.trainers import UnigramTrainer
+from gputok.types import public
 
 
+@public("gputok.implementations")
 class SentencePieceUnigramTokenizer(BaseTokenizer):
     """Unigram with SentencePiece's normalizer and way to mark spaces."""
 

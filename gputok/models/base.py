@@ -17,9 +17,10 @@ from gputok.files.json_text import Packed
 from gputok.text.pieces import Alignment, Pieces, spell_out
 from gputok.text.pre_tokenized_string import Token
 from gputok.tokens.vocabulary import Vocabulary
-from gputok.types import Array
+from gputok.types import Array, public
 
 
+@public("gputok.models")
 class Tokens(NamedTuple):
     """The tokens of many pieces of text."""
 
@@ -33,6 +34,7 @@ class Model(Component):
     """Base of the four models. `Model.from_dict` makes the one that a JSON form describes."""
 
     kind: ClassVar[str] = "model"
+    home: ClassVar[str] = "gputok.models"
     place: ClassVar[int]  # among the kinds that a JSON form without `type` is tried as
     vocabulary: Vocabulary
 

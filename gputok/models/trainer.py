@@ -16,6 +16,11 @@ _PROGRESS_FORMATS = {"indicatif": "Indicatif", "json": "JsonLines", "silent": "S
 class Options:
     """Options that are checked when they are set; those of a dataclass, and no others."""
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if cls.__module__.startswith("gputok."):
+            cls.__module__ = "gputok.trainers"
+
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in {field.name for field in dataclasses.fields(self)}:  # type: ignore[arg-type]
             raise AttributeError(f"{type(self).__name__} has no option {name!r}")

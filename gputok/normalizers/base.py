@@ -18,6 +18,7 @@ class Normalizer(Component):
     """Base of all normalizers: text in, text out, and where each part of it came from."""
 
     kind: ClassVar[str] = "normalizer"
+    home: ClassVar[str] = "gputok.normalizers"
     apart_at_spaces: bool = False
     """Can text be cut before each space (U+0020) and its parts be normalized apart, each space staying one?"""
 

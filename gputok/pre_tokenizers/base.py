@@ -13,7 +13,7 @@ import numpy as np
 from gputok.components import Component
 from gputok.text.pieces import Alignment, Pieces, TextBatch, regroup, spell_out
 from gputok.text.pre_tokenized_string import PreTokenizedString, packed_string
-from gputok.types import Array
+from gputok.types import Array, public
 
 if TYPE_CHECKING:
     import regex
@@ -35,6 +35,7 @@ BEHAVIORS = {name: name.title().replace("_", "") for name in _CUTS}
 _OPTIONAL = {"use_regex", "prepend_scheme", "split", "length"}  # fields that a file may leave out
 
 
+@public("gputok.pre_tokenizers")
 class SplitPlan(NamedTuple):
     """A pre-tokenizer that is one walk over the raw text, each match a word: what the fused kernels take."""
 
@@ -50,6 +51,7 @@ class PreTokenizer(Component):
     """
 
     kind: ClassVar[str] = "pre-tokenizer"
+    home: ClassVar[str] = "gputok.pre_tokenizers"
     needs_alignment: bool = False
     """Does `apply` ask whether a piece lies at the start of its document, and so for `pieces.alignment`?
 

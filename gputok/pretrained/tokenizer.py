@@ -15,11 +15,13 @@ from gputok.pretrained.ids import TokenIds
 from gputok.pretrained.options import DEFAULTS
 from gputok.pretrained.special_tokens import NAMES, Token, as_token
 from gputok.tokenizer import Tokenizer
+from gputok.types import public
 
 if TYPE_CHECKING:
     from gputok.report import Report
 
 
+@public("gputok")
 class PreTrainedTokenizer(TokenIds):
     """A `Tokenizer` with named special tokens, the sides and lengths that its model wants, and its chat template.
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from gputok.encoding.encoding import Encoding
+from gputok.types import public
 
 COLUMNS = ("vocabulary", "tokens", "bytes/token", "tokens/word", "unused", "unknown")
 
 
+@public("gputok.report")
 @dataclass(frozen=True, eq=False)
 class Text:
     """What a corpus holds, whatever the tokenizer."""
@@ -23,6 +25,7 @@ class Text:
     script_characters: np.ndarray  # int64[scripts], white space left out
 
 
+@public("gputok.report")
 @dataclass(frozen=True, eq=False, repr=False)
 class Measures:
     """What one tokenizer makes of the text. Arrays over tokens follow rising ids."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from gputok.text import edit
 from gputok.text.pieces import Alignment, Pieces, TextBatch, spell_out
-from gputok.types import Array
+from gputok.types import Array, public
 
 if TYPE_CHECKING:
     from gputok.automaton.pattern import Regex
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _BEHAVIORS = ("removed", "isolated", "merged_with_previous", "merged_with_next", "contiguous")
 
 
+@public("gputok")
 class NormalizedString:
     """A string and its normalized form, aligned.
 

@@ -16,12 +16,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gputok.types import Array
+from gputok.types import Array, public
 
 PARTS = " [^ ]*|[^ ]+"
 """A pattern that cuts text before each space."""
 
 
+@public("gputok")
 class TextBatch(NamedTuple):
     """Documents packed one after the other, in the layout of an Arrow large string array.
 
@@ -54,6 +55,7 @@ class TextBatch(NamedTuple):
         return (raw[a:b].decode() for a, b in itertools.pairwise(ends))
 
 
+@public("gputok.text")
 class Alignment(NamedTuple):
     """For each byte of normalized text, the range of bytes of the original document that it came from."""
 
@@ -61,6 +63,7 @@ class Alignment(NamedTuple):
     end: Array  # int32[n_bytes]
 
 
+@public("gputok.text")
 class Pieces(NamedTuple):
     """Documents cut into pieces: the one shape between the steps of a tokenizer.
 

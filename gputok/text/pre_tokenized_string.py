@@ -10,12 +10,13 @@ import numpy as np
 
 from gputok.text.normalized_string import NormalizedString
 from gputok.text.pieces import Alignment, Pieces, spell_out
-from gputok.types import Array
+from gputok.types import Array, public
 
 if TYPE_CHECKING:
     from gputok.encoding.encoding import Encoding
 
 
+@public("gputok")
 class Token:
     """A token of a model: its id, its text, and the bytes of the piece of text that it stands for.
 
@@ -52,6 +53,7 @@ class _Split(NamedTuple):
     tokens: list[Token] | None = None
 
 
+@public("gputok")
 class PreTokenizedString:
     """A text cut into splits, each of which remembers the part of the text that it comes from.
 

@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from gputok.types import public
+
 _METADATA, _VERSION = b"gputok.word_counts", 1
 
 
+@public("gputok")
 @dataclass(frozen=True, eq=False, repr=False)
 class WordCounts:
     """Distinct words, packed, and their counts.

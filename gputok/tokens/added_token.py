@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from gputok.types import public
 
+
+@public("gputok")
 class AddedToken:
     """A token that is found in the text as it stands, and how.
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from gputok.files.json_text import Buffer, deeper, digits, escaped, woven
+from gputok.types import public
 
 
 def pack(strings: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -32,6 +33,7 @@ def pack(strings: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     return np.frombuffer(b"".join(encoded), np.uint8), offsets
 
 
+@public("gputok.models")
 class Vocabulary:
     """Distinct tokens and their ids.
 

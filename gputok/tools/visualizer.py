@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gputok.encoding.html import Annotation, page, text_html
+from gputok.types import public
 
 if TYPE_CHECKING:
     from gputok.tokenizer import Tokenizer
 
 
+@public("gputok.tools")
 class EncodingVisualizer:
     """Shows how a tokenizer encodes texts.
 

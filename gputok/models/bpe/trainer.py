@@ -15,11 +15,13 @@ from gputok.models.trainer import Trainer
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.tokens.added_token import AddedToken
 from gputok.tokens.vocabulary import Vocabulary, pack
+from gputok.types import public
 
 if TYPE_CHECKING:
     from gputok.text.word_counts import WordCounts
 
 
+@public("gputok.trainers")
 class TrainedBpe(NamedTuple):
     """What a BPE model learns."""
 

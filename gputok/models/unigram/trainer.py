@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gputok.models.trainer import Trainer
 from gputok.tokens.added_token import AddedToken
+from gputok.types import public
 
 if TYPE_CHECKING:
     from gputok.text.word_counts import WordCounts
 
 
+@public("gputok.trainers")
 class TrainedUnigram(NamedTuple):
     """What a Unigram model learns; the fields are named as those of `models.Unigram`."""
 

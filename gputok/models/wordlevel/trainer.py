@@ -11,11 +11,13 @@ import numpy as np
 
 from gputok.models.trainer import Trainer
 from gputok.tokens.added_token import AddedToken
+from gputok.types import public
 
 if TYPE_CHECKING:
     from gputok.text.word_counts import WordCounts
 
 
+@public("gputok.trainers")
 class TrainedWordLevel(NamedTuple):
     """What a WordLevel model learns."""
 

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from gputok.models.bpe.trainer import BpeTrainer
 from gputok.models.trainer import Trainer
 from gputok.tokens.added_token import AddedToken
+from gputok.types import public
 
 if TYPE_CHECKING:
     from gputok.text.word_counts import WordCounts
 
 
+@public("gputok.trainers")
 class TrainedWordPiece(NamedTuple):
     """What a WordPiece model learns; the fields are named as those of `models.WordPiece`."""
 
