@@ -36,6 +36,26 @@ bench_app = typer.Typer(
 )
 app.add_typer(bench_app)
 
+
+def _show_version(asked: bool) -> None:
+    from gputok import __version__
+
+    if asked:
+        typer.echo(f"gputok {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True),
+]
+
+
+@app.callback()
+def _gputok(version: Version = False) -> None:
+    """The options of `gputok` itself."""
+
+
 # -- options that several commands have
 
 Inputs = Annotated[
@@ -330,7 +350,7 @@ def _facts() -> dict[str, Any]:
 
     from gputok import __version__
     from gputok.backend import choose
-    from gputok.kernels.cpu.text import _line_ends
+    from gputok.kernels.cache import cache_folder
     from gputok.kernels.threads import thread_count
 
     def version(*packages: str) -> str:
@@ -340,7 +360,7 @@ def _facts() -> dict[str, Any]:
         return "not installed"
 
     backend = choose()
-    cache = _line_ends._cache.cache_path
+    cache = cache_folder()
     compiled = list(pathlib.Path(cache).glob("*.nb[ic]"))
     return {
         "gputok": __version__,

@@ -69,11 +69,6 @@ class Vocabulary:
         vocabulary.__dict__.update(mapping=mapping, tokens=list(mapping))
         return vocabulary
 
-    @classmethod
-    def from_tokens(cls, tokens: Sequence[str]) -> Self:
-        """Tokens whose ids are their positions."""
-        return cls(*pack(tokens))
-
     def __len__(self) -> int:
         return len(self.offsets) - 1
 

@@ -112,13 +112,6 @@ class BPE(Model):
             self.vocabulary, _pairs(self.vocabulary, merges or []), continuing_subword_prefix
         )
 
-    @classmethod
-    def from_vocabulary(cls, vocabulary: Vocabulary, merges: Array, **options: Any) -> Self:
-        """From arrays, as a trainer makes them. `merges`: int[m, 2], positions of tokens in the vocabulary."""
-        model = cls(**options)
-        model.set_vocabulary(vocabulary, merges)
-        return model
-
     def set_vocabulary(self, vocabulary: Vocabulary, merges: Array) -> None:
         """Replaces tokens and merges (int[m, 2], positions of tokens in the vocabulary, by rising rank)."""
         merged = _joined_merges(vocabulary, np.asarray(merges, np.int64), self.continuing_subword_prefix)
