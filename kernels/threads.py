@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+Tag = TypeVar("Tag")
+Result = TypeVar("Result")
+Submit = Callable[..., Future]
+"""submit(function, *arguments), as a thread pool has it."""
 
 
 def thread_count(threads: int | None = None) -> int:
@@ -45,3 +51,31 @@ def run(task: Callable[..., Any], arguments: Iterable[tuple], threads: int) -> I
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def in_order(
+    tasks: Iterable[tuple[Tag, Callable[[Submit], Callable[[], Result]]]], threads: int, ahead: int
+) -> Iterator[tuple[Tag, Result]]:
+    """Yields (tag, result) of each (tag, begin) in order, where `begin(submit)` hands work to the pool, and what it
+    returns waits for the result.
+
+    `ahead`: how many tasks may wait for a thread, so that as many are read ahead of those at work. Leaving early (an
+    error, Ctrl-C) drops the work that has not begun.
+
+    >>> tasks = ((n, lambda submit, n=n: submit(pow, n, 2).result) for n in range(4))
+    >>> list(in_order(tasks, threads=2, ahead=1))
+    [(0, 0), (1, 1), (2, 4), (3, 9)]
+    """
+    begun: deque[tuple[Tag, Callable[[], Result]]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for tag, begin in tasks:
+                begun.append((tag, begin(pool.submit)))
+                if len(begun) > threads + ahead:
+                    tag, result = begun.popleft()
+                    yield tag, result()
+            while begun:
+                tag, result = begun.popleft()
+                yield tag, result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -86,6 +86,16 @@ class Model(Component):
         """What `gputok.pipeline.encode_corpus` keeps of this model, for threads: a list's pop and append are atomic."""
         return {}
 
+    @property
+    def is_random(self) -> bool:
+        """May it give other tokens for the same word the next time?"""
+        return False
+
+    @property
+    def byte_tables(self) -> Any:
+        """The `kernels.BpeTables` for bytes that stand for ByteLevel characters; None for a model that has none."""
+        return None
+
     def update(self, **learnt: Any) -> None:
         """Takes what a trainer learnt, by the names of the class's arguments; its other options stay.
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Semaphore
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -29,7 +29,6 @@ POSITIONS = 1 << 36  # that a slice has for its words
 
 Tables = dict[bool, Any]  # a worker's WordTable of words that are not byte-level, and that of those that are
 Job = Callable[[Tables], None]
-Count = Callable[[TextBatch, int, int, int, Tables], None]  # (batch, start, stop, position, tables)
 
 
 def count_words(
@@ -57,10 +56,11 @@ def count_words(
     if devices and not callable(pipeline) and instead is None:
         return _on_devices(batches, pipeline, devices, report, total)
     n_threads = thread_count(threads)
+    usual: Counter
     if not callable(pipeline):
-        usual = _by_walk(pipeline)
+        usual = ByWalk(pipeline)
     else:
-        usual = (_by_parts if apart_at_spaces else _by_pipeline)(pipeline)
+        usual = ByParts(pipeline) if apart_at_spaces else BySteps(pipeline)
     tables: list[Tables] = [{} for _ in range(n_threads)]
     jobs: SimpleQueue[Job | None] = SimpleQueue()
     taken = Semaphore(0)  # batches of which no slice waits any longer
@@ -79,10 +79,10 @@ def count_words(
         try:
             for n_before, batch in enumerate(batches):
                 other = instead(batch) if instead else None
-                cut, count = _by_pipeline(other) if other else usual
-                cuts = cut(batch)
+                counter = BySteps(other) if other else usual
+                cuts = counter.cut(batch)
                 for start, stop in itertools.pairwise(cuts):
-                    jobs.put(partial(count, batch, start, stop, next(number) * POSITIONS))
+                    jobs.put(partial(counter.count, batch, start, stop, next(number) * POSITIONS))
                 jobs.put(lambda tables: taken.release())
                 handed_out += cuts[-1] - cuts[0]
                 if n_before:  # memory holds two batches
@@ -107,65 +107,88 @@ def _work(jobs: SimpleQueue[Job | None], tables: Tables) -> None:
         job(tables)
 
 
-def _by_walk(plan: SplitPlan) -> tuple[Callable[[TextBatch], list[int]], Count]:
-    from gputok.kernels.cpu.walk import prepare, slice_text
-    from gputok.kernels.cpu.word_table import new_table
-    from gputok.kernels.cpu.words import count_text
+class Counter(Protocol):
+    """How the words of a batch are counted: in slices, each by one thread."""
 
-    walk = prepare(plan.automaton)
+    def cut(self, batch: TextBatch) -> list[int]:
+        """The bytes of the batch where slices begin, and where the last one ends."""
 
-    def cut(batch: TextBatch) -> list[int]:
-        return slice_text(batch.data, batch.offsets, WALK_BYTES, walk)
+    def count(self, batch: TextBatch, start: int, stop: int, position: int, tables: Tables) -> None:
+        """Adds the words of bytes start:stop to a thread's tables; `position` orders them among those of all slices."""
 
-    def count(batch: TextBatch, start: int, stop: int, position: int, tables: Tables) -> None:
-        table = tables.get(plan.byte_level) or new_table()
+
+class ByWalk:
+    """One walk over the raw text."""
+
+    def __init__(self, plan: SplitPlan) -> None:
+        from gputok.kernels.cpu.walk import prepare
+
+        self._byte_level, self._walk = plan.byte_level, prepare(plan.automaton)
+
+    def cut(self, batch: TextBatch) -> list[int]:
+        from gputok.kernels.cpu.walk import slice_text
+
+        return slice_text(batch.data, batch.offsets, WALK_BYTES, self._walk)
+
+    def count(self, batch: TextBatch, start: int, stop: int, position: int, tables: Tables) -> None:
+        from gputok.kernels.cpu.word_table import new_table
+        from gputok.kernels.cpu.words import count_text
+
+        table = tables.get(self._byte_level) or new_table()
         position -= 2 * start
-        tables[plan.byte_level] = count_text(batch.data, batch.offsets, start, stop, position, walk, table)
+        tables[self._byte_level] = count_text(
+            batch.data, batch.offsets, start, stop, position, self._walk, table
+        )
 
-    return cut, count
 
+class BySteps:
+    """Whole documents by any function that maps them to their words."""
 
-def _by_pipeline(pipeline: Callable[[Pieces], Pieces]) -> tuple[Callable[[TextBatch], list[int]], Count]:
-    from gputok.kernels.cpu.word_table import new_table
-    from gputok.kernels.cpu.words import count_pieces
+    def __init__(self, pipeline: Callable[[Pieces], Pieces]) -> None:
+        self._pipeline = pipeline
 
-    def cut(batch: TextBatch) -> list[int]:
+    def cut(self, batch: TextBatch) -> list[int]:
         wanted = np.arange(batch.offsets[0], batch.offsets[-1], PIPELINE_BYTES)
         ends = batch.offsets[np.searchsorted(batch.offsets, wanted)]
         return np.unique(np.append(ends, batch.offsets[-1])).tolist()
 
-    def count(batch: TextBatch, start: int, stop: int, position: int, tables: Tables) -> None:
+    def count(self, batch: TextBatch, start: int, stop: int, position: int, tables: Tables) -> None:
         first, last = np.searchsorted(batch.offsets, (start, stop))  # empty documents have no words
         documents = TextBatch(batch.data[start:stop], batch.offsets[first : last + 1] - start)
-        words = pipeline(Pieces.from_batch(documents))
+        words = self._pipeline(Pieces.from_batch(documents))
+        self._add(words, np.ones(words.n_pieces, np.int64), position, tables)
+
+    def _add(self, words: Pieces, counts: np.ndarray, position: int, tables: Tables) -> None:
+        from gputok.kernels.cpu.word_table import new_table
+        from gputok.kernels.cpu.words import count_pieces
+
         table = tables.get(words.byte_level) or new_table()
-        ones = np.ones(words.n_pieces, np.int64)
-        tables[words.byte_level] = count_pieces(words.data, words.start, words.end, ones, position, table)
-
-    return cut, count
-
-
-def _by_parts(pipeline: Callable[[Pieces], Pieces]) -> tuple[Callable[[TextBatch], list[int]], Count]:
-    """One walk counts the parts of a slice; what the pipeline makes of each counts as often as the part does."""
-    from gputok.automaton import compile_pattern
-    from gputok.kernels.cpu.walk import prepare, slice_text
-    from gputok.kernels.cpu.word_table import new_table
-    from gputok.kernels.cpu.words import count_pieces, count_text, distinct_words
-
-    walk = prepare(compile_pattern(PARTS))
-
-    def cut(batch: TextBatch) -> list[int]:
-        return slice_text(batch.data, batch.offsets, PART_BYTES, walk)
-
-    def count(batch: TextBatch, start: int, stop: int, position: int, tables: Tables) -> None:
-        parts = count_text(batch.data, batch.offsets, start, stop, -2 * start, walk, new_table())
-        data, offsets, counts = distinct_words([parts])
-        words = pipeline(Pieces.from_batch(TextBatch(data, offsets)))
-        table = tables.get(words.byte_level) or new_table()
-        counts = np.repeat(counts, np.diff(words.rows))
         tables[words.byte_level] = count_pieces(words.data, words.start, words.end, counts, position, table)
 
-    return cut, count
+
+class ByParts(BySteps):
+    """One walk counts the parts of a slice; what the pipeline makes of each counts as often as the part does."""
+
+    def __init__(self, pipeline: Callable[[Pieces], Pieces]) -> None:
+        from gputok.automaton import compile_pattern
+        from gputok.kernels.cpu.walk import prepare
+
+        super().__init__(pipeline)
+        self._walk = prepare(compile_pattern(PARTS))
+
+    def cut(self, batch: TextBatch) -> list[int]:
+        from gputok.kernels.cpu.walk import slice_text
+
+        return slice_text(batch.data, batch.offsets, PART_BYTES, self._walk)
+
+    def count(self, batch: TextBatch, start: int, stop: int, position: int, tables: Tables) -> None:
+        from gputok.kernels.cpu.word_table import new_table
+        from gputok.kernels.cpu.words import count_text, distinct_words
+
+        parts = count_text(batch.data, batch.offsets, start, stop, -2 * start, self._walk, new_table())
+        data, offsets, counts = distinct_words([parts])
+        words = self._pipeline(Pieces.from_batch(TextBatch(data, offsets)))
+        self._add(words, np.repeat(counts, np.diff(words.rows)), position, tables)
 
 
 def _collected(tables: list[Tables]) -> WordCounts:

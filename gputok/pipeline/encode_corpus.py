@@ -11,22 +11,25 @@ import hashlib
 import itertools
 import queue
 import uuid
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
 from gputok.files.token_files import TokenBatch, id_dtype
-from gputok.kernels.threads import thread_count
+from gputok.kernels.threads import Submit, in_order, thread_count
+from gputok.pipeline.tokenize import tokenize
 from gputok.text.pieces import PARTS, Pieces, TextBatch
 from gputok.types import Array
 
 if TYPE_CHECKING:
     from gputok.kernels import Automaton
     from gputok.pipeline.pipeline import Pipeline
+    from gputok.pre_tokenizers import SplitPlan
     from gputok.progress import Report
+
+EncodeWords = Callable[[Array, Array, Array], tuple[Array, Array]]
 
 UNIT_BYTES = 1 << 19  # of documents that a thread encodes at a time
 _UNITS_AHEAD = 4  # besides those at work: about what is encoded while the next batch is read
@@ -59,45 +62,41 @@ def encode(
     """
     n_threads = thread_count(threads)
     dtype = id_type(pipeline)
-    by_cpu = _by_walk(pipeline, dtype, n_threads) or _by_parts(pipeline, dtype, n_threads)
-    encode_unit, n_ahead, cut = by_cpu or _by_steps(pipeline), _UNITS_AHEAD, _units
-    if devices and (on_device := _by_devices(pipeline, devices, encode_unit)):
+    engine: Engine = (
+        ByWalk.of(pipeline, dtype, n_threads) or ByParts.of(pipeline, dtype, n_threads) or BySteps(pipeline)
+    )
+    n_ahead = _UNITS_AHEAD
+    if devices and (on_device := ByDevice.of(pipeline, devices, engine)):
         n_threads = max(n_threads, 2 * len(devices))  # one copies while another has the kernels at work
-        encode_unit, n_ahead, cut = on_device, 0, lambda batch: [batch]
+        engine, n_ahead = on_device, 0
     before, after = _affixes(pipeline) if add_special_tokens else ([], [])
 
-    def finished(ids: Array, rows: Array) -> TokenBatch:
+    def finished(found: tuple[Array, Array]) -> TokenBatch:
+        ids, rows = found
         if before or after:
             ids, rows = _surrounded(ids, rows, before, after)
         return TokenBatch(ids.astype(dtype, copy=False), rows)
 
-    def begin(unit: TextBatch) -> Callable[[], TokenBatch]:
-        parts = _parts(pipeline, unit) if n_threads > 1 and not devices else None
+    def units() -> Iterator[tuple[int, Callable[[Submit], Callable[[], TokenBatch]]]]:
+        """The bytes of each unit (and of what was left out before it), and what begins it: its end gives the ids."""
+        for n_before, batch in _after(batches, skip):
+            for unit in engine.units(batch):
+                parts = _parts(pipeline, unit) if n_threads > 1 and not devices else None
+                yield n_before + unit.data.nbytes, partial(begin, unit, parts)
+                n_before = 0
+
+    def begin(unit: TextBatch, parts: list[TextBatch] | None, submit: Submit) -> Callable[[], TokenBatch]:
         if parts is None:
-            return pool.submit(lambda: finished(*encode_unit(unit))).result
-        work = [pool.submit(encode_unit, part) for part in parts]
-        return lambda: finished(*_joined(unit, parts, [one.result() for one in work]))
+            return submit(lambda: finished(engine.encode(unit))).result
+        work = [submit(engine.encode, part) for part in parts]
+        return lambda: finished(_joined(unit, parts, [one.result() for one in work]))
 
     done = 0  # bytes that were encoded, now or in the run before
-    with ThreadPoolExecutor(n_threads) as pool:
-        ahead: deque = deque()
-        try:
-            for n_before, batch in _after(batches, skip):
-                done += n_before
-                for unit in cut(batch):
-                    ahead.append((begin(unit), unit.data.nbytes))
-                    if len(ahead) > n_threads + n_ahead:
-                        yield ahead[0][0]()
-                        done += ahead.popleft()[1]
-                        if report:
-                            report("encode", done, total)
-            for result, n_bytes in ahead:
-                yield result()
-                done += n_bytes
-                if report:
-                    report("encode", done, total)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    for n_bytes, batch in in_order(units(), n_threads, n_ahead):
+        yield batch
+        done += n_bytes
+        if report:
+            report("encode", done, total)
 
 
 def _after(batches: Iterable[TextBatch], skip: int) -> Iterator[tuple[int, TextBatch]]:
@@ -153,122 +152,176 @@ def _joined(unit: TextBatch, parts: list[TextBatch], found: list[tuple[Array, Ar
     return np.concatenate([ids for ids, _ in found]), ends[np.searchsorted(starts, unit.offsets)]
 
 
-def _by_walk(pipeline: Pipeline, dtype: np.dtype, n_threads: int) -> Any:
-    """(unit) -> ids, rows by one walk over the text; None where the tokenizer is more than that."""
-    pre_tokenizer, model = pipeline.pre_tokenizer, pipeline.model
-    plan = None if pre_tokenizer is None else pre_tokenizer.plan()
-    if plan is None or _is_random(model):
-        return None
-    by_steps = _by_steps(pipeline)
-    known = model._encoders.setdefault((plan.byte_level, dtype), [])
+class Engine(Protocol):
+    """How a corpus is encoded: in units, each by one thread at a time."""
 
-    def encode_words(data: Array, start: Array, end: Array) -> tuple[Array, Array]:
-        return model.encode_words(data, start, end, byte_level=plan.byte_level)
+    def units(self, batch: TextBatch) -> Iterator[TextBatch]:
+        """Parts of a batch, of whole documents, with offsets from 0."""
 
-    encode_text = _remembering(plan.automaton, encode_words, dtype, n_threads, known)
+    def encode(self, unit: TextBatch) -> tuple[Array, Array]:
+        """ids uint[t] and rows int64[n_documents + 1] of a unit, or of a part of one."""
 
-    def encode_unit(unit: TextBatch) -> tuple[Array, Array]:
-        pieces = _pieces(pipeline, unit)
-        if pieces.byte_level:  # by a normalizer: the pattern is for the characters that the bytes stand for
-            return by_steps(unit)
+
+class BySteps:
+    """Each step of the pipeline, one after the other, for all text."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    def units(self, batch: TextBatch) -> Iterator[TextBatch]:
+        return _units(batch)
+
+    def encode(self, unit: TextBatch) -> tuple[Array, Array]:
+        pieces = self._pipeline.words(Pieces.from_batch(unit))
+        tokens = tokenize(self._pipeline, pieces)
+        return tokens.ids, tokens.rows[pieces.rows]
+
+
+class _Remembering:
+    """Text encoded by one walk over it, by as many threads at a time; the model is asked for new words only.
+
+    encode_words: (data, start, end) -> ids, rows. known: what is remembered, also for the next time; a list's pop and
+    append are atomic.
+    """
+
+    def __init__(
+        self,
+        automaton: Automaton,
+        encode_words: EncodeWords,
+        dtype: np.dtype,
+        n_threads: int,
+        known: list[Any],
+    ) -> None:
+        from gputok.kernels.cpu import encode as kernels
+        from gputok.kernels.cpu.walk import prepare
+
+        self._walk, self._encode_words, self._dtype, self._known = (
+            prepare(automaton),
+            encode_words,
+            dtype,
+            known,
+        )
+        while len(known) < n_threads:
+            known.append(kernels.new_encoder(dtype))
+
+    def encode(self, data: Array, offsets: Array, token: Array | None) -> tuple[Array, Array]:
+        """The ids, and where those of each piece of the text end."""
+        from gputok.kernels.cpu import encode as kernels
+
         try:
-            ids, ends = encode_text(*_packed(pieces), pieces.token)
+            encoder = self._known.pop()
+        except IndexError:
+            encoder = kernels.new_encoder(self._dtype)
+        result = kernels.encode_text(data, offsets, token, self._walk, self._encode_words, encoder)
+        self._known.append(encoder)  # after an error it may hold words without ids, and is left
+        return result
+
+
+class ByWalk(BySteps):
+    """One walk over the text, where the pre-tokenizer is that."""
+
+    def __init__(self, pipeline: Pipeline, plan: SplitPlan, dtype: np.dtype, n_threads: int) -> None:
+        super().__init__(pipeline)
+        model, byte_level = pipeline.model, plan.byte_level
+        known = model._encoders.setdefault((byte_level, dtype), [])
+        encode_words = partial(model.encode_words, byte_level=byte_level)
+        self._text = _Remembering(plan.automaton, encode_words, dtype, n_threads, known)
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, dtype: np.dtype, n_threads: int) -> Self | None:
+        """None where the tokenizer is more than that."""
+        pre_tokenizer = pipeline.pre_tokenizer
+        plan = None if pre_tokenizer is None else pre_tokenizer.plan()
+        if plan is None or pipeline.model.is_random:
+            return None
+        return cls(pipeline, plan, dtype, n_threads)
+
+    def encode(self, unit: TextBatch) -> tuple[Array, Array]:
+        pieces = _pieces(self._pipeline, unit)
+        if pieces.byte_level:  # by a normalizer: the pattern is for the characters that the bytes stand for
+            return super().encode(unit)
+        try:
+            ids, ends = self._text.encode(*_packed(pieces), pieces.token)
         except ValueError:
             if pieces.token is None:
                 raise
-            return by_steps(unit)  # the text of an added token need not be of words that the model knows
+            return super().encode(
+                unit
+            )  # the text of an added token need not be of words that the model knows
         return ids, ends[pieces.rows]
 
-    return encode_unit
+
+class ByParts(BySteps):
+    """A walk that cuts before each space, and each step of the pipeline for parts that are new."""
+
+    def __init__(self, pipeline: Pipeline, dtype: np.dtype, n_threads: int) -> None:
+        from gputok.automaton import compile_pattern
+
+        super().__init__(pipeline)
+        self._text = _Remembering(compile_pattern(PARTS), self._encode_parts, dtype, n_threads, [])
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, dtype: np.dtype, n_threads: int) -> Self | None:
+        """None where a document's words are not those of its parts."""
+        if not pipeline.apart_at_spaces() or pipeline.model.is_random:
+            return None
+        return cls(pipeline, dtype, n_threads)
+
+    def _encode_parts(self, data: Array, start: Array, end: Array) -> tuple[Array, Array]:
+        from gputok.kernels.cpu.ragged import gather
+
+        return super().encode(TextBatch(*gather(data, start, end)))
+
+    def encode(self, unit: TextBatch) -> tuple[Array, Array]:
+        if self._pipeline.added_in(Pieces.from_batch(unit)):
+            return super().encode(unit)
+        return self._text.encode(*unit, None)
 
 
-def _by_parts(pipeline: Pipeline, dtype: np.dtype, n_threads: int) -> Any:
-    """(unit) -> ids, rows by a walk that cuts before each space, and each step for what is new; None where a document's
-    words are not those of its parts."""
-    if not pipeline.apart_at_spaces() or _is_random(pipeline.model):
-        return None
-    from gputok.automaton import compile_pattern
-    from gputok.kernels.cpu.ragged import gather
+class ByDevice:
+    """A whole batch at a time by the CUDA device that is free; what none can encode goes to `on_cpu`."""
 
-    by_steps = _by_steps(pipeline)
+    def __init__(
+        self, pipeline: Pipeline, plan: SplitPlan, tables: Any, devices: Sequence[Any], on_cpu: Engine
+    ) -> None:
+        from gputok.kernels.cuda import lookup, split
 
-    def encode_parts(data: Array, start: Array, end: Array) -> tuple[Array, Array]:
-        return by_steps(TextBatch(*gather(data, start, end)))
+        self._pipeline, self._on_cpu = pipeline, on_cpu
+        self._free: queue.SimpleQueue = queue.SimpleQueue()
+        for device in devices:
+            loaded = device, split.upload(device, plan.automaton), lookup.upload(device, tables)
+            for _ in range(2):
+                self._free.put(loaded)
 
-    encode_text = _remembering(compile_pattern(PARTS), encode_parts, dtype, n_threads, [])
+    @classmethod
+    def of(cls, pipeline: Pipeline, devices: Sequence[Any], on_cpu: Engine) -> Self | None:
+        """None where the tokenizer is more than a walk over bytes and BPE."""
+        pre_tokenizer = pipeline.pre_tokenizer
+        plan = None if pre_tokenizer is None else pre_tokenizer.plan()
+        tables = pipeline.model.byte_tables if plan is not None and plan.byte_level else None
+        if tables is None:
+            return None
+        from gputok.kernels.cuda import lookup
 
-    def encode_unit(unit: TextBatch) -> tuple[Array, Array]:
-        if pipeline.added_in(Pieces.from_batch(unit)):
-            return by_steps(unit)
-        return encode_text(*unit, None)
+        return cls(pipeline, plan, tables, devices, on_cpu) if lookup.can_encode(tables) else None
 
-    return encode_unit
+    def units(self, batch: TextBatch) -> Iterator[TextBatch]:
+        yield batch
 
+    def encode(self, unit: TextBatch) -> tuple[Array, Array]:
+        from gputok.kernels.cuda import lookup
 
-def _remembering(
-    automaton: Automaton, encode_words: Any, dtype: np.dtype, n_threads: int, known: list[Any]
-) -> Any:
-    """(data, offsets, token) -> ids, ends, by as many threads at a time: `encode_words` is asked for new words only.
-
-    known: what is remembered, for the next time.
-    """
-    from gputok.kernels.cpu import encode as kernels
-    from gputok.kernels.cpu.walk import prepare
-
-    walk = prepare(automaton)
-    while len(known) < n_threads:
-        known.append(kernels.new_encoder(dtype))
-
-    def encode_text(data: Array, offsets: Array, token: Array | None) -> tuple[Array, Array]:
-        try:
-            encoder = known.pop()
-        except IndexError:
-            encoder = kernels.new_encoder(dtype)
-        result = kernels.encode_text(data, offsets, token, walk, encode_words, encoder)
-        known.append(encoder)  # after an error it may hold words without ids, and is left
-        return result
-
-    return encode_text
-
-
-def _is_random(model: Any) -> bool:
-    """A random answer must not be remembered."""
-    return any(getattr(model, name, None) for name in ("dropout", "alpha", "nbest_size"))
-
-
-def _by_devices(pipeline: Pipeline, devices: Sequence[Any], on_cpu: Any) -> Any:
-    """(unit) -> ids, rows by a CUDA device that is free; None where the tokenizer is more than a walk and BPE."""
-    from gputok.models import BPE
-
-    pre_tokenizer, model = pipeline.pre_tokenizer, pipeline.model
-    plan = None if pre_tokenizer is None else pre_tokenizer.plan()
-    tables = model._byte_tables if plan is not None and plan.byte_level and isinstance(model, BPE) else None
-    if tables is None:
-        return None
-    from gputok.kernels.cuda import lookup, split
-
-    if not lookup.can_encode(tables):
-        return None
-    free: queue.SimpleQueue = queue.SimpleQueue()
-    for device in devices:
-        loaded = device, split.upload(device, plan.automaton), lookup.upload(device, tables)
-        for _ in range(2):
-            free.put(loaded)
-
-    def encode_unit(unit: TextBatch) -> tuple[Array, Array]:
-        pieces = _pieces(pipeline, unit)
+        pieces = _pieces(self._pipeline, unit)
         if pieces.byte_level:
-            return on_cpu(unit)
-        loaded = free.get()
+            return self._on_cpu.encode(unit)
+        loaded = self._free.get()
         try:
             ids, ends = lookup.encode_text(loaded[0], *_packed(pieces), pieces.token, *loaded[1:])
         except MemoryError:  # for a single document
-            return on_cpu(unit)
+            return self._on_cpu.encode(unit)
         finally:
-            free.put(loaded)
+            self._free.put(loaded)
         return ids, ends[pieces.rows]
-
-    return encode_unit
 
 
 def _pieces(pipeline: Pipeline, unit: TextBatch) -> Pieces:
@@ -286,18 +339,6 @@ def _packed(pieces: Pieces) -> tuple[Array, Array]:
     data, start, end = pieces.data, pieces.start, pieces.end
     side_by_side = len(start) > 0 and np.array_equal(start[1:], end[:-1])
     return (data, np.append(start, end[-1])) if side_by_side else gather(data, start, end)
-
-
-def _by_steps(pipeline: Pipeline) -> Any:
-    """(unit) -> ids, rows by each step of the pipeline."""
-    from gputok.pipeline.tokenize import tokenize
-
-    def encode_unit(unit: TextBatch) -> tuple[Array, Array]:
-        pieces = pipeline.words(Pieces.from_batch(unit))
-        tokens = tokenize(pipeline, pieces)
-        return tokens.ids, tokens.rows[pieces.rows]
-
-    return encode_unit
 
 
 def id_type(pipeline: Pipeline) -> np.dtype:

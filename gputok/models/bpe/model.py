@@ -193,6 +193,14 @@ class BPE(Model):
         """How many encoded words each thread keeps."""
         self.cache_capacity = capacity
 
+    @property
+    def is_random(self) -> bool:
+        return bool(self.dropout)
+
+    @property
+    def byte_tables(self) -> Any:
+        return self._byte_tables
+
     def tokenize_pieces(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> Tokens:
         from gputok.kernels.cpu import merge
 

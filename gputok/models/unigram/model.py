@@ -125,6 +125,10 @@ class Unigram(Model):
         fields["vocab"] = list(map(tuple, fields["vocab"]))
         return described(fields.pop("type"), fields, n_items, n_bytes)
 
+    @property
+    def is_random(self) -> bool:
+        return bool(self.alpha or self.nbest_size)
+
     def tokenize_pieces(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> Tokens:
         from gputok.kernels.cpu import lattice
 
