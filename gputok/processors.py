@@ -11,10 +11,8 @@ import re
 from collections.abc import Sequence as ListOf
 from typing import Any, ClassVar, NamedTuple, Self
 
-import numpy as np
-
 from gputok.components import Component
-from gputok.encoding.encoding import Encoding, views
+from gputok.encoding.encoding import Encoding
 from gputok.encoding.rows import Rows, merge, named_rows
 
 SpecialToken = tuple[str, int]
@@ -394,15 +392,16 @@ def process_one(
 ) -> Encoding:
     """The result for one text or pair, with every combination of what overflows, as `Encoding.merge` makes them."""
     given = [encoding] if pair is None else [encoding, pair]
-    rows = [one._rows.take(np.array([one._row])) for one in given]
+    rows = [one.row() for one in given]
     parts = process_rows(processor, rows, add_special_tokens, False)
-    finished = [views(part)[0] for part in parts]
+    overflowing: list[list[Encoding]] = [[] for _ in parts]
     for i, one in enumerate(given):
-        for other in one._overflowing:
-            changed = [*rows[:i], other._rows.take(np.array([other._row])), *rows[i + 1 :]]
-            for whole, part, own in zip(
-                finished, process_rows(processor, changed, add_special_tokens, True), parts, strict=True
+        for other in one.overflowing:
+            changed = [*rows[:i], other.row(), *rows[i + 1 :]]
+            for cut_off, part, own in zip(
+                overflowing, process_rows(processor, changed, add_special_tokens, True), parts, strict=True
             ):
                 if own.sequence == i:
-                    whole._overflowing += (views(part)[0],)
+                    cut_off.append(Encoding.of(part))
+    finished = [Encoding.of(part, 0, cut_off) for part, cut_off in zip(parts, overflowing, strict=True)]
     return finished[0] if len(finished) == 1 else Encoding.merge(finished, growing_offsets=False)

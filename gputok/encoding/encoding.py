@@ -36,7 +36,23 @@ class Encoding:
     __slots__ = ("__dict__", "_overflowing", "_row", "_rows", "_shown")
 
     def __init__(self) -> None:
-        _set(self, _EMPTY, 0, (), None)
+        self._set(_EMPTY, 0, (), None)
+
+    @classmethod
+    def of(
+        cls, rows: Rows, row: int = 0, overflowing: Sequence[Encoding] = (), shown: Any = None
+    ) -> Encoding:
+        """One row of many. overflowing: what truncation cut off it; shown: what was encoded, for display."""
+        encoding = cls.__new__(cls)
+        encoding._set(rows, row, overflowing, shown)
+        return encoding
+
+    def _set(self, rows: Rows, row: int, overflowing: Sequence[Encoding], shown: Any) -> None:
+        self._rows, self._row, self._overflowing, self._shown = rows, row, tuple(overflowing), shown
+
+    def row(self) -> Rows:
+        """Its row, without the others."""
+        return self._rows.take(np.array([self._row]))
 
     def __repr__(self) -> str:
         return (
@@ -52,10 +68,10 @@ class Encoding:
 
     def __setstate__(self, state: bytes) -> None:
         other = _from_dict(json.loads(state))
-        _set(self, other._rows, other._row, other._overflowing, None)
+        self._set(other._rows, other._row, other._overflowing, None)
 
     def __copy__(self) -> Encoding:
-        return view(self._rows, self._row, self._overflowing, self._shown)
+        return Encoding.of(self._rows, self._row, self._overflowing, self._shown)
 
     def _to_dict(self) -> dict[str, Any]:
         ranges = {str(sequence): {"start": a, "end": b} for sequence, (a, b) in sorted(self._ranges.items())}
@@ -144,7 +160,7 @@ class Encoding:
 
     def set_sequence_id(self, sequence_id: int) -> None:
         """Calls all tokens the input sequence of that number."""
-        self._rows, self._row = self._rows.take(np.array([self._row])).with_sequence(sequence_id), 0
+        self._rows, self._row = self.row().with_sequence(sequence_id), 0
 
     def word_to_tokens(self, word_index: int, sequence_index: int = 0) -> tuple[int, int] | None:
         """The tokens of a word, as (first, last + 1), or None."""
@@ -206,7 +222,7 @@ class Encoding:
         self._overflowing = tuple(self.overflowing)  # copies: another encoding may hold the same parts
         for part in self._overflowing:
             part.pad(length, direction, pad_id, pad_type_id, pad_token)
-        row = self._rows.take(np.array([self._row]))
+        row = self.row()
         self._rows, self._row = row.pad(_unsigned(length), direction, pad_id, pad_type_id, pad_token), 0
 
     def truncate(self, max_length: int, stride: int = 0, direction: str = "right") -> None:
@@ -214,10 +230,10 @@ class Encoding:
         check_direction(direction)
         if _unsigned(max_length) >= len(self):
             return
-        row = self._rows.take(np.array([self._row]))
+        row = self.row()
         kept, overflow, _ = row.truncate(np.array([max_length]), _unsigned(stride), direction)
         parts = [self.__copy__()] if max_length == 0 else views(overflow, [self._shown] * len(overflow.first))
-        _set(self, kept, 0, parts, self._shown)
+        self._set(kept, 0, parts, self._shown)
 
     @staticmethod
     def merge(encodings: Sequence[Encoding], growing_offsets: bool = True) -> Encoding:
@@ -246,11 +262,11 @@ def _merge_two(left: Encoding, right: Encoding, growing: bool) -> Encoding:
         parts.append(_merge_two(part, right, growing))
         parts.extend(_merge_two(part, other, growing) for other in right._overflowing)
     parts.extend(_merge_two(left, other, growing) for other in right._overflowing)
-    a, b = (encoding._rows.take(np.array([encoding._row])) for encoding in (left, right))
+    a, b = (encoding.row() for encoding in (left, right))
     if growing and len(left):
         shift = column_of(left, "end")[-1]
         b = b.replace(start=b.columns.start + shift, end=b.columns.end + shift)
-    return view(merge([a, b]), 0, parts, None)
+    return Encoding.of(merge([a, b]), 0, parts, None)
 
 
 def column_of(encoding: Encoding, name: str) -> Array:
@@ -259,25 +275,16 @@ def column_of(encoding: Encoding, name: str) -> Array:
     return getattr(rows.columns, name)[rows.first[row] : rows.last[row]]
 
 
-def _set(encoding: Encoding, rows: Rows, row: int, overflowing: Sequence[Encoding], shown: Any) -> None:
-    encoding._rows, encoding._row, encoding._overflowing, encoding._shown = (
-        rows,
-        row,
-        tuple(overflowing),
-        shown,
-    )
-
-
-def view(rows: Rows, row: int, overflowing: Sequence[Encoding], shown: Any) -> Encoding:
-    encoding = Encoding.__new__(Encoding)
-    _set(encoding, rows, row, overflowing, shown)
-    return encoding
-
-
-def views(rows: Rows, texts: Sequence[Any] | None = None) -> list[Encoding]:
+def views(
+    rows: Rows, texts: Sequence[Any] | None = None, overflowing: Sequence[Sequence[Encoding]] | None = None
+) -> list[Encoding]:
     """Rows as the objects that users get; `texts`: what was encoded in each row, for display."""
-    shown = [None] * len(rows.first) if texts is None else texts
-    return [view(rows, row, (), text) for row, text in enumerate(shown)]
+    n = len(rows.first)
+    shown = [None] * n if texts is None else texts
+    parts = [()] * n if overflowing is None else overflowing
+    return [
+        Encoding.of(rows, row, part, text) for row, (part, text) in enumerate(zip(parts, shown, strict=True))
+    ]
 
 
 def _from_dict(value: dict[str, Any]) -> Encoding:
@@ -299,7 +306,7 @@ def _from_dict(value: dict[str, Any]) -> Encoding:
         for sequence, span in value["sequence_ranges"].items()
     }
     rows = Rows(columns, np.array([0]), np.array([n]), NO_SPELLING, tuple(value["tokens"]), ranges)
-    return view(rows, 0, [_from_dict(part) for part in value["overflowing"]], None)
+    return Encoding.of(rows, 0, [_from_dict(part) for part in value["overflowing"]], None)
 
 
 def check_direction(direction: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gputok.encoding.encoding import Encoding, view, views
+from gputok.encoding.encoding import Encoding, views
 from gputok.encoding.rows import Rows, merge, padded
 from gputok.kernels.threads import run, thread_count
 from gputok.pipeline.tokenize import encode_documents
@@ -103,14 +103,13 @@ def encode(
         parts = _pad(parts, pipeline.limits.padding)
     encodings: list[Any] = [None] * len(inputs)
     for part in parts:
-        at = part.inputs.tolist()
-        finished = views(merge(part.rows), [inputs[i] for i in at])
+        at, overflowing = part.inputs.tolist(), None
         if len(part.owner):
             texts = [inputs[at[owner]] for owner in part.owner.tolist()]
-            overflowing = views(merge(part.overflow), texts)
+            cut_off = views(merge(part.overflow), texts)
             edges = np.searchsorted(part.owner, np.arange(len(at) + 1)).tolist()
-            for encoding, (first, last) in zip(finished, itertools.pairwise(edges), strict=True):
-                encoding._overflowing = tuple(overflowing[first:last])
+            overflowing = [cut_off[first:last] for first, last in itertools.pairwise(edges)]
+        finished = views(merge(part.rows), [inputs[i] for i in at], overflowing)
         for i, encoding in zip(at, finished, strict=True):
             encodings[i] = encoding
         for i, encoding in part.others.items():
@@ -200,7 +199,7 @@ def _finish(pipeline: Pipeline, inputs: Array, sequences: list[Rows], add_specia
     others = {}
     for row in combined.tolist():
         first, second = (
-            view(rows, row, tuple(view(over, int(k), (), None) for k in np.flatnonzero(owner == row)), None)
+            Encoding.of(rows, row, [Encoding.of(over, int(k)) for k in np.flatnonzero(owner == row)])
             for rows, over, owner in cut
         )
         others[int(inputs[row])] = process_one(processor, first, second, add_special_tokens)
@@ -281,4 +280,4 @@ def post_process(
     return finished
 
 
-_NO_OVERFLOW = ([Encoding()._rows.take(np.zeros(0, np.int64))], np.zeros(0, np.int64))
+_NO_OVERFLOW = ([Encoding().row().take(np.zeros(0, np.int64))], np.zeros(0, np.int64))

@@ -12,7 +12,7 @@ import numpy as np
 
 from gputok.components import Component
 from gputok.text.pieces import Alignment, Pieces, TextBatch, regroup, spell_out
-from gputok.text.pre_tokenized_string import PreTokenizedString, packed_string
+from gputok.text.pre_tokenized_string import PreTokenizedString
 from gputok.types import Array, public
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class Custom(PreTokenizer):
         parts, n_parts = [], []
         for first, last in itertools.pairwise(pieces.rows.tolist()):
             begin = offsets[first]
-            text = packed_string(
+            text = PreTokenizedString.of(
                 data[begin : offsets[last]], offsets[first : last + 1] - begin, token[first:last]
             )
             self.pre_tokenize(text)

@@ -45,6 +45,15 @@ class NormalizedString:
         self._original_shift = 0
         self._pieces = Pieces.from_batch(batch)._replace(alignment=alignment)
 
+    @classmethod
+    def of(cls, original: str, shift: int, data: Array, alignment: Alignment) -> NormalizedString:
+        """A part of a text that begins at its byte `shift`; data (uint8[n]) is its normalized form."""
+        part = cls.__new__(cls)
+        whole = np.array([0, len(data)])
+        part._original, part._original_shift = original, shift
+        part._pieces = Pieces(data, whole[:1], whole[1:], np.array([0, 1]), None, alignment)
+        return part
+
     @property
     def original(self) -> str:
         """The string as it was."""
@@ -200,11 +209,10 @@ class NormalizedString:
         low, high = (
             (start, end) if start == end else (int(alignment.start[start]), int(alignment.end[end - 1]))
         )
-        part = object.__new__(NormalizedString)
-        part._original = self._original.encode()[low:high].decode(errors="ignore")
-        part._original_shift = self._original_shift + low
-        part._rebuild(self._bytes()[start:end].tobytes(), *(side[start:end] - low for side in alignment))
-        return part
+        original = self._original.encode()[low:high].decode(errors="ignore")
+        sides = ((side[start:end] - low).astype(np.int32) for side in alignment)
+        data = self._bytes()[start:end].copy()
+        return NormalizedString.of(original, self._original_shift + low, data, Alignment(*sides))
 
     def split(self, pattern: str | Regex, behavior: str) -> list[NormalizedString]:
         """Cuts at the matches of the pattern.

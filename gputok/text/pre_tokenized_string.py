@@ -71,6 +71,18 @@ class PreTokenizedString:
         self._original = sequence
         self._splits = [_Split(NormalizedString(sequence))]
 
+    @classmethod
+    def of(cls, data: Array, offsets: Array, token: Array) -> PreTokenizedString:
+        """Pieces of one document, packed in data (uint8[n]), as the splits of a text; token >= 0 is an added token."""
+        raw = data.tobytes()
+        text = cls(raw.decode())
+        text._splits = []
+        for a, b, id in zip(offsets.tolist(), offsets[1:].tolist(), token.tolist(), strict=False):
+            part = NormalizedString(raw[a:b].decode())
+            part._original_shift = a
+            text._splits.append(_Split(part, None if id < 0 else [Token(id, part.normalized, (0, b - a))]))
+        return text
+
     def split(self, func: Callable[[int, NormalizedString], list[NormalizedString]]) -> None:
         """Replaces each split by the parts that `func(index, normalized)` makes of it; empty ones are left out.
 
@@ -198,29 +210,9 @@ def _parts(
             if whole:
                 low, high = whole[i][0], sum(whole[i])
             aligned = Alignment(start[a:b] - np.int32(low), end[a:b] - np.int32(low))
-            rows[-1].append(part_of(original[low:high], low, pieces.data[a:b], aligned))
+            text = original[low:high].decode(errors="ignore")
+            rows[-1].append(NormalizedString.of(text, low, pieces.data[a:b], aligned))
     return rows
-
-
-def part_of(original: bytes, shift: int, data: Array, alignment: Alignment) -> NormalizedString:
-    """A part of a text that begins at its byte `shift`; data (uint8[n]) is its normalized form."""
-    part = object.__new__(NormalizedString)
-    part._original, part._original_shift = original.decode(errors="ignore"), shift
-    whole = np.array([0, len(data)])
-    part._pieces = Pieces(data, whole[:1], whole[1:], np.array([0, 1]), None, alignment)
-    return part
-
-
-def packed_string(data: Array, offsets: Array, token: Array) -> PreTokenizedString:
-    """Pieces of one document, packed in data (uint8[n]), as the splits of a text; token >= 0 is an added token."""
-    text = object.__new__(PreTokenizedString)
-    raw = data.tobytes()
-    text._original, text._splits = raw.decode(), []
-    for a, b, id in zip(offsets.tolist(), offsets[1:].tolist(), token.tolist(), strict=False):
-        part = NormalizedString(raw[a:b].decode())
-        part._original_shift = a
-        text._splits.append(_Split(part, None if id < 0 else [Token(id, part.normalized, (0, b - a))]))
-    return text
 
 
 def _origin(normalized: NormalizedString, start: int, end: int) -> tuple[int, int]:
