@@ -9,6 +9,8 @@ Everything is imported when it is first used, so that `import gputok` costs a fe
 
 import importlib
 import pathlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what type checkers and editors see; the same names are in the tables below
@@ -21,96 +23,156 @@ if TYPE_CHECKING:  # what type checkers and editors see; the same names are in t
     from gputok import processors as processors
     from gputok import tools as tools
     from gputok import trainers as trainers
-    from gputok.added_tokens import AddedToken as AddedToken
-    from gputok.encoding import Encoding as Encoding
+    from gputok.automaton.pattern import Regex as Regex
+    from gputok.encoding.encoding import Encoding as Encoding
     from gputok.implementations import BertWordPieceTokenizer as BertWordPieceTokenizer
     from gputok.implementations import ByteLevelBPETokenizer as ByteLevelBPETokenizer
     from gputok.implementations import CharBPETokenizer as CharBPETokenizer
     from gputok.implementations import SentencePieceBPETokenizer as SentencePieceBPETokenizer
     from gputok.implementations import SentencePieceUnigramTokenizer as SentencePieceUnigramTokenizer
-    from gputok.inputs import EncodeInput as EncodeInput
-    from gputok.inputs import InputSequence as InputSequence
-    from gputok.inputs import OffsetReferential as OffsetReferential
-    from gputok.inputs import Offsets as Offsets
-    from gputok.inputs import OffsetType as OffsetType
-    from gputok.inputs import PreTokenizedEncodeInput as PreTokenizedEncodeInput
-    from gputok.inputs import PreTokenizedInputSequence as PreTokenizedInputSequence
-    from gputok.inputs import SplitDelimiterBehavior as SplitDelimiterBehavior
-    from gputok.inputs import TextEncodeInput as TextEncodeInput
-    from gputok.inputs import TextInputSequence as TextInputSequence
-    from gputok.normalized_string import NormalizedString as NormalizedString
-    from gputok.pattern import Regex as Regex
-    from gputok.pre_tokenized_string import PreTokenizedString as PreTokenizedString
-    from gputok.pre_tokenized_string import Token as Token
     from gputok.pretrained import AutoTokenizer as AutoTokenizer
     from gputok.pretrained import PreTrainedTokenizer as PreTrainedTokenizer
     from gputok.pretrained import train_new_from_iterator as train_new_from_iterator
     from gputok.sentencepiece import from_sentencepiece as from_sentencepiece
-    from gputok.text import TextBatch as TextBatch
+    from gputok.text.normalized_string import NormalizedString as NormalizedString
+    from gputok.text.pieces import TextBatch as TextBatch
+    from gputok.text.pre_tokenized_string import PreTokenizedString as PreTokenizedString
+    from gputok.text.pre_tokenized_string import Token as Token
+    from gputok.text.word_counts import WordCounts as WordCounts
     from gputok.tokenizer import Tokenizer as Tokenizer
-    from gputok.word_counts import WordCounts as WordCounts
+    from gputok.tokens.added_token import AddedToken as AddedToken
+    from gputok.types import EncodeInput as EncodeInput
+    from gputok.types import InputSequence as InputSequence
+    from gputok.types import OffsetReferential as OffsetReferential
+    from gputok.types import Offsets as Offsets
+    from gputok.types import OffsetType as OffsetType
+    from gputok.types import PreTokenizedEncodeInput as PreTokenizedEncodeInput
+    from gputok.types import PreTokenizedInputSequence as PreTokenizedInputSequence
+    from gputok.types import SplitDelimiterBehavior as SplitDelimiterBehavior
+    from gputok.types import TextEncodeInput as TextEncodeInput
+    from gputok.types import TextInputSequence as TextInputSequence
 
 __version__ = "0.1.0"
 
-# In a plain source tree `kernels/` lies beside this folder instead of in it; let it be found as gputok.kernels.
-if not (pathlib.Path(__file__).parent / "kernels").is_dir():
-    __path__.append(str(pathlib.Path(__file__).parents[1]))
-
-_MODULES = (
+__all__ = [
+    "AddedToken",
+    "AutoTokenizer",
+    "BertWordPieceTokenizer",
+    "ByteLevelBPETokenizer",
+    "CharBPETokenizer",
+    "EncodeInput",
+    "Encoding",
+    "InputSequence",
+    "NormalizedString",
+    "OffsetReferential",
+    "OffsetType",
+    "Offsets",
+    "PreTokenizedEncodeInput",
+    "PreTokenizedInputSequence",
+    "PreTokenizedString",
+    "PreTrainedTokenizer",
+    "Regex",
+    "SentencePieceBPETokenizer",
+    "SentencePieceUnigramTokenizer",
+    "SplitDelimiterBehavior",
+    "TextBatch",
+    "TextEncodeInput",
+    "TextInputSequence",
+    "Token",
+    "Tokenizer",
+    "WordCounts",
     "corpus",
     "decoders",
+    "from_sentencepiece",
     "implementations",
     "models",
     "normalizers",
     "pre_tokenizers",
     "processors",
     "tools",
+    "train_new_from_iterator",
     "trainers",
-)
+]
+
+# In a plain source tree `kernels/` lies beside this folder instead of in it; let it be found as gputok.kernels.
+if not (pathlib.Path(__file__).parent / "kernels").is_dir():
+    __path__.append(str(pathlib.Path(__file__).parents[1]))
 
 # name -> module that defines it
 _NAMES: dict[str, str] = {
-    "AddedToken": "added_tokens",
+    "AddedToken": "tokens.added_token",
     "AutoTokenizer": "pretrained",
     "BertWordPieceTokenizer": "implementations",
     "ByteLevelBPETokenizer": "implementations",
     "CharBPETokenizer": "implementations",
-    "EncodeInput": "inputs",
+    "EncodeInput": "types",
     "Encoding": "encoding",
-    "InputSequence": "inputs",
+    "InputSequence": "types",
     "from_sentencepiece": "sentencepiece",
-    "NormalizedString": "normalized_string",
-    "OffsetReferential": "inputs",
-    "OffsetType": "inputs",
-    "Offsets": "inputs",
-    "PreTokenizedEncodeInput": "inputs",
-    "PreTokenizedInputSequence": "inputs",
-    "PreTokenizedString": "pre_tokenized_string",
+    "NormalizedString": "text.normalized_string",
+    "OffsetReferential": "types",
+    "OffsetType": "types",
+    "Offsets": "types",
+    "PreTokenizedEncodeInput": "types",
+    "PreTokenizedInputSequence": "types",
+    "PreTokenizedString": "text.pre_tokenized_string",
     "PreTrainedTokenizer": "pretrained",
-    "Regex": "pattern",
+    "Regex": "automaton.pattern",
     "SentencePieceBPETokenizer": "implementations",
     "SentencePieceUnigramTokenizer": "implementations",
-    "SplitDelimiterBehavior": "inputs",
+    "SplitDelimiterBehavior": "types",
     "TextBatch": "text",
-    "TextEncodeInput": "inputs",
-    "TextInputSequence": "inputs",
-    "Token": "pre_tokenized_string",
+    "TextEncodeInput": "types",
+    "TextInputSequence": "types",
+    "Token": "text.pre_tokenized_string",
     "Tokenizer": "tokenizer",
-    "WordCounts": "word_counts",
+    "WordCounts": "text.word_counts",
     "train_new_from_iterator": "pretrained",
 }
 
 
+# Modules of version 0.1.0 and where their classes are now: pickles hold the old names.
+_MOVED = {
+    "added_tokens": "tokens.added_token",
+    "inputs": "types",
+    "models.vocabulary": "tokens.vocabulary",
+    "normalized_string": "text.normalized_string",
+    "pattern": "automaton.pattern",
+    "pre_tokenized_string": "text.pre_tokenized_string",
+    "token_files": "files.token_files",
+    "trainers.bpe": "trainers",
+    "trainers.parity_bpe": "trainers",
+    "trainers.unigram": "trainers",
+    "trainers.wordlevel": "trainers",
+    "trainers.wordpiece": "trainers",
+    "word_counts": "text.word_counts",
+}
+
+
 def __getattr__(name: str):
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name in _NAMES:
         value = getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
-    elif name in _MODULES:
-        value = importlib.import_module(f"{__name__}.{name}")
     else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = importlib.import_module(f"{__name__}.{name}")
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_NAMES, *_MODULES])
+    return __all__
+
+
+class _MovedModule(ModuleType):
+    """A module under its old name."""
+
+    def __getattr__(self, name: str):
+        if name.startswith("__"):
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(self.__doc__), name)
+
+
+# An unpickler imports the module that a pickle names, and finds it in sys.modules.
+for _old, _new in _MOVED.items():
+    sys.modules[f"{__name__}.{_old}"] = _MovedModule(f"{__name__}.{_old}", f"{__name__}.{_new}")

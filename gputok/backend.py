@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from gputok.text import TextBatch
+    from gputok.text.pieces import TextBatch
 
 SMALL_BYTES = 64 << 20
 """`auto` stays on the CPU below this: starting CUDA costs about as long as counting so much text on two cores.
@@ -96,7 +96,7 @@ def choose_for(
 
 
 def _cuda(name: str, ordinals: Iterable[int], reason: str) -> Backend:
-    from .kernels.cuda.device import cupy_device
+    from gputok.kernels.cuda.device import cupy_device
 
     return Backend(name, reason, tuple(cupy_device(ordinal) for ordinal in ordinals))
 

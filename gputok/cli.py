@@ -36,6 +36,26 @@ bench_app = typer.Typer(
 )
 app.add_typer(bench_app)
 
+
+def _show_version(asked: bool) -> None:
+    from gputok import __version__
+
+    if asked:
+        typer.echo(f"gputok {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True),
+]
+
+
+@app.callback()
+def _gputok(version: Version = False) -> None:
+    """The options of `gputok` itself."""
+
+
 # -- options that several commands have
 
 Inputs = Annotated[
@@ -110,7 +130,7 @@ def train(
 ) -> None:
     """Learn a vocabulary from text and write it as a tokenizer.json."""
     from gputok import WordCounts
-    from gputok.files import replacing
+    from gputok.files.atomic import replacing
 
     start = time.perf_counter()
     tokenizer, trainer = recipe(
@@ -252,7 +272,7 @@ def decode(
 
 def _ids(file: str | None) -> Iterator[list[Any]]:
     """The ids of some documents at a time."""
-    from gputok import token_files
+    from gputok.files import token_files
 
     if file is not None and file.endswith(token_files.KINDS):
         for ids, rows in token_files.read(file):
@@ -286,7 +306,7 @@ def report(
 ) -> None:
     """Measure how tokenizers suit a text, and write a page to look at it coloured by token."""
     from gputok import Tokenizer
-    from gputok.files import replacing
+    from gputok.files.atomic import replacing
 
     first, *others = (Tokenizer.from_file(path) for path in [tokenizer, *(beside or [])])
     with replacing(output) as page:  # an output that can't be written is found before the work
@@ -330,8 +350,8 @@ def _facts() -> dict[str, Any]:
 
     from gputok import __version__
     from gputok.backend import choose
-    from gputok.kernels.cpu.text import _line_ends
-    from gputok.threads import thread_count
+    from gputok.kernels.cache import cache_folder
+    from gputok.kernels.threads import thread_count
 
     def version(*packages: str) -> str:
         for package in packages:
@@ -340,7 +360,7 @@ def _facts() -> dict[str, Any]:
         return "not installed"
 
     backend = choose()
-    cache = _line_ends._cache.cache_path
+    cache = cache_folder()
     compiled = list(pathlib.Path(cache).glob("*.nb[ic]"))
     return {
         "gputok": __version__,

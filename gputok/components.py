@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
+
+import numpy as np
 
 
 class Component:
@@ -18,6 +22,30 @@ class Component:
     """
 
     kind: ClassVar[str] = "component"  # "normalizer", "pre-tokenizer", ...: the word used in errors
+    in_files: ClassVar[bool] = True  # has it a JSON form? Components written in Python have none
+
+    home: ClassVar[str]  # the module that users import the components of this kind from
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if cls.__module__.startswith("gputok."):
+            cls.__module__ = cls.home
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        if cls._is_base():
+            custom = f", or {cls.__name__}.custom(...)" if hasattr(cls, "custom") else ""
+            raise TypeError(f"{cls.__name__} is a base class: make one of its subclasses{custom}")
+        return super().__new__(cls)
+
+    @classmethod
+    def _is_base(cls) -> bool:
+        """Is it the base class of a kind, such as Normalizer?"""
+        return Component in cls.__bases__
+
+    @classmethod
+    def types(cls) -> dict[str, type[Self]]:
+        """Of a base class: what `type` may be in a JSON form."""
+        return {kind.__name__: kind for kind in cls.__subclasses__() if kind.in_files}
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form, `type` first."""
@@ -26,9 +54,35 @@ class Component:
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        """A component from its JSON form, without `type`; unknown keys are ignored, as the namesake does."""
+        """A component from its JSON form; on the base class of a kind, of the type that `type` names.
+
+        Unknown keys are ignored, as the namesake does.
+        """
+        if cls._is_base():
+            return cls._of_type(value)
+        if missing := [name for name in cls._required() if name not in value]:
+            raise ValueError(f"{cls.__name__}: the field {missing[0]!r} is missing")
         names = {field.name for field in dataclasses.fields(cls)}
         return cls(**{key: item for key, item in value.items() if key in names})
+
+    @classmethod
+    def _of_type(cls, value: Any) -> Self:
+        if not isinstance(value, dict):
+            raise ValueError(f"a {cls.kind} is a JSON object, not {value!r}")
+        types, name = cls.types(), value.get("type")
+        if name not in types:
+            raise ValueError(f"{name!r} is no {cls.kind}; the types are {', '.join(sorted(types))}")
+        try:
+            return types[name].from_dict(value)
+        except RecursionError:
+            raise ValueError(f"{cls.kind}s are nested too deeply") from None
+        except (TypeError, OverflowError) as error:
+            raise ValueError(f"{name}: {error}") from None
+
+    @classmethod
+    def _required(cls) -> list[str]:
+        """The fields that a JSON form must have."""
+        return []
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_"):
@@ -43,12 +97,12 @@ class Component:
         return self._described(5, 100)
 
     def _described(self, n_items: int, n_bytes: int | None) -> str:
-        fields = (
-            f"{field.name}={show(getattr(self, field.name))}"
+        fields = {
+            field.name: Verbatim(field.metadata["shown"](value)) if "shown" in field.metadata else value
             for field in dataclasses.fields(self)
-            for show in [field.metadata.get("shown", lambda value: _shown(value, n_items, n_bytes))]
-        )
-        return f"{type(self).__name__}({', '.join(fields)})"
+            for value in [getattr(self, field.name)]
+        }
+        return described(type(self).__name__, fields, n_items, n_bytes)
 
     def __getstate__(self) -> bytes:
         return json.dumps(self.to_dict(), ensure_ascii=False, separators=(",", ":")).encode()
@@ -63,16 +117,40 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
+class Verbatim(str):
+    """What a `repr` shows without quotes: the word of an enumeration, or something that is written out already."""
+
+
+def described(name: str, fields: Mapping[str, Any], n_items: int = 99, n_bytes: int | None = None) -> str:
+    """An object as the namesake's `repr` shows it; `str` shows 5 items and 100 bytes.
+
+    >>> described("Strip", {"content": "_", "left": 1, "of": [1.0, None], "side": Verbatim("Left")})
+    'Strip(content="_", left=1, of=[1, None], side=Left)'
+    """
+    shown = ", ".join(f"{key}={_shown(value, n_items, n_bytes)}" for key, value in fields.items())
+    return f"{name}({shown})"
+
+
 def _shown(value: Any, n_items: int, n_bytes: int | None) -> str:
     """A field as the namesake's `repr` shows it: strings in double quotes with nothing escaped, Python's constants.
 
-    Only the first items of a list and the first bytes of a string are shown.
+    Only the first items of a list or a dictionary and the first bytes of a string are shown.
     """
+    if isinstance(value, Verbatim):
+        return str(value)
     if isinstance(value, str):
         raw = value.encode()
         short = n_bytes is None or len(raw) <= n_bytes
         return f'"{value}"' if short else f'"{raw[:n_bytes].decode(errors="ignore")}..."'
-    if isinstance(value, list | tuple):
+    if isinstance(value, float):
+        return np.format_float_positional(value, trim="-").replace("nan", "NaN")
+    if isinstance(value, dict):
+        pairs = itertools.islice(value.items(), n_items)
+        items = [f"{_shown(k, n_items, n_bytes)}:{_shown(item, n_items, n_bytes)}" for k, item in pairs]
+        return "{" + ", ".join([*items, "..."] if len(value) > n_items else items) + "}"
+    if isinstance(value, list):
         items = [_shown(item, n_items, n_bytes) for item in value[:n_items]]
         return "[" + ", ".join([*items, "..."] if len(value) > n_items else items) + "]"
+    if isinstance(value, tuple):
+        return "(" + ", ".join(_shown(item, n_items, n_bytes) for item in value) + ")"
     return value._described(n_items, n_bytes) if isinstance(value, Component) else repr(value)

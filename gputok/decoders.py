@@ -10,25 +10,20 @@ import dataclasses
 import functools
 import itertools
 import re
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
-from gputok.byte_alphabet import BYTE_CHARACTERS
 from gputok.components import Component
+from gputok.text.byte_alphabet import BYTE_CHARACTERS
 
 if TYPE_CHECKING:
-    from gputok.pattern import Regex
-    from gputok.tokenizer import Tokenizer
+    from gputok.automaton.pattern import Regex
 
 
 class Decoder(Component):
     """Base of all decoders."""
 
     kind: ClassVar[str] = "decoder"
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        if cls is Decoder:
-            raise TypeError("Decoder is a base class: make one of its subclasses, or Decoder.custom(...)")
-        return super().__new__(cls)
+    home: ClassVar[str] = "gputok.decoders"
 
     @staticmethod
     def custom(decoder: Any) -> Decoder:
@@ -42,17 +37,6 @@ class Decoder(Component):
         """
         return Custom(decoder)
 
-    @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Self:
-        """A decoder from its JSON form; on the base class, of the type that `type` names."""
-        if cls is not Decoder:
-            return super().from_dict(value)
-        types = {kind.__name__: kind for kind in Decoder.__subclasses__() if dataclasses.is_dataclass(kind)}
-        name = value.get("type") if isinstance(value, dict) else None
-        if name not in types:
-            raise ValueError(f"{name!r} is no decoder; the types are {', '.join(sorted(types))}")
-        return types[name].from_dict(value)
-
     def decode(self, tokens: list[str]) -> str:
         """The text of a list of tokens."""
         return "".join(self.decode_chain(list(tokens)))
@@ -64,6 +48,8 @@ class Decoder(Component):
 
 class Custom(Decoder):
     """A decoder written in Python; it cannot be saved."""
+
+    in_files = False
 
     def __init__(self, decoder: Any) -> None:
         self.decoder = decoder
@@ -219,7 +205,7 @@ class Replace(Decoder):
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        from gputok.pattern import Regex
+        from gputok.automaton.pattern import Regex
 
         ((kind, pattern),) = value["pattern"].items()
         return cls(Regex(pattern) if kind == "Regex" else pattern, value["content"])
@@ -339,6 +325,12 @@ class Sequence(Decoder):
         return tokens
 
 
+class Decodes(Protocol):
+    """What gives the text of ids: a tokenizer."""
+
+    def decode(self, ids: list[int], skip_special_tokens: bool = True) -> str: ...
+
+
 class DecodeStream:
     """Text of ids that come one by one: each step gives what is new, or None while a character is incomplete.
 
@@ -351,7 +343,7 @@ class DecodeStream:
         self._prefix = ""  # what `_ids[:_n_given]` decode to
         self._n_given = 0
 
-    def step(self, tokenizer: Tokenizer, id: int | list[int]) -> str | None:
+    def step(self, tokenizer: Decodes, id: int | list[int]) -> str | None:
         """The text that one id more, or several, make complete."""
         if not self._prefix and self._ids:
             prefix = tokenizer.decode(self._ids, self._skip_special_tokens)

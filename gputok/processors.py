@@ -11,11 +11,9 @@ import re
 from collections.abc import Sequence as ListOf
 from typing import Any, ClassVar, NamedTuple, Self
 
-import numpy as np
-
 from gputok.components import Component
-from gputok.encoding import Encoding, views
-from gputok.rows import Rows, merge, named_rows
+from gputok.encoding.encoding import Encoding
+from gputok.encoding.rows import Rows, merge, named_rows
 
 SpecialToken = tuple[str, int]
 
@@ -24,22 +22,7 @@ class PostProcessor(Component):
     """Base of all post-processors."""
 
     kind: ClassVar[str] = "post-processor"
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        if cls is PostProcessor:
-            raise TypeError("PostProcessor is a base class: make one of its subclasses")
-        return super().__new__(cls)
-
-    @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Self:
-        """A post-processor from its JSON form; on the base class, of the type that `type` names."""
-        if cls is not PostProcessor:
-            return super().from_dict(value)
-        types = {kind.__name__: kind for kind in PostProcessor.__subclasses__()}
-        name = value.get("type") if isinstance(value, dict) else None
-        if name not in types:
-            raise ValueError(f"{name!r} is no post-processor; the types are {', '.join(sorted(types))}")
-        return types[name].from_dict(value)
+    home: ClassVar[str] = "gputok.processors"
 
     def num_special_tokens_to_add(self, is_pair: bool) -> int:
         """How many tokens are added to one text, or to a pair."""
@@ -409,15 +392,16 @@ def process_one(
 ) -> Encoding:
     """The result for one text or pair, with every combination of what overflows, as `Encoding.merge` makes them."""
     given = [encoding] if pair is None else [encoding, pair]
-    rows = [one._rows.take(np.array([one._row])) for one in given]
+    rows = [one.row() for one in given]
     parts = process_rows(processor, rows, add_special_tokens, False)
-    finished = [views(part)[0] for part in parts]
+    overflowing: list[list[Encoding]] = [[] for _ in parts]
     for i, one in enumerate(given):
-        for other in one._overflowing:
-            changed = [*rows[:i], other._rows.take(np.array([other._row])), *rows[i + 1 :]]
-            for whole, part, own in zip(
-                finished, process_rows(processor, changed, add_special_tokens, True), parts, strict=True
+        for other in one.overflowing:
+            changed = [*rows[:i], other.row(), *rows[i + 1 :]]
+            for cut_off, part, own in zip(
+                overflowing, process_rows(processor, changed, add_special_tokens, True), parts, strict=True
             ):
                 if own.sequence == i:
-                    whole._overflowing += (views(part)[0],)
+                    cut_off.append(Encoding.of(part))
+    finished = [Encoding.of(part, 0, cut_off) for part, cut_off in zip(parts, overflowing, strict=True)]
     return finished[0] if len(finished) == 1 else Encoding.merge(finished, growing_offsets=False)

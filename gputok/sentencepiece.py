@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from . import decoders, models, normalizers, pre_tokenizers
-from .added_tokens import AddedToken
-from .pattern import Regex
-from .tokenizer import Tokenizer
-
-if TYPE_CHECKING:
-    from .models import Unigram
+from gputok import decoders, models, normalizers, pre_tokenizers
+from gputok.automaton.pattern import Regex
+from gputok.files.sentencepiece_proto import (
+    BPE,
+    CONTROL,
+    NORMAL,
+    UNIGRAM,
+    UNKNOWN,
+    UNUSED,
+    USER_DEFINED,
+    protobuf,
+)
+from gputok.tokenizer import Tokenizer
+from gputok.tokens.added_token import AddedToken
 
 SPACE = "▁"
-_UNIGRAM, _BPE = 1, 2  # TrainerSpec.model_type
-_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = range(1, 7)  # SentencePiece.type
 
 
 def from_sentencepiece(source: str | os.PathLike[str] | bytes) -> Tokenizer:
@@ -30,7 +35,7 @@ def from_sentencepiece(source: str | os.PathLike[str] | bytes) -> Tokenizer:
     Raises ValueError for what no tokenizer here can express: models of words or characters, white space as a suffix,
     unused pieces. Needs the `sentencepiece` package.
     """
-    proto = _protobuf().ModelProto()
+    proto = protobuf().ModelProto()
     if not isinstance(source, bytes):
         with open(source, "rb") as file:
             source = file.read()
@@ -41,7 +46,7 @@ def from_sentencepiece(source: str | os.PathLike[str] | bytes) -> Tokenizer:
     _check(proto)
     spec = proto.normalizer_spec
     collapse = spec.remove_extra_whitespaces
-    tokenizer = Tokenizer(_unigram(proto) if proto.trainer_spec.model_type == _UNIGRAM else _bpe(proto))
+    tokenizer = Tokenizer(_unigram(proto) if proto.trainer_spec.model_type == UNIGRAM else _bpe(proto))
 
     steps: list[Any] = []
     if spec.precompiled_charsmap:
@@ -57,11 +62,11 @@ def from_sentencepiece(source: str | os.PathLike[str] | bytes) -> Tokenizer:
         steps += [normalizers.Replace(Regex(" {2,}"), " ")]
         # Text can't begin with a space here, so that one ▁ before it is all. "first" gives none to what follows an added
         # token, but none either to a text whose first characters were removed.
-        symbols = any(piece.type == _USER_DEFINED for piece in proto.pieces)
+        symbols = any(piece.type == USER_DEFINED for piece in proto.pieces)
         scheme = ("first" if symbols else "always") if spec.add_dummy_prefix else "never"
         # Unigram sums its scores over a whole text, and their rounding can decide; merges stay within words.
         inside = any(SPACE in piece.piece[1:] for piece in proto.pieces)
-        split = proto.trainer_spec.model_type == _BPE and not inside
+        split = proto.trainer_spec.model_type == BPE and not inside
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(SPACE, prepend_scheme=scheme, split=split)
     else:
         steps += [normalizers.Prepend(SPACE)] * spec.add_dummy_prefix + [normalizers.Replace(" ", SPACE)]
@@ -72,66 +77,22 @@ def from_sentencepiece(source: str | os.PathLike[str] | bytes) -> Tokenizer:
     tokenizer.decoder = decoders.Sequence(pieces)
     named = {kind: [piece.piece for piece in proto.pieces if piece.type == kind] for kind in range(1, 7)}
     tokenizer.add_special_tokens(
-        [AddedToken(token, special=True, normalized=False) for token in (*named[_UNKNOWN], *named[_CONTROL])]
+        [AddedToken(token, special=True, normalized=False) for token in (*named[UNKNOWN], *named[CONTROL])]
     )
     tokenizer.encode_special_tokens = True
-    tokenizer.add_tokens([AddedToken(token, normalized=collapse) for token in named[_USER_DEFINED]])
+    tokenizer.add_tokens([AddedToken(token, normalized=collapse) for token in named[USER_DEFINED]])
     return tokenizer
-
-
-def unigram_bytes(model: Unigram, *, add_dummy_prefix: bool, remove_extra_whitespaces: bool) -> bytes:
-    """A Unigram model as the bytes of a `.model` file."""
-    if model.unk_id is None:
-        raise ValueError("SentencePiece needs an unknown token, but unk_id is None")
-    protobuf = _protobuf()
-    proto = protobuf.ModelProto()
-    tokens = model.vocabulary.tokens
-    kinds = dict.fromkeys(model.sentencepiece or [], _CONTROL)
-    if model.byte_fallback:
-        byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)]
-        missing = [token for token in byte_tokens if model.token_to_id(token) is None]
-        if missing:
-            raise ValueError(
-                f"SentencePiece's byte_fallback needs all byte tokens, but {missing[0]!r} isn't there"
-            )
-        kinds |= dict.fromkeys(map(model.token_to_id, byte_tokens), _BYTE)
-    kinds[model.unk_id] = _UNKNOWN
-    for id, (token, score) in enumerate(zip(tokens, model.scores.tolist(), strict=True)):
-        proto.pieces.add(piece=token, score=score, type=kinds.get(id, _NORMAL))
-    proto.trainer_spec.model_type = _UNIGRAM
-    proto.trainer_spec.vocab_size = len(tokens)
-    proto.trainer_spec.byte_fallback = model.byte_fallback
-    proto.trainer_spec.unk_id, proto.trainer_spec.unk_piece = model.unk_id, tokens[model.unk_id]
-    for role, name in (("bos", "<s>"), ("eos", "</s>"), ("pad", "<pad>")):
-        id = model.token_to_id(name)
-        setattr(proto.trainer_spec, f"{role}_id", id if kinds.get(id) == _CONTROL else -1)
-    proto.normalizer_spec.name = "identity"
-    proto.normalizer_spec.add_dummy_prefix = add_dummy_prefix
-    proto.normalizer_spec.remove_extra_whitespaces = remove_extra_whitespaces
-    proto.normalizer_spec.escape_whitespaces = True
-    return proto.SerializeToString()
-
-
-def _protobuf() -> Any:
-    try:
-        from sentencepiece import sentencepiece_model_pb2
-    except ImportError as error:
-        raise ImportError(
-            f"SentencePiece files need an extra: pip install gputok[sentencepiece] ({error})"
-        ) from None
-    return sentencepiece_model_pb2
 
 
 def _check(proto: Any) -> None:
     trainer, kinds = proto.trainer_spec, {piece.type for piece in proto.pieces}
     unsupported = {
-        f"model_type {trainer.model_type}, neither unigram nor bpe": trainer.model_type
-        not in (_UNIGRAM, _BPE),
+        f"model_type {trainer.model_type}, neither unigram nor bpe": trainer.model_type not in (UNIGRAM, BPE),
         "white space as a suffix": trainer.treat_whitespace_as_suffix,
         "unescaped white space": not proto.normalizer_spec.escape_whitespaces,
-        "unused pieces": _UNUSED in kinds,
+        "unused pieces": UNUSED in kinds,
         "no pieces": not kinds,
-        "no unknown piece": _UNKNOWN not in kinds,
+        "no unknown piece": UNKNOWN not in kinds,
     }
     for what, there in unsupported.items():
         if there:
@@ -139,22 +100,22 @@ def _check(proto: Any) -> None:
 
 
 def _unigram(proto: Any) -> models.Unigram:
-    unk = next(id for id, piece in enumerate(proto.pieces) if piece.type == _UNKNOWN)
+    unk = next(id for id, piece in enumerate(proto.pieces) if piece.type == UNKNOWN)
     pairs = [(piece.piece, piece.score) for piece in proto.pieces]
     model = models.Unigram(pairs, unk, proto.trainer_spec.byte_fallback)
-    model.sentencepiece = [id for id, piece in enumerate(proto.pieces) if piece.type != _NORMAL]
+    model.sentencepiece = [id for id, piece in enumerate(proto.pieces) if piece.type != NORMAL]
     return model
 
 
 def _bpe(proto: Any) -> models.BPE:
     """SentencePiece merges whatever spells a piece, the one of the highest score first: so each way to cut a piece in
     two is a merge, and all ways have the piece's rank."""
-    scores = {piece.piece: piece.score for piece in proto.pieces if piece.type == _NORMAL}
+    scores = {piece.piece: piece.score for piece in proto.pieces if piece.type == NORMAL}
     ids = {piece.piece: id for id, piece in enumerate(proto.pieces)}
     by_score = sorted(scores, key=lambda piece: (-scores[piece], ids[piece]))
     cuts = ((piece[:i], piece[i:]) for piece in by_score for i in range(1, len(piece)))
     merges = [(left, right) for left, right in cuts if left in scores and right in scores]
-    unk = next(piece.piece for piece in proto.pieces if piece.type == _UNKNOWN)
+    unk = next(piece.piece for piece in proto.pieces if piece.type == UNKNOWN)
     model = models.BPE(
         ids, merges, unk_token=unk, fuse_unk=True, byte_fallback=proto.trainer_spec.byte_fallback
     )

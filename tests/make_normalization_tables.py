@@ -1,10 +1,10 @@
-"""Writes gputok/unicode_maps.npz: what the installed `tokenizers` does to each character when it normalizes text.
+"""Writes gputok/text/unicode_maps.npz: what the installed `tokenizers` does to each character when it normalizes text.
 
 Each of its normalizers has a Unicode version of its own, so no other source knows. Run it when `tokenizers` changes:
 
     python tests/make_normalization_tables.py
 
-The meaning of the arrays is in gputok/unicode_maps.py. tests/test_normalizers.py asks about every character again.
+The meaning of the arrays is in gputok/text/unicode_maps.py. tests/test_normalizers.py asks about every character again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main() -> None:
     parts = {name: pack_map(ask) for name, ask in character_maps().items()} | forms()
     parts["grapheme"] = two_stages(grapheme_classes())
     arrays = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.items()}
-    target = pathlib.Path(__file__).parents[1] / "gputok" / "unicode_maps.npz"
+    target = pathlib.Path(__file__).parents[1] / "gputok" / "text" / "unicode_maps.npz"
     np.savez_compressed(target, **arrays)
     print(f"{target}: {target.stat().st_size:,} bytes")
 

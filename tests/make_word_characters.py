@@ -1,4 +1,4 @@
-"""Writes gputok/word_characters.npz: the characters beside which a `single_word` token is not found.
+"""Writes gputok/pipeline/word_characters.npz: the characters beside which a `single_word` token is not found.
 
 The installed `tokenizers` is asked about every code point. Run it when the version that the tests compare with changes.
 """
@@ -25,5 +25,5 @@ def word_characters() -> np.ndarray:
 if __name__ == "__main__":
     edges = np.diff(np.concatenate([[0], word_characters().astype(np.int8), [0]]))
     first, last = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) - 1
-    path = pathlib.Path(__file__).parents[1] / "gputok" / "word_characters.npz"
+    path = pathlib.Path(__file__).parents[1] / "gputok" / "pipeline" / "word_characters.npz"
     np.savez_compressed(path, first=first.astype(np.int32), last=last.astype(np.int32))

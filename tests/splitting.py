@@ -14,7 +14,7 @@ from gputok.kernels.cpu.split import split_words
 from tokenizers import pre_tokenizers
 
 from gputok.automaton import compile_pattern
-from gputok.text import TextBatch
+from gputok.text.pieces import TextBatch
 
 
 def words(automaton: Automaton, texts: list[str], *, drop_gaps: bool = False) -> list[list[str]]:

@@ -7,7 +7,7 @@ import pytest
 import tokenizers
 
 from gputok import models
-from gputok.byte_alphabet import BYTE_CHARACTERS
+from gputok.text.byte_alphabet import BYTE_CHARACTERS
 
 
 def vocabulary(merges: list[tuple[str, str]]) -> dict[str, int]:

@@ -10,10 +10,11 @@ from gputok.kernels import reference
 from gputok.kernels.cpu import encode, walk
 
 import gputok
-from gputok import bulk, decoders, models, normalizers, pre_tokenizers, processors
+from gputok import decoders, models, normalizers, pre_tokenizers, processors
 from gputok.automaton import PATTERNS, compile_pattern
+from gputok.pipeline import encode_corpus as bulk
 from gputok.recipes import recipe
-from gputok.text import TextBatch
+from gputok.text.pieces import TextBatch
 from gputok.trainers import BpeTrainer
 
 

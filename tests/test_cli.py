@@ -261,6 +261,11 @@ def test_info(gputok):
     assert "jit cache" in gputok("info")[1]
 
 
+def test_version(gputok):
+    status, out, _ = gputok("--version")
+    assert status == 0 and out == "gputok 0.1.0\n"
+
+
 def test_peers_can_be_listed():
     given = ["bench", "train", "a.txt", "--against", "tokenizers", "gigabpe", "--runs", "1"]
     expected = ["bench", "train", "a.txt", "--against", "tokenizers", "--against", "gigabpe", "--runs", "1"]

@@ -17,13 +17,13 @@ from gputok.kernels.cpu.bpe import train_bpe as train_on_cpu
 from gputok.kernels.cuda import bpe, lookup
 
 import gputok
-from gputok import bulk
 from gputok.automaton import compile_pattern
 from gputok.automaton.patterns import PATTERNS
-from gputok.counting import count_words as count_on_cpu
+from gputok.pipeline import encode_corpus as bulk
+from gputok.pipeline.count_words import count_words as count_on_cpu
 from gputok.pre_tokenizers import SplitPlan
 from gputok.recipes import recipe
-from gputok.text import TextBatch
+from gputok.text.pieces import TextBatch
 from tests.emulation.devices import KINDS, cuda_device, device_of
 from tests.emulation.sanitized import agree, results
 from tests.emulation.stages import in_cuda

@@ -13,10 +13,10 @@ from gputok.kernels.cuda.device import SOURCES, Device
 
 from gputok import backend
 from gputok.bench import device as probes
-from gputok.counting import count_words as count_on_cpu
+from gputok.pipeline.count_words import count_words as count_on_cpu
 from gputok.pre_tokenizers import SplitPlan
 from gputok.recipes import recipe
-from gputok.text import TextBatch
+from gputok.text.pieces import TextBatch
 from tests.emulation import signatures, stand_in
 from tests.emulation.emulator import emulated_device
 from tests.emulation.sanitized import agree, results

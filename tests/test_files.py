@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from gputok.files import replacing
+from gputok.files.atomic import replacing
 
 
 def test_the_name_is_taken_at_the_end_and_nothing_is_left_beside(tmp_path):

@@ -17,10 +17,10 @@ from gputok.kernels.cuda import lookup, split
 from gputok import models
 from gputok.automaton import compile_pattern
 from gputok.automaton.patterns import PATTERNS
-from gputok.byte_alphabet import BYTE_CHARACTERS
-from gputok.counting import count_words
+from gputok.pipeline.count_words import count_words
 from gputok.pre_tokenizers import SplitPlan
-from gputok.text import TextBatch
+from gputok.text.byte_alphabet import BYTE_CHARACTERS
+from gputok.text.pieces import TextBatch
 from tests.emulation.devices import KINDS, device_of
 from tests.emulation.sanitized import Inputs
 from tests.emulation.stages import Stages, in_cuda

@@ -5,7 +5,7 @@ import pytest
 from gputok.kernels import reference
 from gputok.kernels.cpu import added
 
-from gputok.text import TextBatch
+from gputok.text.pieces import TextBatch
 
 
 def test_a_worked_example():
@@ -24,7 +24,7 @@ def test_a_worked_example():
 
 @pytest.mark.parametrize("seed", range(20))
 def test_equals_the_plain_version(seed):
-    from gputok.added_tokens import word_bits
+    from gputok.pipeline.added_vocabulary import word_bits
 
     rng = np.random.default_rng(seed)
     alphabet = np.array(["a", "b", "é", "\u3000", " ", "\x85", "\x1c", "😀", "ᚡ"])

@@ -9,14 +9,15 @@ from gputok.kernels.cpu.bpe import train_bpe as train_on_cpu
 from gputok.kernels.cuda import bpe, lookup, split, words
 
 import gputok
-from gputok import backend, bulk, models, normalizers
+from gputok import backend, models, normalizers
 from gputok.automaton import compile_pattern
 from gputok.automaton.patterns import PATTERNS
-from gputok.byte_alphabet import BYTE_CHARACTERS
-from gputok.counting import count_words as count_on_cpu
+from gputok.pipeline import encode_corpus as bulk
+from gputok.pipeline.count_words import count_words as count_on_cpu
 from gputok.pre_tokenizers import SplitPlan
 from gputok.recipes import recipe
-from gputok.text import TextBatch
+from gputok.text.byte_alphabet import BYTE_CHARACTERS
+from gputok.text.pieces import TextBatch
 from tests.emulation.devices import device_of
 from tests.emulation.emulator import emulated_device
 from tests.emulation.sanitized import agree, results, sanitized

@@ -7,9 +7,9 @@ from gputok.kernels.cpu import edits, normalize, precompiled
 from make_normalization_tables import charsmap
 from test_normalizers import random_strings
 
-from gputok import unicode_maps
 from gputok.normalizers import Precompiled
-from gputok.text import TextBatch
+from gputok.text import unicode_maps
+from gputok.text.pieces import TextBatch
 
 
 def pieces(seed: int):

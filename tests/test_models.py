@@ -13,7 +13,7 @@ from gputok.kernels import reference
 from gputok.kernels.cpu import lattice, merge, trie
 
 from gputok import models
-from gputok.byte_alphabet import BYTE_CHARACTERS
+from gputok.text.byte_alphabet import BYTE_CHARACTERS
 
 ALPHABET = ["a", "b", "c", "é", "漢", "😀", " "]
 

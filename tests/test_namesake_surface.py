@@ -1,5 +1,6 @@
 """Everything public in the installed `tokenizers` is here under the same name, and behaves alike where it is asked."""
 
+import enum
 import importlib
 import inspect
 import pickle
@@ -75,8 +76,8 @@ def test_members_and_signatures(theirs, module, name):
     assert [base.__name__ for base in theirs.__mro__[1:-1]] == [
         base.__name__
         for base in ours.__mro__[1:-1]
-        if base.__name__ not in ("Component", "Options", "Trainer" if name == "ParityBpeTrainer" else "")
-        and not base.__module__.startswith("gputok.tokenizer.")  # the themes of its one class
+        if base.__name__
+        not in ("Component", "Options", "Pipeline", "Trainer" if name == "ParityBpeTrainer" else "")
     ]
     assert same_signature(theirs, ours, name)
     for member, value in vars(theirs).items():
@@ -95,7 +96,7 @@ def test_members_and_signatures(theirs, module, name):
 
 def same_signature(theirs, ours, name: str) -> bool:
     """The same arguments with the same defaults, in the same order; what is only ours comes after, by keyword."""
-    if name in OTHER_SIGNATURE or (inspect.isclass(theirs) and issubclass(theirs, gputok.inputs.Enum)):
+    if name in OTHER_SIGNATURE or (inspect.isclass(theirs) and issubclass(theirs, enum.Enum)):
         return True
     try:
         expected = parameters(theirs)

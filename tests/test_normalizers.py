@@ -16,8 +16,7 @@ from make_normalization_tables import charsmap
 
 import gputok
 import gputok.normalizers as ours
-from gputok.normalizers.base import spelled_out
-from gputok.text import Pieces, TextBatch
+from gputok.text.pieces import Pieces, TextBatch, spell_out
 
 N_STRINGS = 2_000
 
@@ -159,9 +158,9 @@ def our_answers(form: dict, strings: list[str]) -> list[tuple[str, list[tuple[in
     batch = TextBatch.from_strings([part for string in strings for part in (string, frozen)])
     pieces = Pieces.from_batch(batch, aligned=True)
     pieces = pieces._replace(token=np.array([-1, 7] * len(strings), np.int32))
-    done = spelled_out(same_normalizer(ours, form).apply(pieces))
+    done = spell_out(same_normalizer(ours, form).apply(pieces))
     plain = same_normalizer(ours, form).apply(pieces._replace(alignment=None))
-    assert spelled_out(plain).strings() == done.strings()
+    assert spell_out(plain).strings() == done.strings()
     assert set(done.strings()[1::2]) == {frozen}
     answers = []
     for i, string in enumerate(strings):
@@ -335,7 +334,7 @@ def check_text(form: dict, strings: list[str]) -> None:
     wrong = [
         (string, got, expected)
         for string, got, expected in zip(
-            strings, spelled_out(pieces).strings(), map(theirs_normalizer.normalize_str, strings), strict=True
+            strings, spell_out(pieces).strings(), map(theirs_normalizer.normalize_str, strings), strict=True
         )
         if got != expected
     ]

@@ -9,7 +9,7 @@ from tokenizers import pre_tokenizers as theirs
 
 import gputok
 from gputok import pre_tokenizers as ours
-from gputok.text import Pieces, TextBatch
+from gputok.text.pieces import Pieces, TextBatch
 
 TEXTS = ["", "a", "Héllo  wörld 1٣", " \n中文 👩‍👧 Ⅷ", "ﬁn’s ½ x", "  é́ "]
 REFERENTIALS = [(r, t) for r in ("original", "normalized") for t in ("byte", "char")]

@@ -14,7 +14,7 @@ from tokenizers import pre_tokenizers as theirs
 import gputok
 from gputok import pre_tokenizers as ours
 from gputok.automaton import compile_pattern
-from gputok.text import Pieces, TextBatch
+from gputok.text.pieces import Pieces, TextBatch
 
 LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"

@@ -339,7 +339,7 @@ def test_word_characters_are_the_namesakes():
     """What counts as a character of words beside `single_word` tokens, for every code point."""
     from make_word_characters import word_characters
 
-    from gputok.added_tokens import word_bits
+    from gputok.pipeline.added_vocabulary import word_bits
 
     assert (np.unpackbits(word_bits(), bitorder="little").astype(bool) == word_characters()).all()
 
@@ -410,7 +410,7 @@ def test_custom_components_in_a_tokenizer():
 
 def test_many_threads_and_slices(pair, monkeypatch):
     """A batch in many slices over threads, from many threads at once, is the batch in one."""
-    from gputok import batching
+    from gputok.pipeline import encode_batch as batching
 
     ours, _ = pair
     texts = [*CORPUS, "", *((text, "b") for text in CORPUS)] * 4
@@ -604,7 +604,7 @@ def test_a_save_that_fails_leaves_the_file(tmp_path, monkeypatch):
     before = path.read_text()
     tokenizer.add_tokens(["new"])
     monkeypatch.setattr(
-        "gputok.models.vocabulary.digits",
+        "gputok.tokens.vocabulary.digits",
         lambda ids: (_ for _ in ()).throw(OSError("No space left on device")),
     )
     with pytest.raises(OSError, match="No space"):
@@ -726,7 +726,7 @@ def test_top_level_names():
 
 def test_a_long_text_on_many_threads(monkeypatch):
     """A text that is cut between words for threads is encoded as in one piece."""
-    from gputok import batching
+    from gputok.pipeline import encode_batch as batching
 
     theirs, trainer = pipelines(tokenizers)["byte level"]
     theirs.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -12,8 +12,8 @@ from gputok.kernels import BpeLimits, reference
 from gputok.kernels.cpu import alphabet, bpe, bpe_queue
 
 from gputok import AddedToken, trainers
+from gputok.text.word_counts import WordCounts
 from gputok.trainers import BpeTrainer
-from gputok.word_counts import WordCounts
 
 STAGES = pytest.mark.parametrize("train_bpe", [bpe.train_bpe, bpe_queue.train_bpe_queued])
 

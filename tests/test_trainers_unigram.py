@@ -10,15 +10,15 @@ import re
 import numpy as np
 import pytest
 import tokenizers
+from gputok.kernels import threads as pool
 from gputok.kernels.cpu import suffixes
 from gputok.kernels.cpu import unigram as kernels
 
 from gputok import Tokenizer, WordCounts, models, trainers
-from gputok import threads as pool
+from gputok.models.unigram import em, seeds
+from gputok.models.unigram.code import make_code
+from gputok.models.unigram.train import train_unigram
 from gputok.recipes import recipe
-from gputok.trainers.unigram import em, seeds
-from gputok.trainers.unigram.code import make_code
-from gputok.trainers.unigram.train import train_unigram
 
 LONGEST = 6
 

@@ -20,9 +20,9 @@ from gputok.kernels.cpu import walk, word_table, words
 
 from gputok import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 from gputok.automaton import PATTERNS, compile_pattern
-from gputok.counting import count_words
-from gputok.text import Pieces, TextBatch
-from gputok.word_counts import WordCounts
+from gputok.pipeline.count_words import count_words
+from gputok.text.pieces import Pieces, TextBatch
+from gputok.text.word_counts import WordCounts
 
 
 class Plan(NamedTuple):
@@ -98,7 +98,7 @@ def test_words_of_real_text_are_those_of_tokenizers(corpus_sample, corpus, whole
 
 
 def test_arrays_depend_neither_on_threads_nor_on_batches(monkeypatch):
-    monkeypatch.setattr("gputok.counting.WALK_BYTES", 1 << 12)
+    monkeypatch.setattr("gputok.pipeline.count_words.WALK_BYTES", 1 << 12)
     texts = random_texts(seed=2, n=5000)
     first = count_words(batches(texts), plan("gpt2"), threads=1)
     for threads, n_batches in [(1, 7), (2, 1), (2, 100), (8, 3)]:
@@ -206,7 +206,7 @@ def test_patterns_of_every_shape_equal_the_reference(pattern):
 
 
 def test_a_pipeline_of_any_kind_is_counted(monkeypatch):
-    monkeypatch.setattr("gputok.counting.PIPELINE_BYTES", 1 << 10)
+    monkeypatch.setattr("gputok.pipeline.count_words.PIPELINE_BYTES", 1 << 10)
 
     def characters(pieces: Pieces) -> Pieces:
         """Every ASCII character a word; the text in upper case."""
@@ -237,7 +237,7 @@ PRE_TOKENIZERS = [
 @pytest.mark.parametrize("normalizer", NORMALIZERS, ids=str)
 def test_parts_cut_before_spaces_give_the_words_of_the_whole(normalizer, pre_tokenizer, monkeypatch):
     """With marks, controls and white space of all kinds beside the cuts; and real tokenizers count in this way."""
-    monkeypatch.setattr("gputok.counting.PART_BYTES", 200)
+    monkeypatch.setattr("gputok.pipeline.count_words.PART_BYTES", 200)
     rng = random.Random(7)
     units = [
         " ",
@@ -330,9 +330,9 @@ def test_an_error_while_reading_is_raised():
 def test_ctrl_c_ends_counting():
     script = """
 import itertools
-from gputok.counting import count_words
+from gputok.pipeline.count_words import count_words
 from gputok.pre_tokenizers import ByteLevel
-from gputok.text import TextBatch
+from gputok.text.pieces import TextBatch
 
 batch = TextBatch.from_strings(["some words and more of them"] * 100_000)
 plan = ByteLevel(add_prefix_space=False).plan()

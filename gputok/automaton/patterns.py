@@ -28,12 +28,15 @@ _REST_PIECES = (
     rf"| ?[{_REST}&&[\p{{P}}\p{{S}}]]+[\r\n]*|\s*[\r\n]+|\s+(?![{_REST}&&\S])|\s+"
 )
 
+_CL100K = rf"{_CONTRACTIONS}|{_WORD}|\p{{N}}{{1,3}}|{_TAIL}"
+_QWEN = rf"{_CONTRACTIONS}|{_WORD}|\p{{N}}|{_TAIL}"
+
 PATTERNS: dict[str, str] = {
     "gpt2": r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
-    "cl100k": rf"{_CONTRACTIONS}|{_WORD}|\p{{N}}{{1,3}}|{_TAIL}",
-    "llama3": rf"{_CONTRACTIONS}|{_WORD}|\p{{N}}{{1,3}}|{_TAIL}",
-    "qwen2": rf"{_CONTRACTIONS}|{_WORD}|\p{{N}}|{_TAIL}",
-    "qwen3": rf"{_CONTRACTIONS}|{_WORD}|\p{{N}}|{_TAIL}",
+    "cl100k": _CL100K,
+    "llama3": _CL100K,
+    "qwen2": _QWEN,
+    "qwen3": _QWEN,
     "o200k": rf"{_LOWER_WORD}{_CONTRACTIONS}?|{_UPPER_WORD}{_CONTRACTIONS}?|\p{{N}}{{1,3}}|{_CASED_TAIL}",
     "tekken": rf"{_LOWER_WORD}|{_UPPER_WORD}|\p{{N}}|{_CASED_TAIL}",
     "deepseek-v3": rf"\p{{N}}{{1,3}}|{_CJK_PIECES}|{_REST_PIECES}",

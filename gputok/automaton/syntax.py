@@ -71,7 +71,6 @@ class Scope(NamedTuple):
 
 Node: TypeAlias = Chars | Sequence | Choice | Repeat | Atomic | Look | Group | Backref | Text | Scope
 
-EMPTY = Sequence(())
 ANY_BUT_NEWLINE = Chars(~CharSet.chars("\n"))
 NEWLINE = Chars(CharSet.chars("\n"))
 ANY = Chars(EVERYTHING)

@@ -24,9 +24,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from gputok.bench.peers import ENCODE, END, MODELS_OF, ON_CPU, TRAIN, Job, learnt, version
+from gputok.kernels.threads import thread_count
 from gputok.progress import Progress, Report, reporting
 from gputok.recipes import Model
-from gputok.threads import thread_count
 
 _SAMPLE_BYTES = 1_000_000  # of the text, to verify on
 _DOCUMENT_BYTES = 4096  # of a document of `encode`, about

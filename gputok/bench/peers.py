@@ -139,7 +139,7 @@ def learnt(peer: str, model: str, output: str) -> list[tuple[str, ...]] | None:
     """What a peer learnt, in order: merges as pairs, or as one string where the peer keeps only that; pieces of the
     other models. None where its merges are of another kind (SentencePiece's, on characters)."""
     if peer == "rustbpe":
-        from gputok.byte_alphabet import BYTE_CHARACTERS
+        from gputok.text.byte_alphabet import BYTE_CHARACTERS
 
         lines = pathlib.Path(output).read_text().splitlines()
         tokens = [base64.b64decode(line.split()[0]) for line in lines[256:]]
@@ -196,7 +196,7 @@ def encode_tiktoken(job: Job) -> tuple[Encode, Flat]:
     import tiktoken
 
     from gputok.automaton.patterns import PATTERNS
-    from gputok.byte_alphabet import BYTE_CHARACTERS
+    from gputok.text.byte_alphabet import BYTE_CHARACTERS
 
     vocab = json.loads(pathlib.Path(job.tokenizer).read_text())["model"]["vocab"]
     end = vocab.pop(END)

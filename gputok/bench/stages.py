@@ -17,16 +17,17 @@ from typing import Any
 
 import numpy as np
 
-from gputok import Tokenizer, backend, bulk, corpus
+from gputok import Tokenizer, backend, corpus
 from gputok.bench import Stage
 from gputok.bench.peers import END, Job
-from gputok.counting import POSITIONS, count_words
 from gputok.kernels.cuda import lookup, split, words
 from gputok.kernels.cuda.device import Device
+from gputok.pipeline import encode_corpus
+from gputok.pipeline.count_words import POSITIONS, count_words
 from gputok.pre_tokenizers import SplitPlan
 from gputok.recipes import recipe
-from gputok.text import TextBatch
-from gputok.word_counts import WordCounts
+from gputok.text.pieces import TextBatch
+from gputok.text.word_counts import WordCounts
 
 _MOST_BYTES = 1 << 30  # of text that is held in the device's memory
 _EVENTS_AT_A_TIME = 4096
@@ -143,7 +144,8 @@ def _encoding(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
     with device.active():
         ours = [device.download(ids) for ids in encode(device)]
     theirs = [
-        batch.ids for batch in bulk.encode(tokenizer, batches, add_special_tokens=False, threads=job.threads)
+        batch.ids
+        for batch in encode_corpus.encode(tokenizer, batches, add_special_tokens=False, threads=job.threads)
     ]
     _verify("encode_text", np.array_equal(np.concatenate(ours), np.concatenate(theirs)))
     yield "encode_text", sum(batch.data.nbytes for batch in batches), encode

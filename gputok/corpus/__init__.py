@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from gputok.corpus.packing import Errors, cuts, packed
-from gputok.text import TextBatch
+from gputok.text.pieces import TextBatch
 
 __all__ = ["BATCH_BYTES", "read", "read_texts", "total_bytes"]
 

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gputok.corpus.packing import Errors, checked, cuts, packed
-from gputok.text import Array, TextBatch
+from gputok.text.pieces import TextBatch
+from gputok.types import Array
 
 _ROWS = 1 << 13  # rows that are decoded at once where a column is not stored as plain strings
 

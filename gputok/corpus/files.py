@@ -17,7 +17,8 @@ from typing import Any, BinaryIO, NamedTuple, cast
 import numpy as np
 
 from gputok.corpus.packing import Errors, checked, packed
-from gputok.text import Array, TextBatch
+from gputok.text.pieces import TextBatch
+from gputok.types import Array
 
 _COMPRESSED = (".gz", ".xz", ".zst")
 _MOST_ROWS = 1 << 13  # of Parquet at once, however small they look: a value that repeats is stored once

@@ -8,7 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from gputok.text import Array, TextBatch
+from gputok.text.pieces import TextBatch
+from gputok.types import Array
 
 Errors = Literal["strict", "replace"]
 

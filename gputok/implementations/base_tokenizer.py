@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from gputok.added_tokens import AddedToken
 from gputok.decoders import Decoder
-from gputok.encoding import Encoding
+from gputok.encoding.encoding import Encoding
 from gputok.models import Model
 from gputok.normalizers import Normalizer
 from gputok.pre_tokenizers import PreTokenizer
 from gputok.processors import PostProcessor
 from gputok.tokenizer import Tokenizer
+from gputok.tokens.added_token import AddedToken
+from gputok.trainers import Trainer
+from gputok.types import public
 
 
+@public("gputok.implementations")
 class BaseTokenizer:
     """A tokenizer with its parameters. Every method is that of `gputok.Tokenizer`."""
 
@@ -214,8 +218,38 @@ class BaseTokenizer:
     def decoder(self, decoder: Decoder | None) -> None:
         self._tokenizer.decoder = decoder
 
-    def _train(self, files: str | Sequence[str], trainer: Any) -> None:
-        self._tokenizer.train([files] if isinstance(files, str) else list(files), trainer)
+
+def trained_by(make_trainer: Callable[..., Trainer]) -> tuple[Callable[..., None], Callable[..., None]]:
+    """The methods `train` and `train_from_iterator` of a tokenizer; their options are the arguments of `make_trainer`."""
+    either = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    own, files, iterator = (inspect.Parameter(name, either) for name in ("self", "files", "iterator"))
+    length = inspect.Parameter("length", either, default=None, annotation="int | None")
+    options = [*inspect.signature(make_trainer).parameters.values()]
+    for_files = inspect.Signature([own, files, *options])
+    for_texts = inspect.Signature([own, iterator, *options, length])
+
+    def train(*given: Any, **named: Any) -> None:
+        """Trains on files: a path, or a list of paths."""
+        options = _bound("train", for_files, given, named)
+        self, files = options.pop("self"), options.pop("files")
+        self._tokenizer.train([files] if isinstance(files, str) else list(files), make_trainer(**options))
+
+    def train_from_iterator(*given: Any, **named: Any) -> None:
+        """Trains on texts. length: how many there are; nothing depends on it."""
+        options = _bound("train_from_iterator", for_texts, given, named)
+        self, texts, length = options.pop("self"), options.pop("iterator"), options.pop("length", None)
+        self._tokenizer.train_from_iterator(texts, make_trainer(**options), length)
+
+    train.__signature__, train_from_iterator.__signature__ = for_files, for_texts
+    return train, train_from_iterator
+
+
+def _bound(name: str, signature: inspect.Signature, given: tuple, named: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a call by name."""
+    try:
+        return dict(signature.bind(*given, **named).arguments)
+    except TypeError as error:
+        raise TypeError(f"{name}() {error}") from None
 
 
 def chain_of(normalizers: list[Normalizer]) -> Normalizer | None:

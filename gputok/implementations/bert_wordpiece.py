@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from gputok import decoders
-from gputok.added_tokens import AddedToken
-from gputok.implementations.base_tokenizer import BaseTokenizer
+from gputok.implementations.base_tokenizer import BaseTokenizer, trained_by
 from gputok.models import WordPiece
 from gputok.normalizers import BertNormalizer
 from gputok.pre_tokenizers import BertPreTokenizer
 from gputok.processors import BertProcessing
 from gputok.tokenizer import Tokenizer
+from gputok.tokens.added_token import AddedToken
 from gputok.trainers import WordPieceTrainer
+from gputok.types import public
 
 _SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
+def _trainer(
+    vocab_size: int = 30000,
+    min_frequency: int = 2,
+    limit_alphabet: int = 1000,
+    initial_alphabet: Sequence[str] = (),
+    special_tokens: Sequence[str | AddedToken] = _SPECIAL_TOKENS,
+    show_progress: bool = True,
+    wordpieces_prefix: str = "##",
+) -> WordPieceTrainer:
+    return WordPieceTrainer(
+        vocab_size=vocab_size,
+        min_frequency=min_frequency,
+        limit_alphabet=limit_alphabet,
+        initial_alphabet=list(initial_alphabet),
+        special_tokens=list(special_tokens),
+        show_progress=show_progress,
+        continuing_subword_prefix=wordpieces_prefix,
+    )
+
+
+@public("gputok.implementations")
 class BertWordPieceTokenizer(BaseTokenizer):
     """WordPiece with BERT's normalizer, pre-tokenizer and special tokens."""
 
@@ -69,69 +91,4 @@ class BertWordPieceTokenizer(BaseTokenizer):
         """From a vocab.txt."""
         return BertWordPieceTokenizer(WordPiece.read_file(vocab), **kwargs)
 
-    def train(
-        self,
-        files: str | Sequence[str],
-        vocab_size: int = 30000,
-        min_frequency: int = 2,
-        limit_alphabet: int = 1000,
-        initial_alphabet: Sequence[str] = (),
-        special_tokens: Sequence[str | AddedToken] = _SPECIAL_TOKENS,
-        show_progress: bool = True,
-        wordpieces_prefix: str = "##",
-    ) -> None:
-        """Trains on files."""
-        trainer = _trainer(
-            vocab_size,
-            min_frequency,
-            limit_alphabet,
-            initial_alphabet,
-            special_tokens,
-            show_progress,
-            wordpieces_prefix,
-        )
-        self._train(files, trainer)
-
-    def train_from_iterator(
-        self,
-        iterator: Iterable[Any],
-        vocab_size: int = 30000,
-        min_frequency: int = 2,
-        limit_alphabet: int = 1000,
-        initial_alphabet: Sequence[str] = (),
-        special_tokens: Sequence[str | AddedToken] = _SPECIAL_TOKENS,
-        show_progress: bool = True,
-        wordpieces_prefix: str = "##",
-        length: int | None = None,
-    ) -> None:
-        """Trains on texts."""
-        trainer = _trainer(
-            vocab_size,
-            min_frequency,
-            limit_alphabet,
-            initial_alphabet,
-            special_tokens,
-            show_progress,
-            wordpieces_prefix,
-        )
-        self._tokenizer.train_from_iterator(iterator, trainer, length)
-
-
-def _trainer(
-    vocab_size: int,
-    min_frequency: int,
-    limit_alphabet: int,
-    initial_alphabet: Sequence[str],
-    special_tokens: Sequence[str | AddedToken],
-    show_progress: bool,
-    wordpieces_prefix: str,
-) -> WordPieceTrainer:
-    return WordPieceTrainer(
-        vocab_size=vocab_size,
-        min_frequency=min_frequency,
-        limit_alphabet=limit_alphabet,
-        initial_alphabet=list(initial_alphabet),
-        special_tokens=list(special_tokens),
-        show_progress=show_progress,
-        continuing_subword_prefix=wordpieces_prefix,
-    )
+    train, train_from_iterator = trained_by(_trainer)

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from gputok import decoders, pre_tokenizers, processors
-from gputok.added_tokens import AddedToken
-from gputok.implementations.base_tokenizer import BaseTokenizer, chain_of
+from gputok.implementations.base_tokenizer import BaseTokenizer, chain_of, trained_by
 from gputok.models import BPE
 from gputok.normalizers import Lowercase, unicode_normalizer_from_str
 from gputok.tokenizer import Tokenizer
+from gputok.tokens.added_token import AddedToken
 from gputok.trainers import BpeTrainer
+from gputok.types import public
 
 
+def _trainer(
+    vocab_size: int = 30000,
+    min_frequency: int = 2,
+    show_progress: bool = True,
+    special_tokens: Sequence[str | AddedToken] = (),
+) -> BpeTrainer:
+    return BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=min_frequency,
+        show_progress=show_progress,
+        special_tokens=list(special_tokens),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
+
+
+@public("gputok.implementations")
 class ByteLevelBPETokenizer(BaseTokenizer):
     """Byte-level BPE, as GPT-2 has it."""
 
@@ -59,42 +76,4 @@ class ByteLevelBPETokenizer(BaseTokenizer):
         """From a vocab.json and a merges.txt."""
         return ByteLevelBPETokenizer(*BPE.read_file(vocab_filename, merges_filename), **kwargs)
 
-    def train(
-        self,
-        files: str | Sequence[str],
-        vocab_size: int = 30000,
-        min_frequency: int = 2,
-        show_progress: bool = True,
-        special_tokens: Sequence[str | AddedToken] = (),
-    ) -> None:
-        """Trains on files."""
-        trainer = _trainer(vocab_size, min_frequency, show_progress, special_tokens)
-        self._train(files, trainer)
-
-    def train_from_iterator(
-        self,
-        iterator: Iterable[Any],
-        vocab_size: int = 30000,
-        min_frequency: int = 2,
-        show_progress: bool = True,
-        special_tokens: Sequence[str | AddedToken] = (),
-        length: int | None = None,
-    ) -> None:
-        """Trains on texts."""
-        trainer = _trainer(vocab_size, min_frequency, show_progress, special_tokens)
-        self._tokenizer.train_from_iterator(iterator, trainer, length)
-
-
-def _trainer(
-    vocab_size: int,
-    min_frequency: int,
-    show_progress: bool,
-    special_tokens: Sequence[str | AddedToken],
-) -> BpeTrainer:
-    return BpeTrainer(
-        vocab_size=vocab_size,
-        min_frequency=min_frequency,
-        show_progress=show_progress,
-        special_tokens=list(special_tokens),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-    )
+    train, train_from_iterator = trained_by(_trainer)

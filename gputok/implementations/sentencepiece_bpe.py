@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from gputok import decoders
-from gputok.added_tokens import AddedToken
-from gputok.implementations.base_tokenizer import BaseTokenizer
+from gputok.implementations.base_tokenizer import BaseTokenizer, trained_by
 from gputok.models import BPE
 from gputok.normalizers import NFKC
 from gputok.pre_tokenizers import Metaspace
 from gputok.tokenizer import Tokenizer
+from gputok.tokens.added_token import AddedToken
 from gputok.trainers import BpeTrainer
+from gputok.types import public
 
 
+def _trainer(
+    vocab_size: int = 30000,
+    min_frequency: int = 2,
+    special_tokens: Sequence[str | AddedToken] = ("<unk>",),
+    limit_alphabet: int = 1000,
+    initial_alphabet: Sequence[str] = (),
+    show_progress: bool = True,
+) -> BpeTrainer:
+    return BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=min_frequency,
+        special_tokens=list(special_tokens),
+        limit_alphabet=limit_alphabet,
+        initial_alphabet=list(initial_alphabet),
+        show_progress=show_progress,
+    )
+
+
+@public("gputok.implementations")
 class SentencePieceBPETokenizer(BaseTokenizer):
     """BPE with SentencePiece's way to mark spaces."""
 
@@ -50,53 +70,4 @@ class SentencePieceBPETokenizer(BaseTokenizer):
         """From a vocab.json and a merges.txt."""
         return SentencePieceBPETokenizer(*BPE.read_file(vocab_filename, merges_filename), **kwargs)
 
-    def train(
-        self,
-        files: str | Sequence[str],
-        vocab_size: int = 30000,
-        min_frequency: int = 2,
-        special_tokens: Sequence[str | AddedToken] = ("<unk>",),
-        limit_alphabet: int = 1000,
-        initial_alphabet: Sequence[str] = (),
-        show_progress: bool = True,
-    ) -> None:
-        """Trains on files."""
-        trainer = _trainer(
-            vocab_size, min_frequency, special_tokens, limit_alphabet, initial_alphabet, show_progress
-        )
-        self._train(files, trainer)
-
-    def train_from_iterator(
-        self,
-        iterator: Iterable[Any],
-        vocab_size: int = 30000,
-        min_frequency: int = 2,
-        special_tokens: Sequence[str | AddedToken] = ("<unk>",),
-        limit_alphabet: int = 1000,
-        initial_alphabet: Sequence[str] = (),
-        show_progress: bool = True,
-        length: int | None = None,
-    ) -> None:
-        """Trains on texts."""
-        trainer = _trainer(
-            vocab_size, min_frequency, special_tokens, limit_alphabet, initial_alphabet, show_progress
-        )
-        self._tokenizer.train_from_iterator(iterator, trainer, length)
-
-
-def _trainer(
-    vocab_size: int,
-    min_frequency: int,
-    special_tokens: Sequence[str | AddedToken],
-    limit_alphabet: int,
-    initial_alphabet: Sequence[str],
-    show_progress: bool,
-) -> BpeTrainer:
-    return BpeTrainer(
-        vocab_size=vocab_size,
-        min_frequency=min_frequency,
-        special_tokens=list(special_tokens),
-        limit_alphabet=limit_alphabet,
-        initial_alphabet=list(initial_alphabet),
-        show_progress=show_progress,
-    )
+    train, train_from_iterator = trained_by(_trainer)

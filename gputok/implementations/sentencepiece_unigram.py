@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from gputok import decoders
-from gputok.added_tokens import AddedToken
-from gputok.implementations.base_tokenizer import BaseTokenizer
+from gputok.automaton.pattern import Regex
+from gputok.implementations.base_tokenizer import BaseTokenizer, trained_by
 from gputok.models import Unigram
 from gputok.normalizers import NFKC, Nmt, Precompiled, Replace
 from gputok.normalizers import Sequence as Normalizers
-from gputok.pattern import Regex
 from gputok.pre_tokenizers import Metaspace
 from gputok.tokenizer import Tokenizer
+from gputok.tokens.added_token import AddedToken
 from gputok.trainers import UnigramTrainer
+from gputok.types import public
 
 
+def _trainer(
+    vocab_size: int = 8000,
+    show_progress: bool = True,
+    special_tokens: Sequence[str | AddedToken] | None = None,
+    initial_alphabet: Sequence[str] | None = None,
+    unk_token: str | None = None,
+) -> UnigramTrainer:
+    return UnigramTrainer(
+        vocab_size=vocab_size,
+        special_tokens=list(special_tokens or []),
+        show_progress=show_progress,
+        initial_alphabet=list(initial_alphabet or []),
+        unk_token=unk_token,
+    )
+
+
+@public("gputok.implementations")
 class SentencePieceUnigramTokenizer(BaseTokenizer):
     """Unigram with SentencePiece's normalizer and way to mark spaces."""
 
@@ -59,48 +76,7 @@ class SentencePieceUnigramTokenizer(BaseTokenizer):
         BaseTokenizer.__init__(made, tokenizer, {"model": "SentencePieceUnigram"})
         return made
 
-    def train(
-        self,
-        files: str | Sequence[str],
-        vocab_size: int = 8000,
-        show_progress: bool = True,
-        special_tokens: Sequence[str | AddedToken] | None = None,
-        initial_alphabet: Sequence[str] | None = None,
-        unk_token: str | None = None,
-    ) -> None:
-        """Trains on files."""
-        trainer = _trainer(vocab_size, show_progress, special_tokens, initial_alphabet, unk_token)
-        self._train(files, trainer)
-
-    def train_from_iterator(
-        self,
-        iterator: Iterable[Any],
-        vocab_size: int = 8000,
-        show_progress: bool = True,
-        special_tokens: Sequence[str | AddedToken] | None = None,
-        initial_alphabet: Sequence[str] | None = None,
-        unk_token: str | None = None,
-        length: int | None = None,
-    ) -> None:
-        """Trains on texts."""
-        trainer = _trainer(vocab_size, show_progress, special_tokens, initial_alphabet, unk_token)
-        self._tokenizer.train_from_iterator(iterator, trainer, length)
-
-
-def _trainer(
-    vocab_size: int,
-    show_progress: bool,
-    special_tokens: Sequence[str | AddedToken] | None,
-    initial_alphabet: Sequence[str] | None,
-    unk_token: str | None,
-) -> UnigramTrainer:
-    return UnigramTrainer(
-        vocab_size=vocab_size,
-        special_tokens=list(special_tokens or []),
-        show_progress=show_progress,
-        initial_alphabet=list(initial_alphabet or []),
-        unk_token=unk_token,
-    )
+    train, train_from_iterator = trained_by(_trainer)
 
 
 def _mark_spaces(tokenizer: Tokenizer, replacement: str, scheme: str) -> None:

@@ -7,10 +7,10 @@
 """
 
 from gputok.models.base import Model, Tokens
-from gputok.models.bpe import BPE
-from gputok.models.unigram import Unigram
-from gputok.models.vocabulary import Vocabulary
-from gputok.models.wordlevel import WordLevel
-from gputok.models.wordpiece import WordPiece
+from gputok.models.bpe.model import BPE
+from gputok.models.unigram.model import Unigram
+from gputok.models.wordlevel.model import WordLevel
+from gputok.models.wordpiece.model import WordPiece
+from gputok.tokens.vocabulary import Vocabulary
 
 __all__ = ["BPE", "Model", "Tokens", "Unigram", "Vocabulary", "WordLevel", "WordPiece"]

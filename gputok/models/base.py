@@ -12,13 +12,15 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from gputok.components import Component
-from gputok.json_text import Packed
-from gputok.models.vocabulary import Vocabulary
-from gputok.pre_tokenized_string import Token
-from gputok.text import Alignment, Array, Pieces
+from gputok.components import Component, described
+from gputok.files.json_text import Packed
+from gputok.text.pieces import Alignment, Pieces, spell_out
+from gputok.text.pre_tokenized_string import Token
+from gputok.tokens.vocabulary import Vocabulary
+from gputok.types import Array, public
 
 
+@public("gputok.models")
 class Tokens(NamedTuple):
     """The tokens of many pieces of text."""
 
@@ -32,23 +34,16 @@ class Model(Component):
     """Base of the four models. `Model.from_dict` makes the one that a JSON form describes."""
 
     kind: ClassVar[str] = "model"
+    home: ClassVar[str] = "gputok.models"
+    place: ClassVar[int]  # among the kinds that a JSON form without `type` is tried as
     vocabulary: Vocabulary
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
         """A model from its JSON form. One without `type` is the first kind that it has all the fields of."""
-        from gputok import models
-
-        if cls is not Model:
+        if cls is not Model or "type" in value:
             return super().from_dict(value)
-        kinds = {
-            kind.__name__: kind for kind in (models.BPE, models.WordPiece, models.WordLevel, models.Unigram)
-        }
-        if "type" in value and value["type"] not in kinds:
-            raise ValueError(f"there is no model of type {value['type']!r}; there are {', '.join(kinds)}")
-        if "type" in value:
-            return kinds[value["type"]].from_dict(value)
-        for kind in kinds.values():
+        for kind in sorted(cls.types().values(), key=lambda kind: kind.place):
             try:
                 return kind.from_dict(value)
             except (KeyError, TypeError, ValueError):
@@ -88,8 +83,18 @@ class Model(Component):
 
     @functools.cached_property
     def _encoders(self) -> dict[Any, list[Any]]:
-        """What `gputok.bulk` keeps of this model, for threads: a list's pop and append are atomic."""
+        """What `gputok.pipeline.encode_corpus` keeps of this model, for threads: a list's pop and append are atomic."""
         return {}
+
+    @property
+    def is_random(self) -> bool:
+        """May it give other tokens for the same word the next time?"""
+        return False
+
+    @property
+    def byte_tables(self) -> Any:
+        """The `kernels.BpeTables` for bytes that stand for ByteLevel characters; None for a model that has none."""
+        return None
 
     def update(self, **learnt: Any) -> None:
         """Takes what a trainer learnt, by the names of the class's arguments; its other options stay.
@@ -100,12 +105,16 @@ class Model(Component):
         >>> words
         WordLevel(vocab={"?":0, "yes":1}, unk_token="?")
         """
+        self.__dict__ = self.replace(**learnt).__dict__
+
+    def replace(self, **changes: Any) -> Self:
+        """A model with the same options, but for these, by the names of the class's arguments."""
         names = inspect.signature(type(self)).parameters
         kept = {name: value for name, value in vars(self).items() if name in names}
-        self.__dict__ = type(self)(**{**kept, **learnt}).__dict__
+        return type(self)(**{**kept, **changes})
 
     def fields(self) -> dict[str, Any]:
-        """The JSON form, with what is long as `gputok.json_text.Packed` values."""
+        """The JSON form, with what is long as `gputok.files.json_text.Packed` values."""
         raise NotImplementedError
 
     def to_dict(self) -> dict[str, Any]:
@@ -139,11 +148,9 @@ class Model(Component):
         """A trainer for this kind of model, with its defaults."""
         raise NotImplementedError
 
-    def __repr__(self) -> str:
-        return shown_model(self.to_dict(), brief=False)
-
-    def __str__(self) -> str:
-        return shown_model(self.to_dict(), brief=True)
+    def _described(self, n_items: int, n_bytes: int | None) -> str:
+        fields = self.to_dict()
+        return described(fields.pop("type"), fields, n_items, n_bytes)
 
 
 def missing_unk(token: str) -> ValueError:
@@ -189,8 +196,6 @@ def joined(parts: list[Tokens]) -> Tokens:
 
 def tokenize_spelled(model: Model, data: Array, start: Array, end: Array) -> Tokens:
     """Tokens of byte-level pieces for a model that reads characters; positions are again those of the raw bytes."""
-    from gputok.pre_tokenizers import spell_out
-
     at = np.arange(len(data), dtype=np.int32)
     rows = np.array([0, len(start)], np.int64)
     spelled = spell_out(Pieces(data, start, end, rows, None, Alignment(at, at + 1), byte_level=True))
@@ -233,30 +238,3 @@ def read_json_vocabulary(path: str) -> dict[str, int]:
         for token, id in vocabulary.items()
         if isinstance(id, int | float) and not isinstance(id, bool)
     }
-
-
-def shown_model(fields: dict[str, Any], *, brief: bool) -> str:
-    """A JSON form as the namesake's `repr`, or with `brief` its `str`, shows it."""
-    name, limits = fields.pop("type"), (5, 100) if brief else (99, None)
-    shown = ", ".join(f"{key}={_shown(value, *limits)}" for key, value in fields.items())
-    return f"{name}({shown})"
-
-
-def _shown(value: Any, n_items: int, n_characters: int | None) -> str:
-    """A field as the namesake shows it: nothing escaped, and only the first items of what is long."""
-    rest = ", ..." if isinstance(value, dict | list) and len(value) > n_items else ""
-    if isinstance(value, str):
-        raw = value.encode()
-        cut = n_characters is not None and len(raw) > n_characters
-        return f'"{raw[:n_characters].decode(errors="ignore")}..."' if cut else f'"{value}"'
-    if isinstance(value, float):
-        return np.format_float_positional(value, trim="-")
-    if isinstance(value, dict):
-        items = itertools.islice(value.items(), n_items)
-        return "{" + ", ".join(f"{_shown(k, n_items, n_characters)}:{v}" for k, v in items) + rest + "}"
-    if isinstance(value, list):
-        items = (_shown(tuple(item), n_items, n_characters) for item in value[:n_items])
-        return "[" + ", ".join(items) + rest + "]"
-    if isinstance(value, tuple):
-        return "(" + ", ".join(_shown(item, n_items, n_characters) for item in value) + ")"
-    return repr(value)

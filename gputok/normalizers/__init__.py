@@ -7,11 +7,11 @@ Names, arguments, JSON forms and results are those of `tokenizers.normalizers`, 
 'creme brulee'
 """
 
-from .base import Normalizer
-from .characters import BertNormalizer, ByteLevel, Lowercase, Nmt, StripAccents
-from .edits import Prepend, Replace, Strip
-from .forms import NFC, NFD, NFKC, NFKD, Precompiled
-from .sequence import Sequence
+from gputok.normalizers.base import Normalizer
+from gputok.normalizers.characters import BertNormalizer, ByteLevel, Lowercase, Nmt, StripAccents
+from gputok.normalizers.edits import Prepend, Replace, Strip
+from gputok.normalizers.forms import NFC, NFD, NFKC, NFKD, Precompiled
+from gputok.normalizers.sequence import Sequence
 
 __all__ = [
     "NFC",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar
+
+import numpy as np
 
 from gputok.components import Component
-from gputok.text import Alignment, Array, Pieces, TextBatch
-
-if TYPE_CHECKING:
-    from gputok.normalized_string import NormalizedString
+from gputok.text.normalized_string import NormalizedString
+from gputok.text.pieces import Alignment, Pieces, TextBatch, spell_out
 
 component = dataclasses.dataclass(eq=False, repr=False)
 
@@ -18,15 +18,9 @@ class Normalizer(Component):
     """Base of all normalizers: text in, text out, and where each part of it came from."""
 
     kind: ClassVar[str] = "normalizer"
+    home: ClassVar[str] = "gputok.normalizers"
     apart_at_spaces: bool = False
     """Can text be cut before each space (U+0020) and its parts be normalized apart, each space staying one?"""
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        if cls is Normalizer:
-            raise TypeError(
-                "Normalizer is a base class: make one of its subclasses, or Normalizer.custom(...)"
-            )
-        return super().__new__(cls)
 
     @staticmethod
     def custom(normalizer: Any) -> Normalizer:
@@ -38,31 +32,11 @@ class Normalizer(Component):
         >>> Normalizer.custom(Shout()).normalize_str("hey")
         'HEY!'
         """
-        from .sequence import Custom
-
         return Custom(normalizer)
 
     @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Self:
-        """A normalizer from its JSON form; on the base class, of the type that `type` names."""
-        if not isinstance(value, dict):
-            raise ValueError(f"a normalizer is a JSON object, not {value!r}")
-        if cls is Normalizer:
-            types = {kind.__name__: kind for kind in cls.__subclasses__() if dataclasses.is_dataclass(kind)}
-            name = value.get("type")
-            if name not in types:
-                raise ValueError(f"{name!r} is no normalizer; the types are {', '.join(sorted(types))}")
-            try:
-                return types[name].from_dict(value)
-            except RecursionError:
-                raise ValueError("normalizers are nested too deeply") from None
-        for field in dataclasses.fields(cls):
-            if field.name not in value and "None" not in str(field.type):
-                raise ValueError(f"{cls.__name__}: the field {field.name!r} is missing")
-        try:
-            return super().from_dict(value)
-        except TypeError as error:
-            raise ValueError(f"{cls.__name__}: {error}") from None
+    def _required(cls) -> list[str]:
+        return [field.name for field in dataclasses.fields(cls) if "None" not in str(field.type)]
 
     def __setattr__(self, name: str, value: Any) -> None:
         kind = {"bool": bool, "bool | None": bool | None, "str": str}.get(
@@ -74,7 +48,7 @@ class Normalizer(Component):
 
     def apply(self, pieces: Pieces) -> Pieces:
         """Normalizes each piece that is not an added token, keeping the alignment if there is one."""
-        return self._apply(spelled_out(pieces))
+        return self._apply(spell_out(pieces))
 
     def _apply(self, pieces: Pieces) -> Pieces:
         raise NotImplementedError
@@ -84,32 +58,49 @@ class Normalizer(Component):
         if not isinstance(sequence, str):
             raise TypeError(f"sequence: '{type(sequence).__name__}' object is not an instance of 'str'")
         pieces = self.apply(Pieces.from_batch(TextBatch.from_strings([sequence])))
-        return spelled_out(pieces).strings()[0]
+        return spell_out(pieces).strings()[0]
 
     def normalize(self, normalized: NormalizedString) -> None:
         """Normalizes in place."""
-        normalized._normalize(self)
+        normalized.apply(self.apply)
 
 
-def spelled_out(pieces: Pieces) -> Pieces:
-    """The characters of the ByteLevel alphabet, written out where bytes stand for them."""
-    if not pieces.byte_level:
-        return pieces
-    from gputok.pre_tokenizers import spell_out
+class Custom(Normalizer):
+    """A normalizer written in Python, which sees each piece as a NormalizedString of its own."""
 
-    return spell_out(pieces)
+    in_files = False
 
+    def __init__(self, normalizer: Any) -> None:
+        self.normalizer = normalizer
 
-def rewritten(pieces: Pieces, kernel: Any, *arguments: Any) -> Pieces:
-    """What a kernel makes of the pieces, with its alignment."""
-    aligned = pieces.alignment is not None
-    edited = kernel(pieces.data, pieces.start, pieces.end, pieces.frozen, *arguments, aligned)
-    return replaced(pieces, *edited)
+    def _described(self, n_items: int, n_bytes: int | None) -> str:
+        return f"Normalizer.custom({self.normalizer!r})"
 
+    def to_dict(self) -> dict[str, Any]:
+        raise ValueError("Custom Normalizer cannot be serialized")
 
-def replaced(pieces: Pieces, data: Array, offsets: Array, source: Array) -> Pieces:
-    """New text for the pieces; source is explained in kernels/cpu/normalize.py."""
-    from gputok.kernels.cpu.normalize import follow
+    def normalize(self, normalized: NormalizedString) -> None:
+        self.normalizer.normalize(normalized)
 
-    alignment = pieces.alignment and Alignment(*follow(source, *pieces.alignment))
-    return pieces._replace(data=data, start=offsets[:-1], end=offsets[1:], alignment=alignment)
+    def _apply(self, pieces: Pieces) -> Pieces:
+        texts, sides = [], []
+        for i, text in enumerate(pieces.strings()):
+            normalized = NormalizedString(text)
+            if pieces.frozen is None or not pieces.frozen[i]:
+                self.normalizer.normalize(normalized)
+            texts.append(normalized.normalized.encode())
+            if pieces.alignment is not None:
+                start, end = (side + pieces.start[i] for side in normalized._alignment())
+                before, after = pieces.alignment
+                # an empty range, before the first character, stays empty
+                filled = end > start
+                end = np.where(filled, after[end - filled], before[start] if len(text) else 0)
+                sides.append((before[start] if len(text) else np.zeros_like(end), end))
+        offsets = np.cumsum([0, *map(len, texts)], dtype=np.int64)
+        alignment = None
+        if pieces.alignment is not None:
+            columns = [*zip(*sides, strict=True)] or [(), ()]
+            start, end = (np.concatenate([np.zeros(0, np.int32), *column]) for column in columns)
+            alignment = Alignment(start.astype(np.int32), end.astype(np.int32))
+        data = np.frombuffer(b"".join(texts), np.uint8)
+        return pieces._replace(data=data, start=offsets[:-1], end=offsets[1:], alignment=alignment)

@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-from gputok.text import Pieces
-from gputok.unicode_maps import character_map
-
-from .base import Normalizer, component, rewritten
-from .forms import normalize_form
-
-
-def map_characters(pieces: Pieces, name: str) -> Pieces:
-    """Each character of the pieces becomes what a map of gputok/unicode_maps.py says."""
-    from gputok.kernels.cpu import normalize
-
-    table = character_map(name)
-    if normalize.is_inert(pieces.data, pieces.start, pieces.end, pieces.frozen, *table[:2]):
-        return pieces
-    return rewritten(pieces, normalize.map_characters, table)
+from gputok.normalizers.base import Normalizer, component
+from gputok.text.edit import map_characters, normalize_form
+from gputok.text.pieces import Pieces
 
 
 @component

@@ -9,20 +9,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from gputok.text import Array, Pieces
-from gputok.unicode_maps import compositions, grapheme_classes, normalization_form
-
-from .base import Normalizer, component, rewritten
-
-
-def normalize_form(pieces: Pieces, name: str, compose: bool = False) -> Pieces:
-    """The pieces in a normalization form, one of nfc, nfd, nfkc, nfkd."""
-    from gputok.kernels.cpu import normalize
-
-    form = normalization_form(name)
-    if normalize.is_inert(pieces.data, pieces.start, pieces.end, pieces.frozen, *form[:3]):
-        return pieces
-    return rewritten(pieces, normalize.normalize_form, form, compositions() if compose else None)
+from gputok.normalizers.base import Normalizer, component
+from gputok.text.edit import normalize_form, rewritten
+from gputok.text.pieces import Pieces
+from gputok.text.unicode_maps import grapheme_classes
+from gputok.types import Array
 
 
 @component

@@ -1,17 +1,11 @@
-"""Several normalizers, and those written in Python."""
+"""Several normalizers, one after the other."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-import numpy as np
-
-from gputok.text import Alignment, Pieces
-
-from .base import Normalizer, component
-
-if TYPE_CHECKING:
-    from gputok.normalized_string import NormalizedString
+from gputok.normalizers.base import Normalizer, component
+from gputok.text.pieces import Pieces
 
 
 @component
@@ -70,47 +64,6 @@ class Sequence(Normalizer):
         for normalizer in self.normalizers:
             pieces = normalizer.apply(pieces)
         return pieces
-
-
-class Custom(Normalizer):
-    """A normalizer written in Python, which sees each piece as a NormalizedString of its own."""
-
-    def __init__(self, normalizer: Any) -> None:
-        self.normalizer = normalizer
-
-    def _described(self, n_items: int, n_bytes: int | None) -> str:
-        return f"Normalizer.custom({self.normalizer!r})"
-
-    def to_dict(self) -> dict[str, Any]:
-        raise ValueError("Custom Normalizer cannot be serialized")
-
-    def normalize(self, normalized: NormalizedString) -> None:
-        self.normalizer.normalize(normalized)
-
-    def _apply(self, pieces: Pieces) -> Pieces:
-        from gputok.normalized_string import NormalizedString
-
-        texts, sides = [], []
-        for i, text in enumerate(pieces.strings()):
-            normalized = NormalizedString(text)
-            if pieces.frozen is None or not pieces.frozen[i]:
-                self.normalizer.normalize(normalized)
-            texts.append(normalized.normalized.encode())
-            if pieces.alignment is not None:
-                start, end = (side + pieces.start[i] for side in normalized._alignment())
-                before, after = pieces.alignment
-                # an empty range, before the first character, stays empty
-                filled = end > start
-                end = np.where(filled, after[end - filled], before[start] if len(text) else 0)
-                sides.append((before[start] if len(text) else np.zeros_like(end), end))
-        offsets = np.cumsum([0, *map(len, texts)], dtype=np.int64)
-        alignment = None
-        if pieces.alignment is not None:
-            columns = [*zip(*sides, strict=True)] or [(), ()]
-            start, end = (np.concatenate([np.zeros(0, np.int32), *column]) for column in columns)
-            alignment = Alignment(start.astype(np.int32), end.astype(np.int32))
-        data = np.frombuffer(b"".join(texts), np.uint8)
-        return pieces._replace(data=data, start=offsets[:-1], end=offsets[1:], alignment=alignment)
 
 
 def _place(index: int, n: int) -> int:

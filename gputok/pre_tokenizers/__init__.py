@@ -5,11 +5,11 @@
 [('take', (0, 4)), ('4', (5, 6)), ('2', (6, 7))]
 """
 
-from .base import PreTokenizer, SplitPlan, mark_starts, spell_out
-from .byte_level import ByteLevel
-from .metaspace import FixedLength, Metaspace
-from .sequence import Sequence
-from .splits import (
+from gputok.pre_tokenizers.base import PreTokenizer, SplitPlan
+from gputok.pre_tokenizers.byte_level import ByteLevel
+from gputok.pre_tokenizers.metaspace import FixedLength, Metaspace
+from gputok.pre_tokenizers.sequence import Sequence
+from gputok.pre_tokenizers.splits import (
     BertPreTokenizer,
     CharDelimiterSplit,
     Digits,
@@ -19,6 +19,7 @@ from .splits import (
     Whitespace,
     WhitespaceSplit,
 )
+from gputok.text.pieces import mark_starts, spell_out
 
 __all__ = [
     "BertPreTokenizer",

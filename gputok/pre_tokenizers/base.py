@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn
 
 import numpy as np
 
 from gputok.components import Component
-from gputok.text import Alignment, Array, Pieces, TextBatch
+from gputok.text.pieces import Alignment, Pieces, TextBatch, regroup, spell_out
+from gputok.text.pre_tokenized_string import PreTokenizedString
+from gputok.types import Array, public
 
 if TYPE_CHECKING:
     import regex
 
     from gputok.kernels import Automaton
-    from gputok.pre_tokenized_string import PreTokenizedString
 
 # Between two spans of a text, the first and the second being a match (1) or not (0): is there a cut?
 _CUTS = {
@@ -33,6 +35,7 @@ BEHAVIORS = {name: name.title().replace("_", "") for name in _CUTS}
 _OPTIONAL = {"use_regex", "prepend_scheme", "split", "length"}  # fields that a file may leave out
 
 
+@public("gputok.pre_tokenizers")
 class SplitPlan(NamedTuple):
     """A pre-tokenizer that is one walk over the raw text, each match a word: what the fused kernels take."""
 
@@ -48,6 +51,7 @@ class PreTokenizer(Component):
     """
 
     kind: ClassVar[str] = "pre-tokenizer"
+    home: ClassVar[str] = "gputok.pre_tokenizers"
     needs_alignment: bool = False
     """Does `apply` ask whether a piece lies at the start of its document, and so for `pieces.alignment`?
 
@@ -60,13 +64,6 @@ class PreTokenizer(Component):
 
     apart_at_spaces: bool = False
     """Can a document be cut before each space (U+0020) and its parts be worked on as documents, with the same pieces?"""
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        if cls is PreTokenizer:
-            raise TypeError(
-                "PreTokenizer is a base class: make one of its subclasses, or PreTokenizer.custom(...)"
-            )
-        return super().__new__(cls)
 
     def __setattr__(self, name: str, value: Any) -> None:
         check = getattr(self, f"_check_{name}", None)
@@ -88,28 +85,11 @@ class PreTokenizer(Component):
         >>> PreTokenizer.custom(Halves()).pre_tokenize_str("left|right")
         [('left', (0, 4)), ('right', (5, 10))]
         """
-        from .custom import Custom
-
         return Custom(pretok)
 
     @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Self:
-        """A pre-tokenizer from its JSON form; on the base class, of the type that `type` names."""
-        if cls is not PreTokenizer:
-            required = (field.name for field in dataclasses.fields(cls) if field.name not in _OPTIONAL)
-            if missing := [name for name in required if name not in value]:
-                raise ValueError(f"{cls.__name__}: the field {missing[0]!r} is missing")
-            return super().from_dict(value)
-        types = {
-            kind.__name__: kind for kind in PreTokenizer.__subclasses__() if dataclasses.is_dataclass(kind)
-        }
-        name = value.get("type") if isinstance(value, dict) else None
-        if name not in types:
-            raise ValueError(f"{name!r} is no pre-tokenizer; the types are {', '.join(sorted(types))}")
-        try:
-            return types[name].from_dict(value)
-        except (TypeError, OverflowError) as error:
-            raise ValueError(f"{name}: {error}") from None
+    def _required(cls) -> list[str]:
+        return [field.name for field in dataclasses.fields(cls) if field.name not in _OPTIONAL]
 
     def apply(self, pieces: Pieces) -> Pieces:
         """Cuts each piece that is not an added token; empty pieces are left out."""
@@ -138,6 +118,74 @@ class PreTokenizer(Component):
     def pre_tokenize(self, pretok: PreTokenizedString) -> None:
         """Cuts, in place, the splits of `pretok` that have no tokens yet."""
         pretok.cut(self.apply, whole=self.keeps_whole)
+
+
+class Custom(PreTokenizer):
+    """An object with a method `pre_tokenize(pretok)`; it has no JSON form, and can't be pickled.
+
+    In a tokenizer, the text that it sees is the normalized one: `original` is the same as `normalized`.
+    """
+
+    in_files = False
+
+    def __init__(self, pretok: Any) -> None:
+        self.pretok = pretok
+
+    def pre_tokenize(self, pretok: PreTokenizedString) -> None:
+        self.pretok.pre_tokenize(pretok)
+
+    def _described(self, n_items: int, n_bytes: int | None) -> str:
+        return f"PreTokenizer.custom({self.pretok!r})"
+
+    def to_dict(self) -> NoReturn:
+        raise TypeError(f"a custom pre-tokenizer has no JSON form: {self.pretok!r}")
+
+    def _apply(self, pieces: Pieces) -> Pieces:
+        from gputok.kernels.cpu.ragged import gather
+
+        data, offsets = gather(pieces.data, pieces.start, pieces.end)
+        token = np.full(pieces.n_pieces, -1) if pieces.token is None else pieces.token
+        # (bytes, where each of them begins and ends in `data`, token) of the new pieces
+        parts, n_parts = [], []
+        for first, last in itertools.pairwise(pieces.rows.tolist()):
+            begin = offsets[first]
+            text = PreTokenizedString.of(
+                data[begin : offsets[last]], offsets[first : last + 1] - begin, token[first:last]
+            )
+            self.pre_tokenize(text)
+            new = [
+                (
+                    split._bytes()[a:b],
+                    *(side[a:b] + (begin + split._original_shift) for side in split._alignment()),
+                    id,
+                )
+                for split, tokens in text._splits
+                for a, b, id in ([(0, None, -1)] if tokens is None else [(*t.offsets, t.id) for t in tokens])
+            ]
+            parts += new
+            n_parts.append(len(new))
+        ends = np.cumsum([0, *(len(part) for part, *_ in parts)], dtype=np.int64)
+        columns = [*zip(*parts, strict=True)] or [(), (), (), ()]
+        part_data, start, end = (np.concatenate([np.zeros(0, np.int64), *column]) for column in columns[:3])
+        new_token = np.array(columns[3], np.int32)
+        return Pieces(
+            part_data.astype(np.uint8),
+            ends[:-1],
+            ends[1:],
+            np.cumsum([0, *n_parts], dtype=np.int64),
+            None if (new_token < 0).all() else new_token,
+            pieces.alignment and _composed(pieces, offsets, start, end),
+        )
+
+
+def _composed(pieces: Pieces, offsets: np.ndarray, start: np.ndarray, end: np.ndarray) -> Alignment:
+    """What the bytes start[i]:end[i] (int64[n]) of the packed pieces come from; an empty range has an empty origin."""
+    packed = np.arange(offsets[-1]) + np.repeat(pieces.start - offsets[:-1], np.diff(offsets))
+    if not len(packed):
+        return Alignment(start.astype(np.int32), end.astype(np.int32))
+    from_start, from_end = pieces.alignment.start[packed], pieces.alignment.end[packed]
+    first = from_start[np.minimum(start, len(packed) - 1)]
+    return Alignment(first, np.where(start < end, from_end[np.maximum(end, 1) - 1], first))
 
 
 def check_behavior(behavior: str) -> str:
@@ -181,76 +229,7 @@ def cut_pieces(
     if isinstance(matcher, tuple):
         from gputok.kernels.cpu.split import split_words
     else:
-        from gputok.pattern import split_words
+        from gputok.automaton.pattern import split_words
     rule = cut_rule(behavior, invert)
-    start, end, rows = split_words(pieces.data, pieces.start, pieces.end, _frozen(pieces), matcher, *rule)
+    start, end, rows = split_words(pieces.data, pieces.start, pieces.end, pieces.frozen, matcher, *rule)
     return regroup(pieces, start, end, rows)
-
-
-def regroup(pieces: Pieces, start: Array, end: Array, rows: Array) -> Pieces:
-    """Pieces of which number i became the pieces rows[i]:rows[i + 1] (rows int64[n_pieces + 1])."""
-    token = None if pieces.token is None else np.repeat(pieces.token, np.diff(rows))
-    return pieces._replace(start=start, end=end, rows=rows[pieces.rows], token=token)
-
-
-def mark_starts(pieces: Pieces) -> Pieces:
-    """With an alignment that only tells where documents begin: 0 for their first byte, else 1."""
-    place = np.ones(len(pieces.data), np.int32)
-    first = pieces.rows[:-1][np.diff(pieces.rows) > 0]
-    place[pieces.start[first][pieces.start[first] < pieces.end[first]]] = 0
-    return pieces._replace(alignment=Alignment(place, place))
-
-
-def rewrite(
-    pieces: Pieces, replacements: dict[int, bytes], prefix: bytes = b"", before: Array | None = None
-) -> Pieces:
-    """Replaces bytes of the text, and puts `prefix` before the pieces for which `before` (bool[n_pieces]) is true."""
-    from gputok.kernels.cpu.ragged import MAP, PREPEND, rewrite_bytes
-
-    table = _byte_table(tuple(replacements.items()), prefix)
-    mode = np.full(pieces.n_pieces, MAP if replacements else 0, np.uint8)
-    if before is not None:
-        mode |= before * np.uint8(PREPEND)
-    frozen = _frozen(pieces)
-    if frozen is not None:
-        mode[frozen] = 0
-    data, offsets, alignment = rewrite_bytes(
-        pieces.data, pieces.start, pieces.end, mode, table, pieces.alignment
-    )
-    alignment = alignment and type(pieces.alignment)(*alignment)
-    return pieces._replace(data=data, start=offsets[:-1], end=offsets[1:], alignment=alignment)
-
-
-@functools.lru_cache(maxsize=64)
-def _byte_table(replacements: tuple[tuple[int, bytes], ...], prefix: bytes) -> Array:
-    """uint32[2, 257]: see `rewrite_bytes`."""
-    from gputok.kernels.cpu.ragged import PREFIX
-
-    table = np.array([np.ones(257), np.arange(257)], np.uint32)
-    for byte, word in (*replacements, (PREFIX, prefix)):
-        table[:, byte] = len(word), int.from_bytes(word, "little")
-    return table
-
-
-def starts_with(pieces: Pieces, word: bytes) -> Array:
-    """bool[n_pieces]: which pieces begin with `word`."""
-    found = pieces.end - pieces.start >= len(word)
-    at = pieces.start[found]
-    for k, byte in enumerate(word):
-        found[found] = hit = pieces.data[at + k] == byte
-        at = at[hit]
-    return found
-
-
-def spell_out(pieces: Pieces) -> Pieces:
-    """Writes the characters of the ByteLevel alphabet for bytes that stand for them; added tokens stay text."""
-    if not pieces.byte_level:
-        return pieces
-    from gputok.byte_alphabet import BYTE_CHARACTERS
-
-    written = rewrite(pieces, {byte: character.encode() for byte, character in enumerate(BYTE_CHARACTERS)})
-    return written._replace(byte_level=False)
-
-
-def _frozen(pieces: Pieces) -> Array | None:
-    return None if pieces.token is None else pieces.token >= 0

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gputok.automaton import PATTERNS, compile_pattern
-from gputok.byte_alphabet import BYTE_CHARACTERS
-from gputok.text import Pieces
-
-from .base import PreTokenizer, SplitPlan, cut_pieces, rewrite, starts_with
+from gputok.pre_tokenizers.base import PreTokenizer, SplitPlan, cut_pieces
+from gputok.text.byte_alphabet import BYTE_CHARACTERS
+from gputok.text.pieces import Pieces, rewrite, starts_with
 
 
 @dataclass(eq=False, repr=False)

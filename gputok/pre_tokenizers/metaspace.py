@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gputok.automaton import compile_literal
-from gputok.text import Pieces
-
-from .base import PreTokenizer, check_character, cut_pieces, regroup, rewrite, starts_with
+from gputok.pre_tokenizers.base import PreTokenizer, check_character, cut_pieces
+from gputok.text.pieces import Pieces, regroup, rewrite, starts_with
 
 PREPEND_SCHEMES = ("first", "never", "always")
 

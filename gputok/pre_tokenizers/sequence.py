@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gputok.automaton import PATTERNS
-from gputok.pattern import Regex
-from gputok.text import Pieces
-
-from .base import PreTokenizer, SplitPlan, mark_starts
-from .byte_level import ByteLevel
-from .custom import Custom
-from .splits import Split
+from gputok.automaton.pattern import Regex
+from gputok.pre_tokenizers.base import Custom, PreTokenizer, SplitPlan
+from gputok.pre_tokenizers.byte_level import ByteLevel
+from gputok.pre_tokenizers.splits import Split
+from gputok.text.pieces import Pieces, mark_starts
 
 if TYPE_CHECKING:
-    from gputok.pre_tokenized_string import PreTokenizedString
+    from gputok.text.pre_tokenized_string import PreTokenizedString
 
 # Splits (isolated) in a row that are known to cut as one pattern of gputok.automaton.PATTERNS does: DeepSeek V3's.
 _AS_ONE = {

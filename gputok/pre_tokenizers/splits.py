@@ -10,11 +10,9 @@ from gputok.automaton import compile_literal, one_of, property_set, runs, script
 from gputok.automaton.charset import CharSet, union
 from gputok.automaton.parser import Chars, Choice, Repeat
 from gputok.automaton.parser import Sequence as Then
+from gputok.automaton.pattern import Regex, matcher
 from gputok.automaton.subsets import compile_node
-from gputok.pattern import Regex, matcher
-from gputok.text import Pieces
-
-from .base import (
+from gputok.pre_tokenizers.base import (
     BEHAVIORS,
     PreTokenizer,
     SplitPlan,
@@ -23,6 +21,7 @@ from .base import (
     cut_pieces,
     read_behavior,
 )
+from gputok.text.pieces import Pieces
 
 
 def _behavior(**default: str) -> Any:

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gputok.encoding import Encoding
+from gputok.encoding.encoding import Encoding
+from gputok.types import public
 
 
+@public("gputok.pretrained")
 class CharSpan(NamedTuple):
     """Characters of a text: `text[start:end]`."""
 
@@ -18,6 +20,7 @@ class CharSpan(NamedTuple):
     end: int
 
 
+@public("gputok.pretrained")
 class TokenSpan(NamedTuple):
     """Tokens of an encoding: `tokens[start:end]`."""
 
@@ -25,6 +28,7 @@ class TokenSpan(NamedTuple):
     end: int
 
 
+@public("gputok.pretrained")
 class BatchEncoding(UserDict):
     """A dictionary of columns (`input_ids`, `attention_mask`, ...), which are attributes as well.
 

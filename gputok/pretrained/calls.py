@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gputok.encoding import Encoding, column_of
+from gputok.encoding.encoding import Encoding, column_of
 
 UNLIMITED = int(1e30)
 """The `model_max_length` of a model of which none is known."""

@@ -7,16 +7,16 @@ import functools
 import json
 import os
 import pathlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from gputok.added_tokens import AddedToken
-from gputok.files import replacing
+from gputok.files.atomic import replacing
 from gputok.pretrained import hub
-from gputok.pretrained.special_tokens import NAMES, as_token
+from gputok.pretrained.special_tokens import as_token
 from gputok.tokenizer import Tokenizer
+from gputok.tokens.added_token import AddedToken
 
-if TYPE_CHECKING:
-    from gputok.pretrained.tokenizer import PreTrainedTokenizer
+Made = TypeVar("Made")
 
 TOKENIZER = "tokenizer.json"
 CONFIG = "tokenizer_config.json"
@@ -46,7 +46,7 @@ _DROPPED = (  # what says nothing about the saved tokenizer.json
 
 
 def load(
-    cls: type[PreTrainedTokenizer],
+    make: Callable[..., Made],
     name_or_path: str | os.PathLike[str],
     *,
     revision: str | None = None,
@@ -56,11 +56,11 @@ def load(
     local_files_only: bool = False,
     use_fast: bool = True,
     **options: Any,
-) -> PreTrainedTokenizer:
-    """See `AutoTokenizer.from_pretrained`."""
+) -> Made:
+    """See `AutoTokenizer.from_pretrained`. make: called with a tokenizer, its name and options."""
     path = pathlib.Path(name_or_path)
     if path.is_file():
-        return cls(Tokenizer.from_file(str(path)), name_or_path=str(path), **options)
+        return make(Tokenizer.from_file(str(path)), name_or_path=str(path), **options)
     if not path.is_dir():
         files = (TOKENIZER, CONFIG, "config.json", TEMPLATE, f"{MORE_TEMPLATES}/*", *OLD_FILES, *VOCABULARIES)
         path = hub.download(
@@ -83,7 +83,7 @@ def load(
     settings = {**_class_defaults().get(name, {}), **config, **old, **_templates(folder), **options}
     tokenizer.add_tokens(_added_tokens(folder, settings))
     settings = {key: value for key, value in settings.items() if key not in _DROPPED}
-    return cls(tokenizer, name_or_path=str(name_or_path), **settings)
+    return make(tokenizer, name_or_path=str(name_or_path), **settings)
 
 
 def _open(folder: pathlib.Path, name: str, config: dict[str, Any]) -> Tokenizer:
@@ -216,31 +216,20 @@ def _class_defaults() -> dict[str, dict[str, Any]]:
 
 
 def save(
-    tokenizer: PreTrainedTokenizer, save_directory: str | os.PathLike[str], filename_prefix: str | None
+    tokenizer: Tokenizer,
+    config: dict[str, Any],
+    templates: str | dict[str, str] | None,
+    save_directory: str | os.PathLike[str],
+    filename_prefix: str | None,
 ) -> tuple[str, ...]:
-    """See `PreTrainedTokenizer.save_pretrained`."""
-    from gputok.pretrained.tokenizer import DEFAULTS
-
+    """See `PreTrainedTokenizer.save_pretrained`. templates: the chat templates by name, or the only one."""
     folder, prefix = pathlib.Path(save_directory), f"{filename_prefix}-" if filename_prefix else ""
     folder.mkdir(parents=True, exist_ok=True)
-    options = {name: getattr(tokenizer, name) for name in DEFAULTS}
-    special = tokenizer.special_tokens_map
-    config = {
-        **tokenizer.init_kwargs,
-        **{name: value for name, value in options.items() if value != DEFAULTS[name]},
-        **special,
-        "backend": "tokenizers",
-        "model_max_length": tokenizer.model_max_length,
-        "tokenizer_class": SAVED_CLASS,
-    }
-    if own := {name: token for name, token in special.items() if name not in NAMES}:
-        config["model_specific_special_tokens"] = own
-    if tokenizer.extra_special_tokens:
-        config["extra_special_tokens"] = tokenizer.extra_special_tokens
+    config = {**config, "backend": "tokenizers", "tokenizer_class": SAVED_CLASS}
     files = {
         CONFIG: json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False, default=_plain_token) + "\n"
     }
-    templates = tokenizer.chat_template or {}
+    templates = templates or {}
     for name, template in ({"default": templates} if isinstance(templates, str) else templates).items():
         if pathlib.PurePath(name).name != name:
             raise ValueError(f"{name!r} can't be the name of a chat template: it is that of a file")
@@ -253,7 +242,7 @@ def save(
         with replacing(path) as beside:
             beside.write_text(text, encoding="utf-8", newline="\n")
         paths.append(str(path))
-    tokenizer.backend_tokenizer.save(str(folder / f"{prefix}{TOKENIZER}"))
+    tokenizer.save(str(folder / f"{prefix}{TOKENIZER}"))
     return (*paths, str(folder / f"{prefix}{TOKENIZER}"))
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import pathlib
 import tempfile
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from gputok.pretrained.tokenizer import PreTrainedTokenizer
+from collections.abc import Callable
+from typing import Any
 
 
 def download(
@@ -47,7 +45,7 @@ def download(
 
 
 def upload(
-    tokenizer: PreTrainedTokenizer,
+    save: Callable[[str], Any],
     repo_id: str,
     *,
     commit_message: str,
@@ -56,7 +54,7 @@ def upload(
     revision: str | None,
     create_pr: bool,
 ) -> Any:
-    """See `PreTrainedTokenizer.push_to_hub`."""
+    """See `PreTrainedTokenizer.push_to_hub`. save: called with the folder to write to."""
     try:
         from huggingface_hub import HfApi
     except ImportError:
@@ -64,7 +62,7 @@ def upload(
     hub = HfApi(token=token)
     repo_id = hub.create_repo(repo_id, private=private, exist_ok=True).repo_id
     with tempfile.TemporaryDirectory() as folder:
-        tokenizer.save_pretrained(folder)
+        save(folder)
         return hub.upload_folder(
             repo_id=repo_id,
             folder_path=folder,

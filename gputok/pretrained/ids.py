@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from gputok.added_tokens import AddedToken
 from gputok.pretrained import calls
 from gputok.pretrained.special_tokens import SpecialTokens
+from gputok.tokens.added_token import AddedToken
 
 _SPACED = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
 """What loses its spaces when a text is cleaned up."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from gputok.added_tokens import AddedToken
+from gputok.tokens.added_token import AddedToken
 
 if TYPE_CHECKING:
     from gputok.tokenizer import Tokenizer

@@ -8,27 +8,20 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from gputok.encoding import Encoding
+from gputok.encoding.encoding import Encoding
 from gputok.pretrained import calls
 from gputok.pretrained.batch import BatchEncoding, pad_columns
 from gputok.pretrained.ids import TokenIds
+from gputok.pretrained.options import DEFAULTS
 from gputok.pretrained.special_tokens import NAMES, Token, as_token
 from gputok.tokenizer import Tokenizer
+from gputok.types import public
 
 if TYPE_CHECKING:
     from gputok.report import Report
 
-DEFAULTS: dict[str, Any] = {
-    "model_max_length": calls.UNLIMITED,
-    "padding_side": "right",
-    "truncation_side": "right",
-    "model_input_names": ["input_ids", "attention_mask"],
-    "clean_up_tokenization_spaces": False,
-    "split_special_tokens": False,
-}
-"""The options that are attributes."""
 
-
+@public("gputok")
 class PreTrainedTokenizer(TokenIds):
     """A `Tokenizer` with named special tokens, the sides and lengths that its model wants, and its chat template.
 
@@ -261,11 +254,8 @@ class PreTrainedTokenizer(TokenIds):
     ) -> Tokenizer:
         """The tokenizer with limits for one call, so that calls on several threads don't meet, nor change what is saved."""
         _ = self._tokenizer.spelling  # made once, for all calls
-        limited = Tokenizer.__new__(Tokenizer)
-        limited.__dict__.update(self._tokenizer.__dict__)
-        if limited.encode_special_tokens != split_special_tokens:
-            limited._added = copy.copy(limited._added)
-            limited.encode_special_tokens = split_special_tokens
+        limited = self._tokenizer.copy()
+        limited.encode_special_tokens = split_special_tokens
         if limits.truncation == "do_not_truncate":
             limited.no_truncation()
         else:
@@ -446,7 +436,7 @@ class PreTrainedTokenizer(TokenIds):
 
         length: how many texts there are; nothing depends on it.
         """
-        from gputok.pretrained.training import old_tokenizer, retrain
+        from gputok.pretrained.retrain import old_tokenizer, retrain
 
         new, renamed = [*(new_special_tokens or ())], dict(special_tokens_map or {})
         old = old_tokenizer(self._tokenizer)
@@ -489,7 +479,22 @@ class PreTrainedTokenizer(TokenIds):
         """
         from gputok.pretrained.folders import save
 
-        return save(self, save_directory, filename_prefix)
+        return save(self._tokenizer, self._config(), self.chat_template, save_directory, filename_prefix)
+
+    def _config(self) -> dict[str, Any]:
+        """What tokenizer_config.json says of it."""
+        options, special = {name: getattr(self, name) for name in DEFAULTS}, self.special_tokens_map
+        config = {
+            **self.init_kwargs,
+            **{name: value for name, value in options.items() if value != DEFAULTS[name]},
+            **special,
+            "model_max_length": self.model_max_length,
+        }
+        if own := {name: token for name, token in special.items() if name not in NAMES}:
+            config["model_specific_special_tokens"] = own
+        if self.extra_special_tokens:
+            config["extra_special_tokens"] = self.extra_special_tokens
+        return config
 
     def push_to_hub(
         self,
@@ -508,7 +513,7 @@ class PreTrainedTokenizer(TokenIds):
         from gputok.pretrained.hub import upload
 
         return upload(
-            self,
+            self.save_pretrained,
             repo_id,
             commit_message=commit_message,
             private=private,

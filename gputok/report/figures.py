@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from gputok.report import Report
+from gputok.report.values import Findings
 
 _COLOURS = ("#2a78d6", "#d9541e", "#14885d", "#7a4fc4", "#b88400", "#b03a7a")
 _LONGEST = 32  # bytes, of the histogram: what is longer is rare
 
 
-def draw(report: Report) -> dict[str, Any]:
+def draw(report: Findings) -> dict[str, Any]:
     """Name -> Figure. They belong to nobody: no window, and nothing to close."""
     try:
         from matplotlib.figure import Figure
@@ -42,7 +42,7 @@ def draw(report: Report) -> dict[str, Any]:
     return figures
 
 
-def _colours(report: Report) -> dict[str, str]:
+def _colours(report: Findings) -> dict[str, str]:
     return {one.name: _COLOURS[i % len(_COLOURS)] for i, one in enumerate(report.tokenizers)}
 
 
@@ -53,7 +53,7 @@ def _plain(axes: Any, grid: str) -> Any:
     return axes
 
 
-def _compression(report: Report, figure: Any) -> None:
+def _compression(report: Findings, figure: Any) -> None:
     colours, names = _colours(report), [one.name for one in report.tokenizers][::-1]
     measured = {one.name: one for one in report.tokenizers}
     for axes, title, value in zip(
@@ -70,7 +70,7 @@ def _compression(report: Report, figure: Any) -> None:
         axes.set_title(title, fontsize=10)
 
 
-def _lengths(report: Report, figure: Any) -> None:
+def _lengths(report: Findings, figure: Any) -> None:
     colours = _colours(report)
     for which, (axes, title) in enumerate(zip(figure.subplots(1, 2), ("vocabulary", "text"), strict=True)):
         _plain(axes, "y")
@@ -84,7 +84,7 @@ def _lengths(report: Report, figure: Any) -> None:
     _legend(report, figure.axes[0])
 
 
-def _curves(report: Report, figure: Any, curves: dict[str, np.ndarray], x: str, y: str) -> None:
+def _curves(report: Findings, figure: Any, curves: dict[str, np.ndarray], x: str, y: str) -> None:
     colours, axes = _colours(report), _plain(figure.subplots(), "both")
     for name, values in curves.items():
         places = np.flatnonzero(values > 0)
@@ -93,7 +93,7 @@ def _curves(report: Report, figure: Any, curves: dict[str, np.ndarray], x: str, 
     _legend(report, axes)
 
 
-def _scripts(report: Report, figure: Any) -> None:
+def _scripts(report: Findings, figure: Any) -> None:
     colours, axes, n = _colours(report), _plain(figure.subplots(), "x"), len(report.tokenizers)
     rows = np.arange(len(report.text.scripts))[::-1]
     for i, one in enumerate(report.tokenizers):
@@ -106,6 +106,6 @@ def _scripts(report: Report, figure: Any) -> None:
     _legend(report, axes)
 
 
-def _legend(report: Report, axes: Any) -> None:
+def _legend(report: Findings, axes: Any) -> None:
     if len(report.tokenizers) > 1:
         axes.legend(frameon=False, fontsize=9)

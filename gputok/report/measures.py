@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from gputok import bulk
 from gputok.automaton.unicode_tables import property_set
-from gputok.byte_alphabet import BYTE_CHARACTERS
-from gputok.documents import encode_documents
-from gputok.encoding import views
-from gputok.report import Measures, Report, Text
-from gputok.text import Array, TextBatch
-from gputok.tokenizer import Tokenizer
+from gputok.encoding.encoding import views
+from gputok.pipeline import encode_corpus
+from gputok.pipeline.pipeline import Pipeline
+from gputok.pipeline.tokenize import encode_documents
+from gputok.report.values import Measures, Text
+from gputok.text.byte_alphabet import BYTE_CHARACTERS
+from gputok.text.pieces import TextBatch
+from gputok.types import Array
 
 SAMPLE_CHARACTERS = 2000  # of a document that is kept to look at
 _MARKS = ("▁", "Ġ")  # tokens for a space, which some tokenizers put before a text
@@ -37,13 +38,13 @@ SCRIPTS = (
 
 
 def measure(
-    tokenizers: Mapping[str, Tokenizer],
+    tokenizers: Mapping[str, Pipeline],
     batches: Iterable[TextBatch],
     n_samples: int,
     threads: int | None,
     tell: Callable[[int], None],
-) -> Report:
-    """The report of all tokenizers on all batches. `tell(n_bytes)` is called after each batch."""
+) -> tuple[Text, tuple[Measures, ...], tuple[str, ...]]:
+    """The text, what each tokenizer makes of all batches, and samples. `tell(n_bytes)` is called after each batch."""
     histogram = np.zeros(0x110000, np.int64)  # of code points
     n_documents = n_bytes = n_words = 0
     usage = {name: np.zeros(_n_ids(tokenizer), np.int64) for name, tokenizer in tokenizers.items()}
@@ -56,7 +57,7 @@ def measure(
         n_bytes += int(batch.offsets[-1] - batch.offsets[0])
         samples.draw(batch)
         for name, tokenizer in tokenizers.items():
-            for ids, _ in bulk.encode(tokenizer, [batch], add_special_tokens=False, threads=threads):
+            for ids, _ in encode_corpus.encode(tokenizer, [batch], add_special_tokens=False, threads=threads):
                 usage[name] += np.bincount(ids, minlength=len(usage[name]))
         tell(n_bytes)
 
@@ -70,7 +71,7 @@ def measure(
         _measures(name, tokenizer, text, usage[name], histogram, scripts, texts)
         for name, tokenizer in tokenizers.items()
     )
-    return Report(text, tuple(measures), texts)
+    return text, tuple(measures), texts
 
 
 class Samples:
@@ -100,7 +101,7 @@ class Samples:
 
 def _measures(
     name: str,
-    tokenizer: Tokenizer,
+    tokenizer: Pipeline,
     text: Text,
     usage: Array,
     histogram: Array,
@@ -134,10 +135,10 @@ def _measures(
     )
 
 
-def token_bytes(tokenizer: Tokenizer, vocabulary: Mapping[int, str]) -> list[bytes]:
+def token_bytes(tokenizer: Pipeline, vocabulary: Mapping[int, str]) -> list[bytes]:
     """The bytes of text that each token stands for, without what only marks its place in a word.
 
-    >>> from gputok import models
+    >>> from gputok import Tokenizer, models
     >>> token_bytes(Tokenizer(models.WordPiece({"##ing": 0}, unk_token="##ing")), {0: "##ing"})
     [b'ing']
     """
@@ -188,11 +189,11 @@ def merge_counts(model: Any, usage: Array) -> Array | None:
     return counts
 
 
-def _n_ids(tokenizer: Tokenizer) -> int:
+def _n_ids(tokenizer: Pipeline) -> int:
     return max(tokenizer.get_vocab().values(), default=-1) + 1
 
 
-def _unknown_id(tokenizer: Tokenizer) -> int | None:
+def _unknown_id(tokenizer: Pipeline) -> int | None:
     model = tokenizer.model
     token = getattr(model, "unk_token", None)
     return getattr(model, "unk_id", None) if token is None else model.token_to_id(token)
@@ -216,13 +217,13 @@ def _n_words(codes: Array, batch: TextBatch) -> int:
     return int(np.count_nonzero(begins))
 
 
-def _covered(tokenizer: Tokenizer, histogram: Array, unknown: int | None) -> Array:
+def _covered(tokenizer: Pipeline, histogram: Array, unknown: int | None) -> Array:
     """int64[0x110000]: the histogram of the code points that are one known token when they stand alone."""
     codes = np.flatnonzero(histogram)
     marks = [id for id in map(tokenizer.token_to_id, _MARKS) if id is not None]
     n_known = [np.zeros(0, np.int64)]
     characters = TextBatch.from_strings(map(chr, codes.tolist()))
-    for ids, rows in bulk.encode(tokenizer, [characters], add_special_tokens=False, threads=1):
+    for ids, rows in encode_corpus.encode(tokenizer, [characters], add_special_tokens=False, threads=1):
         counted = np.where(np.isin(ids, marks), 0, 1)
         if unknown is not None:
             counted[ids == unknown] = 2  # more than one: not covered

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from gputok.report import COLUMNS, Measures, Report
+from gputok.report.values import COLUMNS, Findings, Measures
 
 _POINTS = 400  # of a curve: more than a chart has pixels to tell apart
 
 
-def render(report: Report) -> str:
+def render(report: Findings) -> str:
     """The whole page. Text of the corpus is in it only as JSON, which the page's script turns into text nodes."""
     template = pathlib.Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     return template.replace("__DATA__", embedded(_data(report)))
@@ -29,7 +29,7 @@ def embedded(value: Any) -> str:
     return text.translate({ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"})
 
 
-def _data(report: Report) -> dict[str, Any]:
+def _data(report: Findings) -> dict[str, Any]:
     text = report.text
     return {
         "text": [text.n_documents, text.n_bytes, text.n_characters, text.n_words],

@@ -6,23 +6,14 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gputok.tools.html import page, text_html
+from gputok.encoding.html import Annotation, page, text_html
+from gputok.types import public
 
 if TYPE_CHECKING:
     from gputok.tokenizer import Tokenizer
 
 
-class Annotation:
-    """A labelled range of characters of a text."""
-
-    start: int
-    end: int
-    label: str
-
-    def __init__(self, start: int, end: int, label: str) -> None:
-        self.start, self.end, self.label = start, end, label
-
-
+@public("gputok.tools")
 class EncodingVisualizer:
     """Shows how a tokenizer encodes texts.
 

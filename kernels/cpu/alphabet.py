@@ -7,8 +7,7 @@ bit 0 is set unless it is the first, bit 1 if it is the last. Without affixes th
 from __future__ import annotations
 
 import numpy as np
-
-from . import kernel
+from gputok.kernels.cpu import kernel
 
 
 @kernel(inline=True)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-
-from . import kernel
-from .bpe_state import (
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.bpe_state import (
     AHEAD,
     BUCKET,
     HEAP,
@@ -19,7 +18,7 @@ from .bpe_state import (
     bucket_of,
     insert,
 )
-from .memory import address, prefetch
+from gputok.kernels.cpu.memory import address, prefetch
 
 
 @kernel

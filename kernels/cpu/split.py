@@ -5,10 +5,9 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-
-from . import kernel
-from .memory import address, load_i64, load_u8, load_u16, store_i64
-from .ragged import pointer
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.memory import address, load_i64, load_u8, load_u16, store_i64
+from gputok.kernels.cpu.ragged import pointer
 
 DEAD = 0xFFFF
 

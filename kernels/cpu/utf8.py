@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-
-from . import kernel
-from .memory import load_u8, store_u8
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.memory import load_u8, store_u8
 
 
 @kernel(inline=True)

@@ -10,9 +10,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-
-from . import kernel
-from .memory import (
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.memory import (
     address,
     copy_bytes,
     leading_zeros,
@@ -23,7 +22,7 @@ from .memory import (
     store_i64,
     store_u64,
 )
-from .ragged import pointer
+from gputok.kernels.cpu.ragged import pointer
 
 N_KEYS = 256  # words that are hashed before they are probed
 LONG = 17  # the length code of all words of more than 16 bytes

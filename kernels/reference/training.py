@@ -9,8 +9,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 
 import numpy as np
-
-from .. import BpeLimits, BpeMerges, ParityLimits
+from gputok.kernels import BpeLimits, BpeMerges, ParityLimits
 
 
 def count_characters(

@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
-
-from .. import DEAD
+from gputok.kernels import DEAD
 
 
 def words_of(text: str, automaton) -> list[str]:

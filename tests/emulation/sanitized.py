@@ -20,7 +20,7 @@ from gputok.kernels.cuda import bpe, split, words
 from gputok.kernels.cuda.device import SOURCES
 
 from gputok import backend
-from gputok.text import TextBatch
+from gputok.text.pieces import TextBatch
 from tests.emulation.emulator import build, emulated_device
 from tests.emulation.stages import in_cuda
 

@@ -10,7 +10,7 @@ from gputok.kernels import Automaton, BpeTables
 from gputok.kernels.cuda import bpe, lookup, split, words
 from gputok.kernels.cuda.device import Device
 
-from gputok.text import TextBatch
+from gputok.text.pieces import TextBatch
 
 
 class Stages(NamedTuple):

@@ -1,0 +1,323 @@
+"""What a tokenizer gives back for one text or one pair, under the namesake's names.
+
+An Encoding is a view on one row of columns that a whole batch shares; Python lists are made when they are asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gputok.encoding.columns import Columns
+from gputok.encoding.rows import NO_SPELLING, Rows, merge, named_rows
+from gputok.types import Array, public
+
+
+@public("gputok")
+class Encoding:
+    """The result of encoding one text or one pair of texts.
+
+    Attributes are made into lists when they are asked for; keep the list rather than asking in a loop.
+
+    >>> from gputok import Tokenizer, models, pre_tokenizers
+    >>> tokenizer = Tokenizer(models.WordLevel({"hello": 0, "you": 1, "?": 2}, unk_token="?"))
+    >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    >>> encoding = tokenizer.encode("hello  dear you")
+    >>> encoding.tokens, encoding.offsets
+    (['hello', '?', 'you'], [(0, 5), (7, 11), (12, 15)])
+    >>> encoding.char_to_token(13), encoding.token_to_chars(1)
+    (2, (7, 11))
+    """
+
+    __slots__ = ("__dict__", "_overflowing", "_row", "_rows", "_shown")
+
+    def __init__(self) -> None:
+        self._set(_EMPTY, 0, (), None)
+
+    @classmethod
+    def of(
+        cls, rows: Rows, row: int = 0, overflowing: Sequence[Encoding] = (), shown: Any = None
+    ) -> Encoding:
+        """One row of many. overflowing: what truncation cut off it; shown: what was encoded, for display."""
+        encoding = cls.__new__(cls)
+        encoding._set(rows, row, overflowing, shown)
+        return encoding
+
+    def _set(self, rows: Rows, row: int, overflowing: Sequence[Encoding], shown: Any) -> None:
+        self._rows, self._row, self._overflowing, self._shown = rows, row, tuple(overflowing), shown
+
+    def row(self) -> Rows:
+        """Its row, without the others."""
+        return self._rows.take(np.array([self._row]))
+
+    def __repr__(self) -> str:
+        return (
+            f"Encoding(num_tokens={len(self)}, attributes=[ids, type_ids, tokens, offsets, "
+            "attention_mask, special_tokens_mask, overflowing])"
+        )
+
+    def __len__(self) -> int:
+        return int(self._rows.last[self._row] - self._rows.first[self._row])
+
+    def __getstate__(self) -> bytes:
+        return json.dumps(self._to_dict(), ensure_ascii=False, separators=(",", ":")).encode()
+
+    def __setstate__(self, state: bytes) -> None:
+        other = _from_dict(json.loads(state))
+        self._set(other._rows, other._row, other._overflowing, None)
+
+    def __copy__(self) -> Encoding:
+        return Encoding.of(self._rows, self._row, self._overflowing, self._shown)
+
+    def _to_dict(self) -> dict[str, Any]:
+        ranges = {str(sequence): {"start": a, "end": b} for sequence, (a, b) in sorted(self._ranges.items())}
+        return {
+            "ids": self.ids,
+            "type_ids": self.type_ids,
+            "tokens": self.tokens,
+            "words": self.word_ids,
+            "offsets": self.offsets,
+            "special_tokens_mask": self.special_tokens_mask,
+            "attention_mask": self.attention_mask,
+            "overflowing": [part._to_dict() for part in self._overflowing],
+            "sequence_ranges": ranges,
+        }
+
+    @property
+    def _ranges(self) -> dict[int, tuple[int, int]]:
+        return {sequence: self._rows.range_of(sequence, self._row) for sequence in self._rows.ranges}
+
+    def _range(self, sequence: int) -> tuple[int, int]:
+        return self._ranges.get(sequence, (0, len(self)))
+
+    @property
+    def ids(self) -> list[int]:
+        """The ids of the tokens: what a language model takes."""
+        return column_of(self, "ids").tolist()
+
+    @property
+    def type_ids(self) -> list[int]:
+        """For each token, the number that its part of the input has in the post-processor's template."""
+        return column_of(self, "type_ids").tolist()
+
+    @property
+    def tokens(self) -> list[str]:
+        """The tokens as text."""
+        return self._rows.token_texts(self._row)
+
+    @property
+    def offsets(self) -> list[tuple[int, int]]:
+        """For each token, its characters in the text: `text[start:end]`."""
+        return list(zip(column_of(self, "start").tolist(), column_of(self, "end").tolist(), strict=True))
+
+    @property
+    def attention_mask(self) -> list[int]:
+        """1 for each token that a model should look at, 0 for padding."""
+        return column_of(self, "attention").tolist()
+
+    @property
+    def special_tokens_mask(self) -> list[int]:
+        """1 for each token that is not from the text: added by the post-processor or by padding."""
+        return column_of(self, "special").tolist()
+
+    @property
+    def word_ids(self) -> list[int | None]:
+        """For each token, the index of its word as the pre-tokenizer made it, or None."""
+        return [None if word < 0 else word for word in column_of(self, "words").tolist()]
+
+    @property
+    def words(self) -> list[int | None]:
+        """The same as `word_ids`. Deprecated."""
+        warnings.warn(
+            "Deprecated in 0.9.4: Encoding.words is deprecated, please use Encoding.word_ids instead.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return self.word_ids
+
+    @property
+    def sequence_ids(self) -> list[int | None]:
+        """For each token, the input sequence that it is from, or None."""
+        ids: list[int | None] = [None] * len(self)
+        for sequence in range(self.n_sequences):
+            a, b = self._range(sequence)
+            ids[a:b] = [sequence] * (b - a)
+        return ids
+
+    @property
+    def n_sequences(self) -> int:
+        """The number of input sequences that are combined here."""
+        return len(self._rows.ranges) or 1
+
+    @property
+    def overflowing(self) -> list[Encoding]:
+        """What truncation cut off, in parts of at most the max length."""
+        return [part.__copy__() for part in self._overflowing]
+
+    def set_sequence_id(self, sequence_id: int) -> None:
+        """Calls all tokens the input sequence of that number."""
+        self._rows, self._row = self.row().with_sequence(sequence_id), 0
+
+    def word_to_tokens(self, word_index: int, sequence_index: int = 0) -> tuple[int, int] | None:
+        """The tokens of a word, as (first, last + 1), or None."""
+        a, b = self._range(sequence_index)
+        words = column_of(self, "words")[a:b]
+        words = words[: np.argmax(words > word_index)] if (words > word_index).any() else words
+        at = np.flatnonzero(words == _unsigned(word_index))
+        return (a + int(at[0]), a + int(at[-1]) + 1) if len(at) else None
+
+    def word_to_chars(self, word_index: int, sequence_index: int = 0) -> tuple[int, int] | None:
+        """The characters of a word, as (first, last + 1), or None."""
+        if (tokens := self.word_to_tokens(word_index, sequence_index)) is None:
+            return None
+        return int(column_of(self, "start")[tokens[0]]), int(column_of(self, "end")[tokens[1] - 1])
+
+    def token_to_sequence(self, token_index: int) -> int | None:
+        """The input sequence that a token is from, or None."""
+        if _unsigned(token_index) > len(self):
+            return None
+        ranges = self._ranges
+        return next((i for i, (a, b) in ranges.items() if a <= token_index < b), None) if ranges else 0
+
+    def token_to_chars(self, token_index: int) -> tuple[int, int] | None:
+        """The characters of a token, as (first, last + 1), or None where it is not from the text."""
+        if self.token_to_sequence(token_index) is None or token_index >= len(self):
+            return None
+        return int(column_of(self, "start")[token_index]), int(column_of(self, "end")[token_index])
+
+    def token_to_word(self, token_index: int) -> int | None:
+        """The index of the word that a token is in, or None."""
+        if self.token_to_sequence(token_index) is None or token_index >= len(self):
+            return None
+        word = int(column_of(self, "words")[token_index])
+        return None if word < 0 else word
+
+    def char_to_token(self, char_pos: int, sequence_index: int = 0) -> int | None:
+        """The token that holds a character, or None."""
+        a, b = self._range(sequence_index)
+        inside = (column_of(self, "start")[a:b] <= _unsigned(char_pos)) & (
+            char_pos < column_of(self, "end")[a:b]
+        )
+        return a + int(np.argmax(inside)) if inside.any() else None
+
+    def char_to_word(self, char_pos: int, sequence_index: int = 0) -> int | None:
+        """The index of the word that holds a character, or None."""
+        token = self.char_to_token(char_pos, sequence_index)
+        return None if token is None else self.token_to_word(token)
+
+    def pad(
+        self,
+        length: int,
+        direction: str = "right",
+        pad_id: int = 0,
+        pad_type_id: int = 0,
+        pad_token: str = "[PAD]",
+    ) -> None:
+        """Fills up to `length` tokens, overflowing parts too; a longer encoding stays as it is."""
+        check_direction(direction)
+        self._overflowing = tuple(self.overflowing)  # copies: another encoding may hold the same parts
+        for part in self._overflowing:
+            part.pad(length, direction, pad_id, pad_type_id, pad_token)
+        row = self.row()
+        self._rows, self._row = row.pad(_unsigned(length), direction, pad_id, pad_type_id, pad_token), 0
+
+    def truncate(self, max_length: int, stride: int = 0, direction: str = "right") -> None:
+        """Cuts to `max_length` tokens; the rest goes to `overflowing`, each part repeating `stride` tokens."""
+        check_direction(direction)
+        if _unsigned(max_length) >= len(self):
+            return
+        row = self.row()
+        kept, overflow, _ = row.truncate(np.array([max_length]), _unsigned(stride), direction)
+        parts = [self.__copy__()] if max_length == 0 else views(overflow, [self._shown] * len(overflow.first))
+        self._set(kept, 0, parts, self._shown)
+
+    @staticmethod
+    def merge(encodings: Sequence[Encoding], growing_offsets: bool = True) -> Encoding:
+        """One encoding of many, in order; overflowing parts are combined with each other.
+
+        With `growing_offsets`, each one's offsets begin where those of the one before ended.
+        """
+        for encoding in encodings:
+            if not isinstance(encoding, Encoding):
+                raise TypeError(f"{type(encoding).__name__!r} object is not an instance of 'Encoding'")
+        merged = Encoding()
+        for encoding in encodings:
+            merged = _merge_two(merged, encoding, growing_offsets)
+        return merged
+
+    def _repr_html_(self) -> str:
+        from gputok.encoding.html import encoding_html
+
+        return encoding_html(self, self._shown)
+
+
+def _merge_two(left: Encoding, right: Encoding, growing: bool) -> Encoding:
+    """`left` then `right`. What overflows: each left part with `right` and with its parts, then `left` with these."""
+    parts = []
+    for part in left._overflowing:
+        parts.append(_merge_two(part, right, growing))
+        parts.extend(_merge_two(part, other, growing) for other in right._overflowing)
+    parts.extend(_merge_two(left, other, growing) for other in right._overflowing)
+    a, b = (encoding.row() for encoding in (left, right))
+    if growing and len(left):
+        shift = column_of(left, "end")[-1]
+        b = b.replace(start=b.columns.start + shift, end=b.columns.end + shift)
+    return Encoding.of(merge([a, b]), 0, parts, None)
+
+
+def column_of(encoding: Encoding, name: str) -> Array:
+    """The values of an encoding's tokens in a column, by its name in `Columns`: a view, not to be written to."""
+    rows, row = encoding._rows, encoding._row
+    return getattr(rows.columns, name)[rows.first[row] : rows.last[row]]
+
+
+def views(
+    rows: Rows, texts: Sequence[Any] | None = None, overflowing: Sequence[Sequence[Encoding]] | None = None
+) -> list[Encoding]:
+    """Rows as the objects that users get; `texts`: what was encoded in each row, for display."""
+    n = len(rows.first)
+    shown = [None] * n if texts is None else texts
+    parts = [()] * n if overflowing is None else overflowing
+    return [
+        Encoding.of(rows, row, part, text) for row, (part, text) in enumerate(zip(parts, shown, strict=True))
+    ]
+
+
+def _from_dict(value: dict[str, Any]) -> Encoding:
+    n = len(value["ids"])
+    offsets = np.array(value["offsets"], np.int64).reshape(n, 2)
+    columns = Columns(
+        n,
+        ids=np.array(value["ids"], np.uint32),
+        type_ids=np.array(value["type_ids"], np.uint32),
+        start=offsets[:, 0],
+        end=offsets[:, 1],
+        words=np.array([-1 if word is None else word for word in value["words"]], np.int32),
+        special=np.array(value["special_tokens_mask"], np.uint32),
+        attention=np.array(value["attention_mask"], np.uint32),
+        text=np.arange(n, dtype=np.int32),
+    )
+    ranges = {
+        int(sequence): (np.array([span["start"]]), np.array([span["end"]]))
+        for sequence, span in value["sequence_ranges"].items()
+    }
+    rows = Rows(columns, np.array([0]), np.array([n]), NO_SPELLING, tuple(value["tokens"]), ranges)
+    return Encoding.of(rows, 0, [_from_dict(part) for part in value["overflowing"]], None)
+
+
+def check_direction(direction: str) -> None:
+    if direction not in ("left", "right"):
+        raise ValueError(f"Unknown `direction`: `{direction}`. Use one of `left` or `right`")
+
+
+def _unsigned(number: int) -> int:
+    if number < 0:
+        raise OverflowError(f"can't convert the negative number {number} to an index or a length")
+    return number
+
+
+_EMPTY = named_rows([], [], 1)

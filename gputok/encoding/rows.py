@@ -1,0 +1,284 @@
+"""Many encodings in columns that they share: what the pipeline computes with from the model's tokens on."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+
+from gputok.encoding.columns import DTYPES, Columns, constant
+from gputok.types import Array
+
+# White_Space of Unicode, which is not what `str.isspace` asks, and the space of the ByteLevel alphabet.
+_SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000Ġ"
+
+
+class Spelling(dict):
+    """The texts of ids, each looked up when it is first asked for."""
+
+    def __init__(self, lookup: Callable[[int], str | None]) -> None:
+        super().__init__()
+        self._lookup = lookup
+        self._margins = np.full((0, 2), -1, np.int32)
+
+    def __missing__(self, token_id: int) -> str:
+        text = self[token_id] = self._lookup(token_id) or ""
+        return text
+
+    def texts(self, ids: Array) -> list[str]:
+        return list(map(self.__getitem__, ids.tolist()))
+
+    def margins(self, ids: Array) -> Array:
+        """int32[t, 2]: the white space (in characters) at the start and at the end of each token's text."""
+        if len(ids) == 0:
+            return np.zeros((0, 2), np.int32)
+        margins = self._margins
+        if (missing := int(ids.max()) + 1 - len(margins)) > 0:
+            margins = np.concatenate([margins, np.full((missing, 2), -1, np.int32)])
+        found = margins[ids]
+        if (unknown := found[:, 0] < 0).any():
+            new = np.unique(ids[unknown])
+            margins = margins.copy() if margins is self._margins else margins
+            margins[new] = [margin(text) for text in self.texts(new)]
+            found = margins[ids]
+        self._margins = margins  # replaced, never changed: other threads may be reading the old one
+        return found
+
+
+def margin(text: str) -> tuple[int, int]:
+    """The number of white space characters at the start and at the end of a text."""
+    return len(text) - len(text.lstrip(_SPACES)), len(text) - len(text.rstrip(_SPACES))
+
+
+class Rows(NamedTuple):
+    """Many encodings: row i has the tokens first[i]:last[i] of the columns. Rows may overlap."""
+
+    columns: Columns
+    first: Array  # int64[m]
+    last: Array  # int64[m]
+    spelling: Spelling
+    texts: tuple[str, ...] = ()  # texts of tokens that are not spelled as their id is
+    ranges: Mapping[int, tuple[Array, Array] | None] = MappingProxyType({})
+    """Sequence -> where its tokens are in each row: int64[m] first, int64[m] last, counted from the row's start; None
+    for all tokens of each."""
+    sequence: int | None = None
+    """The input sequence that these rows are, while a post-processor works; None: its own tokens."""
+
+    @property
+    def lengths(self) -> Array:
+        return self.last - self.first
+
+    def replace(self, **columns: Array | int | Callable[[], Array]) -> Rows:
+        """The same rows with other columns, as `Columns` takes them."""
+        return self._replace(columns=Columns(len(self.columns), self.columns, **columns))
+
+    def with_sequence(self, sequence: int) -> Rows:
+        """Calls all tokens of each row the input sequence of that number."""
+        return self._replace(ranges={**self.ranges, sequence: None})
+
+    def range_of(self, sequence: int, row: int) -> tuple[int, int]:
+        """Where the tokens of an input sequence are in a row, counted from its start."""
+        span = self.ranges[sequence]
+        if span is None:
+            return 0, int(self.last[row] - self.first[row])
+        return int(span[0][row]), int(span[1][row])
+
+    def token_texts(self, row: int) -> list[str]:
+        a, b = int(self.first[row]), int(self.last[row])
+        own = self.columns.text[a:b]
+        texts = self.spelling.texts(self.columns.ids[a:b]) if (own < 0).any() else [""] * (b - a)
+        for at in np.flatnonzero(own >= 0).tolist():
+            texts[at] = self.texts[own[at]]
+        return texts
+
+    def trim_offsets(self, add_prefix_space: bool) -> Rows:
+        """Takes the white space at the ends of each token's text out of its offsets.
+
+        With `add_prefix_space`, one space at the start of the first token is one that was added, and stays.
+        """
+        # the first token of a row can be inside of another
+        if np.count_nonzero(self.first[1:] < self.last[:-1]):
+            self = self.apart()
+        trimmed = functools.cache(functools.partial(_trimmed, self, add_prefix_space))
+        return self.replace(start=lambda: trimmed()[0], end=lambda: trimmed()[1])
+
+    def apart(self) -> Rows:
+        """The same rows, each with tokens of its own."""
+        at, last = _indices(self.first, self.last), np.cumsum(self.lengths)
+        columns = {name: getattr(self.columns, name)[at] for name in DTYPES}
+        n = int(last[-1]) if len(last) else 0
+        return self._replace(columns=Columns(n, **columns), first=last - self.lengths, last=last)
+
+    def truncate(self, max_length: Array, stride: int, direction: str) -> tuple[Rows, Rows, Array]:
+        """Cuts each row to max_length[i] tokens, int64[m].
+
+        Returns the rows cut, the rows of what overflows (the following windows of `max_length` tokens, of which
+        each repeats `stride` tokens of the one before), and the row that each of these belongs to, int64[k].
+        """
+        lengths = self.lengths
+        cut = np.flatnonzero(lengths > max_length)
+        if len(cut) == 0:
+            nothing = np.zeros(0, np.int64)
+            return self, self._replace(first=nothing, last=nothing, ranges={}), nothing
+        if (bad := cut[(max_length[cut] > 0) & (max_length[cut] <= stride)]).size:
+            raise ValueError(
+                f"`stride` is {stride}, but must be less than the max length of {max_length[bad[0]]} tokens "
+                "(which special tokens and a pair's other sequence make shorter than the one that was set)"
+            )
+        width = max_length[cut]
+        step = np.where(width > 0, width - stride, 1)
+        # windows after the first, rounded up
+        n_more = np.where(width > 0, -((width - lengths[cut]) // step), 1)
+        owner = np.repeat(cut, n_more)
+        k = np.arange(len(owner)) - np.repeat(np.cumsum(n_more) - n_more, n_more) + 1  # 1, 2, ... in each row
+        width, shift, n = np.repeat(width, n_more), k * np.repeat(step, n_more), lengths[owner]
+        first, last = self.first.copy(), self.last.copy()
+        if direction == "right":
+            last[cut] = first[cut] + max_length[cut]
+            begin, stop = shift, np.minimum(shift + width, n)
+        else:
+            first[cut] = last[cut] - max_length[cut]
+            begin, stop = np.maximum(n - shift - width, 0), n - shift
+        whole = width == 0  # nothing is kept: all of the row overflows
+        begin, stop = np.where(whole, 0, begin), np.where(whole, n, stop)
+        origin = self.first[owner]
+        kept = self._replace(first=first, last=last, ranges={})
+        return kept, self._replace(first=origin + begin, last=origin + stop, ranges={}), owner
+
+    def pad(self, length: int, direction: str, pad_id: int, pad_type_id: int, pad_token: str) -> Rows:
+        """Fills each row that is shorter up to `length` tokens."""
+        return merge(padded([self], length, direction, pad_id, pad_type_id, pad_token))
+
+    def take(self, rows: Array) -> Rows:
+        """Some of the rows, in the order given."""
+        ranges = {sequence: span and (span[0][rows], span[1][rows]) for sequence, span in self.ranges.items()}
+        return self._replace(first=self.first[rows], last=self.last[rows], ranges=ranges)
+
+
+def named_rows(ids: Sequence[int], tokens: Sequence[str], n_rows: int, *, type_id: int = 0) -> Rows:
+    """Rows of the same special tokens, which are not part of any text; all rows share them."""
+    first = np.zeros(n_rows, np.int64)
+    return Rows(_special_columns(tuple(ids), type_id), first, first + len(ids), NO_SPELLING, tuple(tokens))
+
+
+@functools.lru_cache(maxsize=256)
+def _special_columns(ids: tuple[int, ...], type_id: int) -> Columns:
+    text = np.arange(len(ids), dtype=np.int32)
+    return _columns_of_none(len(ids), ids=np.array(ids, np.uint32), type_ids=type_id, attention=1, text=text)
+
+
+def _columns_of_none(n: int, **given: Array | int) -> Columns:
+    """Tokens that come from no text."""
+    return Columns(n, start=0, end=0, words=-1, special=1, **given)
+
+
+def padded(
+    parts: list[Rows], length: int, direction: str, pad_id: int, pad_type_id: int, pad_token: str
+) -> list[Rows]:
+    """The parts of rows, with one more that fills each row up to `length` tokens."""
+    missing = np.maximum(length - sum(part.lengths for part in parts), 0)
+    if not np.count_nonzero(missing):
+        return parts
+    columns = _columns_of_none(int(missing.max()), ids=pad_id, type_ids=pad_type_id, attention=0, text=0)
+    padding = Rows(columns, np.zeros_like(missing), missing, NO_SPELLING, (pad_token,))
+    return [*parts, padding] if direction == "right" else [padding, *parts]
+
+
+def merge(parts: Sequence[Rows]) -> Rows:
+    """Row i is what all parts have in row i, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    spelling = NO_SPELLING
+    for part in parts:
+        if part.spelling is not NO_SPELLING and part.spelling is not spelling:
+            if spelling is not NO_SPELLING:  # from different tokenizers: each token names its text
+                return merge([_spelled_out(part) for part in parts])
+            spelling = part.spelling
+    lengths = [part.lengths for part in parts]
+    ends = [*itertools.accumulate(lengths)]  # int64[m] each, from the start of the row
+    last = ends[-1].cumsum()
+    first = last - ends[-1]
+    texts: tuple[str, ...] = ()
+    ranges: dict[int, tuple[Array, Array] | None] = {}
+    for part, end, n in zip(parts, ends, lengths, strict=True):
+        texts += part.texts
+        for sequence, span in part.ranges.items():
+            before = end - n
+            ranges[sequence] = (before, end) if span is None else (before + span[0], before + span[1])
+    n = int(last[-1]) if len(last) else 0
+    return Rows(Columns(n, _Merged(parts, first, ends, n)), first, last, spelling, texts, ranges)
+
+
+class _Merged(NamedTuple):
+    """The columns of several parts as one."""
+
+    parts: Sequence[Rows]
+    first: Array  # int64[m], of the merged rows
+    # int64[m] of each part: where its tokens end in each row, counted from the row's start
+    ends: Sequence[Array]
+    n: int  # tokens
+
+    def one_value(self, name: str) -> int | None:
+        if name == "text" and sum(len(part.texts) > 0 for part in self.parts) > 1:
+            return None  # texts of the same number in their parts
+        values = {part.columns.one_value(name) for part in self.parts if len(part.columns)}
+        return values.pop() if len(values) == 1 else None
+
+    def column(self, name: str) -> Array:
+        if (value := self.one_value(name)) is not None:
+            return constant(DTYPES[name](value), self.n)
+        joined, begin, n_texts = np.empty(self.n, DTYPES[name]), self.first, 0
+        for part, end in zip(self.parts, self.ends, strict=True):
+            stop, values = self.first + end, part.columns.one_value(name)
+            if values is None:
+                values = getattr(part.columns, name)[_indices(part.first, part.last)]
+            if name == "text" and n_texts:
+                values = np.where(values >= 0, values + np.int32(n_texts), values)
+            joined[_indices(begin, stop)] = values
+            n_texts += len(part.texts)
+            begin = stop
+        return joined
+
+
+def _trimmed(rows: Rows, add_prefix_space: bool) -> tuple[Array, Array]:
+    """The start and end, int64[t] each, that `Rows.trim_offsets` gives."""
+    columns = rows.columns
+    start, end = columns.start, columns.end
+    margins = rows.spelling.margins(columns.ids)
+    if rows.texts and len(named := np.flatnonzero(columns.text >= 0)):
+        margins[named] = np.array([margin(text) for text in rows.texts], np.int32)[columns.text[named]]
+    if not margins.any():
+        return start, end
+    leading, trailing = margins[:, 0].astype(np.int64), margins[:, 1]
+    if add_prefix_space:
+        opening = start == 0
+        opening[rows.first[rows.lengths > 0]] = True
+        leading[opening & (leading == 1)] = 0
+    start = np.minimum(start + leading, end)
+    return start, np.where((trailing > 0) & (end >= trailing), np.maximum(end - trailing, start), end)
+
+
+def _indices(first: Array, last: Array) -> Array | slice:
+    """The positions first[0]:last[0], first[1]:last[1], ... in a row: a slice where they touch."""
+    if len(first) == 0:
+        return slice(0, 0)
+    if len(first) == 1 or (first[1:] == last[:-1]).all():
+        return slice(int(first[0]), int(last[-1]))
+    lengths = last - first
+    return np.arange(lengths.sum()) + np.repeat(first - np.cumsum(lengths) + lengths, lengths)
+
+
+def _spelled_out(part: Rows) -> Rows:
+    """The same rows with the text of every token in `texts`."""
+    texts = [text for row in range(len(part.first)) for text in part.token_texts(row)]
+    at = _indices(part.first, part.last)
+    text = np.full(len(part.columns), -1, np.int32)
+    text[at] = np.arange(len(texts), dtype=np.int32)
+    return part.replace(text=text)._replace(texts=tuple(texts), spelling=NO_SPELLING)
+
+
+NO_SPELLING = Spelling(lambda token_id: "")

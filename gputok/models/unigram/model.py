@@ -1,0 +1,198 @@
+"""A unigram language model over tokens."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from gputok.components import described
+from gputok.files.atomic import replacing
+from gputok.files.json_text import Buffer, deeper, escaped, number, woven
+from gputok.models import base
+from gputok.models.base import Model, Tokens
+from gputok.text.byte_alphabet import BYTE_CHARACTERS
+from gputok.tokens.vocabulary import Vocabulary, pack
+from gputok.types import Array
+
+UNK_PENALTY = 10.0  # an unknown character scores so much below the worst token
+
+
+class _Scored(NamedTuple):
+    """Tokens and their scores, float64[n]."""
+
+    vocabulary: Vocabulary
+    scores: Array
+
+    def plain(self) -> list[list[Any]]:
+        return list(map(list, zip(self.vocabulary.tokens, self.scores.tolist(), strict=True)))
+
+    def json(self, newline: str) -> list[Buffer]:
+        if not len(self.scores):
+            return [b"[]"]
+        inner, innermost = deeper(newline), deeper(deeper(newline))
+        text, offsets = escaped(self.vocabulary.data, self.vocabulary.offsets)
+        scores, ends = pack(list(map(number, self.scores.tolist())))
+        opening, middle, closing = f',{inner}[{innermost}"', f'",{innermost}', f"{inner}]"
+        tokens, scored = (text, offsets[:-1], offsets[1:]), (scores, ends[:-1], ends[1:])
+        rows = woven([opening.encode(), tokens, middle.encode(), scored, closing.encode()])
+        return [b"[", rows[1:], newline.encode(), b"]"]
+
+
+class Unigram(Model):
+    """Cuts text into the tokens of the highest sum of scores (Kudo 2018).
+
+    vocab: (token, score) pairs, scores being logarithms of probabilities; the id of a token is its position.
+    unk_id: the position of the unknown token.
+    byte_fallback: unknown characters become the tokens `<0x..>` of their bytes if the vocabulary has them all.
+    alpha: draw a segmentation at random, the more evenly the smaller alpha is; None or 0 for the best one.
+    nbest_size: with alpha, draw only from so many best ones.
+
+    One more attribute, `sentencepiece` (None), holds the ids of pieces that never match text (control, unknown and byte
+    pieces of a SentencePiece model); where it is set, sums of scores are rounded to single precision as there, and
+    unknown characters never spell a token together. Files name it where it is set; the namesake ignores it.
+
+    >>> unigram = Unigram([("<unk>", 0.0), ("a", -1.0), ("b", -1.5), ("ab", -2.0)], unk_id=0)
+    >>> [token.value for token in unigram.tokenize("abb")]
+    ['ab', 'b']
+    """
+
+    place = 3
+
+    def __init__(
+        self,
+        vocab: Sequence[tuple[str, float]] | None = None,
+        unk_id: int | None = None,
+        byte_fallback: bool | None = None,
+        alpha: float | None = None,
+        nbest_size: int | None = None,
+    ):
+        if vocab is None and unk_id is not None:
+            raise ValueError("`vocab` and `unk_id` must be both specified")
+        pairs, unk_id = ([("<unk>", 0.0)], 0) if vocab is None else (vocab, unk_id)
+        try:
+            # Not by zip(*pairs): an iterator for each pair sets off Python's garbage collector, for 0.05 s.
+            packed = pack([token for token, _ in pairs])
+            scores = np.array([score for _, score in pairs], np.float64)
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"a Unigram vocabulary is a list of (token, score) pairs: {error}") from None
+        if unk_id is not None and not 0 <= unk_id < len(scores):
+            raise ValueError(f"unk_id is {unk_id}, but the vocabulary has {len(scores)} tokens")
+        self.unk_id = unk_id
+        self.byte_fallback = bool(byte_fallback)
+        self.alpha = alpha
+        self.nbest_size = nbest_size
+        self.sentencepiece: list[int] | None = None
+        self.vocabulary, self.scores = Vocabulary(*packed), scores
+
+    def save(self, folder: str, prefix: str | None = None) -> list[str]:
+        """Writes [prefix-]unigram.json into the folder; returns its path."""
+        return [base.write_json(folder, prefix, "unigram.json", self.to_dict(), indent=2)]
+
+    def get_trainer(self) -> Any:
+        """A UnigramTrainer with its defaults."""
+        from gputok.models.unigram.trainer import UnigramTrainer
+
+        return UnigramTrainer()
+
+    def fields(self) -> dict[str, Any]:
+        form = {"type": "Unigram", "unk_id": self.unk_id, "vocab": _Scored(self.vocabulary, self.scores)}
+        form["byte_fallback"] = self.byte_fallback
+        return form if self.sentencepiece is None else form | {"sentencepiece": self.sentencepiece}
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> Self:
+        base.require(value, "Unigram", "vocab")
+        model = cls(value["vocab"], value.get("unk_id"), value.get("byte_fallback"))
+        hidden, n = value.get("sentencepiece"), len(model.scores)
+        if hidden is not None and not all(isinstance(id, int) and 0 <= id < n for id in hidden):
+            raise ValueError(f"sentencepiece must hold ids below {n}, the size of the vocabulary")
+        model.sentencepiece = hidden
+        return model
+
+    def _clear_cache(self) -> None:
+        """Nothing is kept between calls; here for users of the namesake."""
+
+    def _resize_cache(self, capacity: int) -> None:
+        """Nothing is kept between calls; here for users of the namesake."""
+
+    def _described(self, n_items: int, n_bytes: int | None) -> str:
+        fields = self.to_dict()
+        fields["vocab"] = list(map(tuple, fields["vocab"]))
+        return described(fields.pop("type"), fields, n_items, n_bytes)
+
+    @property
+    def is_random(self) -> bool:
+        return bool(self.alpha or self.nbest_size)
+
+    def tokenize_pieces(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> Tokens:
+        from gputok.kernels.cpu import lattice
+
+        if byte_level:
+            return base.tokenize_spelled(self, data, start, end)
+        missing = "a character isn't in the vocabulary, and there is no unk_id"
+        if self.alpha and self.unk_id is None:
+            raise ValueError(f"sampling needs an unk_id: {missing}")
+        parts = []
+        for first, last in base.slices(start, end):
+            words = data, start[first:last], end[first:last], self._tables
+            if self.alpha:
+                random = np.frombuffer(os.urandom(8), np.uint64) | np.uint64(1)
+                t, *part = lattice.sample_paths(*words, float(self.alpha), self.nbest_size or 0, random)
+            else:
+                t, *part = lattice.viterbi(*words)
+            if t < 0:
+                raise ValueError(f"piece {first - 1 - t}: {missing}")
+            parts.append(Tokens(*part))
+        return base.joined(parts)
+
+    def values(self, tokens: Tokens, data: Array, *, byte_level: bool = False) -> list[str]:
+        values = super().values(tokens, data)
+        if self.unk_id is not None:
+            for i in np.flatnonzero(tokens.ids == self.unk_id).tolist():
+                text = data[tokens.start[i] : tokens.end[i]].tobytes()
+                values[i] = "".join(BYTE_CHARACTERS[byte] for byte in text) if byte_level else text.decode()
+        return values
+
+    def save_sentencepiece(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        add_dummy_prefix: bool = True,
+        remove_extra_whitespaces: bool = False,
+    ) -> None:
+        """Writes a SentencePiece `.model` file, in which SentencePiece finds the same tokens.
+
+        Its normalization is the identity, and `▁` for spaces; add_dummy_prefix puts one before a text, as `Metaspace`
+        does, remove_extra_whitespaces removes spaces before, behind and after others. Scores are rounded to single
+        precision there. Needs the `sentencepiece` package.
+        """
+        from gputok.files.sentencepiece_proto import unigram_bytes
+
+        spaces = {"add_dummy_prefix": add_dummy_prefix, "remove_extra_whitespaces": remove_extra_whitespaces}
+        with replacing(path) as beside:
+            beside.write_bytes(unigram_bytes(self, **spaces))
+
+    @functools.cached_property
+    def _tables(self) -> Any:
+        from gputok.kernels import UnigramTables
+        from gputok.kernels.cpu import lookup, trie
+
+        vocabulary, find = self.vocabulary, self.vocabulary.mapping.get
+        fallback = [find(f"<0x{b:02X}>", lookup.NONE) for b in range(256)] if self.byte_fallback else []
+        single = self.sentencepiece is not None
+        scores = self.scores.astype(np.float32).astype(np.float64) if single else self.scores
+        text = np.delete(vocabulary.ids, self.sentencepiece or [])
+        worst = scores[text].min(initial=np.inf)
+        return UnigramTables(
+            edges=trie.build_trie(*vocabulary.packed(text), text),
+            scores=scores,
+            unk=-1 if self.unk_id is None else self.unk_id,
+            unk_score=float(np.float32(worst - UNK_PENALTY) if single else worst - UNK_PENALTY),
+            fallback=np.array(fallback, np.uint32),
+            single=single,
+        )

@@ -1,0 +1,1 @@
+"""A tokenizer's parts, and the engines that take text through them."""

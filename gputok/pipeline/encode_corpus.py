@@ -1,0 +1,390 @@
+"""Encoding a corpus into arrays: ids and where each document's begin, with no Python object for a token.
+
+Where a tokenizer cuts text into words by one walk over it (byte-level ones mostly do), a word is encoded when it is
+first seen and looked up after that. Where its words end at spaces, so is what lies between them. Any other tokenizer
+takes its steps one after the other, on packed arrays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import queue
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import numpy as np
+
+from gputok.files.token_files import TokenBatch, id_dtype
+from gputok.kernels.threads import Submit, in_order, thread_count
+from gputok.pipeline.tokenize import tokenize
+from gputok.text.pieces import PARTS, Pieces, TextBatch
+from gputok.types import Array
+
+if TYPE_CHECKING:
+    from gputok.kernels import Automaton
+    from gputok.pipeline.pipeline import Pipeline
+    from gputok.pre_tokenizers import SplitPlan
+    from gputok.progress import Report
+
+EncodeWords = Callable[[Array, Array, Array], tuple[Array, Array]]
+
+UNIT_BYTES = 1 << 19  # of documents that a thread encodes at a time
+_UNITS_AHEAD = 4  # besides those at work: about what is encoded while the next batch is read
+
+
+def encode(
+    pipeline: Pipeline,
+    batches: Iterable[TextBatch],
+    *,
+    add_special_tokens: bool = True,
+    threads: int | None = None,
+    report: Report | None = None,
+    total: int | None = None,
+    skip: int = 0,
+    devices: Sequence[Any] = (),
+) -> Iterator[TokenBatch]:
+    """Yields the ids of whole documents, in order, about a megabyte of text at a time.
+
+    The ids of a document are those of `tokenizer.encode(document)`, without truncation and padding. Leaves out the first
+    `skip` documents. `report("encode", bytes, total)` is called for each batch that is yielded.
+
+    devices: CUDA devices (`backend.choose`), which encode a whole batch at a time where the tokenizer is one walk over
+    bytes and a BPE model; others run on the CPU. The ids are the same.
+
+    >>> from gputok import Tokenizer, models, pre_tokenizers
+    >>> tokenizer = Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")]))
+    >>> [(ids, rows)] = encode(tokenizer, [TextBatch.from_strings(["abb", "", "b"])])
+    >>> ids.tolist(), rows.tolist()
+    ([2, 1, 1], [0, 2, 2, 3])
+    """
+    n_threads = thread_count(threads)
+    dtype = id_type(pipeline)
+    engine: Engine = (
+        ByWalk.of(pipeline, dtype, n_threads) or ByParts.of(pipeline, dtype, n_threads) or BySteps(pipeline)
+    )
+    n_ahead = _UNITS_AHEAD
+    if devices and (on_device := ByDevice.of(pipeline, devices, engine)):
+        n_threads = max(n_threads, 2 * len(devices))  # one copies while another has the kernels at work
+        engine, n_ahead = on_device, 0
+    before, after = _affixes(pipeline) if add_special_tokens else ([], [])
+
+    def finished(found: tuple[Array, Array]) -> TokenBatch:
+        ids, rows = found
+        if before or after:
+            ids, rows = _surrounded(ids, rows, before, after)
+        return TokenBatch(ids.astype(dtype, copy=False), rows)
+
+    def units() -> Iterator[tuple[int, Callable[[Submit], Callable[[], TokenBatch]]]]:
+        """The bytes of each unit (and of what was left out before it), and what begins it: its end gives the ids."""
+        for n_before, batch in _after(batches, skip):
+            for unit in engine.units(batch):
+                parts = _parts(pipeline, unit) if n_threads > 1 and not devices else None
+                yield n_before + unit.data.nbytes, partial(begin, unit, parts)
+                n_before = 0
+
+    def begin(unit: TextBatch, parts: list[TextBatch] | None, submit: Submit) -> Callable[[], TokenBatch]:
+        if parts is None:
+            return submit(lambda: finished(engine.encode(unit))).result
+        work = [submit(engine.encode, part) for part in parts]
+        return lambda: finished(_joined(unit, parts, [one.result() for one in work]))
+
+    done = 0  # bytes that were encoded, now or in the run before
+    for n_bytes, batch in in_order(units(), n_threads, n_ahead):
+        yield batch
+        done += n_bytes
+        if report:
+            report("encode", done, total)
+
+
+def _after(batches: Iterable[TextBatch], skip: int) -> Iterator[tuple[int, TextBatch]]:
+    """The documents after the first `skip` ones, and the bytes of those that were left out just before."""
+    n_bytes = 0
+    for batch in batches:
+        left_out = min(skip, batch.n_documents)
+        skip -= left_out
+        n_bytes += int(batch.offsets[left_out] - batch.offsets[0])
+        if left_out < batch.n_documents:
+            yield n_bytes, TextBatch(batch.data, batch.offsets[left_out:])
+            n_bytes = 0
+
+
+def _units(batch: TextBatch) -> Iterator[TextBatch]:
+    """Parts of a batch, of whole documents, with offsets from 0."""
+    data, offsets = batch
+    aims = np.arange(offsets[0] + UNIT_BYTES, offsets[-1], UNIT_BYTES)
+    cuts = dict.fromkeys([0, *np.searchsorted(offsets, aims).tolist(), batch.n_documents])
+    for first, last in itertools.pairwise(cuts):
+        start, stop = offsets[first], offsets[last]
+        yield TextBatch(data[start:stop], offsets[first : last + 1] - start)
+
+
+def _parts(pipeline: Pipeline, unit: TextBatch) -> list[TextBatch] | None:
+    """Parts of a unit that holds a long document, cut between words, for threads; None where it cannot or need not be.
+
+    Offsets stay those in the unit: a part has the documents, or the beginnings and ends of some, that lie in it.
+    """
+    pre_tokenizer = pipeline.pre_tokenizer
+    if len(unit.data) < 4 * UNIT_BYTES or pipeline.normalizer is not None or pre_tokenizer is None:
+        return None
+    plan = pre_tokenizer.plan()
+    if plan is None or pipeline.added_in(Pieces.from_batch(unit)):
+        return None
+    from gputok.kernels.cpu.walk import prepare, slice_text
+
+    data, offsets = unit
+    cuts = slice_text(data, offsets, UNIT_BYTES, prepare(plan.automaton))
+    inside = [offsets[(first < offsets) & (offsets < last)] for first, last in itertools.pairwise(cuts)]
+    return [
+        TextBatch(data, np.concatenate([[first], between, [last]]))
+        for first, between, last in zip(cuts[:-1], inside, cuts[1:], strict=True)
+    ]
+
+
+def _joined(unit: TextBatch, parts: list[TextBatch], found: list[tuple[Array, Array]]) -> tuple[Array, Array]:
+    """The ids of a unit, and its rows, from those of its parts."""
+    starts = np.concatenate([part.offsets[:-1] for part in parts] + [unit.offsets[-1:]])
+    n_before = np.cumsum([0, *(len(ids) for ids, _ in found)])
+    rows = [rows[:-1] + n for (_, rows), n in zip(found, n_before[:-1], strict=True)]
+    ends = np.concatenate([*rows, n_before[-1:]])
+    return np.concatenate([ids for ids, _ in found]), ends[np.searchsorted(starts, unit.offsets)]
+
+
+class Engine(Protocol):
+    """How a corpus is encoded: in units, each by one thread at a time."""
+
+    def units(self, batch: TextBatch) -> Iterator[TextBatch]:
+        """Parts of a batch, of whole documents, with offsets from 0."""
+
+    def encode(self, unit: TextBatch) -> tuple[Array, Array]:
+        """ids uint[t] and rows int64[n_documents + 1] of a unit, or of a part of one."""
+
+
+class BySteps:
+    """Each step of the pipeline, one after the other, for all text."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    def units(self, batch: TextBatch) -> Iterator[TextBatch]:
+        return _units(batch)
+
+    def encode(self, unit: TextBatch) -> tuple[Array, Array]:
+        pieces = self._pipeline.words(Pieces.from_batch(unit))
+        tokens = tokenize(self._pipeline, pieces)
+        return tokens.ids, tokens.rows[pieces.rows]
+
+
+class _Remembering:
+    """Text encoded by one walk over it, by as many threads at a time; the model is asked for new words only.
+
+    encode_words: (data, start, end) -> ids, rows. known: what is remembered, also for the next time; a list's pop and
+    append are atomic.
+    """
+
+    def __init__(
+        self,
+        automaton: Automaton,
+        encode_words: EncodeWords,
+        dtype: np.dtype,
+        n_threads: int,
+        known: list[Any],
+    ) -> None:
+        from gputok.kernels.cpu import encode as kernels
+        from gputok.kernels.cpu.walk import prepare
+
+        self._walk, self._encode_words, self._dtype, self._known = (
+            prepare(automaton),
+            encode_words,
+            dtype,
+            known,
+        )
+        while len(known) < n_threads:
+            known.append(kernels.new_encoder(dtype))
+
+    def encode(self, data: Array, offsets: Array, token: Array | None) -> tuple[Array, Array]:
+        """The ids, and where those of each piece of the text end."""
+        from gputok.kernels.cpu import encode as kernels
+
+        try:
+            encoder = self._known.pop()
+        except IndexError:
+            encoder = kernels.new_encoder(self._dtype)
+        result = kernels.encode_text(data, offsets, token, self._walk, self._encode_words, encoder)
+        self._known.append(encoder)  # after an error it may hold words without ids, and is left
+        return result
+
+
+class ByWalk(BySteps):
+    """One walk over the text, where the pre-tokenizer is that."""
+
+    def __init__(self, pipeline: Pipeline, plan: SplitPlan, dtype: np.dtype, n_threads: int) -> None:
+        super().__init__(pipeline)
+        model, byte_level = pipeline.model, plan.byte_level
+        known = model._encoders.setdefault((byte_level, dtype), [])
+        encode_words = partial(model.encode_words, byte_level=byte_level)
+        self._text = _Remembering(plan.automaton, encode_words, dtype, n_threads, known)
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, dtype: np.dtype, n_threads: int) -> Self | None:
+        """None where the tokenizer is more than that."""
+        pre_tokenizer = pipeline.pre_tokenizer
+        plan = None if pre_tokenizer is None else pre_tokenizer.plan()
+        if plan is None or pipeline.model.is_random:
+            return None
+        return cls(pipeline, plan, dtype, n_threads)
+
+    def encode(self, unit: TextBatch) -> tuple[Array, Array]:
+        pieces = _pieces(self._pipeline, unit)
+        if pieces.byte_level:  # by a normalizer: the pattern is for the characters that the bytes stand for
+            return super().encode(unit)
+        try:
+            ids, ends = self._text.encode(*_packed(pieces), pieces.token)
+        except ValueError:
+            if pieces.token is None:
+                raise
+            return super().encode(
+                unit
+            )  # the text of an added token need not be of words that the model knows
+        return ids, ends[pieces.rows]
+
+
+class ByParts(BySteps):
+    """A walk that cuts before each space, and each step of the pipeline for parts that are new."""
+
+    def __init__(self, pipeline: Pipeline, dtype: np.dtype, n_threads: int) -> None:
+        from gputok.automaton import compile_pattern
+
+        super().__init__(pipeline)
+        self._text = _Remembering(compile_pattern(PARTS), self._encode_parts, dtype, n_threads, [])
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, dtype: np.dtype, n_threads: int) -> Self | None:
+        """None where a document's words are not those of its parts."""
+        if not pipeline.apart_at_spaces() or pipeline.model.is_random:
+            return None
+        return cls(pipeline, dtype, n_threads)
+
+    def _encode_parts(self, data: Array, start: Array, end: Array) -> tuple[Array, Array]:
+        from gputok.kernels.cpu.ragged import gather
+
+        return super().encode(TextBatch(*gather(data, start, end)))
+
+    def encode(self, unit: TextBatch) -> tuple[Array, Array]:
+        if self._pipeline.added_in(Pieces.from_batch(unit)):
+            return super().encode(unit)
+        return self._text.encode(*unit, None)
+
+
+class ByDevice:
+    """A whole batch at a time by the CUDA device that is free; what none can encode goes to `on_cpu`."""
+
+    def __init__(
+        self, pipeline: Pipeline, plan: SplitPlan, tables: Any, devices: Sequence[Any], on_cpu: Engine
+    ) -> None:
+        from gputok.kernels.cuda import lookup, split
+
+        self._pipeline, self._on_cpu = pipeline, on_cpu
+        self._free: queue.SimpleQueue = queue.SimpleQueue()
+        for device in devices:
+            loaded = device, split.upload(device, plan.automaton), lookup.upload(device, tables)
+            for _ in range(2):
+                self._free.put(loaded)
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, devices: Sequence[Any], on_cpu: Engine) -> Self | None:
+        """None where the tokenizer is more than a walk over bytes and BPE."""
+        pre_tokenizer = pipeline.pre_tokenizer
+        plan = None if pre_tokenizer is None else pre_tokenizer.plan()
+        tables = pipeline.model.byte_tables if plan is not None and plan.byte_level else None
+        if tables is None:
+            return None
+        from gputok.kernels.cuda import lookup
+
+        return cls(pipeline, plan, tables, devices, on_cpu) if lookup.can_encode(tables) else None
+
+    def units(self, batch: TextBatch) -> Iterator[TextBatch]:
+        yield batch
+
+    def encode(self, unit: TextBatch) -> tuple[Array, Array]:
+        from gputok.kernels.cuda import lookup
+
+        pieces = _pieces(self._pipeline, unit)
+        if pieces.byte_level:
+            return self._on_cpu.encode(unit)
+        loaded = self._free.get()
+        try:
+            ids, ends = lookup.encode_text(loaded[0], *_packed(pieces), pieces.token, *loaded[1:])
+        except MemoryError:  # for a single document
+            return self._on_cpu.encode(unit)
+        finally:
+            self._free.put(loaded)
+        return ids, ends[pieces.rows]
+
+
+def _pieces(pipeline: Pipeline, unit: TextBatch) -> Pieces:
+    """Documents normalized, with added tokens as pieces of their own."""
+    pieces = pipeline.added.extract(Pieces.from_batch(unit), normalized=False)
+    if pipeline.normalizer is not None:
+        pieces = pipeline.normalizer.apply(pieces)
+    return pipeline.added.extract(pieces, normalized=True)
+
+
+def _packed(pieces: Pieces) -> tuple[Array, Array]:
+    """The text of pieces side by side, and their offsets in it; without a copy where they are that already."""
+    from gputok.kernels.cpu.ragged import gather
+
+    data, start, end = pieces.data, pieces.start, pieces.end
+    side_by_side = len(start) > 0 and np.array_equal(start[1:], end[:-1])
+    return (data, np.append(start, end[-1])) if side_by_side else gather(data, start, end)
+
+
+def id_type(pipeline: Pipeline) -> np.dtype:
+    """The type of the ids that `encode` yields: uint16 where all of them fit, else uint32."""
+    ids = pipeline.model.vocabulary.ids
+    added = max(pipeline.added.ids.values(), default=0)
+    return id_dtype(
+        1 + max(int(ids.max()) if len(ids) else 0, added, *itertools.chain(*_affixes(pipeline)), 0)
+    )
+
+
+def fingerprint(pipeline: Pipeline, source: Any, options: Any) -> str:
+    """What the ids of a corpus depend on, in one word: a run that was broken off may be continued where it is the same.
+
+    Of files it takes names, sizes and times; of any other source nothing is known, and each fingerprint is new.
+    """
+    from gputok.corpus import files
+    from gputok.pipeline.serialize import tokenizer_json
+
+    try:
+        stats = [(str(path), path.stat()) for path in files.find(source)]
+    except TypeError:
+        return uuid.uuid4().hex
+    form = b"".join(tokenizer_json(pipeline, pretty=False)).decode()
+    known = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    return hashlib.sha256(repr((form, known, options)).encode()).hexdigest()
+
+
+def _affixes(pipeline: Pipeline) -> tuple[list[int], list[int]]:
+    """The ids that the post-processor puts before and after a text."""
+    from gputok.encoding.columns import DTYPES, Columns
+    from gputok.encoding.rows import NO_SPELLING, Rows, merge
+    from gputok.processors import process_rows
+
+    # One token, which stands for those of any text.
+    columns, first = Columns(1, **{**dict.fromkeys(DTYPES, 0), "text": -1}), np.zeros(1, np.int64)
+    text = Rows(columns, first, first + 1, NO_SPELLING)
+    finished = merge(process_rows(pipeline.post_processor, [text], True))
+    row = slice(finished.first[0], finished.last[0])
+    ids, at = finished.columns.ids[row].tolist(), int(np.argmin(finished.columns.special[row]))
+    return ids[:at], ids[at + 1 :]
+
+
+def _surrounded(ids: Array, rows: Array, before: list[int], after: list[int]) -> tuple[Array, Array]:
+    """Each row with these ids before and after it."""
+    from gputok.kernels.cpu.encode import surround
+
+    affixes = np.array(before, np.uint32), np.array(after, np.uint32)
+    return surround(ids.astype(np.uint32, copy=False), rows, *affixes)

@@ -1,0 +1,228 @@
+"""A new tokenizer from an old one: the same steps and special tokens, another vocabulary."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gputok.models import Model, Unigram
+from gputok.pipeline import serialize
+from gputok.pretrained.special_tokens import Token, as_token
+from gputok.processors import PostProcessor
+from gputok.text.byte_alphabet import BYTE_CHARACTERS
+from gputok.tokenizer import Tokenizer
+from gputok.tokens.added_token import AddedToken
+from gputok.tokens.vocabulary import Vocabulary, pack
+
+BYTE_PIECES = tuple(f"<0x{byte:02X}>" for byte in range(256))
+"""The tokens that stand for a byte where `byte_fallback` is set."""
+
+
+class OldTokenizer(NamedTuple):
+    """What a new tokenizer takes from an old one."""
+
+    state: dict[str, Any]  # its JSON form, where the model has options and no vocabulary
+    unknown: str | None  # the token for the unknown
+    byte_pieces: dict[str, float]  # what `byte_fallback` needs, each with its score (0 for a BPE)
+
+
+def old_tokenizer(tokenizer: Tokenizer) -> OldTokenizer:
+    """What there is to take from a tokenizer, without writing out its vocabulary, which can take seconds."""
+    model = tokenizer.model
+    ids = {piece: model.token_to_id(piece) for piece in BYTE_PIECES if getattr(model, "byte_fallback", False)}
+    ids = {piece: token_id for piece, token_id in ids.items() if token_id is not None}
+    if isinstance(model, Unigram):
+        unknown = None if model.unk_id is None else model.id_to_token(model.unk_id)
+        pieces = {piece: float(model.scores[token_id]) for piece, token_id in ids.items()}
+    else:
+        unknown, pieces = model.unk_token, dict.fromkeys(ids, 0.0)
+    bare = tokenizer.copy()
+    bare.model = model.replace(**_no_vocabulary(type(model).__name__))
+    return OldTokenizer(serialize.tokenizer_dict(bare), unknown, pieces)
+
+
+def old_json(state: dict[str, Any]) -> OldTokenizer:
+    """The same for the JSON form of a tokenizer."""
+    model = state["model"]
+    if unigram := model["type"] == "Unigram":
+        unknown = None if model["unk_id"] is None else model["vocab"][model["unk_id"]][0]
+    else:
+        unknown = model.get("unk_token")
+    pieces = {}
+    if model.get("byte_fallback"):
+        scores = dict(model["vocab"]) if unigram else dict.fromkeys(model["vocab"], 0.0)
+        pieces = {piece: scores[piece] for piece in BYTE_PIECES if piece in scores}
+    return OldTokenizer({**state, "model": {**model, **_no_vocabulary(model["type"])}}, unknown, pieces)
+
+
+def _no_vocabulary(kind: str) -> dict[str, Any]:
+    if kind == "Unigram":
+        return {"vocab": [], "unk_id": None}
+    return {"vocab": {}, "merges": []} if kind == "BPE" else {"vocab": {}}
+
+
+def retrain(
+    old: OldTokenizer,
+    corpus: Iterable[Any],
+    vocab_size: int,
+    new_special_tokens: list[Token],
+    renamed: Mapping[str, str],
+    *,
+    length: int | None = None,
+    column: str | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    progress: Any = None,
+    errors: str = "strict",
+    **trainer_options: Any,
+) -> Tokenizer:
+    """See `train_new_from_iterator`."""
+    state, model = old.state, old.state["model"]
+    unknown = renamed.get(old.unknown, old.unknown)
+    if "unk_token" in model:
+        model = {**model, "unk_token": unknown}
+    tokenizer = serialize.read_tokenizer(
+        {**state, "added_tokens": [], "model": model}, "the old tokenizer", Tokenizer
+    )
+
+    added = [_renamed_token(token, renamed) for token in state["added_tokens"]]
+    # Unigram's trainer gets all of them, as in transformers: its pieces would hide the others.
+    special = [token for token in added if token.special or model["type"] == "Unigram"]
+    special += [as_token(token, "new_special_tokens") for token in new_special_tokens]
+    n_pieces = len(set(old.byte_pieces) - {token.content for token in special})
+    if vocab_size < n_pieces:
+        raise ValueError(
+            f"vocab_size={vocab_size} is less than the {n_pieces} byte pieces that this tokenizer keeps"
+        )
+
+    trainer = tokenizer.model.get_trainer()
+    options = {"vocab_size": vocab_size - n_pieces, "special_tokens": special, **_affixes(model)}
+    if _has_type(state["pre_tokenizer"], "ByteLevel") or _has_type(state["normalizer"], "ByteLevel"):
+        options["initial_alphabet"] = list(BYTE_CHARACTERS)
+    if model["type"] == "Unigram":
+        options["unk_token"] = unknown
+    for name, value in options.items():
+        if hasattr(trainer, name):
+            setattr(trainer, name, value)
+    for name, value in trainer_options.items():
+        setattr(trainer, name, value)
+    tokenizer.train_from_iterator(
+        corpus,
+        trainer,
+        length,
+        column=column,
+        device=device,
+        threads=threads,
+        progress=progress,
+        errors=errors,
+    )
+
+    first = [tokenizer.token_to_id(token) for token in (*map(str, special), options.get("unk_token") or "")]
+    _insert(tokenizer.model, old.byte_pieces, 1 + max((i for i in first if i is not None), default=-1))
+    tokenizer.add_tokens([token for token in added if not token.special])
+    if state["post_processor"]:
+        processor = _renumbered(state["post_processor"], renamed, tokenizer)
+        tokenizer.post_processor = PostProcessor.from_dict(processor)
+    if padding := tokenizer.padding:
+        token = renamed.get(padding["pad_token"], padding["pad_token"])
+        token_id = tokenizer.token_to_id(token)
+        if token_id is not None:
+            tokenizer.enable_padding(**{**padding, "pad_token": token, "pad_id": token_id})
+    return tokenizer
+
+
+def _affixes(model: dict[str, Any]) -> dict[str, str]:
+    """What the model writes before and behind the parts of words."""
+    names = ("continuing_subword_prefix", "end_of_word_suffix")
+    return {name: model[name] for name in names if model.get(name) is not None}
+
+
+def _insert(model: Model, pieces: Mapping[str, float], position: int) -> None:
+    """Gives the pieces that the model lacks the ids from `position` on; what had these comes behind them."""
+    missing = [piece for piece in pieces if model.token_to_id(piece) is None]
+    if not missing:
+        return
+    tokens = model.vocabulary.tokens
+    tokens = [*tokens[:position], *missing, *tokens[position:]]
+    if isinstance(model, Unigram):
+        scores = np.insert(model.scores, position, [pieces[piece] for piece in missing]).tolist()
+        model.update(vocab=list(zip(tokens, scores, strict=True)))
+    else:
+        merges = np.asarray(model.merges[:, :2], np.int64)
+        model.set_vocabulary(Vocabulary(*pack(tokens)), merges + len(missing) * (merges >= position))
+
+
+def _has_type(part: Any, name: str) -> bool:
+    """Is a component of that type anywhere in this JSON form?"""
+    if isinstance(part, dict):
+        return part.get("type") == name or any(_has_type(item, name) for item in part.values())
+    return isinstance(part, list) and any(_has_type(item, name) for item in part)
+
+
+def _renamed_token(token: dict[str, Any], renamed: Mapping[str, str]) -> AddedToken:
+    options = {name: value for name, value in token.items() if name != "id"}
+    return AddedToken(**{**options, "content": renamed.get(token["content"], token["content"])})
+
+
+def _renumbered(
+    processor: dict[str, Any], renamed: Mapping[str, str], tokenizer: Tokenizer
+) -> dict[str, Any]:
+    """The JSON form of a post-processor with the new texts and ids of its tokens, at whatever depth they are."""
+
+    def named(token: str) -> tuple[str, int]:
+        token = renamed.get(token, token)
+        token_id = tokenizer.token_to_id(token)
+        if token_id is None:
+            raise ValueError(
+                f"the post-processor adds {token!r}, which the new vocabulary lacks; pass it in new_special_tokens, or "
+                "its new name in special_tokens_map"
+            )
+        return token, token_id
+
+    new = copy.deepcopy(processor)
+    if new["type"] == "Sequence":
+        new["processors"] = [_renumbered(part, renamed, tokenizer) for part in new["processors"]]
+    for token in new.get("special_tokens", {}).values():
+        token["tokens"], token["ids"] = map(list, zip(*map(named, token["tokens"]), strict=True))
+    for name in {"cls", "sep"} & new.keys():
+        new[name] = list(named(new[name][0]))
+    return new
+
+
+def same_class(tokenizer: Any, trained: Tokenizer, new: list[Token], renamed: Mapping[str, str]) -> Any:
+    """A tokenizer of the class in `transformers`, made with the old one's options, that has the trained backend."""
+    backend = type(tokenizer.backend_tokenizer).from_str(trained.to_str())
+    options = {key: value for key, value in tokenizer.init_kwargs.items() if key != "added_tokens_decoder"}
+    names = [name for name in tokenizer.SPECIAL_TOKENS_ATTRIBUTES if getattr(tokenizer, name) is not None]
+    # with their flags, if they have some
+    full = {name: tokenizer._special_tokens_map[name] for name in names}
+    options |= {name: _renamed_foreign(token, renamed) for name, token in full.items()}
+    own = {
+        name: options[name] for name in options.get("model_specific_special_tokens") or () if name in options
+    }
+    if own:
+        options["model_specific_special_tokens"] = own
+    extra = [renamed.get(token, token) for token in tokenizer.extra_special_tokens] + [
+        str(token) for token in new
+    ]
+    if extra:
+        options["extra_special_tokens"] = extra
+    try:
+        return type(tokenizer)(tokenizer_object=backend, **options)
+    except TypeError as error:
+        if "tokenizer_object" not in str(error):
+            raise
+    same = type(tokenizer)(**options)  # a class that makes its backend itself (LayoutLMv3Tokenizer)
+    same._tokenizer = backend
+    return same
+
+
+def _renamed_foreign(token: Any, renamed: Mapping[str, str]) -> Any:
+    if isinstance(token, str):
+        return renamed.get(token, token)
+    if str(token) not in renamed:
+        return token
+    return type(token)(**{**token.__getstate__(), "content": renamed[str(token)], "special": True})

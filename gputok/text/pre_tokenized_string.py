@@ -1,0 +1,251 @@
+"""PreTokenizedString: a text in the hands of pre-tokenizers and models that are written in Python."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from gputok.text.normalized_string import NormalizedString
+from gputok.text.pieces import Alignment, Pieces, spell_out
+from gputok.types import Array, public
+
+if TYPE_CHECKING:
+    from gputok.encoding.encoding import Encoding
+
+
+@public("gputok")
+class Token:
+    """A token of a model: its id, its text, and the bytes of the piece of text that it stands for.
+
+    >>> Token(3, "he", (0, 2)).as_tuple()
+    (3, 'he', (0, 2))
+    """
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, id: int, value: str, offsets: tuple[int, int]) -> None:
+        self._fields = (id, value, offsets)
+
+    @property
+    def id(self) -> int:
+        return self._fields[0]
+
+    @property
+    def value(self) -> str:
+        return self._fields[1]
+
+    @property
+    def offsets(self) -> tuple[int, int]:
+        return self._fields[2]
+
+    def as_tuple(self) -> tuple[int, str, tuple[int, int]]:
+        """(id, value, offsets)"""
+        return self._fields
+
+
+class _Split(NamedTuple):
+    """A piece of the text, and its tokens once it has been through a model."""
+
+    normalized: NormalizedString
+    tokens: list[Token] | None = None
+
+
+@public("gputok")
+class PreTokenizedString:
+    """A text cut into splits, each of which remembers the part of the text that it comes from.
+
+    `split`, `normalize` and `tokenize` call a function for each split that has no tokens yet.
+
+    >>> text = PreTokenizedString("one two")
+    >>> text.split(lambda i, part: part.split(" ", "removed"))
+    >>> text.normalize(lambda part: part.uppercase())
+    >>> text.tokenize(lambda part: [Token(len(part), part, (0, len(part)))])
+    >>> [(part, offsets, [token.id for token in tokens]) for part, offsets, tokens in text.get_splits()]
+    [('ONE', (0, 3), [3]), ('TWO', (4, 7), [3])]
+    """
+
+    def __init__(self, sequence: str) -> None:
+        self._original = sequence
+        self._splits = [_Split(NormalizedString(sequence))]
+
+    @classmethod
+    def of(cls, data: Array, offsets: Array, token: Array) -> PreTokenizedString:
+        """Pieces of one document, packed in data (uint8[n]), as the splits of a text; token >= 0 is an added token."""
+        raw = data.tobytes()
+        text = cls(raw.decode())
+        text._splits = []
+        for a, b, id in zip(offsets.tolist(), offsets[1:].tolist(), token.tolist(), strict=False):
+            part = NormalizedString(raw[a:b].decode())
+            part._original_shift = a
+            text._splits.append(_Split(part, None if id < 0 else [Token(id, part.normalized, (0, b - a))]))
+        return text
+
+    def split(self, func: Callable[[int, NormalizedString], list[NormalizedString]]) -> None:
+        """Replaces each split by the parts that `func(index, normalized)` makes of it; empty ones are left out.
+
+        For the offsets to be right, these should come from `split` or `slice` of what it was given.
+        """
+        _check_callable(func, "split", "(index: int, normalized: NormalizedString) -> list[NormalizedString]")
+        splits = []
+        for i, split in enumerate(self._splits):
+            if split.tokens is not None:
+                splits.append(split)
+                continue
+            for part in func(i, split.normalized):
+                if not isinstance(part, NormalizedString):
+                    raise TypeError(
+                        f"split: '{type(part).__name__}' object is not an instance of 'NormalizedString'"
+                    )
+                if part.normalized:
+                    splits.append(_Split(part))
+        self._splits = splits
+
+    def normalize(self, func: Callable[[NormalizedString], object]) -> None:
+        """Calls `func(normalized)`, which changes it in place."""
+        _check_callable(func, "normalize", "(normalized: NormalizedString)")
+        for split in self._splits:
+            if split.tokens is None:
+                func(split.normalized)
+
+    def tokenize(self, func: Callable[[str], list[Token]]) -> None:
+        """Gives each split the tokens that `func(text)` returns."""
+        _check_callable(func, "tokenize", "(text: str) -> list[Token]")
+        self._splits = [
+            split
+            if split.tokens is not None
+            else split._replace(tokens=list(func(split.normalized.normalized)))
+            for split in self._splits
+        ]
+
+    def get_splits(
+        self, offset_referential: str = "original", offset_type: str = "char"
+    ) -> list[tuple[str, tuple[int, int], list[Token] | None]]:
+        """(text, offsets, tokens) of each split; offsets are in the original or the normalized text, in chars or bytes.
+
+        As in the namesake, "char" offsets in the normalized text are right only where it is as long as the original.
+        """
+        _check_choice("offset_referential", offset_referential, ("original", "normalized"))
+        _check_choice("offset_type", offset_type, ("byte", "char"))
+        characters = _characters(self._original)
+        found, at = [], 0
+        for normalized, tokens in self._splits:
+            text = normalized.normalized
+            start, n_bytes = at, len(text.encode())
+            at += n_bytes
+            if offset_referential == "original":
+                start, n_bytes = normalized._original_shift, len(normalized.original.encode())
+            offsets = start, start + n_bytes
+            found.append(
+                (text, _in_characters(offsets, characters) if offset_type == "char" else offsets, tokens)
+            )
+        return found
+
+    def to_encoding(self, type_id: int = 0, word_idx: int | None = None) -> Encoding:
+        """The tokens of all splits, each split being a word; with `word_idx`, all of them are that word."""
+        from gputok.encoding.encoding import _from_dict
+
+        characters = _characters(self._original)
+        if any(split.tokens is None for split in self._splits):
+            raise ValueError("a split has not been tokenized: call PreTokenizedString.tokenize first")
+        tokens = [
+            (i, split.normalized, token) for i, split in enumerate(self._splits) for token in split.tokens
+        ]
+        return _from_dict(
+            {
+                "ids": [token.id for *_, token in tokens],
+                "type_ids": [type_id] * len(tokens),
+                "tokens": [token.value for *_, token in tokens],
+                "words": [i if word_idx is None else word_idx for i, *_ in tokens],
+                "offsets": [
+                    _in_characters(_origin(part, *token.offsets), characters) for _, part, token in tokens
+                ],
+                "special_tokens_mask": [0] * len(tokens),
+                "attention_mask": [1] * len(tokens),
+                "overflowing": [],
+                "sequence_ranges": {},
+            }
+        )
+
+    def cut(self, apply: Callable[[Pieces], Pieces], *, whole: bool = False) -> None:
+        """Replaces the splits without tokens by what `apply` makes of them as pieces, one row for each split.
+
+        With `whole`, what becomes of a split stands for all of its original, also for what was normalized away.
+        """
+        splits = [split.normalized for split in self._splits if split.tokens is None]
+        original = (
+            [(split._original_shift, len(split.original.encode())) for split in splits] if whole else None
+        )
+        parts = iter(_parts(self._original.encode(), spell_out(apply(_pieces(splits))), original))
+        self._splits = [
+            new
+            for split in self._splits
+            for new in ([split] if split.tokens is not None else map(_Split, next(parts)))
+        ]
+
+
+def _pieces(splits: list[NormalizedString]) -> Pieces:
+    """The splits packed, aligned with the bytes of the text that they were all cut from."""
+    data = [split._bytes() for split in splits]
+    sides = [[side + np.int32(split._original_shift) for side in split._alignment()] for split in splits]
+    offsets = np.cumsum([0, *map(len, data)], dtype=np.int64)
+    start, end = (np.concatenate([np.zeros(0, np.int32), *(pair[i] for pair in sides)]) for i in (0, 1))
+    packed = np.concatenate([np.zeros(0, np.uint8), *data])
+    rows = np.arange(len(splits) + 1)
+    return Pieces(packed, offsets[:-1], offsets[1:], rows, None, Alignment(start, end))
+
+
+def _parts(
+    original: bytes, pieces: Pieces, whole: list[tuple[int, int]] | None
+) -> list[list[NormalizedString]]:
+    """The pieces of each row, with the parts of the original that they come from, or those (shift, length) of `whole`."""
+    start, end = pieces.alignment
+    rows: list[list[NormalizedString]] = []
+    for i, (first, last) in enumerate(itertools.pairwise(pieces.rows.tolist())):
+        rows.append([])
+        for a, b in zip(pieces.start[first:last].tolist(), pieces.end[first:last].tolist(), strict=True):
+            low, high = (int(start[a]), int(end[b - 1])) if a < b else (0, 0)
+            if whole:
+                low, high = whole[i][0], sum(whole[i])
+            aligned = Alignment(start[a:b] - np.int32(low), end[a:b] - np.int32(low))
+            text = original[low:high].decode(errors="ignore")
+            rows[-1].append(NormalizedString.of(text, low, pieces.data[a:b], aligned))
+    return rows
+
+
+def _origin(normalized: NormalizedString, start: int, end: int) -> tuple[int, int]:
+    """The bytes of the whole text that bytes start:end of a split come from; what is no range of it stays."""
+    shift, alignment = normalized._original_shift, normalized._alignment()
+    if start == end:
+        return shift + start, shift + end
+    if not 0 <= start < end <= len(alignment.start):
+        return start, end
+    return shift + int(alignment.start[start]), shift + int(alignment.end[end - 1])
+
+
+def _characters(text: str) -> Array:
+    """int64[n_bytes]: the index of the character that each byte is in."""
+    return np.cumsum((np.frombuffer(text.encode(), np.uint8) & 0xC0) != 0x80) - 1
+
+
+def _in_characters(offsets: tuple[int, int], characters: Array) -> tuple[int, int]:
+    """Byte offsets as character offsets; those that begin outside of the text stay, as in the namesake."""
+    start, end = offsets
+    if start >= len(characters):
+        return offsets
+    first = int(characters[start])
+    if end < len(characters):
+        return first, int(characters[end])
+    return first, (int(characters[end - 1]) if end <= len(characters) else first + 1) + 1
+
+
+def _check_callable(func: object, name: str, signature: str) -> None:
+    if not callable(func):
+        raise TypeError(f"{name}: {func!r} is not a function {signature}")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(choices)}")
