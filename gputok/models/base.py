@@ -255,7 +255,8 @@ def _shown(value: Any, n_items: int, n_characters: int | None) -> str:
         items = itertools.islice(value.items(), n_items)
         return "{" + ", ".join(f"{_shown(k, n_items, n_characters)}:{v}" for k, v in items) + rest + "}"
     if isinstance(value, list):
-        items = (_shown(tuple(item), n_items, n_characters) for item in value[:n_items])
+        pairs = (tuple(item) if isinstance(item, list) else item for item in value[:n_items])
+        items = (_shown(item, n_items, n_characters) for item in pairs)
         return "[" + ", ".join(items) + rest + "]"
     if isinstance(value, tuple):
         return "(" + ", ".join(_shown(item, n_items, n_characters) for item in value) + ")"
