@@ -13,6 +13,7 @@ from gputok.unicode_maps import character_map
 from .base import Normalizer, component, replaced
 
 if TYPE_CHECKING:
+    from gputok.automaton import Backtracking
     from gputok.pattern import Regex
 
 
@@ -142,8 +143,8 @@ def find_matches(pattern: str | Regex, pieces: Pieces) -> tuple[Array, Array, Ar
     return start[keep], end[keep], np.append(0, np.cumsum(keep))[rows]
 
 
-def _backtracked(pattern: Any, pieces: Pieces) -> tuple[Array, Array, Array]:
-    """The matches of a pattern that is no automaton, a compiled one of the package `regex`."""
+def _backtracked(pattern: Backtracking, pieces: Pieces) -> tuple[Array, Array, Array]:
+    """The matches of a pattern that is no automaton."""
     from gputok.pattern import spans
 
     found, rows = [], [0]

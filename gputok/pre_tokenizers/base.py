@@ -13,8 +13,7 @@ from gputok.components import Component
 from gputok.text import Alignment, Array, Pieces, TextBatch
 
 if TYPE_CHECKING:
-    import regex
-
+    from gputok.automaton import Backtracking
     from gputok.kernels import Automaton
     from gputok.pre_tokenized_string import PreTokenizedString
 
@@ -175,7 +174,7 @@ def cut_rule(behavior: str, invert: bool = False) -> tuple[Array, Array]:
 
 
 def cut_pieces(
-    pieces: Pieces, matcher: Automaton | regex.Pattern, behavior: str, invert: bool = False
+    pieces: Pieces, matcher: Automaton | Backtracking, behavior: str, invert: bool = False
 ) -> Pieces:
     """Cuts each piece where an automaton, or in rare cases a backtracking pattern, finds its matches."""
     if isinstance(matcher, tuple):
