@@ -50,9 +50,18 @@ Model = Annotated[str, typer.Option(help=f"Kind of model: {', '.join(MODELS)}.",
 Pattern = Annotated[
     str | None,
     typer.Option(
-        help="How byte-level BPE splits text: gpt2, cl100k, o200k, llama3, qwen2, qwen3, deepseek-v3, or a regular "
-        "expression. [default: gpt2]",
-        metavar="NAME|REGEX",
+        help="How byte-level BPE splits text: as gpt2, cl100k, llama3, qwen2, qwen3, o200k, tekken or deepseek-v3. "
+        "[default: gpt2]",
+        metavar="NAME",
+    ),
+]
+Expression = Annotated[
+    str | None,
+    typer.Option(
+        "--regex",
+        help="The same by a regular expression of your own, in the syntax that tokenizer.json files have.",
+        metavar="REGEX",
+        show_default=False,
     ),
 ]
 Column = Annotated[
@@ -89,6 +98,7 @@ def train(
     model: Model = "bpe",
     vocab_size: VocabSize = 32_000,
     pattern: Pattern = None,
+    regex: Expression = None,
     special_token: Annotated[
         list[str] | None,
         typer.Option(
@@ -118,6 +128,7 @@ def train(
         vocab_size=vocab_size,
         min_frequency=min_frequency,
         pattern=pattern,
+        regex=regex,
         special_tokens=special_token or None,
     )
     fixed = 256 + len(trainer.special_tokens)
@@ -144,6 +155,7 @@ def count(
     output: Annotated[str, typer.Option("--output", "-o", help="Parquet file to write.")] = "counts.parquet",
     model: Model = "bpe",
     pattern: Pattern = None,
+    regex: Expression = None,
     column: Column = None,
     separator: Separator = None,
     errors: Errors = "strict",
@@ -151,9 +163,9 @@ def count(
     device: Device = "auto",
     progress: Progress = None,
 ) -> None:
-    """Count words and save them: count shards anywhere, then `gputok train --from-counts` with the same --model and
-    --pattern."""
-    tokenizer, _ = recipe(model, pattern=pattern)
+    """Count words and save them: count shards anywhere, then `gputok train --from-counts` with the same --model,
+    --pattern and --regex."""
+    tokenizer, _ = recipe(model, pattern=pattern, regex=regex)
     words = _count(tokenizer, inputs, column, separator, errors, threads, device, progress)
     words.save(output)
     print(f"{output}: {len(words):,} distinct words, {int(words.counts.sum()):,} in all")
