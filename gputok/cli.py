@@ -342,7 +342,6 @@ def _facts() -> dict[str, Any]:
 
     from gputok import __version__
     from gputok.backend import choose
-    from gputok.kernels.cpu.text import _line_ends
     from gputok.threads import thread_count
 
     def version(*packages: str) -> str:
@@ -352,8 +351,6 @@ def _facts() -> dict[str, Any]:
         return "not installed"
 
     backend = choose()
-    cache = _line_ends._cache.cache_path
-    compiled = list(pathlib.Path(cache).glob("*.nb[ic]"))
     return {
         "gputok": __version__,
         "python": f"{platform.python_version()} on {platform.machine()} {platform.system()}",
@@ -361,8 +358,20 @@ def _facts() -> dict[str, Any]:
         "cupy": version("cupy-cuda13x", "cupy-cuda12x", "cupy"),
         "threads": thread_count(),
         "device": f"{backend.name} ({backend.reason})",
-        "jit cache": f"{cache}: {len(compiled)} files, {sum(path.stat().st_size for path in compiled) / 1e6:.1f} MB",
+        "jit cache": _cache_fact(),
     }
+
+
+def _cache_fact() -> str:
+    """Where compiled code is kept, or why it isn't."""
+    from gputok.kernels.cpu import not_kept
+    from gputok.kernels.cpu.text import _line_ends
+
+    folder = _line_ends._cache.cache_path
+    if folder is None:
+        return f"none: {not_kept()}"
+    sizes = [path.stat().st_size for path in pathlib.Path(folder).glob("*.nb[ic]")]
+    return f"{folder}: {len(sizes)} files, {sum(sizes) / 1e6:.1f} MB"
 
 
 Against = Annotated[
