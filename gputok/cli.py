@@ -70,9 +70,18 @@ Model = Annotated[str, typer.Option(help=f"Kind of model: {', '.join(MODELS)}.",
 Pattern = Annotated[
     str | None,
     typer.Option(
-        help="How byte-level BPE splits text: gpt2, cl100k, o200k, llama3, qwen2, qwen3, deepseek-v3, or a regular "
-        "expression. [default: gpt2]",
-        metavar="NAME|REGEX",
+        help="How byte-level BPE splits text: as gpt2, cl100k, llama3, qwen2, qwen3, o200k, tekken or deepseek-v3. "
+        "[default: gpt2]",
+        metavar="NAME",
+    ),
+]
+Expression = Annotated[
+    str | None,
+    typer.Option(
+        "--regex",
+        help="The same by a regular expression of your own, in the syntax that tokenizer.json files have.",
+        metavar="REGEX",
+        show_default=False,
     ),
 ]
 Column = Annotated[
@@ -109,6 +118,7 @@ def train(
     model: Model = "bpe",
     vocab_size: VocabSize = 32_000,
     pattern: Pattern = None,
+    regex: Expression = None,
     special_token: Annotated[
         list[str] | None,
         typer.Option(
@@ -138,6 +148,7 @@ def train(
         vocab_size=vocab_size,
         min_frequency=min_frequency,
         pattern=pattern,
+        regex=regex,
         special_tokens=special_token or None,
     )
     fixed = 256 + len(trainer.special_tokens)
@@ -164,6 +175,7 @@ def count(
     output: Annotated[str, typer.Option("--output", "-o", help="Parquet file to write.")] = "counts.parquet",
     model: Model = "bpe",
     pattern: Pattern = None,
+    regex: Expression = None,
     column: Column = None,
     separator: Separator = None,
     errors: Errors = "strict",
@@ -171,9 +183,9 @@ def count(
     device: Device = "auto",
     progress: Progress = None,
 ) -> None:
-    """Count words and save them: count shards anywhere, then `gputok train --from-counts` with the same --model and
-    --pattern."""
-    tokenizer, _ = recipe(model, pattern=pattern)
+    """Count words and save them: count shards anywhere, then `gputok train --from-counts` with the same --model,
+    --pattern and --regex."""
+    tokenizer, _ = recipe(model, pattern=pattern, regex=regex)
     words = _count(tokenizer, inputs, column, separator, errors, threads, device, progress)
     words.save(output)
     print(f"{output}: {len(words):,} distinct words, {int(words.counts.sum()):,} in all")
@@ -350,7 +362,6 @@ def _facts() -> dict[str, Any]:
 
     from gputok import __version__
     from gputok.backend import choose
-    from gputok.kernels.cache import cache_folder
     from gputok.kernels.threads import thread_count
 
     def version(*packages: str) -> str:
@@ -360,8 +371,6 @@ def _facts() -> dict[str, Any]:
         return "not installed"
 
     backend = choose()
-    cache = cache_folder()
-    compiled = list(pathlib.Path(cache).glob("*.nb[ic]"))
     return {
         "gputok": __version__,
         "python": f"{platform.python_version()} on {platform.machine()} {platform.system()}",
@@ -369,8 +378,20 @@ def _facts() -> dict[str, Any]:
         "cupy": version("cupy-cuda13x", "cupy-cuda12x", "cupy"),
         "threads": thread_count(),
         "device": f"{backend.name} ({backend.reason})",
-        "jit cache": f"{cache}: {len(compiled)} files, {sum(path.stat().st_size for path in compiled) / 1e6:.1f} MB",
+        "jit cache": _cache_fact(),
     }
+
+
+def _cache_fact() -> str:
+    """Where compiled code is kept, or why it isn't."""
+    from gputok.kernels.cache import cache_folder
+    from gputok.kernels.cpu import not_kept
+
+    folder = cache_folder()
+    if folder is None:
+        return f"none: {not_kept()}"
+    sizes = [path.stat().st_size for path in pathlib.Path(folder).glob("*.nb[ic]")]
+    return f"{folder}: {len(sizes)} files, {sum(sizes) / 1e6:.1f} MB"
 
 
 Against = Annotated[

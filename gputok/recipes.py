@@ -5,6 +5,7 @@ The same recipe serves any package with these names: `tokenizers` is asked for t
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
@@ -27,15 +28,17 @@ def recipe(
     vocab_size: int = 32_000,
     min_frequency: int = 0,
     pattern: str | None = None,
+    regex: str | None = None,
     special_tokens: Sequence[str] | None = None,
     package: str = "gputok",
 ) -> tuple[Any, Any]:
     """(tokenizer, trainer), ready for `tokenizer.train(files, trainer)`.
 
-    bpe: byte-level with all 256 bytes as initial alphabet, split by GPT-2's pattern or by `pattern` (a name from
-    `gputok.automaton.patterns`, or a regular expression). wordpiece: BERT's. wordlevel: words between white space.
+    bpe: byte-level with all 256 bytes as initial alphabet, split by GPT-2's pattern, by the one of a well-known tokenizer
+    (`pattern`, a name from `gputok.automaton.PATTERNS`) or by an expression (`regex`). wordpiece: BERT's. wordlevel: words between white space.
     unigram: SentencePiece's, with `▁` for spaces. The token for the unknown is added to `special_tokens` where the
-    model needs one. Raises ValueError for a model that is none of these, or a `pattern` for one that takes none.
+    model needs one. Raises ValueError for a model or a `pattern` of a name that isn't there, for a `regex` that can't be
+    read, for both of them, or for one of them with a model that takes none.
 
     >>> tokenizer, trainer = recipe("bpe", vocab_size=1000)
     >>> trainer.vocab_size, len(trainer.initial_alphabet)
@@ -43,8 +46,10 @@ def recipe(
     """
     if model not in MODELS:
         raise ValueError(f"model {model!r}: must be one of {', '.join(MODELS)}")
-    if pattern is not None and model != "bpe":
-        raise ValueError(f"pattern= splits text for a byte-level BPE; {model} has its own way")
+    if (pattern, regex) != (None, None) and model != "bpe":
+        given = "regex" if pattern is None else "pattern"
+        raise ValueError(f"{given}= splits text for a byte-level BPE; {model} has its own way")
+    regex = _expression(pattern, regex)
     hf = importlib.import_module(package)
     models, normalizers, pre_tokenizers, decoders, trainers = (
         importlib.import_module(f"{package}.{name}")
@@ -58,7 +63,7 @@ def recipe(
 
     if model == "bpe":
         tokenizer = hf.Tokenizer(models.BPE())
-        tokenizer.pre_tokenizer = _byte_level(hf, pre_tokenizers, pattern)
+        tokenizer.pre_tokenizer = _byte_level(hf, pre_tokenizers, regex)
         tokenizer.decoder = decoders.ByteLevel()
         alphabet = pre_tokenizers.ByteLevel.alphabet()
         trainer = trainers.BpeTrainer(initial_alphabet=alphabet, min_frequency=min_frequency, **options)
@@ -80,10 +85,30 @@ def recipe(
     return tokenizer, trainer
 
 
-def _byte_level(hf: Any, pre_tokenizers: Any, pattern: str | None) -> Any:
-    from gputok.automaton.patterns import PATTERNS
+def _expression(pattern: str | None, regex: str | None) -> str | None:
+    """The expression that the two options mean, None without both."""
+    from gputok.automaton import PATTERNS
 
-    if pattern in (None, "gpt2"):  # ByteLevel's own
+    if pattern is None:
+        return regex
+    if regex is not None:
+        raise ValueError(
+            f"pattern {pattern!r} and regex {regex!r} both say how to split text: pass one of them"
+        )
+    if pattern not in PATTERNS:
+        close = difflib.get_close_matches(pattern.lower(), PATTERNS, n=1, cutoff=0.5)
+        meant = f" (did you mean {close[0]}?)" if close else ""
+        raise ValueError(
+            f"pattern {pattern!r}: there is no pattern of this name{meant}; there are {', '.join(PATTERNS)}; pass an "
+            "expression as regex (--regex)"
+        )
+    return PATTERNS[pattern]
+
+
+def _byte_level(hf: Any, pre_tokenizers: Any, regex: str | None) -> Any:
+    from gputok.automaton import PATTERNS
+
+    if regex in (None, PATTERNS["gpt2"]):  # ByteLevel's own
         return pre_tokenizers.ByteLevel(add_prefix_space=False)
-    split = pre_tokenizers.Split(hf.Regex(PATTERNS.get(pattern, pattern)), "isolated")
+    split = pre_tokenizers.Split(hf.Regex(regex), "isolated")
     return pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])

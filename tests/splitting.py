@@ -14,6 +14,7 @@ from gputok.kernels.cpu.split import split_words
 from tokenizers import pre_tokenizers
 
 from gputok.automaton import compile_pattern
+from gputok.automaton.pattern import spans
 from gputok.text.pieces import TextBatch
 
 
@@ -30,19 +31,7 @@ def words(automaton: Automaton, texts: list[str], *, drop_gaps: bool = False) ->
 
 def regex_words(pattern, texts: list[str]) -> list[list[str]]:
     """The same for a pattern of the `regex` package."""
-    return [_regex_words(pattern, text) for text in texts]
-
-
-def _regex_words(pattern, text: str) -> list[str]:
-    at, gap, last, found = 0, 0, None, []
-    while at <= len(text) and (match := pattern.search(text, at)):
-        start, end = match.span()
-        if start == end == last:  # Oniguruma takes no empty match that touches the last one
-            at += 1
-            continue
-        found += [text[gap:start], text[start:end]]
-        at = gap = last = end
-    return [piece for piece in [*found, text[gap:]] if piece]
+    return [[text[start:end] for start, end, _ in spans(pattern, text) if start < end] for text in texts]
 
 
 @functools.cache

@@ -13,6 +13,7 @@ import pytest
 import tokenizers
 
 from gputok import cli
+from gputok.automaton import PATTERNS
 
 rng = random.Random(0)
 WORDS = ["".join(rng.choices("etaoinshré漢", k=rng.randrange(1, 9))) for _ in range(300)]
@@ -104,6 +105,32 @@ def test_counts_of_shards_train_the_same(folder, gputok):
     assert (folder / "shards.json").read_bytes() == (folder / "whole.json").read_bytes()
 
 
+def test_patterns_are_names_and_expressions_have_an_option_of_their_own(folder, gputok):
+    made = {}
+    for options in (
+        (),
+        ("--pattern", "gpt2"),
+        ("--regex", PATTERNS["gpt2"]),
+        ("--pattern", "tekken"),
+        ("--regex", PATTERNS["tekken"]),
+        ("--regex", "gpt2"),
+    ):
+        assert gputok("train", "text.txt", "--vocab-size", 300, *options, "-o", "t.json")[0] == 0
+        assert gputok("count", "text.txt", *options, "-o", "c.parquet")[0] == 0
+        counted = ["--from-counts", "c.parquet", "--vocab-size", 300, "-o", "c.json"]
+        assert gputok("train", *counted, *options)[0] == 0
+        made[options] = (folder / "t.json").read_bytes()
+        assert (folder / "c.json").read_bytes() == made[options]
+    default, gpt2, same, tekken, expression, literal = made.values()
+    assert default == gpt2 == same and tekken == expression and len({gpt2, tekken, literal}) == 3
+    split = json.loads(literal)["pre_tokenizer"]["pretokenizers"][0]
+    assert split["pattern"] == {"Regex": "gpt2"}
+    for command in ("train", "count"):
+        text = " ".join(gputok(command, "--help")[1].split())
+        *names, last = text.partition("splits text: as ")[2].partition(". [default")[0].split(", ")
+        assert [*names, *last.split(" or ")] == [*PATTERNS]
+
+
 @pytest.mark.parametrize("model", ["wordpiece", "wordlevel", "unigram"])
 def test_train_other_models(folder, gputok, model):
     assert gputok("train", "text.txt", "--model", model, "--vocab-size", 200, "-o", "t.json")[0] == 0
@@ -153,7 +180,16 @@ def test_encode_to_files_and_decode_them(folder, gputok, kind):
         ("train cut.txt.gz", "cut.txt.gz: broken off in the middle of its compressed data"),
         ("train empty.txt", "empty.txt: there is no text to learn from"),
         ("train text.txt --vocab-size 100", "--vocab-size 100 leaves no room for a merge"),
-        ("train text.txt --pattern a(", "a("),
+        (
+            "train text.txt --pattern gpt5",
+            "'gpt5': there is no pattern of this name (did you mean gpt2?); there are gpt2, ",
+        ),
+        ("count text.txt --pattern LLAMA", "(did you mean llama3?); there are gpt2, cl100k"),
+        ("train text.txt --pattern \\s+", "of this name; there are gpt2, "),
+        ("train text.txt --pattern gpt5", "pass an expression as regex (--regex)"),
+        ("train text.txt --regex a(", "a("),
+        ("train text.txt --pattern gpt2 --regex a", "pattern 'gpt2' and regex 'a' both say"),
+        ("train text.txt --model unigram --regex a", "regex= splits text for a byte-level BPE"),
         ("train text.txt --model bert", "model 'bert': must be one of bpe"),
         ("train text.txt -o none/t.json", "none/t.json: there is no folder"),
         ("train text.txt --errors ignore", "errors='ignore': must be"),

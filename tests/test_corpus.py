@@ -3,8 +3,10 @@
 import gzip
 import json
 import lzma
+import os
 import pathlib
 import random
+import re
 import tracemalloc
 
 import datasets
@@ -279,6 +281,89 @@ def test_a_file_that_is_no_parquet(tmp_path):
     pq.write_table(pa.table({"text": [1, 2]}), tmp_path / "b.parquet")
     with pytest.raises(ValueError, match=r"b\.parquet, column 'text' holds int64, not strings"):
         documents(tmp_path / "b.parquet")
+
+
+NO_STRINGS = {
+    "list<item: string>": [["a", "b"], ["c"]],
+    "list<item: int64>": [[1], [2]],
+    "struct<text: string>": [{"text": "a"}, {"text": "b"}],
+    "map<string, string>": pa.array([[("k", "v")], []], pa.map_(pa.string(), pa.string())),
+    "int64": [1, 2],
+    "null": [None, None],
+    "fixed_size_binary[2]": pa.array([b"ab", b"cd"], pa.binary(2)),
+}
+
+
+SEVERAL = 40
+
+
+def several_parts(path: pathlib.Path, ending: str) -> list[int]:
+    """Writes a file of SEVERAL lines, each compressed by itself; returns where each part begins."""
+    at, whole = [], b""
+    for i in range(SEVERAL):
+        line = json.dumps({"text": f"{i:03d}" * 99}).encode() + b"\n"
+        at.append(len(whole))
+        if ending == ".zst":
+            out = pa.BufferOutputStream()
+            with pa.CompressedOutputStream(out, "zstd") as file:
+                file.write(line)
+            line = out.getvalue().to_pybytes()
+        whole += {".gz": gzip.compress, ".xz": lzma.compress}.get(ending, bytes)(line)
+    path.write_bytes(whole)
+    return at
+
+
+@pytest.mark.parametrize("ending", ["", ".gz", ".xz", ".zst"])
+@pytest.mark.parametrize("kind", [".txt", ".jsonl", ".sep"])
+def test_a_file_that_shrinks_is_an_error(tmp_path, kind, ending, monkeypatch):
+    """Cut where a line ends, so that nothing but the size tells."""
+    monkeypatch.setattr("io.DEFAULT_BUFFER_SIZE", 256)
+    path = tmp_path / f"a{kind}{ending}"
+    at = several_parts(path, ending)
+    options = {"separator": "\n"} if kind == ".sep" else {}
+    batches = corpus.read(path, batch_bytes=500, **options)
+    next(batches)
+    os.truncate(path, at[SEVERAL // 2])
+    with pytest.raises(ValueError, match=rf"{path}: shrank from \d+ to {at[SEVERAL // 2]} bytes while"):
+        list(batches)
+
+
+@pytest.mark.parametrize("change", ["grows", "is replaced", "is removed", "is renamed"])
+def test_a_file_that_changes_otherwise_is_read_to_its_end(tmp_path, change):
+    path = tmp_path / "a.txt"
+    path.write_text("some line\n" * 500)
+    batches = corpus.read(path, batch_bytes=300)
+    n = next(batches).n_documents
+    if change == "grows":
+        with open(path, "a") as file:
+            file.write("more\n")
+    elif change == "is replaced":
+        (tmp_path / "new").write_text("short\n")
+        os.replace(tmp_path / "new", path)
+    elif change == "is removed":
+        path.unlink()
+    else:
+        path.rename(tmp_path / "b.txt")
+    assert n + sum(batch.n_documents for batch in batches) == 500 + (change == "grows")
+
+
+@pytest.mark.parametrize("kind", NO_STRINGS)
+@pytest.mark.parametrize("name", ["text", "text.list", "a.b"])
+def test_a_column_that_holds_no_strings_is_named_with_its_type(tmp_path, kind, name):
+    path = tmp_path / "a.parquet"
+    for more, hint in (({}, ""), ({"title": ["x", "y"]}, "; title would do, by column=")):
+        table = pa.table({name: NO_STRINGS[kind], **more})
+        pq.write_table(table, path)
+        for source, where in (
+            (path, str(path)),
+            (table, "the Table"),
+            (table.to_reader(), "the RecordBatchReader"),
+        ):
+            begin = re.escape(
+                f"{where}, column {name!r} holds {kind.partition('<')[0]}"
+            )  # the rest has names of the file's
+            with pytest.raises(ValueError, match=rf"^{begin}[^,]*(, [^,]*)?, not strings{hint}$"):
+                list(corpus.read(source, column=name))
 
 
 def test_sources_that_are_not_there(tmp_path):

@@ -2,9 +2,14 @@
 
 import os
 
+import numpy as np
 import pytest
 
+from gputok import PreTrainedTokenizer, models
+from gputok.files import token_files
 from gputok.files.atomic import replacing
+from gputok.files.token_files import KINDS, TokenBatch
+from gputok.recipes import recipe
 
 
 def test_the_name_is_taken_at_the_end_and_nothing_is_left_beside(tmp_path):
@@ -24,6 +29,79 @@ def test_a_broken_off_write_changes_nothing(tmp_path, error):
         beside.write_text("ha")
         raise error
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["a.json"]
+
+
+def every_output(folder):
+    """(name, what writes a file of that name into the folder): each way to write one."""
+    text = folder / "text.txt"
+    text.write_text("some words and some more words\n" * 50)
+    bpe, trainer = recipe("bpe", vocab_size=270)
+    bpe.train([str(text)], trainer)
+    front = PreTrainedTokenizer(bpe, chat_template="{{ messages }}")
+    for kind in KINDS:
+        yield f"ids{kind}", lambda path: bpe.encode_corpus(str(text), path)
+    yield "ids.npy.rows.npy", lambda path: bpe.encode_corpus(str(text), path.removesuffix(".rows.npy"))
+    yield "a.json", bpe.save
+    yield "counts.parquet", lambda path: bpe.count_words(str(text)).save(path)
+    yield "report.html", lambda path: bpe.report(str(text), progress=False).to_html(path)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        yield name, lambda path: front.save_pretrained(folder)
+    for name in ("vocab.json", "merges.txt"):
+        yield name, lambda path: bpe.model.save(str(folder))
+    yield "vocab.json", lambda path: models.WordLevel({"a": 0}).save(str(folder))
+    yield "vocab.txt", lambda path: models.WordPiece({"a": 0}).save(str(folder))
+    unigram = models.Unigram([("<unk>", 0.0), ("a", -1.0)], 0)
+    yield "unigram.json", lambda path: unigram.save(str(folder))
+    yield "a.model", unigram.save_sentencepiece
+
+
+def test_every_output_is_written_through_a_link(tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    replaced = []
+
+    def replace(source, target, replace=os.replace):
+        assert os.path.dirname(source) == os.path.dirname(target), "not atomic"
+        replaced.append(str(target))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    for name, write in every_output(tmp_path):
+        link, target = tmp_path / name, elsewhere / "another name"
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        for before in (None, "old"):
+            if before:
+                target.write_text(before)
+            replaced.clear()
+            write(str(link))
+            assert link.is_symlink() and target.read_bytes() != b"old", name
+            assert str(target) in replaced, name
+            assert os.listdir(elsewhere) == ["another name"], name
+        target.unlink()
+
+
+def test_a_run_through_a_link_goes_on(tmp_path):
+    """What a broken-off run left lies beside the file itself, wherever its links are."""
+
+    def batches(n_done, stop=False):
+        for i in range(n_done, 9):
+            if stop and i == 5:
+                raise KeyboardInterrupt
+            yield TokenBatch(np.array([i], np.uint16), np.array([0, 1]))
+
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "ids.npy").symlink_to(tmp_path / "disk" / "ids.npy")
+    with pytest.raises(KeyboardInterrupt):
+        token_files.write(tmp_path / "ids.npy", lambda n: batches(n, True), np.dtype(np.uint16), "run")
+    begun = []
+    token_files.write(
+        tmp_path / "disk" / "ids.npy",
+        lambda n: begun.append(n) or batches(n),
+        np.dtype(np.uint16),
+        "run",
+    )
+    assert begun == [5] and np.load(tmp_path / "ids.npy").tolist() == [*range(9)]
 
 
 def test_links_devices_and_folders(tmp_path):

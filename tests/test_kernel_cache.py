@@ -1,8 +1,16 @@
 """The machine code on disk: used again, and never the wrong one."""
 
+import errno
 import gc
 import importlib.util
+import json
+import os
+import pathlib
 import pickle
+import shutil
+import subprocess
+import sys
+import warnings
 
 import pytest
 
@@ -61,6 +69,73 @@ def test_an_index_of_another_version_is_not_read(load, tmp_path):
     again = load()
     assert again(4) == 8
     assert hits(again) == 0
+
+
+NO_FOLDER = """
+import json, warnings
+with warnings.catch_warnings(record=True) as warned:
+    warnings.simplefilter("always")
+    from gputok import cli, corpus
+    batch, = corpus.read("text.txt")
+    info = cli._facts()["jit cache"]
+print(json.dumps({"documents": batch.n_documents, "warned": [str(w.message) for w in warned], "info": info}))
+"""
+
+
+def test_without_a_folder_to_write_code_is_compiled_in_memory(tmp_path):
+    """Both folders can't be made, for files have their names: so it is for any user, root too."""
+    root = pathlib.Path(__file__).parents[1]
+    for name in ("gputok", "kernels"):
+        shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "kernels" / "cpu" / "__pycache__").write_text("a file")
+    (tmp_path / "text.txt").write_text("a\nb\n")
+    home = {"HOME": "/dev/null", "XDG_CACHE_HOME": "/dev/null/cache"}
+    unset = {"NUMBA_CACHE_DIR", "PYTHONPATH"}
+    environment = {name: value for name, value in os.environ.items() if name not in unset} | home
+
+    def told(**more):
+        done = subprocess.run(
+            [sys.executable, "-c", NO_FOLDER],
+            cwd=tmp_path,
+            env=environment | more,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    found = told()
+    assert found["documents"] == 2
+    (message,) = found["warned"]  # once, for dozens of kernels
+    assert "NUMBA_CACHE_DIR" in message
+    assert str(tmp_path / "kernels" / "cpu") in message and "/dev/null/cache/numba" in message
+    assert found["info"] == f"none: {message}"
+    assert told(NUMBA_CACHE_DIR="/dev/null/x")["warned"][0].startswith(
+        "compiled code can't be written to /dev/null/x or"
+    )
+
+    kept = told(NUMBA_CACHE_DIR=str(tmp_path / "kept"))
+    assert kept["documents"] == 2 and kept["warned"] == []
+    assert kept["info"].startswith(str(tmp_path / "kept")) and [*(tmp_path / "kept").rglob("*.nbc")]
+
+
+@pytest.mark.parametrize("operation", ["save_overload", "load_overload"])
+def test_a_cache_that_fails_later_does_not_fail_the_call(load, monkeypatch, operation):
+    from gputok.kernels import cpu
+    from numba.core.caching import FunctionCache
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    cpu._warn_once.cache_clear()
+    monkeypatch.setattr(FunctionCache, operation, full)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        first, second = load(), load()
+        assert first(4) == second(4) == 8 and second(0.5) == 1.0
+    assert len(warned) == (operation == "save_overload")
+    assert all("NUMBA_CACHE_DIR" in str(one.message) for one in warned)
+    assert (hits(first), hits(second)) == (0, 0)
 
 
 @pytest.mark.parametrize("on", [True, False])

@@ -12,7 +12,8 @@ import tokenizers
 from gputok.kernels import reference
 from gputok.kernels.cpu import lattice, merge, trie
 
-from gputok import models
+import gputok
+from gputok import Tokenizer, models
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 
 ALPHABET = ["a", "b", "c", "é", "漢", "😀", " "]
@@ -505,6 +506,43 @@ def test_errors_name_the_value():
         models.BPE().tokenize(3)
     with pytest.raises(OverflowError):
         models.BPE().id_to_token(-1)
+
+
+def test_a_model_of_a_sentencepiece_file_can_be_shown():
+    """`tokenizers` has no such field; the others are shown as there."""
+    pairs = [("<unk>", 0.0), *((f"t{i}", -0.5 * i) for i in range(150))]
+    ours, theirs = models.Unigram(pairs, 0), tokenizers.models.Unigram(pairs, 0)
+    for hidden, whole, short in (
+        ([], "[]", "[]"),
+        ([0, 2], "[0, 2]", "[0, 2]"),
+        ([*range(120)], str([*range(99)])[:-1] + ", ...]", "[0, 1, 2, 3, 4, ...]"),
+    ):
+        ours.sentencepiece = hidden
+        assert repr(ours) == repr(theirs)[:-1] + f", sentencepiece={whole})"
+        assert str(ours) == str(theirs)[:-1] + f", sentencepiece={short})"
+        assert f"model={ours!r}" in repr(Tokenizer(ours)) and f"model={ours}" in str(Tokenizer(ours))
+
+
+@pytest.mark.parametrize("name", ["BPE", "WordPiece", "WordLevel", "Unigram"])
+def test_an_empty_vocabulary_answers_or_says_what_it_lacks(name):
+    empty = [] if name == "Unigram" else {}
+    makers = [lambda package: getattr(package.models, name)()]
+    if name == "BPE":
+        makers.append(lambda package: package.models.BPE(empty, []))
+    else:
+        makers.append(lambda package: getattr(package.models, name)(empty))
+    for make in makers:
+        ours, theirs = Tokenizer(make(gputok)), tokenizers.Tokenizer(make(tokenizers))
+        for text in ("", "a", "a b", "漢"):
+            assert answer(ours.model, text) == answer(theirs.model, text) or (name, text) == ("WordLevel", "")
+            try:
+                expected = theirs.encode(text).ids
+            except Exception:
+                for encode in (ours.encode, lambda t, ours=ours: list(ours.encode_corpus(iter([t])))):
+                    with pytest.raises(ValueError, match=r"isn't in the vocabulary"):
+                        encode(text)
+            else:
+                assert ours.encode(text).ids == expected
 
 
 def test_memory_of_the_cache_is_flat():

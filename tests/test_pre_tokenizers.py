@@ -2,7 +2,9 @@
 
 import itertools
 import json
+import pathlib
 import pickle
+import time
 from typing import NamedTuple
 
 import numpy as np
@@ -199,6 +201,53 @@ def test_what_no_automaton_expresses_is_warned_of_once(pattern):
         split.pre_tokenize_str("ab")
         split.pre_tokenize_str("ba")
     assert len(warned) == 1
+
+
+HOSTILE = [r"(a|aa)+(?<=b)\1", r"(?:a{1,200}){1,200}(?<=b)c", r"(a|a)+\1(?<=b)c", r"(a|aa)+(?<=b)\1|b"]
+
+
+@pytest.mark.filterwarnings("ignore:pattern")
+@pytest.mark.parametrize("pattern", HOSTILE)
+def test_a_hostile_pattern_is_given_up(pattern, monkeypatch):
+    """`tokenizers` panics after ten million steps back."""
+    monkeypatch.setattr("gputok.automaton.pattern.SECONDS", 0.3)
+    text = "b" * ("|" in pattern[-2:]) + "é" + "a" * 60
+    for split in (
+        ours.Split(gputok.Regex(pattern), "isolated").pre_tokenize_str,
+        gputok.normalizers.Replace(gputok.Regex(pattern), "x").normalize_str,
+        lambda text: gputok.NormalizedString(text).split(gputok.Regex(pattern), "isolated"),
+        lambda text: gputok.decoders.Replace(gputok.Regex(pattern), "x").decode([text]),
+    ):
+        began = time.process_time()
+        with pytest.raises(
+            ValueError, match=r"took more than 0\.3 s for a text of 6[12] characters"
+        ) as raised:
+            split(text)
+        assert time.process_time() - began < 2
+        assert repr(pattern) in str(raised.value)
+        assert f"at character {text.index('é')}, before 'éaaaaa" in str(raised.value)
+    assert [word for word, _ in ours.Split(gputok.Regex(pattern), "isolated").pre_tokenize_str("xyz")] == [
+        "xyz"
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:pattern")
+def test_many_short_hostile_texts_are_bounded_together(monkeypatch):
+    """Each match stays below the bound; the time of a text is that of all its matches."""
+    monkeypatch.setattr("gputok.automaton.pattern.SECONDS", 0.3)
+    monkeypatch.setattr("gputok.automaton.pattern.SECONDS_PER_CHARACTER", 0.0)
+    pattern = gputok.Regex(r"(a|aa)+(?<=b)\1|c|$")
+    with pytest.raises(ValueError, match="was given up at character"):
+        ours.Split(pattern, "isolated").pre_tokenize_str(("a" * 18 + "c") * 4000)
+
+
+@pytest.mark.filterwarnings("ignore:pattern")
+@pytest.mark.parametrize("pattern", [*BEYOND, r"(?<=\s)\w+|(\w)\1|\s+"])
+def test_ordinary_text_is_far_from_the_bound(pattern, monkeypatch):
+    monkeypatch.setattr("gputok.automaton.pattern.SECONDS", 0.5)
+    monkeypatch.setattr("gputok.automaton.pattern.SECONDS_PER_CHARACTER", 1e-5)  # a tenth
+    text = pathlib.Path(pathlib.__file__).read_text() * 5
+    assert ours.Split(gputok.Regex(pattern), "isolated").pre_tokenize_str(text)
 
 
 @pytest.mark.filterwarnings("ignore:pattern")

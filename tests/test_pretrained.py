@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tracemalloc
 
+import numpy as np
 import pytest
 
 import gputok
@@ -372,6 +373,271 @@ def test_hub_names_open_from_the_cache(pair, tmp_path):
     )
     learnt = hf.AutoTokenizer.from_pretrained(tmp_path / "code-search-net-tokenizer")
     assert done.stdout.strip() == f"{learnt.tokenize('def f')} True"
+
+
+# -- options that change ids
+
+
+@pytest.fixture(scope="module")
+def opened_by_both(tmp_path_factory):
+    """`opened_by_both("gpt2", "GPT2Tokenizer", {config}, option=...)`: opened here and there; an exception where it fails."""
+    made = {}
+
+    def opened(style, kind, config=None, **options):
+        if style not in made:
+            made[style] = old_tokenizer(style).to_str()
+        folder = tmp_path_factory.mktemp(style)
+        (folder / "tokenizer.json").write_text(made[style])
+        (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind, **(config or {})}))
+        return tuple(
+            one.from_pretrained(str(folder), **options) for one in (gputok.AutoTokenizer, hf.AutoTokenizer)
+        )
+
+    return opened
+
+
+KINDS = {"gpt2": "GPT2Tokenizer", "llama": "LlamaTokenizer", "bert": "BertTokenizer"}
+OPTION_TEXTS = [
+    "Hello there",
+    "a Bé Çafé 東京x",
+    "def f(X): Return",
+    "x <|endoftext|> y",
+    "one </s> Two [SEP] three",
+]
+SWITCHES = ("add_prefix_space", "do_lower_case", "strip_accents", "tokenize_chinese_chars")
+ENDS = [
+    {f"add_{end}_token": value for end, value in (("bos", bos), ("eos", eos)) if value is not None}
+    for bos in (None, False, True)
+    for eos in (None, False, True)
+]
+
+
+def same_ids(ours, theirs):
+    for text in OPTION_TEXTS:
+        assert ours(text)["input_ids"] == theirs(text)["input_ids"], text
+        assert ours(text, "second")["input_ids"] == theirs(text, "second")["input_ids"], text
+        assert ours(text, "b", return_token_type_ids=True) == dict(
+            theirs(text, "b", return_token_type_ids=True)
+        )
+        ids = theirs(text, add_special_tokens=False)["input_ids"]
+        assert ours.decode(ids) == theirs.decode(ids), text
+
+
+def refused(call, *arguments, **options):
+    try:
+        call(*arguments, **options)
+    except (ValueError, TypeError) as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("style", KINDS)
+def test_options_change_the_ids_as_in_transformers(opened_by_both, style, tmp_path):
+    changed = set()
+    plain, _ = opened_by_both(style, KINDS[style])
+    honoured = {"gpt2": SWITCHES[:1], "llama": SWITCHES[:1], "bert": SWITCHES[1:]}[style]
+    for name, value in itertools.product(honoured, (True, False)):
+        for config, options in (({}, {name: value}), ({name: value}, {}), ({name: not value}, {name: value})):
+            ours, theirs = opened_by_both(style, KINDS[style], config, **options)
+            # Without options, transformers builds Metaspace("first") for a Llama, whatever its tokenizer.json has.
+            if style != "llama" or "legacy" in ours.init_kwargs or not value:
+                same_ids(ours, theirs)
+            if any(ours(text)["input_ids"] != plain(text)["input_ids"] for text in OPTION_TEXTS):
+                changed.add(name)
+        ours, theirs = opened_by_both(style, KINDS[style], **{name: value})
+        ours.save_pretrained(tmp_path / name)
+        assert gputok.AutoTokenizer.from_pretrained(tmp_path / name)(OPTION_TEXTS) == ours(OPTION_TEXTS)
+        back = hf.AutoTokenizer.from_pretrained(str(tmp_path / name))
+        assert dict(back(OPTION_TEXTS)) == dict(ours(OPTION_TEXTS))
+        later, _ = opened_by_both(style, KINDS[style])
+        setattr(later, name, value)
+        if name != "add_prefix_space":
+            assert later(OPTION_TEXTS) == ours(OPTION_TEXTS) and getattr(later, name) is value
+    assert changed == {*honoured} - {"strip_accents"} | ({"strip_accents"} & {*honoured})
+
+
+@pytest.mark.parametrize("style", ["gpt2", "llama"])
+def test_ends_are_added_as_in_transformers(opened_by_both, style):
+    for ends in ENDS:
+        same_prefix = {"add_prefix_space": False} if style == "llama" else {}
+        ours, theirs = opened_by_both(style, KINDS[style], **ends, **same_prefix)
+        same_ids(ours, theirs)
+        assert (ours.add_bos_token, ours.add_eos_token) == (theirs.add_bos_token, theirs.add_eos_token)
+        for name, value in (("add_eos_token", True), ("add_bos_token", True), ("add_eos_token", False)):
+            for one in (ours, theirs):
+                setattr(one, name, value)
+            same_ids(ours, theirs)
+        for one in (ours, theirs):
+            one.add_bos_token = True
+            one.bos_token = "<other>"
+            one.add_special_tokens({"bos_token": "<other>"})
+            one.update_post_processor()
+        same_ids(ours, theirs)
+    new = ours.train_new_from_iterator(CORPUS, 600)
+    assert new.add_bos_token and new("a")["input_ids"][0] == new.bos_token_id
+    ours, theirs = opened_by_both(
+        style, KINDS[style], {"add_bos_token": True, "add_eos_token": True}, **same_prefix
+    )
+    same_ids(ours, theirs)  # where tokenizer.json is, its post-processor counts
+
+
+def test_legacy_says_where_a_llama_puts_spaces(opened_by_both):
+    for value in (True, False):
+        ours, theirs = opened_by_both("llama", "LlamaTokenizer", legacy=value)
+        for text in ("one two", "<s> x</s>y </s> z"):
+            assert ours(text)["input_ids"] == theirs(text)["input_ids"] or value  # which keeps Prepend here
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_no_option_is_swallowed(opened_by_both, style):
+    """Each changes the ids as it says, is how things are, or is refused; there, some are ignored."""
+    kind = KINDS.get(style, "PreTrainedTokenizerFast")
+    plain, _ = opened_by_both(style, kind, SPECIAL[style])
+    outcomes = {}
+    for name, value in itertools.product((*SWITCHES, "trim_offsets", "legacy"), (True, False)):
+        try:
+            ours, _ = opened_by_both(style, kind, SPECIAL[style], **{name: value})
+        except ValueError as error:
+            assert f"{name}={value}: no step of this tokenizer does that" in str(error)
+            outcomes[name, value] = "refused"
+        else:
+            assert getattr(ours, name) is value
+            outcomes[name, value] = ours(OPTION_TEXTS) == plain(OPTION_TEXTS)
+        assert refused(setattr, plain, name, "yes") == f"{name} must be True or False, not 'yes'"
+    lower = {"bert": (True, False)}.get(style, ("refused", True))
+    assert tuple(outcomes["do_lower_case", value] for value in (True, False)) == lower
+    prefix = {
+        "gpt2": (False, True),
+        "llama": (False, False),  # True builds what the class does: no space behind a special token
+        "unigram": (True, False),
+    }.get(style, ("refused", True))
+    assert tuple(outcomes["add_prefix_space", value] for value in (True, False)) == prefix
+
+
+def test_what_no_tokenizer_can_do_is_refused(opened_by_both, pair):
+    ours, _ = pair("gpt2")
+    backend = ours.backend_tokenizer
+    for options, message in (
+        ({"nonsense": 1}, "'nonsense' is no option of a tokenizer"),
+        ({"add_prefix_spaces": True}, "did you mean 'add_prefix_space'"),
+        ({"padding": True}, "'padding' is an option of a call"),
+        ({"use_fast": False}, "only the fast kind"),
+        ({"gguf_file": "x"}, "no option of a tokenizer"),
+        ({"do_lower_case": 1}, "do_lower_case must be True or False, not 1"),
+    ):
+        assert message in refused(opened_by_both, "gpt2", "GPT2Tokenizer", **options), options
+        if "use_fast" not in options:
+            assert message in refused(PreTrainedTokenizer, backend, **options), options
+    bare = PreTrainedTokenizer(gputok.Tokenizer.from_str(backend.to_str()))
+    for name in ("add_bos_token", "add_eos_token"):
+        assert f"{name}=True: this tokenizer has no" in refused(setattr, bare, name, True)
+        assert f"{name}=True: this tokenizer has no" in refused(PreTrainedTokenizer, backend, **{name: True})
+        assert "BertTokenizer says itself" in refused(opened_by_both, "bert", "BertTokenizer", **{name: True})
+    opened, theirs = opened_by_both("bert", "BertTokenizer", add_bos_token=False)
+    same_ids(opened, theirs)
+    for name in ("trust_remote_code", "force_download", "add_prefix_space", "max_len"):
+        opened_by_both("gpt2", "GPT2Tokenizer", **{name: 64 if name == "max_len" else False})
+    made = PreTrainedTokenizer(backend, init_kwargs={"do_lower_case": True, "own": 1})
+    assert made("Ab") == ours("Ab") and made.init_kwargs["own"] == 1
+    for method in (
+        made.encode,
+        made.tokenize,
+        made,
+        made.decode,
+        made.batch_decode,
+        made.pad,
+        made.save_pretrained,
+    ):
+        with pytest.raises(TypeError):
+            method("x", colour="red")
+
+
+CHAT = [
+    {"role": "user", "content": "Hi there"},
+    {"role": "assistant", "content": "é 東京 yes", "thinking": "so"},
+    {"role": "user", "content": "more"},
+    {"role": "assistant", "content": ""},
+    {"role": "assistant", "content": "the end", "thinking": "quite"},
+]
+MARKED = (
+    "{% for m in messages %}<|{{ m.role }}|>{% if m.role == 'assistant' %}{%- generation -%}{{ m.content }}"
+    "{% if m.thinking %}({{ m.thinking }}){% endif %}{{ eos_token }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}\n"
+    "{% endfor %}"
+)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("style", STYLES)
+def test_the_mask_of_what_the_assistant_wrote(pair, style):
+    pytest.importorskip("jinja2")
+    ours, theirs = pair(style)
+    found = set()
+    for template in (MARKED, MARKED.replace("{{ m.content }}{% if", "{% if"), "{{ messages[0].content }}"):
+        for conversation in (CHAT, CHAT[:1], [CHAT, CHAT[:2], CHAT[2:]]):
+            for options in (
+                {},
+                {"truncation": True, "max_length": 14},
+                {"padding": "max_length", "max_length": 60},
+                {"padding": True, "return_tensors": "np"},
+                {
+                    "padding": True,
+                    "tokenizer_kwargs": {"padding_side": "left", "return_offsets_mapping": True},
+                },
+                {"add_generation_prompt": True},
+            ):
+                given = {"chat_template": template, "return_assistant_tokens_mask": True, **options}
+                a, b = (one.apply_chat_template(conversation, **given) for one in (ours, theirs))
+                assert {k: getattr(v, "tolist", lambda v=v: v)() for k, v in a.items()} == {
+                    k: getattr(v, "tolist", lambda v=v: v)() for k, v in b.items()
+                }, (template, options)
+                assert type(a["assistant_masks"]) is type(b["assistant_masks"])
+                found |= set(np.ravel(a["assistant_masks"]) if options.get("return_tensors") else ())
+    assert found == {0, 1}
+
+
+def test_a_mask_that_cannot_be_made(pair):
+    pytest.importorskip("jinja2")
+    ours, theirs = pair("gpt2")
+    for options in ({"tokenize": False}, {"return_dict": False}, {"continue_final_message": True}):
+        for one in (ours, theirs):
+            with pytest.raises(ValueError, match="return_assistant_tokens_mask"):
+                one.apply_chat_template(
+                    CHAT, chat_template=MARKED, return_assistant_tokens_mask=True, **options
+                )
+    with pytest.warns(UserWarning, match="no {% generation %} in the chat template"):
+        plain = ours.apply_chat_template(
+            CHAT, chat_template="{{ messages[0].content }}", return_assistant_tokens_mask=True
+        )
+    assert set(plain["assistant_masks"]) == {0}
+    split = ours.apply_chat_template(
+        CHAT,
+        chat_template=MARKED,
+        return_assistant_tokens_mask=True,
+        truncation=True,
+        max_length=12,
+        tokenizer_kwargs={"return_overflowing_tokens": True},
+    )
+    whole = ours.apply_chat_template(CHAT, chat_template=MARKED, return_assistant_tokens_mask=True)
+    assert [*itertools.chain(*split["assistant_masks"])] == whole["assistant_masks"]
+
+
+def test_options_of_chats(pair):
+    pytest.importorskip("jinja2")
+    ours, theirs = pair("gpt2")
+    for field in ("content", "thinking", True):
+        given = {"chat_template": MARKED, "tokenize": False, "continue_final_message": field}
+        text = ours.apply_chat_template(CHAT, **given)
+        assert text == theirs.apply_chat_template(CHAT, **given) and text.endswith(("the end", "quite"))
+    template = "{{ stride }}{{ messages[0].content }}"
+    assert ours.apply_chat_template(CHAT, chat_template=template, stride=3, tokenize=False) == "3Hi there"
+    for options, message in (
+        ({"add_special_tokens": True}, r"pass tokenizer_kwargs=\{'add_special_tokens'"),
+        ({"sanitize_control_tokens": True}, "sanitize_control_tokens=True"),
+        ({"tools": [print]}, "tools must be JSON schemas"),
+        ({"continue_final_message": "nothing"}, "no text in 'nothing'"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            ours.apply_chat_template(CHAT, chat_template=MARKED, **options)
 
 
 # -- calling

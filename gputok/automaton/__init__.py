@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import functools
 import warnings
-from typing import TYPE_CHECKING
 
+from gputok.automaton.backtracking import Backtracking, to_regex
 from gputok.automaton.charset import CharSet
 from gputok.automaton.parser import parse
 from gputok.automaton.patterns import PATTERNS
@@ -20,11 +20,9 @@ from gputok.automaton.syntax import Chars, Choice, Node, Repeat, Sequence
 from gputok.automaton.unicode_tables import property_set, script_sets
 from gputok.kernels import Automaton
 
-if TYPE_CHECKING:
-    import regex
-
 __all__ = [
     "PATTERNS",
+    "Backtracking",
     "CharSet",
     "compile_literal",
     "compile_pattern",
@@ -36,12 +34,13 @@ __all__ = [
 
 
 @functools.lru_cache(maxsize=256)
-def compile_pattern(pattern: str) -> Automaton | regex.Pattern:
+def compile_pattern(pattern: str) -> Automaton | Backtracking:
     """A pattern in Oniguruma's Ruby syntax, as `tokenizers.Regex` takes it.
 
     Almost every pattern of a tokenizer becomes an Automaton. What needs more than one character of look-ahead, any
     look-behind where a match begins, atomic groups of more than one character, memory (back references), or thousands
-    of states, becomes a pattern of the `regex` package that matches the same, with one warning.
+    of states, becomes a pattern of the `regex` package that matches the same, with one warning; how long it may take is
+    bounded (see `gputok.automaton.pattern`).
 
     Raises ValueError, naming construct and position, for what Oniguruma refuses, for what `regex` reads otherwise
     (absent operators, conditionals, calls of groups, `\\K`, `\\G`, `\\X`, counted repetitions of what can be empty).
@@ -56,22 +55,20 @@ def compile_pattern(pattern: str) -> Automaton | regex.Pattern:
 
 
 @functools.lru_cache(maxsize=256)
-def compile_literal(text: str) -> Automaton | regex.Pattern:
+def compile_literal(text: str) -> Automaton | Backtracking:
     """What finds a plain text (of thousands of characters, a pattern of the `regex` package)."""
     return _compile(Sequence(tuple(Chars(CharSet.chars(c)) for c in text)), text)
 
 
-def _compile(node: Node, pattern: str) -> Automaton | regex.Pattern:
+def _compile(node: Node, pattern: str) -> Automaton | Backtracking:
     try:
         return compile_node(node)
     except OutsideError as outside:
-        from gputok.automaton.backtracking import to_regex
-
         warnings.warn(
             f"pattern {pattern!r} has {outside}, which no automaton expresses: it runs in the `regex` package, slowly",
             stacklevel=3,
         )
-        return to_regex(node)
+        return Backtracking(pattern, to_regex(node))
 
 
 @functools.lru_cache(maxsize=64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from gputok.automaton.charset import CharSet
@@ -9,6 +10,14 @@ from gputok.automaton.syntax import Atomic, Backref, Chars, Choice, Group, Look,
 
 if TYPE_CHECKING:
     import regex
+
+
+@dataclasses.dataclass(frozen=True)
+class Backtracking:
+    """A pattern that runs in the `regex` package."""
+
+    pattern: str  # as it was given
+    compiled: regex.Pattern
 
 
 def to_regex(node: Node) -> regex.Pattern:

@@ -91,9 +91,14 @@ def choose_column(names: Sequence[str], of_strings: Sequence[str], column: str |
 
 
 def schema_column(schema: pa.Schema, column: str | None, where: str) -> str:
-    return choose_column(
-        schema.names, [field.name for field in schema if _is_text(field.type)], column, where
-    )
+    """`choose_column` among the columns of a table; the chosen one holds strings."""
+    of_strings = [field.name for field in schema if _is_text(field.type)]
+    column = choose_column(schema.names, of_strings, column, where)
+    if column not in of_strings:
+        kind = schema.field(schema.names.index(column)).type
+        others = f"; {', '.join(of_strings)} would do, by column=" if of_strings else ""
+        raise ValueError(f"{where}, column {column!r} holds {kind}, not strings{others}")
+    return column
 
 
 def total_bytes(source: Any, column: str | None) -> int | None:

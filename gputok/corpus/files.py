@@ -132,7 +132,11 @@ def _fill(path: pathlib.Path, file: BinaryIO, buffer: memoryview, n_before: int)
 
 
 def _chunks(path: pathlib.Path, file: BinaryIO, options: Options) -> Iterator[tuple[TextBatch, int]]:
-    """Whole documents, cut but not yet checked, and the position of each batch in the (uncompressed) file."""
+    """Whole documents, cut but not yet checked, and the position of each batch in the (uncompressed) file.
+
+    Raises ValueError where the file shrinks meanwhile.
+    """
+    opened = path.stat()
     separator = None if options.separator is None else options.separator.encode()
     buffer = np.empty(0, np.uint8)
     rest = buffer  # what the last read began and did not end
@@ -146,6 +150,8 @@ def _chunks(path: pathlib.Path, file: BinaryIO, options: Options) -> Iterator[tu
         buffer[: len(rest)] = rest
         size = len(rest) + _fill(path, file, memoryview(buffer)[len(rest) :], position + len(rest))
         is_last = size < len(buffer)
+        if is_last:
+            _refuse_shrunk(path, opened)
         batch, n_used = _cut(buffer[:size], separator, is_last)
         if batch.n_documents:
             yield batch, position
@@ -153,6 +159,19 @@ def _chunks(path: pathlib.Path, file: BinaryIO, options: Options) -> Iterator[tu
             return
         # a view would keep the whole buffer alive
         rest, position = buffer[n_used:size].copy(), position + n_used
+
+
+def _refuse_shrunk(path: pathlib.Path, opened: os.stat_result) -> None:
+    """An end that came too early looks like any other, also of a compressed file of several parts."""
+    try:
+        now = path.stat()
+    except OSError:  # it was removed: what is open is read to its end
+        return
+    if stat.S_ISREG(now.st_mode) and os.path.samestat(opened, now) and now.st_size < opened.st_size:
+        raise ValueError(
+            f"{path}: shrank from {opened.st_size} to {now.st_size} bytes while it was read, so the end of its text is "
+            "lost; read it again when nothing writes to it"
+        )
 
 
 def _cut(data: Array, separator: bytes | None, is_last: bool) -> tuple[TextBatch, int]:

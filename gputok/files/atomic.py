@@ -9,6 +9,19 @@ import uuid
 from collections.abc import Iterator
 
 
+def real_target(path: str | os.PathLike[str]) -> pathlib.Path:
+    """The file that is written under a name: the one that a symbolic link points to, so that the link stays.
+
+    Raises IsADirectoryError for a folder, FileNotFoundError if the folder to write in isn't there.
+    """
+    target = pathlib.Path(os.path.realpath(path))
+    if target.is_dir():
+        raise IsADirectoryError(f"{path}: is a folder; name a file to write")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{path}: there is no folder {target.parent} to write it in")
+    return target
+
+
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     """A new path beside `path` to write to; it takes the name `path` when the block ends well.
@@ -26,11 +39,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     >>> path.read_text()
     'whole'
     """
-    target = pathlib.Path(os.path.realpath(path))  # a link keeps pointing to its file
-    if target.is_dir():
-        raise IsADirectoryError(f"{path}: is a folder; name a file to write")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"{path}: there is no folder {target.parent} to write it in")
+    target = real_target(path)
     if target.exists() and not target.is_file():
         yield target
         return

@@ -19,7 +19,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from gputok.files.atomic import replacing
+from gputok.files.atomic import real_target, replacing
 from gputok.types import Array
 
 KINDS = (".npy", ".bin", ".arrow", ".parquet")
@@ -54,7 +54,8 @@ def write(
 ) -> int:
     """Writes the ids that `batches(n_documents)` gives after so many documents; returns how many documents there are.
 
-    They go to files beside `path` (`.NAME.*.part`) that take their final name at the end. A run that was broken off
+    They go to files beside `path` (`.NAME.*.part`) that take their final name at the end; if `path` is a symbolic link,
+    beside the file that it points to, which is replaced. `NAME.rows.npy` lies beside `path` itself. A run that was broken off
     leaves them, and the next one with the same `fingerprint` (whatever the ids depend on: tokenizer, source, options)
     goes on after the last whole document; any other begins anew. Raises ValueError for an ending that is not one of
     KINDS.
@@ -64,10 +65,9 @@ def write(
         raise ValueError(
             f"{path}: cannot write ids as {path.suffix or 'a file without ending'}; use {', '.join(KINDS)}"
         )
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: there is no folder {path.parent} to write it in")
+    target = real_target(path)
     ids_path, ends_path, run_path = (
-        path.with_name(f".{path.name}.{part}.part") for part in ("ids", "ends", "run")
+        target.with_name(f".{target.name}.{part}.part") for part in ("ids", "ends", "run")
     )
     if not (run_path.exists() and run_path.read_text() == fingerprint):
         ids_path.write_bytes(_header(path, dtype, 0))
@@ -95,7 +95,7 @@ def write(
     else:
         with replacing(_rows_path(path)) as beside, open(beside, "wb") as file:
             np.save(file, rows)
-        os.replace(ids_path, path)
+        os.replace(ids_path, target)
     ends_path.unlink()
     run_path.unlink()
     return n_documents

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from gputok.components import Component, described
+from gputok.files.atomic import replacing
 from gputok.files.json_text import Packed
 from gputok.text.pieces import Alignment, Pieces, spell_out
 from gputok.text.pre_tokenized_string import Token
@@ -214,9 +215,9 @@ def write_json(folder: str, prefix: str | None, name: str, value: Any, *, indent
     """Writes `[prefix-]name` in the folder, as the namesake's `save` does, and returns its path."""
     path = target(folder, prefix, name)
     separators = (",", ":") if indent is None else (",", ": ")
-    path.write_text(
-        json.dumps(value, ensure_ascii=False, indent=indent, separators=separators), encoding="utf-8"
-    )
+    with replacing(path) as beside:
+        text = json.dumps(value, ensure_ascii=False, indent=indent, separators=separators)
+        beside.write_text(text, encoding="utf-8")
     return str(path)
 
 

@@ -16,8 +16,7 @@ from gputok.text.pre_tokenized_string import PreTokenizedString
 from gputok.types import Array, public
 
 if TYPE_CHECKING:
-    import regex
-
+    from gputok.automaton import Backtracking
     from gputok.kernels import Automaton
 
 # Between two spans of a text, the first and the second being a match (1) or not (0): is there a cut?
@@ -223,7 +222,7 @@ def cut_rule(behavior: str, invert: bool = False) -> tuple[Array, Array]:
 
 
 def cut_pieces(
-    pieces: Pieces, matcher: Automaton | regex.Pattern, behavior: str, invert: bool = False
+    pieces: Pieces, matcher: Automaton | Backtracking, behavior: str, invert: bool = False
 ) -> Pieces:
     """Cuts each piece where an automaton, or in rare cases a backtracking pattern, finds its matches."""
     if isinstance(matcher, tuple):

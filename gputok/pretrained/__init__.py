@@ -38,9 +38,11 @@ class AutoTokenizer:
         name_or_path: a folder that `save_pretrained` wrote, here or in `transformers` (an older form, too); the path
         of a tokenizer.json, which is read alone; or a name on the Hugging Face Hub, which needs `huggingface_hub` and
         is taken from its cache without a network (set HF_HUB_OFFLINE=1 so that none is looked for).
-        options: `revision`, `subfolder`, `token`, `cache_dir` and `local_files_only` for the hub; others replace those of
-        the folder, such as `pad_token="<pad>"` or `padding_side="left"`.
+        options: `revision`, `subfolder`, `token`, `cache_dir`, `local_files_only` and `force_download` for the hub; others,
+        those of `PreTrainedTokenizer`, replace those of the folder, such as `pad_token="<pad>"`, `padding_side="left"` or
+        `add_prefix_space=True`. No code of a folder is ever run, whatever `trust_remote_code` says.
 
-        Raises OSError where there is no such thing, ValueError for files that are broken.
+        Raises OSError where there is no such thing, ValueError for files that are broken or an option that the tokenizer
+        can't follow, TypeError for one that isn't known.
         """
         return PreTrainedTokenizer.from_pretrained(name_or_path, **options)

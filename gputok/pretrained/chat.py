@@ -6,24 +6,94 @@ import copy
 import datetime
 import functools
 import json
+import re
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 _MARK = "CONTINUE_FINAL_MESSAGE_TAG "
+
+
+_BEGIN, _END = "\0GENERATION_BEGINS\0", "\0GENERATION_ENDS\0"
+
+Span = tuple[int, int]
 
 
 def render(
     template: str,
     conversations: list[list[dict[str, Any]]],
     *,
-    continue_final_message: bool = False,
+    continue_final_message: bool | str = False,
     **variables: Any,
 ) -> list[str]:
-    """The text of each conversation. Raises ImportError without jinja2, ValueError for messages that are none.
+    """The text of each conversation.
+
+    continue_final_message: the text ends where the last message's `content` does, or the field of this name.
+
+    Raises ImportError without jinja2, ValueError for messages that are none.
 
     >>> render("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}", [[{"role": "me", "content": "hi"}]])
     ['<me>hi']
     """
-    compiled = _compiled(template)
+    return _rendered(_compiled(template, False), conversations, continue_final_message, variables)
+
+
+def render_marked(
+    template: str, conversations: list[list[dict[str, Any]]], **variables: Any
+) -> tuple[list[str], list[list[Span]]]:
+    """The text of each conversation, and the characters of it that lie within `{% generation %}`.
+
+    >>> template = "{% for m in messages %}{% generation %}<{{ m.content }}>{% endgeneration %};{% endfor %}"
+    >>> render_marked(template, [[{"content": "hi"}, {"content": "you"}]])
+    (['<hi>;<you>;'], [[(0, 4), (5, 10)]])
+    """
+    if not re.search(r"{%[-+]?\s*generation\s*[-+]?%}", template):
+        warnings.warn(
+            "return_assistant_tokens_mask=True, but no {% generation %} in the chat template says what the assistant "
+            "wrote: the mask is 0 throughout",
+            stacklevel=3,
+        )
+    marked = [
+        _unmarked(text) for text in _rendered(_compiled(template, True), conversations, False, variables)
+    ]
+    return [text for text, _ in marked], [spans for _, spans in marked]
+
+
+def _unmarked(marked: str) -> tuple[str, list[Span]]:
+    text, spans = "", []
+    begun: list[int] = []
+    for part in re.split(f"({_BEGIN}|{_END})", marked):
+        if part == _BEGIN:
+            begun.append(len(text))
+        elif part == _END:
+            spans.append((begun.pop(), len(text)))
+        else:
+            text += part
+    return text, sorted(spans)
+
+
+def mask(offsets: Sequence[Span], spans: list[Span]) -> list[int]:
+    """1 for each token that shares characters with one of the spans, else 0.
+
+    >>> mask([(0, 1), (1, 4), (4, 6), (0, 0)], [(2, 5)])
+    [0, 1, 1, 0]
+    """
+    marked = np.zeros(len(offsets), np.int64)
+    start, end = np.array(offsets, np.int64).reshape(-1, 2).T
+    for first, last in spans:
+        marked |= (start < last) & (end > first)
+    return marked.tolist()
+
+
+def _rendered(
+    compiled: Any,
+    conversations: list[list[dict[str, Any]]],
+    continue_final_message: bool | str,
+    variables: dict[str, Any],
+) -> list[str]:
+    field = continue_final_message if isinstance(continue_final_message, str) else "content"
     if continue_final_message and variables.get("add_generation_prompt"):
         raise ValueError(
             "add_generation_prompt begins a new message, continue_final_message goes on with the last: pass one of them"
@@ -34,7 +104,11 @@ def render(
         if not messages or not all(isinstance(message, dict) for message in messages):
             raise ValueError(f"conversation {number} must be a list of at least one dict, not {messages!r}")
         if continue_final_message:
-            messages[-1]["content"] += _MARK
+            if not isinstance(messages[-1].get(field), str):
+                raise ValueError(
+                    f"continue_final_message: the last message has no text in {field!r} to go on with"
+                )
+            messages[-1][field] += _MARK
         text = compiled.render(messages=messages, **variables)
         texts.append(_until_mark(text) if continue_final_message else text)
     return texts
@@ -51,7 +125,7 @@ def _until_mark(text: str) -> str:
 
 
 @functools.lru_cache(maxsize=16)
-def _compiled(template: str) -> Any:
+def _compiled(template: str, marked: bool) -> Any:
     try:
         import jinja2.ext
         import jinja2.sandbox
@@ -59,13 +133,19 @@ def _compiled(template: str) -> Any:
         raise ImportError("chat templates need Jinja: pip install 'jinja2>=3.1.6'") from None
 
     class Generation(jinja2.ext.Extension):
-        """`{% generation %}`, which marks what the assistant says: its text as it is."""
+        """`{% generation %}`, which marks what the assistant says: its text as it is, between marks if asked for."""
 
         tags = {"generation"}  # noqa: RUF012  # jinja2's own form
 
         def parse(self, parser: Any) -> Any:
             line = next(parser.stream).lineno
             body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+            if marked:
+                begin, end = (
+                    jinja2.nodes.Output([jinja2.nodes.TemplateData(mark)], lineno=line)
+                    for mark in (_BEGIN, _END)
+                )
+                body = [begin, *body, end]
             return jinja2.nodes.Scope(body, lineno=line)
 
     def raise_exception(message: str) -> None:

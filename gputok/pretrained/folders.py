@@ -12,7 +12,9 @@ from typing import Any, TypeVar
 
 from gputok.files.atomic import replacing
 from gputok.pretrained import hub
-from gputok.pretrained.special_tokens import as_token
+from gputok.pretrained.options import is_known
+from gputok.pretrained.special_tokens import NAMES, as_token
+from gputok.pretrained.steps import OF_CLASSES, set_step
 from gputok.tokenizer import Tokenizer
 from gputok.tokens.added_token import AddedToken
 
@@ -28,6 +30,9 @@ VOCABULARIES = ("vocab.json", "merges.txt", "vocab.txt", "tokenizer.model", "spi
 
 SAVED_CLASS = "PreTrainedTokenizerFast"
 """The class that takes tokenizer.json as it is, by the name that every version of `transformers` knows."""
+
+_AS_THEY_ARE = (SAVED_CLASS, "PreTrainedTokenizer", "TokenizersBackend")
+"""Classes whose settings change none of the steps."""
 
 _OF_SENTENCEPIECE = ("LlamaTokenizer", "GemmaTokenizer", "PreTrainedTokenizer", "TokenizersBackend")
 """Classes whose tokenizer is what its SentencePiece model says, and the tokens that the settings add."""
@@ -54,10 +59,19 @@ def load(
     token: str | bool | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     local_files_only: bool = False,
+    force_download: bool = False,
     use_fast: bool = True,
+    trust_remote_code: bool = False,
     **options: Any,
 ) -> Made:
     """See `AutoTokenizer.from_pretrained`. make: called with a tokenizer, its name and options."""
+    if use_fast is False:
+        raise ValueError(
+            "use_fast=False: there is only the fast kind of a tokenizer here; leave use_fast out"
+        )
+    if max_length := options.pop("max_len", None):  # an old name
+        options.setdefault("model_max_length", max_length)
+    options = {name: value for name, value in options.items() if value is not None or name in NAMES}
     path = pathlib.Path(name_or_path)
     if path.is_file():
         return make(Tokenizer.from_file(str(path)), name_or_path=str(path), **options)
@@ -70,20 +84,36 @@ def load(
             token=token,
             cache_dir=cache_dir,
             local_files_only=local_files_only,
+            force_download=force_download,
         )
     folder = path / subfolder
     config = _read(folder / CONFIG)
     name = config.get("tokenizer_class") or _class_of_model(_read(folder / "config.json").get("model_type"))
     name = (name or SAVED_CLASS).removesuffix("Fast")
-    tokenizer = _open(folder, name, config)
+    tokenizer = _open(folder, name, {**config, **options})
     if name == "LlamaTokenizer" and "ByteLevel" in repr(tokenizer.pre_tokenizer):
         name = SAVED_CLASS  # as in transformers: a wrong name that many byte-level tokenizers have
 
     old = _read(folder / "special_tokens_map.json") if "added_tokens_decoder" not in config else {}
-    settings = {**_class_defaults().get(name, {}), **config, **old, **_templates(folder), **options}
-    tokenizer.add_tokens(_added_tokens(folder, settings))
-    settings = {key: value for key, value in settings.items() if key not in _DROPPED}
-    return make(tokenizer, name_or_path=str(name_or_path), **settings)
+    settings = {**_class_defaults().get(name, {}), **config, **old, **_templates(folder)}
+    tokenizer.add_tokens(_added_tokens(folder, {**settings, **options}))
+    if not (folder / TOKENIZER).is_file():  # else its post-processor says what is added
+        options = {**_ends(tokenizer, settings), **options}
+    if name not in _AS_THEY_ARE:
+        for step in OF_CLASSES:
+            if isinstance(settings.get(step), bool):
+                set_step(tokenizer, step, settings[step], needed=False)
+    if "cls_token" in _class_defaults().get(name, {}):
+        options = _without_ends(name, options, settings)
+    if (
+        options.get("add_prefix_space")
+        and name == "LlamaTokenizer"
+        and "legacy" not in {**settings, **options}
+    ):
+        options["legacy"] = False  # as its class has it
+    kept = {key: value for key, value in settings.items() if key not in _DROPPED}
+    known = {key: kept.pop(key) for key in list(kept) if is_known(key, kept[key])}
+    return make(tokenizer, name_or_path=str(name_or_path), init_kwargs=kept, **{**known, **options})
 
 
 def _open(folder: pathlib.Path, name: str, config: dict[str, Any]) -> Tokenizer:
@@ -98,7 +128,7 @@ def _open(folder: pathlib.Path, name: str, config: dict[str, Any]) -> Tokenizer:
             there["vocab.json"], there["merges.txt"], config, roberta="Roberta" in name or "Bart" in name
         )
     if models := {"tokenizer.model", "spiece.model"} & there.keys():
-        return _sentencepiece(there[models.pop()], name, config)
+        return _sentencepiece(there[models.pop()], name)
     listed = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
     raise OSError(
         f"{folder} holds no tokenizer.json, and no vocab.txt, vocab.json with merges.txt, or SentencePiece model "
@@ -139,8 +169,7 @@ def _gpt2(vocab: str, merges: str, config: dict[str, Any], *, roberta: bool) -> 
     return tokenizer
 
 
-def _sentencepiece(path: str, name: str, config: dict[str, Any]) -> Tokenizer:
-    from gputok import processors
+def _sentencepiece(path: str, name: str) -> Tokenizer:
     from gputok.sentencepiece import from_sentencepiece
 
     if name not in _OF_SENTENCEPIECE:
@@ -148,19 +177,30 @@ def _sentencepiece(path: str, name: str, config: dict[str, Any]) -> Tokenizer:
             f"{path}: a {name} has other ids or more tokens than this file says; where transformers opens it, its "
             "save_pretrained writes a tokenizer.json that does"
         )
-    tokenizer = from_sentencepiece(path)
-    names = {"bos": "<s>", "eos": "</s>"}  # SentencePiece's own
-    added = {
-        side: config.get(f"{side}_token") or names[side] for side in names if config.get(f"add_{side}_token")
-    }
-    tokens = {side: str(as_token(token, f"{side}_token")) for side, token in added.items()}
-    if tokens:
-        one = [tokens.get("bos"), "$A", tokens.get("eos")]
-        single = " ".join(filter(None, one))
-        pair = " ".join(f"{part}:1" for part in filter(None, [one[0], "$B", one[2]]))
-        ids = [(token, tokenizer.token_to_id(token)) for token in tokens.values()]
-        tokenizer.post_processor = processors.TemplateProcessing(single, f"{single} {pair}", ids)
-    return tokenizer
+    return from_sentencepiece(path)
+
+
+def _ends(tokenizer: Tokenizer, settings: dict[str, Any]) -> dict[str, Any]:
+    """What the settings of a folder without tokenizer.json say of the tokens around a text."""
+    if type(tokenizer.post_processor).__name__ in ("TemplateProcessing", "RobertaProcessing"):
+        return {}  # that of the class
+    given: dict[str, Any] = {}
+    for end, token in (("bos", "<s>"), ("eos", "</s>")):  # SentencePiece's own
+        if settings.get(f"add_{end}_token") is not None:
+            given[f"add_{end}_token"] = settings[f"add_{end}_token"]
+            given[f"{end}_token"] = settings.get(f"{end}_token") or token
+    return given
+
+
+def _without_ends(name: str, options: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """The options for a class whose own post-processor adds `cls_token` and `sep_token`, whatever else is asked for."""
+    for end in ("bos_token", "eos_token"):
+        wanted = options.get(f"add_{end}")
+        if wanted or (wanted is not None and {**settings, **options}.get(end)):
+            raise ValueError(
+                f"add_{end}={wanted}: a {name} says itself which tokens it adds; set tokenizer.add_{end} when it is open"
+            )
+    return {key: value for key, value in options.items() if key not in ("add_bos_token", "add_eos_token")}
 
 
 def _added_tokens(folder: pathlib.Path, settings: dict[str, Any]) -> list[AddedToken]:

@@ -17,6 +17,7 @@ def download(
     token: str | bool | None,
     cache_dir: str | os.PathLike[str] | None,
     local_files_only: bool,
+    force_download: bool,
 ) -> pathlib.Path:
     """The folder in the cache of the hub that holds the files of these names (or globs), and no weights."""
     instead = "pass the path of a folder or of a tokenizer.json"
@@ -34,6 +35,7 @@ def download(
             token=token,
             cache_dir=cache_dir,
             local_files_only=local_files_only,
+            force_download=force_download,
             allow_patterns=files,
         )
     except (OSError, ValueError) as error:

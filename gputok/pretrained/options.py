@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from gputok.pretrained import calls
+from gputok.pretrained.special_tokens import NAMES
 
 DEFAULTS: dict[str, Any] = {
     "model_max_length": calls.UNLIMITED,
@@ -15,3 +17,22 @@ DEFAULTS: dict[str, Any] = {
     "split_special_tokens": False,
 }
 """The options that are attributes."""
+
+_MORE = (
+    "extra_special_tokens",
+    "additional_special_tokens",
+    "model_specific_special_tokens",
+    "chat_template",
+)
+
+
+def is_known(key: str, value: Any) -> bool:
+    """Is a setting of a tokenizer_config.json one that the constructor takes, and that changes no step?"""
+    return key in DEFAULTS or key in _MORE or names_token(key, value)
+
+
+def names_token(key: str, value: Any) -> bool:
+    """Is an option a special token? An empty one of the seven names is, too."""
+    return key in NAMES or (
+        key.endswith("_token") and (isinstance(value, str | Mapping) or type(value).__name__ == "AddedToken")
+    )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import difflib
+import inspect
 import os
 import warnings
 from collections.abc import Iterable, Mapping
@@ -12,8 +14,9 @@ from gputok.encoding.encoding import Encoding
 from gputok.pretrained import calls
 from gputok.pretrained.batch import BatchEncoding, pad_columns
 from gputok.pretrained.ids import TokenIds
-from gputok.pretrained.options import DEFAULTS
+from gputok.pretrained.options import DEFAULTS, names_token
 from gputok.pretrained.special_tokens import NAMES, Token, as_token
+from gputok.pretrained.steps import STEPS, set_step
 from gputok.tokenizer import Tokenizer
 from gputok.types import public
 
@@ -29,7 +32,14 @@ class PreTrainedTokenizer(TokenIds):
     options: what tokenizer_config.json holds: `bos_token`, `eos_token`, `unk_token`, `sep_token`, `pad_token`,
     `cls_token`, `mask_token` and others that end in `_token`; `extra_special_tokens`; `model_max_length` (tokens);
     `padding_side` and `truncation_side` ("right", "left"); `model_input_names`, the columns that a call gives;
-    `clean_up_tokenization_spaces`; `split_special_tokens`; `chat_template`. Anything else is kept and saved.
+    `clean_up_tokenization_spaces`; `split_special_tokens`; `chat_template`. And what changes the steps, as the classes of
+    `transformers` build them: `add_prefix_space`, `do_lower_case`, `strip_accents`, `tokenize_chinese_chars`,
+    `trim_offsets`, `legacy` (of Llama and T5: True puts a space before each text between special tokens, not only before
+    the first); `add_bos_token` and `add_eos_token`, which put a post-processor in place that adds these and no other tokens.
+    These can be set later, too; None leaves the steps as they are.
+    init_kwargs: what a tokenizer_config.json holds beside; it is kept and saved, and changes nothing.
+
+    Raises TypeError for an option that isn't known, ValueError for one that the steps of this tokenizer can't follow.
 
     The tokenizer.json is taken as it is. `transformers` 5 builds the steps of some classes (`LlamaTokenizer`, ...) anew
     from the vocabulary instead; saved folders name the class that does not, so that they work there as here.
@@ -52,6 +62,7 @@ class PreTrainedTokenizer(TokenIds):
         *,
         tokenizer_file: str | os.PathLike[str] | None = None,
         name_or_path: str = "",
+        init_kwargs: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
         if (tokenizer_object is None) == (tokenizer_file is None):
@@ -70,7 +81,7 @@ class PreTrainedTokenizer(TokenIds):
 
         extra = options.pop("additional_special_tokens", None)
         extra = options.pop("extra_special_tokens", None) or extra or []
-        own = {key: options.pop(key) for key in list(options) if _names_token(key, options[key])}
+        own = {key: options.pop(key) for key in list(options) if names_token(key, options[key])}
         own |= options.pop("model_specific_special_tokens", None) or {}
         if isinstance(extra, Mapping):
             own, extra = own | extra, []
@@ -86,7 +97,71 @@ class PreTrainedTokenizer(TokenIds):
         if isinstance(template, list):  # an old form
             template = {one["name"]: one["template"] for one in template}
         self.chat_template: str | dict[str, str] | None = template
-        self.init_kwargs = options
+        self.init_kwargs = dict(init_kwargs or {})
+        self._add_bos_token = self._add_eos_token = False
+        self._set_steps(options)
+
+    def _set_steps(self, options: dict[str, Any]) -> None:
+        known = (*STEPS, "add_bos_token", "add_eos_token")
+        if unknown := next((name for name in options if name not in known), None):
+            raise TypeError(unknown_option(unknown))
+        for name in STEPS:
+            if options.get(name) is not None:
+                setattr(self, name, options[name])
+        if any(options.get(name) is not None for name in ("add_bos_token", "add_eos_token")):
+            self._add_ends(bool(options.get("add_bos_token")), bool(options.get("add_eos_token")))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in STEPS:
+            set_step(self._tokenizer, name, value)
+            self.init_kwargs[name] = value
+        super().__setattr__(name, value)
+
+    @property
+    def add_bos_token(self) -> bool:
+        """Whether each text begins with `bos_token` by `update_post_processor`; setting it calls that.
+
+        As in `transformers`, False where a post-processor of the tokenizer.json does it.
+        """
+        return self._add_bos_token
+
+    @add_bos_token.setter
+    def add_bos_token(self, value: bool) -> None:
+        self._add_ends(bool(value), self._add_eos_token)
+
+    @property
+    def add_eos_token(self) -> bool:
+        """The same for `eos_token` at the end of each text."""
+        return self._add_eos_token
+
+    @add_eos_token.setter
+    def add_eos_token(self, value: bool) -> None:
+        self._add_ends(self._add_bos_token, bool(value))
+
+    def _add_ends(self, bos: bool, eos: bool) -> None:
+        for name, wanted in (("bos_token", bos), ("eos_token", eos)):
+            if wanted and getattr(self, f"{name}_id") is None:
+                raise ValueError(
+                    f"add_{name}=True: this tokenizer has no {name} in its vocabulary; set {name} first"
+                )
+        self._add_bos_token, self._add_eos_token = bos, eos
+        self.update_post_processor()
+
+    def update_post_processor(self) -> None:
+        """Puts a post-processor in place that adds `bos_token` and `eos_token`, as `add_bos_token` and `add_eos_token` say.
+
+        To be called after one of these tokens was changed.
+        """
+        from gputok.processors import TemplateProcessing
+
+        before = [self.bos_token] if self._add_bos_token else []
+        behind = [self.eos_token] if self._add_eos_token else []
+        single, second = (
+            " ".join(f"{piece}:{i}" for piece in (*before, text, *behind))
+            for i, text in enumerate(("$A", "$B"))
+        )
+        ids = [(token, self.convert_tokens_to_ids(token)) for token in (*before, *behind)]
+        self._tokenizer.post_processor = TemplateProcessing(single, f"{single} {second}", ids)
 
     # -- what it is
 
@@ -362,13 +437,14 @@ class PreTrainedTokenizer(TokenIds):
         documents: list[dict[str, str]] | None = None,
         chat_template: str | None = None,
         add_generation_prompt: bool = False,
-        continue_final_message: bool = False,
+        continue_final_message: bool | str = False,
         tokenize: bool = True,
         padding: bool | str = False,
         truncation: bool = False,
         max_length: int | None = None,
         return_tensors: str | None = None,
         return_dict: bool = True,
+        return_assistant_tokens_mask: bool = False,
         tokenizer_kwargs: Mapping[str, Any] | None = None,
         **variables: Any,
     ) -> Any:
@@ -377,21 +453,36 @@ class PreTrainedTokenizer(TokenIds):
         conversation: messages, each `{"role": ..., "content": ...}`, or a list of conversations.
         tools: JSON schemas of functions. chat_template: a Jinja template, or the name of one of several.
         add_generation_prompt: ends where the model's answer begins. continue_final_message: ends where the last message
-        does, for the model to go on. variables: more of them for the template. The rest is as in a call; without
-        `tokenize` it gives the text, without `return_dict` only the ids. Needs the package jinja2.
+        does (or its field of this name), for the model to go on. return_assistant_tokens_mask: one more column,
+        `assistant_masks`, 1 for each token that has characters of what the template puts between `{% generation %}` and
+        `{% endgeneration %}`. variables: more of them for the template. The rest is as in a call; without `tokenize` it
+        gives the text, without `return_dict` only the ids. Needs the package jinja2.
+
+        Raises ValueError for options that don't go together and what is no conversation, TypeError for an option of a call
+        among the variables.
         """
-        from gputok.pretrained.chat import render
+        from gputok.pretrained.chat import mask, render, render_marked
+
+        template = self.get_chat_template(chat_template, tools)
+        _check_variables(variables, template)
+        if return_assistant_tokens_mask and not (tokenize and return_dict):
+            raise ValueError("return_assistant_tokens_mask=True needs tokenize=True and return_dict=True")
+        if return_assistant_tokens_mask and continue_final_message:
+            raise ValueError("return_assistant_tokens_mask=True and continue_final_message don't go together")
+        if wrong := next((tool for tool in tools or () if not isinstance(tool, Mapping)), None):
+            raise ValueError(f"tools must be JSON schemas of functions (dicts), not {wrong!r}")
 
         is_batch = bool(conversation) and isinstance(conversation[0], list | tuple)
-        texts = render(
-            self.get_chat_template(chat_template, tools),
-            conversation if is_batch else [conversation],
-            continue_final_message=continue_final_message,
-            add_generation_prompt=add_generation_prompt,
-            tools=tools,
-            documents=documents,
-            **{**self.special_tokens_map, **variables},
-        )
+        conversations = conversation if is_batch else [conversation]
+        given = {"add_generation_prompt": add_generation_prompt, "tools": tools, "documents": documents}
+        variables = {**self.special_tokens_map, **variables, **given}
+        spans: list[list[tuple[int, int]]] = []
+        if return_assistant_tokens_mask:
+            texts, spans = render_marked(template, conversations, **variables)
+        else:
+            texts = render(
+                template, conversations, continue_final_message=continue_final_message, **variables
+            )
         if not tokenize:
             return texts if is_batch else texts[0]
         batch = self(
@@ -403,6 +494,14 @@ class PreTrainedTokenizer(TokenIds):
             return_tensors=return_tensors,
             **(tokenizer_kwargs or {}),
         )
+        if return_assistant_tokens_mask:
+            encodings = batch.encodings or []
+            samples = batch.get("overflow_to_sample_mapping")
+            texts_of = range(len(encodings)) if samples is None else samples
+            masks = [mask(one.offsets, spans[i]) for one, i in zip(encodings, texts_of, strict=True)]
+            is_flat = not is_batch and return_tensors is None and samples is None
+            batch["assistant_masks"] = masks[0] if is_flat else masks
+            batch.convert_to_tensors(return_tensors)
         return batch if return_dict else batch["input_ids"]
 
     def get_chat_template(self, chat_template: str | None = None, tools: Any = None) -> str:
@@ -451,13 +550,17 @@ class PreTrainedTokenizer(TokenIds):
         own = {name: current(token) for name, token in self._named.items() if name not in NAMES}
         extra = [*map(current, self._extra), *new]
         attributes = {name: copy.copy(getattr(self, name)) for name in (*DEFAULTS, "chat_template")}
-        return type(self)(
+        new_tokenizer = type(self)(
             trained,
             name_or_path=self.name_or_path,
+            init_kwargs=copy.deepcopy(self.init_kwargs),
             extra_special_tokens=extra,
             model_specific_special_tokens=own,
-            **{**copy.deepcopy(self.init_kwargs), **attributes, **special},
+            **attributes,
+            **special,
         )
+        new_tokenizer._add_bos_token, new_tokenizer._add_eos_token = self._add_bos_token, self._add_eos_token
+        return new_tokenizer
 
     def report(self, corpus: Any, **options: Any) -> Report:
         """Measures how the tokenizer suits a corpus, beside others if asked: see `gputok.report.report`."""
@@ -523,8 +626,31 @@ class PreTrainedTokenizer(TokenIds):
         )
 
 
-def _names_token(key: str, value: Any) -> bool:
-    """Is an option a special token? An empty one of the seven names is, too."""
-    return key in NAMES or (
-        key.endswith("_token") and (isinstance(value, str | Mapping) or type(value).__name__ == "AddedToken")
-    )
+def _check_variables(variables: Mapping[str, Any], template: str) -> None:
+    """An option of a call, or one that is missing here, would be a variable that nothing asks for."""
+    options = inspect.signature(PreTrainedTokenizer.__call__).parameters
+    for name in variables:
+        if name in options and name not in template:
+            raise TypeError(f"{name!r} is an option of a call: pass tokenizer_kwargs={{{name!r}: ...}}")
+        if name == "sanitize_control_tokens" and variables[name]:
+            raise TypeError(
+                "sanitize_control_tokens=True: control tokens in messages can't be taken as text here"
+            )
+
+
+def unknown_option(name: str) -> str:
+    """What to say of an option that nothing here takes."""
+    known = [
+        *NAMES,
+        *DEFAULTS,
+        *STEPS,
+        "add_bos_token",
+        "add_eos_token",
+        "extra_special_tokens",
+        "chat_template",
+    ]
+    if name in inspect.signature(PreTrainedTokenizer.__call__).parameters:
+        return f"{name!r} is an option of a call: tokenizer(text, {name}=...)"
+    close = difflib.get_close_matches(name, known, n=1)
+    meant = f"did you mean {close[0]!r}? " if close else ""
+    return f"{name!r} is no option of a tokenizer ({meant}there are {', '.join(known)})"

@@ -14,6 +14,7 @@ from gputok.text.unicode_maps import character_map, compositions, normalization_
 from gputok.types import Array
 
 if TYPE_CHECKING:
+    from gputok.automaton import Backtracking
     from gputok.automaton.pattern import Regex
 
 
@@ -96,8 +97,8 @@ def find_matches(pattern: str | Regex, pieces: Pieces) -> tuple[Array, Array, Ar
     return start[keep], end[keep], np.append(0, np.cumsum(keep))[rows]
 
 
-def _backtracked(pattern: Any, pieces: Pieces) -> tuple[Array, Array, Array]:
-    """The matches of a pattern that is no automaton, a compiled one of the package `regex`."""
+def _backtracked(pattern: Backtracking, pieces: Pieces) -> tuple[Array, Array, Array]:
+    """The matches of a pattern that is no automaton."""
     from gputok.automaton.pattern import spans
 
     found, rows = [], [0]

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from gputok.components import described
+from gputok.files.atomic import replacing
 from gputok.files.json_text import Buffer, deeper, escaped, woven
 from gputok.models import base
 from gputok.models.base import Model, Tokens
@@ -138,8 +139,10 @@ class BPE(Model):
     def save(self, folder: str, prefix: str | None = None) -> list[str]:
         """Writes [prefix-]vocab.json and [prefix-]merges.txt into the folder; returns their paths."""
         vocab, merges = base.target(folder, prefix, "vocab.json"), base.target(folder, prefix, "merges.txt")
-        vocab.write_bytes(b"".join(self.vocabulary.json("")))
-        merges.write_bytes(b"#version: 0.2\n" + bytes(_Merges(self.vocabulary, self.merges).lines()))
+        with replacing(vocab) as beside:
+            beside.write_bytes(b"".join(self.vocabulary.json("")))
+        with replacing(merges) as beside:
+            beside.write_bytes(b"#version: 0.2\n" + bytes(_Merges(self.vocabulary, self.merges).lines()))
         return [str(vocab), str(merges)]
 
     def get_trainer(self) -> Any:

@@ -65,10 +65,11 @@ class WordLevel(Model):
         if byte_level:
             return base.tokenize_spelled(self, data, start, end)
         found = lookup.find_strings(self.vocabulary.strings, data, start, end)
-        ids = self.vocabulary.ids[found]  # where nothing was found, -1 gives another word's id
-        if (found < 0).any():
-            unk = self.vocabulary.mapping.get(self.unk_token)
-            if unk is None:
-                raise base.missing_unk(self.unk_token)
-            ids[found < 0] = unk
+        missing = found < 0
+        unk = self.vocabulary.mapping.get(self.unk_token) if missing.any() else None
+        if unk is None and missing.any():
+            raise base.missing_unk(self.unk_token)
+        ids = self.vocabulary.ids[found]  # for what wasn't found, -1 gives another word's id
+        if unk is not None:
+            ids[missing] = unk
         return Tokens(ids, start, end, np.arange(len(ids) + 1))

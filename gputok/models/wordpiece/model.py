@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from gputok.files.atomic import replacing
 from gputok.models import base
 from gputok.models.base import Model, Tokens
 from gputok.tokens.vocabulary import Vocabulary
@@ -58,7 +59,8 @@ class WordPiece(Model):
         """Writes [prefix-]vocab.txt into the folder; returns its path."""
         path = base.target(folder, prefix, "vocab.txt")
         lines = "".join(f"{token}\n" for token in self.vocabulary.plain())
-        path.write_text(lines, encoding="utf-8", newline="\n")
+        with replacing(path) as beside:
+            beside.write_text(lines, encoding="utf-8", newline="\n")
         return [str(path)]
 
     def get_trainer(self) -> Any:

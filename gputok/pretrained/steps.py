@@ -1,0 +1,197 @@
+"""Options that change the steps of a tokenizer, not only what is known about it: `add_prefix_space`, `do_lower_case`, ..."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from gputok.tokenizer import Tokenizer
+
+Form = dict[str, Any]  # the JSON form of a component
+
+_SPACE = "▁"  # what stands for a space in the tokens of SentencePiece
+
+
+def set_step(tokenizer: Tokenizer, name: str, value: Any, *, needed: bool = True) -> None:
+    """Sets an option of `STEPS` in all steps that have it, as the classes of `transformers` build them.
+
+    Raises TypeError for a value of another type and, if it is `needed`, ValueError where no step can do what is asked.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {value!r}")
+    forms = {kind: getattr(tokenizer, kind) for kind in _KINDS}
+    forms = {kind: step and step.to_dict() for kind, step in forms.items()}
+    if not STEPS[name](forms, value) and needed and value is not _WITHOUT[name]:
+        raise ValueError(
+            f"{name}={value}: no step of this tokenizer does that (it has {_named(forms)}); change the steps of "
+            "tokenizer.backend_tokenizer instead"
+        )
+    for kind, form in forms.items():
+        step = getattr(tokenizer, kind)
+        if form != (step and step.to_dict()):
+            setattr(tokenizer, kind, form and _KINDS[kind]().from_dict(form))
+
+
+def _normalizer() -> Any:
+    from gputok.normalizers import Normalizer
+
+    return Normalizer
+
+
+def _pre_tokenizer() -> Any:
+    from gputok.pre_tokenizers import PreTokenizer
+
+    return PreTokenizer
+
+
+def _post_processor() -> Any:
+    from gputok.processors import PostProcessor
+
+    return PostProcessor
+
+
+def _decoder() -> Any:
+    from gputok.decoders import Decoder
+
+    return Decoder
+
+
+_KINDS: dict[str, Callable[[], Any]] = {
+    "normalizer": _normalizer,
+    "pre_tokenizer": _pre_tokenizer,
+    "post_processor": _post_processor,
+    "decoder": _decoder,
+}
+_LISTS = ("normalizers", "pretokenizers", "processors", "decoders")  # of a Sequence, by kind
+
+
+def _parts(form: Form | None, *types: str) -> list[Form]:
+    """The parts of these types, at whatever depth."""
+    return [part for part in _all_parts(form) if part["type"] in types]
+
+
+def _all_parts(form: Form | None) -> Iterator[Form]:
+    if form is None:
+        return
+    yield form
+    for name in _LISTS:
+        for part in form.get(name, ()):
+            yield from _all_parts(part)
+
+
+def _without(form: Form | None, unwanted: list[Form]) -> Form | None:
+    """A component without some of its parts."""
+    if form is None or any(form is part for part in unwanted):
+        return None
+    for name in _LISTS:
+        if name in form:
+            left = [_without(part, unwanted) for part in form[name]]
+            form = {**form, name: [part for part in left if part is not None]}
+    return form
+
+
+def _named(forms: dict[str, Form | None]) -> str:
+    names = [
+        part["type"] for form in forms.values() for part in _all_parts(form) if part["type"] != "Sequence"
+    ]
+    return ", ".join(dict.fromkeys(names)) or "none"
+
+
+def _set(parts: list[Form], field: str, value: Any) -> bool:
+    for part in parts:
+        part[field] = value
+    return bool(parts)
+
+
+def _add_prefix_space(forms: dict[str, Form | None], value: bool) -> bool:
+    _set(_parts(forms["post_processor"], "RobertaProcessing"), "add_prefix_space", value)
+    found = _set(_parts(forms["pre_tokenizer"], "ByteLevel"), "add_prefix_space", value)
+    metaspaces = _parts(forms["pre_tokenizer"], "Metaspace")
+    for part in metaspaces + _parts(forms["decoder"], "Metaspace"):
+        on = "always" if part["prepend_scheme"] == "never" else part["prepend_scheme"]
+        part["prepend_scheme"] = on if value else "never"
+    prepends = [part for part in _parts(forms["normalizer"], "Prepend") if part["prepend"] == _SPACE]
+    spaced = bool(metaspaces or prepends)
+    if prepends and not value:
+        forms["normalizer"] = _without(forms["normalizer"], prepends)
+    elif value and not metaspaces and not prepends and _spells_spaces(forms["normalizer"]):
+        prepend = {"type": "Prepend", "prepend": _SPACE}
+        forms["normalizer"] = {"type": "Sequence", "normalizers": [prepend, forms["normalizer"]]}
+        spaced = True
+    if spaced and _parts(forms["decoder"], "Replace"):
+        _strip_first_space(forms, value)
+    return found or spaced
+
+
+def _spells_spaces(normalizer: Form | None) -> bool:
+    """Does it write ▁ for each space?"""
+    replaced = _parts(normalizer, "Replace")
+    return any(part["pattern"] == {"String": " "} and part["content"] == _SPACE for part in replaced)
+
+
+def _strip_first_space(forms: dict[str, Form | None], value: bool) -> None:
+    """The decoder takes the space away again that was put before the text."""
+    decoder = forms["decoder"]
+    strips = [part for part in _parts(decoder, "Strip") if part["content"] == " "]
+    if strips:
+        _set(strips, "start", int(value))
+    elif value:
+        strip = {"type": "Strip", "content": " ", "start": 1, "stop": 0}
+        forms["decoder"] = {"type": "Sequence", "decoders": [decoder, strip]}
+
+
+def _legacy(forms: dict[str, Form | None], value: bool) -> bool:
+    """Is ▁ put before each text between special tokens, or only before the first?"""
+    prepends = [part for part in _parts(forms["normalizer"], "Prepend") if part["prepend"] == _SPACE]
+    if prepends and not value and forms["pre_tokenizer"] is None and _spells_spaces(forms["normalizer"]):
+        replaced = [
+            part for part in _parts(forms["normalizer"], "Replace") if part["pattern"] == {"String": " "}
+        ]
+        left = _without(forms["normalizer"], prepends + replaced)
+        forms["normalizer"] = left if list(_all_parts(left))[1:] else None
+        metaspace = {"type": "Metaspace", "replacement": _SPACE, "prepend_scheme": "first", "split": False}
+        forms["pre_tokenizer"] = metaspace
+        return True
+    metaspaces = _parts(forms["pre_tokenizer"], "Metaspace")
+    for part in metaspaces:
+        if part["prepend_scheme"] != "never":
+            part["prepend_scheme"] = "always" if value else "first"
+    return bool(metaspaces or (prepends and value))
+
+
+def _removable(kind: str, field: str) -> Callable[[dict[str, Form | None], bool], bool]:
+    """An option of BertNormalizer which in other tokenizers is a normalizer of its own."""
+
+    def change(forms: dict[str, Form | None], value: bool) -> bool:
+        found = _set(_parts(forms["normalizer"], "BertNormalizer"), field, value)
+        alone = _parts(forms["normalizer"], kind)
+        if alone and not value:
+            forms["normalizer"] = _without(forms["normalizer"], alone)
+        return found or bool(alone)
+
+    return change
+
+
+def _chinese(forms: dict[str, Form | None], value: bool) -> bool:
+    return _set(_parts(forms["normalizer"], "BertNormalizer"), "handle_chinese_chars", value)
+
+
+def _trim_offsets(forms: dict[str, Form | None], value: bool) -> bool:
+    return _set(_parts(forms["post_processor"], "RobertaProcessing", "ByteLevel"), "trim_offsets", value)
+
+
+STEPS: dict[str, Callable[[dict[str, Form | None], bool], bool]] = {
+    "add_prefix_space": _add_prefix_space,
+    "do_lower_case": _removable("Lowercase", "lowercase"),
+    "strip_accents": _removable("StripAccents", "strip_accents"),
+    "tokenize_chinese_chars": _chinese,
+    "trim_offsets": _trim_offsets,
+    "legacy": _legacy,
+}
+"""Name -> what sets it in the JSON forms of the steps, and tells whether one of them has it."""
+
+OF_CLASSES = ("add_prefix_space", "do_lower_case", "strip_accents", "tokenize_chinese_chars")
+"""Those that a folder's settings may set where its class builds the steps itself."""
+
+_WITHOUT: dict[str, bool | None] = {**dict.fromkeys(STEPS, False), "legacy": None}
+"""What holds already where no step has the option."""
