@@ -130,7 +130,6 @@ _NAMES: dict[str, str] = {
     "train_new_from_iterator": "pretrained",
 }
 
-
 # Modules of version 0.1.0 and where their classes are now: pickles hold the old names.
 _MOVED = {
     "added_tokens": "tokens.added_token",
@@ -165,12 +164,16 @@ def __dir__() -> list[str]:
 
 
 class _MovedModule(ModuleType):
-    """A module under its old name."""
+    """A module under its old name, which imports the new one when it is first asked for a class."""
+
+    def __init__(self, old: str, new: str) -> None:
+        super().__init__(old, f"Moved to {new}.")
+        self._new = new
 
     def __getattr__(self, name: str):
         if name.startswith("__"):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(self.__doc__), name)
+        return getattr(importlib.import_module(self._new), name)
 
 
 # An unpickler imports the module that a pickle names, and finds it in sys.modules.

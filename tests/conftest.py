@@ -1,8 +1,10 @@
 """Real text and real tokenizers for the tests, found through GPUTOK_TEST_DATA (a folder with data/ and tokenizers/).
 
 Where the variable is not set, tests that use these fixtures skip; smaller data of the tests' own covers the same paths.
+How many were skipped, and why, is said at the end of each run; `--max-skips=N` fails it above N.
 """
 
+import collections
 import functools
 import lzma
 import os
@@ -10,6 +12,38 @@ import pathlib
 from collections.abc import Callable
 
 import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption("--max-skips", type=int, metavar="N", help="fail if more than N tests are skipped")
+
+
+def _skipped(config) -> list[str]:
+    """The reasons of the tests (or files of tests) that were skipped."""
+    reports = config.pluginmanager.get_plugin("terminalreporter").stats.get("skipped", [])
+    return [str(report.longrepr[2]).removeprefix("Skipped: ") for report in reports]
+
+
+def _too_many(config) -> bool:
+    most = config.getoption("--max-skips")
+    return most is not None and len(_skipped(config)) > most
+
+
+def pytest_sessionfinish(session, exitstatus):
+    if exitstatus == pytest.ExitCode.OK and _too_many(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    reasons = collections.Counter(_skipped(config))
+    if not reasons:
+        return
+    total = f"{reasons.total()} tests skipped"
+    if _too_many(config):
+        total += f", but --max-skips is {config.getoption('--max-skips')}"
+    terminalreporter.section(total, red=_too_many(config))
+    for reason, n in reasons.most_common():
+        terminalreporter.write_line(f"{n:6}  {reason}")
 
 
 @pytest.fixture(scope="session")

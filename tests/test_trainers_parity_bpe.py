@@ -19,6 +19,7 @@ from gputok.kernels import ParityLimits, reference
 from gputok.kernels.cpu import parity_bpe
 
 from gputok import AddedToken, Tokenizer, WordCounts, models, normalizers, pre_tokenizers
+from gputok.implementations import ByteLevelBPETokenizer
 from gputok.trainers import BpeTrainer, ParityBpeTrainer
 
 Corpus = list[list[str]]  # a list of texts for each language
@@ -310,6 +311,17 @@ def test_the_tokenizer_that_is_trained():
         train(tokenizer, [["ABCD abcd xbcy", ["bc", "Bc"]], iter(["dcba", "DCBA ba"])])
         results.append((json.loads(tokenizer.to_str())["model"], tokenizer.encode("<s> ABC [x] dcba").tokens))
     assert results[0] == results[1]
+
+
+def test_a_ready_made_tokenizer_can_be_trained():
+    ready = ByteLevelBPETokenizer()
+    ready.add_tokens(["bc"])
+    plain = Tokenizer(models.BPE())
+    plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    for tokenizer in (ready, plain):
+        trainer = ParityBpeTrainer(num_merges=5, special_tokens=["<s>"], show_progress=False)
+        trainer.train_from_iterator(tokenizer, [["abcd abcd xbcy"] * 3, ["dcba dcba"]])
+    assert ready.model.get_vocab() == plain.get_vocab()
 
 
 # ---- options

@@ -173,6 +173,10 @@ class BaseTokenizer:
         """Truncation, the post-processor and padding for encodings that are there."""
         return self._tokenizer.post_process(encoding, pair, add_special_tokens)
 
+    def without_added_tokens(self) -> Tokenizer:
+        """The tokenizer without its added tokens, as a copy."""
+        return self._tokenizer.without_added_tokens()
+
     @property
     def model(self) -> Model:
         """What makes tokens of words."""

@@ -129,7 +129,10 @@ class Pipeline:
         return self._added
 
     def copy(self) -> Self:
-        """Another one of the same parts, of which each can be set without changing this one."""
+        """Another one of the same parts and limits: setting one of them there changes nothing here.
+
+        Both have the same added tokens, so that none may be added to the copy.
+        """
         other = type(self).__new__(type(self))
         other.__dict__.update(self.__dict__)
         other._added = copy.copy(self._added)

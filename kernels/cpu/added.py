@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.memory import address, equal_bytes, load_u8, load_u32, trailing_zeros
-from gputok.kernels.cpu.ragged import pointer
+
+from . import kernel
+from .memory import address, equal_bytes, load_u8, load_u32, trailing_zeros
+from .ragged import pointer
 
 FEW = 4  # first bytes of tokens that are looked for at once
 SINGLE_WORD, LSTRIP, RSTRIP, IGNORED = 1, 2, 4, 8  # bits of `options`

@@ -7,7 +7,8 @@ bit 0 is set unless it is the first, bit 1 if it is the last. Without affixes th
 from __future__ import annotations
 
 import numpy as np
-from gputok.kernels.cpu import kernel
+
+from . import kernel
 
 
 @kernel(inline=True)

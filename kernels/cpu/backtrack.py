@@ -15,11 +15,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from gputok.kernels import Backtrack, Pairs
-from gputok.kernels.cpu import byte_trie, kernel
-from gputok.kernels.cpu.byte_trie import longest_token
-from gputok.kernels.cpu.lookup import FREE, NONE, hash_pair, index_pairs, rank_of
-from gputok.kernels.cpu.memory import (
+
+from .. import Backtrack, Pairs
+from . import byte_trie, kernel
+from .byte_trie import longest_token
+from .lookup import FREE, NONE, hash_pair, index_pairs, rank_of
+from .memory import (
     address,
     copy_bytes,
     leading_zeros,

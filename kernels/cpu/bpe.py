@@ -20,11 +20,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from gputok.kernels import BpeLimits, BpeMerges
-from gputok.kernels.cpu.bpe_index import index_characters, index_pairs, index_slots, lay_out
-from gputok.kernels.cpu.bpe_merge import merge
-from gputok.kernels.cpu.bpe_queue import train_bpe_queued
-from gputok.kernels.cpu.bpe_state import (
+
+from .. import BpeLimits, BpeMerges
+from .bpe_index import index_characters, index_pairs, index_slots, lay_out
+from .bpe_merge import merge
+from .bpe_queue import train_bpe_queued
+from .bpe_state import (
     BUCKETS,
     DONE,
     DRY,
@@ -42,7 +43,7 @@ from gputok.kernels.cpu.bpe_state import (
     TOKENS,
     State,
 )
-from gputok.kernels.cpu.bpe_strings import index_names, power_of_two, resized
+from .bpe_strings import index_names, power_of_two, resized
 
 _SLICE = 4_000_000  # occurrences looked at between two calls of progress, 0.05 to 0.15 s
 _ROOM = 1 << 16  # for pairs, beyond those that there are

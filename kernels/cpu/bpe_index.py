@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.bpe_state import (
+
+from . import kernel
+from .bpe_state import (
     AHEAD,
     BUCKET,
     HEAP,
@@ -18,7 +19,7 @@ from gputok.kernels.cpu.bpe_state import (
     bucket_of,
     insert,
 )
-from gputok.kernels.cpu.memory import address, prefetch
+from .memory import address, prefetch
 
 
 @kernel

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.bpe_state import (
+
+from . import kernel
+from .bpe_state import (
     AHEAD,
     AHEAD_PAIRS,
     BUCKET,
@@ -30,8 +31,8 @@ from gputok.kernels.cpu.bpe_state import (
     lower,
     may_be_stored,
 )
-from gputok.kernels.cpu.bpe_strings import name_slot, spell_merged
-from gputok.kernels.cpu.memory import address, load_i64, load_u32, prefetch, store_i64
+from .bpe_strings import name_slot, spell_merged
+from .memory import address, load_i64, load_u32, prefetch, store_i64
 
 
 @kernel(inline=True)

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from gputok.kernels import BpeLimits, BpeMerges
-from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.bpe_strings import index_names, name_slot, power_of_two, resized, room, spell_merged
-from gputok.kernels.cpu.memory import address
+
+from .. import BpeLimits, BpeMerges
+from . import kernel
+from .bpe_strings import index_names, name_slot, power_of_two, resized, room, spell_merged
+from .memory import address
 
 _SLICE = 2_000_000  # symbols looked at between two calls of progress
 _MERGES, _TOKENS, _PAIRS, _ENTRIES, _POOL, _HEAP, _PUSHED, _VISITS, _N_SCALARS = range(9)

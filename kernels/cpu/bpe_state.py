@@ -5,16 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.memory import (
-    leading_zeros,
-    load_i64,
-    load_u32,
-    load_u64,
-    store_i64,
-    store_u32,
-    store_u64,
-)
+
+from . import kernel
+from .memory import leading_zeros, load_i64, load_u32, load_u64, store_i64, store_u32, store_u64
 
 ONE = np.uint64(1)
 HASH = np.uint64(0x9E3779B97F4A7C15)

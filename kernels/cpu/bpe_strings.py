@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.memory import address, load_i64, load_u8, load_u32, store_u8
-from gputok.kernels.cpu.ragged import longer
+
+from . import kernel
+from .memory import address, load_i64, load_u8, load_u32, store_u8
+from .ragged import longer
 
 ONE = np.uint64(1)
 

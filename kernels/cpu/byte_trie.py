@@ -9,9 +9,10 @@ a token.
 from __future__ import annotations
 
 import numpy as np
-from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.lookup import hash_pair
-from gputok.kernels.cpu.memory import address, load_u8, load_u64, store_u64
+
+from . import kernel
+from .lookup import hash_pair
+from .memory import address, load_u8, load_u64, store_u64
 
 MAX_TOKENS = 1 << 24
 CHECK, BASE = np.uint64(55), np.uint64(24)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.memory import address, copy_bytes, load_i64, load_u8, store_i64
-from gputok.kernels.cpu.normalize import copy, kind_of, pieces_of
-from gputok.kernels.cpu.ragged import longer, pointer
-from gputok.kernels.cpu.utf8 import character
+
+from . import kernel
+from .memory import address, copy_bytes, load_i64, load_u8, store_i64
+from .normalize import copy, kind_of, pieces_of
+from .ragged import longer, pointer
+from .utf8 import character
 
 
 def splice(data, start, end, rows, cut_start, cut_end, content, place, aligned):

@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.memory import (
+
+from . import kernel
+from .memory import (
     address,
     copy_bytes,
     hold,
@@ -24,9 +25,9 @@ from gputok.kernels.cpu.memory import (
     store_u32,
     store_u64,
 )
-from gputok.kernels.cpu.ragged import pointer
-from gputok.kernels.cpu.walk import BLOCK_BYTES, END_OF_TEXT, MARGIN, fill_block, walk_block
-from gputok.kernels.cpu.word_cache import (
+from .ragged import pointer
+from .walk import BLOCK_BYTES, END_OF_TEXT, MARGIN, fill_block, walk_block
+from .word_cache import (
     COUNT,
     END_VALUE,
     READY,
@@ -41,7 +42,7 @@ from gputok.kernels.cpu.word_cache import (
     new_cache,
     run_of,
 )
-from gputok.kernels.cpu.word_table import N_KEYS, word_key
+from .word_table import N_KEYS, word_key
 
 __all__ = ["Encoder", "encode_text", "new_encoder", "surround"]
 

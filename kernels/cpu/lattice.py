@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.lookup import NONE
-from gputok.kernels.cpu.memory import address, hold, load_i64, load_u8, load_u32, store_i64, store_u32
-from gputok.kernels.cpu.merge import next_random
-from gputok.kernels.cpu.ragged import pointer
-from gputok.kernels.cpu.trie import ROOT, follow
+
+from . import kernel
+from .lookup import NONE
+from .memory import address, hold, load_i64, load_u8, load_u32, store_i64, store_u32
+from .merge import next_random
+from .ragged import pointer
+from .trie import ROOT, follow
 
 _U1 = np.uint64(1)
 

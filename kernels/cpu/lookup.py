@@ -7,9 +7,10 @@ decided on the keys, never on hashes alone.
 from __future__ import annotations
 
 import numpy as np
-from gputok.kernels import Pairs, Strings
-from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.memory import address, hold, load_u8, load_u32, load_u64, store_u64
+
+from .. import Pairs, Strings
+from . import kernel
+from .memory import address, hold, load_u8, load_u32, load_u64, store_u64
 
 NONE = np.uint32(0xFFFFFFFF)  # no id: no vocabulary can hold so many tokens
 CODE_BITS = 21  # of a code point

@@ -16,23 +16,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from gputok.kernels import Backtrack, BpeTables, Pairs, Strings
-from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.backtrack import ID, MAX_BYTES, backtrack, backtrack_addresses, field
-from gputok.kernels.cpu.lookup import NONE, decode_char, find_string, mix, pairs_of, rank_of
-from gputok.kernels.cpu.memory import (
-    address,
-    hold,
-    load_i64,
-    load_u8,
-    load_u32,
-    load_u64,
-    store_i64,
-    store_u32,
-    store_u64,
-)
-from gputok.kernels.cpu.ragged import pointer
-from gputok.kernels.cpu.text import NO_ASCII
+
+from .. import Backtrack, BpeTables, Pairs, Strings
+from . import kernel
+from .backtrack import ID, MAX_BYTES, backtrack, backtrack_addresses, field
+from .lookup import NONE, decode_char, find_string, mix, pairs_of, rank_of
+from .memory import address, hold, load_i64, load_u8, load_u32, load_u64, store_i64, store_u32, store_u64
+from .ragged import pointer
+from .text import NO_ASCII
 
 SHORT = 64  # symbols; up to here scanning is faster than a heap
 POSITION_BITS = 6  # of a position in a short word

@@ -14,8 +14,9 @@ the last one used up.
 from __future__ import annotations
 
 import numpy as np
-from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.memory import (
+
+from . import kernel
+from .memory import (
     address,
     copy_bytes,
     hold,
@@ -29,8 +30,8 @@ from gputok.kernels.cpu.memory import (
     store_u32,
     store_u64,
 )
-from gputok.kernels.cpu.ragged import longer, pointer
-from gputok.kernels.cpu.utf8 import character, put, skip
+from .ragged import longer, pointer
+from .utf8 import character, put, skip
 
 NO_ASCII = 0x8080808080808080
 LOOK_UP = 255  # in the ASCII table of a character map

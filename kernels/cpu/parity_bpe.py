@@ -14,10 +14,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from gputok.kernels import BpeMerges, ParityLimits
-from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.bpe_strings import index_names, name_slot, power_of_two, resized, room, spell_merged
-from gputok.kernels.cpu.memory import address
+
+from .. import BpeMerges, ParityLimits
+from . import kernel
+from .bpe_strings import index_names, name_slot, power_of_two, resized, room, spell_merged
+from .memory import address
 
 _SLICE = 2_000_000  # symbols looked at between two calls of progress
 _TOKEN_BITS, _LANGUAGE_BITS = 24, 15  # of a key: language, left, right

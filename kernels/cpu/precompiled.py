@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.memory import address, hold, load_i64, load_u8, load_u32, store_i64
-from gputok.kernels.cpu.normalize import ROOM, copy, kind_of, more, pieces_of, room
-from gputok.kernels.cpu.ragged import pointer
-from gputok.kernels.cpu.utf8 import character, put, skip, width
+
+from . import kernel
+from .memory import address, hold, load_i64, load_u8, load_u32, store_i64
+from .normalize import ROOM, copy, kind_of, more, pieces_of, room
+from .ragged import pointer
+from .utf8 import character, put, skip, width
 
 # Grapheme classes of Unicode Standard Annex #29; an INCB_EXTEND is an Extend too.
 # Regional indicators are not told apart: two of them are too long for the map in any case.

@@ -8,8 +8,9 @@ from __future__ import annotations
 import ctypes
 
 import numpy as np
-from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.memory import address, copy_bytes, load_i64, load_u8, load_u32, store_u32
+
+from . import kernel
+from .memory import address, copy_bytes, load_i64, load_u8, load_u32, store_u32
 
 PREFIX = 256  # the row of a byte table that holds the bytes put before a piece
 MAP, PREPEND = 1, 2  # bits of `mode`

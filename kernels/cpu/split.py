@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.memory import address, load_i64, load_u8, load_u16, store_i64
-from gputok.kernels.cpu.ragged import pointer
+
+from . import kernel
+from .memory import address, load_i64, load_u8, load_u16, store_i64
+from .ragged import pointer
 
 DEAD = 0xFFFF
 

@@ -13,18 +13,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.memory import (
-    address,
-    leading_zeros,
-    load_i64,
-    load_u8,
-    load_u16,
-    load_u32,
-    load_u64,
-    prefetch,
-)
-from gputok.kernels.cpu.utf8 import character
+
+from . import kernel
+from .memory import address, leading_zeros, load_i64, load_u8, load_u16, load_u32, load_u64, prefetch
+from .utf8 import character
 
 BUCKETS = 1 << 16  # suffixes are dealt by the top 16 bits of their keys
 CLASSES = 64 * 32  # of scores

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.memory import address, count_ones, equal_bytes, load_u8, load_u64, trailing_zeros
-from gputok.kernels.cpu.ragged import pointer
+
+from . import kernel
+from .memory import address, count_ones, equal_bytes, load_u8, load_u64, trailing_zeros
+from .ragged import pointer
 
 NO_ASCII = 0x8080808080808080  # the bit that no ASCII byte has, in each of eight bytes
 NEWLINE = 10

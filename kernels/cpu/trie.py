@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.lookup import hash_pair, plain
-from gputok.kernels.cpu.memory import address, load_i64, load_u8, load_u64, store_u64
-from gputok.kernels.cpu.ragged import pointer
+
+from . import kernel
+from .lookup import hash_pair, plain
+from .memory import address, load_i64, load_u8, load_u64, store_u64
+from .ragged import pointer
 
 ROOT = 1
 _U0, _U1, _U8, _U32 = np.uint64(0), np.uint64(1), np.uint64(8), np.uint64(32)

@@ -10,9 +10,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.ragged import longer
-from gputok.kernels.cpu.suffixes import NO_ARC
+
+from . import kernel
+from .ragged import longer
+from .suffixes import NO_ARC
 
 _BLOCK = 64  # characters whose arcs are gathered before they are written
 _TINY = 2.0**-256  # forward sums below this are scaled up, by an exact power of two

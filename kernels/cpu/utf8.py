@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.memory import load_u8, store_u8
+
+from . import kernel
+from .memory import load_u8, store_u8
 
 
 @kernel(inline=True)

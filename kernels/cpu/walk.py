@@ -16,10 +16,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from gputok.kernels import DEAD
-from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.memory import address, copy_bytes, load_i64, load_u8, load_u16, load_u32, store_u32
-from gputok.kernels.cpu.ragged import pointer
+
+from .. import DEAD
+from . import kernel
+from .memory import address, copy_bytes, load_i64, load_u8, load_u16, load_u32, store_u32
+from .ragged import pointer
 
 END_OF_TEXT = 0xFF  # the byte after each document of a block
 BLOCK_BYTES = 1 << 15  # of text that is walked at a time: it and its words stay in the nearest caches

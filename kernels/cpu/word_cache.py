@@ -16,18 +16,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.memory import (
-    address,
-    copy_bytes,
-    leading_zeros,
-    load_u32,
-    load_u64,
-    store_u32,
-    store_u64,
-)
-from gputok.kernels.cpu.ragged import pointer
-from gputok.kernels.cpu.word_table import LONG, same_bytes
+
+from . import kernel
+from .memory import address, copy_bytes, leading_zeros, load_u32, load_u64, store_u32, store_u64
+from .ragged import pointer
+from .word_table import LONG, same_bytes
 
 N_LINES = 1 << 16  # 4 MB: larger ones miss the processor's caches more often than they save words
 RING_BYTES = 1 << 21

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.memory import (
+
+from . import kernel
+from .memory import (
     address,
     copy_bytes,
     leading_zeros,
@@ -22,7 +23,7 @@ from gputok.kernels.cpu.memory import (
     store_i64,
     store_u64,
 )
-from gputok.kernels.cpu.ragged import pointer
+from .ragged import pointer
 
 N_KEYS = 256  # words that are hashed before they are probed
 LONG = 17  # the length code of all words of more than 16 bytes

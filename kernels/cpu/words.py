@@ -8,21 +8,13 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.memory import (
-    address,
-    copy_bytes,
-    hold,
-    load_i64,
-    load_u8,
-    load_u32,
-    load_u64,
-    prefetch,
-    store_i64,
-)
-from gputok.kernels.cpu.ragged import pointer
-from gputok.kernels.cpu.walk import BLOCK_BYTES, END_OF_TEXT, MARGIN, fill_block, walk_block
-from gputok.kernels.cpu.word_table import (
+from gputok.kernels.threads import run
+
+from . import kernel
+from .memory import address, copy_bytes, hold, load_i64, load_u8, load_u32, load_u64, prefetch, store_i64
+from .ragged import pointer
+from .walk import BLOCK_BYTES, END_OF_TEXT, MARGIN, fill_block, walk_block
+from .word_table import (
     LONG,
     N_BYTES,
     N_KEYS,
@@ -37,7 +29,6 @@ from gputok.kernels.cpu.word_table import (
     mix,
     word_key,
 )
-from gputok.kernels.threads import run
 
 _U0, _U1, _U2, _U3, _U4, _U8, _U32 = (np.uint64(i) for i in (0, 1, 2, 3, 4, 8, 32))
 

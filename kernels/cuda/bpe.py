@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from gputok.kernels import BpeLimits, BpeMerges
-from gputok.kernels.cuda.device import Device
+
+from .. import BpeLimits, BpeMerges
+from .device import Device
 
 _TILE = 256  # as in bpe.cu
 _MERGES_PER_LOOK = 256  # launched before the host looks whether training is done

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from gputok.kernels import BpeTables
-from gputok.kernels.cuda import split
-from gputok.kernels.cuda.device import Device, offsets_of
+
+from .. import BpeTables
+from . import split
+from .device import Device, offsets_of
 
 # as in lookup.cu
 _SHORT, _WARP, _BLOCK, _TILE = 16, 32, 128, 64

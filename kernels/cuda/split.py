@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from gputok.kernels import Automaton
-from gputok.kernels.cuda.device import Device, offsets_of
+from .. import Automaton
+from .device import Device, offsets_of
 
 _NO_CUT = -1  # as in split.cu
 TILE_BYTES = 256  # of text for a thread

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
-from gputok.kernels import Automaton
-from gputok.kernels.cuda import split
-from gputok.kernels.cuda.device import Device, offsets_of
+
+from .. import Automaton
+from . import split
+from .device import Device, offsets_of
 
 _LEAST_CAPACITY = 1 << 16  # of the table of words
 _FREE = 2**64 - 1

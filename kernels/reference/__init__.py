@@ -1,7 +1,7 @@
 """Every stage in plain Python: the shortest true version, and what the tests hold the fast ones to."""
 
-from gputok.kernels.reference.models import encode_words, match_longest, merge_symbols, viterbi
-from gputok.kernels.reference.normalizers import (
+from .models import encode_words, match_longest, merge_symbols, viterbi
+from .normalizers import (
     find_literal,
     follow,
     is_inert,
@@ -11,17 +11,10 @@ from gputok.kernels.reference.normalizers import (
     splice,
     strip,
 )
-from gputok.kernels.reference.pieces import find_tokens, gather, rewrite_bytes, split_words
-from gputok.kernels.reference.text import find_bytes, find_invalid_utf8, line_ends
-from gputok.kernels.reference.training import (
-    choose_language,
-    count_characters,
-    merge_word,
-    spell_words,
-    train_bpe,
-    train_parity_bpe,
-)
-from gputok.kernels.reference.words import count_pieces, count_text, encode_text, words_of
+from .pieces import find_tokens, gather, rewrite_bytes, split_words
+from .text import find_bytes, find_invalid_utf8, line_ends
+from .training import choose_language, count_characters, merge_word, spell_words, train_bpe, train_parity_bpe
+from .words import count_pieces, count_text, encode_text, words_of
 
 __all__ = [
     "choose_language",

@@ -9,7 +9,8 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 
 import numpy as np
-from gputok.kernels import BpeLimits, BpeMerges, ParityLimits
+
+from .. import BpeLimits, BpeMerges, ParityLimits
 
 
 def count_characters(

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
-from gputok.kernels import DEAD
+
+from .. import DEAD
 
 
 def words_of(text: str, automaton) -> list[str]:

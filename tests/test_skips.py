@@ -1,0 +1,61 @@
+"""No test is skipped unseen: the run says how many and why, and `--max-skips` is the most that it takes."""
+
+import pathlib
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+TESTS = """
+import pytest
+
+@pytest.mark.parametrize("i", range(3))
+def test_data(i):
+    pytest.skip("no corpora here")
+
+def test_browser():
+    pytest.importorskip("no_such_package", reason="no browser here")
+
+@pytest.mark.skipif(True, reason="no browser here")
+def test_page():
+    pass
+
+def test_that_runs():
+    pass
+"""
+
+
+@pytest.fixture
+def run(pytester):
+    """Runs tests in a process of its own, with this project's conftest.py."""
+    pytester.makeconftest((pathlib.Path(__file__).parent / "conftest.py").read_text())
+    pytester.makepyfile(
+        test_some=TESTS, test_whole="import pytest\npytest.importorskip('none_such', reason='not at all')"
+    )
+    return pytester.runpytest_subprocess
+
+
+def test_skips_are_counted_with_their_reasons(run):
+    done = run()
+    assert done.ret == 0
+    done.stdout.fnmatch_lines(
+        ["*6 tests skipped*", "*3  no corpora here", "*2  no browser here", "*1  not at all"]
+    )
+
+
+@pytest.mark.parametrize(("most", "status"), [(0, 1), (5, 1), (6, 0), (7, 0)])
+def test_more_skips_than_stated_fail(run, most, status):
+    done = run("--max-skips", str(most))
+    assert done.ret == status
+    told = "6 tests skipped, but --max-skips is" in done.stdout.str()
+    assert told == bool(status)
+
+
+def test_other_failures_stay_what_they_are(run):
+    assert run("--max-skips", "0", "--no-such-option").ret == pytest.ExitCode.USAGE_ERROR
+    assert run("--max-skips", "0", "-k", "none_of_these").ret != 0
+    assert run("-k", "test_that_runs", "--max-skips", "1").ret == 0
+
+
+def test_the_run_of_ci_states_a_number():
+    assert "--max-skips" in (pathlib.Path(__file__).parents[1] / ".ci" / "run").read_text()
