@@ -55,6 +55,7 @@ class PreTrainedTokenizer(TokenIds):
     """
 
     pad_token_type_id = 0
+    _add_bos_token = _add_eos_token = False
 
     def __init__(
         self,
@@ -98,7 +99,6 @@ class PreTrainedTokenizer(TokenIds):
             template = {one["name"]: one["template"] for one in template}
         self.chat_template: str | dict[str, str] | None = template
         self.init_kwargs = dict(init_kwargs or {})
-        self._add_bos_token = self._add_eos_token = False
         self._set_steps(options)
 
     def _set_steps(self, options: dict[str, Any]) -> None:
