@@ -191,8 +191,10 @@ def _by_parts(tokenizer: Tokenizer, dtype: np.dtype, n_threads: int) -> Any:
 
     by_steps = _by_steps(tokenizer)
 
+    encode_steps = _by_steps(tokenizer, added=False)
+
     def encode_parts(data: Array, start: Array, end: Array) -> tuple[Array, Array]:
-        return by_steps(TextBatch(*gather(data, start, end)))
+        return encode_steps(TextBatch(*gather(data, start, end)))
 
     encode_text = _remembering(compile_pattern(PARTS), encode_parts, dtype, n_threads, [])
 
@@ -287,12 +289,12 @@ def _packed(pieces: Pieces) -> tuple[Array, Array]:
     return (data, np.append(start, end[-1])) if side_by_side else gather(data, start, end)
 
 
-def _by_steps(tokenizer: Tokenizer) -> Any:
-    """(unit) -> ids, rows by each step of the pipeline."""
+def _by_steps(tokenizer: Tokenizer, *, added: bool = True) -> Any:
+    """(unit) -> ids, rows by each step of the pipeline; `added`: look for added tokens."""
     from gputok.documents import tokenize
 
     def encode_unit(unit: TextBatch) -> tuple[Array, Array]:
-        pieces = tokenizer.words(Pieces.from_batch(unit))
+        pieces = tokenizer.words(Pieces.from_batch(unit), added=added)
         tokens = tokenize(tokenizer, pieces)
         return tokens.ids, tokens.rows[pieces.rows]
 
