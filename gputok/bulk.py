@@ -63,11 +63,11 @@ def encode(
     if devices and (on_device := _by_devices(tokenizer, devices, encode_unit)):
         n_threads = max(n_threads, 2 * len(devices))  # one copies while another has the kernels at work
         encode_unit, n_ahead, cut = on_device, 0, lambda batch: [batch]
-    before, after = _affixes(tokenizer) if add_special_tokens else ([], [])
+    around = _around(tokenizer, add_special_tokens)
 
     def finished(ids: Array, rows: Array) -> TokenBatch:
-        if before or after:
-            ids, rows = _surrounded(ids, rows, before, after)
+        if around != [[], []]:
+            ids, rows = _surrounded(ids, rows, around)
         return TokenBatch(ids.astype(dtype, copy=False), rows)
 
     def begin(unit: TextBatch) -> Callable[[], TokenBatch]:
@@ -306,7 +306,7 @@ def id_type(tokenizer: Tokenizer) -> np.dtype:
     ids = tokenizer.model.vocabulary.ids
     added = max(tokenizer._added.ids.values(), default=0)
     return id_dtype(
-        1 + max(int(ids.max()) if len(ids) else 0, added, *itertools.chain(*_affixes(tokenizer)), 0)
+        1 + max(int(ids.max()) if len(ids) else 0, added, *itertools.chain(*_around(tokenizer, True)), 0)
     )
 
 
@@ -325,24 +325,47 @@ def fingerprint(tokenizer: Tokenizer, source: Any, options: Any) -> str:
     return hashlib.sha256(repr((tokenizer.to_str(), known, options)).encode()).hexdigest()
 
 
-def _affixes(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
-    """The ids that the post-processor puts before and after a text."""
+def _around(tokenizer: Tokenizer, add_special_tokens: bool) -> list[list[int]]:
+    """The ids that the post-processor puts around a text: before its first place, between its places, after the last.
+
+    Mostly a text has one place, and these are two lists; a template can leave it out or have it several times.
+    """
     from gputok.columns import DTYPES, Columns
     from gputok.processors import process_rows
     from gputok.rows import NO_SPELLING, Rows, merge
 
-    # One token, which stands for those of any text.
+    # One token, which stands for those of any text, and is the only one with a word: no processor changes that.
     columns, first = Columns(1, **{**dict.fromkeys(DTYPES, 0), "text": -1}), np.zeros(1, np.int64)
     text = Rows(columns, first, first + 1, NO_SPELLING)
-    finished = merge(process_rows(tokenizer.post_processor, [text], True))
+    finished = merge(process_rows(tokenizer.post_processor, [text], add_special_tokens))
     row = slice(finished.first[0], finished.last[0])
-    ids, at = finished.columns.ids[row].tolist(), int(np.argmin(finished.columns.special[row]))
-    return ids[:at], ids[at + 1 :]
+    around: list[list[int]] = [[]]
+    for token_id, word in zip(
+        finished.columns.ids[row].tolist(), finished.columns.words[row].tolist(), strict=True
+    ):
+        if word < 0:
+            around[-1].append(token_id)
+        else:
+            around.append([])
+    return around
 
 
-def _surrounded(ids: Array, rows: Array, before: list[int], after: list[int]) -> tuple[Array, Array]:
-    """Each row with these ids before and after it."""
-    from gputok.kernels.cpu.encode import surround
+def _surrounded(ids: Array, rows: Array, around: list[list[int]]) -> tuple[Array, Array]:
+    """Each row between these ids, as often as there are places between two lists of them; ids uint32."""
+    ids = ids.astype(np.uint32, copy=False)
+    if len(around) == 2:
+        from gputok.kernels.cpu.encode import surround
 
-    affixes = np.array(before, np.uint32), np.array(after, np.uint32)
-    return surround(ids.astype(np.uint32, copy=False), rows, *affixes)
+        before, after = (np.array(fixed, np.uint32) for fixed in around)
+        return surround(ids, rows, before, after)
+    lengths, n_places = np.diff(rows), len(around) - 1
+    wider = n_places * rows + sum(map(len, around)) * np.arange(len(rows))
+    whole, at = np.empty(wider[-1], np.uint32), wider[:-1].copy()
+    for place, fixed in enumerate(around):
+        for token_id in fixed:
+            whole[at] = token_id
+            at += 1
+        if place < n_places:
+            whole[np.repeat(at - rows[:-1], lengths) + np.arange(len(ids))] = ids
+            at += lengths
+    return whole, wider
