@@ -301,7 +301,7 @@ class TemplateProcessing(PostProcessor):
             # What overflows keeps the type ids that it has, as in the namesake.
             rows = sequences[i] if overflow else sequences[i].replace(type_ids=piece.type_id)
             parts.append(rows if overflow else rows.with_sequence(i))
-        return parts
+        return parts or [named_rows([], [], n_rows)]
 
 
 def _template(value: str | ListOf[str]) -> list[Piece]:

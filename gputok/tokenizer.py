@@ -198,11 +198,14 @@ class Tokenizer(Pipeline):
         from gputok.progress import reporting
 
         chosen, batches = backend.choose_for(read, total, device)
+        apart = self.apart_at_spaces()
+        # parts of documents in which there are no added tokens: `instead` takes the others
+        words = partial(self.words, added=False) if apart else self.words
         with reporting(progress) as report:
             return count_words(
                 batches,
-                self.plan() or self.words,
-                apart_at_spaces=self.apart_at_spaces(),
+                self.plan() or words,
+                apart_at_spaces=apart,
                 instead=self.around_added if self._added.tokens else None,
                 threads=threads,
                 report=report,

@@ -233,6 +233,50 @@ def test_a_model_that_changes_forgets_its_words(byte_level):
     assert flat(tokenizer.encode_corpus(iter(texts))) == expected(tokenizer, texts)
 
 
+_TOKENS = [("<s>", 0), ("</s>", 1)]
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param([], id="none"),
+        pytest.param([processors.BertProcessing(_TOKENS[1], _TOKENS[0])] * 2, id="two that add tokens"),
+        pytest.param(
+            [
+                processors.TemplateProcessing("<s> <s> $A", "$A $B", _TOKENS),
+                processors.RobertaProcessing(_TOKENS[1], _TOKENS[0]),
+                processors.ByteLevel(),
+                processors.BertProcessing(_TOKENS[1], _TOKENS[0]),
+            ],
+            id="four",
+        ),
+        pytest.param(
+            [processors.TemplateProcessing("<s> $A </s> $A <s> <s>", "$A $B", _TOKENS)], id="text twice"
+        ),
+        pytest.param(
+            [
+                processors.TemplateProcessing("$A $A", "$A $B", _TOKENS),
+                processors.BertProcessing(_TOKENS[1], _TOKENS[0]),
+                processors.TemplateProcessing("$A <s> $A", "$A $B", _TOKENS),
+            ],
+            id="text four times",
+        ),
+        pytest.param([processors.TemplateProcessing("<s> </s>", "$A $B", _TOKENS)], id="no text"),
+    ],
+)
+@pytest.mark.parametrize("special", [True, False])
+def test_post_processors_one_after_the_other(steps, special):
+    tokenizer = gputok.Tokenizer(models.BPE({"<s>": 0, "</s>": 1, "a": 2, "b": 3, "ab": 4}, [("a", "b")]))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.Sequence(steps)
+    texts = ["ab a", "", "b", "a b ab ab", ""]
+    corpus = tokenizer.encode_corpus(iter(texts), add_special_tokens=special)
+    ids, sizes = expected(tokenizer, texts, add_special_tokens=special)
+    assert flat(corpus) == (ids, sizes)
+    one_by_one = [tokenizer.encode(text, add_special_tokens=special).ids for text in texts]
+    assert (list(itertools.chain(*one_by_one)), list(map(len, one_by_one))) == (ids, sizes)
+
+
 def test_encoding_text_equals_the_reference():
     """A made-up model: a word's ids are its bytes but for the vowels, so that some words have none and some have many."""
     texts = [text for text in random_texts(7, 200) if text]

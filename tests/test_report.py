@@ -105,7 +105,7 @@ def test_a_token_that_several_merges_spell_counts_at_the_first():
         {"a": 0, "b": 1, "c": 2, "ab": 3, "bc": 4, "abc": 5},
         [("a", "b"), ("b", "c"), ("ab", "c"), ("a", "bc")],
     )
-    assert merge_counts(bpe, np.array([0, 0, 0, 0, 0, 7])).tolist() == [7, 0, 7, 0]
+    assert merge_counts(bpe, np.arange(6), np.array([0, 0, 0, 0, 0, 7])).tolist() == [7, 0, 7, 0]
 
 
 def test_bytes_that_tokens_stand_for():

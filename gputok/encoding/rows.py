@@ -17,6 +17,10 @@ from gputok.types import Array
 _SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000Ġ"
 
 
+_SMALL = 1 << 20
+"""Ids below this, and so all that real vocabularies have, get a table by id, of 8 MB at most."""
+
+
 class Spelling(dict):
     """The texts of ids, each looked up when it is first asked for."""
 
@@ -36,6 +40,16 @@ class Spelling(dict):
         """int32[t, 2]: the white space (in characters) at the start and at the end of each token's text."""
         if len(ids) == 0:
             return np.zeros((0, 2), np.int32)
+        if int(ids.max()) < _SMALL:
+            return self._small_margins(ids)
+        found, large = np.empty((len(ids), 2), np.int32), ids >= _SMALL
+        if not large.all():
+            found[~large] = self._small_margins(ids[~large])
+        distinct, which = np.unique(ids[large], return_inverse=True)
+        found[large] = np.array([margin(text) for text in self.texts(distinct)], np.int32)[which]
+        return found
+
+    def _small_margins(self, ids: Array) -> Array:
         margins = self._margins
         if (missing := int(ids.max()) + 1 - len(margins)) > 0:
             margins = np.concatenate([margins, np.full((missing, 2), -1, np.int32)])

@@ -112,7 +112,7 @@ class AddedVocabulary:
         ]
         batch = TextBatch.from_strings(text for text, _ in chosen.values())
         trie = build_trie(batch.data.copy(), batch.offsets)
-        return _Finder(np.array([*chosen], np.int32), np.array(options, np.uint8), trie, first_bytes(trie))
+        return _Finder(np.array([*chosen], np.int64), np.array(options, np.uint8), trie, first_bytes(trie))
 
 
 _SHORT = 1 << 10  # bytes of a text that is looked through at once, before a kernel is called
@@ -121,7 +121,7 @@ _SHORT = 1 << 10  # bytes of a text that is looked through at once, before a ker
 class _Finder(NamedTuple):
     """Added tokens as a trie over bytes; see kernels/cpu/added.py."""
 
-    ids: Array  # int32[n_tokens]
+    ids: Array  # int64[n_tokens]
     options: Array  # uint8[n_tokens]
     trie: tuple[Array, Array, Array]
     first: tuple[Array, Array]  # bytes that tokens begin with
@@ -135,7 +135,7 @@ class _Finder(NamedTuple):
         start, end, found, rows = find_tokens(*text, self.trie, self.options, words, self.first)
         if len(start) == pieces.n_pieces and not np.count_nonzero(found >= 0):
             return pieces
-        token = np.where(found >= 0, self.ids[found], np.int32(-1))
+        token = np.where(found >= 0, self.ids[found], -1)
         if pieces.token is not None:
             before = np.repeat(pieces.token, np.diff(rows))
             token = np.where(before >= 0, before, token)

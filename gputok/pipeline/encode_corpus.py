@@ -69,12 +69,12 @@ def encode(
     if devices and (on_device := ByDevice.of(pipeline, devices, engine)):
         n_threads = max(n_threads, 2 * len(devices))  # one copies while another has the kernels at work
         engine, n_ahead = on_device, 0
-    before, after = _affixes(pipeline) if add_special_tokens else ([], [])
+    around = _around(pipeline, add_special_tokens)
 
     def finished(found: tuple[Array, Array]) -> TokenBatch:
         ids, rows = found
-        if before or after:
-            ids, rows = _surrounded(ids, rows, before, after)
+        if around != [[], []]:
+            ids, rows = _surrounded(ids, rows, around)
         return TokenBatch(ids.astype(dtype, copy=False), rows)
 
     def units() -> Iterator[tuple[int, Callable[[Submit], Callable[[], TokenBatch]]]]:
@@ -172,7 +172,11 @@ class BySteps:
         return _units(batch)
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
-        pieces = self._pipeline.words(Pieces.from_batch(unit))
+        return self._encode(unit, added=True)
+
+    def _encode(self, unit: TextBatch, *, added: bool) -> tuple[Array, Array]:
+        """added: look for added tokens."""
+        pieces = self._pipeline.words(Pieces.from_batch(unit), added=added)
         tokens = tokenize(self._pipeline, pieces)
         return tokens.ids, tokens.rows[pieces.rows]
 
@@ -270,7 +274,7 @@ class ByParts(BySteps):
     def _encode_parts(self, data: Array, start: Array, end: Array) -> tuple[Array, Array]:
         from gputok.kernels.cpu.ragged import gather
 
-        return super().encode(TextBatch(*gather(data, start, end)))
+        return self._encode(TextBatch(*gather(data, start, end)), added=False)
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
         if self._pipeline.added_in(Pieces.from_batch(unit)):
@@ -346,7 +350,7 @@ def id_type(pipeline: Pipeline) -> np.dtype:
     ids = pipeline.model.vocabulary.ids
     added = max(pipeline.added.ids.values(), default=0)
     return id_dtype(
-        1 + max(int(ids.max()) if len(ids) else 0, added, *itertools.chain(*_affixes(pipeline)), 0)
+        1 + max(int(ids.max()) if len(ids) else 0, added, *itertools.chain(*_around(pipeline, True)), 0)
     )
 
 
@@ -367,24 +371,47 @@ def fingerprint(pipeline: Pipeline, source: Any, options: Any) -> str:
     return hashlib.sha256(repr((form, known, options)).encode()).hexdigest()
 
 
-def _affixes(pipeline: Pipeline) -> tuple[list[int], list[int]]:
-    """The ids that the post-processor puts before and after a text."""
+def _around(pipeline: Pipeline, add_special_tokens: bool) -> list[list[int]]:
+    """The ids that the post-processor puts around a text: before its first place, between its places, after the last.
+
+    Mostly a text has one place, and these are two lists; a template can leave it out or have it several times.
+    """
     from gputok.encoding.columns import DTYPES, Columns
     from gputok.encoding.rows import NO_SPELLING, Rows, merge
     from gputok.processors import process_rows
 
-    # One token, which stands for those of any text.
+    # One token, which stands for those of any text, and is the only one with a word: no processor changes that.
     columns, first = Columns(1, **{**dict.fromkeys(DTYPES, 0), "text": -1}), np.zeros(1, np.int64)
     text = Rows(columns, first, first + 1, NO_SPELLING)
-    finished = merge(process_rows(pipeline.post_processor, [text], True))
+    finished = merge(process_rows(pipeline.post_processor, [text], add_special_tokens))
     row = slice(finished.first[0], finished.last[0])
-    ids, at = finished.columns.ids[row].tolist(), int(np.argmin(finished.columns.special[row]))
-    return ids[:at], ids[at + 1 :]
+    around: list[list[int]] = [[]]
+    for token_id, word in zip(
+        finished.columns.ids[row].tolist(), finished.columns.words[row].tolist(), strict=True
+    ):
+        if word < 0:
+            around[-1].append(token_id)
+        else:
+            around.append([])
+    return around
 
 
-def _surrounded(ids: Array, rows: Array, before: list[int], after: list[int]) -> tuple[Array, Array]:
-    """Each row with these ids before and after it."""
-    from gputok.kernels.cpu.encode import surround
+def _surrounded(ids: Array, rows: Array, around: list[list[int]]) -> tuple[Array, Array]:
+    """Each row between these ids, as often as there are places between two lists of them; ids uint32."""
+    ids = ids.astype(np.uint32, copy=False)
+    if len(around) == 2:
+        from gputok.kernels.cpu.encode import surround
 
-    affixes = np.array(before, np.uint32), np.array(after, np.uint32)
-    return surround(ids.astype(np.uint32, copy=False), rows, *affixes)
+        before, after = (np.array(fixed, np.uint32) for fixed in around)
+        return surround(ids, rows, before, after)
+    lengths, n_places = np.diff(rows), len(around) - 1
+    wider = n_places * rows + sum(map(len, around)) * np.arange(len(rows))
+    whole, at = np.empty(wider[-1], np.uint32), wider[:-1].copy()
+    for place, fixed in enumerate(around):
+        for token_id in fixed:
+            whole[at] = token_id
+            at += 1
+        if place < n_places:
+            whole[np.repeat(at - rows[:-1], lengths) + np.arange(len(ids))] = ids
+            at += lengths
+    return whole, wider

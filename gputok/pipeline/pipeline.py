@@ -83,17 +83,20 @@ class Pipeline:
     def decoder(self, decoder: Decoder | None) -> None:
         self._decoder = _component(decoder, "decoder")
 
-    def words(self, pieces: Pieces) -> Pieces:
-        """Steps 1 and 2 for many documents at once: normalized and cut into words and added tokens."""
+    def words(self, pieces: Pieces, *, added: bool = True) -> Pieces:
+        """Steps 1 and 2 for many documents at once: normalized and cut into words and added tokens.
+
+        added: look for added tokens. Parts of documents that have none can look as if they had (`single_word`).
+        """
         normalizer, pre_tokenizer = self._normalizer, self._pre_tokenizer
         marked = bool(normalizer and pre_tokenizer and pre_tokenizer.needs_alignment and not pieces.alignment)
         # or the pre-tokenizer couldn't tell whether the normalizer took away the start of a document
         if marked:
             pieces = mark_starts(pieces)
-        pieces = self._added.extract(pieces, normalized=False)
+        pieces = self._added.extract(pieces, normalized=False) if added else pieces.without_empty()
         if normalizer is not None:
             pieces = normalizer.apply(pieces)
-        pieces = self._added.extract(pieces, normalized=True)
+        pieces = self._added.extract(pieces, normalized=True) if added else pieces.without_empty()
         if pre_tokenizer is not None:
             pieces = pre_tokenizer.apply(pieces)
         return (pieces._replace(alignment=None) if marked else pieces).without_empty()

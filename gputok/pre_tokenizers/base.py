@@ -166,7 +166,7 @@ class Custom(PreTokenizer):
         ends = np.cumsum([0, *(len(part) for part, *_ in parts)], dtype=np.int64)
         columns = [*zip(*parts, strict=True)] or [(), (), (), ()]
         part_data, start, end = (np.concatenate([np.zeros(0, np.int64), *column]) for column in columns[:3])
-        new_token = np.array(columns[3], np.int32)
+        new_token = np.array(columns[3], np.int64)
         return Pieces(
             part_data.astype(np.uint8),
             ends[:-1],

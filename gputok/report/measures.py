@@ -20,6 +20,7 @@ from gputok.text.pieces import TextBatch
 from gputok.types import Array
 
 SAMPLE_CHARACTERS = 2000  # of a document that is kept to look at
+_SMALL = 1 << 20  # ids below this are counted by id, in 8 MB at most
 _MARKS = ("▁", "Ġ")  # tokens for a space, which some tokenizers put before a text
 
 # Scripts of living languages by their Unicode names; the others are rare enough to be one.
@@ -47,7 +48,8 @@ def measure(
     """The text, what each tokenizer makes of all batches, and samples. `tell(n_bytes)` is called after each batch."""
     histogram = np.zeros(0x110000, np.int64)  # of code points
     n_documents = n_bytes = n_words = 0
-    usage = {name: np.zeros(_n_ids(tokenizer), np.int64) for name, tokenizer in tokenizers.items()}
+    known = {name: _ids(tokenizer) for name, tokenizer in tokenizers.items()}
+    usage = {name: np.zeros(len(ids), np.int64) for name, ids in known.items()}
     samples = Samples(n_samples)
     for batch in batches:
         codes = _code_points(batch)
@@ -58,7 +60,7 @@ def measure(
         samples.draw(batch)
         for name, tokenizer in tokenizers.items():
             for ids, _ in encode_corpus.encode(tokenizer, [batch], add_special_tokens=False, threads=threads):
-                usage[name] += np.bincount(ids, minlength=len(usage[name]))
+                usage[name] += _counts(known[name], ids)
         tell(n_bytes)
 
     n_characters, histogram = int(histogram.sum()), np.where(_is_space(), 0, histogram)
@@ -122,13 +124,13 @@ def _measures(
         text=text,
         tokens=tokens,
         ids=ids,
-        usage=usage[ids],
+        usage=usage,
         lengths=np.array([len(one) for one in spelled], np.int64),
         special=np.array([id in added for id in vocabulary], bool),
-        n_unknown=0 if unknown is None else int(usage[unknown]),
+        n_unknown=0 if unknown is None else int(usage[np.searchsorted(ids, unknown)]),
         script_tokens=np.bincount(_token_scripts(tokens), minlength=len(SCRIPTS))[scripts],
         script_covered=covered[scripts].astype(np.int64),
-        merge_counts=merge_counts(tokenizer.model, usage),
+        merge_counts=merge_counts(tokenizer.model, ids, usage),
         encodings=tuple(
             views(encode_documents(tokenizer, TextBatch.from_strings(samples), offsets=True), samples)
         ),
@@ -165,21 +167,21 @@ def token_bytes(tokenizer: Pipeline, vocabulary: Mapping[int, str]) -> list[byte
     return [spelled(id, token) for id, token in vocabulary.items()]
 
 
-def merge_counts(model: Any, usage: Array) -> Array | None:
+def merge_counts(model: Any, ids: Array, usage: Array) -> Array | None:
     """int64[merges], how often each merge of a BPE model is applied, from how often each token is left over.
 
-    usage: int64[ids]. A token that is there n times was merged n times, and its two parts were there n times more: from
+    ids, usage: int64[tokens], rising ids and how often each is there. A token that is there n times was merged n times, and its two parts were there n times more: from
     the last merge to the first, this gives all counts without a look at the text.
 
     >>> from gputok import models
     >>> bpe = models.BPE({"a": 0, "b": 1, "ab": 2, "abb": 3}, [("a", "b"), ("ab", "b")])
-    >>> merge_counts(bpe, np.array([0, 0, 5, 3])).tolist()
+    >>> merge_counts(bpe, np.arange(4), np.array([0, 0, 5, 3])).tolist()
     [8, 3]
     """
     merges = getattr(model, "merges", None)
     if merges is None:
         return None
-    present, counts = usage.tolist(), np.zeros(len(merges), np.int64)
+    present, counts = dict(zip(ids.tolist(), usage.tolist(), strict=True)), np.zeros(len(merges), np.int64)
     _, first = np.unique(merges[:, 2], return_index=True)
     for rank in sorted(first.tolist(), reverse=True):
         left, right, merged = merges[rank].tolist()
@@ -189,8 +191,19 @@ def merge_counts(model: Any, usage: Array) -> Array | None:
     return counts
 
 
-def _n_ids(tokenizer: Pipeline) -> int:
-    return max(tokenizer.get_vocab().values(), default=-1) + 1
+def _ids(tokenizer: Pipeline) -> Array:
+    """int64[tokens]: all ids, rising."""
+    return np.array(sorted(set(tokenizer.get_vocab().values())), np.int64)
+
+
+def _counts(known: Array, ids: Array) -> Array:
+    """int64[tokens]: how often each of the rising ids `known` is among `ids`, all of which are known."""
+    if len(known) == 0 or known[-1] < _SMALL:
+        return np.bincount(ids, minlength=int(known[-1]) + 1 if len(known) else 0)[known]
+    distinct, times = np.unique(ids, return_counts=True)
+    counts = np.zeros(len(known), np.int64)
+    counts[np.searchsorted(known, distinct)] = times
+    return counts
 
 
 def _unknown_id(tokenizer: Pipeline) -> int | None:

@@ -76,7 +76,7 @@ class Pieces(NamedTuple):
     start: Array  # int64[n_pieces], first byte of each piece in data
     end: Array  # int64[n_pieces]
     rows: Array  # int64[n_documents + 1]; document i has pieces rows[i]:rows[i + 1]
-    token: Array | None = None  # int32[n_pieces], id of an added token or -1; None: there are none
+    token: Array | None = None  # int64[n_pieces], id of an added token or -1; None: there are none
     alignment: Alignment | None = None  # bytes of data -> bytes of its *own document*; None: not asked for
     byte_level: bool = False
     """`data` holds raw bytes that stand for the characters of the ByteLevel alphabet, one for each byte.

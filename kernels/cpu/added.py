@@ -59,7 +59,13 @@ def find_tokens(data, start, end, skip, trie, options, word_bits, first=None):
     8 pass over it; word_bits uint8[0x110000 / 8], bit c: character c is part of words (needed for single words);
     first: `first_bytes(trie)`, if it is there already.
     -> start, end int64[m]; string int32[m], -1 for text; rows int64[n_pieces + 1]: piece i became the pieces
-    rows[i]:rows[i + 1]. Empty pieces of text are left out.
+    rows[i]:rows[i + 1]. Empty pieces are left out.
+
+    As in tokenizers (`AddedVocabulary::find_matches`), what is searched for next begins where the string itself ended,
+    and not the white space that it took: pieces of tokens may overlap, and text after the last of them may have been
+    taken before. Pieces of text lie apart, in order, since each lies between two strings. A token that takes white
+    space on its left begins where the one before ended, or later; if nothing is left of it (tokenizers panics when
+    it would end before it begins), it is left out.
     """
     text = pointer(data), np.array(start), np.array(end), skip
     parts, rows = _find_tokens(text, trie, *(first or first_bytes(trie)), options, word_bits)
@@ -78,6 +84,7 @@ def _find_tokens(text_of, trie, begins, few, options, word_bits):
     for i in range(n):
         first, stop = start[i], end[i]
         text = first  # where the text that is not yet given out begins
+        blank = first  # nothing but white space since the end of the last string that was looked behind
         at = stop if skip[i] else first
         while True:
             at = _scan(data, at, stop, can_begin, address(few), len(few))
@@ -104,12 +111,17 @@ def _find_tokens(text_of, trie, begins, few, options, word_bits):
             ):
                 continue
             if option & LSTRIP:
-                while begin > first and _is_space(_before(data, begin)):
+                while begin > text and _is_space(_before(data, begin)):
                     begin -= _width_before(data, begin)
-            begin = max(begin, text)  # the token before may have taken white space
+                begin = max(begin, text)  # the token before may have taken white space
             if option & RSTRIP:
-                while finish < stop and _is_space(_after(data, finish)):
-                    finish += _width_after(data, finish)
+                blank = max(blank, finish)  # matches that take the same white space look through it once
+                while blank < stop and _is_space(_after(data, blank)):
+                    blank += _width_after(data, blank)
+                finish = blank
+            if begin >= finish:
+                text = begin
+                continue
             if m + 3 > len(parts):
                 parts = _twice_as_long(parts)
             if text < begin:

@@ -86,14 +86,14 @@ def _new_round(n_bytes: int, n_events: int) -> _Round:
 def encode_text(data, offsets, token, walk, encode_words, encoder):
     """The ids of pieces of text, one after the other, and where each piece's end.
 
-    data: uint8[n], valid UTF-8; offsets: int64[p + 1], the pieces in it; token: int32[p], an id that stands for the
+    data: uint8[n], valid UTF-8; offsets: int64[p + 1], the pieces in it; token: int64[p], an id that stands for the
     whole piece, or -1; None: there are none. encode_words(data, start, end) -> ids uint32[t], rows int64[words + 1] is
     called with words that the encoder doesn't know.
     Returns ids (uint16 or uint32)[t] and offsets int64[p + 1].
     """
     cache, work = encoder
     start, stop = int(offsets[0]), int(offsets[-1])
-    token = np.empty(0, np.int32) if token is None else np.ascontiguousarray(token, np.int32)
+    token = np.empty(0, np.int64) if token is None else np.ascontiguousarray(token, np.int64)
     dtype, ends, parts, n_ids = np.dtype(f"u{cache.width}"), np.zeros(len(offsets), np.int64), [], 0
     while start < stop:
         text = pointer(data), pointer(offsets), np.searchsorted(offsets, start, "right") - 1

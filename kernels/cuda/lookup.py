@@ -102,7 +102,7 @@ def encode_text(
 
     Text for which there is not the memory is encoded in halves; MemoryError: not even one piece of it fits.
     """
-    token = np.full(len(offsets) - 1, -1, np.int32) if token is None else np.asarray(token, np.int32)
+    token = np.full(len(offsets) - 1, -1, np.int64) if token is None else np.asarray(token, np.int64)
     try:
         if offsets[-1] - offsets[0] > split.MAX_BYTES:
             raise MemoryError

@@ -90,10 +90,12 @@ def find_tokens(data, start, end, skip, trie, options, word_bits):
             if options[i] & 8 or inside_word:
                 continue
             if options[i] & 2:
-                first -= len(before.encode()) - len(before.rstrip(_WHITE_SPACE).encode())
-            first = max(first, text)
+                first = max(len(before.rstrip(_WHITE_SPACE).encode()), text)
             if options[i] & 4:
                 last += len(after.encode()) - len(after.lstrip(_WHITE_SPACE).encode())
+            if first >= last:  # the token before took all of it
+                text = first
+                continue
             if text < first:
                 pieces.append((a + text, a + first, -1))
             pieces.append((a + first, a + last, i))
