@@ -852,6 +852,10 @@ def test_errors_say_what_to_do(pair):
         (lambda: ours(["a", 3]), TypeError, "int"),
         (lambda: ours(["a", "b"], ["c"]), ValueError, "each of the 2 of `text`, but has 1"),
         (lambda: ours("a", padding="most"), ValueError, "padding='most'"),
+        (lambda: ours("a", padding_side="top"), ValueError, "padding_side='top'"),
+        (lambda: ours.pad({"input_ids": [1]}, padding_side="top"), ValueError, "padding_side='top'"),
+        (lambda: ours("a", text_pair_target="b"), ValueError, "text_pair_target is the second of a pair"),
+        (lambda: ours(text_target="a", text_pair="b"), ValueError, "text_pair is the second of a pair"),
         (lambda: ours("a", return_tensors="tf"), ValueError, "'tf': must be"),
         (lambda: ours.pad({"labels": [1]}), ValueError, "column 'input_ids'"),
         (lambda: PreTrainedTokenizer(), TypeError, "tokenizer_file="),
@@ -864,6 +868,8 @@ def test_errors_say_what_to_do(pair):
     ):
         with pytest.raises(error, match=words):
             call()
+    with pytest.warns(UserWarning, match="clean_up_tokenization_spaces=True does nothing for BPE"):
+        ours.decode([1, 2], clean_up_tokenization_spaces=True)
     with pytest.warns(UserWarning, match="more than the 48 that the model takes"):
         PreTrainedTokenizer(ours.backend_tokenizer, model_max_length=48)("word " * 100)
 

@@ -128,6 +128,7 @@ def _until_mark(text: str) -> str:
 def _compiled(template: str, marked: bool) -> Any:
     try:
         import jinja2.ext
+        import jinja2.nodes
         import jinja2.sandbox
     except ImportError:
         raise ImportError("chat templates need Jinja: pip install 'jinja2>=3.1.6'") from None

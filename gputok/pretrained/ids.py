@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -91,7 +92,13 @@ class TokenIds(SpecialTokens):
             if clean_up_tokenization_spaces is None
             else clean_up_tokenization_spaces
         )
-        if clean and type(self._tokenizer.model).__name__ != "BPE":
+        is_bpe = type(self._tokenizer.model).__name__ == "BPE"
+        if clean_up_tokenization_spaces and is_bpe:
+            warnings.warn(
+                "clean_up_tokenization_spaces=True does nothing for BPE: its spaces are the text's",
+                stacklevel=2,
+            )
+        if clean and not is_bpe:
             for spaced in _SPACED:
                 text = text.replace(spaced, spaced.strip())
         return text

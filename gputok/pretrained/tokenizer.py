@@ -92,8 +92,7 @@ class PreTrainedTokenizer(TokenIds):
             value = options.pop(name, None)
             setattr(self, name, copy.copy(default) if value is None else value)
         for side in ("padding_side", "truncation_side"):
-            if getattr(self, side) not in ("left", "right"):
-                raise ValueError(f"{side}={getattr(self, side)!r}: must be 'left' or 'right'")
+            _check_side(getattr(self, side), side)
         template = options.pop("chat_template", None)
         if isinstance(template, list):  # an old form
             template = {one["name"]: one["template"] for one in template}
@@ -242,6 +241,15 @@ class PreTrainedTokenizer(TokenIds):
         """
         if text is None and text_target is None:
             raise ValueError("pass a text, a list of texts, or text_target=")
+        for name, second, first in (
+            ("text", text_pair, text),
+            ("text_target", text_pair_target, text_target),
+        ):
+            if second is not None and first is None:
+                raise ValueError(
+                    f"{name.replace('text', 'text_pair', 1)} is the second of a pair: pass {name}, too"
+                )
+        _check_side(padding_side)
         limits = self._limits(padding, truncation, max_length, pad_to_multiple_of)
         options = {
             "add_special_tokens": add_special_tokens,
@@ -408,6 +416,7 @@ class PreTrainedTokenizer(TokenIds):
         }:
             raise ValueError(f"{main!r} has {len(columns[main])} texts, but other columns have {wrong}")
 
+        _check_side(padding_side)
         limits = self._limits(padding, None if padding else False, max_length)
         lengths = [len(row) for row in columns[main]]
         if return_attention_mask or (
@@ -624,6 +633,11 @@ class PreTrainedTokenizer(TokenIds):
             revision=revision,
             create_pr=create_pr,
         )
+
+
+def _check_side(side: Any, name: str = "padding_side") -> None:
+    if side not in (None, "left", "right"):
+        raise ValueError(f"{name}={side!r}: must be 'left' or 'right'")
 
 
 def _check_variables(variables: Mapping[str, Any], template: str) -> None:
