@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import pkgutil
 import subprocess
 import sys
 
@@ -32,3 +33,28 @@ def test_a_name_in_a_fresh_process():
         done.stdout.split()
         == "<class 'gputok.Tokenizer'> <class 'gputok.AddedToken'> tuple[int, int]".split()
     )
+
+
+MODULES = sorted(
+    found.name
+    for found in pkgutil.walk_packages([str(pathlib.Path(gputok.__file__).parent)], "gputok.")
+    if not found.name.endswith("__main__") and ".kernels" not in found.name
+)
+
+
+def test_each_module_can_be_imported_first():
+    """In a process of its own, as whatever imports it first may: no module needs that another one was there before."""
+    code = (
+        "import os, sys\n"
+        "import numpy, typer\n"
+        "import gputok\n"
+        "for name in sys.argv[1:]:\n"
+        "    if child := os.fork():\n"
+        "        assert os.waitpid(child, 0)[1] == 0, name\n"
+        "    else:\n"
+        "        __import__(name)\n"
+        "        os._exit(0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *MODULES], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(MODULES) > 100

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from gputok.components import Verbatim, described
 from gputok.tokens.added_token import AddedToken
+from gputok.types import public
 
 _PROGRESS_FORMATS = {"indicatif": "Indicatif", "json": "JsonLines", "silent": "Silent"}
 
@@ -16,17 +17,13 @@ _PROGRESS_FORMATS = {"indicatif": "Indicatif", "json": "JsonLines", "silent": "S
 class Options:
     """Options that are checked when they are set; those of a dataclass, and no others."""
 
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        if cls.__module__.startswith("gputok."):
-            cls.__module__ = "gputok.trainers"
-
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in {field.name for field in dataclasses.fields(self)}:  # type: ignore[arg-type]
             raise AttributeError(f"{type(self).__name__} has no option {name!r}")
         super().__setattr__(name, _CHECKS[name](name, value) if name in _CHECKS else value)
 
 
+@public("gputok.trainers")
 class Trainer(Options):
     """Base of the trainers.
 

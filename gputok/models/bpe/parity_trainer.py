@@ -17,12 +17,14 @@ from gputok.models.bpe.trainer import BpeTrainer, TrainedBpe
 from gputok.models.trainer import Options
 from gputok.tokens.added_token import AddedToken
 from gputok.tokens.vocabulary import Vocabulary, pack
+from gputok.types import public
 
 if TYPE_CHECKING:
     from gputok.progress import Progress
     from gputok.text.word_counts import WordCounts
 
 
+@public("gputok.trainers")
 @dataclass(eq=False, repr=False)
 class ParityBpeTrainer(Options):
     """Trains a BPE that treats languages alike, merge for merge as `tokenizers.trainers.ParityBpeTrainer` does.

@@ -37,6 +37,7 @@ class TrainedBpe(NamedTuple):
         model.set_vocabulary(self.vocabulary, self.merges)
 
 
+@public("gputok.trainers")
 @dataclass(kw_only=True, eq=False, repr=False)
 class BpeTrainer(Trainer):
     """Trains a byte-pair encoding, merge for merge as `tokenizers.trainers.BpeTrainer` does.

@@ -27,6 +27,7 @@ class TrainedUnigram(NamedTuple):
         model.update(**self._asdict())
 
 
+@public("gputok.trainers")
 @dataclass(kw_only=True, eq=False, repr=False)
 class UnigramTrainer(Trainer):
     """Trains a unigram language model over pieces (Kudo 2018), with the options of the namesake.

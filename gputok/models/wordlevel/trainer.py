@@ -28,6 +28,7 @@ class TrainedWordLevel(NamedTuple):
         model.update(**self._asdict())
 
 
+@public("gputok.trainers")
 @dataclass(kw_only=True, eq=False, repr=False)
 class WordLevelTrainer(Trainer):
     """Takes the most frequent words, as `tokenizers.trainers.WordLevelTrainer` does.

@@ -29,6 +29,7 @@ class TrainedWordPiece(NamedTuple):
         model.update(**self._asdict())
 
 
+@public("gputok.trainers")
 @dataclass(kw_only=True, eq=False, repr=False)
 class WordPieceTrainer(Trainer):
     """Trains a WordPiece vocabulary by merging pairs, as `tokenizers.trainers.WordPieceTrainer` does.
