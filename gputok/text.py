@@ -54,10 +54,27 @@ class TextBatch(NamedTuple):
 
 
 class Alignment(NamedTuple):
-    """For each byte of normalized text, the range of bytes of the original document that it came from."""
+    """For each byte of normalized text, the range of bytes of the original document that it came from.
+
+    It may be a part of a character; but all bytes of a document's first one begin at 0, as the document does.
+    """
 
     start: Array  # int32[n_bytes]
     end: Array  # int32[n_bytes]
+
+
+def first_characters(data: Array, start: Array, end: Array) -> Array:
+    """int64[]: where the bytes of the first character of each text data[start[i]:end[i]] lie, of those that have one."""
+    full = start < end
+    at, end = start[full], end[full]
+    found = [at]
+    while len(at):  # at most four times
+        at = at + 1
+        more = at < end
+        more[more] = (data[at[more]] & 0xC0) == 0x80
+        at, end = at[more], end[more]
+        found.append(at)
+    return np.concatenate(found)
 
 
 class Pieces(NamedTuple):
@@ -92,7 +109,9 @@ class Pieces(NamedTuple):
             at -= np.repeat(offsets[:-1], offsets[1:] - offsets[:-1])
             start = np.zeros(len(data), np.int32)
             start[offsets[0] : offsets[-1]] = at
-            alignment = Alignment(start, start + np.int32(1))
+            end = start + np.int32(1)
+            start[first_characters(data, offsets[:-1], offsets[1:])] = 0
+            alignment = Alignment(start, end)
         return cls(data, offsets[:-1], offsets[1:], rows, None, alignment)
 
     @property

@@ -59,8 +59,7 @@ class Maker(random.Random):
 
     def pre_tokenizer(self, depth: int = 0):
         one, two, three = self.flags(3)
-        # Inside of a sequence "first" could meet half a character, which begins where the whole does only there.
-        schemes = ("always", "never", "first") if depth == 0 else ("always", "never")
+        schemes = "always", "never", "first"
         patterns = " ", "a", Regex(r"\w+"), Regex(r"\s+(?!\S)|\s"), Regex(r"\p{L}|\d{1,3}")
         made = [
             *(pre_tokenizers.BertPreTokenizer, pre_tokenizers.UnicodeScripts),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from gputok.components import Component
-from gputok.text import Alignment, Array, Pieces, TextBatch
+from gputok.text import Alignment, Array, Pieces, TextBatch, first_characters
 
 if TYPE_CHECKING:
     import regex
@@ -194,10 +194,10 @@ def regroup(pieces: Pieces, start: Array, end: Array, rows: Array) -> Pieces:
 
 
 def mark_starts(pieces: Pieces) -> Pieces:
-    """With an alignment that only tells where documents begin: 0 for their first byte, else 1."""
+    """With an alignment that only tells where documents begin: 0 for the bytes of their first character, else 1."""
     place = np.ones(len(pieces.data), np.int32)
     first = pieces.rows[:-1][np.diff(pieces.rows) > 0]
-    place[pieces.start[first][pieces.start[first] < pieces.end[first]]] = 0
+    place[first_characters(pieces.data, pieces.start[first], pieces.end[first])] = 0
     return pieces._replace(alignment=Alignment(place, place))
 
 
