@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gputok.text import Alignment, Array, Pieces, TextBatch
+from gputok.text import Alignment, Array, Pieces, TextBatch, check_lengths
 
 if TYPE_CHECKING:
     from gputok.normalizers import Normalizer
@@ -35,6 +35,7 @@ class NormalizedString:
 
     def __init__(self, sequence: str):
         batch = TextBatch.from_strings([sequence])
+        check_lengths(batch.offsets[:-1], batch.offsets[1:])
         starts = np.flatnonzero((batch.data & 0xC0) != 0x80).astype(np.int32)
         sizes = np.diff(starts, append=np.int32(len(batch.data)))
         alignment = Alignment(np.repeat(starts, sizes), np.repeat(starts + sizes, sizes).astype(np.int32))

@@ -18,6 +18,9 @@ import numpy as np
 PARTS = " [^ ]*|[^ ]+"
 """A pattern that cuts text before each space."""
 
+LONGEST = 2_000_000_000
+"""Bytes of the longest text or word of which the bytes are numbered in 32 bits; a batch may be longer."""
+
 Array = Any  # numpy.ndarray or cupy.ndarray: shape and dtype stand beside each name instead
 
 
@@ -63,6 +66,17 @@ class Alignment(NamedTuple):
     end: Array  # int32[n_bytes]
 
 
+def check_lengths(start: Array, end: Array, what: str = "text") -> None:
+    """ValueError: one of data[start[i]:end[i]] is too long for what numbers its bytes in 32 bits."""
+    sizes = end - start
+    if len(sizes) and sizes.max() > LONGEST:
+        i = int(sizes.argmax())
+        raise ValueError(
+            f"{what} {i} has {sizes[i]:,} bytes, more than the {LONGEST:,} that can be numbered in 32 bits: "
+            "cut it into several"
+        )
+
+
 def first_characters(data: Array, start: Array, end: Array) -> Array:
     """int64[]: where the bytes of the first character of each text data[start[i]:end[i]] lie, of those that have one."""
     full = start < end
@@ -105,6 +119,7 @@ class Pieces(NamedTuple):
         rows = np.arange(batch.n_documents + 1, dtype=np.int64)
         alignment = None
         if aligned:
+            check_lengths(offsets[:-1], offsets[1:])
             at = np.arange(offsets[0], offsets[-1], dtype=np.int64)
             at -= np.repeat(offsets[:-1], offsets[1:] - offsets[:-1])
             start = np.zeros(len(data), np.int32)

@@ -14,7 +14,7 @@ from gputok.json_text import Buffer, deeper, escaped, woven
 from gputok.models import base
 from gputok.models.base import Model, Tokens
 from gputok.models.vocabulary import Vocabulary, brief, pack
-from gputok.text import Array
+from gputok.text import Array, check_lengths
 
 
 class _Merges(NamedTuple):
@@ -223,6 +223,7 @@ class BPE(Model):
         tables = self._prepared_bytes if byte_level else self._prepared
         if tables is None:
             return super().encode_words(data, start, end, byte_level=byte_level)
+        check_lengths(start, end, "word")
         words = data, start, end, tables, merge.word_cache(0), self._random()
         ids, _, _, rows = merge.encode_words(*words, positions=False)
         self._check_known(ids)
