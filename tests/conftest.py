@@ -9,7 +9,15 @@ import os
 import pathlib
 from collections.abc import Callable
 
+import invariants
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def checked_steps():
+    """What each step of each pipeline makes is checked in all tests (in this process)."""
+    with invariants.installed() as checked:
+        yield checked
 
 
 @pytest.fixture(scope="session")
