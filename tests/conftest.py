@@ -11,6 +11,7 @@ import os
 import pathlib
 from collections.abc import Callable
 
+import invariants
 import pytest
 
 
@@ -44,6 +45,13 @@ def pytest_terminal_summary(terminalreporter, config):
     terminalreporter.section(total, red=_too_many(config))
     for reason, n in reasons.most_common():
         terminalreporter.write_line(f"{n:6}  {reason}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def checked_steps():
+    """What each step of each pipeline makes is checked in all tests (in this process)."""
+    with invariants.installed() as checked:
+        yield checked
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,15 @@ import json
 import random
 import warnings
 
+import invariants
 import numpy as np
 import pytest
 import tokenizers
 
 import gputok
 from gputok import Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from gputok.pipeline.tokenize import encode_documents
+from gputok.text.pieces import Pieces, TextBatch
 
 PARTS = [
     *"abcABC xyz  \t\n.,!?-_'#@0123456789éßſK½字漢あアกामि\u0301\u200d\u00a0\u3000😀👨👩👧İıΣς▁Ġ<>[]{}\r\x00\u0085ﬁÅ한가",
@@ -59,8 +62,7 @@ class Maker(random.Random):
 
     def pre_tokenizer(self, depth: int = 0):
         one, two, three = self.flags(3)
-        # Inside of a sequence "first" could meet half a character, which begins where the whole does only there.
-        schemes = ("always", "never", "first") if depth == 0 else ("always", "never")
+        schemes = "always", "never", "first"
         patterns = " ", "a", Regex(r"\w+"), Regex(r"\s+(?!\S)|\s"), Regex(r"\p{L}|\d{1,3}")
         made = [
             *(pre_tokenizers.BertPreTokenizer, pre_tokenizers.UnicodeScripts),
@@ -145,6 +147,12 @@ class Maker(random.Random):
         names = "single_word", "lstrip", "rstrip", "normalized"
         content = self.choice(["xyz", "a b", "字", "The", " é", "0"])
         return gputok.AddedToken(content, **dict(zip(names, self.flags(4), strict=True)))
+
+    def overlapping_token(self):
+        """One that may take white space of another, or give some to it."""
+        names = "single_word", "lstrip", "rstrip", "normalized", "special"
+        content = self.choice(["\n", "\n a", " ", "xyz", "<s>", "字", " \u3000", "a"])
+        return gputok.AddedToken(content, **dict(zip(names, self.flags(5), strict=True)))
 
     def tokenizer(self) -> gputok.Tokenizer:
         corpus = [self.text() for _ in range(60)]
@@ -285,3 +293,33 @@ def test_training_after_random_steps(hundred):
             make.setstate(state)
             results.append(trained(package, make, one.normalizer, one.pre_tokenizer))
         assert results[0] == results[1], (seed, steps.to_str())
+
+
+def test_steps_keep_the_invariants(checked_steps):
+    """Random pipelines, with added tokens that take white space from each other, are checked after each step."""
+    before = dict(checked_steps)
+    for seed in range(300, 380):
+        make = Maker(seed)
+        steps = gputok.Tokenizer(models.WordLevel({UNKNOWN: 0}, UNKNOWN))
+        if make.random() < 0.8:
+            steps.normalizer = make.normalizer()
+        if make.random() < 0.8:
+            steps.pre_tokenizer = make.pre_tokenizer()
+        steps.post_processor = make.post_processor(0)
+        steps.add_tokens([make.overlapping_token() for _ in range(4)])
+        texts = [make.text() for _ in range(12)]
+        batch = TextBatch.from_strings(texts)
+        sizes = np.diff(batch.offsets)
+        invariants.check_batch(batch)
+        for aligned in (False, True):
+            pieces = steps.words(Pieces.from_batch(batch, aligned=aligned))
+            invariants.check_pieces(pieces, n_documents=len(texts))
+            if aligned:
+                invariants.check_alignment(pieces, sizes)
+        rows = encode_documents(steps, batch, offsets=True)
+        invariants.check_columns(rows)
+        for part in processors.process_rows(steps.post_processor, [rows], True):
+            invariants.check_columns(part)
+        for one, encoding in zip(texts, steps.encode_batch(texts), strict=True):
+            invariants.check_encoding(encoding, one)
+    assert all(n > before.get(name, 0) for name, n in checked_steps.items()) and len(checked_steps) == 5

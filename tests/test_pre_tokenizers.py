@@ -519,3 +519,26 @@ def test_metaspace_first_after_a_normalizer_that_strips():
     for text in ("  a b", "a b", " a", "", " "):
         for method in ("encode_batch", "encode_batch_fast"):
             assert ids(gputok, text, method) == ids(tokenizers, text, method)
+
+
+@pytest.mark.parametrize("normalizer", [None, "NFD", "ByteLevel", "StripAccents"])
+def test_parts_of_the_first_character_begin_the_text(normalizer):
+    """What cuts a character leaves each part all of its place: Metaspace "first" takes each for the start."""
+    found = []
+    for package in (gputok, tokenizers):
+        parts = package.pre_tokenizers
+        characters = dict.fromkeys([*sorted(parts.ByteLevel.alphabet()), *"▁字éáe\u0301 "])
+        tokenizer = package.Tokenizer(package.models.BPE({c: i for i, c in enumerate(characters)}, []))
+        if normalizer is not None:
+            tokenizer.normalizer = getattr(package.normalizers, normalizer)()
+        for cut in (parts.ByteLevel(add_prefix_space=False, use_regex=False), parts.Digits()):
+            tokenizer.pre_tokenizer = parts.Sequence(
+                [cut, parts.FixedLength(length=1), parts.Metaspace(prepend_scheme="first")]
+            )
+            texts = ["字", "é字", "e\u0301a", "a字", " é", "\u0301", ""]
+            found += [[(one.ids, one.offsets) for one in tokenizer.encode_batch(texts)]]
+            found += [[one.ids for one in tokenizer.encode_batch_fast(texts)]]
+    half = len(found) // 2
+    assert found[:half] == found[half:]
+    if normalizer is None:
+        assert len(found[0][0][0]) == 6  # a Chinese character: three bytes, each with its own ▁

@@ -15,7 +15,7 @@ import numpy as np
 from gputok.components import Component, described
 from gputok.files.atomic import replacing
 from gputok.files.json_text import Packed
-from gputok.text.pieces import Alignment, Pieces, spell_out
+from gputok.text.pieces import Alignment, Pieces, check_lengths, spell_out
 from gputok.text.pre_tokenized_string import Token
 from gputok.tokens.vocabulary import Vocabulary
 from gputok.types import Array, public
@@ -168,7 +168,8 @@ def require(value: dict[str, Any], kind: str, *names: str) -> None:
 
 
 def slices(start: Array, end: Array, n_bytes: int = 1 << 20) -> list[tuple[int, int]]:
-    """Ranges of pieces with about so many bytes each, at least one piece in each."""
+    """Ranges of pieces with about so many bytes each, at least one piece in each; ValueError: one is too long."""
+    check_lengths(start, end, "word")
     sizes = end - start
     if len(sizes) and sizes.sum() <= n_bytes:
         return [(0, len(sizes))]
@@ -197,6 +198,16 @@ def joined(parts: list[Tokens]) -> Tokens:
 
 def tokenize_spelled(model: Model, data: Array, start: Array, end: Array) -> Tokens:
     """Tokens of byte-level pieces for a model that reads characters; positions are again those of the raw bytes."""
+    return joined(
+        [_tokenize_spelled(model, data, start[a:b], end[a:b]) for a, b in slices(start, end, 1 << 26)]
+    )
+
+
+def _tokenize_spelled(model: Model, data: Array, start: Array, end: Array) -> Tokens:
+    """The same for pieces that lie within so many bytes that these can be numbered in 32 bits."""
+    first = int(start.min(initial=len(data)))
+    data, start, end = data[first : int(end.max(initial=first))], start - first, end - first
+    check_lengths(np.zeros(1, np.int64), np.array([len(data)]), "text of words")
     at = np.arange(len(data), dtype=np.int32)
     rows = np.array([0, len(start)], np.int64)
     spelled = spell_out(Pieces(data, start, end, rows, None, Alignment(at, at + 1), byte_level=True))
@@ -207,7 +218,8 @@ def tokenize_spelled(model: Model, data: Array, start: Array, end: Array) -> Tok
     first_byte, last_byte = np.minimum(found.start, last), np.minimum(found.end - 1, last)
     origin = spelled.alignment
     return found._replace(
-        start=origin.start[first_byte].astype(np.int64), end=origin.end[last_byte].astype(np.int64)
+        start=origin.start[first_byte].astype(np.int64) + first,
+        end=origin.end[last_byte].astype(np.int64) + first,
     )
 
 

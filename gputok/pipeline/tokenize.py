@@ -12,7 +12,7 @@ from gputok.encoding.columns import Columns
 from gputok.encoding.rows import NO_SPELLING, Rows
 from gputok.kernels.threads import run
 from gputok.models.base import Tokens, joined
-from gputok.text.pieces import Pieces, TextBatch
+from gputok.text.pieces import LONGEST, Pieces, TextBatch, check_lengths
 from gputok.types import Array
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ def encode_documents(
 
     With more than one of `threads`, texts are cut between words into slices of about `slice_bytes` where that can be.
     """
+    if offsets:
+        check_lengths(batch.offsets[:-1], batch.offsets[1:])
     unchanged = pipeline.normalizer is None and (
         pipeline.pre_tokenizer is None or pipeline.pre_tokenizer.plan() is not None
     )
@@ -131,8 +133,9 @@ def _character_offsets(batch: TextBatch, pieces: Pieces, tokens: Tokens) -> tupl
         end = pieces.alignment.end[np.clip(tokens.end - 1, 0, last)].astype(np.int64)
     if len(data) == 0 or data.max() < 0x80:
         return start, end
-    n_before = np.zeros(len(data) + 1, np.int32)  # characters that begin before each byte
-    np.cumsum((data & 0xC0) != 0x80, out=n_before[1:], dtype=np.int32)
+    width = np.int32 if len(data) <= LONGEST else np.int64
+    n_before = np.zeros(len(data) + 1, width)  # characters that begin before each byte
+    np.cumsum((data & 0xC0) != 0x80, out=n_before[1:], dtype=width)
     base = n_before[begins]
     at_end = begins + start >= np.repeat(document[1:], np.diff(rows))
     first = n_before[np.minimum(begins + start + 1, len(data))] - 1 - base

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gputok.text import edit
-from gputok.text.pieces import Alignment, Pieces, TextBatch, spell_out
+from gputok.text.pieces import Alignment, Pieces, TextBatch, check_lengths, spell_out
 from gputok.types import Array, public
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class NormalizedString:
 
     def __init__(self, sequence: str):
         batch = TextBatch.from_strings([sequence])
+        check_lengths(batch.offsets[:-1], batch.offsets[1:])
         starts = np.flatnonzero((batch.data & 0xC0) != 0x80).astype(np.int32)
         sizes = np.diff(starts, append=np.int32(len(batch.data)))
         alignment = Alignment(np.repeat(starts, sizes), np.repeat(starts + sizes, sizes).astype(np.int32))

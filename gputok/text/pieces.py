@@ -21,6 +21,9 @@ from gputok.types import Array, public
 PARTS = " [^ ]*|[^ ]+"
 """A pattern that cuts text before each space."""
 
+LONGEST = 2_000_000_000
+"""Bytes of the longest text or word of which the bytes are numbered in 32 bits; a batch may be longer."""
+
 
 @public("gputok")
 class TextBatch(NamedTuple):
@@ -57,10 +60,38 @@ class TextBatch(NamedTuple):
 
 @public("gputok.text")
 class Alignment(NamedTuple):
-    """For each byte of normalized text, the range of bytes of the original document that it came from."""
+    """For each byte of normalized text, the range of bytes of the original document that it came from.
+
+    It may be a part of a character; but all bytes of a document's first one begin at 0, as the document does.
+    """
 
     start: Array  # int32[n_bytes]
     end: Array  # int32[n_bytes]
+
+
+def check_lengths(start: Array, end: Array, what: str = "text") -> None:
+    """ValueError: one of data[start[i]:end[i]] is too long for what numbers its bytes in 32 bits."""
+    sizes = end - start
+    if len(sizes) and sizes.max() > LONGEST:
+        i = int(sizes.argmax())
+        raise ValueError(
+            f"{what} {i} has {sizes[i]:,} bytes, more than the {LONGEST:,} that can be numbered in 32 bits: "
+            "cut it into several"
+        )
+
+
+def first_characters(data: Array, start: Array, end: Array) -> Array:
+    """int64[]: where the bytes of the first character of each text data[start[i]:end[i]] lie, of those that have one."""
+    full = start < end
+    at, end = start[full], end[full]
+    found = [at]
+    while len(at):  # at most four times
+        at = at + 1
+        more = at < end
+        more[more] = (data[at[more]] & 0xC0) == 0x80
+        at, end = at[more], end[more]
+        found.append(at)
+    return np.concatenate(found)
 
 
 @public("gputok.text")
@@ -92,11 +123,14 @@ class Pieces(NamedTuple):
         rows = np.arange(batch.n_documents + 1, dtype=np.int64)
         alignment = None
         if aligned:
+            check_lengths(offsets[:-1], offsets[1:])
             at = np.arange(offsets[0], offsets[-1], dtype=np.int64)
             at -= np.repeat(offsets[:-1], offsets[1:] - offsets[:-1])
             start = np.zeros(len(data), np.int32)
             start[offsets[0] : offsets[-1]] = at
-            alignment = Alignment(start, start + np.int32(1))
+            end = start + np.int32(1)
+            start[first_characters(data, offsets[:-1], offsets[1:])] = 0
+            alignment = Alignment(start, end)
         return cls(data, offsets[:-1], offsets[1:], rows, None, alignment)
 
     @property
@@ -130,10 +164,10 @@ def regroup(pieces: Pieces, start: Array, end: Array, rows: Array) -> Pieces:
 
 
 def mark_starts(pieces: Pieces) -> Pieces:
-    """With an alignment that only tells where documents begin: 0 for their first byte, else 1."""
+    """With an alignment that only tells where documents begin: 0 for the bytes of their first character, else 1."""
     place = np.ones(len(pieces.data), np.int32)
     first = pieces.rows[:-1][np.diff(pieces.rows) > 0]
-    place[pieces.start[first][pieces.start[first] < pieces.end[first]]] = 0
+    place[first_characters(pieces.data, pieces.start[first], pieces.end[first])] = 0
     return pieces._replace(alignment=Alignment(place, place))
 
 

@@ -15,6 +15,7 @@ from gputok.files.atomic import replacing
 from gputok.files.json_text import Buffer, deeper, escaped, woven
 from gputok.models import base
 from gputok.models.base import Model, Tokens
+from gputok.text.pieces import check_lengths
 from gputok.tokens.vocabulary import Vocabulary, brief, pack
 from gputok.types import Array
 
@@ -229,6 +230,7 @@ class BPE(Model):
         tables = self._prepared_bytes if byte_level else self._prepared
         if tables is None:
             return super().encode_words(data, start, end, byte_level=byte_level)
+        check_lengths(start, end, "word")
         words = data, start, end, tables, merge.word_cache(0), self._random()
         ids, _, _, rows = merge.encode_words(*words, positions=False)
         self._check_known(ids)
