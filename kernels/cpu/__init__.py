@@ -12,13 +12,15 @@ from typing import Any
 from numba import njit
 from numba.core.caching import FunctionCache
 
+from .memory import CHECKED
+
 
 @functools.cache
 def _sources_digest() -> str:
-    """One hash of every file in this folder, and of the types that they share: Numba's cache looks only at the file of the
-    cached function itself."""
+    """One hash of every file in this folder, of the types that they share, and of whether accesses are checked: Numba's
+    cache looks only at the file of the cached function itself."""
     folder = pathlib.Path(__file__).parent
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(b"checked" if CHECKED else b"")
     for path in [folder.parent / "__init__.py", *sorted(folder.glob("*.py"))]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
@@ -51,8 +53,8 @@ def kernel(function: Callable | None = None, *, inline: bool = False) -> Any:
     if function is None:
         return functools.partial(kernel, inline=inline)
     if inline:
-        return njit(nogil=True, error_model="numpy", forceinline=True)(function)
-    compiled = njit(nogil=True, error_model="numpy")(function)
+        return njit(nogil=True, error_model="numpy", boundscheck=CHECKED, forceinline=True)(function)
+    compiled = njit(nogil=True, error_model="numpy", boundscheck=CHECKED)(function)
     cache = FunctionCache(function)
     # As the version, not as the stamp: the index of another version isn't read, and may name types that are gone.
     cache._cache_file._version = cache._cache_file._source_stamp = (
