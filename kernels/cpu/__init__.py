@@ -12,7 +12,7 @@ from typing import Any
 from numba import njit
 from numba.core.caching import FunctionCache
 
-from .memory import CHECKED
+from .memory import CHECKED, lend_views
 
 
 @functools.cache
@@ -53,7 +53,9 @@ def kernel(function: Callable | None = None, *, inline: bool = False) -> Any:
     if function is None:
         return functools.partial(kernel, inline=inline)
     if inline:
-        return njit(nogil=True, error_model="numpy", boundscheck=CHECKED, forceinline=True)(function)
+        compiled = njit(nogil=True, error_model="numpy", boundscheck=CHECKED, forceinline=True)(function)
+        lend_views(compiled)
+        return compiled
     compiled = njit(nogil=True, error_model="numpy", boundscheck=CHECKED)(function)
     cache = FunctionCache(function)
     # As the version, not as the stamp: the index of another version isn't read, and may name types that are gone.
@@ -62,4 +64,5 @@ def kernel(function: Callable | None = None, *, inline: bool = False) -> Any:
     )
     compiled._cache = cache
     compiled.compile = _without_collecting(compiled.compile)
+    lend_views(compiled)
     return compiled

@@ -11,6 +11,9 @@ whose `view[i]` is one unaligned load, and `view[i] = x` one store; the index is
     scratch(n, dtype)       an owning view of new memory, not initialised
     tail(view, i)           the elements from i on; owning if `view` is
 
+A kernel that is called with an owning view borrows it for the call: references are counted where memory is made, and
+not in the loops that work with it.
+
 With `GPUTOK_CHECK=1` in the environment kernels are compiled anew, views know their length, and every access out of
 bounds raises IndexError. Without it nothing is checked: who writes a kernel shows what bounds each index.
 """
@@ -25,7 +28,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.errors import TypingError
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic, lower_builtin, models, register_jitable, register_model
+from numba.extending import intrinsic, lower_builtin, lower_cast, models, register_jitable, register_model
 from numba.np.arrayobj import make_array
 
 CHECKED = os.environ.get("GPUTOK_CHECK") == "1"
@@ -269,6 +272,45 @@ def is_given(typingctx, view):
         return builder.icmp_unsigned("!=", base, ir.Constant(_I64, 0))
 
     return types.boolean(view), codegen
+
+
+# ---- lending to other kernels
+
+
+@lower_cast(View, View)
+def _borrow(context, builder, from_type, to_type, value):
+    of = _of(context, builder, from_type, value)
+    return _make(context, builder, to_type, of.base, of.length if CHECKED else None)
+
+
+def _borrowed(argument: types.Type) -> types.Type:
+    if isinstance(argument, View):
+        return View(argument.dtype)
+    if isinstance(argument, types.Tuple | types.UniTuple):
+        return types.BaseTuple.from_types([_borrowed(element) for element in argument])
+    return argument
+
+
+def _has_view(of: types.Type) -> bool:
+    return isinstance(of, View) or (isinstance(of, types.BaseTuple) and any(map(_has_view, of)))
+
+
+def lend_views(kernel) -> None:
+    """Lets a compiled function borrow the owning views, alone or in tuples, that another one calls it with.
+
+    The caller names them at the call, and so keeps them until it returns. A view that the function returns could
+    outlive them: that is a typing error.
+    """
+    template_for = kernel.get_call_template
+
+    def borrowing(args, kws):
+        borrowed = tuple(map(_borrowed, args))
+        found = template_for(borrowed, kws)
+        if borrowed != tuple(args) and _has_view(kernel.overloads[borrowed].signature.return_type):
+            raise TypingError(f"{kernel.__name__} may return a view of memory that it has only borrowed")
+        return found
+
+    kernel.get_call_template = borrowing
 
 
 # ---- many elements at once
