@@ -12,7 +12,7 @@ from .. import Pairs, Strings
 from . import kernel
 from .constants import LOW32, U0, U1, U32
 from .hashing import hash_bytes, hash_pair, same_bytes
-from .memory import owned, scratch, view
+from .memory import as_array, scratch, view
 from .utf8 import decode, width
 
 NONE = np.uint32(0xFFFFFFFF)  # no id: no vocabulary can hold so many tokens
@@ -234,11 +234,19 @@ def side_by_side(data, offsets):
     return Pairs(slots, CODE_BITS), crossing
 
 
+@kernel(inline=True)
+def free_slots(n):
+    slots = scratch(n, np.uint64)
+    for i in range(n):
+        slots[i] = FREE
+    return slots
+
+
 @kernel
 def _side_by_side(data, offsets, crossing):
     text, rank_bits = view(data), np.uint64(64 - 2 * CODE_BITS)
-    table = np.full(1024, FREE)
-    slots, mask, count = owned(table), np.uint64(1023), 0
+    slots, n_slots, count = free_slots(1024), 1024, 0
+    mask = np.uint64(n_slots - 1)
     for i in range(len(offsets) - 1):
         first, last = offsets[i], offsets[i + 1]
         left, whole = U0, False  # the character before p, and whether all of it is there
@@ -255,18 +263,18 @@ def _side_by_side(data, offsets, crossing):
                     if slots[at] == FREE:
                         slots[at] = key << rank_bits
                         count += 1
-                        if 3 * count > len(table):
-                            old = table
-                            table = np.full(2 * len(old), FREE)
-                            slots, mask = owned(table), np.uint64(len(table) - 1)
-                            for slot in old:
-                                if slot != FREE:
-                                    slots[free_slot(slots, mask, rank_bits, slot >> rank_bits)] = slot
+                        if 3 * count > n_slots:
+                            old = slots
+                            slots, mask = free_slots(2 * n_slots), np.uint64(2 * n_slots - 1)
+                            for k in range(n_slots):
+                                if old[k] != FREE:
+                                    slots[free_slot(slots, mask, rank_bits, old[k] >> rank_bits)] = old[k]
+                            n_slots *= 2
                 else:
                     crossing[data[p - 1], lead] = 1
             left, whole = right, fits
             p += size if fits else 1
-    return table
+    return as_array(slots, n_slots)
 
 
 @kernel(inline=True)

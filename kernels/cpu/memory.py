@@ -9,6 +9,8 @@ whose `view[i]` is one unaligned load, and `view[i] = x` one store; the index is
     view(memory, np.uint8)  the same for memory that Python gave by `ragged.pointer`
     owned(array)            of an array that the kernel made itself: keeps it alive
     scratch(n, dtype)       an owning view of new memory, not initialised
+    grown(view, used, n)    an owning view of n elements, the first `used` of them copied
+    as_array(view, n)       the first n elements of an owning view as an array, to be returned
     tail(view, i)           the elements from i on; owning if `view` is
 
 A kernel that is called with an owning view borrows it for the call: references are counted where memory is made, and
@@ -28,8 +30,17 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.errors import TypingError
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic, lower_builtin, lower_cast, models, register_jitable, register_model
-from numba.np.arrayobj import make_array
+from numba.extending import (
+    intrinsic,
+    lower_builtin,
+    lower_cast,
+    models,
+    overload,
+    register_jitable,
+    register_model,
+)
+from numba.np.arrayobj import make_array, populate_array
+from numba.np.numpy_support import as_dtype
 
 CHECKED = os.environ.get("GPUTOK_CHECK") == "1"
 
@@ -245,6 +256,45 @@ def owned(typingctx, array, dtype=None):
 def scratch(n, dtype):
     """An owning view of n new elements, not initialised."""
     return owned(np.empty(n, dtype))
+
+
+def grown(view, used, n):
+    """An owning view of n elements, of which the first `used` are those of another view."""
+    raise NotImplementedError("for kernels only")
+
+
+@overload(grown)
+def _grown(view, used, n):
+    if not isinstance(view, View):
+        return None
+    dtype = as_dtype(view.dtype)
+
+    def impl(view, used, n):
+        larger = scratch(n, dtype)
+        copy(larger, 0, view, 0, used)
+        return larger
+
+    return impl
+
+
+@intrinsic
+def as_array(typingctx, view, n):
+    """The first n elements of an owning view as an array, which shares its memory."""
+    if not isinstance(view, View) or not view.owning:
+        raise TypingError(f"expected an owning view, got {view}")
+    array = types.Array(view.dtype, 1, "C")
+
+    def codegen(context, builder, signature, args):
+        of = _of(context, builder, view, args[0])
+        _check(context, builder, of, ir.Constant(_I64, 0), args[1])
+        made = make_array(array)(context, builder)
+        data = builder.inttoptr(of.base, context.get_data_type(view.dtype).as_pointer())
+        size = ir.Constant(_I64, view.size)
+        populate_array(made, data, [args[1]], [size], size, of.meminfo)
+        context.nrt.incref(builder, view, args[0])
+        return made._getvalue()
+
+    return array(view, types.intp), codegen
 
 
 @intrinsic

@@ -9,8 +9,8 @@ import numpy as np
 from .. import DEAD
 from . import kernel
 from .constants import U7
-from .memory import is_given, owned, view
-from .ragged import longer, pointer
+from .memory import as_array, grown, is_given, scratch, view
+from .ragged import pointer
 from .utf8 import decode_wide, width
 
 
@@ -60,9 +60,8 @@ def _split_words(data, pieces, tables, n_classes, rule, capacity):
     )
     delta, accept = view(tables[3], np.uint16), view(tables[4], np.uint8)
     columns = n_classes + 1
-    word_start, word_end = np.empty(capacity, np.int64), np.empty(capacity, np.int64)
+    starts, ends = scratch(capacity, np.int64), scratch(capacity, np.int64)
     rows = np.zeros(n_pieces + 1, np.int64)
-    starts, ends = owned(word_start), owned(word_end)
     n = 0
     for i in range(n_pieces):
         p, stop = start[i], end[i]
@@ -77,8 +76,7 @@ def _split_words(data, pieces, tables, n_classes, rule, capacity):
         while p <= stop:
             if n + 3 + n_pieces - i > capacity:  # at most two words here, and one at the end of each piece
                 capacity *= 2
-                word_start, word_end = longer(word_start, n, capacity), longer(word_end, n, capacity)
-                starts, ends = owned(word_start), owned(word_end)
+                starts, ends = grown(starts, n, capacity), grown(ends, n, capacity)
             # The longest walk from p; `found` is the last place where it accepted.
             found, q, state = -1, p, 0
             while True:
@@ -133,4 +131,4 @@ def _split_words(data, pieces, tables, n_classes, rule, capacity):
             ends[n] = stop
             n += 1
         rows[i + 1] = n
-    return word_start[:n], word_end[:n], rows
+    return as_array(starts, n), as_array(ends, n), rows

@@ -8,7 +8,7 @@ from . import kernel
 from .constants import LOW32, U0, U1, U8, U32
 from .hashing import hash_pair
 from .lookup import plain
-from .memory import owned, view
+from .memory import as_array, owned, view
 from .ragged import pointer
 
 ROOT = 1
@@ -42,13 +42,13 @@ def slot_of(edges, mask, key):
 
 def build_trie(data, offsets, ids):
     """The edges of packed strings (uint8[n_bytes], int64[n + 1]) with ids uint32[n]; of equal ones the last counts."""
-    return _build_trie(plain(data, np.uint8), plain(offsets, np.int64), plain(ids, np.uint32))
+    return _build_trie(plain(data, np.uint8), plain(offsets, np.int64), plain(ids, np.uint32)).reshape(-1, 2)
 
 
 @kernel
 def _build_trie(data, offsets, ids):
-    table = np.zeros((1024, 2), np.uint64)
-    edges, mask = owned(table), np.uint64(1023)
+    size = 1024
+    edges, mask = owned(np.zeros(2 * size, np.uint64)), np.uint64(size - 1)
     text = view(data)
     n_nodes = np.uint64(ROOT)
     for i in range(len(offsets) - 1):
@@ -61,18 +61,18 @@ def _build_trie(data, offsets, ids):
                 edges[at << U1] = key
                 edges[at << U1 | U1] = n_nodes
                 if n_nodes * np.uint64(3) > np.uint64(2) * mask:
-                    old = table
-                    table = np.zeros((2 * len(old), 2), np.uint64)
-                    edges, mask = owned(table), np.uint64(len(table) - 1)
-                    for j in range(len(old)):
-                        if old[j, 0]:
-                            at = slot_of(edges, mask, old[j, 0])
-                            table[at, 0], table[at, 1] = old[j, 0], old[j, 1]
+                    old = edges
+                    edges, mask = owned(np.zeros(4 * size, np.uint64)), np.uint64(2 * size - 1)
+                    for j in range(size):
+                        if old[2 * j]:
+                            at = slot_of(edges, mask, old[2 * j])
+                            edges[at << U1], edges[at << U1 | U1] = old[2 * j], old[2 * j + 1]
+                    size *= 2
                     at = slot_of(edges, mask, key)
             node = edges[at << U1 | U1] & LOW32
         if node != np.uint64(ROOT):
             edges[at << U1 | U1] = (np.uint64(ids[i]) + U1) << U32 | node
-    return table
+    return as_array(edges, 2 * size)
 
 
 def match_longest(data, start, end, tables):
