@@ -12,6 +12,7 @@ import subprocess
 import sys
 import warnings
 
+import gputok.kernels
 import pytest
 
 numba = pytest.importorskip("numba")
@@ -51,13 +52,42 @@ def test_code_is_compiled_once(load):
     assert (hits(first), hits(second)) == (0, 1)
 
 
-def test_changed_helpers_compile_anew(load, monkeypatch):
-    """A helper in another file of kernels/cpu changed: that file is in the digest, which is enough."""
-    assert load()(4) == 8
-    monkeypatch.setattr("gputok.kernels.cpu._sources_digest", lambda: "another")
-    changed = load()
-    assert changed(4) == 8
-    assert hits(changed) == 0
+SPLIT = """
+import sys
+import numpy as np
+import gputok.kernels
+
+gputok.kernels.__path__[:] = [sys.argv[1]]
+from gputok.kernels.cpu import text, utf8
+
+text.line_ends(np.frombuffer(b"one\\ntwo\\n", np.uint8))
+assert utf8.__file__.startswith(sys.argv[1])
+stats = text._line_ends.stats
+print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
+"""
+
+
+def test_changed_helpers_compile_anew(tmp_path):
+    """A copy of the kernels is run three times: the second finds the code of the first, which the third must not read,
+    as a helper in another file has changed; nor may the checked build."""
+    kernels = tmp_path / "kernels"
+    shutil.copytree(
+        pathlib.Path(gputok.kernels.__file__).parent, kernels, ignore=shutil.ignore_patterns("*cache*")
+    )
+
+    def hits_and_misses(**more: str) -> str:
+        environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "GPUTOK_CHECK": ""} | more
+        command = [sys.executable, "-c", SPLIT, str(kernels)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert hits_and_misses() == "0 1\n"
+    assert hits_and_misses() == "1 0\n"
+    assert hits_and_misses(GPUTOK_CHECK="1") == "0 1\n"
+    helper = kernels / "cpu" / "utf8.py"
+    helper.write_text(helper.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
+    assert hits_and_misses() == "0 1\n"
 
 
 def test_an_index_of_another_version_is_not_read(load, tmp_path):

@@ -5,12 +5,12 @@ import random
 import numpy as np
 import pytest
 from gputok.kernels.cpu import byte_trie, kernel
-from gputok.kernels.cpu.memory import address
+from gputok.kernels.cpu.memory import view
 
 
 @kernel
 def longest_token(cells, word, n):
-    return byte_trie.longest_token(address(cells), address(word), np.uint64(n))
+    return byte_trie.longest_token(view(cells), view(word), np.uint64(0), np.uint64(n))
 
 
 @pytest.mark.parametrize("grows", [False, True])

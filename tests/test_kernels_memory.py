@@ -1,88 +1,228 @@
-"""Addresses in kernels: Numba counts no reference for one, and frees an array after the last line that names it."""
+"""Views of memory: what they keep alive, what the checked build finds, and that the other one checks nothing."""
 
-import ast
 import os
 import pathlib
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 
+import numpy as np
 import pytest
-from gputok.kernels import cpu
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.memory import (
+    as_array,
+    copy,
+    equal_bytes,
+    grown,
+    load_u16,
+    load_u32,
+    load_u64,
+    owned,
+    scratch,
+    store_u32,
+    store_u64,
+    tail,
+    view,
+)
+from gputok.kernels.cpu.ragged import pointer
+from numba.core.errors import TypingError
+from numba.core.runtime import rtsys
 
 import gputok
 
 HERE = pathlib.Path(__file__).parent
+DATA = np.arange(256).astype(np.uint8)
 
 
-def kernels() -> Iterator[tuple[str, ast.FunctionDef]]:
-    for path in sorted(pathlib.Path(cpu.__file__).parent.glob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.FunctionDef) and any(
-                "kernel" in ast.dump(d) for d in node.decorator_list
-            ):
-                yield f"{path.name}: {node.name}", node
+@kernel
+def read(data, i):
+    return view(data)[i]
 
 
-def names(node: ast.AST) -> set[str]:
-    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+@kernel
+def read_wide(data, i):
+    text = view(data)
+    return load_u16(text, i), load_u32(text, i), load_u64(text, i)
 
 
-def root(node: ast.expr) -> str:
-    """The name that an expression is a part of: `work` of `work.ids`; of anything else, nothing."""
-    while isinstance(node, ast.Attribute | ast.Subscript):
-        node = node.value
-    return node.id if isinstance(node, ast.Name) else ""
+@kernel
+def write(data, i, x):
+    view(data)[i] = x
 
 
-def calls(function: ast.FunctionDef, name: str) -> Iterator[ast.Call]:
-    for node in ast.walk(function):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name:
-            yield node
+@kernel
+def write_wide(data, i, x):
+    store_u32(view(data), i, np.uint32(x))
+    store_u64(view(data), i + 4, np.uint64(x))
 
 
-def not_held(function: ast.FunctionDef) -> set[str]:
-    """What a kernel made, and took the address of, and neither returns nor holds."""
-    given = {argument.arg for argument in function.args.args}  # the caller has references to these
-    made = set()
-    for node in ast.walk(function):
-        if not isinstance(node, ast.Assign):
-            continue
-        for target in node.targets:
-            both = isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple)
-            pairs = zip(target.elts, node.value.elts, strict=True) if both else [(target, node.value)]
-            for to, value in pairs:
-                if root(value) in given:
-                    given |= names(to)
-                elif isinstance(to, ast.Name | ast.Tuple):
-                    made |= names(to)
-    addressed = {root(call.args[0]) for call in calls(function, "address")}
-    returned = [node.value for node in ast.walk(function) if isinstance(node, ast.Return) and node.value]
-    held = set().union(*map(names, returned), *(names(call.args[0]) for call in calls(function, "hold")))
-    return (made & addressed) - held
+@kernel
+def read_elsewhere(memory, n, i):
+    """Of memory that Python gave by `pointer`, from element n on."""
+    return tail(view(memory, np.uint16), n)[i]
 
 
-def test_kernels_hold_what_they_work_with_by_address():
-    wrong = {name: found for name, function in kernels() if (found := not_held(function))}
-    assert not wrong
+@kernel
+def copy_part(target, to, source, first, n):
+    copy(view(target), to, view(source), first, n)
 
 
-@pytest.mark.parametrize(
-    ("end", "found"), [("return n", {"keys"}), ("hold(keys)", set()), ("return keys[:n]", set())]
-)
-def test_what_is_not_held_is_found(end, found):
-    source = f"""
-def kernel(text, n):
-    keys, ids = np.empty(n), text.ids
-    first, second = address(keys), address(ids)
-    while n:
-        n -= load_u64(first, n)
-    {end}
+@kernel
+def newlines(data, i):
+    return equal_bytes(view(data), i, 10)
+
+
+@kernel(inline=True)
+def total(values, n):
+    sum = 0
+    for i in range(n):
+        sum += values[i]
+    return sum
+
+
+@kernel
+def sum_of_scratch(n, times):
+    """Makes memory anew while older memory is read: what was freed too early would be overwritten."""
+    values, result = scratch(n, np.int64), 0
+    for k in range(times):
+        for i in range(n):
+            values[i] = i + k
+        more = scratch(n, np.int64)
+        for i in range(n):
+            more[i] = -1
+        result += total(tail(values, 0), n)
+        values = grown(values, n // 2, n)
+    return result
+
+
+@kernel
+def squares(n):
+    values = owned(np.empty(4, np.int64))
+    size = 4
+    for i in range(n):
+        if i == size:
+            size *= 2
+            values = grown(values, i, size)
+        values[i] = i * i
+    return as_array(values, n)
+
+
+def test_elements_are_what_numpy_reads():
+    assert [read(DATA, i) for i in (0, 7, 255)] == [0, 7, 255]
+    assert read_wide(DATA, 3) == (0x0403, 0x06050403, 0x0A09080706050403)
+    data = DATA.copy()
+    write(data, 9, 300)
+    assert data[9] == 300 % 256
+    write_wide(data, 9, 0x01020304)
+    assert data[9:17].tolist() == [4, 3, 2, 1, 4, 3, 2, 1]
+    words = np.arange(100, dtype=np.uint16)
+    assert read_elsewhere(pointer(words), 40, 2) == 42
+    copy_part(data, 100, DATA, 0, 5)
+    assert data[99:106].tolist() == [99, 0, 1, 2, 3, 4, 105]
+    assert newlines(DATA, 8) == 1 << 2
+
+
+def test_views_keep_what_kernels_made_and_leak_nothing():
+    assert sum_of_scratch(1000, 3) == 3 * 499_500 + 3000
+    assert squares(100).tolist() == [i * i for i in range(100)]  # compiled
+    before = rtsys.get_allocation_stats()
+    for _ in range(50):
+        sum_of_scratch(1000, 3)
+        result = squares(100)
+    del result
+    after = rtsys.get_allocation_stats()
+    assert after.mi_alloc - before.mi_alloc > 100
+    assert after.mi_alloc - before.mi_alloc == after.mi_free - before.mi_free
+
+
+@kernel(inline=True)
+def given_back(values):
+    return tail(values, 1)
+
+
+@kernel
+def outlives(n):
+    return given_back(scratch(n, np.int64))[0]
+
+
+def test_a_borrowed_view_does_not_outlive_its_call():
+    with pytest.raises(TypingError, match="given_back may return a view of memory"):
+        outlives(5)
+
+
+@kernel
+def mixed(data):
+    return load_u32(view(data), 0)
+
+
+def test_a_wrong_type_is_found_when_compiling():
+    with pytest.raises(TypingError, match="expected a View"):
+        mixed(np.zeros(4, np.int64))
+    with pytest.raises(TypingError, match="contiguous"):
+        read(np.zeros((4, 4), np.uint8)[:, 1], 0)
+
+
+OUTSIDE = """
+import numpy as np
+from tests import test_kernels_memory as kernels
+
+data, words = np.zeros(16, np.uint8), np.zeros(8, np.uint16)
+accesses = {
+    "read": lambda i: kernels.read(data, i),
+    "read_wide": lambda i: kernels.read_wide(data, i - 7),
+    "write": lambda i: kernels.write(data, i, 1),
+    "write_wide": lambda i: kernels.write_wide(data, i - 11, 1),
+    "read_elsewhere": lambda i: kernels.read_elsewhere(kernels.pointer(words), 4, i - 12),
+    "copy to": lambda i: kernels.copy_part(data, i - 3, data.copy(), 0, 4),
+    "copy from": lambda i: kernels.copy_part(data, 0, data.copy(), i - 3, 4),
+}
+for name, access in accesses.items():
+    access(15)
+    for i in (16, 17, 2**40, -3):
+        try:
+            access(i)
+        except IndexError as error:
+            assert "outside of its memory" in str(error)
+        else:
+            raise AssertionError(f"{name} of {i} raised nothing")
+kernels.newlines(np.zeros(64, np.uint8), 0)
+try:
+    kernels.newlines(np.zeros(64, np.uint8), 1)
+except IndexError:
+    print("all raised")
 """
-    (function,) = ast.parse(source).body
-    assert not_held(function) == found
+
+
+def test_the_checked_build_raises(tmp_path):
+    environment = os.environ | {"GPUTOK_CHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", OUTSIDE], env=environment, cwd=HERE.parent, capture_output=True, text=True
+    )
+    assert done.stdout == "all raised\n", done.stderr
+
+
+@pytest.mark.parametrize("name", ["read", "write", "read_wide"])
+def test_nothing_is_checked_otherwise(name, tmp_path):
+    """One straight line of machine code."""
+    source = f"""
+import numpy as np
+from tests import test_kernels_memory as kernels
+from numba import types
+
+function = kernels.{name}.py_func
+arguments = (types.uint8[::1], types.uint64) + (types.uint8,) * (function.__name__ == "write")
+kernel = kernels.kernel(function)
+kernel.compile(arguments)
+code = next(iter(kernel.inspect_llvm().values()))
+body = next(part for part in code.split("define")[1:] if "cpython" not in part.split("{{")[0])
+print(sum(line.lstrip().startswith(("br ", "switch ")) for line in body.splitlines()))
+"""
+    environment = os.environ | {"GPUTOK_CHECK": "", "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", source], env=environment, cwd=HERE.parent, capture_output=True, text=True
+    )
+    assert done.stdout == "0\n", done.stderr
 
 
 @pytest.mark.full

@@ -316,12 +316,20 @@ def test_precompiled_refuses_what_is_no_map(blob):
         ours.Precompiled(blob)
 
 
-def test_precompiled_stays_inside_a_broken_map():
-    """The trie of a hostile file may point anywhere; the namesake panics."""
-    numbers = np.random.default_rng(0).integers(0, 2**32, 512, np.uint32)
-    broken = ours.Precompiled(np.uint32(numbers.nbytes).tobytes() + numbers.tobytes() + b"X\0")
-    for string in random_strings(9, 200):
-        broken.normalize_str(string)
+@pytest.mark.parametrize("texts", [b"X\0", "é\0".encode(), "é".encode(), "aé漢😀\0\0b".encode()])
+def test_precompiled_stays_inside_a_broken_map(texts):
+    """The trie of a hostile file may point anywhere; the namesake panics. The checked build raises for what is outside."""
+    for seed in range(3):
+        numbers = np.random.default_rng(seed).integers(0, 2**32, 512, np.uint32)
+        numbers[:256] &= np.uint32(0x3FFFFF)  # so that many steps stay inside
+        broken = ours.Precompiled(np.uint32(numbers.nbytes).tobytes() + numbers.tobytes() + texts)
+        strings = random_strings(9 + seed, 200)
+        changed = broken.apply(Pieces.from_batch(TextBatch.from_strings(strings)))
+        made = spell_out(changed).strings()  # raises for what isn't UTF-8
+        allowed = set(texts.decode()) - {"\0"}
+        for old, new in zip(strings, made, strict=True):
+            assert set(new) <= set(old) | allowed
+            assert broken.normalize_str(old) == new
 
 
 # ---- every character

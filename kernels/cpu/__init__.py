@@ -16,13 +16,15 @@ from numba.core import config
 from numba.core.caching import FunctionCache, NullCache
 from numba.misc.appdirs import AppDirs
 
+from .memory import CHECKED, lend_views
+
 
 @functools.cache
 def _sources_digest() -> str:
-    """One hash of every file in this folder, and of the types that they share: Numba's cache looks only at the file of the
-    cached function itself."""
+    """One hash of every file in this folder, of the types that they share, and of whether accesses are checked: Numba's
+    cache looks only at the file of the cached function itself."""
     folder = pathlib.Path(__file__).parent
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(b"checked" if CHECKED else b"")
     for path in [folder.parent / "__init__.py", *sorted(folder.glob("*.py"))]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
@@ -102,8 +104,11 @@ def kernel(function: Callable | None = None, *, inline: bool = False) -> Any:
     if function is None:
         return functools.partial(kernel, inline=inline)
     if inline:
-        return njit(nogil=True, error_model="numpy", forceinline=True)(function)
-    compiled = njit(nogil=True, error_model="numpy")(function)
+        compiled = njit(nogil=True, error_model="numpy", boundscheck=CHECKED, forceinline=True)(function)
+        lend_views(compiled)
+        return compiled
+    compiled = njit(nogil=True, error_model="numpy", boundscheck=CHECKED)(function)
     compiled._cache = _kept(function)
     compiled.compile = _without_collecting(compiled.compile)
+    lend_views(compiled)
     return compiled

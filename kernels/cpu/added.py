@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import kernel
-from .memory import address, equal_bytes, load_u8, load_u32, trailing_zeros
+from .memory import equal_bytes, trailing_zeros, view
 from .ragged import pointer
 
 FEW = 4  # first bytes of tokens that are looked for at once
@@ -78,7 +78,8 @@ def _find_tokens(text_of, trie, begins, few, options, word_bits):
     data, start, end, skip = text_of
     classes, step, string = trie
     n, n_classes = len(start), np.uint64(step.shape[1])
-    class_of, child, name, can_begin = address(classes), address(step), address(string), address(begins)
+    data, class_of, child, name = view(data, np.uint8), view(classes), view(step, np.uint32), view(string)
+    can_begin, few_bytes = view(begins), view(few)
     parts, rows = np.empty((n + 64, 3), np.int64), np.zeros(n + 1, np.int64)
     m = 0
     for i in range(n):
@@ -87,17 +88,17 @@ def _find_tokens(text_of, trie, begins, few, options, word_bits):
         blank = first  # nothing but white space since the end of the last string that was looked behind
         at = stop if skip[i] else first
         while True:
-            at = _scan(data, at, stop, can_begin, address(few), len(few))
+            at = _scan(data, at, stop, can_begin, few_bytes, len(few))
             if at == stop:
                 break
             node, match, match_end, p = np.uint64(0), np.int32(-1), at, at
             while p < stop:
-                node = np.uint64(load_u32(child, node * n_classes + load_u8(class_of, load_u8(data, p))))
+                node = np.uint64(child[node * n_classes + class_of[data[p]]])
                 if node == 0:
                     break
                 p += 1
-                if np.int32(load_u32(name, node)) >= 0:
-                    match, match_end = np.int32(load_u32(name, node)), p
+                if name[node] >= 0:
+                    match, match_end = name[node], p
             if match < 0:
                 at += 1
                 continue
@@ -143,11 +144,11 @@ def _scan(data, at, stop, can_begin, few, n_few):
     while n_few <= FEW and at + np.uint64(64) <= stop:
         hits = np.uint64(0)
         for i in range(n_few):
-            hits |= equal_bytes(data + at, load_u8(few, i))
+            hits |= equal_bytes(data, at, few[i])
         if hits:
             return np.int64(at + trailing_zeros(hits))
         at += np.uint64(64)
-    while at < stop and not load_u8(can_begin, load_u8(data, at)):
+    while at < stop and not can_begin[data[at]]:
         at += np.uint64(1)
     return np.int64(at)
 
@@ -170,14 +171,14 @@ def _twice_as_long(parts):
 @kernel(inline=True)
 def _width_before(data, at):
     width = 1
-    while load_u8(data, at - width) & 0xC0 == 0x80:
+    while data[at - width] & 0xC0 == 0x80:
         width += 1
     return width
 
 
 @kernel(inline=True)
 def _width_after(data, at):
-    lead = load_u8(data, at)
+    lead = data[at]
     return 1 if lead < 0xC0 else 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
 
 
@@ -186,10 +187,10 @@ def _after(data, at):
     """The code point that begins at a byte."""
     width = _width_after(data, at)
     if width == 1:
-        return np.int64(load_u8(data, at))
-    code = np.int64(load_u8(data, at)) & (0x7F >> width)
+        return np.int64(data[at])
+    code = np.int64(data[at]) & (0x7F >> width)
     for k in range(1, width):
-        code = code << 6 | (np.int64(load_u8(data, at + k)) & 0x3F)
+        code = code << 6 | (np.int64(data[at + k]) & 0x3F)
     return code
 
 

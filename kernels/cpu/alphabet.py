@@ -9,20 +9,14 @@ from __future__ import annotations
 import numpy as np
 
 from . import kernel
+from .memory import view
+from .utf8 import character
 
 
 @kernel(inline=True)
-def _character(data, i, byte_level):
+def _number(data, i, byte_level):
     """(number, bytes) of the character at data[i]: its code point, or the byte itself where bytes stand for characters."""
-    lead = np.int64(data[i])
-    if byte_level or lead < 0x80:
-        return lead, 1
-    if lead < 0xE0:
-        return (lead & 0x1F) << 6 | np.int64(data[i + 1]) & 0x3F, 2
-    if lead < 0xF0:
-        return (lead & 0x0F) << 12 | (np.int64(data[i + 1]) & 0x3F) << 6 | np.int64(data[i + 2]) & 0x3F, 3
-    high = (lead & 0x07) << 18 | (np.int64(data[i + 1]) & 0x3F) << 12
-    return high | (np.int64(data[i + 2]) & 0x3F) << 6 | np.int64(data[i + 3]) & 0x3F, 4
+    return (np.int64(data[i]), np.int64(1)) if byte_level else character(data, i)
 
 
 @kernel(inline=True)
@@ -32,28 +26,28 @@ def _role(n_roles, first, last):
 
 @kernel
 def _count_characters(data, offsets, counts, byte_level, totals):
-    n_roles = totals.shape[1]
+    text, n_roles = view(data), totals.shape[1]
     for word in range(len(counts)):
         i, end = offsets[word], offsets[word + 1]
         first = True
         while i < end:
-            character, n = _character(data, i, byte_level)
+            number, n = _number(text, i, byte_level)
             i += n
-            totals[character, _role(n_roles, first, i == end)] += counts[word]
+            totals[number, _role(n_roles, first, i == end)] += counts[word]
             first = False
 
 
 @kernel
 def _spell_words(data, offsets, ids, byte_level, symbols, symbol_offsets):
-    n_roles = ids.shape[1]
+    text, n_roles = view(data), ids.shape[1]
     at = 0
     for word in range(len(offsets) - 1):
         i, end = offsets[word], offsets[word + 1]
         first = True
         while i < end:
-            character, n = _character(data, i, byte_level)
+            number, n = _number(text, i, byte_level)
             i += n
-            token = ids[character, _role(n_roles, first, i == end)]
+            token = ids[number, _role(n_roles, first, i == end)]
             first = False
             if token >= 0:
                 symbols[at] = token

@@ -19,28 +19,17 @@ import numpy as np
 from .. import Backtrack, Pairs
 from . import byte_trie, kernel
 from .byte_trie import longest_token
-from .lookup import FREE, NONE, hash_pair, index_pairs, rank_of
-from .memory import (
-    address,
-    copy_bytes,
-    leading_zeros,
-    load_u8,
-    load_u32,
-    load_u64,
-    store_i64,
-    store_u32,
-    store_u64,
-)
+from .constants import ALL, U0, U1, U2, U3, U6, U7, U32, U63, U64
+from .hashing import hash_pair
+from .lookup import FREE, NONE, index_pairs, rank_of
+from .memory import View, copy, leading_zeros, view
 
 LEFT, RIGHT, SHAPE, ID = range(4)  # columns of Backtrack.tokens
 PREFIX_BITS = 22
 NO_PREFIX = (1 << PREFIX_BITS) - 1  # and more than any token's number
 MAX_BYTES = (1 << 32 - PREFIX_BITS) - 1  # of a token, and so of a word: a longer one may hold longer tokens
 
-_U0, _U1, _U2, _U3, _U6, _U7, _U8, _U32, _U64 = (np.uint64(i) for i in (0, 1, 2, 3, 6, 7, 8, 32, 64))
-_U40 = np.uint64(40)
-_LOW6, _LOW32, _ALL = np.uint64(63), np.uint64(0xFFFFFFFF), np.uint64(0xFFFFFFFFFFFFFFFF)
-_BYTE, _BYTES = np.uint64(255), np.uint64(256)
+_BYTE = np.uint64(255)
 
 
 NOTHING = Backtrack(
@@ -84,54 +73,54 @@ def backtrack_tables(ids, symbols, left, right, merged):
 @kernel
 def _filter_of(tokens, bits):
     """A bit for each pair's hash, at least 16 times as many as there are pairs: few others meet a bit that is set."""
-    seen = np.zeros(np.uint64(4) << (_U64 - leading_zeros(np.uint64(len(tokens)))), np.uint8)
+    seen = np.zeros(np.uint64(4) << (U64 - leading_zeros(np.uint64(len(tokens)))), np.uint8)
     mask = np.uint64(8 * len(seen) - 1)
     for i in range(256, len(tokens)):
-        h = hash_pair(np.uint64(tokens[i, 0]) << np.uint64(bits) | np.uint64(tokens[i, 1])) >> _U32 & mask
-        seen[h >> _U3] |= np.uint8(1) << np.uint8(h & _U7)
+        h = hash_pair(np.uint64(tokens[i, 0]) << np.uint64(bits) | np.uint64(tokens[i, 1])) >> U32 & mask
+        seen[h >> U3] |= np.uint8(1) << np.uint8(h & U7)
     return seen
 
 
-class _Addresses(NamedTuple):
+class _Views(NamedTuple):
     """A Backtrack as a hot loop sees it: arrays there would cost more than the search."""
 
     n_tokens: np.uint32
-    slots: np.uint64
+    slots: View  # of uint64
     mask: np.uint64
     bits: np.uint64
-    seen: np.uint64
+    seen: View  # of uint8
     seen_mask: np.uint64
-    tokens: np.uint64
-    cells: np.uint64
+    tokens: View  # of uint32
+    cells: View  # of uint64
 
 
 @kernel(inline=True)
-def backtrack_addresses(tables):
-    return _Addresses(
+def backtrack_views(tables):
+    return _Views(
         np.uint32(len(tables.tokens)),
-        address(tables.pairs.slots),
+        view(tables.pairs.slots),
         np.uint64(len(tables.pairs.slots) - 1),
         np.uint64(tables.pairs.bits),
-        address(tables.seen),
+        view(tables.seen),
         np.uint64(8 * len(tables.seen) - 1),
-        address(tables.tokens),
-        address(tables.cells),
+        view(tables.tokens),
+        view(tables.cells),
     )
 
 
 @kernel(inline=True)
 def field(tables, token, column):
-    return load_u32(tables.tokens, np.uint64(token) << _U2 | np.uint64(column))
+    return tables.tokens[np.uint64(token) << U2 | np.uint64(column)]
 
 
 @kernel(inline=True)
 def merges_before(tables, left, right, limit):
     """Do two tokens become one that is older than `limit`?"""
-    h = hash_pair(np.uint64(left) << tables.bits | np.uint64(right)) >> _U32 & tables.seen_mask
-    if np.uint64(load_u8(tables.seen, h >> _U3)) >> (h & _U7) & _U1 == _U0:
+    h = hash_pair(np.uint64(left) << tables.bits | np.uint64(right)) >> U32 & tables.seen_mask
+    if np.uint64(tables.seen[h >> U3]) >> (h & U7) & U1 == U0:
         return False
     rank = rank_of((tables.slots, tables.mask, tables.bits), left, right)
-    return rank != NONE and np.uint64(rank) + _BYTES < limit
+    return rank != NONE and np.uint64(rank) + np.uint64(256) < limit
 
 
 @kernel(inline=True)
@@ -146,14 +135,14 @@ def fit(tables, left, right, limit):
             left = field(tables, left, RIGHT)
             if np.uint64(left) != limit:
                 continue
-            limit = np.uint64(right) + _U1
+            limit = np.uint64(right) + U1
             right = field(tables, right, LEFT)
-            if np.uint64(right) + _U1 == limit:
+            if np.uint64(right) + U1 == limit:
                 return True
         else:
-            limit = np.uint64(right) + _U1
+            limit = np.uint64(right) + U1
             right = field(tables, right, LEFT)
-            if np.uint64(right) + _U1 != limit:
+            if np.uint64(right) + U1 != limit:
                 continue
             limit = np.uint64(left)
             left = field(tables, left, RIGHT)
@@ -165,7 +154,7 @@ def fit(tables, left, right, limit):
 @kernel
 def _find_lengths(tables):
     """Fills in the bytes of each token, 0 for those that are too long, or not the encoding of their own text."""
-    tokens, where = tables.tokens, backtrack_addresses(tables)
+    tokens, where = tables.tokens, backtrack_views(tables)
     for byte in range(256):
         tokens[byte, SHAPE] = 1 << PREFIX_BITS | NO_PREFIX
     for token in range(256, len(tokens)):
@@ -182,7 +171,7 @@ def _find_lengths(tables):
 @kernel
 def _spell(tokens, offsets, text):
     """Writes the bytes of each token that has a length."""
-    base = address(text)
+    spelled = view(text)
     for token in range(len(tokens)):
         at, end = np.uint64(offsets[token]), np.uint64(offsets[token + 1])
         if token < 256:
@@ -190,39 +179,39 @@ def _spell(tokens, offsets, text):
         elif at < end:
             for part in (tokens[token, LEFT], tokens[token, RIGHT]):
                 size = np.uint64(offsets[part + 1] - offsets[part])
-                copy_bytes(base + at, base + np.uint64(offsets[part]), size)
+                copy(spelled, at, spelled, offsets[part], size)
                 at += size
 
 
 @kernel(inline=True)
-def backtrack(tables, word, n, tokens, places, closed):
-    """Encodes the n bytes at an address, 1 to MAX_BYTES, and returns how many tokens there are.
+def backtrack(tables, text, begin, n, tokens, places, closed):
+    """Encodes n bytes from text[begin] on, 1 to MAX_BYTES, and returns how many tokens there are.
 
-    tokens, places: addresses of uint32[n] and int64[n + 1], for each token and where it begins (at the end, n).
-    closed: that of uint64[n // 64 + 1], for a bit for each place from which there is no way to the end.
+    tokens, places: uint32[n] and int64[n + 1], for each token and where it begins from there (at the end, n).
+    closed: uint64[n // 64 + 1], for a bit for each place from which there is no way to the end.
     """
-    for i in range((n >> _U6) + _U1):
-        store_u64(closed, i, _U0)
-    at, count = _U0, _U0
-    token = longest_token(tables.cells, word, n)
+    for i in range((n >> U6) + U1):
+        closed[i] = U0
+    at, count = U0, U0
+    token = longest_token(tables.cells, text, begin, begin + n)
     while at < n:
         shape = field(tables, token, SHAPE)
         end = at + np.uint64(shape >> np.uint32(PREFIX_BITS))
-        if load_u64(closed, end >> _U6) >> (end & _LOW6) & _U1 == _U0 and (
-            count == _U0 or fit(tables, load_u32(tokens, count - _U1), token, _ALL)
+        if closed[end >> U6] >> (end & U63) & U1 == U0 and (
+            count == U0 or fit(tables, tokens[count - U1], token, ALL)
         ):
-            store_u32(tokens, count, token)
-            store_i64(places, count, np.int64(at))
-            count += _U1
+            tokens[count] = token
+            places[count] = at
+            count += U1
             at = end
             if at < n:
-                token = longest_token(tables.cells, word + at, n - at)
+                token = longest_token(tables.cells, text, begin + at, begin + n)
             continue
         token = shape & np.uint32(NO_PREFIX)
         while token == np.uint32(NO_PREFIX):  # nothing fits here: back by one token, to try a shorter one
-            store_u64(closed, at >> _U6, load_u64(closed, at >> _U6) | _U1 << (at & _LOW6))
-            count -= _U1
-            at = load_u64(places, count)
-            token = field(tables, load_u32(tokens, count), SHAPE) & np.uint32(NO_PREFIX)
-    store_i64(places, count, np.int64(n))
+            closed[at >> U6] = closed[at >> U6] | U1 << (at & U63)
+            count -= U1
+            at = np.uint64(places[count])
+            token = field(tables, tokens[count], SHAPE) & np.uint32(NO_PREFIX)
+    places[count] = n
     return count

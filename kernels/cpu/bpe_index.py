@@ -19,7 +19,7 @@ from .bpe_state import (
     bucket_of,
     insert,
 )
-from .memory import address, prefetch
+from .memory import prefetch, view
 
 
 @kernel
@@ -62,7 +62,7 @@ def index_characters(state, table):
     number.
     """
     at, places, weight, pool = state.at, state.symbols, state.weight, state.pool
-    pairs, chain, bucket = address(state.pairs), address(state.chain), address(state.bucket)
+    pairs, chain, bucket = view(state.pairs), view(state.chain), view(state.bucket)
     state.bucket[:] = 0
     n, first_single = np.uint64(len(places)), np.uint64(len(weight))
     # The sentinel counts as symbol `end`, so that no place is a special case
@@ -110,11 +110,11 @@ def index_pairs(state, order):
     The places are first dealt to their left symbols, then each left symbol gathers its right neighbours.
     """
     at, places, weight, length = state.at, state.symbols, state.weight, state.length
-    pairs, chain, bucket, pool = address(state.pairs), address(state.chain), address(state.bucket), state.pool
+    pairs, chain, bucket, pool = view(state.pairs), view(state.chain), view(state.bucket), state.pool
     state.bucket[:] = 0
     gathered, touched = state.right, state.touched_right
     first_single, max_length = np.uint64(len(weight)), np.uint64(state.limits[1])
-    places_address, place_size = address(places), np.uint64(places.itemsize)
+    there = view(places)
     n, sentinel = np.uint64(len(places)), np.uint64(len(length) - 1)
 
     start = np.zeros(len(length), np.int64)
@@ -143,7 +143,7 @@ def index_pairs(state, order):
         step = np.uint64(length[a])
         for i in range(begin, end):
             if i + np.uint64(AHEAD) < end:
-                prefetch(places_address + place_size * (np.uint64(order[i + np.uint64(AHEAD)]) + step))
+                prefetch(there, np.uint64(order[i + np.uint64(AHEAD)]) + step)
             p = np.uint64(order[i])
             b = np.uint64(places[p + step])
             touched[n_touched] = b
@@ -184,10 +184,10 @@ def index_slots(pairs, n_pairs, threshold, slots, filter):
     """Fills the hash table with the pairs that reach the threshold; returns how many there are."""
     slots[:] = 0
     filter[:] = 0
-    slots_address, mask, filter_address = address(slots), np.uint64(len(slots) - 1), address(filter)
+    hashed, mask, bits = view(slots), np.uint64(len(slots) - 1), view(filter)
     stored = 0
     for row in range(n_pairs):
         if pairs[4 * row + 1] >= threshold:
-            insert(slots_address, mask, filter_address, pairs[4 * row], row)
+            insert(hashed, mask, bits, pairs[4 * row], row)
             stored += 1
     return stored

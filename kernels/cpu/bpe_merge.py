@@ -32,31 +32,31 @@ from .bpe_state import (
     may_be_stored,
 )
 from .bpe_strings import name_slot, spell_merged
-from .memory import address, load_i64, load_u32, prefetch, store_i64
+from .memory import prefetch, view
 
 
 @kernel(inline=True)
 def _before(heap, i, j):
     """Whether entry i comes before entry j: the higher count, then the smaller pair."""
     i, j = np.uint64(3 * i), np.uint64(3 * j)
-    if load_i64(heap, i) != load_i64(heap, j):
-        return load_i64(heap, i) > load_i64(heap, j)
-    return load_i64(heap, i + ONE) < load_i64(heap, j + ONE)
+    if heap[i] != heap[j]:
+        return heap[i] > heap[j]
+    return heap[i + ONE] < heap[j + ONE]
 
 
 @kernel(inline=True)
 def _swap(heap, i, j):
     for k in range(3):
         at_i, at_j = np.uint64(3 * i + k), np.uint64(3 * j + k)
-        value = load_i64(heap, at_i)
-        store_i64(heap, at_i, load_i64(heap, at_j))
-        store_i64(heap, at_j, value)
+        value = heap[at_i]
+        heap[at_i] = heap[at_j]
+        heap[at_j] = value
 
 
 @kernel(inline=True)
 def _heap_push(heap, size, count, key, row):
     for k, value in enumerate((count, key, row)):
-        store_i64(heap, np.uint64(3 * size + k), value)
+        heap[3 * size + k] = value
     i = size
     while i > 0 and _before(heap, i, (i - 1) >> 1):
         _swap(heap, i, (i - 1) >> 1)
@@ -90,13 +90,12 @@ def merge(state, work):
     sentinel = np.uint64(len(length) - 1)
     invalid = places.dtype.type(len(length))
     threshold = at[THRESHOLD]
-    pairs_address, slots_address, mask = address(pairs), address(slots), np.uint64(len(slots) - 1)
-    filter_address, heap_address = address(filter), address(heap)
-    bucket_address, chain_address = address(bucket), address(chain)
-    text_address, text_end_address, names_address = address(text), address(text_end), address(names)
-    prefix_address, n_prefix, names_mask = address(prefix), np.uint64(len(prefix)), np.uint64(len(names) - 1)
+    all_pairs, all_slots, mask = view(pairs), view(slots), np.uint64(len(slots) - 1)
+    bits, queue, buckets, chains = view(filter), view(heap), view(bucket), view(chain)
+    strings, ends, all_names = view(text), view(text_end), view(names)
+    left_out, n_prefix, names_mask = view(prefix), np.uint64(len(prefix)), np.uint64(len(names) - 1)
     hand, n_heap = at[BUCKET], at[HEAP]
-    places_address, place_size, weight_address = address(places), np.uint64(places.itemsize), address(weight)
+    all_places, weights = view(places), view(weight)
     lowest = bucket_of(threshold)
 
     while at[TOKENS] < vocab_size:
@@ -121,23 +120,23 @@ def merge(state, work):
                     if count >= threshold:
                         k = bucket_of(count)
                         if k == hand:
-                            _heap_push(heap_address, n_heap, count, pairs[4 * queued], queued)
+                            _heap_push(queue, n_heap, count, pairs[4 * queued], queued)
                             n_heap += 1
                         else:
-                            add_to_bucket(bucket_address, chain_address, k, queued)
+                            add_to_bucket(buckets, chains, k, queued)
                 continue
             row = heap[2]
             count = pairs[4 * row + 1]
             if count != heap[0]:
-                _heap_pop(heap_address, n_heap)
+                _heap_pop(queue, n_heap)
                 n_heap -= 1
                 if count >= threshold:
                     k = bucket_of(count)
                     if k == hand:
-                        _heap_push(heap_address, n_heap, count, pairs[4 * row], row)
+                        _heap_push(queue, n_heap, count, pairs[4 * row], row)
                         n_heap += 1
                     else:
-                        add_to_bucket(bucket_address, chain_address, k, row)
+                        add_to_bucket(buckets, chains, k, row)
                 row = np.int64(-1)
 
         # 2. Room for all that it can give, or a pause for more
@@ -157,8 +156,8 @@ def merge(state, work):
             return GROW
 
         # 3. The string of the merged token, and the token of that name if there is one
-        end = spell_merged(text_address, text_end_address, prefix_address, n_prefix, a, b, n_text)
-        slot = name_slot(text_address, text_end_address, names_address, names_mask, n_text, end)
+        end = spell_merged(strings, ends, left_out, n_prefix, a, b, n_text)
+        slot = name_slot(strings, ends, all_names, names_mask, n_text, end)
         merged = np.int64(names[slot]) - 1
         if merged < 0:
             merged = at[TOKENS]
@@ -171,7 +170,7 @@ def merge(state, work):
         n = 3 * at[MERGES]
         merges[n], merges[n + 1], merges[n + 2] = a, b, new
         at[MERGES] += 1
-        _heap_pop(heap_address, n_heap)
+        _heap_pop(queue, n_heap)
         n_heap -= 1
         pairs[4 * row + 1] = 0
         work -= number + 100
@@ -186,9 +185,9 @@ def merge(state, work):
         for i in range(start, stop):
             if i + np.uint64(AHEAD) < stop:
                 p = np.uint64(pool[i + np.uint64(AHEAD)])
-                prefetch(places_address + place_size * p)
+                prefetch(all_places, p)
                 if p < first_single:
-                    prefetch(weight_address + (p << np.uint64(3)))
+                    prefetch(weights, p)
             p = np.uint64(pool[i])
             q = p + length_a
             if np.uint64(places[p]) != a or np.uint64(places[q]) != b:
@@ -217,15 +216,15 @@ def merge(state, work):
             next_start = np.uint64(pairs[4 * heap[2] + 2])
             next_number = np.uint64(pairs[4 * heap[2] + 3])
             for i in range(next_start, next_start + min(next_number, np.uint64(AHEAD))):
-                prefetch(places_address + place_size * np.uint64(pool[i]))
+                prefetch(all_places, pool[i])
 
         # 5. Old pairs lose what was gathered, and new ones are born with it
         n_pairs, used = at[PAIRS], np.uint64(at[POOL])
         waste = at[POOL] + 2 * number
         any_born = False
         for side in range(2):
-            touched = address(touched_left if side == 0 else touched_right)
-            gathered = address(left if side == 0 else right)
+            touched = view(touched_left if side == 0 else touched_right)
+            gathered = view(left if side == 0 else right)
             n_touched = n_left if side == 0 else n_right
             # Keys of (x, a) or (b, x), and of (x, new) or (new, x)
             shift = np.uint64(32 if side == 0 else 0)
@@ -233,41 +232,38 @@ def merge(state, work):
             new_key = new if side == 0 else new << np.uint64(32)
             for i in range(n_touched):
                 if i + np.uint64(2 * AHEAD_PAIRS) < n_touched:
-                    key = old_key | np.uint64(load_u32(touched, i + np.uint64(2 * AHEAD_PAIRS))) << shift
-                    if may_be_stored(filter_address, key):
-                        prefetch(slots_address + (home(mask, key) << np.uint64(2)))
-                    key = old_key | np.uint64(load_u32(touched, i + np.uint64(AHEAD_PAIRS))) << shift
-                    if may_be_stored(filter_address, key):
-                        prefetch(
-                            pairs_address
-                            - np.uint64(32)
-                            + (np.uint64(slots[home(mask, key)]) << np.uint64(5))
-                        )
-                x = np.uint64(load_u32(touched, i))
-                number = load_i64(gathered, x + x + ONE)
-                count = load_i64(gathered, x + x) + number
-                store_i64(gathered, x + x, waste)
+                    key = old_key | np.uint64(touched[i + np.uint64(2 * AHEAD_PAIRS)]) << shift
+                    if may_be_stored(bits, key):
+                        prefetch(all_slots, home(mask, key))
+                    key = old_key | np.uint64(touched[i + np.uint64(AHEAD_PAIRS)]) << shift
+                    if may_be_stored(bits, key):
+                        stored = np.uint64(all_slots[home(mask, key)])  # the row + 1
+                        prefetch(all_pairs, (stored - ONE) << np.uint64(2))
+                x = np.uint64(touched[i])
+                number = gathered[x + x + ONE]
+                count = gathered[x + x] + number
+                gathered[x + x] = waste
                 if x == sentinel:
                     continue
                 if x != new:
                     key = np.int64(old_key | x << shift)
-                    if may_be_stored(filter_address, key):
-                        lower(pairs_address, slots_address, mask, key, count)
+                    if may_be_stored(bits, key):
+                        lower(all_pairs, all_slots, mask, key, count)
                     if side == 1 and x == a:
                         count -= overlaps
                 if count >= threshold and length[x] + length[new] < max_length:
                     key = np.int64(new_key | x << shift)
-                    insert(slots_address, mask, filter_address, key, n_pairs)
-                    add_pair(pairs_address, n_pairs, key, count, used, number)
-                    store_i64(gathered, x + x, np.int64(used))
+                    insert(all_slots, mask, bits, key, n_pairs)
+                    add_pair(all_pairs, n_pairs, key, count, used, number)
+                    gathered[x + x] = used
                     used += np.uint64(number)
                     any_born = True
                     k = bucket_of(count)
                     if k == hand:
-                        _heap_push(heap_address, n_heap, count, key, n_pairs)
+                        _heap_push(queue, n_heap, count, key, n_pairs)
                         n_heap += 1
                     else:
-                        add_to_bucket(bucket_address, chain_address, k, n_pairs)
+                        add_to_bucket(buckets, chains, k, n_pairs)
                     n_pairs += 1
         at[STORED] += n_pairs - at[PAIRS]
         at[PAIRS], at[POOL] = n_pairs, np.int64(used)

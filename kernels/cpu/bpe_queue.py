@@ -15,7 +15,9 @@ import numpy as np
 from .. import BpeLimits, BpeMerges
 from . import kernel
 from .bpe_strings import index_names, name_slot, power_of_two, resized, room, spell_merged
-from .memory import address
+from .constants import GOLDEN, U32
+from .heap import pop, push
+from .memory import owned, view
 
 _SLICE = 2_000_000  # symbols looked at between two calls of progress
 _MERGES, _TOKENS, _PAIRS, _ENTRIES, _POOL, _HEAP, _PUSHED, _VISITS, _N_SCALARS = range(9)
@@ -48,7 +50,7 @@ class _Queue(NamedTuple):
 @kernel(inline=True)
 def _slot(pairs, key):
     mask = len(pairs) - 1
-    at = np.int64((np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & mask
+    at = np.int64((np.uint64(key) * GOLDEN) >> U32) & mask
     while pairs[at] >= 0 and pairs[at] != key:
         at = (at + 1) & mask
     return at
@@ -56,38 +58,13 @@ def _slot(pairs, key):
 
 @kernel(inline=True)
 def _before(entries, i, j):
-    """Higher count (as an unsigned number) first, then the smaller pair, then which was pushed first."""
+    """`before` of the heap: the higher count (as an unsigned number), then the smaller pair, then which was pushed first."""
     i, j = _FIELDS * i, _FIELDS * j
     if entries[i + _COUNT] != entries[j + _COUNT]:
         return np.uint64(entries[i + _COUNT]) > np.uint64(entries[j + _COUNT])
     if entries[i + _KEY] != entries[j + _KEY]:
         return entries[i + _KEY] < entries[j + _KEY]
     return entries[i + _NUMBER] < entries[j + _NUMBER]
-
-
-@kernel(inline=True)
-def _push(heap, size, entries, entry):
-    i = size
-    while i > 0 and _before(entries, entry, heap[(i - 1) >> 1]):
-        heap[i] = heap[(i - 1) >> 1]
-        i = (i - 1) >> 1
-    heap[i] = entry
-
-
-@kernel(inline=True)
-def _pop(heap, size, entries):
-    """Removes the first of `size` entries."""
-    last = heap[size - 1]
-    i = 0
-    while True:
-        child = 2 * i + 1
-        if child + 1 < size - 1 and _before(entries, heap[child + 1], heap[child]):
-            child += 1
-        if child >= size - 1 or not _before(entries, heap[child], last):
-            break
-        heap[i] = heap[child]
-        i = child
-    heap[i] = last
 
 
 @kernel
@@ -109,17 +86,17 @@ def _merge_queued(state, work):
             entry = _FIELDS * heap[0]
             current = count[_slot(pairs, entries[entry + _KEY])]
             if entries[entry + _COUNT] != current:
-                _pop(heap, at[_HEAP], entries)
+                pop(heap, at[_HEAP], _before, entries)
                 entries[entry + _COUNT] = current
                 entries[entry + _NUMBER] = at[_PUSHED]
                 at[_PUSHED] += 1
-                _push(heap, at[_HEAP] - 1, entries, entry // _FIELDS)
+                push(heap, at[_HEAP] - 1, entry // _FIELDS, _before, entries)
                 work -= 1
                 continue
             if np.uint64(current) < np.uint64(min_frequency):
                 done = True
                 continue
-            _pop(heap, at[_HEAP], entries)
+            pop(heap, at[_HEAP], _before, entries)
             at[_HEAP] -= 1
             key = np.uint64(entries[entry + _KEY])
             a, b = key >> np.uint64(32), key & np.uint64(0xFFFFFFFF)
@@ -131,9 +108,9 @@ def _merge_queued(state, work):
                 text,
                 begin + text_end[a + np.uint64(1)] - text_end[a] + text_end[b + np.uint64(1)] - text_end[b],
             )
-            strings, ends = address(text), address(text_end)
-            end = spell_merged(strings, ends, address(prefix), np.uint64(len(prefix)), a, b, begin)
-            slot = name_slot(strings, ends, address(names), np.uint64(len(names) - 1), begin, end)
+            strings, ends, all_names = owned(text), view(text_end), view(names)
+            end = spell_merged(strings, ends, view(prefix), np.uint64(len(prefix)), a, b, begin)
+            slot = name_slot(strings, ends, all_names, np.uint64(len(names) - 1), begin, end)
             if names[slot] == 0:
                 at[_TOKENS] += 1
                 names[slot] = at[_TOKENS]
@@ -219,7 +196,7 @@ def _merge_queued(state, work):
                     entries[entry + _KEY], entries[entry + _COUNT] = pairs[slot], count[slot]
                     entries[entry + _NUMBER] = at[_PUSHED]
                     entries[entry + _START], entries[entry + _END] = at[_POOL], at[_POOL] + number
-                    _push(heap, at[_HEAP], entries, at[_ENTRIES])
+                    push(heap, at[_HEAP], at[_ENTRIES], _before, entries)
                     at[_HEAP] += 1
                     at[_ENTRIES] += 1
                     found[slot] = -1 - at[_POOL]

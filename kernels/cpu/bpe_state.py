@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from . import kernel
-from .memory import leading_zeros, load_i64, load_u32, load_u64, store_i64, store_u32, store_u64
+from .constants import GOLDEN
+from .memory import leading_zeros
 
 ONE = np.uint64(1)
-HASH = np.uint64(0x9E3779B97F4A7C15)
 AHEAD = 24  # list entries between a prefetch and its use
 AHEAD_PAIRS = 8  # look-ups between a prefetch of the pair and its use, and as many before that of its slot
 FILTER_BITS = 21  # a bit set of 256 KiB answers most look-ups of pairs that are not stored
@@ -59,24 +59,24 @@ def bucket_of(count):
     return np.int64((shift << np.uint64(5)) + (count >> shift))
 
 
-# The helpers below take addresses: arrays as arguments would be reference-counted in the loops that call them
+# The helpers below take views: arrays as arguments would be reference-counted in the loops that call them
 
 
 @kernel(inline=True)
 def home(mask, key):
     """The first slot to look for a pair in; mask: number of slots - 1."""
-    return (np.uint64(key) * HASH) >> np.uint64(32) & mask
+    return (np.uint64(key) * GOLDEN) >> np.uint64(32) & mask
 
 
 @kernel(inline=True)
 def filter_bit(key):
-    return (np.uint64(key) * HASH) >> np.uint64(64 - FILTER_BITS)
+    return (np.uint64(key) * GOLDEN) >> np.uint64(64 - FILTER_BITS)
 
 
 @kernel(inline=True)
 def may_be_stored(filter, key):
     bit = filter_bit(key)
-    return (load_u64(filter, bit >> np.uint64(6)) >> (bit & np.uint64(63))) & ONE != 0
+    return (filter[bit >> np.uint64(6)] >> (bit & np.uint64(63))) & ONE != 0
 
 
 @kernel(inline=True)
@@ -84,21 +84,21 @@ def insert(slots, mask, filter, key, row):
     """Makes a pair that was not there be found."""
     bit = filter_bit(key)
     word = bit >> np.uint64(6)
-    store_u64(filter, word, load_u64(filter, word) | ONE << (bit & np.uint64(63)))
+    filter[word] = filter[word] | ONE << (bit & np.uint64(63))
     slot = home(mask, key)
-    while load_u32(slots, slot) != 0:
+    while slots[slot] != 0:
         slot = (slot + ONE) & mask
-    store_u32(slots, slot, np.uint32(row + 1))
+    slots[slot] = row + 1
 
 
 @kernel(inline=True)
 def lower(pairs, slots, mask, key, count):
     """Takes `count` from a pair, if it is stored."""
     slot = home(mask, key)
-    while load_u32(slots, slot) != 0:
-        at = (np.uint64(load_u32(slots, slot)) - ONE) << np.uint64(2)
-        if load_i64(pairs, at) == key:
-            store_i64(pairs, at + ONE, load_i64(pairs, at + ONE) - count)
+    while slots[slot] != 0:
+        at = (np.uint64(slots[slot]) - ONE) << np.uint64(2)
+        if pairs[at] == key:
+            pairs[at + ONE] = pairs[at + ONE] - count
             return
         slot = (slot + ONE) & mask
 
@@ -106,13 +106,13 @@ def lower(pairs, slots, mask, key, count):
 @kernel(inline=True)
 def add_pair(pairs, row, key, count, start, number):
     at = np.uint64(row) << np.uint64(2)
-    store_i64(pairs, at, np.int64(key))
-    store_i64(pairs, at + np.uint64(1), count)
-    store_i64(pairs, at + np.uint64(2), np.int64(start))
-    store_i64(pairs, at + np.uint64(3), number)
+    pairs[at] = key
+    pairs[at + np.uint64(1)] = count
+    pairs[at + np.uint64(2)] = start
+    pairs[at + np.uint64(3)] = number
 
 
 @kernel(inline=True)
 def add_to_bucket(bucket, chain, k, row):
-    store_u32(chain, np.uint64(row), load_u32(bucket, np.uint64(k)))
-    store_u32(bucket, np.uint64(k), np.uint32(row + 1))
+    chain[row] = bucket[k]
+    bucket[k] = row + 1

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from . import kernel
-from .memory import address, load_i64, load_u8, load_u32, store_u8
+from .memory import view
 from .ragged import longer
 
 ONE = np.uint64(1)
 
 
-# The helpers take addresses (text uint8, text_end int64, names int32): see bpe_state
+# The helpers take views (text uint8, text_end int64, names uint32): see bpe_state
 
 
 @kernel(inline=True)
@@ -20,14 +20,14 @@ def name_slot(text, text_end, names, mask, start, end):
     start, length = np.uint64(start), np.uint64(end) - np.uint64(start)
     h = np.uint64(0xCBF29CE484222325)
     for i in range(length):
-        h = (h ^ np.uint64(load_u8(text, start + i))) * np.uint64(0x100000001B3)
+        h = (h ^ np.uint64(text[start + i])) * np.uint64(0x100000001B3)
     at = (h ^ (h >> np.uint64(29))) & mask
-    while load_u32(names, at) != 0:
-        token = np.uint64(load_u32(names, at)) - ONE
-        other = np.uint64(load_i64(text_end, token))
-        if np.uint64(load_i64(text_end, token + ONE)) - other == length:
+    while names[at] != 0:
+        token = np.uint64(names[at]) - ONE
+        other = np.uint64(text_end[token])
+        if np.uint64(text_end[token + ONE]) - other == length:
             k = np.uint64(0)
-            while k < length and load_u8(text, other + k) == load_u8(text, start + k):
+            while k < length and text[other + k] == text[start + k]:
                 k += ONE
             if k == length:
                 break
@@ -38,11 +38,10 @@ def name_slot(text, text_end, names, mask, start, end):
 @kernel
 def index_names(text, text_end, n_tokens, names):
     """Fills the hash table of the tokens' strings: names uint32[power of two], zeros; token + 1."""
+    mask = np.uint64(len(names) - 1)
+    text, text_end, names = view(text), view(text_end), view(names)
     for token in range(n_tokens):
-        start, end = text_end[token], text_end[token + 1]
-        slot = name_slot(
-            address(text), address(text_end), address(names), np.uint64(len(names) - 1), start, end
-        )
+        slot = name_slot(text, text_end, names, mask, text_end[token], text_end[token + 1])
         names[slot] = token + 1
 
 
@@ -50,17 +49,17 @@ def index_names(text, text_end, n_tokens, names):
 def spell_merged(text, text_end, prefix, n_prefix, a, b, end):
     """Writes the string of a merge at text[end:], b without the prefix, and returns its end."""
     end = np.uint64(end)
-    for i in range(np.uint64(load_i64(text_end, a)), np.uint64(load_i64(text_end, a + ONE))):
-        store_u8(text, end, load_u8(text, i))
+    for i in range(np.uint64(text_end[a]), np.uint64(text_end[a + ONE])):
+        text[end] = text[i]
         end += ONE
-    i, stop = np.uint64(load_i64(text_end, b)), np.uint64(load_i64(text_end, b + ONE))
+    i, stop = np.uint64(text_end[b]), np.uint64(text_end[b + ONE])
     k = np.uint64(0)
-    while k < min(n_prefix, stop - i) and load_u8(text, i + k) == load_u8(prefix, k):
+    while k < min(n_prefix, stop - i) and text[i + k] == prefix[k]:
         k += ONE
     if k == n_prefix:
         i += k
     while i < stop:
-        store_u8(text, end, load_u8(text, i))
+        text[end] = text[i]
         end += ONE
         i += ONE
     return np.int64(end)

@@ -11,31 +11,30 @@ from __future__ import annotations
 import numpy as np
 
 from . import kernel
-from .lookup import hash_pair
-from .memory import address, load_u8, load_u64, store_u64
+from .constants import LOW32, U0, U1, U8, U32
+from .hashing import hash_pair
+from .memory import view
 
 MAX_TOKENS = 1 << 24
 CHECK, BASE = np.uint64(55), np.uint64(24)
 TOKEN, BASES = np.uint64(MAX_TOKENS - 1), np.uint64((1 << 31) - 1)
 _TRIES = 256  # free cells that are tried for a node's children, before they go behind all others
-_U0, _U1, _U8, _U32 = np.uint64(0), np.uint64(1), np.uint64(8), np.uint64(32)
-_LOW32 = np.uint64(0xFFFFFFFF)
 
 
 @kernel(inline=True)
-def longest_token(cells, word, n):
-    """The longest token at the beginning of the n bytes at an address (n at least 1); `cells` is an address too."""
-    cell, i = load_u64(cells, np.uint64(load_u8(word, _U0))), _U1
-    while i < n:
+def longest_token(cells, text, begin, end):
+    """The longest token that text[begin:end], at least one byte, begins with."""
+    cell, i = cells[text[begin]], begin + U1
+    while i < end:
         base = cell >> BASE & BASES
-        if base == _U0:
+        if base == U0:
             break
-        byte = np.uint64(load_u8(word, i))
-        child = load_u64(cells, base + byte)
-        if child >> CHECK != byte + _U1:
+        byte = np.uint64(text[i])
+        child = cells[base + byte]
+        if child >> CHECK != byte + U1:
             break
         cell = child
-        i += _U1
+        i += U1
     return np.uint32(cell & TOKEN)
 
 
@@ -63,24 +62,24 @@ def build(data, offsets, tokens):
 @kernel
 def _enter(data, offsets, tokens, table, of_node):
     """Fills a hash table with the edges of the trie: (node << 8 | byte) << 32 | child; -> nodes, or -1 if two are equal."""
-    edges, mask = address(table), np.uint64(len(table) - 1)
+    edges, mask = view(table), np.uint64(len(table) - 1)
     n_nodes = 256
     for i in range(len(tokens)):
         if offsets[i] == offsets[i + 1]:
             continue
         node = np.int64(data[offsets[i]])
         for p in range(offsets[i] + 1, offsets[i + 1]):
-            key = np.uint64(node) << _U8 | np.uint64(data[p])
+            key = np.uint64(node) << U8 | np.uint64(data[p])
             at = hash_pair(key) & mask
-            slot = load_u64(edges, at)
-            while slot != _U0 and slot >> _U32 != key:
-                at = (at + _U1) & mask
-                slot = load_u64(edges, at)
-            if slot == _U0:
-                slot = key << _U32 | np.uint64(n_nodes)
-                store_u64(edges, at, slot)
+            slot = edges[at]
+            while slot != U0 and slot >> U32 != key:
+                at = (at + U1) & mask
+                slot = edges[at]
+            if slot == U0:
+                slot = key << U32 | np.uint64(n_nodes)
+                edges[at] = slot
                 n_nodes += 1
-            node = np.int64(slot & _LOW32)
+            node = np.int64(slot & LOW32)
         if of_node[node] != MAX_TOKENS - 1:
             return -1
         of_node[node] = tokens[i]
@@ -110,7 +109,7 @@ def _place(edges, first, of_node, cells, n_tokens):
             continue
         least, most = np.int64(255), np.int64(0)
         for e in range(begin, stop):
-            byte = np.int64(edges[e] >> _U32 & np.uint64(255))
+            byte = np.int64(edges[e] >> U32 & np.uint64(255))
             least, most = min(least, byte), max(most, byte)
         while top + 1024 > len(cells):
             n = len(cells)
@@ -125,7 +124,7 @@ def _place(edges, first, of_node, cells, n_tokens):
                 break
             fits = not taken[at - least]
             for e in range(begin, stop):
-                fits = fits and cells[at - least + np.int64(edges[e] >> _U32 & np.uint64(255))] == _U0
+                fits = fits and cells[at - least + np.int64(edges[e] >> U32 & np.uint64(255))] == U0
             if fits:
                 break
             tries += 1
@@ -143,14 +142,14 @@ def _place(edges, first, of_node, cells, n_tokens):
         cell, token = place[node], cells[place[node]] & TOKEN
         cells[cell] |= np.uint64(base) << BASE
         for e in range(begin, stop):
-            byte, child = edges[e] >> _U32 & np.uint64(255), np.int64(edges[e] & _LOW32)
+            byte, child = edges[e] >> U32 & np.uint64(255), np.int64(edges[e] & LOW32)
             own = np.uint64(of_node[child])
             if own != TOKEN:
                 prefix[own] = token
             else:
                 own = token
             place[child] = base + np.int64(byte)
-            cells[place[child]] = (byte + _U1) << CHECK | own
+            cells[place[child]] = (byte + U1) << CHECK | own
             free[place[child]] = place[child] + 1
             queue[n_queued] = child
             n_queued += 1

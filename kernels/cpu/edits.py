@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from . import kernel
-from .memory import address, copy_bytes, load_i64, load_u8, store_i64
-from .normalize import copy, kind_of, pieces_of
+from .memory import copy, is_given, owned, view
+from .normalize import copy_run, kind_of, pieces_of, views_of
 from .ragged import longer, pointer
 from .utf8 import character
 
@@ -24,30 +24,32 @@ def splice(data, start, end, rows, cut_start, cut_end, content, place, aligned):
 
 @kernel
 def _splice(data, pieces, cuts, content, width, aligned):
-    start, end, _, n_pieces = pieces
-    rows, cut_start, cut_end, place = cuts
+    data, content = view(data, np.uint8), view(content, np.uint8)
+    start, end, _, n_pieces = views_of(pieces)
+    rows, cut_start = view(cuts[0], np.int64), view(cuts[1], np.int64)
+    cut_end, place = view(cuts[2], np.int64), view(cuts[3], np.int64)
     offsets = np.zeros(n_pieces + 1, np.int64)
     total = 0
     for piece in range(n_pieces):
-        total += load_i64(end, piece) - load_i64(start, piece)
-    for j in range(load_i64(rows, n_pieces)):
-        total += width - (load_i64(cut_end, j) - load_i64(cut_start, j))
+        total += end[piece] - start[piece]
+    for j in range(rows[n_pieces]):
+        total += width - (cut_end[j] - cut_start[j])
     new, source = np.empty(total, np.uint8), np.empty(total if aligned else 0, np.int64)
-    out, sources = np.int64(address(new)), np.int64(address(source))
+    out, sources = owned(new), owned(source)
     n = 0
     for piece in range(n_pieces):
-        i, stop = load_i64(start, piece), load_i64(end, piece)
-        for j in range(load_i64(rows, piece), load_i64(rows, piece + 1)):
-            size = load_i64(cut_start, j) - i
-            copy(data, i, size, out, n, sources, aligned)
+        i, stop = start[piece], end[piece]
+        for j in range(rows[piece], rows[piece + 1]):
+            size = cut_start[j] - i
+            copy_run(data, i, size, out, n, sources, aligned)
             n += size
-            copy_bytes(out + n, content, width)
+            copy(out, n, content, 0, width)
             if aligned:
                 for k in range(n, n + width):
-                    store_i64(sources, k, load_i64(place, j))
+                    sources[k] = place[j]
             n += width
-            i = load_i64(cut_end, j)
-        copy(data, i, stop - i, out, n, sources, aligned)
+            i = cut_end[j]
+        copy_run(data, i, stop - i, out, n, sources, aligned)
         n += stop - i
         offsets[piece + 1] = n
     return new, offsets, source
@@ -64,13 +66,14 @@ def find_literal(data, start, end, frozen, literal):
 
 @kernel
 def _find_literal(data, pieces, literal, size):
-    start, end, frozen, n_pieces = pieces
+    data, literal = view(data, np.uint8), view(literal, np.uint8)
+    start, end, frozen, n_pieces = views_of(pieces)
     rows, found = np.zeros(n_pieces + 1, np.int64), np.empty(1024, np.int64)
     n = 0
     for piece in range(n_pieces):
-        i, last = load_i64(start, piece), load_i64(end, piece) - size
-        while i <= last and not (frozen and load_u8(frozen, piece)):
-            i, n = find_run(data, i, last, literal, size, address(found), n, len(found))
+        i, last = start[piece], end[piece] - size
+        while i <= last and not (is_given(frozen) and frozen[piece]):
+            i, n = find_run(data, i, last, literal, size, owned(found), n, len(found))
             if n == len(found):
                 found = longer(found, n, 2 * n)
         rows[piece + 1] = n
@@ -80,15 +83,15 @@ def _find_literal(data, pieces, literal, size):
 @kernel(inline=True)
 def find_run(data, i, last, literal, size, found, n, limit):
     """Finds from byte i on, until there are `limit` places: the next i and n."""
-    head = load_u8(literal, 0)
+    head = literal[0]
     while i <= last and n < limit:
         k = 0
-        if load_u8(data, i) == head:
+        if data[i] == head:
             k = 1
-            while k < size and load_u8(data, i + k) == load_u8(literal, k):
+            while k < size and data[i + k] == literal[k]:
                 k += 1
         if k == size:
-            store_i64(found, n, i)
+            found[n] = i
             n += 1
             i += size
         else:
@@ -107,11 +110,12 @@ def strip(data, start, end, frozen, space, left, right):
 
 @kernel
 def _strip(data, pieces, page, member, left, right):
-    start, end, frozen, n_pieces = pieces
+    data, page, member = view(data, np.uint8), view(page, np.uint16), view(member, np.uint16)
+    start, end, frozen, n_pieces = views_of(pieces)
     new_start, new_end = np.empty(n_pieces, np.int64), np.empty(n_pieces, np.int64)
     for piece in range(n_pieces):
-        i, stop = load_i64(start, piece), load_i64(end, piece)
-        if not (frozen and load_u8(frozen, piece)):
+        i, stop = start[piece], end[piece]
+        if not (is_given(frozen) and frozen[piece]):
             while left and i < stop:
                 c, size = character(data, i)
                 if not kind_of(page, member, c):
@@ -119,7 +123,7 @@ def _strip(data, pieces, page, member, left, right):
                 i += size
             while right and i < stop:
                 at = stop - 1
-                while load_u8(data, at) & 0xC0 == 0x80:
+                while data[at] & 0xC0 == 0x80:
                     at -= 1
                 if not kind_of(page, member, character(data, at)[0]):
                     break

@@ -13,27 +13,17 @@ from typing import NamedTuple
 import numpy as np
 
 from . import kernel
-from .memory import (
-    address,
-    copy_bytes,
-    hold,
-    load_i64,
-    load_u32,
-    load_u64,
-    prefetch,
-    store_i64,
-    store_u32,
-    store_u64,
-)
+from .constants import U0, U1, U2, U3, U4, U8, U16, U20, U40, U62
+from .memory import copy, load_u32, owned, prefetch, scratch, store_u32, store_u64, view
 from .ragged import pointer
 from .walk import BLOCK_BYTES, END_OF_TEXT, MARGIN, fill_block, walk_block
 from .word_cache import (
     COUNT,
     END_VALUE,
+    NOWHERE,
     READY,
     RUN_VALUE,
     WordCache,
-    addresses,
     enter,
     find,
     keep,
@@ -41,6 +31,7 @@ from .word_cache import (
     most_ids,
     new_cache,
     run_of,
+    views,
 )
 from .word_table import N_KEYS, word_key
 
@@ -49,8 +40,6 @@ __all__ = ["Encoder", "encode_text", "new_encoder", "surround"]
 N_IDS, N_EVENTS = 1 << 19, 1 << 16  # of a round
 _INLINE = np.uint64(2)  # value >> 62 where a slot holds the ids themselves
 _ID = np.uint64((1 << 20) - 1)
-_U0, _U1, _U2, _U3, _U4, _U8, _U16, _U20 = (np.uint64(i) for i in (0, 1, 2, 3, 4, 8, 16, 20))
-_U40, _U62 = np.uint64(40), np.uint64(62)
 
 
 class _Round(NamedTuple):
@@ -62,7 +51,7 @@ class _Round(NamedTuple):
     piece: np.ndarray  # int64[], of each END
     begin: np.ndarray  # int64[n_new], of each new word in the text
     end: np.ndarray  # int64[n_new]
-    lines: np.ndarray  # uint64[n_new], addresses in the cache
+    lines: np.ndarray  # uint64[n_new], where each is entered in the cache
 
 
 class Encoder(NamedTuple):
@@ -119,93 +108,90 @@ def _look_up(text, start, stop, walk, cache, work):
 
     -> where it stopped, bytes of `work.ids`, events, new words.
     """
-    data, offsets, piece = text
-    block, bounds = np.empty(BLOCK_BYTES + MARGIN, np.uint8), np.empty(BLOCK_BYTES + MARGIN, np.uint32)
-    keys_array = np.empty((N_KEYS, 4), np.uint64)
-    keys = address(keys_array)
-    known, narrow, width = addresses(cache), cache.width == 2, np.uint64(cache.width)
-    first, at, what = address(work.ids), address(work.at), address(work.what)
-    out, room = first, np.uint64(len(work.ids)) // width
-    n_events, n_ends, n_new = _U0, 0, _U0
+    data, offsets, piece = view(text[0], np.uint8), view(text[1], np.int64), text[2]
+    n_block = BLOCK_BYTES + MARGIN
+    block, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint32)
+    keys = scratch(4 * N_KEYS, np.uint64)
+    known, narrow, width = views(cache), cache.width == 2, np.uint64(cache.width)
+    slots, ring = known.slots, known.ring
+    ids, at, what = view(work.ids), view(work.at), view(work.what)
+    new_begin, new_end, lines = view(work.begin), view(work.end), view(work.lines)
+    out, room = U0, np.uint64(len(work.ids)) // width
+    n_events, n_ends, n_new = U0, 0, U0
     while start < stop:
-        copied, n, _ = fill_block(data, offsets, piece, start, stop, walk, block)
+        copied, n, _ = fill_block(data, offsets, piece, start, stop, walk, block, n_block)
         if copied == 0:
-            block, bounds = np.empty(2 * len(block), np.uint8), np.empty(2 * len(block), np.uint32)
+            n_block *= 2
+            block, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint32)
             continue
-        there, bound = address(block), address(bounds)
-        n_words = walk_block(there, np.uint64(n), walk, bound)
-        needed = (out - first) // width + most_ids(n_words, np.uint64(n)) + _U4
+        n_words = walk_block(block, np.uint64(n), walk, bounds)
+        needed = out // width + most_ids(n_words, np.uint64(n)) + U4
         if needed > room or n_events + n_words > np.uint64(len(work.at)):
             break
         shift = start  # from a place in the block to one in the text
         there_is = start
         start += copied
         while there_is < start:
-            while load_i64(offsets, piece + 1) <= there_is:
+            while offsets[piece + 1] <= there_is:
                 piece += 1
-            there_is = min(load_i64(offsets, piece + 1), start)
+            there_is = min(offsets[piece + 1], start)
             work.piece[n_ends] = piece
             n_ends += 1
-        done = _U0
+        done = U0
         while done < n_words:
             m = min(n_words - done, np.uint64(N_KEYS))
             for i in range(m):
-                begin = np.uint64(load_u32(bound, done + i))
-                length = np.uint64(load_u32(bound, done + i + _U1)) - begin
-                h, low, high = word_key(there + begin, length, _U16)
+                begin = np.uint64(bounds[done + i])
+                length = np.uint64(bounds[done + i + U1]) - begin
+                h, low, high = word_key(block, begin, length, U16)
                 line = line_of(known, h)
-                prefetch(line)
-                store_u64(keys, _U4 * i, line)
-                store_u64(keys, _U4 * i + _U1, low)
-                store_u64(keys, _U4 * i + _U2, high)
+                prefetch(slots, line)
+                keys[U4 * i] = line
+                keys[U4 * i + U1] = low
+                keys[U4 * i + U2] = high
             for i in range(m):
-                begin = np.uint64(load_u32(bound, done + i))
-                length = np.uint64(load_u32(bound, done + i + _U1)) - begin
-                line, low, high = (
-                    load_u64(keys, _U4 * i),
-                    load_u64(keys, _U4 * i + _U1),
-                    load_u64(keys, _U4 * i + _U2),
-                )
-                slot = find(known, line, low, high, there + begin, length)
-                value = load_u64(slot, _U3) if slot else _U0
-                if value >> _U62 == _INLINE:
+                begin = np.uint64(bounds[done + i])
+                length = np.uint64(bounds[done + i + U1]) - begin
+                line, low, high = keys[U4 * i], keys[U4 * i + U1], keys[U4 * i + U2]
+                slot = find(known, line, low, high, block, begin, length)
+                value = slots[slot + U3] if slot != NOWHERE else U0
+                if value >> U62 == _INLINE:
                     if narrow:
-                        store_u64(out, _U0, value)
+                        store_u64(ids, out, value)
                     else:
-                        store_u32(out, _U0, np.uint32(value & _ID))
-                        store_u32(out, _U1, np.uint32(value >> _U20 & _ID))
-                        store_u32(out, _U2, np.uint32(value >> _U40 & _ID))
-                    out += width * (value >> COUNT & _U3)
+                        store_u32(ids, out, np.uint32(value & _ID))
+                        store_u32(ids, out + U4, np.uint32(value >> U20 & _ID))
+                        store_u32(ids, out + U8, np.uint32(value >> U40 & _ID))
+                    out += width * (value >> COUNT & U3)
                     continue
                 if value >= RUN_VALUE and value < END_VALUE:
                     run = run_of(known, value)
-                    if run:
-                        for k in range(np.uint64(load_u32(run, _U0))):
-                            store_u32(out, _U0, load_u32(run, k + _U1))
+                    if run != NOWHERE:
+                        for k in range(np.uint64(load_u32(ring, run))):
+                            store_u32(ids, out, load_u32(ring, run + U4 * (k + U1)))
                             out += width
                         continue
-                    value = _U0
-                if value == _U0 and low == np.uint64(END_OF_TEXT) and length == _U1:
+                    value = U0
+                if value == U0 and low == np.uint64(END_OF_TEXT) and length == U1:
                     value = END_VALUE
-                    enter(known, line, low, high, there + begin, length, value)
-                elif value == _U0:
-                    store_i64(address(work.begin), n_new, shift + np.int64(begin))
-                    store_i64(address(work.end), n_new, shift + np.int64(begin + length))
-                    store_u64(address(work.lines), n_new, line)
-                    n_new += _U1
+                    enter(known, line, low, high, block, begin, length, value)
+                elif value == U0:
+                    new_begin[n_new] = shift + np.int64(begin)
+                    new_end[n_new] = shift + np.int64(begin + length)
+                    lines[n_new] = line
+                    n_new += U1
                     value = n_new
-                    if slot:
-                        store_u64(slot, _U3, value)
+                    if slot != NOWHERE:
+                        slots[slot + U3] = value
                     else:
-                        enter(known, line, low, high, there + begin, length, value)
+                        enter(known, line, low, high, block, begin, length, value)
                 if value == END_VALUE:
                     shift -= 1
-                store_i64(at, n_events, np.int64(out - first))
-                store_u64(what, n_events, value)
-                n_events += _U1
+                at[n_events] = out
+                what[n_events] = value
+                n_events += U1
             done += m
-    hold((block, bounds, keys_array))
-    return start, np.int64(out - first), np.int64(n_events), np.int64(n_new)
+    return start, np.int64(out), np.int64(n_events), np.int64(n_new)
 
 
 @kernel
@@ -216,32 +202,32 @@ def _put_together(work, sizes, ids, rows, token, ends, width):
     always stored; the next id then lies over the upper ones, which are zeros where it has two.
     """
     n_bytes, n_events, n_before = sizes
-    source, learnt, step = address(work.ids), address(ids), np.uint64(width)
+    source, learnt, step = view(work.ids), view(ids), np.uint64(width)
     n_new = 0
     for i in range(n_events):
         what = work.what[i]
-        n_new += 1 if what == END_VALUE else rows[what] - rows[what - _U1]  # a token may stand for a piece
+        n_new += 1 if what == END_VALUE else rows[what] - rows[what - U1]  # a token may stand for a piece
     joined = np.empty(n_bytes + width * n_new + 8, np.uint8)
-    first = address(joined)
-    out, begin, done, n_ends = first, first, 0, 0
+    target = owned(joined)
+    out, begin, done, n_ends = U0, U0, 0, 0
     for i in range(n_events):
         what, size = work.what[i], work.at[i] - done
-        copy_bytes(out, source + np.uint64(done), np.uint64(size))
+        copy(target, out, source, done, size)
         out += np.uint64(size)
         done += size
         if what < READY:
-            for k in range(rows[what - _U1], rows[what]):
-                store_u32(out, _U0, load_u32(learnt, np.uint64(k)))
+            for k in range(rows[what - U1], rows[what]):
+                store_u32(target, out, learnt[k])
                 out += step
         else:
             piece = work.piece[n_ends]
             n_ends += 1
             if len(token) and token[piece] >= 0:  # whatever its text would have been
-                store_u32(begin, _U0, np.uint32(token[piece]))
+                store_u32(target, begin, np.uint32(token[piece]))
                 out = begin + step
-            ends[piece + 1] = n_before + np.int64((out - first) // step)
+            ends[piece + 1] = n_before + np.int64(out // step)
             begin = out
-    return joined[: out - first]
+    return joined[:out]
 
 
 def surround(ids, rows, before, after):
@@ -254,13 +240,13 @@ def surround(ids, rows, before, after):
 
 @kernel
 def _surround(ids, rows, before, after, surrounded):
-    at, out = 0, address(surrounded)
+    ids, out, at = view(ids, np.uint32), view(surrounded), 0
     for i in range(len(rows) - 1):
         for k in range(len(before)):
             surrounded[at + k] = before[k]
         at += len(before)
         n = rows[i + 1] - rows[i]
-        copy_bytes(out + np.uint64(4 * at), ids + 4 * rows[i], 4 * n)
+        copy(out, at, ids, rows[i], n)
         at += n
         for k in range(len(after)):
             surrounded[at + k] = after[k]

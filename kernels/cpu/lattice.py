@@ -12,13 +12,13 @@ import math
 import numpy as np
 
 from . import kernel
+from .constants import U1
 from .lookup import NONE
-from .memory import address, hold, load_i64, load_u8, load_u32, store_i64, store_u32
+from .memory import scratch, view
 from .merge import next_random
 from .ragged import pointer
 from .trie import ROOT, follow
-
-_U1 = np.uint64(1)
+from .utf8 import width
 
 
 def viterbi(data, start, end, tables):
@@ -52,17 +52,6 @@ def _stage(kernel, data, start, end, tables, *options):
 
 
 @kernel(inline=True)
-def width_of(lead):
-    """Bytes of the UTF-8 character with this first byte."""
-    return (
-        1
-        + np.int64(lead >= np.uint8(0xC0))
-        + np.int64(lead >= np.uint8(0xE0))
-        + np.int64(lead >= np.uint8(0xF0))
-    )
-
-
-@kernel(inline=True)
 def rounded(x, single):
     return np.float64(np.float32(x)) if single else x
 
@@ -71,7 +60,7 @@ def rounded(x, single):
 def longest_word(starts, ends, n_words):
     longest = np.int64(0)
     for w in range(n_words):
-        longest = max(longest, load_i64(ends, w) - load_i64(starts, w))
+        longest = max(longest, ends[w] - starts[w])
     return longest
 
 
@@ -79,46 +68,46 @@ def longest_word(starts, ends, n_words):
 def write_path(data, first, n, options, path, tokens, t):
     """Writes the tokens of the path that ends at n: `arc` has the token that ends at a place, `origin` where it begins.
 
-    options: `edges`, their mask, `unk`, `single` and `fallback` of the tables, 0 for none; path: origin, arc, and scratch,
-    of int32[n + 1]; tokens: ids, begins, ends. Arrays are addresses, or each word would count all of them up and down.
+    options: of `options_of`; path: origin, arc, and scratch, of int32[n + 1]; tokens: ids, begins, ends. All are views:
+    of arrays, each word would count all of them up and down.
     """
-    edges, mask, unk, single, fallback = options
+    edges, mask, unk, single, fallback, has_fallback = options
     origin, arc, after = path
     ids, begins, stops = tokens
     p = n
     while p > 0:
-        before = np.int64(load_u32(origin, p))
-        store_u32(after, before, np.uint32(p))
+        before = np.int64(origin[p])
+        after[before] = p
         p = before
     while p < n:
-        stop = np.int64(load_u32(after, p))
-        id = load_u32(arc, stop)
+        stop = np.int64(after[p])
+        id = arc[stop]
         if unk >= 0 and id == np.uint32(unk):
-            while stop < n and load_u32(arc, load_u32(after, stop)) == id:
-                stop = np.int64(load_u32(after, stop))
+            while stop < n and arc[after[stop]] == id:
+                stop = np.int64(after[stop])
             # All of it together may be a token after all.
             node, found = np.uint64(ROOT), np.uint64(0)
             q = p
             while not single and q < stop and node:
-                node, found = follow(edges, mask, node, load_u8(data, first + q))
+                node, found = follow(edges, mask, node, data[first + q])
                 q += 1
             if found and node:
-                id = np.uint32(found - _U1)
-            elif fallback:
+                id = np.uint32(found - U1)
+            elif has_fallback:
                 known = True
                 for q in range(p, stop):
-                    known = known and load_u32(fallback, load_u8(data, first + q)) != NONE
+                    known = known and fallback[data[first + q]] != NONE
                 if known:
                     for q in range(p, stop):
-                        store_u32(ids, t, load_u32(fallback, load_u8(data, first + q)))
-                        store_i64(begins, t, first + p)
-                        store_i64(stops, t, first + stop)
+                        ids[t] = fallback[data[first + q]]
+                        begins[t] = first + p
+                        stops[t] = first + stop
                         t += 1
                     p = stop
                     continue
-        store_u32(ids, t, id)
-        store_i64(begins, t, first + p)
-        store_i64(stops, t, first + stop)
+        ids[t] = id
+        begins[t] = first + p
+        stops[t] = first + stop
         t, p = t + 1, stop
     return t
 
@@ -126,56 +115,62 @@ def write_path(data, first, n, options, path, tokens, t):
 @kernel(inline=True)
 def options_of(tables):
     """What `write_path` asks of the tables."""
-    fallback = address(tables.fallback) if len(tables.fallback) else np.uint64(0)
-    return address(tables.edges), np.uint64(len(tables.edges) - 1), tables.unk, tables.single, fallback
+    edges, fallback = view(tables.edges), view(tables.fallback)
+    return (
+        edges,
+        np.uint64(len(tables.edges) - 1),
+        tables.unk,
+        tables.single,
+        fallback,
+        len(tables.fallback) > 0,
+    )
 
 
 @kernel
 def _viterbi(words, tables, tokens, rows):
-    data, starts, ends = words
-    options, scores, unk_score = options_of(tables), tables.scores, tables.unk_score
-    edges, mask, unk, in_single, _ = options
+    data, starts, ends = view(words[0], np.uint8), view(words[1], np.int64), view(words[2], np.int64)
+    options, scores, unk_score = options_of(tables), view(tables.scores), tables.unk_score
+    edges, mask, unk, in_single, _, _ = options
     n_words = len(rows) - 1
     longest = longest_word(starts, ends, n_words)
-    best, origin = np.empty(longest + 1), np.empty(longest + 1, np.int32)
-    arc, after = np.empty(longest + 1, np.int32), np.empty(longest + 1, np.int32)
-    path = address(origin), address(arc), address(after)
-    out = address(tokens[0]), address(tokens[1]), address(tokens[2])
+    best, origin = scratch(longest + 1, np.float64), scratch(longest + 1, np.int32)
+    arc, after = scratch(longest + 1, np.uint32), scratch(longest + 1, np.int32)
+    path = origin, arc, after
+    out = view(tokens[0]), view(tokens[1]), view(tokens[2])
     best[0] = 0.0
     t = np.int64(0)
     for w in range(n_words):
         rows[w] = t
-        first = load_i64(starts, w)
-        n = load_i64(ends, w) - first
+        first = starts[w]
+        n = ends[w] - first
         for p in range(n + 1):
             origin[p] = -1
         p = np.int64(0)
         while p < n:
-            width = width_of(load_u8(data, first + p))
+            size = width(data[first + p])
             score = best[p]
             single = False
             node, q = np.uint64(ROOT), p
             while q < n:
-                node, found = follow(edges, mask, node, load_u8(data, first + q))
+                node, found = follow(edges, mask, node, data[first + q])
                 if not node:
                     break
                 q += 1
                 if found:
-                    total = rounded(scores[found - _U1] + score, in_single)
+                    total = rounded(scores[found - U1] + score, in_single)
                     if origin[q] < 0 or total > best[q]:
-                        best[q], origin[q], arc[q] = total, p, found - _U1
-                    single = single or q - p == width
+                        best[q], origin[q], arc[q] = total, p, found - U1
+                    single = single or q - p == size
             if not single:
-                q = p + width
+                q = p + size
                 total = rounded(unk_score + score, in_single)
                 if origin[q] < 0 or total > best[q]:
                     if unk < 0:
                         return -1 - w
                     best[q], origin[q], arc[q] = total, p, unk
-            p += width
+            p += size
         t = write_path(data, first, n, options, path, out, t)
     rows[n_words] = t
-    hold((origin, arc, after))
     return t
 
 
@@ -189,7 +184,7 @@ def log_add(a, b):
 @kernel(inline=True)
 def arcs_of(data, first, n, tables):
     """int32[n_arcs, 3]: where each arc of a word begins and ends, and its token; in this order."""
-    edges, mask = address(tables.edges), np.uint64(len(tables.edges) - 1)
+    edges, mask = view(tables.edges), np.uint64(len(tables.edges) - 1)
     n_arcs = 0
     arcs = np.empty((0, 3), np.int32)
     for fill in range(2):  # count, then write
@@ -198,24 +193,24 @@ def arcs_of(data, first, n, tables):
         n_arcs = 0
         p = np.int64(0)
         while p < n:
-            width = width_of(load_u8(data, first + p))
+            size = width(data[first + p])
             single = False
             node, q = np.uint64(ROOT), p
             while q < n:
-                node, found = follow(edges, mask, node, load_u8(data, first + q))
+                node, found = follow(edges, mask, node, data[first + q])
                 if not node:
                     break
                 q += 1
                 if found:
                     if fill:
-                        arcs[n_arcs, 0], arcs[n_arcs, 1], arcs[n_arcs, 2] = p, q, found - _U1
+                        arcs[n_arcs, 0], arcs[n_arcs, 1], arcs[n_arcs, 2] = p, q, found - U1
                     n_arcs += 1
-                    single = single or q - p == width
+                    single = single or q - p == size
             if not single:
                 if fill:
-                    arcs[n_arcs, 0], arcs[n_arcs, 1], arcs[n_arcs, 2] = p, p + width, tables.unk
+                    arcs[n_arcs, 0], arcs[n_arcs, 1], arcs[n_arcs, 2] = p, p + size, tables.unk
                 n_arcs += 1
-            p += width
+            p += size
     return arcs
 
 
@@ -297,18 +292,18 @@ def sample_best(arcs, n, tables, alpha, n_best, random, origin, arc):
 
 @kernel
 def _sample_paths(words, tables, alpha, n_best, random, tokens, rows):
-    data, starts, ends = words
+    data, starts, ends = view(words[0], np.uint8), view(words[1], np.int64), view(words[2], np.int64)
     n_words = len(rows) - 1
     longest = longest_word(starts, ends, n_words)
-    origin, arc = np.empty(longest + 1, np.int32), np.empty(longest + 1, np.int32)
-    after = np.empty(longest + 1, np.int32)
-    options, path = options_of(tables), (address(origin), address(arc), address(after))
-    out = address(tokens[0]), address(tokens[1]), address(tokens[2])
+    origin, arc = scratch(longest + 1, np.int32), scratch(longest + 1, np.uint32)
+    after = scratch(longest + 1, np.int32)
+    options, path = options_of(tables), (origin, arc, after)
+    out = view(tokens[0]), view(tokens[1]), view(tokens[2])
     t = np.int64(0)
     for w in range(n_words):
         rows[w] = t
-        first = load_i64(starts, w)
-        n = load_i64(ends, w) - first
+        first = starts[w]
+        n = ends[w] - first
         if n > 0:
             arcs = arcs_of(data, first, n, tables)
             if n_best > 0:
@@ -317,5 +312,4 @@ def _sample_paths(words, tables, alpha, n_best, random, tokens, rows):
                 sample_lattice(arcs, n, tables, alpha, random, origin, arc)
             t = write_path(data, first, n, options, path, out, t)
     rows[n_words] = t
-    hold((origin, arc, after))
     return t

@@ -10,15 +10,14 @@ import numpy as np
 
 from .. import Pairs, Strings
 from . import kernel
-from .memory import address, hold, load_u8, load_u32, load_u64, store_u64
+from .constants import LOW32, U0, U1, U32
+from .hashing import hash_bytes, hash_pair, same_bytes
+from .memory import as_array, scratch, view
+from .utf8 import decode, width
 
 NONE = np.uint32(0xFFFFFFFF)  # no id: no vocabulary can hold so many tokens
 CODE_BITS = 21  # of a code point
 FREE = np.uint64(0xFFFFFFFFFFFFFFFF)  # a slot without a pair
-
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-_U0, _U1, _U8, _U32 = np.uint64(0), np.uint64(1), np.uint64(8), np.uint64(32)
-_LOW = np.uint64(0xFFFFFFFF)
 
 
 def plain(array: np.ndarray, dtype: type) -> np.ndarray:
@@ -32,62 +31,22 @@ def capacity_for(n: int) -> int:
 
 
 @kernel(inline=True)
-def mix(h):
-    h = h * _MULTIPLIER
-    return h ^ (h >> np.uint64(29))
-
-
-@kernel(inline=True)
-def hash_bytes(base, n):
-    """A 64-bit hash of the n bytes at an address, eight at a time; the last eight may overlap the ones before."""
-    h = mix(n + _U1)
-    if n >= _U8:
-        i = _U0
-        while i + _U8 <= n:
-            h = mix(h ^ load_u64(base + i, _U0))
-            i += _U8
-        if i < n:
-            h = mix(h ^ load_u64(base + n - _U8, _U0))
-    elif n >= np.uint64(4):
-        low, high = np.uint64(load_u32(base, _U0)), np.uint64(load_u32(base + n - np.uint64(4), _U0))
-        h = mix(h ^ (low | high << _U32))
-    elif n > _U0:
-        first, middle = np.uint64(load_u8(base, _U0)), np.uint64(load_u8(base, n >> _U1))
-        h = mix(h ^ (first | middle << _U8 | np.uint64(load_u8(base, n - _U1)) << np.uint64(16)))
-    return mix(h)
-
-
-@kernel(inline=True)
-def same_bytes(a, b, n):
-    i = _U0
-    while i + _U8 <= n:
-        if load_u64(a + i, _U0) != load_u64(b + i, _U0):
-            return False
-        i += _U8
-    while i < n:
-        if load_u8(a, i) != load_u8(b, i):
-            return False
-        i += _U1
-    return True
-
-
-@kernel(inline=True)
-def find_string(strings, base, n):
-    """The index of the n bytes at an address among `strings`, or -1."""
+def find_string(strings, text, begin, n):
+    """The index of n bytes from text[begin] on among `strings`, or -1."""
     mask = np.uint64(len(strings.slots) - 1)
-    h = hash_bytes(base, n)
-    slots, data, offsets = address(strings.slots), address(strings.data), address(strings.offsets)
+    h = hash_bytes(text, begin, n)
+    slots, data, offsets = view(strings.slots), view(strings.data), view(strings.offsets, np.uint64)
     at = h & mask
     while True:
-        slot = load_u64(slots, at)
-        if slot == _U0:
+        slot = slots[at]
+        if slot == U0:
             return np.int64(-1)
-        if slot >> _U32 == h >> _U32:
-            index = (slot & _LOW) - _U1
-            first = load_u64(offsets, index)
-            if load_u64(offsets, index + _U1) - first == n and same_bytes(data + first, base, n):
+        if slot >> U32 == h >> U32:
+            index = (slot & LOW32) - U1
+            first = offsets[index]
+            if offsets[index + U1] - first == n and same_bytes(data, first, text, begin, n):
                 return np.int64(index)
-        at = (at + _U1) & mask
+        at = (at + U1) & mask
 
 
 def index_strings(data, offsets):
@@ -101,22 +60,22 @@ def index_strings(data, offsets):
 @kernel
 def _index_strings(strings):
     mask = np.uint64(len(strings.slots) - 1)
-    slots, data, offsets = address(strings.slots), address(strings.data), address(strings.offsets)
+    slots, data, offsets = view(strings.slots), view(strings.data), view(strings.offsets, np.uint64)
     for i in range(len(strings.offsets) - 1):
-        first = load_u64(offsets, np.uint64(i))
-        n = load_u64(offsets, np.uint64(i + 1)) - first
-        h = hash_bytes(data + first, n)
+        first = offsets[i]
+        n = offsets[i + 1] - first
+        h = hash_bytes(data, first, n)
         at = h & mask
         while True:
-            slot = load_u64(slots, at)
-            if slot == _U0:
+            slot = slots[at]
+            if slot == U0:
                 break
-            if slot >> _U32 == h >> _U32:
-                other = load_u64(offsets, (slot & _LOW) - _U1)
-                if load_u64(offsets, slot & _LOW) - other == n and same_bytes(data + other, data + first, n):
+            if slot >> U32 == h >> U32:
+                other = offsets[(slot & LOW32) - U1]
+                if offsets[slot & LOW32] - other == n and same_bytes(data, other, data, first, n):
                     break
-            at = (at + _U1) & mask
-        store_u64(slots, at, (h >> _U32 << _U32) | np.uint64(i + 1))
+            at = (at + U1) & mask
+        slots[at] = (h >> U32 << U32) | np.uint64(i + 1)
 
 
 def find_strings(strings, data, start, end):
@@ -128,9 +87,9 @@ def find_strings(strings, data, start, end):
 
 @kernel
 def _find_strings(strings, data, start, end, found):
-    base = address(data)
+    text = view(data)
     for i in range(len(start)):
-        found[i] = find_string(strings, base + np.uint64(start[i]), np.uint64(end[i] - start[i]))
+        found[i] = find_string(strings, text, np.uint64(start[i]), np.uint64(end[i] - start[i]))
 
 
 def split_at_space(data, offsets):
@@ -169,7 +128,7 @@ def _join_pairs(strings, left, right, prefix_length, joined):
     longest = 0
     for i in range(len(offsets) - 1):
         longest = max(longest, offsets[i + 1] - offsets[i])
-    spelled = np.empty(2 * longest + 1, np.uint8)
+    spelled = scratch(2 * longest + 1, np.uint8)
     for i in range(len(left)):
         n = 0
         for j in range(offsets[left[i]], offsets[left[i] + 1]):
@@ -182,14 +141,7 @@ def _join_pairs(strings, left, right, prefix_length, joined):
         for j in range(first, offsets[right[i] + 1]):
             spelled[n] = data[j]
             n += 1
-        joined[i] = find_string(strings, address(spelled), np.uint64(n))
-    hold(spelled)
-
-
-@kernel(inline=True)
-def hash_pair(key):
-    h = key * _MULTIPLIER
-    return h ^ (h >> _U32)
+        joined[i] = find_string(strings, spelled, U0, np.uint64(n))
 
 
 def index_pairs(left, right, rank, n):
@@ -207,16 +159,16 @@ def index_pairs(left, right, rank, n):
 def _index_pairs(left, right, rank, pairs):
     mask, bits = np.uint64(len(pairs.slots) - 1), np.uint64(pairs.bits)
     rank_bits = np.uint64(64) - bits - bits
-    slots = address(pairs.slots)
+    slots = view(pairs.slots)
     for i in range(len(left)):
         key = np.uint64(left[i]) << bits | np.uint64(right[i])
-        store_u64(slots, free_slot(slots, mask, rank_bits, key), key << rank_bits | np.uint64(rank[i]))
+        slots[free_slot(slots, mask, rank_bits, key)] = key << rank_bits | np.uint64(rank[i])
 
 
 @kernel(inline=True)
 def pairs_of(pairs):
-    """What rank_of needs of Pairs: the address of its slots, their number - 1, and its bits."""
-    return address(pairs.slots), np.uint64(len(pairs.slots) - 1), np.uint64(pairs.bits)
+    """What rank_of needs of Pairs: its slots, their number - 1, and its bits."""
+    return view(pairs.slots), np.uint64(len(pairs.slots) - 1), np.uint64(pairs.bits)
 
 
 @kernel(inline=True)
@@ -226,13 +178,13 @@ def rank_of(pairs, left, right):
     key = np.uint64(left) << bits | np.uint64(right)
     rank_bits = np.uint64(64) - bits - bits
     at = hash_pair(key) & mask
-    slot = load_u64(slots, at)
+    slot = slots[at]
     while slot >> rank_bits != key:
         if slot == FREE:
             return NONE
-        at = (at + _U1) & mask
-        slot = load_u64(slots, at)
-    return np.uint32(slot & ((_U1 << rank_bits) - _U1))
+        at = (at + U1) & mask
+        slot = slots[at]
+    return np.uint32(slot & ((U1 << rank_bits) - U1))
 
 
 def pair_ranks(pairs, numbers):
@@ -250,23 +202,6 @@ def _pair_ranks(pairs, numbers, ranks):
             ranks[i, j] = rank_of(table, numbers[i], numbers[j])
 
 
-@kernel(inline=True)
-def decode_char(base, at):
-    """(code point, bytes) of the UTF-8 character at an address + index; the text is valid."""
-    b = np.uint64(load_u8(base, at))
-    if b < np.uint64(0x80):
-        return b, _U1
-    second = np.uint64(load_u8(base, at + _U1)) & np.uint64(63)
-    if b < np.uint64(0xE0):
-        return (b & np.uint64(31)) << np.uint64(6) | second, np.uint64(2)
-    third = np.uint64(load_u8(base, at + np.uint64(2))) & np.uint64(63)
-    if b < np.uint64(0xF0):
-        return (b & np.uint64(15)) << np.uint64(12) | second << np.uint64(6) | third, np.uint64(3)
-    fourth = np.uint64(load_u8(base, at + np.uint64(3))) & np.uint64(63)
-    high = (b & np.uint64(7)) << np.uint64(18) | second << np.uint64(12)
-    return high | third << np.uint64(6) | fourth, np.uint64(4)
-
-
 @kernel
 def single_characters(strings, prefix, suffix, symbols):
     """Finds the strings that are one character with `prefix` before it and `suffix` behind it.
@@ -274,6 +209,7 @@ def single_characters(strings, prefix, suffix, symbols):
     Writes symbols[code point] = i + 1 (uint32[0x110000], zero before).
     """
     data, offsets = strings.data, strings.offsets
+    text = view(data)
     for i in range(len(offsets) - 1):
         first, last = offsets[i] + len(prefix), offsets[i + 1] - len(suffix)
         fits = first < last <= first + 4
@@ -282,8 +218,8 @@ def single_characters(strings, prefix, suffix, symbols):
         for j in range(len(suffix)):
             fits = fits and data[last + j] == suffix[j]
         if fits:  # only now is it sure that a character begins at `first`
-            code, width = decode_char(address(data), np.uint64(first))
-            if np.int64(width) == last - first:
+            code, size = decode(text, np.uint64(first))
+            if np.int64(size) == last - first:
                 symbols[code] = i + 1
 
 
@@ -298,49 +234,55 @@ def side_by_side(data, offsets):
     return Pairs(slots, CODE_BITS), crossing
 
 
+@kernel(inline=True)
+def free_slots(n):
+    slots = scratch(n, np.uint64)
+    for i in range(n):
+        slots[i] = FREE
+    return slots
+
+
 @kernel
 def _side_by_side(data, offsets, crossing):
-    base, rank_bits = address(data), np.uint64(64 - 2 * CODE_BITS)
-    table = np.full(1024, FREE)
-    slots, mask, count = address(table), np.uint64(1023), 0
+    text, rank_bits = view(data), np.uint64(64 - 2 * CODE_BITS)
+    slots, n_slots, count = free_slots(1024), 1024, 0
+    mask = np.uint64(n_slots - 1)
     for i in range(len(offsets) - 1):
         first, last = offsets[i], offsets[i + 1]
-        left, whole = _U0, False  # the character before p, and whether all of it is there
+        left, whole = U0, False  # the character before p, and whether all of it is there
         p = first
         while p < last:
             lead = data[p]
-            width = 1 + (lead >= 0xC0) + (lead >= 0xE0) + (lead >= 0xF0)
-            fits = lead & 0xC0 != 0x80 and p + width <= last
-            right = decode_char(base, np.uint64(p))[0] if fits else _U0
+            size = width(lead)
+            fits = lead & 0xC0 != 0x80 and p + size <= last
+            right = decode(text, np.uint64(p))[0] if fits else U0
             if p > first and lead & 0xC0 != 0x80:
                 if fits and whole:
                     key = left << np.uint64(CODE_BITS) | right
                     at = free_slot(slots, mask, rank_bits, key)
-                    if load_u64(slots, at) == FREE:
-                        store_u64(slots, at, key << rank_bits)
+                    if slots[at] == FREE:
+                        slots[at] = key << rank_bits
                         count += 1
-                        if 3 * count > len(table):
-                            old = table
-                            table = np.full(2 * len(old), FREE)
-                            slots, mask = address(table), np.uint64(len(table) - 1)
-                            for slot in old:
-                                if slot != FREE:
-                                    store_u64(
-                                        slots, free_slot(slots, mask, rank_bits, slot >> rank_bits), slot
-                                    )
+                        if 3 * count > n_slots:
+                            old = slots
+                            slots, mask = free_slots(2 * n_slots), np.uint64(2 * n_slots - 1)
+                            for k in range(n_slots):
+                                if old[k] != FREE:
+                                    slots[free_slot(slots, mask, rank_bits, old[k] >> rank_bits)] = old[k]
+                            n_slots *= 2
                 else:
                     crossing[data[p - 1], lead] = 1
             left, whole = right, fits
-            p += width if fits else 1
-    return table
+            p += size if fits else 1
+    return as_array(slots, n_slots)
 
 
 @kernel(inline=True)
 def free_slot(slots, mask, rank_bits, key):
     """The slot of a pair, or the free one where it belongs."""
     at = hash_pair(key) & mask
-    while load_u64(slots, at) != FREE and load_u64(slots, at) >> rank_bits != key:
-        at = (at + _U1) & mask
+    while slots[at] != FREE and slots[at] >> rank_bits != key:
+        at = (at + U1) & mask
     return at
 
 
@@ -356,17 +298,17 @@ def spell_bytes(data, offsets, byte_of):
 
 @kernel
 def _spell_bytes(data, offsets, byte_of, raw, raw_offsets):
-    base = address(data)
+    text = view(data)
     n = 0
     for i in range(len(offsets) - 1):
         at, last = np.uint64(offsets[i]), np.uint64(offsets[i + 1])
         raw_offsets[i] = n
         while at < last:
-            code, width = decode_char(base, at)
+            code, size = decode(text, at)
             if code >= np.uint64(512) or byte_of[code] < 0:
                 n = raw_offsets[i]
                 break
             raw[n] = byte_of[code]
             n += 1
-            at += width
+            at += size
     raw_offsets[len(offsets) - 1] = n

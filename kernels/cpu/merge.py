@@ -19,18 +19,20 @@ import numpy as np
 
 from .. import Backtrack, BpeTables, Pairs, Strings
 from . import kernel
-from .backtrack import ID, MAX_BYTES, backtrack, backtrack_addresses, field
-from .lookup import NONE, decode_char, find_string, mix, pairs_of, rank_of
-from .memory import address, hold, load_i64, load_u8, load_u32, load_u64, store_i64, store_u32, store_u64
+from .backtrack import ID, MAX_BYTES, backtrack, backtrack_views, field
+from .constants import ALL, LOW32, NO_ASCII, U0, U1, U2, U3, U4, U8, U16, U20, U32
+from .hashing import mix
+from .heap import less, pop, push
+from .lookup import NONE, find_string, pairs_of, rank_of
+from .memory import load_u32, load_u64, scratch, view
 from .ragged import pointer
-from .text import NO_ASCII
+from .utf8 import decode, width
 
 SHORT = 64  # symbols; up to here scanning is faster than a heap
 POSITION_BITS = 6  # of a position in a short word
 MAX_CACHED = 24, 8  # bytes and tokens of a word that is kept: with them it fills one cache line
 
-_U0, _U1, _U32 = np.uint64(0), np.uint64(1), np.uint64(32)
-_LOW = np.uint64(0xFFFFFFFF)
+NOWHERE = ALL  # no slot of a cache
 
 
 def word_cache(capacity: int) -> np.ndarray:
@@ -54,32 +56,34 @@ def next_random(random):
 
 
 @kernel(inline=True)
-def bytes_as_symbols(word, n, table, symbols, places):
-    """first_symbols where each byte is one, known and the same at every place; `table` is the address of uint32[256]."""
+def bytes_as_symbols(text, begin, n, table, symbols, places):
+    """first_symbols where each byte is one, known and the same at every place; table: uint32[256]."""
     for i in range(n):
-        store_u32(symbols, i, load_u32(table, np.uint64(load_u8(word, i))) - np.uint32(1))
-        store_i64(places, i, np.int64(i))
-    store_i64(places, n, np.int64(n))
+        symbols[i] = table[text[begin + i]] - np.uint32(1)
+        places[i] = i
+    places[n] = n
     return n
 
 
 @kernel
-def first_symbols(word, n, tables, symbols, places):
-    """Writes the characters of a word as symbols, and where each begins (one more place ends the last one).
+def first_symbols(text, begin, n, tables, symbols, places):
+    """Writes the characters of n bytes from text[begin] on as symbols, and where each begins from there (one more place
+    ends the last one).
 
-    An unknown character is left out (the places behind it move up, as in the namesake), or an unknown token, or with
-    fallback the tokens of its bytes and of those of both affixes. These come before an unknown token that waits to be fused with a following one.
+    An unknown character is left out (the places behind it move up, as in tokenizers), or an unknown token, or with
+    fallback the tokens of its bytes and of those of both affixes. These come before an unknown token that waits to be
+    fused with a following one.
     """
     by_byte = tables.symbols.shape[1] == 256
     count = np.int64(0)
     place, waiting = np.int64(0), np.int64(0)  # waiting: bytes of an unknown token that isn't written yet
-    at = _U0
+    at = U0
     while at < n:
         if by_byte:
-            code, width = np.uint64(load_u8(word, at)), _U1
+            code, size = np.uint64(text[begin + at]), U1
         else:
-            code, width = decode_char(word, at)
-        kind = np.int64(at > _U0) + 2 * np.int64(at + width >= n)
+            code, size = decode(text, begin + at)
+        kind = np.int64(at > U0) + 2 * np.int64(at + size >= n)
         symbol = tables.symbols[tables.variant[kind], code]
         known = symbol > 0
         if known:
@@ -87,34 +91,34 @@ def first_symbols(word, n, tables, symbols, places):
                 symbols[count], places[count] = tables.unk[0], place
                 count, place, waiting = count + 1, place + waiting, 0
             symbols[count], places[count] = symbol - np.uint32(1), place
-            count, place = count + 1, place + np.int64(width)
+            count, place = count + 1, place + np.int64(size)
         elif len(tables.fallback):
             known = True
-            begin = count
+            old = count
             if kind & 1:
                 for byte in tables.prefix:
                     symbols[count] = tables.fallback[byte]
                     count += 1
-            for i in range(width):
-                symbols[count] = tables.fallback[load_u8(word, at + np.uint64(i))]
+            for i in range(size):
+                symbols[count] = tables.fallback[text[begin + at + i]]
                 count += 1
             if kind & 2:
                 for byte in tables.suffix:
                     symbols[count] = tables.fallback[byte]
                     count += 1
-            for i in range(begin, count):
+            for i in range(old, count):
                 known = known and symbols[i] != NONE
-                places[i] = place + i - begin
+                places[i] = place + i - old
             if known:
-                place += count - begin
+                place += count - old
             else:
-                count = begin
+                count = old
         if not known and len(tables.unk):
             if waiting and not tables.fuse_unk:
                 symbols[count], places[count] = tables.unk[0], place
                 count, place, waiting = count + 1, place + waiting, 0
-            waiting += np.int64(width)
-        at += width
+            waiting += np.int64(size)
+        at += size
     if waiting:
         symbols[count], places[count] = tables.unk[0], place
         count, place = count + 1, place + waiting
@@ -130,72 +134,46 @@ def key_of(pairs, left, right, at):
 
 
 @kernel(inline=True)
-def merge_by_scan(word, n, model, scratch):
+def merge_by_scan(text, begin, n, model, by_byte, scratch):
     """Merges a word of n symbols, at most SHORT: then its tokens are symbols[0], symbols[after[0]] and so on up to n.
 
-    `model`: of _encode_words; `scratch`: addresses of uint32[n + 2] symbols, links before and after, and keys of all
+    `model`: of _encode_words; `scratch`: uint32[n + 2] symbols, links before and after, and keys of all
     pairs. Two symbols that are in no pair, one behind the word and one (a place further) before it, spare the loop its
     branches at the word's ends.
     """
     pairs, merged, byte_ranks, nothing = model
     symbols, before, after, keys = scratch
-    store_u32(symbols, n, nothing)
-    store_u32(symbols, n + _U1, nothing)
+    symbols[n] = nothing
+    symbols[n + U1] = nothing
     for i in range(n):
-        store_u32(before, i, np.uint32(i - _U1))
-        store_u32(after, i, np.uint32(i + _U1))
+        before[i] = i - U1
+        after[i] = i + U1
         key = NONE
-        if i + _U1 < n:
-            if byte_ranks:
-                pair = np.uint64(load_u8(word, i)) << np.uint64(8) | np.uint64(load_u8(word, i + _U1))
-                rank = load_u32(byte_ranks, pair)
+        if i + U1 < n:
+            if by_byte:
+                pair = np.uint64(text[begin + i]) << U8 | np.uint64(text[begin + i + U1])
+                rank = byte_ranks[pair]
                 key = rank << np.uint32(POSITION_BITS) | np.uint32(i) if rank != NONE else NONE
             else:
-                key = key_of(pairs, load_u32(symbols, i), load_u32(symbols, i + _U1), i)
-        store_u32(keys, i, key)
-    store_u32(before, _U0, np.uint32(n + _U1))
+                key = key_of(pairs, symbols[i], symbols[i + U1], i)
+        keys[i] = key
+    before[U0] = n + U1
     while True:
         least = NONE
         for i in range(n):  # the compiler makes vector instructions of this
-            least = min(least, load_u32(keys, i))
+            least = min(least, keys[i])
         if least == NONE:
             break
         at = np.uint64(least & np.uint32(SHORT - 1))
-        new = load_u32(merged, np.uint64(least >> np.uint32(POSITION_BITS)))
-        left, right = np.uint64(load_u32(before, at)), np.uint64(load_u32(after, at))
-        behind = np.uint64(load_u32(after, right))
-        store_u32(symbols, at, new)
-        store_u32(after, at, np.uint32(behind))
-        store_u32(before, behind, np.uint32(at))
-        store_u32(keys, right, NONE)
-        store_u32(keys, at, key_of(pairs, new, load_u32(symbols, behind), at))
-        store_u32(keys, left, key_of(pairs, load_u32(symbols, left), new, left))
-
-
-@kernel(inline=True)
-def push(heap, n, entry):
-    """Adds an entry to a binary min-heap of n entries."""
-    while n > 0 and heap[(n - 1) >> 1] > entry:
-        heap[n] = heap[(n - 1) >> 1]
-        n = (n - 1) >> 1
-    heap[n] = entry
-
-
-@kernel(inline=True)
-def pop(heap, n):
-    """Takes the top entry out of a heap of n entries (read it before)."""
-    n -= 1
-    entry = heap[n]
-    at = 0
-    while 2 * at + 1 < n:
-        child = 2 * at + 1
-        if child + 1 < n and heap[child + 1] < heap[child]:
-            child += 1
-        if heap[child] >= entry:
-            break
-        heap[at] = heap[child]
-        at = child
-    heap[at] = entry
+        new = merged[least >> np.uint32(POSITION_BITS)]
+        left, right = np.uint64(before[at]), np.uint64(after[at])
+        behind = np.uint64(after[right])
+        symbols[at] = new
+        after[at] = behind
+        before[behind] = at
+        keys[right] = NONE
+        keys[at] = key_of(pairs, new, symbols[behind], at)
+        keys[left] = key_of(pairs, symbols[left], new, left)
 
 
 @kernel
@@ -205,21 +183,21 @@ def merge_by_heap(symbols, before, after, count, tables, random):
     With dropout, each pair taken from the heap is put aside with that probability, until the next that isn't.
     An entry stands for the symbols at its position for as long as merging them gives the same token.
     """
-    merged, pairs = tables.merged, pairs_of(tables.pairs)
+    merged, pairs = view(tables.merged), pairs_of(tables.pairs)
     # Each merge takes an entry out and puts at most two in, so 2 * count entries are enough.
-    heap = np.empty(2 * count, np.uint64)
-    aside = np.empty(2 * count if tables.dropout > 0.0 else 0, np.uint64)
+    heap = scratch(2 * count, np.uint64)
+    aside = scratch(2 * count if tables.dropout > 0.0 else 0, np.uint64)
     n = n_aside = 0
     for i in range(count):
         before[i], after[i] = i - 1, i + 1
     for i in range(count - 1):
         rank = rank_of(pairs, symbols[i], symbols[i + 1])
         if rank != NONE:
-            push(heap, n, np.uint64(rank) << _U32 | np.uint64(i))
+            push(heap, n, np.uint64(rank) << U32 | np.uint64(i), less, 0)
             n += 1
     while n > 0:
         entry = heap[0]
-        pop(heap, n)
+        pop(heap, n, less, 0)
         n -= 1
         if tables.dropout > 0.0:
             if next_random(random) < tables.dropout:
@@ -227,149 +205,149 @@ def merge_by_heap(symbols, before, after, count, tables, random):
                 n_aside += 1
                 continue
             for i in range(n_aside):
-                push(heap, n, aside[i])
+                push(heap, n, aside[i], less, 0)
                 n += 1
             n_aside = 0
-        at = np.int64(entry & _LOW)
+        at = np.int64(entry & LOW32)
         right = np.int64(after[at])
         if symbols[at] == NONE or right == count:
             continue
         rank = rank_of(pairs, symbols[at], symbols[right])
-        if rank == NONE or merged[rank] != merged[entry >> _U32]:
+        if rank == NONE or merged[rank] != merged[entry >> U32]:
             continue
         behind = np.int64(after[right])
         symbols[at], symbols[right] = merged[rank], NONE
         after[at], before[behind] = behind, at
-        left = np.int64(before[at])
+        left = np.int64(np.int32(before[at]))  # -1: none
         if left >= 0:
             rank = rank_of(pairs, symbols[left], symbols[at])
             if rank != NONE:
-                push(heap, n, np.uint64(rank) << _U32 | np.uint64(left))
+                push(heap, n, np.uint64(rank) << U32 | np.uint64(left), less, 0)
                 n += 1
         if behind < count:
             rank = rank_of(pairs, symbols[at], symbols[behind])
             if rank != NONE:
-                push(heap, n, np.uint64(rank) << _U32 | np.uint64(at))
+                push(heap, n, np.uint64(rank) << U32 | np.uint64(at), less, 0)
                 n += 1
 
 
 @kernel(inline=True)
-def load_word(base, n, part):
-    """Bytes 8 * part to 8 * part + 7 of the n bytes at an address, filled up with zeros."""
+def load_word(text, begin, n, part):
+    """Bytes 8 * part to 8 * part + 7 of n bytes from text[begin] on, filled up with zeros."""
     at = np.uint64(8 * part)
     if n <= at:
-        return _U0
+        return U0
     left = n - at
-    if left >= np.uint64(8):
-        return load_u64(base + at, _U0)
-    if n >= np.uint64(8):
-        return load_u64(base + n - np.uint64(8), _U0) >> (np.uint64(8) * (np.uint64(8) - left))
-    if n >= np.uint64(4):
-        high = np.uint64(load_u32(base + n - np.uint64(4), _U0))
-        return np.uint64(load_u32(base, _U0)) | high << (np.uint64(8) * (n - np.uint64(4)))
-    middle, last = n >> _U1, n - _U1
-    first = np.uint64(load_u8(base, _U0)) | np.uint64(load_u8(base, middle)) << (np.uint64(8) * middle)
-    return first | np.uint64(load_u8(base, last)) << (np.uint64(8) * last)
+    if left >= U8:
+        return load_u64(text, begin + at)
+    if n >= U8:
+        return load_u64(text, begin + n - U8) >> (U8 * (U8 - left))
+    if n >= U4:
+        high = np.uint64(load_u32(text, begin + n - U4))
+        return np.uint64(load_u32(text, begin)) | high << (U8 * (n - U4))
+    middle, last = n >> U1, n - U1
+    first = np.uint64(text[begin]) | np.uint64(text[begin + middle]) << (U8 * middle)
+    return first | np.uint64(text[begin + last]) << (U8 * last)
 
 
 @kernel(inline=True)
-def key_words(word, n):
+def key_words(text, begin, n):
     """A word of at most MAX_CACHED[0] bytes as three numbers."""
-    return load_word(word, n, 0), load_word(word, n, 1), load_word(word, n, 2)
+    return load_word(text, begin, n, 0), load_word(text, begin, n, 1), load_word(text, begin, n, 2)
 
 
 @kernel(inline=True)
-def record_of(slots, mask, n, key):
-    """The address of the one slot of a cache where a word of n bytes can be."""
+def record_of(cache, n, key):
+    """Where the one slot of a cache begins, in which a word of n bytes can be."""
+    _, _, mask = cache
     h = mix(mix(mix(n ^ key[0]) ^ key[1]) ^ key[2])
-    return slots + ((h >> np.uint64(20)) & mask) * np.uint64(64)
+    return ((h >> U20) & mask) << U3
 
 
 @kernel(inline=True)
-def holds(record, n, key):
-    same = load_u64(record, _U0) & np.uint64(255) == n and load_u64(record, _U1) == key[0]
-    return same and load_u64(record, np.uint64(2)) == key[1] and load_u64(record, np.uint64(3)) == key[2]
+def holds(cache, record, n, key):
+    slots, _, _ = cache
+    same = slots[record] & np.uint64(255) == n and slots[record + U1] == key[0]
+    return same and slots[record + U2] == key[1] and slots[record + U3] == key[2]
 
 
 @kernel(inline=True)
-def replay(record, tokens, t, at):
+def replay(cache, record, tokens, t, at):
     """Writes the tokens of a cached word that begins at `at`; returns the number of all tokens now."""
+    slots, kept, _ = cache
     ids, begins, stops = tokens
-    head, begin = load_u64(record, _U0), at
-    for i in range(head >> np.uint64(8) & np.uint64(15)):
-        stop = at + np.int64(head >> (np.uint64(16) + np.uint64(5) * i) & np.uint64(31))
-        store_u32(ids, t, load_u32(record + np.uint64(32), i))
-        store_i64(begins, t, begin)
-        store_i64(stops, t, stop)
+    head, begin = slots[record], at
+    for i in range(head >> U8 & np.uint64(15)):
+        stop = at + np.int64(head >> (U16 + np.uint64(5) * i) & np.uint64(31))
+        ids[t] = kept[(record << U1) + U8 + i]
+        begins[t] = begin
+        stops[t] = stop
         begin = stop
-        t += _U1
+        t += U1
     return t
 
 
 @kernel(inline=True)
-def keep(record, n, key, tokens, at, first, last):
+def keep(cache, record, n, key, tokens, at, first, last):
     """Puts a word that begins at `at` and its tokens first:last into a slot of a cache, if they fit."""
+    slots, kept, _ = cache
     ids, _, stops = tokens
     if last - first > np.uint64(MAX_CACHED[1]):
         return
-    if last > first and load_i64(stops, last - _U1) - at > MAX_CACHED[0]:
+    if last > first and stops[last - U1] - at > MAX_CACHED[0]:
         return
-    head = n | (last - first) << np.uint64(8)
+    head = n | (last - first) << U8
     for i in range(last - first):
-        head |= np.uint64(load_i64(stops, first + i) - at) << (np.uint64(16) + np.uint64(5) * i)
-        store_u32(record + np.uint64(32), i, load_u32(ids, first + i))
-    store_u64(record, _U0, head)
-    for part in range(3):
-        store_u64(record, np.uint64(part + 1), key[part])
+        head |= np.uint64(stops[first + i] - at) << (U16 + np.uint64(5) * i)
+        kept[(record << U1) + U8 + i] = ids[first + i]
+    slots[record] = head
+    slots[record + U1], slots[record + U2], slots[record + U3] = key
 
 
 @kernel(inline=True)
-def next_cut(word, at, n, inside, crossing, by_byte):
-    """The first place behind `at` that no token reaches across, or n.
+def next_cut(text, at, end, inside, crossing, by_byte):
+    """The first place behind `at` that no token reaches across, or `end`.
 
     A token that does holds the two characters there side by side, or, where bytes are symbols, ends or begins within
     one of them. Most words are ASCII and hardly ever cut, so that with bytes only other characters are looked at.
     """
-    left, left_byte = _U0, np.uint64(load_u8(word, at))
+    left, left_byte = U0, np.uint64(text[at])
     p = at
-    while p < n:
-        lead = load_u8(word, p)
-        width = _U1
-        if lead >= np.uint8(0xC0):
-            width += _U1 + np.uint64(lead >= np.uint8(0xE0)) + np.uint64(lead >= np.uint8(0xF0))
-        if p + width > n:
-            return n
-        right = decode_char(word, p)[0]
+    while p < end:
+        lead = text[p]
+        size = np.uint64(width(lead)) if lead >= np.uint8(0xC0) else U1
+        if p + size > end:
+            return end
+        right = decode(text, p)[0]
         if p > at and (not by_byte or (left >= np.uint64(0x80) and right >= np.uint64(0x80))):
-            if not load_u8(crossing, left_byte << np.uint64(8) | np.uint64(lead)):
+            if not crossing[left_byte << U8 | np.uint64(lead)]:
                 if rank_of(inside, left, right) == NONE:
                     return p
-        p += width
-        left, left_byte = right, np.uint64(load_u8(word, p - _U1))
-    return n
+        p += size
+        left, left_byte = right, np.uint64(text[p - U1])
+    return end
 
 
 @kernel(inline=True)
-def is_ascii(word, n):
-    i, bits = _U0, _U0
-    while i + np.uint64(8) <= n:
-        bits |= load_u64(word + i, _U0)
-        i += np.uint64(8)
-    while i < n:
-        bits |= np.uint64(load_u8(word, i))
-        i += _U1
-    return bits & np.uint64(NO_ASCII) == _U0
+def is_ascii(text, at, end):
+    bits = U0
+    while at + U8 <= end:
+        bits |= load_u64(text, at)
+        at += U8
+    while at < end:
+        bits |= np.uint64(text[at])
+        at += U1
+    return bits & NO_ASCII == U0
 
 
 @kernel(inline=True)
-def all_known(word, n, symbols):
-    """Whether each character has a symbol; `symbols` is the address of uint32[0x110000]."""
-    p = _U0
-    while p < n:
-        code, width = decode_char(word, p)
-        if load_u32(symbols, code) == np.uint32(0):
+def all_known(text, at, end, symbols):
+    """Whether each character has a symbol; symbols: uint32[0x110000]."""
+    while at < end:
+        code, size = decode(text, at)
+        if symbols[code] == np.uint32(0):
             return False
-        p += width
+        at += size
     return True
 
 
@@ -428,109 +406,104 @@ def encode_words(data, start, end, tables, cache, random, *, positions=True):
 @kernel
 def _encode_words(words, plain, cache, random, tokens, rows):
     tables = _named(plain)
-    # Passing arrays on would count their references at each word: the loop has addresses, and arrays for rare words.
-    base, starts, ends = words
-    out = address(tokens[0]), address(tokens[1]), address(tokens[2])
+    # Passing arrays on would count their references at each word
+    text, starts, ends = view(words[0], np.uint8), view(words[1], np.int64), view(words[2], np.int64)
+    out = view(tokens[0]), view(tokens[1]), view(tokens[2])
     positions = len(tokens[1]) > 0
-    row_ends = address(rows)
+    row_ends = view(rows)
     n_words = len(rows) - 1
     longest = np.int64(1)
     for w in range(n_words):
-        longest = max(longest, load_i64(ends, w) - load_i64(starts, w))
+        longest = max(longest, ends[w] - starts[w])
     if len(tables.fallback):
         longest *= 1 + len(tables.prefix) + len(tables.suffix)
-    symbols_array, places_array = np.empty(longest + 2, np.uint32), np.empty(longest + 1, np.int64)
-    before, after_array = np.empty(longest + 2, np.int32), np.empty(longest + 2, np.int32)
-    keys = np.empty(SHORT + 2, np.uint32)
-    symbols, places, after = address(symbols_array), address(places_array), address(after_array)
-    scratch = symbols, address(before), after, address(keys)
-    names, character_symbols = address(tables.ids), address(tables.symbols)
+    symbols, places = scratch(longest + 2, np.uint32), scratch(longest + 1, np.int64)
+    before, after = scratch(longest + 2, np.uint32), scratch(longest + 2, np.uint32)
+    keys, closed = scratch(SHORT + 2, np.uint32), scratch((longest >> 6) + 1, np.uint64)
+    work = symbols, before, after, keys
+    names, character_symbols = view(tables.ids), view(tables.symbols)
     by_byte = len(tables.byte_ranks) > 0
-    byte_ranks = address(tables.byte_ranks) if by_byte else _U0
-    model = pairs_of(tables.pairs), address(tables.merged), byte_ranks, np.uint32(len(tables.ids))
-    inside, crossing = pairs_of(tables.inside), address(tables.crossing)
+    model = pairs_of(tables.pairs), view(tables.merged), view(tables.byte_ranks), np.uint32(len(tables.ids))
+    inside, crossing = pairs_of(tables.inside), view(tables.crossing)
     scanned = not tables.ordered and tables.dropout == 0.0
-    vocabulary = backtrack_addresses(tables.backtrack)
+    vocabulary = backtrack_views(tables.backtrack)
     direct = len(tables.backtrack.tokens) > 0 and tables.dropout == 0.0
-    closed_array = np.empty((longest >> 6) + 1, np.uint64)
-    slots, cached = address(cache), len(cache) > 0 and tables.dropout == 0.0
-    mask, most = np.uint64(max(len(cache), 1) - 1), np.uint64(MAX_CACHED[0])
+    kept = view(cache), view(cache, np.uint32), np.uint64(max(len(cache), 1) - 1)
+    cached, most = len(cache) > 0 and tables.dropout == 0.0, np.uint64(MAX_CACHED[0])
     whole = len(tables.whole.offsets) > 1 and tables.dropout == 0.0
     # Where a word that is a token isn't taken apart, the same bytes as part of a word can have other tokens.
-    part_mark = np.uint64(128) if whole else _U0
-    t = _U0
+    part_mark = np.uint64(128) if whole else U0
+    t = U0
     for w in range(n_words):
-        store_i64(row_ends, w, np.int64(t))
-        start = load_i64(starts, w)
-        n, word = np.uint64(load_i64(ends, w) - start), np.uint64(base + start)
-        if n == _U0:
+        row_ends[w] = t
+        start, end = starts[w], np.uint64(ends[w])
+        begin, n = np.uint64(start), end - np.uint64(start)
+        if n == U0:
             continue
-        key, record = (_U0, _U0, _U0), _U0
+        key, record = (U0, U0, U0), NOWHERE
         if cached and n <= most:
-            key = key_words(word, n)
-            record = record_of(slots, mask, n, key)
-            if holds(record, n, key):
-                t = replay(record, out, t, start)
+            key = key_words(text, begin, n)
+            record = record_of(kept, n, key)
+            if holds(kept, record, n, key):
+                t = replay(kept, record, out, t, start)
                 continue
-        found = find_string(tables.whole, word, n) if whole else np.int64(-1)
+        found = find_string(tables.whole, text, begin, n) if whole else np.int64(-1)
         if found >= 0:
-            store_u32(out[0], t, load_u32(names, np.uint64(found)))
+            out[0][t] = names[found]
             if positions:
-                store_i64(out[1], t, start)
-                store_i64(out[2], t, start + np.int64(n))
-            t += _U1
-            if record:
-                keep(record, n, key, out, start, t - _U1, t)
+                out[1][t] = start
+                out[2][t] = end
+            t += U1
+            if record != NOWHERE:
+                keep(kept, record, n, key, out, start, t - U1, t)
             continue
-        divisible = tables.divisible and (not is_ascii(word, n) if by_byte else n > most)
+        divisible = tables.divisible and (not is_ascii(text, begin, end) if by_byte else n > most)
         if divisible and not by_byte and not tables.harmless:
-            divisible = all_known(word, n, character_symbols)
-        at, first_of_word = _U0, t
-        while at < n:
-            stop = next_cut(word, at, n, inside, crossing, by_byte) if divisible else n
-            part, size = word + at, stop - at
+            divisible = all_known(text, begin, end, character_symbols)
+        at, first_of_word = begin, t
+        while at < end:
+            stop = next_cut(text, at, end, inside, crossing, by_byte) if divisible else end
+            size, place = stop - at, np.int64(at)
             first, mark = t, size
             if size < n and not direct:  # parts are worth keeping where they cost merges
-                record, mark = _U0, size | part_mark
+                record, mark = NOWHERE, size | part_mark
                 if cached and size <= most:
-                    key = key_words(part, size)
-                    record = record_of(slots, mask, mark, key)
-                    if holds(record, mark, key):
-                        t = replay(record, out, t, start + np.int64(at))
+                    key = key_words(text, at, size)
+                    record = record_of(kept, mark, key)
+                    if holds(kept, record, mark, key):
+                        t = replay(kept, record, out, t, place)
                         at = stop
                         continue
             if direct and size <= np.uint64(MAX_BYTES):
-                closed = address(closed_array)
-                for i in range(backtrack(vocabulary, part, size, symbols, places, closed)):
-                    store_u32(out[0], t, field(vocabulary, load_u32(symbols, i), ID))
+                for i in range(backtrack(vocabulary, text, at, size, symbols, places, closed)):
+                    out[0][t] = field(vocabulary, symbols[i], ID)
                     if positions:
-                        store_i64(out[1], t, start + np.int64(at) + load_i64(places, i))
-                        store_i64(out[2], t, start + np.int64(at) + load_i64(places, i + _U1))
-                    t += _U1
+                        out[1][t] = place + places[i]
+                        out[2][t] = place + places[i + U1]
+                    t += U1
             else:
                 if by_byte:
-                    count = bytes_as_symbols(part, size, character_symbols, symbols, places)
+                    count = bytes_as_symbols(text, at, size, character_symbols, symbols, places)
                 else:
-                    count = first_symbols(part, size, tables, symbols_array, places_array)
+                    count = first_symbols(text, at, size, tables, symbols, places)
                 if count <= np.uint64(SHORT) and scanned:
-                    merge_by_scan(part, count, model, scratch)
+                    merge_by_scan(text, at, count, model, by_byte, work)
                 else:
-                    merge_by_heap(symbols_array, before, after_array, np.int64(count), tables, random)
-                i = _U0
+                    merge_by_heap(symbols, before, after, np.int64(count), tables, random)
+                i = U0
                 while i < count:
-                    behind = np.uint64(load_u32(after, i))
-                    symbol = load_u32(symbols, i)
-                    store_u32(out[0], t, load_u32(names, np.uint64(symbol)) if symbol != NONE else NONE)
+                    behind = np.uint64(after[i])
+                    symbol = symbols[i]
+                    out[0][t] = names[symbol] if symbol != NONE else NONE
                     if positions:
-                        store_i64(out[1], t, start + np.int64(at) + load_i64(places, i))
-                        store_i64(out[2], t, start + np.int64(at) + load_i64(places, behind))
-                    t += _U1
+                        out[1][t] = place + places[i]
+                        out[2][t] = place + places[behind]
+                    t += U1
                     i = behind
-            if record and not direct:
-                keep(record, mark, key, out, start + np.int64(at), first, t)
+            if record != NOWHERE and not direct:
+                keep(kept, record, mark, key, out, place, first, t)
             at = stop
-        if record and direct:
-            keep(record, n, key, out, start, first_of_word, t)
+        if record != NOWHERE and direct:
+            keep(kept, record, n, key, out, start, first_of_word, t)
     rows[n_words] = t
-    hold((tables, symbols_array, places_array, before, after_array, keys, closed_array))
     return np.int64(t)

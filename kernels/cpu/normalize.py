@@ -16,24 +16,11 @@ from __future__ import annotations
 import numpy as np
 
 from . import kernel
-from .memory import (
-    address,
-    copy_bytes,
-    hold,
-    load_i64,
-    load_u8,
-    load_u16,
-    load_u32,
-    load_u64,
-    store_i64,
-    store_u8,
-    store_u32,
-    store_u64,
-)
+from .constants import NO_ASCII, U0
+from .memory import copy, is_given, load_u64, owned, scratch, store_u64, view
 from .ragged import longer, pointer
 from .utf8 import character, put, skip
 
-NO_ASCII = 0x8080808080808080
 LOOK_UP = 255  # in the ASCII table of a character map
 VANISHES, SPACED = 1, 2  # rules of a character map; 0: stays; others are replacements
 ROOM = 64  # more bytes than what becomes of any one character
@@ -43,9 +30,15 @@ N_VOWELS, N_TRAILING = 21, 28
 
 
 def pieces_of(start, end, frozen):
-    """Addresses, and the arrays that must outlive them."""
+    """The pieces for a kernel, and the arrays that must outlive the call."""
     start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
-    return (pointer(start), pointer(end), 0 if frozen is None else pointer(frozen), len(start)), (start, end)
+    return (pointer(start), pointer(end), pointer(frozen), len(start)), (start, end)
+
+
+@kernel(inline=True)
+def views_of(pieces):
+    """start, end, frozen and the number of pieces, of what `pieces_of` made."""
+    return view(pieces[0], np.int64), view(pieces[1], np.int64), view(pieces[2], np.uint8), pieces[3]
 
 
 @kernel(inline=True)
@@ -67,21 +60,21 @@ def more(new, source, n, wanted, aligned):
 
 
 @kernel(inline=True)
-def copy(data, i, size, out, n, sources, aligned):
+def copy_run(data, i, size, out, n, sources, aligned):
     """Bytes that stay what they are."""
     if size < 32:  # where a call of memcpy would take longer
         k = 0
         while k + 8 <= size:
-            store_u64(out + n + k, 0, load_u64(data + i + k, 0))
+            store_u64(out, n + k, load_u64(data, i + k))
             k += 8
         while k < size:
-            store_u8(out, n + k, load_u8(data, i + k))
+            out[n + k] = data[i + k]
             k += 1
     else:
-        copy_bytes(out + n, data + i, size)
+        copy(out, n, data, i, size)
     if aligned:
         for k in range(size):
-            store_i64(sources, n + k, i + k)
+            sources[n + k] = i + k
 
 
 def follow(source, start, end):
@@ -93,17 +86,19 @@ def follow(source, start, end):
 
 @kernel
 def _follow(source, n, start, end, new_start, new_end):
+    source, start, end = view(source, np.int64), view(start, np.int32), view(end, np.int32)
+    new_start, new_end = view(new_start, np.int32), view(new_end, np.int32)
     for k in range(n):
-        at = load_i64(source, k)
-        low = load_u32(start, max(at, ~at))
-        store_u32(new_start, k, low)
-        store_u32(new_end, k, load_u32(end, at) if at >= 0 else low)
+        at = source[k]
+        low = start[max(at, ~at)]
+        new_start[k] = low
+        new_end[k] = end[at] if at >= 0 else low
 
 
 @kernel(inline=True)
 def kind_of(page, member, c):
     """The value of code point c in a two-stage table."""
-    return np.int64(load_u16(member, np.int64(load_u16(page, c >> 7)) << 7 | c & 127))
+    return np.int64(member[np.int64(page[c >> 7]) << 7 | c & 127])
 
 
 # ---- characters by themselves
@@ -117,14 +112,15 @@ def is_inert(data, start, end, frozen, page, member, n_inert=1):
 
 @kernel
 def _is_inert(data, pieces, page, member, n_inert):
-    start, end, frozen, n_pieces = pieces
+    data, page, member = view(data, np.uint8), view(page, np.uint16), view(member, np.uint16)
+    start, end, frozen, n_pieces = views_of(pieces)
     ascii_inert = True
     for c in range(128):
         ascii_inert &= kind_of(page, member, c) < n_inert
     for piece in range(n_pieces):
-        stop = load_i64(end, piece)
-        if not (frozen and load_u8(frozen, piece)):
-            i, _ = inert_run(data, load_i64(start, piece), stop, page, member, n_inert, ascii_inert)
+        stop = end[piece]
+        if not (is_given(frozen) and frozen[piece]):
+            i, _ = inert_run(data, start[piece], stop, page, member, n_inert, ascii_inert)
             if i < stop:
                 return False
     return True
@@ -135,9 +131,9 @@ def inert_run(data, i, stop, page, member, n_inert, ascii_inert):
     """Where the characters from byte i on stop being inert, and where the last one before that begins (-1: none)."""
     last = -1
     while i < stop:
-        if ascii_inert and load_u8(data, i) < 0x80:
+        if ascii_inert and data[i] < 0x80:
             i += 1
-            while i + 8 <= stop and load_u64(data + i, 0) & np.uint64(NO_ASCII) == 0:
+            while i + 8 <= stop and load_u64(data, i) & NO_ASCII == U0:
                 i += 8
             last = i - 1
             continue
@@ -158,20 +154,22 @@ def map_characters(data, start, end, frozen, table, aligned):
 
 @kernel
 def _map_characters(data, pieces, table, n_bytes, aligned):
-    start, end, frozen, n_pieces = pieces
+    data, page, member = view(data, np.uint8), view(table[0], np.uint16), view(table[1], np.uint16)
+    table = page, member, view(table[2], np.uint8), view(table[3], np.uint8), view(table[4], np.uint32)
+    start, end, frozen, n_pieces = views_of(pieces)
     offsets = np.zeros(n_pieces + 1, np.int64)
     new, source = room(n_bytes, aligned)
-    out, sources, limit = np.int64(address(new)), np.int64(address(source)), len(new) - ROOM
+    out, sources, limit = owned(new), owned(source), len(new) - ROOM
     n = 0
     for piece in range(n_pieces):
-        i, stop = load_i64(start, piece), load_i64(end, piece)
-        stays = frozen and load_u8(frozen, piece)
+        i, stop = start[piece], end[piece]
+        stays = is_given(frozen) and frozen[piece]
         while i < stop:
             if n + stop - i > limit:
                 new, source = more(new, source, n, stop - i, aligned)
-                out, sources, limit = np.int64(address(new)), np.int64(address(source)), len(new) - ROOM
+                out, sources, limit = owned(new), owned(source), len(new) - ROOM
             if stays:
-                copy(data, i, stop - i, out, n, sources, aligned)
+                copy_run(data, i, stop - i, out, n, sources, aligned)
                 n, i = n + stop - i, stop
             else:
                 i, n = map_run(data, i, stop, table, out, n, limit, sources, aligned)
@@ -186,11 +184,11 @@ def map_run(data, i, stop, table, out, n, limit, sources, aligned):
     while i < stop and n <= limit:
         c, size = character(data, i)
         if c < 0x80:
-            to = load_u8(ascii, c)
+            to = ascii[c]
             if to != LOOK_UP:
-                store_u8(out, n, to)
+                out[n] = to
                 if aligned:
-                    store_i64(sources, n, i)
+                    sources[n] = i
                 n += 1
                 i += 1
                 continue
@@ -201,13 +199,13 @@ def map_run(data, i, stop, table, out, n, limit, sources, aligned):
         elif rule == SPACED:
             n = put(out, put(out, put(out, n, 0x20), c), 0x20)
         elif rule != VANISHES:
-            first = np.int64(load_u32(text_offsets, rule))
-            count = np.int64(load_u32(text_offsets, rule + 1)) - first
-            copy_bytes(out + n, text + first, count)
+            first = np.int64(text_offsets[rule])
+            count = np.int64(text_offsets[rule + 1]) - first
+            copy(out, n, text, first, count)
             n += count
         if aligned:
             for k in range(before, n):
-                store_i64(sources, k, i)
+                sources[k] = i
         i += size
     return i, n
 
@@ -224,33 +222,38 @@ def normalize_form(data, start, end, frozen, form, compositions, aligned):
     pieces, _keep = pieces_of(start, end, frozen)
     page, member, n_inert, rank, offsets, parts, parts_rank = form
     tables = *map(pointer, (page, member, rank, offsets, parts, parts_rank)), n_inert
-    pairs = (0, 0, 0) if compositions is None else (*map(pointer, compositions), len(compositions[0]))
+    keys, values = (None, None) if compositions is None else compositions
+    pairs = pointer(keys), pointer(values), 0 if keys is None else len(keys)
     return _normalize_form(pointer(data), pieces, tables, pairs, int((end - start).sum()), bool(aligned))
 
 
 @kernel
 def _normalize_form(data, pieces, tables, pairs, n_bytes, aligned):
-    start, end, frozen, n_pieces = pieces
-    page, member, n_inert = tables[0], tables[1], tables[-1]
+    data, page, member = view(data, np.uint8), view(tables[0], np.uint16), view(tables[1], np.uint16)
+    start, end, frozen, n_pieces = views_of(pieces)
+    ranks_of, part_offsets = view(tables[2], np.uint8), view(tables[3], np.uint32)
+    parts, parts_rank, n_inert = view(tables[4], np.uint32), view(tables[5], np.uint8), tables[6]
+    tables = page, member, ranks_of, part_offsets, parts, parts_rank, n_inert
+    pairs = view(pairs[0], np.uint64), view(pairs[1], np.uint32), pairs[2]
     offsets = np.zeros(n_pieces + 1, np.int64)
     new, source = room(n_bytes, aligned)
     # The run that is being normalized: code points, their ranks, and how many characters each one adds: 1 for a
     # part after the first of a decomposition, 0 for others, less 1 for each that was merged into it.
-    code, rank, change = np.empty(256, np.uint32), np.empty(256, np.uint8), np.empty(256, np.int64)
-    codes, ranks, changes = address(code), address(rank), address(change)
-    out, sources, limit = np.int64(address(new)), np.int64(address(source)), len(new) - ROOM
+    size = 256
+    codes, ranks, changes = scratch(size, np.uint32), scratch(size, np.uint8), scratch(size, np.int64)
+    out, sources, limit = owned(new), owned(source), len(new) - ROOM
     n = 0
     for piece in range(n_pieces):
-        first = i = load_i64(start, piece)
-        stop = load_i64(end, piece)
+        first = i = start[piece]
+        stop = end[piece]
         while i < stop:
             if n + stop - i > limit:
                 new, source = more(new, source, n, stop - i, aligned)
-                out, sources, limit = np.int64(address(new)), np.int64(address(source)), len(new) - ROOM
+                out, sources, limit = owned(new), owned(source), len(new) - ROOM
             run, last = stop, -1
-            if not (frozen and load_u8(frozen, piece)):
+            if not (is_given(frozen) and frozen[piece]):
                 run, last = inert_run(data, i, stop, page, member, n_inert, True)
-            copy(data, i, run - i, out, n, sources, aligned)
+            copy_run(data, i, run - i, out, n, sources, aligned)
             n += run - i
             i = run
             if i == stop:
@@ -260,38 +263,36 @@ def _normalize_form(data, pieces, tables, pairs, n_bytes, aligned):
                 i = last
             place = i  # the next old character that is not used up
             while True:  # from there to the next inert character, with space for the 18 parts of the longest
-                i, m = decompose(data, place, stop, tables, codes, ranks, changes, len(code) - 18)
+                i, m = decompose(data, place, stop, tables, codes, ranks, changes, size - 18)
                 if i >= 0:
                     break
-                size = 4 * len(code)
-                code, rank, change = (
-                    np.empty(size, np.uint32),
-                    np.empty(size, np.uint8),
-                    np.empty(size, np.int64),
+                size *= 4
+                codes, ranks, changes = (
+                    scratch(size, np.uint32),
+                    scratch(size, np.uint8),
+                    scratch(size, np.int64),
                 )
-                codes, ranks, changes = address(code), address(rank), address(change)
             low, high = next_marks(ranks, 0, m)
             while low < m:
-                sort_marks(code, rank, change, low, high)
+                sort_marks(codes, ranks, changes, low, high)
                 low, high = next_marks(ranks, high, m)
             if pairs[2]:
                 m = compose(codes, ranks, changes, m, pairs)
             if n + 4 * m > limit:
                 new, source = more(new, source, n, 4 * m, aligned)
-                out, sources, limit = np.int64(address(new)), np.int64(address(source)), len(new) - ROOM
+                out, sources, limit = owned(new), owned(source), len(new) - ROOM
             for k in range(m):
                 before = n
-                n = put(out, n, np.int64(load_u32(codes, k)))
+                n = put(out, n, np.int64(codes[k]))
                 if aligned:
                     where = place
-                    if load_i64(changes, k) > 0:
+                    if changes[k] > 0:
                         where = place - 1 if place > first else ~place
                     else:
-                        place = skip(data, place, stop, 1 - load_i64(changes, k))
+                        place = skip(data, place, stop, 1 - changes[k])
                     for b in range(before, n):
-                        store_i64(sources, b, where)
+                        sources[b] = where
         offsets[piece + 1] = n
-    hold((code, rank, change))
     return new[:n], offsets, source[: n if aligned else 0]
 
 
@@ -312,24 +313,24 @@ def decompose(data, i, stop, tables, code, rank, change, limit):
             return -1, m
         syllable, before = c - HANGUL, m
         if 0 <= syllable < N_HANGUL:
-            store_u32(code, m, np.uint32(LEADING + syllable // (N_VOWELS * N_TRAILING)))
-            store_u32(code, m + 1, np.uint32(VOWEL + syllable // N_TRAILING % N_VOWELS))
-            store_u32(code, m + 2, np.uint32(TRAILING + syllable % N_TRAILING))
+            code[m] = LEADING + syllable // (N_VOWELS * N_TRAILING)
+            code[m + 1] = VOWEL + syllable // N_TRAILING % N_VOWELS
+            code[m + 2] = TRAILING + syllable % N_TRAILING
             m += 2 + (syllable % N_TRAILING > 0)
             for k in range(before, m):
-                store_u8(rank, k, np.uint8(0))
+                rank[k] = 0
         else:
-            part, last = np.int64(load_u32(part_offsets, kind)), np.int64(load_u32(part_offsets, kind + 1))
+            part, last = np.int64(part_offsets[kind]), np.int64(part_offsets[kind + 1])
             if part == last:
-                store_u32(code, m, np.uint32(c))
-                store_u8(rank, m, load_u8(ranks, kind))
+                code[m] = c
+                rank[m] = ranks[kind]
                 m += 1
             for k in range(part, last):
-                store_u32(code, m, load_u32(parts, k))
-                store_u8(rank, m, load_u8(parts_rank, k))
+                code[m] = parts[k]
+                rank[m] = parts_rank[k]
                 m += 1
         for k in range(before, m):
-            store_i64(change, k, np.int64(k > before))
+            change[k] = k > before
         i += size
     return i, m
 
@@ -339,8 +340,8 @@ def next_marks(ranks, low, m):
     """The next run of two marks or more from `low` on, as (begin, end), which canonical ordering sorts; else (m, m)."""
     while low < m:
         high = low + 1
-        if load_u8(ranks, low):
-            while high < m and load_u8(ranks, high):
+        if ranks[low]:
+            while high < m and ranks[high]:
                 high += 1
             if high - low > 1:
                 return low, high
@@ -353,18 +354,18 @@ def compose(code, rank, change, m, pairs):
     """Composes each starter with the characters after it that nothing keeps away from it: how many are left."""
     starter, last, kept = -1, 0, 0  # last: the rank of the character between the two, 0 if there is none
     for k in range(m):
-        c, r, more_characters = load_u32(code, k), load_u8(rank, k), load_i64(change, k)
+        c, r, more_characters = code[k], rank[k], change[k]
         if starter >= 0 and (last == 0 or last < r):
-            both = composed(pairs, np.int64(load_u32(code, starter)), np.int64(c))
+            both = composed(pairs, np.int64(code[starter]), np.int64(c))
             if both:
-                store_u32(code, starter, np.uint32(both))
-                store_i64(change, starter, load_i64(change, starter) + more_characters - 1)
+                code[starter] = both
+                change[starter] = change[starter] + more_characters - 1
                 continue
         if r == 0:
             starter = kept
         last = r
-        store_u32(code, kept, c)
-        store_i64(change, kept, more_characters)
+        code[kept] = c
+        change[kept] = more_characters
         kept += 1
     return kept
 
@@ -381,12 +382,12 @@ def composed(pairs, a, b):
     key, low, high = np.uint64(a << 32 | b), 0, n_pairs
     while low < high:
         middle = (low + high) >> 1
-        if load_u64(keys, middle) < key:
+        if keys[middle] < key:
             low = middle + 1
         else:
             high = middle
-    if low < n_pairs and load_u64(keys, low) == key:
-        return np.int64(load_u32(values, low))
+    if low < n_pairs and keys[low] == key:
+        return np.int64(values[low])
     return 0
 
 
@@ -407,8 +408,12 @@ def sort_marks(code, rank, change, low, high):
         place[rank[k] + 1] += 1
     for r in range(256):
         place[r + 1] += place[r]
-    codes, ranks, changes = code[low:high].copy(), rank[low:high].copy(), change[low:high].copy()
-    for k in range(high - low):
+    n = high - low
+    codes, ranks, changes = scratch(n, np.uint32), scratch(n, np.uint8), scratch(n, np.int64)
+    copy(codes, 0, code, low, n)
+    copy(ranks, 0, rank, low, n)
+    copy(changes, 0, change, low, n)
+    for k in range(n):
         at = low + place[ranks[k]]
         place[ranks[k]] += 1
         code[at], rank[at], change[at] = codes[k], ranks[k], changes[k]

@@ -18,7 +18,8 @@ import numpy as np
 from .. import BpeMerges, ParityLimits
 from . import kernel
 from .bpe_strings import index_names, name_slot, power_of_two, resized, room, spell_merged
-from .memory import address
+from .constants import GOLDEN, U32
+from .memory import owned, view
 
 _SLICE = 2_000_000  # symbols looked at between two calls of progress
 _TOKEN_BITS, _LANGUAGE_BITS = 24, 15  # of a key: language, left, right
@@ -70,8 +71,8 @@ def _key(language, a, b):
 def _slot(slots, pairs, key):
     """Where a pair is, or would be."""
     mask = np.uint64(len(slots) - 1)
-    at = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)
-    at = (at ^ at >> np.uint64(32)) & mask
+    at = np.uint64(key) * GOLDEN
+    at = (at ^ at >> U32) & mask
     while slots[at] > 0 and pairs[_FIELDS * (slots[at] - 1) + _KEY] != key:
         at = (at + np.uint64(1)) & mask
     return at
@@ -322,9 +323,9 @@ def _merge_pairs(state, n, merges_wanted, least, max_length, global_merges, dev,
         text = room(
             text, begin + text_end[a + np.uint64(1)] - text_end[a] + text_end[b + np.uint64(1)] - text_end[b]
         )
-        strings, ends = address(text), address(text_end)
-        end = spell_merged(strings, ends, address(prefix), np.uint64(len(prefix)), a, b, begin)
-        slot = name_slot(strings, ends, address(names), np.uint64(len(names) - 1), begin, end)
+        strings, ends, all_names = owned(text), view(text_end), view(names)
+        end = spell_merged(strings, ends, view(prefix), np.uint64(len(prefix)), a, b, begin)
+        slot = name_slot(strings, ends, all_names, np.uint64(len(names) - 1), begin, end)
         if names[slot] == 0:
             head[at[_TOKENS]] = _head(text, begin, end)
             at[_TOKENS] += 1

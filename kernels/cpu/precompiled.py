@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from . import kernel
-from .memory import address, hold, load_i64, load_u8, load_u32, store_i64
-from .normalize import ROOM, copy, kind_of, more, pieces_of, room
+from .memory import is_given, owned, scratch, view
+from .normalize import ROOM, copy_run, kind_of, more, pieces_of, room, views_of
 from .ragged import pointer
 from .utf8 import character, put, skip, width
 
@@ -32,25 +32,33 @@ def normalize_precompiled(data, start, end, frozen, trie, texts, graphemes, alig
 
 @kernel
 def _normalize_precompiled(data, pieces, tables, n_bytes, aligned):
-    start, end, frozen, n_pieces = pieces
-    texts, n_texts = tables[2], tables[3]
+    data = view(data, np.uint8)
+    start, end, frozen, n_pieces = views_of(pieces)
+    trie, n_units, texts, n_texts = (
+        view(tables[0], np.uint32),
+        tables[1],
+        view(tables[2], np.uint8),
+        tables[3],
+    )
+    page, member = view(tables[4], np.uint16), view(tables[5], np.uint16)
     longest = width = 0  # of the replacements
     for k in range(n_texts):
-        width = width + 1 if load_u8(texts, k) else 0
+        width = width + 1 if texts[k] else 0
         longest = max(longest, width)
-    plain = np.arange(256).astype(np.uint8)  # then 1 for printable ASCII that the map leaves alone, else 0
+    plain = scratch(256, np.uint8)  # 1 for printable ASCII that the map leaves alone, else 0
     for c in range(256):
-        alone = look_up(tables[0], tables[1], np.int64(address(plain)), c, c + 1, n_texts) < 0
+        plain[c] = c
+        alone = look_up(trie, n_units, plain, c, c + 1, n_texts) < 0
         plain[c] = 0x20 <= c < 0x7F and alone
-    tables = (*tables, np.int64(address(plain)))
+    tables = trie, n_units, texts, n_texts, page, member, plain
     offsets = np.zeros(n_pieces + 1, np.int64)
     new, source = room(n_bytes, aligned)
     n = 0
     for piece in range(n_pieces):
-        i, stop = load_i64(start, piece), load_i64(end, piece)
-        if frozen and load_u8(frozen, piece):
+        i, stop = start[piece], end[piece]
+        if is_given(frozen) and frozen[piece]:
             new, source = more(new, source, n, stop - i, aligned)
-            copy(data, i, stop - i, np.int64(address(new)), n, np.int64(address(source)), aligned)
+            copy_run(data, i, stop - i, owned(new), n, owned(source), aligned)
             n, i = n + stop - i, stop
         # Where the current cluster ends, the next old character that is not used up, and the last new one. That is
         # kept back, since removing what comes next changes how many characters it adds (see _normalize_form): 1, 0,
@@ -59,14 +67,13 @@ def _normalize_precompiled(data, pieces, tables, n_bytes, aligned):
         first = i
         while i < stop:
             new, source = more(new, source, n, stop - i + longest, aligned)
-            out, sources, limit = np.int64(address(new)), np.int64(address(source)), len(new) - ROOM - longest
+            out, sources, limit = owned(new), owned(source), len(new) - ROOM - longest
             i, n, state = replace_run(data, first, i, stop, tables, out, n, limit, sources, aligned, state)
         new, source = more(new, source, n, 4, aligned)
-        out, sources = np.int64(address(new)), np.int64(address(source))
+        out, sources = owned(new), owned(source)
         _, place, held, change = state
         n, _ = write(data, first, stop, place, held, change, out, n, sources, aligned)
         offsets[piece + 1] = n
-    hold(plain)
     return new[:n], offsets, source[: n if aligned else 0]
 
 
@@ -78,15 +85,15 @@ def replace_run(data, first, i, stop, tables, out, n, limit, sources, aligned, s
     while i < stop and n <= limit:
         if i == cluster:
             run, furthest = i, min(stop - 1, i + limit - n)
-            while run < furthest and load_u8(plain, load_u8(data, run)) and load_u8(data, run + 1) < 0x80:
+            while run < furthest and plain[data[run]] and data[run + 1] < 0x80:
                 run += 1
             if run > i:
                 n, place = write(data, first, stop, place, held, change, out, n, sources, aligned)
                 held = -1
                 if place == i or not aligned:  # the place of each is its own
-                    copy(data, i, run - 1 - i, out, n, sources, aligned)
+                    copy_run(data, i, run - 1 - i, out, n, sources, aligned)
                     n += run - 1 - i
-                    place, held, change = run - 1, np.int64(load_u8(data, run - 1)), 0
+                    place, held, change = run - 1, np.int64(data[run - 1]), 0
                     i = cluster = run
                     continue
         part, value = i, -1
@@ -95,7 +102,7 @@ def replace_run(data, first, i, stop, tables, out, n, limit, sources, aligned, s
             if cluster - i <= LONGEST:
                 value = look_up(trie, n_units, data, i, cluster, n_texts)
         if value < 0:  # no replacement of the whole cluster: character by character
-            part = i + width(load_u8(data, i))
+            part = i + width(data[i])
             value = look_up(trie, n_units, data, i, part, n_texts)
         if value < 0:
             n, place = write(data, first, stop, place, held, change, out, n, sources, aligned)
@@ -104,9 +111,9 @@ def replace_run(data, first, i, stop, tables, out, n, limit, sources, aligned, s
             continue
         surplus, at = 0, value  # surplus: new characters so far, less the old ones
         while i < part:
-            i += width(load_u8(data, i))
+            i += width(data[i])
             surplus -= 1
-        while at < n_texts and load_u8(texts, at):
+        while at < n_texts and texts[at]:
             n, place = write(data, first, stop, place, held, change, out, n, sources, aligned)
             held, size = character(texts, at)
             change = 1 if surplus >= 0 else 0
@@ -131,25 +138,25 @@ def write(data, first, stop, place, c, change, out, n, sources, aligned):
         else:
             place = skip(data, place, stop, 1 - change)
         for k in range(before, n):
-            store_i64(sources, k, where)
+            sources[k] = where
     return n, place
 
 
 @kernel(inline=True)
 def look_up(trie, n_units, data, i, stop, n_texts):
     """The value of the shortest prefix of data[i:stop] in the double array; -1: none."""
-    at = offset(load_u32(trie, 0)) if n_units else 0
+    at = offset(trie[0]) if n_units else 0
     while i < stop:
-        label = np.int64(load_u8(data, i))
+        label = np.int64(data[i])
         at ^= label
         if label == 0 or at >= n_units:
             return -1
-        unit = load_u32(trie, at)
+        unit = trie[at]
         if unit & np.uint32(0x800000FF) != label:
             return -1
         at ^= offset(unit)
         if unit >> 8 & 1:
-            value = np.int64(load_u32(trie, at) & np.uint32(0x7FFFFFFF)) if at < n_units else n_texts
+            value = np.int64(trie[at] & np.uint32(0x7FFFFFFF)) if at < n_units else n_texts
             return value if value < n_texts else -1
         i += 1
     return -1
@@ -165,7 +172,7 @@ def cluster_end(data, i, stop, page, member):
     """Where the extended grapheme cluster that begins at byte i ends."""
     c, size = character(data, i)
     i += size
-    if 0x20 <= c < 0x7F and (i == stop or load_u8(data, i) < 0x80):
+    if 0x20 <= c < 0x7F and (i == stop or data[i] < 0x80):
         return i
     kind = kind_of(page, member, c)
     picture = 1 if kind == PICTURE else 0  # 1: after a picture and extenders; 2: and a joiner

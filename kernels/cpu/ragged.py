@@ -10,18 +10,24 @@ import ctypes
 import numpy as np
 
 from . import kernel
-from .memory import address, copy_bytes, load_i64, load_u8, load_u32, store_u32
+from .memory import CHECKED, copy, is_given, owned, store_u32, view
 
 PREFIX = 256  # the row of a byte table that holds the bytes put before a piece
 MAP, PREPEND = 1, 2  # bits of `mode`
 
 
-def pointer(array: np.ndarray) -> int:
-    """Where the elements of a contiguous array lie; read-only ones would be a second specialisation of a kernel."""
+def pointer(array: np.ndarray | None) -> int | tuple[int, int]:
+    """The memory of a contiguous array, or of none, for `memory.view`; read-only arrays would be a second specialisation.
+
+    That is its address; in the checked build its number of bytes as well.
+    """
+    if array is None:
+        return (0, 0) if CHECKED else 0
     try:
-        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # in a fifth of the time
+        address = ctypes.addressof(ctypes.c_char.from_buffer(array))  # in a fifth of the time
     except (TypeError, ValueError):  # read-only, or empty
-        return array.__array_interface__["data"][0]
+        address = array.__array_interface__["data"][0]
+    return (address, array.nbytes) if CHECKED else address
 
 
 @kernel(inline=True)
@@ -47,9 +53,11 @@ def gather(data, start, end):
 
 @kernel
 def _gather(data, start, offsets, n_pieces, packed):
+    data, start = view(data, np.uint8), view(start, np.int64)
+    offsets, packed = view(offsets, np.int64), view(packed, np.uint8)
     for i in range(n_pieces):
-        at = load_i64(offsets, i)
-        copy_bytes(packed + at, data + load_i64(start, i), load_i64(offsets, i + 1) - at)
+        at = offsets[i]
+        copy(packed, at, data, start[i], offsets[i + 1] - at)
 
 
 def rewrite_bytes(data, start, end, mode, table, alignment=None):
@@ -63,48 +71,50 @@ def rewrite_bytes(data, start, end, mode, table, alignment=None):
     """
     start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
     pieces = pointer(start), pointer(end), pointer(mode), len(start)
-    origin = (0, 0) if alignment is None else (pointer(alignment[0]), pointer(alignment[1]))
+    origin = (pointer(None),) * 2 if alignment is None else (pointer(alignment[0]), pointer(alignment[1]))
     out, offsets, *aligned = _rewrite_bytes(pointer(data), pieces, table, origin)
     return out, offsets, None if alignment is None else tuple(aligned)
 
 
 @kernel
 def _rewrite_bytes(data, pieces, table, origin):
-    start, end, mode, n_pieces = pieces
-    widths, codes = address(table), address(table[1])
+    data, n_pieces = view(data, np.uint8), pieces[3]
+    start, end, mode = view(pieces[0], np.int64), view(pieces[1], np.int64), view(pieces[2], np.uint8)
+    old_start, old_end = view(origin[0], np.int32), view(origin[1], np.int32)
+    widths, codes = view(table[0]), view(table[1])
     offsets = np.zeros(n_pieces + 1, np.int64)
     for i in range(n_pieces):
-        size = load_i64(end, i) - load_i64(start, i)
-        if load_u8(mode, i) & MAP:
+        size = end[i] - start[i]
+        if mode[i] & MAP:
             size = 0
-            for p in range(load_i64(start, i), load_i64(end, i)):
-                size += load_u32(widths, load_u8(data, p))
-        if load_u8(mode, i) & PREPEND:
-            size += load_u32(widths, PREFIX)
+            for p in range(start[i], end[i]):
+                size += widths[data[p]]
+        if mode[i] & PREPEND:
+            size += widths[PREFIX]
         offsets[i + 1] = offsets[i] + size
 
     total = offsets[n_pieces]
     rewritten = np.empty(total + 3, np.uint8)  # every replacement is stored as four bytes
-    n_aligned = total if origin[0] else 0
+    n_aligned = total if is_given(old_start) else 0
     from_start, from_end = np.empty(n_aligned, np.int32), np.empty(n_aligned, np.int32)
-    out, out_start, out_end = address(rewritten), address(from_start), address(from_end)
+    out, out_start, out_end = owned(rewritten), owned(from_start), owned(from_end)
     n = 0
     for i in range(n_pieces):
-        first, stop = load_i64(start, i), load_i64(end, i)
-        row = -1 if load_u8(mode, i) & PREPEND else 0  # row -1 is the prefix, then one for each byte
-        mapped = load_u8(mode, i) & MAP
+        first, stop = start[i], end[i]
+        row = -1 if mode[i] & PREPEND else 0  # row -1 is the prefix, then one for each byte
+        mapped = mode[i] & MAP
         if row == 0 and not mapped and not n_aligned:
-            copy_bytes(out + n, data + first, stop - first)
+            copy(out, n, data, first, stop - first)
             n += stop - first
             continue
         for p in range(first + row, stop):
-            code = PREFIX if p < first else np.int64(load_u8(data, p))
-            width = load_u32(widths, code) if mapped or p < first else 1
-            store_u32(out + n, 0, load_u32(codes, code) if mapped or p < first else np.uint32(code))
+            code = PREFIX if p < first else np.int64(data[p])
+            width = widths[code] if mapped or p < first else 1
+            store_u32(out, n, codes[code] if mapped or p < first else np.uint32(code))
             if n_aligned:
                 source = max(p, first)
                 for k in range(n, n + width):
-                    store_u32(out_start, k, load_u32(origin[0], source))
-                    store_u32(out_end, k, load_u32(origin[1], source))
+                    out_start[k] = old_start[source]
+                    out_end[k] = old_end[source]
             n += width
     return rewritten[:total], offsets, from_start, from_end

@@ -6,11 +6,12 @@ import functools
 
 import numpy as np
 
+from .. import DEAD
 from . import kernel
-from .memory import address, load_i64, load_u8, load_u16, store_i64
+from .constants import U7
+from .memory import as_array, grown, is_given, scratch, view
 from .ragged import pointer
-
-DEAD = 0xFFFF
+from .utf8 import decode_wide, width
 
 
 def split_words(data, start, end, frozen, automaton, cut, drop, keep_empty=False):
@@ -26,7 +27,7 @@ def split_words(data, start, end, frozen, automaton, cut, drop, keep_empty=False
     characters without a match are one gap. Empty words are left out, but with `keep_empty` empty matches are not.
     """
     start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
-    pieces = pointer(start), pointer(end), 0 if frozen is None else pointer(frozen), len(start)
+    pieces = pointer(start), pointer(end), pointer(frozen), len(start)
     tables = tuple(pointer(table) for table in automaton[:5])
     n_classes = automaton.delta.shape[1] - 1
     rule = _rule(cut.tobytes() + drop.tobytes(), keep_empty)
@@ -44,32 +45,29 @@ def _rule(flags, keep_empty):
 @kernel(inline=True)
 def _wide_class(data, at, page, member):
     """The class of the character of more than one byte at `at`, and its length in bytes."""
-    c = np.int64(load_u8(data, at))
-    if c < 0xE0:
-        c, size = (c & 0x1F) << 6 | (load_u8(data, at + 1) & 0x3F), 2
-    elif c < 0xF0:
-        c, size = (c & 0x0F) << 12 | (load_u8(data, at + 1) & 0x3F) << 6 | (load_u8(data, at + 2) & 0x3F), 3
-    else:
-        c = (c & 0x07) << 18 | (load_u8(data, at + 1) & 0x3F) << 12
-        c |= (load_u8(data, at + 2) & 0x3F) << 6 | (load_u8(data, at + 3) & 0x3F)
-        size = 4
-    return np.int64(load_u8(member, np.int64(load_u16(page, c >> 7)) << 7 | (c & 127))), size
+    c, size = decode_wide(data, np.uint64(at))
+    return np.int64(member[np.uint64(page[c >> U7]) << U7 | c & np.uint64(127)]), np.int64(size)
 
 
 @kernel
 def _split_words(data, pieces, tables, n_classes, rule, capacity):
-    start, end, frozen, n_pieces = pieces
-    ascii_class, page, member, delta, accept = tables
+    data, n_pieces = view(data, np.uint8), pieces[3]
+    start, end, frozen = view(pieces[0], np.int64), view(pieces[1], np.int64), view(pieces[2], np.uint8)
+    ascii_class, page, member = (
+        view(tables[0], np.uint8),
+        view(tables[1], np.uint16),
+        view(tables[2], np.uint8),
+    )
+    delta, accept = view(tables[3], np.uint16), view(tables[4], np.uint8)
     columns = n_classes + 1
-    word_start, word_end = np.empty(capacity, np.int64), np.empty(capacity, np.int64)
+    starts, ends = scratch(capacity, np.int64), scratch(capacity, np.int64)
     rows = np.zeros(n_pieces + 1, np.int64)
-    starts, ends = address(word_start), address(word_end)
     n = 0
     for i in range(n_pieces):
-        p, stop = load_i64(start, i), load_i64(end, i)
-        if frozen and load_u8(frozen, i):
-            store_i64(starts, n, p)
-            store_i64(ends, n, stop)
+        p, stop = start[i], end[i]
+        if is_given(frozen) and frozen[i]:
+            starts[n] = p
+            ends[n] = stop
             n += 1
             p = stop + 1
         word = gap = p  # where the current word, and the current gap, begin
@@ -78,26 +76,22 @@ def _split_words(data, pieces, tables, n_classes, rule, capacity):
         while p <= stop:
             if n + 3 + n_pieces - i > capacity:  # at most two words here, and one at the end of each piece
                 capacity *= 2
-                more_start, more_end = np.empty(capacity, np.int64), np.empty(capacity, np.int64)
-                for done in range(n):  # a loop: slices take two seconds to compile
-                    more_start[done], more_end[done] = word_start[done], word_end[done]
-                word_start, word_end = more_start, more_end
-                starts, ends = address(word_start), address(word_end)
+                starts, ends = grown(starts, n, capacity), grown(ends, n, capacity)
             # The longest walk from p; `found` is the last place where it accepted.
             found, q, state = -1, p, 0
             while True:
                 if q == stop:
-                    if load_u8(accept, state * columns + n_classes):
+                    if accept[state * columns + n_classes]:
                         found = q
                     break
-                k = np.int64(load_u8(ascii_class, load_u8(data, q) & 0x7F))
+                k = np.int64(ascii_class[data[q] & 0x7F])
                 size = 1
-                if load_u8(data, q) >= 0x80:
+                if data[q] >= 0x80:
                     k, size = _wide_class(data, q, page, member)
                 k += state * columns
-                if load_u8(accept, k):
+                if accept[k]:
                     found = q
-                state = np.int64(load_u16(delta, k))
+                state = np.int64(delta[k])
                 if state == DEAD:
                     break
                 q += size
@@ -113,8 +107,8 @@ def _split_words(data, pieces, tables, n_classes, rule, capacity):
                 at = p if span else gap  # a span of this kind begins
                 if flag >= 0 and rule >> (2 * flag + span) & 1:
                     if word < at + (flag & rule >> 6) and not rule >> (4 + flag) & 1:
-                        store_i64(starts, n, word)
-                        store_i64(ends, n, at)
+                        starts[n] = word
+                        ends[n] = at
                         n += 1
                     word = at
                 flag = span
@@ -122,20 +116,19 @@ def _split_words(data, pieces, tables, n_classes, rule, capacity):
                 p = gap = last_match = found
             else:  # one character without a match, and those after it that can't begin one
                 while p < stop:
-                    byte = load_u8(data, p)
-                    p += 1 + (byte >= 0xC0) + (byte >= 0xE0) + (byte >= 0xF0)
+                    p += width(data[p])
                     if p == stop:
                         break
-                    k = np.int64(load_u8(ascii_class, load_u8(data, p) & 0x7F))
-                    if load_u8(data, p) >= 0x80:
+                    k = np.int64(ascii_class[data[p] & 0x7F])
+                    if data[p] >= 0x80:
                         k, _ = _wide_class(data, p, page, member)
-                    if load_u16(delta, k) != DEAD or load_u8(accept, k):
+                    if delta[k] != DEAD or accept[k]:
                         break
                 else:
                     p += 1
         if flag >= 0 and word < stop + (flag & rule >> 6) and not rule >> (4 + flag) & 1:
-            store_i64(starts, n, word)
-            store_i64(ends, n, stop)
+            starts[n] = word
+            ends[n] = stop
             n += 1
         rows[i + 1] = n
-    return word_start[:n], word_end[:n], rows
+    return as_array(starts, n), as_array(ends, n), rows

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import kernel
-from .memory import address, leading_zeros, load_i64, load_u8, load_u16, load_u32, load_u64, prefetch
+from .memory import leading_zeros, prefetch, view
 from .utf8 import character
 
 BUCKETS = 1 << 16  # suffixes are dealt by the top 16 bits of their keys
@@ -48,7 +48,7 @@ def count_characters(data, offsets, counts, first, last, n_chars, occurrences):
 
     -> the greatest of them, or 0.
     """
-    utf8, greatest = address(data), np.int64(0)
+    utf8, greatest = view(data), np.int64(0)
     for w in range(first, last):
         n, i = 0, offsets[w]
         while i < offsets[w + 1]:
@@ -64,7 +64,7 @@ def count_characters(data, offsets, counts, first, last, n_chars, occurrences):
 @kernel
 def decode_words(data, offsets, first, last, place, dense, text):
     """Writes the characters of words first:last, by the ids `dense` of code points, at text[place[w]:], a 0 behind each."""
-    utf8 = address(data)
+    utf8 = view(data)
     for w in range(first, last):
         at, i = place[w], offsets[w]
         while i < offsets[w + 1]:
@@ -79,20 +79,12 @@ def decode_words(data, offsets, first, last, place, dense, text):
 
 
 @kernel(inline=True)
-def _character(text, place):
-    """The id at a place of a text, which is (its address, its bytes to an id): loops free of array objects are twice as
-    fast."""
-    ids, width = text
-    return np.uint64(load_u16(ids, place)) if width == 2 else np.uint64(load_u32(ids, place))
-
-
-@kernel(inline=True)
 def _key(text, place, step, codes, most, bits):
     """The key of a place, of at most so many characters, or the first so many bits of it and some more."""
     key, used, stop = np.uint64(0), np.uint64(0), place + most * step
     while place != stop and used < bits:
-        dense = _character(text, place)
-        word = load_u64(codes, dense)
+        dense = np.uint64(text[place])
+        word = codes[dense]
         key |= (word & ~_LENGTH) >> used
         used += word & _LENGTH
         if dense == 0:
@@ -104,17 +96,17 @@ def _key(text, place, step, codes, most, bits):
 @kernel(inline=True)
 def _key_before(dense, key, codes):
     """The key of a place with this character, forwards, from that of the next one."""
-    word = load_u64(codes, dense)
+    word = codes[dense]
     return (key >> (word & _LENGTH) | word & ~_LENGTH) & _KEY
 
 
 @kernel(inline=True)
 def _code_length(key, lengths, beyond):
     """Bits of the first code of a key."""
-    length = np.int64(load_u8(lengths, key >> np.uint64(64 - TABLE_BITS)))
+    length = np.int64(lengths[key >> np.uint64(64 - TABLE_BITS)])
     if length == 0:
         length = np.int64(TABLE_BITS + 1)
-        while np.int64(key >> np.uint64(64 - LONGEST_CODE)) >= load_i64(beyond, length):
+        while np.int64(key >> np.uint64(64 - LONGEST_CODE)) >= beyond[length]:
             length += 1
     return length
 
@@ -123,7 +115,7 @@ def _code_length(key, lengths, beyond):
 def bucket_cuts(code):
     """bool[BUCKETS]: whether a bucket has at most one character in common with the one before."""
     cuts = np.empty(BUCKETS, np.bool_)
-    table = address(code.lengths), address(code.beyond)
+    table = view(code.lengths), view(code.beyond)
     for bucket in range(BUCKETS):
         key = np.uint64(bucket) << _TOP
         used = _code_length(key, *table)
@@ -136,8 +128,7 @@ def bucket_cuts(code):
 @kernel(inline=True)
 def _fetch(text, end):
     """Asks for the characters before `end`, which are needed soon: words in sorted order stand anywhere in the text."""
-    ids, width = text
-    prefetch(ids + np.uint64(width * max(end - _FETCHED, 0)))
+    prefetch(text, max(end - _FETCHED, 0))
 
 
 # ----------------------------------------------------------------------------------------------------- dealing
@@ -146,7 +137,7 @@ def _fetch(text, end):
 @kernel
 def count_words(text, places, step, code, first, last, buckets):
     """Counts places[first:last] by the top 16 bits of their keys."""
-    source, codes = (address(text), text.itemsize), address(code.words)
+    source, codes = view(text), view(code.words)
     for w in range(first, last):
         buckets[_key(source, places[w], step, codes, 16, 16) >> _TOP] += 1
 
@@ -154,7 +145,7 @@ def count_words(text, places, step, code, first, last, buckets):
 @kernel
 def deal_words(text, places, step, code, first, last, group_of, at, order, cache, weight):
     """Writes places[first:last], their keys and numbers into the group of each one's bucket, from at[group] on."""
-    source, codes = (address(text), text.itemsize), address(code.words)
+    source, codes = view(text), view(code.words)
     for w in range(first, last):
         key = _key(source, places[w], step, codes, KEY_BITS, KEY_BITS)
         group = group_of[key >> _TOP]
@@ -166,12 +157,12 @@ def deal_words(text, places, step, code, first, last, group_of, at, order, cache
 @kernel
 def count_suffixes(text, ends, lcp, n_chars, code, first, last, buckets):
     """Counts the different suffixes of the words first:last (see `deal_suffixes`) by the top 16 bits of their keys."""
-    source, codes = (address(text), text.itemsize), address(code.words)
+    source, codes = view(text), view(code.words)
     for w in range(first, last):
         _fetch(source, ends[min(w + _AHEAD, last - 1)])
-        key = load_u64(codes, 0) & _KEY
+        key = codes[0] & _KEY
         for place in range(ends[w] - 1, ends[w] - n_chars[w] - 1, -1):
-            key = _key_before(_character(source, place), key, codes)
+            key = _key_before(np.uint64(source[place]), key, codes)
             buckets[key >> _TOP] += place < ends[w] - lcp[w]
 
 
@@ -186,14 +177,14 @@ def deal_suffixes(text, ends, counts, lcp, n_chars, code, first, last, group_of,
     deepest = 0
     for w in range(first, last):
         deepest = max(deepest, n_chars[w])
-    source, codes = (address(text), text.itemsize), address(code.words)
+    source, codes = view(text), view(code.words)
     carried, keys = np.zeros(deepest + 1, np.int64), np.empty(deepest + 1, np.uint64)
     for w in range(last - 1, first - 1, -1):
         _fetch(source, ends[max(w - _AHEAD, first)])
         end = ends[w]
-        key = load_u64(codes, 0) & _KEY
+        key = codes[0] & _KEY
         for depth in range(1, n_chars[w] + 1):
-            key = _key_before(_character(source, end - depth), key, codes)
+            key = _key_before(np.uint64(source[end - depth]), key, codes)
             keys[np.uint64(depth)] = key
         occurs = counts[w]
         for depth in range(n_chars[w], lcp[w], -1):
@@ -317,10 +308,10 @@ def sort_suffixes(text, order, cache, weight, limit, step, code, heavy):
     pending = np.empty((n // 2 + 1, 3), np.int64)  # disjoint runs of equal keys, and their depth
     stack = np.empty((128, 2), np.int64)
     behind = np.zeros(KEY_BITS + 1, np.int64)  # bits of the first characters of a key
-    source, codes = (address(text), text.itemsize), address(code.words)
-    table = address(code.lengths), address(code.beyond)
-    end_length = np.int64(load_u64(codes, 0) & _LENGTH)
-    end_code = load_u64(codes, 0) >> np.uint64(64 - end_length)
+    source, codes = view(text), view(code.words)
+    table = view(code.lengths), view(code.beyond)
+    end_length = np.int64(codes[0] & _LENGTH)
+    end_code = codes[0] >> np.uint64(64 - end_length)
     pending[0, 0], pending[0, 1], pending[0, 2] = 0, n, 0
     top = 1
     while top:

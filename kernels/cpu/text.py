@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from . import kernel
-from .memory import address, count_ones, equal_bytes, load_u8, load_u64, trailing_zeros
-from .ragged import pointer
+from .constants import NO_ASCII, U0, U1, U63, U64
+from .memory import count_ones, equal_bytes, load_u64, trailing_zeros, view
+from .ragged import longer, pointer
 
-NO_ASCII = 0x8080808080808080  # the bit that no ASCII byte has, in each of eight bytes
 NEWLINE = 10
 ERROR = 48  # the last state of UTF8_STEPS
 
@@ -51,38 +51,37 @@ def find_invalid_utf8(data: np.ndarray) -> int:
 
 
 @kernel
-def _find_invalid_utf8(base, n_bytes, utf8_steps):
-    text, n, steps = np.uint64(base), np.uint64(n_bytes), address(utf8_steps)
-    p, state, good = np.uint64(0), np.uint64(0), np.uint64(0)  # all before `good` is valid
+def _find_invalid_utf8(data, n_bytes, utf8_steps):
+    text, n, steps = view(data, np.uint8), np.uint64(n_bytes), view(utf8_steps)
+    p, state, good = U0, U0, U0  # all before `good` is valid
     while p < n:
-        stop = min(p + np.uint64(64), n)
-        if state == np.uint64(0) and stop == p + np.uint64(64):
-            at = text + p
-            bits = load_u64(at, np.uint64(0)) | load_u64(at, np.uint64(1)) | load_u64(at, np.uint64(2))
-            bits |= load_u64(at, np.uint64(3)) | load_u64(at, np.uint64(4)) | load_u64(at, np.uint64(5))
-            bits |= load_u64(at, np.uint64(6)) | load_u64(at, np.uint64(7))
-            if bits & np.uint64(NO_ASCII) == 0:
+        stop = min(p + U64, n)
+        if state == U0 and stop == p + U64:
+            bits = U0
+            for i in range(8):
+                bits |= load_u64(text, p + np.uint64(8 * i))
+            if bits & NO_ASCII == U0:
                 p = stop
                 good = p
                 continue
-        if state == np.uint64(0):
+        if state == U0:
             good = p
         while p < stop:
-            state = load_u64(steps, np.uint64(load_u8(text, p))) >> (state & np.uint64(63))
-            p += np.uint64(1)
-        state &= np.uint64(63)
+            state = steps[text[p]] >> (state & U63)
+            p += U1
+        state &= U63
         if state == np.uint64(ERROR):
             break
-    if state == np.uint64(0):
+    if state == U0:
         return np.int64(-1)
-    p, state = good, np.uint64(0)  # again, looking where each character begins
+    p, state = good, U0  # again, looking where each character begins
     while p < n:
-        if state == np.uint64(0):
+        if state == U0:
             good = p
-        state = load_u64(steps, np.uint64(load_u8(text, p))) >> state & np.uint64(63)
+        state = steps[text[p]] >> state & U63
         if state == np.uint64(ERROR):
             break
-        p += np.uint64(1)
+        p += U1
     return np.int64(good)
 
 
@@ -92,22 +91,23 @@ def line_ends(data: np.ndarray) -> np.ndarray:
 
 
 @kernel
-def _line_ends(base, n_bytes):
-    n_vectors, n_lines = n_bytes // 64, np.uint64(0)
+def _line_ends(data, n_bytes):
+    text = view(data, np.uint8)
+    n_vectors, n_lines = n_bytes // 64, U0
     for i in range(n_vectors):
-        n_lines += count_ones(equal_bytes(base + 64 * i, np.uint8(NEWLINE)))
+        n_lines += count_ones(equal_bytes(text, 64 * i, NEWLINE))
     for p in range(64 * n_vectors, n_bytes):
-        n_lines += np.uint64(load_u8(base, p) == NEWLINE)
+        n_lines += np.uint64(text[p] == NEWLINE)
     ends = np.empty(n_lines, np.int64)
     line = 0
     for i in range(n_vectors):
-        hits = equal_bytes(base + 64 * i, np.uint8(NEWLINE))
+        hits = equal_bytes(text, 64 * i, NEWLINE)
         while hits:
             ends[line] = 64 * i + np.int64(trailing_zeros(hits)) + 1
             line += 1
-            hits &= hits - np.uint64(1)
+            hits &= hits - U1
     for p in range(64 * n_vectors, n_bytes):
-        if load_u8(base, p) == NEWLINE:
+        if text[p] == NEWLINE:
             ends[line] = p + 1
             line += 1
     return ends
@@ -119,25 +119,26 @@ def find_bytes(data: np.ndarray, pattern: np.ndarray) -> np.ndarray:
 
 
 @kernel
-def _find_bytes(base, n_bytes, pattern, size):
+def _find_bytes(data, n_bytes, pattern, size):
+    text, pattern = view(data, np.uint8), view(pattern, np.uint8)
     found, n = np.empty(64, np.int64), 0
-    last, first, final = n_bytes - size, load_u8(pattern, 0), load_u8(pattern, size - 1)
+    last, first, final = n_bytes - size, pattern[0], pattern[size - 1]
     free = 0  # where the next may begin
     at = 0
     while at <= last:
         if at + 63 <= last:  # 64 places at a time: both ends must be right
-            hits, width = equal_bytes(base + at, first) & equal_bytes(base + at + size - 1, final), 64
+            hits, width = equal_bytes(text, at, first) & equal_bytes(text, at + size - 1, final), 64
         else:
-            hits, width = np.uint64(1), 1
+            hits, width = U1, 1
         while hits:
             place = at + np.int64(trailing_zeros(hits))
-            hits &= hits - np.uint64(1)
+            hits &= hits - U1
             i = 0
-            while i < size and load_u8(base + place, i) == load_u8(pattern, i):
+            while i < size and text[place + i] == pattern[i]:
                 i += 1
             if i == size and place >= free:
                 if n == len(found):
-                    found = np.append(found, np.empty(n, np.int64))
+                    found = longer(found, n, 2 * n)
                 found[n] = place
                 n += 1
                 free = place + size

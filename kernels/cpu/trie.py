@@ -5,74 +5,74 @@ from __future__ import annotations
 import numpy as np
 
 from . import kernel
-from .lookup import hash_pair, plain
-from .memory import address, load_i64, load_u8, load_u64, store_u64
+from .constants import LOW32, U0, U1, U8, U32
+from .hashing import hash_pair
+from .lookup import plain
+from .memory import as_array, owned, view
 from .ragged import pointer
 
 ROOT = 1
-_U0, _U1, _U8, _U32 = np.uint64(0), np.uint64(1), np.uint64(8), np.uint64(32)
-_LOW = np.uint64(0xFFFFFFFF)
 
 
 @kernel(inline=True)
 def follow(edges, mask, node, byte):
     """(child, id + 1 of the string that ends there or 0) behind an edge; child 0: there is none.
 
-    `edges` is the address of uint64[capacity, 2]: node << 8 | byte (0: free), id + 1 << 32 | child.
+    edges: view of uint64[capacity, 2], node << 8 | byte (0: free), id + 1 << 32 | child.
     """
-    key = node << _U8 | np.uint64(byte)
+    key = node << U8 | np.uint64(byte)
     at = hash_pair(key) & mask
     while True:
-        there = load_u64(edges, at << _U1)
+        there = edges[at << U1]
         if there == key:
-            value = load_u64(edges, at << _U1 | _U1)
-            return value & _LOW, value >> _U32
-        if there == _U0:
-            return _U0, _U0
-        at = (at + _U1) & mask
+            value = edges[at << U1 | U1]
+            return value & LOW32, value >> U32
+        if there == U0:
+            return U0, U0
+        at = (at + U1) & mask
 
 
 @kernel(inline=True)
 def slot_of(edges, mask, key):
     at = hash_pair(key) & mask
-    while load_u64(edges, at << _U1) != _U0 and load_u64(edges, at << _U1) != key:
-        at = (at + _U1) & mask
+    while edges[at << U1] != U0 and edges[at << U1] != key:
+        at = (at + U1) & mask
     return at
 
 
 def build_trie(data, offsets, ids):
     """The edges of packed strings (uint8[n_bytes], int64[n + 1]) with ids uint32[n]; of equal ones the last counts."""
-    return _build_trie(plain(data, np.uint8), plain(offsets, np.int64), plain(ids, np.uint32))
+    return _build_trie(plain(data, np.uint8), plain(offsets, np.int64), plain(ids, np.uint32)).reshape(-1, 2)
 
 
 @kernel
 def _build_trie(data, offsets, ids):
-    table = np.zeros((1024, 2), np.uint64)
-    edges, mask = address(table), np.uint64(1023)
-    text = address(data)
+    size = 1024
+    edges, mask = owned(np.zeros(2 * size, np.uint64)), np.uint64(size - 1)
+    text = view(data)
     n_nodes = np.uint64(ROOT)
     for i in range(len(offsets) - 1):
-        node, at = np.uint64(ROOT), _U0
+        node, at = np.uint64(ROOT), U0
         for p in range(offsets[i], offsets[i + 1]):
-            key = node << _U8 | np.uint64(load_u8(text, p))
+            key = node << U8 | np.uint64(text[p])
             at = slot_of(edges, mask, key)
-            if load_u64(edges, at << _U1) == _U0:
-                n_nodes += _U1
-                store_u64(edges, at << _U1, key)
-                store_u64(edges, at << _U1 | _U1, n_nodes)
+            if edges[at << U1] == U0:
+                n_nodes += U1
+                edges[at << U1] = key
+                edges[at << U1 | U1] = n_nodes
                 if n_nodes * np.uint64(3) > np.uint64(2) * mask:
-                    old = table
-                    table = np.zeros((2 * len(old), 2), np.uint64)
-                    edges, mask = address(table), np.uint64(len(table) - 1)
-                    for j in range(len(old)):
-                        if old[j, 0]:
-                            at = slot_of(edges, mask, old[j, 0])
-                            table[at, 0], table[at, 1] = old[j, 0], old[j, 1]
+                    old = edges
+                    edges, mask = owned(np.zeros(4 * size, np.uint64)), np.uint64(2 * size - 1)
+                    for j in range(size):
+                        if old[2 * j]:
+                            at = slot_of(edges, mask, old[2 * j])
+                            edges[at << U1], edges[at << U1 | U1] = old[2 * j], old[2 * j + 1]
+                    size *= 2
                     at = slot_of(edges, mask, key)
-            node = load_u64(edges, at << _U1 | _U1) & _LOW
+            node = edges[at << U1 | U1] & LOW32
         if node != np.uint64(ROOT):
-            store_u64(edges, at << _U1 | _U1, (np.uint64(ids[i]) + _U1) << _U32 | node)
-    return table
+            edges[at << U1 | U1] = (np.uint64(ids[i]) + U1) << U32 | node
+    return as_array(edges, 2 * size)
 
 
 def match_longest(data, start, end, tables):
@@ -91,8 +91,8 @@ def match_longest(data, start, end, tables):
 
 @kernel
 def _match_longest(words, tables, tokens, rows):
-    data, starts, ends = words
-    edges, mask = address(tables.edges), np.uint64(len(tables.edges) - 1)
+    data, starts, ends = view(words[0], np.uint8), view(words[1], np.int64), view(words[2], np.int64)
+    edges, mask = view(tables.edges), np.uint64(len(tables.edges) - 1)
     ids, begins, stops = tokens
     behind_prefix = np.uint64(ROOT)  # where a token that continues a word begins
     for byte in tables.prefix:
@@ -100,23 +100,23 @@ def _match_longest(words, tables, tokens, rows):
     t = np.int64(0)
     for w in range(len(rows) - 1):
         rows[w] = t
-        first, last = load_i64(starts, w), load_i64(ends, w)
+        first, last = starts[w], ends[w]
         n_chars = np.int64(0)
         for p in range(first, last):
-            n_chars += load_u8(data, p) & np.uint8(0xC0) != np.uint8(0x80)
+            n_chars += data[p] & np.uint8(0xC0) != np.uint8(0x80)
         fits = n_chars <= tables.max_chars
         at = first
         while fits and at < last:
             node = np.uint64(ROOT) if at == first else behind_prefix
-            p, stop, id = at, at, _U0
+            p, stop, id = at, at, U0
             while p < last and node:
-                node, found = follow(edges, mask, node, load_u8(data, p))
+                node, found = follow(edges, mask, node, data[p])
                 p += 1
                 if found:
                     stop, id = p, found
             fits = stop > at
             if fits:
-                ids[t], begins[t], stops[t] = id - _U1, at, stop
+                ids[t], begins[t], stops[t] = id - U1, at, stop
                 t, at = t + 1, stop
         if not fits:
             t = rows[w]

@@ -1,30 +1,42 @@
-"""Characters of valid UTF-8, read and written at addresses."""
+"""Characters of valid UTF-8, read from and written to views of bytes."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from . import kernel
-from .memory import load_u8, store_u8
+from .constants import U1, U2, U3, U4, U6
+
+_LOW6 = np.uint64(0x3F)
+
+
+@kernel(inline=True)
+def decode_wide(text, p):
+    """(code point, its number of bytes), unsigned, of the character of two to four bytes that begins at byte p."""
+    lead, second = np.uint64(text[p]), np.uint64(text[p + U1]) & _LOW6
+    if lead < np.uint64(0xE0):
+        return (lead & np.uint64(0x1F)) << U6 | second, U2
+    rest = second << U6 | (np.uint64(text[p + U2]) & _LOW6)
+    if lead < np.uint64(0xF0):
+        return (lead & np.uint64(0x0F)) << np.uint64(12) | rest, U3
+    rest = rest << U6 | (np.uint64(text[p + U3]) & _LOW6)
+    return (lead & np.uint64(0x07)) << np.uint64(18) | rest, U4
+
+
+@kernel(inline=True)
+def decode(text, p):
+    """(code point, its number of bytes), unsigned, of the character that begins at byte p (uint64)."""
+    lead = np.uint64(text[p])
+    if lead < np.uint64(0x80):
+        return lead, U1
+    return decode_wide(text, p)
 
 
 @kernel(inline=True)
 def character(data, i):
-    """The code point at byte i, and how many bytes it has."""
-    c = np.int64(load_u8(data, i))
-    if c < 0x80:
-        return c, 1
-    if c < 0xE0:
-        return (c & 0x1F) << 6 | (load_u8(data, i + 1) & 0x3F), 2
-    if c < 0xF0:
-        return (c & 0x0F) << 12 | (load_u8(data, i + 1) & 0x3F) << 6 | (load_u8(data, i + 2) & 0x3F), 3
-    return (
-        (c & 0x07) << 18
-        | (load_u8(data, i + 1) & 0x3F) << 12
-        | (load_u8(data, i + 2) & 0x3F) << 6
-        | (load_u8(data, i + 3) & 0x3F),
-        4,
-    )
+    """(code point, its number of bytes) as int64, of the character that begins at byte i."""
+    code, size = decode(data, np.uint64(i))
+    return np.int64(code), np.int64(size)
 
 
 @kernel(inline=True)
@@ -37,28 +49,28 @@ def width(lead):
 def skip(data, i, stop, n_characters):
     """The byte after so many characters from byte i on, at most `stop`."""
     while n_characters > 0 and i < stop:
-        i += width(load_u8(data, i))
+        i += width(data[i])
         n_characters -= 1
     return i
 
 
 @kernel(inline=True)
 def put(out, n, c):
-    """Writes the code point c at byte n: the byte after it."""
+    """Writes the code point c (int64) at byte n: the byte after it."""
     if c < 0x80:
-        store_u8(out, n, np.uint8(c))
+        out[n] = c
         return n + 1
     if c < 0x800:
-        store_u8(out, n, np.uint8(0xC0 | c >> 6))
-        store_u8(out, n + 1, np.uint8(0x80 | c & 0x3F))
+        out[n] = 0xC0 | c >> 6
+        out[n + 1] = 0x80 | c & 0x3F
         return n + 2
     if c < 0x10000:
-        store_u8(out, n, np.uint8(0xE0 | c >> 12))
-        store_u8(out, n + 1, np.uint8(0x80 | c >> 6 & 0x3F))
-        store_u8(out, n + 2, np.uint8(0x80 | c & 0x3F))
+        out[n] = 0xE0 | c >> 12
+        out[n + 1] = 0x80 | c >> 6 & 0x3F
+        out[n + 2] = 0x80 | c & 0x3F
         return n + 3
-    store_u8(out, n, np.uint8(0xF0 | c >> 18))
-    store_u8(out, n + 1, np.uint8(0x80 | c >> 12 & 0x3F))
-    store_u8(out, n + 2, np.uint8(0x80 | c >> 6 & 0x3F))
-    store_u8(out, n + 3, np.uint8(0x80 | c & 0x3F))
+    out[n] = 0xF0 | c >> 18
+    out[n + 1] = 0x80 | c >> 12 & 0x3F
+    out[n + 2] = 0x80 | c >> 6 & 0x3F
+    out[n + 3] = 0x80 | c & 0x3F
     return n + 4

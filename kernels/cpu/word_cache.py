@@ -18,9 +18,10 @@ from typing import NamedTuple
 import numpy as np
 
 from . import kernel
-from .memory import address, copy_bytes, leading_zeros, load_u32, load_u64, store_u32, store_u64
-from .ragged import pointer
-from .word_table import LONG, same_bytes
+from .constants import ALL, U0, U1, U2, U3, U4, U8, U16, U20
+from .hashing import same_long
+from .memory import View, copy, leading_zeros, store_u32, view
+from .word_table import LONG
 
 N_LINES = 1 << 16  # 4 MB: larger ones miss the processor's caches more often than they save words
 RING_BYTES = 1 << 21
@@ -29,8 +30,8 @@ RUN, END = 4, 5
 READY, RUN_VALUE, END_VALUE = (np.uint64(8 << 60), np.uint64(8 + RUN << 60), np.uint64(8 + END << 60))
 COUNT = np.uint64(60)
 
-_U0, _U1, _U2, _U3, _U4, _U8, _U32 = (np.uint64(i) for i in (0, 1, 2, 3, 4, 8, 32))
-_LINE_BITS, _LONG, _CODE = np.uint64(6), np.uint64(LONG), np.uint64(0xFF)
+NOWHERE = ALL  # neither a slot nor a place in the ring
+_LONG, _CODE = np.uint64(LONG), np.uint64(0xFF)
 _POSITION = np.uint64((1 << 60) - 1)
 
 
@@ -46,142 +47,144 @@ class WordCache(NamedTuple):
 def new_cache(width: int = 4, n_lines: int = N_LINES, ring_bytes: int = RING_BYTES) -> WordCache:
     memory = np.empty(8 * n_lines + 8, np.uint64)
     memory[:] = 0  # now, and not one page after the other when they are read first and then written
-    skip = -pointer(memory) % 64 // 8
+    skip = -memory.ctypes.data % 64 // 8
     slots = memory[skip : skip + 8 * n_lines].reshape(2 * n_lines, 4)
     return WordCache(slots, np.empty(ring_bytes, np.uint8), np.zeros(1, np.uint64), width)
 
 
-class _Addresses(NamedTuple):
-    """A cache as a hot loop sees it."""
+class _Views(NamedTuple):
+    """A cache as a hot loop sees it. A slot, and the line that begins with it, are where it begins in `slots`."""
 
-    slots: np.uint64
-    shift: np.uint64  # hash >> shift << 6 is where its line is, in bytes into slots
-    ring: np.uint64
+    slots: View  # of uint64
+    shift: np.uint64  # hash >> shift << 3 is its line
+    ring: View  # of uint8
     mask: np.uint64  # of a position in the ring
-    head: np.uint64
+    head: View  # of uint64
 
 
 @kernel(inline=True)
-def addresses(cache):
-    return _Addresses(
-        address(cache.slots),
-        leading_zeros(np.uint64(len(cache.slots))) + _U2,
-        address(cache.ring),
+def views(cache):
+    return _Views(
+        view(cache.slots),
+        leading_zeros(np.uint64(len(cache.slots))) + U2,
+        view(cache.ring),
         np.uint64(len(cache.ring) - 1),
-        address(cache.head),
+        view(cache.head),
     )
 
 
 @kernel(inline=True)
 def line_of(cache, h):
-    """The address of the line where a word of this hash may be."""
-    return cache.slots + (h >> cache.shift << _LINE_BITS)
+    """The line where a word of this hash may be."""
+    return h >> cache.shift << U3
 
 
 @kernel(inline=True)
 def is_there(cache, position):
     """Does the ring still hold what was written at a position?"""
-    return load_u64(cache.head, _U0) - position <= cache.mask + _U1
+    return cache.head[0] - position <= cache.mask + U1
 
 
 @kernel(inline=True)
 def reserve(cache, n):
     """A position with room for n bytes in a row, at most the size of the ring."""
-    position = load_u64(cache.head, _U0)
-    left = cache.mask + _U1 - (position & cache.mask)
+    position = cache.head[0]
+    left = cache.mask + U1 - (position & cache.mask)
     if left < n:
         position += left
-    store_u64(cache.head, _U0, position + n)
+    cache.head[0] = position + n
     return position
 
 
 @kernel(inline=True)
-def holds(cache, slot, low, high, code, text, length):
+def holds(cache, slot, low, high, code, text, begin, length):
     """Is this word in this slot?"""
-    entry = load_u64(slot, _U2)
-    if load_u64(slot, _U0) != low or load_u64(slot, _U1) != high or entry & _CODE != code:
+    slots = cache.slots
+    entry = slots[slot + U2]
+    if slots[slot] != low or slots[slot + U1] != high or entry & _CODE != code:
         return False
-    position = entry >> _U8
+    position = entry >> U8
     return code < _LONG or (
-        is_there(cache, position) and same_bytes(cache.ring + (position & cache.mask), text, length)
+        is_there(cache, position) and same_long(cache.ring, position & cache.mask, text, begin, length)
     )
 
 
 @kernel(inline=True)
-def find(cache, line, low, high, text, length):
-    """The address of a word's slot, or 0. It is then the first of its line."""
+def find(cache, line, low, high, text, begin, length):
+    """The slot of the word text[begin:begin + length], or NOWHERE. It is then the first of its line."""
+    slots = cache.slots
     code = min(length, _LONG)
-    if holds(cache, line, low, high, code, text, length):
+    if holds(cache, line, low, high, code, text, begin, length):
         return line
-    if not holds(cache, line + _U32, low, high, code, text, length):
-        return _U0
+    if not holds(cache, line + U4, low, high, code, text, begin, length):
+        return NOWHERE
     for i in range(4):
-        first, second = load_u64(line, np.uint64(i)), load_u64(line, np.uint64(i + 4))
-        store_u64(line, np.uint64(i), second)
-        store_u64(line, np.uint64(i + 4), first)
+        first, second = slots[line + np.uint64(i)], slots[line + np.uint64(i + 4)]
+        slots[line + np.uint64(i)] = second
+        slots[line + np.uint64(i + 4)] = first
     return line
 
 
 @kernel(inline=True)
-def enter(cache, line, low, high, text, length, value):
+def enter(cache, line, low, high, text, begin, length, value):
     """Makes a slot of a line that of a new word, unless it is too long."""
     if length > np.uint64(MAX_KEPT_BYTES):
         return
-    slot = line if load_u64(line, _U2) == _U0 else line + _U32
+    slots = cache.slots
+    slot = line if slots[line + U2] == U0 else line + U4
     entry = length
     if length >= _LONG:
         position = reserve(cache, length)
-        copy_bytes(cache.ring + (position & cache.mask), text, length)
-        entry = position << _U8 | _LONG
-    store_u64(slot, _U0, low)
-    store_u64(slot, _U1, high)
-    store_u64(slot, _U2, entry)
-    store_u64(slot, _U3, value)
+        copy(cache.ring, position & cache.mask, text, begin, length)
+        entry = position << U8 | _LONG
+    slots[slot] = low
+    slots[slot + U1] = high
+    slots[slot + U2] = entry
+    slots[slot + U3] = value
 
 
 @kernel(inline=True)
 def most_ids(n_words, n_bytes):
     """No more ids than this are kept for n_words of n_bytes together."""
-    return _U3 * n_words + min(n_bytes, np.uint64(MAX_KEPT_BYTES) * n_words)
+    return U3 * n_words + min(n_bytes, np.uint64(MAX_KEPT_BYTES) * n_words)
 
 
 @kernel
 def keep(cache, lines, begin, end, ids, rows):
     """Gives the new words 0 to n - 1 their ids, where they are still in their lines.
 
-    lines: uint64[n], addresses; begin, end: int64[n], for their lengths; ids: uint32[t], rows: int64[n + 1].
+    lines: uint64[n]; begin, end: int64[n], for their lengths; ids: uint32[t], rows: int64[n + 1].
     """
-    where, learnt = addresses(cache), address(ids)
-    bits, largest = (
-        (np.uint64(16), _U1 << np.uint64(16)) if cache.width == 2 else (np.uint64(20), _U1 << np.uint64(20))
-    )
+    where, learnt, learnt_bytes = views(cache), view(ids), view(ids, np.uint8)
+    slots, ring = where.slots, where.ring
+    bits, largest = (U16, U1 << U16) if cache.width == 2 else (U20, U1 << U20)
     for i in range(len(lines)):
         number, slot = np.uint64(i + 1), lines[i]
-        if load_u64(slot, _U3) != number:
-            slot += _U32
-            if load_u64(slot, _U3) != number:
+        if slots[slot + U3] != number:
+            slot += U4
+            if slots[slot + U3] != number:
                 continue
         first, count = np.uint64(rows[i]), np.uint64(rows[i + 1] - rows[i])
         value, fits = READY | count << COUNT, count < np.uint64(RUN)
         if fits:
             for k in range(count):
-                token = np.uint64(load_u32(learnt, first + k))
+                token = np.uint64(learnt[first + k])
                 value |= token << (bits * k)
                 fits = fits and token < largest
         if not fits and count <= np.uint64(end[i] - begin[i]):
-            position = reserve(where, _U4 * (count + _U1))
-            run = where.ring + (position & where.mask)
-            store_u32(run, _U0, np.uint32(count))
-            copy_bytes(run + _U4, learnt + _U4 * first, _U4 * count)
+            position = reserve(where, U4 * (count + U1))
+            run = position & where.mask
+            store_u32(ring, run, np.uint32(count))
+            copy(ring, run + U4, learnt_bytes, U4 * first, U4 * count)
             value, fits = RUN_VALUE | position, True
         if fits:
-            store_u64(slot, _U3, value)
+            slots[slot + U3] = value
         else:
-            store_u64(slot, _U2, _U0)  # more ids than most_ids allows: the model is asked each time
+            slots[slot + U2] = U0  # more ids than most_ids allows: the model is asked each time
 
 
 @kernel(inline=True)
 def run_of(cache, value):
-    """The address of a run in the ring, or 0 if it isn't there any more."""
+    """Where a run is in the ring, or NOWHERE if it isn't there any more."""
     position = value & _POSITION
-    return cache.ring + (position & cache.mask) if is_there(cache, position) else _U0
+    return position & cache.mask if is_there(cache, position) else NOWHERE

@@ -12,18 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from . import kernel
-from .memory import (
-    address,
-    copy_bytes,
-    leading_zeros,
-    load_u8,
-    load_u32,
-    load_u64,
-    prefetch,
-    store_i64,
-    store_u64,
-)
-from .ragged import pointer
+from .constants import ALL, GOLDEN, U0, U1, U2, U3, U4, U8, U16, U32, U64
+from .hashing import same_long
+from .memory import View, copy, leading_zeros, load_u64, prefetch, view
 
 N_KEYS = 256  # words that are hashed before they are probed
 LONG = 17  # the length code of all words of more than 16 bytes
@@ -31,10 +22,7 @@ LONG = 17  # the length code of all words of more than 16 bytes
 # table.state
 N_WORDS, N_BYTES, WANTED_WORDS, WANTED_BYTES = range(4)
 
-_U0, _U1, _U2, _U3, _U8 = (np.uint64(i) for i in (0, 1, 2, 3, 8))
-_U16, _U32, _U64 = np.uint64(16), np.uint64(32), np.uint64(64)
-_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
-_K1, _K2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
+_K2 = np.uint64(0xD6E8FEB86659FD93)
 _K3 = np.uint64(0xA0761D6478BD642F)
 
 
@@ -56,7 +44,7 @@ class WordTable(NamedTuple):
 def _free_slots(capacity: int) -> np.ndarray:
     """Zeros, where no slot crosses a cache line."""
     memory = np.zeros(4 * capacity + 8, np.uint64)
-    skip = -pointer(memory) % 64 // 8
+    skip = -memory.ctypes.data % 64 // 8
     return memory[skip : skip + 4 * capacity].reshape(capacity, 4)
 
 
@@ -99,139 +87,128 @@ def longer(array: np.ndarray, length: int) -> np.ndarray:
     return longer
 
 
-class _Addresses(NamedTuple):
-    """A table as a hot loop sees it."""
+class _Views(NamedTuple):
+    """A table as a hot loop sees it. A slot is where it begins in `slots`."""
 
-    slots: np.uint64
-    mask: np.uint64  # of a byte offset in slots
-    shift: np.uint64  # hash >> shift << 5 is the byte offset of its slot
-    arena: np.uint64
-    offsets: np.uint64
-    position: np.uint64
-    state: np.uint64
+    slots: View  # of uint64
+    mask: np.uint64  # of a slot
+    shift: np.uint64  # hash >> shift << 2 is where its probes begin
+    arena: View  # of uint8
+    offsets: View  # of uint64
+    position: View  # of int64
+    state: View  # of uint64
 
 
 @kernel(inline=True)
-def addresses(table):
+def views(table):
     capacity = np.uint64(len(table.slots))
-    return _Addresses(
-        address(table.slots),
-        capacity * _U32 - _U1,
-        leading_zeros(capacity) + _U1,
-        address(table.arena),
-        address(table.offsets),
-        address(table.position),
-        address(table.state),
+    return _Views(
+        view(table.slots),
+        capacity * U4 - U1,
+        leading_zeros(capacity) + U1,
+        view(table.arena),
+        view(table.offsets, np.uint64),
+        view(table.position),
+        view(table.state, np.uint64),
     )
 
 
 @kernel(inline=True)
 def mix(low, high, length):
-    h = (low * _K1) ^ ((high + length) * _K2)
-    h = (h ^ (h >> _U32)) * _K3
+    h = (low * GOLDEN) ^ ((high + length) * _K2)
+    h = (h ^ (h >> U32)) * _K3
     return h ^ (h >> np.uint64(29))
 
 
 @kernel(inline=True)
 def low_bytes(n):
     """A mask of the n lowest bytes, n from 1 to 8."""
-    return _ALL >> (_U64 - (n << _U3))
+    return ALL >> (U64 - (n << U3))
 
 
 @kernel(inline=True)
-def hash_long(text, length):
+def hash_long(text, begin, length):
     """64 bits of hash of more than 16 bytes, eight at a time; the last eight overlap those before."""
-    h, i = length * _K2, _U0
-    while i + _U8 < length:
-        h = (h ^ load_u64(text + i, _U0)) * _K1
-        h ^= h >> _U32
-        i += _U8
-    return mix(h, load_u64(text + length - _U8, _U0), length)
+    h, i = length * _K2, U0
+    while i + U8 < length:
+        h = (h ^ load_u64(text, begin + i)) * GOLDEN
+        h ^= h >> U32
+        i += U8
+    return mix(h, load_u64(text, begin + length - U8), length)
 
 
 @kernel(inline=True)
-def word_key(text, length, readable):
-    """(hash, low, high) of a word of at least one byte at the address `text`, whence `readable` bytes may be read."""
-    if length > _U16:
-        h = hash_long(text, length)
+def word_key(text, begin, length, readable):
+    """(hash, low, high) of the word text[begin:begin + length] of at least one byte; `readable` bytes may be read there."""
+    if length > U16:
+        h = hash_long(text, begin, length)
         return h, h, length
-    if readable >= _U16:
-        low = load_u64(text, _U0) & low_bytes(min(length, _U8))
-        high = load_u64(text, _U1) & low_bytes(length - _U8) if length > _U8 else _U0
+    if readable >= U16:
+        low = load_u64(text, begin) & low_bytes(min(length, U8))
+        high = load_u64(text, begin + U8) & low_bytes(length - U8) if length > U8 else U0
     else:
-        low, high = _U0, _U0
+        low, high = U0, U0
         for i in range(length):
-            byte, at = np.uint64(load_u8(text, np.uint64(i))), np.uint64(i) << _U3
-            if at < _U64:
+            byte, at = np.uint64(text[begin + np.uint64(i)]), np.uint64(i) << U3
+            if at < U64:
                 low |= byte << at
             else:
-                high |= byte << (at - _U64)
+                high |= byte << (at - U64)
     return mix(low, high, length), low, high
 
 
 @kernel(inline=True)
 def hash_words(table, text, bounds, n, keys):
-    """keys[i] = hash, low and high of text[bounds[i]:bounds[i + 1]] for i < n; its slot is on its way to the cache.
+    """keys[3 * i:] = hash, low and high of text[bounds[i]:bounds[i + 1]] for i < n; its slot is on its way to the cache.
 
-    text and bounds (of uint32) are addresses; 16 bytes may be read from where any word begins.
+    bounds: uint32[n + 1]; 16 bytes may be read from where any word begins.
     """
     for i in range(n):
-        begin = np.uint64(load_u32(bounds, i))
-        h, low, high = word_key(text + begin, np.uint64(load_u32(bounds, i + _U1)) - begin, _U16)
-        prefetch(table.slots + home(table, h))
-        keys[i, _U0], keys[i, _U1], keys[i, _U2] = h, low, high
-
-
-@kernel(inline=True)
-def same_bytes(a, b, length):
-    """Are more than 8 bytes the same?"""
-    i = _U0
-    while i + _U8 < length:
-        if load_u64(a + i, _U0) != load_u64(b + i, _U0):
-            return False
-        i += _U8
-    return load_u64(a + length - _U8, _U0) == load_u64(b + length - _U8, _U0)
+        begin = np.uint64(bounds[i])
+        h, low, high = word_key(text, begin, np.uint64(bounds[i + U1]) - begin, U16)
+        prefetch(table.slots, home(table, h))
+        keys[U3 * i], keys[U3 * i + U1], keys[U3 * i + U2] = h, low, high
 
 
 @kernel(inline=True)
 def home(table, h):
-    """Where the probes of a hash begin, in bytes into the slots."""
-    return h >> table.shift << np.uint64(5)
+    """Where the probes of a hash begin."""
+    return h >> table.shift << U2
 
 
 @kernel(inline=True)
-def find_slot(table, key, text, length):
-    """The address of the slot of a word: its own, or the free one where it belongs."""
+def find_slot(table, key, text, begin, length):
+    """The slot of the word text[begin:begin + length]: its own, or the free one where it belongs."""
+    slots = table.slots
     h, low, high = key
-    code, at = min(length, np.uint64(LONG)), home(table, h)
+    code, slot = min(length, np.uint64(LONG)), home(table, h)
     while True:
-        slot = table.slots + at
-        entry = load_u64(slot, _U2)
-        if load_u64(slot, _U0) == low and load_u64(slot, _U1) == high and entry & np.uint64(0xFF) == code:
+        entry = slots[slot + U2]
+        if slots[slot] == low and slots[slot + U1] == high and entry & np.uint64(0xFF) == code:
             if code < np.uint64(LONG):
                 return slot
-            begin = load_u64(table.offsets, entry >> _U8)
-            if same_bytes(table.arena + begin, text, length):
+            if same_long(table.arena, table.offsets[entry >> U8], text, begin, length):
                 return slot
-        elif entry == _U0:
+        elif entry == U0:
             return slot
-        at = (at + _U32) & table.mask
+        slot = (slot + U4) & table.mask
 
 
 @kernel(inline=True)
-def find_or_enter(table, key, text, length, position):
-    """The address of a word's slot; a new word enters the table with this position and value 0."""
-    slot = find_slot(table, key, text, length)
-    if load_u64(slot, _U2) == _U0:
-        word, begin = load_u64(table.state, np.uint64(N_WORDS)), load_u64(table.state, np.uint64(N_BYTES))
-        copy_bytes(table.arena + begin, text, length)
-        store_i64(table.position, word, position)
-        store_u64(table.offsets, word + _U1, begin + length)
-        store_u64(table.state, np.uint64(N_WORDS), word + _U1)
-        store_u64(table.state, np.uint64(N_BYTES), begin + length)
-        store_u64(slot, _U0, key[1])
-        store_u64(slot, _U1, key[2])
-        store_u64(slot, _U2, word << _U8 | min(length, np.uint64(LONG)))
+def find_or_enter(table, key, text, begin, length, position):
+    """A word's slot; a new word enters the table with this position and value 0."""
+    slots, state = table.slots, table.state
+    slot = find_slot(table, key, text, begin, length)
+    if slots[slot + U2] == U0:
+        word, at = state[N_WORDS], state[N_BYTES]
+        copy(table.arena, at, text, begin, length)
+        table.position[word] = position
+        table.offsets[word + U1] = at + length
+        state[N_WORDS] = word + U1
+        state[N_BYTES] = at + length
+        slots[slot] = key[1]
+        slots[slot + U1] = key[2]
+        slots[slot + U2] = word << U8 | min(length, np.uint64(LONG))
     return slot
 
 
@@ -247,19 +224,19 @@ def has_room(table, n_words, n_bytes):
 @kernel
 def move_slots(slots, target):
     """Enters all slots (uint64[c, 4]) into free ones (uint64[2 ** k * c, 4]): both are read and written in order."""
-    source, there = address(slots), address(target)
+    source, there = view(slots), view(target)
     capacity = np.uint64(len(target))
-    mask, shift = capacity * _U32 - _U1, leading_zeros(capacity) + _U1
+    mask, shift = capacity * U4 - U1, leading_zeros(capacity) + U1
     for i in range(len(slots)):
-        slot = source + np.uint64(i) * _U32
-        low, high, entry = load_u64(slot, _U0), load_u64(slot, _U1), load_u64(slot, _U2)
+        slot = np.uint64(i) * U4
+        low, high, entry = source[slot], source[slot + U1], source[slot + U2]
         if entry:
             code = entry & np.uint64(0xFF)
             h = mix(low, high, code) if code < np.uint64(LONG) else low
-            at = h >> shift << np.uint64(5)
-            while load_u64(there + at, _U2):
-                at = (at + _U32) & mask
-            store_u64(there + at, _U0, low)
-            store_u64(there + at, _U1, high)
-            store_u64(there + at, _U2, entry)
-            store_u64(there + at, _U3, load_u64(slot, _U3))
+            at = h >> shift << U2
+            while there[at + U2]:
+                at = (at + U4) & mask
+            there[at] = low
+            there[at + U1] = high
+            there[at + U2] = entry
+            there[at + U3] = source[slot + U3]

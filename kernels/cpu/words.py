@@ -11,7 +11,8 @@ import numpy as np
 from gputok.kernels.threads import run
 
 from . import kernel
-from .memory import address, copy_bytes, hold, load_i64, load_u8, load_u32, load_u64, prefetch, store_i64
+from .constants import U0, U1, U2, U3, U4, U8
+from .memory import copy, prefetch, scratch, tail, view
 from .ragged import pointer
 from .walk import BLOCK_BYTES, END_OF_TEXT, MARGIN, fill_block, walk_block
 from .word_table import (
@@ -19,7 +20,6 @@ from .word_table import (
     N_BYTES,
     N_KEYS,
     N_WORDS,
-    addresses,
     enlarged,
     find_or_enter,
     find_slot,
@@ -27,15 +27,14 @@ from .word_table import (
     hash_words,
     home,
     mix,
+    views,
     word_key,
 )
 
-_U0, _U1, _U2, _U3, _U4, _U8, _U32 = (np.uint64(i) for i in (0, 1, 2, 3, 4, 8, 32))
-
 
 @kernel(inline=True)
-def add(slot, count):
-    store_i64(slot, _U3, load_i64(slot, _U3) + count)
+def add(table, slot, count):
+    table.slots[slot + U3] += np.uint64(count)
 
 
 def count_text(data, offsets, start, stop, position, walk, table):
@@ -55,32 +54,32 @@ def count_text(data, offsets, start, stop, position, walk, table):
 @kernel
 def _count_text(data, offsets, document, start, stop, position, walk, table):
     """Returns `stop`, or where the table had too little room."""
-    block, bounds = np.empty(BLOCK_BYTES + MARGIN, np.uint8), np.empty(BLOCK_BYTES + MARGIN, np.uint32)
-    keys = np.empty((N_KEYS, 3), np.uint64)
-    where = addresses(table)
+    data, offsets = view(data, np.uint8), view(offsets, np.int64)
+    n_block = BLOCK_BYTES + MARGIN
+    text, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint32)
+    keys = scratch(3 * N_KEYS, np.uint64)
+    where = views(table)
     while start < stop:
-        copied, n, document = fill_block(data, offsets, document, start, stop, walk, block)
+        copied, n, document = fill_block(data, offsets, document, start, stop, walk, text, n_block)
         if copied == 0:
-            block, bounds = np.empty(2 * len(block), np.uint8), np.empty(2 * len(block), np.uint32)
+            n_block *= 2
+            text, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint32)
             continue
-        text, bound = address(block), address(bounds)
-        n_words = walk_block(text, np.uint64(n), walk, bound)
+        n_words = walk_block(text, np.uint64(n), walk, bounds)
         if not has_room(table, np.int64(n_words), n):
             return start
-        done = _U0
+        done = U0
         while done < n_words:  # the ends of documents count as words too: cheaper than a branch
             m = min(n_words - done, np.uint64(N_KEYS))
-            hash_words(where, text, bound + done * _U4, m, keys)
+            hash_words(where, text, tail(bounds, done), m, keys)
             for i in range(m):
-                begin = np.uint64(load_u32(bound, done + i))
-                length = np.uint64(load_u32(bound, done + i + _U1)) - begin
-                key = keys[i, _U0], keys[i, _U1], keys[i, _U2]
-                add(
-                    find_or_enter(where, key, text + begin, length, position + 2 * start + np.int64(begin)), 1
-                )
+                begin = np.uint64(bounds[done + i])
+                length = np.uint64(bounds[done + i + U1]) - begin
+                key = keys[U3 * i], keys[U3 * i + U1], keys[U3 * i + U2]
+                place = position + 2 * start + np.int64(begin)
+                add(where, find_or_enter(where, key, text, begin, length, place), 1)
             done += m
         start += copied
-    hold((block, bounds))
     return start
 
 
@@ -104,28 +103,29 @@ def count_pieces(data, start, end, count, position, table):
 @kernel
 def _count_pieces(text, text_bytes, pieces, n_pieces, at, position, table):
     """Returns n_pieces, or where the table had too little room."""
-    starts, ends, count = pieces
-    keys = np.empty((N_KEYS, 3), np.uint64)
-    where = addresses(table)
+    text = view(text, np.uint8)
+    starts, ends, count = view(pieces[0], np.int64), view(pieces[1], np.int64), view(pieces[2], np.int64)
+    keys = scratch(3 * N_KEYS, np.uint64)
+    where = views(table)
     while at < n_pieces:
         m, n_bytes = min(n_pieces - at, N_KEYS), 0
         for i in range(at, at + m):
-            n_bytes += load_i64(ends, i) - load_i64(starts, i)
+            n_bytes += ends[i] - starts[i]
         if not has_room(table, m, n_bytes):
             return at
         for i in range(m):
-            begin, end = load_i64(starts, at + i), load_i64(ends, at + i)
+            begin, end = starts[at + i], ends[at + i]
             if begin < end:
-                word, length = np.uint64(text + begin), np.uint64(end - begin)
-                h, low, high = word_key(word, length, np.uint64(text_bytes - begin))
-                prefetch(where.slots + home(where, h))
-                keys[i, 0], keys[i, 1], keys[i, 2] = h, low, high
+                word, length = np.uint64(begin), np.uint64(end - begin)
+                h, low, high = word_key(text, word, length, np.uint64(text_bytes - begin))
+                prefetch(where.slots, home(where, h))
+                keys[3 * i], keys[3 * i + 1], keys[3 * i + 2] = h, low, high
         for i in range(m):
-            begin, end = load_i64(starts, at + i), load_i64(ends, at + i)
+            begin, end = starts[at + i], ends[at + i]
             if begin < end:
-                word, length = np.uint64(text + begin), np.uint64(end - begin)
-                key = keys[i, 0], keys[i, 1], keys[i, 2]
-                add(find_or_enter(where, key, word, length, position + at + i), load_i64(count, at + i))
+                word, length = np.uint64(begin), np.uint64(end - begin)
+                key = keys[3 * i], keys[3 * i + 1], keys[3 * i + 2]
+                add(where, find_or_enter(where, key, text, word, length, position + at + i), count[at + i])
         at += m
     return at
 
@@ -134,12 +134,12 @@ def _count_pieces(text, text_bytes, pieces, n_pieces, at, position, table):
 def counts(table):
     """The count of each word of a table, in order of insertion: int64[n_words]."""
     result = np.empty(table.state[N_WORDS], np.int64)
-    slots = address(table.slots)
+    slots = view(table.slots)
     for i in range(len(table.slots)):
-        slot = slots + np.uint64(i) * _U32
-        entry = load_u64(slot, _U2)
+        slot = np.uint64(i) * U4
+        entry = slots[slot + U2]
         if entry:
-            result[entry >> _U8] = load_i64(slot, _U3)
+            result[entry >> U8] = slots[slot + U3]
     return result
 
 
@@ -155,7 +155,7 @@ def distinct_words(tables, n_threads=1):
     for _ in run(partial(_join_all, tables, own), parts, n_threads):
         pass
     columns = [
-        (*map(pointer, (table.arena, table.offsets, table.position, n)), len(n))
+        [(column.ctypes.data, column.nbytes) for column in (table.arena, table.offsets, table.position, n)]
         for table, n in zip(tables, own, strict=True)
     ]
     n_words, n_bytes = sum(map(len, own)), sum(int(table.state[N_BYTES]) for table in tables)
@@ -164,7 +164,7 @@ def distinct_words(tables, n_threads=1):
         np.zeros(n_words + 1, np.int64),
         np.empty(n_words, np.int64),
     )
-    n_words = _weave(np.array(columns, np.int64).reshape(-1, 5), data, offsets, count)
+    n_words = _weave(np.array(columns, np.int64).reshape(-1, 8), data, offsets, count)
     return data[: offsets[n_words]], offsets[: n_words + 1], count[:n_words]
 
 
@@ -180,57 +180,66 @@ def _join(a, a_counts, b, b_counts, part, n_parts):
 
     Only of words in one of n_parts parts by their hash, so that threads can share the work: none sees another's words.
     """
-    there, slots, capacity = addresses(a), address(b.slots), len(b.slots)
-    here = addresses(b)
+    there, here, capacity = views(a), views(b), len(b.slots)
+    slots = here.slots
     i, stop = capacity * part // n_parts, capacity * (part + 1) // n_parts
-    first, last = np.uint64(i) * _U32, np.uint64(stop) * _U32
+    first, last = np.uint64(i) * U4, np.uint64(stop) * U4
     while True:
-        slot = slots + (np.uint64(i) * _U32 & here.mask)
-        low, high, entry = load_u64(slot, _U0), load_u64(slot, _U1), load_u64(slot, _U2)
-        if entry == _U0 and i >= stop:
+        slot = np.uint64(i) * U4 & here.mask
+        low, high, entry = slots[slot], slots[slot + U1], slots[slot + U2]
+        if entry == U0 and i >= stop:
             return
         i += 1
-        code, word = entry & np.uint64(0xFF), entry >> _U8
+        code, word = entry & np.uint64(0xFF), entry >> U8
         h = mix(low, high, code) if code < np.uint64(LONG) else low
         at = home(here, h)
-        if entry == _U0 or at < first or at >= last or b_counts[word] == 0:
+        if entry == U0 or at < first or at >= last or b_counts[word] == 0:
             continue
-        text = here.arena + load_u64(here.offsets, word)
-        length = load_u64(here.offsets, word + _U1) - load_u64(here.offsets, word)
-        found = load_u64(find_slot(there, (h, low, high), text, length), _U2)
-        if found == _U0 or a_counts[found >> _U8] == 0:
+        begin = here.offsets[word]
+        length = here.offsets[word + U1] - begin
+        found = there.slots[find_slot(there, (h, low, high), here.arena, begin, length) + U2]
+        if found == U0 or a_counts[found >> U8] == 0:
             continue
-        if a.position[found >> _U8] < b.position[word]:
-            a_counts[found >> _U8] += b_counts[word]
+        if a.position[found >> U8] < b.position[word]:
+            a_counts[found >> U8] += b_counts[word]
             b_counts[word] = 0
         else:
-            b_counts[word] += a_counts[found >> _U8]
-            a_counts[found >> _U8] = 0
+            b_counts[word] += a_counts[found >> U8]
+            a_counts[found >> U8] = 0
+
+
+@kernel(inline=True)
+def _column(columns, table, i, dtype):
+    """The memory of a table that its row of `columns` tells, where `distinct_words` holds it."""
+    return view((columns[table, 2 * i], columns[table, 2 * i + 1]), dtype)
 
 
 @kernel
 def _weave(columns, data, offsets, count):
     """Writes the words of all tables by position, those with count 0 left out, and returns how many they are.
 
-    columns: int64[tables, 5], the addresses of each table's arena, offsets, position and counts, and its words.
+    columns: int64[tables, 8], the address and number of bytes of each table's arena, offsets, position and counts.
     """
-    n_tables, n, out = len(columns), 0, address(data)
+    n_tables, n, out = len(columns), 0, view(data)
     at = np.zeros(n_tables, np.int64)
     while True:
         best, smallest = -1, np.int64(0x7FFFFFFFFFFFFFFF)
         for t in range(n_tables):
-            while at[t] < columns[t, 4] and load_i64(columns[t, 3], at[t]) == 0:
+            position, counts = _column(columns, t, 2, np.int64), _column(columns, t, 3, np.int64)
+            n_words = columns[t, 7] // 8
+            while at[t] < n_words and counts[at[t]] == 0:
                 at[t] += 1
-            if at[t] < columns[t, 4] and load_i64(columns[t, 2], at[t]) < smallest:
-                best, smallest = t, load_i64(columns[t, 2], at[t])
+            if at[t] < n_words and position[at[t]] < smallest:
+                best, smallest = t, position[at[t]]
         if best < 0:
             return n
+        arena, starts = _column(columns, best, 0, np.uint8), _column(columns, best, 1, np.int64)
         word = at[best]
-        begin, end = load_i64(columns[best, 1], word), load_i64(columns[best, 1], word + 1)
+        begin, end = starts[word], starts[word + 1]
         at[best] += 1
-        if end - begin == 1 and load_u8(columns[best, 0], begin) == END_OF_TEXT:
+        if end - begin == 1 and arena[begin] == END_OF_TEXT:
             continue
-        copy_bytes(out + np.uint64(offsets[n]), columns[best, 0] + begin, end - begin)
+        copy(out, offsets[n], arena, begin, end - begin)
         offsets[n + 1] = offsets[n] + end - begin
-        count[n] = load_i64(columns[best, 3], word)
+        count[n] = _column(columns, best, 3, np.int64)[word]
         n += 1

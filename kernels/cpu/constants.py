@@ -1,0 +1,18 @@
+"""Numbers that several kernels share.
+
+Indices and hashes are unsigned 64-bit numbers, and Numba makes a float of one of these and a plain integer: so small
+numbers are spelled U0, U1, ... beside them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+U0, U1, U2, U3, U4, U6, U7, U8 = (np.uint64(i) for i in (0, 1, 2, 3, 4, 6, 7, 8))
+U16, U20, U32, U40, U62, U63, U64 = (np.uint64(i) for i in (16, 20, 32, 40, 62, 63, 64))
+LOW32 = np.uint64(0xFFFFFFFF)
+ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
+NO_ASCII = np.uint64(0x8080808080808080)  # the bit that no ASCII byte has, in each of eight bytes
+GOLDEN = np.uint64(
+    0x9E3779B97F4A7C15
+)  # 2**64 / golden ratio: multiplying by it spreads a key over the upper bits
