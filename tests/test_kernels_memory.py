@@ -123,7 +123,19 @@ def test_elements_are_what_numpy_reads():
     assert newlines(DATA, 8) == 1 << 2
 
 
-def test_views_keep_what_kernels_made_and_leak_nothing():
+@pytest.fixture
+def counting_allocations():
+    """Numba counts what kernels allocate and free."""
+    from numba.core.runtime import _nrt_python
+
+    was_on = _nrt_python.memsys_stats_enabled()
+    _nrt_python.memsys_enable_stats()
+    yield
+    if not was_on:
+        _nrt_python.memsys_disable_stats()
+
+
+def test_views_keep_what_kernels_made_and_leak_nothing(counting_allocations):
     assert sum_of_scratch(1000, 3) == 3 * 499_500 + 3000
     assert squares(100).tolist() == [i * i for i in range(100)]  # compiled
     before = rtsys.get_allocation_stats()
