@@ -7,10 +7,11 @@ import gc
 import hashlib
 import pathlib
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
-from numba import njit
-from numba.core.caching import FunctionCache
+from gputok.kernels.native import choose, entry_name
+from gputok.kernels.signatures import numba_type, versions
 
 
 @functools.cache
@@ -41,18 +42,37 @@ def _without_collecting(compile: Callable) -> Callable:
     return compiling
 
 
-def kernel(function: Callable | None = None, *, inline: bool = False) -> Any:
-    """Compiles a function at its first call, without the GIL, and keeps the machine code on disk.
+def kernel(*arguments: Any, inline: bool = False) -> Any:
+    """Makes a kernel of a function: machine code from the library of this package, or compiled at the first call.
 
-    The cached code is thrown away when any file of this folder changes. `error_model="numpy"` drops a check at
-    each division. There is no fast-math and no fused multiply-add: results are the same bits everywhere.
-    `inline=True` is for the small helpers of other kernels: LLVM inlines them, and they have no cache entry.
+    The types of its arguments are declared, `@kernel(u8[:], i64[:], Walk)`, by names of `gputok.kernels.signatures`. A bare
+    `@kernel` is a function that only other kernels call, and `inline=True` has LLVM inline it there.
+
+    Compiled code runs without the GIL, and is kept on disk until any file of this folder changes.
+    `error_model="numpy"` drops a check at each division. There is no fast-math and no fused multiply-add: results are
+    the same bits everywhere.
     """
-    if function is None:
-        return functools.partial(kernel, inline=inline)
-    if inline:
-        return njit(nogil=True, error_model="numpy", forceinline=True)(function)
-    compiled = njit(nogil=True, error_model="numpy")(function)
+    if len(arguments) == 1 and isinstance(arguments[0], FunctionType):
+        return _kernel(arguments[0], (), inline)
+    return lambda function: _kernel(function, arguments, inline)
+
+
+def _kernel(function: Callable, arguments: tuple[Any, ...], inline: bool) -> Any:
+    calls = choose().calls
+    if calls is None:
+        return _compiled(function, arguments, inline)
+    return calls[entry_name(function)] if arguments else function
+
+
+def _compiled(function: Callable, arguments: tuple[Any, ...], inline: bool) -> Any:
+    from numba import njit
+    from numba.core.caching import FunctionCache
+
+    if inline:  # without what Python would call, and a cache entry
+        return njit(
+            nogil=True, error_model="numpy", forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True
+        )(function)
+    compiled = njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True)(function)
     cache = FunctionCache(function)
     # As the version, not as the stamp: the index of another version isn't read, and may name types that are gone.
     cache._cache_file._version = cache._cache_file._source_stamp = (
@@ -60,4 +80,40 @@ def kernel(function: Callable | None = None, *, inline: bool = False) -> Any:
     )
     compiled._cache = cache
     compiled.compile = _without_collecting(compiled.compile)
+    if arguments:
+        compiled.declared = arguments
+        compiled.compile = _as_declared(compiled)
     return compiled
+
+
+def _as_declared(compiled: Any) -> Callable:
+    """Compiles what is declared, and nothing else; an array that may not be written to is taken for any other."""
+    compile = compiled.compile
+
+    @functools.cache
+    def declared() -> list[tuple]:
+        return [tuple(map(numba_type, types)) for types in versions(compiled.declared)]
+
+    def compiling(signature: Any) -> Any:
+        given = tuple(map(_writable, signature))
+        if given not in declared():
+            raise TypeError(
+                f"{compiled.py_func.__name__} takes {' or '.join(map(str, declared()))}, and was given {signature}"
+            )
+        entry = compile(given)
+        if given != tuple(signature):
+            compiled._insert([kind._code for kind in signature], entry, False)
+        return entry
+
+    return compiling
+
+
+def _writable(kind: Any) -> Any:
+    """The type of the same array, or tuple with arrays, that may be written to."""
+    from numba.core import types
+
+    if isinstance(kind, types.Array):
+        return kind if kind.mutable else kind.copy(readonly=False)
+    if isinstance(kind, types.BaseTuple):
+        return types.BaseTuple.from_types(tuple(map(_writable, kind)), getattr(kind, "instance_class", None))
+    return kind

@@ -7,6 +7,7 @@ bit 0 is set unless it is the first, bit 1 if it is the last. Without affixes th
 from __future__ import annotations
 
 import numpy as np
+from gputok.kernels.signatures import U16orU32, boolean, i32, i64, u8
 
 from . import kernel
 
@@ -30,7 +31,7 @@ def _role(n_roles, first, last):
     return 0 if n_roles == 1 else (0 if first else 1) + (2 if last else 0)
 
 
-@kernel
+@kernel(u8[:], i64[:], i64[:], boolean, i64[:, :])
 def _count_characters(data, offsets, counts, byte_level, totals):
     n_roles = totals.shape[1]
     for word in range(len(counts)):
@@ -43,7 +44,7 @@ def _count_characters(data, offsets, counts, byte_level, totals):
             first = False
 
 
-@kernel
+@kernel(u8[:], i64[:], i32[:, :], boolean, U16orU32, i64[:])
 def _spell_words(data, offsets, ids, byte_level, symbols, symbol_offsets):
     n_roles = ids.shape[1]
     at = 0

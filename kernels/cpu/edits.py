@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from gputok.kernels.signatures import boolean, i64
 
 from . import kernel
 from .memory import address, copy_bytes, load_i64, load_u8, store_i64
@@ -22,7 +23,7 @@ def splice(data, start, end, rows, cut_start, cut_end, content, place, aligned):
     return _splice(pointer(data), pieces, cuts, pointer(content), len(content), bool(aligned))
 
 
-@kernel
+@kernel(i64, (i64, i64, i64, i64), (i64, i64, i64, i64), i64, i64, boolean)
 def _splice(data, pieces, cuts, content, width, aligned):
     start, end, _, n_pieces = pieces
     rows, cut_start, cut_end, place = cuts
@@ -62,7 +63,7 @@ def find_literal(data, start, end, frozen, literal):
     return _find_literal(pointer(data), pieces, pointer(literal), len(literal))
 
 
-@kernel
+@kernel(i64, (i64, i64, i64, i64), i64, i64)
 def _find_literal(data, pieces, literal, size):
     start, end, frozen, n_pieces = pieces
     rows, found = np.zeros(n_pieces + 1, np.int64), np.empty(1024, np.int64)
@@ -105,7 +106,7 @@ def strip(data, start, end, frozen, space, left, right):
     return _strip(pointer(data), pieces, pointer(space[0]), pointer(space[1]), bool(left), bool(right))
 
 
-@kernel
+@kernel(i64, (i64, i64, i64, i64), i64, i64, boolean, boolean)
 def _strip(data, pieces, page, member, left, right):
     start, end, frozen, n_pieces = pieces
     new_start, new_end = np.empty(n_pieces, np.int64), np.empty(n_pieces, np.int64)

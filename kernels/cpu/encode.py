@@ -11,6 +11,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from gputok.kernels.cpu.walk import Walk
+from gputok.kernels.signatures import I64, U8, U64, i32, i64, u32
 
 from . import kernel
 from .memory import (
@@ -56,13 +58,13 @@ _U40, _U62 = np.uint64(40), np.uint64(62)
 class _Round(NamedTuple):
     """What a round writes; the memory is used again for the next one."""
 
-    ids: np.ndarray  # uint8[width * n], of words that were known
-    at: np.ndarray  # int64[n_events], bytes of `ids` before each
-    what: np.ndarray  # uint64[n_events], number of a new word + 1, or END_VALUE
-    piece: np.ndarray  # int64[], of each END
-    begin: np.ndarray  # int64[n_new], of each new word in the text
-    end: np.ndarray  # int64[n_new]
-    lines: np.ndarray  # uint64[n_new], addresses in the cache
+    ids: U8  # uint8[width * n], of words that were known
+    at: I64  # int64[n_events], bytes of `ids` before each
+    what: U64  # uint64[n_events], number of a new word + 1, or END_VALUE
+    piece: I64  # int64[], of each END
+    begin: I64  # int64[n_new], of each new word in the text
+    end: I64  # int64[n_new]
+    lines: U64  # uint64[n_new], addresses in the cache
 
 
 class Encoder(NamedTuple):
@@ -113,7 +115,7 @@ def encode_text(data, offsets, token, walk, encode_words, encoder):
     return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, dtype), *parts]), ends
 
 
-@kernel
+@kernel((i64, i64, i64), i64, i64, Walk, WordCache, _Round)
 def _look_up(text, start, stop, walk, cache, work):
     """A round: until `stop`, or until there may be too little room somewhere.
 
@@ -208,7 +210,7 @@ def _look_up(text, start, stop, walk, cache, work):
     return start, np.int64(out - first), np.int64(n_events), np.int64(n_new)
 
 
-@kernel
+@kernel(_Round, (i64, i64, i64), u32[:], i64[:], i32[:], i64[:], i64)
 def _put_together(work, sizes, ids, rows, token, ends, width):
     """All ids of a round, uint8[width * n]; ends[piece + 1]: how many until the piece's end.
 
@@ -252,7 +254,7 @@ def surround(ids, rows, before, after):
     return surrounded, wider
 
 
-@kernel
+@kernel(i64, i64[:], u32[:], u32[:], u32[:])
 def _surround(ids, rows, before, after, surrounded):
     at, out = 0, address(surrounded)
     for i in range(len(rows) - 1):

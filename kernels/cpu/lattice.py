@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from gputok.kernels import UnigramTables
+from gputok.kernels.signatures import f64, i64, u32, u64
 
 from . import kernel
 from .lookup import NONE
@@ -130,7 +132,7 @@ def options_of(tables):
     return address(tables.edges), np.uint64(len(tables.edges) - 1), tables.unk, tables.single, fallback
 
 
-@kernel
+@kernel((i64, i64, i64), UnigramTables, (u32[:], i64[:], i64[:]), i64[:])
 def _viterbi(words, tables, tokens, rows):
     data, starts, ends = words
     options, scores, unk_score = options_of(tables), tables.scores, tables.unk_score
@@ -295,7 +297,7 @@ def sample_best(arcs, n, tables, alpha, n_best, random, origin, arc):
         q = np.int64(arcs[i, 0])
 
 
-@kernel
+@kernel((i64, i64, i64), UnigramTables, f64, i64, u64[:], (u32[:], i64[:], i64[:]), i64[:])
 def _sample_paths(words, tables, alpha, n_best, random, tokens, rows):
     data, starts, ends = words
     n_words = len(rows) - 1

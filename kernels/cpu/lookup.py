@@ -7,6 +7,7 @@ decided on the keys, never on hashes alone.
 from __future__ import annotations
 
 import numpy as np
+from gputok.kernels.signatures import i16, i64, u8, u32
 
 from .. import Pairs, Strings
 from . import kernel
@@ -98,7 +99,7 @@ def index_strings(data, offsets):
     return strings
 
 
-@kernel
+@kernel(Strings)
 def _index_strings(strings):
     mask = np.uint64(len(strings.slots) - 1)
     slots, data, offsets = address(strings.slots), address(strings.data), address(strings.offsets)
@@ -126,7 +127,7 @@ def find_strings(strings, data, start, end):
     return found
 
 
-@kernel
+@kernel(Strings, u8[:], i64[:], i64[:], i64[:])
 def _find_strings(strings, data, start, end, found):
     base = address(data)
     for i in range(len(start)):
@@ -140,7 +141,7 @@ def split_at_space(data, offsets):
     return middle
 
 
-@kernel
+@kernel(u8[:], i64[:], i64[:])
 def _split_at_space(data, offsets, middle):
     for i in range(len(offsets) - 1):
         at = np.int64(-1)
@@ -163,7 +164,7 @@ def join_pairs(strings, left, right, prefix_length):
     return joined
 
 
-@kernel
+@kernel(Strings, i64[:], i64[:], i64, i64[:])
 def _join_pairs(strings, left, right, prefix_length, joined):
     data, offsets = strings.data, strings.offsets
     longest = 0
@@ -203,7 +204,7 @@ def index_pairs(left, right, rank, n):
     return pairs
 
 
-@kernel
+@kernel(u32[:], u32[:], u32[:], Pairs)
 def _index_pairs(left, right, rank, pairs):
     mask, bits = np.uint64(len(pairs.slots) - 1), np.uint64(pairs.bits)
     rank_bits = np.uint64(64) - bits - bits
@@ -242,7 +243,7 @@ def pair_ranks(pairs, numbers):
     return ranks
 
 
-@kernel
+@kernel(Pairs, u32[:], u32[:, :])
 def _pair_ranks(pairs, numbers, ranks):
     table = pairs_of(pairs)
     for i in range(len(numbers)):
@@ -267,7 +268,7 @@ def decode_char(base, at):
     return high | third << np.uint64(6) | fourth, np.uint64(4)
 
 
-@kernel
+@kernel(Strings, u8[:], u8[:], u32[:])
 def single_characters(strings, prefix, suffix, symbols):
     """Finds the strings that are one character with `prefix` before it and `suffix` behind it.
 
@@ -298,7 +299,7 @@ def side_by_side(data, offsets):
     return Pairs(slots, CODE_BITS), crossing
 
 
-@kernel
+@kernel(u8[:], i64[:], u8[:, :])
 def _side_by_side(data, offsets, crossing):
     base, rank_bits = address(data), np.uint64(64 - 2 * CODE_BITS)
     table = np.full(1024, FREE)
@@ -354,7 +355,7 @@ def spell_bytes(data, offsets, byte_of):
     return raw[: raw_offsets[-1]], raw_offsets
 
 
-@kernel
+@kernel(u8[:], i64[:], i16[:], u8[:], i64[:])
 def _spell_bytes(data, offsets, byte_of, raw, raw_offsets):
     base = address(data)
     n = 0

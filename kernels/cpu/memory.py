@@ -7,9 +7,7 @@ check each (measured: 203 instead of 950 MB/s for the walk of an automaton). So 
 
 from __future__ import annotations
 
-from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
+from gputok.kernels.native.compiler import intrinsic, ir, types
 
 
 def _load(bits: int, result: types.Integer):

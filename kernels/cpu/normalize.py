@@ -14,6 +14,7 @@ the last one used up.
 from __future__ import annotations
 
 import numpy as np
+from gputok.kernels.signatures import boolean, i64
 
 from . import kernel
 from .memory import (
@@ -91,7 +92,7 @@ def follow(source, start, end):
     return new_start, new_end
 
 
-@kernel
+@kernel(i64, i64, i64, i64, i64, i64)
 def _follow(source, n, start, end, new_start, new_end):
     for k in range(n):
         at = load_i64(source, k)
@@ -115,7 +116,7 @@ def is_inert(data, start, end, frozen, page, member, n_inert=1):
     return _is_inert(pointer(data), pieces, pointer(page), pointer(member), n_inert)
 
 
-@kernel
+@kernel(i64, (i64, i64, i64, i64), i64, i64, i64)
 def _is_inert(data, pieces, page, member, n_inert):
     start, end, frozen, n_pieces = pieces
     ascii_inert = True
@@ -156,7 +157,7 @@ def map_characters(data, start, end, frozen, table, aligned):
     return _map_characters(pointer(data), pieces, tuple(map(pointer, table)), n_bytes, bool(aligned))
 
 
-@kernel
+@kernel(i64, (i64, i64, i64, i64), (i64, i64, i64, i64, i64), i64, boolean)
 def _map_characters(data, pieces, table, n_bytes, aligned):
     start, end, frozen, n_pieces = pieces
     offsets = np.zeros(n_pieces + 1, np.int64)
@@ -228,7 +229,7 @@ def normalize_form(data, start, end, frozen, form, compositions, aligned):
     return _normalize_form(pointer(data), pieces, tables, pairs, int((end - start).sum()), bool(aligned))
 
 
-@kernel
+@kernel(i64, (i64, i64, i64, i64), (i64, i64, i64, i64, i64, i64, i64), (i64, i64, i64), i64, boolean)
 def _normalize_form(data, pieces, tables, pairs, n_bytes, aligned):
     start, end, frozen, n_pieces = pieces
     page, member, n_inert = tables[0], tables[1], tables[-1]

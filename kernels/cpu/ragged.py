@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 
 import numpy as np
+from gputok.kernels.signatures import i64, u32
 
 from . import kernel
 from .memory import address, copy_bytes, load_i64, load_u8, load_u32, store_u32
@@ -45,7 +46,7 @@ def gather(data, start, end):
     return packed, offsets
 
 
-@kernel
+@kernel(i64, i64, i64, i64, i64)
 def _gather(data, start, offsets, n_pieces, packed):
     for i in range(n_pieces):
         at = load_i64(offsets, i)
@@ -68,7 +69,7 @@ def rewrite_bytes(data, start, end, mode, table, alignment=None):
     return out, offsets, None if alignment is None else tuple(aligned)
 
 
-@kernel
+@kernel(i64, (i64, i64, i64, i64), u32[:, :], (i64, i64))
 def _rewrite_bytes(data, pieces, table, origin):
     start, end, mode, n_pieces = pieces
     widths, codes = address(table), address(table[1])

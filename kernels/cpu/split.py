@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 import numpy as np
+from gputok.kernels.signatures import i64
 
 from . import kernel
 from .memory import address, load_i64, load_u8, load_u16, store_i64
@@ -56,7 +57,7 @@ def _wide_class(data, at, page, member):
     return np.int64(load_u8(member, np.int64(load_u16(page, c >> 7)) << 7 | (c & 127))), size
 
 
-@kernel
+@kernel(i64, (i64, i64, i64, i64), (i64, i64, i64, i64, i64), i64, i64, i64)
 def _split_words(data, pieces, tables, n_classes, rule, capacity):
     start, end, frozen, n_pieces = pieces
     ascii_class, page, member, delta, accept = tables

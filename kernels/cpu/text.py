@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from gputok.kernels.signatures import i64, u64
 
 from . import kernel
 from .memory import address, count_ones, equal_bytes, load_u8, load_u64, trailing_zeros
@@ -50,7 +51,7 @@ def find_invalid_utf8(data: np.ndarray) -> int:
     return _find_invalid_utf8(pointer(data), len(data), UTF8_STEPS)
 
 
-@kernel
+@kernel(i64, i64, u64[:])
 def _find_invalid_utf8(base, n_bytes, utf8_steps):
     text, n, steps = np.uint64(base), np.uint64(n_bytes), address(utf8_steps)
     p, state, good = np.uint64(0), np.uint64(0), np.uint64(0)  # all before `good` is valid
@@ -91,7 +92,7 @@ def line_ends(data: np.ndarray) -> np.ndarray:
     return _line_ends(pointer(data), len(data))
 
 
-@kernel
+@kernel(i64, i64)
 def _line_ends(base, n_bytes):
     n_vectors, n_lines = n_bytes // 64, np.uint64(0)
     for i in range(n_vectors):
@@ -118,7 +119,7 @@ def find_bytes(data: np.ndarray, pattern: np.ndarray) -> np.ndarray:
     return _find_bytes(pointer(data), len(data), pointer(pattern), len(pattern))
 
 
-@kernel
+@kernel(i64, i64, i64, i64)
 def _find_bytes(base, n_bytes, pattern, size):
     found, n = np.empty(64, np.int64), 0
     last, first, final = n_bytes - size, load_u8(pattern, 0), load_u8(pattern, size - 1)

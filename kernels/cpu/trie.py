@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from gputok.kernels import WordPieceTables
+from gputok.kernels.signatures import i64, u8, u32
 
 from . import kernel
 from .lookup import hash_pair, plain
@@ -45,7 +47,7 @@ def build_trie(data, offsets, ids):
     return _build_trie(plain(data, np.uint8), plain(offsets, np.int64), plain(ids, np.uint32))
 
 
-@kernel
+@kernel(u8[:], i64[:], u32[:])
 def _build_trie(data, offsets, ids):
     table = np.zeros((1024, 2), np.uint64)
     edges, mask = address(table), np.uint64(1023)
@@ -89,7 +91,7 @@ def match_longest(data, start, end, tables):
     return *(column[:t] for column in tokens), rows
 
 
-@kernel
+@kernel((i64, i64, i64), WordPieceTables, (u32[:], i64[:], i64[:]), i64[:])
 def _match_longest(words, tables, tokens, rows):
     data, starts, ends = words
     edges, mask = address(tables.edges), np.uint64(len(tables.edges) - 1)

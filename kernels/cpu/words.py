@@ -8,6 +8,9 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+from gputok.kernels.cpu.walk import Walk
+from gputok.kernels.cpu.word_table import WordTable
+from gputok.kernels.signatures import i64, u8
 
 from gputok.threads import run
 
@@ -53,7 +56,7 @@ def count_text(data, offsets, start, stop, position, walk, table):
         table = enlarged(table)
 
 
-@kernel
+@kernel(i64, i64, i64, i64, i64, i64, Walk, WordTable)
 def _count_text(data, offsets, document, start, stop, position, walk, table):
     """Returns `stop`, or where the table had too little room."""
     block, bounds = np.empty(BLOCK_BYTES + MARGIN, np.uint8), np.empty(BLOCK_BYTES + MARGIN, np.uint32)
@@ -102,7 +105,7 @@ def count_pieces(data, start, end, count, position, table):
         table = enlarged(table)
 
 
-@kernel
+@kernel(i64, i64, (i64, i64, i64), i64, i64, i64, WordTable)
 def _count_pieces(text, text_bytes, pieces, n_pieces, at, position, table):
     """Returns n_pieces, or where the table had too little room."""
     starts, ends, count = pieces
@@ -131,7 +134,7 @@ def _count_pieces(text, text_bytes, pieces, n_pieces, at, position, table):
     return at
 
 
-@kernel
+@kernel(WordTable)
 def counts(table):
     """The count of each word of a table, in order of insertion: int64[n_words]."""
     result = np.empty(table.state[N_WORDS], np.int64)
@@ -175,7 +178,7 @@ def _join_all(tables, own, part, n_parts):
             _join(earlier, own[i], later, own[j], part, n_parts)
 
 
-@kernel
+@kernel(WordTable, i64[:], WordTable, i64[:], i64, i64)
 def _join(a, a_counts, b, b_counts, part, n_parts):
     """Moves the counts of words that both tables have to where the position is smaller, leaving 0 in the other.
 
@@ -209,7 +212,7 @@ def _join(a, a_counts, b, b_counts, part, n_parts):
             a_counts[found >> _U8] = 0
 
 
-@kernel
+@kernel(i64[:, :], u8[:], i64[:], i64[:])
 def _weave(columns, data, offsets, count):
     """Writes the words of all tables by position, those with count 0 left out, and returns how many they are.
 

@@ -1,0 +1,126 @@
+"""What kernels take: a short notation for their arguments, and what it stands for.
+
+    @kernel("u8[:], i64[:], i64, Walk, (u64[:], f64)")
+
+`u8[:]` is a C-contiguous array of one dimension, `u32[:, :]` of two; `i64`, `u64`, `f64` and `bool` are numbers;
+parentheses are a tuple, and the name of a `NamedTuple` class stands for the types of its fields, which are annotated
+with the names below (`words: U64`) or with `int`, `bool`, `float` and other such classes. A field of two possible
+types (`symbols: U16orU32`) makes one version of the kernel for each.
+"""
+
+from __future__ import annotations
+
+import itertools
+import typing
+from collections.abc import Iterator
+from typing import Annotated, Any, NamedTuple
+
+Array = Any  # numpy.ndarray or cupy.ndarray
+
+
+class Number(NamedTuple):
+    """A number, as NumPy spells its type: "i8" for int64, "b1" for a truth value."""
+
+    code: str
+
+    def __getitem__(self, dimensions: Any) -> Elements:
+        return Elements(self.code, len(dimensions) if isinstance(dimensions, tuple) else 1)
+
+
+class Elements(NamedTuple):
+    """A C-contiguous array of so many dimensions."""
+
+    code: str
+    ndim: int
+
+
+class Either(NamedTuple):
+    """One of several types."""
+
+    types: tuple[Type, ...]
+
+
+class Group(NamedTuple):
+    """A tuple, or a NamedTuple of this class."""
+
+    items: tuple[Type, ...]
+    made_by: type | None = None
+
+
+Type = Number | Elements | Either | Group
+
+boolean = Number("b1")
+i8, i16, i32, i64 = (Number(f"i{size}") for size in (1, 2, 4, 8))
+u8, u16, u32, u64 = (Number(f"u{size}") for size in (1, 2, 4, 8))
+f32, f64 = Number("f4"), Number("f8")
+_PYTHON = {int: i64, bool: boolean, float: f64}
+
+U8 = Annotated[Array, Elements("u1", 1)]
+U16 = Annotated[Array, Elements("u2", 1)]
+U32 = Annotated[Array, Elements("u4", 1)]
+U64 = Annotated[Array, Elements("u8", 1)]
+I32 = Annotated[Array, Elements("i4", 1)]
+I64 = Annotated[Array, Elements("i8", 1)]
+F64 = Annotated[Array, Elements("f8", 1)]
+Bools = Annotated[Array, Elements("b1", 1)]
+U8x2 = Annotated[Array, Elements("u1", 2)]
+U16x2 = Annotated[Array, Elements("u2", 2)]
+U32x2 = Annotated[Array, Elements("u4", 2)]
+U64x2 = Annotated[Array, Elements("u8", 2)]
+U16orU32 = Annotated[Array, Either((Elements("u2", 1), Elements("u4", 1)))]
+
+
+def versions(arguments: tuple[Any, ...]) -> list[tuple[Type, ...]]:
+    """The arguments of each version of a kernel.
+
+    >>> versions((u8[:], (i64, f64)))
+    [(Elements(code='u1', ndim=1), Group(items=(Number(code='i8'), Number(code='f8')), made_by=None))]
+    """
+    return [group.items for group in _versions(type_of(arguments))]
+
+
+def plain(kind: Any) -> Type:
+    """The type with plain tuples in place of named ones."""
+    kind = type_of(kind)
+    return Group(tuple(map(plain, kind.items))) if isinstance(kind, Group) else kind
+
+
+def type_of(value: Any) -> Type:
+    if isinstance(value, Number | Elements | Either | Group):
+        return value
+    if isinstance(value, tuple):
+        return Group(tuple(map(type_of, value)))
+    if value in _PYTHON:
+        return _PYTHON[value]
+    if typing.get_origin(value) is Annotated:
+        return value.__metadata__[0]
+    if isinstance(value, type) and issubclass(value, tuple) and hasattr(value, "_fields"):
+        hints = typing.get_type_hints(value, include_extras=True)
+        return Group(tuple(type_of(hints[field]) for field in value._fields), value)
+    raise TypeError(f"{value!r} is no type of an argument")
+
+
+def _versions(kind: Type) -> Iterator[Any]:
+    """The types without `Either` that a type stands for."""
+    if isinstance(kind, Either):
+        yield from kind.types
+    elif isinstance(kind, Group):
+        for items in itertools.product(*map(list, map(_versions, kind.items))):
+            yield Group(items, kind.made_by)
+    else:
+        yield kind
+
+
+def numba_type(kind: Type) -> Any:
+    """The type by Numba's name."""
+    import numpy as np
+    from numba.core import types
+    from numba.np.numpy_support import from_dtype
+
+    if isinstance(kind, Number):
+        return types.boolean if kind.code == "b1" else from_dtype(np.dtype(kind.code))
+    if isinstance(kind, Elements):
+        return types.Array(numba_type(Number(kind.code)), kind.ndim, "C")
+    assert isinstance(kind, Group)
+    items = tuple(map(numba_type, kind.items))
+    return types.BaseTuple.from_types(items, kind.made_by)

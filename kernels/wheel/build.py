@@ -1,0 +1,73 @@
+"""Builds the library of the kernels' machine code, on all cores."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import multiprocessing
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+
+def linker() -> list[str] | None:
+    """The command that links objects to a library: of a C compiler, or of Zig's, which is a Python package."""
+    named = os.environ.get("CC")
+    for compiler in (named, "cc", "gcc", "clang") if named else ("cc", "gcc", "clang"):
+        if shutil.which(compiler.split()[0]):
+            return compiler.split()
+    try:
+        import ziglang  # noqa: F401
+    except ImportError:
+        return None
+    return [sys.executable, "-m", "ziglang", "cc", *_zig_target()]
+
+
+def _zig_target() -> list[str]:
+    """The oldest C library that the wheel may meet."""
+    return ["-target", f"{os.uname().machine}-linux-gnu.2.17"] if sys.platform == "linux" else []
+
+
+def build(folder: pathlib.Path, say: Any = print) -> None:
+    """Writes the library and calls.py into a folder."""
+    from gputok.kernels.native import LIBRARY
+    from gputok.kernels.wheel import emit
+
+    started = time.perf_counter()
+    command = linker()
+    if command is None:
+        raise SystemExit(
+            "gputok: no C compiler that could link the kernels (set GPUTOK_PURE=1 to build without)"
+        )
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    modules = emit.modules()
+    say(
+        f"gputok: making machine code of the kernels in {len(modules)} modules, for {', '.join(emit.LEVELS)} ({cores} cores)"
+    )
+    kernels, objects = [], [emit.runtime()]
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(cores, spawn) as pool:
+        code = []
+        for bitcode, found in pool.map(emit.bitcode, modules):
+            kernels += found
+            if found:
+                code += [pool.submit(emit.machine_code, bitcode, level) for level in emit.LEVELS]
+        objects += [done.result() for done in code]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "calls.py").write_text(emit.calls(kernels, emit.LEVELS))
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = []
+        for number, content in enumerate(objects):
+            paths.append(pathlib.Path(scratch, f"{number}.o"))
+            paths[-1].write_bytes(content)
+        subprocess.run([*command, "-shared", "-o", folder / LIBRARY, *paths, "-lm"], check=True)
+    size = (folder / LIBRARY).stat().st_size
+    say(f"gputok: {len(kernels)} kernels, {size / 1e6:.2f} MB, in {time.perf_counter() - started:.0f} s")
+
+
+if __name__ == "__main__":
+    build(pathlib.Path(sys.argv[1]))
