@@ -1,11 +1,9 @@
-"""What kernels take: a short notation for their arguments, and what it stands for.
+"""The types of a kernel's arguments, as its decorator declares them: `@kernel(u8[:], i64[:], i64, Walk, (u64[:], f64))`.
 
-    @kernel("u8[:], i64[:], i64, Walk, (u64[:], f64)")
-
-`u8[:]` is a C-contiguous array of one dimension, `u32[:, :]` of two; `i64`, `u64`, `f64` and `bool` are numbers;
-parentheses are a tuple, and the name of a `NamedTuple` class stands for the types of its fields, which are annotated
-with the names below (`words: U64`) or with `int`, `bool`, `float` and other such classes. A field of two possible
-types (`symbols: U16orU32`) makes one version of the kernel for each.
+`u8[:]` is a C-contiguous array of one dimension, `u32[:, :]` of two; `i64`, `u64`, `f64` and `boolean` are numbers;
+parentheses are a tuple, and a `NamedTuple` class stands for the types of its fields, which are annotated with the
+names below (`words: U64`), with `int`, `bool`, `float`, or with another such class. A type of which there are two
+(`symbols: U16orU32`) makes two versions of the kernel.
 """
 
 from __future__ import annotations
@@ -35,8 +33,9 @@ class Elements(NamedTuple):
 
 
 class Either(NamedTuple):
-    """One of several types."""
+    """One of several types: the same one wherever this name stands among the arguments of a kernel."""
 
+    name: str
     types: tuple[Type, ...]
 
 
@@ -67,7 +66,8 @@ U8x2 = Annotated[Array, Elements("u1", 2)]
 U16x2 = Annotated[Array, Elements("u2", 2)]
 U32x2 = Annotated[Array, Elements("u4", 2)]
 U64x2 = Annotated[Array, Elements("u8", 2)]
-U16orU32 = Annotated[Array, Either((Elements("u2", 1), Elements("u4", 1)))]
+U16orU32 = Annotated[Array, Either("symbols", (Elements("u2", 1), Elements("u4", 1)))]
+U32orI64 = Annotated[Array, Either("places", (Elements("u4", 1), Elements("i8", 1)))]
 
 
 def versions(arguments: tuple[Any, ...]) -> list[tuple[Type, ...]]:
@@ -76,7 +76,24 @@ def versions(arguments: tuple[Any, ...]) -> list[tuple[Type, ...]]:
     >>> versions((u8[:], (i64, f64)))
     [(Elements(code='u1', ndim=1), Group(items=(Number(code='i8'), Number(code='f8')), made_by=None))]
     """
-    return [group.items for group in _versions(type_of(arguments))]
+    kind = type_of(arguments)
+    choices = list(dict.fromkeys(_choices(kind)))
+    picked = itertools.product(*(choice.types for choice in choices))
+    return [_with(kind, dict(zip(choices, types, strict=True))).items for types in picked]
+
+
+def _choices(kind: Type) -> Iterator[Either]:
+    if isinstance(kind, Either):
+        yield kind
+    elif isinstance(kind, Group):
+        for item in kind.items:
+            yield from _choices(item)
+
+
+def _with(kind: Type, picked: dict[Either, Type]) -> Any:
+    if isinstance(kind, Group):
+        return Group(tuple(_with(item, picked) for item in kind.items), kind.made_by)
+    return picked[kind] if isinstance(kind, Either) else kind
 
 
 def plain(kind: Any) -> Type:
@@ -98,17 +115,6 @@ def type_of(value: Any) -> Type:
         hints = typing.get_type_hints(value, include_extras=True)
         return Group(tuple(type_of(hints[field]) for field in value._fields), value)
     raise TypeError(f"{value!r} is no type of an argument")
-
-
-def _versions(kind: Type) -> Iterator[Any]:
-    """The types without `Either` that a type stands for."""
-    if isinstance(kind, Either):
-        yield from kind.types
-    elif isinstance(kind, Group):
-        for items in itertools.product(*map(list, map(_versions, kind.items))):
-            yield Group(items, kind.made_by)
-    else:
-        yield kind
 
 
 def numba_type(kind: Type) -> Any:

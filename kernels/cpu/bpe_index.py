@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from gputok.kernels.cpu.bpe_state import State
-from gputok.kernels.signatures import U16orU32, i64, u32, u64
+from gputok.kernels.signatures import Either, U16orU32, i64, u16, u32, u64
 
 from . import kernel
 from .bpe_state import (
@@ -24,7 +24,7 @@ from .bpe_state import (
 from .memory import address, prefetch
 
 
-@kernel(U16orU32, i64[:], i64[:], i64, U16orU32, i64[:], u32[:])
+@kernel(Either("words", (u16[:], u32[:])), i64[:], i64[:], i64, U16orU32, i64[:], u32[:])
 def lay_out(symbols, offsets, counts, sentinel, places, weight, length):
     """Writes S (places) and the weights; returns (number of places, first place of the words of weight 1).
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from gputok.kernels.signatures import I64, U8, U64, i32, i64, u8, u16, u32, u64
+from gputok.kernels.signatures import I64, U8, U64, U16orU32, U32orI64, i32, i64, u8, u16, u32, u64
 
 from . import kernel
 from .memory import address, leading_zeros, load_i64, load_u8, load_u16, load_u32, load_u64, prefetch
@@ -62,7 +62,7 @@ def count_characters(data, offsets, counts, first, last, n_chars, occurrences):
     return greatest
 
 
-@kernel(u8[:], i64[:], i64, i64, i64[:], u32[:], u16[:])
+@kernel(u8[:], i64[:], i64, i64, i64[:], u32[:], U16orU32)
 def decode_words(data, offsets, first, last, place, dense, text):
     """Writes the characters of words first:last, by the ids `dense` of code points, at text[place[w]:], a 0 behind each."""
     utf8 = address(data)
@@ -144,7 +144,7 @@ def _fetch(text, end):
 # ----------------------------------------------------------------------------------------------------- dealing
 
 
-@kernel(u16[:], i64[:], i64, Code, i64, i64, i64[:])
+@kernel(U16orU32, i64[:], i64, Code, i64, i64, i64[:])
 def count_words(text, places, step, code, first, last, buckets):
     """Counts places[first:last] by the top 16 bits of their keys."""
     source, codes = (address(text), text.itemsize), address(code.words)
@@ -152,7 +152,7 @@ def count_words(text, places, step, code, first, last, buckets):
         buckets[_key(source, places[w], step, codes, 16, 16) >> _TOP] += 1
 
 
-@kernel(u16[:], i64[:], i64, Code, i64, i64, u16[:], i64[:], u32[:], u64[:], u32[:])
+@kernel(U16orU32, i64[:], i64, Code, i64, i64, u16[:], i64[:], U32orI64, u64[:], U32orI64)
 def deal_words(text, places, step, code, first, last, group_of, at, order, cache, weight):
     """Writes places[first:last], their keys and numbers into the group of each one's bucket, from at[group] on."""
     source, codes = (address(text), text.itemsize), address(code.words)
@@ -164,7 +164,7 @@ def deal_words(text, places, step, code, first, last, group_of, at, order, cache
         order[k], cache[k], weight[k] = places[w], key, w
 
 
-@kernel(u16[:], i64[:], i32[:], i64[:], Code, i64, i64, i64[:])
+@kernel(U16orU32, i64[:], i32[:], i64[:], Code, i64, i64, i64[:])
 def count_suffixes(text, ends, lcp, n_chars, code, first, last, buckets):
     """Counts the different suffixes of the words first:last (see `deal_suffixes`) by the top 16 bits of their keys."""
     source, codes = (address(text), text.itemsize), address(code.words)
@@ -176,7 +176,7 @@ def count_suffixes(text, ends, lcp, n_chars, code, first, last, buckets):
             buckets[key >> _TOP] += place < ends[w] - lcp[w]
 
 
-@kernel(u16[:], i64[:], i64[:], i32[:], i64[:], Code, i64, i64, u16[:], i64[:], u32[:], u64[:], u32[:])
+@kernel(U16orU32, i64[:], i64[:], i32[:], i64[:], Code, i64, i64, u16[:], i64[:], U32orI64, u64[:], U32orI64)
 def deal_suffixes(text, ends, counts, lcp, n_chars, code, first, last, group_of, at, order, cache, weight):
     """Writes the different suffixes of the words first:last, which are sorted by their reverses: the place of each, its
     key, and how often it occurs in these words, into the group of its bucket, from at[group] on.
@@ -302,7 +302,7 @@ def _radix_sort(key, index, other_key, other_index):
     return key, index
 
 
-@kernel(u16[:], u32[:], u64[:], u32[:], i64, i64, Code, i64)
+@kernel(U16orU32, U32orI64, u64[:], U32orI64, i64, i64, Code, i64)
 def sort_suffixes(text, order, cache, weight, limit, step, code, heavy):
     """Sorts the suffixes of a group (order, with their keys in cache, and weight) by their first `limit` characters.
 
@@ -389,7 +389,7 @@ def _score_class(score):
     return np.int64((top - 6) * 32 + (score >> (top - 6)))
 
 
-@kernel(u16[:], u32[:], u32[:], i32[:], i64, i64, i64)
+@kernel(U16orU32, U32orI64, U32orI64, i32[:], i64, i64, i64)
 def seed_candidates(text, order, weight, lcp, first, longest, least):
     """Finds the substrings that could be pieces in a group of sorted suffixes (order, weight, lcp), whose first one has
     rank `first`.
@@ -457,7 +457,7 @@ def least_score(score_class):
     return (score_class - 32 * power) << power
 
 
-@kernel(u32[:], i64[:], i64[:], i64[:], i64[:], i64, i64, u32[:], u32[:], u32[:])
+@kernel(U32orI64, i64[:], i64[:], i64[:], i64[:], i64, i64, u32[:], u32[:], u32[:])
 def place_pieces(order, begin, end, length, numbers, first, shift, deepest, parent, arc_at):
     """For a group of sorted suffixes: the longest piece that each starts with, and each piece's longest prefix.
 

@@ -7,7 +7,7 @@ from gputok.kernels.signatures import i64, u64
 
 from . import kernel
 from .memory import address, count_ones, equal_bytes, load_u8, load_u64, trailing_zeros
-from .ragged import pointer
+from .ragged import longer, pointer
 
 NO_ASCII = 0x8080808080808080  # the bit that no ASCII byte has, in each of eight bytes
 NEWLINE = 10
@@ -138,7 +138,7 @@ def _find_bytes(base, n_bytes, pattern, size):
                 i += 1
             if i == size and place >= free:
                 if n == len(found):
-                    found = np.append(found, np.empty(n, np.int64))
+                    found = longer(found, n, 2 * n)
                 found[n] = place
                 n += 1
                 free = place + size

@@ -10,7 +10,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from gputok.kernels.signatures import I32, I64, U32, f64, i32, i64, u16, u32
+from gputok.kernels.signatures import I32, I64, U32, U16orU32, f64, i32, i64, u32
 
 from . import kernel
 from .ragged import longer
@@ -40,7 +40,7 @@ class Trie(NamedTuple):
 # -------------------------------------------------------------------------------------------------------- trie
 
 
-@kernel(u16[:], i64[:], i32[:], i64[:], i64, i64, u32[:], u32[:], i64, i64)
+@kernel(U16orU32, i64[:], i32[:], i64[:], i64, i64, u32[:], u32[:], i64, i64)
 def fill_trie(text, words, lcp, n_chars, first, last, arc_at, parent, longest, shift):
     """The last fields of the `Trie` of the sorted words first:last, which begin at text[words[w]].
 
@@ -189,7 +189,7 @@ def expect(trie, p, count, shift, scale):
     return spelt, exponent
 
 
-@kernel(u16[:], i64[:], i64[:], u32[:], u32[:], i64, f64[:], i64[:])
+@kernel(U16orU32, i64[:], i64[:], u32[:], u32[:], i64, f64[:], i64[:])
 def best_spellings(text, place, length, arc_at, parent, shift, log_p, pieces):
     """For each of some longer pieces, its best spelling by other pieces (Viterbi).
 

@@ -31,7 +31,7 @@ from gputok.kernels.signatures import Elements, Group, Number, Type, numba_type,
 from llvmlite import ir
 from numba import _dynfunc
 from numba.core import cgutils, codegen, types
-from numba.core.caching import NullCache
+from numba.core.caching import FunctionCache
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.cpu import CPUContext
 from numba.np import arrayobj
@@ -229,6 +229,10 @@ class Front:
 
     def __init__(self) -> None:
         self._wanted: dict[tuple, Kernel] = {}
+        FunctionCache.load_overload = FunctionCache.save_overload = lambda *_: (
+            None
+        )  # there is no code to keep
+        CPUContext.create_cpython_wrapper = lambda *_, **__: None
         CPUContext.create_cfunc_wrapper = lambda context, *about: self._entry(context, *about)
         CPUContext.get_executable = _nothing_to_call
         codegen.JITCodeLibrary._optimize_final_module = lambda _: None  # that is done for each level
@@ -248,14 +252,14 @@ class Front:
                     name, version, tuple(inspect.signature(compiled.py_func).parameters), arguments, None
                 )
                 self._wanted[module, function, signature] = kernel
-                compiled._cache = NullCache()  # which would have machine code
-                compiled.targetoptions["no_cpython_wrapper"] = True
                 compiled.targetoptions["no_cfunc_wrapper"] = False  # an entry
                 compiled.compile(signature)
                 result = compiled.overloads[signature]
                 kernels.append(kernel._replace(result=result.signature.return_type))
                 code = result.library._get_module_for_linking()
-                code.get_function(_place(kernel)).linkage = "external"  # so that it is kept, with all that it needs
+                code.get_function(
+                    _place(kernel)
+                ).linkage = "external"  # so that it is kept, with all that it needs
                 merged.link_in(code, preserve=True)
         entries = set(map(_place, kernels))
         for function in merged.functions:
@@ -422,14 +426,14 @@ def _type_numbers(code: str) -> list[int]:
 # ------------------------------------------------------------------------------------------------ from LLVM to the object
 
 
-def machine_code(bitcode: bytes, level: str) -> bytes:
+def machine_code(of: str, bitcode: bytes, level: str) -> bytes:
     """An object file: optimised for a level of the processor, after which its entries are named."""
     module = llvm.parse_bitcode(bitcode)
     for function in module.functions:
         if not function.is_declaration and function.linkage == llvm.Linkage.external:
             function.name = f"{level}_{function.name}"
             _export(function)
-    return _object(module, CPUS[level])
+    return _object(of, module, CPUS[level])
 
 
 def runtime() -> bytes:
@@ -449,7 +453,7 @@ def runtime() -> bytes:
         _export(module.get_global_variable(name))
     for name in ("NRT_MemInfo_alloc_aligned", "NRT_MemInfo_call_dtor"):
         module.get_function(name).visibility = "hidden"
-    return _object(module, CPUS["baseline"])
+    return _object("the runtime", module, CPUS["baseline"])
 
 
 def _export(value: Any) -> None:
@@ -458,7 +462,7 @@ def _export(value: Any) -> None:
 
 
 @global_compiler_lock
-def _object(module: Any, cpu: str) -> bytes:
+def _object(of: str, module: Any, cpu: str) -> bytes:
     made = codegen.AOTCPUCodegen("gputok", cpu).create_library("kernels")
     made.add_llvm_module(module)
     made.finalize()
@@ -466,7 +470,7 @@ def _object(module: Any, cpu: str) -> bytes:
         f.name for f in made._final_module.functions if f.is_declaration and not f.name.startswith("llvm.")
     }
     if asked - ALLOWED:
-        raise SystemError(f"kernels ask for {', '.join(sorted(asked - ALLOWED))}, which no library of C has")
+        raise SystemError(f"{of} asks for {', '.join(sorted(asked - ALLOWED))}, which no library of C has")
     return made.emit_native_object()
 
 

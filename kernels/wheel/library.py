@@ -1,4 +1,4 @@
-"""Builds the library of the kernels' machine code, on all cores."""
+"""The library of the kernels' machine code, and calls.py, built on all cores."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def build(folder: pathlib.Path, say: Any = print) -> None:
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(cores, spawn) as pool:
         code = []
-        for bitcode, found in pool.map(emit.bitcode, modules):
+        for module, (bitcode, found) in zip(modules, pool.map(emit.bitcode, modules), strict=True):
             kernels += found
             if found:
-                code += [pool.submit(emit.machine_code, bitcode, level) for level in emit.LEVELS]
+                code += [pool.submit(emit.machine_code, module, bitcode, level) for level in emit.LEVELS]
         objects += [done.result() for done in code]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "calls.py").write_text(emit.calls(kernels, emit.LEVELS))
