@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -81,18 +80,24 @@ class WithEncoding(Pipeline):
         add_special_tokens: bool = True,
     ) -> Encoding:
         """`encode` on another thread. Offsets are in characters, where the namesake's are in bytes here."""
+        import asyncio
+
         return await asyncio.to_thread(self.encode, sequence, pair, is_pretokenized, add_special_tokens)
 
     async def async_encode_batch(
         self, input: Sequence[Any], is_pretokenized: bool = False, add_special_tokens: bool = True
     ) -> list[Encoding]:
         """`encode_batch` on another thread."""
+        import asyncio
+
         return await asyncio.to_thread(self.encode_batch, input, is_pretokenized, add_special_tokens)
 
     async def async_encode_batch_fast(
         self, input: Sequence[Any], is_pretokenized: bool = False, add_special_tokens: bool = True
     ) -> list[Encoding]:
         """`encode_batch_fast` on another thread."""
+        import asyncio
+
         return await asyncio.to_thread(self.encode_batch_fast, input, is_pretokenized, add_special_tokens)
 
     @overload

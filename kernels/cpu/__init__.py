@@ -11,6 +11,7 @@ from types import FunctionType
 from typing import Any
 
 from gputok.kernels.native import choose, entry_name
+from gputok.kernels.native.preparation import preparation
 from gputok.kernels.signatures import numba_type, versions
 
 
@@ -25,6 +26,19 @@ def _sources_digest() -> str:
     return digest.hexdigest()
 
 
+def _announced(load: Callable) -> Callable:
+    """Looking for code on disk: what is not found is compiled next."""
+
+    @functools.wraps(load)
+    def loading(*about: Any) -> Any:
+        found = load(*about)
+        if found is None:
+            preparation.compiles()
+        return found
+
+    return loading
+
+
 def _without_collecting(compile: Callable) -> Callable:
     """Python's garbage collector rests meanwhile: it would look again and again through what the compiler makes and
     keeps (measured: a seventh of the time)."""
@@ -34,7 +48,8 @@ def _without_collecting(compile: Callable) -> Callable:
         was_on = gc.isenabled()
         gc.disable()
         try:
-            return compile(signature)
+            with preparation.going_on():
+                return compile(signature)
         finally:
             if was_on:
                 gc.enable()
@@ -65,8 +80,9 @@ def _kernel(function: Callable, arguments: tuple[Any, ...], inline: bool) -> Any
 
 
 def _compiled(function: Callable, arguments: tuple[Any, ...], inline: bool) -> Any:
-    from numba import njit
-    from numba.core.caching import FunctionCache
+    with preparation.going_on():
+        from numba import njit
+        from numba.core.caching import FunctionCache
 
     if inline:  # without what Python would call, and a cache entry
         return njit(
@@ -78,6 +94,7 @@ def _compiled(function: Callable, arguments: tuple[Any, ...], inline: bool) -> A
     cache._cache_file._version = cache._cache_file._source_stamp = (
         _sources_digest() + cache._cache_file._version
     )
+    cache.load_overload = _announced(cache.load_overload)
     compiled._cache = cache
     compiled.compile = _without_collecting(compiled.compile)
     if arguments:

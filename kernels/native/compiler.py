@@ -6,9 +6,11 @@ package. Modules that teach Numba something (kernels/cpu/memory.py) take its nam
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from gputok.kernels.native import choose
+from gputok.kernels.native.preparation import preparation
 
 
 class _Nobody:
@@ -40,6 +42,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(name)
     if choose().calls is not None:
         return _Nobody()
-    import importlib
-
-    return getattr(importlib.import_module(_FROM.get(name, "numba.extending")), name)
+    with preparation.going_on():
+        return getattr(importlib.import_module(_FROM.get(name, "numba.extending")), name)

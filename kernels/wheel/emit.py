@@ -15,9 +15,7 @@ The names that this module takes from inside of Numba are those of the release t
 from __future__ import annotations
 
 import functools
-import importlib
 import inspect
-import pkgutil
 import platform
 import sys
 from collections.abc import Sequence
@@ -26,7 +24,9 @@ from typing import Any, NamedTuple
 import llvmlite.binding as llvm
 import numpy as np
 from gputok.kernels.native import entry_name
+from gputok.kernels.native.all import kernels_of
 from gputok.kernels.native.call import WRONG_ARGUMENT
+from gputok.kernels.native.preparation import preparation
 from gputok.kernels.signatures import Elements, Group, Number, Type, numba_type, versions
 from llvmlite import ir
 from numba import _dynfunc
@@ -188,25 +188,6 @@ class Kernel(NamedTuple):
     result: Any  # Numba's type
 
 
-def kernels_of(module: str) -> dict[str, Any]:
-    """The compiled functions of a module that Python calls, by name."""
-    found = vars(importlib.import_module(module)).values()
-    own = {
-        f.py_func.__name__: f
-        for f in found
-        if getattr(f, "declared", None) is not None and f.py_func.__module__ == module
-    }
-    return dict(sorted(own.items()))
-
-
-def modules() -> list[str]:
-    """All modules of the package that may hold kernels for the CPU."""
-    import gputok.kernels
-
-    walked = pkgutil.walk_packages(gputok.kernels.__path__, "gputok.kernels.")
-    return [found.name for found in walked if ".cpu" in found.name]
-
-
 # -------------------------------------------------------------------------------------------------- from Numba to LLVM
 
 
@@ -229,6 +210,7 @@ class Front:
 
     def __init__(self) -> None:
         self._wanted: dict[tuple, Kernel] = {}
+        preparation.announced = True
         FunctionCache.load_overload = FunctionCache.save_overload = lambda *_: (
             None
         )  # there is no code to keep
@@ -481,6 +463,7 @@ CALLS = '''"""Calls of the kernels' machine code; written by kernels/wheel/emit.
 from ctypes import c_int64
 from struct import Struct, unpack_from
 
+from gputok.kernels.native.all import kernels_of, modules
 from gputok.kernels.native.call import WRONG_ARGUMENT, array, fail
 
 LEVELS = {levels}
