@@ -32,27 +32,41 @@ def _zig_target() -> list[str]:
     return ["-target", f"{os.uname().machine}-linux-gnu.2.17"] if sys.platform == "linux" else []
 
 
+def _link(command: list[str] | None, objects: list[pathlib.Path], library: pathlib.Path) -> None:
+    if command is not None:
+        subprocess.run([*command, "-shared", "-o", library, *objects, "-lm"], check=True)
+    else:  # Visual C++, wherever it is
+        from setuptools._distutils.ccompiler import new_compiler
+
+        compiler = new_compiler()
+        compiler.initialize()
+        compiler.link_shared_object(
+            [*map(str, objects)], str(library), libraries=["msvcrt", "ucrt", "vcruntime"]
+        )
+
+
 def build(folder: pathlib.Path, say: Any = print) -> None:
     """Writes the library and calls.py into a folder."""
     from gputok.kernels.native import LIBRARY
+    from gputok.kernels.native.all import modules
     from gputok.kernels.wheel import emit
 
     started = time.perf_counter()
     command = linker()
-    if command is None:
+    if command is None and sys.platform != "win32":
         raise SystemExit(
             "gputok: no C compiler that could link the kernels (set GPUTOK_PURE=1 to build without)"
         )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    modules = emit.modules()
+    all_modules = modules()
     say(
-        f"gputok: making machine code of the kernels in {len(modules)} modules, for {', '.join(emit.LEVELS)} ({cores} cores)"
+        f"gputok: making machine code of the kernels in {len(all_modules)} modules, for {', '.join(emit.LEVELS)} ({cores} cores)"
     )
     kernels, objects = [], [emit.runtime()]
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(cores, spawn) as pool:
         code = []
-        for module, (bitcode, found) in zip(modules, pool.map(emit.bitcode, modules), strict=True):
+        for module, (bitcode, found) in zip(all_modules, pool.map(emit.bitcode, all_modules), strict=True):
             kernels += found
             if found:
                 code += [pool.submit(emit.machine_code, module, bitcode, level) for level in emit.LEVELS]
@@ -64,7 +78,7 @@ def build(folder: pathlib.Path, say: Any = print) -> None:
         for number, content in enumerate(objects):
             paths.append(pathlib.Path(scratch, f"{number}.o"))
             paths[-1].write_bytes(content)
-        subprocess.run([*command, "-shared", "-o", folder / LIBRARY, *paths, "-lm"], check=True)
+        _link(command, paths, folder / LIBRARY)
     size = (folder / LIBRARY).stat().st_size
     say(f"gputok: {len(kernels)} kernels, {size / 1e6:.2f} MB, in {time.perf_counter() - started:.0f} s")
 
