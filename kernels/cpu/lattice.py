@@ -243,7 +243,7 @@ def sample_lattice(arcs, n, tables, alpha, random, origin, arc):
     total = np.zeros(n + 1)
     first_arc, last_arc = np.full(n + 1, -1, np.int32), np.full(n + 1, -1, np.int32)
     before = np.empty(len(arcs), np.int32)  # arcs that end at one place, as a list from last_arc on
-    widest = np.zeros(n + 1, np.int32)
+    widest, most = np.zeros(n + 1, np.int32), 0
     for i in range(len(arcs)):
         p, q, id = arcs[i]
         x = alpha * ((tables.unk_score if id == tables.unk else tables.scores[id]) + total[p])
@@ -252,7 +252,8 @@ def sample_lattice(arcs, n, tables, alpha, random, origin, arc):
         total[q] = x if arcs[first_arc[q], 2] == id else log_add(total[q], x)
         before[i], last_arc[q] = last_arc[q], i
         widest[q] += 1
-    weights, choices = np.empty(widest.max()), np.empty(widest.max(), np.int32)
+        most = max(most, widest[q])
+    weights, choices = np.empty(most), np.empty(most, np.int32)
     q = n
     while q > 0:
         k, i, highest = 0, last_arc[q], -math.inf
