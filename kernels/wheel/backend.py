@@ -43,8 +43,8 @@ class BuildPy(build_py):
         super().run()
         if _wanted() and not self.editable_mode:
             folder = pathlib.Path(self.build_lib, "gputok", "kernels", "native").resolve()
-            paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")]), *filter(None, sys.path)]
-            environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "GPUTOK_JIT": "1"}
+            paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+            environment = os.environ | {"PYTHONPATH": paths, "GPUTOK_JIT": "1"}
             command = [sys.executable, "-m", "gputok.kernels.wheel.library", folder]
             subprocess.run(command, check=True, cwd=ROOT, env=environment)
 
@@ -53,8 +53,9 @@ class BdistWheel(bdist_wheel):
     """A wheel for any Python, on the platform of its machine code."""
 
     def finalize_options(self) -> None:
+        if _wanted():
+            self.distribution.has_ext_modules = lambda: True
         super().finalize_options()
-        self.root_is_pure = not _wanted()
 
     def get_tag(self) -> tuple[str, str, str]:
         python, abi, platform = super().get_tag()
