@@ -487,26 +487,21 @@ def call(versions: list[Kernel]) -> str:
     form = "=" + "".join(letter for _, letter in leaves)
     values = "".join(f", {value}" for value, _ in leaves)
     given = ", ".join(kernel.parameters)
-    lines = [f"slots_of, pack = c_int64 * {n_slots}, Struct({form!r}).pack_into"]
-    lines += [f"version_{k} = entry({_place(version)!r})" for k, version in enumerate(versions)]
-    lines += [
-        f"def {tag}({given}, *, "
-        + "".join(f"version_{k}=version_{k}, " for k in range(len(versions)))
-        + "slots_of=slots_of, pack=pack):"
-    ]
-    lines += [f"    {line}" for line in unpacking]
-    lines += ["    slots = slots_of()", f"    pack(slots, 0{values})", "    code = version_0(slots)"]
-    for k in range(1, len(versions)):
-        lines += [
-            "    if code == WRONG_ARGUMENT:",
-            f"        pack(slots, 0{values})",
-            f"        code = version_{k}(slots)",
-        ]
-    lines += [
-        "    if code:",
-        f"        return fail({tag}, code, slots, ({given},))",
-        *(f"    {line}" for line in results),
-    ]
+    numbers = range(len(versions))
+    own = [
+        "_new=_new",
+        "_pack=_pack",
+        *(f"_entry_{k}=_entry_{k}" for k in numbers),
+    ]  # found sooner than in a closure
+    lines = [f"_new, _pack = c_int64 * {n_slots}, Struct({form!r}).pack_into"]
+    lines += [f"_entry_{k} = entry({_place(version)!r})" for k, version in enumerate(versions)]
+    lines += [f"def {tag}({', '.join([*kernel.parameters, '*', *own])}):"]
+    body = [*unpacking, "_slots = _new()", f"_pack(_slots, 0{values})", "_code = _entry_0(_slots)"]
+    for k in numbers[1:]:
+        again = f"_pack(_slots, 0{values})", f"_code = _entry_{k}(_slots)"
+        body += ["if _code == WRONG_ARGUMENT:", *(f"    {line}" for line in again)]
+    body += ["if _code:", f"    return fail({tag}, _code, _slots, ({given},))", *results]
+    lines += [f"    {line}" for line in body]
     lines += [f"found[{kernel.name!r}] = {tag}"]
     return "\n".join(f"    {line}" for line in lines)
 
@@ -548,13 +543,13 @@ def _results(result: Any) -> tuple[list[str], int]:
             return f"{by.__qualname__}({items})"
         if isinstance(kind, types.Array):
             at += 3 + kind.ndim
-            return f"array(release, slots, {first}, {kind.ndim}, {as_dtype(kind.dtype).str!r})"
+            return f"array(release, _slots, {first}, {kind.ndim}, {as_dtype(kind.dtype).str!r})"
         at += 1
         if isinstance(kind, types.Boolean):
-            return f"slots[{first}] != 0"
+            return f"_slots[{first}] != 0"
         if kind == types.float64:
-            return f"unpack_from('d', slots, {8 * first})[0]"
-        return f"slots[{first}] & 0xFFFF_FFFF_FFFF_FFFF" if kind == types.uint64 else f"slots[{first}]"
+            return f"unpack_from('d', _slots, {8 * first})[0]"
+        return f"_slots[{first}] & 0xFFFF_FFFF_FFFF_FFFF" if kind == types.uint64 else f"_slots[{first}]"
 
     if result != types.none:
         value = made(result)
