@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 
@@ -39,6 +38,8 @@ def run(task: Callable[..., Any], arguments: Iterable[tuple], threads: int) -> I
     if threads == 1 or len(arguments) < 2:
         yield from (task(*a) for a in arguments)
         return
+    from concurrent.futures import ThreadPoolExecutor  # a thing that few short processes need
+
     with ThreadPoolExecutor(threads) as pool:
         try:
             yield from pool.map(task, *zip(*arguments, strict=True))

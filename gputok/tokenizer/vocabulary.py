@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -33,6 +32,8 @@ class WithVocabulary(Pipeline):
         self, sequences: Iterable[Any], skip_special_tokens: bool = True
     ) -> list[str]:
         """`decode_batch` on another thread."""
+        import asyncio
+
         return await asyncio.to_thread(self.decode_batch, sequences, skip_special_tokens)
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import gc
-import hashlib
 import pathlib
 from collections.abc import Callable
 from types import FunctionType
@@ -19,6 +18,8 @@ from gputok.kernels.signatures import numba_type, versions
 def _sources_digest() -> str:
     """One hash of every file in this folder, and of the types that they share: Numba's cache looks only at the file of the
     cached function itself."""
+    import hashlib
+
     folder = pathlib.Path(__file__).parent
     digest = hashlib.sha256()
     for path in [folder.parent / "__init__.py", *sorted(folder.glob("*.py"))]:
