@@ -59,5 +59,5 @@ def choose() -> Code:
     if not suits(library):
         return Code(None, "compiled here by Numba: the machine code is for another layout of NumPy's arrays")
     level = fitting[-1]
-    found = calls.calls(lambda name: library[f"{level}_{name}"], library.gputok_release)
+    found = calls.calls(lambda name: library[f"{level}_{name}"], library)
     return Code(found, f"machine code ({level}) that came with the package")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -10,31 +11,44 @@ from typing import Any
 import numpy as np
 
 WRONG_ARGUMENT = 99  # beside Numba's own codes of an error
+COPIED = 1 << 15  # bytes: to show a kernel's memory as an array takes as long as to copy this
 
 
 class Memory:
     """A block that a kernel has made, for as long as an array shows it."""
 
-    __slots__ = ("__array_interface__", "_address", "_release")
+    __slots__ = ("__array_interface__", "_block", "_release")
 
-    def __init__(self, release: Callable[[int], Any], address: int, interface: dict[str, Any]) -> None:
-        self._release, self._address = release, ctypes.c_void_p(address)
-        self.__array_interface__ = interface
+    def __init__(self, release: Callable[[int], Any], block: int, interface: dict[str, Any]) -> None:
+        self._release, self._block, self.__array_interface__ = release, block, interface
 
     def __del__(self) -> None:
-        self._release(self._address)
+        self._release(self._block)
 
 
-def array(release: Callable[[Any], Any], slots: Any, at: int, ndim: int, typestr: str) -> np.ndarray:
-    """An array that a kernel gave back; slots from `at` on: its block, the array that it was, its elements, its shape."""
-    block, given, elements, *shape = slots[at : at + 3 + ndim]
-    if block:
-        about = {"version": 3, "data": (elements, False), "shape": tuple(shape), "typestr": typestr}
-        return np.asarray(Memory(release, block, about))
-    same = ctypes.cast(given, ctypes.py_object).value  # the kernel was given it, and so is it still there
-    if same.shape != tuple(shape):
-        raise SystemError("a kernel gave back a part of an array that it was given")
-    return same
+def arrays(library: ctypes.CDLL) -> Callable[..., np.ndarray]:
+    """What makes an array of slots where a kernel has given one back: its block, the array that it was, its elements, and
+    its shape."""
+    take, release = library.gputok_take, library.gputok_release
+    take.argtypes, take.restype = [ctypes.c_int64] * 4, None
+    release.argtypes, release.restype = [ctypes.c_int64], None
+
+    def array(slots: Any, at: int, ndim: int, dtype: np.dtype) -> np.ndarray:
+        block, shape = slots[at], tuple(slots[at + 3 : at + 3 + ndim])
+        if not block:  # the kernel was given it
+            same = ctypes.cast(slots[at + 1], ctypes.py_object).value
+            if same.shape != shape:
+                raise SystemError("a kernel gave back a part of an array that it was given")
+            return same
+        size = math.prod(shape) * dtype.itemsize
+        if size > COPIED:
+            about = {"version": 3, "data": (slots[at + 2], False), "shape": shape, "typestr": dtype.str}
+            return np.asarray(Memory(release, block, about))
+        copy = np.empty(shape, dtype)
+        take(id(copy), block, slots[at + 2], size)
+        return copy
+
+    return array
 
 
 def fail(call: Callable[..., Any], code: int, slots: Any, arguments: tuple) -> Any:

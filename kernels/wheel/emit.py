@@ -99,6 +99,18 @@ define void @NRT_MemInfo_call_dtor(ptr %block) {
   ret void
 }
 
+define void @gputok_take(i64 %object, ptr %block, ptr %elements, i64 %size) {
+  %head = load i64, ptr @gputok_head
+  %field = add i64 %object, %head
+  %where = inttoptr i64 %field to ptr
+  %data = load ptr, ptr %where
+  call void @llvm.memcpy.p0.p0.i64(ptr %data, ptr %elements, i64 %size, i1 false)
+  call void @gputok_release(ptr %block)
+  ret void
+}
+
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+
 define void @gputok_release(ptr %block) {
   %before = atomicrmw sub ptr %block, i64 1 acq_rel
   %last = icmp eq i64 %before, 1
@@ -429,7 +441,7 @@ def runtime() -> bytes:
         module.link_in(llvm.parse_assembly(text))
     else:
         module.link_in(llvm.parse_assembly("define i32 @gputok_level() {\n  ret i32 1\n}"))
-    for name in ("gputok_level", "gputok_release"):
+    for name in ("gputok_level", "gputok_release", "gputok_take"):
         _export(module.get_function(name))
     for name in ("gputok_head", "gputok_array"):
         _export(module.get_global_variable(name))
@@ -463,15 +475,17 @@ CALLS = '''"""Calls of the kernels' machine code; written by kernels/wheel/emit.
 from ctypes import c_int64
 from struct import Struct, unpack_from
 
+from numpy import dtype
+
 from gputok.kernels.native.all import kernels_of, modules
-from gputok.kernels.native.call import WRONG_ARGUMENT, array, fail
+from gputok.kernels.native.call import WRONG_ARGUMENT, arrays, fail
 
 LEVELS = {levels}
 
 
-def calls(entry, release):
-    """Each kernel by its name; entry: the C function of a name; release: that which gives memory back."""
-    found = {{}}
+def calls(entry, library):
+    """Each kernel by its name; entry: the C function of a name."""
+    found, array = {{}}, arrays(library)
 {kernels}
     return found
 '''
@@ -482,17 +496,16 @@ def call(versions: list[Kernel]) -> str:
     kernel = versions[0]
     tag = _place(kernel).removesuffix("_0")
     leaves, unpacking = _leaves(kernel)
-    results, n_slots = _results(kernel.result)
+    if any(version.result != kernel.result for version in versions):
+        raise SystemExit(f"{kernel.name} gives back another type where it is given another")
+    results, n_slots, names = _results(kernel.result)
     n_slots = max(n_slots, len(leaves), 1)
     form = "=" + "".join(letter for _, letter in leaves)
     values = "".join(f", {value}" for value, _ in leaves)
     given = ", ".join(kernel.parameters)
     numbers = range(len(versions))
-    own = [
-        "_new=_new",
-        "_pack=_pack",
-        *(f"_entry_{k}=_entry_{k}" for k in numbers),
-    ]  # found sooner than in a closure
+    # As defaults of parameters, names are found sooner than in the function around.
+    own = ["_new=_new", "_pack=_pack", *(f"_entry_{k}=_entry_{k}" for k in numbers), *names]
     lines = [f"_new, _pack = c_int64 * {n_slots}, Struct({form!r}).pack_into"]
     lines += [f"_entry_{k} = entry({_place(version)!r})" for k, version in enumerate(versions)]
     lines += [f"def {tag}({', '.join([*kernel.parameters, '*', *own])}):"]
@@ -527,9 +540,9 @@ def _leaves(kernel: Kernel) -> tuple[list[tuple[str, str]], list[str]]:
     return leaves, lines
 
 
-def _results(result: Any) -> tuple[list[str], int]:
-    """The lines that make a result of the slots, and the number of those."""
-    at, lines = 0, []
+def _results(result: Any) -> tuple[list[str], int, list[str]]:
+    """The lines that make a result of the slots, the number of those, and the names that the lines need."""
+    at, lines, own = 0, [], ["_array=array"]
 
     def made(kind: Any) -> str:
         nonlocal at
@@ -543,7 +556,9 @@ def _results(result: Any) -> tuple[list[str], int]:
             return f"{by.__qualname__}({items})"
         if isinstance(kind, types.Array):
             at += 3 + kind.ndim
-            return f"array(release, _slots, {first}, {kind.ndim}, {as_dtype(kind.dtype).str!r})"
+            name = f"_{as_dtype(kind.dtype).name}"
+            own.append(f"{name}=dtype({name[1:]!r})")
+            return f"_array(_slots, {first}, {kind.ndim}, {name})"
         at += 1
         if isinstance(kind, types.Boolean):
             return f"_slots[{first}] != 0"
@@ -554,7 +569,7 @@ def _results(result: Any) -> tuple[list[str], int]:
     if result != types.none:
         value = made(result)
         lines.append(f"return {value}")
-    return lines, at
+    return lines, at, list(dict.fromkeys(own))
 
 
 def calls(kernels: list[Kernel], levels: Sequence[str]) -> str:
