@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -273,18 +272,24 @@ class Tokenizer(Pipeline):
         add_special_tokens: bool = True,
     ) -> Encoding:
         """`encode` on another thread. Offsets are in characters, where the namesake's are in bytes here."""
+        import asyncio
+
         return await asyncio.to_thread(self.encode, sequence, pair, is_pretokenized, add_special_tokens)
 
     async def async_encode_batch(
         self, input: Sequence[Any], is_pretokenized: bool = False, add_special_tokens: bool = True
     ) -> list[Encoding]:
         """`encode_batch` on another thread."""
+        import asyncio
+
         return await asyncio.to_thread(self.encode_batch, input, is_pretokenized, add_special_tokens)
 
     async def async_encode_batch_fast(
         self, input: Sequence[Any], is_pretokenized: bool = False, add_special_tokens: bool = True
     ) -> list[Encoding]:
         """`encode_batch_fast` on another thread."""
+        import asyncio
+
         return await asyncio.to_thread(self.encode_batch_fast, input, is_pretokenized, add_special_tokens)
 
     @overload
@@ -450,6 +455,8 @@ class Tokenizer(Pipeline):
         self, sequences: Iterable[Any], skip_special_tokens: bool = True
     ) -> list[str]:
         """`decode_batch` on another thread."""
+        import asyncio
+
         return await asyncio.to_thread(self.decode_batch, sequences, skip_special_tokens)
 
     # -- added tokens

@@ -11,8 +11,9 @@ import time
 import numpy as np
 import pytest
 import tokenizers
+from gputok.kernels.native import choose
 
-from gputok import cli
+from gputok import Tokenizer, cli, models
 from gputok.automaton import PATTERNS
 
 rng = random.Random(0)
@@ -283,7 +284,18 @@ def test_a_reader_that_leaves(folder):
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "count", "encode", "decode", "info", "bench train", "bench encode", "bench device"]
+    "command",
+    [
+        "train",
+        "count",
+        "encode",
+        "decode",
+        "info",
+        "bench train",
+        "bench encode",
+        "bench start",
+        "bench device",
+    ],
 )
 def test_every_help_has_an_example(gputok, command):
     status, out, _ = gputok(*command.split(), "--help")
@@ -293,8 +305,26 @@ def test_every_help_has_an_example(gputok, command):
 def test_info(gputok):
     status, out, _ = gputok("info", "--json")
     facts = json.loads(out)
-    assert status == 0 and {"gputok", "python", "numba", "threads", "device", "jit cache"} <= facts.keys()
-    assert "jit cache" in gputok("info")[1]
+    assert status == 0 and {"gputok", "python", "numba", "threads", "device", "kernels"} <= facts.keys()
+    calls, reason = choose()
+    assert facts["kernels"] == reason and reason in gputok("info")[1]
+    assert ("jit cache" in facts) == (calls is None)
+
+
+def test_nothing_is_compiled_where_machine_code_came_along(gputok):
+    if choose().calls is None:
+        pytest.skip("the kernels are compiled here")
+    assert gputok("compile") == (0, f"nothing to compile: {choose().reason}\n", "")
+
+
+def test_bench_start(tmp_path, gputok):
+    path = tmp_path / "words.json"
+    Tokenizer(models.WordLevel({"Hello": 0, "[UNK]": 1}, unk_token="[UNK]")).save(str(path))
+    status, out, _ = gputok("bench", "start", path, "--runs", 1, "--json")
+    rows = json.loads(out)
+    assert status == 0 and len(rows) == 4 and rows[3]["task"] == "load words, encode"
+    kinds = "first", "again", "tokenizers"
+    assert all(0 < row[kind]["cpu"] and 0 < row[kind]["wall"] for row in rows for kind in kinds)
 
 
 def test_version(gputok):
