@@ -17,7 +17,7 @@ from gputok.text import Array, TextBatch
 from gputok.threads import run, thread_count
 
 if TYPE_CHECKING:
-    from gputok.tokenizer import Tokenizer
+    from gputok.tokenizer.steps import Pipeline
 
 Given = tuple[Any, ...]
 """What to encode: a text or a pair of texts; each a string, or with `is_pretokenized` a list of words."""
@@ -82,7 +82,7 @@ class _Part(NamedTuple):
 
 
 def encode(
-    tokenizer: Tokenizer,
+    tokenizer: Pipeline,
     inputs: list[Given],
     is_pretokenized: bool,
     add_special_tokens: bool,
@@ -131,7 +131,7 @@ def _slices(inputs: list[Given], is_pretokenized: bool) -> list[tuple[int, int]]
 
 
 def _encode_slice(
-    tokenizer: Tokenizer,
+    tokenizer: Pipeline,
     is_pretokenized: bool,
     add_special_tokens: bool,
     offsets: bool,
@@ -175,7 +175,7 @@ def _join_words(rows: Rows, n_words: Array, offsets: bool) -> Rows:
     return joined.replace(words=words)
 
 
-def _finish(tokenizer: Tokenizer, inputs: Array, sequences: list[Rows], add_special_tokens: bool) -> _Part:
+def _finish(tokenizer: Pipeline, inputs: Array, sequences: list[Rows], add_special_tokens: bool) -> _Part:
     """Step 4: truncation and the post-processor, for many texts, or many pairs."""
     processor, truncation = tokenizer.post_processor, tokenizer.truncation
     if truncation is None:
@@ -264,7 +264,7 @@ def _lengths(parts: list[Rows]) -> Array:
 
 
 def post_process(
-    tokenizer: Tokenizer, encoding: Encoding, pair: Encoding | None, add_special_tokens: bool
+    tokenizer: Pipeline, encoding: Encoding, pair: Encoding | None, add_special_tokens: bool
 ) -> Encoding:
     """Step 4 for one text or one pair."""
     given = [encoding.__copy__()] if pair is None else [encoding.__copy__(), pair.__copy__()]

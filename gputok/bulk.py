@@ -25,14 +25,14 @@ from gputok.token_files import TokenBatch, id_dtype
 if TYPE_CHECKING:
     from gputok.kernels import Automaton
     from gputok.progress import Report
-    from gputok.tokenizer import Tokenizer
+    from gputok.tokenizer.steps import Pipeline
 
 UNIT_BYTES = 1 << 19  # of documents that a thread encodes at a time
 _UNITS_AHEAD = 4  # besides those at work: about what is encoded while the next batch is read
 
 
 def encode(
-    tokenizer: Tokenizer,
+    tokenizer: Pipeline,
     batches: Iterable[TextBatch],
     *,
     add_special_tokens: bool = True,
@@ -52,7 +52,7 @@ def encode(
 
     >>> from gputok import Tokenizer, models, pre_tokenizers
     >>> tokenizer = Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")]))
-    >>> [(ids, rows)] = encode(tokenizer, [TextBatch.from_strings(["abb", "", "b"])])
+    >>> [(ids, rows)] = encode(tokenizer.pipeline, [TextBatch.from_strings(["abb", "", "b"])])
     >>> ids.tolist(), rows.tolist()
     ([2, 1, 1], [0, 2, 2, 3])
     """
@@ -121,7 +121,7 @@ def _units(batch: TextBatch) -> Iterator[TextBatch]:
         yield TextBatch(data[start:stop], offsets[first : last + 1] - start)
 
 
-def _parts(tokenizer: Tokenizer, unit: TextBatch) -> list[TextBatch] | None:
+def _parts(tokenizer: Pipeline, unit: TextBatch) -> list[TextBatch] | None:
     """Parts of a unit that holds a long document, cut between words, for threads; None where it cannot or need not be.
 
     Offsets stay those in the unit: a part has the documents, or the beginnings and ends of some, that lie in it.
@@ -152,7 +152,7 @@ def _joined(unit: TextBatch, parts: list[TextBatch], found: list[tuple[Array, Ar
     return np.concatenate([ids for ids, _ in found]), ends[np.searchsorted(starts, unit.offsets)]
 
 
-def _by_walk(tokenizer: Tokenizer, dtype: np.dtype, n_threads: int) -> Any:
+def _by_walk(tokenizer: Pipeline, dtype: np.dtype, n_threads: int) -> Any:
     """(unit) -> ids, rows by one walk over the text; None where the tokenizer is more than that."""
     pre_tokenizer, model = tokenizer.pre_tokenizer, tokenizer.model
     plan = None if pre_tokenizer is None else pre_tokenizer.plan()
@@ -181,7 +181,7 @@ def _by_walk(tokenizer: Tokenizer, dtype: np.dtype, n_threads: int) -> Any:
     return encode_unit
 
 
-def _by_parts(tokenizer: Tokenizer, dtype: np.dtype, n_threads: int) -> Any:
+def _by_parts(tokenizer: Pipeline, dtype: np.dtype, n_threads: int) -> Any:
     """(unit) -> ids, rows by a walk that cuts before each space, and each step for what is new; None where a document's
     words are not those of its parts."""
     if not tokenizer.apart_at_spaces() or _is_random(tokenizer.model):
@@ -235,7 +235,7 @@ def _is_random(model: Any) -> bool:
     return any(getattr(model, name, None) for name in ("dropout", "alpha", "nbest_size"))
 
 
-def _by_devices(tokenizer: Tokenizer, devices: Sequence[Any], on_cpu: Any) -> Any:
+def _by_devices(tokenizer: Pipeline, devices: Sequence[Any], on_cpu: Any) -> Any:
     """(unit) -> ids, rows by a CUDA device that is free; None where the tokenizer is more than a walk and BPE."""
     from gputok.models import BPE
 
@@ -270,12 +270,12 @@ def _by_devices(tokenizer: Tokenizer, devices: Sequence[Any], on_cpu: Any) -> An
     return encode_unit
 
 
-def _pieces(tokenizer: Tokenizer, unit: TextBatch) -> Pieces:
+def _pieces(tokenizer: Pipeline, unit: TextBatch) -> Pieces:
     """Documents normalized, with added tokens as pieces of their own."""
-    pieces = tokenizer._added.extract(Pieces.from_batch(unit), normalized=False)
+    pieces = tokenizer.added.extract(Pieces.from_batch(unit), normalized=False)
     if tokenizer.normalizer is not None:
         pieces = tokenizer.normalizer.apply(pieces)
-    return tokenizer._added.extract(pieces, normalized=True)
+    return tokenizer.added.extract(pieces, normalized=True)
 
 
 def _packed(pieces: Pieces) -> tuple[Array, Array]:
@@ -287,7 +287,7 @@ def _packed(pieces: Pieces) -> tuple[Array, Array]:
     return (data, np.append(start, end[-1])) if side_by_side else gather(data, start, end)
 
 
-def _by_steps(tokenizer: Tokenizer) -> Any:
+def _by_steps(tokenizer: Pipeline) -> Any:
     """(unit) -> ids, rows by each step of the pipeline."""
     from gputok.documents import tokenize
 
@@ -299,31 +299,33 @@ def _by_steps(tokenizer: Tokenizer) -> Any:
     return encode_unit
 
 
-def id_type(tokenizer: Tokenizer) -> np.dtype:
+def id_type(tokenizer: Pipeline) -> np.dtype:
     """The type of the ids that `encode` yields: uint16 where all of them fit, else uint32."""
     ids = tokenizer.model.vocabulary.ids
-    added = max(tokenizer._added.ids.values(), default=0)
+    added = max(tokenizer.added.ids.values(), default=0)
     return id_dtype(
         1 + max(int(ids.max()) if len(ids) else 0, added, *itertools.chain(*_affixes(tokenizer)), 0)
     )
 
 
-def fingerprint(tokenizer: Tokenizer, source: Any, options: Any) -> str:
+def fingerprint(tokenizer: Pipeline, source: Any, options: Any) -> str:
     """What the ids of a corpus depend on, in one word: a run that was broken off may be continued where it is the same.
 
     Of files it takes names, sizes and times; of any other source nothing is known, and each fingerprint is new.
     """
     from gputok.corpus import files
+    from gputok.serialization import tokenizer_json
 
     try:
         stats = [(str(path), path.stat()) for path in files.find(source)]
     except TypeError:
         return uuid.uuid4().hex
     known = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-    return hashlib.sha256(repr((tokenizer.to_str(), known, options)).encode()).hexdigest()
+    form = b"".join(tokenizer_json(tokenizer, pretty=False)).decode()
+    return hashlib.sha256(repr((form, known, options)).encode()).hexdigest()
 
 
-def _affixes(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+def _affixes(tokenizer: Pipeline) -> tuple[list[int], list[int]]:
     """The ids that the post-processor puts before and after a text."""
     from gputok.columns import DTYPES, Columns
     from gputok.processors import process_rows

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gputok.columns import Columns
+from gputok.components import derived
 from gputok.models.base import Tokens, joined
 from gputok.rows import NO_SPELLING, Rows
 from gputok.text import Array, Pieces, TextBatch
 from gputok.threads import run
 
 if TYPE_CHECKING:
-    from gputok.tokenizer import Tokenizer
+    from gputok.tokenizer.steps import Pipeline
 
 
-def tokenize(tokenizer: Tokenizer, pieces: Pieces) -> Tokens:
+def tokenize(tokenizer: Pipeline, pieces: Pieces) -> Tokens:
     """Step 3: the tokens of words and added tokens; `start` and `end` are bytes of `pieces.data`."""
     model, byte_level = tokenizer.model, pieces.byte_level
     if pieces.token is None:
@@ -41,7 +41,7 @@ def tokenize(tokenizer: Tokenizer, pieces: Pieces) -> Tokens:
 
 
 def _cut_long(
-    tokenizer: Tokenizer, batch: TextBatch, threads: int, n_bytes: int
+    tokenizer: Pipeline, batch: TextBatch, threads: int, n_bytes: int
 ) -> tuple[Pieces, Tokens] | None:
     """Words and tokens of a long text, cut between words for threads; None where the text cannot be cut before."""
     from gputok.kernels.cpu.walk import prepare, slice_text
@@ -65,7 +65,7 @@ def _cut_long(
 
 
 def encode_documents(
-    tokenizer: Tokenizer, batch: TextBatch, *, offsets: bool, threads: int = 1, slice_bytes: int = 1 << 18
+    tokenizer: Pipeline, batch: TextBatch, *, offsets: bool, threads: int = 1, slice_bytes: int = 1 << 18
 ) -> Rows:
     """Steps 1 to 3 for many texts: one row for each.
 
@@ -88,7 +88,7 @@ def encode_documents(
         return Rows(columns, rows[:-1], rows[1:], NO_SPELLING)
     text, texts = _odd_texts(tokenizer, pieces, tokens)
     columns = Columns(len(tokens.ids), _Encoded(batch, pieces, tokens), text=text, **given)
-    return Rows(columns, rows[:-1], rows[1:], tokenizer.spelling, texts)
+    return Rows(columns, rows[:-1], rows[1:], tokenizer.names.spelling, texts)
 
 
 class _Encoded:
@@ -103,7 +103,7 @@ class _Encoded:
     def column(self, name: str) -> Array:
         return _words(*self._of[1:]) if name == "words" else self._spans[name == "end"]
 
-    @functools.cached_property
+    @derived
     def _spans(self) -> tuple[Array, Array]:
         return _character_offsets(*self._of)
 
@@ -140,11 +140,11 @@ def _character_offsets(batch: TextBatch, pieces: Pieces, tokens: Tokens) -> tupl
     return np.where(at_end, start, first), np.where(at_end, end, stop).astype(np.int64)
 
 
-def _odd_texts(tokenizer: Tokenizer, pieces: Pieces, tokens: Tokens) -> tuple[Array | int, tuple[str, ...]]:
+def _odd_texts(tokenizer: Pipeline, pieces: Pieces, tokens: Tokens) -> tuple[Array | int, tuple[str, ...]]:
     """The texts of tokens that aren't spelled as their ids are: added tokens with white space, and unknown ones."""
     odd: dict[int, str] = {}
     if pieces.token is not None:
-        for piece in np.flatnonzero(np.isin(pieces.token, tokenizer.odd_tokens)).tolist():
+        for piece in np.flatnonzero(np.isin(pieces.token, tokenizer.names.odd)).tolist():
             covered = pieces.data[pieces.start[piece] : pieces.end[piece]]
             odd[int(tokens.rows[piece])] = covered.tobytes().decode()
     unknown = getattr(tokenizer.model, "unk_id", None)

@@ -14,6 +14,7 @@ from gputok.components import Component
 
 if TYPE_CHECKING:
     from gputok.tokenizer import Tokenizer
+    from gputok.tokenizer.steps import Pipeline
 
 VERSION = "1.0"
 _STRATEGIES = {"LongestFirst": "longest_first", "OnlyFirst": "only_first", "OnlySecond": "only_second"}
@@ -67,19 +68,18 @@ def _check_depth(value: Any, source: str) -> None:
         ]
 
 
-def tokenizer_json(tokenizer: Tokenizer, pretty: bool) -> Iterator[json_text.Buffer]:
+def tokenizer_json(pipeline: Pipeline, pretty: bool) -> Iterator[json_text.Buffer]:
     """A tokenizer.json, byte for byte as the namesake writes it, in parts."""
-    return json_text.parts(_form(tokenizer, tokenizer.model.fields()), pretty)
+    return json_text.parts(_form(pipeline, pipeline.model.fields()), pretty)
 
 
-def tokenizer_dict(tokenizer: Tokenizer) -> dict[str, Any]:
+def tokenizer_dict(pipeline: Pipeline) -> dict[str, Any]:
     """The JSON form of a tokenizer, in the order of keys that files have."""
-    return _form(tokenizer, tokenizer.model.to_dict())
+    return _form(pipeline, pipeline.model.to_dict())
 
 
-def _form(tokenizer: Tokenizer, model: dict[str, Any]) -> dict[str, Any]:
-    truncation, padding = tokenizer.truncation, tokenizer.padding
-    added = tokenizer._added
+def _form(pipeline: Pipeline, model: dict[str, Any]) -> dict[str, Any]:
+    truncation, padding, added = pipeline.truncation, pipeline.padding, pipeline.added
     return {
         "version": VERSION,
         "truncation": truncation
@@ -101,10 +101,10 @@ def _form(tokenizer: Tokenizer, model: dict[str, Any]) -> dict[str, Any]:
         "added_tokens": [
             {"id": token_id, **token.to_dict()} for token_id, token in sorted(added.tokens.items())
         ],
-        "normalizer": _component_dict(tokenizer.normalizer),
-        "pre_tokenizer": _component_dict(tokenizer.pre_tokenizer),
-        "post_processor": _component_dict(tokenizer.post_processor),
-        "decoder": _component_dict(tokenizer.decoder),
+        "normalizer": _component_dict(pipeline.normalizer),
+        "pre_tokenizer": _component_dict(pipeline.pre_tokenizer),
+        "post_processor": _component_dict(pipeline.post_processor),
+        "decoder": _component_dict(pipeline.decoder),
         "model": model,
     }
 
@@ -163,17 +163,18 @@ class _Reader:
 
 
 def _read_truncation(tokenizer: Tokenizer, value: dict[str, Any]) -> None:
-    tokenizer._truncation = {
+    truncation = {
         "max_length": _natural("max_length", value["max_length"]),
         "stride": _natural("stride", value["stride"]),
         "strategy": _STRATEGIES[value["strategy"]],
         "direction": _DIRECTIONS[value.get("direction", "Right")],
     }
+    tokenizer._set(truncation=truncation)
 
 
 def _read_padding(tokenizer: Tokenizer, value: dict[str, Any]) -> None:
     strategy, multiple = value["strategy"], value.get("pad_to_multiple_of")
-    tokenizer._padding = {
+    padding = {
         "length": None if strategy == "BatchLongest" else _natural("Fixed", strategy["Fixed"]),
         "pad_to_multiple_of": None if multiple is None else _natural("pad_to_multiple_of", multiple),
         "pad_id": _natural("pad_id", value["pad_id"]),
@@ -181,6 +182,7 @@ def _read_padding(tokenizer: Tokenizer, value: dict[str, Any]) -> None:
         "pad_type_id": _natural("pad_type_id", value["pad_type_id"]),
         "direction": _DIRECTIONS[value["direction"]],
     }
+    tokenizer._set(padding=padding)
 
 
 def _read_added_tokens(tokenizer: Tokenizer, value: list[dict[str, Any]]) -> None:
@@ -192,7 +194,7 @@ def _read_added_tokens(tokenizer: Tokenizer, value: list[dict[str, Any]]) -> Non
         if not isinstance(given["content"], str):
             raise TypeError(f"content must be a string, not {given['content']!r}")
         tokens.append(AddedToken(**{name: given[name] for name in names}))
-    tokenizer._added.add(tokens, tokenizer.model, tokenizer.normalizer)
+    tokenizer.add_tokens(tokens)
 
 
 def _natural(name: str, value: Any) -> int:
@@ -201,9 +203,9 @@ def _natural(name: str, value: Any) -> int:
     return value
 
 
-def shown(tokenizer: Tokenizer, *, brief: bool) -> str:
+def shown(pipeline: Pipeline, *, brief: bool) -> str:
     """A tokenizer as the namesake's `repr` shows it, or `str`, which leaves out more of what is long."""
-    form = tokenizer_dict(tokenizer)
+    form = tokenizer_dict(pipeline)
     show, n_items = (str, 5) if brief else (repr, 99)
 
     def params(name: str, fields: dict[str, Any] | None) -> str:
@@ -232,11 +234,11 @@ def shown(tokenizer: Tokenizer, *, brief: bool) -> str:
         "added_tokens": "["
         + ", ".join(_some([added(token) for token in form["added_tokens"]], n_items))
         + "]",
-        "normalizer": show(tokenizer.normalizer),
-        "pre_tokenizer": show(tokenizer.pre_tokenizer),
-        "post_processor": show(tokenizer.post_processor),
-        "decoder": show(tokenizer.decoder),
-        "model": show(tokenizer.model),
+        "normalizer": show(pipeline.normalizer),
+        "pre_tokenizer": show(pipeline.pre_tokenizer),
+        "post_processor": show(pipeline.post_processor),
+        "decoder": show(pipeline.decoder),
+        "model": show(pipeline.model),
     }
     return f"Tokenizer({', '.join(f'{name}={part}' for name, part in parts.items())})"
 

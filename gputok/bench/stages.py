@@ -143,7 +143,8 @@ def _encoding(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
     with device.active():
         ours = [device.download(ids) for ids in encode(device)]
     theirs = [
-        batch.ids for batch in bulk.encode(tokenizer, batches, add_special_tokens=False, threads=job.threads)
+        batch.ids
+        for batch in bulk.encode(tokenizer.pipeline, batches, add_special_tokens=False, threads=job.threads)
     ]
     _verify("encode_text", np.array_equal(np.concatenate(ours), np.concatenate(theirs)))
     yield "encode_text", sum(batch.data.nbytes for batch in batches), encode

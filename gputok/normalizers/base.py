@@ -83,12 +83,12 @@ class Normalizer(Component):
         """The normalized string."""
         if not isinstance(sequence, str):
             raise TypeError(f"sequence: '{type(sequence).__name__}' object is not an instance of 'str'")
-        pieces = self.apply(Pieces.from_batch(TextBatch.from_strings([sequence])))
+        pieces = self.frozen().apply(Pieces.from_batch(TextBatch.from_strings([sequence])))
         return spelled_out(pieces).strings()[0]
 
     def normalize(self, normalized: NormalizedString) -> None:
         """Normalizes in place."""
-        normalized._normalize(self)
+        normalized._normalize(self.frozen())
 
 
 def spelled_out(pieces: Pieces) -> Pieces:

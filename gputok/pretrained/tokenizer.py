@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import os
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from gputok import batching
 from gputok.encoding import Encoding
 from gputok.pretrained import calls
 from gputok.pretrained.batch import BatchEncoding, pad_columns
 from gputok.pretrained.ids import TokenIds
 from gputok.pretrained.special_tokens import NAMES, Token, as_token
 from gputok.tokenizer import Tokenizer
+from gputok.tokenizer.encoding import padding as padding_options
+from gputok.tokenizer.encoding import truncation as truncation_options
 
 if TYPE_CHECKING:
     from gputok.report import Report
+    from gputok.tokenizer.steps import Pipeline
 
 DEFAULTS: dict[str, Any] = {
     "model_max_length": calls.UNLIMITED,
@@ -237,8 +242,9 @@ class PreTrainedTokenizer(TokenIds):
     ) -> BatchEncoding:
         inputs, is_batch = calls.inputs(text, pair, is_split_into_words)
         split = self.split_special_tokens if split_special_tokens is None else split_special_tokens
-        tokenizer = self._limited(limits, stride, pad_to_multiple_of, padding_side, split)
-        whole = tokenizer.encode_batch(inputs, is_split_into_words, add_special_tokens)
+        steps = self._limited(limits, stride, pad_to_multiple_of, padding_side, split)
+        checked = batching.check_inputs(inputs, is_split_into_words)
+        whole = batching.encode(steps, checked, is_split_into_words, add_special_tokens, offsets=True)
         groups = [[one, *one.overflowing] if return_overflowing_tokens else [one] for one in whole]
         encodings = [encoding for group in groups for encoding in group]
         if verbose and limits.max_length is None:
@@ -258,22 +264,19 @@ class PreTrainedTokenizer(TokenIds):
         pad_to_multiple_of: int | None,
         padding_side: str | None,
         split_special_tokens: bool,
-    ) -> Tokenizer:
-        """The tokenizer with limits for one call, so that calls on several threads don't meet, nor change what is saved."""
-        _ = self._tokenizer.spelling  # made once, for all calls
-        limited = Tokenizer.__new__(Tokenizer)
-        limited.__dict__.update(self._tokenizer.__dict__)
-        if limited.encode_special_tokens != split_special_tokens:
-            limited._added = copy.copy(limited._added)
-            limited.encode_special_tokens = split_special_tokens
-        if limits.truncation == "do_not_truncate":
-            limited.no_truncation()
-        else:
-            limited.enable_truncation(limits.max_length, stride, limits.truncation, self.truncation_side)
-        if limits.padding == "do_not_pad":
-            limited.no_padding()
-        else:
-            limited.enable_padding(
+    ) -> Pipeline:
+        """The tokenizer's steps with limits for one call, so that calls on several threads don't meet, nor change what is saved."""
+        steps = self._tokenizer.pipeline
+        added = steps.added
+        if added.encode_special_tokens != split_special_tokens:
+            added = added.encoding_special_tokens(split_special_tokens)
+        truncated = padded = None
+        if limits.truncation != "do_not_truncate":
+            truncated = truncation_options(
+                steps, limits.max_length, stride, limits.truncation, self.truncation_side
+            )
+        if limits.padding != "do_not_pad":
+            padded = padding_options(
                 direction=padding_side or self.padding_side,
                 pad_id=self.pad_token_id,
                 pad_type_id=self.pad_token_type_id,
@@ -281,7 +284,7 @@ class PreTrainedTokenizer(TokenIds):
                 length=limits.max_length if limits.padding == "max_length" else None,
                 pad_to_multiple_of=pad_to_multiple_of,
             )
-        return limited
+        return dataclasses.replace(steps, added=added, truncation=truncated, padding=padded)
 
     def _warn_of_length(self, encodings: list[Encoding]) -> None:
         longest = max(map(len, encodings), default=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -88,7 +89,8 @@ class OldTokenizer(NamedTuple):
 
 def old_tokenizer(tokenizer: Tokenizer) -> OldTokenizer:
     """What there is to take from a tokenizer, without writing out its vocabulary, which can take seconds."""
-    model = tokenizer.model
+    pipeline = tokenizer.pipeline
+    model = pipeline.model
     ids = {piece: model.token_to_id(piece) for piece in BYTE_PIECES if getattr(model, "byte_fallback", False)}
     ids = {piece: token_id for piece, token_id in ids.items() if token_id is not None}
     if isinstance(model, Unigram):
@@ -96,12 +98,11 @@ def old_tokenizer(tokenizer: Tokenizer) -> OldTokenizer:
         pieces = {piece: float(model.scores[token_id]) for piece, token_id in ids.items()}
     else:
         unknown, pieces = model.unk_token, dict.fromkeys(ids, 0.0)
-    empty = type(model).__new__(type(model))
-    empty.__dict__.update(model.__dict__)
+    empty = model.frozen()
     empty.update(**_no_vocabulary(type(model).__name__))
-    bare = Tokenizer(empty)
-    bare.__dict__.update({**tokenizer.__dict__, "_model": empty})
-    return OldTokenizer(serialization.tokenizer_dict(bare), unknown, pieces)
+    return OldTokenizer(
+        serialization.tokenizer_dict(dataclasses.replace(pipeline, model=empty)), unknown, pieces
+    )
 
 
 def _old_json(state: dict[str, Any]) -> OldTokenizer:

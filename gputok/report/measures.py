@@ -56,7 +56,7 @@ def measure(
         n_bytes += int(batch.offsets[-1] - batch.offsets[0])
         samples.draw(batch)
         for name, tokenizer in tokenizers.items():
-            for ids, _ in bulk.encode(tokenizer, [batch], add_special_tokens=False, threads=threads):
+            for ids, _ in bulk.encode(tokenizer.pipeline, [batch], add_special_tokens=False, threads=threads):
                 usage[name] += np.bincount(ids, minlength=len(usage[name]))
         tell(n_bytes)
 
@@ -129,7 +129,9 @@ def _measures(
         script_covered=covered[scripts].astype(np.int64),
         merge_counts=merge_counts(tokenizer.model, usage),
         encodings=tuple(
-            views(encode_documents(tokenizer, TextBatch.from_strings(samples), offsets=True), samples)
+            views(
+                encode_documents(tokenizer.pipeline, TextBatch.from_strings(samples), offsets=True), samples
+            )
         ),
     )
 
@@ -222,7 +224,7 @@ def _covered(tokenizer: Tokenizer, histogram: Array, unknown: int | None) -> Arr
     marks = [id for id in map(tokenizer.token_to_id, _MARKS) if id is not None]
     n_known = [np.zeros(0, np.int64)]
     characters = TextBatch.from_strings(map(chr, codes.tolist()))
-    for ids, rows in bulk.encode(tokenizer, [characters], add_special_tokens=False, threads=1):
+    for ids, rows in bulk.encode(tokenizer.pipeline, [characters], add_special_tokens=False, threads=1):
         counted = np.where(np.isin(ids, marks), 0, 1)
         if unknown is not None:
             counted[ids == unknown] = 2  # more than one: not covered

@@ -62,23 +62,23 @@ class Tokenizer(WithTraining, WithEncoding, WithVocabulary):
 
     def to_str(self, pretty: bool = False) -> str:
         """The contents of a tokenizer.json, byte for byte as the namesake writes it."""
-        return b"".join(serialization.tokenizer_json(self, pretty)).decode()
+        return b"".join(serialization.tokenizer_json(self.pipeline, pretty)).decode()
 
     def save(self, path: str, pretty: bool = True) -> None:
         """Writes a tokenizer.json, which is there whole or not at all."""
         from gputok.files import replacing
 
         with replacing(path) as beside, open(beside, "wb") as file:
-            file.writelines(serialization.tokenizer_json(self, pretty))
+            file.writelines(serialization.tokenizer_json(self.pipeline, pretty))
 
     def __getstate__(self) -> bytes:
-        return b"".join(serialization.tokenizer_json(self, pretty=False))
+        return b"".join(serialization.tokenizer_json(self.pipeline, pretty=False))
 
     def __setstate__(self, state: bytes) -> None:
         self.__dict__.update(Tokenizer.from_buffer(state).__dict__)
 
     def __repr__(self) -> str:
-        return serialization.shown(self, brief=False)
+        return serialization.shown(self.pipeline, brief=False)
 
     def __str__(self) -> str:
-        return serialization.shown(self, brief=True)
+        return serialization.shown(self.pipeline, brief=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from gputok import batching
 from gputok.encoding import Encoding, check_direction
-from gputok.tokenizer.steps import Pipeline
+from gputok.tokenizer.steps import Pipeline, WithSteps
 
 if TYPE_CHECKING:
     from gputok.progress import Progress
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 STRATEGIES = ("longest_first", "only_first", "only_second")
 
 
-class WithEncoding(Pipeline):
+class WithEncoding(WithSteps):
     """The half of a tokenizer that encodes."""
 
     def encode(
@@ -43,7 +44,7 @@ class WithEncoding(Pipeline):
         """
         given = [sequence] if pair is None else [sequence, pair]
         given = tuple(batching.check_sequence(one, is_pretokenized) for one in given)
-        return batching.encode(self, [given], is_pretokenized, add_special_tokens, offsets=True)[0]
+        return batching.encode(self.pipeline, [given], is_pretokenized, add_special_tokens, offsets=True)[0]
 
     def encode_batch(
         self,
@@ -56,7 +57,7 @@ class WithEncoding(Pipeline):
         """Encodes many texts, or (text, pair) tuples, on all cores."""
         inputs = batching.check_inputs(input, is_pretokenized)
         return batching.encode(
-            self, inputs, is_pretokenized, add_special_tokens, offsets=True, threads=threads
+            self.pipeline, inputs, is_pretokenized, add_special_tokens, offsets=True, threads=threads
         )
 
     def encode_batch_fast(
@@ -70,7 +71,7 @@ class WithEncoding(Pipeline):
         """`encode_batch` without offsets, words and token texts: these are (0, 0), None and ''."""
         inputs = batching.check_inputs(input, is_pretokenized)
         return batching.encode(
-            self, inputs, is_pretokenized, add_special_tokens, offsets=False, threads=threads
+            self.pipeline, inputs, is_pretokenized, add_special_tokens, offsets=False, threads=threads
         )
 
     async def async_encode(
@@ -148,7 +149,7 @@ class WithEncoding(Pipeline):
         from gputok import backend, bulk, corpus, token_files
         from gputok.progress import reporting
 
-        total = corpus.total_bytes(source, column=column)
+        pipeline, total = self.pipeline, corpus.total_bytes(source, column=column)
         backend.choose(device, 0)  # says at once what is wrong with it
 
         def batches(skip: int = 0) -> Iterator[TokenBatch]:
@@ -156,7 +157,7 @@ class WithEncoding(Pipeline):
             chosen, texts = backend.choose_for(read, total, device)
             with reporting(progress) as report:
                 yield from bulk.encode(
-                    self,
+                    pipeline,
                     texts,
                     add_special_tokens=add_special_tokens,
                     threads=threads,
@@ -169,7 +170,9 @@ class WithEncoding(Pipeline):
         if output is None:
             return batches()
         options = add_special_tokens, column, separator, errors
-        token_files.write(output, batches, bulk.id_type(self), bulk.fingerprint(self, source, options))
+        token_files.write(
+            output, batches, bulk.id_type(pipeline), bulk.fingerprint(pipeline, source, options)
+        )
         return None
 
     def report(self, corpus: Any, **options: Any) -> Report:
@@ -182,11 +185,11 @@ class WithEncoding(Pipeline):
         self, encoding: Encoding, pair: Encoding | None = None, add_special_tokens: bool = True
     ) -> Encoding:
         """Step 4 for encodings that are there: truncation, the post-processor, padding."""
-        return batching.post_process(self, encoding, pair, add_special_tokens)
+        return batching.post_process(self.pipeline, encoding, pair, add_special_tokens)
 
     def num_special_tokens_to_add(self, is_pair: bool) -> int:
         """How many tokens the post-processor adds to one text, or to a pair."""
-        return 0 if self._post_processor is None else self._post_processor.num_special_tokens_to_add(is_pair)
+        return self.pipeline.num_special_tokens_to_add(is_pair)
 
     def enable_truncation(
         self, max_length: int, stride: int = 0, strategy: str = "longest_first", direction: str = "right"
@@ -197,35 +200,21 @@ class WithEncoding(Pipeline):
         strategy: which of a pair is cut: "longest_first", "only_first" or "only_second".
         direction: the side that is cut off, "right" or "left".
         """
-        for name, value in (("max_length", max_length), ("stride", stride)):
-            if value < 0:
-                raise OverflowError(f"{name} is {value}, expected a number of tokens")
-        if strategy not in STRATEGIES:
-            raise ValueError(
-                f"Unknown `strategy`: `{strategy}`. Use one of `longest_first`, `only_first`, or `only_second`"
+        self._change(
+            lambda given: dataclasses.replace(
+                given, truncation=truncation(given, max_length, stride, strategy, direction)
             )
-        check_direction(direction)
-        n_added = self.num_special_tokens_to_add(False)
-        if max_length - n_added < stride:
-            raise ValueError(
-                f"tokenizer stride set to {stride}, which is greater than or equal to its effective max length of "
-                f"{max_length - n_added} (= {max_length} original max length - {n_added} added special tokens)"
-            )
-        self._truncation = {
-            "max_length": max_length,
-            "stride": stride,
-            "strategy": strategy,
-            "direction": direction,
-        }
+        )
 
     def no_truncation(self) -> None:
         """Stops truncating."""
-        self._truncation = None
+        self._set(truncation=None)
 
     @property
     def truncation(self) -> dict[str, Any] | None:
         """The options of `enable_truncation`, or None."""
-        return self._truncation and dict(self._truncation)
+        options = self._given.truncation
+        return options and dict(options)
 
     def enable_padding(
         self,
@@ -237,24 +226,65 @@ class WithEncoding(Pipeline):
         pad_to_multiple_of: int | None = None,
     ) -> None:
         """Fills all encodings of a batch up to `length` tokens, by default that of the longest of them."""
-        check_direction(direction)
-        for name, value in (("pad_id", pad_id), ("pad_type_id", pad_type_id), ("length", length or 0)):
-            if value < 0:
-                raise OverflowError(f"{name} is {value}, expected a number from 0")
-        self._padding = {
-            "length": length,
-            "pad_to_multiple_of": pad_to_multiple_of,
-            "pad_id": pad_id,
-            "pad_token": pad_token,
-            "pad_type_id": pad_type_id,
-            "direction": direction,
-        }
+        self._set(
+            padding=padding(direction, pad_id, pad_type_id, pad_token, length, pad_to_multiple_of),
+        )
 
     def no_padding(self) -> None:
         """Stops padding."""
-        self._padding = None
+        self._set(padding=None)
 
     @property
     def padding(self) -> dict[str, Any] | None:
         """The options of `enable_padding`, or None."""
-        return self._padding and dict(self._padding)
+        options = self._given.padding
+        return options and dict(options)
+
+
+def truncation(
+    pipeline: Pipeline, max_length: int, stride: int, strategy: str, direction: str
+) -> dict[str, Any]:
+    """The options of `Tokenizer.enable_truncation`, checked."""
+    for name, value in (("max_length", max_length), ("stride", stride)):
+        if value < 0:
+            raise OverflowError(f"{name} is {value}, expected a number of tokens")
+    if strategy not in STRATEGIES:
+        raise ValueError(
+            f"Unknown `strategy`: `{strategy}`. Use one of `longest_first`, `only_first`, or `only_second`"
+        )
+    check_direction(direction)
+    n_added = pipeline.num_special_tokens_to_add(False)
+    if max_length - n_added < stride:
+        raise ValueError(
+            f"tokenizer stride set to {stride}, which is greater than or equal to its effective max length of "
+            f"{max_length - n_added} (= {max_length} original max length - {n_added} added special tokens)"
+        )
+    return {
+        "max_length": max_length,
+        "stride": stride,
+        "strategy": strategy,
+        "direction": direction,
+    }
+
+
+def padding(
+    direction: str,
+    pad_id: int,
+    pad_type_id: int,
+    pad_token: str,
+    length: int | None,
+    pad_to_multiple_of: int | None,
+) -> dict[str, Any]:
+    """The options of `Tokenizer.enable_padding`, checked."""
+    check_direction(direction)
+    for name, value in (("pad_id", pad_id), ("pad_type_id", pad_type_id), ("length", length or 0)):
+        if value < 0:
+            raise OverflowError(f"{name} is {value}, expected a number from 0")
+    return {
+        "length": length,
+        "pad_to_multiple_of": pad_to_multiple_of,
+        "pad_id": pad_id,
+        "pad_token": pad_token,
+        "pad_type_id": pad_type_id,
+        "direction": direction,
+    }

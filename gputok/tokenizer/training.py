@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from gputok.components import exchange, view
 from gputok.text import Pieces, TextBatch
-from gputok.tokenizer.steps import Pipeline
+from gputok.tokenizer.steps import Pipeline, WithSteps
 
 if TYPE_CHECKING:
+    from gputok.added_tokens import AddedToken
+    from gputok.models import Model
     from gputok.progress import Progress
     from gputok.trainers import Trainer
     from gputok.word_counts import WordCounts
 
 
-class WithTraining(Pipeline):
+class WithTraining(WithSteps):
     """The half of a tokenizer that learns."""
 
     def train(
@@ -41,7 +45,7 @@ class WithTraining(Pipeline):
 
         Raises FileNotFoundError, or ValueError for a file that is broken or not UTF-8; the tokenizer is unchanged then.
         """
-        trainer = self._model.get_trainer() if trainer is None else trainer
+        trainer = self.model.get_trainer() if trainer is None else trainer
         progress = _asked_of(trainer, progress)
         options = {"column": column, "separator": separator, "errors": errors}
         counts = self.count_words(files, threads=threads, device=device, progress=progress, **options)
@@ -65,7 +69,7 @@ class WithTraining(Pipeline):
         """
         from gputok import corpus
 
-        trainer = self._model.get_trainer() if trainer is None else trainer
+        trainer = self.model.get_trainer() if trainer is None else trainer
         progress = _asked_of(trainer, progress)
         read = partial(corpus.read_texts, iterator, column=column, errors=errors)
         total = (
@@ -87,13 +91,33 @@ class WithTraining(Pipeline):
         from gputok import backend
         from gputok.progress import reporting
 
-        trainer = self._model.get_trainer() if trainer is None else trainer
+        trainer = self.model.get_trainer() if trainer is None else trainer
         devices = backend.choose(device, word_counts.data.nbytes).devices
         with reporting(_asked_of(trainer, progress)) as report:
             learnt = trainer.train(word_counts, threads=threads, progress=report, devices=devices)
-        learnt.into(self._model)
-        self._spelling = None
-        self._added.add(trainer.special_tokens, self._model, self._normalizer)
+        while not self._learn(learnt, trainer.special_tokens):
+            pass
+
+    def _learn(self, learnt: Any, special_tokens: list[AddedToken]) -> bool:
+        """Changes model and added tokens together; False if another thread has changed one of them meanwhile."""
+        given = self._given
+        before = vars(given.model)
+        model = view(given.model, before)
+        learnt.into(model)
+        added, _ = given.added.with_tokens(special_tokens, model, given.normalizer)
+        return exchange(
+            (given.model, "__dict__", before, vars(model)),
+            (self, "_given", given, dataclasses.replace(given, added=added)),
+        )
+
+    def replace_model(self, model: Model, special_tokens: list[AddedToken]) -> None:
+        """Sets a model and adds tokens whose ids are those that it gives them, both together."""
+
+        def change(given: Pipeline) -> Pipeline:
+            added, _ = given.added.with_tokens(special_tokens, model, given.normalizer)
+            return dataclasses.replace(given, model=model, added=added)
+
+        self._change(change)
 
     def count_words(
         self,
@@ -127,27 +151,24 @@ class WithTraining(Pipeline):
         from gputok.counting import count_words
         from gputok.progress import reporting
 
+        pipeline = self.pipeline
+
+        def around_added(batch: TextBatch) -> Callable[[Pieces], Pieces] | None:
+            """What cuts a batch with added tokens in it into words: they are found in whole documents only."""
+            return pipeline.words if pipeline.added_in(Pieces.from_batch(batch)) else None
+
         chosen, batches = backend.choose_for(read, total, device)
         with reporting(progress) as report:
             return count_words(
                 batches,
-                self._plan() or self.words,
-                apart_at_spaces=self.apart_at_spaces(),
-                instead=self._around_added if self._added.tokens else None,
+                pipeline.plan() or pipeline.words,
+                apart_at_spaces=pipeline.apart_at_spaces(),
+                instead=around_added if pipeline.added.tokens else None,
                 threads=threads,
                 report=report,
                 total=total,
                 devices=chosen.devices,
             )
-
-    def _plan(self) -> Any:
-        """The one walk over raw text that `words` is where no added token is, or None."""
-        alone = self._normalizer is None and self._pre_tokenizer is not None
-        return self._pre_tokenizer.plan() if alone else None
-
-    def _around_added(self, batch: TextBatch) -> Callable[[Pieces], Pieces] | None:
-        """What cuts a batch with added tokens in it into words: they are found in whole documents only."""
-        return self.words if self.added_in(Pieces.from_batch(batch)) else None
 
 
 def _asked_of(trainer: Trainer, progress: Progress) -> Progress:

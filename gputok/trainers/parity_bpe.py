@@ -104,8 +104,8 @@ class ParityBpeTrainer(Options):
 
         if progress is None and not self.show_progress:
             progress = False
-        counter = Tokenizer(BPE())
-        counter.normalizer, counter.pre_tokenizer = tokenizer.normalizer, tokenizer.pre_tokenizer
+        counter, steps = Tokenizer(BPE()), tokenizer.pipeline
+        counter.normalizer, counter.pre_tokenizer = steps.normalizer, steps.pre_tokenizer
 
         def count(iterators: Sequence[Iterable[Any]]) -> list[WordCounts]:
             readers = [partial(corpus.read_texts, texts) for texts in iterators]
@@ -118,8 +118,7 @@ class ParityBpeTrainer(Options):
             learnt = self.train(train, dev, ratio, progress=report)
         model = BPE()
         learnt.into(model)
-        tokenizer.model = model
-        tokenizer.add_special_tokens(self.special_tokens)
+        tokenizer.replace_model(model, self.special_tokens)
 
     def train(
         self,
