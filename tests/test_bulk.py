@@ -263,7 +263,9 @@ def test_the_first_documents_can_be_left_out(byte_level):
     texts = random_texts(5, 100)
     batches = [TextBatch.from_strings(texts[i : i + 30]) for i in range(0, 100, 30)]
     for skip in (0, 1, 30, 47, 100):
-        assert flat(bulk.encode(byte_level.pipeline, batches, skip=skip)) == expected(byte_level, texts[skip:])
+        assert flat(bulk.encode(byte_level.pipeline, batches, skip=skip)) == expected(
+            byte_level, texts[skip:]
+        )
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -274,9 +276,9 @@ def test_a_long_document_is_work_for_all_threads(byte_level, threads, monkeypatc
     plain = [text.replace("<|endoftext|>", "").replace("<s>", "") for text in random_texts(11, 300)]
     texts = ["", "".join(plain), "", "low", "".join(plain[:150]), "<s>".join(plain), "w" * 20_000, ""]
     for some in (texts, texts[:5], texts[6:]):
-        assert flat(bulk.encode(byte_level.pipeline, [TextBatch.from_strings(some)], threads=threads)) == expected(
-            byte_level, some
-        )
+        assert flat(
+            bulk.encode(byte_level.pipeline, [TextBatch.from_strings(some)], threads=threads)
+        ) == expected(byte_level, some)
     assert any(parts and len(parts) > 5 for parts in cut) == (threads > 1)
 
 
