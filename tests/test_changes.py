@@ -166,9 +166,12 @@ CALLS = [
     lambda t: [
         (batch.ids.tolist(), batch.rows.tolist()) for batch in t.encode_corpus(iter(TEXTS), threads=1)
     ],
-    lambda t: (t.decode([*range(30)], False), t.decode([*range(300)])),
-    lambda t: [t.token_to_id(token) for token in ("<x>", "low", "[MASK]", "er")],
-    lambda t: (t.get_vocab_size(), sorted(t.get_vocab().items())),
+    lambda t: t.decode([*range(300)]),
+    lambda t: t.decode([*range(30)], False),
+    lambda t: t.token_to_id("<x>"),
+    lambda t: t.token_to_id("low"),
+    lambda t: t.get_vocab_size(),
+    lambda t: sorted(t.get_vocab().items()),
     lambda t: t.to_str(),
 ]
 

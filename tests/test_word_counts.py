@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 import tokenizers
+from children import child
 from gputok.kernels import Automaton, reference
 from gputok.kernels.cpu import walk, word_table, words
 
@@ -340,14 +341,13 @@ count_words([batch], plan)
 print("begun", flush=True)
 count_words(itertools.repeat(batch), plan, threads=2)
 """
-    counting = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert counting.stdout.readline() == b"begun\n"
-    time.sleep(0.3)
-    counting.send_signal(signal.SIGINT)
-    begin = time.monotonic()
-    _, errors = counting.communicate(timeout=30)
+    command = [sys.executable, "-c", script]
+    with child(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as counting:
+        assert counting.stdout.readline() == b"begun\n"
+        time.sleep(0.3)
+        counting.send_signal(signal.SIGINT)
+        begin = time.monotonic()
+        _, errors = counting.communicate(timeout=30)
     assert b"KeyboardInterrupt" in errors
     assert time.monotonic() - begin < 5  # half a second on a machine that does nothing else
 
