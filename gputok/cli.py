@@ -163,7 +163,7 @@ def train(
         else:
             words = _count(tokenizer, inputs, column, separator, errors, threads, device, progress)
         tokenizer.train_from_word_counts(words, trainer, threads=threads, device=device, progress=progress)
-        tokenizer.save(str(beside))
+        beside.write_text(tokenizer.to_str(pretty=True), encoding="utf-8", newline="\n")
     seconds = time.perf_counter() - preparation.seconds - start
     megabytes = int(((words.offsets[1:] - words.offsets[:-1]) * words.counts).sum()) / 1e6
     speed = f"{megabytes:.1f} MB of words in {seconds:.2f} s, {megabytes / seconds:.0f} MB/s"
@@ -523,7 +523,10 @@ def bench_device(device: BenchDevice = "cuda:0") -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line (`sys.argv` by default) and exits."""
     warnings.showwarning = lambda message, *_: print(f"gputok: warning: {message}", file=sys.stderr)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that files being written are removed
+    # So that files being written are removed. Who started this may have it ignore signals, as `nohup` does, and a shell for
+    # what it runs in the background: then it does, SIGINT by Python's own rule.
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         given = _repeated(sys.argv[1:] if arguments is None else arguments)
         code = app(given or ["--help"], prog_name="gputok", standalone_mode=False)

@@ -1,5 +1,6 @@
 """The command line does what its help says, and what it can't do it says in one line."""
 
+import contextlib
 import json
 import os
 import random
@@ -11,6 +12,7 @@ import time
 import numpy as np
 import pytest
 import tokenizers
+from children import child, end
 from gputok.kernels.native import choose
 
 from gputok import Tokenizer, cli, models
@@ -233,11 +235,11 @@ def test_an_old_result_survives_an_error(folder, gputok):
     assert (folder / "t.json").read_text() == "old" and sorted(os.listdir()) == ["t.json", "text.txt"]
 
 
-def start(*arguments: str, **options) -> subprocess.Popen:
+def start(*arguments: str, **options) -> contextlib.AbstractContextManager[subprocess.Popen]:
     command = [sys.executable, "-m", "gputok", *arguments]
     source = os.path.dirname(os.path.dirname(cli.__file__))
     environment = {**os.environ, "PYTHONPATH": source}
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, **options)
+    return child(command, stderr=subprocess.PIPE, text=True, env=environment, **options)
 
 
 def test_a_fault_of_gputok_says_so(gputok, monkeypatch):
@@ -264,10 +266,8 @@ def test_ctrl_c_ends_at_once_and_leaves_nothing(folder, stage):
         while f"{stage}:" not in seen and process.poll() is None:
             seen += process.stderr.read(1)
         time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-        sent = time.perf_counter()
-        process.communicate()
-    assert process.returncode == 130 and time.perf_counter() - sent < 3  # half a second on a quiet machine
+        seconds = end(process, signal.SIGINT)
+    assert process.returncode == 130 and seconds < 3  # half a second on a quiet machine
     assert sorted(os.listdir()) == ["long.txt", "text.txt"]
 
 
@@ -277,6 +277,7 @@ def test_a_reader_that_leaves(folder):
         process.stdout.readline()
         process.stdout.close()
         err = process.stderr.read()
+        process.wait()
     assert process.returncode == 1 and err == ""
 
 

@@ -90,7 +90,7 @@ def test_ids_of_a_real_tokenizer(name, device, shared_tokenizer, corpus_sample):
     documents = [*text.splitlines(keepends=True), f"{special}one{special}", "", "a" * 500, text[:3000] * 2]
     assert lookup.can_encode(tokenizer.model._byte_tables)
     ours, theirs = (
-        [*bulk.encode(tokenizer, [TextBatch.from_strings(documents)], devices=devices)]
+        [*bulk.encode(tokenizer.pipeline, [TextBatch.from_strings(documents)], devices=devices)]
         for devices in ([device], [])
     )
     assert np.array_equal(*(np.concatenate([batch.ids for batch in batches]) for batches in (ours, theirs)))

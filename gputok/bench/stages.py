@@ -145,7 +145,9 @@ def _encoding(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
         ours = [device.download(ids) for ids in encode(device)]
     theirs = [
         batch.ids
-        for batch in encode_corpus.encode(tokenizer, batches, add_special_tokens=False, threads=job.threads)
+        for batch in encode_corpus.encode(
+            tokenizer.pipeline, batches, add_special_tokens=False, threads=job.threads
+        )
     ]
     _verify("encode_text", np.array_equal(np.concatenate(ours), np.concatenate(theirs)))
     yield "encode_text", sum(batch.data.nbytes for batch in batches), encode

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 
+from gputok.components import derived
 from gputok.files.json_text import Buffer, deeper, digits, escaped, woven
 from gputok.types import public
 
@@ -54,6 +54,7 @@ class Vocabulary:
         """
         if not isinstance(mapping, Mapping):
             raise TypeError(f"a vocabulary must map tokens to ids, but this is {brief(mapping)}")
+        mapping = dict(mapping)  # what the caller does to his own later is no concern of ours
         ids = np.array(list(mapping.values())) if mapping else np.empty(0, np.int64)
         if ids.dtype.kind not in "iu" or ids.min(initial=0) < 0 or ids.max(initial=0) >= 2**32 - 1:
             for token, id in mapping.items():
@@ -80,7 +81,7 @@ class Vocabulary:
 
         return gather(self.data, self.offsets[positions], self.offsets[positions.astype(np.int64) + 1])
 
-    @functools.cached_property
+    @derived
     def tokens(self) -> list[str]:
         """The tokens in the order of the arrays."""
         if len(self) and self.data.all():  # no NUL in any, so that one between all lets one call decode all
@@ -88,12 +89,12 @@ class Vocabulary:
         raw, ends = self.data.tobytes(), self.offsets.tolist()
         return [raw[a:b].decode() for a, b in itertools.pairwise(ends)]
 
-    @functools.cached_property
+    @derived
     def mapping(self) -> Mapping[str, int]:
         """Token -> id; of equal tokens (only Unigram can have them) the last."""
         return dict(zip(self.tokens, self.ids.tolist(), strict=True))
 
-    @functools.cached_property
+    @derived
     def order(self) -> np.ndarray:
         """int64[]: the tokens by rising id. Of several tokens with one id the last counts."""
         if (self.ids[1:] > self.ids[:-1]).all():
@@ -107,7 +108,7 @@ class Vocabulary:
             return ids
         return self.order[np.searchsorted(self.ids[self.order], ids)]
 
-    @functools.cached_property
+    @derived
     def names(self) -> dict[int, str]:
         """Id -> token, by rising id."""
         tokens = map(self.tokens.__getitem__, self.order.tolist())
@@ -138,7 +139,7 @@ class Vocabulary:
         found = lookup.find_strings(self.strings, data, offsets[:-1], offsets[1:])
         return [None if at < 0 else int(self.ids[at]) for at in found]
 
-    @functools.cached_property
+    @derived
     def strings(self) -> Any:
         """The tokens as kernels.cpu.lookup.Strings, to be found by their bytes."""
         from gputok.kernels.cpu import lookup
