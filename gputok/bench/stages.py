@@ -134,7 +134,7 @@ def _encoding(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
         return
     batches = _head(corpus.read(job.text, separator=END, batch_bytes=backend.CUDA_BATCH_BYTES))
     loaded = split.upload(device, plan.automaton), lookup.upload(device, tables)
-    none_added = [np.full(batch.n_documents, -1, np.int32) for batch in batches]
+    none_added = [np.full(batch.n_documents, -1, np.int64) for batch in batches]
     texts = _resident(device, [(*batch, none) for batch, none in zip(batches, none_added, strict=True)])
 
     def encode(device: Device) -> list[Any]:
