@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from gputok.kernels.cpu import text, word_table, words
 from gputok.kernels.native import choose
-from gputok.kernels.signatures import I64, U8, Either, Elements, Number, f64, i64, u8, u16, u32, versions
+from gputok.kernels.signatures import Either, Elements, I64s, Number, U8s, f64, i64, u8, u16, u32, versions
 
 IN_LIBRARY = choose().calls is not None
 needs_library = pytest.mark.skipif(
@@ -69,8 +69,8 @@ def test_only_what_is_declared_is_compiled():
 def test_versions():
     number = Either("number", (u16[:], u32[:]))
     assert versions((number, i64, number)) == [(kind, Number("i8"), kind) for kind in (u16[:], u32[:])]
-    assert versions((I64, (u8, f64))) == [(Elements("i8", 1), versions(((u8, f64),))[0][0])]
-    assert versions((U8, int))[0] == (u8[:], i64)
+    assert versions((I64s, (u8, f64))) == [(Elements("i8", 1), versions(((u8, f64),))[0][0])]
+    assert versions((U8s, int))[0] == (u8[:], i64)
     with pytest.raises(TypeError, match="str"):
         versions((str,))
 
