@@ -95,7 +95,7 @@ def write(
             _write_table(beside, path.suffix, TokenBatch(ids, rows))
         ids_path.unlink()
     else:
-        path.unlink(missing_ok=True)  # rather none than one with the rows of another
+        target.unlink(missing_ok=True)  # rather none than one with the rows of another
         with replacing(_rows_path(path)) as beside, open(beside, "wb") as file:
             np.save(file, rows)
         os.replace(ids_path, target)
