@@ -10,6 +10,7 @@ import pytest
 import tokenizers
 
 import gputok
+import gputok.inputs
 
 MODULES = [
     "",
