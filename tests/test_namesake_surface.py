@@ -11,6 +11,7 @@ import pytest
 import tokenizers
 
 import gputok
+import gputok.inputs
 
 MODULES = [
     "",
