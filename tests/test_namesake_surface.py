@@ -7,11 +7,11 @@ import pickle
 import re
 import types
 
+import gputok.inputs
 import pytest
 import tokenizers
 
 import gputok
-import gputok.inputs
 
 MODULES = [
     "",
