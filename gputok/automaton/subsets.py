@@ -349,7 +349,7 @@ def _strong(delta: np.ndarray, accept: np.ndarray, gaps: np.ndarray) -> np.ndarr
     n_classes = delta.shape[1] - 1
     strong = ~np.logical_and.outer(gaps, gaps)
     for a in range(n_classes):
-        after = np.unique(delta[:, a])
+        after, _ = np.unique(delta[:, a], return_index=True)  # see partition
         after = after[after != DEAD]
         strong[a] &= (delta[after, :-1] == DEAD).all(axis=0)
         strong[a] &= (accept[after, :-1] == accept[after, -1:]).all(axis=0)

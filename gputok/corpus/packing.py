@@ -26,7 +26,7 @@ def cuts(offsets: Array, batch_bytes: int) -> list[int]:
     """
     n_parts = max(1, round((offsets[-1] - offsets[0]) / batch_bytes))
     aims = np.linspace(offsets[0], offsets[-1], n_parts + 1)[1:-1]
-    return np.unique([0, *np.searchsorted(offsets, aims), len(offsets) - 1]).tolist()
+    return sorted({0, *np.searchsorted(offsets, aims).tolist(), len(offsets) - 1})
 
 
 def checked(
