@@ -27,7 +27,7 @@ from gputok.kernels.cpu.memory import (
 )
 from gputok.kernels.cpu.ragged import pointer
 from numba.core.errors import TypingError
-from numba.core.runtime import rtsys
+from numba.core.runtime import _nrt_python, rtsys
 
 import gputok
 
@@ -126,12 +126,16 @@ def test_elements_are_what_numpy_reads():
 def test_views_keep_what_kernels_made_and_leak_nothing():
     assert sum_of_scratch(1000, 3) == 3 * 499_500 + 3000
     assert squares(100).tolist() == [i * i for i in range(100)]  # compiled
-    before = rtsys.get_allocation_stats()
-    for _ in range(50):
-        sum_of_scratch(1000, 3)
-        result = squares(100)
-    del result
-    after = rtsys.get_allocation_stats()
+    _nrt_python.memsys_enable_stats()
+    try:
+        before = rtsys.get_allocation_stats()
+        for _ in range(50):
+            sum_of_scratch(1000, 3)
+            result = squares(100)
+        del result
+        after = rtsys.get_allocation_stats()
+    finally:
+        _nrt_python.memsys_disable_stats()
     assert after.mi_alloc - before.mi_alloc > 100
     assert after.mi_alloc - before.mi_alloc == after.mi_free - before.mi_free
 
