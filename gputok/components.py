@@ -57,6 +57,20 @@ class Component:
         self.__dict__.update(type(self).from_dict(json.loads(state)).__dict__)
 
 
+def call_custom(component: Any, method: str, *arguments: Any) -> Any:
+    """Calls a method of an object that a user wrote; what the method itself raises comes through as it is.
+
+    Raises AttributeError or TypeError, with the messages of `tokenizers`, if it has no such method or the
+    method takes other arguments.
+    """
+    try:
+        return getattr(component, method)(*arguments)
+    except (AttributeError, TypeError) as error:
+        if error.__traceback__ is not None and error.__traceback__.tb_next is None:  # the call itself failed
+            raise type(error)(f"{type(error).__name__}: {error}") from None
+        raise
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Component):
         return value.to_dict()

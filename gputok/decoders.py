@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from gputok.byte_alphabet import BYTE_CHARACTERS
-from gputok.components import Component
+from gputok.components import Component, call_custom
 
 if TYPE_CHECKING:
     from gputok.pattern import Regex
@@ -75,7 +75,7 @@ class Custom(Decoder):
         return f"Decoder.custom({self.decoder!r})"
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
-        return self.decoder.decode_chain(tokens)
+        return call_custom(self.decoder, "decode_chain", tokens)
 
 
 @dataclasses.dataclass(eq=False, repr=False)

@@ -56,7 +56,7 @@ class PostProcessor(Component):
         return process_one(self, encoding, pair, add_special_tokens)
 
 
-@dataclasses.dataclass(eq=False, repr=False)
+@dataclasses.dataclass(eq=False, repr=False, init=False)
 class ByteLevel(PostProcessor):
     """Takes the white space that is part of byte-level tokens out of their offsets.
 
@@ -64,14 +64,23 @@ class ByteLevel(PostProcessor):
     trim_offsets: do it. use_regex: means nothing here.
     """
 
-    add_prefix_space: bool | None = None  # None, as in the namesake, stands for True
-    trim_offsets: bool | None = None
-    use_regex: bool | None = None
+    add_prefix_space: bool = True
+    trim_offsets: bool = True
+    use_regex: bool = True
 
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            if getattr(self, field.name) is None:
-                setattr(self, field.name, True)
+    def __init__(
+        self,
+        add_prefix_space: bool | None = None,  # None, as in tokenizers, stands for True
+        trim_offsets: bool | None = None,
+        use_regex: bool | None = None,
+        *,
+        type: str = "ByteLevel",  # so that the JSON form can be passed as arguments
+    ) -> None:
+        if type != "ByteLevel":
+            raise ValueError(f"type is {type!r}, but this is a ByteLevel")
+        self.add_prefix_space = True if add_prefix_space is None else add_prefix_space
+        self.trim_offsets = True if trim_offsets is None else trim_offsets
+        self.use_regex = True if use_regex is None else use_regex
 
     def parts(self, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False) -> list[Rows]:
         if self.trim_offsets:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from gputok.components import call_custom
 from gputok.text import Alignment, Pieces
 
 from .base import Normalizer, component
@@ -85,7 +86,7 @@ class Custom(Normalizer):
         raise ValueError("Custom Normalizer cannot be serialized")
 
     def normalize(self, normalized: NormalizedString) -> None:
-        self.normalizer.normalize(normalized)
+        call_custom(self.normalizer, "normalize", normalized)
 
     def _apply(self, pieces: Pieces) -> Pieces:
         from gputok.normalized_string import NormalizedString
@@ -94,7 +95,7 @@ class Custom(Normalizer):
         for i, text in enumerate(pieces.strings()):
             normalized = NormalizedString(text)
             if pieces.frozen is None or not pieces.frozen[i]:
-                self.normalizer.normalize(normalized)
+                self.normalize(normalized)
             texts.append(normalized.normalized.encode())
             if pieces.alignment is not None:
                 start, end = (side + pieces.start[i] for side in normalized._alignment())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from gputok.components import call_custom
 from gputok.text import Alignment, Pieces
 
 from .base import PreTokenizer
@@ -25,7 +26,7 @@ class Custom(PreTokenizer):
         self.pretok = pretok
 
     def pre_tokenize(self, pretok: PreTokenizedString) -> None:
-        self.pretok.pre_tokenize(pretok)
+        call_custom(self.pretok, "pre_tokenize", pretok)
 
     def _described(self, n_items: int, n_bytes: int | None) -> str:
         return f"PreTokenizer.custom({self.pretok!r})"

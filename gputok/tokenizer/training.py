@@ -41,7 +41,7 @@ class WithTraining(Pipeline):
 
         Raises FileNotFoundError, or ValueError for a file that is broken or not UTF-8; the tokenizer is unchanged then.
         """
-        trainer = self._model.get_trainer() if trainer is None else trainer
+        trainer = self._trainer(trainer)
         progress = _asked_of(trainer, progress)
         options = {"column": column, "separator": separator, "errors": errors}
         counts = self.count_words(files, threads=threads, device=device, progress=progress, **options)
@@ -65,7 +65,7 @@ class WithTraining(Pipeline):
         """
         from gputok import corpus
 
-        trainer = self._model.get_trainer() if trainer is None else trainer
+        trainer = self._trainer(trainer)
         progress = _asked_of(trainer, progress)
         read = partial(corpus.read_texts, iterator, column=column, errors=errors)
         total = (
@@ -87,7 +87,7 @@ class WithTraining(Pipeline):
         from gputok import backend
         from gputok.progress import reporting
 
-        trainer = self._model.get_trainer() if trainer is None else trainer
+        trainer = self._trainer(trainer)
         devices = backend.choose(device, word_counts.data.nbytes).devices
         with reporting(_asked_of(trainer, progress)) as report:
             learnt = trainer.train(word_counts, threads=threads, progress=report, devices=devices)
@@ -114,6 +114,23 @@ class WithTraining(Pipeline):
 
         read = partial(corpus.read, source, column=column, separator=separator, errors=errors)
         return self._count(read, corpus.total_bytes(source, column=column), threads, device, progress)
+
+    def _trainer(self, trainer: Trainer | None) -> Trainer:
+        """The trainer, by default the model's own kind. TypeError: it isn't one, or it trains other models."""
+        from gputok.trainers import Trainer
+
+        if trainer is None:
+            return self._model.get_trainer()
+        if not isinstance(trainer, Trainer):
+            raise TypeError(
+                f"{trainer!r} is no Trainer (a ParityBpeTrainer trains by its own train_from_iterator)"
+            )
+        if trainer.trains not in (kind.__name__ for kind in type(self._model).__mro__):
+            raise TypeError(
+                f"{type(trainer).__name__} can only train a {trainer.trains}, and this tokenizer's model is a "
+                f"{type(self._model).__name__}"
+            )
+        return trainer
 
     def _count(
         self,
@@ -151,13 +168,7 @@ class WithTraining(Pipeline):
 
 
 def _asked_of(trainer: Trainer, progress: Progress) -> Progress:
-    """A trainer's own options say what is shown where the call does not. TypeError: it is none."""
-    from gputok.trainers import Trainer
-
-    if not isinstance(trainer, Trainer):
-        raise TypeError(
-            f"{trainer!r} is no Trainer (a ParityBpeTrainer trains by its own train_from_iterator)"
-        )
+    """A trainer's own options say what is shown where the call does not."""
     if progress is not None:
         return progress
     if not getattr(trainer, "show_progress", True) or getattr(trainer, "progress_format", "") == "silent":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from ..added_tokens import AddedToken
 
@@ -27,6 +27,9 @@ class Trainer(Options):
     A subclass is a dataclass (`@dataclass(kw_only=True, eq=False, repr=False)`) whose fields, in order, are the JSON
     form that the namesake keeps in pickles and shows as `repr`. Values are checked when they are set.
     """
+
+    trains: ClassVar[str]
+    """The name of the class of models that it trains."""
 
     def to_dict(self) -> dict[str, Any]:
         """The options as JSON values."""
