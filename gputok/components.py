@@ -6,6 +6,15 @@ import dataclasses
 import json
 from typing import Any, ClassVar, Self
 
+_MODULES = {
+    "normalizer": "normalizers",
+    "pre-tokenizer": "pre_tokenizers",
+    "model": "models",
+    "post-processor": "processors",
+    "decoder": "decoders",
+}
+"""Kind -> the module of `tokenizers` with its classes."""
+
 
 class Component:
     """Base of normalizers, pre-tokenizers, models, post-processors and decoders.
@@ -23,6 +32,20 @@ class Component:
         """The JSON form, `type` first."""
         fields = {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
         return {"type": type(self).__name__, **fields}
+
+    @classmethod
+    def adopt(cls, value: Any) -> Any:
+        """The component itself, or what it is here if it belongs to `tokenizers`, by its JSON form.
+
+        Called on the base class of a kind (`Normalizer.adopt`). Anything else comes back as it is.
+        """
+        if type(value).__module__ != f"tokenizers.{_MODULES.get(cls.kind)}":
+            return value
+        try:
+            state = value.__getstate__()
+        except Exception as error:  # of no class of its own
+            raise TypeError(f"{value!r} of tokenizers can't be used here: {error}") from None
+        return cls.from_dict(json.loads(state))
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:

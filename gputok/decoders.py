@@ -325,6 +325,7 @@ class Sequence(Decoder):
     def __post_init__(self) -> None:
         if not isinstance(self.decoders, list):
             raise TypeError(f"decoders must be a list of decoders, not {self.decoders!r}")
+        self.decoders = [*map(Decoder.adopt, self.decoders)]
         for decoder in self.decoders:
             if not isinstance(decoder, Decoder):
                 raise TypeError(f"{decoder!r} is no decoder")

@@ -366,7 +366,7 @@ class Sequence(PostProcessor):
             raise TypeError(f"processors must be a list of post-processors, not {self.processors!r}")
         inner = [
             processor.processors if isinstance(processor, Sequence) else [processor]
-            for processor in self.processors
+            for processor in map(PostProcessor.adopt, self.processors)
         ]
         self.processors = [processor for processors in inner for processor in processors]
         for processor in self.processors:
@@ -386,6 +386,7 @@ class Sequence(PostProcessor):
 
     def __setitem__(self, index: int, value: PostProcessor) -> None:
         self[index]  # is there one?
+        value = PostProcessor.adopt(value)
         if not isinstance(value, PostProcessor) or isinstance(value, Sequence):
             raise TypeError(f"expected a post-processor that is no Sequence, not {value!r}")
         self.processors[index] = value

@@ -46,7 +46,7 @@ class Sequence(PreTokenizer):
 
     @staticmethod
     def _check_pretokenizers(pretokenizers: list[PreTokenizer]) -> list[PreTokenizer]:
-        elements = [_pre_tokenizer(element) for element in pretokenizers]
+        elements = [_pre_tokenizer(PreTokenizer.adopt(element)) for element in pretokenizers]
         groups = [
             element.pretokenizers if isinstance(element, Sequence) else [element] for element in elements
         ]
@@ -72,6 +72,7 @@ class Sequence(PreTokenizer):
 
     def __setitem__(self, index: int, value: PreTokenizer) -> None:
         self[index]  # the same error
+        value = PreTokenizer.adopt(value)
         if isinstance(value, Sequence):
             raise TypeError("an element of a Sequence can't be replaced by a Sequence: make a new one")
         self.pretokenizers[index] = _pre_tokenizer(value)

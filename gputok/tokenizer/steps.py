@@ -50,7 +50,7 @@ class Pipeline:
     @normalizer.setter
     def normalizer(self, normalizer: Normalizer | None) -> None:
         self._normalizer = _component(normalizer, "normalizer")
-        self._added.renormalize(normalizer)
+        self._added.renormalize(self._normalizer)
         self._spelling = None
 
     @property
@@ -115,6 +115,18 @@ class Pipeline:
 
 
 def _component(value: Any, kind: str) -> Any:
-    if value is not None and (not isinstance(value, Component) or value.kind != kind):
-        raise TypeError(f"{value!r} is no {kind} of gputok")
+    if value is None or (isinstance(value, Component) and value.kind == kind):
+        return value
+    from gputok import decoders, models, normalizers, pre_tokenizers, processors
+
+    bases = (
+        normalizers.Normalizer,
+        pre_tokenizers.PreTokenizer,
+        models.Model,
+        processors.PostProcessor,
+        decoders.Decoder,
+    )
+    value = next(base for base in bases if base.kind == kind).adopt(value)
+    if not isinstance(value, Component) or value.kind != kind:
+        raise TypeError(f"{value!r} is no {kind} of gputok or tokenizers")
     return value

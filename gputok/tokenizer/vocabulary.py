@@ -111,12 +111,9 @@ class WithVocabulary(Pipeline):
 
     def add_special_tokens(self, tokens: list[str | AddedToken]) -> int:
         """Adds tokens that `decode` leaves out, or makes known ones such; returns how many are new."""
-        given = _token_list(tokens)
-        for token in given:
-            if isinstance(token, AddedToken):
-                token.special = True
         return self._add(
-            AddedToken(token, special=True) if isinstance(token, str) else token for token in given
+            AddedToken(token, special=True) if isinstance(token, str) else token
+            for token in _token_list(tokens, special=True)
         )
 
     def _add(self, tokens: Iterable[AddedToken]) -> int:
@@ -156,7 +153,9 @@ class _Texts(dict):
         return text
 
 
-def _token_list(tokens: Any) -> list[str | AddedToken]:
+def _token_list(tokens: Any, *, special: bool = False) -> list[str | AddedToken]:
+    if isinstance(tokens, list):
+        tokens = [AddedToken.adopt(token, special=special) for token in tokens]
     if not isinstance(tokens, list) or not all(isinstance(token, str | AddedToken) for token in tokens):
         raise TypeError(f"Input must be a List[Union[str, AddedToken]], not {tokens!r}")
     return tokens

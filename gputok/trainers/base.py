@@ -141,9 +141,9 @@ def special_token(value: str | AddedToken) -> AddedToken:
     """The AddedToken of a special token given as a string; an AddedToken is made special, as the namesake does."""
     if isinstance(value, str):
         return AddedToken(value, special=True)
+    value = AddedToken.adopt(value, special=True)
     if not isinstance(value, AddedToken):
         raise TypeError(f"special_tokens must be strings or AddedTokens, not {value!r}")
-    value.special = True
     return value
 
 
