@@ -44,7 +44,8 @@ class Component:
         try:
             state = value.__getstate__()
         except Exception as error:  # of no class of its own
-            raise TypeError(f"{value!r} of tokenizers can't be used here: {error}") from None
+            name = type(value).__name__
+            raise TypeError(f"this {name} of tokenizers can't be used in gputok: {error}") from None
         return cls.from_dict(json.loads(state))
 
     @classmethod

@@ -215,28 +215,32 @@ def _class_defaults() -> dict[str, dict[str, Any]]:
     return copy.deepcopy(_classes()["classes"])
 
 
-def save(
-    tokenizer: PreTrainedTokenizer, save_directory: str | os.PathLike[str], filename_prefix: str | None
-) -> tuple[str, ...]:
-    """See `PreTrainedTokenizer.save_pretrained`."""
+def options_of(tokenizer: PreTrainedTokenizer) -> dict[str, Any]:
+    """The options that make a tokenizer again, here or in `transformers`; chat templates are files of their own."""
     from gputok.pretrained.tokenizer import DEFAULTS
 
-    folder, prefix = pathlib.Path(save_directory), f"{filename_prefix}-" if filename_prefix else ""
-    folder.mkdir(parents=True, exist_ok=True)
     options = {name: getattr(tokenizer, name) for name in DEFAULTS}
     special = tokenizer.special_tokens_map
     config = {
         **tokenizer.init_kwargs,
         **{name: value for name, value in options.items() if value != DEFAULTS[name]},
         **special,
-        "backend": "tokenizers",
         "model_max_length": tokenizer.model_max_length,
-        "tokenizer_class": SAVED_CLASS,
     }
     if own := {name: token for name, token in special.items() if name not in NAMES}:
         config["model_specific_special_tokens"] = own
     if tokenizer.extra_special_tokens:
         config["extra_special_tokens"] = tokenizer.extra_special_tokens
+    return config
+
+
+def save(
+    tokenizer: PreTrainedTokenizer, save_directory: str | os.PathLike[str], filename_prefix: str | None
+) -> tuple[str, ...]:
+    """See `PreTrainedTokenizer.save_pretrained`."""
+    folder, prefix = pathlib.Path(save_directory), f"{filename_prefix}-" if filename_prefix else ""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {**options_of(tokenizer), "backend": "tokenizers", "tokenizer_class": SAVED_CLASS}
     files = {
         CONFIG: json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False, default=_plain_token) + "\n"
     }

@@ -491,6 +491,14 @@ class PreTrainedTokenizer(TokenIds):
 
         return save(self, save_directory, filename_prefix)
 
+    def to_transformers(self) -> Any:
+        """The same as a `transformers.PreTrainedTokenizerFast`, with this very tokenizer inside; needs `transformers`."""
+        from gputok.pretrained.folders import options_of
+
+        return self._tokenizer.to_transformers(
+            **options_of(self), chat_template=copy.copy(self.chat_template)
+        )
+
     def push_to_hub(
         self,
         repo_id: str,

@@ -8,6 +8,8 @@ vocabulary   tokens, added tokens, and from ids to text
 
 from __future__ import annotations
 
+from typing import Any
+
 from gputok import serialization
 from gputok.tokenizer.encoding import WithEncoding
 from gputok.tokenizer.training import WithTraining
@@ -70,6 +72,26 @@ class Tokenizer(WithTraining, WithEncoding, WithVocabulary):
 
         with replacing(path) as beside, open(beside, "wb") as file:
             file.writelines(serialization.tokenizer_json(self, pretty))
+
+    def to_transformers(self, **options: Any) -> Any:
+        """A `transformers.PreTrainedTokenizerFast` around this very tokenizer's steps and vocabulary; needs `transformers`.
+
+        options: those of that class, such as `pad_token="<pad>"` or `model_max_length=512`. What it is called with
+        is encoded here; what it saves opens anywhere.
+
+        >>> from gputok import models, pre_tokenizers
+        >>> words = Tokenizer(models.WordLevel({"<pad>": 0, "so": 1, "it": 2}, unk_token="<pad>"))
+        >>> words.pre_tokenizer = pre_tokenizers.Whitespace()
+        >>> words.to_transformers(pad_token="<pad>")(["so it", "so"], padding=True)["input_ids"]
+        [[1, 2], [1, 0]]
+        """
+        try:
+            from transformers import PreTrainedTokenizerFast
+        except ImportError:
+            raise ImportError(
+                "to_transformers needs transformers: pip install 'gputok[transformers]'"
+            ) from None
+        return PreTrainedTokenizerFast(tokenizer_object=self, **options)
 
     def __getstate__(self) -> bytes:
         return b"".join(serialization.tokenizer_json(self, pretty=False))
