@@ -48,6 +48,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; the same names are in t
     from gputok.sentencepiece import from_sentencepiece as from_sentencepiece
     from gputok.text import TextBatch as TextBatch
     from gputok.tokenizer import Tokenizer as Tokenizer
+    from gputok.tokenizers import install_as_tokenizers as install_as_tokenizers
     from gputok.word_counts import WordCounts as WordCounts
 
 __version__ = "0.1.0"
@@ -78,6 +79,7 @@ _NAMES: dict[str, str] = {
     "EncodeInput": "inputs",
     "Encoding": "encoding",
     "InputSequence": "inputs",
+    "install_as_tokenizers": "tokenizers",
     "from_sentencepiece": "sentencepiece",
     "NormalizedString": "normalized_string",
     "OffsetReferential": "inputs",
