@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gputok import serialization
+from gputok import file_kinds, serialization
 from gputok.tokenizer.encoding import WithEncoding
 from gputok.tokenizer.training import WithTraining
 from gputok.tokenizer.vocabulary import WithVocabulary
@@ -33,9 +33,16 @@ class Tokenizer(WithTraining, WithEncoding, WithVocabulary):
 
     @staticmethod
     def from_file(path: str) -> Tokenizer:
-        """Reads a tokenizer.json."""
+        """Reads a tokenizer.json; an error for a file of another format says what opens that."""
         with open(path, "rb") as file:
-            return serialization.read_tokenizer(serialization.read_json(file.read(), str(path)), str(path))
+            data = file.read()
+        try:
+            return serialization.read_tokenizer(serialization.read_json(data, str(path)), str(path))
+        except ValueError:
+            if kind := file_kinds.kind_of(data, str(path)):
+                opened_by = file_kinds.OPENED_BY[kind]
+                raise ValueError(f"{path}: is no tokenizer.json, but {opened_by}") from None
+            raise
 
     @staticmethod
     def from_str(json: str) -> Tokenizer:

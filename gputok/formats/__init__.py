@@ -1,0 +1,10 @@
+"""Tokenizers in other files than a tokenizer.json: one module for each format, each with what reads it and what writes it.
+
+tiktoken       `.tiktoken` files and Llama 3's `tokenizer.model`: byte-level tokens by rank
+sentencepiece  `.model` files of SentencePiece
+tekken         Mistral's `tekken.json`
+gguf           the tokenizer of a `.gguf` file (llama.cpp)
+ranks          what the first two and GGUF have in common: merges that are not written down
+
+`gputok.file_kinds` tells them apart by their first bytes.
+"""
