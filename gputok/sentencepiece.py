@@ -38,6 +38,14 @@ def from_sentencepiece(source: str | os.PathLike[str] | bytes) -> Tokenizer:
         proto.ParseFromString(source)
     except Exception as error:
         raise ValueError(f"this isn't a SentencePiece model: {error}") from None
+    return tokenizer_of(proto)
+
+
+def tokenizer_of(proto: Any, *, added: bool = True) -> Tokenizer:
+    """A tokenizer from a ModelProto, or what has the same attributes; see `from_sentencepiece`.
+
+    added: add its control and user-defined symbols.
+    """
     _check(proto)
     spec = proto.normalizer_spec
     collapse = spec.remove_extra_whitespaces
@@ -70,6 +78,8 @@ def from_sentencepiece(source: str | os.PathLike[str] | bytes) -> Tokenizer:
     pieces = [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
     pieces += [decoders.Strip(" ", 1, 0)] * spec.add_dummy_prefix
     tokenizer.decoder = decoders.Sequence(pieces)
+    if not added:
+        return tokenizer
     named = {kind: [piece.piece for piece in proto.pieces if piece.type == kind] for kind in range(1, 7)}
     tokenizer.add_special_tokens(
         [AddedToken(token, special=True, normalized=False) for token in (*named[_UNKNOWN], *named[_CONTROL])]

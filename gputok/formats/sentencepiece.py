@@ -1,0 +1,230 @@
+"""SentencePiece's `.model` files, written from a tokenizer, its normalizer included (`gputok.from_sentencepiece` reads them).
+
+The file is a ModelProto (https://github.com/google/sentencepiece/blob/master/src/sentencepiece_model.proto), made with the protobuf
+module of the `sentencepiece` package.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gputok.files import replacing
+from gputok.formats.ranks import made_otherwise, whole_only
+from gputok.models import BPE, Unigram
+from gputok.sentencepiece import SPACE, _protobuf
+from gputok.tokenizer import Tokenizer
+
+_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = range(1, 7)  # SentencePiece.type
+_UNIGRAM, _BPE = 1, 2  # TrainerSpec.model_type
+
+
+class Normalization(NamedTuple):
+    """What a NormalizerSpec holds."""
+
+    name: str
+    charsmap: bytes
+    add_dummy_prefix: bool
+    remove_extra_whitespaces: bool
+    splits: bool  # words end before each ▁, so that no piece may reach across one
+
+
+def save_sentencepiece(tokenizer: Tokenizer, path: str | os.PathLike[str]) -> None:
+    """Writes a SentencePiece `.model` file, with which `sentencepiece` gives the same ids.
+
+    Args:
+        tokenizer: A BPE or a Unigram over characters with `▁` for spaces, or what has one as its `backend_tokenizer`. What
+            `gputok.from_sentencepiece` reads is written back as it was; so is what `transformers` makes of such models.
+        path: Of the file, which has its name once it is whole.
+
+    Special tokens become control symbols, which SentencePiece doesn't look for in text; other added tokens become
+    user-defined symbols, which it does. What a post-processor adds isn't part of a `.model`. Scores of a Unigram are rounded to
+    single precision. With a `Metaspace` that isn't preceded by a normalizer that strips the text, a text that begins with
+    spaces gets one `▁` more from SentencePiece than here.
+
+    Raises:
+        ValueError: SentencePiece would give other ids: what the tokenizer has or lacks is named.
+        ImportError: The package `sentencepiece` is missing.
+    """
+    with replacing(path) as beside:
+        beside.write_bytes(sentencepiece_bytes(tokenizer))
+
+
+def sentencepiece_bytes(tokenizer: Tokenizer) -> bytes:
+    """The bytes of a `.model` file; see `save_sentencepiece`."""
+    tokenizer = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    model = tokenizer.model
+    if not isinstance(model, BPE | Unigram):
+        raise _impossible(f"its model is a {type(model).__name__}, neither a BPE nor a Unigram")
+    proto = _protobuf().ModelProto()
+    normalization = _normalization(tokenizer)
+    tokens, unknown = _tokens(tokenizer, model)
+    kinds = _kinds(tokenizer, model, tokens, unknown)
+    if normalization.splits and any(
+        SPACE in token[1:] and kinds[i] == _NORMAL for i, token in enumerate(tokens)
+    ):
+        token = next(token for i, token in enumerate(tokens) if SPACE in token[1:] and kinds[i] == _NORMAL)
+        raise _impossible(f"its words end before each {SPACE}, but the token {token!r} reaches across one")
+    scores = _scores_of_unigram(model, tokens) if isinstance(model, Unigram) else _scores_of_bpe(model, kinds)
+    for token, score, kind in zip(tokens, scores, kinds, strict=True):
+        piece = proto.pieces.add(piece=token, score=score)
+        if kind != _NORMAL:
+            piece.type = kind
+
+    trainer = proto.trainer_spec
+    trainer.model_type = _UNIGRAM if isinstance(model, Unigram) else _BPE
+    trainer.vocab_size = len(tokens)
+    trainer.byte_fallback = bool(model.byte_fallback)
+    trainer.unk_id, trainer.unk_piece = unknown, tokens[unknown]
+    for role, name in (("bos", "<s>"), ("eos", "</s>"), ("pad", "<pad>")):
+        token_id = tokenizer.token_to_id(name)
+        known = token_id is not None and token_id < len(kinds) and kinds[token_id] == _CONTROL
+        setattr(trainer, f"{role}_id", token_id if known else -1)
+    normalizer = proto.normalizer_spec
+    normalizer.name = normalization.name
+    if normalization.charsmap:
+        normalizer.precompiled_charsmap = normalization.charsmap
+    normalizer.add_dummy_prefix = normalization.add_dummy_prefix
+    normalizer.remove_extra_whitespaces = normalization.remove_extra_whitespaces
+    normalizer.escape_whitespaces = True
+    return proto.SerializeToString()
+
+
+def _tokens(tokenizer: Tokenizer, model: BPE | Unigram) -> tuple[list[str], int]:
+    """All tokens by id, and the id of the unknown one."""
+    names = {token_id: token for token, token_id in tokenizer.get_vocab().items()}
+    gap = next((i for i in range(len(names)) if i not in names), None)
+    if gap is not None:
+        raise _impossible(f"no token has the id {gap}, and a .model numbers its pieces without gaps")
+    if isinstance(model, Unigram):
+        unknown = model.unk_id
+    else:
+        unknown = None if model.unk_token is None else model.token_to_id(model.unk_token)
+    if unknown is None:
+        raise _impossible("it has no unknown token")
+    return [names[i] for i in range(len(names))], unknown
+
+
+def _kinds(tokenizer: Tokenizer, model: BPE | Unigram, tokens: list[str], unknown: int) -> list[int]:
+    hidden = (model.sentencepiece or []) if isinstance(model, Unigram) else []
+    kinds = [_NORMAL] * len(tokens)
+    for token_id in hidden:
+        kinds[token_id] = _CONTROL
+    for token_id, token in tokenizer.get_added_tokens_decoder().items():
+        if token.single_word or token.lstrip or token.rstrip:
+            raise _impossible(f"the added token {token!r} takes notice of what is beside it")
+        kinds[token_id] = _CONTROL if token.special else _USER_DEFINED
+    if model.byte_fallback:
+        for byte in range(256):
+            token_id = model.token_to_id(f"<0x{byte:02X}>")
+            if token_id is None:
+                raise _impossible(f"byte_fallback needs all byte tokens, but '<0x{byte:02X}>' isn't there")
+            kinds[token_id] = _BYTE
+    elif isinstance(model, BPE) and not model.fuse_unk:
+        raise _impossible(
+            "it gives each unknown character a token (fuse_unk=False), where SentencePiece joins them"
+        )
+    kinds[unknown] = _UNKNOWN
+    return kinds
+
+
+def _scores_of_unigram(model: Unigram, tokens: list[str]) -> list[float]:
+    if model.alpha:
+        raise _impossible("it draws segmentations at random (alpha)")
+    return [*model.scores.tolist(), *[0.0] * (len(tokens) - len(model.scores))]
+
+
+def _scores_of_bpe(model: BPE, kinds: list[int]) -> list[float]:
+    """The best score to what is merged first, in steps of one, as SentencePiece's trainer has it; characters come last."""
+    if model.dropout or model.continuing_subword_prefix or model.end_of_word_suffix:
+        raise _impossible("it has a dropout, a prefix or a suffix")
+    vocabulary = model.vocabulary
+    last = len(vocabulary)
+    made, first = np.unique(vocabulary.positions(model.merges[:, 2].astype(np.int64)), return_index=True)
+    rank = np.full(last, len(model.merges), np.int64)  # of each position: the first merge that makes it
+    rank[made] = first
+    ordinary = np.array([kinds[token_id] == _NORMAL for token_id in vocabulary.ids.tolist()], bool)
+    order = np.lexsort((vocabulary.ids, rank))
+    order = order[ordinary[order]]
+    ranks = np.full(last, -1, np.int64)
+    ranks[order] = np.arange(len(order))
+    if reason := made_otherwise(model, ranks):
+        raise _impossible(reason)
+    if model.ignore_merges and len(whole := whole_only(model, ranks)):
+        whole = [token for token in map(vocabulary.tokens.__getitem__, whole.tolist()) if len(token) > 1]
+        if whole:
+            raise _impossible(
+                f"it takes {whole[0]!r}, which no merges make, where it is a word (ignore_merges)"
+            )
+    by_id = dict(zip(vocabulary.ids.tolist(), ranks.tolist(), strict=True))
+    return [
+        -float(max(by_id.get(token_id, 0), 0)) if kind == _NORMAL else 0.0
+        for token_id, kind in enumerate(kinds)
+    ]
+
+
+def _normalization(tokenizer: Tokenizer) -> Normalization:
+    """What the normalizer and the pre-tokenizer do, if SentencePiece can do it."""
+    form = tokenizer.normalizer and tokenizer.normalizer.to_dict()
+    steps = _flat(form, "normalizers")
+    charsmap = b""
+    if steps and steps[0]["type"] == "Precompiled":
+        charsmap, steps = base64.b64decode(steps[0]["precompiled_charsmap"]), steps[1:]
+    ends, collapse, prefix, escape = False, False, False, False
+    name = "user_defined" if charsmap else "identity"
+    unknown_step = None
+    for step in steps:
+        kind = step["type"]
+        pattern, content = step.get("pattern", {}), step.get("content")
+        if kind == "Strip" and step["strip_right"]:
+            ends, name = True, "nmt_nfkc" if charsmap else name
+        elif kind == "Replace" and pattern == {"Regex": r"\A +| +\z"} and content == "":
+            ends = True
+        elif kind == "Replace" and pattern == {"Regex": " {2,}"} and content in (" ", SPACE):
+            collapse = True
+        elif kind == "Prepend" and step["prepend"] == SPACE and not escape:
+            prefix = True
+        elif kind == "Replace" and pattern == {"String": " "} and content == SPACE:
+            escape = True
+        else:
+            unknown_step = unknown_step or step
+    if unknown_step:
+        raise _impossible(f"its normalizer does what a .model can't say: {unknown_step}")
+    if ends != collapse:
+        raise _impossible("it removes spaces at the ends of a text but not between words, or the reverse")
+
+    form = tokenizer.pre_tokenizer and tokenizer.pre_tokenizer.to_dict()
+    cuts = _flat(form, "pretokenizers")
+    if len(cuts) == 2 and cuts[0]["type"] == "WhitespaceSplit" and cuts[1]["type"] == "Metaspace":
+        ends = collapse = True  # whatever white space is there, one space is left of it
+        cuts = cuts[1:]
+    splits = False
+    if (
+        len(cuts) == 1
+        and cuts[0]["type"] == "Metaspace"
+        and cuts[0]["replacement"] == SPACE
+        and not (prefix or escape)
+    ):
+        prefix, splits, escape = cuts[0]["prepend_scheme"] != "never", cuts[0]["split"], True
+    elif cuts:
+        raise _impossible(f"its pre-tokenizer is no Metaspace: {tokenizer.pre_tokenizer}")
+    if not escape:
+        raise _impossible(f"spaces don't become {SPACE}: neither by Replace(' ', '{SPACE}') nor by Metaspace")
+    return Normalization(name, charsmap, prefix, collapse, splits)
+
+
+def _flat(form: dict[str, Any] | None, inner: str) -> list[dict[str, Any]]:
+    if form is None:
+        return []
+    return (
+        [step for part in form[inner] for step in _flat(part, inner)]
+        if form["type"] == "Sequence"
+        else [form]
+    )
+
+
+def _impossible(reason: str) -> ValueError:
+    return ValueError(f"SentencePiece can't encode as this tokenizer does: {reason}")
