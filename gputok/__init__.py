@@ -23,6 +23,12 @@ if TYPE_CHECKING:  # what type checkers and editors see; the same names are in t
     from gputok import trainers as trainers
     from gputok.added_tokens import AddedToken as AddedToken
     from gputok.encoding import Encoding as Encoding
+    from gputok.formats.gguf import from_gguf as from_gguf
+    from gputok.formats.sentencepiece import save_sentencepiece as save_sentencepiece
+    from gputok.formats.tekken import from_tekken as from_tekken
+    from gputok.formats.tekken import save_tekken as save_tekken
+    from gputok.formats.tiktoken import from_tiktoken as from_tiktoken
+    from gputok.formats.tiktoken import save_tiktoken as save_tiktoken
     from gputok.implementations import BertWordPieceTokenizer as BertWordPieceTokenizer
     from gputok.implementations import ByteLevelBPETokenizer as ByteLevelBPETokenizer
     from gputok.implementations import CharBPETokenizer as CharBPETokenizer
@@ -79,8 +85,11 @@ _NAMES: dict[str, str] = {
     "EncodeInput": "inputs",
     "Encoding": "encoding",
     "InputSequence": "inputs",
-    "install_as_tokenizers": "tokenizers",
+    "from_gguf": "formats.gguf",
     "from_sentencepiece": "sentencepiece",
+    "from_tekken": "formats.tekken",
+    "from_tiktoken": "formats.tiktoken",
+    "install_as_tokenizers": "tokenizers",
     "NormalizedString": "normalized_string",
     "OffsetReferential": "inputs",
     "OffsetType": "inputs",
@@ -99,6 +108,9 @@ _NAMES: dict[str, str] = {
     "Token": "pre_tokenized_string",
     "Tokenizer": "tokenizer",
     "WordCounts": "word_counts",
+    "save_sentencepiece": "formats.sentencepiece",
+    "save_tekken": "formats.tekken",
+    "save_tiktoken": "formats.tiktoken",
     "train_new_from_iterator": "pretrained",
 }
 

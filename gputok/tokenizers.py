@@ -86,6 +86,9 @@ def install_as_tokenizers() -> None:
 class _Tokenizers(types.ModuleType):
     """The module `tokenizers`: its names are those of gputok."""
 
+    __version__: str
+    tokenizers: types.ModuleType
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(f"module {NAME!r} has no attribute {name!r}")

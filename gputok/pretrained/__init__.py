@@ -35,9 +35,10 @@ class AutoTokenizer:
     def from_pretrained(name_or_path: str | os.PathLike[str], **options: Any) -> PreTrainedTokenizer:
         """A tokenizer with all that its folder says about it.
 
-        name_or_path: a folder that `save_pretrained` wrote, here or in `transformers` (an older form, too); the path
-        of a tokenizer.json, which is read alone; or a name on the Hugging Face Hub, which needs `huggingface_hub` and
-        is taken from its cache without a network (set HF_HUB_OFFLINE=1 so that none is looked for).
+        name_or_path: a folder that `save_pretrained` wrote, here or in `transformers` (an older form, too, or one with
+        a tiktoken file or a tekken.json); the path of a tokenizer.json, which is read alone, or of a .gguf file; or a
+        name on the Hugging Face Hub, which needs `huggingface_hub` and is taken from its cache without a network (set
+        HF_HUB_OFFLINE=1 so that none is looked for).
         options: `revision`, `subfolder`, `token`, `cache_dir` and `local_files_only` for the hub; others replace those of
         the folder, such as `pad_token="<pad>"` or `padding_side="left"`.
 
