@@ -55,15 +55,11 @@ def tokenizer_of(proto: Any, *, added: bool = True) -> Tokenizer:
     if spec.precompiled_charsmap:
         steps.append(normalizers.Precompiled(spec.precompiled_charsmap))
     if collapse:
-        # Rules named nmt leave no other white space than spaces, so that the quick Strip takes only these away.
-        ends = (
-            normalizers.Strip
-            if spec.name.startswith("nmt")
-            else lambda: normalizers.Replace(Regex(r"\A +| +\z"), "")
-        )
-        steps.append(ends())
+        # Where a ▁ is put before the text, one space there is that ▁. No Strip: nmt's rules leave U+0085, which it takes.
+        ends = r" +\z" if spec.add_dummy_prefix else r"\A +| +\z"
+        steps.append(normalizers.Replace(Regex(ends), ""))
         steps += [normalizers.Replace(Regex(" {2,}"), " ")]
-        # Text can't begin with a space here, so that one ▁ before it is all. "first" gives none to what follows an added
+        # A space that the text begins with becomes the ▁, and no other is put before it. "first" gives none to what follows an added
         # token, but none either to a text whose first characters were removed.
         symbols = any(piece.type == _USER_DEFINED for piece in proto.pieces)
         scheme = ("first" if symbols else "always") if spec.add_dummy_prefix else "never"
