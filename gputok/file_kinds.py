@@ -59,7 +59,7 @@ def kind_of(data: bytes, name: str = "") -> str | None:
 
 
 def _is_sentencepiece(data: bytes) -> bool:
-    """Does it begin with a piece (field 1 of the message) of a text (field 1 of that) and a score (field 2, a float)?"""
+    """Does it begin with a piece (field 1) that has a text (field 1 of that) and a score (field 2, a float)?"""
     if len(data) < 4 or data[0] != 0x0A or data[2] != 0x0A:
         return False
     score = 4 + data[3]

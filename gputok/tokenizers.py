@@ -1,6 +1,7 @@
-"""gputok in the place of `tokenizers`, for libraries and scripts that import `tokenizers` and stay as they are.
+"""gputok in the place of `tokenizers`, for programs that import `tokenizers` and stay as they are.
 
-In a program, before anything imports `tokenizers` (so before `transformers`, `sentence_transformers`, `trl`, ...):
+In a program, before anything imports `tokenizers` (so before `transformers`, `sentence_transformers`, `trl`,
+...):
 
     import gputok
     gputok.install_as_tokenizers()

@@ -1,4 +1,4 @@
-"""Tokenizers in other files than a tokenizer.json: one module for each format, each with what reads it and what writes it.
+"""Tokenizers in other files than a tokenizer.json: for each format a module that reads and writes it.
 
 tiktoken       `.tiktoken` files and Llama 3's `tokenizer.model`: byte-level tokens by rank
 sentencepiece  `.model` files of SentencePiece

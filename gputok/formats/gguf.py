@@ -1,7 +1,8 @@
 """The tokenizer of a `.gguf` file, as llama.cpp understands it.
 
-The container is described in https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, which tokens and options mean what in llama.cpp's
-`src/llama-vocab.cpp`. Only the metadata at the start of the file is read, never the weights.
+The container is described in https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, which tokens and
+options mean what in llama.cpp's `src/llama-vocab.cpp`. Only the metadata at the start of the file is read,
+never the weights.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ _FAMILIES: dict[tuple[str, ...], str] = {
         "jina-es jina-de jina-v1-en jina-v2-es jina-v2-de jina-v2-code roberta-bpe"
     ),
     (PATTERNS["llama3"],): (
-        "llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano dbrx smaug-bpe glm4 chatglm-bpe"
+        "llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano "
+        "dbrx smaug-bpe glm4 chatglm-bpe"
     ),
     (PATTERNS["qwen2"],): ("qwen2 deepseek-r1-qwen kormo f2llmv2 megrez stablelm2 hunyuan solar-open grok-2"),
     (_QWEN35,): "qwen35",
@@ -50,9 +52,10 @@ _FAMILIES: dict[tuple[str, ...], str] = {
     (_BLOOM,): "bloom poro-chat gpt3-finnish",
     (_BLOOM, _DIGIT): "viking",
 }
-"""The patterns that cut text, each what the ones before have cut -> the values of `tokenizer.ggml.pre` that mean them.
+"""Patterns, each of which cuts what the ones before left -> the values of `tokenizer.ggml.pre` for them.
 
-They are those of the models' own tokenizers, which llama.cpp writes otherwise where its engine lacks something.
+They are those of the models' own tokenizers, which llama.cpp writes otherwise where its engine lacks
+something.
 """
 
 SPLITS: dict[str, tuple[str, ...]] = {
@@ -63,7 +66,7 @@ SPLITS: dict[str, tuple[str, ...]] = {
 _WHOLE_WORDS = frozenset(
     "llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano tekken".split()
 )
-"""Those whose words are tokens where they can be (`ignore_merges`), and whose texts begin with a bos token."""
+"""Those that take a whole word if it is a token (`ignore_merges`), and begin texts with a bos token."""
 
 _SPECIAL_NAMES = {
     "bos_token": "bos_token_id",
@@ -80,15 +83,15 @@ def from_gguf(path: str | os.PathLike[str], *, pattern: str | None = None) -> To
     """The tokenizer of a `.gguf` file.
 
     Args:
-        path: Of the file; its weights aren't read. Byte-level BPE ("gpt2"), SentencePiece's BPE ("llama") and Unigram ("t5"),
-            and WordPiece ("bert") can be read.
-        pattern: What cuts text for a byte-level BPE whose file says it by a name (`tokenizer.ggml.pre`) that isn't known here: a
-            name from `gputok.automaton.PATTERNS`, or a regular expression.
+        path: Of the file; its weights aren't read. Byte-level BPE ("gpt2"), SentencePiece's BPE ("llama")
+            and Unigram ("t5"), and WordPiece ("bert") can be read.
+        pattern: What cuts text for a byte-level BPE whose file says it by a name (`tokenizer.ggml.pre`) that
+            isn't known here: a name from `gputok.automaton.PATTERNS`, or a regular expression.
 
     Returns:
-        The tokenizer, which adds the special tokens that the file tells to add; if the file holds a whole tokenizer.json
-        (`tokenizer.huggingface.json`), that one. `AutoTokenizer.from_pretrained` opens the file with the names of its
-        special tokens and its chat template.
+        The tokenizer, which adds the special tokens that the file tells to add; if the file holds a whole
+        tokenizer.json (`tokenizer.huggingface.json`), that one. `AutoTokenizer.from_pretrained` opens the
+        file with the names of its special tokens and its chat template.
 
     Raises:
         ValueError: The file is no GGUF, is cut short, has no tokenizer, or one that can't be expressed.
@@ -236,7 +239,7 @@ def _sentencepiece(values: _Values, kind: int) -> Tokenizer:
 
 
 def _wordpiece_tokens(values: _Values) -> list[str]:
-    """With `##` before what doesn't begin a word, where the file has `▁` before what does; special ones as they are."""
+    """With `##` before what goes on with a word, where the file has `▁` before what begins one."""
     return [
         token.removeprefix(SPACE)
         if token.startswith(SPACE)

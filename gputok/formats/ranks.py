@@ -1,12 +1,13 @@
-"""Byte-pair encodings whose merges are not written down: any two neighbours that spell a token are a merge of that token's rank.
+"""Byte-pair encodings without a list of merges: two neighbours that spell a token merge by its rank.
 
-tiktoken and SentencePiece encode so. `tokenizers` wants pairs; which pairs these are, and whether a list of pairs means the
-same, is decided here.
+tiktoken and SentencePiece encode so. `tokenizers` wants pairs; which pairs these are, and whether a list of
+pairs means the same, is decided here.
 
-Why one list of pairs can be exact: take any moment at which neighbours a|b spell a token t. No merge has crossed the ends of
-t so far, so within them the same merges were made as when t alone is encoded. Encoding t alone passes through one state
-of two parts only. So t is only ever made of that one pair, whatever stands around it; further pairs that spell t do
-no harm, as they never come to be neighbours, and neither does the order among pairs of one token.
+Why one list of pairs can be exact: take any moment at which neighbours a|b spell a token t. No merge has
+crossed the ends of t so far, so within them the same merges were made as when t alone is encoded. Encoding t
+alone passes through one state of two parts only. So t is only ever made of that one pair, whatever stands
+around it; further pairs that spell t do no harm, as they never come to be neighbours, and neither does the
+order among pairs of one token.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from gputok.text import Array
 
 
 def merges_by_rank(vocabulary: Vocabulary, ranks: Array) -> Array:
-    """int64[m, 2]: the positions of all pairs of tokens that spell a token, by its rank, then by the ranks of the two.
+    """All pairs of tokens that spell a token, by its rank, then by the ranks of the two: int64[m, 2], positions.
 
     ranks: int64[n], of each token; one below 0 is neither made nor part of another.
 

@@ -1,7 +1,7 @@
-"""SentencePiece's `.model` files, written from a tokenizer, its normalizer included (`gputok.from_sentencepiece` reads them).
+"""SentencePiece's `.model` files, written; `gputok.from_sentencepiece` reads them.
 
-The file is a ModelProto (https://github.com/google/sentencepiece/blob/master/src/sentencepiece_model.proto), made with the protobuf
-module of the `sentencepiece` package.
+The file is a ModelProto (https://github.com/google/sentencepiece/blob/master/src/sentencepiece_model.proto),
+made with the protobuf module of the `sentencepiece` package.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gputok import normalizers
 from gputok.files import replacing
 from gputok.formats.ranks import made_otherwise, whole_only
 from gputok.models import BPE, Unigram
@@ -20,6 +21,8 @@ from gputok.tokenizer import Tokenizer
 
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = range(1, 7)  # SentencePiece.type
 _UNIGRAM, _BPE = 1, 2  # TrainerSpec.model_type
+_WHITE_SPACE = "\t\n\v\f\r\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+"""Unicode's, but for the space, and for U+0085, which the rules named nmt leave."""
 
 
 class Normalization(NamedTuple):
@@ -36,14 +39,15 @@ def save_sentencepiece(tokenizer: Tokenizer, path: str | os.PathLike[str]) -> No
     """Writes a SentencePiece `.model` file, with which `sentencepiece` gives the same ids.
 
     Args:
-        tokenizer: A BPE or a Unigram over characters with `▁` for spaces, or what has one as its `backend_tokenizer`. What
-            `gputok.from_sentencepiece` reads is written back as it was; so is what `transformers` makes of such models.
+        tokenizer: A BPE or a Unigram over characters with `▁` for spaces, or what has one as its
+            `backend_tokenizer`. What `gputok.from_sentencepiece` reads is written back as it was.
         path: Of the file, which has its name once it is whole.
 
-    Special tokens become control symbols, which SentencePiece doesn't look for in text; other added tokens become
-    user-defined symbols, which it does. What a post-processor adds isn't part of a `.model`. Scores of a Unigram are rounded to
-    single precision. With a `Metaspace` that isn't preceded by a normalizer that strips the text, a text that begins with
-    spaces gets one `▁` more from SentencePiece than here.
+    Special tokens become control symbols, which SentencePiece doesn't look for in text; other added tokens
+    become user-defined symbols, which it does. What a post-processor adds isn't part of a `.model`. Scores
+    of a Unigram are rounded to single precision. With a `Metaspace` that isn't preceded by a normalizer that
+    strips the text, a text that begins with spaces gets one `▁` more from SentencePiece than here; with `Strip`
+    or `WhitespaceSplit`, U+0085 stays where they take it away.
 
     Raises:
         ValueError: SentencePiece would give other ids: what the tokenizer has or lacks is named.
@@ -138,7 +142,7 @@ def _scores_of_unigram(model: Unigram, tokens: list[str]) -> list[float]:
 
 
 def _scores_of_bpe(model: BPE, kinds: list[int]) -> list[float]:
-    """The best score to what is merged first, in steps of one, as SentencePiece's trainer has it; characters come last."""
+    """0, -1, -2, ... in the order of merges, then for characters, as SentencePiece's trainer has it."""
     if model.dropout or model.continuing_subword_prefix or model.end_of_word_suffix:
         raise _impossible("it has a dropout, a prefix or a suffix")
     vocabulary = model.vocabulary
@@ -173,16 +177,15 @@ def _normalization(tokenizer: Tokenizer) -> Normalization:
     charsmap = b""
     if steps and steps[0]["type"] == "Precompiled":
         charsmap, steps = base64.b64decode(steps[0]["precompiled_charsmap"]), steps[1:]
-    ends, collapse, prefix, escape = False, False, False, False
+    ends = collapse = prefix = escape = splits = False
+    white_space, left = "", True  # what strips or cuts at all white space; the left end is stripped, too
     name = "user_defined" if charsmap else "identity"
-    unknown_step = None
     for step in steps:
-        kind = step["type"]
-        pattern, content = step.get("pattern", {}), step.get("content")
+        kind, pattern, content = step["type"], step.get("pattern"), step.get("content")
         if kind == "Strip" and step["strip_right"]:
-            ends, name = True, "nmt_nfkc" if charsmap else name
-        elif kind == "Replace" and pattern == {"Regex": r"\A +| +\z"} and content == "":
-            ends = True
+            ends, left, white_space = True, step["strip_left"], "Strip"
+        elif kind == "Replace" and pattern in ({"Regex": r"\A +| +\z"}, {"Regex": r" +\z"}) and content == "":
+            ends, left = True, pattern["Regex"].startswith(r"\A")
         elif kind == "Replace" and pattern == {"Regex": " {2,}"} and content in (" ", SPACE):
             collapse = True
         elif kind == "Prepend" and step["prepend"] == SPACE and not escape:
@@ -190,30 +193,33 @@ def _normalization(tokenizer: Tokenizer) -> Normalization:
         elif kind == "Replace" and pattern == {"String": " "} and content == SPACE:
             escape = True
         else:
-            unknown_step = unknown_step or step
-    if unknown_step:
-        raise _impossible(f"its normalizer does what a .model can't say: {unknown_step}")
-    if ends != collapse:
-        raise _impossible("it removes spaces at the ends of a text but not between words, or the reverse")
+            raise _impossible(f"its normalizer does what a .model can't say: {step}")
 
     form = tokenizer.pre_tokenizer and tokenizer.pre_tokenizer.to_dict()
     cuts = _flat(form, "pretokenizers")
     if len(cuts) == 2 and cuts[0]["type"] == "WhitespaceSplit" and cuts[1]["type"] == "Metaspace":
-        ends = collapse = True  # whatever white space is there, one space is left of it
-        cuts = cuts[1:]
-    splits = False
-    if (
-        len(cuts) == 1
-        and cuts[0]["type"] == "Metaspace"
-        and cuts[0]["replacement"] == SPACE
-        and not (prefix or escape)
-    ):
+        ends = collapse = True  # whatever white space there is, one space is left of it
+        white_space, cuts = "WhitespaceSplit", cuts[1:]
+    is_metaspace = len(cuts) == 1 and cuts[0]["type"] == "Metaspace" and cuts[0]["replacement"] == SPACE
+    if is_metaspace and not (prefix or escape):
         prefix, splits, escape = cuts[0]["prepend_scheme"] != "never", cuts[0]["split"], True
     elif cuts:
         raise _impossible(f"its pre-tokenizer is no Metaspace: {tokenizer.pre_tokenizer}")
+    if ends != collapse:
+        raise _impossible("it removes spaces at the ends of a text but not between words, or the reverse")
+    if ends and not left and not prefix:
+        raise _impossible("it removes spaces behind a text but not before it")
+    if white_space and (kept := _white_space_kept(charsmap)):
+        raise _impossible(f"{white_space} takes away {kept!r}, where SentencePiece takes away spaces only")
     if not escape:
         raise _impossible(f"spaces don't become {SPACE}: neither by Replace(' ', '{SPACE}') nor by Metaspace")
     return Normalization(name, charsmap, prefix, collapse, splits)
+
+
+def _white_space_kept(charsmap: bytes) -> str | None:
+    """White space that the map leaves, and that is no space; None if it leaves none, as rules named nmt do."""
+    normalize = normalizers.Precompiled(charsmap).normalize_str if charsmap else str
+    return next((one for one in _WHITE_SPACE if normalize(one) not in ("", " ")), None)
 
 
 def _flat(form: dict[str, Any] | None, inner: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Mistral's `tekken.json`: byte-level tokens by rank as in tiktoken, after special tokens that have the first ids.
+"""Mistral's `tekken.json`: special tokens have the first ids, then byte-level tokens by rank as in tiktoken.
 
 The format is that of `mistral_common.tokens.tokenizers.tekken` (https://github.com/mistralai/mistral-common).
 """
@@ -50,8 +50,9 @@ def from_tekken(source: str | os.PathLike[str] | bytes) -> Tokenizer:
         source: The path of a file, or its bytes.
 
     Returns:
-        The tokenizer. As in `mistral_common`, text that spells a special token is text (`encode_special_tokens` is set,
-        which a saved tokenizer.json doesn't keep). Nothing is added to a text: set `post_processor` for that.
+        The tokenizer. As in `mistral_common`, text that spells a special token is text
+        (`encode_special_tokens` is set, which a saved tokenizer.json doesn't keep). Nothing is added to a text:
+        set `post_processor` for that.
 
     Raises:
         ValueError: The file is no tekken.json, or what it says doesn't agree with itself.
@@ -101,9 +102,10 @@ def save_tekken(tokenizer: Tokenizer, path: str | os.PathLike[str], *, version: 
     """Writes a `tekken.json`, with which `mistral_common` gives the same ids.
 
     Args:
-        tokenizer: A byte-level BPE as for `gputok.save_tiktoken`, whose special tokens have the first ids, and the 256 bytes
-            the ids after them, as in each tekken.json.
-        path: Of the file, which has its name once it is whole; `mistral_common` wants "tekken" in the name, and `.json`.
+        tokenizer: A byte-level BPE as for `gputok.save_tiktoken`, whose special tokens have the first ids,
+            and the 256 bytes the ids after them, as in each tekken.json.
+        path: Of the file, which has its name once it is whole; `mistral_common` wants "tekken" in the name,
+            and `.json`.
         version: Of Mistral's tokenizers, which says what messages look like; it changes no id of a text.
 
     Raises:

@@ -1,7 +1,7 @@
 r"""tiktoken's files: a line for each token, its bytes in base64 and its rank, which is its id.
 
-The format is that of `tiktoken.load.load_tiktoken_bpe` (https://github.com/openai/tiktoken). It holds neither the pattern that cuts
-the text nor the special tokens: these are arguments.
+The format is that of `tiktoken.load.load_tiktoken_bpe` (https://github.com/openai/tiktoken). It holds
+neither the pattern that cuts the text nor the special tokens: these are arguments.
 """
 
 from __future__ import annotations
@@ -42,18 +42,21 @@ def from_tiktoken(
     r"""A tokenizer from a tiktoken file or from a `tiktoken.Encoding`, which gives the same ids.
 
     Args:
-        source: The path of a file (`.tiktoken`, or Llama 3's `tokenizer.model`), its bytes, or a `tiktoken.Encoding`.
-        pattern: What cuts text into words: a name from `gputok.automaton.PATTERNS` ("gpt2", "cl100k", "o200k", "llama3",
-            ...), or a regular expression as `tiktoken` takes it. An Encoding has its own; a file needs one.
+        source: The path of a file (`.tiktoken`, or Llama 3's `tokenizer.model`), its bytes, or a
+            `tiktoken.Encoding`.
+        pattern: What cuts text into words: a name from `gputok.automaton.PATTERNS` ("gpt2", "cl100k",
+            "o200k", "llama3", ...), or a regular expression as `tiktoken` takes it. An Encoding has its own;
+            a file needs one.
         special_tokens: Text -> id. An Encoding has its own.
 
     Returns:
-        The tokenizer. Special tokens are found in text, as with `allowed_special="all"`; set `encode_special_tokens` for
-        `disallowed_special=()`. Nothing is added to a text: set `post_processor` for that.
+        The tokenizer. Special tokens are found in text, as with `allowed_special="all"`; set
+        `encode_special_tokens` for `disallowed_special=()`. Nothing is added to a text: set `post_processor`
+        for that.
 
     Raises:
-        ValueError: What `source` holds is no such file, names one rank twice or lacks one of the 256 bytes; no pattern is
-            given; or the pattern means something that can't be said here.
+        ValueError: What `source` holds is no such file, names one rank twice or lacks one of the 256 bytes;
+            no pattern is given; or the pattern means something that can't be said here.
 
     >>> ranks = "\n".join(f"{base64.b64encode(bytes([i])).decode()} {i}" for i in range(256)) + "\naGk= 256\n"
     >>> from_tiktoken(ranks.encode(), pattern="gpt2", special_tokens={"<end>": 257}).encode("hi <end>").ids
@@ -80,7 +83,7 @@ def from_tiktoken(
 def by_ranks(
     ranks: Mapping[bytes, int], pattern: str, special_tokens: Mapping[str, int], name: str
 ) -> Tokenizer:
-    """A tokenizer of byte-level tokens, each with the rank that is its id; `name` says in errors where they are from."""
+    """A tokenizer of byte-level tokens and their ranks, which are their ids; errors begin with `name`."""
     missing = [byte for byte in range(256) if bytes([byte]) not in ranks]
     if missing:
         raise ValueError(

@@ -81,10 +81,10 @@ class Tokenizer(WithTraining, WithEncoding, WithVocabulary):
             file.writelines(serialization.tokenizer_json(self, pretty))
 
     def to_transformers(self, **options: Any) -> Any:
-        """A `transformers.PreTrainedTokenizerFast` around this very tokenizer's steps and vocabulary; needs `transformers`.
+        """A `transformers.PreTrainedTokenizerFast` with a copy of this tokenizer inside; needs `transformers`.
 
-        options: those of that class, such as `pad_token="<pad>"` or `model_max_length=512`. What it is called with
-        is encoded here; what it saves opens anywhere.
+        options: those of that class, such as `pad_token="<pad>"` or `model_max_length=512`. gputok encodes what
+        it is called with; what it saves opens anywhere.
 
         >>> from gputok import models, pre_tokenizers
         >>> words = Tokenizer(models.WordLevel({"<pad>": 0, "so": 1, "it": 2}, unk_token="<pad>"))
