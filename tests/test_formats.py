@@ -209,6 +209,10 @@ def test_what_is_no_tiktoken_file(tmp_path):
         by_ranks({**ranks, b"ab": 7}, "gpt2", {}, "x")
     with pytest.raises(ValueError, match="spelled like an ordinary one"):
         by_ranks({**ranks, b"ab": 300}, "gpt2", {"ab": 400}, "x")
+    with pytest.raises(ValueError, match="spelled like an ordinary one"):
+        by_ranks({**ranks, b"ab": 256}, "gpt2", {"ab": 257}, "x")
+    with pytest.raises(ValueError, match="not -1"):
+        by_ranks({**ranks, b"ab": -1}, "gpt2", {}, "x")
     with pytest.raises(FileNotFoundError):
         gputok.from_tiktoken(tmp_path / "nothing", pattern="gpt2")
 

@@ -91,18 +91,20 @@ def by_ranks(
         )
     taken: dict[int, str | bytes] = {}
     for token, rank in (*ranks.items(), *special_tokens.items()):
+        if not 0 <= rank < 2**32 - 1:
+            raise ValueError(f"{name}: the rank of {token!r} must be from 0 to 2**32 - 2, not {rank}")
         if taken.setdefault(rank, token) != token:
             raise ValueError(f"{name}: {taken[rank]!r} and {token!r} have the same rank, {rank}")
-    special = sorted(special_tokens, key=special_tokens.__getitem__)
-    # Added tokens get the next free ids; where theirs are others, they must be in the vocabulary, too.
-    follow = [special_tokens[token] for token in special] == [*range(len(ranks), len(ranks) + len(special))]
     tokens = [token.decode("latin-1").translate(_CHARACTERS) for token in ranks]
-    tokens += [] if follow else [token for token in special if token not in set(tokens)]
-    ids = np.array([*ranks.values(), *([] if follow else map(special_tokens.__getitem__, special))], np.int64)
-    if len(tokens) != len(ids):
-        clash = next(token for token in special if token in set(tokens[: len(ranks)]))
-        raise ValueError(f"{name}: the special token {clash!r} is spelled like an ordinary one")
-    vocabulary = Vocabulary(*pack(tokens), ids.astype(np.uint32))
+    special = sorted(special_tokens, key=special_tokens.__getitem__)
+    if clash := {*tokens} & {*special}:
+        raise ValueError(f"{name}: the special token {min(clash)!r} is spelled like an ordinary one")
+    ids = [*ranks.values()]
+    # Added tokens get the next free ids; if theirs are others, they must be in the vocabulary, too.
+    if [special_tokens[token] for token in special] != [*range(len(ranks), len(ranks) + len(special))]:
+        tokens += special
+        ids += map(special_tokens.__getitem__, special)
+    vocabulary = Vocabulary(*pack(tokens), np.array(ids, np.uint32))
     ordinary = np.where(np.arange(len(ids)) < len(ranks), ids, -1)
     model = BPE.from_vocabulary(vocabulary, merges_by_rank(vocabulary, ordinary), ignore_merges=True)
 
