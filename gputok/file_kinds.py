@@ -69,7 +69,7 @@ def _is_sentencepiece(data: bytes) -> bool:
 def _kind_of_json(data: bytes) -> str | None:
     try:
         value = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if isinstance(value.get("config"), dict) and "pattern" in value["config"]:
         return "tekken"

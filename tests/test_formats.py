@@ -500,8 +500,10 @@ def test_tekken_files_that_name_no_special_tokens(tmp_path):
     ):
         with pytest.raises(ValueError, match=said):
             gputok.from_tekken(json.dumps({**value, **change}).encode())
-    with pytest.raises(ValueError, match=r"is no tekken\.json"):
-        gputok.from_tekken(b"[]")
+    for data in (b"[]", b'{"a":' * 100_000):
+        with pytest.raises(ValueError, match=r"is no tekken\.json"):
+            gputok.from_tekken(data)
+    assert file_kinds.kind_of(b'{"a":' * 100_000) is None
     with pytest.raises(ValueError, match="from 0"):
         gputok.save_tekken(
             by_ranks({bytes([i]): i for i in range(256)}, "gpt2", {"<s>": 256}, "x"), tmp_path / "x"

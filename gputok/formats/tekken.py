@@ -72,7 +72,7 @@ def from_tekken(source: str | os.PathLike[str] | bytes) -> Tokenizer:
             base64.b64decode(entry["token_bytes"], validate=True): int(entry["rank"])
             for entry in value["vocab"]
         }
-    except (ValueError, KeyError, TypeError, binascii.Error) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
         raise ValueError(f"{name}: is no tekken.json: {type(error).__name__}: {error}") from None
     special = _special_tokens(value, n_special, name)
     ranks = {token: n_special + rank for token, rank in entries.items() if rank < n_ordinary}
