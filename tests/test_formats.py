@@ -548,38 +548,51 @@ def _closed(writer, path: pathlib.Path) -> pathlib.Path:
     return path
 
 
-@pytest.mark.parametrize(
-    ("pre", "pattern"),
-    [
-        ("gpt-2", "gpt2"),
-        ("llama-bpe", "llama3"),
-        ("qwen2", "qwen3"),
-        ("gpt-4o", "o200k"),
-        ("tekken", "tekken"),
-    ],
-)
-def test_gguf_of_byte_level_tokenizers(pre, pattern, tmp_path):
-    """A folder written here goes through llama.cpp's converter; the file gives the ids of the tokenizer that was saved."""
+TEMPLATE = "{% for m in messages %}{{ m.content }}{% endfor %}"
+BYTE_LEVEL = [
+    ("gpt-2", "gpt2"),
+    ("llama-bpe", "llama3"),
+    ("qwen2", "qwen3"),
+    ("gpt-4o", "o200k"),
+    ("tekken", "tekken"),
+]
+"""The pre-tokenizers by llama.cpp's names, and here."""
+
+
+def byte_level_gguf(pre: str, pattern: str, folder: pathlib.Path) -> tuple[Tokenizer, pathlib.Path]:
+    """A tokenizer, and what llama.cpp's converter makes of a folder of it written here."""
     original = byte_level(pattern)
     original.add_special_tokens(["<s>", "</s>"])
     original.post_processor = processors.TemplateProcessing(
         "<s> $A", special_tokens=[("<s>", original.token_to_id("<s>"))]
     )
-    template = "{% for m in messages %}{{ m.content }}{% endfor %}"
     gputok.PreTrainedTokenizer(
-        original, bos_token="<s>", eos_token="</s>", chat_template=template
-    ).save_pretrained(tmp_path)
-    path = convert(tmp_path, tmp_path / "x.gguf", pre)
+        original, bos_token="<s>", eos_token="</s>", chat_template=TEMPLATE
+    ).save_pretrained(folder)
+    return original, convert(folder, folder / "x.gguf", pre)
+
+
+@pytest.mark.parametrize(("pre", "pattern"), BYTE_LEVEL)
+def test_gguf_of_byte_level_tokenizers(pre, pattern, tmp_path):
+    """The file gives the ids of the tokenizer that was saved."""
+    original, path = byte_level_gguf(pre, pattern, tmp_path)
     tokenizer = gputok.from_gguf(path)
     texts = [*texts_of(7), "a<s>b</s>"]
     assert [e.ids for e in tokenizer.encode_batch(texts)] == [e.ids for e in original.encode_batch(texts)]
     assert tokenizer.get_vocab() == original.get_vocab()
     named = AutoTokenizer.from_pretrained(path)
     assert named.special_tokens_map == {"bos_token": "<s>", "eos_token": "</s>"}
-    assert named.chat_template == template
+    assert named.chat_template == TEMPLATE
     assert AutoTokenizer.from_pretrained(path, eos_token="<s>").eos_token == "<s>"
-    theirs = transformers.AutoTokenizer.from_pretrained(str(tmp_path), gguf_file="x.gguf")
-    assert named(texts)["input_ids"] == theirs(texts)["input_ids"]
+
+
+@pytest.mark.parametrize(("pre", "pattern"), BYTE_LEVEL)
+def test_gguf_as_transformers_reads_it(pre, pattern, tmp_path):
+    pytest.importorskip("torch", reason="transformers reads .gguf files with it")
+    _, path = byte_level_gguf(pre, pattern, tmp_path)
+    texts = [*texts_of(7), "a<s>b</s>"]
+    theirs = transformers.AutoTokenizer.from_pretrained(str(tmp_path), gguf_file=path.name)
+    assert AutoTokenizer.from_pretrained(path)(texts)["input_ids"] == theirs(texts)["input_ids"]
 
 
 @pytest.mark.parametrize("options", SPM_OPTIONS[1:3], ids=str)
