@@ -49,7 +49,7 @@ def test_a_library_gives_the_same(scenario, tmp_path):
     script = [str(SCRIPT), scenario]
     their_module, theirs = results([*script, "work"], tmp_path / "theirs")
     our_module, ours = results(["-m", "gputok.tokenizers", *script, "work"], tmp_path / "ours")
-    assert (their_module, our_module) == ("tokenizers", "gputok.tokenizer")
+    assert (their_module, our_module) == ("tokenizers", "gputok")
     assert len(ours) == len(theirs)
     for number, (our, their) in enumerate(zip(ours, theirs, strict=True)):
         assert our == their, number
@@ -109,9 +109,9 @@ def test_scripts_and_modules_run_as_python_runs_them(tmp_path):
     elsewhere = tmp_path / "elsewhere"
     place = ["-m", "gputok.tokenizers"]
     finished = run([*place, "../script.py", "a", "--b"], elsewhere)
-    assert (finished.stdout, finished.returncode) == ("__main__ ['a', '--b'] 7 gputok.tokenizer\n", 3)
+    assert (finished.stdout, finished.returncode) == ("__main__ ['a', '--b'] 7 gputok\n", 3)
     finished = run([*place, "-m", "script", "x"], tmp_path)
-    assert (finished.stdout, finished.returncode) == ("__main__ ['x'] 7 gputok.tokenizer\n", 3)
+    assert (finished.stdout, finished.returncode) == ("__main__ ['x'] 7 gputok\n", 3)
     for arguments, said in ([], "usage"), (["nothing.py"], "no such script"), (["--what"], "usage"):
         finished = run([*place, *arguments], tmp_path)
         assert finished.returncode == 1 and said in finished.stderr
