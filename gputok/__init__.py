@@ -25,6 +25,13 @@ if TYPE_CHECKING:  # what type checkers and editors see; the same names are in t
     from gputok import trainers as trainers
     from gputok.automaton.pattern import Regex as Regex
     from gputok.encoding.encoding import Encoding as Encoding
+    from gputok.formats.gguf import from_gguf as from_gguf
+    from gputok.formats.sentencepiece import from_sentencepiece as from_sentencepiece
+    from gputok.formats.sentencepiece import save_sentencepiece as save_sentencepiece
+    from gputok.formats.tekken import from_tekken as from_tekken
+    from gputok.formats.tekken import save_tekken as save_tekken
+    from gputok.formats.tiktoken import from_tiktoken as from_tiktoken
+    from gputok.formats.tiktoken import save_tiktoken as save_tiktoken
     from gputok.implementations import BertWordPieceTokenizer as BertWordPieceTokenizer
     from gputok.implementations import ByteLevelBPETokenizer as ByteLevelBPETokenizer
     from gputok.implementations import CharBPETokenizer as CharBPETokenizer
@@ -33,13 +40,13 @@ if TYPE_CHECKING:  # what type checkers and editors see; the same names are in t
     from gputok.pretrained import AutoTokenizer as AutoTokenizer
     from gputok.pretrained import PreTrainedTokenizer as PreTrainedTokenizer
     from gputok.pretrained import train_new_from_iterator as train_new_from_iterator
-    from gputok.sentencepiece import from_sentencepiece as from_sentencepiece
     from gputok.text.normalized_string import NormalizedString as NormalizedString
     from gputok.text.pieces import TextBatch as TextBatch
     from gputok.text.pre_tokenized_string import PreTokenizedString as PreTokenizedString
     from gputok.text.pre_tokenized_string import Token as Token
     from gputok.text.word_counts import WordCounts as WordCounts
     from gputok.tokenizer import Tokenizer as Tokenizer
+    from gputok.tokenizers import install_as_tokenizers as install_as_tokenizers
     from gputok.tokens.added_token import AddedToken as AddedToken
     from gputok.types import EncodeInput as EncodeInput
     from gputok.types import InputSequence as InputSequence
@@ -83,12 +90,19 @@ __all__ = [
     "WordCounts",
     "corpus",
     "decoders",
+    "from_gguf",
     "from_sentencepiece",
+    "from_tekken",
+    "from_tiktoken",
     "implementations",
+    "install_as_tokenizers",
     "models",
     "normalizers",
     "pre_tokenizers",
     "processors",
+    "save_sentencepiece",
+    "save_tekken",
+    "save_tiktoken",
     "tools",
     "train_new_from_iterator",
     "trainers",
@@ -108,7 +122,11 @@ _NAMES: dict[str, str] = {
     "EncodeInput": "types",
     "Encoding": "encoding",
     "InputSequence": "types",
-    "from_sentencepiece": "sentencepiece",
+    "from_gguf": "formats.gguf",
+    "from_sentencepiece": "formats.sentencepiece",
+    "from_tekken": "formats.tekken",
+    "from_tiktoken": "formats.tiktoken",
+    "install_as_tokenizers": "tokenizers",
     "NormalizedString": "text.normalized_string",
     "OffsetReferential": "types",
     "OffsetType": "types",
@@ -127,6 +145,9 @@ _NAMES: dict[str, str] = {
     "Token": "text.pre_tokenized_string",
     "Tokenizer": "tokenizer",
     "WordCounts": "text.word_counts",
+    "save_sentencepiece": "formats.sentencepiece",
+    "save_tekken": "formats.tekken",
+    "save_tiktoken": "formats.tiktoken",
     "train_new_from_iterator": "pretrained",
 }
 

@@ -80,6 +80,16 @@ class derived(Generic[T]):
         return state.setdefault(self._name, self._make(view(instance, state)))
 
 
+_MODULES = {
+    "normalizer": "normalizers",
+    "pre-tokenizer": "pre_tokenizers",
+    "model": "models",
+    "post-processor": "processors",
+    "decoder": "decoders",
+}
+"""Kind -> the module of `tokenizers` with its classes."""
+
+
 class Component:
     """Base of normalizers, pre-tokenizers, models, post-processors and decoders.
 
@@ -121,6 +131,21 @@ class Component:
         """The JSON form, `type` first."""
         fields = {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
         return {"type": type(self).__name__, **fields}
+
+    @classmethod
+    def adopt(cls, value: Any) -> Any:
+        """The component itself, or what it is here if it belongs to `tokenizers`, by its JSON form.
+
+        Called on the base class of a kind (`Normalizer.adopt`). Anything else comes back as it is.
+        """
+        if type(value).__module__ != f"tokenizers.{_MODULES.get(cls.kind)}":
+            return value
+        try:
+            state = value.__getstate__()
+        except Exception as error:  # of no class of its own
+            name = type(value).__name__
+            raise TypeError(f"this {name} of tokenizers can't be used in gputok: {error}") from None
+        return cls.from_dict(json.loads(state))
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
@@ -219,6 +244,20 @@ class Component:
 
     def __setstate__(self, state: bytes) -> None:
         self.__dict__.update(type(self).from_dict(json.loads(state)).__dict__)
+
+
+def call_custom(component: Any, method: str, *arguments: Any) -> Any:
+    """Calls a method of an object that a user wrote; what the method itself raises comes through as it is.
+
+    Raises AttributeError or TypeError, with the messages of `tokenizers`, if it has no such method or the
+    method takes other arguments.
+    """
+    try:
+        return getattr(component, method)(*arguments)
+    except (AttributeError, TypeError) as error:
+        if error.__traceback__ is not None and error.__traceback__.tb_next is None:  # the call itself failed
+            raise type(error)(f"{type(error).__name__}: {error}") from None
+        raise
 
 
 def _plain(value: Any) -> Any:

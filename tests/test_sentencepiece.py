@@ -41,6 +41,9 @@ def assert_same_ids(tokenizer, model: bytes, texts: list[str]) -> None:
         assert encoding.ids == ids, text
 
 
+NEXT_LINES = ["\x85a", "a\x85", "a \x85", "\x85", " \x85 a\t", "\u3000a\u3000"]
+"""White space that SentencePiece's rules make a space of, and U+0085, which they leave."""
+
 OPTIONS = [
     {},
     {"byte_fallback": True, "character_coverage": 0.98},
@@ -63,7 +66,11 @@ def test_reading(kind, options):
         # Precompiled (the namesake's, which ours equals) replaces a grapheme cluster by what its shortest known
         # beginning becomes; SentencePiece takes the longest, and goes on behind it.
         random_texts = [text for text in random_texts if text.isascii()]
-    assert_same_ids(tokenizer, model, ["", " ", "nooooo wwww", "a <s> b</s>", *lines, *random_texts])
+    assert_same_ids(
+        tokenizer,
+        model,
+        ["", " ", "  ", "  a", "nooooo wwww", "a <s> b</s>", *NEXT_LINES, *lines, *random_texts],
+    )
     assert tokenizer.get_vocab_size() == spm.SentencePieceProcessor(model_proto=model).get_piece_size()
     again = gputok.Tokenizer.from_str(tokenizer.to_str())
     assert_same_ids(again, model, lines)

@@ -37,6 +37,22 @@ class AddedToken:
         self._normalized = normalized
         self.special = special
 
+    @classmethod
+    def adopt(cls, value: Any, *, special: bool = False) -> Any:
+        """A token of `tokenizers` as one of this class, by its attributes; anything else as it is.
+
+        special: it is made a special one, in place as there: before its attributes are read, as `normalized` can
+        depend on it.
+        """
+        if type(value).__name__ != "AddedToken":
+            return value
+        if special:
+            value.special = True
+        if not isinstance(value, cls):
+            names = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
+            return cls(**{name: getattr(value, name) for name in names})
+        return value
+
     @property
     def single_word(self) -> bool:
         """Is it found only where no letter, digit or underscore is beside it?"""
