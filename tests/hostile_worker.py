@@ -67,11 +67,14 @@ def attempt(data: bytes) -> str:
     if tokenizer.padding is None:
         assert batch == [ids for _, ids in found], "encode_batch gives other ids than encode"
     written = tokenizer.to_str()
-    again = Tokenizer.from_str(written)
-    assert again.to_str() == written, "what is written is read as another tokenizer"
-    assert [encoding.ids for encoding in again.encode_batch(texts)] == batch, (
-        "read again, it encodes otherwise"
-    )
+    vocabulary = json.loads(data)["model"]["vocab"]
+    if isinstance(vocabulary, list) or len(set(vocabulary.values())) == len(vocabulary):
+        again = Tokenizer.from_str(written)
+        assert again.to_str() == written, "what is written is read as another tokenizer"
+        assert [encoding.ids for encoding in again.encode_batch(texts)] == batch, (
+            "read again, it encodes otherwise"
+        )
+    # Else: of the tokens that share an id a file is written with one, as in tokenizers.
     return stopped or "works"
 
 

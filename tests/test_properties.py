@@ -308,15 +308,9 @@ def test_a_corpus_is_its_texts_for_any_cut_and_threads(tokenizer, texts, cuts, t
 
 NAMES = list(DTYPES)
 TOKENS = [f"t{i}" for i in range(12)]
-NUMBERS = {
-    "ids": 11,
-    "type_ids": 3,
-    "start": 50,
-    "end": 50,
-    "words": 9,
-    "special": 1,
-    "attention": 1,
-    "text": 1,
+LIMITS = {
+    **{"ids": (0, 11), "type_ids": (0, 3), "start": (0, 20), "end": (20, 50)},
+    **{"words": (-1, 9), "special": (0, 1), "attention": (0, 1), "text": (-1, 1)},
 }
 
 
@@ -338,7 +332,7 @@ def some_rows(draw: st.DrawFn, m: int | None = None) -> Rows:
     n = draw(st.integers(0, 12))
     given: dict[str, Any] = {}
     for name in NAMES:
-        values = st.integers(-1 if name in ("words", "text") else 0, NUMBERS[name])
+        values = st.integers(*LIMITS[name])
         kind = draw(st.sampled_from(["array", "number", "later"]))
         column = np.array(draw(st.lists(values, min_size=n, max_size=n)), DTYPES[name])
         given[name] = {"array": column, "number": draw(values), "later": lambda column=column: column}[kind]
