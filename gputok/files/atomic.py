@@ -1,4 +1,4 @@
-"""Files that are either there whole or not there."""
+"""Atomic file writes: a file appears complete under its name, or not at all."""
 
 from __future__ import annotations
 
@@ -6,47 +6,68 @@ import contextlib
 import os
 import pathlib
 import uuid
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def real_target(path: str | os.PathLike[str]) -> pathlib.Path:
-    """The file that is written under a name: the one that a symbolic link points to, so that the link stays.
+    """Resolves symbolic links, so that writing replaces the file that a link points to, and keeps the link.
 
-    Raises IsADirectoryError for a folder, FileNotFoundError if the folder to write in isn't there.
+    Args:
+        path: the name under which to write.
+
+    Returns:
+        The file to write. It need not exist.
+
+    Raises:
+        IsADirectoryError: if `path` is a folder.
+        FileNotFoundError: if the folder that would hold the file does not exist.
     """
     target = pathlib.Path(os.path.realpath(path))
     if target.is_dir():
-        raise IsADirectoryError(f"{path}: is a folder; name a file to write")
+        raise IsADirectoryError(f"{path}: expected the name of a file to write, but this is a folder")
     if not target.parent.is_dir():
-        raise FileNotFoundError(f"{path}: there is no folder {target.parent} to write it in")
+        raise FileNotFoundError(f"{path}: the folder {target.parent} does not exist; create it first")
     return target
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
-    """A new path beside `path` to write to; it takes the name `path` when the block ends well.
+    """Yields a temporary path in the same folder, which is renamed to `path` when the block ends without exception.
 
-    Where the block is left by an exception (a full disk, Ctrl-C), what was written is removed, and what had the
-    name before keeps it. Devices and pipes are written directly. Raises FileNotFoundError where there is no folder
-    to write in, before any work is done.
+    If an exception leaves the block (a full disk, Ctrl-C), the temporary file is removed, and an older file named
+    `path` stays as it was. If `path` is a device or a pipe, the block writes to it directly.
 
-    >>> import tempfile
-    >>> path = pathlib.Path(tempfile.mkdtemp(), "tokens.txt")
-    >>> with replacing(path) as beside:
-    ...     _ = beside.write_text("whole")
-    ...     path.exists()
-    False
-    >>> path.read_text()
-    'whole'
+    Args:
+        path: the final name.
+
+    Yields:
+        The path to write to.
+
+    Raises:
+        IsADirectoryError: if `path` is a folder; before the block runs.
+        FileNotFoundError: if the folder that would hold the file does not exist; before the block runs.
+
+    Example:
+        >>> import tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "tokens.txt")
+        >>> with replacing(path) as temporary:
+        ...     _ = temporary.write_text("whole")
+        ...     path.exists()
+        False
+        >>> path.read_text()
+        'whole'
     """
     target = real_target(path)
     if target.exists() and not target.is_file():
         yield target
         return
-    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        yield beside
-        os.replace(beside, target)
+        yield temporary
+        os.replace(temporary, target)
     except BaseException:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
