@@ -141,8 +141,9 @@ def train(
     """Learn a vocabulary from text and write it as a tokenizer.json."""
     from gputok import WordCounts
     from gputok.files.atomic import replacing
+    from gputok.kernels.native.preparation import preparation
 
-    start = time.perf_counter()
+    start = time.perf_counter() - preparation.seconds
     tokenizer, trainer = recipe(
         model,
         vocab_size=vocab_size,
@@ -162,8 +163,8 @@ def train(
         else:
             words = _count(tokenizer, inputs, column, separator, errors, threads, device, progress)
         tokenizer.train_from_word_counts(words, trainer, threads=threads, device=device, progress=progress)
-        tokenizer.save(str(beside))
-    seconds = time.perf_counter() - start
+        beside.write_text(tokenizer.to_str(pretty=True), encoding="utf-8", newline="\n")
+    seconds = time.perf_counter() - preparation.seconds - start
     megabytes = int(((words.offsets[1:] - words.offsets[:-1]) * words.counts).sum()) / 1e6
     speed = f"{megabytes:.1f} MB of words in {seconds:.2f} s, {megabytes / seconds:.0f} MB/s"
     print(f"{output}: {tokenizer.get_vocab_size():,} tokens from {speed}")
@@ -362,6 +363,7 @@ def _facts() -> dict[str, Any]:
 
     from gputok import __version__
     from gputok.backend import choose
+    from gputok.kernels.native import choose as kernels
     from gputok.kernels.threads import thread_count
 
     def version(*packages: str) -> str:
@@ -378,20 +380,38 @@ def _facts() -> dict[str, Any]:
         "cupy": version("cupy-cuda13x", "cupy-cuda12x", "cupy"),
         "threads": thread_count(),
         "device": f"{backend.name} ({backend.reason})",
-        "jit cache": _cache_fact(),
+        "kernels": kernels().reason,
+        **({"jit cache": _jit_cache()} if kernels().calls is None else {}),
     }
 
 
-def _cache_fact() -> str:
+def _jit_cache() -> str:
     """Where compiled code is kept, or why it isn't."""
-    from gputok.kernels.cache import cache_folder
-    from gputok.kernels.cpu import not_kept
+    from gputok.kernels.cpu import jit
 
-    folder = cache_folder()
+    folder = jit.cache_folder()
     if folder is None:
-        return f"none: {not_kept()}"
+        return f"none: {jit.not_kept()}"
     sizes = [path.stat().st_size for path in pathlib.Path(folder).glob("*.nb[ic]")]
     return f"{folder}: {len(sizes)} files, {sum(sizes) / 1e6:.1f} MB"
+
+
+@app.command("compile", epilog="\b\nExample, in a Dockerfile:\n  RUN pip install gputok && gputok compile")
+def compile_kernels(threads: Threads = None) -> None:
+    """Compile every kernel now and keep it on disk, where no machine code came with the package."""
+    from gputok.kernels.native import choose
+    from gputok.kernels.threads import thread_count
+
+    calls, reason = choose()
+    if calls is not None:
+        print(f"nothing to compile: {reason}")
+        return
+    from gputok.kernels.native.all import compile_all
+
+    start = time.perf_counter()
+    print(f"kernels are {reason}\ncompiling all of them, a minute or two", file=sys.stderr, flush=True)
+    count = sum(versions for _, versions in compile_all(thread_count(threads)))
+    print(f"{count} kernels in {time.perf_counter() - start:.0f} s; they are in {_jit_cache()}")
 
 
 Against = Annotated[
@@ -472,6 +492,21 @@ def bench_encode(
     print(comparison.to_json() if as_json else comparison.table())
 
 
+@bench_app.command("start", epilog="\b\nExample:\n  gputok bench start llama-3.json bert.json --runs 21")
+def bench_start(
+    tokenizers: Annotated[
+        list[str] | None, typer.Argument(help="tokenizer.json files to load.", metavar="[TOKENIZER...]")
+    ] = None,
+    runs: Annotated[int, typer.Option(help="Processes of each kind, taking turns.", min=1)] = 9,
+    as_json: AsJson = False,
+) -> None:
+    """Time whole processes that do little: the first one on a machine, later ones, and those of tokenizers."""
+    from gputok.bench import start
+
+    rows = start.start(tokenizers or [], runs=runs)
+    print(start.to_json(rows) if as_json else start.table(rows))
+
+
 @bench_app.command("device", epilog="\b\nExample:\n  gputok bench device --device cuda:0")
 def bench_device(device: BenchDevice = "cuda:0") -> None:
     """Measure what the design of the CUDA kernels depends on: launches, graphs, a cooperative grid, atomics."""
@@ -488,7 +523,10 @@ def bench_device(device: BenchDevice = "cuda:0") -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line (`sys.argv` by default) and exits."""
     warnings.showwarning = lambda message, *_: print(f"gputok: warning: {message}", file=sys.stderr)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that files being written are removed
+    # So that files being written are removed. Who started this may have it ignore signals, as `nohup` does, and a shell for
+    # what it runs in the background: then it does, SIGINT by Python's own rule.
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         given = _repeated(sys.argv[1:] if arguments is None else arguments)
         code = app(given or ["--help"], prog_name="gputok", standalone_mode=False)

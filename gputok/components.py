@@ -1,28 +1,98 @@
-"""What every step of a tokenizer is: a small dataclass whose class name is the `type` of its JSON form."""
+"""What every step of a tokenizer is: a small dataclass whose class name is the `type` of its JSON form.
+
+A step can be changed while other threads use it. What it is at one moment, its state, is a dictionary (`vars(step)`) that
+is never changed but for what is derived from it: setting a field makes another one, which takes its place by one
+assignment. Whoever needs a step twice takes a view of its state first (`Component.frozen`).
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
 import json
-from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+import os
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Generic, Self, TypeVar, overload
 
 import numpy as np
+
+T = TypeVar("T")
+
+version = object()
+"""Another one after each change of a component or a tokenizer: while it is the same, everything else is."""
+
+exchanging = threading.RLock()
+"""Held while states are exchanged, or those of several objects are read: an instant, in which nothing else happens."""
+
+if hasattr(os, "register_at_fork"):  # or a child would wait for a thread that it doesn't have
+    os.register_at_fork(
+        before=exchanging.acquire, after_in_child=exchanging.release, after_in_parent=exchanging.release
+    )
+
+
+def exchange(*changes: tuple[Any, str, Any, Any]) -> bool:
+    """Gives attributes new values, together: (object, name, old value, new value) each.
+
+    Returns False, and changes nothing, if another thread has set one of them: it is no more the old value, from which
+    the new one was made.
+    """
+    global version
+    with exchanging:
+        if any(getattr(owner, name) is not old for owner, name, old, _ in changes):
+            return False
+        for owner, name, _, new in changes:
+            object.__setattr__(owner, name, new)
+        version = object()
+    return True
+
+
+def view(component: Any, state: dict[str, Any]) -> Any:
+    """An object of the same class with this state, and with what is derived from it."""
+    other = object.__new__(type(component))
+    object.__setattr__(other, "__dict__", state)
+    return other
+
+
+class derived(Generic[T]):
+    """A property that is made of an object's state when it is first asked for, and kept with that state.
+
+    Unlike `functools.cached_property` it never stores what was made of an older state in a newer one, and needs no lock;
+    threads that meet may make it twice, but get one object.
+    """
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self._make, self.__doc__ = make, make.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> derived[T]: ...
+
+    @overload
+    def __get__(self, instance: Any, owner: type | None = None) -> T: ...
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        state = instance.__dict__  # the instance may have another one in a moment
+        return state.setdefault(self._name, self._make(view(instance, state)))
 
 
 class Component:
     """Base of normalizers, pre-tokenizers, models, post-processors and decoders.
 
     A subclass is a dataclass (`@dataclass(eq=False, repr=False)`) whose public fields, in order, are the JSON form,
-    the `repr`, the pickle form and the settable attributes. What is derived from them (compiled tables) is a
-    `functools.cached_property` with a leading underscore: setting a field drops it.
+    the `repr`, the pickle form and the settable attributes. What is made of them (compiled tables) is `derived`.
+    Setting a field puts a new state in place of the old one; lists become tuples, so that a state doesn't change.
     Where the JSON form is more than its fields, a subclass overrides `to_dict` and `from_dict`; a field that the
     namesake's `repr` shows in another way (an enumeration, without quotes) has a function `metadata["shown"]`.
     """
 
     kind: ClassVar[str] = "component"  # "normalizer", "pre-tokenizer", ...: the word used in errors
     in_files: ClassVar[bool] = True  # has it a JSON form? Components written in Python have none
+    elements: ClassVar[str | None] = None  # of a Sequence: the field that holds its components
 
     home: ClassVar[str]  # the module that users import the components of this kind from
 
@@ -85,10 +155,48 @@ class Component:
         return []
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not name.startswith("_"):
-            for derived in [key for key in self.__dict__ if key.startswith("_")]:
-                del self.__dict__[derived]
-        super().__setattr__(name, value)
+        if isinstance(getattr(type(self), name, None), property):
+            super().__setattr__(name, value)
+        else:
+            self._set(**{name: value})
+
+    def _set(self, **fields: Any) -> None:
+        """Sets several fields at once."""
+        fields = {name: tuple(value) if type(value) is list else value for name, value in fields.items()}
+        while True:
+            state = self.__dict__
+            copied = dict(state)  # at once: other threads put in what they derive
+            given = {
+                name: value
+                for name, value in copied.items()
+                if not isinstance(getattr(type(self), name, None), derived)
+            }
+            if exchange((self, "__dict__", state, {**given, **fields})):
+                return
+
+    def _set_element(self, index: int, value: Component) -> None:
+        """Puts a component in place of an element."""
+        while True:
+            state, name = self.__dict__, self.elements
+            parts = [*state[name]]
+            parts[index] = value
+            if exchange((self, "__dict__", state, {**state, name: tuple(parts)})):
+                return
+
+    def states(self) -> list[dict[str, Any]]:
+        """The states of this component and its elements, to be compared by `is`."""
+        state = self.__dict__
+        if self.elements is None:
+            return [state]
+        return [state, *itertools.chain.from_iterable(part.states() for part in state[self.elements])]
+
+    def frozen(self) -> Self:
+        """This component as it is now, which what becomes of the fields later leaves as it is."""
+        if self.elements is None:
+            return view(self, self.__dict__)
+        with exchanging:
+            state = self.__dict__
+            return view(self, {**state, self.elements: tuple(part.frozen() for part in state[self.elements])})
 
     def __repr__(self) -> str:
         return self._described(99, None)
@@ -102,6 +210,8 @@ class Component:
             for field in dataclasses.fields(self)
             for value in [getattr(self, field.name)]
         }
+        if self.elements:
+            fields[self.elements] = list(fields[self.elements])  # shown as a list
         return described(type(self).__name__, fields, n_items, n_bytes)
 
     def __getstate__(self) -> bytes:

@@ -10,9 +10,10 @@ import dataclasses
 import functools
 import itertools
 import re
+from collections.abc import Sequence as ListOf
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
-from gputok.components import Component
+from gputok.components import Component, derived
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Decoder(Component):
 
     def decode(self, tokens: list[str]) -> str:
         """The text of a list of tokens."""
-        return "".join(self.decode_chain(list(tokens)))
+        return "".join(self.frozen().decode_chain(list(tokens)))
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
         """The parts of the text, which need only be joined."""
@@ -215,7 +216,7 @@ class Replace(Decoder):
             return [token.replace(self.pattern, self.content) for token in tokens]
         return [self._normalizer.normalize_str(token) for token in tokens]
 
-    @functools.cached_property
+    @derived
     def _normalizer(self) -> Any:
         from gputok import normalizers
 
@@ -306,14 +307,17 @@ def cleanup(text: str) -> str:
 class Sequence(Decoder):
     """Decoders one after the other."""
 
-    decoders: list[Decoder]
+    elements = "decoders"
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.decoders, list):
-            raise TypeError(f"decoders must be a list of decoders, not {self.decoders!r}")
-        for decoder in self.decoders:
+    decoders: ListOf[Decoder]
+
+    def __init__(self, decoders: list[Decoder]) -> None:
+        if not isinstance(decoders, list):
+            raise TypeError(f"decoders must be a list of decoders, not {decoders!r}")
+        for decoder in decoders:
             if not isinstance(decoder, Decoder):
                 raise TypeError(f"{decoder!r} is no decoder")
+        self.decoders = decoders
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:

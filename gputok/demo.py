@@ -19,6 +19,8 @@ EXAMPLE = """class LinearLayer():
 
 def run(vocab_size: int = 32_000, threads: int | None = None) -> str:
     """Trains byte-level BPE on the standard library's source and reports what it learnt and how long it took."""
+    from gputok.kernels.native import choose
+    from gputok.kernels.native.preparation import preparation
     from gputok.recipes import recipe
 
     folder = pathlib.Path(sysconfig.get_path("stdlib"))
@@ -30,7 +32,7 @@ def run(vocab_size: int = 32_000, threads: int | None = None) -> str:
     tokenizer, trainer = recipe("bpe", vocab_size=vocab_size)
     tokenizer.train(files[:100], trainer, threads=threads, progress=False)  # enough to need every kernel
     tokenizer.encode(EXAMPLE)
-    compiling = time.perf_counter() - started
+    getting_ready = time.perf_counter() - started
 
     tokenizer, trainer = recipe("bpe", vocab_size=vocab_size)
     started = time.perf_counter()
@@ -40,7 +42,8 @@ def run(vocab_size: int = 32_000, threads: int | None = None) -> str:
     return "\n".join(
         [
             f"text      {len(files):,} files of {folder}, {n_bytes / 1e6:.1f} MB",
-            f"compiled  in {compiling:.2f} s (once; kept on disk for the next time)",
+            f"kernels   {choose().reason}",
+            f"ready     in {getting_ready:.2f} s{' (once; what was compiled is kept)' if preparation.compiled else ''}",
             f"trained   {tokenizer.get_vocab_size():,} tokens in {seconds:.2f} s, {n_bytes / 1e6 / seconds:.0f} MB/s",
             f"learnt    {len(tokens)} tokens for {len(EXAMPLE)} characters:",
             *textwrap.wrap(" ".join(tokens), 118, break_long_words=False, break_on_hyphens=False),

@@ -36,7 +36,7 @@ class PostProcessor(Component):
         self, encoding: Encoding, pair: Encoding | None = None, add_special_tokens: bool = True
     ) -> Encoding:
         """The result for one encoding, or for a pair of them."""
-        return process_one(self, encoding, pair, add_special_tokens)
+        return process_one(self.frozen(), encoding, pair, add_special_tokens)
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -231,9 +231,6 @@ class TemplateProcessing(PostProcessor):
         if missing:
             raise ValueError(f"Missing SpecialToken(s) with id(s) `{', '.join(sorted(missing))}`")
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, value)
-
     @property
     def single(self) -> str:
         """The template for one text; settable."""
@@ -333,19 +330,22 @@ def _named_special_token(value: Any) -> tuple[str, dict[str, Any]]:
 class Sequence(PostProcessor):
     """Post-processors one after the other, each taking the parts that the one before made."""
 
-    processors: list[PostProcessor]
+    elements = "processors"
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.processors, list):
-            raise TypeError(f"processors must be a list of post-processors, not {self.processors!r}")
+    processors: ListOf[PostProcessor]
+
+    def __init__(self, processors: list[PostProcessor]) -> None:
+        if not isinstance(processors, list):
+            raise TypeError(f"processors must be a list of post-processors, not {processors!r}")
         inner = [
             processor.processors if isinstance(processor, Sequence) else [processor]
-            for processor in self.processors
+            for processor in processors
         ]
-        self.processors = [processor for processors in inner for processor in processors]
-        for processor in self.processors:
+        flat = [processor for processors in inner for processor in processors]
+        for processor in flat:
             if not isinstance(processor, PostProcessor):
                 raise TypeError(f"{processor!r} is no post-processor")
+        self.processors = flat
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
@@ -362,7 +362,7 @@ class Sequence(PostProcessor):
         self[index]  # is there one?
         if not isinstance(value, PostProcessor) or isinstance(value, Sequence):
             raise TypeError(f"expected a post-processor that is no Sequence, not {value!r}")
-        self.processors[index] = value
+        self._set_element(index, value)
 
     def num_special_tokens_to_add(self, is_pair: bool) -> int:
         return sum(processor.num_special_tokens_to_add(is_pair) for processor in self.processors)

@@ -57,10 +57,12 @@ def _bars(open_bar: contextlib.ExitStack) -> Report:
     """A bar for each stage, one after the other; `open_bar` closes the last."""
     from tqdm.auto import tqdm
 
-    bar, shown = None, ""
+    from gputok.kernels.native.preparation import preparation
+
+    bar, shown, ready = None, "", 0.0
 
     def report(stage: str, done: int, total: int | None) -> None:
-        nonlocal bar, shown
+        nonlocal bar, shown, ready
         name, _, detail = stage.partition(": ")
         if bar is None or name != shown:
             open_bar.close()
@@ -68,7 +70,10 @@ def _bars(open_bar: contextlib.ExitStack) -> Report:
             unit = "B" if in_bytes else " " + _UNITS.get(name, "steps")
             bar = tqdm(desc=name, total=total, unit=unit, unit_scale=in_bytes, file=sys.stderr)
             open_bar.callback(bar.close)
-            shown = name
+            shown, ready = name, preparation.seconds
+        spent, ready = preparation.seconds - ready, preparation.seconds
+        if spent and not bar.disable:
+            bar.start_t += spent  # loading and compiling kernels is in no rate
         if detail:
             bar.set_postfix_str(detail, refresh=False)
         bar.total = total

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
+import dataclasses
+import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from gputok import components
 from gputok.encoding.encoding import Encoding
 from gputok.pipeline import encode_batch, serialize
 from gputok.pipeline.limits import Padding, Truncation
@@ -18,16 +20,20 @@ from gputok.tokens.added_token import AddedToken
 from gputok.types import public
 
 if TYPE_CHECKING:
+    from gputok.decoders import Decoder
     from gputok.files.token_files import TokenBatch
+    from gputok.models import Model
+    from gputok.normalizers import Normalizer
+    from gputok.pre_tokenizers import PreTokenizer
+    from gputok.processors import PostProcessor
     from gputok.progress import Progress
     from gputok.report import Report
-    from gputok.text.pieces import TextBatch
     from gputok.text.word_counts import WordCounts
     from gputok.trainers import Trainer
 
 
 @public("gputok")
-class Tokenizer(Pipeline):
+class Tokenizer:
     """Text to tokens and back, in steps that can be set one by one.
 
     1. The `normalizer` changes the text. 2. The `pre_tokenizer` cuts it into words. 3. The `model` makes tokens of
@@ -40,7 +46,98 @@ class Tokenizer(Pipeline):
     >>> tokenizer.train_from_iterator(["low lower lowest"] * 9, trainers.BpeTrainer(vocab_size=14))
     >>> tokenizer.encode("lower low").tokens
     ['low', 'e', 'r', 'Ġlow']
+
+    It can be changed while other threads use it: a call takes all steps as they are at its start (`pipeline`), and a change
+    puts others in their place at once.
     """
+
+    _given: Pipeline
+    """Of the components that were given, which can be changed in place: never used but to make `pipeline`."""
+    _frozen: tuple[object, list[dict[str, Any]], Pipeline]
+    """`pipeline` as it was last asked for: the version of all components then, their states, and what was made of them."""
+
+    def __init__(self, model: Model) -> None:
+        self._given = Pipeline(model)
+        self._frozen = object(), [], self._given
+
+    @staticmethod
+    def of(pipeline: Pipeline) -> Tokenizer:
+        """A tokenizer of these parts."""
+        tokenizer = Tokenizer(pipeline.model)
+        tokenizer._given = pipeline
+        return tokenizer
+
+    # -- steps
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """All steps as they are now; setting one, or a field of one, gives another pipeline and leaves this as it is."""
+        version, _, pipeline = self._frozen
+        return pipeline if version is components.version else self._pipeline_now()
+
+    def _pipeline_now(self) -> Pipeline:
+        _, known, pipeline = self._frozen
+        with components.exchanging:
+            version, states = components.version, [vars(self._given), *self._given.states()]
+            if len(states) != len(known) or not all(map(operator.is_, states, known)):
+                pipeline = self._given.frozen()
+        self._frozen = version, states, pipeline
+        return pipeline
+
+    def _change(self, change: Callable[[Pipeline], Pipeline]) -> None:
+        """Takes what `change` makes of the steps, which it is asked for again if another thread set one meanwhile."""
+        while True:
+            given = self._given
+            if components.exchange((self, "_given", given, change(given))):
+                return
+
+    def _set(self, **parts: Any) -> None:
+        self._change(lambda given: dataclasses.replace(given, **parts))
+
+    @property
+    def model(self) -> Model:
+        """What makes tokens of words."""
+        return self._given.model
+
+    @model.setter
+    def model(self, model: Model) -> None:
+        self._set(model=model)
+
+    @property
+    def normalizer(self) -> Normalizer | None:
+        """What changes the text before it is cut into words."""
+        return self._given.normalizer
+
+    @normalizer.setter
+    def normalizer(self, normalizer: Normalizer | None) -> None:
+        self._change(lambda given: given.with_normalizer(normalizer))
+
+    @property
+    def pre_tokenizer(self) -> PreTokenizer | None:
+        """What cuts the text into words."""
+        return self._given.pre_tokenizer
+
+    @pre_tokenizer.setter
+    def pre_tokenizer(self, pretok: PreTokenizer | None) -> None:
+        self._set(pre_tokenizer=pretok)
+
+    @property
+    def post_processor(self) -> PostProcessor | None:
+        """What adds special tokens."""
+        return self._given.post_processor
+
+    @post_processor.setter
+    def post_processor(self, processor: PostProcessor | None) -> None:
+        self._set(post_processor=processor)
+
+    @property
+    def decoder(self) -> Decoder | None:
+        """What makes text of tokens again."""
+        return self._given.decoder
+
+    @decoder.setter
+    def decoder(self, decoder: Decoder | None) -> None:
+        self._set(decoder=decoder)
 
     # -- files
 
@@ -48,21 +145,21 @@ class Tokenizer(Pipeline):
     def from_file(path: str) -> Tokenizer:
         """Reads a tokenizer.json."""
         with open(path, "rb") as file:
-            return serialize.read_tokenizer(serialize.read_json(file.read(), str(path)), str(path), Tokenizer)
+            return Tokenizer.of(serialize.read_pipeline(file.read(), str(path)))
 
     @staticmethod
     def from_str(json: str) -> Tokenizer:
         """From the contents of a tokenizer.json."""
         if not isinstance(json, str):
             raise TypeError(f"json: '{type(json).__name__}' object is not an instance of 'str'")
-        return serialize.read_tokenizer(serialize.read_json(json, "this string"), "this string", Tokenizer)
+        return Tokenizer.of(serialize.read_pipeline(json, "this string"))
 
     @staticmethod
     def from_buffer(buffer: bytes) -> Tokenizer:
         """From the bytes of a tokenizer.json."""
         if not isinstance(buffer, bytes):
             raise TypeError(f"buffer: '{type(buffer).__name__}' object is not an instance of 'bytes'")
-        return serialize.read_tokenizer(serialize.read_json(buffer, "this buffer"), "this buffer", Tokenizer)
+        return Tokenizer.of(serialize.read_pipeline(buffer, "this buffer"))
 
     @staticmethod
     def from_pretrained(identifier: str, revision: str = "main", token: str | None = None) -> Tokenizer:
@@ -77,14 +174,14 @@ class Tokenizer(Pipeline):
 
     def to_str(self, pretty: bool = False) -> str:
         """The contents of a tokenizer.json, byte for byte as the namesake writes it."""
-        return b"".join(serialize.tokenizer_json(self, pretty)).decode()
+        return b"".join(serialize.tokenizer_json(self.pipeline, pretty)).decode()
 
     def save(self, path: str, pretty: bool = True) -> None:
         """Writes a tokenizer.json, which is there whole or not at all."""
         from gputok.files.atomic import replacing
 
         with replacing(path) as beside, open(beside, "wb") as file:
-            file.writelines(serialize.tokenizer_json(self, pretty))
+            file.writelines(serialize.tokenizer_json(self.pipeline, pretty))
 
     # -- training
 
@@ -141,7 +238,7 @@ class Tokenizer(Pipeline):
         total = (
             corpus.total_bytes(iterator, column=column) if not isinstance(iterator, list | tuple) else None
         )
-        counts = self.count_batches(read, total, threads, device, progress)
+        counts = self.pipeline.count_batches(read, total, threads, device, progress)
         self.train_from_word_counts(counts, trainer, threads=threads, device=device, progress=progress)
 
     def train_from_word_counts(
@@ -161,8 +258,24 @@ class Tokenizer(Pipeline):
         devices = backend.choose(device, word_counts.data.nbytes).devices
         with reporting(_asked_of(trainer, progress)) as report:
             learnt = trainer.train(word_counts, threads=threads, progress=report, devices=devices)
-        learnt.into(self._model)
-        self.add(trainer.special_tokens)
+        while not self._learn(learnt, trainer.special_tokens):
+            pass
+
+    def _learn(self, learnt: Any, special_tokens: list[AddedToken]) -> bool:
+        """Changes model and added tokens together; False if another thread has changed one of them meanwhile."""
+        given = self._given
+        before = vars(given.model)
+        model = components.view(given.model, before)
+        learnt.into(model)
+        added, _ = given.added.with_tokens(special_tokens, model, given.normalizer)
+        return components.exchange(
+            (given.model, "__dict__", before, vars(model)),
+            (self, "_given", given, dataclasses.replace(given, added=added)),
+        )
+
+    def replace_model(self, model: Model, special_tokens: list[AddedToken]) -> None:
+        """Sets a model and adds tokens whose ids are those that it gives them, both together."""
+        self._change(lambda given: dataclasses.replace(given, model=model).with_added(special_tokens)[0])
 
     def count_words(
         self,
@@ -182,36 +295,8 @@ class Tokenizer(Pipeline):
         from gputok import corpus
 
         read = partial(corpus.read, source, column=column, separator=separator, errors=errors)
-        return self.count_batches(read, corpus.total_bytes(source, column=column), threads, device, progress)
-
-    def count_batches(
-        self,
-        read: Callable[..., Iterator[TextBatch]],
-        total: int | None,
-        threads: int | None,
-        device: str | None,
-        progress: Progress,
-    ) -> WordCounts:
-        """`count_words` for the text that `read(batch_bytes=...)` gives; total: its bytes, if they are known."""
-        from gputok import backend
-        from gputok.pipeline.count_words import count_words
-        from gputok.progress import reporting
-
-        chosen, batches = backend.choose_for(read, total, device)
-        apart = self.apart_at_spaces()
-        # parts of documents in which there are no added tokens: `instead` takes the others
-        words = partial(self.words, added=False) if apart else self.words
-        with reporting(progress) as report:
-            return count_words(
-                batches,
-                self.plan() or words,
-                apart_at_spaces=apart,
-                instead=self.around_added if self._added.tokens else None,
-                threads=threads,
-                report=report,
-                total=total,
-                devices=chosen.devices,
-            )
+        total = corpus.total_bytes(source, column=column)
+        return self.pipeline.count_batches(read, total, threads, device, progress)
 
     # -- text to ids
 
@@ -235,7 +320,9 @@ class Tokenizer(Pipeline):
         """
         given = [sequence] if pair is None else [sequence, pair]
         given = tuple(encode_batch.check_sequence(one, is_pretokenized) for one in given)
-        return encode_batch.encode(self, [given], is_pretokenized, add_special_tokens, offsets=True)[0]
+        return encode_batch.encode(self.pipeline, [given], is_pretokenized, add_special_tokens, offsets=True)[
+            0
+        ]
 
     def encode_batch(
         self,
@@ -248,7 +335,7 @@ class Tokenizer(Pipeline):
         """Encodes many texts, or (text, pair) tuples, on all cores."""
         inputs = encode_batch.check_inputs(input, is_pretokenized)
         return encode_batch.encode(
-            self, inputs, is_pretokenized, add_special_tokens, offsets=True, threads=threads
+            self.pipeline, inputs, is_pretokenized, add_special_tokens, offsets=True, threads=threads
         )
 
     def encode_batch_fast(
@@ -262,7 +349,7 @@ class Tokenizer(Pipeline):
         """`encode_batch` without offsets, words and token texts: these are (0, 0), None and ''."""
         inputs = encode_batch.check_inputs(input, is_pretokenized)
         return encode_batch.encode(
-            self, inputs, is_pretokenized, add_special_tokens, offsets=False, threads=threads
+            self.pipeline, inputs, is_pretokenized, add_special_tokens, offsets=False, threads=threads
         )
 
     async def async_encode(
@@ -273,18 +360,24 @@ class Tokenizer(Pipeline):
         add_special_tokens: bool = True,
     ) -> Encoding:
         """`encode` on another thread. Offsets are in characters, where the namesake's are in bytes here."""
+        import asyncio
+
         return await asyncio.to_thread(self.encode, sequence, pair, is_pretokenized, add_special_tokens)
 
     async def async_encode_batch(
         self, input: Sequence[Any], is_pretokenized: bool = False, add_special_tokens: bool = True
     ) -> list[Encoding]:
         """`encode_batch` on another thread."""
+        import asyncio
+
         return await asyncio.to_thread(self.encode_batch, input, is_pretokenized, add_special_tokens)
 
     async def async_encode_batch_fast(
         self, input: Sequence[Any], is_pretokenized: bool = False, add_special_tokens: bool = True
     ) -> list[Encoding]:
         """`encode_batch_fast` on another thread."""
+        import asyncio
+
         return await asyncio.to_thread(self.encode_batch_fast, input, is_pretokenized, add_special_tokens)
 
     @overload
@@ -342,7 +435,7 @@ class Tokenizer(Pipeline):
         from gputok.pipeline import encode_corpus
         from gputok.progress import reporting
 
-        total = corpus.total_bytes(source, column=column)
+        pipeline, total = self.pipeline, corpus.total_bytes(source, column=column)
         backend.choose(device, 0)  # says at once what is wrong with it
 
         def batches(skip: int = 0) -> Iterator[TokenBatch]:
@@ -350,7 +443,7 @@ class Tokenizer(Pipeline):
             chosen, texts = backend.choose_for(read, total, device)
             with reporting(progress) as report:
                 yield from encode_corpus.encode(
-                    self,
+                    pipeline,
                     texts,
                     add_special_tokens=add_special_tokens,
                     threads=threads,
@@ -364,7 +457,10 @@ class Tokenizer(Pipeline):
             return batches()
         options = add_special_tokens, column, separator, errors
         token_files.write(
-            output, batches, encode_corpus.id_type(self), encode_corpus.fingerprint(self, source, options)
+            output,
+            batches,
+            encode_corpus.id_type(pipeline),
+            encode_corpus.fingerprint(pipeline, source, options),
         )
         return None
 
@@ -378,7 +474,11 @@ class Tokenizer(Pipeline):
         self, encoding: Encoding, pair: Encoding | None = None, add_special_tokens: bool = True
     ) -> Encoding:
         """Step 4 for encodings that are there: truncation, the post-processor, padding."""
-        return encode_batch.post_process(self, encoding, pair, add_special_tokens)
+        return encode_batch.post_process(self.pipeline, encoding, pair, add_special_tokens)
+
+    def num_special_tokens_to_add(self, is_pair: bool) -> int:
+        """How many tokens the post-processor adds to one text, or to a pair."""
+        return self.pipeline.num_special_tokens_to_add(is_pair)
 
     def enable_truncation(
         self, max_length: int, stride: int = 0, strategy: str = "longest_first", direction: str = "right"
@@ -390,22 +490,16 @@ class Tokenizer(Pipeline):
         direction: the side that is cut off, "right" or "left".
         """
         truncation = Truncation(max_length, stride, strategy, direction)
-        n_added = self.num_special_tokens_to_add(False)
-        if max_length - n_added < stride:
-            raise ValueError(
-                f"tokenizer stride set to {stride}, which is greater than or equal to its effective max length of "
-                f"{max_length - n_added} (= {max_length} original max length - {n_added} added special tokens)"
-            )
-        self.limits = self.limits._replace(truncation=truncation)
+        self._change(lambda given: given.with_truncation(truncation))
 
     def no_truncation(self) -> None:
         """Stops truncating."""
-        self.limits = self.limits._replace(truncation=None)
+        self._set(truncation=None)
 
     @property
     def truncation(self) -> dict[str, Any] | None:
         """The options of `enable_truncation`, or None."""
-        truncation = self.limits.truncation
+        truncation = self._given.truncation
         return None if truncation is None else truncation.options()
 
     def enable_padding(
@@ -418,29 +512,29 @@ class Tokenizer(Pipeline):
         pad_to_multiple_of: int | None = None,
     ) -> None:
         """Fills all encodings of a batch up to `length` tokens, by default that of the longest of them."""
-        padding = Padding(length, pad_to_multiple_of, pad_id, pad_token, pad_type_id, direction)
-        self.limits = self.limits._replace(padding=padding)
+        self._set(padding=Padding(length, pad_to_multiple_of, pad_id, pad_token, pad_type_id, direction))
 
     def no_padding(self) -> None:
         """Stops padding."""
-        self.limits = self.limits._replace(padding=None)
+        self._set(padding=None)
 
     @property
     def padding(self) -> dict[str, Any] | None:
         """The options of `enable_padding`, or None."""
-        padding = self.limits.padding
+        padding = self._given.padding
         return None if padding is None else padding.options()
 
     # -- ids to text
 
     def decode(self, ids: Sequence[int] | np.ndarray, skip_special_tokens: bool = True) -> str:
         """The text of ids (a list or an array); ids that do not exist are passed over."""
-        texts = self.texts
-        special = self._added.special if skip_special_tokens else ()
+        pipeline = self.pipeline
+        texts, decoder = pipeline.names.texts, pipeline.decoder
+        special = pipeline.added.special if skip_special_tokens else ()
         tokens = [
             text for text in map(texts.__getitem__, _id_list(ids)) if text is not None and text not in special
         ]
-        return " ".join(tokens) if self._decoder is None else self._decoder.decode(tokens)
+        return " ".join(tokens) if decoder is None else "".join(decoder.decode_chain(tokens))
 
     def decode_batch(self, sequences: Iterable[Any], skip_special_tokens: bool = True) -> list[str]:
         """The texts of many lists or arrays of ids."""
@@ -450,9 +544,31 @@ class Tokenizer(Pipeline):
         self, sequences: Iterable[Any], skip_special_tokens: bool = True
     ) -> list[str]:
         """`decode_batch` on another thread."""
+        import asyncio
+
         return await asyncio.to_thread(self.decode_batch, sequences, skip_special_tokens)
 
-    # -- added tokens
+    # -- tokens
+
+    def token_to_id(self, token: str) -> int | None:
+        """The id of a token, or None."""
+        return self.pipeline.token_to_id(token)
+
+    def id_to_token(self, id: int) -> str | None:
+        """The token of an id, or None; an added token as the normalizer would write it."""
+        return self.pipeline.id_to_token(id)
+
+    def get_vocab(self, with_added_tokens: bool = True) -> dict[str, int]:
+        """Token -> id, in a new dictionary."""
+        return self.pipeline.get_vocab(with_added_tokens)
+
+    def get_vocab_size(self, with_added_tokens: bool = True) -> int:
+        """The number of tokens."""
+        return self.pipeline.get_vocab_size(with_added_tokens)
+
+    def get_added_tokens_decoder(self) -> dict[int, AddedToken]:
+        """Id -> added token, by rising id."""
+        return self._given.get_added_tokens_decoder()
 
     def add_tokens(self, tokens: list[str | AddedToken]) -> int:
         """Adds tokens that are found in the text before the model sees it; returns how many are new.
@@ -462,8 +578,8 @@ class Tokenizer(Pipeline):
         >>> tokenizer.add_tokens(["b", AddedToken("c", lstrip=True), "b"])
         2
         """
-        return self.add(
-            AddedToken(token) if isinstance(token, str) else token for token in _token_list(tokens)
+        return self._add(
+            [AddedToken(token) if isinstance(token, str) else token for token in _token_list(tokens)]
         )
 
     def add_special_tokens(self, tokens: list[str | AddedToken]) -> int:
@@ -472,30 +588,43 @@ class Tokenizer(Pipeline):
         for token in given:
             if isinstance(token, AddedToken):
                 token.special = True
-        return self.add(
-            AddedToken(token, special=True) if isinstance(token, str) else token for token in given
+        return self._add(
+            [AddedToken(token, special=True) if isinstance(token, str) else token for token in given]
         )
+
+    def _add(self, tokens: list[AddedToken]) -> int:
+        n_added = 0
+
+        def add(given: Pipeline) -> Pipeline:
+            nonlocal n_added
+            changed, n_added = given.with_added(tokens)
+            return changed
+
+        self._change(add)
+        return n_added
 
     @property
     def encode_special_tokens(self) -> bool:
         """Whether special tokens in the text are encoded as ordinary text."""
-        return self._added.encode_special_tokens
+        return self._given.added.encode_special_tokens
 
     @encode_special_tokens.setter
     def encode_special_tokens(self, value: bool) -> None:
-        self._added.encode_special_tokens = value
+        self._change(
+            lambda given: dataclasses.replace(given, added=given.added.encoding_special_tokens(value))
+        )
 
     def __getstate__(self) -> bytes:
-        return b"".join(serialize.tokenizer_json(self, pretty=False))
+        return b"".join(serialize.tokenizer_json(self.pipeline, pretty=False))
 
     def __setstate__(self, state: bytes) -> None:
         self.__dict__.update(Tokenizer.from_buffer(state).__dict__)
 
     def __repr__(self) -> str:
-        return serialize.shown(self, brief=False)
+        return serialize.shown(self.pipeline, brief=False)
 
     def __str__(self) -> str:
-        return serialize.shown(self, brief=True)
+        return serialize.shown(self.pipeline, brief=True)
 
 
 def _asked_of(trainer: Trainer, progress: Progress) -> Progress:

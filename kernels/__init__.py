@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
+from gputok.kernels.signatures import F64s, I64s, U8s, U8x2, U16s, U16x2, U32s, U32x2, U64s, U64x2
 
 Array = Any  # numpy.ndarray or cupy.ndarray: shape and dtype stand beside each name instead
 DEAD = 0xFFFF  # a transition of an Automaton that can't lead to a match
@@ -46,11 +46,11 @@ class ParityLimits(NamedTuple):
 class BpeMerges(NamedTuple):
     """What training BPE learnt, in order."""
 
-    left: np.ndarray  # uint32[m], token ids
-    right: np.ndarray  # uint32[m]
-    merged: np.ndarray  # uint32[m]
-    tokens: np.ndarray  # uint8[bytes], the strings of all tokens, one after the other
-    token_offsets: np.ndarray  # int64[tokens + 1]
+    left: U32s  # uint32[m], token ids
+    right: U32s  # uint32[m]
+    merged: U32s  # uint32[m]
+    tokens: U8s  # uint8[bytes], the strings of all tokens, one after the other
+    token_offsets: I64s  # int64[tokens + 1]
 
 
 class Automaton(NamedTuple):
@@ -61,13 +61,13 @@ class Automaton(NamedTuple):
     Where no place was found, the first character is a *gap* character; neighbouring gap characters are one piece.
     """
 
-    ascii_class: Array  # uint8[128], class of each ASCII character
-    page: Array  # uint16[0x110000 >> 7]
-    member: Array  # uint8[n_pages, 128]; class of code point c: member[page[c >> 7], c & 127]
-    delta: Array  # uint16[n_states, n_classes + 1], next state or DEAD; the last column is end of text
-    accept: Array  # uint8[n_states, n_classes + 1], 1: a match may end before a character of that class
+    ascii_class: U8s  # uint8[128], class of each ASCII character
+    page: U16s  # uint16[0x110000 >> 7]
+    member: U8x2  # uint8[n_pages, 128]; class of code point c: member[page[c >> 7], c & 127]
+    delta: U16x2  # uint16[n_states, n_classes + 1], next state or DEAD; the last column is end of text
+    accept: U8x2  # uint8[n_states, n_classes + 1], 1: a match may end before a character of that class
     # uint8[n_classes, n_classes]; (a, b): text may be cut between them and the parts walked alone
-    strong: Array
+    strong: U8x2
     gapless: bool  # no text has a gap character
 
     @property
@@ -82,15 +82,15 @@ class Automaton(NamedTuple):
 class Strings(NamedTuple):
     """Distinct byte strings that can be found by their bytes."""
 
-    slots: Array  # uint64[capacity], upper half of the hash << 32 | index + 1; 0: free
-    data: Array  # uint8[n_bytes]
-    offsets: Array  # int64[n + 1]; string i is data[offsets[i]:offsets[i + 1]]
+    slots: U64s  # uint64[capacity], upper half of the hash << 32 | index + 1; 0: free
+    data: U8s  # uint8[n_bytes]
+    offsets: I64s  # int64[n + 1]; string i is data[offsets[i]:offsets[i + 1]]
 
 
 class Pairs(NamedTuple):
     """Ranks of pairs of numbers below 2**bits, in one 64-bit word a slot."""
 
-    slots: Array  # uint64[capacity], (left << bits | right) << 64 - 2 * bits | rank; FREE
+    slots: U64s  # uint64[capacity], (left << bits | right) << 64 - 2 * bits | rank; FREE
     bits: int
 
 
@@ -98,51 +98,51 @@ class Backtrack(NamedTuple):
     """A byte-level BPE vocabulary of n tokens, numbered by age: 0 to 255 are the bytes, then by rank. n = 0: it isn't one."""
 
     pairs: Pairs  # of tokens; the rank of a pair + 256 is the token that it becomes
-    seen: Array  # uint8[], a bit for the hash of each pair: most look-ups end here, in a small table
-    tokens: Array  # uint32[n, 4]: the two tokens that were merged (of a byte, twice itself); length << 22 | prefix; id
-    cells: Array  # uint64[], their bytes as a trie: see kernels/cpu/byte_trie.py
+    seen: U8s  # uint8[], a bit for the hash of each pair: most look-ups end here, in a small table
+    tokens: U32x2  # uint32[n, 4]: the two tokens that were merged (of a byte, twice itself); length << 22 | prefix; id
+    cells: U64s  # uint64[], their bytes as a trie: see kernels/cpu/byte_trie.py
     # length: bytes, 0 where the token never occurs; prefix: the longest token that it begins with, 2**22 - 1 for a byte
 
 
 class BpeTables(NamedTuple):
     """A BPE model as arrays. A symbol is the position of a token in the vocabulary, NONE none."""
 
-    ids: Array  # uint32[n], of each symbol
+    ids: U32s  # uint32[n], of each symbol
     pairs: Pairs  # of symbols
-    merged: Array  # uint32[m], symbol that the pair of each rank becomes
+    merged: U32s  # uint32[m], symbol that the pair of each rank becomes
     # uint32[256, 256], rank of two bytes' pair or NONE; empty: not all is bytes, or with affixes
-    byte_ranks: Array
+    byte_ranks: U32x2
     # uint32[variants, n]: symbol + 1 of each character or, where n is 256, of each byte; 0: none
-    symbols: Array
-    variant: Array  # int64[4]: row of symbols for a character that is (1: not first) + (2: last) in its word
-    fallback: Array  # uint32[256]: symbol of the token <0x..> of each byte, or NONE; empty: no byte fallback
-    prefix: Array  # uint8[n]: continuing_subword_prefix
-    suffix: Array  # uint8[n]: end_of_word_suffix
+    symbols: U32x2
+    variant: I64s  # int64[4]: row of symbols for a character that is (1: not first) + (2: last) in its word
+    fallback: U32s  # uint32[256]: symbol of the token <0x..> of each byte, or NONE; empty: no byte fallback
+    prefix: U8s  # uint8[n]: continuing_subword_prefix
+    suffix: U8s  # uint8[n]: end_of_word_suffix
     backtrack: Backtrack  # the same without merging, where that can be done
     whole: Strings  # the tokens, if a word that is one isn't taken apart; else empty
-    unk: Array  # uint32[0 or 1]: symbol of the unknown token, NONE where the vocabulary lacks it; empty: it has none
+    unk: U32s  # uint32[0 or 1]: symbol of the unknown token, NONE where the vocabulary lacks it; empty: it has none
     fuse_unk: bool
     dropout: float
     divisible: bool  # words may be cut where no merge reaches across: between two characters that
     inside: Pairs  # are not side by side in a token (pairs of code points), and whose bytes there
-    crossing: Array  # uint8[256, 256] are not, in a token that begins or ends within one of them
+    crossing: U8x2  # uint8[256, 256] are not, in a token that begins or ends within one of them
     harmless: bool  # unknown characters do not keep a word from being cut: each is the tokens of its bytes
     # a merge can spell its own left part again, so that only the namesake's queue gives its result
     ordered: bool
 
 
 class WordPieceTables(NamedTuple):
-    edges: Array  # uint64[capacity, 2] of build_trie
-    prefix: Array  # uint8[n]: continuing_subword_prefix
+    edges: U64x2  # uint64[capacity, 2] of build_trie
+    prefix: U8s  # uint8[n]: continuing_subword_prefix
     unk: int  # id of the unknown token, or NONE
     max_chars: int  # a longer word is unknown
 
 
 class UnigramTables(NamedTuple):
-    edges: Array  # uint64[capacity, 2] of build_trie
-    scores: Array  # float64[n_tokens], by id
+    edges: U64x2  # uint64[capacity, 2] of build_trie
+    scores: F64s  # float64[n_tokens], by id
     unk: int  # id of the unknown token, or -1
     unk_score: float
-    fallback: Array  # uint32[256]: id of the token <0x..> of each byte, NONE; empty: no byte fallback
+    fallback: U32s  # uint32[256]: id of the token <0x..> of each byte, NONE; empty: no byte fallback
     # as SentencePiece: sums are rounded to float32, and an unknown token never spells a known one
     single: bool

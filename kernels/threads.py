@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 Tag = TypeVar("Tag")
 Result = TypeVar("Result")
-Submit = Callable[..., Future]
+Submit = Callable[..., "Future[Any]"]
 """submit(function, *arguments), as a thread pool has it."""
 
 
@@ -45,6 +47,8 @@ def run(task: Callable[..., Any], arguments: Iterable[tuple], threads: int) -> I
     if threads == 1 or len(arguments) < 2:
         yield from (task(*a) for a in arguments)
         return
+    from concurrent.futures import ThreadPoolExecutor  # a thing that few short processes need
+
     with ThreadPoolExecutor(threads) as pool:
         try:
             yield from pool.map(task, *zip(*arguments, strict=True))
@@ -66,6 +70,8 @@ def in_order(
     >>> list(in_order(tasks, threads=2, ahead=1))
     [(0, 0), (1, 1), (2, 4), (3, 9)]
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     begun: deque[tuple[Tag, Callable[[], Result]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:

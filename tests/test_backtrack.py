@@ -101,6 +101,6 @@ def test_real_vocabularies_merge_to_the_same(shared_tokenizer, corpus_sample, na
     assert len(tables.backtrack.tokens) > 60_000
     texts = [word.encode() for word in set(corpus_sample(corpus, 200_000).split())]
     by_search = encoded(model, texts)
-    model._byte_tables = tables._replace(backtrack=model._tables.backtrack)
+    vars(model)["_byte_tables"] = tables._replace(backtrack=model._tables.backtrack)
     model._clear_cache()
     assert by_search == encoded(model, texts)

@@ -1,5 +1,6 @@
 """The command line does what its help says, and what it can't do it says in one line."""
 
+import contextlib
 import json
 import os
 import random
@@ -11,8 +12,10 @@ import time
 import numpy as np
 import pytest
 import tokenizers
+from children import child, end
+from gputok.kernels.native import choose
 
-from gputok import cli
+from gputok import Tokenizer, cli, models
 from gputok.automaton import PATTERNS
 
 rng = random.Random(0)
@@ -232,11 +235,11 @@ def test_an_old_result_survives_an_error(folder, gputok):
     assert (folder / "t.json").read_text() == "old" and sorted(os.listdir()) == ["t.json", "text.txt"]
 
 
-def start(*arguments: str, **options) -> subprocess.Popen:
+def start(*arguments: str, **options) -> contextlib.AbstractContextManager[subprocess.Popen]:
     command = [sys.executable, "-m", "gputok", *arguments]
     source = os.path.dirname(os.path.dirname(cli.__file__))
     environment = {**os.environ, "PYTHONPATH": source}
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, **options)
+    return child(command, stderr=subprocess.PIPE, text=True, env=environment, **options)
 
 
 def test_a_fault_of_gputok_says_so(gputok, monkeypatch):
@@ -263,10 +266,8 @@ def test_ctrl_c_ends_at_once_and_leaves_nothing(folder, stage):
         while f"{stage}:" not in seen and process.poll() is None:
             seen += process.stderr.read(1)
         time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-        sent = time.perf_counter()
-        process.communicate()
-    assert process.returncode == 130 and time.perf_counter() - sent < 3  # half a second on a quiet machine
+        seconds = end(process, signal.SIGINT)
+    assert process.returncode == 130 and seconds < 3  # half a second on a quiet machine
     assert sorted(os.listdir()) == ["long.txt", "text.txt"]
 
 
@@ -276,6 +277,7 @@ def test_a_reader_that_leaves(folder):
         process.stdout.readline()
         process.stdout.close()
         err = process.stderr.read()
+        process.wait()
     assert process.returncode == 1 and err == ""
 
 
@@ -283,7 +285,18 @@ def test_a_reader_that_leaves(folder):
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "count", "encode", "decode", "info", "bench train", "bench encode", "bench device"]
+    "command",
+    [
+        "train",
+        "count",
+        "encode",
+        "decode",
+        "info",
+        "bench train",
+        "bench encode",
+        "bench start",
+        "bench device",
+    ],
 )
 def test_every_help_has_an_example(gputok, command):
     status, out, _ = gputok(*command.split(), "--help")
@@ -293,8 +306,26 @@ def test_every_help_has_an_example(gputok, command):
 def test_info(gputok):
     status, out, _ = gputok("info", "--json")
     facts = json.loads(out)
-    assert status == 0 and {"gputok", "python", "numba", "threads", "device", "jit cache"} <= facts.keys()
-    assert "jit cache" in gputok("info")[1]
+    assert status == 0 and {"gputok", "python", "numba", "threads", "device", "kernels"} <= facts.keys()
+    calls, reason = choose()
+    assert facts["kernels"] == reason and reason in gputok("info")[1]
+    assert ("jit cache" in facts) == (calls is None)
+
+
+def test_nothing_is_compiled_where_machine_code_came_along(gputok):
+    if choose().calls is None:
+        pytest.skip("the kernels are compiled here")
+    assert gputok("compile") == (0, f"nothing to compile: {choose().reason}\n", "")
+
+
+def test_bench_start(tmp_path, gputok):
+    path = tmp_path / "words.json"
+    Tokenizer(models.WordLevel({"Hello": 0, "[UNK]": 1}, unk_token="[UNK]")).save(str(path))
+    status, out, _ = gputok("bench", "start", path, "--runs", 1, "--json")
+    rows = json.loads(out)
+    assert status == 0 and len(rows) == 4 and rows[3]["task"] == "load words, encode"
+    kinds = "first", "again", "tokenizers"
+    assert all(0 < row[kind]["cpu"] and 0 < row[kind]["wall"] for row in rows for kind in kinds)
 
 
 def test_version(gputok):

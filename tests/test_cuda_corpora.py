@@ -75,7 +75,7 @@ def test_ids_of_a_corpus(name, ignore_merges, text, device):
     tokenizer.train_from_iterator([text[: len(text) // 2]], trainer, device="cpu", progress=False)
     tokenizer.model.ignore_merges = ignore_merges
     batch, automaton = in_lines(text), tokenizer.pre_tokenizer.plan().automaton
-    arguments = batch, np.full(batch.n_documents, -1, np.int32), automaton, tokenizer.model._byte_tables
+    arguments = batch, np.full(batch.n_documents, -1, np.int64), automaton, tokenizer.model._byte_tables
     ours, theirs = in_cuda(device).encode_text(*arguments), on_cpu().encode_text(*arguments)
     assert all(map(np.array_equal, ours, theirs))
 
@@ -90,7 +90,7 @@ def test_ids_of_a_real_tokenizer(name, device, shared_tokenizer, corpus_sample):
     documents = [*text.splitlines(keepends=True), f"{special}one{special}", "", "a" * 500, text[:3000] * 2]
     assert lookup.can_encode(tokenizer.model._byte_tables)
     ours, theirs = (
-        [*bulk.encode(tokenizer, [TextBatch.from_strings(documents)], devices=devices)]
+        [*bulk.encode(tokenizer.pipeline, [TextBatch.from_strings(documents)], devices=devices)]
         for devices in ([device], [])
     )
     assert np.array_equal(*(np.concatenate([batch.ids for batch in batches]) for batches in (ours, theirs)))

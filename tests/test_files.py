@@ -1,9 +1,12 @@
 """A file is there whole or not at all."""
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from children import child
 
 from gputok import PreTrainedTokenizer, models
 from gputok.files import token_files
@@ -118,3 +121,27 @@ def test_links_devices_and_folders(tmp_path):
         replacing(tmp_path / "none" / "a"),
     ):
         pass
+
+
+def test_what_a_killed_run_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
+    path = tmp_path / "a[1].json"
+    code = """
+import sys, time
+from gputok.files import replacing
+with replacing(sys.argv[1]) as beside:
+    beside.write_text("half")
+    print("written", flush=True)
+    time.sleep(100)
+"""
+    with child([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"written\n"
+        with replacing(path) as beside:
+            beside.write_text("whole")
+        left = [name for name in os.listdir(tmp_path) if name != path.name]
+        assert len(left) == 1 and (tmp_path / left[0]).read_text() == "half"  # still at work
+    assert os.listdir(tmp_path) != [path.name]
+    (tmp_path / ".a[1].json.mine.part").write_text("the name is not one of ours")
+    with replacing(path) as beside:
+        beside.write_text("whole")
+    assert sorted(os.listdir(tmp_path)) == [".a[1].json.mine.part", path.name]
+    assert path.read_text() == "whole"

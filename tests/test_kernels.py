@@ -209,7 +209,7 @@ def inputs_of_all_stages() -> Inputs:
     symbols = rng.integers(0, 60, offsets[-1]).astype(np.uint16)
     tokens = np.arange(65, 125, dtype=np.uint8), np.arange(61)
     data, ends = packed(random_words(rng))
-    token = np.where(np.diff(batch.offsets) > 100, 1000, -1).astype(np.int32)
+    token = np.where(np.diff(batch.offsets) > 100, 1000, -1).astype(np.int64)
     corpus = symbols, offsets, rng.integers(1, 9, len(lengths)), *tokens, BpeLimits(90)
     return Inputs(batch, GPT2, corpus, (data, ends[:-1], ends[1:]), token, tables)
 
@@ -256,13 +256,13 @@ def test_random_text_is_encoded(version, seed):
     tables = random_model(rng)._byte_tables
     batch = random_documents(rng, 20)
     added = (np.diff(batch.offsets) > 0) & (np.arange(batch.n_documents) % 5 == 0)
-    token = np.where(added, 1000 + np.arange(batch.n_documents), -1).astype(np.int32)
+    token = np.where(added, 1000 + np.arange(batch.n_documents), -1).astype(np.int64)
     arguments = batch, token, GPT2, tables
     assert_equal(stages_of(version, seed).encode_text(*arguments), in_python().encode_text(*arguments))
 
 
 @compiled_versions
 def test_no_text_is_encoded(version):
-    tables, no_token = random_model(np.random.default_rng(0))._byte_tables, np.full(2, -1, np.int32)
+    tables, no_token = random_model(np.random.default_rng(0))._byte_tables, np.full(2, -1, np.int64)
     ids, ends = stages_of(version).encode_text(TextBatch.from_strings(["", ""]), no_token, GPT2, tables)
     assert len(ids) == 0 and ends.tolist() == [0, 0, 0]

@@ -192,7 +192,7 @@ def test_normalized_text_and_added_tokens(on_devices):
 def test_text_that_does_not_fit_is_encoded_in_halves_or_on_the_cpu(limit, monkeypatch):
     tokenizer = byte_level(byte_model([("t", "h"), ("th", "e")]))
     batch = random_documents(np.random.default_rng(0), 100)
-    expected = flat(bulk.encode(tokenizer, [batch]))
+    expected = flat(bulk.encode(tokenizer.pipeline, [batch]))
     sizes, whole = [], lookup.encode_on_device
 
     def scarce(device, text, *arguments):
@@ -202,7 +202,7 @@ def test_text_that_does_not_fit_is_encoded_in_halves_or_on_the_cpu(limit, monkey
         return whole(device, text, *arguments)
 
     monkeypatch.setattr(lookup, "encode_on_device", scarce)
-    found = flat(bulk.encode(tokenizer, [batch], devices=[device_of("emulated")]))
+    found = flat(bulk.encode(tokenizer.pipeline, [batch], devices=[device_of("emulated")]))
     assert max(sizes) > 1000 and all(map(np.array_equal, found, expected))
     assert min(sizes) < 1000  # whether that was of any use or not
 

@@ -569,3 +569,19 @@ def test_long_words():
         assert_same_tokens(*unigrams, [text * 2000])
         assert sum(len(token.value) for token in ours.tokenize(text * 100_000)) == len(text) * 100_000
         assert sum(len(token.value) for token in unigrams[0].tokenize(text * 100_000)) == len(text) * 100_000
+
+
+@pytest.mark.parametrize("kind", ["BPE", "WordPiece", "WordLevel", "Unigram"])
+def test_a_model_keeps_nothing_of_the_callers(kind):
+    """What becomes later of the objects that a model was made from is no concern of it."""
+    vocab, merges = {"a": 0, "b": 1, "ab": 2, "?": 3}, [["a", "b"]]
+    pairs = [["a", -1.0], ["b", -1.0], ["ab", -1.5], ["?", -9.0]]
+    given = {"BPE": (vocab, merges), "Unigram": (pairs, 3)}.get(kind, (vocab, "?"))
+    model = getattr(models, kind)(*given)
+    model.get_vocab()["a"] = 7
+    vocab["a"], vocab["c"] = 7, 8
+    merges[0][0] = "c"
+    pairs[0][:] = ["c", 0.0]
+    assert model.get_vocab() == {"a": 0, "b": 1, "ab": 2, "?": 3}
+    assert model.token_to_id("a") == 0 and model.token_to_id("c") is None and model.get_vocab_size() == 4
+    assert [token.id for token in model.tokenize("ab")] == [2]

@@ -157,7 +157,7 @@ def our_answers(form: dict, strings: list[str]) -> list[tuple[str, list[tuple[in
     frozen = "É \t漢"
     batch = TextBatch.from_strings([part for string in strings for part in (string, frozen)])
     pieces = Pieces.from_batch(batch, aligned=True)
-    pieces = pieces._replace(token=np.array([-1, 7] * len(strings), np.int32))
+    pieces = pieces._replace(token=np.array([-1, 7] * len(strings), np.int64))
     done = spell_out(same_normalizer(ours, form).apply(pieces))
     plain = same_normalizer(ours, form).apply(pieces._replace(alignment=None))
     assert spell_out(plain).strings() == done.strings()

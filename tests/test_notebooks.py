@@ -4,6 +4,8 @@ import pathlib
 
 import pytest
 
+import gputok
+
 nbformat = pytest.importorskip("nbformat", reason="notebooks need the extra: pip install 'gputok[notebooks]'")
 nbclient = pytest.importorskip("nbclient", reason="notebooks need the extra: pip install 'gputok[notebooks]'")
 
@@ -40,7 +42,7 @@ def test_runs_as_committed(path, tmp_path, monkeypatch):
     )
     committed = printed(notebook)
 
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", str(pathlib.Path(gputok.__file__).parents[1]))
     folder = {"metadata": {"path": str(tmp_path)}}
     nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", resources=folder).execute()
     if path.stem in REPEATABLE:

@@ -43,6 +43,9 @@ def smoke(python, folder, **environment):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
+    """With machine code: the one at GPUTOK_WHEEL, or built here."""
+    if os.environ.get("GPUTOK_WHEEL"):
+        return pathlib.Path(os.environ["GPUTOK_WHEEL"])
     source = tmp_path_factory.mktemp("source")
     tracked = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
@@ -69,12 +72,34 @@ def test_the_wheel_holds_every_module_and_table(wheel):
     assert not any(name.startswith(("tests/", "kernels/")) for name in held)
 
 
+def test_the_wheel_is_of_one_platform_and_any_python(wheel):
+    assert re.fullmatch(r"gputok-[^-]+-py3-none-(?!any)\w+\.whl", wheel.name)
+    assert wheel.stat().st_size < 3e6
+    held = set(zipfile.ZipFile(wheel).namelist())
+    assert {"gputok/kernels/native/calls.py", "gputok/kernels/native/kernels.so"} <= held
+
+
 def test_the_wheel_works_elsewhere(wheel, tmp_path):
+    """And needs no Numba."""
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
-    found = smoke(sys.executable, tmp_path, PYTHONPATH=str(tmp_path / "site"))
+    paths = [str(tmp_path / "site"), str(ROOT / ".ci" / "without_numba")]
+    found = smoke(sys.executable, tmp_path, PYTHONPATH=os.pathsep.join(paths))
     assert found["where"].startswith(str(tmp_path / "site"))
     assert found["tokens"] == ["lowest"]
     assert {"common.cuh", "bpe.cu", "split.cu", "words.cu"} <= {*found["cuda"]}
+
+
+def test_a_pure_wheel_can_be_built(tmp_path):
+    for name in ("gputok", "kernels"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path / "out"), str(tmp_path)]
+    done = subprocess.run(command, env=os.environ | {"GPUTOK_PURE": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr + done.stdout
+    (built,) = (tmp_path / "out").glob("*.whl")
+    assert built.name.endswith("-py3-none-any.whl")
+    assert "gputok/kernels/native/calls.py" not in zipfile.ZipFile(built).namelist()
 
 
 def test_the_plain_source_tree_works(tmp_path):

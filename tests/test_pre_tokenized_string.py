@@ -159,7 +159,7 @@ def test_components_in_python():
 def test_components_in_python_on_arrays():
     """In documents of several pieces; an added token stays, and a component that tokenizes makes one."""
     batch = TextBatch.from_strings(["a b", "<s>", "ﬁ c", "d e"])
-    token = np.array([-1, 9, -1, -1], np.int32)
+    token = np.array([-1, 9, -1, -1], np.int64)
     pieces = Pieces.from_batch(batch, aligned=True)._replace(rows=np.array([0, 3, 4]), token=token)
     cut = ours.PreTokenizer.custom(Words()).apply(pieces)
     assert cut.strings() == ["A", "B", "<s>", "FI", "C", "D", "E"]

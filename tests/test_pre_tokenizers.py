@@ -265,7 +265,7 @@ def test_empty_matches_and_patterns_beyond_automata(pattern):
 def test_added_tokens_stay_whole():
     """A piece that is an added token is neither cut nor changed, whatever comes before and after it."""
     texts = ["one two", "<s> 1 ", " three,4 ", "<s> 1 ", "", "five"]
-    token = np.array([-1, 7, -1, 7, -1, -1], np.int32)
+    token = np.array([-1, 7, -1, 7, -1, -1], np.int64)
     for name in MAKERS:
         mine, _ = pair(name)
         batch = TextBatch.from_strings(texts)

@@ -58,7 +58,9 @@ def run(folder: pathlib.Path, command: list[str]) -> str:
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_CACHE": str(folder),
         "MPLBACKEND": "agg",
-        "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONPATH": os.pathsep.join(
+            [str(pathlib.Path(gputok.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+        ),
     }
     done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, f"{command[-1]}\n{done.stderr}"

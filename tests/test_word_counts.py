@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 import tokenizers
+from children import child, end
 from gputok.kernels import Automaton, reference
 from gputok.kernels.cpu import walk, word_table, words
 
@@ -260,9 +261,9 @@ def test_parts_cut_before_spaces_give_the_words_of_the_whole(normalizer, pre_tok
     texts = ["".join(rng.choices(units, k=rng.randrange(30))) for _ in range(400)]
     tokenizer = Tokenizer(models.WordLevel())
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
-    assert tokenizer.apart_at_spaces()
-    whole = count_words(batches(texts, 3), tokenizer.words, threads=1)
-    apart = count_words(batches(texts, 3), tokenizer.words, apart_at_spaces=True, threads=2)
+    assert tokenizer.pipeline.apart_at_spaces()
+    whole = count_words(batches(texts, 3), tokenizer.pipeline.words, threads=1)
+    apart = count_words(batches(texts, 3), tokenizer.pipeline.words, apart_at_spaces=True, threads=2)
     assert same(whole, apart)
 
 
@@ -285,7 +286,7 @@ def test_parts_cut_before_spaces_give_the_words_of_the_whole(normalizer, pre_tok
 def test_what_looks_past_a_space_gets_whole_documents(normalizer, pre_tokenizer):
     tokenizer = Tokenizer(models.WordLevel())
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
-    assert not tokenizer.apart_at_spaces()
+    assert not tokenizer.pipeline.apart_at_spaces()
 
 
 @pytest.mark.parametrize(
@@ -305,7 +306,7 @@ def test_added_tokens_are_found_in_whole_documents(normalizer, pre_tokenizer, no
     added = [AddedToken("a b", normalized=normalized), AddedToken("<S>", lstrip=True, normalized=normalized)]
     tokenizer.add_tokens(added)
     texts = ["x a b y", "no such words", "one <S>two", "A B", "<S>", "no more"] * 5
-    whole = count_words(batches(texts), tokenizer.words, threads=1)
+    whole = count_words(batches(texts), tokenizer.pipeline.words, threads=1)
     counted = [tokenizer.count_words(TextBatch.from_strings([text]), progress=False) for text in texts]
     for found in (WordCounts.merge(counted), tokenizer.count_words(iter(texts), threads=2, progress=False)):
         assert dict(found.spelled_out().items()) == dict(whole.spelled_out().items())
@@ -340,16 +341,14 @@ count_words([batch], plan)
 print("begun", flush=True)
 count_words(itertools.repeat(batch), plan, threads=2)
 """
-    counting = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert counting.stdout.readline() == b"begun\n"
-    time.sleep(0.3)
-    counting.send_signal(signal.SIGINT)
-    begin = time.monotonic()
-    _, errors = counting.communicate(timeout=30)
+    command = [sys.executable, "-c", script]
+    with child(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as counting:
+        assert counting.stdout.readline() == b"begun\n"
+        time.sleep(0.3)
+        seconds = end(counting, signal.SIGINT)
+        errors = counting.stderr.read()
     assert b"KeyboardInterrupt" in errors
-    assert time.monotonic() - begin < 5  # half a second on a machine that does nothing else
+    assert seconds < 5  # half a second on a machine that does nothing else
 
 
 def test_no_text_is_no_words(tmp_path):

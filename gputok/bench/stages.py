@@ -134,7 +134,7 @@ def _encoding(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
         return
     batches = _head(corpus.read(job.text, separator=END, batch_bytes=backend.CUDA_BATCH_BYTES))
     loaded = split.upload(device, plan.automaton), lookup.upload(device, tables)
-    none_added = [np.full(batch.n_documents, -1, np.int32) for batch in batches]
+    none_added = [np.full(batch.n_documents, -1, np.int64) for batch in batches]
     texts = _resident(device, [(*batch, none) for batch, none in zip(batches, none_added, strict=True)])
 
     def encode(device: Device) -> list[Any]:
@@ -145,7 +145,9 @@ def _encoding(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
         ours = [device.download(ids) for ids in encode(device)]
     theirs = [
         batch.ids
-        for batch in encode_corpus.encode(tokenizer, batches, add_special_tokens=False, threads=job.threads)
+        for batch in encode_corpus.encode(
+            tokenizer.pipeline, batches, add_special_tokens=False, threads=job.threads
+        )
     ]
     _verify("encode_text", np.array_equal(np.concatenate(ours), np.concatenate(theirs)))
     yield "encode_text", sum(batch.data.nbytes for batch in batches), encode

@@ -34,13 +34,20 @@ def run(job: Job) -> Run:
     _work(job, work, job.warm_text)
     times.append(time.perf_counter())
     runtime = peak_memory()
+    ready = _preparing()
     result = _work(job, work, job.text)
-    times.append(time.perf_counter())
+    times.append(time.perf_counter() - _preparing() + ready)
     peak = peak_memory()
     if job.keep_ids:
         pathlib.Path(job.output).write_bytes(flat(result).tobytes())
     seconds = [later - earlier for earlier, later in itertools.pairwise(times)]
     return Run(*seconds, runtime, peak - runtime)
+
+
+def _preparing() -> float:
+    """How long gputok was loading and compiling kernels."""
+    loaded = sys.modules.get("gputok.kernels.native.preparation")
+    return loaded.preparation.seconds if loaded else 0.0
 
 
 def _work(job: Job, work, text: str):

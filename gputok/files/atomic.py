@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import pathlib
 import uuid
@@ -10,6 +11,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 
 def real_target(path: str | os.PathLike[str]) -> pathlib.Path:
@@ -38,7 +44,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     """Yields a temporary path in the same folder, which is renamed to `path` when the block ends without exception.
 
     If an exception leaves the block (a full disk, Ctrl-C), the temporary file is removed, and an older file named
-    `path` stays as it was. If `path` is a device or a pipe, the block writes to it directly.
+    `path` stays as it was. A killed process leaves its temporary file; the next call for the same `path` removes that
+    file. If `path` is a device or a pipe, the block writes to it directly.
 
     Args:
         path: the final name.
@@ -64,10 +71,55 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     if target.exists() and not target.is_file():
         yield target
         return
+    for left in target.parent.glob(f".{glob.escape(target.name)}.{'[0-9a-f]' * 8}.part"):
+        _remove_unless_locked(left)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
+    locked = None
     try:
+        locked = _create_locked(temporary)
         yield temporary
         os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    finally:
+        if locked is not None:
+            os.close(locked)
+
+
+def _create_locked(path: pathlib.Path) -> int | None:
+    """Creates a file and locks it; the lock ends with the process, or when the returned descriptor is closed."""
+    if fcntl is None:
+        return None
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        with contextlib.suppress(FileNotFoundError):
+            if _lock(descriptor) is not False and os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                return descriptor
+        os.close(descriptor)  # before the lock, another process removed the file as one of a dead process
+
+
+def _remove_unless_locked(path: pathlib.Path) -> None:
+    """Removes the temporary file of a dead process. Without locks, nobody can tell, and the file stays."""
+    if fcntl is None:
+        return
+    with contextlib.suppress(OSError):  # the file does not exist any more, or belongs to another user
+        descriptor = os.open(path, os.O_RDWR)
+        try:
+            if _lock(descriptor):
+                path.unlink()
+        finally:
+            os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool | None:
+    """Locks an open file; False: another process has a lock. None: the system or the file system has no locks."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True

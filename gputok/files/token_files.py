@@ -91,7 +91,9 @@ def write(
     ids_path, ends_path, run_path = (
         target.with_name(f".{target.name}.{part}.part") for part in ("ids", "ends", "run")
     )
-    if not (run_path.exists() and run_path.read_text() == fingerprint):
+    parts = ids_path, ends_path, run_path
+    if not (all(part.exists() for part in parts) and run_path.read_text() == fingerprint):
+        run_path.unlink(missing_ok=True)  # while the others are of two runs, nothing is to be continued
         ids_path.write_bytes(_header(path, dtype, 0))
         ends_path.write_bytes(b"")
         run_path.write_text(fingerprint)
@@ -115,6 +117,9 @@ def write(
             _write_table(temporary, path.suffix, TokenBatch(ids, rows))
         ids_path.unlink()
     else:
+        path.unlink(
+            missing_ok=True
+        )  # an interruption then leaves no file, instead of a file with the rows of another
         with replacing(_rows_path(path)) as temporary, open(temporary, "wb") as file:
             np.save(file, rows)
         os.replace(ids_path, target)

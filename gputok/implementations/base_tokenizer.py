@@ -10,6 +10,7 @@ from gputok.decoders import Decoder
 from gputok.encoding.encoding import Encoding
 from gputok.models import Model
 from gputok.normalizers import Normalizer
+from gputok.pipeline.pipeline import Pipeline
 from gputok.pre_tokenizers import PreTokenizer
 from gputok.processors import PostProcessor
 from gputok.tokenizer import Tokenizer
@@ -173,9 +174,14 @@ class BaseTokenizer:
         """Truncation, the post-processor and padding for encodings that are there."""
         return self._tokenizer.post_process(encoding, pair, add_special_tokens)
 
-    def without_added_tokens(self) -> Tokenizer:
-        """The tokenizer without its added tokens, as a copy."""
-        return self._tokenizer.without_added_tokens()
+    @property
+    def pipeline(self) -> Pipeline:
+        """All steps as they are now."""
+        return self._tokenizer.pipeline
+
+    def replace_model(self, model: Model, special_tokens: list[AddedToken]) -> None:
+        """Sets a model and adds tokens whose ids are those that it gives them, both together."""
+        self._tokenizer.replace_model(model, special_tokens)
 
     @property
     def model(self) -> Model:

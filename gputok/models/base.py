@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import itertools
 import json
@@ -12,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from gputok.components import Component, described
+from gputok.components import Component, derived, described
 from gputok.files.atomic import replacing
 from gputok.files.json_text import Packed
 from gputok.text.pieces import Alignment, Pieces, check_lengths, spell_out
@@ -55,12 +54,12 @@ class Model(Component):
         """The tokens of one piece of text, with offsets in bytes."""
         if not isinstance(sequence, str):
             raise TypeError(f"a model tokenizes a string, not {type(sequence).__name__}")
-        data = np.frombuffer(sequence.encode(), np.uint8)
-        found = self.tokenize_pieces(
+        data, model = np.frombuffer(sequence.encode(), np.uint8), self.frozen()
+        found = model.tokenize_pieces(
             data, np.zeros(1, np.int64), np.array([len(data)], np.int64), byte_level=False
         )
         spans = zip(found.start.tolist(), found.end.tolist(), strict=True)
-        return list(map(Token, found.ids.tolist(), self.values(found, data), spans))
+        return list(map(Token, found.ids.tolist(), model.values(found, data), spans))
 
     def values(self, tokens: Tokens, data: Array, *, byte_level: bool = False) -> list[str]:
         """What tokens of `data` are called, as in `Encoding.tokens`: their names in the vocabulary.
@@ -82,7 +81,7 @@ class Model(Component):
         tokens = self.tokenize_pieces(data, start, end, byte_level=byte_level)
         return tokens.ids, tokens.rows
 
-    @functools.cached_property
+    @derived
     def _encoders(self) -> dict[Any, list[Any]]:
         """What `gputok.pipeline.encode_corpus` keeps of this model, for threads: a list's pop and append are atomic."""
         return {}
@@ -106,12 +105,13 @@ class Model(Component):
         >>> words
         WordLevel(vocab={"?":0, "yes":1}, unk_token="?")
         """
-        self.__dict__ = self.replace(**learnt).__dict__
+        self._set(**vars(self.replace(**learnt)))
 
     def replace(self, **changes: Any) -> Self:
         """A model with the same options, but for these, by the names of the class's arguments."""
         names = inspect.signature(type(self)).parameters
-        kept = {name: value for name, value in vars(self).items() if name in names}
+        state = dict(vars(self))  # copied at once: other threads put in what they derive
+        kept = {name: value for name, value in state.items() if name in names}
         return type(self)(**{**kept, **changes})
 
     def fields(self) -> dict[str, Any]:

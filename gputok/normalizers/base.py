@@ -57,12 +57,12 @@ class Normalizer(Component):
         """The normalized string."""
         if not isinstance(sequence, str):
             raise TypeError(f"sequence: '{type(sequence).__name__}' object is not an instance of 'str'")
-        pieces = self.apply(Pieces.from_batch(TextBatch.from_strings([sequence])))
+        pieces = self.frozen().apply(Pieces.from_batch(TextBatch.from_strings([sequence])))
         return spell_out(pieces).strings()[0]
 
     def normalize(self, normalized: NormalizedString) -> None:
         """Normalizes in place."""
-        normalized.apply(self.apply)
+        normalized.apply(self.frozen().apply)
 
 
 class Custom(Normalizer):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import functools
 from typing import Any, Self
 
 import numpy as np
 
+from gputok.components import derived
 from gputok.normalizers.base import Normalizer, component
 from gputok.text.edit import normalize_form, rewritten
 from gputok.text.pieces import Pieces
@@ -85,7 +85,7 @@ class Precompiled(Normalizer):
         self.precompiled_charsmap = bytes(self.precompiled_charsmap)
         _ = self._tables  # an error in the map belongs here, not where it is first used
 
-    @functools.cached_property
+    @derived
     def _tables(self) -> tuple[Array, Array]:
         """The double array uint32[n_units], and the strings uint8[n_bytes], each ended by a NUL."""
         blob = self.precompiled_charsmap

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence as ListOf
 from typing import Any, Self
 
 from gputok.normalizers.base import Normalizer, component
@@ -17,15 +18,17 @@ class Sequence(Normalizer):
     Prepend(prepend="_")
     """
 
-    normalizers: list[Normalizer]
+    elements = "normalizers"
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.normalizers, list):
+    normalizers: ListOf[Normalizer]
+
+    def __init__(self, normalizers: list[Normalizer]) -> None:
+        if not isinstance(normalizers, list):
             raise TypeError(
-                f"normalizers: '{type(self.normalizers).__name__}' object is not an instance of 'list'"
+                f"normalizers: '{type(normalizers).__name__}' object is not an instance of 'list'"
             )
         flat: list[Normalizer] = []
-        for normalizer in self.normalizers:
+        for normalizer in normalizers:
             if not isinstance(normalizer, Normalizer):
                 raise TypeError(f"normalizers: {normalizer!r} is not a Normalizer")
             flat += normalizer.normalizers if isinstance(normalizer, Sequence) else [normalizer]
@@ -55,7 +58,7 @@ class Sequence(Normalizer):
     def __setitem__(self, index: int, value: Normalizer) -> None:
         if not isinstance(value, Normalizer) or isinstance(value, Sequence):
             raise TypeError(f"a normalizer that is no Sequence can be put in a Sequence, not {value!r}")
-        self.normalizers[_place(index, len(self))] = value
+        self._set_element(_place(index, len(self)), value)
 
     def __getnewargs__(self) -> tuple[list]:
         return ([],)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import pathlib
 from collections.abc import Iterable
@@ -18,7 +19,13 @@ if TYPE_CHECKING:
 
 
 class AddedVocabulary:
-    """The added tokens of one tokenizer: ids of contents, and finding them in text."""
+    """The added tokens of one tokenizer at one moment: ids of contents, and finding them in text.
+
+    Nobody changes one: what adds a token makes another one. What is derived of it, it keeps.
+    """
+
+    names: Any = None
+    """What `gputok.pipeline.names` last made of these tokens."""
 
     def __init__(self) -> None:
         self.tokens: dict[int, AddedToken] = {}
@@ -29,38 +36,52 @@ class AddedVocabulary:
         self._normalized: dict[int, str] = {}
         self._finders: dict[tuple[bool, bool], _Finder | None] = {}
 
-    def add(self, tokens: Iterable[AddedToken], model: Model, normalizer: Any = None) -> int:
-        """Adds tokens, each with the id that its content has in the model or with the next free one.
+    def with_tokens(
+        self, tokens: Iterable[AddedToken], model: Model, normalizer: Any = None
+    ) -> tuple[AddedVocabulary, int]:
+        """These tokens and others, each with the id that its content has in the model or with the next free one.
 
-        Returns how many were not there with the same options before; empty ones do not count.
+        Returns also how many were not there with the same options before; empty ones do not count.
         """
-        n_added, size = 0, model.get_vocab_size()
+        new, n_added, size = self._copy(), 0, model.get_vocab_size()
         next_id = max(size, max(self.tokens, default=-1) + 1)
         # What the caller does to the objects later is no concern of ours
         copies = [AddedToken(**token.to_dict()) for token in tokens]
         in_model = model.vocabulary.find([token.content for token in copies])
         for token, model_id in zip(copies, in_model, strict=True):
-            known = self.ids.get(token.content)
-            if not token.content or (known is not None and self.tokens.get(known) == token):
+            known = new.ids.get(token.content)
+            if not token.content or (known is not None and new.tokens.get(known) == token):
                 continue
             token_id = model_id if known is None else known
             if token_id is None:
                 token_id, next_id = next_id, next_id + 1
-            self.ids[token.content] = token_id
-            self.tokens[token_id] = token
+            new.ids[token.content] = token_id
+            new.tokens[token_id] = token
             if token.special:
-                self.special.add(token.content)
-            self._normalize(token_id, normalizer)
+                new.special.add(token.content)
+            new._normalize(token_id, normalizer)
             n_added += 1
-        self._finders = {}
-        return n_added
+        return (new, n_added) if n_added else (self, 0)
 
-    def renormalize(self, normalizer: Any) -> None:
-        """Takes notice of another normalizer."""
-        self._normalized = {}
-        for token_id in self.tokens:
-            self._normalize(token_id, normalizer)
-        self._finders = {}
+    def renormalized(self, normalizer: Any) -> AddedVocabulary:
+        """The same tokens, looked for as another normalizer writes them."""
+        new = self._copy()
+        new._normalized = {}
+        for token_id in new.tokens:
+            new._normalize(token_id, normalizer)
+        return new
+
+    def encoding_special_tokens(self, value: bool) -> AddedVocabulary:
+        """The same tokens, special ones being encoded as ordinary text, or found."""
+        new = copy.copy(self)  # with what is derived, which is for both
+        new.encode_special_tokens = value
+        return new
+
+    def _copy(self) -> AddedVocabulary:
+        new = AddedVocabulary()
+        new.tokens, new.ids, new.special = dict(self.tokens), dict(self.ids), set(self.special)
+        new.encode_special_tokens, new._normalized = self.encode_special_tokens, dict(self._normalized)
+        return new
 
     def _normalize(self, token_id: int, normalizer: Any) -> None:
         token = self.tokens[token_id]

@@ -99,8 +99,8 @@ def encode(
     n_threads = 1 if short else thread_count(threads)
     task = functools.partial(_encode_slice, pipeline, is_pretokenized, add_special_tokens, offsets, n_threads)
     parts = [part for found in run(task, slices, n_threads) for part in found]
-    if pipeline.limits.padding is not None:
-        parts = _pad(parts, pipeline.limits.padding)
+    if pipeline.padding is not None:
+        parts = _pad(parts, pipeline.padding)
     encodings: list[Any] = [None] * len(inputs)
     for part in parts:
         at, overflowing = part.inputs.tolist(), None
@@ -176,7 +176,7 @@ def _join_words(rows: Rows, n_words: Array, offsets: bool) -> Rows:
 
 def _finish(pipeline: Pipeline, inputs: Array, sequences: list[Rows], add_special_tokens: bool) -> _Part:
     """Step 4: truncation and the post-processor, for many texts, or many pairs."""
-    processor, truncation = pipeline.post_processor, pipeline.limits.truncation
+    processor, truncation = pipeline.post_processor, pipeline.truncation
     if truncation is None:
         return _Part(inputs, process_rows(processor, sequences, add_special_tokens), *_NO_OVERFLOW, {})
     pair = len(sequences) == 2
@@ -267,16 +267,16 @@ def post_process(
 ) -> Encoding:
     """Step 4 for one text or one pair."""
     given = [encoding.__copy__()] if pair is None else [encoding.__copy__(), pair.__copy__()]
-    if (truncation := pipeline.limits.truncation) is not None:
+    if (truncation := pipeline.truncation) is not None:
         n_added = pipeline.num_special_tokens_to_add(pair is not None) if add_special_tokens else 0
         lengths = [np.array([len(one)]) for one in given]
         targets = _targets(lengths, truncation.max_length - n_added, truncation.strategy)
         for one, target in zip(given, targets, strict=True):
             one.truncate(int(target[0]), truncation.stride, truncation.direction)
     finished = process_one(pipeline.post_processor, *given, *[None][: 2 - len(given)], add_special_tokens)
-    if pipeline.limits.padding is not None:
+    if pipeline.padding is not None:
         part = _Part(_NO_OVERFLOW[1], _NO_OVERFLOW[0], *_NO_OVERFLOW, {0: finished})
-        _pad([part], pipeline.limits.padding)
+        _pad([part], pipeline.padding)
     return finished
 
 

@@ -56,7 +56,7 @@ def encode(
 
     >>> from gputok import Tokenizer, models, pre_tokenizers
     >>> tokenizer = Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")]))
-    >>> [(ids, rows)] = encode(tokenizer, [TextBatch.from_strings(["abb", "", "b"])])
+    >>> [(ids, rows)] = encode(tokenizer.pipeline, [TextBatch.from_strings(["abb", "", "b"])])
     >>> ids.tolist(), rows.tolist()
     ([2, 1, 1], [0, 2, 2, 3])
     """

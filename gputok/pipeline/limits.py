@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from gputok.encoding.encoding import check_direction
 
@@ -103,13 +103,6 @@ class Padding:
             natural("pad_type_id", value["pad_type_id"]),
             _DIRECTIONS[value["direction"]],
         )
-
-
-class Limits(NamedTuple):
-    """Both; None: there is no such limit."""
-
-    truncation: Truncation | None = None
-    padding: Padding | None = None
 
 
 def natural(name: str, value: Any) -> int:

@@ -1,15 +1,16 @@
-"""A tokenizer's parts, and what the engines ask of them: steps 1 and 2, look-ups of tokens, and limits."""
+"""A tokenizer's parts at one moment, and what the engines ask of them: steps 1 and 2, look-ups of tokens, and limits."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Self
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from gputok.components import Component
-from gputok.encoding.rows import Spelling
+from gputok.components import Component, derived
 from gputok.pipeline.added_vocabulary import AddedVocabulary
-from gputok.pipeline.limits import Limits
+from gputok.pipeline.limits import Padding, Truncation
+from gputok.pipeline.names import Names
 from gputok.text.pieces import Pieces, TextBatch, mark_starts
 from gputok.tokens.added_token import AddedToken
 
@@ -19,84 +20,104 @@ if TYPE_CHECKING:
     from gputok.normalizers import Normalizer
     from gputok.pre_tokenizers import PreTokenizer, SplitPlan
     from gputok.processors import PostProcessor
+    from gputok.progress import Progress
+    from gputok.text.word_counts import WordCounts
+
+KINDS = {
+    "model": "model",
+    "normalizer": "normalizer",
+    "pre_tokenizer": "pre-tokenizer",
+    "post_processor": "post-processor",
+    "decoder": "decoder",
+}
+"""The fields that hold components, and the kind that each must be of."""
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
 class Pipeline:
-    """What a tokenizer consists of: its components, its added tokens, and its options of step 4."""
+    """What a tokenizer consists of at one moment: its components, its added tokens, and its limits.
 
-    _spelling: tuple[Spelling, dict[int, str | None]] | None
-    """The texts of ids, made when they are first asked for; None after the vocabulary changed."""
+    Each call takes one (`Tokenizer.pipeline`), and sees nothing of what other threads change meanwhile.
+    """
 
-    def __init__(self, model: Model) -> None:
-        self._normalizer = self._pre_tokenizer = self._post_processor = self._decoder = None
-        self._added = AddedVocabulary()
-        self.limits = Limits()
-        self.model = model
+    model: Model
+    """What makes tokens of words."""
+    normalizer: Normalizer | None = None
+    """What changes the text before it is cut into words."""
+    pre_tokenizer: PreTokenizer | None = None
+    """What cuts the text into words."""
+    post_processor: PostProcessor | None = None
+    """What adds special tokens."""
+    decoder: Decoder | None = None
+    """What makes text of tokens again."""
+    added: AddedVocabulary = dataclasses.field(default_factory=AddedVocabulary)
+    """The added tokens, and how they are found in text."""
+    truncation: Truncation | None = None
+    """Where encodings are cut."""
+    padding: Padding | None = None
+    """What encodings are filled up to."""
 
-    @property
-    def model(self) -> Model:
-        """What makes tokens of words."""
-        return self._model
-
-    @model.setter
-    def model(self, model: Model) -> None:
-        if model is None:
+    def __post_init__(self) -> None:
+        if self.model is None:
             raise TypeError("a tokenizer needs a model, not None")
-        self._model = _component(model, "model")
-        self._spelling = None
+        for name, kind in KINDS.items():
+            part = getattr(self, name)
+            if part is not None and (not isinstance(part, Component) or part.kind != kind):
+                raise TypeError(f"{part!r} is no {kind} of gputok")
 
-    @property
-    def normalizer(self) -> Normalizer | None:
-        """What changes the text before it is cut into words."""
-        return self._normalizer
+    # -- other pipelines
 
-    @normalizer.setter
-    def normalizer(self, normalizer: Normalizer | None) -> None:
-        self._normalizer = _component(normalizer, "normalizer")
-        self._added.renormalize(normalizer)
-        self._spelling = None
+    def frozen(self) -> Pipeline:
+        """The same with the components as they are now, whatever becomes of their fields later."""
+        return dataclasses.replace(self, **{name: part.frozen() for name, part in self._components().items()})
 
-    @property
-    def pre_tokenizer(self) -> PreTokenizer | None:
-        """What cuts the text into words."""
-        return self._pre_tokenizer
+    def states(self) -> list[dict[str, Any]]:
+        """The states of all components, to be compared by `is`."""
+        return [state for part in self._components().values() for state in part.states()]
 
-    @pre_tokenizer.setter
-    def pre_tokenizer(self, pretok: PreTokenizer | None) -> None:
-        self._pre_tokenizer = _component(pretok, "pre-tokenizer")
+    def _components(self) -> dict[str, Component]:
+        return {name: part for name in KINDS if (part := getattr(self, name)) is not None}
 
-    @property
-    def post_processor(self) -> PostProcessor | None:
-        """What adds special tokens."""
-        return self._post_processor
+    def with_normalizer(self, normalizer: Normalizer | None) -> Pipeline:
+        """With another normalizer, and added tokens looked for as that one writes them."""
+        changed = dataclasses.replace(self, normalizer=normalizer)  # checked before it is used
+        return dataclasses.replace(changed, added=self.added.renormalized(normalizer))
 
-    @post_processor.setter
-    def post_processor(self, processor: PostProcessor | None) -> None:
-        self._post_processor = _component(processor, "post-processor")
+    def with_added(self, tokens: Iterable[AddedToken]) -> tuple[Pipeline, int]:
+        """With tokens that are found in the text before the model sees it; and how many of them are new."""
+        added, n_added = self.added.with_tokens(tokens, self.model, self.normalizer)
+        return dataclasses.replace(self, added=added), n_added
 
-    @property
-    def decoder(self) -> Decoder | None:
-        """What makes text of tokens again."""
-        return self._decoder
+    def without_added(self) -> Pipeline:
+        """Without added tokens."""
+        return dataclasses.replace(self, added=AddedVocabulary())
 
-    @decoder.setter
-    def decoder(self, decoder: Decoder | None) -> None:
-        self._decoder = _component(decoder, "decoder")
+    def with_truncation(self, truncation: Truncation) -> Pipeline:
+        """With this truncation. ValueError: special tokens leave less room than its stride."""
+        n_added = self.num_special_tokens_to_add(False)
+        if truncation.max_length - n_added < truncation.stride:
+            raise ValueError(
+                f"tokenizer stride set to {truncation.stride}, which is greater than or equal to its effective max length of "
+                f"{truncation.max_length - n_added} (= {truncation.max_length} original max length - {n_added} added special tokens)"
+            )
+        return dataclasses.replace(self, truncation=truncation)
+
+    # -- text to words
 
     def words(self, pieces: Pieces, *, added: bool = True) -> Pieces:
         """Steps 1 and 2 for many documents at once: normalized and cut into words and added tokens.
 
         added: look for added tokens. Parts of documents that have none can look as if they had (`single_word`).
         """
-        normalizer, pre_tokenizer = self._normalizer, self._pre_tokenizer
+        normalizer, pre_tokenizer = self.normalizer, self.pre_tokenizer
         marked = bool(normalizer and pre_tokenizer and pre_tokenizer.needs_alignment and not pieces.alignment)
         # or the pre-tokenizer couldn't tell whether the normalizer took away the start of a document
         if marked:
             pieces = mark_starts(pieces)
-        pieces = self._added.extract(pieces, normalized=False) if added else pieces.without_empty()
+        pieces = self.added.extract(pieces, normalized=False) if added else pieces.without_empty()
         if normalizer is not None:
             pieces = normalizer.apply(pieces)
-        pieces = self._added.extract(pieces, normalized=True) if added else pieces.without_empty()
+        pieces = self.added.extract(pieces, normalized=True) if added else pieces.without_empty()
         if pre_tokenizer is not None:
             pieces = pre_tokenizer.apply(pieces)
         return (pieces._replace(alignment=None) if marked else pieces).without_empty()
@@ -104,145 +125,97 @@ class Pipeline:
     def added_in(self, pieces: Pieces) -> bool:
         """Are there added tokens in a text, as it stands?"""
         for normalized in (False, True):
-            pieces = self._added.extract(pieces, normalized=normalized)
+            pieces = self.added.extract(pieces, normalized=normalized)
         return pieces.token is not None
 
     def apart_at_spaces(self) -> bool:
         """Are the words of a document without added tokens those of its parts, cut before each space?"""
-        if self._pre_tokenizer is None:
+        if self.pre_tokenizer is None:
             return False
-        if self._normalizer is None:
-            return self._pre_tokenizer.apart_at_spaces
+        if self.normalizer is None:
+            return self.pre_tokenizer.apart_at_spaces
         # A token that is looked for in normalized text can be there where none is in the raw text.
-        in_raw_text = not any(token.normalized for token in self._added.tokens.values())
-        return in_raw_text and self._normalizer.apart_at_spaces and self._pre_tokenizer.apart_at_spaces
+        in_raw_text = not any(token.normalized for token in self.added.tokens.values())
+        return in_raw_text and self.normalizer.apart_at_spaces and self.pre_tokenizer.apart_at_spaces
 
     def plan(self) -> SplitPlan | None:
         """The one walk over raw text that `words` is where no added token is, or None."""
-        alone = self._normalizer is None and self._pre_tokenizer is not None
-        return self._pre_tokenizer.plan() if alone else None
+        alone = self.normalizer is None and self.pre_tokenizer is not None
+        return self.pre_tokenizer.plan() if alone else None
 
-    def around_added(self, batch: TextBatch) -> Callable[[Pieces], Pieces] | None:
+    def count_batches(
+        self,
+        read: Callable[..., Iterator[TextBatch]],
+        total: int | None,
+        threads: int | None,
+        device: str | None,
+        progress: Progress,
+    ) -> WordCounts:
+        """How often each word of the text is there that `read(batch_bytes=...)` gives; total: its bytes, if they are known."""
+        from gputok import backend
+        from gputok.pipeline.count_words import count_words
+        from gputok.progress import reporting
+
+        chosen, batches = backend.choose_for(read, total, device)
+        apart = self.apart_at_spaces()
+        # parts of documents in which there are no added tokens: `instead` takes the others
+        words = partial(self.words, added=False) if apart else self.words
+        with reporting(progress) as report:
+            return count_words(
+                batches,
+                self.plan() or words,
+                apart_at_spaces=apart,
+                instead=self._around_added if self.added.tokens else None,
+                threads=threads,
+                report=report,
+                total=total,
+                devices=chosen.devices,
+            )
+
+    def _around_added(self, batch: TextBatch) -> Callable[[Pieces], Pieces] | None:
         """What cuts a batch with added tokens in it into words: they are found in whole documents only."""
         return self.words if self.added_in(Pieces.from_batch(batch)) else None
 
-    @property
-    def added(self) -> AddedVocabulary:
-        """The added tokens, and how they are found in text."""
-        return self._added
+    # -- tokens
 
-    def copy(self) -> Self:
-        """Another one of the same parts and limits: setting one of them there changes nothing here.
-
-        Both have the same added tokens, so that none may be added to the copy.
-        """
-        other = type(self).__new__(type(self))
-        other.__dict__.update(self.__dict__)
-        other._added = copy.copy(self._added)
-        return other
-
-    def without_added_tokens(self) -> Self:
-        """A copy that has none."""
-        other = self.copy()
-        other._added, other._spelling = AddedVocabulary(), None
-        return other
-
-    @property
-    def spelling(self) -> Spelling:
-        """For encoding: id -> text as `Encoding.tokens` shows it. Made for the vocabulary as it is now."""
-        return self._spellings[0]
-
-    @property
-    def texts(self) -> dict[int, str | None]:
-        """For decoding: id -> text, None where there is none. Made for the vocabulary as it is now."""
-        return self._spellings[1]
-
-    @property
-    def odd_tokens(self) -> list[int]:
-        """The ids of added tokens whose text in `Encoding.tokens` is not always that of `spelling`."""
-        spelling = self.spelling
-        return [
-            token_id
-            for token_id, token in self._added.tokens.items()
-            if token.lstrip or token.rstrip or self._added.pattern(token_id) != spelling[token_id]
-        ]
-
-    @property
-    def _spellings(self) -> tuple[Spelling, dict[int, str | None]]:
-        if self._spelling is None:
-            model, added, vocabulary = self._model, self._added, self._model.vocabulary
-            contents = {token_id: token.content for token_id, token in added.tokens.items()}
-            decoded = {token_id: added.text(token_id) for token_id in added.tokens}
-
-            def in_encodings(token_id: int) -> str | None:
-                text = vocabulary.names.get(token_id)  # as it is now, whatever the model learns later
-                return contents.get(token_id) if text is None else text
-
-            def when_decoded(token_id: int) -> str | None:
-                text = decoded.get(token_id)
-                return model.id_to_token(token_id) if text is None else text
-
-            self._spelling = Spelling(in_encodings), _Texts(when_decoded)
-        return self._spelling
+    @derived
+    def names(self) -> Names:
+        """The texts of ids: made once for a vocabulary and added tokens, whatever else changes."""
+        known = self.added.names
+        if known is None or known.vocabulary is not self.model.vocabulary:
+            known = self.added.names = Names(self.model.vocabulary, self.added)
+        return known
 
     def token_to_id(self, token: str) -> int | None:
         """The id of a token, or None."""
         if not isinstance(token, str):
             raise TypeError(f"token: '{type(token).__name__}' object is not an instance of 'str'")
-        found = self._added.ids.get(token)
-        return self._model.token_to_id(token) if found is None else found
+        found = self.added.ids.get(token)
+        return self.model.token_to_id(token) if found is None else found
 
     def id_to_token(self, id: int) -> str | None:
         """The token of an id, or None; an added token as the normalizer would write it."""
-        text = self._added.text(id)
-        return self._model.id_to_token(id) if text is None else text
+        text = self.added.text(id)
+        return self.model.id_to_token(id) if text is None else text
 
     def get_vocab(self, with_added_tokens: bool = True) -> dict[str, int]:
         """Token -> id, in a new dictionary."""
-        vocabulary = self._model.get_vocab()
-        return vocabulary | self._added.ids if with_added_tokens else vocabulary
+        vocabulary = self.model.get_vocab()
+        return vocabulary | self.added.ids if with_added_tokens else vocabulary
 
     def get_vocab_size(self, with_added_tokens: bool = True) -> int:
         """The number of tokens."""
-        size = self._model.get_vocab_size()
+        size = self.model.get_vocab_size()
         if with_added_tokens:
-            size += sum(self._model.token_to_id(token) is None for token in self._added.ids)
+            size += sum(self.model.token_to_id(token) is None for token in self.added.ids)
         return size
-
-    def num_special_tokens_to_add(self, is_pair: bool) -> int:
-        """How many tokens the post-processor adds to one text, or to a pair."""
-        return 0 if self._post_processor is None else self._post_processor.num_special_tokens_to_add(is_pair)
 
     def get_added_tokens_decoder(self) -> dict[int, AddedToken]:
         """Id -> added token, by rising id."""
         return {
-            token_id: AddedToken(**token.to_dict()) for token_id, token in sorted(self._added.tokens.items())
+            token_id: AddedToken(**token.to_dict()) for token_id, token in sorted(self.added.tokens.items())
         }
 
-    def add(self, tokens: Iterable[AddedToken]) -> int:
-        """Adds tokens that are found in the text before the model sees it; returns how many are new."""
-        n_added = self._added.add(tokens, self._model, self._normalizer)
-        self._spelling = None
-        return n_added
-
-
-def _component(value: Any, kind: str) -> Any:
-    if value is not None and (not isinstance(value, Component) or value.kind != kind):
-        raise TypeError(f"{value!r} is no {kind} of gputok")
-    return value
-
-
-class _Texts(dict):
-    """Like Spelling, but keeps apart what has no text."""
-
-    def __init__(self, lookup: Any) -> None:
-        super().__init__()
-        self._lookup = lookup
-
-    def __missing__(self, token_id: int) -> str | None:
-        if not 0 <= token_id < 1 << 32:
-            raise OverflowError(f"an id is from 0 to 2**32 - 1, not {token_id}")
-        text = self._lookup(token_id)
-        if text is not None:
-            self[token_id] = text
-        return text
+    def num_special_tokens_to_add(self, is_pair: bool) -> int:
+        """How many tokens the post-processor adds to one text, or to a pair."""
+        return 0 if self.post_processor is None else self.post_processor.num_special_tokens_to_add(is_pair)

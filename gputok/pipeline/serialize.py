@@ -6,17 +6,14 @@ import contextlib
 import gc
 import json
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 from gputok.components import Component, Verbatim, described
 from gputok.files import json_text
-from gputok.pipeline.limits import Limits, Padding, Truncation, natural
+from gputok.pipeline.limits import Padding, Truncation, natural
+from gputok.pipeline.pipeline import Pipeline
 from gputok.tokens.added_token import AddedToken
 
-if TYPE_CHECKING:
-    from gputok.pipeline.pipeline import Pipeline
-
-Kind = TypeVar("Kind", bound="Pipeline")
 VERSION = "1.0"
 _MAX_DEPTH = 128  # of brackets, as in the namesake's JSON parser
 
@@ -78,7 +75,7 @@ def tokenizer_dict(pipeline: Pipeline) -> dict[str, Any]:
 
 
 def _form(pipeline: Pipeline, model: dict[str, Any]) -> dict[str, Any]:
-    truncation, padding = pipeline.limits
+    truncation, padding = pipeline.truncation, pipeline.padding
     return {
         "version": VERSION,
         "truncation": None if truncation is None else truncation.to_dict(),
@@ -98,8 +95,13 @@ def _component_dict(component: Component | None) -> dict[str, Any] | None:
     return None if component is None else component.to_dict()
 
 
-def read_tokenizer(value: dict[str, Any], source: str, kind: type[Kind]) -> Kind:
-    """A tokenizer of some kind from its JSON form; whatever is wrong with it is a ValueError that says in which part."""
+def read_pipeline(text: str | bytes, source: str) -> Pipeline:
+    """The parts of a tokenizer from a tokenizer.json; `source` names it in errors, all of which are ValueErrors."""
+    return pipeline_of(read_json(text, source), source)
+
+
+def pipeline_of(value: dict[str, Any], source: str) -> Pipeline:
+    """The parts of a tokenizer from its JSON form; whatever is wrong with it is a ValueError that says in which part."""
     from gputok.decoders import Decoder
     from gputok.models import Model
     from gputok.normalizers import Normalizer
@@ -111,14 +113,16 @@ def read_tokenizer(value: dict[str, Any], source: str, kind: type[Kind]) -> Kind
     if value.get("model") is None:
         raise ValueError(f'{source}: is not a tokenizer.json: Model missing: there is no "model"')
     read = _Reader(value, source)
-    pipeline = kind(read("model", Model.from_dict))
-    pipeline.normalizer = read("normalizer", Normalizer.from_dict)
-    pipeline.pre_tokenizer = read("pre_tokenizer", PreTokenizer.from_dict)
-    pipeline.post_processor = read("post_processor", PostProcessor.from_dict)
-    pipeline.decoder = read("decoder", Decoder.from_dict)
-    pipeline.limits = Limits(read("truncation", Truncation.from_dict), read("padding", Padding.from_dict))
-    read("added_tokens", lambda given: _read_added_tokens(pipeline, given))
-    return pipeline
+    pipeline = Pipeline(
+        read("model", Model.from_dict),
+        read("normalizer", Normalizer.from_dict),
+        read("pre_tokenizer", PreTokenizer.from_dict),
+        read("post_processor", PostProcessor.from_dict),
+        read("decoder", Decoder.from_dict),
+        truncation=read("truncation", Truncation.from_dict),
+        padding=read("padding", Padding.from_dict),
+    )
+    return read("added_tokens", lambda given: pipeline.with_added(_added_tokens(given))[0]) or pipeline
 
 
 class _Reader:
@@ -141,7 +145,7 @@ class _Reader:
             raise ValueError(f"{self.source}: in {name}: {error}") from None
 
 
-def _read_added_tokens(pipeline: Pipeline, value: list[dict[str, Any]]) -> None:
+def _added_tokens(value: list[dict[str, Any]]) -> list[AddedToken]:
     """As in the namesake, ids that are neither the model's nor the next free ones are not kept; `id` must be there."""
     names = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
     tokens = []
@@ -150,7 +154,7 @@ def _read_added_tokens(pipeline: Pipeline, value: list[dict[str, Any]]) -> None:
         if not isinstance(given["content"], str):
             raise TypeError(f"content must be a string, not {given['content']!r}")
         tokens.append(AddedToken(**{name: given[name] for name in names}))
-    pipeline.add(tokens)
+    return tokens
 
 
 def shown(pipeline: Pipeline, *, brief: bool) -> str:

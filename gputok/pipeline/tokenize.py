@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gputok.components import derived
 from gputok.encoding.columns import Columns
 from gputok.encoding.rows import NO_SPELLING, Rows
 from gputok.kernels.threads import run
@@ -91,7 +91,7 @@ def encode_documents(
         return Rows(columns, rows[:-1], rows[1:], NO_SPELLING)
     text, texts = _odd_texts(pipeline, pieces, tokens)
     columns = Columns(len(tokens.ids), _Encoded(batch, pieces, tokens), text=text, **given)
-    return Rows(columns, rows[:-1], rows[1:], pipeline.spelling, texts)
+    return Rows(columns, rows[:-1], rows[1:], pipeline.names.spelling, texts)
 
 
 class _Encoded:
@@ -106,7 +106,7 @@ class _Encoded:
     def column(self, name: str) -> Array:
         return _words(*self._of[1:]) if name == "words" else self._spans[name == "end"]
 
-    @functools.cached_property
+    @derived
     def _spans(self) -> tuple[Array, Array]:
         return _character_offsets(*self._of)
 
@@ -148,7 +148,7 @@ def _odd_texts(pipeline: Pipeline, pieces: Pieces, tokens: Tokens) -> tuple[Arra
     """The texts of tokens that aren't spelled as their ids are: added tokens with white space, and unknown ones."""
     odd: dict[int, str] = {}
     if pieces.token is not None:
-        for piece in np.flatnonzero(np.isin(pieces.token, pipeline.odd_tokens)).tolist():
+        for piece in np.flatnonzero(np.isin(pieces.token, pipeline.names.odd)).tolist():
             covered = pieces.data[pieces.start[piece] : pieces.end[piece]]
             odd[int(tokens.rows[piece])] = covered.tobytes().decode()
     unknown = getattr(pipeline.model, "unk_id", None)

@@ -106,7 +106,7 @@ class PreTokenizer(Component):
         if not isinstance(sequence, str):
             raise TypeError(f"sequence: '{type(sequence).__name__}' object is not an instance of 'str'")
         batch = TextBatch.from_strings([sequence])
-        pieces = spell_out(self.apply(Pieces.from_batch(batch, aligned=True)))
+        pieces = spell_out(self.frozen().apply(Pieces.from_batch(batch, aligned=True)))
         if not sequence:
             return [("", (0, 0))] * pieces.n_pieces
         character = np.cumsum((batch.data & 0xC0) != 0x80) - 1  # of each byte
@@ -116,7 +116,8 @@ class PreTokenizer(Component):
 
     def pre_tokenize(self, pretok: PreTokenizedString) -> None:
         """Cuts, in place, the splits of `pretok` that have no tokens yet."""
-        pretok.cut(self.apply, whole=self.keeps_whole)
+        now = self.frozen()
+        pretok.cut(now.apply, whole=now.keeps_whole)
 
 
 class Custom(PreTokenizer):

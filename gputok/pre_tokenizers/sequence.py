@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from collections.abc import Sequence as ListOf
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,10 +41,12 @@ class Sequence(PreTokenizer):
     [('Hi', (0, 2)), (',', (2, 3)), ('you', (4, 7)), ('!', (7, 8)), ('?', (8, 9))]
     """
 
-    pretokenizers: list[PreTokenizer]
+    elements = "pretokenizers"
+
+    pretokenizers: ListOf[PreTokenizer]
 
     @staticmethod
-    def _check_pretokenizers(pretokenizers: list[PreTokenizer]) -> list[PreTokenizer]:
+    def _check_pretokenizers(pretokenizers: ListOf[PreTokenizer]) -> list[PreTokenizer]:
         elements = [_pre_tokenizer(element) for element in pretokenizers]
         groups = [
             element.pretokenizers if isinstance(element, Sequence) else [element] for element in elements
@@ -57,7 +60,7 @@ class Sequence(PreTokenizer):
         if not isinstance(elements, list):
             raise ValueError(f"Sequence: pretokenizers is {elements!r}, expected a list of pre-tokenizers")
         sequence = cls([])
-        sequence.pretokenizers[:] = map(PreTokenizer.from_dict, elements)
+        sequence._set(pretokenizers=[*map(PreTokenizer.from_dict, elements)])
         return sequence
 
     def __getitem__(self, index: int) -> PreTokenizer:
@@ -72,7 +75,7 @@ class Sequence(PreTokenizer):
         self[index]  # the same error
         if isinstance(value, Sequence):
             raise TypeError("an element of a Sequence can't be replaced by a Sequence: make a new one")
-        self.pretokenizers[index] = _pre_tokenizer(value)
+        self._set_element(index, _pre_tokenizer(value))
 
     @property
     def needs_alignment(self) -> bool:  # type: ignore[override]
@@ -98,7 +101,7 @@ class Sequence(PreTokenizer):
         for several, name in _AS_ONE.items():
             for i in range(len(steps)):
                 if tuple(patterns[i : i + len(several)]) == several:
-                    steps[i : i + len(several)] = [Split(Regex(PATTERNS[name]), "isolated")]
+                    steps[i : i + len(several)] = [_split(name)]
                     return steps
         return steps
 
@@ -109,7 +112,7 @@ class Sequence(PreTokenizer):
         return functools.reduce(lambda cut, element: element.apply(cut), elements, pieces)
 
     def pre_tokenize(self, pretok: PreTokenizedString) -> None:
-        for element in self._elements():
+        for element in self.frozen()._elements():
             element.pre_tokenize(pretok)
 
     def plan(self) -> SplitPlan | None:
@@ -120,6 +123,12 @@ class Sequence(PreTokenizer):
         if not plan or (only_bytes and plan.byte_level):  # twice is another alphabet
             return None
         return plan._replace(byte_level=plan.byte_level or only_bytes)
+
+
+@functools.cache
+def _split(name: str) -> Split:
+    """What isolates the matches of a pattern of gputok.automaton.PATTERNS; for reading only."""
+    return Split(Regex(PATTERNS[name]), "isolated")
 
 
 def _isolated_pattern(element: PreTokenizer) -> str | None:

@@ -12,6 +12,7 @@ from gputok.automaton.parser import Chars, Choice, Repeat
 from gputok.automaton.parser import Sequence as Then
 from gputok.automaton.pattern import Regex, matcher
 from gputok.automaton.subsets import compile_node
+from gputok.components import derived
 from gputok.pre_tokenizers.base import (
     BEHAVIORS,
     PreTokenizer,
@@ -79,7 +80,7 @@ class Split(PreTokenizer):
         behavior = read_behavior(value.get("behavior"))
         return super().from_dict(value | {"pattern": pattern, "behavior": behavior})
 
-    @functools.cached_property
+    @derived
     def _matcher(self):
         return matcher(self.pattern)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -31,7 +32,8 @@ class OldTokenizer(NamedTuple):
 
 def old_tokenizer(tokenizer: Tokenizer) -> OldTokenizer:
     """What there is to take from a tokenizer, without writing out its vocabulary, which can take seconds."""
-    model = tokenizer.model
+    pipeline = tokenizer.pipeline
+    model = pipeline.model
     ids = {piece: model.token_to_id(piece) for piece in BYTE_PIECES if getattr(model, "byte_fallback", False)}
     ids = {piece: token_id for piece, token_id in ids.items() if token_id is not None}
     if isinstance(model, Unigram):
@@ -39,8 +41,7 @@ def old_tokenizer(tokenizer: Tokenizer) -> OldTokenizer:
         pieces = {piece: float(model.scores[token_id]) for piece, token_id in ids.items()}
     else:
         unknown, pieces = model.unk_token, dict.fromkeys(ids, 0.0)
-    bare = tokenizer.copy()
-    bare.model = model.replace(**_no_vocabulary(type(model).__name__))
+    bare = dataclasses.replace(pipeline, model=model.replace(**_no_vocabulary(type(model).__name__)))
     return OldTokenizer(serialize.tokenizer_dict(bare), unknown, pieces)
 
 
@@ -84,9 +85,8 @@ def retrain(
     unknown = renamed.get(old.unknown, old.unknown)
     if "unk_token" in model:
         model = {**model, "unk_token": unknown}
-    tokenizer = serialize.read_tokenizer(
-        {**state, "added_tokens": [], "model": model}, "the old tokenizer", Tokenizer
-    )
+    steps = {**state, "added_tokens": [], "model": model}
+    tokenizer = Tokenizer.of(serialize.pipeline_of(steps, "the old tokenizer"))
 
     added = [_renamed_token(token, renamed) for token in state["added_tokens"]]
     # Unigram's trainer gets all of them, as in transformers: its pieces would hide the others.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import difflib
 import inspect
 import os
@@ -11,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gputok.encoding.encoding import Encoding
+from gputok.pipeline import encode_batch
+from gputok.pipeline.limits import Padding, Truncation
 from gputok.pretrained import calls
 from gputok.pretrained.batch import BatchEncoding, pad_columns
 from gputok.pretrained.ids import TokenIds
@@ -21,6 +24,7 @@ from gputok.tokenizer import Tokenizer
 from gputok.types import public
 
 if TYPE_CHECKING:
+    from gputok.pipeline.pipeline import Pipeline
     from gputok.report import Report
 
 
@@ -313,8 +317,9 @@ class PreTrainedTokenizer(TokenIds):
     ) -> BatchEncoding:
         inputs, is_batch = calls.inputs(text, pair, is_split_into_words)
         split = self.split_special_tokens if split_special_tokens is None else split_special_tokens
-        tokenizer = self._limited(limits, stride, pad_to_multiple_of, padding_side, split)
-        whole = tokenizer.encode_batch(inputs, is_split_into_words, add_special_tokens)
+        steps = self._limited(limits, stride, pad_to_multiple_of, padding_side, split)
+        checked = encode_batch.check_inputs(inputs, is_split_into_words)
+        whole = encode_batch.encode(steps, checked, is_split_into_words, add_special_tokens, offsets=True)
         groups = [[one, *one.overflowing] if return_overflowing_tokens else [one] for one in whole]
         encodings = [encoding for group in groups for encoding in group]
         if verbose and limits.max_length is None:
@@ -334,19 +339,15 @@ class PreTrainedTokenizer(TokenIds):
         pad_to_multiple_of: int | None,
         padding_side: str | None,
         split_special_tokens: bool,
-    ) -> Tokenizer:
-        """The tokenizer with limits for one call, so that calls on several threads don't meet, nor change what is saved."""
-        _ = self._tokenizer.spelling  # made once, for all calls
-        limited = self._tokenizer.copy()
-        limited.encode_special_tokens = split_special_tokens
-        if limits.truncation == "do_not_truncate":
-            limited.no_truncation()
-        else:
-            limited.enable_truncation(limits.max_length, stride, limits.truncation, self.truncation_side)
-        if limits.padding == "do_not_pad":
-            limited.no_padding()
-        else:
-            limited.enable_padding(
+    ) -> Pipeline:
+        """The tokenizer's steps with limits for one call, so that calls on several threads don't meet, nor change what is saved."""
+        steps = self._tokenizer.pipeline
+        added = steps.added
+        if added.encode_special_tokens != split_special_tokens:
+            added = added.encoding_special_tokens(split_special_tokens)
+        padded = None
+        if limits.padding != "do_not_pad":
+            padded = Padding(
                 direction=padding_side or self.padding_side,
                 pad_id=self.pad_token_id,
                 pad_type_id=self.pad_token_type_id,
@@ -354,7 +355,11 @@ class PreTrainedTokenizer(TokenIds):
                 length=limits.max_length if limits.padding == "max_length" else None,
                 pad_to_multiple_of=pad_to_multiple_of,
             )
-        return limited
+        steps = dataclasses.replace(steps, added=added, truncation=None, padding=padded)
+        if limits.truncation == "do_not_truncate":
+            return steps
+        cut = Truncation(limits.max_length, stride, limits.truncation, self.truncation_side)
+        return steps.with_truncation(cut)
 
     def _warn_of_length(self, encodings: list[Encoding]) -> None:
         longest = max(map(len, encodings), default=0)

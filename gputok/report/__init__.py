@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gputok.pipeline.pipeline import Pipeline
-from gputok.pipeline.serialize import read_json, read_tokenizer
+from gputok.pipeline.serialize import read_pipeline
 from gputok.report.values import COLUMNS, Findings, Measures, Text
 
 if TYPE_CHECKING:
@@ -97,10 +97,10 @@ def report(
 
 
 def _own(name: str, tokenizer: Any) -> Pipeline:
-    """The tokenizer that it is, wraps or, in another package, is written like."""
+    """The parts of the tokenizer that it is, wraps or, in another package, is written like."""
     inner = getattr(tokenizer, "backend_tokenizer", tokenizer)
-    if isinstance(inner, Pipeline):
-        return inner
+    if isinstance(pipeline := getattr(inner, "pipeline", None), Pipeline):
+        return pipeline
     if not hasattr(inner, "to_str"):
         raise TypeError(f"{name!r} is {type(tokenizer).__name__}, not a tokenizer")
-    return read_tokenizer(read_json(inner.to_str(), name), name, Pipeline)
+    return read_pipeline(inner.to_str(), name)

@@ -141,7 +141,7 @@ def token_bytes(tokenizer: Pipeline, vocabulary: Mapping[int, str]) -> list[byte
     """The bytes of text that each token stands for, without what only marks its place in a word.
 
     >>> from gputok import Tokenizer, models
-    >>> token_bytes(Tokenizer(models.WordPiece({"##ing": 0}, unk_token="##ing")), {0: "##ing"})
+    >>> token_bytes(Tokenizer(models.WordPiece({"##ing": 0}, unk_token="##ing")).pipeline, {0: "##ing"})
     [b'ing']
     """
     model, added = tokenizer.model, tokenizer.get_added_tokens_decoder()

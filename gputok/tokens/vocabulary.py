@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from gputok.components import derived
 from gputok.files.json_text import deeper, digits, escaped, woven
 from gputok.types import public
 
@@ -74,6 +74,7 @@ class Vocabulary:
         """
         if not isinstance(mapping, Mapping):
             raise TypeError(f"expected a mapping from tokens to ids, got {brief(mapping)}")
+        mapping = dict(mapping)  # the caller may change his own mapping later
         ids: npt.NDArray[Any] = np.array(list(mapping.values())) if mapping else np.empty(0, np.int64)
         if ids.dtype.kind not in "iu" or ids.min(initial=0) < 0 or ids.max(initial=0) >= 2**32 - 1:
             for token, id in mapping.items():
@@ -100,7 +101,7 @@ class Vocabulary:
 
         return gather(self.data, self.offsets[positions], self.offsets[positions.astype(np.int64) + 1])
 
-    @functools.cached_property
+    @derived
     def tokens(self) -> list[str]:
         """The tokens in the order of the arrays."""
         if (
@@ -110,12 +111,12 @@ class Vocabulary:
         raw, ends = self.data.tobytes(), self.offsets.tolist()
         return [raw[a:b].decode() for a, b in itertools.pairwise(ends)]
 
-    @functools.cached_property
+    @derived
     def mapping(self) -> Mapping[str, int]:
         """Token -> id. If tokens are equal (only in Unigram models), the id of the last one counts."""
         return dict(zip(self.tokens, self.ids.tolist(), strict=True))
 
-    @functools.cached_property
+    @derived
     def order(self) -> Positions:
         """int64[n_ids]: the positions of tokens by rising id. If several tokens have one id, the last one counts."""
         if (self.ids[1:] > self.ids[:-1]).all():
@@ -129,7 +130,7 @@ class Vocabulary:
             return ids
         return self.order[np.searchsorted(self.ids[self.order], ids)]
 
-    @functools.cached_property
+    @derived
     def names(self) -> dict[int, str]:
         """Id -> token, by rising id."""
         tokens = map(self.tokens.__getitem__, self.order.tolist())
@@ -160,7 +161,7 @@ class Vocabulary:
         found: Positions = lookup.find_strings(self.strings, data, offsets[:-1], offsets[1:])
         return [None if position < 0 else int(self.ids[position]) for position in found.tolist()]
 
-    @functools.cached_property
+    @derived
     def strings(self) -> Strings:
         """A hash table that finds tokens by their bytes."""
         from gputok.kernels.cpu import lookup

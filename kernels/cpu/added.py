@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from gputok.kernels.signatures import boolean, i32, i64, u8
 
 from . import kernel
 from .memory import equal_bytes, trailing_zeros, view
@@ -12,7 +13,7 @@ FEW = 4  # first bytes of tokens that are looked for at once
 SINGLE_WORD, LSTRIP, RSTRIP, IGNORED = 1, 2, 4, 8  # bits of `options`
 
 
-@kernel
+@kernel(u8[:], i64[:])
 def build_trie(data, offsets):
     """A trie of strings, over the classes of bytes that they are made of.
 
@@ -73,7 +74,7 @@ def find_tokens(data, start, end, skip, trie, options, word_bits, first=None):
     return start, end, token.astype(np.int32), rows
 
 
-@kernel
+@kernel((i64, i64[:], i64[:], boolean[:]), (u8[:], i32[:, :], i32[:]), u8[:], u8[:], u8[:], u8[:])
 def _find_tokens(text_of, trie, begins, few, options, word_bits):
     data, start, end, skip = text_of
     classes, step, string = trie

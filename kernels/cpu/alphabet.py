@@ -7,6 +7,7 @@ bit 0 is set unless it is the first, bit 1 if it is the last. Without affixes th
 from __future__ import annotations
 
 import numpy as np
+from gputok.kernels.signatures import U16orU32, boolean, i32, i64, u8
 
 from . import kernel
 from .memory import view
@@ -24,7 +25,7 @@ def _role(n_roles, first, last):
     return 0 if n_roles == 1 else (0 if first else 1) + (2 if last else 0)
 
 
-@kernel
+@kernel(u8[:], i64[:], i64[:], boolean, i64[:, :])
 def _count_characters(data, offsets, counts, byte_level, totals):
     text, n_roles = view(data), totals.shape[1]
     for word in range(len(counts)):
@@ -37,7 +38,7 @@ def _count_characters(data, offsets, counts, byte_level, totals):
             first = False
 
 
-@kernel
+@kernel(u8[:], i64[:], i32[:, :], boolean, U16orU32, i64[:])
 def _spell_words(data, offsets, ids, byte_level, symbols, symbol_offsets):
     text, n_roles = view(data), ids.shape[1]
     at = 0

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from gputok.kernels.signatures import i64, u8, u32
 
 from .. import Backtrack, Pairs
 from . import byte_trie, kernel
@@ -70,7 +71,7 @@ def backtrack_tables(ids, symbols, left, right, merged):
     return tables._replace(cells=cells)
 
 
-@kernel
+@kernel(u32[:, :], i64)
 def _filter_of(tokens, bits):
     """A bit for each pair's hash, at least 16 times as many as there are pairs: few others meet a bit that is set."""
     seen = np.zeros(np.uint64(4) << (U64 - leading_zeros(np.uint64(len(tokens)))), np.uint8)
@@ -151,7 +152,7 @@ def fit(tables, left, right, limit):
     return False
 
 
-@kernel
+@kernel(Backtrack)
 def _find_lengths(tables):
     """Fills in the bytes of each token, 0 for those that are too long, or not the encoding of their own text."""
     tokens, where = tables.tokens, backtrack_views(tables)
@@ -168,7 +169,7 @@ def _find_lengths(tables):
             tokens[token, SHAPE] = 0
 
 
-@kernel
+@kernel(u32[:, :], i64[:], u8[:])
 def _spell(tokens, offsets, text):
     """Writes the bytes of each token that has a length."""
     spelled = view(text)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from gputok.kernels.cpu.bpe_state import State
+from gputok.kernels.signatures import Either, U16orU32, i64, u16, u32, u64
 
 from . import kernel
 from .bpe_state import (
@@ -22,7 +24,7 @@ from .bpe_state import (
 from .memory import prefetch, view
 
 
-@kernel
+@kernel(Either("words", (u16[:], u32[:])), i64[:], i64[:], i64, U16orU32, i64[:], u32[:])
 def lay_out(symbols, offsets, counts, sentinel, places, weight, length):
     """Writes S (places) and the weights; returns (number of places, first place of the words of weight 1).
 
@@ -54,7 +56,7 @@ def lay_out(symbols, offsets, counts, sentinel, places, weight, length):
     return np.int64(at), np.int64(first_single)
 
 
-@kernel
+@kernel(State, i64[:])
 def index_characters(state, table):
     """`index_pairs` for words of few distinct symbols, none merged yet.
 
@@ -103,7 +105,7 @@ def index_characters(state, table):
     at[PAIRS], at[POOL], at[HEAP], at[BUCKET], at[NEED] = n_pairs, used, 0, highest, largest
 
 
-@kernel
+@kernel(State, u32[:])
 def index_pairs(state, order):
     """Stores every pair whose count reaches the threshold, with its list, in buckets; order: uint32[places] scratch.
 
@@ -179,7 +181,7 @@ def index_pairs(state, order):
     at[PAIRS], at[POOL], at[HEAP], at[BUCKET], at[NEED] = n_pairs, used, 0, highest, largest
 
 
-@kernel
+@kernel(i64[:], i64, i64, u32[:], u64[:])
 def index_slots(pairs, n_pairs, threshold, slots, filter):
     """Fills the hash table with the pairs that reach the threshold; returns how many there are."""
     slots[:] = 0

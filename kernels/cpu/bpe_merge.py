@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from gputok.kernels.cpu.bpe_state import State
+from gputok.kernels.signatures import i64
 
 from . import kernel
 from .bpe_state import (
@@ -81,7 +83,7 @@ def _heap_pop(heap, size):
         i = child
 
 
-@kernel
+@kernel(State, i64)
 def merge(state, work):
     """Merges until done, until `work` occurrences have been looked at, or until something must grow."""
     (at, limits, prefix, places, weight, length, merges, text, text_end, names, pairs, chain, bucket, heap, slots,

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from gputok.kernels.signatures import I64s, U8s, U32s, i64
 
 from .. import BpeLimits, BpeMerges
 from . import kernel
@@ -25,26 +26,26 @@ _KEY, _COUNT, _NUMBER, _START, _END, _FIELDS = range(6)  # of an entry of the qu
 
 
 class _Queue(NamedTuple):
-    at: np.ndarray  # int64[_N_SCALARS]
-    limits: np.ndarray  # int64[3]: vocab_size, min_frequency (at least 1), max_token_length
-    prefix: np.ndarray  # uint8[k]
-    symbols: np.ndarray  # uint32[n], each word from its start on
-    length: np.ndarray  # uint32[n], of each symbol in initial symbols
-    start: np.ndarray  # int64[words]
-    size: np.ndarray  # int64[words], in symbols
-    counts: np.ndarray  # int64[words]
-    merges: np.ndarray  # uint32[3 * m]: left, right, merged
-    text: np.ndarray  # uint8[bytes], the tokens' strings
-    text_end: np.ndarray  # int64[ids + 1]
-    names: np.ndarray  # uint32[power of two], see index_names
-    pairs: np.ndarray  # int64[power of two], a hash table of left << 32 | right; -1: empty
-    count: np.ndarray  # int64[same], of each pair
-    found: np.ndarray  # int64[same], in how many words of this step a pair was born
-    visit: np.ndarray  # int64[same], the last visit of a word in which it was born
-    entries: np.ndarray  # int64[_FIELDS * entries]; the words that an entry knows are pool[_START:_END]
-    heap: np.ndarray  # int64[entries]
-    pool: np.ndarray  # int64[m], words
-    births: np.ndarray  # int64[2 * m], slot and word of this step
+    at: I64s  # int64[_N_SCALARS]
+    limits: I64s  # int64[3]: vocab_size, min_frequency (at least 1), max_token_length
+    prefix: U8s  # uint8[k]
+    symbols: U32s  # uint32[n], each word from its start on
+    length: U32s  # uint32[n], of each symbol in initial symbols
+    start: I64s  # int64[words]
+    size: I64s  # int64[words], in symbols
+    counts: I64s  # int64[words]
+    merges: U32s  # uint32[3 * m]: left, right, merged
+    text: U8s  # uint8[bytes], the tokens' strings
+    text_end: I64s  # int64[ids + 1]
+    names: U32s  # uint32[power of two], see index_names
+    pairs: I64s  # int64[power of two], a hash table of left << 32 | right; -1: empty
+    count: I64s  # int64[same], of each pair
+    found: I64s  # int64[same], in how many words of this step a pair was born
+    visit: I64s  # int64[same], the last visit of a word in which it was born
+    entries: I64s  # int64[_FIELDS * entries]; the words that an entry knows are pool[_START:_END]
+    heap: I64s  # int64[entries]
+    pool: I64s  # int64[m], words
+    births: I64s  # int64[2 * m], slot and word of this step
 
 
 @kernel(inline=True)
@@ -67,7 +68,7 @@ def _before(entries, i, j):
     return entries[i + _NUMBER] < entries[j + _NUMBER]
 
 
-@kernel
+@kernel(_Queue, i64)
 def _merge_queued(state, work):
     """(whether it is done, the state) after about `work` symbols; the first step counts the pairs of all words."""
     (at, limits, prefix, symbols, length, start, size, counts, merges, text, text_end, names, pairs, count, found,

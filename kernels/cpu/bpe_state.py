@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from gputok.kernels.signatures import I64s, U8s, U16orU32, U32s, U64s
 
 from . import kernel
 from .constants import GOLDEN
@@ -24,29 +25,29 @@ MERGES, TOKENS, PAIRS, POOL, HEAP, BUCKET, THRESHOLD, NEED, STORED, N_SCALARS = 
 
 
 class State(NamedTuple):
-    at: np.ndarray  # int64[N_SCALARS]
-    limits: np.ndarray  # int64[2]: vocab_size, max_token_length
-    prefix: np.ndarray  # uint8[k], continuing_subword_prefix
-    symbols: np.ndarray  # uint16|uint32[n], S of the module's docstring
-    weight: np.ndarray  # int64[places], of each place before the words of weight 1
-    length: np.ndarray  # uint32[ids + 1], in places; 0: no such symbol in the words. The sentinel is id `ids`
-    merges: np.ndarray  # uint32[3 * m], rows of left, right, merged
-    text: np.ndarray  # uint8[bytes], the tokens' strings one after the other
-    text_end: np.ndarray  # int64[ids + 1]
-    names: np.ndarray  # uint32[power of two], a hash table of the tokens' strings: token + 1, or 0
-    pairs: np.ndarray  # int64[4 * pairs], rows of left << 32 | right, count, start and number in pool
-    chain: np.ndarray  # uint32[pairs], the row of the next pair in the same bucket + 1, or 0
-    bucket: np.ndarray  # uint32[BUCKETS], the row of its first pair + 1, or 0
-    heap: np.ndarray  # int64[3 * pairs], count, key and row of the pairs of the bucket in hand
-    slots: np.ndarray  # uint32[power of two], a hash table of the pairs: row + 1, or 0
-    filter: np.ndarray  # uint64[2 ** FILTER_BITS / 64]
-    pool: np.ndarray  # uint32[entries], the lists
-    records: np.ndarray  # uint32[3 * largest list]: place, left and right neighbour of each occurrence
+    at: I64s  # int64[N_SCALARS]
+    limits: I64s  # int64[2]: vocab_size, max_token_length
+    prefix: U8s  # uint8[k], continuing_subword_prefix
+    symbols: U16orU32  # uint16|uint32[n], S of the module's docstring
+    weight: I64s  # int64[places], of each place before the words of weight 1
+    length: U32s  # uint32[ids + 1], in places; 0: no such symbol in the words. The sentinel is id `ids`
+    merges: U32s  # uint32[3 * m], rows of left, right, merged
+    text: U8s  # uint8[bytes], the tokens' strings one after the other
+    text_end: I64s  # int64[ids + 1]
+    names: U32s  # uint32[power of two], a hash table of the tokens' strings: token + 1, or 0
+    pairs: I64s  # int64[4 * pairs], rows of left << 32 | right, count, start and number in pool
+    chain: U32s  # uint32[pairs], the row of the next pair in the same bucket + 1, or 0
+    bucket: U32s  # uint32[BUCKETS], the row of its first pair + 1, or 0
+    heap: I64s  # int64[3 * pairs], count, key and row of the pairs of the bucket in hand
+    slots: U32s  # uint32[power of two], a hash table of the pairs: row + 1, or 0
+    filter: U64s  # uint64[2 ** FILTER_BITS / 64]
+    pool: U32s  # uint32[entries], the lists
+    records: U32s  # uint32[3 * largest list]: place, left and right neighbour of each occurrence
     # int64[2 * ids + 4], of each left neighbour weight - number (then its list's end) and number
-    left: np.ndarray
-    right: np.ndarray  # int64[2 * ids + 4], of each right neighbour
-    touched_left: np.ndarray  # uint32[ids + 2], the distinct left neighbours
-    touched_right: np.ndarray  # uint32[ids + 2]
+    left: I64s
+    right: I64s  # int64[2 * ids + 4], of each right neighbour
+    touched_left: U32s  # uint32[ids + 2], the distinct left neighbours
+    touched_right: U32s  # uint32[ids + 2]
 
 
 @kernel(inline=True)

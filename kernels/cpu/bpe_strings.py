@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from gputok.kernels.signatures import i64, u8, u32
 
 from . import kernel
 from .memory import view
@@ -35,7 +36,7 @@ def name_slot(text, text_end, names, mask, start, end):
     return at
 
 
-@kernel
+@kernel(u8[:], i64[:], i64, u32[:])
 def index_names(text, text_end, n_tokens, names):
     """Fills the hash table of the tokens' strings: names uint32[power of two], zeros; token + 1."""
     mask = np.uint64(len(names) - 1)

@@ -9,6 +9,7 @@ a token.
 from __future__ import annotations
 
 import numpy as np
+from gputok.kernels.signatures import i64, u8, u32, u64
 
 from . import kernel
 from .constants import LOW32, U0, U1, U8, U32
@@ -59,7 +60,7 @@ def build(data, offsets, tokens):
     return _place(edges, first, of_node[:n_nodes], cells, int(tokens.max(initial=0)) + 1)
 
 
-@kernel
+@kernel(u8[:], i64[:], u32[:], u64[:], u32[:])
 def _enter(data, offsets, tokens, table, of_node):
     """Fills a hash table with the edges of the trie: (node << 8 | byte) << 32 | child; -> nodes, or -1 if two are equal."""
     edges, mask = view(table), np.uint64(len(table) - 1)
@@ -86,7 +87,7 @@ def _enter(data, offsets, tokens, table, of_node):
     return n_nodes
 
 
-@kernel
+@kernel(u64[:], i64[:], u32[:], u64[:], i64)
 def _place(edges, first, of_node, cells, n_tokens):
     """Gives each node a cell, nodes of few bytes first: the nearer a node is to the root, the more often it is needed.
 

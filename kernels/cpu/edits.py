@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from gputok.kernels.signatures import boolean, i64
 
 from . import kernel
 from .memory import copy, is_given, owned, view
@@ -22,7 +23,7 @@ def splice(data, start, end, rows, cut_start, cut_end, content, place, aligned):
     return _splice(pointer(data), pieces, cuts, pointer(content), len(content), bool(aligned))
 
 
-@kernel
+@kernel(i64, (i64, i64, i64, i64), (i64, i64, i64, i64), i64, i64, boolean)
 def _splice(data, pieces, cuts, content, width, aligned):
     data, content = view(data, np.uint8), view(content, np.uint8)
     start, end, _, n_pieces = views_of(pieces)
@@ -64,7 +65,7 @@ def find_literal(data, start, end, frozen, literal):
     return _find_literal(pointer(data), pieces, pointer(literal), len(literal))
 
 
-@kernel
+@kernel(i64, (i64, i64, i64, i64), i64, i64)
 def _find_literal(data, pieces, literal, size):
     data, literal = view(data, np.uint8), view(literal, np.uint8)
     start, end, frozen, n_pieces = views_of(pieces)
@@ -108,7 +109,7 @@ def strip(data, start, end, frozen, space, left, right):
     return _strip(pointer(data), pieces, pointer(space[0]), pointer(space[1]), bool(left), bool(right))
 
 
-@kernel
+@kernel(i64, (i64, i64, i64, i64), i64, i64, boolean, boolean)
 def _strip(data, pieces, page, member, left, right):
     data, page, member = view(data, np.uint8), view(page, np.uint16), view(member, np.uint16)
     start, end, frozen, n_pieces = views_of(pieces)

@@ -11,6 +11,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from gputok.kernels.cpu.walk import Walk
+from gputok.kernels.signatures import I64s, U8s, U64s, i32, i64, u32
 
 from . import kernel
 from .constants import U0, U1, U2, U3, U4, U8, U16, U20, U40, U62
@@ -45,13 +47,13 @@ _ID = np.uint64((1 << 20) - 1)
 class _Round(NamedTuple):
     """What a round writes; the memory is used again for the next one."""
 
-    ids: np.ndarray  # uint8[width * n], of words that were known
-    at: np.ndarray  # int64[n_events], bytes of `ids` before each
-    what: np.ndarray  # uint64[n_events], number of a new word + 1, or END_VALUE
-    piece: np.ndarray  # int64[], of each END
-    begin: np.ndarray  # int64[n_new], of each new word in the text
-    end: np.ndarray  # int64[n_new]
-    lines: np.ndarray  # uint64[n_new], where each is entered in the cache
+    ids: U8s  # uint8[width * n], of words that were known
+    at: I64s  # int64[n_events], bytes of `ids` before each
+    what: U64s  # uint64[n_events], number of a new word + 1, or END_VALUE
+    piece: I64s  # int64[], of each END
+    begin: I64s  # int64[n_new], of each new word in the text
+    end: I64s  # int64[n_new]
+    lines: U64s  # uint64[n_new], where each is entered in the cache
 
 
 class Encoder(NamedTuple):
@@ -102,7 +104,7 @@ def encode_text(data, offsets, token, walk, encode_words, encoder):
     return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, dtype), *parts]), ends
 
 
-@kernel
+@kernel((i64, i64, i64), i64, i64, Walk, WordCache, _Round)
 def _look_up(text, start, stop, walk, cache, work):
     """A round: until `stop`, or until there may be too little room somewhere.
 
@@ -194,7 +196,7 @@ def _look_up(text, start, stop, walk, cache, work):
     return start, np.int64(out), np.int64(n_events), np.int64(n_new)
 
 
-@kernel
+@kernel(_Round, (i64, i64, i64), u32[:], i64[:], i32[:], i64[:], i64)
 def _put_together(work, sizes, ids, rows, token, ends, width):
     """All ids of a round, uint8[width * n]; ends[piece + 1]: how many until the piece's end.
 
@@ -238,7 +240,7 @@ def surround(ids, rows, before, after):
     return surrounded, wider
 
 
-@kernel
+@kernel(i64, i64[:], u32[:], u32[:], u32[:])
 def _surround(ids, rows, before, after, surrounded):
     ids, out, at = view(ids, np.uint32), view(surrounded), 0
     for i in range(len(rows) - 1):

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from gputok.kernels import UnigramTables
+from gputok.kernels.signatures import f64, i64, u32, u64
 
 from . import kernel
 from .constants import U1
@@ -126,7 +128,7 @@ def options_of(tables):
     )
 
 
-@kernel
+@kernel((i64, i64, i64), UnigramTables, (u32[:], i64[:], i64[:]), i64[:])
 def _viterbi(words, tables, tokens, rows):
     data, starts, ends = view(words[0], np.uint8), view(words[1], np.int64), view(words[2], np.int64)
     options, scores, unk_score = options_of(tables), view(tables.scores), tables.unk_score
@@ -236,7 +238,7 @@ def sample_lattice(arcs, n, tables, alpha, random, origin, arc):
     total = np.zeros(n + 1)
     first_arc, last_arc = np.full(n + 1, -1, np.int32), np.full(n + 1, -1, np.int32)
     before = np.empty(len(arcs), np.int32)  # arcs that end at one place, as a list from last_arc on
-    widest = np.zeros(n + 1, np.int32)
+    widest, most = np.zeros(n + 1, np.int32), 0
     for i in range(len(arcs)):
         p, q, id = arcs[i]
         x = alpha * ((tables.unk_score if id == tables.unk else tables.scores[id]) + total[p])
@@ -245,7 +247,8 @@ def sample_lattice(arcs, n, tables, alpha, random, origin, arc):
         total[q] = x if arcs[first_arc[q], 2] == id else log_add(total[q], x)
         before[i], last_arc[q] = last_arc[q], i
         widest[q] += 1
-    weights, choices = np.empty(widest.max()), np.empty(widest.max(), np.int32)
+        most = max(most, widest[q])
+    weights, choices = np.empty(most), np.empty(most, np.int32)
     q = n
     while q > 0:
         k, i, highest = 0, last_arc[q], -math.inf
@@ -290,7 +293,7 @@ def sample_best(arcs, n, tables, alpha, n_best, random, origin, arc):
         q = np.int64(arcs[i, 0])
 
 
-@kernel
+@kernel((i64, i64, i64), UnigramTables, f64, i64, u64[:], (u32[:], i64[:], i64[:]), i64[:])
 def _sample_paths(words, tables, alpha, n_best, random, tokens, rows):
     data, starts, ends = view(words[0], np.uint8), view(words[1], np.int64), view(words[2], np.int64)
     n_words = len(rows) - 1

@@ -7,6 +7,7 @@ decided on the keys, never on hashes alone.
 from __future__ import annotations
 
 import numpy as np
+from gputok.kernels.signatures import i16, i64, u8, u32
 
 from .. import Pairs, Strings
 from . import kernel
@@ -57,7 +58,7 @@ def index_strings(data, offsets):
     return strings
 
 
-@kernel
+@kernel(Strings)
 def _index_strings(strings):
     mask = np.uint64(len(strings.slots) - 1)
     slots, data, offsets = view(strings.slots), view(strings.data), view(strings.offsets, np.uint64)
@@ -85,7 +86,7 @@ def find_strings(strings, data, start, end):
     return found
 
 
-@kernel
+@kernel(Strings, u8[:], i64[:], i64[:], i64[:])
 def _find_strings(strings, data, start, end, found):
     text = view(data)
     for i in range(len(start)):
@@ -99,7 +100,7 @@ def split_at_space(data, offsets):
     return middle
 
 
-@kernel
+@kernel(u8[:], i64[:], i64[:])
 def _split_at_space(data, offsets, middle):
     for i in range(len(offsets) - 1):
         at = np.int64(-1)
@@ -122,7 +123,7 @@ def join_pairs(strings, left, right, prefix_length):
     return joined
 
 
-@kernel
+@kernel(Strings, i64[:], i64[:], i64, i64[:])
 def _join_pairs(strings, left, right, prefix_length, joined):
     data, offsets = strings.data, strings.offsets
     longest = 0
@@ -155,7 +156,7 @@ def index_pairs(left, right, rank, n):
     return pairs
 
 
-@kernel
+@kernel(u32[:], u32[:], u32[:], Pairs)
 def _index_pairs(left, right, rank, pairs):
     mask, bits = np.uint64(len(pairs.slots) - 1), np.uint64(pairs.bits)
     rank_bits = np.uint64(64) - bits - bits
@@ -194,7 +195,7 @@ def pair_ranks(pairs, numbers):
     return ranks
 
 
-@kernel
+@kernel(Pairs, u32[:], u32[:, :])
 def _pair_ranks(pairs, numbers, ranks):
     table = pairs_of(pairs)
     for i in range(len(numbers)):
@@ -202,7 +203,7 @@ def _pair_ranks(pairs, numbers, ranks):
             ranks[i, j] = rank_of(table, numbers[i], numbers[j])
 
 
-@kernel
+@kernel(Strings, u8[:], u8[:], u32[:])
 def single_characters(strings, prefix, suffix, symbols):
     """Finds the strings that are one character with `prefix` before it and `suffix` behind it.
 
@@ -242,7 +243,7 @@ def free_slots(n):
     return slots
 
 
-@kernel
+@kernel(u8[:], i64[:], u8[:, :])
 def _side_by_side(data, offsets, crossing):
     text, rank_bits = view(data), np.uint64(64 - 2 * CODE_BITS)
     slots, n_slots, count = free_slots(1024), 1024, 0
@@ -296,7 +297,7 @@ def spell_bytes(data, offsets, byte_of):
     return raw[: raw_offsets[-1]], raw_offsets
 
 
-@kernel
+@kernel(u8[:], i64[:], i16[:], u8[:], i64[:])
 def _spell_bytes(data, offsets, byte_of, raw, raw_offsets):
     text = view(data)
     n = 0

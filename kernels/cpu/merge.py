@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from gputok.kernels.signatures import i64, plain, u32, u64
 
 from .. import Backtrack, BpeTables, Pairs, Strings
 from . import kernel
@@ -403,7 +404,7 @@ def encode_words(data, start, end, tables, cache, random, *, positions=True):
     return *(column[:t] for column in tokens), rows
 
 
-@kernel
+@kernel((i64, i64, i64), plain(BpeTables), u64[:, :], u64[:], (u32[:], i64[:], i64[:]), i64[:])
 def _encode_words(words, plain, cache, random, tokens, rows):
     tables = _named(plain)
     # Passing arrays on would count their references at each word

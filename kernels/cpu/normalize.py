@@ -14,6 +14,7 @@ the last one used up.
 from __future__ import annotations
 
 import numpy as np
+from gputok.kernels.signatures import boolean, i64
 
 from . import kernel
 from .constants import NO_ASCII, U0
@@ -84,7 +85,7 @@ def follow(source, start, end):
     return new_start, new_end
 
 
-@kernel
+@kernel(i64, i64, i64, i64, i64, i64)
 def _follow(source, n, start, end, new_start, new_end):
     source, start, end = view(source, np.int64), view(start, np.int32), view(end, np.int32)
     new_start, new_end = view(new_start, np.int32), view(new_end, np.int32)
@@ -110,7 +111,7 @@ def is_inert(data, start, end, frozen, page, member, n_inert=1):
     return _is_inert(pointer(data), pieces, pointer(page), pointer(member), n_inert)
 
 
-@kernel
+@kernel(i64, (i64, i64, i64, i64), i64, i64, i64)
 def _is_inert(data, pieces, page, member, n_inert):
     data, page, member = view(data, np.uint8), view(page, np.uint16), view(member, np.uint16)
     start, end, frozen, n_pieces = views_of(pieces)
@@ -152,7 +153,7 @@ def map_characters(data, start, end, frozen, table, aligned):
     return _map_characters(pointer(data), pieces, tuple(map(pointer, table)), n_bytes, bool(aligned))
 
 
-@kernel
+@kernel(i64, (i64, i64, i64, i64), (i64, i64, i64, i64, i64), i64, boolean)
 def _map_characters(data, pieces, table, n_bytes, aligned):
     data, page, member = view(data, np.uint8), view(table[0], np.uint16), view(table[1], np.uint16)
     table = page, member, view(table[2], np.uint8), view(table[3], np.uint8), view(table[4], np.uint32)
@@ -227,7 +228,7 @@ def normalize_form(data, start, end, frozen, form, compositions, aligned):
     return _normalize_form(pointer(data), pieces, tables, pairs, int((end - start).sum()), bool(aligned))
 
 
-@kernel
+@kernel(i64, (i64, i64, i64, i64), (i64, i64, i64, i64, i64, i64, i64), (i64, i64, i64), i64, boolean)
 def _normalize_form(data, pieces, tables, pairs, n_bytes, aligned):
     data, page, member = view(data, np.uint8), view(tables[0], np.uint16), view(tables[1], np.uint16)
     start, end, frozen, n_pieces = views_of(pieces)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from gputok.kernels.signatures import Bools, F64s, I64s, U8s, U32s, U64s, boolean, f64, i64, u8, u64
 
 from .. import BpeMerges, ParityLimits
 from . import kernel
@@ -31,32 +32,32 @@ _PAIR, _QUEUED, _CHILD, _SIBLING = range(4)
 
 
 class _State(NamedTuple):
-    at: np.ndarray  # int64[_N_SCALARS]
-    prefix: np.ndarray  # uint8[k], continuing_subword_prefix
-    symbols: np.ndarray  # uint32[n], each word from its start on
-    length: np.ndarray  # uint32[n], of each symbol in initial symbols
-    start: np.ndarray  # int64[words]
-    size: np.ndarray  # int64[words], in symbols
-    counts: np.ndarray  # int64[words]
-    languages: np.ndarray  # int64[words]
-    visited: np.ndarray  # int64[words], the last step that merged in it
-    total: np.ndarray  # float64[languages], symbols of the texts that are balanced
-    first: np.ndarray  # float64[languages], the same before any merge
-    exhausted: np.ndarray  # bool[languages]
-    recent: np.ndarray  # int64[window], the last choices, in turn
-    chosen: np.ndarray  # int64[languages], how many of those are each language
-    waiting: np.ndarray  # bool[languages]
-    text: np.ndarray  # uint8[bytes], the tokens' strings
-    text_end: np.ndarray  # int64[ids + 1]
-    head: np.ndarray  # uint64[ids], the first eight bytes of each token, for comparisons
-    names: np.ndarray  # uint32[power of two], see index_names
-    merges: np.ndarray  # uint32[3 * m]: left, right, merged
-    slots: np.ndarray  # int64[power of two], a hash table: pair + 1, or 0
-    pairs: np.ndarray  # int64[_FIELDS * pairs]
-    nodes: np.ndarray  # int64[2 * nodes], word and next node
-    risen: np.ndarray  # int64[pairs of this step whose count rose]
-    entries: np.ndarray  # int64[4 * entries]
-    root: np.ndarray  # int64[2 * languages + 1], the first entry of each queue, or -1
+    at: I64s  # int64[_N_SCALARS]
+    prefix: U8s  # uint8[k], continuing_subword_prefix
+    symbols: U32s  # uint32[n], each word from its start on
+    length: U32s  # uint32[n], of each symbol in initial symbols
+    start: I64s  # int64[words]
+    size: I64s  # int64[words], in symbols
+    counts: I64s  # int64[words]
+    languages: I64s  # int64[words]
+    visited: I64s  # int64[words], the last step that merged in it
+    total: F64s  # float64[languages], symbols of the texts that are balanced
+    first: F64s  # float64[languages], the same before any merge
+    exhausted: Bools  # bool[languages]
+    recent: I64s  # int64[window], the last choices, in turn
+    chosen: I64s  # int64[languages], how many of those are each language
+    waiting: Bools  # bool[languages]
+    text: U8s  # uint8[bytes], the tokens' strings
+    text_end: I64s  # int64[ids + 1]
+    head: U64s  # uint64[ids], the first eight bytes of each token, for comparisons
+    names: U32s  # uint32[power of two], see index_names
+    merges: U32s  # uint32[3 * m]: left, right, merged
+    slots: I64s  # int64[power of two], a hash table: pair + 1, or 0
+    pairs: I64s  # int64[_FIELDS * pairs]
+    nodes: I64s  # int64[2 * nodes], word and next node
+    risen: I64s  # int64[pairs of this step whose count rose]
+    entries: I64s  # int64[4 * entries]
+    root: I64s  # int64[2 * languages + 1], the first entry of each queue, or -1
 
 
 # ---- pairs
@@ -217,7 +218,7 @@ def _queue_risen(at, risen, entries, root, pairs, text, text_end, head):
 # ---- the stage
 
 
-@kernel
+@kernel(_State, i64, i64, i64, boolean)
 def _count_pairs(state, begin, end, n, in_all):
     """Counts the pairs of some words, and queues none of them yet."""
     (
@@ -285,7 +286,7 @@ def _best_pair(at, entries, root, pairs, text, text_end, head, queue, least):
     return -1
 
 
-@kernel
+@kernel(_State, i64, i64, i64, i64, i64, boolean, f64[:], f64, i64)
 def _merge_pairs(state, n, merges_wanted, least, max_length, global_merges, dev, ratio, threshold, work):
     """Merges until about so many symbols were looked at; whether all is done, and the state."""
     (
@@ -406,7 +407,7 @@ def _merge_pairs(state, n, merges_wanted, least, max_length, global_merges, dev,
     )  # fmt: skip
 
 
-@kernel
+@kernel(u8[:], i64[:], i64, u64[:])
 def _index_heads(text, text_end, n_tokens, head):
     for token in range(n_tokens):
         head[token] = _head(text, text_end[token], text_end[token + 1])
@@ -433,7 +434,9 @@ def train_parity_bpe(
         raise OverflowError(f"{n:,} languages: at most {(1 << _LANGUAGE_BITS - 1) - 1:,} can be told apart")
     size = np.diff(offsets)
     balanced = (languages >= n) == limits.dev
-    total = np.bincount(languages[balanced] % n, (size * counts)[balanced], n)
+    total = np.bincount(languages[balanced] % n, (size * counts)[balanced], n).astype(
+        np.float64
+    )  # ints if empty
     exhausted = (total == 0) if limits.ratio else np.zeros(n, np.bool_)
     nothing = np.empty(0, np.int64)
     state = _State(

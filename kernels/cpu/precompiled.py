@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from gputok.kernels.signatures import boolean, i64
 
 from . import kernel
 from .memory import is_given, owned, scratch, view
@@ -30,7 +31,7 @@ def normalize_precompiled(data, start, end, frozen, trie, texts, graphemes, alig
     return _normalize_precompiled(pointer(data), pieces, tables, int((end - start).sum()), bool(aligned))
 
 
-@kernel
+@kernel(i64, (i64, i64, i64, i64), (i64, i64, i64, i64, i64, i64), i64, boolean)
 def _normalize_precompiled(data, pieces, tables, n_bytes, aligned):
     data = view(data, np.uint8)
     start, end, frozen, n_pieces = views_of(pieces)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 
 import numpy as np
+from gputok.kernels.signatures import i64, u32
 
 from . import kernel
 from .memory import CHECKED, copy, is_given, owned, store_u32, view
@@ -51,7 +52,7 @@ def gather(data, start, end):
     return packed, offsets
 
 
-@kernel
+@kernel(i64, i64, i64, i64, i64)
 def _gather(data, start, offsets, n_pieces, packed):
     data, start = view(data, np.uint8), view(start, np.int64)
     offsets, packed = view(offsets, np.int64), view(packed, np.uint8)
@@ -76,7 +77,7 @@ def rewrite_bytes(data, start, end, mode, table, alignment=None):
     return out, offsets, None if alignment is None else tuple(aligned)
 
 
-@kernel
+@kernel(i64, (i64, i64, i64, i64), u32[:, :], (i64, i64))
 def _rewrite_bytes(data, pieces, table, origin):
     data, n_pieces = view(data, np.uint8), pieces[3]
     start, end, mode = view(pieces[0], np.int64), view(pieces[1], np.int64), view(pieces[2], np.uint8)

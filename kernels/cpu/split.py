@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 import numpy as np
+from gputok.kernels.signatures import i64
 
 from .. import DEAD
 from . import kernel
@@ -49,7 +50,7 @@ def _wide_class(data, at, page, member):
     return np.int64(member[np.uint64(page[c >> U7]) << U7 | c & np.uint64(127)]), np.int64(size)
 
 
-@kernel
+@kernel(i64, (i64, i64, i64, i64), (i64, i64, i64, i64, i64), i64, i64, i64)
 def _split_words(data, pieces, tables, n_classes, rule, capacity):
     data, n_pieces = view(data, np.uint8), pieces[3]
     start, end, frozen = view(pieces[0], np.int64), view(pieces[1], np.int64), view(pieces[2], np.uint8)

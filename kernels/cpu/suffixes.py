@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from gputok.kernels.signatures import I64s, U8s, U16orU32, U32orI64, U64s, i32, i64, u8, u16, u32, u64
 
 from . import kernel
 from .memory import leading_zeros, prefetch, view
@@ -34,15 +35,15 @@ _SMALL = 12  # ranges up to this length are sorted by insertion
 class Code(NamedTuple):
     """A prefix code of character ids that keeps their order by (length, id)."""
 
-    words: np.ndarray  # uint64[ids], the code of each from the top bit down, its length in the lowest 6 bits
-    lengths: np.ndarray  # uint8[1 << TABLE_BITS], of the code that begins so, or 0 for longer ones
-    beyond: np.ndarray  # int64[LONGEST_CODE + 1], where codes longer than n bits begin, in LONGEST_CODE bits
+    words: U64s  # uint64[ids], the code of each from the top bit down, its length in the lowest 6 bits
+    lengths: U8s  # uint8[1 << TABLE_BITS], of the code that begins so, or 0 for longer ones
+    beyond: I64s  # int64[LONGEST_CODE + 1], where codes longer than n bits begin, in LONGEST_CODE bits
 
 
 # -------------------------------------------------------------------------------------------------------- text
 
 
-@kernel
+@kernel(u8[:], i64[:], i64[:], i64, i64, i64[:], i64[:])
 def count_characters(data, offsets, counts, first, last, n_chars, occurrences):
     """n_chars[w] = characters of word w, for the words first:last; adds to the occurrences of their code points.
 
@@ -61,7 +62,7 @@ def count_characters(data, offsets, counts, first, last, n_chars, occurrences):
     return greatest
 
 
-@kernel
+@kernel(u8[:], i64[:], i64, i64, i64[:], u32[:], U16orU32)
 def decode_words(data, offsets, first, last, place, dense, text):
     """Writes the characters of words first:last, by the ids `dense` of code points, at text[place[w]:], a 0 behind each."""
     utf8 = view(data)
@@ -111,7 +112,7 @@ def _code_length(key, lengths, beyond):
     return length
 
 
-@kernel
+@kernel(Code)
 def bucket_cuts(code):
     """bool[BUCKETS]: whether a bucket has at most one character in common with the one before."""
     cuts = np.empty(BUCKETS, np.bool_)
@@ -134,7 +135,7 @@ def _fetch(text, end):
 # ----------------------------------------------------------------------------------------------------- dealing
 
 
-@kernel
+@kernel(U16orU32, i64[:], i64, Code, i64, i64, i64[:])
 def count_words(text, places, step, code, first, last, buckets):
     """Counts places[first:last] by the top 16 bits of their keys."""
     source, codes = view(text), view(code.words)
@@ -142,7 +143,7 @@ def count_words(text, places, step, code, first, last, buckets):
         buckets[_key(source, places[w], step, codes, 16, 16) >> _TOP] += 1
 
 
-@kernel
+@kernel(U16orU32, i64[:], i64, Code, i64, i64, u16[:], i64[:], U32orI64, u64[:], U32orI64)
 def deal_words(text, places, step, code, first, last, group_of, at, order, cache, weight):
     """Writes places[first:last], their keys and numbers into the group of each one's bucket, from at[group] on."""
     source, codes = view(text), view(code.words)
@@ -154,7 +155,7 @@ def deal_words(text, places, step, code, first, last, group_of, at, order, cache
         order[k], cache[k], weight[k] = places[w], key, w
 
 
-@kernel
+@kernel(U16orU32, i64[:], i32[:], i64[:], Code, i64, i64, i64[:])
 def count_suffixes(text, ends, lcp, n_chars, code, first, last, buckets):
     """Counts the different suffixes of the words first:last (see `deal_suffixes`) by the top 16 bits of their keys."""
     source, codes = view(text), view(code.words)
@@ -166,7 +167,7 @@ def count_suffixes(text, ends, lcp, n_chars, code, first, last, buckets):
             buckets[key >> _TOP] += place < ends[w] - lcp[w]
 
 
-@kernel
+@kernel(U16orU32, i64[:], i64[:], i32[:], i64[:], Code, i64, i64, u16[:], i64[:], U32orI64, u64[:], U32orI64)
 def deal_suffixes(text, ends, counts, lcp, n_chars, code, first, last, group_of, at, order, cache, weight):
     """Writes the different suffixes of the words first:last, which are sorted by their reverses: the place of each, its
     key, and how often it occurs in these words, into the group of its bucket, from at[group] on.
@@ -198,7 +199,7 @@ def deal_suffixes(text, ends, counts, lcp, n_chars, code, first, last, group_of,
         carried[lcp[w]] += occurs
 
 
-@kernel
+@kernel(i64[:], i32[:], i64, i64, u32[:])
 def spread_arcs(ends, lcp, first, last, arc_at):
     """Gives every suffix of the words first:last the arc of the same suffix that `deal_suffixes` wrote."""
     for w in range(first + 1, last):
@@ -292,7 +293,7 @@ def _radix_sort(key, index, other_key, other_index):
     return key, index
 
 
-@kernel
+@kernel(U16orU32, U32orI64, u64[:], U32orI64, i64, i64, Code, i64)
 def sort_suffixes(text, order, cache, weight, limit, step, code, heavy):
     """Sorts the suffixes of a group (order, with their keys in cache, and weight) by their first `limit` characters.
 
@@ -379,7 +380,7 @@ def _score_class(score):
     return np.int64((top - 6) * 32 + (score >> (top - 6)))
 
 
-@kernel
+@kernel(U16orU32, U32orI64, U32orI64, i32[:], i64, i64, i64)
 def seed_candidates(text, order, weight, lcp, first, longest, least):
     """Finds the substrings that could be pieces in a group of sorted suffixes (order, weight, lcp), whose first one has
     rank `first`.
@@ -447,7 +448,7 @@ def least_score(score_class):
     return (score_class - 32 * power) << power
 
 
-@kernel
+@kernel(U32orI64, i64[:], i64[:], i64[:], i64[:], i64, i64, u32[:], u32[:], u32[:])
 def place_pieces(order, begin, end, length, numbers, first, shift, deepest, parent, arc_at):
     """For a group of sorted suffixes: the longest piece that each starts with, and each piece's longest prefix.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from gputok.kernels.signatures import i64, u64
 
 from . import kernel
 from .constants import NO_ASCII, U0, U1, U63, U64
@@ -50,7 +51,7 @@ def find_invalid_utf8(data: np.ndarray) -> int:
     return _find_invalid_utf8(pointer(data), len(data), UTF8_STEPS)
 
 
-@kernel
+@kernel(i64, i64, u64[:])
 def _find_invalid_utf8(data, n_bytes, utf8_steps):
     text, n, steps = view(data, np.uint8), np.uint64(n_bytes), view(utf8_steps)
     p, state, good = U0, U0, U0  # all before `good` is valid
@@ -90,7 +91,7 @@ def line_ends(data: np.ndarray) -> np.ndarray:
     return _line_ends(pointer(data), len(data))
 
 
-@kernel
+@kernel(i64, i64)
 def _line_ends(data, n_bytes):
     text = view(data, np.uint8)
     n_vectors, n_lines = n_bytes // 64, U0
@@ -118,7 +119,7 @@ def find_bytes(data: np.ndarray, pattern: np.ndarray) -> np.ndarray:
     return _find_bytes(pointer(data), len(data), pointer(pattern), len(pattern))
 
 
-@kernel
+@kernel(i64, i64, i64, i64)
 def _find_bytes(data, n_bytes, pattern, size):
     text, pattern = view(data, np.uint8), view(pattern, np.uint8)
     found, n = np.empty(64, np.int64), 0

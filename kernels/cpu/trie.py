@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from gputok.kernels import WordPieceTables
+from gputok.kernels.signatures import i64, u8, u32
 
 from . import kernel
 from .constants import LOW32, U0, U1, U8, U32
@@ -45,7 +47,7 @@ def build_trie(data, offsets, ids):
     return _build_trie(plain(data, np.uint8), plain(offsets, np.int64), plain(ids, np.uint32)).reshape(-1, 2)
 
 
-@kernel
+@kernel(u8[:], i64[:], u32[:])
 def _build_trie(data, offsets, ids):
     size = 1024
     edges, mask = owned(np.zeros(2 * size, np.uint64)), np.uint64(size - 1)
@@ -89,7 +91,7 @@ def match_longest(data, start, end, tables):
     return *(column[:t] for column in tokens), rows
 
 
-@kernel
+@kernel((i64, i64, i64), WordPieceTables, (u32[:], i64[:], i64[:]), i64[:])
 def _match_longest(words, tables, tokens, rows):
     data, starts, ends = view(words[0], np.uint8), view(words[1], np.int64), view(words[2], np.int64)
     edges, mask = view(tables.edges), np.uint64(len(tables.edges) - 1)

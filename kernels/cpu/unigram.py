@@ -10,6 +10,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from gputok.kernels.signatures import I32s, I64s, U16orU32, U32s, f64, i32, i64, u32
 
 from . import kernel
 from .ragged import longer
@@ -29,17 +30,17 @@ class Trie(NamedTuple):
     where a node begins.
     """
 
-    lcp: np.ndarray  # int32[words], 0 for the first
-    weight: np.ndarray  # int64[words], how often each word occurs
+    lcp: I32s  # int32[words], 0 for the first
+    weight: I64s  # int64[words], how often each word occurs
     deepest: int  # the most characters of a word
-    stop: np.ndarray  # int64[words]
-    arcs: np.ndarray  # uint32[arcs]
+    stop: I64s  # int64[words]
+    arcs: U32s  # uint32[arcs]
 
 
 # -------------------------------------------------------------------------------------------------------- trie
 
 
-@kernel
+@kernel(U16orU32, i64[:], i32[:], i64[:], i64, i64, u32[:], u32[:], i64, i64)
 def fill_trie(text, words, lcp, n_chars, first, last, arc_at, parent, longest, shift):
     """The last fields of the `Trie` of the sorted words first:last, which begin at text[words[w]].
 
@@ -86,7 +87,7 @@ def fill_trie(text, words, lcp, n_chars, first, last, arc_at, parent, longest, s
     return stops, arcs[:n_arcs].copy()
 
 
-@kernel
+@kernel(Trie, u32[:], i64)
 def renumber(trie, numbers, shift):
     """Gives the pieces of a trie new numbers, numbers[old], or drops them where that is NO_ARC."""
     stop, arcs = trie.stop, trie.arcs
@@ -106,7 +107,7 @@ def renumber(trie, numbers, shift):
 # ----------------------------------------------------------------------------------------------------------- EM
 
 
-@kernel
+@kernel(Trie, f64[:], i64[:], i64, f64)
 def expect(trie, p, count, shift, scale):
     """One E-step over the words of a trie: adds expected counts, times `scale`.
 
@@ -188,7 +189,7 @@ def expect(trie, p, count, shift, scale):
     return spelt, exponent
 
 
-@kernel
+@kernel(U16orU32, i64[:], i64[:], u32[:], u32[:], i64, f64[:], i64[:])
 def best_spellings(text, place, length, arc_at, parent, shift, log_p, pieces):
     """For each of some longer pieces, its best spelling by other pieces (Viterbi).
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from gputok.kernels.signatures import U8s, U16s, U32s, i64
 
 from .. import DEAD
 from . import kernel
@@ -41,16 +42,16 @@ BACK = 1 << 31  # somewhere; walk again from the beginning of the word
 class Walk(NamedTuple):
     """An automaton's tables, fused for the walk. `width` is classes + 1; the state after the last is the fresh one."""
 
-    klass: np.ndarray  # uint8[256], class of an ASCII byte; of 0xFF: that of end of text
-    page: np.ndarray  # uint16[0x110000 >> 7]
-    member: np.ndarray  # uint8[pages * 128]
-    pair: np.ndarray  # uint8[]: first uint32[256], second uint32[256], entries uint16[rows, states + 1];
+    klass: U8s  # uint8[256], class of an ASCII byte; of 0xFF: that of end of text
+    page: U16s  # uint16[0x110000 >> 7]
+    member: U8s  # uint8[pages * 128]
+    pair: U8s  # uint8[]: first uint32[256], second uint32[256], entries uint16[rows, states + 1];
     # the entries of bytes a, b begin first[a] + second[b] bytes into `pair`
-    step: np.ndarray  # uint32[(states + 1) * width], step[state * width + class]
-    delta: np.ndarray  # uint16[states * width]
-    accept: np.ndarray  # uint8[states * width]
+    step: U32s  # uint32[(states + 1) * width], step[state * width + class]
+    delta: U16s  # uint16[states * width]
+    accept: U8s  # uint8[states * width]
     # uint8[width * width], (a, b): a word always ends between; the left part may be walked alone
-    strong: np.ndarray
+    strong: U8s
 
 
 def prepare(automaton) -> Walk:
@@ -305,7 +306,7 @@ def slice_text(data, offsets, n_bytes, walk):
     return np.array(cuts, np.int64)
 
 
-@kernel
+@kernel(i64, i64, i64, Walk)
 def _last_strong_cut(data, begin, end, walk):
     return last_strong_cut(view(data, np.uint8), begin, end, walk)
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from gputok.kernels.signatures import U8s, U64s, U64x2, i64, u32, u64
 
 from . import kernel
 from .constants import ALL, U0, U1, U2, U3, U4, U8, U16, U20
@@ -38,9 +39,9 @@ _POSITION = np.uint64((1 << 60) - 1)
 class WordCache(NamedTuple):
     """Make it with `new_cache`; for one model, and one thread at a time."""
 
-    slots: np.ndarray  # uint64[2 * lines, 4]
-    ring: np.ndarray  # uint8[], a power of two
-    head: np.ndarray  # uint64[1], how many bytes were ever written to the ring
+    slots: U64x2  # uint64[2 * lines, 4]
+    ring: U8s  # uint8[], a power of two
+    head: U64s  # uint64[1], how many bytes were ever written to the ring
     width: int  # bytes of an id where it ends up, 2 or 4
 
 
@@ -149,7 +150,7 @@ def most_ids(n_words, n_bytes):
     return U3 * n_words + min(n_bytes, np.uint64(MAX_KEPT_BYTES) * n_words)
 
 
-@kernel
+@kernel(WordCache, u64[:], i64[:], i64[:], u32[:], i64[:])
 def keep(cache, lines, begin, end, ids, rows):
     """Gives the new words 0 to n - 1 their ids, where they are still in their lines.
 

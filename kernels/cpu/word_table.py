@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from gputok.kernels.signatures import I64s, U8s, U64x2, u64
 
 from . import kernel
 from .constants import ALL, GOLDEN, U0, U1, U2, U3, U4, U8, U16, U32, U64
@@ -33,12 +34,12 @@ class WordTable(NamedTuple):
     behind; else its hash and its length. A free slot is all zeros (the code is never 0).
     """
 
-    slots: np.ndarray  # uint64[capacity, 4], capacity a power of two
-    arena: np.ndarray  # uint8[], the words one after the other
-    offsets: np.ndarray  # int64[room(capacity) + 1], word i is arena[offsets[i]:offsets[i + 1]]
-    position: np.ndarray  # int64[room(capacity)], where each was first seen, ascending
+    slots: U64x2  # uint64[capacity, 4], capacity a power of two
+    arena: U8s  # uint8[], the words one after the other
+    offsets: I64s  # int64[room(capacity) + 1], word i is arena[offsets[i]:offsets[i + 1]]
+    position: I64s  # int64[room(capacity)], where each was first seen, ascending
     # int64[4]: N_WORDS, N_BYTES; and WANTED_WORDS, WANTED_BYTES when a stage stopped for want of room
-    state: np.ndarray
+    state: I64s
 
 
 def _free_slots(capacity: int) -> np.ndarray:
@@ -221,7 +222,7 @@ def has_room(table, n_words, n_bytes):
     return state[WANTED_WORDS] <= len(table.position) and state[WANTED_BYTES] <= len(table.arena)
 
 
-@kernel
+@kernel(u64[:, :], u64[:, :])
 def move_slots(slots, target):
     """Enters all slots (uint64[c, 4]) into free ones (uint64[2 ** k * c, 4]): both are read and written in order."""
     source, there = view(slots), view(target)

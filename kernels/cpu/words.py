@@ -8,6 +8,9 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+from gputok.kernels.cpu.walk import Walk
+from gputok.kernels.cpu.word_table import WordTable
+from gputok.kernels.signatures import i64, u8
 from gputok.kernels.threads import run
 
 from . import kernel
@@ -51,7 +54,7 @@ def count_text(data, offsets, start, stop, position, walk, table):
         table = enlarged(table)
 
 
-@kernel
+@kernel(i64, i64, i64, i64, i64, i64, Walk, WordTable)
 def _count_text(data, offsets, document, start, stop, position, walk, table):
     """Returns `stop`, or where the table had too little room."""
     data, offsets = view(data, np.uint8), view(offsets, np.int64)
@@ -100,7 +103,7 @@ def count_pieces(data, start, end, count, position, table):
         table = enlarged(table)
 
 
-@kernel
+@kernel(i64, i64, (i64, i64, i64), i64, i64, i64, WordTable)
 def _count_pieces(text, text_bytes, pieces, n_pieces, at, position, table):
     """Returns n_pieces, or where the table had too little room."""
     text = view(text, np.uint8)
@@ -130,7 +133,7 @@ def _count_pieces(text, text_bytes, pieces, n_pieces, at, position, table):
     return at
 
 
-@kernel
+@kernel(WordTable)
 def counts(table):
     """The count of each word of a table, in order of insertion: int64[n_words]."""
     result = np.empty(table.state[N_WORDS], np.int64)
@@ -174,7 +177,7 @@ def _join_all(tables, own, part, n_parts):
             _join(earlier, own[i], later, own[j], part, n_parts)
 
 
-@kernel
+@kernel(WordTable, i64[:], WordTable, i64[:], i64, i64)
 def _join(a, a_counts, b, b_counts, part, n_parts):
     """Moves the counts of words that both tables have to where the position is smaller, leaving 0 in the other.
 
@@ -214,7 +217,7 @@ def _column(columns, table, i, dtype):
     return view((columns[table, 2 * i], columns[table, 2 * i + 1]), dtype)
 
 
-@kernel
+@kernel(i64[:, :], u8[:], i64[:], i64[:])
 def _weave(columns, data, offsets, count):
     """Writes the words of all tables by position, those with count 0 left out, and returns how many they are.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import os
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from gputok.components import described
+from gputok.components import derived, described
 from gputok.files.atomic import replacing
 from gputok.files.json_text import Buffer, deeper, escaped, woven
 from gputok.models import base
@@ -114,10 +113,14 @@ class BPE(Model):
             self.vocabulary, _pairs(self.vocabulary, merges or []), continuing_subword_prefix
         )
 
-    def set_vocabulary(self, vocabulary: Vocabulary, merges: Array) -> None:
-        """Replaces tokens and merges (int[m, 2], positions of tokens in the vocabulary, by rising rank)."""
-        merged = _joined_merges(vocabulary, np.asarray(merges, np.int64), self.continuing_subword_prefix)
-        self.vocabulary, self.merges = vocabulary, merged
+    def set_vocabulary(self, vocabulary: Vocabulary, merges: Array, **affixes: str | None) -> None:
+        """Replaces tokens and merges (int[m, 2], positions of tokens in the vocabulary, by rising rank).
+
+        affixes: `continuing_subword_prefix` and `end_of_word_suffix` of these tokens, where they are others than before.
+        """
+        prefix = affixes.get("continuing_subword_prefix", self.continuing_subword_prefix)
+        merged = _joined_merges(vocabulary, np.asarray(merges, np.int64), prefix)
+        self._set(vocabulary=vocabulary, merges=merged, **affixes)
 
     @staticmethod
     def read_file(vocab: str, merges: str) -> tuple[dict[str, int], list[tuple[str, str]]]:
@@ -251,36 +254,36 @@ class BPE(Model):
             return np.ones(1, np.uint64)
         return np.frombuffer(os.urandom(8), np.uint64) | np.uint64(1)
 
-    @functools.cached_property
+    @derived
     def _prepared(self) -> Any:
         from gputok.kernels.cpu import merge
 
         return merge.prepare(self._tables)
 
-    @functools.cached_property
+    @derived
     def _prepared_bytes(self) -> Any:
         from gputok.kernels.cpu import merge
 
         return None if self._byte_tables is None else merge.prepare(self._byte_tables)
 
-    @functools.cached_property
+    @derived
     def _caches(self) -> list[Any]:
         return []
 
-    @functools.cached_property
+    @derived
     def _common_tables(self) -> Any:
         from gputok.models.bpe import tables
 
         return tables.common(self)
 
-    @functools.cached_property
+    @derived
     def _tables(self) -> Any:
         """The BpeTables for text of characters."""
         from gputok.models.bpe import tables
 
         return tables.for_characters(self, self._common_tables)
 
-    @functools.cached_property
+    @derived
     def _byte_tables(self) -> Any:
         """The BpeTables for bytes that stand for ByteLevel characters, or None where such a character isn't a token."""
         from gputok.models.bpe import tables

@@ -104,7 +104,7 @@ class ParityBpeTrainer(Options):
 
         if progress is None and not self.show_progress:
             progress = False
-        counter = tokenizer.without_added_tokens()
+        counter = tokenizer.pipeline.without_added()
 
         def count(iterators: Sequence[Iterable[Any]]) -> list[WordCounts]:
             readers = [partial(corpus.read_texts, texts) for texts in iterators]
@@ -117,8 +117,7 @@ class ParityBpeTrainer(Options):
             learnt = self.train(train, dev, ratio, progress=report)
         model = BPE()
         learnt.into(model)
-        tokenizer.model = model
-        tokenizer.add_special_tokens(self.special_tokens)
+        tokenizer.replace_model(model, self.special_tokens)
 
     def train(
         self,

@@ -32,9 +32,12 @@ class TrainedBpe(NamedTuple):
 
     def into(self, model: Any) -> None:
         """Puts it into a model, whose other options stay as they are."""
-        model.continuing_subword_prefix = self.continuing_subword_prefix
-        model.end_of_word_suffix = self.end_of_word_suffix
-        model.set_vocabulary(self.vocabulary, self.merges)
+        model.set_vocabulary(
+            self.vocabulary,
+            self.merges,
+            continuing_subword_prefix=self.continuing_subword_prefix,
+            end_of_word_suffix=self.end_of_word_suffix,
+        )
 
 
 @public("gputok.trainers")

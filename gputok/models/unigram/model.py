@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from gputok.components import described
+from gputok.components import derived, described
 from gputok.files.atomic import replacing
 from gputok.files.json_text import Buffer, deeper, escaped, number, woven
 from gputok.models import base
@@ -86,7 +85,7 @@ class Unigram(Model):
         self.byte_fallback = bool(byte_fallback)
         self.alpha = alpha
         self.nbest_size = nbest_size
-        self.sentencepiece: list[int] | None = None
+        self.sentencepiece: Sequence[int] | None = None
         self.vocabulary, self.scores = Vocabulary(*packed), scores
 
     def save(self, folder: str, prefix: str | None = None) -> list[str]:
@@ -102,7 +101,7 @@ class Unigram(Model):
     def fields(self) -> dict[str, Any]:
         form = {"type": "Unigram", "unk_id": self.unk_id, "vocab": _Scored(self.vocabulary, self.scores)}
         form["byte_fallback"] = self.byte_fallback
-        return form if self.sentencepiece is None else form | {"sentencepiece": self.sentencepiece}
+        return form if self.sentencepiece is None else form | {"sentencepiece": [*self.sentencepiece]}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
@@ -177,7 +176,7 @@ class Unigram(Model):
         with replacing(path) as beside:
             beside.write_bytes(unigram_bytes(self, **spaces))
 
-    @functools.cached_property
+    @derived
     def _tables(self) -> Any:
         from gputok.kernels import UnigramTables
         from gputok.kernels.cpu import lookup, trie
@@ -186,7 +185,7 @@ class Unigram(Model):
         fallback = [find(f"<0x{b:02X}>", lookup.NONE) for b in range(256)] if self.byte_fallback else []
         single = self.sentencepiece is not None
         scores = self.scores.astype(np.float32).astype(np.float64) if single else self.scores
-        text = np.delete(vocabulary.ids, self.sentencepiece or [])
+        text = np.delete(vocabulary.ids, [*(self.sentencepiece or ())])
         worst = scores[text].min(initial=np.inf)
         return UnigramTables(
             edges=trie.build_trie(*vocabulary.packed(text), text),

@@ -241,7 +241,7 @@ def find_seeds(text: Text, longest: int, size: int, threads: int) -> Seeds:
     """
     backwards = sorted_words(text, threads, backwards=True)
     order, parts, found = _candidates(text, backwards, longest, size, threads)
-    begin, end, length, score, score_class = found
+    begin, end, length, score, score_class = np.ascontiguousarray(found)
     n_characters = len(text.occurrences)
     by_number = np.argsort((suffixes.CLASSES - score_class).astype(np.uint16), kind="stable")
     numbers = np.empty(len(score), np.int64)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
 
+from gputok.components import derived
 from gputok.files.atomic import replacing
 from gputok.models import base
 from gputok.models.base import Model, Tokens
@@ -97,7 +97,7 @@ class WordPiece(Model):
             parts.append(part)
         return base.joined(parts)
 
-    @functools.cached_property
+    @derived
     def _tables(self) -> Any:
         from gputok.kernels import WordPieceTables
         from gputok.kernels.cpu import lookup, trie

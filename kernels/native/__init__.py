@@ -1,0 +1,63 @@
+"""How kernels run: as machine code that came with the package, or compiled on this machine when they are first used.
+
+A wheel holds a library with the kernels' machine code and calls.py, both written when it was built (kernels/wheel). A
+source tree holds neither, so that code which somebody changes is always compiled.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import pathlib
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+LIBRARY = {"win32": "kernels.dll"}.get(sys.platform, "kernels.so")
+LEVELS = {1: "baseline", 2: "v2", 3: "v3"}  # of the processor, as the library tells it
+
+
+class Code(NamedTuple):
+    """Where the kernels' machine code comes from."""
+
+    calls: dict[str, Callable[..., Any]] | None  # each kernel by its name; None: Numba compiles them
+    reason: str  # for a person
+
+
+def entry_name(function: Callable[..., Any]) -> str:
+    """A kernel's name: its module's in gputok.kernels, and its own."""
+    return f"{function.__module__.removeprefix('gputok.kernels.')}.{function.__name__}"
+
+
+@functools.cache
+def choose() -> Code:
+    """The library if it suits this process, else the compiler."""
+    for switch in ("GPUTOK_JIT", "GPUTOK_CHECK"):
+        if os.environ.get(switch, "0") not in ("", "0"):
+            return Code(None, f"compiled here by Numba: {switch} is set")
+    try:
+        from gputok.kernels.native import calls
+    except ImportError:
+        return Code(
+            None, "compiled here by Numba: this is a source tree, or was installed without a C compiler"
+        )
+    from gputok.kernels.native.call import suits
+
+    path = pathlib.Path(__file__).with_name(LIBRARY)
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        return Code(None, f"compiled here by Numba: {error}")
+    fitting = [
+        level
+        for number, level in LEVELS.items()
+        if number <= library.gputok_level() and level in calls.LEVELS
+    ]
+    if not fitting:
+        return Code(None, "compiled here by Numba: the machine code is for newer processors than this")
+    if not suits(library):
+        return Code(None, "compiled here by Numba: the machine code is for another layout of NumPy's arrays")
+    level = fitting[-1]
+    found = calls.calls(lambda name: library[f"{level}_{name}"], library)
+    return Code(found, f"machine code ({level}) that came with the package")

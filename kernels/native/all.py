@@ -1,0 +1,45 @@
+"""All kernels for the CPU, found by importing every module that may hold some."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import importlib
+import multiprocessing
+import pkgutil
+from collections.abc import Iterator
+from typing import Any
+
+
+def modules() -> list[str]:
+    """The modules of gputok.kernels in which kernels for the CPU may be."""
+    import gputok.kernels
+
+    walked = pkgutil.walk_packages(gputok.kernels.__path__, "gputok.kernels.")
+    return [found.name for found in walked if "cpu" in found.name.split(".")]
+
+
+def kernels_of(module: str) -> dict[str, Any]:
+    """Numba's dispatchers of a module's kernels that Python calls, by name."""
+    own = {}
+    for found in vars(importlib.import_module(module)).values():
+        if getattr(found, "declared", None) is not None and found.py_func.__module__ == module:
+            own[found.py_func.__name__] = found
+    return dict(sorted(own.items()))
+
+
+def compile_all(threads: int) -> Iterator[tuple[str, int]]:
+    """Compiles every kernel, as far as it isn't on disk yet: each module, and how many versions of kernels it has."""
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(threads, spawn) as pool:
+        yield from zip(modules(), pool.map(_compile, modules()), strict=True)
+
+
+def _compile(module: str) -> int:
+    from gputok.kernels.native.preparation import preparation
+    from gputok.kernels.signatures import numba_type, versions
+
+    preparation.announced = True  # by whoever asked for it
+    wanted = [(f, arguments) for f in kernels_of(module).values() for arguments in versions(f.declared)]
+    for function, arguments in wanted:
+        function.compile(tuple(map(numba_type, arguments)))
+    return len(wanted)

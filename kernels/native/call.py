@@ -1,0 +1,101 @@
+"""What generated calls of machine code need beside it: memory that a kernel made, and the errors that it raised."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+WRONG_ARGUMENT = 99  # beside Numba's own codes of an error
+COPIED = 1 << 15  # bytes: to show a kernel's memory as an array takes as long as to copy this
+
+
+class Memory:
+    """A block that a kernel has made, for as long as an array shows it."""
+
+    __slots__ = ("__array_interface__", "_block", "_release")
+
+    def __init__(self, release: Callable[[int], Any], block: int, interface: dict[str, Any]) -> None:
+        self._release, self._block, self.__array_interface__ = release, block, interface
+
+    def __del__(self) -> None:
+        self._release(self._block)
+
+
+def arrays(library: ctypes.CDLL) -> Callable[..., np.ndarray]:
+    """What makes an array of slots where a kernel has given one back: its block, the array that it was, its elements, and
+    its shape."""
+    take, release = library.gputok_take, library.gputok_release
+    take.argtypes, take.restype = [ctypes.c_int64] * 4, None
+    release.argtypes, release.restype = [ctypes.c_int64], None
+
+    def array(slots: Any, at: int, ndim: int, dtype: np.dtype) -> np.ndarray:
+        block, shape = slots[at], tuple(slots[at + 3 : at + 3 + ndim])
+        if not block:  # the kernel was given it
+            same = ctypes.cast(slots[at + 1], ctypes.py_object).value
+            if same.shape != shape:
+                raise SystemError("a kernel gave back a part of an array that it was given")
+            return same
+        size = math.prod(shape) * dtype.itemsize
+        if size > COPIED:
+            about = {"version": 3, "data": (slots[at + 2], False), "shape": shape, "typestr": dtype.str}
+            return np.asarray(Memory(release, block, about))
+        copy = np.empty(shape, dtype)
+        take(id(copy), block, slots[at + 2], size)
+        return copy
+
+    return array
+
+
+def fail(call: Callable[..., Any], code: int, slots: Any, arguments: tuple) -> Any:
+    """Raises what a kernel raised; where it was given a subclass of arrays, calls it again with plain ones."""
+    if code == WRONG_ARGUMENT:
+        plain = _plain(arguments)
+        if _types(plain) != _types(arguments):
+            return call(*plain)
+        raise TypeError(
+            f"{call.__name__}: argument {slots[0]}, counting those in tuples, is of another type than is declared;"
+            f" given {_types(arguments)}"
+        )
+    if code != 1:
+        raise SystemError(f"{call.__name__} ended with status {code}")
+    data, size = ctypes.c_void_p.from_address(slots[0]).value, ctypes.c_int32.from_address(slots[0] + 8).value
+    kind, args, _ = pickle.loads(ctypes.string_at(data or 0, size))
+    raise kind(*args)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        items = map(_plain, value)
+        return value._make(items) if hasattr(value, "_make") else tuple(items)
+    return value.view(np.ndarray) if isinstance(value, np.ndarray) else value
+
+
+def _types(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_types, value))})"
+    if not isinstance(value, np.ndarray):
+        return type(value).__name__
+    layout = "" if value.flags.c_contiguous and value.flags.aligned else " in steps"
+    return f"{type(value).__name__} of {value.ndim} x {value.dtype.str}{layout}"
+
+
+def suits(library: ctypes.CDLL) -> bool:
+    """Are arrays laid out as the machine code reads them? Tells it where their fields begin in this Python."""
+    array = np.zeros((2, 3), np.uint16)
+    head = object.__basicsize__
+    fields = (ctypes.c_int64 * 7).from_address(id(array) + head)
+    kind = (ctypes.c_int64 * 3).from_address(fields[5] + head)
+    shape = (ctypes.c_int64 * 2).from_address(fields[2])
+    found = fields[0], fields[1] & 0xFFFF_FFFF, *shape, fields[6] & 0x101, kind[1] >> 32
+    if found != (array.ctypes.data, 2, 2, 3, 0x101, array.dtype.num):
+        return False
+    if ctypes.c_int64.from_address(id(array) + head - 8).value != id(np.ndarray):
+        return False
+    ctypes.c_int64.in_dll(library, "gputok_head").value = head
+    ctypes.c_int64.in_dll(library, "gputok_array").value = id(np.ndarray)
+    return True

@@ -1,0 +1,132 @@
+"""The types of a kernel's arguments, as its decorator declares them: `@kernel(u8[:], i64[:], i64, Walk, (u64[:], f64))`.
+
+`u8[:]` is a C-contiguous array of one dimension, `u32[:, :]` of two; `i64`, `u64`, `f64` and `boolean` are numbers;
+parentheses are a tuple, and a `NamedTuple` class stands for the types of its fields, which are annotated with the
+names below (`words: U64s`), with `int`, `bool`, `float`, or with another such class. A type of which there are two
+(`symbols: U16orU32`) makes two versions of the kernel.
+"""
+
+from __future__ import annotations
+
+import itertools
+import typing
+from collections.abc import Iterator
+from typing import Annotated, Any, NamedTuple
+
+Array = Any  # numpy.ndarray or cupy.ndarray
+
+
+class Number(NamedTuple):
+    """A number, as NumPy spells its type: "i8" for int64, "b1" for a truth value."""
+
+    code: str
+
+    def __getitem__(self, dimensions: Any) -> Elements:
+        return Elements(self.code, len(dimensions) if isinstance(dimensions, tuple) else 1)
+
+
+class Elements(NamedTuple):
+    """A C-contiguous array of so many dimensions."""
+
+    code: str
+    ndim: int
+
+
+class Either(NamedTuple):
+    """One of several types: the same one wherever this name stands among the arguments of a kernel."""
+
+    name: str
+    types: tuple[Type, ...]
+
+
+class Group(NamedTuple):
+    """A tuple, or a NamedTuple of this class."""
+
+    items: tuple[Type, ...]
+    made_by: type | None = None
+
+
+Type = Number | Elements | Either | Group
+
+boolean = Number("b1")
+i8, i16, i32, i64 = (Number(f"i{size}") for size in (1, 2, 4, 8))
+u8, u16, u32, u64 = (Number(f"u{size}") for size in (1, 2, 4, 8))
+f32, f64 = Number("f4"), Number("f8")
+_PYTHON = {int: i64, bool: boolean, float: f64}
+
+U8s = Annotated[Array, Elements("u1", 1)]
+U16s = Annotated[Array, Elements("u2", 1)]
+U32s = Annotated[Array, Elements("u4", 1)]
+U64s = Annotated[Array, Elements("u8", 1)]
+I32s = Annotated[Array, Elements("i4", 1)]
+I64s = Annotated[Array, Elements("i8", 1)]
+F64s = Annotated[Array, Elements("f8", 1)]
+Bools = Annotated[Array, Elements("b1", 1)]
+U8x2 = Annotated[Array, Elements("u1", 2)]
+U16x2 = Annotated[Array, Elements("u2", 2)]
+U32x2 = Annotated[Array, Elements("u4", 2)]
+U64x2 = Annotated[Array, Elements("u8", 2)]
+U16orU32 = Annotated[Array, Either("symbols", (Elements("u2", 1), Elements("u4", 1)))]
+U32orI64 = Annotated[Array, Either("places", (Elements("u4", 1), Elements("i8", 1)))]
+
+
+def versions(arguments: tuple[Any, ...]) -> list[tuple[Type, ...]]:
+    """The arguments of each version of a kernel.
+
+    >>> versions((u8[:], (i64, f64)))
+    [(Elements(code='u1', ndim=1), Group(items=(Number(code='i8'), Number(code='f8')), made_by=None))]
+    """
+    kind = type_of(arguments)
+    choices = list(dict.fromkeys(_choices(kind)))
+    picked = itertools.product(*(choice.types for choice in choices))
+    return [_with(kind, dict(zip(choices, types, strict=True))).items for types in picked]
+
+
+def _choices(kind: Type) -> Iterator[Either]:
+    if isinstance(kind, Either):
+        yield kind
+    elif isinstance(kind, Group):
+        for item in kind.items:
+            yield from _choices(item)
+
+
+def _with(kind: Type, picked: dict[Either, Type]) -> Any:
+    if isinstance(kind, Group):
+        return Group(tuple(_with(item, picked) for item in kind.items), kind.made_by)
+    return picked[kind] if isinstance(kind, Either) else kind
+
+
+def plain(kind: Any) -> Type:
+    """The type with plain tuples in place of named ones."""
+    kind = type_of(kind)
+    return Group(tuple(map(plain, kind.items))) if isinstance(kind, Group) else kind
+
+
+def type_of(value: Any) -> Type:
+    if isinstance(value, Number | Elements | Either | Group):
+        return value
+    if isinstance(value, tuple):
+        return Group(tuple(map(type_of, value)))
+    if value in _PYTHON:
+        return _PYTHON[value]
+    if typing.get_origin(value) is Annotated:
+        return value.__metadata__[0]
+    if isinstance(value, type) and issubclass(value, tuple) and hasattr(value, "_fields"):
+        hints = typing.get_type_hints(value, include_extras=True)
+        return Group(tuple(type_of(hints[field]) for field in value._fields), value)
+    raise TypeError(f"{value!r} is no type of an argument")
+
+
+def numba_type(kind: Type) -> Any:
+    """The type by Numba's name."""
+    import numpy as np
+    from numba.core import types
+    from numba.np.numpy_support import from_dtype
+
+    if isinstance(kind, Number):
+        return types.boolean if kind.code == "b1" else from_dtype(np.dtype(kind.code))
+    if isinstance(kind, Elements):
+        return types.Array(numba_type(Number(kind.code)), kind.ndim, "C")
+    assert isinstance(kind, Group)
+    items = tuple(map(numba_type, kind.items))
+    return types.BaseTuple.from_types(items, kind.made_by)

@@ -1,0 +1,580 @@
+"""Machine code of the kernels, made when a wheel is built: an object file for each module and level of the processor.
+
+Numba compiles each kernel for the arguments that its decorator declares, as far as LLVM's intermediate code; that is
+optimised and made machine code for each level. Nothing of Python is left in it: a kernel's *entry* is a C function
+
+    int32 entry(int64 *slots)
+
+that finds its arguments in slots of eight bytes (an array by the address of its object, whose fields are where
+`PyArrayObject_fields` of NumPy's C interface has them), writes its result over them, and returns 0 or the code of an
+error. The calls in Python, which fill the slots, are written beside it: see `Kernel.call`.
+
+The names that this module takes from inside of Numba are those of the release that backend.py asks for.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import platform
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import llvmlite.binding as llvm
+import numpy as np
+from gputok.kernels.native import entry_name
+from gputok.kernels.native.all import kernels_of
+from gputok.kernels.native.call import WRONG_ARGUMENT
+from gputok.kernels.native.preparation import preparation
+from gputok.kernels.signatures import Elements, Group, Number, Type, numba_type, versions
+from llvmlite import ir
+from numba import _dynfunc
+from numba.core import cgutils, codegen, types
+from numba.core.caching import FunctionCache
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.cpu import CPUContext
+from numba.np import arrayobj
+from numba.np.numpy_support import as_dtype
+
+ALLOWED = {
+    *("malloc", "free", "memcpy", "memmove", "memset", "memcmp", "bcmp"),
+    *("sqrt", "exp", "log", "pow", "ceil", "floor", "exp2", "log2", "ldexp"),
+    *("NRT_MemInfo_alloc_aligned", "NRT_MemInfo_call_dtor"),
+}
+"""The functions that machine code may ask for: of C, and those of RUNTIME."""
+
+CPUS = {
+    "v2": "x86-64-v2",
+    "v3": "x86-64-v3",
+    "baseline": {"x86_64": "x86-64", "AMD64": "x86-64"}.get(
+        platform.machine(), "apple-m1" if sys.platform == "darwin" else "generic"
+    ),
+}
+LEVELS = {"x86_64": ("v2", "v3"), "AMD64": ("v2", "v3")}.get(platform.machine(), ("baseline",))
+
+I8, I32, I64 = (ir.IntType(bits) for bits in (8, 32, 64))
+
+# A block of memory is a header and its elements: `NRT_MemInfo` of Numba, whose kernels count its references.
+RUNTIME = """
+declare ptr @malloc(i64)
+declare void @free(ptr)
+@gputok_head = global i64 16
+@gputok_array = global i64 0
+
+define noalias ptr @NRT_MemInfo_alloc_aligned(i64 %size, i32 %align) {
+  %a = zext i32 %align to i64
+  %more = add i64 %a, 47
+  %all = add i64 %size, %more
+  %fits = icmp uge i64 %all, %size
+  br i1 %fits, label %ask, label %none
+ask:
+  %block = call ptr @malloc(i64 %all)
+  %got = icmp ne ptr %block, null
+  br i1 %got, label %fill, label %none
+none:
+  ret ptr null
+fill:
+  %start = ptrtoint ptr %block to i64
+  %after = add i64 %start, %more
+  %rest = urem i64 %after, %a
+  %first = sub i64 %after, %rest
+  %data = inttoptr i64 %first to ptr
+  store i64 1, ptr %block
+  %dtor = getelementptr i64, ptr %block, i64 1
+  store i64 0, ptr %dtor
+  %info = getelementptr i64, ptr %block, i64 2
+  store i64 0, ptr %info
+  %where = getelementptr i64, ptr %block, i64 3
+  store ptr %data, ptr %where
+  %bytes = getelementptr i64, ptr %block, i64 4
+  store i64 %size, ptr %bytes
+  %allocator = getelementptr i64, ptr %block, i64 5
+  store i64 0, ptr %allocator
+  ret ptr %block
+}
+
+define void @NRT_MemInfo_call_dtor(ptr %block) {
+  call void @free(ptr %block)
+  ret void
+}
+
+define void @gputok_take(i64 %object, ptr %block, ptr %elements, i64 %size) {
+  %head = load i64, ptr @gputok_head
+  %field = add i64 %object, %head
+  %where = inttoptr i64 %field to ptr
+  %data = load ptr, ptr %where
+  call void @llvm.memcpy.p0.p0.i64(ptr %data, ptr %elements, i64 %size, i1 false)
+  call void @gputok_release(ptr %block)
+  ret void
+}
+
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+
+define void @gputok_release(ptr %block) {
+  %before = atomicrmw sub ptr %block, i64 1 acq_rel
+  %last = icmp eq i64 %before, 1
+  br i1 %last, label %done, label %used
+done:
+  call void @free(ptr %block)
+  ret void
+used:
+  ret void
+}
+"""
+
+LEVEL_OF_X86 = """
+define internal { i32, i32, i32, i32 } @cpuid(i32 %leaf) {
+  %r = call { i32, i32, i32, i32 } asm sideeffect "cpuid", "={ax},={bx},={cx},={dx},0,2,~{dirflag},~{fpsr},~{flags}"(i32 %leaf, i32 0)
+  ret { i32, i32, i32, i32 } %r
+}
+define i32 @gputok_level() {
+  %one = call { i32, i32, i32, i32 } @cpuid(i32 1)
+  %one_c = extractvalue { i32, i32, i32, i32 } %one, 2
+  %high = call { i32, i32, i32, i32 } @cpuid(i32 -2147483648)
+  %high_a = extractvalue { i32, i32, i32, i32 } %high, 0
+  %far = icmp ugt i32 %high_a, -2147483648
+  br i1 %far, label %first, label %none
+first:
+  %more = call { i32, i32, i32, i32 } @cpuid(i32 -2147483647)
+  %more_c = extractvalue { i32, i32, i32, i32 } %more, 2
+  %two = and i32 %one_c, V2_ONE_C
+  %two_ok = icmp eq i32 %two, V2_ONE_C
+  %lahf = and i32 %more_c, 1
+  %lahf_ok = icmp eq i32 %lahf, 1
+  %is_two = and i1 %two_ok, %lahf_ok
+  br i1 %is_two, label %second, label %none
+second:
+  %three = and i32 %one_c, V3_ONE_C
+  %three_ok = icmp eq i32 %three, V3_ONE_C
+  %lzcnt = and i32 %more_c, 32
+  %lzcnt_ok = icmp eq i32 %lzcnt, 32
+  %zero = call { i32, i32, i32, i32 } @cpuid(i32 0)
+  %zero_a = extractvalue { i32, i32, i32, i32 } %zero, 0
+  %has_seven = icmp uge i32 %zero_a, 7
+  %a = and i1 %three_ok, %lzcnt_ok
+  %b = and i1 %a, %has_seven
+  br i1 %b, label %third, label %v2
+third:
+  %seven = call { i32, i32, i32, i32 } @cpuid(i32 7)
+  %seven_b = extractvalue { i32, i32, i32, i32 } %seven, 1
+  %wide = and i32 %seven_b, V3_SEVEN_B
+  %wide_ok = icmp eq i32 %wide, V3_SEVEN_B
+  br i1 %wide_ok, label %system, label %v2
+system:
+  %kept = call { i32, i32 } asm sideeffect "xgetbv", "={ax},={dx},{cx},~{dirflag},~{fpsr},~{flags}"(i32 0)
+  %kept_a = extractvalue { i32, i32 } %kept, 0
+  %both = and i32 %kept_a, 6
+  %both_ok = icmp eq i32 %both, 6
+  br i1 %both_ok, label %v3, label %v2
+v3:
+  ret i32 3
+v2:
+  ret i32 2
+none:
+  ret i32 1
+}
+"""
+
+
+def _bits(*places: int) -> int:
+    number = sum(1 << place for place in places)
+    return number - (1 << 32) if number >> 31 else number
+
+
+X86_FEATURES = {
+    # SSE3, SSSE3, CMPXCHG16B, SSE4.1, SSE4.2, POPCNT; then FMA, MOVBE, OSXSAVE, AVX, F16C; then BMI1, AVX2, BMI2
+    "V2_ONE_C": _bits(0, 9, 13, 19, 20, 23),
+    "V3_ONE_C": _bits(12, 22, 27, 28, 29),
+    "V3_SEVEN_B": _bits(3, 5, 8),
+}
+
+
+class Kernel(NamedTuple):
+    """One version of a kernel: for these types of its arguments."""
+
+    name: str  # see entry_name; in the library `{level}_{name}_{version}`
+    version: int
+    parameters: tuple[str, ...]
+    arguments: tuple[Type, ...]
+    result: Any  # Numba's type
+
+
+# -------------------------------------------------------------------------------------------------- from Numba to LLVM
+
+
+@functools.cache
+def _front() -> Front:
+    return Front()
+
+
+def bitcode(module: str) -> tuple[bytes, list[Kernel]]:
+    """The code of a module's kernels, for any level."""
+    return _front().compile(module)
+
+
+def _place(kernel: Kernel) -> str:
+    return f"{kernel.name.replace('.', '_')}_{kernel.version}"
+
+
+class Front:
+    """Compiles kernels as far as LLVM's intermediate code, with an entry for each in place of Numba's own wrappers."""
+
+    def __init__(self) -> None:
+        self._wanted: dict[tuple, Kernel] = {}
+        preparation.announced = True
+        FunctionCache.load_overload = FunctionCache.save_overload = lambda *_: (
+            None
+        )  # there is no code to keep
+        CPUContext.create_cpython_wrapper = lambda *_, **__: None
+        CPUContext.create_cfunc_wrapper = lambda context, *about: self._entry(context, *about)
+        CPUContext.get_executable = _nothing_to_call
+        codegen.JITCodeLibrary._optimize_final_module = lambda _: None  # that is done for each level
+        codegen.JITCodeLibrary._finalize_specific = lambda _: None
+        codegen.JITCPUCodegen._add_module = lambda *_: None
+
+    @global_compiler_lock
+    def compile(self, module: str) -> tuple[bytes, list[Kernel]]:
+        """The code of a module's kernels, as bitcode."""
+        merged: Any = llvm.parse_assembly("")
+        kernels: list[Kernel] = []
+        for function, compiled in kernels_of(module).items():
+            for version, arguments in enumerate(versions(compiled.declared)):
+                signature = tuple(map(numba_type, arguments))
+                name = entry_name(compiled.py_func)
+                kernel = Kernel(
+                    name, version, tuple(inspect.signature(compiled.py_func).parameters), arguments, None
+                )
+                self._wanted[module, function, signature] = kernel
+                compiled.targetoptions["no_cfunc_wrapper"] = False  # an entry
+                compiled.compile(signature)
+                result = compiled.overloads[signature]
+                kernels.append(kernel._replace(result=result.signature.return_type))
+                code = result.library._get_module_for_linking()
+                code.get_function(
+                    _place(kernel)
+                ).linkage = "external"  # so that it is kept, with all that it needs
+                merged.link_in(code, preserve=True)
+        entries = set(map(_place, kernels))
+        for function in merged.functions:
+            if not function.is_declaration:
+                function.linkage = "external" if function.name in entries else "internal"
+        for variable in merged.global_variables:
+            if not variable.is_declaration:
+                variable.linkage = "internal"
+        return merged.as_bitcode(), kernels
+
+    def _entry(self, context: Any, library: Any, fndesc: Any, env: Any, call_helper: Any) -> None:
+        """Adds a kernel's entry to its library."""
+        kernel = self._wanted.get((fndesc.modname, fndesc.qualname, tuple(fndesc.argtypes)))
+        if kernel is None:  # a version that other kernels call
+            return
+        module = context.create_module("entry")
+        called = ir.Function(
+            module,
+            context.call_conv.get_function_type(fndesc.restype, fndesc.argtypes),
+            fndesc.llvm_func_name,
+        )
+        entry = ir.Function(module, ir.FunctionType(I32, [I64.as_pointer()]), _place(kernel))
+        builder = ir.IRBuilder(entry.append_basic_block("entry"))
+        slots = _Slots(context, builder, entry.args[0])
+        arguments = [slots.read(kind) for kind in kernel.arguments]
+        status, result = context.call_conv.call_function(
+            builder, called, fndesc.restype, fndesc.argtypes, arguments
+        )
+        with builder.if_then(status.is_error, likely=False):
+            builder.store(builder.ptrtoint(status.excinfoptr, I64), builder.gep(entry.args[0], [I64(0)]))
+            builder.ret(status.code)
+        slots.at = 0
+        slots.write(fndesc.restype, result)
+        builder.ret(I32(0))
+        library.add_ir_module(module)
+
+
+def _nothing_to_call(context: Any, library: Any, fndesc: Any, env: Any) -> Any:
+    """Numba wants a function of C for each that it compiles, and tells them apart by it; nobody calls this one."""
+    return _dynfunc.make_function(fndesc.lookup_module(), "nothing", "", 1, env, (library,))
+
+
+class _Slots:
+    """Slots of eight bytes, from the first to the last."""
+
+    def __init__(self, context: Any, builder: ir.IRBuilder, slots: ir.Value) -> None:
+        self._context, self._builder, self._slots = context, builder, slots
+        self.at = self._leaf = 0
+        module = builder.module
+        self._head, self._array = (
+            ir.GlobalVariable(module, I64, name) for name in ("gputok_head", "gputok_array")
+        )
+
+    def read(self, kind: Type) -> ir.Value:
+        """The value of an argument of this type."""
+        if isinstance(kind, Group):
+            items = [self.read(item) for item in kind.items]
+            return self._context.make_tuple(self._builder, numba_type(kind), items)
+        slot = self._builder.load(self._next())
+        if isinstance(kind, Number):
+            return self._number(kind, slot)
+        assert isinstance(kind, Elements)
+        return self._elements(kind, slot)
+
+    def _next(self) -> ir.Value:
+        self.at += 1
+        return self._builder.gep(self._slots, [I64(self.at - 1)])
+
+    def _number(self, kind: Number, slot: ir.Value) -> ir.Value:
+        builder, wanted = self._builder, self._context.get_value_type(numba_type(kind))
+        if kind.code == "f8":
+            return builder.bitcast(slot, wanted)
+        if kind.code == "f4":
+            return builder.fptrunc(builder.bitcast(slot, ir.DoubleType()), wanted)
+        return slot if wanted == I64 else builder.trunc(slot, wanted)
+
+    def _elements(self, kind: Elements, slot: ir.Value) -> ir.Value:
+        """An array object's fields, as PyArrayObject_fields of NumPy's C interface has them, once its type is right."""
+        builder = self._builder
+        head = builder.load(self._head)
+        fields = builder.add(slot, head)
+
+        def field(base: ir.Value, offset: int, of: ir.Type) -> ir.Value:
+            where = builder.inttoptr(builder.add(base, I64(offset)), of.as_pointer())
+            return builder.load(where)
+
+        self._must(builder.icmp_unsigned("==", field(fields, -8, I64), builder.load(self._array)))
+        contiguous_and_aligned = builder.and_(field(fields, 48, I32), I32(0x101))
+        right = builder.icmp_unsigned("==", contiguous_and_aligned, I32(0x101))
+        right = builder.and_(right, builder.icmp_unsigned("==", field(fields, 8, I32), I32(kind.ndim)))
+        about = builder.add(field(fields, 40, I64), head)
+        number = field(about, 12, I32)
+        any_of = [builder.icmp_unsigned("==", number, I32(same)) for same in _type_numbers(kind.code)]
+        right = builder.and_(right, any_of[0] if len(any_of) == 1 else builder.or_(*any_of))
+        order = field(about, 10, I8)
+        native = [builder.icmp_unsigned("==", order, I8(ord(mark))) for mark in "=|"]
+        self._must(builder.and_(right, builder.or_(*native)))
+
+        array_type = numba_type(kind)
+        shape = [field(field(fields, 16, I64), 8 * axis, I64) for axis in range(kind.ndim)]
+        size = np.dtype(kind.code).itemsize
+        strides: list[ir.Value] = [I64(size)]
+        for length in reversed(shape[1:]):
+            strides.insert(0, builder.mul(strides[0], length))
+        array = arrayobj.make_array(array_type)(self._context, builder)
+        arrayobj.populate_array(
+            array,
+            data=builder.inttoptr(field(fields, 0, I64), array.data.type),
+            shape=shape,
+            strides=strides,
+            itemsize=I64(size),
+            meminfo=None,
+            parent=builder.inttoptr(slot, array.parent.type),  # so that a kernel may give it back
+        )
+        return array._getvalue()
+
+    def _must(self, condition: ir.Value) -> None:
+        builder = self._builder
+        with builder.if_then(builder.not_(condition), likely=False):
+            builder.store(I64(self.at - 1), builder.gep(self._slots, [I64(0)]))
+            builder.ret(I32(WRONG_ARGUMENT))
+
+    def write(self, kind: Any, value: ir.Value) -> None:
+        """The result of this type."""
+        context, builder = self._context, self._builder
+        if isinstance(kind, types.BaseTuple):
+            for item, part in zip(
+                kind.types, cgutils.unpack_tuple(builder, value, len(kind.types)), strict=True
+            ):
+                self.write(item, part)
+        elif isinstance(kind, types.Array):
+            if kind.layout != "C":
+                raise TypeError(f"a kernel gives back {kind}, which is not contiguous")
+            array = arrayobj.make_array(kind)(context, builder, value)
+            builder.store(builder.ptrtoint(array.meminfo, I64), self._next())
+            builder.store(builder.ptrtoint(array.parent, I64), self._next())
+            builder.store(builder.ptrtoint(array.data, I64), self._next())
+            for length in cgutils.unpack_tuple(builder, array.shape, kind.ndim):
+                builder.store(length, self._next())
+        elif isinstance(kind, types.Boolean):
+            builder.store(builder.zext(value, I64), self._next())
+        elif isinstance(kind, types.Integer):
+            wide = (
+                value if kind.bitwidth == 64 else (builder.sext if kind.signed else builder.zext)(value, I64)
+            )
+            builder.store(wide, self._next())
+        elif kind == types.float64:
+            builder.store(builder.bitcast(value, I64), self._next())
+        elif kind != types.none:
+            raise TypeError(f"a kernel gives back {kind}, for which there are no slots")
+
+
+def _type_numbers(code: str) -> list[int]:
+    """The numbers that NumPy has for a type: C has two names for some integers."""
+    return sorted(
+        {
+            np.dtype(name).num
+            for name in np.typecodes["AllInteger"] + "?fd"
+            if np.dtype(name) == np.dtype(code)
+        }
+    )
+
+
+# ------------------------------------------------------------------------------------------------ from LLVM to the object
+
+
+def machine_code(of: str, bitcode: bytes, level: str) -> bytes:
+    """An object file: optimised for a level of the processor, after which its entries are named."""
+    module = llvm.parse_bitcode(bitcode)
+    for function in module.functions:
+        if not function.is_declaration and function.linkage == llvm.Linkage.external:
+            function.name = f"{level}_{function.name}"
+            _export(function)
+    return _object(of, module, CPUS[level])
+
+
+def runtime() -> bytes:
+    """The object file of what all kernels share, and of what tells the level: for any processor."""
+    module: Any = llvm.parse_assembly(RUNTIME)
+    if platform.machine() in ("x86_64", "AMD64"):
+        llvm.initialize_native_asmparser()
+        text = functools.reduce(
+            lambda text, bits: text.replace(bits[0], str(bits[1])), X86_FEATURES.items(), LEVEL_OF_X86
+        )
+        module.link_in(llvm.parse_assembly(text))
+    else:
+        module.link_in(llvm.parse_assembly("define i32 @gputok_level() {\n  ret i32 1\n}"))
+    for name in ("gputok_level", "gputok_release", "gputok_take"):
+        _export(module.get_function(name))
+    for name in ("gputok_head", "gputok_array"):
+        _export(module.get_global_variable(name))
+    for name in ("NRT_MemInfo_alloc_aligned", "NRT_MemInfo_call_dtor"):
+        module.get_function(name).visibility = "hidden"
+    return _object("the runtime", module, CPUS["baseline"])
+
+
+def _export(value: Any) -> None:
+    if sys.platform == "win32":
+        value.storage_class = "dllexport"
+
+
+@global_compiler_lock
+def _object(of: str, module: Any, cpu: str) -> bytes:
+    made = codegen.AOTCPUCodegen("gputok", cpu).create_library("kernels")
+    made.add_llvm_module(module)
+    made.finalize()
+    asked = {
+        f.name for f in made._final_module.functions if f.is_declaration and not f.name.startswith("llvm.")
+    }
+    if asked - ALLOWED:
+        raise SystemError(f"{of} asks for {', '.join(sorted(asked - ALLOWED))}, which no library of C has")
+    return made.emit_native_object()
+
+
+# --------------------------------------------------------------------------------------------------- the calls in Python
+
+CALLS = '''"""Calls of the kernels' machine code; written by kernels/wheel/emit.py."""
+
+from ctypes import c_int64
+from struct import Struct, unpack_from
+
+from numpy import dtype
+
+from gputok.kernels.native.all import kernels_of, modules
+from gputok.kernels.native.call import WRONG_ARGUMENT, arrays, fail
+
+LEVELS = {levels}
+
+
+def calls(entry, library):
+    """Each kernel by its name; entry: the C function of a name."""
+    found, array = {{}}, arrays(library)
+{kernels}
+    return found
+'''
+
+
+def call(versions: list[Kernel]) -> str:
+    """The Python function that calls a kernel, as source."""
+    kernel = versions[0]
+    tag = _place(kernel).removesuffix("_0")
+    leaves, unpacking = _leaves(kernel)
+    if any(version.result != kernel.result for version in versions):
+        raise SystemExit(f"{kernel.name} gives back another type where it is given another")
+    results, n_slots, names = _results(kernel.result)
+    n_slots = max(n_slots, len(leaves), 1)
+    form = "=" + "".join(letter for _, letter in leaves)
+    values = "".join(f", {value}" for value, _ in leaves)
+    given = ", ".join(kernel.parameters)
+    numbers = range(len(versions))
+    # As defaults of parameters, names are found sooner than in the function around.
+    own = ["_new=_new", "_pack=_pack", *(f"_entry_{k}=_entry_{k}" for k in numbers), *names]
+    lines = [f"_new, _pack = c_int64 * {n_slots}, Struct({form!r}).pack_into"]
+    lines += [f"_entry_{k} = entry({_place(version)!r})" for k, version in enumerate(versions)]
+    lines += [f"def {tag}({', '.join([*kernel.parameters, '*', *own])}):"]
+    body = [*unpacking, "_slots = _new()", f"_pack(_slots, 0{values})", "_code = _entry_0(_slots)"]
+    for k in numbers[1:]:
+        again = f"_pack(_slots, 0{values})", f"_code = _entry_{k}(_slots)"
+        body += ["if _code == WRONG_ARGUMENT:", *(f"    {line}" for line in again)]
+    body += ["if _code:", f"    return fail({tag}, _code, _slots, ({given},))", *results]
+    lines += [f"    {line}" for line in body]
+    lines += [f"found[{kernel.name!r}] = {tag}"]
+    return "\n".join(f"    {line}" for line in lines)
+
+
+def _leaves(kernel: Kernel) -> tuple[list[tuple[str, str]], list[str]]:
+    """What fills the slots, with its letter for `struct`; and the lines that take tuples apart."""
+    leaves: list[tuple[str, str]] = []
+    lines: list[str] = []
+
+    def walk(name: str, kind: Type) -> None:
+        if isinstance(kind, Group):
+            parts = [f"{name}_{k}" for k in range(len(kind.items))]
+            lines.append(f"{''.join(f'{part}, ' for part in parts).rstrip()} = {name}")
+            for part, item in zip(parts, kind.items, strict=True):
+                walk(part, item)
+        elif isinstance(kind, Number):
+            leaves.append((name, "d" if kind.code[0] == "f" else "Q" if kind.code[0] == "u" else "q"))
+        else:
+            leaves.append((f"id({name})", "Q"))
+
+    for name, kind in zip(kernel.parameters, kernel.arguments, strict=True):
+        walk(name, kind)
+    return leaves, lines
+
+
+def _results(result: Any) -> tuple[list[str], int, list[str]]:
+    """The lines that make a result of the slots, the number of those, and the names that the lines need."""
+    at, lines, own = 0, [], ["_array=array"]
+
+    def made(kind: Any) -> str:
+        nonlocal at
+        first = at
+        if isinstance(kind, types.BaseTuple):
+            items = "".join(f"{made(item)}, " for item in kind.types)
+            if not isinstance(kind, types.BaseNamedTuple):
+                return f"({items.rstrip()})"
+            by = kind.instance_class
+            lines.append(f"from {by.__module__} import {by.__qualname__}")
+            return f"{by.__qualname__}({items})"
+        if isinstance(kind, types.Array):
+            at += 3 + kind.ndim
+            name = f"_{as_dtype(kind.dtype).name}"
+            own.append(f"{name}=dtype({name[1:]!r})")
+            return f"_array(_slots, {first}, {kind.ndim}, {name})"
+        at += 1
+        if isinstance(kind, types.Boolean):
+            return f"_slots[{first}] != 0"
+        if kind == types.float64:
+            return f"unpack_from('d', _slots, {8 * first})[0]"
+        return f"_slots[{first}] & 0xFFFF_FFFF_FFFF_FFFF" if kind == types.uint64 else f"_slots[{first}]"
+
+    if result != types.none:
+        value = made(result)
+        lines.append(f"return {value}")
+    return lines, at, list(dict.fromkeys(own))
+
+
+def calls(kernels: list[Kernel], levels: Sequence[str]) -> str:
+    """The source of calls.py."""
+    of_each: dict[str, list[Kernel]] = {}
+    for kernel in kernels:
+        of_each.setdefault(kernel.name, []).append(kernel)
+    return CALLS.format(levels=tuple(levels), kernels="\n".join(map(call, of_each.values())))

@@ -1,0 +1,87 @@
+"""The library of the kernels' machine code, and calls.py, built on all cores."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import multiprocessing
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+
+def linker() -> list[str] | None:
+    """The command that links objects to a library: of a C compiler, or of Zig's, which is a Python package."""
+    named = os.environ.get("CC")
+    for compiler in (named, "cc", "gcc", "clang") if named else ("cc", "gcc", "clang"):
+        if shutil.which(compiler.split()[0]):
+            return compiler.split()
+    try:
+        import ziglang  # noqa: F401
+    except ImportError:
+        return None
+    return [sys.executable, "-m", "ziglang", "cc", *_zig_target()]
+
+
+def _zig_target() -> list[str]:
+    """The oldest C library that the wheel may meet."""
+    return ["-target", f"{os.uname().machine}-linux-gnu.2.17"] if sys.platform == "linux" else []
+
+
+def _link(command: list[str] | None, objects: list[pathlib.Path], library: pathlib.Path) -> None:
+    if command is not None:
+        subprocess.run([*command, "-shared", "-o", library, *objects, "-lm"], check=True)
+    else:  # Visual C++, wherever it is
+        from setuptools._distutils.ccompiler import new_compiler
+
+        compiler = new_compiler()
+        compiler.initialize()
+        compiler.link_shared_object(
+            [*map(str, objects)], str(library), libraries=["msvcrt", "ucrt", "vcruntime"]
+        )
+
+
+def build(folder: pathlib.Path, say: Any = print) -> None:
+    """Writes the library and calls.py into a folder."""
+    from gputok.kernels.native import LIBRARY
+    from gputok.kernels.native.all import modules
+    from gputok.kernels.wheel import emit
+
+    started = time.perf_counter()
+    command = linker()
+    if command is None and sys.platform != "win32":
+        raise SystemExit(
+            "gputok: no C compiler that could link the kernels (set GPUTOK_PURE=1 to build without)"
+        )
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    all_modules = modules()
+    say(
+        f"gputok: making machine code of the kernels in {len(all_modules)} modules, for {', '.join(emit.LEVELS)} ({cores} cores)"
+    )
+    kernels, objects = [], [emit.runtime()]
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(cores, spawn) as pool:
+        code = []
+        for module, (bitcode, found) in zip(all_modules, pool.map(emit.bitcode, all_modules), strict=True):
+            kernels += found
+            if found:
+                code += [pool.submit(emit.machine_code, module, bitcode, level) for level in emit.LEVELS]
+        objects += [done.result() for done in code]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "calls.py").write_text(emit.calls(kernels, emit.LEVELS))
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = []
+        for number, content in enumerate(objects):
+            paths.append(pathlib.Path(scratch, f"{number}.o"))
+            paths[-1].write_bytes(content)
+        _link(command, paths, folder / LIBRARY)
+    size = (folder / LIBRARY).stat().st_size
+    say(f"gputok: {len(kernels)} kernels, {size / 1e6:.2f} MB, in {time.perf_counter() - started:.0f} s")
+
+
+if __name__ == "__main__":
+    build(pathlib.Path(sys.argv[1]))

@@ -1,0 +1,56 @@
+"""Processes that tests start."""
+
+import contextlib
+import os
+import pathlib
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+
+@contextlib.contextmanager
+def child(command: list[str], **options: Any) -> Iterator[subprocess.Popen]:
+    """A process that Ctrl-C ends, whatever the tests were started by, and that is dead after the block in any case.
+
+    A shell has the jobs that it runs in the background ignore SIGINT, and so would all that they start.
+    """
+
+    def heed() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    process = subprocess.Popen(command, preexec_fn=heed, **options)
+    try:
+        yield process
+    finally:
+        process.kill()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+        process.wait()
+
+
+def end(process: subprocess.Popen, how: signal.Signals) -> float:
+    """Sends a signal, and waits; returns the seconds until the process was dead.
+
+    Where others keep the processors busy these are seconds of the processors, if the system tells them.
+    """
+    if process.poll() is not None:
+        return 0.0
+    used, begin = _cpu_seconds(process.pid), time.monotonic()
+    process.send_signal(how)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    seconds = time.monotonic() - begin
+    return seconds if used is None else min(seconds, usage.ru_utime + usage.ru_stime - used)
+
+
+def _cpu_seconds(pid: int) -> float | None:
+    """What a process and its threads have taken of the processors."""
+    try:
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:  # no Linux
+        return None
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,238 @@
+"""Kernels as machine code of the package, or compiled here: the same calls, results and errors."""
+
+import ast
+import os
+import pathlib
+import struct
+import subprocess
+import sys
+import threading
+
+import gputok.kernels
+import numpy as np
+import pytest
+from gputok.kernels.cpu import text, word_table, words
+from gputok.kernels.native import choose
+from gputok.kernels.signatures import Either, Elements, I64s, Number, U8s, f64, i64, u8, u16, u32, versions
+
+IN_LIBRARY = choose().calls is not None
+needs_library = pytest.mark.skipif(
+    not IN_LIBRARY, reason="the kernels are compiled here, not those of a wheel"
+)
+needs_compiler = pytest.mark.skipif(IN_LIBRARY, reason="the kernels are a wheel's machine code")
+
+
+def declared() -> set[str]:
+    """The name of each function under an `@kernel` that declares arguments, from the source."""
+    found = set()
+    for folder in map(pathlib.Path, gputok.kernels.__path__):
+        for path in folder.rglob("*.py"):
+            module = ".".join(path.relative_to(folder).with_suffix("").parts)
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.FunctionDef):
+                    for mark in node.decorator_list:
+                        if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "kernel" and mark.args:
+                            found.add(f"{module}.{node.name}")
+    return found
+
+
+def run(code: str, **variables: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | variables, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+# ---------------------------------------------------------------------------------------------------- what is declared
+
+
+@needs_library
+def test_every_kernel_is_in_the_library():
+    assert declared() == set(choose().calls)
+
+
+@needs_compiler
+def test_only_what_is_declared_is_compiled():
+    from gputok.kernels.native.all import kernels_of, modules
+    from gputok.kernels.signatures import numba_type
+
+    kernels = {
+        f"{module}.{name}": kernel for module in modules() for name, kernel in kernels_of(module).items()
+    }
+    assert {name.removeprefix("gputok.kernels.") for name in kernels} == declared()
+    for name, kernel in kernels.items():
+        wanted = {tuple(map(numba_type, arguments)) for arguments in versions(kernel.declared)}
+        assert set(kernel.overloads) <= wanted, name
+
+
+def test_versions():
+    number = Either("number", (u16[:], u32[:]))
+    assert versions((number, i64, number)) == [(kind, Number("i8"), kind) for kind in (u16[:], u32[:])]
+    assert versions((I64s, (u8, f64))) == [(Elements("i8", 1), versions(((u8, f64),))[0][0])]
+    assert versions((U8s, int))[0] == (u8[:], i64)
+    with pytest.raises(TypeError, match="str"):
+        versions((str,))
+
+
+# ------------------------------------------------------------------------------------------------------ the same results
+
+
+@pytest.mark.parametrize(
+    "slots",
+    [
+        np.zeros((4, 4), np.int64),  # another type
+        np.zeros(16, np.uint64),  # another number of dimensions
+        np.zeros((4, 8), np.uint64)[:, ::2],  # not contiguous
+        np.zeros((4, 4), ">u8"),
+        [[0] * 4] * 4,
+        None,
+    ],
+)
+def test_other_arguments_are_refused(slots):
+    with pytest.raises((TypeError, ValueError)):
+        word_table.move_slots(slots, np.zeros((8, 4), np.uint64))
+
+
+@pytest.mark.parametrize("n_bytes", ["3", None, 1 << 64])
+def test_numbers_that_are_none_are_refused(n_bytes):
+    with pytest.raises((TypeError, OverflowError, ValueError, struct.error)):
+        text._line_ends(0, n_bytes)
+
+
+def test_subclasses_of_arrays_are_arrays(tmp_path):
+    plain = np.zeros((8, 4), np.uint64)
+    mapped = np.memmap(tmp_path / "slots", np.uint64, "w+", shape=(4, 4))
+    word_table.move_slots(mapped, plain)
+    assert not plain.any()
+
+
+def test_arrays_that_may_not_be_written_to_are_read():
+    slots = np.zeros((4, 4), np.uint64)
+    slots.flags.writeable = False
+    target = np.zeros((8, 4), np.uint64)
+    word_table.move_slots(slots, target)
+    assert not target.any()
+
+
+def test_errors_come_through():
+    table = word_table.new_table()
+    table.state[word_table.N_WORDS] = -1
+    with pytest.raises(ValueError, match="negative dimensions"):
+        words.counts(table)
+    table.state[word_table.N_WORDS] = 1 << 60
+    with pytest.raises((ValueError, MemoryError)):
+        words.counts(table)
+
+
+def test_results_own_their_memory():
+    data = np.frombuffer(b"a\nb\n" * 1000, np.uint8)
+    kept = [text.line_ends(data) for _ in range(50)]
+    parts = [one[5:10] for one in kept]
+    del kept
+    for _ in range(50):
+        text.line_ends(data)[:] = 0
+    assert all(part.tolist() == [12, 14, 16, 18, 20] for part in parts)
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc/self/statm").exists(), reason="reads /proc")
+def test_memory_is_given_back():
+    data = np.frombuffer(b"\n" * 100_000, np.uint8)
+    table = word_table.new_table()
+    table.state[word_table.N_WORDS] = -1
+
+    def pages() -> int:
+        return int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+
+    def work(times: int) -> None:
+        for _ in range(times):
+            text.line_ends(data)  # 800 kB each
+            text.find_bytes(data[:1000], data[:2])
+            with pytest.raises(ValueError):
+                words.counts(table)
+
+    work(20)
+    before = pages()
+    work(300)  # 240 MB, if it stayed
+    assert pages() - before < (20 << 20) // 4096
+
+
+def test_threads_run_at_the_same_time_and_agree():
+    data = np.frombuffer(b"some text\n" * 100_000, np.uint8)
+    expected, found = text.line_ends(data), {}
+
+    def work(number: int) -> None:
+        found[number] = [text.line_ends(data) for _ in range(20)]
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(np.array_equal(one, expected) for each in found.values() for one in each)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_other_processes(method):
+    if method == "fork" and sys.platform != "linux":
+        pytest.skip("fork is Linux's")
+    code = f"""
+import multiprocessing
+from gputok import Tokenizer, models, pre_tokenizers
+def work(text):
+    tokenizer = Tokenizer(models.BPE({{"a": 0, "b": 1, "ab": 2}}, [("a", "b")]))
+    return tokenizer.encode(text).ids
+if __name__ == "__main__":
+    here = work("abba")
+    with multiprocessing.get_context({method!r}).Pool(2) as pool:
+        assert pool.map(work, ["abba", "ab"]) == [here, [2]]
+    print("same")
+"""
+    path = pathlib.Path(os.environ.get("TMPDIR", "/tmp")) / f"gputok-{os.getpid()}-{method}.py"
+    path.write_text(code)
+    try:
+        done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=300)
+        assert done.stdout.strip() == "same", done.stderr
+    finally:
+        path.unlink()
+
+
+# ------------------------------------------------------------------------------------------------------------ the choice
+
+
+@pytest.mark.parametrize("switch", ["GPUTOK_JIT", "GPUTOK_CHECK"])
+def test_switches_force_the_compiler(switch):
+    code = "from gputok.kernels.native import choose; print(choose().calls is None, choose().reason)"
+    assert run(code, **{switch: "1"}) == f"True compiled here by Numba: {switch} is set"
+
+
+@needs_library
+def test_the_library_needs_no_compiler():
+    code = """
+import sys
+from gputok import Tokenizer, models, pre_tokenizers, trainers
+tokenizer = Tokenizer(models.BPE())
+tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel()
+tokenizer.train_from_iterator(["lowest lower"] * 4, trainers.BpeTrainer(vocab_size=300, show_progress=False))
+tokenizer.encode("lowest")
+print(sorted({"numba", "llvmlite", "asyncio"} & set(sys.modules)))
+"""
+    assert run(code) == "[]"
+
+
+@needs_compiler
+def test_compiling_is_said_once(tmp_path):
+    code = """
+import numpy as np
+from gputok.kernels.cpu import text
+text.line_ends(np.zeros(3, np.uint8)); text.find_bytes(np.zeros(3, np.uint8), np.zeros(1, np.uint8))
+from gputok.kernels.native.preparation import preparation
+print(preparation.compiled, preparation.seconds > 0)
+"""
+    variables = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    done = [
+        subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True)
+        for _ in range(2)
+    ]
+    assert [one.stdout.split() for one in done] == [["2", "True"], ["0", "True"]]
+    assert done[0].stderr.count("compiling kernels for this machine") == 1 and done[1].stderr == ""
