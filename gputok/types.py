@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import Enum
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Array: TypeAlias = Any
 """An array of NumPy or of CuPy; code that knows which one, and the dtype, uses an alias below instead."""
@@ -27,8 +29,8 @@ Counts: TypeAlias = npt.NDArray[np.int64]
 Ids: TypeAlias = npt.NDArray[np.uint32]
 """Ids of tokens."""
 
-PackedIds: TypeAlias = npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
-"""Ids of tokens, in 16 bits if the vocabulary allows it."""
+PackedIds: TypeAlias = npt.NDArray[np.uint16 | np.uint32]
+"""Ids of tokens, in 16 bits if every id of the vocabulary fits, else in 32 bits."""
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 """True or False for each item."""
@@ -43,7 +45,7 @@ Public = TypeVar("Public")
 
 
 def public(module: str) -> Callable[[Public], Public]:
-    """Names the module that users import a class from: its `repr` and pickles show that one, not where it is written.
+    """Sets `__module__` of a class to the module that users import the class from, for its `repr` and its pickles.
 
     >>> from gputok import AddedToken
     >>> AddedToken.__module__
@@ -82,7 +84,7 @@ EncodeInput = TextEncodeInput | PreTokenizedEncodeInput
 
 @public("gputok")
 class OffsetReferential(Enum):
-    """Which text offsets count in."""
+    """The text that offsets count in."""
 
     ORIGINAL = "original"
     NORMALIZED = "normalized"
@@ -90,7 +92,7 @@ class OffsetReferential(Enum):
 
 @public("gputok")
 class OffsetType(Enum):
-    """What offsets count."""
+    """The unit of offsets."""
 
     BYTE = "byte"
     CHAR = "char"
@@ -98,7 +100,7 @@ class OffsetType(Enum):
 
 @public("gputok")
 class SplitDelimiterBehavior(Enum):
-    """What becomes of the text that a pattern matches."""
+    """The treatment of the text that a pattern matches."""
 
     REMOVED = "removed"
     ISOLATED = "isolated"

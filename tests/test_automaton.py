@@ -176,7 +176,7 @@ def test_what_tokenizers_refuses_too(pattern, message):
         ("(a)?(?(1)b|c)", "a conditional"),
         (r"(a)\g<1>", r"a call of a group (\g)"),
         ("(*FAIL)", "a callout"),
-        ("(?:a?b?){3}", "a counted repetition of what can be empty"),
+        ("(?:a?b?){3}", "a counted repetition of a body that can be empty"),
         (r"(?i:(a)\1)", "a back reference that ignores case"),
     ],
 )

@@ -68,7 +68,7 @@ class Columns:
     text: Positions32  # int32[n], -1: the vocabulary has the text of the id; else an index into Rows.texts
 
     def __init__(
-        self, n: int, source: Source | None = None, **columns: Column | int | Callable[[], Column]
+        self, n: int, source: Source | None = None, /, **columns: Column | int | Callable[[], Column]
     ) -> None:
         self._n, self._source, self._columns = n, source, columns
 
@@ -102,9 +102,11 @@ class Columns:
         value = self._columns.get(name)
         if value is None:
             return None if self._source is None else self._source.one_value(name)
-        if isinstance(value, np.ndarray):
-            return int(value[0]) if len(value) and value.strides[0] == 0 else None
-        return value if isinstance(value, int) else None
+        if isinstance(value, int):
+            return value
+        if callable(value):
+            return None
+        return int(value[0]) if len(value) and value.strides[0] == 0 else None
 
 
 def constant(value: np.integer[Any], n: int) -> Column:

@@ -67,6 +67,17 @@ class Encoding:
         """Returns the row of this encoding alone."""
         return self._rows.take(np.array([self._row]))
 
+    def column(self, name: str) -> Column:
+        """Returns the values of the tokens in a column of `gputok.encoding.columns.Columns`, without copying.
+
+        Args:
+            name: the name of the column, for example "ids".
+
+        Returns:
+            An array of the dtype of the column, [n_tokens]. Other encodings may share its memory: do not write to it.
+        """
+        return self._rows.columns.column(name)[self._rows.first[self._row] : self._rows.last[self._row]]
+
     def __repr__(self) -> str:
         return (
             f"Encoding(num_tokens={len(self)}, attributes=[ids, type_ids, tokens, offsets, "
@@ -110,12 +121,12 @@ class Encoding:
     @property
     def ids(self) -> list[int]:
         """The ids of the tokens, as language models take them."""
-        return column_of(self, "ids").tolist()
+        return self.column("ids").tolist()
 
     @property
     def type_ids(self) -> list[int]:
         """For each token, the type id that the post-processor gave to its input sequence."""
-        return column_of(self, "type_ids").tolist()
+        return self.column("type_ids").tolist()
 
     @property
     def tokens(self) -> list[str]:
@@ -125,22 +136,22 @@ class Encoding:
     @property
     def offsets(self) -> list[tuple[int, int]]:
         """For each token, its characters: the token comes from `text[start:end]`."""
-        return list(zip(column_of(self, "start").tolist(), column_of(self, "end").tolist(), strict=True))
+        return list(zip(self.column("start").tolist(), self.column("end").tolist(), strict=True))
 
     @property
     def attention_mask(self) -> list[int]:
         """1 for each token that a model should attend to, 0 for padding."""
-        return column_of(self, "attention").tolist()
+        return self.column("attention").tolist()
 
     @property
     def special_tokens_mask(self) -> list[int]:
         """1 for each token that the post-processor or padding added, 0 for tokens of the text."""
-        return column_of(self, "special").tolist()
+        return self.column("special").tolist()
 
     @property
     def word_ids(self) -> list[int | None]:
         """For each token, the index of its word, as cut by the pre-tokenizer; None: the token is in no word."""
-        return [None if word < 0 else word for word in column_of(self, "words").tolist()]
+        return [None if word < 0 else word for word in self.column("words").tolist()]
 
     @property
     def words(self) -> list[int | None]:
@@ -186,7 +197,7 @@ class Encoding:
             (first, last + 1) token; None: the sequence has no such word.
         """
         a, b = self._range(sequence_index)
-        words = column_of(self, "words")[a:b]
+        words = self.column("words")[a:b]
         words = words[: np.argmax(words > word_index)] if (words > word_index).any() else words
         at = np.flatnonzero(words == _unsigned(word_index))
         return (a + int(at[0]), a + int(at[-1]) + 1) if len(at) else None
@@ -203,7 +214,7 @@ class Encoding:
         """
         if (tokens := self.word_to_tokens(word_index, sequence_index)) is None:
             return None
-        return int(column_of(self, "start")[tokens[0]]), int(column_of(self, "end")[tokens[1] - 1])
+        return int(self.column("start")[tokens[0]]), int(self.column("end")[tokens[1] - 1])
 
     def token_to_sequence(self, token_index: int) -> int | None:
         """Finds the input sequence of a token; None: the token is not from the text."""
@@ -216,13 +227,13 @@ class Encoding:
         """Finds the characters of a token: (first, last + 1) in its input sequence; None: it is not from the text."""
         if self.token_to_sequence(token_index) is None or token_index >= len(self):
             return None
-        return int(column_of(self, "start")[token_index]), int(column_of(self, "end")[token_index])
+        return int(self.column("start")[token_index]), int(self.column("end")[token_index])
 
     def token_to_word(self, token_index: int) -> int | None:
         """Finds the index of the word that contains a token; None: the token is in no word."""
         if self.token_to_sequence(token_index) is None or token_index >= len(self):
             return None
-        word = int(column_of(self, "words")[token_index])
+        word = int(self.column("words")[token_index])
         return None if word < 0 else word
 
     def char_to_token(self, char_pos: int, sequence_index: int = 0) -> int | None:
@@ -236,9 +247,7 @@ class Encoding:
             The index of the token; None: the character is in no token.
         """
         a, b = self._range(sequence_index)
-        inside = (column_of(self, "start")[a:b] <= _unsigned(char_pos)) & (
-            char_pos < column_of(self, "end")[a:b]
-        )
+        inside = (self.column("start")[a:b] <= _unsigned(char_pos)) & (char_pos < self.column("end")[a:b])
         return a + int(np.argmax(inside)) if inside.any() else None
 
     def char_to_word(self, char_pos: int, sequence_index: int = 0) -> int | None:
@@ -306,41 +315,33 @@ class Encoding:
             TypeError: if an item is not an Encoding.
         """
         for encoding in encodings:
-            if not isinstance(encoding, Encoding):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise TypeError(f"{type(encoding).__name__!r} object is not an instance of 'Encoding'")
+            _check_encoding(encoding)
         merged = Encoding()
         for encoding in encodings:
-            merged = _merge_two(merged, encoding, growing_offsets)
+            merged = merged._followed_by(encoding, growing_offsets)
         return merged
+
+    def _followed_by(self, other: Encoding, growing: bool) -> Encoding:
+        """Joins two encodings.
+
+        The overflowing parts: each part of `self` with `other` and with each part of `other`, then `self` with each
+        part of `other`.
+        """
+        parts: list[Encoding] = []
+        for part in self._overflowing:
+            parts.append(part._followed_by(other, growing))
+            parts.extend(part._followed_by(more, growing) for more in other._overflowing)
+        parts.extend(self._followed_by(more, growing) for more in other._overflowing)
+        a, b = self.row(), other.row()
+        if growing and len(self):
+            shift = self.column("end")[-1]
+            b = b.replace(start=b.columns.start + shift, end=b.columns.end + shift)
+        return Encoding.of(merge([a, b]), 0, parts, None)
 
     def _repr_html_(self) -> str:
         from gputok.encoding.html import encoding_html
 
         return encoding_html(self, self._shown)
-
-
-def _merge_two(left: Encoding, right: Encoding, growing: bool) -> Encoding:
-    """Joins two encodings.
-
-    The overflowing parts: each part of `left` with `right` and with each part of `right`, then `left` with each part of
-    `right`.
-    """
-    parts: list[Encoding] = []
-    for part in left._overflowing:
-        parts.append(_merge_two(part, right, growing))
-        parts.extend(_merge_two(part, other, growing) for other in right._overflowing)
-    parts.extend(_merge_two(left, other, growing) for other in right._overflowing)
-    a, b = (encoding.row() for encoding in (left, right))
-    if growing and len(left):
-        shift = column_of(left, "end")[-1]
-        b = b.replace(start=b.columns.start + shift, end=b.columns.end + shift)
-    return Encoding.of(merge([a, b]), 0, parts, None)
-
-
-def column_of(encoding: Encoding, name: str) -> Column:
-    """The values of the tokens of an encoding in a column of `Columns`; a view that nobody may write to."""
-    rows, row = encoding._rows, encoding._row
-    return rows.columns.column(name)[rows.first[row] : rows.last[row]]
 
 
 def views(
@@ -386,6 +387,11 @@ def check_direction(direction: str) -> None:
     """Raises ValueError unless the direction is "left" or "right"."""
     if direction not in ("left", "right"):
         raise ValueError(f"Unknown `direction`: `{direction}`. Use one of `left` or `right`")
+
+
+def _check_encoding(value: object) -> None:
+    if not isinstance(value, Encoding):
+        raise TypeError(f"{type(value).__name__!r} object is not an instance of 'Encoding'")
 
 
 def _unsigned(number: int) -> int:

@@ -45,7 +45,7 @@ class Annotation:
         self.start, self.end, self.label = start, end, label
 
 
-class Encoded(Protocol):
+class _Encoded(Protocol):
     """The attributes of an Encoding that are shown."""
 
     @property
@@ -65,7 +65,7 @@ def page(body: str) -> str:
     return f'<style>{_STYLE}</style><div class="gputok" dir="auto">{body}</div>'
 
 
-def encoding_html(encoding: Encoded, inputs: Sequence[str | Sequence[str]] | None) -> str:
+def encoding_html(encoding: _Encoded, inputs: Sequence[str | Sequence[str]] | None) -> str:
     """Shows an encoding over its input sequences (texts or lists of words); None: shows the tokens alone."""
     tokens, sequences, words = encoding.tokens, encoding.sequence_ids, encoding.word_ids
     special = encoding.special_tokens_mask

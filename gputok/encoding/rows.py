@@ -296,8 +296,10 @@ def _trimmed(rows: Rows, add_prefix_space: bool) -> tuple[Positions, Positions]:
         opening = start == 0
         opening[rows.first[rows.lengths > 0]] = True
         leading[opening & (leading == 1)] = 0
-    start = np.minimum(start + leading, end)
-    return start, np.where((trailing > 0) & (end >= trailing), np.maximum(end - trailing, start), end)
+    start: Positions = np.minimum(start + leading, end)
+    narrowed: Positions = np.maximum(end - trailing, start)
+    new_end: Positions = np.where((trailing > 0) & (end >= trailing), narrowed, end)
+    return start, new_end
 
 
 def _indices(first: Positions, last: Positions) -> Positions | slice:

@@ -31,12 +31,14 @@ class Packed(Protocol):
 
     def plain(self) -> Any:
         """Returns the value as lists and dictionaries."""
+        ...
 
     def json(self, newline: str) -> Iterable[Buffer]:
         """Returns the JSON text of the value in parts.
 
         newline: a line feed and the indentation of the value; "": write everything in one line.
         """
+        ...
 
 
 def parts(value: Any, pretty: bool = False) -> Iterator[Buffer]:

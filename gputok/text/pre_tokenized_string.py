@@ -12,7 +12,7 @@ from gputok.text.pieces import Alignment, Pieces, spell_out
 from gputok.types import public
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from gputok.encoding.encoding import Encoding
     from gputok.types import Bytes, Positions
@@ -84,7 +84,7 @@ class PreTokenizedString:
 
     def __init__(self, sequence: str) -> None:
         self._original = sequence
-        self._splits = [_Split(NormalizedString(sequence))]
+        self._splits: list[_Split] = [_Split(NormalizedString(sequence))]
 
     @classmethod
     def of(cls, data: Bytes, offsets: Positions, token: Positions) -> PreTokenizedString:
@@ -119,13 +119,7 @@ class PreTokenizedString:
             if split.tokens is not None:
                 splits.append(split)
                 continue
-            for part in func(i, split.normalized):
-                if not isinstance(part, NormalizedString):  # pyright: ignore[reportUnnecessaryIsInstance]
-                    raise TypeError(
-                        f"split: '{type(part).__name__}' object is not an instance of 'NormalizedString'"
-                    )
-                if part.normalized:
-                    splits.append(_Split(part))
+            splits += [_Split(part) for part in _checked(func(i, split.normalized)) if part.normalized]
         self._splits = splits
 
     def normalize(self, func: Callable[[NormalizedString], object]) -> None:
@@ -291,6 +285,14 @@ def _in_characters(offsets: tuple[int, int], characters: Positions) -> tuple[int
     if end < len(characters):
         return first, int(characters[end])
     return first, (int(characters[end - 1]) if end <= len(characters) else first + 1) + 1
+
+
+def _checked(parts: Iterable[object]) -> Iterator[NormalizedString]:
+    """The parts; raises TypeError for the first that is not a NormalizedString."""
+    for part in parts:
+        if not isinstance(part, NormalizedString):
+            raise TypeError(f"split: '{type(part).__name__}' object is not an instance of 'NormalizedString'")
+        yield part
 
 
 def _check_callable(func: object, name: str, signature: str) -> None:

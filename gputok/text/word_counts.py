@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gputok.files import word_count_files
+from gputok.files.word_count_files import WordColumns
 from gputok.types import public
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from gputok.types import Bytes, Counts, Positions
-
-_METADATA, _VERSION = b"gputok.word_counts", 1
 
 
 @public("gputok")
@@ -139,19 +138,7 @@ class WordCounts:
         Raises:
             OSError: if the file cannot be written.
         """
-        import pyarrow as pa
-        import pyarrow.parquet as parquet
-
-        from gputok.files.atomic import replacing
-
-        buffers = [None, pa.py_buffer(self.offsets), pa.py_buffer(self.data)]
-        words = pa.Array.from_buffers(pa.large_binary(), len(self), buffers)
-        description = json.dumps({"version": _VERSION, "byte_level": self.byte_level})
-        table = pa.table({"word": words, "count": self.counts})
-        with replacing(path) as temporary:
-            parquet.write_table(
-                table.replace_schema_metadata({_METADATA: description}), temporary, compression="zstd"
-            )
+        word_count_files.write(path, WordColumns(self.data, self.offsets, self.counts, self.byte_level))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> WordCounts:
@@ -164,31 +151,8 @@ class WordCounts:
             FileNotFoundError: if the file does not exist.
             ValueError: if the file is damaged, or was not written by `save`.
         """
-        import os
-
-        import pyarrow as pa
-        import pyarrow.parquet as parquet
-
-        path = os.fspath(path)
-        try:
-            with pa.OSFile(path) as file:
-                table = parquet.read_table(file)
-        except pa.ArrowInvalid as error:
-            raise ValueError(
-                f"{path}: expected a Parquet file, got another or a damaged file ({error})"
-            ) from None
-        description = _description(path, table.schema.metadata or {})
-        words, counts = table["word"].combine_chunks(), table["count"].combine_chunks()
-        words = words.chunk(0) if isinstance(words, pa.ChunkedArray) else words
-        _, offsets, data = words.cast(pa.large_binary()).buffers()
-        offsets = np.frombuffer(offsets or bytes(8), np.int64)[words.offset : words.offset + len(words) + 1]
-        loaded = cls(
-            np.frombuffer(data or b"", np.uint8)[offsets[0] : offsets[-1]],
-            offsets - offsets[0],
-            counts.to_numpy().astype(np.int64),
-            description["byte_level"],
-        )
-        loaded._check(path)
+        loaded = cls(*word_count_files.read(path))
+        loaded._check(str(path))
         return loaded
 
     def _check(self, source: str) -> None:
@@ -202,18 +166,3 @@ class WordCounts:
             i = int(np.searchsorted(self.offsets, at, "right")) - 1
             word = self.data[self.offsets[i] : self.offsets[i + 1]].tobytes()
             raise ValueError(f"{source}: word {i}, {word!r}, is not UTF-8 (are the words byte-level?)")
-
-
-def _description(path: str, metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
-    """The metadata that `save` wrote, of a version that this gputok reads."""
-    if _METADATA not in metadata:
-        raise ValueError(
-            f"{path}: holds no word counts; they are written by `gputok count` or WordCounts.save"
-        )
-    description = json.loads(metadata[_METADATA])
-    if description["version"] != _VERSION:
-        raise ValueError(
-            f"{path}: word counts of version {description['version']}, but this gputok reads version {_VERSION}; "
-            "count the words again, or use the gputok that wrote the file"
-        )
-    return description

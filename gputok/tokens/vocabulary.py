@@ -13,7 +13,7 @@ from gputok.files.json_text import deeper, digits, escaped, woven
 from gputok.types import public
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import numpy.typing as npt
 
@@ -72,21 +72,17 @@ class Vocabulary:
             >>> Vocabulary.from_mapping({"a": 5, "b": 0}).names
             {0: 'b', 5: 'a'}
         """
-        if not isinstance(mapping, Mapping):
-            raise TypeError(f"expected a mapping from tokens to ids, got {brief(mapping)}")
+        _check_mapping(mapping)
         mapping = dict(mapping)  # the caller may change his own mapping later
         ids: npt.NDArray[Any] = np.array(list(mapping.values())) if mapping else np.empty(0, np.int64)
         if ids.dtype.kind not in "iu" or ids.min(initial=0) < 0 or ids.max(initial=0) >= 2**32 - 1:
             for token, id in mapping.items():
-                if isinstance(id, bool) or not isinstance(id, int) or not 0 <= id < 2**32 - 1:
-                    raise TypeError(
-                        f"the id of token {token!r} must be an integer from 0 to 2**32 - 2, not {brief(id)}"
-                    )
+                _check_id(token, id)
         try:
             vocabulary = cls(*pack(list(mapping)), ids.astype(np.uint32))
         except TypeError:
-            wrong = next(token for token in mapping if not isinstance(token, str))
-            raise TypeError(f"tokens must be strings, but one token is {brief(wrong)}") from None
+            _check_tokens(mapping)
+            raise
         vocabulary.__dict__.update(mapping=mapping, tokens=list(mapping))
         return vocabulary
 
@@ -169,7 +165,23 @@ class Vocabulary:
         return lookup.index_strings(self.data, self.offsets)
 
 
-def brief(value: Any) -> str:
+def _check_mapping(value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"expected a mapping from tokens to ids, got {brief(value)}")
+
+
+def _check_id(token: str, id: object) -> None:
+    if isinstance(id, bool) or not isinstance(id, int) or not 0 <= id < 2**32 - 1:
+        raise TypeError(f"the id of token {token!r} must be an integer from 0 to 2**32 - 2, not {brief(id)}")
+
+
+def _check_tokens(tokens: Iterable[object]) -> None:
+    for token in tokens:
+        if not isinstance(token, str):
+            raise TypeError(f"tokens must be strings, but one token is {brief(token)}") from None
+
+
+def brief(value: object) -> str:
     """The type and the `repr` of a wrong value, cut to the length of a message."""
     shown = repr(value)
     return f"{type(value).__name__} {shown if len(shown) <= 60 else shown[:57] + '...'}"
