@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from gputok.types import Bytes, Mask, Positions, Positions32
 
-PARTS = " [^ ]*|[^ ]+"
+SPACE_PREFIXED_RUN = " [^ ]*|[^ ]+"
 """A pattern that cuts text before each space."""
 
 LONGEST = 2_000_000_000
