@@ -28,9 +28,8 @@ version = object()
 exchanging = threading.RLock()
 """Locks the exchange of states, and the reading of the states of several objects; held for an instant only."""
 
-if hasattr(
-    os, "register_at_fork"
-):  # otherwise a child process could wait for a thread that only its parent has
+# Without these calls, a child process could wait for a thread that only its parent has.
+if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=exchanging.acquire, after_in_child=exchanging.release, after_in_parent=exchanging.release
     )

@@ -113,7 +113,7 @@ class _Program:
         """
         if most is None:
             if can_be_empty(body):
-                raise OutsideError("an unbounded repetition of what can be empty")
+                raise OutsideError("an unbounded repetition of a body that can be empty")
             entry = self.add("split")
             again = self.emit(body, entry)
             self.steps[entry] = _Step("split", *((again, stop) if greedy else (stop, again)))
@@ -279,9 +279,9 @@ def _subsets(program: _Program, member: Mask) -> tuple[Positions, Mask]:
         budget -= len(seen)
         return reached, False
 
-    start: tuple[tuple[int, ...], int] = ((program.start,), -1)
-    states = {start: 0}
-    queue = [start]
+    start = ((program.start,), -1)
+    states: dict[tuple[tuple[int, ...], int], int] = {start: 0}
+    queue: list[tuple[tuple[int, ...], int]] = [start]
     delta: list[list[int]] = []
     accept: list[list[bool]] = []
     for threads, before in queue:  # the loop appends to the queue
@@ -349,9 +349,8 @@ def _may_be_gap(delta: Transitions, accept: Bytes) -> Mask:
     """bool[n_classes]: True if a walk that begins with a character of the class can die or end without a match."""
     n_classes = delta.shape[1] - 1
     going_on = (accept == 0) & (delta != DEAD)
-    fails: Mask = ((accept == 0) & (delta == DEAD)).any(
-        axis=1
-    )  # with the column of END: no character follows
+    # with the column of END, after which no character follows
+    fails: Mask = ((accept == 0) & (delta == DEAD)).any(axis=1)
     while True:  # a state also fails if it can go to a failing state without accepting
         wider: Mask = fails | (going_on & fails[np.where(delta == DEAD, 0, delta)]).any(axis=1)
         if (wider == fails).all():

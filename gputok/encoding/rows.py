@@ -298,8 +298,7 @@ def _trimmed(rows: Rows, add_prefix_space: bool) -> tuple[Positions, Positions]:
         leading[opening & (leading == 1)] = 0
     start: Positions = np.minimum(start + leading, end)
     narrowed: Positions = np.maximum(end - trailing, start)
-    new_end: Positions = np.where((trailing > 0) & (end >= trailing), narrowed, end)
-    return start, new_end
+    return start, np.where((trailing > 0) & (end >= trailing), narrowed, end)
 
 
 def _indices(first: Positions, last: Positions) -> Positions | slice:
@@ -309,7 +308,8 @@ def _indices(first: Positions, last: Positions) -> Positions | slice:
     if len(first) == 1 or (first[1:] == last[:-1]).all():
         return slice(int(first[0]), int(last[-1]))
     lengths = last - first
-    return np.arange(lengths.sum()) + np.repeat(first - np.cumsum(lengths) + lengths, lengths)
+    within: Positions = np.arange(lengths.sum())
+    return within + np.repeat(first - np.cumsum(lengths) + lengths, lengths)
 
 
 def _spelled_out(part: Rows) -> Rows:

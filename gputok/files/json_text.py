@@ -89,9 +89,8 @@ def deeper(newline: str) -> str:
 def number(value: float) -> str:
     """Writes a floating-point number: Python's digits, but 1e-7 for 1e-07 and 0.00001 for 1e-05."""
     text = repr(float(value))
-    if (
-        "e" not in text and "n" not in text
-    ):  # almost all numbers: a third of the time of the rest of this function
+    # Almost all numbers pass this test, in a third of the time of the rest of this function.
+    if "e" not in text and "n" not in text:
         return text
     text = json.dumps(value)
     if (found := _SMALL.fullmatch(text)) is None:

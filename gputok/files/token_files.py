@@ -117,9 +117,8 @@ def write(
             _write_table(temporary, path.suffix, TokenBatch(ids, rows))
         ids_path.unlink()
     else:
-        path.unlink(
-            missing_ok=True
-        )  # an interruption then leaves no file, instead of a file with the rows of another
+        # After an interruption no file is better than a file with the rows of another one.
+        path.unlink(missing_ok=True)
         with replacing(_rows_path(path)) as temporary, open(temporary, "wb") as file:
             np.save(file, rows)
         os.replace(ids_path, target)

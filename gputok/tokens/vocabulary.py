@@ -73,7 +73,7 @@ class Vocabulary:
             {0: 'b', 5: 'a'}
         """
         _check_mapping(mapping)
-        mapping = dict(mapping)  # the caller may change his own mapping later
+        mapping = dict(mapping)  # the caller may change the original later
         ids: npt.NDArray[Any] = np.array(list(mapping.values())) if mapping else np.empty(0, np.int64)
         if ids.dtype.kind not in "iu" or ids.min(initial=0) < 0 or ids.max(initial=0) >= 2**32 - 1:
             for token, id in mapping.items():
@@ -100,9 +100,7 @@ class Vocabulary:
     @derived
     def tokens(self) -> list[str]:
         """The tokens in the order of the arrays."""
-        if (
-            len(self) and self.data.all()
-        ):  # no token contains NUL: one call decodes all, with NUL between them
+        if len(self) and self.data.all():  # no token contains NUL, so NUL can separate them
             return np.insert(self.data, self.offsets[1:-1], 0).tobytes().decode().split("\0")
         raw, ends = self.data.tobytes(), self.offsets.tolist()
         return [raw[a:b].decode() for a, b in itertools.pairwise(ends)]
