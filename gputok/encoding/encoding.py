@@ -76,7 +76,8 @@ class Encoding:
         Returns:
             An array of the dtype of the column, [n_tokens]. Other encodings may share its memory: do not write to it.
         """
-        return self._rows.columns.column(name)[self._rows.first[self._row] : self._rows.last[self._row]]
+        rows, row = self._rows, self._row
+        return getattr(rows.columns, name)[rows.first[row] : rows.last[row]]
 
     def __repr__(self) -> str:
         return (

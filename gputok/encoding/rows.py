@@ -308,8 +308,7 @@ def _indices(first: Positions, last: Positions) -> Positions | slice:
     if len(first) == 1 or (first[1:] == last[:-1]).all():
         return slice(int(first[0]), int(last[-1]))
     lengths = last - first
-    within: Positions = np.arange(lengths.sum())
-    return within + np.repeat(first - np.cumsum(lengths) + lengths, lengths)
+    return np.arange(int(lengths.sum())) + np.repeat(first - np.cumsum(lengths) + lengths, lengths)
 
 
 def _spelled_out(part: Rows) -> Rows:
