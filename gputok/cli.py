@@ -143,7 +143,6 @@ def train(
     from gputok.files.atomic import replacing
     from gputok.kernels.native.preparation import preparation
 
-    start = time.perf_counter() - preparation.seconds
     tokenizer, trainer = recipe(
         model,
         vocab_size=vocab_size,
@@ -152,6 +151,9 @@ def train(
         regex=regex,
         special_tokens=special_token or None,
     )
+    with preparation.going_on():  # loads what counts
+        tokenizer.count_words(iter(["word"]), progress=False)
+    start = time.perf_counter() - preparation.seconds
     fixed = 256 + len(trainer.special_tokens)
     if model == "bpe" and vocab_size <= fixed:
         raise ValueError(

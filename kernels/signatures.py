@@ -11,12 +11,14 @@ from __future__ import annotations
 import itertools
 import typing
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
 Array = Any  # numpy.ndarray or cupy.ndarray
 
 
-class Number(NamedTuple):
+@dataclass(frozen=True)
+class Number:
     """A number, as NumPy spells its type: "i8" for int64, "b1" for a truth value."""
 
     code: str
@@ -111,9 +113,9 @@ def type_of(value: Any) -> Type:
         return _PYTHON[value]
     if typing.get_origin(value) is Annotated:
         return value.__metadata__[0]
-    if isinstance(value, type) and issubclass(value, tuple) and hasattr(value, "_fields"):
+    if isinstance(value, type) and issubclass(value, tuple) and hasattr(value, "_make"):
         hints = typing.get_type_hints(value, include_extras=True)
-        return Group(tuple(type_of(hints[field]) for field in value._fields), value)
+        return Group(tuple(map(type_of, hints.values())), value)
     raise TypeError(f"{value!r} is no type of an argument")
 
 

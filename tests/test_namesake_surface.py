@@ -7,6 +7,7 @@ import pickle
 import re
 import types
 
+import gputok.inputs
 import pytest
 import tokenizers
 

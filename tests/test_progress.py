@@ -1,8 +1,11 @@
 """Progress: who is told what, and when nobody is."""
 
 import json
+import re
+import time
 
 import pytest
+from gputok.kernels.native.preparation import preparation
 
 from gputok.progress import reporting
 
@@ -49,3 +52,13 @@ def test_lines_of_json(capsys):
     with reporting("json") as report:
         report("merge", 1, None)
     assert json.loads(capsys.readouterr().err) == {"stage": "merge", "done": 1, "total": None}
+
+
+def test_making_kernels_ready_is_in_no_rate(capsys):
+    with reporting(True) as report:
+        report("count", 0, 1_000_000)
+        with preparation.going_on():
+            time.sleep(0.5)
+        report("count", 1_000_000, 1_000_000)
+    (rate,) = re.findall(r"([\d.]+)([kMGT]?)B/s", capsys.readouterr().err.rpartition("\r")[2])
+    assert float(rate[0]) * {"M": 1, "G": 1000, "T": 1e6}[rate[1]] > 4  # not the 2 MB/s of all the time

@@ -118,7 +118,7 @@ def write(
         ids_path.unlink()
     else:
         # After an interruption no file is better than a file with the rows of another one.
-        path.unlink(missing_ok=True)
+        target.unlink(missing_ok=True)
         with replacing(_rows_path(path)) as temporary, open(temporary, "wb") as file:
             np.save(file, rows)
         os.replace(ids_path, target)

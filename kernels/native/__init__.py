@@ -14,6 +14,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from gputok.kernels.native.preparation import preparation
+
 LIBRARY = {"win32": "kernels.dll"}.get(sys.platform, "kernels.so")
 LEVELS = {1: "baseline", 2: "v2", 3: "v3"}  # of the processor, as the library tells it
 
@@ -33,6 +35,11 @@ def entry_name(function: Callable[..., Any]) -> str:
 @functools.cache
 def choose() -> Code:
     """The library if it suits this process, else the compiler."""
+    with preparation.going_on():
+        return _chosen()
+
+
+def _chosen() -> Code:
     for switch in ("GPUTOK_JIT", "GPUTOK_CHECK"):
         if os.environ.get(switch, "0") not in ("", "0"):
             return Code(None, f"compiled here by Numba: {switch} is set")

@@ -70,8 +70,7 @@ def fail(call: Callable[..., Any], code: int, slots: Any, arguments: tuple) -> A
 
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
-        items = map(_plain, value)
-        return value._make(items) if hasattr(value, "_make") else tuple(items)
+        return getattr(value, "_make", tuple)(map(_plain, value))
     return value.view(np.ndarray) if isinstance(value, np.ndarray) else value
 
 

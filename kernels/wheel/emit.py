@@ -477,7 +477,6 @@ from struct import Struct, unpack_from
 
 from numpy import dtype
 
-from gputok.kernels.native.all import kernels_of, modules
 from gputok.kernels.native.call import WRONG_ARGUMENT, arrays, fail
 
 LEVELS = {levels}
@@ -487,6 +486,8 @@ def calls(entry, library):
     """Each kernel by its name; entry: the C function of a name."""
     found, array = {{}}, arrays(library)
 {kernels}
+    for name, call in found.items():
+        call.__name__ = call.__qualname__ = name.rpartition(".")[2]
     return found
 '''
 

@@ -38,7 +38,7 @@ def _link(command: list[str] | None, objects: list[pathlib.Path], library: pathl
     else:  # Visual C++, wherever it is
         from setuptools._distutils.ccompiler import new_compiler
 
-        compiler = new_compiler()
+        compiler: Any = new_compiler()
         compiler.initialize()
         compiler.link_shared_object(
             [*map(str, objects)], str(library), libraries=["msvcrt", "ucrt", "vcruntime"]
