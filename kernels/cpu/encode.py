@@ -196,7 +196,7 @@ def _look_up(text, start, stop, walk, cache, work):
     return start, np.int64(out), np.int64(n_events), np.int64(n_new)
 
 
-@kernel(_Round, (i64, i64, i64), u32[:], i64[:], i32[:], i64[:], i64)
+@kernel(_Round, (i64, i64, i64), u32[:], i64[:], i64[:], i64[:], i64)
 def _put_together(work, sizes, ids, rows, token, ends, width):
     """All ids of a round, uint8[width * n]; ends[piece + 1]: how many until the piece's end.
 
