@@ -174,7 +174,7 @@ def test_what_cannot_be_read_or_written(tmp_path):
         gputok.from_sentencepiece(b"{}")
     with pytest.raises(FileNotFoundError):
         gputok.from_sentencepiece(tmp_path / "none.model")
-    with pytest.raises(ValueError, match="unk_id is None"):
+    with pytest.raises(ValueError, match="unk_id of the model is None"):
         models.Unigram([("a", 0.0)]).save_sentencepiece(tmp_path / "x.model")
-    with pytest.raises(ValueError, match="'<0x00>' isn't there"):
+    with pytest.raises(ValueError, match="the model has no '<0x00>'"):
         models.Unigram([("a", 0.0)], 0, True).save_sentencepiece(tmp_path / "x.model")

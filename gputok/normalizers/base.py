@@ -90,7 +90,7 @@ class Custom(Normalizer):
                 self.normalize(normalized)
             texts.append(normalized.normalized.encode())
             if pieces.alignment is not None:
-                start, end = (side + pieces.start[i] for side in normalized._alignment())
+                start, end = (side + pieces.start[i] for side in normalized.alignment())
                 before, after = pieces.alignment
                 # an empty range, before the first character, stays empty
                 filled = end > start

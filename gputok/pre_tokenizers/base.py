@@ -155,8 +155,8 @@ class Custom(PreTokenizer):
             self.pre_tokenize(text)
             new = [
                 (
-                    split._bytes()[a:b],
-                    *(side[a:b] + (begin + split._original_shift) for side in split._alignment()),
+                    split.normalized_bytes()[a:b],
+                    *(side[a:b] + (begin + split.original_shift) for side in split.alignment()),
                     id,
                 )
                 for split, tokens in text._splits

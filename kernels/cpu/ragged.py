@@ -40,7 +40,7 @@ def longer(array, used, n):
     return new
 
 
-def gather(data, start, end):
+def gather(data: np.ndarray, start: np.ndarray, end: np.ndarray):
     """The bytes of each piece, packed one after the other.
 
     data uint8[n]; start, end int64[n_pieces] -> uint8[total], offsets int64[n_pieces + 1].
@@ -61,7 +61,14 @@ def _gather(data, start, offsets, n_pieces, packed):
         copy(packed, at, data, start[i], offsets[i + 1] - at)
 
 
-def rewrite_bytes(data, start, end, mode, table, alignment=None):
+def rewrite_bytes(
+    data: np.ndarray,
+    start: np.ndarray,
+    end: np.ndarray,
+    mode: np.ndarray,
+    table: np.ndarray,
+    alignment: tuple[np.ndarray, np.ndarray] | None = None,
+):
     """Packs pieces with each byte replaced by up to four others, and a prefix before some of them.
 
     data uint8[n]; start, end int64[n_pieces]; mode uint8[n_pieces], bits: 1 replace bytes, 2 put the prefix;
