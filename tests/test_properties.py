@@ -120,18 +120,15 @@ def trained(seed: int) -> str:
 
 
 @st.composite
-def pipelines(draw: st.DrawFn) -> Tokenizer:
-    """All components with random arguments, a trained model, and added tokens with all switches."""
+def pipelines(draw: st.DrawFn, limits: bool = True) -> Tokenizer:
+    """All components with random arguments, a trained model, and added tokens with all switches; limits: of lengths too."""
     tokenizer = Tokenizer.from_str(trained(draw(st.integers(0, 9999))))
     tokenizer.add_tokens(draw(st.lists(ADDED, max_size=4)))
     tokenizer.encode_special_tokens = draw(st.booleans())
+    if not limits:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
     return tokenizer
-
-
-PIPELINES = pipelines()
-UNLIMITED = PIPELINES.map(
-    lambda tokenizer: (tokenizer.no_truncation(), tokenizer.no_padding(), tokenizer)[-1]
-)
 
 
 def view(tokenizer: Tokenizer, text: str, **options: Any) -> Any:
@@ -237,7 +234,7 @@ def test_decode_of_encode(tokenizer, texts):
 REORDERING = ("NFC", "NFD", "NFKC", "NFKD", "BertNormalizer", "StripAccents")
 
 
-@holds(tokenizer=PIPELINES, texts=BATCHES, special=st.booleans())
+@holds(tokenizer=pipelines(), texts=BATCHES, special=st.booleans())
 def test_offsets_lie_inside_the_text_and_in_order(tokenizer, texts, special):
     for text in encodable(tokenizer, texts):
         encoding = tokenizer.encode(text, add_special_tokens=special)
@@ -253,7 +250,7 @@ def test_offsets_lie_inside_the_text_and_in_order(tokenizer, texts, special):
 # ---- files
 
 
-@holds(tokenizer=PIPELINES, texts=BATCHES)
+@holds(tokenizer=pipelines(), texts=BATCHES)
 def test_a_tokenizer_survives_its_file(tokenizer, texts):
     written = tokenizer.to_str()
     again = Tokenizer.from_str(written)
@@ -266,7 +263,7 @@ def test_a_tokenizer_survives_its_file(tokenizer, texts):
 # ---- batches, cuts, threads
 
 
-@holds(tokenizer=PIPELINES, texts=BATCHES, threads=st.integers(1, 4), special=st.booleans())
+@holds(tokenizer=pipelines(), texts=BATCHES, threads=st.integers(1, 4), special=st.booleans())
 def test_a_batch_is_its_texts_one_by_one(tokenizer, texts, threads, special):
     tokenizer.no_padding()  # which makes all as long as the longest of the batch
     texts = encodable(tokenizer, texts)
@@ -287,7 +284,7 @@ def corpus_rows(
 
 
 @holds(
-    tokenizer=UNLIMITED,
+    tokenizer=pipelines(limits=False),
     texts=st.lists(TEXTS, max_size=10),
     cuts=st.lists(st.integers(0, 10), max_size=4),
     threads=st.integers(1, 4),
@@ -307,7 +304,7 @@ def test_a_corpus_is_its_texts_for_any_cut_and_threads(tokenizer, texts, cuts, t
 # ---- rows
 
 NAMES = list(DTYPES)
-TOKENS = [f"t{i}" for i in range(12)]
+SPELLINGS = [Spelling({i: f"{name}{i}" for i in range(12)}.get) for name in ("token", " other")]
 LIMITS = {
     **{"ids": (0, 11), "type_ids": (0, 3), "start": (0, 20), "end": (20, 50)},
     **{"words": (-1, 9), "special": (0, 1), "attention": (0, 1), "text": (-1, 1)},
@@ -339,12 +336,8 @@ def some_rows(draw: st.DrawFn, m: int | None = None) -> Rows:
     m = draw(st.integers(0, 5)) if m is None else m
     spans = [sorted(draw(st.tuples(st.integers(0, n), st.integers(0, n)))) for _ in range(m)]
     first, last = np.array(spans, np.int64).reshape(m, 2).T
-    spelling = draw(st.sampled_from([SPELLING, Spelling(OTHER.get)]))
+    spelling = draw(st.sampled_from(SPELLINGS))
     return Rows(Columns(n, **given), first.copy(), last.copy(), spelling, ("own", " text"))
-
-
-OTHER = {i: f"other{i}" for i in range(12)}
-SPELLING = Spelling(lambda token_id: TOKENS[token_id])
 
 
 @holds(4, data=st.data())
