@@ -8,10 +8,15 @@ vocabulary   tokens, added tokens, and from ids to text
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from gputok import serialization
 from gputok.tokenizer.encoding import WithEncoding
 from gputok.tokenizer.training import WithTraining
 from gputok.tokenizer.vocabulary import WithVocabulary
+
+if TYPE_CHECKING:
+    from gputok.locations import StorageOptions
 
 
 class Tokenizer(WithTraining, WithEncoding, WithVocabulary):
@@ -30,10 +35,12 @@ class Tokenizer(WithTraining, WithEncoding, WithVocabulary):
     """
 
     @staticmethod
-    def from_file(path: str) -> Tokenizer:
-        """Reads a tokenizer.json."""
-        with open(path, "rb") as file:
-            return serialization.read_tokenizer(serialization.read_json(file.read(), str(path)), str(path))
+    def from_file(path: str, *, storage_options: StorageOptions = None) -> Tokenizer:
+        """Reads a tokenizer.json; `path` may be a URL (`gputok.locations`)."""
+        from gputok.locations import read_bytes
+
+        raw = read_bytes(path, storage_options)
+        return serialization.read_tokenizer(serialization.read_json(raw, str(path)), str(path))
 
     @staticmethod
     def from_str(json: str) -> Tokenizer:
@@ -64,11 +71,11 @@ class Tokenizer(WithTraining, WithEncoding, WithVocabulary):
         """The contents of a tokenizer.json, byte for byte as the namesake writes it."""
         return b"".join(serialization.tokenizer_json(self, pretty)).decode()
 
-    def save(self, path: str, pretty: bool = True) -> None:
-        """Writes a tokenizer.json, which is there whole or not at all."""
-        from gputok.files import replacing
+    def save(self, path: str, pretty: bool = True, *, storage_options: StorageOptions = None) -> None:
+        """Writes a tokenizer.json, which is there whole or not at all; `path` may be a URL (`gputok.locations`)."""
+        from gputok.locations import writing
 
-        with replacing(path) as beside, open(beside, "wb") as file:
+        with writing(path, storage_options) as beside, open(beside, "wb") as file:
             file.writelines(serialization.tokenizer_json(self, pretty))
 
     def __getstate__(self) -> bytes:

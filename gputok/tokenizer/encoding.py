@@ -13,6 +13,7 @@ from gputok.encoding import Encoding, check_direction
 from gputok.tokenizer.steps import Pipeline
 
 if TYPE_CHECKING:
+    from gputok.locations import StorageOptions
     from gputok.progress import Progress
     from gputok.report import Report
     from gputok.token_files import TokenBatch
@@ -108,6 +109,7 @@ class WithEncoding(Pipeline):
         errors: str = "strict",
         column: str | None = None,
         separator: str | None = None,
+        storage_options: StorageOptions = None,
     ) -> Iterator[TokenBatch]: ...
 
     @overload
@@ -123,6 +125,7 @@ class WithEncoding(Pipeline):
         errors: str = "strict",
         column: str | None = None,
         separator: str | None = None,
+        storage_options: StorageOptions = None,
     ) -> None: ...
 
     def encode_corpus(
@@ -137,6 +140,7 @@ class WithEncoding(Pipeline):
         errors: str = "strict",
         column: str | None = None,
         separator: str | None = None,
+        storage_options: StorageOptions = None,
     ) -> Iterator[TokenBatch] | None:
         """Encodes a corpus of any size into arrays of ids, with no Python object for a token.
 
@@ -144,15 +148,18 @@ class WithEncoding(Pipeline):
         (64 on a GPU): ids uint16[t] (uint32[t] where an id needs it) and rows int64[n_documents + 1]. With `output`, writes a file by
         its ending: .npy, .bin, .arrow or .parquet (`gputok.token_files` says what each holds). A run that was broken
         off goes on where it was; the file has its name when it is whole. Nothing is truncated or padded.
+        storage_options: of the file systems of URLs, of source and output (`gputok.locations`).
         """
         from gputok import backend, bulk, corpus, token_files
         from gputok.progress import reporting
 
+        source = corpus.located(source, storage_options)
         total = corpus.total_bytes(source, column=column)
         backend.choose(device, 0)  # says at once what is wrong with it
 
         def batches(skip: int = 0) -> Iterator[TokenBatch]:
-            read = partial(corpus.read, source, column=column, separator=separator, errors=errors)
+            given = {"column": column, "separator": separator, "errors": errors, "threads": threads}
+            read = partial(corpus.read, source, **given)
             chosen, texts = backend.choose_for(read, total, device)
             with reporting(progress) as report:
                 yield from bulk.encode(
@@ -169,7 +176,8 @@ class WithEncoding(Pipeline):
         if output is None:
             return batches()
         options = add_special_tokens, column, separator, errors
-        token_files.write(output, batches, bulk.id_type(self), bulk.fingerprint(self, source, options))
+        fingerprint = bulk.fingerprint(self, source, options)
+        token_files.write(output, batches, bulk.id_type(self), fingerprint, storage_options)
         return None
 
     def report(self, corpus: Any, **options: Any) -> Report:

@@ -10,6 +10,7 @@ from gputok.text import Pieces, TextBatch
 from gputok.tokenizer.steps import Pipeline
 
 if TYPE_CHECKING:
+    from gputok.locations import StorageOptions
     from gputok.progress import Progress
     from gputok.trainers import Trainer
     from gputok.word_counts import WordCounts
@@ -29,10 +30,11 @@ class WithTraining(Pipeline):
         errors: str = "strict",
         column: str | None = None,
         separator: str | None = None,
+        storage_options: StorageOptions = None,
     ) -> None:
         """Trains the model on files: text, JSON Lines or Parquet, each also compressed, folders or globs.
 
-        files: paths. A text file gives one document a line, its ending kept; `separator` cuts elsewhere.
+        files: paths or URLs (`gputok.locations` says whose `storage_options` are). A text file gives one document a line, its ending kept; `separator` cuts elsewhere.
         trainer: by default the model's own kind with its defaults.
         column: of JSON Lines and Parquet. errors: "strict" or "replace", for what is not UTF-8.
         threads: by default GPUTOK_NUM_THREADS, or all cores. device: "auto", "cpu", "cuda"
@@ -43,7 +45,12 @@ class WithTraining(Pipeline):
         """
         trainer = self._model.get_trainer() if trainer is None else trainer
         progress = _asked_of(trainer, progress)
-        options = {"column": column, "separator": separator, "errors": errors}
+        options = {
+            "column": column,
+            "separator": separator,
+            "errors": errors,
+            "storage_options": storage_options,
+        }
         counts = self.count_words(files, threads=threads, device=device, progress=progress, **options)
         self.train_from_word_counts(counts, trainer, threads=threads, device=device, progress=progress)
 
@@ -105,14 +112,17 @@ class WithTraining(Pipeline):
         errors: str = "strict",
         column: str | None = None,
         separator: str | None = None,
+        storage_options: StorageOptions = None,
     ) -> WordCounts:
         """How often each word of a corpus occurs, by this tokenizer's steps 1 and 2.
 
-        source: as in `train`, or any iterable of texts.
+        source: as in `train`, parts of files (`corpus.parts`), or any iterable of texts.
         """
         from gputok import corpus
 
-        read = partial(corpus.read, source, column=column, separator=separator, errors=errors)
+        source = corpus.located(source, storage_options)
+        options = {"column": column, "separator": separator, "errors": errors, "threads": threads}
+        read = partial(corpus.read, source, **options)
         return self._count(read, corpus.total_bytes(source, column=column), threads, device, progress)
 
     def _count(
