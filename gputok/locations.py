@@ -178,7 +178,7 @@ class OpenFile:
     size = None
 
     def __init__(self, file: Any) -> None:
-        name = getattr(file, "name", None)
+        name = getattr(file, "name", None) or getattr(file, "path", None)  # fsspec's have a path
         self._file = file
         self._shown = name if isinstance(name, str) and name else f"the {type(file).__name__}"
         self.name = os.path.basename(self._shown)
@@ -303,13 +303,7 @@ class Target:
         self.name = self._path.rsplit("/", 1)[-1]
         if not self.name or url.endswith("/"):
             raise IsADirectoryError(f"{url}: is a folder; name a file to write")
-        bucket = self._path.strip("/").split("/")[0]
-        if self._scheme in _NATIVE and _NATIVE[self._scheme] != "HadoopFileSystem":
-            from pyarrow import fs
-
-            with _explained(url):
-                if self._filesystem.get_file_info(bucket).type == fs.FileType.NotFound:
-                    raise FileNotFoundError(f"{url}: there is no bucket {bucket!r}")
+        _check_bucket(url, self._filesystem, self._path)
 
     def beside(self, name: str) -> Target:
         """Another name in the same folder."""
@@ -446,8 +440,11 @@ def _find_url(
             if isinstance(found, _Entry):
                 return [RemoteFile(url, filesystem, *found)]
             if found is None or not is_glob:
+                _check_bucket(url, filesystem, path)
                 raise FileNotFoundError(f"{url}: {'is a folder' if found else 'no such file or folder'}")
         entries = _list(filesystem, path)
+        if not entries:
+            _check_bucket(url, filesystem, path)
     base, pattern = path.strip("/"), _glob_pattern(magic) if magic else None
     files: list[File] = []
     for entry in sorted(entries, key=lambda entry: entry.path.split("/")):
@@ -457,6 +454,21 @@ def _find_url(
     if not files:
         raise FileNotFoundError(f"{url}: no file {'matches' if magic else 'below it'}")
     return files
+
+
+def _check_bucket(url: str, filesystem: Any, path: str) -> None:
+    """Raises FileNotFoundError where an object store of pyarrow's says that it has no bucket of this name.
+
+    Whoever may write to a bucket need not be allowed to ask for it: no answer is no objection.
+    """
+    from pyarrow import fs
+
+    bucket, kind = path.strip("/").split("/")[0], None
+    if _scheme(url) in _NATIVE.keys() & _OBJECT_STORES and _fsspec_of(filesystem) is None:
+        with contextlib.suppress(OSError):
+            kind = filesystem.get_file_info(bucket).type
+    if kind == fs.FileType.NotFound:
+        raise FileNotFoundError(f"{url}: there is no bucket {bucket!r}")
 
 
 def _look_up(filesystem: Any, path: str) -> _Entry | bool | None:

@@ -231,7 +231,7 @@ def _places(source: Any, storage_options: StorageOptions = None) -> list[Place]:
 
 def _is_columnar(source: Any) -> bool:
     exports_arrow = hasattr(source, "__arrow_c_array__") or hasattr(source, "__arrow_c_stream__")
-    return exports_arrow or type(source).__module__ in _DATASETS
+    return exports_arrow or type(source).__module__ in (*_DATASETS, "pyarrow._dataset")
 
 
 def _batches(source: Any, column: str | None, errors: Errors, batch_bytes: int) -> Iterator[TextBatch]:

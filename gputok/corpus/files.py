@@ -471,7 +471,9 @@ def _parquet(path: File, file: BinaryIO, compression: str, options: Options) -> 
     with _readable(path):
         metadata = _open_parquet(path, seekable).metadata
         groups = range(metadata.num_row_groups)
-        yield from _row_group_batches(path, lambda: seekable, metadata, groups, options)
+        yield from _row_group_batches(
+            path, lambda: contextlib.nullcontext(seekable), metadata, groups, options
+        )
 
 
 def _parquet_tasks(place: Place, options: Options) -> Iterator[Task]:
