@@ -70,23 +70,38 @@ class RemoteError(OSError):
 class File(Protocol):
     """A file that can be read."""
 
-    name: str  # without its folders: the ending says what it holds
-    is_remote: bool  # reading waits for a network, not for this machine
-    size: int | None  # bytes; None: only reading tells, and only from the beginning (pipes, some servers)
+    @property
+    def name(self) -> str:
+        """Without its folders: the ending says what it holds."""
+        ...
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether reading waits for a network."""
+        ...
+
+    @property
+    def size(self) -> int | None:
+        """Bytes; None: only reading tells, and only from the beginning (pipes, some servers)."""
+        ...
 
     def __str__(self) -> str: ...
 
     def open(self) -> BinaryIO:
         """The bytes from the beginning, through `readinto`; closed by whoever opened it."""
+        ...
 
     def open_for_arrow(self) -> Any:
         """The same for Arrow, which jumps in it: a pyarrow.NativeFile, or a file that Python opened."""
+        ...
 
     def read_range(self, start: int, n_bytes: int) -> np.ndarray:
         """uint8[n_bytes], or fewer where the file ends before; `size` must not be None."""
+        ...
 
     def state(self) -> tuple:
         """Changes when the file does."""
+        ...
 
 
 class LocalFile:
@@ -109,7 +124,12 @@ class LocalFile:
         return cast(BinaryIO, open(self.path, "rb", buffering=0))
 
     def open_for_arrow(self) -> Any:
-        return self.open()
+        import pyarrow as pa
+
+        try:
+            return pa.OSFile(str(self.path))  # read by many threads at once, as a file of Python's is not
+        except UnicodeEncodeError:  # a name that is not Unicode
+            return self.open()
 
     def read_range(self, start: int, n_bytes: int) -> np.ndarray:
         buffer, n = np.empty(n_bytes, np.uint8), 0

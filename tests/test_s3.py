@@ -206,16 +206,21 @@ def test_what_is_not_there(s3, tokenizer):
 
 def test_a_server_that_goes_away_while_a_file_is_read(s3, tokenizer, tmp_path, monkeypatch):
     url = put(s3, "a.txt", TEXT.encode())
+    lines = pa.table({"text": TEXT.splitlines(keepends=True)})
+    pq.write_table(lines, tmp_path / "c.parquet", row_group_size=1000, compression=None)
+    parquet = put(s3, "c.parquet", (tmp_path / "c.parquet").read_bytes())
     archive = put(s3, "b.txt.gz", gzip.compress(os.urandom(20_000_000).hex().encode(), 0))
     options = {"storage_options": s3.options}
     monkeypatch.setattr(files, "_REMOTE_BYTES", 1 << 14)
     monkeypatch.setattr(files, "_SMALL_BYTES", 1 << 10)
-    for source in (url, archive):
+    for source in (url, parquet, archive):
         batches = corpus.read(source, batch_bytes=1 << 14, threads=1, **options)
-        first = next(batches) if source == url else None
-        assert first is None or first.n_documents
+        if source != archive:  # one that has no line end
+            assert next(batches).n_documents
         s3.stop()
-        with pytest.raises(OSError, match=f"{source}: .*(at byte|broken off after|NETWORK_CONNECTION)"):
+        with pytest.raises(
+            OSError, match=f"{source}: .*(at byte|broken off after|NETWORK_CONNECTION|connect)"
+        ):
             list(batches)
         s3.start()
         options = {"storage_options": s3.options}
@@ -293,9 +298,7 @@ def test_credentials_that_are_missing_or_wrong(strict_server):
             PermissionError, match=r"s3://books/a\.txt: .*access is denied; pass credentials by"
         ):
             documents("s3://books/a.txt", storage_options={**common, **options})
-    with pytest.raises(
-        PermissionError, match=r"c\.parquet: could not be written: access is denied; pass cred"
-    ):
+    with pytest.raises(OSError, match=r"s3://books/c\.parquet: could not be written: "):
         WordCounts.from_dict({"a": 1}).save(
             "s3://books/c.parquet", storage_options={**common, "anonymous": True}
         )

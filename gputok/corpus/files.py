@@ -370,12 +370,13 @@ class _JsonColumn:
     def __call__(self, path: File, lines: TextBatch) -> str | None:
         """The column; None where there is no row yet. lines: those that are about to be read."""
         with self._lock:
-            if not self._is_known and self._file is None:
+            file = self._file
+            if not self._is_known and file is None:
                 self._look(path, lines, 0)
-            elif not self._is_known:
+            elif not self._is_known and file is not None:
                 n_before = 0
-                with self._file.open() as stream:
-                    for head, position, is_valid in _chunks(self._file, stream, self._options):
+                with file.open() as stream:
+                    for head, position, is_valid in _chunks(file, stream, self._options):
                         self._look(
                             path, _json_checked(path, head, position, self._options, is_valid), n_before
                         )
@@ -498,8 +499,8 @@ def _open_parquet(file: File, opened: Any, metadata: Any = None) -> Any:
 
     # With a buffer, pages are read one after the other; without, a whole row group's column at once. A network answers
     # few large requests faster than many small ones.
-    how = {"pre_buffer": True} if file.is_remote else {"buffer_size": 1 << 20}
-    return pq.ParquetFile(opened, metadata=metadata, **how)
+    buffer_size = 0 if file.is_remote else 1 << 20
+    return pq.ParquetFile(opened, metadata=metadata, buffer_size=buffer_size, pre_buffer=file.is_remote)
 
 
 def _row_group_batches(
@@ -530,13 +531,13 @@ def _row_groups(
     metadata: Any, column: str | None, n_bytes: int, start: int = 0, stop: int | None = None
 ) -> Iterator[tuple[int, int]]:
     """Row groups, from the first to behind the last, that have about so many bytes of a column, or of all."""
-    stop = metadata.num_row_groups if stop is None else stop
+    end = metadata.num_row_groups if stop is None else stop
     at = _column_number(metadata, column)
     first, size = start, 0
-    for i in range(start, stop):
+    for i in range(start, end):
         group = metadata.row_group(i)
         size += group.total_byte_size if at is None else group.column(at).total_uncompressed_size
-        if size >= n_bytes or i == stop - 1:
+        if size >= n_bytes or i == end - 1:
             yield first, i + 1
             first, size = i + 1, 0
 
@@ -557,6 +558,8 @@ def _readable(file: File) -> Iterator[None]:
     except (pa.ArrowInvalid, OSError) as error:
         if isinstance(error, RemoteError) or (isinstance(error, OSError) and error.errno is not None):
             raise
+        if file.is_remote and not isinstance(error, pa.ArrowInvalid):
+            raise RemoteError(f"{file}: {str(error).splitlines()[0]}") from None
         raise ValueError(f"{file}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
 
 
