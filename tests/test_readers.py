@@ -234,3 +234,18 @@ def test_real_text_in_parts(corpus_sample, tmp_path):
         parts = corpus.parts(tmp_path / "a.txt", part_bytes=10_007)
         assert documents(parts, threads=3, batch_bytes=1000) == expected
         assert np.sum([one.data.nbytes for one in corpus.read(parts)]) == len(text.encode())
+
+
+def test_small_archives_of_much_text_are_not_unpacked_far_ahead(tmp_path, monkeypatch):
+    for i in range(8):
+        (tmp_path / f"{i}.txt.gz").write_bytes(
+            gzip.compress(b"some text of a line\n" * 200_000, 1)
+        )  # 4 MB of text
+    monkeypatch.setattr(files, "_SMALL_BYTES", 20_000)  # more than one archive has
+    batches = corpus.read(tmp_path, batch_bytes=1 << 14, threads=2)  # half a MB ahead
+    next(batches)
+    time.sleep(1)
+    reading = batches.gi_frame.f_locals["batches"].gi_frame.f_locals["reading"]
+    waiting = sum(one.data.nbytes for taken in reading._taken for one in taken.batches)
+    assert 100_000 < waiting < 700_000
+    assert 1 + sum(one.n_documents for one in batches) > 8 * 200_000 - 1000

@@ -101,10 +101,9 @@ def read(
 
         options = files.Options(column, separator, errors, batch_bytes)
         found = _places(source, storage_options)
-        n_readers = thread_count(threads)
+        is_remote = any(place.file.is_remote for place in found)
+        n_readers = max(thread_count(threads), _REMOTE_READERS if is_remote else 1)
         ahead_bytes = (n_readers - 1) * min(_AHEAD_BATCHES * batch_bytes, _MOST_AHEAD_BYTES)
-        if any(place.file.is_remote for place in found):
-            n_readers = max(n_readers, _REMOTE_READERS)
         return _regroup(readers.in_order(files.tasks(found, options), n_readers, ahead_bytes), batch_bytes)
     if separator is not None:
         raise ValueError("separator= cuts plain text files; this source already has its documents apart")

@@ -74,7 +74,8 @@ def total_bytes(files: Iterable[Place]) -> int | None:
 def tasks(files: Iterable[Place], options: Options) -> Iterator[Task]:
     """What several threads can read at a time: about a batch each, where a file can be cut.
 
-    files: each with where its part starts and stops, as `Part` says.
+    files: each with where its part starts and stops, as `Part` says. Small ones are read together; what they hold when
+    they are unpacked nobody knows, so that they count as long.
     """
     small: list[Place] = []
     n_bytes = 0
@@ -85,15 +86,15 @@ def tasks(files: Iterable[Place], options: Options) -> Iterator[Task]:
             small.append(place)
             n_bytes += size
             if n_bytes >= _SMALL_BYTES:
-                yield Task(functools.partial(_read_each, small, options))
+                yield Task(functools.partial(_read_each, small, options), is_long=True)
                 small, n_bytes = [], 0
             continue
         if small:
-            yield Task(functools.partial(_read_each, small, options))
+            yield Task(functools.partial(_read_each, small, options), is_long=True)
             small, n_bytes = [], 0
         yield from _tasks_of(place, options)
     if small:
-        yield Task(functools.partial(_read_each, small, options))
+        yield Task(functools.partial(_read_each, small, options), is_long=True)
 
 
 def _read_each(files: list[Place], options: Options) -> Iterator[TextBatch]:
