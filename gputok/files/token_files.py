@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 from collections.abc import Callable, Iterable, Iterator
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from gputok.files.atomic import real_target, replacing
+from gputok.files.locations import StorageOptions, Target, downloaded, local_path, work_folder
 from gputok.types import Array
 
 KINDS = (".npy", ".bin", ".arrow", ".parquet")
@@ -51,20 +53,44 @@ def write(
     batches: Callable[[int], Iterable[TokenBatch]],
     dtype: np.dtype,
     fingerprint: str,
+    storage_options: StorageOptions = None,
 ) -> int:
     """Writes the ids that `batches(n_documents)` gives after so many documents; returns how many documents there are.
 
     They go to files beside `path` (`.NAME.*.part`) that take their final name at the end; if `path` is a symbolic link,
     beside the file that it points to, which is replaced. `NAME.rows.npy` lies beside `path` itself. A run that was broken off
     leaves them, and the next one with the same `fingerprint` (whatever the ids depend on: tokenizer, source, options)
-    goes on after the last whole document; any other begins anew. Raises ValueError for an ending that is not one of
-    KINDS.
+    goes on after the last whole document; any other begins anew. What has a URL is made in a folder of this machine's
+    temporary one, and uploaded at the end; where that fails, the next run only uploads. Raises ValueError for an ending
+    that is not one of KINDS.
     """
-    path = pathlib.Path(path)
-    if path.suffix not in KINDS:
+    name = os.fspath(path)
+    suffix = pathlib.PurePath(name).suffix
+    if suffix not in KINDS:
         raise ValueError(
-            f"{path}: cannot write ids as {path.suffix or 'a file without ending'}; use {', '.join(KINDS)}"
+            f"{name}: cannot write ids as {suffix or 'a file without ending'}; use {', '.join(KINDS)}"
         )
+    local = local_path(name)
+    if local is not None:
+        return _write(pathlib.Path(local), batches, dtype, fingerprint)
+    target = Target(name, storage_options)
+    made = work_folder(name) / target.name
+    done = made.with_name("done")
+    if not (done.exists() and done.read_text().startswith(fingerprint)):
+        n_documents = _write(made, batches, dtype, fingerprint)
+        done.write_text(f"{fingerprint} {n_documents}")
+    n_documents = int(done.read_text().split()[1])
+    if suffix in (".npy", ".bin"):
+        rows = _rows_path(made)
+        target.beside(rows.name).upload(rows)
+    target.upload(made)
+    shutil.rmtree(made.parent)
+    return n_documents
+
+
+def _write(
+    path: pathlib.Path, batches: Callable[[int], Iterable[TokenBatch]], dtype: np.dtype, fingerprint: str
+) -> int:
     target = real_target(path)
     ids_path, ends_path, run_path = (
         target.with_name(f".{target.name}.{part}.part") for part in ("ids", "ends", "run")
@@ -104,9 +130,19 @@ def write(
     return n_documents
 
 
-def read(path: str | os.PathLike[str]) -> Iterator[TokenBatch]:
-    """The ids in a file that `write` wrote, some documents at a time; nothing is read before it is used."""
-    path = pathlib.Path(path)
+def read(path: str | os.PathLike[str], storage_options: StorageOptions = None) -> Iterator[TokenBatch]:
+    """The ids in a file that `write` wrote, some documents at a time; nothing is read before it is used.
+
+    What has a URL is copied to this machine first.
+    """
+    name = os.fspath(path)
+    beside = [_rows_path(pathlib.PurePath(name)).name] if name.endswith((".npy", ".bin")) else []
+    others = [name[: name.rindex("/") + 1] + other for other in beside if "/" in name]
+    with downloaded(name, *others, storage_options=storage_options) as local:
+        yield from _read(local)
+
+
+def _read(path: pathlib.Path) -> Iterator[TokenBatch]:
     if path.suffix in (".npy", ".bin"):
         rows = np.load(_rows_path(path))
         if path.suffix == ".npy":
@@ -129,7 +165,7 @@ def read(path: str | os.PathLike[str]) -> Iterator[TokenBatch]:
         )
 
 
-def _rows_path(path: pathlib.Path) -> pathlib.Path:
+def _rows_path(path: Any) -> Any:
     return path.with_name(path.name + ".rows.npy")
 
 

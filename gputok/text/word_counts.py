@@ -6,11 +6,14 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gputok.types import public
+
+if TYPE_CHECKING:
+    from gputok.files.locations import StorageOptions
 
 _METADATA, _VERSION = b"gputok.word_counts", 1
 
@@ -102,31 +105,33 @@ class WordCounts:
         spelled = spell_out(Pieces(self.data, self.offsets[:-1], self.offsets[1:], rows, byte_level=True))
         return WordCounts(spelled.data, np.append(spelled.start, spelled.end[-1:]), self.counts)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes a Parquet file of two columns, `word` (binary) and `count` (int64)."""
+    def save(self, path: str | os.PathLike[str], *, storage_options: StorageOptions = None) -> None:
+        """Writes a Parquet file of two columns, `word` (binary) and `count` (int64), to a path or URL."""
         import pyarrow as pa
         import pyarrow.parquet
 
-        from gputok.files.atomic import replacing
+        from gputok.files.locations import writing
 
         buffers = [None, pa.py_buffer(self.offsets), pa.py_buffer(self.data)]
         words = pa.Array.from_buffers(pa.large_binary(), len(self), buffers)
         description = json.dumps({"version": _VERSION, "byte_level": self.byte_level})
         table = pa.table({"word": words, "count": self.counts})
-        with replacing(path) as beside:
+        with writing(path, storage_options) as beside:
             pa.parquet.write_table(
                 table.replace_schema_metadata({_METADATA: description}), beside, compression="zstd"
             )
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> WordCounts:
+    def load(cls, path: str | os.PathLike[str], *, storage_options: StorageOptions = None) -> WordCounts:
         """Reads what `save` wrote. ValueError: the file is something else, or damaged."""
         import pyarrow as pa
         import pyarrow.parquet
 
+        from gputok.files.locations import locate
+
         path = os.fspath(path)
         try:
-            with pa.OSFile(path) as file:
+            with locate(path, storage_options).open_for_arrow() as file:
                 table = pa.parquet.read_table(file)
         except pa.ArrowInvalid as error:
             raise ValueError(f"{path}: not a Parquet file, or a damaged one ({error})") from None
