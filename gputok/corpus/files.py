@@ -213,7 +213,7 @@ def _pattern(mark: bytes) -> re.Pattern[bytes]:
 def _exactly(file: File, start: int, stop: int, size: int) -> Array:
     data = file.read_range(start, stop - start)
     if len(data) < stop - start:
-        raise _shrunk(file, size, start + len(data))
+        raise _shrunk(file, size, min(start + len(data), file.size or 0))
     return data
 
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import hashlib
 import io
 import os
 import pathlib
@@ -422,6 +421,8 @@ def work_folder(url: str) -> pathlib.Path:
     Raises:
         PermissionError: another user of this machine has taken the name.
     """
+    import hashlib  # takes some milliseconds, and reading a local file needs none
+
     user = getattr(os, "getuid", lambda: 0)()
     folder = pathlib.Path(tempfile.gettempdir(), f"gputok-{user}")
     folder.mkdir(mode=0o700, exist_ok=True)
