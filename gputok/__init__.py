@@ -1,10 +1,24 @@
 """gputok: train and run the tokenizers of Hugging Face `tokenizers`, byte for byte, many times faster.
 
-The names are those of the `tokenizers` package, so changing the import is all a user does:
+Public names are those of the `tokenizers` package, so users only change the import:
 
 >>> from gputok import Tokenizer, models, pre_tokenizers, trainers
 
-Everything is imported when it is first used, so that `import gputok` costs a few milliseconds.
+Modules are imported at the first use of a name, so `import gputok` takes a few milliseconds.
+
+Ten words in the code:
+
+piece      a part of a document between two steps of a tokenizer: a document, a pre-token or an added token
+pre-token  a piece after pre-tokenization, also called word: the model encodes each pre-token separately
+row        the pieces or tokens of one document, as a range of arrays that many documents share
+slice      a range of a text or of a list of texts that one thread processes at a time
+batch      documents that pass through the pipeline together
+span       a range first:last of bytes, characters or tokens
+symbol     a token of BPE while pairs are merged, by its position in the vocabulary
+rank       the position of a merge in the list of merges of BPE; a lower rank is merged first
+stage      one loop over arrays: a kernel with a reference in Python and versions for the CPU and the GPU; in progress
+           reports, a phase of training or encoding
+walk       the pass of an automaton over a text, which finds the pre-tokens
 """
 
 import importlib
@@ -13,7 +27,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # what type checkers and editors see; the same names are in the tables below
+if TYPE_CHECKING:  # for type checkers and editors; the tables below have the same names
     from gputok import corpus as corpus
     from gputok import decoders as decoders
     from gputok import implementations as implementations
@@ -25,6 +39,13 @@ if TYPE_CHECKING:  # what type checkers and editors see; the same names are in t
     from gputok import trainers as trainers
     from gputok.automaton.pattern import Regex as Regex
     from gputok.encoding.encoding import Encoding as Encoding
+    from gputok.formats.gguf import from_gguf as from_gguf
+    from gputok.formats.sentencepiece import from_sentencepiece as from_sentencepiece
+    from gputok.formats.sentencepiece import save_sentencepiece as save_sentencepiece
+    from gputok.formats.tekken import from_tekken as from_tekken
+    from gputok.formats.tekken import save_tekken as save_tekken
+    from gputok.formats.tiktoken import from_tiktoken as from_tiktoken
+    from gputok.formats.tiktoken import save_tiktoken as save_tiktoken
     from gputok.implementations import BertWordPieceTokenizer as BertWordPieceTokenizer
     from gputok.implementations import ByteLevelBPETokenizer as ByteLevelBPETokenizer
     from gputok.implementations import CharBPETokenizer as CharBPETokenizer
@@ -33,13 +54,13 @@ if TYPE_CHECKING:  # what type checkers and editors see; the same names are in t
     from gputok.pretrained import AutoTokenizer as AutoTokenizer
     from gputok.pretrained import PreTrainedTokenizer as PreTrainedTokenizer
     from gputok.pretrained import train_new_from_iterator as train_new_from_iterator
-    from gputok.sentencepiece import from_sentencepiece as from_sentencepiece
     from gputok.text.normalized_string import NormalizedString as NormalizedString
     from gputok.text.pieces import TextBatch as TextBatch
     from gputok.text.pre_tokenized_string import PreTokenizedString as PreTokenizedString
     from gputok.text.pre_tokenized_string import Token as Token
     from gputok.text.word_counts import WordCounts as WordCounts
     from gputok.tokenizer import Tokenizer as Tokenizer
+    from gputok.tokenizers import install_as_tokenizers as install_as_tokenizers
     from gputok.tokens.added_token import AddedToken as AddedToken
     from gputok.types import EncodeInput as EncodeInput
     from gputok.types import InputSequence as InputSequence
@@ -83,22 +104,29 @@ __all__ = [
     "WordCounts",
     "corpus",
     "decoders",
+    "from_gguf",
     "from_sentencepiece",
+    "from_tekken",
+    "from_tiktoken",
     "implementations",
+    "install_as_tokenizers",
     "models",
     "normalizers",
     "pre_tokenizers",
     "processors",
+    "save_sentencepiece",
+    "save_tekken",
+    "save_tiktoken",
     "tools",
     "train_new_from_iterator",
     "trainers",
 ]
 
-# In a plain source tree `kernels/` lies beside this folder instead of in it; let it be found as gputok.kernels.
+# In a source tree, kernels/ lies next to this folder, not inside as in the wheel. Either way its name is gputok.kernels.
 if not (pathlib.Path(__file__).parent / "kernels").is_dir():
     __path__.append(str(pathlib.Path(__file__).parents[1]))
 
-# name -> module that defines it
+# public name -> the module that defines it
 _NAMES: dict[str, str] = {
     "AddedToken": "tokens.added_token",
     "AutoTokenizer": "pretrained",
@@ -108,7 +136,11 @@ _NAMES: dict[str, str] = {
     "EncodeInput": "types",
     "Encoding": "encoding",
     "InputSequence": "types",
-    "from_sentencepiece": "sentencepiece",
+    "from_gguf": "formats.gguf",
+    "from_sentencepiece": "formats.sentencepiece",
+    "from_tekken": "formats.tekken",
+    "from_tiktoken": "formats.tiktoken",
+    "install_as_tokenizers": "tokenizers",
     "NormalizedString": "text.normalized_string",
     "OffsetReferential": "types",
     "OffsetType": "types",
@@ -127,10 +159,13 @@ _NAMES: dict[str, str] = {
     "Token": "text.pre_tokenized_string",
     "Tokenizer": "tokenizer",
     "WordCounts": "text.word_counts",
+    "save_sentencepiece": "formats.sentencepiece",
+    "save_tekken": "formats.tekken",
+    "save_tiktoken": "formats.tiktoken",
     "train_new_from_iterator": "pretrained",
 }
 
-# Modules of version 0.1.0 and where their classes are now: pickles hold the old names.
+# Old modules of version 0.1.0 -> the new modules of their classes. Old pickles contain the old names.
 _MOVED = {
     "added_tokens": "tokens.added_token",
     "inputs": "types",
@@ -164,7 +199,7 @@ def __dir__() -> list[str]:
 
 
 class _MovedModule(ModuleType):
-    """A module under its old name, which imports the new one when it is first asked for a class."""
+    """A module with an old name; the first access to a class imports the new module."""
 
     def __init__(self, old: str, new: str) -> None:
         super().__init__(old, f"Moved to {new}.")
@@ -176,6 +211,6 @@ class _MovedModule(ModuleType):
         return getattr(importlib.import_module(self._new), name)
 
 
-# An unpickler imports the module that a pickle names, and finds it in sys.modules.
+# Pickle imports the module that a pickle names, and so finds these modules in sys.modules.
 for _old, _new in _MOVED.items():
     sys.modules[f"{__name__}.{_old}"] = _MovedModule(f"{__name__}.{_old}", f"{__name__}.{_new}")

@@ -1,8 +1,9 @@
-"""What every step of a tokenizer is: a small dataclass whose class name is the `type` of its JSON form.
+"""Component, the base class of all steps of a tokenizer: a dataclass whose class name is the `type` of its JSON form.
 
-A step can be changed while other threads use it. What it is at one moment, its state, is a dictionary (`vars(step)`) that
-is never changed but for what is derived from it: setting a field makes another one, which takes its place by one
-assignment. Whoever needs a step twice takes a view of its state first (`Component.frozen`).
+A component can be changed while other threads use it. Its state is the dictionary `vars(component)`. Nothing changes the
+fields in this dictionary; setting a field makes a new dictionary, which replaces the old one by one assignment. (Only
+derived values are added to it.) Code that reads a component more than once first takes a view of its state
+(`Component.frozen`).
 """
 
 from __future__ import annotations
@@ -12,30 +13,33 @@ import itertools
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Generic, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overload
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 T = TypeVar("T")
 
 version = object()
-"""Another one after each change of a component or a tokenizer: while it is the same, everything else is."""
+"""A new object after each change of a component or a tokenizer. While it is the same object, nothing has changed."""
 
 exchanging = threading.RLock()
-"""Held while states are exchanged, or those of several objects are read: an instant, in which nothing else happens."""
+"""Locks the exchange of states, and the reading of the states of several objects; held for an instant only."""
 
-if hasattr(os, "register_at_fork"):  # or a child would wait for a thread that it doesn't have
+# Without these calls, a child process could wait for a thread that only its parent has.
+if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=exchanging.acquire, after_in_child=exchanging.release, after_in_parent=exchanging.release
     )
 
 
 def exchange(*changes: tuple[Any, str, Any, Any]) -> bool:
-    """Gives attributes new values, together: (object, name, old value, new value) each.
+    """Sets several attributes at once, if none of them has changed meanwhile.
 
-    Returns False, and changes nothing, if another thread has set one of them: it is no more the old value, from which
-    the new one was made.
+    changes: (object, name of the attribute, old value, new value). If an attribute does not have its old value any more,
+    because another thread has set it, nothing changes and the result is False.
     """
     global version
     with exchanging:
@@ -48,17 +52,17 @@ def exchange(*changes: tuple[Any, str, Any, Any]) -> bool:
 
 
 def view(component: Any, state: dict[str, Any]) -> Any:
-    """An object of the same class with this state, and with what is derived from it."""
+    """Makes an object of the same class that shares this state, including derived values."""
     other = object.__new__(type(component))
     object.__setattr__(other, "__dict__", state)
     return other
 
 
 class derived(Generic[T]):
-    """A property that is made of an object's state when it is first asked for, and kept with that state.
+    """A property that is computed from the state of an object at the first access, and stored in that state.
 
-    Unlike `functools.cached_property` it never stores what was made of an older state in a newer one, and needs no lock;
-    threads that meet may make it twice, but get one object.
+    In contrast to `functools.cached_property`, a value computed from an older state never gets into a newer state. This
+    takes no lock; two threads may compute a value at the same time, but both get the same object.
     """
 
     def __init__(self, make: Callable[[Any], T]) -> None:
@@ -76,25 +80,37 @@ class derived(Generic[T]):
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
             return self
-        state = instance.__dict__  # the instance may have another one in a moment
+        state = instance.__dict__  # read once: another thread may replace it
         return state.setdefault(self._name, self._make(view(instance, state)))
+
+
+_MODULES = {
+    "normalizer": "normalizers",
+    "pre-tokenizer": "pre_tokenizers",
+    "model": "models",
+    "post-processor": "processors",
+    "decoder": "decoders",
+}
+"""Kind -> the module of `tokenizers` with its classes."""
 
 
 class Component:
     """Base of normalizers, pre-tokenizers, models, post-processors and decoders.
 
     A subclass is a dataclass (`@dataclass(eq=False, repr=False)`) whose public fields, in order, are the JSON form,
-    the `repr`, the pickle form and the settable attributes. What is made of them (compiled tables) is `derived`.
-    Setting a field puts a new state in place of the old one; lists become tuples, so that a state doesn't change.
-    Where the JSON form is more than its fields, a subclass overrides `to_dict` and `from_dict`; a field that the
-    namesake's `repr` shows in another way (an enumeration, without quotes) has a function `metadata["shown"]`.
+    the `repr`, the pickle form and the settable attributes. Values computed from fields (compiled tables) are `derived`.
+    Setting a field replaces the state by a new one; lists become tuples, so that nobody can change a state.
+    If the JSON form contains more than the fields, the subclass overrides `to_dict` and `from_dict`. If `repr` in
+    `tokenizers` shows a field in another way (an enumeration, without quotes), the field has a function
+    `metadata["shown"]`.
     """
 
-    kind: ClassVar[str] = "component"  # "normalizer", "pre-tokenizer", ...: the word used in errors
-    in_files: ClassVar[bool] = True  # has it a JSON form? Components written in Python have none
-    elements: ClassVar[str | None] = None  # of a Sequence: the field that holds its components
+    kind: ClassVar[str] = "component"  # "normalizer", "pre-tokenizer", ...: the word in error messages
+    in_files: ClassVar[bool] = True  # False: no JSON form, as for components written in Python
+    elements: ClassVar[str | None] = None  # for a Sequence: the field that holds its components
 
-    home: ClassVar[str]  # the module that users import the components of this kind from
+    home: ClassVar[str]  # the module from which users import the components of this kind
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]  # every subclass is a dataclass
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -102,6 +118,7 @@ class Component:
             cls.__module__ = cls.home
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Makes a component; raises TypeError for the base class of a kind."""
         if cls._is_base():
             custom = f", or {cls.__name__}.custom(...)" if hasattr(cls, "custom") else ""
             raise TypeError(f"{cls.__name__} is a base class: make one of its subclasses{custom}")
@@ -109,24 +126,44 @@ class Component:
 
     @classmethod
     def _is_base(cls) -> bool:
-        """Is it the base class of a kind, such as Normalizer?"""
+        """True for the base class of a kind, such as Normalizer."""
         return Component in cls.__bases__
 
     @classmethod
     def types(cls) -> dict[str, type[Self]]:
-        """Of a base class: what `type` may be in a JSON form."""
+        """For a base class: the subclasses by their `type` in a JSON form."""
         return {kind.__name__: kind for kind in cls.__subclasses__() if kind.in_files}
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form, `type` first."""
+        """Returns the JSON form, `type` first."""
         fields = {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
         return {"type": type(self).__name__, **fields}
 
     @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Self:
-        """A component from its JSON form; on the base class of a kind, of the type that `type` names.
+    def adopt(cls, value: Any) -> Any:
+        """The component itself, or what it is here if it belongs to `tokenizers`, by its JSON form.
 
-        Unknown keys are ignored, as the namesake does.
+        Called on the base class of a kind (`Normalizer.adopt`). Anything else comes back as it is.
+        """
+        if type(value).__module__ != f"tokenizers.{_MODULES.get(cls.kind)}":
+            return value
+        try:
+            state = value.__getstate__()
+        except Exception as error:  # of no class of its own
+            name = type(value).__name__
+            raise TypeError(f"this {name} of tokenizers can't be used in gputok: {error}") from None
+        return cls.from_dict(json.loads(state))
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> Self:
+        """Makes a component from its JSON form.
+
+        Args:
+            value: the JSON form. If this class is the base class of a kind, `value["type"]` selects the subclass.
+                Unknown keys are ignored, as in `tokenizers`.
+
+        Raises:
+            ValueError: if the type is unknown, a field is missing or wrong, or components are nested too deeply.
         """
         if cls._is_base():
             return cls._of_type(value)
@@ -138,10 +175,10 @@ class Component:
     @classmethod
     def _of_type(cls, value: Any) -> Self:
         if not isinstance(value, dict):
-            raise ValueError(f"a {cls.kind} is a JSON object, not {value!r}")
+            raise ValueError(f"expected a {cls.kind} as a JSON object, got {value!r}")
         types, name = cls.types(), value.get("type")
         if name not in types:
-            raise ValueError(f"{name!r} is no {cls.kind}; the types are {', '.join(sorted(types))}")
+            raise ValueError(f"expected a {cls.kind} of type {', '.join(sorted(types))}; got type {name!r}")
         try:
             return types[name].from_dict(value)
         except RecursionError:
@@ -165,33 +202,36 @@ class Component:
         fields = {name: tuple(value) if type(value) is list else value for name, value in fields.items()}
         while True:
             state = self.__dict__
-            copied = dict(state)  # at once: other threads put in what they derive
-            given = {
+            copied = dict(state)  # in one step: other threads may be adding derived values
+            kept = {
                 name: value
                 for name, value in copied.items()
                 if not isinstance(getattr(type(self), name, None), derived)
             }
-            if exchange((self, "__dict__", state, {**given, **fields})):
+            if exchange((self, "__dict__", state, {**kept, **fields})):
                 return
 
     def _set_element(self, index: int, value: Component) -> None:
-        """Puts a component in place of an element."""
+        """Replaces a component of a Sequence."""
+        name = self.elements
+        if name is None:
+            raise TypeError(f"expected a Sequence, got {type(self).__name__}")
         while True:
-            state, name = self.__dict__, self.elements
+            state = self.__dict__
             parts = [*state[name]]
             parts[index] = value
             if exchange((self, "__dict__", state, {**state, name: tuple(parts)})):
                 return
 
     def states(self) -> list[dict[str, Any]]:
-        """The states of this component and its elements, to be compared by `is`."""
+        """The states of this component and of its elements, for comparison by `is`."""
         state = self.__dict__
         if self.elements is None:
             return [state]
         return [state, *itertools.chain.from_iterable(part.states() for part in state[self.elements])]
 
     def frozen(self) -> Self:
-        """This component as it is now, which what becomes of the fields later leaves as it is."""
+        """Returns a view of this component that keeps its present state, even if fields are set later."""
         if self.elements is None:
             return view(self, self.__dict__)
         with exchanging:
@@ -221,6 +261,20 @@ class Component:
         self.__dict__.update(type(self).from_dict(json.loads(state)).__dict__)
 
 
+def call_custom(component: Any, method: str, *arguments: Any) -> Any:
+    """Calls a method of an object that a user wrote; what the method itself raises comes through as it is.
+
+    Raises AttributeError or TypeError, with the messages of `tokenizers`, if it has no such method or the
+    method takes other arguments.
+    """
+    try:
+        return getattr(component, method)(*arguments)
+    except (AttributeError, TypeError) as error:
+        if error.__traceback__ is not None and error.__traceback__.tb_next is None:  # the call itself failed
+            raise type(error)(f"{type(error).__name__}: {error}") from None
+        raise
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Component):
         return value.to_dict()
@@ -228,11 +282,11 @@ def _plain(value: Any) -> Any:
 
 
 class Verbatim(str):
-    """What a `repr` shows without quotes: the word of an enumeration, or something that is written out already."""
+    """A text that `described` shows without quotes: the word of an enumeration, or a finished description."""
 
 
 def described(name: str, fields: Mapping[str, Any], n_items: int = 99, n_bytes: int | None = None) -> str:
-    """An object as the namesake's `repr` shows it; `str` shows 5 items and 100 bytes.
+    """Describes an object as `repr` does in `tokenizers`; `str` shows 5 items and 100 bytes of each field.
 
     >>> described("Strip", {"content": "_", "left": 1, "of": [1.0, None], "side": Verbatim("Left")})
     'Strip(content="_", left=1, of=[1, None], side=Left)'
@@ -242,9 +296,9 @@ def described(name: str, fields: Mapping[str, Any], n_items: int = 99, n_bytes: 
 
 
 def _shown(value: Any, n_items: int, n_bytes: int | None) -> str:
-    """A field as the namesake's `repr` shows it: strings in double quotes with nothing escaped, Python's constants.
+    """Describes a field as `repr` does in `tokenizers`: strings in double quotes, without escapes; Python's constants.
 
-    Only the first items of a list or a dictionary and the first bytes of a string are shown.
+    n_items and n_bytes limit the items of lists and dictionaries and the bytes of strings.
     """
     if isinstance(value, Verbatim):
         return str(value)

@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence as ListOf
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
-from gputok.components import Component, derived
+from gputok.components import Component, call_custom, derived
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Custom(Decoder):
         return f"Decoder.custom({self.decoder!r})"
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
-        return self.decoder.decode_chain(tokens)
+        return call_custom(self.decoder, "decode_chain", tokens)
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -314,6 +314,7 @@ class Sequence(Decoder):
     def __init__(self, decoders: list[Decoder]) -> None:
         if not isinstance(decoders, list):
             raise TypeError(f"decoders must be a list of decoders, not {decoders!r}")
+        decoders = [*map(Decoder.adopt, decoders)]
         for decoder in decoders:
             if not isinstance(decoder, Decoder):
                 raise TypeError(f"{decoder!r} is no decoder")

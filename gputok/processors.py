@@ -39,7 +39,7 @@ class PostProcessor(Component):
         return process_one(self.frozen(), encoding, pair, add_special_tokens)
 
 
-@dataclasses.dataclass(eq=False, repr=False)
+@dataclasses.dataclass(eq=False, repr=False, init=False)
 class ByteLevel(PostProcessor):
     """Takes the white space that is part of byte-level tokens out of their offsets.
 
@@ -47,14 +47,23 @@ class ByteLevel(PostProcessor):
     trim_offsets: do it. use_regex: means nothing here.
     """
 
-    add_prefix_space: bool | None = None  # None, as in the namesake, stands for True
-    trim_offsets: bool | None = None
-    use_regex: bool | None = None
+    add_prefix_space: bool = True
+    trim_offsets: bool = True
+    use_regex: bool = True
 
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            if getattr(self, field.name) is None:
-                setattr(self, field.name, True)
+    def __init__(
+        self,
+        add_prefix_space: bool | None = None,  # None, as in tokenizers, stands for True
+        trim_offsets: bool | None = None,
+        use_regex: bool | None = None,
+        *,
+        type: str = "ByteLevel",  # so that the JSON form can be passed as arguments
+    ) -> None:
+        if type != "ByteLevel":
+            raise ValueError(f"type is {type!r}, but this is a ByteLevel")
+        self.add_prefix_space = True if add_prefix_space is None else add_prefix_space
+        self.trim_offsets = True if trim_offsets is None else trim_offsets
+        self.use_regex = True if use_regex is None else use_regex
 
     def parts(self, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False) -> list[Rows]:
         if self.trim_offsets:
@@ -339,7 +348,7 @@ class Sequence(PostProcessor):
             raise TypeError(f"processors must be a list of post-processors, not {processors!r}")
         inner = [
             processor.processors if isinstance(processor, Sequence) else [processor]
-            for processor in processors
+            for processor in map(PostProcessor.adopt, processors)
         ]
         flat = [processor for processors in inner for processor in processors]
         for processor in flat:
@@ -360,6 +369,7 @@ class Sequence(PostProcessor):
 
     def __setitem__(self, index: int, value: PostProcessor) -> None:
         self[index]  # is there one?
+        value = PostProcessor.adopt(value)
         if not isinstance(value, PostProcessor) or isinstance(value, Sequence):
             raise TypeError(f"expected a post-processor that is no Sequence, not {value!r}")
         self._set_element(index, value)

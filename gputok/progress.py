@@ -1,48 +1,59 @@
-"""Progress as a callback: bars in a terminal or a notebook, lines of JSON, or a function of the user's."""
+"""Progress reports: bars in a terminal or a notebook, lines of JSON, or calls of a function of the user."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator
-from typing import Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Report = Callable[[str, int, int | None], None]
-"""Called as report(stage, done, total) a few times a second; `total` is None where it isn't known before the end.
-What follows ": " in a stage's name is detail that may change from call to call."""
+"""A function that is called as report(stage, done, total) a few times per second. `total` is None if it is not known
+before the end. In the name of a stage, the text after ": " is a detail that may change from call to call."""
 
 Progress = bool | Literal["json"] | Report | None
-"""None: bars if somebody watches; True: bars anyway; False: nothing; "json": a line of JSON each; or a function."""
+"""None: bars if stderr is a terminal, or in a notebook; True: always bars; False: nothing; "json": a line of JSON on
+stderr per report; or a function."""
 
-# their bars show bytes and a rate; the others' unit is the stage's own
+# The bars of these stages show bytes and bytes per second; the bars of other stages count in _UNITS.
 _STAGES_IN_BYTES = ("count", "encode")
 _UNITS = {"merge": "merges"}
 
 
 @contextlib.contextmanager
 def reporting(progress: Progress = None) -> Iterator[Report]:
-    """The report function for what `progress` asks; at exit a bar is left at its last state.
+    """Yields the report function that `progress` selects. At exit, bars stay visible in their last state.
 
-    >>> calls = []
-    >>> with reporting(lambda *call: calls.append(call)) as report:
-    ...     report("merge", 5, 10)
-    >>> calls
-    [('merge', 5, 10)]
+    Args:
+        progress: see `Progress`.
+
+    Yields:
+        The function to call.
+
+    Example:
+        >>> calls = []
+        >>> with reporting(lambda *call: calls.append(call)) as report:
+        ...     report("merge", 5, 10)
+        >>> calls
+        [('merge', 5, 10)]
     """
     if callable(progress):
         yield progress
     elif progress == "json":
         yield _json_line
-    elif progress or (progress is None and _somebody_watches()):
+    elif progress or (progress is None and _is_interactive()):
         with contextlib.ExitStack() as open_bar:
             yield _bars(open_bar)
     else:
         yield lambda stage, done, total: None
 
 
-def _somebody_watches() -> bool:
-    """In a terminal, or a notebook: an IPython that has a kernel (a package may import ipykernel anywhere)."""
+def _is_interactive() -> bool:
+    """True if stderr is a terminal, or in a notebook: IPython with a kernel (any script may import ipykernel)."""
     ipython = sys.modules.get("IPython")
     if ipython is not None and hasattr(ipython.get_ipython(), "kernel"):
         return True
@@ -54,7 +65,7 @@ def _json_line(stage: str, done: int, total: int | None) -> None:
 
 
 def _bars(open_bar: contextlib.ExitStack) -> Report:
-    """A bar for each stage, one after the other; `open_bar` closes the last."""
+    """Makes a function that shows one bar for each stage; `open_bar` closes the last bar."""
     from tqdm.auto import tqdm
 
     from gputok.kernels.native.preparation import preparation
@@ -73,7 +84,7 @@ def _bars(open_bar: contextlib.ExitStack) -> Report:
             shown, ready = name, preparation.seconds
         spent, ready = preparation.seconds - ready, preparation.seconds
         if spent and not bar.disable:
-            bar.start_t += spent  # loading and compiling kernels is in no rate
+            bar.start_t += spent  # rates leave out the time for loading and compiling kernels
         if detail:
             bar.set_postfix_str(detail, refresh=False)
         bar.total = total

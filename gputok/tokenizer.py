@@ -144,10 +144,22 @@ class Tokenizer:
 
     @staticmethod
     def from_file(path: str, *, storage_options: StorageOptions = None) -> Tokenizer:
-        """Reads a tokenizer.json; `path` may be a URL (`gputok.files.locations`)."""
+        """Reads a tokenizer.json; an error for a file of another format says what opens that.
+
+        path: may be a URL, with `storage_options` of its file system (`gputok.files.locations`).
+        """
         from gputok.files.locations import read_bytes
 
-        return Tokenizer.of(serialize.read_pipeline(read_bytes(path, storage_options), str(path)))
+        data = read_bytes(path, storage_options)
+        try:
+            return Tokenizer.of(serialize.read_pipeline(data, str(path)))
+        except ValueError:
+            from gputok.files import file_kinds
+
+            if kind := file_kinds.kind_of(data, str(path)):
+                opened_by = file_kinds.OPENED_BY[kind]
+                raise ValueError(f"{path}: is no tokenizer.json, but {opened_by}") from None
+            raise
 
     @staticmethod
     def from_str(json: str) -> Tokenizer:
@@ -185,6 +197,26 @@ class Tokenizer:
         with writing(path, storage_options) as beside, open(beside, "wb") as file:
             file.writelines(serialize.tokenizer_json(self.pipeline, pretty))
 
+    def to_transformers(self, **options: Any) -> Any:
+        """A `transformers.PreTrainedTokenizerFast` with a copy of this tokenizer inside; needs `transformers`.
+
+        options: those of that class, such as `pad_token="<pad>"` or `model_max_length=512`. gputok encodes what
+        it is called with; what it saves opens anywhere.
+
+        >>> from gputok import models, pre_tokenizers
+        >>> words = Tokenizer(models.WordLevel({"<pad>": 0, "so": 1, "it": 2}, unk_token="<pad>"))
+        >>> words.pre_tokenizer = pre_tokenizers.Whitespace()
+        >>> words.to_transformers(pad_token="<pad>")(["so it", "so"], padding=True)["input_ids"]
+        [[1, 2], [1, 0]]
+        """
+        try:
+            from transformers import PreTrainedTokenizerFast
+        except ImportError:
+            raise ImportError(
+                "to_transformers needs transformers: pip install 'gputok[transformers]'"
+            ) from None
+        return PreTrainedTokenizerFast(tokenizer_object=self, **options)
+
     # -- training
 
     def train(
@@ -212,7 +244,7 @@ class Tokenizer:
 
         Raises FileNotFoundError, or ValueError for a file that is broken or not UTF-8; the tokenizer is unchanged then.
         """
-        trainer = self.model.get_trainer() if trainer is None else trainer
+        trainer = self._trainer(trainer)
         progress = _asked_of(trainer, progress)
         options = {
             "column": column,
@@ -241,7 +273,7 @@ class Tokenizer:
         """
         from gputok import corpus
 
-        trainer = self.model.get_trainer() if trainer is None else trainer
+        trainer = self._trainer(trainer)
         progress = _asked_of(trainer, progress)
         read = partial(corpus.read_texts, iterator, column=column, errors=errors)
         total = (
@@ -263,12 +295,30 @@ class Tokenizer:
         from gputok import backend
         from gputok.progress import reporting
 
-        trainer = self.model.get_trainer() if trainer is None else trainer
+        trainer = self._trainer(trainer)
         devices = backend.choose(device, word_counts.data.nbytes).devices
         with reporting(_asked_of(trainer, progress)) as report:
             learnt = trainer.train(word_counts, threads=threads, progress=report, devices=devices)
         while not self._learn(learnt, trainer.special_tokens):
             pass
+
+    def _trainer(self, trainer: Trainer | None) -> Trainer:
+        """The trainer, by default the model's own kind. TypeError: it isn't one, or it trains other models."""
+        from gputok.trainers import Trainer
+
+        model = self.model
+        if trainer is None:
+            return model.get_trainer()
+        if not isinstance(trainer, Trainer):
+            raise TypeError(
+                f"{trainer!r} is no Trainer (a ParityBpeTrainer trains by its own train_from_iterator)"
+            )
+        if trainer.trains not in (kind.__name__ for kind in type(model).__mro__):
+            raise TypeError(
+                f"{type(trainer).__name__} can only train a {trainer.trains}, and this tokenizer's model is a "
+                f"{type(model).__name__}"
+            )
+        return trainer
 
     def _learn(self, learnt: Any, special_tokens: list[AddedToken]) -> bool:
         """Changes model and added tokens together; False if another thread has changed one of them meanwhile."""
@@ -598,10 +648,7 @@ class Tokenizer:
 
     def add_special_tokens(self, tokens: list[str | AddedToken]) -> int:
         """Adds tokens that `decode` leaves out, or makes known ones such; returns how many are new."""
-        given = _token_list(tokens)
-        for token in given:
-            if isinstance(token, AddedToken):
-                token.special = True
+        given = _token_list(tokens, special=True)
         return self._add(
             [AddedToken(token, special=True) if isinstance(token, str) else token for token in given]
         )
@@ -642,13 +689,7 @@ class Tokenizer:
 
 
 def _asked_of(trainer: Trainer, progress: Progress) -> Progress:
-    """A trainer's own options say what is shown where the call does not. TypeError: it is none."""
-    from gputok.trainers import Trainer
-
-    if not isinstance(trainer, Trainer):
-        raise TypeError(
-            f"{trainer!r} is no Trainer (a ParityBpeTrainer trains by its own train_from_iterator)"
-        )
+    """A trainer's own options say what is shown where the call does not."""
     if progress is not None:
         return progress
     if not getattr(trainer, "show_progress", True) or getattr(trainer, "progress_format", "") == "silent":
@@ -656,7 +697,9 @@ def _asked_of(trainer: Trainer, progress: Progress) -> Progress:
     return "json" if getattr(trainer, "progress_format", "") == "json" else None
 
 
-def _token_list(tokens: Any) -> list[str | AddedToken]:
+def _token_list(tokens: Any, *, special: bool = False) -> list[str | AddedToken]:
+    if isinstance(tokens, list):
+        tokens = [AddedToken.adopt(token, special=special) for token in tokens]
     if not isinstance(tokens, list) or not all(isinstance(token, str | AddedToken) for token in tokens):
         raise TypeError(f"Input must be a List[Union[str, AddedToken]], not {tokens!r}")
     return tokens

@@ -1,18 +1,51 @@
-"""What can be encoded, the words of a few arguments, and arrays, as types."""
+"""Types of arguments: texts that can be encoded, the choices of a few options, and arrays by what they hold."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import Enum
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-Array = Any  # numpy.ndarray or cupy.ndarray: shape and dtype stand beside each name instead
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Array: TypeAlias = Any
+"""An array of NumPy or of CuPy; code that knows which one, and the dtype, uses an alias below instead."""
+
+Bytes: TypeAlias = npt.NDArray[np.uint8]
+"""UTF-8 text, one string after the other, or other bytes."""
+
+Positions: TypeAlias = npt.NDArray[np.int64]
+"""Positions of bytes, tokens or rows, or offsets: string i of packed strings is data[offsets[i]:offsets[i + 1]]."""
+
+Positions32: TypeAlias = npt.NDArray[np.int32]
+"""Positions within one text, or the numbers of words; -1: none."""
+
+Counts: TypeAlias = npt.NDArray[np.int64]
+"""How often each word occurs."""
+
+Ids: TypeAlias = npt.NDArray[np.uint32]
+"""Ids of tokens."""
+
+PackedIds: TypeAlias = npt.NDArray[np.uint16 | np.uint32]
+"""Ids of tokens, in 16 bits if every id of the vocabulary fits, else in 32 bits."""
+
+Mask: TypeAlias = npt.NDArray[np.bool_]
+"""True or False for each item."""
+
+Scores: TypeAlias = npt.NDArray[np.float64]
+"""Logarithms of probabilities, by id."""
+
+CodePoints: TypeAlias = npt.NDArray[np.uint32]
+"""Characters of Unicode."""
 
 Public = TypeVar("Public")
 
 
 def public(module: str) -> Callable[[Public], Public]:
-    """Names the module that users import a class from: its `repr` and pickles show that one, not where it is written.
+    """Sets `__module__` of a class to the module that users import the class from, for its `repr` and its pickles.
 
     >>> from gputok import AddedToken
     >>> AddedToken.__module__
@@ -51,7 +84,7 @@ EncodeInput = TextEncodeInput | PreTokenizedEncodeInput
 
 @public("gputok")
 class OffsetReferential(Enum):
-    """Which text offsets count in."""
+    """The text that offsets count in."""
 
     ORIGINAL = "original"
     NORMALIZED = "normalized"
@@ -59,7 +92,7 @@ class OffsetReferential(Enum):
 
 @public("gputok")
 class OffsetType(Enum):
-    """What offsets count."""
+    """The unit of offsets."""
 
     BYTE = "byte"
     CHAR = "char"
@@ -67,7 +100,7 @@ class OffsetType(Enum):
 
 @public("gputok")
 class SplitDelimiterBehavior(Enum):
-    """What becomes of the text that a pattern matches."""
+    """The treatment of the text that a pattern matches."""
 
     REMOVED = "removed"
     ISOLATED = "isolated"

@@ -39,7 +39,7 @@ def end(process: subprocess.Popen, how: signal.Signals) -> float:
     """
     if process.poll() is not None:
         return 0.0
-    used, begin = _cpu_seconds(process.pid), time.monotonic()
+    used, begin = cpu_seconds(process.pid), time.monotonic()
     process.send_signal(how)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -47,7 +47,7 @@ def end(process: subprocess.Popen, how: signal.Signals) -> float:
     return seconds if used is None else min(seconds, usage.ru_utime + usage.ru_stime - used)
 
 
-def _cpu_seconds(pid: int) -> float | None:
+def cpu_seconds(pid: int) -> float | None:
     """What a process and its threads have taken of the processors."""
     try:
         fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -176,7 +176,7 @@ def test_what_tokenizers_refuses_too(pattern, message):
         ("(a)?(?(1)b|c)", "a conditional"),
         (r"(a)\g<1>", r"a call of a group (\g)"),
         ("(*FAIL)", "a callout"),
-        ("(?:a?b?){3}", "a counted repetition of what can be empty"),
+        ("(?:a?b?){3}", "a counted repetition of a body that can be empty"),
         (r"(?i:(a)\1)", "a back reference that ignores case"),
     ],
 )
@@ -193,7 +193,7 @@ def test_what_nothing_of_ours_runs(pattern, construct):
         ("(?<=b)a", "a look-behind where a match begins"),
         ("(?>a|ab)c", "an atomic group or possessive quantifier on more than one character"),
         (r"(a)\1", "a back reference"),
-        ("(?:a*b*)*", "an unbounded repetition of what can be empty"),
+        ("(?:a*b*)*", "an unbounded repetition of a body that can be empty"),
         ("(?:a|b)*a(?:a|b){30}", "states"),
         ("(?:(?:a{1,99}){1,99}){1,99}b", "when its repetitions are written out"),
         ("".join(map(chr, range(0x4E00, 0x4F00))), "more than 255 classes of characters"),

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import random
 import subprocess
 import sys
@@ -93,7 +94,7 @@ def emulated(tmp_path, monkeypatch) -> str:
         "stand_in.install()\n"
         "bpe._MERGES_PER_LOOK, bpe._LEAST_CAPACITY = 16, 1024\n"
     )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
     return "cuda:0"
 
 

@@ -194,7 +194,7 @@ def test_encode_to_files_and_decode_them(folder, gputok, kind):
         ("train text.txt --pattern gpt2 --regex a", "pattern 'gpt2' and regex 'a' both say"),
         ("train text.txt --model unigram --regex a", "regex= splits text for a byte-level BPE"),
         ("train text.txt --model bert", "model 'bert': must be one of bpe"),
-        ("train text.txt -o none/t.json", "none/t.json: there is no folder"),
+        ("train text.txt -o none/t.json", "none/t.json: the folder"),
         ("train text.txt --errors ignore", "errors='ignore': must be"),
         ("train --from-counts text.txt", "text.txt"),
         ("encode -t text.txt text.txt", "text.txt"),

@@ -117,7 +117,7 @@ def test_links_devices_and_folders(tmp_path):
     with pytest.raises(IsADirectoryError, match="is a folder"), replacing(tmp_path):
         pass
     with (
-        pytest.raises(FileNotFoundError, match=r"no folder .*none to write it in"),
+        pytest.raises(FileNotFoundError, match=r"the folder .*none does not exist"),
         replacing(tmp_path / "none" / "a"),
     ):
         pass

@@ -585,3 +585,10 @@ def test_a_model_keeps_nothing_of_the_callers(kind):
     assert model.get_vocab() == {"a": 0, "b": 1, "ab": 2, "?": 3}
     assert model.token_to_id("a") == 0 and model.token_to_id("c") is None and model.get_vocab_size() == 4
     assert [token.id for token in model.tokenize("ab")] == [2]
+
+
+def test_the_base_class_alone_is_an_empty_bpe():
+    """A pickled tokenizer of tokenizers begins with it."""
+    assert repr(models.Model()) == repr(tokenizers.models.Model())
+    with pytest.raises(TypeError, match="base class"):
+        models.Model({"a": 0}, [])

@@ -41,6 +41,9 @@ def assert_same_ids(tokenizer, model: bytes, texts: list[str]) -> None:
         assert encoding.ids == ids, text
 
 
+NEXT_LINES = ["\x85a", "a\x85", "a \x85", "\x85", " \x85 a\t", "\u3000a\u3000"]
+"""White space that SentencePiece's rules make a space of, and U+0085, which they leave."""
+
 OPTIONS = [
     {},
     {"byte_fallback": True, "character_coverage": 0.98},
@@ -63,7 +66,11 @@ def test_reading(kind, options):
         # Precompiled (the namesake's, which ours equals) replaces a grapheme cluster by what its shortest known
         # beginning becomes; SentencePiece takes the longest, and goes on behind it.
         random_texts = [text for text in random_texts if text.isascii()]
-    assert_same_ids(tokenizer, model, ["", " ", "nooooo wwww", "a <s> b</s>", *lines, *random_texts])
+    assert_same_ids(
+        tokenizer,
+        model,
+        ["", " ", "  ", "  a", "nooooo wwww", "a <s> b</s>", *NEXT_LINES, *lines, *random_texts],
+    )
     assert tokenizer.get_vocab_size() == spm.SentencePieceProcessor(model_proto=model).get_piece_size()
     again = gputok.Tokenizer.from_str(tokenizer.to_str())
     assert_same_ids(again, model, lines)
@@ -167,7 +174,7 @@ def test_what_cannot_be_read_or_written(tmp_path):
         gputok.from_sentencepiece(b"{}")
     with pytest.raises(FileNotFoundError):
         gputok.from_sentencepiece(tmp_path / "none.model")
-    with pytest.raises(ValueError, match="unk_id is None"):
+    with pytest.raises(ValueError, match="unk_id of the model is None"):
         models.Unigram([("a", 0.0)]).save_sentencepiece(tmp_path / "x.model")
-    with pytest.raises(ValueError, match="'<0x00>' isn't there"):
+    with pytest.raises(ValueError, match="the model has no '<0x00>'"):
         models.Unigram([("a", 0.0)], 0, True).save_sentencepiece(tmp_path / "x.model")

@@ -400,7 +400,7 @@ def test_files_that_are_no_word_counts_are_refused(tmp_path):
         WordCounts.load(tmp_path / "missing.parquet")
     text = tmp_path / "text.txt"
     text.write_text("words")
-    with pytest.raises(ValueError, match="not a Parquet file"):
+    with pytest.raises(ValueError, match="expected a Parquet file"):
         WordCounts.load(text)
     other = tmp_path / "other.parquet"
     pa.parquet.write_table(pa.table({"x": [1]}), other)

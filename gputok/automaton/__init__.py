@@ -1,8 +1,8 @@
-"""Regular expressions as automata: how text is cut into words.
+"""Compiles regular expressions to automata, which cut text into words.
 
-compile_pattern(pattern)   a pattern of a `tokenizer.json` (Oniguruma's syntax) to tables
-compile_literal(text)      the same for plain text
-one_of(chars), runs(...)   automata of character sets, for pre-tokenizers that are no patterns
+compile_pattern(pattern)   compiles a pattern of a `tokenizer.json` (Oniguruma's syntax)
+compile_literal(text)      compiles plain text
+one_of(chars), runs(...)   automata of character sets, for pre-tokenizers that have no pattern
 PATTERNS                   the patterns of well-known tokenizers, by name
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import warnings
+from typing import TYPE_CHECKING
 
 from gputok.automaton.backtracking import Backtracking, to_regex
 from gputok.automaton.charset import CharSet
@@ -18,7 +19,9 @@ from gputok.automaton.patterns import PATTERNS
 from gputok.automaton.subsets import OutsideError, compile_node
 from gputok.automaton.syntax import Chars, Choice, Node, Repeat, Sequence
 from gputok.automaton.unicode_tables import property_set, script_sets
-from gputok.kernels import Automaton
+
+if TYPE_CHECKING:
+    from gputok.kernels import Automaton
 
 __all__ = [
     "PATTERNS",
@@ -35,28 +38,37 @@ __all__ = [
 
 @functools.lru_cache(maxsize=256)
 def compile_pattern(pattern: str) -> Automaton | Backtracking:
-    """A pattern in Oniguruma's Ruby syntax, as `tokenizers.Regex` takes it.
+    r"""Compiles a pattern in Oniguruma's Ruby syntax, as `tokenizers.Regex` takes it.
 
-    Almost every pattern of a tokenizer becomes an Automaton. What needs more than one character of look-ahead, any
-    look-behind where a match begins, atomic groups of more than one character, memory (back references), or thousands
-    of states, becomes a pattern of the `regex` package that matches the same, with one warning; how long it may take is
-    bounded (see `gputok.automaton.pattern`).
+    Almost every pattern of a tokenizer becomes an Automaton. A pattern becomes an equivalent pattern of the `regex`
+    package, with one warning, if it needs more than one character of look-ahead, a look-behind at the beginning of a
+    match, atomic groups of more than one character, back references, or thousands of states. The time for such a
+    pattern has a limit (see `gputok.automaton.pattern`).
 
-    Raises ValueError, naming construct and position, for what Oniguruma refuses, for what `regex` reads otherwise
-    (absent operators, conditionals, calls of groups, `\\K`, `\\G`, `\\X`, counted repetitions of what can be empty).
+    A walk takes linear time in the length of the text for all of `PATTERNS`. A pattern that must look far ahead to find
+    no match takes as long as backtracking: `a*b` takes quadratic time on `aaaa`.
 
-    A walk is linear in the text for all of `PATTERNS`. A pattern that has to look far ahead to find that nothing matches
-    costs what its own backtracking costs: `a*b` is quadratic on `aaaa`.
+    Args:
+        pattern: the pattern.
 
-    >>> compile_pattern(PATTERNS["gpt2"]).gapless
-    True
+    Returns:
+        The tables of the automaton, or the pattern of the `regex` package.
+
+    Raises:
+        ValueError: if Oniguruma rejects the pattern, or if the `regex` package reads a construct in another way
+            (absent operators, conditionals, calls of groups, `\K`, `\G`, `\X`, counted repetitions of a body that can
+            be empty). The message names the construct and its position.
+
+    Example:
+        >>> compile_pattern(PATTERNS["gpt2"]).gapless
+        True
     """
     return _compile(parse(pattern), pattern)
 
 
 @functools.lru_cache(maxsize=256)
 def compile_literal(text: str) -> Automaton | Backtracking:
-    """What finds a plain text (of thousands of characters, a pattern of the `regex` package)."""
+    """Compiles plain text; a text of thousands of characters becomes a pattern of the `regex` package."""
     return _compile(Sequence(tuple(Chars(CharSet.chars(c)) for c in text)), text)
 
 
@@ -65,7 +77,8 @@ def _compile(node: Node, pattern: str) -> Automaton | Backtracking:
         return compile_node(node)
     except OutsideError as outside:
         warnings.warn(
-            f"pattern {pattern!r} has {outside}, which no automaton expresses: it runs in the `regex` package, slowly",
+            f"pattern {pattern!r} has {outside}, which no automaton expresses; the pattern runs slowly, in the `regex` "
+            "package",
             stacklevel=3,
         )
         return Backtracking(pattern, to_regex(node))
@@ -73,11 +86,11 @@ def _compile(node: Node, pattern: str) -> Automaton | Backtracking:
 
 @functools.lru_cache(maxsize=64)
 def one_of(chars: CharSet) -> Automaton:
-    """The automaton whose matches are single characters of a set."""
+    """Makes the automaton that matches single characters of a set."""
     return compile_node(Chars(chars))
 
 
 @functools.lru_cache(maxsize=64)
 def runs(*sets: CharSet) -> Automaton:
-    """The automaton whose matches are the longest runs of characters of one of the sets, the first set first."""
+    """Makes the automaton that matches the longest runs of characters of one set; earlier sets have priority."""
     return compile_node(Choice(tuple(Repeat(Chars(chars), 1, None, True) for chars in sets)))

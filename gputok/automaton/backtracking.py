@@ -1,31 +1,32 @@
-"""The few patterns that no automaton expresses, written anew for the `regex` package."""
+"""Rewrites the few patterns that no automaton expresses for the `regex` package."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import TYPE_CHECKING
 
-from gputok.automaton.charset import CharSet
 from gputok.automaton.syntax import Atomic, Backref, Chars, Choice, Group, Look, Node, Repeat, Sequence
 
 if TYPE_CHECKING:
     import regex
+
+    from gputok.automaton.charset import CharSet
 
 
 @dataclasses.dataclass(frozen=True)
 class Backtracking:
     """A pattern that runs in the `regex` package."""
 
-    pattern: str  # as it was given
+    pattern: str  # in Oniguruma's syntax
     compiled: regex.Pattern
 
 
 def to_regex(node: Node) -> regex.Pattern:
-    """A syntax tree as a compiled pattern of the `regex` package that matches the same.
+    """Compiles a syntax tree to an equivalent pattern of the `regex` package.
 
-    Sets are written out as code points and anchors as look-arounds, for the package's properties, case folding and
-    anchors are of another Unicode version and another dialect. It backtracks, so a match costs what its backtracking
-    costs.
+    Sets are written out as code points and anchors as look-arounds, because properties, case folding and anchors of
+    the package follow another Unicode version and another dialect. The package backtracks, so a search may take
+    exponential time.
     """
     import regex
 
@@ -51,6 +52,7 @@ def _write(node: Node) -> str:
             return f"(?P<g{number}>{_write(body)})"
         case Backref(number):
             return f"(?P=g{number})"
+    raise AssertionError(f"a finished tree has no {type(node).__name__}")
 
 
 def _write_part(node: Node) -> str:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy.typing as npt
+
+    from gputok.types import Mask, Positions, Positions32
+
 END = 0x110000
-"""End (or start) of text, as one more code point after all others: what a look-around may see beside a character."""
+"""The end (or start) of a text, as a code point after all others: a look-around may see it instead of a character."""
 
 
 class CharSet:
-    """An immutable set of code points, kept as the sorted places where membership changes.
+    """An immutable set of code points, stored as the sorted code points at which membership changes.
 
     >>> letters = CharSet.of((0x61, 0x7B)) - CharSet.chars("aeiou")
     >>> "b" in letters, "a" in letters, len(letters)
@@ -22,20 +28,22 @@ class CharSet:
     __slots__ = ("edges",)
 
     def __init__(self, edges: Iterable[int]) -> None:
-        self.edges = np.asarray(edges, np.int32)  # int32[2 * n_runs]: start, end, start, end, ...
+        # int32[2 * n_runs]: start, end, start, end, ...
+        self.edges: Positions32 = np.asarray(edges, np.int32)
 
     @classmethod
     def of(cls, *runs: tuple[int, int]) -> CharSet:
-        """The union of half-open runs of code points."""
+        """Makes the union of half-open runs of code points."""
         return _at_least(1, [cls(run) for run in runs if run[0] < run[1]])
 
     @classmethod
     def chars(cls, chars: str) -> CharSet:
-        points = np.unique(np.array([*map(ord, chars)], np.int32))
+        """Makes the set of the characters of a string."""
+        points = np.array(sorted(set(map(ord, chars))), np.int32)
         return cls(np.setxor1d(points, points + 1, assume_unique=True))
 
-    def has(self, points: np.ndarray) -> np.ndarray:
-        """bool[n]: whether each of n code points is a member."""
+    def has(self, points: npt.NDArray[np.integer[Any]]) -> Mask:
+        """bool[n]: True for each of n code points that is a member."""
         return (np.searchsorted(self.edges, points, side="right") & 1).astype(bool)
 
     def __contains__(self, char: str | int) -> bool:
@@ -51,12 +59,13 @@ class CharSet:
         return self & ~other
 
     def __invert__(self) -> CharSet:
-        """Every other code point; END stays outside."""
-        return CharSet(np.setxor1d((self - NOTHING_BUT_END).edges if END in self else self.edges, [0, END]))
+        """All other code points, without END."""
+        edges = (self - NOTHING_BUT_END).edges if END in self else self.edges
+        return CharSet(np.setxor1d(edges, [0, END], assume_unique=True))
 
     def negated_look(self) -> CharSet:
-        """Every other code point, and END unless it is in the set: what a negative look-around lets pass."""
-        return CharSet(np.setxor1d(self.edges, [0, END + 1]))
+        """All other code points, and END unless the set contains END: a negative look-around accepts these."""
+        return CharSet(np.setxor1d(self.edges, [0, END + 1], assume_unique=True))
 
     def __len__(self) -> int:
         return int(np.diff(self.edges.reshape(-1, 2)).sum())
@@ -71,7 +80,7 @@ class CharSet:
         return hash(self.edges.tobytes())
 
     def runs(self) -> list[tuple[int, int]]:
-        """Half-open runs of code points."""
+        """The half-open runs of code points, in order."""
         return [(a, b) for a, b in self.edges.reshape(-1, 2).tolist()]
 
     def __repr__(self) -> str:
@@ -79,29 +88,33 @@ class CharSet:
 
 
 def _at_least(n: int, sets: list[CharSet]) -> CharSet:
-    """The code points that are in n or more of the sets."""
+    """The code points that at least n of the sets contain."""
     if not sets:
         return NOTHING
     edges = np.concatenate([s.edges for s in sets])
     order = np.argsort(edges, kind="stable")
     edges = edges[order]
     depth = np.cumsum(1 - 2 * (np.concatenate([np.arange(len(s.edges)) for s in sets])[order] & 1))
-    last = np.flatnonzero(np.diff(edges, append=-1))  # of several edges at one place
+    last = np.flatnonzero(np.diff(edges, append=-1))  # if several edges are equal, the last one
     inside = depth[last] >= n
     return CharSet(edges[last][np.diff(inside, prepend=False)])
 
 
 def union(*sets: CharSet) -> CharSet:
+    """The code points that at least one of the sets contains."""
     return _at_least(1, list(sets))
 
 
-def partition(sets: list[CharSet]) -> tuple[np.ndarray, np.ndarray]:
-    """The coarsest classes of characters that no set tells apart.
+def partition(sets: list[CharSet]) -> tuple[Positions, Mask]:
+    """Divides the code points into as few classes as possible, so that each set contains all of a class or nothing.
 
-    Returns class_of: uint8|int64[0x110000] and member: bool[sets, classes + 1], the last column for END.
-    Surrogates, which no text contains, make no class of their own.
+    Returns class_of: int64[0x110000], the class of each code point, and member: bool[n_sets, n_classes + 1]; its last
+    column is for END. Surrogates, which no text contains, get no class of their own.
     """
-    points = np.unique(np.concatenate([[0, 0xD800, 0xE000, END], *(s.edges for s in sets)]))
+    # with indices, NumPy does not import numpy.ma for it: 20 ms of a short process
+    points, _ = np.unique(
+        np.concatenate([[0, 0xD800, 0xE000, END], *(s.edges for s in sets)]), return_index=True
+    )
     points = points[points <= END]
     inside = np.array([s.has(points) for s in sets]).reshape(len(sets), len(points))
     surrogates = (points >= 0xD800) & (points < 0xE000)

@@ -1,10 +1,10 @@
-"""Oniguruma's regular expressions, in its own syntax (Ruby's and more) as `tokenizers` uses it, to a syntax tree.
+r"""Parses regular expressions in Oniguruma's syntax (Ruby's with extensions), as `tokenizers` uses it.
 
-Anchors become look-arounds, classes and properties become sets, case folding is resolved: what is left has a
-handful of node types. Where Ruby's syntax differs from Perl's, Ruby's is meant: `$` is before any newline, `\\h` is a
-hexadecimal digit, `{,2}` is `{0,2}`, and the `+` of `x{1,3}+` repeats once more rather than being possessive.
+The parser turns anchors into look-arounds and classes and properties into sets, and resolves case folding, so that the
+syntax tree has few node types. If the syntaxes of Ruby and Perl differ, Ruby's counts: `$` matches before any newline,
+`\h` is a hexadecimal digit, `{,2}` is `{0,2}`, and the `+` of `x{1,3}+` repeats once more instead of being possessive.
 
-After the parser of Oniguruma 6.9.10 (regparse.c), whose messages the errors echo.
+The parser follows regparse.c of Oniguruma 6.9.10; error messages resemble those of Oniguruma.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ _PROPERTY_OF_ESCAPE = {"w": r"\w", "d": r"\d", "s": r"\s", "h": r"\h"}
 
 
 def parse(pattern: str) -> Node:
-    """The syntax tree of a pattern.
+    """Parses a pattern.
 
-    Raises ValueError, naming construct and position, for what Oniguruma refuses and for what neither an automaton
-    nor the `regex` package reads as Oniguruma does.
+    Raises ValueError, with the construct and its position, if Oniguruma rejects the pattern, or if neither an automaton
+    nor the `regex` package can run the pattern as Oniguruma does.
 
     >>> parse("a|b+?")
     Choice(options=(Chars(chars=CharSet.of((0x61, 0x62))), Repeat(body=Chars(chars=CharSet.of((0x62, 0x63))), least=1, most=None, greedy=False)))
@@ -92,7 +92,7 @@ class _Parser:
         return found
 
     def next(self, ending: str) -> str:
-        """The next character; at the end of the pattern an error that says what was cut short."""
+        """Reads a character. At the end of the pattern the error is "the pattern ends " + `ending`."""
         if self.position == len(self.pattern):
             self.fail(f"the pattern ends {ending}")
         self.position += 1
@@ -155,7 +155,7 @@ class _Parser:
         return self.position > start
 
     def quantifier(self) -> tuple[int, int | None, bool, bool] | None:
-        """Reads `*`, `+?`, `?+`, `{2,3}?`, ...: least, most, greedy, possessive; None where there is none."""
+        """Reads `*`, `+?`, `?+`, `{2,3}?`, ...: least, most, greedy, possessive; None: no quantifier follows."""
         start = self.position
         simple = {"*": (0, None), "+": (1, None), "?": (0, 1)}.get(self.pattern[start])
         if simple:
@@ -169,7 +169,7 @@ class _Parser:
         comma = self.take(",")
         high = self.digits("0123456789", 20) if comma else low
         if not self.take("}") or not (low or high):
-            self.position = start  # Oniguruma takes an odd brace as a plain character
+            self.position = start  # Oniguruma reads a brace that starts no quantifier as a plain character
             return None
         least, most = int(low or 0), int(high) if high else None
         if max(least, most or 0) > MAX_REPEAT:
@@ -179,7 +179,7 @@ class _Parser:
         return least, most, not (comma and self.take("?")), False
 
     def quantified(self, node: Node, start: int) -> Node:
-        """Applies all quantifiers that follow: in Ruby's syntax they stack."""
+        """Applies all quantifiers that follow; Ruby's syntax allows several."""
         for _ in range(MAX_DEPTH):
             while self.skip_comment():
                 pass
@@ -191,8 +191,8 @@ class _Parser:
             least, most, greedy, possessive = quantifier
             repeated = repeat(node, least, most, greedy)
             if isinstance(repeated, Repeat) and (repeated.most or 0) > 1 and can_be_empty(repeated.body):
-                # Oniguruma leaves such a loop early or not, depending on the size of its code
-                self.unsupported("a counted repetition of what can be empty", start)
+                # Whether Oniguruma leaves such a loop early depends on the size of its compiled code.
+                self.unsupported("a counted repetition of a body that can be empty", start)
             node = Atomic(repeated) if possessive else repeated
         self.fail(f"more than {MAX_DEPTH} quantifiers on one another", start)
 
@@ -257,7 +257,7 @@ class _Parser:
         return self.escaped_character(c, start)
 
     def escaped_character(self, c: str, start: int) -> str:
-        """What an escape that is no class, anchor or reference stands for."""
+        """Reads an escape that stands for a character, not for a class, an anchor or a reference."""
         if c in "xo" and self.peek("{"):
             digits, base = ("0123456789abcdefABCDEF", 16) if c == "x" else ("01234567", 8)
             self.position += 1
@@ -265,7 +265,7 @@ class _Parser:
             if text and self.peek(" "):
                 self.unsupported(rf"a list of code points in \{c}{{...}}", start)
             if not text or not self.take("}"):
-                self.fail(rf"\{c}{{...}} that is no number", start)
+                self.fail(rf"\{c}{{...}} without a number", start)
             return self.code_point(int(text, base), start)
         if c == "x":
             return self.byte(16, 2, start)
@@ -279,7 +279,7 @@ class _Parser:
         return _CONTROL.get(c, c)
 
     def control(self, c: str, start: int) -> int:
-        r"""\cx, \C-x and \M-x, which may be nested."""
+        r"""Reads \cx, \C-x or \M-x, which may be nested."""
         if c in "CM" and not self.take("-"):
             self.fail(rf"\{c} without a hyphen", start)
         inner = self.next("inside a control character")
@@ -293,7 +293,7 @@ class _Parser:
         return (value & 0xFF) | 0x80 if c == "M" else value & 0x9F
 
     def byte(self, base: int, most: int, start: int) -> str:
-        r"""\x41 and \101 are bytes of UTF-8: of a character beyond ASCII, all have to be written."""
+        r"""Reads a byte of UTF-8 such as \x41 or \101; a character beyond ASCII needs all of its bytes."""
         text = self.digits("0123456789abcdefABCDEF" if base == 16 else "01234567", most)
         data = bytes([self.byte_value(int(text or "0", base), start)])
         n_bytes = 1 if data[0] < 0x80 else 2 if data[0] < 0xE0 else 3 if data[0] < 0xF0 else 4
@@ -314,7 +314,7 @@ class _Parser:
 
     def code_point(self, value: int, start: int) -> str:
         if value > 0x10FFFF or 0xD800 <= value < 0xE000:
-            self.fail(f"{value:#x}, which is no character,", start)
+            self.fail(f"{value:#x}, which is not a character,", start)
         return chr(value)
 
     def property(self, negated: bool) -> CharSet:
@@ -358,7 +358,7 @@ class _Parser:
         if self.peek("*"):
             self.unsupported("a callout", start)
         if not self.take("?"):
-            if self.has_names:  # Ruby: plain groups don't capture beside named ones
+            if self.has_names:  # in Ruby, plain groups do not capture if the pattern has named groups
                 return self.body(start)
             return self.capture(start)
         c = self.next("inside a group")
@@ -397,7 +397,7 @@ class _Parser:
         return Group(self.body(start), number)
 
     def options(self, c: str, start: int) -> Node:
-        """`(?i)`, which reaches to the end of the group around it, alternatives and all, and `(?i-m:...)`."""
+        """Reads `(?i-m:...)`, or `(?i)`, which reaches to the end of the enclosing group, across alternatives."""
         before = self.ignore_case, self.dot_all, self.extended
         on = True
         while c not in ":)":
@@ -429,13 +429,13 @@ class _Parser:
         return Choice((Chars(inner), *dict.fromkeys(folded))) if folded else Chars(inner)
 
     def bracket_set(self) -> tuple[CharSet, bool]:
-        """The set between brackets and whether it is negated; `[` was read."""
+        """Reads a bracket after its `[`: the set, and True if the set is negated."""
         start = self.position - 1
         self.depth += 1
         if self.depth > MAX_DEPTH:
             self.fail(f"brackets nested more than {MAX_DEPTH} deep")
         negated = self.take("^")
-        operands: list[CharSet] = []  # of &&
+        operands: list[CharSet] = []  # the left sides of &&
         parts: list[CharSet] = []
         first = True
         while True:
@@ -460,7 +460,7 @@ class _Parser:
         return result, negated
 
     def bracket_item(self) -> CharSet:
-        """One character, range, class, POSIX bracket or inner bracket."""
+        """Reads a character, range, class, POSIX bracket or inner bracket."""
         start = self.position
         inner = self.inner_bracket()
         if inner is not None:
@@ -472,7 +472,7 @@ class _Parser:
             self.fail("a range that begins with a class", start)
         self.position += 1
         inner = self.inner_bracket()
-        if inner is not None:  # Oniguruma forgets the range that was begun
+        if inner is not None:  # Oniguruma drops the beginning of the range
             return inner
         last = self.bracket_unit()
         if isinstance(last, CharSet):
@@ -492,7 +492,7 @@ class _Parser:
         return _POSIX_BRACKET.match(self.pattern, self.position) is not None
 
     def bracket_unit(self) -> CharSet | str:
-        """A class, or a character that may begin or end a range."""
+        """Reads a class, or a character that may begin or end a range."""
         start = self.position
         if self.peek_posix_bracket():
             return self.posix_bracket()

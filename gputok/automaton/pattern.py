@@ -1,25 +1,27 @@
-"""Regular expressions in the namesake's syntax, and what the few of them do that are no automaton.
+"""Regex, the public class of patterns, and the search for the few patterns that are not automata.
 
-Those few backtrack, in the `regex` package, and some pattern needs more time on 35 letters than there is. So the time for
-a text has a bound: `SECONDS`, and `SECONDS_PER_CHARACTER` more for each of its characters, of the process's CPU time. That
-is a hundred times what a text takes whose matches are found without going far back. A pattern that takes longer raises
-ValueError with the pattern and the place in the text. (Oniguruma gives up a match after ten million steps back, some 0.2
-seconds; `tokenizers` then panics.) An automaton has no bound and needs none.
+These few patterns backtrack, in the `regex` package, and some patterns would run for years on 35 letters. So the CPU time
+for a text is limited to `SECONDS`, plus `SECONDS_PER_CHARACTER` for each character: a hundred times the time for a text
+whose matches need little backtracking. A pattern that takes longer raises ValueError with the pattern and the place in
+the text. (Oniguruma gives up a match after ten million steps back, about 0.2 seconds; `tokenizers` then panics.)
+Automata need no limit.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gputok.automaton import Backtracking, compile_literal, compile_pattern
-from gputok.types import Array, public
+from gputok.types import public
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gputok.kernels import Automaton
+    from gputok.types import Bytes, Mask, Positions
 
 SECONDS = 5.0
 SECONDS_PER_CHARACTER = 1e-4
@@ -27,36 +29,43 @@ SECONDS_PER_CHARACTER = 1e-4
 
 @public("gputok")
 class Regex:
-    r"""A regular expression in Oniguruma's Ruby syntax, compiled when it is made: see `gputok.automaton`.
+    r"""A regular expression in Oniguruma's Ruby syntax.
 
-    >>> Regex(r"\p{N}{1,3}").pattern
-    '\\p{N}{1,3}'
+    Args:
+        pattern: the pattern; `gputok.automaton.compile_pattern` compiles it at once, so errors appear here.
+
+    Raises:
+        TypeError: if the pattern is not a string.
+        ValueError: if the pattern is wrong, or uses a construct that gputok cannot run as `tokenizers` does.
+
+    Example:
+        >>> Regex(r"\p{N}{1,3}").pattern
+        '\\p{N}{1,3}'
     """
 
     def __init__(self, pattern: str) -> None:
         if not isinstance(pattern, str):
             raise TypeError(f"pattern: '{type(pattern).__name__}' object is not an instance of 'str'")
-        compile_pattern(pattern)  # an error in the pattern belongs here, not where it is first used
+        compile_pattern(pattern)  # for its errors; the result is cached
         self.pattern = pattern
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[type[Regex], tuple[str]]:
         return Regex, (self.pattern,)
 
 
 def matcher(pattern: str | Regex) -> Automaton | Backtracking:
-    """What finds a pattern, a `str` being the text to find (and "" a match between any two characters)."""
+    """Compiles a pattern or a text to find; the empty text matches between any two characters."""
     return compile_pattern(pattern.pattern) if isinstance(pattern, Regex) else compile_literal(pattern)
 
 
 def spans(pattern: Backtracking, text: str) -> Iterator[tuple[int, int, bool]]:
-    """Gaps (False) and matches (True) of a backtracking pattern, in characters, as Oniguruma's `find_iter` gives them.
+    """Cuts a text into gaps (False) and matches (True), as Oniguruma's `find_iter` does: (first, last + 1, matched).
 
-    An empty match that touches the last match is no match, and the search goes on one character later.
-
-    Raises ValueError where it takes longer than the bound.
+    An empty match that touches the last match does not count, and the search continues one character later.
+    Raises ValueError if the search takes longer than the limit.
     """
     at = gap = 0
-    last = None  # where the last match ended
+    last = None  # end of the last match
     deadline = time.process_time() + SECONDS + SECONDS_PER_CHARACTER * len(text)
     try:
         for start, end in _matches(pattern, text, deadline):
@@ -71,40 +80,41 @@ def spans(pattern: Backtracking, text: str) -> Iterator[tuple[int, int, bool]]:
         seconds = SECONDS + SECONDS_PER_CHARACTER * len(text)
         raise ValueError(
             f"pattern {pattern.pattern!r} took more than {seconds:.1f} s for a text of {len(text)} characters and was "
-            f"given up at character {at}, before {text[at : at + 20]!r}: it can match in too many ways there; write "
-            "it so that fewer of its parts can match the same characters"
+            f"given up at character {at}, before {text[at : at + 20]!r}: the pattern can match there in too many ways; "
+            "rewrite the pattern so that fewer of its parts can match the same characters"
         ) from None
     if gap < len(text):
         yield gap, len(text), False
 
 
 def _matches(pattern: Backtracking, text: str, deadline: float) -> Iterator[tuple[int, int]]:
-    """Matches from left to right, each from where the last ended or, after an empty one, a character later.
+    """Matches from left to right. Each search starts at the end of the last match, or a character after an empty match.
 
-    Raises TimeoutError at the deadline, by the clock that the package looks at.
+    Raises TimeoutError at the deadline, in CPU time of the process, which the `regex` package measures as well.
     """
     at = 0
     while at <= len(text):
         for match in pattern.compiled.finditer(text, at, timeout=max(deadline - time.process_time(), 1e-9)):
             yield match.span()
             if match.start() == (at := match.end()):
-                break  # here, the package itself goes on in another way than Oniguruma
+                break  # after an empty match, the `regex` package would continue in another way than Oniguruma
         else:
             return
         at += 1
 
 
 def split_words(
-    data: Array,
-    start: Array,
-    end: Array,
-    frozen: Array | None,
+    data: Bytes,
+    start: Positions,
+    end: Positions,
+    frozen: Mask | None,
     pattern: Backtracking,
-    cut: Array,
-    drop: Array,
-) -> tuple[Array, Array, Array]:
-    """What the kernel of the same name does, with a backtracking pattern instead of an automaton."""
-    words, rows = [], [0]
+    cut: Mask,
+    drop: Mask,
+) -> tuple[Positions, Positions, Positions]:
+    """Like the kernel of the same name in kernels/cpu/split.py, for a backtracking pattern instead of an automaton."""
+    words: list[tuple[int, int]] = []
+    rows = [0]
     for i, (a, b) in enumerate(zip(start.tolist(), end.tolist(), strict=True)):
         if frozen is not None and frozen[i]:
             words.append((a, b))

@@ -7,16 +7,17 @@ _WORD = r"[^\r\n\p{L}\p{N}]?\p{L}+"
 _SPACE = r"\s*[\r\n]+|\s+(?!\S)|\s+"
 _TAIL = rf" ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{_SPACE}"
 
-# GPT-4o tells the case of words: upper then lower letters, where letters without case count as both.
+# GPT-4o cuts words by case: upper case letters, then lower case letters. Letters without case count as both.
 _UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
 _LOWER_WORD, _UPPER_WORD = (
     rf"[^\r\n\p{{L}}\p{{N}}]?{case}" for case in (f"{_UPPER}*{_LOWER}+", f"{_UPPER}+{_LOWER}*")
 )
 _CASED_TAIL = rf" ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{_SPACE}"
 
-# DeepSeek V3 splits three times: digits, then runs of Chinese and Japanese, then each piece, of which the earlier cuts
-# are the ends. As one pattern: the third split written once for each side, with what it leaves unmatched among the
-# Japanese (two unassigned code points) as a match.
+# DeepSeek V3 splits three times: at digits, then at runs of Chinese and Japanese, then within each piece; no match of the
+# third split reaches across an earlier cut. One pattern can do the same if it has the third split twice, once for text
+# inside such runs and once for other text. Inside the runs, two unassigned code points match no part of the third split;
+# here they are matches as well.
 _CJK = "一-龥぀-ゟ゠-ヿ"
 _REST = rf"[^\p{{N}}{_CJK}]"
 _CJK_PIECES = (
@@ -41,4 +42,4 @@ PATTERNS: dict[str, str] = {
     "tekken": rf"{_LOWER_WORD}|{_UPPER_WORD}|\p{{N}}|{_CASED_TAIL}",
     "deepseek-v3": rf"\p{{N}}{{1,3}}|{_CJK_PIECES}|{_REST_PIECES}",
 }
-"""As the `tokenizer.json` files have them; `deepseek-v3` is one pattern that splits as the three of that file."""
+"""The patterns of the `tokenizer.json` files; `deepseek-v3` is one pattern that splits like the three of that file."""

@@ -1,15 +1,16 @@
-"""A syntax tree to the tables of an automaton: leftmost-first subset construction with one character looked ahead.
+"""Compiles a syntax tree to the tables of an automaton: leftmost-first subset construction, one character looked ahead.
 
 A state is the ordered list of threads (places in a program) that a backtracking matcher would still try, best first.
-For each class of next character: follow the threads through everything that consumes nothing, *knowing* the next class,
-so that look-aheads are decided at once; a thread that reaches the end of the pattern cuts all below it, and that class
-is accepted; what is left steps over the character. This keeps Perl's order of preference exactly (Cox, "Regular
-Expression Matching: the Virtual Machine Approach", 2009, run ahead of time), for all patterns without memory.
+For each class of next character, the construction follows the threads through all steps that consume nothing. It *knows*
+the next class, so it decides look-aheads at once. If a thread reaches the end of the pattern, the class is accepted, and
+all threads below it are dropped. The remaining threads step over the character. This keeps Perl's order of preference
+exactly (Cox, "Regular Expression Matching: the Virtual Machine Approach", 2009, run ahead of time), for all patterns
+without back references.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -28,26 +29,36 @@ from gputok.automaton.syntax import (
 )
 from gputok.kernels import DEAD, Automaton
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence as Items
+
+    import numpy.typing as npt
+
+    from gputok.types import Bytes, Mask, Positions
+
+    Transitions = npt.NDArray[np.uint16]
+
 MAX_PROGRAM = 20_000  # instructions
 MAX_STATES = 2048
-MAX_STEPS = 4_000_000  # of the construction: some seconds
+MAX_STEPS = 4_000_000  # of the construction: a few seconds
 
 
 class OutsideError(Exception):
-    """No automaton of a decent size with one character of look-ahead expresses the pattern; the text says why."""
+    """The pattern needs more look-ahead than one character, or a too large automaton; the message says why."""
 
 
 class _Step(NamedTuple):
     """An instruction of the program that the threads run through."""
 
-    kind: str  # "char", "ahead", "behind": go to `first` if the character is in `chars`; "split": to both; "match"
+    # "char", "ahead" and "behind": go to `first` if the character is in `chars`; "split": go to both; "match": the end
+    kind: str
     first: int = -1
     second: int = -1
     chars: int = -1  # index into the sets
 
 
 class _Program:
-    """Instructions, made from the end of the pattern to its beginning."""
+    """The instructions of a pattern, from its end to its beginning."""
 
     def __init__(self, node: Node) -> None:
         self.steps: list[_Step] = [_Step("match")]
@@ -62,7 +73,7 @@ class _Program:
         return len(self.steps) - 1
 
     def emit(self, node: Node, then: int) -> int:
-        """Appends the instructions of `node`, after which comes instruction `then`; their entry."""
+        """Appends the instructions of `node`, which continue at instruction `then`; returns the first of them."""
         match node:
             case Chars(chars):
                 return self.add("char", then, chars=chars)
@@ -96,10 +107,13 @@ class _Program:
         return entry
 
     def repeat(self, body: Node, least: int, most: int | None, greedy: bool, stop: int, full: int) -> int:
-        """`stop` comes after a repetition that might go on, `full` after the last that `most` allows."""
+        """Appends a repetition; returns its first instruction.
+
+        The program continues at `stop` if more repetitions were allowed, and at `full` after `most` repetitions.
+        """
         if most is None:
             if can_be_empty(body):
-                raise OutsideError("an unbounded repetition of what can be empty")
+                raise OutsideError("an unbounded repetition of a body that can be empty")
             entry = self.add("split")
             again = self.emit(body, entry)
             self.steps[entry] = _Step("split", *((again, stop) if greedy else (stop, again)))
@@ -113,7 +127,10 @@ class _Program:
         return entry
 
     def atomic(self, body: Node, then: int) -> int:
-        """Of single characters only: `x++` is `x+(?!x)`, `x?+` is `(?:x|(?!x))`, `x{1,3}` stops early only before no x."""
+        """Appends an atomic group of single characters.
+
+        `x++` becomes `x+(?!x)`, `x?+` becomes `(?:x|(?!x))`; `x{1,3}` may only stop early if no x follows.
+        """
         if isinstance(body, Group):
             return self.atomic(body.body, then)
         if has_one_way(body):
@@ -127,39 +144,36 @@ class _Program:
 
 
 def one_char(node: Node) -> CharSet | None:
-    """The set that `node` is equal to, if it always matches one character."""
+    """The set of characters that `node` matches; None: `node` may match another number of characters than one."""
     match node:
         case Chars(chars):
             return chars
         case Group(body, _):
             return one_char(body)
         case Choice(options):
-            sets = [one_char(option) for option in options]
-            return None if None in sets else _any(sets)
+            return _union_unless_none([one_char(option) for option in options])
     return None
 
 
 def look_set(node: Node, ahead: bool) -> CharSet | None:
-    """The characters, END among them, next to which a look-around at `node` succeeds; None if one doesn't decide."""
+    """The set of neighbouring characters, maybe with END, for which a look-around at `node` succeeds.
+
+    None: one character does not decide.
+    """
     match node:
         case Chars(chars):
             return chars
         case Group(body, _) | Atomic(body):
             return look_set(body, ahead)
         case Choice(options):
-            sets = [look_set(option, ahead) for option in options]
-            return None if None in sets else _any(sets)
+            return _union_unless_none([look_set(option, ahead) for option in options])
         case Look(body, inner_ahead, negative) if inner_ahead == ahead:
             inner = look_set(body, ahead)
             return inner.negated_look() if inner is not None and negative else inner
         case Repeat(body, least, _, _):
-            return (
-                (EVERYTHING | NOTHING_BUT_END)
-                if least == 0
-                else look_set(body, ahead)
-                if least == 1
-                else None
-            )
+            if least == 0:
+                return EVERYTHING | NOTHING_BUT_END
+            return look_set(body, ahead) if least == 1 else None
         case Sequence(items):
             result = EVERYTHING | NOTHING_BUT_END
             order = list(items if ahead else reversed(items))
@@ -172,15 +186,18 @@ def look_set(node: Node, ahead: bool) -> CharSet | None:
     return None
 
 
-def _any(sets: list) -> CharSet:
+def _union_unless_none(sets: Items[CharSet | None]) -> CharSet | None:
+    """The union of the sets; None if one of them is None."""
     result = NOTHING
     for chars in sets:
+        if chars is None:
+            return None
         result |= chars
     return result
 
 
 def has_one_way(node: Node) -> bool:
-    """Whether there is at most one way to match at any place, so that atomic or not makes no difference."""
+    """True if `node` can match in at most one way at any place, so that an atomic group makes no difference."""
     match node:
         case Chars() | Look():
             return True
@@ -196,10 +213,10 @@ def has_one_way(node: Node) -> bool:
 
 
 def compile_node(node: Node) -> Automaton:
-    """The tables of a syntax tree, minimal in states and classes.
+    """Compiles a syntax tree to an automaton with as few states and classes as possible.
 
-    A pattern that matches the empty string accepts in state 0. Raises OutsideError for what needs memory or more
-    look-ahead, and where the number of states explodes (within seconds).
+    The automaton of a pattern that matches the empty string accepts in state 0. Raises OutsideError, within seconds, if
+    the pattern has back references, needs more look-ahead than one character, or needs too many states.
     """
     program = _Program(node)
     class_of, member = partition(list(program.sets) or [EVERYTHING])
@@ -208,7 +225,7 @@ def compile_node(node: Node) -> Automaton:
     delta, accept, class_of = _merge_classes(delta, accept, class_of)
     if delta.shape[1] > 256:
         raise OutsideError("more than 255 classes of characters")
-    # an empty match leaves a gap where it is not taken, beside the last match
+    # The search does not take an empty match that touches the last match; there remains a gap.
     gaps = _may_be_gap(delta, accept)
     rows: dict[bytes, int] = {}
     page = [rows.setdefault(row.tobytes(), len(rows)) for row in class_of.astype(np.uint8).reshape(-1, 128)]
@@ -223,8 +240,8 @@ def compile_node(node: Node) -> Automaton:
     )
 
 
-def _subsets(program: _Program, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The subset construction: delta int64[states, classes + 1] and accept bool of the same shape."""
+def _subsets(program: _Program, member: Mask) -> tuple[Positions, Mask]:
+    """The subset construction: delta int64[n_states, n_classes + 1] and accept, bool of the same shape."""
     steps = program.steps
     looks_behind = any(step.kind == "behind" for step in steps)
     members = [frozenset(np.flatnonzero(row).tolist()) for row in member]
@@ -232,7 +249,10 @@ def _subsets(program: _Program, member: np.ndarray) -> tuple[np.ndarray, np.ndar
     budget = MAX_STEPS
 
     def follow(threads: tuple[int, ...], before: int, column: int) -> tuple[list[int], bool]:
-        """The "char" instructions that the threads reach before a character of class `column`; whether one matches."""
+        """Follows the threads before a character of class `column`.
+
+        Returns the "char" instructions that they reach, and True if a thread reaches the end of the pattern.
+        """
         nonlocal budget
         seen: set[int] = set()
         reached: list[int] = []
@@ -260,10 +280,11 @@ def _subsets(program: _Program, member: np.ndarray) -> tuple[np.ndarray, np.ndar
         return reached, False
 
     start = ((program.start,), -1)
-    states = {start: 0}
-    queue = [start]
-    delta, accept = [], []
-    for threads, before in queue:  # grows while it is read
+    states: dict[tuple[tuple[int, ...], int], int] = {start: 0}
+    queue: list[tuple[tuple[int, ...], int]] = [start]
+    delta: list[list[int]] = []
+    accept: list[list[bool]] = []
+    for threads, before in queue:  # the loop appends to the queue
         row, accepted = [DEAD] * n_columns, [False] * n_columns
         for column in range(n_columns):
             reached, accepted[column] = follow(threads, before, column)
@@ -285,8 +306,8 @@ def _subsets(program: _Program, member: np.ndarray) -> tuple[np.ndarray, np.ndar
     return np.array(delta), np.array(accept)
 
 
-def _minimize(delta: np.ndarray, accept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Merges states that nothing can tell apart (Moore's algorithm); those that lead to no match become DEAD."""
+def _minimize(delta: Positions, accept: Mask) -> tuple[Transitions, Bytes]:
+    """Merges equivalent states (Moore's algorithm). States from which no match can follow become DEAD."""
     n_states = len(delta)
     target = np.vstack([np.where(delta == DEAD, n_states, delta), np.full(delta.shape[1], n_states)])
     rows = np.vstack([accept, np.zeros(accept.shape[1], bool)])
@@ -301,7 +322,7 @@ def _minimize(delta: np.ndarray, accept: np.ndarray) -> tuple[np.ndarray, np.nda
     block = block.ravel()
     _, first = np.unique(block[: n_states + 1], return_index=True)
     kept = np.sort(first[first < n_states])
-    # START stays, even if the pattern matches nothing
+    # The start state stays, even if the pattern matches nothing.
     kept = kept[(block[kept] != block[n_states]) | (kept == 0)]
     number = np.full(block.max() + 1, DEAD)
     number[block[kept]] = np.arange(len(kept))
@@ -310,8 +331,8 @@ def _minimize(delta: np.ndarray, accept: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def _merge_classes(
-    delta: np.ndarray, accept: np.ndarray, class_of: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    delta: Transitions, accept: Bytes, class_of: Positions
+) -> tuple[Transitions, Bytes, Positions]:
     """Merges the classes of characters whose columns are equal."""
     columns = np.vstack([delta, accept])[:, :-1]
     _, first, merged = np.unique(columns, axis=1, return_index=True, return_inverse=True)
@@ -324,13 +345,14 @@ def _merge_classes(
     )
 
 
-def _may_be_gap(delta: np.ndarray, accept: np.ndarray) -> np.ndarray:
-    """bool[classes]: whether a walk that begins with a character of the class can die or end without a match."""
+def _may_be_gap(delta: Transitions, accept: Bytes) -> Mask:
+    """bool[n_classes]: True if a walk that begins with a character of the class can die or end without a match."""
     n_classes = delta.shape[1] - 1
     going_on = (accept == 0) & (delta != DEAD)
-    fails = ((accept == 0) & (delta == DEAD)).any(axis=1)  # END's column included: there is no more to come
-    while True:  # a state fails too if it can go on, unaccepted, to one that fails
-        wider = fails | (going_on & fails[np.where(delta == DEAD, 0, delta)]).any(axis=1)
+    # with the column of END, after which no character follows
+    fails: Mask = ((accept == 0) & (delta == DEAD)).any(axis=1)
+    while True:  # a state also fails if it can go to a failing state without accepting
+        wider: Mask = fails | (going_on & fails[np.where(delta == DEAD, 0, delta)]).any(axis=1)
         if (wider == fails).all():
             break
         fails = wider
@@ -340,16 +362,17 @@ def _may_be_gap(delta: np.ndarray, accept: np.ndarray) -> np.ndarray:
     return np.where(first == DEAD, True, fails[np.where(first == DEAD, 0, first)])
 
 
-def _strong(delta: np.ndarray, accept: np.ndarray, gaps: np.ndarray) -> np.ndarray:
-    """uint8[classes, classes]: 1 at (a, b) if text can be cut between them and the left part be walked alone.
+def _strong(delta: Transitions, accept: Bytes, gaps: Mask) -> Bytes:
+    """uint8[n_classes, n_classes]: 1 at (a, b) if text may be cut between them without changing words.
 
-    No walk that steps over `a` may live on over `b` (a word ends there, or ended before); at the end of text it must
-    be accepted as before `b`; and they must not be two gap characters, which would be one piece.
+    Three conditions: no walk that steps over `a` continues over `b` (a word ends there, or ended before); a walk that
+    ended the text after `a` would be accepted exactly if it is accepted before `b`; and `a` and `b` are not both gap
+    characters, which would form one piece.
     """
     n_classes = delta.shape[1] - 1
     strong = ~np.logical_and.outer(gaps, gaps)
     for a in range(n_classes):
-        after = np.unique(delta[:, a])
+        after, _ = np.unique(delta[:, a], return_index=True)  # see partition
         after = after[after != DEAD]
         strong[a] &= (delta[after, :-1] == DEAD).all(axis=0)
         strong[a] &= (accept[after, :-1] == accept[after, -1:]).all(axis=0)

@@ -1,13 +1,15 @@
-"""The syntax tree of a pattern: a handful of node types, and how Oniguruma builds and folds them."""
+"""The syntax tree of a pattern: ten node types, and functions that build and fold trees as Oniguruma does."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from gputok.automaton.charset import EVERYTHING, CharSet
 from gputok.automaton.unicode_tables import any_case, canonical, joined_folds, long_folds, property_set
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Chars(NamedTuple):
@@ -17,28 +19,34 @@ class Chars(NamedTuple):
 
 
 class Sequence(NamedTuple):
+    """All items, one after the other."""
+
     items: tuple[Node, ...]
 
 
 class Choice(NamedTuple):
+    """One of several options."""
+
     options: tuple[Node, ...]  # in order of preference
 
 
 class Repeat(NamedTuple):
+    """The body, repeated."""
+
     body: Node
     least: int
-    most: int | None  # None: without bound
+    most: int | None  # None: no limit
     greedy: bool
 
 
 class Atomic(NamedTuple):
-    """The first match of the body, never another: `(?>...)` and possessive quantifiers."""
+    """Only the first match of the body, without backtracking into it: `(?>...)` and possessive quantifiers."""
 
     body: Node
 
 
 class Look(NamedTuple):
-    """Whether the body matches here (ahead) or ends here, consuming nothing."""
+    """A look-around: the body must match after this place (ahead) or before it; negative: must not match."""
 
     body: Node
     ahead: bool
@@ -46,25 +54,27 @@ class Look(NamedTuple):
 
 
 class Group(NamedTuple):
-    """A capturing group that a back reference may name."""
+    """A capturing group, to which back references may refer."""
 
     body: Node
     number: int
 
 
 class Backref(NamedTuple):
+    """The text that the group with this number matched."""
+
     number: int
 
 
 class Text(NamedTuple):
-    """Plain characters, before case folding; in no finished tree."""
+    """Plain characters, before case folding; `fold_case` removes these nodes."""
 
     text: str
     ignore_case: bool
 
 
 class Scope(NamedTuple):
-    """A group with options, whose text folds apart from the text around it; in no finished tree."""
+    """A group with options; its text is folded separately from its neighbours. `fold_case` removes these nodes."""
 
     body: Node
 
@@ -75,21 +85,24 @@ ANY_BUT_NEWLINE = Chars(~CharSet.chars("\n"))
 NEWLINE = Chars(CharSet.chars("\n"))
 ANY = Chars(EVERYTHING)
 TEXT_START, TEXT_END = Look(ANY, False, True), Look(ANY, True, True)
-# Oniguruma takes no line to begin after a newline that ends the text.
+# In Oniguruma, no line begins after a newline at the end of the text.
 LINE_START = Choice((TEXT_START, Sequence((Look(NEWLINE, False, False), Look(ANY, True, False)))))
 LINE_END = Look(ANY_BUT_NEWLINE, True, True)
 
 
 def sequence(items: list[Node]) -> Node:
+    """A sequence of items; a single item stays as it is."""
     return items[0] if len(items) == 1 else Sequence(tuple(items))
 
 
 def string(text: str) -> Node:
+    """Exactly these characters."""
     return sequence([Chars(CharSet.chars(c)) for c in text])
 
 
 @functools.cache
 def word_boundary(negated: bool) -> Node:
+    r"""A place between a word character and another character (`\b`), or any other place (`\B`)."""
     word = Chars(property_set(r"\w"))
     return Choice(
         tuple(
@@ -100,11 +113,12 @@ def word_boundary(negated: bool) -> Node:
 
 
 def any_case_string(text: str) -> Node:
+    """These characters, each in upper or lower case."""
     return sequence([Chars(any_case(CharSet.chars(c))) for c in text])
 
 
 def _any_case_text(text: str, behind: bool) -> list[Node]:
-    """Text where case is ignored, cut as Oniguruma does: first what folds to one character (`ﬆ` for `st`), then each."""
+    """Text that ignores case, cut as in Oniguruma: parts that fold to one character (`st` to `ﬆ`), then characters."""
     nodes: list[Node] = []
     at = 0
     while at < len(text):
@@ -123,11 +137,10 @@ def _any_case_text(text: str, behind: bool) -> list[Node]:
 
 
 def fold_case(node: Node, behind: bool) -> Node:
-    """The tree without Text and Scope. Text in a look-behind folds character by character."""
+    """Replaces Text and Scope by other nodes. In a look-behind, each character of a text is folded separately."""
     match node:
         case Text(text, ignore_case):
-            nodes = _any_case_text(text, behind) if ignore_case else [Chars(CharSet.chars(c)) for c in text]
-            return sequence(nodes)
+            return sequence(_any_case_text(text, behind)) if ignore_case else string(text)
         case Sequence():
             items: list[Node] = []
             for item in _flat(node):
@@ -154,7 +167,7 @@ def _flat(node: Sequence) -> Iterator[Node]:
 
 
 def can_be_empty(node: Node) -> bool:
-    """Whether the empty string may match."""
+    """True if the node may match the empty string."""
     match node:
         case Chars() | Text():
             return False
@@ -170,7 +183,7 @@ def can_be_empty(node: Node) -> bool:
 
 
 def is_anchor(node: Node) -> bool:
-    """What Oniguruma lets no quantifier repeat."""
+    """True if Oniguruma rejects a quantifier after the node."""
     if isinstance(node, Look) or node in (LINE_START, word_boundary(False), word_boundary(True)):
         return True
     return isinstance(node, Choice) and any(map(is_anchor, node.options))
@@ -197,7 +210,7 @@ _BY_NAME = {"*": _KINDS[1], "+": _KINDS[2], "??": _KINDS[3], "*?": _KINDS[4]}
 
 
 def repeat(node: Node, least: int, most: int | None, greedy: bool) -> Node:
-    """A quantifier on a node; on one that is quantified already, reduced as Oniguruma does."""
+    """Applies a quantifier to a node; two quantifiers on one node are reduced as in Oniguruma."""
     if (least, most) == (1, 1):
         return node
     if isinstance(node, Repeat):

@@ -1,21 +1,27 @@
-"""What each part of `tokenizers` thinks of every code point: Oniguruma's properties and case folding, Rust's sets.
+"""Character properties as `tokenizers` uses them: properties and case folding of Oniguruma, character sets of Rust.
 
-The data, unicode.npz, was asked of the `tokenizers` package itself by tests/make_unicode_tables.py, for almost
-each part of it uses a Unicode version of its own, and neither `regex` nor `unicodedata` agrees with any of them.
+tests/make_unicode_tables.py generates the data, unicode.npz, from the `tokenizers` package itself, because its parts
+use different Unicode versions, and neither `regex` nor `unicodedata` agrees with any of them.
 """
 
 from __future__ import annotations
 
 import functools
 import pathlib
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gputok.automaton.charset import CharSet
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from gputok.types import Positions, Positions32
+
 
 @functools.cache
-def _tables() -> dict[str, np.ndarray]:
+def _tables() -> dict[str, npt.NDArray[Any]]:
     with np.load(pathlib.Path(__file__).with_name("unicode.npz")) as file:
         return dict(file)
 
@@ -33,12 +39,12 @@ def property_names() -> list[str]:
 
 @functools.cache
 def property_set(name: str) -> CharSet:
-    """The characters with a property; a KeyError if Oniguruma knows none of that name.
+    r"""The set of characters that have a property. Raises KeyError if Oniguruma has no property of that name.
 
-    `name` is a property in Oniguruma's spelling (case, spaces, `-` and `_` don't count), `[:alpha:]`, `\\w`, or a set of
+    `name` is a property of Oniguruma (case, spaces, `-` and `_` are ignored), `[:alpha:]`, `\w`, or a set of
     a pre-tokenizer in Rust: `rust:numeric` (Digits), `rust:space` (WhitespaceSplit), `rust:punctuation`
-    (Punctuation, BertPreTokenizer), `rust:bertspace`, `rust:regexspace` and `rust:regexother` (Whitespace: `\\s`,
-    `[^\\w\\s]`).
+    (Punctuation, BertPreTokenizer), `rust:bertspace`, `rust:regexspace` and `rust:regexother` (Whitespace: `\s`,
+    `[^\w\s]`).
 
     >>> len(property_set("L")), "Ⅷ" in property_set("Letter_Number")
     (141028, True)
@@ -51,20 +57,20 @@ def property_set(name: str) -> CharSet:
 
 
 def script_sets() -> list[CharSet]:
-    """The scripts of UnicodeScripts; characters in none of them join any script."""
+    """The scripts that the pre-tokenizer UnicodeScripts knows. Characters outside of all sets join any script."""
     names = [name for name in _line_of_name() if name.startswith("rust:script:")]
     return [property_set(name) for name in names]
 
 
 @functools.cache
 def _fold_classes() -> list[str]:
-    """Characters that match one another under `(?i:...)`."""
+    """Classes of characters that match one another under `(?i:...)`."""
     return _tables()["one"].tobytes().decode().split("\n")
 
 
 @functools.cache
-def _folds() -> tuple[np.ndarray, np.ndarray]:
-    """Code points that have case (int32), and the index of the class of each."""
+def _folds() -> tuple[Positions32, Positions]:
+    """The code points that have case, int32[n], and the index of the class of each, int64[n]."""
     classes = _fold_classes()
     points = np.array([ord(c) for chars in classes for c in chars], np.int32)
     return points, np.repeat(np.arange(len(classes)), [len(chars) for chars in classes])
@@ -72,7 +78,7 @@ def _folds() -> tuple[np.ndarray, np.ndarray]:
 
 @functools.lru_cache(maxsize=1024)
 def any_case(chars: CharSet) -> CharSet:
-    """The set with every character that matches one of its members under `(?i:...)`.
+    """Adds every character that matches a member of the set under `(?i:...)`.
 
     >>> any_case(CharSet.chars("s")) == CharSet.chars("sSſ")
     True
@@ -89,19 +95,19 @@ def _canonical() -> dict[int, str]:
 
 
 def canonical(text: str) -> str:
-    """Equal for texts that match one another character by character under `(?i:...)`."""
+    """Maps texts that match one another character by character under `(?i:...)` to the same text."""
     return text.translate(_canonical())
 
 
 @functools.cache
 def long_folds() -> dict[str, str]:
-    """Characters that match a longer string under `(?i:...)`: `ß` matches `ss`."""
+    """Characters that match a longer string under `(?i:...)`, with that string: `ß` matches `ss`."""
     return {line[0]: line[1:] for line in _tables()["several"].tobytes().decode().split("\n")}
 
 
 @functools.cache
 def joined_folds() -> dict[str, CharSet]:
-    """The reverse, by canonical string: `ss` matches `ß` and `ẞ`."""
+    """The reverse of `long_folds`, by canonical string: `ss` matches `ß` and `ẞ`."""
     joined: dict[str, str] = {}
     for c, fold in long_folds().items():
         joined[canonical(fold)] = joined.get(canonical(fold), "") + c

@@ -28,7 +28,7 @@ def cuts(offsets: Array, batch_bytes: int) -> list[int]:
     if n_parts == 1:
         return [0, len(offsets) - 1] if len(offsets) > 1 else [0]
     aims = np.linspace(offsets[0], offsets[-1], n_parts + 1)[1:-1]
-    return np.unique([0, *np.searchsorted(offsets, aims), len(offsets) - 1]).tolist()
+    return sorted({0, *np.searchsorted(offsets, aims).tolist(), len(offsets) - 1})
 
 
 def checked(

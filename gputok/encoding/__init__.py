@@ -1,4 +1,4 @@
-"""What encoding a text gives: columns that a whole batch shares, rows of them, and the objects that users get."""
+"""Results of encoding: columns that a whole batch shares, rows of these columns, and the public class Encoding."""
 
 from gputok.encoding.encoding import Encoding
 

@@ -1,36 +1,42 @@
-"""What a tokenizer gives back for one text or one pair, under the namesake's names.
+"""Encoding: the result of encoding one text or one pair of texts, with the attributes that `tokenizers` has.
 
-An Encoding is a view on one row of columns that a whole batch shares; Python lists are made when they are asked for.
+An Encoding is a view of one row of columns that a whole batch shares. Each access to an attribute makes a new list.
 """
 
 from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gputok.encoding.columns import Columns
 from gputok.encoding.rows import NO_SPELLING, Rows, merge, named_rows
-from gputok.types import Array, public
+from gputok.types import public
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gputok.encoding.columns import Column
 
 
 @public("gputok")
 class Encoding:
     """The result of encoding one text or one pair of texts.
 
-    Attributes are made into lists when they are asked for; keep the list rather than asking in a loop.
+    Each access to an attribute makes a new list, so keep the list instead of accessing the attribute in a loop.
+    Positions of tokens, words and characters are counted from 0; methods that find nothing return None.
 
-    >>> from gputok import Tokenizer, models, pre_tokenizers
-    >>> tokenizer = Tokenizer(models.WordLevel({"hello": 0, "you": 1, "?": 2}, unk_token="?"))
-    >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    >>> encoding = tokenizer.encode("hello  dear you")
-    >>> encoding.tokens, encoding.offsets
-    (['hello', '?', 'you'], [(0, 5), (7, 11), (12, 15)])
-    >>> encoding.char_to_token(13), encoding.token_to_chars(1)
-    (2, (7, 11))
+    Example:
+        >>> from gputok import Tokenizer, models, pre_tokenizers
+        >>> tokenizer = Tokenizer(models.WordLevel({"hello": 0, "you": 1, "?": 2}, unk_token="?"))
+        >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+        >>> encoding = tokenizer.encode("hello  dear you")
+        >>> encoding.tokens, encoding.offsets
+        (['hello', '?', 'you'], [(0, 5), (7, 11), (12, 15)])
+        >>> encoding.char_to_token(13), encoding.token_to_chars(1)
+        (2, (7, 11))
     """
 
     __slots__ = ("__dict__", "_overflowing", "_row", "_rows", "_shown")
@@ -42,7 +48,14 @@ class Encoding:
     def of(
         cls, rows: Rows, row: int = 0, overflowing: Sequence[Encoding] = (), shown: Any = None
     ) -> Encoding:
-        """One row of many. overflowing: what truncation cut off it; shown: what was encoded, for display."""
+        """Makes a view of one row.
+
+        Args:
+            rows: many encodings.
+            row: the number of the row.
+            overflowing: the parts that truncation cut off.
+            shown: the text, or the pair of texts, that was encoded; used for display in notebooks only.
+        """
         encoding = cls.__new__(cls)
         encoding._set(rows, row, overflowing, shown)
         return encoding
@@ -51,8 +64,20 @@ class Encoding:
         self._rows, self._row, self._overflowing, self._shown = rows, row, tuple(overflowing), shown
 
     def row(self) -> Rows:
-        """Its row, without the others."""
+        """Returns the row of this encoding alone."""
         return self._rows.take(np.array([self._row]))
+
+    def column(self, name: str) -> Column:
+        """Returns the values of the tokens in a column of `gputok.encoding.columns.Columns`, without copying.
+
+        Args:
+            name: the name of the column, for example "ids".
+
+        Returns:
+            An array of the dtype of the column, [n_tokens]. Other encodings may share its memory: do not write to it.
+        """
+        rows, row = self._rows, self._row
+        return getattr(rows.columns, name)[rows.first[row] : rows.last[row]]
 
     def __repr__(self) -> str:
         return (
@@ -67,7 +92,7 @@ class Encoding:
         return json.dumps(self._to_dict(), ensure_ascii=False, separators=(",", ":")).encode()
 
     def __setstate__(self, state: bytes) -> None:
-        other = _from_dict(json.loads(state))
+        other = from_dict(json.loads(state))
         self._set(other._rows, other._row, other._overflowing, None)
 
     def __copy__(self) -> Encoding:
@@ -96,13 +121,13 @@ class Encoding:
 
     @property
     def ids(self) -> list[int]:
-        """The ids of the tokens: what a language model takes."""
-        return column_of(self, "ids").tolist()
+        """The ids of the tokens, as language models take them."""
+        return self.column("ids").tolist()
 
     @property
     def type_ids(self) -> list[int]:
-        """For each token, the number that its part of the input has in the post-processor's template."""
-        return column_of(self, "type_ids").tolist()
+        """For each token, the type id that the post-processor gave to its input sequence."""
+        return self.column("type_ids").tolist()
 
     @property
     def tokens(self) -> list[str]:
@@ -111,27 +136,27 @@ class Encoding:
 
     @property
     def offsets(self) -> list[tuple[int, int]]:
-        """For each token, its characters in the text: `text[start:end]`."""
-        return list(zip(column_of(self, "start").tolist(), column_of(self, "end").tolist(), strict=True))
+        """For each token, its characters: the token comes from `text[start:end]`."""
+        return list(zip(self.column("start").tolist(), self.column("end").tolist(), strict=True))
 
     @property
     def attention_mask(self) -> list[int]:
-        """1 for each token that a model should look at, 0 for padding."""
-        return column_of(self, "attention").tolist()
+        """1 for each token that a model should attend to, 0 for padding."""
+        return self.column("attention").tolist()
 
     @property
     def special_tokens_mask(self) -> list[int]:
-        """1 for each token that is not from the text: added by the post-processor or by padding."""
-        return column_of(self, "special").tolist()
+        """1 for each token that the post-processor or padding added, 0 for tokens of the text."""
+        return self.column("special").tolist()
 
     @property
     def word_ids(self) -> list[int | None]:
-        """For each token, the index of its word as the pre-tokenizer made it, or None."""
-        return [None if word < 0 else word for word in column_of(self, "words").tolist()]
+        """For each token, the index of its word, as cut by the pre-tokenizer; None: the token is in no word."""
+        return [None if word < 0 else word for word in self.column("words").tolist()]
 
     @property
     def words(self) -> list[int | None]:
-        """The same as `word_ids`. Deprecated."""
+        """Deprecated: use `word_ids`."""
         warnings.warn(
             "Deprecated in 0.9.4: Encoding.words is deprecated, please use Encoding.word_ids instead.",
             DeprecationWarning,
@@ -141,7 +166,7 @@ class Encoding:
 
     @property
     def sequence_ids(self) -> list[int | None]:
-        """For each token, the input sequence that it is from, or None."""
+        """For each token, the number of its input sequence (0 or 1); None: the token is not from the text."""
         ids: list[int | None] = [None] * len(self)
         for sequence in range(self.n_sequences):
             a, b = self._range(sequence)
@@ -150,62 +175,84 @@ class Encoding:
 
     @property
     def n_sequences(self) -> int:
-        """The number of input sequences that are combined here."""
+        """The number of input sequences: 1 for a text, 2 for a pair."""
         return len(self._rows.ranges) or 1
 
     @property
     def overflowing(self) -> list[Encoding]:
-        """What truncation cut off, in parts of at most the max length."""
+        """The tokens that truncation cut off, in parts that have at most the maximum length."""
         return [part.__copy__() for part in self._overflowing]
 
     def set_sequence_id(self, sequence_id: int) -> None:
-        """Calls all tokens the input sequence of that number."""
+        """Marks all tokens as input sequence `sequence_id`."""
         self._rows, self._row = self.row().with_sequence(sequence_id), 0
 
     def word_to_tokens(self, word_index: int, sequence_index: int = 0) -> tuple[int, int] | None:
-        """The tokens of a word, as (first, last + 1), or None."""
+        """Finds the tokens of a word.
+
+        Args:
+            word_index: the index of the word in its input sequence.
+            sequence_index: the number of the input sequence.
+
+        Returns:
+            (first, last + 1) token; None: the sequence has no such word.
+        """
         a, b = self._range(sequence_index)
-        words = column_of(self, "words")[a:b]
+        words = self.column("words")[a:b]
         words = words[: np.argmax(words > word_index)] if (words > word_index).any() else words
         at = np.flatnonzero(words == _unsigned(word_index))
         return (a + int(at[0]), a + int(at[-1]) + 1) if len(at) else None
 
     def word_to_chars(self, word_index: int, sequence_index: int = 0) -> tuple[int, int] | None:
-        """The characters of a word, as (first, last + 1), or None."""
+        """Finds the characters of a word.
+
+        Args:
+            word_index: the index of the word in its input sequence.
+            sequence_index: the number of the input sequence.
+
+        Returns:
+            (first, last + 1) character of the input sequence; None: the sequence has no such word.
+        """
         if (tokens := self.word_to_tokens(word_index, sequence_index)) is None:
             return None
-        return int(column_of(self, "start")[tokens[0]]), int(column_of(self, "end")[tokens[1] - 1])
+        return int(self.column("start")[tokens[0]]), int(self.column("end")[tokens[1] - 1])
 
     def token_to_sequence(self, token_index: int) -> int | None:
-        """The input sequence that a token is from, or None."""
+        """Finds the input sequence of a token; None: the token is not from the text."""
         if _unsigned(token_index) > len(self):
             return None
         ranges = self._ranges
         return next((i for i, (a, b) in ranges.items() if a <= token_index < b), None) if ranges else 0
 
     def token_to_chars(self, token_index: int) -> tuple[int, int] | None:
-        """The characters of a token, as (first, last + 1), or None where it is not from the text."""
+        """Finds the characters of a token: (first, last + 1) in its input sequence; None: it is not from the text."""
         if self.token_to_sequence(token_index) is None or token_index >= len(self):
             return None
-        return int(column_of(self, "start")[token_index]), int(column_of(self, "end")[token_index])
+        return int(self.column("start")[token_index]), int(self.column("end")[token_index])
 
     def token_to_word(self, token_index: int) -> int | None:
-        """The index of the word that a token is in, or None."""
+        """Finds the index of the word that contains a token; None: the token is in no word."""
         if self.token_to_sequence(token_index) is None or token_index >= len(self):
             return None
-        word = int(column_of(self, "words")[token_index])
+        word = int(self.column("words")[token_index])
         return None if word < 0 else word
 
     def char_to_token(self, char_pos: int, sequence_index: int = 0) -> int | None:
-        """The token that holds a character, or None."""
+        """Finds the token that contains a character.
+
+        Args:
+            char_pos: the index of the character in its input sequence.
+            sequence_index: the number of the input sequence.
+
+        Returns:
+            The index of the token; None: the character is in no token.
+        """
         a, b = self._range(sequence_index)
-        inside = (column_of(self, "start")[a:b] <= _unsigned(char_pos)) & (
-            char_pos < column_of(self, "end")[a:b]
-        )
+        inside = (self.column("start")[a:b] <= _unsigned(char_pos)) & (char_pos < self.column("end")[a:b])
         return a + int(np.argmax(inside)) if inside.any() else None
 
     def char_to_word(self, char_pos: int, sequence_index: int = 0) -> int | None:
-        """The index of the word that holds a character, or None."""
+        """Finds the index of the word that contains a character; the arguments are those of `char_to_token`."""
         token = self.char_to_token(char_pos, sequence_index)
         return None if token is None else self.token_to_word(token)
 
@@ -217,7 +264,19 @@ class Encoding:
         pad_type_id: int = 0,
         pad_token: str = "[PAD]",
     ) -> None:
-        """Fills up to `length` tokens, overflowing parts too; a longer encoding stays as it is."""
+        """Fills up this encoding, and its overflowing parts, to `length` tokens; longer ones stay as they are.
+
+        Args:
+            length: in tokens.
+            direction: "right" puts padding after the tokens, "left" before them.
+            pad_id: the id of the padding token.
+            pad_type_id: the type id of the padding token.
+            pad_token: the text of the padding token.
+
+        Raises:
+            ValueError: if `direction` is neither "left" nor "right".
+            OverflowError: if `length` is negative.
+        """
         check_direction(direction)
         self._overflowing = tuple(self.overflowing)  # copies: another encoding may hold the same parts
         for part in self._overflowing:
@@ -226,7 +285,17 @@ class Encoding:
         self._rows, self._row = row.pad(_unsigned(length), direction, pad_id, pad_type_id, pad_token), 0
 
     def truncate(self, max_length: int, stride: int = 0, direction: str = "right") -> None:
-        """Cuts to `max_length` tokens; the rest goes to `overflowing`, each part repeating `stride` tokens."""
+        """Cuts this encoding to `max_length` tokens and puts the rest into `overflowing`.
+
+        Args:
+            max_length: in tokens.
+            stride: each overflowing part repeats this number of tokens of the part before.
+            direction: "right" keeps the first tokens, "left" the last.
+
+        Raises:
+            ValueError: if `direction` is neither "left" nor "right", or `stride` is not less than `max_length`.
+            OverflowError: if a number is negative.
+        """
         check_direction(direction)
         if _unsigned(max_length) >= len(self):
             return
@@ -237,17 +306,38 @@ class Encoding:
 
     @staticmethod
     def merge(encodings: Sequence[Encoding], growing_offsets: bool = True) -> Encoding:
-        """One encoding of many, in order; overflowing parts are combined with each other.
+        """Joins encodings in order. Each overflowing part is joined with the other encodings and with their parts.
 
-        With `growing_offsets`, each one's offsets begin where those of the one before ended.
+        Args:
+            encodings: the encodings to join.
+            growing_offsets: True: the offsets of each encoding continue after those of the encoding before.
+
+        Raises:
+            TypeError: if an item is not an Encoding.
         """
         for encoding in encodings:
-            if not isinstance(encoding, Encoding):
-                raise TypeError(f"{type(encoding).__name__!r} object is not an instance of 'Encoding'")
+            _check_encoding(encoding)
         merged = Encoding()
         for encoding in encodings:
-            merged = _merge_two(merged, encoding, growing_offsets)
+            merged = merged._followed_by(encoding, growing_offsets)
         return merged
+
+    def _followed_by(self, other: Encoding, growing: bool) -> Encoding:
+        """Joins two encodings.
+
+        The overflowing parts: each part of `self` with `other` and with each part of `other`, then `self` with each
+        part of `other`.
+        """
+        parts: list[Encoding] = []
+        for part in self._overflowing:
+            parts.append(part._followed_by(other, growing))
+            parts.extend(part._followed_by(more, growing) for more in other._overflowing)
+        parts.extend(self._followed_by(more, growing) for more in other._overflowing)
+        a, b = self.row(), other.row()
+        if growing and len(self):
+            shift = self.column("end")[-1]
+            b = b.replace(start=b.columns.start + shift, end=b.columns.end + shift)
+        return Encoding.of(merge([a, b]), 0, parts, None)
 
     def _repr_html_(self) -> str:
         from gputok.encoding.html import encoding_html
@@ -255,39 +345,24 @@ class Encoding:
         return encoding_html(self, self._shown)
 
 
-def _merge_two(left: Encoding, right: Encoding, growing: bool) -> Encoding:
-    """`left` then `right`. What overflows: each left part with `right` and with its parts, then `left` with these."""
-    parts = []
-    for part in left._overflowing:
-        parts.append(_merge_two(part, right, growing))
-        parts.extend(_merge_two(part, other, growing) for other in right._overflowing)
-    parts.extend(_merge_two(left, other, growing) for other in right._overflowing)
-    a, b = (encoding.row() for encoding in (left, right))
-    if growing and len(left):
-        shift = column_of(left, "end")[-1]
-        b = b.replace(start=b.columns.start + shift, end=b.columns.end + shift)
-    return Encoding.of(merge([a, b]), 0, parts, None)
-
-
-def column_of(encoding: Encoding, name: str) -> Array:
-    """The values of an encoding's tokens in a column, by its name in `Columns`: a view, not to be written to."""
-    rows, row = encoding._rows, encoding._row
-    return getattr(rows.columns, name)[rows.first[row] : rows.last[row]]
-
-
 def views(
     rows: Rows, texts: Sequence[Any] | None = None, overflowing: Sequence[Sequence[Encoding]] | None = None
 ) -> list[Encoding]:
-    """Rows as the objects that users get; `texts`: what was encoded in each row, for display."""
+    """Makes an Encoding of each row.
+
+    texts: for each row, the text or the pair that was encoded, for display; overflowing: for each row, the parts that
+    truncation cut off.
+    """
     n = len(rows.first)
     shown = [None] * n if texts is None else texts
-    parts = [()] * n if overflowing is None else overflowing
+    parts: Sequence[Sequence[Encoding]] = [()] * n if overflowing is None else overflowing
     return [
         Encoding.of(rows, row, part, text) for row, (part, text) in enumerate(zip(parts, shown, strict=True))
     ]
 
 
-def _from_dict(value: dict[str, Any]) -> Encoding:
+def from_dict(value: dict[str, Any]) -> Encoding:
+    """Makes an Encoding of the JSON form that its pickles hold."""
     n = len(value["ids"])
     offsets = np.array(value["offsets"], np.int64).reshape(n, 2)
     columns = Columns(
@@ -306,17 +381,23 @@ def _from_dict(value: dict[str, Any]) -> Encoding:
         for sequence, span in value["sequence_ranges"].items()
     }
     rows = Rows(columns, np.array([0]), np.array([n]), NO_SPELLING, tuple(value["tokens"]), ranges)
-    return Encoding.of(rows, 0, [_from_dict(part) for part in value["overflowing"]], None)
+    return Encoding.of(rows, 0, [from_dict(part) for part in value["overflowing"]], None)
 
 
 def check_direction(direction: str) -> None:
+    """Raises ValueError unless the direction is "left" or "right"."""
     if direction not in ("left", "right"):
         raise ValueError(f"Unknown `direction`: `{direction}`. Use one of `left` or `right`")
 
 
+def _check_encoding(value: object) -> None:
+    if not isinstance(value, Encoding):
+        raise TypeError(f"{type(value).__name__!r} object is not an instance of 'Encoding'")
+
+
 def _unsigned(number: int) -> int:
     if number < 0:
-        raise OverflowError(f"can't convert the negative number {number} to an index or a length")
+        raise OverflowError(f"expected an index or a length, got the negative number {number}")
     return number
 
 

@@ -1,15 +1,19 @@
-"""Encodings as HTML: the tokens coloured over the text. Nothing in the text becomes markup."""
+"""Shows encodings as HTML: the text with coloured tokens. Markup in the text is escaped."""
 
 from __future__ import annotations
 
 import html
 import itertools
-from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from gputok.types import Array, public
+from gputok.types import public
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gputok.types import Positions
 
 _STYLE = """
 .gputok { font-family: ui-monospace, monospace; line-height: 2.2; white-space: pre-wrap; overflow-wrap: anywhere; }
@@ -25,7 +29,13 @@ _STYLE = """
 
 @public("gputok.tools")
 class Annotation:
-    """A labelled range of characters of a text."""
+    """A labelled range of characters of a text.
+
+    Args:
+        start: the first character.
+        end: the last character + 1.
+        label: the text to show.
+    """
 
     start: int
     end: int
@@ -35,38 +45,43 @@ class Annotation:
         self.start, self.end, self.label = start, end, label
 
 
-class Encoded(Protocol):
-    """What is shown of an Encoding."""
+class _Encoded(Protocol):
+    """The attributes of an Encoding that are shown."""
 
-    tokens: list[str]
-    offsets: list[tuple[int, int]]
-    word_ids: list[int | None]
-    sequence_ids: list[int | None]
-    special_tokens_mask: list[int]
+    @property
+    def tokens(self) -> list[str]: ...
+    @property
+    def offsets(self) -> list[tuple[int, int]]: ...
+    @property
+    def word_ids(self) -> list[int | None]: ...
+    @property
+    def sequence_ids(self) -> list[int | None]: ...
+    @property
+    def special_tokens_mask(self) -> list[int]: ...
 
 
 def page(body: str) -> str:
-    """A part of a page with its style."""
+    """Wraps a part of a page in its style."""
     return f'<style>{_STYLE}</style><div class="gputok" dir="auto">{body}</div>'
 
 
-def encoding_html(encoding: Encoded, given: Sequence[str | Sequence[str]] | None) -> str:
-    """An encoding over what was encoded (one or two texts, or lists of words), or if that is unknown, its tokens."""
+def encoding_html(encoding: _Encoded, inputs: Sequence[str | Sequence[str]] | None) -> str:
+    """Shows an encoding over its input sequences (texts or lists of words); None: shows the tokens alone."""
     tokens, sequences, words = encoding.tokens, encoding.sequence_ids, encoding.word_ids
     special = encoding.special_tokens_mask
-    parts = []
+    parts: list[str] = []
     at = 0
     while at < len(tokens):
         sequence = sequences[at]
-        if given is None or special[at] or sequence is None or sequence >= len(given):
+        if inputs is None or special[at] or sequence is None or sequence >= len(inputs):
             parts.append(_special(tokens[at]) if special[at] else _span(tokens[at], [at], ""))
             at += 1
             continue
         last = next(
             (i for i in range(at, len(tokens)) if sequences[i] != sequence or special[i]), len(tokens)
         )
-        text, offsets = given[sequence], encoding.offsets[at:last]
-        if not isinstance(text, str):  # words: offsets are counted from the start of each
+        text, offsets = inputs[sequence], encoding.offsets[at:last]
+        if not isinstance(text, str):  # a list of words: offsets count from the start of each word
             starts = list(itertools.accumulate((len(word) + 1 for word in text), initial=0))
             offsets = [
                 (a + starts[word or 0], b + starts[word or 0])
@@ -85,16 +100,19 @@ def text_html(
     annotations: Sequence[Annotation],
     colors: dict[str, str] | None = None,
 ) -> str:
-    """A text with its tokens (index, (first, last + 1) character) and annotations as coloured spans."""
+    """Shows a text with coloured tokens and annotations.
+
+    spans: (index of the token, (first, last + 1) character); colors: label of annotations -> color of CSS.
+    """
     first_token, n_tokens = _layers(len(text), [(index, a, b) for index, (a, b) in reversed(spans)])
-    note, _ = _layers(len(text), [(i, one.start, one.end) for i, one in enumerate(annotations)])
+    note, _ = _layers(len(text), [(i, note.start, note.end) for i, note in enumerate(annotations)])
     changes = (
         np.flatnonzero((np.diff(first_token) != 0) | (np.diff(note) != 0) | (np.diff(n_tokens > 1) != 0)) + 1
     )
     parts: list[str] = []
     groups = itertools.pairwise([0, *changes.tolist(), len(text)]) if text else ()
     for mark, inside in itertools.groupby(groups, key=lambda group: int(note[group[0]])):
-        pieces = []
+        pieces: list[str] = []
         for a, b in inside:
             token = int(first_token[a])
             classes = "multi-token" if n_tokens[a] > 1 else ""
@@ -113,9 +131,9 @@ def text_html(
     return "".join(parts)
 
 
-def _layers(n: int, spans: list[tuple[int, int, int]]) -> tuple[Array, Array]:
-    """For each character, the last given span that covers it (or -1), and how many do."""
-    top, count = np.full(n, -1), np.zeros(n, int)
+def _layers(n: int, spans: list[tuple[int, int, int]]) -> tuple[Positions, Positions]:
+    """For each of n characters, the index of the last span that covers it (or -1), and the number of such spans."""
+    top, count = np.full(n, -1, np.int64), np.zeros(n, np.int64)
     for index, a, b in spans:
         top[a:b] = index
         count[a:b] += 1
@@ -128,5 +146,5 @@ def _span(text: str, token: list[int], classes: str, title: str = "") -> str:
     return f'<span class="{f"{kind} {classes}".strip()}"{hint}>{html.escape(text)}</span>'
 
 
-def _special(token: Any) -> str:
+def _special(token: str) -> str:
     return f'<span class="special-token">{html.escape(token)}</span>'

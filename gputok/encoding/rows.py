@@ -1,28 +1,38 @@
-"""Many encodings in columns that they share: what the pipeline computes with from the model's tokens on."""
+"""Many encodings in shared columns: the pipeline keeps tokens in this form after the model."""
 
 from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from gputok.encoding.columns import DTYPES, Columns, constant
-from gputok.types import Array
 
-# White_Space of Unicode, which is not what `str.isspace` asks, and the space of the ByteLevel alphabet.
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from gputok.encoding.columns import Column
+    from gputok.types import Ids, Positions, Positions32
+
+    Span = tuple[Positions, Positions] | None
+    """first, last: int64[m]: where the tokens of a sequence are in each row, counted from the start of the row;
+    None: all tokens of each row belong to the sequence."""
+
+# The property White_Space of Unicode, which differs from `str.isspace`, and the space of the ByteLevel alphabet.
 _SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000Ġ"
 
 
 _SMALL = 1 << 20
-"""Ids below this, and so all that real vocabularies have, get a table by id, of 8 MB at most."""
+"""Ids below this limit get a table by id, of 8 MB at most. All ids of real vocabularies are below."""
 
 
-class Spelling(dict):
-    """The texts of ids, each looked up when it is first asked for."""
+class Spelling(dict[int, str]):
+    """Id -> the text of the token, looked up at the first access."""
 
     def __init__(self, lookup: Callable[[int], str | None]) -> None:
         super().__init__()
@@ -33,11 +43,12 @@ class Spelling(dict):
         text = self[token_id] = self._lookup(token_id) or ""
         return text
 
-    def texts(self, ids: Array) -> list[str]:
+    def texts(self, ids: npt.NDArray[np.integer[Any]]) -> list[str]:
+        """The texts of some ids, in order."""
         return list(map(self.__getitem__, ids.tolist()))
 
-    def margins(self, ids: Array) -> Array:
-        """int32[t, 2]: the white space (in characters) at the start and at the end of each token's text."""
+    def margins(self, ids: Ids) -> Positions32:
+        """int32[n_ids, 2]: the number of white space characters at the start and at the end of each token's text."""
         if len(ids) == 0:
             return np.zeros((0, 2), np.int32)
         if int(ids.max()) < _SMALL:
@@ -49,7 +60,8 @@ class Spelling(dict):
         found[large] = np.array([margin(text) for text in self.texts(distinct)], np.int32)[which]
         return found
 
-    def _small_margins(self, ids: Array) -> Array:
+    def _small_margins(self, ids: Ids) -> Positions32:
+        """Like `margins`, for ids below _SMALL, from a table that grows with the largest id."""
         margins = self._margins
         if (missing := int(ids.max()) + 1 - len(margins)) > 0:
             margins = np.concatenate([margins, np.full((missing, 2), -1, np.int32)])
@@ -59,7 +71,9 @@ class Spelling(dict):
             margins = margins.copy() if margins is self._margins else margins
             margins[new] = [margin(text) for text in self.texts(new)]
             found = margins[ids]
-        self._margins = margins  # replaced, never changed: other threads may be reading the old one
+        self._margins = (
+            margins  # replaced, never changed in place: other threads may be reading the old table
+        )
         return found
 
 
@@ -72,66 +86,76 @@ class Rows(NamedTuple):
     """Many encodings: row i has the tokens first[i]:last[i] of the columns. Rows may overlap."""
 
     columns: Columns
-    first: Array  # int64[m]
-    last: Array  # int64[m]
+    first: Positions  # int64[m]
+    last: Positions  # int64[m]
     spelling: Spelling
-    texts: tuple[str, ...] = ()  # texts of tokens that are not spelled as their id is
-    ranges: Mapping[int, tuple[Array, Array] | None] = MappingProxyType({})
-    """Sequence -> where its tokens are in each row: int64[m] first, int64[m] last, counted from the row's start; None
-    for all tokens of each."""
+    texts: tuple[str, ...] = ()  # texts of tokens that the vocabulary does not know, see Columns.text
+    ranges: Mapping[int, Span] = MappingProxyType({})
+    """Input sequence -> where its tokens are in each row."""
     sequence: int | None = None
-    """The input sequence that these rows are, while a post-processor works; None: its own tokens."""
+    """While a post-processor works: the input sequence of these rows; None: the tokens that the post-processor adds."""
 
     @property
-    def lengths(self) -> Array:
+    def lengths(self) -> Positions:
+        """int64[m]: the number of tokens of each row."""
         return self.last - self.first
 
-    def replace(self, **columns: Array | int | Callable[[], Array]) -> Rows:
-        """The same rows with other columns, as `Columns` takes them."""
+    def replace(self, **columns: Column | int | Callable[[], Column]) -> Rows:
+        """Returns the same rows with some columns replaced; `Columns` explains the values."""
         return self._replace(columns=Columns(len(self.columns), self.columns, **columns))
 
     def with_sequence(self, sequence: int) -> Rows:
-        """Calls all tokens of each row the input sequence of that number."""
+        """Marks all tokens of each row as input sequence `sequence`."""
         return self._replace(ranges={**self.ranges, sequence: None})
 
     def range_of(self, sequence: int, row: int) -> tuple[int, int]:
-        """Where the tokens of an input sequence are in a row, counted from its start."""
+        """The tokens of an input sequence in a row: (first, last + 1), counted from the start of the row."""
         span = self.ranges[sequence]
         if span is None:
             return 0, int(self.last[row] - self.first[row])
         return int(span[0][row]), int(span[1][row])
 
     def token_texts(self, row: int) -> list[str]:
+        """The texts of the tokens of a row."""
         a, b = int(self.first[row]), int(self.last[row])
-        own = self.columns.text[a:b]
-        texts = self.spelling.texts(self.columns.ids[a:b]) if (own < 0).any() else [""] * (b - a)
-        for at in np.flatnonzero(own >= 0).tolist():
-            texts[at] = self.texts[own[at]]
+        number = self.columns.text[a:b]
+        texts = self.spelling.texts(self.columns.ids[a:b]) if (number < 0).any() else [""] * (b - a)
+        for i in np.flatnonzero(number >= 0).tolist():
+            texts[i] = self.texts[number[i]]
         return texts
 
     def trim_offsets(self, add_prefix_space: bool) -> Rows:
-        """Takes the white space at the ends of each token's text out of its offsets.
+        """Narrows the offsets of each token so that they leave out white space at both ends of the token's text.
 
-        With `add_prefix_space`, one space at the start of the first token is one that was added, and stays.
+        With `add_prefix_space`, a single space at the start of the first token of a row was added by the tokenizer and
+        is not part of the text, so it does not count.
         """
-        # the first token of a row can be inside of another
-        if np.count_nonzero(self.first[1:] < self.last[:-1]):
-            self = self.apart()
-        trimmed = functools.cache(functools.partial(_trimmed, self, add_prefix_space))
-        return self.replace(start=lambda: trimmed()[0], end=lambda: trimmed()[1])
+        # If rows overlap, the first token of a row may also be a later token of another row.
+        rows = self.apart() if np.count_nonzero(self.first[1:] < self.last[:-1]) else self
+        trimmed = functools.cache(functools.partial(_trimmed, rows, add_prefix_space))
+        return rows.replace(start=lambda: trimmed()[0], end=lambda: trimmed()[1])
 
     def apart(self) -> Rows:
-        """The same rows, each with tokens of its own."""
+        """Returns the same rows without overlap: tokens that rows share are copied."""
         at, last = _indices(self.first, self.last), np.cumsum(self.lengths)
-        columns = {name: getattr(self.columns, name)[at] for name in DTYPES}
+        columns = {name: self.columns.column(name)[at] for name in DTYPES}
         n = int(last[-1]) if len(last) else 0
         return self._replace(columns=Columns(n, **columns), first=last - self.lengths, last=last)
 
-    def truncate(self, max_length: Array, stride: int, direction: str) -> tuple[Rows, Rows, Array]:
-        """Cuts each row to max_length[i] tokens, int64[m].
+    def truncate(self, max_length: Positions, stride: int, direction: str) -> tuple[Rows, Rows, Positions]:
+        """Cuts each row i to max_length[i] tokens.
 
-        Returns the rows cut, the rows of what overflows (the following windows of `max_length` tokens, of which
-        each repeats `stride` tokens of the one before), and the row that each of these belongs to, int64[k].
+        Args:
+            max_length: int64[m], in tokens.
+            stride: each window repeats this number of tokens of the window before.
+            direction: "right" keeps the first tokens of a row, "left" the last.
+
+        Returns:
+            The truncated rows; the overflow, in windows of at most max_length[i] tokens; and int64[n_windows], the row
+            that each window was cut from.
+
+        Raises:
+            ValueError: if `stride` is not less than a positive max_length of a row that must be cut.
         """
         lengths = self.lengths
         cut = np.flatnonzero(lengths > max_length)
@@ -145,8 +169,8 @@ class Rows(NamedTuple):
             )
         width = max_length[cut]
         step = np.where(width > 0, width - stride, 1)
-        # windows after the first, rounded up
-        n_more = np.where(width > 0, -((width - lengths[cut]) // step), 1)
+        # the number of windows after the first, rounded up
+        n_more: Positions = np.where(width > 0, -((width - lengths[cut]) // step), 1)
         owner = np.repeat(cut, n_more)
         k = np.arange(len(owner)) - np.repeat(np.cumsum(n_more) - n_more, n_more) + 1  # 1, 2, ... in each row
         width, shift, n = np.repeat(width, n_more), k * np.repeat(step, n_more), lengths[owner]
@@ -157,24 +181,24 @@ class Rows(NamedTuple):
         else:
             first[cut] = last[cut] - max_length[cut]
             begin, stop = np.maximum(n - shift - width, 0), n - shift
-        whole = width == 0  # nothing is kept: all of the row overflows
+        whole = width == 0  # max_length 0: all tokens of the row overflow
         begin, stop = np.where(whole, 0, begin), np.where(whole, n, stop)
         origin = self.first[owner]
         kept = self._replace(first=first, last=last, ranges={})
         return kept, self._replace(first=origin + begin, last=origin + stop, ranges={}), owner
 
     def pad(self, length: int, direction: str, pad_id: int, pad_type_id: int, pad_token: str) -> Rows:
-        """Fills each row that is shorter up to `length` tokens."""
+        """Fills up each shorter row to `length` tokens."""
         return merge(padded([self], length, direction, pad_id, pad_type_id, pad_token))
 
-    def take(self, rows: Array) -> Rows:
-        """Some of the rows, in the order given."""
+    def take(self, rows: Positions) -> Rows:
+        """Selects rows by their numbers, in that order."""
         ranges = {sequence: span and (span[0][rows], span[1][rows]) for sequence, span in self.ranges.items()}
         return self._replace(first=self.first[rows], last=self.last[rows], ranges=ranges)
 
 
 def named_rows(ids: Sequence[int], tokens: Sequence[str], n_rows: int, *, type_id: int = 0) -> Rows:
-    """Rows of the same special tokens, which are not part of any text; all rows share them."""
+    """Makes n_rows equal rows of special tokens, which belong to no text. All rows share the same columns."""
     first = np.zeros(n_rows, np.int64)
     return Rows(_special_columns(tuple(ids), type_id), first, first + len(ids), NO_SPELLING, tuple(tokens))
 
@@ -185,16 +209,16 @@ def _special_columns(ids: tuple[int, ...], type_id: int) -> Columns:
     return _columns_of_none(len(ids), ids=np.array(ids, np.uint32), type_ids=type_id, attention=1, text=text)
 
 
-def _columns_of_none(n: int, **given: Array | int) -> Columns:
-    """Tokens that come from no text."""
-    return Columns(n, start=0, end=0, words=-1, special=1, **given)
+def _columns_of_none(n: int, **columns: Column | int) -> Columns:
+    """Columns of tokens that come from no text."""
+    return Columns(n, start=0, end=0, words=-1, special=1, **columns)
 
 
 def padded(
     parts: list[Rows], length: int, direction: str, pad_id: int, pad_type_id: int, pad_token: str
 ) -> list[Rows]:
-    """The parts of rows, with one more that fills each row up to `length` tokens."""
-    missing = np.maximum(length - sum(part.lengths for part in parts), 0)
+    """Adds a part of padding to the parts of rows, so that each row has at least `length` tokens."""
+    missing: Positions = np.maximum(length - sum(part.lengths for part in parts), 0)
     if not np.count_nonzero(missing):
         return parts
     columns = _columns_of_none(int(missing.max()), ids=pad_id, type_ids=pad_type_id, attention=0, text=0)
@@ -203,13 +227,13 @@ def padded(
 
 
 def merge(parts: Sequence[Rows]) -> Rows:
-    """Row i is what all parts have in row i, one after the other."""
+    """Joins rows: row i of the result has the tokens of row i of each part, one part after the other."""
     if len(parts) == 1:
         return parts[0]
     spelling = NO_SPELLING
     for part in parts:
         if part.spelling is not NO_SPELLING and part.spelling is not spelling:
-            if spelling is not NO_SPELLING:  # from different tokenizers: each token names its text
+            if spelling is not NO_SPELLING:  # parts of different tokenizers: store the text of every token
                 return merge([_spelled_out(part) for part in parts])
             spelling = part.spelling
     lengths = [part.lengths for part in parts]
@@ -217,7 +241,7 @@ def merge(parts: Sequence[Rows]) -> Rows:
     last = ends[-1].cumsum()
     first = last - ends[-1]
     texts: tuple[str, ...] = ()
-    ranges: dict[int, tuple[Array, Array] | None] = {}
+    ranges: dict[int, Span] = {}
     for part, end, n in zip(parts, ends, lengths, strict=True):
         texts += part.texts
         for sequence, span in part.ranges.items():
@@ -228,28 +252,28 @@ def merge(parts: Sequence[Rows]) -> Rows:
 
 
 class _Merged(NamedTuple):
-    """The columns of several parts as one."""
+    """Computes the columns of merged rows."""
 
     parts: Sequence[Rows]
-    first: Array  # int64[m], of the merged rows
-    # int64[m] of each part: where its tokens end in each row, counted from the row's start
-    ends: Sequence[Array]
+    first: Positions  # int64[m], of the merged rows
+    # For each part int64[m]: where the tokens of the part end in each row, counted from the start of the row.
+    ends: Sequence[Positions]
     n: int  # tokens
 
     def one_value(self, name: str) -> int | None:
         if name == "text" and sum(len(part.texts) > 0 for part in self.parts) > 1:
-            return None  # texts of the same number in their parts
+            return None  # equal numbers stand for different texts in different parts
         values = {part.columns.one_value(name) for part in self.parts if len(part.columns)}
         return values.pop() if len(values) == 1 else None
 
-    def column(self, name: str) -> Array:
+    def column(self, name: str) -> Column:
         if (value := self.one_value(name)) is not None:
             return constant(DTYPES[name](value), self.n)
         joined, begin, n_texts = np.empty(self.n, DTYPES[name]), self.first, 0
         for part, end in zip(self.parts, self.ends, strict=True):
             stop, values = self.first + end, part.columns.one_value(name)
             if values is None:
-                values = getattr(part.columns, name)[_indices(part.first, part.last)]
+                values = part.columns.column(name)[_indices(part.first, part.last)]
             if name == "text" and n_texts:
                 values = np.where(values >= 0, values + np.int32(n_texts), values)
             joined[_indices(begin, stop)] = values
@@ -258,8 +282,8 @@ class _Merged(NamedTuple):
         return joined
 
 
-def _trimmed(rows: Rows, add_prefix_space: bool) -> tuple[Array, Array]:
-    """The start and end, int64[t] each, that `Rows.trim_offsets` gives."""
+def _trimmed(rows: Rows, add_prefix_space: bool) -> tuple[Positions, Positions]:
+    """The columns start and end, int64[n_tokens], that `Rows.trim_offsets` computes."""
     columns = rows.columns
     start, end = columns.start, columns.end
     margins = rows.spelling.margins(columns.ids)
@@ -272,22 +296,23 @@ def _trimmed(rows: Rows, add_prefix_space: bool) -> tuple[Array, Array]:
         opening = start == 0
         opening[rows.first[rows.lengths > 0]] = True
         leading[opening & (leading == 1)] = 0
-    start = np.minimum(start + leading, end)
-    return start, np.where((trailing > 0) & (end >= trailing), np.maximum(end - trailing, start), end)
+    start: Positions = np.minimum(start + leading, end)
+    narrowed: Positions = np.maximum(end - trailing, start)
+    return start, np.where((trailing > 0) & (end >= trailing), narrowed, end)
 
 
-def _indices(first: Array, last: Array) -> Array | slice:
-    """The positions first[0]:last[0], first[1]:last[1], ... in a row: a slice where they touch."""
+def _indices(first: Positions, last: Positions) -> Positions | slice:
+    """The positions first[0]:last[0], first[1]:last[1], ... as one index: a slice if these ranges are adjacent."""
     if len(first) == 0:
         return slice(0, 0)
     if len(first) == 1 or (first[1:] == last[:-1]).all():
         return slice(int(first[0]), int(last[-1]))
     lengths = last - first
-    return np.arange(lengths.sum()) + np.repeat(first - np.cumsum(lengths) + lengths, lengths)
+    return np.arange(int(lengths.sum())) + np.repeat(first - np.cumsum(lengths) + lengths, lengths)
 
 
 def _spelled_out(part: Rows) -> Rows:
-    """The same rows with the text of every token in `texts`."""
+    """Returns the same rows with the text of every token in `texts`."""
     texts = [text for row in range(len(part.first)) for text in part.token_texts(row)]
     at = _indices(part.first, part.last)
     text = np.full(len(part.columns), -1, np.int32)

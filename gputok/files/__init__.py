@@ -1,4 +1,4 @@
-"""Formats of files, and how files are written."""
+"""Formats of files, and atomic writing."""
 
 from gputok.files.atomic import replacing
 

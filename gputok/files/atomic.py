@@ -1,4 +1,4 @@
-"""Files that are either there whole or not there."""
+"""Atomic file writes: a file appears complete under its name, or not at all."""
 
 from __future__ import annotations
 
@@ -7,94 +7,117 @@ import glob
 import os
 import pathlib
 import uuid
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None
 
 
 def real_target(path: str | os.PathLike[str]) -> pathlib.Path:
-    """The file that is written under a name: the one that a symbolic link points to, so that the link stays.
+    """Resolves symbolic links, so that writing replaces the file that a link points to, and keeps the link.
 
-    Raises IsADirectoryError for a folder, FileNotFoundError if the folder to write in isn't there.
+    Args:
+        path: the name under which to write.
+
+    Returns:
+        The file to write. It need not exist.
+
+    Raises:
+        IsADirectoryError: if `path` is a folder.
+        FileNotFoundError: if the folder that would hold the file does not exist.
     """
     target = pathlib.Path(os.path.realpath(path))
     if target.is_dir():
-        raise IsADirectoryError(f"{path}: is a folder; name a file to write")
+        raise IsADirectoryError(f"{path}: expected the name of a file to write, but this is a folder")
     if not target.parent.is_dir():
-        raise FileNotFoundError(f"{path}: there is no folder {target.parent} to write it in")
+        raise FileNotFoundError(f"{path}: the folder {target.parent} does not exist; create it first")
     return target
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
-    """A new path beside `path` to write to; it takes the name `path` when the block ends well.
+    """Yields a temporary path in the same folder, which is renamed to `path` when the block ends without exception.
 
-    Where the block is left by an exception (a full disk, Ctrl-C), what was written is removed, and what had the
-    name before keeps it. A run that was killed leaves its file, which the next one for the same `path` removes. Devices
-    and pipes are written directly. Raises FileNotFoundError where there is no folder to write in, before any work is
-    done.
+    If an exception leaves the block (a full disk, Ctrl-C), the temporary file is removed, and an older file named
+    `path` stays as it was. A killed process leaves its temporary file; the next call for the same `path` removes that
+    file. If `path` is a device or a pipe, the block writes to it directly.
 
-    >>> import tempfile
-    >>> path = pathlib.Path(tempfile.mkdtemp(), "tokens.txt")
-    >>> with replacing(path) as beside:
-    ...     _ = beside.write_text("whole")
-    ...     path.exists()
-    False
-    >>> path.read_text()
-    'whole'
+    Args:
+        path: the final name.
+
+    Yields:
+        The path to write to.
+
+    Raises:
+        IsADirectoryError: if `path` is a folder; before the block runs.
+        FileNotFoundError: if the folder that would hold the file does not exist; before the block runs.
+
+    Example:
+        >>> import tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "tokens.txt")
+        >>> with replacing(path) as temporary:
+        ...     _ = temporary.write_text("whole")
+        ...     path.exists()
+        False
+        >>> path.read_text()
+        'whole'
     """
     target = real_target(path)
     if target.exists() and not target.is_file():
         yield target
         return
     for left in target.parent.glob(f".{glob.escape(target.name)}.{'[0-9a-f]' * 8}.part"):
-        _remove_unless_held(left)
-    beside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
-    held = None
+        _remove_unless_locked(left)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
+    locked = None
     try:
-        held = _hold(beside)
-        yield beside
-        os.replace(beside, target)
+        locked = _create_locked(temporary)
+        yield temporary
+        os.replace(temporary, target)
     except BaseException:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     finally:
-        if held is not None:
-            os.close(held)
+        if locked is not None:
+            os.close(locked)
 
 
-def _hold(path: pathlib.Path) -> int | None:
-    """Makes a file, and locks it until the process ends or the result, its descriptor, is closed."""
+def _create_locked(path: pathlib.Path) -> int | None:
+    """Creates a file and locks it; the lock ends with the process, or when the returned descriptor is closed."""
     if fcntl is None:
         return None
     while True:
-        held = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         with contextlib.suppress(FileNotFoundError):
-            if _lock(held) is not False and os.path.samestat(os.fstat(held), os.stat(path)):
-                return held
-        os.close(held)  # before it was locked, another run took it for a dead one's
+            if _lock(descriptor) is not False and os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                return descriptor
+        os.close(descriptor)  # before the lock, another process removed the file as one of a dead process
 
 
-def _remove_unless_held(path: pathlib.Path) -> None:
-    """Removes a file that no living process holds; without locks nobody can tell, and it stays."""
+def _remove_unless_locked(path: pathlib.Path) -> None:
+    """Removes the temporary file of a dead process. Without locks, nobody can tell, and the file stays."""
     if fcntl is None:
         return
-    with contextlib.suppress(OSError):  # it is gone, or not ours to remove
-        held = os.open(path, os.O_RDWR)
+    with contextlib.suppress(OSError):  # the file does not exist any more, or belongs to another user
+        descriptor = os.open(path, os.O_RDWR)
         try:
-            if _lock(held):
+            if _lock(descriptor):
                 path.unlink()
         finally:
-            os.close(held)
+            os.close(descriptor)
 
 
-def _lock(held: int) -> bool | None:
-    """Locks an open file; False: another process has. None: the file system has no locks."""
+def _lock(descriptor: int) -> bool | None:
+    """Locks an open file; False: another process has a lock. None: the system or the file system has no locks."""
+    if fcntl is None:
+        return None
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:

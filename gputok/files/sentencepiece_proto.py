@@ -1,4 +1,4 @@
-"""SentencePiece's own protobuf format, through the `sentencepiece` package's module, and a model written in it."""
+"""Reads and writes SentencePiece `.model` files with the protobuf module of the `sentencepiece` package."""
 
 from __future__ import annotations
 
@@ -9,9 +9,22 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # SentencePi
 
 
 def unigram_bytes(model: Any, *, add_dummy_prefix: bool, remove_extra_whitespaces: bool) -> bytes:
-    """A Unigram model as the bytes of a `.model` file."""
+    """Writes a Unigram model as the bytes of a `.model` file.
+
+    Args:
+        model: a `gputok.models.Unigram`.
+        add_dummy_prefix: True: encoders put a space before the text.
+        remove_extra_whitespaces: True: encoders shorten runs of spaces to one space.
+
+    Returns:
+        The content of the file.
+
+    Raises:
+        ValueError: if the model has no unknown token, or uses `byte_fallback` without all 256 byte tokens.
+        ImportError: if `sentencepiece` or `protobuf` is not installed.
+    """
     if model.unk_id is None:
-        raise ValueError("SentencePiece needs an unknown token, but unk_id is None")
+        raise ValueError("SentencePiece needs an unknown token, but unk_id of the model is None")
     proto = protobuf().ModelProto()
     tokens = model.vocabulary.tokens
     kinds = dict.fromkeys(model.sentencepiece or [], CONTROL)
@@ -20,7 +33,7 @@ def unigram_bytes(model: Any, *, add_dummy_prefix: bool, remove_extra_whitespace
         missing = [token for token in byte_tokens if model.token_to_id(token) is None]
         if missing:
             raise ValueError(
-                f"SentencePiece's byte_fallback needs all byte tokens, but {missing[0]!r} isn't there"
+                f"byte_fallback of SentencePiece needs all byte tokens, but the model has no {missing[0]!r}"
             )
         kinds |= dict.fromkeys(map(model.token_to_id, byte_tokens), BYTE)
     kinds[model.unk_id] = UNKNOWN
@@ -41,7 +54,7 @@ def unigram_bytes(model: Any, *, add_dummy_prefix: bool, remove_extra_whitespace
 
 
 def protobuf() -> Any:
-    """The module of SentencePiece that holds its messages. Raises ImportError if it is not installed."""
+    """Imports the protobuf messages of SentencePiece. Raises ImportError if the package is not installed."""
     try:
         from sentencepiece import sentencepiece_model_pb2
     except ImportError as error:

@@ -1,9 +1,9 @@
-"""Ids of a whole corpus on disk: written as they come, resumed where a run broke off, whole under their final name.
+"""Files of the ids of a corpus: written batch by batch, resumable after an interruption, renamed when complete.
 
-| name       | holds                                                                                         |
+| name       | content                                                                                        |
 |------------|-----------------------------------------------------------------------------------------------|
-| `.npy`     | all ids, one after the other, for `numpy.load`; beside it `NAME.rows.npy`                      |
-| `.bin`     | the same without a header, little-endian; beside it `NAME.rows.npy`                            |
+| `.npy`     | all ids, one after the other, for `numpy.load`; also writes `NAME.rows.npy`                    |
+| `.bin`     | the same without a header, little-endian; also writes `NAME.rows.npy`                          |
 | `.arrow`   | an Arrow IPC file with a column `ids` of lists, a row for each document                        |
 | `.parquet` | the same as Parquet                                                                            |
 
@@ -15,32 +15,42 @@ from __future__ import annotations
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from gputok.files.atomic import real_target, replacing
-from gputok.files.locations import StorageOptions, Target, downloaded, local_path, work_folder
-from gputok.types import Array
+from gputok.files.locations import Target, downloaded, local_path, work_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from gputok.files.locations import StorageOptions
+    from gputok.types import PackedIds, Positions
 
 KINDS = (".npy", ".bin", ".arrow", ".parquet")
 _ROWS_AT_ONCE = 1 << 13  # documents of an Arrow or Parquet row group
 
 
 class TokenBatch(NamedTuple):
-    """The ids of some documents."""
+    """The ids of some documents.
 
-    ids: Array  # uint16[n_ids] where the vocabulary allows it, else uint32
-    rows: Array  # int64[n_documents + 1]; document i has ids[rows[i]:rows[i + 1]]
+    Attributes:
+        ids: uint16[n_ids] if every id of the vocabulary fits in 16 bits, else uint32[n_ids].
+        rows: int64[n_documents + 1]; document i has ids[rows[i]:rows[i + 1]].
+    """
+
+    ids: PackedIds
+    rows: Positions
 
     @property
     def n_documents(self) -> int:
+        """The number of documents."""
         return len(self.rows) - 1
 
 
-def id_dtype(vocab_size: int) -> np.dtype:
-    """The smallest type that holds every id.
+def id_dtype(vocab_size: int) -> np.dtype[Any]:
+    """The smallest dtype that holds every id below vocab_size.
 
     >>> id_dtype(50_000), id_dtype(128_000)
     (dtype('uint16'), dtype('uint32'))
@@ -51,18 +61,32 @@ def id_dtype(vocab_size: int) -> np.dtype:
 def write(
     path: str | os.PathLike[str],
     batches: Callable[[int], Iterable[TokenBatch]],
-    dtype: np.dtype,
+    dtype: np.dtype[Any],
     fingerprint: str,
     storage_options: StorageOptions = None,
 ) -> int:
-    """Writes the ids that `batches(n_documents)` gives after so many documents; returns how many documents there are.
+    """Writes the ids of a corpus, batch by batch.
 
-    They go to files beside `path` (`.NAME.*.part`) that take their final name at the end; if `path` is a symbolic link,
-    beside the file that it points to, which is replaced. `NAME.rows.npy` lies beside `path` itself. A run that was broken off
-    leaves them, and the next one with the same `fingerprint` (whatever the ids depend on: tokenizer, source, options)
-    goes on after the last whole document; any other begins anew. What has a URL is made in a folder of this machine's
-    temporary one, and uploaded at the end; where that fails, the next run only uploads. Raises ValueError for an ending
-    that is not one of KINDS.
+    Batches go to temporary files (`.NAME.*.part`) in the folder of the result, which get their final names at the end.
+    If `path` is a symbolic link, the file that the link points to is replaced; `NAME.rows.npy` lies in the folder of the
+    link. An interrupted run leaves its temporary files; the next run with the same `fingerprint` resumes after the last
+    complete document, a run with another fingerprint starts from the beginning. If `path` is a URL, the files are made
+    in a temporary folder of this machine and uploaded at the end; if the upload fails, the next run only uploads.
+
+    Args:
+        path: the result; its ending, one of KINDS, selects the format.
+        batches: called once, with the number of documents that an interrupted run wrote; returns the batches after
+            these documents.
+        dtype: the dtype of ids in the file, see `id_dtype`.
+        fingerprint: a hash of everything that the ids depend on: tokenizer, source, options.
+        storage_options: of the file system of a URL, see `gputok.files.locations`.
+
+    Returns:
+        The number of documents in the file.
+
+    Raises:
+        ValueError: if the ending is not one of KINDS.
+        OSError: if the files cannot be written.
     """
     name = os.fspath(path)
     suffix = pathlib.PurePath(name).suffix
@@ -107,7 +131,7 @@ def _write(
         n_documents, n_ids = _recover(ids_file, ends_file, header, dtype)
         for batch in batches(n_documents):
             ids_file.write(np.ascontiguousarray(batch.ids, dtype).data)
-            ids_file.flush()  # so that ids are there when their ends are
+            ids_file.flush()  # before the ends, so that a recorded end always has its ids
             ends_file.write((batch.rows[1:] - batch.rows[0] + n_ids).astype(np.int64).data)
             ends_file.flush()
             n_documents, n_ids = n_documents + batch.n_documents, n_ids + len(batch.ids)
@@ -117,12 +141,13 @@ def _write(
     rows = np.concatenate([[0], np.fromfile(ends_path, np.int64)])
     if path.suffix in (".arrow", ".parquet"):
         ids = np.fromfile(ids_path, dtype) if n_ids == 0 else np.memmap(ids_path, dtype, "r")
-        with replacing(path) as beside:
-            _write_table(beside, path.suffix, TokenBatch(ids, rows))
+        with replacing(path) as temporary:
+            _write_table(temporary, path.suffix, TokenBatch(ids, rows))
         ids_path.unlink()
     else:
-        target.unlink(missing_ok=True)  # rather none than one with the rows of another
-        with replacing(_rows_path(path)) as beside, open(beside, "wb") as file:
+        # After an interruption no file is better than a file with the rows of another one.
+        target.unlink(missing_ok=True)
+        with replacing(_rows_path(path)) as temporary, open(temporary, "wb") as file:
             np.save(file, rows)
         os.replace(ids_path, target)
     ends_path.unlink()
@@ -131,9 +156,18 @@ def _write(
 
 
 def read(path: str | os.PathLike[str], storage_options: StorageOptions = None) -> Iterator[TokenBatch]:
-    """The ids in a file that `write` wrote, some documents at a time; nothing is read before it is used.
+    """Reads a file that `write` wrote, some documents at a time, so that the file may be larger than memory.
 
-    What has a URL is copied to this machine first.
+    Args:
+        path: the file; a URL is copied to this machine first.
+        storage_options: of the file system of a URL, see `gputok.files.locations`.
+
+    Yields:
+        Batches of documents, in order.
+
+    Raises:
+        ValueError: if the ending is not one of KINDS.
+        FileNotFoundError: if the file or its `NAME.rows.npy` does not exist.
     """
     name = os.fspath(path)
     beside = [_rows_path(pathlib.PurePath(name)).name] if name.endswith((".npy", ".bin")) else []
@@ -161,7 +195,7 @@ def _read(path: pathlib.Path) -> Iterator[TokenBatch]:
             yield TokenBatch(lists.values.to_numpy()[rows[0] : rows[-1]], rows - rows[0])
     else:
         raise ValueError(
-            f"{path}: ids are in {', '.join(KINDS)} files, not in {path.suffix or 'one without ending'}"
+            f"{path}: expected a file of ids ({', '.join(KINDS)}), got {path.suffix or 'a file without ending'}"
         )
 
 
@@ -169,8 +203,8 @@ def _rows_path(path: Any) -> Any:
     return path.with_name(path.name + ".rows.npy")
 
 
-def _header(path: pathlib.Path, dtype: np.dtype, n_ids: int) -> bytes:
-    """NumPy's, which leaves room for any length, or none."""
+def _header(path: pathlib.Path, dtype: np.dtype[Any], n_ids: int) -> bytes:
+    """The header of a `.npy` file, whose size does not depend on `n_ids`; empty for other formats."""
     if path.suffix != ".npy":
         return b""
     import io
@@ -182,8 +216,8 @@ def _header(path: pathlib.Path, dtype: np.dtype, n_ids: int) -> bytes:
     return header.getvalue()
 
 
-def _recover(ids_file: BinaryIO, ends_file: BinaryIO, header: int, dtype: np.dtype) -> tuple[int, int]:
-    """Cuts both files after the last document that is whole in both; (documents, ids) up to there."""
+def _recover(ids_file: BinaryIO, ends_file: BinaryIO, header: int, dtype: np.dtype[Any]) -> tuple[int, int]:
+    """Cuts both files after the last document that is complete in both; returns the numbers of documents and ids."""
     n_written = (ids_file.seek(0, os.SEEK_END) - header) // dtype.itemsize
     n_ends = ends_file.seek(0, os.SEEK_END) // 8
     ends_file.seek(0)
@@ -210,7 +244,8 @@ def _write_table(path: pathlib.Path, kind: str, batch: TokenBatch) -> None:
             writer.write_batch(pa.record_batch([lists], schema=schema))
 
 
-def _read_tables(path: pathlib.Path) -> Iterator:
+def _read_tables(path: pathlib.Path) -> Iterator[Any]:
+    """The record batches of a Parquet or Arrow file."""
     import pyarrow as pa
     from pyarrow import parquet as pq
 

@@ -38,6 +38,11 @@ class Model(Component):
     place: ClassVar[int]  # among the kinds that a JSON form without `type` is tried as
     vocabulary: Vocabulary
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        # As in tokenizers, where a pickled tokenizer begins with it: Model() is an empty BPE.
+        empty = cls is Model and not args and not kwargs
+        return super().__new__(cls.types()["BPE"] if empty else cls, *args, **kwargs)
+
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
         """A model from its JSON form. One without `type` is the first kind that it has all the fields of."""

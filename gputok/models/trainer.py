@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from gputok.components import Verbatim, described
 from gputok.tokens.added_token import AddedToken
@@ -30,6 +30,9 @@ class Trainer(Options):
     A subclass is a dataclass (`@dataclass(kw_only=True, eq=False, repr=False)`) whose fields, in order, are the JSON
     form that the namesake keeps in pickles and shows as `repr`. Values are checked when they are set.
     """
+
+    trains: ClassVar[str]
+    """The name of the class of models that it trains."""
 
     def to_dict(self) -> dict[str, Any]:
         """The options as JSON values."""
@@ -141,9 +144,9 @@ def special_token(value: str | AddedToken) -> AddedToken:
     """The AddedToken of a special token given as a string; an AddedToken is made special, as the namesake does."""
     if isinstance(value, str):
         return AddedToken(value, special=True)
+    value = AddedToken.adopt(value, special=True)
     if not isinstance(value, AddedToken):
         raise TypeError(f"special_tokens must be strings or AddedTokens, not {value!r}")
-    value.special = True
     return value
 
 

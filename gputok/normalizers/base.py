@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gputok.components import Component
+from gputok.components import Component, call_custom
 from gputok.text.normalized_string import NormalizedString
 from gputok.text.pieces import Alignment, Pieces, TextBatch, spell_out
 
@@ -80,17 +80,17 @@ class Custom(Normalizer):
         raise ValueError("Custom Normalizer cannot be serialized")
 
     def normalize(self, normalized: NormalizedString) -> None:
-        self.normalizer.normalize(normalized)
+        call_custom(self.normalizer, "normalize", normalized)
 
     def _apply(self, pieces: Pieces) -> Pieces:
         texts, sides = [], []
         for i, text in enumerate(pieces.strings()):
             normalized = NormalizedString(text)
             if pieces.frozen is None or not pieces.frozen[i]:
-                self.normalizer.normalize(normalized)
+                self.normalize(normalized)
             texts.append(normalized.normalized.encode())
             if pieces.alignment is not None:
-                start, end = (side + pieces.start[i] for side in normalized._alignment())
+                start, end = (side + pieces.start[i] for side in normalized.alignment())
                 before, after = pieces.alignment
                 # an empty range, before the first character, stays empty
                 filled = end > start

@@ -28,7 +28,7 @@ class Sequence(Normalizer):
                 f"normalizers: '{type(normalizers).__name__}' object is not an instance of 'list'"
             )
         flat: list[Normalizer] = []
-        for normalizer in normalizers:
+        for normalizer in map(Normalizer.adopt, normalizers):
             if not isinstance(normalizer, Normalizer):
                 raise TypeError(f"normalizers: {normalizer!r} is not a Normalizer")
             flat += normalizer.normalizers if isinstance(normalizer, Sequence) else [normalizer]
@@ -56,6 +56,7 @@ class Sequence(Normalizer):
         return self.normalizers[_place(index, len(self))]
 
     def __setitem__(self, index: int, value: Normalizer) -> None:
+        value = Normalizer.adopt(value)
         if not isinstance(value, Normalizer) or isinstance(value, Sequence):
             raise TypeError(f"a normalizer that is no Sequence can be put in a Sequence, not {value!r}")
         self._set_element(_place(index, len(self)), value)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from gputok.kernels.threads import thread_count
-from gputok.text.pieces import PARTS, Pieces, TextBatch
+from gputok.text.pieces import SPACE_PREFIXED_RUN, Pieces, TextBatch
 from gputok.text.word_counts import WordCounts
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class ByParts(BySteps):
         from gputok.kernels.cpu.walk import prepare
 
         super().__init__(pipeline)
-        self._walk = prepare(compile_pattern(PARTS))
+        self._walk = prepare(compile_pattern(SPACE_PREFIXED_RUN))
 
     def cut(self, batch: TextBatch) -> list[int]:
         from gputok.kernels.cpu.walk import slice_text

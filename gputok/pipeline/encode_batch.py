@@ -125,8 +125,8 @@ def _slices(inputs: list[Given], is_pretokenized: bool) -> list[tuple[int, int]]
     if sum(sizes) <= SLICE:
         return [(0, len(inputs))] if inputs else []
     total = np.cumsum(sizes)
-    cuts = np.unique([0, *np.searchsorted(total, np.arange(SLICE, total[-1], SLICE)), len(inputs)])
-    return list(itertools.pairwise(cuts.tolist()))
+    cuts = {0, *np.searchsorted(total, np.arange(SLICE, total[-1], SLICE)).tolist(), len(inputs)}
+    return list(itertools.pairwise(sorted(cuts)))
 
 
 def _encode_slice(

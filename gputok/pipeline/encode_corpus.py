@@ -20,7 +20,7 @@ import numpy as np
 from gputok.files.token_files import TokenBatch, id_dtype
 from gputok.kernels.threads import Submit, in_order, thread_count
 from gputok.pipeline.tokenize import tokenize
-from gputok.text.pieces import PARTS, Pieces, TextBatch
+from gputok.text.pieces import SPACE_PREFIXED_RUN, Pieces, TextBatch
 from gputok.types import Array
 
 if TYPE_CHECKING:
@@ -262,7 +262,9 @@ class ByParts(BySteps):
         from gputok.automaton import compile_pattern
 
         super().__init__(pipeline)
-        self._text = _Remembering(compile_pattern(PARTS), self._encode_parts, dtype, n_threads, [])
+        self._text = _Remembering(
+            compile_pattern(SPACE_PREFIXED_RUN), self._encode_parts, dtype, n_threads, []
+        )
 
     @classmethod
     def of(cls, pipeline: Pipeline, dtype: np.dtype, n_threads: int) -> Self | None:

@@ -63,7 +63,7 @@ class Pipeline:
         for name, kind in KINDS.items():
             part = getattr(self, name)
             if part is not None and (not isinstance(part, Component) or part.kind != kind):
-                raise TypeError(f"{part!r} is no {kind} of gputok")
+                object.__setattr__(self, name, _adopted(part, kind))
 
     # -- other pipelines
 
@@ -81,7 +81,7 @@ class Pipeline:
     def with_normalizer(self, normalizer: Normalizer | None) -> Pipeline:
         """With another normalizer, and added tokens looked for as that one writes them."""
         changed = dataclasses.replace(self, normalizer=normalizer)  # checked before it is used
-        return dataclasses.replace(changed, added=self.added.renormalized(normalizer))
+        return dataclasses.replace(changed, added=self.added.renormalized(changed.normalizer))
 
     def with_added(self, tokens: Iterable[AddedToken]) -> tuple[Pipeline, int]:
         """With tokens that are found in the text before the model sees it; and how many of them are new."""
@@ -219,3 +219,18 @@ class Pipeline:
     def num_special_tokens_to_add(self, is_pair: bool) -> int:
         """How many tokens the post-processor adds to one text, or to a pair."""
         return 0 if self.post_processor is None else self.post_processor.num_special_tokens_to_add(is_pair)
+
+
+def _adopted(part: Any, kind: str) -> Component:
+    """A component of `tokenizers` as one of this package. TypeError: it is none of this kind."""
+    from gputok.decoders import Decoder
+    from gputok.models import Model
+    from gputok.normalizers import Normalizer
+    from gputok.pre_tokenizers import PreTokenizer
+    from gputok.processors import PostProcessor
+
+    bases: tuple[type[Component], ...] = (Model, Normalizer, PreTokenizer, PostProcessor, Decoder)
+    adopted = next(base for base in bases if base.kind == kind).adopt(part)
+    if not isinstance(adopted, Component) or adopted.kind != kind:
+        raise TypeError(f"{part!r} is no {kind} of gputok or tokenizers")
+    return adopted

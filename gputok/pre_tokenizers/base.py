@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn
 
 import numpy as np
 
-from gputok.components import Component
+from gputok.components import Component, call_custom
 from gputok.text.pieces import Alignment, Pieces, TextBatch, regroup, spell_out
 from gputok.text.pre_tokenized_string import PreTokenizedString
 from gputok.types import Array, public
@@ -132,7 +132,7 @@ class Custom(PreTokenizer):
         self.pretok = pretok
 
     def pre_tokenize(self, pretok: PreTokenizedString) -> None:
-        self.pretok.pre_tokenize(pretok)
+        call_custom(self.pretok, "pre_tokenize", pretok)
 
     def _described(self, n_items: int, n_bytes: int | None) -> str:
         return f"PreTokenizer.custom({self.pretok!r})"
@@ -155,8 +155,8 @@ class Custom(PreTokenizer):
             self.pre_tokenize(text)
             new = [
                 (
-                    split._bytes()[a:b],
-                    *(side[a:b] + (begin + split._original_shift) for side in split._alignment()),
+                    split.normalized_bytes()[a:b],
+                    *(side[a:b] + (begin + split.original_shift) for side in split.alignment()),
                     id,
                 )
                 for split, tokens in text._splits

@@ -47,7 +47,7 @@ class Sequence(PreTokenizer):
 
     @staticmethod
     def _check_pretokenizers(pretokenizers: ListOf[PreTokenizer]) -> list[PreTokenizer]:
-        elements = [_pre_tokenizer(element) for element in pretokenizers]
+        elements = [_pre_tokenizer(PreTokenizer.adopt(element)) for element in pretokenizers]
         groups = [
             element.pretokenizers if isinstance(element, Sequence) else [element] for element in elements
         ]
@@ -73,6 +73,7 @@ class Sequence(PreTokenizer):
 
     def __setitem__(self, index: int, value: PreTokenizer) -> None:
         self[index]  # the same error
+        value = PreTokenizer.adopt(value)
         if isinstance(value, Sequence):
             raise TypeError("an element of a Sequence can't be replaced by a Sequence: make a new one")
         self._set_element(index, _pre_tokenizer(value))

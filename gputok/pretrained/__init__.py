@@ -35,9 +35,10 @@ class AutoTokenizer:
     def from_pretrained(name_or_path: str | os.PathLike[str], **options: Any) -> PreTrainedTokenizer:
         """A tokenizer with all that its folder says about it.
 
-        name_or_path: a folder that `save_pretrained` wrote, here or in `transformers` (an older form, too); the path
-        of a tokenizer.json, which is read alone; or a name on the Hugging Face Hub, which needs `huggingface_hub` and
-        is taken from its cache without a network (set HF_HUB_OFFLINE=1 so that none is looked for).
+        name_or_path: a folder that `save_pretrained` wrote, here or in `transformers` (an older form, too, or one with
+        a tiktoken file or a tekken.json); the path of a tokenizer.json, which is read alone, or of a .gguf file; or a
+        name on the Hugging Face Hub, which needs `huggingface_hub` and is taken from its cache without a network (set
+        HF_HUB_OFFLINE=1 so that none is looked for).
         options: `revision`, `subfolder`, `token`, `cache_dir`, `local_files_only` and `force_download` for the hub; others,
         those of `PreTrainedTokenizer`, replace those of the folder, such as `pad_token="<pad>"`, `padding_side="left"` or
         `add_prefix_space=True`. No code of a folder is ever run, whatever `trust_remote_code` says.

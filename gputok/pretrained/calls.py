@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gputok.encoding.encoding import Encoding, column_of
+from gputok.encoding.encoding import Encoding
 
 UNLIMITED = int(1e30)
 """The `model_max_length` of a model of which none is known."""
@@ -86,13 +86,11 @@ _LISTS: dict[str, Callable[[Encoding], Any]] = {
     "length": len,
 }
 _ARRAYS: dict[str, Callable[[Encoding], Any]] = {
-    "input_ids": lambda encoding: column_of(encoding, "ids"),
-    "token_type_ids": lambda encoding: column_of(encoding, "type_ids"),
-    "attention_mask": lambda encoding: column_of(encoding, "attention"),
-    "special_tokens_mask": lambda encoding: column_of(encoding, "special"),
-    "offset_mapping": lambda encoding: np.stack(
-        [column_of(encoding, "start"), column_of(encoding, "end")], 1
-    ),
+    "input_ids": lambda encoding: encoding.column("ids"),
+    "token_type_ids": lambda encoding: encoding.column("type_ids"),
+    "attention_mask": lambda encoding: encoding.column("attention"),
+    "special_tokens_mask": lambda encoding: encoding.column("special"),
+    "offset_mapping": lambda encoding: np.stack([encoding.column("start"), encoding.column("end")], 1),
     "length": len,
 }
 

@@ -10,6 +10,7 @@ import pathlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from gputok.files import file_kinds
 from gputok.files.atomic import replacing
 from gputok.pretrained import hub
 from gputok.pretrained.options import is_known
@@ -26,7 +27,10 @@ TEMPLATE = "chat_template.jinja"
 MORE_TEMPLATES = "additional_chat_templates"
 
 OLD_FILES = ("special_tokens_map.json", "added_tokens.json")
-VOCABULARIES = ("vocab.json", "merges.txt", "vocab.txt", "tokenizer.model", "spiece.model")
+VOCABULARIES = (
+    *("vocab.json", "merges.txt", "vocab.txt", "tokenizer.model", "spiece.model", "tiktoken.model"),
+    "tekken.json",
+)
 
 SAVED_CLASS = "PreTrainedTokenizerFast"
 """The class that takes tokenizer.json as it is, by the name that every version of `transformers` knows."""
@@ -74,6 +78,13 @@ def load(
     options = {name: value for name, value in options.items() if value is not None or name in NAMES}
     path = pathlib.Path(name_or_path)
     if path.is_file():
+        with open(path, "rb") as file:
+            is_gguf = file_kinds.kind_of(file.read(4)) == "gguf"
+        if is_gguf:
+            from gputok.formats.gguf import read_gguf
+
+            tokenizer, found = read_gguf(path)
+            return make(tokenizer, name_or_path=str(path), **{**found, **options})
         return make(Tokenizer.from_file(str(path)), name_or_path=str(path), **options)
     if not path.is_dir():
         files = (TOKENIZER, CONFIG, "config.json", TEMPLATE, f"{MORE_TEMPLATES}/*", *OLD_FILES, *VOCABULARIES)
@@ -127,12 +138,19 @@ def _open(folder: pathlib.Path, name: str, config: dict[str, Any]) -> Tokenizer:
         return _gpt2(
             there["vocab.json"], there["merges.txt"], config, roberta="Roberta" in name or "Bart" in name
         )
-    if models := {"tokenizer.model", "spiece.model"} & there.keys():
-        return _sentencepiece(there[models.pop()], name)
+    if "tekken.json" in there:
+        from gputok.formats.tekken import from_tekken
+
+        return from_tekken(there["tekken.json"])
+    for file in ("tokenizer.model", "spiece.model", "tiktoken.model"):
+        if file in there:
+            data = pathlib.Path(there[file]).read_bytes()
+            tiktoken = file_kinds.kind_of(data) == "tiktoken"
+            return _tiktoken(data, there[file], config) if tiktoken else _sentencepiece(there[file], name)
     listed = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
     raise OSError(
-        f"{folder} holds no tokenizer.json, and no vocab.txt, vocab.json with merges.txt, or SentencePiece model "
-        f"either (it holds {listed}); where transformers opens it, its save_pretrained writes a tokenizer.json"
+        f"{folder} holds no tokenizer.json, and no vocab.txt, vocab.json with merges.txt, SentencePiece model, tiktoken "
+        f"file or tekken.json either (it holds {listed}); where transformers opens it, its save_pretrained writes a tokenizer.json"
     )
 
 
@@ -169,8 +187,23 @@ def _gpt2(vocab: str, merges: str, config: dict[str, Any], *, roberta: bool) -> 
     return tokenizer
 
 
+def _tiktoken(data: bytes, path: str, config: dict[str, Any]) -> Tokenizer:
+    """As `transformers` has it: Llama 3's pattern, and names for ids between the added tokens that none has."""
+    from gputok.formats.tiktoken import by_ranks, read_ranks
+
+    ranks = read_ranks(data, path)
+    decoder = config.get("added_tokens_decoder") or {}
+    named = {
+        int(token_id): str(as_token(token, "added_tokens_decoder")) for token_id, token in decoder.items()
+    }
+    n_tokens = 1 + max(ranks.values())
+    special = [named.get(i, f"<|reserved_token_{i}|>") for i in range(n_tokens, 1 + max(named, default=-1))]
+    special += [token for token in map(str, config.get("extra_special_tokens") or ()) if token not in special]
+    return by_ranks(ranks, "llama3", {token: n_tokens + i for i, token in enumerate(special)}, path)
+
+
 def _sentencepiece(path: str, name: str) -> Tokenizer:
-    from gputok.sentencepiece import from_sentencepiece
+    from gputok.formats.sentencepiece import from_sentencepiece
 
     if name not in _OF_SENTENCEPIECE:
         raise ValueError(

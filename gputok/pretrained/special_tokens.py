@@ -136,6 +136,7 @@ class SpecialTokens:
         """Adds tokens to the vocabulary; returns how many were new."""
         given = [new_tokens] if isinstance(new_tokens, str) or hasattr(new_tokens, "content") else new_tokens
         if special_tokens:
+            given = [AddedToken.adopt(token, special=True) for token in given]
             return self._tokenizer.add_special_tokens([as_token(token, "new_tokens") for token in given])
         return self._tokenizer.add_tokens(
             [token if isinstance(token, str) else as_token(token, "new_tokens") for token in given]
@@ -161,12 +162,11 @@ def as_token(value: Any, name: str) -> AddedToken:
     """An AddedToken from a string, from its JSON form, or from the class of `tokenizers`."""
     if isinstance(value, str):
         return AddedToken(value, special=True)
+    value = AddedToken.adopt(value)
     if isinstance(value, AddedToken):
         return value
     if isinstance(value, Mapping) and "content" in value:
         return AddedToken(
             **{"special": True, **{key: item for key, item in value.items() if key != "__type"}}
         )
-    if type(value).__name__ == "AddedToken":
-        return AddedToken(**value.__getstate__())
     raise TypeError(f"{name} must be a string or an AddedToken, not {value!r}")

@@ -613,6 +613,10 @@ class PreTrainedTokenizer(TokenIds):
             config["extra_special_tokens"] = self.extra_special_tokens
         return config
 
+    def to_transformers(self) -> Any:
+        """The same as a `transformers.PreTrainedTokenizerFast`, with this very tokenizer inside; needs `transformers`."""
+        return self._tokenizer.to_transformers(**self._config(), chat_template=copy.copy(self.chat_template))
+
     def push_to_hub(
         self,
         repo_id: str,

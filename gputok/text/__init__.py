@@ -1,4 +1,4 @@
-"""Text as arrays, and what is done to it."""
+"""Text packed into arrays, and functions that cut and change packed text."""
 
 from gputok.text.pieces import (
     Alignment,

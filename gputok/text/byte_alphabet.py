@@ -1,6 +1,6 @@
 """The ByteLevel alphabet of GPT-2: a visible character for each byte.
 
-Printable Latin-1 characters stand for themselves, the others for U+0100 onwards, in order.
+A printable Latin-1 character stands for its own byte. The other bytes get the characters from U+0100 on, in order.
 
 >>> BYTE_CHARACTERS[ord("a")], BYTE_CHARACTERS[ord(" ")], BYTE_CHARACTERS[0]
 ('a', 'Ġ', 'Ā')

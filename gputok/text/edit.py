@@ -1,6 +1,6 @@
-"""Changes of the text of pieces: what normalizers do, as functions from Pieces to Pieces.
+"""The operations of normalizers, as functions from Pieces to Pieces.
 
-Each keeps the alignment where there is one, and leaves added tokens alone.
+Each function updates the alignment, if the pieces have one, and leaves added tokens as they are.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ import numpy as np
 
 from gputok.text.pieces import Alignment, Pieces
 from gputok.text.unicode_maps import character_map, compositions, normalization_form
-from gputok.types import Array
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gputok.automaton import Backtracking
     from gputok.automaton.pattern import Regex
+    from gputok.types import Bytes, Mask, Positions
 
 
 def normalize_form(pieces: Pieces, name: str, compose: bool = False) -> Pieces:
-    """The pieces in a normalization form, one of nfc, nfd, nfkc, nfkd."""
+    """Brings the pieces into the normalization form nfd or nfkd or, with `compose`, nfc or nfkc."""
     from gputok.kernels.cpu import normalize
 
     form = normalization_form(name)
@@ -29,7 +31,7 @@ def normalize_form(pieces: Pieces, name: str, compose: bool = False) -> Pieces:
 
 
 def map_characters(pieces: Pieces, name: str) -> Pieces:
-    """Each character of the pieces becomes what a map of text/unicode_maps.py says."""
+    """Replaces each character of the pieces by a map of text/unicode_maps.py, for example "lowercase"."""
     from gputok.kernels.cpu import normalize
 
     table = character_map(name)
@@ -39,7 +41,7 @@ def map_characters(pieces: Pieces, name: str) -> Pieces:
 
 
 def strip(pieces: Pieces, left: bool, right: bool) -> Pieces:
-    """Without white space at the ends of each piece."""
+    """Removes white space at the left end, the right end or both ends of each piece."""
     from gputok.kernels.cpu.edits import strip as strip_pieces
 
     space = character_map("whitespace")[:2]
@@ -48,31 +50,30 @@ def strip(pieces: Pieces, left: bool, right: bool) -> Pieces:
 
 
 def prepend(pieces: Pieces, text: str) -> Pieces:
-    """A string before each piece that is not empty."""
-    here = pieces.start < pieces.end
-    if pieces.frozen is not None:
-        here &= ~pieces.frozen
-    at, rows = pieces.start[here], np.zeros(pieces.n_pieces + 1, np.int64)
-    here.cumsum(out=rows[1:])
+    """Puts a string before each piece that is not empty."""
+    changed = _changeable(pieces)
+    at, rows = pieces.start[changed], np.zeros(pieces.n_pieces + 1, np.int64)
+    changed.cumsum(out=rows[1:])
     return splice(pieces, at, at, rows, text, at)
 
 
 def replace(pieces: Pieces, pattern: str | Regex, content: str) -> Pieces:
-    """`content` in place of each match of a pattern."""
+    """Puts `content` in place of each match of a pattern."""
     start, end, rows = find_matches(pattern, pieces)
-    # What is put in comes from where the character before it does: the last one that is replaced.
+    # `content` is aligned with the character before the end of the match: the last one that is replaced.
     place = end - 1
-    # Its first byte, rather: where a text's first character is replaced, what is put in begins it.
+    # More exactly with its first byte, so that content in place of a text's first character begins at 0.
     while np.count_nonzero(within := (pieces.data[place] & 0xC0) == 0x80):
         place -= within
     first = np.repeat(pieces.start, rows[1:] - rows[:-1])
     return splice(pieces, start, end, rows, content, np.where(end == first, ~first, place))
 
 
-def find_matches(pattern: str | Regex, pieces: Pieces) -> tuple[Array, Array, Array]:
-    """Where a pattern matches in each piece: start, end int64[n_matches], rows int64[n_pieces + 1].
+def find_matches(pattern: str | Regex, pieces: Pieces) -> tuple[Positions, Positions, Positions]:
+    """Finds the matches of a pattern in each piece: start, end int64[n_matches] in bytes, rows int64[n_pieces + 1].
 
-    Matches are in order and apart; the empty string matches between any two characters.
+    Piece i has the matches rows[i]:rows[i + 1], from left to right, without overlap. The empty string matches between
+    any two characters.
     """
     from gputok.kernels.cpu.edits import find_literal
     from gputok.kernels.cpu.split import split_words
@@ -90,18 +91,24 @@ def find_matches(pattern: str | Regex, pieces: Pieces) -> tuple[Array, Array, Ar
         start, end, rows = split_words(*place, machine, cut, drop, keep_empty=True)
     else:
         start, end, rows = _backtracked(machine, pieces)
-    live = (
-        pieces.start < pieces.end if pieces.frozen is None else (pieces.start < pieces.end) & ~pieces.frozen
-    )
-    keep = np.repeat(live, np.diff(rows))
+    keep = np.repeat(_changeable(pieces), np.diff(rows))
     return start[keep], end[keep], np.append(0, np.cumsum(keep))[rows]
 
 
-def _backtracked(pattern: Backtracking, pieces: Pieces) -> tuple[Array, Array, Array]:
-    """The matches of a pattern that is no automaton."""
+def _changeable(pieces: Pieces) -> Mask:
+    """bool[n_pieces]: True for pieces that are neither empty nor added tokens."""
+    changeable: Mask = pieces.start < pieces.end
+    if pieces.frozen is not None:
+        changeable &= ~pieces.frozen
+    return changeable
+
+
+def _backtracked(pattern: Backtracking, pieces: Pieces) -> tuple[Positions, Positions, Positions]:
+    """Like `find_matches`, for a pattern that runs in the `regex` package."""
     from gputok.automaton.pattern import spans
 
-    found, rows = [], [0]
+    found: list[tuple[int, int]] = []
+    rows = [0]
     for text, start in zip(pieces.strings(), pieces.start.tolist(), strict=True):
         for first, last, matched in spans(pattern, text):
             end = start + len(text[first:last].encode())
@@ -112,10 +119,14 @@ def _backtracked(pattern: Backtracking, pieces: Pieces) -> tuple[Array, Array, A
     return start, end, np.array(rows)
 
 
-def splice(pieces: Pieces, start: Array, end: Array, rows: Array, content: str, place: Array) -> Pieces:
-    """Pieces with `content` in place of the bytes start[k]:end[k]; rows int64[n_pieces + 1] tells whose they are.
+def splice(
+    pieces: Pieces, start: Positions, end: Positions, rows: Positions, content: str, place: Positions
+) -> Pieces:
+    """Puts `content` in place of the bytes start[k]:end[k] for each cut k.
 
-    place: int64[k], the byte that each content comes from; ~place: it comes from before that byte.
+    start, end: int64[n_cuts], bytes of pieces.data; rows: int64[n_pieces + 1], piece i has the cuts
+    rows[i]:rows[i + 1]; place: int64[n_cuts], the byte that the content is aligned with, or ~byte to align the content
+    with the place before that byte.
     """
     from gputok.kernels.cpu.edits import splice as splice_bytes
 
@@ -126,15 +137,20 @@ def splice(pieces: Pieces, start: Array, end: Array, rows: Array, content: str, 
     )
 
 
-def rewritten(pieces: Pieces, kernel: Any, *arguments: Any) -> Pieces:
-    """What a kernel makes of the pieces, with its alignment."""
+def rewritten(
+    pieces: Pieces, kernel: Callable[..., tuple[Bytes, Positions, Positions]], *arguments: Any
+) -> Pieces:
+    """Applies a kernel that rewrites the bytes of pieces, and updates the alignment."""
     aligned = pieces.alignment is not None
     edited = kernel(pieces.data, pieces.start, pieces.end, pieces.frozen, *arguments, aligned)
     return replaced(pieces, *edited)
 
 
-def replaced(pieces: Pieces, data: Array, offsets: Array, source: Array) -> Pieces:
-    """New text for the pieces; source is explained in kernels/cpu/normalize.py."""
+def replaced(pieces: Pieces, data: Bytes, offsets: Positions, source: Positions) -> Pieces:
+    """Gives the pieces new text, packed: piece i is data[offsets[i]:offsets[i + 1]].
+
+    source: int64[len(data)], the origin of each byte; kernels/cpu/normalize.py explains its values.
+    """
     from gputok.kernels.cpu.normalize import follow
 
     alignment = pieces.alignment and Alignment(*follow(source, *pieces.alignment))

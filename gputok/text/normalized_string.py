@@ -1,19 +1,21 @@
-"""NormalizedString: a string, what normalizers made of it, and where each part of that came from."""
+"""NormalizedString: a string, its normalized form, and the origin of each normalized character."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gputok.text import edit
 from gputok.text.pieces import Alignment, Pieces, TextBatch, check_lengths, spell_out
-from gputok.types import Array, public
+from gputok.types import public
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gputok.automaton.pattern import Regex
+    from gputok.types import Bytes, Positions32
 
 _BEHAVIORS = ("removed", "isolated", "merged_with_previous", "merged_with_next", "contiguous")
 
@@ -22,17 +24,24 @@ _BEHAVIORS = ("removed", "isolated", "merged_with_previous", "merged_with_next",
 class NormalizedString:
     """A string and its normalized form, aligned.
 
-    It holds one of the `Pieces` that also carry batches through a tokenizer, so a normalizer has one
-    implementation for both.
+    The text is kept as `Pieces`, which also carry batches through a tokenizer, so each normalizer has only one
+    implementation.
 
-    >>> text = NormalizedString("Élan")
-    >>> text.nfd(), text.lowercase(), text.filter(str.isascii)
-    (None, None, None)
-    >>> text, text[1:3]
-    (NormalizedString(original="Élan", normalized="elan"), NormalizedString(original="la", normalized="la"))
+    Args:
+        sequence: the original text.
 
-    Unlike the namesake, text inserted before the first character (by `Replace` with an empty match) is no
-    obstacle for what comes later; there it raises.
+    Raises:
+        ValueError: if the text is too long to number its bytes in 32 bits.
+
+    Example:
+        >>> text = NormalizedString("Élan")
+        >>> text.nfd(), text.lowercase(), text.filter(str.isascii)
+        (None, None, None)
+        >>> text, text[1:3]
+        (NormalizedString(original="Élan", normalized="elan"), NormalizedString(original="la", normalized="la"))
+
+    Text may be inserted before the first character (by `Replace` with an empty match) and changed later; in
+    `tokenizers` the later change raises an error.
     """
 
     def __init__(self, sequence: str):
@@ -42,36 +51,56 @@ class NormalizedString:
         sizes = np.diff(starts, append=np.int32(len(batch.data)))
         alignment = Alignment(np.repeat(starts, sizes), np.repeat(starts + sizes, sizes).astype(np.int32))
         self._original = sequence
-        # where the original begins, in bytes, in that of the string this was cut from
+        # If this string was cut from another one: the byte of the other original at which this original begins.
         self._original_shift = 0
         self._pieces = Pieces.from_batch(batch)._replace(alignment=alignment)
 
     @classmethod
-    def of(cls, original: str, shift: int, data: Array, alignment: Alignment) -> NormalizedString:
-        """A part of a text that begins at its byte `shift`; data (uint8[n]) is its normalized form."""
+    def of(cls, original: str, shift: int, data: Bytes, alignment: Alignment) -> NormalizedString:
+        """Makes the part of a longer text that begins at byte `shift` of that text.
+
+        Args:
+            original: the part, before normalization.
+            shift: where the part begins in the longer text, in bytes.
+            data: uint8[n], the normalized part.
+            alignment: for each byte of data, the bytes of `original` that it comes from.
+        """
         part = cls.__new__(cls)
         whole = np.array([0, len(data)])
         part._original, part._original_shift = original, shift
         part._pieces = Pieces(data, whole[:1], whole[1:], np.array([0, 1]), None, alignment)
         return part
 
+    def shifted(self, shift: int) -> NormalizedString:
+        """The same string, as one whose original begins at byte `shift` of a longer text."""
+        return NormalizedString.of(self.original, shift, self.normalized_bytes(), self.alignment())
+
     @property
     def original(self) -> str:
-        """The string as it was."""
+        """The string before normalization."""
         return self._original
 
     @property
     def normalized(self) -> str:
-        """The string as it is now."""
-        return self._bytes().tobytes().decode()
+        """The normalized string."""
+        return self.normalized_bytes().tobytes().decode()
 
-    def _bytes(self) -> Array:  # uint8[n]
+    @property
+    def original_shift(self) -> int:
+        """The byte at which `original` begins in the text that this string was cut from; 0 if it was not cut."""
+        return self._original_shift
+
+    def normalized_bytes(self) -> Bytes:
+        """uint8[n]: the normalized string as UTF-8."""
         return self._pieces.data[self._pieces.start[0] : self._pieces.end[0]]
 
-    def _alignment(self) -> Alignment:
-        """For each byte of the normalized string, bytes of the original."""
+    def alignment(self) -> Alignment:
+        """For each byte of the normalized string, the bytes of the original that it comes from."""
+        alignment = self._pieces.alignment
+        if alignment is None:
+            raise ValueError("a function given to NormalizedString.apply dropped the alignment of the pieces")
         span = slice(self._pieces.start[0], self._pieces.end[0])
-        return Alignment(self._pieces.alignment.start[span], self._pieces.alignment.end[span])
+        return Alignment(alignment.start[span], alignment.end[span])
 
     def __repr__(self) -> str:
         return f'NormalizedString(original="{self.original}", normalized="{self.normalized}")'
@@ -79,34 +108,39 @@ class NormalizedString:
     def __str__(self) -> str:
         return self.normalized
 
-    # ---- by functions on pieces
+    # ---- changes that are functions on pieces
 
     def apply(self, change: Callable[..., Pieces], *arguments: Any) -> None:
-        """Becomes what `change(pieces, *arguments)` makes of it: a function of `gputok.text.edit`, or a normalizer's `apply`."""
+        """Replaces the pieces by `change(pieces, *arguments)`.
+
+        Args:
+            change: a function of `gputok.text.edit`, or the `apply` of a normalizer.
+            arguments: further arguments of `change`.
+        """
         self._pieces = spell_out(change(self._pieces, *arguments))
 
     def nfd(self) -> None:
-        """Canonical decomposition."""
+        """Decomposes characters canonically (NFD)."""
         self.apply(edit.normalize_form, "nfd")
 
     def nfkd(self) -> None:
-        """Compatibility decomposition."""
+        """Decomposes characters by compatibility (NFKD)."""
         self.apply(edit.normalize_form, "nfkd")
 
     def nfc(self) -> None:
-        """Canonical decomposition, then composition."""
+        """Decomposes characters canonically, then composes them (NFC)."""
         self.apply(edit.normalize_form, "nfc", True)
 
     def nfkc(self) -> None:
-        """Compatibility decomposition, then canonical composition."""
+        """Decomposes characters by compatibility, then composes them canonically (NFKC)."""
         self.apply(edit.normalize_form, "nfkc", True)
 
     def lowercase(self) -> None:
-        """Each character in lower case, whatever its neighbours."""
+        """Converts each character to lower case, independently of its neighbours."""
         self.apply(edit.map_characters, "lowercase")
 
     def uppercase(self) -> None:
-        """Each character in upper case."""
+        """Converts each character to upper case, independently of its neighbours."""
         self.apply(edit.map_characters, "uppercase")
 
     def strip(self) -> None:
@@ -122,31 +156,39 @@ class NormalizedString:
         self.apply(edit.strip, False, True)
 
     def replace(self, pattern: str | Regex, content: str) -> None:
-        """Puts `content` in place of each match of the pattern; an empty string matches nothing."""
+        """Puts `content` in place of each match of the pattern.
+
+        Args:
+            pattern: the text to find, or a Regex. An empty string matches nothing.
+            content: the replacement.
+
+        Raises:
+            TypeError: if `content` is not a string.
+        """
         if pattern != "":
             self.apply(edit.replace, pattern, _string("content", content))
 
     def prepend(self, s: str) -> None:
-        """Puts s before the string, if that isn't empty; s comes from where its first character does."""
+        """Puts `s` before the string, unless the string is empty. `s` is aligned with its first character."""
         self.apply(edit.prepend, _string("s", s))
 
-    # ---- by hand
+    # ---- changes in Python
 
-    def _rebuild(self, data: bytes, start: Array, end: Array) -> None:
-        """New bytes with the originals of each: int32[n]."""
+    def _rebuild(self, data: bytes, start: Positions32, end: Positions32) -> None:
+        """Sets new text; start, end: int32[len(data)], the alignment of each byte."""
         n = np.array([0, len(data)])
         alignment = Alignment(start.astype(np.int32), end.astype(np.int32))
         self._pieces = Pieces(np.frombuffer(data, np.uint8), n[:1], n[1:], np.array([0, 1]), None, alignment)
 
     def append(self, s: str) -> None:
-        """Puts s after the string; it comes from where the last character does."""
-        added, (start, end) = s.encode(), self._alignment()
+        """Puts `s` after the string. `s` is aligned with the last character of the string."""
+        added, (start, end) = s.encode(), self.alignment()
         last = (start[-1:], end[-1:]) if len(start) else (np.zeros(1, np.int32), np.zeros(1, np.int32))
-        data = self._bytes().tobytes() + added
-        self._rebuild(
-            data,
-            *(np.append(a, np.repeat(b, len(added))) for a, b in zip((start, end), last, strict=True)),
+        new_start, new_end = (
+            np.append(side, np.repeat(value, len(added)))
+            for side, value in zip((start, end), last, strict=True)
         )
+        self._rebuild(self.normalized_bytes().tobytes() + added, new_start, new_end)
 
     def clear(self) -> None:
         """Removes everything."""
@@ -154,25 +196,25 @@ class NormalizedString:
         self._rebuild(b"", nothing, nothing)
 
     def filter(self, func: Callable[[str], bool]) -> None:
-        """Keeps the characters of which func is true."""
+        """Keeps the characters for which `func(character)` is true."""
         self._edit(lambda character: character if func(character) else "")
 
     def map(self, func: Callable[[str], str]) -> None:
-        """Replaces each character by the one that func returns."""
+        """Replaces each character by `func(character)`; if `func` returns several characters, by the first."""
         self._edit(lambda character: func(character)[0])
 
     def for_each(self, func: Callable[[str], object]) -> None:
-        """Calls func for each character."""
+        """Calls `func(character)` for each character."""
         for character in self.normalized:
             func(character)
 
     def _edit(self, func: Callable[[str], str]) -> None:
         if not callable(func):
-            raise TypeError(f"a function of one character is needed, not {func!r}")
+            raise TypeError(f"expected a function of one character, got {func!r}")
         new = [func(character).encode() for character in self.normalized]
-        first = np.flatnonzero((self._bytes() & 0xC0) != 0x80)
+        first = np.flatnonzero((self.normalized_bytes() & 0xC0) != 0x80)
         source = np.repeat(first, [len(part) for part in new])
-        start, end = self._alignment()
+        start, end = self.alignment()
         self._rebuild(b"".join(new), start[source], end[source])
 
     # ---- parts
@@ -181,11 +223,19 @@ class NormalizedString:
         return self.slice(key)
 
     def slice(self, range: int | slice | tuple[int, int]) -> NormalizedString | None:
-        """The part with these characters of the normalized string, and what it came from; None outside of it.
+        """Cuts out some characters of the normalized string, with the part of the original that they come from.
 
-        As in the namesake, what is counted from the end is counted in bytes.
+        Args:
+            range: an index, a slice or a pair (first, last + 1), in characters. Negative numbers count bytes from the
+                end, as in `tokenizers`.
+
+        Returns:
+            The part, or None if the range begins after the end of the string.
+
+        Raises:
+            ValueError: if an index lies before the beginning of the string.
         """
-        n_bytes = len(self._bytes())
+        n_bytes = len(self.normalized_bytes())
         if isinstance(range, slice):
             first, last, _ = range.indices(n_bytes)
         elif isinstance(range, tuple):
@@ -196,30 +246,42 @@ class NormalizedString:
                 raise ValueError(f"{-first} is bigger than max len")
             first += n_bytes if first < 0 else 0
             last = first + 1
-        place = np.flatnonzero((self._bytes() & 0xC0) != 0x80)  # of each character
+        place = np.flatnonzero((self.normalized_bytes() & 0xC0) != 0x80)  # first byte of each character
         if first == last == 0:
             return self._part(0, 0)
         if first >= len(place):
             return None
-        end = place[last] if last < len(place) else n_bytes
-        return self._part(int(place[first]), int(place[first] if first == last else end))
+        end = int(place[last]) if last < len(place) else n_bytes
+        return self._part(int(place[first]), int(place[first]) if first == last else end)
 
     def _part(self, start: int, end: int) -> NormalizedString:
-        """The part with bytes start:end of the normalized string."""
-        alignment = self._alignment()
+        """Cuts out the bytes start:end of the normalized string."""
+        alignment = self.alignment()
         low, high = (
             (start, end) if start == end else (int(alignment.start[start]), int(alignment.end[end - 1]))
         )
         original = self._original.encode()[low:high].decode(errors="ignore")
         sides = ((side[start:end] - low).astype(np.int32) for side in alignment)
-        data = self._bytes()[start:end].copy()
+        data = self.normalized_bytes()[start:end].copy()
         return NormalizedString.of(original, self._original_shift + low, data, Alignment(*sides))
 
     def split(self, pattern: str | Regex, behavior: str) -> list[NormalizedString]:
-        """Cuts at the matches of the pattern.
+        """Cuts the string at the matches of the pattern.
 
-        behavior says what becomes of a match: "removed", "isolated", "merged_with_previous", "merged_with_next", or
-        "contiguous" (isolated, but neighbouring matches stay together).
+        Args:
+            pattern: the text to find, or a Regex.
+            behavior: the treatment of a match: "removed", "isolated", "merged_with_previous", "merged_with_next", or
+                "contiguous" (isolated, but neighbouring matches stay together).
+
+        Returns:
+            The parts, from left to right.
+
+        Raises:
+            ValueError: if `behavior` is not one of these words.
+
+        Example:
+            >>> [part.normalized for part in NormalizedString("one two").split(" ", "merged_with_next")]
+            ['one', ' two']
         """
         if behavior not in _BEHAVIORS:
             raise ValueError(
@@ -228,12 +290,13 @@ class NormalizedString:
         return [self._part(start, end) for start, end in _merged(self._spans(pattern), behavior)]
 
     def _spans(self, pattern: str | Regex) -> list[tuple[int, int, bool]]:
-        """The whole string as matches (True) and what lies between them."""
-        n_bytes = len(self._bytes())
+        """Cuts the string into matches (True) and gaps between them (False): (first byte, last byte + 1, matched)."""
+        n_bytes = len(self.normalized_bytes())
         if pattern == "" or n_bytes == 0:
             return [(0, n_bytes, False)]
         starts, ends, _ = edit.find_matches(pattern, self._pieces)
-        offset, spans, last = int(self._pieces.start[0]), [], 0
+        spans: list[tuple[int, int, bool]] = []
+        offset, last = int(self._pieces.start[0]), 0
         for start, end in zip((starts - offset).tolist(), (ends - offset).tolist(), strict=True):
             spans += [(last, start, False)] * (last < start) + [(start, end, True)]
             last = end
@@ -241,6 +304,7 @@ class NormalizedString:
 
 
 def _merged(spans: list[tuple[int, int, bool]], behavior: str) -> list[tuple[int, int]]:
+    """The parts (first byte, last byte + 1) that matches and gaps make under a behavior."""
     if behavior in ("removed", "isolated"):
         return [(start, end) for start, end, matched in spans if behavior == "isolated" or not matched]
     backwards = behavior == "merged_with_next"

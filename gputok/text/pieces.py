@@ -1,45 +1,67 @@
 """The data that flows through gputok: text packed into integer arrays.
 
-    TextBatch   documents as bytes and offsets: what a corpus yields
-    Pieces      documents cut into pieces: what normalizers and pre-tokenizers take and give
-    Alignment   where each byte of normalized text came from; made only when offsets are asked for
+    TextBatch   documents as bytes and offsets: a corpus yields these
+    Pieces      documents cut into pieces: normalizers and pre-tokenizers take and return these
+    Alignment   the origin of each byte of normalized text; only made if the caller wants offsets
 
-Text is UTF-8 bytes inside gputok and `str` only at its border. Arrays are NumPy's (or CuPy's, on a GPU).
+Inside gputok, text is UTF-8 bytes in NumPy arrays (on a GPU, CuPy arrays). Only the public functions take and
+return `str`.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from gputok.types import Array, public
+from gputok.types import public
 
-PARTS = " [^ ]*|[^ ]+"
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import numpy.typing as npt
+
+    from gputok.types import Bytes, Mask, Positions, Positions32
+
+SPACE_PREFIXED_RUN = " [^ ]*|[^ ]+"
 """A pattern that cuts text before each space."""
 
 LONGEST = 2_000_000_000
-"""Bytes of the longest text or word of which the bytes are numbered in 32 bits; a batch may be longer."""
+"""The largest number of bytes of one text or word, since its bytes are numbered in 32 bits. A batch may be longer."""
 
 
 @public("gputok")
 class TextBatch(NamedTuple):
     """Documents packed one after the other, in the layout of an Arrow large string array.
 
-    >>> batch = TextBatch.from_strings(["héllo", "", "you"])
-    >>> batch.offsets.tolist(), batch[0]
-    ([0, 6, 6, 9], 'héllo')
+    Attributes:
+        data: uint8[n_bytes], valid UTF-8.
+        offsets: int64[n_documents + 1], in bytes; document i is data[offsets[i]:offsets[i + 1]].
+
+    Example:
+        >>> batch = TextBatch.from_strings(["héllo", "", "you"])
+        >>> batch.offsets.tolist(), batch[0]
+        ([0, 6, 6, 9], 'héllo')
     """
 
-    data: Array  # uint8[n_bytes], valid UTF-8
-    offsets: Array  # int64[n_documents + 1]; document i is data[offsets[i]:offsets[i + 1]]
+    data: Bytes
+    offsets: Positions
 
     @classmethod
     def from_strings(cls, texts: Iterable[str]) -> TextBatch:
-        """Packs strings; a lone surrogate is a UnicodeEncodeError, as text that is not Unicode has no bytes."""
+        """Packs strings.
+
+        Args:
+            texts: one string for each document.
+
+        Returns:
+            The documents, encoded as UTF-8.
+
+        Raises:
+            UnicodeEncodeError: if a string contains a lone surrogate, which UTF-8 cannot encode.
+        """
         encoded = list(map(str.encode, texts))
         ends = itertools.accumulate(map(len, encoded), initial=0)
         offsets = np.fromiter(ends, np.int64, len(encoded) + 1)
@@ -47,47 +69,52 @@ class TextBatch(NamedTuple):
 
     @property
     def n_documents(self) -> int:
+        """The number of documents."""
         return len(self.offsets) - 1
 
-    def __getitem__(self, i: int) -> str:  # type: ignore[override]
+    # A batch is a sequence of documents, although it is stored as a tuple of two arrays.
+    def __getitem__(self, i: int) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
         return self.data[self.offsets[i] : self.offsets[i + 1]].tobytes().decode()
 
     def strings(self) -> Iterator[str]:
-        """The documents as Python strings (at the border only: a loop over documents)."""
+        """Decodes the documents one by one. A loop over documents is slow, so inside gputok nothing calls this."""
         raw, ends = self.data.tobytes(), self.offsets.tolist()
         return (raw[a:b].decode() for a, b in itertools.pairwise(ends))
 
 
 @public("gputok.text")
 class Alignment(NamedTuple):
-    """For each byte of normalized text, the range of bytes of the original document that it came from.
+    """For each byte of normalized text, the range start:end of bytes of the original document that it came from.
 
-    It may be a part of a character; but all bytes of a document's first one begin at 0, as the document does.
+    A range may be a part of a character. But the ranges of all bytes of a document's first character begin at 0.
     """
 
-    start: Array  # int32[n_bytes]
-    end: Array  # int32[n_bytes]
+    start: Positions32  # int32[n_bytes]
+    end: Positions32  # int32[n_bytes]
 
 
-def check_lengths(start: Array, end: Array, what: str = "text") -> None:
-    """ValueError: one of data[start[i]:end[i]] is too long for what numbers its bytes in 32 bits."""
+def check_lengths(start: Positions, end: Positions, what: str = "text") -> None:
+    """Raises ValueError if one of the texts data[start[i]:end[i]] is longer than LONGEST bytes."""
     sizes = end - start
     if len(sizes) and sizes.max() > LONGEST:
         i = int(sizes.argmax())
         raise ValueError(
             f"{what} {i} has {sizes[i]:,} bytes, more than the {LONGEST:,} that can be numbered in 32 bits: "
-            "cut it into several"
+            f"cut this {what} into several"
         )
 
 
-def first_characters(data: Array, start: Array, end: Array) -> Array:
-    """int64[]: where the bytes of the first character of each text data[start[i]:end[i]] lie, of those that have one."""
+def first_characters(data: Bytes, start: Positions, end: Positions) -> Positions:
+    """int64[n]: the positions of all bytes of the first character of each text data[start[i]:end[i]].
+
+    Empty texts have none.
+    """
     full = start < end
     at, end = start[full], end[full]
     found = [at]
     while len(at):  # at most four times
         at = at + 1
-        more = at < end
+        more: Mask = at < end
         more[more] = (data[at[more]] & 0xC0) == 0x80
         at, end = at[more], end[more]
         found.append(at)
@@ -96,30 +123,33 @@ def first_characters(data: Array, start: Array, end: Array) -> Array:
 
 @public("gputok.text")
 class Pieces(NamedTuple):
-    """Documents cut into pieces: the one shape between the steps of a tokenizer.
+    """Documents cut into pieces: all steps of a tokenizer take and return this shape.
 
     A normalizer changes the bytes of each piece, a pre-tokenizer cuts pieces further; both map Pieces to
     Pieces. Pieces may leave gaps in `data` (removed white space). A piece with `token >= 0` is an added
-    token that was already found: no later step may touch it.
+    token that was already found: no later step may change or cut that piece.
     """
 
-    data: Array  # uint8[n_bytes]
-    start: Array  # int64[n_pieces], first byte of each piece in data
-    end: Array  # int64[n_pieces]
-    rows: Array  # int64[n_documents + 1]; document i has pieces rows[i]:rows[i + 1]
-    token: Array | None = None  # int64[n_pieces], id of an added token or -1; None: there are none
-    alignment: Alignment | None = None  # bytes of data -> bytes of its *own document*; None: not asked for
+    data: Bytes  # uint8[n_bytes]
+    start: Positions  # int64[n_pieces], first byte of each piece in data
+    end: Positions  # int64[n_pieces], last byte + 1
+    rows: Positions  # int64[n_documents + 1]; document i has the pieces rows[i]:rows[i + 1]
+    token: Positions | None = (
+        None  # int64[n_pieces], id of an added token or -1; None: no piece is an added token
+    )
+    # From the bytes of data to the bytes of the *document* that they belong to; None: nobody needs offsets.
+    alignment: Alignment | None = None
     byte_level: bool = False
-    """`data` holds raw bytes that stand for the characters of the ByteLevel alphabet, one for each byte.
+    """True if each byte of `data` stands for a character of the ByteLevel alphabet.
 
-    `ByteLevel` as the last pre-tokenizer only sets this flag, since writing the characters out would double
-    the text; `spell_out(pieces)` does that for whoever needs them.
+    If `ByteLevel` is the last pre-tokenizer, it only sets this flag, since writing out the characters would double
+    the text. Code that needs the characters calls `spell_out(pieces)`.
     """
 
     @classmethod
     def from_batch(cls, batch: TextBatch, *, aligned: bool = False) -> Pieces:
-        """One piece for each document; with `aligned`, the alignment of unchanged text."""
-        data, offsets = batch
+        """Makes one piece of each document; with `aligned`, each character is aligned with itself."""
+        data, offsets = batch.data, batch.offsets
         rows = np.arange(batch.n_documents + 1, dtype=np.int64)
         alignment = None
         if aligned:
@@ -135,16 +165,17 @@ class Pieces(NamedTuple):
 
     @property
     def n_pieces(self) -> int:
+        """The number of pieces of all documents together."""
         return len(self.start)
 
     @property
-    def frozen(self) -> Array | None:
-        """bool[n_pieces]: the added tokens, which no later step may touch; None: there are none."""
+    def frozen(self) -> Mask | None:
+        """bool[n_pieces]: True for added tokens, which no later step may change; None: no piece is an added token."""
         return None if self.token is None else self.token >= 0
 
     def without_empty(self) -> Pieces:
-        """Without the empty pieces: no step is asked about them."""
-        keep = self.start != self.end
+        """Leaves out the empty pieces."""
+        keep: Mask = self.start != self.end
         if np.count_nonzero(keep) == len(keep):
             return self
         rows = np.concatenate([[0], np.cumsum(keep)])[self.rows]
@@ -152,19 +183,22 @@ class Pieces(NamedTuple):
         return self._replace(start=self.start[keep], end=self.end[keep], rows=rows, token=token)
 
     def strings(self) -> list[str]:
-        """The pieces as Python strings, for eyes and tests."""
+        """Decodes each piece, for displays and tests."""
         raw = self.data.tobytes()
         return [raw[a:b].decode() for a, b in zip(self.start.tolist(), self.end.tolist(), strict=True)]
 
 
-def regroup(pieces: Pieces, start: Array, end: Array, rows: Array) -> Pieces:
-    """Pieces of which number i became the pieces rows[i]:rows[i + 1] (rows int64[n_pieces + 1])."""
+def regroup(pieces: Pieces, start: Positions, end: Positions, rows: Positions) -> Pieces:
+    """Cuts pieces further: piece i becomes the new pieces rows[i]:rows[i + 1].
+
+    start, end: int64[n_new], bytes of pieces.data; rows: int64[n_pieces + 1].
+    """
     token = None if pieces.token is None else np.repeat(pieces.token, np.diff(rows))
     return pieces._replace(start=start, end=end, rows=rows[pieces.rows], token=token)
 
 
 def mark_starts(pieces: Pieces) -> Pieces:
-    """With an alignment that only tells where documents begin: 0 for the bytes of their first character, else 1."""
+    """Adds an alignment that only tells where documents begin: 0 for the bytes of their first character, else 1."""
     place = np.ones(len(pieces.data), np.int32)
     first = pieces.rows[:-1][np.diff(pieces.rows) > 0]
     place[first_characters(pieces.data, pieces.start[first], pieces.end[first])] = 0
@@ -172,9 +206,12 @@ def mark_starts(pieces: Pieces) -> Pieces:
 
 
 def rewrite(
-    pieces: Pieces, replacements: dict[int, bytes], prefix: bytes = b"", before: Array | None = None
+    pieces: Pieces, replacements: dict[int, bytes], prefix: bytes = b"", before: Mask | None = None
 ) -> Pieces:
-    """Replaces bytes of the text, and puts `prefix` before the pieces for which `before` (bool[n_pieces]) is true."""
+    """Replaces bytes of the text, and puts `prefix` before each piece for which `before` (bool[n_pieces]) is True.
+
+    replacements: byte -> 1 to 4 bytes. Added tokens stay as they are.
+    """
     from gputok.kernels.cpu.ragged import MAP, PREPEND, rewrite_bytes
 
     table = _byte_table(tuple(replacements.items()), prefix)
@@ -187,13 +224,13 @@ def rewrite(
     data, offsets, alignment = rewrite_bytes(
         pieces.data, pieces.start, pieces.end, mode, table, pieces.alignment
     )
-    alignment = alignment and type(pieces.alignment)(*alignment)
+    alignment = alignment and Alignment(*alignment)
     return pieces._replace(data=data, start=offsets[:-1], end=offsets[1:], alignment=alignment)
 
 
 @functools.lru_cache(maxsize=64)
-def _byte_table(replacements: tuple[tuple[int, bytes], ...], prefix: bytes) -> Array:
-    """uint32[2, 257]: see `rewrite_bytes`."""
+def _byte_table(replacements: tuple[tuple[int, bytes], ...], prefix: bytes) -> npt.NDArray[np.uint32]:
+    """uint32[2, 257]: the table that `kernels.cpu.ragged.rewrite_bytes` takes."""
     from gputok.kernels.cpu.ragged import PREFIX
 
     table = np.array([np.ones(257), np.arange(257)], np.uint32)
@@ -202,9 +239,9 @@ def _byte_table(replacements: tuple[tuple[int, bytes], ...], prefix: bytes) -> A
     return table
 
 
-def starts_with(pieces: Pieces, word: bytes) -> Array:
-    """bool[n_pieces]: which pieces begin with `word`."""
-    found = pieces.end - pieces.start >= len(word)
+def starts_with(pieces: Pieces, word: bytes) -> Mask:
+    """bool[n_pieces]: True for each piece that begins with `word`."""
+    found: Mask = pieces.end - pieces.start >= len(word)
     at = pieces.start[found]
     for k, byte in enumerate(word):
         found[found] = hit = pieces.data[at + k] == byte
@@ -213,7 +250,10 @@ def starts_with(pieces: Pieces, word: bytes) -> Array:
 
 
 def spell_out(pieces: Pieces) -> Pieces:
-    """Writes the characters of the ByteLevel alphabet for bytes that stand for them; added tokens stay text."""
+    """Replaces bytes by the characters of the ByteLevel alphabet if the pieces are `byte_level`.
+
+    Added tokens stay as they are.
+    """
     if not pieces.byte_level:
         return pieces
     from gputok.text.byte_alphabet import BYTE_CHARACTERS

@@ -1,27 +1,35 @@
-"""PreTokenizedString: a text in the hands of pre-tokenizers and models that are written in Python."""
+"""PreTokenizedString: a text as pre-tokenizers and models that are written in Python see it."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from gputok.text.normalized_string import NormalizedString
 from gputok.text.pieces import Alignment, Pieces, spell_out
-from gputok.types import Array, public
+from gputok.types import public
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
     from gputok.encoding.encoding import Encoding
+    from gputok.types import Bytes, Positions
 
 
 @public("gputok")
 class Token:
-    """A token of a model: its id, its text, and the bytes of the piece of text that it stands for.
+    """A token of a model: its id, its text, and its bytes in the piece of text.
 
-    >>> Token(3, "he", (0, 2)).as_tuple()
-    (3, 'he', (0, 2))
+    Args:
+        id: the id of the token.
+        value: the token as text.
+        offsets: (first, last + 1) byte of the piece that the token covers.
+
+    Example:
+        >>> Token(3, "he", (0, 2)).as_tuple()
+        (3, 'he', (0, 2))
     """
 
     __slots__ = ("_fields",)
@@ -31,23 +39,26 @@ class Token:
 
     @property
     def id(self) -> int:
+        """The id of the token."""
         return self._fields[0]
 
     @property
     def value(self) -> str:
+        """The token as text."""
         return self._fields[1]
 
     @property
     def offsets(self) -> tuple[int, int]:
+        """(first, last + 1) byte of the piece that the token covers."""
         return self._fields[2]
 
     def as_tuple(self) -> tuple[int, str, tuple[int, int]]:
-        """(id, value, offsets)"""
+        """Returns (id, value, offsets)."""
         return self._fields
 
 
 class _Split(NamedTuple):
-    """A piece of the text, and its tokens once it has been through a model."""
+    """A part of the text, and its tokens; None: no model has tokenized the part yet."""
 
     normalized: NormalizedString
     tokens: list[Token] | None = None
@@ -55,56 +66,64 @@ class _Split(NamedTuple):
 
 @public("gputok")
 class PreTokenizedString:
-    """A text cut into splits, each of which remembers the part of the text that it comes from.
+    """A text cut into splits; each split knows the part of the text that it comes from.
 
     `split`, `normalize` and `tokenize` call a function for each split that has no tokens yet.
 
-    >>> text = PreTokenizedString("one two")
-    >>> text.split(lambda i, part: part.split(" ", "removed"))
-    >>> text.normalize(lambda part: part.uppercase())
-    >>> text.tokenize(lambda part: [Token(len(part), part, (0, len(part)))])
-    >>> [(part, offsets, [token.id for token in tokens]) for part, offsets, tokens in text.get_splits()]
-    [('ONE', (0, 3), [3]), ('TWO', (4, 7), [3])]
+    Args:
+        sequence: the text.
+
+    Example:
+        >>> text = PreTokenizedString("one two")
+        >>> text.split(lambda i, part: part.split(" ", "removed"))
+        >>> text.normalize(lambda part: part.uppercase())
+        >>> text.tokenize(lambda part: [Token(len(part), part, (0, len(part)))])
+        >>> [(part, offsets, [token.id for token in tokens]) for part, offsets, tokens in text.get_splits()]
+        [('ONE', (0, 3), [3]), ('TWO', (4, 7), [3])]
     """
 
     def __init__(self, sequence: str) -> None:
         self._original = sequence
-        self._splits = [_Split(NormalizedString(sequence))]
+        self._splits: list[_Split] = [_Split(NormalizedString(sequence))]
 
     @classmethod
-    def of(cls, data: Array, offsets: Array, token: Array) -> PreTokenizedString:
-        """Pieces of one document, packed in data (uint8[n]), as the splits of a text; token >= 0 is an added token."""
+    def of(cls, data: Bytes, offsets: Positions, token: Positions) -> PreTokenizedString:
+        """Makes the splits of a text from the pieces of one document.
+
+        Args:
+            data: uint8[n_bytes], the pieces as UTF-8, one after the other.
+            offsets: int64[n_pieces + 1], in bytes; piece i is data[offsets[i]:offsets[i + 1]].
+            token: int64[n_pieces], the id of an added token, or -1.
+        """
         raw = data.tobytes()
         text = cls(raw.decode())
         text._splits = []
         for a, b, id in zip(offsets.tolist(), offsets[1:].tolist(), token.tolist(), strict=False):
-            part = NormalizedString(raw[a:b].decode())
-            part._original_shift = a
+            part = NormalizedString(raw[a:b].decode()).shifted(a)
             text._splits.append(_Split(part, None if id < 0 else [Token(id, part.normalized, (0, b - a))]))
         return text
 
     def split(self, func: Callable[[int, NormalizedString], list[NormalizedString]]) -> None:
-        """Replaces each split by the parts that `func(index, normalized)` makes of it; empty ones are left out.
+        """Replaces each split by the parts that `func(index, normalized)` returns, without empty parts.
 
-        For the offsets to be right, these should come from `split` or `slice` of what it was given.
+        Args:
+            func: called with the index of the split and its text. The parts should come from `split` or `slice` of
+                that text; otherwise their offsets are wrong.
+
+        Raises:
+            TypeError: if `func` is not a function, or returns something other than NormalizedStrings.
         """
         _check_callable(func, "split", "(index: int, normalized: NormalizedString) -> list[NormalizedString]")
-        splits = []
+        splits: list[_Split] = []
         for i, split in enumerate(self._splits):
             if split.tokens is not None:
                 splits.append(split)
                 continue
-            for part in func(i, split.normalized):
-                if not isinstance(part, NormalizedString):
-                    raise TypeError(
-                        f"split: '{type(part).__name__}' object is not an instance of 'NormalizedString'"
-                    )
-                if part.normalized:
-                    splits.append(_Split(part))
+            splits += [_Split(part) for part in _checked(func(i, split.normalized)) if part.normalized]
         self._splits = splits
 
     def normalize(self, func: Callable[[NormalizedString], object]) -> None:
-        """Calls `func(normalized)`, which changes it in place."""
+        """Calls `func(normalized)` for each split; `func` changes its argument in place."""
         _check_callable(func, "normalize", "(normalized: NormalizedString)")
         for split in self._splits:
             if split.tokens is None:
@@ -123,20 +142,30 @@ class PreTokenizedString:
     def get_splits(
         self, offset_referential: str = "original", offset_type: str = "char"
     ) -> list[tuple[str, tuple[int, int], list[Token] | None]]:
-        """(text, offsets, tokens) of each split; offsets are in the original or the normalized text, in chars or bytes.
+        """Lists the splits.
 
-        As in the namesake, "char" offsets in the normalized text are right only where it is as long as the original.
+        Args:
+            offset_referential: "original" or "normalized": the text that offsets count in.
+            offset_type: "char" or "byte": the unit of offsets.
+
+        Returns:
+            (text, (first, last + 1), tokens) for each split; tokens is None before `tokenize`. As in `tokenizers`,
+            "char" offsets in the normalized text are only right if it is as long as the original.
+
+        Raises:
+            ValueError: if an argument is not one of these words.
         """
         _check_choice("offset_referential", offset_referential, ("original", "normalized"))
         _check_choice("offset_type", offset_type, ("byte", "char"))
         characters = _characters(self._original)
-        found, at = [], 0
+        found: list[tuple[str, tuple[int, int], list[Token] | None]] = []
+        at = 0
         for normalized, tokens in self._splits:
             text = normalized.normalized
             start, n_bytes = at, len(text.encode())
             at += n_bytes
             if offset_referential == "original":
-                start, n_bytes = normalized._original_shift, len(normalized.original.encode())
+                start, n_bytes = normalized.original_shift, len(normalized.original.encode())
             offsets = start, start + n_bytes
             found.append(
                 (text, _in_characters(offsets, characters) if offset_type == "char" else offsets, tokens)
@@ -144,16 +173,24 @@ class PreTokenizedString:
         return found
 
     def to_encoding(self, type_id: int = 0, word_idx: int | None = None) -> Encoding:
-        """The tokens of all splits, each split being a word; with `word_idx`, all of them are that word."""
-        from gputok.encoding.encoding import _from_dict
+        """Makes an Encoding of the tokens of all splits.
+
+        Args:
+            type_id: the type id of all tokens.
+            word_idx: the word index of all tokens; None: the index of their split.
+
+        Raises:
+            ValueError: if a split has not been tokenized.
+        """
+        from gputok.encoding.encoding import from_dict
 
         characters = _characters(self._original)
-        if any(split.tokens is None for split in self._splits):
-            raise ValueError("a split has not been tokenized: call PreTokenizedString.tokenize first")
-        tokens = [
-            (i, split.normalized, token) for i, split in enumerate(self._splits) for token in split.tokens
-        ]
-        return _from_dict(
+        tokens: list[tuple[int, NormalizedString, Token]] = []
+        for i, split in enumerate(self._splits):
+            if split.tokens is None:
+                raise ValueError("a split has not been tokenized: call PreTokenizedString.tokenize first")
+            tokens += [(i, split.normalized, token) for token in split.tokens]
+        return from_dict(
             {
                 "ids": [token.id for *_, token in tokens],
                 "type_ids": [type_id] * len(tokens),
@@ -170,13 +207,16 @@ class PreTokenizedString:
         )
 
     def cut(self, apply: Callable[[Pieces], Pieces], *, whole: bool = False) -> None:
-        """Replaces the splits without tokens by what `apply` makes of them as pieces, one row for each split.
+        """Applies a function on Pieces to the splits without tokens.
 
-        With `whole`, what becomes of a split stands for all of its original, also for what was normalized away.
+        Args:
+            apply: takes the splits as one row each, and returns pieces in the same rows: the new splits.
+            whole: True: each new split is aligned with all of the original of its old split, also with the parts that
+                normalization removed. False: with the part that its own bytes come from.
         """
         splits = [split.normalized for split in self._splits if split.tokens is None]
         original = (
-            [(split._original_shift, len(split.original.encode())) for split in splits] if whole else None
+            [(split.original_shift, len(split.original.encode())) for split in splits] if whole else None
         )
         parts = iter(_parts(self._original.encode(), spell_out(apply(_pieces(splits))), original))
         self._splits = [
@@ -187,9 +227,9 @@ class PreTokenizedString:
 
 
 def _pieces(splits: list[NormalizedString]) -> Pieces:
-    """The splits packed, aligned with the bytes of the text that they were all cut from."""
-    data = [split._bytes() for split in splits]
-    sides = [[side + np.int32(split._original_shift) for side in split._alignment()] for split in splits]
+    """Packs the splits, one row each, aligned with the bytes of the text that they were cut from."""
+    data = [split.normalized_bytes() for split in splits]
+    sides = [[side + np.int32(split.original_shift) for side in split.alignment()] for split in splits]
     offsets = np.cumsum([0, *map(len, data)], dtype=np.int64)
     start, end = (np.concatenate([np.zeros(0, np.int32), *(pair[i] for pair in sides)]) for i in (0, 1))
     packed = np.concatenate([np.zeros(0, np.uint8), *data])
@@ -200,7 +240,13 @@ def _pieces(splits: list[NormalizedString]) -> Pieces:
 def _parts(
     original: bytes, pieces: Pieces, whole: list[tuple[int, int]] | None
 ) -> list[list[NormalizedString]]:
-    """The pieces of each row, with the parts of the original that they come from, or those (shift, length) of `whole`."""
+    """The pieces of each row as NormalizedStrings.
+
+    whole: for each row, the (first byte, length) of the original that its pieces are aligned with; None: each piece is
+    aligned with the part that its own bytes come from.
+    """
+    if pieces.alignment is None:
+        raise ValueError("a function given to PreTokenizedString.cut dropped the alignment of the pieces")
     start, end = pieces.alignment
     rows: list[list[NormalizedString]] = []
     for i, (first, last) in enumerate(itertools.pairwise(pieces.rows.tolist())):
@@ -216,8 +262,8 @@ def _parts(
 
 
 def _origin(normalized: NormalizedString, start: int, end: int) -> tuple[int, int]:
-    """The bytes of the whole text that bytes start:end of a split come from; what is no range of it stays."""
-    shift, alignment = normalized._original_shift, normalized._alignment()
+    """The bytes of the whole text that bytes start:end of a split come from; a range outside of the split stays."""
+    shift, alignment = normalized.original_shift, normalized.alignment()
     if start == end:
         return shift + start, shift + end
     if not 0 <= start < end <= len(alignment.start):
@@ -225,13 +271,13 @@ def _origin(normalized: NormalizedString, start: int, end: int) -> tuple[int, in
     return shift + int(alignment.start[start]), shift + int(alignment.end[end - 1])
 
 
-def _characters(text: str) -> Array:
-    """int64[n_bytes]: the index of the character that each byte is in."""
+def _characters(text: str) -> Positions:
+    """int64[n_bytes]: for each byte, the index of its character."""
     return np.cumsum((np.frombuffer(text.encode(), np.uint8) & 0xC0) != 0x80) - 1
 
 
-def _in_characters(offsets: tuple[int, int], characters: Array) -> tuple[int, int]:
-    """Byte offsets as character offsets; those that begin outside of the text stay, as in the namesake."""
+def _in_characters(offsets: tuple[int, int], characters: Positions) -> tuple[int, int]:
+    """Converts byte offsets to character offsets; offsets that begin after the text stay, as in `tokenizers`."""
     start, end = offsets
     if start >= len(characters):
         return offsets
@@ -241,11 +287,19 @@ def _in_characters(offsets: tuple[int, int], characters: Array) -> tuple[int, in
     return first, (int(characters[end - 1]) if end <= len(characters) else first + 1) + 1
 
 
+def _checked(parts: Iterable[object]) -> Iterator[NormalizedString]:
+    """The parts; raises TypeError for the first that is not a NormalizedString."""
+    for part in parts:
+        if not isinstance(part, NormalizedString):
+            raise TypeError(f"split: '{type(part).__name__}' object is not an instance of 'NormalizedString'")
+        yield part
+
+
 def _check_callable(func: object, name: str, signature: str) -> None:
     if not callable(func):
-        raise TypeError(f"{name}: {func!r} is not a function {signature}")
+        raise TypeError(f"{name}: expected a function {signature}, got {func!r}")
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(choices)}")
+        raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")

@@ -1,71 +1,80 @@
-"""What `tokenizers` does to each character when it normalizes text, as small tables.
+"""The character maps of normalizers, as small tables that agree with `tokenizers` for every code point.
 
-Each of its normalizers has a Unicode version of its own, so neither `unicodedata` nor `str.lower` is asked:
-`tests/make_normalization_tables.py` asks `tokenizers` about every code point and writes `unicode_maps.npz`.
-A code point c has the value `member[page[c >> 7], c & 127]`.
+The normalizers of `tokenizers` use different Unicode versions, so `unicodedata` and `str.lower` cannot be used.
+`tests/make_normalization_tables.py` passes every code point through `tokenizers` and writes `unicode_maps.npz`.
+The value of code point c is `member[page[c >> 7], c & 127]`.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib.resources
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gputok.types import Array
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
-STAYS, VANISHES, SPACED = 0, 1, 2  # rules of a character map; others are replacements
+    from gputok.types import Bytes, CodePoints, Positions32
+
+    Table = npt.NDArray[np.uint16]
+
+# Rules of a character map: keep the character, remove it, or put spaces around it. Rules from 3 on are replacements.
+STAYS, VANISHES, SPACED = 0, 1, 2
 
 
 class CharacterMap(NamedTuple):
-    """What becomes of each character, whatever stands beside it."""
+    """The replacement of each character, which does not depend on its neighbours."""
 
-    page: Array  # uint16[8704]
-    member: Array  # uint16[pages, 128]: the rule of a code point
-    ascii: Array  # uint8[128]: the ASCII character that another becomes; 255: look at its rule
-    text: Array  # uint8[n]
-    offsets: Array  # int32[rules + 1]; rule r >= 3 puts text[offsets[r]:offsets[r + 1]]
+    page: Table  # uint16[8704]
+    member: Table  # uint16[pages, 128]: the rule of a code point
+    ascii: Bytes  # uint8[128]: the ASCII character that replaces an ASCII character; 255: look at its rule
+    text: Bytes  # uint8[n], all replacements
+    offsets: Positions32  # int32[rules + 1]; rule r >= 3 puts text[offsets[r]:offsets[r + 1]]
 
 
 class NormalizationForm(NamedTuple):
-    """Decompositions and their order; what is inert stays, whatever comes before or after it.
+    """Decompositions of characters, and the order of combining marks.
 
-    Only the order of canonical combining classes matters, so `rank` is 0 for a starter and else counts them up.
-    Hangul syllables are not in the tables, but computed.
+    An inert character never changes, whatever stands before or after it. Only the order of canonical combining classes
+    matters, so `rank` numbers them: 0 for a starter, then 1, 2, ... by rising class. Hangul syllables are not in the
+    tables; kernels compute their decomposition.
     """
 
-    page: Array  # uint16[8704]
-    member: Array  # uint16[pages, 128]: the kind of a code point
+    page: Table  # uint16[8704]
+    member: Table  # uint16[pages, 128]: the kind of a code point
     n_inert: int  # kinds below this one are inert
-    rank: Array  # uint8[kinds]
-    # int32[kinds + 1]; a kind decomposes into parts[offsets[k]:offsets[k + 1]], if there are any
-    offsets: Array
-    parts: Array  # uint32[n], code points
-    parts_rank: Array  # uint8[n]
+    rank: Bytes  # uint8[kinds]
+    offsets: Positions32  # int32[kinds + 1]; kind k becomes parts[offsets[k]:offsets[k + 1]]; empty: it stays
+    parts: CodePoints  # uint32[n]
+    parts_rank: Bytes  # uint8[n]
 
 
 class Compositions(NamedTuple):
-    """Pairs of characters that compose, Hangul aside."""
+    """Pairs of characters that compose. Kernels compute the compositions of Hangul."""
 
-    pair: Array  # uint64[n], sorted: first << 32 | second
-    to: Array  # uint32[n]
+    pair: npt.NDArray[np.uint64]  # uint64[n], sorted: first << 32 | second
+    to: CodePoints  # uint32[n]: the character that replaces the pair
 
 
 @functools.cache
-def _arrays() -> dict[str, Array]:
+def _arrays() -> dict[str, npt.NDArray[Any]]:
     with importlib.resources.files("gputok.text").joinpath("unicode_maps.npz").open("rb") as file:
         return dict(np.load(file))
 
 
-def _part(name: str) -> dict[str, Array]:
+def _part(name: str) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of one table, by the names of its fields."""
     return {key.partition(".")[2]: value for key, value in _arrays().items() if key.startswith(name + ".")}
 
 
 @functools.cache
 def character_map(name: str) -> CharacterMap:
-    """One of: lowercase, uppercase, strip_accents, nmt, whitespace (which vanishes), bert_clean, bert_chinese,
-    bert_clean_chinese, and, for text in NFD, bert_marks and bert_marks_lowercase.
+    """Loads a character map.
+
+    name: lowercase, uppercase, strip_accents, nmt, whitespace (removes white space), bert_clean, bert_chinese,
+    bert_clean_chinese or, for text that is in NFD already, bert_marks or bert_marks_lowercase.
     """
     part = _part(name)
     text, offsets = part["text"], part["offsets"]
@@ -80,19 +89,20 @@ def character_map(name: str) -> CharacterMap:
 
 @functools.cache
 def normalization_form(name: str) -> NormalizationForm:
-    """One of nfc, nfd, nfkc, nfkd."""
+    """Loads the tables of nfc, nfd, nfkc or nfkd."""
     part = _part(name)
-    return NormalizationForm(**{**part, "n_inert": int(part["n_inert"])})
+    n_inert = int(part.pop("n_inert"))
+    return NormalizationForm(n_inert=n_inert, **part)
 
 
 @functools.cache
 def compositions() -> Compositions:
-    """What NFC and NFKC put together again."""
+    """Loads the pairs that NFC and NFKC compose."""
     return Compositions(**_part("compose"))
 
 
 @functools.cache
-def grapheme_classes() -> tuple[Array, Array]:
-    """page uint16[8704], member uint16[pages, 128] of the classes named in kernels/cpu/precompiled.py."""
+def grapheme_classes() -> tuple[Table, Table]:
+    """Loads the classes named in kernels/cpu/precompiled.py: page uint16[8704], member uint16[pages, 128]."""
     part = _part("grapheme")
     return part["page"], part["member"]

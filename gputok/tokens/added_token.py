@@ -1,4 +1,4 @@
-"""A token that is added to a tokenizer beside its model's vocabulary."""
+"""AddedToken: a token that a tokenizer has in addition to the vocabulary of its model."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from gputok.types import public
 
 @public("gputok")
 class AddedToken:
-    """A token that is found in the text as it stands, and how.
+    """A token that is searched for in the text, before the model tokenizes the rest of the text.
 
-    content: its text.
-    single_word: only where no letter, digit or underscore is beside it.
-    lstrip, rstrip: white space on its left or right belongs to it.
-    normalized: look for it in the normalized text, else in the raw text; by default it is the opposite of `special`.
-    special: left out by `decode`.
+    In contrast to `tokenizers`, which only prints a line, an unknown option raises a TypeError.
 
-    Unlike in the namesake, an unknown option is an error rather than a printed line.
+    Args:
+        content: the text of the token.
+        single_word: True: the token is only found if no letter, digit or underscore touches it.
+        lstrip: True: white space on the left of the token belongs to the token.
+        rstrip: True: white space on the right of the token belongs to the token.
+        normalized: True: search in the normalized text; False: in the raw text; None: the opposite of `special`.
+        special: True: `decode` leaves out the token by default.
 
-    >>> AddedToken("[MASK]", lstrip=True)
-    AddedToken("[MASK]", rstrip=False, lstrip=True, single_word=False, normalized=True, special=False)
+    Example:
+        >>> AddedToken("[MASK]", lstrip=True)
+        AddedToken("[MASK]", rstrip=False, lstrip=True, single_word=False, normalized=True, special=False)
     """
 
     def __init__(
@@ -37,28 +40,44 @@ class AddedToken:
         self._normalized = normalized
         self.special = special
 
+    @classmethod
+    def adopt(cls, value: Any, *, special: bool = False) -> Any:
+        """A token of `tokenizers` as one of this class, by its attributes; anything else as it is.
+
+        special: it is made a special one, in place as there: before its attributes are read, as `normalized` can
+        depend on it.
+        """
+        if type(value).__name__ != "AddedToken":
+            return value
+        if special:
+            value.special = True
+        if not isinstance(value, cls):
+            names = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
+            return cls(**{name: getattr(value, name) for name in names})
+        return value
+
     @property
     def single_word(self) -> bool:
-        """Is it found only where no letter, digit or underscore is beside it?"""
+        """True if the token is only found if no letter, digit or underscore touches it."""
         return self._single_word
 
     @property
     def lstrip(self) -> bool:
-        """Does white space on its left belong to it?"""
+        """True if white space on the left of the token belongs to the token."""
         return self._lstrip
 
     @property
     def rstrip(self) -> bool:
-        """Does white space on its right belong to it?"""
+        """True if white space on the right of the token belongs to the token."""
         return self._rstrip
 
     @property
     def normalized(self) -> bool:
-        """Is it looked for in the normalized text?"""
+        """True if the token is searched for in the normalized text, False if in the raw text."""
         return not self.special if self._normalized is None else self._normalized
 
     def to_dict(self) -> dict[str, Any]:
-        """The options by name, as in a tokenizer.json."""
+        """Returns the options by name, as in a tokenizer.json."""
         return {
             "content": self.content,
             "single_word": self.single_word,

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from gputok.components import derived
-from gputok.files.json_text import Buffer, deeper, digits, escaped, woven
+from gputok.files.json_text import deeper, digits, escaped, woven
 from gputok.types import public
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
-def pack(strings: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Strings as uint8[n_bytes] and int64[n + 1] offsets; a lone surrogate is a UnicodeEncodeError.
+    import numpy.typing as npt
+
+    from gputok.files.json_text import Buffer
+    from gputok.kernels import Strings
+    from gputok.types import Bytes, Ids, Positions
+
+
+def pack(strings: Sequence[str]) -> tuple[Bytes, Positions]:
+    r"""Packs strings: data uint8[n_bytes] and offsets int64[n + 1].
+
+    Raises UnicodeEncodeError if a string contains a lone surrogate.
 
     >>> data, offsets = pack(["é", "", "ab"])
     >>> bytes(data), offsets.tolist()
-    (b'\\xc3\\xa9ab', [0, 2, 2, 4])
+    (b'\xc3\xa9ab', [0, 2, 2, 4])
     """
     n = len(strings)
     joined = np.frombuffer("\0".join(strings).encode(), np.uint8)
     breaks = np.flatnonzero(joined == 0)
     offsets = np.zeros(n + 1, np.int64)
-    if len(breaks) == n - 1:  # one call each for all strings together; a NUL inside one of them is rare
+    if len(breaks) == n - 1:  # true unless a string contains NUL; a few calls then serve all strings
         offsets[1:n], offsets[n] = breaks, len(joined)
         offsets[1:] -= np.arange(n)
         return joined[joined != 0], offsets
@@ -35,46 +46,51 @@ def pack(strings: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 
 @public("gputok.models")
 class Vocabulary:
-    """Distinct tokens and their ids.
+    """Distinct tokens and their ids, packed.
 
-    data: uint8[n_bytes], offsets: int64[n + 1], ids: uint32[n]; token i is data[offsets[i]:offsets[i + 1]].
+    Args:
+        data: uint8[n_bytes], the tokens as UTF-8, one after the other.
+        offsets: int64[n_tokens + 1], in bytes; token i is data[offsets[i]:offsets[i + 1]].
+        ids: uint32[n_tokens]; None: the id of each token is its position.
     """
 
-    def __init__(self, data: np.ndarray, offsets: np.ndarray, ids: np.ndarray | None = None):
-        """Packed tokens; without `ids` their ids are their positions."""
+    def __init__(self, data: Bytes, offsets: Positions, ids: Ids | None = None) -> None:
         self.data, self.offsets = data, offsets
         self.ids = np.arange(len(offsets) - 1, dtype=np.uint32) if ids is None else ids
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, int]) -> Self:
-        """From token -> id; ids are whole numbers below 2**32, not necessarily without gaps.
+        """Packs a dictionary.
 
-        >>> Vocabulary.from_mapping({"a": 5, "b": 0}).names
-        {0: 'b', 5: 'a'}
+        Args:
+            mapping: token -> id; ids are integers from 0 to 2**32 - 2, in any order, and may leave gaps.
+
+        Raises:
+            TypeError: if `mapping` is not a mapping, a token is not a string, or an id is not such an integer.
+
+        Example:
+            >>> Vocabulary.from_mapping({"a": 5, "b": 0}).names
+            {0: 'b', 5: 'a'}
         """
-        if not isinstance(mapping, Mapping):
-            raise TypeError(f"a vocabulary must map tokens to ids, but this is {brief(mapping)}")
-        mapping = dict(mapping)  # what the caller does to his own later is no concern of ours
-        ids = np.array(list(mapping.values())) if mapping else np.empty(0, np.int64)
+        _check_mapping(mapping)
+        mapping = dict(mapping)  # the caller may change the original later
+        ids: npt.NDArray[Any] = np.array(list(mapping.values())) if mapping else np.empty(0, np.int64)
         if ids.dtype.kind not in "iu" or ids.min(initial=0) < 0 or ids.max(initial=0) >= 2**32 - 1:
             for token, id in mapping.items():
-                if isinstance(id, bool) or not isinstance(id, int) or not 0 <= id < 2**32 - 1:
-                    raise TypeError(
-                        f"the id of token {token!r} must be a whole number below 2**32 - 1, not {brief(id)}"
-                    )
+                _check_id(token, id)
         try:
             vocabulary = cls(*pack(list(mapping)), ids.astype(np.uint32))
         except TypeError:
-            wrong = next(token for token in mapping if not isinstance(token, str))
-            raise TypeError(f"tokens must be strings, but one is {brief(wrong)}") from None
+            _check_tokens(mapping)
+            raise
         vocabulary.__dict__.update(mapping=mapping, tokens=list(mapping))
         return vocabulary
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def packed(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Some of the tokens, packed."""
+    def packed(self, positions: npt.NDArray[np.integer[Any]]) -> tuple[Bytes, Positions]:
+        """Packs the tokens at some positions of the arrays: data uint8[n_bytes] and offsets int64[n + 1]."""
         if len(positions) == len(self):
             return self.data, self.offsets
         from gputok.kernels.cpu.ragged import gather
@@ -84,26 +100,26 @@ class Vocabulary:
     @derived
     def tokens(self) -> list[str]:
         """The tokens in the order of the arrays."""
-        if len(self) and self.data.all():  # no NUL in any, so that one between all lets one call decode all
+        if len(self) and self.data.all():  # no token contains NUL, so NUL can separate them
             return np.insert(self.data, self.offsets[1:-1], 0).tobytes().decode().split("\0")
         raw, ends = self.data.tobytes(), self.offsets.tolist()
         return [raw[a:b].decode() for a, b in itertools.pairwise(ends)]
 
     @derived
     def mapping(self) -> Mapping[str, int]:
-        """Token -> id; of equal tokens (only Unigram can have them) the last."""
+        """Token -> id. If tokens are equal (only in Unigram models), the id of the last one counts."""
         return dict(zip(self.tokens, self.ids.tolist(), strict=True))
 
     @derived
-    def order(self) -> np.ndarray:
-        """int64[]: the tokens by rising id. Of several tokens with one id the last counts."""
+    def order(self) -> Positions:
+        """int64[n_ids]: the positions of tokens by rising id. If several tokens have one id, the last one counts."""
         if (self.ids[1:] > self.ids[:-1]).all():
             return np.arange(len(self))
         order = np.argsort(self.ids, kind="stable")
         return order[np.append(np.diff(self.ids[order].astype(np.int64)) > 0, True)]
 
-    def positions(self, ids: np.ndarray) -> np.ndarray:
-        """Where the tokens with these ids, which must be there, stand in the arrays."""
+    def positions(self, ids: Ids) -> npt.NDArray[np.integer[Any]]:
+        """The positions in the arrays of the tokens with these ids. Each id must be in the vocabulary."""
         if np.array_equal(self.ids, np.arange(len(self))):
             return ids
         return self.order[np.searchsorted(self.ids[self.order], ids)]
@@ -115,11 +131,11 @@ class Vocabulary:
         return dict(zip(self.ids[self.order].tolist(), tokens, strict=True))
 
     def plain(self) -> dict[str, int]:
-        """Token -> id by rising id, as it stands in files."""
+        """Token -> id, by rising id, as in files."""
         return {token: id for id, token in self.names.items()}
 
     def json(self, newline: str) -> list[Buffer]:
-        """The same as JSON text (see `gputok.files.json_text.Packed`)."""
+        """Like `plain`, as parts of JSON text; see `gputok.files.json_text.Packed`."""
         if not len(self):
             return [b"{}"]
         inner = deeper(newline)
@@ -130,24 +146,40 @@ class Vocabulary:
         return [b"{", rows[1:], newline.encode(), b"}"]
 
     def find(self, tokens: Sequence[str]) -> list[int | None]:
-        """The ids of a few tokens, None for one that isn't there, without making `mapping` for them."""
+        """The ids of a few tokens, None for an unknown token. In contrast to `mapping`, this makes no dictionary."""
         if "mapping" in self.__dict__ or not tokens:
             return list(map(self.mapping.get, tokens))
         from gputok.kernels.cpu import lookup
 
         data, offsets = pack(tokens)
-        found = lookup.find_strings(self.strings, data, offsets[:-1], offsets[1:])
-        return [None if at < 0 else int(self.ids[at]) for at in found]
+        found: Positions = lookup.find_strings(self.strings, data, offsets[:-1], offsets[1:])
+        return [None if position < 0 else int(self.ids[position]) for position in found.tolist()]
 
     @derived
-    def strings(self) -> Any:
-        """The tokens as kernels.cpu.lookup.Strings, to be found by their bytes."""
+    def strings(self) -> Strings:
+        """A hash table that finds tokens by their bytes."""
         from gputok.kernels.cpu import lookup
 
         return lookup.index_strings(self.data, self.offsets)
 
 
-def brief(value: Any) -> str:
-    """A value that is wrong, short enough for a message."""
+def _check_mapping(value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"expected a mapping from tokens to ids, got {brief(value)}")
+
+
+def _check_id(token: str, id: object) -> None:
+    if isinstance(id, bool) or not isinstance(id, int) or not 0 <= id < 2**32 - 1:
+        raise TypeError(f"the id of token {token!r} must be an integer from 0 to 2**32 - 2, not {brief(id)}")
+
+
+def _check_tokens(tokens: Iterable[object]) -> None:
+    for token in tokens:
+        if not isinstance(token, str):
+            raise TypeError(f"tokens must be strings, but one token is {brief(token)}") from None
+
+
+def brief(value: object) -> str:
+    """The type and the `repr` of a wrong value, cut to the length of a message."""
     shown = repr(value)
     return f"{type(value).__name__} {shown if len(shown) <= 60 else shown[:57] + '...'}"

@@ -12,7 +12,17 @@ from .ragged import longer, pointer
 from .utf8 import character
 
 
-def splice(data, start, end, rows, cut_start, cut_end, content, place, aligned):
+def splice(
+    data: np.ndarray,
+    start: np.ndarray,
+    end: np.ndarray,
+    rows: np.ndarray,
+    cut_start: np.ndarray,
+    cut_end: np.ndarray,
+    content: np.ndarray,
+    place: np.ndarray,
+    aligned: bool,
+):
     """Puts `content` (uint8[c]) in place of each span data[cut_start[j]:cut_end[j]].
 
     rows int64[n_pieces + 1]: the spans of piece i are rows[i]:rows[i + 1], in order and apart;
@@ -56,7 +66,9 @@ def _splice(data, pieces, cuts, content, width, aligned):
     return new, offsets, source
 
 
-def find_literal(data, start, end, frozen, literal):
+def find_literal(
+    data: np.ndarray, start: np.ndarray, end: np.ndarray, frozen: np.ndarray | None, literal: np.ndarray
+):
     """Where `literal` (uint8[k], k > 0) stands in each piece, from left to right without overlap.
 
     -> its starts int64[n], rows int64[n_pieces + 1].
@@ -100,7 +112,15 @@ def find_run(data, i, last, literal, size, found, n, limit):
     return i, n
 
 
-def strip(data, start, end, frozen, space, left, right):
+def strip(
+    data: np.ndarray,
+    start: np.ndarray,
+    end: np.ndarray,
+    frozen: np.ndarray | None,
+    space: tuple[np.ndarray, np.ndarray],
+    left: bool,
+    right: bool,
+):
     """The pieces without the characters at their ends that are in `space` (page, member: not 0).
 
     -> start, end int64[n_pieces]; a piece that is nothing but space becomes empty, at its end.

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from gputok.kernels.cpu.walk import Walk
-from gputok.kernels.signatures import I64s, U8s, U64s, i32, i64, u32
+from gputok.kernels.signatures import I64s, U8s, U64s, i64, u32
 
 from . import kernel
 from .constants import U0, U1, U2, U3, U4, U8, U16, U20, U40, U62
@@ -196,7 +196,7 @@ def _look_up(text, start, stop, walk, cache, work):
     return start, np.int64(out), np.int64(n_events), np.int64(n_new)
 
 
-@kernel(_Round, (i64, i64, i64), u32[:], i64[:], i32[:], i64[:], i64)
+@kernel(_Round, (i64, i64, i64), u32[:], i64[:], i64[:], i64[:], i64)
 def _put_together(work, sizes, ids, rows, token, ends, width):
     """All ids of a round, uint8[width * n]; ends[piece + 1]: how many until the piece's end.
 

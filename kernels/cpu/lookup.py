@@ -50,7 +50,7 @@ def find_string(strings, text, begin, n):
         at = (at + U1) & mask
 
 
-def index_strings(data, offsets):
+def index_strings(data: np.ndarray, offsets: np.ndarray) -> Strings:
     """Packed strings (uint8[n_bytes], int64[n + 1]) as a table; of equal ones the last is found."""
     slots = np.zeros(capacity_for(len(offsets) - 1), np.uint64)
     strings = Strings(slots, plain(data, np.uint8), plain(offsets, np.int64))
@@ -79,7 +79,7 @@ def _index_strings(strings):
         slots[at] = (h >> U32 << U32) | np.uint64(i + 1)
 
 
-def find_strings(strings, data, start, end):
+def find_strings(strings: Strings, data: np.ndarray, start: np.ndarray, end: np.ndarray):
     """int64[n]: the index of data[start[i]:end[i]] among `strings`, or -1."""
     found = np.empty(len(start), np.int64)
     _find_strings(strings, plain(data, np.uint8), plain(start, np.int64), plain(end, np.int64), found)

@@ -13,6 +13,8 @@ the last one used up.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from gputok.kernels.signatures import boolean, i64
 
@@ -78,7 +80,7 @@ def copy_run(data, i, size, out, n, sources, aligned):
             sources[n + k] = i + k
 
 
-def follow(source, start, end):
+def follow(source: np.ndarray, start: np.ndarray, end: np.ndarray):
     """Where new bytes come from: of each in `source` (int64[m]), the `start` and `end` (int32[n]), as int32[m]."""
     new_start, new_end = np.empty(len(source), np.int32), np.empty(len(source), np.int32)
     _follow(pointer(source), len(source), pointer(start), pointer(end), pointer(new_start), pointer(new_end))
@@ -105,7 +107,15 @@ def kind_of(page, member, c):
 # ---- characters by themselves
 
 
-def is_inert(data, start, end, frozen, page, member, n_inert=1):
+def is_inert(
+    data: np.ndarray,
+    start: np.ndarray,
+    end: np.ndarray,
+    frozen: np.ndarray | None,
+    page: np.ndarray,
+    member: np.ndarray,
+    n_inert: int = 1,
+):
     """Whether all characters have a kind below n_inert, so that the pieces stay as they are."""
     pieces, _keep = pieces_of(start, end, frozen)
     return _is_inert(pointer(data), pieces, pointer(page), pointer(member), n_inert)
@@ -146,7 +156,14 @@ def inert_run(data, i, stop, page, member, n_inert, ascii_inert):
     return i, last
 
 
-def map_characters(data, start, end, frozen, table, aligned):
+def map_characters(
+    data: np.ndarray,
+    start: np.ndarray,
+    end: np.ndarray,
+    frozen: np.ndarray | None,
+    table: tuple[np.ndarray, ...],
+    aligned: bool,
+):
     """Each character becomes what `table` (see gputok/unicode_maps.py, CharacterMap) says, whatever is beside it."""
     pieces, _keep = pieces_of(start, end, frozen)
     n_bytes = int((end - start).sum())
@@ -214,7 +231,15 @@ def map_run(data, i, stop, table, out, n, limit, sources, aligned):
 # ---- normalization forms
 
 
-def normalize_form(data, start, end, frozen, form, compositions, aligned):
+def normalize_form(
+    data: np.ndarray,
+    start: np.ndarray,
+    end: np.ndarray,
+    frozen: np.ndarray | None,
+    form: Any,
+    compositions: Any,
+    aligned: bool,
+):
     """NFD or NFKD, or NFC or NFKC if there are `compositions` (see gputok/unicode_maps.py for both).
 
     What is inert is copied; only from the last inert character before one that isn't to the next inert one does the

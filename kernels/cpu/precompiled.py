@@ -49,7 +49,7 @@ def _normalize_precompiled(data, pieces, tables, n_bytes, aligned):
     plain = scratch(256, np.uint8)  # 1 for printable ASCII that the map leaves alone, else 0
     for c in range(256):
         plain[c] = c
-        alone = look_up(trie, n_units, plain, c, c + 1, n_texts) < 0
+        alone = look_up(trie, n_units, plain, c, c + 1, texts, n_texts) < 0
         plain[c] = 0x20 <= c < 0x7F and alone
     tables = trie, n_units, texts, n_texts, page, member, plain
     offsets = np.zeros(n_pieces + 1, np.int64)
@@ -101,10 +101,10 @@ def replace_run(data, first, i, stop, tables, out, n, limit, sources, aligned, s
         if i == cluster:
             part = cluster = cluster_end(data, i, stop, page, member)
             if cluster - i <= LONGEST:
-                value = look_up(trie, n_units, data, i, cluster, n_texts)
+                value = look_up(trie, n_units, data, i, cluster, texts, n_texts)
         if value < 0:  # no replacement of the whole cluster: character by character
             part = i + width(data[i])
-            value = look_up(trie, n_units, data, i, part, n_texts)
+            value = look_up(trie, n_units, data, i, part, texts, n_texts)
         if value < 0:
             n, place = write(data, first, stop, place, held, change, out, n, sources, aligned)
             held, change = character(data, i)[0], 0
@@ -144,8 +144,8 @@ def write(data, first, stop, place, c, change, out, n, sources, aligned):
 
 
 @kernel(inline=True)
-def look_up(trie, n_units, data, i, stop, n_texts):
-    """The value of the shortest prefix of data[i:stop] in the double array; -1: none."""
+def look_up(trie, n_units, data, i, stop, texts, n_texts):
+    """The value of the shortest prefix of data[i:stop] in the double array; -1: none, or not where a character begins."""
     at = offset(trie[0]) if n_units else 0
     while i < stop:
         label = np.int64(data[i])
@@ -158,7 +158,7 @@ def look_up(trie, n_units, data, i, stop, n_texts):
         at ^= offset(unit)
         if unit >> 8 & 1:
             value = np.int64(trie[at] & np.uint32(0x7FFFFFFF)) if at < n_units else n_texts
-            return value if value < n_texts else -1
+            return value if value < n_texts and texts[value] & 0xC0 != 0x80 else -1
         i += 1
     return -1
 

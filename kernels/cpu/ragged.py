@@ -40,7 +40,7 @@ def longer(array, used, n):
     return new
 
 
-def gather(data, start, end):
+def gather(data: np.ndarray, start: np.ndarray, end: np.ndarray):
     """The bytes of each piece, packed one after the other.
 
     data uint8[n]; start, end int64[n_pieces] -> uint8[total], offsets int64[n_pieces + 1].
@@ -61,7 +61,14 @@ def _gather(data, start, offsets, n_pieces, packed):
         copy(packed, at, data, start[i], offsets[i + 1] - at)
 
 
-def rewrite_bytes(data, start, end, mode, table, alignment=None):
+def rewrite_bytes(
+    data: np.ndarray,
+    start: np.ndarray,
+    end: np.ndarray,
+    mode: np.ndarray,
+    table: np.ndarray,
+    alignment: tuple[np.ndarray, np.ndarray] | None = None,
+):
     """Packs pieces with each byte replaced by up to four others, and a prefix before some of them.
 
     data uint8[n]; start, end int64[n_pieces]; mode uint8[n_pieces], bits: 1 replace bytes, 2 put the prefix;
@@ -95,7 +102,9 @@ def _rewrite_bytes(data, pieces, table, origin):
         offsets[i + 1] = offsets[i] + size
 
     total = offsets[n_pieces]
-    rewritten = np.empty(total + 3, np.uint8)  # every replacement is stored as four bytes
+    rewritten = np.empty(
+        total + 4, np.uint8
+    )  # every replacement, an empty one as well, is stored as four bytes
     n_aligned = total if is_given(old_start) else 0
     from_start, from_end = np.empty(n_aligned, np.int32), np.empty(n_aligned, np.int32)
     out, out_start, out_end = owned(rewritten), owned(from_start), owned(from_end)

@@ -7,7 +7,7 @@ import functools
 import numpy as np
 from gputok.kernels.signatures import i64
 
-from .. import DEAD
+from .. import DEAD, Automaton
 from . import kernel
 from .constants import U7
 from .memory import as_array, grown, is_given, scratch, view
@@ -15,7 +15,16 @@ from .ragged import pointer
 from .utf8 import decode_wide, width
 
 
-def split_words(data, start, end, frozen, automaton, cut, drop, keep_empty=False):
+def split_words(
+    data: np.ndarray,
+    start: np.ndarray,
+    end: np.ndarray,
+    frozen: np.ndarray | None,
+    automaton: Automaton,
+    cut: np.ndarray,
+    drop: np.ndarray,
+    keep_empty: bool = False,
+):
     """Walks the automaton over each piece, which is a text of its own, and cuts it into matches and gaps.
 
     data uint8[n]; start, end int64[n_pieces]; frozen bool[n_pieces] or None: pieces that stay whole;

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import operator
 import os
+import re
 
 import numpy as np
 from llvmlite import ir
@@ -83,6 +84,16 @@ def _of(context, builder, view_type, value):
     return cgutils.create_struct_proxy(view_type)(context, builder, value)
 
 
+def _readable(symbol):
+    """gputok.kernels.cpu.walk.fill_block of _ZN6gputok7kernels3cpu4walk10fill_block..."""
+    names, rest = [], symbol.removeprefix("_ZN")
+    while length := re.match(r"\d+", rest):
+        end = length.end() + int(length[0])
+        names.append(rest[length.end() : end])
+        rest = rest[end:]
+    return ".".join(names) or symbol
+
+
 def _check(context, builder, view, first, count, size=1):
     """In the checked build: elements first:first + count of a view of elements of `size` units exist."""
     if not CHECKED:
@@ -93,7 +104,7 @@ def _check(context, builder, view, first, count, size=1):
         builder.icmp_unsigned(">", first, builder.sub(length, count)),
     )
     with builder.if_then(outside, likely=False):
-        message = f"an access outside of its memory, in {builder.function.name}"
+        message = f"an access outside of its memory, in {_readable(builder.function.name)}"
         context.call_conv.return_user_exc(builder, IndexError, (message,))
 
 

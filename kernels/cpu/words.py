@@ -5,6 +5,7 @@ Words are hashed some hundred at a time, each asking for its slot's cache line; 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -86,7 +87,14 @@ def _count_text(data, offsets, document, start, stop, position, walk, table):
     return start
 
 
-def count_pieces(data, start, end, count, position, table):
+def count_pieces(
+    data: np.ndarray,
+    start: np.ndarray,
+    end: np.ndarray,
+    count: np.ndarray,
+    position: int,
+    table: WordTable,
+) -> WordTable:
     """Adds count[i] to the word data[start[i]:end[i]], whose position is `position` + i. An empty one is none.
 
     data: uint8[n]; start, end, count: int64[n_pieces]. Returns the table, enlarged where it had to be. Positions must
@@ -146,7 +154,7 @@ def counts(table):
     return result
 
 
-def distinct_words(tables, n_threads=1):
+def distinct_words(tables: Sequence[WordTable], n_threads: int = 1):
     """The words of several tables, each once, by position: data uint8[], offsets int64[n + 1], counts int64[n].
 
     Nobody builds a table of all: a word stays in the table that saw it first, and its other counts go there. As slots

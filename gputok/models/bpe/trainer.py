@@ -7,7 +7,7 @@ import itertools
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -71,6 +71,7 @@ class BpeTrainer(Trainer):
     (300, '<s>')
     """
 
+    trains: ClassVar[str] = "BPE"
     min_frequency: int = 0
     vocab_size: int = 30000
     show_progress: bool = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from gputok.models.trainer import Trainer
 from gputok.tokens.added_token import AddedToken
@@ -53,6 +53,7 @@ class UnigramTrainer(Trainer):
     ['<unk>', 'ab', 'abab', 'b', 'a']
     """
 
+    trains: ClassVar[str] = "Unigram"
     show_progress: bool = True
     vocab_size: int = 8000
     n_sub_iterations: int = 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -47,6 +47,7 @@ class WordLevelTrainer(Trainer):
     {'<unk>': 0, 'c': 1, 'a': 2}
     """
 
+    trains: ClassVar[str] = "WordLevel"
     min_frequency: int = 0
     vocab_size: int = 30000
     show_progress: bool = True

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from gputok.models.bpe.trainer import BpeTrainer
 from gputok.models.trainer import Trainer
@@ -44,6 +44,7 @@ class WordPieceTrainer(Trainer):
     {'[UNK]': 0, 'g': 1, 'h': 2, 'm': 3, 'u': 4, '##u': 5, '##g': 6, '##m': 7}
     """
 
+    trains: ClassVar[str] = "WordPiece"
     vocab_size: int = 30000
     min_frequency: int = 0
     show_progress: bool = True

@@ -1,0 +1,80 @@
+"""Which format a file of a tokenizer has, told by its first bytes, and what opens it."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+
+_TIKTOKEN = re.compile(rb"[A-Za-z0-9+/]+={0,2} \d+\r?\n")
+
+OPENED_BY = {
+    "gguf": "a GGUF file, which gputok.from_gguf opens",
+    "sentencepiece": "a SentencePiece model, which gputok.from_sentencepiece opens",
+    "tiktoken": "a tiktoken file, which gputok.from_tiktoken opens (tell it the pattern)",
+    "tekken": "a tekken.json, which gputok.from_tekken opens",
+    "vocabulary": (
+        "a vocabulary alone: with its merges.txt, gputok.models.BPE.from_file opens it, without one "
+        "gputok.models.WordLevel.from_file; the folder that it is in, gputok.AutoTokenizer.from_pretrained"
+    ),
+    "merges": (
+        "a list of merges: with its vocab.json, gputok.models.BPE.from_file opens it; the folder that it is in, "
+        "gputok.AutoTokenizer.from_pretrained"
+    ),
+    "tokens": (
+        "a list of tokens, which gputok.models.WordPiece.from_file opens; the folder that it is in, "
+        "gputok.AutoTokenizer.from_pretrained"
+    ),
+    "settings": "the settings beside a tokenizer.json: gputok.AutoTokenizer.from_pretrained opens its folder",
+}
+"""Kind of file -> what it is, and what opens it."""
+
+
+def kind_of(data: bytes, name: str = "") -> str | None:
+    """The kind of a file, a key of OPENED_BY; None for any other, a tokenizer.json included.
+
+    Args:
+        data: What the file holds.
+        name: Its name, which counts where the contents can't tell.
+
+    Returns:
+        The kind, or None.
+
+    >>> kind_of(b"IQ== 0\\nIg== 1\\n"), kind_of(b'{"version": "1.0", "model": {}}')
+    ('tiktoken', None)
+    """
+    if data.startswith(b"GGUF"):
+        return "gguf"
+    if data.startswith(b"#version"):
+        return "merges"
+    if _TIKTOKEN.match(data):
+        return "tiktoken"
+    if data[:1] == b"{":
+        return _kind_of_json(data)
+    if _is_sentencepiece(data):
+        return "sentencepiece"
+    if pathlib.PurePath(name).name.endswith("vocab.txt"):
+        return "tokens"
+    return None
+
+
+def _is_sentencepiece(data: bytes) -> bool:
+    """Does it begin with a piece (field 1) that has a text (field 1 of that) and a score (field 2, a float)?"""
+    if len(data) < 4 or data[0] != 0x0A or data[2] != 0x0A:
+        return False
+    score = 4 + data[3]
+    return data[score : score + 1] == b"\x15"
+
+
+def _kind_of_json(data: bytes) -> str | None:
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(value.get("config"), dict) and "pattern" in value["config"]:
+        return "tekken"
+    if value and all(type(item) is int for item in value.values()):
+        return "vocabulary"
+    if "model" not in value and ("tokenizer_class" in value or "added_tokens_decoder" in value):
+        return "settings"
+    return None

@@ -1,0 +1,396 @@
+"""The tokenizer of a `.gguf` file, as llama.cpp understands it.
+
+The container is described in https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, which tokens and
+options mean what in llama.cpp's `src/llama-vocab.cpp`. Only the metadata at the start of the file is read,
+never the weights.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from gputok import decoders, models, normalizers, pre_tokenizers, processors
+from gputok.automaton import PATTERNS
+from gputok.automaton.pattern import Regex
+from gputok.files.sentencepiece_proto import (  # tokenizer.ggml.token_type numbers kinds of tokens as they do
+    BPE,
+    BYTE,
+    CONTROL,
+    NORMAL,
+    UNIGRAM,
+    UNKNOWN,
+    USER_DEFINED,
+)
+from gputok.formats.sentencepiece import SPACE, tokenizer_of
+from gputok.formats.tiktoken import from_rust
+from gputok.tokenizer import Tokenizer
+from gputok.tokens.added_token import AddedToken
+
+_DIGIT = r"\p{N}"
+_BLOOM = r" ?[^(\s|.,!?…。，、।۔،)]+"
+_QWEN35 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_FAMILIES: dict[tuple[str, ...], str] = {
+    (PATTERNS["gpt2"],): (
+        "gpt-2 phi-2 mpt olmo jais trillion granite-docling gigachat mellum a.x-4.0 exaone4 modern-bert "
+        "jina-es jina-de jina-v1-en jina-v2-es jina-v2-de jina-v2-code roberta-bpe"
+    ),
+    (PATTERNS["llama3"],): (
+        "llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano "
+        "dbrx smaug-bpe glm4 chatglm-bpe"
+    ),
+    (PATTERNS["qwen2"],): ("qwen2 deepseek-r1-qwen kormo f2llmv2 megrez stablelm2 hunyuan solar-open grok-2"),
+    (_QWEN35,): "qwen35",
+    (PATTERNS["o200k"],): "gpt-4o llama4 kanana2 talkie minimax-m2",
+    (PATTERNS["tekken"],): "tekken",
+    (PATTERNS["deepseek-v3"],): "deepseek-v3 hunyuan-dense joyai-llm hy_v4",
+    (_DIGIT, PATTERNS["gpt2"]): "starcoder refact command-r smollm codeshell exaone minerva-7b mellum2",
+    (r"[\p{P}\$\+<=>\^~\|`]+", PATTERNS["gpt2"], r"[0-9][0-9][0-9]"): "falcon",
+    (_BLOOM,): "bloom poro-chat gpt3-finnish",
+    (_BLOOM, _DIGIT): "viking",
+}
+"""Patterns, each of which cuts what the ones before left -> the values of `tokenizer.ggml.pre` for them.
+
+They are those of the models' own tokenizers, which llama.cpp writes otherwise where its engine lacks
+something.
+"""
+
+SPLITS: dict[str, tuple[str, ...]] = {
+    name: patterns for patterns, names in _FAMILIES.items() for name in names.split()
+}
+"""Value of `tokenizer.ggml.pre` -> the patterns that cut text."""
+
+_WHOLE_WORDS = frozenset(
+    "llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano tekken".split()
+)
+"""Those that take a whole word if it is a token (`ignore_merges`), and begin texts with a bos token."""
+
+_SPECIAL_NAMES = {
+    "bos_token": "bos_token_id",
+    "eos_token": "eos_token_id",
+    "unk_token": "unknown_token_id",
+    "sep_token": "seperator_token_id",
+    "pad_token": "padding_token_id",
+    "cls_token": "cls_token_id",
+    "mask_token": "mask_token_id",
+}
+
+
+def from_gguf(path: str | os.PathLike[str], *, pattern: str | None = None) -> Tokenizer:
+    """The tokenizer of a `.gguf` file.
+
+    Args:
+        path: Of the file; its weights aren't read. Byte-level BPE ("gpt2"), SentencePiece's BPE ("llama")
+            and Unigram ("t5"), and WordPiece ("bert") can be read.
+        pattern: What cuts text for a byte-level BPE whose file says it by a name (`tokenizer.ggml.pre`) that
+            isn't known here: a name from `gputok.automaton.PATTERNS`, or a regular expression.
+
+    Returns:
+        The tokenizer, which adds the special tokens that the file tells to add; if the file holds a whole
+        tokenizer.json (`tokenizer.huggingface.json`), that one. `AutoTokenizer.from_pretrained` opens the
+        file with the names of its special tokens and its chat template.
+
+    Raises:
+        ValueError: The file is no GGUF, is cut short, has no tokenizer, or one that can't be expressed.
+    """
+    return read_gguf(path, pattern=pattern)[0]
+
+
+def read_gguf(
+    path: str | os.PathLike[str], *, pattern: str | None = None
+) -> tuple[Tokenizer, dict[str, Any]]:
+    """The tokenizer and its options: special tokens by name, and the chat template."""
+    name = os.fspath(path)
+    metadata = read_metadata(name)
+    values = _Values(metadata, name)
+    kind = values.get("model")
+    make: dict[Any, Callable[[], Tokenizer]] = {
+        "gpt2": lambda: _byte_level(values, pattern),
+        "llama": lambda: _sentencepiece(values, BPE),
+        "t5": lambda: _sentencepiece(values, UNIGRAM),
+        "bert": lambda: _wordpiece(values),
+    }
+    if whole := metadata.get("tokenizer.huggingface.json"):  # the tokenizer.json itself
+        make[kind] = lambda: Tokenizer.from_str(whole)
+    if kind not in make:
+        what = (
+            "names no tokenizer (tokenizer.ggml.model)"
+            if kind is None
+            else f"has a tokenizer of kind {kind!r}"
+        )
+        raise ValueError(f"{name}: {what}; those of kind {', '.join(map(repr, make))} can be read")
+    tokenizer = make[kind]()
+    options: dict[str, Any] = {}
+    for role, key in _SPECIAL_NAMES.items():
+        token_id = values.get(key)
+        if isinstance(token_id, int) and token_id < len(values.tokens):
+            options[role] = _spelled(values, kind, token_id)
+    if template := values.metadata.get("tokenizer.chat_template"):
+        options["chat_template"] = template
+    return tokenizer, options
+
+
+class _Values:
+    """The metadata `tokenizer.ggml.*` of a file."""
+
+    def __init__(self, metadata: Mapping[str, Any], name: str) -> None:
+        self.metadata, self.name = metadata, name
+        self.tokens: list[str] = metadata.get("tokenizer.ggml.tokens") or []
+        if not self.tokens and "tokenizer.ggml.model" in metadata:
+            raise ValueError(f"{name}: the tokenizer has no tokens (tokenizer.ggml.tokens)")
+        twice = len(self.tokens) - len(set(self.tokens))
+        if twice:
+            raise ValueError(f"{name}: {twice} tokens are there twice")
+        self.types: Sequence[int] = self.column("token_type", NORMAL)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self.metadata.get(f"tokenizer.ggml.{key}", default)
+
+    def column(self, key: str, default: float) -> Sequence[Any]:
+        """A value for each token."""
+        values = self.get(key)
+        if values is None:
+            return [default] * len(self.tokens)
+        if len(values) != len(self.tokens):
+            raise ValueError(
+                f"{self.name}: tokenizer.ggml.{key} has {len(values)} values for {len(self.tokens)} tokens"
+            )
+        return values
+
+    def named(self, key: str, tokens: list[str], default: int = 0) -> tuple[str, int]:
+        """The token whose id a key holds, and that id."""
+        token_id = self.get(key, default)
+        if not 0 <= token_id < len(tokens):
+            raise ValueError(
+                f"{self.name}: tokenizer.ggml.{key} is {token_id}, but there are {len(tokens)} tokens"
+            )
+        return tokens[token_id], token_id
+
+    def of_type(self, kind: int) -> list[str]:
+        return [token for token, one in zip(self.tokens, self.types, strict=True) if one == kind]
+
+
+def _spelled(values: _Values, kind: str, token_id: int) -> str:
+    return _wordpiece_tokens(values)[token_id] if kind == "bert" else values.tokens[token_id]
+
+
+def _byte_level(values: _Values, pattern: str | None) -> Tokenizer:
+    pre = values.get("pre")
+    if pattern is not None:
+        patterns: tuple[str, ...] = (PATTERNS.get(pattern) or from_rust(pattern),)
+    elif pre in SPLITS:
+        patterns = SPLITS[pre]
+    else:
+        said = "doesn't say what cuts the text" if pre in (None, "default") else f"cuts the text by {pre!r}"
+        raise ValueError(
+            f"{values.name}: {said} (tokenizer.ggml.pre); pass pattern=, one of {', '.join(PATTERNS)} or a regular "
+            f"expression. Known by name: {', '.join(sorted(SPLITS))}"
+        )
+    merges = values.get("merges")
+    if merges is None:
+        raise ValueError(f"{values.name}: a byte-level BPE needs merges (tokenizer.ggml.merges)")
+    pairs = [(merge[:at], merge[at + 1 :]) for merge in merges for at in [merge.find(" ", 1)]]
+    vocabulary = {token: token_id for token_id, token in enumerate(values.tokens)}
+    try:
+        model = models.BPE(vocabulary, pairs, ignore_merges=pre in _WHOLE_WORDS)
+    except ValueError as error:
+        raise ValueError(f"{values.name}: {error}") from None
+    tokenizer = Tokenizer(model)
+    splits = [pre_tokenizers.Split(Regex(one), "isolated") for one in patterns]
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*splits, byte_level])
+    tokenizer.decoder = decoders.ByteLevel()
+    _add_tokens(tokenizer, values)
+    _add_ends(tokenizer, values, bos=pre in _WHOLE_WORDS)
+    return tokenizer
+
+
+def _sentencepiece(values: _Values, kind: int) -> Tokenizer:
+    """From the pieces and their scores, as from a `.model` file."""
+    if values.get("treat_whitespace_as_suffix"):
+        raise ValueError(f"{values.name}: white space as a suffix can't be expressed")
+    unknown = values.get("unknown_token_id", 0 if kind == BPE else 2)
+    # What is none of these kinds is never found by the model; user-defined tokens are cut out of the text before.
+    kinds = [one if one in (NORMAL, UNKNOWN, BYTE) else CONTROL for one in values.types]
+    if UNKNOWN not in kinds and unknown < len(kinds):
+        kinds[unknown] = UNKNOWN
+    columns = zip(values.tokens, values.column("scores", 0.0), kinds, strict=True)
+    charsmap = values.get("precompiled_charsmap")
+    proto = SimpleNamespace(
+        pieces=[SimpleNamespace(piece=token, score=float(score), type=one) for token, score, one in columns],
+        trainer_spec=SimpleNamespace(
+            model_type=kind, byte_fallback=BYTE in kinds, treat_whitespace_as_suffix=False
+        ),
+        normalizer_spec=SimpleNamespace(
+            name="identity" if charsmap is None else "nmt_nfkc",
+            precompiled_charsmap=b"" if charsmap is None else np.asarray(charsmap).astype(np.uint8).tobytes(),
+            add_dummy_prefix=values.get("add_space_prefix", kind == BPE),
+            remove_extra_whitespaces=values.get("remove_extra_whitespaces", False),
+            escape_whitespaces=True,
+        ),
+    )
+    tokenizer = tokenizer_of(proto, added=False)
+    _add_tokens(tokenizer, values)
+    _add_ends(tokenizer, values, bos=kind == BPE, eos=kind == UNIGRAM)
+    return tokenizer
+
+
+def _wordpiece_tokens(values: _Values) -> list[str]:
+    """With `##` before what goes on with a word, where the file has `▁` before what begins one."""
+    return [
+        token.removeprefix(SPACE)
+        if token.startswith(SPACE)
+        else token
+        if one in (CONTROL, UNKNOWN) or (token.startswith("[") and token.endswith("]") and len(token) > 2)
+        else f"##{token}"
+        for token, one in zip(values.tokens, values.types, strict=True)
+    ]
+
+
+def _wordpiece(values: _Values) -> Tokenizer:
+    tokens = _wordpiece_tokens(values)
+
+    unknown, _ = values.named("unknown_token_id", tokens, 100)
+    vocabulary = {token: token_id for token_id, token in enumerate(tokens)}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=unknown))
+    lowercase = values.get("normalizer.lowercase", True)
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        lowercase=lowercase, strip_accents=values.get("normalizer.strip_accents", lowercase)
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    special = [token for token, one in zip(tokens, values.types, strict=True) if one in (CONTROL, UNKNOWN)]
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
+    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in values.of_type(USER_DEFINED)])
+    has_cls = values.get("cls_token_id") is not None
+    bos = values.named("cls_token_id" if has_cls else "bos_token_id", tokens, 101)
+    sep = values.named("seperator_token_id", tokens, 102)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        f"{bos[0]}:0 $A:0 {sep[0]}:0", f"{bos[0]}:0 $A:0 {sep[0]}:0 $B:1 {sep[0]}:1", [bos, sep]
+    )
+    return tokenizer
+
+
+def _add_tokens(tokenizer: Tokenizer, values: _Values) -> None:
+    """Control tokens are special, user-defined ones are not; both are found in the text as it stands."""
+    special = [
+        token
+        for token, one in zip(values.tokens, values.types, strict=True)
+        if one in (CONTROL, UNKNOWN) and token
+    ]
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
+    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in values.of_type(USER_DEFINED)])
+
+
+def _add_ends(tokenizer: Tokenizer, values: _Values, *, bos: bool = False, eos: bool = False) -> None:
+    """The special tokens before and behind a text, by the file or by the default of its kind."""
+    first, last = _end(values, "bos", bos), _end(values, "eos", eos)
+    tokens = [end for end in (first, last) if end]
+    if not tokens:
+        return
+    before, behind = ([end[0]] if end else [] for end in (first, last))
+    single = " ".join([*before, "$A", *behind])
+    pair = " ".join(f"{part}:1" for part in [*before, "$B", *behind])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single, f"{single} {pair}", [*dict.fromkeys(tokens)]
+    )
+
+
+def _end(values: _Values, name: str, default: bool) -> tuple[str, int] | None:
+    told = values.get(f"add_{name}_token")
+    if told and values.get(f"{name}_token_id") is None:
+        raise ValueError(f"{values.name}: tokenizer.ggml.add_{name}_token is set, but {name}_token_id isn't")
+    wanted = default and values.get(f"{name}_token_id") is not None if told is None else told
+    return values.named(f"{name}_token_id", values.tokens) if wanted else None
+
+
+# -- the container
+
+_SCALARS = dict(enumerate(("u1", "i1", "u2", "i2", "u4", "i4", "f4", "?", None, None, "u8", "i8", "f8")))
+_STRING, _ARRAY = 8, 9
+_MOST_KEYS = 1 << 20
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The metadata of a GGUF file: numbers, booleans, strings, lists of strings, and arrays of numbers.
+
+    Raises:
+        ValueError: The file is no GGUF, of a version before 2, or cut short.
+    """
+    with open(path, "rb") as file:
+        if file.read(4) != b"GGUF":
+            raise ValueError(f"{path}: is no GGUF file: it doesn't begin with GGUF")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            try:
+                return _Reader(data).metadata()
+            except (struct.error, UnicodeDecodeError, _CutShort) as error:
+                raise ValueError(f"{path}: is a broken GGUF file: {error}") from None
+
+
+class _CutShort(Exception):
+    pass
+
+
+class _Reader:
+    """Reads values one after the other; `at` is where the next begins."""
+
+    def __init__(self, data: Any) -> None:
+        self.data, self.order = data, "<"
+        self.at: int = 4
+
+    def metadata(self) -> dict[str, Any]:
+        version = self.number("I")
+        if version > 0xFFFF:  # in the order of the other kind of machine
+            self.order, self.at = ">", 4
+            version = self.number("I")
+        if version < 2:
+            raise _CutShort(f"its version is {version}; from version 2 it can be read")
+        _, n_values = self.number("Q"), self.number("Q")
+        if n_values > _MOST_KEYS:
+            raise _CutShort(f"it says that it has {n_values} values")
+        found = {}
+        for _ in range(n_values):
+            key = self.string()
+            found[key] = self.value(self.number("I"))
+        return found
+
+    def take(self, n_bytes: int) -> bytes:
+        start, end = self.at, self.at + n_bytes
+        if end > len(self.data):
+            raise _CutShort(f"{n_bytes} bytes should follow byte {start}, but it ends at {len(self.data)}")
+        self.at = end
+        return self.data[start:end]
+
+    def number(self, code: str) -> int:
+        return struct.unpack(self.order + code, self.take(struct.calcsize(code)))[0]
+
+    def string(self) -> str:
+        return self.take(self.number("Q")).decode()
+
+    def value(self, kind: int, depth: int = 0) -> Any:
+        if kind == _STRING:
+            return self.string()
+        if kind == _ARRAY:
+            inner, length = self.number("I"), self.number("Q")
+            if inner in (_STRING, _ARRAY):
+                if depth > 8 or length > len(self.data):
+                    raise _CutShort(f"an array of {length} values can't be there at byte {self.at}")
+                return [self.value(inner, depth + 1) for _ in range(length)]
+            dtype = self.dtype(inner)
+            return np.frombuffer(self.take(length * dtype.itemsize), dtype)
+        return np.frombuffer(self.take(self.dtype(kind).itemsize), self.dtype(kind))[0].item()
+
+    def dtype(self, kind: int) -> np.dtype:
+        code = _SCALARS.get(kind)
+        if code is None:
+            raise _CutShort(f"there is no type of values with the number {kind}, at byte {self.at}")
+        return np.dtype(self.order + code)

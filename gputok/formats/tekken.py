@@ -1,0 +1,154 @@
+"""Mistral's `tekken.json`: special tokens have the first ids, then byte-level tokens by rank as in tiktoken.
+
+The format is that of `mistral_common.tokens.tokenizers.tekken` (https://github.com/mistralai/mistral-common).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+from typing import Any
+
+from gputok.files.atomic import replacing
+from gputok.formats.tiktoken import by_ranks, tiktoken_parts
+from gputok.tokenizer import Tokenizer
+
+_OLD_SPECIAL_TOKENS = (
+    *(
+        "<unk>",
+        "<s>",
+        "</s>",
+        "[INST]",
+        "[/INST]",
+        "[AVAILABLE_TOOLS]",
+        "[/AVAILABLE_TOOLS]",
+        "[TOOL_RESULTS]",
+    ),
+    *(
+        "[/TOOL_RESULTS]",
+        "[TOOL_CALLS]",
+        "[IMG]",
+        "<pad>",
+        "[IMG_BREAK]",
+        "[IMG_END]",
+        "[PREFIX]",
+        "[MIDDLE]",
+    ),
+    *("[SUFFIX]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[TOOL_CONTENT]"),
+)
+"""The special tokens of files that name none, which are older than version 11."""
+
+_WITHOUT_NAMES = ("v1", "v2", "v3", "v7")
+
+
+def from_tekken(source: str | os.PathLike[str] | bytes) -> Tokenizer:
+    """A tokenizer from Mistral's `tekken.json`, which gives the same ids as `mistral_common`.
+
+    Args:
+        source: The path of a file, or its bytes.
+
+    Returns:
+        The tokenizer. As in `mistral_common`, text that spells a special token is text
+        (`encode_special_tokens` is set, which a saved tokenizer.json doesn't keep). Nothing is added to a text:
+        set `post_processor` for that.
+
+    Raises:
+        ValueError: The file is no tekken.json, or what it says doesn't agree with itself.
+    """
+    if isinstance(source, bytes):
+        data, name = source, "these bytes"
+    else:
+        name = os.fspath(source)
+        with open(name, "rb") as file:
+            data = file.read()
+    try:
+        value = json.loads(data)
+        config = value["config"]
+        pattern, n_special = config["pattern"], config["default_num_special_tokens"]
+        n_ordinary = config["default_vocab_size"] - n_special
+        entries = {
+            base64.b64decode(entry["token_bytes"], validate=True): int(entry["rank"])
+            for entry in value["vocab"]
+        }
+    except (ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
+        raise ValueError(f"{name}: is no tekken.json: {type(error).__name__}: {error}") from None
+    special = _special_tokens(value, n_special, name)
+    ranks = {token: n_special + rank for token, rank in entries.items() if rank < n_ordinary}
+    if sorted(ranks.values()) != [*range(n_special, n_special + n_ordinary)]:
+        raise ValueError(f"{name}: the vocabulary must have each rank from 0 to {n_ordinary - 1} once")
+    tokenizer = by_ranks(ranks, pattern, special, name)
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def _special_tokens(value: dict[str, Any], n_special: int, name: str) -> dict[str, int]:
+    listed = value.get("special_tokens")
+    version = value["config"].get("version")
+    if listed is None and version not in _WITHOUT_NAMES:
+        raise ValueError(f"{name}: names no special tokens, which version {version!r} must")
+    names = (
+        dict(enumerate(_OLD_SPECIAL_TOKENS))
+        if listed is None
+        else {token["rank"]: token["token_str"] for token in listed}
+    )
+    if not names.keys() <= set(range(n_special)) or len(set(names.values())) < len(listed or names):
+        raise ValueError(f"{name}: there are {n_special} special tokens, but their ranks or texts are others")
+    return {names.get(rank, f"<SPECIAL_{rank}>"): rank for rank in range(n_special)}
+
+
+def save_tekken(tokenizer: Tokenizer, path: str | os.PathLike[str], *, version: str = "v3") -> None:
+    """Writes a `tekken.json`, with which `mistral_common` gives the same ids.
+
+    Args:
+        tokenizer: A byte-level BPE as for `gputok.save_tiktoken`, whose special tokens have the first ids,
+            and the 256 bytes the ids after them, as in each tekken.json.
+        path: Of the file, which has its name once it is whole; `mistral_common` wants "tekken" in the name,
+            and `.json`.
+        version: Of Mistral's tokenizers, which says what messages look like; it changes no id of a text.
+
+    Raises:
+        ValueError: `mistral_common` would give other ids: what the tokenizer has or lacks is named.
+    """
+    ranks, options = tiktoken_parts(tokenizer)
+    special = sorted(options["special_tokens"].items(), key=lambda item: item[1])
+    n = len(special)
+    if [token_id for _, token_id in special] != [*range(n)] or [*ranks.values()] != [
+        *range(n, n + len(ranks))
+    ]:
+        raise ValueError(
+            f"a tekken.json numbers its {n} special tokens from 0, and the others after them without gaps; here "
+            f"they begin with {dict(special[:3])}, and the others with {next(iter(ranks.values()))}"
+        )
+    if [*ranks][:256] != (alphabet := [bytes([byte]) for byte in range(256)]):
+        wrong = next(i for i in range(256) if [*ranks][i] != alphabet[i])
+        raise ValueError(
+            f"a tekken.json begins with the 256 bytes in their order; here number {wrong} of the tokens that aren't "
+            f"special is {[*ranks][wrong]!r}"
+        )
+    value = {
+        "config": {
+            "pattern": options["pat_str"],
+            "num_vocab_tokens": len(ranks),
+            "default_vocab_size": n + len(ranks),
+            "default_num_special_tokens": n,
+            "version": version,
+        },
+        "vocab": [
+            {"rank": rank, "token_bytes": base64.b64encode(token).decode(), "token_str": _text(token)}
+            for rank, token in enumerate(ranks)
+        ],
+        "special_tokens": [{"rank": rank, "token_str": token, "is_control": True} for token, rank in special],
+        "version": 1,
+        "type": "Tekken",
+    }
+    with replacing(path) as beside:
+        beside.write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def _text(token: bytes) -> str | None:
+    try:
+        return token.decode()
+    except UnicodeDecodeError:
+        return None

@@ -1,0 +1,291 @@
+r"""tiktoken's files: a line for each token, its bytes in base64 and its rank, which is its id.
+
+The format is that of `tiktoken.load.load_tiktoken_bpe` (https://github.com/openai/tiktoken). It holds
+neither the pattern that cuts the text nor the special tokens: these are arguments.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gputok import decoders, pre_tokenizers
+from gputok.automaton import PATTERNS
+from gputok.automaton.pattern import Regex
+from gputok.files.atomic import replacing
+from gputok.formats.ranks import bpe_of, made_otherwise, merges_by_rank, whole_only
+from gputok.models import BPE
+from gputok.text.byte_alphabet import BYTE_CHARACTERS
+from gputok.tokenizer import Tokenizer
+from gputok.tokens.added_token import AddedToken
+from gputok.tokens.vocabulary import Vocabulary, pack
+
+_CHARACTERS = dict(enumerate(BYTE_CHARACTERS))
+_BYTES = dict.fromkeys(range(256), "\uffff") | {
+    ord(character): chr(byte) for byte, character in _CHARACTERS.items()
+}
+"""Character -> the one whose Latin-1 byte it stands for, and for others one that Latin-1 lacks."""
+
+
+def from_tiktoken(
+    source: Any,
+    *,
+    pattern: str | None = None,
+    special_tokens: Mapping[str, int] | None = None,
+) -> Tokenizer:
+    r"""A tokenizer from a tiktoken file or from a `tiktoken.Encoding`, which gives the same ids.
+
+    Args:
+        source: The path of a file (`.tiktoken`, or Llama 3's `tokenizer.model`), its bytes, or a
+            `tiktoken.Encoding`.
+        pattern: What cuts text into words: a name from `gputok.automaton.PATTERNS` ("gpt2", "cl100k",
+            "o200k", "llama3", ...), or a regular expression as `tiktoken` takes it. An Encoding has its own;
+            a file needs one.
+        special_tokens: Text -> id. An Encoding has its own.
+
+    Returns:
+        The tokenizer. Special tokens are found in text, as with `allowed_special="all"`; set
+        `encode_special_tokens` for `disallowed_special=()`. Nothing is added to a text: set `post_processor`
+        for that.
+
+    Raises:
+        ValueError: What `source` holds is no such file, names one rank twice or lacks one of the 256 bytes;
+            no pattern is given; or the pattern means something that can't be said here.
+
+    >>> ranks = "\n".join(f"{base64.b64encode(bytes([i])).decode()} {i}" for i in range(256)) + "\naGk= 256\n"
+    >>> from_tiktoken(ranks.encode(), pattern="gpt2", special_tokens={"<end>": 257}).encode("hi <end>").ids
+    [256, 32, 257]
+    """
+    if hasattr(source, "_mergeable_ranks"):  # a tiktoken.Encoding, which has no public name for them
+        ranks, name = source._mergeable_ranks, f"the encoding {source.name}"
+        pattern = source._pat_str if pattern is None else pattern
+        special_tokens = source._special_tokens if special_tokens is None else special_tokens
+    elif isinstance(source, bytes):
+        ranks, name = read_ranks(source, "these bytes"), "these bytes"
+    else:
+        name = os.fspath(source)
+        with open(name, "rb") as file:
+            ranks = read_ranks(file.read(), name)
+    if pattern is None:
+        raise ValueError(
+            f"{name}: a tiktoken file doesn't say what cuts the text; pass pattern=, one of {', '.join(PATTERNS)} or "
+            "a regular expression"
+        )
+    return by_ranks(ranks, pattern, special_tokens or {}, name)
+
+
+def by_ranks(
+    ranks: Mapping[bytes, int], pattern: str, special_tokens: Mapping[str, int], name: str
+) -> Tokenizer:
+    """A tokenizer of byte-level tokens and their ranks, which are their ids; errors begin with `name`."""
+    missing = [byte for byte in range(256) if bytes([byte]) not in ranks]
+    if missing:
+        raise ValueError(
+            f"{name}: there is no token for the byte 0x{missing[0]:02X}, and each byte needs one"
+        )
+    taken: dict[int, str | bytes] = {}
+    for token, rank in (*ranks.items(), *special_tokens.items()):
+        if not 0 <= rank < 2**32 - 1:
+            raise ValueError(f"{name}: the rank of {token!r} must be from 0 to 2**32 - 2, not {rank}")
+        if taken.setdefault(rank, token) != token:
+            raise ValueError(f"{name}: {taken[rank]!r} and {token!r} have the same rank, {rank}")
+    tokens = [token.decode("latin-1").translate(_CHARACTERS) for token in ranks]
+    special = sorted(special_tokens, key=special_tokens.__getitem__)
+    if clash := {*tokens} & {*special}:
+        raise ValueError(f"{name}: the special token {min(clash)!r} is spelled like an ordinary one")
+    ids = [*ranks.values()]
+    # Added tokens get the next free ids; if theirs are others, they must be in the vocabulary, too.
+    if [special_tokens[token] for token in special] != [*range(len(ranks), len(ranks) + len(special))]:
+        tokens += special
+        ids += map(special_tokens.__getitem__, special)
+    vocabulary = Vocabulary(*pack(tokens), np.array(ids, np.uint32))
+    ordinary = np.where(np.arange(len(ids)) < len(ranks), ids, -1)
+    model = bpe_of(vocabulary, merges_by_rank(vocabulary, ordinary), ignore_merges=True)
+
+    tokenizer = Tokenizer(model)
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    split = pre_tokenizers.Split(Regex(PATTERNS.get(pattern) or from_rust(pattern)), "isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
+    return tokenizer
+
+
+def read_ranks(data: bytes, name: str) -> dict[bytes, int]:
+    """The tokens of a tiktoken file, each with its rank."""
+    ranks: dict[bytes, int] = {}
+    for number, line in enumerate(data.splitlines(), 1):
+        if not line:
+            continue
+        try:
+            token, rank = line.split()
+            ranks[binascii.a2b_base64(token, strict_mode=True)] = int(rank)
+        except ValueError:  # binascii.Error is one
+            shown = line if len(line) < 60 else line[:57] + b"..."
+            raise ValueError(
+                f"{name}: line {number} isn't a token in base64 and its rank, so this is no tiktoken file: {shown!r}"
+            ) from None
+    if not ranks:
+        raise ValueError(f"{name}: is empty, and so no tiktoken file")
+    return ranks
+
+
+def save_tiktoken(tokenizer: Tokenizer, path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Writes a tiktoken file, with which `tiktoken` gives the same ids.
+
+    Args:
+        tokenizer: A byte-level BPE, or what has one as its `backend_tokenizer`.
+        path: Of the file, which has its name once it is whole.
+
+    Returns:
+        What the file has no place for, as arguments of `tiktoken.Encoding`: `pat_str` and `special_tokens`:
+        `tiktoken.Encoding("mine", mergeable_ranks=tiktoken.load.load_tiktoken_bpe(path), **options)`. What a
+        post-processor adds to a text isn't part of it.
+
+    Raises:
+        ValueError: `tiktoken` would give other ids: what the tokenizer has or lacks is named.
+    """
+    ranks, options = tiktoken_parts(tokenizer)
+    lines = b"".join(base64.b64encode(token) + f" {rank}\n".encode() for token, rank in ranks.items())
+    with replacing(path) as beside:
+        beside.write_bytes(lines)
+    return options
+
+
+def tiktoken_parts(tokenizer: Tokenizer) -> tuple[dict[bytes, int], dict[str, Any]]:
+    """The ranks by rising rank, and `pat_str` and `special_tokens`; see `save_tiktoken`."""
+    tokenizer = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    model = tokenizer.model
+    if not isinstance(model, BPE):
+        raise _impossible(f"its model is a {type(model).__name__}, not a BPE")
+    pattern = pattern_of(tokenizer)
+    special: dict[str, int] = {}
+    for token_id, token in tokenizer.get_added_tokens_decoder().items():
+        if token.single_word or token.lstrip or token.rstrip:
+            raise _impossible(f"the added token {token!r} takes notice of what is beside it")
+        special[token.content] = token_id
+    if model.dropout or model.continuing_subword_prefix or model.end_of_word_suffix:
+        raise _impossible("it has a dropout, a prefix or a suffix")
+    tokens, ids = model.vocabulary.tokens, model.vocabulary.ids.astype(np.int64)
+    ranks: dict[bytes, int] = {}
+    for token, token_id in zip(tokens, ids.tolist(), strict=True):
+        if token not in special:
+            try:
+                ranks[token.translate(_BYTES).encode("latin-1")] = token_id
+            except UnicodeEncodeError:
+                raise _impossible(f"{token!r} isn't spelled in ByteLevel's characters") from None
+    missing = [byte for byte in range(256) if bytes([byte]) not in ranks]
+    if missing:
+        raise _impossible(f"it has no token for the byte 0x{missing[0]:02X}")
+    ordinary = np.array([-1 if token in special else id for token, id in zip(tokens, ids, strict=True)])
+    if reason := made_otherwise(model, ordinary):
+        raise _impossible(reason)
+    if not model.ignore_merges and len(whole := whole_only(model, ordinary)):
+        raise _impossible(f"no merges make {tokens[whole[0]]!r}, which tiktoken takes where it is a word")
+    return dict(sorted(ranks.items(), key=lambda item: item[1])), {
+        "pat_str": pattern,
+        "special_tokens": special,
+    }
+
+
+def pattern_of(tokenizer: Tokenizer) -> str:
+    """The pattern of a tokenizer that is one of tiktoken's: no normalizer, one split, bytes."""
+    if tokenizer.normalizer is not None:
+        raise _impossible(f"it has a normalizer: {tokenizer.normalizer}")
+    steps = tokenizer.pre_tokenizer
+    listed = [*steps.pretokenizers] if isinstance(steps, pre_tokenizers.Sequence) else [steps]
+    *splits, last = listed or [None]
+    if not isinstance(last, pre_tokenizers.ByteLevel):
+        raise _impossible("its pre-tokenizer isn't ByteLevel, or a Sequence that ends with it")
+    if last.add_prefix_space:
+        raise _impossible("ByteLevel adds a space before the text (add_prefix_space=True)")
+    if last.use_regex and not splits:
+        return PATTERNS["gpt2"]
+    one = splits[0] if len(splits) == 1 and not last.use_regex else None
+    form = one.to_dict() if isinstance(one, pre_tokenizers.Split) else {}
+    if "Regex" not in form.get("pattern", {}) or form["behavior"] != "Isolated" or form["invert"]:
+        raise _impossible("text isn't cut by one pattern whose matches are words (Split, isolated)")
+    return to_rust(form["pattern"]["Regex"])
+
+
+def _impossible(reason: str) -> ValueError:
+    return ValueError(f"tiktoken can't encode as this tokenizer does: {reason}")
+
+
+# -- the dialects of regular expressions
+
+_PARTS = re.compile(
+    r"(?P<escape>\\.)|(?P<open>\[)|(?P<flags>\(\?[a-zA-Z-]+[:)])"
+    r"|(?P<times>\{(?P<least>\d+)(?P<comma>,(?P<most>\d*))?\})(?P<how>[+?]?)|(?P<anchor>[\^$])|(?P<other>.)",
+    re.DOTALL,
+)
+
+
+def from_rust(pattern: str) -> str:
+    r"""A pattern of Rust's `fancy-regex`, which tiktoken uses, in Oniguruma's Ruby syntax, which `tokenizers` uses.
+
+    `^` and `$` are the ends of the text there and of a line here, and `x{1,3}+` is possessive there.
+
+    >>> from_rust(r"\p{N}{1,3}+|\s++$|[^\s$]")
+    '\\p{N}{3,1}|\\s++\\z|[^\\s$]'
+    """
+    return _rewritten(pattern, {"^": r"\A", "$": r"\z"}, _ruby_times, "(tokenizers' Oniguruma)")
+
+
+def to_rust(pattern: str) -> str:
+    r"""The way back.
+
+    >>> to_rust(from_rust(r"\p{N}{1,3}+|\s++$"))
+    '\\p{N}{1,3}+|\\s++\\z'
+    """
+    return _rewritten(pattern, {"^": "(?m:^)", "$": "(?m:$)"}, _rust_times, "(tiktoken's fancy-regex)")
+
+
+def _rewritten(pattern: str, anchors: dict[str, str], times: Any, target: str) -> str:
+    written, depth = [], 0
+    for part in _PARTS.finditer(pattern):
+        text = part[0]
+        if depth:  # in a class everything stands for itself, but a class can hold classes
+            depth += (text == "[") - (text == "]")
+        elif part["open"]:
+            depth = 1
+        elif part["anchor"]:
+            text = anchors[text]
+        elif part["times"]:
+            text = times(part, pattern, target)
+        elif part["flags"] and set(part["flags"]) & set("mxsU"):
+            raise ValueError(
+                f"pattern {pattern!r}: {text} at position {part.start()} can't be written for {target}"
+            )
+        written.append(text)
+    return "".join(written)
+
+
+def _ruby_times(part: re.Match[str], pattern: str, target: str) -> str:
+    least, most = part["least"], part["most"]
+    if not part["how"] or (part["how"] == "?" and part["comma"]):
+        return part[0]
+    if not part["comma"] or least == most:  # a fixed number of times: greedy or not is all one
+        return part["times"]
+    if most == "":
+        raise ValueError(
+            f"pattern {pattern!r}: {part[0]} at position {part.start()} can't be written for {target}"
+        )
+    return f"{{{most},{least}}}"  # Oniguruma's way to write the possessive form
+
+
+def _rust_times(part: re.Match[str], pattern: str, target: str) -> str:
+    least, most = part["least"], part["most"]
+    if part["how"] == "+" or (part["how"] == "?" and not part["comma"]):
+        raise ValueError(
+            f"pattern {pattern!r}: {part[0]} at position {part.start()} can't be written for {target}"
+        )
+    if most and int(most) < int(least):
+        return f"{{{most},{least}}}+"
+    return part[0]

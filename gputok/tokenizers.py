@@ -1,0 +1,153 @@
+"""gputok in the place of `tokenizers`, for programs that import `tokenizers` and stay as they are.
+
+In a program, before anything imports `tokenizers` (so before `transformers`, `sentence_transformers`, `trl`,
+...):
+
+    import gputok
+    gputok.install_as_tokenizers()
+
+On the command line, for a script or a module: `python -m gputok.tokenizers script.py arguments`,
+`python -m gputok.tokenizers -m package.module arguments`. In a notebook: `%load_ext gputok.tokenizers`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.machinery
+import importlib.metadata
+import runpy
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+NAME = "tokenizers"
+VERSION = "0.23.3"
+"""The version of `tokenizers` that gputok is tested against, and tells where none is installed."""
+
+SUBMODULES = (
+    "decoders",
+    "implementations",
+    "models",
+    "normalizers",
+    "pre_tokenizers",
+    "processors",
+    "tools",
+    "trainers",
+)
+
+_USAGE = (
+    "usage: python -m gputok.tokenizers script.py [arguments]\n"
+    "       python -m gputok.tokenizers -m module [arguments]\n"
+    "runs a script or a module in which `import tokenizers` gives gputok"
+)
+
+
+def install_as_tokenizers() -> None:
+    """From now on, `import tokenizers` gives gputok, in this process and in those that it forks.
+
+    Done twice, it is done once. Processes that are spawned rather than forked start anew: call it there, too.
+
+    Raises:
+        RuntimeError: `tokenizers` was imported before, so that classes of both would meet.
+    """
+    imported = sys.modules.get(NAME)
+    if isinstance(imported, _Tokenizers):
+        return
+    if imported is not None:
+        users = sorted(
+            {
+                name.partition(".")[0]
+                for name, module in [*sys.modules.items()]
+                if name.partition(".")[0] not in (NAME, "gputok", "__main__") and _uses(module, imported)
+            }
+        )
+        by = f" (it is in use by {', '.join(users)})" if users else ""
+        raise RuntimeError(
+            f"tokenizers was imported before{by}: call gputok.install_as_tokenizers() at the start of the program, "
+            "before transformers and everything else that imports tokenizers; in a notebook, restart the kernel and "
+            "run %load_ext gputok.tokenizers first"
+        )
+    top = _Tokenizers(NAME, importlib.import_module("gputok").__doc__)
+    top.__path__ = []  # a package, with no files of its own
+    top.__spec__ = importlib.machinery.ModuleSpec(NAME, loader=None, is_package=True)
+    top.__version__ = _version()
+    modules: dict[str, types.ModuleType] = {
+        NAME: top,
+        f"{NAME}.{NAME}": top,
+    }  # tokenizers.tokenizers is compiled there
+    for name in SUBMODULES:
+        module = importlib.import_module(f"gputok.{name}")
+        modules[f"{NAME}.{name}"] = module
+        setattr(top, name, module)
+    top.tokenizers = top
+    sys.modules.update(modules)
+
+
+class _Tokenizers(types.ModuleType):
+    """The module `tokenizers`: its names are those of gputok."""
+
+    __version__: str
+    tokenizers: types.ModuleType
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(f"module {NAME!r} has no attribute {name!r}")
+        try:
+            return getattr(importlib.import_module("gputok"), name)
+        except AttributeError:
+            raise AttributeError(
+                f"module {NAME!r} has no attribute {name!r} (it is gputok, by gputok.install_as_tokenizers)"
+            ) from None
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *dir(importlib.import_module("gputok"))})
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version(NAME)
+    except importlib.metadata.PackageNotFoundError:
+        return VERSION
+
+
+def _uses(module: Any, package: types.ModuleType) -> bool:
+    """Does a module hold a name that comes from a package?"""
+    values = [*vars(module).values()] if isinstance(module, types.ModuleType) else []
+    prefix = f"{package.__name__}."
+    return any(
+        value is package
+        or (isinstance(value, type) and f"{value.__module__}.".startswith(prefix))
+        or (type(value) is types.ModuleType and f"{value.__name__}.".startswith(prefix))
+        for value in values
+    )
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """`%load_ext gputok.tokenizers`."""
+    install_as_tokenizers()
+
+
+def main(arguments: list[str]) -> None:
+    """`python -m gputok.tokenizers`: see above."""
+    if arguments[:1] in (["-h"], ["--help"]):
+        print(_USAGE)
+        return
+    is_module = arguments[:1] == ["-m"]
+    target = arguments[is_module:][:1]
+    if not target or target[0].startswith("-"):
+        sys.exit(_USAGE)
+    if not is_module and not Path(target[0]).exists():
+        sys.exit(f"{target[0]}: there is no such script\n{_USAGE}")
+    sys.argv = arguments[is_module:]
+    install_as_tokenizers()
+    if not sys.flags.safe_path:  # what Python itself puts there
+        sys.path[0] = str(Path.cwd() if is_module else Path(target[0]).resolve().parent)
+    if is_module:
+        runpy.run_module(target[0], run_name="__main__", alter_sys=True)
+    else:
+        runpy.run_path(target[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    importlib.import_module("gputok.tokenizers").main(sys.argv[1:])  # not a second copy of this module
