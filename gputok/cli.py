@@ -61,7 +61,7 @@ def _gputok(version: Version = False) -> None:
 Inputs = Annotated[
     list[str],
     typer.Argument(
-        help="Text, .jsonl or .parquet files (also .gz, .xz, .zst), folders, or globs.",
+        help="Text, .jsonl or .parquet files (also .gz, .xz, .zst), folders, globs, or URLs (s3://, hf:// and so on).",
         metavar="FILE...",
         show_default=False,
     ),
@@ -103,6 +103,13 @@ TokenizerFile = Annotated[
     str, typer.Option("--tokenizer", "-t", help="A tokenizer.json.", show_default=False)
 ]
 VocabSize = Annotated[int, typer.Option(help="Number of tokens.", min=0)]
+StorageOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Option of the file system of URLs, as endpoint_url=http://localhost:9000; can be repeated.",
+        metavar="NAME=VALUE",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -137,12 +144,14 @@ def train(
     threads: Threads = None,
     device: Device = "auto",
     progress: Progress = None,
+    storage_option: StorageOption = None,
 ) -> None:
     """Learn a vocabulary from text and write it as a tokenizer.json."""
     from gputok import WordCounts
-    from gputok.files.atomic import replacing
+    from gputok.files.locations import writing
     from gputok.kernels.native.preparation import preparation
 
+    storage = _storage_options(storage_option)
     tokenizer, trainer = recipe(
         model,
         vocab_size=vocab_size,
@@ -159,11 +168,11 @@ def train(
         raise ValueError(
             f"--vocab-size {vocab_size} leaves no room for a merge: {fixed} tokens are special tokens and single bytes"
         )
-    with replacing(output) as beside:  # an output that can't be written is found before the work
+    with writing(output, storage) as beside:  # an output that can't be written is found before the work
         if from_counts:
-            words = WordCounts.merge(WordCounts.load(path) for path in inputs)
+            words = WordCounts.merge(WordCounts.load(path, storage_options=storage) for path in inputs)
         else:
-            words = _count(tokenizer, inputs, column, separator, errors, threads, device, progress)
+            words = _count(tokenizer, inputs, column, separator, errors, threads, device, progress, storage)
         tokenizer.train_from_word_counts(words, trainer, threads=threads, device=device, progress=progress)
         beside.write_text(tokenizer.to_str(pretty=True), encoding="utf-8", newline="\n")
     seconds = time.perf_counter() - preparation.seconds - start
@@ -185,12 +194,14 @@ def count(
     threads: Threads = None,
     device: Device = "auto",
     progress: Progress = None,
+    storage_option: StorageOption = None,
 ) -> None:
     """Count words and save them: count shards anywhere, then `gputok train --from-counts` with the same --model,
     --pattern and --regex."""
     tokenizer, _ = recipe(model, pattern=pattern, regex=regex)
-    words = _count(tokenizer, inputs, column, separator, errors, threads, device, progress)
-    words.save(output)
+    storage = _storage_options(storage_option)
+    words = _count(tokenizer, inputs, column, separator, errors, threads, device, progress, storage)
+    words.save(output, storage_options=storage)
     print(f"{output}: {len(words):,} distinct words, {int(words.counts.sum()):,} in all")
 
 
@@ -203,6 +214,7 @@ def _count(
     threads: int | None,
     device: str,
     progress: bool | None,
+    storage_options: dict[str, Any],
 ) -> Any:
     words = tokenizer.count_words(
         inputs,
@@ -212,10 +224,22 @@ def _count(
         threads=threads,
         device=device,
         progress=progress,
+        storage_options=storage_options,
     )
     if not len(words):
         raise ValueError(f"{', '.join(inputs)}: there is no text to learn from")
     return words
+
+
+def _storage_options(given: list[str] | None) -> dict[str, Any]:
+    """What --storage-option gave, by name; `true` and `false` are Python's."""
+    options: dict[str, Any] = {}
+    for item in given or []:
+        name, separator, value = item.partition("=")
+        if not separator or not name:
+            raise ValueError(f"--storage-option {item}: is not NAME=VALUE")
+        options[name] = {"true": True, "false": False}.get(value.lower(), value)
+    return options
 
 
 @app.command(
@@ -241,12 +265,15 @@ def encode(
     threads: Threads = None,
     device: Device = "auto",
     progress: Progress = None,
+    storage_option: StorageOption = None,
 ) -> None:
     """Turn text into ids. A run that was broken off goes on where it was."""
     from gputok import Tokenizer
 
-    loaded = Tokenizer.from_file(tokenizer)
+    storage = _storage_options(storage_option)
+    loaded = Tokenizer.from_file(tokenizer, storage_options=storage)
     options = {
+        "storage_options": storage,
         "column": column,
         "separator": separator,
         "errors": errors,
@@ -276,24 +303,29 @@ def decode(
             show_default=False,
         ),
     ] = None,
+    storage_option: StorageOption = None,
 ) -> None:
     """Turn ids back into text; special tokens are left out."""
     from gputok import Tokenizer
 
-    loaded = Tokenizer.from_file(tokenizer)
-    for documents in _ids(file):
+    storage = _storage_options(storage_option)
+    loaded = Tokenizer.from_file(tokenizer, storage_options=storage)
+    for documents in _ids(file, storage):
         sys.stdout.writelines(loaded.decode_batch(documents))
 
 
-def _ids(file: str | None) -> Iterator[list[Any]]:
+def _ids(file: str | None, storage_options: dict[str, Any]) -> Iterator[list[Any]]:
     """The ids of some documents at a time."""
     from gputok.files import token_files
+    from gputok.files.locations import downloaded
 
     if file is not None and file.endswith(token_files.KINDS):
-        for ids, rows in token_files.read(file):
+        for ids, rows in token_files.read(file, storage_options):
             yield [ids[first:last] for first, last in itertools.pairwise(rows.tolist())]
         return
-    with open(file if file is not None else 0) as lines:
+    with contextlib.ExitStack() as opened:
+        local = 0 if file is None else opened.enter_context(downloaded(file, storage_options=storage_options))
+        lines = opened.enter_context(open(local))
         for number, line in enumerate(lines, 1):
             try:
                 yield [[int(word) for word in line.split()]]
@@ -318,13 +350,17 @@ def report(
     errors: Errors = "strict",
     threads: Threads = None,
     progress: Progress = None,
+    storage_option: StorageOption = None,
 ) -> None:
     """Measure how tokenizers suit a text, and write a page to look at it coloured by token."""
     from gputok import Tokenizer
-    from gputok.files.atomic import replacing
+    from gputok.files.locations import writing
 
-    first, *others = (Tokenizer.from_file(path) for path in [tokenizer, *(beside or [])])
-    with replacing(output) as page:  # an output that can't be written is found before the work
+    storage = _storage_options(storage_option)
+    first, *others = (
+        Tokenizer.from_file(path, storage_options=storage) for path in [tokenizer, *(beside or [])]
+    )
+    with writing(output, storage) as page:  # an output that can't be written is found before the work
         measured = first.report(
             inputs,
             name=tokenizer,
@@ -335,6 +371,7 @@ def report(
             errors=errors,
             threads=threads,
             progress=progress,
+            storage_options=storage,
         )
         page.write_text(measured.to_html(), encoding="utf-8", newline="\n")
     print(measured)

@@ -21,6 +21,7 @@ from gputok.types import public
 
 if TYPE_CHECKING:
     from gputok.decoders import Decoder
+    from gputok.files.locations import StorageOptions
     from gputok.files.token_files import TokenBatch
     from gputok.models import Model
     from gputok.normalizers import Normalizer
@@ -142,10 +143,14 @@ class Tokenizer:
     # -- files
 
     @staticmethod
-    def from_file(path: str) -> Tokenizer:
-        """Reads a tokenizer.json; an error for a file of another format says what opens that."""
-        with open(path, "rb") as file:
-            data = file.read()
+    def from_file(path: str, *, storage_options: StorageOptions = None) -> Tokenizer:
+        """Reads a tokenizer.json; an error for a file of another format says what opens that.
+
+        path: may be a URL, with `storage_options` of its file system (`gputok.files.locations`).
+        """
+        from gputok.files.locations import read_bytes
+
+        data = read_bytes(path, storage_options)
         try:
             return Tokenizer.of(serialize.read_pipeline(data, str(path)))
         except ValueError:
@@ -185,11 +190,11 @@ class Tokenizer:
         """The contents of a tokenizer.json, byte for byte as the namesake writes it."""
         return b"".join(serialize.tokenizer_json(self.pipeline, pretty)).decode()
 
-    def save(self, path: str, pretty: bool = True) -> None:
-        """Writes a tokenizer.json, which is there whole or not at all."""
-        from gputok.files.atomic import replacing
+    def save(self, path: str, pretty: bool = True, *, storage_options: StorageOptions = None) -> None:
+        """Writes a tokenizer.json, which is there whole or not at all; `path` may be a URL (`gputok.files.locations`)."""
+        from gputok.files.locations import writing
 
-        with replacing(path) as beside, open(beside, "wb") as file:
+        with writing(path, storage_options) as beside, open(beside, "wb") as file:
             file.writelines(serialize.tokenizer_json(self.pipeline, pretty))
 
     def to_transformers(self, **options: Any) -> Any:
@@ -225,10 +230,12 @@ class Tokenizer:
         errors: str = "strict",
         column: str | None = None,
         separator: str | None = None,
+        storage_options: StorageOptions = None,
     ) -> None:
         """Trains the model on files: text, JSON Lines or Parquet, each also compressed, folders or globs.
 
-        files: paths. A text file gives one document a line, its ending kept; `separator` cuts elsewhere.
+        files: paths or URLs. A text file gives one document a line, its ending kept; `separator` cuts elsewhere.
+        storage_options: of the file systems of URLs (`gputok.files.locations`).
         trainer: by default the model's own kind with its defaults.
         column: of JSON Lines and Parquet. errors: "strict" or "replace", for what is not UTF-8.
         threads: by default GPUTOK_NUM_THREADS, or all cores. device: "auto", "cpu", "cuda"
@@ -239,7 +246,12 @@ class Tokenizer:
         """
         trainer = self._trainer(trainer)
         progress = _asked_of(trainer, progress)
-        options = {"column": column, "separator": separator, "errors": errors}
+        options = {
+            "column": column,
+            "separator": separator,
+            "errors": errors,
+            "storage_options": storage_options,
+        }
         counts = self.count_words(files, threads=threads, device=device, progress=progress, **options)
         self.train_from_word_counts(counts, trainer, threads=threads, device=device, progress=progress)
 
@@ -334,14 +346,17 @@ class Tokenizer:
         errors: str = "strict",
         column: str | None = None,
         separator: str | None = None,
+        storage_options: StorageOptions = None,
     ) -> WordCounts:
         """How often each word of a corpus occurs, by this tokenizer's steps 1 and 2.
 
-        source: as in `train`, or any iterable of texts.
+        source: as in `train`, parts of files (`corpus.parts`), or any iterable of texts.
         """
         from gputok import corpus
 
-        read = partial(corpus.read, source, column=column, separator=separator, errors=errors)
+        source = corpus.located(source, storage_options)
+        options = {"column": column, "separator": separator, "errors": errors, "threads": threads}
+        read = partial(corpus.read, source, **options)
         total = corpus.total_bytes(source, column=column)
         return self.pipeline.count_batches(read, total, threads, device, progress)
 
@@ -440,6 +455,7 @@ class Tokenizer:
         errors: str = "strict",
         column: str | None = None,
         separator: str | None = None,
+        storage_options: StorageOptions = None,
     ) -> Iterator[TokenBatch]: ...
 
     @overload
@@ -455,6 +471,7 @@ class Tokenizer:
         errors: str = "strict",
         column: str | None = None,
         separator: str | None = None,
+        storage_options: StorageOptions = None,
     ) -> None: ...
 
     def encode_corpus(
@@ -469,6 +486,7 @@ class Tokenizer:
         errors: str = "strict",
         column: str | None = None,
         separator: str | None = None,
+        storage_options: StorageOptions = None,
     ) -> Iterator[TokenBatch] | None:
         """Encodes a corpus of any size into arrays of ids, with no Python object for a token.
 
@@ -476,17 +494,20 @@ class Tokenizer:
         (64 on a GPU): ids uint16[t] (uint32[t] where an id needs it) and rows int64[n_documents + 1]. With `output`, writes a file by
         its ending: .npy, .bin, .arrow or .parquet (`gputok.files.token_files` says what each holds). A run that was broken
         off goes on where it was; the file has its name when it is whole. Nothing is truncated or padded.
+        storage_options: of the file systems of URLs, of source and output (`gputok.files.locations`).
         """
         from gputok import backend, corpus
         from gputok.files import token_files
         from gputok.pipeline import encode_corpus
         from gputok.progress import reporting
 
-        pipeline, total = self.pipeline, corpus.total_bytes(source, column=column)
+        pipeline, source = self.pipeline, corpus.located(source, storage_options)
+        total = corpus.total_bytes(source, column=column)
         backend.choose(device, 0)  # says at once what is wrong with it
 
         def batches(skip: int = 0) -> Iterator[TokenBatch]:
-            read = partial(corpus.read, source, column=column, separator=separator, errors=errors)
+            given = {"column": column, "separator": separator, "errors": errors, "threads": threads}
+            read = partial(corpus.read, source, **given)
             chosen, texts = backend.choose_for(read, total, device)
             with reporting(progress) as report:
                 yield from encode_corpus.encode(
@@ -503,12 +524,8 @@ class Tokenizer:
         if output is None:
             return batches()
         options = add_special_tokens, column, separator, errors
-        token_files.write(
-            output,
-            batches,
-            encode_corpus.id_type(pipeline),
-            encode_corpus.fingerprint(pipeline, source, options),
-        )
+        fingerprint = encode_corpus.fingerprint(pipeline, source, options)
+        token_files.write(output, batches, encode_corpus.id_type(pipeline), fingerprint, storage_options)
         return None
 
     def report(self, corpus: Any, **options: Any) -> Report:

@@ -60,9 +60,9 @@ import gputok.kernels
 gputok.kernels.__path__[:] = [sys.argv[1]]
 from gputok.kernels.cpu import text, utf8
 
-text.line_ends(np.frombuffer(b"one\\ntwo\\n", np.uint8))
+text.find_bytes(np.frombuffer(b"one\\ntwo\\n", np.uint8), np.frombuffer(b"\\n", np.uint8))
 assert utf8.__file__.startswith(sys.argv[1])
-stats = text._line_ends.stats
+stats = text._find_bytes.stats
 print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 """
 

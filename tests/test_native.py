@@ -15,6 +15,7 @@ from gputok.kernels.cpu import text, word_table, words
 from gputok.kernels.native import choose
 from gputok.kernels.signatures import Either, Elements, I64s, Number, U8s, f64, i64, u8, u16, u32, versions
 
+NEWLINE = np.frombuffer(b"\n", np.uint8)
 IN_LIBRARY = choose().calls is not None
 needs_library = pytest.mark.skipif(
     not IN_LIBRARY, reason="the kernels are compiled here, not those of a wheel"
@@ -97,7 +98,7 @@ def test_other_arguments_are_refused(slots):
 @pytest.mark.parametrize("n_bytes", ["3", None, 1 << 64])
 def test_numbers_that_are_none_are_refused(n_bytes):
     with pytest.raises((TypeError, OverflowError, ValueError, struct.error)):
-        text._line_ends(0, n_bytes)
+        text._find_bytes(0, n_bytes, 0, 1)
 
 
 def test_subclasses_of_arrays_are_arrays(tmp_path):
@@ -127,12 +128,12 @@ def test_errors_come_through():
 
 def test_results_own_their_memory():
     data = np.frombuffer(b"a\nb\n" * 1000, np.uint8)
-    kept = [text.line_ends(data) for _ in range(50)]
+    kept = [text.find_bytes(data, NEWLINE) for _ in range(50)]
     parts = [one[5:10] for one in kept]
     del kept
     for _ in range(50):
-        text.line_ends(data)[:] = 0
-    assert all(part.tolist() == [12, 14, 16, 18, 20] for part in parts)
+        text.find_bytes(data, NEWLINE)[:] = 0
+    assert all(part.tolist() == [11, 13, 15, 17, 19] for part in parts)
 
 
 @pytest.mark.skipif(not pathlib.Path("/proc/self/statm").exists(), reason="reads /proc")
@@ -146,7 +147,7 @@ def test_memory_is_given_back():
 
     def work(times: int) -> None:
         for _ in range(times):
-            text.line_ends(data)  # 800 kB each
+            text.find_bytes(data, NEWLINE)  # 800 kB each
             text.find_bytes(data[:1000], data[:2])
             with pytest.raises(ValueError):
                 words.counts(table)
@@ -159,10 +160,10 @@ def test_memory_is_given_back():
 
 def test_threads_run_at_the_same_time_and_agree():
     data = np.frombuffer(b"some text\n" * 100_000, np.uint8)
-    expected, found = text.line_ends(data), {}
+    expected, found = text.find_bytes(data, NEWLINE), {}
 
     def work(number: int) -> None:
-        found[number] = [text.line_ends(data) for _ in range(20)]
+        found[number] = [text.find_bytes(data, NEWLINE) for _ in range(20)]
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
     for thread in threads:
@@ -225,7 +226,7 @@ def test_compiling_is_said_once(tmp_path):
     code = """
 import numpy as np
 from gputok.kernels.cpu import text
-text.line_ends(np.zeros(3, np.uint8)); text.find_bytes(np.zeros(3, np.uint8), np.zeros(1, np.uint8))
+text.find_invalid_utf8(np.zeros(3, np.uint8)); text.find_bytes(np.zeros(3, np.uint8), np.zeros(1, np.uint8))
 from gputok.kernels.native.preparation import preparation
 print(preparation.compiled, preparation.seconds > 0)
 """

@@ -1,8 +1,10 @@
 """Every source of text becomes batches: packed UTF-8 bytes and offsets, whole documents, of bounded size.
 
-    read(source)        files, folders, globs, Arrow data, datasets, iterators of strings -> TextBatch, TextBatch, ...
+    read(source)        files, folders, globs, URLs, Arrow data, datasets, iterators of strings -> TextBatch, ...
     read_texts(texts)   the same for an iterable whose strings are documents, never paths
     total_bytes(source) how much there is to read, where that is known before reading it
+    parts(source)       files as a list of parts that can be read alone, in any process: each is a source
+    located(source)     files looked up once, for `read` and `total_bytes`
 
 | source                                     | one document is                                                      |
 |--------------------------------------------|----------------------------------------------------------------------|
@@ -11,32 +13,49 @@
 | `.parquet`                                 | a row of `column`                                                    |
 | each of these with `.gz`, `.xz`, `.zst`    | as without                                                           |
 | a folder, a glob                           | as above, for the files below it (hidden ones aside) in sorted order |
+| a URL of any of these             | as a path; `gputok.files.locations` says who reads it                      |
+| a file object in binary mode               | as its name says, compressed or not; without a name, plain text      |
 | `datasets.Dataset`, `IterableDataset`      | a row of `column`                                                    |
-| PyArrow arrays and tables, and whatever exports Arrow data (pandas, polars) | a row; of a table, of `column` |
+| PyArrow arrays, tables and datasets, and whatever exports Arrow data (pandas, polars) | a row; of a table, of `column` |
 | iterators of `str`, or of lists of `str`   | a string                                                             |
 
 A missing value (null) is an empty document, so that rows and documents keep step. `column` may be left out
-where there is one called "text" or only one of strings. Memory is bounded by the batch size and the longest
-document.
+where there is one called "text" or only one of strings.
+
+Several threads read (`gputok.corpus.readers`): ranges of large files, row groups, small files and compressed ones. They
+also cut and check what they read, and what they give comes in the order of the source, the same for any number of them.
+Memory is bounded by the batch size times the threads and, of compressed files and Parquet, by what is unpacked ahead
+(32 batches a thread, 64 MB at most), besides the longest document.
 """
 
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from gputok.corpus.packing import Errors, cuts, packed
+from gputok.corpus.parts import Part, Place
+from gputok.files.locations import StorageOptions, find, is_location, locate
+from gputok.kernels.threads import thread_count
 from gputok.text.pieces import TextBatch
 
-__all__ = ["BATCH_BYTES", "read", "read_texts", "total_bytes"]
+__all__ = ["BATCH_BYTES", "Part", "located", "parts", "read", "read_texts", "state", "total_bytes"]
 
 BATCH_BYTES = 1 << 21
 """Aimed at by default: large beside the cost of handing a batch over, small enough that malloc hands the same memory
 out again (measured: reading takes a fifth of the time that it takes with 16 MB)."""
+
+PART_BYTES = 256 << 20
+"""Of a part, by default: some seconds of work, and few enough for a list of terabytes."""
+
+_AHEAD_BATCHES = (
+    32  # of compressed files and row groups, that each further thread may unpack before their turn
+)
+_MOST_AHEAD_BYTES = 64 << 20
+_REMOTE_READERS = 8  # at least: they mostly wait
 
 # where the classes of `datasets` live
 _DATASETS = ("datasets.arrow_dataset", "datasets.iterable_dataset", "datasets.dataset_dict")
@@ -49,10 +68,14 @@ def read(
     separator: str | None = None,
     errors: Errors = "strict",
     batch_bytes: int = BATCH_BYTES,
+    threads: int | None = None,
+    storage_options: StorageOptions = None,
 ) -> Iterator[TextBatch]:
     """Batches of the documents of `source`, each of about `batch_bytes` bytes (whole documents, so it can be more).
 
-    A string, a path, or a list of them names files, folders or globs; every other iterable is one of texts.
+    A string, a path, or a list of them names files, folders, globs or URLs; every other iterable is one of texts.
+    `threads` read files, by default GPUTOK_NUM_THREADS, or as many as there are cores; `storage_options` are those of
+    the file system of a URL (`gputok.files.locations`).
     A batch's `offsets` begin at 0 and end at `len(data)`; `data` may be a read-only view of Arrow's memory.
     With `separator`, plain text is cut there instead of after `\\n`, and the separators are left out.
     `errors="replace"` puts U+FFFD for what is not UTF-8, as `bytes.decode` does.
@@ -74,11 +97,14 @@ def read(
     if batch_bytes < 1:
         raise ValueError(f"batch_bytes={batch_bytes}: must be at least 1")
     if _is_paths(source):
-        from gputok.corpus import files
+        from gputok.corpus import files, readers
 
         options = files.Options(column, separator, errors, batch_bytes)
-        paths = files.find(source)
-        return _regroup((batch for path in paths for batch in files.read(path, options)), batch_bytes)
+        found = _places(source, storage_options)
+        is_remote = any(place.file.is_remote for place in found)
+        n_readers = max(thread_count(threads), _REMOTE_READERS if is_remote else 1)
+        ahead_bytes = (n_readers - 1) * min(_AHEAD_BATCHES * batch_bytes, _MOST_AHEAD_BYTES)
+        return _regroup(readers.in_order(files.tasks(found, options), n_readers, ahead_bytes), batch_bytes)
     if separator is not None:
         raise ValueError("separator= cuts plain text files; this source already has its documents apart")
     return read_texts(source, column=column, errors=errors, batch_bytes=batch_bytes)
@@ -103,7 +129,53 @@ def read_texts(
     return _regroup(_batches(texts, column, errors, batch_bytes), batch_bytes)
 
 
-def total_bytes(source: Any, *, column: str | None = None) -> int | None:
+def located(source: Any, storage_options: StorageOptions = None) -> Any:
+    """A source whose files were looked up, so that `read` and `total_bytes` need not; any other source as it is.
+
+    Raises what `locations.find` does.
+    """
+    return _places(source, storage_options) if _is_paths(source) else source
+
+
+def parts(
+    source: Any,
+    *,
+    part_bytes: int = PART_BYTES,
+    separator: str | None = None,
+    storage_options: StorageOptions = None,
+) -> list[Part]:
+    """Files as parts of about `part_bytes` bytes, which can be read alone, in any order and any process.
+
+    A part has the documents that begin in it; those of all parts, in order, are those of the source. What can only be
+    read from its beginning (compressed files, text with a separator that can overlap with itself) is one part a file.
+
+    Args:
+        source: files, folders, globs or URLs, or a list of them.
+        part_bytes: of the file; of Parquet, of all columns of its row groups, unpacked.
+        separator: as for `read`, which must be given the same.
+        storage_options: as for `read`.
+
+    Raises:
+        TypeError: the source is no file. And what `read` raises for a file that can't be read.
+
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "a.txt")
+    >>> _ = path.write_text("one\\ntwo\\nthree\\n")
+    >>> [[*batch.strings()] for part in parts(path, part_bytes=6) for batch in read(part)]
+    [['one\\n', 'two\\n'], ['three\\n']]
+    """
+    from gputok.corpus import files
+
+    if not _is_paths(source):
+        raise TypeError(f"{type(source).__name__} is no file, and can't be read in parts")
+    if part_bytes < 1:
+        raise ValueError(f"part_bytes={part_bytes}: must be at least 1")
+    return list(files.parts(find(source, storage_options), part_bytes, separator))
+
+
+def total_bytes(
+    source: Any, *, column: str | None = None, storage_options: StorageOptions = None
+) -> int | None:
     """The bytes of text that `read` will give, or None where only reading tells (iterators, compressed files, ...).
 
     With a `separator` it is an upper bound, since separators are left out.
@@ -113,7 +185,7 @@ def total_bytes(source: Any, *, column: str | None = None) -> int | None:
     if _is_paths(source):
         from gputok.corpus import files
 
-        return files.total_bytes(files.find(source))
+        return files.total_bytes(_places(source, storage_options))
     if _is_columnar(source):
         from gputok.corpus import columns
 
@@ -121,15 +193,44 @@ def total_bytes(source: Any, *, column: str | None = None) -> int | None:
     return None
 
 
+def state(source: Any, storage_options: StorageOptions = None) -> list[tuple] | None:
+    """What changes when the files of a source do; None: it is not of files, and nobody knows."""
+    if not _is_paths(source):
+        return None
+    return [(*file.state(), start, stop) for file, start, stop in _places(source, storage_options)]
+
+
 def _is_paths(source: Any) -> bool:
-    if isinstance(source, list | tuple) and not isinstance(source, TextBatch):
-        return all(isinstance(item, str | os.PathLike) for item in source)
-    return isinstance(source, str | os.PathLike)
+    if isinstance(source, list | tuple) and not isinstance(source, TextBatch | Place):
+        return all(map(_is_path, source))
+    return _is_path(source)
+
+
+def _is_path(item: Any) -> bool:
+    return isinstance(item, Part | Place) or is_location(item)
+
+
+def _places(source: Any, storage_options: StorageOptions = None) -> list[Place]:
+    """The files of a source, each with where its part starts and stops."""
+    items = source if isinstance(source, list | tuple) and not isinstance(source, Place) else [source]
+    if not any(isinstance(item, Part | Place) for item in items):
+        return [Place(file) for file in find(source, storage_options)]
+    names = dict.fromkeys(item.file for item in items if isinstance(item, Part))
+    files = {name: locate(name, storage_options) for name in names}  # looked up once, for all of its parts
+    places: list[Place] = []
+    for item in items:
+        if isinstance(item, Part):
+            places.append(Place(files[item.file], item.start, item.stop))
+        elif isinstance(item, Place):
+            places.append(item)
+        else:
+            places += map(Place, find(item, storage_options))
+    return places
 
 
 def _is_columnar(source: Any) -> bool:
     exports_arrow = hasattr(source, "__arrow_c_array__") or hasattr(source, "__arrow_c_stream__")
-    return exports_arrow or type(source).__module__ in _DATASETS
+    return exports_arrow or type(source).__module__ in (*_DATASETS, "pyarrow._dataset")
 
 
 def _batches(source: Any, column: str | None, errors: Errors, batch_bytes: int) -> Iterator[TextBatch]:

@@ -127,6 +127,9 @@ def _arrays(source: Any, column: str | None) -> Iterator[pa.Array]:
     elif isinstance(source, pa.RecordBatchReader):
         name = schema_column(source.schema, column, "the RecordBatchReader")
         yield from (batch.column(name) for batch in source)
+    elif type(source).__module__ == "pyarrow._dataset":  # which is not imported where nobody has one
+        name = schema_column(source.schema, column, f"the {type(source).__name__}")
+        yield from (batch.column(name) for batch in source.to_batches(columns=[name], batch_size=_ROWS))
     elif isinstance(source, pa.ChunkedArray):
         for chunk in source.chunks:
             yield from _arrays(chunk, column)

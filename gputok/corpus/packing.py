@@ -24,7 +24,9 @@ def cuts(offsets: Array, batch_bytes: int) -> list[int]:
     >>> cuts([0, 3, 6, 9, 12], 6)
     [0, 2, 4]
     """
-    n_parts = max(1, round((offsets[-1] - offsets[0]) / batch_bytes))
+    n_parts = max(1, round(int(offsets[-1] - offsets[0]) / batch_bytes))
+    if n_parts == 1:
+        return [0, len(offsets) - 1] if len(offsets) > 1 else [0]
     aims = np.linspace(offsets[0], offsets[-1], n_parts + 1)[1:-1]
     return sorted({0, *np.searchsorted(offsets, aims).tolist(), len(offsets) - 1})
 
@@ -36,10 +38,11 @@ def checked(
 
     lines: all documents but the last end in ASCII, so that none can begin inside a character.
     """
+    from gputok.kernels.cpu.lines import is_utf8
     from gputok.kernels.cpu.text import find_invalid_utf8
 
     data, offsets = batch
-    at = find_invalid_utf8(data)
+    at = -1 if is_utf8(data) else find_invalid_utf8(data)
     if at < 0 and lines:
         return batch
     if at < 0:  # but a document may still begin inside a character that the one before began

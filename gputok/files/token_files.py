@@ -14,15 +14,18 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from gputok.files.atomic import real_target, replacing
+from gputok.files.locations import Target, downloaded, local_path, work_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from gputok.files.locations import StorageOptions
     from gputok.types import PackedIds, Positions
 
 KINDS = (".npy", ".bin", ".arrow", ".parquet")
@@ -60,13 +63,15 @@ def write(
     batches: Callable[[int], Iterable[TokenBatch]],
     dtype: np.dtype[Any],
     fingerprint: str,
+    storage_options: StorageOptions = None,
 ) -> int:
     """Writes the ids of a corpus, batch by batch.
 
     Batches go to temporary files (`.NAME.*.part`) in the folder of the result, which get their final names at the end.
     If `path` is a symbolic link, the file that the link points to is replaced; `NAME.rows.npy` lies in the folder of the
     link. An interrupted run leaves its temporary files; the next run with the same `fingerprint` resumes after the last
-    complete document, a run with another fingerprint starts from the beginning.
+    complete document, a run with another fingerprint starts from the beginning. If `path` is a URL, the files are made
+    in a temporary folder of this machine and uploaded at the end; if the upload fails, the next run only uploads.
 
     Args:
         path: the result; its ending, one of KINDS, selects the format.
@@ -74,6 +79,7 @@ def write(
             these documents.
         dtype: the dtype of ids in the file, see `id_dtype`.
         fingerprint: a hash of everything that the ids depend on: tokenizer, source, options.
+        storage_options: of the file system of a URL, see `gputok.files.locations`.
 
     Returns:
         The number of documents in the file.
@@ -82,11 +88,33 @@ def write(
         ValueError: if the ending is not one of KINDS.
         OSError: if the files cannot be written.
     """
-    path = pathlib.Path(path)
-    if path.suffix not in KINDS:
+    name = os.fspath(path)
+    suffix = pathlib.PurePath(name).suffix
+    if suffix not in KINDS:
         raise ValueError(
-            f"{path}: cannot write ids as {path.suffix or 'a file without ending'}; use {', '.join(KINDS)}"
+            f"{name}: cannot write ids as {suffix or 'a file without ending'}; use {', '.join(KINDS)}"
         )
+    local = local_path(name)
+    if local is not None:
+        return _write(pathlib.Path(local), batches, dtype, fingerprint)
+    target = Target(name, storage_options)
+    made = work_folder(name) / target.name
+    done = made.with_name("done")
+    if not (done.exists() and done.read_text().startswith(fingerprint)):
+        n_documents = _write(made, batches, dtype, fingerprint)
+        done.write_text(f"{fingerprint} {n_documents}")
+    n_documents = int(done.read_text().split()[1])
+    if suffix in (".npy", ".bin"):
+        rows = _rows_path(made)
+        target.beside(rows.name).upload(rows)
+    target.upload(made)
+    shutil.rmtree(made.parent)
+    return n_documents
+
+
+def _write(
+    path: pathlib.Path, batches: Callable[[int], Iterable[TokenBatch]], dtype: np.dtype, fingerprint: str
+) -> int:
     target = real_target(path)
     ids_path, ends_path, run_path = (
         target.with_name(f".{target.name}.{part}.part") for part in ("ids", "ends", "run")
@@ -127,11 +155,12 @@ def write(
     return n_documents
 
 
-def read(path: str | os.PathLike[str]) -> Iterator[TokenBatch]:
+def read(path: str | os.PathLike[str], storage_options: StorageOptions = None) -> Iterator[TokenBatch]:
     """Reads a file that `write` wrote, some documents at a time, so that the file may be larger than memory.
 
     Args:
-        path: the file.
+        path: the file; a URL is copied to this machine first.
+        storage_options: of the file system of a URL, see `gputok.files.locations`.
 
     Yields:
         Batches of documents, in order.
@@ -140,7 +169,14 @@ def read(path: str | os.PathLike[str]) -> Iterator[TokenBatch]:
         ValueError: if the ending is not one of KINDS.
         FileNotFoundError: if the file or its `NAME.rows.npy` does not exist.
     """
-    path = pathlib.Path(path)
+    name = os.fspath(path)
+    beside = [_rows_path(pathlib.PurePath(name)).name] if name.endswith((".npy", ".bin")) else []
+    others = [name[: name.rindex("/") + 1] + other for other in beside if "/" in name]
+    with downloaded(name, *others, storage_options=storage_options) as local:
+        yield from _read(local)
+
+
+def _read(path: pathlib.Path) -> Iterator[TokenBatch]:
     if path.suffix in (".npy", ".bin"):
         rows = np.load(_rows_path(path))
         if path.suffix == ".npy":
@@ -163,7 +199,7 @@ def read(path: str | os.PathLike[str]) -> Iterator[TokenBatch]:
         )
 
 
-def _rows_path(path: pathlib.Path) -> pathlib.Path:
+def _rows_path(path: Any) -> Any:
     return path.with_name(path.name + ".rows.npy")
 
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from gputok.files.atomic import replacing
+from gputok.files.locations import locate, writing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gputok.files.locations import StorageOptions
     from gputok.types import Bytes, Counts, Positions
 
 
@@ -28,8 +29,8 @@ class WordColumns(NamedTuple):
     byte_level: bool
 
 
-def write(path: str | os.PathLike[str], columns: WordColumns) -> None:
-    """Writes a file atomically."""
+def write(path: str | os.PathLike[str], columns: WordColumns, storage_options: StorageOptions = None) -> None:
+    """Writes a file, or what has a URL, atomically."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
@@ -37,20 +38,20 @@ def write(path: str | os.PathLike[str], columns: WordColumns) -> None:
     words = pa.Array.from_buffers(pa.large_binary(), len(columns.counts), buffers)
     table = pa.table({"word": words, "count": columns.counts})
     description = json.dumps({"version": _VERSION, "byte_level": columns.byte_level})
-    with replacing(path) as temporary:
+    with writing(path, storage_options) as temporary:
         parquet.write_table(
             table.replace_schema_metadata({_METADATA: description}), temporary, compression="zstd"
         )
 
 
-def read(path: str | os.PathLike[str]) -> WordColumns:
-    """Reads a file. Raises ValueError if the file is damaged, or was not written by `write`."""
+def read(path: str | os.PathLike[str], storage_options: StorageOptions = None) -> WordColumns:
+    """Reads a file, or what has a URL. Raises ValueError if the file is damaged, or was not written by `write`."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
     path = os.fspath(path)
     try:
-        with pa.OSFile(path) as file:
+        with locate(path, storage_options).open_for_arrow() as file:
             table = parquet.read_table(file)
     except pa.ArrowInvalid as error:
         raise ValueError(

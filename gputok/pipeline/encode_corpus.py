@@ -359,17 +359,16 @@ def id_type(pipeline: Pipeline) -> np.dtype:
 def fingerprint(pipeline: Pipeline, source: Any, options: Any) -> str:
     """What the ids of a corpus depend on, in one word: a run that was broken off may be continued where it is the same.
 
-    Of files it takes names, sizes and times; of any other source nothing is known, and each fingerprint is new.
+    Of files it takes names, sizes and times (or what their server calls a version); of any other source nothing is known,
+    and each fingerprint is new.
     """
-    from gputok.corpus import files
+    from gputok import corpus
     from gputok.pipeline.serialize import tokenizer_json
 
-    try:
-        stats = [(str(path), path.stat()) for path in files.find(source)]
-    except TypeError:
+    known = corpus.state(source)
+    if known is None:
         return uuid.uuid4().hex
     form = b"".join(tokenizer_json(pipeline, pretty=False)).decode()
-    known = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
     return hashlib.sha256(repr((form, known, options)).encode()).hexdigest()
 
 

@@ -22,6 +22,7 @@ from gputok.report.values import COLUMNS, Findings, Measures, Text
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from gputok.files.locations import StorageOptions
     from gputok.progress import Progress
 
 __all__ = ["COLUMNS", "Findings", "Measures", "Report", "Text", "report"]
@@ -45,13 +46,13 @@ class Report(Findings):
 
         Nothing in it comes from the network, and nothing of the text can become markup.
         """
-        from gputok.files.atomic import replacing
+        from gputok.files.locations import writing
         from gputok.report.page import render
 
         page = render(self)
         if path is None:
             return page
-        with replacing(path) as beside:
+        with writing(path) as beside:
             beside.write_text(page, encoding="utf-8", newline="\n")
         return None
 
@@ -68,6 +69,7 @@ def report(
     errors: str = "strict",
     column: str | None = None,
     separator: str | None = None,
+    storage_options: StorageOptions = None,
 ) -> Report:
     """Encodes a corpus, with other tokenizers beside, and measures what comes out.
 
@@ -87,7 +89,8 @@ def report(
     if others and name in others:
         raise ValueError(f"two tokenizers are called {name!r}: pass another name=, or rename it in others=")
     tokenizers = {key: _own(key, one) for key, one in {name: tokenizer, **(others or {})}.items()}
-    batches = sources.read(corpus, column=column, separator=separator, errors=errors)
+    corpus = sources.located(corpus, storage_options)
+    batches = sources.read(corpus, column=column, separator=separator, errors=errors, threads=threads)
     total = sources.total_bytes(corpus, column=column)
     with reporting(progress) as tell:
         text, measures, texts = measure(

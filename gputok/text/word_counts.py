@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator, Mapping
 
+    from gputok.files.locations import StorageOptions
     from gputok.types import Bytes, Counts, Positions
 
 
@@ -129,29 +130,32 @@ class WordCounts:
         spelled = spell_out(Pieces(self.data, self.offsets[:-1], self.offsets[1:], rows, byte_level=True))
         return WordCounts(spelled.data, np.append(spelled.start, spelled.end[-1:]), self.counts)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, storage_options: StorageOptions = None) -> None:
         """Writes a Parquet file of two columns, `word` (binary) and `count` (int64), atomically.
 
         Args:
-            path: the file; if writing fails, an older file of that name stays as it was.
+            path: the file, or its URL; if writing fails, an older file of that name stays as it was.
+            storage_options: of the file system of a URL, see `gputok.files.locations`.
 
         Raises:
             OSError: if the file cannot be written.
         """
-        word_count_files.write(path, WordColumns(self.data, self.offsets, self.counts, self.byte_level))
+        columns = WordColumns(self.data, self.offsets, self.counts, self.byte_level)
+        word_count_files.write(path, columns, storage_options)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> WordCounts:
+    def load(cls, path: str | os.PathLike[str], *, storage_options: StorageOptions = None) -> WordCounts:
         """Reads a file that `save` wrote.
 
         Args:
-            path: the file.
+            path: the file, or its URL.
+            storage_options: of the file system of a URL, see `gputok.files.locations`.
 
         Raises:
             FileNotFoundError: if the file does not exist.
             ValueError: if the file is damaged, or was not written by `save`.
         """
-        loaded = cls(*word_count_files.read(path))
+        loaded = cls(*word_count_files.read(path, storage_options))
         loaded._check(str(path))
         return loaded
 

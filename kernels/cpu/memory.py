@@ -15,6 +15,7 @@ if choose().calls is None:
     from gputok.kernels.cpu.views import (
         View,
         as_array,
+        bytes_at_least,
         copy,
         count_ones,
         equal_bytes,
@@ -35,6 +36,8 @@ if choose().calls is None:
         view,
     )
 else:
-    View = as_array = copy = count_ones = equal_bytes = grown = is_given = leading_zeros = lend_views = None
+    View = as_array = bytes_at_least = copy = count_ones = equal_bytes = grown = is_given = leading_zeros = (
+        lend_views
+    ) = None
     load_u16 = load_u32 = load_u64 = owned = prefetch = scratch = store_u32 = store_u64 = tail = None
     trailing_zeros = view = None

@@ -1,4 +1,4 @@
-"""Text as bytes: is it UTF-8, and where do its lines end?"""
+"""Text as bytes: is it UTF-8, and where is some pattern in it?"""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from gputok.kernels.signatures import i64, u64
 
 from . import kernel
 from .constants import NO_ASCII, U0, U1, U63, U64
-from .memory import count_ones, equal_bytes, load_u64, trailing_zeros, view
+from .memory import equal_bytes, load_u64, trailing_zeros, view
 from .ragged import longer, pointer
 
-NEWLINE = 10
 ERROR = 48  # the last state of UTF8_STEPS
 
 
@@ -84,34 +83,6 @@ def _find_invalid_utf8(data, n_bytes, utf8_steps):
             break
         p += U1
     return np.int64(good)
-
-
-def line_ends(data: np.ndarray) -> np.ndarray:
-    """The offset after each `\\n` of data (uint8[n]): int64[number of newlines]."""
-    return _line_ends(pointer(data), len(data))
-
-
-@kernel(i64, i64)
-def _line_ends(data, n_bytes):
-    text = view(data, np.uint8)
-    n_vectors, n_lines = n_bytes // 64, U0
-    for i in range(n_vectors):
-        n_lines += count_ones(equal_bytes(text, 64 * i, NEWLINE))
-    for p in range(64 * n_vectors, n_bytes):
-        n_lines += np.uint64(text[p] == NEWLINE)
-    ends = np.empty(n_lines, np.int64)
-    line = 0
-    for i in range(n_vectors):
-        hits = equal_bytes(text, 64 * i, NEWLINE)
-        while hits:
-            ends[line] = 64 * i + np.int64(trailing_zeros(hits)) + 1
-            line += 1
-            hits &= hits - U1
-    for p in range(64 * n_vectors, n_bytes):
-        if text[p] == NEWLINE:
-            ends[line] = p + 1
-            line += 1
-    return ends
 
 
 def find_bytes(data: np.ndarray, pattern: np.ndarray) -> np.ndarray:

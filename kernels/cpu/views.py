@@ -412,24 +412,30 @@ def copy(typingctx, target, to, source, first, count):
     return types.void(target, u64, source, u64, u64), codegen
 
 
-@intrinsic
-def equal_bytes(typingctx, view, index, byte):
-    """Which of the 64 bytes from `index` on are `byte`: bit i for byte i (one or two vector instructions)."""
-    _is_bytes(view)
+def _compare_bytes(predicate: str):
+    @intrinsic
+    def compare(typingctx, view, index, byte):
+        """Which of the 64 bytes from `index` on compare so with `byte`: bit i for byte i (one or two instructions)."""
+        _is_bytes(view)
 
-    def codegen(context, builder, signature, args):
-        vector = ir.VectorType(ir.IntType(8), 64)
-        of = _of(context, builder, signature.args[0], args[0])
-        _check(context, builder, of, args[1], ir.Constant(_I64, 64))
-        where = _at(builder, of, args[1], ir.IntType(8))
-        loaded = builder.load(builder.bitcast(where, vector.as_pointer()))
-        loaded.align = 1
-        lane = builder.insert_element(ir.Constant(vector, ir.Undefined), args[2], ir.Constant(_I32, 0))
-        first = ir.Constant(ir.VectorType(_I32, 64), [0] * 64)
-        same = builder.icmp_unsigned("==", loaded, builder.shuffle_vector(lane, lane, first))
-        return builder.bitcast(same, _I64)
+        def codegen(context, builder, signature, args):
+            vector = ir.VectorType(ir.IntType(8), 64)
+            of = _of(context, builder, signature.args[0], args[0])
+            _check(context, builder, of, args[1], ir.Constant(_I64, 64))
+            where = _at(builder, of, args[1], ir.IntType(8))
+            loaded = builder.load(builder.bitcast(where, vector.as_pointer()))
+            loaded.align = 1
+            lane = builder.insert_element(ir.Constant(vector, ir.Undefined), args[2], ir.Constant(_I32, 0))
+            first = ir.Constant(ir.VectorType(_I32, 64), [0] * 64)
+            same = builder.icmp_unsigned(predicate, loaded, builder.shuffle_vector(lane, lane, first))
+            return builder.bitcast(same, _I64)
 
-    return types.uint64(view, types.uint64, types.uint8), codegen
+        return types.uint64(view, types.uint64, types.uint8), codegen
+
+    return compare
+
+
+equal_bytes, bytes_at_least = _compare_bytes("=="), _compare_bytes(">=")
 
 
 # ---- bits

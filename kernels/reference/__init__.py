@@ -12,7 +12,7 @@ from .normalizers import (
     strip,
 )
 from .pieces import find_tokens, gather, rewrite_bytes, split_words
-from .text import find_bytes, find_invalid_utf8, line_ends
+from .text import find_bytes, find_invalid_utf8, lines
 from .training import choose_language, count_characters, merge_word, spell_words, train_bpe, train_parity_bpe
 from .words import count_pieces, count_text, encode_text, words_of
 
@@ -30,7 +30,7 @@ __all__ = [
     "follow",
     "gather",
     "is_inert",
-    "line_ends",
+    "lines",
     "map_characters",
     "match_longest",
     "merge_symbols",

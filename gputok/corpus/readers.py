@@ -1,0 +1,158 @@
+"""Several threads read, and what they read comes in order.
+
+A task reads a part of a corpus: a range of a file, a few small files, some row groups, or a stream that can't be cut.
+Threads take the tasks in order; what they give waits until it is its turn. How much may wait is bounded: of tasks that
+give about a batch each, a few more than there are threads; of tasks that give more (a compressed file, a row group),
+what `ahead_bytes` allows, so that the files behind the one whose turn it is are unpacked meanwhile.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from threading import Condition, Thread
+from typing import NamedTuple
+
+from gputok.text.pieces import TextBatch
+
+_TASKS_AHEAD = 1  # that waits besides those at work
+_BATCHES_WAITING = 2  # of the task whose turn it is
+_JOIN_SECONDS = 1.0  # for a thread that waits for a network or a pipe
+
+
+class Task(NamedTuple):
+    """What one thread reads: a function that gives its batches."""
+
+    read: Callable[[], Iterable[TextBatch]]
+    is_long: bool = False  # gives many batches
+
+
+class _Taken:
+    """A task that a thread has taken."""
+
+    def __init__(self) -> None:
+        self.batches: deque[TextBatch] = deque()
+        self.error: BaseException | None = None
+        self.is_done = False
+
+
+def in_order(tasks: Iterable[Task], threads: int, ahead_bytes: int) -> Iterator[TextBatch]:
+    """The batches of all tasks, in the order of the tasks, read by so many threads.
+
+    Args:
+        tasks: are asked for by one thread at a time, when they are begun.
+        threads: how many read; with one, or where there is only one task, the caller's own does.
+        ahead_bytes: how much of long tasks may wait for its turn.
+
+    Raises:
+        What a task, or asking for the next one, raises, after the batches that come before it.
+    """
+    tasks = iter(tasks)
+    first = list(itertools.islice(tasks, 2))
+    if threads == 1 or len(first) < 2:
+        for task in itertools.chain(first, tasks):
+            yield from task.read()
+        return
+    reading = _Reading(itertools.chain(first, tasks), threads, ahead_bytes)
+    try:
+        yield from reading.batches()
+    finally:
+        reading.stop()
+
+
+class _Reading:
+    """What the threads and their reader share; everything is looked at and changed under `_changed`."""
+
+    def __init__(self, tasks: Iterator[Task], threads: int, ahead_bytes: int) -> None:
+        self._tasks, self._most, self._ahead_bytes = tasks, threads + _TASKS_AHEAD, ahead_bytes
+        self._changed = Condition()
+        self._taken: deque[_Taken] = deque()  # in order
+        self._waiting_bytes = 0  # of long tasks whose turn it is not
+        self._is_last = self._is_stopped = False  # no task is left; nobody wants what is read
+        self._threads = [Thread(target=self._work, daemon=True, name="gputok-reader") for _ in range(threads)]
+        for thread in self._threads:
+            thread.start()
+
+    def batches(self) -> Iterator[TextBatch]:
+        while True:
+            batch = None  # one that was handed out need not stay while the next is awaited
+            with self._changed:
+                while not (self._taken and (self._taken[0].batches or self._taken[0].is_done)):
+                    if self._is_last and not self._taken:
+                        return
+                    self._changed.wait()
+                head = self._taken[0]
+                if head.batches:
+                    batch = head.batches.popleft()
+                else:
+                    self._taken.popleft()
+                    if self._taken:  # what it has read is ahead no longer
+                        self._waiting_bytes -= _size(self._taken[0])
+                self._changed.notify_all()
+            if batch is not None:
+                yield batch
+            elif head.error is not None:
+                raise head.error
+
+    def stop(self) -> None:
+        with self._changed:
+            self._is_stopped = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join(_JOIN_SECONDS)
+
+    def _work(self) -> None:
+        while (begun := self._take()) is not None:
+            task, taken = begun
+            error = None
+            try:
+                for batch in task.read():
+                    if not self._put(batch, task, taken):
+                        return
+            except BaseException as raised:
+                error = raised
+            with self._changed:
+                taken.error, taken.is_done = error, True
+                self._changed.notify_all()
+
+    def _take(self) -> tuple[Task, _Taken] | None:
+        with self._changed:
+            while len(self._taken) >= self._most and not self._is_stopped:
+                self._changed.wait()
+            if self._is_last or self._is_stopped:
+                return None
+            taken = _Taken()
+            try:
+                task = next(self._tasks)
+            except StopIteration:
+                self._is_last = True
+                self._changed.notify_all()
+                return None
+            except BaseException as error:
+                taken.error, taken.is_done, self._is_last = error, True, True
+                self._taken.append(taken)
+                self._changed.notify_all()
+                return None
+            self._taken.append(taken)
+            return task, taken
+
+    def _put(self, batch: TextBatch, task: Task, taken: _Taken) -> bool:
+        """Waits until there is room for a batch; False: nobody wants it any longer."""
+        with self._changed:
+            while not self._is_stopped and not self._has_room(batch, task, taken):
+                self._changed.wait()
+            if taken is not self._taken[0]:
+                self._waiting_bytes += batch.data.nbytes
+            taken.batches.append(batch)
+            self._changed.notify_all()
+            return not self._is_stopped
+
+    def _has_room(self, batch: TextBatch, task: Task, taken: _Taken) -> bool:
+        if taken is self._taken[0]:
+            return len(taken.batches) < _BATCHES_WAITING
+        return not task.is_long or self._waiting_bytes + batch.data.nbytes <= self._ahead_bytes
+
+
+def _size(taken: _Taken) -> int:
+    return sum(batch.data.nbytes for batch in taken.batches)

@@ -1,0 +1,56 @@
+"""Lines and UTF-8 in one pass, against the plain versions of both questions."""
+
+import random
+
+import numpy as np
+import pytest
+from gputok.kernels import reference
+from gputok.kernels.cpu.lines import is_utf8, lines
+
+# Bytes at the edges of what is well-formed (table 3-7 of the Unicode standard), so that near misses are common.
+EDGES = bytes([0, 10, 0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF])
+EDGES += bytes([0xE0, 0xE1, 0xEC, 0xED, 0xEE, 0xEF, 0xF0, 0xF1, 0xF3, 0xF4, 0xF5, 0xFF])
+
+
+def check(raw: bytes) -> None:
+    data = np.frombuffer(raw, np.uint8)
+    offsets, is_valid = lines(data)
+    expected, is_expected_valid = reference.lines(data)
+    assert offsets.dtype == np.int64 and offsets.tolist() == expected.tolist(), raw
+    assert is_valid == is_utf8(data) == is_expected_valid, raw
+
+
+def test_lines_and_validity_of_random_bytes():
+    rng = random.Random(0)
+    for _ in range(30_000):
+        prefix = rng.choice([b"", b"a" * rng.randrange(140), "é漢😀\n".encode() * rng.randrange(14)])
+        check(prefix + bytes(rng.choices(EDGES, k=rng.randrange(12))) + b"x" * rng.choice([0, 0, 70]))
+
+
+@pytest.mark.parametrize("n", [0, 1, 62, 63, 64, 65, 127, 128, 129])
+@pytest.mark.parametrize("character", ["é", "ࠀ", "퟿", "\ue000", "漢", "𐀀", "\U0010ffff", "\n"])
+def test_characters_across_the_edges_of_vectors(n, character):
+    for raw in [character.encode(), character.encode()[:-1], character.encode()[1:]]:
+        check(b"a" * n + raw)
+        check(b"a" * n + raw + b"a" * 64)
+
+
+def test_every_code_point_is_valid_but_surrogates():
+    check("".join(map(chr, [*range(0xD800), *range(0xE000, 0x110000)])).encode())
+    for surrogate in range(0xD800, 0xE000, 37):
+        assert not is_utf8(np.frombuffer(chr(surrogate).encode(errors="surrogatepass"), np.uint8))
+
+
+def test_many_more_lines_than_room_is_made_for():
+    check(b"\n" * 10_000)
+    check(b"\n" * 63 + b"x" * 9000 + b"\n\xff" * 5000 + "漢\n".encode() * 5000)
+    check(
+        ("漢" * 21).encode() + b"\n" * 500 + "é".encode() * 500
+    )  # where the kernel stops, a character may be cut
+
+
+def test_data_that_may_not_be_written_to_is_read_in_place():
+    raw = "né\nx".encode() * 1000
+    array = np.frombuffer(raw, np.uint8)
+    assert not array.flags.writeable and lines(array)[1] and len(lines(array)[0]) == 1001
+    assert is_utf8(array[:0]) and lines(array[:0])[0].tolist() == [0]
