@@ -17,6 +17,9 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, overload
 
 import numpy as np
 
+from gputok import fields
+from gputok.fields import Check, FieldError, WrongValue
+
 T = TypeVar("T")
 
 version = object()
@@ -85,14 +88,15 @@ class Component:
 
     A subclass is a dataclass (`@dataclass(eq=False, repr=False)`) whose public fields, in order, are the JSON form,
     the `repr`, the pickle form and the settable attributes. What is made of them (compiled tables) is `derived`.
-    Setting a field puts a new state in place of the old one; lists become tuples, so that a state doesn't change.
-    Where the JSON form is more than its fields, a subclass overrides `to_dict` and `from_dict`; a field that the
+    Setting a field, which the constructor and `from_dict` do as well, asks its check in `checks`, and puts a new state in
+    place of the old one; lists become tuples, so that a state doesn't change. Where the JSON form is more than its fields, a subclass overrides `to_dict` and `from_dict`; a field that the
     namesake's `repr` shows in another way (an enumeration, without quotes) has a function `metadata["shown"]`.
     """
 
     kind: ClassVar[str] = "component"  # "normalizer", "pre-tokenizer", ...: the word used in errors
     in_files: ClassVar[bool] = True  # has it a JSON form? Components written in Python have none
     elements: ClassVar[str | None] = None  # of a Sequence: the field that holds its components
+    checks: ClassVar[Mapping[str, Check]] = {}  # what each field may hold (see gputok.fields)
 
     home: ClassVar[str]  # the module that users import the components of this kind from
 
@@ -119,8 +123,8 @@ class Component:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form, `type` first."""
-        fields = {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
-        return {"type": type(self).__name__, **fields}
+        form = {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        return {"type": type(self).__name__, **form}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
@@ -130,24 +134,37 @@ class Component:
         """
         if cls._is_base():
             return cls._of_type(value)
-        if missing := [name for name in cls._required() if name not in value]:
-            raise ValueError(f"{cls.__name__}: the field {missing[0]!r} is missing")
+        for name in cls._required():
+            fields.needed(value, name)
         names = {field.name for field in dataclasses.fields(cls)}
         return cls(**{key: item for key, item in value.items() if key in names})
 
     @classmethod
     def _of_type(cls, value: Any) -> Self:
         if not isinstance(value, dict):
-            raise ValueError(f"a {cls.kind} is a JSON object, not {value!r}")
+            raise WrongValue(f"a {cls.kind} is a JSON object, not {fields.brief(value)}")
         types, name = cls.types(), value.get("type")
-        if name not in types:
-            raise ValueError(f"{name!r} is no {cls.kind}; the types are {', '.join(sorted(types))}")
+        if not isinstance(name, str) or name not in types:
+            raise WrongValue(f"{name!r} is no {cls.kind}; the types are {', '.join(sorted(types))}")
         try:
             return types[name].from_dict(value)
+        except _TooDeep:
+            raise
         except RecursionError:
-            raise ValueError(f"{cls.kind}s are nested too deeply") from None
+            raise _TooDeep(f"{cls.kind}s are nested too deeply") from None
+        except FieldError as error:
+            raise WrongValue(error.reason, error.place) from None
         except (TypeError, OverflowError) as error:
             raise ValueError(f"{name}: {error}") from None
+
+    @classmethod
+    def _read_elements(cls, value: dict[str, Any], kind: type[Component]) -> list[Any]:
+        """Of a Sequence: the components that its JSON form holds."""
+        name = cls.elements or ""
+        given = fields.needed(value, name)
+        if not isinstance(given, list):
+            raise WrongValue(f"must be a list, not {fields.brief(given)}", name)
+        return [fields.reading(f"{name}[{i}]", kind.from_dict, item) for i, item in enumerate(given)]
 
     @classmethod
     def _required(cls) -> list[str]:
@@ -160,19 +177,27 @@ class Component:
         else:
             self._set(**{name: value})
 
-    def _set(self, **fields: Any) -> None:
-        """Sets several fields at once."""
-        fields = {name: tuple(value) if type(value) is list else value for name, value in fields.items()}
+    def _set(self, **given: Any) -> None:
+        """Sets several fields at once, each as its check returns it."""
+        changes = {
+            name: fields.checked(name, self.checks[name], value) if name in self.checks else value
+            for name, value in given.items()
+        }
         while True:
             state = self.__dict__
             copied = dict(state)  # at once: other threads put in what they derive
-            given = {
+            kept = {
                 name: value
                 for name, value in copied.items()
                 if not isinstance(getattr(type(self), name, None), derived)
             }
-            if exchange((self, "__dict__", state, {**given, **fields})):
+            new = {**kept, **changes}
+            self._check_together(new)
+            if exchange((self, "__dict__", state, new)):
                 return
+
+    def _check_together(self, state: Mapping[str, Any]) -> None:
+        """Raises WrongValue for fields that don't go together; some may not be set yet."""
 
     def _set_element(self, index: int, value: Component) -> None:
         """Puts a component in place of an element."""
@@ -205,20 +230,24 @@ class Component:
         return self._described(5, 100)
 
     def _described(self, n_items: int, n_bytes: int | None) -> str:
-        fields = {
+        shown = {
             field.name: Verbatim(field.metadata["shown"](value)) if "shown" in field.metadata else value
             for field in dataclasses.fields(self)
             for value in [getattr(self, field.name)]
         }
         if self.elements:
-            fields[self.elements] = list(fields[self.elements])  # shown as a list
-        return described(type(self).__name__, fields, n_items, n_bytes)
+            shown[self.elements] = list(shown[self.elements])  # shown as a list
+        return described(type(self).__name__, shown, n_items, n_bytes)
 
     def __getstate__(self) -> bytes:
         return json.dumps(self.to_dict(), ensure_ascii=False, separators=(",", ":")).encode()
 
     def __setstate__(self, state: bytes) -> None:
         self.__dict__.update(type(self).from_dict(json.loads(state)).__dict__)
+
+
+class _TooDeep(RecursionError, ValueError):
+    """A file whose components hold others, and so on, too often."""
 
 
 def _plain(value: Any) -> Any:

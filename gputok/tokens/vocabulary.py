@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from gputok.components import derived
+from gputok.fields import ID, WrongType, WrongValue, brief
 from gputok.files.json_text import Buffer, deeper, digits, escaped, woven
 from gputok.types import public
 
@@ -33,6 +34,29 @@ def pack(strings: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     return np.frombuffer(b"".join(encoded), np.uint8), offsets
 
 
+def packed_tokens(tokens: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """`pack` for what should be tokens: WrongType or WrongValue names the one that isn't a string in UTF-8."""
+    try:
+        return pack(tokens)
+    except TypeError:
+        at, wrong = next((i, token) for i, token in enumerate(tokens) if not isinstance(token, str))
+        raise WrongType(f"tokens must be strings, but token {at} is {brief(wrong)}") from None
+    except UnicodeEncodeError:
+        at, wrong = next((i, token) for i, token in enumerate(tokens) if not _is_text(token))
+        raise WrongValue(
+            f"token {at} holds half of a surrogate pair, which no text in UTF-8 can: {wrong!r}"
+        ) from None
+
+
+def _is_text(token: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in token)
+
+
+def switches(numbers: np.ndarray, values: Sequence[Any]) -> bool:
+    """Are there True and False among the values that `numbers` were made of? They are 0 and 1 there."""
+    return any(isinstance(values[i], bool) for i in np.flatnonzero((numbers == 0) | (numbers == 1)).tolist())
+
+
 @public("gputok.models")
 class Vocabulary:
     """Distinct tokens and their ids.
@@ -47,26 +71,28 @@ class Vocabulary:
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, int]) -> Self:
-        """From token -> id; ids are whole numbers below 2**32, not necessarily without gaps.
+        """From token -> id; ids are whole numbers from 0 to 2**32 - 2, not necessarily without gaps.
 
         >>> Vocabulary.from_mapping({"a": 5, "b": 0}).names
         {0: 'b', 5: 'a'}
         """
         if not isinstance(mapping, Mapping):
-            raise TypeError(f"a vocabulary must map tokens to ids, but this is {brief(mapping)}")
+            raise WrongType(f"must map tokens to ids, but is {brief(mapping)}")
         mapping = dict(mapping)  # what the caller does to his own later is no concern of ours
-        ids = np.array(list(mapping.values())) if mapping else np.empty(0, np.int64)
-        if ids.dtype.kind not in "iu" or ids.min(initial=0) < 0 or ids.max(initial=0) >= 2**32 - 1:
+        values = list(mapping.values())
+        ids = np.array(values) if values else np.empty(0, np.int64)
+        if (
+            ids.dtype.kind not in "iu"
+            or ids.min(initial=0) < 0
+            or ids.max(initial=0) > ID
+            or switches(ids, values)
+        ):
             for token, id in mapping.items():
-                if isinstance(id, bool) or not isinstance(id, int) or not 0 <= id < 2**32 - 1:
-                    raise TypeError(
-                        f"the id of token {token!r} must be a whole number below 2**32 - 1, not {brief(id)}"
+                if isinstance(id, bool | np.bool_) or not hasattr(id, "__index__") or not 0 <= id <= ID:
+                    raise WrongType(
+                        f"the id of token {token!r} must be a whole number from 0 to 2**32 - 2, not {brief(id)}"
                     )
-        try:
-            vocabulary = cls(*pack(list(mapping)), ids.astype(np.uint32))
-        except TypeError:
-            wrong = next(token for token in mapping if not isinstance(token, str))
-            raise TypeError(f"tokens must be strings, but one is {brief(wrong)}") from None
+        vocabulary = cls(*packed_tokens(list(mapping)), ids.astype(np.uint32))
         vocabulary.__dict__.update(mapping=mapping, tokens=list(mapping))
         return vocabulary
 
@@ -145,9 +171,3 @@ class Vocabulary:
         from gputok.kernels.cpu import lookup
 
         return lookup.index_strings(self.data, self.offsets)
-
-
-def brief(value: Any) -> str:
-    """A value that is wrong, short enough for a message."""
-    shown = repr(value)
-    return f"{type(value).__name__} {shown if len(shown) <= 60 else shown[:57] + '...'}"
