@@ -16,7 +16,7 @@ _IN_FILES = {
     "special": switch,
 }
 _CHECKS = {
-    "content": optional(string, ""),
+    "content": string,
     "_single_word": switch,
     "_lstrip": switch,
     "_rstrip": switch,
@@ -50,7 +50,7 @@ class AddedToken:
         normalized: bool | None = None,
         special: bool = False,
     ) -> None:
-        self.content = content
+        self.content: str = "" if content is None else content
         self._single_word, self._lstrip, self._rstrip = single_word, lstrip, rstrip
         self._normalized = normalized
         self.special = special

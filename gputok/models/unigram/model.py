@@ -103,7 +103,7 @@ class Unigram(Model):
         n_tokens = len(state["vocabulary"])
         unk_id, hidden = state.get("unk_id"), state.get("sentencepiece")
         if unk_id is not None and unk_id >= n_tokens:
-            raise WrongValue(f"unk_id is {unk_id}, but the vocabulary has {n_tokens} tokens", "unk_id")
+            raise WrongValue(f"is {unk_id}, but the vocabulary has {n_tokens} tokens", "unk_id")
         if hidden is not None and max(hidden, default=-1) >= n_tokens:
             raise WrongValue(f"must hold ids below {n_tokens}, the size of the vocabulary", "sentencepiece")
 
