@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overloa
 
 import numpy as np
 
+from gputok import fields
+from gputok.fields import Check, FieldError, WrongValue
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -99,7 +102,8 @@ class Component:
 
     A subclass is a dataclass (`@dataclass(eq=False, repr=False)`) whose public fields, in order, are the JSON form,
     the `repr`, the pickle form and the settable attributes. Values computed from fields (compiled tables) are `derived`.
-    Setting a field replaces the state by a new one; lists become tuples, so that nobody can change a state.
+    Setting a field, which the constructor and `from_dict` do as well, calls its check in `checks`, and replaces the state
+    by a new one; lists become tuples, so that nobody can change a state.
     If the JSON form contains more than the fields, the subclass overrides `to_dict` and `from_dict`. If `repr` in
     `tokenizers` shows a field in another way (an enumeration, without quotes), the field has a function
     `metadata["shown"]`.
@@ -108,6 +112,7 @@ class Component:
     kind: ClassVar[str] = "component"  # "normalizer", "pre-tokenizer", ...: the word in error messages
     in_files: ClassVar[bool] = True  # False: no JSON form, as for components written in Python
     elements: ClassVar[str | None] = None  # for a Sequence: the field that holds its components
+    checks: ClassVar[Mapping[str, Check]] = {}  # what each field may hold (see gputok.fields)
 
     home: ClassVar[str]  # the module from which users import the components of this kind
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]  # every subclass is a dataclass
@@ -136,8 +141,8 @@ class Component:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON form, `type` first."""
-        fields = {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
-        return {"type": type(self).__name__, **fields}
+        form = {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        return {"type": type(self).__name__, **form}
 
     @classmethod
     def adopt(cls, value: Any) -> Any:
@@ -167,24 +172,37 @@ class Component:
         """
         if cls._is_base():
             return cls._of_type(value)
-        if missing := [name for name in cls._required() if name not in value]:
-            raise ValueError(f"{cls.__name__}: the field {missing[0]!r} is missing")
+        for name in cls._required():
+            fields.needed(value, name)
         names = {field.name for field in dataclasses.fields(cls)}
         return cls(**{key: item for key, item in value.items() if key in names})
 
     @classmethod
     def _of_type(cls, value: Any) -> Self:
         if not isinstance(value, dict):
-            raise ValueError(f"expected a {cls.kind} as a JSON object, got {value!r}")
+            raise WrongValue(f"expected a {cls.kind} as a JSON object, got {fields.brief(value)}")
         types, name = cls.types(), value.get("type")
-        if name not in types:
-            raise ValueError(f"expected a {cls.kind} of type {', '.join(sorted(types))}; got type {name!r}")
+        if not isinstance(name, str) or name not in types:
+            raise WrongValue(f"expected a {cls.kind} of type {', '.join(sorted(types))}; got type {name!r}")
         try:
             return types[name].from_dict(value)
+        except _TooDeep:
+            raise
         except RecursionError:
-            raise ValueError(f"{cls.kind}s are nested too deeply") from None
+            raise _TooDeep(f"{cls.kind}s are nested too deeply") from None
+        except FieldError as error:
+            raise WrongValue(error.reason, error.place) from None
         except (TypeError, OverflowError) as error:
             raise ValueError(f"{name}: {error}") from None
+
+    @classmethod
+    def _read_elements(cls, value: dict[str, Any], kind: type[Component]) -> list[Any]:
+        """Of a Sequence: the components that its JSON form holds."""
+        name = cls.elements or ""
+        given = fields.needed(value, name)
+        if not isinstance(given, list):
+            raise WrongValue(f"must be a list, not {fields.brief(given)}", name)
+        return [fields.reading(f"{name}[{i}]", kind.from_dict, item) for i, item in enumerate(given)]
 
     @classmethod
     def _required(cls) -> list[str]:
@@ -197,9 +215,12 @@ class Component:
         else:
             self._set(**{name: value})
 
-    def _set(self, **fields: Any) -> None:
-        """Sets several fields at once."""
-        fields = {name: tuple(value) if type(value) is list else value for name, value in fields.items()}
+    def _set(self, **given: Any) -> None:
+        """Sets several fields at once, each as its check returns it."""
+        changes = {
+            name: fields.checked(name, self.checks[name], value) if name in self.checks else value
+            for name, value in given.items()
+        }
         while True:
             state = self.__dict__
             copied = dict(state)  # in one step: other threads may be adding derived values
@@ -208,8 +229,13 @@ class Component:
                 for name, value in copied.items()
                 if not isinstance(getattr(type(self), name, None), derived)
             }
-            if exchange((self, "__dict__", state, {**kept, **fields})):
+            new = {**kept, **changes}
+            self._check_together(new)
+            if exchange((self, "__dict__", state, new)):
                 return
+
+    def _check_together(self, state: Mapping[str, Any]) -> None:
+        """Raises WrongValue for fields that don't go together; some may not be set yet."""
 
     def _set_element(self, index: int, value: Component) -> None:
         """Replaces a component of a Sequence."""
@@ -245,14 +271,14 @@ class Component:
         return self._described(5, 100)
 
     def _described(self, n_items: int, n_bytes: int | None) -> str:
-        fields = {
+        shown = {
             field.name: Verbatim(field.metadata["shown"](value)) if "shown" in field.metadata else value
             for field in dataclasses.fields(self)
             for value in [getattr(self, field.name)]
         }
         if self.elements:
-            fields[self.elements] = list(fields[self.elements])  # shown as a list
-        return described(type(self).__name__, fields, n_items, n_bytes)
+            shown[self.elements] = list(shown[self.elements])  # shown as a list
+        return described(type(self).__name__, shown, n_items, n_bytes)
 
     def __getstate__(self) -> bytes:
         return json.dumps(self.to_dict(), ensure_ascii=False, separators=(",", ":")).encode()
@@ -273,6 +299,10 @@ def call_custom(component: Any, method: str, *arguments: Any) -> Any:
         if error.__traceback__ is not None and error.__traceback__.tb_next is None:  # the call itself failed
             raise type(error)(f"{type(error).__name__}: {error}") from None
         raise
+
+
+class _TooDeep(RecursionError, ValueError):
+    """A file whose components hold others, and so on, too often."""
 
 
 def _plain(value: Any) -> Any:

@@ -14,7 +14,20 @@ from collections.abc import Sequence as ListOf
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from gputok.components import Component, call_custom, derived
+from gputok.fields import (
+    SIZE,
+    WrongValue,
+    character,
+    choice,
+    instances,
+    integer,
+    needed,
+    per_field,
+    string,
+    switch,
+)
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
+from gputok.text.patterns import pattern_field, pattern_form, read_pattern, shown_pattern
 
 if TYPE_CHECKING:
     from gputok.automaton.pattern import Regex
@@ -71,6 +84,8 @@ class BPEDecoder(Decoder):
 
     suffix: str = "</w>"
 
+    checks = per_field(suffix=string)
+
     def decode_chain(self, tokens: list[str]) -> list[str]:
         return [token.replace(self.suffix, " ") for token in tokens[:-1]] + [
             token.replace(self.suffix, "") for token in tokens[-1:]
@@ -108,6 +123,8 @@ class ByteLevel(Decoder):
     trim_offsets: bool
     use_regex: bool
 
+    checks = per_field(add_prefix_space=switch, trim_offsets=switch, use_regex=switch)
+
     def __init__(self, **_options: Any) -> None:
         # kept in files, without any meaning here
         self.add_prefix_space = self.trim_offsets = self.use_regex = True
@@ -144,6 +161,8 @@ class CTC(Decoder):
     word_delimiter_token: str = "|"
     cleanup: bool = True
 
+    checks = per_field(pad_token=string, word_delimiter_token=string, cleanup=switch)
+
     def decode_chain(self, tokens: list[str]) -> list[str]:
         parts = [token.replace(self.pad_token, "") for token, _ in itertools.groupby(tokens)]
         if self.cleanup:
@@ -167,18 +186,15 @@ class Metaspace(Decoder):
     prepend_scheme: str = dataclasses.field(default="always", metadata={"shown": str})
     split: bool = True
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "replacement":
-            _check_character(name, value)
-        if name == "prepend_scheme" and value not in (schemes := ["first", "never", "always"]):
-            raise ValueError(f"{value} is an unknown variant, should be one of {schemes}")
-        super().__setattr__(name, value)
+    checks = per_field(replacement=character, prepend_scheme=choice("first", "never", "always"), split=switch)
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
         if value.get("add_prefix_space") is False and value.get("prepend_scheme") != "never":
-            raise ValueError("Metaspace: add_prefix_space is false, which does not match its prepend_scheme")
-        return super().from_dict(value)
+            raise WrongValue("is false, which does not match prepend_scheme", "add_prefix_space")
+        return super().from_dict(
+            {name: item for name, item in value.items() if (name, item) != ("split", None)}
+        )
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
         opening = " " if self.prepend_scheme == "never" else ""
@@ -187,29 +203,21 @@ class Metaspace(Decoder):
         ]
 
 
-def _check_character(name: str, value: Any) -> None:
-    if not isinstance(value, str):
-        raise TypeError(f"{name}: '{type(value).__name__}' object is not an instance of 'str'")
-    if len(value) != 1:
-        raise ValueError(f"{name} is {value!r}, expected a string of length 1")
-
-
 @dataclasses.dataclass(eq=False, repr=False)
 class Replace(Decoder):
     """Replaces in each token what a text or a `Regex` matches."""
 
-    pattern: str | Regex = dataclasses.field(metadata={"shown": lambda pattern: _shown_pattern(pattern)})
+    pattern: str | Regex = dataclasses.field(metadata={"shown": shown_pattern})
     content: str
 
+    checks = per_field(pattern=pattern_field, content=string)
+
     def to_dict(self) -> dict[str, Any]:
-        return {"type": "Replace", "pattern": _pattern_dict(self.pattern), "content": self.content}
+        return super().to_dict() | {"pattern": pattern_form(self.pattern)}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        from gputok.automaton.pattern import Regex
-
-        ((kind, pattern),) = value["pattern"].items()
-        return cls(Regex(pattern) if kind == "Regex" else pattern, value["content"])
+        return cls(read_pattern(value), needed(value, "content"))
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
         if isinstance(self.pattern, str) and self.pattern:
@@ -223,15 +231,6 @@ class Replace(Decoder):
         return normalizers.Replace(self.pattern, self.content)
 
 
-def _pattern_dict(pattern: str | Regex) -> dict[str, str]:
-    return {"String": pattern} if isinstance(pattern, str) else {"Regex": pattern.pattern}
-
-
-def _shown_pattern(pattern: str | Regex) -> str:
-    ((kind, text),) = _pattern_dict(pattern).items()
-    return f'{kind}("{text}")'
-
-
 @dataclasses.dataclass(eq=False, repr=False, init=False)
 class Strip(Decoder):
     """Takes at most `left` and `right` times the character `content` from the ends of each token."""
@@ -240,19 +239,14 @@ class Strip(Decoder):
     start: int
     stop: int
 
+    checks = per_field(content=character, start=integer(0, SIZE), stop=integer(0, SIZE))
+
     def __init__(self, content: str = " ", left: int = 0, right: int = 0) -> None:
         self.content, self.start, self.stop = content, left, right
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "content":
-            _check_character(name, value)
-        elif name in ("start", "stop") and value < 0:
-            raise OverflowError(f"{name} is {value}, expected a count")
-        super().__setattr__(name, value)
-
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        return cls(value["content"], value["start"], value["stop"])
+        return cls(needed(value, "content"), needed(value, "start"), needed(value, "stop"))
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
         return [self._strip(token) for token in tokens]
@@ -272,6 +266,8 @@ class WordPiece(Decoder):
 
     prefix: str = "##"
     cleanup: bool = True
+
+    checks = per_field(prefix=string, cleanup=switch)
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
         joined = tokens[:1] + [
@@ -311,18 +307,11 @@ class Sequence(Decoder):
 
     decoders: ListOf[Decoder]
 
-    def __init__(self, decoders: list[Decoder]) -> None:
-        if not isinstance(decoders, list):
-            raise TypeError(f"decoders must be a list of decoders, not {decoders!r}")
-        decoders = [*map(Decoder.adopt, decoders)]
-        for decoder in decoders:
-            if not isinstance(decoder, Decoder):
-                raise TypeError(f"{decoder!r} is no decoder")
-        self.decoders = decoders
+    checks = per_field(decoders=instances(Decoder))
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        return cls([Decoder.from_dict(decoder) for decoder in value["decoders"]])
+        return cls(cls._read_elements(value, Decoder))
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
         for decoder in self.decoders:

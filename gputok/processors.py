@@ -14,8 +14,30 @@ from typing import Any, ClassVar, NamedTuple, Self
 from gputok.components import Component
 from gputok.encoding.encoding import Encoding
 from gputok.encoding.rows import Rows, merge, named_rows
+from gputok.fields import (
+    WORD,
+    WrongType,
+    WrongValue,
+    brief,
+    checked,
+    choice,
+    instances,
+    integer,
+    listed,
+    needed,
+    optional,
+    per_field,
+    reading,
+    string,
+    switch,
+    tuple_of,
+)
 
 SpecialToken = tuple[str, int]
+
+_number = integer(0, WORD)  # an id, or a type id
+_special_token = tuple_of(string, _number)
+_given = optional(switch, True)  # None, as in tokenizers, stands for True
 
 
 class PostProcessor(Component):
@@ -51,6 +73,8 @@ class ByteLevel(PostProcessor):
     trim_offsets: bool = True
     use_regex: bool = True
 
+    checks = per_field(add_prefix_space=_given, trim_offsets=_given, use_regex=_given)
+
     def __init__(
         self,
         add_prefix_space: bool | None = None,  # None, as in tokenizers, stands for True
@@ -61,9 +85,7 @@ class ByteLevel(PostProcessor):
     ) -> None:
         if type != "ByteLevel":
             raise ValueError(f"type is {type!r}, but this is a ByteLevel")
-        self.add_prefix_space = True if add_prefix_space is None else add_prefix_space
-        self.trim_offsets = True if trim_offsets is None else trim_offsets
-        self.use_regex = True if use_regex is None else use_regex
+        self._set(add_prefix_space=add_prefix_space, trim_offsets=trim_offsets, use_regex=use_regex)
 
     def parts(self, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False) -> list[Rows]:
         if self.trim_offsets:
@@ -82,12 +104,14 @@ class BertProcessing(PostProcessor):
     sep: SpecialToken = dataclasses.field(metadata={"shown": lambda token: _shown_token(token)})
     cls: SpecialToken = dataclasses.field(metadata={"shown": lambda token: _shown_token(token)})
 
+    checks = per_field(sep=_special_token, cls=_special_token)
+
     def __init__(self, sep: SpecialToken, cls_token: SpecialToken) -> None:
-        self.sep, self.cls = _special_token(sep), _special_token(cls_token)
+        self.sep, self.cls = sep, cls_token
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        return cls(tuple(value["sep"]), tuple(value["cls"]))
+        return cls(_read_pair(value, "sep"), _read_pair(value, "cls"))
 
     def num_special_tokens_to_add(self, is_pair: bool) -> int:
         return 3 if is_pair else 2
@@ -110,6 +134,13 @@ class RobertaProcessing(PostProcessor):
     trim_offsets: bool
     add_prefix_space: bool
 
+    checks = per_field(
+        sep=_special_token,
+        cls=_special_token,
+        trim_offsets=switch,
+        add_prefix_space=switch,
+    )
+
     def __init__(
         self,
         sep: SpecialToken,
@@ -117,12 +148,13 @@ class RobertaProcessing(PostProcessor):
         trim_offsets: bool = True,
         add_prefix_space: bool = True,
     ) -> None:
-        self.sep, self.cls = _special_token(sep), _special_token(cls_token)
+        self.sep, self.cls = sep, cls_token
         self.trim_offsets, self.add_prefix_space = trim_offsets, add_prefix_space
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        return cls(tuple(value["sep"]), tuple(value["cls"]), value["trim_offsets"], value["add_prefix_space"])
+        switches = needed(value, "trim_offsets"), needed(value, "add_prefix_space")
+        return cls(_read_pair(value, "sep"), _read_pair(value, "cls"), *switches)
 
     def num_special_tokens_to_add(self, is_pair: bool) -> int:
         return 4 if is_pair else 2
@@ -154,16 +186,23 @@ def _around(
     return whole._replace(sequence=rows.sequence)
 
 
-def _special_token(value: Any) -> SpecialToken:
-    if not isinstance(value, tuple) or [type(item) for item in value] != [str, int]:
-        raise TypeError(
-            f"a special token is a tuple of its text and its id, such as ('[SEP]', 102), not {value!r}"
-        )
-    return value
+def _read_pair(value: dict[str, Any], name: str) -> Any:
+    """A field that is a list in JSON and a tuple here."""
+    given = needed(value, name)
+    if not isinstance(given, list):
+        raise WrongValue(f"must be a list of a token and its id, not {brief(given)}", name)
+    return tuple(given)
 
 
 def _shown_token(token: SpecialToken) -> str:
     return f'("{token[0]}", {token[1]})'
+
+
+def _type_id(digits: str | int) -> int:
+    """From a template. What has more digits than any type id isn't converted: it could be of any length."""
+    if len(str(digits).lstrip("0")) > len(str(WORD)):
+        raise WrongValue(f"must be a whole number from 0 to 2**32 - 1, not {brief(digits)}")
+    return _number(int(digits))
 
 
 class Piece(NamedTuple):
@@ -178,26 +217,38 @@ class Piece(NamedTuple):
         """From `$A`, `$B:1`, `$0` (the type id of A), `[CLS]` or `[CLS]:0`."""
         match = re.fullmatch(r"(\$(?:[ABab]?|\+?\d+)|[^$:][^:]*|)(?::\+?(\d+))?", text)
         if match is None:
-            raise ValueError(
+            raise WrongValue(
                 f'Cannot build Piece from string "{text}": expected $A, $B or a special token, and perhaps :type_id'
             )
         name, type_id = match.groups()
         if not name.startswith("$"):
-            return cls(name, int(type_id or 0), True)
+            return cls._checked(name, type_id or 0, True)
         number = name[1:].lstrip("+")
-        implied = int(number) if number.isdigit() else 0
-        return cls("B" if name in ("$B", "$b") else "A", implied if type_id is None else int(type_id), False)
+        implied = number if number.isdigit() else 0
+        return cls._checked(
+            "B" if name in ("$B", "$b") else "A", implied if type_id is None else type_id, False
+        )
 
     @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Piece:
-        ((kind, fields),) = value.items()
-        if kind not in ("Sequence", "SpecialToken") or (
-            kind == "Sequence" and fields["id"] not in ("A", "B")
-        ):
-            raise ValueError(
-                f"{value!r} is no piece of a template: expected Sequence A or B, or SpecialToken"
-            )
-        return cls(fields["id"], fields["type_id"], kind == "SpecialToken")
+    def _checked(cls, name: str, type_id: str | int, special: bool) -> Piece:
+        return cls(checked("id", string, name), checked("type_id", _type_id, type_id), special)
+
+    @classmethod
+    def from_dict(cls, value: Any) -> Piece:
+        if not isinstance(value, dict) or [*value] not in (["Sequence"], ["SpecialToken"]):
+            raise WrongValue(f"must be a Sequence or a SpecialToken, not {brief(value)}")
+        ((kind, given),) = value.items()
+        special = kind == "SpecialToken"
+        check_id = string if special else choice("A", "B")
+        return reading(
+            kind,
+            lambda given: cls(
+                checked("id", check_id, needed(given, "id")),
+                checked("type_id", _number, needed(given, "type_id")),
+                special,
+            ),
+            given,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return {"SpecialToken" if self.special else "Sequence": {"id": self.id, "type_id": self.type_id}}
@@ -228,14 +279,17 @@ class TemplateProcessing(PostProcessor):
         pair: str | ListOf[str] | None = None,
         special_tokens: ListOf[SpecialToken | tuple[int, str] | dict[str, Any]] | None = None,
     ) -> None:
-        self._single = _template("$A" if single is None else single)
-        self._pair = _template("$A:0 $B:1" if pair is None else pair)
-        self._special_tokens = dict(_named_special_token(token) for token in special_tokens or [])
+        self._single = checked("single", _template, "$A" if single is None else single)
+        self._pair = checked("pair", _template, "$A:0 $B:1" if pair is None else pair)
+        named = listed(_named_special_token)
+        self._special_tokens = dict(
+            checked("special_tokens", named, [] if special_tokens is None else special_tokens)
+        )
         if not {"A", "B"} <= {piece.id for piece in self._pair if not piece.special}:
             raise ValueError("Template for `pair` must use both sequences: $A and $B")
-        self._check_known(self._single + self._pair)
+        self._check_known([*self._single, *self._pair])
 
-    def _check_known(self, pieces: list[Piece]) -> None:
+    def _check_known(self, pieces: ListOf[Piece]) -> None:
         missing = {piece.id for piece in pieces if piece.special} - self._special_tokens.keys()
         if missing:
             raise ValueError(f"Missing SpecialToken(s) with id(s) `{', '.join(sorted(missing))}`")
@@ -247,7 +301,7 @@ class TemplateProcessing(PostProcessor):
 
     @single.setter
     def single(self, template: str | ListOf[str]) -> None:
-        pieces = _template(template)
+        pieces = checked("single", _template, template)
         self._check_known(pieces)
         self._single = pieces
 
@@ -261,17 +315,21 @@ class TemplateProcessing(PostProcessor):
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        template = cls.__new__(cls)
-        template._single = [Piece.from_dict(piece) for piece in value["single"]]
-        template._pair = [Piece.from_dict(piece) for piece in value["pair"]]
+        template, pieces = cls.__new__(cls), listed(Piece.from_dict)
+        template._single = reading("single", pieces, needed(value, "single"))
+        template._pair = reading("pair", pieces, needed(value, "pair"))
+        special_tokens = needed(value, "special_tokens")
+        if not isinstance(special_tokens, dict):
+            raise WrongValue(f"must be an object, not {brief(special_tokens)}", "special_tokens")
         template._special_tokens = dict(
-            _named_special_token(token) for token in value["special_tokens"].values()
+            reading(f"special_tokens.{name}", _named_special_token, token)
+            for name, token in special_tokens.items()
         )
-        template._check_known(template._single + template._pair)
+        template._check_known([*template._single, *template._pair])
         return template
 
     def _described(self, n_items: int, n_bytes: int | None) -> str:
-        def shown(pieces: list[Piece]) -> str:
+        def shown(pieces: ListOf[Piece]) -> str:
             return ", ".join(
                 f'SpecialToken(id="{piece.id}", type_id={piece.type_id})'
                 if piece.special
@@ -310,29 +368,34 @@ class TemplateProcessing(PostProcessor):
         return parts or [named_rows([], [], n_rows)]
 
 
-def _template(value: str | ListOf[str]) -> list[Piece]:
+def _template(value: str | ListOf[str]) -> tuple[Piece, ...]:
     if isinstance(value, str):
         value = value.split(" ")
     if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
-        raise TypeError(f"Expected Union[str, List[str]] as a template, not {value!r}")
-    return [Piece.parse(part) for part in value]
+        raise WrongType(f"Expected Union[str, List[str]] as a template, not {brief(value)}")
+    return listed(Piece.parse)(value)
 
 
 def _named_special_token(value: Any) -> tuple[str, dict[str, Any]]:
     """Its name in a template, and its JSON form."""
     if isinstance(value, dict):
-        if missing := {"id", "ids", "tokens"} - value.keys():
-            raise ValueError(f"`{sorted(missing)[0]}` must be specified in the special token {value!r}")
-        token = {"id": value["id"], "ids": list(value["ids"]), "tokens": list(value["tokens"])}
+        if missing := _NAMED.keys() - value.keys():
+            raise WrongValue(f"`{sorted(missing)[0]}` must be specified in the special token {brief(value)}")
+        token = {name: checked(name, check, value[name]) for name, check in _NAMED.items()}
         if len(token["ids"]) != len(token["tokens"]):
-            raise ValueError(f"SpecialToken: ids and tokens must be of the same length: {value!r}")
-        return token["id"], token
+            raise WrongValue(f"ids and tokens must be of the same length: {brief(value)}")
+        return token["id"], {
+            name: [*item] if isinstance(item, tuple) else item for name, item in token.items()
+        }
     if isinstance(value, tuple | list) and {type(item) for item in value} == {str, int} and len(value) == 2:
-        text, number = value if isinstance(value[0], str) else value[::-1]
+        text, number = _special_token(tuple(value) if isinstance(value[0], str) else tuple(value[::-1]))
         return text, {"id": text, "ids": [number], "tokens": [text]}
-    raise TypeError(
-        f"Expected Union[Tuple[str, int], Tuple[int, str], dict] as a special token, not {value!r}"
+    raise WrongType(
+        f"Expected Union[Tuple[str, int], Tuple[int, str], dict] as a special token, not {brief(value)}"
     )
+
+
+_NAMED = {"id": string, "ids": listed(_number), "tokens": listed(string)}
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -343,22 +406,19 @@ class Sequence(PostProcessor):
 
     processors: ListOf[PostProcessor]
 
+    checks = per_field(processors=instances(PostProcessor))
+
     def __init__(self, processors: list[PostProcessor]) -> None:
-        if not isinstance(processors, list):
-            raise TypeError(f"processors must be a list of post-processors, not {processors!r}")
-        inner = [
-            processor.processors if isinstance(processor, Sequence) else [processor]
-            for processor in map(PostProcessor.adopt, processors)
+        self.processors = processors
+        self.processors = [
+            part
+            for one in self.processors
+            for part in (one.processors if isinstance(one, Sequence) else [one])
         ]
-        flat = [processor for processors in inner for processor in processors]
-        for processor in flat:
-            if not isinstance(processor, PostProcessor):
-                raise TypeError(f"{processor!r} is no post-processor")
-        self.processors = flat
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        return cls([PostProcessor.from_dict(processor) for processor in value["processors"]])
+        return cls(cls._read_elements(value, PostProcessor))
 
     def __getitem__(self, index: int) -> PostProcessor:
         if not 0 <= index < len(self.processors):

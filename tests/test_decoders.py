@@ -101,7 +101,7 @@ def test_errors():
         mine.Metaspace(prepend_scheme="sometimes")
     with pytest.raises(TypeError, match="base class"):
         mine.Decoder()
-    with pytest.raises(TypeError, match="list of decoders"):
+    with pytest.raises(TypeError, match="decoders: 'tuple' object is not an instance of 'list'"):
         mine.Sequence((mine.Fuse(),))
 
 

@@ -490,13 +490,13 @@ def test_errors_name_the_value():
         models.BPE({"a": 0}, [("a", "a")])
     with pytest.raises(ValueError, match="both"):
         models.BPE({"a": 0})
-    with pytest.raises(ValueError, match=r"dropout must be from 0 to 1, not 1.5"):
+    with pytest.raises(ValueError, match=r"dropout: must be a number from 0 to 1, not 1.5"):
         models.BPE(dropout=1.5)
     with pytest.raises(ValueError, match="'lacking' is needed"):
         models.BPE({"a": 0}, [], unk_token="lacking").tokenize("b")
     with pytest.raises(ValueError, match="no unk_id"):
         models.Unigram([("a", 0.0)]).tokenize("b")
-    with pytest.raises(ValueError, match="unk_id is 3, but the vocabulary has 1"):
+    with pytest.raises(ValueError, match="unk_id: is 3, but the vocabulary has 1"):
         models.Unigram([("a", 0.0)], 3)
     with pytest.raises(TypeError, match="id of token 'a'"):
         models.WordLevel({"a": -1})

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from gputok.components import Component, derived, described
+from gputok.fields import WrongValue, brief, checked
 from gputok.files.atomic import replacing
 from gputok.files.json_text import Packed
 from gputok.text.pieces import Alignment, Pieces, check_lengths, spell_out
@@ -163,11 +164,23 @@ def missing_unk(token: str) -> ValueError:
     return ValueError(f"the unknown token {token!r} is needed, but it isn't in the vocabulary")
 
 
+def vocabulary_of(vocab: Any) -> Vocabulary:
+    """From token -> id, given as the argument `vocab`."""
+    return checked("vocab", Vocabulary.from_mapping, {} if vocab is None else vocab)
+
+
+def object_of(value: dict[str, Any], name: str) -> dict[str, Any]:
+    """A field of a JSON form that must be an object: a string is the path of a file only outside of files."""
+    if not isinstance(value[name], dict):
+        raise WrongValue(f"must be an object, not {brief(value[name])}", name)
+    return value[name]
+
+
 def require(value: dict[str, Any], kind: str, *names: str) -> None:
-    """Raises a ValueError if a JSON form lacks one of these fields."""
-    missing = [name for name in names if name not in value]
+    """Raises a ValueError if a JSON form lacks one of these fields, or has null for the vocabulary."""
+    missing = [name for name in names if name not in value or (name == "vocab" and value[name] is None)]
     if missing:
-        raise ValueError(
+        raise WrongValue(
             f"a {kind} model needs the fields {', '.join(names)}, but {', '.join(missing)} isn't there"
         )
 

@@ -38,14 +38,6 @@ class Normalizer(Component):
     def _required(cls) -> list[str]:
         return [field.name for field in dataclasses.fields(cls) if "None" not in str(field.type)]
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        kind = {"bool": bool, "bool | None": bool | None, "str": str}.get(
-            type(self).__annotations__.get(name), object
-        )
-        if not isinstance(value, kind):
-            raise TypeError(f"{name}: '{type(value).__name__}' object is not an instance of '{kind}'")
-        super().__setattr__(name, value)
-
     def apply(self, pieces: Pieces) -> Pieces:
         """Normalizes each piece that is not an added token, keeping the alignment if there is one."""
         return self._apply(spell_out(pieces))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gputok.fields import optional, per_field, switch
 from gputok.normalizers.base import Normalizer, component
 from gputok.text.edit import map_characters, normalize_form
 from gputok.text.pieces import Pieces
@@ -77,6 +78,12 @@ class BertNormalizer(Normalizer):
     strip_accents: bool | None = None
     lowercase: bool = True
 
+    checks = per_field(
+        clean_text=switch,
+        handle_chinese_chars=switch,
+        strip_accents=optional(switch),
+        lowercase=switch,
+    )
     apart_at_spaces = True
 
     def _apply(self, pieces: Pieces) -> Pieces:

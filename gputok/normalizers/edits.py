@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, Self
 
+from gputok.fields import needed, per_field, string, switch
 from gputok.normalizers.base import Normalizer, component
 from gputok.text.edit import prepend, replace, strip
+from gputok.text.patterns import pattern_field, pattern_form, read_pattern, shown_pattern
 from gputok.text.pieces import Pieces
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ class Prepend(Normalizer):
 
     prepend: str = "▁"
 
+    checks = per_field(prepend=string)
+
     def _apply(self, pieces: Pieces) -> Pieces:
         return prepend(pieces, self.prepend)
 
@@ -35,27 +39,17 @@ class Replace(Normalizer):
     '"so\\'\\''
     """
 
-    pattern: str | Regex = dataclasses.field(
-        metadata={"shown": lambda pattern: '{}("{}")'.format(*_kind_and_text(pattern))}
-    )
+    pattern: str | Regex = dataclasses.field(metadata={"shown": shown_pattern})
     content: str
 
+    checks = per_field(pattern=pattern_field, content=string)
+
     def to_dict(self) -> dict[str, Any]:
-        kind, pattern = _kind_and_text(self.pattern)
-        return {"type": "Replace", "pattern": {kind: pattern}, "content": self.content}
+        return super().to_dict() | {"pattern": pattern_form(self.pattern)}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        from gputok.automaton.pattern import Regex
-
-        match value:
-            case {"pattern": {"String": str(pattern)}, "content": str(content)}:
-                return cls(pattern, content)
-            case {"pattern": {"Regex": str(pattern)}, "content": str(content)}:
-                return cls(Regex(pattern), content)
-        raise ValueError(
-            f'Replace: {{"pattern": {{"String" or "Regex": ...}}, "content": ...}} expected, not {value!r}'
-        )
+        return cls(read_pattern(value), needed(value, "content"))
 
     def _apply(self, pieces: Pieces) -> Pieces:
         return replace(pieces, self.pattern, self.content)
@@ -72,6 +66,8 @@ class Strip(Normalizer):
     strip_left: bool
     strip_right: bool
 
+    checks = per_field(strip_left=switch, strip_right=switch)
+
     def __init__(self, left: bool = True, right: bool = True) -> None:
         self.strip_left, self.strip_right = left, right
 
@@ -80,14 +76,7 @@ class Strip(Normalizer):
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        for name in ("strip_left", "strip_right"):
-            if not isinstance(value.get(name), bool):
-                raise ValueError(f"Strip: the field {name!r} must be true or false, not {value.get(name)!r}")
-        return cls(value["strip_left"], value["strip_right"])
+        return cls(needed(value, "strip_left"), needed(value, "strip_right"))
 
     def _apply(self, pieces: Pieces) -> Pieces:
         return strip(pieces, self.strip_left, self.strip_right)
-
-
-def _kind_and_text(pattern: str | Regex) -> tuple[str, str]:
-    return ("String", pattern) if isinstance(pattern, str) else ("Regex", pattern.pattern)

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from gputok.components import derived
+from gputok.fields import WrongValue, needed, per_field, reading, string, wrong_type
 from gputok.normalizers.base import Normalizer, component
 from gputok.text.edit import normalize_form, rewritten
 from gputok.text.pieces import Pieces
@@ -81,39 +82,49 @@ class Precompiled(Normalizer):
 
     precompiled_charsmap: bytes = dataclasses.field(metadata={"shown": lambda blob: f'"{_base64(blob)}"'})
 
-    def __post_init__(self) -> None:
-        self.precompiled_charsmap = bytes(self.precompiled_charsmap)
-        _ = self._tables  # an error in the map belongs here, not where it is first used
+    checks = per_field(precompiled_charsmap=lambda value: _charsmap(value))
 
     @derived
     def _tables(self) -> tuple[Array, Array]:
-        """The double array uint32[n_units], and the strings uint8[n_bytes], each ended by a NUL."""
-        blob = self.precompiled_charsmap
-        n_bytes = int.from_bytes(blob[:4], "little")
-        if len(blob) < 4 + n_bytes or len(blob) < 4:
-            raise ValueError(
-                f"precompiled_charsmap says that {n_bytes} bytes of a double array follow, but ends after {len(blob)} bytes"
-            )
-        texts = blob[4 + n_bytes // 4 * 4 :]
-        try:
-            texts.decode()
-        except UnicodeDecodeError as error:
-            raise ValueError(f"the strings of precompiled_charsmap are no UTF-8: {error}") from None
-        return np.frombuffer(blob, "<u4", n_bytes // 4, 4), np.frombuffer(texts, np.uint8)
+        return _parsed(self.precompiled_charsmap)
 
     def to_dict(self) -> dict[str, Any]:
         return {"type": "Precompiled", "precompiled_charsmap": _base64(self.precompiled_charsmap)}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        if not isinstance(value.get("precompiled_charsmap"), str):
-            raise ValueError("Precompiled: the field 'precompiled_charsmap' must be a string, in base64")
-        return cls(base64.b64decode(value["precompiled_charsmap"], validate=True))
+        name = "precompiled_charsmap"
+        return cls(
+            reading(name, lambda text: base64.b64decode(string(text), validate=True), needed(value, name))
+        )
 
     def _apply(self, pieces: Pieces) -> Pieces:
         from gputok.kernels.cpu.precompiled import normalize_precompiled
 
         return rewritten(pieces, normalize_precompiled, *self._tables, grapheme_classes())
+
+
+def _charsmap(value: Any) -> bytes:
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise wrong_type(value, "bytes")
+    blob = bytes(value)
+    _parsed(blob)  # an error in the map belongs here, not where it is first used
+    return blob
+
+
+def _parsed(blob: bytes) -> tuple[Array, Array]:
+    """The double array uint32[n_units] of a map, and the strings uint8[n_bytes], each ended by a NUL."""
+    n_bytes = int.from_bytes(blob[:4], "little")
+    if len(blob) < 4 + n_bytes or len(blob) < 4:
+        raise WrongValue(
+            f"says that {n_bytes} bytes of a double array follow, but ends after {len(blob)} bytes"
+        )
+    texts = blob[4 + n_bytes // 4 * 4 :]
+    try:
+        texts.decode()
+    except UnicodeDecodeError as error:
+        raise WrongValue(f"has strings that are no UTF-8: {error}") from None
+    return np.frombuffer(blob, "<u4", n_bytes // 4, 4), np.frombuffer(texts, np.uint8)
 
 
 def _base64(blob: bytes) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence as ListOf
 from typing import Any, Self
 
+from gputok.fields import instances, per_field
 from gputok.normalizers.base import Normalizer, component
 from gputok.text.pieces import Pieces
 
@@ -22,17 +23,15 @@ class Sequence(Normalizer):
 
     normalizers: ListOf[Normalizer]
 
+    checks = per_field(normalizers=instances(Normalizer))
+
     def __init__(self, normalizers: list[Normalizer]) -> None:
-        if not isinstance(normalizers, list):
-            raise TypeError(
-                f"normalizers: '{type(normalizers).__name__}' object is not an instance of 'list'"
-            )
-        flat: list[Normalizer] = []
-        for normalizer in map(Normalizer.adopt, normalizers):
-            if not isinstance(normalizer, Normalizer):
-                raise TypeError(f"normalizers: {normalizer!r} is not a Normalizer")
-            flat += normalizer.normalizers if isinstance(normalizer, Sequence) else [normalizer]
-        self.normalizers = flat
+        self.normalizers = normalizers
+        self.normalizers = [
+            part
+            for one in self.normalizers
+            for part in (one.normalizers if isinstance(one, Sequence) else [one])
+        ]
 
     @property
     def apart_at_spaces(self) -> bool:  # type: ignore[override]
@@ -41,12 +40,8 @@ class Sequence(Normalizer):
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
         """From JSON, in which a Sequence in a Sequence stays one."""
-        if not isinstance(value.get("normalizers"), list):
-            raise ValueError(
-                f"Sequence: the field 'normalizers' must be a list, not {value.get('normalizers')!r}"
-            )
         sequence = cls([])
-        sequence.normalizers = [Normalizer.from_dict(item) for item in value["normalizers"]]
+        sequence.normalizers = cls._read_elements(value, Normalizer)
         return sequence
 
     def __len__(self) -> int:

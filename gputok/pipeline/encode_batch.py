@@ -180,7 +180,7 @@ def _finish(pipeline: Pipeline, inputs: Array, sequences: list[Rows], add_specia
     if truncation is None:
         return _Part(inputs, process_rows(processor, sequences, add_special_tokens), *_NO_OVERFLOW, {})
     pair = len(sequences) == 2
-    room = truncation.max_length - (pipeline.num_special_tokens_to_add(pair) if add_special_tokens else 0)
+    room = truncation.room(pipeline.num_special_tokens_to_add(pair) if add_special_tokens else 0)
     if room > 0 and not np.count_nonzero(_lengths(sequences) > room):
         return _Part(inputs, process_rows(processor, sequences, add_special_tokens), *_NO_OVERFLOW, {})
     targets = _targets([rows.lengths for rows in sequences], room, truncation.strategy)
@@ -248,6 +248,11 @@ def _pad(parts: list[_Part], padding: Padding) -> list[_Part]:
         length = max([*lengths, *(len(other) for part in parts for other in part.others.values())], default=0)
     if multiple:
         length += -length % multiple
+    if length >= 1 << 31:
+        raise ValueError(
+            f"padding to {length} tokens, by length={padding.length} and pad_to_multiple_of={multiple}: an encoding has "
+            "less than 2**31"
+        )
     fill = padding.fill()
     for part in parts:
         for other in part.others.values():
@@ -270,7 +275,7 @@ def post_process(
     if (truncation := pipeline.truncation) is not None:
         n_added = pipeline.num_special_tokens_to_add(pair is not None) if add_special_tokens else 0
         lengths = [np.array([len(one)]) for one in given]
-        targets = _targets(lengths, truncation.max_length - n_added, truncation.strategy)
+        targets = _targets(lengths, truncation.room(n_added), truncation.strategy)
         for one, target in zip(given, targets, strict=True):
             one.truncate(int(target[0]), truncation.stride, truncation.direction)
     finished = process_one(pipeline.post_processor, *given, *[None][: 2 - len(given)], add_special_tokens)

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from gputok.encoding.encoding import check_direction
+from gputok.fields import (
+    SIZE,
+    WORD,
+    WrongValue,
+    brief,
+    checked,
+    choice,
+    integer,
+    needed,
+    optional,
+    per_field,
+    reading,
+    string,
+)
 
 _STRATEGIES = {"LongestFirst": "longest_first", "OnlyFirst": "only_first", "OnlySecond": "only_second"}
 _DIRECTIONS = {"Left": "left", "Right": "right"}
+_size = integer(0, SIZE)
+_MOST = 2**62  # tokens: sums with it stay within 64 bits, and no text has so many
 
 
 @dataclass(frozen=True)
@@ -21,15 +37,19 @@ class Truncation:
     strategy: str = "longest_first"
     direction: str = "right"
 
+    checks = per_field(
+        max_length=_size,
+        stride=_size,
+        strategy=choice(*_STRATEGIES.values()),
+        direction=choice(*_DIRECTIONS.values()),
+    )
+
     def __post_init__(self) -> None:
-        for name in ("max_length", "stride"):
-            if (value := getattr(self, name)) < 0:
-                raise OverflowError(f"{name} is {value}, expected a number of tokens")
-        if self.strategy not in _STRATEGIES.values():
-            raise ValueError(
-                f"Unknown `strategy`: `{self.strategy}`. Use one of `longest_first`, `only_first`, or `only_second`"
-            )
-        check_direction(self.direction)
+        _check_fields(self)
+
+    def room(self, n_added: int) -> int:
+        """For how many tokens there is room beside those that are added, perhaps less than none."""
+        return min(self.max_length, _MOST) - n_added
 
     def options(self) -> dict[str, Any]:
         """The arguments of `enable_truncation` that give it."""
@@ -48,10 +68,10 @@ class Truncation:
     def from_dict(cls, value: dict[str, Any]) -> Self:
         """From the JSON form."""
         return cls(
-            natural("max_length", value["max_length"]),
-            natural("stride", value["stride"]),
-            _STRATEGIES[value["strategy"]],
-            _DIRECTIONS[value.get("direction", "Right")],
+            needed(value, "max_length"),
+            needed(value, "stride"),
+            _read_word("strategy", _STRATEGIES, needed(value, "strategy")),
+            _read_word("direction", _DIRECTIONS, value.get("direction", "Right")),
         )
 
 
@@ -66,11 +86,17 @@ class Padding:
     pad_type_id: int = 0
     direction: str = "right"
 
+    checks = per_field(
+        length=optional(_size),
+        pad_to_multiple_of=optional(_size),
+        pad_id=integer(0, WORD),
+        pad_token=string,
+        pad_type_id=integer(0, WORD),
+        direction=choice(*_DIRECTIONS.values()),
+    )
+
     def __post_init__(self) -> None:
-        check_direction(self.direction)
-        for name in ("pad_id", "pad_type_id", "length"):
-            if ((value := getattr(self, name)) or 0) < 0:
-                raise OverflowError(f"{name} is {value}, expected a number from 0")
+        _check_fields(self)
 
     def options(self) -> dict[str, Any]:
         """The arguments of `enable_padding` that give it."""
@@ -94,19 +120,29 @@ class Padding:
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
         """From the JSON form."""
-        strategy, multiple = value["strategy"], value.get("pad_to_multiple_of")
         return cls(
-            None if strategy == "BatchLongest" else natural("Fixed", strategy["Fixed"]),
-            None if multiple is None else natural("pad_to_multiple_of", multiple),
-            natural("pad_id", value["pad_id"]),
-            str(value["pad_token"]),
-            natural("pad_type_id", value["pad_type_id"]),
-            _DIRECTIONS[value["direction"]],
+            reading("strategy", _read_length, needed(value, "strategy")),
+            value.get("pad_to_multiple_of"),
+            needed(value, "pad_id"),
+            needed(value, "pad_token"),
+            needed(value, "pad_type_id"),
+            _read_word("direction", _DIRECTIONS, needed(value, "direction")),
         )
 
 
-def natural(name: str, value: Any) -> int:
-    """A number in a file. ValueError unless it is a whole number below 2**32."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 32:
-        raise ValueError(f"{name} must be a whole number from 0 to {(1 << 32) - 1}, not {value!r}")
-    return value
+def _check_fields(limits: Any) -> None:
+    for name, check in limits.checks.items():
+        object.__setattr__(limits, name, checked(name, check, getattr(limits, name)))
+
+
+def _read_word(name: str, words: Mapping[str, str], word: Any) -> str:
+    """What an option is called here, from its word in JSON."""
+    return words[checked(name, choice(*words), word)]
+
+
+def _read_length(strategy: Any) -> int | None:
+    if strategy == "BatchLongest":
+        return None
+    if not isinstance(strategy, dict) or [*strategy] != ["Fixed"]:
+        raise WrongValue(f'must be "BatchLongest" or {{"Fixed": ...}}, not {brief(strategy)}')
+    return checked("Fixed", _size, strategy["Fixed"])

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from gputok.components import Component, Verbatim, described
+from gputok.fields import WORD, WrongValue, integer, listed, needed, reading
 from gputok.files import json_text
-from gputok.pipeline.limits import Padding, Truncation, natural
+from gputok.pipeline.limits import Padding, Truncation
 from gputok.pipeline.pipeline import Pipeline
 from gputok.tokens.added_token import AddedToken
 
@@ -122,7 +123,7 @@ def pipeline_of(value: dict[str, Any], source: str) -> Pipeline:
         truncation=read("truncation", Truncation.from_dict),
         padding=read("padding", Padding.from_dict),
     )
-    return read("added_tokens", lambda given: pipeline.with_added(_added_tokens(given))[0]) or pipeline
+    return read("added_tokens", lambda given: pipeline.with_added(listed(_added_token)(given))[0]) or pipeline
 
 
 class _Reader:
@@ -136,25 +137,17 @@ class _Reader:
         if part is None:
             return None
         try:
-            return read(part)
+            return reading(name, read, part)
         except RecursionError:
             raise ValueError(f"{self.source}: {name} is nested too deeply") from None
-        except KeyError as error:
-            raise ValueError(f"{self.source}: in {name}: missing field {error}") from None
-        except (TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise ValueError(f"{self.source}: in {name}: {error}") from None
+        except WrongValue as error:
+            raise ValueError(f"{self.source}: in {error}") from None
 
 
-def _added_tokens(value: list[dict[str, Any]]) -> list[AddedToken]:
-    """As in the namesake, ids that are neither the model's nor the next free ones are not kept; `id` must be there."""
-    names = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
-    tokens = []
-    for given in value:
-        natural("id", given["id"])
-        if not isinstance(given["content"], str):
-            raise TypeError(f"content must be a string, not {given['content']!r}")
-        tokens.append(AddedToken(**{name: given[name] for name in names}))
-    return tokens
+def _added_token(value: dict[str, Any]) -> AddedToken:
+    """As in tokenizers, an id that is neither the model's nor the next free one is not kept; `id` must be there."""
+    reading("id", integer(0, WORD), needed(value, "id"))
+    return AddedToken.from_dict(value)
 
 
 def shown(pipeline: Pipeline, *, brief: bool) -> str:

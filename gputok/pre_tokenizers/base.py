@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn
 
 import numpy as np
 
 from gputok.components import Component, call_custom
+from gputok.fields import checked, choice
 from gputok.text.pieces import Alignment, Pieces, TextBatch, regroup, spell_out
 from gputok.text.pre_tokenized_string import PreTokenizedString
 from gputok.types import Array, public
@@ -63,16 +63,6 @@ class PreTokenizer(Component):
 
     apart_at_spaces: bool = False
     """Can a document be cut before each space (U+0020) and its parts be worked on as documents, with the same pieces?"""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        check = getattr(self, f"_check_{name}", None)
-        super().__setattr__(name, check(value) if check else self._typed(name, value))
-
-    def _typed(self, name: str, value: Any) -> Any:
-        """A switch must be True or False: 0 and 1 are errors, as they are there."""
-        if type(self).__annotations__.get(name) == "bool" and not isinstance(value, bool):
-            raise TypeError(f"{name}: '{type(value).__name__}' object is not an instance of 'bool'")
-        return value
 
     @staticmethod
     def custom(pretok: Any) -> PreTokenizer:
@@ -188,31 +178,10 @@ def _composed(pieces: Pieces, offsets: np.ndarray, start: np.ndarray, end: np.nd
     return Alignment(first, np.where(start < end, from_end[np.maximum(end, 1) - 1], first))
 
 
-def check_behavior(behavior: str) -> str:
-    if not isinstance(behavior, str):
-        raise TypeError(f"behavior: '{type(behavior).__name__}' object is not an instance of 'str'")
-    if behavior not in BEHAVIORS:
-        raise ValueError(f"behavior is {behavior!r}, expected one of: {', '.join(BEHAVIORS)}")
-    return behavior
-
-
-def read_behavior(name: str) -> str:
+def read_behavior(word: Any) -> str:
     """A behavior from the word for it in JSON."""
-    names = {word: behavior for behavior, word in BEHAVIORS.items()}
-    if name not in names:
-        raise ValueError(f"unknown behavior {name!r}, expected one of: {', '.join(names)}")
-    return names[name]
-
-
-def check_character(name: str) -> Callable[[str], str]:
-    def check(value: str) -> str:
-        if not isinstance(value, str):
-            raise TypeError(f"{name}: '{type(value).__name__}' object is not an instance of 'str'")
-        if len(value) != 1:
-            raise ValueError(f"{name} is {value!r}, expected a string of length 1")
-        return value
-
-    return check
+    names = {name: behavior for behavior, name in BEHAVIORS.items()}
+    return names[checked("behavior", choice(*names), word)]
 
 
 @functools.cache

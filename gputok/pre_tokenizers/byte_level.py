@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gputok.automaton import PATTERNS, compile_pattern
+from gputok.fields import per_field, switch
 from gputok.pre_tokenizers.base import PreTokenizer, SplitPlan, cut_pieces
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.text.pieces import Pieces, rewrite, starts_with
@@ -24,6 +25,8 @@ class ByteLevel(PreTokenizer):
     add_prefix_space: bool = True
     trim_offsets: bool = True
     use_regex: bool = True
+
+    checks = per_field(add_prefix_space=switch, trim_offsets=switch, use_regex=switch)
 
     def __init__(
         self, add_prefix_space: bool = True, trim_offsets: bool = True, use_regex: bool = True, **_kwargs

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gputok.automaton import compile_literal
-from gputok.pre_tokenizers.base import PreTokenizer, check_character, cut_pieces
+from gputok.fields import SIZE, WrongValue, character, choice, integer, per_field, switch
+from gputok.pre_tokenizers.base import PreTokenizer, cut_pieces
 from gputok.text.pieces import Pieces, regroup, rewrite, starts_with
 
 PREPEND_SCHEMES = ("first", "never", "always")
+_LONGEST = 2**31 - 1  # no piece has more characters
 
 
 @dataclass(eq=False, repr=False)
@@ -28,20 +30,16 @@ class Metaspace(PreTokenizer):
     prepend_scheme: str = field(default="always", metadata={"shown": str})
     split: bool = True
 
-    _check_replacement = staticmethod(check_character("replacement"))
-
-    @staticmethod
-    def _check_prepend_scheme(scheme: str) -> str:
-        if scheme not in PREPEND_SCHEMES:
-            raise ValueError(f"{scheme} is an unknown variant, should be one of {list(PREPEND_SCHEMES)}")
-        return scheme
+    checks = per_field(replacement=character, prepend_scheme=choice(*PREPEND_SCHEMES), split=switch)
 
     @classmethod
     def from_dict(cls, value: dict) -> Metaspace:
         """Also from old files, which have `add_prefix_space` and `str_rep`."""
         if value.get("add_prefix_space") is False and value.get("prepend_scheme") != "never":
-            raise ValueError("Metaspace: add_prefix_space is false, which does not match its prepend_scheme")
-        return super().from_dict(value)
+            raise WrongValue("is false, which does not match prepend_scheme", "add_prefix_space")
+        return super().from_dict(
+            {name: item for name, item in value.items() if (name, item) != ("split", None)}
+        )
 
     @property
     def needs_alignment(self) -> bool:  # type: ignore[override]
@@ -84,13 +82,7 @@ class FixedLength(PreTokenizer):
 
     length: int = 5
 
-    @staticmethod
-    def _check_length(length: int) -> int:
-        if not isinstance(length, int):
-            raise TypeError(f"length: '{type(length).__name__}' object is not an instance of 'int'")
-        if length < 0:
-            raise OverflowError(f"length is {length}: can't convert negative int to unsigned")
-        return length
+    checks = per_field(length=integer(0, SIZE))
 
     def _apply(self, pieces: Pieces) -> Pieces:
         if self.length == 0:
@@ -98,12 +90,13 @@ class FixedLength(PreTokenizer):
         character = np.flatnonzero((pieces.data & 0xC0) != 0x80)  # the first byte of each
         first = np.searchsorted(character, pieces.start)
         n_characters = np.searchsorted(character, pieces.end) - first
-        n_cuts = -(-n_characters // self.length)
+        length = min(self.length, _LONGEST)
+        n_cuts = -(-n_characters // length)
         if pieces.token is not None:
             n_cuts[pieces.token >= 0] = 1
         rows = np.concatenate([[0], np.cumsum(n_cuts)])
         nth = np.arange(rows[-1]) - np.repeat(rows[:-1], n_cuts)  # of its piece
-        start = np.append(character, len(pieces.data))[np.repeat(first, n_cuts) + nth * self.length]
+        start = np.append(character, len(pieces.data))[np.repeat(first, n_cuts) + nth * length]
         last = nth + 1 == np.repeat(n_cuts, n_cuts)
         end = np.where(last, np.repeat(pieces.end, n_cuts), np.append(start[1:], 0))
         return regroup(pieces, start, end, rows)

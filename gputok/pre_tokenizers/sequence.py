@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gputok.automaton import PATTERNS
 from gputok.automaton.pattern import Regex
+from gputok.fields import instances, per_field, wrong_type
 from gputok.pre_tokenizers.base import Custom, PreTokenizer, SplitPlan
 from gputok.pre_tokenizers.byte_level import ByteLevel
 from gputok.pre_tokenizers.splits import Split
@@ -45,22 +46,21 @@ class Sequence(PreTokenizer):
 
     pretokenizers: ListOf[PreTokenizer]
 
-    @staticmethod
-    def _check_pretokenizers(pretokenizers: ListOf[PreTokenizer]) -> list[PreTokenizer]:
-        elements = [_pre_tokenizer(PreTokenizer.adopt(element)) for element in pretokenizers]
-        groups = [
-            element.pretokenizers if isinstance(element, Sequence) else [element] for element in elements
+    checks = per_field(pretokenizers=instances(PreTokenizer))
+
+    def __init__(self, pretokenizers: list[PreTokenizer]) -> None:
+        self.pretokenizers = pretokenizers
+        self.pretokenizers = [
+            part
+            for one in self.pretokenizers
+            for part in (one.pretokenizers if isinstance(one, Sequence) else [one])
         ]
-        return [element for group in groups for element in group]
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Sequence:
         """As the file has it: a Sequence within a Sequence stays one."""
-        elements = value.get("pretokenizers")
-        if not isinstance(elements, list):
-            raise ValueError(f"Sequence: pretokenizers is {elements!r}, expected a list of pre-tokenizers")
         sequence = cls([])
-        sequence._set(pretokenizers=[*map(PreTokenizer.from_dict, elements)])
+        sequence.pretokenizers = cls._read_elements(value, PreTokenizer)
         return sequence
 
     def __getitem__(self, index: int) -> PreTokenizer:
@@ -76,7 +76,9 @@ class Sequence(PreTokenizer):
         value = PreTokenizer.adopt(value)
         if isinstance(value, Sequence):
             raise TypeError("an element of a Sequence can't be replaced by a Sequence: make a new one")
-        self._set_element(index, _pre_tokenizer(value))
+        if not isinstance(value, PreTokenizer):
+            raise wrong_type(value, "PreTokenizer")
+        self._set_element(index, value)
 
     @property
     def needs_alignment(self) -> bool:  # type: ignore[override]
@@ -137,9 +139,3 @@ def _isolated_pattern(element: PreTokenizer) -> str | None:
     if isinstance(element, Split) and element.behavior == "isolated" and isinstance(element.pattern, Regex):
         return element.pattern.pattern.replace("\r", r"\r").replace("\n", r"\n")
     return None
-
-
-def _pre_tokenizer(value: Any) -> PreTokenizer:
-    if not isinstance(value, PreTokenizer):
-        raise TypeError(f"'{type(value).__name__}' object is not an instance of 'PreTokenizer'")
-    return value

@@ -13,15 +13,15 @@ from gputok.automaton.parser import Sequence as Then
 from gputok.automaton.pattern import Regex, matcher
 from gputok.automaton.subsets import compile_node
 from gputok.components import derived
+from gputok.fields import character, choice, needed, per_field, switch
 from gputok.pre_tokenizers.base import (
     BEHAVIORS,
     PreTokenizer,
     SplitPlan,
-    check_behavior,
-    check_character,
     cut_pieces,
     read_behavior,
 )
+from gputok.text.patterns import pattern_field, pattern_form, read_pattern, shown_pattern
 from gputok.text.pieces import Pieces
 
 
@@ -29,8 +29,7 @@ def _behavior(**default: str) -> Any:
     return field(**default, metadata={"shown": BEHAVIORS.__getitem__})
 
 
-def _show_pattern(pattern: str | Regex) -> str:
-    return f'Regex("{pattern.pattern}")' if isinstance(pattern, Regex) else f'String("{pattern}")'
+_behavior_field = choice(*BEHAVIORS)
 
 
 @dataclass(eq=False, repr=False)
@@ -48,36 +47,19 @@ class Split(PreTokenizer):
     [('hello', (0, 5)), ('   ', (5, 8)), ('world', (8, 13))]
     """
 
-    pattern: str | Regex = field(metadata={"shown": _show_pattern})
+    pattern: str | Regex = field(metadata={"shown": shown_pattern})
     behavior: str = _behavior()
     invert: bool = False
 
-    _check_behavior = staticmethod(check_behavior)
-
-    @staticmethod
-    def _check_pattern(pattern: str | Regex) -> str | Regex:
-        if not isinstance(pattern, str | Regex):
-            raise TypeError(f"pattern: '{type(pattern).__name__}' object is not an instance of 'str | Regex'")
-        return pattern
+    checks = per_field(pattern=pattern_field, behavior=_behavior_field, invert=switch)
 
     def to_dict(self) -> dict[str, Any]:
-        pattern = (
-            {"Regex": self.pattern.pattern} if isinstance(self.pattern, Regex) else {"String": self.pattern}
-        )
-        return super().to_dict() | {"pattern": pattern, "behavior": BEHAVIORS[self.behavior]}
+        form = {"pattern": pattern_form(self.pattern), "behavior": BEHAVIORS[self.behavior]}
+        return super().to_dict() | form
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Split:
-        match value.get("pattern"):
-            case {"String": str(pattern)}:
-                pass
-            case {"Regex": str(pattern)}:
-                pattern = Regex(pattern)
-            case other:
-                raise ValueError(
-                    f'Split: pattern is {other!r}, expected {{"String": ...}} or {{"Regex": ...}}'
-                )
-        behavior = read_behavior(value.get("behavior"))
+        pattern, behavior = read_pattern(value), read_behavior(needed(value, "behavior"))
         return super().from_dict(value | {"pattern": pattern, "behavior": behavior})
 
     @derived
@@ -102,7 +84,7 @@ class CharDelimiterSplit(PreTokenizer):
 
     delimiter: str
 
-    _check_delimiter = staticmethod(check_character("delimiter"))
+    checks = per_field(delimiter=character)
 
     def _apply(self, pieces: Pieces) -> Pieces:
         return cut_pieces(pieces, compile_literal(self.delimiter), "removed")
@@ -117,6 +99,8 @@ class Digits(PreTokenizer):
     """
 
     individual_digits: bool = False
+
+    checks = per_field(individual_digits=switch)
 
     def _apply(self, pieces: Pieces) -> Pieces:
         return cut_pieces(pieces, _numbers(self.individual_digits), "isolated")
@@ -135,7 +119,7 @@ class Punctuation(PreTokenizer):
 
     behavior: str = _behavior(default="isolated")
 
-    _check_behavior = staticmethod(check_behavior)
+    checks = per_field(behavior=_behavior_field)
 
     def to_dict(self) -> dict[str, Any]:
         return super().to_dict() | {"behavior": BEHAVIORS[self.behavior]}

@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
+from gputok.fields import checked, needed, optional, reading, string, switch
 from gputok.types import public
+
+_IN_FILES = {
+    "content": string,
+    "single_word": switch,
+    "lstrip": switch,
+    "rstrip": switch,
+    "normalized": switch,
+    "special": switch,
+}
+_CHECKS = {
+    "content": string,
+    "_single_word": switch,
+    "_lstrip": switch,
+    "_rstrip": switch,
+    "_normalized": optional(switch),
+    "special": switch,
+}
 
 
 @public("gputok")
@@ -35,7 +53,7 @@ class AddedToken:
         normalized: bool | None = None,
         special: bool = False,
     ) -> None:
-        self.content = content or ""
+        self.content: str = "" if content is None else content
         self._single_word, self._lstrip, self._rstrip = single_word, lstrip, rstrip
         self._normalized = normalized
         self.special = special
@@ -55,6 +73,11 @@ class AddedToken:
             names = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
             return cls(**{name: getattr(value, name) for name in names})
         return value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if (check := _CHECKS.get(name)) is not None:
+            value = checked(name.lstrip("_"), check, value)
+        super().__setattr__(name, value)
 
     @property
     def single_word(self) -> bool:
@@ -86,6 +109,11 @@ class AddedToken:
             "normalized": self.normalized,
             "special": self.special,
         }
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> Self:
+        """From the options by name, all of which must be there."""
+        return cls(**{name: reading(name, check, needed(value, name)) for name, check in _IN_FILES.items()})
 
     def __getstate__(self) -> dict[str, Any]:
         return self.to_dict()

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from gputok.components import derived
+from gputok.fields import ID, WrongType, WrongValue, brief
 from gputok.files.json_text import deeper, digits, escaped, woven
 from gputok.types import public
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     import numpy.typing as npt
 
@@ -44,6 +45,29 @@ def pack(strings: Sequence[str]) -> tuple[Bytes, Positions]:
     return np.frombuffer(b"".join(encoded), np.uint8), offsets
 
 
+def packed_tokens(tokens: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """`pack` for what should be tokens: WrongType or WrongValue names the one that isn't a string in UTF-8."""
+    try:
+        return pack(tokens)
+    except TypeError:
+        at, wrong = next((i, token) for i, token in enumerate(tokens) if not isinstance(token, str))
+        raise WrongType(f"tokens must be strings, but token {at} is {brief(wrong)}") from None
+    except UnicodeEncodeError:
+        at, wrong = next((i, token) for i, token in enumerate(tokens) if not _is_text(token))
+        raise WrongValue(
+            f"token {at} holds half of a surrogate pair, which no text in UTF-8 can: {wrong!r}"
+        ) from None
+
+
+def _is_text(token: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in token)
+
+
+def switches(numbers: np.ndarray, values: Sequence[Any]) -> bool:
+    """Are there True and False among the values that `numbers` were made of? They are 0 and 1 there."""
+    return any(isinstance(values[i], bool) for i in np.flatnonzero((numbers == 0) | (numbers == 1)).tolist())
+
+
 @public("gputok.models")
 class Vocabulary:
     """Distinct tokens and their ids, packed.
@@ -72,17 +96,23 @@ class Vocabulary:
             >>> Vocabulary.from_mapping({"a": 5, "b": 0}).names
             {0: 'b', 5: 'a'}
         """
-        _check_mapping(mapping)
+        if not isinstance(mapping, Mapping):
+            raise WrongType(f"must map tokens to ids, but is {brief(mapping)}")
         mapping = dict(mapping)  # the caller may change the original later
-        ids: npt.NDArray[Any] = np.array(list(mapping.values())) if mapping else np.empty(0, np.int64)
-        if ids.dtype.kind not in "iu" or ids.min(initial=0) < 0 or ids.max(initial=0) >= 2**32 - 1:
+        values = list(mapping.values())
+        ids: npt.NDArray[Any] = np.array(values) if values else np.empty(0, np.int64)
+        if (
+            ids.dtype.kind not in "iu"
+            or ids.min(initial=0) < 0
+            or ids.max(initial=0) > ID
+            or switches(ids, values)
+        ):
             for token, id in mapping.items():
-                _check_id(token, id)
-        try:
-            vocabulary = cls(*pack(list(mapping)), ids.astype(np.uint32))
-        except TypeError:
-            _check_tokens(mapping)
-            raise
+                if isinstance(id, bool | np.bool_) or not hasattr(id, "__index__") or not 0 <= id <= ID:
+                    raise WrongType(
+                        f"the id of token {token!r} must be an integer from 0 to 2**32 - 2, not {brief(id)}"
+                    )
+        vocabulary = cls(*packed_tokens(list(mapping)), ids.astype(np.uint32))
         vocabulary.__dict__.update(mapping=mapping, tokens=list(mapping))
         return vocabulary
 
@@ -161,25 +191,3 @@ class Vocabulary:
         from gputok.kernels.cpu import lookup
 
         return lookup.index_strings(self.data, self.offsets)
-
-
-def _check_mapping(value: object) -> None:
-    if not isinstance(value, Mapping):
-        raise TypeError(f"expected a mapping from tokens to ids, got {brief(value)}")
-
-
-def _check_id(token: str, id: object) -> None:
-    if isinstance(id, bool) or not isinstance(id, int) or not 0 <= id < 2**32 - 1:
-        raise TypeError(f"the id of token {token!r} must be an integer from 0 to 2**32 - 2, not {brief(id)}")
-
-
-def _check_tokens(tokens: Iterable[object]) -> None:
-    for token in tokens:
-        if not isinstance(token, str):
-            raise TypeError(f"tokens must be strings, but one token is {brief(token)}") from None
-
-
-def brief(value: object) -> str:
-    """The type and the `repr` of a wrong value, cut to the length of a message."""
-    shown = repr(value)
-    return f"{type(value).__name__} {shown if len(shown) <= 60 else shown[:57] + '...'}"

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from gputok.components import derived, described
+from gputok.fields import WrongValue, brief, checked, integer, number, optional, per_field, string, switch
 from gputok.files.atomic import replacing
 from gputok.files.json_text import Buffer, deeper, escaped, woven
 from gputok.models import base
 from gputok.models.base import Model, Tokens
 from gputok.text.pieces import check_lengths
-from gputok.tokens.vocabulary import Vocabulary, brief, pack
+from gputok.tokens.vocabulary import Vocabulary, pack, packed_tokens
 from gputok.types import Array
 
 
@@ -77,6 +78,17 @@ class BPE(Model):
     """
 
     place = 0
+    checks = per_field(
+        dropout=optional(lambda value: float(np.float32(_probability(value)))),
+        unk_token=optional(string),
+        continuing_subword_prefix=optional(string),
+        end_of_word_suffix=optional(string),
+        fuse_unk=switch,
+        byte_fallback=switch,
+        ignore_merges=switch,
+        sentencepiece=switch,
+        cache_capacity=integer(0, 2**31 - 1),
+    )
 
     def __init__(
         self,
@@ -97,21 +109,18 @@ class BPE(Model):
             raise ValueError("`vocab` and `merges` must be both be from memory or both filenames")
         if isinstance(vocab, str):
             vocab, merges = self.read_file(vocab, merges)
-        if dropout is not None and not 0 <= dropout <= 1:
-            raise ValueError(f"dropout must be from 0 to 1, not {dropout}")
         self.dropout = dropout
         self.unk_token = unk_token
         self.continuing_subword_prefix = continuing_subword_prefix
         self.end_of_word_suffix = end_of_word_suffix
-        self.fuse_unk = bool(fuse_unk)
-        self.byte_fallback = bool(byte_fallback)
-        self.ignore_merges = bool(ignore_merges)
+        self.fuse_unk = False if fuse_unk is None else fuse_unk
+        self.byte_fallback = byte_fallback
+        self.ignore_merges = ignore_merges
         self.cache_capacity = 10_000 if cache_capacity is None else cache_capacity
         self.sentencepiece = False
-        self.vocabulary = Vocabulary.from_mapping({} if vocab is None else vocab)
-        self.merges = _joined_merges(
-            self.vocabulary, _pairs(self.vocabulary, merges or []), continuing_subword_prefix
-        )
+        self.vocabulary = base.vocabulary_of(vocab)
+        pairs = _pairs(self.vocabulary, [] if merges is None else merges)
+        self.merges = _joined_merges(self.vocabulary, pairs, continuing_subword_prefix)
 
     def set_vocabulary(self, vocabulary: Vocabulary, merges: Array, **affixes: str | None) -> None:
         """Replaces tokens and merges (int[m, 2], positions of tokens in the vocabulary, by rising rank).
@@ -128,10 +137,10 @@ class BPE(Model):
         with open(merges, encoding="utf-8", newline="\n") as file:
             lines = [line.removesuffix("\n").removesuffix("\r") for line in file]
         pairs = [tuple(line.split(" ")) for line in lines if not line.startswith("#version")]
-        for number, pair in enumerate(pairs, 1):
+        for line, pair in enumerate(pairs, 1):
             if len(pair) != 2:
                 raise ValueError(
-                    f"line {number} of {merges} must be two tokens with a space between, not {pair}"
+                    f"line {line} of {merges} must be two tokens with a space between, not {pair}"
                 )
         return base.read_json_vocabulary(vocab), pairs
 
@@ -178,14 +187,11 @@ class BPE(Model):
         options = ("dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix")
         switches = ("fuse_unk", "byte_fallback", "ignore_merges")
         given = {name: value[name] for name in (*options, *switches) if value.get(name) is not None}
-        model = cls(value["vocab"], value["merges"], **given)
-        model.sentencepiece = bool(value.get("sentencepiece"))
+        if not isinstance(value["merges"], list):
+            raise WrongValue(f"must be a list, not {brief(value['merges'])}", "merges")
+        model = cls(base.object_of(value, "vocab"), value["merges"], **given)
+        model.sentencepiece = value.get("sentencepiece", False)
         return model
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "dropout" and value is not None:
-            value = float(np.float32(value))
-        super().__setattr__(name, value)
 
     def _described(self, n_items: int, n_bytes: int | None) -> str:
         fields = self.to_dict() | {"dropout": self.dropout}
@@ -291,6 +297,9 @@ class BPE(Model):
         return tables.for_bytes(self, self._common_tables)
 
 
+_probability = number(0, 1)
+
+
 def _pairs(vocabulary: Vocabulary, merges: Sequence[Any]) -> np.ndarray:
     """int64[m, 2]: positions in the vocabulary of the two tokens of each merge, given as strings."""
     from gputok.kernels.cpu import lookup
@@ -306,7 +315,7 @@ def _pairs(vocabulary: Vocabulary, merges: Sequence[Any]) -> np.ndarray:
         if not (set(map(type, merges)) <= {list, tuple} and set(map(len, merges)) == {2}):
             wrong = next(pair for pair in merges if not isinstance(pair, list | tuple) or len(pair) != 2)
             raise ValueError(f"a merge must be a pair of tokens, not {brief(wrong)}")
-        data, offsets = pack(list(itertools.chain.from_iterable(merges)))
+        data, offsets = checked("merges", packed_tokens, list(itertools.chain.from_iterable(merges)))
         parts = offsets[:-1].reshape(-1, 2).T, offsets[1:].reshape(-1, 2).T
     found = np.stack(
         [lookup.find_strings(vocabulary.strings, data, *part) for part in zip(*parts, strict=True)], axis=1
@@ -324,7 +333,7 @@ def _lines(merges: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
     """Merges written as "left right": their bytes, where each begins, its space and its end, and those that count."""
     from gputok.kernels.cpu import lookup
 
-    data, offsets = pack(merges)
+    data, offsets = checked("merges", packed_tokens, merges)
     if b"#version" in data.tobytes():
         merges = [line for line in merges if not line.startswith("#version")]
         data, offsets = pack(merges)

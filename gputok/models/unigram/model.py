@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from gputok.components import derived, described
+from gputok.fields import (
+    ID,
+    WrongType,
+    WrongValue,
+    brief,
+    checked,
+    integer,
+    listed,
+    optional,
+    per_field,
+    switch,
+)
+from gputok.fields import number as finite
 from gputok.files.atomic import replacing
 from gputok.files.json_text import Buffer, deeper, escaped, number, woven
 from gputok.models import base
 from gputok.models.base import Model, Tokens
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
-from gputok.tokens.vocabulary import Vocabulary, pack
+from gputok.tokens.vocabulary import Vocabulary, pack, packed_tokens, switches
 from gputok.types import Array
 
 UNK_PENALTY = 10.0  # an unknown character scores so much below the worst token
@@ -60,6 +73,13 @@ class Unigram(Model):
     """
 
     place = 3
+    checks = per_field(
+        unk_id=optional(integer(0, ID)),
+        byte_fallback=optional(switch, False),
+        alpha=optional(finite()),
+        nbest_size=optional(integer(0, 2**31 - 1)),
+        sentencepiece=optional(listed(integer(0, ID))),
+    )
 
     def __init__(
         self,
@@ -72,21 +92,20 @@ class Unigram(Model):
         if vocab is None and unk_id is not None:
             raise ValueError("`vocab` and `unk_id` must be both specified")
         pairs, unk_id = ([("<unk>", 0.0)], 0) if vocab is None else (vocab, unk_id)
-        try:
-            # Not by zip(*pairs): an iterator for each pair sets off Python's garbage collector, for 0.05 s.
-            packed = pack([token for token, _ in pairs])
-            scores = np.array([score for _, score in pairs], np.float64)
-        except (TypeError, ValueError) as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"a Unigram vocabulary is a list of (token, score) pairs: {error}") from None
-        if unk_id is not None and not 0 <= unk_id < len(scores):
-            raise ValueError(f"unk_id is {unk_id}, but the vocabulary has {len(scores)} tokens")
+        self.vocabulary, self.scores = checked("vocab", _packed, pairs)
         self.unk_id = unk_id
-        self.byte_fallback = bool(byte_fallback)
+        self.byte_fallback = byte_fallback
         self.alpha = alpha
         self.nbest_size = nbest_size
         self.sentencepiece: Sequence[int] | None = None
-        self.vocabulary, self.scores = Vocabulary(*packed), scores
+
+    def _check_together(self, state: Mapping[str, Any]) -> None:
+        n_tokens = len(state["vocabulary"])
+        unk_id, hidden = state.get("unk_id"), state.get("sentencepiece")
+        if unk_id is not None and unk_id >= n_tokens:
+            raise WrongValue(f"is {unk_id}, but the vocabulary has {n_tokens} tokens", "unk_id")
+        if hidden is not None and max(hidden, default=-1) >= n_tokens:
+            raise WrongValue(f"must hold ids below {n_tokens}, the size of the vocabulary", "sentencepiece")
 
     def save(self, folder: str, prefix: str | None = None) -> list[str]:
         """Writes [prefix-]unigram.json into the folder; returns its path."""
@@ -107,10 +126,7 @@ class Unigram(Model):
     def from_dict(cls, value: dict[str, Any]) -> Self:
         base.require(value, "Unigram", "vocab")
         model = cls(value["vocab"], value.get("unk_id"), value.get("byte_fallback"))
-        hidden, n = value.get("sentencepiece"), len(model.scores)
-        if hidden is not None and not all(isinstance(id, int) and 0 <= id < n for id in hidden):
-            raise ValueError(f"sentencepiece must hold ids below {n}, the size of the vocabulary")
-        model.sentencepiece = hidden
+        model.sentencepiece = value.get("sentencepiece")
         return model
 
     def _clear_cache(self) -> None:
@@ -195,3 +211,28 @@ class Unigram(Model):
             fallback=np.array(fallback, np.uint32),
             single=single,
         )
+
+
+def _packed(pairs: Any) -> tuple[Vocabulary, Array]:
+    """Tokens and scores, float64[n], of (token, score) pairs; what isn't such a pair is a FieldError that names it."""
+    if isinstance(pairs, str) or not isinstance(pairs, Sequence):
+        raise WrongType(f"must be a list of (token, score) pairs, not {brief(pairs)}")
+    try:
+        # Not by zip(*pairs): an iterator for each pair sets off Python's garbage collector, for 0.05 s.
+        tokens, given = [token for token, _ in pairs], [score for _, score in pairs]
+        scores = np.array(given, np.float64 if not given else None)
+    except (TypeError, ValueError):
+        wrong = next(
+            (i for i, pair in enumerate(pairs) if not isinstance(pair, list | tuple) or len(pair) != 2), 0
+        )
+        raise WrongValue(
+            f"must be a list of (token, score) pairs, not {brief(pairs[wrong])}", f"[{wrong}]"
+        ) from None
+    if (
+        scores.ndim != 1
+        or scores.dtype.kind not in "fiu"
+        or not np.isfinite(scores).all()
+        or switches(scores, given)
+    ):
+        scores = np.array([checked(f"[{i}][1]", finite(), score) for i, score in enumerate(given)])
+    return Vocabulary(*packed_tokens(tokens)), scores.astype(np.float64)

@@ -7,9 +7,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from gputok.fields import checked, per_field, string
 from gputok.models import base
 from gputok.models.base import Model, Tokens
-from gputok.tokens.vocabulary import Vocabulary
 from gputok.types import Array
 
 
@@ -24,12 +24,11 @@ class WordLevel(Model):
     """
 
     place = 2
+    checks = per_field(unk_token=string)
 
     def __init__(self, vocab: Mapping[str, int] | str | None = None, unk_token: str | None = None):
         self.unk_token = "<unk>" if unk_token is None else unk_token
-        self.vocabulary = Vocabulary.from_mapping(
-            self.read_file(vocab) if isinstance(vocab, str) else vocab or {}
-        )
+        self.vocabulary = base.vocabulary_of(self.read_file(vocab) if isinstance(vocab, str) else vocab)
 
     @staticmethod
     def read_file(vocab: str) -> dict[str, int]:
@@ -57,7 +56,7 @@ class WordLevel(Model):
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
         base.require(value, "WordLevel", "vocab", "unk_token")
-        return cls(value["vocab"], value["unk_token"])
+        return cls(base.object_of(value, "vocab"), checked("unk_token", string, value["unk_token"]))
 
     def tokenize_pieces(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> Tokens:
         from gputok.kernels.cpu import lookup

@@ -8,11 +8,13 @@ from typing import Any, Self
 import numpy as np
 
 from gputok.components import derived
+from gputok.fields import SIZE, integer, per_field, string
 from gputok.files.atomic import replacing
 from gputok.models import base
 from gputok.models.base import Model, Tokens
-from gputok.tokens.vocabulary import Vocabulary
 from gputok.types import Array
+
+_LONGEST = 2**31 - 1  # no word has more characters
 
 
 class WordPiece(Model):
@@ -29,6 +31,11 @@ class WordPiece(Model):
     """
 
     place = 1
+    checks = per_field(
+        unk_token=string,
+        continuing_subword_prefix=string,
+        max_input_chars_per_word=integer(0, SIZE),
+    )
 
     def __init__(
         self,
@@ -40,9 +47,7 @@ class WordPiece(Model):
         self.unk_token = unk_token
         self.continuing_subword_prefix = continuing_subword_prefix
         self.max_input_chars_per_word = max_input_chars_per_word
-        self.vocabulary = Vocabulary.from_mapping(
-            self.read_file(vocab) if isinstance(vocab, str) else vocab or {}
-        )
+        self.vocabulary = base.vocabulary_of(self.read_file(vocab) if isinstance(vocab, str) else vocab)
 
     @staticmethod
     def read_file(vocab: str) -> dict[str, int]:
@@ -82,7 +87,7 @@ class WordPiece(Model):
     def from_dict(cls, value: dict[str, Any]) -> Self:
         names = ("unk_token", "continuing_subword_prefix", "max_input_chars_per_word", "vocab")
         base.require(value, "WordPiece", *names)
-        return cls(**{name: value[name] for name in names})
+        return cls(**{name: value[name] for name in names} | {"vocab": base.object_of(value, "vocab")})
 
     def tokenize_pieces(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> Tokens:
         from gputok.kernels.cpu import lookup, trie
@@ -107,5 +112,5 @@ class WordPiece(Model):
             edges=trie.build_trie(vocabulary.data, vocabulary.offsets, vocabulary.ids),
             prefix=np.frombuffer(self.continuing_subword_prefix.encode(), np.uint8).copy(),
             unk=int(vocabulary.mapping.get(self.unk_token, lookup.NONE)),
-            max_chars=self.max_input_chars_per_word,
+            max_chars=min(self.max_input_chars_per_word, _LONGEST),
         )

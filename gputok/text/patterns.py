@@ -1,0 +1,51 @@
+"""The patterns that are fields of components: a string, which stands for itself, or a `Regex`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from gputok.fields import WrongValue, brief, needed, reading, string, wrong_type
+
+if TYPE_CHECKING:
+    from gputok.automaton.pattern import Regex
+
+
+def pattern_field(value: Any) -> str | Regex:
+    """The check of such a field."""
+    if isinstance(value, str):
+        return string(value)
+    from gputok.automaton.pattern import Regex
+
+    if not isinstance(value, Regex):
+        raise wrong_type(value, "str | Regex")
+    return value
+
+
+def pattern_form(pattern: str | Regex) -> dict[str, str]:
+    """The JSON form."""
+    return {"String": pattern} if isinstance(pattern, str) else {"Regex": pattern.pattern}
+
+
+def read_pattern(value: Mapping[str, Any], name: str = "pattern") -> str | Regex:
+    """The pattern that a field of a JSON object holds."""
+    given = needed(value, name)
+    if not isinstance(given, dict) or len(given) != 1 or not given.keys() <= {"String", "Regex"}:
+        raise WrongValue(f'must be {{"String": ...}} or {{"Regex": ...}}, not {brief(given)}', name)
+    ((kind, text),) = given.items()
+    text = reading(f"{name}.{kind}", string, text)
+    if kind == "String":
+        return text
+    from gputok.automaton.pattern import Regex
+
+    return reading(f"{name}.{kind}", Regex, text)
+
+
+def shown_pattern(pattern: str | Regex) -> str:
+    """As the `repr` of a component shows it.
+
+    >>> shown_pattern("a")
+    'String("a")'
+    """
+    ((kind, text),) = pattern_form(pattern).items()
+    return f'{kind}("{text}")'
