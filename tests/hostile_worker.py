@@ -63,7 +63,7 @@ def attempt(data: bytes) -> str:
         batches = tokenizer.encode_corpus(iter(texts), threads=2)
         rows = [row.tolist() for batch in batches for row in np.split(batch.ids, batch.rows[1:-1])]
         assert rows == [ids for _, ids in found], "encode_corpus gives other ids than encode"
-    batch = [encoding.ids for encoding in tokenizer.encode_batch(texts)]
+    batch = [encoding.ids for encoding in tokenizer.encode_batch(texts)] if texts else []
     if tokenizer.padding is None:
         assert batch == [ids for _, ids in found], "encode_batch gives other ids than encode"
     written = tokenizer.to_str()

@@ -18,7 +18,11 @@ from make_normalization_tables import charsmap
 from gputok import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 SEED = 0
-STOPPED = re.compile("stopped: the unknown token .* is needed, but it isn't in the vocabulary", re.DOTALL)
+STOPPED = re.compile(
+    "stopped: (the unknown token .* is needed, but it isn't in the vocabulary"
+    "|piece 0: a character isn't in the vocabulary, and there is no unk_id|padding to [0-9]+ tokens, by )",
+    re.DOTALL,
+)
 """Why a text may be refused by a tokenizer whose file was not, as in tokenizers."""
 SHARED = ["llama2", "llama3", "qwen3", "claude", "minilm-bert"]
 TOKEN = "<s>", 0
