@@ -71,9 +71,8 @@ def attempt(data: bytes) -> str:
     if isinstance(vocabulary, list) or len(set(vocabulary.values())) == len(vocabulary):
         again = Tokenizer.from_str(written)
         assert again.to_str() == written, "what is written is read as another tokenizer"
-        assert [encoding.ids for encoding in again.encode_batch(texts)] == batch, (
-            "read again, it encodes otherwise"
-        )
+        read = [encoding.ids for encoding in again.encode_batch(texts)] if texts else []
+        assert read == batch, "read again, it encodes otherwise"
     # Else: of the tokens that share an id a file is written with one, as in tokenizers.
     return stopped or "works"
 
