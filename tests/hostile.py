@@ -204,6 +204,10 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def _start(self) -> subprocess.Popen:
         self._stack.close()
         environment = {**os.environ, "MALLOC_PERTURB_": "85"}
