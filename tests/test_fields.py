@@ -216,6 +216,8 @@ def test_wrong_values_in_files(part, form):
             continue
         saved = ours.to_str()
         assert Tokenizer.from_str(saved).to_str() == saved, case
+        if "vocab" in place and literal.isdigit() and int(literal) > 2**16:
+            continue  # tokenizers writes a vocabulary by counting up to its largest id
         again = read_by_tokenizers(saved)
         assert again is not None, f"{case}: tokenizers can't read {saved}"
         if literal != "1" or "vocab" not in place:  # of two tokens with one id either may stay there

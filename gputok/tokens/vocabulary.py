@@ -63,6 +63,14 @@ def _is_text(token: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in token)
 
 
+def plain_array(values: Sequence[Any]) -> np.ndarray:
+    """Numbers as NumPy reads them; of objects if they are no numbers."""
+    try:
+        return np.array(values)
+    except (ValueError, OverflowError):
+        return np.array([None])
+
+
 def switches(numbers: np.ndarray, values: Sequence[Any]) -> bool:
     """Are there True and False among the values that `numbers` were made of? They are 0 and 1 there."""
     return any(isinstance(values[i], bool) for i in np.flatnonzero((numbers == 0) | (numbers == 1)).tolist())
@@ -100,9 +108,10 @@ class Vocabulary:
             raise WrongType(f"must map tokens to ids, but is {brief(mapping)}")
         mapping = dict(mapping)  # the caller may change the original later
         values = list(mapping.values())
-        ids: npt.NDArray[Any] = np.array(values) if values else np.empty(0, np.int64)
+        ids: npt.NDArray[Any] = plain_array(values) if values else np.empty(0, np.int64)
         if (
-            ids.dtype.kind not in "iu"
+            ids.ndim != 1
+            or ids.dtype.kind not in "iu"
             or ids.min(initial=0) < 0
             or ids.max(initial=0) > ID
             or switches(ids, values)

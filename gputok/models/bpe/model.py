@@ -313,8 +313,12 @@ def _pairs(vocabulary: Vocabulary, merges: Sequence[Any]) -> np.ndarray:
         parts = np.stack([start, middle + 1]), np.stack([middle, end])
     else:
         if not (set(map(type, merges)) <= {list, tuple} and set(map(len, merges)) == {2}):
-            wrong = next(pair for pair in merges if not isinstance(pair, list | tuple) or len(pair) != 2)
-            raise ValueError(f"a merge must be a pair of tokens, not {brief(wrong)}")
+            at, wrong = next(
+                (i, pair)
+                for i, pair in enumerate(merges)
+                if not isinstance(pair, list | tuple) or len(pair) != 2
+            )
+            raise WrongValue(f"a merge must be a pair of tokens, not {brief(wrong)}", f"merges[{at}]")
         data, offsets = checked("merges", packed_tokens, list(itertools.chain.from_iterable(merges)))
         parts = offsets[:-1].reshape(-1, 2).T, offsets[1:].reshape(-1, 2).T
     found = np.stack(

@@ -27,7 +27,7 @@ from gputok.files.json_text import Buffer, deeper, escaped, number, woven
 from gputok.models import base
 from gputok.models.base import Model, Tokens
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
-from gputok.tokens.vocabulary import Vocabulary, pack, packed_tokens, switches
+from gputok.tokens.vocabulary import Vocabulary, pack, packed_tokens, plain_array, switches
 from gputok.types import Array
 
 UNK_PENALTY = 10.0  # an unknown character scores so much below the worst token
@@ -220,7 +220,6 @@ def _packed(pairs: Any) -> tuple[Vocabulary, Array]:
     try:
         # Not by zip(*pairs): an iterator for each pair sets off Python's garbage collector, for 0.05 s.
         tokens, given = [token for token, _ in pairs], [score for _, score in pairs]
-        scores = np.array(given, np.float64 if not given else None)
     except (TypeError, ValueError):
         wrong = next(
             (i for i, pair in enumerate(pairs) if not isinstance(pair, list | tuple) or len(pair) != 2), 0
@@ -228,6 +227,7 @@ def _packed(pairs: Any) -> tuple[Vocabulary, Array]:
         raise WrongValue(
             f"must be a list of (token, score) pairs, not {brief(pairs[wrong])}", f"[{wrong}]"
         ) from None
+    scores = plain_array(given) if given else np.empty(0)
     if (
         scores.ndim != 1
         or scores.dtype.kind not in "fiu"
