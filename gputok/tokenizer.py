@@ -208,7 +208,7 @@ class Tokenizer:
 
         Raises FileNotFoundError, or ValueError for a file that is broken or not UTF-8; the tokenizer is unchanged then.
         """
-        trainer = self._model.get_trainer() if trainer is None else trainer
+        trainer = self.model.get_trainer() if trainer is None else trainer
         progress = _asked_of(trainer, progress)
         options = {"column": column, "separator": separator, "errors": errors}
         counts = self.count_words(files, threads=threads, device=device, progress=progress, **options)
@@ -232,7 +232,7 @@ class Tokenizer:
         """
         from gputok import corpus
 
-        trainer = self._model.get_trainer() if trainer is None else trainer
+        trainer = self.model.get_trainer() if trainer is None else trainer
         progress = _asked_of(trainer, progress)
         read = partial(corpus.read_texts, iterator, column=column, errors=errors)
         total = (
@@ -254,7 +254,7 @@ class Tokenizer:
         from gputok import backend
         from gputok.progress import reporting
 
-        trainer = self._model.get_trainer() if trainer is None else trainer
+        trainer = self.model.get_trainer() if trainer is None else trainer
         devices = backend.choose(device, word_counts.data.nbytes).devices
         with reporting(_asked_of(trainer, progress)) as report:
             learnt = trainer.train(word_counts, threads=threads, progress=report, devices=devices)
