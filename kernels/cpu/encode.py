@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from gputok.kernels.cpu.walk import Walk
-from gputok.kernels.signatures import I64s, U8s, U64s, i32, i64, u32
+from gputok.kernels.signatures import I64s, U8s, U64s, i64, u32
 
 from . import kernel
 from .constants import U0, U1, U2, U3, U4, U8, U16, U20, U40, U62
