@@ -183,7 +183,9 @@ class Component:
             raise WrongValue(f"expected a {cls.kind} as a JSON object, got {fields.brief(value)}")
         types, name = cls.types(), value.get("type")
         if not isinstance(name, str) or name not in types:
-            raise WrongValue(f"expected a {cls.kind} of type {', '.join(sorted(types))}; got type {name!r}")
+            raise WrongValue(
+                f"expected a {cls.kind} of type {', '.join(sorted(types))}; got type {fields.short(name)}"
+            )
         try:
             return types[name].from_dict(value)
         except _TooDeep:

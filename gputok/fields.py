@@ -103,7 +103,7 @@ def brief(value: Any) -> str:
 
 
 def wrong_type(value: Any, kind: str) -> WrongType:
-    return WrongType(f"'{type(value).__name__}' object is not an instance of '{kind}': {_short(value)}")
+    return WrongType(f"'{type(value).__name__}' object is not an instance of '{kind}': {short(value)}")
 
 
 def _typed(value: Any, kind: type) -> Any:
@@ -112,21 +112,22 @@ def _typed(value: Any, kind: type) -> Any:
     return value
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """The `repr` of a value, cut to the length of a message."""
     return brief(value).split(" ", 1)[1]
 
 
 def string(value: Any) -> str:
     """A string that can be written as UTF-8: no half of a surrogate pair stands alone in it."""
     if not _typed(value, str).isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-        raise WrongValue(f"holds half of a surrogate pair, which no text in UTF-8 can: {_short(value)}")
+        raise WrongValue(f"holds half of a surrogate pair, which no text in UTF-8 can: {short(value)}")
     return str(value)
 
 
 def character(value: Any) -> str:
     """A string of one character."""
     if len(string(value)) != 1:
-        raise WrongValue(f"must be a string of length 1, not {_short(value)}")
+        raise WrongValue(f"must be a string of length 1, not {short(value)}")
     return value
 
 
@@ -143,7 +144,7 @@ def integer(low: int, high: int) -> Check:
             raise wrong_type(value, "int")
         number = operator.index(value)
         if not low <= number <= high:
-            raise OutOfRange(f"must be a whole number from {low} to {_power(high)}, not {_short(number)}")
+            raise OutOfRange(f"must be a whole number from {low} to {_power(high)}, not {short(number)}")
         return number
 
     return check
@@ -171,7 +172,7 @@ def number(low: float = -math.inf, high: float = math.inf) -> Check:
         except OverflowError:
             real = math.inf
         if not (math.isfinite(real) and low <= real <= high):
-            raise WrongValue(f"must be a {'' if span else 'finite '}number{span}, not {_short(value)}")
+            raise WrongValue(f"must be a {'' if span else 'finite '}number{span}, not {short(value)}")
         return real
 
     return check
@@ -193,7 +194,7 @@ def choice(*words: str) -> Check:
     def check(value: Any) -> str:
         if string(value) not in words:
             known = ", ".join(map(repr, words))
-            raise WrongValue(f"{_short(value)} is an unknown variant, should be one of {known}")
+            raise WrongValue(f"{short(value)} is an unknown variant, should be one of {known}")
         return value
 
     return check
@@ -215,7 +216,7 @@ def tuple_of(*checks: Check) -> Check:
 
     def check(value: Any) -> tuple[Any, ...]:
         if len(_typed(value, tuple)) != len(checks):
-            raise WrongType(f"must be a tuple of {len(checks)} items, not {_short(value)}")
+            raise WrongType(f"must be a tuple of {len(checks)} items, not {short(value)}")
         pairs = enumerate(zip(checks, value, strict=True))
         return tuple(checked(f"[{i}]", check, item) for i, (check, item) in pairs)
 

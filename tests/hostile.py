@@ -210,9 +210,11 @@ class Worker:
 
     def _start(self) -> subprocess.Popen:
         self._stack.close()
-        environment = {**os.environ, "MALLOC_PERTURB_": "85"}
+        here = pathlib.Path(__file__).parent
+        paths = [str(here), *filter(None, [os.environ.get("PYTHONPATH")])]  # for PYTHONSAFEPATH
+        environment = {**os.environ, "MALLOC_PERTURB_": "85", "PYTHONPATH": os.pathsep.join(paths)}
         errors = self._stack.enter_context(open(self._errors, "wb"))
-        command = [sys.executable, str(pathlib.Path(__file__).with_name("hostile_worker.py"))]
+        command = [sys.executable, str(here / "hostile_worker.py")]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors, "env": environment}
         self._process = self._stack.enter_context(children.child(command, **pipes))
         assert self._process.stdout.readline() == b"ready\n", self._errors.read_text()

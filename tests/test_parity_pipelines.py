@@ -312,11 +312,11 @@ def test_steps_keep_the_invariants(checked_steps):
         sizes = np.diff(batch.offsets)
         invariants.check_batch(batch)
         for aligned in (False, True):
-            pieces = steps.words(Pieces.from_batch(batch, aligned=aligned))
+            pieces = steps.pipeline.words(Pieces.from_batch(batch, aligned=aligned))
             invariants.check_pieces(pieces, n_documents=len(texts))
             if aligned:
                 invariants.check_alignment(pieces, sizes)
-        rows = encode_documents(steps, batch, offsets=True)
+        rows = encode_documents(steps.pipeline, batch, offsets=True)
         invariants.check_columns(rows)
         for part in processors.process_rows(steps.post_processor, [rows], True):
             invariants.check_columns(part)

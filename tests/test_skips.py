@@ -1,5 +1,6 @@
 """No test is skipped unseen: the run says how many and why, and `--max-skips` is the most that it takes."""
 
+import os
 import pathlib
 
 import pytest
@@ -26,8 +27,10 @@ def test_that_runs():
 
 
 @pytest.fixture
-def run(pytester):
-    """Runs tests in a process of its own, with this project's conftest.py."""
+def run(pytester, monkeypatch):
+    """Runs tests in a process of its own, with this project's conftest.py, which imports what lies beside it."""
+    here = str(pathlib.Path(__file__).parent)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])]))
     pytester.makeconftest((pathlib.Path(__file__).parent / "conftest.py").read_text())
     pytester.makepyfile(
         test_some=TESTS, test_whole="import pytest\npytest.importorskip('none_such', reason='not at all')"

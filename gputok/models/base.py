@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from gputok.components import Component, derived, described
-from gputok.fields import WrongValue, brief, checked
+from gputok.fields import WrongValue, brief, checked, short
 from gputok.files.atomic import replacing
 from gputok.files.json_text import Packed
 from gputok.text.pieces import Alignment, Pieces, check_lengths, spell_out
@@ -47,6 +47,8 @@ class Model(Component):
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
         """A model from its JSON form. One without `type` is the first kind that it has all the fields of."""
+        if not isinstance(value, dict):
+            raise WrongValue(f"expected a model as a JSON object, got {brief(value)}")
         if cls is not Model or "type" in value:
             return super().from_dict(value)
         for kind in sorted(cls.types().values(), key=lambda kind: kind.place):
@@ -54,7 +56,9 @@ class Model(Component):
                 return kind.from_dict(value)
             except (KeyError, TypeError, ValueError):
                 continue
-        raise ValueError(f"a model without `type` and with the fields {list(value)} is of no known kind")
+        raise ValueError(
+            f"expected a model with the field `type`, or with all fields of a kind; got the fields {short(list(value))}"
+        )
 
     def tokenize(self, sequence: str) -> list[Token]:
         """The tokens of one piece of text, with offsets in bytes."""

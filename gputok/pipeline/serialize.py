@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from gputok.components import Component, Verbatim, described
-from gputok.fields import WORD, WrongValue, integer, listed, needed, reading
+from gputok.fields import WORD, WrongValue, integer, listed, needed, reading, short
 from gputok.files import json_text
 from gputok.pipeline.limits import Padding, Truncation
 from gputok.pipeline.pipeline import Pipeline
@@ -110,7 +110,9 @@ def pipeline_of(value: dict[str, Any], source: str) -> Pipeline:
     from gputok.processors import PostProcessor
 
     if value.get("version", VERSION) != VERSION:
-        raise ValueError(f"{source}: Unknown tokenizer version '{value['version']}', expected '{VERSION}'")
+        raise ValueError(
+            f"{source}: Unknown tokenizer version {short(value['version'])}, expected '{VERSION}'"
+        )
     if value.get("model") is None:
         raise ValueError(f'{source}: is not a tokenizer.json: Model missing: there is no "model"')
     read = _Reader(value, source)

@@ -10,7 +10,18 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from gputok.components import derived, described
-from gputok.fields import WrongValue, brief, checked, integer, number, optional, per_field, string, switch
+from gputok.fields import (
+    WrongValue,
+    brief,
+    checked,
+    integer,
+    number,
+    optional,
+    per_field,
+    short,
+    string,
+    switch,
+)
 from gputok.files.atomic import replacing
 from gputok.files.json_text import Buffer, deeper, escaped, woven
 from gputok.models import base
@@ -329,7 +340,9 @@ def _pairs(vocabulary: Vocabulary, merges: Sequence[Any]) -> np.ndarray:
         first = int(missing[0])
         pair = merges[first].split(" ") if isinstance(merges[first], str) else merges[first]
         token = pair[0] if found[first, 0] < 0 else pair[1]
-        raise ValueError(f"merge {first} is {tuple(pair)}, but the token {token!r} isn't in the vocabulary")
+        raise ValueError(
+            f"merge {first} is {short(tuple(pair))}, but the token {short(token)} isn't in the vocabulary"
+        )
     return found
 
 
@@ -344,7 +357,9 @@ def _lines(merges: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
     middle = lookup.split_at_space(data, offsets)
     if (middle < 0).any():
         first = int(np.argmax(middle < 0))
-        raise ValueError(f"merge {first} must be two tokens with a space between, not {brief(merges[first])}")
+        raise WrongValue(
+            f"a merge must be two tokens with a space between, not {brief(merges[first])}", f"merges[{first}]"
+        )
     return data, offsets[:-1], middle, offsets[1:], merges
 
 
