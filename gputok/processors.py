@@ -292,7 +292,9 @@ class TemplateProcessing(PostProcessor):
     def _check_known(self, pieces: ListOf[Piece]) -> None:
         missing = {piece.id for piece in pieces if piece.special} - self._special_tokens.keys()
         if missing:
-            raise ValueError(f"Missing SpecialToken(s) with id(s) `{', '.join(sorted(missing))}`")
+            names = ", ".join(sorted(missing))
+            names = names if len(names) <= 200 else f"{names[:197]}..."
+            raise ValueError(f"Missing SpecialToken(s) with id(s) `{names}`")
 
     @property
     def single(self) -> str:

@@ -59,7 +59,10 @@ def attempt(data: bytes) -> str:
     for _, ids in found:
         for skip in (True, False):
             tokenizer.decode(ids, skip_special_tokens=skip)
-    if tokenizer.truncation is None and tokenizer.padding is None:
+    model = json.loads(data)["model"]
+    if isinstance(model, dict) and model.get("dropout"):  # ids are random
+        return stopped or "works"
+    if texts and tokenizer.truncation is None and tokenizer.padding is None:
         batches = tokenizer.encode_corpus(iter(texts), threads=2)
         rows = [row.tolist() for batch in batches for row in np.split(batch.ids, batch.rows[1:-1])]
         assert rows == [ids for _, ids in found], "encode_corpus gives other ids than encode"
@@ -67,7 +70,7 @@ def attempt(data: bytes) -> str:
     if tokenizer.padding is None:
         assert batch == [ids for _, ids in found], "encode_batch gives other ids than encode"
     written = tokenizer.to_str()
-    vocabulary = json.loads(data)["model"]["vocab"]
+    vocabulary = model["vocab"]
     if isinstance(vocabulary, list) or len(set(vocabulary.values())) == len(vocabulary):
         again = Tokenizer.from_str(written)
         assert again.to_str() == written, "what is written is read as another tokenizer"

@@ -165,7 +165,7 @@ class Model(Component):
 
 
 def missing_unk(token: str) -> ValueError:
-    return ValueError(f"the unknown token {token!r} is needed, but it isn't in the vocabulary")
+    return ValueError(f"the unknown token {short(token)} is needed, but it isn't in the vocabulary")
 
 
 def vocabulary_of(vocab: Any) -> Vocabulary:
