@@ -151,13 +151,13 @@ def test_without_a_folder_to_write_code_is_compiled_in_memory(tmp_path):
 
 @pytest.mark.parametrize("operation", ["save_overload", "load_overload"])
 def test_a_cache_that_fails_later_does_not_fail_the_call(load, monkeypatch, operation):
-    from gputok.kernels import cpu
+    from gputok.kernels.cpu import jit
     from numba.core.caching import FunctionCache
 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    cpu._warn_once.cache_clear()
+    jit._warn_once.cache_clear()
     monkeypatch.setattr(FunctionCache, operation, full)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
