@@ -21,7 +21,7 @@ from gputok.kernels.signatures import U8s, U64s, U64x2, i64, u32, u64
 from . import kernel
 from .constants import ALL, U0, U1, U2, U3, U4, U8, U16, U20
 from .hashing import same_long
-from .memory import View, copy, leading_zeros, store_u32, view
+from .memory import View, copy, leading_zeros, store_u32, tail, view
 from .word_table import LONG
 
 N_LINES = 1 << 16  # 4 MB: larger ones miss the processor's caches more often than they save words
@@ -99,10 +99,9 @@ def reserve(cache, n):
 
 @kernel(inline=True)
 def holds(cache, slot, low, high, code, text, begin, length):
-    """Is this word in this slot?"""
-    slots = cache.slots
-    entry = slots[slot + U2]
-    if slots[slot] != low or slots[slot + U1] != high or entry & _CODE != code:
+    """Is this word in this slot (a view)?"""
+    entry = slot[U2]
+    if slot[U0] != low or slot[U1] != high or entry & _CODE != code:
         return False
     position = entry >> U8
     return code < _LONG or (
@@ -113,16 +112,16 @@ def holds(cache, slot, low, high, code, text, begin, length):
 @kernel(inline=True)
 def find(cache, line, low, high, text, begin, length):
     """The slot of the word text[begin:begin + length], or NOWHERE. It is then the first of its line."""
-    slots = cache.slots
+    slots = tail(cache.slots, line)
     code = min(length, _LONG)
-    if holds(cache, line, low, high, code, text, begin, length):
+    if holds(cache, slots, low, high, code, text, begin, length):
         return line
-    if not holds(cache, line + U4, low, high, code, text, begin, length):
+    if not holds(cache, tail(slots, U4), low, high, code, text, begin, length):
         return NOWHERE
     for i in range(4):
-        first, second = slots[line + np.uint64(i)], slots[line + np.uint64(i + 4)]
-        slots[line + np.uint64(i)] = second
-        slots[line + np.uint64(i + 4)] = first
+        first, second = slots[i], slots[i + 4]
+        slots[i] = second
+        slots[i + 4] = first
     return line
 
 

@@ -15,7 +15,7 @@ from gputok.kernels.signatures import I64s, U8s, U64x2, u64
 from . import kernel
 from .constants import ALL, GOLDEN, U0, U1, U2, U3, U4, U8, U16, U32, U64
 from .hashing import same_long
-from .memory import View, copy, leading_zeros, load_u64, prefetch, view
+from .memory import View, copy, leading_zeros, load_u64, prefetch, tail, view
 
 N_KEYS = 256  # words that are hashed before they are probed
 LONG = 17  # the length code of all words of more than 16 bytes
@@ -128,29 +128,30 @@ def low_bytes(n):
 
 
 @kernel(inline=True)
-def hash_long(text, begin, length):
+def hash_long(word, length):
     """64 bits of hash of more than 16 bytes, eight at a time; the last eight overlap those before."""
     h, i = length * _K2, U0
     while i + U8 < length:
-        h = (h ^ load_u64(text, begin + i)) * GOLDEN
+        h = (h ^ load_u64(word, i)) * GOLDEN
         h ^= h >> U32
         i += U8
-    return mix(h, load_u64(text, begin + length - U8), length)
+    return mix(h, load_u64(word, length - U8), length)
 
 
 @kernel(inline=True)
 def word_key(text, begin, length, readable):
     """(hash, low, high) of the word text[begin:begin + length] of at least one byte; `readable` bytes may be read there."""
+    word = tail(text, begin)  # an address: a place in the text would take one more register
     if length > U16:
-        h = hash_long(text, begin, length)
+        h = hash_long(word, length)
         return h, h, length
     if readable >= U16:
-        low = load_u64(text, begin) & low_bytes(min(length, U8))
-        high = load_u64(text, begin + U8) & low_bytes(length - U8) if length > U8 else U0
+        low = load_u64(word, U0) & low_bytes(min(length, U8))
+        high = load_u64(word, U8) & low_bytes(length - U8) if length > U8 else U0
     else:
         low, high = U0, U0
         for i in range(length):
-            byte, at = np.uint64(text[begin + np.uint64(i)]), np.uint64(i) << U3
+            byte, at = np.uint64(word[i]), np.uint64(i) << U3
             if at < U64:
                 low |= byte << at
             else:
