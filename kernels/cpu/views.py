@@ -6,6 +6,7 @@ whose `view[i]` is one unaligned load, and `view[i] = x` one store; the index is
 
     view(array)             borrows the memory of an array that was an argument: one word, the address
     view(array, np.uint64)  the same memory as elements of another type
+    view(other, np.uint32)  the memory of another view, likewise
     view(memory, np.uint8)  the same for memory that Python gave by `ragged.pointer`
     owned(array)            of an array that the kernel made itself: keeps it alive
     scratch(n, dtype)       an owning view of new memory, not initialised
@@ -235,6 +236,17 @@ def view(typingctx, memory, dtype=None):
     """A borrowing view of an array, or of what `ragged.pointer` gave, which need a dtype; see the top of this file."""
     if isinstance(memory, types.Array):
         made, codegen = _array_view(memory, dtype, owning=False)
+    elif isinstance(memory, View):
+        made = View(_dtype_of(dtype), memory.owning)
+
+        def codegen(context, builder, signature, args):
+            of, length = _of(context, builder, memory, args[0]), None
+            if CHECKED:
+                n_bytes = builder.mul(of.length, ir.Constant(_I64, memory.size))
+                length = builder.udiv(n_bytes, ir.Constant(_I64, made.size))
+            if memory.owning:
+                context.nrt.incref(builder, memory, args[0])
+            return _make(context, builder, made, of.base, length, of.meminfo if memory.owning else None)
     elif isinstance(memory, types.Integer) and not CHECKED:
         made = View(_dtype_of(dtype))
 
