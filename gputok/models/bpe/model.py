@@ -226,7 +226,7 @@ class BPE(Model):
         return self._byte_tables
 
     def tokenize_pieces(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> Tokens:
-        from gputok.kernels.cpu import merge
+        from gputok.kernels.cpu.encode_words import merge
 
         tables = self._prepared_bytes if byte_level else self._prepared
         if tables is None:
@@ -245,7 +245,7 @@ class BPE(Model):
         return base.joined(parts)
 
     def encode_words(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> tuple[Array, Array]:
-        from gputok.kernels.cpu import merge
+        from gputok.kernels.cpu.encode_words import merge
 
         tables = self._prepared_bytes if byte_level else self._prepared
         if tables is None:
@@ -260,7 +260,7 @@ class BPE(Model):
         """Raises ValueError where an id stands for an unknown token that the vocabulary lacks."""
         if self.unk_token is None:
             return
-        from gputok.kernels.cpu import merge
+        from gputok.kernels.cpu.encode_words import merge
 
         if self._common_tables.unk[0] == merge.NONE and (ids == merge.NONE).any():
             raise base.missing_unk(self.unk_token)
@@ -273,13 +273,13 @@ class BPE(Model):
 
     @derived
     def _prepared(self) -> Any:
-        from gputok.kernels.cpu import merge
+        from gputok.kernels.cpu.encode_words import merge
 
         return merge.prepare(self._tables)
 
     @derived
     def _prepared_bytes(self) -> Any:
-        from gputok.kernels.cpu import merge
+        from gputok.kernels.cpu.encode_words import merge
 
         return None if self._byte_tables is None else merge.prepare(self._byte_tables)
 
