@@ -127,7 +127,14 @@ class AddedVocabulary:
         return finder.cut(pieces)
 
     def _finder(self, normalized: bool, encode_special_tokens: bool) -> _Finder | None:
-        from gputok.kernels.cpu.added import IGNORED, LSTRIP, RSTRIP, SINGLE_WORD, build_trie, first_bytes
+        from gputok.kernels.cpu.find_tokens import (
+            IGNORED,
+            LSTRIP,
+            RSTRIP,
+            SINGLE_WORD,
+            build_trie,
+            first_bytes,
+        )
 
         chosen = {
             token_id: (self.pattern(token_id), token)
@@ -155,7 +162,7 @@ _SHORT = (
 
 
 class _Finder(NamedTuple):
-    """Added tokens as a trie over bytes; see kernels/cpu/added.py."""
+    """Added tokens as a trie over bytes; see kernels/cpu/find_tokens.py."""
 
     ids: npt.NDArray[np.int64]  # int64[n_tokens]
     options: npt.NDArray[np.uint8]  # uint8[n_tokens]
@@ -164,7 +171,7 @@ class _Finder(NamedTuple):
 
     def cut(self, pieces: Pieces) -> Pieces:
         """Makes the added tokens pieces of their own."""
-        from gputok.kernels.cpu.added import SINGLE_WORD, find_tokens
+        from gputok.kernels.cpu.find_tokens import SINGLE_WORD, find_tokens
 
         skip = np.zeros(pieces.n_pieces, bool) if pieces.token is None else pieces.token >= 0
         words = word_bits() if (self.options & SINGLE_WORD).any() else np.zeros(0, np.uint8)
@@ -182,7 +189,7 @@ class _Finder(NamedTuple):
 
     def may_find(self, pieces: Pieces) -> bool:
         """Returns False for a short text that contains none of the first bytes of tokens, so no kernel need run."""
-        from gputok.kernels.cpu.added import FEW
+        from gputok.kernels.cpu.find_tokens import FEW
 
         few = self.first[1].tolist()
         if len(pieces.data) >= _SHORT or len(few) > FEW or pieces.byte_level:

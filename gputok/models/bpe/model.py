@@ -292,7 +292,7 @@ class BPE(Model):
 
     def tokenize_pieces(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> Tokens:
         """Tokenizes the pieces data[start[i]:end[i]]; see `Model.tokenize_pieces`."""
-        from gputok.kernels.cpu import merge
+        from gputok.kernels.cpu.encode_words import merge
 
         tables = self._prepared_bytes if byte_level else self._prepared
         if tables is None:
@@ -314,7 +314,7 @@ class BPE(Model):
         self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool
     ) -> tuple[Ids, Positions]:
         """Like `tokenize_pieces`, but returns only ids and rows and bypasses the word cache."""
-        from gputok.kernels.cpu import merge
+        from gputok.kernels.cpu.encode_words import merge
 
         tables = self._prepared_bytes if byte_level else self._prepared
         if tables is None:
@@ -329,7 +329,7 @@ class BPE(Model):
         """Raises ValueError if an id stands for the unknown token, but the vocabulary lacks the unknown token."""
         if self.unk_token is None:
             return
-        from gputok.kernels.cpu import merge
+        from gputok.kernels.cpu.encode_words import merge
 
         if self._common_tables.unk[0] == merge.NONE and (ids == merge.NONE).any():
             raise base.missing_unk(self.unk_token)
@@ -342,13 +342,13 @@ class BPE(Model):
 
     @derived
     def _prepared(self) -> Any:
-        from gputok.kernels.cpu import merge
+        from gputok.kernels.cpu.encode_words import merge
 
         return merge.prepare(self._tables)
 
     @derived
     def _prepared_bytes(self) -> Any:
-        from gputok.kernels.cpu import merge
+        from gputok.kernels.cpu.encode_words import merge
 
         return None if self._byte_tables is None else merge.prepare(self._byte_tables)
 

@@ -161,7 +161,7 @@ class ParityBpeTrainer(CheckedOptions):
             ValueError: if the numbers of languages differ, or a number is not allowed.
         """
         from gputok.kernels import ParityLimits
-        from gputok.kernels.cpu import parity_bpe
+        from gputok.kernels.cpu import train_parity_bpe as parity_bpe
         from gputok.text.word_counts import WordCounts
 
         self._check_languages(train, dev, ratio)
@@ -276,7 +276,7 @@ class _Symbols(NamedTuple):
 
 def _to_symbols(words: WordCounts, ids: Positions32) -> _Symbols:
     """Translates words to symbols; a character without an id (ids: int32[characters, roles]) is left out."""
-    from gputok.kernels.cpu import alphabet
+    from gputok.kernels.cpu import spell_words as alphabet
 
     symbols, offsets = alphabet.spell_words(
         words.data, words.offsets, ids, byte_level=words.byte_level, dtype=np.uint32

@@ -122,7 +122,8 @@ class BpeTrainer(Trainer):
             What was learned; `into(model)` writes it into a BPE model.
         """
         from gputok.kernels import BpeLimits
-        from gputok.kernels.cpu import alphabet, bpe
+        from gputok.kernels.cpu import spell_words as alphabet
+        from gputok.kernels.cpu.train_bpe import train as bpe
 
         vocab, ids = self._alphabet(words)
         if len(words.counts) == 0:
@@ -150,7 +151,7 @@ class BpeTrainer(Trainer):
         )
         on_progress = None if progress is None else lambda done, total: progress("merge", done, total)
         if devices and not self.continuing_subword_prefix and not self.end_of_word_suffix:
-            from gputok.kernels.cuda.bpe import train_bpe as train_on
+            from gputok.kernels.cuda.train_bpe import train_bpe as train_on
 
             train_bpe = functools.partial(train_on, devices[0])
         else:
@@ -172,7 +173,7 @@ class BpeTrainer(Trainer):
         ends its word; without prefix and suffix, 0 is the only role. The characters of `others`, which has the same
         `byte_level` as `words`, join the alphabet without prefix and suffix.
         """
-        from gputok.kernels.cpu import alphabet
+        from gputok.kernels.cpu import spell_words as alphabet
 
         prefix, suffix = self.continuing_subword_prefix or "", self.end_of_word_suffix or ""
         vocab: dict[str, int] = {}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gputok.kernels.cpu.suffixes import LONGEST_CODE, TABLE_BITS, Code
+from gputok.kernels.cpu.train_unigram.suffixes import LONGEST_CODE, TABLE_BITS, Code
 
 if TYPE_CHECKING:
     from gputok.types import Counts, Positions

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gputok.kernels import threads as pool
-from gputok.kernels.cpu import unigram as kernels
+from gputok.kernels.cpu.train_unigram import tries as kernels
 from gputok.models.unigram.seeds import greatest
 
 if TYPE_CHECKING:
-    from gputok.kernels.cpu.unigram import Trie
+    from gputok.kernels.cpu.train_unigram.tries import Trie
     from gputok.models.unigram.seeds import Seeds, Text, Words
     from gputok.types import Positions, Scores
 

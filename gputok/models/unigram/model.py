@@ -173,7 +173,7 @@ class Unigram(Model):
 
     def tokenize_pieces(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> Tokens:
         """Tokenizes the pieces data[start[i]:end[i]]; see `Model.tokenize_pieces`."""
-        from gputok.kernels.cpu import lattice
+        from gputok.kernels.cpu import viterbi as lattice
 
         if byte_level:
             return base.tokenize_byte_level(self, data, start, end)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gputok.kernels import threads as pool
-from gputok.kernels.cpu import suffixes, unigram
-from gputok.kernels.cpu.unigram import Trie
+from gputok.kernels.cpu.train_unigram import suffixes
+from gputok.kernels.cpu.train_unigram import tries as unigram
+from gputok.kernels.cpu.train_unigram.tries import Trie
 from gputok.models.unigram.alphabet_code import make_code
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from gputok.kernels.cpu.suffixes import Code
+    from gputok.kernels.cpu.train_unigram.suffixes import Code
     from gputok.types import Bytes, CodePoints, Counts, Mask, Positions, Positions32
 
 # No result depends on these sizes.

@@ -117,13 +117,15 @@ class WordPiece(Model):
 
     def tokenize_pieces(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> Tokens:
         """Tokenizes the pieces data[start[i]:end[i]]; see `Model.tokenize_pieces`."""
-        from gputok.kernels.cpu import lookup, trie
+        from gputok.kernels.cpu import lookup, match_longest
 
         if byte_level:
             return base.tokenize_byte_level(self, data, start, end)
         parts = []
         for first, last in base.slices(start, end):
-            part = Tokens(*trie.match_longest(data, start[first:last], end[first:last], self._tables))
+            part = Tokens(
+                *match_longest.match_longest(data, start[first:last], end[first:last], self._tables)
+            )
             if self._tables.unk == lookup.NONE and (part.ids == lookup.NONE).any():
                 raise base.missing_unk(self.unk_token)
             parts.append(part)
