@@ -404,7 +404,7 @@ def _plain(text: str | os.PathLike[str], target: pathlib.Path) -> pathlib.Path:
         return pathlib.Path(text)
     with open(target, "wb") as file:
         for batch in corpus.read(text):
-            file.write(batch.data)
+            file.write(batch.data.data)
     return target
 
 

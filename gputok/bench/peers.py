@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from gputok.recipes import Model
+
 ON_CPU = "gputok-cpu"
 """The peer gputok on the CPU, if gputok itself runs on a GPU."""
 END = "<|endoftext|>"
@@ -36,7 +38,7 @@ class Job(NamedTuple):
     warm_text: str  # its first KB
     output: str  # the file to write
     threads: int
-    model: str = "bpe"
+    model: Model = "bpe"
     vocab_size: int = 0
     device: str = "cpu"
     tokenizer: str = ""  # the tokenizer.json to encode with
@@ -73,7 +75,7 @@ def _device(job: Job) -> str:
 
 def train_gigabpe(job: Job) -> Train:
     """Trains gigabpe, with the pre-tokenizer of GPT-2."""
-    import gigabpe
+    gigabpe: Any = importlib.import_module("gigabpe")
 
     def train(text: str, output: str) -> None:
         gigabpe.train_tokenizer(
@@ -90,9 +92,9 @@ def train_gigabpe(job: Job) -> Train:
 
 def train_rustbpe(job: Job) -> Train:
     """Trains rustbpe, whose result is written as tokens and their ranks."""
-    import rustbpe
-
     from gputok.automaton.patterns import PATTERNS
+
+    rustbpe: Any = importlib.import_module("rustbpe")
 
     def train(text: str, output: str) -> None:
         tokenizer = rustbpe.Tokenizer()

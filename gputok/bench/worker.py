@@ -52,8 +52,8 @@ def run(job: Job) -> Run:
     peak = peak_memory()
     if job.keep_ids:
         pathlib.Path(job.output).write_bytes(flat(result).tobytes())
-    seconds = [later - earlier for earlier, later in itertools.pairwise(times)]
-    return Run(*seconds, runtime, peak - runtime)
+    imported, warmed, worked = (later - earlier for earlier, later in itertools.pairwise(times))
+    return Run(imported, warmed, worked, runtime, peak - runtime)
 
 
 def _preparing() -> float:

@@ -331,7 +331,7 @@ def target(folder: str, prefix: str | None, name: str) -> pathlib.Path:
     return pathlib.Path(folder, name if prefix is None else f"{prefix}-{name}")
 
 
-def read_json_vocabulary(path: str) -> dict[str, int]:
+def read_json_vocabulary(path: str) -> dict[str, Any]:
     """Reads a vocab.json. As in `tokenizers`, entries whose values are not numbers are left out."""
     with open(path, encoding="utf-8") as file:
         try:

@@ -8,19 +8,20 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from gputok.components import Verbatim, described
-from gputok.fields import WORD, WrongValue, integer, listed, needed, reading, short
+from gputok.fields import WORD, WrongValue, integer, is_object, listed, needed, reading, short
 from gputok.files import json_text
 from gputok.pipeline.limits import Padding, Truncation
 from gputok.pipeline.pipeline import Pipeline
 from gputok.tokens.added_token import AddedToken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from gputok.components import Component
 
 VERSION = "1.0"
 _MAX_DEPTH = 128  # the largest number of nested brackets, as in the JSON parser of tokenizers
+_CONTAINERS = (dict, list)
 
 
 def read_json(text: str | bytes, source: str) -> dict[str, Any]:
@@ -32,14 +33,14 @@ def read_json(text: str | bytes, source: str) -> dict[str, Any]:
         raise ValueError(f"{source}: is nested too deeply to be a tokenizer.json") from None
     except ValueError as error:  # also UnicodeDecodeError
         raise ValueError(f"{source}: is not a tokenizer.json: {error}") from None
-    if not isinstance(value, dict):
+    if not is_object(value):
         raise ValueError(f"{source}: is not a tokenizer.json: expected an object, not {type(value).__name__}")
     _check_depth({key: item for key, item in value.items() if key != "model"}, source)
     return value
 
 
 @contextlib.contextmanager
-def without_collection() -> Iterator[None]:
+def without_collection() -> Generator[None, None, None]:
     """Switches the garbage collector off while a block runs.
 
     Reading and writing a tokenizer make no garbage, and looking for some among 150,000 merges takes longer than both.
@@ -59,18 +60,19 @@ def _no_constant(name: str) -> None:
 
 def _check_depth(value: Any, source: str) -> None:
     """Raises ValueError for too many nested brackets."""
-    level, depth = [value], 0
+    level: list[Any] = [value]
+    depth = 0
     while level:
         if (depth := depth + 1) > _MAX_DEPTH:
             raise ValueError(
                 f"{source}: is nested more than {_MAX_DEPTH} deep, too deeply for a tokenizer.json"
             )
-        level = [
-            inner
-            for item in level
-            if isinstance(item, dict | list)
-            for inner in (item.values() if isinstance(item, dict) else item)
-        ]
+        level = [inner for item in level if type(item) in _CONTAINERS for inner in _inside(item)]
+
+
+def _inside(container: Any) -> Iterable[Any]:
+    """Returns the values of an object, or the items of a list."""
+    return container.values() if type(container) is dict else container
 
 
 def tokenizer_json(pipeline: Pipeline, pretty: bool) -> Iterator[json_text.Buffer]:
@@ -197,7 +199,7 @@ def shown(pipeline: Pipeline, *, brief: bool) -> str:
 
 def _word(value: Any) -> Any:
     """Describes a variant of an enumeration, as `Name` or `Name(value)`."""
-    if isinstance(value, dict):
+    if is_object(value):
         ((name, argument),) = value.items()
         return Verbatim(f"{name}({argument})")
     return Verbatim(value) if isinstance(value, str) else value

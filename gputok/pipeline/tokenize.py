@@ -34,16 +34,15 @@ def tokenize(pipeline: Pipeline, pieces: Pieces) -> Tokens:
     rows = np.concatenate([[0], np.cumsum(n_tokens)])
     from_model = np.ones(rows[-1], bool)
     from_model[rows[:-1][added]] = False
-    columns: list[Any] = []
-    for of_model, of_pieces in (
-        (found.ids, pieces.token),
-        (found.start, pieces.start),
-        (found.end, pieces.end),
-    ):
-        column = np.empty(rows[-1], of_model.dtype)
-        column[from_model], column[~from_model] = of_model, of_pieces[added]
-        columns.append(column)
-    return Tokens(*columns, rows)
+    ids, start, end = (
+        np.empty(rows[-1], np.uint32),
+        np.empty(rows[-1], np.int64),
+        np.empty(rows[-1], np.int64),
+    )
+    ids[from_model], ids[~from_model] = found.ids, pieces.token[added]
+    start[from_model], start[~from_model] = found.start, pieces.start[added]
+    end[from_model], end[~from_model] = found.end, pieces.end[added]
+    return Tokens(ids, start, end, rows)
 
 
 def _cut_long(

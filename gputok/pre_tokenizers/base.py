@@ -245,10 +245,14 @@ def cut_pieces(
 
     behavior: the treatment of matches; invert: exchanges matches and the text between them.
     """
+    cut, drop = cut_rule(behavior, invert)
+    text = pieces.data, pieces.start, pieces.end, pieces.frozen
     if isinstance(matcher, tuple):
         from gputok.kernels.cpu.split import split_words
+
+        start, end, rows = split_words(*text, matcher, cut, drop)
     else:
-        from gputok.automaton.pattern import split_words
-    rule = cut_rule(behavior, invert)
-    start, end, rows = split_words(pieces.data, pieces.start, pieces.end, pieces.frozen, matcher, *rule)
+        from gputok.automaton.pattern import split_words as split_by_backtracking
+
+        start, end, rows = split_by_backtracking(*text, matcher, cut, drop)
     return regroup(pieces, start, end, rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from gputok.text.pieces import Pieces
 
 
-def _behavior(**default: str) -> Any:
-    return field(**default, metadata={"shown": BEHAVIORS.__getitem__})
+def _behavior(default: Any = dataclasses.MISSING) -> Any:
+    return field(default=default, metadata={"shown": BEHAVIORS.__getitem__})
 
 
 _behavior_field = choice(*BEHAVIORS)

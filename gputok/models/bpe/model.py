@@ -268,7 +268,7 @@ class BPE(Model):
         return model
 
     def _described(self, n_items: int, n_bytes: int | None) -> str:
-        fields = self.to_dict() | {"dropout": self.dropout}
+        fields: dict[str, Any] = {**self.to_dict(), "dropout": self.dropout}
         fields["merges"] = list(map(tuple, fields["merges"]))
         return described(fields.pop("type"), fields, n_items, n_bytes)
 
@@ -302,10 +302,11 @@ class BPE(Model):
             cache = caches.pop()
         except IndexError:
             cache = merge.word_cache(self.cache_capacity)
-        parts = []
+        parts: list[Tokens] = []
         for first, last in base.slices(start, end):
             words = data, start[first:last], end[first:last]
-            parts.append(Tokens(*merge.encode_words(*words, tables, cache, self._random())))
+            found: Any = merge.encode_words(*words, tables, cache, self._random())
+            parts.append(Tokens(*found))
             self._check_known(parts[-1].ids)
         caches.append(cache)
         return base.concat_tokens(parts)
@@ -321,7 +322,8 @@ class BPE(Model):
             return super().encode_words(data, start, end, byte_level=byte_level)
         check_lengths(start, end, "word")
         words = data, start, end, tables, merge.word_cache(0), self._random()
-        ids, _, _, rows = merge.encode_words(*words, positions=False)
+        found: Any = merge.encode_words(*words, positions=False)
+        ids, _, _, rows = found
         self._check_known(ids)
         return ids, rows
 
@@ -445,7 +447,7 @@ def _with_new_tokens(vocabulary: Vocabulary, pairs: Positions, prefix: str | Non
 
     if not len(pairs):
         return np.empty((0, 3), np.uint32)
-    new = lookup.join_pairs(vocabulary.strings, *pairs.T, len((prefix or "").encode()))
+    new = lookup.join_pairs(vocabulary.strings, pairs[:, 0], pairs[:, 1], len((prefix or "").encode()))
     if (new < 0).any():
         rank = int(np.argmax(new < 0))
         a, b = (

@@ -144,9 +144,10 @@ class BpeTrainer(Trainer):
         symbols, offsets = alphabet.spell_words(
             words.data, words.offsets, ids, byte_level=words.byte_level, dtype=dtype
         )
-        length = 2**62 if self.max_token_length is None else self.max_token_length
         limits = BpeLimits(
-            *(min(limit, 2**62) for limit in (self.vocab_size, self.min_frequency, length)),
+            min(self.vocab_size, 2**62),
+            min(self.min_frequency, 2**62),
+            2**62 if self.max_token_length is None else min(self.max_token_length, 2**62),
             (self.continuing_subword_prefix or "").encode(),
         )
         on_progress = None if progress is None else lambda done, total: progress("merge", done, total)

@@ -7,8 +7,9 @@ are computed here; the kernels only multiply and add.
 
 from __future__ import annotations
 
+import functools
 import queue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -56,7 +57,7 @@ def expect(words: Words, p: Scores, threads: int) -> tuple[Scores, float]:
     p: float64[k], the probabilities of pieces.
     """
     scale = 2.0 ** min(40, 62 - words.n_characters.bit_length())
-    slots: queue.SimpleQueue = queue.SimpleQueue()
+    slots: queue.SimpleQueue[Any] = queue.SimpleQueue()
     tables = []
     for _ in range(threads):
         table = np.zeros(2 * len(p))  # for each piece, a probability and (as int64) a count
@@ -71,7 +72,8 @@ def expect(words: Words, p: Scores, threads: int) -> tuple[Scores, float]:
         return float((trie.weight * (np.log(total) - kernels.LOG_HUGE * exponent)).sum())
 
     likelihood = sum(pool.run(work, ((trie,) for trie in words.tries), threads))
-    return sum(table[1::2] for table in tables) / scale, likelihood / max(1, words.n_words)
+    counts = functools.reduce(np.add, [table[1::2] for table in tables])
+    return counts / scale, likelihood / max(1, words.n_words)
 
 
 def maximize(counts: Scores, n_characters: int, threads: int) -> Scores:

@@ -180,17 +180,19 @@ class Unigram(Model):
         missing = "a character isn't in the vocabulary, and unk_id is not set"
         if self.alpha and self.unk_id is None:
             raise ValueError("drawing segmentations at random (alpha) needs an unk_id, but unk_id is not set")
-        parts = []
+        parts: list[Tokens] = []
         for first, last in base.slices(start, end):
             words = data, start[first:last], end[first:last], self._tables
+            found: Any
             if self.alpha:
                 random = np.frombuffer(os.urandom(8), np.uint64) | np.uint64(1)
-                t, *part = lattice.sample_paths(*words, float(self.alpha), self.nbest_size or 0, random)
+                found = lattice.sample_paths(*words, float(self.alpha), self.nbest_size or 0, random)
             else:
-                t, *part = lattice.viterbi(*words)
-            if t < 0:
-                raise ValueError(f"piece {first - 1 - t}: {missing}")
-            parts.append(Tokens(*part))
+                found = lattice.viterbi(*words)
+            n_tokens, *tokens = found
+            if n_tokens < 0:  # minus the number of the piece, from 1
+                raise ValueError(f"piece {first - 1 - n_tokens}: {missing}")
+            parts.append(Tokens(*tokens))
         return base.concat_tokens(parts)
 
     def values(self, tokens: Tokens, data: Bytes, *, byte_level: bool = False) -> list[str]:

@@ -225,7 +225,7 @@ def _deal(
     sizes = np.add.reduceat(buckets, [a for a, _ in parts], axis=1)
     # at[share, group]: the position in `order` at which a share writes its first item of a group
     at = np.array(edges[:-1], np.int64) + np.cumsum(sizes, axis=0) - sizes
-    order, cache, weight = (np.empty(n, dtype) for dtype in (number_type, np.uint64, number_type))
+    order, cache, weight = np.empty(n, number_type), np.empty(n, np.uint64), np.empty(n, number_type)
     tasks = ((share, group_of, at[i], order, cache, weight) for i, share in enumerate(shares))
     list(pool.run(deal, tasks, threads))
     return Groups(order, cache, weight, [slice(a, b) for a, b in itertools.pairwise(edges)])
@@ -294,7 +294,7 @@ def find_seeds(text: Text, longest: int, size: int, threads: int) -> Seeds:
     list(pool.run(suffixes.spread_arcs, tasks, threads))
 
     return Seeds(
-        np.append(np.zeros(n_characters, np.int64), order[begin][by_number]),
+        np.append(np.zeros(n_characters, np.int64), order[begin][by_number].astype(np.int64)),
         np.append(np.ones(n_characters, np.int64), length[by_number]),
         np.append(text.occurrences, score[by_number]),
         parent,

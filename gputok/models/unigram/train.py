@@ -91,13 +91,13 @@ def train_unigram(
     counts = candidates.score.astype(np.float64)
     numbers, p = np.arange(len(counts)), counts / max(1, counts.sum())
     desired = int(vocab_size * _DESIRED)
-    first = np.count_nonzero(p)
+    first = int(np.count_nonzero(p))
     while True:
         for _ in range(n_sub_iterations):
             numbers, p = em.drop_dead_pieces(lattice, numbers, p, threads)
             counts, objective = em.expect(lattice, p, threads)
             p = em.maximize(counts, len(text.occurrences), threads)
-            live = np.count_nonzero(p)
+            live = int(np.count_nonzero(p))
             report(f"EM: {live} pieces, objective {objective:.4f}", first - live, first - desired)
         if np.count_nonzero(p) <= desired:
             break

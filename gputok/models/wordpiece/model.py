@@ -15,6 +15,7 @@ from gputok.models.base import Model, Tokens
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gputok.kernels import WordPieceTables
     from gputok.types import Bytes, Positions
 
 _LONGEST = 2**31 - 1  # no word has more characters
@@ -113,7 +114,8 @@ class WordPiece(Model):
         """Makes a model from its JSON form."""
         names = ("unk_token", "continuing_subword_prefix", "max_input_chars_per_word", "vocab")
         base.require(value, "WordPiece", *names)
-        return cls(**{name: value[name] for name in names} | {"vocab": base.object_of(value, "vocab")})
+        arguments: dict[str, Any] = {name: value[name] for name in names}
+        return cls(**arguments | {"vocab": base.object_of(value, "vocab")})
 
     def tokenize_pieces(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> Tokens:
         """Tokenizes the pieces data[start[i]:end[i]]; see `Model.tokenize_pieces`."""
@@ -121,18 +123,18 @@ class WordPiece(Model):
 
         if byte_level:
             return base.tokenize_byte_level(self, data, start, end)
-        parts = []
+        parts: list[Tokens] = []
         for first, last in base.slices(start, end):
-            part = Tokens(
-                *match_longest.match_longest(data, start[first:last], end[first:last], self._tables)
-            )
+            words = data, start[first:last], end[first:last]
+            found: Any = match_longest.match_longest(*words, self._tables)
+            part = Tokens(*found)
             if self._tables.unk == lookup.NONE and (part.ids == lookup.NONE).any():
                 raise base.missing_unk(self.unk_token)
             parts.append(part)
         return base.concat_tokens(parts)
 
     @derived
-    def _tables(self) -> Any:
+    def _tables(self) -> WordPieceTables:
         from gputok.kernels import WordPieceTables
         from gputok.kernels.cpu import lookup, trie
 
