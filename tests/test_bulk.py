@@ -49,8 +49,8 @@ def flat(batches) -> tuple[list[int], list[int]]:
 
 
 def expected(tokenizer: gputok.Tokenizer, texts: list[str], **options) -> tuple[list[int], list[int]]:
-    namesake = tokenizers.Tokenizer.from_str(tokenizer.to_str())
-    rows = [encoding.ids for encoding in namesake.encode_batch_fast(texts, **options)]
+    upstream = tokenizers.Tokenizer.from_str(tokenizer.to_str())
+    rows = [encoding.ids for encoding in upstream.encode_batch_fast(texts, **options)]
     return list(itertools.chain(*rows)), [len(row) for row in rows]
 
 
