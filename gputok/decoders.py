@@ -164,7 +164,7 @@ class ByteLevel(Decoder):
 
     Example:
         >>> ByteLevel().decode(["Hello", "Ġworld", "Ċ"])
-        'Hello world\\n'
+        'Hello world\n'
     """
 
     add_prefix_space: bool

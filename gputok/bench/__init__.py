@@ -1,7 +1,7 @@
 """gputok beside what a user would use instead: the same work on the same file, each run in a process of its own.
 
     train(text, against=[...])    learning a vocabulary from a file of lines
-    encode(text, against=[...])   a file of documents of about 4 kB to ids in memory
+    encode(text, against=[...])   a file of documents of about 4 kB, or of lines, to ids in memory
 
 What a run measures: the package is imported and the work done once on the first KB of the text; then the clock
 runs from the call to the renamed output (train), or to all ids in the peer's own form (encode). Peak memory is that
@@ -83,6 +83,7 @@ class Comparison(NamedTuple):
     rows: list[Row]
     skipped: dict[str, str]  # peer -> why
     stages: Sequence[Stage] = ()  # on a GPU
+    documents: str = ""  # of encode: what is encoded one by one
 
     def to_json(self) -> str:
         rows = [{**row._asdict(), "ratio": self._ratio(row)} for row in self.rows]
@@ -98,6 +99,7 @@ class Comparison(NamedTuple):
         lines = [head, *(self._line(row) for row in self.rows)]
         widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
         what = f"{self.model}, vocabulary {self.vocab_size:,}, {self.threads} threads, device {self.device}"
+        what += f", {self.documents}" if self.documents else ""
         return "\n".join(
             [
                 f"{self.task} {self.text}, {self.n_bytes / 1e6:.1f} MB: {what}; median (min to max)",
@@ -208,13 +210,14 @@ def encode(
     *,
     tokenizer: str | os.PathLike[str] | None = None,
     vocab_size: int = 32_000,
+    lines: bool = False,
     against: Sequence[str] = ("tokenizers",),
     threads: int | None = None,
     device: str = "cpu",
     runs: int = 3,
     progress: Progress = None,
 ) -> Comparison:
-    """Encodes a text file, cut into documents of about 4 kB, with gputok and each peer of `against`.
+    """Encodes a text file, cut into documents of about 4 kB or into lines, with gputok and each peer of `against`.
 
     Peers: tokenizers, tiktoken, gigatoken. `tokenizer` is a GPT-2-style tokenizer.json; without one, it is trained
     on the text. Raises ValueError where gputok and `tokenizers` give different ids for the first MB.
@@ -227,8 +230,9 @@ def encode(
         plain = _plain(text, pathlib.Path(folder, "text.txt"))
         warm = _head(plain, pathlib.Path(folder, "warm.txt"), 1024)
         documents, sample = pathlib.Path(folder, "documents.txt"), pathlib.Path(folder, "sample.txt")
-        documents.write_bytes(_in_documents(plain.read_bytes()))
-        sample.write_bytes(_in_documents(_head(plain, sample, _SAMPLE_BYTES).read_bytes()))
+        document_bytes = 0 if lines else _DOCUMENT_BYTES
+        documents.write_bytes(_in_documents(plain.read_bytes(), document_bytes))
+        sample.write_bytes(_in_documents(_head(plain, sample, _SAMPLE_BYTES).read_bytes(), document_bytes))
         if tokenizer is None:
             report("verify: training the tokenizer", 0, 1)
             tokenizer = pathlib.Path(folder, "tokenizer.json")
@@ -258,8 +262,20 @@ def encode(
         rows = [row._replace(n_equal=equal[row.peer], n_results=len(ours)) for row in rows]
         stages = _stages(job("gputok"), runs)
         n_bytes = plain.stat().st_size
+    unit = "lines" if lines else "documents of about 4 kB"
     return Comparison(
-        "encode", str(text), n_bytes, "bpe", vocab_size, threads, device, verified, rows, skipped, stages
+        "encode",
+        str(text),
+        n_bytes,
+        "bpe",
+        vocab_size,
+        threads,
+        device,
+        verified,
+        rows,
+        skipped,
+        stages,
+        unit,
     )
 
 
@@ -351,11 +367,11 @@ def _head(text: pathlib.Path, target: pathlib.Path, n_bytes: int) -> pathlib.Pat
     return target
 
 
-def _in_documents(text: bytes) -> bytes:
-    """Whole lines joined to documents, with the end token between two of them."""
+def _in_documents(text: bytes, document_bytes: int) -> bytes:
+    """Whole lines joined to documents of at least so many bytes, with the end token between two of them."""
     documents, start = [], 0
     while start < len(text):
-        stop = text.find(b"\n", start + _DOCUMENT_BYTES) + 1 or len(text)
+        stop = text.find(b"\n", start + document_bytes) + 1 or len(text)
         documents.append(text[start:stop])
         start = stop
     return END.encode().join(documents)

@@ -26,7 +26,8 @@ def merges_by_rank(vocabulary: Vocabulary, ranks: Array) -> Array:
 
     ranks: int64[n], of each token; one below 0 is neither made nor part of another.
 
-    >>> merges_by_rank(Vocabulary.from_tokens(["a", "b", "ab", "aab"]), np.arange(4)).tolist()
+    >>> tokens = Vocabulary.from_mapping({"a": 0, "b": 1, "ab": 2, "aab": 3})
+    >>> merges_by_rank(tokens, np.arange(4)).tolist()
     [[0, 1], [0, 2]]
     """
     from gputok.kernels.cpu import lookup
