@@ -43,10 +43,12 @@ def panel(task: str, comparisons: list[dict], colours: dict[str, str]) -> tuple[
     longest = max(rate for group in groups.values() for rate in group.values())
     scale = (PANEL - LABELS - 70) / longest
     parts = [f'<text x="0" y="16" class="title" fill="{colours["text"]}">{TITLES[task]}</text>']
-    y = 30
+    y = 32
     for name, group in groups.items():
         parts.append(f'<text x="0" y="{y + 11}" fill="{colours["soft"]}">{html.escape(name)}</text>')
         y += 17
+        line = f'<line x1="{LABELS}" x2="{LABELS}" y1="{y - 2}" y2="{y + len(group) * (BAR + 2)}" '
+        parts.append(f'{line}stroke="{colours["line"]}"/>')
         for peer, rate in group.items():
             ours = peer == "gputok"
             length = max(1.0, rate * scale)
@@ -60,14 +62,13 @@ def panel(task: str, comparisons: list[dict], colours: dict[str, str]) -> tuple[
             ]
             y += BAR + 2
         y += GAP - 4
-    parts.append(f'<line x1="{LABELS}" x2="{LABELS}" y1="28" y2="{y - 12}" stroke="{colours["line"]}"/>')
     return parts, y
 
 
 def chart(by_task: dict[str, list[dict]], colours: dict[str, str]) -> str:
     """The whole picture."""
     panels = [panel(task, found, colours) for task, found in by_task.items()]
-    height = max(height for _, height in panels) + 8
+    height = max(height for _, height in panels) + 14
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
         'role="img" aria-label="MB of text per second, longer is better">',

@@ -7,6 +7,9 @@ import types
 
 import pytest
 
+from gputok import Tokenizer, models, pre_tokenizers
+
+nbformat = pytest.importorskip("nbformat")
 for package in ("pdoc", "nbconvert", "markdown2"):
     pytest.importorskip(package, reason="documentation needs the extra: pip install 'gputok[docs]'")
 
@@ -22,6 +25,7 @@ def build():
     return module
 
 
+@pytest.mark.full  # .ci/run builds it, too
 def test_nothing_is_wrong_with_the_documentation(build, tmp_path):
     assert build.main(tmp_path) == []
     pages = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.html"))
@@ -56,4 +60,15 @@ class Told:
     monkeypatch.setitem(sys.modules, "sample", module)
     exec(source, module.__dict__)
     found = build.undocumented({"sample": build.pdoc.doc.Module(module)})
-    assert found == ["sample.Told.method: has no docstring", "sample.untold: has no docstring"]
+    assert sorted(found) == ["sample.Told.method: has no docstring", "sample.untold: has no docstring"]
+
+
+def test_an_exported_encoding_keeps_its_indentation(build):
+    """nbconvert makes one space of several, except in `pre`."""
+    tokenizer = Tokenizer(models.WordLevel({"x": 0, "y": 1}, unk_token="x"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    shown = tokenizer.encode("x\n        y")._repr_html_()
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x", outputs=[])])
+    notebook.cells[0].outputs = [nbformat.v4.new_output("display_data", data={"text/html": shown})]
+    body, _ = build.HTMLExporter(template_name="basic").from_notebook_node(notebook)
+    assert "\n        " in body
