@@ -87,7 +87,6 @@ def write_reference(folder: pathlib.Path, documented: dict[str, pdoc.doc.Module]
     """A page for each module, with a search over all of them."""
     pdoc.render.configure(
         docformat="google",
-        include_undocumented=False,  # attributes that the docstring of their class describes
         show_source=False,
         template_directory=pathlib.Path(__file__).parent / "pdoc",
     )
