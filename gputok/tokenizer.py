@@ -22,7 +22,7 @@ from gputok.types import public
 if TYPE_CHECKING:
     from gputok.decoders import Decoder
     from gputok.files.locations import StorageOptions
-    from gputok.files.token_files import TokenBatch
+    from gputok.files.token_files import TokenBatch, Written
     from gputok.models import Model
     from gputok.normalizers import Normalizer
     from gputok.pre_tokenizers import PreTokenizer
@@ -472,7 +472,7 @@ class Tokenizer:
         column: str | None = None,
         separator: str | None = None,
         storage_options: StorageOptions = None,
-    ) -> None: ...
+    ) -> Written: ...
 
     def encode_corpus(
         self,
@@ -487,12 +487,13 @@ class Tokenizer:
         column: str | None = None,
         separator: str | None = None,
         storage_options: StorageOptions = None,
-    ) -> Iterator[TokenBatch] | None:
+    ) -> Iterator[TokenBatch] | Written:
         """Encodes a corpus of any size into arrays of ids, with no Python object for a token.
 
         source: as in `train`, or any iterable of texts. Without `output`, yields a TokenBatch for each megabyte or so
         (64 on a GPU): ids uint16[t] (uint32[t] where an id needs it) and rows int64[n_documents + 1]. With `output`, writes a file by
-        its ending: .npy, .bin, .arrow or .parquet (`gputok.files.token_files` says what each holds). A run that was broken
+        its ending: .npy, .bin, .arrow or .parquet (`gputok.files.token_files` says what each holds), and returns how many
+        documents, ids, unknown ids and bytes there were (`gputok.files.token_files.Written`). A run that was broken
         off goes on where it was; the file has its name when it is whole. Nothing is truncated or padded.
         storage_options: of the file systems of URLs, of source and output (`gputok.files.locations`).
         """
@@ -505,17 +506,25 @@ class Tokenizer:
         total = corpus.total_bytes(source, column=column)
         backend.choose(device, 0)  # says at once what is wrong with it
 
+        n_bytes = 0
+
         def batches(skip: int = 0) -> Iterator[TokenBatch]:
             given = {"column": column, "separator": separator, "errors": errors, "threads": threads}
             read = partial(corpus.read, source, **given)
             chosen, texts = backend.choose_for(read, total, device)
             with reporting(progress) as report:
+
+                def counted(stage: str, done: int, total: int | None) -> None:
+                    nonlocal n_bytes
+                    n_bytes = done
+                    report(stage, done, total)
+
                 yield from encode_corpus.encode(
                     pipeline,
                     texts,
                     add_special_tokens=add_special_tokens,
                     threads=threads,
-                    report=report,
+                    report=counted,
                     total=total,
                     skip=skip,
                     devices=chosen.devices,
@@ -523,10 +532,22 @@ class Tokenizer:
 
         if output is None:
             return batches()
+        n_new = n_ids = n_unknown = 0
+        unknown = pipeline.unknown_id
+
+        def tallied(skip: int) -> Iterator[TokenBatch]:
+            nonlocal n_new, n_ids, n_unknown
+            for batch in batches(skip):
+                n_new, n_ids = n_new + batch.n_documents, n_ids + len(batch.ids)
+                if unknown is not None:
+                    n_unknown += int(np.count_nonzero(batch.ids == unknown))
+                yield batch
+
         options = add_special_tokens, column, separator, errors
         fingerprint = encode_corpus.fingerprint(pipeline, source, options)
-        token_files.write(output, batches, encode_corpus.id_type(pipeline), fingerprint, storage_options)
-        return None
+        dtype = encode_corpus.id_type(pipeline)
+        n_documents = token_files.write(output, tallied, dtype, fingerprint, storage_options)
+        return token_files.Written(n_documents, n_new, n_ids, n_unknown, n_bytes)
 
     def report(self, corpus: Any, **options: Any) -> Report:
         """Measures how this tokenizer suits a corpus, beside others if asked: see `gputok.report.report`."""
