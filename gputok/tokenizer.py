@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gputok.decoders import Decoder
     from gputok.encoding.encoding import Encoding
     from gputok.files.locations import StorageOptions
-    from gputok.files.token_files import TokenBatch
+    from gputok.files.token_files import TokenBatch, Written
     from gputok.models import Model
     from gputok.normalizers import Normalizer
     from gputok.pre_tokenizers import PreTokenizer
@@ -690,7 +690,7 @@ class Tokenizer:
         column: str | None = None,
         separator: str | None = None,
         storage_options: StorageOptions = None,
-    ) -> None: ...
+    ) -> Written: ...
 
     def encode_corpus(
         self,
@@ -705,7 +705,7 @@ class Tokenizer:
         column: str | None = None,
         separator: str | None = None,
         storage_options: StorageOptions = None,
-    ) -> Iterator[TokenBatch] | None:
+    ) -> Iterator[TokenBatch] | Written:
         """Encodes a corpus of any size into arrays of ids, without a Python object for each token.
 
         Texts are neither truncated nor padded. An interrupted run that writes a file resumes where it stopped, if
@@ -727,6 +727,8 @@ class Tokenizer:
         Returns:
             Without `output`, an iterator of a `TokenBatch` for about each megabyte of text (64 MB on a GPU): `ids`,
             uint16[n_ids] (uint32 if the vocabulary has more than 65,536 ids), and `rows`, int64[n_documents + 1].
+            With `output`, how many documents, ids, unknown ids and bytes there were
+            (`gputok.files.token_files.Written`).
 
         Raises:
             FileNotFoundError: a name matches no file.
@@ -749,17 +751,25 @@ class Tokenizer:
         total = corpus.total_bytes(source, column=column)
         backend.choose(device, 0)  # raises its error now, not when the first batch is asked for
 
+        n_bytes = 0
+
         def batches(skip: int = 0) -> Iterator[TokenBatch]:
             given = {"column": column, "separator": separator, "errors": errors, "threads": threads}
             read = partial(corpus.read, source, **given)
             chosen, texts = backend.choose_for(read, total, device)
             with reporting(progress) as report:
+
+                def counted(stage: str, done: int, total: int | None) -> None:
+                    nonlocal n_bytes
+                    n_bytes = done
+                    report(stage, done, total)
+
                 yield from encode_corpus.encode(
                     pipeline,
                     texts,
                     add_special_tokens=add_special_tokens,
                     threads=threads,
-                    report=report,
+                    report=counted,
                     total=total,
                     skip=skip,
                     devices=chosen.devices,
@@ -767,10 +777,22 @@ class Tokenizer:
 
         if output is None:
             return batches()
+        n_new = n_ids = n_unknown = 0
+        unknown = pipeline.unknown_id
+
+        def tallied(skip: int) -> Iterator[TokenBatch]:
+            nonlocal n_new, n_ids, n_unknown
+            for batch in batches(skip):
+                n_new, n_ids = n_new + batch.n_documents, n_ids + len(batch.ids)
+                if unknown is not None:
+                    n_unknown += int(np.count_nonzero(batch.ids == unknown))
+                yield batch
+
         options = add_special_tokens, column, separator, errors
         fingerprint = encode_corpus.fingerprint(pipeline, source, options)
-        token_files.write(output, batches, encode_corpus.id_type(pipeline), fingerprint, storage_options)
-        return None
+        dtype = encode_corpus.id_type(pipeline)
+        n_documents = token_files.write(output, tallied, dtype, fingerprint, storage_options)
+        return token_files.Written(n_documents, n_new, n_ids, n_unknown, n_bytes)
 
     def report(self, corpus: Any, **options: Any) -> Report:
         """Measures how this tokenizer suits a corpus, alone or compared with others.
