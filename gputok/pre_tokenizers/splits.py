@@ -19,6 +19,7 @@ from gputok.pre_tokenizers.base import (
     PreTokenizer,
     SplitPlan,
     cut_pieces,
+    cut_plan,
     read_behavior,
 )
 from gputok.text.patterns import pattern_field, pattern_form, read_pattern, shown_pattern
@@ -70,8 +71,7 @@ class Split(PreTokenizer):
         return cut_pieces(pieces, self._matcher, self.behavior, self.invert)
 
     def plan(self) -> SplitPlan | None:
-        gapless = getattr(self._matcher, "gapless", False)
-        return SplitPlan(self._matcher, False) if gapless and self.behavior == "isolated" else None
+        return cut_plan(self._matcher, self.behavior, self.invert)
 
 
 @dataclass(eq=False, repr=False)
@@ -130,6 +130,12 @@ class Punctuation(PreTokenizer):
 
     def _apply(self, pieces: Pieces) -> Pieces:
         return cut_pieces(pieces, one_of(property_set("rust:punctuation")), self.behavior)
+
+    def plan(self) -> SplitPlan | None:
+        marks = property_set("rust:punctuation")
+        if self.behavior == "contiguous":
+            return SplitPlan(runs(marks, ~marks), False)
+        return cut_plan(one_of(marks), self.behavior)
 
 
 @dataclass(eq=False, repr=False)
