@@ -101,12 +101,16 @@ class AddedVocabulary:
         token = self.tokens[token_id]
         return self._normalized.get(token_id, token.content) if token.normalized else token.content
 
-    def extract(self, pieces: Pieces, *, normalized: bool) -> Pieces:
-        """Cuts pieces at the tokens that are looked for in raw or in normalized text; drops empty pieces of text."""
+    def finder(self, normalized: bool) -> _Finder | None:
+        """What finds the tokens that are looked for in raw or in normalized text; None: there are none."""
         key = normalized, self.encode_special_tokens
         if key not in self._finders:
             self._finders[key] = self._finder(*key)
-        finder = self._finders[key]
+        return self._finders[key]
+
+    def extract(self, pieces: Pieces, *, normalized: bool) -> Pieces:
+        """Cuts pieces at the tokens that are looked for in raw or in normalized text; drops empty pieces of text."""
+        finder = self.finder(normalized)
         if finder is None or not finder.may_find(pieces):
             return pieces.without_empty()
         if pieces.byte_level:  # tokens are looked for among the characters that stand for bytes
@@ -148,10 +152,10 @@ class _Finder(NamedTuple):
     first: tuple[Array, Array]  # bytes that tokens begin with
 
     def cut(self, pieces: Pieces) -> Pieces:
-        from gputok.kernels.cpu.added import SINGLE_WORD, find_tokens
+        from gputok.kernels.cpu.added import find_tokens
 
         skip = np.zeros(pieces.n_pieces, bool) if pieces.token is None else pieces.token >= 0
-        words = word_bits() if (self.options & SINGLE_WORD).any() else np.zeros(0, np.uint8)
+        words = self.words()
         text = pieces.data, pieces.start, pieces.end, skip
         start, end, found, rows = find_tokens(*text, self.trie, self.options, words, self.first)
         if len(start) == pieces.n_pieces and not np.count_nonzero(found >= 0):
@@ -163,6 +167,12 @@ class _Finder(NamedTuple):
         return pieces._replace(
             start=start, end=end, rows=rows[pieces.rows], token=token if (token >= 0).any() else None
         )
+
+    def words(self) -> Array:
+        """`word_bits` if a token asks for them, else uint8[0]."""
+        from gputok.kernels.cpu.added import SINGLE_WORD
+
+        return word_bits() if (self.options & SINGLE_WORD).any() else np.zeros(0, np.uint8)
 
     def may_find(self, pieces: Pieces) -> bool:
         """False: a short text has none of the bytes that tokens begin with, and no kernel need be called."""

@@ -225,6 +225,10 @@ class BPE(Model):
     def byte_tables(self) -> Any:
         return self._byte_tables
 
+    def tables(self, byte_level: bool) -> Any:
+        """The `kernels.BpeTables` for text, or for bytes that stand for ByteLevel characters (None if one is no token)."""
+        return self._byte_tables if byte_level else self._tables
+
     def tokenize_pieces(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> Tokens:
         from gputok.kernels.cpu import merge
 
