@@ -89,7 +89,7 @@ def test_encoding_is_compared(text):
 def emulated(tmp_path, monkeypatch) -> str:
     """Processes that this one starts find CuPy and a device."""
     (tmp_path / "sitecustomize.py").write_text(
-        "from gputok.kernels.cuda import bpe\n"
+        "from gputok.kernels.cuda import train_bpe as bpe\n"
         "from tests.emulation import stand_in\n"
         "stand_in.install()\n"
         "bpe._MERGES_PER_LOOK, bpe._LEAST_CAPACITY = 16, 1024\n"

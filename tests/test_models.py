@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import tokenizers
 from gputok.kernels import reference
-from gputok.kernels.cpu import lattice, merge, trie
+from gputok.kernels.cpu import match_longest as trie
+from gputok.kernels.cpu import viterbi as lattice
+from gputok.kernels.cpu.encode_words import merge
 
 import gputok
 from gputok import Tokenizer, models

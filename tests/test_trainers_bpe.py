@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import tokenizers.trainers
 from gputok.kernels import BpeLimits, reference
-from gputok.kernels.cpu import alphabet, bpe, bpe_queue
+from gputok.kernels.cpu import spell_words as alphabet
+from gputok.kernels.cpu.train_bpe import queue as bpe_queue
+from gputok.kernels.cpu.train_bpe import train as bpe
 
 from gputok import AddedToken, trainers
 from gputok.text.word_counts import WordCounts

@@ -16,7 +16,7 @@ import pytest
 import tokenizers
 import tokenizers.trainers
 from gputok.kernels import ParityLimits, reference
-from gputok.kernels.cpu import parity_bpe
+from gputok.kernels.cpu import train_parity_bpe as parity_bpe
 
 from gputok import AddedToken, Tokenizer, WordCounts, models, normalizers, pre_tokenizers
 from gputok.implementations import ByteLevelBPETokenizer
@@ -229,7 +229,7 @@ def stuck(monkeypatch):
         was, found[:] = any(found), []
         return was
 
-    monkeypatch.setattr(reference.training, "choose_language", watched)
+    monkeypatch.setitem(reference.train_parity_bpe.__globals__, "choose_language", watched)
     monkeypatch.setattr(parity_bpe, "train_parity_bpe", both)
     return answer
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tokenizers
 from gputok.kernels import threads as pool
-from gputok.kernels.cpu import suffixes
-from gputok.kernels.cpu import unigram as kernels
+from gputok.kernels.cpu.train_unigram import suffixes
+from gputok.kernels.cpu.train_unigram import tries as kernels
 
 from gputok import Tokenizer, WordCounts, models, trainers
 from gputok.models.unigram import em, seeds

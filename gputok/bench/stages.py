@@ -20,7 +20,9 @@ import numpy as np
 from gputok import Tokenizer, backend, corpus
 from gputok.bench import Stage
 from gputok.bench.peers import END, Job
-from gputok.kernels.cuda import lookup, split, words
+from gputok.kernels.cuda import count_words as words
+from gputok.kernels.cuda import encode_words as lookup
+from gputok.kernels.cuda import split
 from gputok.kernels.cuda.device import Device
 from gputok.pipeline import encode_corpus
 from gputok.pipeline.count_words import POSITIONS, count_words

@@ -169,13 +169,15 @@ def missing_unk(token: str) -> ValueError:
 
 
 def vocabulary_of(vocab: Any) -> Vocabulary:
-    """From token -> id, given as the argument `vocab`."""
+    """From token -> id, given as the argument `vocab`, or packed already."""
+    if isinstance(vocab, Vocabulary):
+        return vocab
     return checked("vocab", Vocabulary.from_mapping, {} if vocab is None else vocab)
 
 
-def object_of(value: dict[str, Any], name: str) -> dict[str, Any]:
+def object_of(value: dict[str, Any], name: str) -> dict[str, Any] | Vocabulary:
     """A field of a JSON form that must be an object: a string is the path of a file only outside of files."""
-    if not isinstance(value[name], dict):
+    if not isinstance(value[name], dict | Vocabulary):
         raise WrongValue(f"must be an object, not {brief(value[name])}", name)
     return value[name]
 

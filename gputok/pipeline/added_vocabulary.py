@@ -118,7 +118,14 @@ class AddedVocabulary:
         return finder.cut(pieces)
 
     def _finder(self, normalized: bool, encode_special_tokens: bool) -> _Finder | None:
-        from gputok.kernels.cpu.added import IGNORED, LSTRIP, RSTRIP, SINGLE_WORD, build_trie, first_bytes
+        from gputok.kernels.cpu.find_tokens import (
+            IGNORED,
+            LSTRIP,
+            RSTRIP,
+            SINGLE_WORD,
+            build_trie,
+            first_bytes,
+        )
 
         chosen = {
             token_id: (self.pattern(token_id), token)
@@ -144,7 +151,7 @@ _SHORT = 1 << 10  # bytes of a text that is looked through at once, before a ker
 
 
 class _Finder(NamedTuple):
-    """Added tokens as a trie over bytes; see kernels/cpu/added.py."""
+    """Added tokens as a trie over bytes; see kernels/cpu/find_tokens.py."""
 
     ids: Array  # int64[n_tokens]
     options: Array  # uint8[n_tokens]
@@ -152,7 +159,7 @@ class _Finder(NamedTuple):
     first: tuple[Array, Array]  # bytes that tokens begin with
 
     def cut(self, pieces: Pieces) -> Pieces:
-        from gputok.kernels.cpu.added import find_tokens
+        from gputok.kernels.cpu.find_tokens import find_tokens
 
         skip = np.zeros(pieces.n_pieces, bool) if pieces.token is None else pieces.token >= 0
         words = self.words()
@@ -170,13 +177,13 @@ class _Finder(NamedTuple):
 
     def words(self) -> Array:
         """`word_bits` if a token asks for them, else uint8[0]."""
-        from gputok.kernels.cpu.added import SINGLE_WORD
+        from gputok.kernels.cpu.find_tokens import SINGLE_WORD
 
         return word_bits() if (self.options & SINGLE_WORD).any() else np.zeros(0, np.uint8)
 
     def may_find(self, pieces: Pieces) -> bool:
         """False: a short text has none of the bytes that tokens begin with, and no kernel need be called."""
-        from gputok.kernels.cpu.added import FEW
+        from gputok.kernels.cpu.find_tokens import FEW
 
         few = self.first[1].tolist()
         if len(pieces.data) >= _SHORT or len(few) > FEW or pieces.byte_level:

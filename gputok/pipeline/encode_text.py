@@ -1,6 +1,6 @@
 """Encoding one short text: all steps in one call of a kernel, and an Encoding that is made when somebody looks.
 
-What such a tokenizer consists of is written into a *handle* once (`gputok.kernels.cpu.short_text`). Where there is no
+What such a tokenizer consists of is written into a *handle* once (`gputok.kernels.cpu.short_texts`). Where there is no
 handle for a tokenizer, and where a text is too long or becomes too long, `encode_batch` does it, with the same result.
 """
 
@@ -17,7 +17,7 @@ from gputok.encoding.rows import Spelling, margin
 from gputok.pipeline import encode_batch
 
 if TYPE_CHECKING:
-    from gputok.kernels.cpu.handle import Handle
+    from gputok.kernels.cpu.short_texts.handle import Handle
     from gputok.pipeline.pipeline import Pipeline
 
 Made = tuple[bytes, str, bool]
@@ -164,7 +164,7 @@ class ShortTexts:
 
     def _positions(self, made: Made) -> tuple[list[int], list[int], list[int]]:
         """Where each token begins and ends, in characters, and the number of its word, or -1."""
-        from gputok.kernels.cpu.short_text import POSITIONS
+        from gputok.kernels.cpu.short_texts.encode import POSITIONS
 
         raw, n = made[1].encode(), len(made[0]) // 4
         try:
@@ -214,7 +214,7 @@ class Engine:
     def __init__(
         self, pipeline: Pipeline, handle: Handle, kernel: Callable[[int, int, int, int], int]
     ) -> None:
-        from gputok.kernels.cpu import short_text
+        from gputok.kernels.cpu.short_texts import encode as short_text
 
         self.handle, self.kernel, self.rooms = handle, kernel, []
         self.frames = _frame(pipeline, False), _frame(pipeline, True)
@@ -240,8 +240,9 @@ class Engine:
             return None
         if (found := steps_of(pipeline)) is None:
             return None
-        from gputok.kernels.cpu import short_steps, short_text
         from gputok.kernels.cpu.lookup import NONE
+        from gputok.kernels.cpu.short_texts import encode as short_text
+        from gputok.kernels.cpu.short_texts import steps as short_steps
 
         steps, byte_level = found
         tables = model.tables(byte_level)
@@ -262,7 +263,8 @@ class Room:
     __slots__ = ("address", "begins", "ends", "handle", "ids", "words")
 
     def __init__(self, engine: Engine) -> None:
-        from gputok.kernels.cpu import merge, short_text
+        from gputok.kernels.cpu.encode_words import merge
+        from gputok.kernels.cpu.short_texts import encode as short_text
 
         self.handle = handle = short_text.with_memory(engine.handle, merge.word_cache(_CACHED_WORDS))
         self.address = handle.address

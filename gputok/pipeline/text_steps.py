@@ -1,4 +1,4 @@
-"""The steps before a model, as the kernel for short texts takes them: each a handle of `gputok.kernels.cpu.short_steps`."""
+"""The steps before a model, as the kernel for short texts takes them: each a handle of `gputok.kernels.cpu.short_texts.steps`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gputok import normalizers
-from gputok.kernels.cpu.handle import Handle
+from gputok.kernels.cpu.short_texts.handle import Handle
 from gputok.text.unicode_maps import compositions, normalization_form
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def steps_of(pipeline: Pipeline) -> tuple[list[Handle], bool] | None:
 
 
 def _step(kind: int, **places: Any) -> Handle:
-    from gputok.kernels.cpu import short_steps as kernels
+    from gputok.kernels.cpu.short_texts import steps as kernels
 
     step = Handle(kernels.N_STEP)
     step.put(kernels.KIND, kind)
@@ -45,7 +45,7 @@ def _step(kind: int, **places: Any) -> Handle:
 
 
 def _extract(pipeline: Pipeline, normalized: bool) -> Handle:
-    from gputok.kernels.cpu.short_steps import EXTRACT
+    from gputok.kernels.cpu.short_texts.steps import EXTRACT
 
     finder = pipeline.added.finder(normalized)
     if finder is None:
@@ -78,7 +78,7 @@ def _changes(normalizer: Normalizer | None) -> list[Handle] | None:
 
 
 def _form(name: str, compose: bool) -> Handle:
-    from gputok.kernels.cpu.short_steps import FORM
+    from gputok.kernels.cpu.short_texts.steps import FORM
 
     form = normalization_form(name)
     pairs = compositions() if compose else None
@@ -97,7 +97,7 @@ def _form(name: str, compose: bool) -> Handle:
 
 
 def _walk(automaton: Automaton) -> Handle:
-    from gputok.kernels.cpu.short_steps import WALK
+    from gputok.kernels.cpu.short_texts.steps import WALK
     from gputok.kernels.cpu.walk import prepare
 
     walk = prepare(automaton)

@@ -131,7 +131,7 @@ class Custom(PreTokenizer):
         raise TypeError(f"a custom pre-tokenizer has no JSON form: {self.pretok!r}")
 
     def _apply(self, pieces: Pieces) -> Pieces:
-        from gputok.kernels.cpu.ragged import gather
+        from gputok.kernels.cpu.rewrite import gather
 
         data, offsets = gather(pieces.data, pieces.start, pieces.end)
         token = np.full(pieces.n_pieces, -1) if pieces.token is None else pieces.token

@@ -132,7 +132,7 @@ class Vocabulary:
         """Packs the tokens at some positions of the arrays: data uint8[n_bytes] and offsets int64[n + 1]."""
         if len(positions) == len(self):
             return self.data, self.offsets
-        from gputok.kernels.cpu.ragged import gather
+        from gputok.kernels.cpu.rewrite import gather
 
         return gather(self.data, self.offsets[positions], self.offsets[positions.astype(np.int64) + 1])
 

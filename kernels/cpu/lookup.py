@@ -7,14 +7,13 @@ decided on the keys, never on hashes alone.
 from __future__ import annotations
 
 import numpy as np
+from gputok.kernels import Pairs, Strings
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.primitives.constants import LOW32, U0, U1, U32
+from gputok.kernels.cpu.primitives.hashing import hash_bytes, hash_pair, same_bytes
+from gputok.kernels.cpu.primitives.memory import as_array, scratch, view
+from gputok.kernels.cpu.primitives.utf8 import decode, width
 from gputok.kernels.signatures import i16, i64, u8, u32
-
-from .. import Pairs, Strings
-from . import kernel
-from .constants import LOW32, U0, U1, U32
-from .hashing import hash_bytes, hash_pair, same_bytes
-from .memory import as_array, scratch, view
-from .utf8 import decode, width
 
 NONE = np.uint32(0xFFFFFFFF)  # no id: no vocabulary can hold so many tokens
 CODE_BITS = 21  # of a code point

@@ -26,6 +26,7 @@ from gputok.files.atomic import replacing
 from gputok.files.json_text import Buffer, deeper, escaped, woven
 from gputok.models import base
 from gputok.models.base import Model, Tokens
+from gputok.models.bpe.merges import PackedMerges
 from gputok.text.pieces import check_lengths
 from gputok.tokens.vocabulary import Vocabulary, pack, packed_tokens
 from gputok.types import Array
@@ -198,7 +199,7 @@ class BPE(Model):
         options = ("dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix")
         switches = ("fuse_unk", "byte_fallback", "ignore_merges")
         given = {name: value[name] for name in (*options, *switches) if value.get(name) is not None}
-        if not isinstance(value["merges"], list):
+        if not isinstance(value["merges"], list | PackedMerges):
             raise WrongValue(f"must be a list, not {brief(value['merges'])}", "merges")
         model = cls(base.object_of(value, "vocab"), value["merges"], **given)
         model.sentencepiece = value.get("sentencepiece", False)
@@ -230,7 +231,7 @@ class BPE(Model):
         return self._byte_tables if byte_level else self._tables
 
     def tokenize_pieces(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> Tokens:
-        from gputok.kernels.cpu import merge
+        from gputok.kernels.cpu.encode_words import merge
 
         tables = self._prepared_bytes if byte_level else self._prepared
         if tables is None:
@@ -249,7 +250,7 @@ class BPE(Model):
         return base.joined(parts)
 
     def encode_words(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> tuple[Array, Array]:
-        from gputok.kernels.cpu import merge
+        from gputok.kernels.cpu.encode_words import merge
 
         tables = self._prepared_bytes if byte_level else self._prepared
         if tables is None:
@@ -264,7 +265,7 @@ class BPE(Model):
         """Raises ValueError where an id stands for an unknown token that the vocabulary lacks."""
         if self.unk_token is None:
             return
-        from gputok.kernels.cpu import merge
+        from gputok.kernels.cpu.encode_words import merge
 
         if self._common_tables.unk[0] == merge.NONE and (ids == merge.NONE).any():
             raise base.missing_unk(self.unk_token)
@@ -277,13 +278,13 @@ class BPE(Model):
 
     @derived
     def _prepared(self) -> Any:
-        from gputok.kernels.cpu import merge
+        from gputok.kernels.cpu.encode_words import merge
 
         return merge.prepare(self._tables)
 
     @derived
     def _prepared_bytes(self) -> Any:
-        from gputok.kernels.cpu import merge
+        from gputok.kernels.cpu.encode_words import merge
 
         return None if self._byte_tables is None else merge.prepare(self._byte_tables)
 
@@ -315,43 +316,44 @@ class BPE(Model):
 _probability = number(0, 1)
 
 
-def _pairs(vocabulary: Vocabulary, merges: Sequence[Any]) -> np.ndarray:
-    """int64[m, 2]: positions in the vocabulary of the two tokens of each merge, given as strings."""
+def _pairs(vocabulary: Vocabulary, merges: Sequence[Any] | PackedMerges) -> np.ndarray:
+    """int64[m, 2]: positions in the vocabulary of the two tokens of each merge."""
     from gputok.kernels.cpu import lookup
 
-    if isinstance(merges, str) or not isinstance(merges, Sequence):
-        raise TypeError(f"merges must be a list, not {type(merges).__name__}")
-    if not merges:
-        return np.empty((0, 2), np.int64)
-    if isinstance(merges[0], str):
-        data, start, middle, end, merges = _lines(merges)
-        parts = np.stack([start, middle + 1]), np.stack([middle, end])
-    else:
-        if not (set(map(type, merges)) <= {list, tuple} and set(map(len, merges)) == {2}):
-            at, wrong = next(
-                (i, pair)
-                for i, pair in enumerate(merges)
-                if not isinstance(pair, list | tuple) or len(pair) != 2
-            )
-            raise WrongValue(f"a merge must be a pair of tokens, not {brief(wrong)}", f"merges[{at}]")
-        data, offsets = checked("merges", packed_tokens, list(itertools.chain.from_iterable(merges)))
-        parts = offsets[:-1].reshape(-1, 2).T, offsets[1:].reshape(-1, 2).T
+    if not isinstance(merges, PackedMerges):
+        merges = _packed(merges)
+    columns = zip(merges.start, merges.end, strict=True)
     found = np.stack(
-        [lookup.find_strings(vocabulary.strings, data, *part) for part in zip(*parts, strict=True)], axis=1
+        [lookup.find_strings(vocabulary.strings, merges.data, *column) for column in columns], axis=1
     )
     missing = np.flatnonzero((found < 0).any(axis=1))
     if len(missing):
         first = int(missing[0])
-        pair = merges[first].split(" ") if isinstance(merges[first], str) else merges[first]
+        pair = merges.pair(first)
         token = pair[0] if found[first, 0] < 0 else pair[1]
         raise ValueError(
-            f"merge {first} is {short(tuple(pair))}, but the token {short(token)} isn't in the vocabulary"
+            f"merge {first} is {short(pair)}, but the token {short(token)} isn't in the vocabulary"
         )
     return found
 
 
-def _lines(merges: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, Sequence[str]]:
-    """Merges written as "left right": their bytes, where each begins, its space and its end, and those that count."""
+def _packed(merges: Sequence[Any]) -> PackedMerges:
+    """Packs merges that are pairs of tokens, or two tokens with a space between."""
+    if isinstance(merges, str) or not isinstance(merges, Sequence):
+        raise TypeError(f"merges must be a list, not {type(merges).__name__}")
+    if merges and isinstance(merges[0], str):
+        return _lines(merges)
+    if not (set(map(type, merges)) <= {list, tuple} and set(map(len, merges)) <= {2}):
+        at, wrong = next(
+            (i, pair) for i, pair in enumerate(merges) if not isinstance(pair, list | tuple) or len(pair) != 2
+        )
+        raise WrongValue(f"a merge must be a pair of tokens, not {brief(wrong)}", f"merges[{at}]")
+    data, offsets = checked("merges", packed_tokens, list(itertools.chain.from_iterable(merges)))
+    return PackedMerges(data, offsets[:-1].reshape(-1, 2).T, offsets[1:].reshape(-1, 2).T)
+
+
+def _lines(merges: Sequence[str]) -> PackedMerges:
+    """Packs merges written as "left right"; a "#version" line is left out."""
     from gputok.kernels.cpu import lookup
 
     data, offsets = checked("merges", packed_tokens, merges)
@@ -364,7 +366,7 @@ def _lines(merges: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
         raise WrongValue(
             f"a merge must be two tokens with a space between, not {brief(merges[first])}", f"merges[{first}]"
         )
-    return data, offsets[:-1], middle, offsets[1:], merges
+    return PackedMerges(data, np.stack([offsets[:-1], middle + 1]), np.stack([middle, offsets[1:]]))
 
 
 def _joined_merges(vocabulary: Vocabulary, pairs: np.ndarray, prefix: str | None) -> np.ndarray:

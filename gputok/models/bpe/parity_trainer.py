@@ -132,7 +132,7 @@ class ParityBpeTrainer(Options):
         progress: called as progress("merge", done, total) a few times a second; an exception there ends training.
         """
         from gputok.kernels import ParityLimits
-        from gputok.kernels.cpu import parity_bpe
+        from gputok.kernels.cpu import train_parity_bpe as parity_bpe
         from gputok.text.word_counts import WordCounts
 
         self._check_languages(train, dev, ratio)
@@ -234,7 +234,7 @@ Spelt = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 def _spell_all(words: WordCounts, ids: np.ndarray, unknown: int) -> Spelt:
     """Words as symbols; a character without an id is dropped."""
-    from gputok.kernels.cpu import alphabet
+    from gputok.kernels.cpu import spell_words as alphabet
 
     spelt = alphabet.spell_words(words.data, words.offsets, ids, byte_level=words.byte_level, dtype=np.uint32)
     return *spelt, words.counts

@@ -7,8 +7,9 @@ from typing import Protocol
 import numpy as np
 
 from gputok.kernels import BpeTables, Pairs
-from gputok.kernels.cpu import lookup, merge
-from gputok.kernels.cpu.backtrack import NOTHING, backtrack_tables
+from gputok.kernels.cpu import lookup
+from gputok.kernels.cpu.encode_words import merge
+from gputok.kernels.cpu.encode_words.backtrack import NOTHING, backtrack_tables
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.tokens.vocabulary import Vocabulary, pack
 from gputok.types import Array

@@ -97,7 +97,8 @@ class BpeTrainer(Trainer):
         progress: called as progress("merge", done, total) a few times a second; an exception there ends training.
         """
         from gputok.kernels import BpeLimits
-        from gputok.kernels.cpu import alphabet, bpe
+        from gputok.kernels.cpu import spell_words as alphabet
+        from gputok.kernels.cpu.train_bpe import train as bpe
 
         vocab, ids = self._alphabet(words)
         if len(words.counts) == 0:
@@ -121,7 +122,7 @@ class BpeTrainer(Trainer):
         )
         on_progress = None if progress is None else lambda done, total: progress("merge", done, total)
         if devices and not self.continuing_subword_prefix and not self.end_of_word_suffix:
-            from gputok.kernels.cuda.bpe import train_bpe as train_on
+            from gputok.kernels.cuda.train_bpe import train_bpe as train_on
 
             train_bpe = functools.partial(train_on, devices[0])  # one device is enough to merge on
         else:
@@ -141,7 +142,7 @@ class BpeTrainer(Trainer):
 
         The characters of `others`, which are encoded in the same way, are in the alphabet, too, without any affix.
         """
-        from gputok.kernels.cpu import alphabet
+        from gputok.kernels.cpu import spell_words as alphabet
 
         prefix, suffix = self.continuing_subword_prefix or "", self.end_of_word_suffix or ""
         vocab: dict[str, int] = {}

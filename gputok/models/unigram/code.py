@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gputok.kernels.cpu.suffixes import LONGEST_CODE, TABLE_BITS, Code
+from gputok.kernels.cpu.train_unigram.suffixes import LONGEST_CODE, TABLE_BITS, Code
 
 
 def make_code(weights: np.ndarray) -> Code:

@@ -12,8 +12,8 @@ import queue
 import numpy as np
 
 from gputok.kernels import threads as pool
-from gputok.kernels.cpu import unigram as kernels
-from gputok.kernels.cpu.unigram import Trie
+from gputok.kernels.cpu.train_unigram import tries as kernels
+from gputok.kernels.cpu.train_unigram.tries import Trie
 from gputok.models.unigram.seeds import Seeds, Text, Words, greatest
 
 _LEAST = 0.5  # a piece expected less often than this is dropped

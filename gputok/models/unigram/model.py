@@ -145,7 +145,7 @@ class Unigram(Model):
         return bool(self.alpha or self.nbest_size)
 
     def tokenize_pieces(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> Tokens:
-        from gputok.kernels.cpu import lattice
+        from gputok.kernels.cpu import viterbi as lattice
 
         if byte_level:
             return base.tokenize_spelled(self, data, start, end)

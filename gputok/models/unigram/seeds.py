@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from gputok.kernels import threads as pool
-from gputok.kernels.cpu import suffixes, unigram
-from gputok.kernels.cpu.suffixes import Code
-from gputok.kernels.cpu.unigram import Trie
+from gputok.kernels.cpu.train_unigram import suffixes
+from gputok.kernels.cpu.train_unigram import tries as unigram
+from gputok.kernels.cpu.train_unigram.suffixes import Code
+from gputok.kernels.cpu.train_unigram.tries import Trie
 from gputok.models.unigram.code import make_code
 
 _GROUPS = 256  # sorted suffixes are worked on in about so many parts; no result depends on it

@@ -90,13 +90,15 @@ class WordPiece(Model):
         return cls(**{name: value[name] for name in names} | {"vocab": base.object_of(value, "vocab")})
 
     def tokenize_pieces(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> Tokens:
-        from gputok.kernels.cpu import lookup, trie
+        from gputok.kernels.cpu import lookup, match_longest
 
         if byte_level:
             return base.tokenize_spelled(self, data, start, end)
         parts = []
         for first, last in base.slices(start, end):
-            part = Tokens(*trie.match_longest(data, start[first:last], end[first:last], self._tables))
+            part = Tokens(
+                *match_longest.match_longest(data, start[first:last], end[first:last], self._tables)
+            )
             if self._tables.unk == lookup.NONE and (part.ids == lookup.NONE).any():
                 raise base.missing_unk(self.unk_token)
             parts.append(part)
