@@ -108,7 +108,7 @@ def test_counts_of_shards_train_the_same(folder, gputok):
     assert (folder / "shards.json").read_bytes() == (folder / "whole.json").read_bytes()
 
 
-def test_patterns_are_names_and_expressions_have_an_option_of_their_own(folder, gputok):
+def test_patterns_are_names_and_expressions_have_another_option(folder, gputok):
     made = {}
     for options in (
         (),
@@ -142,7 +142,7 @@ def test_train_other_models(folder, gputok, model):
     assert len(read.encode(" ".join(WORDS[:9])).ids) >= 9
 
 
-def test_progress_only_where_it_is_asked_for(folder, gputok):
+def test_progress_is_shown_only_on_request(folder, gputok):
     _, _, err = gputok("train", "text.txt", "--vocab-size", 400, "--progress")
     assert "count: 100%" in err and "merge: 100%" in err
     assert gputok("train", "text.txt", "--vocab-size", 400)[2] == ""
@@ -205,7 +205,7 @@ def test_encode_to_files_and_decode_them(folder, gputok, kind):
         ("bench device --device tpu", "not 'tpu'"),
     ],
 )
-def test_what_cannot_be_done_is_one_line(folder, gputok, arguments, message):
+def test_failures_are_reported_in_one_line(folder, gputok, arguments, message):
     import gzip
 
     (folder / "a.jsonl").write_text('{"text": "x"}\n')
@@ -224,7 +224,7 @@ def test_what_cannot_be_done_is_one_line(folder, gputok, arguments, message):
 @pytest.mark.parametrize(
     "arguments", ["nonsense", "train", "train text.txt --vocab-size many", "bench", "encode text.txt"]
 )
-def test_what_cannot_be_understood_is_one_line_too(folder, gputok, arguments):
+def test_usage_errors_are_reported_in_one_line(folder, gputok, arguments):
     status, out, err = gputok(*arguments.split())
     assert (status, out) == (2, "") and err.count("\n") == 1 and "See `gputok --help`" in err
 
@@ -242,7 +242,7 @@ def start(*arguments: str, **options) -> contextlib.AbstractContextManager[subpr
     return child(command, stderr=subprocess.PIPE, text=True, env=environment, **options)
 
 
-def test_a_fault_of_gputok_says_so(gputok, monkeypatch):
+def test_an_internal_error_is_reported_as_a_fault_of_gputok(gputok, monkeypatch):
     monkeypatch.setattr(cli, "_facts", lambda: {}["x"])
     assert gputok("info") == (1, "", "gputok: unexpected KeyError: 'x'\n")
 
@@ -312,7 +312,7 @@ def test_info(gputok):
     assert ("jit cache" in facts) == (calls is None)
 
 
-def test_nothing_is_compiled_where_machine_code_came_along(gputok):
+def test_nothing_is_compiled_if_the_wheel_has_machine_code(gputok):
     if choose().calls is None:
         pytest.skip("the kernels are compiled here")
     assert gputok("compile") == (0, f"nothing to compile: {choose().reason}\n", "")

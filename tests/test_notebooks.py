@@ -25,7 +25,7 @@ def printed(notebook):
     ]
 
 
-def test_all_four_are_here():
+def test_all_notebooks_are_tested():
     names = ["01_new_from_old", "02_inside_the_pipeline", "03_entities", "04_cpu_and_gpu"]
     assert [path.stem for path in NOTEBOOKS] == names
 
