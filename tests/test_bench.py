@@ -79,8 +79,10 @@ def test_training_is_compared(text):
 
 
 def test_encoding_is_compared(text):
-    found = bench.encode(text, vocab_size=320, against=["tokenizers", "tiktoken"], threads=2, runs=1)
+    peers_asked = ["tokenizers", "tiktoken"]
+    found = bench.encode(text, vocab_size=320, lines=True, against=peers_asked, threads=2, runs=1)
     assert [row.peer for row in found.rows] == ["gputok", "tokenizers", "tiktoken"]
+    assert found.table().splitlines()[0].endswith("device cpu, lines; median (min to max)")
     assert all(row.n_equal == row.n_results > 0 for row in found.rows)
     assert "ids equal" in found.table()
 
@@ -176,10 +178,11 @@ def test_turns_rotate(monkeypatch):
 
 def test_documents_are_whole_lines_of_about_4_kb():
     text = "".join(LINES).encode()
-    documents = bench._in_documents(text).split(END.encode())
+    documents = bench._in_documents(text, 4096).split(END.encode())
     assert b"".join(documents) == text
     assert all(document.endswith(b"\n") for document in documents)
     assert all(4096 <= len(document) < 4200 for document in documents[:-1])
+    assert bench._in_documents(text, 0).decode().split(END) == LINES
 
 
 def test_heads_end_with_a_line_or_a_character(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from gputok.kernels.cuda.device import SOURCES
 
 import gputok
-from gputok import cli
+from gputok.cli import info
 from tests.emulation import stand_in
 
 cupy = pytest.importorskip("cupy", reason="pip install cupy-cuda13x, to see that it has what is asked of it")
@@ -125,4 +125,4 @@ def test_exhausted_memory_raises_memory_error():
 
 
 def test_info_knows_its_version():
-    assert cli._facts()["cupy"] == cupy.__version__
+    assert info.facts()["cupy"] == cupy.__version__

@@ -106,9 +106,10 @@ NO_FOLDER = """
 import json, warnings
 with warnings.catch_warnings(record=True) as warned:
     warnings.simplefilter("always")
-    from gputok import cli, corpus
+    from gputok import corpus
+    from gputok.cli.info import facts
     batch, = corpus.read("text.txt")
-    info = cli._facts()["jit cache"]
+    info = facts()["jit cache"]
 print(json.dumps({"documents": batch.n_documents, "warned": [str(w.message) for w in warned], "info": info}))
 """
 

@@ -67,7 +67,10 @@ def test_the_wheel_holds_every_module_and_table(wheel):
     wanted = {"gputok/py.typed"}
     for folder, place in (("gputok", "gputok"), ("kernels", "gputok/kernels")):
         for path in (ROOT / folder).rglob("*"):
-            if path.suffix in {".py", ".npz", ".cu", ".cuh", ".html"} and "__pycache__" not in path.parts:
+            if (
+                path.suffix in {".py", ".npz", ".cu", ".cuh", ".html", ".js", ".json"}
+                and "__pycache__" not in path.parts
+            ):
                 wanted.add(f"{place}/{path.relative_to(ROOT / folder).as_posix()}")
     assert wanted - held == set()
     assert not any(name.startswith(("tests/", "kernels/")) for name in held)

@@ -1,7 +1,7 @@
 """Compares gputok with other tokenizer packages (peers): the same work on the same file, each run in its own process.
 
     train(text, against=[...])    trains a vocabulary on a file of lines
-    encode(text, against=[...])   encodes a file, as documents of about 4 kB, to ids in memory
+    encode(text, against=[...])   encodes a file, as documents of about 4 kB or as lines, to ids in memory
 
 A run imports the package and does the work once on the first KB of the text. Then the clock runs from the call until the
 output has its final name (train), or until all ids exist in the peer's own form (encode). The peak memory of the work is
@@ -121,8 +121,9 @@ class Comparison(NamedTuple):
     device: str
     verified: str
     rows: list[Row]
-    skipped: dict[str, str]
-    stages: Sequence[Stage] = ()
+    skipped: dict[str, str]  # peer -> why
+    stages: Sequence[Stage] = ()  # on a GPU
+    documents: str = ""  # of encode: what is encoded one by one
 
     def to_json(self) -> str:
         """Returns the results as JSON; each row also has `ratio`, its median time divided by gputok's."""
@@ -138,6 +139,7 @@ class Comparison(NamedTuple):
         lines = [head, *(self._line(row) for row in self.rows)]
         widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
         setup = f"{self.model}, vocabulary {self.vocab_size:,}, {self.threads} threads, device {self.device}"
+        setup += f", {self.documents}" if self.documents else ""
         return "\n".join(
             [
                 f"{self.task} {self.text}, {self.n_bytes / 1e6:.1f} MB: {setup}; median (min to max)",
@@ -262,13 +264,14 @@ def encode(
     *,
     tokenizer: str | os.PathLike[str] | None = None,
     vocab_size: int = 32_000,
+    lines: bool = False,
     against: Sequence[str] = ("tokenizers",),
     threads: int | None = None,
     device: str = "cpu",
     runs: int = 3,
     progress: Progress = None,
 ) -> Comparison:
-    """Encodes a text file, cut into documents of about 4 kB, with gputok and other packages.
+    """Encodes a text file, cut into documents of about 4 kB or into lines, with gputok and other packages.
 
     Args:
         text: the file; gputok reads it in any of its formats, and passes it on as plain text.
@@ -294,8 +297,9 @@ def encode(
         plain = _plain(text, pathlib.Path(folder, "text.txt"))
         warm = _head(plain, pathlib.Path(folder, "warm.txt"), 1024)
         documents, sample = pathlib.Path(folder, "documents.txt"), pathlib.Path(folder, "sample.txt")
-        documents.write_bytes(_in_documents(plain.read_bytes()))
-        sample.write_bytes(_in_documents(_head(plain, sample, _SAMPLE_BYTES).read_bytes()))
+        document_bytes = 0 if lines else _DOCUMENT_BYTES
+        documents.write_bytes(_in_documents(plain.read_bytes(), document_bytes))
+        sample.write_bytes(_in_documents(_head(plain, sample, _SAMPLE_BYTES).read_bytes(), document_bytes))
         if tokenizer is None:
             report("verify: training the tokenizer", 0, 1)
             tokenizer = pathlib.Path(folder, "tokenizer.json")
@@ -325,8 +329,20 @@ def encode(
         rows = [row._replace(n_equal=equal[row.peer], n_results=len(ours)) for row in rows]
         stages = _stages(job("gputok"), runs)
         n_bytes = plain.stat().st_size
+    unit = "lines" if lines else "documents of about 4 kB"
     return Comparison(
-        "encode", str(text), n_bytes, "bpe", vocab_size, threads, device, verified, rows, skipped, stages
+        "encode",
+        str(text),
+        n_bytes,
+        "bpe",
+        vocab_size,
+        threads,
+        device,
+        verified,
+        rows,
+        skipped,
+        stages,
+        unit,
     )
 
 
@@ -418,11 +434,11 @@ def _head(text: pathlib.Path, target: pathlib.Path, n_bytes: int) -> pathlib.Pat
     return target
 
 
-def _in_documents(text: bytes) -> bytes:
-    """Joins lines to documents, with the end token between two documents."""
+def _in_documents(text: bytes, document_bytes: int) -> bytes:
+    """Joins whole lines to documents of at least so many bytes, with the end token between two documents."""
     documents, start = [], 0
     while start < len(text):
-        stop = text.find(b"\n", start + _DOCUMENT_BYTES) + 1 or len(text)
+        stop = text.find(b"\n", start + document_bytes) + 1 or len(text)
         documents.append(text[start:stop])
         start = stop
     return END.encode().join(documents)

@@ -31,7 +31,8 @@ def merges_by_rank(vocabulary: Vocabulary, ranks: npt.NDArray[np.integer[Any]]) 
     ranks: int64[n_tokens]; a token of a rank below 0 is in no pair and is not formed. Returns int64[m, 2], positions in the
     vocabulary, by the rank of the token that the pair forms, then by the ranks of the two.
 
-    >>> merges_by_rank(Vocabulary.from_tokens(["a", "b", "ab", "aab"]), np.arange(4)).tolist()
+    >>> tokens = Vocabulary.from_mapping({"a": 0, "b": 1, "ab": 2, "aab": 3})
+    >>> merges_by_rank(tokens, np.arange(4)).tolist()
     [[0, 1], [0, 2]]
     """
     from gputok.kernels.cpu import lookup

@@ -230,16 +230,18 @@ def missing_unk(token: str) -> ValueError:
 
 
 def vocabulary_of(vocab: Any) -> Vocabulary:
-    """Makes a vocabulary from the argument `vocab` of a model: a mapping of tokens to ids, or None."""
+    """Makes a vocabulary from the argument `vocab` of a model: a mapping of tokens to ids, a Vocabulary, or None."""
+    if isinstance(vocab, Vocabulary):
+        return vocab
     return checked("vocab", Vocabulary.from_mapping, {} if vocab is None else vocab)
 
 
-def object_of(value: dict[str, Any], name: str) -> dict[str, Any]:
+def object_of(value: dict[str, Any], name: str) -> dict[str, Any] | Vocabulary:
     """Returns a field of a JSON form; raises WrongValue if the field is not an object.
 
     A model's constructor also takes the path of a file there, but a file must not name another file.
     """
-    if not isinstance(value[name], dict):
+    if not isinstance(value[name], dict | Vocabulary):
         raise WrongValue(f"must be an object, not {brief(value[name])}", name)
     return value[name]
 

@@ -216,6 +216,12 @@ class Pipeline:
             token_id: AddedToken(**token.to_dict()) for token_id, token in sorted(self.added.tokens.items())
         }
 
+    @property
+    def unknown_id(self) -> int | None:
+        """The id of the token that the model gives to what its vocabulary lacks, or None."""
+        unknown = getattr(self.model, "unk_token", None)
+        return getattr(self.model, "unk_id", None) if unknown is None else self.model.token_to_id(unknown)
+
     def num_special_tokens_to_add(self, is_pair: bool) -> int:
         """How many tokens the post-processor adds to one text, or to a pair."""
         return 0 if self.post_processor is None else self.post_processor.num_special_tokens_to_add(is_pair)

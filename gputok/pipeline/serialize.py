@@ -108,7 +108,23 @@ def _component_dict(component: Component | None) -> dict[str, Any] | None:
 
 def read_pipeline(text: str | bytes, source: str) -> Pipeline:
     """Reads the parts of a tokenizer from a tokenizer.json; errors are ValueErrors that begin with `source`."""
+    if (value := _packed(text)) is not None:
+        # If the file is wrong, the plain form below finds out why.
+        with contextlib.suppress(ValueError, TypeError):
+            return pipeline_of(value, source)
     return pipeline_of(read_json(text, source), source)
+
+
+def _packed(text: str | bytes) -> dict[str, Any] | None:
+    """The object that a JSON text holds, with the tables of its model as arrays; None if it can't be had so."""
+    from gputok.pipeline import packed_json
+
+    try:
+        text = text.encode() if isinstance(text, str) else text
+        value = packed_json.read(text, lambda rest: read_json(rest, ""))
+    except ValueError:  # UnicodeEncodeError as well
+        return None
+    return value
 
 
 def pipeline_of(value: dict[str, Any], source: str) -> Pipeline:

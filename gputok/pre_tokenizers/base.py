@@ -48,6 +48,20 @@ class SplitPlan(NamedTuple):
     byte_level: bool
 
 
+class Cut(NamedTuple):
+    """Where a pre-tokenizer cuts pieces: at the matches of one pattern.
+
+    Attributes:
+        matcher: finds the matches.
+        behavior: the treatment of a match, as in `Split`.
+        invert: treats the text between matches as the matches.
+    """
+
+    matcher: Automaton | Backtracking
+    behavior: str
+    invert: bool = False
+
+
 class PreTokenizer(Component):
     """Base class of all pre-tokenizers, which cut pieces of text into smaller pieces.
 
@@ -100,7 +114,14 @@ class PreTokenizer(Component):
         return self._apply(spell_out(pieces))
 
     def _apply(self, pieces: Pieces) -> Pieces:
-        raise NotImplementedError
+        cut = self.cut()
+        if cut is None:
+            raise NotImplementedError
+        return cut_pieces(pieces, *cut)
+
+    def cut(self) -> Cut | None:
+        """Returns the one pattern at whose matches this pre-tokenizer cuts; None: it does something else, or more."""
+        return None
 
     def plan(self) -> SplitPlan | None:
         """Returns what the fused kernels need to get the same words from raw text in one walk.

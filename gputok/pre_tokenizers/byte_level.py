@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gputok.automaton import PATTERNS, compile_pattern
 from gputok.fields import per_field, switch
-from gputok.pre_tokenizers.base import PreTokenizer, SplitPlan, cut_pieces
+from gputok.pre_tokenizers.base import Cut, PreTokenizer, SplitPlan, cut_pieces
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.text.pieces import rewrite, starts_with
 
@@ -61,12 +61,13 @@ class ByteLevel(PreTokenizer):
             bare = (pieces.start < pieces.end) & ~starts_with(pieces, b" ")
             if bare.any():
                 pieces = rewrite(pieces, {}, b" ", bare)
-        pieces = (
-            cut_pieces(pieces, compile_pattern(PATTERNS["gpt2"]), "isolated")
-            if self.use_regex
-            else pieces.without_empty()
-        )
+        cut = self.cut()
+        pieces = pieces.without_empty() if cut is None else cut_pieces(pieces, *cut)
         return pieces._replace(byte_level=True)
+
+    def cut(self) -> Cut | None:
+        """Returns GPT-2's pattern if it is used; the space before a piece is inserted before it cuts."""
+        return Cut(compile_pattern(PATTERNS["gpt2"]), "isolated") if self.use_regex else None
 
     def plan(self) -> SplitPlan | None:
         """Returns what the fused kernels need, or None if a space may have to be inserted."""

@@ -17,9 +17,9 @@ from gputok.components import derived
 from gputok.fields import character, choice, needed, per_field, switch
 from gputok.pre_tokenizers.base import (
     BEHAVIORS,
+    Cut,
     PreTokenizer,
     SplitPlan,
-    cut_pieces,
     read_behavior,
 )
 from gputok.text.patterns import pattern_field, pattern_form, read_pattern, shown_pattern
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from gputok.automaton import Backtracking
     from gputok.automaton.charset import CharSet
     from gputok.kernels import Automaton
-    from gputok.text.pieces import Pieces
 
 
 def _behavior(default: Any = dataclasses.MISSING) -> Any:
@@ -80,8 +79,9 @@ class Split(PreTokenizer):
     def _matcher(self) -> Automaton | Backtracking:
         return matcher(self.pattern)
 
-    def _apply(self, pieces: Pieces) -> Pieces:
-        return cut_pieces(pieces, self._matcher, self.behavior, self.invert)
+    def cut(self) -> Cut:
+        """Returns the pattern."""
+        return Cut(self._matcher, self.behavior, self.invert)
 
     def plan(self) -> SplitPlan | None:
         """Returns what the fused kernels need, or None if the matches do not cover all text."""
@@ -105,8 +105,9 @@ class CharDelimiterSplit(PreTokenizer):
 
     checks = per_field(delimiter=character)
 
-    def _apply(self, pieces: Pieces) -> Pieces:
-        return cut_pieces(pieces, compile_literal(self.delimiter), "removed")
+    def cut(self) -> Cut:
+        """Returns the pattern."""
+        return Cut(compile_literal(self.delimiter), "removed")
 
 
 @dataclass(eq=False, repr=False)
@@ -125,8 +126,9 @@ class Digits(PreTokenizer):
 
     checks = per_field(individual_digits=switch)
 
-    def _apply(self, pieces: Pieces) -> Pieces:
-        return cut_pieces(pieces, _numbers(self.individual_digits), "isolated")
+    def cut(self) -> Cut:
+        """Returns the pattern."""
+        return Cut(_numbers(self.individual_digits), "isolated")
 
     def plan(self) -> SplitPlan | None:
         """Returns what the fused kernels need."""
@@ -158,8 +160,9 @@ class Punctuation(PreTokenizer):
         """Makes a pre-tokenizer from its JSON form."""
         return cls(read_behavior(value.get("behavior", "Isolated")))
 
-    def _apply(self, pieces: Pieces) -> Pieces:
-        return cut_pieces(pieces, one_of(property_set("rust:punctuation")), self.behavior)
+    def cut(self) -> Cut:
+        """Returns the pattern."""
+        return Cut(one_of(property_set("rust:punctuation")), self.behavior)
 
 
 @dataclass(eq=False, repr=False)
@@ -172,8 +175,9 @@ class Whitespace(PreTokenizer):
 
     apart_at_spaces = True
 
-    def _apply(self, pieces: Pieces) -> Pieces:
-        return cut_pieces(pieces, _whitespace_words(), "removed", invert=True)
+    def cut(self) -> Cut:
+        """Returns the pattern."""
+        return Cut(_whitespace_words(), "removed", invert=True)
 
 
 @dataclass(eq=False, repr=False)
@@ -186,8 +190,9 @@ class WhitespaceSplit(PreTokenizer):
 
     apart_at_spaces = True
 
-    def _apply(self, pieces: Pieces) -> Pieces:
-        return cut_pieces(pieces, runs(~property_set("rust:space")), "removed", invert=True)
+    def cut(self) -> Cut:
+        """Returns the pattern."""
+        return Cut(runs(~property_set("rust:space")), "removed", invert=True)
 
 
 @dataclass(eq=False, repr=False)
@@ -200,8 +205,9 @@ class BertPreTokenizer(PreTokenizer):
 
     apart_at_spaces = True
 
-    def _apply(self, pieces: Pieces) -> Pieces:
-        return cut_pieces(pieces, _bert_words(), "removed", invert=True)
+    def cut(self) -> Cut:
+        """Returns the pattern."""
+        return Cut(_bert_words(), "removed", invert=True)
 
 
 @dataclass(eq=False, repr=False)
@@ -215,8 +221,9 @@ class UnicodeScripts(PreTokenizer):
     [('どこ ', (0, 3)), ('Where', (3, 8))]
     """
 
-    def _apply(self, pieces: Pieces) -> Pieces:
-        return cut_pieces(pieces, _script_runs(), "removed", invert=True)
+    def cut(self) -> Cut:
+        """Returns the pattern."""
+        return Cut(_script_runs(), "removed", invert=True)
 
 
 @functools.cache

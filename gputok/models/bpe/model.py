@@ -26,6 +26,7 @@ from gputok.files.atomic import replacing
 from gputok.files.json_text import deeper, escaped, woven
 from gputok.models import base
 from gputok.models.base import Model, Tokens
+from gputok.models.bpe.merges import PackedMerges
 from gputok.text.pieces import check_lengths
 from gputok.tokens.vocabulary import Vocabulary, pack, packed_tokens
 
@@ -261,7 +262,7 @@ class BPE(Model):
             "ignore_merges",
         )
         options = {name: value[name] for name in names if value.get(name) is not None}
-        if not isinstance(value["merges"], list):
+        if not isinstance(value["merges"], list | PackedMerges):
             raise WrongValue(f"must be a list, not {brief(value['merges'])}", "merges")
         model = cls(base.object_of(value, "vocab"), value["merges"], **options)
         model.sentencepiece = value.get("sentencepiece", False)
@@ -382,47 +383,44 @@ class BPE(Model):
 _probability = number(0, 1)
 
 
-def _pairs(vocabulary: Vocabulary, merges: Sequence[Any]) -> Positions:
-    """Returns int64[m, 2]: the positions in the vocabulary of the two tokens of each merge; merges: pairs or lines."""
+def _pairs(vocabulary: Vocabulary, merges: Sequence[Any] | PackedMerges) -> Positions:
+    """Returns int64[m, 2]: the positions in the vocabulary of the two tokens of each merge."""
     from gputok.kernels.cpu import lookup
 
-    if isinstance(merges, str) or not isinstance(merges, Sequence):
-        raise TypeError(f"merges must be a list, not {type(merges).__name__}")
-    if not merges:
-        return np.empty((0, 2), np.int64)
-    if isinstance(merges[0], str):
-        data, start, middle, end, merges = _lines(merges)
-        parts = np.stack([start, middle + 1]), np.stack([middle, end])
-    else:
-        if not (set(map(type, merges)) <= {list, tuple} and set(map(len, merges)) == {2}):
-            at, wrong = next(
-                (i, pair)
-                for i, pair in enumerate(merges)
-                if not isinstance(pair, list | tuple) or len(pair) != 2
-            )
-            raise WrongValue(f"a merge must be a pair of tokens, not {brief(wrong)}", f"merges[{at}]")
-        data, offsets = checked("merges", packed_tokens, list(itertools.chain.from_iterable(merges)))
-        parts = offsets[:-1].reshape(-1, 2).T, offsets[1:].reshape(-1, 2).T
+    if not isinstance(merges, PackedMerges):
+        merges = _packed(merges)
+    columns = zip(merges.start, merges.end, strict=True)
     found = np.stack(
-        [lookup.find_strings(vocabulary.strings, data, *part) for part in zip(*parts, strict=True)], axis=1
+        [lookup.find_strings(vocabulary.strings, merges.data, *column) for column in columns], axis=1
     )
     missing = np.flatnonzero((found < 0).any(axis=1))
     if len(missing):
         first = int(missing[0])
-        pair = merges[first].split(" ") if isinstance(merges[first], str) else merges[first]
+        pair = merges.pair(first)
         token = pair[0] if found[first, 0] < 0 else pair[1]
         raise ValueError(
-            f"merge {first} is {short(tuple(pair))}, but the token {short(token)} isn't in the vocabulary"
+            f"merge {first} is {short(pair)}, but the token {short(token)} isn't in the vocabulary"
         )
     return found
 
 
-def _lines(merges: Sequence[str]) -> tuple[Bytes, Positions, Positions, Positions, Sequence[str]]:
-    """Finds the tokens of merges written as "left right"; lines that begin with "#version" are left out.
+def _packed(merges: Sequence[Any]) -> PackedMerges:
+    """Packs merges that are pairs of tokens, or two tokens with a space between."""
+    if isinstance(merges, str) or not isinstance(merges, Sequence):
+        raise TypeError(f"merges must be a list, not {type(merges).__name__}")
+    if merges and isinstance(merges[0], str):
+        return _lines(merges)
+    if not (set(map(type, merges)) <= {list, tuple} and set(map(len, merges)) <= {2}):
+        at, wrong = next(
+            (i, pair) for i, pair in enumerate(merges) if not isinstance(pair, list | tuple) or len(pair) != 2
+        )
+        raise WrongValue(f"a merge must be a pair of tokens, not {brief(wrong)}", f"merges[{at}]")
+    data, offsets = checked("merges", packed_tokens, list(itertools.chain.from_iterable(merges)))
+    return PackedMerges(data, offsets[:-1].reshape(-1, 2).T, offsets[1:].reshape(-1, 2).T)
 
-    Returns (data, start, middle, end, lines): the bytes of all lines, where each line begins, the position of its space,
-    where it ends, and the lines.
-    """
+
+def _lines(merges: Sequence[str]) -> PackedMerges:
+    """Packs merges written as "left right"; a "#version" line is left out."""
     from gputok.kernels.cpu import lookup
 
     data, offsets = checked("merges", packed_tokens, merges)
@@ -435,7 +433,7 @@ def _lines(merges: Sequence[str]) -> tuple[Bytes, Positions, Positions, Position
         raise WrongValue(
             f"a merge must be two tokens with a space between, not {brief(merges[first])}", f"merges[{first}]"
         )
-    return data, offsets[:-1], middle, offsets[1:], merges
+    return PackedMerges(data, np.stack([offsets[:-1], middle + 1]), np.stack([middle, offsets[1:]]))
 
 
 def _with_new_tokens(vocabulary: Vocabulary, pairs: Positions, prefix: str | None) -> Ids:
