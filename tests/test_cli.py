@@ -602,7 +602,7 @@ def test_bench_start(tmp_path, gputok):
     rows = json.loads(out)
     assert status == 0 and len(rows) == 4 and rows[3]["task"] == "load words, encode"
     kinds = "first", "again", "tokenizers"
-    assert all(0 < row[kind]["cpu"] and 0 < row[kind]["wall"] for row in rows for kind in kinds)
+    assert all(row[kind]["cpu"] > 0 and row[kind]["wall"] > 0 for row in rows for kind in kinds)
 
 
 def test_version(gputok):

@@ -209,7 +209,8 @@ def assert_equal(mine: dict, upstream: dict, where) -> None:
 @pytest.fixture
 def stuck(monkeypatch):
     """Whether tokenizers wouldn't return: it looks for a language that isn't chosen too often, but all others are
-    exhausted. The plain version is run beside the kernel to tell; so it is held to be equal here, too."""
+    exhausted. The plain version is run beside the kernel to tell; so it is held to be equal here, too.
+    """
     choose_language, train_parity_bpe = reference.choose_language, parity_bpe.train_parity_bpe
     found = []
 

@@ -124,7 +124,8 @@ def test_seeds_are_the_substrings_that_the_definition_names(seed, chunk, monkeyp
 @pytest.mark.parametrize("n_seeds", [0, 1, 50, 400])
 def test_the_best_seeds_are_taken(n_seeds, factor, monkeypatch):
     """Whatever was left unsorted, because a guess from a few groups said that it cannot matter; a guess that asks too
-    much is given up."""
+    much is given up.
+    """
     monkeypatch.setattr(seeds, "_LEAST_GROUP", 1)
     monkeypatch.setattr(seeds, "_CAUTION", factor)
     tries, candidates = [], seeds._candidates
