@@ -16,7 +16,7 @@ _WORDS_PER_SLOT = 4  # of a text, at first; a table that is too small is begun a
 
 
 class Model(NamedTuple):
-    """A BPE model of bytes on a device: the arrays of encode_words.cu's struct of the same name, in its order."""
+    """A BPE model of bytes on a device: encode_words.cu's struct of the same name, in its order."""
 
     pairs: Any  # uint64[capacity]
     merged: Any  # uint32[merges]
@@ -25,7 +25,10 @@ class Model(NamedTuple):
     whole: Any  # uint64[capacity]
     whole_text: Any  # uint8[bytes]
     whole_offsets: Any  # int64[tokens + 1]
-    sizes: Any  # int64[4]
+    pair_slots: int
+    pair_bits: int
+    whole_slots: int
+    longest_whole: int
 
 
 class Words(NamedTuple):
@@ -53,23 +56,28 @@ class Rounds(NamedTuple):
     least: Any  # uint32[tiles of long words]
 
 
-def can_encode(tables: BpeTables) -> bool:
-    """Whether these kernels encode as the CPU does with these tables.
+def why_not(tables: BpeTables) -> str:
+    """Why these kernels don't encode as the CPU does with these tables; "" if they do.
 
-    They do where each byte is a symbol, the same at every place in a word, and nothing is random.
+    They do if each byte is a symbol, the same at every place in a word, and nothing is random.
     """
-    of_bytes = tables.symbols.shape == (1, 256) and tables.symbols.all()
-    return bool(of_bytes and not tables.dropout and not tables.ordered)
+    if tables.dropout:
+        return "the model has dropout"
+    if tables.ordered:
+        return "the model has a prefix, or more merges than fit into 32 bits with their places"
+    if tables.symbols.shape != (1, 256) or not tables.symbols.all():
+        return "the model's symbols are not the 256 bytes"
+    return ""
 
 
 def upload(device: Device, tables: BpeTables) -> Model:
-    """The tables of a model for which `can_encode` holds, on the device."""
+    """The tables of a model that these kernels can encode with, on the device."""
     whole = tables.whole
-    longest = np.diff(whole.offsets).max(initial=0)
-    sizes = np.array([len(tables.pairs.slots), tables.pairs.bits, len(whole.slots), longest], np.int64)
+    longest = int(np.diff(whole.offsets).max(initial=0))
+    sizes = len(tables.pairs.slots), int(tables.pairs.bits), len(whole.slots), longest
     arrays = tables.pairs.slots, tables.merged, tables.symbols[0] - np.uint32(1), tables.ids
     with device.active():
-        return Model(*(device.xp.asarray(array) for array in (*arrays, *whole, sizes)))
+        return Model(*(device.xp.asarray(array) for array in (*arrays, *whole)), *sizes)
 
 
 def encode_words(
@@ -96,10 +104,12 @@ def encode_text(
     token: np.ndarray | None,
     automaton: split.Tables,
     model: Model,
+    dtype: Any = np.uint32,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """kernels.cpu.encode_text without its cache: ids uint32[t] of pieces of text, and where each one's end.
+    """kernels.cpu.encode.encode_text without its cache: ids of pieces of text, as `dtype`, and where each one's end.
 
     Text for which there is not the memory is encoded in halves; MemoryError: not even one piece of it fits.
+    split.TooLong: it has a run that can't be cut and is too long for one thread.
     """
     token = np.full(len(offsets) - 1, -1, np.int64) if token is None else np.asarray(token, np.int64)
     try:
@@ -108,13 +118,14 @@ def encode_text(
         with device.active():
             text = data[offsets[0] : offsets[-1]]
             on_device = device.upload((text, offsets - offsets[0], token))()
-            return tuple(map(device.download, encode_on_device(device, *on_device, automaton, model)))
+            ids, ends = encode_on_device(device, *on_device, automaton, model)
+            return device.download(ids.astype(dtype)), device.download(ends)
     except MemoryError:
         if len(token) < 2:
             raise MemoryError(f"{len(data):,} bytes of text are too many for the memory of the GPU") from None
     middle = len(token) // 2
-    ids, ends = encode_text(device, data, offsets[: middle + 1], token[:middle], automaton, model)
-    more_ids, more_ends = encode_text(device, data, offsets[middle:], token[middle:], automaton, model)
+    ids, ends = encode_text(device, data, offsets[: middle + 1], token[:middle], automaton, model, dtype)
+    more_ids, more_ends = encode_text(device, data, offsets[middle:], token[middle:], automaton, model, dtype)
     return np.concatenate([ids, more_ids]), np.concatenate([ends, more_ends[1:] + ends[-1]])
 
 
@@ -177,7 +188,7 @@ def _encoded(device: Device, text: Any, begin: Any, end: Any, model: Model) -> W
     n_bytes = int(offsets[-1])
     room = (xp.empty(n_bytes, xp.uint32) for _ in range(2))
     words = Words(text, begin, end, offsets[:-1], *room, xp.zeros(n, xp.uint32))
-    handles = device.pointers(model), device.pointers(words)
+    handles = device.struct(model), device.struct(words)
     if len(model.whole_offsets) > 1 and n:
         device.launch("encode_words.cu", "find_tokens", device.blocks, 128, (*handles, n))
     left = words.n_tokens == 0
@@ -193,7 +204,7 @@ def _encoded(device: Device, text: Any, begin: Any, end: Any, model: Model) -> W
         arguments, arrays = (*handles, todo, len(todo)), None
         if kernel == "encode_long":
             arrays = _rounds(xp, size[todo])  # held until the launch is done
-            arguments = (*handles, device.pointers(arrays), todo, len(todo))
+            arguments = (*handles, device.struct(arrays), todo, len(todo))
         device.launch("encode_words.cu", kernel, device.blocks, threads, arguments)
     return words
 
@@ -214,7 +225,7 @@ def _gathered(
         rows = offsets_of(xp, words.n_tokens)
     n_tokens = int(rows[-1])
     ids, starts = xp.empty(n_tokens, xp.uint32), None if first is None else xp.empty(n_tokens, xp.int64)
-    handles = device.pointers(model), device.pointers(words)
+    handles = device.struct(model), device.struct(words)
     arguments = (*handles, which, rows, len(rows) - 1, first, ids, starts)
     if len(rows) > 1:
         device.launch("encode_words.cu", "gather_tokens", device.blocks, 128, arguments)

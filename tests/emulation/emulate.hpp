@@ -5,6 +5,7 @@
 
 #define KERNEL extern "C" void
 #define BOTH inline
+#define BY_VALUE(type, name) const type& name  // the launcher passes the address of a struct
 #define SHARED(type, name, size) type* name = (type*)emulate::shared(__LINE__, sizeof(type) * (size))
 
 namespace emulate {
@@ -44,13 +45,15 @@ inline T atomic_add(T* at, T value) {
   emulate::give_way();
   return old;
 }
-inline u64 atomic_cas(u64* at, u64 expected, u64 value) {
+template <class T>
+inline T atomic_cas(T* at, T expected, T value) {
   __atomic_compare_exchange_n(at, &expected, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
   emulate::give_way();
   return expected;
 }
-inline u64 atomic_min(u64* at, u64 value) {
-  u64 old = __atomic_load_n(at, __ATOMIC_RELAXED);
+template <class T>
+inline T atomic_min(T* at, T value) {
+  T old = __atomic_load_n(at, __ATOMIC_RELAXED);
   if (value < old) __atomic_store_n(at, value, __ATOMIC_RELAXED);
   emulate::give_way();
   return old;
