@@ -1,6 +1,7 @@
 // CUDA's words for a CPU: what common.cuh includes in place of the intrinsics. See emulate.cpp.
 //
-// Atomics are relaxed, as they are on a GPU, and give way to other threads now and then.
+// Atomics are relaxed, as they are on a GPU, and give way to other threads now and then. Lanes of a warp meet at a line: what
+// looks like a function here is a macro.
 #pragma once
 
 #define KERNEL extern "C" void
@@ -19,10 +20,18 @@ i64 block_size();
 i64 grid_size();
 void give_way();
 void wait();
+void saw(const void* at);
+void look(const void* at);
+void wrote(const void* at);
 void barrier(int line);
-Meeting meet(u64 value, bool vote);
+Meeting meet(u64 value, bool vote, int line);
 void* shared(int place, unsigned long bytes);
 void fence();
+// Around an atomic that reads and writes.
+inline void touched(const void* at) {
+  saw(at);
+  give_way();
+}
 }  // namespace emulate
 
 const u32 ALL_LANES = 0xffffffffu;
@@ -33,50 +42,58 @@ inline i64 block_size() { return emulate::block_size(); }
 inline i64 grid_size() { return emulate::grid_size(); }
 
 #define sync_block() emulate::barrier(__LINE__)
-inline void sync_warp() { emulate::meet(0, false); }
+#define sync_warp() emulate::meet(0, false, __LINE__)
 inline void fence() { emulate::fence(); }
 inline void wait_briefly() { emulate::wait(); }
-inline u32 warp_ballot(bool value) { return emulate::meet(0, value).ballot; }
-inline u64 warp_shuffle(u64 value, int lane) { return emulate::meet(value, false).results[lane]; }
+#define warp_ballot(value) emulate::meet(0, value, __LINE__).ballot
+#define warp_shuffle(value, lane) emulate::meet(value, false, __LINE__).results[lane]
 
 template <class T>
 inline T atomic_add(T* at, T value) {
+  emulate::wrote(at);
   T old = __atomic_fetch_add(at, value, __ATOMIC_RELAXED);
-  emulate::give_way();
+  emulate::touched(at);
   return old;
 }
 template <class T>
 inline T atomic_cas(T* at, T expected, T value) {
+  emulate::wrote(at);
   __atomic_compare_exchange_n(at, &expected, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
-  emulate::give_way();
+  emulate::touched(at);
   return expected;
 }
 template <class T>
 inline T atomic_min(T* at, T value) {
+  emulate::wrote(at);
   T old = __atomic_load_n(at, __ATOMIC_RELAXED);
   if (value < old) __atomic_store_n(at, value, __ATOMIC_RELAXED);
-  emulate::give_way();
+  emulate::touched(at);
   return old;
 }
 inline u64 atomic_max(u64* at, u64 value) {
+  emulate::wrote(at);
   u64 old = __atomic_load_n(at, __ATOMIC_RELAXED);
   if (value > old) __atomic_store_n(at, value, __ATOMIC_RELAXED);
-  emulate::give_way();
+  emulate::touched(at);
   return old;
 }
 inline u32 atomic_or(u32* at, u32 value) {
+  emulate::wrote(at);
   u32 old = __atomic_fetch_or(at, value, __ATOMIC_RELAXED);
-  emulate::give_way();
+  emulate::touched(at);
   return old;
 }
 inline u32 atomic_exchange(u32* at, u32 value) {
+  emulate::wrote(at);
   u32 old = __atomic_exchange_n(at, value, __ATOMIC_RELAXED);
-  emulate::give_way();
+  emulate::touched(at);
   return old;
 }
 template <class T>
 inline T load_shared_word(const T* at) {
-  return __atomic_load_n(at, __ATOMIC_RELAXED);
+  T value = __atomic_load_n(at, __ATOMIC_RELAXED);
+  emulate::look(at);
+  return value;
 }
 
 inline int count_leading_zeros(u64 value) { return value ? __builtin_clzll(value) : 64; }
