@@ -40,7 +40,7 @@ def test_a_barrier_that_half_a_block_reaches_is_an_error():
 
 
 def test_a_warp_that_never_meets_is_an_error():
-    with pytest.raises(EmulationError, match="ended while others of its warp wait|others have ended"):
+    with pytest.raises(EmulationError, match=r"ended while others of its warp wait|others have ended"):
         run("waits_forever", np.zeros(1, np.uint64), blocks=1, values=VALUES[1:])
 
 
@@ -51,7 +51,7 @@ def test_lanes_that_meet_at_different_lines_are_an_error():
 
 @pytest.mark.parametrize("seed", range(4))
 def test_lanes_that_meet_without_all_others_are_an_error(seed):
-    with pytest.raises(EmulationError, match="others have ended|ended while others of its warp wait"):
+    with pytest.raises(EmulationError, match=r"others have ended|ended while others of its warp wait"):
         run("meet_without_some", np.zeros(1, np.uint64), blocks=1, seed=seed)
 
 

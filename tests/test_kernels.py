@@ -241,13 +241,13 @@ def inputs_of_all_stages() -> Inputs:
     """Small ones, for runs that something watches."""
     rng = np.random.default_rng(3)
     batch, tables = random_documents(rng, 40), random_model(rng, ignore_merges=True)._byte_tables
-    lengths = rng.integers(0, 12, 60)
+    lengths = rng.integers(0, 12, 110)
     offsets = np.append(0, np.cumsum(lengths))
     symbols = rng.integers(0, 60, offsets[-1]).astype(np.uint16)
     tokens = np.arange(65, 125, dtype=np.uint8), np.arange(61)
     data, ends = packed(random_words(rng))
     token = np.where(np.diff(batch.offsets) > 100, 1000, -1).astype(np.int64)
-    corpus = symbols, offsets, rng.integers(1, 9, len(lengths)), *tokens, BpeLimits(90)
+    corpus = symbols, offsets, rng.integers(1, 9, len(lengths)), *tokens, BpeLimits(140)
     return Inputs(batch, GPT2, corpus, (data, ends[:-1], ends[1:]), token, tables)
 
 

@@ -96,6 +96,37 @@ inline T load_shared_word(const T* at) {
   return value;
 }
 
+// The same, but not atomic: planted faults (test_cuda_mutants.py).
+namespace plain {
+template <class T>
+inline T exchange(T* at, T value) {
+  T old = *at;
+  *at = value;
+  return old;
+}
+template <class T>
+inline T add(T* at, T value) {
+  return exchange(at, (T)(*at + value));
+}
+template <class T>
+inline T cas(T* at, T expected, T value) {
+  return exchange(at, *at == expected ? value : *at);
+}
+template <class T>
+inline T min(T* at, T value) {
+  return exchange(at, value < *at ? value : *at);
+}
+template <class T>
+inline T max(T* at, T value) {
+  return exchange(at, value > *at ? value : *at);
+}
+inline u32 either(u32* at, u32 value) { return exchange(at, *at | value); }
+template <class T>
+inline T load(const T* at) {
+  return *at;
+}
+}  // namespace plain
+
 inline int count_leading_zeros(u64 value) { return value ? __builtin_clzll(value) : 64; }
 inline int lowest_bit(u32 value) { return __builtin_ffs((int)value) - 1; }
 inline int count_bits(u32 value) { return __builtin_popcount(value); }
