@@ -70,7 +70,7 @@ def on_cpu() -> Stages:
             found = encode_words(*word, tables)
             return found[0], found[3]
 
-        arguments = token, walk.prepare(automaton), encode_these, encode.new_encoder()
+        arguments = token, walk.prepare(automaton), encode_these, encode.Encoder()
         return encode.encode_text(*batch, *arguments)
 
     return Stages(

@@ -259,6 +259,20 @@ def cut_rule(behavior: str, invert: bool = False) -> tuple[Mask, Mask]:
     return (cut[::-1, ::-1], drop[::-1]) if invert else (cut, drop)
 
 
+def cut_plan(matcher: Automaton | Backtracking, behavior: str, invert: bool = False) -> SplitPlan | None:
+    """How a cut at the matches of an automaton is one walk in which each word is a match; None if it is not."""
+    from gputok.automaton.combine import completed
+
+    if not isinstance(matcher, tuple):
+        return None
+    cut, drop = cut_rule(behavior, invert)
+    if matcher.gapless:
+        return SplitPlan(matcher, False) if cut[1, 1] and not drop[1] else None
+    apart = cut[0, 1] and cut[1, 0] and cut[1, 1] and not drop.any()
+    whole = completed(matcher) if apart else None
+    return None if whole is None else SplitPlan(whole, False)
+
+
 def cut_pieces(
     pieces: Pieces, matcher: Automaton | Backtracking, behavior: str, invert: bool = False
 ) -> Pieces:
