@@ -1,4 +1,4 @@
-"""Damaged tokenizer files, and a process that tries one after the other (hostile_worker.py)."""
+"""Makes damaged tokenizer files, and tries them one after the other in a process (hostile_worker.py)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What holds of the data between the steps of a tokenizer: one function for each type, and a hook that calls them.
+"""Checks of the data between the steps of a tokenizer: one function for each type, and a hook that calls them.
 
-`install` puts the checks behind every step of every pipeline (conftest.py does so for all tests); a test that makes such
-an object by itself calls the function.
+`install` adds the checks after every step of every pipeline; conftest.py does so for all tests. A test that makes such an
+object itself calls the function.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the tests of patterns share: the splits of gputok and of `tokenizers`, and text that tells patterns apart."""
+"""For the tests of patterns: the splits of gputok and of `tokenizers`, and text that distinguishes patterns."""
 
 from __future__ import annotations
 

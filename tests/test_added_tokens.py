@@ -1,4 +1,4 @@
-"""Added tokens that take white space from each other: pieces overlap where those of `tokenizers` do, in every way to encode."""
+"""Added tokens that include white space: the same pieces as in `tokenizers`, also if they overlap, by all ways to encode."""
 
 from __future__ import annotations
 

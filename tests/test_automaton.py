@@ -1,4 +1,4 @@
-"""Regular expressions to automata: worked examples, the dialect, planted faults, and `tokenizers` as the judge."""
+"""Automata of regular expressions: worked examples, the syntax, planted faults, and comparison with `tokenizers`."""
 
 import random
 import re

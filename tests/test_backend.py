@@ -1,4 +1,4 @@
-"""Which device is chosen, and what is said where there is none."""
+"""The choice of a device, and the messages if no device is available."""
 
 import functools
 import sys

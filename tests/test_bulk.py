@@ -1,4 +1,4 @@
-"""Encoding in bulk against `tokenizers`, document by document."""
+"""Encoding a corpus, compared with `tokenizers` document by document."""
 
 import itertools
 import random

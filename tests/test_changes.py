@@ -1,4 +1,4 @@
-"""A tokenizer that is changed while other threads use it: each call sees a state before or after a change, whole.
+"""A tokenizer that is changed while other threads use it: each call sees the state before or after a change.
 
 Each round changes one tokenizer step by step, while three threads encode, decode and look up. Their results must be those
 of the states that it goes through, in order, and the tokenizer must be at last what its own JSON says.

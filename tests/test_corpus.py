@@ -1,4 +1,4 @@
-"""Every source of text gives the same documents, in batches of bounded size, and names what is wrong with it."""
+"""All kinds of sources of text: the same documents, in batches of bounded size, and errors that name the place."""
 
 import gzip
 import json

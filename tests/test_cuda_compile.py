@@ -1,7 +1,7 @@
-"""Every .cu file compiles for every architecture that we name, without a GPU: by NVRTC, which is what CuPy uses.
+"""Every .cu file compiles for all supported architectures, without a GPU, by NVRTC, the compiler that CuPy uses.
 
-NVRTC comes from the package nvidia-cuda-nvrtc. Beside each kernel stands what it may use of registers and shared memory; a
-table of what it uses is printed (`pytest -rP tests/test_cuda_compile.py`).
+NVRTC comes from the package nvidia-cuda-nvrtc. A table below limits the registers and the shared memory of each kernel;
+`pytest -rP tests/test_cuda_compile.py` prints what each kernel uses.
 """
 
 import ctypes

@@ -1,4 +1,4 @@
-"""What `cupy_device` says to CuPy, told to a stand-in: launches, streams, copies, graphs."""
+"""The calls of `cupy_device` to CuPy (launches, streams, copies, graphs), made to a stand-in for CuPy."""
 
 import pathlib
 import re

@@ -1,7 +1,7 @@
-"""What the emulator is worth: faults planted in the real kernels, one at a time, are found by the runs of all stages.
+"""Faults that are planted in the CUDA kernels, one at a time: the emulator finds each of them when it runs all stages.
 
-A barrier is left out, or an atomic addition becomes a plain one. ThreadSanitizer sees each fiber, a barrier that not all
-reach is an error, and results are compared; one of these must speak.
+A fault removes a barrier, or replaces an atomic addition by an ordinary one. It must be found by ThreadSanitizer, which
+sees each fiber, by the error for a barrier that not all threads reach, or by a wrong result.
 """
 
 import pathlib

@@ -1,7 +1,7 @@
-"""Every field of every component has a type and a range: what is wrong is refused where it is set and where it is read.
+"""The type and the range of each field of each component: wrong values are refused when they are set or read.
 
-For each field of each component, a table of wrong values: each is refused by one clear error that names the field, or works
-and is kept by `to_str` and `from_str`. What tokenizers reads is read, and what is written tokenizers reads.
+Each field of each component gets wrong values of a table. A value must raise one clear error that names the field, or else
+work and survive `to_str` and `from_str`. gputok reads what tokenizers reads, and tokenizers reads what gputok writes.
 """
 
 import dataclasses

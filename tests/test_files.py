@@ -1,4 +1,4 @@
-"""A file is there whole or not at all."""
+"""Atomic file writes: a file appears complete under its name, or not at all."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Files of other formats, in and out: each gives the ids of the library that the format belongs to, asked live."""
+"""Files of other formats, read and written: the same ids as the installed library that the format belongs to."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""Damaged tokenizer files are refused with a clear ValueError, or work: none crashes, hangs, or takes all memory."""
+"""Damaged tokenizer files raise a clear ValueError, or work; they never crash, hang, or exhaust the memory."""
 
 from __future__ import annotations
 

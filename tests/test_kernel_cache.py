@@ -1,4 +1,4 @@
-"""The machine code on disk: used again, and never the wrong one."""
+"""The cache of machine code on disk: it is used again, and never for changed sources."""
 
 import errno
 import gc

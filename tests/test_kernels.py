@@ -1,7 +1,7 @@
-"""The stages that have three versions, in plain Python, for the CPU and in CUDA: each has one set of tests for all.
+"""The stages that have three versions (plain Python, CPU, CUDA): the same tests for all versions.
 
-The CUDA version is run by the emulator under twenty schedules and several grid shapes, and with `pytest -m gpu` by the
-device of this machine. What is random is compared with the plain version.
+The emulator runs the CUDA version under twenty schedules and several grid shapes; with `pytest -m gpu`, the GPU of this
+machine runs it. Results for random input are compared with the plain version.
 """
 
 from typing import Any

@@ -1,4 +1,6 @@
-"""What the CUDA stages do beside their work (see test_kernels.py): rooms that grow, batches that don't fit, two devices."""
+"""The CUDA stages in special situations: arrays that grow, batches that don't fit into memory, two devices.
+
+test_kernels.py tests their results."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Views of memory: what they keep alive, what the checked build finds, and that the other one checks nothing."""
+"""Views of memory: the arrays that they keep alive, and the checked build, which alone finds wrong indices."""
 
 import os
 import pathlib

@@ -1,7 +1,7 @@
-"""Runs that are killed at any moment: nothing half-written has a final name, and the next run gives the same bytes.
+"""Runs that are killed at any moment: no incomplete file has a final name, and the next run gives the same bytes.
 
-A run of `gputok train`, `count` or `encode` gets SIGKILL or SIGINT at a random moment, is run again, and must then have
-written what a run that nothing disturbed writes, and nothing else.
+A run of `gputok train`, `count` or `encode` gets SIGKILL or SIGINT at a random moment. A second run must then write the
+same files as a run without interruption, and no others.
 """
 
 import os

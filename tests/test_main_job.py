@@ -1,4 +1,4 @@
-"""Real text in, a tokenizer.json out: the one that `tokenizers` would have trained, whatever the machine does meanwhile."""
+"""Training on real text writes the same tokenizer.json as `tokenizers`, for any number of threads and any batches."""
 
 import hashlib
 import json

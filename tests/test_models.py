@@ -1,4 +1,4 @@
-"""Models against `tokenizers`, asked live: the same tokens, ids, offsets, files, JSON, repr and pickle."""
+"""Models, compared with the installed `tokenizers`: the same tokens, ids, offsets, files, JSON, repr and pickle."""
 
 import collections
 import json

@@ -1,4 +1,4 @@
-"""What a user installs: the wheel, elsewhere and under another Python; the plain source tree; a lean import."""
+"""Installation: the wheel in an empty environment and under another Python, the source tree, and the time of import."""
 
 import ast
 import importlib

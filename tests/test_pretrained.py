@@ -1,4 +1,4 @@
-"""The front that users of `transformers` know, compared live with `transformers`."""
+"""The classes that users of `transformers` know, compared with the installed `transformers`."""
 
 import argparse
 import itertools

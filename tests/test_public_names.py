@@ -1,4 +1,4 @@
-"""What `gputok` itself holds: one list of names, for `import *`, `dir`, and type checkers."""
+"""The public names of `gputok`: the same list for `import *`, `dir`, and type checkers."""
 
 import ast
 import pathlib

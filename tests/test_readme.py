@@ -1,4 +1,4 @@
-"""Every line of README.md runs as it is written there, on files of the names that it uses.
+"""Every command and program in README.md runs as it is written, on files with the names that it uses.
 
 By default in this environment and without network; `pytest -m full` installs what the README says into a fresh one. Left
 out are lines that need a GPU, and those whose packages are gigabytes.

@@ -1,4 +1,4 @@
-"""A real S3 server on this machine: reading, writing, and what it says when it says no."""
+"""Reading from and writing to a real S3 server on this machine, and its errors."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""SentencePiece files, read and written: the same ids as SentencePiece itself, asked live."""
+"""SentencePiece files, read and written: the same ids as the installed SentencePiece."""
 
 import io
 import random

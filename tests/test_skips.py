@@ -1,4 +1,4 @@
-"""No test is skipped unseen: the run says how many and why, and `--max-skips` is the most that it takes."""
+"""Skipped tests: each run reports how many and why, and fails if there are more than `--max-skips`."""
 
 import os
 import pathlib

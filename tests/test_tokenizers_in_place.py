@@ -1,4 +1,4 @@
-"""gputok in the place of `tokenizers`: libraries that import `tokenizers` do what they did, unchanged."""
+"""gputok in the place of `tokenizers`: unchanged libraries that import `tokenizers` give the same results."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""Everything public in the installed `tokenizers` is here under the same name, and behaves alike where it is asked."""
+"""Every public name of the installed `tokenizers` exists in gputok, with the same members and signatures."""
 
 import enum
 import importlib

@@ -1,4 +1,4 @@
-"""ParityBpeTrainer: by hand, its kernel against the plain version, and live against the installed `tokenizers`.
+"""ParityBpeTrainer: worked examples, its kernel compared with the plain version, and with the installed `tokenizers`.
 
 tokenizers numbers affixed characters in the order of a hash table, but no merge depends on their ids; there the merges
 and the set of tokens must be equal, everywhere else the ids too.

@@ -1,4 +1,4 @@
-"""Training Unigram: what holds for every corpus, kernels beside plain versions, and quality beside the field."""
+"""Training Unigram: properties for all corpora, kernels compared with plain versions, and quality with other trainers."""
 
 import collections
 import itertools

@@ -1,7 +1,7 @@
-"""Training WordLevel and WordPiece against the installed `tokenizers`, live.
+"""Training WordLevel and WordPiece, compared with the installed `tokenizers`.
 
-tokenizers numbers the prefixed characters of WordPiece in the order of a hash table. Its order in that very run is
-read from its vocabulary and given to ours; everything else must then be equal.
+tokenizers numbers the prefixed characters of WordPiece in the order of a hash table. The order of each run is
+read from its vocabulary and passed to gputok; everything else must then be equal.
 """
 
 import copy
