@@ -32,7 +32,7 @@ def nvrtc():
 
 
 def compile_kernels(nvrtc, file: str, architecture: int) -> tuple[bool, str]:
-    """Whether a file compiles, and what the compiler says of it."""
+    """Compiles a file; returns whether that works, and the messages."""
     program, size = ctypes.c_void_p(), ctypes.c_size_t()
     source = (SOURCES / file).read_bytes()
     nvrtc.nvrtcCreateProgram(ctypes.byref(program), source, file.encode(), 0, None, None)

@@ -25,7 +25,7 @@ ADDITION = r"( *)atomic_add\((&?)([^,]+), (.+)\);"
 
 
 class Mutant(NamedTuple):
-    """A line of a source, and what becomes of it."""
+    """A line of a source, and the line that replaces it."""
 
     file: str
     line: int
@@ -53,7 +53,7 @@ agree(sanitized("thread", given, pathlib.Path(sys.argv[2])), expected)
 
 
 def survives(mutant: Mutant, case: pathlib.Path, folder: pathlib.Path) -> bool:
-    """Whether all stages give what they should with this fault, and nothing is said."""
+    """Returns True if all stages give correct results without any message, so the fault was not found."""
     for part in ("gputok", "kernels", "tests"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     path = folder / "kernels" / "cuda" / mutant.file

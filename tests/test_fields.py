@@ -166,7 +166,7 @@ def read_by_tokenizers(text):
 
 
 def differs_by_intent(form, place, literal) -> bool:
-    """What tokenizers reads as something else, or takes and then fails with."""
+    """Values that tokenizers reads as something else, or accepts and fails with later."""
     if name_of(form) == "RobertaProcessing":
         return True  # a wrong switch makes it a BertProcessing there
     if "vocab" in place and literal == str(2**32 - 1):
@@ -343,7 +343,7 @@ def test_values_that_were_accepted_unchecked_before(make):
 
 
 def test_the_largest_numbers_that_tokenizers_takes():
-    """2**63 is a length there: longer than any word, here as there."""
+    """tokenizers accepts 2**63 as a length; it is longer than any word in both."""
     word_piece = models.WordPiece({"u": 0, "x": 1}, "u", max_input_chars_per_word=2**63)
     assert [token.value for token in word_piece.tokenize("x")] == ["x"]
     none = models.WordPiece({"u": 0, "x": 1}, "u", max_input_chars_per_word=0)

@@ -130,7 +130,7 @@ SMALL = small_files()
 
 
 class Failures:
-    """What failed, by its kind: the first of each is kept as a file."""
+    """The failures by kind; the first file of each kind is kept."""
 
     def __init__(self, folder, seed) -> None:
         self.folder, self.seed = folder, seed

@@ -121,7 +121,7 @@ def test_kernels_under_sanitizers(sanitizer, tmp_path):
 
 @pytest.fixture
 def on_devices(monkeypatch):
-    """From here on, whatever is asked for runs on these devices."""
+    """Makes everything run on these devices."""
     return lambda *devices: monkeypatch.setattr(
         backend, "choose", lambda *_: backend.Backend("cuda", "a test", devices)
     )

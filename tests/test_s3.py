@@ -257,7 +257,7 @@ main(["-H", "127.0.0.1", "-p", sys.argv[1]])
 
 @pytest.fixture
 def strict_server():
-    """A server that asks who you are; the address of it."""
+    """The address of a server that demands credentials."""
     import socket
 
     with socket.socket() as one:

@@ -28,7 +28,7 @@ def test_tests_that_run():
 
 @pytest.fixture
 def run(pytester, monkeypatch):
-    """Runs tests in a process of its own, with this project's conftest.py, which imports what lies beside it."""
+    """Runs tests in a process, with conftest.py of this project and the modules that it imports."""
     here = str(pathlib.Path(__file__).parent)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])]))
     pytester.makeconftest((pathlib.Path(__file__).parent / "conftest.py").read_text())

@@ -252,7 +252,7 @@ def test_random_corpora(part, stuck):
 
 
 def test_two_merges_that_make_one_string(stuck):
-    """A prefix made of characters of the text, without development words, which tokenizers can lose then."""
+    """With a prefix made of characters of the text, but without development words, which tokenizers can lose then."""
     twice = 0
     for seed in range(100):
         r = random.Random(seed)

@@ -301,7 +301,7 @@ def test_pipelines_that_look_past_spaces_get_whole_documents(normalizer, pre_tok
 )
 @pytest.mark.parametrize("normalized", [False, True])
 def test_added_tokens_are_found_in_whole_documents(normalizer, pre_tokenizer, normalized):
-    """Batches without them go the fast ways, to the same words."""
+    """Batches without added tokens take the fast ways and give the same words."""
     tokenizer = Tokenizer(models.WordLevel())
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
     added = [AddedToken("a b", normalized=normalized), AddedToken("<S>", lstrip=True, normalized=normalized)]
