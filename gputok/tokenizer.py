@@ -11,6 +11,7 @@ import numpy as np
 
 from gputok import components
 from gputok.pipeline import encode_batch, serialize
+from gputok.pipeline.encode_text import short_texts
 from gputok.pipeline.limits import Padding, Truncation
 from gputok.pipeline.pipeline import Pipeline
 from gputok.tokens.added_token import AddedToken
@@ -553,6 +554,10 @@ class Tokenizer:
             >>> tokenizer.encode("so it goes").ids, tokenizer.encode("so", "it").type_ids
             ([0, 1, 2], [0, 1])
         """
+        if pair is None and not is_pretokenized and type(sequence) is str:
+            short = short_texts(self.pipeline)
+            if short is not None and (found := short.encode(sequence, add_special_tokens)) is not None:
+                return found
         given = [sequence] if pair is None else [sequence, pair]
         given = tuple(encode_batch.check_sequence(one, is_pretokenized) for one in given)
         return encode_batch.encode(self.pipeline, [given], is_pretokenized, add_special_tokens, offsets=True)[

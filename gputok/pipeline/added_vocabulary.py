@@ -111,15 +111,19 @@ class AddedVocabulary:
         token = self.tokens[token_id]
         return self._normalized.get(token_id, token.content) if token.normalized else token.content
 
+    def finder(self, normalized: bool) -> _Finder | None:
+        """Returns what finds the tokens that are looked for in raw or in normalized text; None: no such tokens."""
+        key = normalized, self.encode_special_tokens
+        if key not in self._finders:
+            self._finders[key] = self._finder(*key)
+        return self._finders[key]
+
     def extract(self, pieces: Pieces, *, normalized: bool) -> Pieces:
         """Makes the added tokens in a text pieces of their own, and removes empty pieces of text.
 
         normalized: the text is normalized: looks for the tokens that have `normalized`; False: for the others.
         """
-        key = normalized, self.encode_special_tokens
-        if key not in self._finders:
-            self._finders[key] = self._finder(*key)
-        finder = self._finders[key]
+        finder = self.finder(normalized)
         if finder is None or not finder.may_find(pieces):
             return pieces.without_empty()
         if pieces.byte_level:  # tokens are looked for in the characters that stand for bytes
@@ -171,10 +175,10 @@ class _Finder(NamedTuple):
 
     def cut(self, pieces: Pieces) -> Pieces:
         """Makes the added tokens pieces of their own."""
-        from gputok.kernels.cpu.find_tokens import SINGLE_WORD, find_tokens
+        from gputok.kernels.cpu.find_tokens import find_tokens
 
         skip = np.zeros(pieces.n_pieces, bool) if pieces.token is None else pieces.token >= 0
-        words = word_bits() if (self.options & SINGLE_WORD).any() else np.zeros(0, np.uint8)
+        words = self.words()
         text = pieces.data, pieces.start, pieces.end, skip
         start, end, found, rows = find_tokens(*text, self.trie, self.options, words, self.first)
         if len(start) == pieces.n_pieces and not np.count_nonzero(found >= 0):
@@ -186,6 +190,12 @@ class _Finder(NamedTuple):
         return pieces._replace(
             start=start, end=end, rows=rows[pieces.rows], token=token if (token >= 0).any() else None
         )
+
+    def words(self) -> npt.NDArray[np.uint8]:
+        """Returns `word_bits` if a token asks for them, else uint8[0]."""
+        from gputok.kernels.cpu.find_tokens import SINGLE_WORD
+
+        return word_bits() if (self.options & SINGLE_WORD).any() else np.zeros(0, np.uint8)
 
     def may_find(self, pieces: Pieces) -> bool:
         """Returns False for a short text that contains none of the first bytes of tokens, so no kernel need run."""

@@ -181,7 +181,20 @@ class Pipeline:
         """What `encode_corpus` keeps of text that these steps have encoded, for threads: see `Model._encoders`."""
         return {}
 
+    # -- short texts
+
+    @derived
+    def kept(self) -> dict[str, Any]:
+        """Returns what `gputok.pipeline.encode_text` keeps of this pipeline."""
+        return {}
+
     # -- tokens
+
+    @property
+    def odd_tokens(self) -> set[int]:
+        """The ids of tokens whose text in an encoding is not always that of `names`."""
+        unknown = getattr(self.model, "unk_id", None)
+        return {*self.names.shown_verbatim, *([] if unknown is None else [unknown])}
 
     @derived
     def names(self) -> Names:

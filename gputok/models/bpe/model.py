@@ -291,6 +291,10 @@ class BPE(Model):
         """The tables for bytes that stand for ByteLevel characters, or None if such a character isn't a token."""
         return self._byte_tables
 
+    def tables(self, byte_level: bool) -> BpeTables | None:
+        """Returns the tables for text, or for bytes that stand for ByteLevel characters (None: one isn't a token)."""
+        return self._byte_tables if byte_level else self._tables
+
     def tokenize_pieces(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> Tokens:
         """Tokenizes the pieces data[start[i]:end[i]]; see `Model.tokenize_pieces`."""
         from gputok.kernels.cpu.encode_words import merge
