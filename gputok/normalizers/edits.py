@@ -87,8 +87,16 @@ class Strip(Normalizer):
     def __init__(self, left: bool = True, right: bool = True) -> None:
         self.strip_left, self.strip_right = left, right
 
-    left = property(lambda self: self.strip_left, lambda self, value: setattr(self, "strip_left", value))
-    right = property(lambda self: self.strip_right, lambda self, value: setattr(self, "strip_right", value))
+    left = property(
+        lambda self: self.strip_left,
+        lambda self, value: setattr(self, "strip_left", value),
+        doc="True: white space at the start is removed.",
+    )
+    right = property(
+        lambda self: self.strip_right,
+        lambda self, value: setattr(self, "strip_right", value),
+        doc="True: white space at the end is removed.",
+    )
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
