@@ -7,8 +7,9 @@ import io
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gputok.corpus.columns import choose_column, text_batches
+from gputok.corpus.column_names import choose_column
 from gputok.corpus.packing import Errors
+from gputok.files.arrow import needed_for
 from gputok.text.pieces import TextBatch
 
 _HEAD_BYTES = 1 << 20  # in which the names of the columns and the first row are looked for
@@ -30,8 +31,11 @@ def rows(
     Raises:
         ValueError: if there is no such column, or a row does not have as many fields as the first line.
     """
-    import pyarrow as pa
-    from pyarrow import csv as arrow_csv
+    with needed_for(f"{where}: reading CSV"):
+        import pyarrow as pa
+        from pyarrow import csv as arrow_csv
+
+        from gputok.corpus.columns import text_batches
 
     head = read(_HEAD_BYTES)
     if not head.strip():
