@@ -20,9 +20,13 @@ __all__ = [
     "BatchEncoding",
     "CharSpan",
     "PreTrainedTokenizer",
+    "PreTrainedTokenizerFast",
     "TokenSpan",
     "train_new_from_iterator",
 ]
+
+PreTrainedTokenizerFast = PreTrainedTokenizer
+"""The name that `transformers` has for it."""
 
 
 class AutoTokenizer:

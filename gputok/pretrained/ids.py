@@ -98,10 +98,7 @@ class TokenIds(SpecialTokens):
                 "clean_up_tokenization_spaces=True does nothing for BPE: its spaces are the text's",
                 stacklevel=2,
             )
-        if clean and not is_bpe:
-            for spaced in _SPACED:
-                text = text.replace(spaced, spaced.strip())
-        return text
+        return without_spaces(text) if clean and not is_bpe else text
 
     def batch_decode(
         self,
@@ -111,3 +108,10 @@ class TokenIds(SpecialTokens):
     ) -> list[str]:
         """The texts of many lists of ids, or of the rows of an array."""
         return [self.decode(ids, skip_special_tokens, clean_up_tokenization_spaces) for ids in sequences]
+
+
+def without_spaces(text: str) -> str:
+    """Removes the spaces before punctuation and English contractions."""
+    for spaced in _SPACED:
+        text = text.replace(spaced, spaced.strip())
+    return text

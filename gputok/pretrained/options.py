@@ -15,6 +15,8 @@ DEFAULTS: dict[str, Any] = {
     "model_input_names": ["input_ids", "attention_mask"],
     "clean_up_tokenization_spaces": False,
     "split_special_tokens": False,
+    "response_template": None,
+    "chat_control_tokens": None,
 }
 """The options that are attributes."""
 

@@ -8,7 +8,7 @@ import difflib
 import inspect
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gputok.encoding.encoding import Encoding
@@ -16,10 +16,10 @@ from gputok.pipeline import encode_batch
 from gputok.pipeline.limits import Padding, Truncation
 from gputok.pretrained import calls
 from gputok.pretrained.batch import BatchEncoding, pad_columns
-from gputok.pretrained.ids import TokenIds
 from gputok.pretrained.options import DEFAULTS, names_token
 from gputok.pretrained.special_tokens import NAMES, Token, as_token
 from gputok.pretrained.steps import STEPS, set_step
+from gputok.pretrained.upstream_names import UpstreamNames
 from gputok.tokenizer import Tokenizer
 from gputok.types import public
 
@@ -27,9 +27,13 @@ if TYPE_CHECKING:
     from gputok.pipeline.pipeline import Pipeline
     from gputok.report import Report
 
+_TOO_LONG = (
+    "sequence-length-is-longer-than-the-specified-maximum"  # a key that programs set to be spared the warning
+)
+
 
 @public("gputok")
-class PreTrainedTokenizer(TokenIds):
+class PreTrainedTokenizer(UpstreamNames):
     """A `Tokenizer` with named special tokens, the sides and lengths that its model wants, and its chat template.
 
     tokenizer_object: the tokenizer. tokenizer_file: or the path of its tokenizer.json.
@@ -363,13 +367,13 @@ class PreTrainedTokenizer(TokenIds):
 
     def _warn_of_length(self, encodings: list[Encoding]) -> None:
         longest = max(map(len, encodings), default=0)
-        if longest > self.model_max_length > 0 and not self.deprecation_warnings.get("too-long"):
+        if longest > self.model_max_length > 0 and not self.deprecation_warnings.get(_TOO_LONG):
             warnings.warn(
                 f"a text has {longest} tokens, more than the {self.model_max_length} that the model takes; pass "
                 "truncation=True",
                 stacklevel=4,
             )
-            self.deprecation_warnings["too-long"] = True
+            self.deprecation_warnings[_TOO_LONG] = True
 
     def tokenize(
         self, text: str, pair: str | None = None, add_special_tokens: bool = False, **options: Any
@@ -447,8 +451,8 @@ class PreTrainedTokenizer(TokenIds):
     def apply_chat_template(
         self,
         conversation: Any,
-        tools: list[dict[str, Any]] | None = None,
-        documents: list[dict[str, str]] | None = None,
+        tools: Sequence[dict[str, Any] | Callable[..., Any]] | None = None,
+        documents: Sequence[Mapping[str, Any]] | None = None,
         chat_template: str | None = None,
         add_generation_prompt: bool = False,
         continue_final_message: bool | str = False,
@@ -465,7 +469,8 @@ class PreTrainedTokenizer(TokenIds):
         """A conversation as the text that its model was taught to expect, and the columns of that text.
 
         conversation: messages, each `{"role": ..., "content": ...}`, or a list of conversations.
-        tools: JSON schemas of functions. chat_template: a Jinja template, or the name of one of several.
+        tools: functions with type hints and a docstring of Google's style that describes their arguments, or JSON schemas
+        of functions. documents: for retrieval, each `{"title": ..., "text": ...}`. chat_template: a Jinja template, or the name of one of several.
         add_generation_prompt: ends where the model's answer begins. continue_final_message: ends where the last message
         does (or its field of this name), for the model to go on. return_assistant_tokens_mask: one more column,
         `assistant_masks`, 1 for each token that has characters of what the template puts between `{% generation %}` and
@@ -476,6 +481,7 @@ class PreTrainedTokenizer(TokenIds):
         among the variables.
         """
         from gputok.pretrained.chat import mask, render, render_marked
+        from gputok.pretrained.tool_schemas import tool_schema
 
         template = self.get_chat_template(chat_template, tools)
         _check_variables(variables, template)
@@ -483,12 +489,16 @@ class PreTrainedTokenizer(TokenIds):
             raise ValueError("return_assistant_tokens_mask=True needs tokenize=True and return_dict=True")
         if return_assistant_tokens_mask and continue_final_message:
             raise ValueError("return_assistant_tokens_mask=True and continue_final_message don't go together")
-        if wrong := next((tool for tool in tools or () if not isinstance(tool, Mapping)), None):
-            raise ValueError(f"tools must be JSON schemas of functions (dicts), not {wrong!r}")
+        schemas = None if tools is None else [*map(tool_schema, tools)]
+        if wrong := next((one for one in documents or () if not isinstance(one, Mapping)), None):
+            raise TypeError(f"documents must be dicts with a title and a text, not {wrong!r}")
 
-        is_batch = bool(conversation) and isinstance(conversation[0], list | tuple)
+        is_batch = isinstance(conversation, list | tuple) and bool(conversation)
+        is_batch = is_batch and (
+            isinstance(conversation[0], list | tuple) or hasattr(conversation[0], "messages")
+        )
         conversations = conversation if is_batch else [conversation]
-        given = {"add_generation_prompt": add_generation_prompt, "tools": tools, "documents": documents}
+        given = {"add_generation_prompt": add_generation_prompt, "tools": schemas, "documents": documents}
         variables = {**self.special_tokens_map, **variables, **given}
         spans: list[list[tuple[int, int]]] = []
         if return_assistant_tokens_mask:
