@@ -20,7 +20,7 @@ import numbers
 import operator
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeGuard, TypeVar
 
 T = TypeVar("T")
 Check = Callable[[Any], Any]
@@ -90,6 +90,11 @@ def reading(name: str, read: Callable[[Any], T], value: Any) -> T:
         raise WrongValue(error.reason, _joined(name, error.place)) from None
     except (TypeError, ValueError, OverflowError) as error:
         raise WrongValue(str(error), name) from None
+
+
+def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
+    """Returns True for a JSON object."""
+    return isinstance(value, dict)
 
 
 def needed(value: Mapping[str, Any], name: str) -> Any:

@@ -31,7 +31,7 @@ def check_pieces(pieces: Pieces, *, n_documents: int | None = None) -> None:
     """Pieces inside the data, in order, between characters; pieces of text apart.
 
     Pieces of added tokens may reach over those after them, where one took the white space of another (see
-    kernels/cpu/added.py). They begin in order all the same.
+    kernels/cpu/find_tokens.py). They begin in order all the same.
     """
     data, start, end, rows = pieces.data, pieces.start, pieces.end, pieces.rows
     assert data.dtype == np.uint8 and data.ndim == 1, data.dtype

@@ -34,7 +34,7 @@ def known_property_names() -> list[str]:
 def is_pattern(pattern: str) -> bool:
     try:
         Regex(pattern)
-    except Exception:  # the namesake raises bare Exception
+    except Exception:  # tokenizers raises bare Exception
         return False
     return True
 

@@ -12,11 +12,11 @@ from gputok.kernels import DEAD, Automaton
 from splitting import (
     differences,
     is_taken,
-    namesake,
-    namesake_words,
     random_texts,
     representatives,
     strings_over,
+    upstream,
+    upstream_words,
     words,
 )
 
@@ -302,7 +302,7 @@ def plant(monkeypatch, fault: str) -> None:
 )
 def test_planted_faults_are_found(fault, monkeypatch):
     texts = random_texts(1, 3000)
-    expected = namesake_words(namesake(PATTERNS["gpt2"]), texts)
+    expected = upstream_words(upstream(PATTERNS["gpt2"]), texts)
     plant(monkeypatch, fault)
     found = words(subsets.compile_node(parse(PATTERNS["gpt2"])), texts)
     assert sum(a != b for a, b in zip(found, expected, strict=True)) > 5

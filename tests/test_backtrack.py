@@ -47,8 +47,8 @@ def encoded(model: models.BPE, texts: list[bytes]) -> list[tuple[list[int], list
 
 def theirs(model: models.BPE, texts: list[bytes]) -> list[tuple[list[int], list[int]]]:
     form = model.to_dict()
-    namesake = tokenizers.models.BPE(form["vocab"], [tuple(merge) for merge in form["merges"]])
-    rows = [namesake.tokenize(text.decode()) for text in texts]
+    upstream = tokenizers.models.BPE(form["vocab"], [tuple(merge) for merge in form["merges"]])
+    rows = [upstream.tokenize(text.decode()) for text in texts]
     return [([token.id for token in row], [token.offsets[1] for token in row]) for row in rows]
 
 

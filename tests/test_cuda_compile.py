@@ -13,7 +13,7 @@ import pytest
 
 ARCHITECTURES = (75, 80, 90, 100, 120)
 SOURCES = importlib.resources.files("gputok.kernels.cuda")
-FILES = ("split.cu", "words.cu", "bpe.cu", "lookup.cu", "probe.cu")
+FILES = ("split.cu", "count_words.cu", "train_bpe.cu", "encode_words.cu", "probe.cu")
 
 
 def test_no_source_is_forgotten():

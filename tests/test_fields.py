@@ -205,7 +205,7 @@ def test_wrong_values_in_files(part, form):
             message = str(error)
             assert theirs is None or differs_by_intent(form, place, literal), f"{case}: {message}"
             if literal == "NaN":
-                assert message.endswith("NaN is no JSON")
+                assert message.endswith("NaN is not JSON")
                 continue
             if "Missing SpecialToken" in message or "but the vocabulary has" in message:
                 continue  # it is another field that doesn't go together with this one

@@ -58,7 +58,8 @@ import numpy as np
 import gputok.kernels
 
 gputok.kernels.__path__[:] = [sys.argv[1]]
-from gputok.kernels.cpu import text, utf8
+from gputok.kernels.cpu import text
+from gputok.kernels.cpu.primitives import utf8
 
 text.find_bytes(np.frombuffer(b"one\\ntwo\\n", np.uint8), np.frombuffer(b"\\n", np.uint8))
 assert utf8.__file__.startswith(sys.argv[1])
@@ -85,7 +86,7 @@ def test_changed_helpers_compile_anew(tmp_path):
     assert hits_and_misses() == "0 1\n"
     assert hits_and_misses() == "1 0\n"
     assert hits_and_misses(GPUTOK_CHECK="1") == "0 1\n"
-    helper = kernels / "cpu" / "utf8.py"
+    helper = kernels / "cpu" / "primitives" / "utf8.py"
     helper.write_text(helper.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
     assert hits_and_misses() == "0 1\n"
 

@@ -4,8 +4,9 @@ import random
 
 import numpy as np
 import pytest
-from gputok.kernels.cpu import byte_trie, kernel
-from gputok.kernels.cpu.memory import view
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.encode_words import byte_trie
+from gputok.kernels.cpu.primitives.memory import view
 from gputok.kernels.native import choose
 
 if choose().calls is not None:

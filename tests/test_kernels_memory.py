@@ -10,7 +10,8 @@ import sys
 import numpy as np
 import pytest
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.memory import (
+from gputok.kernels.cpu.primitives.arrays import pointer
+from gputok.kernels.cpu.primitives.memory import (
     as_array,
     copy,
     equal_bytes,
@@ -25,7 +26,6 @@ from gputok.kernels.cpu.memory import (
     tail,
     view,
 )
-from gputok.kernels.cpu.ragged import pointer
 from gputok.kernels.native import choose
 
 import gputok

@@ -261,7 +261,7 @@ def test_random_sequences():
     choose = random.Random(5)
     for seed in range(40):
         normalizers = choose.sample(singles, choose.randint(2, 5))
-        # text put in before the first character makes the namesake fail in what comes next
+        # text put in before the first character makes tokenizers fail in what comes next
         normalizers.sort(key=lambda form: form.get("pattern") == {"Regex": "(?=[A-Z])"})
         check({"type": "Sequence", "normalizers": normalizers}, random_strings(seed, 100))
 
@@ -318,7 +318,7 @@ def test_precompiled_refuses_what_is_no_map(blob):
 
 @pytest.mark.parametrize("ending", ["", "\0", "é", "漢", "😀"])
 def test_precompiled_stays_inside_a_broken_map(ending):
-    """The trie of a hostile file may point anywhere, and into the middle of a character; the namesake panics.
+    """The trie of a hostile file may point anywhere, and into the middle of a character; tokenizers panics.
 
     Steps are found, as each unit has the label of its place; the offsets and values are random. What is read outside
     raises in the checked build.
@@ -544,7 +544,7 @@ def test_errors_in_python():
 
 
 def test_text_put_before_the_first_character_is_no_obstacle():
-    """In the namesake any normalizer after such a Replace fails (an index out of bounds)."""
+    """In tokenizers any normalizer after such a Replace fails (an index out of bounds)."""
     sequence = ours.Sequence([ours.Replace(gputok.Regex("(?=É)"), "▁"), ours.Lowercase(), ours.NFD()])
     assert sequence.normalize_str("Éa") == "▁e\u0301a"
 

@@ -90,7 +90,7 @@ def test_the_wheel_works_elsewhere(wheel, tmp_path):
     found = smoke(sys.executable, tmp_path, PYTHONPATH=os.pathsep.join(paths))
     assert found["where"].startswith(str(tmp_path / "site"))
     assert found["tokens"] == ["lowest"]
-    assert {"common.cuh", "bpe.cu", "split.cu", "words.cu"} <= {*found["cuda"]}
+    assert {"common.cuh", "train_bpe.cu", "split.cu", "count_words.cu"} <= {*found["cuda"]}
 
 
 def test_a_pure_wheel_can_be_built(tmp_path):

@@ -941,7 +941,7 @@ def test_wordpiece_and_unigram_keep_what_they_are(pair):
             ours.train_new_from_iterator(CORPUS, 400),
             gputok.train_new_from_iterator(theirs, CORPUS, 400),
         )
-        # The scores may differ by a bit, which the namesake's JSON loses.
+        # The scores may differ by a bit, which tokenizers' JSON loses.
         assert vocabulary(new) == vocabulary(same)
         assert vocabulary(new)[:special] == vocabulary(expected)[:special]
         # Ties fall by ids that are random in theirs, and the two EMs are not one: as many tokens, not the same.

@@ -1,4 +1,4 @@
-"""Post-processors against the namesake's, on encodings that the namesake made."""
+"""Post-processors against those of tokenizers, on encodings that tokenizers made."""
 
 import pickle
 import random

@@ -75,17 +75,17 @@ def test_a_text_counted_by_hand():
 
 
 @pytest.mark.parametrize("model", ["bpe", "wordpiece", "wordlevel", "unigram"])
-def test_usage_is_what_the_namesake_counts(model):
+def test_usage_is_what_tokenizers_counts(model):
     tokenizer = trained(model)
-    namesake = tokenizers.Tokenizer.from_str(tokenizer.to_str())
+    upstream = tokenizers.Tokenizer.from_str(tokenizer.to_str())
     expected = np.zeros(tokenizer.get_vocab_size(), int)
-    for encoding in namesake.encode_batch(TEXTS, add_special_tokens=False):
+    for encoding in upstream.encode_batch(TEXTS, add_special_tokens=False):
         np.add.at(expected, encoding.ids, 1)
     one = report(tokenizer, iter(TEXTS)).tokenizers[0]
     assert one.usage.tolist() == expected.tolist()
-    used = [token for token in namesake.get_vocab() if expected[namesake.token_to_id(token)]]
-    special = {token.content for token in namesake.get_added_tokens_decoder().values()}
-    n_ordinary = namesake.get_vocab_size() - len(special)
+    used = [token for token in upstream.get_vocab() if expected[upstream.token_to_id(token)]]
+    special = {token.content for token in upstream.get_added_tokens_decoder().values()}
+    n_ordinary = upstream.get_vocab_size() - len(special)
     assert one.unused_share == pytest.approx(1 - len(set(used) - special) / n_ordinary)
     assert one.length_histogram()[1].sum() == expected[~one.special].sum()
 
@@ -212,8 +212,8 @@ def test_nothing_to_measure(bpe):
 
 
 def test_other_packages_tokenizers_and_what_is_none(bpe):
-    namesake = tokenizers.Tokenizer.from_str(bpe.to_str())
-    one, other = report(bpe, iter(TEXTS), others={"namesake": namesake}).tokenizers
+    upstream = tokenizers.Tokenizer.from_str(bpe.to_str())
+    one, other = report(bpe, iter(TEXTS), others={"upstream": upstream}).tokenizers
     assert (one.usage == other.usage).all()
     wrapped = PreTrainedTokenizer(bpe).report(iter(TEXTS), others={"wrapped": PreTrainedTokenizer(bpe)})
     assert [(measures.usage == one.usage).all() for measures in wrapped.tokenizers] == [True, True]

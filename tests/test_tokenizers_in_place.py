@@ -112,7 +112,7 @@ def test_scripts_and_modules_run_as_python_runs_them(tmp_path):
     assert (finished.stdout, finished.returncode) == ("__main__ ['a', '--b'] 7 gputok\n", 3)
     finished = run([*place, "-m", "script", "x"], tmp_path)
     assert (finished.stdout, finished.returncode) == ("__main__ ['x'] 7 gputok\n", 3)
-    for arguments, said in ([], "usage"), (["nothing.py"], "no such script"), (["--what"], "usage"):
+    for arguments, said in ([], "usage"), (["nothing.py"], "nothing.py: no such file"), (["--what"], "usage"):
         finished = run([*place, *arguments], tmp_path)
         assert finished.returncode == 1 and said in finished.stderr
     assert "usage" in run([*place, "--help"], tmp_path).stdout

@@ -1,4 +1,4 @@
-"""BpeTrainer by worked examples, its kernels against the plain versions, and its options as those of the namesake."""
+"""BpeTrainer by worked examples, its kernels against the plain versions, and its options as those of tokenizers."""
 
 import copy
 import itertools
@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import tokenizers.trainers
 from gputok.kernels import BpeLimits, reference
-from gputok.kernels.cpu import alphabet, bpe, bpe_queue
+from gputok.kernels.cpu import spell_words as alphabet
+from gputok.kernels.cpu.train_bpe import queue as bpe_queue
+from gputok.kernels.cpu.train_bpe import train as bpe
 
 from gputok import AddedToken, trainers
 from gputok.text.word_counts import WordCounts
@@ -139,7 +141,7 @@ def test_the_order_of_words_changes_nothing():
 
 
 def test_counts_times_a_million():
-    """64 bits all the way: the namesake's pair counts wrap at 2**31."""
+    """64 bits all the way: tokenizers' pair counts wrap at 2**31."""
     words = random_words(random.Random(2), "abcd", 100, 12)
     large = {word: 1_000_000 * n for word, n in words.items()}
     for n in (1, 2, 3):
@@ -257,7 +259,7 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("names", [(), *itertools.combinations(OPTIONS, 1), tuple(OPTIONS)], ids="-".join)
-def test_options_are_attributes_and_shown_as_the_namesake_does(names):
+def test_options_are_attributes_and_shown_as_tokenizers_does(names):
     options = {name: OPTIONS[name] for name in names if name != "initial_alphabet"}  # a hash set there
     ours, theirs = BpeTrainer(**options), tokenizers.trainers.BpeTrainer(**options)
     assert repr(ours) == repr(theirs)
@@ -295,7 +297,7 @@ def test_pickle_and_copy():
         ("max_token_length", -3),
     ],
 )
-def test_wrong_values_are_refused_where_the_namesake_refuses_them(name, value):
+def test_wrong_values_are_refused_where_tokenizers_refuses_them(name, value):
     errors = (TypeError, OverflowError)
     with pytest.raises(errors):
         tokenizers.trainers.BpeTrainer(**{name: value})

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import tokenizers
 from gputok.kernels import threads as pool
-from gputok.kernels.cpu import suffixes
-from gputok.kernels.cpu import unigram as kernels
+from gputok.kernels.cpu.train_unigram import suffixes
+from gputok.kernels.cpu.train_unigram import tries as kernels
 
 from gputok import Tokenizer, WordCounts, models, trainers
 from gputok.models.unigram import em, seeds
-from gputok.models.unigram.code import make_code
+from gputok.models.unigram.alphabet_code import make_code
 from gputok.models.unigram.train import train_unigram
 from gputok.recipes import recipe
 
@@ -303,12 +303,12 @@ def test_without_dropped_pieces_tries_are_what_they_would_be():
     _, p = probabilities(text, candidates)
     n_characters, few = len(text.code_points), p.copy()
     few[n_characters : n_characters + 3] = 0
-    numbers, same = em.compact(lattice, np.arange(len(p)), few, threads=2)
+    numbers, same = em.drop_dead_pieces(lattice, np.arange(len(p)), few, threads=2)
     assert same is few and numbers.tolist() == list(range(len(p)))
     p[n_characters + np.random.default_rng(0).permutation(len(p) - n_characters)[:70]] = 0
     before, objective = em.expect(lattice, p, threads=1)
     n_arcs = sum(int(trie.stop[-1]) for trie in lattice.tries)
-    numbers, live = em.compact(lattice, numbers, p, threads=2)
+    numbers, live = em.drop_dead_pieces(lattice, numbers, p, threads=2)
     assert len(live) == np.count_nonzero(p) + 1 < len(p) - 60
     assert numbers[:n_characters].tolist() == list(range(n_characters)) and (p[numbers] == live).all()
     after, same_objective = em.expect(lattice, live, threads=1)
@@ -428,7 +428,7 @@ def test_no_required_character_is_missing():
     assert len(pieces) == 60
 
 
-def test_the_namesake_reads_scores_to_the_bit():
+def test_tokenizers_reads_scores_to_the_bit():
     words = WordCounts.from_dict(corpus_words())
     learnt = trainers.UnigramTrainer(vocab_size=500, unk_token="<unk>", initial_alphabet=["ß", "ü"]).train(
         words
@@ -495,10 +495,10 @@ def test_pieces_of_any_greatest_length(longest):
 
 
 def test_a_vocabulary_below_the_characters_is_one_clear_error():
-    """Where the namesake panics."""
-    namesake = tokenizers.Tokenizer(tokenizers.models.Unigram())
+    """Where tokenizers panics."""
+    upstream = tokenizers.Tokenizer(tokenizers.models.Unigram())
     with pytest.raises(BaseException, match="vocabulary is not large enough"):
-        namesake.train_from_iterator(
+        upstream.train_from_iterator(
             ["abcd"], tokenizers.trainers.UnigramTrainer(vocab_size=3, show_progress=False)
         )
     with pytest.raises(ValueError, match="vocab_size=3 is smaller than the 4 different characters"):
@@ -526,7 +526,7 @@ def read_sentencepiece(path):
 
 
 def pieces_of(package, lines, size):
-    """What gputok, or its namesake, learns from lines (without their ends, which SentencePiece doesn't see either)."""
+    """What gputok or tokenizers learns from lines (without their ends, which SentencePiece doesn't see either)."""
     tokenizer, trainer = recipe("unigram", vocab_size=size, package=package)
     trainer.show_progress = False
     tokenizer.train_from_iterator([lines], trainer)
@@ -540,7 +540,7 @@ def read_json(text):
 def measured(pieces, text, alphabet):
     """(tokens per byte; mean log-likelihood of a word) of held-out text.
 
-    The tokens are those of the namesake's encoder. A word's likelihood is that of all its spellings, the probabilities of
+    The tokens are those of the encoder of tokenizers. A word's likelihood is that of all its spellings, the probabilities of
     all pieces scaled to sum to one; words with characters outside `alphabet` are left out.
     """
     ruler = tokenizers.Tokenizer(tokenizers.models.Unigram(pieces, 0))
@@ -605,6 +605,6 @@ def test_held_out_text_is_shorter_and_likelier(name, corpus_sample, tmp_path):
 @pytest.mark.full
 @pytest.mark.parametrize("name", ["en", "multi"])
 def test_held_out_text_is_shorter_and_likelier_on_whole_corpora(name, corpus_sample, tmp_path):
-    """Minutes, and gigabytes, for the namesake."""
+    """Minutes, and gigabytes, for tokenizers."""
     raw = corpus_sample(name, -1).encode()
     assert_best(table(raw, 16_000, tmp_path, ["sentencepiece", "tokenizers"]))

@@ -323,7 +323,7 @@ def _cut(data: Array, separator: bytes | None, is_last: bool) -> tuple[TextBatch
         if is_last and n_used < len(data):
             offsets, n_used = np.append(offsets, len(data)), len(data)
         return TextBatch(data[:n_used], offsets), n_used, is_valid
-    from gputok.kernels.cpu.ragged import gather
+    from gputok.kernels.cpu.rewrite import gather
     from gputok.kernels.cpu.text import find_bytes
 
     at = find_bytes(data, np.frombuffer(separator, np.uint8))

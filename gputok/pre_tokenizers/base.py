@@ -188,7 +188,7 @@ class Custom(PreTokenizer):
         raise TypeError(f"a custom pre-tokenizer has no JSON form: {self.pretok!r}")
 
     def _apply(self, pieces: Pieces) -> Pieces:
-        from gputok.kernels.cpu.ragged import gather
+        from gputok.kernels.cpu.rewrite import gather
 
         data, offsets = gather(pieces.data, pieces.start, pieces.end)
         token = np.full(pieces.n_pieces, -1) if pieces.token is None else pieces.token
@@ -259,6 +259,20 @@ def cut_rule(behavior: str, invert: bool = False) -> tuple[Mask, Mask]:
     return (cut[::-1, ::-1], drop[::-1]) if invert else (cut, drop)
 
 
+def cut_plan(matcher: Automaton | Backtracking, behavior: str, invert: bool = False) -> SplitPlan | None:
+    """How a cut at the matches of an automaton is one walk in which each word is a match; None if it is not."""
+    from gputok.automaton.combine import completed
+
+    if not isinstance(matcher, tuple):
+        return None
+    cut, drop = cut_rule(behavior, invert)
+    if matcher.gapless:
+        return SplitPlan(matcher, False) if cut[1, 1] and not drop[1] else None
+    apart = cut[0, 1] and cut[1, 0] and cut[1, 1] and not drop.any()
+    whole = completed(matcher) if apart else None
+    return None if whole is None else SplitPlan(whole, False)
+
+
 def cut_pieces(
     pieces: Pieces, matcher: Automaton | Backtracking, behavior: str, invert: bool = False
 ) -> Pieces:
@@ -266,10 +280,14 @@ def cut_pieces(
 
     behavior: the treatment of matches; invert: exchanges matches and the text between them.
     """
+    cut, drop = cut_rule(behavior, invert)
+    text = pieces.data, pieces.start, pieces.end, pieces.frozen
     if isinstance(matcher, tuple):
         from gputok.kernels.cpu.split import split_words
+
+        start, end, rows = split_words(*text, matcher, cut, drop)
     else:
-        from gputok.automaton.pattern import split_words
-    rule = cut_rule(behavior, invert)
-    start, end, rows = split_words(pieces.data, pieces.start, pieces.end, pieces.frozen, matcher, *rule)
+        from gputok.automaton.pattern import split_words as split_by_backtracking
+
+        start, end, rows = split_by_backtracking(*text, matcher, cut, drop)
     return regroup(pieces, start, end, rows)

@@ -71,8 +71,7 @@ class ByteLevel(PreTokenizer):
 
     def plan(self) -> SplitPlan | None:
         """Returns what the fused kernels need, or None if a space may have to be inserted."""
-        return (
-            SplitPlan(compile_pattern(PATTERNS["gpt2"]), True)
-            if self.use_regex and not self.add_prefix_space
-            else None
-        )
+        if not self.use_regex or self.add_prefix_space:
+            return None
+        automaton = compile_pattern(PATTERNS["gpt2"])
+        return SplitPlan(automaton, True) if isinstance(automaton, tuple) else None

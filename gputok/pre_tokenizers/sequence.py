@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from gputok.automaton import PATTERNS
-from gputok.automaton.pattern import Regex
+from gputok.automaton.combine import refined
 from gputok.fields import instances, per_field, wrong_type
-from gputok.pre_tokenizers.base import Custom, PreTokenizer, SplitPlan
+from gputok.pre_tokenizers.base import Custom, PreTokenizer, SplitPlan, cut_pieces
 from gputok.pre_tokenizers.byte_level import ByteLevel
-from gputok.pre_tokenizers.splits import Split
-from gputok.text.pieces import mark_starts
+from gputok.text.pieces import mark_starts, spell_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from collections.abc import Sequence as ListOf
 
+    from gputok.kernels import Automaton
     from gputok.text.pieces import Pieces
     from gputok.text.pre_tokenized_string import PreTokenizedString
-
-# Patterns of consecutive `Split(..., "isolated")` -> the name of one pattern in gputok.automaton.PATTERNS that cuts any
-# text in the same way.
-_FUSED = {
-    (
-        r"\p{N}{1,3}",
-        r"[一-龥぀-ゟ゠-ヿ]+",
-        r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
-        r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-    ): "deepseek-v3",
-}
 
 
 @dataclass(eq=False, repr=False)
@@ -109,22 +96,30 @@ class Sequence(PreTokenizer):
             else:
                 yield element
 
-    def _steps(self) -> list[PreTokenizer]:
-        """Returns the elements, with consecutive elements that are known to equal one `Split` replaced by it."""
-        steps = [*self._elements()]
-        patterns = [_isolated_pattern(step) for step in steps]
-        for several, name in _FUSED.items():
-            for i in range(len(steps)):
-                if tuple(patterns[i : i + len(several)]) == several:
-                    steps[i : i + len(several)] = [_split(name)]
-                    return steps
+    def _steps(self) -> list[PreTokenizer | Automaton]:
+        """Returns the elements; consecutive elements that one walk can replace are the automaton of that walk."""
+        steps: list[PreTokenizer | Automaton] = []
+        for element in self._elements():
+            last = steps[-1] if steps else None
+            both = _as_one(last, element)
+            if both is None:
+                steps.append(element)
+            else:
+                steps[-1] = both
         return steps
 
     def _apply(self, pieces: Pieces) -> Pieces:
-        elements = self._steps()
-        if pieces.alignment is None and any(element.needs_alignment for element in elements[1:]):
+        steps = self._steps()
+        needs_alignment = any(step.needs_alignment for step in steps[1:] if isinstance(step, PreTokenizer))
+        if pieces.alignment is None and needs_alignment:
             return self._apply(mark_starts(pieces))._replace(alignment=None)
-        return functools.reduce(lambda cut, element: element.apply(cut), elements, pieces)
+        for step in steps:
+            pieces = (
+                step.apply(pieces)
+                if isinstance(step, PreTokenizer)
+                else cut_pieces(spell_out(pieces), step, "isolated")
+            )
+        return pieces
 
     def pre_tokenize(self, pretok: PreTokenizedString) -> None:
         """Cuts a PreTokenizedString in place, by each element in turn."""
@@ -133,25 +128,33 @@ class Sequence(PreTokenizer):
 
     def plan(self) -> SplitPlan | None:
         """Returns what the fused kernels need, or None if one walk does not suffice."""
-        *others, last = self._steps() or [None]
-        only_bytes = isinstance(last, ByteLevel) and not last.use_regex and not last.add_prefix_space
-        first, *more = others if only_bytes and others else [*others, last]
-        plan = first and not more and first.plan()
-        if not plan or (
-            only_bytes and plan.byte_level
-        ):  # bytes written as characters twice: no kernel does that
-            return None
-        return plan._replace(byte_level=plan.byte_level or only_bytes)
+        found: SplitPlan | None = None
+        for element in self._elements():
+            if found is not None and found.byte_level:
+                return None  # the next element reads the characters that stand for bytes
+            if found is not None and _is_only_bytes(element):
+                found = found._replace(byte_level=True)
+                continue
+            plan = element.plan()
+            if plan is None:
+                return None
+            both = plan.automaton if found is None else refined(found.automaton, plan.automaton)
+            if both is None:
+                return None
+            found = plan._replace(automaton=both)
+        return found
 
 
-@functools.cache
-def _split(name: str) -> Split:
-    """Returns a Split that isolates the matches of a pattern in gputok.automaton.PATTERNS. Callers don't change it."""
-    return Split(Regex(PATTERNS[name]), "isolated")
+def _is_only_bytes(element: PreTokenizer) -> bool:
+    return isinstance(element, ByteLevel) and not element.use_regex and not element.add_prefix_space
 
 
-def _isolated_pattern(element: PreTokenizer) -> str | None:
-    """Returns the regular expression whose matches an element isolates, with escaped line ends, or None."""
-    if isinstance(element, Split) and element.behavior == "isolated" and isinstance(element.pattern, Regex):
-        return element.pattern.pattern.replace("\r", r"\r").replace("\n", r"\n")
-    return None
+def _as_one(step: PreTokenizer | Automaton | None, element: PreTokenizer) -> Automaton | None:
+    """Returns the one walk that cuts as two steps do, or None."""
+    if step is None or isinstance(element, ByteLevel):  # which also says that its bytes stand for characters
+        return None
+    first = step.plan() if isinstance(step, PreTokenizer) else SplitPlan(step, False)
+    second = element.plan()
+    if first is None or first.byte_level or second is None:
+        return None
+    return refined(first.automaton, second.automaton)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
@@ -19,6 +20,7 @@ from gputok.pre_tokenizers.base import (
     Cut,
     PreTokenizer,
     SplitPlan,
+    cut_plan,
     read_behavior,
 )
 from gputok.text.patterns import pattern_field, pattern_form, read_pattern, shown_pattern
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
     from gputok.kernels import Automaton
 
 
-def _behavior(**default: str) -> Any:
-    return field(**default, metadata={"shown": BEHAVIORS.__getitem__})
+def _behavior(default: Any = dataclasses.MISSING) -> Any:
+    return field(default=default, metadata={"shown": BEHAVIORS.__getitem__})
 
 
 _behavior_field = choice(*BEHAVIORS)
@@ -83,9 +85,8 @@ class Split(PreTokenizer):
         return Cut(self._matcher, self.behavior, self.invert)
 
     def plan(self) -> SplitPlan | None:
-        """Returns what the fused kernels need, or None if the matches do not cover all text."""
-        gapless = getattr(self._matcher, "gapless", False)
-        return SplitPlan(self._matcher, False) if gapless and self.behavior == "isolated" else None
+        """Returns what the fused kernels need, or None if one walk does not suffice."""
+        return cut_plan(self._matcher, self.behavior, self.invert)
 
 
 @dataclass(eq=False, repr=False)
@@ -162,6 +163,12 @@ class Punctuation(PreTokenizer):
     def cut(self) -> Cut:
         """Returns the pattern."""
         return Cut(one_of(property_set("rust:punctuation")), self.behavior)
+
+    def plan(self) -> SplitPlan | None:
+        marks = property_set("rust:punctuation")
+        if self.behavior == "contiguous":
+            return SplitPlan(runs(marks, ~marks), False)
+        return cut_plan(one_of(marks), self.behavior)
 
 
 @dataclass(eq=False, repr=False)
