@@ -1,4 +1,4 @@
-"""Chat templates: Jinja, in a sandbox, with what `transformers` puts there for them."""
+"""Chat templates: Jinja in a sandbox, with the functions that `transformers` provides to templates."""
 
 from __future__ import annotations
 
@@ -32,11 +32,17 @@ def render(
     continue_final_message: bool | str = False,
     **variables: Any,
 ) -> list[str]:
-    """The text of each conversation.
+    """Renders the text of each conversation.
 
-    continue_final_message: the text ends where the last message's `content` does, or the field of this name.
+    Args:
+        template: a Jinja template.
+        conversations: lists of messages.
+        continue_final_message: ends the text where the `content` of the last message ends, or its field of this name.
+        variables: for the template.
 
-    Raises ImportError without jinja2, ValueError for messages that are none.
+    Raises:
+        ImportError: if jinja2 is missing.
+        ValueError: if a conversation has no messages, or the last message is not in the text.
 
     >>> render("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}", [[{"role": "me", "content": "hi"}]])
     ['<me>hi']
@@ -47,7 +53,7 @@ def render(
 def render_marked(
     template: str, conversations: Sequence[Any], **variables: Any
 ) -> tuple[list[str], list[list[Span]]]:
-    """The text of each conversation, and the characters of it that lie within `{% generation %}`.
+    """Renders the text of each conversation, and finds the characters that lie within `{% generation %}`.
 
     >>> template = "{% for m in messages %}{% generation %}<{{ m.content }}>{% endgeneration %};{% endfor %}"
     >>> render_marked(template, [[{"content": "hi"}, {"content": "you"}]])
@@ -79,7 +85,7 @@ def _unmarked(marked: str) -> tuple[str, list[Span]]:
 
 
 def mask(offsets: Sequence[Span], spans: list[Span]) -> list[int]:
-    """1 for each token that shares characters with one of the spans, else 0.
+    """Marks tokens that share characters with one of the spans by 1, and others by 0.
 
     >>> mask([(0, 1), (1, 4), (4, 6), (0, 0)], [(2, 5)])
     [0, 1, 1, 0]
@@ -99,7 +105,7 @@ def _rendered(
 ) -> list[str]:
     if continue_final_message and variables.get("add_generation_prompt"):
         raise ValueError(
-            "add_generation_prompt begins a new message, continue_final_message goes on with the last: pass one of them"
+            "add_generation_prompt begins a new message, continue_final_message continues the last one: pass one of them"
         )
     variables = {name: _plain(value) for name, value in variables.items()}
     field = continue_final_message if isinstance(continue_final_message, str) else "content"
@@ -115,9 +121,9 @@ def _rendered(
 
 
 def _messages(conversation: Any, number: int) -> list[dict[str, Any]]:
-    """The messages of a conversation as new dicts, without fields that are None.
+    """Copies the messages of a conversation as dicts, without fields that are None.
 
-    What a model has thought is in `reasoning_content`, and in `thinking` too: templates look there.
+    The reasoning of a model is copied to `reasoning_content` and `thinking`, the names that templates use.
     """
     given = getattr(conversation, "messages", conversation)
     messages = [_plain(message) for message in given] if isinstance(given, list | tuple) else []
@@ -135,15 +141,18 @@ def _messages(conversation: Any, number: int) -> list[dict[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """A copy made of JSON's types alone, since templates come from anywhere and methods of objects may do anything.
+    """Copies a value as types of JSON alone: a template may come from anywhere, and must not call methods of objects.
 
-    Any other object, such as an image, becomes its type's name: templates only look whether it is there.
+    Any other object, such as an image, becomes the name of its type: templates only ask whether it exists.
     """
     if value is None or type(value) in (str, int, float, bool):
         return value
-    for kind in (str, int, float):
-        if isinstance(value, kind):
-            return kind(str.__str__(value)) if kind is str else kind(value)
+    if isinstance(value, str):  # of a subclass, as the other two
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
     if isinstance(value, Mapping):
         return {_plain(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -152,13 +161,14 @@ def _plain(value: Any) -> Any:
         return _plain(value.item())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if callable(getattr(value, "model_dump", None)):
-        return _plain(value.model_dump())
+    dump = getattr(value, "model_dump", None)  # of pydantic's models
+    if callable(dump):
+        return _plain(dump())
     return f"<{type(value).__name__}>"
 
 
 def _mark_end(message: dict[str, Any], field: str) -> str:
-    """Marks the end of a message's text, in place; returns the text."""
+    """Marks the end of the text of a message, in place; returns the text without the mark."""
     text = message.get(field)
     if isinstance(text, list | tuple):  # blocks: the last one that has a text
         block = next((one for one in reversed(text) if isinstance(one, dict) and "text" in one), None)
@@ -167,7 +177,7 @@ def _mark_end(message: dict[str, Any], field: str) -> str:
             block["text"] += _MARK
             return text
     if not isinstance(text, str):
-        raise ValueError(f"continue_final_message: the last message has no text in {field!r} to go on with")
+        raise ValueError(f"continue_final_message: the last message has no text in {field!r} to continue")
     fields = _REASONING if field in _REASONING else (field,)
     for name in fields:
         if message.get(name) == text:
@@ -181,7 +191,7 @@ def _until_mark(text: str, last: str) -> str:
         raise ValueError(
             "continue_final_message: the last message is not in the text that the template makes"
         )
-    # a template that trims messages cut the mark's space
+    # If the space of the mark is missing, the template trims messages.
     return before if after.startswith(" ") else before.rstrip()
 
 

@@ -11,8 +11,10 @@ import json
 import re
 import types
 import typing
-from collections.abc import Callable
 from typing import Any
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Callable
 
 _SIMPLE: dict[Any, dict[str, Any]] = {
     int: {"type": "integer"},
