@@ -216,7 +216,7 @@ def test_a_workers_process_imports_nothing_heavy_of_its_own():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_a_card_is_asked(kind):
+def test_probes_of_a_card(kind):
     """Each probe is compared with NumPy before it is timed; steps of all kinds, also with a barrier of the grid."""
     card = device_of(kind, 2)
     figures = device.measure(
@@ -227,7 +227,7 @@ def test_what_a_card_is_asked(kind):
     assert len({line.count("|") for line in lines}) == 1 and f"| {card.name} | " in lines[2]
 
 
-def test_the_command_asks_each_card(monkeypatch, capsys):
+def test_the_command_measures_each_card(monkeypatch, capsys):
     sizes = device.Sizes(steps=4, steps_in_graph=2, values=100, keys=500, distinct=100)
     monkeypatch.setattr(device, "measure", functools.partial(device.measure, sizes=sizes))
     with stand_in.installed(monkeypatch), pytest.raises(SystemExit):

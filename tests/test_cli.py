@@ -120,7 +120,7 @@ def test_counts_of_shards_train_the_same(folder, gputok):
     assert (folder / "shards.json").read_bytes() == (folder / "whole.json").read_bytes()
 
 
-def test_patterns_are_names_and_expressions_have_an_option_of_their_own(folder, gputok):
+def test_patterns_are_names_and_expressions_have_another_option(folder, gputok):
     made = {}
     for options in (
         (),
@@ -154,7 +154,7 @@ def test_train_other_models(folder, gputok, model):
     assert len(read.encode(" ".join(WORDS[:9])).ids) >= 9
 
 
-def test_progress_only_where_it_is_asked_for(folder, gputok):
+def test_progress_is_shown_only_on_request(folder, gputok):
     _, _, err = gputok("train", "text.txt", "--vocab-size", 400, "--progress")
     assert "count: 100%" in err and "merge: 100%" in err
     assert gputok("train", "text.txt", "--vocab-size", 400)[2] == ""
@@ -459,7 +459,7 @@ def test_rows_without_the_column_are_counted(folder, gputok):
         ("bench device --device tpu", "not 'tpu'"),
     ],
 )
-def test_what_cannot_be_done_is_one_line(folder, gputok, arguments, message):
+def test_failures_are_reported_in_one_line(folder, gputok, arguments, message):
     (folder / "a.jsonl").write_text('{"text": "x"}\n')
     (folder / "bad.txt").write_bytes(b"abc\xff\n")
     (folder / "cut.txt.gz").write_bytes(gzip.compress(b"text\n" * 1000)[:-9])
@@ -561,7 +561,7 @@ def said(err: str) -> str:
     return "".join(line for line in lines if not line.startswith("gputok: compiling kernels"))
 
 
-def test_a_fault_of_gputok_says_so(gputok, monkeypatch):
+def test_an_internal_error_is_reported_as_a_fault_of_gputok(gputok, monkeypatch):
     monkeypatch.setattr(cli_info, "facts", lambda: {}["x"])
     assert gputok("info") == (1, "", "gputok: unexpected KeyError: 'x'\n")
 
@@ -633,7 +633,7 @@ def test_info(gputok):
     assert ("jit cache" in facts) == (calls is None)
 
 
-def test_nothing_is_compiled_where_machine_code_came_along(gputok):
+def test_nothing_is_compiled_if_the_wheel_has_machine_code(gputok):
     if choose().calls is None:
         pytest.skip("the kernels are compiled here")
     assert gputok("compile") == (0, f"nothing to compile: {choose().reason}\n", "")
@@ -646,7 +646,7 @@ def test_bench_start(tmp_path, gputok):
     rows = json.loads(out)
     assert status == 0 and len(rows) == 4 and rows[3]["task"] == "load words, encode"
     kinds = "first", "again", "tokenizers"
-    assert all(0 < row[kind]["cpu"] and 0 < row[kind]["wall"] for row in rows for kind in kinds)
+    assert all(row[kind]["cpu"] > 0 and row[kind]["wall"] > 0 for row in rows for kind in kinds)
 
 
 def test_version(gputok):

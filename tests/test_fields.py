@@ -336,7 +336,7 @@ ISSUE = {
 
 
 @pytest.mark.parametrize("make", ISSUE.values(), ids=ISSUE)
-def test_what_was_not_checked(make):
+def test_values_that_were_accepted_unchecked_before(make):
     with pytest.raises((TypeError, ValueError)) as caught:
         make()
     assert isinstance(caught.value, fields.FieldError) and caught.value.place, caught.value

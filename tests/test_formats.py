@@ -193,7 +193,7 @@ def test_patterns_that_have_no_translation():
             to_rust(pattern)
 
 
-def test_what_is_no_tiktoken_file(tmp_path):
+def test_files_that_are_not_tiktoken_files(tmp_path):
     ranks = {bytes([byte]): byte for byte in range(256)}
     with pytest.raises(ValueError, match="pass pattern="):
         gputok.from_tiktoken(b"IQ== 0\n")
@@ -217,7 +217,7 @@ def test_what_is_no_tiktoken_file(tmp_path):
         gputok.from_tiktoken(tmp_path / "nothing", pattern="gpt2")
 
 
-def test_what_tiktoken_cannot_encode(tmp_path):
+def test_tokenizers_that_tiktoken_cannot_express(tmp_path):
     def refused(said: str, **changes):
         tokenizer = byte_level(vocab_size=300)
         for name, value in changes.items():
@@ -376,7 +376,7 @@ def test_llama_2_as_a_sentencepiece_model(shared_tokenizer, corpus_sample, tmp_p
 
 @pytest.mark.parametrize("name", ["T5Tokenizer", "XLMRobertaTokenizer"])
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
-def test_what_transformers_makes_of_a_model_as_a_model(kind, name, tmp_path):
+def test_tokenizers_that_transformers_converted_as_sentencepiece_models(kind, name, tmp_path):
     """Its way to strip a text (Strip on one side, WhitespaceSplit) is another, and says the same."""
     for file in ("spiece.model", "sentencepiece.bpe.model", "tokenizer.model"):
         (tmp_path / file).write_bytes(spm_model(kind))
@@ -392,7 +392,7 @@ def test_what_transformers_makes_of_a_model_as_a_model(kind, name, tmp_path):
     )  # single precision decides a tie
 
 
-def test_what_sentencepiece_cannot_encode(tmp_path):
+def test_tokenizers_that_sentencepiece_cannot_express(tmp_path):
     def refused(said: str, tokenizer: Tokenizer, **changes):
         for name, value in changes.items():
             setattr(tokenizer, name, value)
@@ -901,7 +901,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("kind", OTHERS)
-def test_from_file_says_what_opens_another_format(kind, tmp_path):
+def test_from_file_names_the_function_for_another_format(kind, tmp_path):
     file, write, said = OTHERS[kind]
     write(tmp_path / file)
     assert file_kinds.kind_of((tmp_path / file).read_bytes(), file) == kind

@@ -485,7 +485,7 @@ def test_forms(form):
         assert_same_tokens(ours, theirs, ["aa", "aaa", "a\0", "ab", ""])
 
 
-def test_errors_name_the_value():
+def test_error_messages_contain_the_value():
     with pytest.raises(ValueError, match=r"merge 1 is \('a', 'zz'\), but the token 'zz'"):
         models.BPE({"a": 0, "aa": 1}, [("a", "a"), ("a", "zz")])
     with pytest.raises(ValueError, match=r"merge 0 is \('a', 'a'\), but the token that they form"):
@@ -526,7 +526,7 @@ def test_a_model_of_a_sentencepiece_file_can_be_shown():
 
 
 @pytest.mark.parametrize("name", ["BPE", "WordPiece", "WordLevel", "Unigram"])
-def test_an_empty_vocabulary_answers_or_says_what_it_lacks(name):
+def test_an_empty_vocabulary_gives_tokens_or_a_clear_error(name):
     empty = [] if name == "Unigram" else {}
     makers = [lambda package: getattr(package.models, name)()]
     if name == "BPE":
@@ -574,7 +574,7 @@ def test_long_words():
 
 
 @pytest.mark.parametrize("kind", ["BPE", "WordPiece", "WordLevel", "Unigram"])
-def test_a_model_keeps_nothing_of_the_callers(kind):
+def test_a_model_does_not_share_arguments_with_the_caller(kind):
     """What becomes later of the objects that a model was made from is no concern of it."""
     vocab, merges = {"a": 0, "b": 1, "ab": 2, "?": 3}, [["a", "b"]]
     pairs = [["a", -1.0], ["b", -1.0], ["ab", -1.5], ["?", -9.0]]
@@ -589,7 +589,7 @@ def test_a_model_keeps_nothing_of_the_callers(kind):
     assert [token.id for token in model.tokenize("ab")] == [2]
 
 
-def test_the_base_class_alone_is_an_empty_bpe():
+def test_the_base_class_makes_an_empty_bpe():
     """A pickled tokenizer of tokenizers begins with it."""
     assert repr(models.Model()) == repr(tokenizers.models.Model())
     with pytest.raises(TypeError, match="base class"):

@@ -311,7 +311,7 @@ def test_precompiled_text_that_grows(sentencepiece_charsmap):
 
 
 @pytest.mark.parametrize("blob", [b"", b"\x08\0\0\0abcd", b"\0\0\0\0\xff"])
-def test_precompiled_refuses_what_is_no_map(blob):
+def test_precompiled_refuses_invalid_maps(blob):
     with pytest.raises(ValueError, match="precompiled_charsmap"):
         ours.Precompiled(blob)
 
@@ -467,7 +467,7 @@ def both(build):
         lambda module, regex: module.unicode_normalizer_from_str("nfkc"),
     ],
 )
-def test_shown_and_saved_as_there(build):
+def test_shown_and_saved_as_in_tokenizers(build):
     mine, yours = both(build)
     assert repr(mine) == repr(yours)
     assert str(mine) == str(yours) or isinstance(mine, ours.Precompiled)  # which is cut short there
@@ -543,7 +543,7 @@ def test_errors_in_python():
             wrong()
 
 
-def test_text_put_before_the_first_character_is_no_obstacle():
+def test_text_inserted_before_the_first_character():
     """In tokenizers any normalizer after such a Replace fails (an index out of bounds)."""
     sequence = ours.Sequence([ours.Replace(gputok.Regex("(?=É)"), "▁"), ours.Lowercase(), ours.NFD()])
     assert sequence.normalize_str("Éa") == "▁e\u0301a"

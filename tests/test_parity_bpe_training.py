@@ -112,7 +112,7 @@ def test_ties_and_overlaps(seed):
     assert ours(words, vocab_size=1000) == theirs(words, vocab_size=1000)
 
 
-def test_two_merges_of_one_spelling():
+def test_two_merges_that_make_one_string():
     """It takes an affix made of characters of the text; then a pair can be merged twice, in different words."""
     two_spellings = 0
     for seed in range(120):
@@ -132,7 +132,7 @@ def test_two_merges_of_one_spelling():
     assert two_spellings >= 60
 
 
-def test_without_an_affix_no_string_is_spelt_twice():
+def test_without_an_affix_no_two_merges_make_one_string():
     for seed in range(100):
         r = random.Random(seed)
         words = random_words(r)

@@ -194,7 +194,7 @@ BEYOND = [r"\b", r"(a|b)\1", "(?<=a)b|c", r"(?!ab)\w", "^", "(?>ab|a)c"]
 
 
 @pytest.mark.parametrize("pattern", BEYOND)
-def test_what_no_automaton_expresses_is_warned_of_once(pattern):
+def test_patterns_beyond_automata_warn_once(pattern):
     compile_pattern.cache_clear()
     with pytest.warns(UserWarning, match="`regex` package") as warned:
         split = ours.Split(gputok.Regex(pattern), "removed")
@@ -208,7 +208,7 @@ HOSTILE = [r"(a|aa)+(?<=b)\1", r"(?:a{1,200}){1,200}(?<=b)c", r"(a|a)+\1(?<=b)c"
 
 @pytest.mark.filterwarnings("ignore:pattern")
 @pytest.mark.parametrize("pattern", HOSTILE)
-def test_a_hostile_pattern_is_given_up(pattern, monkeypatch):
+def test_a_hostile_pattern_ends_in_an_error(pattern, monkeypatch):
     """`tokenizers` panics after ten million steps back."""
     monkeypatch.setattr("gputok.automaton.pattern.SECONDS", 0.3)
     text = "b" * ("|" in pattern[-2:]) + "é" + "a" * 60
@@ -305,7 +305,7 @@ def test_pieces_do_not_depend_on_the_alignment(name):
     assert plain.rows.tolist() == aligned.rows.tolist()
 
 
-def test_plans_say_what_apply_does():
+def test_plans_do_the_same_as_apply():
     """A plan is one automaton whose words are the pieces; everything else has none."""
     texts = random_texts(3, 200)
     planned = {name for name in MAKERS if pair(name)[0].plan()}
@@ -456,7 +456,7 @@ def test_attributes_can_be_set():
         assert repr(both[0]) == repr(both[1])
 
 
-def test_a_sequence_holds_the_objects_it_was_given():
+def test_a_sequence_contains_the_objects_that_were_passed():
     for p in (ours, theirs):
         digits = p.Digits()
         sequence = p.Sequence([p.Sequence([digits]), p.Whitespace()])

@@ -117,7 +117,7 @@ def test_merge_counts_are_those_that_training_saw():
     assert len(expected) > 15 and counts.tolist() == expected
 
 
-def test_a_token_that_several_merges_spell_counts_at_the_first():
+def test_a_token_that_several_merges_make_counts_for_the_first():
     bpe = models.BPE(
         {"a": 0, "b": 1, "c": 2, "ab": 3, "bc": 4, "abc": 5},
         [("a", "b"), ("b", "c"), ("ab", "c"), ("a", "bc")],
@@ -202,7 +202,7 @@ def test_truncation_and_special_tokens_do_not_count(bpe):
     assert report(cut, iter(TEXTS)).tokenizers[0].n_tokens == report(bpe, iter(TEXTS)).tokenizers[0].n_tokens
 
 
-def test_nothing_to_measure(bpe):
+def test_reports_of_empty_corpora(bpe):
     measured = report(bpe, iter([]), samples=5)
     one = measured.tokenizers[0]
     assert (one.bytes_per_token, one.tokens_per_word, one.unknown_share, one.unused_share) == (0, 0, 0, 1)
@@ -211,7 +211,7 @@ def test_nothing_to_measure(bpe):
     assert empty.tokenizers[0].n_tokens == 0 and "<html" in empty.to_html()
 
 
-def test_other_packages_tokenizers_and_what_is_none(bpe):
+def test_tokenizers_of_other_packages_and_other_objects(bpe):
     upstream = tokenizers.Tokenizer.from_str(bpe.to_str())
     one, other = report(bpe, iter(TEXTS), others={"upstream": upstream}).tokenizers
     assert (one.usage == other.usage).all()
@@ -274,12 +274,12 @@ def test_table_in_a_notebook_is_escaped(bpe):
     assert "<th>&lt;b&gt;</th>" in report(bpe, iter(TEXTS), name="<b>")._repr_html_()
 
 
-def test_json_in_a_page_ends_nothing():
+def test_json_in_a_page_is_escaped():
     shown = page.embedded([HOSTILE])
     assert not set(shown) & set("<>&\u2028\u2029") and json.loads(shown) == [HOSTILE]
 
 
-def test_page_names_no_other_place(bpe):
+def test_a_page_refers_to_no_other_address(bpe):
     html = report(bpe, iter([HOSTILE])).to_html()
     assert html.count("</script>") == 2 and "default-src 'none'" in html
     assert [line for line in html.splitlines() if "http" in line and "w3.org/2000/svg" not in line] == [

@@ -163,7 +163,7 @@ def test_writing(tmp_path, byte_fallback):
     assert_same_ids(gputok.from_sentencepiece(tmp_path / "x.model"), model, texts)
 
 
-def test_what_cannot_be_read_or_written(tmp_path):
+def test_models_that_cannot_be_read_or_written(tmp_path):
     lines = lines_of(OWN_TEXT)
     for kind in ("word", "char"):
         with pytest.raises(ValueError, match="neither unigram nor bpe"):

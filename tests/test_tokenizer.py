@@ -450,7 +450,7 @@ def test_async_forms(pair):
 
 
 @pytest.mark.parametrize("added", [[], ["<s>"]])
-def test_no_step_is_asked_about_empty_text(added):
+def test_no_component_is_called_for_empty_text(added):
     asked = {}
     for package in (gputok, tokenizers):
         seen = asked[package] = []
@@ -591,7 +591,7 @@ def test_hostile_files(change, message, tmp_path):
         "{} x",
     ],
 )
-def test_what_is_no_tokenizer(text):
+def test_files_that_are_not_tokenizers(text):
     with pytest.raises(ValueError, match=r"not a tokenizer\.json|too deeply|deep"):
         Tokenizer.from_str(text)
     with pytest.raises(ValueError, match=r"not a tokenizer\.json|too deeply|deep"):
@@ -641,7 +641,7 @@ ODD_TOKENS = ["?", '"', "\\", '\\"', "\n", "\x00", "\x1f\x7f", "\u2028", "Ã©\tðŸ
         lambda models: models.Unigram([(token, -i / 3) for i, token in enumerate(ODD_TOKENS)], 0),
     ],
 )
-def test_odd_tokens_in_files_are_written_as_tokenizers_does(make, pretty):
+def test_unusual_tokens_in_files_are_written_as_tokenizers_does(make, pretty):
     ours, theirs = (package.Tokenizer(make(package.models)) for package in (gputok, tokenizers))
     assert ours.to_str(pretty) == theirs.to_str(pretty)
     assert json.loads(ours.to_str(pretty))["model"] == ours.model.to_dict()

@@ -74,7 +74,7 @@ def test_a_higher_ratio_gives_more_merges():
     assert merges(train, ratio=[1, 3], num_merges=4) == ["o p", "n op", "m nop", "l mnop"]
 
 
-def test_a_window_lets_nobody_take_everything():
+def test_with_a_window_no_language_gets_all_merges():
     train = [["aabb"] * 100, ["ccdd"]]
     assert merges(train, num_merges=4) == ["b b", "a bb", "a abb", "d d"]
     window = {"variant": "window", "window_size": 2, "alpha": 1.0}
@@ -209,7 +209,8 @@ def assert_equal(mine: dict, upstream: dict, where) -> None:
 @pytest.fixture
 def stuck(monkeypatch):
     """Whether tokenizers wouldn't return: it looks for a language that isn't chosen too often, but all others are
-    exhausted. The plain version is run beside the kernel to tell; so it is held to be equal here, too."""
+    exhausted. The plain version is run beside the kernel to tell; so it is held to be equal here, too.
+    """
     choose_language, train_parity_bpe = reference.choose_language, parity_bpe.train_parity_bpe
     found = []
 
@@ -250,7 +251,7 @@ def test_random_corpora(part, stuck):
     assert compared > 60 and learnt > 1000
 
 
-def test_two_merges_of_one_spelling(stuck):
+def test_two_merges_that_make_one_string(stuck):
     """A prefix made of characters of the text, without development words, which tokenizers can lose then."""
     twice = 0
     for seed in range(100):
@@ -412,14 +413,14 @@ def test_wrong_values_are_refused_where_tokenizers_refuses_them(name, value):
         (([["a"]],), {"variant": "window", "alpha": -1}, "alpha .* not -1.0"),
     ],
 )
-def test_what_does_not_fit_is_refused(arguments, options, message):
+def test_contradictory_arguments_are_refused(arguments, options, message):
     with pytest.raises((ValueError, RuntimeError)):
         theirs(*arguments, **options)
     with pytest.raises(ValueError, match=message):
         ours(*arguments, **options)
 
 
-def test_odd_input():
+def test_unusual_input():
     with pytest.warns(UserWarning, match="no words"):
         assert len(ParityBpeTrainer().train([WordCounts.from_dict({})]).merges) == 0
     # tokenizers does not return from this one

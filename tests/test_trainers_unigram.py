@@ -124,7 +124,8 @@ def test_seeds_are_the_substrings_that_the_definition_names(seed, chunk, monkeyp
 @pytest.mark.parametrize("n_seeds", [0, 1, 50, 400])
 def test_the_best_seeds_are_taken(n_seeds, factor, monkeypatch):
     """Whatever was left unsorted, because a guess from a few groups said that it cannot matter; a guess that asks too
-    much is given up."""
+    much is given up.
+    """
     monkeypatch.setattr(seeds, "_LEAST_GROUP", 1)
     monkeypatch.setattr(seeds, "_CAUTION", factor)
     tries, candidates = [], seeds._candidates
@@ -208,7 +209,7 @@ def test_words_sort_as_their_codes_do(backwards):
     ],
     ids=lambda weights: f"{len(weights)} from {weights[0]}",
 )
-def test_codes_keep_order_and_begin_no_other(weights):
+def test_codes_keep_order_and_are_not_prefixes_of_each_other(weights):
     weights = np.array(weights, np.int64)
     code = make_code(weights)
     lengths = (code.words & np.uint64(63)).astype(np.int64)
@@ -230,7 +231,7 @@ def test_codes_keep_order_and_begin_no_other(weights):
 
 @pytest.mark.parametrize("chunk", [30, 1 << 16])
 @pytest.mark.parametrize("seed", range(4))
-def test_each_suffix_is_dealt_once_with_its_count(seed, chunk, monkeypatch):
+def test_each_suffix_is_distributed_once_with_its_count(seed, chunk, monkeypatch):
     """But where chunks of words meet."""
     monkeypatch.setattr(seeds, "_CHUNK", chunk)
     words = random_words(np.random.default_rng(seed), 200, alphabet="ab漢")
@@ -249,7 +250,7 @@ def test_each_suffix_is_dealt_once_with_its_count(seed, chunk, monkeypatch):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_expected_counts_are_those_of_all_spellings(seed):
+def test_expected_counts_are_those_of_all_segmentations(seed):
     words = random_words(np.random.default_rng(seed), 25)
     text, candidates, lattice = prepared(words)
     by_name, p = probabilities(text, candidates)
@@ -316,7 +317,7 @@ def test_without_dropped_pieces_tries_are_what_they_would_be():
     assert sum(int(trie.stop[-1]) for trie in lattice.tries) < n_arcs
 
 
-def test_the_best_other_spelling_is_that_of_brute_force():
+def test_the_best_other_segmentation_equals_brute_force():
     words = random_words(np.random.default_rng(11), 80)
     text, candidates, _ = prepared(words)
     by_name, p = probabilities(text, candidates)
@@ -389,7 +390,7 @@ def small_tasks(monkeypatch):
     monkeypatch.setattr(em, "_SLICE", 100)
 
 
-def test_no_stage_runs_on_one_core_only(small_tasks, monkeypatch):
+def test_every_stage_uses_several_cores(small_tasks, monkeypatch):
     """Every loop over words, suffixes or pieces is dealt out in tasks (to a few pieces, one may be left in the end)."""
     n_tasks = {}
 
@@ -421,7 +422,7 @@ def test_the_same_bits_for_any_threads_and_any_order_of_words():
         assert train_unigram(WordCounts.from_dict(order), vocab_size=500, threads=threads) == expected
 
 
-def test_no_required_character_is_missing():
+def test_all_required_characters_are_pieces():
     words = corpus_words() | {"▁žluť": 1, "😀": 1}
     pieces = dict(train_unigram(WordCounts.from_dict(words), vocab_size=60, initial_alphabet=["ß", "q"]))
     assert {*"".join(words)} | {"ß", "q"} <= {*pieces}

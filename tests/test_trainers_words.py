@@ -67,7 +67,7 @@ def test_wordlevel_is_equal(special_tokens):
         assert ours(trainers.WordLevelTrainer(**options), counts) == expected, (seed, options)
 
 
-def test_wordlevel_of_bytes_names_the_characters_that_spell_them():
+def test_wordlevel_of_bytes_writes_them_as_characters():
     """Words of a byte-level pre-tokenizer are kept as bytes until somebody must see them."""
     lines = ["größe größe 漢字\n", " Ähre größe", ""]
     vocabularies = []
@@ -151,7 +151,7 @@ def test_wordpiece_is_equal(names):
         assert equal_in_one_order_of_theirs(counts, options), (seed, counts, options)
 
 
-def test_two_merges_of_one_spelling():
+def test_two_merges_that_make_one_string():
     """With "a" as the prefix, `b` + `aab` and `ba` + `ab` are both `bab`; the vocabulary has it once."""
     found = 0
     for seed in range(40):

@@ -277,6 +277,7 @@ def encode(
         text: the file; gputok reads it in any of its formats, and passes it on as plain text.
         tokenizer: a GPT-2-style tokenizer.json; None: trains one on the text.
         vocab_size: the size of the vocabulary of the tokenizer that is trained.
+        lines: cuts the file into lines, which stay apart, instead of documents.
         against: the peers: tokenizers, tiktoken, gigatoken.
         threads: how many threads each peer may use; None: all cores.
         device: "cpu", or the GPU on which gputok runs (`gputok.backend`).

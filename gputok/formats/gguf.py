@@ -70,10 +70,7 @@ SPLITS: dict[str, tuple[str, ...]] = {
 """Value of `tokenizer.ggml.pre` -> the patterns that cut text."""
 
 _WHOLE_WORDS = frozenset(
-    (
-        *("llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1"),
-        *("pixtral", "midm-2.0", "lfm2", "jina-v5-nano", "tekken"),
-    )
+    "llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano tekken".split()
 )
 """Values of `tokenizer.ggml.pre` for `ignore_merges` (a word that is a token is not cut) and a bos token before texts."""
 

@@ -215,7 +215,7 @@ class _Remembering:
 def _most_lines() -> int:
     """How many lines the word cache of a thread may have: as many as GPUTOK_CACHE_MB (of 2**20 bytes) in the environment
     holds, 96 by default. A cache begins with less than 1 MB, and grows with the number of different words."""
-    from gputok.kernels.cpu.word_cache import BYTES_A_LINE, FIRST_LINES
+    from gputok.kernels.cpu.encode_text.cache import BYTES_A_LINE, FIRST_LINES
 
     given = os.environ.get("GPUTOK_CACHE_MB", "") or "96"
     if not given.isdecimal() or len(given) > 9:
