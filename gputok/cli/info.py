@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Any
 
-from gputok.cli import options
+from gputok.cli import options  # noqa: TC001  # typer reads the annotations
 
 
 def info(as_json: options.AsJson = False) -> None:
