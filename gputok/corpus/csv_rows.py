@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gputok.corpus.column_names import choose_column
-from gputok.corpus.packing import Errors
 from gputok.files.arrow import needed_for
-from gputok.text.pieces import TextBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gputok.corpus.packing import Errors
+    from gputok.text.pieces import TextBatch
 
 _HEAD_BYTES = 1 << 20  # in which the names of the columns and the first row are looked for
 _BLOCK_BYTES = 32 << 20  # of a file at a time; Arrow refuses a longer row
