@@ -103,7 +103,12 @@ STEPS = (
         "encode_text",
         "encoding text by BPE",
         (Stage("encode_text", _ALL, ("encoder",)), Stage("surround", _CPU)),
-        ("new_encoder",),
+    ),
+    Step(
+        "short_texts",
+        "encoding a short text by BPE",
+        (Stage("encode_bpe", _CPU),),
+        ("new_handle", "put_bpe", "with_memory"),
     ),
     Step("match_longest", "encoding words by WordPiece", (Stage("match_longest"),)),
     Step("viterbi", "encoding words by Unigram", (Stage("viterbi"), Stage("sample_paths", _CPU))),

@@ -77,9 +77,10 @@ def find_tokens(data, start, end, skip, trie, options, word_bits, first=None):
 def _find_tokens(text_of, trie, begins, few, options, word_bits):
     data, start, end, skip = text_of
     classes, step, string = trie
-    n, n_classes = len(start), np.uint64(step.shape[1])
-    data, class_of, child, name = view(data, np.uint8), view(classes), view(step, np.uint32), view(string)
-    can_begin, few_bytes = view(begins), view(few)
+    n = len(start)
+    data, few_bytes = view(data, np.uint8), (view(few), len(few))
+    nodes = view(classes), view(step, np.uint32), np.uint64(step.shape[1]), view(string)
+    finder = nodes, view(begins), few_bytes, view(options), view(word_bits)
     parts, rows = np.empty((n + 64, 3), np.int64), np.zeros(n + 1, np.int64)
     m = 0
     for i in range(n):
@@ -88,41 +89,9 @@ def _find_tokens(text_of, trie, begins, few, options, word_bits):
         blank = first  # nothing but white space since the end of the last string that was looked behind
         at = stop if skip[i] else first
         while True:
-            at = _scan(data, at, stop, can_begin, few_bytes, len(few))
-            if at == stop:
-                break
-            node, match, match_end, p = np.uint64(0), np.int32(-1), at, at
-            while p < stop:
-                node = np.uint64(child[node * n_classes + class_of[data[p]]])
-                if node == 0:
-                    break
-                p += 1
-                if name[node] >= 0:
-                    match, match_end = name[node], p
+            match, begin, finish, at, text, blank = next_token(data, first, stop, at, text, blank, finder)
             if match < 0:
-                at += 1
-                continue
-            begin, finish, option = at, match_end, options[match]
-            at = match_end
-            if option & IGNORED:
-                continue
-            if option & SINGLE_WORD and (
-                (begin > first and _is_word(_before(data, begin), word_bits))
-                or (finish < stop and _is_word(_after(data, finish), word_bits))
-            ):
-                continue
-            if option & LSTRIP:
-                while begin > text and _is_space(_before(data, begin)):
-                    begin -= _width_before(data, begin)
-                begin = max(begin, text)  # the token before may have taken white space
-            if option & RSTRIP:
-                blank = max(blank, finish)  # matches that take the same white space look through it once
-                while blank < stop and _is_space(_after(data, blank)):
-                    blank += _width_after(data, blank)
-                finish = blank
-            if begin >= finish:
-                text = begin
-                continue
+                break
             if m + 3 > len(parts):
                 parts = _twice_as_long(parts)
             if text < begin:
@@ -135,6 +104,53 @@ def _find_tokens(text_of, trie, begins, few, options, word_bits):
             m = _put(parts, m, text, stop, -1)
         rows[i + 1] = m
     return parts[:m], rows
+
+
+@kernel(inline=True)
+def next_token(data, first, stop, at, text, blank, finder):
+    """The next token of the piece data[first:stop] that is found from `at` on.
+
+    text: where the text behind the last token begins; blank: as `find_tokens` has it. finder: the trie, the bytes that
+    begin tokens, the first of these and their number, options and word bits, as views.
+    -> its string, or -1 where there is none, its begin and end, and the next `at`, `text` and `blank`.
+    """
+    (class_of, child, n_classes, name), can_begin, (few, n_few), options, word_bits = finder
+    while True:
+        at = _scan(data, at, stop, can_begin, few, n_few)
+        if at == stop:
+            return np.int64(-1), stop, stop, stop, text, blank
+        node, match, match_end, p = np.uint64(0), np.int64(-1), at, at
+        while p < stop:
+            node = np.uint64(child[node * n_classes + class_of[data[p]]])
+            if node == 0:
+                break
+            p += 1
+            if name[node] >= 0:
+                match, match_end = np.int64(name[node]), p
+        if match < 0:
+            at += 1
+            continue
+        begin, finish, option = at, match_end, options[match]
+        at = match_end
+        if option & IGNORED:
+            continue
+        if option & SINGLE_WORD and (
+            (begin > first and _is_word(_before(data, begin), word_bits))
+            or (finish < stop and _is_word(_after(data, finish), word_bits))
+        ):
+            continue
+        if option & LSTRIP:
+            while begin > text and _is_space(_before(data, begin)):
+                begin -= _width_before(data, begin)
+            begin = max(begin, text)  # the token before may have taken white space
+        if option & RSTRIP:
+            blank = max(blank, finish)  # matches that take the same white space look through it once
+            while blank < stop and _is_space(_after(data, blank)):
+                blank += _width_after(data, blank)
+            finish = blank
+        if begin < finish:
+            return match, begin, finish, at, text, blank
+        text = begin
 
 
 @kernel(inline=True)

@@ -29,35 +29,63 @@ def match_longest(data, start, end, tables):
 @kernel((i64, i64, i64), WordPieceTables, (u32[:], i64[:], i64[:]), i64[:])
 def _match_longest(words, tables, tokens, rows):
     data, starts, ends = view(words[0], np.uint8), view(words[1], np.int64), view(words[2], np.int64)
-    edges, mask = view(tables.edges), np.uint64(len(tables.edges) - 1)
-    ids, begins, stops = tokens
-    behind_prefix = np.uint64(ROOT)  # where a token that continues a word begins
-    for byte in tables.prefix:
-        behind_prefix = follow(edges, mask, behind_prefix, byte)[0]
+    out = view(tokens[0]), view(tokens[1]), view(tokens[2])
+    pieces = word_pieces(
+        view(tables.edges),
+        len(tables.edges),
+        view(tables.prefix),
+        len(tables.prefix),
+        tables.max_chars,
+        tables.unk,
+    )
     t = np.int64(0)
     for w in range(len(rows) - 1):
         rows[w] = t
-        first, last = starts[w], ends[w]
-        n_chars = np.int64(0)
-        for p in range(first, last):
-            n_chars += data[p] & np.uint8(0xC0) != np.uint8(0x80)
-        fits = n_chars <= tables.max_chars
-        at = first
-        while fits and at < last:
-            node = np.uint64(ROOT) if at == first else behind_prefix
-            p, stop, id = at, at, U0
-            while p < last and node:
-                node, found = follow(edges, mask, node, data[p])
-                p += 1
-                if found:
-                    stop, id = p, found
-            fits = stop > at
-            if fits:
-                ids[t], begins[t], stops[t] = id - U1, at, stop
-                t, at = t + 1, stop
-        if not fits:
-            t = rows[w]
-            ids[t], begins[t], stops[t] = tables.unk, first, last
-            t += 1
+        t = match_word(data, starts[w], ends[w], pieces, out, t)
     rows[len(rows) - 1] = t
+    return t
+
+
+@kernel(inline=True)
+def word_pieces(edges, n_edges, prefix, n_prefix, max_chars, unk):
+    """What `match_word` needs of WordPieceTables."""
+    mask, behind_prefix = (
+        np.uint64(n_edges - 1),
+        np.uint64(ROOT),
+    )  # where a token that continues a word begins
+    for i in range(n_prefix):
+        behind_prefix = follow(edges, mask, behind_prefix, prefix[i])[0]
+    return edges, mask, behind_prefix, max_chars, unk
+
+
+@kernel(inline=True)
+def match_word(data, first, last, pieces, tokens, t):
+    """Writes the tokens of the word data[first:last], and returns the number of all tokens now."""
+    edges, mask, behind_prefix, max_chars, unk = pieces
+    ids, begins, stops = tokens
+    n_chars, before = np.int64(0), t
+    for p in range(first, last):
+        n_chars += data[p] & np.uint8(0xC0) != np.uint8(0x80)
+    fits = n_chars <= max_chars
+    at = first
+    while fits and at < last:
+        node = np.uint64(ROOT) if at == first else behind_prefix
+        p, stop, id = at, at, U0
+        while p < last and node:
+            node, found = follow(edges, mask, node, data[p])
+            p += 1
+            if found:
+                stop, id = p, found
+        fits = stop > at
+        if fits:
+            ids[t] = id - U1
+            begins[t] = at
+            stops[t] = stop
+            t, at = t + 1, stop
+    if not fits:
+        t = before
+        ids[t] = unk
+        begins[t] = first
+        stops[t] = last
+        t += 1
     return t

@@ -130,8 +130,7 @@ def options_of(tables):
 @kernel((i64, i64, i64), UnigramTables, (u32[:], i64[:], i64[:]), i64[:])
 def _viterbi(words, tables, tokens, rows):
     data, starts, ends = view(words[0], np.uint8), view(words[1], np.int64), view(words[2], np.int64)
-    options, scores, unk_score = options_of(tables), view(tables.scores), tables.unk_score
-    edges, mask, unk, in_single, _, _ = options
+    model = options_of(tables), view(tables.scores), tables.unk_score
     n_words = len(rows) - 1
     longest = longest_word(starts, ends, n_words)
     best, origin = scratch(longest + 1, np.float64), scratch(longest + 1, np.int32)
@@ -142,37 +141,51 @@ def _viterbi(words, tables, tokens, rows):
     t = np.int64(0)
     for w in range(n_words):
         rows[w] = t
-        first = starts[w]
-        n = ends[w] - first
-        for p in range(n + 1):
-            origin[p] = -1
-        p = np.int64(0)
-        while p < n:
-            size = width(data[first + p])
-            score = best[p]
-            single = False
-            node, q = np.uint64(ROOT), p
-            while q < n:
-                node, found = follow(edges, mask, node, data[first + q])
-                if not node:
-                    break
-                q += 1
-                if found:
-                    total = rounded(scores[found - U1] + score, in_single)
-                    if origin[q] < 0 or total > best[q]:
-                        best[q], origin[q], arc[q] = total, p, found - U1
-                    single = single or q - p == size
-            if not single:
-                q = p + size
-                total = rounded(unk_score + score, in_single)
-                if origin[q] < 0 or total > best[q]:
-                    if unk < 0:
-                        return -1 - w
-                    best[q], origin[q], arc[q] = total, p, unk
-            p += size
-        t = write_path(data, first, n, options, path, out, t)
+        t = best_tokens(data, starts[w], ends[w] - starts[w], model, best, path, out, t)
+        if t < 0:
+            return -1 - w
     rows[n_words] = t
     return t
+
+
+@kernel(inline=True)
+def best_tokens(data, first, n, model, best, path, out, t):
+    """Writes the tokens of the word data[first:first + n], and returns the number of all tokens now; -1: it needs an
+    unknown token that isn't there.
+
+    model: of options_of, scores and the unknown token's score; best: float64[n + 1], best[0] is 0; path, out: as
+    `write_path` takes them.
+    """
+    options, scores, unk_score = model
+    edges, mask, unk, in_single, _, _ = options
+    origin, arc, _ = path
+    for p in range(n + 1):
+        origin[p] = -1
+    p = np.int64(0)
+    while p < n:
+        size = width(data[first + p])
+        score = best[p]
+        single = False
+        node, q = np.uint64(ROOT), p
+        while q < n:
+            node, found = follow(edges, mask, node, data[first + q])
+            if not node:
+                break
+            q += 1
+            if found:
+                total = rounded(scores[found - U1] + score, in_single)
+                if origin[q] < 0 or total > best[q]:
+                    best[q], origin[q], arc[q] = total, p, found - U1
+                single = single or q - p == size
+        if not single:
+            q = p + size
+            total = rounded(unk_score + score, in_single)
+            if origin[q] < 0 or total > best[q]:
+                if unk < 0:
+                    return np.int64(-1)
+                best[q], origin[q], arc[q] = total, p, unk
+        p += size
+    return write_path(data, first, n, options, path, out, t)
 
 
 @kernel(inline=True)

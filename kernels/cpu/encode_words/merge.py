@@ -19,7 +19,7 @@ import numpy as np
 from gputok.kernels import Backtrack, BpeTables, Pairs, Strings
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.encode_words.backtrack import ID, MAX_BYTES, backtrack, backtrack_views, field
-from gputok.kernels.cpu.lookup import NONE, find_string, pairs_of, rank_of
+from gputok.kernels.cpu.lookup import NONE, find_among, pairs_of, rank_of, strings_of
 from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import (
     ALL,
@@ -37,7 +37,7 @@ from gputok.kernels.cpu.primitives.constants import (
 )
 from gputok.kernels.cpu.primitives.hashing import mix
 from gputok.kernels.cpu.primitives.heap import less, pop, push
-from gputok.kernels.cpu.primitives.memory import load_u32, load_u64, scratch, view
+from gputok.kernels.cpu.primitives.memory import View, load_u32, load_u64, scratch, view
 from gputok.kernels.cpu.primitives.utf8 import decode, width
 from gputok.kernels.signatures import i64, plain, u32, u64
 
@@ -68,6 +68,75 @@ def next_random(random):
     return np.float64((x * np.uint64(0x2545F4914F6CDD1D)) >> np.uint64(40)) / 16777216.0
 
 
+class Model(NamedTuple):
+    """BpeTables as a hot loop sees them: arrays there would cost more than the merges."""
+
+    names: View  # of uint32, the ids
+    pairs: tuple  # of pairs_of
+    merged: View  # of uint32
+    byte_ranks: View  # of uint32
+    nothing: np.uint32  # a symbol that is in no pair
+    symbols: View  # of uint32, rows one after the other
+    n_columns: np.uint64  # of symbols
+    variant: View  # of int64
+    fallback: View  # of uint32
+    prefix: View  # of uint8
+    suffix: View  # of uint8
+    unk: View  # of uint32
+    n_fallback: np.int64
+    n_prefix: np.int64
+    n_suffix: np.int64
+    n_unk: np.int64
+    fuse_unk: bool
+    dropout: float
+    vocabulary: tuple  # of backtrack_views
+    direct: bool  # by them
+    whole: tuple  # of strings_of
+    has_whole: bool
+    inside: tuple  # of pairs_of
+    crossing: View  # of uint8
+    divisible: bool
+    harmless: bool
+    ordered: bool
+    by_byte: bool  # each byte is a symbol, the same one wherever it stands
+
+
+@kernel(inline=True)
+def model_of(tables):
+    """The Model of BpeTables."""
+    merging = tables.dropout == 0.0
+    return Model(
+        view(tables.ids),
+        pairs_of(tables.pairs),
+        view(tables.merged),
+        view(tables.byte_ranks),
+        np.uint32(len(tables.ids)),
+        view(tables.symbols),
+        np.uint64(tables.symbols.shape[1]),
+        view(tables.variant),
+        view(tables.fallback),
+        view(tables.prefix),
+        view(tables.suffix),
+        view(tables.unk),
+        len(tables.fallback),
+        len(tables.prefix),
+        len(tables.suffix),
+        len(tables.unk),
+        tables.fuse_unk,
+        tables.dropout,
+        backtrack_views(tables.backtrack),
+        len(tables.backtrack.tokens) > 0 and merging,
+        strings_of(tables.whole),
+        len(tables.whole.offsets) > 1 and merging,
+        pairs_of(tables.inside),
+        view(tables.crossing),
+        tables.divisible,
+        tables.harmless,
+        tables.ordered,
+        len(tables.byte_ranks) > 0,
+    )
+
+
 @kernel(inline=True)
 def bytes_as_symbols(text, begin, n, table, symbols, places):
     """first_symbols where each byte is one, known and the same at every place; table: uint32[256]."""
@@ -79,7 +148,7 @@ def bytes_as_symbols(text, begin, n, table, symbols, places):
 
 
 @kernel
-def first_symbols(text, begin, n, tables, symbols, places):
+def first_symbols(text, begin, n, model, symbols, places):
     """Writes the characters of n bytes from text[begin] on as symbols, and where each begins from there (one more place
     ends the last one).
 
@@ -87,7 +156,7 @@ def first_symbols(text, begin, n, tables, symbols, places):
     fallback the tokens of its bytes and of those of both affixes. These come before an unknown token that waits to be
     fused with a following one.
     """
-    by_byte = tables.symbols.shape[1] == 256
+    by_byte = model.n_columns == np.uint64(256)
     count = np.int64(0)
     place, waiting = np.int64(0), np.int64(0)  # waiting: bytes of an unknown token that isn't written yet
     at = U0
@@ -97,27 +166,27 @@ def first_symbols(text, begin, n, tables, symbols, places):
         else:
             code, size = decode(text, begin + at)
         kind = np.int64(at > U0) + 2 * np.int64(at + size >= n)
-        symbol = tables.symbols[tables.variant[kind], code]
+        symbol = model.symbols[np.uint64(model.variant[kind]) * model.n_columns + code]
         known = symbol > 0
         if known:
             if waiting:
-                symbols[count], places[count] = tables.unk[0], place
+                symbols[count], places[count] = model.unk[U0], place
                 count, place, waiting = count + 1, place + waiting, 0
             symbols[count], places[count] = symbol - np.uint32(1), place
             count, place = count + 1, place + np.int64(size)
-        elif len(tables.fallback):
+        elif model.n_fallback:
             known = True
             old = count
             if kind & 1:
-                for byte in tables.prefix:
-                    symbols[count] = tables.fallback[byte]
+                for i in range(model.n_prefix):
+                    symbols[count] = model.fallback[model.prefix[i]]
                     count += 1
             for i in range(size):
-                symbols[count] = tables.fallback[text[begin + at + i]]
+                symbols[count] = model.fallback[text[begin + at + i]]
                 count += 1
             if kind & 2:
-                for byte in tables.suffix:
-                    symbols[count] = tables.fallback[byte]
+                for i in range(model.n_suffix):
+                    symbols[count] = model.fallback[model.suffix[i]]
                     count += 1
             for i in range(old, count):
                 known = known and symbols[i] != NONE
@@ -126,14 +195,14 @@ def first_symbols(text, begin, n, tables, symbols, places):
                 place += count - old
             else:
                 count = old
-        if not known and len(tables.unk):
-            if waiting and not tables.fuse_unk:
-                symbols[count], places[count] = tables.unk[0], place
+        if not known and model.n_unk:
+            if waiting and not model.fuse_unk:
+                symbols[count], places[count] = model.unk[U0], place
                 count, place, waiting = count + 1, place + waiting, 0
             waiting += np.int64(size)
         at += size
     if waiting:
-        symbols[count], places[count] = tables.unk[0], place
+        symbols[count], places[count] = model.unk[U0], place
         count, place = count + 1, place + waiting
     places[count] = place
     return np.uint64(count)
@@ -150,7 +219,7 @@ def key_of(pairs, left, right, at):
 def merge_by_scan(text, begin, n, model, by_byte, scratch):
     """Merges a word of n symbols, at most SHORT: then its tokens are symbols[0], symbols[after[0]] and so on up to n.
 
-    `model`: of _encode_words; `scratch`: uint32[n + 2] symbols, links before and after, and keys of all
+    `model`: the pairs, merged symbols, byte ranks and `nothing` of a Model; `scratch`: uint32[n + 2] symbols, links before and after, and keys of all
     pairs. Two symbols that are in no pair, one behind the word and one (a place further) before it, spare the loop its
     branches at the word's ends.
     """
@@ -190,16 +259,17 @@ def merge_by_scan(text, begin, n, model, by_byte, scratch):
 
 
 @kernel
-def merge_by_heap(symbols, before, after, count, tables, random):
+def merge_by_heap(symbols, before, after, count, model, random):
     """What merge_by_scan does for a word of any length, with a heap of rank << 32 | position.
 
+    model: the merged symbols and pairs of a Model, and its dropout.
     With dropout, each pair taken from the heap is put aside with that probability, until the next that isn't.
     An entry stands for the symbols at its position for as long as merging them gives the same token.
     """
-    merged, pairs = view(tables.merged), pairs_of(tables.pairs)
+    merged, pairs, dropout = model
     # Each merge takes an entry out and puts at most two in, so 2 * count entries are enough.
     heap = scratch(2 * count, np.uint64)
-    aside = scratch(2 * count if tables.dropout > 0.0 else 0, np.uint64)
+    aside = scratch(2 * count if dropout > 0.0 else 0, np.uint64)
     n = n_aside = 0
     for i in range(count):
         before[i], after[i] = i - 1, i + 1
@@ -212,8 +282,8 @@ def merge_by_heap(symbols, before, after, count, tables, random):
         entry = heap[0]
         pop(heap, n, less, 0)
         n -= 1
-        if tables.dropout > 0.0:
-            if next_random(random) < tables.dropout:
+        if dropout > 0.0:
+            if next_random(random) < dropout:
                 aside[n_aside] = entry
                 n_aside += 1
                 continue
@@ -393,6 +463,93 @@ def _named(plain):
     )
 
 
+@kernel(inline=True)
+def encode_word(text, begin, end, model, kept, cached, work, out, t):
+    """Writes the tokens of the word text[begin:end], which isn't empty, and returns the number of all tokens now.
+
+    kept: of a cache for this model, its slots as uint64 and as uint32, and their number - 1; asked if `cached`.
+    work: for a word of n symbols (bytes, unless a character becomes more tokens than it has bytes): uint32[n + 2] for
+    symbols, int64[n + 1] places, uint32[n + 2] links before and after, uint32[SHORT + 2] keys, uint64[n // 64 + 1] closed
+    places; and the state of the random generator. out: ids, begins, ends, and whether begins and ends are wanted, as
+    they must be if `cached`.
+    """
+    symbols, places, before, after, keys, closed, random = work
+    ids, begins, stops, positions = out
+    tokens = ids, begins, stops
+    by_byte, direct = model.by_byte, model.direct
+    merging = model.pairs, model.merged, model.byte_ranks, model.nothing
+    scanned = not model.ordered and model.dropout == 0.0
+    n, start, most = end - begin, np.int64(begin), np.uint64(MAX_CACHED[0])
+    # Where a word that is a token isn't taken apart, the same bytes as part of a word can have other tokens.
+    part_mark = np.uint64(128) if model.has_whole else U0
+    key, record = (U0, U0, U0), NOWHERE
+    if cached and n <= most:
+        key = key_words(text, begin, n)
+        record = record_of(kept, n, key)
+        if holds(kept, record, n, key):
+            return replay(kept, record, tokens, t, start)
+    found = find_among(model.whole, text, begin, n) if model.has_whole else np.int64(-1)
+    if found >= 0:
+        ids[t] = model.names[found]
+        if positions:
+            begins[t] = start
+            stops[t] = end
+        t += U1
+        if record != NOWHERE:
+            keep(kept, record, n, key, tokens, start, t - U1, t)
+        return t
+    divisible = model.divisible and (not is_ascii(text, begin, end) if by_byte else n > most)
+    if divisible and not by_byte and not model.harmless:
+        divisible = all_known(text, begin, end, model.symbols)
+    at, first_of_word = begin, t
+    while at < end:
+        stop = next_cut(text, at, end, model.inside, model.crossing, by_byte) if divisible else end
+        size, place = stop - at, np.int64(at)
+        first, mark = t, size
+        if size < n and not direct:  # parts are worth keeping where they cost merges
+            record, mark = NOWHERE, size | part_mark
+            if cached and size <= most:
+                key = key_words(text, at, size)
+                record = record_of(kept, mark, key)
+                if holds(kept, record, mark, key):
+                    t = replay(kept, record, tokens, t, place)
+                    at = stop
+                    continue
+        if direct and size <= np.uint64(MAX_BYTES):
+            for i in range(backtrack(model.vocabulary, text, at, size, symbols, places, closed)):
+                ids[t] = field(model.vocabulary, symbols[i], ID)
+                if positions:
+                    begins[t] = place + places[i]
+                    stops[t] = place + places[i + U1]
+                t += U1
+        else:
+            if by_byte:
+                count = bytes_as_symbols(text, at, size, model.symbols, symbols, places)
+            else:
+                count = first_symbols(text, at, size, model, symbols, places)
+            if count <= np.uint64(SHORT) and scanned:
+                merge_by_scan(text, at, count, merging, by_byte, (symbols, before, after, keys))
+            else:
+                rest = model.merged, model.pairs, model.dropout
+                merge_by_heap(symbols, before, after, np.int64(count), rest, random)
+            i = U0
+            while i < count:
+                behind = np.uint64(after[i])
+                symbol = symbols[i]
+                ids[t] = model.names[symbol] if symbol != NONE else NONE
+                if positions:
+                    begins[t] = place + places[i]
+                    stops[t] = place + places[behind]
+                t += U1
+                i = behind
+        if record != NOWHERE and not direct:
+            keep(kept, record, mark, key, tokens, place, first, t)
+        at = stop
+    if record != NOWHERE and direct:
+        keep(kept, record, n, key, tokens, start, first_of_word, t)
+    return t
+
+
 def encode_words(data, start, end, tables, cache, random, *, positions=True):
     """Encodes word i = data[start[i]:end[i]] to tokens rows[i]:rows[i + 1].
 
@@ -421,8 +578,7 @@ def _encode_words(words, plain, cache, random, tokens, rows):
     tables = _named(plain)
     # Passing arrays on would count their references at each word
     text, starts, ends = view(words[0], np.uint8), view(words[1], np.int64), view(words[2], np.int64)
-    out = view(tokens[0]), view(tokens[1]), view(tokens[2])
-    positions = len(tokens[1]) > 0
+    out = view(tokens[0]), view(tokens[1]), view(tokens[2]), len(tokens[1]) > 0
     row_ends = view(rows)
     n_words = len(rows) - 1
     longest = np.int64(1)
@@ -430,93 +586,22 @@ def _encode_words(words, plain, cache, random, tokens, rows):
         longest = max(longest, ends[w] - starts[w])
     if len(tables.fallback):
         longest *= 1 + len(tables.prefix) + len(tables.suffix)
-    symbols, places = scratch(longest + 2, np.uint32), scratch(longest + 1, np.int64)
-    before, after = scratch(longest + 2, np.uint32), scratch(longest + 2, np.uint32)
-    keys, closed = scratch(SHORT + 2, np.uint32), scratch((longest >> 6) + 1, np.uint64)
-    work = symbols, before, after, keys
-    names, character_symbols = view(tables.ids), view(tables.symbols)
-    by_byte = len(tables.byte_ranks) > 0
-    model = pairs_of(tables.pairs), view(tables.merged), view(tables.byte_ranks), np.uint32(len(tables.ids))
-    inside, crossing = pairs_of(tables.inside), view(tables.crossing)
-    scanned = not tables.ordered and tables.dropout == 0.0
-    vocabulary = backtrack_views(tables.backtrack)
-    direct = len(tables.backtrack.tokens) > 0 and tables.dropout == 0.0
+    work = (
+        scratch(longest + 2, np.uint32),
+        scratch(longest + 1, np.int64),
+        scratch(longest + 2, np.uint32),
+        scratch(longest + 2, np.uint32),
+        scratch(SHORT + 2, np.uint32),
+        scratch((longest >> 6) + 1, np.uint64),
+        view(random),
+    )
+    model = model_of(tables)
     kept = view(cache), view(cache, np.uint32), np.uint64(max(len(cache), 1) - 1)
-    cached, most = len(cache) > 0 and tables.dropout == 0.0, np.uint64(MAX_CACHED[0])
-    whole = len(tables.whole.offsets) > 1 and tables.dropout == 0.0
-    # Where a word that is a token isn't taken apart, the same bytes as part of a word can have other tokens.
-    part_mark = np.uint64(128) if whole else U0
+    cached = len(cache) > 0 and tables.dropout == 0.0
     t = U0
     for w in range(n_words):
         row_ends[w] = t
-        start, end = starts[w], np.uint64(ends[w])
-        begin, n = np.uint64(start), end - np.uint64(start)
-        if n == U0:
-            continue
-        key, record = (U0, U0, U0), NOWHERE
-        if cached and n <= most:
-            key = key_words(text, begin, n)
-            record = record_of(kept, n, key)
-            if holds(kept, record, n, key):
-                t = replay(kept, record, out, t, start)
-                continue
-        found = find_string(tables.whole, text, begin, n) if whole else np.int64(-1)
-        if found >= 0:
-            out[0][t] = names[found]
-            if positions:
-                out[1][t] = start
-                out[2][t] = end
-            t += U1
-            if record != NOWHERE:
-                keep(kept, record, n, key, out, start, t - U1, t)
-            continue
-        divisible = tables.divisible and (not is_ascii(text, begin, end) if by_byte else n > most)
-        if divisible and not by_byte and not tables.harmless:
-            divisible = all_known(text, begin, end, character_symbols)
-        at, first_of_word = begin, t
-        while at < end:
-            stop = next_cut(text, at, end, inside, crossing, by_byte) if divisible else end
-            size, place = stop - at, np.int64(at)
-            first, mark = t, size
-            if size < n and not direct:  # parts are worth keeping where they cost merges
-                record, mark = NOWHERE, size | part_mark
-                if cached and size <= most:
-                    key = key_words(text, at, size)
-                    record = record_of(kept, mark, key)
-                    if holds(kept, record, mark, key):
-                        t = replay(kept, record, out, t, place)
-                        at = stop
-                        continue
-            if direct and size <= np.uint64(MAX_BYTES):
-                for i in range(backtrack(vocabulary, text, at, size, symbols, places, closed)):
-                    out[0][t] = field(vocabulary, symbols[i], ID)
-                    if positions:
-                        out[1][t] = place + places[i]
-                        out[2][t] = place + places[i + U1]
-                    t += U1
-            else:
-                if by_byte:
-                    count = bytes_as_symbols(text, at, size, character_symbols, symbols, places)
-                else:
-                    count = first_symbols(text, at, size, tables, symbols, places)
-                if count <= np.uint64(SHORT) and scanned:
-                    merge_by_scan(text, at, count, model, by_byte, work)
-                else:
-                    merge_by_heap(symbols, before, after, np.int64(count), tables, random)
-                i = U0
-                while i < count:
-                    behind = np.uint64(after[i])
-                    symbol = symbols[i]
-                    out[0][t] = names[symbol] if symbol != NONE else NONE
-                    if positions:
-                        out[1][t] = place + places[i]
-                        out[2][t] = place + places[behind]
-                    t += U1
-                    i = behind
-            if record != NOWHERE and not direct:
-                keep(kept, record, mark, key, out, place, first, t)
-            at = stop
-        if record != NOWHERE and direct:
-            keep(kept, record, n, key, out, start, first_of_word, t)
+        if starts[w] < ends[w]:
+            t = encode_word(text, np.uint64(starts[w]), np.uint64(ends[w]), model, kept, cached, work, out, t)
     rows[n_words] = t
     return np.int64(t)
