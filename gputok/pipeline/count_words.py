@@ -131,13 +131,13 @@ class ByWalk:
         return slice_text(batch.data, batch.offsets, WALK_BYTES, self._walk)
 
     def count(self, batch: TextBatch, start: int, stop: int, position: int, tables: Tables) -> None:
-        from gputok.kernels.cpu.count_words import count_text
+        from gputok.kernels.cpu.count_words import count_words as count_text
         from gputok.kernels.cpu.word_table import new_table
 
         table = tables.get(self._byte_level) or new_table()
         position -= 2 * start
         tables[self._byte_level] = count_text(
-            batch.data, batch.offsets, start, stop, position, self._walk, table
+            batch.data, batch.offsets, position, self._walk, table, start, stop
         )
 
 
@@ -182,10 +182,11 @@ class ByParts(BySteps):
         return slice_text(batch.data, batch.offsets, PART_BYTES, self._walk)
 
     def count(self, batch: TextBatch, start: int, stop: int, position: int, tables: Tables) -> None:
-        from gputok.kernels.cpu.count_words import count_text, distinct_words
+        from gputok.kernels.cpu.count_words import count_words as count_text
+        from gputok.kernels.cpu.count_words import distinct_words
         from gputok.kernels.cpu.word_table import new_table
 
-        parts = count_text(batch.data, batch.offsets, start, stop, -2 * start, self._walk, new_table())
+        parts = count_text(batch.data, batch.offsets, -2 * start, self._walk, new_table(), start, stop)
         data, offsets, counts = distinct_words([parts])
         words = self._pipeline(Pieces.from_batch(TextBatch(data, offsets)))
         self._add(words, np.repeat(counts, np.diff(words.rows)), position, tables)
@@ -213,7 +214,7 @@ def _on_devices(
     """Each device takes the next batch when it is free; their words are joined in order of first occurrence."""
     from gputok.kernels.cpu.count_words import count_pieces, distinct_words
     from gputok.kernels.cpu.word_table import new_table
-    from gputok.kernels.cuda.count_words import count_words as count_on
+    from gputok.kernels.cuda.count_words import count_batches as count_on
 
     numbered, lock, stop, done = enumerate(batches), Lock(), Event(), 0
 
