@@ -32,11 +32,22 @@ def capacity_for(n: int) -> int:
 
 
 @kernel(inline=True)
+def strings_of(strings):
+    """What find_hashed needs of Strings: views of its arrays, and the number of its slots - 1."""
+    slots, data, offsets = view(strings.slots), view(strings.data), view(strings.offsets, np.uint64)
+    return slots, data, offsets, np.uint64(len(strings.slots) - 1)
+
+
+@kernel(inline=True)
 def find_string(strings, text, begin, n):
     """The index of n bytes from text[begin] on among `strings`, or -1."""
-    mask = np.uint64(len(strings.slots) - 1)
-    h = hash_bytes(text, begin, n)
-    slots, data, offsets = view(strings.slots), view(strings.data), view(strings.offsets, np.uint64)
+    return find_hashed(strings_of(strings), hash_bytes(text, begin, n), text, begin, n)
+
+
+@kernel(inline=True)
+def find_hashed(strings, h, text, begin, n):
+    """The same for what `strings_of` gave, and the hash of these bytes."""
+    slots, data, offsets, mask = strings
     at = h & mask
     while True:
         slot = slots[at]

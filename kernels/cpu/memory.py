@@ -21,6 +21,7 @@ if choose().calls is None:
         equal_bytes,
         grown,
         is_given,
+        least_of,
         leading_zeros,
         lend_views,
         load_u16,
@@ -39,5 +40,5 @@ else:
     View = as_array = bytes_at_least = copy = count_ones = equal_bytes = grown = is_given = leading_zeros = (
         lend_views
     ) = None
-    load_u16 = load_u32 = load_u64 = owned = prefetch = scratch = store_u32 = store_u64 = tail = None
+    least_of = load_u16 = load_u32 = load_u64 = owned = prefetch = scratch = store_u32 = store_u64 = tail = None
     trailing_zeros = view = None
