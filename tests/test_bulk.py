@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tokenizers
 from gputok.kernels import reference
-from gputok.kernels.cpu import encode, walk
+from gputok.kernels.cpu import walk
+from gputok.kernels.cpu.encode_text import rounds as encode
 
 import gputok
 from gputok import decoders, models, normalizers, pre_tokenizers, processors
@@ -48,8 +49,8 @@ def flat(batches) -> tuple[list[int], list[int]]:
 
 
 def expected(tokenizer: gputok.Tokenizer, texts: list[str], **options) -> tuple[list[int], list[int]]:
-    namesake = tokenizers.Tokenizer.from_str(tokenizer.to_str())
-    rows = [encoding.ids for encoding in namesake.encode_batch_fast(texts, **options)]
+    upstream = tokenizers.Tokenizer.from_str(tokenizer.to_str())
+    rows = [encoding.ids for encoding in upstream.encode_batch_fast(texts, **options)]
     return list(itertools.chain(*rows)), [len(row) for row in rows]
 
 
@@ -82,7 +83,7 @@ def test_ids_are_those_of_tokenizers(byte_level, threads, monkeypatch):
     assert flat(bulk.encode(byte_level.pipeline, batches, threads=threads)) == expected(byte_level, texts)
 
 
-def test_what_a_post_processor_adds_surrounds_each_document(byte_level):
+def test_tokens_of_the_post_processor_surround_each_document(byte_level):
     tokenizer = gputok.Tokenizer.from_str(byte_level.to_str())
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> <s> $A </s>", pair="$A $B", special_tokens=[("<s>", 1), ("</s>", 2)]
@@ -143,7 +144,7 @@ def test_real_tokenizers(shared_tokenizer, corpus_sample, name):
 )
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.filterwarnings("ignore:the corpus gave")
-def test_what_lies_between_spaces_is_encoded_once(model, normalizer, pre_tokenizer, threads):
+def test_each_part_between_spaces_is_encoded_once(model, normalizer, pre_tokenizer, threads):
     tokenizer, trainer = recipe(model, vocab_size=400)
     tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.post_processor = normalizer, pre_tokenizer, None
     texts = random_texts(12, 300)
@@ -241,7 +242,7 @@ def test_the_user_bounds_the_cache(byte_level, monkeypatch):
         list(tokenizer.encode_corpus(iter(["a"])))
 
 
-def test_a_word_is_asked_for_once(byte_level):
+def test_the_model_gets_each_word_once(byte_level):
     words = {f"{stem}{i}" for i in range(100) for stem in ("a", "bcd" * 9)}
     data, offsets = TextBatch.from_strings([f" {word}" for word in sorted(words)] * 3)
     tables = walk.prepare(compile_pattern(r"\s?\S+|\s"))
@@ -332,7 +333,7 @@ def test_encoding_text_equals_the_reference():
     assert all(map(np.array_equal, ours, theirs))
 
 
-def test_no_text(byte_level):
+def test_corpora_without_text(byte_level):
     assert list(byte_level.encode_corpus(iter([]))) == []
     [(ids, rows)] = byte_level.encode_corpus(iter(["", ""]))
     assert len(ids) == 0 and rows.tolist() == [0, 0, 0]
@@ -348,7 +349,7 @@ def test_the_first_documents_can_be_left_out(byte_level):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_long_document_is_work_for_all_threads(byte_level, threads, monkeypatch):
+def test_a_long_document_is_cut_for_all_threads(byte_level, threads, monkeypatch):
     monkeypatch.setattr(bulk, "UNIT_BYTES", 1 << 10)
     cut = []
     monkeypatch.setattr(bulk, "_parts", lambda *given, f=bulk._parts: cut.append(f(*given)) or cut[-1])

@@ -131,8 +131,8 @@ class ByWalk:
         return slice_text(batch.data, batch.offsets, WALK_BYTES, self._walk)
 
     def count(self, batch: TextBatch, start: int, stop: int, position: int, tables: Tables) -> None:
+        from gputok.kernels.cpu.count_words import count_text
         from gputok.kernels.cpu.word_table import new_table
-        from gputok.kernels.cpu.words import count_text
 
         table = tables.get(self._byte_level) or new_table()
         position -= 2 * start
@@ -159,8 +159,8 @@ class BySteps:
         self._add(words, np.ones(words.n_pieces, np.int64), position, tables)
 
     def _add(self, words: Pieces, counts: np.ndarray, position: int, tables: Tables) -> None:
+        from gputok.kernels.cpu.count_words import count_pieces
         from gputok.kernels.cpu.word_table import new_table
-        from gputok.kernels.cpu.words import count_pieces
 
         table = tables.get(words.byte_level) or new_table()
         tables[words.byte_level] = count_pieces(words.data, words.start, words.end, counts, position, table)
@@ -182,8 +182,8 @@ class ByParts(BySteps):
         return slice_text(batch.data, batch.offsets, PART_BYTES, self._walk)
 
     def count(self, batch: TextBatch, start: int, stop: int, position: int, tables: Tables) -> None:
+        from gputok.kernels.cpu.count_words import count_text, distinct_words
         from gputok.kernels.cpu.word_table import new_table
-        from gputok.kernels.cpu.words import count_text, distinct_words
 
         parts = count_text(batch.data, batch.offsets, start, stop, -2 * start, self._walk, new_table())
         data, offsets, counts = distinct_words([parts])
@@ -193,7 +193,7 @@ class ByParts(BySteps):
 
 def _collected(tables: list[Tables]) -> WordCounts:
     """The counts of all workers; where some words are byte-level and some aren't, all are written out."""
-    from gputok.kernels.cpu.words import distinct_words
+    from gputok.kernels.cpu.count_words import distinct_words
 
     kinds = sorted({byte_level for own in tables for byte_level in own})
     counts = [
@@ -211,9 +211,9 @@ def _on_devices(
     total: int | None,
 ) -> WordCounts:
     """Each device takes the next batch when it is free; their words are joined in order of first occurrence."""
+    from gputok.kernels.cpu.count_words import count_pieces, distinct_words
     from gputok.kernels.cpu.word_table import new_table
-    from gputok.kernels.cpu.words import count_pieces, distinct_words
-    from gputok.kernels.cuda.words import count_words as count_on
+    from gputok.kernels.cuda.count_words import count_words as count_on
 
     numbered, lock, stop, done = enumerate(batches), Lock(), Event(), 0
 

@@ -201,7 +201,7 @@ class _Remembering:
 
     def encode(self, data: Array, offsets: Array, token: Array | None) -> tuple[Array, Array]:
         """The ids, and where those of each piece of the text end."""
-        from gputok.kernels.cpu import encode as kernels
+        from gputok.kernels.cpu.encode_text import rounds as kernels
 
         try:
             encoder = self._known.pop()
@@ -215,7 +215,7 @@ class _Remembering:
 def _most_lines() -> int:
     """How many lines the word cache of a thread may have: as many as GPUTOK_CACHE_MB (of 2**20 bytes) in the environment
     holds, 96 by default. A cache begins with less than 1 MB, and grows with the number of different words."""
-    from gputok.kernels.cpu.word_cache import BYTES_A_LINE, FIRST_LINES
+    from gputok.kernels.cpu.encode_text.cache import BYTES_A_LINE, FIRST_LINES
 
     given = os.environ.get("GPUTOK_CACHE_MB", "") or "96"
     if not given.isdecimal() or len(given) > 9:
@@ -276,7 +276,7 @@ class ByParts(BySteps):
         return cls(pipeline, dtype)
 
     def _encode_parts(self, data: Array, start: Array, end: Array) -> tuple[Array, Array]:
-        from gputok.kernels.cpu.ragged import gather
+        from gputok.kernels.cpu.rewrite import gather
 
         return self._encode(TextBatch(*gather(data, start, end)), added=False)
 
@@ -302,7 +302,8 @@ class ByDevice:
     def __init__(
         self, pipeline: Pipeline, plan: SplitPlan, tables: Any, devices: Sequence[Any], on_cpu: Engine
     ) -> None:
-        from gputok.kernels.cuda import lookup, split
+        from gputok.kernels.cuda import encode_words as lookup
+        from gputok.kernels.cuda import split
 
         self._pipeline, self._on_cpu = pipeline, on_cpu
         self._free: queue.SimpleQueue = queue.SimpleQueue()
@@ -319,7 +320,7 @@ class ByDevice:
         tables = pipeline.model.byte_tables if plan is not None and plan.byte_level else None
         if tables is None:
             return None
-        from gputok.kernels.cuda import lookup
+        from gputok.kernels.cuda import encode_words as lookup
 
         return cls(pipeline, plan, tables, devices, on_cpu) if lookup.can_encode(tables) else None
 
@@ -327,7 +328,7 @@ class ByDevice:
         yield batch
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
-        from gputok.kernels.cuda import lookup
+        from gputok.kernels.cuda import encode_words as lookup
 
         pieces = _pieces(self._pipeline, unit)
         if pieces.byte_level:
@@ -352,7 +353,7 @@ def _pieces(pipeline: Pipeline, unit: TextBatch) -> Pieces:
 
 def _packed(pieces: Pieces) -> tuple[Array, Array]:
     """The text of pieces side by side, and their offsets in it; without a copy where they are that already."""
-    from gputok.kernels.cpu.ragged import gather
+    from gputok.kernels.cpu.rewrite import gather
 
     data, start, end = pieces.data, pieces.start, pieces.end
     side_by_side = len(start) > 0 and np.array_equal(start[1:], end[:-1])
@@ -413,7 +414,7 @@ def _surrounded(ids: Array, rows: Array, around: list[list[int]]) -> tuple[Array
     """Each row between these ids, as often as there are places between two lists of them; ids uint32."""
     ids = ids.astype(np.uint32, copy=False)
     if len(around) == 2:
-        from gputok.kernels.cpu.encode import surround
+        from gputok.kernels.cpu.encode_text.rounds import surround
 
         before, after = (np.array(fixed, np.uint32) for fixed in around)
         return surround(ids, rows, before, after)

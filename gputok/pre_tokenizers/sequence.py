@@ -1,33 +1,38 @@
-"""Pre-tokenizers one after the other."""
+"""Several pre-tokenizers, one after the other."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from collections.abc import Sequence as ListOf
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from gputok.automaton.combine import refined
 from gputok.fields import instances, per_field, wrong_type
 from gputok.pre_tokenizers.base import Custom, PreTokenizer, SplitPlan, cut_pieces
 from gputok.pre_tokenizers.byte_level import ByteLevel
-from gputok.text.pieces import Pieces, mark_starts, spell_out
+from gputok.text.pieces import mark_starts, spell_out
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from collections.abc import Sequence as ListOf
+
     from gputok.kernels import Automaton
+    from gputok.text.pieces import Pieces
     from gputok.text.pre_tokenized_string import PreTokenizedString
 
 
 @dataclass(eq=False, repr=False)
 class Sequence(PreTokenizer):
-    """Applies pre-tokenizers one after the other: each cuts the pieces of the one before it.
+    """Applies pre-tokenizers one after the other: each of them cuts the pieces that the one before it made.
 
-    They can be read and replaced by index, and are the very objects that were given; a Sequence among them is
-    replaced by its elements.
+    The elements can be read and replaced by index, and are the same objects that were passed.
 
-    >>> from gputok.pre_tokenizers import Punctuation, Whitespace
-    >>> Sequence([Whitespace(), Punctuation()]).pre_tokenize_str("Hi, you!?")
-    [('Hi', (0, 2)), (',', (2, 3)), ('you', (4, 7)), ('!', (7, 8)), ('?', (8, 9))]
+    Args:
+        pretokenizers: the elements; a Sequence among them is replaced by its elements.
+
+    Example:
+        >>> from gputok.pre_tokenizers import Punctuation, Whitespace
+        >>> Sequence([Whitespace(), Punctuation()]).pre_tokenize_str("Hi, you!?")
+        [('Hi', (0, 2)), (',', (2, 3)), ('you', (4, 7)), ('!', (7, 8)), ('?', (8, 9))]
     """
 
     elements = "pretokenizers"
@@ -39,14 +44,16 @@ class Sequence(PreTokenizer):
     def __init__(self, pretokenizers: list[PreTokenizer]) -> None:
         self.pretokenizers = pretokenizers
         self.pretokenizers = [
-            part
-            for one in self.pretokenizers
-            for part in (one.pretokenizers if isinstance(one, Sequence) else [one])
+            element
+            for pretokenizer in self.pretokenizers
+            for element in (
+                pretokenizer.pretokenizers if isinstance(pretokenizer, Sequence) else [pretokenizer]
+            )
         ]
 
     @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Sequence:
-        """As the file has it: a Sequence within a Sequence stays one."""
+    def from_dict(cls, value: dict[str, Any]) -> Self:
+        """Makes a pre-tokenizer from its JSON form, in which a Sequence inside a Sequence stays a Sequence."""
         sequence = cls([])
         sequence.pretokenizers = cls._read_elements(value, PreTokenizer)
         return sequence
@@ -60,20 +67,24 @@ class Sequence(PreTokenizer):
             ) from None
 
     def __setitem__(self, index: int, value: PreTokenizer) -> None:
-        self[index]  # the same error
+        self[index]  # raises IndexError
         value = PreTokenizer.adopt(value)
         if isinstance(value, Sequence):
-            raise TypeError("an element of a Sequence can't be replaced by a Sequence: make a new one")
+            raise TypeError(
+                "an element of a Sequence can't be replaced by a Sequence; make a new Sequence of all elements"
+            )
         if not isinstance(value, PreTokenizer):
             raise wrong_type(value, "PreTokenizer")
         self._set_element(index, value)
 
     @property
     def needs_alignment(self) -> bool:  # type: ignore[override]
+        """True if `apply` must know which pieces start a document."""
         return any(element.needs_alignment for element in self._elements())
 
     @property
     def apart_at_spaces(self) -> bool:  # type: ignore[override]
+        """True if a document may be cut before each space (U+0020), and the parts handled as documents."""
         first, *others = [*self._elements()] or [self]
         alone = not any(other.needs_alignment or isinstance(other, Custom) for other in others)
         return alone and first is not self and first.apart_at_spaces
@@ -86,7 +97,7 @@ class Sequence(PreTokenizer):
                 yield element
 
     def _steps(self) -> list[PreTokenizer | Automaton]:
-        """The elements; several in a row that are one walk are the automaton of this walk."""
+        """Returns the elements; consecutive elements that one walk can replace are the automaton of that walk."""
         steps: list[PreTokenizer | Automaton] = []
         for element in self._elements():
             last = steps[-1] if steps else None
@@ -111,10 +122,12 @@ class Sequence(PreTokenizer):
         return pieces
 
     def pre_tokenize(self, pretok: PreTokenizedString) -> None:
+        """Cuts a PreTokenizedString in place, by each element in turn."""
         for element in self.frozen()._elements():
             element.pre_tokenize(pretok)
 
     def plan(self) -> SplitPlan | None:
+        """Returns what the fused kernels need, or None if one walk does not suffice."""
         found: SplitPlan | None = None
         for element in self._elements():
             if found is not None and found.byte_level:
@@ -137,7 +150,7 @@ def _is_only_bytes(element: PreTokenizer) -> bool:
 
 
 def _as_one(step: PreTokenizer | Automaton | None, element: PreTokenizer) -> Automaton | None:
-    """The one walk that two steps are, or None."""
+    """Returns the one walk that cuts as two steps do, or None."""
     if step is None or isinstance(element, ByteLevel):  # which also says that its bytes stand for characters
         return None
     first = step.plan() if isinstance(step, PreTokenizer) else SplitPlan(step, False)

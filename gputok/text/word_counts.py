@@ -108,8 +108,8 @@ class WordCounts:
         Returns:
             Each word once, with the sum of its counts.
         """
+        from gputok.kernels.cpu.count_words import count_pieces, distinct_words
         from gputok.kernels.cpu.word_table import new_table
-        from gputok.kernels.cpu.words import count_pieces, distinct_words
 
         shards = list(shards)
         byte_level = all(shard.byte_level for shard in shards) and bool(shards)

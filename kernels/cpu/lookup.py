@@ -7,14 +7,13 @@ decided on the keys, never on hashes alone.
 from __future__ import annotations
 
 import numpy as np
+from gputok.kernels import Pairs, Strings
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.primitives.constants import LOW32, U0, U1, U32
+from gputok.kernels.cpu.primitives.hashing import hash_bytes, hash_pair, same_bytes
+from gputok.kernels.cpu.primitives.memory import as_array, scratch, view
+from gputok.kernels.cpu.primitives.utf8 import decode, width
 from gputok.kernels.signatures import i16, i64, u8, u32
-
-from .. import Pairs, Strings
-from . import kernel
-from .constants import LOW32, U0, U1, U32
-from .hashing import hash_bytes, hash_pair, same_bytes
-from .memory import as_array, scratch, view
-from .utf8 import decode, width
 
 NONE = np.uint32(0xFFFFFFFF)  # no id: no vocabulary can hold so many tokens
 CODE_BITS = 21  # of a code point
@@ -33,7 +32,7 @@ def capacity_for(n: int) -> int:
 
 @kernel(inline=True)
 def strings_of(strings):
-    """What find_hashed needs of Strings: views of its arrays, and the number of its slots - 1."""
+    """What find_among and find_hashed need of Strings: views of its arrays, and the number of its slots - 1."""
     slots, data, offsets = view(strings.slots), view(strings.data), view(strings.offsets, np.uint64)
     return slots, data, offsets, np.uint64(len(strings.slots) - 1)
 
@@ -41,12 +40,18 @@ def strings_of(strings):
 @kernel(inline=True)
 def find_string(strings, text, begin, n):
     """The index of n bytes from text[begin] on among `strings`, or -1."""
-    return find_hashed(strings_of(strings), hash_bytes(text, begin, n), text, begin, n)
+    return find_among(strings_of(strings), text, begin, n)
+
+
+@kernel(inline=True)
+def find_among(strings, text, begin, n):
+    """The same for what `strings_of` gave."""
+    return find_hashed(strings, hash_bytes(text, begin, n), text, begin, n)
 
 
 @kernel(inline=True)
 def find_hashed(strings, h, text, begin, n):
-    """The same for what `strings_of` gave, and the hash of these bytes."""
+    """The same for the hash of these bytes."""
     slots, data, offsets, mask = strings
     at = h & mask
     while True:
