@@ -42,6 +42,14 @@ class SplitPlan(NamedTuple):
     byte_level: bool  # are the words' bytes to be read as characters of the ByteLevel alphabet?
 
 
+class Cut(NamedTuple):
+    """A cut at the matches of a pattern; see `Split`."""
+
+    matcher: Automaton | Backtracking
+    behavior: str
+    invert: bool = False
+
+
 class PreTokenizer(Component):
     """Base of all pre-tokenizers: what cuts pieces of text into smaller ones.
 
@@ -85,7 +93,14 @@ class PreTokenizer(Component):
         return self._apply(spell_out(pieces))
 
     def _apply(self, pieces: Pieces) -> Pieces:
-        raise NotImplementedError
+        cut = self.cut()
+        if cut is None:
+            raise NotImplementedError
+        return cut_pieces(pieces, *cut)
+
+    def cut(self) -> Cut | None:
+        """The one cut that this is, or None if it is something else."""
+        return None
 
     def plan(self) -> SplitPlan | None:
         """How the fused kernels do the same to raw text in one walk, or None where that is not enough."""

@@ -16,13 +16,12 @@ from gputok.components import derived
 from gputok.fields import character, choice, needed, per_field, switch
 from gputok.pre_tokenizers.base import (
     BEHAVIORS,
+    Cut,
     PreTokenizer,
     SplitPlan,
-    cut_pieces,
     read_behavior,
 )
 from gputok.text.patterns import pattern_field, pattern_form, read_pattern, shown_pattern
-from gputok.text.pieces import Pieces
 
 
 def _behavior(**default: str) -> Any:
@@ -66,8 +65,8 @@ class Split(PreTokenizer):
     def _matcher(self):
         return matcher(self.pattern)
 
-    def _apply(self, pieces: Pieces) -> Pieces:
-        return cut_pieces(pieces, self._matcher, self.behavior, self.invert)
+    def cut(self) -> Cut:
+        return Cut(self._matcher, self.behavior, self.invert)
 
     def plan(self) -> SplitPlan | None:
         gapless = getattr(self._matcher, "gapless", False)
@@ -86,8 +85,8 @@ class CharDelimiterSplit(PreTokenizer):
 
     checks = per_field(delimiter=character)
 
-    def _apply(self, pieces: Pieces) -> Pieces:
-        return cut_pieces(pieces, compile_literal(self.delimiter), "removed")
+    def cut(self) -> Cut:
+        return Cut(compile_literal(self.delimiter), "removed")
 
 
 @dataclass(eq=False, repr=False)
@@ -102,8 +101,8 @@ class Digits(PreTokenizer):
 
     checks = per_field(individual_digits=switch)
 
-    def _apply(self, pieces: Pieces) -> Pieces:
-        return cut_pieces(pieces, _numbers(self.individual_digits), "isolated")
+    def cut(self) -> Cut:
+        return Cut(_numbers(self.individual_digits), "isolated")
 
     def plan(self) -> SplitPlan | None:
         return SplitPlan(_numbers(self.individual_digits), False)
@@ -128,8 +127,8 @@ class Punctuation(PreTokenizer):
     def from_dict(cls, value: dict[str, Any]) -> Punctuation:
         return cls(read_behavior(value.get("behavior", "Isolated")))
 
-    def _apply(self, pieces: Pieces) -> Pieces:
-        return cut_pieces(pieces, one_of(property_set("rust:punctuation")), self.behavior)
+    def cut(self) -> Cut:
+        return Cut(one_of(property_set("rust:punctuation")), self.behavior)
 
 
 @dataclass(eq=False, repr=False)
@@ -142,8 +141,8 @@ class Whitespace(PreTokenizer):
 
     apart_at_spaces = True
 
-    def _apply(self, pieces: Pieces) -> Pieces:
-        return cut_pieces(pieces, _whitespace_words(), "removed", invert=True)
+    def cut(self) -> Cut:
+        return Cut(_whitespace_words(), "removed", invert=True)
 
 
 @dataclass(eq=False, repr=False)
@@ -156,8 +155,8 @@ class WhitespaceSplit(PreTokenizer):
 
     apart_at_spaces = True
 
-    def _apply(self, pieces: Pieces) -> Pieces:
-        return cut_pieces(pieces, runs(~property_set("rust:space")), "removed", invert=True)
+    def cut(self) -> Cut:
+        return Cut(runs(~property_set("rust:space")), "removed", invert=True)
 
 
 @dataclass(eq=False, repr=False)
@@ -170,8 +169,8 @@ class BertPreTokenizer(PreTokenizer):
 
     apart_at_spaces = True
 
-    def _apply(self, pieces: Pieces) -> Pieces:
-        return cut_pieces(pieces, _bert_words(), "removed", invert=True)
+    def cut(self) -> Cut:
+        return Cut(_bert_words(), "removed", invert=True)
 
 
 @dataclass(eq=False, repr=False)
@@ -184,8 +183,8 @@ class UnicodeScripts(PreTokenizer):
     [('どこ ', (0, 3)), ('Where', (3, 8))]
     """
 
-    def _apply(self, pieces: Pieces) -> Pieces:
-        return cut_pieces(pieces, _script_runs(), "removed", invert=True)
+    def cut(self) -> Cut:
+        return Cut(_script_runs(), "removed", invert=True)
 
 
 @functools.cache

@@ -236,7 +236,7 @@ class BPE(Model):
         tables = self._prepared_bytes if byte_level else self._prepared
         if tables is None:
             return base.tokenize_spelled(self, data, start, end)
-        caches = self._caches  # a list is a pool for threads: its pop and append are atomic
+        caches = self._caches[byte_level]  # a list is a pool for threads: its pop and append are atomic
         try:
             cache = caches.pop()
         except IndexError:
@@ -289,8 +289,9 @@ class BPE(Model):
         return None if self._byte_tables is None else merge.prepare(self._byte_tables)
 
     @derived
-    def _caches(self) -> list[Any]:
-        return []
+    def _caches(self) -> tuple[list[Any], list[Any]]:
+        """Encoded words as text, and as bytes that stand for ByteLevel characters."""
+        return [], []
 
     @derived
     def _common_tables(self) -> Any:
