@@ -302,7 +302,7 @@ class BPE(Model):
         tables = self._prepared_bytes if byte_level else self._prepared
         if tables is None:
             return base.tokenize_byte_level(self, data, start, end)
-        caches = self._caches  # shared by threads: pop and append of a list are atomic
+        caches = self._caches[byte_level]  # shared by threads: pop and append of a list are atomic
         try:
             cache = caches.pop()
         except IndexError:
@@ -387,8 +387,9 @@ class BPE(Model):
         return None if self._byte_tables is None else byte_words(self._byte_tables)
 
     @derived
-    def _caches(self) -> list[Any]:
-        return []
+    def _caches(self) -> tuple[list[Any], list[Any]]:
+        """Encoded words as text, and as bytes that stand for ByteLevel characters."""
+        return [], []
 
     @derived
     def _common_tables(self) -> BpeTables:
