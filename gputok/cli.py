@@ -110,6 +110,17 @@ StorageOption = Annotated[
         metavar="NAME=VALUE",
     ),
 ]
+MemoryLimit = Annotated[
+    str | None,
+    typer.Option(
+        help="What counting may take, as 400MB or 4GB; words beyond it go to temporary files. [default: no limit]",
+        metavar="SIZE",
+    ),
+]
+Temporary = Annotated[
+    str | None,
+    typer.Option(help="Folder of temporary files, on a disk. [default: the system's]", metavar="FOLDER"),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -144,6 +155,8 @@ def train(
     threads: Threads = None,
     device: Device = "auto",
     progress: Progress = None,
+    memory_limit: MemoryLimit = None,
+    temporary: Temporary = None,
     storage_option: StorageOption = None,
 ) -> None:
     """Learn a vocabulary from text and write it as a tokenizer.json."""
@@ -169,14 +182,25 @@ def train(
             f"--vocab-size {vocab_size} leaves no room for a merge: {fixed} tokens are special tokens and single bytes"
         )
     with writing(output, storage) as beside:  # an output that can't be written is found before the work
+        limits = {"memory_limit": memory_limit, "temporary": temporary, "threads": threads}
         if from_counts:
-            words = WordCounts.merge(WordCounts.load(path, storage_options=storage) for path in inputs)
+            words = WordCounts.load(inputs, storage_options=storage, **limits)
         else:
-            words = _count(tokenizer, inputs, column, separator, errors, threads, device, progress, storage)
+            words = _count(
+                tokenizer,
+                inputs,
+                column=column,
+                separator=separator,
+                errors=errors,
+                device=device,
+                progress=progress,
+                storage_options=storage,
+                **limits,
+            )
         tokenizer.train_from_word_counts(words, trainer, threads=threads, device=device, progress=progress)
         beside.write_text(tokenizer.to_str(pretty=True), encoding="utf-8", newline="\n")
     seconds = time.perf_counter() - preparation.seconds - start
-    megabytes = int(((words.offsets[1:] - words.offsets[:-1]) * words.counts).sum()) / 1e6
+    megabytes = words.n_bytes_of_text() / 1e6
     speed = f"{megabytes:.1f} MB of words in {seconds:.2f} s, {megabytes / seconds:.0f} MB/s"
     print(f"{output}: {tokenizer.get_vocab_size():,} tokens from {speed}")
 
@@ -194,29 +218,16 @@ def count(
     threads: Threads = None,
     device: Device = "auto",
     progress: Progress = None,
+    memory_limit: MemoryLimit = None,
+    temporary: Temporary = None,
     storage_option: StorageOption = None,
 ) -> None:
     """Count words and save them: count shards anywhere, then `gputok train --from-counts` with the same --model,
     --pattern and --regex."""
     tokenizer, _ = recipe(model, pattern=pattern, regex=regex)
     storage = _storage_options(storage_option)
-    words = _count(tokenizer, inputs, column, separator, errors, threads, device, progress, storage)
-    words.save(output, storage_options=storage)
-    print(f"{output}: {len(words):,} distinct words, {int(words.counts.sum()):,} in all")
-
-
-def _count(
-    tokenizer: Any,
-    inputs: list[str],
-    column: str | None,
-    separator: str | None,
-    errors: str,
-    threads: int | None,
-    device: str,
-    progress: bool | None,
-    storage_options: dict[str, Any],
-) -> Any:
-    words = tokenizer.count_words(
+    words = _count(
+        tokenizer,
         inputs,
         column=column,
         separator=separator,
@@ -224,8 +235,16 @@ def _count(
         threads=threads,
         device=device,
         progress=progress,
-        storage_options=storage_options,
+        memory_limit=memory_limit,
+        temporary=temporary,
+        storage_options=storage,
     )
+    words.save(output, storage_options=storage)
+    print(f"{output}: {len(words):,} distinct words, {int(words.counts.sum()):,} in all")
+
+
+def _count(tokenizer: Any, inputs: list[str], **options: Any) -> Any:
+    words = tokenizer.count_words(inputs, **options)
     if not len(words):
         raise ValueError(f"{', '.join(inputs)}: there is no text to learn from")
     return words

@@ -230,6 +230,8 @@ class Tokenizer:
         errors: str = "strict",
         column: str | None = None,
         separator: str | None = None,
+        memory_limit: int | str | None = None,
+        temporary: str | os.PathLike[str] | None = None,
         storage_options: StorageOptions = None,
     ) -> None:
         """Trains the model on files: text, JSON Lines or Parquet, each also compressed, folders or globs.
@@ -240,6 +242,7 @@ class Tokenizer:
         column: of JSON Lines and Parquet. errors: "strict" or "replace", for what is not UTF-8.
         threads: by default GPUTOK_NUM_THREADS, or all cores. device: "auto", "cpu", "cuda"
             or "cuda:N"; by default GPUTOK_DEVICE, or "auto" (see `gputok.backend.choose`).
+        memory_limit, temporary: as in `count_words`.
         progress: None shows bars where somebody watches; see `gputok.progress`.
 
         Raises FileNotFoundError, or ValueError for a file that is broken or not UTF-8; the tokenizer is unchanged then.
@@ -250,6 +253,8 @@ class Tokenizer:
             "column": column,
             "separator": separator,
             "errors": errors,
+            "memory_limit": memory_limit,
+            "temporary": temporary,
             "storage_options": storage_options,
         }
         counts = self.count_words(files, threads=threads, device=device, progress=progress, **options)
@@ -266,20 +271,24 @@ class Tokenizer:
         progress: Progress = None,
         errors: str = "strict",
         column: str | None = None,
+        memory_limit: int | str | None = None,
+        temporary: str | os.PathLike[str] | None = None,
     ) -> None:
         """Trains the model on texts: strings, lists of strings, Arrow arrays or a `datasets.Dataset`.
 
         length: how many texts there are; nothing depends on it. The other arguments are those of `train`.
         """
         from gputok import corpus
+        from gputok.files.temporary import MemoryLimit
 
+        memory = MemoryLimit.of(memory_limit, temporary)
         trainer = self._trainer(trainer)
         progress = _asked_of(trainer, progress)
         read = partial(corpus.read_texts, iterator, column=column, errors=errors)
         total = (
             corpus.total_bytes(iterator, column=column) if not isinstance(iterator, list | tuple) else None
         )
-        counts = self.pipeline.count_batches(read, total, threads, device, progress)
+        counts = self.pipeline.count_batches(read, total, threads, device, progress, memory)
         self.train_from_word_counts(counts, trainer, threads=threads, device=device, progress=progress)
 
     def train_from_word_counts(
@@ -346,19 +355,32 @@ class Tokenizer:
         errors: str = "strict",
         column: str | None = None,
         separator: str | None = None,
+        memory_limit: int | str | None = None,
+        temporary: str | os.PathLike[str] | None = None,
         storage_options: StorageOptions = None,
     ) -> WordCounts:
         """How often each word of a corpus occurs, by this tokenizer's steps 1 and 2.
 
         source: as in `train`, parts of files (`corpus.parts`), or any iterable of texts.
+        memory_limit: what the tables of words and the text that is read may take, beside the program itself; bytes, or
+            text like "4GB". Words beyond it go to temporary files, and so does the result, of which memory holds what
+            is in use. The counts are the same.
+        temporary: the folder of these files, which nobody sees and which are gone when the process ends, whatever ends
+            it; by default that of the operating system. It should be on a disk.
+
+        Raises OSError where that folder is full; ValueError for a limit that is no number of bytes, or below 32 MB.
         """
         from gputok import corpus
+        from gputok.files.temporary import MemoryLimit
 
+        memory = MemoryLimit.of(memory_limit, temporary)
         source = corpus.located(source, storage_options)
         options = {"column": column, "separator": separator, "errors": errors, "threads": threads}
+        if memory is not None:
+            options["ahead_bytes"] = memory.n_bytes // 8
         read = partial(corpus.read, source, **options)
         total = corpus.total_bytes(source, column=column)
-        return self.pipeline.count_batches(read, total, threads, device, progress)
+        return self.pipeline.count_batches(read, total, threads, device, progress, memory)
 
     # -- text to ids
 

@@ -14,7 +14,7 @@ from .normalizers import (
 from .pieces import find_tokens, gather, rewrite_bytes, split_words
 from .text import find_bytes, find_invalid_utf8, lines
 from .training import choose_language, count_characters, merge_word, spell_words, train_bpe, train_parity_bpe
-from .words import count_pieces, count_text, encode_text, words_of
+from .words import count_pieces, count_text, encode_text, word_keys, words_of
 
 __all__ = [
     "choose_language",
@@ -45,5 +45,6 @@ __all__ = [
     "train_bpe",
     "train_parity_bpe",
     "viterbi",
+    "word_keys",
     "words_of",
 ]
