@@ -20,11 +20,13 @@ from gputok.tokens.added_token import AddedToken
 from gputok.types import public
 
 if TYPE_CHECKING:
+    from gputok.corpus.packing import Errors
     from gputok.decoders import Decoder
     from gputok.files.locations import StorageOptions
     from gputok.files.token_files import TokenBatch
     from gputok.models import Model
     from gputok.normalizers import Normalizer
+    from gputok.pipeline.arrow import CorpusEncoder, WordCounter
     from gputok.pre_tokenizers import PreTokenizer
     from gputok.processors import PostProcessor
     from gputok.progress import Progress
@@ -382,7 +384,63 @@ class Tokenizer:
         total = corpus.total_bytes(source, column=column)
         return self.pipeline.count_batches(read, total, threads, device, progress, memory)
 
+    def word_counter(
+        self,
+        column: str | None = None,
+        *,
+        errors: Errors = "strict",
+        threads: int = 1,
+        device: str | None = "cpu",
+        memory_limit: int | str | None = "1GB",
+        temporary: str | os.PathLike[str] | None = None,
+    ) -> WordCounter:
+        """A function for Spark, Ray, Dask and other engines, which counts the words of Arrow batches.
+
+        It can be pickled, takes an iterable of pyarrow.RecordBatch, and gives batches of `word` and `count`.
+
+        column: that holds the text; by default "text", or the only column of strings.
+        errors, device, memory_limit, temporary: as in `count_words`. threads: that each call counts with; engines
+        mostly run a call for each core.
+
+        >>> import pyarrow as pa
+        >>> from gputok import WordCounts, models, pre_tokenizers
+        >>> tokenizer = Tokenizer(models.BPE())
+        >>> tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        >>> counter = tokenizer.word_counter()
+        >>> words = counter([pa.record_batch({"text": ["so it", "so it goes"]})])
+        >>> sorted(WordCounts.from_arrow(words, byte_level=counter.byte_level).items())
+        [(b' goes', 1), (b' it', 2), (b'so', 2)]
+        """
+        from gputok.pipeline.arrow import word_counter
+
+        return word_counter(self.pipeline, column, errors, threads, device, memory_limit, temporary)
+
     # -- text to ids
+
+    def corpus_encoder(
+        self,
+        column: str | None = None,
+        *,
+        add_special_tokens: bool = True,
+        errors: Errors = "strict",
+        threads: int = 1,
+        device: str | None = "cpu",
+    ) -> CorpusEncoder:
+        """A function for Spark, Ray, Dask and other engines, which encodes Arrow batches as `encode_corpus` does files.
+
+        It can be pickled, takes an iterable of pyarrow.RecordBatch, and gives batches of `ids`, lists of uint16 or
+        uint32, a row for each row. The arguments are those of `word_counter` and `encode_corpus`.
+
+        >>> import pyarrow as pa
+        >>> from gputok import models, pre_tokenizers
+        >>> tokenizer = Tokenizer(models.WordLevel({"so": 0, "it": 1, "goes": 2}))
+        >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+        >>> tokenizer.corpus_encoder().of_table(pa.table({"text": ["so it", "goes"]})).to_pydict()
+        {'ids': [[0, 1], [2]]}
+        """
+        from gputok.pipeline.arrow import corpus_encoder
+
+        return corpus_encoder(self.pipeline, column, add_special_tokens, errors, threads, device)
 
     def encode(
         self,

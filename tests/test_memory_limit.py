@@ -84,14 +84,14 @@ KEYS = [0x0, 0x6C91F383E6056760, 0xEAFE7A579E6FC9DC, 0xF292886C873330D7, 0xF4496
 
 def test_partitions_hold_all_words_in_the_order_of_their_keys():
     counts = byte_level().count_words(iter(texts()), progress=False)
-    sizes, parts = partitions.in_partitions(counts._columns())
+    sizes, parts = partitions.in_partitions(counts.columns())
     parts = list(parts)
     assert [len(part.counts) for part in parts] == sizes and sum(sizes) == len(counts)
     assert min(sizes) > len(counts) / 64 / 2  # spread evenly
     joined = WordCounts(*partitions.collected(parts, True, None))
     keys = word_kernels.word_keys(joined.data, joined.offsets)
     assert np.all(keys[1:] > keys[:-1]) and joined == counts
-    again, slices = partitions.in_partitions(joined._columns())
+    again, slices = partitions.in_partitions(joined.columns())
     assert again == sizes
     assert arrays(WordCounts(*partitions.collected(slices, True, None))) == arrays(joined)
 

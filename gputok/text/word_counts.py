@@ -110,7 +110,7 @@ class WordCounts:
             np.fromiter(counts.values(), np.int64, len(words)),
             byte_level,
         )
-        word_count_files.check(packed._columns(), "the dictionary")
+        word_count_files.check(packed.columns(), "the dictionary")
         return packed
 
     @classmethod
@@ -144,7 +144,7 @@ class WordCounts:
         memory = MemoryLimit.of(memory_limit, temporary)
         tallies = _Tallies(memory)
         for shard in shards:
-            tallies.add(shard._columns())
+            tallies.add(shard.columns())
         return cls.of_tallies(tallies.all(), memory, thread_count(threads))
 
     @classmethod
@@ -165,7 +165,7 @@ class WordCounts:
         for other in tallies:
             if other.byte_level != byte_level:
                 for words in other.words():
-                    same[0].add(cls(*words).spelled_out()._columns())
+                    same[0].add(cls(*words).spelled_out().columns())
         if len(same) == 1 and not files and same[0].spilled is None:
             parts = same[0].words()
         else:
@@ -173,7 +173,8 @@ class WordCounts:
             parts = partitions.added_up(sources, byte_level, memory, threads, report)
         return cls(*partitions.collected(parts, byte_level, memory))
 
-    def _columns(self) -> WordColumns:
+    def columns(self) -> WordColumns:
+        """The arrays, as the functions of the rooms below take them."""
         return WordColumns(self.data, self.offsets, self.counts, self.byte_level)
 
     def spelled_out(self) -> WordCounts:
@@ -199,7 +200,7 @@ class WordCounts:
         Raises:
             OSError: if the file cannot be written.
         """
-        sizes, parts = partitions.in_partitions(self._columns())
+        sizes, parts = partitions.in_partitions(self.columns())
         word_count_files.write(path, parts, sizes, self.byte_level, storage_options)
 
     @classmethod
