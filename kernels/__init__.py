@@ -100,7 +100,7 @@ class Backtrack(NamedTuple):
     pairs: Pairs  # of tokens; the rank of a pair + 256 is the token that it becomes
     seen: U8s  # uint8[], a bit for the hash of each pair: most look-ups end here, in a small table
     tokens: U32x2  # uint32[n, 4]: the two tokens that were merged (of a byte, twice itself); length << 22 | prefix; id
-    cells: U64s  # uint64[], their bytes as a trie: see kernels/cpu/byte_trie.py
+    cells: U64s  # uint64[], their bytes as a trie: see kernels/cpu/encode_words/byte_trie.py
     # length: bytes, 0 where the token never occurs; prefix: the longest token that it begins with, 2**22 - 1 for a byte
 
 

@@ -13,8 +13,9 @@ import sys
 import numpy as np
 import pytest
 from gputok.kernels import BpeLimits
-from gputok.kernels.cpu.bpe import train_bpe as train_on_cpu
-from gputok.kernels.cuda import bpe, lookup
+from gputok.kernels.cpu.train_bpe.train import train_bpe as train_on_cpu
+from gputok.kernels.cuda import encode_words as lookup
+from gputok.kernels.cuda import train_bpe as bpe
 
 import gputok
 from gputok.automaton import compile_pattern

@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from gputok.kernels.cuda import bpe, lookup, words
+from gputok.kernels.cuda import count_words as words
+from gputok.kernels.cuda import encode_words as lookup
+from gputok.kernels.cuda import train_bpe as bpe
 from gputok.kernels.cuda.device import SOURCES, Device
 
 from gputok import backend
@@ -120,12 +122,12 @@ class Fewer(NamedTuple):
     text: np.ndarray
 
 
-def test_what_a_kernel_does_not_take_is_an_error():
+def test_wrong_kernel_arguments_are_errors():
     device, text = emulated_device(1), np.zeros(64, np.uint8)
     starts, rank = np.zeros(2, np.uint32), np.zeros(2, np.int64)
 
     def launch(*arguments):
-        device.launch("words.cu", "list_bits", 1, 1, arguments)
+        device.launch("count_words.cu", "list_bits", 1, 1, arguments)
 
     launch(starts, 2, rank, starts)
     launch(starts, np.int64(2), rank, None)
@@ -139,10 +141,10 @@ def test_what_a_kernel_does_not_take_is_an_error():
         with pytest.raises(TypeError, match=r"words\.cu, list_bits: "):
             launch(*wrong)
     with pytest.raises(TypeError, match=r"Words of lookup\.cu has"):
-        signatures.check_struct(SOURCES / "lookup.cu", "Words", Fewer(rank, text))
+        signatures.check_struct(SOURCES / "encode_words.cu", "Words", Fewer(rank, text))
     with pytest.raises(TypeError, match=r"lookup\.cu, Words: i64\* begin can't be uint32"):
         wrong = lookup.Words(text, starts, rank, rank, starts, starts, starts)
-        signatures.check_struct(SOURCES / "lookup.cu", "Words", wrong)
+        signatures.check_struct(SOURCES / "encode_words.cu", "Words", wrong)
 
 
 def test_the_stand_in_is_as_strict_as_cupy(device):

@@ -39,8 +39,8 @@ def test_imports_run_down_only(tree):
         ("text/pieces.py", "from gputok.pipeline.pipeline import Pipeline"),
         ("models/bpe/trainer.py", "from gputok.models.bpe.model import BPE"),
         ("encoding/rows.py", "from gputok.encoding.encoding import Encoding"),
-        ("kernels/cpu/words.py", "from gputok.types import Array"),
-        ("kernels/cpu/words.py", "from gputok import Tokenizer"),
+        ("kernels/cpu/count_words.py", "from gputok.types import Array"),
+        ("kernels/cpu/count_words.py", "from gputok import Tokenizer"),
     ],
 )
 @pytest.mark.parametrize("form", ["{line}", "def late():\n    {line}", "if TYPE_CHECKING:\n    {line}"])

@@ -58,7 +58,8 @@ import numpy as np
 import gputok.kernels
 
 gputok.kernels.__path__[:] = [sys.argv[1]]
-from gputok.kernels.cpu import text, utf8
+from gputok.kernels.cpu import text
+from gputok.kernels.cpu.primitives import utf8
 
 text.find_bytes(np.frombuffer(b"one\\ntwo\\n", np.uint8), np.frombuffer(b"\\n", np.uint8))
 assert utf8.__file__.startswith(sys.argv[1])
@@ -69,7 +70,8 @@ print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 
 def test_changed_helpers_compile_anew(tmp_path):
     """A copy of the kernels is run three times: the second finds the code of the first, which the third must not read,
-    as a helper in another file has changed; nor may the checked build."""
+    as a helper in another file has changed; nor may the checked build.
+    """
     kernels = tmp_path / "kernels"
     shutil.copytree(
         pathlib.Path(gputok.kernels.__file__).parent, kernels, ignore=shutil.ignore_patterns("*cache*")
@@ -85,7 +87,7 @@ def test_changed_helpers_compile_anew(tmp_path):
     assert hits_and_misses() == "0 1\n"
     assert hits_and_misses() == "1 0\n"
     assert hits_and_misses(GPUTOK_CHECK="1") == "0 1\n"
-    helper = kernels / "cpu" / "utf8.py"
+    helper = kernels / "cpu" / "primitives" / "utf8.py"
     helper.write_text(helper.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
     assert hits_and_misses() == "0 1\n"
 
@@ -105,9 +107,10 @@ NO_FOLDER = """
 import json, warnings
 with warnings.catch_warnings(record=True) as warned:
     warnings.simplefilter("always")
-    from gputok import cli, corpus
+    from gputok import corpus
+    from gputok.cli.info import facts
     batch, = corpus.read("text.txt")
-    info = cli._facts()["jit cache"]
+    info = facts()["jit cache"]
 print(json.dumps({"documents": batch.n_documents, "warned": [str(w.message) for w in warned], "info": info}))
 """
 

@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from gputok.kernels import Automaton, BpeLimits, BpeTables, reference
-from gputok.kernels.cpu import bpe, encode, merge, walk
 from gputok.kernels.cpu import split as split_on_cpu
-from gputok.kernels.cuda import bpe as cuda_bpe
-from gputok.kernels.cuda import lookup, split
+from gputok.kernels.cpu import walk
+from gputok.kernels.cpu.encode_text import rounds as encode
+from gputok.kernels.cpu.encode_words import merge
+from gputok.kernels.cpu.train_bpe import train as bpe
+from gputok.kernels.cuda import encode_words as lookup
+from gputok.kernels.cuda import split
+from gputok.kernels.cuda import train_bpe as cuda_bpe
 
 from gputok import models
 from gputok.automaton import compile_pattern
@@ -66,7 +70,7 @@ def on_cpu() -> Stages:
             found = encode_words(*word, tables)
             return found[0], found[3]
 
-        arguments = token, walk.prepare(automaton), encode_these, encode.new_encoder()
+        arguments = token, walk.prepare(automaton), encode_these, encode.Encoder()
         return encode.encode_text(*batch, *arguments)
 
     return Stages(
@@ -237,8 +241,8 @@ def test_random_words_are_encoded(version, seed):
 
 
 @compiled_versions
-@pytest.mark.parametrize("x, y", ["ab", "aa"])
-def test_what_ranks_before_its_own_parts(version, x, y):
+@pytest.mark.parametrize(("x", "y"), ["ab", "aa"])
+def test_a_token_that_ranks_before_its_parts(version, x, y):
     """Two of the same beside each other are merged, and take what is behind them, before there is a third."""
     xy = x + y
     tables = byte_model([(xy, xy), (xy + xy, x), (x, y)])._byte_tables

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -39,7 +39,14 @@ class Encoding:
         (2, (7, 11))
     """
 
-    __slots__ = ("__dict__", "_overflowing", "_row", "_rows", "_shown")
+    __slots__ = ("__dict__", "_later", "_overflowing", "_row", "_rows", "_shown")
+
+    _later: tuple[Later, bytes, Any, Any] | None
+    """What makes attributes when they are asked for, and what it takes; the slots below are then made when one is missing."""
+    _rows: Rows
+    _row: int
+    _overflowing: tuple[Encoding, ...]
+    _shown: Any
 
     def __init__(self) -> None:
         self._set(_EMPTY, 0, (), None)
@@ -61,7 +68,17 @@ class Encoding:
         return encoding
 
     def _set(self, rows: Rows, row: int, overflowing: Sequence[Encoding], shown: Any) -> None:
+        self._later = None
         self._rows, self._row, self._overflowing, self._shown = rows, row, tuple(overflowing), shown
+
+    def __getattr__(self, name: str) -> Any:
+        """Makes the slots that an encoding lacks which was made for later."""
+        if name not in ("_rows", "_row", "_overflowing", "_shown") or self._later is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        later, *made = self._later
+        whole = later.encoding(tuple(made))
+        self._set(whole._rows, whole._row, whole._overflowing, whole._shown)
+        return getattr(self, name)
 
     def row(self) -> Rows:
         """Returns the row of this encoding alone."""
@@ -86,6 +103,8 @@ class Encoding:
         )
 
     def __len__(self) -> int:
+        if (made := self._later) is not None:
+            return made[0].length(made[1:])
         return int(self._rows.last[self._row] - self._rows.first[self._row])
 
     def __getstate__(self) -> bytes:
@@ -96,7 +115,11 @@ class Encoding:
         self._set(other._rows, other._row, other._overflowing, None)
 
     def __copy__(self) -> Encoding:
-        return Encoding.of(self._rows, self._row, self._overflowing, self._shown)
+        if self._later is None:
+            return Encoding.of(self._rows, self._row, self._overflowing, self._shown)
+        copied = Encoding.__new__(Encoding)
+        copied._later = self._later
+        return copied
 
     def _to_dict(self) -> dict[str, Any]:
         ranges = {str(sequence): {"start": a, "end": b} for sequence, (a, b) in sorted(self._ranges.items())}
@@ -122,36 +145,50 @@ class Encoding:
     @property
     def ids(self) -> list[int]:
         """The ids of the tokens, as language models take them."""
+        if (made := self._later) is not None:
+            return made[0].ids(made[1:])
         return self.column("ids").tolist()
 
     @property
     def type_ids(self) -> list[int]:
         """For each token, the type id that the post-processor gave to its input sequence."""
+        if (made := self._later) is not None:
+            return made[0].type_ids(made[1:])
         return self.column("type_ids").tolist()
 
     @property
     def tokens(self) -> list[str]:
         """The tokens as text."""
+        if (made := self._later) is not None and (found := made[0].tokens(made[1:])) is not None:
+            return found
         return self._rows.token_texts(self._row)
 
     @property
     def offsets(self) -> list[tuple[int, int]]:
         """For each token, its characters: the token comes from `text[start:end]`."""
+        if (made := self._later) is not None and (found := made[0].offsets(made[1:])) is not None:
+            return found
         return list(zip(self.column("start").tolist(), self.column("end").tolist(), strict=True))
 
     @property
     def attention_mask(self) -> list[int]:
         """1 for each token that a model should attend to, 0 for padding."""
+        if (made := self._later) is not None:
+            return made[0].attention_mask(made[1:])
         return self.column("attention").tolist()
 
     @property
     def special_tokens_mask(self) -> list[int]:
         """1 for each token that the post-processor or padding added, 0 for tokens of the text."""
+        if (made := self._later) is not None:
+            return made[0].special_tokens_mask(made[1:])
         return self.column("special").tolist()
 
     @property
     def word_ids(self) -> list[int | None]:
         """For each token, the index of its word, as cut by the pre-tokenizer; None: the token is in no word."""
+        if (made := self._later) is not None:
+            return made[0].word_ids(made[1:])
         return [None if word < 0 else word for word in self.column("words").tolist()]
 
     @property
@@ -181,7 +218,7 @@ class Encoding:
     @property
     def overflowing(self) -> list[Encoding]:
         """The tokens that truncation cut off, in parts that have at most the maximum length."""
-        return [part.__copy__() for part in self._overflowing]
+        return [] if self._later is not None else [part.__copy__() for part in self._overflowing]
 
     def set_sequence_id(self, sequence_id: int) -> None:
         """Marks all tokens as input sequence `sequence_id`."""
@@ -343,6 +380,23 @@ class Encoding:
         from gputok.encoding.html import encoding_html
 
         return encoding_html(self, self._shown)
+
+
+class Later(Protocol):
+    """What makes the attributes of an encoding when they are asked for, of what it has written down about it.
+
+    A method that gives None leaves the attribute to `encoding`.
+    """
+
+    def encoding(self, made: Any) -> Encoding: ...
+    def length(self, made: Any) -> int: ...
+    def ids(self, made: Any) -> list[int]: ...
+    def type_ids(self, made: Any) -> list[int]: ...
+    def tokens(self, made: Any) -> list[str] | None: ...
+    def offsets(self, made: Any) -> list[tuple[int, int]] | None: ...
+    def word_ids(self, made: Any) -> list[int | None]: ...
+    def attention_mask(self, made: Any) -> list[int]: ...
+    def special_tokens_mask(self, made: Any) -> list[int]: ...
 
 
 def views(

@@ -125,7 +125,7 @@ def woven(columns: Sequence[Column]) -> Buffer:
     >>> bytes(woven([b"<", digits(np.array([7, 10])), b">"]))
     b'<7><10>'
     """
-    from gputok.kernels.cpu.ragged import gather
+    from gputok.kernels.cpu.rewrite import gather
 
     n_rows = next(len(column[1]) for column in columns if not isinstance(column, bytes))
     pool: list[Bytes] = []

@@ -8,20 +8,21 @@ process reads it once.
 from __future__ import annotations
 
 import functools
-import os
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gputok.corpus.packing import Errors
 from gputok.pipeline import serialize
-from gputok.pipeline.pipeline import Pipeline
 from gputok.types import public
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Iterator
+
     import pyarrow as pa
 
+    from gputok.corpus.packing import Errors
+    from gputok.pipeline.pipeline import Pipeline
     from gputok.text.word_counts import WordCounts
 
 _WORDS_AT_ONCE = 1 << 16  # in a batch of counts

@@ -168,7 +168,7 @@ class ByWalk:
         return slice_text(batch.data, batch.offsets, WALK_BYTES, self._walk)
 
     def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
-        from gputok.kernels.cpu.words import count_text
+        from gputok.kernels.cpu.count_words import count_text
 
         tally = tallies[self._byte_level]
         position -= 2 * start
@@ -195,7 +195,7 @@ class BySteps:
         self._add(words, np.ones(words.n_pieces, np.int64), position, tallies)
 
     def _add(self, words: Pieces, counts: Counts, position: int, tallies: Tallies) -> None:
-        from gputok.kernels.cpu.words import count_pieces
+        from gputok.kernels.cpu.count_words import count_pieces
 
         tally = tallies[words.byte_level]
         tally.table = count_pieces(
@@ -219,8 +219,8 @@ class ByParts(BySteps):
         return slice_text(batch.data, batch.offsets, PART_BYTES, self._walk)
 
     def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
+        from gputok.kernels.cpu.count_words import count_text, distinct_words
         from gputok.kernels.cpu.word_table import new_table
-        from gputok.kernels.cpu.words import count_text, distinct_words
 
         parts = count_text(batch.data, batch.offsets, start, stop, -2 * start, self._walk, new_table())
         data, offsets, counts = distinct_words([parts])
@@ -230,7 +230,7 @@ class ByParts(BySteps):
 
 def _collected(tallies: list[Tallies]) -> WordCounts:
     """The counts of all workers; if only some words are byte-level, all are written out."""
-    from gputok.kernels.cpu.words import distinct_words
+    from gputok.kernels.cpu.count_words import distinct_words
 
     kinds = sorted({byte_level for own in tallies for byte_level in own})
     counts = [
@@ -281,9 +281,9 @@ def _by_devices(
     most_bytes: int | None,
 ) -> tuple[WordCounts, bool]:
     """The words of the next batches, in the order of their first occurrence, and whether no batch is left."""
+    from gputok.kernels.cpu.count_words import count_pieces, distinct_words
     from gputok.kernels.cpu.word_table import new_table
-    from gputok.kernels.cpu.words import count_pieces, distinct_words
-    from gputok.kernels.cuda.words import count_words as count_on
+    from gputok.kernels.cuda.count_words import count_words as count_on
 
     numbered, lock, stop, n_bytes, is_last = enumerate(batches), Lock(), Event(), 0, False
 

@@ -64,8 +64,8 @@ def table_budget(memory: MemoryLimit, threads: int) -> tuple[int, int]:
 
 def dealt(words: WordColumns, skip: int = 0) -> Iterator[WordColumns]:
     """The words of each of the 64 partitions, in the order in which they were; skip: bits of the key that are not looked at."""
-    from gputok.kernels.cpu.ragged import gather
-    from gputok.kernels.cpu.words import word_keys
+    from gputok.kernels.cpu.count_words import word_keys
+    from gputok.kernels.cpu.rewrite import gather
 
     part = (word_keys(words.data, words.offsets) << np.uint64(skip) >> np.uint64(64 - BITS)).astype(np.uint8)
     order = np.argsort(part, kind="stable")
@@ -78,8 +78,8 @@ def dealt(words: WordColumns, skip: int = 0) -> Iterator[WordColumns]:
 
 def in_key_order(words: WordColumns) -> WordColumns:
     """Distinct words in the order of their keys and, should two have the same key, of their bytes."""
-    from gputok.kernels.cpu.ragged import gather
-    from gputok.kernels.cpu.words import word_keys
+    from gputok.kernels.cpu.count_words import word_keys
+    from gputok.kernels.cpu.rewrite import gather
 
     keys = word_keys(words.data, words.offsets)
     order = np.argsort(keys)
@@ -94,7 +94,7 @@ def in_key_order(words: WordColumns) -> WordColumns:
 
 def partition_sizes(words: WordColumns) -> tuple[list[int], bool]:
     """The number of words of each partition, and whether all words are in the order of their keys."""
-    from gputok.kernels.cpu.words import word_keys
+    from gputok.kernels.cpu.count_words import word_keys
 
     sizes, last, is_ordered = np.zeros(N_PARTITIONS, np.int64), np.zeros(1, np.uint64), True
     for first in range(0, len(words.counts), _FEW_WORDS):
@@ -135,7 +135,7 @@ class PartedFile:
 
     def partition(self, number: int) -> Iterator[WordColumns]:
         """The words of one partition. Raises ValueError if they belong to another one."""
-        from gputok.kernels.cpu.words import word_keys
+        from gputok.kernels.cpu.count_words import word_keys
 
         for words in self._file.partition(number):
             if np.any(word_keys(words.data, words.offsets) >> np.uint64(64 - BITS) != number):
@@ -212,7 +212,7 @@ class Tally:
 
     def add(self, words: WordColumns) -> None:
         """Adds counts to those of the same words."""
-        from gputok.kernels.cpu.words import count_pieces
+        from gputok.kernels.cpu.count_words import count_pieces
 
         start, end = words.offsets[:-1], words.offsets[1:]
         self.table = count_pieces(words.data, start, end, words.counts, 0, self.table, self.make_room)
@@ -244,10 +244,10 @@ class Tally:
 
     def _columns(self, table: WordTable) -> WordColumns:
         """The words of a table but for the end of a document, and those whose counts add up to 0."""
-        from gputok.kernels.cpu.ragged import gather
+        from gputok.kernels.cpu.count_words import counts
+        from gputok.kernels.cpu.rewrite import gather
         from gputok.kernels.cpu.walk import END_OF_TEXT
         from gputok.kernels.cpu.word_table import N_BYTES, N_WORDS
-        from gputok.kernels.cpu.words import counts
 
         n_words, n_bytes = int(table.state[N_WORDS]), int(table.state[N_BYTES])
         data, offsets, count = table.arena[:n_bytes], table.offsets[: n_words + 1], counts(table)

@@ -212,7 +212,7 @@ def rewrite(
 
     replacements: byte -> 1 to 4 bytes. Added tokens stay as they are.
     """
-    from gputok.kernels.cpu.ragged import MAP, PREPEND, rewrite_bytes
+    from gputok.kernels.cpu.rewrite import MAP, PREPEND, rewrite_bytes
 
     table = _byte_table(tuple(replacements.items()), prefix)
     mode = np.full(pieces.n_pieces, MAP if replacements else 0, np.uint8)
@@ -230,8 +230,8 @@ def rewrite(
 
 @functools.lru_cache(maxsize=64)
 def _byte_table(replacements: tuple[tuple[int, bytes], ...], prefix: bytes) -> npt.NDArray[np.uint32]:
-    """uint32[2, 257]: the table that `kernels.cpu.ragged.rewrite_bytes` takes."""
-    from gputok.kernels.cpu.ragged import PREFIX
+    """uint32[2, 257]: the table that `kernels.cpu.rewrite.rewrite_bytes` takes."""
+    from gputok.kernels.cpu.rewrite import PREFIX
 
     table = np.array([np.ones(257), np.arange(257)], np.uint32)
     for byte, word in (*replacements, (PREFIX, prefix)):

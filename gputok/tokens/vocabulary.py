@@ -132,7 +132,7 @@ class Vocabulary:
         """Packs the tokens at some positions of the arrays: data uint8[n_bytes] and offsets int64[n + 1]."""
         if len(positions) == len(self):
             return self.data, self.offsets
-        from gputok.kernels.cpu.ragged import gather
+        from gputok.kernels.cpu.rewrite import gather
 
         return gather(self.data, self.offsets[positions], self.offsets[positions.astype(np.int64) + 1])
 
@@ -157,7 +157,7 @@ class Vocabulary:
         order = np.argsort(self.ids, kind="stable")
         return order[np.append(np.diff(self.ids[order].astype(np.int64)) > 0, True)]
 
-    def positions(self, ids: Ids) -> npt.NDArray[np.integer[Any]]:
+    def positions(self, ids: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.integer[Any]]:
         """The positions in the arrays of the tokens with these ids. Each id must be in the vocabulary."""
         if np.array_equal(self.ids, np.arange(len(self))):
             return ids

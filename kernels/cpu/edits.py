@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.normalize import copy_run, kind_of, pieces_of, views_of
+from gputok.kernels.cpu.primitives.arrays import longer, pointer
+from gputok.kernels.cpu.primitives.memory import copy, is_given, owned, view
+from gputok.kernels.cpu.primitives.utf8 import character
 from gputok.kernels.signatures import boolean, i64
-
-from . import kernel
-from .memory import copy, is_given, owned, view
-from .normalize import copy_run, kind_of, pieces_of, views_of
-from .ragged import longer, pointer
-from .utf8 import character
 
 
 def splice(

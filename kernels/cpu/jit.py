@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from gputok.kernels.cpu.memory import CHECKED, lend_views
+from gputok.kernels.cpu.primitives.memory import CHECKED, lend_views
 from gputok.kernels.native.preparation import preparation
 from gputok.kernels.signatures import numba_type, versions
 
@@ -39,7 +39,7 @@ def _sources_digest() -> str:
     digest = hashlib.sha256(b"checked" if CHECKED else b"")
     shared = [folder.parent / "__init__.py", folder.parent / "signatures.py"]
     for path in [*shared, *sorted(folder.rglob("*.py"))]:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+        digest.update(str(path.relative_to(folder.parent)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 

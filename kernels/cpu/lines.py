@@ -9,12 +9,11 @@ not ASCII takes no more than twice the time.
 from __future__ import annotations
 
 import numpy as np
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.primitives.arrays import pointer
+from gputok.kernels.cpu.primitives.constants import U1, U2, U3, U62, U63
+from gputok.kernels.cpu.primitives.memory import bytes_at_least, count_ones, equal_bytes, trailing_zeros, view
 from gputok.kernels.signatures import i64, u64
-
-from . import kernel
-from .constants import U1, U2, U3, U62, U63
-from .memory import bytes_at_least, count_ones, equal_bytes, trailing_zeros, view
-from .ragged import pointer
 
 _BLOCK = 64  # bytes of a vector
 _NEWLINE = 10

@@ -7,14 +7,13 @@ decided on the keys, never on hashes alone.
 from __future__ import annotations
 
 import numpy as np
+from gputok.kernels import Pairs, Strings
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.primitives.constants import LOW32, U0, U1, U32
+from gputok.kernels.cpu.primitives.hashing import hash_bytes, hash_pair, same_bytes
+from gputok.kernels.cpu.primitives.memory import as_array, scratch, view
+from gputok.kernels.cpu.primitives.utf8 import decode, width
 from gputok.kernels.signatures import i16, i64, u8, u32
-
-from .. import Pairs, Strings
-from . import kernel
-from .constants import LOW32, U0, U1, U32
-from .hashing import hash_bytes, hash_pair, same_bytes
-from .memory import as_array, scratch, view
-from .utf8 import decode, width
 
 NONE = np.uint32(0xFFFFFFFF)  # no id: no vocabulary can hold so many tokens
 CODE_BITS = 21  # of a code point
@@ -32,11 +31,23 @@ def capacity_for(n: int) -> int:
 
 
 @kernel(inline=True)
+def strings_of(strings):
+    """What find_among needs of Strings: views of its arrays, and the number of its slots - 1."""
+    slots, data, offsets = view(strings.slots), view(strings.data), view(strings.offsets, np.uint64)
+    return slots, data, offsets, np.uint64(len(strings.slots) - 1)
+
+
+@kernel(inline=True)
 def find_string(strings, text, begin, n):
     """The index of n bytes from text[begin] on among `strings`, or -1."""
-    mask = np.uint64(len(strings.slots) - 1)
+    return find_among(strings_of(strings), text, begin, n)
+
+
+@kernel(inline=True)
+def find_among(strings, text, begin, n):
+    """The same for what `strings_of` gave."""
+    slots, data, offsets, mask = strings
     h = hash_bytes(text, begin, n)
-    slots, data, offsets = view(strings.slots), view(strings.data), view(strings.offsets, np.uint64)
     at = h & mask
     while True:
         slot = slots[at]

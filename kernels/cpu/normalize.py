@@ -16,13 +16,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.primitives.arrays import longer, pointer
+from gputok.kernels.cpu.primitives.constants import NO_ASCII, U0
+from gputok.kernels.cpu.primitives.memory import copy, is_given, load_u64, owned, scratch, store_u64, view
+from gputok.kernels.cpu.primitives.utf8 import character, put, skip
 from gputok.kernels.signatures import boolean, i64
-
-from . import kernel
-from .constants import NO_ASCII, U0
-from .memory import copy, is_given, load_u64, owned, scratch, store_u64, view
-from .ragged import longer, pointer
-from .utf8 import character, put, skip
 
 LOOK_UP = 255  # in the ASCII table of a character map
 VANISHES, SPACED = 1, 2  # rules of a character map; 0: stays; others are replacements

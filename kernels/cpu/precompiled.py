@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.normalize import ROOM, copy_run, kind_of, more, pieces_of, room, views_of
+from gputok.kernels.cpu.primitives.arrays import pointer
+from gputok.kernels.cpu.primitives.memory import is_given, owned, scratch, view
+from gputok.kernels.cpu.primitives.utf8 import character, put, skip, width
 from gputok.kernels.signatures import boolean, i64
-
-from . import kernel
-from .memory import is_given, owned, scratch, view
-from .normalize import ROOM, copy_run, kind_of, more, pieces_of, room, views_of
-from .ragged import pointer
-from .utf8 import character, put, skip, width
 
 # Grapheme classes of Unicode Standard Annex #29; an INCB_EXTEND is an Extend too.
 # Regional indicators are not told apart: two of them are too long for the map in any case.

@@ -5,14 +5,13 @@ from __future__ import annotations
 import functools
 
 import numpy as np
+from gputok.kernels import DEAD, Automaton
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.primitives.arrays import pointer
+from gputok.kernels.cpu.primitives.constants import U7
+from gputok.kernels.cpu.primitives.memory import as_array, grown, is_given, scratch, view
+from gputok.kernels.cpu.primitives.utf8 import decode_wide, width
 from gputok.kernels.signatures import i64
-
-from .. import DEAD, Automaton
-from . import kernel
-from .constants import U7
-from .memory import as_array, grown, is_given, scratch, view
-from .ragged import pointer
-from .utf8 import decode_wide, width
 
 
 def split_words(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.primitives.arrays import longer, pointer
+from gputok.kernels.cpu.primitives.constants import NO_ASCII, U0, U1, U63, U64
+from gputok.kernels.cpu.primitives.memory import equal_bytes, load_u64, trailing_zeros, view
 from gputok.kernels.signatures import i64, u64
-
-from . import kernel
-from .constants import NO_ASCII, U0, U1, U63, U64
-from .memory import equal_bytes, load_u64, trailing_zeros, view
-from .ragged import longer, pointer
 
 ERROR = 48  # the last state of UTF8_STEPS
 

@@ -16,14 +16,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from gputok.kernels import DEAD
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.primitives.arrays import pointer
+from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U7, U8
+from gputok.kernels.cpu.primitives.memory import copy, tail, view
+from gputok.kernels.cpu.primitives.utf8 import decode_wide
 from gputok.kernels.signatures import U8s, U16s, U32s, i64
-
-from .. import DEAD
-from . import kernel
-from .constants import U0, U1, U2, U7, U8
-from .memory import copy, tail, view
-from .ragged import pointer
-from .utf8 import decode_wide
 
 END_OF_TEXT = 0xFF  # the byte after each document of a block
 BLOCK_BYTES = 1 << 15  # of text that is walked at a time: it and its words stay in the nearest caches

@@ -10,12 +10,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.primitives.constants import ALL, GOLDEN, U0, U1, U2, U3, U4, U8, U16, U32, U64
+from gputok.kernels.cpu.primitives.hashing import same_long
+from gputok.kernels.cpu.primitives.memory import View, copy, leading_zeros, load_u64, prefetch, tail, view
 from gputok.kernels.signatures import I64s, U8s, U64x2, u64
-
-from . import kernel
-from .constants import ALL, GOLDEN, U0, U1, U2, U3, U4, U8, U16, U32, U64
-from .hashing import same_long
-from .memory import View, copy, leading_zeros, load_u64, prefetch, tail, view
 
 N_KEYS = 256  # words that are hashed before they are probed
 LONG = 17  # the length code of all words of more than 16 bytes

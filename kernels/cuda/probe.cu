@@ -8,7 +8,7 @@
 //   count_keys_in_shared_memory the same, with a block's own table of frequent keys, flushed at its end
 #include "common.cuh"
 
-const int HOT = 512;  // slots of a block's own table, as in words.cu
+const int HOT = 512;  // slots of a block's own table, as in count_words.cu
 const u64 FREE = ~(u64)0;
 const int BLOCK = 128;
 

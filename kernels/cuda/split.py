@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from .. import Automaton
-from .device import Device, offsets_of
+from gputok.kernels import Automaton
+from gputok.kernels.cuda.device import Device, offsets_of
 
 _NO_CUT = -1  # as in split.cu
 TILE_BYTES = 256  # of text for a thread
@@ -57,7 +57,7 @@ def split_words(device: Device, text: Any, offsets: Any, tables: Tables) -> Spli
     rank = offsets_of(xp, _bit_counts(xp, words))
     starts = xp.empty(int(rank[-1]) + 1, xp.uint32)
     starts[-1] = n_bytes
-    device.launch("words.cu", "list_bits", device.blocks, 128, (words, n_words, rank, starts))
+    device.launch("count_words.cu", "list_bits", device.blocks, 128, (words, n_words, rank, starts))
     return Split(words, starts)
 
 

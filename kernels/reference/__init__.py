@@ -1,20 +1,21 @@
 """Every stage in plain Python: the shortest true version, and what the tests hold the fast ones to."""
 
-from .models import encode_words, match_longest, merge_symbols, viterbi
-from .normalizers import (
-    find_literal,
-    follow,
-    is_inert,
-    map_characters,
-    normalize_form,
-    normalize_precompiled,
-    splice,
-    strip,
-)
-from .pieces import find_tokens, gather, rewrite_bytes, split_words
-from .text import find_bytes, find_invalid_utf8, lines
-from .training import choose_language, count_characters, merge_word, spell_words, train_bpe, train_parity_bpe
-from .words import count_pieces, count_text, encode_text, word_keys, words_of
+from gputok.kernels.reference.count_words import count_pieces, count_text, word_keys, words_of
+from gputok.kernels.reference.edits import find_literal, splice, strip
+from gputok.kernels.reference.encode_text import encode_text
+from gputok.kernels.reference.encode_words import encode_words, merge_symbols
+from gputok.kernels.reference.find_tokens import find_tokens
+from gputok.kernels.reference.lines import lines
+from gputok.kernels.reference.match_longest import match_longest
+from gputok.kernels.reference.normalize import follow, is_inert, map_characters, normalize_form
+from gputok.kernels.reference.precompiled import normalize_precompiled
+from gputok.kernels.reference.rewrite import gather, rewrite_bytes
+from gputok.kernels.reference.spell_words import count_characters, spell_words
+from gputok.kernels.reference.split import split_words
+from gputok.kernels.reference.text import find_bytes, find_invalid_utf8
+from gputok.kernels.reference.train_bpe import merge_word, train_bpe
+from gputok.kernels.reference.train_parity_bpe import choose_language, train_parity_bpe
+from gputok.kernels.reference.viterbi import viterbi
 
 __all__ = [
     "choose_language",

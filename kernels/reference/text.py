@@ -20,8 +20,3 @@ def find_bytes(data: np.ndarray, pattern: np.ndarray) -> np.ndarray:
     """Where `pattern` occurs in data (uint8[n]), from left to right, not overlapping: int64[]."""
     found = re.finditer(re.escape(pattern.tobytes()), data.tobytes(), re.DOTALL)
     return np.array([match.start() for match in found], np.int64)
-
-
-def lines(data: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Where the lines of a text begin, behind the last too if it ends in `\\n`, and whether all of it is UTF-8."""
-    return np.append(0, np.flatnonzero(data == 10) + 1), find_invalid_utf8(data) < 0

@@ -10,7 +10,7 @@ import pathlib
 import sys
 import tempfile
 
-from gputok.kernels.cuda import bpe
+from gputok.kernels.cuda import train_bpe as bpe
 
 from tests.emulation import stand_in
 

@@ -16,7 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from gputok.kernels import Automaton, BpeTables
-from gputok.kernels.cuda import bpe, split, words
+from gputok.kernels.cuda import count_words as words
+from gputok.kernels.cuda import split
+from gputok.kernels.cuda import train_bpe as bpe
 from gputok.kernels.cuda.device import SOURCES
 
 from gputok import backend

@@ -7,7 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from gputok.kernels import Automaton, BpeTables
-from gputok.kernels.cuda import bpe, lookup, split, words
+from gputok.kernels.cuda import count_words as words
+from gputok.kernels.cuda import encode_words as lookup
+from gputok.kernels.cuda import split
+from gputok.kernels.cuda import train_bpe as bpe
 from gputok.kernels.cuda.device import Device
 
 from gputok.text.pieces import TextBatch

@@ -1,0 +1,24 @@
+"""The merges of a BPE as a file has them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from gputok.types import Bytes, Positions
+
+
+class PackedMerges(NamedTuple):
+    """Pairs of tokens, by rising rank: token `side` of merge i is data[start[side, i]:end[side, i]]."""
+
+    data: Bytes  # uint8[n_bytes], the tokens as UTF-8
+    start: Positions  # int64[2, m]
+    end: Positions  # int64[2, m]
+
+    def pair(self, i: int) -> tuple[str, str]:
+        """The two tokens of merge i."""
+        left, right = (
+            bytes(self.data[start:end]).decode()
+            for start, end in zip(self.start[:, i], self.end[:, i], strict=True)
+        )
+        return left, right

@@ -1,0 +1,333 @@
+"""Encoding one short text: all steps in one call of a kernel, and an Encoding that is made when somebody looks.
+
+What such a tokenizer consists of is written into a *handle* once (`gputok.kernels.cpu.short_texts`). Where there is no
+handle for a tokenizer, and where a text is too long or becomes too long, `encode_batch` does it, with the same result.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+
+from gputok.encoding.encoding import Encoding
+from gputok.encoding.rows import Spelling, margin
+from gputok.pipeline import encode_batch
+
+if TYPE_CHECKING:
+    from gputok.kernels.cpu.short_texts.handle import Handle
+    from gputok.pipeline.pipeline import Pipeline
+
+Made = tuple[bytes, str, bool]
+"""What an Encoding keeps until more is asked: the ids, uint32 each; the text; and whether special tokens were added."""
+
+_CACHED_WORDS = 1 << 14  # of each thread: a megabyte
+_HEAD = bytes.__basicsize__ - 1
+"""Where in a bytes object its text begins: CPython's layout, of all its versions."""
+_LARGEST = 1 << 30  # a length that is no mistake
+
+
+def short_texts(pipeline: Pipeline) -> ShortTexts | None:
+    """The way of short texts through a pipeline, made at the first call; None: this pipeline's steps are others."""
+    kept = pipeline.kept
+    try:
+        return kept["texts"]
+    except KeyError:
+        return kept.setdefault("texts", ShortTexts.of(pipeline))
+
+
+class ShortTexts:
+    """The way of short texts through a pipeline, and what makes attributes of their encodings."""
+
+    def __init__(self, pipeline: Pipeline, engine: Engine) -> None:
+        # a copy, without what is derived: this is, too, and would be kept by what it keeps
+        self._pipeline, self._engine = dataclasses.replace(pipeline), engine
+        self._rooms, self._kernel, self._longest = engine.rooms, engine.kernel, engine.longest
+        self._spelling, self._odd = pipeline.names.spelling, pipeline.odd_tokens
+        self._padding, self._most = pipeline.padding, None
+        if (cut := pipeline.truncation) is not None:
+            room = [
+                cut.room(pipeline.num_special_tokens_to_add(False) if special else 0) for special in (0, 1)
+            ]
+            sizes = [frame.n_special if frame else 0 for frame in engine.frames]
+            self._most = [n + size if n > 0 else -1 for n, size in zip(room, sizes, strict=True)]
+
+    @classmethod
+    def of(cls, pipeline: Pipeline) -> Self | None:
+        """None: this pipeline's steps aren't those of a handle."""
+        padding = pipeline.padding
+        if padding is not None and (padding.length or 0) + (padding.pad_to_multiple_of or 0) > _LARGEST:
+            return None
+        if "engine" not in pipeline.kept:
+            pipeline.kept["engine"] = Engine.of(pipeline)
+        engine = pipeline.kept["engine"]
+        return None if engine is None else cls(pipeline, engine)
+
+    def encode(self, text: str, add_special_tokens: bool) -> Encoding | None:
+        """The encoding of a text; None where this is not the way."""
+        raw = text.encode()
+        n_bytes, special = len(raw), 1 if add_special_tokens else 0
+        if n_bytes > self._longest[special]:
+            return None
+        try:
+            room = self._rooms.pop()
+        except IndexError:
+            room = Room(self._engine)
+        n = self._kernel(room.address, id(raw) + _HEAD, n_bytes, special)
+        if n < 0 or (self._most is not None and n > self._most[special]):
+            self._rooms.append(room)
+            return None
+        encoding = _new(Encoding)
+        encoding._later = self, room.ids[: 4 * n].tobytes(), text, special
+        self._rooms.append(room)
+        return encoding
+
+    # -- attributes of an encoding
+
+    def encoding(self, made: Made) -> Encoding:
+        """The same, made by the long way."""
+        _, text, special = made
+        return encode_batch.encode(self._pipeline, [(text,)], False, bool(special), offsets=True)[0]
+
+    def length(self, made: Made) -> int:
+        n = len(made[0]) // 4
+        return n + self._missing(n)
+
+    def ids(self, made: Made) -> list[int]:
+        found = memoryview(made[0]).cast("I").tolist()
+        return found if self._padding is None else self._padded(found, self._padding.pad_id)
+
+    def type_ids(self, made: Made) -> list[int]:
+        return self._column(made, "type_ids", self._padding and self._padding.pad_type_id)
+
+    def special_tokens_mask(self, made: Made) -> list[int]:
+        return self._column(made, "special_tokens_mask", 1)
+
+    def attention_mask(self, made: Made) -> list[int]:
+        return self._padded([1] * (len(made[0]) // 4), 0)
+
+    def tokens(self, made: Made) -> list[str] | None:
+        """None if a token's text isn't that of its id."""
+        ids = memoryview(made[0]).cast("I").tolist()
+        if not self._odd.isdisjoint(ids):
+            return None
+        frame = self._frame(made)
+        before, behind = frame.before["tokens"], frame.behind["tokens"]
+        found = [
+            *before,
+            *map(self._spelling.__getitem__, ids[len(before) : len(ids) - len(behind)]),
+            *behind,
+        ]
+        return self._padded(found, self._padding and self._padding.pad_token)
+
+    def offsets(self, made: Made) -> list[tuple[int, int]] | None:
+        """None where they depend on more than the tokens."""
+        engine, frame = self._engine, self._frame(made)
+        if engine.trims is None or (engine.trims and not self._odd.isdisjoint(memoryview(made[0]).cast("I"))):
+            return None
+        begins, ends, _ = self._positions(made)
+        for add_prefix_space in engine.trims:
+            ids = memoryview(made[0]).cast("I").tolist()
+            first = len(frame.before["ids"])
+            self._trim(ids, begins, ends, first, len(ids) - len(frame.behind["ids"]), add_prefix_space)
+        return self._padded(list(zip(begins, ends, strict=True)), (0, 0))
+
+    def word_ids(self, made: Made) -> list[int | None]:
+        words = self._positions(made)[2]
+        return self._padded([None if word < 0 else word for word in words], None)
+
+    def _trim(
+        self, ids: list[int], begins: list[int], ends: list[int], first: int, stop: int, prefixed: bool
+    ) -> None:
+        """`Rows.trim_offsets`, for the tokens from first to stop."""
+        margins = self._engine.margins
+        for k in range(first, stop):
+            leading, trailing = margins[ids[k]]
+            if not (leading or trailing):
+                continue
+            begin, end = begins[k], ends[k]
+            if prefixed and leading == 1 and (begin == 0 or k == first):
+                leading = 0
+            begins[k] = begin = min(begin + leading, end)
+            if trailing and end >= trailing:
+                ends[k] = max(end - trailing, begin)
+
+    def _frame(self, made: Made) -> Frame:
+        return self._engine.frames[made[2]]
+
+    def _column(self, made: Made, name: str, filler: Any) -> list[Any]:
+        frame, n = self._frame(made), len(made[0]) // 4
+        found = [*frame.before[name], *[frame.text[name]] * (n - frame.n_special), *frame.behind[name]]
+        return self._padded(found, filler)
+
+    def _positions(self, made: Made) -> tuple[list[int], list[int], list[int]]:
+        """Where each token begins and ends, in characters, and the number of its word, or -1."""
+        from gputok.kernels.cpu.short_texts.encode import POSITIONS
+
+        raw, n = made[1].encode(), len(made[0]) // 4
+        try:
+            room = self._rooms.pop()
+        except IndexError:
+            room = Room(self._engine)
+        self._kernel(room.address, id(raw) + _HEAD, len(raw), made[2] | POSITIONS)
+        found = room.begins[:n].tolist(), room.ends[:n].tolist(), room.words[:n].tolist()
+        self._rooms.append(room)
+        return found
+
+    def _missing(self, n: int) -> int:
+        """How much padding there is."""
+        padding = self._padding
+        if padding is None:
+            return 0
+        length = n if padding.length is None else padding.length
+        if padding.pad_to_multiple_of:
+            length += -length % padding.pad_to_multiple_of
+        return max(length - n, 0)
+
+    def _padded(self, column: list[Any], filler: Any) -> list[Any]:
+        if self._padding is None or not (missing := self._missing(len(column))):
+            return column
+        more = [filler] * missing
+        return column + more if self._padding.direction == "right" else more + column
+
+
+_new = Encoding.__new__
+
+
+class Frame(NamedTuple):
+    """What a post-processor makes of any one text: attributes of the tokens before, of each in it, and behind."""
+
+    before: dict[str, list[Any]]
+    text: dict[str, Any]
+    behind: dict[str, list[Any]]
+
+    @property
+    def n_special(self) -> int:
+        return len(self.before["ids"]) + len(self.behind["ids"])
+
+
+class Engine:
+    """A handle for all texts of a pipeline, and rooms: a list's pop and append are atomic."""
+
+    def __init__(
+        self, pipeline: Pipeline, handle: Handle, kernel: Callable[[int, int, int, int], int]
+    ) -> None:
+        from gputok.kernels.cpu.short_texts import encode as short_text
+
+        self.handle, self.kernel, self.rooms = handle, kernel, []
+        self.frames = _frame(pipeline, False), _frame(pipeline, True)
+        self.trims = _trims(pipeline)
+        self.margins = _Margins(pipeline.names.spelling)
+        plain, special = self.frames
+        self.longest = [
+            short_text.LONGEST if plain is not None and not plain.n_special else -1,
+            short_text.LONGEST if special is not None and special.n_special <= short_text.MAX_SPECIAL else -1,
+        ]
+        if special is not None:
+            handle.put(short_text.BEFORE, np.array(special.before["ids"], np.uint32))
+            handle.put(short_text.BEHIND, np.array(special.behind["ids"], np.uint32))
+
+    @classmethod
+    def of(cls, pipeline: Pipeline) -> Self | None:
+        """None: its steps aren't those of a handle."""
+        from gputok.models import BPE
+        from gputok.pipeline.text_steps import steps_of
+
+        model = pipeline.model
+        if not isinstance(model, BPE) or model.is_random:
+            return None
+        if (found := steps_of(pipeline)) is None:
+            return None
+        from gputok.kernels.cpu.lookup import NONE
+        from gputok.kernels.cpu.short_texts import encode as short_text
+        from gputok.kernels.cpu.short_texts import steps as short_steps
+
+        steps, byte_level = found
+        tables = model.tables(byte_level)
+        widens = len(tables.fallback) and len(tables.prefix) + len(tables.suffix) if tables else 0
+        if tables is None or widens or (len(tables.unk) and tables.unk[0] == NONE):
+            return None
+        handle = short_text.new_handle()
+        short_text.put_bpe(handle, tables)
+        handle.put(short_steps.STEPS, np.stack([step.slots for step in steps]))
+        handle.put(short_steps.N_STEPS, len(steps))
+        handle.keep(steps)
+        return cls(pipeline, handle, short_text.encode_bpe)
+
+
+class Room:
+    """A handle with memory of its own: for one text at a time."""
+
+    __slots__ = ("address", "begins", "ends", "handle", "ids", "words")
+
+    def __init__(self, engine: Engine) -> None:
+        from gputok.kernels.cpu.encode_words import merge
+        from gputok.kernels.cpu.short_texts import encode as short_text
+
+        self.handle = handle = short_text.with_memory(engine.handle, merge.word_cache(_CACHED_WORDS))
+        self.address = handle.address
+        self.ids = memoryview(handle.array(short_text.IDS)).cast("B")
+        self.begins = memoryview(handle.array(short_text.BEGINS))
+        self.ends = memoryview(handle.array(short_text.ENDS))
+        self.words = memoryview(handle.array(short_text.WORDS))
+
+
+class _Margins(dict[int, tuple[int, int]]):
+    """Id -> how many characters of white space are at the start and at the end of its text."""
+
+    def __init__(self, spelling: Spelling) -> None:
+        super().__init__()
+        self._spelling = spelling
+
+    def __missing__(self, token_id: int) -> tuple[int, int]:
+        found = self[token_id] = margin(self._spelling[token_id])
+        return found
+
+
+def _frame(pipeline: Pipeline, add_special_tokens: bool) -> Frame | None:
+    """None: a template leaves the text out, or has it several times."""
+    from gputok.encoding.columns import DTYPES, Columns
+    from gputok.encoding.rows import NO_SPELLING, Rows, merge
+    from gputok.processors import process_rows
+
+    # One token, which stands for those of any text, and is the only one with a word: no processor changes that.
+    columns, first = Columns(1, **{**dict.fromkeys(DTYPES, 0), "attention": 1}), np.zeros(1, np.int64)
+    text = Rows(columns, first, first + 1, NO_SPELLING, ("",))
+    try:
+        finished = Encoding.of(merge(process_rows(pipeline.post_processor, [text], add_special_tokens)))
+    except ValueError:  # for any text
+        return None
+    words = finished.word_ids
+    if words.count(0) != 1:
+        return None
+    at = words.index(0)
+    names = ("ids", "type_ids", "tokens", "special_tokens_mask", "attention_mask")
+    found = {name: getattr(finished, name) for name in names}
+    if found["attention_mask"] != [1] * len(words):
+        return None
+    return Frame(
+        {name: column[:at] for name, column in found.items()},
+        {name: column[at] for name, column in found.items()},
+        {name: column[at + 1 :] for name, column in found.items()},
+    )
+
+
+def _trims(pipeline: Pipeline) -> list[bool] | None:
+    """The option `add_prefix_space` of each post-processor that trims offsets; None: one does so after tokens were added."""
+    from gputok import processors
+
+    processor, found, added = pipeline.post_processor, [], False
+    parts = [processor] if processor is not None else []
+    if isinstance(processor, processors.Sequence):
+        parts = [*processor.processors]
+    for part in parts:
+        if isinstance(part, processors.ByteLevel | processors.RobertaProcessing) and part.trim_offsets:
+            if added:
+                return None
+            found.append(part.add_prefix_space)
+        elif isinstance(part, processors.Sequence):
+            return None
+        added |= not isinstance(part, processors.ByteLevel)
+    return found

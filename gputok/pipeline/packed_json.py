@@ -1,0 +1,106 @@
+"""Reads a tokenizer.json with its vocabulary and its merges as arrays, without a Python object for each token."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gputok.models.bpe.merges import PackedMerges
+from gputok.tokens.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gputok.types import Bytes
+
+_SMALL = 1 << 16  # bytes; for shorter texts the JSON parser is as fast
+_BRACKET = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*(?=[\[{])")
+
+
+def read(text: bytes, loads: Callable[[bytes], Any]) -> Any:
+    """Reads a JSON text; `model.vocab` is then a Vocabulary and `model.merges` a PackedMerges.
+
+    The long tables are read by a kernel, and what is left of the text by a JSON parser.
+
+    Args:
+        text: the bytes of a file.
+        loads: the JSON parser.
+
+    Returns:
+        The value of the text; None if the text is short, or if no table of it can be read in this way. Then ask a JSON
+        parser for the whole text: only a JSON parser can say what is wrong.
+
+    Raises:
+        ValueError: if what is left of the text isn't JSON.
+    """
+    if len(text) < _SMALL:
+        return None
+    data = np.frombuffer(text, np.uint8)
+    tables: dict[str, Any] = {}
+    spans = []
+    for name, make in (("vocab", _vocabulary), ("merges", _merges)):
+        if (begin := _only_table(text, name)) < 0 or (found := make(data, begin)) is None:
+            continue
+        tables[name], end = found
+        spans.append((begin, end, name))
+    if not tables:
+        return None
+    # A mark that the file can't hold by chance stands for each table; where the marks end up shows whose tables
+    # they were.
+    mark = os.urandom(16).hex()
+    rest, at = [], 0
+    for begin, end, name in sorted(spans):
+        rest += [text[at:begin], f'"{name} {mark}"'.encode()]
+        at = end
+    value = loads(b"".join([*rest, text[at:]]))
+    model = value.get("model") if isinstance(value, dict) else None
+    if not isinstance(model, dict) or any(model.get(name) != f"{name} {mark}" for name in tables):
+        return None
+    model.update(tables)
+    return value
+
+
+def _only_table(text: bytes, name: str) -> int:
+    """The bracket after the key `name`, or -1 if there is none, or more than one key of this name has a bracket."""
+    key, found, at = f'"{name}"'.encode(), -1, -1
+    while (at := text.find(key, at + 1)) >= 0:
+        bracket = _BRACKET.match(text, at + len(key))
+        if bracket is None or text[at - 1 : at] == b"\\":  # a token of that name, or the end of one
+            continue
+        if found >= 0:
+            return -1
+        found = bracket.end()
+    return found
+
+
+def _vocabulary(data: Bytes, begin: int) -> tuple[Vocabulary, int] | None:
+    from gputok.kernels.cpu import json_tables, lines
+
+    table = json_tables.read_table(data, begin)
+    if table is None or table.shape != json_tables.MAPPING or not lines.is_utf8(data[begin : table.end]):
+        return None
+    vocabulary = Vocabulary(table.data, table.offsets, table.numbers)
+    # Of a key that is given twice the last value counts, and the first place.
+    if np.count_nonzero(vocabulary.strings.slots) < len(vocabulary):
+        return None
+    return vocabulary, table.end
+
+
+def _merges(data: Bytes, begin: int) -> tuple[PackedMerges, int] | None:
+    from gputok.kernels.cpu import json_tables, lines, lookup
+
+    table = json_tables.read_table(data, begin)
+    if table is None or table.shape == json_tables.MAPPING or not lines.is_utf8(data[begin : table.end]):
+        return None
+    offsets = table.offsets
+    if table.shape == json_tables.PAIRS:
+        start, end = offsets[:-1].reshape(-1, 2).T, offsets[1:].reshape(-1, 2).T
+        return PackedMerges(table.data, start, end), table.end
+    middle = lookup.split_at_space(table.data, offsets)
+    if (middle < 0).any() or b"#version" in table.data.tobytes():
+        return None
+    starts, ends = np.stack([offsets[:-1], middle + 1]), np.stack([middle, offsets[1:]])
+    return PackedMerges(table.data, starts, ends), table.end

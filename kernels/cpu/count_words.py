@@ -1,0 +1,280 @@
+"""Counting words: the table's values are counts, its words come from the walk of an automaton or from given pieces.
+
+Words are hashed some hundred at a time, each asking for its slot's cache line; when the probes follow, it is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.primitives.arrays import pointer
+from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U3, U4, U8, U32
+from gputok.kernels.cpu.primitives.memory import copy, prefetch, scratch, tail, view
+from gputok.kernels.cpu.walk import BLOCK_BYTES, END_OF_TEXT, MARGIN, Walk, fill_block, walk_block
+from gputok.kernels.cpu.word_table import (
+    LONG,
+    N_BYTES,
+    N_KEYS,
+    N_WORDS,
+    WordTable,
+    enlarged,
+    find_or_enter,
+    find_slot,
+    has_room,
+    hash_words,
+    home,
+    mix,
+    views,
+    word_key,
+)
+from gputok.kernels.signatures import i64, u8, u64
+from gputok.kernels.threads import run
+
+
+@kernel(inline=True)
+def add(table, slot, count):
+    table.slots[slot + U3] += np.uint64(count)
+
+
+def count_text(data, offsets, start, stop, position, walk, table, make_room=enlarged):
+    """Counts the words of data[start:stop] and returns the table, or what `make_room(table)` gave when it was full.
+
+    data: uint8[n], valid UTF-8; offsets: int64[d + 1], the documents in it; start and stop lie between documents or at
+    strong cuts. A word that begins at data[i] gets the position `position` + about 2 * i, increasing with i.
+    """
+    while True:
+        document = np.searchsorted(offsets, start, "right") - 1
+        start = _count_text(pointer(data), pointer(offsets), document, start, stop, position, walk, table)
+        if start == stop:
+            return table
+        table = make_room(table)
+
+
+@kernel(i64, i64, i64, i64, i64, i64, Walk, WordTable)
+def _count_text(data, offsets, document, start, stop, position, walk, table):
+    """Returns `stop`, or where the table had too little room."""
+    data, offsets = view(data, np.uint8), view(offsets, np.int64)
+    n_block = BLOCK_BYTES + MARGIN
+    text, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint32)
+    keys = scratch(3 * N_KEYS, np.uint64)
+    where = views(table)
+    while start < stop:
+        copied, n, document = fill_block(data, offsets, document, start, stop, walk, text, n_block)
+        if copied == 0:
+            n_block *= 2
+            text, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint32)
+            continue
+        n_words = walk_block(text, np.uint64(n), walk, bounds)
+        if not has_room(table, np.int64(n_words), n):
+            return start
+        done = U0
+        while done < n_words:  # the ends of documents count as words too: cheaper than a branch
+            m = min(n_words - done, np.uint64(N_KEYS))
+            hash_words(where, text, tail(bounds, done), m, keys)
+            for i in range(m):
+                begin = np.uint64(bounds[done + i])
+                length = np.uint64(bounds[done + i + U1]) - begin
+                key = keys[U3 * i], keys[U3 * i + U1], keys[U3 * i + U2]
+                place = position + 2 * start + np.int64(begin)
+                add(where, find_or_enter(where, key, text, begin, length, place), 1)
+            done += m
+        start += copied
+    return start
+
+
+def count_pieces(
+    data: np.ndarray,
+    start: np.ndarray,
+    end: np.ndarray,
+    count: np.ndarray,
+    position: int,
+    table: WordTable,
+    make_room: Callable[[WordTable], WordTable] = enlarged,
+) -> WordTable:
+    """Adds count[i] to the word data[start[i]:end[i]], whose position is `position` + i. An empty one is none.
+
+    data: uint8[n]; start, end, count: int64[n_pieces]. Returns the table, or what `make_room(table)` gave when it was
+    full. Positions must be larger than those the table has already.
+    """
+    pieces = [np.ascontiguousarray(column, np.int64) for column in (start, end, count)]
+    at = 0
+    while True:
+        at = _count_pieces(
+            pointer(data), len(data), tuple(map(pointer, pieces)), len(start), at, position, table
+        )
+        if at == len(start):
+            return table
+        table = make_room(table)
+
+
+@kernel(i64, i64, (i64, i64, i64), i64, i64, i64, WordTable)
+def _count_pieces(text, text_bytes, pieces, n_pieces, at, position, table):
+    """Returns n_pieces, or where the table had too little room."""
+    text = view(text, np.uint8)
+    starts, ends, count = view(pieces[0], np.int64), view(pieces[1], np.int64), view(pieces[2], np.int64)
+    keys = scratch(3 * N_KEYS, np.uint64)
+    where = views(table)
+    while at < n_pieces:
+        m, n_bytes = min(n_pieces - at, N_KEYS), 0
+        for i in range(at, at + m):
+            n_bytes += ends[i] - starts[i]
+        if not has_room(table, m, n_bytes):
+            return at
+        for i in range(m):
+            begin, end = starts[at + i], ends[at + i]
+            if begin < end:
+                word, length = np.uint64(begin), np.uint64(end - begin)
+                h, low, high = word_key(text, word, length, np.uint64(text_bytes - begin))
+                prefetch(where.slots, home(where, h))
+                keys[3 * i], keys[3 * i + 1], keys[3 * i + 2] = h, low, high
+        for i in range(m):
+            begin, end = starts[at + i], ends[at + i]
+            if begin < end:
+                word, length = np.uint64(begin), np.uint64(end - begin)
+                key = keys[3 * i], keys[3 * i + 1], keys[3 * i + 2]
+                add(where, find_or_enter(where, key, text, word, length, position + at + i), count[at + i])
+        at += m
+    return at
+
+
+@kernel(WordTable)
+def counts(table):
+    """The count of each word of a table, in order of insertion: int64[n_words]."""
+    result = np.empty(table.state[N_WORDS], np.int64)
+    slots = view(table.slots)
+    for i in range(len(table.slots)):
+        slot = np.uint64(i) * U4
+        entry = slots[slot + U2]
+        if entry:
+            result[entry >> U8] = slots[slot + U3]
+    return result
+
+
+def word_keys(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """A number for each word, which depends on its bytes alone: its hash with the halves exchanged.
+
+    So the upper bits are those which place no word in a table: words that share them still spread over all of it.
+
+    data: uint8[n_bytes]; offsets: int64[n_words + 1] -> uint64[n_words].
+    """
+    offsets, keys = np.ascontiguousarray(offsets, np.int64), np.empty(len(offsets) - 1, np.uint64)
+    _word_keys(pointer(data), len(data), pointer(offsets), keys)
+    return keys
+
+
+@kernel(i64, i64, i64, u64[:])
+def _word_keys(text, n_bytes, offsets, keys):
+    """Reads words i < len(keys), which end at offsets[i + 1] <= n_bytes."""
+    text, offsets, found = view(text, np.uint8), view(offsets, np.int64), view(keys)
+    for i in range(len(keys)):
+        begin, end = offsets[i], offsets[i + 1]
+        h = U0
+        if begin < end:
+            word, length = np.uint64(begin), np.uint64(end - begin)
+            h, _, _ = word_key(text, word, length, np.uint64(n_bytes - begin))
+        found[i] = h << U32 | h >> U32
+
+
+def distinct_words(tables: Sequence[WordTable], n_threads: int = 1):
+    """The words of several tables, each once, by position: data uint8[], offsets int64[n + 1], counts int64[n].
+
+    Nobody builds a table of all: a word stays in the table that saw it first, and its other counts go there. As slots
+    are in the order of hashes, that is a walk through two tables side by side. Then the tables, each in the order of
+    its positions, are woven into one. The ends of documents are left out.
+    """
+    own = [counts(table) for table in tables]
+    parts = [(part, n_threads) for part in range(n_threads)]
+    for _ in run(partial(_join_all, tables, own), parts, n_threads):
+        pass
+    columns = [
+        [(column.ctypes.data, column.nbytes) for column in (table.arena, table.offsets, table.position, n)]
+        for table, n in zip(tables, own, strict=True)
+    ]
+    n_words, n_bytes = sum(map(len, own)), sum(int(table.state[N_BYTES]) for table in tables)
+    data, offsets, count = (
+        np.empty(n_bytes, np.uint8),
+        np.zeros(n_words + 1, np.int64),
+        np.empty(n_words, np.int64),
+    )
+    n_words = _weave(np.array(columns, np.int64).reshape(-1, 8), data, offsets, count)
+    return data[: offsets[n_words]], offsets[: n_words + 1], count[:n_words]
+
+
+def _join_all(tables, own, part, n_parts):
+    for j, later in enumerate(tables):
+        for i, earlier in enumerate(tables[:j]):
+            _join(earlier, own[i], later, own[j], part, n_parts)
+
+
+@kernel(WordTable, i64[:], WordTable, i64[:], i64, i64)
+def _join(a, a_counts, b, b_counts, part, n_parts):
+    """Moves the counts of words that both tables have to where the position is smaller, leaving 0 in the other.
+
+    Only of words in one of n_parts parts by their hash, so that threads can share the work: none sees another's words.
+    """
+    there, here, capacity = views(a), views(b), len(b.slots)
+    slots = here.slots
+    i, stop = capacity * part // n_parts, capacity * (part + 1) // n_parts
+    first, last = np.uint64(i) * U4, np.uint64(stop) * U4
+    while True:
+        slot = np.uint64(i) * U4 & here.mask
+        low, high, entry = slots[slot], slots[slot + U1], slots[slot + U2]
+        if entry == U0 and i >= stop:
+            return
+        i += 1
+        code, word = entry & np.uint64(0xFF), entry >> U8
+        h = mix(low, high, code) if code < np.uint64(LONG) else low
+        at = home(here, h)
+        if entry == U0 or at < first or at >= last or b_counts[word] == 0:
+            continue
+        begin = here.offsets[word]
+        length = here.offsets[word + U1] - begin
+        found = there.slots[find_slot(there, (h, low, high), here.arena, begin, length) + U2]
+        if found == U0 or a_counts[found >> U8] == 0:
+            continue
+        if a.position[found >> U8] < b.position[word]:
+            a_counts[found >> U8] += b_counts[word]
+            b_counts[word] = 0
+        else:
+            b_counts[word] += a_counts[found >> U8]
+            a_counts[found >> U8] = 0
+
+
+@kernel(inline=True)
+def _column(columns, table, i, dtype):
+    """The memory of a table that its row of `columns` tells, where `distinct_words` holds it."""
+    return view((columns[table, 2 * i], columns[table, 2 * i + 1]), dtype)
+
+
+@kernel(i64[:, :], u8[:], i64[:], i64[:])
+def _weave(columns, data, offsets, count):
+    """Writes the words of all tables by position, those with count 0 left out, and returns how many they are.
+
+    columns: int64[tables, 8], the address and number of bytes of each table's arena, offsets, position and counts.
+    """
+    n_tables, n, out = len(columns), 0, view(data)
+    at = np.zeros(n_tables, np.int64)
+    while True:
+        best, smallest = -1, np.int64(0x7FFFFFFFFFFFFFFF)
+        for t in range(n_tables):
+            position, counts = _column(columns, t, 2, np.int64), _column(columns, t, 3, np.int64)
+            n_words = columns[t, 7] // 8
+            while at[t] < n_words and counts[at[t]] == 0:
+                at[t] += 1
+            if at[t] < n_words and position[at[t]] < smallest:
+                best, smallest = t, position[at[t]]
+        if best < 0:
+            return n
+        arena, starts = _column(columns, best, 0, np.uint8), _column(columns, best, 1, np.int64)
+        word = at[best]
+        begin, end = starts[word], starts[word + 1]
+        at[best] += 1
+        if end - begin == 1 and arena[begin] == END_OF_TEXT:
+            continue
+        copy(out, offsets[n], arena, begin, end - begin)
+        offsets[n + 1] = offsets[n] + end - begin
+        count[n] = _column(columns, best, 3, np.int64)[word]
+        n += 1

@@ -1,0 +1,67 @@
+"""Hashes of words and of pairs, and the comparison of bytes that decides."""
+
+from __future__ import annotations
+
+import numpy as np
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.primitives.constants import GOLDEN, U0, U1, U8, U16, U32
+from gputok.kernels.cpu.primitives.memory import load_u32, load_u64
+
+
+@kernel(inline=True)
+def mix(h):
+    h = h * GOLDEN
+    return h ^ (h >> np.uint64(29))
+
+
+@kernel(inline=True)
+def hash_pair(key):
+    """Of two numbers in one of 64 bits."""
+    h = key * GOLDEN
+    return h ^ (h >> U32)
+
+
+@kernel(inline=True)
+def hash_bytes(text, begin, n):
+    """A 64-bit hash of n bytes from text[begin] on, eight at a time; the last eight may overlap the ones before."""
+    h = mix(n + U1)
+    if n >= U8:
+        i = U0
+        while i + U8 <= n:
+            h = mix(h ^ load_u64(text, begin + i))
+            i += U8
+        if i < n:
+            h = mix(h ^ load_u64(text, begin + n - U8))
+    elif n >= np.uint64(4):
+        low, high = np.uint64(load_u32(text, begin)), np.uint64(load_u32(text, begin + n - np.uint64(4)))
+        h = mix(h ^ (low | high << U32))
+    elif n > U0:
+        first, middle = np.uint64(text[begin]), np.uint64(text[begin + (n >> U1)])
+        h = mix(h ^ (first | middle << U8 | np.uint64(text[begin + n - U1]) << U16))
+    return mix(h)
+
+
+@kernel(inline=True)
+def same_bytes(a, i, b, j, n):
+    """Are n bytes from a[i] and b[j] on the same?"""
+    k = U0
+    while k + U8 <= n:
+        if load_u64(a, i + k) != load_u64(b, j + k):
+            return False
+        k += U8
+    while k < n:
+        if a[i + k] != b[j + k]:
+            return False
+        k += U1
+    return True
+
+
+@kernel(inline=True)
+def same_long(a, i, b, j, n):
+    """`same_bytes` of more than 8 bytes: the last eight overlap those before."""
+    k = U0
+    while k + U8 < n:
+        if load_u64(a, i + k) != load_u64(b, j + k):
+            return False
+        k += U8
+    return load_u64(a, i + n - U8) == load_u64(b, j + n - U8)

@@ -1,0 +1,84 @@
+"""The strings of tokens while merges are learnt: packed in one array, and found by a hash table of token ids."""
+
+from __future__ import annotations
+
+import numpy as np
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.primitives.arrays import longer
+from gputok.kernels.cpu.primitives.memory import view
+from gputok.kernels.signatures import i64, u8, u32
+
+ONE = np.uint64(1)
+
+
+# The helpers take views (text uint8, text_end int64, names uint32): see bpe_state
+
+
+@kernel(inline=True)
+def name_slot(text, text_end, names, mask, start, end):
+    """The slot of the string text[start:end]: that of the token so called, or an empty one (0)."""
+    start, length = np.uint64(start), np.uint64(end) - np.uint64(start)
+    h = np.uint64(0xCBF29CE484222325)
+    for i in range(length):
+        h = (h ^ np.uint64(text[start + i])) * np.uint64(0x100000001B3)
+    at = (h ^ (h >> np.uint64(29))) & mask
+    while names[at] != 0:
+        token = np.uint64(names[at]) - ONE
+        other = np.uint64(text_end[token])
+        if np.uint64(text_end[token + ONE]) - other == length:
+            k = np.uint64(0)
+            while k < length and text[other + k] == text[start + k]:
+                k += ONE
+            if k == length:
+                break
+        at = (at + ONE) & mask
+    return at
+
+
+@kernel(u8[:], i64[:], i64, u32[:])
+def index_names(text, text_end, n_tokens, names):
+    """Fills the hash table of the tokens' strings: names uint32[power of two], zeros; token + 1."""
+    mask = np.uint64(len(names) - 1)
+    text, text_end, names = view(text), view(text_end), view(names)
+    for token in range(n_tokens):
+        slot = name_slot(text, text_end, names, mask, text_end[token], text_end[token + 1])
+        names[slot] = token + 1
+
+
+@kernel(inline=True)
+def spell_merged(text, text_end, prefix, n_prefix, a, b, end):
+    """Writes the string of a merge at text[end:], b without the prefix, and returns its end."""
+    end = np.uint64(end)
+    for i in range(np.uint64(text_end[a]), np.uint64(text_end[a + ONE])):
+        text[end] = text[i]
+        end += ONE
+    i, stop = np.uint64(text_end[b]), np.uint64(text_end[b + ONE])
+    k = np.uint64(0)
+    while k < min(n_prefix, stop - i) and text[i + k] == prefix[k]:
+        k += ONE
+    if k == n_prefix:
+        i += k
+    while i < stop:
+        text[end] = text[i]
+        end += ONE
+        i += ONE
+    return np.int64(end)
+
+
+@kernel
+def room(array, n):
+    """The array, or a larger copy where it has fewer than n elements."""
+    if n <= len(array):
+        return array
+    return longer(array, len(array), 2 * n)
+
+
+def resized(array: np.ndarray, size: int) -> np.ndarray:
+    """A copy with room for more at its end."""
+    larger = np.empty(size, array.dtype)
+    larger[: len(array)] = array
+    return larger
+
+
+def power_of_two(at_least: int) -> int:
+    return 1 << (int(at_least) - 1).bit_length()

@@ -1,0 +1,105 @@
+"""Bytes in pieces: packing them, and rewriting them byte by byte.
+
+Piece i of a text is data[start[i]:end[i]]; results are packed, with offsets[n_pieces + 1].
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.primitives.arrays import pointer
+from gputok.kernels.cpu.primitives.memory import copy, is_given, owned, store_u32, view
+from gputok.kernels.signatures import i64, u32
+
+PREFIX = 256  # the row of a byte table that holds the bytes put before a piece
+MAP, PREPEND = 1, 2  # bits of `mode`
+
+
+def gather(data: np.ndarray, start: np.ndarray, end: np.ndarray):
+    """The bytes of each piece, packed one after the other.
+
+    data uint8[n]; start, end int64[n_pieces] -> uint8[total], offsets int64[n_pieces + 1].
+    """
+    start, offsets = np.ascontiguousarray(start), np.zeros(len(start) + 1, np.int64)
+    np.cumsum(end - start, out=offsets[1:])
+    packed = np.empty(offsets[-1], np.uint8)
+    _gather(pointer(data), pointer(start), pointer(offsets), len(start), pointer(packed))
+    return packed, offsets
+
+
+@kernel(i64, i64, i64, i64, i64)
+def _gather(data, start, offsets, n_pieces, packed):
+    data, start = view(data, np.uint8), view(start, np.int64)
+    offsets, packed = view(offsets, np.int64), view(packed, np.uint8)
+    for i in range(n_pieces):
+        at = offsets[i]
+        copy(packed, at, data, start[i], offsets[i + 1] - at)
+
+
+def rewrite_bytes(
+    data: np.ndarray,
+    start: np.ndarray,
+    end: np.ndarray,
+    mode: np.ndarray,
+    table: np.ndarray,
+    alignment: tuple[np.ndarray, np.ndarray] | None = None,
+):
+    """Packs pieces with each byte replaced by up to four others, and a prefix before some of them.
+
+    data uint8[n]; start, end int64[n_pieces]; mode uint8[n_pieces], bits: 1 replace bytes, 2 put the prefix;
+    table uint32[2, 257]: how many bytes stand for a byte, and which (the lowest first), row 256 being the
+    prefix; alignment: int32[n], int32[n], or None.
+    -> uint8[total], offsets int64[n_pieces + 1], alignment or None: what replaces a byte comes from where that
+    byte came from, a prefix from where the first byte of its piece did.
+    """
+    start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
+    pieces = pointer(start), pointer(end), pointer(mode), len(start)
+    origin = (pointer(None),) * 2 if alignment is None else (pointer(alignment[0]), pointer(alignment[1]))
+    out, offsets, *aligned = _rewrite_bytes(pointer(data), pieces, table, origin)
+    return out, offsets, None if alignment is None else tuple(aligned)
+
+
+@kernel(i64, (i64, i64, i64, i64), u32[:, :], (i64, i64))
+def _rewrite_bytes(data, pieces, table, origin):
+    data, n_pieces = view(data, np.uint8), pieces[3]
+    start, end, mode = view(pieces[0], np.int64), view(pieces[1], np.int64), view(pieces[2], np.uint8)
+    old_start, old_end = view(origin[0], np.int32), view(origin[1], np.int32)
+    widths, codes = view(table[0]), view(table[1])
+    offsets = np.zeros(n_pieces + 1, np.int64)
+    for i in range(n_pieces):
+        size = end[i] - start[i]
+        if mode[i] & MAP:
+            size = 0
+            for p in range(start[i], end[i]):
+                size += widths[data[p]]
+        if mode[i] & PREPEND:
+            size += widths[PREFIX]
+        offsets[i + 1] = offsets[i] + size
+
+    total = offsets[n_pieces]
+    rewritten = np.empty(
+        total + 4, np.uint8
+    )  # every replacement, an empty one as well, is stored as four bytes
+    n_aligned = total if is_given(old_start) else 0
+    from_start, from_end = np.empty(n_aligned, np.int32), np.empty(n_aligned, np.int32)
+    out, out_start, out_end = owned(rewritten), owned(from_start), owned(from_end)
+    n = 0
+    for i in range(n_pieces):
+        first, stop = start[i], end[i]
+        row = -1 if mode[i] & PREPEND else 0  # row -1 is the prefix, then one for each byte
+        mapped = mode[i] & MAP
+        if row == 0 and not mapped and not n_aligned:
+            copy(out, n, data, first, stop - first)
+            n += stop - first
+            continue
+        for p in range(first + row, stop):
+            code = PREFIX if p < first else np.int64(data[p])
+            width = widths[code] if mapped or p < first else 1
+            store_u32(out, n, codes[code] if mapped or p < first else np.uint32(code))
+            if n_aligned:
+                source = max(p, first)
+                for k in range(n, n + width):
+                    out_start[k] = old_start[source]
+                    out_end[k] = old_end[source]
+            n += width
+    return rewritten[:total], offsets, from_start, from_end

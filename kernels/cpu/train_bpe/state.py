@@ -1,0 +1,118 @@
+"""What training BPE keeps while it merges (see bpe.py), and the hash table of its pairs."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.primitives.constants import GOLDEN
+from gputok.kernels.cpu.primitives.memory import leading_zeros
+from gputok.kernels.signatures import I64s, U8s, U16orU32, U32s, U64s
+
+ONE = np.uint64(1)
+AHEAD = 24  # list entries between a prefetch and its use
+AHEAD_PAIRS = 8  # look-ups between a prefetch of the pair and its use, and as many before that of its slot
+FILTER_BITS = 21  # a bit set of 256 KiB answers most look-ups of pairs that are not stored
+BUCKETS = 1920  # of _bucket: counts below 2 ** 63
+
+# A slice of the work ends with one of these
+DONE, PAUSED, DRY, GROW, RESPELLED = range(5)
+
+# Scalars of the state that change, as indices into State.at
+MERGES, TOKENS, PAIRS, POOL, HEAP, BUCKET, THRESHOLD, NEED, STORED, N_SCALARS = range(10)
+
+
+class State(NamedTuple):
+    at: I64s  # int64[N_SCALARS]
+    limits: I64s  # int64[2]: vocab_size, max_token_length
+    prefix: U8s  # uint8[k], continuing_subword_prefix
+    symbols: U16orU32  # uint16|uint32[n], S of the module's docstring
+    weight: I64s  # int64[places], of each place before the words of weight 1
+    length: U32s  # uint32[ids + 1], in places; 0: no such symbol in the words. The sentinel is id `ids`
+    merges: U32s  # uint32[3 * m], rows of left, right, merged
+    text: U8s  # uint8[bytes], the tokens' strings one after the other
+    text_end: I64s  # int64[ids + 1]
+    names: U32s  # uint32[power of two], a hash table of the tokens' strings: token + 1, or 0
+    pairs: I64s  # int64[4 * pairs], rows of left << 32 | right, count, start and number in pool
+    chain: U32s  # uint32[pairs], the row of the next pair in the same bucket + 1, or 0
+    bucket: U32s  # uint32[BUCKETS], the row of its first pair + 1, or 0
+    heap: I64s  # int64[3 * pairs], count, key and row of the pairs of the bucket in hand
+    slots: U32s  # uint32[power of two], a hash table of the pairs: row + 1, or 0
+    filter: U64s  # uint64[2 ** FILTER_BITS / 64]
+    pool: U32s  # uint32[entries], the lists
+    records: U32s  # uint32[3 * largest list]: place, left and right neighbour of each occurrence
+    # int64[2 * ids + 4], of each left neighbour weight - number (then its list's end) and number
+    left: I64s
+    right: I64s  # int64[2 * ids + 4], of each right neighbour
+    touched_left: U32s  # uint32[ids + 2], the distinct left neighbours
+    touched_right: U32s  # uint32[ids + 2]
+
+
+@kernel(inline=True)
+def bucket_of(count):
+    """The bucket of a count: itself below 64, then 32 to each power of two."""
+    count = np.uint64(count)
+    if count < np.uint64(64):
+        return np.int64(count)
+    shift = np.uint64(58) - leading_zeros(count)
+    return np.int64((shift << np.uint64(5)) + (count >> shift))
+
+
+# The helpers below take views: arrays as arguments would be reference-counted in the loops that call them
+
+
+@kernel(inline=True)
+def home(mask, key):
+    """The first slot to look for a pair in; mask: number of slots - 1."""
+    return (np.uint64(key) * GOLDEN) >> np.uint64(32) & mask
+
+
+@kernel(inline=True)
+def filter_bit(key):
+    return (np.uint64(key) * GOLDEN) >> np.uint64(64 - FILTER_BITS)
+
+
+@kernel(inline=True)
+def may_be_stored(filter, key):
+    bit = filter_bit(key)
+    return (filter[bit >> np.uint64(6)] >> (bit & np.uint64(63))) & ONE != 0
+
+
+@kernel(inline=True)
+def insert(slots, mask, filter, key, row):
+    """Makes a pair that was not there be found."""
+    bit = filter_bit(key)
+    word = bit >> np.uint64(6)
+    filter[word] = filter[word] | ONE << (bit & np.uint64(63))
+    slot = home(mask, key)
+    while slots[slot] != 0:
+        slot = (slot + ONE) & mask
+    slots[slot] = row + 1
+
+
+@kernel(inline=True)
+def lower(pairs, slots, mask, key, count):
+    """Takes `count` from a pair, if it is stored."""
+    slot = home(mask, key)
+    while slots[slot] != 0:
+        at = (np.uint64(slots[slot]) - ONE) << np.uint64(2)
+        if pairs[at] == key:
+            pairs[at + ONE] = pairs[at + ONE] - count
+            return
+        slot = (slot + ONE) & mask
+
+
+@kernel(inline=True)
+def add_pair(pairs, row, key, count, start, number):
+    at = np.uint64(row) << np.uint64(2)
+    pairs[at] = key
+    pairs[at + np.uint64(1)] = count
+    pairs[at + np.uint64(2)] = start
+    pairs[at + np.uint64(3)] = number
+
+
+@kernel(inline=True)
+def add_to_bucket(bucket, chain, k, row):
+    chain[row] = bucket[k]
+    bucket[k] = row + 1

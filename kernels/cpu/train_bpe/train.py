@@ -1,0 +1,193 @@
+"""Training BPE: all merges, in the order and with the ties of the namesake.
+
+The layout decides the speed. The unique words stand one after the other in one array of symbols `S`, a sentinel
+between them. A token of length n keeps its n places and its id stands at its *first and last* place, so that
+the left neighbour of a token at p is `S[p - 1]`, the right one `S[p + length]`, with no links at all.
+
+- A pair (a, b) has a list of the first places of `a`, written once. An entry is stale, and skipped, unless still
+  `S[p] == a` and `S[p + length[a]] == b`; the first place of a right part is overwritten with an invalid id.
+  Lists ascend, so a run `aaaa` merges from left to right.
+- While a pair is merged, weights are gathered by *neighbour*; afterwards each distinct neighbour costs one look-up.
+- Pairs of a count below a threshold are not stored. Counts only fall after a pair is born, so they cannot come
+  first while the top stays at the threshold or above; when none is left there, the threshold is lowered and
+  the pairs are indexed again by one scan.
+- The queue has a bucket for each range of counts (five bits of mantissa); only the bucket in hand is ordered, by a
+  heap. A count that has fallen is noticed when its pair comes up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from gputok.kernels import BpeLimits, BpeMerges
+from gputok.kernels.cpu.primitives.token_strings import index_names, power_of_two, resized
+from gputok.kernels.cpu.train_bpe.index import index_characters, index_pairs, index_slots, lay_out
+from gputok.kernels.cpu.train_bpe.merge import merge
+from gputok.kernels.cpu.train_bpe.queue import train_bpe_queued
+from gputok.kernels.cpu.train_bpe.state import (
+    BUCKETS,
+    DONE,
+    DRY,
+    FILTER_BITS,
+    GROW,
+    MERGES,
+    N_SCALARS,
+    NEED,
+    PAIRS,
+    PAUSED,
+    POOL,
+    RESPELLED,
+    STORED,
+    THRESHOLD,
+    TOKENS,
+    State,
+)
+
+_SLICE = 4_000_000  # occurrences looked at between two calls of progress, 0.05 to 0.15 s
+_ROOM = 1 << 16  # for pairs, beyond those that there are
+_FEW_TOKENS = 1500  # whose pairs are counted in one table, of 36 MB at most
+
+
+def train_bpe(
+    symbols: np.ndarray,
+    offsets: np.ndarray,
+    counts: np.ndarray,
+    tokens: np.ndarray,
+    token_offsets: np.ndarray,
+    limits: BpeLimits,
+    progress: Callable[[int, int], None] | None = None,
+) -> BpeMerges:
+    """All merges of the words symbols[offsets[i]:offsets[i + 1]], as `reference.train_bpe` finds them."""
+    n_tokens = len(token_offsets) - 1
+    ids = int(min(max(limits.vocab_size, n_tokens), n_tokens + len(symbols)))
+    dtype = np.uint16 if ids + 1 < 1 << 16 else np.uint32
+    measure = (np.empty(0, kind) for kind in (dtype, np.int64, np.uint32))
+    n_places, first_single = lay_out(symbols, offsets, counts, ids, *measure)
+    if n_places >= 1 << 32:
+        raise OverflowError(
+            f"the distinct words have {n_places:,} symbols, and lists of places hold 32 bits: leave out rare words"
+        )
+    total = int(counts @ np.maximum(np.diff(offsets) - 1, 0))
+    floor = max(1, limits.min_frequency)
+    # Far enough below the last merge's count on real text that the pairs are indexed only once (3 to 10 times)
+    threshold = max(floor, total // (128 * max(limits.vocab_size, 1)))
+    room = _most_pairs(total, threshold, n_places)
+    state = State(
+        **_arrays(
+            at=(N_SCALARS, np.int64),
+            limits=(2, np.int64),
+            prefix=(len(limits.prefix), np.uint8),
+            symbols=(n_places, dtype),
+            weight=(first_single, np.int64),
+            length=(ids + 1, np.uint32),
+            merges=(3 * ids, np.uint32),
+            text=(len(tokens) + 16 * ids, np.uint8),
+            text_end=(ids + 1, np.int64),
+            names=(power_of_two(2 * ids), np.uint32),
+            pairs=(4 * room, np.int64),
+            chain=(room, np.uint32),
+            bucket=(BUCKETS, np.uint32),
+            heap=(3 * room, np.int64),
+            slots=(4 * _ROOM, np.uint32),
+            filter=((1 << FILTER_BITS) // 64, np.uint64),
+            pool=(3 * n_places, np.uint32),
+            records=(0, np.uint32),
+            left=(2 * (ids + 2), np.int64),
+            right=(2 * (ids + 2), np.int64),
+            touched_left=(ids + 2, np.uint32),
+            touched_right=(ids + 2, np.uint32),
+        )
+    )
+    state.limits[:] = limits.vocab_size, limits.max_token_length
+    state.prefix[:] = np.frombuffer(limits.prefix, np.uint8)
+    state.text[: len(tokens)] = tokens
+    state.text_end[: n_tokens + 1] = token_offsets
+    lay_out(symbols, offsets, counts, ids, state.symbols, state.weight, state.length)
+    state.at[TOKENS] = n_tokens
+    index_names(state.text, state.text_end, n_tokens, state.names)
+    state = _indexed(state, threshold, total)
+    outcome = PAUSED
+    while outcome != DONE:
+        outcome = merge(state, _SLICE)
+        if progress is not None:
+            progress(int(state.at[TOKENS]) - n_tokens, limits.vocab_size - n_tokens)
+        if outcome == GROW:
+            state = _grown(state)
+        elif outcome == DRY and threshold > floor:
+            threshold = max(floor, threshold // 8)
+            state = _indexed(state, threshold, total)
+        elif outcome == DRY:
+            outcome = DONE
+        elif outcome == RESPELLED:
+            return train_bpe_queued(symbols, offsets, counts, tokens, token_offsets, limits, progress)
+    n_tokens, n_merges = int(state.at[TOKENS]), int(state.at[MERGES])
+    token_offsets = state.text_end[: n_tokens + 1].copy()
+    merges = state.merges[: 3 * n_merges].reshape(-1, 3).T.copy()
+    return BpeMerges(*merges, state.text[: token_offsets[-1]].copy(), token_offsets)
+
+
+def _arrays(**specs: tuple[int, type]) -> dict[str, np.ndarray]:
+    """Arrays of zeros by name, from their size and dtype, out of one block of memory.
+
+    Of a block of 4 MiB or more NumPy has the operating system make huge pages; page faults of as many small ones took
+    a sixth of the time where the merges of a corpus take 30 ms.
+    """
+    sizes = [n * np.dtype(dtype).itemsize for n, dtype in specs.values()]
+    starts = np.cumsum([0, *(size + -size % 64 for size in sizes)]).tolist()
+    block = np.zeros(starts[-1], np.uint8)
+    return {
+        name: block[start : start + size].view(dtype)
+        for (name, (_, dtype)), start, size in zip(specs.items(), starts, sizes, strict=False)
+    }
+
+
+def _most_pairs(total: int, threshold: int, n_places: int) -> int:
+    """Room for the pairs that can reach the threshold, of all pairs' weight `total`, and for some more."""
+    return min(total // threshold, n_places) + _ROOM
+
+
+def _indexed(state: State, threshold: int, total: int) -> State:
+    """The state with every pair of count `threshold` or more stored; total: the weight of all pairs."""
+    state.at[THRESHOLD] = threshold
+    room = _most_pairs(total, threshold, len(state.symbols))
+    if room > len(state.chain):
+        state = state._replace(
+            pairs=np.empty(4 * room, np.int64),
+            chain=np.empty(room, np.uint32),
+            heap=np.empty(3 * room, np.int64),
+        )
+    if state.at[MERGES] == 0 and state.at[TOKENS] < _FEW_TOKENS:
+        index_characters(state, np.zeros(2 * (int(state.at[TOKENS]) + 1) ** 2, np.int64))
+    else:
+        index_pairs(state, np.empty(len(state.symbols), np.uint32))
+    state = state._replace(records=np.empty(3 * state.at[NEED], np.uint32))
+    return _with_slots(state, 2 * int(state.at[PAIRS]) + _ROOM)
+
+
+def _with_slots(state: State, n: int) -> State:
+    """The state with the stored pairs in a hash table of n slots at least."""
+    at, n = state.at, power_of_two(n)
+    slots = state.slots[:n] if n <= len(state.slots) else np.empty(n, np.uint32)
+    at[STORED] = index_slots(state.pairs, at[PAIRS], at[THRESHOLD], slots, state.filter)
+    return state._replace(slots=slots)
+
+
+def _grown(state: State) -> State:
+    """The state with room for the next merge: whatever is short of it at least doubles."""
+    number = int(state.at[NEED])
+    born = 2 * min(number, len(state.length))
+    n_pairs = int(state.at[PAIRS]) + born
+    if n_pairs > len(state.chain):
+        state = state._replace(
+            pairs=resized(state.pairs, 8 * n_pairs),
+            chain=resized(state.chain, 2 * n_pairs),
+            heap=resized(state.heap, 6 * n_pairs),
+        )
+    if 3 * (state.at[STORED] + born) > 2 * len(state.slots):
+        state = _with_slots(state, 2 * int(state.at[STORED] + born))
+    if state.at[POOL] + 3 * number > len(state.pool):
+        state = state._replace(pool=resized(state.pool, 2 * (int(state.at[POOL]) + 3 * number)))
+    if 3 * number > len(state.records):
+        state = state._replace(records=np.empty(6 * number, np.uint32))
+    return state._replace(text=resized(state.text, 2 * len(state.text)))

@@ -1,0 +1,502 @@
+"""Training parity-aware BPE: at each step the most frequent pair of the language that is worst off (Foroutan et al.,
+"Parity-Aware Byte-Pair Encoding", 2025, arXiv:2508.04796), as `reference.train_parity_bpe` defines it.
+
+Every language has its own words, pairs and queue; its development words are one more language that is merged, but
+never asked for a pair. All pairs are in one hash table by (language, left, right). A pair's words are a linked list.
+A queue is a pairing heap: building it costs one comparison a pair, and most pairs are never looked at again.
+A count that has fallen is noticed when its pair comes up; one that has risen is queued anew.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from gputok.kernels import BpeMerges, ParityLimits
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.primitives.constants import GOLDEN, U32
+from gputok.kernels.cpu.primitives.memory import owned, view
+from gputok.kernels.cpu.primitives.token_strings import (
+    index_names,
+    name_slot,
+    power_of_two,
+    resized,
+    room,
+    spell_merged,
+)
+from gputok.kernels.signatures import Bools, F64s, I64s, U8s, U32s, U64s, boolean, f64, i64, u8, u64
+
+_SLICE = 2_000_000  # symbols looked at between two calls of progress
+_TOKEN_BITS, _LANGUAGE_BITS = 24, 15  # of a key: language, left, right
+_MERGES, _TOKENS, _PAIRS, _ENTRIES, _NODES, _FREE, _RISEN, _CHOICES, _EXHAUSTED, _N_SCALARS = range(10)
+# of a pair; _WORDS: its first node or -1; _STAMP: step in which it rose
+_KEY, _COUNT, _WORDS, _STAMP, _FIELDS = range(5)
+# of an entry of a queue; _QUEUED: the count that it was queued with
+_PAIR, _QUEUED, _CHILD, _SIBLING = range(4)
+
+
+class _State(NamedTuple):
+    at: I64s  # int64[_N_SCALARS]
+    prefix: U8s  # uint8[k], continuing_subword_prefix
+    symbols: U32s  # uint32[n], each word from its start on
+    length: U32s  # uint32[n], of each symbol in initial symbols
+    start: I64s  # int64[words]
+    size: I64s  # int64[words], in symbols
+    counts: I64s  # int64[words]
+    languages: I64s  # int64[words]
+    visited: I64s  # int64[words], the last step that merged in it
+    total: F64s  # float64[languages], symbols of the texts that are balanced
+    first: F64s  # float64[languages], the same before any merge
+    exhausted: Bools  # bool[languages]
+    recent: I64s  # int64[window], the last choices, in turn
+    chosen: I64s  # int64[languages], how many of those are each language
+    waiting: Bools  # bool[languages]
+    text: U8s  # uint8[bytes], the tokens' strings
+    text_end: I64s  # int64[ids + 1]
+    head: U64s  # uint64[ids], the first eight bytes of each token, for comparisons
+    names: U32s  # uint32[power of two], see index_names
+    merges: U32s  # uint32[3 * m]: left, right, merged
+    slots: I64s  # int64[power of two], a hash table: pair + 1, or 0
+    pairs: I64s  # int64[_FIELDS * pairs]
+    nodes: I64s  # int64[2 * nodes], word and next node
+    risen: I64s  # int64[pairs of this step whose count rose]
+    entries: I64s  # int64[4 * entries]
+    root: I64s  # int64[2 * languages + 1], the first entry of each queue, or -1
+
+
+# ---- pairs
+
+
+@kernel(inline=True)
+def _key(language, a, b):
+    return np.int64(language) << 2 * _TOKEN_BITS | np.int64(a) << _TOKEN_BITS | np.int64(b)
+
+
+@kernel(inline=True)
+def _slot(slots, pairs, key):
+    """Where a pair is, or would be."""
+    mask = np.uint64(len(slots) - 1)
+    at = np.uint64(key) * GOLDEN
+    at = (at ^ at >> U32) & mask
+    while slots[at] > 0 and pairs[_FIELDS * (slots[at] - 1) + _KEY] != key:
+        at = (at + np.uint64(1)) & mask
+    return at
+
+
+@kernel(inline=True)
+def _change(at, slots, pairs, risen, key, amount, step):
+    """Adds to a pair's count; returns the pair."""
+    slot = _slot(slots, pairs, key)
+    if slots[slot] == 0:
+        new = _FIELDS * at[_PAIRS]
+        pairs[new + _KEY], pairs[new + _COUNT], pairs[new + _WORDS], pairs[new + _STAMP] = key, 0, -1, -1
+        at[_PAIRS] += 1
+        slots[slot] = at[_PAIRS]
+    pair = slots[slot] - 1
+    pairs[_FIELDS * pair + _COUNT] += amount
+    if amount > 0 and pairs[_FIELDS * pair + _STAMP] != step:
+        pairs[_FIELDS * pair + _STAMP] = step
+        risen[at[_RISEN]] = pair
+        at[_RISEN] += 1
+    return pair
+
+
+@kernel(inline=True)
+def _add_word(at, pairs, nodes, pair, word):
+    """Lets a pair know a word that has it. Words are visited one after the other, so that it is there once a visit."""
+    first = pairs[_FIELDS * pair + _WORDS]
+    if first >= 0 and nodes[2 * first] == word:
+        return
+    node = at[_FREE]
+    if node >= 0:
+        at[_FREE] = nodes[2 * node + 1]
+    else:
+        node = at[_NODES]
+        at[_NODES] += 1
+    nodes[2 * node], nodes[2 * node + 1] = word, first
+    pairs[_FIELDS * pair + _WORDS] = node
+
+
+@kernel
+def _with_room(at, slots, pairs, nodes, risen, size):
+    """Room for the changes of a word of so many symbols, each in its language and in all together."""
+    changes = 8 * size
+    pairs = room(pairs, _FIELDS * (at[_PAIRS] + changes))
+    nodes = room(nodes, 2 * (at[_NODES] + 2 * size))
+    risen = room(risen, at[_RISEN] + changes)
+    if 2 * (at[_PAIRS] + changes) > len(slots):
+        capacity = len(slots)
+        while capacity < 4 * (at[_PAIRS] + changes):
+            capacity *= 2
+        slots = np.zeros(capacity, np.int64)
+        for pair in range(at[_PAIRS]):
+            slots[_slot(slots, pairs, pairs[_FIELDS * pair + _KEY])] = pair + 1
+    return slots, pairs, nodes, risen
+
+
+# ---- queues
+
+
+@kernel(inline=True)
+def _head(text, start, end):
+    head = np.uint64(0)
+    for i in range(8):
+        head = head << np.uint64(8) | np.uint64(text[start + i] if start + i < end else 0)
+    return head
+
+
+@kernel(inline=True)
+def _after(text, text_end, head, a, b):
+    """Whether the string of token a, which is another one, is behind that of b."""
+    if head[a] != head[b]:
+        return head[a] > head[b]
+    i, j = text_end[a], text_end[b]
+    while i < text_end[a + 1] and j < text_end[b + 1] and text[i] == text[j]:
+        i += 1
+        j += 1
+    return i < text_end[a + 1] and (j == text_end[b + 1] or text[i] > text[j])
+
+
+@kernel(inline=True)
+def _link(entries, pairs, text, text_end, head, i, j):
+    """Joins two heaps: the higher count is on top, among equals the pair whose strings are last."""
+    count, other = entries[4 * i + _QUEUED], entries[4 * j + _QUEUED]
+    swap = other > count
+    if other == count:
+        key = pairs[_FIELDS * entries[4 * i + _PAIR] + _KEY]
+        other_key = pairs[_FIELDS * entries[4 * j + _PAIR] + _KEY]
+        mask = (1 << _TOKEN_BITS) - 1
+        a, c = key >> _TOKEN_BITS & mask, other_key >> _TOKEN_BITS & mask
+        b, d = key & mask, other_key & mask
+        swap = _after(text, text_end, head, c, a) if a != c else b != d and _after(text, text_end, head, d, b)
+    if swap:
+        i, j = j, i
+    entries[4 * j + _SIBLING] = entries[4 * i + _CHILD]
+    entries[4 * i + _CHILD] = j
+    return i
+
+
+@kernel
+def _push(entries, root, pairs, text, text_end, head, queue, entry):
+    entries[4 * entry + _CHILD], entries[4 * entry + _SIBLING] = -1, -1
+    top = root[queue]
+    root[queue] = entry if top < 0 else _link(entries, pairs, text, text_end, head, top, entry)
+
+
+@kernel
+def _pop(entries, root, pairs, text, text_end, head, queue):
+    """Takes the first entry out: its children are joined in twos, then one after the other."""
+    tree = entries[4 * root[queue] + _CHILD]
+    joined = np.int64(-1)
+    while tree >= 0:
+        other = entries[4 * tree + _SIBLING]
+        following = np.int64(-1)
+        if other >= 0:
+            following = entries[4 * other + _SIBLING]
+            tree = _link(entries, pairs, text, text_end, head, tree, other)
+        entries[4 * tree + _SIBLING] = joined
+        joined, tree = tree, following
+    top = np.int64(-1)
+    while joined >= 0:
+        following = entries[4 * joined + _SIBLING]
+        entries[4 * joined + _SIBLING] = -1
+        top = joined if top < 0 else _link(entries, pairs, text, text_end, head, top, joined)
+        joined = following
+    root[queue] = top
+
+
+@kernel
+def _queue_risen(at, risen, entries, root, pairs, text, text_end, head):
+    entries = room(entries, 4 * (at[_ENTRIES] + at[_RISEN]))
+    for i in range(at[_RISEN]):
+        pair = _FIELDS * risen[i]
+        if pairs[pair + _COUNT] > 0:
+            entry = at[_ENTRIES]
+            at[_ENTRIES] += 1
+            entries[4 * entry + _PAIR], entries[4 * entry + _QUEUED] = risen[i], pairs[pair + _COUNT]
+            _push(entries, root, pairs, text, text_end, head, pairs[pair + _KEY] >> 2 * _TOKEN_BITS, entry)
+    at[_RISEN] = 0
+    return entries
+
+
+# ---- the stage
+
+
+@kernel(_State, i64, i64, i64, boolean)
+def _count_pairs(state, begin, end, n, in_all):
+    """Counts the pairs of some words, and queues none of them yet."""
+    (
+        at, prefix, symbols, length, start, size, counts, languages, visited, total, first, exhausted, recent, chosen,
+        waiting, text, text_end, head, names, merges, slots, pairs, nodes, risen, entries, root,
+    ) = state  # fmt: skip
+    for word in range(begin, end):
+        slots, pairs, nodes, risen = _with_room(at, slots, pairs, nodes, risen, size[word])
+        language = languages[word]
+        for p in range(start[word], start[word] + size[word] - 1):
+            amount = counts[word] if language < n else 0
+            pair = _change(at, slots, pairs, risen, _key(language, symbols[p], symbols[p + 1]), amount, 0)
+            _add_word(at, pairs, nodes, pair, word)
+            if in_all and amount > 0:
+                _change(at, slots, pairs, risen, _key(2 * n, symbols[p], symbols[p + 1]), amount, 0)
+    return _State(
+        at, prefix, symbols, length, start, size, counts, languages, visited, total, first, exhausted, recent, chosen,
+        waiting, text, text_end, head, names, merges, slots, pairs, nodes, risen, entries, root,
+    )  # fmt: skip
+
+
+@kernel
+def _choose(at, total, first, ratio, exhausted, recent, chosen, waiting, threshold):
+    """The language that is worst off, unless it has been chosen too often of late."""
+    n, window = len(total), len(recent)
+    waiting[:] = False
+    n_waiting = 0
+    while True:
+        best, highest = 0, -np.inf
+        for language in range(n):
+            if exhausted[language] or waiting[language]:
+                continue
+            urgency = total[language]
+            if len(ratio) > 0:
+                urgency = -(first[language] / total[language]) / ratio[language]
+            if urgency > highest:
+                best, highest = language, urgency
+        if window == 0 or chosen[best] / window <= threshold or waiting[best] or n_waiting == n - 1:
+            break
+        waiting[best] = True
+        n_waiting += 1
+    if window > 0:
+        place = at[_CHOICES] % window
+        if at[_CHOICES] >= window:
+            chosen[recent[place]] -= 1
+        recent[place] = best
+        chosen[best] += 1
+        at[_CHOICES] += 1
+    return best
+
+
+@kernel
+def _best_pair(at, entries, root, pairs, text, text_end, head, queue, least):
+    """The pair that a queue has first, or -1; a count that has fallen is corrected first."""
+    while root[queue] >= 0:
+        entry = root[queue]
+        pair = entries[4 * entry + _PAIR]
+        count = pairs[_FIELDS * pair + _COUNT]
+        _pop(entries, root, pairs, text, text_end, head, queue)
+        if count > 0 and entries[4 * entry + _QUEUED] == count:
+            return pair if count >= least else -1
+        if count > 0:
+            entries[4 * entry + _QUEUED] = count
+            _push(entries, root, pairs, text, text_end, head, queue, entry)
+    return -1
+
+
+@kernel(_State, i64, i64, i64, i64, i64, boolean, f64[:], f64, i64)
+def _merge_pairs(state, n, merges_wanted, least, max_length, global_merges, dev, ratio, threshold, work):
+    """Merges until about so many symbols were looked at; whether all is done, and the state."""
+    (
+        at, prefix, symbols, length, start, size, counts, languages, visited, total, first, exhausted, recent, chosen,
+        waiting, text, text_end, head, names, merges, slots, pairs, nodes, risen, entries, root,
+    ) = state  # fmt: skip
+    entries = _queue_risen(at, risen, entries, root, pairs, text, text_end, head)
+    done = False
+    while work > 0:
+        if at[_MERGES] >= merges_wanted or at[_EXHAUSTED] == n:
+            done = True
+            break
+        # 1. The language, and its pair
+        in_all = at[_MERGES] < global_merges
+        queue = (
+            2 * n
+            if in_all
+            else _choose(at, total, first, ratio, exhausted, recent, chosen, waiting, threshold)
+        )
+        pair = _best_pair(at, entries, root, pairs, text, text_end, head, queue, least)
+        work -= 1
+        if pair < 0 and in_all:
+            done = True
+            break
+        if pair < 0:
+            if not exhausted[queue]:
+                exhausted[queue] = True
+                at[_EXHAUSTED] += 1
+            continue
+        key = pairs[_FIELDS * pair + _KEY] & ((1 << 2 * _TOKEN_BITS) - 1)
+        a, b = np.uint64(key >> _TOKEN_BITS), np.uint64(key & ((1 << _TOKEN_BITS) - 1))
+
+        # 2. Its string, which may be a token already
+        begin = text_end[at[_TOKENS]]
+        text = room(
+            text, begin + text_end[a + np.uint64(1)] - text_end[a] + text_end[b + np.uint64(1)] - text_end[b]
+        )
+        strings, ends, all_names = owned(text), view(text_end), view(names)
+        end = spell_merged(strings, ends, view(prefix), np.uint64(len(prefix)), a, b, begin)
+        slot = name_slot(strings, ends, all_names, np.uint64(len(names) - 1), begin, end)
+        if names[slot] == 0:
+            head[at[_TOKENS]] = _head(text, begin, end)
+            at[_TOKENS] += 1
+            names[slot] = at[_TOKENS]
+            text_end[at[_TOKENS]] = end
+        new = np.int64(names[slot] - 1)
+        merges = room(merges, 3 * at[_MERGES] + 3)
+        merges[3 * at[_MERGES]], merges[3 * at[_MERGES] + 1], merges[3 * at[_MERGES] + 2] = a, b, new
+        at[_MERGES] += 1
+        step = at[_MERGES]
+
+        # 3. In the words that each language knows to have it
+        for language in range(2 * n):
+            pair = slots[_slot(slots, pairs, _key(language, a, b))] - 1
+            if pair < 0 or pairs[_FIELDS * pair + _WORDS] < 0:
+                continue
+            node = pairs[_FIELDS * pair + _WORDS]
+            pairs[_FIELDS * pair + _WORDS] = -1
+            longest = max_length if language < n else np.int64(1) << 62
+            while node >= 0:
+                word, following = nodes[2 * node], nodes[2 * node + 1]
+                nodes[2 * node + 1] = at[_FREE]
+                at[_FREE] = node
+                node = following
+                if visited[word] == step:
+                    continue
+                visited[word] = step
+                slots, pairs, nodes, risen = _with_room(at, slots, pairs, nodes, risen, size[word])
+                work -= size[word]
+                kept = origin = start[word]
+                p, stop = origin, origin + size[word]
+                while p < stop:
+                    if symbols[p] != a or p + 1 == stop or symbols[p + 1] != b:
+                        symbols[kept], length[kept] = symbols[p], length[p]
+                        kept += 1
+                        p += 1
+                        continue
+                    merged_length = np.int64(length[p]) + length[p + 1]
+                    lost_left = lost_right = won_left = won_right = np.int64(-1)
+                    if kept > origin:
+                        lost_left = _key(language, symbols[kept - 1], a)
+                        if length[kept - 1] + merged_length < longest:
+                            won_left = _key(language, symbols[kept - 1], new)
+                    if p + 2 < stop:
+                        lost_right = _key(language, b, symbols[p + 2])
+                        if length[p + 2] + merged_length < longest:
+                            won_right = _key(language, new, symbols[p + 2])
+                    symbols[kept], length[kept] = new, merged_length
+                    kept += 1
+                    p += 2
+                    for key, sign in ((lost_left, -1), (won_left, 1), (lost_right, -1), (won_right, 1)):
+                        if key < 0:
+                            continue
+                        amount = sign * counts[word] if language < n else 0
+                        changed = _change(at, slots, pairs, risen, key, amount, step)
+                        if sign > 0:
+                            _add_word(at, pairs, nodes, changed, word)
+                        if in_all and amount != 0:
+                            _change(
+                                at,
+                                slots,
+                                pairs,
+                                risen,
+                                key + ((2 * n - language) << 2 * _TOKEN_BITS),
+                                amount,
+                                step,
+                            )
+                if (language >= n) == dev:
+                    total[language % n] -= counts[word] * (origin + size[word] - kept)
+                size[word] = kept - origin
+            if in_all and language < n:
+                _change(at, slots, pairs, risen, _key(2 * n, a, b), -pairs[_FIELDS * pair + _COUNT], step)
+            pairs[_FIELDS * pair + _COUNT] = 0
+        entries = _queue_risen(at, risen, entries, root, pairs, text, text_end, head)
+    return done, _State(
+        at, prefix, symbols, length, start, size, counts, languages, visited, total, first, exhausted, recent, chosen,
+        waiting, text, text_end, head, names, merges, slots, pairs, nodes, risen, entries, root,
+    )  # fmt: skip
+
+
+@kernel(u8[:], i64[:], i64, u64[:])
+def _index_heads(text, text_end, n_tokens, head):
+    for token in range(n_tokens):
+        head[token] = _head(text, text_end[token], text_end[token + 1])
+
+
+def train_parity_bpe(
+    symbols: np.ndarray,
+    offsets: np.ndarray,
+    counts: np.ndarray,
+    languages: np.ndarray,
+    tokens: np.ndarray,
+    token_offsets: np.ndarray,
+    limits: ParityLimits,
+    progress: Callable[[int, int], None] | None = None,
+) -> BpeMerges:
+    """`reference.train_parity_bpe`."""
+    n, n_tokens = limits.languages, len(token_offsets) - 1
+    ids = n_tokens + min(limits.merges, len(symbols))
+    if ids >= 1 << _TOKEN_BITS:
+        raise OverflowError(
+            f"{ids:,} tokens could be learnt, and pairs hold {_TOKEN_BITS} bits: lower num_merges"
+        )
+    if 2 * n + 1 >= 1 << _LANGUAGE_BITS:
+        raise OverflowError(f"{n:,} languages: at most {(1 << _LANGUAGE_BITS - 1) - 1:,} can be told apart")
+    size = np.diff(offsets)
+    balanced = (languages >= n) == limits.dev
+    total = np.bincount(languages[balanced] % n, (size * counts)[balanced], n).astype(
+        np.float64
+    )  # ints if empty
+    exhausted = (total == 0) if limits.ratio else np.zeros(n, np.bool_)
+    nothing = np.empty(0, np.int64)
+    state = _State(
+        at=np.zeros(_N_SCALARS, np.int64),
+        prefix=np.frombuffer(limits.prefix, np.uint8),
+        symbols=symbols.astype(np.uint32),
+        length=np.ones(len(symbols), np.uint32),
+        start=offsets[:-1].copy(),
+        size=size,
+        counts=counts,
+        languages=languages,
+        visited=np.zeros(len(counts), np.int64),
+        total=total,
+        first=total.copy(),
+        exhausted=exhausted,
+        recent=np.empty(limits.window, np.int64),
+        chosen=np.zeros(n, np.int64),
+        waiting=np.zeros(n, np.bool_),
+        text=tokens.copy(),
+        text_end=resized(token_offsets, ids + 1),
+        head=np.empty(ids, np.uint64),
+        names=np.zeros(power_of_two(2 * ids + 2), np.uint32),
+        merges=np.empty(0, np.uint32),
+        slots=np.zeros(1024, np.int64),
+        pairs=nothing,
+        nodes=nothing,
+        risen=nothing,
+        entries=nothing,
+        root=np.full(2 * n + 1, -1, np.int64),
+    )
+    state.at[_TOKENS], state.at[_FREE], state.at[_EXHAUSTED] = n_tokens, -1, exhausted.sum()
+    index_names(state.text, state.text_end, n_tokens, state.names)
+    _index_heads(state.text, state.text_end, n_tokens, state.head)
+    cuts = np.searchsorted(offsets, np.arange(_SLICE, len(symbols), _SLICE)).tolist()
+    for begin, end in itertools.pairwise([0, *cuts, len(counts)]):
+        state = _count_pairs(state, begin, end, n, limits.global_merges > 0)
+        if progress is not None:
+            progress(0, limits.merges)
+    done = False
+    while not done:
+        done, state = _merge_pairs(
+            state,
+            n,
+            limits.merges,
+            max(1, limits.min_frequency),
+            limits.max_token_length,
+            limits.global_merges,
+            limits.dev,
+            np.array(limits.ratio, np.float64),
+            limits.threshold,
+            _SLICE,
+        )
+        if progress is not None:
+            progress(int(state.at[_MERGES]), limits.merges)
+    columns = state.merges[: 3 * state.at[_MERGES]].reshape(-1, 3).T
+    offsets = state.text_end[: state.at[_TOKENS] + 1]
+    return BpeMerges(*columns, state.text[: offsets[-1]], offsets)

@@ -1,0 +1,236 @@
+"""Training a Unigram model: tries of words, and expectation over them.
+
+Everything here works on ranges of words that do not depend on the number of threads, and what threads add up are
+integers: the same bits come out for any number of them. `suffixes.py` makes the text and the pieces.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.primitives.arrays import longer
+from gputok.kernels.cpu.train_unigram.suffixes import NO_ARC
+from gputok.kernels.signatures import I32s, I64s, U16orU32, U32s, f64, i32, i64, u32
+
+_BLOCK = 64  # characters whose arcs are gathered before they are written
+_TINY = 2.0**-256  # forward sums below this are scaled up, by an exact power of two
+_HUGE = 2.0**256
+LOG_HUGE = math.log(_HUGE)
+
+
+class Trie(NamedTuple):
+    """Some of the sorted words as prefix tries in preorder.
+
+    Word w shares its first `lcp[w]` nodes with the words before it; its others follow, to `arcs[stop[w]]`. An arc is
+    piece << shift | length - 1: the pieces that end at a node, where the one of one character comes first and so marks
+    where a node begins.
+    """
+
+    lcp: I32s  # int32[words], 0 for the first
+    weight: I64s  # int64[words], how often each word occurs
+    deepest: int  # the most characters of a word
+    stop: I64s  # int64[words]
+    arcs: U32s  # uint32[arcs]
+
+
+# -------------------------------------------------------------------------------------------------------- trie
+
+
+@kernel(U16orU32, i64[:], i32[:], i64[:], i64, i64, u32[:], u32[:], i64, i64)
+def fill_trie(text, words, lcp, n_chars, first, last, arc_at, parent, longest, shift):
+    """The last fields of the `Trie` of the sorted words first:last, which begin at text[words[w]].
+
+    The longer arcs that begin at each character are `arc_at` and its parents (see `Seeds`).
+    """
+    mask = np.uint32((1 << shift) - 1)
+    shift = np.uint32(shift)
+    n_nodes = 0
+    for w in range(first, last):
+        n_nodes += n_chars[w] - lcp[w]
+    stops = np.empty(last - first, np.int64)
+    arcs, n_arcs = np.empty(6 * n_nodes + 1024, np.uint32), 0
+    longest, ring = max(np.int64(1), longest), np.int64(1)
+    while ring < longest + _BLOCK:
+        ring *= 2
+    ending = np.empty((ring, longest), np.uint32)  # the arcs to the next nodes, the longest first
+    n_ending = np.zeros(ring, np.int64)
+    row = np.uint64(ring - 1)
+    for w in range(first, last):
+        p, common = np.uint64(words[w]), np.int64(lcp[w])
+        for block in range(max(0, common + 1 - longest), n_chars[w], _BLOCK):
+            stop = min(block + _BLOCK, n_chars[w])
+            for at in range(block, stop):
+                new = arc_at[p + np.uint64(at)]
+                while new != NO_ARC:
+                    to = at + np.int64(new & mask)
+                    if to < common:
+                        break  # prefixes of this piece are shorter still
+                    to = np.uint64(to) & row
+                    ending[to, np.uint64(n_ending[to])] = new
+                    n_ending[to] += 1
+                    new = parent[np.uint64(new >> shift)]
+            if n_arcs + _BLOCK * longest > len(arcs):
+                arcs = longer(arcs, n_arcs, 2 * n_arcs + _BLOCK * longest)
+            for at in range(max(block, common), stop):
+                arcs[np.uint64(n_arcs)] = np.uint32(text[p + np.uint64(at)]) << shift
+                n_arcs += 1
+                here = np.uint64(at) & row
+                for i in range(n_ending[here]):
+                    arcs[np.uint64(n_arcs)] = ending[here, np.uint64(i)]
+                    n_arcs += 1
+                n_ending[here] = 0
+        stops[w - first] = n_arcs
+    return stops, arcs[:n_arcs].copy()
+
+
+@kernel(Trie, u32[:], i64)
+def renumber(trie, numbers, shift):
+    """Gives the pieces of a trie new numbers, numbers[old], or drops them where that is NO_ARC."""
+    stop, arcs = trie.stop, trie.arcs
+    mask = np.uint32((1 << shift) - 1)
+    shift = np.uint32(shift)
+    i, kept = 0, 0
+    for w in range(len(stop)):
+        while i < stop[w]:
+            arc = arcs[np.uint64(i)]
+            number = numbers[np.uint64(arc >> shift)]
+            arcs[np.uint64(kept)] = number << shift | arc & mask
+            kept += number != NO_ARC
+            i += 1
+        stop[w] = kept
+
+
+# ----------------------------------------------------------------------------------------------------------- EM
+
+
+@kernel(Trie, f64[:], i64[:], i64, f64)
+def expect(trie, p, count, shift, scale):
+    """One E-step over the words of a trie: adds expected counts, times `scale`.
+
+    p[2 * k] (float64) is the probability of piece k; in the same array seen as int64, count[2 * k + 1] gets its count:
+    what belongs together is fetched together.
+    -> the probability of each word, float64[words], divided by 2**(-256 * n), and int32[words], n.
+
+    Forward and backward in linear space: `s[d]` is the probability that the first d characters of the present word
+    are spelt, divided by 2**(-256 * e[d]). Exact powers of two keep it in range, so the only rounding is that of
+    products and sums in a fixed order. Expected counts are rounded to integers one by one; integers commute.
+    A node is left backward as soon as no later word shares it, while its arcs are still at hand.
+    """
+    lcp, weight, deepest, stop, arcs = trie
+    mask = np.uint32((1 << shift) - 1)
+    shift, one = np.uint32(shift), np.uint64(1)
+    n_words = len(weight)
+    spelt, exponent = np.empty(n_words), np.empty(n_words, np.int32)
+    s, e, d = np.empty(deepest + 1), np.zeros(deepest + 1, np.int32), np.zeros(deepest + 1)
+    behind = np.empty(deepest + 1, np.int64)  # where the arcs of the node at each depth end
+    power = np.array([1.0, _HUGE, _HUGE * _HUGE, _HUGE * _HUGE * _HUGE])
+    s[0] = 1.0
+    i = np.int64(0)
+    for w in range(n_words):
+        depth, end = np.int64(lcp[w]), stop[w]
+        total, here = s[depth], e[depth]
+        exponent[w] = here
+        while i < end:
+            # The arc of one character, then the longer ones.
+            total *= p[np.uint64(arcs[np.uint64(i)] >> shift) << one]
+            # Exponents only grow: if the farthest that an arc can reach has this one, so have all.
+            alike = here == 0 or e[np.uint64(max(np.int64(0), depth - np.int64(mask)))] == here
+            i += 1
+            while i < end:
+                arc = arcs[np.uint64(i)]
+                if arc & mask == 0:
+                    break
+                u = np.uint64(depth - np.int64(arc & mask))
+                x = s[u] * p[np.uint64(arc >> shift) << one]
+                if alike:
+                    total += x
+                else:
+                    total += x * power[min(here - e[u], 3)]
+                i += 1
+            if total < _TINY:
+                total *= _HUGE
+                here += 1
+                exponent[w] = here  # a store here makes this a branch: a select would wait for each sum
+            depth += 1
+            s[np.uint64(depth)], e[np.uint64(depth)], behind[np.uint64(depth)] = total, here, i
+        spelt[w] = total
+
+        shared = np.int64(lcp[w + 1]) if w + 1 < n_words else np.int64(0)
+        g = d[depth] + weight[w] * scale / total
+        d[depth] = 0.0
+        while depth > shared:
+            here = e[np.uint64(depth)]
+            j = np.uint64(behind[np.uint64(depth)])
+            depth -= 1
+            alike = here == 0 or e[np.uint64(max(np.int64(0), depth - np.int64(mask)))] == here
+            while True:
+                j -= one
+                arc = arcs[j]
+                k = np.uint64(arc >> shift) << one
+                if arc & mask == 0:
+                    break
+                u = np.uint64(depth - np.int64(arc & mask))
+                x = g * p[k]
+                if not alike:
+                    x *= power[min(here - e[u], 3)]
+                d[u] += x
+                count[k | one] += np.int64(x * s[u] + 0.5)
+            g *= p[k]
+            if not alike:
+                g *= power[min(here - e[np.uint64(depth)], 3)]
+            count[k | one] += np.int64(g * s[np.uint64(depth)] + 0.5)
+            g += d[np.uint64(depth)]
+            d[np.uint64(depth)] = 0.0
+        d[depth] = g
+    return spelt, exponent
+
+
+@kernel(U16orU32, i64[:], i64[:], u32[:], u32[:], i64, f64[:], i64[:])
+def best_spellings(text, place, length, arc_at, parent, shift, log_p, pieces):
+    """For each of some longer pieces, its best spelling by other pieces (Viterbi).
+
+    text[place[k]:] is where piece k stands; the longer arcs that begin at each character are `arc_at` and its parents.
+    -> log-probability float64[n]; the parts of all, int64[parts], each spelling's last to first; and row offsets
+    int64[n + 1]. Among equals the first found wins: shorter last parts.
+    """
+    longest, n_chars = np.int64(1), np.int64(0)
+    for k in pieces:
+        longest = max(longest, length[k])
+        n_chars += length[k]
+    mask = np.uint32((1 << shift) - 1)
+    shift = np.uint32(shift)
+    score, rows = np.empty(len(pieces)), np.zeros(len(pieces) + 1, np.int64)
+    parts, n_parts = np.empty(n_chars, np.int64), np.int64(0)
+    best = np.empty(longest + 1)
+    back = np.empty(longest + 1, np.int64)
+    for i in range(len(pieces)):
+        k = pieces[i]
+        at, n = place[k], length[k]
+        best[0] = 0.0
+        best[1 : n + 1] = -np.inf
+        for start in range(n):
+            character = np.int64(text[at + start])
+            x = best[start] + log_p[character]
+            if x > best[start + 1]:
+                best[start + 1] = x
+                back[start + 1] = character
+            arc = arc_at[at + start]
+            while arc != NO_ARC:
+                stop, piece = start + np.int64(arc & mask) + 1, np.int64(arc >> shift)
+                if stop <= n and piece != k:
+                    x = best[start] + log_p[piece]
+                    if x > best[stop]:
+                        best[stop] = x
+                        back[stop] = piece
+                arc = parent[piece]
+        score[i] = best[n]
+        stop = np.int64(n)
+        while stop > 0:
+            parts[n_parts] = back[stop]
+            stop -= length[back[stop]]
+            n_parts += 1
+        rows[i + 1] = n_parts
+    return score, parts[:n_parts].copy(), rows

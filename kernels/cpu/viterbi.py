@@ -1,0 +1,330 @@
+"""The stages `viterbi` and `sample_paths`: the tokens of words by a unigram language model.
+
+The lattice of a word has a node between its characters and an arc for each token that fits, with its score; where
+no token is a single character, an arc of the unknown token's score crosses it. The arcs that begin at one place come
+from one walk of the trie, so that a word costs its length times the longest token at most.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from gputok.kernels import UnigramTables
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.encode_words.merge import next_random
+from gputok.kernels.cpu.lookup import NONE
+from gputok.kernels.cpu.primitives.arrays import pointer
+from gputok.kernels.cpu.primitives.constants import U1
+from gputok.kernels.cpu.primitives.memory import scratch, view
+from gputok.kernels.cpu.primitives.utf8 import width
+from gputok.kernels.cpu.trie import ROOT, follow
+from gputok.kernels.signatures import f64, i64, u32, u64
+
+
+def viterbi(data, start, end, tables):
+    """Cuts word i = data[start[i]:end[i]] into the tokens rows[i]:rows[i + 1] of the highest sum of scores.
+
+    Of equal sums to one place that one counts whose last token begins first. Unknown characters side by side are
+    one token, or with fallback the tokens of their bytes, each spanning all of them.
+    data uint8[n]; start, end int64[n_words] -> ids uint32[t], start int64[t], end int64[t], rows int64[n_words + 1].
+    Without an unknown token, a word that needs it is an error: t is then -1 - its number, and no array is filled.
+    """
+    return _stage(_viterbi, data, start, end, tables)
+
+
+def sample_paths(data, start, end, tables, alpha, n_best, random):
+    """Like viterbi, but with tokens drawn at random.
+
+    With n_best > 0, one of so many best paths by exp(alpha * its score); else from the whole lattice, with the
+    weights that `tokenizers` uses, in which alpha scales the sum up to a node once more at each node.
+    random: uint64[1], not 0.
+    """
+    return _stage(_sample_paths, data, start, end, tables, alpha, n_best, random)
+
+
+def _stage(kernel, data, start, end, tables, *options):
+    start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
+    n = int((end - start).sum())
+    tokens = np.empty(n, np.uint32), np.empty(n, np.int64), np.empty(n, np.int64)
+    rows = np.empty(len(start) + 1, np.int64)
+    t = kernel((pointer(data), pointer(start), pointer(end)), tables, *options, tokens, rows)
+    return t, *(column[: max(t, 0)] for column in tokens), rows
+
+
+@kernel(inline=True)
+def rounded(x, single):
+    return np.float64(np.float32(x)) if single else x
+
+
+@kernel(inline=True)
+def longest_word(starts, ends, n_words):
+    longest = np.int64(0)
+    for w in range(n_words):
+        longest = max(longest, ends[w] - starts[w])
+    return longest
+
+
+@kernel(inline=True)
+def write_path(data, first, n, options, path, tokens, t):
+    """Writes the tokens of the path that ends at n: `arc` has the token that ends at a place, `origin` where it begins.
+
+    options: of `options_of`; path: origin, arc, and scratch, of int32[n + 1]; tokens: ids, begins, ends. All are views:
+    of arrays, each word would count all of them up and down.
+    """
+    edges, mask, unk, single, fallback, has_fallback = options
+    origin, arc, after = path
+    ids, begins, stops = tokens
+    p = n
+    while p > 0:
+        before = np.int64(origin[p])
+        after[before] = p
+        p = before
+    while p < n:
+        stop = np.int64(after[p])
+        id = arc[stop]
+        if unk >= 0 and id == np.uint32(unk):
+            while stop < n and arc[after[stop]] == id:
+                stop = np.int64(after[stop])
+            # All of it together may be a token after all.
+            node, found = np.uint64(ROOT), np.uint64(0)
+            q = p
+            while not single and q < stop and node:
+                node, found = follow(edges, mask, node, data[first + q])
+                q += 1
+            if found and node:
+                id = np.uint32(found - U1)
+            elif has_fallback:
+                known = True
+                for q in range(p, stop):
+                    known = known and fallback[data[first + q]] != NONE
+                if known:
+                    for q in range(p, stop):
+                        ids[t] = fallback[data[first + q]]
+                        begins[t] = first + p
+                        stops[t] = first + stop
+                        t += 1
+                    p = stop
+                    continue
+        ids[t] = id
+        begins[t] = first + p
+        stops[t] = first + stop
+        t, p = t + 1, stop
+    return t
+
+
+@kernel(inline=True)
+def options_of(tables):
+    """What `write_path` asks of the tables."""
+    edges, fallback = view(tables.edges), view(tables.fallback)
+    return (
+        edges,
+        np.uint64(len(tables.edges) - 1),
+        tables.unk,
+        tables.single,
+        fallback,
+        len(tables.fallback) > 0,
+    )
+
+
+@kernel((i64, i64, i64), UnigramTables, (u32[:], i64[:], i64[:]), i64[:])
+def _viterbi(words, tables, tokens, rows):
+    data, starts, ends = view(words[0], np.uint8), view(words[1], np.int64), view(words[2], np.int64)
+    model = options_of(tables), view(tables.scores), tables.unk_score
+    n_words = len(rows) - 1
+    longest = longest_word(starts, ends, n_words)
+    best, origin = scratch(longest + 1, np.float64), scratch(longest + 1, np.int32)
+    arc, after = scratch(longest + 1, np.uint32), scratch(longest + 1, np.int32)
+    path = origin, arc, after
+    out = view(tokens[0]), view(tokens[1]), view(tokens[2])
+    best[0] = 0.0
+    t = np.int64(0)
+    for w in range(n_words):
+        rows[w] = t
+        t = best_tokens(data, starts[w], ends[w] - starts[w], model, best, path, out, t)
+        if t < 0:
+            return -1 - w
+    rows[n_words] = t
+    return t
+
+
+@kernel(inline=True)
+def best_tokens(data, first, n, model, best, path, out, t):
+    """Writes the tokens of the word data[first:first + n], and returns the number of all tokens now; -1: it needs an
+    unknown token that isn't there.
+
+    model: of options_of, scores and the unknown token's score; best: float64[n + 1], best[0] is 0; path, out: as
+    `write_path` takes them.
+    """
+    options, scores, unk_score = model
+    edges, mask, unk, in_single, _, _ = options
+    origin, arc, _ = path
+    for p in range(n + 1):
+        origin[p] = -1
+    p = np.int64(0)
+    while p < n:
+        size = width(data[first + p])
+        score = best[p]
+        single = False
+        node, q = np.uint64(ROOT), p
+        while q < n:
+            node, found = follow(edges, mask, node, data[first + q])
+            if not node:
+                break
+            q += 1
+            if found:
+                total = rounded(scores[found - U1] + score, in_single)
+                if origin[q] < 0 or total > best[q]:
+                    best[q], origin[q], arc[q] = total, p, found - U1
+                single = single or q - p == size
+        if not single:
+            q = p + size
+            total = rounded(unk_score + score, in_single)
+            if origin[q] < 0 or total > best[q]:
+                if unk < 0:
+                    return np.int64(-1)
+                best[q], origin[q], arc[q] = total, p, unk
+        p += size
+    return write_path(data, first, n, options, path, out, t)
+
+
+@kernel(inline=True)
+def log_add(a, b):
+    """log(exp(a) + exp(b))."""
+    low, high = min(a, b), max(a, b)
+    return high + math.log(1.0 + math.exp(low - high)) if high - low <= 50.0 else high
+
+
+@kernel(inline=True)
+def arcs_of(data, first, n, tables):
+    """int32[n_arcs, 3]: where each arc of a word begins and ends, and its token; in this order."""
+    edges, mask = view(tables.edges), np.uint64(len(tables.edges) - 1)
+    n_arcs = 0
+    arcs = np.empty((0, 3), np.int32)
+    for fill in range(2):  # count, then write
+        if fill:
+            arcs = np.empty((n_arcs, 3), np.int32)
+        n_arcs = 0
+        p = np.int64(0)
+        while p < n:
+            size = width(data[first + p])
+            single = False
+            node, q = np.uint64(ROOT), p
+            while q < n:
+                node, found = follow(edges, mask, node, data[first + q])
+                if not node:
+                    break
+                q += 1
+                if found:
+                    if fill:
+                        arcs[n_arcs, 0], arcs[n_arcs, 1], arcs[n_arcs, 2] = p, q, found - U1
+                    n_arcs += 1
+                    single = single or q - p == size
+            if not single:
+                if fill:
+                    arcs[n_arcs, 0], arcs[n_arcs, 1], arcs[n_arcs, 2] = p, p + size, tables.unk
+                n_arcs += 1
+            p += size
+    return arcs
+
+
+@kernel(inline=True)
+def draw(weights, n, random):
+    """The index of one of n weights, or of the first where no weight counts."""
+    total = 0.0
+    for i in range(n):
+        total += weights[i]
+    if not 0.0 < total < math.inf:
+        return 0
+    left = next_random(random) * total
+    for i in range(n):
+        left -= weights[i]
+        if left < 0.0:
+            return i
+    return n - 1
+
+
+@kernel(inline=True)
+def sample_lattice(arcs, n, tables, alpha, random, origin, arc):
+    """Draws a path of the whole lattice, from its end to its beginning."""
+    total = np.zeros(n + 1)
+    first_arc, last_arc = np.full(n + 1, -1, np.int32), np.full(n + 1, -1, np.int32)
+    before = np.empty(len(arcs), np.int32)  # arcs that end at one place, as a list from last_arc on
+    widest, most = np.zeros(n + 1, np.int32), 0
+    for i in range(len(arcs)):
+        p, q, id = arcs[i]
+        x = alpha * ((tables.unk_score if id == tables.unk else tables.scores[id]) + total[p])
+        if first_arc[q] < 0:
+            first_arc[q] = i
+        total[q] = x if arcs[first_arc[q], 2] == id else log_add(total[q], x)
+        before[i], last_arc[q] = last_arc[q], i
+        widest[q] += 1
+        most = max(most, widest[q])
+    weights, choices = np.empty(most), np.empty(most, np.int32)
+    q = n
+    while q > 0:
+        k, i, highest = 0, last_arc[q], -math.inf
+        while i >= 0:
+            p, id = arcs[i, 0], arcs[i, 2]
+            weights[k] = total[p] + alpha * (tables.unk_score if id == tables.unk else tables.scores[id])
+            highest = max(highest, weights[k])
+            choices[k] = i
+            k, i = k + 1, before[i]
+        for j in range(k):
+            weights[j] = math.exp(weights[j] - highest)
+        i = choices[draw(weights, k, random)]
+        origin[q], arc[q] = arcs[i, 0], arcs[i, 2]
+        q = np.int64(arcs[i, 0])
+
+
+@kernel(inline=True)
+def sample_best(arcs, n, tables, alpha, n_best, random, origin, arc):
+    """Draws one of the n_best paths of the highest sums."""
+    totals = np.empty((n + 1, n_best))
+    came_by = np.empty((n + 1, n_best, 2), np.int32)  # the last arc, and which path to its beginning
+    counts = np.zeros(n + 1, np.int64)
+    totals[0, 0], counts[0] = 0.0, 1
+    for i in range(len(arcs)):
+        p, q, id = arcs[i]
+        for j in range(counts[p]):
+            x = (tables.unk_score if id == tables.unk else tables.scores[id]) + totals[p, j]
+            if counts[q] == n_best and x <= totals[q, n_best - 1]:
+                break
+            at = min(counts[q], n_best - 1)
+            while at > 0 and totals[q, at - 1] < x:
+                totals[q, at] = totals[q, at - 1]
+                came_by[q, at, 0], came_by[q, at, 1] = came_by[q, at - 1, 0], came_by[q, at - 1, 1]
+                at -= 1
+            totals[q, at], came_by[q, at, 0], came_by[q, at, 1] = x, i, j
+            counts[q] = min(counts[q] + 1, n_best)
+    j = draw(np.exp(alpha * totals[n, : counts[n]]), counts[n], random)
+    q = n
+    while q > 0:
+        i, j = came_by[q, j]
+        origin[q], arc[q] = arcs[i, 0], arcs[i, 2]
+        q = np.int64(arcs[i, 0])
+
+
+@kernel((i64, i64, i64), UnigramTables, f64, i64, u64[:], (u32[:], i64[:], i64[:]), i64[:])
+def _sample_paths(words, tables, alpha, n_best, random, tokens, rows):
+    data, starts, ends = view(words[0], np.uint8), view(words[1], np.int64), view(words[2], np.int64)
+    n_words = len(rows) - 1
+    longest = longest_word(starts, ends, n_words)
+    origin, arc = scratch(longest + 1, np.int32), scratch(longest + 1, np.uint32)
+    after = scratch(longest + 1, np.int32)
+    options, path = options_of(tables), (origin, arc, after)
+    out = view(tokens[0]), view(tokens[1]), view(tokens[2])
+    t = np.int64(0)
+    for w in range(n_words):
+        rows[w] = t
+        first = starts[w]
+        n = ends[w] - first
+        if n > 0:
+            arcs = arcs_of(data, first, n, tables)
+            if n_best > 0:
+                sample_best(arcs, n, tables, alpha, n_best, random, origin, arc)
+            else:
+                sample_lattice(arcs, n, tables, alpha, random, origin, arc)
+            t = write_path(data, first, n, options, path, out, t)
+    rows[n_words] = t
+    return t

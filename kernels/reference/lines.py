@@ -1,0 +1,11 @@
+"""The lines of a text, in plain Python."""
+
+from __future__ import annotations
+
+import numpy as np
+from gputok.kernels.reference.text import find_invalid_utf8
+
+
+def lines(data: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Where the lines of a text begin, behind the last too if it ends in `\\n`, and whether all of it is UTF-8."""
+    return np.append(0, np.flatnonzero(data == 10) + 1), find_invalid_utf8(data) < 0

@@ -1,0 +1,53 @@
+"""Cutting pieces where an automaton finds its matches, in plain Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+
+def split_words(data, start, end, frozen, automaton, cut, drop, keep_empty=False):
+    """Cuts pieces where the automaton finds its matches; the arguments and the result are in kernels/cpu/split.py."""
+    words, rows = [], [0]
+    for i, (a, b) in enumerate(zip(start.tolist(), end.tolist(), strict=True)):
+        text = data[a:b].tobytes().decode()
+        # of each character, and the end
+        place = [a, *(a + np.cumsum([len(c.encode()) for c in text])).tolist()]
+        spans = [(0, len(text), True)] if frozen is not None and frozen[i] else list(_spans(text, automaton))
+        word = 0
+        for k, (_, stop, flag) in enumerate(spans):
+            if k + 1 == len(spans) or cut[int(flag), int(spans[k + 1][2])]:
+                if (word < stop + (flag and keep_empty) and not drop[int(flag)]) or (
+                    frozen is not None and frozen[i]
+                ):
+                    words.append((place[word], place[stop]))
+                word = stop
+        rows.append(len(words))
+    word_start, word_end = np.array(words, np.int64).reshape(-1, 2).T
+    return word_start, word_end, np.array(rows)
+
+
+def _spans(text: str, automaton) -> Iterator[tuple[int, int, bool]]:
+    """Gaps (False) and matches (True) in text, in order: what a loop of leftmost-first searches finds."""
+    ascii_class, page, member, delta, accept = automaton[:5]
+    end_of_text = delta.shape[1] - 1
+    classes = [ascii_class[ord(c)] if c < "\x80" else member[page[ord(c) >> 7], ord(c) & 127] for c in text]
+    p = gap = 0
+    last_match = None
+    while p <= len(text):
+        found, state = None, 0
+        for q, k in enumerate([*classes[p:], end_of_text], p):
+            found = q if accept[state, k] else found
+            state = delta[state, k]
+            if state == 0xFFFF:
+                break
+        if found is None or p == found == last_match:
+            p += 1
+            continue
+        if gap < p:
+            yield gap, p, False
+        yield p, found, True
+        p = gap = last_match = found
+    if gap < len(text):
+        yield gap, len(text), False

@@ -1,0 +1,98 @@
+"""Training of BPE, in plain Python."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Callable
+
+import numpy as np
+from gputok.kernels import BpeLimits, BpeMerges
+
+
+def train_bpe(
+    symbols: np.ndarray,
+    offsets: np.ndarray,
+    counts: np.ndarray,
+    tokens: np.ndarray,
+    token_offsets: np.ndarray,
+    limits: BpeLimits,
+    progress: Callable[[int, int], None] | None = None,
+) -> BpeMerges:
+    """All merges of the words symbols[offsets[i]:offsets[i + 1]] (token ids), each with its count.
+
+    tokens, token_offsets: the strings of the tokens there are (uint8[bytes], int64[t + 1]).
+
+    This is the queue of the namesake, entry by entry. An entry owns the words known when it was queued, and merging
+    a pair does not lower that pair's own count. That matters only where two merges spell the same string: then
+    a pair can be queued twice, and is merged again, in the words of the older entry, once its count is corrected.
+    Of two equal entries that which was pushed first comes first (there it depends on hash order, but is mostly so).
+    """
+    names = [tokens[a:b].tobytes() for a, b in itertools.pairwise(token_offsets)]
+    ids = {name: token for token, name in enumerate(names)}
+    weights = counts.tolist()
+    words = [[(token, 1) for token in symbols[a:b].tolist()] for a, b in itertools.pairwise(offsets)]
+    count: Counter[tuple[int, int]] = Counter()
+    where: defaultdict[tuple[int, int], set[int]] = defaultdict(set)
+    for i, word in enumerate(words):
+        for (a, _), (b, _) in itertools.pairwise(word):
+            count[a, b] += weights[i]
+            where[a, b].add(i)
+
+    queue: list[tuple[int, tuple[int, int], int, set[int]]] = []  # -count, pair, number of the entry, words
+    n_queued = itertools.count()
+    merges = []
+    while len(names) < limits.vocab_size:
+        for pair, found in where.items():
+            if count[pair] > 0:
+                heapq.heappush(queue, (-count[pair], pair, next(n_queued), found))
+        where.clear()
+        while queue and -queue[0][0] != (current := count[queue[0][1]] % 2**64):
+            heapq.heapreplace(queue, (-current, queue[0][1], next(n_queued), queue[0][3]))
+        if not queue or -queue[0][0] < max(1, limits.min_frequency):
+            break
+        _, (a, b), _, found = heapq.heappop(queue)
+        name = names[a] + names[b].removeprefix(limits.prefix)
+        new = ids.setdefault(name, len(names))
+        if new == len(names):
+            names.append(name)
+        merges.append((a, b, new))
+        for i in found:
+            words[i], changes = merge_word(words[i], a, b, new, limits.max_token_length)
+            for pair, sign in changes:
+                count[pair] += sign * weights[i]
+                if sign > 0:
+                    where[pair].add(i)
+
+    columns = np.array(merges, np.uint32).reshape(-1, 3).T
+    text = np.frombuffer(b"".join(names), np.uint8)
+    return BpeMerges(*columns, text, np.cumsum([0, *map(len, names)], dtype=np.int64))
+
+
+def merge_word(
+    word: list[tuple[int, int]], a: int, b: int, new: int, max_length: int
+) -> tuple[list[tuple[int, int]], list[tuple[tuple[int, int], int]]]:
+    """The word (token, length in initial symbols) with each (a, b) merged, and the pairs lost (-1) and won (+1).
+
+    >>> merge_word([(0, 1), (1, 1), (2, 1), (2, 1), (3, 1)], 2, 2, 4, 10)  # h e l l o -> h e ll o
+    ([(0, 1), (1, 1), (4, 2), (3, 1)], [((1, 2), -1), ((1, 4), 1), ((2, 3), -1), ((4, 3), 1)])
+    """
+    merged: list[tuple[int, int]] = []
+    changes = []
+    i = 0
+    while i < len(word):
+        if [token for token, _ in word[i : i + 2]] != [a, b]:
+            merged.append(word[i])
+            i += 1
+            continue
+        length = word[i][1] + word[i + 1][1]
+        if merged:
+            left, left_length = merged[-1]
+            changes += [((left, a), -1)] + [((left, new), 1)] * (left_length + length < max_length)
+        if i + 2 < len(word):
+            right, right_length = word[i + 2]
+            changes += [((b, right), -1)] + [((new, right), 1)] * (right_length + length < max_length)
+        merged.append((new, length))
+        i += 2
+    return merged, changes

@@ -1,0 +1,315 @@
+"""One short text at a time: the same as the long way gives, and as `tokenizers` gives, whatever is asked of the encoding."""
+
+import copy
+import lzma
+import pickle
+import random
+import threading
+
+import pytest
+import tokenizers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gputok import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
+from gputok.pipeline import encode_batch
+from gputok.pipeline.encode_text import short_texts
+
+NAMES = "ids", "type_ids", "tokens", "offsets", "attention_mask", "special_tokens_mask", "word_ids"
+CORPUS = [
+    "The quick brown fox jumps over the lazy dog; isn't it? 1234 lower lowest newest",
+    "héllo wörld naïve 漢字かな交じり文 🙂🙃 Ωμέγα о́чень",
+    "  spaces   and\ttabs\nand\r\nlines  ",
+] * 3
+TEXTS = [
+    *CORPUS[:3],
+    "",
+    " ",
+    "a",
+    "é",
+    "🙂",
+    "\u0301",
+    "e\u0301 \u1100\u1161 ﬁ Ⅷ \u2126 \ufb01",
+    "<s>lowest</s> <s> </s><s>",
+    "  <mask>  <mask>x <mask> low<word>est <word> e\u0301<word>",
+    "x" * 200,
+    "漢" * 300,
+    "a b " * 700,
+    "unseen wxyzzy qqqqq " * 3,
+    "\0\x01\x7f\x80\xa0\u2028\u3000",
+    "I'll they'Re 12345 _a_b '' 's",
+]
+
+
+def walk(normalizer=None, processor=None, pattern=None, **options):
+    """A byte-level tokenizer."""
+    tokenizer = Tokenizer(models.BPE(**options))
+    cut = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=pattern is None)
+    if pattern is not None:
+        cut = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(pattern), "isolated"), cut])
+    tokenizer.pre_tokenizer = cut
+    train(tokenizer)
+    tokenizer.normalizer = normalizer
+    tokenizer.post_processor = processor
+    add_tokens(tokenizer)
+    return tokenizer
+
+
+def train(tokenizer, size=400):
+    from gputok import trainers
+
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size, initial_alphabet=alphabet, special_tokens=["<s>", "</s>"], show_progress=False
+    )
+    tokenizer.train_from_iterator(CORPUS, trainer)
+
+
+def add_tokens(tokenizer):
+    tokenizer.add_tokens(
+        [
+            AddedToken("<mask>", lstrip=True),
+            AddedToken("<right>", rstrip=True, normalized=False),
+            AddedToken("<word>", single_word=True),
+            AddedToken("é", normalized=True),
+        ]
+    )
+
+
+def template():
+    return processors.TemplateProcessing("<s>:1 $A:2 </s>", "$A $B", [("<s>", 0), ("</s>", 1)])
+
+
+KINDS = {
+    "walk": walk,
+    "nfc": lambda: walk(normalizers.NFC(), processors.ByteLevel(trim_offsets=True)),
+    "nfkd": lambda: walk(normalizers.Sequence([normalizers.NFKD()]), template(), r"\p{L}+|\s+|[^\p{L}\s]+"),
+    "roberta": lambda: walk(None, processors.RobertaProcessing(("</s>", 1), ("<s>", 0), True, False)),
+    "both": lambda: walk(None, processors.Sequence([processors.ByteLevel(), template()])),
+    "whole": lambda: walk(ignore_merges=True),
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def tokenizer(request):
+    made = KINDS[request.param]()
+    assert short_texts(made.pipeline) is not None
+    return made
+
+
+def long(tokenizer, text, special=True):
+    return encode_batch.encode(tokenizer.pipeline, [(text,)], False, special, offsets=True)[0]
+
+
+def attributes(encoding, names=NAMES):
+    return {name: getattr(encoding, name) for name in names}
+
+
+def check(tokenizer, text, special=True, theirs=None):
+    found, wanted = tokenizer.encode(text, add_special_tokens=special), long(tokenizer, text, special)
+    assert attributes(found) == attributes(wanted), text
+    assert len(found) == len(wanted)
+    assert found.overflowing == []
+    if theirs is not None:
+        assert attributes(found) == attributes(theirs.encode(text, add_special_tokens=special)), text
+    assert attributes(found) == attributes(wanted)  # whoever asks twice
+
+
+def namesake(tokenizer):
+    return tokenizers.Tokenizer.from_str(tokenizer.to_str())
+
+
+def is_short(encoding):
+    return encoding._later is not None
+
+
+def test_texts(tokenizer):
+    theirs = namesake(tokenizer)
+    for text in TEXTS:
+        for special in (True, False):
+            check(tokenizer, text, special, theirs)
+    assert is_short(tokenizer.encode(TEXTS[0]))
+    assert is_short(tokenizer.encode(TEXTS[1])) or tokenizer.normalizer is None
+
+
+ANYTHING = st.text(max_size=40) | st.lists(
+    st.sampled_from(
+        [*"ab é\u0301", "<s>", "</s>", "<mask>", "<right>", "<word>", "low", "\u1100\u1161", "  "]
+    )
+).map("".join)
+
+
+@settings(max_examples=150, deadline=None)
+@given(text=ANYTHING)
+def test_any_text(tokenizer, text):
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        with pytest.raises(UnicodeEncodeError):
+            tokenizer.encode(text)
+        return
+    check(tokenizer, text)
+
+
+def test_what_an_encoding_can_do(tokenizer):
+    text = TEXTS[0]
+
+    def fresh():
+        return tokenizer.encode(text)
+
+    assert is_short(fresh())
+    for ask in (
+        lambda e: pickle.loads(pickle.dumps(e)).ids,
+        lambda e: attributes(copy.copy(e)),
+        lambda e: attributes(copy.deepcopy(e)),
+        lambda e: (e.n_sequences, e.sequence_ids),
+        lambda e: [e.char_to_token(i) for i in range(len(text))],
+        lambda e: [e.token_to_chars(i) for i in range(len(e))],
+        lambda e: [e.token_to_word(i) for i in range(len(e))],
+        lambda e: [e.word_to_tokens(i) for i in range(9)],
+        lambda e: (e.pad(200), attributes(e)),
+        lambda e: (e.pad(90, direction="left", pad_id=7, pad_token="!"), attributes(e), e.sequence_ids),
+        lambda e: (e.truncate(3, stride=1), attributes(e), list(map(attributes, e.overflowing))),
+        lambda e: (e.set_sequence_id(1), e.sequence_ids),
+        lambda e: attributes(type(e).merge([e, fresh()])),
+        lambda e: attributes(type(e).merge([fresh(), e], growing_offsets=False)),
+        lambda e: attributes(tokenizer.post_process(e, fresh())),
+        lambda e: e._repr_html_(),
+        repr,
+    ):
+        assert ask(fresh()) == ask(long(tokenizer, text))
+    with pytest.raises(AttributeError, match="no attribute 'missing'"):
+        fresh().missing()
+
+
+def test_a_copy_stays_what_it_was(tokenizer):
+    first = tokenizer.encode(TEXTS[0])
+    second = copy.copy(first)
+    first.truncate(2)
+    assert len(first) == 2
+    assert attributes(second) == attributes(long(tokenizer, TEXTS[0]))
+
+
+@pytest.mark.parametrize(
+    "padding",
+    [
+        {},
+        {"length": 12, "direction": "left", "pad_id": 3, "pad_token": "<p>", "pad_type_id": 2},
+        {"length": 90},
+        {"pad_to_multiple_of": 8},
+        {"length": 9, "pad_to_multiple_of": 8, "direction": "left"},
+        {"length": 1 << 28, "pad_to_multiple_of": 1 << 30},
+    ],
+)
+def test_padding(padding):
+    tokenizer = walk(processor=template())
+    tokenizer.enable_padding(**padding)
+    for text in ("", "low", TEXTS[0]):
+        if padding.get("length", 0) < 1 << 28:
+            check(tokenizer, text, theirs=namesake(tokenizer))
+        else:
+            assert short_texts(tokenizer.pipeline) is None
+
+
+@pytest.mark.parametrize("max_length", [0, 1, 2, 3, 12, 80])
+@pytest.mark.parametrize("strategy", ["longest_first", "only_first"])
+def test_truncation(max_length, strategy):
+    tokenizer = walk(processor=template())
+    theirs = namesake(tokenizer)
+    try:
+        tokenizer.enable_truncation(max_length, strategy=strategy)
+    except ValueError:
+        return
+    theirs.enable_truncation(max_length, strategy=strategy)
+    for text in ("", "low", TEXTS[0]):
+        for special in (True, False):
+            try:
+                wanted = long(tokenizer, text, special)
+            except ValueError as error:
+                with pytest.raises(ValueError, match=str(error)):
+                    tokenizer.encode(text, add_special_tokens=special)
+                continue
+            found = tokenizer.encode(text, add_special_tokens=special)
+            assert attributes(found) == attributes(wanted)
+            assert list(map(attributes, found.overflowing)) == list(map(attributes, wanted.overflowing))
+
+
+def test_steps_that_are_others():
+    tokenizer = walk()
+    assert short_texts(tokenizer.pipeline) is not None
+    tokenizer.pre_tokenizer = pre_tokenizers.FixedLength(3)
+    assert short_texts(tokenizer.pipeline) is None
+    assert tokenizer.encode("lowest").ids == long(tokenizer, "lowest").ids
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.model.dropout = 0.5
+    assert short_texts(tokenizer.pipeline) is None
+
+
+def test_changes_are_seen():
+    tokenizer = walk()
+    assert tokenizer.encode("low est").ids == long(tokenizer, "low est").ids
+    tokenizer.add_tokens(["est"])
+    check(tokenizer, "low est")
+    assert "est" in tokenizer.encode("low est").tokens
+    tokenizer.encode_special_tokens = True
+    check(tokenizer, "<s>low est</s>")
+    tokenizer.post_processor = template()
+    check(tokenizer, "<s>low est</s>")
+    tokenizer.enable_padding(length=30)
+    check(tokenizer, "<s>low est</s>")
+
+
+def test_an_encoding_stays_when_its_tokenizer_changes():
+    tokenizer = walk()
+    found, wanted = tokenizer.encode(TEXTS[0]), attributes(tokenizer.encode(TEXTS[0]))
+    tokenizer.add_tokens(["quick"])
+    tokenizer.post_processor = template()
+    tokenizer.enable_padding(length=300)
+    assert attributes(found) == wanted
+    assert found.n_sequences == 1
+
+
+def test_threads():
+    tokenizer = walk(normalizers.NFC(), template())
+    texts = [" ".join(random.Random(i).choices([*CORPUS[0].split(), "é", "<s>"], k=9)) for i in range(300)]
+    wanted = [attributes(long(tokenizer, text)) for text in texts]
+    wrong = []
+
+    def work(seed):
+        order = random.Random(seed).sample(range(len(texts)), len(texts))
+        wrong.extend(i for i in order if attributes(tokenizer.encode(texts[i])) != wanted[i])
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_many_different_words():
+    """More than a cache holds, some of them longer than it takes."""
+    tokenizer, rng = walk(), random.Random(7)
+    words = ["".join(rng.choices("abcdeé漢", k=rng.randint(1, 30))) for _ in range(20_000)]
+    for i in range(0, len(words), 400):
+        text = " ".join(words[i : i + 400])[:4000]
+        assert tokenizer.encode(text).ids == long(tokenizer, text).ids
+    for i in range(0, len(words), 40):
+        text = " ".join(words[i : i + 40])
+        assert tokenizer.encode(text).ids == long(tokenizer, text).ids
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["llama3", "qwen3", "claude"])
+def test_lines_of_real_text(name, test_data, corpus_sample):
+    with lzma.open(test_data / "tokenizers" / f"{name}.json.xz") as file:
+        json = file.read().decode()
+    ours, theirs = Tokenizer.from_str(json), tokenizers.Tokenizer.from_str(json)
+    for tokenizer in (ours, theirs):
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+    for corpus in ("en", "code", "multi", "zh"):
+        lines = [line for line in corpus_sample(corpus, 2_000_000).split("\n") if line]
+        lines = random.Random(1).sample(lines, min(len(lines), 1000))
+        for line, wanted in zip(lines, theirs.encode_batch(lines), strict=True):
+            assert attributes(ours.encode(line)) == attributes(wanted), line
