@@ -58,9 +58,10 @@ STEPS = (
         "count_words",
         "counting words",
         (
-            Stage("count_words", _ALL, ("start", "stop")),
+            Stage("count_words", _ALL, ("start", "stop", "make_room")),
             Stage("count_pieces"),
             Stage("distinct_words", cpu_only=("n_threads",)),
+            Stage("word_keys"),
         ),
     ),
     Step("word_table", "", tables=("new_table",)),
