@@ -59,7 +59,7 @@ STEPS = (
         "counting words",
         (
             Stage("count_words", _ALL, ("start", "stop", "make_room")),
-            Stage("count_pieces"),
+            Stage("count_pieces", cpu_only=("make_room",)),
             Stage("distinct_words", cpu_only=("n_threads",)),
             Stage("word_keys"),
         ),
