@@ -47,11 +47,14 @@ STEPS = (
         "Unicode normalization",
         (Stage("is_inert"), Stage("follow"), Stage("map_characters"), Stage("normalize_form")),
     ),
-    Step("precompiled", "SentencePiece's normalization", (Stage("normalize_precompiled"),)),
+    Step("precompiled", "SentencePiece's normalization", (Stage("normalize_precompiled"),), ("measured",)),
     Step("edits", "replacing and stripping", (Stage("splice"), Stage("find_literal"), Stage("strip"))),
     Step("rewrite", "rewriting bytes", (Stage("gather"), Stage("rewrite_bytes"))),
     Step(
-        "split", "cutting text into words", (Stage("split_words"), Stage("find_words", ("reference", "cuda")))
+        "split",
+        "cutting text into words",
+        (Stage("split_words"), Stage("find_words", ("reference", "cuda"))),
+        ("rule_of",),
     ),
     Step("walk", "cutting text into slices", (Stage("slice_text", _CPU),), ("prepare",)),
     Step(
@@ -63,8 +66,9 @@ STEPS = (
             Stage("distinct_words", cpu_only=("n_threads",)),
             Stage("word_keys"),
         ),
+        ("counts",),
     ),
-    Step("word_table", "", tables=("new_table",)),
+    Step("word_table", "", tables=("new_table", "clear", "enlarged", "n_bytes_of", "wanted")),
     Step("spell_words", "words as symbols", (Stage("count_characters"), Stage("spell_words"))),
     Step("train_bpe", "training BPE", (Stage("train_bpe", _ALL),)),
     Step("train_parity_bpe", "training parity-aware BPE", (Stage("train_parity_bpe"),)),
@@ -97,8 +101,8 @@ STEPS = (
     Step(
         "encode_words",
         "encoding words by BPE",
-        (Stage("encode_words", _ALL, ("cache", "random", "positions")),),
-        ("backtrack_tables", "prepare", "word_cache"),
+        (Stage("encode_words", _ALL, ("cache", "random", "positions")), Stage("encode_byte_words", _CPU)),
+        ("backtrack_tables", "byte_words", "prepare", "word_cache"),
     ),
     Step(
         "encode_text",
@@ -107,9 +111,9 @@ STEPS = (
     ),
     Step(
         "short_texts",
-        "encoding a short text by BPE",
-        (Stage("encode_bpe", _CPU),),
-        ("new_handle", "put_bpe", "with_memory"),
+        "encoding a short text",
+        tuple(Stage(f"encode_{model}", _CPU) for model in ("bpe", "unigram", "wordlevel", "wordpiece")),
+        ("new_handle", "put_bpe", "put_unigram", "put_wordlevel", "put_wordpiece", "with_memory"),
     ),
     Step("match_longest", "encoding words by WordPiece", (Stage("match_longest"),)),
     Step("viterbi", "encoding words by Unigram", (Stage("viterbi"), Stage("sample_paths", _CPU))),
