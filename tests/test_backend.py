@@ -1,4 +1,4 @@
-"""Which device is chosen, and what is said if there is none."""
+"""The choice of a device, and the messages if no device is available."""
 
 import sys
 import types
@@ -120,7 +120,7 @@ def test_the_environment_chooses_the_device_by_default(machine, monkeypatch):
 
 
 def everything(tmp_path):
-    """All that trains, counts or encodes."""
+    """Everything that trains, counts or encodes."""
     tokenizer, trainer = recipe("bpe", vocab_size=300)
     texts, path = ["some text"], tmp_path / "text.txt"
     path.write_text("some text")

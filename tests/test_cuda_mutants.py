@@ -1,8 +1,8 @@
-"""What the emulator is worth: faults planted in the real kernels, one at a time, are found by the runs of all stages.
+"""Faults that are planted in the CUDA kernels, one at a time: the emulator finds each of them when it runs all stages.
 
-A barrier is left out, or an atomic operation becomes a plain one: additions, exchanges, compare-and-swaps, minima, maxima, bits,
-and loads of what other threads write. ThreadSanitizer sees each fiber, a barrier that not all reach is an error, and results are
-compared; one of these must speak. Fences have faults of their own (test_cuda_emulator.py): only probe.cu has any.
+A fault removes a barrier, or replaces an atomic operation (an addition, exchange, compare-and-swap, minimum, maximum, bit, or
+load of what other threads write) by an ordinary one. It must be found by ThreadSanitizer, which sees each fiber, by the error
+for a barrier that not all threads reach, or by a wrong result. Fences have faults of their own (test_cuda_emulator.py).
 """
 
 import pathlib
@@ -61,7 +61,7 @@ agree(sanitized("thread", given, pathlib.Path(sys.argv[2])), expected)
 
 
 def survives(mutant: Mutant, case: pathlib.Path, folder: pathlib.Path) -> bool:
-    """Whether all stages give what they should with this fault, and nothing is said."""
+    """Returns True if all stages give correct results without any message, so the fault was not found."""
     for part in ("gputok", "kernels", "tests"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     path = folder / "kernels" / "cuda" / mutant.file

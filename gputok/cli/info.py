@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gputok.cli.options import AsJson, Threads
+from gputok.cli import options  # noqa: TC001  # typer reads the annotations
 
 
 def info(
@@ -19,7 +19,7 @@ def info(
         str | None,
         typer.Option("--tokenizer", "-t", help="Also show which parts of this tokenizer's work a GPU does."),
     ] = None,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Show versions, device, threads and the cache of compiled code."""
     found = facts()
@@ -76,7 +76,7 @@ def _jit_cache() -> str:
     return f"{folder}: {len(sizes)} files, {sum(sizes) / 1e6:.1f} MB"
 
 
-def compile_kernels(threads: Threads = None) -> None:
+def compile_kernels(threads: options.Threads = None) -> None:
     """Compile every kernel now and keep it on disk, if no machine code came with the package."""
     from gputok.kernels.native import choose
     from gputok.kernels.threads import thread_count
@@ -93,7 +93,7 @@ def compile_kernels(threads: Threads = None) -> None:
     print(f"{count} kernels in {time.perf_counter() - start:.0f} s; they are in {_jit_cache()}")
 
 
-def demo(threads: Threads = None) -> None:
+def demo(threads: options.Threads = None) -> None:
     """Train on the source of Python's standard library and show what was learnt."""
     from gputok.demo import run
 

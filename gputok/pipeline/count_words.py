@@ -14,15 +14,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import numpy as np
 
+from gputok.files.word_count_files import WordColumns
 from gputok.kernels.threads import run, thread_count
+from gputok.text.partitions import Tally, table_budget
 from gputok.text.pieces import SPACE_PREFIXED_RUN, Pieces, TextBatch
 from gputok.text.word_counts import WordCounts
 
 if TYPE_CHECKING:
+    from gputok.files.temporary import MemoryLimit
     from gputok.kernels import Automaton
     from gputok.kernels.cpu.word_table import WordTable
     from gputok.pre_tokenizers import SplitPlan
     from gputok.progress import Report
+    from gputok.types import Counts
 
 WALK_BYTES = 1 << 18  # of text in a slice: about a millisecond of the fused walk
 PIPELINE_BYTES = 1 << 20  # at most 0.2 s of any pipeline
@@ -30,9 +34,25 @@ PIPELINE_BYTES = 1 << 20  # at most 0.2 s of any pipeline
 PART_BYTES = 1 << 21
 POSITIONS = 1 << 36  # that a slice has for its words
 _LOOK_SECONDS = 0.2  # between two looks whether a thread has failed
+_DEVICE_SHARE = (
+    8  # bytes of memory limit for a byte of text that devices count before their words are spilled
+)
 
-Tables = dict[bool, Any]  # a worker's WordTable of words that are not byte-level, and that of those that are
-Job = Callable[[Tables], None]
+
+class Tallies(dict[bool, Tally]):
+    """What one thread has counted: the words that are byte-level, and those that are not."""
+
+    def __init__(self, memory: MemoryLimit | None, budget: int | None) -> None:
+        """budget: bytes of each table."""
+        super().__init__()
+        self._memory, self._budget = memory, budget
+
+    def __missing__(self, byte_level: bool) -> Tally:
+        self[byte_level] = Tally(byte_level, self._memory, self._budget, of_text=True)
+        return self[byte_level]
+
+
+Job = Callable[[Tallies], None]
 
 
 def count_words(
@@ -45,64 +65,72 @@ def count_words(
     report: Report | None = None,
     total: int | None = None,
     devices: Sequence[Any] = (),
+    memory: MemoryLimit | None = None,
 ) -> WordCounts:
     """Counts the words that a pipeline cuts documents into.
 
-    Memory holds two batches and the distinct words, once for each thread. The next batch is read while this one is
-    counted. The result is the same for any number of threads, any devices and any cut of the corpus into batches.
+    Without a limit, memory holds two batches and the distinct words, once for each thread; words are in the order of
+    their first occurrence. With a limit, tables that outgrow their share are spilled to temporary files, and so is the
+    result; words are in the order of their keys (`gputok.text.partitions`). The next batch is read while a batch is
+    counted. The result is the same for any number of threads, any devices, any cut of the corpus into batches,
+    and any limit.
 
     Args:
-        batches: The documents.
-        pipeline: The plan of a pre-tokenizer (one walk over the raw text, the fast way), or any function that maps
+        batches: the documents.
+        pipeline: the plan of a pre-tokenizer (one walk over the raw text, the fast way), or any function that maps
             documents to their words.
-        apart_at_spaces: The function does the same to parts of a document that is cut before each space. It is then
-            given the different parts only once: those of each slice, or of all batches that devices count.
-        instead: If it gives a function for a batch, that function maps the batch's documents, whole, on the CPU.
-        threads: By default as many as `thread_count` says.
-        report: Is called as report("count", bytes, total) some times a second.
-        total: The bytes of all batches, if they are known.
-        devices: CUDA devices (`backend.choose`). They count what one walk can split, or cut at spaces.
-
-    Returns:
-        The words in order of first occurrence.
+        apart_at_spaces: the function does the same to the parts of a document that is cut before each space; then the
+            function is given the different parts of each slice only once.
+        instead: gives a function that maps the documents of a batch, whole, to words, or None for `pipeline`.
+        threads: by default GPUTOK_NUM_THREADS, or all cores; with a limit, as many as have room for a table.
+        report: called as report("count", bytes, total) a few times a second, and report("add up", partitions, 64).
+        total: bytes of all documents, if known.
+        devices: CUDA devices (`backend.choose`). They count what one walk can split, or cut before spaces; other
+            pipelines, and batches for which `instead` gives a function, run on the CPU.
+        memory: the limit.
     """
     usual: ByWalk | ByParts | BySteps
     if not callable(pipeline):
         usual = ByWalk(pipeline)
     else:
         usual = ByParts(pipeline) if apart_at_spaces else BySteps(pipeline)
-    with _Workers(thread_count(threads), report, total) as workers:
-        if not devices or type(usual) is BySteps:
-            for batch in batches:
-                other = instead(batch) if instead else None
-                workers.take(BySteps(other) if other else usual, batch)
-            workers.finish()
-            return _collected(workers.tables)
-        with _Devices(devices, usual, workers) as counting:
-            for batch in batches:
-                if other := instead(batch) if instead else None:
-                    counting.flush()
-                    workers.take(BySteps(other), batch)
-                else:
-                    counting.take(batch)
-            found = counting.finish()
+    n_threads = thread_count(threads)
+    if devices and type(usual) is not BySteps:
+        if memory is None:
+            return _by_devices(batches, usual, instead, n_threads, report, total, devices)
+        return _in_turns(
+            batches,
+            lambda some, report: _by_devices(some, usual, instead, n_threads, report, total, devices),
+            n_threads,
+            report,
+            memory,
+        )
+    budget = None
+    if memory is not None:
+        n_threads, budget = table_budget(memory, n_threads)
+        budget //= 1 if instead is None else 2
+    with _Workers([Tallies(memory, budget) for _ in range(n_threads)], report, total) as workers:
+        for batch in batches:
+            other = instead(batch) if instead else None
+            workers.take(BySteps(other) if other else usual, batch)
         workers.finish()
-        return _joined(found, usual, workers)
+    if memory is not None:
+        counted = [tally for own in workers.tallies for tally in own.values()]
+        return WordCounts.of_tallies(counted, memory, n_threads, report=report)
+    return _collected(workers.tallies)
 
 
 class _Workers:
     """Threads that count slices of batches, each into tables of its own."""
 
-    def __init__(self, n_threads: int, report: Report | None, total: int | None) -> None:
-        self.tables: list[Tables] = [{} for _ in range(n_threads)]
+    def __init__(self, tallies: list[Tallies], report: Report | None, total: int | None) -> None:
+        self.tallies = tallies
         self._done, self._report, self._total = 0, report, total  # bytes that were handed out
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._taken = Semaphore(
-            1
-        )  # one, and the batches of which no slice waits any longer: memory holds two batches
+        self._taken = Semaphore(1)  # batches of which no slice waits, and one more: memory holds two batches
         self._number = itertools.count()
-        self._pool = ThreadPoolExecutor(n_threads)
-        self._work = [self._pool.submit(_work, self._jobs, own) for own in self.tables]
+        self._pool = ThreadPoolExecutor(len(tallies))
+        self._work = [self._pool.submit(_work, self._jobs, own) for own in tallies]
 
     def __enter__(self) -> Self:
         return self
@@ -124,7 +152,7 @@ class _Workers:
         cuts = counter.cut(batch)
         for start, stop in itertools.pairwise(cuts):
             self._jobs.put(partial(counter.count, batch, start, stop, self.next_position()))
-        self._jobs.put(lambda tables: self._taken.release())
+        self._jobs.put(lambda tallies: self._taken.release())
         self.handed_out(cuts[-1] - cuts[0])
         self.wait_for(lambda: self._taken.acquire(timeout=_LOOK_SECONDS))
 
@@ -148,10 +176,10 @@ class _Workers:
         self.wait_for(lambda: not wait(self._work, timeout=_LOOK_SECONDS).not_done)
 
 
-def _work(jobs: SimpleQueue[Job | None], tables: Tables) -> None:
+def _work(jobs: SimpleQueue[Job | None], tallies: Tallies) -> None:
     """What each thread does: takes slices in order until there are no more, so that its positions only increase."""
     while (job := jobs.get()) is not None:
-        job(tables)
+        job(tallies)
 
 
 class Counter(Protocol):
@@ -160,8 +188,8 @@ class Counter(Protocol):
     def cut(self, batch: TextBatch) -> list[int]:
         """The bytes of the batch where slices begin, and where the last one ends."""
 
-    def count(self, batch: TextBatch, start: int, stop: int, position: int, tables: Tables) -> None:
-        """Adds the words of bytes start:stop to a thread's tables; `position` orders them among those of all slices."""
+    def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
+        """Adds the words of bytes start:stop to a thread's tallies; `position` orders them among those of all slices."""
 
 
 class Walker(Counter, Protocol):
@@ -192,20 +220,19 @@ class ByWalk:
 
         return slice_text(batch.data, batch.offsets, WALK_BYTES, self._walk)
 
-    def count(self, batch: TextBatch, start: int, stop: int, position: int, tables: Tables) -> None:
-        from gputok.kernels.cpu.count_words import count_text
-        from gputok.kernels.cpu.word_table import new_table
+    def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
+        from gputok.kernels.cpu.count_words import count_words as count_text
 
-        table = tables.get(self.byte_level) or new_table()
+        tally = tallies[self.byte_level]
         position -= 2 * start
-        tables[self.byte_level] = count_text(
-            batch.data, batch.offsets, start, stop, position, self._walk, table
+        tally.table = count_text(
+            batch.data, batch.offsets, position, self._walk, tally.table, start, stop, tally.make_room
         )
 
     def count_raw(self, batch: TextBatch, position: int, table: WordTable) -> WordTable:
-        from gputok.kernels.cpu.count_words import count_text
+        from gputok.kernels.cpu.count_words import count_words as count_text
 
-        return count_text(batch.data, batch.offsets, 0, len(batch.data), position, self._walk, table)
+        return count_text(batch.data, batch.offsets, position, self._walk, table)
 
     def words(self, found: TextBatch) -> Pieces | None:
         return None
@@ -222,20 +249,21 @@ class BySteps:
         ends = batch.offsets[np.searchsorted(batch.offsets, wanted)]
         return np.unique(np.append(ends, batch.offsets[-1])).tolist()
 
-    def count(self, batch: TextBatch, start: int, stop: int, position: int, tables: Tables) -> None:
+    def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
         first, last = np.searchsorted(batch.offsets, (start, stop))  # empty documents have no words
         words = self.words(TextBatch(batch.data[start:stop], batch.offsets[first : last + 1] - start))
-        self._add(words, np.ones(words.n_pieces, np.int64), position, tables)
+        self._add(words, np.ones(words.n_pieces, np.int64), position, tallies)
 
     def words(self, found: TextBatch) -> Pieces:
         return self._pipeline(Pieces.from_batch(found))
 
-    def _add(self, words: Pieces, counts: np.ndarray, position: int, tables: Tables) -> None:
+    def _add(self, words: Pieces, counts: Counts, position: int, tallies: Tallies) -> None:
         from gputok.kernels.cpu.count_words import count_pieces
-        from gputok.kernels.cpu.word_table import new_table
 
-        table = tables.get(words.byte_level) or new_table()
-        tables[words.byte_level] = count_pieces(words.data, words.start, words.end, counts, position, table)
+        tally = tallies[words.byte_level]
+        tally.table = count_pieces(
+            words.data, words.start, words.end, counts, position, tally.table, tally.make_room
+        )
 
 
 class ByParts(BySteps):
@@ -257,30 +285,85 @@ class ByParts(BySteps):
         return slice_text(batch.data, batch.offsets, PART_BYTES, self._walk)
 
     def count_raw(self, batch: TextBatch, position: int, table: WordTable) -> WordTable:
-        from gputok.kernels.cpu.count_words import count_text
+        from gputok.kernels.cpu.count_words import count_words as count_text
 
-        return count_text(batch.data, batch.offsets, 0, len(batch.data), position, self._walk, table)
+        return count_text(batch.data, batch.offsets, position, self._walk, table)
 
-    def count(self, batch: TextBatch, start: int, stop: int, position: int, tables: Tables) -> None:
-        from gputok.kernels.cpu.count_words import count_text, distinct_words
+    def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
+        from gputok.kernels.cpu.count_words import count_words as count_text
+        from gputok.kernels.cpu.count_words import distinct_words
         from gputok.kernels.cpu.word_table import new_table
 
-        parts = count_text(batch.data, batch.offsets, start, stop, -2 * start, self._walk, new_table())
+        parts = count_text(batch.data, batch.offsets, -2 * start, self._walk, new_table(), start, stop)
         data, offsets, counts = distinct_words([parts])
         words = self.words(TextBatch(data, offsets))
-        self._add(words, np.repeat(counts, np.diff(words.rows)), position, tables)
+        self._add(words, np.repeat(counts, np.diff(words.rows)), position, tallies)
 
 
-def _collected(tables: list[Tables]) -> WordCounts:
-    """The counts of all workers; where some words are byte-level and some aren't, all are written out."""
+def _collected(tallies: list[Tallies]) -> WordCounts:
+    """The counts of all workers; if only some words are byte-level, all are written out."""
     from gputok.kernels.cpu.count_words import distinct_words
 
-    kinds = sorted({byte_level for own in tables for byte_level in own})
+    kinds = sorted({byte_level for own in tallies for byte_level in own})
     counts = [
-        WordCounts(*distinct_words([own[kind] for own in tables if kind in own], len(tables)), kind)
+        WordCounts(*distinct_words([own[kind].table for own in tallies if kind in own], len(tallies)), kind)
         for kind in kinds
     ]
     return counts[0] if len(counts) == 1 else WordCounts.merge(counts)
+
+
+def _by_devices(
+    batches: Iterable[TextBatch],
+    counter: Walker,
+    instead: Callable[[TextBatch], Callable[[Pieces], Pieces] | None] | None,
+    n_threads: int,
+    report: Report | None,
+    total: int | None,
+    devices: Sequence[Any],
+) -> WordCounts:
+    """The words of all batches: devices count those for which `instead` gives nothing, threads the others."""
+    with _Workers([Tallies(None, None) for _ in range(n_threads)], report, total) as workers:
+        with _Devices(devices, counter, workers) as counting:
+            for batch in batches:
+                if other := instead(batch) if instead else None:
+                    counting.flush()
+                    workers.take(BySteps(other), batch)
+                else:
+                    counting.take(batch)
+            found = counting.finish()
+        workers.finish()
+        return _in_order(found, counter, workers)
+
+
+def _in_turns(
+    batches: Iterable[TextBatch],
+    count: Callable[[Iterator[TextBatch], Report | None], WordCounts],
+    n_threads: int,
+    report: Report | None,
+    memory: MemoryLimit,
+) -> WordCounts:
+    """The words of all batches within a limit: of as many at a time as the limit has room for, then spilled."""
+    tallies, done, is_last = Tallies(memory, table_budget(memory, 1)[1] // 2), 0, False
+    batches = iter(batches)
+
+    def some() -> Iterator[TextBatch]:
+        nonlocal done, is_last
+        n_bytes = 0
+        while n_bytes < memory.n_bytes // _DEVICE_SHARE:
+            if (batch := next(batches, None)) is None:
+                is_last = True
+                return
+            n_bytes += int(batch.offsets[-1] - batch.offsets[0])
+            yield batch
+        done += n_bytes
+
+    while not is_last:
+        before = done
+        words = count(
+            some(), report and (lambda stage, n, total, before=before: report(stage, before + n, total))
+        )
+        tallies[words.byte_level].add(WordColumns(words.data, words.offsets, words.counts, words.byte_level))
+    return WordCounts.of_tallies([*tallies.values()], memory, n_threads, report=report)
 
 
 class _Found(NamedTuple):
@@ -366,7 +449,7 @@ class _Devices:
 
     def _count_on(self, device: Any) -> list[_Found]:
         from gputok.kernels.cpu.word_table import new_table
-        from gputok.kernels.cuda.count_words import Batch, count_words
+        from gputok.kernels.cuda.count_words import Batch, count_batches
 
         left = new_table()
 
@@ -380,7 +463,7 @@ class _Devices:
                 warnings.warn(f"some text is counted on the CPU: {reason}", stacklevel=2)
 
         automaton = self._counter.automaton
-        found = _Found(*count_words(device, self._share(), automaton, leave=leave, stop=self._stop))
+        found = _Found(*count_batches(device, self._share(), automaton, leave=leave, stop=self._stop))
         return [found, _Found.of(left)]
 
     def _share(self) -> Iterator[Any]:
@@ -395,10 +478,10 @@ class _Devices:
             self._groups.put(None)
 
 
-def _joined(found: list[_Found], counter: Walker, workers: _Workers) -> WordCounts:
+def _in_order(found: list[_Found], counter: Walker, workers: _Workers) -> WordCounts:
     """The words that devices found, and those that threads counted, in order of first occurrence."""
     found = [one for one in found if len(one.counts)]
-    in_threads = any(workers.tables)
+    in_threads = any(workers.tallies)
     if isinstance(counter, ByWalk) and len(found) == 1 and not in_threads:
         return WordCounts(found[0].data, found[0].offsets, found[0].counts, counter.byte_level)
     bases = np.cumsum([0, *(len(one.data) for one in found)])
@@ -411,7 +494,7 @@ def _joined(found: list[_Found], counter: Walker, workers: _Workers) -> WordCoun
     counts, first = (np.concatenate([none, *(one[i] for one in found)]) for i in (2, 3))
     order = np.argsort(first)
     columns = start[order], end[order], counts[order], first[order]
-    return _collected([*workers.tables, _entered(data, *columns, counter, len(workers.tables))])
+    return _collected([*workers.tallies, _entered(data, *columns, counter, len(workers.tallies))])
 
 
 def _entered(
@@ -422,20 +505,20 @@ def _entered(
     first: np.ndarray,
     counter: Walker,
     n_threads: int,
-) -> Tables:
-    """Tables with the words of what walks found, data[start[i]:end[i]], in order of `first`."""
+) -> Tallies:
+    """Tallies of the words of what walks found, data[start[i]:end[i]], in order of `first`."""
     from gputok.kernels.cpu.count_words import count_pieces
     from gputok.kernels.cpu.rewrite import gather
-    from gputok.kernels.cpu.word_table import N_WORDS, new_table
+    from gputok.kernels.cpu.word_table import N_WORDS
 
-    tables: Tables = {}
+    tallies = Tallies(None, None)
     place: dict[bool, list[np.ndarray]] = {}  # `first` of each piece that was entered
 
     def enter(byte_level: bool, text: np.ndarray, *columns: np.ndarray) -> None:
         pieces_start, pieces_end, count, where = columns
         position = sum(map(len, place.setdefault(byte_level, [])))
-        table = tables.get(byte_level) or new_table()
-        tables[byte_level] = count_pieces(text, pieces_start, pieces_end, count, position, table)
+        tally = tallies[byte_level]
+        tally.table = count_pieces(text, pieces_start, pieces_end, count, position, tally.table)
         place[byte_level].append(where)
 
     def words(a: int, b: int) -> tuple[int, int, Pieces]:
@@ -450,7 +533,7 @@ def _entered(
             each = np.diff(pieces.rows)
             columns = pieces.start, pieces.end, np.repeat(counts[a:b], each), np.repeat(first[a:b], each)
             enter(pieces.byte_level, pieces.data, *columns)
-    for byte_level, table in tables.items():
-        n_words = int(table.state[N_WORDS])
-        table.position[:n_words] = np.concatenate(place[byte_level])[table.position[:n_words]]
-    return tables
+    for byte_level, tally in tallies.items():
+        position = tally.table.position[: int(tally.table.state[N_WORDS])]
+        position[:] = np.concatenate(place[byte_level])[position]
+    return tallies

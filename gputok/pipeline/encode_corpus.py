@@ -311,8 +311,7 @@ class ByDevice:
     """A large batch at a time by the CUDA device that is free; what none can encode goes to `on_cpu`."""
 
     def __init__(self, pipeline: Pipeline, devices: Sequence[Any], on_cpu: Engine, dtype: np.dtype) -> None:
-        from gputok.kernels.cuda import encode_words as lookup
-        from gputok.kernels.cuda import split
+        from gputok.kernels.cuda import encode_words, split
         from gputok.kernels.cuda.device import LANES
 
         plan, tables = pipeline.pre_tokenizer.plan(), pipeline.model.byte_tables
@@ -320,7 +319,7 @@ class ByDevice:
         self._pipeline, self._on_cpu, self._dtype, self._said = pipeline, on_cpu, dtype, False
         self._free: queue.SimpleQueue = queue.SimpleQueue()
         for device in devices:
-            loaded = device, split.upload(device, plan.automaton), lookup.upload(device, tables)
+            loaded = device, split.upload(device, plan.automaton), encode_words.upload(device, tables)
             for _ in range(LANES):
                 self._free.put(loaded)
 
@@ -336,9 +335,9 @@ class ByDevice:
         tables = pipeline.model.byte_tables
         if tables is None:
             return f"the model is not BPE but {type(pipeline.model).__name__}"
-        from gputok.kernels.cuda import encode_words as lookup
+        from gputok.kernels.cuda import encode_words
 
-        return lookup.why_not(tables)
+        return encode_words.why_not(tables)
 
     def n_threads(self, n_cores: int) -> int:
         """Two for each device, and some that normalize text; each has a group in memory, so that more cores change nothing."""
@@ -360,8 +359,7 @@ class ByDevice:
             yield n_before + n_bytes, held
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
-        from gputok.kernels.cuda import encode_words as lookup
-        from gputok.kernels.cuda import split
+        from gputok.kernels.cuda import encode_text, split
 
         pieces = _pieces(self._pipeline, unit)
         if pieces.byte_level:
@@ -369,7 +367,7 @@ class ByDevice:
         loaded = self._free.get()
         try:
             device, *tables = loaded
-            ids, ends = lookup.encode_text(device, *_packed(pieces), pieces.token, *tables, self._dtype)
+            ids, ends = encode_text.encode_text(device, *_packed(pieces), pieces.token, *tables, self._dtype)
         except (MemoryError, split.TooLong) as error:  # of a single document
             if not self._said:
                 warnings.warn(f"some text is encoded on the CPU: {error}", stacklevel=2)

@@ -54,7 +54,7 @@ class NoRoom(Exception):
     """The distinct words don't fit into the memory of the device, so that smaller batches would not help."""
 
 
-def count_words(
+def count_batches(
     device: Device,
     batches: Iterator[Batch],
     automaton: Automaton,
@@ -156,7 +156,7 @@ def _in_parts(
 ) -> Counts:
     """The counts with those of the bytes from `start` on of a batch added; in halves if they don't fit."""
     try:
-        return count_batch(device, text, offsets, batch.position + 2 * start, tables, counts)
+        return count_words(device, text, offsets, batch.position + 2 * start, tables, counts)
     except MemoryError:
         parts = split.halves(device, text, offsets, tables)
         if parts is None:
@@ -168,20 +168,20 @@ def _in_parts(
     return counts
 
 
-def count_batch(
-    device: Device, text: Any, offsets: Any, position: int, tables: split.Tables, counts: Counts
+def count_words(
+    device: Device, data: Any, offsets: Any, position: int, automaton: split.Tables, table: Counts
 ) -> Counts:
-    """The counts with those of a batch on the device added.
+    """The table with the words of a batch added. A word that begins at data[i] gets the position `position` + 2 * i.
 
     Raises:
         MemoryError: There is not the memory for a batch of this size. The counts are what they were.
         split.TooLong: A run of it can't be cut. The counts are what they were.
         NoRoom: The distinct words don't fit. The counts can't be used any longer.
     """
-    if len(text) > split.MAX_BYTES:
-        raise MemoryError(f"a document of {len(text):,} bytes that can't be cut is too long for a GPU")
-    starts = split.split_words(device, text, offsets, tables).starts
-    return _counted(device, text, position, starts, _Over.of(device, len(starts) - 1), counts)
+    if len(data) > split.MAX_BYTES:
+        raise MemoryError(f"a document of {len(data):,} bytes that can't be cut is too long for a GPU")
+    starts = split.find_words(device, data, offsets, automaton)
+    return _counted(device, data, position, starts, _Over.of(device, len(starts) - 1), table)
 
 
 class _Over(NamedTuple):
