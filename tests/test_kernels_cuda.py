@@ -20,6 +20,8 @@ import gputok
 from gputok import AddedToken, backend, corpus, models, normalizers, pre_tokenizers
 from gputok.automaton import compile_pattern
 from gputok.automaton.patterns import PATTERNS
+from gputok.files.temporary import MemoryLimit
+from gputok.pipeline import count_words as counting
 from gputok.pipeline import encode_corpus as bulk
 from gputok.pipeline.count_words import count_words as count_on_cpu
 from gputok.pipeline.device_work import device_work
@@ -199,7 +201,7 @@ def test_the_whole_path_on_two_devices_is_the_cpus(on_devices, monkeypatch):
     assert all(map(np.array_equal, ours, theirs)) and len(ours[1]) > 15
 
 
-def counted(tokenizer, batches, devices=()):
+def counted(tokenizer, batches, devices=(), **more):
     """The words that a tokenizer counts, and how many batches the CPU was asked for on the way."""
     pipeline, asked = tokenizer.pipeline, []
 
@@ -211,7 +213,7 @@ def counted(tokenizer, batches, devices=()):
     apart = pipeline.apart_at_spaces()
     words = functools.partial(pipeline.words, added=False) if apart else pipeline.words
     plan = pipeline.plan() or words
-    options = {"apart_at_spaces": apart, "instead": instead, "threads": 3, "devices": devices}
+    options = {"apart_at_spaces": apart, "instead": instead, "threads": 3, "devices": devices, **more}
     return count_on_cpu(iter(batches), plan, **options), sum(asked)
 
 
@@ -276,6 +278,24 @@ def test_text_that_does_not_fit_is_counted_on_the_cpu(monkeypatch, scarce):
     assert ours == counted(tokenizer, [long])[0] and min(scarce) < 1000
 
 
+def test_words_that_devices_count_are_spilled_within_a_memory_limit(monkeypatch, tmp_path):
+    """After some text each, and in the same order as the CPU's."""
+    monkeypatch.setattr(counting, "_DEVICE_SHARE", 16_000)
+    tokenizer = byte_level(models.BPE())
+    tokenizer.add_special_tokens(["<s>"])
+    batches = [random_documents(np.random.default_rng(seed), 20) for seed in range(9)]
+    batches.insert(4, TextBatch.from_strings(["new <s> words", "the the"]))
+    results, reports = [], []
+    for devices in ([emulated_device(1), emulated_device(2)], []):
+        memory = MemoryLimit.of("32MB", tmp_path)
+        results.append(
+            counted(tokenizer, batches, devices, memory=memory, report=lambda *a: reports.append(a))[0]
+        )
+    ours, theirs = (words.columns() for words in results)
+    assert all(map(np.array_equal, ours[:3], theirs[:3]))
+    assert max(n for stage, n, _ in reports if stage == "count") == sum(len(b.data) for b in batches)
+
+
 def test_a_device_that_fails_ends_counting():
     """And nobody waits for batches any longer."""
 
@@ -327,7 +347,7 @@ def test_unsupported_tokenizers_run_on_the_cpu(model, on_devices, monkeypatch):
     tokenizer, documents = byte_level(model), ["ab abc", "", "abab"]
     expected = ids_of(tokenizer, documents)
     on_devices(emulated_device(1))
-    monkeypatch.setattr(encode_text, "encode_text", None)
+    monkeypatch.setattr(encode_text, "encode_as", None)
     assert ids_of(tokenizer, documents) == expected
 
 
