@@ -443,7 +443,7 @@ class Tokenizer:
         from gputok.progress import reporting
 
         trainer = self._trainer(trainer)
-        devices = backend.choose(device, word_counts.data.nbytes).devices
+        devices = backend.choose(device).devices
         with reporting(_asked_of(trainer, progress)) as report:
             learnt = trainer.train(word_counts, threads=threads, progress=report, devices=devices)
         while not self._learn(learnt, trainer.special_tokens):
@@ -857,14 +857,14 @@ class Tokenizer:
 
         pipeline, source = self.pipeline, corpus.located(source, storage_options)
         total = corpus.total_bytes(source, column=column)
-        backend.choose(device, 0)  # raises its error now, not when the first batch is asked for
-
+        devices = backend.choose(
+            device
+        ).devices  # raises its error now, not when the first batch is asked for
         n_bytes = 0
 
         def batches(skip: int = 0) -> Iterator[TokenBatch]:
             given = {"column": column, "separator": separator, "errors": errors, "threads": threads}
-            read = partial(corpus.read, source, **given)
-            chosen, texts = backend.choose_for(read, total, device)
+            texts = corpus.read(source, **given)
             with reporting(progress) as report:
 
                 def counted(stage: str, done: int, total: int | None) -> None:
@@ -880,7 +880,7 @@ class Tokenizer:
                     report=counted,
                     total=total,
                     skip=skip,
-                    devices=chosen.devices,
+                    devices=devices,
                 )
 
         if output is None:
