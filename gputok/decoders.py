@@ -492,7 +492,8 @@ class DecodeStream:
             prefix = tokenizer.decode(self._ids, self._skip_special_tokens)
             if not prefix.endswith("�"):
                 self._prefix, self._n_given = prefix, len(self._ids)
-        self._ids += [id] if hasattr(id, "__index__") else list(id)
+        added: Any = id
+        self._ids += [added] if hasattr(added, "__index__") else list(added)
         text = tokenizer.decode(self._ids, self._skip_special_tokens)
         if len(text.encode()) <= len(self._prefix.encode()) or text.endswith("�"):
             return None
