@@ -329,7 +329,7 @@ def test_encoding_text_equals_the_reference():
         return np.array([*itertools.chain(*rows)], np.uint32), np.cumsum([0, *map(len, rows)])
 
     ours = encode.encode_text(data, offsets, token, walk.prepare(automaton), encode_words, encode.Encoder())
-    theirs = reference.encode_text(texts, token.tolist(), automaton, encode_word)
+    theirs = reference.encode_text(data, offsets, token, automaton, encode_words)
     assert all(map(np.array_equal, ours, theirs))
 
 

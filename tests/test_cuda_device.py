@@ -63,7 +63,7 @@ def test_a_batch_is_copied_while_the_one_before_is_counted(device):
 
     batches = [TextBatch.from_strings([f"batch {i}", " of some words" * i]) for i in range(5)]
     numbered = [(*batch, i << 32) for i, batch in enumerate(batches)]
-    data, _, counts, _ = words.count_words(device._replace(launch=launch), numbered, GPT2)
+    data, _, counts, _ = words.count_batches(device._replace(launch=launch), numbered, GPT2)
     expected = count_on_cpu(batches, SplitPlan(GPT2, False), threads=1)
     assert np.array_equal(data, expected.data) and np.array_equal(counts, expected.counts)
     assert pending == [2, 2, 2, 2, 0]  # text and offsets of the next batch

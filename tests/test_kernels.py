@@ -43,17 +43,17 @@ def spans(split_words: Any, batch: TextBatch, automaton: Automaton) -> list[int]
 
 def in_python() -> Stages:
     def encode_text(batch: TextBatch, token: np.ndarray, automaton: Automaton, tables: BpeTables) -> Any:
-        def encode_word(word: str) -> list[int]:
-            data = np.frombuffer(word.encode(), np.uint8)
-            return reference.encode_words(data, np.array([0]), np.array([len(data)]), tables)[0].tolist()
+        def model(*word: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            found = reference.encode_words(*word, tables)
+            return found[0], found[3]
 
-        return reference.encode_text([*batch.strings()], token.tolist(), automaton, encode_word)
+        return reference.encode_text(*batch, token, automaton, model)
 
     def count(batch: TextBatch, automaton: Automaton) -> list[tuple[bytes, int]]:
-        return [(word.encode(), n) for word, n in reference.count_text([*batch.strings()], automaton).items()]
+        return [(word, n) for word, (_, n) in reference.count_words(*batch, 0, automaton, {}).items()]
 
     return Stages(
-        lambda *arguments: spans(reference.split_words, *arguments),
+        lambda batch, automaton: reference.find_words(*batch, automaton)[:-1].tolist(),
         count,
         reference.train_bpe,
         reference.encode_words,

@@ -556,7 +556,7 @@ def test_memory_of_the_cache_is_flat():
     for _ in range(2):
         tokens = model.tokenize_pieces(*words, byte_level=False)
         assert np.diff(tokens.rows).tolist() == [len(f"a{i}b") for i in range(100_000)]
-    assert [cache.shape for cache in model._caches] == [(1024, 8)]
+    assert [cache.shape for cache in model._caches[False]] == [(1024, 8)]
 
 
 def test_long_words():
@@ -594,3 +594,14 @@ def test_the_base_class_makes_an_empty_bpe():
     assert repr(models.Model()) == repr(tokenizers.models.Model())
     with pytest.raises(TypeError, match="base class"):
         models.Model({"a": 0}, [])
+
+
+def test_words_as_text_and_as_bytes_are_kept_apart():
+    """One model in two tokenizers: what an unknown word of text is, is no answer for the same bytes of ByteLevel."""
+    alphabet = {character: i for i, character in enumerate(BYTE_CHARACTERS)}
+    text, raw = Tokenizer(models.BPE(alphabet, [])), Tokenizer(models.BPE())
+    raw.model = text.model
+    raw.pre_tokenizer = gputok.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    for _ in range(2):
+        assert text.encode_batch(["▁"])[0].tokens == []
+        assert raw.encode_batch(["▁"])[0].tokens == ["â", "ĸ", "ģ"]
