@@ -128,8 +128,7 @@ def _joined(parts: list[_Tokens]) -> _Tokens:
     if not parts:
         none = np.empty(0, np.int64)
         return _Tokens(none, none, none, np.empty((0, 0)), np.empty(0, bool))
-    columns: Any = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return _Tokens(*columns)
+    return _Tokens(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def _words(tokens: _Tokens, strategy: str) -> _Tokens:

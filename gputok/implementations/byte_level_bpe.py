@@ -68,12 +68,9 @@ class ByteLevelBPETokenizer(BaseTokenizer):
         trim_offsets: bool = False,
     ) -> None:
         if vocab is not None and merges is not None:
+            prefix, suffix = continuing_subword_prefix or "", end_of_word_suffix or ""
             model = BPE(
-                vocab,
-                merges,
-                dropout=dropout,
-                continuing_subword_prefix=continuing_subword_prefix or "",
-                end_of_word_suffix=end_of_word_suffix or "",
+                vocab, merges, dropout=dropout, continuing_subword_prefix=prefix, end_of_word_suffix=suffix
             )
             tokenizer = Tokenizer(model)
         else:

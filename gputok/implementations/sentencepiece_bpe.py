@@ -69,8 +69,9 @@ class SentencePieceBPETokenizer(BaseTokenizer):
     ) -> None:
         if vocab is None or merges is None:
             vocab = merges = None
-        model = BPE(vocab, merges, dropout=dropout, unk_token=str(unk_token), fuse_unk=fuse_unk)
-        tokenizer = Tokenizer(model)
+        tokenizer = Tokenizer(
+            BPE(vocab, merges, dropout=dropout, unk_token=str(unk_token), fuse_unk=fuse_unk)
+        )
         if tokenizer.token_to_id(str(unk_token)) is not None:
             tokenizer.add_special_tokens([str(unk_token)])
         tokenizer.normalizer = NFKC()

@@ -89,8 +89,10 @@ class SentencePieceUnigramTokenizer(BaseTokenizer):
             from sentencepiece import sentencepiece_model_pb2
         except ImportError:
             raise ImportError("from_spm needs sentencepiece: pip install 'gputok[sentencepiece]'") from None
-        module: Any = sentencepiece_model_pb2
-        proto = module.ModelProto()
+        classes: Any = (
+            sentencepiece_model_pb2  # made when it is imported, so that type checkers don't see them
+        )
+        proto = classes.ModelProto()
         with open(filename, "rb") as file:
             proto.ParseFromString(file.read())
         if proto.trainer_spec.model_type != 1:
