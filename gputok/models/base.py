@@ -236,14 +236,15 @@ def vocabulary_of(vocab: Any) -> Vocabulary:
     return checked("vocab", Vocabulary.from_mapping, {} if vocab is None else vocab)
 
 
-def object_of(value: dict[str, Any], name: str) -> dict[str, Any] | Vocabulary:
-    """Returns a field of a JSON form; raises WrongValue if the field is not an object.
+def object_of(value: dict[str, Any], name: str) -> Any:
+    """Returns a field of a JSON form: an object, or a Vocabulary that a kernel has read; else raises WrongValue.
 
     A model's constructor also takes the path of a file there, but a file must not name another file.
     """
-    if not isinstance(value[name], dict | Vocabulary):
-        raise WrongValue(f"must be an object, not {brief(value[name])}", name)
-    return value[name]
+    found = value[name]
+    if not isinstance(found, dict | Vocabulary):
+        raise WrongValue(f"must be an object, not {brief(found)}", name)
+    return found
 
 
 def require(value: dict[str, Any], kind: str, *names: str) -> None:

@@ -262,9 +262,7 @@ class BPE(Model):
             "ignore_merges",
         )
         options = {name: value[name] for name in names if value.get(name) is not None}
-        if not isinstance(value["merges"], list | PackedMerges):
-            raise WrongValue(f"must be a list, not {brief(value['merges'])}", "merges")
-        model = cls(base.object_of(value, "vocab"), value["merges"], **options)
+        model = cls(base.object_of(value, "vocab"), _list_of(value["merges"]), **options)
         model.sentencepiece = value.get("sentencepiece", False)
         return model
 
@@ -413,6 +411,13 @@ class BPE(Model):
 
 
 _probability = number(0, 1)
+
+
+def _list_of(merges: Any) -> Any:
+    """Returns the merges of a JSON form: a list, or merges that a kernel has read; else raises WrongValue."""
+    if not isinstance(merges, list | PackedMerges):
+        raise WrongValue(f"must be a list, not {brief(merges)}", "merges")
+    return merges
 
 
 def _pairs(vocabulary: Vocabulary, merges: Sequence[Any] | PackedMerges) -> Positions:
