@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from gputok.corpus.packing import Errors
     from gputok.decoders import Decoder
     from gputok.encoding.encoding import Encoding
     from gputok.files.locations import StorageOptions
@@ -307,7 +308,7 @@ class Tokenizer:
         device: str | None = None,
         threads: int | None = None,
         progress: Progress = None,
-        errors: str = "strict",
+        errors: Errors = "strict",
         column: str | None = None,
         separator: str | None = None,
         storage_options: StorageOptions = None,
@@ -354,7 +355,7 @@ class Tokenizer:
         device: str | None = None,
         threads: int | None = None,
         progress: Progress = None,
-        errors: str = "strict",
+        errors: Errors = "strict",
         column: str | None = None,
     ) -> None:
         """Trains the model on texts in memory, or from any generator.
@@ -432,7 +433,9 @@ class Tokenizer:
         devices = backend.choose(device, word_counts.data.nbytes).devices
         with reporting(_asked_of(trainer, progress)) as report:
             learnt = trainer.train(word_counts, threads=threads, progress=report, devices=devices)
-        while not self._learn(learnt, trainer.special_tokens):
+        # all of them are: the trainer's own check has made AddedTokens of strings
+        special_tokens = [token for token in trainer.special_tokens if isinstance(token, AddedToken)]
+        while not self._learn(learnt, special_tokens):
             pass
 
     def _trainer(self, trainer: Trainer | None) -> Trainer:
@@ -481,7 +484,7 @@ class Tokenizer:
         device: str | None = None,
         threads: int | None = None,
         progress: Progress = None,
-        errors: str = "strict",
+        errors: Errors = "strict",
         column: str | None = None,
         separator: str | None = None,
         storage_options: StorageOptions = None,
@@ -675,7 +678,7 @@ class Tokenizer:
         device: str | None = None,
         threads: int | None = None,
         progress: Progress = None,
-        errors: str = "strict",
+        errors: Errors = "strict",
         column: str | None = None,
         separator: str | None = None,
         storage_options: StorageOptions = None,
@@ -691,7 +694,7 @@ class Tokenizer:
         device: str | None = None,
         threads: int | None = None,
         progress: Progress = None,
-        errors: str = "strict",
+        errors: Errors = "strict",
         column: str | None = None,
         separator: str | None = None,
         storage_options: StorageOptions = None,
@@ -706,7 +709,7 @@ class Tokenizer:
         device: str | None = None,
         threads: int | None = None,
         progress: Progress = None,
-        errors: str = "strict",
+        errors: Errors = "strict",
         column: str | None = None,
         separator: str | None = None,
         storage_options: StorageOptions = None,
