@@ -309,7 +309,7 @@ class Tokenizer:
         device: str | None = None,
         threads: int | None = None,
         progress: Progress = None,
-        errors: str = "strict",
+        errors: Errors = "strict",
         column: str | None = None,
         separator: str | None = None,
         memory_limit: int | str | None = None,
@@ -362,7 +362,7 @@ class Tokenizer:
         device: str | None = None,
         threads: int | None = None,
         progress: Progress = None,
-        errors: str = "strict",
+        errors: Errors = "strict",
         column: str | None = None,
         memory_limit: int | str | None = None,
         temporary: str | os.PathLike[str] | None = None,
@@ -446,7 +446,9 @@ class Tokenizer:
         devices = backend.choose(device).devices
         with reporting(_asked_of(trainer, progress)) as report:
             learnt = trainer.train(word_counts, threads=threads, progress=report, devices=devices)
-        while not self._learn(learnt, trainer.special_tokens):
+        # all of them are: the trainer's own check has made AddedTokens of strings
+        special_tokens = [token for token in trainer.special_tokens if isinstance(token, AddedToken)]
+        while not self._learn(learnt, special_tokens):
             pass
 
     def _trainer(self, trainer: Trainer | None) -> Trainer:
@@ -495,7 +497,7 @@ class Tokenizer:
         device: str | None = None,
         threads: int | None = None,
         progress: Progress = None,
-        errors: str = "strict",
+        errors: Errors = "strict",
         column: str | None = None,
         separator: str | None = None,
         memory_limit: int | str | None = None,
@@ -778,7 +780,7 @@ class Tokenizer:
         device: str | None = None,
         threads: int | None = None,
         progress: Progress = None,
-        errors: str = "strict",
+        errors: Errors = "strict",
         column: str | None = None,
         separator: str | None = None,
         storage_options: StorageOptions = None,
@@ -794,7 +796,7 @@ class Tokenizer:
         device: str | None = None,
         threads: int | None = None,
         progress: Progress = None,
-        errors: str = "strict",
+        errors: Errors = "strict",
         column: str | None = None,
         separator: str | None = None,
         storage_options: StorageOptions = None,
@@ -809,7 +811,7 @@ class Tokenizer:
         device: str | None = None,
         threads: int | None = None,
         progress: Progress = None,
-        errors: str = "strict",
+        errors: Errors = "strict",
         column: str | None = None,
         separator: str | None = None,
         storage_options: StorageOptions = None,

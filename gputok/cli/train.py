@@ -32,6 +32,7 @@ from gputok.cli.options import (
     storage_options,
     sum_up,
 )
+from gputok.files.arrow import needed_for
 from gputok.recipes import recipe
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ def train(
             f"--vocab-size {vocab_size} leaves no room for a merge: {fixed} tokens are special tokens and single bytes"
         )
     limits = {"memory_limit": memory_limit, "temporary": temporary, "threads": threads}
+    with needed_for(f"{shown_output(output)}: writing word counts"):  # now, not after the work
+        import pyarrow as pa  # noqa: F401
     with output_file(output, storage) as written:
         if from_counts:
             words = _merged(inputs, storage, **limits)
@@ -143,6 +146,10 @@ def count(
     tokenizer, _ = recipe(model, pattern=pattern, regex=regex)  # type: ignore[arg-type]
     storage = storage_options(storage_option)
     limits = {"memory_limit": memory_limit, "temporary": temporary, "threads": threads}
+    with needed_for(f"{shown_output(output)}: writing word counts"):  # now, not after the work
+        import pyarrow as pa
+    with needed_for(f"{shown_output(output)}: writing word counts"):  # now, not after the work
+        import pyarrow as pa  # noqa: F401
     with output_file(output, storage) as written:
         options = {"column": column, "separator": separator, "errors": errors, **limits}
         words = _count(tokenizer, inputs, device, progress, storage, **options)
