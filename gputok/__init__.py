@@ -32,6 +32,7 @@ from gputok.version import __version__ as __version__
 if TYPE_CHECKING:  # for type checkers and editors; the tables below have the same names
     from gputok import corpus as corpus
     from gputok import decoders as decoders
+    from gputok import distributed as distributed
     from gputok import implementations as implementations
     from gputok import models as models
     from gputok import normalizers as normalizers
@@ -53,6 +54,8 @@ if TYPE_CHECKING:  # for type checkers and editors; the tables below have the sa
     from gputok.implementations import CharBPETokenizer as CharBPETokenizer
     from gputok.implementations import SentencePieceBPETokenizer as SentencePieceBPETokenizer
     from gputok.implementations import SentencePieceUnigramTokenizer as SentencePieceUnigramTokenizer
+    from gputok.pipeline.arrow import CorpusEncoder as CorpusEncoder
+    from gputok.pipeline.arrow import WordCounter as WordCounter
     from gputok.pretrained import AutoTokenizer as AutoTokenizer
     from gputok.pretrained import PreTrainedTokenizer as PreTrainedTokenizer
     from gputok.pretrained import PreTrainedTokenizerFast as PreTrainedTokenizerFast
@@ -82,6 +85,7 @@ __all__ = [
     "BertWordPieceTokenizer",
     "ByteLevelBPETokenizer",
     "CharBPETokenizer",
+    "CorpusEncoder",
     "EncodeInput",
     "Encoding",
     "InputSequence",
@@ -103,9 +107,11 @@ __all__ = [
     "TextInputSequence",
     "Token",
     "Tokenizer",
+    "WordCounter",
     "WordCounts",
     "corpus",
     "decoders",
+    "distributed",
     "from_gguf",
     "from_sentencepiece",
     "from_tekken",
@@ -135,6 +141,7 @@ _NAMES: dict[str, str] = {
     "BertWordPieceTokenizer": "implementations",
     "ByteLevelBPETokenizer": "implementations",
     "CharBPETokenizer": "implementations",
+    "CorpusEncoder": "pipeline.arrow",
     "EncodeInput": "types",
     "Encoding": "encoding",
     "InputSequence": "types",
@@ -161,6 +168,7 @@ _NAMES: dict[str, str] = {
     "TextInputSequence": "types",
     "Token": "text.pre_tokenized_string",
     "Tokenizer": "tokenizer",
+    "WordCounter": "pipeline.arrow",
     "WordCounts": "text.word_counts",
     "save_sentencepiece": "formats.sentencepiece",
     "save_tekken": "formats.tekken",

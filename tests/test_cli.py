@@ -34,7 +34,7 @@ LINES = [" ".join(rng.choices(WORDS, k=rng.randrange(12))) + "\n" for _ in range
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder to work in, with some text."""
+    """A working folder with some text."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.txt").write_text("".join(LINES))
     return tmp_path
@@ -519,7 +519,7 @@ def test_the_script_for_completion_can_be_shown():
 
 
 def test_errors_name_the_output_and_no_temporary_file(folder, gputok, monkeypatch):
-    """Any error of the system about a file that is being written."""
+    """For any system error about a temporary file."""
     upstream().save("t.json")
     real = os.open
 

@@ -1,4 +1,4 @@
-"""Wherever a file lies: the same documents by path, URL and open file; outputs whole or not there; errors that help."""
+"""Files by path, by URL, and as open files: the same documents, atomic outputs, and helpful errors."""
 
 import builtins
 import glob

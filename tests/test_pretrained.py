@@ -1,4 +1,4 @@
-"""The front that users of `transformers` know, compared live with `transformers`."""
+"""The classes that users of `transformers` know, compared with the installed `transformers`."""
 
 import argparse
 import itertools
@@ -490,7 +490,7 @@ def test_legacy_decides_where_llama_inserts_spaces(opened_by_both):
 
 @pytest.mark.parametrize("style", STYLES)
 def test_no_option_is_silently_ignored(opened_by_both, style):
-    """Each changes the ids as it says, is how things are, or is refused; there, some are ignored."""
+    """Each option changes the ids, or states what is the case anyway, or is refused; transformers ignores some."""
     kind = KINDS.get(style, "PreTrainedTokenizerFast")
     plain, _ = opened_by_both(style, kind, SPECIAL[style])
     outcomes = {}

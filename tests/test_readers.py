@@ -1,4 +1,4 @@
-"""Several threads read what one would: the same documents in the same order, the same errors, in bounded memory."""
+"""Reading with several threads: the same documents in the same order as with one, the same errors, bounded memory."""
 
 import gzip
 import json

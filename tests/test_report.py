@@ -1,4 +1,4 @@
-"""A report's numbers equal what can be counted by hand, and its page works in a real browser."""
+"""Reports: the numbers equal those counted by hand, and the page works in a real browser."""
 
 import importlib.resources
 import itertools

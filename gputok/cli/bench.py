@@ -77,6 +77,9 @@ def encode(
         ),
     ] = None,
     vocab_size: VocabSize = 32_000,
+    lines: Annotated[
+        bool, typer.Option("--lines", help="Encode each line alone. [default: documents of about 4 kB]")
+    ] = False,
     against: Against = None,
     threads: Threads = None,
     device: BenchDevice = "cpu",
@@ -96,6 +99,7 @@ def encode(
             text,
             tokenizer=path or None,
             vocab_size=vocab_size,
+            lines=lines,
             against=against or ["tokenizers"],
             threads=threads,
             device=device,

@@ -6,7 +6,8 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
-from gputok.corpus.columns import choose_column, text_batches
+from gputok.corpus.column_names import choose_column
+from gputok.files.arrow import needed_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,8 +34,11 @@ def rows(
     Raises:
         ValueError: if there is no such column, or a row does not have as many fields as the first line.
     """
-    import pyarrow as pa
-    from pyarrow import csv as arrow_csv
+    with needed_for(f"{where}: reading CSV"):
+        import pyarrow as pa
+        from pyarrow import csv as arrow_csv
+
+        from gputok.corpus.columns import text_batches
 
     head = read(_HEAD_BYTES)
     if not head.strip():
