@@ -1,4 +1,4 @@
-"""The bench measures what it says: the same work, in processes of their own, compared before it is timed."""
+"""`gputok bench`: the same work for all peers, each run in its own process, and results compared before the first run."""
 
 import functools
 import json

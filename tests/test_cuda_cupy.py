@@ -1,4 +1,4 @@
-"""CuPy itself, which can be imported without a GPU: what is asked of it is there, and so is what its stand-in has."""
+"""CuPy itself, which can be imported without a GPU, has the names that launchers use and that its stand-in defines."""
 
 import ast
 import functools

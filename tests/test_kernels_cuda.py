@@ -1,4 +1,6 @@
-"""What the CUDA stages do beside their work (see test_kernels.py): rooms that grow, batches that don't fit, two devices."""
+"""The CUDA stages in special situations: arrays that grow, batches that don't fit into memory, two devices.
+
+test_kernels.py tests their results."""
 
 import itertools
 
@@ -118,7 +120,7 @@ def test_kernels_under_sanitizers(sanitizer, tmp_path):
 
 @pytest.fixture
 def on_devices(monkeypatch):
-    """From here on, whatever is asked for runs on these devices."""
+    """Makes everything run on these devices."""
     return lambda *devices: monkeypatch.setattr(
         backend, "choose", lambda *_: backend.Backend("cuda", "a test", devices)
     )

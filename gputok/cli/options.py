@@ -113,6 +113,19 @@ StorageOption = Annotated[
         metavar="NAME=VALUE",
     ),
 ]
+MemoryLimit = Annotated[
+    str | None,
+    typer.Option(
+        help="What counting may take, as 400MB or 4GB; words beyond it go to temporary files. [default: no limit]",
+        metavar="SIZE",
+    ),
+]
+Temporary = Annotated[
+    str | None,
+    typer.Option(
+        help="Folder of temporary files, on a disk. [default: that of the operating system]", metavar="FOLDER"
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")]
 
 

@@ -16,6 +16,7 @@ from gputok.tokens.added_token import AddedToken
 
 if TYPE_CHECKING:
     from gputok.decoders import Decoder
+    from gputok.files.temporary import MemoryLimit
     from gputok.models import Model
     from gputok.normalizers import Normalizer
     from gputok.pre_tokenizers import PreTokenizer, SplitPlan
@@ -150,6 +151,7 @@ class Pipeline:
         threads: int | None,
         device: str | None,
         progress: Progress,
+        memory: MemoryLimit | None = None,
     ) -> WordCounts:
         """How often each word of the text is there that `read(batch_bytes=...)` gives; total: its bytes, if they are known."""
         from gputok import backend
@@ -170,6 +172,7 @@ class Pipeline:
                 report=report,
                 total=total,
                 devices=chosen.devices,
+                memory=memory,
             )
 
     def _around_added(self, batch: TextBatch) -> Callable[[Pieces], Pieces] | None:

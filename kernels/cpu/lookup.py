@@ -32,7 +32,7 @@ def capacity_for(n: int) -> int:
 
 @kernel(inline=True)
 def strings_of(strings):
-    """Strings as `find_among` takes them: views of the arrays, and the number of slots - 1."""
+    """Strings as `find_among` and `find_hashed` take them: views of the arrays, and the number of slots - 1."""
     slots, data, offsets = view(strings.slots), view(strings.data), view(strings.offsets, np.uint64)
     return slots, data, offsets, np.uint64(len(strings.slots) - 1)
 
@@ -46,8 +46,13 @@ def find_string(strings, text, begin, n):
 @kernel(inline=True)
 def find_among(strings, text, begin, n):
     """Like `find_string`, with the result of `strings_of`."""
+    return find_hashed(strings, hash_bytes(text, begin, n), text, begin, n)
+
+
+@kernel(inline=True)
+def find_hashed(strings, h, text, begin, n):
+    """Like `find_among`, with the hash of the bytes."""
     slots, data, offsets, mask = strings
-    h = hash_bytes(text, begin, n)
     at = h & mask
     while True:
         slot = slots[at]

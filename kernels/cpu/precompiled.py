@@ -8,7 +8,7 @@ from gputok.kernels.cpu.normalize import ROOM, copy_run, kind_of, more, pieces_o
 from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.memory import is_given, owned, scratch, view
 from gputok.kernels.cpu.primitives.utf8 import character, put, skip, width
-from gputok.kernels.signatures import boolean, i64
+from gputok.kernels.signatures import boolean, i64, u8
 
 # Grapheme classes of Unicode Standard Annex #29; an INCB_EXTEND is an Extend too.
 # Regional indicators are not told apart: two of them are too long for the map in any case.
@@ -26,11 +26,33 @@ def normalize_precompiled(data, start, end, frozen, trie, texts, graphemes, alig
     the trie decides for the whole cluster, and text removed at the very beginning shifts the places of what follows.
     """
     pieces, _keep = pieces_of(start, end, frozen)
+    plain, longest = measured(trie, texts)
     tables = pointer(trie), len(trie), pointer(texts), len(texts), *map(pointer, graphemes)
+    tables = *tables, pointer(plain), longest
     return _normalize_precompiled(pointer(data), pieces, tables, int((end - start).sum()), bool(aligned))
 
 
-@kernel(i64, (i64, i64, i64, i64), (i64, i64, i64, i64, i64, i64), i64, boolean)
+def measured(trie, texts):
+    """uint8[256], 1 for printable ASCII that the map leaves alone, else 0; and the bytes of the longest replacement."""
+    plain = np.empty(256, np.uint8)
+    return plain, _measure(pointer(trie), len(trie), pointer(texts), len(texts), plain)
+
+
+@kernel(i64, i64, i64, i64, u8[:])
+def _measure(trie, n_units, texts, n_texts, plain):
+    trie, texts, character = view(trie, np.uint32), view(texts, np.uint8), scratch(256, np.uint8)
+    longest = width = 0
+    for k in range(n_texts):
+        width = width + 1 if texts[k] else 0
+        longest = max(longest, width)
+    for c in range(256):
+        character[c] = c
+        alone = look_up(trie, n_units, character, c, c + 1, texts, n_texts) < 0
+        plain[c] = 0x20 <= c < 0x7F and alone
+    return longest
+
+
+@kernel(i64, (i64, i64, i64, i64), (i64, i64, i64, i64, i64, i64, i64, i64), i64, boolean)
 def _normalize_precompiled(data, pieces, tables, n_bytes, aligned):
     data = view(data, np.uint8)
     start, end, frozen, n_pieces = views_of(pieces)
@@ -41,15 +63,7 @@ def _normalize_precompiled(data, pieces, tables, n_bytes, aligned):
         tables[3],
     )
     page, member = view(tables[4], np.uint16), view(tables[5], np.uint16)
-    longest = width = 0  # of the replacements
-    for k in range(n_texts):
-        width = width + 1 if texts[k] else 0
-        longest = max(longest, width)
-    plain = scratch(256, np.uint8)  # 1 for printable ASCII that the map doesn't change, else 0
-    for c in range(256):
-        plain[c] = c
-        alone = look_up(trie, n_units, plain, c, c + 1, texts, n_texts) < 0
-        plain[c] = 0x20 <= c < 0x7F and alone
+    plain, longest = view(tables[6], np.uint8), tables[7]
     tables = trie, n_units, texts, n_texts, page, member, plain
     offsets = np.zeros(n_pieces + 1, np.int64)
     new, source = room(n_bytes, aligned)

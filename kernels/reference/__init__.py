@@ -1,6 +1,12 @@
 """Every stage in plain Python: the shortest true version, and what the tests hold the fast ones to."""
 
-from gputok.kernels.reference.count_words import count_pieces, count_words, distinct_words, words_of
+from gputok.kernels.reference.count_words import (
+    count_pieces,
+    count_words,
+    distinct_words,
+    word_keys,
+    words_of,
+)
 from gputok.kernels.reference.edits import find_literal, splice, strip
 from gputok.kernels.reference.encode_text import encode_text
 from gputok.kernels.reference.encode_words import encode_words, merge_symbols
@@ -49,5 +55,6 @@ __all__ = [
     "train_bpe",
     "train_parity_bpe",
     "viterbi",
+    "word_keys",
     "words_of",
 ]

@@ -63,3 +63,40 @@ def distinct_words(tables: list[Table]) -> tuple[np.ndarray, np.ndarray, np.ndar
     offsets = np.cumsum([0, *map(len, words)])
     counts = np.array([total[word][1] for word in words], np.int64)
     return np.frombuffer(b"".join(words), np.uint8), offsets, counts
+
+
+def word_keys(data, offsets):
+    """The number of each word data[offsets[i]:offsets[i + 1]], by which saved word counts are ordered.
+
+    64 bits: its hash with the halves exchanged.
+    """
+    words = (data[a:b].tobytes() for a, b in itertools.pairwise(offsets.tolist()))
+    keys = [(h << 32 | h >> 32) % 2**64 for h in map(_hash, words)]
+    return np.array(keys, np.uint64)
+
+
+def _hash(word):
+    """Of words of at most 16 bytes a mix of these bytes and the length; longer ones are folded eight bytes at a time."""
+    n = len(word)
+    if n == 0:
+        return 0
+    if n <= 16:
+        return _mixed(_number(word[:8]), _number(word[8:]), n)
+    h = n * _K2 % 2**64
+    for i in range(0, n - 8, 8):
+        h = (h ^ _number(word[i : i + 8])) * _GOLDEN % 2**64
+        h ^= h >> 32
+    return _mixed(h, _number(word[-8:]), n)
+
+
+_GOLDEN, _K2, _K3 = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F
+
+
+def _mixed(low, high, n):
+    h = low * _GOLDEN % 2**64 ^ (high + n) * _K2 % 2**64
+    h = (h ^ h >> 32) * _K3 % 2**64
+    return h ^ h >> 29
+
+
+def _number(part):
+    return int.from_bytes(part, "little")
