@@ -6,6 +6,10 @@ from gputok.kernels.cpu.short_texts.encode import (
     encode_wordlevel,
     encode_wordpiece,
     new_handle,
+    put_bpe,
+    put_unigram,
+    put_wordlevel,
+    put_wordpiece,
     with_memory,
 )
 
@@ -15,5 +19,9 @@ __all__ = [
     "encode_wordlevel",
     "encode_wordpiece",
     "new_handle",
+    "put_bpe",
+    "put_unigram",
+    "put_wordlevel",
+    "put_wordpiece",
     "with_memory",
 ]
