@@ -8,17 +8,17 @@ Modules are imported at the first use of a name, so `import gputok` takes a few 
 
 Ten words in the code:
 
-piece      a part of a document between two steps of a tokenizer: a document, a pre-token or an added token
-pre-token  a piece after pre-tokenization, also called word: the model encodes each pre-token separately
-row        the pieces or tokens of one document, as a range of arrays that many documents share
-slice      a range of a text or of a list of texts that one thread processes at a time
-batch      documents that pass through the pipeline together
-span       a range first:last of bytes, characters or tokens
-symbol     a token of BPE while pairs are merged, by its position in the vocabulary
-rank       the position of a merge in the list of merges of BPE; a lower rank is merged first
-stage      one loop over arrays: a kernel with a reference in Python and versions for the CPU and the GPU; in progress
-           reports, a phase of training or encoding
-walk       the pass of an automaton over a text, which finds the pre-tokens
+- piece: a part of a document between two steps of a tokenizer: a document, a pre-token or an added token
+- pre-token: a piece after pre-tokenization, also called word: the model encodes each pre-token separately
+- row: the pieces or tokens of one document, as a range of arrays that many documents share
+- slice: a range of a text or of a list of texts that one thread processes at a time
+- batch: documents that pass through the pipeline together
+- span: a range first:last of bytes, characters or tokens
+- symbol: a token of BPE while pairs are merged, by its position in the vocabulary
+- rank: the position of a merge in the list of merges of BPE; a lower rank is merged first
+- stage: one loop over arrays: a kernel with a reference in Python and versions for the CPU and the GPU; in progress
+  reports, a phase of training or encoding
+- walk: the pass of an automaton over a text, which finds the pre-tokens
 """
 
 import importlib

@@ -146,15 +146,21 @@ class Component:
 
     @classmethod
     def adopt(cls, value: Any) -> Any:
-        """The component itself, or what it is here if it belongs to `tokenizers`, by its JSON form.
+        """Converts a component of `tokenizers` to gputok's component with the same JSON form.
 
-        Called on the base class of a kind (`Normalizer.adopt`). Anything else comes back as it is.
+        Args:
+            value: a component of `tokenizers` of the kind of this class, which is the base class of a kind (as in
+                `Normalizer.adopt(value)`). Any other value is returned unchanged.
+
+        Raises:
+            TypeError: if the component of `tokenizers` has no JSON form, as those written in Python.
+            ValueError: if gputok has no such component.
         """
         if type(value).__module__ != f"tokenizers.{_MODULES.get(cls.kind)}":
             return value
         try:
             state = value.__getstate__()
-        except Exception as error:  # of no class of its own
+        except Exception as error:  # tokenizers raises Exception itself
             name = type(value).__name__
             raise TypeError(f"this {name} of tokenizers can't be used in gputok: {error}") from None
         return cls.from_dict(json.loads(state))
@@ -199,12 +205,12 @@ class Component:
 
     @classmethod
     def _read_elements(cls, value: dict[str, Any], kind: type[Component]) -> list[Any]:
-        """Of a Sequence: the components that its JSON form holds."""
+        """For a Sequence: makes its components from their JSON forms."""
         name = cls.elements or ""
-        given = fields.needed(value, name)
-        if not isinstance(given, list):
-            raise WrongValue(f"must be a list, not {fields.brief(given)}", name)
-        return [fields.reading(f"{name}[{i}]", kind.from_dict, item) for i, item in enumerate(given)]
+        items = fields.needed(value, name)
+        if not isinstance(items, list):
+            raise WrongValue(f"must be a list, not {fields.brief(items)}", name)
+        return [fields.reading(f"{name}[{i}]", kind.from_dict, item) for i, item in enumerate(items)]
 
     @classmethod
     def _required(cls) -> list[str]:
@@ -217,11 +223,11 @@ class Component:
         else:
             self._set(**{name: value})
 
-    def _set(self, **given: Any) -> None:
-        """Sets several fields at once, each as its check returns it."""
+    def _set(self, **values: Any) -> None:
+        """Sets several fields at once, each to the value that its check returns."""
         changes = {
             name: fields.checked(name, self.checks[name], value) if name in self.checks else value
-            for name, value in given.items()
+            for name, value in values.items()
         }
         while True:
             state = self.__dict__
@@ -237,10 +243,10 @@ class Component:
                 return
 
     def _check_together(self, state: Mapping[str, Any]) -> None:
-        """Raises WrongValue for fields that don't go together; some may not be set yet."""
+        """Raises WrongValue if the values of several fields contradict each other; some fields may not be set yet."""
 
     def _set_element(self, index: int, value: Component) -> None:
-        """Replaces a component of a Sequence."""
+        """For a Sequence: replaces one of its components."""
         name = self.elements
         if name is None:
             raise TypeError(f"expected a Sequence, got {type(self).__name__}")
@@ -290,9 +296,9 @@ class Component:
 
 
 def call_custom(component: Any, method: str, *arguments: Any) -> Any:
-    """Calls a method of an object that a user wrote; what the method itself raises comes through as it is.
+    """Calls a method of an object that a user wrote. An exception that the method raises is not changed.
 
-    Raises AttributeError or TypeError, with the messages of `tokenizers`, if it has no such method or the
+    Raises AttributeError or TypeError, with the messages of `tokenizers`, if the object has no such method or the
     method takes other arguments.
     """
     try:
@@ -304,7 +310,7 @@ def call_custom(component: Any, method: str, *arguments: Any) -> Any:
 
 
 class _TooDeep(RecursionError, ValueError):
-    """A file whose components hold others, and so on, too often."""
+    """Components inside components, and so on, to too many levels."""
 
 
 def _plain(value: Any) -> Any:
@@ -314,7 +320,7 @@ def _plain(value: Any) -> Any:
 
 
 class Verbatim(str):
-    """A text that `described` shows without quotes: the word of an enumeration, or a finished description."""
+    """A text that `described` shows without quotes: the word of an enumeration, or a description by `described`."""
 
 
 def described(name: str, fields: Mapping[str, Any], n_items: int = 99, n_bytes: int | None = None) -> str:

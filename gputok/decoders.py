@@ -1,7 +1,8 @@
-"""Decoders: what makes text of tokens again.
+"""Decoders turn tokens into text.
 
->>> Sequence([ByteFallback(), Fuse()]).decode(["<0x48>", "<0x69>", " there"])
-'Hi there'
+Example:
+    >>> Sequence([ByteFallback(), Fuse()]).decode(["<0x48>", "<0x69>", " there"])
+    'Hi there'
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import dataclasses
 import functools
 import itertools
 import re
-from collections.abc import Sequence as ListOf
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from gputok.components import Component, call_custom, derived
@@ -30,38 +30,61 @@ from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.text.patterns import pattern_field, pattern_form, read_pattern, shown_pattern
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence as ListOf
+
     from gputok.automaton.pattern import Regex
 
 
 class Decoder(Component):
-    """Base of all decoders."""
+    """Base class of all decoders."""
 
     kind: ClassVar[str] = "decoder"
     home: ClassVar[str] = "gputok.decoders"
 
     @staticmethod
     def custom(decoder: Any) -> Decoder:
-        """A decoder written in Python: any object with `decode_chain(self, tokens: list[str]) -> list[str]`.
+        """Makes a decoder from an object that a user wrote in Python.
 
-        >>> class Shouting:
-        ...     def decode_chain(self, tokens):
-        ...         return [token.upper() for token in tokens]
-        >>> Decoder.custom(Shouting()).decode(["so", "there"])
-        'SOTHERE'
+        Args:
+            decoder: an object with the method `decode_chain(self, tokens: list[str]) -> list[str]`.
+
+        Returns:
+            A decoder that calls the object. It cannot be saved.
+
+        Example:
+            >>> class Shouting:
+            ...     def decode_chain(self, tokens):
+            ...         return [token.upper() for token in tokens]
+            >>> Decoder.custom(Shouting()).decode(["so", "there"])
+            'SOTHERE'
         """
         return Custom(decoder)
 
     def decode(self, tokens: list[str]) -> str:
-        """The text of a list of tokens."""
+        """Turns tokens into text.
+
+        Args:
+            tokens: the tokens, as the vocabulary writes them.
+
+        Returns:
+            The text.
+        """
         return "".join(self.frozen().decode_chain(list(tokens)))
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
-        """The parts of the text, which need only be joined."""
+        """Turns tokens into parts of the text.
+
+        Args:
+            tokens: the tokens, or the parts that another decoder made of them.
+
+        Returns:
+            The parts; joined, they are the text.
+        """
         raise NotImplementedError
 
 
 class Custom(Decoder):
-    """A decoder written in Python; it cannot be saved."""
+    """A decoder that a user wrote in Python. It cannot be saved."""
 
     in_files = False
 
@@ -69,24 +92,35 @@ class Custom(Decoder):
         self.decoder = decoder
 
     def to_dict(self) -> dict[str, Any]:
+        """Raises TypeError: code has no JSON form."""
         raise TypeError(f"a custom decoder cannot be saved or pickled: {self.decoder!r}")
 
     def _described(self, n_items: int, n_bytes: int | None) -> str:
         return f"Decoder.custom({self.decoder!r})"
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
+        """Turns tokens into parts of the text."""
         return call_custom(self.decoder, "decode_chain", tokens)
 
 
 @dataclasses.dataclass(eq=False, repr=False)
 class BPEDecoder(Decoder):
-    """Puts a space for the suffix that marks the end of a word, and nothing for the last one."""
+    """Replaces the suffix that marks the end of a word by a space, and removes that of the last token.
+
+    Args:
+        suffix: the suffix.
+
+    Example:
+        >>> BPEDecoder().decode(["so</w>", "it</w>", "go", "es</w>"])
+        'so it goes'
+    """
 
     suffix: str = "</w>"
 
     checks = per_field(suffix=string)
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
+        """Turns tokens into parts of the text."""
         return [token.replace(self.suffix, " ") for token in tokens[:-1]] + [
             token.replace(self.suffix, "") for token in tokens[-1:]
         ]
@@ -94,9 +128,15 @@ class BPEDecoder(Decoder):
 
 @dataclasses.dataclass(eq=False, repr=False)
 class ByteFallback(Decoder):
-    """Makes characters of tokens such as `<0xE2>`; bytes that are not UTF-8 become one `�` each."""
+    """Turns tokens for bytes, such as `<0xE2>`, into characters. Each byte that is not UTF-8 becomes a `�`.
+
+    Example:
+        >>> ByteFallback().decode(["<0xC3>", "<0xA9>", "t", "é"])
+        'été'
+    """
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
+        """Turns tokens into parts of the text."""
         parts: list[str] = []
         for is_byte, group in itertools.groupby(
             tokens, lambda token: _BYTE_TOKEN.fullmatch(token) is not None
@@ -117,7 +157,15 @@ _BYTE_TOKEN = re.compile(r"<0x[0-9a-fA-F+][0-9a-fA-F]>")  # with a plus sign as 
 
 @dataclasses.dataclass(eq=False, repr=False, init=False)
 class ByteLevel(Decoder):
-    """Makes bytes of the characters of the ByteLevel alphabet; a token with any other character stays as it is."""
+    r"""Turns the characters of the byte-level alphabet into bytes. A token with another character stays as it is.
+
+    Args:
+        _options: `add_prefix_space`, `trim_offsets` and `use_regex`: accepted as in `tokenizers`, and without effect.
+
+    Example:
+        >>> ByteLevel().decode(["Hello", "Ġworld", "Ċ"])
+        'Hello world\n'
+    """
 
     add_prefix_space: bool
     trim_offsets: bool
@@ -126,17 +174,19 @@ class ByteLevel(Decoder):
     checks = per_field(add_prefix_space=switch, trim_offsets=switch, use_regex=switch)
 
     def __init__(self, **_options: Any) -> None:
-        # kept in files, without any meaning here
+        # these fields are part of the file format, but decoding does not depend on them
         self.add_prefix_space = self.trim_offsets = self.use_regex = True
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
+        """Makes a decoder from its JSON form."""
         decoder = cls()
         for field in dataclasses.fields(cls):
             setattr(decoder, field.name, value.get(field.name, True))
         return decoder
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
+        """Turns tokens into parts of the text."""
         return [b"".join(map(byte_level_bytes, tokens)).decode(errors="replace")]
 
 
@@ -146,15 +196,26 @@ _ALPHABET = frozenset(BYTE_CHARACTERS)
 
 @functools.lru_cache(maxsize=1 << 18)
 def byte_level_bytes(token: str) -> bytes:
-    """The bytes that a token of ByteLevel characters stands for."""
+    """Returns the bytes of a token that is written in the byte-level alphabet.
+
+    >>> byte_level_bytes("Ġhi")
+    b' hi'
+    """
     return token.translate(_TO_BYTES).encode("latin-1") if _ALPHABET.issuperset(token) else token.encode()
 
 
 @dataclasses.dataclass(eq=False, repr=False)
 class CTC(Decoder):
-    """Makes text of what a speech model says frame by frame (CTC): repeated tokens and padding are dropped.
+    """Turns the tokens that a speech model predicts for each frame (CTC) into text, without repetitions and padding.
 
-    cleanup: put spaces for `word_delimiter_token`, and take those before punctuation out.
+    Args:
+        pad_token: the token between repeated characters, and of silence.
+        word_delimiter_token: the token between words.
+        cleanup: replace `word_delimiter_token` by a space, and remove spaces before punctuation.
+
+    Example:
+        >>> CTC().decode(["<pad>", "h", "h", "e", "l", "<pad>", "l", "o", "|", "y", "o", "u"])
+        'hello you'
     """
 
     pad_token: str = "<pad>"
@@ -164,6 +225,7 @@ class CTC(Decoder):
     checks = per_field(pad_token=string, word_delimiter_token=string, cleanup=switch)
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
+        """Turns tokens into parts of the text."""
         parts = [token.replace(self.pad_token, "") for token, _ in itertools.groupby(tokens)]
         if self.cleanup:
             parts = [cleanup(part).replace(self.word_delimiter_token, " ") for part in parts]
@@ -172,15 +234,32 @@ class CTC(Decoder):
 
 @dataclasses.dataclass(eq=False, repr=False)
 class Fuse(Decoder):
-    """Joins all tokens into one, for the decoders that follow."""
+    """Joins all tokens into one, for the decoders that follow.
+
+    Example:
+        >>> Fuse().decode_chain(["so", "it"])
+        ['soit']
+    """
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
+        """Turns tokens into parts of the text."""
         return ["".join(tokens)]
 
 
 @dataclasses.dataclass(eq=False, repr=False)
 class Metaspace(Decoder):
-    """Puts spaces for `replacement`, and nothing in the first token, unless `prepend_scheme` is "never"."""
+    """Replaces the character that marks spaces by a space, and removes it from the first token.
+
+    Args:
+        replacement: the character.
+        prepend_scheme: that of the pre-tokenizer: "always", "first", or "never"; "never" keeps the space of the first
+            token.
+        split: accepted as in `tokenizers`, and without effect.
+
+    Example:
+        >>> Metaspace().decode(["▁so", "▁it", "▁go", "es"])
+        'so it goes'
+    """
 
     replacement: str = "▁"
     prepend_scheme: str = dataclasses.field(default="always", metadata={"shown": str})
@@ -190,6 +269,7 @@ class Metaspace(Decoder):
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
+        """Makes a decoder from its JSON form."""
         if value.get("add_prefix_space") is False and value.get("prepend_scheme") != "never":
             raise WrongValue("is false, which does not match prepend_scheme", "add_prefix_space")
         return super().from_dict(
@@ -197,6 +277,7 @@ class Metaspace(Decoder):
         )
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
+        """Turns tokens into parts of the text."""
         opening = " " if self.prepend_scheme == "never" else ""
         return [token.replace(self.replacement, opening) for token in tokens[:1]] + [
             token.replace(self.replacement, " ") for token in tokens[1:]
@@ -205,7 +286,16 @@ class Metaspace(Decoder):
 
 @dataclasses.dataclass(eq=False, repr=False)
 class Replace(Decoder):
-    """Replaces in each token what a text or a `Regex` matches."""
+    """Replaces each match of a pattern in each token.
+
+    Args:
+        pattern: a string, which matches itself, or a `Regex`.
+        content: the text that replaces each match.
+
+    Example:
+        >>> Replace("_", " ").decode(["so", "_it"])
+        'so it'
+    """
 
     pattern: str | Regex = dataclasses.field(metadata={"shown": shown_pattern})
     content: str
@@ -213,13 +303,16 @@ class Replace(Decoder):
     checks = per_field(pattern=pattern_field, content=string)
 
     def to_dict(self) -> dict[str, Any]:
+        """Returns the JSON form, `type` first."""
         return super().to_dict() | {"pattern": pattern_form(self.pattern)}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
+        """Makes a decoder from its JSON form."""
         return cls(read_pattern(value), needed(value, "content"))
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
+        """Turns tokens into parts of the text."""
         if isinstance(self.pattern, str) and self.pattern:
             return [token.replace(self.pattern, self.content) for token in tokens]
         return [self._normalizer.normalize_str(token) for token in tokens]
@@ -233,7 +326,17 @@ class Replace(Decoder):
 
 @dataclasses.dataclass(eq=False, repr=False, init=False)
 class Strip(Decoder):
-    """Takes at most `left` and `right` times the character `content` from the ends of each token."""
+    """Removes a character from the ends of each token.
+
+    Args:
+        content: the character.
+        left: how many of them are removed from the start, at most.
+        right: how many of them are removed from the end, at most.
+
+    Example:
+        >>> Strip("_", left=1).decode(["__so", "it_"])
+        '_soit_'
+    """
 
     content: str
     start: int
@@ -246,9 +349,11 @@ class Strip(Decoder):
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
+        """Makes a decoder from its JSON form."""
         return cls(needed(value, "content"), needed(value, "start"), needed(value, "stop"))
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
+        """Turns tokens into parts of the text."""
         return [self._strip(token) for token in tokens]
 
     def _strip(self, token: str) -> str:
@@ -259,9 +364,15 @@ class Strip(Decoder):
 
 @dataclasses.dataclass(eq=False, repr=False)
 class WordPiece(Decoder):
-    """Joins tokens that begin with `prefix` to the one before, others with a space.
+    """Joins tokens that begin with the prefix to the token before, and other tokens with a space.
 
-    cleanup: take out the spaces before punctuation and English contractions.
+    Args:
+        prefix: the prefix of tokens that continue a word.
+        cleanup: remove the spaces before punctuation and in English contractions.
+
+    Example:
+        >>> WordPiece().decode(["it", "does", "n't", "play", "##ing", "."])
+        "it doesn't playing."
     """
 
     prefix: str = "##"
@@ -270,6 +381,7 @@ class WordPiece(Decoder):
     checks = per_field(prefix=string, cleanup=switch)
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
+        """Turns tokens into parts of the text."""
         joined = tokens[:1] + [
             token[len(self.prefix) :] if token.startswith(self.prefix) else f" {token}"
             for token in tokens[1:]
@@ -293,7 +405,11 @@ _CLEANUP = {
 
 
 def cleanup(text: str) -> str:
-    """Takes out the spaces that a tokenizer of words puts before punctuation and contractions."""
+    """Removes the spaces before punctuation and in English contractions.
+
+    >>> cleanup("it does n't , so")
+    "it doesn't, so"
+    """
     for dirty, clean in _CLEANUP.items():
         text = text.replace(dirty, clean)
     return text
@@ -301,7 +417,15 @@ def cleanup(text: str) -> str:
 
 @dataclasses.dataclass(eq=False, repr=False)
 class Sequence(Decoder):
-    """Decoders one after the other."""
+    """Calls decoders one after the other.
+
+    Args:
+        decoders: the decoders, in this order.
+
+    Example:
+        >>> Sequence([Replace("▁", " "), Strip(left=1)]).decode(["▁so", "▁it"])
+        'soit'
+    """
 
     elements = "decoders"
 
@@ -311,34 +435,59 @@ class Sequence(Decoder):
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
+        """Makes a decoder from its JSON form."""
         return cls(cls._read_elements(value, Decoder))
 
     def decode_chain(self, tokens: list[str]) -> list[str]:
+        """Turns tokens into parts of the text."""
         for decoder in self.decoders:
             tokens = decoder.decode_chain(tokens)
         return tokens
 
 
 class Decodes(Protocol):
-    """What gives the text of ids: a tokenizer."""
+    """The method of a tokenizer that `DecodeStream` calls."""
 
-    def decode(self, ids: list[int], skip_special_tokens: bool = True) -> str: ...
+    def decode(self, ids: list[int], skip_special_tokens: bool = True) -> str:
+        """Turns ids into text."""
+        ...
 
 
 class DecodeStream:
-    """Text of ids that come one by one: each step gives what is new, or None while a character is incomplete.
+    """Turns ids that arrive one by one into text: each step returns the new text.
 
-    ids: what comes before the first step, such as a prompt; it is context, and not given out.
+    Args:
+        ids: the ids before the first step, such as a prompt. They are the context, and their text is not returned.
+        skip_special_tokens: leave special tokens out.
+
+    Example:
+        >>> from gputok import Tokenizer, models
+        >>> tokenizer = Tokenizer(models.BPE({"Ã": 0, "©": 1, "t": 2}, []))
+        >>> tokenizer.decoder = ByteLevel()
+        >>> stream = DecodeStream()
+        >>> [stream.step(tokenizer, id) for id in (0, 1, 2)]
+        [None, 'é', 't']
     """
 
     def __init__(self, ids: list[int] | None = None, skip_special_tokens: bool = False) -> None:
         self._ids = list(ids or [])
         self._skip_special_tokens = bool(skip_special_tokens)
-        self._prefix = ""  # what `_ids[:_n_given]` decode to
+        self._prefix = ""  # the text of `_ids[:_n_given]`
         self._n_given = 0
 
     def step(self, tokenizer: Decodes, id: int | list[int]) -> str | None:
-        """The text that one id more, or several, make complete."""
+        """Adds an id, or several.
+
+        Args:
+            tokenizer: the tokenizer, the same in each step.
+            id: the id, or a list of ids.
+
+        Returns:
+            The new text; None if the ids end within a character.
+
+        Raises:
+            ValueError: the tokenizer decodes the earlier ids to another text than before.
+        """
         if not self._prefix and self._ids:
             prefix = tokenizer.decode(self._ids, self._skip_special_tokens)
             if not prefix.endswith("�"):

@@ -1,4 +1,4 @@
-"""The first thing to run: a tokenizer trained on text that every machine has, Python's own standard library."""
+"""The first command to try: trains a tokenizer on text that every machine has, the source of Python's standard library."""
 
 from __future__ import annotations
 
@@ -18,7 +18,17 @@ EXAMPLE = """class LinearLayer():
 
 
 def run(vocab_size: int = 32_000, threads: int | None = None) -> str:
-    """Trains byte-level BPE on the standard library's source and reports what it learnt and how long it took."""
+    """Trains byte-level BPE on the source of the standard library.
+
+    Each file is one document, so that a line break and the indentation after it can meet in one token.
+
+    Args:
+        vocab_size: the number of tokens to learn.
+        threads: how many threads read and count; None: GPUTOK_NUM_THREADS, or all cores.
+
+    Returns:
+        A report of the text, the time and the tokens of an example.
+    """
     from gputok.kernels.native import choose
     from gputok.kernels.native.preparation import preparation
     from gputok.recipes import recipe
@@ -28,15 +38,16 @@ def run(vocab_size: int = 32_000, threads: int | None = None) -> str:
     files = [path for path in files if _is_utf8(path)]
     n_bytes = sum(pathlib.Path(path).stat().st_size for path in files)
 
+    options = {"separator": _NOWHERE, "threads": threads, "progress": False}
     started = time.perf_counter()
     tokenizer, trainer = recipe("bpe", vocab_size=vocab_size)
-    tokenizer.train(files[:100], trainer, threads=threads, progress=False)  # enough to need every kernel
+    tokenizer.train(files[:100], trainer, **options)  # enough to need every kernel
     tokenizer.encode(EXAMPLE)
     getting_ready = time.perf_counter() - started
 
     tokenizer, trainer = recipe("bpe", vocab_size=vocab_size)
     started = time.perf_counter()
-    tokenizer.train(files, trainer, threads=threads, progress=False)
+    tokenizer.train(files, trainer, **options)
     seconds = time.perf_counter() - started
     tokens = tokenizer.encode(EXAMPLE).tokens
     return "\n".join(
@@ -51,8 +62,11 @@ def run(vocab_size: int = 32_000, threads: int | None = None) -> str:
     )
 
 
+_NOWHERE = "\0"  # a separator that no Python source contains
+
+
 def _is_utf8(path: str) -> bool:
-    """The standard library tests other encodings, in a few files."""
+    """Returns False for the few files of the standard library that test other encodings."""
     try:
         pathlib.Path(path).read_bytes().decode()
     except UnicodeDecodeError:

@@ -1,8 +1,9 @@
-"""What the fields of components may hold: checks, each said once and asked both when a field is set and when it is read.
+"""Checks of values: which values the fields of components and the options of trainers accept.
 
-A check takes a value and returns it, perhaps in the form that is kept, or raises `WrongType` or `WrongValue`. It doesn't
-know what it checks: `checked` and `reading` put the place before the error, from the inside out, so that one deep in a
-file ends as `pretokenizers[1].length: must be a whole number from 0 to 2**64 - 1, not -1`.
+The same check runs when a field is set and when it is read from a file. A check is a function that takes a value and
+returns the value to store (often the same value), or raises `WrongType` or `WrongValue`. A check does not know the name
+of its field. `checked` and `reading` add the name to the error message, from the inside to the outside. So an error deep
+in a file reads `pretokenizers[1].length: must be a whole number from 0 to 2**64 - 1, not -1`.
 
 >>> checked("length", integer(0, 9), 3)
 3
@@ -19,21 +20,26 @@ import numbers
 import operator
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeGuard, TypeVar
 
 T = TypeVar("T")
 Check = Callable[[Any], Any]
 
 ID = 2**32 - 2
-"""The largest id of a token: arrays hold 32 bits, of which the last number says that no token is meant."""
+"""The largest id of a token. Ids have 32 bits, and 2**32 - 1 stands for "no token"."""
 WORD = 2**32 - 1
-"""The largest number in 32 bits."""
+"""The largest number of 32 bits."""
 SIZE = 2**64 - 1
-"""The largest count, as in tokenizers; what uses one may take less, where nothing can be so long."""
+"""The largest count, as in tokenizers. Code may replace a count by a smaller one that no text can reach."""
 
 
 class FieldError(Exception):
-    """What is wrong with a value, and the place of it."""
+    """A wrong value.
+
+    Attributes:
+        reason: what is wrong with it.
+        place: where it is, such as `pretokenizers[1].length`; "" if that is not known yet.
+    """
 
     def __init__(self, reason: str, place: str = "") -> None:
         super().__init__(reason, place)
@@ -43,7 +49,7 @@ class FieldError(Exception):
         return f"{self.place}: {self.reason}" if self.place else self.reason
 
     def within(self, place: str) -> Self:
-        """The same error, `place` being what holds the one that it names."""
+        """Returns the same error with `place`, which contains the value, in front of its own place."""
         return type(self)(self.reason, _joined(place, self.place))
 
 
@@ -52,7 +58,7 @@ class WrongType(FieldError, TypeError):
 
 
 class WrongValue(FieldError, ValueError):
-    """A value of the right type that isn't allowed; and whatever is wrong in a file."""
+    """A value of the right type that isn't allowed. In a file, any wrong value, also one of a wrong type."""
 
 
 class OutOfRange(WrongValue, OverflowError):
@@ -64,7 +70,7 @@ def _joined(outer: str, inner: str) -> str:
 
 
 def checked(name: str, check: Callable[[Any], T], value: Any) -> T:
-    """What a check makes of the value of a field; its errors name the field."""
+    """Returns what a check returns for the value of a field; the errors of the check get the name of the field."""
     try:
         return check(value)
     except FieldError as error:
@@ -72,7 +78,10 @@ def checked(name: str, check: Callable[[Any], T], value: Any) -> T:
 
 
 def reading(name: str, read: Callable[[Any], T], value: Any) -> T:
-    """What `read` makes of a part of a file. Whatever is wrong with that part is a WrongValue that names its place."""
+    """Returns what `read` returns for a part of a file.
+
+    Raises WrongValue with the place of the error, whatever exception `read` raises for the part (except RecursionError).
+    """
     try:
         return read(value)
     except RecursionError:
@@ -83,8 +92,13 @@ def reading(name: str, read: Callable[[Any], T], value: Any) -> T:
         raise WrongValue(str(error), name) from None
 
 
+def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
+    """Returns True for a JSON object."""
+    return isinstance(value, dict)
+
+
 def needed(value: Mapping[str, Any], name: str) -> Any:
-    """A field that a JSON object must have."""
+    """Returns a field of a JSON object; raises WrongValue if the object lacks it, WrongType if `value` is no object."""
     if not isinstance(value, Mapping):
         raise WrongType(f"must be an object, not {brief(value)}")
     if name not in value:
@@ -93,7 +107,7 @@ def needed(value: Mapping[str, Any], name: str) -> Any:
 
 
 def brief(value: Any) -> str:
-    """A value that is wrong, short enough for a message.
+    """Returns the type and the `repr` of a value, cut to the length of an error message.
 
     >>> brief(0.5)
     'float 0.5'
@@ -103,6 +117,7 @@ def brief(value: Any) -> str:
 
 
 def wrong_type(value: Any, kind: str) -> WrongType:
+    """Returns the error for a value of a wrong type, in the words of tokenizers; kind: the name of the right type."""
     return WrongType(f"'{type(value).__name__}' object is not an instance of '{kind}': {short(value)}")
 
 
@@ -113,31 +128,31 @@ def _typed(value: Any, kind: type) -> Any:
 
 
 def short(value: Any) -> str:
-    """The `repr` of a value, cut to the length of a message."""
+    """Returns the `repr` of a value, cut to the length of an error message."""
     return brief(value).split(" ", 1)[1]
 
 
 def string(value: Any) -> str:
-    """A string that can be written as UTF-8: no half of a surrogate pair stands alone in it."""
+    """Accepts strings that can be encoded as UTF-8, which excludes strings with half of a surrogate pair."""
     if not _typed(value, str).isascii() and any("\ud800" <= character <= "\udfff" for character in value):
         raise WrongValue(f"holds half of a surrogate pair, which no text in UTF-8 can: {short(value)}")
     return str(value)
 
 
 def character(value: Any) -> str:
-    """A string of one character."""
+    """Accepts strings of one character."""
     if len(string(value)) != 1:
         raise WrongValue(f"must be a string of length 1, not {short(value)}")
     return value
 
 
 def switch(value: Any) -> bool:
-    """True or False; 0 and 1 are errors, as they are in tokenizers."""
+    """Accepts True and False, and rejects 0 and 1, as tokenizers does."""
     return _typed(value, bool)
 
 
 def integer(low: int, high: int) -> Check:
-    """A whole number from `low` to `high`; True and False are none."""
+    """Makes a check that accepts whole numbers from `low` to `high`, but not True and False."""
 
     def check(value: Any) -> int:
         if isinstance(value, bool) or not hasattr(value, "__index__"):
@@ -151,7 +166,7 @@ def integer(low: int, high: int) -> Check:
 
 
 def _power(number: int) -> str:
-    """A number as it is best read: the one before a power of two as such.
+    """Writes a large number just below a power of two as a difference from that power.
 
     >>> _power(255), _power(2**32 - 1), _power(2**32 - 2)
     ('255', '2**32 - 1', '2**32 - 2')
@@ -161,7 +176,7 @@ def _power(number: int) -> str:
 
 
 def number(low: float = -math.inf, high: float = math.inf) -> Check:
-    """A finite number from `low` to `high`; True and False are none."""
+    """Makes a check that accepts finite numbers from `low` to `high`, but not True and False."""
     span = "" if (low, high) == (-math.inf, math.inf) else f" from {low:g} to {high:g}"
 
     def check(value: Any) -> float:
@@ -179,29 +194,29 @@ def number(low: float = -math.inf, high: float = math.inf) -> Check:
 
 
 def per_field(**checks: Check) -> Mapping[str, Check]:
-    """The checks of fields by their names."""
+    """Makes a read-only mapping of the names of fields to their checks."""
     return MappingProxyType(checks)
 
 
 def optional(check: Check, default: Any = None) -> Check:
-    """The same, or None, which stands for `default`."""
+    """Makes a check that also accepts None, and then returns `default`."""
     return lambda value: default if value is None else check(value)
 
 
 def choice(*words: str) -> Check:
-    """One of these words."""
+    """Makes a check that accepts these words."""
 
     def check(value: Any) -> str:
         if string(value) not in words:
-            known = ", ".join(map(repr, words))
-            raise WrongValue(f"{short(value)} is an unknown variant, should be one of {known}")
+            allowed = ", ".join(map(repr, words))
+            raise WrongValue(f"{short(value)} is an unknown variant, should be one of {allowed}")
         return value
 
     return check
 
 
 def listed(check: Check) -> Check:
-    """A list (kept as a tuple) whose items pass a check."""
+    """Makes a check that accepts lists and tuples whose items pass a check; it returns a tuple."""
 
     def check_all(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple):
@@ -212,7 +227,7 @@ def listed(check: Check) -> Check:
 
 
 def tuple_of(*checks: Check) -> Check:
-    """A tuple of so many items, each of which passes its check."""
+    """Makes a check that accepts tuples with one item for each of these checks."""
 
     def check(value: Any) -> tuple[Any, ...]:
         if len(_typed(value, tuple)) != len(checks):
@@ -224,7 +239,10 @@ def tuple_of(*checks: Check) -> Check:
 
 
 def instances(kind: Any) -> Check:
-    """A list (kept as a tuple) of components of a kind; those of `tokenizers` are adopted by their JSON."""
+    """Makes a check that accepts lists of components of a kind, of gputok or of `tokenizers`; it returns a tuple.
+
+    Components of `tokenizers` are converted by way of their JSON form.
+    """
 
     def check(value: Any) -> tuple[Any, ...]:
         return listed(lambda item: _typed(kind.adopt(item), kind))(_typed(value, list))

@@ -1,15 +1,14 @@
-"""Post-processors: what puts special tokens around encoded texts, and takes white space out of offsets.
+"""Post-processors insert special tokens around encoded texts, and exclude white space from offsets.
 
-A post-processor maps the input sequences (one, or two for a pair) to the parts that make up the result, in order.
-Each part is a `Rows`: the same part of many encodings at once.
+A post-processor maps the input sequences (one, or two for a pair) to the parts of the result, in order. Each part is a
+`Rows` object, which holds the same part of many encodings.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence as ListOf
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from gputok.components import Component
 from gputok.encoding.encoding import Encoding
@@ -33,40 +32,74 @@ from gputok.fields import (
     tuple_of,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence as ListOf
+
 SpecialToken = tuple[str, int]
 
 _number = integer(0, WORD)  # an id, or a type id
 _special_token = tuple_of(string, _number)
-_given = optional(switch, True)  # None, as in tokenizers, stands for True
+_given = optional(switch, True)  # None means True, as in tokenizers
 
 
 class PostProcessor(Component):
-    """Base of all post-processors."""
+    """Base class of all post-processors."""
 
     kind: ClassVar[str] = "post-processor"
     home: ClassVar[str] = "gputok.processors"
 
     def num_special_tokens_to_add(self, is_pair: bool) -> int:
-        """How many tokens are added to one text, or to a pair."""
+        """Returns how many tokens are added to one text or, if `is_pair`, to a pair."""
         return 0
 
     def parts(self, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False) -> list[Rows]:
-        """The parts of the result, in order. `overflow`: these are what truncation cut off."""
+        """Returns the parts of the result, in order.
+
+        Args:
+            sequences: one or two `Rows`, the texts or the pairs of texts.
+            add_special_tokens: False: add no tokens.
+            overflow: the sequences are parts that truncation cut off.
+        """
         raise NotImplementedError
 
     def process(
         self, encoding: Encoding, pair: Encoding | None = None, add_special_tokens: bool = True
     ) -> Encoding:
-        """The result for one encoding, or for a pair of them."""
+        """Processes one encoding, or a pair of encodings.
+
+        Args:
+            encoding: the encoding of the first text.
+            pair: the encoding of the second text, or None.
+            add_special_tokens: False: add no tokens.
+
+        Returns:
+            A new encoding.
+        """
         return process_one(self.frozen(), encoding, pair, add_special_tokens)
 
 
 @dataclasses.dataclass(eq=False, repr=False, init=False)
 class ByteLevel(PostProcessor):
-    """Takes the white space that is part of byte-level tokens out of their offsets.
+    """Excludes the white space of byte-level tokens from their offsets.
 
-    add_prefix_space: one space at the start of the first token is one that the pre-tokenizer added, and stays.
-    trim_offsets: do it. use_regex: means nothing here.
+    Args:
+        add_prefix_space: the pre-tokenizer added a space before the text: that space is not excluded.
+        trim_offsets: False: leave offsets as they are.
+        use_regex: accepted as in `tokenizers`, and without effect.
+        type: "ByteLevel", so that the JSON form can be passed as arguments.
+
+    Raises:
+        ValueError: `type` is another one.
+
+    Example:
+        >>> from gputok import Tokenizer, models, pre_tokenizers
+        >>> tokenizer = Tokenizer(models.BPE({"a": 0, "Ġ": 1, "Ġa": 2}, [("Ġ", "a")]))
+        >>> tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        >>> tokenizer.encode("a a").offsets
+        [(0, 1), (1, 3)]
+        >>> tokenizer.post_processor = ByteLevel()
+        >>> tokenizer.encode("a a").offsets
+        [(0, 1), (2, 3)]
     """
 
     add_prefix_space: bool = True
@@ -77,17 +110,18 @@ class ByteLevel(PostProcessor):
 
     def __init__(
         self,
-        add_prefix_space: bool | None = None,  # None, as in tokenizers, stands for True
+        add_prefix_space: bool | None = None,  # None means True, as in tokenizers
         trim_offsets: bool | None = None,
         use_regex: bool | None = None,
         *,
-        type: str = "ByteLevel",  # so that the JSON form can be passed as arguments
+        type: str = "ByteLevel",
     ) -> None:
         if type != "ByteLevel":
-            raise ValueError(f"type is {type!r}, but this is a ByteLevel")
+            raise ValueError(f"expected type 'ByteLevel', got {type!r}")
         self._set(add_prefix_space=add_prefix_space, trim_offsets=trim_offsets, use_regex=use_regex)
 
     def parts(self, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False) -> list[Rows]:
+        """Returns the parts of the result, in order."""
         if self.trim_offsets:
             sequences = [rows.trim_offsets(self.add_prefix_space) for rows in sequences]
         return sequences if overflow else [rows.with_sequence(i) for i, rows in enumerate(sequences)]
@@ -95,10 +129,15 @@ class ByteLevel(PostProcessor):
 
 @dataclasses.dataclass(eq=False, repr=False, init=False)
 class BertProcessing(PostProcessor):
-    """`[CLS] A [SEP]`, and `[CLS] A [SEP] B [SEP]` for a pair.
+    """Adds BERT's special tokens: `[CLS] A [SEP]` and, for a pair, `[CLS] A [SEP] B [SEP]`.
 
-    >>> BertProcessing(("[SEP]", 102), ("[CLS]", 101)).num_special_tokens_to_add(True)
-    3
+    Args:
+        sep: (text, id) of the token after each text.
+        cls_token: (text, id) of the token before the first text.
+
+    Example:
+        >>> BertProcessing(("[SEP]", 102), ("[CLS]", 101)).num_special_tokens_to_add(True)
+        3
     """
 
     sep: SpecialToken = dataclasses.field(metadata={"shown": lambda token: _shown_token(token)})
@@ -111,12 +150,15 @@ class BertProcessing(PostProcessor):
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
+        """Makes a post-processor from its JSON form."""
         return cls(_read_pair(value, "sep"), _read_pair(value, "cls"))
 
     def num_special_tokens_to_add(self, is_pair: bool) -> int:
+        """Returns how many tokens are added to one text or, if `is_pair`, to a pair."""
         return 3 if is_pair else 2
 
     def parts(self, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False) -> list[Rows]:
+        """Returns the parts of the result, in order."""
         if not add_special_tokens:
             return sequences
         return [
@@ -127,7 +169,18 @@ class BertProcessing(PostProcessor):
 
 @dataclasses.dataclass(eq=False, repr=False, init=False)
 class RobertaProcessing(PostProcessor):
-    """`<s> A </s>`, and `<s> A </s> </s> B </s>` for a pair; all type ids are 0. Trims offsets as `ByteLevel` does."""
+    """Adds RoBERTa's special tokens: `<s> A </s>` and, for a pair, `<s> A </s> </s> B </s>`. All type ids are 0.
+
+    Args:
+        sep: (text, id) of the token after each text, and before the second.
+        cls_token: (text, id) of the token before the first text.
+        trim_offsets: exclude white space from offsets, as `ByteLevel` does.
+        add_prefix_space: as for `ByteLevel`.
+
+    Example:
+        >>> RobertaProcessing(("</s>", 2), ("<s>", 0)).num_special_tokens_to_add(True)
+        4
+    """
 
     sep: SpecialToken = dataclasses.field(metadata={"shown": lambda token: _shown_token(token)})
     cls: SpecialToken = dataclasses.field(metadata={"shown": lambda token: _shown_token(token)})
@@ -153,16 +206,19 @@ class RobertaProcessing(PostProcessor):
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
+        """Makes a post-processor from its JSON form."""
         switches = needed(value, "trim_offsets"), needed(value, "add_prefix_space")
         return cls(_read_pair(value, "sep"), _read_pair(value, "cls"), *switches)
 
     def num_special_tokens_to_add(self, is_pair: bool) -> int:
+        """Returns how many tokens are added to one text or, if `is_pair`, to a pair."""
         return 4 if is_pair else 2
 
     def parts(self, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False) -> list[Rows]:
+        """Returns the parts of the result, in order."""
         if self.trim_offsets:
             sequences = [rows.trim_offsets(self.add_prefix_space) for rows in sequences]
-        # what overflows keeps its type ids without special tokens, as there
+        # without special tokens, the parts that truncation cut off keep their type ids, as in tokenizers
         if add_special_tokens or not overflow:
             sequences = [rows.replace(type_ids=0) for rows in sequences]
         if not add_special_tokens:
@@ -176,7 +232,7 @@ class RobertaProcessing(PostProcessor):
 def _around(
     before: SpecialToken | None, rows: Rows, after: SpecialToken, sequence: int, type_id: int
 ) -> Rows:
-    """Text between special tokens, as one part of text only: no special tokens or padding in it, all one sequence."""
+    """Puts special tokens around a text. The tokens of the text count as text: neither special nor padding."""
     plain = rows.replace(special=0, attention=1)._replace(ranges={}).with_sequence(sequence)
     specials = [
         token and named_rows([token[1]], [token[0]], len(rows.first), type_id=type_id)
@@ -187,7 +243,7 @@ def _around(
 
 
 def _read_pair(value: dict[str, Any], name: str) -> Any:
-    """A field that is a list in JSON and a tuple here."""
+    """Reads a field that is a list in JSON, and a tuple in Python."""
     given = needed(value, name)
     if not isinstance(given, list):
         raise WrongValue(f"must be a list of a token and its id, not {brief(given)}", name)
@@ -199,14 +255,14 @@ def _shown_token(token: SpecialToken) -> str:
 
 
 def _type_id(digits: str | int) -> int:
-    """From a template. What has more digits than any type id isn't converted: it could be of any length."""
+    """Reads the type id of a template. A number with more digits than any type id is refused without converting it."""
     if len(str(digits).lstrip("0")) > len(str(WORD)):
         raise WrongValue(f"must be a whole number from 0 to 2**32 - 1, not {brief(digits)}")
     return _number(int(digits))
 
 
 class Piece(NamedTuple):
-    """One part of a template: an input sequence ("A" or "B"), or a special token by the name it has there."""
+    """One part of a template: an input sequence ("A" or "B"), or a special token by its name in the template."""
 
     id: str
     type_id: int
@@ -214,7 +270,7 @@ class Piece(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Piece:
-        """From `$A`, `$B:1`, `$0` (the type id of A), `[CLS]` or `[CLS]:0`."""
+        """Reads `$A`, `$B:1`, `$0` (A with the type id 0), `[CLS]` or `[CLS]:0`."""
         match = re.fullmatch(r"(\$(?:[ABab]?|\+?\d+)|[^$:][^:]*|)(?::\+?(\d+))?", text)
         if match is None:
             raise WrongValue(
@@ -235,6 +291,7 @@ class Piece(NamedTuple):
 
     @classmethod
     def from_dict(cls, value: Any) -> Piece:
+        """Makes a piece from its JSON form."""
         if not isinstance(value, dict) or [*value] not in (["Sequence"], ["SpecialToken"]):
             raise WrongValue(f"must be a Sequence or a SpecialToken, not {brief(value)}")
         ((kind, given),) = value.items()
@@ -251,6 +308,7 @@ class Piece(NamedTuple):
         )
 
     def to_dict(self) -> dict[str, Any]:
+        """Returns the JSON form."""
         return {"SpecialToken" if self.special else "Sequence": {"id": self.id, "type_id": self.type_id}}
 
     def __str__(self) -> str:
@@ -258,19 +316,27 @@ class Piece(NamedTuple):
 
 
 class TemplateProcessing(PostProcessor):
-    """Special tokens where a template puts them.
+    """Adds special tokens at the places that a template gives.
 
-    single, pair: templates for one text and for a pair: a string such as `"[CLS] $A [SEP] $B:1 [SEP]:1"`, or a list of
-    its parts. `$A` and `$B` are the texts, anything else is a special token; after a colon comes the type id.
-    special_tokens: each a pair of text and id in any order, or a dict with `id` (the name in the template), `ids` and
-    `tokens`.
+    In a template, `$A` and `$B` are the texts and every other word is a special token. A number after a colon is the
+    type id. `single` can be read and set as a template; in `tokenizers`, reading it gives a text for debugging.
+    `num_special_tokens_to_add` always belongs to the present template.
 
-    Reading `single` gives a template that can be set again, where the namesake gives a text for debugging; and
-    `num_special_tokens_to_add` follows when a template is set.
+    Args:
+        single: the template for one text, a string or a list of its words; None: `"$A"`.
+        pair: the template for a pair; None: `"$A:0 $B:1"`.
+        special_tokens: for each special token its text and id, in either order, or a dictionary with `id` (its name in
+            the template), `ids` and `tokens`.
 
-    >>> bert = TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", [("[CLS]", 101), ("[SEP]", 102)])
-    >>> bert.num_special_tokens_to_add(is_pair=True)
-    3
+    Raises:
+        ValueError: a template can't be read, contains a special token that is not listed, or `pair` lacks `$A` or `$B`.
+        TypeError: an argument has another type.
+
+    Example:
+        >>> tokens = [("[CLS]", 101), ("[SEP]", 102)]
+        >>> bert = TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", tokens)
+        >>> bert.num_special_tokens_to_add(is_pair=True)
+        3
     """
 
     def __init__(
@@ -298,7 +364,7 @@ class TemplateProcessing(PostProcessor):
 
     @property
     def single(self) -> str:
-        """The template for one text; settable."""
+        """The template for one text, as a string."""
         return " ".join(map(str, self._single))
 
     @single.setter
@@ -308,6 +374,7 @@ class TemplateProcessing(PostProcessor):
         self._single = pieces
 
     def to_dict(self) -> dict[str, Any]:
+        """Returns the JSON form, `type` first."""
         return {
             "type": "TemplateProcessing",
             "single": [piece.to_dict() for piece in self._single],
@@ -317,6 +384,7 @@ class TemplateProcessing(PostProcessor):
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
+        """Makes a post-processor from its JSON form."""
         template, pieces = cls.__new__(cls), listed(Piece.from_dict)
         template._single = reading("single", pieces, needed(value, "single"))
         template._pair = reading("pair", pieces, needed(value, "pair"))
@@ -348,10 +416,12 @@ class TemplateProcessing(PostProcessor):
         return f"TemplateProcessing(single=[{shown(self._single)}], pair=[{shown(self._pair)}], special_tokens={{{tokens}}})"
 
     def num_special_tokens_to_add(self, is_pair: bool) -> int:
+        """Returns how many tokens are added to one text or, if `is_pair`, to a pair."""
         pieces = self._pair if is_pair else self._single
         return sum(len(self._special_tokens[piece.id]["ids"]) for piece in pieces if piece.special)
 
     def parts(self, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False) -> list[Rows]:
+        """Returns the parts of the result, in order."""
         if len(sequences) > 2:
             raise ValueError("TemplateProcessing cannot come after a post-processor that adds tokens")
         parts, n_rows = [], len(sequences[0].first)
@@ -379,7 +449,7 @@ def _template(value: str | ListOf[str]) -> tuple[Piece, ...]:
 
 
 def _named_special_token(value: Any) -> tuple[str, dict[str, Any]]:
-    """Its name in a template, and its JSON form."""
+    """Returns the name of a special token in templates, and its JSON form."""
     if isinstance(value, dict):
         if missing := _NAMED.keys() - value.keys():
             raise WrongValue(f"`{sorted(missing)[0]}` must be specified in the special token {brief(value)}")
@@ -402,7 +472,16 @@ _NAMED = {"id": string, "ids": listed(_number), "tokens": listed(string)}
 
 @dataclasses.dataclass(eq=False, repr=False)
 class Sequence(PostProcessor):
-    """Post-processors one after the other, each taking the parts that the one before made."""
+    """Calls post-processors one after the other. Each gets the parts that the one before made.
+
+    Args:
+        processors: the post-processors, in this order. Those of a Sequence in the list are taken out of it.
+
+    Example:
+        >>> bert = BertProcessing(("[SEP]", 102), ("[CLS]", 101))
+        >>> Sequence([ByteLevel(), bert]).num_special_tokens_to_add(False)
+        2
+    """
 
     elements = "processors"
 
@@ -420,6 +499,7 @@ class Sequence(PostProcessor):
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
+        """Makes a post-processor from its JSON form."""
         return cls(cls._read_elements(value, PostProcessor))
 
     def __getitem__(self, index: int) -> PostProcessor:
@@ -430,16 +510,18 @@ class Sequence(PostProcessor):
         return self.processors[index]
 
     def __setitem__(self, index: int, value: PostProcessor) -> None:
-        self[index]  # is there one?
+        self[index]  # raises IndexError if there is none
         value = PostProcessor.adopt(value)
         if not isinstance(value, PostProcessor) or isinstance(value, Sequence):
-            raise TypeError(f"expected a post-processor that is no Sequence, not {value!r}")
+            raise TypeError(f"expected a post-processor that is no Sequence, got {value!r}")
         self._set_element(index, value)
 
     def num_special_tokens_to_add(self, is_pair: bool) -> int:
+        """Returns how many tokens are added to one text or, if `is_pair`, to a pair."""
         return sum(processor.num_special_tokens_to_add(is_pair) for processor in self.processors)
 
     def parts(self, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False) -> list[Rows]:
+        """Returns the parts of the result, in order."""
         for processor in self.processors:
             sequences = processor.parts(sequences, add_special_tokens, overflow)
         return sequences
@@ -448,7 +530,7 @@ class Sequence(PostProcessor):
 def process_rows(
     processor: PostProcessor | None, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False
 ) -> list[Rows]:
-    """The parts of the result, in order, for many texts, or many pairs, at once."""
+    """Returns the parts of the result, in order, for many texts or many pairs."""
     numbered = [rows._replace(sequence=i) for i, rows in enumerate(sequences)]
     if processor is None:
         pair = len(sequences) == 2
@@ -462,7 +544,7 @@ def process_rows(
 def process_one(
     processor: PostProcessor | None, encoding: Encoding, pair: Encoding | None, add_special_tokens: bool
 ) -> Encoding:
-    """The result for one text or pair, with every combination of what overflows, as `Encoding.merge` makes them."""
+    """Processes one text or pair; each part that truncation cut off is combined with the other text's first part."""
     given = [encoding] if pair is None else [encoding, pair]
     rows = [one.row() for one in given]
     parts = process_rows(processor, rows, add_special_tokens, False)

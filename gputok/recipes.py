@@ -1,14 +1,16 @@
-"""An untrained tokenizer and its trainer for each kind of model, as the field sets them up: what the command line trains.
+"""For each kind of model, an untrained tokenizer with the usual steps, and its trainer. `gputok train` uses these.
 
-The same recipe serves any package with these names: `tokenizers` is asked for the same thing by changing the import.
+The recipes need only the public names of `tokenizers`, so they also work for that package.
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Model = Literal["bpe", "wordpiece", "wordlevel", "unigram"]
 MODELS: tuple[str, ...] = get_args(Model)
@@ -32,17 +34,31 @@ def recipe(
     special_tokens: Sequence[str] | None = None,
     package: str = "gputok",
 ) -> tuple[Any, Any]:
-    """(tokenizer, trainer), ready for `tokenizer.train(files, trainer)`.
+    """Makes an untrained tokenizer and its trainer, ready for `tokenizer.train(files, trainer)`.
 
-    bpe: byte-level with all 256 bytes as initial alphabet, split by GPT-2's pattern, by the one of a well-known tokenizer
-    (`pattern`, a name from `gputok.automaton.PATTERNS`) or by an expression (`regex`). wordpiece: BERT's. wordlevel: words between white space.
-    unigram: SentencePiece's, with `▁` for spaces. The token for the unknown is added to `special_tokens` where the
-    model needs one. Raises ValueError for a model or a `pattern` of a name that isn't there, for a `regex` that can't be
-    read, for both of them, or for one of them with a model that takes none.
+    Args:
+        model: "bpe": byte-level, with all 256 bytes as initial alphabet. "wordpiece": BERT's. "wordlevel": words
+            between white space. "unigram": SentencePiece's, with `▁` for spaces.
+        vocab_size: the number of tokens to learn, special tokens included.
+        min_frequency: pairs (of WordLevel: words) that occur less often are not learnt. Unigram has no such limit.
+        pattern: for "bpe", the name of a well-known tokenizer whose pattern splits text (a key of
+            `gputok.automaton.PATTERNS`); None: GPT-2's.
+        regex: for "bpe", another expression that splits text.
+        special_tokens: the special tokens; None: the usual ones of the model. If the model needs a token for unknown
+            text, it is added.
+        package: the package whose classes to use, "gputok" or "tokenizers".
 
-    >>> tokenizer, trainer = recipe("bpe", vocab_size=1000)
-    >>> trainer.vocab_size, len(trainer.initial_alphabet)
-    (1000, 256)
+    Returns:
+        The tokenizer and the trainer.
+
+    Raises:
+        ValueError: the name of the model or of the pattern is unknown, `regex` can't be read, both of them are given,
+            or one of them for another model than BPE.
+
+    Example:
+        >>> tokenizer, trainer = recipe("bpe", vocab_size=1000)
+        >>> trainer.vocab_size, len(trainer.initial_alphabet)
+        (1000, 256)
     """
     if model not in MODELS:
         raise ValueError(f"model {model!r}: must be one of {', '.join(MODELS)}")
@@ -86,7 +102,7 @@ def recipe(
 
 
 def _expression(pattern: str | None, regex: str | None) -> str | None:
-    """The expression that the two options mean, None without both."""
+    """Returns the expression that one of the two options means; None if neither is given."""
     from gputok.automaton import PATTERNS
 
     if pattern is None:
@@ -108,7 +124,7 @@ def _expression(pattern: str | None, regex: str | None) -> str | None:
 def _byte_level(hf: Any, pre_tokenizers: Any, regex: str | None) -> Any:
     from gputok.automaton import PATTERNS
 
-    if regex in (None, PATTERNS["gpt2"]):  # ByteLevel's own
+    if regex in (None, PATTERNS["gpt2"]):  # the pattern of ByteLevel
         return pre_tokenizers.ByteLevel(add_prefix_space=False)
     split = pre_tokenizers.Split(hf.Regex(regex), "isolated")
     return pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])

@@ -1,19 +1,21 @@
-"""From the probabilities of tokens to entities in the text, over whole batches as arrays."""
+"""Turns probabilities of tokens into entities in the text. Whole batches are processed as arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 STRATEGIES = ("simple", "first", "average", "max")
 
 
 class _Tokens(NamedTuple):
-    """The tokens of all texts that are not special, one after the other."""
+    """The tokens of all texts, one after the other, without special tokens."""
 
-    row: np.ndarray  # int64[n], the text of each
+    row: np.ndarray  # int64[n], the number of the text
     start: np.ndarray  # int64[n], characters
     end: np.ndarray  # int64[n]
     probabilities: np.ndarray  # float[n, labels]
@@ -37,34 +39,36 @@ def group_entities(
         text: The original text, or the texts of a batch.
         offsets: int[tokens, 2], the characters of each token; for a batch int[texts, tokens, 2], or one array a text.
         probabilities: float[tokens, labels]; for a batch float[texts, tokens, labels], or one array a text.
-        id2label: The name of each label. `B-` begins an entity and `I-` goes on with one; a label without either
+        id2label: The name of each label. `B-` begins an entity and `I-` continues an entity; a label without either
             counts as `I-`.
-        strategy: "simple" takes each token by itself. The others first make the tokens of a word agree: "first" by the
-            word's first token, "average" by the mean of its probabilities, "max" by its most certain token.
-        is_subword: bool[tokens], whether a token goes on with the word of the token before it (from `word_ids`);
-            required for all strategies but "simple".
-        special_tokens_mask: bool[tokens], tokens to leave out (padding, too). Without it, tokens with no characters are.
+        strategy: "simple" labels each token alone. The others give all tokens of a word the same label: "first" that
+            of the first token, "average" that of the mean of their probabilities, "max" that of the most certain token.
+        is_subword: bool[tokens], True for tokens that continue the word of the token before (from `word_ids`); all
+            strategies except "simple" need it.
+        special_tokens_mask: bool[tokens], True for tokens to leave out, such as special tokens and padding. None:
+            tokens without characters are left out.
         ignore_labels: Labels whose entities are left out.
 
     Returns:
-        For each entity a dict of `entity_group`; `score`, the mean of its tokens' (or words') scores; `word`, the slice of
-        the text; `start` and `end`, in characters. For a batch, a list of these for each text.
+        For each entity a dict of `entity_group`; `score`, the mean of its tokens' (or words') scores; `word`, the
+        slice of the text; `start` and `end`, in characters. For a batch, a list of these for each text.
 
     Raises:
-        ValueError: for an unknown strategy, or arrays that do not fit each other or the text; it names the text and
+        ValueError: the strategy is unknown, or arrays do not fit each other or the text; the message names the text and
             the token.
 
-    Source: `TokenClassificationPipeline` of transformers, whose groups and scores these are.
+    The groups and scores are those of `TokenClassificationPipeline` of transformers.
 
-    >>> probabilities = [[0.25, 0.75, 0.0], [0.0, 0.25, 0.75], [1.0, 0.0, 0.0]]
-    >>> group_entities("New York is", [(0, 3), (4, 8), (9, 11)], probabilities, ["O", "B-LOC", "I-LOC"])
-    [{'entity_group': 'LOC', 'score': 0.75, 'word': 'New York', 'start': 0, 'end': 8}]
+    Example:
+        >>> probabilities = [[0.25, 0.75, 0.0], [0.0, 0.25, 0.75], [1.0, 0.0, 0.0]]
+        >>> group_entities("New York is", [(0, 3), (4, 8), (9, 11)], probabilities, ["O", "B-LOC", "I-LOC"])
+        [{'entity_group': 'LOC', 'score': 0.75, 'word': 'New York', 'start': 0, 'end': 8}]
     """
     if strategy not in STRATEGIES:
         raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}, not {strategy!r}")
     if strategy != "simple" and is_subword is None:
         raise ValueError(
-            f"strategy {strategy!r} needs is_subword: which tokens go on with a word (see word_ids)"
+            f"strategy {strategy!r} needs is_subword: which tokens continue a word (see word_ids)"
         )
     single = isinstance(text, str)
     texts = [text] if single else list(text)
@@ -93,7 +97,7 @@ def group_entities(
 def _checked(
     row: int, text: str, offsets: Any, probabilities: Any, is_subword: Any, special: Any, n_labels: int
 ) -> _Tokens:
-    """One text's tokens, without the special ones."""
+    """Checks the arrays of one text, and returns its tokens without special tokens."""
     offsets, probabilities = np.asarray(offsets), np.asarray(probabilities)
     if offsets.ndim != 2 or offsets.shape[1] != 2:
         raise ValueError(f"text {row}: offsets must be int[tokens, 2], not of shape {offsets.shape}")
@@ -127,7 +131,7 @@ def _joined(parts: list[_Tokens]) -> _Tokens:
 
 
 def _words(tokens: _Tokens, strategy: str) -> _Tokens:
-    """The tokens of each word as one, with the probabilities that the strategy gives it."""
+    """Joins the tokens of each word; the strategy gives the probabilities of the word."""
     begins = ~tokens.is_subword
     begins[0] = True
     begins[1:] |= tokens.row[1:] != tokens.row[:-1]
@@ -135,14 +139,14 @@ def _words(tokens: _Tokens, strategy: str) -> _Tokens:
     last = np.append(first[1:], len(begins)) - 1
     if strategy == "average":
         sizes, sums = last + 1 - first, tokens.probabilities[first]
-        for i in range(1, sizes.max()):  # in order, since float32 sums in another order are others
+        for i in range(1, sizes.max()):  # in order: the sum of float32 depends on the order
             longer = sizes > i
             sums[longer] += tokens.probabilities[first[longer] + i]
         probabilities = (sums / sizes[:, None]).astype(sums.dtype)
     elif strategy == "max":
         certainty = tokens.probabilities.max(axis=1)
         word = np.cumsum(begins) - 1
-        order = np.lexsort((-certainty, word))  # stable: of equals the first token
+        order = np.lexsort((-certainty, word))  # stable: the first of equally certain tokens
         probabilities = tokens.probabilities[order[first]]
     else:
         probabilities = tokens.probabilities[first]
@@ -152,7 +156,7 @@ def _words(tokens: _Tokens, strategy: str) -> _Tokens:
 
 
 def _groups(tokens: _Tokens, texts: Sequence[str], labels: Sequence[str]) -> Any:
-    """(text, entity) of every run of tokens with the same tag."""
+    """Yields the number of the text and the entity of each run of tokens with the same tag."""
     best = tokens.probabilities.argmax(axis=1)
     scores = np.take_along_axis(tokens.probabilities, best[:, None], axis=1)[:, 0]
     tags = [label[2:] if label.startswith(("B-", "I-")) else label for label in labels]

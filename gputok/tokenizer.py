@@ -1,18 +1,15 @@
-"""The tokenizer: normalize, pre-tokenize, model, post-process; and decode for the way back."""
+"""Tokenizer: normalizer, pre-tokenizer, model and post-processor turn text into ids, the decoder ids into text."""
 
 from __future__ import annotations
 
 import dataclasses
 import operator
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from gputok import components
-from gputok.encoding.encoding import Encoding
 from gputok.pipeline import encode_batch, serialize
 from gputok.pipeline.encode_text import short_texts
 from gputok.pipeline.limits import Padding, Truncation
@@ -21,9 +18,13 @@ from gputok.tokens.added_token import AddedToken
 from gputok.types import public
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
     from gputok.decoders import Decoder
+    from gputok.encoding.encoding import Encoding
     from gputok.files.locations import StorageOptions
-    from gputok.files.token_files import TokenBatch
+    from gputok.files.token_files import TokenBatch, Written
     from gputok.models import Model
     from gputok.normalizers import Normalizer
     from gputok.pre_tokenizers import PreTokenizer
@@ -36,27 +37,37 @@ if TYPE_CHECKING:
 
 @public("gputok")
 class Tokenizer:
-    """Text to tokens and back, in steps that can be set one by one.
+    """Turns text into tokens, and tokens into text, in steps that can be set one by one.
 
-    1. The `normalizer` changes the text. 2. The `pre_tokenizer` cuts it into words. 3. The `model` makes tokens of
-    each word. 4. The `post_processor` adds special tokens. The `decoder` makes text of tokens again. All but the
-    model may be None. Added tokens are cut out before the text is normalized, or before it is pre-tokenized.
+    1. The `normalizer` changes the text.
+    2. The `pre_tokenizer` cuts the text into words.
+    3. The `model` cuts each word into tokens.
+    4. The `post_processor` adds special tokens.
 
-    >>> from gputok import models, pre_tokenizers, trainers
-    >>> tokenizer = Tokenizer(models.BPE())
-    >>> tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    >>> tokenizer.train_from_iterator(["low lower lowest"] * 9, trainers.BpeTrainer(vocab_size=14))
-    >>> tokenizer.encode("lower low").tokens
-    ['low', 'e', 'r', 'Ġlow']
+    The `decoder` joins tokens to text again. Each step except the model may be None. Added tokens are found before the
+    text is normalized or, if they are `normalized`, before it is pre-tokenized.
 
-    It can be changed while other threads use it: a call takes all steps as they are at its start (`pipeline`), and a change
-    puts others in their place at once.
+    A tokenizer can be changed while other threads use it: a call works with the steps that are set when it starts.
+
+    Args:
+        model: the model; `model.get_trainer()` is the trainer that `train` uses by default.
+
+    Example:
+        >>> from gputok import decoders, models, pre_tokenizers, trainers
+        >>> tokenizer = Tokenizer(models.BPE())
+        >>> tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        >>> tokenizer.decoder = decoders.ByteLevel()
+        >>> tokenizer.train_from_iterator(["low lower lowest"] * 9, trainers.BpeTrainer(vocab_size=14))
+        >>> tokenizer.encode("lower low").tokens
+        ['low', 'e', 'r', 'Ġlow']
+        >>> tokenizer.decode(tokenizer.encode("lower low").ids)
+        'lower low'
     """
 
     _given: Pipeline
-    """Of the components that were given, which can be changed in place: never used but to make `pipeline`."""
+    """The components that the user set. They can be changed in place, so calls never use them, only `pipeline`."""
     _frozen: tuple[object, list[dict[str, Any]], Pipeline]
-    """`pipeline` as it was last asked for: the version of all components then, their states, and what was made of them."""
+    """The last `pipeline` and what it was made of: the version of all components, and their states."""
 
     def __init__(self, model: Model) -> None:
         self._given = Pipeline(model)
@@ -64,7 +75,7 @@ class Tokenizer:
 
     @staticmethod
     def of(pipeline: Pipeline) -> Tokenizer:
-        """A tokenizer of these parts."""
+        """Makes a tokenizer from a pipeline."""
         tokenizer = Tokenizer(pipeline.model)
         tokenizer._given = pipeline
         return tokenizer
@@ -73,7 +84,7 @@ class Tokenizer:
 
     @property
     def pipeline(self) -> Pipeline:
-        """All steps as they are now; setting one, or a field of one, gives another pipeline and leaves this as it is."""
+        """A frozen copy of all steps as they are now. Setting a step, or a field of one, makes another pipeline."""
         version, _, pipeline = self._frozen
         return pipeline if version is components.version else self._pipeline_now()
 
@@ -87,7 +98,7 @@ class Tokenizer:
         return pipeline
 
     def _change(self, change: Callable[[Pipeline], Pipeline]) -> None:
-        """Takes what `change` makes of the steps, which it is asked for again if another thread set one meanwhile."""
+        """Sets the steps that `change` returns; calls it again if another thread has set a step meanwhile."""
         while True:
             given = self._given
             if components.exchange((self, "_given", given, change(given))):
@@ -98,7 +109,7 @@ class Tokenizer:
 
     @property
     def model(self) -> Model:
-        """What makes tokens of words."""
+        """The step that cuts words into tokens."""
         return self._given.model
 
     @model.setter
@@ -107,7 +118,7 @@ class Tokenizer:
 
     @property
     def normalizer(self) -> Normalizer | None:
-        """What changes the text before it is cut into words."""
+        """The step that changes the text before it is cut into words, or None."""
         return self._given.normalizer
 
     @normalizer.setter
@@ -116,7 +127,7 @@ class Tokenizer:
 
     @property
     def pre_tokenizer(self) -> PreTokenizer | None:
-        """What cuts the text into words."""
+        """The step that cuts the text into words, or None."""
         return self._given.pre_tokenizer
 
     @pre_tokenizer.setter
@@ -125,7 +136,7 @@ class Tokenizer:
 
     @property
     def post_processor(self) -> PostProcessor | None:
-        """What adds special tokens."""
+        """The step that adds special tokens, or None."""
         return self._given.post_processor
 
     @post_processor.setter
@@ -134,7 +145,7 @@ class Tokenizer:
 
     @property
     def decoder(self) -> Decoder | None:
-        """What makes text of tokens again."""
+        """The step that joins tokens to text, or None: then tokens are joined by spaces."""
         return self._given.decoder
 
     @decoder.setter
@@ -145,9 +156,19 @@ class Tokenizer:
 
     @staticmethod
     def from_file(path: str, *, storage_options: StorageOptions = None) -> Tokenizer:
-        """Reads a tokenizer.json; an error for a file of another format says what opens that.
+        """Reads a tokenizer.json.
 
-        path: may be a URL, with `storage_options` of its file system (`gputok.files.locations`).
+        Args:
+            path: the path or URL of the file.
+            storage_options: options of the file system of a URL (`gputok.files.locations`).
+
+        Returns:
+            The tokenizer.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is no tokenizer.json; the message names the wrong field or, for a file of another
+                format, the function that opens it.
         """
         from gputok.files.locations import read_bytes
 
@@ -164,21 +185,60 @@ class Tokenizer:
 
     @staticmethod
     def from_str(json: str) -> Tokenizer:
-        """From the contents of a tokenizer.json."""
+        """Reads the text of a tokenizer.json.
+
+        Args:
+            json: the text.
+
+        Returns:
+            The tokenizer.
+
+        Raises:
+            ValueError: the text is not that of a tokenizer.json; the message names the wrong field.
+            TypeError: `json` is no string.
+
+        Example:
+            >>> from gputok import models
+            >>> Tokenizer.from_str(Tokenizer(models.WordLevel({"so": 0})).to_str()).token_to_id("so")
+            0
+        """
         if not isinstance(json, str):
             raise TypeError(f"json: '{type(json).__name__}' object is not an instance of 'str'")
         return Tokenizer.of(serialize.read_pipeline(json, "this string"))
 
     @staticmethod
     def from_buffer(buffer: bytes) -> Tokenizer:
-        """From the bytes of a tokenizer.json."""
+        """Reads the bytes of a tokenizer.json, as `from_str` reads its text.
+
+        Args:
+            buffer: the bytes, UTF-8.
+
+        Returns:
+            The tokenizer.
+
+        Raises:
+            ValueError: the bytes are not those of a tokenizer.json; the message names the wrong field.
+            TypeError: `buffer` is not of type bytes.
+        """
         if not isinstance(buffer, bytes):
             raise TypeError(f"buffer: '{type(buffer).__name__}' object is not an instance of 'bytes'")
         return Tokenizer.of(serialize.read_pipeline(buffer, "this buffer"))
 
     @staticmethod
     def from_pretrained(identifier: str, revision: str = "main", token: str | None = None) -> Tokenizer:
-        """The tokenizer.json of a model on the Hugging Face Hub; needs `huggingface_hub`."""
+        """Downloads the tokenizer.json of a model on the Hugging Face Hub, and reads it.
+
+        Args:
+            identifier: the name of the model, such as "gpt2".
+            revision: a branch, a tag or a commit.
+            token: a token of the hub, for private models.
+
+        Returns:
+            The tokenizer.
+
+        Raises:
+            ImportError: `huggingface_hub` is not installed.
+        """
         try:
             from huggingface_hub import hf_hub_download
         except ImportError:
@@ -188,27 +248,46 @@ class Tokenizer:
         )
 
     def to_str(self, pretty: bool = False) -> str:
-        """The contents of a tokenizer.json, byte for byte as the namesake writes it."""
+        """Returns the text of a tokenizer.json, with the same bytes as `tokenizers` writes.
+
+        Args:
+            pretty: put each field on its own line.
+        """
         return b"".join(serialize.tokenizer_json(self.pipeline, pretty)).decode()
 
     def save(self, path: str, pretty: bool = True, *, storage_options: StorageOptions = None) -> None:
-        """Writes a tokenizer.json, which is there whole or not at all; `path` may be a URL (`gputok.files.locations`)."""
+        """Writes a tokenizer.json atomically: if writing fails, an old file of this name is left as it was.
+
+        Args:
+            path: the path or URL to write to.
+            pretty: put each field on its own line.
+            storage_options: options of the file system of a URL (`gputok.files.locations`).
+        """
         from gputok.files.locations import writing
 
-        with writing(path, storage_options) as beside, open(beside, "wb") as file:
+        with writing(path, storage_options) as temporary, open(temporary, "wb") as file:
             file.writelines(serialize.tokenizer_json(self.pipeline, pretty))
 
     def to_transformers(self, **options: Any) -> Any:
-        """A `transformers.PreTrainedTokenizerFast` with a copy of this tokenizer inside; needs `transformers`.
+        """Returns a `transformers.PreTrainedTokenizerFast` that contains a copy of this tokenizer.
 
-        options: those of that class, such as `pad_token="<pad>"` or `model_max_length=512`. gputok encodes what
-        it is called with; what it saves opens anywhere.
+        gputok encodes the texts that it is called with. The files that it saves open without gputok.
 
-        >>> from gputok import models, pre_tokenizers
-        >>> words = Tokenizer(models.WordLevel({"<pad>": 0, "so": 1, "it": 2}, unk_token="<pad>"))
-        >>> words.pre_tokenizer = pre_tokenizers.Whitespace()
-        >>> words.to_transformers(pad_token="<pad>")(["so it", "so"], padding=True)["input_ids"]
-        [[1, 2], [1, 0]]
+        Args:
+            options: arguments of that class, such as `pad_token="<pad>"` or `model_max_length=512`.
+
+        Returns:
+            The tokenizer of `transformers`.
+
+        Raises:
+            ImportError: `transformers` is not installed.
+
+        Example:
+            >>> from gputok import models, pre_tokenizers
+            >>> words = Tokenizer(models.WordLevel({"<pad>": 0, "so": 1, "it": 2}, unk_token="<pad>"))
+            >>> words.pre_tokenizer = pre_tokenizers.Whitespace()
+            >>> words.to_transformers(pad_token="<pad>")(["so it", "so"], padding=True)["input_ids"]
+            [[1, 2], [1, 0]]
         """
         try:
             from transformers import PreTrainedTokenizerFast
@@ -233,17 +312,27 @@ class Tokenizer:
         separator: str | None = None,
         storage_options: StorageOptions = None,
     ) -> None:
-        """Trains the model on files: text, JSON Lines or Parquet, each also compressed, folders or globs.
+        """Trains the model on files: text, JSON Lines or Parquet, each also compressed.
 
-        files: paths or URLs. A text file gives one document a line, its ending kept; `separator` cuts elsewhere.
-        storage_options: of the file systems of URLs (`gputok.files.locations`).
-        trainer: by default the model's own kind with its defaults.
-        column: of JSON Lines and Parquet. errors: "strict" or "replace", for what is not UTF-8.
-        threads: by default GPUTOK_NUM_THREADS, or all cores. device: "auto", "cpu", "cuda"
-            or "cuda:N"; by default GPUTOK_DEVICE, or "auto" (see `gputok.backend.choose`).
-        progress: None shows bars where somebody watches; see `gputok.progress`.
+        Args:
+            files: paths, folders, globs or URLs. Each line of a text file is a document, with its line ending.
+            trainer: the trainer; None: `model.get_trainer()`.
+            device: "auto", "cpu", "cuda" (all devices) or "cuda:N"; None: GPUTOK_DEVICE, or "auto"
+                (`gputok.backend.choose`).
+            threads: how many threads read and count; None: GPUTOK_NUM_THREADS, or all cores.
+            progress: None: bars if stderr is a terminal or a notebook; True, False, "json" or a function: see
+                `gputok.progress`.
+            errors: "strict" raises an error for bytes that are not UTF-8; "replace" puts U+FFFD in their place.
+            column: the column of JSON Lines and Parquet; None: "text", or the only column of strings.
+            separator: cut text files here instead of after each line; the separators are left out. A separator that
+                occurs nowhere makes each file one document.
+            storage_options: options of the file systems of URLs (`gputok.files.locations`).
 
-        Raises FileNotFoundError, or ValueError for a file that is broken or not UTF-8; the tokenizer is unchanged then.
+        Raises:
+            FileNotFoundError: a name matches no file.
+            ValueError: a file is broken or not UTF-8; the message names the file and the place. The tokenizer is
+                unchanged.
+            TypeError: the trainer trains another kind of model.
         """
         trainer = self._trainer(trainer)
         progress = _asked_of(trainer, progress)
@@ -268,9 +357,32 @@ class Tokenizer:
         errors: str = "strict",
         column: str | None = None,
     ) -> None:
-        """Trains the model on texts: strings, lists of strings, Arrow arrays or a `datasets.Dataset`.
+        """Trains the model on texts in memory, or from any generator.
 
-        length: how many texts there are; nothing depends on it. The other arguments are those of `train`.
+        Memory holds a few batches of text and the distinct words, never the whole corpus.
+
+        Args:
+            iterator: an iterable of strings or of lists of strings, Arrow data, or a `datasets.Dataset`.
+            trainer: the trainer; None: `model.get_trainer()`.
+            length: the number of texts. Accepted as `tokenizers` does; the result does not depend on it.
+            device: as for `train`.
+            threads: as for `train`.
+            progress: as for `train`.
+            errors: as for `train`, for lone surrogates in strings and for Arrow data that is not UTF-8.
+            column: the column of tables and datasets; None: "text", or the only column of strings.
+
+        Raises:
+            TypeError: an item is no string; the message names its number. Or the trainer trains another kind of model.
+            ValueError: a text is not Unicode, or the column does not exist. The tokenizer is unchanged.
+
+        Example:
+            >>> from gputok import models, pre_tokenizers, trainers
+            >>> tokenizer = Tokenizer(models.WordLevel(unk_token="?"))
+            >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+            >>> trainer = trainers.WordLevelTrainer(special_tokens=["?"])
+            >>> tokenizer.train_from_iterator([["so it", "goes"], ["so"]], trainer)
+            >>> tokenizer.get_vocab_size()
+            4
         """
         from gputok import corpus
 
@@ -292,7 +404,27 @@ class Tokenizer:
         threads: int | None = None,
         progress: Progress = None,
     ) -> None:
-        """Trains the model on words that were counted before, perhaps in parts on many machines."""
+        """Trains the model on words that `count_words` counted, also on other machines.
+
+        Args:
+            word_counts: the words and their counts; `WordCounts.merge` adds the counts of several shards.
+            trainer: as for `train`.
+            device: as for `train`.
+            threads: as for `train`.
+            progress: as for `train`.
+
+        Raises:
+            TypeError: the trainer trains another kind of model.
+
+        Example:
+            >>> from gputok import models, pre_tokenizers, trainers
+            >>> tokenizer = Tokenizer(models.BPE())
+            >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+            >>> counts = tokenizer.count_words(iter(["hug hug pug"]))
+            >>> tokenizer.train_from_word_counts(counts, trainers.BpeTrainer(vocab_size=5))
+            >>> tokenizer.encode("hug pug").tokens
+            ['h', 'ug', 'p', 'ug']
+        """
         from gputok import backend
         from gputok.progress import reporting
 
@@ -304,7 +436,7 @@ class Tokenizer:
             pass
 
     def _trainer(self, trainer: Trainer | None) -> Trainer:
-        """The trainer, by default the model's own kind. TypeError: it isn't one, or it trains other models."""
+        """Returns the trainer or the model's default; raises TypeError if it can't train this kind of model."""
         from gputok.trainers import Trainer
 
         model = self.model
@@ -312,7 +444,7 @@ class Tokenizer:
             return model.get_trainer()
         if not isinstance(trainer, Trainer):
             raise TypeError(
-                f"{trainer!r} is no Trainer (a ParityBpeTrainer trains by its own train_from_iterator)"
+                f"expected a Trainer, got {trainer!r} (a ParityBpeTrainer trains by its own train_from_iterator)"
             )
         if trainer.trains not in (kind.__name__ for kind in type(model).__mro__):
             raise TypeError(
@@ -322,7 +454,7 @@ class Tokenizer:
         return trainer
 
     def _learn(self, learnt: Any, special_tokens: list[AddedToken]) -> bool:
-        """Changes model and added tokens together; False if another thread has changed one of them meanwhile."""
+        """Sets model and added tokens together; returns False if another thread has changed one of them meanwhile."""
         given = self._given
         before = vars(given.model)
         model = components.view(given.model, before)
@@ -334,7 +466,12 @@ class Tokenizer:
         )
 
     def replace_model(self, model: Model, special_tokens: list[AddedToken]) -> None:
-        """Sets a model and adds tokens whose ids are those that it gives them, both together."""
+        """Sets a model and adds special tokens to it, in one step for other threads.
+
+        Args:
+            model: the new model.
+            special_tokens: the tokens to add; a token that the model has keeps its id there.
+        """
         self._change(lambda given: dataclasses.replace(given, model=model).with_added(special_tokens)[0])
 
     def count_words(
@@ -349,9 +486,34 @@ class Tokenizer:
         separator: str | None = None,
         storage_options: StorageOptions = None,
     ) -> WordCounts:
-        """How often each word of a corpus occurs, by this tokenizer's steps 1 and 2.
+        """Counts the words of a corpus: what the normalizer and the pre-tokenizer make of it.
 
-        source: as in `train`, parts of files (`corpus.parts`), or any iterable of texts.
+        Training needs nothing else, so that a corpus can be counted in parts, in any order, on many machines.
+
+        Args:
+            source: files as for `train`, parts of files (`gputok.corpus.parts`), or an iterable of texts.
+            device: as for `train`.
+            threads: as for `train`.
+            progress: as for `train`.
+            errors: as for `train`.
+            column: as for `train`.
+            separator: as for `train`.
+            storage_options: as for `train`.
+
+        Returns:
+            The distinct words and their counts, in the order of their first occurrence.
+
+        Raises:
+            FileNotFoundError: a name matches no file.
+            ValueError: a file is broken or not UTF-8; the message names the file and the place.
+            TypeError: an item is no string.
+
+        Example:
+            >>> from gputok import models, pre_tokenizers
+            >>> tokenizer = Tokenizer(models.BPE())
+            >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+            >>> dict(tokenizer.count_words(iter(["so it goes", "so so"])).items())
+            {b'so': 3, b'it': 1, b'goes': 1}
         """
         from gputok import corpus
 
@@ -372,14 +534,25 @@ class Tokenizer:
     ) -> Encoding:
         """Encodes one text, or a pair of texts.
 
-        is_pretokenized: each is a list of words, which are encoded one by one.
-        add_special_tokens: let the post-processor add its tokens.
+        Args:
+            sequence: the text or, if `is_pretokenized`, a list of words.
+            pair: the second text of a pair, such as the context of a question; None: no pair.
+            is_pretokenized: texts are lists of words; each word is encoded alone, without the pre-tokenizer's cuts
+                between words.
+            add_special_tokens: let the post-processor add its tokens.
 
-        >>> from gputok import models, pre_tokenizers
-        >>> tokenizer = Tokenizer(models.WordLevel({"so": 0, "it": 1, "goes": 2}))
-        >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-        >>> tokenizer.encode("so it goes").ids, tokenizer.encode("so", "it").type_ids
-        ([0, 1, 2], [0, 1])
+        Returns:
+            The encoding: ids, tokens, offsets in characters of the original text, and more.
+
+        Raises:
+            TypeError: a text is no string, or no list of strings if `is_pretokenized`.
+
+        Example:
+            >>> from gputok import models, pre_tokenizers
+            >>> tokenizer = Tokenizer(models.WordLevel({"so": 0, "it": 1, "goes": 2}))
+            >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+            >>> tokenizer.encode("so it goes").ids, tokenizer.encode("so", "it").type_ids
+            ([0, 1, 2], [0, 1])
         """
         if pair is None and not is_pretokenized and type(sequence) is str:
             short = short_texts(self.pipeline)
@@ -399,7 +572,27 @@ class Tokenizer:
         *,
         threads: int | None = None,
     ) -> list[Encoding]:
-        """Encodes many texts, or (text, pair) tuples, on all cores."""
+        """Encodes many texts, or pairs of texts, on many threads.
+
+        Args:
+            input: texts, or (text, text) tuples; if `is_pretokenized`, lists of words instead of texts.
+            is_pretokenized: as for `encode`.
+            add_special_tokens: as for `encode`.
+            threads: how many threads; None: GPUTOK_NUM_THREADS, or all cores.
+
+        Returns:
+            An encoding for each input, in order. If padding is enabled, all have the same length.
+
+        Raises:
+            TypeError: an input is no text and no pair; the message names its number.
+
+        Example:
+            >>> from gputok import models, pre_tokenizers
+            >>> tokenizer = Tokenizer(models.WordLevel({"so": 0, "it": 1, "goes": 2}))
+            >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+            >>> [encoding.ids for encoding in tokenizer.encode_batch(["so it goes", ("so", "it")])]
+            [[0, 1, 2], [0, 1]]
+        """
         inputs = encode_batch.check_inputs(input, is_pretokenized)
         return encode_batch.encode(
             self.pipeline, inputs, is_pretokenized, add_special_tokens, offsets=True, threads=threads
@@ -413,7 +606,20 @@ class Tokenizer:
         *,
         threads: int | None = None,
     ) -> list[Encoding]:
-        """`encode_batch` without offsets, words and token texts: these are (0, 0), None and ''."""
+        """Encodes like `encode_batch`, without offsets, words and texts of tokens: these are (0, 0), None and ''.
+
+        Args:
+            input: as for `encode_batch`.
+            is_pretokenized: as for `encode_batch`.
+            add_special_tokens: as for `encode_batch`.
+            threads: as for `encode_batch`.
+
+        Returns:
+            An encoding for each input, in order.
+
+        Raises:
+            TypeError: an input is no text and no pair; the message names its number.
+        """
         inputs = encode_batch.check_inputs(input, is_pretokenized)
         return encode_batch.encode(
             self.pipeline, inputs, is_pretokenized, add_special_tokens, offsets=False, threads=threads
@@ -426,7 +632,19 @@ class Tokenizer:
         is_pretokenized: bool = False,
         add_special_tokens: bool = True,
     ) -> Encoding:
-        """`encode` on another thread. Offsets are in characters, where the namesake's are in bytes here."""
+        """Runs `encode` on another thread.
+
+        Offsets are in characters, as those of `encode`; `async_encode` of `tokenizers` gives them in bytes.
+
+        Args:
+            sequence: as for `encode`.
+            pair: as for `encode`.
+            is_pretokenized: as for `encode`.
+            add_special_tokens: as for `encode`.
+
+        Returns:
+            The encoding.
+        """
         import asyncio
 
         return await asyncio.to_thread(self.encode, sequence, pair, is_pretokenized, add_special_tokens)
@@ -434,7 +652,7 @@ class Tokenizer:
     async def async_encode_batch(
         self, input: Sequence[Any], is_pretokenized: bool = False, add_special_tokens: bool = True
     ) -> list[Encoding]:
-        """`encode_batch` on another thread."""
+        """Runs `encode_batch` on another thread, with the same arguments."""
         import asyncio
 
         return await asyncio.to_thread(self.encode_batch, input, is_pretokenized, add_special_tokens)
@@ -442,7 +660,7 @@ class Tokenizer:
     async def async_encode_batch_fast(
         self, input: Sequence[Any], is_pretokenized: bool = False, add_special_tokens: bool = True
     ) -> list[Encoding]:
-        """`encode_batch_fast` on another thread."""
+        """Runs `encode_batch_fast` on another thread, with the same arguments."""
         import asyncio
 
         return await asyncio.to_thread(self.encode_batch_fast, input, is_pretokenized, add_special_tokens)
@@ -477,7 +695,7 @@ class Tokenizer:
         column: str | None = None,
         separator: str | None = None,
         storage_options: StorageOptions = None,
-    ) -> None: ...
+    ) -> Written: ...
 
     def encode_corpus(
         self,
@@ -492,14 +710,42 @@ class Tokenizer:
         column: str | None = None,
         separator: str | None = None,
         storage_options: StorageOptions = None,
-    ) -> Iterator[TokenBatch] | None:
-        """Encodes a corpus of any size into arrays of ids, with no Python object for a token.
+    ) -> Iterator[TokenBatch] | Written:
+        """Encodes a corpus of any size into arrays of ids, without a Python object for each token.
 
-        source: as in `train`, or any iterable of texts. Without `output`, yields a TokenBatch for each megabyte or so
-        (64 on a GPU): ids uint16[t] (uint32[t] where an id needs it) and rows int64[n_documents + 1]. With `output`, writes a file by
-        its ending: .npy, .bin, .arrow or .parquet (`gputok.files.token_files` says what each holds). A run that was broken
-        off goes on where it was; the file has its name when it is whole. Nothing is truncated or padded.
-        storage_options: of the file systems of URLs, of source and output (`gputok.files.locations`).
+        Texts are neither truncated nor padded. An interrupted run that writes a file resumes where it stopped, if
+        source and tokenizer are the same. The file gets its name when it is complete.
+
+        Args:
+            source: files as for `train`, or an iterable of texts.
+            output: the path or URL of the file to write, by its ending .npy, .bin, .arrow or .parquet
+                (`gputok.files.token_files` describes their content); None: yield batches.
+            add_special_tokens: let the post-processor add its tokens.
+            device: as for `train`.
+            threads: as for `train`.
+            progress: as for `train`.
+            errors: as for `train`.
+            column: as for `train`.
+            separator: as for `train`.
+            storage_options: as for `train`, for source and output.
+
+        Returns:
+            Without `output`, an iterator of a `TokenBatch` for about each megabyte of text (64 MB on a GPU): `ids`,
+            uint16[n_ids] (uint32 if the vocabulary has more than 65,536 ids), and `rows`, int64[n_documents + 1].
+            With `output`, how many documents, ids, unknown ids and bytes there were
+            (`gputok.files.token_files.Written`).
+
+        Raises:
+            FileNotFoundError: a name matches no file.
+            ValueError: a file is broken or not UTF-8, or `output` has another ending.
+
+        Example:
+            >>> from gputok import models, pre_tokenizers
+            >>> tokenizer = Tokenizer(models.WordLevel({"so": 0, "it": 1, "goes": 2}))
+            >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+            >>> (batch,) = tokenizer.encode_corpus(iter(["so it", "goes"]))
+            >>> batch.ids.tolist(), batch.rows.tolist()
+            ([0, 1, 2], [0, 2, 3])
         """
         from gputok import backend, corpus
         from gputok.files import token_files
@@ -508,19 +754,27 @@ class Tokenizer:
 
         pipeline, source = self.pipeline, corpus.located(source, storage_options)
         total = corpus.total_bytes(source, column=column)
-        backend.choose(device, 0)  # says at once what is wrong with it
+        backend.choose(device, 0)  # raises its error now, not when the first batch is asked for
+
+        n_bytes = 0
 
         def batches(skip: int = 0) -> Iterator[TokenBatch]:
             given = {"column": column, "separator": separator, "errors": errors, "threads": threads}
             read = partial(corpus.read, source, **given)
             chosen, texts = backend.choose_for(read, total, device)
             with reporting(progress) as report:
+
+                def counted(stage: str, done: int, total: int | None) -> None:
+                    nonlocal n_bytes
+                    n_bytes = done
+                    report(stage, done, total)
+
                 yield from encode_corpus.encode(
                     pipeline,
                     texts,
                     add_special_tokens=add_special_tokens,
                     threads=threads,
-                    report=report,
+                    report=counted,
                     total=total,
                     skip=skip,
                     devices=chosen.devices,
@@ -528,13 +782,33 @@ class Tokenizer:
 
         if output is None:
             return batches()
+        n_new = n_ids = n_unknown = 0
+        unknown = pipeline.unknown_id
+
+        def tallied(skip: int) -> Iterator[TokenBatch]:
+            nonlocal n_new, n_ids, n_unknown
+            for batch in batches(skip):
+                n_new, n_ids = n_new + batch.n_documents, n_ids + len(batch.ids)
+                if unknown is not None:
+                    n_unknown += int(np.count_nonzero(batch.ids == unknown))
+                yield batch
+
         options = add_special_tokens, column, separator, errors
         fingerprint = encode_corpus.fingerprint(pipeline, source, options)
-        token_files.write(output, batches, encode_corpus.id_type(pipeline), fingerprint, storage_options)
-        return None
+        dtype = encode_corpus.id_type(pipeline)
+        n_documents = token_files.write(output, tallied, dtype, fingerprint, storage_options)
+        return token_files.Written(n_documents, n_new, n_ids, n_unknown, n_bytes)
 
     def report(self, corpus: Any, **options: Any) -> Report:
-        """Measures how this tokenizer suits a corpus, beside others if asked: see `gputok.report.report`."""
+        """Measures how this tokenizer suits a corpus, alone or compared with others.
+
+        Args:
+            corpus: files as for `train`, or an iterable of texts.
+            options: the other arguments of `gputok.report.report`, such as `others={"gpt2": tokenizer}`.
+
+        Returns:
+            The report: `print` shows a table, `figures()` gives figures of matplotlib, `to_html(path)` writes a page.
+        """
         from gputok.report import report
 
         return report(self, corpus, **options)
@@ -542,21 +816,44 @@ class Tokenizer:
     def post_process(
         self, encoding: Encoding, pair: Encoding | None = None, add_special_tokens: bool = True
     ) -> Encoding:
-        """Step 4 for encodings that are there: truncation, the post-processor, padding."""
+        """Applies truncation, the post-processor and padding to existing encodings.
+
+        Args:
+            encoding: the encoding of a text, without special tokens.
+            pair: the encoding of the second text of a pair, or None.
+            add_special_tokens: let the post-processor add its tokens.
+
+        Returns:
+            A new encoding.
+        """
         return encode_batch.post_process(self.pipeline, encoding, pair, add_special_tokens)
 
     def num_special_tokens_to_add(self, is_pair: bool) -> int:
-        """How many tokens the post-processor adds to one text, or to a pair."""
+        """Returns how many tokens the post-processor adds to one text or, if `is_pair`, to a pair."""
         return self.pipeline.num_special_tokens_to_add(is_pair)
 
     def enable_truncation(
         self, max_length: int, stride: int = 0, strategy: str = "longest_first", direction: str = "right"
     ) -> None:
-        """Cuts what is longer than `max_length` tokens, special tokens included; the rest is in `Encoding.overflowing`.
+        """Cuts encodings to `max_length` tokens; the tokens that are cut off are in `Encoding.overflowing`.
 
-        stride: how many tokens each overflowing part repeats of the one before.
-        strategy: which of a pair is cut: "longest_first", "only_first" or "only_second".
-        direction: the side that is cut off, "right" or "left".
+        Args:
+            max_length: the most tokens of an encoding, special tokens included.
+            stride: how many tokens each overflowing part repeats from the part before.
+            strategy: which text of a pair is cut: "longest_first", "only_first" or "only_second".
+            direction: the side that is cut off, "right" or "left".
+
+        Raises:
+            ValueError: the stride is not smaller than `max_length` less the special tokens, or a name is unknown.
+
+        Example:
+            >>> from gputok import models, pre_tokenizers
+            >>> tokenizer = Tokenizer(models.WordLevel({"so": 0, "it": 1, "goes": 2}))
+            >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+            >>> tokenizer.enable_truncation(2, stride=1)
+            >>> encoding = tokenizer.encode("so it goes")
+            >>> encoding.ids, [part.ids for part in encoding.overflowing]
+            ([0, 1], [[1, 2]])
         """
         truncation = Truncation(max_length, stride, strategy, direction)
         self._change(lambda given: given.with_truncation(truncation))
@@ -580,7 +877,19 @@ class Tokenizer:
         length: int | None = None,
         pad_to_multiple_of: int | None = None,
     ) -> None:
-        """Fills all encodings of a batch up to `length` tokens, by default that of the longest of them."""
+        """Fills the encodings of a batch to the same length.
+
+        Args:
+            direction: the side that is filled, "right" or "left".
+            pad_id: the id of the padding token.
+            pad_type_id: its type id.
+            pad_token: its text.
+            length: the length to fill to; None: that of the longest encoding of the batch.
+            pad_to_multiple_of: round the length up to a multiple of this, as tensor cores prefer; None: don't.
+
+        Raises:
+            ValueError: the direction is unknown.
+        """
         self._set(padding=Padding(length, pad_to_multiple_of, pad_id, pad_token, pad_type_id, direction))
 
     def no_padding(self) -> None:
@@ -596,7 +905,18 @@ class Tokenizer:
     # -- ids to text
 
     def decode(self, ids: Sequence[int] | np.ndarray, skip_special_tokens: bool = True) -> str:
-        """The text of ids (a list or an array); ids that do not exist are passed over."""
+        """Turns ids into text.
+
+        Args:
+            ids: a list or an array of ids. Ids that are not in the vocabulary are left out.
+            skip_special_tokens: leave special tokens out.
+
+        Returns:
+            The text that the decoder makes of the tokens. Without a decoder, the tokens with spaces between them.
+
+        Raises:
+            TypeError: `ids` holds anything but whole numbers.
+        """
         pipeline = self.pipeline
         texts, decoder = pipeline.names.texts, pipeline.decoder
         special = pipeline.added.special if skip_special_tokens else ()
@@ -606,13 +926,21 @@ class Tokenizer:
         return " ".join(tokens) if decoder is None else "".join(decoder.decode_chain(tokens))
 
     def decode_batch(self, sequences: Iterable[Any], skip_special_tokens: bool = True) -> list[str]:
-        """The texts of many lists or arrays of ids."""
+        """Turns many lists or arrays of ids into texts.
+
+        Args:
+            sequences: the lists or arrays.
+            skip_special_tokens: leave special tokens out.
+
+        Returns:
+            The texts, in order.
+        """
         return [self.decode(ids, skip_special_tokens) for ids in sequences]
 
     async def async_decode_batch(
         self, sequences: Iterable[Any], skip_special_tokens: bool = True
     ) -> list[str]:
-        """`decode_batch` on another thread."""
+        """Runs `decode_batch` on another thread, with the same arguments."""
         import asyncio
 
         return await asyncio.to_thread(self.decode_batch, sequences, skip_special_tokens)
@@ -620,39 +948,67 @@ class Tokenizer:
     # -- tokens
 
     def token_to_id(self, token: str) -> int | None:
-        """The id of a token, or None."""
+        """Returns the id of a token, or None if the vocabulary has no such token."""
         return self.pipeline.token_to_id(token)
 
     def id_to_token(self, id: int) -> str | None:
-        """The token of an id, or None; an added token as the normalizer would write it."""
+        """Returns the token of an id, or None if the vocabulary has no such id."""
         return self.pipeline.id_to_token(id)
 
     def get_vocab(self, with_added_tokens: bool = True) -> dict[str, int]:
-        """Token -> id, in a new dictionary."""
+        """Returns the id of each token, in a new dictionary.
+
+        Args:
+            with_added_tokens: include added tokens.
+        """
         return self.pipeline.get_vocab(with_added_tokens)
 
     def get_vocab_size(self, with_added_tokens: bool = True) -> int:
-        """The number of tokens."""
+        """Returns the number of tokens.
+
+        Args:
+            with_added_tokens: include added tokens.
+        """
         return self.pipeline.get_vocab_size(with_added_tokens)
 
     def get_added_tokens_decoder(self) -> dict[int, AddedToken]:
-        """Id -> added token, by rising id."""
+        """Returns the added tokens by their ids, in rising order."""
         return self._given.get_added_tokens_decoder()
 
     def add_tokens(self, tokens: list[str | AddedToken]) -> int:
-        """Adds tokens that are found in the text before the model sees it; returns how many are new.
+        """Adds tokens that are found in the text before the model sees it.
 
-        >>> from gputok import models
-        >>> tokenizer = Tokenizer(models.WordLevel({"a": 0}))
-        >>> tokenizer.add_tokens(["b", AddedToken("c", lstrip=True), "b"])
-        2
+        Args:
+            tokens: strings or `AddedToken`s.
+
+        Returns:
+            How many of them are new.
+
+        Raises:
+            TypeError: `tokens` is no list of these.
+
+        Example:
+            >>> from gputok import models
+            >>> tokenizer = Tokenizer(models.WordLevel({"a": 0}))
+            >>> tokenizer.add_tokens(["b", AddedToken("c", lstrip=True), "b"])
+            2
         """
         return self._add(
             [AddedToken(token) if isinstance(token, str) else token for token in _token_list(tokens)]
         )
 
     def add_special_tokens(self, tokens: list[str | AddedToken]) -> int:
-        """Adds tokens that `decode` leaves out, or makes known ones such; returns how many are new."""
+        """Adds special tokens, which `decode` leaves out. A token that the vocabulary has becomes special.
+
+        Args:
+            tokens: strings or `AddedToken`s.
+
+        Returns:
+            How many of them are new.
+
+        Raises:
+            TypeError: `tokens` is no list of these.
+        """
         given = _token_list(tokens, special=True)
         return self._add(
             [AddedToken(token, special=True) if isinstance(token, str) else token for token in given]
@@ -671,7 +1027,7 @@ class Tokenizer:
 
     @property
     def encode_special_tokens(self) -> bool:
-        """Whether special tokens in the text are encoded as ordinary text."""
+        """True: special tokens that occur in a text are encoded as ordinary text. False by default."""
         return self._given.added.encode_special_tokens
 
     @encode_special_tokens.setter
@@ -694,7 +1050,7 @@ class Tokenizer:
 
 
 def _asked_of(trainer: Trainer, progress: Progress) -> Progress:
-    """A trainer's own options say what is shown where the call does not."""
+    """Returns the progress of the call or, if it has none, that of the trainer's options."""
     if progress is not None:
         return progress
     if not getattr(trainer, "show_progress", True) or getattr(trainer, "progress_format", "") == "silent":

@@ -1,7 +1,6 @@
-"""gputok in the place of `tokenizers`, for programs that import `tokenizers` and stay as they are.
+"""Runs programs that import `tokenizers` with gputok instead; the programs need not be changed.
 
-In a program, before anything imports `tokenizers` (so before `transformers`, `sentence_transformers`, `trl`,
-...):
+In a program, before any module imports `tokenizers` (so before `transformers`, `sentence_transformers`, `trl`, ...):
 
     import gputok
     gputok.install_as_tokenizers()
@@ -23,7 +22,7 @@ from typing import Any
 
 NAME = "tokenizers"
 VERSION = "0.23.3"
-"""The version of `tokenizers` that gputok is tested against, and tells where none is installed."""
+"""The version of `tokenizers` that gputok is tested against; also `tokenizers.__version__` if none is installed."""
 
 SUBMODULES = (
     "decoders",
@@ -44,12 +43,12 @@ _USAGE = (
 
 
 def install_as_tokenizers() -> None:
-    """From now on, `import tokenizers` gives gputok, in this process and in those that it forks.
+    """Makes `import tokenizers` import gputok, in this process and in the processes that it forks.
 
-    Done twice, it is done once. Processes that are spawned rather than forked start anew: call it there, too.
+    A second call has no effect. A process that is spawned, not forked, must call this function itself.
 
     Raises:
-        RuntimeError: `tokenizers` was imported before, so that classes of both would meet.
+        RuntimeError: if `tokenizers` was imported before, since objects of both packages would then meet.
     """
     imported = sys.modules.get(NAME)
     if isinstance(imported, _Tokenizers):
@@ -69,13 +68,11 @@ def install_as_tokenizers() -> None:
             "run %load_ext gputok.tokenizers first"
         )
     top = _Tokenizers(NAME, importlib.import_module("gputok").__doc__)
-    top.__path__ = []  # a package, with no files of its own
+    top.__path__ = []  # a package without files
     top.__spec__ = importlib.machinery.ModuleSpec(NAME, loader=None, is_package=True)
     top.__version__ = _version()
-    modules: dict[str, types.ModuleType] = {
-        NAME: top,
-        f"{NAME}.{NAME}": top,
-    }  # tokenizers.tokenizers is compiled there
+    # tokenizers.tokenizers is the compiled module of tokenizers
+    modules: dict[str, types.ModuleType] = {NAME: top, f"{NAME}.{NAME}": top}
     for name in SUBMODULES:
         module = importlib.import_module(f"gputok.{name}")
         modules[f"{NAME}.{name}"] = module
@@ -85,7 +82,7 @@ def install_as_tokenizers() -> None:
 
 
 class _Tokenizers(types.ModuleType):
-    """The module `tokenizers`: its names are those of gputok."""
+    """The module `tokenizers`, with the names of gputok."""
 
     __version__: str
     tokenizers: types.ModuleType
@@ -112,7 +109,7 @@ def _version() -> str:
 
 
 def _uses(module: Any, package: types.ModuleType) -> bool:
-    """Does a module hold a name that comes from a package?"""
+    """Returns True if a module contains a name that comes from a package."""
     values = [*vars(module).values()] if isinstance(module, types.ModuleType) else []
     prefix = f"{package.__name__}."
     return any(
@@ -124,12 +121,12 @@ def _uses(module: Any, package: types.ModuleType) -> bool:
 
 
 def load_ipython_extension(ipython: Any) -> None:
-    """`%load_ext gputok.tokenizers`."""
+    """Runs on `%load_ext gputok.tokenizers`."""
     install_as_tokenizers()
 
 
 def main(arguments: list[str]) -> None:
-    """`python -m gputok.tokenizers`: see above."""
+    """Runs `python -m gputok.tokenizers` with these arguments."""
     if arguments[:1] in (["-h"], ["--help"]):
         print(_USAGE)
         return
@@ -138,10 +135,10 @@ def main(arguments: list[str]) -> None:
     if not target or target[0].startswith("-"):
         sys.exit(_USAGE)
     if not is_module and not Path(target[0]).exists():
-        sys.exit(f"{target[0]}: there is no such script\n{_USAGE}")
+        sys.exit(f"{target[0]}: no such file\n{_USAGE}")
     sys.argv = arguments[is_module:]
     install_as_tokenizers()
-    if not sys.flags.safe_path:  # what Python itself puts there
+    if not sys.flags.safe_path:  # as Python itself does for a script or a module
         sys.path[0] = str(Path.cwd() if is_module else Path(target[0]).resolve().parent)
     if is_module:
         runpy.run_module(target[0], run_name="__main__", alter_sys=True)
@@ -150,4 +147,6 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    importlib.import_module("gputok.tokenizers").main(sys.argv[1:])  # not a second copy of this module
+    importlib.import_module("gputok.tokenizers").main(
+        sys.argv[1:]
+    )  # this module runs as __main__, which is a copy

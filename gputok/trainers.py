@@ -1,4 +1,4 @@
-"""Trainers: from word counts to the vocabulary of a model."""
+"""Trainers learn the vocabulary of a model from counted words."""
 
 from gputok.models.bpe.parity_trainer import ParityBpeTrainer
 from gputok.models.bpe.trainer import BpeTrainer, TrainedBpe

@@ -13,10 +13,12 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import children
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SECONDS = 20.0  # of the processors, that a file may take
 _PATIENCE = 10  # times as long on the clock, as others may keep the processors busy

@@ -7,15 +7,18 @@ an object by itself calls the function.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gputok.encoding.columns import DTYPES
-from gputok.encoding.rows import Rows
-from gputok.text.pieces import Pieces, TextBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gputok.encoding.rows import Rows
+    from gputok.text.pieces import Pieces, TextBatch
 
 
 def check_batch(batch: TextBatch) -> None:
@@ -23,7 +26,7 @@ def check_batch(batch: TextBatch) -> None:
     data, offsets = batch
     assert data.dtype == np.uint8 and data.ndim == 1, data.dtype
     assert offsets.dtype == np.int64 and len(offsets) >= 1, offsets.dtype
-    assert 0 <= offsets[0] and offsets[-1] <= len(data), "documents outside of the data"
+    assert offsets[0] >= 0 and offsets[-1] <= len(data), "documents outside of the data"
     assert (offsets[1:] >= offsets[:-1]).all(), "a document ends before it begins"
 
 
@@ -42,7 +45,7 @@ def check_pieces(pieces: Pieces, *, n_documents: int | None = None) -> None:
     assert rows[0] == 0 and rows[-1] == len(start) and (rows[1:] >= rows[:-1]).all(), "rows don't rise"
     assert n_documents is None or len(rows) == n_documents + 1, "another number of documents"
     assert (start <= end).all(), "a piece ends before it begins"
-    assert not len(start) or (0 <= start.min() and end.max() <= len(data)), "a piece outside of the data"
+    assert not len(start) or (start.min() >= 0 and end.max() <= len(data)), "a piece outside of the data"
     assert (start[1:] >= start[:-1]).all(), "pieces begin out of order"
     text = np.ones(len(start), bool)
     if pieces.token is not None:
@@ -85,7 +88,7 @@ def check_rows(rows: Rows) -> None:
     assert first.dtype == np.int64 and last.dtype == np.int64 and len(first) == len(last)
     n = len(rows.columns)
     assert (first <= last).all(), "a row ends before it begins"
-    assert not len(first) or (0 <= first.min() and last.max() <= n), "a row outside of the columns"
+    assert not len(first) or (first.min() >= 0 and last.max() <= n), "a row outside of the columns"
     for sequence, span in rows.ranges.items():
         assert sequence >= 0
         if span is not None:

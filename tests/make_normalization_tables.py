@@ -14,11 +14,14 @@ import functools
 import json
 import pathlib
 import struct
-from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tokenizers import NormalizedString, Tokenizer, models
 from tokenizers.normalizers import NFC, NFD, NFKC, NFKD, BertNormalizer, Lowercase, Nmt, Strip, StripAccents
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 N_CODES = 0x110000
 CODES = [c for c in range(N_CODES) if not 0xD800 <= c < 0xE000]

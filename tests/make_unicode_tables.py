@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import itertools
 import pathlib
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tokenizers import Regex, pre_tokenizers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 TABLES = pathlib.Path(__file__).parent.parent / "gputok" / "automaton" / "unicode.npz"
 CODE_POINTS = np.r_[0:0xD800, 0xE000:0x110000]  # all but the surrogates, which no text contains
@@ -34,7 +37,7 @@ def known_property_names() -> list[str]:
 def is_pattern(pattern: str) -> bool:
     try:
         Regex(pattern)
-    except Exception:  # the namesake raises bare Exception
+    except Exception:  # tokenizers raises bare Exception
         return False
     return True
 

@@ -35,12 +35,12 @@ def regex_words(pattern, texts: list[str]) -> list[list[str]]:
 
 
 @functools.cache
-def namesake(*patterns: str) -> pre_tokenizers.PreTokenizer:
+def upstream(*patterns: str) -> pre_tokenizers.PreTokenizer:
     splits = [pre_tokenizers.Split(tokenizers.Regex(pattern), "isolated") for pattern in patterns]
     return splits[0] if len(splits) == 1 else pre_tokenizers.Sequence(splits)
 
 
-def namesake_words(split: pre_tokenizers.PreTokenizer, texts: list[str]) -> list[list[str]]:
+def upstream_words(split: pre_tokenizers.PreTokenizer, texts: list[str]) -> list[list[str]]:
     return [[piece for piece, _ in split.pre_tokenize_str(text)] for text in texts]
 
 
@@ -50,7 +50,7 @@ def differences(
     """Texts that gputok and `tokenizers` split otherwise: (text, ours, theirs)."""
     ours = compile_pattern(pattern)
     split = words if isinstance(ours, Automaton) else regex_words
-    both = zip(texts, split(ours, texts), namesake_words(other or namesake(pattern), texts), strict=True)
+    both = zip(texts, split(ours, texts), upstream_words(other or upstream(pattern), texts), strict=True)
     return [(text, a, b) for text, a, b in both if a != b]
 
 
@@ -58,7 +58,7 @@ def is_taken(pattern: str) -> bool:
     """Whether `tokenizers` takes a pattern."""
     try:
         tokenizers.Regex(pattern)
-    except Exception:  # the namesake raises bare Exception
+    except Exception:  # tokenizers raises bare Exception
         return False
     return True
 

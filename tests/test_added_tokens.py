@@ -113,7 +113,7 @@ def check(seed: int, n_texts: int = 8) -> None:
     same_in_every_way(ours, theirs, texts, (seed, steps, added, keep))
 
 
-def test_a_token_takes_the_white_space_of_the_next():
+def test_a_token_includes_the_white_space_before_the_next_token():
     """The first token ends where the white space does, the second lies inside of it, and so does text after that."""
     added = [("<x>", {"rstrip": True, "normalized": False}), ("\n", {"normalized": False})]
     ours, theirs = (pipeline(package, "nothing", "byte level", added) for package in (gputok, tokenizers))
@@ -123,7 +123,7 @@ def test_a_token_takes_the_white_space_of_the_next():
     same_in_every_way(ours, theirs, ["<x>\n\nb", "<x>  \n  b", "a<x>\n<x> \n\n", "<x>" + "\n" * 2000 + "b"])
 
 
-def test_what_is_left_of_a_token():
+def test_a_token_that_a_longer_token_overlaps():
     """White space that a token would take on its left, or begins with, may be gone; the rest of it is the token."""
     added = [
         ("<x>", {"rstrip": True, "normalized": False}),

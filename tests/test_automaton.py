@@ -12,11 +12,11 @@ from gputok.kernels import DEAD, Automaton
 from splitting import (
     differences,
     is_taken,
-    namesake,
-    namesake_words,
     random_texts,
     representatives,
     strings_over,
+    upstream,
+    upstream_words,
     words,
 )
 
@@ -159,7 +159,7 @@ def test_dialect(pattern):
         (r"(?<n>a)\1", "a reference by number beside named groups at position 7"),
     ],
 )
-def test_what_tokenizers_refuses_too(pattern, message):
+def test_patterns_that_tokenizers_refuses_as_well(pattern, message):
     assert not is_taken(pattern)
     with pytest.raises(ValueError, match=re.escape(message)) as error:
         compile_pattern(pattern)
@@ -180,7 +180,7 @@ def test_what_tokenizers_refuses_too(pattern, message):
         (r"(?i:(a)\1)", "a back reference that ignores case"),
     ],
 )
-def test_what_nothing_of_ours_runs(pattern, construct):
+def test_patterns_that_neither_engine_can_run(pattern, construct):
     assert is_taken(pattern)
     with pytest.raises(ValueError, match=re.escape(construct)):
         compile_pattern(pattern)
@@ -302,7 +302,7 @@ def plant(monkeypatch, fault: str) -> None:
 )
 def test_planted_faults_are_found(fault, monkeypatch):
     texts = random_texts(1, 3000)
-    expected = namesake_words(namesake(PATTERNS["gpt2"]), texts)
+    expected = upstream_words(upstream(PATTERNS["gpt2"]), texts)
     plant(monkeypatch, fault)
     found = words(subsets.compile_node(parse(PATTERNS["gpt2"])), texts)
     assert sum(a != b for a, b in zip(found, expected, strict=True)) > 5
@@ -336,7 +336,7 @@ def test_text_may_be_cut_at_strong_pairs(pattern):
         assert whole[text[:at]] + whole[text[at:]] == whole[text], (text, at)
 
 
-def test_strong_pairs_are_where_one_hopes():
+def test_well_known_patterns_have_many_strong_pairs():
     automaton = compile_pattern(PATTERNS["gpt2"])
     classes = {c: automaton.ascii_class[ord(c)] for c in "a 1!\n"}
     for before, after in ["a ", "a\n", "a1", "1 ", "1a", "1\n"]:

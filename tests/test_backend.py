@@ -57,7 +57,7 @@ def test_a_driver_without_cupy_is_one_line_that_names_the_extra(machine):
             choose("cuda")
 
 
-def test_cupy_that_does_not_import_is_not_said_to_be_missing(machine, monkeypatch, tmp_path):
+def test_cupy_that_fails_to_import_is_not_reported_as_missing(machine, monkeypatch, tmp_path):
     machine(driver=12)
     (tmp_path / "cupy.py").write_text("import needed_by_cupy\n")
     monkeypatch.delitem(sys.modules, "cupy")
@@ -66,7 +66,7 @@ def test_cupy_that_does_not_import_is_not_said_to_be_missing(machine, monkeypatc
         choose("cuda")
 
 
-def test_no_driver_is_no_news_unless_cuda_is_asked_for(machine):
+def test_a_missing_driver_is_an_error_only_if_cuda_is_requested(machine):
     machine(driver=None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -75,13 +75,13 @@ def test_no_driver_is_no_news_unless_cuda_is_asked_for(machine):
         choose("cuda:1")
 
 
-def test_a_device_that_is_not_there(machine):
+def test_a_device_that_does_not_exist(machine):
     machine(driver=12, devices=1)
     with pytest.raises(RuntimeError, match="there are 1 CUDA devices, numbered from 0"):
         choose("cuda:1")
 
 
-def test_the_environment_decides_where_nothing_is_said(machine, monkeypatch):
+def test_the_environment_chooses_the_device_by_default(machine, monkeypatch):
     machine(driver=12, devices=1)
     monkeypatch.setenv("GPUTOK_DEVICE", "cpu")
     assert choose().reason == "GPUTOK_DEVICE asks for it"
@@ -142,7 +142,7 @@ def command(*arguments):
         raise done.exception
 
 
-def test_all_that_trains_counts_or_encodes_asks_for_a_device(tmp_path, monkeypatch):
+def test_training_counting_and_encoding_choose_a_device(tmp_path, monkeypatch):
     work = everything(tmp_path)
     monkeypatch.setenv("GPUTOK_DEVICE", "tpu")
     for name, run in work.items():

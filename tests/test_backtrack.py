@@ -47,8 +47,8 @@ def encoded(model: models.BPE, texts: list[bytes]) -> list[tuple[list[int], list
 
 def theirs(model: models.BPE, texts: list[bytes]) -> list[tuple[list[int], list[int]]]:
     form = model.to_dict()
-    namesake = tokenizers.models.BPE(form["vocab"], [tuple(merge) for merge in form["merges"]])
-    rows = [namesake.tokenize(text.decode()) for text in texts]
+    upstream = tokenizers.models.BPE(form["vocab"], [tuple(merge) for merge in form["merges"]])
+    rows = [upstream.tokenize(text.decode()) for text in texts]
     return [([token.id for token in row], [token.offsets[1] for token in row]) for row in rows]
 
 
@@ -81,7 +81,7 @@ def test_vocabularies_that_can_only_be_merged():
     assert merged > 5
 
 
-def test_going_back():
+def test_backtracking_steps():
     """The longest token first, `abc`, leaves `d`; but merging makes `ab` and `cd`, and so does this."""
     merges = [("c", "d"), ("a", "b"), ("ab", "c")]
     model = models.BPE(vocabulary(merges), merges)
@@ -92,7 +92,7 @@ def test_going_back():
 
 @pytest.mark.parametrize("corpus", ["en", "zh"])
 @pytest.mark.parametrize("name", ["qwen3", "claude"])
-def test_real_vocabularies_merge_to_the_same(shared_tokenizer, corpus_sample, name, corpus):
+def test_real_vocabularies_give_the_same_tokens_as_merging(shared_tokenizer, corpus_sample, name, corpus):
     import gputok
 
     model = gputok.Tokenizer.from_file(str(shared_tokenizer(name))).model

@@ -46,7 +46,7 @@ def test_a_run_measures_and_leaves_its_result(text, tmp_path, peer):
     assert 0 < run["seconds"] < process_seconds
     assert run["import_seconds"] + run["warm_seconds"] + run["seconds"] < process_seconds
     assert run["runtime_bytes"] > 1e6 and run["peak_bytes"] >= 0
-    assert len(peers.learnt(peer, "bpe", str(tmp_path / f"{peer}.out"))) == 320 - 257
+    assert len(peers.learned(peer, "bpe", str(tmp_path / f"{peer}.out"))) == 320 - 257
 
 
 @pytest.mark.parametrize("peer", ["gigabpe", "rustbpe", "sentencepiece"])
@@ -54,8 +54,8 @@ def test_peers_that_may_be_missing(text, tmp_path, peer):
     pytest.importorskip(peer)
     worker.run(job(text, tmp_path, "tokenizers"))
     worker.run(job(text, tmp_path, peer))
-    ours = peers.learnt("tokenizers", "bpe", str(tmp_path / "tokenizers.out"))
-    theirs = peers.learnt(peer, "bpe", str(tmp_path / f"{peer}.out"))
+    ours = peers.learned("tokenizers", "bpe", str(tmp_path / "tokenizers.out"))
+    theirs = peers.learned(peer, "bpe", str(tmp_path / f"{peer}.out"))
     if peer == "sentencepiece":
         assert theirs is None  # its merges are on characters
     elif peer == "gigabpe":
@@ -79,8 +79,10 @@ def test_training_is_compared(text):
 
 
 def test_encoding_is_compared(text):
-    found = bench.encode(text, vocab_size=320, against=["tokenizers", "tiktoken"], threads=2, runs=1)
+    peers_asked = ["tokenizers", "tiktoken"]
+    found = bench.encode(text, vocab_size=320, lines=True, against=peers_asked, threads=2, runs=1)
     assert [row.peer for row in found.rows] == ["gputok", "tokenizers", "tiktoken"]
+    assert found.table().splitlines()[0].endswith("device cpu, lines; median (min to max)")
     assert all(row.n_equal == row.n_results > 0 for row in found.rows)
     assert "ids equal" in found.table()
 
@@ -128,14 +130,14 @@ def test_a_stage_that_differs_on_a_device_is_not_timed(text, tmp_path, monkeypat
     monkeypatch.setattr(
         stages.words, "count_batch", lambda *arguments: (n := merge(*arguments))._replace(counts=n.counts + 1)
     )
-    with pytest.raises(ValueError, match="not timed: count_words gives something else on the GPU"):
+    with pytest.raises(ValueError, match="not timed: count_words gives another result on the GPU"):
         stages.measure(job(text, tmp_path, "gputok"), emulated_device(), 1)
 
 
 def test_a_difference_is_not_timed(text, monkeypatch):
-    learnt = bench.learnt
+    learned = bench.learned
     monkeypatch.setattr(
-        bench, "learnt", lambda peer, *rest: learnt(peer, *rest)[: 9 if peer == "gputok" else None]
+        bench, "learned", lambda peer, *rest: learned(peer, *rest)[: 9 if peer == "gputok" else None]
     )
     monkeypatch.setattr(bench, "_take_turns", None)
     with pytest.raises(ValueError, match=r"not timed: .* learn the same 9 of 63 and then differ"):
@@ -147,12 +149,12 @@ def test_peers_that_cannot_run_are_named(monkeypatch):
     against = ["gigabpe", "tokenizers", "rustbpe"]
     assert bench._installed(against, peers.TRAIN, "unigram") == (
         ["gputok", "tokenizers"],
-        {"gigabpe": "it trains no unigram", "rustbpe": "it trains no unigram"},
+        {"gigabpe": "does not train unigram", "rustbpe": "does not train unigram"},
     )
     assert bench._installed(["gigabpe"], peers.TRAIN, "bpe")[1] == {
         "gigabpe": "not installed: pip install gigabpe"
     }
-    with pytest.raises(ValueError, match="'tiktoken' is no peer; there are tokenizers, gigabpe"):
+    with pytest.raises(ValueError, match=r"expected a peer of tokenizers, gigabpe.*; got 'tiktoken'"):
         bench._installed(["tiktoken"], peers.TRAIN, "bpe")
 
 
@@ -176,10 +178,11 @@ def test_turns_rotate(monkeypatch):
 
 def test_documents_are_whole_lines_of_about_4_kb():
     text = "".join(LINES).encode()
-    documents = bench._in_documents(text).split(END.encode())
+    documents = bench._in_documents(text, 4096).split(END.encode())
     assert b"".join(documents) == text
     assert all(document.endswith(b"\n") for document in documents)
     assert all(4096 <= len(document) < 4200 for document in documents[:-1])
+    assert bench._in_documents(text, 0).decode().split(END) == LINES
 
 
 def test_heads_end_with_a_line_or_a_character(tmp_path):
@@ -213,7 +216,7 @@ def test_a_workers_process_imports_nothing_heavy_of_its_own():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_a_card_is_asked(kind):
+def test_probes_of_a_card(kind):
     """Each probe is compared with NumPy before it is timed; steps of all kinds, also with a barrier of the grid."""
     card = device_of(kind, 2)
     figures = device.measure(
@@ -224,7 +227,7 @@ def test_what_a_card_is_asked(kind):
     assert len({line.count("|") for line in lines}) == 1 and f"| {card.name} | " in lines[2]
 
 
-def test_the_command_asks_each_card(monkeypatch, capsys):
+def test_the_command_measures_each_card(monkeypatch, capsys):
     sizes = device.Sizes(steps=4, steps_in_graph=2, values=100, keys=500, distinct=100)
     monkeypatch.setattr(device, "measure", functools.partial(device.measure, sizes=sizes))
     with stand_in.installed(monkeypatch), pytest.raises(SystemExit):

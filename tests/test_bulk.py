@@ -49,8 +49,8 @@ def flat(batches) -> tuple[list[int], list[int]]:
 
 
 def expected(tokenizer: gputok.Tokenizer, texts: list[str], **options) -> tuple[list[int], list[int]]:
-    namesake = tokenizers.Tokenizer.from_str(tokenizer.to_str())
-    rows = [encoding.ids for encoding in namesake.encode_batch_fast(texts, **options)]
+    upstream = tokenizers.Tokenizer.from_str(tokenizer.to_str())
+    rows = [encoding.ids for encoding in upstream.encode_batch_fast(texts, **options)]
     return list(itertools.chain(*rows)), [len(row) for row in rows]
 
 
@@ -83,7 +83,7 @@ def test_ids_are_those_of_tokenizers(byte_level, threads, monkeypatch):
     assert flat(bulk.encode(byte_level.pipeline, batches, threads=threads)) == expected(byte_level, texts)
 
 
-def test_what_a_post_processor_adds_surrounds_each_document(byte_level):
+def test_tokens_of_the_post_processor_surround_each_document(byte_level):
     tokenizer = gputok.Tokenizer.from_str(byte_level.to_str())
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> <s> $A </s>", pair="$A $B", special_tokens=[("<s>", 1), ("</s>", 2)]
@@ -144,7 +144,7 @@ def test_real_tokenizers(shared_tokenizer, corpus_sample, name):
 )
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.filterwarnings("ignore:the corpus gave")
-def test_what_lies_between_spaces_is_encoded_once(model, normalizer, pre_tokenizer, threads):
+def test_each_part_between_spaces_is_encoded_once(model, normalizer, pre_tokenizer, threads):
     tokenizer, trainer = recipe(model, vocab_size=400)
     tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.post_processor = normalizer, pre_tokenizer, None
     texts = random_texts(12, 300)
@@ -198,7 +198,7 @@ def test_words_that_do_not_fit_the_cache(byte_level, dtype, monkeypatch):
         n_asked.append(len(start))
         return tokens.ids, tokens.rows
 
-    encoder = encode.new_encoder(dtype, n_lines=16, ring_bytes=1 << 12)
+    encoder = encode.Encoder(dtype, most_lines=16, n_lines=16, ring_bytes=1 << 12)
     ids, rows = encode.encode_text(data, offsets, None, tables, encode_words, encoder)
     assert (ids.tolist(), np.diff(rows).tolist()) == expected(byte_level, texts)
     assert len(n_asked) > 1 and sum(n_asked) > len(words)
@@ -206,7 +206,43 @@ def test_words_that_do_not_fit_the_cache(byte_level, dtype, monkeypatch):
     assert again.dtype == dtype and again.tolist() == ids[: rows[1]].tolist()
 
 
-def test_a_word_is_asked_for_once(byte_level):
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
+def test_a_cache_grows_with_the_words(byte_level, dtype):
+    """What the larger cache holds is right, and what the old ring had lost is not in it."""
+    rng = random.Random(14)
+    words = ["".join(rng.choices("abcdef", k=rng.choice([3, 9, 17, 30, 90]))) for _ in range(3000)]
+    texts = [" ".join(rng.choices(words, k=100)) for _ in range(300)]
+    batch, tables = TextBatch.from_strings(texts), walk.prepare(compile_pattern(PATTERNS["gpt2"]))
+    n_asked = []
+
+    def encode_words(data, start, end):
+        n_asked.append(len(start))
+        return byte_level.model.encode_words(data, start, end, byte_level=True)
+
+    encoder = encode.Encoder(dtype, most_lines=1 << 12, n_lines=16, ring_bytes=1 << 12)
+    for _ in range(6):
+        found = []
+        for first in range(0, 300, 50):
+            part = batch.offsets[first : first + 51]
+            found.append(encode.encode_text(batch.data, part, None, tables, encode_words, encoder))
+        ids = [id for part, _ in found for id in part.tolist()]
+        sizes = [n for _, rows in found for n in np.diff(rows).tolist()]
+        assert (ids, sizes) == expected(byte_level, texts)
+    assert 1 << 10 <= len(encoder.cache.slots) // 2 <= 1 << 12
+    assert sum(n_asked[-6:]) < sum(n_asked[:6]) / 10
+
+
+def test_the_user_bounds_the_cache(byte_level, monkeypatch):
+    tokenizer = gputok.Tokenizer.from_str(byte_level.to_str())
+    for given, n_lines in (("", 1 << 20), ("96", 1 << 20), ("95", 1 << 19), ("1", 1 << 13), ("0", 1 << 13)):
+        monkeypatch.setenv("GPUTOK_CACHE_MB", given)
+        assert bulk._most_lines() == n_lines
+    monkeypatch.setenv("GPUTOK_CACHE_MB", "much")
+    with pytest.raises(ValueError, match="GPUTOK_CACHE_MB must be a whole number of megabytes, not 'much'"):
+        list(tokenizer.encode_corpus(iter(["a"])))
+
+
+def test_the_model_gets_each_word_once(byte_level):
     words = {f"{stem}{i}" for i in range(100) for stem in ("a", "bcd" * 9)}
     data, offsets = TextBatch.from_strings([f" {word}" for word in sorted(words)] * 3)
     tables = walk.prepare(compile_pattern(r"\s?\S+|\s"))
@@ -217,7 +253,7 @@ def test_a_word_is_asked_for_once(byte_level):
         tokens = byte_level.model.tokenize_pieces(data, start, end, byte_level=True)
         return tokens.ids, tokens.rows
 
-    encoder = encode.new_encoder()
+    encoder = encode.Encoder()
     encode.encode_text(data, offsets, None, tables, encode_words, encoder)
     assert sorted(asked) == sorted(f" {word}".encode() for word in words)
     encode.encode_text(data, offsets, None, tables, encode_words, encoder)
@@ -292,14 +328,12 @@ def test_encoding_text_equals_the_reference():
         rows = [encode_word(data[a:b].tobytes().decode()) for a, b in zip(start, end, strict=True)]
         return np.array([*itertools.chain(*rows)], np.uint32), np.cumsum([0, *map(len, rows)])
 
-    ours = encode.encode_text(
-        data, offsets, token, walk.prepare(automaton), encode_words, encode.new_encoder()
-    )
+    ours = encode.encode_text(data, offsets, token, walk.prepare(automaton), encode_words, encode.Encoder())
     theirs = reference.encode_text(texts, token.tolist(), automaton, encode_word)
     assert all(map(np.array_equal, ours, theirs))
 
 
-def test_no_text(byte_level):
+def test_corpora_without_text(byte_level):
     assert list(byte_level.encode_corpus(iter([]))) == []
     [(ids, rows)] = byte_level.encode_corpus(iter(["", ""]))
     assert len(ids) == 0 and rows.tolist() == [0, 0, 0]
@@ -315,7 +349,7 @@ def test_the_first_documents_can_be_left_out(byte_level):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_long_document_is_work_for_all_threads(byte_level, threads, monkeypatch):
+def test_a_long_document_is_cut_for_all_threads(byte_level, threads, monkeypatch):
     monkeypatch.setattr(bulk, "UNIT_BYTES", 1 << 10)
     cut = []
     monkeypatch.setattr(bulk, "_parts", lambda *given, f=bulk._parts: cut.append(f(*given)) or cut[-1])

@@ -139,7 +139,7 @@ def test_json_lines_of_every_form(tmp_path):
     assert documents(write(tmp_path / "long.jsonl", ["x" * 3_000_000, "y"])) == ["x" * 3_000_000, "y"]
 
 
-def test_columns_that_can_be_left_out_and_those_that_cannot(tmp_path):
+def test_columns_that_must_be_named_and_those_that_need_not(tmp_path):
     table = pa.table({"n": [1], "body": ["b"], "text": ["t"]})
     assert documents(table) == ["t"] and documents(table, column="body") == ["b"]
     assert documents(table.select(["n", "body"])) == ["b"]
@@ -179,7 +179,7 @@ def test_real_text(corpus_sample, tmp_path):
         assert documents(write(tmp_path / "a.jsonl", lines), batch_bytes=1 << 15) == lines
 
 
-def test_a_reader_that_holds_one_batch_needs_room_for_two(tmp_path):
+def test_a_reader_of_one_batch_needs_memory_for_two(tmp_path):
     path = write(tmp_path / "a.txt", ["some text of a line\n"] * 400_000)  # 8 MB
     tracemalloc.start()
     for batch in corpus.read(path, batch_bytes=1 << 20, threads=1):
@@ -267,7 +267,7 @@ def test_bad_json_is_named_with_its_line(tmp_path, line, message):
 
 
 @pytest.mark.parametrize("compression", [".gz", ".xz", ".zst"])
-def test_broken_off_and_false_archives(tmp_path, compression):
+def test_truncated_and_corrupt_archives(tmp_path, compression):
     path = compress(write(tmp_path / "a.txt", [f"{i * i * i}\n" for i in range(20_000)]), compression)
     raw = path.read_bytes()
     path.write_bytes(raw[: len(raw) // 2])
@@ -282,7 +282,7 @@ def test_broken_off_and_false_archives(tmp_path, compression):
         documents(path)
 
 
-def test_a_file_that_is_no_parquet(tmp_path):
+def test_a_file_that_is_not_parquet(tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"nothing of the kind")
     with pytest.raises(ValueError, match=r"a\.parquet: not a readable Parquet file"):
         documents(tmp_path / "a.parquet")
@@ -340,7 +340,7 @@ def test_a_file_that_shrinks_is_an_error(tmp_path, kind, ending, threads, monkey
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("change", ["grows", "is replaced", "is removed", "is renamed"])
-def test_a_file_that_changes_otherwise_is_read_to_the_end_that_it_had(tmp_path, change, threads, monkeypatch):
+def test_a_file_that_changes_is_read_up_to_its_old_size(tmp_path, change, threads, monkeypatch):
     monkeypatch.setattr(files, "_SMALL_BYTES", 256)
     path = tmp_path / "a.txt"
     path.write_text("some line\n" * 500)
@@ -378,7 +378,7 @@ def test_a_column_that_holds_no_strings_is_named_with_its_type(tmp_path, kind, n
                 list(corpus.read(source, column=name))
 
 
-def test_sources_that_are_not_there(tmp_path):
+def test_sources_that_do_not_exist(tmp_path):
     (tmp_path / "empty").mkdir()
     for name in ["none.txt", "empty", "*.csv"]:
         with pytest.raises(
@@ -388,7 +388,7 @@ def test_sources_that_are_not_there(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["a text", "long " * 2000, "nul \0", "[a] text?"])
-def test_a_list_of_texts_where_paths_belong_says_so(text):
+def test_a_list_of_texts_instead_of_paths_is_explained(text):
     with pytest.raises(
         FileNotFoundError, match=r"for texts instead of paths, give an iterator: iter\(texts\)"
     ) as error:
@@ -396,7 +396,7 @@ def test_a_list_of_texts_where_paths_belong_says_so(text):
     assert len(str(error.value)) < 400
 
 
-def test_arguments_that_say_nothing_about_the_source(tmp_path):
+def test_arguments_without_effect_on_the_source_are_errors(tmp_path):
     path = write(tmp_path / "a.txt", ["x"])
     with pytest.raises(ValueError, match="plain text has no column 'text'"):
         documents(path, column="text")
@@ -431,7 +431,7 @@ def test_an_endless_iterator_is_read_as_far_as_it_is_used():
 
 
 @pytest.mark.parametrize("bad", [5, None, b"bytes", {"text": "a"}])
-def test_what_is_no_string_is_named_with_its_position(bad):
+def test_an_item_that_is_not_a_string_is_named_with_its_position(bad):
     for source in (iter(["a", "b", bad]), iter([["a", "b"], [bad]])):
         with pytest.raises(TypeError, match=rf"text 2 of the iterator is {type(bad).__name__}, not str"):
             documents(source)
@@ -534,7 +534,7 @@ def test_datasets_as_they_are_and_rearranged(dataset):
     assert batch.data.ctypes.data == chunk.buffers()[2].address  # in place
 
 
-def test_a_transform_of_the_users_is_asked(dataset):
+def test_a_transform_of_the_user_is_applied(dataset):
     upper = dataset.with_transform(lambda rows: {"text": [f"<{text}>" for text in rows["text"]]})
     assert documents(upper) == documents(upper["text"]) == [f"<{text}>" for text in dataset["text"]]
 
@@ -560,7 +560,7 @@ def test_the_generator_of_the_hugging_face_course(dataset):
     assert documents(get_training_corpus()) == dataset["text"][:]
 
 
-def test_datasets_say_what_they_have(dataset):
+def test_errors_list_the_columns_of_a_dataset(dataset):
     with pytest.raises(ValueError, match="has no column 'x'; it has n, text"):
         documents(dataset, column="x")
     with pytest.raises(ValueError, match=r"has the splits train: pass one of them"):

@@ -16,7 +16,7 @@ SOURCES = importlib.resources.files("gputok.kernels.cuda")
 FILES = ("split.cu", "count_words.cu", "train_bpe.cu", "encode_words.cu", "probe.cu")
 
 
-def test_no_source_is_forgotten():
+def test_every_kind_of_source_is_tested():
     assert {path.name for path in SOURCES.iterdir() if path.name.endswith(".cu")} == {*FILES}
 
 
@@ -78,7 +78,7 @@ def test_compiles_within_its_bounds(nvrtc, file, architecture):
         assert registers <= bounds[name][0] and shared <= bounds[name][1]
 
 
-def test_what_does_not_compile_is_not_said_to(nvrtc, tmp_path, monkeypatch):
+def test_code_that_does_not_compile_is_detected(nvrtc, tmp_path, monkeypatch):
     (tmp_path / "wrong.cu").write_text('#include "common.cuh"\nKERNEL wrong() { undeclared(); }\n')
     monkeypatch.setitem(globals(), "SOURCES", tmp_path)
     compiled, log = compile_kernels(nvrtc, "wrong.cu", 90)

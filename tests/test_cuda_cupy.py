@@ -10,7 +10,7 @@ import pytest
 from gputok.kernels.cuda.device import SOURCES
 
 import gputok
-from gputok import cli
+from gputok.cli import info
 from tests.emulation import stand_in
 
 cupy = pytest.importorskip("cupy", reason="pip install cupy-cuda13x, to see that it has what is asked of it")
@@ -64,11 +64,11 @@ def bound(path: pathlib.Path) -> list[str]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_what_is_asked_of_cupy_is_there(path):
+def test_cupy_has_the_names_that_launchers_use(path):
     bound(path)
 
 
-def test_most_calls_are_held_against_a_signature():
+def test_most_calls_are_checked_against_a_signature():
     assert sum(len(bound(path)) for path in FILES) >= LEAST_BOUND
     for name in UNREADABLE:
         with pytest.raises((TypeError, ValueError)):
@@ -101,7 +101,7 @@ def test_names_are_found_in_every_launcher():
     assert "cuda.runtime.getDeviceCount" in names["gputok/backend.py"]
 
 
-def test_the_stand_in_has_nothing_that_cupy_lacks():
+def test_the_stand_in_has_only_names_of_cupy():
     def public(kind):
         return {name for name in vars(kind) if not name.startswith("_")}
 
@@ -120,9 +120,9 @@ def test_the_stand_in_has_nothing_that_cupy_lacks():
     assert {*vars(stand_in.Cupy.cuda.runtime)} <= {*dir(cupy.cuda.runtime)}
 
 
-def test_no_memory_is_a_memory_error():
+def test_exhausted_memory_raises_memory_error():
     assert issubclass(cupy.cuda.memory.OutOfMemoryError, MemoryError)
 
 
 def test_info_knows_its_version():
-    assert cli._facts()["cupy"] == cupy.__version__
+    assert info.facts()["cupy"] == cupy.__version__

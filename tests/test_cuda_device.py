@@ -122,7 +122,7 @@ class Fewer(NamedTuple):
     text: np.ndarray
 
 
-def test_what_a_kernel_does_not_take_is_an_error():
+def test_wrong_kernel_arguments_are_errors():
     device, text = emulated_device(1), np.zeros(64, np.uint8)
     starts, rank = np.zeros(2, np.uint32), np.zeros(2, np.int64)
 

@@ -20,7 +20,7 @@ def run(kernel, out, *more, blocks=10, seed=1, sanitizer="", values=VALUES):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_right_kernels_are_right_under_every_schedule(seed):
+def test_correct_kernels_pass_under_every_schedule(seed):
     sums = run("sum_blocks", np.zeros(10, np.uint64), seed=seed)
     assert (sums == VALUES.reshape(10, 64).sum(axis=1)).all()
     assert run("count_parity", np.zeros(2, np.uint64), seed=seed).tolist() == [320, 320]
@@ -44,7 +44,7 @@ def test_a_warp_that_never_meets_is_an_error():
         run("waits_forever", np.zeros(1, np.uint64), blocks=1, values=VALUES[1:])
 
 
-def test_blocks_that_wait_for_one_that_has_not_begun_are_an_error():
+def test_waiting_for_a_block_that_has_not_started_is_an_error():
     """A barrier of the whole grid wants all blocks resident: what a cooperative launch is for."""
     values, total, arrived = np.zeros(300, np.uint64), np.zeros(1, np.uint64), np.zeros(1, np.uint64)
     arguments = values, len(values), total, 3, arrived

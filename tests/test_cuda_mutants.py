@@ -78,7 +78,7 @@ def case(tmp_path_factory) -> pathlib.Path:
     return path
 
 
-def test_there_are_faults_to_plant():
+def test_faults_to_plant_exist():
     found = mutants()
     barriers = [mutant for mutant in found if not mutant.text]
     assert len(barriers) >= 11 and len(found) - len(barriers) >= 6

@@ -1,4 +1,4 @@
-"""Decoders against the namesake's, on tokens made of what each of them looks at."""
+"""Decoders against those of tokenizers, on tokens made of the characters that each decoder treats specially."""
 
 import pickle
 import random
@@ -64,7 +64,7 @@ def test_decode(name):
     rng = random.Random(name)
     for _ in range(400):
         given = tokens(rng)
-        if "strip" in name:  # the namesake breaks down where there are too few characters
+        if "strip" in name:  # tokenizers fails where there are too few characters
             given = [token + "zz" for token in given]
         assert found.decode(given) == expected.decode(given), given
 
@@ -78,7 +78,7 @@ def test_forms(name):
 
 
 def test_strip_of_a_short_token():
-    """`Strip` takes no more than there is, where the namesake breaks down."""
+    """`Strip` takes no more than there is, where tokenizers fails."""
     assert mine.Strip("a", 2, 2).decode(["aaa", "a", ""]) == ""
 
 

@@ -1,4 +1,4 @@
-"""Encodings: every operation against the namesake's, on encodings that the namesake made."""
+"""Encodings: every operation against that of tokenizers, on encodings that tokenizers made."""
 
 import copy
 import json
@@ -124,7 +124,7 @@ def test_pad_truncate_and_merge(theirs):
             assert state(found[i]) == state(expected[i])
 
 
-def test_pickles_are_the_namesakes(theirs):
+def test_pickles_are_those_of_tokenizers(theirs):
     expected = theirs.encode('a "é" \\ zz')
     encoding = ours(expected)
     assert encoding.__getstate__() == expected.__getstate__()

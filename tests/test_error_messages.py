@@ -67,7 +67,7 @@ def test_a_custom_component_of_a_wrong_signature(kind, component):
     assert message(lambda: use(gputok)) == message(lambda: use(tokenizers))
 
 
-def test_what_a_custom_component_raises_itself_comes_through():
+def test_exceptions_of_custom_components_are_not_changed():
     class Mine:
         def normalize(self, normalized):
             raise TypeError("mine")

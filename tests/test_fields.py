@@ -205,7 +205,7 @@ def test_wrong_values_in_files(part, form):
             message = str(error)
             assert theirs is None or differs_by_intent(form, place, literal), f"{case}: {message}"
             if literal == "NaN":
-                assert message.endswith("NaN is no JSON")
+                assert message.endswith("NaN is not JSON")
                 continue
             if "Missing SpecialToken" in message or "but the vocabulary has" in message:
                 continue  # it is another field that doesn't go together with this one
@@ -336,7 +336,7 @@ ISSUE = {
 
 
 @pytest.mark.parametrize("make", ISSUE.values(), ids=ISSUE)
-def test_what_was_not_checked(make):
+def test_values_that_were_accepted_unchecked_before(make):
     with pytest.raises((TypeError, ValueError)) as caught:
         make()
     assert isinstance(caught.value, fields.FieldError) and caught.value.place, caught.value

@@ -15,7 +15,7 @@ from gputok.files.token_files import KINDS, TokenBatch
 from gputok.recipes import recipe
 
 
-def test_the_name_is_taken_at_the_end_and_nothing_is_left_beside(tmp_path):
+def test_the_final_name_appears_at_the_end_and_no_temporary_file_remains(tmp_path):
     path = tmp_path / "a.json"
     path.write_text("old")
     with replacing(path) as beside:
@@ -25,7 +25,7 @@ def test_the_name_is_taken_at_the_end_and_nothing_is_left_beside(tmp_path):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
-def test_a_broken_off_write_changes_nothing(tmp_path, error):
+def test_an_interrupted_write_changes_nothing(tmp_path, error):
     path = tmp_path / "a.json"
     path.write_text("old")
     with pytest.raises(error), replacing(path) as beside:
@@ -84,7 +84,7 @@ def test_every_output_is_written_through_a_link(tmp_path, monkeypatch):
         target.unlink()
 
 
-def test_a_run_through_a_link_goes_on(tmp_path):
+def test_an_interrupted_run_through_a_link_resumes(tmp_path):
     """What a broken-off run left lies beside the file itself, wherever its links are."""
 
     def batches(n_done, stop=False):
@@ -123,7 +123,7 @@ def test_links_devices_and_folders(tmp_path):
         pass
 
 
-def test_what_a_killed_run_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
+def test_temporary_files_of_dead_processes_only_are_removed(tmp_path):
     path = tmp_path / "a[1].json"
     code = """
 import sys, time

@@ -1,4 +1,4 @@
-"""The ready-made tokenizers, trained and asked beside the namesake's."""
+"""The ready-made tokenizers, compared with those of tokenizers in training and encoding."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CORPUS = [
 ] * 5
 TEXTS = [*CORPUS[:4], "  a fox\tand Ünknown 字 letters ", "", "dog [MASK] </s> x"]
 
-# The class, how it is made, how it is trained: where the namesake gives one answer in all its runs.
+# The class, how it is made, how it is trained: where tokenizers gives one answer in all its runs.
 CASES = {
     "byte level": (
         "ByteLevelBPETokenizer",
@@ -55,7 +55,7 @@ def answers(tokenizer):
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("source", ["texts", "file"])
-def test_trained_as_the_namesake_does(case, source, tmp_path):
+def test_trained_as_tokenizers_does(case, source, tmp_path):
     name, made, trained = CASES[case]
     path = tmp_path / "corpus.txt"
     path.write_text("\n".join(CORPUS))
@@ -72,7 +72,7 @@ def test_trained_as_the_namesake_does(case, source, tmp_path):
 
 
 @pytest.mark.parametrize("case", OTHER_CASES)
-def test_encodes_as_the_namesake_does(case, tmp_path):
+def test_encodes_as_tokenizers_does(case, tmp_path):
     name, made, trained = OTHER_CASES[case]
     path = tmp_path / "corpus.txt"
     path.write_text("".join(CORPUS))

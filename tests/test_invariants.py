@@ -21,7 +21,7 @@ def changed(name: str, at: int, value: int) -> Pieces:
     return PIECES._replace(**{name: column})
 
 
-def test_sound_objects():
+def test_valid_objects():
     invariants.check_batch(BATCH)
     invariants.check_pieces(PIECES, n_documents=3)
     invariants.check_alignment(PIECES, np.diff(BATCH.offsets))
@@ -47,7 +47,7 @@ def test_sound_objects():
         (PIECES._replace(alignment=Alignment(*(side[:-1] for side in PIECES.alignment))), "another text"),
     ],
 )
-def test_unsound_pieces(pieces, message):
+def test_invalid_pieces(pieces, message):
     with pytest.raises(AssertionError, match=message):
         invariants.check_pieces(pieces)
 

@@ -70,7 +70,8 @@ print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 
 def test_changed_helpers_compile_anew(tmp_path):
     """A copy of the kernels is run three times: the second finds the code of the first, which the third must not read,
-    as a helper in another file has changed; nor may the checked build."""
+    as a helper in another file has changed; nor may the checked build.
+    """
     kernels = tmp_path / "kernels"
     shutil.copytree(
         pathlib.Path(gputok.kernels.__file__).parent, kernels, ignore=shutil.ignore_patterns("*cache*")
@@ -106,9 +107,10 @@ NO_FOLDER = """
 import json, warnings
 with warnings.catch_warnings(record=True) as warned:
     warnings.simplefilter("always")
-    from gputok import cli, corpus
+    from gputok import corpus
+    from gputok.cli.info import facts
     batch, = corpus.read("text.txt")
-    info = cli._facts()["jit cache"]
+    info = facts()["jit cache"]
 print(json.dumps({"documents": batch.n_documents, "warned": [str(w.message) for w in warned], "info": info}))
 """
 

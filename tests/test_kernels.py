@@ -70,7 +70,7 @@ def on_cpu() -> Stages:
             found = encode_words(*word, tables)
             return found[0], found[3]
 
-        arguments = token, walk.prepare(automaton), encode_these, encode.new_encoder()
+        arguments = token, walk.prepare(automaton), encode_these, encode.Encoder()
         return encode.encode_text(*batch, *arguments)
 
     return Stages(
@@ -241,8 +241,8 @@ def test_random_words_are_encoded(version, seed):
 
 
 @compiled_versions
-@pytest.mark.parametrize("x, y", ["ab", "aa"])
-def test_what_ranks_before_its_own_parts(version, x, y):
+@pytest.mark.parametrize(("x", "y"), ["ab", "aa"])
+def test_a_token_that_ranks_before_its_parts(version, x, y):
     """Two of the same beside each other are merged, and take what is behind them, before there is a third."""
     xy = x + y
     tables = byte_model([(xy, xy), (xy + xy, x), (x, y)])._byte_tables

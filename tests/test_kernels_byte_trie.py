@@ -46,6 +46,6 @@ def test_the_longest_token_is_found(grows, letters, n_tokens, monkeypatch):
         assert prefix[number_of[token]] == expected(token[:-1])
 
 
-def test_two_tokens_of_the_same_bytes_are_none():
+def test_two_tokens_of_the_same_bytes_have_no_trie():
     data, ends = np.frombuffer(b"abab", np.uint8), np.array([0, 2, 4])
     assert byte_trie.build(data, ends, np.array([256, 257], np.uint32)) is None

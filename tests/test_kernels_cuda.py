@@ -84,7 +84,7 @@ def test_memory_for_one_batch_at_a_time():
     assert len(asked) == 7 and (data == expected.data).all() and (counts == expected.counts).all()
 
 
-def test_a_document_that_can_nowhere_be_cut_must_fit(scarce):
+def test_a_document_that_cannot_be_cut_must_fit_into_memory(scarce):
     batch = TextBatch.from_strings(["a" * 1001])
     with pytest.raises(MemoryError):
         words.count_words(device_of("emulated", 0), [(*batch, 0)], GPT2)
@@ -173,7 +173,7 @@ def byte_level(model: models.BPE) -> gputok.Tokenizer:
     ],
     ids=["dropout", "suffix", "alphabet", "model"],
 )
-def test_what_the_kernels_cannot_do_runs_on_the_cpu(model, on_devices, monkeypatch):
+def test_unsupported_tokenizers_run_on_the_cpu(model, on_devices, monkeypatch):
     tokenizer, documents = byte_level(model), ["ab abc", "", "abab"]
     expected = ids_of(tokenizer, documents)
     on_devices(emulated_device(1))

@@ -41,7 +41,7 @@ def test_every_code_point_is_valid_but_surrogates():
         assert not is_utf8(np.frombuffer(chr(surrogate).encode(errors="surrogatepass"), np.uint8))
 
 
-def test_many_more_lines_than_room_is_made_for():
+def test_more_lines_than_the_first_capacity():
     check(b"\n" * 10_000)
     check(b"\n" * 63 + b"x" * 9000 + b"\n\xff" * 5000 + "漢\n".encode() * 5000)
     check(
@@ -49,7 +49,7 @@ def test_many_more_lines_than_room_is_made_for():
     )  # where the kernel stops, a character may be cut
 
 
-def test_data_that_may_not_be_written_to_is_read_in_place():
+def test_read_only_data_is_read_in_place():
     raw = "né\nx".encode() * 1000
     array = np.frombuffer(raw, np.uint8)
     assert not array.flags.writeable and lines(array)[1] and len(lines(array)[0]) == 1001

@@ -163,7 +163,7 @@ def outlives(n):
     return given_back(scratch(n, np.int64))[0]
 
 
-def test_a_borrowed_view_does_not_outlive_its_call():
+def test_a_borrowed_view_ends_with_its_call():
     with pytest.raises(TypingError, match="given_back may return a view of memory"):
         outlives(5)
 

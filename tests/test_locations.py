@@ -229,7 +229,7 @@ def test_an_upload_that_failed_is_all_that_is_done_again(memory, monkeypatch, to
     assert sum(batch.n_documents for batch in token_files.read("memory://out/ids.npy")) == 10
 
 
-def test_outputs_that_cannot_be(memory, tokenizer):
+def test_outputs_that_cannot_be_written(memory, tokenizer):
     memory.pipe("/d/a.txt", b"a\n")
     with pytest.raises(ValueError, match=r"memory://out/ids\.txt: cannot write ids as \.txt"):
         tokenizer.encode_corpus("memory://d/a.txt", "memory://out/ids.txt")
@@ -326,7 +326,7 @@ def test_options_reach_the_file_system(memory):
 # -- what is wrong is said
 
 
-def test_schemes_that_nobody_knows_and_packages_that_are_missing(monkeypatch):
+def test_unknown_schemes_and_missing_packages(monkeypatch):
     with pytest.raises(ValueError, match="nobody knows foo://; pyarrow reads s3, gs,"):
         corpus.read("foo://bucket/a.txt")
     with pytest.raises(ValueError, match="three slashes"):
@@ -351,7 +351,7 @@ def test_schemes_that_nobody_knows_and_packages_that_are_missing(monkeypatch):
         corpus.read("sftp://host/a.txt")
 
 
-def test_a_list_of_texts_is_still_no_list_of_urls():
+def test_a_list_of_texts_is_not_taken_for_urls():
     with pytest.raises(FileNotFoundError, match=r"for texts instead of paths, give an iterator"):
         corpus.read(["see http://example.org for more"])
 

@@ -72,7 +72,7 @@ def test_a_batch_may_be_longer(monkeypatch):
     assert [(one.ids, one.offsets) for one in tokenizer.encode_batch(texts)] == before
 
 
-def test_spelled_words_in_groups(monkeypatch):
+def test_byte_level_words_in_groups(monkeypatch):
     """Places in the raw bytes are those in all of them, whichever group a word is in."""
     model = models.WordPiece({"Ġ": 0, "##a": 1, "a": 2, "Ã": 3, "##¤": 4, "?": 5}, "?")
     data = np.frombuffer("xx a ä aa a äa".encode(), np.uint8)

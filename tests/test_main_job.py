@@ -118,7 +118,7 @@ def test_counts_of_a_corpus_a_million_times_as_large(lines):
         ([], {"vocab_size": 300, "initial_alphabet": []}, "no words"),
     ],
 )
-def test_what_the_namesake_accepts_is_accepted_with_one_warning(texts, options, said):
+def test_what_tokenizers_accepts_is_accepted_with_one_warning(texts, options, said):
     results = []
     for package in ("gputok", "tokenizers"):
         tokenizer, trainer = recipe("bpe", package=package)

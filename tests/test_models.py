@@ -163,7 +163,7 @@ def byte_level(model, text: str) -> list[tuple]:
 
 
 def spelled_byte_level(model, text: str) -> list[tuple]:
-    """The same by the namesake, which is given the characters themselves."""
+    """The result of tokenizers for the characters themselves."""
     characters = [BYTE_CHARACTERS[byte] for byte in text.encode()]
     origin = [i for i, character in enumerate(characters) for _ in character.encode()]
     found = []
@@ -310,7 +310,7 @@ def distance(ours: dict, theirs: dict) -> float:
     return sum(abs(ours[key] / ours.total() - theirs[key] / theirs.total()) for key in ours | theirs) / 2
 
 
-def test_dropout_has_the_namesakes_distribution():
+def test_dropout_has_the_distribution_of_tokenizers():
     vocab = {token: i for i, token in enumerate(["a", "b", "ab", "abab", "ba", "aa"])}
     merges = [("a", "b"), ("ab", "ab"), ("b", "a"), ("a", "a")]
     every = set()
@@ -328,7 +328,7 @@ def test_dropout_has_the_namesakes_distribution():
 
 @pytest.mark.parametrize("nbest_size", [None, 0, 1, 2, 4])
 @pytest.mark.parametrize("alpha", [0.1, 0.7, 1.5])
-def test_unigram_sampling_has_the_namesakes_distribution(alpha, nbest_size):
+def test_unigram_sampling_has_the_distribution_of_tokenizers(alpha, nbest_size):
     vocab = [
         ("<unk>", 0.0),
         ("a", -1.0),
@@ -356,7 +356,7 @@ def test_settable_attributes():
     for name, value in steps:
         for model in (ours, theirs):
             setattr(model, name, value)
-        theirs._clear_cache()  # the namesake would go on giving what it kept under the old settings
+        theirs._clear_cache()  # tokenizers would go on giving what it kept under the old settings
         assert getattr(ours, name) == getattr(theirs, name)
         assert_same_tokens(ours, theirs, ["abab", "ab", "xyab", "éxb", ""])
         assert repr(ours) == repr(theirs)
@@ -400,8 +400,8 @@ def test_files(tmp_path):
                 assert repr(getattr(models, name)(*paths)) == repr(expected)
 
 
-def in_namesake(form: dict):
-    """A model's JSON form, loaded by the namesake; None where that fails."""
+def in_tokenizers(form: dict):
+    """A model's JSON form, loaded by tokenizers; None if that fails."""
     empty = dict.fromkeys(
         ["truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder"]
     )
@@ -474,7 +474,7 @@ FORMS = [
 @pytest.mark.parametrize("form", FORMS, ids=str)
 def test_forms(form):
     """The same files load; the others end in one clear error."""
-    theirs = in_namesake(form)
+    theirs = in_tokenizers(form)
     if theirs is None:
         with pytest.raises((ValueError, TypeError)) as error:
             models.Model.from_dict(form)
@@ -485,7 +485,7 @@ def test_forms(form):
         assert_same_tokens(ours, theirs, ["aa", "aaa", "a\0", "ab", ""])
 
 
-def test_errors_name_the_value():
+def test_error_messages_contain_the_value():
     with pytest.raises(ValueError, match=r"merge 1 is \('a', 'zz'\), but the token 'zz'"):
         models.BPE({"a": 0, "aa": 1}, [("a", "a"), ("a", "zz")])
     with pytest.raises(ValueError, match=r"merge 0 is \('a', 'a'\), but the token that they form"):
@@ -526,7 +526,7 @@ def test_a_model_of_a_sentencepiece_file_can_be_shown():
 
 
 @pytest.mark.parametrize("name", ["BPE", "WordPiece", "WordLevel", "Unigram"])
-def test_an_empty_vocabulary_answers_or_says_what_it_lacks(name):
+def test_an_empty_vocabulary_gives_tokens_or_a_clear_error(name):
     empty = [] if name == "Unigram" else {}
     makers = [lambda package: getattr(package.models, name)()]
     if name == "BPE":
@@ -560,7 +560,7 @@ def test_memory_of_the_cache_is_flat():
 
 
 def test_long_words():
-    """No boundary in a long text: the same as the namesake on a shorter one, and fine on a longer one."""
+    """No boundary in a long text: the same as tokenizers on a shorter one, and fine on a longer one."""
     vocab, merges = {"a": 0, "b": 1, "ab": 2, "aa": 3, "aaaa": 4, "abab": 5}, []
     merges = [("a", "b"), ("a", "a"), ("aa", "aa"), ("ab", "ab")]
     ours, theirs = models.BPE(vocab, merges), tokenizers.models.BPE(vocab, merges)
@@ -574,7 +574,7 @@ def test_long_words():
 
 
 @pytest.mark.parametrize("kind", ["BPE", "WordPiece", "WordLevel", "Unigram"])
-def test_a_model_keeps_nothing_of_the_callers(kind):
+def test_a_model_does_not_share_arguments_with_the_caller(kind):
     """What becomes later of the objects that a model was made from is no concern of it."""
     vocab, merges = {"a": 0, "b": 1, "ab": 2, "?": 3}, [["a", "b"]]
     pairs = [["a", -1.0], ["b", -1.0], ["ab", -1.5], ["?", -9.0]]
@@ -589,7 +589,7 @@ def test_a_model_keeps_nothing_of_the_callers(kind):
     assert [token.id for token in model.tokenize("ab")] == [2]
 
 
-def test_the_base_class_alone_is_an_empty_bpe():
+def test_the_base_class_makes_an_empty_bpe():
     """A pickled tokenizer of tokenizers begins with it."""
     assert repr(models.Model()) == repr(tokenizers.models.Model())
     with pytest.raises(TypeError, match="base class"):

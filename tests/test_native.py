@@ -97,7 +97,7 @@ def test_other_arguments_are_refused(slots):
 
 
 @pytest.mark.parametrize("n_bytes", ["3", None, 1 << 64])
-def test_numbers_that_are_none_are_refused(n_bytes):
+def test_values_that_are_not_numbers_are_refused(n_bytes):
     with pytest.raises((TypeError, OverflowError, ValueError, struct.error)):
         text._find_bytes(0, n_bytes, 0, 1)
 
@@ -109,7 +109,7 @@ def test_subclasses_of_arrays_are_arrays(tmp_path):
     assert not plain.any()
 
 
-def test_arrays_that_may_not_be_written_to_are_read():
+def test_read_only_arrays_are_accepted():
     slots = np.zeros((4, 4), np.uint64)
     slots.flags.writeable = False
     target = np.zeros((8, 4), np.uint64)
@@ -117,7 +117,7 @@ def test_arrays_that_may_not_be_written_to_are_read():
     assert not target.any()
 
 
-def test_errors_come_through():
+def test_exceptions_pass_unchanged():
     table = word_table.new_table()
     table.state[word_table.N_WORDS] = -1
     with pytest.raises(ValueError, match="negative dimensions"):
@@ -223,7 +223,7 @@ print(sorted({"numba", "llvmlite", "asyncio"} & set(sys.modules)))
 
 
 @needs_compiler
-def test_compiling_is_said_once(tmp_path):
+def test_compiling_is_announced_once(tmp_path):
     code = """
 import numpy as np
 from gputok.kernels.cpu import text

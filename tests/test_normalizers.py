@@ -261,7 +261,7 @@ def test_random_sequences():
     choose = random.Random(5)
     for seed in range(40):
         normalizers = choose.sample(singles, choose.randint(2, 5))
-        # text put in before the first character makes the namesake fail in what comes next
+        # text put in before the first character makes tokenizers fail in what comes next
         normalizers.sort(key=lambda form: form.get("pattern") == {"Regex": "(?=[A-Z])"})
         check({"type": "Sequence", "normalizers": normalizers}, random_strings(seed, 100))
 
@@ -311,14 +311,14 @@ def test_precompiled_text_that_grows(sentencepiece_charsmap):
 
 
 @pytest.mark.parametrize("blob", [b"", b"\x08\0\0\0abcd", b"\0\0\0\0\xff"])
-def test_precompiled_refuses_what_is_no_map(blob):
+def test_precompiled_refuses_invalid_maps(blob):
     with pytest.raises(ValueError, match="precompiled_charsmap"):
         ours.Precompiled(blob)
 
 
 @pytest.mark.parametrize("ending", ["", "\0", "é", "漢", "😀"])
 def test_precompiled_stays_inside_a_broken_map(ending):
-    """The trie of a hostile file may point anywhere, and into the middle of a character; the namesake panics.
+    """The trie of a hostile file may point anywhere, and into the middle of a character; tokenizers panics.
 
     Steps are found, as each unit has the label of its place; the offsets and values are random. What is read outside
     raises in the checked build.
@@ -467,7 +467,7 @@ def both(build):
         lambda module, regex: module.unicode_normalizer_from_str("nfkc"),
     ],
 )
-def test_shown_and_saved_as_there(build):
+def test_shown_and_saved_as_in_tokenizers(build):
     mine, yours = both(build)
     assert repr(mine) == repr(yours)
     assert str(mine) == str(yours) or isinstance(mine, ours.Precompiled)  # which is cut short there
@@ -543,8 +543,8 @@ def test_errors_in_python():
             wrong()
 
 
-def test_text_put_before_the_first_character_is_no_obstacle():
-    """In the namesake any normalizer after such a Replace fails (an index out of bounds)."""
+def test_text_inserted_before_the_first_character():
+    """In tokenizers any normalizer after such a Replace fails (an index out of bounds)."""
     sequence = ours.Sequence([ours.Replace(gputok.Regex("(?=É)"), "▁"), ours.Lowercase(), ours.NFD()])
     assert sequence.normalize_str("Éa") == "▁e\u0301a"
 

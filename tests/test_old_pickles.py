@@ -59,7 +59,7 @@ def state(value: Any) -> Any:
 DERIVED = {"mapping", "tokens", "names", "order", "strings"}  # of a Vocabulary: made when they are asked for
 
 
-def test_all_kinds_are_there():
+def test_all_kinds_of_pickles_exist():
     assert OLD.keys() == samples().keys()
 
 
@@ -69,7 +69,7 @@ def test_loads(name):
 
 
 @pytest.mark.parametrize("name", OLD)
-def test_again(name):
+def test_pickled_again(name):
     value = samples()[name]
     assert state(pickle.loads(pickle.dumps(value))) == state(value)
     assert set(named_modules(pickle.dumps(value))) <= PUBLIC | INSIDE

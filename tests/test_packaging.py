@@ -67,7 +67,10 @@ def test_the_wheel_holds_every_module_and_table(wheel):
     wanted = {"gputok/py.typed"}
     for folder, place in (("gputok", "gputok"), ("kernels", "gputok/kernels")):
         for path in (ROOT / folder).rglob("*"):
-            if path.suffix in {".py", ".npz", ".cu", ".cuh", ".html"} and "__pycache__" not in path.parts:
+            if (
+                path.suffix in {".py", ".npz", ".cu", ".cuh", ".html", ".js", ".json"}
+                and "__pycache__" not in path.parts
+            ):
                 wanted.add(f"{place}/{path.relative_to(ROOT / folder).as_posix()}")
     assert wanted - held == set()
     assert not any(name.startswith(("tests/", "kernels/")) for name in held)
@@ -80,7 +83,7 @@ def test_the_wheel_is_of_one_platform_and_any_python(wheel):
     assert {"gputok/kernels/native/calls.py", "gputok/kernels/native/kernels.so"} <= held
 
 
-def test_the_wheel_works_elsewhere(wheel, tmp_path):
+def test_the_wheel_works_in_an_empty_environment(wheel, tmp_path):
     """And needs no Numba."""
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     paths = [str(tmp_path / "site"), str(ROOT / ".ci" / "without_numba")]
@@ -140,7 +143,7 @@ def test_importing_is_lean():
     assert found["seconds"] < 0.3
 
 
-def test_type_checkers_see_the_names_that_are_there():
+def test_type_checkers_see_the_existing_names():
     """What is imported when first used is written a second time, for them alone."""
     import gputok
 

@@ -1,6 +1,6 @@
 """Training BPE against the installed `tokenizers`, live, on random small corpora that provoke the rare cases.
 
-Where the namesake's ids depend on the order of a hash table (characters with an affix, ties of limit_alphabet), its
+Where tokenizers' ids depend on the order of a hash table (characters with an affix, ties of limit_alphabet), its
 order is given to ours as special tokens; everything else must then be equal.
 """
 
@@ -33,7 +33,7 @@ Trained = tuple[dict[str, int], list[tuple[str, str]]]
 
 
 def theirs(words: dict[str, int], byte_level: bool = False, **options) -> Trained:
-    """The namesake's vocabulary and merges. Without a pre-tokenizer each text is one word."""
+    """The vocabulary and merges that tokenizers learns. Without a pre-tokenizer each text is one word."""
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
     if byte_level:
         tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -77,7 +77,7 @@ def has_two_spellings(words: dict[str, int], merges: list[tuple[str, str]], pref
 
 
 def equal_in_one_order_of_theirs(words: dict[str, int], options: dict, tries: int = 60) -> Trained | None:
-    """The namesake's answer that ours equals, given its order of the initial tokens; it may have several answers."""
+    """The answer of tokenizers that ours equals, given its order of the initial tokens; it may have several answers."""
     prefix, suffix = (options.get(name, "") for name in ("continuing_subword_prefix", "end_of_word_suffix"))
     characters = {c for word in words for c in word} | {
         s[0] for s in options.get("initial_alphabet", []) if s
@@ -112,7 +112,7 @@ def test_ties_and_overlaps(seed):
     assert ours(words, vocab_size=1000) == theirs(words, vocab_size=1000)
 
 
-def test_two_merges_of_one_spelling():
+def test_two_merges_that_make_one_string():
     """It takes an affix made of characters of the text; then a pair can be merged twice, in different words."""
     two_spellings = 0
     for seed in range(120):
@@ -132,7 +132,7 @@ def test_two_merges_of_one_spelling():
     assert two_spellings >= 60
 
 
-def test_without_an_affix_no_string_is_spelt_twice():
+def test_without_an_affix_no_two_merges_make_one_string():
     for seed in range(100):
         r = random.Random(seed)
         words = random_words(r)
@@ -142,7 +142,7 @@ def test_without_an_affix_no_string_is_spelt_twice():
 TWO_ANSWERS = "bbcdc cddb*7 ccdd dbab ac*7 d*7 daa baccbc*2 bdadaa*2 b*2 babad adba*2 acbd*7 bdada c dc*2 ab*2 ca*2 bbadad*7 dbc cba ccbd*3"  # fmt: skip
 
 
-def test_the_namesake_has_two_answers():
+def test_tokenizers_has_two_answers():
     """Two entries of its queue are equal there, and their order follows the seed of a hash; ours is always the same."""
     words = {word: int(n or 1) for word, _, n in (item.partition("*") for item in TWO_ANSWERS.split())}
     tokens = sorted({*"abcd"}) + sorted(spelt_characters(words, "a", "") - {*"abcd"})
@@ -155,7 +155,7 @@ def test_the_namesake_has_two_answers():
 
 @pytest.mark.parametrize("seed", range(30))
 def test_byte_level_words(seed):
-    """Words as raw bytes that stand for characters: the namesake writes them out first."""
+    """Words as raw bytes that stand for characters: tokenizers writes them out first."""
     r = random.Random(seed)
     words = {
         "".join(r.choices("a é日\n\x00\U0001f600", k=r.randint(1, 9))): r.randint(1, 4) for _ in range(25)
@@ -168,7 +168,7 @@ def test_byte_level_words(seed):
 
 @pytest.mark.parametrize("name", ["en", "code", "multi", "zh"])
 def test_real_text(name, corpus_sample):
-    """A sample of each corpus, with the words that the namesake's pre-tokenizer makes."""
+    """A sample of each corpus, with the words that tokenizers' pre-tokenizer makes."""
     text = corpus_sample(name, 400_000)
     byte_level = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = byte_level.alphabet()

@@ -1,4 +1,4 @@
-"""Random pipelines, of every component with random arguments, trained here and asked beside the namesake."""
+"""Random pipelines, of every component with random arguments, trained by gputok and compared with tokenizers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Maker(random.Random):
             lambda: normalizers.Prepend(self.either("▁", "x", "ab ")),
             lambda: normalizers.Replace(
                 # None that matches the empty string: what is put before the first character so is doubled or a panic
-                # in the namesake when the text is changed again. test_normalizers.py has such matches alone.
+                # in tokenizers when the text is changed again. test_normalizers.py has such matches alone.
                 self.either("a", "ab", " ", Regex(r"\s+"), Regex("[aeiou]+"), Regex("b+")),
                 self.either("", "▁", "xx", "é"),
             ),
@@ -170,7 +170,7 @@ class Maker(random.Random):
             tokenizer.decoder = self.decoder()
         if self.random() < 0.5:
             added = [self.added_token() for _ in range(2)]
-            # A word that is also a special token leaves an id without a token, and the namesake then gives a new token
+            # A word that is also a special token leaves an id without a token, and tokenizers then gives a new token
             # an id that another has: its number of tokens.
             if max(tokenizer.get_vocab().values(), default=-1) < tokenizer.get_vocab_size():
                 tokenizer.add_tokens(added)
@@ -190,7 +190,7 @@ def view(encoding) -> dict:
 
 
 def answer(ask, *arguments, **options):
-    """What it says, or that it fails; the namesake panics with an exception that is only a BaseException."""
+    """What it says, or that it fails; tokenizers panics with an exception that is only a BaseException."""
     try:
         return ask(*arguments, **options)
     except (KeyboardInterrupt, SystemExit):
@@ -204,7 +204,7 @@ def check(seed: int) -> None:
     ours = make.tokenizer()
     text = ours.to_str()
     theirs = tokenizers.Tokenizer.from_str(text)
-    if not isinstance(ours.model, models.Unigram):  # whose scores the namesake reads with an error of a bit
+    if not isinstance(ours.model, models.Unigram):  # whose scores tokenizers reads with an error of a bit
         assert theirs.to_str() == text, seed
     inputs = [make.text() for _ in range(12)]
     pairs = [(make.text(), make.text()) for _ in range(4)]
@@ -221,7 +221,7 @@ def check(seed: int) -> None:
             continue
         for skip in (True, False):
             decoded = answer(theirs.decode, found["ids"], skip_special_tokens=skip)
-            if decoded != "fails":  # where the namesake panics, an answer is better
+            if decoded != "fails":  # where tokenizers panics, an answer is better
                 assert ours.decode(found["ids"], skip_special_tokens=skip) == decoded, (where, one)
     for batch in (inputs, pairs, [*inputs, *pairs]):
         found, expected = (

@@ -1,7 +1,7 @@
 """The named patterns split as in `tokenizers`: on text over all of Unicode, on every short string, on real text."""
 
 import pytest
-from splitting import differences, namesake, random_texts, representatives, strings_over
+from splitting import differences, random_texts, representatives, strings_over, upstream
 
 from gputok.automaton import PATTERNS, compile_pattern
 
@@ -26,7 +26,7 @@ each_pattern = pytest.mark.parametrize("pattern", NAMED, ids=list(NAMED.values()
 
 
 def parity(pattern: str, texts: list[str]) -> list[tuple]:
-    other = namesake(*DEEPSEEK) if pattern == PATTERNS["deepseek-v3"] else None
+    other = upstream(*DEEPSEEK) if pattern == PATTERNS["deepseek-v3"] else None
     return differences(pattern, texts, other=other)
 
 

@@ -1,4 +1,4 @@
-"""PreTokenizedString, and pre-tokenizers written in Python, against the namesake."""
+"""PreTokenizedString, and pre-tokenizers written in Python, against tokenizers."""
 
 import pickle
 
@@ -75,21 +75,21 @@ ACTIONS = [
 @pytest.mark.parametrize("text", TEXTS)
 def test_splits(text):
     for actions in ACTIONS:
-        mine, namesake = both(text)
+        mine, upstream = both(text)
         run(mine, actions)
-        run(namesake, actions)
-        assert splits(mine) == splits(namesake)
+        run(upstream, actions)
+        assert splits(mine) == splits(upstream)
 
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_tokens_and_encodings(text):
     for actions in ACTIONS:
-        mine, namesake = both(text)
+        mine, upstream = both(text)
         run(mine, [*actions, tokenize(gputok.Token)])
-        run(namesake, [*actions, tokenize(tokenizers.Token)])
-        assert splits(mine) == splits(namesake)
+        run(upstream, [*actions, tokenize(tokenizers.Token)])
+        assert splits(mine) == splits(upstream)
         for arguments in ({}, {"type_id": 3}, {"word_idx": 5}):
-            a, b = mine.to_encoding(**arguments), namesake.to_encoding(**arguments)
+            a, b = mine.to_encoding(**arguments), upstream.to_encoding(**arguments)
             for name in (
                 "ids",
                 "type_ids",
@@ -117,16 +117,16 @@ def test_tokens_and_encodings(text):
 def test_pre_tokenizers_work_on_it(make):
     """After normalizers, and beside splits that have their tokens already.
 
-    Not on the empty text: what is appended to that comes twice out of the namesake's ByteLevel.
+    Not on the empty text: what is appended to that comes twice out of the ByteLevel of tokenizers.
     """
     for text in TEXTS[1:]:
         for actions in ACTIONS:
-            mine, namesake = both(text)
+            mine, upstream = both(text)
             run(mine, actions)
-            run(namesake, actions)
+            run(upstream, actions)
             make(ours).pre_tokenize(mine)
-            make(theirs).pre_tokenize(namesake)
-            assert splits(mine) == splits(namesake)
+            make(theirs).pre_tokenize(upstream)
+            assert splits(mine) == splits(upstream)
     for library, p in ((gputok, ours), (tokenizers, theirs)):
         text = library.PreTokenizedString("one 1")
         text.tokenize(lambda part, library=library: [library.Token(0, part, (0, 5))])

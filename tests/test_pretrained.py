@@ -200,7 +200,7 @@ def test_chat_templates_are_kept_and_applied(pair, tmp_path):
         ours.apply_chat_template(chat)
 
 
-def test_a_file_alone_opens(pair, tmp_path):
+def test_a_single_file_opens(pair, tmp_path):
     ours, _ = pair("bert")
     ours.save_pretrained(tmp_path, filename_prefix="my")
     assert (tmp_path / "my-tokenizer_config.json").exists()
@@ -308,7 +308,7 @@ def test_sentencepiece_models_open(tmp_path):
         gputok.AutoTokenizer.from_pretrained(tmp_path)
 
 
-def test_model_types_say_what_the_folder_does_not(tmp_path):
+def test_model_types_supply_what_the_folder_lacks(tmp_path):
     # GPT-2's folder on the hub: no special tokens, no class, but the type of the model.
     old_tokenizer("gpt2").save(str(tmp_path / "tokenizer.json"))
     (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
@@ -481,7 +481,7 @@ def test_ends_are_added_as_in_transformers(opened_by_both, style):
     same_ids(ours, theirs)  # where tokenizer.json is, its post-processor counts
 
 
-def test_legacy_says_where_a_llama_puts_spaces(opened_by_both):
+def test_legacy_decides_where_llama_inserts_spaces(opened_by_both):
     for value in (True, False):
         ours, theirs = opened_by_both("llama", "LlamaTokenizer", legacy=value)
         for text in ("one two", "<s> x</s>y </s> z"):
@@ -489,7 +489,7 @@ def test_legacy_says_where_a_llama_puts_spaces(opened_by_both):
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_no_option_is_swallowed(opened_by_both, style):
+def test_no_option_is_silently_ignored(opened_by_both, style):
     """Each changes the ids as it says, is how things are, or is refused; there, some are ignored."""
     kind = KINDS.get(style, "PreTrainedTokenizerFast")
     plain, _ = opened_by_both(style, kind, SPECIAL[style])
@@ -514,7 +514,7 @@ def test_no_option_is_swallowed(opened_by_both, style):
     assert tuple(outcomes["add_prefix_space", value] for value in (True, False)) == prefix
 
 
-def test_what_no_tokenizer_can_do_is_refused(opened_by_both, pair):
+def test_impossible_options_are_refused(opened_by_both, pair):
     ours, _ = pair("gpt2")
     backend = ours.backend_tokenizer
     for options, message in (
@@ -568,7 +568,7 @@ MARKED = (
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("style", STYLES)
-def test_the_mask_of_what_the_assistant_wrote(pair, style):
+def test_the_mask_of_the_assistants_tokens(pair, style):
     pytest.importorskip("jinja2")
     ours, theirs = pair(style)
     found = set()
@@ -717,7 +717,7 @@ def test_calls_equal_transformers(pair, style):
     assert 0 < sum(outcomes) < 75
 
 
-def test_between_tokens_words_and_characters(pair):
+def test_conversions_between_tokens_words_and_characters(pair):
     ours, theirs = pair("bert")
     text, second = "Tokenizers, naïve ones", "of words"
     a, b = ours([text, "x"], [second, "y"]), theirs([text, "x"], [second, "y"])
@@ -837,7 +837,7 @@ def test_special_tokens_can_be_set(pair):
         ours.add_special_tokens({"nonsense": "x"})
 
 
-def test_errors_say_what_to_do(pair):
+def test_error_messages_contain_a_remedy(pair):
     ours, _ = pair("gpt2")
     bare = PreTrainedTokenizer(ours.backend_tokenizer)
     for call, error, words in (
@@ -892,7 +892,7 @@ CORPUS = [LINES[i : i + 100] for i in range(300, 1500, 100)]
 
 
 @pytest.mark.parametrize("style", ["gpt2", "words"])
-def test_new_from_old_is_that_of_transformers(pair, style):
+def test_train_new_from_iterator_equals_transformers(pair, style):
     ours, theirs = pair(style)
     old = next(iter(ours.added_tokens_encoder))
     for given in ({}, {"new_special_tokens": ["<new>"], "special_tokens_map": {old: "<other>"}}):
@@ -933,7 +933,7 @@ def test_byte_pieces_are_kept(pair):
         ours.train_new_from_iterator(CORPUS, 200)
 
 
-def test_wordpiece_and_unigram_keep_what_they_are(pair):
+def test_wordpiece_and_unigram_stay_wordpiece_and_unigram(pair):
     for style, special in (("bert", 5), ("unigram", 3)):
         ours, theirs = pair(style)
         expected = theirs.train_new_from_iterator(CORPUS, 400)
@@ -941,7 +941,7 @@ def test_wordpiece_and_unigram_keep_what_they_are(pair):
             ours.train_new_from_iterator(CORPUS, 400),
             gputok.train_new_from_iterator(theirs, CORPUS, 400),
         )
-        # The scores may differ by a bit, which the namesake's JSON loses.
+        # The scores may differ by a bit, which tokenizers' JSON loses.
         assert vocabulary(new) == vocabulary(same)
         assert vocabulary(new)[:special] == vocabulary(expected)[:special]
         # Ties fall by ids that are random in theirs, and the two EMs are not one: as many tokens, not the same.
@@ -955,7 +955,7 @@ def test_wordpiece_and_unigram_keep_what_they_are(pair):
     assert new.tokenize("é")[-1] == "é" and new.convert_tokens_to_ids("é") == new.unk_token_id
 
 
-def test_every_id_is_new():
+def test_every_id_is_assigned_anew():
     # The template lies in a Sequence, the byte-level alphabet two levels deep, and padding has an id as well.
     old = gputok.Tokenizer(gputok.models.BPE())
     level = gputok.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -1021,7 +1021,7 @@ def test_datasets_make_no_python_strings(pair):
         assert trained(corpus) == (expected, 0), type(corpus)
 
 
-def test_what_cannot_be_trained(pair):
+def test_tokenizers_that_cannot_be_trained(pair):
     ours, theirs = pair("gpt2")
     slow = object()
     with pytest.raises(TypeError, match="object has no model that can be trained"):
@@ -1034,7 +1034,7 @@ def test_what_cannot_be_trained(pair):
         ours.train_new_from_iterator(CORPUS, 400, colour="red")
 
 
-def test_nothing_of_transformers_is_needed(tmp_path, pair):
+def test_transformers_is_not_needed(tmp_path, pair):
     ours, _ = pair("bert")
     ours.save_pretrained(tmp_path)
     code = (

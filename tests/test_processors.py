@@ -1,4 +1,4 @@
-"""Post-processors against the namesake's, on encodings that the namesake made."""
+"""Post-processors against those of tokenizers, on encodings that tokenizers made."""
 
 import pickle
 import random
@@ -91,7 +91,7 @@ def test_template_errors(arguments):
         mine.TemplateProcessing(*arguments)
 
 
-def test_a_single_template_with_b_says_so(tokenizer):
+def test_a_single_template_with_b_is_a_clear_error(tokenizer):
     template = mine.TemplateProcessing("$A $B")
     with pytest.raises(ValueError, match="only a pair has"):
         template.process(ours(tokenizer.encode("a")))

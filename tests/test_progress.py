@@ -13,7 +13,7 @@ STEPS = [("count", 0, None), ("count", 5_000_000, None), ("merge", 0, 10), ("mer
 
 
 @pytest.mark.parametrize("progress", [None, False])
-def test_nothing_is_written_where_nobody_watches(progress, capsys):
+def test_nothing_is_written_without_a_terminal(progress, capsys):
     with reporting(progress) as report:
         for step in STEPS:
             report(*step)
@@ -54,7 +54,7 @@ def test_lines_of_json(capsys):
     assert json.loads(capsys.readouterr().err) == {"stage": "merge", "done": 1, "total": None}
 
 
-def test_making_kernels_ready_is_in_no_rate(capsys):
+def test_rates_exclude_the_preparation_of_kernels(capsys):
     with reporting(True) as report:
         report("count", 0, 1_000_000)
         with preparation.going_on():

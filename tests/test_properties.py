@@ -10,8 +10,7 @@ import os
 import pathlib
 import string
 import tempfile
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import invariants
 import numpy as np
@@ -26,6 +25,9 @@ from gputok.encoding.columns import DTYPES, Columns
 from gputok.encoding.rows import Rows, Spelling, merge
 from gputok.pipeline import encode_corpus
 from gputok.text.pieces import TextBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Hypothesis keeps what it knows of Unicode outside of the repository.
 set_hypothesis_home_dir(pathlib.Path(tempfile.gettempdir(), f"gputok-hypothesis-{os.getuid()}"))

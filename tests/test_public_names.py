@@ -13,7 +13,7 @@ def test_dir_shows_the_public_names_and_no_others():
     assert dir(gputok) == gputok.__all__ == sorted(gputok.__all__)
 
 
-def test_star_binds_them():
+def test_star_import_binds_the_public_names():
     bound = {}
     exec("from gputok import *", bound)
     assert bound.keys() - {"__builtins__"} == set(gputok.__all__)

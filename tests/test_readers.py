@@ -69,7 +69,7 @@ def test_an_error_comes_when_it_is_its_turn(threads):
         list(in_order((Task(lambda: read(1)) if i < 6 else 1 / 0 for i in range(9)), threads, 100))
 
 
-def test_what_waits_is_bounded_and_threads_end_with_their_reader():
+def test_the_queue_is_bounded_and_threads_end_with_their_reader():
     made, lock = 0, threading.Lock()
 
     def read(n):
@@ -93,7 +93,7 @@ def test_what_waits_is_bounded_and_threads_end_with_their_reader():
         assert threading.active_count() == before
 
 
-def test_what_was_read_ahead_is_there_when_its_turn_comes():
+def test_parts_that_were_read_ahead_come_in_order():
     done = []
 
     def read(i):
@@ -194,7 +194,7 @@ def test_a_file_that_becomes_shorter_while_it_is_read(tmp_path):
         list(batches)
 
 
-def test_what_is_written_behind_a_file_while_it_is_read_is_not_in_it(tmp_path):
+def test_text_appended_to_a_file_while_it_is_read_is_ignored(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(b"some text of a line\n" * 500_000)
     batches = corpus.read(path, batch_bytes=1 << 20)
@@ -204,7 +204,7 @@ def test_what_is_written_behind_a_file_while_it_is_read_is_not_in_it(tmp_path):
     assert n + sum(one.n_documents for one in batches) == 500_000
 
 
-def test_parts_that_cannot_be(tmp_path):
+def test_invalid_parts(tmp_path):
     path = tmp_path / "a.txt.gz"
     path.write_bytes(gzip.compress(b"one\ntwo\n"))
     (part,) = corpus.parts(path, part_bytes=1)

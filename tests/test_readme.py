@@ -1,29 +1,56 @@
-"""Every snippet of README.md runs as it is written there, on files of the names that it uses, without network.
+"""Every line of README.md runs as it is written there, on files of the names that it uses.
 
-Left out: what installs, what needs a GPU, and the first two commands, which whoever tries a fresh clone runs.
+By default in this environment and without network; `pytest -m full` installs what the README says into a fresh one. Left
+out are lines that need a GPU, and those whose packages are gigabytes.
 """
 
 import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
+import tomllib
+import venv
 
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
 import gputok
-from gputok import Tokenizer, pre_tokenizers, trainers
+from gputok import Tokenizer
+from gputok.recipes import recipe
 
 HERE = pathlib.Path(__file__).parent.parent
+README = (HERE / "README.md").read_text(encoding="utf-8")
 COMMIT = "0" * 40
+GIVEN = "import datasets\ndataset = datasets.Dataset.from_parquet('shard-1.parquet')\n"
+LARGE = (
+    "cuda12",
+    "cuda13",
+    "notebooks",
+    "tokenizers gigabpe",
+)  # installs gigabytes, or what is to be compared with
+NEEDS_GPU = ("cuda", "bench device", "-m gpu")
+ROUND_TRIPS = [
+    "Hello world\n",
+    "",
+    "  \t\n",
+    "naïve 漢字 🙂",
+    "def f(x):\n    return x\n",
+    "\0\x80",
+]
 
 
 def blocks(language: str) -> list[str]:
-    text = (HERE / "README.md").read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.M | re.S)
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.M | re.S)
+
+
+def commands() -> list[str]:
+    """The lines of all shell blocks, without comments."""
+    lines = [line for block in blocks("bash") for line in block.splitlines()]
+    return [re.sub(r"\s{2,}#.*", "", line) for line in lines]
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +67,10 @@ def folder(tmp_path_factory) -> pathlib.Path:
     for name in ("shards/1.parquet", "shard-1.parquet", "shard-2.parquet"):
         pyarrow.parquet.write_table(pa.table({"text": texts}), folder / name)
 
-    old = Tokenizer(gputok.models.BPE())
-    old.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=["<|endoftext|>"], show_progress=False)
+    old, trainer = recipe("bpe", vocab_size=400)
+    trainer.show_progress = False
     old.train_from_iterator(texts[:3], trainer)
+    gputok.save_tiktoken(recipe_of_bytes(texts[:3]), folder / "cl100k_base.tiktoken")
     repo = folder / "models--gpt2"
     (repo / "snapshots" / COMMIT).mkdir(parents=True)
     (repo / "refs").mkdir()
@@ -51,6 +78,14 @@ def folder(tmp_path_factory) -> pathlib.Path:
     for path in (repo / "snapshots" / COMMIT / "tokenizer.json", folder / "gpt2.json"):
         old.save(str(path))
     return folder
+
+
+def recipe_of_bytes(texts: list[str]) -> Tokenizer:
+    """A tokenizer with ranks instead of special tokens, as tiktoken files have them."""
+    tokenizer, trainer = recipe("bpe", vocab_size=400, pattern="cl100k", special_tokens=[])
+    trainer.show_progress = False
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
 
 
 def run(folder: pathlib.Path, command: list[str]) -> str:
@@ -68,15 +103,92 @@ def run(folder: pathlib.Path, command: list[str]) -> str:
 
 
 def test_the_snippets_run_one_after_the_other(folder):
-    given = "import datasets\ndataset = datasets.Dataset.from_parquet('shard-1.parquet')\n"
-    run(folder, [sys.executable, "-c", given + "\n".join(blocks("python"))])
+    run(folder, [sys.executable, "-c", GIVEN + "\n".join(blocks("python"))])
     assert Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab_size() > 1000
     assert (folder / "my-tokenizer" / "tokenizer_config.json").exists()
+    assert (folder / "copy.json").read_bytes() == (folder / "tokenizer.json").read_bytes()
     assert "<html" in (folder / "report.html").read_text(encoding="utf-8")
 
-    lines = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("gputok ")]
-    lines = [line for line in lines if "cuda" not in line and "bench device" not in line]
-    assert len(lines) >= 7
+    lines = [line for line in commands() if line.startswith("gputok ")]
+    lines = [line for line in lines if not any(word in line for word in NEEDS_GPU)]
+    assert len(lines) >= 9
     for line in lines:
         run(folder, ["bash", "-c", f'gputok() {{ "{sys.executable}" -m gputok "$@"; }}\n{line}'])
     assert (folder / "ids.npy").exists()
+
+
+def test_the_first_tokenizer_gives_back_what_it_was_given(folder):
+    lines = [line for line in blocks("python")[0].splitlines() if line]
+    assert len(lines) == 7  # an import and six more, on the first screen
+    check = f"assert [tokenizer.decode(tokenizer.encode(text).ids) for text in {ROUND_TRIPS!r}] == {ROUND_TRIPS!r}"
+    run(folder, [sys.executable, "-c", "\n".join([*lines, check])])
+
+
+def test_lines_are_short():
+    assert [line for line in README.splitlines() if len(line) > 120] == []
+
+
+def test_the_pictures_are_there():
+    pictures = re.findall(r'(?:src|srcset)="([^"]+)"', README)
+    assert len(pictures) == 2
+    for name in pictures:
+        assert (HERE / name).read_text(encoding="utf-8").startswith("<svg ")
+
+
+def test_extras_have_the_names_of_the_readme():
+    """Each extra that users install is in the README's table, and each that the README names exists."""
+    project = tomllib.loads((HERE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {*project["optional-dependencies"]}
+    named = {name for names in re.findall(r"gputok\[([\w,]+)\]", README) for name in names.split(",")}
+    assert named <= extras
+    assert extras - named <= {"datasets", "test"}
+
+
+@pytest.mark.full
+def test_every_line_runs_in_a_fresh_environment(folder, tmp_path):
+    """From a clone: `pip install .`, the first screen with nothing more, each extra, and then everything in order."""
+    clone = tmp_path / "clone"
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=HERE, capture_output=True, text=True, check=True)
+    for name in filter(None, tracked.stdout.split("\0")):
+        if (HERE / name).is_file():
+            (clone / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(HERE / name, clone / name)
+    environment = tmp_path / "venv"
+    venv.create(environment, with_pip=True)
+    unset = ("PYTHONPATH", "PYTHONSAFEPATH", "VIRTUAL_ENV", "GPUTOK_JIT")
+    variables = {name: value for name, value in os.environ.items() if name not in unset}
+    variables |= {
+        "PATH": f"{environment / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_CACHE": str(folder),
+        "MPLBACKEND": "agg",
+    }
+
+    def does(command: list[str], place: pathlib.Path) -> str:
+        done = subprocess.run(command, env=variables, cwd=place, capture_output=True, text=True)
+        assert done.returncode == 0, f"{command[-1]}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        return done.stdout
+
+    lines = commands()
+    assert lines[0] == "pip install ."
+    does(["bash", "-c", lines[0]], clone)
+    does(["python", "-c", blocks("python")[0]], folder)
+    (demo, tests) = (line for line in lines if line.startswith("python3 -m venv"))
+    assert "learnt" in does(["bash", "-c", demo], clone)
+    assert tests.endswith("python -m pytest")  # this run
+
+    installs = [line for line in lines if line.startswith("pip install ")][1:]
+    installs += [
+        f"pip install {name}" for name in re.findall(r"`(?:pip install )?(\'gputok\[\w+\]\')`", README)
+    ]
+    for line in dict.fromkeys(installs):
+        if not any(name in line for name in LARGE):
+            does(["bash", "-c", line], clone)
+    does(["pip", "install", "datasets", "tokenizers", "tiktoken"], clone)
+    for line in lines:
+        if line.startswith("python ."):
+            does(["bash", "-c", line], clone)
+    does(["python", "-c", GIVEN + "\n".join(blocks("python"))], folder)
+    for line in lines:
+        if line.startswith("gputok ") and not any(word in line for word in NEEDS_GPU):
+            does(["bash", "-c", line], folder)

@@ -1,5 +1,6 @@
 """A report's numbers equal what can be counted by hand, and its page works in a real browser."""
 
+import importlib.resources
 import itertools
 import json
 import random
@@ -9,10 +10,25 @@ import numpy as np
 import pytest
 import tokenizers
 
-from gputok import PreTrainedTokenizer, Tokenizer, models, pre_tokenizers, trainers
+import gputok
+from gputok import (
+    AddedToken,
+    PreTrainedTokenizer,
+    Regex,
+    Tokenizer,
+    models,
+    normalizers,
+    pre_tokenizers,
+    trainers,
+)
+from gputok.automaton import PATTERNS
+from gputok.cli.report import short_names
 from gputok.recipes import recipe
 from gputok.report import page, report
-from gputok.report.measures import SAMPLE_CHARACTERS, merge_counts, token_bytes
+from gputok.report.curves import curve
+from gputok.report.measures import SAMPLE_BYTES, SAMPLE_CHARACTERS, Samples, merge_counts, token_bytes
+from gputok.report.portable import NotPortable, portable
+from gputok.text.pieces import TextBatch
 
 rng = random.Random(7)
 WORDS = ["".join(rng.choices("etaoin shréßИя漢字🙂", k=rng.randrange(1, 8))) for _ in range(400)]
@@ -53,22 +69,23 @@ def test_a_text_counted_by_hand():
     assert one.merge_counts.tolist() == [2, 1]  # "ab" was merged in both words, and once went into "aab"
     assert one.script_covered.tolist() == [6]  # all but é
     assert one.longest(2) == [("<unk>", 1), ("aab", 1)]
-    assert [encoding.tokens for encoding in one.encodings] == [["aab", "ab"], ["<unk>", "b"]]
+    shown = [[encoding.tokens for _, encoding in sample] for sample in one.encodings]
+    assert shown == [[["aab", "ab"]], [["<unk>", "b"]]]
     assert measured.samples == ("aab ab", "é b")
 
 
 @pytest.mark.parametrize("model", ["bpe", "wordpiece", "wordlevel", "unigram"])
-def test_usage_is_what_the_namesake_counts(model):
+def test_usage_is_what_tokenizers_counts(model):
     tokenizer = trained(model)
-    namesake = tokenizers.Tokenizer.from_str(tokenizer.to_str())
+    upstream = tokenizers.Tokenizer.from_str(tokenizer.to_str())
     expected = np.zeros(tokenizer.get_vocab_size(), int)
-    for encoding in namesake.encode_batch(TEXTS, add_special_tokens=False):
+    for encoding in upstream.encode_batch(TEXTS, add_special_tokens=False):
         np.add.at(expected, encoding.ids, 1)
     one = report(tokenizer, iter(TEXTS)).tokenizers[0]
     assert one.usage.tolist() == expected.tolist()
-    used = [token for token in namesake.get_vocab() if expected[namesake.token_to_id(token)]]
-    special = {token.content for token in namesake.get_added_tokens_decoder().values()}
-    n_ordinary = namesake.get_vocab_size() - len(special)
+    used = [token for token in upstream.get_vocab() if expected[upstream.token_to_id(token)]]
+    special = {token.content for token in upstream.get_added_tokens_decoder().values()}
+    n_ordinary = upstream.get_vocab_size() - len(special)
     assert one.unused_share == pytest.approx(1 - len(set(used) - special) / n_ordinary)
     assert one.length_histogram()[1].sum() == expected[~one.special].sum()
 
@@ -100,7 +117,7 @@ def test_merge_counts_are_those_that_training_saw():
     assert len(expected) > 15 and counts.tolist() == expected
 
 
-def test_a_token_that_several_merges_spell_counts_at_the_first():
+def test_a_token_that_several_merges_make_counts_for_the_first():
     bpe = models.BPE(
         {"a": 0, "b": 1, "c": 2, "ab": 3, "bc": 4, "abc": 5},
         [("a", "b"), ("b", "c"), ("ab", "c"), ("a", "bc")],
@@ -150,8 +167,33 @@ def test_cuts_into_batches_and_threads_change_nothing(bpe, tmp_path):
 
 
 def test_samples_are_short_documents_or_their_beginnings(bpe):
-    measured = report(bpe, iter(["é" * 3 * SAMPLE_CHARACTERS, "", "\n", "short"]))
-    assert measured.samples == ("é" * SAMPLE_CHARACTERS, "short")
+    measured = report(bpe, iter(["é" * 3 * SAMPLE_CHARACTERS, "", "\n", "short", "", ""]))
+    assert measured.samples == ("é" * SAMPLE_CHARACTERS, "\nshort")
+
+
+def test_lines_are_joined_to_samples_of_a_kilobyte(bpe, tmp_path):
+    lines = [f"{i} {text}\n" for i, text in enumerate(TEXTS * 3)]
+    whole = "".join(lines)
+    path = tmp_path / "corpus.txt"
+    path.write_text(whole)
+    measured = report(bpe, [path], samples=1000)
+    assert "".join(measured.samples) == whole
+    longest = max(len(line.encode()) for line in lines)
+    assert all(
+        abs(len(sample.encode()) - SAMPLE_BYTES) <= longest and sample.endswith("\n")
+        for sample in measured.samples[:-1]
+    )
+    # each line has the tokens that were counted, not those of the passage
+    ids = [id for sample in measured.tokenizers[0].encodings for _, encoding in sample for id in encoding.ids]
+    assert ids == [id for line in lines for id in bpe.encode(line, add_special_tokens=False).ids]
+    n_documents = [len(sample) for sample in measured.tokenizers[0].encodings]
+    assert n_documents == [sample.count("\n") for sample in measured.samples]
+    for batches in ([lines], [lines[:7], lines[7:1000], lines[1000:]]):  # any cut into batches
+        samples = Samples(5)
+        for batch in batches:
+            samples.draw(TextBatch.from_strings(batch))
+        drawn = tuple("".join(documents) for documents in samples.passages())
+        assert drawn == report(bpe, [path], samples=5).samples
 
 
 def test_truncation_and_special_tokens_do_not_count(bpe):
@@ -160,7 +202,7 @@ def test_truncation_and_special_tokens_do_not_count(bpe):
     assert report(cut, iter(TEXTS)).tokenizers[0].n_tokens == report(bpe, iter(TEXTS)).tokenizers[0].n_tokens
 
 
-def test_nothing_to_measure(bpe):
+def test_reports_of_empty_corpora(bpe):
     measured = report(bpe, iter([]), samples=5)
     one = measured.tokenizers[0]
     assert (one.bytes_per_token, one.tokens_per_word, one.unknown_share, one.unused_share) == (0, 0, 0, 1)
@@ -169,9 +211,9 @@ def test_nothing_to_measure(bpe):
     assert empty.tokenizers[0].n_tokens == 0 and "<html" in empty.to_html()
 
 
-def test_other_packages_tokenizers_and_what_is_none(bpe):
-    namesake = tokenizers.Tokenizer.from_str(bpe.to_str())
-    one, other = report(bpe, iter(TEXTS), others={"namesake": namesake}).tokenizers
+def test_tokenizers_of_other_packages_and_other_objects(bpe):
+    upstream = tokenizers.Tokenizer.from_str(bpe.to_str())
+    one, other = report(bpe, iter(TEXTS), others={"upstream": upstream}).tokenizers
     assert (one.usage == other.usage).all()
     wrapped = PreTrainedTokenizer(bpe).report(iter(TEXTS), others={"wrapped": PreTrainedTokenizer(bpe)})
     assert [(measures.usage == one.usage).all() for measures in wrapped.tokenizers] == [True, True]
@@ -198,16 +240,46 @@ def test_figures(bpe, tmp_path):
     assert "merges" not in report(trained("wordlevel"), iter(TEXTS)).figures()
 
 
+def test_curves_are_means_of_neighbours():
+    values = np.arange(1, 50_001)
+    places, means = np.array(curve(values)).T
+    assert len(places) < 450 and places[0] == 1 and places[-1] == 50_000
+    edges = np.append(places, 50_001)
+    assert np.allclose(means, (edges[:-1] + edges[1:] - 1) / 2, rtol=1e-4)
+    assert curve(np.zeros(0, int)) == []
+
+
+def test_the_curve_of_merges_in_figures_is_that_of_the_page(bpe):
+    pytest.importorskip("matplotlib", reason="figures need matplotlib")
+    measured = report(bpe, iter(TEXTS))
+    drawn = measured.figures()["merges"].axes[0].lines[0]
+    shown = [point for point in curve(measured.tokenizers[0].merge_counts) if point[1] > 0]
+    assert drawn.get_xydata().tolist() == shown
+
+
+def test_the_header_says_where_it_comes_from(bpe, tmp_path):
+    path = tmp_path / "books" / "a.txt"
+    path.parent.mkdir()
+    path.write_text("".join(text + "\n" for text in TEXTS))
+    measured = report(bpe, [path] * 5, name="t.json", title="Books & <more>", command="gputok report a.txt")
+    made = measured.made
+    assert made.source == "a.txt, a.txt, a.txt and 2 more files"
+    html = measured.to_html()
+    assert "<title>Books &amp; &lt;more&gt;</title>" in html and str(tmp_path) not in html
+    assert made.version == gputok.__version__ and made.date in html and "gputok report a.txt" in html
+    assert report(bpe, iter(TEXTS)).made[:2] == ("Tokenizer report", "")
+
+
 def test_table_in_a_notebook_is_escaped(bpe):
     assert "<th>&lt;b&gt;</th>" in report(bpe, iter(TEXTS), name="<b>")._repr_html_()
 
 
-def test_json_in_a_page_ends_nothing():
+def test_json_in_a_page_is_escaped():
     shown = page.embedded([HOSTILE])
     assert not set(shown) & set("<>&\u2028\u2029") and json.loads(shown) == [HOSTILE]
 
 
-def test_page_names_no_other_place(bpe):
+def test_a_page_refers_to_no_other_address(bpe):
     html = report(bpe, iter([HOSTILE])).to_html()
     assert html.count("</script>") == 2 and "default-src 'none'" in html
     assert [line for line in html.splitlines() if "http" in line and "w3.org/2000/svg" not in line] == [
@@ -247,7 +319,7 @@ def test_page_in_a_browser(bpe, browser, tmp_path):
     for sample, text in enumerate(measured.samples):
         opened.select_option("#sample", value=str(sample))
         assert panels.locator(".text").all_text_contents() == [text, text]
-        spans = [len(set(one.encodings[sample].offsets)) for one in measured.tokenizers]
+        spans = [len(set(one.encodings[sample][0][1].offsets)) for one in measured.tokenizers]
         shown = [panels.nth(i).locator(".token").count() for i in range(2)]
         assert shown[1] == spans[1] and 0 < shown[0] <= spans[0]
     assert opened.locator("img").count() == 0 and opened.evaluate("window.hacked") is None
@@ -256,10 +328,19 @@ def test_page_in_a_browser(bpe, browser, tmp_path):
     assert opened.locator("#sample option").count() == 1
     first = panels.nth(0).locator(".token").first
     first.hover()
-    code = measured.tokenizers[0].encodings[2].ids[0]
+    assert panels.nth(1).locator("mark").all_text_contents() == ["漢字", " ", "and"]
+    code = measured.tokenizers[0].encodings[2][0][1].ids[0]
     assert f" is {code} of <i>ours</i>" in opened.locator("#detail").text_content()
     first.click()
-    assert opened.locator(".token.same").count() == 1
+    assert opened.locator("#texts .token.same").count() == 1
+
+    typed = opened.locator("#typedTexts .panel")
+    opened.fill("#typed", HOSTILE + " the first\n  <|endoftext|>🙂")
+    assert typed.nth(0).locator(".text").text_content() == HOSTILE + " the first\n  <|endoftext|>🙂"
+    assert opened.evaluate("window.hacked") is None and opened.locator("img").count() == 0
+    typed.nth(0).locator(".token").last.hover()
+    end = bpe.encode("🙂").ids[-1]
+    assert f"is {end} of <i>ours</i>" in opened.locator("#typedDetail").text_content()
     opened.uncheck("#shown label:nth-child(2) input")
     assert panels.count() == 1
     opened.fill("#find", "nothing has this")
@@ -274,17 +355,174 @@ def test_page_in_a_browser(bpe, browser, tmp_path):
     assert (tmp_path / "report.png").stat().st_size > 20_000
 
 
+# -- tokenizers that travel in the page
+
+
+def pipeline(model, normalizer=None, pre_tokenizer=None, added=()):
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
+    tokenizer.add_tokens([*added])
+    return tokenizer
+
+
+def trained_in_parts(normalizer, pre_tokenizer, trainer=None, texts=TEXTS, added=(), **options):
+    tokenizer = pipeline(models.BPE(**options), normalizer, pre_tokenizer)
+    trainer = trainer or trainers.BpeTrainer(vocab_size=500, special_tokens=["<unk>"])
+    tokenizer.train_from_iterator(iter(texts), trainer, progress=False)
+    tokenizer.add_tokens([*added])
+    return tokenizer
+
+
+def carried():
+    """What trains a tokenizer of each kind that the page can have, by name."""
+    n, p = normalizers, pre_tokenizers
+    alphabet = p.ByteLevel.alphabet()
+    byte_trainer = {"vocab_size": 600, "initial_alphabet": alphabet, "special_tokens": ["<s>"]}
+    added = [
+        "漢字",
+        AddedToken("shr", normalized=False),
+        AddedToken(" a ", lstrip=True),
+        AddedToken("s.*", rstrip=True),
+    ]
+    by_pattern = {
+        name: lambda name=name: trained_in_parts(
+            n.NFC() if name in ("qwen2", "tekken") else None,
+            p.Sequence([p.Split(Regex(PATTERNS[name]), "isolated"), p.ByteLevel(False, use_regex=False)]),
+            trainers.BpeTrainer(**byte_trainer),
+            added=added if name == "o200k" else (),
+            ignore_merges=name == "llama3",
+        )
+        for name in PATTERNS
+    }
+
+    def with_bytes():
+        sentencepiece = trained_in_parts(
+            n.Sequence([n.Prepend("▁"), n.Replace(" ", "▁")]),
+            None,
+            unk_token="<unk>",
+            fuse_unk=True,
+            byte_fallback=True,
+        )
+        state = json.loads(sentencepiece.to_str())
+        for byte in range(256):
+            state["model"]["vocab"][f"<0x{byte:02X}>"] = len(state["model"]["vocab"])
+        return Tokenizer.from_str(json.dumps(state))
+
+    affixed = trainers.BpeTrainer(
+        vocab_size=400, continuing_subword_prefix="##", end_of_word_suffix="</w>", special_tokens=["<unk>"]
+    )
+    return {
+        **by_pattern,
+        "gpt2 with a space": lambda: trained_in_parts(
+            None, p.ByteLevel(True), trainers.BpeTrainer(**byte_trainer)
+        ),
+        "llama2": with_bytes,
+        "unknown": lambda: trained_in_parts(None, p.Metaspace(prepend_scheme="first"), unk_token="<unk>"),
+        "fused": lambda: trained_in_parts(
+            n.Lowercase(), p.Metaspace(split=False), unk_token="<unk>", fuse_unk=True, added=added
+        ),
+        "affixes": lambda: trained_in_parts(n.NFKC(), p.WhitespaceSplit(), affixed, unk_token="<unk>"),
+        "stripped": lambda: trained_in_parts(
+            n.Sequence([n.NFD(), n.StripAccents(), n.Strip(), n.Replace(Regex("[aeiou]+"), "e")]),
+            p.Sequence([p.Digits(True), p.Punctuation(), p.Whitespace()]),
+            unk_token="<unk>",
+        ),
+        "halves": lambda: trained_in_parts(n.Nmt(), p.CharDelimiterSplit("e")),
+        "scripts": lambda: trained_in_parts(None, p.UnicodeScripts()),
+        "merged": lambda: trained_in_parts(None, p.Split(" ", "merged_with_next")),
+        **{model: lambda model=model: trained(model) for model in ("wordpiece", "wordlevel", "unigram")},
+    }
+
+
+def strings(n):
+    """Texts of many scripts, spaces, line breaks, digits, emoji and marks, and pieces of the corpus."""
+    letters = "abe 0123\n\t  '.,!?-_éßÅÅẹ́̇ﬁ①İΣ𝔘ﾊﾟ한글漢字かなжЯ🙂👩‍👩‍👧\u00ad\u200b\u3000\x85\x01\ufeff<|s>"
+    made = random.Random(3)
+    for i in range(n):
+        if i % 3:
+            yield "".join(made.choices(letters, k=made.randrange(40)))
+        else:
+            words = made.choices([*WORDS, " a ", "s.*", "shr", "漢字", "1234567", "don't", "I'LL"], k=8)
+            yield made.choice(["", " ", "\n"]) + made.choice([" ", "", "  "]).join(words)
+
+
+# Unknown characters vanish, and the offsets behind them are those of other characters (as upstream), but not in the page.
+VANISHING = ("halves", "scripts", "merged")
+FEW = ("qwen3", "llama2", "stripped", "wordpiece")
+
+
+@pytest.mark.parametrize("which", [FEW, pytest.param(None, marks=pytest.mark.full)], ids=["few", "all"])
+def test_the_page_tokenizes_as_python_does(browser, which):
+    """1,000 strings by each tokenizer, in a real browser."""
+    opened = browser.new_page()
+    script = importlib.resources.files("gputok.report").joinpath("tokenizer.js").read_text()
+    opened.add_script_tag(content=script)
+    texts = list(strings(1000))
+    for name, make in carried().items():
+        if which is not None and name not in which:
+            continue
+        one = make()
+        kit = json.loads(page.embedded(portable(one.pipeline)))
+        found = opened.evaluate("([kit, texts]) => texts.map(tokenizer(kit))", [kit, texts])
+        expected = one.encode_batch(texts, add_special_tokens=False)
+        for text, (ids, starts, ends), encoding in zip(texts, found, expected, strict=True):
+            assert ids == encoding.ids, (name, text, encoding.tokens)
+            if one.normalizer is None and name not in VANISHING:
+                assert list(zip(starts, ends, strict=True)) == encoding.offsets, (name, text)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["llama3", "qwen3", "llama2", "minilm-bert", "claude"])
+def test_the_page_tokenizes_as_real_tokenizers_do(name, browser, shared_tokenizer, monkeypatch):
+    one = Tokenizer.from_file(str(shared_tokenizer(name)))
+    one.no_padding()
+    one.no_truncation()
+    opened = browser.new_page()
+    monkeypatch.setattr("gputok.report.portable.MOST_BYTES", 10**9)
+    script = importlib.resources.files("gputok.report").joinpath("tokenizer.js").read_text()
+    opened.add_script_tag(content=script)
+    texts = list(strings(200))
+    found = opened.evaluate("([kit, texts]) => texts.map(tokenizer(kit))", [portable(one.pipeline), texts])
+    for text, (ids, *_), encoding in zip(
+        texts, found, one.encode_batch(texts, add_special_tokens=False), strict=True
+    ):
+        assert ids == encoding.ids, text
+
+
+def test_what_cannot_travel_says_why(bpe, monkeypatch):
+    word, precompiled = AddedToken("a", single_word=True), normalizers.Precompiled(bytes(4))
+    for tokenizer, message in {
+        pipeline(models.BPE(), added=[word]): "its added token 'a' is looked for as a whole word",
+        pipeline(models.BPE(), precompiled): "its normalizer has a Precompiled",
+        pipeline(models.BPE(), None, pre_tokenizers.FixedLength(3)): "its pre-tokenizer has a FixedLength",
+        pipeline(models.BPE(dropout=0.1)): "its dropout is random",
+        pipeline(models.WordLevel()): "its unknown token",
+    }.items():
+        with pytest.raises(NotPortable, match=message):
+            portable(tokenizer.pipeline)
+    monkeypatch.setattr("gputok.report.portable.MOST_BYTES", 1000)
+    with pytest.raises(NotPortable, match=r"it takes \d\.\d MB"):
+        portable(bpe.pipeline)
+    html = report(bpe, iter(TEXTS)).to_html()
+    assert '"kit":null' in html and "it takes 0." in html
+
+
 def test_command_line(bpe, tmp_path, monkeypatch, capsys):
     from gputok import cli
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     (tmp_path / "text.txt").write_text("".join(text + "\n" for text in TEXTS))
-    bpe.save("a.json")
+    (tmp_path / "a").mkdir()
+    bpe.save("a/t.json")
     trained("wordpiece").save("b.json")
+    arguments = ["report", str(tmp_path / "text.txt"), "-t", "a/t.json", "--beside", "b.json"]
     with pytest.raises(SystemExit) as exit:
-        cli.main(["report", "text.txt", "-t", "a.json", "--beside", "b.json", "--no-progress"])
+        cli.main([*arguments, "--no-progress", "--title", "Two of them"])
     assert exit.value.code == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["vocabulary", "a.json", "b.json"]
-    assert "<html" in (tmp_path / "report.html").read_text()
+    assert [line.split()[0] for line in lines] == ["vocabulary", "t.json", "b.json"]
+    html = (tmp_path / "report.html").read_text()
+    command = "gputok report text.txt -t t.json --beside b.json --title 'Two of them' -o report.html"
+    assert "<title>Two of them</title>" in html and command in html and str(tmp_path) not in html
+    assert short_names(["x/a.json", "y/a.json", "b.json"]) == ["x/a.json", "y/a.json", "b.json"]

@@ -180,7 +180,7 @@ def test_training_counting_and_encoding(s3, tokenizer, tmp_path, capsys):
     assert not [key for key in keys(s3) if ".part" in key]
 
 
-def test_what_is_not_there(s3, tokenizer):
+def test_objects_that_do_not_exist(s3, tokenizer):
     put(s3, "a.txt", b"x\n")
     storage = {"storage_options": s3.options}
     for url, message in {
@@ -303,7 +303,7 @@ def test_credentials_that_are_missing_or_wrong(strict_server):
         )
 
 
-def test_an_interrupted_upload_is_no_object(s3, monkeypatch):
+def test_an_interrupted_upload_leaves_no_object(s3, monkeypatch):
     with pytest.raises(KeyboardInterrupt), locations.writing("s3://books/x", s3.options) as beside:
         beside.write_bytes(b"half")
         raise KeyboardInterrupt

@@ -63,7 +63,7 @@ def test_reading(kind, options):
     alphabet = sorted(set(OWN_TEXT) - {"\n"}) + [" "] * 30 + ["▁", "😀", "\t", "<unk", "noo", "www"]
     random_texts = ["".join(rng.choices(alphabet, k=rng.randrange(25))) for _ in range(300)]
     if options.get("normalization_rule_name") != "identity":
-        # Precompiled (the namesake's, which ours equals) replaces a grapheme cluster by what its shortest known
+        # Precompiled (that of tokenizers, which ours equals) replaces a grapheme cluster by what its shortest known
         # beginning becomes; SentencePiece takes the longest, and goes on behind it.
         random_texts = [text for text in random_texts if text.isascii()]
     assert_same_ids(
@@ -112,14 +112,14 @@ def test_reading_over_a_whole_corpus(kind, corpus_sample):
 @pytest.mark.full
 @pytest.mark.parametrize("name", ["en", "multi"])
 def test_a_model_trained_here_on_a_whole_corpus_is_the_same_everywhere(name, corpus_sample, tmp_path):
-    """In the namesake, and as a SentencePiece file; over a corpus that it was trained on and one that it was not."""
+    """In tokenizers, and as a SentencePiece file; over a corpus that it was trained on and one that it was not."""
     tokenizer, trainer = recipe("unigram", vocab_size=16_000)
     tokenizer.train_from_iterator(lines_of(corpus_sample(name, -1)), trainer)
     tokenizer.model.save_sentencepiece(tmp_path / "x.model")
-    model, namesake = (tmp_path / "x.model").read_bytes(), tokenizers.Tokenizer.from_str(tokenizer.to_str())
+    model, upstream = (tmp_path / "x.model").read_bytes(), tokenizers.Tokenizer.from_str(tokenizer.to_str())
     for part in in_parts(lines_of(corpus_sample("multi", -1))):
         assert_same_ids(gputok.from_sentencepiece(model), model, part)
-        ours, theirs = tokenizer.encode_batch(part), namesake.encode_batch_fast(part)
+        ours, theirs = tokenizer.encode_batch(part), upstream.encode_batch_fast(part)
         assert all(a.ids == b.ids for a, b in zip(ours, theirs, strict=True))
 
 
@@ -163,7 +163,7 @@ def test_writing(tmp_path, byte_fallback):
     assert_same_ids(gputok.from_sentencepiece(tmp_path / "x.model"), model, texts)
 
 
-def test_what_cannot_be_read_or_written(tmp_path):
+def test_models_that_cannot_be_read_or_written(tmp_path):
     lines = lines_of(OWN_TEXT)
     for kind in ("word", "char"):
         with pytest.raises(ValueError, match="neither unigram nor bpe"):

@@ -21,7 +21,7 @@ def test_browser():
 def test_page():
     pass
 
-def test_that_runs():
+def test_tests_that_run():
     pass
 """
 
@@ -57,7 +57,7 @@ def test_more_skips_than_stated_fail(run, most, status):
 def test_other_failures_stay_what_they_are(run):
     assert run("--max-skips", "0", "--no-such-option").ret == pytest.ExitCode.USAGE_ERROR
     assert run("--max-skips", "0", "-k", "none_of_these").ret != 0
-    assert run("-k", "test_that_runs", "--max-skips", "1").ret == 0
+    assert run("-k", "test_tests_that_run", "--max-skips", "1").ret == 0
 
 
 def test_the_run_of_ci_states_a_number():

@@ -36,7 +36,7 @@ def test_no_more_tasks_are_taken_than_the_window_holds(threads, ahead):
         assert taken <= n + threads + ahead + 1
 
 
-def test_an_error_ends_it_and_drops_what_has_not_begun():
+def test_an_error_ends_the_run_and_drops_waiting_tasks():
     begun, go = [], threading.Event()
 
     def work(n):
@@ -52,7 +52,7 @@ def test_an_error_ends_it_and_drops_what_has_not_begun():
     assert len(begun) < 20
 
 
-def test_leaving_early_drops_what_has_not_begun():
+def test_leaving_early_drops_waiting_tasks():
     begun = []
     results = in_order(((n, task(begun.append, n)) for n in range(100)), 1, 5)
     next(results)

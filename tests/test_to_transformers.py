@@ -190,7 +190,7 @@ def test_components_and_added_tokens_of_tokenizers():
     assert trainer.__getstate__() == their_trainer.__getstate__()
 
 
-def test_what_is_no_component():
+def test_objects_that_are_not_components():
     tokenizer = Tokenizer(gputok.models.BPE())
     for name, value in {
         "normalizer": tokenizers.decoders.Fuse(),

@@ -104,7 +104,7 @@ def test_a_padded_batch_of_arrays():
     assert [[e["word"] for e in row] for row in ours] == [["ab cd"], ["x"]]
 
 
-def test_nothing_in_nothing_out():
+def test_empty_input_gives_empty_output():
     assert group_entities([], [], [], LABELS) == []
     assert group_entities("", np.empty((0, 2)), np.empty((0, len(LABELS))), LABELS) == []
 
@@ -120,7 +120,7 @@ def test_nothing_in_nothing_out():
         ({"is_subword": [True]}, "text 0: is_subword must have one value for each of 2 tokens"),
     ],
 )
-def test_what_does_not_fit_is_named(change, message):
+def test_arrays_that_do_not_fit_are_named(change, message):
     arguments = {
         "text": "abc",
         "offsets": [(0, 1), (1, 3)],

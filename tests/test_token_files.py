@@ -36,7 +36,7 @@ def documents(path) -> list[list[int]]:
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_written_is_read(tmp_path, kind, dtype):
+def test_written_files_are_read_back(tmp_path, kind, dtype):
     path = tmp_path / f"ids{kind}"
     assert token_files.write(path, batches, np.dtype(dtype), "run") == 300
     assert documents(path) == DOCUMENTS
@@ -54,7 +54,7 @@ def test_what_is_written_is_read(tmp_path, kind, dtype):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_broken_off_run_goes_on(tmp_path, kind):
+def test_an_interrupted_run_resumes(tmp_path, kind):
     path = tmp_path / f"ids{kind}"
     with pytest.raises(KeyboardInterrupt):
         token_files.write(path, lambda n: batches(n, stop=100), np.dtype(np.uint16), "run")
@@ -76,7 +76,7 @@ def test_a_torn_write_is_cut_off(tmp_path, cut):
         assert documents(path) == DOCUMENTS
 
 
-def test_another_run_begins_anew(tmp_path):
+def test_a_run_with_other_options_starts_again(tmp_path):
     path = tmp_path / "ids.bin"
     with pytest.raises(KeyboardInterrupt):
         token_files.write(path, lambda n: batches(n, stop=100), np.dtype(np.uint16), "one tokenizer")
@@ -95,7 +95,7 @@ def test_no_documents_and_empty_ones(tmp_path, kind):
     assert documents(empty) == [[], []]
 
 
-def test_names_that_say_nothing(tmp_path):
+def test_output_names_of_unknown_formats(tmp_path):
     with pytest.raises(ValueError, match=r"cannot write ids as \.txt; use \.npy, \.bin"):
         token_files.write(tmp_path / "a.txt", batches, np.dtype(np.uint16), "run")
     with pytest.raises(ValueError, match=r"expected a file of ids .*, got \.txt"):

@@ -1,4 +1,4 @@
-"""The tokenizer against the namesake's: training, encoding, added tokens, files."""
+"""The tokenizer against that of tokenizers: training, encoding, added tokens, files."""
 
 import asyncio
 import json
@@ -75,7 +75,7 @@ def random_text(rng: random.Random, spice: list[str]) -> str:
 
 
 def pipelines(package):
-    """A tokenizer of each kind of model, with components of all kinds, trained by the namesake on CORPUS."""
+    """A tokenizer of each kind of model, with components of all kinds, trained by tokenizers on CORPUS."""
     t, m, n, p, d, q = (
         package.trainers,
         package.models,
@@ -222,7 +222,7 @@ def test_files_and_pickles(pair, tmp_path):
     assert ours.__getstate__() == theirs.__getstate__()
     ours.save(str(tmp_path / "tokenizer.json"))
     assert (tmp_path / "tokenizer.json").read_text(encoding="utf-8") == theirs.to_str(True)
-    # Not compared with `theirs` itself: the namesake reads some numbers one bit off.
+    # Not compared with `theirs` itself: tokenizers reads some numbers one bit off.
     assert tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json")).to_str() == (
         tokenizers.Tokenizer.from_str(theirs.to_str()).to_str()
     )
@@ -252,7 +252,7 @@ def test_vocabularies(pair):
 
 @pytest.mark.parametrize("kind", ["byte level", "word level"])
 def test_trains_alike(kind, tmp_path):
-    """From files, from iterators of texts and of lists, and from counts, all equal to the namesake's file."""
+    """From files, from iterators of texts and of lists, and from counts, all equal to the file of tokenizers."""
     path = tmp_path / "corpus.txt"
     path.write_text("\n".join(CORPUS) + "\r\nlast", encoding="utf-8", newline="")
     theirs, trainer = pipelines(tokenizers)[kind]
@@ -297,7 +297,7 @@ def test_added_tokens_alike(seed):
     """Random added tokens with random options, one inside the other, added in two steps, in random text."""
     rng = random.Random(seed)
     alphabet = ["a", "b", " ", "é", "A", "́", "<", "\u3000", "_", "ⅷ"]
-    # None is nothing but white space: the namesake breaks down where another has taken that (test_added_tokens.py).
+    # None is nothing but white space: tokenizers fails where another has taken that (test_added_tokens.py).
     contents = {"".join(rng.choices(alphabet, k=rng.randrange(1, 4))) for _ in range(12)}
     contents = {content for content in contents if content.strip()}
     given = [
@@ -336,7 +336,7 @@ def test_added_tokens_alike(seed):
     same_batches(ours, theirs, texts)
 
 
-def test_word_characters_are_the_namesakes():
+def test_word_characters_are_those_of_tokenizers():
     """What counts as a character of words beside `single_word` tokens, for every code point."""
     from make_word_characters import word_characters
 
@@ -450,7 +450,7 @@ def test_async_forms(pair):
 
 
 @pytest.mark.parametrize("added", [[], ["<s>"]])
-def test_no_step_is_asked_about_empty_text(added):
+def test_no_component_is_called_for_empty_text(added):
     asked = {}
     for package in (gputok, tokenizers):
         seen = asked[package] = []
@@ -591,7 +591,7 @@ def test_hostile_files(change, message, tmp_path):
         "{} x",
     ],
 )
-def test_what_is_no_tokenizer(text):
+def test_files_that_are_not_tokenizers(text):
     with pytest.raises(ValueError, match=r"not a tokenizer\.json|too deeply|deep"):
         Tokenizer.from_str(text)
     with pytest.raises(ValueError, match=r"not a tokenizer\.json|too deeply|deep"):
@@ -641,7 +641,7 @@ ODD_TOKENS = ["?", '"', "\\", '\\"', "\n", "\x00", "\x1f\x7f", "\u2028", "é\t�
         lambda models: models.Unigram([(token, -i / 3) for i, token in enumerate(ODD_TOKENS)], 0),
     ],
 )
-def test_odd_tokens_in_files_are_written_as_the_namesake_does(make, pretty):
+def test_unusual_tokens_in_files_are_written_as_tokenizers_does(make, pretty):
     ours, theirs = (package.Tokenizer(make(package.models)) for package in (gputok, tokenizers))
     assert ours.to_str(pretty) == theirs.to_str(pretty)
     assert json.loads(ours.to_str(pretty))["model"] == ours.model.to_dict()
@@ -785,7 +785,7 @@ def test_first_is_where_the_first_character_is_replaced():
 def test_added_again_with_other_options():
     """Decoding writes a token as the normalizer would only while it is one that goes through it.
 
-    The namesake does so before and after it is saved and loaded, but in between remembers how the token was first.
+    tokenizers does so before and after it is saved and loaded, but in between remembers how the token was first.
     """
     decoded = []
     for package in (gputok, tokenizers):

@@ -55,7 +55,7 @@ def test_a_library_gives_the_same(scenario, tmp_path):
         assert our == their, number
 
 
-def test_it_comes_too_late(tmp_path):
+def test_installing_after_an_import_is_an_error(tmp_path):
     """What imported `tokenizers` before is named."""
     script = tmp_path / "late.py"
     script.write_text(
@@ -68,7 +68,7 @@ def test_it_comes_too_late(tmp_path):
     assert "it is in use by transformers" in run([str(script)], tmp_path).stderr
 
 
-def test_it_is_done_once_and_has_every_name(tmp_path):
+def test_installing_twice_has_no_effect_and_every_name_exists(tmp_path):
     names = [name for name in dir(tokenizers) if not name.startswith("_")]
     submodules = [m.name for m in pkgutil.iter_modules(tokenizers.__path__) if m.name != "tokenizers"]
     script = tmp_path / "names.py"
@@ -112,7 +112,7 @@ def test_scripts_and_modules_run_as_python_runs_them(tmp_path):
     assert (finished.stdout, finished.returncode) == ("__main__ ['a', '--b'] 7 gputok\n", 3)
     finished = run([*place, "-m", "script", "x"], tmp_path)
     assert (finished.stdout, finished.returncode) == ("__main__ ['x'] 7 gputok\n", 3)
-    for arguments, said in ([], "usage"), (["nothing.py"], "no such script"), (["--what"], "usage"):
+    for arguments, said in ([], "usage"), (["nothing.py"], "nothing.py: no such file"), (["--what"], "usage"):
         finished = run([*place, *arguments], tmp_path)
         assert finished.returncode == 1 and said in finished.stderr
     assert "usage" in run([*place, "--help"], tmp_path).stdout

@@ -1,4 +1,4 @@
-"""BpeTrainer by worked examples, its kernels against the plain versions, and its options as those of the namesake."""
+"""BpeTrainer by worked examples, its kernels against the plain versions, and its options as those of tokenizers."""
 
 import copy
 import itertools
@@ -83,7 +83,7 @@ def test_overlaps_merge_from_left_to_right():
     )
 
 
-def test_a_dropped_character_lets_its_neighbours_meet():
+def test_the_neighbours_of_a_dropped_character_can_merge():
     assert learnt({"a-b": 3, "ba": 2}, limit_alphabet=2, vocab_size=10) == (
         ["a", "b", "ab", "ba"],
         [("a", "b"), ("b", "a")],
@@ -113,7 +113,7 @@ def test_max_token_length_is_exclusive_but_two_characters_always_merge():
     assert learnt(words, max_token_length=5, vocab_size=20)[0][4:] == ["ab", "cd", "abcd"]
 
 
-def test_special_tokens_come_first_and_lend_their_ids():
+def test_special_tokens_get_the_first_ids_also_for_equal_characters():
     tokens, merges = learnt({"the": 4}, special_tokens=["<s>", "the", "h"], vocab_size=20)
     assert tokens == ["<s>", "the", "h", "e", "t", "he"]
     assert merges == [("h", "e"), ("t", "he")]
@@ -127,7 +127,7 @@ def test_special_tokens_come_first_and_lend_their_ids():
         ({"abc": 2}, {"special_tokens": ["<s>", "<s>"]}, "more than once"),
     ],
 )
-def test_odd_input_gives_one_warning(words, options, message):
+def test_unusual_input_gives_one_warning(words, options, message):
     with pytest.warns(UserWarning, match=message) as warned:
         learnt(words, **options)
     assert len(warned) == 1 and warned[0].filename == __file__
@@ -141,7 +141,7 @@ def test_the_order_of_words_changes_nothing():
 
 
 def test_counts_times_a_million():
-    """64 bits all the way: the namesake's pair counts wrap at 2**31."""
+    """64 bits all the way: tokenizers' pair counts wrap at 2**31."""
     words = random_words(random.Random(2), "abcd", 100, 12)
     large = {word: 1_000_000 * n for word, n in words.items()}
     for n in (1, 2, 3):
@@ -209,7 +209,7 @@ def test_the_threshold_falls(monkeypatch, few_tokens):
 
 
 @pytest.mark.parametrize("slice_length", [1, 1000])
-def test_everything_grows(monkeypatch, slice_length):
+def test_all_arrays_grow(monkeypatch, slice_length):
     """From arrays of hardly any room, and stopping after every merge."""
     monkeypatch.setattr(bpe, "_SLICE", slice_length)
     monkeypatch.setattr(bpe_queue, "_SLICE", slice_length)
@@ -259,7 +259,7 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("names", [(), *itertools.combinations(OPTIONS, 1), tuple(OPTIONS)], ids="-".join)
-def test_options_are_attributes_and_shown_as_the_namesake_does(names):
+def test_options_are_attributes_and_shown_as_tokenizers_does(names):
     options = {name: OPTIONS[name] for name in names if name != "initial_alphabet"}  # a hash set there
     ours, theirs = BpeTrainer(**options), tokenizers.trainers.BpeTrainer(**options)
     assert repr(ours) == repr(theirs)
@@ -297,7 +297,7 @@ def test_pickle_and_copy():
         ("max_token_length", -3),
     ],
 )
-def test_wrong_values_are_refused_where_the_namesake_refuses_them(name, value):
+def test_wrong_values_are_refused_where_tokenizers_refuses_them(name, value):
     errors = (TypeError, OverflowError)
     with pytest.raises(errors):
         tokenizers.trainers.BpeTrainer(**{name: value})

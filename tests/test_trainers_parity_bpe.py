@@ -1,6 +1,6 @@
 """ParityBpeTrainer: by hand, its kernel against the plain version, and live against the installed `tokenizers`.
 
-The namesake numbers affixed characters in the order of a hash table, but no merge depends on their ids; there the merges
+tokenizers numbers affixed characters in the order of a hash table, but no merge depends on their ids; there the merges
 and the set of tokens must be equal, everywhere else the ids too.
 """
 
@@ -74,7 +74,7 @@ def test_a_higher_ratio_gives_more_merges():
     assert merges(train, ratio=[1, 3], num_merges=4) == ["o p", "n op", "m nop", "l mnop"]
 
 
-def test_a_window_lets_nobody_take_everything():
+def test_with_a_window_no_language_gets_all_merges():
     train = [["aabb"] * 100, ["ccdd"]]
     assert merges(train, num_merges=4) == ["b b", "a bb", "a abb", "d d"]
     window = {"variant": "window", "window_size": 2, "alpha": 1.0}
@@ -163,7 +163,7 @@ def test_kernel(monkeypatch, slice_length):
     assert learnt > 400
 
 
-# ---- against the namesake
+# ---- against tokenizers
 
 
 def random_options(r: random.Random) -> dict:
@@ -191,25 +191,26 @@ def random_options(r: random.Random) -> dict:
 def balance(
     r: random.Random, train: Corpus, letters: str | None = None
 ) -> tuple[Corpus | None, list[float] | None]:
-    """(dev, ratio): neither, one of them, or both; with a ratio a language without text makes the namesake loop."""
+    """(dev, ratio): neither, one of them, or both; with a ratio a language without text makes tokenizers loop."""
     n = len(train)
     dev = random_texts(r, n, letters) if r.random() < 0.4 else None
     ratio = [r.choice([0.5, 1.0, 1.0, 2.57]) for _ in range(n)] if r.random() < 0.5 and all(train) else None
     return dev, ratio
 
 
-def assert_equal(mine: dict, namesake: dict, where) -> None:
-    model, expected = mine["model"], namesake["model"]
+def assert_equal(mine: dict, upstream: dict, where) -> None:
+    model, expected = mine["model"], upstream["model"]
     assert model["merges"] == expected["merges"], where
     assert {*model["vocab"]} == {*expected["vocab"]}, where
     if not expected["continuing_subword_prefix"] and not expected["end_of_word_suffix"]:
-        assert mine == namesake, where
+        assert mine == upstream, where
 
 
 @pytest.fixture
 def stuck(monkeypatch):
-    """Whether the namesake wouldn't return: it looks for a language that isn't chosen too often, but all others are
-    exhausted. The plain version is run beside the kernel to tell; so it is held to be equal here, too."""
+    """Whether tokenizers wouldn't return: it looks for a language that isn't chosen too often, but all others are
+    exhausted. The plain version is run beside the kernel to tell; so it is held to be equal here, too.
+    """
     choose_language, train_parity_bpe = reference.choose_language, parity_bpe.train_parity_bpe
     found = []
 
@@ -250,8 +251,8 @@ def test_random_corpora(part, stuck):
     assert compared > 60 and learnt > 1000
 
 
-def test_two_merges_of_one_spelling(stuck):
-    """A prefix made of characters of the text, without development words, which the namesake can lose then."""
+def test_two_merges_that_make_one_string(stuck):
+    """A prefix made of characters of the text, without development words, which tokenizers can lose then."""
     twice = 0
     for seed in range(100):
         r = random.Random(seed)
@@ -261,10 +262,10 @@ def test_two_merges_of_one_spelling(stuck):
         mine = ours(train, None, ratio, **options)
         if stuck():
             continue
-        namesake = theirs(train, None, ratio, **options)
-        assert_equal(mine, namesake, (seed, train, ratio, options))
+        upstream = theirs(train, None, ratio, **options)
+        assert_equal(mine, upstream, (seed, train, ratio, options))
         prefix = options["continuing_subword_prefix"]
-        made = [a + b.removeprefix(prefix) for a, b in namesake["model"]["merges"]]
+        made = [a + b.removeprefix(prefix) for a, b in upstream["model"]["merges"]]
         twice += len({*made}) < len(made)
     assert twice > 20
 
@@ -347,19 +348,19 @@ VALUES = {
 
 
 @pytest.mark.parametrize("names", [(), *((name,) for name in VALUES), tuple(VALUES)], ids="-".join)
-def test_options_are_attributes_and_shown_as_the_namesake_does(names):
+def test_options_are_attributes_and_shown_as_tokenizers_does(names):
     options = {name: VALUES[name] for name in names}
-    mine, namesake = ParityBpeTrainer(**options), tokenizers.trainers.ParityBpeTrainer(**options)
-    assert repr(mine) == repr(namesake) and str(mine) == str(namesake)
-    assert mine.__getstate__() == namesake.__getstate__()
+    mine, upstream = ParityBpeTrainer(**options), tokenizers.trainers.ParityBpeTrainer(**options)
+    assert repr(mine) == repr(upstream) and str(mine) == str(upstream)
+    assert mine.__getstate__() == upstream.__getstate__()
     for name in {*VALUES} - {"ratio"}:  # which has no attribute there
-        assert str(getattr(mine, name)) == str(getattr(namesake, name))
+        assert str(getattr(mine, name)) == str(getattr(upstream, name))
     if {"variant", "ratio"}.isdisjoint(names):  # which can't be set there
-        mine, namesake = ParityBpeTrainer(), tokenizers.trainers.ParityBpeTrainer()
+        mine, upstream = ParityBpeTrainer(), tokenizers.trainers.ParityBpeTrainer()
         for name, value in options.items():
             setattr(mine, name, value)
-            setattr(namesake, name, value)
-        assert mine.__getstate__() == namesake.__getstate__()
+            setattr(upstream, name, value)
+        assert mine.__getstate__() == upstream.__getstate__()
 
 
 @pytest.mark.parametrize("alpha", [1, -1, 0.1, 1e-7, 1e22, float("nan"), float("inf")])
@@ -391,7 +392,7 @@ def test_positions_pickle_and_copy():
         ("initial_alphabet", "abc"),
     ],
 )
-def test_wrong_values_are_refused_where_the_namesake_refuses_them(name, value):
+def test_wrong_values_are_refused_where_tokenizers_refuses_them(name, value):
     errors = (TypeError, ValueError, OverflowError)
     with pytest.raises(errors):
         tokenizers.trainers.ParityBpeTrainer(**{name: value})
@@ -412,17 +413,17 @@ def test_wrong_values_are_refused_where_the_namesake_refuses_them(name, value):
         (([["a"]],), {"variant": "window", "alpha": -1}, "alpha .* not -1.0"),
     ],
 )
-def test_what_does_not_fit_is_refused(arguments, options, message):
+def test_contradictory_arguments_are_refused(arguments, options, message):
     with pytest.raises((ValueError, RuntimeError)):
         theirs(*arguments, **options)
     with pytest.raises(ValueError, match=message):
         ours(*arguments, **options)
 
 
-def test_odd_input():
+def test_unusual_input():
     with pytest.warns(UserWarning, match="no words"):
         assert len(ParityBpeTrainer().train([WordCounts.from_dict({})]).merges) == 0
-    # The namesake does not return from this one
+    # tokenizers does not return from this one
     assert merges([["ab"], [], ["cdef"]], ratio=[1, 1, 1]) == ["a b", "e f", "d ef", "c def"]
     for tokenizer, trainer in (
         (Tokenizer(models.BPE()), ParityBpeTrainer()),

@@ -16,7 +16,7 @@ from gputok.kernels.cpu.train_unigram import tries as kernels
 
 from gputok import Tokenizer, WordCounts, models, trainers
 from gputok.models.unigram import em, seeds
-from gputok.models.unigram.code import make_code
+from gputok.models.unigram.alphabet_code import make_code
 from gputok.models.unigram.train import train_unigram
 from gputok.recipes import recipe
 
@@ -124,7 +124,8 @@ def test_seeds_are_the_substrings_that_the_definition_names(seed, chunk, monkeyp
 @pytest.mark.parametrize("n_seeds", [0, 1, 50, 400])
 def test_the_best_seeds_are_taken(n_seeds, factor, monkeypatch):
     """Whatever was left unsorted, because a guess from a few groups said that it cannot matter; a guess that asks too
-    much is given up."""
+    much is given up.
+    """
     monkeypatch.setattr(seeds, "_LEAST_GROUP", 1)
     monkeypatch.setattr(seeds, "_CAUTION", factor)
     tries, candidates = [], seeds._candidates
@@ -208,7 +209,7 @@ def test_words_sort_as_their_codes_do(backwards):
     ],
     ids=lambda weights: f"{len(weights)} from {weights[0]}",
 )
-def test_codes_keep_order_and_begin_no_other(weights):
+def test_codes_keep_order_and_are_not_prefixes_of_each_other(weights):
     weights = np.array(weights, np.int64)
     code = make_code(weights)
     lengths = (code.words & np.uint64(63)).astype(np.int64)
@@ -230,7 +231,7 @@ def test_codes_keep_order_and_begin_no_other(weights):
 
 @pytest.mark.parametrize("chunk", [30, 1 << 16])
 @pytest.mark.parametrize("seed", range(4))
-def test_each_suffix_is_dealt_once_with_its_count(seed, chunk, monkeypatch):
+def test_each_suffix_is_distributed_once_with_its_count(seed, chunk, monkeypatch):
     """But where chunks of words meet."""
     monkeypatch.setattr(seeds, "_CHUNK", chunk)
     words = random_words(np.random.default_rng(seed), 200, alphabet="ab漢")
@@ -249,7 +250,7 @@ def test_each_suffix_is_dealt_once_with_its_count(seed, chunk, monkeypatch):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_expected_counts_are_those_of_all_spellings(seed):
+def test_expected_counts_are_those_of_all_segmentations(seed):
     words = random_words(np.random.default_rng(seed), 25)
     text, candidates, lattice = prepared(words)
     by_name, p = probabilities(text, candidates)
@@ -303,12 +304,12 @@ def test_without_dropped_pieces_tries_are_what_they_would_be():
     _, p = probabilities(text, candidates)
     n_characters, few = len(text.code_points), p.copy()
     few[n_characters : n_characters + 3] = 0
-    numbers, same = em.compact(lattice, np.arange(len(p)), few, threads=2)
+    numbers, same = em.drop_dead_pieces(lattice, np.arange(len(p)), few, threads=2)
     assert same is few and numbers.tolist() == list(range(len(p)))
     p[n_characters + np.random.default_rng(0).permutation(len(p) - n_characters)[:70]] = 0
     before, objective = em.expect(lattice, p, threads=1)
     n_arcs = sum(int(trie.stop[-1]) for trie in lattice.tries)
-    numbers, live = em.compact(lattice, numbers, p, threads=2)
+    numbers, live = em.drop_dead_pieces(lattice, numbers, p, threads=2)
     assert len(live) == np.count_nonzero(p) + 1 < len(p) - 60
     assert numbers[:n_characters].tolist() == list(range(n_characters)) and (p[numbers] == live).all()
     after, same_objective = em.expect(lattice, live, threads=1)
@@ -316,7 +317,7 @@ def test_without_dropped_pieces_tries_are_what_they_would_be():
     assert sum(int(trie.stop[-1]) for trie in lattice.tries) < n_arcs
 
 
-def test_the_best_other_spelling_is_that_of_brute_force():
+def test_the_best_other_segmentation_equals_brute_force():
     words = random_words(np.random.default_rng(11), 80)
     text, candidates, _ = prepared(words)
     by_name, p = probabilities(text, candidates)
@@ -389,7 +390,7 @@ def small_tasks(monkeypatch):
     monkeypatch.setattr(em, "_SLICE", 100)
 
 
-def test_no_stage_runs_on_one_core_only(small_tasks, monkeypatch):
+def test_every_stage_uses_several_cores(small_tasks, monkeypatch):
     """Every loop over words, suffixes or pieces is dealt out in tasks (to a few pieces, one may be left in the end)."""
     n_tasks = {}
 
@@ -421,14 +422,14 @@ def test_the_same_bits_for_any_threads_and_any_order_of_words():
         assert train_unigram(WordCounts.from_dict(order), vocab_size=500, threads=threads) == expected
 
 
-def test_no_required_character_is_missing():
+def test_all_required_characters_are_pieces():
     words = corpus_words() | {"▁žluť": 1, "😀": 1}
     pieces = dict(train_unigram(WordCounts.from_dict(words), vocab_size=60, initial_alphabet=["ß", "q"]))
     assert {*"".join(words)} | {"ß", "q"} <= {*pieces}
     assert len(pieces) == 60
 
 
-def test_the_namesake_reads_scores_to_the_bit():
+def test_tokenizers_reads_scores_to_the_bit():
     words = WordCounts.from_dict(corpus_words())
     learnt = trainers.UnigramTrainer(vocab_size=500, unk_token="<unk>", initial_alphabet=["ß", "ü"]).train(
         words
@@ -495,10 +496,10 @@ def test_pieces_of_any_greatest_length(longest):
 
 
 def test_a_vocabulary_below_the_characters_is_one_clear_error():
-    """Where the namesake panics."""
-    namesake = tokenizers.Tokenizer(tokenizers.models.Unigram())
+    """Where tokenizers panics."""
+    upstream = tokenizers.Tokenizer(tokenizers.models.Unigram())
     with pytest.raises(BaseException, match="vocabulary is not large enough"):
-        namesake.train_from_iterator(
+        upstream.train_from_iterator(
             ["abcd"], tokenizers.trainers.UnigramTrainer(vocab_size=3, show_progress=False)
         )
     with pytest.raises(ValueError, match="vocab_size=3 is smaller than the 4 different characters"):
@@ -526,7 +527,7 @@ def read_sentencepiece(path):
 
 
 def pieces_of(package, lines, size):
-    """What gputok, or its namesake, learns from lines (without their ends, which SentencePiece doesn't see either)."""
+    """What gputok or tokenizers learns from lines (without their ends, which SentencePiece doesn't see either)."""
     tokenizer, trainer = recipe("unigram", vocab_size=size, package=package)
     trainer.show_progress = False
     tokenizer.train_from_iterator([lines], trainer)
@@ -540,7 +541,7 @@ def read_json(text):
 def measured(pieces, text, alphabet):
     """(tokens per byte; mean log-likelihood of a word) of held-out text.
 
-    The tokens are those of the namesake's encoder. A word's likelihood is that of all its spellings, the probabilities of
+    The tokens are those of the encoder of tokenizers. A word's likelihood is that of all its spellings, the probabilities of
     all pieces scaled to sum to one; words with characters outside `alphabet` are left out.
     """
     ruler = tokenizers.Tokenizer(tokenizers.models.Unigram(pieces, 0))
@@ -605,6 +606,6 @@ def test_held_out_text_is_shorter_and_likelier(name, corpus_sample, tmp_path):
 @pytest.mark.full
 @pytest.mark.parametrize("name", ["en", "multi"])
 def test_held_out_text_is_shorter_and_likelier_on_whole_corpora(name, corpus_sample, tmp_path):
-    """Minutes, and gigabytes, for the namesake."""
+    """Minutes, and gigabytes, for tokenizers."""
     raw = corpus_sample(name, -1).encode()
     assert_best(table(raw, 16_000, tmp_path, ["sentencepiece", "tokenizers"]))

@@ -1,6 +1,6 @@
 """Training WordLevel and WordPiece against the installed `tokenizers`, live.
 
-The namesake numbers the prefixed characters of WordPiece in the order of a hash table. Its order in that very run is
+tokenizers numbers the prefixed characters of WordPiece in the order of a hash table. Its order in that very run is
 read from its vocabulary and given to ours; everything else must then be equal.
 """
 
@@ -67,7 +67,7 @@ def test_wordlevel_is_equal(special_tokens):
         assert ours(trainers.WordLevelTrainer(**options), counts) == expected, (seed, options)
 
 
-def test_wordlevel_of_bytes_names_the_characters_that_spell_them():
+def test_wordlevel_of_bytes_writes_them_as_characters():
     """Words of a byte-level pre-tokenizer are kept as bytes until somebody must see them."""
     lines = ["größe größe 漢字\n", " Ähre größe", ""]
     vocabularies = []
@@ -85,7 +85,7 @@ def test_wordlevel_of_bytes_names_the_characters_that_spell_them():
 
 
 def in_order_of(vocab: dict[str, int], options: dict) -> trainers.WordPieceTrainer:
-    """A trainer that numbers the affixed characters as a vocabulary of the namesake does."""
+    """A trainer that numbers the affixed characters as a vocabulary of tokenizers does."""
 
     class Merging(trainers.BpeTrainer):
         def _affixed_order(self, counts):
@@ -99,7 +99,7 @@ def in_order_of(vocab: dict[str, int], options: dict) -> trainers.WordPieceTrain
 
 
 def equal_in_one_order_of_theirs(counts: dict[str, int], options: dict, tries: int = 40) -> bool:
-    """Almost always the first try settles it; where one string is spelt twice, the namesake has several answers."""
+    """Almost always the first try settles it; where one string is spelt twice, tokenizers has several answers."""
     for _ in range(tries):
         trainer = tokenizers.trainers.WordPieceTrainer(**options)
         vocab = theirs(tokenizers.models.WordPiece(), trainer, counts)
@@ -151,7 +151,7 @@ def test_wordpiece_is_equal(names):
         assert equal_in_one_order_of_theirs(counts, options), (seed, counts, options)
 
 
-def test_two_merges_of_one_spelling():
+def test_two_merges_that_make_one_string():
     """With "a" as the prefix, `b` + `aab` and `ba` + `ab` are both `bab`; the vocabulary has it once."""
     found = 0
     for seed in range(40):
@@ -187,12 +187,12 @@ def bert(package=None):
 
 def equal_on_text(lines: list[str], vocab_size: int) -> None:
     options = {"vocab_size": vocab_size, "special_tokens": ["[PAD]", "[UNK]"], "show_progress": False}
-    namesake, tokenizer = bert(tokenizers), bert()
-    namesake.train_from_iterator(lines, tokenizers.trainers.WordPieceTrainer(**options))
-    vocab = namesake.get_vocab()
+    upstream, tokenizer = bert(tokenizers), bert()
+    upstream.train_from_iterator(lines, tokenizers.trainers.WordPieceTrainer(**options))
+    vocab = upstream.get_vocab()
     tokenizer.train_from_iterator(lines, in_order_of(vocab, options))
     assert len(vocab) > 1000 and tokenizer.get_vocab() == vocab
-    assert json.loads(tokenizer.to_str()) == json.loads(namesake.to_str())
+    assert json.loads(tokenizer.to_str()) == json.loads(upstream.to_str())
 
 
 @pytest.mark.parametrize("name", ["en", "code", "multi", "zh"])
@@ -231,13 +231,13 @@ KINDS = {"WordPieceTrainer": [*VALUES], "WordLevelTrainer": [*VALUES][:4]}
     ],
     ids=str,
 )
-def test_options_are_attributes_and_shown_as_the_namesake_does(kind, names):
+def test_options_are_attributes_and_shown_as_tokenizers_does(kind, names):
     options = {name: VALUES[name] for name in names}
-    mine, namesake = getattr(trainers, kind)(**options), getattr(tokenizers.trainers, kind)(**options)
-    assert repr(mine) == repr(namesake) == str(namesake)
-    assert mine.__getstate__() == namesake.__getstate__()
+    mine, upstream = getattr(trainers, kind)(**options), getattr(tokenizers.trainers, kind)(**options)
+    assert repr(mine) == repr(upstream) == str(upstream)
+    assert mine.__getstate__() == upstream.__getstate__()
     for name in KINDS[kind]:
-        assert str(getattr(mine, name)) == str(getattr(namesake, name))
+        assert str(getattr(mine, name)) == str(getattr(upstream, name))
     by_setting, theirs_by_setting = getattr(trainers, kind)(), getattr(tokenizers.trainers, kind)()
     for name, value in options.items():
         setattr(by_setting, name, value)
@@ -266,7 +266,7 @@ WRONG = {
 @pytest.mark.parametrize(
     ("kind", "name"), [(kind, name) for kind in KINDS for name in WRONG if name in KINDS[kind]]
 )
-def test_wrong_values_are_refused_where_the_namesake_refuses_them(kind, name):
+def test_wrong_values_are_refused_where_tokenizers_refuses_them(kind, name):
     errors = (TypeError, OverflowError)
     with pytest.raises(errors):
         getattr(tokenizers.trainers, kind)(**{name: WRONG[name]})
@@ -286,15 +286,15 @@ def test_an_empty_corpus_warns(kind):
 
 @pytest.mark.parametrize("kind", ["BPE", "WordPiece", "WordLevel"])
 def test_each_model_has_its_trainer(kind):
-    """Without a trainer the model's own is taken, and learns the tokens that the namesake learns."""
+    """Without a trainer the model's own is taken, and learns the tokens that tokenizers learns."""
     lines = ["low lower lowest low"] * 3 + ["new newer newest"]
-    namesake = tokenizers.Tokenizer(getattr(tokenizers.models, kind)())
-    namesake.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
-    namesake.train_from_iterator(lines)
+    upstream = tokenizers.Tokenizer(getattr(tokenizers.models, kind)())
+    upstream.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    upstream.train_from_iterator(lines)
     tokenizer = Tokenizer(getattr(models, kind)())
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.train_from_iterator(lines)
-    assert {*tokenizer.get_vocab()} == {*namesake.get_vocab()}
+    assert {*tokenizer.get_vocab()} == {*upstream.get_vocab()}
     assert len(tokenizer.get_vocab()) > 5
 
 

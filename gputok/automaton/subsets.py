@@ -220,22 +220,36 @@ def compile_node(node: Node) -> Automaton:
     """
     program = _Program(node)
     class_of, member = partition(list(program.sets) or [EVERYTHING])
-    delta, accept = _subsets(program, member)
-    delta, accept = _minimize(delta, accept)
-    delta, accept, class_of = _merge_classes(delta, accept, class_of)
-    if delta.shape[1] > 256:
+    return finished(*_subsets(program, member), class_of)
+
+
+def finished(delta: Positions, accept: Mask, class_of: Positions) -> Automaton:
+    """Makes an Automaton with as few states and classes as possible.
+
+    Args:
+        delta: int64[n_states, n_classes + 1], the next state or DEAD; the last column is END. Every state must be
+            reachable from state 0.
+        accept: bool of the same shape.
+        class_of: int64[0x110000], the class of each code point.
+
+    Raises:
+        OutsideError: if more than 255 classes remain.
+    """
+    narrow, accepted = _minimize(delta, accept)
+    narrow, accepted, class_of = _merge_classes(narrow, accepted, class_of)
+    if narrow.shape[1] > 256:
         raise OutsideError("more than 255 classes of characters")
     # The search does not take an empty match that touches the last match; there remains a gap.
-    gaps = _may_be_gap(delta, accept)
+    gaps = _may_be_gap(narrow, accepted)
     rows: dict[bytes, int] = {}
     page = [rows.setdefault(row.tobytes(), len(rows)) for row in class_of.astype(np.uint8).reshape(-1, 128)]
     return Automaton(
         ascii_class=class_of[:128].astype(np.uint8),
         page=np.array(page, np.uint16),
         member=np.frombuffer(b"".join(rows), np.uint8).reshape(-1, 128).copy(),
-        delta=delta,
-        accept=accept,
-        strong=_strong(delta, accept, gaps),
+        delta=narrow,
+        accept=accepted,
+        strong=_strong(narrow, accepted, gaps),
         gapless=not gaps.any(),
     )
 

@@ -1,13 +1,13 @@
-"""gputok beside what a user would use instead: the same work on the same file, each run in a process of its own.
+"""Compares gputok with other tokenizer packages (peers): the same work on the same file, each run in its own process.
 
-    train(text, against=[...])    learning a vocabulary from a file of lines
-    encode(text, against=[...])   a file of documents of about 4 kB to ids in memory
+    train(text, against=[...])    trains a vocabulary on a file of lines
+    encode(text, against=[...])   encodes a file, as documents of about 4 kB or as lines, to ids in memory
 
-What a run measures: the package is imported and the work done once on the first KB of the text; then the clock
-runs from the call to the renamed output (train), or to all ids in the peer's own form (encode). Peak memory is that
-of the process less its peak before the clock started, which stands beside it as the runtime's own share. Runs of
-the peers take turns, so that a noisy minute hits all. Before anything is timed, results are compared on a sample.
-On a GPU, gputok on the CPU is one of the peers, and the stages' times on the device stand below (`bench.stages`).
+A run imports the package and does the work once on the first KB of the text. Then the clock runs from the call until the
+output has its final name (train), or until all ids exist in the peer's own form (encode). The peak memory of the work is
+the peak of the process, minus its peak before the clock started; the latter is shown as the memory of the runtime. The
+peers take turns, so that a noisy minute affects all of them. Before the first run, the results are compared on a sample.
+On a GPU, gputok on the CPU is one of the peers, and the times of the stages on the device follow (`bench.stages`).
 """
 
 from __future__ import annotations
@@ -20,44 +20,70 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gputok.bench.peers import ENCODE, END, MODELS_OF, ON_CPU, TRAIN, Job, learnt, version
+from gputok.bench.peers import ENCODE, END, MODELS_OF, ON_CPU, TRAIN, Job, learned, version
 from gputok.kernels.threads import thread_count
-from gputok.progress import Progress, Report, reporting
-from gputok.recipes import Model
+from gputok.progress import reporting
 
-_SAMPLE_BYTES = 1_000_000  # of the text, to verify on
-_DOCUMENT_BYTES = 4096  # of a document of `encode`, about
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gputok.progress import Progress, Report
+    from gputok.recipes import Model
+
+_SAMPLE_BYTES = 1_000_000  # of the start of the text, on which results are compared
+_DOCUMENT_BYTES = 4096  # of a document of `encode`, approximately
 
 
 class Row(NamedTuple):
-    """One peer's runs."""
+    """The runs of one peer.
+
+    Attributes:
+        peer: its name.
+        version: its version.
+        seconds: for each run, the time of the work.
+        process_seconds: for each run, the time of the whole process.
+        peak_bytes: for each run, the peak memory of the work.
+        runtime_bytes: for each run, the peak memory before the work.
+        start_seconds: for each run, the parts of process_seconds for importing the package and for the first KB.
+        n_equal: how many results of the peer equal gputok's: merges from the first on (other models: pieces; encode: ids
+            of the sample).
+        n_results: how many results the peer has.
+        failure: why there are no runs, or "".
+    """
 
     peer: str
     version: str
-    seconds: list[float]  # one for each run, as the others
-    process_seconds: list[float]  # wall time of the whole process of that run
+    seconds: list[float]
+    process_seconds: list[float]
     peak_bytes: list[int]
     runtime_bytes: list[int]
-    start_seconds: list[tuple[float, float]]  # of process_seconds: (importing the package, the first KB)
-    # leading merges (other models: pieces; encode: ids of the sample) that equal gputok's
+    start_seconds: list[tuple[float, float]]
     n_equal: int | None
-    n_results: int | None  # of how many
-    failure: str = ""  # why it has no runs
+    n_results: int | None
+    failure: str = ""
 
 
 class Stage(NamedTuple):
-    """What one stage took on a GPU."""
+    """The times of one stage on a GPU.
+
+    Attributes:
+        stage: its name.
+        card: the name of the GPU.
+        n_bytes: the size of the text.
+        device_seconds: for each run, the time on the device.
+        kernel_seconds: the time of each of gputok's kernels, longest first.
+    """
 
     stage: str
     card: str
-    n_bytes: int  # of text
-    device_seconds: list[float]  # one for each run
-    kernel_seconds: dict[str, float]  # of each of gputok's kernels, longest first
+    n_bytes: int
+    device_seconds: list[float]
+    kernel_seconds: dict[str, float]
 
     def line(self) -> str:
+        """Describes the stage in one line."""
         device, kernels = statistics.median(self.device_seconds), sum(self.kernel_seconds.values())
         rates = [
             f"{self.n_bytes / 1e9 / seconds:.3g} GB/s" if seconds else "-" for seconds in (device, kernels)
@@ -70,7 +96,21 @@ class Stage(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """All that a bench found out; `table()` is for eyes, `to_json()` for machines."""
+    """The results of a benchmark; `table()` shows them to a person, `to_json()` writes them for programs.
+
+    Attributes:
+        task: "train" or "encode".
+        text: the file.
+        n_bytes: its size.
+        model: "bpe", "unigram", "wordpiece" or "wordlevel".
+        vocab_size: the size of the vocabulary.
+        threads: how many threads each peer may use.
+        device: "cpu" or a GPU.
+        verified: the result of the comparison on the sample, as a sentence.
+        rows: the peers, gputok first.
+        skipped: the peers that did not run, and why.
+        stages: on a GPU, the times of the stages.
+    """
 
     task: str
     text: str
@@ -83,24 +123,26 @@ class Comparison(NamedTuple):
     rows: list[Row]
     skipped: dict[str, str]  # peer -> why
     stages: Sequence[Stage] = ()  # on a GPU
+    documents: str = ""  # of encode: what is encoded one by one
 
     def to_json(self) -> str:
+        """Returns the results as JSON; each row also has `ratio`, its median time divided by gputok's."""
         rows = [{**row._asdict(), "ratio": self._ratio(row)} for row in self.rows]
         stages = [stage._asdict() for stage in self.stages]
         return json.dumps({**self._asdict(), "rows": rows, "stages": stages}, indent=2)
 
     def table(self) -> str:
-        """Medians with (min to max), a line for each peer."""
-        equal = {"encode": "ids equal"}.get(
-            self.task, "merges agree" if self.model == "bpe" else "pieces in common"
-        )
+        """Returns a table with one line for each peer: medians with (minimum to maximum)."""
+        of_training = "merges agree" if self.model == "bpe" else "pieces in common"
+        equal = "ids equal" if self.task == "encode" else of_training
         head = ["", "seconds", "MB/s", "times gputok's", "peak MB", "+ runtime MB", "process s", equal]
         lines = [head, *(self._line(row) for row in self.rows)]
         widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-        what = f"{self.model}, vocabulary {self.vocab_size:,}, {self.threads} threads, device {self.device}"
+        setup = f"{self.model}, vocabulary {self.vocab_size:,}, {self.threads} threads, device {self.device}"
+        setup += f", {self.documents}" if self.documents else ""
         return "\n".join(
             [
-                f"{self.task} {self.text}, {self.n_bytes / 1e6:.1f} MB: {what}; median (min to max)",
+                f"{self.task} {self.text}, {self.n_bytes / 1e6:.1f} MB: {setup}; median (min to max)",
                 f"verified: {self.verified}",
                 *(
                     "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -113,7 +155,7 @@ class Comparison(NamedTuple):
         )
 
     def _start(self) -> list[str]:
-        """Where the time goes before gputok's clock starts."""
+        """Describes the time before gputok's clock starts."""
         starts = [row.start_seconds for row in self.rows if row.peer == "gputok" and row.start_seconds]
         if not starts:
             return []
@@ -141,7 +183,7 @@ class Comparison(NamedTuple):
         ]
 
     def _ratio(self, row: Row) -> float | None:
-        """Times gputok's median."""
+        """Returns the median time of a peer divided by gputok's."""
         ours = next((row.seconds for row in self.rows if row.peer == "gputok"), [])
         return statistics.median(row.seconds) / statistics.median(ours) if ours and row.seconds else None
 
@@ -157,13 +199,27 @@ def train(
     runs: int = 3,
     progress: Progress = None,
 ) -> Comparison:
-    """Trains gputok and each peer of `against` on a text file, in the reference configuration of `model`.
+    """Trains gputok and other packages on a text file, with the reference configuration of a model (`gputok.recipes`).
 
-    Peers: tokenizers, gigabpe, rustbpe, sentencepiece. Raises ValueError where gputok and `tokenizers` learn
-    different things from the first MB (for BPE and WordLevel, whose results are determined).
+    Args:
+        text: the file; gputok reads it in any of its formats, and passes it on as plain text.
+        vocab_size: the size of the vocabulary.
+        model: "bpe", "unigram", "wordpiece" or "wordlevel".
+        against: the peers: tokenizers, gigabpe, rustbpe, sentencepiece.
+        threads: how many threads each peer may use; None: all cores.
+        device: "cpu", or the GPU on which gputok runs (`gputok.backend`).
+        runs: how many times each peer runs.
+        progress: what shows the progress; see `gputok.progress`.
+
+    Returns:
+        The times, memory, and equal results of all peers.
+
+    Raises:
+        ValueError: if a peer is unknown; or if gputok and `tokenizers` learn different results from the first MB (of BPE
+            and WordLevel, whose results are unique).
     """
     threads = thread_count(threads)
-    peers, skipped = _installed(_beside(against, device), TRAIN, model)
+    peers, skipped = _installed(_with_cpu(against, device), TRAIN, model)
     with tempfile.TemporaryDirectory() as folder, reporting(progress) as report:
         plain = _plain(text, pathlib.Path(folder, "text.txt"))
         sample = _head(plain, pathlib.Path(folder, "sample.txt"), _SAMPLE_BYTES)
@@ -174,12 +230,12 @@ def train(
             return Job("train", peer, str(text), str(warm), output, threads, model, vocab_size, device)
 
         def result(peer: str) -> Any:
-            return learnt(peer, model, job(peer).output)
+            return learned(peer, model, job(peer).output)
 
         for peer in ("gputok", "tokenizers"):
             if peer in peers:
                 report(f"verify: {peer}", 0, 1)
-                _run(job(peer, sample))  # and gputok's compiled code is on disk from here on
+                _run(job(peer, sample))  # this also stores gputok's compiled code on disk
         verified = "nothing (tokenizers is not among the peers)"
         if "tokenizers" in peers:
             ours, theirs = result("gputok"), result("tokenizers")
@@ -189,8 +245,8 @@ def train(
                     f"not timed: on the first {sample.stat().st_size:,} bytes of {text}, gputok {version('gputok')} and "
                     f"tokenizers {version('tokenizers')} learn the same {n:,} of {len(theirs):,} and then differ"
                 )
-            of_what = "merges" if model == "bpe" else "pieces"
-            verified = f"{n:,} of {len(theirs):,} {of_what} equal those of tokenizers on the first MB"
+            results = "merges" if model == "bpe" else "pieces"
+            verified = f"{n:,} of {len(theirs):,} {results} equal those of tokenizers on the first MB"
         rows = _take_turns(peers, job, runs, report)
         ours = result("gputok") if not rows[0].failure else None
         rows = [
@@ -208,27 +264,43 @@ def encode(
     *,
     tokenizer: str | os.PathLike[str] | None = None,
     vocab_size: int = 32_000,
+    lines: bool = False,
     against: Sequence[str] = ("tokenizers",),
     threads: int | None = None,
     device: str = "cpu",
     runs: int = 3,
     progress: Progress = None,
 ) -> Comparison:
-    """Encodes a text file, cut into documents of about 4 kB, with gputok and each peer of `against`.
+    """Encodes a text file, cut into documents of about 4 kB or into lines, with gputok and other packages.
 
-    Peers: tokenizers, tiktoken, gigatoken. `tokenizer` is a GPT-2-style tokenizer.json; without one, it is trained
-    on the text. Raises ValueError where gputok and `tokenizers` give different ids for the first MB.
+    Args:
+        text: the file; gputok reads it in any of its formats, and passes it on as plain text.
+        tokenizer: a GPT-2-style tokenizer.json; None: trains one on the text.
+        vocab_size: the size of the vocabulary of the tokenizer that is trained.
+        lines: cuts the file into lines, which stay apart, instead of documents.
+        against: the peers: tokenizers, tiktoken, gigatoken.
+        threads: how many threads each peer may use; None: all cores.
+        device: "cpu", or the GPU on which gputok runs (`gputok.backend`).
+        runs: how many times each peer runs.
+        progress: what shows the progress; see `gputok.progress`.
+
+    Returns:
+        The times, memory, and equal results of all peers.
+
+    Raises:
+        ValueError: if a peer is unknown, or gputok and `tokenizers` give different ids for the first MB.
     """
     import numpy as np
 
     threads = thread_count(threads)
-    peers, skipped = _installed(_beside(against, device), ENCODE, "bpe")
+    peers, skipped = _installed(_with_cpu(against, device), ENCODE, "bpe")
     with tempfile.TemporaryDirectory() as folder, reporting(progress) as report:
         plain = _plain(text, pathlib.Path(folder, "text.txt"))
         warm = _head(plain, pathlib.Path(folder, "warm.txt"), 1024)
         documents, sample = pathlib.Path(folder, "documents.txt"), pathlib.Path(folder, "sample.txt")
-        documents.write_bytes(_in_documents(plain.read_bytes()))
-        sample.write_bytes(_in_documents(_head(plain, sample, _SAMPLE_BYTES).read_bytes()))
+        document_bytes = 0 if lines else _DOCUMENT_BYTES
+        documents.write_bytes(_in_documents(plain.read_bytes(), document_bytes))
+        sample.write_bytes(_in_documents(_head(plain, sample, _SAMPLE_BYTES).read_bytes(), document_bytes))
         if tokenizer is None:
             report("verify: training the tokenizer", 0, 1)
             tokenizer = pathlib.Path(folder, "tokenizer.json")
@@ -258,12 +330,25 @@ def encode(
         rows = [row._replace(n_equal=equal[row.peer], n_results=len(ours)) for row in rows]
         stages = _stages(job("gputok"), runs)
         n_bytes = plain.stat().st_size
+    unit = "lines" if lines else "documents of about 4 kB"
     return Comparison(
-        "encode", str(text), n_bytes, "bpe", vocab_size, threads, device, verified, rows, skipped, stages
+        "encode",
+        str(text),
+        n_bytes,
+        "bpe",
+        vocab_size,
+        threads,
+        device,
+        verified,
+        rows,
+        skipped,
+        stages,
+        unit,
     )
 
 
-def _beside(against: Sequence[str], device: str) -> Sequence[str]:
+def _with_cpu(against: Sequence[str], device: str) -> Sequence[str]:
+    """On a GPU, adds gputok on the CPU to the peers."""
     return against if device == "cpu" else [ON_CPU, *against]
 
 
@@ -272,15 +357,14 @@ def _stages(job: Job, runs: int) -> list[Stage]:
 
 
 def _installed(against: Sequence[str], known: dict[str, Any], model: str) -> tuple[list[str], dict[str, str]]:
-    """The peers that can run, gputok first, and why the others can't."""
-    skipped = {}
+    """Returns the peers that can run, gputok first, and for the other peers why they can't."""
+    skipped: dict[str, str] = {}
     for peer in against:
         if peer not in known:
-            raise ValueError(
-                f"{peer!r} is no peer; there are {', '.join(name for name in known if name not in ('gputok', ON_CPU))}"
-            )
+            peers = ", ".join(name for name in known if name not in ("gputok", ON_CPU))
+            raise ValueError(f"expected a peer of {peers}; got {peer!r}")
         if model not in MODELS_OF.get(peer, (model,)):
-            skipped[peer] = f"it trains no {model}"
+            skipped[peer] = f"does not train {model}"
         elif version(peer) is None:
             skipped[peer] = f"not installed: pip install {peer}"
     return list(dict.fromkeys(["gputok", *(peer for peer in against if peer not in skipped)])), skipped
@@ -309,7 +393,7 @@ def _take_turns(peers: Sequence[str], job: Callable[[str], Job], runs: int, repo
 
 
 def _run(job: Job, module: str = "worker", *arguments: str) -> tuple[Any, float]:
-    """One process: what it measured of itself, and its wall time. Raises ChildProcessError where it fails."""
+    """Runs a process; returns what it measured and its wall time. Raises ChildProcessError if it fails."""
     threads = str(job.threads)
     source = str(pathlib.Path(__file__).parents[2])
     environment = {
@@ -321,28 +405,28 @@ def _run(job: Job, module: str = "worker", *arguments: str) -> tuple[Any, float]
     }
     command = [sys.executable, "-m", f"gputok.bench.{module}", json.dumps(job._asdict()), *arguments]
     start = time.perf_counter()
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    process = subprocess.run(command, env=environment, capture_output=True, text=True)
     seconds = time.perf_counter() - start
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise ChildProcessError(f"{job.peer} could not {job.task}: {said[-1][:200]}")
-    return json.loads(done.stdout.strip().splitlines()[-1]), seconds
+    if process.returncode:
+        errors = process.stderr.strip().splitlines() or [f"exit status {process.returncode}"]
+        raise ChildProcessError(f"{job.peer} could not {job.task}: {errors[-1][:200]}")
+    return json.loads(process.stdout.strip().splitlines()[-1]), seconds
 
 
 def _plain(text: str | os.PathLike[str], target: pathlib.Path) -> pathlib.Path:
-    """The text as a plain file, which is what every peer can read."""
+    """Returns the text as a plain file, which all peers can read; `target` is written if necessary."""
     from gputok import corpus
 
     if corpus.total_bytes(text) is not None and pathlib.Path(text).is_file():
         return pathlib.Path(text)
     with open(target, "wb") as file:
         for batch in corpus.read(text):
-            file.write(batch.data)
+            file.write(batch.data.data)
     return target
 
 
 def _head(text: pathlib.Path, target: pathlib.Path, n_bytes: int) -> pathlib.Path:
-    """The first `n_bytes` of the text, up to the end of a line where there is one, else of a character."""
+    """Writes the first `n_bytes` of the text, up to the end of a line if possible, else of a character."""
     with open(text, "rb") as file:
         head = file.read(n_bytes)
     if len(head) == n_bytes:
@@ -351,11 +435,11 @@ def _head(text: pathlib.Path, target: pathlib.Path, n_bytes: int) -> pathlib.Pat
     return target
 
 
-def _in_documents(text: bytes) -> bytes:
-    """Whole lines joined to documents, with the end token between two of them."""
+def _in_documents(text: bytes, document_bytes: int) -> bytes:
+    """Joins whole lines to documents of at least so many bytes, with the end token between two documents."""
     documents, start = [], 0
     while start < len(text):
-        stop = text.find(b"\n", start + _DOCUMENT_BYTES) + 1 or len(text)
+        stop = text.find(b"\n", start + document_bytes) + 1 or len(text)
         documents.append(text[start:stop])
         start = stop
     return END.encode().join(documents)
@@ -367,8 +451,8 @@ def _agreement(ours: Any, theirs: Any, model: str) -> dict[str, int | None]:
     return {"n_equal": _n_equal(ours, theirs, model), "n_results": len(theirs)}
 
 
-def _n_equal(ours: Sequence[tuple], theirs: Sequence[tuple], model: str) -> int:
-    """Leading merges that are equal (as strings where a peer doesn't keep the pairs); pieces in common."""
+def _n_equal(ours: Sequence[tuple[str, ...]], theirs: Sequence[tuple[str, ...]], model: str) -> int:
+    """Counts the equal merges from the first on (as strings if the peer doesn't keep pairs), or the pieces in common."""
     if model != "bpe":
         return len(set(ours) & set(theirs))
     if theirs and len(theirs[0]) == 1:
@@ -382,5 +466,6 @@ def _n_leading(ours: Sequence[Any], theirs: Sequence[Any]) -> int:
 
 
 def _spread(values: Sequence[float], form: str) -> str:
+    """Formats the median, the minimum and the maximum."""
     low, middle, high = (form.format(f(values)) for f in (min, statistics.median, max))
     return f"{middle} ({low} to {high})"

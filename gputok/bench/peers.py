@@ -1,8 +1,9 @@
-"""What each peer is asked to do: the same training, or the same encoding, in its own words.
+"""The peers: how each package does the same training, or the same encoding.
 
-A peer is a function of a Job that imports its package and returns the function to be timed: train(text, output)
-learns from the plain text file and writes its result, encode(text) gives the ids of all documents in the peer's
-own form (and `flat` makes one array of them, untimed, to compare). Nothing is imported here that a peer's process doesn't need.
+A peer is a function that takes a Job, imports its package, and returns the function to time. train(text, output) learns
+from a plain text file and writes the result. encode(text) returns the ids of all documents in the peer's own form; `flat`
+then makes one array of them, to compare, which is not timed. This module imports nothing that a peer's process doesn't
+need.
 """
 
 from __future__ import annotations
@@ -14,15 +15,22 @@ import importlib.metadata
 import json
 import os
 import pathlib
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-ON_CPU = "gputok-cpu"  # what stands beside gputok where that runs on a GPU
-END = "<|endoftext|>"  # the special token, and what lies between two documents of `bench encode`
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gputok.recipes import Model
+
+ON_CPU = "gputok-cpu"
+"""The peer gputok on the CPU, if gputok itself runs on a GPU."""
+END = "<|endoftext|>"
+"""The special token, which is also between two documents of `encode`."""
 
 
 class Job(NamedTuple):
-    """One run of one peer in a process of its own."""
+    """One run of one peer in its own process."""
 
     task: str  # "train" or "encode"
     peer: str
@@ -30,11 +38,11 @@ class Job(NamedTuple):
     warm_text: str  # its first KB
     output: str  # the file to write
     threads: int
-    model: str = "bpe"
+    model: Model = "bpe"
     vocab_size: int = 0
     device: str = "cpu"
     tokenizer: str = ""  # the tokenizer.json to encode with
-    keep_ids: bool = False  # write the ids of `encode` to `output`, to be compared
+    keep_ids: bool = False  # write the ids of `encode` to `output`, to compare them
 
 
 Train = Callable[[str, str], None]
@@ -46,7 +54,7 @@ Flat = Callable[[Any], Any]  # uint32[n_ids]
 
 
 def train_by_recipe(job: Job, *, package: str) -> Train:
-    """gputok and its namesake: the import is all that differs."""
+    """Trains gputok or tokenizers; only the import differs."""
     from gputok.recipes import recipe
 
     ours = {"threads": job.threads, "device": _device(job), "progress": False} if package == "gputok" else {}
@@ -66,7 +74,8 @@ def _device(job: Job) -> str:
 
 
 def train_gigabpe(job: Job) -> Train:
-    import gigabpe
+    """Trains gigabpe, with the pre-tokenizer of GPT-2."""
+    gigabpe: Any = importlib.import_module("gigabpe")
 
     def train(text: str, output: str) -> None:
         gigabpe.train_tokenizer(
@@ -82,9 +91,10 @@ def train_gigabpe(job: Job) -> Train:
 
 
 def train_rustbpe(job: Job) -> Train:
-    import rustbpe
-
+    """Trains rustbpe, whose result is written as tokens and their ranks."""
     from gputok.automaton.patterns import PATTERNS
+
+    rustbpe: Any = importlib.import_module("rustbpe")
 
     def train(text: str, output: str) -> None:
         tokenizer = rustbpe.Tokenizer()
@@ -100,6 +110,7 @@ def train_rustbpe(job: Job) -> Train:
 
 
 def train_sentencepiece(job: Job) -> Train:
+    """Trains SentencePiece, without normalization."""
     import sentencepiece
 
     def train(text: str, output: str) -> None:
@@ -108,7 +119,7 @@ def train_sentencepiece(job: Job) -> Train:
             model_prefix=output,
             model_type=job.model,
             vocab_size=job.vocab_size,
-            hard_vocab_limit=False,  # for the first KB, which has no 32,000 pieces
+            hard_vocab_limit=False,  # the first KB has fewer than 32,000 pieces
             num_threads=job.threads,
             normalization_rule_name="identity",
             character_coverage=1.0,
@@ -131,13 +142,16 @@ TRAIN: dict[str, Callable[[Job], Train]] = {
     "rustbpe": train_rustbpe,
     "sentencepiece": train_sentencepiece,
 }
-# where a peer does not train all
 MODELS_OF = {"gigabpe": ("bpe",), "rustbpe": ("bpe",), "sentencepiece": ("bpe", "unigram")}
+"""The models that a peer trains, if it does not train all."""
 
 
-def learnt(peer: str, model: str, output: str) -> list[tuple[str, ...]] | None:
-    """What a peer learnt, in order: merges as pairs, or as one string where the peer keeps only that; pieces of the
-    other models. None where its merges are of another kind (SentencePiece's, on characters)."""
+def learned(peer: str, model: str, output: str) -> list[tuple[str, ...]] | None:
+    """Reads what a peer has learned, in order.
+
+    Returns merges as pairs, or as one string if the peer keeps only the merged token; of other models, the pieces. None if
+    the merges can't be compared with gputok's (SentencePiece merges characters, not bytes).
+    """
     if peer == "rustbpe":
         from gputok.text.byte_alphabet import BYTE_CHARACTERS
 
@@ -151,22 +165,24 @@ def learnt(peer: str, model: str, output: str) -> list[tuple[str, ...]] | None:
 
         pieces = sentencepiece.SentencePieceProcessor(model_file=output)
         return [(pieces.id_to_piece(i),) for i in range(pieces.get_piece_size())]
-    learnt = json.loads(pathlib.Path(output).read_text())["model"]
+    form = json.loads(pathlib.Path(output).read_text())["model"]
     if model == "bpe":
         return [
-            tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in learnt["merges"]
+            tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in form["merges"]
         ]
-    return [(piece[0],) if model == "unigram" else (piece,) for piece in learnt["vocab"]]
+    return [(piece[0],) if model == "unigram" else (piece,) for piece in form["vocab"]]
 
 
 # -- encode
 
 
 def documents(text: str) -> list[str]:
+    """Reads the documents of a file."""
     return pathlib.Path(text).read_bytes().decode().split(END)
 
 
 def encode_gputok(job: Job) -> tuple[Encode, Flat]:
+    """Encodes with gputok, the file as a corpus."""
     import numpy as np
 
     from gputok import Tokenizer
@@ -183,6 +199,7 @@ def encode_gputok(job: Job) -> tuple[Encode, Flat]:
 
 
 def encode_tokenizers(job: Job) -> tuple[Encode, Flat]:
+    """Encodes with tokenizers, by its fastest method, without offsets."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(job.tokenizer)
@@ -193,6 +210,7 @@ def encode_tokenizers(job: Job) -> tuple[Encode, Flat]:
 
 
 def encode_tiktoken(job: Job) -> tuple[Encode, Flat]:
+    """Encodes with tiktoken, which gets the vocabulary of the tokenizer.json."""
     import tiktoken
 
     from gputok.automaton.patterns import PATTERNS
@@ -211,6 +229,7 @@ def encode_tiktoken(job: Job) -> tuple[Encode, Flat]:
 
 
 def encode_gigatoken(job: Job) -> tuple[Encode, Flat]:
+    """Encodes with gigatoken, which reads the file itself."""
     import awkward
     import gigatoken
 
@@ -239,7 +258,7 @@ ENCODE: dict[str, Callable[[Job], tuple[Encode, Flat]]] = {
 
 
 def version(peer: str) -> str | None:
-    """The installed version, or None."""
+    """Returns the installed version of a peer, or None."""
     if peer in ("gputok", ON_CPU):
         from gputok import __version__
 

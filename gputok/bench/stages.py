@@ -1,9 +1,9 @@
-"""The stages of a GPU on their own: `python -m gputok.bench.stages JOB RUNS`, with the Job as JSON; prints Stages as JSON.
+"""Times the stages on a GPU: `python -m gputok.bench.stages JOB RUNS`, with the Job as JSON; prints Stages as JSON.
 
-Device seconds: between two CUDA events around the stage, with the text in the device's memory before and the result
-after. Kernel seconds: between events around each launch of gputok's kernels, in a run of its own, so that what is left of
-the device's is CuPy's part (sums, sorts) and waiting for the host. Each result is compared with the CPU's before it is
-timed.
+The device seconds of a stage are measured by two CUDA events around the stage; the text is in the memory of the device
+before, and the result after. The kernel seconds are measured by events around each launch of gputok's kernels, in a
+separate run. The difference of the two is the time of CuPy's kernels (sums, sorts) and of waiting for the host. Each
+result is compared with the CPU's before it is timed.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import contextlib
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,26 +26,31 @@ from gputok.kernels.cuda import split
 from gputok.kernels.cuda.device import Device
 from gputok.pipeline import encode_corpus
 from gputok.pipeline.count_words import POSITIONS, count_words
-from gputok.pre_tokenizers import SplitPlan
 from gputok.recipes import recipe
-from gputok.text.pieces import TextBatch
 from gputok.text.word_counts import WordCounts
 
-_MOST_BYTES = 1 << 30  # of text that is held in the device's memory
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gputok.pre_tokenizers import SplitPlan
+    from gputok.text.pieces import TextBatch
+
+_MOST_BYTES = 1 << 30  # the largest size of the text in the memory of the device
 _EVENTS_AT_A_TIME = 4096
 
 
-Work = Callable[[Device], Any]  # a stage; what it does on the device, it does in `device.active()`
+Work = Callable[[Device], Any]
+"""A stage; it uses the device inside `device.active()`."""
 
 
 def measure(job: Job, device: Device, runs: int) -> list[Stage]:
-    """The stages of the job's task on this device. ValueError: one gives something else than the CPU does."""
+    """Times the stages of a job's task on a device; raises ValueError if a result differs from the CPU's."""
     stages = _training(job, device) if job.task == "train" else _encoding(job, device)
     return [_measured(name, n_bytes, work, device, runs) for name, n_bytes, work in stages]
 
 
 def _measured(name: str, n_bytes: int, work: Work, device: Device, runs: int) -> Stage:
-    seconds = [_timed(work, device) for _ in range(1 + runs)][1:]  # the first one fills CuPy's pool of memory
+    seconds = [_timed(work, device) for _ in range(1 + runs)][1:]  # the first run fills CuPy's pool of memory
     with _timed_launches(device) as (watched, kernels):
         work(watched)
     return Stage(name, device.name, n_bytes, seconds, dict(kernels.most_common()))
@@ -67,7 +72,7 @@ def _timed(work: Work, device: Device) -> float:
 
 @contextlib.contextmanager
 def _timed_launches(device: Device) -> Iterator[tuple[Device, Counter[str]]]:
-    """The device, and how long each of its kernels has been running when the block is left."""
+    """Yields the device and a counter, which contains the seconds of each kernel when the block is left."""
     kernels: Counter[str] = Counter()
     events: list[tuple[str, Any, Any]] = []
 
@@ -84,7 +89,7 @@ def _timed_launches(device: Device) -> Iterator[tuple[Device, Counter[str]]]:
             add_up()
 
     def in_turn(launches: Callable[[], None]) -> Callable[[], None]:
-        return launches  # events in a graph give no times
+        return launches  # without a graph: events inside a graph have no times
 
     yield device._replace(launch=launch, graph=in_turn), kernels
     add_up()
@@ -156,7 +161,7 @@ def _encoding(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
 
 
 def _head(batches: Iterator[TextBatch]) -> list[TextBatch]:
-    """The first ones, of about a gigabyte; the first is there whatever its size."""
+    """Returns the first batches, up to 1 GB together, at least one."""
     taken, n_bytes = [], 0
     for batch in batches:
         n_bytes += batch.data.nbytes
@@ -166,17 +171,18 @@ def _head(batches: Iterator[TextBatch]) -> list[TextBatch]:
     return taken
 
 
-def _resident(device: Device, arrays: list[tuple]) -> list[tuple]:
+def _resident(device: Device, arrays: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Copies arrays to the device."""
     with device.active():
         return [device.upload(tuple(each))() for each in arrays]
 
 
 def _verify(stage: str, equal: bool) -> None:
     if not equal:
-        raise ValueError(f"not timed: {stage} gives something else on the GPU than on the CPU")
+        raise ValueError(f"not timed: {stage} gives another result on the GPU than on the CPU")
 
 
 if __name__ == "__main__":
-    given = Job(**json.loads(sys.argv[1]))
-    chosen = backend.choose(given.device).devices[0]
-    print(json.dumps([stage._asdict() for stage in measure(given, chosen, int(sys.argv[2]))]))
+    job = Job(**json.loads(sys.argv[1]))
+    device = backend.choose(job.device).devices[0]
+    print(json.dumps([stage._asdict() for stage in measure(job, device, int(sys.argv[2]))]))

@@ -1,7 +1,7 @@
-"""How long whole processes take that do little: from the start of Python to its end, as in a test, a worker or a shell.
+"""Times whole processes with little work, from the start of Python to its end, as in a test, a worker or a shell.
 
-Each task is run by gputok with nothing compiled before (an empty cache; with machine code in the package that is no
-difference), by gputok again, and by tokenizers; the last two take turns. What is reported are medians.
+Each task runs with gputok and an empty cache of compiled code (without effect if the package contains machine code), then
+with gputok again and with tokenizers in turn. Medians are reported.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _TRAIN = """
 from PACKAGE import Tokenizer, models, pre_tokenizers, trainers
@@ -49,31 +51,39 @@ _TASKS = {
 
 
 class Process(NamedTuple):
-    """What one process took, in seconds."""
+    """The seconds of one process."""
 
     wall: float
-    cpu: float  # of all its threads, in itself and in the kernel
+    cpu: float  # of all threads, in user and kernel mode
 
 
 class Start(NamedTuple):
-    """A task's processes."""
+    """The processes of one task.
+
+    Attributes:
+        task: its name.
+        first: gputok with an empty cache of compiled code.
+        again: gputok, medians.
+        tokenizers: tokenizers, medians.
+    """
 
     task: str
-    first: Process  # of gputok, with nothing compiled before
-    again: Process  # medians of gputok's
-    tokenizers: Process  # and of those of tokenizers
+    first: Process
+    again: Process
+    tokenizers: Process
 
     def line(self) -> str:
+        """Describes the task in one line of the table."""
         numbers = (number for process in self[1:] for number in process)
         return f"{self.task:36}" + "".join(f"{number:9.2f}" for number in numbers)
 
 
 def start(tokenizers: Sequence[str | os.PathLike[str]] = (), *, runs: int = 9) -> list[Start]:
-    """Runs each task: the trainings, and loading each of these tokenizer.json files.
+    """Times each task: a training for each model, and loading a tokenizer.json for each of `tokenizers`.
 
     Args:
-        tokenizers: Paths of tokenizer.json files.
-        runs: Processes of each kind.
+        tokenizers: paths of tokenizer.json files.
+        runs: how many processes of gputok, and of tokenizers, run for each task.
 
     Returns:
         One row for each task.
@@ -82,7 +92,7 @@ def start(tokenizers: Sequence[str | os.PathLike[str]] = (), *, runs: int = 9) -
 
 
 def table(rows: Sequence[Start]) -> str:
-    """The rows for a person."""
+    """Returns the rows as a table."""
     head = "seconds of a whole process, wall and CPU"
     return "\n".join(
         [
@@ -113,15 +123,15 @@ def _measured(task: str, code: str, runs: int) -> Start:
 
 def _run(code: str, package: str, variables: dict[str, str]) -> Process:
     command = [sys.executable, "-c", code.replace("PACKAGE", package)]
-    began = time.perf_counter()
+    start = time.perf_counter()
     process = subprocess.Popen(command, env=os.environ | variables, stderr=subprocess.PIPE)
     assert process.stderr is not None
-    complaint = process.stderr.read().decode(errors="replace")
+    errors = process.stderr.read().decode(errors="replace")
     _, status, used = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - began
+    wall = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise RuntimeError(f"{package} failed:\n{complaint}")
+        raise RuntimeError(f"{package} failed:\n{errors}")
     return Process(wall, used.ru_utime + used.ru_stime)
 
 
@@ -130,7 +140,7 @@ def _median(processes: Sequence[Process]) -> Process:
 
 
 def to_json(rows: Sequence[Start]) -> str:
-    """The rows for machines."""
+    """Returns the rows as JSON."""
     return json.dumps(
         [
             {"task": row.task, **{name: getattr(row, name)._asdict() for name in row._fields[1:]}}

@@ -1,4 +1,4 @@
-"""One run in a process of its own: `python -m gputok.bench.worker JOB`, with the Job as JSON; prints a Run as JSON."""
+"""One run, in its own process: `python -m gputok.bench.worker JOB`, with the Job as JSON; prints a Run as JSON."""
 
 from __future__ import annotations
 
@@ -9,22 +9,34 @@ import pathlib
 import resource
 import sys
 import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gputok.bench.peers import ENCODE, TRAIN, Job
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 class Run(NamedTuple):
-    """What one process measured, in seconds and bytes."""
+    """The measurements of one process.
 
-    import_seconds: float  # importing the package, loading what it encodes with
-    warm_seconds: float  # the same work on the first KB: compiled code is loaded, thread pools started
-    seconds: float  # the work itself
-    runtime_bytes: int  # peak memory up to there: interpreter, package, compiled code
-    peak_bytes: int  # peak memory of the work above that
+    Attributes:
+        import_seconds: for importing the package and loading the tokenizer.
+        warm_seconds: for the same work on the first KB, which loads compiled code and starts threads.
+        seconds: for the work.
+        runtime_bytes: peak memory before the work: interpreter, package, compiled code.
+        peak_bytes: peak memory of the work, minus runtime_bytes.
+    """
+
+    import_seconds: float
+    warm_seconds: float
+    seconds: float
+    runtime_bytes: int
+    peak_bytes: int
 
 
 def run(job: Job) -> Run:
+    """Does the work of a job and measures it."""
     times = [time.perf_counter()]
     if job.task == "train":
         work = TRAIN[job.peer](job)
@@ -40,17 +52,17 @@ def run(job: Job) -> Run:
     peak = peak_memory()
     if job.keep_ids:
         pathlib.Path(job.output).write_bytes(flat(result).tobytes())
-    seconds = [later - earlier for earlier, later in itertools.pairwise(times)]
-    return Run(*seconds, runtime, peak - runtime)
+    imported, warmed, worked = (later - earlier for earlier, later in itertools.pairwise(times))
+    return Run(imported, warmed, worked, runtime, peak - runtime)
 
 
 def _preparing() -> float:
-    """How long gputok was loading and compiling kernels."""
+    """Returns the seconds that gputok has spent on loading and compiling kernels."""
     loaded = sys.modules.get("gputok.kernels.native.preparation")
     return loaded.preparation.seconds if loaded else 0.0
 
 
-def _work(job: Job, work, text: str):
+def _work(job: Job, work: Callable[..., Any], text: str) -> Any:
     if job.task == "encode":
         return work(text)
     work(text, job.output + ".part")
@@ -58,8 +70,8 @@ def _work(job: Job, work, text: str):
 
 
 def peak_memory() -> int:
-    """The most memory that this process has had, in bytes."""
-    try:  # of this program alone: getrusage keeps what the process had before it became this program
+    """Returns the peak memory of this process, in bytes."""
+    try:  # getrusage would include the peak before this process became Python
         status = pathlib.Path("/proc/self/status").read_text()
         return 1024 * int(status.split("VmHWM:")[1].split()[0])
     except (OSError, IndexError):

@@ -11,6 +11,7 @@
 | plain text (any other name)                | a line, cut at \\n only, ending kept; with `separator=` what lies between two separators |
 | `.jsonl`, `.json`, `.ndjson`               | the field `column` of a line's object                                |
 | `.parquet`                                 | a row of `column`                                                    |
+| `.csv` (names of the columns in its first line) | a field of `column`                                             |
 | each of these with `.gz`, `.xz`, `.zst`    | as without                                                           |
 | a folder, a glob                           | as above, for the files below it (hidden ones aside) in sorted order |
 | a URL of any of these             | as a path; `gputok.files.locations` says who reads it                      |
@@ -19,8 +20,8 @@
 | PyArrow arrays, tables and datasets, and whatever exports Arrow data (pandas, polars) | a row; of a table, of `column` |
 | iterators of `str`, or of lists of `str`   | a string                                                             |
 
-A missing value (null) is an empty document, so that rows and documents keep step. `column` may be left out
-where there is one called "text" or only one of strings.
+A missing value (null) is an empty document, so that rows and documents keep step; of files, they are counted, and a
+warning says how many there were. `column` may be left out where there is one called "text" or only one of strings.
 
 Several threads read (`gputok.corpus.readers`): ranges of large files, row groups, small files and compressed ones. They
 also cut and check what they read, and what they give comes in the order of the source, the same for any number of them.
@@ -36,6 +37,7 @@ from typing import Any
 
 import numpy as np
 
+from gputok.corpus.missing_rows import MissingRows
 from gputok.corpus.packing import Errors, cuts, packed
 from gputok.corpus.parts import Part, Place
 from gputok.files.locations import StorageOptions, find, is_location, locate
@@ -99,15 +101,23 @@ def read(
     if _is_paths(source):
         from gputok.corpus import files, readers
 
-        options = files.Options(column, separator, errors, batch_bytes)
+        missing = MissingRows()
+        options = files.Options(column, separator, errors, batch_bytes, missing)
         found = _places(source, storage_options)
         is_remote = any(place.file.is_remote for place in found)
         n_readers = max(thread_count(threads), _REMOTE_READERS if is_remote else 1)
         ahead_bytes = (n_readers - 1) * min(_AHEAD_BATCHES * batch_bytes, _MOST_AHEAD_BYTES)
-        return _regroup(readers.in_order(files.tasks(found, options), n_readers, ahead_bytes), batch_bytes)
+        batches = readers.in_order(files.tasks(found, options), n_readers, ahead_bytes)
+        return _then_warned(_regroup(batches, batch_bytes), missing)
     if separator is not None:
         raise ValueError("separator= cuts plain text files; this source already has its documents apart")
     return read_texts(source, column=column, errors=errors, batch_bytes=batch_bytes)
+
+
+def _then_warned(batches: Iterator[TextBatch], missing: MissingRows) -> Iterator[TextBatch]:
+    """The batches; at their end, a warning of rows that have no text."""
+    yield from batches
+    missing.warn()
 
 
 def read_texts(

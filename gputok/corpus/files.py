@@ -1,7 +1,7 @@
-"""Documents in files: plain text, JSON Lines and Parquet, each of them compressed or not.
+"""Documents in files: plain text, JSON Lines, CSV and Parquet, each of them compressed or not.
 
 A file is read in parts that know nothing of each other: a range of bytes of text or JSON Lines, some row groups of
-Parquet, or, of what can only be read from its beginning (compressed files, pipes), the whole. A range has the documents
+Parquet, or, of what can only be read from its beginning (compressed files, CSV, pipes), the whole. A range has the documents
 that begin in it: its reader looks for the first end of a document behind the byte before it, and goes on past its end
 to the end of the last document that it has. So ranges may be cut anywhere, by whoever wants to: threads of one process
 (`tasks` cuts a batch each), or `parts`, for a run that goes on after it was broken off, or for many machines.
@@ -27,6 +27,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
+from gputok.corpus.missing_rows import MissingRows
 from gputok.corpus.packing import Errors, checked, packed
 from gputok.corpus.parts import Part, Place
 from gputok.corpus.readers import Task
@@ -48,6 +49,7 @@ class Options(NamedTuple):
     separator: str | None
     errors: Errors
     batch_bytes: int
+    missing: MissingRows
 
 
 def parts(files: list[File], part_bytes: int, separator: str | None) -> Iterator[Part]:
@@ -136,7 +138,8 @@ def _stream(file: File, kind: str, compression: str, options: Options) -> Iterat
         if kind == ".parquet":
             yield from _parquet(file, stream, compression, options)
         else:
-            yield from (_json_lines if kind else _text)(file, stream, options)
+            read = {".csv": _csv, "": _text}.get(kind, _json_lines)
+            yield from read(file, stream, options)
 
 
 def _can_be_cut(file: File, separator: str | None) -> bool:
@@ -145,7 +148,7 @@ def _can_be_cut(file: File, separator: str | None) -> bool:
     Where a separator can overlap with itself (as two newlines do), what comes before decides which of them count.
     """
     kind, compression = _kind(file)
-    if compression or kind == ".parquet" or isinstance(file, OpenFile) or not file.size:
+    if compression or kind in (".parquet", ".csv") or isinstance(file, OpenFile) or not file.size:
         return False
     mark = (separator or "\n").encode()
     return not any(mark.startswith(mark[i:]) for i in range(1, len(mark)))
@@ -218,11 +221,12 @@ def _exactly(file: File, start: int, stop: int, size: int) -> Array:
 
 
 def _kind(file: File) -> tuple[str, str]:
-    """(".parquet", a member of _JSON, or "" for plain text; a member of _COMPRESSED or "")."""
+    """(".parquet", ".csv", a member of _JSON, or "" for plain text; a member of _COMPRESSED or "")."""
     name = file.name.lower()
     compression = next((ending for ending in _COMPRESSED if name.endswith(ending)), "")
     name = name.removesuffix(compression)
-    return next((ending for ending in (".parquet", *_JSON) if name.endswith(ending)), ""), compression
+    kinds = ".parquet", ".csv", *_JSON
+    return next((ending for ending in kinds if name.endswith(ending)), ""), compression
 
 
 def _open(file: File, compression: str) -> BinaryIO:
@@ -373,8 +377,9 @@ def _json_batches(
         return
     array = _json_array(lines, column)
     if array is None:
-        yield _json_rows(path, lines, column, n_before, options.errors)
+        yield _json_rows(path, lines, column, n_before, options)
         return
+    options.missing.add(str(path), column, array.null_count)
     for chunk in array.chunks:
         yield from text_batches(chunk, options.errors, str(path), options.batch_bytes, trusted=True)
 
@@ -465,10 +470,11 @@ def _json_array(lines: TextBatch, column: str) -> Any | None:
 
 
 def _json_rows(
-    path: File, lines: TextBatch, column: str, n_before: Callable[[], int], errors: Errors
+    path: File, lines: TextBatch, column: str, n_before: Callable[[], int], options: Options
 ) -> TextBatch:
     """`_json_array` with Python's parser: knows the line of a fault, and takes some oddities that Arrow's does not."""
     numbers, texts = [], []  # numbers: of lines in this batch, from 1
+    n_missing = 0
     for number, line in enumerate(lines.strings(), 1):
         if line.strip():
             value = _json_row(path, lambda number=number: n_before() + number, line).get(column)
@@ -478,7 +484,24 @@ def _json_rows(
                 )
             numbers.append(number)
             texts.append(value or "")
-    return packed(texts, lambda i: f"{path}, line {n_before() + numbers[i]}", errors)
+            n_missing += value is None
+    options.missing.add(str(path), column, n_missing)
+    return packed(texts, lambda i: f"{path}, line {n_before() + numbers[i]}", options.errors)
+
+
+def _csv(path: File, file: BinaryIO, options: Options) -> Iterator[TextBatch]:
+    from gputok.corpus import csv_rows
+
+    n_before = 0
+
+    def read(n_bytes: int) -> bytes:
+        nonlocal n_before
+        buffer = bytearray(n_bytes)
+        n = _fill(path, file, memoryview(buffer), n_before)
+        n_before += n
+        return bytes(buffer[:n])
+
+    yield from csv_rows.rows(read, str(path), options.column, options.errors, options.batch_bytes)
 
 
 def _json_row(path: File, number: Callable[[], int], line: str) -> dict[str, Any]:
@@ -545,6 +568,7 @@ def _row_group_batches(
         n_before = sum(metadata.row_group(i).num_rows for i in range(groups.start))
         for table in parquet.iter_batches(rows, row_groups=groups, columns=[column], use_threads=False):
             array = table.column(0)
+            options.missing.add(str(file), column, array.null_count)
             yield from text_batches(array, options.errors, where, options.batch_bytes, n_before)
             n_before += len(array)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gputok.types import Positions
 
 _STYLE = """
-.gputok { font-family: ui-monospace, monospace; line-height: 2.2; white-space: pre-wrap; overflow-wrap: anywhere; }
+.gputok { margin: 0; padding: 0; border: 0; background: none; font-family: ui-monospace, monospace; font-size: 14px; line-height: 2.2; white-space: pre-wrap; overflow-wrap: anywhere; }
 .gputok .token { color: #111; border-radius: 3px; padding: 2px 0; }
 .gputok .even-token { background: #cfe8ff; }
 .gputok .odd-token { background: #ffe3b3; }
@@ -61,8 +61,11 @@ class _Encoded(Protocol):
 
 
 def page(body: str) -> str:
-    """Wraps a part of a page in its style."""
-    return f'<style>{_STYLE}</style><div class="gputok" dir="auto">{body}</div>'
+    """Wraps a part of a page in its style.
+
+    The element is `pre`: where a page that shows a notebook drops the style, line breaks and indentations stay.
+    """
+    return f'<style>{_STYLE}</style><pre class="gputok" dir="auto">{body}</pre>'
 
 
 def encoding_html(encoding: _Encoded, inputs: Sequence[str | Sequence[str]] | None) -> str:

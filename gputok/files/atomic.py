@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import os
 import pathlib
@@ -16,6 +17,9 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None
+
+_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+"""Errors that only writing has, and that often name no file."""
 
 
 def real_target(path: str | os.PathLike[str]) -> pathlib.Path:
@@ -69,22 +73,53 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     """
     target = real_target(path)
     if target.exists() and not target.is_file():
-        yield target
+        with naming(path):
+            yield target
         return
     for left in target.parent.glob(f".{glob.escape(target.name)}.{'[0-9a-f]' * 8}.part"):
         _remove_unless_locked(left)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
     locked = None
     try:
-        locked = _create_locked(temporary)
-        yield temporary
-        os.replace(temporary, target)
+        with naming(path, temporary):
+            locked = _create_locked(temporary)
+            yield temporary
+            os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     finally:
         if locked is not None:
             os.close(locked)
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike[str], *temporaries: pathlib.Path) -> Iterator[None]:
+    """Makes errors of the system about temporary files, and about a full disk, name the file that the user asked for.
+
+    Args:
+        path: the name to give.
+        temporaries: the names to replace.
+
+    Raises:
+        OSError: the error of the block, of its own class, with `path` as its `filename`.
+
+    Example:
+        >>> with naming("ids.npy"):
+        ...     raise OSError(errno.ENOSPC, "No space left on device")
+        Traceback (most recent call last):
+        OSError: [Errno 28] No space left on device: 'ids.npy'
+    """
+    try:
+        yield
+    except OSError as error:
+        text, names = str(error), [*map(str, temporaries)]
+        if error.errno is None or error.filename == os.fspath(path):
+            raise
+        is_temporary = str(error.filename) in names or any(name in text for name in names)
+        if not is_temporary and not (error.filename is None and error.errno in _WRITING):
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), os.fspath(path)) from error
 
 
 def _create_locked(path: pathlib.Path) -> int | None:

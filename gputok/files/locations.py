@@ -234,11 +234,12 @@ class OpenFile:
     is_remote = False
     size = None
 
-    def __init__(self, file: Any) -> None:
-        name = getattr(file, "name", None) or getattr(file, "path", None)  # fsspec's have a path
+    def __init__(self, file: Any, *, name: str | None = None, shown: str | None = None) -> None:
+        """name: its ending says what the file holds; shown: what errors call the file. By default as the file says."""
+        own = getattr(file, "name", None) or getattr(file, "path", None)  # fsspec's have a path
         self._file = file
-        self._shown = name if isinstance(name, str) and name else f"the {type(file).__name__}"
-        self.name = os.path.basename(self._shown)
+        self._shown = shown or (own if isinstance(own, str) and own else f"the {type(file).__name__}")
+        self.name = name or os.path.basename(self._shown)
 
     def __str__(self) -> str:
         return self._shown

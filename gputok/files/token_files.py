@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from gputok.files.atomic import real_target, replacing
+from gputok.files.atomic import naming, real_target, replacing
 from gputok.files.locations import Target, downloaded, local_path, work_folder
 
 if TYPE_CHECKING:
@@ -47,6 +47,24 @@ class TokenBatch(NamedTuple):
     def n_documents(self) -> int:
         """The number of documents."""
         return len(self.rows) - 1
+
+
+class Written(NamedTuple):
+    """What a run wrote to a file of ids.
+
+    Attributes:
+        n_documents: documents in the file.
+        n_new_documents: those of this run; fewer if it resumed an interrupted one.
+        n_ids: ids of these.
+        n_unknown: how many of these ids stand for text that the vocabulary lacks.
+        n_bytes: UTF-8 of all documents, or 0 if an earlier run had encoded all of them.
+    """
+
+    n_documents: int
+    n_new_documents: int
+    n_ids: int
+    n_unknown: int
+    n_bytes: int
 
 
 def id_dtype(vocab_size: int) -> np.dtype[Any]:
@@ -120,6 +138,20 @@ def _write(
         target.with_name(f".{target.name}.{part}.part") for part in ("ids", "ends", "run")
     )
     parts = ids_path, ends_path, run_path
+    with naming(path, *parts):
+        return _write_parts(path, target, parts, batches, dtype, fingerprint)
+
+
+def _write_parts(
+    path: pathlib.Path,
+    target: pathlib.Path,
+    parts: tuple[pathlib.Path, pathlib.Path, pathlib.Path],
+    batches: Callable[[int], Iterable[TokenBatch]],
+    dtype: np.dtype[Any],
+    fingerprint: str,
+) -> int:
+    """Writes the temporary files `parts` (ids, ends of documents, fingerprint) and makes the result of them."""
+    ids_path, ends_path, run_path = parts
     if not (all(part.exists() for part in parts) and run_path.read_text() == fingerprint):
         run_path.unlink(missing_ok=True)  # while the others are of two runs, nothing is to be continued
         ids_path.write_bytes(_header(path, dtype, 0))

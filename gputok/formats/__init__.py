@@ -1,10 +1,10 @@
-"""Tokenizers in other files than a tokenizer.json: for each format a module that reads and writes it.
+"""Reads and writes tokenizers in formats other than tokenizer.json, one module for each format.
 
 tiktoken       `.tiktoken` files and Llama 3's `tokenizer.model`: byte-level tokens by rank
 sentencepiece  `.model` files of SentencePiece
 tekken         Mistral's `tekken.json`
 gguf           the tokenizer of a `.gguf` file (llama.cpp)
-ranks          what the first two and GGUF have in common: merges that are not written down
+ranks          for the first three: finds the merges of a BPE, which these files don't contain
 
-`gputok.files.file_kinds` tells them apart by their first bytes.
+`gputok.files.file_kinds` recognizes a format by the first bytes of a file.
 """

@@ -1,8 +1,7 @@
-"""The tokenizer of a `.gguf` file, as llama.cpp understands it.
+"""Reads the tokenizer of a `.gguf` file, as llama.cpp does.
 
-The container is described in https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, which tokens and
-options mean what in llama.cpp's `src/llama-vocab.cpp`. Only the metadata at the start of the file is read,
-never the weights.
+The file format is described in https://github.com/ggml-org/ggml/blob/master/docs/gguf.md; the meaning of tokens and
+options in llama.cpp's `src/llama-vocab.cpp`. Only the metadata at the start of the file is read, never the weights.
 """
 
 from __future__ import annotations
@@ -10,16 +9,15 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gputok import decoders, models, normalizers, pre_tokenizers, processors
 from gputok.automaton import PATTERNS
 from gputok.automaton.pattern import Regex
-from gputok.files.sentencepiece_proto import (  # tokenizer.ggml.token_type numbers kinds of tokens as they do
+from gputok.files.sentencepiece_proto import (  # tokenizer.ggml.token_type uses the same numbers
     BPE,
     BYTE,
     CONTROL,
@@ -32,6 +30,9 @@ from gputok.formats.sentencepiece import SPACE, tokenizer_of
 from gputok.formats.tiktoken import from_rust
 from gputok.tokenizer import Tokenizer
 from gputok.tokens.added_token import AddedToken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
 _DIGIT = r"\p{N}"
 _BLOOM = r" ?[^(\s|.,!?…。，、।۔،)]+"
@@ -58,10 +59,9 @@ _FAMILIES: dict[tuple[str, ...], str] = {
     (_BLOOM,): "bloom poro-chat gpt3-finnish",
     (_BLOOM, _DIGIT): "viking",
 }
-"""Patterns, each of which cuts what the ones before left -> the values of `tokenizer.ggml.pre` for them.
+"""Patterns -> the values of `tokenizer.ggml.pre` that stand for them; each pattern cuts the pieces of those before it.
 
-They are those of the models' own tokenizers, which llama.cpp writes otherwise where its engine lacks
-something.
+They are the patterns of the models' own tokenizers. llama.cpp writes some in another way, if its engine lacks a feature.
 """
 
 SPLITS: dict[str, tuple[str, ...]] = {
@@ -72,7 +72,7 @@ SPLITS: dict[str, tuple[str, ...]] = {
 _WHOLE_WORDS = frozenset(
     "llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano tekken".split()
 )
-"""Those that take a whole word if it is a token (`ignore_merges`), and begin texts with a bos token."""
+"""Values of `tokenizer.ggml.pre` for `ignore_merges` (a word that is a token is not cut) and a bos token before texts."""
 
 _SPECIAL_NAMES = {
     "bos_token": "bos_token_id",
@@ -86,21 +86,22 @@ _SPECIAL_NAMES = {
 
 
 def from_gguf(path: str | os.PathLike[str], *, pattern: str | None = None) -> Tokenizer:
-    """The tokenizer of a `.gguf` file.
+    """Reads the tokenizer of a `.gguf` file.
+
+    Byte-level BPE ("gpt2"), BPE ("llama") and Unigram ("t5") of SentencePiece, and WordPiece ("bert") are supported. If
+    the file contains a tokenizer.json (`tokenizer.huggingface.json`), that is read instead.
+    `AutoTokenizer.from_pretrained` also reads the roles of special tokens and the chat template.
 
     Args:
-        path: Of the file; its weights aren't read. Byte-level BPE ("gpt2"), SentencePiece's BPE ("llama")
-            and Unigram ("t5"), and WordPiece ("bert") can be read.
-        pattern: What cuts text for a byte-level BPE whose file says it by a name (`tokenizer.ggml.pre`) that
-            isn't known here: a name from `gputok.automaton.PATTERNS`, or a regular expression.
+        path: the file. Its weights are not read.
+        pattern: the pattern that cuts text into words: a name from `gputok.automaton.PATTERNS`, or a regular expression.
+            Needed only for a byte-level BPE whose file names a pattern (`tokenizer.ggml.pre`) that gputok doesn't know.
 
     Returns:
-        The tokenizer, which adds the special tokens that the file tells to add; if the file holds a whole
-        tokenizer.json (`tokenizer.huggingface.json`), that one. `AutoTokenizer.from_pretrained` opens the
-        file with the names of its special tokens and its chat template.
+        The tokenizer, which adds special tokens to a text as the file demands.
 
     Raises:
-        ValueError: The file is no GGUF, is cut short, has no tokenizer, or one that can't be expressed.
+        ValueError: if the file is not a GGUF file, ends too early, or has no tokenizer or one that gputok can't express.
     """
     return read_gguf(path, pattern=pattern)[0]
 
@@ -108,7 +109,7 @@ def from_gguf(path: str | os.PathLike[str], *, pattern: str | None = None) -> To
 def read_gguf(
     path: str | os.PathLike[str], *, pattern: str | None = None
 ) -> tuple[Tokenizer, dict[str, Any]]:
-    """The tokenizer and its options: special tokens by name, and the chat template."""
+    """Reads the tokenizer and its options: the special tokens by role, and the chat template; see `from_gguf`."""
     name = os.fspath(path)
     metadata = read_metadata(name)
     values = _Values(metadata, name)
@@ -119,21 +120,19 @@ def read_gguf(
         "t5": lambda: _sentencepiece(values, UNIGRAM),
         "bert": lambda: _wordpiece(values),
     }
-    if whole := metadata.get("tokenizer.huggingface.json"):  # the tokenizer.json itself
+    if whole := metadata.get("tokenizer.huggingface.json"):
         make[kind] = lambda: Tokenizer.from_str(whole)
     if kind not in make:
-        what = (
-            "names no tokenizer (tokenizer.ggml.model)"
-            if kind is None
-            else f"has a tokenizer of kind {kind!r}"
+        found = "is missing" if kind is None else f"is {kind!r}"
+        raise ValueError(
+            f"{name}: tokenizer.ggml.model {found}; gputok reads tokenizers of kind {', '.join(map(repr, make))}"
         )
-        raise ValueError(f"{name}: {what}; those of kind {', '.join(map(repr, make))} can be read")
     tokenizer = make[kind]()
     options: dict[str, Any] = {}
     for role, key in _SPECIAL_NAMES.items():
         token_id = values.get(key)
         if isinstance(token_id, int) and token_id < len(values.tokens):
-            options[role] = _spelled(values, kind, token_id)
+            options[role] = _token(values, kind, token_id)
     if template := values.metadata.get("tokenizer.chat_template"):
         options["chat_template"] = template
     return tokenizer, options
@@ -147,16 +146,17 @@ class _Values:
         self.tokens: list[str] = metadata.get("tokenizer.ggml.tokens") or []
         if not self.tokens and "tokenizer.ggml.model" in metadata:
             raise ValueError(f"{name}: the tokenizer has no tokens (tokenizer.ggml.tokens)")
-        twice = len(self.tokens) - len(set(self.tokens))
-        if twice:
-            raise ValueError(f"{name}: {twice} tokens are there twice")
+        repeated = len(self.tokens) - len(set(self.tokens))
+        if repeated:
+            raise ValueError(f"{name}: {repeated} tokens occur twice (tokenizer.ggml.tokens)")
         self.types: Sequence[int] = self.column("token_type", NORMAL)
 
     def get(self, key: str, default: Any = None) -> Any:
+        """Returns the value of `tokenizer.ggml.key`."""
         return self.metadata.get(f"tokenizer.ggml.{key}", default)
 
     def column(self, key: str, default: float) -> Sequence[Any]:
-        """A value for each token."""
+        """Returns the values of a key that has one for each token; without the key, `default` for each token."""
         values = self.get(key)
         if values is None:
             return [default] * len(self.tokens)
@@ -167,7 +167,7 @@ class _Values:
         return values
 
     def named(self, key: str, tokens: list[str], default: int = 0) -> tuple[str, int]:
-        """The token whose id a key holds, and that id."""
+        """Returns the token whose id is the value of a key, and the id."""
         token_id = self.get(key, default)
         if not 0 <= token_id < len(tokens):
             raise ValueError(
@@ -175,11 +175,12 @@ class _Values:
             )
         return tokens[token_id], token_id
 
-    def of_type(self, kind: int) -> list[str]:
-        return [token for token, one in zip(self.tokens, self.types, strict=True) if one == kind]
+    def of_type(self, *types: int) -> list[str]:
+        """Returns the tokens of these types."""
+        return [token for token, kind in zip(self.tokens, self.types, strict=True) if kind in types]
 
 
-def _spelled(values: _Values, kind: str, token_id: int) -> str:
+def _token(values: _Values, kind: str, token_id: int) -> str:
     return _wordpiece_tokens(values)[token_id] if kind == "bert" else values.tokens[token_id]
 
 
@@ -190,10 +191,10 @@ def _byte_level(values: _Values, pattern: str | None) -> Tokenizer:
     elif pre in SPLITS:
         patterns = SPLITS[pre]
     else:
-        said = "doesn't say what cuts the text" if pre in (None, "default") else f"cuts the text by {pre!r}"
+        found = "names no pattern" if pre in (None, "default") else f"names the unknown pattern {pre!r}"
         raise ValueError(
-            f"{values.name}: {said} (tokenizer.ggml.pre); pass pattern=, one of {', '.join(PATTERNS)} or a regular "
-            f"expression. Known by name: {', '.join(sorted(SPLITS))}"
+            f"{values.name}: the file {found} to cut text (tokenizer.ggml.pre); pass pattern=, one of "
+            f"{', '.join(PATTERNS)} or a regular expression. Known values: {', '.join(sorted(SPLITS))}"
         )
     merges = values.get("merges")
     if merges is None:
@@ -205,7 +206,7 @@ def _byte_level(values: _Values, pattern: str | None) -> Tokenizer:
     except ValueError as error:
         raise ValueError(f"{values.name}: {error}") from None
     tokenizer = Tokenizer(model)
-    splits = [pre_tokenizers.Split(Regex(one), "isolated") for one in patterns]
+    splits = [pre_tokenizers.Split(Regex(each), "isolated") for each in patterns]
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*splits, byte_level])
     tokenizer.decoder = decoders.ByteLevel()
@@ -215,18 +216,20 @@ def _byte_level(values: _Values, pattern: str | None) -> Tokenizer:
 
 
 def _sentencepiece(values: _Values, kind: int) -> Tokenizer:
-    """From the pieces and their scores, as from a `.model` file."""
+    """Makes a tokenizer from pieces and their scores, as from a `.model` file."""
     if values.get("treat_whitespace_as_suffix"):
         raise ValueError(f"{values.name}: white space as a suffix can't be expressed")
     unknown = values.get("unknown_token_id", 0 if kind == BPE else 2)
-    # What is none of these kinds is never found by the model; user-defined tokens are cut out of the text before.
-    kinds = [one if one in (NORMAL, UNKNOWN, BYTE) else CONTROL for one in values.types]
+    # The model never finds tokens of other types; user-defined tokens are cut out of the text before the model sees it.
+    kinds = [each if each in (NORMAL, UNKNOWN, BYTE) else CONTROL for each in values.types]
     if UNKNOWN not in kinds and unknown < len(kinds):
         kinds[unknown] = UNKNOWN
     columns = zip(values.tokens, values.column("scores", 0.0), kinds, strict=True)
     charsmap = values.get("precompiled_charsmap")
     proto = SimpleNamespace(
-        pieces=[SimpleNamespace(piece=token, score=float(score), type=one) for token, score, one in columns],
+        pieces=[
+            SimpleNamespace(piece=token, score=float(score), type=each) for token, score, each in columns
+        ],
         trainer_spec=SimpleNamespace(
             model_type=kind, byte_fallback=BYTE in kinds, treat_whitespace_as_suffix=False
         ),
@@ -245,20 +248,22 @@ def _sentencepiece(values: _Values, kind: int) -> Tokenizer:
 
 
 def _wordpiece_tokens(values: _Values) -> list[str]:
-    """With `##` before what goes on with a word, where the file has `▁` before what begins one."""
+    """Returns the tokens as WordPiece writes them: with `##` if they continue a word.
+
+    The file writes `▁` before the tokens that begin a word.
+    """
     return [
         token.removeprefix(SPACE)
         if token.startswith(SPACE)
         else token
-        if one in (CONTROL, UNKNOWN) or (token.startswith("[") and token.endswith("]") and len(token) > 2)
+        if kind in (CONTROL, UNKNOWN) or (token.startswith("[") and token.endswith("]") and len(token) > 2)
         else f"##{token}"
-        for token, one in zip(values.tokens, values.types, strict=True)
+        for token, kind in zip(values.tokens, values.types, strict=True)
     ]
 
 
 def _wordpiece(values: _Values) -> Tokenizer:
     tokens = _wordpiece_tokens(values)
-
     unknown, _ = values.named("unknown_token_id", tokens, 100)
     vocabulary = {token: token_id for token_id, token in enumerate(tokens)}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=unknown))
@@ -268,7 +273,7 @@ def _wordpiece(values: _Values) -> Tokenizer:
     )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    special = [token for token, one in zip(tokens, values.types, strict=True) if one in (CONTROL, UNKNOWN)]
+    special = [token for token, kind in zip(tokens, values.types, strict=True) if kind in (CONTROL, UNKNOWN)]
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
     tokenizer.add_tokens([AddedToken(token, normalized=False) for token in values.of_type(USER_DEFINED)])
     has_cls = values.get("cls_token_id") is not None
@@ -281,39 +286,38 @@ def _wordpiece(values: _Values) -> Tokenizer:
 
 
 def _add_tokens(tokenizer: Tokenizer, values: _Values) -> None:
-    """Control tokens are special, user-defined ones are not; both are found in the text as it stands."""
-    special = [
-        token
-        for token, one in zip(values.tokens, values.types, strict=True)
-        if one in (CONTROL, UNKNOWN) and token
-    ]
+    """Adds the control tokens as special tokens, and the user-defined tokens; both are looked for in the raw text."""
+    special = [token for token in values.of_type(CONTROL, UNKNOWN) if token]
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
     tokenizer.add_tokens([AddedToken(token, normalized=False) for token in values.of_type(USER_DEFINED)])
 
 
 def _add_ends(tokenizer: Tokenizer, values: _Values, *, bos: bool = False, eos: bool = False) -> None:
-    """The special tokens before and behind a text, by the file or by the default of its kind."""
+    """Sets the special tokens before and after a text, as the file demands; bos, eos: if the file demands nothing."""
     first, last = _end(values, "bos", bos), _end(values, "eos", eos)
     tokens = [end for end in (first, last) if end]
     if not tokens:
         return
-    before, behind = ([end[0]] if end else [] for end in (first, last))
-    single = " ".join([*before, "$A", *behind])
-    pair = " ".join(f"{part}:1" for part in [*before, "$B", *behind])
+    before, after = ([end[0]] if end else [] for end in (first, last))
+    single = " ".join([*before, "$A", *after])
+    pair = " ".join(f"{part}:1" for part in [*before, "$B", *after])
     tokenizer.post_processor = processors.TemplateProcessing(
         single, f"{single} {pair}", [*dict.fromkeys(tokens)]
     )
 
 
 def _end(values: _Values, name: str, default: bool) -> tuple[str, int] | None:
-    told = values.get(f"add_{name}_token")
-    if told and values.get(f"{name}_token_id") is None:
-        raise ValueError(f"{values.name}: tokenizer.ggml.add_{name}_token is set, but {name}_token_id isn't")
-    wanted = default and values.get(f"{name}_token_id") is not None if told is None else told
-    return values.named(f"{name}_token_id", values.tokens) if wanted else None
+    add = values.get(f"add_{name}_token")
+    if add and values.get(f"{name}_token_id") is None:
+        raise ValueError(
+            f"{values.name}: tokenizer.ggml.add_{name}_token is set, but tokenizer.ggml.{name}_token_id is missing"
+        )
+    if add is None:
+        add = default and values.get(f"{name}_token_id") is not None
+    return values.named(f"{name}_token_id", values.tokens) if add else None
 
 
-# -- the container
+# -- the file format
 
 _SCALARS = dict(enumerate(("u1", "i1", "u2", "i2", "u4", "i4", "f4", "?", None, None, "u8", "i8", "f8")))
 _STRING, _ARRAY = 8, 9
@@ -321,14 +325,20 @@ _MOST_KEYS = 1 << 20
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The metadata of a GGUF file: numbers, booleans, strings, lists of strings, and arrays of numbers.
+    """Reads the metadata of a GGUF file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The values by key: numbers, booleans, strings, lists of strings, and arrays of numbers.
 
     Raises:
-        ValueError: The file is no GGUF, of a version before 2, or cut short.
+        ValueError: if the file is not a GGUF file, has a version before 2, or ends too early.
     """
     with open(path, "rb") as file:
         if file.read(4) != b"GGUF":
-            raise ValueError(f"{path}: is no GGUF file: it doesn't begin with GGUF")
+            raise ValueError(f"{path}: expected a GGUF file, which begins with GGUF")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             try:
                 return _Reader(data).metadata()
@@ -337,26 +347,27 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 class _CutShort(Exception):
-    pass
+    """The file ends too early, or contradicts itself."""
 
 
 class _Reader:
-    """Reads values one after the other; `at` is where the next begins."""
+    """Reads values one after the other; `at` is the position of the next value."""
 
     def __init__(self, data: Any) -> None:
         self.data, self.order = data, "<"
         self.at: int = 4
 
     def metadata(self) -> dict[str, Any]:
+        """Reads the header and all values."""
         version = self.number("I")
-        if version > 0xFFFF:  # in the order of the other kind of machine
+        if version > 0xFFFF:  # written by a big-endian machine
             self.order, self.at = ">", 4
             version = self.number("I")
         if version < 2:
-            raise _CutShort(f"its version is {version}; from version 2 it can be read")
+            raise _CutShort(f"expected version 2 or later, got version {version}")
         _, n_values = self.number("Q"), self.number("Q")
         if n_values > _MOST_KEYS:
-            raise _CutShort(f"it says that it has {n_values} values")
+            raise _CutShort(f"expected at most {_MOST_KEYS} values, got {n_values}")
         found = {}
         for _ in range(n_values):
             key = self.string()
@@ -364,33 +375,40 @@ class _Reader:
         return found
 
     def take(self, n_bytes: int) -> bytes:
+        """Reads bytes."""
         start, end = self.at, self.at + n_bytes
         if end > len(self.data):
-            raise _CutShort(f"{n_bytes} bytes should follow byte {start}, but it ends at {len(self.data)}")
+            raise _CutShort(
+                f"{n_bytes} bytes should follow byte {start}, but the file ends at {len(self.data)}"
+            )
         self.at = end
         return self.data[start:end]
 
     def number(self, code: str) -> int:
+        """Reads a number; code: its type, as in the module `struct`."""
         return struct.unpack(self.order + code, self.take(struct.calcsize(code)))[0]
 
     def string(self) -> str:
+        """Reads a string, which follows its length."""
         return self.take(self.number("Q")).decode()
 
     def value(self, kind: int, depth: int = 0) -> Any:
+        """Reads a value; kind: the number of its type; depth: how many arrays contain it."""
         if kind == _STRING:
             return self.string()
         if kind == _ARRAY:
             inner, length = self.number("I"), self.number("Q")
             if inner in (_STRING, _ARRAY):
                 if depth > 8 or length > len(self.data):
-                    raise _CutShort(f"an array of {length} values can't be there at byte {self.at}")
+                    raise _CutShort(f"the array at byte {self.at} has {length} values, which can't be right")
                 return [self.value(inner, depth + 1) for _ in range(length)]
             dtype = self.dtype(inner)
             return np.frombuffer(self.take(length * dtype.itemsize), dtype)
         return np.frombuffer(self.take(self.dtype(kind).itemsize), self.dtype(kind))[0].item()
 
-    def dtype(self, kind: int) -> np.dtype:
+    def dtype(self, kind: int) -> np.dtype[Any]:
+        """Returns the type of a number or a boolean."""
         code = _SCALARS.get(kind)
         if code is None:
-            raise _CutShort(f"there is no type of values with the number {kind}, at byte {self.at}")
+            raise _CutShort(f"expected the number of a type of values at byte {self.at}, got {kind}")
         return np.dtype(self.order + code)

@@ -1,38 +1,44 @@
-"""Byte-pair encodings without a list of merges: two neighbours that spell a token merge by its rank.
+"""Merges for byte-pair encodings that have only ranks of tokens: neighbours merge if they form a token, by its rank.
 
-tiktoken and SentencePiece encode so. `tokenizers` wants pairs; which pairs these are, and whether a list of
-pairs means the same, is decided here.
+tiktoken and SentencePiece encode in this way. `tokenizers` needs a list of pairs. This module makes such a list, and
+decides whether a given list has the same effect as ranks.
 
-Why one list of pairs can be exact: take any moment at which neighbours a|b spell a token t. No merge has
-crossed the ends of t so far, so within them the same merges were made as when t alone is encoded. Encoding t
-alone passes through one state of two parts only. So t is only ever made of that one pair, whatever stands
-around it; further pairs that spell t do no harm, as they never come to be neighbours, and neither does the
-order among pairs of one token.
+A list of pairs can be exact for this reason. Consider any moment at which the neighbours a and b form a token t. No merge
+has crossed the ends of t so far, so between these ends the same merges were made as if t alone were encoded. Encoding t
+alone passes through exactly one state with two parts. So t is always made of the same pair, whatever is around it. Other
+pairs in the list that form t have no effect, as they never become neighbours; the order of the pairs that form the same
+token has no effect either.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gputok.models import BPE
 from gputok.tokens.vocabulary import Vocabulary
-from gputok.types import Array
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from gputok.types import Positions
 
 
-def merges_by_rank(vocabulary: Vocabulary, ranks: Array) -> Array:
-    """All pairs of tokens that spell a token, by its rank, then by the ranks of the two: int64[m, 2], positions.
+def merges_by_rank(vocabulary: Vocabulary, ranks: npt.NDArray[np.integer[Any]]) -> Positions:
+    """Finds all pairs of tokens that form a token.
 
-    ranks: int64[n], of each token; one below 0 is neither made nor part of another.
+    ranks: int64[n_tokens]; a token of a rank below 0 is in no pair and is not formed. Returns int64[m, 2], positions in the
+    vocabulary, by the rank of the token that the pair forms, then by the ranks of the two.
 
-    >>> merges_by_rank(Vocabulary.from_tokens(["a", "b", "ab", "aab"]), np.arange(4)).tolist()
+    >>> tokens = Vocabulary.from_mapping({"a": 0, "b": 1, "ab": 2, "aab": 3})
+    >>> merges_by_rank(tokens, np.arange(4)).tolist()
     [[0, 1], [0, 2]]
     """
     from gputok.kernels.cpu import lookup
 
     data, offsets = vocabulary.data, vocabulary.offsets
-    cut = np.flatnonzero((data & 0xC0) != 0x80)  # where a character begins
+    cut = np.flatnonzero((data & 0xC0) != 0x80)  # the first byte of each character
     token = np.searchsorted(offsets, cut, side="right") - 1
     inside = (cut > offsets[token]) & (ranks[token] >= 0)
     cut, token = cut[inside], token[inside]
@@ -44,56 +50,57 @@ def merges_by_rank(vocabulary: Vocabulary, ranks: Array) -> Array:
     return np.stack([left, right], axis=1)[np.lexsort((ranks[right], ranks[left], ranks[token]))]
 
 
-def bpe_of(vocabulary: Vocabulary, merges: Array, **options: Any) -> BPE:
-    """A BPE from arrays. merges: int[m, 2], positions of tokens in the vocabulary, by rising rank."""
+def bpe_of(vocabulary: Vocabulary, merges: npt.NDArray[np.integer[Any]], **options: Any) -> BPE:
+    """Makes a BPE; merges: int[m, 2], positions in the vocabulary by rising rank; options: arguments of BPE."""
     model = BPE(**options)
     model.set_vocabulary(vocabulary, merges)
     return model
 
 
-def made_otherwise(model: BPE, ranks: Array) -> str | None:
-    """What keeps a model from giving the tokens that its vocabulary gives by ranks; None: nothing does.
+def _without_ids(model: BPE) -> BPE:
+    """Makes a BPE with the same merges whose ids are the positions in the vocabulary, and no other options."""
+    vocabulary = model.vocabulary
+    merges = vocabulary.positions(model.merges[:, :2].astype(np.int64))
+    return bpe_of(Vocabulary(vocabulary.data, vocabulary.offsets), merges)
 
-    ranks: int64[n], of each token of the vocabulary, as in `merges_by_rank`.
+
+def difference_to_ranks(model: BPE, ranks: npt.NDArray[np.integer[Any]]) -> str | None:
+    """Describes why a model does not give the tokens that its vocabulary gives by ranks; None: it gives the same.
+
+    ranks: int64[n_tokens], as in `merges_by_rank`.
     """
     vocabulary = model.vocabulary
     made = vocabulary.positions(model.merges[:, 2].astype(np.int64))
     order = ranks[made]
     if len(order) and order.min() < 0:
         token = vocabulary.tokens[int(made[np.argmin(order)])]
-        return f"merges make {token!r}, which is no ordinary token"
+        return f"merges make {token!r}, which is not an ordinary token"
     if (np.diff(order) < 0).any():
         first = int(np.argmax(np.diff(order) < 0))
         before, after = (vocabulary.tokens[int(made[at])] for at in (first, first + 1))
-        return f"its merges are in another order: {before!r} is made before {after!r}, but ranks after it"
+        return f"its merges are in another order: {before!r} is made before {after!r}, but its rank is higher"
     by_rank = bpe_of(Vocabulary(vocabulary.data, vocabulary.offsets), merges_by_rank(vocabulary, ranks))
-    by_pair = bpe_of(
-        Vocabulary(vocabulary.data, vocabulary.offsets),
-        vocabulary.positions(model.merges[:, :2].astype(np.int64)),
-    )
+    by_pair = _without_ids(model)
     ordinary = np.flatnonzero(ranks >= 0)
     data, offsets = vocabulary.packed(ordinary)
     words = data, offsets[:-1], offsets[1:]
-    (ids, rows), (pair_ids, pair_rows) = (
-        one.encode_words(*words, byte_level=False) for one in (by_rank, by_pair)
-    )
+    ids, rows = by_rank.encode_words(*words, byte_level=False)
+    pair_ids, pair_rows = by_pair.encode_words(*words, byte_level=False)
     if not np.array_equal(rows, pair_rows) or not np.array_equal(ids, pair_ids):
         differ = np.diff(rows) != np.diff(pair_rows)
         if not differ.any():
             differ[np.searchsorted(rows, np.flatnonzero(ids != pair_ids), side="right") - 1] = True
         token = vocabulary.tokens[int(ordinary[np.argmax(differ)])]
-        return f"it has no merge for {token!r}, which its vocabulary makes"
+        return f"it has no merge for {token!r}, which tokens of its vocabulary form"
     return None
 
 
-def whole_only(model: BPE, ranks: Array) -> Array:
-    """The positions of the tokens that no merges make, and that only a whole word can be."""
-    vocabulary = model.vocabulary
+def tokens_without_merges(model: BPE, ranks: npt.NDArray[np.integer[Any]]) -> Positions:
+    """Returns the positions of the tokens that merges don't lead to, so that only a whole word can become one.
+
+    ranks: int64[n_tokens], as in `merges_by_rank`.
+    """
     ordinary = np.flatnonzero(ranks >= 0)
-    data, offsets = vocabulary.packed(ordinary)
-    by_pair = bpe_of(
-        Vocabulary(vocabulary.data, vocabulary.offsets),
-        vocabulary.positions(model.merges[:, :2].astype(np.int64)),
-    )
-    _, rows = by_pair.encode_words(data, offsets[:-1], offsets[1:], byte_level=False)
+    data, offsets = model.vocabulary.packed(ordinary)
+    _, rows = _without_ids(model).encode_words(data, offsets[:-1], offsets[1:], byte_level=False)
     return ordinary[np.diff(rows) != 1]

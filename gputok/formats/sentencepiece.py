@@ -1,14 +1,13 @@
-"""SentencePiece's `.model` files, read and written.
+"""Reads and writes SentencePiece's `.model` files.
 
-The file is a ModelProto (https://github.com/google/sentencepiece/blob/master/src/sentencepiece_model.proto),
-through the protobuf module of the `sentencepiece` package.
+Such a file is a ModelProto (https://github.com/google/sentencepiece/blob/master/src/sentencepiece_model.proto). The
+protobuf module of the package `sentencepiece` reads and writes it.
 """
 
 from __future__ import annotations
 
 import base64
-import os
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -26,26 +25,40 @@ from gputok.files.sentencepiece_proto import (
     USER_DEFINED,
     protobuf,
 )
-from gputok.formats.ranks import made_otherwise, whole_only
+from gputok.formats.ranks import difference_to_ranks, tokens_without_merges
 from gputok.tokenizer import Tokenizer
 from gputok.tokens.added_token import AddedToken
 
+if TYPE_CHECKING:
+    import os
+
 SPACE = "▁"
 _WHITE_SPACE = "\t\n\v\f\r\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
-"""Unicode's, but for the space, and for U+0085, which the rules named nmt leave."""
+"""The white space of Unicode except the space, and except U+0085, which SentencePiece's nmt rules don't change."""
 
 
 def from_sentencepiece(source: str | os.PathLike[str] | bytes) -> Tokenizer:
-    """A tokenizer from a SentencePiece model (unigram or bpe), which gives the same ids.
+    """Reads a SentencePiece model (unigram or bpe) as a tokenizer that gives the same ids.
 
-    source: the path of a `.model` file, or its bytes. Control symbols such as `<s>` become special tokens; as
-    SentencePiece does, text that spells one is text (`encode_special_tokens` is set, which a saved file doesn't keep).
-    User-defined symbols become added tokens. Nothing is added to a text: set `post_processor` for that.
+    Control symbols such as `<s>` become special tokens. Text that equals a control symbol is encoded as text, as in
+    SentencePiece: `encode_special_tokens` is set to True (which a saved tokenizer.json doesn't contain). User-defined
+    symbols become added tokens. Nothing is added to a text; set `post_processor` for that. This needs the package
+    `sentencepiece`.
 
-    Ids differ from SentencePiece's only in models with user-defined symbols, where a text begins with one or with spaces
-    (its first `▁` is missing), and where several marks stand on one character (`Precompiled` normalizes as the namesake).
-    Raises ValueError for what no tokenizer here can express: models of words or characters, white space as a suffix,
-    unused pieces. Needs the `sentencepiece` package.
+    Ids differ from SentencePiece's in two cases: the model has user-defined symbols, and a text begins with one of them or
+    with spaces (its first `▁` is missing); or several marks follow one character (`Precompiled` normalizes them as
+    `tokenizers` does).
+
+    Args:
+        source: the path of a `.model` file, or its bytes.
+
+    Returns:
+        The tokenizer.
+
+    Raises:
+        ValueError: if the file is not a SentencePiece model, or gputok can't express it: models of words or characters,
+            white space as a suffix, unused pieces.
+        ImportError: if the package `sentencepiece` is missing.
     """
     proto = protobuf().ModelProto()
     if not isinstance(source, bytes):
@@ -54,14 +67,14 @@ def from_sentencepiece(source: str | os.PathLike[str] | bytes) -> Tokenizer:
     try:
         proto.ParseFromString(source)
     except Exception as error:
-        raise ValueError(f"this isn't a SentencePiece model: {error}") from None
+        raise ValueError(f"expected a SentencePiece model: {error}") from None
     return tokenizer_of(proto)
 
 
 def tokenizer_of(proto: Any, *, added: bool = True) -> Tokenizer:
-    """A tokenizer from a ModelProto, or what has the same attributes; see `from_sentencepiece`.
+    """Makes a tokenizer from a ModelProto or an object with the same attributes; see `from_sentencepiece`.
 
-    added: add its control and user-defined symbols.
+    added: adds the control and user-defined symbols as added tokens.
     """
     _check(proto)
     spec = proto.normalizer_spec
@@ -72,15 +85,15 @@ def tokenizer_of(proto: Any, *, added: bool = True) -> Tokenizer:
     if spec.precompiled_charsmap:
         steps.append(normalizers.Precompiled(spec.precompiled_charsmap))
     if collapse:
-        # Where a ▁ is put before the text, one space there is that ▁. No Strip: nmt's rules leave U+0085, which it takes.
+        # With a dummy prefix, a space at the start becomes this ▁. Strip would also remove U+0085, which the nmt rules keep.
         ends = r" +\z" if spec.add_dummy_prefix else r"\A +| +\z"
         steps.append(normalizers.Replace(Regex(ends), ""))
-        steps += [normalizers.Replace(Regex(" {2,}"), " ")]
-        # A space that the text begins with becomes the ▁, and no other is put before it. "first" gives none to what follows an added
-        # token, but none either to a text whose first characters were removed.
+        steps.append(normalizers.Replace(Regex(" {2,}"), " "))
+        # A text that begins with a space gets no other ▁. "first" inserts no ▁ after an added token, but also none in a text
+        # whose first characters were removed.
         symbols = any(piece.type == USER_DEFINED for piece in proto.pieces)
         scheme = ("first" if symbols else "always") if spec.add_dummy_prefix else "never"
-        # Unigram sums its scores over a whole text, and their rounding can decide; merges stay within words.
+        # A Unigram sums scores over a whole text, and the rounding of sums can decide. Merges stay inside words.
         inside = any(SPACE in piece.piece[1:] for piece in proto.pieces)
         split = proto.trainer_spec.model_type == BPE and not inside
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(SPACE, prepend_scheme=scheme, split=split)
@@ -112,9 +125,9 @@ def _check(proto: Any) -> None:
         "no pieces": not kinds,
         "no unknown piece": UNKNOWN not in kinds,
     }
-    for what, there in unsupported.items():
-        if there:
-            raise ValueError(f"a SentencePiece model with {what} can't be expressed")
+    for feature, present in unsupported.items():
+        if present:
+            raise ValueError(f"gputok can't express a SentencePiece model with {feature}")
 
 
 def _unigram(proto: Any) -> models.Unigram:
@@ -126,8 +139,11 @@ def _unigram(proto: Any) -> models.Unigram:
 
 
 def _bpe(proto: Any) -> models.BPE:
-    """SentencePiece merges whatever spells a piece, the one of the highest score first: so each way to cut a piece in
-    two is a merge, and all ways have the piece's rank."""
+    """Makes a BPE with a merge for each pair of pieces that form a piece.
+
+    SentencePiece merges any two neighbours that form a piece, the piece with the highest score first. So all pairs that
+    form the same piece get the same rank.
+    """
     scores = {piece.piece: piece.score for piece in proto.pieces if piece.type == NORMAL}
     ids = {piece.piece: id for id, piece in enumerate(proto.pieces)}
     by_score = sorted(scores, key=lambda piece: (-scores[piece], ids[piece]))
@@ -142,39 +158,38 @@ def _bpe(proto: Any) -> models.BPE:
 
 
 class Normalization(NamedTuple):
-    """What a NormalizerSpec holds."""
+    """The fields of a NormalizerSpec, and whether words end before each `▁`."""
 
     name: str
     charsmap: bytes
     add_dummy_prefix: bool
     remove_extra_whitespaces: bool
-    splits: bool  # words end before each ▁, so that no piece may reach across one
+    splits: bool  # words end before each ▁, so no piece may contain a ▁ after its first character
 
 
 def save_sentencepiece(tokenizer: Tokenizer, path: str | os.PathLike[str]) -> None:
     """Writes a SentencePiece `.model` file, with which `sentencepiece` gives the same ids.
 
-    Args:
-        tokenizer: A BPE or a Unigram over characters with `▁` for spaces, or what has one as its
-            `backend_tokenizer`. What `gputok.from_sentencepiece` reads is written back as it was.
-        path: Of the file, which has its name once it is whole.
+    Special tokens become control symbols, which SentencePiece doesn't look for in text; other added tokens become
+    user-defined symbols, which it looks for. A `.model` has no place for the tokens that a post-processor adds. Scores of a
+    Unigram are rounded to single precision. With a `Metaspace` and no normalizer that strips the text, SentencePiece writes
+    one more `▁` for a text that begins with spaces; with `Strip` or `WhitespaceSplit`, it keeps U+0085, which these remove.
 
-    Special tokens become control symbols, which SentencePiece doesn't look for in text; other added tokens
-    become user-defined symbols, which it does. What a post-processor adds isn't part of a `.model`. Scores
-    of a Unigram are rounded to single precision. With a `Metaspace` that isn't preceded by a normalizer that
-    strips the text, a text that begins with spaces gets one `▁` more from SentencePiece than here; with `Strip`
-    or `WhitespaceSplit`, U+0085 stays where they take it away.
+    Args:
+        tokenizer: a BPE or a Unigram over characters with `▁` for spaces, or an object with the attribute
+            `backend_tokenizer`. A tokenizer that `gputok.from_sentencepiece` has read is written as it was.
+        path: the file to write, atomically.
 
     Raises:
-        ValueError: SentencePiece would give other ids: what the tokenizer has or lacks is named.
-        ImportError: The package `sentencepiece` is missing.
+        ValueError: if SentencePiece would give other ids; the message says why.
+        ImportError: if the package `sentencepiece` is missing.
     """
-    with replacing(path) as beside:
-        beside.write_bytes(sentencepiece_bytes(tokenizer))
+    with replacing(path) as temporary:
+        temporary.write_bytes(sentencepiece_bytes(tokenizer))
 
 
 def sentencepiece_bytes(tokenizer: Tokenizer) -> bytes:
-    """The bytes of a `.model` file; see `save_sentencepiece`."""
+    """Returns the bytes of a `.model` file; see `save_sentencepiece`."""
     tokenizer = getattr(tokenizer, "backend_tokenizer", tokenizer)
     model = tokenizer.model
     if not isinstance(model, models.BPE | models.Unigram):
@@ -183,11 +198,10 @@ def sentencepiece_bytes(tokenizer: Tokenizer) -> bytes:
     normalization = _normalization(tokenizer)
     tokens, unknown = _tokens(tokenizer, model)
     kinds = _kinds(tokenizer, model, tokens, unknown)
-    if normalization.splits and any(
-        SPACE in token[1:] and kinds[i] == NORMAL for i, token in enumerate(tokens)
-    ):
-        token = next(token for i, token in enumerate(tokens) if SPACE in token[1:] and kinds[i] == NORMAL)
-        raise _impossible(f"its words end before each {SPACE}, but the token {token!r} reaches across one")
+    if normalization.splits:
+        for token, kind in zip(tokens, kinds, strict=True):
+            if SPACE in token[1:] and kind == NORMAL:
+                raise _impossible(f"its words end before each {SPACE}, but the token {token!r} contains one")
     scores = (
         _scores_of_unigram(model, tokens)
         if isinstance(model, models.Unigram)
@@ -205,8 +219,8 @@ def sentencepiece_bytes(tokenizer: Tokenizer) -> bytes:
     trainer.unk_id, trainer.unk_piece = unknown, tokens[unknown]
     for role, name in (("bos", "<s>"), ("eos", "</s>"), ("pad", "<pad>")):
         token_id = tokenizer.token_to_id(name)
-        known = token_id is not None and token_id < len(kinds) and kinds[token_id] == CONTROL
-        setattr(trainer, f"{role}_id", token_id if known else -1)
+        is_control = token_id is not None and token_id < len(kinds) and kinds[token_id] == CONTROL
+        setattr(trainer, f"{role}_id", token_id if is_control else -1)
     normalizer = proto.normalizer_spec
     normalizer.name = normalization.name
     if normalization.charsmap:
@@ -218,7 +232,7 @@ def sentencepiece_bytes(tokenizer: Tokenizer) -> bytes:
 
 
 def _tokens(tokenizer: Tokenizer, model: models.BPE | models.Unigram) -> tuple[list[str], int]:
-    """All tokens by id, and the id of the unknown one."""
+    """Returns all tokens by id, and the id of the unknown token."""
     names = {token_id: token for token, token_id in tokenizer.get_vocab().items()}
     gap = next((i for i in range(len(names)) if i not in names), None)
     if gap is not None:
@@ -241,17 +255,17 @@ def _kinds(
         kinds[token_id] = CONTROL
     for token_id, token in tokenizer.get_added_tokens_decoder().items():
         if token.single_word or token.lstrip or token.rstrip:
-            raise _impossible(f"the added token {token!r} takes notice of what is beside it")
+            raise _impossible(f"the added token {token!r} depends on the text around it")
         kinds[token_id] = CONTROL if token.special else USER_DEFINED
     if model.byte_fallback:
         for byte in range(256):
             token_id = model.token_to_id(f"<0x{byte:02X}>")
             if token_id is None:
-                raise _impossible(f"byte_fallback needs all byte tokens, but '<0x{byte:02X}>' isn't there")
+                raise _impossible(f"byte_fallback needs all byte tokens, but '<0x{byte:02X}>' is missing")
             kinds[token_id] = BYTE
     elif isinstance(model, models.BPE) and not model.fuse_unk:
         raise _impossible(
-            "it gives each unknown character a token (fuse_unk=False), where SentencePiece joins them"
+            "it gives each unknown character a token (fuse_unk=False), but SentencePiece joins them"
         )
     kinds[unknown] = UNKNOWN
     return kinds
@@ -264,27 +278,30 @@ def _scores_of_unigram(model: models.Unigram, tokens: list[str]) -> list[float]:
 
 
 def _scores_of_bpe(model: models.BPE, kinds: list[int]) -> list[float]:
-    """0, -1, -2, ... in the order of merges, then for characters, as SentencePiece's trainer has it."""
+    """Returns the scores 0, -1, -2, ...: first for merged tokens in the order of merges, then for characters.
+
+    SentencePiece's trainer gives the same scores.
+    """
     if model.dropout or model.continuing_subword_prefix or model.end_of_word_suffix:
         raise _impossible("it has a dropout, a prefix or a suffix")
     vocabulary = model.vocabulary
     last = len(vocabulary)
     made, first = np.unique(vocabulary.positions(model.merges[:, 2].astype(np.int64)), return_index=True)
-    rank = np.full(last, len(model.merges), np.int64)  # of each position: the first merge that makes it
+    rank = np.full(
+        last, len(model.merges), np.int64
+    )  # of each position, the first merge that makes the token
     rank[made] = first
     ordinary = np.array([kinds[token_id] == NORMAL for token_id in vocabulary.ids.tolist()], bool)
     order = np.lexsort((vocabulary.ids, rank))
     order = order[ordinary[order]]
     ranks = np.full(last, -1, np.int64)
     ranks[order] = np.arange(len(order))
-    if reason := made_otherwise(model, ranks):
+    if reason := difference_to_ranks(model, ranks):
         raise _impossible(reason)
-    if model.ignore_merges and len(whole := whole_only(model, ranks)):
-        whole = [token for token in map(vocabulary.tokens.__getitem__, whole.tolist()) if len(token) > 1]
-        if whole:
-            raise _impossible(
-                f"it takes {whole[0]!r}, which no merges make, where it is a word (ignore_merges)"
-            )
+    if model.ignore_merges:
+        without_merges = [vocabulary.tokens[i] for i in tokens_without_merges(model, ranks).tolist()]
+        if longer := [token for token in without_merges if len(token) > 1]:
+            raise _impossible(f"the word {longer[0]!r} is a token, but merges don't make it (ignore_merges)")
     by_id = dict(zip(vocabulary.ids.tolist(), ranks.tolist(), strict=True))
     return [
         -float(max(by_id.get(token_id, 0), 0)) if kind == NORMAL else 0.0
@@ -293,14 +310,17 @@ def _scores_of_bpe(model: models.BPE, kinds: list[int]) -> list[float]:
 
 
 def _normalization(tokenizer: Tokenizer) -> Normalization:
-    """What the normalizer and the pre-tokenizer do, if SentencePiece can do it."""
+    """Translates the normalizer and the pre-tokenizer; raises ValueError if SentencePiece can't do the same."""
     form = tokenizer.normalizer and tokenizer.normalizer.to_dict()
     steps = _flat(form, "normalizers")
     charsmap = b""
     if steps and steps[0]["type"] == "Precompiled":
         charsmap, steps = base64.b64decode(steps[0]["precompiled_charsmap"]), steps[1:]
     ends = collapse = prefix = escape = splits = False
-    white_space, left = "", True  # what strips or cuts at all white space; the left end is stripped, too
+    white_space, left = (
+        "",
+        True,
+    )  # the component that removes all white space; whether the left end is stripped
     name = "user_defined" if charsmap else "identity"
     for step in steps:
         kind, pattern, content = step["type"], step.get("pattern"), step.get("content")
@@ -315,36 +335,37 @@ def _normalization(tokenizer: Tokenizer) -> Normalization:
         elif kind == "Replace" and pattern == {"String": " "} and content == SPACE:
             escape = True
         else:
-            raise _impossible(f"its normalizer does what a .model can't say: {step}")
+            raise _impossible(f"a .model can't express this step of its normalizer: {step}")
 
     form = tokenizer.pre_tokenizer and tokenizer.pre_tokenizer.to_dict()
     cuts = _flat(form, "pretokenizers")
     if len(cuts) == 2 and cuts[0]["type"] == "WhitespaceSplit" and cuts[1]["type"] == "Metaspace":
-        ends = collapse = True  # whatever white space there is, one space is left of it
+        ends = collapse = True  # of a run of white space, one space is left
         white_space, cuts = "WhitespaceSplit", cuts[1:]
     is_metaspace = len(cuts) == 1 and cuts[0]["type"] == "Metaspace" and cuts[0]["replacement"] == SPACE
     if is_metaspace and not (prefix or escape):
         prefix, splits, escape = cuts[0]["prepend_scheme"] != "never", cuts[0]["split"], True
     elif cuts:
-        raise _impossible(f"its pre-tokenizer is no Metaspace: {tokenizer.pre_tokenizer}")
+        raise _impossible(f"its pre-tokenizer is not a Metaspace: {tokenizer.pre_tokenizer}")
     if ends != collapse:
         raise _impossible("it removes spaces at the ends of a text but not between words, or the reverse")
     if ends and not left and not prefix:
-        raise _impossible("it removes spaces behind a text but not before it")
+        raise _impossible("it removes spaces at the end of a text but not at its start")
     if white_space and (kept := _white_space_kept(charsmap)):
-        raise _impossible(f"{white_space} takes away {kept!r}, where SentencePiece takes away spaces only")
+        raise _impossible(f"{white_space} removes {kept!r}, but SentencePiece removes only spaces")
     if not escape:
         raise _impossible(f"spaces don't become {SPACE}: neither by Replace(' ', '{SPACE}') nor by Metaspace")
     return Normalization(name, charsmap, prefix, collapse, splits)
 
 
 def _white_space_kept(charsmap: bytes) -> str | None:
-    """White space that the map leaves, and that is no space; None if it leaves none, as rules named nmt do."""
+    """Returns a character of white space that the map keeps, apart from the space, or None, as for the nmt rules."""
     normalize = normalizers.Precompiled(charsmap).normalize_str if charsmap else str
-    return next((one for one in _WHITE_SPACE if normalize(one) not in ("", " ")), None)
+    return next((each for each in _WHITE_SPACE if normalize(each) not in ("", " ")), None)
 
 
 def _flat(form: dict[str, Any] | None, inner: str) -> list[dict[str, Any]]:
+    """Returns the JSON forms of the steps of a component; inner: the key of the elements of a Sequence."""
     if form is None:
         return []
     return (

@@ -1,6 +1,6 @@
-"""Mistral's `tekken.json`: special tokens have the first ids, then byte-level tokens by rank as in tiktoken.
+"""Reads and writes Mistral's `tekken.json`: special tokens have the first ids; byte-level tokens follow, by rank.
 
-The format is that of `mistral_common.tokens.tokenizers.tekken` (https://github.com/mistralai/mistral-common).
+The format is defined by `mistral_common.tokens.tokenizers.tekken` (https://github.com/mistralai/mistral-common).
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ import base64
 import binascii
 import json
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gputok.files.atomic import replacing
 from gputok.formats.tiktoken import by_ranks, tiktoken_parts
-from gputok.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from gputok.tokenizer import Tokenizer
 
 _OLD_SPECIAL_TOKENS = (
     *(
@@ -38,24 +40,25 @@ _OLD_SPECIAL_TOKENS = (
     ),
     *("[SUFFIX]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[TOOL_CONTENT]"),
 )
-"""The special tokens of files that name none, which are older than version 11."""
+"""The special tokens of files that don't list them: those before version 11."""
 
-_WITHOUT_NAMES = ("v1", "v2", "v3", "v7")
+_VERSIONS_WITHOUT_LIST = ("v1", "v2", "v3", "v7")
 
 
 def from_tekken(source: str | os.PathLike[str] | bytes) -> Tokenizer:
-    """A tokenizer from Mistral's `tekken.json`, which gives the same ids as `mistral_common`.
+    """Reads Mistral's `tekken.json` as a tokenizer that gives the same ids as `mistral_common`.
+
+    Text that equals a special token is encoded as text, as in `mistral_common`: `encode_special_tokens` is set to True
+    (which a saved tokenizer.json doesn't contain). Nothing is added to a text; set `post_processor` for that.
 
     Args:
-        source: The path of a file, or its bytes.
+        source: the path of a file, or its bytes.
 
     Returns:
-        The tokenizer. As in `mistral_common`, text that spells a special token is text
-        (`encode_special_tokens` is set, which a saved tokenizer.json doesn't keep). Nothing is added to a text:
-        set `post_processor` for that.
+        The tokenizer.
 
     Raises:
-        ValueError: The file is no tekken.json, or what it says doesn't agree with itself.
+        ValueError: if the file is not a tekken.json, or contradicts itself.
     """
     if isinstance(source, bytes):
         data, name = source, "these bytes"
@@ -73,28 +76,33 @@ def from_tekken(source: str | os.PathLike[str] | bytes) -> Tokenizer:
             for entry in value["vocab"]
         }
     except (ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
-        raise ValueError(f"{name}: is no tekken.json: {type(error).__name__}: {error}") from None
+        raise ValueError(f"{name}: expected a tekken.json: {type(error).__name__}: {error}") from None
     special = _special_tokens(value, n_special, name)
     ranks = {token: n_special + rank for token, rank in entries.items() if rank < n_ordinary}
     if sorted(ranks.values()) != [*range(n_special, n_special + n_ordinary)]:
-        raise ValueError(f"{name}: the vocabulary must have each rank from 0 to {n_ordinary - 1} once")
+        raise ValueError(f"{name}: the vocabulary must contain each rank from 0 to {n_ordinary - 1} once")
     tokenizer = by_ranks(ranks, pattern, special, name)
     tokenizer.encode_special_tokens = True
     return tokenizer
 
 
 def _special_tokens(value: dict[str, Any], n_special: int, name: str) -> dict[str, int]:
+    """Returns the special tokens and their ids."""
     listed = value.get("special_tokens")
     version = value["config"].get("version")
-    if listed is None and version not in _WITHOUT_NAMES:
-        raise ValueError(f"{name}: names no special tokens, which version {version!r} must")
+    if listed is None and version not in _VERSIONS_WITHOUT_LIST:
+        raise ValueError(
+            f"{name}: special_tokens is missing, which files of version {version!r} must contain"
+        )
     names = (
         dict(enumerate(_OLD_SPECIAL_TOKENS))
         if listed is None
         else {token["rank"]: token["token_str"] for token in listed}
     )
     if not names.keys() <= set(range(n_special)) or len(set(names.values())) < len(listed or names):
-        raise ValueError(f"{name}: there are {n_special} special tokens, but their ranks or texts are others")
+        raise ValueError(
+            f"{name}: special_tokens must contain different texts of ranks from 0 to {n_special - 1}"
+        )
     return {names.get(rank, f"<SPECIAL_{rank}>"): rank for rank in range(n_special)}
 
 
@@ -102,14 +110,13 @@ def save_tekken(tokenizer: Tokenizer, path: str | os.PathLike[str], *, version: 
     """Writes a `tekken.json`, with which `mistral_common` gives the same ids.
 
     Args:
-        tokenizer: A byte-level BPE as for `gputok.save_tiktoken`, whose special tokens have the first ids,
-            and the 256 bytes the ids after them, as in each tekken.json.
-        path: Of the file, which has its name once it is whole; `mistral_common` wants "tekken" in the name,
-            and `.json`.
-        version: Of Mistral's tokenizers, which says what messages look like; it changes no id of a text.
+        tokenizer: a byte-level BPE as for `gputok.save_tiktoken`. Its special tokens must have the first ids, and the 256
+            bytes the ids after them, as in each tekken.json.
+        path: the file to write, atomically; `mistral_common` expects "tekken" in its name, and `.json` at the end.
+        version: the version of Mistral's tokenizers, on which the format of messages depends; ids of a text don't.
 
     Raises:
-        ValueError: `mistral_common` would give other ids: what the tokenizer has or lacks is named.
+        ValueError: if `mistral_common` would give other ids; the message says why.
     """
     ranks, options = tiktoken_parts(tokenizer)
     special = sorted(options["special_tokens"].items(), key=lambda item: item[1])
@@ -118,14 +125,15 @@ def save_tekken(tokenizer: Tokenizer, path: str | os.PathLike[str], *, version: 
         *range(n, n + len(ranks))
     ]:
         raise ValueError(
-            f"a tekken.json numbers its {n} special tokens from 0, and the others after them without gaps; here "
-            f"they begin with {dict(special[:3])}, and the others with {next(iter(ranks.values()))}"
+            f"a tekken.json numbers its {n} special tokens from 0, and the other tokens after them without gaps; this "
+            f"tokenizer has the special tokens {dict(special[:3])}, ..., and the other tokens from "
+            f"{next(iter(ranks.values()))} on"
         )
     if [*ranks][:256] != (alphabet := [bytes([byte]) for byte in range(256)]):
         wrong = next(i for i in range(256) if [*ranks][i] != alphabet[i])
         raise ValueError(
-            f"a tekken.json begins with the 256 bytes in their order; here number {wrong} of the tokens that aren't "
-            f"special is {[*ranks][wrong]!r}"
+            "in a tekken.json, the 256 bytes in order follow the special tokens; in this tokenizer, token "
+            f"{wrong} after the special tokens is {[*ranks][wrong]!r}"
         )
     value = {
         "config": {
@@ -143,11 +151,12 @@ def save_tekken(tokenizer: Tokenizer, path: str | os.PathLike[str], *, version: 
         "version": 1,
         "type": "Tekken",
     }
-    with replacing(path) as beside:
-        beside.write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def _text(token: bytes) -> str | None:
+    """Decodes a token, or returns None if it is not UTF-8."""
     try:
         return token.decode()
     except UnicodeDecodeError:

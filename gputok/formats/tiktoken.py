@@ -1,7 +1,7 @@
-r"""tiktoken's files: a line for each token, its bytes in base64 and its rank, which is its id.
+r"""Reads and writes tiktoken's files: a line for each token, with its bytes in base64 and its rank, which is its id.
 
-The format is that of `tiktoken.load.load_tiktoken_bpe` (https://github.com/openai/tiktoken). It holds
-neither the pattern that cuts the text nor the special tokens: these are arguments.
+The format is defined by `tiktoken.load.load_tiktoken_bpe` (https://github.com/openai/tiktoken). The file contains neither
+the pattern that cuts text into words nor the special tokens; these are arguments.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import base64
 import binascii
 import os
 import re
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,18 +18,22 @@ from gputok import decoders, pre_tokenizers
 from gputok.automaton import PATTERNS
 from gputok.automaton.pattern import Regex
 from gputok.files.atomic import replacing
-from gputok.formats.ranks import bpe_of, made_otherwise, merges_by_rank, whole_only
+from gputok.formats.ranks import bpe_of, difference_to_ranks, merges_by_rank, tokens_without_merges
 from gputok.models import BPE
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.tokenizer import Tokenizer
 from gputok.tokens.added_token import AddedToken
 from gputok.tokens.vocabulary import Vocabulary, pack
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
 _CHARACTERS = dict(enumerate(BYTE_CHARACTERS))
+"""Byte -> the character of the ByteLevel alphabet that stands for it."""
 _BYTES = dict.fromkeys(range(256), "\uffff") | {
     ord(character): chr(byte) for byte, character in _CHARACTERS.items()
 }
-"""Character -> the one whose Latin-1 byte it stands for, and for others one that Latin-1 lacks."""
+"""Character of the ByteLevel alphabet -> the Latin-1 character of its byte; other Latin-1 characters -> U+FFFF."""
 
 
 def from_tiktoken(
@@ -39,30 +42,30 @@ def from_tiktoken(
     pattern: str | None = None,
     special_tokens: Mapping[str, int] | None = None,
 ) -> Tokenizer:
-    r"""A tokenizer from a tiktoken file or from a `tiktoken.Encoding`, which gives the same ids.
+    r"""Reads a tiktoken file, or converts a `tiktoken.Encoding`, to a tokenizer that gives the same ids.
+
+    Special tokens are found in text, as with `allowed_special="all"`; set `encode_special_tokens` to True for
+    `disallowed_special=()`. Nothing is added to a text; set `post_processor` for that.
 
     Args:
-        source: The path of a file (`.tiktoken`, or Llama 3's `tokenizer.model`), its bytes, or a
-            `tiktoken.Encoding`.
-        pattern: What cuts text into words: a name from `gputok.automaton.PATTERNS` ("gpt2", "cl100k",
-            "o200k", "llama3", ...), or a regular expression as `tiktoken` takes it. An Encoding has its own;
-            a file needs one.
-        special_tokens: Text -> id. An Encoding has its own.
+        source: the path of a file (`.tiktoken`, or Llama 3's `tokenizer.model`), its bytes, or a `tiktoken.Encoding`.
+        pattern: the pattern that cuts text into words: a name from `gputok.automaton.PATTERNS` ("gpt2", "cl100k", "o200k",
+            "llama3", ...), or a regular expression in the syntax of `tiktoken`. Needed for a file; an Encoding has its own.
+        special_tokens: a mapping of texts to ids. An Encoding has its own.
 
     Returns:
-        The tokenizer. Special tokens are found in text, as with `allowed_special="all"`; set
-        `encode_special_tokens` for `disallowed_special=()`. Nothing is added to a text: set `post_processor`
-        for that.
+        The tokenizer.
 
     Raises:
-        ValueError: What `source` holds is no such file, names one rank twice or lacks one of the 256 bytes;
-            no pattern is given; or the pattern means something that can't be said here.
+        ValueError: if `source` is not such a file, contains a rank twice, or lacks one of the 256 bytes; if no pattern is
+            given; or if gputok can't express the pattern.
 
-    >>> ranks = "\n".join(f"{base64.b64encode(bytes([i])).decode()} {i}" for i in range(256)) + "\naGk= 256\n"
-    >>> from_tiktoken(ranks.encode(), pattern="gpt2", special_tokens={"<end>": 257}).encode("hi <end>").ids
-    [256, 32, 257]
+    Example:
+        >>> ranks = "\n".join(f"{base64.b64encode(bytes([i])).decode()} {i}" for i in range(256)) + "\naGk= 256\n"
+        >>> from_tiktoken(ranks.encode(), pattern="gpt2", special_tokens={"<end>": 257}).encode("hi <end>").ids
+        [256, 32, 257]
     """
-    if hasattr(source, "_mergeable_ranks"):  # a tiktoken.Encoding, which has no public name for them
+    if hasattr(source, "_mergeable_ranks"):  # a tiktoken.Encoding; it has no public name for its ranks
         ranks, name = source._mergeable_ranks, f"the encoding {source.name}"
         pattern = source._pat_str if pattern is None else pattern
         special_tokens = source._special_tokens if special_tokens is None else special_tokens
@@ -74,8 +77,8 @@ def from_tiktoken(
             ranks = read_ranks(file.read(), name)
     if pattern is None:
         raise ValueError(
-            f"{name}: a tiktoken file doesn't say what cuts the text; pass pattern=, one of {', '.join(PATTERNS)} or "
-            "a regular expression"
+            f"{name}: a tiktoken file doesn't contain the pattern that cuts text; pass pattern=, one of "
+            f"{', '.join(PATTERNS)} or a regular expression"
         )
     return by_ranks(ranks, pattern, special_tokens or {}, name)
 
@@ -83,12 +86,10 @@ def from_tiktoken(
 def by_ranks(
     ranks: Mapping[bytes, int], pattern: str, special_tokens: Mapping[str, int], name: str
 ) -> Tokenizer:
-    """A tokenizer of byte-level tokens and their ranks, which are their ids; errors begin with `name`."""
+    """Makes a tokenizer from byte-level tokens and their ranks, which are their ids; errors begin with `name`."""
     missing = [byte for byte in range(256) if bytes([byte]) not in ranks]
     if missing:
-        raise ValueError(
-            f"{name}: there is no token for the byte 0x{missing[0]:02X}, and each byte needs one"
-        )
+        raise ValueError(f"{name}: expected a token for each byte, but the byte 0x{missing[0]:02X} has none")
     taken: dict[int, str | bytes] = {}
     for token, rank in (*ranks.items(), *special_tokens.items()):
         if not 0 <= rank < 2**32 - 1:
@@ -98,9 +99,9 @@ def by_ranks(
     tokens = [token.decode("latin-1").translate(_CHARACTERS) for token in ranks]
     special = sorted(special_tokens, key=special_tokens.__getitem__)
     if clash := {*tokens} & {*special}:
-        raise ValueError(f"{name}: the special token {min(clash)!r} is spelled like an ordinary one")
+        raise ValueError(f"{name}: the special token {min(clash)!r} equals an ordinary token")
     ids = [*ranks.values()]
-    # Added tokens get the next free ids; if theirs are others, they must be in the vocabulary, too.
+    # Added tokens get the next free ids. To have other ids, they must be tokens of the vocabulary as well.
     if [special_tokens[token] for token in special] != [*range(len(ranks), len(ranks) + len(special))]:
         tokens += special
         ids += map(special_tokens.__getitem__, special)
@@ -118,7 +119,7 @@ def by_ranks(
 
 
 def read_ranks(data: bytes, name: str) -> dict[bytes, int]:
-    """The tokens of a tiktoken file, each with its rank."""
+    """Reads the tokens of a tiktoken file and their ranks; errors begin with `name`."""
     ranks: dict[bytes, int] = {}
     for number, line in enumerate(data.splitlines(), 1):
         if not line:
@@ -129,10 +130,11 @@ def read_ranks(data: bytes, name: str) -> dict[bytes, int]:
         except ValueError:  # binascii.Error is one
             shown = line if len(line) < 60 else line[:57] + b"..."
             raise ValueError(
-                f"{name}: line {number} isn't a token in base64 and its rank, so this is no tiktoken file: {shown!r}"
+                f"{name}: expected a tiktoken file, with a token in base64 and its rank on each line, but line {number} "
+                f"is {shown!r}"
             ) from None
     if not ranks:
-        raise ValueError(f"{name}: is empty, and so no tiktoken file")
+        raise ValueError(f"{name}: expected a tiktoken file, but the file is empty")
     return ranks
 
 
@@ -140,26 +142,26 @@ def save_tiktoken(tokenizer: Tokenizer, path: str | os.PathLike[str]) -> dict[st
     """Writes a tiktoken file, with which `tiktoken` gives the same ids.
 
     Args:
-        tokenizer: A byte-level BPE, or what has one as its `backend_tokenizer`.
-        path: Of the file, which has its name once it is whole.
+        tokenizer: a byte-level BPE, or an object with the attribute `backend_tokenizer`.
+        path: the file to write, atomically.
 
     Returns:
-        What the file has no place for, as arguments of `tiktoken.Encoding`: `pat_str` and `special_tokens`:
-        `tiktoken.Encoding("mine", mergeable_ranks=tiktoken.load.load_tiktoken_bpe(path), **options)`. What a
-        post-processor adds to a text isn't part of it.
+        The options that the file has no place for, `pat_str` and `special_tokens`, as arguments of `tiktoken.Encoding`:
+        `tiktoken.Encoding("mine", mergeable_ranks=tiktoken.load.load_tiktoken_bpe(path), **options)`. The tokens that a
+        post-processor adds to a text are not among them.
 
     Raises:
-        ValueError: `tiktoken` would give other ids: what the tokenizer has or lacks is named.
+        ValueError: if `tiktoken` would give other ids; the message says why.
     """
     ranks, options = tiktoken_parts(tokenizer)
     lines = b"".join(base64.b64encode(token) + f" {rank}\n".encode() for token, rank in ranks.items())
-    with replacing(path) as beside:
-        beside.write_bytes(lines)
+    with replacing(path) as temporary:
+        temporary.write_bytes(lines)
     return options
 
 
 def tiktoken_parts(tokenizer: Tokenizer) -> tuple[dict[bytes, int], dict[str, Any]]:
-    """The ranks by rising rank, and `pat_str` and `special_tokens`; see `save_tiktoken`."""
+    """Returns the tokens and their ranks, by rising rank, and the options that `save_tiktoken` returns."""
     tokenizer = getattr(tokenizer, "backend_tokenizer", tokenizer)
     model = tokenizer.model
     if not isinstance(model, BPE):
@@ -168,7 +170,7 @@ def tiktoken_parts(tokenizer: Tokenizer) -> tuple[dict[bytes, int], dict[str, An
     special: dict[str, int] = {}
     for token_id, token in tokenizer.get_added_tokens_decoder().items():
         if token.single_word or token.lstrip or token.rstrip:
-            raise _impossible(f"the added token {token!r} takes notice of what is beside it")
+            raise _impossible(f"the added token {token!r} depends on the text around it")
         special[token.content] = token_id
     if model.dropout or model.continuing_subword_prefix or model.end_of_word_suffix:
         raise _impossible("it has a dropout, a prefix or a suffix")
@@ -179,15 +181,16 @@ def tiktoken_parts(tokenizer: Tokenizer) -> tuple[dict[bytes, int], dict[str, An
             try:
                 ranks[token.translate(_BYTES).encode("latin-1")] = token_id
             except UnicodeEncodeError:
-                raise _impossible(f"{token!r} isn't spelled in ByteLevel's characters") from None
+                raise _impossible(f"{token!r} does not consist of ByteLevel's characters") from None
     missing = [byte for byte in range(256) if bytes([byte]) not in ranks]
     if missing:
         raise _impossible(f"it has no token for the byte 0x{missing[0]:02X}")
     ordinary = np.array([-1 if token in special else id for token, id in zip(tokens, ids, strict=True)])
-    if reason := made_otherwise(model, ordinary):
+    if reason := difference_to_ranks(model, ordinary):
         raise _impossible(reason)
-    if not model.ignore_merges and len(whole := whole_only(model, ordinary)):
-        raise _impossible(f"no merges make {tokens[whole[0]]!r}, which tiktoken takes where it is a word")
+    if not model.ignore_merges and len(without_merges := tokens_without_merges(model, ordinary)):
+        token = tokens[without_merges[0]]
+        raise _impossible(f"no merges make {token!r}, but tiktoken makes it a token if it is a word")
     return dict(sorted(ranks.items(), key=lambda item: item[1])), {
         "pat_str": pattern,
         "special_tokens": special,
@@ -195,7 +198,10 @@ def tiktoken_parts(tokenizer: Tokenizer) -> tuple[dict[bytes, int], dict[str, An
 
 
 def pattern_of(tokenizer: Tokenizer) -> str:
-    """The pattern of a tokenizer that is one of tiktoken's: no normalizer, one split, bytes."""
+    """Returns the pattern of a tokenizer, in the syntax of tiktoken.
+
+    Raises ValueError if the tokenizer has a normalizer, or a pre-tokenizer other than one Split and ByteLevel.
+    """
     if tokenizer.normalizer is not None:
         raise _impossible(f"it has a normalizer: {tokenizer.normalizer}")
     steps = tokenizer.pre_tokenizer
@@ -207,10 +213,10 @@ def pattern_of(tokenizer: Tokenizer) -> str:
         raise _impossible("ByteLevel adds a space before the text (add_prefix_space=True)")
     if last.use_regex and not splits:
         return PATTERNS["gpt2"]
-    one = splits[0] if len(splits) == 1 and not last.use_regex else None
-    form = one.to_dict() if isinstance(one, pre_tokenizers.Split) else {}
+    split = splits[0] if len(splits) == 1 and not last.use_regex else None
+    form = split.to_dict() if isinstance(split, pre_tokenizers.Split) else {}
     if "Regex" not in form.get("pattern", {}) or form["behavior"] != "Isolated" or form["invert"]:
-        raise _impossible("text isn't cut by one pattern whose matches are words (Split, isolated)")
+        raise _impossible("it does not cut text by one pattern whose matches are words (Split, isolated)")
     return to_rust(form["pattern"]["Regex"])
 
 
@@ -228,9 +234,10 @@ _PARTS = re.compile(
 
 
 def from_rust(pattern: str) -> str:
-    r"""A pattern of Rust's `fancy-regex`, which tiktoken uses, in Oniguruma's Ruby syntax, which `tokenizers` uses.
+    r"""Translates a pattern of Rust's `fancy-regex`, which tiktoken uses, to Oniguruma's Ruby syntax of `tokenizers`.
 
-    `^` and `$` are the ends of the text there and of a line here, and `x{1,3}+` is possessive there.
+    In `fancy-regex`, `^` and `$` match at the ends of the text (in Ruby syntax at the ends of lines), and `x{1,3}+` is
+    possessive. Raises ValueError if Ruby syntax can't express the pattern.
 
     >>> from_rust(r"\p{N}{1,3}+|\s++$|[^\s$]")
     '\\p{N}{3,1}|\\s++\\z|[^\\s$]'
@@ -239,7 +246,7 @@ def from_rust(pattern: str) -> str:
 
 
 def to_rust(pattern: str) -> str:
-    r"""The way back.
+    r"""Translates a pattern of Oniguruma's Ruby syntax to that of `fancy-regex`; raises ValueError if that can't be done.
 
     >>> to_rust(from_rust(r"\p{N}{1,3}+|\s++$"))
     '\\p{N}{1,3}+|\\s++\\z'
@@ -247,11 +254,18 @@ def to_rust(pattern: str) -> str:
     return _rewritten(pattern, {"^": "(?m:^)", "$": "(?m:$)"}, _rust_times, "(tiktoken's fancy-regex)")
 
 
-def _rewritten(pattern: str, anchors: dict[str, str], times: Any, target: str) -> str:
-    written, depth = [], 0
+def _rewritten(
+    pattern: str,
+    anchors: dict[str, str],
+    times: Callable[[re.Match[str], str, str], str],
+    target: str,
+) -> str:
+    """Translates anchors and repetitions of a pattern; target: the name of the syntax, for errors."""
+    written: list[str] = []
+    depth = 0
     for part in _PARTS.finditer(pattern):
         text = part[0]
-        if depth:  # in a class everything stands for itself, but a class can hold classes
+        if depth:  # in a class, characters stand for themselves, but a class can contain classes
             depth += (text == "[") - (text == "]")
         elif part["open"]:
             depth = 1
@@ -271,7 +285,7 @@ def _ruby_times(part: re.Match[str], pattern: str, target: str) -> str:
     least, most = part["least"], part["most"]
     if not part["how"] or (part["how"] == "?" and part["comma"]):
         return part[0]
-    if not part["comma"] or least == most:  # a fixed number of times: greedy or not is all one
+    if not part["comma"] or least == most:  # a fixed number: greedy, lazy and possessive mean the same
         return part["times"]
     if most == "":
         raise ValueError(

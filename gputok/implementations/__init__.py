@@ -1,4 +1,4 @@
-"""Ready-made tokenizers, each set up the way a well-known model has it."""
+"""Ready-made tokenizers, each with the steps of a well-known model."""
 
 from gputok.implementations.base_tokenizer import BaseTokenizer
 from gputok.implementations.bert_wordpiece import BertWordPieceTokenizer

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gputok import decoders
 from gputok.implementations.base_tokenizer import BaseTokenizer, trained_by
@@ -12,9 +11,13 @@ from gputok.normalizers import BertNormalizer
 from gputok.pre_tokenizers import BertPreTokenizer
 from gputok.processors import BertProcessing
 from gputok.tokenizer import Tokenizer
-from gputok.tokens.added_token import AddedToken
 from gputok.trainers import WordPieceTrainer
 from gputok.types import public
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gputok.tokens.added_token import AddedToken
 
 _SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -41,7 +44,30 @@ def _trainer(
 
 @public("gputok.implementations")
 class BertWordPieceTokenizer(BaseTokenizer):
-    """WordPiece with BERT's normalizer, pre-tokenizer and special tokens."""
+    """BERT's tokenizer: WordPiece with BERT's normalizer, pre-tokenizer and special tokens.
+
+    Args:
+        vocab: token -> id, or the path of a vocab.txt; None: to be trained.
+        unk_token: the token for unknown words.
+        sep_token: the token after each text.
+        cls_token: the token before the first text.
+        pad_token: the token for padding.
+        mask_token: the token that hides a word.
+        clean_text: remove control characters, and write all white space as spaces.
+        handle_chinese_chars: make each Chinese character a word.
+        strip_accents: remove accents; None: if `lowercase`.
+        lowercase: write the text in lower case.
+        wordpieces_prefix: the prefix of tokens that continue a word.
+
+    Raises:
+        TypeError: a vocabulary lacks `sep_token` or `cls_token`.
+
+    Example:
+        >>> tokenizer = BertWordPieceTokenizer()
+        >>> tokenizer.train_from_iterator(["so it goes"] * 2, vocab_size=40, show_progress=False)
+        >>> tokenizer.encode("So it goes").tokens
+        ['so', 'it', 'goes']
+    """
 
     def __init__(
         self,
@@ -88,7 +114,15 @@ class BertWordPieceTokenizer(BaseTokenizer):
 
     @staticmethod
     def from_file(vocab: str, **kwargs: Any) -> BertWordPieceTokenizer:
-        """From a vocab.txt."""
+        """Reads a vocab.txt.
+
+        Args:
+            vocab: the path of the file, with one token per line.
+            kwargs: further arguments of the class.
+
+        Returns:
+            The tokenizer.
+        """
         return BertWordPieceTokenizer(WordPiece.read_file(vocab), **kwargs)
 
     train, train_from_iterator = trained_by(_trainer)

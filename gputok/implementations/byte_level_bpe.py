@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gputok import decoders, pre_tokenizers, processors
 from gputok.implementations.base_tokenizer import BaseTokenizer, chain_of, trained_by
 from gputok.models import BPE
 from gputok.normalizers import Lowercase, unicode_normalizer_from_str
 from gputok.tokenizer import Tokenizer
-from gputok.tokens.added_token import AddedToken
 from gputok.trainers import BpeTrainer
 from gputok.types import public
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gputok.tokens.added_token import AddedToken
 
 
 def _trainer(
@@ -32,7 +35,25 @@ def _trainer(
 
 @public("gputok.implementations")
 class ByteLevelBPETokenizer(BaseTokenizer):
-    """Byte-level BPE, as GPT-2 has it."""
+    """GPT-2's tokenizer: byte-level BPE.
+
+    Args:
+        vocab: token -> id, or the path of a vocab.json; None: to be trained.
+        merges: the merges, or the path of a merges.txt; None: to be trained.
+        add_prefix_space: insert a space before the text, so that its first word is like the others.
+        lowercase: write the text in lower case.
+        dropout: the probability that a merge is skipped (BPE-dropout); None: none is.
+        unicode_normalizer: "nfc", "nfd", "nfkc" or "nfkd"; None: no normalization.
+        continuing_subword_prefix: the prefix of tokens that continue a word.
+        end_of_word_suffix: the suffix of tokens that end a word.
+        trim_offsets: exclude the white space of tokens from their offsets.
+
+    Example:
+        >>> tokenizer = ByteLevelBPETokenizer()
+        >>> tokenizer.train_from_iterator(["so it goes"] * 2, vocab_size=270, show_progress=False)
+        >>> tokenizer.decode(tokenizer.encode("so it goes é").ids)
+        'so it goes é'
+    """
 
     def __init__(
         self,
@@ -73,7 +94,16 @@ class ByteLevelBPETokenizer(BaseTokenizer):
 
     @staticmethod
     def from_file(vocab_filename: str, merges_filename: str, **kwargs: Any) -> ByteLevelBPETokenizer:
-        """From a vocab.json and a merges.txt."""
+        """Reads a vocab.json and a merges.txt.
+
+        Args:
+            vocab_filename: the path of vocab.json.
+            merges_filename: the path of merges.txt.
+            kwargs: further arguments of the class.
+
+        Returns:
+            The tokenizer.
+        """
         return ByteLevelBPETokenizer(*BPE.read_file(vocab_filename, merges_filename), **kwargs)
 
     train, train_from_iterator = trained_by(_trainer)

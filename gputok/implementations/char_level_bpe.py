@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gputok import decoders
 from gputok.implementations.base_tokenizer import BaseTokenizer, chain_of, trained_by
@@ -11,9 +10,13 @@ from gputok.models import BPE
 from gputok.normalizers import BertNormalizer, Lowercase, unicode_normalizer_from_str
 from gputok.pre_tokenizers import BertPreTokenizer, WhitespaceSplit
 from gputok.tokenizer import Tokenizer
-from gputok.tokens.added_token import AddedToken
 from gputok.trainers import BpeTrainer
 from gputok.types import public
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gputok.tokens.added_token import AddedToken
 
 
 def _trainer(
@@ -38,10 +41,24 @@ def _trainer(
 
 @public("gputok.implementations")
 class CharBPETokenizer(BaseTokenizer):
-    """BPE over characters with a suffix for the ends of words (Sennrich et al. 2016), as the first GPT has it.
+    """The tokenizer of the first GPT: BPE over characters, with a suffix at the ends of words (Sennrich et al. 2016).
 
-    bert_normalizer: clean the text up as BERT does, but keep its case.
-    split_on_whitespace_only: do not cut at punctuation.
+    Args:
+        vocab: token -> id, or the path of a vocab.json; None: to be trained.
+        merges: the merges, or the path of a merges.txt; None: to be trained.
+        unk_token: the token for unknown characters.
+        suffix: the suffix of tokens that end a word.
+        dropout: the probability that a merge is skipped (BPE-dropout); None: none is.
+        lowercase: write the text in lower case.
+        unicode_normalizer: "nfc", "nfd", "nfkc" or "nfkd"; None: no normalization.
+        bert_normalizer: clean the text as BERT does, without changing its case.
+        split_on_whitespace_only: do not cut the text at punctuation.
+
+    Example:
+        >>> tokenizer = CharBPETokenizer()
+        >>> tokenizer.train_from_iterator(["so it goes"] * 2, vocab_size=40, show_progress=False)
+        >>> tokenizer.encode("so it goes").tokens
+        ['so</w>', 'it</w>', 'goes</w>']
     """
 
     def __init__(
@@ -81,7 +98,16 @@ class CharBPETokenizer(BaseTokenizer):
 
     @staticmethod
     def from_file(vocab_filename: str, merges_filename: str, **kwargs: Any) -> CharBPETokenizer:
-        """From a vocab.json and a merges.txt."""
+        """Reads a vocab.json and a merges.txt.
+
+        Args:
+            vocab_filename: the path of vocab.json.
+            merges_filename: the path of merges.txt.
+            kwargs: further arguments of the class.
+
+        Returns:
+            The tokenizer.
+        """
         return CharBPETokenizer(*BPE.read_file(vocab_filename, merges_filename), **kwargs)
 
     train, train_from_iterator = trained_by(_trainer)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gputok import decoders
 from gputok.implementations.base_tokenizer import BaseTokenizer, trained_by
@@ -11,9 +10,13 @@ from gputok.models import BPE
 from gputok.normalizers import NFKC
 from gputok.pre_tokenizers import Metaspace
 from gputok.tokenizer import Tokenizer
-from gputok.tokens.added_token import AddedToken
 from gputok.trainers import BpeTrainer
 from gputok.types import public
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gputok.tokens.added_token import AddedToken
 
 
 def _trainer(
@@ -36,7 +39,23 @@ def _trainer(
 
 @public("gputok.implementations")
 class SentencePieceBPETokenizer(BaseTokenizer):
-    """BPE with SentencePiece's way to mark spaces."""
+    """BPE over characters, with spaces marked as SentencePiece does.
+
+    Args:
+        vocab: token -> id, or the path of a vocab.json; None: to be trained.
+        merges: the merges, or the path of a merges.txt; None: to be trained.
+        unk_token: the token for unknown characters.
+        replacement: the character that stands for a space.
+        add_prefix_space: insert a space before the text, so that its first word is like the others.
+        dropout: the probability that a merge is skipped (BPE-dropout); None: none is.
+        fuse_unk: make one unknown token of neighbouring unknown characters.
+
+    Example:
+        >>> tokenizer = SentencePieceBPETokenizer()
+        >>> tokenizer.train_from_iterator(["so it goes"] * 2, vocab_size=40, show_progress=False)
+        >>> tokenizer.encode("so it goes").tokens
+        ['▁so', '▁it', '▁goes']
+    """
 
     def __init__(
         self,
@@ -67,7 +86,16 @@ class SentencePieceBPETokenizer(BaseTokenizer):
 
     @staticmethod
     def from_file(vocab_filename: str, merges_filename: str, **kwargs: Any) -> SentencePieceBPETokenizer:
-        """From a vocab.json and a merges.txt."""
+        """Reads a vocab.json and a merges.txt.
+
+        Args:
+            vocab_filename: the path of vocab.json.
+            merges_filename: the path of merges.txt.
+            kwargs: further arguments of the class.
+
+        Returns:
+            The tokenizer.
+        """
         return SentencePieceBPETokenizer(*BPE.read_file(vocab_filename, merges_filename), **kwargs)
 
     train, train_from_iterator = trained_by(_trainer)

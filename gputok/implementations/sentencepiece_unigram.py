@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from gputok import decoders
 from gputok.automaton.pattern import Regex
@@ -12,9 +12,13 @@ from gputok.normalizers import NFKC, Nmt, Precompiled, Replace
 from gputok.normalizers import Sequence as Normalizers
 from gputok.pre_tokenizers import Metaspace
 from gputok.tokenizer import Tokenizer
-from gputok.tokens.added_token import AddedToken
 from gputok.trainers import UnigramTrainer
 from gputok.types import public
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gputok.tokens.added_token import AddedToken
 
 
 def _trainer(
@@ -35,7 +39,19 @@ def _trainer(
 
 @public("gputok.implementations")
 class SentencePieceUnigramTokenizer(BaseTokenizer):
-    """Unigram with SentencePiece's normalizer and way to mark spaces."""
+    """Unigram, with SentencePiece's normalizer, and spaces marked as SentencePiece does.
+
+    Args:
+        vocab: (token, score) pairs, the score being the logarithm of a probability; None: to be trained.
+        replacement: the character that stands for a space.
+        add_prefix_space: insert a space before the text, so that its first word is like the others.
+
+    Example:
+        >>> tokenizer = SentencePieceUnigramTokenizer()
+        >>> tokenizer.train_from_iterator(["so it goes"] * 9, vocab_size=12, show_progress=False)
+        >>> tokenizer.encode("so").tokens
+        ['▁so']
+    """
 
     def __init__(
         self,
@@ -55,7 +71,20 @@ class SentencePieceUnigramTokenizer(BaseTokenizer):
 
     @staticmethod
     def from_spm(filename: str) -> SentencePieceUnigramTokenizer:
-        """From SentencePiece's own .model file; needs `sentencepiece` and `protobuf`."""
+        """Reads a .model file of SentencePiece, with the steps that `tokenizers` gives it.
+
+        `gputok.from_sentencepiece` reads BPE models as well, and takes all steps from the file.
+
+        Args:
+            filename: the path of the file.
+
+        Returns:
+            The tokenizer.
+
+        Raises:
+            ImportError: `sentencepiece` is not installed.
+            ValueError: the model is no Unigram model.
+        """
         try:
             from sentencepiece import sentencepiece_model_pb2
         except ImportError:
@@ -64,7 +93,9 @@ class SentencePieceUnigramTokenizer(BaseTokenizer):
         with open(filename, "rb") as file:
             proto.ParseFromString(file.read())
         if proto.trainer_spec.model_type != 1:
-            raise ValueError(f"{filename} is no Unigram model: it was trained with another algorithm")
+            raise ValueError(
+                f"{filename} expected a Unigram model; this one was trained with another algorithm"
+            )
         vocab = [(piece.piece, piece.score) for piece in proto.pieces]
         spec = proto.trainer_spec
         tokenizer = Tokenizer(Unigram(vocab, spec.unk_id, spec.byte_fallback))

@@ -1,4 +1,4 @@
-"""Models: what turns a piece of text into tokens.
+"""Models turn a piece of text (a word) into tokens.
 
 >>> from gputok.models import BPE
 >>> bpe = BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")])

@@ -1,56 +1,107 @@
-"""What every trainer is: options given by keyword, which are also its attributes, its `repr` and its pickle form."""
+"""Trainer, the base class of all trainers: its options are keyword arguments, attributes, its `repr` and its pickle."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Self
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from gputok.components import Verbatim, described
+from gputok.fields import (
+    SIZE,
+    Check,
+    WrongType,
+    brief,
+    checked,
+    choice,
+    integer,
+    listed,
+    optional,
+    per_field,
+    short,
+    string,
+    switch,
+    wrong_type,
+)
 from gputok.tokens.added_token import AddedToken
 from gputok.types import public
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gputok.text.word_counts import WordCounts
 
 _PROGRESS_FORMATS = {"indicatif": "Indicatif", "json": "JsonLines", "silent": "Silent"}
 
 
-class Options:
-    """Options that are checked when they are set; those of a dataclass, and no others."""
+class CheckedOptions:
+    """Options that are checked when they are set: the fields of a dataclass, and no other attributes."""
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]  # every subclass is a dataclass
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name not in {field.name for field in dataclasses.fields(self)}:  # type: ignore[arg-type]
+        if name not in {field.name for field in dataclasses.fields(self)}:
             raise AttributeError(f"{type(self).__name__} has no option {name!r}")
-        super().__setattr__(name, _CHECKS[name](name, value) if name in _CHECKS else value)
+        super().__setattr__(name, checked(name, _CHECKS[name], value) if name in _CHECKS else value)
+
+
+class Trained(Protocol):
+    """What a trainer has learned."""
+
+    def into(self, model: Any) -> None:
+        """Writes it into a model of the kind that the trainer trains; the other options of the model stay."""
 
 
 @public("gputok.trainers")
-class Trainer(Options):
-    """Base of the trainers.
+class Trainer(CheckedOptions):
+    """Base class of the trainers.
 
-    A subclass is a dataclass (`@dataclass(kw_only=True, eq=False, repr=False)`) whose fields, in order, are the JSON
-    form that the namesake keeps in pickles and shows as `repr`. Values are checked when they are set.
+    A subclass is a dataclass (`@dataclass(kw_only=True, eq=False, repr=False)`). Its fields, in order, are the JSON form
+    that `tokenizers` writes in pickles and shows as `repr`.
     """
 
     trains: ClassVar[str]
-    """The name of the class of models that it trains."""
+    """The name of the class of models that the trainer trains."""
+
+    special_tokens: Sequence[str | AddedToken]
+
+    def train(
+        self,
+        words: WordCounts,
+        *,
+        threads: int | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
+        devices: Sequence[Any] = (),
+    ) -> Trained:
+        """Learns from counted words; the trainer itself does not change.
+
+        Args:
+            words: the words of the corpus, and how often each occurs.
+            threads: how many threads to use; None: all cores.
+            progress: called as progress(stage, done, total) a few times a second; an exception that it raises ends the
+                training.
+            devices: CUDA devices (`gputok.backend`) to train on; without any, or if the trainer has no CUDA kernels, the
+                CPU.
+
+        Returns:
+            What was learned; `into(model)` writes it into a model.
+        """
+        raise NotImplementedError
 
     def to_dict(self) -> dict[str, Any]:
-        """The options as JSON values."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        """Returns the options as JSON values."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         if "special_tokens" in values:
-            values["special_tokens"] = [token.to_dict() for token in self.special_tokens]  # type: ignore[attr-defined]
+            values["special_tokens"] = [token.to_dict() for token in values["special_tokens"]]
         if "progress_format" in values:
             values["progress_format"] = _PROGRESS_FORMATS[values["progress_format"]]
         return values
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        """A trainer from `to_dict`'s form; keys that are no options are ignored."""
-        options = {
-            field.name: value[field.name]
-            for field in dataclasses.fields(cls)  # type: ignore[arg-type]
-            if field.name in value
-        }
+        """Makes a trainer from the values that `to_dict` returns; other keys are ignored."""
+        options = {field.name: value[field.name] for field in dataclasses.fields(cls) if field.name in value}
         if "special_tokens" in options:
             options["special_tokens"] = [AddedToken(**token) for token in options["special_tokens"]]
         if "progress_format" in options:
@@ -82,103 +133,77 @@ class Trainer(Options):
         self.__dict__.update(type(self).from_dict(options).__dict__)
 
 
-def _natural(name: str, value: Any) -> int:
-    if not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be an integer, not {value!r}")
-    if value < 0:
-        raise OverflowError(f"{name} must not be negative: {value!r}")
-    return int(value)
+def contents(tokens: Sequence[str | AddedToken]) -> list[str]:
+    """Returns the contents of special tokens."""
+    return [token if isinstance(token, str) else token.content for token in tokens]
 
 
-def _optional_natural(name: str, value: Any) -> int | None:
-    return None if value is None else _natural(name, value)
-
-
-def _number(name: str, value: Any) -> float:
+def _real(value: Any) -> float:
+    """Accepts all floats, also infinity and NaN, as tokenizers does."""
     if not hasattr(value, "__float__"):
-        raise TypeError(f"{name} must be a number, not {value!r}")
+        raise wrong_type(value, "float")
     return float(value)
 
 
-def _optional_numbers(name: str, value: Any) -> list[float] | None:
-    if value is None:
-        return None
+def _ratio(value: Any) -> list[float]:
     if isinstance(value, str) or not isinstance(value, Sequence):
-        raise TypeError(f"{name} must be a list of numbers or None, not {value!r}")
-    return [_number(name, item) for item in value]
+        raise WrongType(f"must be a list of numbers or None, not {short(value)}")
+    return [*listed(_real)([*value])]
 
 
-def _variant(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f'{name} must be "base" or "window", not {value!r}')
-    if value not in ("base", "window"):
-        raise ValueError(f'{name} must be "base" or "window", not {value!r}')
-    return value
+def _progress_format(value: Any) -> str:
+    """Accepts strings; another one than those of `_PROGRESS_FORMATS` means "indicatif", as in tokenizers."""
+    return string(value) if string(value) in _PROGRESS_FORMATS else "indicatif"
 
 
-def _boolean(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False, not {value!r}")
-    return value
-
-
-def _optional_string(name: str, value: Any) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise TypeError(f"{name} must be a string or None, not {value!r}")
-    return value
-
-
-def _progress_format(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f'{name} must be "indicatif", "json" or "silent", not {value!r}')
-    return value if value in _PROGRESS_FORMATS else "indicatif"
-
-
-def _special_tokens(name: str, value: Any) -> list[AddedToken]:
+def _special_tokens(value: Any) -> list[AddedToken]:
     if not isinstance(value, list):
-        raise TypeError(f"{name} must be a list of strings or AddedTokens, not {value!r}")
-    return [special_token(item) for item in value]
+        raise wrong_type(value, "list")
+    return [*listed(_special_token)(value)]
 
 
-def special_token(value: str | AddedToken) -> AddedToken:
-    """The AddedToken of a special token given as a string; an AddedToken is made special, as the namesake does."""
+def _special_token(value: Any) -> AddedToken:
+    """Accepts strings and AddedTokens, and makes both special, as tokenizers does."""
     if isinstance(value, str):
         return AddedToken(value, special=True)
-    value = AddedToken.adopt(value, special=True)
-    if not isinstance(value, AddedToken):
-        raise TypeError(f"special_tokens must be strings or AddedTokens, not {value!r}")
-    return value
+    token = AddedToken.adopt(value, special=True)
+    if not isinstance(token, AddedToken):
+        raise WrongType(f"must be a string or an AddedToken, not {brief(value)}")
+    return token
 
 
-def _alphabet(name: str, value: Any) -> list[str]:
+def _alphabet(value: Any) -> list[str]:
+    """Accepts iterables of strings; returns the first character of each, sorted, as tokenizers does."""
     if isinstance(value, str) or not isinstance(value, Iterable):
-        raise TypeError(f"{name} must be a list of strings, not {value!r}")
-    characters = [*value]
-    if wrong := [item for item in characters if not isinstance(item, str)]:
-        raise TypeError(f"{name} must be a list of strings, but holds {wrong[0]!r}")
-    return sorted({item[0] for item in characters if item})
+        raise WrongType(f"must be a list of strings, not {short(value)}")
+    strings = listed(string)([*value])
+    return sorted({item[0] for item in strings if item})
 
 
-_CHECKS = {
-    "vocab_size": _natural,
-    "min_frequency": _natural,
-    "show_progress": _boolean,
-    "progress_format": _progress_format,
-    "special_tokens": _special_tokens,
-    "limit_alphabet": _optional_natural,
-    "initial_alphabet": _alphabet,
-    "continuing_subword_prefix": _optional_string,
-    "end_of_word_suffix": _optional_string,
-    "max_token_length": _optional_natural,
-    "unk_token": _optional_string,
-    "max_piece_length": _natural,
-    "n_sub_iterations": _natural,
-    "seed_size": _natural,
-    "num_merges": _natural,
-    "variant": _variant,
-    "ratio": _optional_numbers,
-    "global_merges": _natural,
-    "window_size": _natural,
-    "alpha": _number,
-    "total_symbols": _boolean,
-}
+_count = integer(0, SIZE)
+
+_CHECKS: Mapping[str, Check] = per_field(
+    vocab_size=_count,
+    min_frequency=_count,
+    show_progress=switch,
+    progress_format=_progress_format,
+    special_tokens=_special_tokens,
+    limit_alphabet=optional(_count),
+    initial_alphabet=_alphabet,
+    continuing_subword_prefix=optional(string),
+    end_of_word_suffix=optional(string),
+    max_token_length=optional(_count),
+    unk_token=optional(string),
+    shrinking_factor=_real,
+    max_piece_length=_count,
+    n_sub_iterations=_count,
+    seed_size=_count,
+    num_merges=_count,
+    variant=choice("base", "window"),
+    ratio=optional(_ratio),
+    global_merges=_count,
+    window_size=_count,
+    alpha=_real,
+    total_symbols=switch,
+)
+"""The check of each option; an option has the same check in all trainers."""

@@ -1,6 +1,7 @@
-"""Normalizers: what changes text before it is cut into pieces.
+"""Normalizers change text before it is cut into pieces.
 
-Names, arguments, JSON forms and results are those of `tokenizers.normalizers`, down to the Unicode version of each.
+Names, arguments, JSON forms and results equal those of `tokenizers.normalizers`, also the Unicode version, which
+differs from class to class.
 
 >>> from gputok.normalizers import NFD, Lowercase, Sequence, StripAccents
 >>> Sequence([NFD(), Lowercase(), StripAccents()]).normalize_str("Crème Brûlée")
@@ -37,7 +38,21 @@ NORMALIZERS = {"nfc": NFC, "nfd": NFD, "nfkc": NFKC, "nfkd": NFKD}
 
 
 def unicode_normalizer_from_str(normalizer: str) -> Normalizer:
-    """A normalization form by name: "nfc", "nfd", "nfkc" or "nfkd"."""
+    """Makes a normalization form of Unicode from its name.
+
+    Args:
+        normalizer: "nfc", "nfd", "nfkc" or "nfkd".
+
+    Returns:
+        The normalizer.
+
+    Raises:
+        ValueError: if the name is another one.
+
+    Example:
+        >>> unicode_normalizer_from_str("nfkc").normalize_str("ﬁ")
+        'fi'
+    """
     if normalizer not in NORMALIZERS:
         raise ValueError(
             f"{normalizer} is not a known unicode normalizer. Available are {NORMALIZERS.keys()}"

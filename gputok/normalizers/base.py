@@ -1,4 +1,4 @@
-"""What every normalizer is, and how kernels change the text of pieces."""
+"""Normalizer, the base class of all normalizers, and normalizers that users write in Python."""
 
 from __future__ import annotations
 
@@ -15,22 +15,33 @@ component = dataclasses.dataclass(eq=False, repr=False)
 
 
 class Normalizer(Component):
-    """Base of all normalizers: text in, text out, and where each part of it came from."""
+    """Base class of all normalizers, which map text to text and keep track of the origin of each part."""
 
     kind: ClassVar[str] = "normalizer"
     home: ClassVar[str] = "gputok.normalizers"
     apart_at_spaces: bool = False
-    """Can text be cut before each space (U+0020) and its parts be normalized apart, each space staying one?"""
+    """True if a text may be cut before each space (U+0020), and the parts normalized separately, with the same result.
+
+    Then each space also stays a space.
+    """
 
     @staticmethod
     def custom(normalizer: Any) -> Normalizer:
-        """A normalizer written in Python: any object with `normalize(self, normalized: NormalizedString)`.
+        """Makes a normalizer from an object that a user wrote in Python.
 
-        >>> class Shout:
-        ...     def normalize(self, normalized):
-        ...         normalized.uppercase(), normalized.append("!")
-        >>> Normalizer.custom(Shout()).normalize_str("hey")
-        'HEY!'
+        Args:
+            normalizer: an object with the method `normalize(self, normalized: NormalizedString) -> None`, which
+                changes `normalized` in place.
+
+        Returns:
+            A normalizer that calls the object. It cannot be saved.
+
+        Example:
+            >>> class Shout:
+            ...     def normalize(self, normalized):
+            ...         normalized.uppercase(), normalized.append("!")
+            >>> Normalizer.custom(Shout()).normalize_str("hey")
+            'HEY!'
         """
         return Custom(normalizer)
 
@@ -39,26 +50,40 @@ class Normalizer(Component):
         return [field.name for field in dataclasses.fields(cls) if "None" not in str(field.type)]
 
     def apply(self, pieces: Pieces) -> Pieces:
-        """Normalizes each piece that is not an added token, keeping the alignment if there is one."""
+        """Normalizes each piece that is not an added token. If the pieces have an alignment, the result has one."""
         return self._apply(spell_out(pieces))
 
     def _apply(self, pieces: Pieces) -> Pieces:
         raise NotImplementedError
 
     def normalize_str(self, sequence: str) -> str:
-        """The normalized string."""
+        """Normalizes a string.
+
+        Args:
+            sequence: the text.
+
+        Returns:
+            The normalized text.
+
+        Raises:
+            TypeError: if `sequence` is not a string.
+        """
         if not isinstance(sequence, str):
             raise TypeError(f"sequence: '{type(sequence).__name__}' object is not an instance of 'str'")
         pieces = self.frozen().apply(Pieces.from_batch(TextBatch.from_strings([sequence])))
         return spell_out(pieces).strings()[0]
 
     def normalize(self, normalized: NormalizedString) -> None:
-        """Normalizes in place."""
+        """Normalizes a NormalizedString in place.
+
+        Args:
+            normalized: the text; its `original` stays as it is.
+        """
         normalized.apply(self.frozen().apply)
 
 
 class Custom(Normalizer):
-    """A normalizer written in Python, which sees each piece as a NormalizedString of its own."""
+    """A normalizer that a user wrote in Python. It gets each piece as a separate NormalizedString."""
 
     in_files = False
 
@@ -69,9 +94,11 @@ class Custom(Normalizer):
         return f"Normalizer.custom({self.normalizer!r})"
 
     def to_dict(self) -> dict[str, Any]:
+        """Raises ValueError: code has no JSON form."""
         raise ValueError("Custom Normalizer cannot be serialized")
 
     def normalize(self, normalized: NormalizedString) -> None:
+        """Calls the user's object."""
         call_custom(self.normalizer, "normalize", normalized)
 
     def _apply(self, pieces: Pieces) -> Pieces:
@@ -84,8 +111,9 @@ class Custom(Normalizer):
             if pieces.alignment is not None:
                 start, end = (side + pieces.start[i] for side in normalized.alignment())
                 before, after = pieces.alignment
-                # an empty range, before the first character, stays empty
-                filled = end > start
+                filled = (
+                    end > start
+                )  # text inserted before the first character has an empty range, which stays empty
                 end = np.where(filled, after[end - filled], before[start] if len(text) else 0)
                 sides.append((before[start] if len(text) else np.zeros_like(end), end))
         offsets = np.cumsum([0, *map(len, texts)], dtype=np.int64)

@@ -1,18 +1,22 @@
-"""Normalizers that change each character by itself."""
+"""Normalizers that change each character independently of its neighbours."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from gputok.fields import optional, per_field, switch
 from gputok.normalizers.base import Normalizer, component
 from gputok.text.edit import map_characters, normalize_form
-from gputok.text.pieces import Pieces
+
+if TYPE_CHECKING:
+    from gputok.text.pieces import Pieces
 
 
 @component
 class Lowercase(Normalizer):
-    """Each character in lower case, whatever its neighbours: no final sigma.
+    r"""Changes each character to lower case, independently of its neighbours, so without the Greek final sigma.
 
-    >>> Lowercase().normalize_str("ΟΔΟΣ İ") == "οδοσ i\\u0307"
+    >>> Lowercase().normalize_str("ΟΔΟΣ İ") == "οδοσ i\u0307"
     True
     """
 
@@ -24,9 +28,9 @@ class Lowercase(Normalizer):
 
 @component
 class StripAccents(Normalizer):
-    """Removes combining marks; letters with an accent of their own need NFD or NFKD first.
+    r"""Removes combining marks. A letter that includes its accent, as é does, must first be split by NFD or NFKD.
 
-    >>> StripAccents().normalize_str("e\\u0301 é")
+    >>> StripAccents().normalize_str("e\u0301 é")
     'e é'
     """
 
@@ -38,9 +42,9 @@ class StripAccents(Normalizer):
 
 @component
 class Nmt(Normalizer):
-    """What SentencePiece's NMT rules do to controls and spaces.
+    r"""Removes control characters, and changes other white space to spaces, by the NMT rules of SentencePiece.
 
-    >>> Nmt().normalize_str("a\\tb\\u200bc\\x01")
+    >>> Nmt().normalize_str("a\tb\u200bc\x01")
     'a b c'
     """
 
@@ -52,7 +56,7 @@ class Nmt(Normalizer):
 
 @component
 class ByteLevel(Normalizer):
-    """Each byte of the text as a visible character.
+    """Writes each byte of the text as one of 256 visible characters, as GPT-2 does.
 
     >>> ByteLevel().normalize_str("né ")
     'nÃ©Ġ'
@@ -64,13 +68,18 @@ class ByteLevel(Normalizer):
 
 @component
 class BertNormalizer(Normalizer):
-    """What BERT does to raw text.
+    r"""Normalizes raw text as BERT does.
 
-    clean_text removes controls and makes every white space a space; handle_chinese_chars puts spaces around Chinese
-    characters; strip_accents removes non-spacing marks after NFD, and None means: if `lowercase`.
+    Args:
+        clean_text: removes control characters, and changes all white space to spaces.
+        handle_chinese_chars: puts a space before and after each Chinese character.
+        strip_accents: splits letters from their accents (NFD) and removes the accents; None stands for the value of
+            `lowercase`.
+        lowercase: changes each character to lower case.
 
-    >>> BertNormalizer().normalize_str("Élan\\t漢字")
-    'elan  漢  字 '
+    Example:
+        >>> BertNormalizer().normalize_str("Élan\t漢字")
+        'elan  漢  字 '
     """
 
     clean_text: bool = True

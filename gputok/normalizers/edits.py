@@ -1,4 +1,4 @@
-"""Normalizers that put something in or take something out."""
+"""Normalizers that insert, replace or remove text."""
 
 from __future__ import annotations
 
@@ -9,18 +9,22 @@ from gputok.fields import needed, per_field, string, switch
 from gputok.normalizers.base import Normalizer, component
 from gputok.text.edit import prepend, replace, strip
 from gputok.text.patterns import pattern_field, pattern_form, read_pattern, shown_pattern
-from gputok.text.pieces import Pieces
 
 if TYPE_CHECKING:
     from gputok.automaton.pattern import Regex
+    from gputok.text.pieces import Pieces
 
 
 @component
 class Prepend(Normalizer):
-    """Puts a string before the text, if there is any.
+    """Inserts a string before the text, unless the text is empty.
 
-    >>> Prepend("▁").normalize_str("hello")
-    '▁hello'
+    Args:
+        prepend: the string.
+
+    Example:
+        >>> Prepend("▁").normalize_str("hello")
+        '▁hello'
     """
 
     prepend: str = "▁"
@@ -33,10 +37,15 @@ class Prepend(Normalizer):
 
 @component
 class Replace(Normalizer):
-    """Puts `content` in place of each match of a pattern, a string or a `Regex`.
+    r"""Replaces each match of a pattern.
 
-    >>> Replace("``", '"').normalize_str("``so''")
-    '"so\\'\\''
+    Args:
+        pattern: a string, which matches itself, or a `Regex`.
+        content: the text that replaces each match, character for character: `\1` and `$1` have no special meaning.
+
+    Example:
+        >>> Replace("``", '"').normalize_str("``so''")
+        '"so\'\''
     """
 
     pattern: str | Regex = dataclasses.field(metadata={"shown": shown_pattern})
@@ -45,10 +54,12 @@ class Replace(Normalizer):
     checks = per_field(pattern=pattern_field, content=string)
 
     def to_dict(self) -> dict[str, Any]:
+        """Returns the JSON form, `type` first."""
         return super().to_dict() | {"pattern": pattern_form(self.pattern)}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
+        """Makes a normalizer from its JSON form."""
         return cls(read_pattern(value), needed(value, "content"))
 
     def _apply(self, pieces: Pieces) -> Pieces:
@@ -57,10 +68,15 @@ class Replace(Normalizer):
 
 @component
 class Strip(Normalizer):
-    """Removes white space at the ends.
+    """Removes white space at the ends of the text.
 
-    >>> Strip(left=False).normalize_str(" hello ")
-    ' hello'
+    Args:
+        left: at the start.
+        right: at the end.
+
+    Example:
+        >>> Strip(left=False).normalize_str(" hello ")
+        ' hello'
     """
 
     strip_left: bool
@@ -76,6 +92,7 @@ class Strip(Normalizer):
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
+        """Makes a normalizer from its JSON form."""
         return cls(needed(value, "strip_left"), needed(value, "strip_right"))
 
     def _apply(self, pieces: Pieces) -> Pieces:

@@ -1,10 +1,10 @@
-"""The normalization forms of Unicode, and the maps of SentencePiece."""
+"""The normalization forms of Unicode, and the character maps of SentencePiece."""
 
 from __future__ import annotations
 
 import base64
 import dataclasses
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -12,20 +12,24 @@ from gputok.components import derived
 from gputok.fields import WrongValue, needed, per_field, reading, string, wrong_type
 from gputok.normalizers.base import Normalizer, component
 from gputok.text.edit import normalize_form, rewritten
-from gputok.text.pieces import Pieces
 from gputok.text.unicode_maps import grapheme_classes
-from gputok.types import Array
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from gputok.text.pieces import Pieces
+    from gputok.types import Bytes
 
 
 @component
 class NFD(Normalizer):
-    """Canonical decomposition.
+    r"""Normalization form D of Unicode: canonical decomposition.
 
-    >>> NFD().normalize_str("é") == "e\\u0301"
+    >>> NFD().normalize_str("é") == "e\u0301"
     True
     """
 
-    apart_at_spaces = True  # nothing is composed with a space or moves past one
+    apart_at_spaces = True  # no character is composed with a space or moves past a space
 
     def _apply(self, pieces: Pieces) -> Pieces:
         return normalize_form(pieces, "nfd")
@@ -33,13 +37,13 @@ class NFD(Normalizer):
 
 @component
 class NFKD(Normalizer):
-    """Compatibility decomposition.
+    """Normalization form KD of Unicode: compatibility decomposition.
 
     >>> NFKD().normalize_str("ﬁ①")
     'fi1'
     """
 
-    apart_at_spaces = True  # nothing is composed with a space or moves past one
+    apart_at_spaces = True  # no character is composed with a space or moves past a space
 
     def _apply(self, pieces: Pieces) -> Pieces:
         return normalize_form(pieces, "nfkd")
@@ -47,13 +51,13 @@ class NFKD(Normalizer):
 
 @component
 class NFC(Normalizer):
-    """Canonical decomposition, then composition.
+    r"""Normalization form C of Unicode: canonical decomposition, then composition.
 
-    >>> NFC().normalize_str("e\\u0301")
+    >>> NFC().normalize_str("e\u0301")
     'é'
     """
 
-    apart_at_spaces = True  # nothing is composed with a space or moves past one
+    apart_at_spaces = True  # no character is composed with a space or moves past a space
 
     def _apply(self, pieces: Pieces) -> Pieces:
         return normalize_form(pieces, "nfc", compose=True)
@@ -61,13 +65,13 @@ class NFC(Normalizer):
 
 @component
 class NFKC(Normalizer):
-    """Compatibility decomposition, then canonical composition.
+    """Normalization form KC of Unicode: compatibility decomposition, then canonical composition.
 
     >>> NFKC().normalize_str("ﾊﾟﬁ")
     'パfi'
     """
 
-    apart_at_spaces = True  # nothing is composed with a space or moves past one
+    apart_at_spaces = True  # no character is composed with a space or moves past a space
 
     def _apply(self, pieces: Pieces) -> Pieces:
         return normalize_form(pieces, "nfkc", compose=True)
@@ -75,9 +79,17 @@ class NFKC(Normalizer):
 
 @component
 class Precompiled(Normalizer):
-    """A map from a SentencePiece model: its `precompiled_charsmap`, a double array and the strings it points to.
+    """Replaces characters by the map that a SentencePiece model contains.
 
-    It is applied to grapheme clusters shorter than six bytes, then to characters, as in the namesake.
+    As in `tokenizers`, the map is looked up for each grapheme cluster of fewer than six bytes; in longer clusters, and
+    if the map has no entry for the cluster, for each character.
+
+    Args:
+        precompiled_charsmap: the map, from the field of that name of the model: the number of bytes of a double array
+            (4 bytes, little endian), the double array, and the strings that the double array refers to.
+
+    Raises:
+        ValueError: if the bytes end too early, or the strings are not UTF-8.
     """
 
     precompiled_charsmap: bytes = dataclasses.field(metadata={"shown": lambda blob: f'"{_base64(blob)}"'})
@@ -85,14 +97,16 @@ class Precompiled(Normalizer):
     checks = per_field(precompiled_charsmap=lambda value: _charsmap(value))
 
     @derived
-    def _tables(self) -> tuple[Array, Array]:
+    def _tables(self) -> tuple[npt.NDArray[np.uint32], Bytes]:
         return _parsed(self.precompiled_charsmap)
 
     def to_dict(self) -> dict[str, Any]:
+        """Returns the JSON form, `type` first; the map is written in base64."""
         return {"type": "Precompiled", "precompiled_charsmap": _base64(self.precompiled_charsmap)}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
+        """Makes a normalizer from its JSON form."""
         name = "precompiled_charsmap"
         return cls(
             reading(name, lambda text: base64.b64decode(string(text), validate=True), needed(value, name))
@@ -108,12 +122,12 @@ def _charsmap(value: Any) -> bytes:
     if not isinstance(value, bytes | bytearray | memoryview):
         raise wrong_type(value, "bytes")
     blob = bytes(value)
-    _parsed(blob)  # an error in the map belongs here, not where it is first used
+    _parsed(blob)  # raises for a broken map now, not at the first use
     return blob
 
 
-def _parsed(blob: bytes) -> tuple[Array, Array]:
-    """The double array uint32[n_units] of a map, and the strings uint8[n_bytes], each ended by a NUL."""
+def _parsed(blob: bytes) -> tuple[npt.NDArray[np.uint32], Bytes]:
+    """Returns the double array, uint32[n_units], of a map, and the strings, uint8[n_bytes], each ended by a NUL."""
     n_bytes = int.from_bytes(blob[:4], "little")
     if len(blob) < 4 + n_bytes or len(blob) < 4:
         raise WrongValue(
@@ -123,7 +137,7 @@ def _parsed(blob: bytes) -> tuple[Array, Array]:
     try:
         texts.decode()
     except UnicodeDecodeError as error:
-        raise WrongValue(f"has strings that are no UTF-8: {error}") from None
+        raise WrongValue(f"has strings that are not UTF-8: {error}") from None
     return np.frombuffer(blob, "<u4", n_bytes // 4, 4), np.frombuffer(texts, np.uint8)
 
 

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence as ListOf
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from gputok.fields import instances, per_field
 from gputok.normalizers.base import Normalizer, component
-from gputok.text.pieces import Pieces
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence as ListOf
+
+    from gputok.text.pieces import Pieces
 
 
 @component
 class Sequence(Normalizer):
-    """Normalizers one after the other; a Sequence among them is taken apart.
+    """Applies normalizers one after the other.
 
-    >>> from gputok.normalizers import Prepend, Strip
-    >>> Sequence([Strip(), Prepend("_")])[1]
-    Prepend(prepend="_")
+    The elements can be read and replaced by index, and are the same objects that were passed.
+
+    Args:
+        normalizers: the elements; a Sequence among them is replaced by its elements.
+
+    Example:
+        >>> from gputok.normalizers import Prepend, Strip
+        >>> Sequence([Strip(), Prepend("_")])[1]
+        Prepend(prepend="_")
     """
 
     elements = "normalizers"
@@ -28,18 +37,19 @@ class Sequence(Normalizer):
     def __init__(self, normalizers: list[Normalizer]) -> None:
         self.normalizers = normalizers
         self.normalizers = [
-            part
-            for one in self.normalizers
-            for part in (one.normalizers if isinstance(one, Sequence) else [one])
+            element
+            for normalizer in self.normalizers
+            for element in (normalizer.normalizers if isinstance(normalizer, Sequence) else [normalizer])
         ]
 
     @property
     def apart_at_spaces(self) -> bool:  # type: ignore[override]
+        """True if a text may be cut before each space (U+0020), and the parts normalized separately."""
         return all(normalizer.apart_at_spaces for normalizer in self.normalizers)
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        """From JSON, in which a Sequence in a Sequence stays one."""
+        """Makes a normalizer from its JSON form, in which a Sequence inside a Sequence stays a Sequence."""
         sequence = cls([])
         sequence.normalizers = cls._read_elements(value, Normalizer)
         return sequence
@@ -48,15 +58,15 @@ class Sequence(Normalizer):
         return len(self.normalizers)
 
     def __getitem__(self, index: int) -> Normalizer:
-        return self.normalizers[_place(index, len(self))]
+        return self.normalizers[_checked_index(index, len(self))]
 
     def __setitem__(self, index: int, value: Normalizer) -> None:
         value = Normalizer.adopt(value)
         if not isinstance(value, Normalizer) or isinstance(value, Sequence):
-            raise TypeError(f"a normalizer that is no Sequence can be put in a Sequence, not {value!r}")
-        self._set_element(_place(index, len(self)), value)
+            raise TypeError(f"expected a normalizer other than a Sequence, got {value!r}")
+        self._set_element(_checked_index(index, len(self)), value)
 
-    def __getnewargs__(self) -> tuple[list]:
+    def __getnewargs__(self) -> tuple[list[Normalizer]]:
         return ([],)
 
     def _apply(self, pieces: Pieces) -> Pieces:
@@ -65,7 +75,8 @@ class Sequence(Normalizer):
         return pieces
 
 
-def _place(index: int, n: int) -> int:
+def _checked_index(index: int, n: int) -> int:
+    """Returns an index into n elements; raises the errors of `tokenizers` if it is negative or too large."""
     if index < 0:
         raise OverflowError(f"can't convert negative int to unsigned: {index}")
     if index >= n:

@@ -1,1 +1,1 @@
-"""A tokenizer's parts, and the engines that take text through them."""
+"""The parts of a tokenizer, and the engines that encode text with them."""

@@ -1,58 +1,68 @@
-"""Tokens added to a tokenizer beside its model's vocabulary: found in the text before the model sees it."""
+"""Added tokens, which a tokenizer has in addition to the vocabulary of its model; they are found in the text first."""
 
 from __future__ import annotations
 
 import copy
 import functools
 import pathlib
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gputok.text.pieces import Pieces, TextBatch, spell_out
+from gputok.text.pieces import TextBatch, spell_out
 from gputok.tokens.added_token import AddedToken
-from gputok.types import Array
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy.typing as npt
+
     from gputok.models import Model
+    from gputok.normalizers import Normalizer
+    from gputok.text.pieces import Pieces
+    from gputok.types import Bytes
 
 
 class AddedVocabulary:
-    """The added tokens of one tokenizer at one moment: ids of contents, and finding them in text.
+    """The added tokens of a tokenizer at one moment. It is never changed; adding a token makes a new object.
 
-    Nobody changes one: what adds a token makes another one. What is derived of it, it keeps.
+    Attributes:
+        tokens: the added tokens by id.
+        ids: the ids by content.
+        special: the contents of the special tokens.
+        encode_special_tokens: True: special tokens are not looked for in text.
+        names: the texts of ids that `Pipeline.names` last made with these tokens.
     """
 
     names: Any = None
-    """What `gputok.pipeline.names` last made of these tokens."""
 
     def __init__(self) -> None:
         self.tokens: dict[int, AddedToken] = {}
         self.ids: dict[str, int] = {}
         self.special: set[str] = set()
         self.encode_special_tokens = False
-        # what the normalizer makes of contents, where that is another text
-        self._normalized: dict[int, str] = {}
+        self._normalized: dict[int, str] = {}  # normalized contents that differ from the contents
         self._finders: dict[tuple[bool, bool], _Finder | None] = {}
 
     def with_tokens(
-        self, tokens: Iterable[AddedToken], model: Model, normalizer: Any = None
+        self, tokens: Iterable[AddedToken], model: Model, normalizer: Normalizer | None = None
     ) -> tuple[AddedVocabulary, int]:
-        """These tokens and others, each with the id that its content has in the model or with the next free one.
+        """Adds tokens; a token gets the id that its content has in the model, or else the next free id.
 
-        Returns also how many were not there with the same options before; empty ones do not count.
+        Returns the new vocabulary, and how many of the tokens did not exist before with the same options. Tokens without
+        content are left out.
         """
         new, n_added, size = self._copy(), 0, model.get_vocab_size()
         next_id = max(size, max(self.tokens, default=-1) + 1)
-        # What the caller does to the objects later is no concern of ours
-        copies = [AddedToken(**token.to_dict()) for token in tokens]
+        copies = [
+            AddedToken(**token.to_dict()) for token in tokens
+        ]  # the caller may change its objects later
         in_model = model.vocabulary.find([token.content for token in copies])
         for token, model_id in zip(copies, in_model, strict=True):
-            known = new.ids.get(token.content)
-            if not token.content or (known is not None and new.tokens.get(known) == token):
+            old_id = new.ids.get(token.content)
+            if not token.content or (old_id is not None and new.tokens.get(old_id) == token):
                 continue
-            token_id = model_id if known is None else known
+            token_id = model_id if old_id is None else old_id
             if token_id is None:
                 token_id, next_id = next_id, next_id + 1
             new.ids[token.content] = token_id
@@ -63,8 +73,8 @@ class AddedVocabulary:
             n_added += 1
         return (new, n_added) if n_added else (self, 0)
 
-    def renormalized(self, normalizer: Any) -> AddedVocabulary:
-        """The same tokens, looked for as another normalizer writes them."""
+    def renormalized(self, normalizer: Normalizer | None) -> AddedVocabulary:
+        """Returns the same tokens, whose contents another normalizer normalizes."""
         new = self._copy()
         new._normalized = {}
         for token_id in new.tokens:
@@ -72,8 +82,8 @@ class AddedVocabulary:
         return new
 
     def encoding_special_tokens(self, value: bool) -> AddedVocabulary:
-        """The same tokens, special ones being encoded as ordinary text, or found."""
-        new = copy.copy(self)  # with what is derived, which is for both
+        """Returns the same tokens with another value of `encode_special_tokens`."""
+        new = copy.copy(self)  # the derived values hold for both
         new.encode_special_tokens = value
         return new
 
@@ -83,37 +93,40 @@ class AddedVocabulary:
         new.encode_special_tokens, new._normalized = self.encode_special_tokens, dict(self._normalized)
         return new
 
-    def _normalize(self, token_id: int, normalizer: Any) -> None:
+    def _normalize(self, token_id: int, normalizer: Normalizer | None) -> None:
         token = self.tokens[token_id]
-        self._normalized.pop(token_id, None)  # what it was with other options
+        self._normalized.pop(token_id, None)  # the token may have had other options
         if token.normalized and normalizer is not None:
             text = normalizer.normalize_str(token.content)
             if text != token.content:
                 self._normalized[token_id] = text
 
     def text(self, token_id: int) -> str | None:
-        """The text of a token's id for decoding: as the normalizer would write it, if it goes through it."""
+        """Returns the text of an id for decoding (the normalized content, if the token has `normalized`), or None."""
         token = self.tokens.get(token_id)
         return None if token is None else self._normalized.get(token_id, token.content)
 
     def pattern(self, token_id: int) -> str:
-        """What a token is looked for as."""
+        """Returns the text by which a token is found: its content, normalized if the token has `normalized`."""
         token = self.tokens[token_id]
         return self._normalized.get(token_id, token.content) if token.normalized else token.content
 
     def finder(self, normalized: bool) -> _Finder | None:
-        """What finds the tokens that are looked for in raw or in normalized text; None: there are none."""
+        """Returns what finds the tokens that are looked for in raw or in normalized text; None: no such tokens."""
         key = normalized, self.encode_special_tokens
         if key not in self._finders:
             self._finders[key] = self._finder(*key)
         return self._finders[key]
 
     def extract(self, pieces: Pieces, *, normalized: bool) -> Pieces:
-        """Cuts pieces at the tokens that are looked for in raw or in normalized text; drops empty pieces of text."""
+        """Makes the added tokens in a text pieces of their own, and removes empty pieces of text.
+
+        normalized: the text is normalized: looks for the tokens that have `normalized`; False: for the others.
+        """
         finder = self.finder(normalized)
         if finder is None or not finder.may_find(pieces):
             return pieces.without_empty()
-        if pieces.byte_level:  # tokens are looked for among the characters that stand for bytes
+        if pieces.byte_level:  # tokens are looked for in the characters that stand for bytes
             pieces = spell_out(pieces)
         return finder.cut(pieces)
 
@@ -147,18 +160,21 @@ class AddedVocabulary:
         return _Finder(np.array([*chosen], np.int64), np.array(options, np.uint8), trie, first_bytes(trie))
 
 
-_SHORT = 1 << 10  # bytes of a text that is looked through at once, before a kernel is called
+_SHORT = (
+    1 << 10
+)  # in a text of fewer bytes, Python looks for the first bytes of tokens before it calls a kernel
 
 
 class _Finder(NamedTuple):
     """Added tokens as a trie over bytes; see kernels/cpu/find_tokens.py."""
 
-    ids: Array  # int64[n_tokens]
-    options: Array  # uint8[n_tokens]
-    trie: tuple[Array, Array, Array]
-    first: tuple[Array, Array]  # bytes that tokens begin with
+    ids: npt.NDArray[np.int64]  # int64[n_tokens]
+    options: npt.NDArray[np.uint8]  # uint8[n_tokens]
+    trie: Any  # see build_trie
+    first: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]  # the first bytes of tokens, see first_bytes
 
     def cut(self, pieces: Pieces) -> Pieces:
+        """Makes the added tokens pieces of their own."""
         from gputok.kernels.cpu.find_tokens import find_tokens
 
         skip = np.zeros(pieces.n_pieces, bool) if pieces.token is None else pieces.token >= 0
@@ -175,14 +191,14 @@ class _Finder(NamedTuple):
             start=start, end=end, rows=rows[pieces.rows], token=token if (token >= 0).any() else None
         )
 
-    def words(self) -> Array:
-        """`word_bits` if a token asks for them, else uint8[0]."""
+    def words(self) -> npt.NDArray[np.uint8]:
+        """Returns `word_bits` if a token asks for them, else uint8[0]."""
         from gputok.kernels.cpu.find_tokens import SINGLE_WORD
 
         return word_bits() if (self.options & SINGLE_WORD).any() else np.zeros(0, np.uint8)
 
     def may_find(self, pieces: Pieces) -> bool:
-        """False: a short text has none of the bytes that tokens begin with, and no kernel need be called."""
+        """Returns False for a short text that contains none of the first bytes of tokens, so no kernel need run."""
         from gputok.kernels.cpu.find_tokens import FEW
 
         few = self.first[1].tolist()
@@ -193,11 +209,11 @@ class _Finder(NamedTuple):
 
 
 @functools.cache
-def word_bits() -> Array:
-    """uint8[0x110000 / 8], bit c: is character c part of words? By the tables of the namesake's `regex` crate."""
+def word_bits() -> Bytes:
+    """Returns uint8[0x110000 / 8]: bit c is 1 if character c is a word character in the `regex` crate of `tokenizers`."""
     path = pathlib.Path(__file__).parent / "word_characters.npz"
     with np.load(path) as file:
-        first, last = file["first"], file["last"]  # int32[n]: the ranges of such characters
+        first, last = file["first"], file["last"]  # int32[n], the first and last characters of ranges
     edges = np.zeros(0x110001, np.int8)
     edges[first], edges[last + 1] = 1, -1
     return np.packbits(np.cumsum(edges[:-1], dtype=np.int8), bitorder="little")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 import queue
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -62,9 +63,7 @@ def encode(
     """
     n_threads = thread_count(threads)
     dtype = id_type(pipeline)
-    engine: Engine = (
-        ByWalk.of(pipeline, dtype, n_threads) or ByParts.of(pipeline, dtype, n_threads) or BySteps(pipeline)
-    )
+    engine: Engine = ByWalk.of(pipeline, dtype) or ByParts.of(pipeline, dtype) or BySteps(pipeline)
     n_ahead = _UNITS_AHEAD
     if devices and (on_device := ByDevice.of(pipeline, devices, engine)):
         n_threads = max(n_threads, 2 * len(devices))  # one copies while another has the kernels at work
@@ -193,20 +192,12 @@ class _Remembering:
         automaton: Automaton,
         encode_words: EncodeWords,
         dtype: np.dtype,
-        n_threads: int,
         known: list[Any],
     ) -> None:
-        from gputok.kernels.cpu.encode_text import rounds as kernels
         from gputok.kernels.cpu.walk import prepare
 
-        self._walk, self._encode_words, self._dtype, self._known = (
-            prepare(automaton),
-            encode_words,
-            dtype,
-            known,
-        )
-        while len(known) < n_threads:
-            known.append(kernels.new_encoder(dtype))
+        self._walk, self._encode_words = prepare(automaton), encode_words
+        self._dtype, self._known = dtype, known
 
     def encode(self, data: Array, offsets: Array, token: Array | None) -> tuple[Array, Array]:
         """The ids, and where those of each piece of the text end."""
@@ -215,30 +206,42 @@ class _Remembering:
         try:
             encoder = self._known.pop()
         except IndexError:
-            encoder = kernels.new_encoder(self._dtype)
+            encoder = kernels.Encoder(self._dtype, _most_lines())
         result = kernels.encode_text(data, offsets, token, self._walk, self._encode_words, encoder)
         self._known.append(encoder)  # after an error it may hold words without ids, and is left
         return result
 
 
+def _most_lines() -> int:
+    """How many lines the word cache of a thread may have: as many as GPUTOK_CACHE_MB (of 2**20 bytes) in the environment
+    holds, 96 by default. A cache begins with less than 1 MB, and grows with the number of different words."""
+    from gputok.kernels.cpu.encode_text.cache import BYTES_A_LINE, FIRST_LINES
+
+    given = os.environ.get("GPUTOK_CACHE_MB", "") or "96"
+    if not given.isdecimal() or len(given) > 9:
+        raise ValueError(f"GPUTOK_CACHE_MB must be a whole number of megabytes, not {given!r}")
+    n_lines = (int(given) << 20) // BYTES_A_LINE
+    return max(FIRST_LINES, 1 << n_lines.bit_length() >> 1)
+
+
 class ByWalk(BySteps):
     """One walk over the text, where the pre-tokenizer is that."""
 
-    def __init__(self, pipeline: Pipeline, plan: SplitPlan, dtype: np.dtype, n_threads: int) -> None:
+    def __init__(self, pipeline: Pipeline, plan: SplitPlan, dtype: np.dtype) -> None:
         super().__init__(pipeline)
         model, byte_level = pipeline.model, plan.byte_level
         known = model._encoders.setdefault((byte_level, dtype), [])
         encode_words = partial(model.encode_words, byte_level=byte_level)
-        self._text = _Remembering(plan.automaton, encode_words, dtype, n_threads, known)
+        self._text = _Remembering(plan.automaton, encode_words, dtype, known)
 
     @classmethod
-    def of(cls, pipeline: Pipeline, dtype: np.dtype, n_threads: int) -> Self | None:
+    def of(cls, pipeline: Pipeline, dtype: np.dtype) -> Self | None:
         """None where the tokenizer is more than that."""
         pre_tokenizer = pipeline.pre_tokenizer
         plan = None if pre_tokenizer is None else pre_tokenizer.plan()
         if plan is None or pipeline.model.is_random:
             return None
-        return cls(pipeline, plan, dtype, n_threads)
+        return cls(pipeline, plan, dtype)
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
         pieces = _pieces(self._pipeline, unit)
@@ -258,20 +261,19 @@ class ByWalk(BySteps):
 class ByParts(BySteps):
     """A walk that cuts before each space, and each step of the pipeline for parts that are new."""
 
-    def __init__(self, pipeline: Pipeline, dtype: np.dtype, n_threads: int) -> None:
+    def __init__(self, pipeline: Pipeline, dtype: np.dtype) -> None:
         from gputok.automaton import compile_pattern
 
         super().__init__(pipeline)
-        self._text = _Remembering(
-            compile_pattern(SPACE_PREFIXED_RUN), self._encode_parts, dtype, n_threads, []
-        )
+        known = pipeline.encoders.setdefault(dtype, [])
+        self._text = _Remembering(compile_pattern(SPACE_PREFIXED_RUN), self._encode_parts, dtype, known)
 
     @classmethod
-    def of(cls, pipeline: Pipeline, dtype: np.dtype, n_threads: int) -> Self | None:
+    def of(cls, pipeline: Pipeline, dtype: np.dtype) -> Self | None:
         """None where a document's words are not those of its parts."""
         if not pipeline.apart_at_spaces() or pipeline.model.is_random:
             return None
-        return cls(pipeline, dtype, n_threads)
+        return cls(pipeline, dtype)
 
     def _encode_parts(self, data: Array, start: Array, end: Array) -> tuple[Array, Array]:
         from gputok.kernels.cpu.rewrite import gather
@@ -279,9 +281,19 @@ class ByParts(BySteps):
         return self._encode(TextBatch(*gather(data, start, end)), added=False)
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
-        if self._pipeline.added_in(Pieces.from_batch(unit)):
+        pipeline = self._pipeline
+        pieces = pipeline.added.extract(Pieces.from_batch(unit), normalized=False)
+        if pipeline.normalizer is None:
+            pieces = pipeline.added.extract(pieces, normalized=True)
+        if pieces.token is None:
+            return self._text.encode(*unit, None)
+        if pipeline.pre_tokenizer is None or pipeline.pre_tokenizer.needs_alignment:
+            return super().encode(unit)  # what lies behind an added token isn't like a document
+        try:
+            ids, ends = self._text.encode(*_packed(pieces), pieces.token)
+        except ValueError:  # the text of an added token need not be of words that the model knows
             return super().encode(unit)
-        return self._text.encode(*unit, None)
+        return ids, ends[pieces.rows]
 
 
 class ByDevice:

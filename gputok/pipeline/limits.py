@@ -1,11 +1,10 @@
-"""How long encodings may be, and are made: truncation and padding, which end step 4."""
+"""Truncation and padding: the largest length of encodings, and the length to which they are padded."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from gputok.fields import (
     SIZE,
@@ -22,22 +21,27 @@ from gputok.fields import (
     string,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gputok.fields import Check
+
 _STRATEGIES = {"LongestFirst": "longest_first", "OnlyFirst": "only_first", "OnlySecond": "only_second"}
 _DIRECTIONS = {"Left": "left", "Right": "right"}
 _size = integer(0, SIZE)
-_MOST = 2**62  # tokens: sums with it stay within 64 bits, and no text has so many
+_MOST = 2**62  # no text has so many tokens, and sums with this number stay within 64 bits
 
 
 @dataclass(frozen=True)
 class Truncation:
-    """Encodings of more than `max_length` tokens are cut; see `Tokenizer.enable_truncation`."""
+    """Cuts encodings of more than `max_length` tokens; the fields are the arguments of `Tokenizer.enable_truncation`."""
 
     max_length: int
     stride: int = 0
     strategy: str = "longest_first"
     direction: str = "right"
 
-    checks = per_field(
+    checks: ClassVar[Mapping[str, Check]] = per_field(
         max_length=_size,
         stride=_size,
         strategy=choice(*_STRATEGIES.values()),
@@ -48,15 +52,15 @@ class Truncation:
         _check_fields(self)
 
     def room(self, n_added: int) -> int:
-        """For how many tokens there is room beside those that are added, perhaps less than none."""
+        """Returns how many tokens an encoding may have apart from `n_added` special tokens; may be negative."""
         return min(self.max_length, _MOST) - n_added
 
     def options(self) -> dict[str, Any]:
-        """The arguments of `enable_truncation` that give it."""
+        """Returns the arguments of `enable_truncation`."""
         return dataclasses.asdict(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form."""
+        """Returns the JSON form."""
         return {
             "direction": self.direction.title(),
             "max_length": self.max_length,
@@ -66,7 +70,7 @@ class Truncation:
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        """From the JSON form."""
+        """Makes it from the JSON form; raises WrongType or WrongValue if a field is missing or wrong."""
         return cls(
             needed(value, "max_length"),
             needed(value, "stride"),
@@ -77,7 +81,7 @@ class Truncation:
 
 @dataclass(frozen=True)
 class Padding:
-    """Encodings are filled up to `length` tokens, or the longest of a batch; see `Tokenizer.enable_padding`."""
+    """Pads encodings to `length` tokens, or to the longest of a batch; the fields are those of `enable_padding`."""
 
     length: int | None = None
     pad_to_multiple_of: int | None = None
@@ -86,7 +90,7 @@ class Padding:
     pad_type_id: int = 0
     direction: str = "right"
 
-    checks = per_field(
+    checks: ClassVar[Mapping[str, Check]] = per_field(
         length=optional(_size),
         pad_to_multiple_of=optional(_size),
         pad_id=integer(0, WORD),
@@ -99,15 +103,15 @@ class Padding:
         _check_fields(self)
 
     def options(self) -> dict[str, Any]:
-        """The arguments of `enable_padding` that give it."""
+        """Returns the arguments of `enable_padding`."""
         return dataclasses.asdict(self)
 
     def fill(self) -> dict[str, Any]:
-        """The arguments of `Encoding.pad`, but for the length."""
+        """Returns the arguments of `Encoding.pad` except the length."""
         return {name: getattr(self, name) for name in ("direction", "pad_id", "pad_type_id", "pad_token")}
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form."""
+        """Returns the JSON form."""
         return {
             "strategy": "BatchLongest" if self.length is None else {"Fixed": self.length},
             "direction": self.direction.title(),
@@ -119,7 +123,7 @@ class Padding:
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        """From the JSON form."""
+        """Makes it from the JSON form; raises WrongType or WrongValue if a field is missing or wrong."""
         return cls(
             reading("strategy", _read_length, needed(value, "strategy")),
             value.get("pad_to_multiple_of"),
@@ -130,17 +134,18 @@ class Padding:
         )
 
 
-def _check_fields(limits: Any) -> None:
+def _check_fields(limits: Truncation | Padding) -> None:
     for name, check in limits.checks.items():
         object.__setattr__(limits, name, checked(name, check, getattr(limits, name)))
 
 
 def _read_word(name: str, words: Mapping[str, str], word: Any) -> str:
-    """What an option is called here, from its word in JSON."""
+    """Returns the value of an option from the word for it in JSON."""
     return words[checked(name, choice(*words), word)]
 
 
 def _read_length(strategy: Any) -> int | None:
+    """Returns the length of a padding from `strategy` in JSON; None stands for the longest encoding of a batch."""
     if strategy == "BatchLongest":
         return None
     if not isinstance(strategy, dict) or [*strategy] != ["Fixed"]:

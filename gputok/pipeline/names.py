@@ -1,17 +1,21 @@
-"""The texts of ids: what the tokens of a model and added tokens are called, in encodings and when they are decoded."""
+"""The texts of ids, in encodings and for decoding, of the tokens of a model and of added tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from gputok.components import derived
 from gputok.encoding.rows import Spelling
-from gputok.pipeline.added_vocabulary import AddedVocabulary
-from gputok.tokens.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gputok.pipeline.added_vocabulary import AddedVocabulary
+    from gputok.tokens.vocabulary import Vocabulary
 
 
 class Names:
-    """The texts of the ids of a vocabulary and of added tokens, neither of which changes."""
+    """The texts of the ids of a vocabulary and of added tokens; neither of these ever changes."""
 
     def __init__(self, vocabulary: Vocabulary, added: AddedVocabulary) -> None:
         self.vocabulary = vocabulary
@@ -27,22 +31,25 @@ class Names:
             return vocabulary.names.get(token_id) if text is None else text
 
         self.spelling = Spelling(in_encodings)
-        """id -> text as `Encoding.tokens` shows it."""
+        """Id -> text as `Encoding.tokens` shows it."""
         self.texts: dict[int, str | None] = _Texts(when_decoded)
-        """id -> text for decoding, None where there is none."""
+        """Id -> text for decoding, or None if no token has the id."""
         self._patterns = {
             token_id: None if token.lstrip or token.rstrip else added.pattern(token_id)
             for token_id, token in added.tokens.items()
         }
 
     @derived
-    def odd(self) -> list[int]:
-        """The ids of added tokens whose text in `Encoding.tokens` is not always that of `spelling`."""
+    def shown_verbatim(self) -> list[int]:
+        """The ids of added tokens that `Encoding.tokens` shows as the text that they cover, not by `spelling`.
+
+        These are the tokens that may cover white space, or whose normalized content differs from the content.
+        """
         return [id for id, pattern in self._patterns.items() if pattern != self.spelling[id]]
 
 
-class _Texts(dict):
-    """Like Spelling, but keeps apart what has no text."""
+class _Texts(dict[int, str | None]):
+    """Id -> the text of the token, or None, looked up at the first access."""
 
     def __init__(self, lookup: Callable[[int], str | None]) -> None:
         super().__init__()
@@ -50,7 +57,7 @@ class _Texts(dict):
 
     def __missing__(self, token_id: int) -> str | None:
         if not 0 <= token_id < 1 << 32:
-            raise OverflowError(f"an id is from 0 to 2**32 - 1, not {token_id}")
+            raise OverflowError(f"expected an id from 0 to 2**32 - 1, got {token_id}")
         text = self._lookup(token_id)
         if text is not None:
             self[token_id] = text

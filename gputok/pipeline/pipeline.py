@@ -176,11 +176,16 @@ class Pipeline:
         """What cuts a batch with added tokens in it into words: they are found in whole documents only."""
         return self.words if self.added_in(Pieces.from_batch(batch)) else None
 
+    @derived
+    def encoders(self) -> dict[Any, list[Any]]:
+        """What `encode_corpus` keeps of text that these steps have encoded, for threads: see `Model._encoders`."""
+        return {}
+
     # -- short texts
 
     @derived
     def kept(self) -> dict[str, Any]:
-        """What `gputok.pipeline.encode_text` keeps of this pipeline."""
+        """Returns what `gputok.pipeline.encode_text` keeps of this pipeline."""
         return {}
 
     # -- tokens
@@ -189,7 +194,7 @@ class Pipeline:
     def odd_tokens(self) -> set[int]:
         """The ids of tokens whose text in an encoding is not always that of `names`."""
         unknown = getattr(self.model, "unk_id", None)
-        return {*self.names.odd, *([] if unknown is None else [unknown])}
+        return {*self.names.shown_verbatim, *([] if unknown is None else [unknown])}
 
     @derived
     def names(self) -> Names:
@@ -228,6 +233,12 @@ class Pipeline:
         return {
             token_id: AddedToken(**token.to_dict()) for token_id, token in sorted(self.added.tokens.items())
         }
+
+    @property
+    def unknown_id(self) -> int | None:
+        """The id of the token that the model gives to what its vocabulary lacks, or None."""
+        unknown = getattr(self.model, "unk_token", None)
+        return getattr(self.model, "unk_id", None) if unknown is None else self.model.token_to_id(unknown)
 
     def num_special_tokens_to_add(self, is_pair: bool) -> int:
         """How many tokens the post-processor adds to one text, or to a pair."""

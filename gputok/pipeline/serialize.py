@@ -1,42 +1,50 @@
-"""tokenizer.json: read with errors that say what is wrong, and written."""
+"""Reads and writes tokenizer.json; errors name the part of the file that is wrong."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
 import json
-from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gputok.components import Component, Verbatim, described
-from gputok.fields import WORD, WrongValue, integer, listed, needed, reading, short
+from gputok.components import Verbatim, described
+from gputok.fields import WORD, WrongValue, integer, is_object, listed, needed, reading, short
 from gputok.files import json_text
 from gputok.pipeline.limits import Padding, Truncation
 from gputok.pipeline.pipeline import Pipeline
 from gputok.tokens.added_token import AddedToken
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator
+
+    from gputok.components import Component
+
 VERSION = "1.0"
-_MAX_DEPTH = 128  # of brackets, as in the namesake's JSON parser
+_MAX_DEPTH = 128  # the largest number of nested brackets, as in the JSON parser of tokenizers
+_CONTAINERS = (dict, list)
 
 
 def read_json(text: str | bytes, source: str) -> dict[str, Any]:
-    """The object that a JSON text holds; `source` names it in errors, all of which are ValueErrors."""
+    """Reads a JSON object; errors are ValueErrors that begin with `source`."""
     try:
         with without_collection():
             value = json.loads(text, parse_constant=_no_constant)
     except RecursionError:
         raise ValueError(f"{source}: is nested too deeply to be a tokenizer.json") from None
-    except ValueError as error:  # UnicodeDecodeError as well
+    except ValueError as error:  # also UnicodeDecodeError
         raise ValueError(f"{source}: is not a tokenizer.json: {error}") from None
-    if not isinstance(value, dict):
+    if not is_object(value):
         raise ValueError(f"{source}: is not a tokenizer.json: expected an object, not {type(value).__name__}")
     _check_depth({key: item for key, item in value.items() if key != "model"}, source)
     return value
 
 
 @contextlib.contextmanager
-def without_collection() -> Iterator[None]:
-    """No garbage is looked for: reading and writing make none, and looking among 150,000 merges takes longer than both."""
+def without_collection() -> Generator[None, None, None]:
+    """Switches the garbage collector off while a block runs.
+
+    Reading and writing a tokenizer make no garbage, and looking for some among 150,000 merges takes longer than both.
+    """
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -47,31 +55,33 @@ def without_collection() -> Iterator[None]:
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _check_depth(value: Any, source: str) -> None:
-    level, depth = [value], 0
+    """Raises ValueError for too many nested brackets."""
+    level: list[Any] = [value]
+    depth = 0
     while level:
         if (depth := depth + 1) > _MAX_DEPTH:
             raise ValueError(
                 f"{source}: is nested more than {_MAX_DEPTH} deep, too deeply for a tokenizer.json"
             )
-        level = [
-            inner
-            for item in level
-            if isinstance(item, dict | list)
-            for inner in (item.values() if isinstance(item, dict) else item)
-        ]
+        level = [inner for item in level if type(item) in _CONTAINERS for inner in _inside(item)]
+
+
+def _inside(container: Any) -> Iterable[Any]:
+    """Returns the values of an object, or the items of a list."""
+    return container.values() if type(container) is dict else container
 
 
 def tokenizer_json(pipeline: Pipeline, pretty: bool) -> Iterator[json_text.Buffer]:
-    """A tokenizer.json, byte for byte as the namesake writes it, in parts."""
+    """Returns a tokenizer.json in parts, byte for byte as `tokenizers` writes it; pretty: with indentation."""
     return json_text.parts(_form(pipeline, pipeline.model.fields()), pretty)
 
 
 def tokenizer_dict(pipeline: Pipeline) -> dict[str, Any]:
-    """The JSON form of a pipeline, in the order of keys that files have."""
+    """Returns the JSON form of a pipeline, with the keys in the order of the file."""
     return _form(pipeline, pipeline.model.to_dict())
 
 
@@ -97,9 +107,9 @@ def _component_dict(component: Component | None) -> dict[str, Any] | None:
 
 
 def read_pipeline(text: str | bytes, source: str) -> Pipeline:
-    """The parts of a tokenizer from a tokenizer.json; `source` names it in errors, all of which are ValueErrors."""
+    """Reads the parts of a tokenizer from a tokenizer.json; errors are ValueErrors that begin with `source`."""
     if (value := _packed(text)) is not None:
-        # What is wrong with a file, the plain form below says.
+        # If the file is wrong, the plain form below finds out why.
         with contextlib.suppress(ValueError, TypeError):
             return pipeline_of(value, source)
     return pipeline_of(read_json(text, source), source)
@@ -118,7 +128,7 @@ def _packed(text: str | bytes) -> dict[str, Any] | None:
 
 
 def pipeline_of(value: dict[str, Any], source: str) -> Pipeline:
-    """The parts of a tokenizer from its JSON form; whatever is wrong with it is a ValueError that says in which part."""
+    """Makes the parts of a tokenizer from its JSON form; errors are ValueErrors that begin with `source` and the part."""
     from gputok.decoders import Decoder
     from gputok.models import Model
     from gputok.normalizers import Normalizer
@@ -130,7 +140,7 @@ def pipeline_of(value: dict[str, Any], source: str) -> Pipeline:
             f"{source}: Unknown tokenizer version {short(value['version'])}, expected '{VERSION}'"
         )
     if value.get("model") is None:
-        raise ValueError(f'{source}: is not a tokenizer.json: Model missing: there is no "model"')
+        raise ValueError(f'{source}: is not a tokenizer.json: Model missing: the key "model" is missing')
     read = _Reader(value, source)
     pipeline = Pipeline(
         read("model", Model.from_dict),
@@ -145,7 +155,7 @@ def pipeline_of(value: dict[str, Any], source: str) -> Pipeline:
 
 
 class _Reader:
-    """Reads parts of a JSON object, naming the part in errors."""
+    """Reads parts of a JSON object; errors name the part."""
 
     def __init__(self, value: dict[str, Any], source: str) -> None:
         self.value, self.source = value, source
@@ -163,20 +173,23 @@ class _Reader:
 
 
 def _added_token(value: dict[str, Any]) -> AddedToken:
-    """As in tokenizers, an id that is neither the model's nor the next free one is not kept; `id` must be there."""
+    """Makes an added token from its JSON form, in which `id` must not be missing.
+
+    As in `tokenizers`, the id itself is ignored: the token gets the id of the model, or the next free id.
+    """
     reading("id", integer(0, WORD), needed(value, "id"))
     return AddedToken.from_dict(value)
 
 
 def shown(pipeline: Pipeline, *, brief: bool) -> str:
-    """A tokenizer as the namesake's `repr` shows it, or `str`, which leaves out more of what is long."""
+    """Describes a tokenizer as `repr` does in `tokenizers`, or (brief) as `str`, which shortens more."""
     form = tokenizer_dict(pipeline)
     show, n_items = (str, 5) if brief else (repr, 99)
 
     def params(name: str, fields: dict[str, Any] | None, quoted: str = "") -> Verbatim | None:
         if fields is None:
             return None
-        # Words of enumerations have no quotes; of the strings here only the text of the padding has some.
+        # Words of enumerations are shown without quotes, and so are all these strings except the text of the padding.
         words = {key: item if key == quoted else _word(item) for key, item in fields.items()}
         return Verbatim(described(name, words))
 
@@ -201,8 +214,8 @@ def shown(pipeline: Pipeline, *, brief: bool) -> str:
 
 
 def _word(value: Any) -> Any:
-    """The word of an enumeration: one with a value is written as a call."""
-    if isinstance(value, dict):
+    """Describes a variant of an enumeration, as `Name` or `Name(value)`."""
+    if is_object(value):
         ((name, argument),) = value.items()
         return Verbatim(f"{name}({argument})")
     return Verbatim(value) if isinstance(value, str) else value

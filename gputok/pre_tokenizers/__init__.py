@@ -1,4 +1,4 @@
-"""Cutting text into the pieces that a model sees one by one.
+"""Pre-tokenizers cut text into pieces (words), which a model then tokenizes one by one.
 
 >>> from gputok.pre_tokenizers import Digits, Sequence, WhitespaceSplit
 >>> Sequence([WhitespaceSplit(), Digits(individual_digits=True)]).pre_tokenize_str("take 42")

@@ -1,4 +1,4 @@
-"""What every pre-tokenizer is, and the cut that most of them are."""
+"""PreTokenizer, the base class of all pre-tokenizers, and the operation that most of them use: cutting at matches."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from gputok.components import Component, call_custom
 from gputok.fields import checked, choice
 from gputok.text.pieces import Alignment, Pieces, TextBatch, regroup, spell_out
 from gputok.text.pre_tokenized_string import PreTokenizedString
-from gputok.types import Array, public
+from gputok.types import public
 
 if TYPE_CHECKING:
     from gputok.automaton import Backtracking
     from gputok.kernels import Automaton
+    from gputok.types import Mask, Positions
 
-# Between two spans of a text, the first and the second being a match (1) or not (0): is there a cut?
+# A pattern divides a text into spans: its matches, and the text between them. _CUTS[behavior][i][j] is 1 if the text
+# is cut between two neighbouring spans, where i and j are 1 if the first and the second span, respectively, is a match.
 _CUTS = {
     "removed": ((1, 1), (1, 1)),
     "isolated": ((1, 1), (1, 1)),
@@ -27,23 +29,33 @@ _CUTS = {
     "merged_with_next": ((1, 1), (0, 1)),
     "contiguous": ((0, 1), (1, 0)),
 }
-# The word of each behavior in JSON and in a `repr`.
 BEHAVIORS = {name: name.title().replace("_", "") for name in _CUTS}
+"""Behavior -> the word for it in JSON and in a `repr`."""
 
-
-_OPTIONAL = {"use_regex", "prepend_scheme", "split", "length"}  # fields that a file may leave out
+_FIELDS_WITH_DEFAULT_IN_JSON = {"use_regex", "prepend_scheme", "split", "length"}
 
 
 @public("gputok.pre_tokenizers")
 class SplitPlan(NamedTuple):
-    """A pre-tokenizer that is one walk over the raw text, each match a word: what the fused kernels take."""
+    """A pre-tokenizer as the fused kernels run it: one walk over the raw text, in which each match is a word.
+
+    Attributes:
+        automaton: finds the matches.
+        byte_level: True if the bytes of a word stand for characters of the ByteLevel alphabet.
+    """
 
     automaton: Automaton
-    byte_level: bool  # are the words' bytes to be read as characters of the ByteLevel alphabet?
+    byte_level: bool
 
 
 class Cut(NamedTuple):
-    """A cut at the matches of a pattern; see `Split`."""
+    """Where a pre-tokenizer cuts pieces: at the matches of one pattern.
+
+    Attributes:
+        matcher: finds the matches.
+        behavior: the treatment of a match, as in `Split`.
+        invert: treats the text between matches as the matches.
+    """
 
     matcher: Automaton | Backtracking
     behavior: str
@@ -51,45 +63,54 @@ class Cut(NamedTuple):
 
 
 class PreTokenizer(Component):
-    """Base of all pre-tokenizers: what cuts pieces of text into smaller ones.
+    """Base class of all pre-tokenizers, which cut pieces of text into smaller pieces.
 
-    `apply` works on packed arrays, and is what a tokenizer calls; the other two methods are for eyes and for
-    components written in Python.
+    Tokenizers call `apply`, which works on packed arrays. `pre_tokenize_str` shows the result to a person;
+    `pre_tokenize` is for components written in Python.
     """
 
     kind: ClassVar[str] = "pre-tokenizer"
     home: ClassVar[str] = "gputok.pre_tokenizers"
     needs_alignment: bool = False
-    """Does `apply` ask whether a piece lies at the start of its document, and so for `pieces.alignment`?
+    """True if `apply` must know which pieces start a document.
 
-    Without it, the first piece of each document is taken to lie there, which a normalizer that strips the text can
-    make wrong: `mark_starts` before it is enough.
+    `apply` finds that in `pieces.alignment`. Without an alignment, it assumes that the first piece of each document
+    starts the document; call `mark_starts` first if a normalizer may have stripped the text.
     """
 
     keeps_whole: bool = False
-    """Is each piece changed but never cut, and so keeps the part of the text that it comes from?"""
+    """True if `apply` may change pieces but never cuts them; each piece still stands for the same part of the text."""
 
     apart_at_spaces: bool = False
-    """Can a document be cut before each space (U+0020) and its parts be worked on as documents, with the same pieces?"""
+    """True if a document may be cut before each space (U+0020), and the parts handled as documents, with the same pieces."""
 
     @staticmethod
     def custom(pretok: Any) -> PreTokenizer:
-        """A pre-tokenizer written in Python: any object with `pre_tokenize(self, pretok: PreTokenizedString)`.
+        """Makes a pre-tokenizer from an object that a user wrote in Python.
 
-        >>> class Halves:
-        ...     def pre_tokenize(self, pretok):
-        ...         pretok.split(lambda i, text: text.split("|", "removed"))
-        >>> PreTokenizer.custom(Halves()).pre_tokenize_str("left|right")
-        [('left', (0, 4)), ('right', (5, 10))]
+        Args:
+            pretok: an object with the method `pre_tokenize(self, pretok: PreTokenizedString) -> None`, which changes
+                its argument in place.
+
+        Returns:
+            A pre-tokenizer that calls the object. It cannot be saved.
+
+        Example:
+            >>> class Halves:
+            ...     def pre_tokenize(self, pretok):
+            ...         pretok.split(lambda i, text: text.split("|", "removed"))
+            >>> PreTokenizer.custom(Halves()).pre_tokenize_str("left|right")
+            [('left', (0, 4)), ('right', (5, 10))]
         """
         return Custom(pretok)
 
     @classmethod
     def _required(cls) -> list[str]:
-        return [field.name for field in dataclasses.fields(cls) if field.name not in _OPTIONAL]
+        names = [field.name for field in dataclasses.fields(cls)]
+        return [name for name in names if name not in _FIELDS_WITH_DEFAULT_IN_JSON]
 
     def apply(self, pieces: Pieces) -> Pieces:
-        """Cuts each piece that is not an added token; empty pieces are left out."""
+        """Cuts each piece that is not an added token. The result has no empty pieces."""
         return self._apply(spell_out(pieces))
 
     def _apply(self, pieces: Pieces) -> Pieces:
@@ -99,36 +120,55 @@ class PreTokenizer(Component):
         return cut_pieces(pieces, *cut)
 
     def cut(self) -> Cut | None:
-        """The one cut that this is, or None if it is something else."""
+        """Returns the one pattern at whose matches this pre-tokenizer cuts; None: it does something else, or more."""
         return None
 
     def plan(self) -> SplitPlan | None:
-        """How the fused kernels do the same to raw text in one walk, or None where that is not enough."""
+        """Returns what the fused kernels need to get the same words from raw text in one walk.
+
+        None: one walk does not suffice for this pre-tokenizer.
+        """
         return None
 
     def pre_tokenize_str(self, sequence: str) -> list[tuple[str, tuple[int, int]]]:
-        """The pieces of a text, each with the range of characters of `sequence` that it stands for."""
+        """Cuts a string into pieces.
+
+        Args:
+            sequence: the text.
+
+        Returns:
+            (piece, (start, end)) in order; the piece stands for the characters start:end of `sequence`.
+
+        Raises:
+            TypeError: if `sequence` is not a string.
+        """
         if not isinstance(sequence, str):
             raise TypeError(f"sequence: '{type(sequence).__name__}' object is not an instance of 'str'")
         batch = TextBatch.from_strings([sequence])
         pieces = spell_out(self.frozen().apply(Pieces.from_batch(batch, aligned=True)))
         if not sequence:
             return [("", (0, 0))] * pieces.n_pieces
+        origin = pieces.alignment
+        assert origin is not None  # the batch was aligned, and each pre-tokenizer keeps the alignment
         character = np.cumsum((batch.data & 0xC0) != 0x80) - 1  # of each byte
-        first = character[pieces.alignment.start[pieces.start]]
-        stop = character[pieces.alignment.end[pieces.end - 1] - 1] + 1
+        first = character[origin.start[pieces.start]]
+        stop = character[origin.end[pieces.end - 1] - 1] + 1
         return list(zip(pieces.strings(), zip(first.tolist(), stop.tolist(), strict=True), strict=True))
 
     def pre_tokenize(self, pretok: PreTokenizedString) -> None:
-        """Cuts, in place, the splits of `pretok` that have no tokens yet."""
+        """Cuts a PreTokenizedString in place.
+
+        Args:
+            pretok: the text; its splits that already have tokens stay as they are.
+        """
         now = self.frozen()
         pretok.cut(now.apply, whole=now.keeps_whole)
 
 
 class Custom(PreTokenizer):
-    """An object with a method `pre_tokenize(pretok)`; it has no JSON form, and can't be pickled.
+    """A pre-tokenizer that a user wrote in Python; it has no JSON form, and can't be pickled.
 
-    In a tokenizer, the text that it sees is the normalized one: `original` is the same as `normalized`.
+    In a tokenizer, the user's object gets the normalized text: `original` and `normalized` are the same text.
     """
 
     in_files = False
@@ -137,12 +177,14 @@ class Custom(PreTokenizer):
         self.pretok = pretok
 
     def pre_tokenize(self, pretok: PreTokenizedString) -> None:
+        """Calls the user's object."""
         call_custom(self.pretok, "pre_tokenize", pretok)
 
     def _described(self, n_items: int, n_bytes: int | None) -> str:
         return f"PreTokenizer.custom({self.pretok!r})"
 
     def to_dict(self) -> NoReturn:
+        """Raises TypeError: code has no JSON form."""
         raise TypeError(f"a custom pre-tokenizer has no JSON form: {self.pretok!r}")
 
     def _apply(self, pieces: Pieces) -> Pieces:
@@ -150,8 +192,9 @@ class Custom(PreTokenizer):
 
         data, offsets = gather(pieces.data, pieces.start, pieces.end)
         token = np.full(pieces.n_pieces, -1) if pieces.token is None else pieces.token
-        # (bytes, where each of them begins and ends in `data`, token) of the new pieces
-        parts, n_parts = [], []
+        # Of each new piece: its bytes, the starts and the ends of the origins of these bytes in `data`, and its token
+        parts: list[tuple[Any, ...]] = []
+        n_parts: list[int] = []
         for first, last in itertools.pairwise(pieces.rows.tolist()):
             begin = offsets[first]
             text = PreTokenizedString.of(
@@ -179,41 +222,72 @@ class Custom(PreTokenizer):
             ends[1:],
             np.cumsum([0, *n_parts], dtype=np.int64),
             None if (new_token < 0).all() else new_token,
-            pieces.alignment and _composed(pieces, offsets, start, end),
+            None if pieces.alignment is None else _composed(pieces, pieces.alignment, offsets, start, end),
         )
 
 
-def _composed(pieces: Pieces, offsets: np.ndarray, start: np.ndarray, end: np.ndarray) -> Alignment:
-    """What the bytes start[i]:end[i] (int64[n]) of the packed pieces come from; an empty range has an empty origin."""
+def _composed(
+    pieces: Pieces, origin: Alignment, offsets: Positions, start: Positions, end: Positions
+) -> Alignment:
+    """Returns the origin of the bytes start[i]:end[i] (int64[n]) of the packed pieces.
+
+    origin: of the bytes of the pieces; offsets: int64[n_pieces + 1] of the packed pieces. An empty range has an empty
+    origin.
+    """
     packed = np.arange(offsets[-1]) + np.repeat(pieces.start - offsets[:-1], np.diff(offsets))
     if not len(packed):
         return Alignment(start.astype(np.int32), end.astype(np.int32))
-    from_start, from_end = pieces.alignment.start[packed], pieces.alignment.end[packed]
+    from_start, from_end = origin.start[packed], origin.end[packed]
     first = from_start[np.minimum(start, len(packed) - 1)]
     return Alignment(first, np.where(start < end, from_end[np.maximum(end, 1) - 1], first))
 
 
 def read_behavior(word: Any) -> str:
-    """A behavior from the word for it in JSON."""
+    """Returns the behavior that a word in JSON stands for; raises WrongType or WrongValue for another word."""
     names = {name: behavior for behavior, name in BEHAVIORS.items()}
     return names[checked("behavior", choice(*names), word)]
 
 
 @functools.cache
-def cut_rule(behavior: str, invert: bool = False) -> tuple[Array, Array]:
-    """(cut bool[2, 2], drop bool[2]): how the kernels are told of a behavior; `invert` swaps matches and the rest."""
+def cut_rule(behavior: str, invert: bool = False) -> tuple[Mask, Mask]:
+    """Returns a behavior as the kernels read it: (cut, drop).
+
+    cut: bool[2, 2], see `_CUTS`; drop: bool[2], drop[1] if matches are removed, drop[0] if the text between them is.
+    `invert` exchanges matches and the text between them.
+    """
     cut, drop = np.array(_CUTS[behavior], bool), np.array([False, behavior == "removed"])
     return (cut[::-1, ::-1], drop[::-1]) if invert else (cut, drop)
+
+
+def cut_plan(matcher: Automaton | Backtracking, behavior: str, invert: bool = False) -> SplitPlan | None:
+    """How a cut at the matches of an automaton is one walk in which each word is a match; None if it is not."""
+    from gputok.automaton.combine import completed
+
+    if not isinstance(matcher, tuple):
+        return None
+    cut, drop = cut_rule(behavior, invert)
+    if matcher.gapless:
+        return SplitPlan(matcher, False) if cut[1, 1] and not drop[1] else None
+    apart = cut[0, 1] and cut[1, 0] and cut[1, 1] and not drop.any()
+    whole = completed(matcher) if apart else None
+    return None if whole is None else SplitPlan(whole, False)
 
 
 def cut_pieces(
     pieces: Pieces, matcher: Automaton | Backtracking, behavior: str, invert: bool = False
 ) -> Pieces:
-    """Cuts each piece where an automaton, or in rare cases a backtracking pattern, finds its matches."""
+    """Cuts each piece at the matches of a pattern: of an automaton, or, in rare cases, of a backtracking pattern.
+
+    behavior: the treatment of matches; invert: exchanges matches and the text between them.
+    """
+    cut, drop = cut_rule(behavior, invert)
+    text = pieces.data, pieces.start, pieces.end, pieces.frozen
     if isinstance(matcher, tuple):
         from gputok.kernels.cpu.split import split_words
+
+        start, end, rows = split_words(*text, matcher, cut, drop)
     else:
-        from gputok.automaton.pattern import split_words
-    rule = cut_rule(behavior, invert)
-    start, end, rows = split_words(pieces.data, pieces.start, pieces.end, pieces.frozen, matcher, *rule)
+        from gputok.automaton.pattern import split_words as split_by_backtracking
+
+        start, end, rows = split_by_backtracking(*text, matcher, cut, drop)
     return regroup(pieces, start, end, rows)

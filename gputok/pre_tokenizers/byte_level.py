@@ -1,25 +1,34 @@
-"""Text as bytes, each written as a visible character: GPT-2's way to have no unknown tokens."""
+"""ByteLevel, GPT-2's pre-tokenizer: it writes each byte as a visible character, so that no text is unknown."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from gputok.automaton import PATTERNS, compile_pattern
 from gputok.fields import per_field, switch
-from gputok.pre_tokenizers.base import PreTokenizer, SplitPlan, cut_pieces
+from gputok.pre_tokenizers.base import Cut, PreTokenizer, SplitPlan, cut_pieces
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
-from gputok.text.pieces import Pieces, rewrite, starts_with
+from gputok.text.pieces import rewrite, starts_with
+
+if TYPE_CHECKING:
+    from gputok.text.pieces import Pieces
 
 
 @dataclass(eq=False, repr=False)
 class ByteLevel(PreTokenizer):
-    """Cuts text by GPT-2's pattern, and reads each byte of it as one of 256 visible characters.
+    """Cuts text at the matches of GPT-2's pattern, and writes each byte as one of 256 visible characters.
 
-    `add_prefix_space` puts a space before each piece that doesn't begin with one; `use_regex=False` leaves the
-    cutting to others; `trim_offsets` is for the post-processor of the same name.
+    Args:
+        add_prefix_space: inserts a space before each piece that doesn't begin with a space.
+        trim_offsets: without effect here; the post-processor `ByteLevel` has an option of the same name.
+        use_regex: False: writes bytes as characters but doesn't cut the text.
 
-    >>> ByteLevel(add_prefix_space=False).pre_tokenize_str("Hi, é!")
-    [('Hi', (0, 2)), (',', (2, 3)), ('ĠÃ©', (3, 5)), ('!', (5, 6))]
+    Other keyword arguments are ignored, as in `tokenizers`.
+
+    Example:
+        >>> ByteLevel(add_prefix_space=False).pre_tokenize_str("Hi, é!")
+        [('Hi', (0, 2)), (',', (2, 3)), ('ĠÃ©', (3, 5)), ('!', (5, 6))]
     """
 
     add_prefix_space: bool = True
@@ -29,17 +38,22 @@ class ByteLevel(PreTokenizer):
     checks = per_field(add_prefix_space=switch, trim_offsets=switch, use_regex=switch)
 
     def __init__(
-        self, add_prefix_space: bool = True, trim_offsets: bool = True, use_regex: bool = True, **_kwargs
-    ):
+        self,
+        add_prefix_space: bool = True,
+        trim_offsets: bool = True,
+        use_regex: bool = True,
+        **_kwargs: Any,
+    ) -> None:
         self.add_prefix_space, self.trim_offsets, self.use_regex = add_prefix_space, trim_offsets, use_regex
 
     @staticmethod
     def alphabet() -> list[str]:
-        """The 256 characters, in the order of the bytes that they stand for."""
+        """Returns the 256 characters, in the order of the bytes that they stand for."""
         return list(BYTE_CHARACTERS)
 
     @property
     def keeps_whole(self) -> bool:  # type: ignore[override]
+        """True if `apply` may change pieces but never cuts them."""
         return not self.use_regex
 
     def _apply(self, pieces: Pieces) -> Pieces:
@@ -47,16 +61,17 @@ class ByteLevel(PreTokenizer):
             bare = (pieces.start < pieces.end) & ~starts_with(pieces, b" ")
             if bare.any():
                 pieces = rewrite(pieces, {}, b" ", bare)
-        pieces = (
-            cut_pieces(pieces, compile_pattern(PATTERNS["gpt2"]), "isolated")
-            if self.use_regex
-            else pieces.without_empty()
-        )
+        cut = self.cut()
+        pieces = pieces.without_empty() if cut is None else cut_pieces(pieces, *cut)
         return pieces._replace(byte_level=True)
 
+    def cut(self) -> Cut | None:
+        """Returns GPT-2's pattern if it is used; the space before a piece is inserted before it cuts."""
+        return Cut(compile_pattern(PATTERNS["gpt2"]), "isolated") if self.use_regex else None
+
     def plan(self) -> SplitPlan | None:
-        return (
-            SplitPlan(compile_pattern(PATTERNS["gpt2"]), True)
-            if self.use_regex and not self.add_prefix_space
-            else None
-        )
+        """Returns what the fused kernels need, or None if a space may have to be inserted."""
+        if not self.use_regex or self.add_prefix_space:
+            return None
+        automaton = compile_pattern(PATTERNS["gpt2"])
+        return SplitPlan(automaton, True) if isinstance(automaton, tuple) else None

@@ -1,15 +1,19 @@
-"""SentencePiece's way with spaces, and pieces of a fixed length."""
+"""Metaspace, SentencePiece's treatment of spaces, and FixedLength, which makes pieces of a fixed length."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from gputok.automaton import compile_literal
 from gputok.fields import SIZE, WrongValue, character, choice, integer, per_field, switch
 from gputok.pre_tokenizers.base import PreTokenizer, cut_pieces
-from gputok.text.pieces import Pieces, regroup, rewrite, starts_with
+from gputok.text.pieces import regroup, rewrite, starts_with
+
+if TYPE_CHECKING:
+    from gputok.text.pieces import Pieces
 
 PREPEND_SCHEMES = ("first", "never", "always")
 _LONGEST = 2**31 - 1  # no piece has more characters
@@ -17,13 +21,17 @@ _LONGEST = 2**31 - 1  # no piece has more characters
 
 @dataclass(eq=False, repr=False)
 class Metaspace(PreTokenizer):
-    """Writes each space as `replacement`, and (with `split`) cuts before it.
+    """Writes each space as `replacement`, and cuts the text before each `replacement`.
 
-    `prepend_scheme` says which pieces get one put before them if they don't begin with one: "always", "never",
-    or "first": those at the start of their document.
+    Args:
+        replacement: one character.
+        prepend_scheme: which pieces that begin neither with a space nor with `replacement` get a `replacement`
+            inserted before them: "always" all of them, "first" those at the start of a document, "never" none.
+        split: False: replaces spaces but doesn't cut the text.
 
-    >>> Metaspace().pre_tokenize_str("Hello my friend")
-    [('▁Hello', (0, 5)), ('▁my', (5, 8)), ('▁friend', (8, 15))]
+    Example:
+        >>> Metaspace().pre_tokenize_str("Hello my friend")
+        [('▁Hello', (0, 5)), ('▁my', (5, 8)), ('▁friend', (8, 15))]
     """
 
     replacement: str = "▁"
@@ -33,8 +41,8 @@ class Metaspace(PreTokenizer):
     checks = per_field(replacement=character, prepend_scheme=choice(*PREPEND_SCHEMES), split=switch)
 
     @classmethod
-    def from_dict(cls, value: dict) -> Metaspace:
-        """Also from old files, which have `add_prefix_space` and `str_rep`."""
+    def from_dict(cls, value: dict[str, Any]) -> Self:
+        """Makes a pre-tokenizer from its JSON form; older files also contain `add_prefix_space` and `str_rep`."""
         if value.get("add_prefix_space") is False and value.get("prepend_scheme") != "never":
             raise WrongValue("is false, which does not match prepend_scheme", "add_prefix_space")
         return super().from_dict(
@@ -43,14 +51,17 @@ class Metaspace(PreTokenizer):
 
     @property
     def needs_alignment(self) -> bool:  # type: ignore[override]
+        """True if `apply` must know which pieces start a document."""
         return self.prepend_scheme == "first"
 
     @property
     def apart_at_spaces(self) -> bool:  # type: ignore[override]
-        return self.split  # and a part that begins with a space gets no other one before it
+        """True if a document may be cut before each space: no `replacement` is inserted before such a part."""
+        return self.split
 
     @property
     def keeps_whole(self) -> bool:  # type: ignore[override]
+        """True if `apply` may change pieces but never cuts them."""
         return not self.split
 
     def _apply(self, pieces: Pieces) -> Pieces:
@@ -74,10 +85,14 @@ class Metaspace(PreTokenizer):
 
 @dataclass(eq=False, repr=False)
 class FixedLength(PreTokenizer):
-    """Cuts pieces of `length` characters, the last one being what is left.
+    """Cuts text into pieces of `length` characters; the last piece may be shorter.
 
-    >>> FixedLength(length=3).pre_tokenize_str("Hello")
-    [('Hel', (0, 3)), ('lo', (3, 5))]
+    Args:
+        length: the number of characters.
+
+    Example:
+        >>> FixedLength(length=3).pre_tokenize_str("Hello")
+        [('Hel', (0, 3)), ('lo', (3, 5))]
     """
 
     length: int = 5
@@ -86,8 +101,8 @@ class FixedLength(PreTokenizer):
 
     def _apply(self, pieces: Pieces) -> Pieces:
         if self.length == 0:
-            raise ValueError("FixedLength: length is 0, and no text can be cut into pieces of no characters")
-        character = np.flatnonzero((pieces.data & 0xC0) != 0x80)  # the first byte of each
+            raise ValueError("FixedLength: expected a length of at least 1 character, got 0")
+        character = np.flatnonzero((pieces.data & 0xC0) != 0x80)  # the first byte of each character
         first = np.searchsorted(character, pieces.start)
         n_characters = np.searchsorted(character, pieces.end) - first
         length = min(self.length, _LONGEST)
@@ -95,7 +110,9 @@ class FixedLength(PreTokenizer):
         if pieces.token is not None:
             n_cuts[pieces.token >= 0] = 1
         rows = np.concatenate([[0], np.cumsum(n_cuts)])
-        nth = np.arange(rows[-1]) - np.repeat(rows[:-1], n_cuts)  # of its piece
+        nth = np.arange(rows[-1]) - np.repeat(
+            rows[:-1], n_cuts
+        )  # each new piece's number within its old piece
         start = np.append(character, len(pieces.data))[np.repeat(first, n_cuts) + nth * length]
         last = nth + 1 == np.repeat(n_cuts, n_cuts)
         end = np.where(last, np.repeat(pieces.end, n_cuts), np.append(start[1:], 0))

@@ -1,45 +1,38 @@
-"""Pre-tokenizers one after the other."""
+"""Several pre-tokenizers, one after the other."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator
-from collections.abc import Sequence as ListOf
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from gputok.automaton import PATTERNS
-from gputok.automaton.pattern import Regex
+from gputok.automaton.combine import refined
 from gputok.fields import instances, per_field, wrong_type
-from gputok.pre_tokenizers.base import Custom, PreTokenizer, SplitPlan
+from gputok.pre_tokenizers.base import Custom, PreTokenizer, SplitPlan, cut_pieces
 from gputok.pre_tokenizers.byte_level import ByteLevel
-from gputok.pre_tokenizers.splits import Split
-from gputok.text.pieces import Pieces, mark_starts
+from gputok.text.pieces import mark_starts, spell_out
 
 if TYPE_CHECKING:
-    from gputok.text.pre_tokenized_string import PreTokenizedString
+    from collections.abc import Iterator
+    from collections.abc import Sequence as ListOf
 
-# Splits (isolated) in a row that are known to cut as one pattern of gputok.automaton.PATTERNS does: DeepSeek V3's.
-_AS_ONE = {
-    (
-        r"\p{N}{1,3}",
-        r"[一-龥぀-ゟ゠-ヿ]+",
-        r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
-        r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-    ): "deepseek-v3",
-}
+    from gputok.kernels import Automaton
+    from gputok.text.pieces import Pieces
+    from gputok.text.pre_tokenized_string import PreTokenizedString
 
 
 @dataclass(eq=False, repr=False)
 class Sequence(PreTokenizer):
-    """Applies pre-tokenizers one after the other: each cuts the pieces of the one before it.
+    """Applies pre-tokenizers one after the other: each of them cuts the pieces that the one before it made.
 
-    They can be read and replaced by index, and are the very objects that were given; a Sequence among them is
-    replaced by its elements.
+    The elements can be read and replaced by index, and are the same objects that were passed.
 
-    >>> from gputok.pre_tokenizers import Punctuation, Whitespace
-    >>> Sequence([Whitespace(), Punctuation()]).pre_tokenize_str("Hi, you!?")
-    [('Hi', (0, 2)), (',', (2, 3)), ('you', (4, 7)), ('!', (7, 8)), ('?', (8, 9))]
+    Args:
+        pretokenizers: the elements; a Sequence among them is replaced by its elements.
+
+    Example:
+        >>> from gputok.pre_tokenizers import Punctuation, Whitespace
+        >>> Sequence([Whitespace(), Punctuation()]).pre_tokenize_str("Hi, you!?")
+        [('Hi', (0, 2)), (',', (2, 3)), ('you', (4, 7)), ('!', (7, 8)), ('?', (8, 9))]
     """
 
     elements = "pretokenizers"
@@ -51,14 +44,16 @@ class Sequence(PreTokenizer):
     def __init__(self, pretokenizers: list[PreTokenizer]) -> None:
         self.pretokenizers = pretokenizers
         self.pretokenizers = [
-            part
-            for one in self.pretokenizers
-            for part in (one.pretokenizers if isinstance(one, Sequence) else [one])
+            element
+            for pretokenizer in self.pretokenizers
+            for element in (
+                pretokenizer.pretokenizers if isinstance(pretokenizer, Sequence) else [pretokenizer]
+            )
         ]
 
     @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Sequence:
-        """As the file has it: a Sequence within a Sequence stays one."""
+    def from_dict(cls, value: dict[str, Any]) -> Self:
+        """Makes a pre-tokenizer from its JSON form, in which a Sequence inside a Sequence stays a Sequence."""
         sequence = cls([])
         sequence.pretokenizers = cls._read_elements(value, PreTokenizer)
         return sequence
@@ -72,20 +67,24 @@ class Sequence(PreTokenizer):
             ) from None
 
     def __setitem__(self, index: int, value: PreTokenizer) -> None:
-        self[index]  # the same error
+        self[index]  # raises IndexError
         value = PreTokenizer.adopt(value)
         if isinstance(value, Sequence):
-            raise TypeError("an element of a Sequence can't be replaced by a Sequence: make a new one")
+            raise TypeError(
+                "an element of a Sequence can't be replaced by a Sequence; make a new Sequence of all elements"
+            )
         if not isinstance(value, PreTokenizer):
             raise wrong_type(value, "PreTokenizer")
         self._set_element(index, value)
 
     @property
     def needs_alignment(self) -> bool:  # type: ignore[override]
+        """True if `apply` must know which pieces start a document."""
         return any(element.needs_alignment for element in self._elements())
 
     @property
     def apart_at_spaces(self) -> bool:  # type: ignore[override]
+        """True if a document may be cut before each space (U+0020), and the parts handled as documents."""
         first, *others = [*self._elements()] or [self]
         alone = not any(other.needs_alignment or isinstance(other, Custom) for other in others)
         return alone and first is not self and first.apart_at_spaces
@@ -97,45 +96,65 @@ class Sequence(PreTokenizer):
             else:
                 yield element
 
-    def _steps(self) -> list[PreTokenizer]:
-        """The elements, of which some that work as one are one."""
-        steps = [*self._elements()]
-        patterns = [_isolated_pattern(step) for step in steps]
-        for several, name in _AS_ONE.items():
-            for i in range(len(steps)):
-                if tuple(patterns[i : i + len(several)]) == several:
-                    steps[i : i + len(several)] = [_split(name)]
-                    return steps
+    def _steps(self) -> list[PreTokenizer | Automaton]:
+        """Returns the elements; consecutive elements that one walk can replace are the automaton of that walk."""
+        steps: list[PreTokenizer | Automaton] = []
+        for element in self._elements():
+            last = steps[-1] if steps else None
+            both = _as_one(last, element)
+            if both is None:
+                steps.append(element)
+            else:
+                steps[-1] = both
         return steps
 
     def _apply(self, pieces: Pieces) -> Pieces:
-        elements = self._steps()
-        if pieces.alignment is None and any(element.needs_alignment for element in elements[1:]):
+        steps = self._steps()
+        needs_alignment = any(step.needs_alignment for step in steps[1:] if isinstance(step, PreTokenizer))
+        if pieces.alignment is None and needs_alignment:
             return self._apply(mark_starts(pieces))._replace(alignment=None)
-        return functools.reduce(lambda cut, element: element.apply(cut), elements, pieces)
+        for step in steps:
+            pieces = (
+                step.apply(pieces)
+                if isinstance(step, PreTokenizer)
+                else cut_pieces(spell_out(pieces), step, "isolated")
+            )
+        return pieces
 
     def pre_tokenize(self, pretok: PreTokenizedString) -> None:
+        """Cuts a PreTokenizedString in place, by each element in turn."""
         for element in self.frozen()._elements():
             element.pre_tokenize(pretok)
 
     def plan(self) -> SplitPlan | None:
-        *others, last = self._steps() or [None]
-        only_bytes = isinstance(last, ByteLevel) and not last.use_regex and not last.add_prefix_space
-        first, *more = others if only_bytes and others else [*others, last]
-        plan = first and not more and first.plan()
-        if not plan or (only_bytes and plan.byte_level):  # twice is another alphabet
-            return None
-        return plan._replace(byte_level=plan.byte_level or only_bytes)
+        """Returns what the fused kernels need, or None if one walk does not suffice."""
+        found: SplitPlan | None = None
+        for element in self._elements():
+            if found is not None and found.byte_level:
+                return None  # the next element reads the characters that stand for bytes
+            if found is not None and _is_only_bytes(element):
+                found = found._replace(byte_level=True)
+                continue
+            plan = element.plan()
+            if plan is None:
+                return None
+            both = plan.automaton if found is None else refined(found.automaton, plan.automaton)
+            if both is None:
+                return None
+            found = plan._replace(automaton=both)
+        return found
 
 
-@functools.cache
-def _split(name: str) -> Split:
-    """What isolates the matches of a pattern of gputok.automaton.PATTERNS; for reading only."""
-    return Split(Regex(PATTERNS[name]), "isolated")
+def _is_only_bytes(element: PreTokenizer) -> bool:
+    return isinstance(element, ByteLevel) and not element.use_regex and not element.add_prefix_space
 
 
-def _isolated_pattern(element: PreTokenizer) -> str | None:
-    """The regular expression that an element isolates the matches of, line ends escaped."""
-    if isinstance(element, Split) and element.behavior == "isolated" and isinstance(element.pattern, Regex):
-        return element.pattern.pattern.replace("\r", r"\r").replace("\n", r"\n")
-    return None
+def _as_one(step: PreTokenizer | Automaton | None, element: PreTokenizer) -> Automaton | None:
+    """Returns the one walk that cuts as two steps do, or None."""
+    if step is None or isinstance(element, ByteLevel):  # which also says that its bytes stand for characters
+        return None
+    first = step.plan() if isinstance(step, PreTokenizer) else SplitPlan(step, False)
+    second = element.plan()
+    if first is None or first.byte_level or second is None:
+        return None
+    return refined(first.automaton, second.automaton)

@@ -1,13 +1,14 @@
-"""Pre-tokenizers that cut where a pattern, or a set of characters, matches."""
+"""Pre-tokenizers that cut text at the matches of a pattern or of a set of characters."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from gputok.automaton import compile_literal, one_of, property_set, runs, script_sets
-from gputok.automaton.charset import CharSet, union
+from gputok.automaton.charset import union
 from gputok.automaton.parser import Chars, Choice, Repeat
 from gputok.automaton.parser import Sequence as Then
 from gputok.automaton.pattern import Regex, matcher
@@ -19,13 +20,19 @@ from gputok.pre_tokenizers.base import (
     Cut,
     PreTokenizer,
     SplitPlan,
+    cut_plan,
     read_behavior,
 )
 from gputok.text.patterns import pattern_field, pattern_form, read_pattern, shown_pattern
 
+if TYPE_CHECKING:
+    from gputok.automaton import Backtracking
+    from gputok.automaton.charset import CharSet
+    from gputok.kernels import Automaton
 
-def _behavior(**default: str) -> Any:
-    return field(**default, metadata={"shown": BEHAVIORS.__getitem__})
+
+def _behavior(default: Any = dataclasses.MISSING) -> Any:
+    return field(default=default, metadata={"shown": BEHAVIORS.__getitem__})
 
 
 _behavior_field = choice(*BEHAVIORS)
@@ -33,17 +40,23 @@ _behavior_field = choice(*BEHAVIORS)
 
 @dataclass(eq=False, repr=False)
 class Split(PreTokenizer):
-    r"""Cuts where a pattern matches: a `str` stands for itself, a `Regex` is a regular expression.
+    r"""Cuts text at the matches of a pattern.
 
-    `behavior` says what becomes of a match: "removed", "isolated" (a piece of its own), "merged_with_previous",
-    "merged_with_next", or "contiguous" (neighbouring matches are one piece). With `invert`, what lies between the
-    matches takes their part. The patterns of well-known tokenizers take time linear in the text, whatever it is.
+    The patterns of well-known tokenizers take time proportional to the length of the text, for any text.
 
-    >>> from gputok import Regex
-    >>> Split(",", "removed").pre_tokenize_str("one,two,three")
-    [('one', (0, 3)), ('two', (4, 7)), ('three', (8, 13))]
-    >>> Split(Regex(r"\s+"), behavior="isolated").pre_tokenize_str("hello   world")
-    [('hello', (0, 5)), ('   ', (5, 8)), ('world', (8, 13))]
+    Args:
+        pattern: a string, which matches itself, or a `Regex`.
+        behavior: the treatment of a match: "removed", "isolated" (the match is a piece), "merged_with_previous" (the
+            match is the end of the piece before it), "merged_with_next", or "contiguous" (neighbouring matches are one
+            piece together).
+        invert: treats the text between matches as the matches, and the matches as the text between them.
+
+    Example:
+        >>> from gputok import Regex
+        >>> Split(",", "removed").pre_tokenize_str("one,two,three")
+        [('one', (0, 3)), ('two', (4, 7)), ('three', (8, 13))]
+        >>> Split(Regex(r"\s+"), behavior="isolated").pre_tokenize_str("hello   world")
+        [('hello', (0, 5)), ('   ', (5, 8)), ('world', (8, 13))]
     """
 
     pattern: str | Regex = field(metadata={"shown": shown_pattern})
@@ -53,32 +66,39 @@ class Split(PreTokenizer):
     checks = per_field(pattern=pattern_field, behavior=_behavior_field, invert=switch)
 
     def to_dict(self) -> dict[str, Any]:
+        """Returns the JSON form, `type` first."""
         form = {"pattern": pattern_form(self.pattern), "behavior": BEHAVIORS[self.behavior]}
         return super().to_dict() | form
 
     @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Split:
+    def from_dict(cls, value: dict[str, Any]) -> Self:
+        """Makes a pre-tokenizer from its JSON form."""
         pattern, behavior = read_pattern(value), read_behavior(needed(value, "behavior"))
         return super().from_dict(value | {"pattern": pattern, "behavior": behavior})
 
     @derived
-    def _matcher(self):
+    def _matcher(self) -> Automaton | Backtracking:
         return matcher(self.pattern)
 
     def cut(self) -> Cut:
+        """Returns the pattern."""
         return Cut(self._matcher, self.behavior, self.invert)
 
     def plan(self) -> SplitPlan | None:
-        gapless = getattr(self._matcher, "gapless", False)
-        return SplitPlan(self._matcher, False) if gapless and self.behavior == "isolated" else None
+        """Returns what the fused kernels need, or None if one walk does not suffice."""
+        return cut_plan(self._matcher, self.behavior, self.invert)
 
 
 @dataclass(eq=False, repr=False)
 class CharDelimiterSplit(PreTokenizer):
-    """Cuts at one character, which is left out: `str.split` without its empty strings.
+    """Removes each occurrence of one character and cuts the text there, as `str.split` does, but without empty strings.
 
-    >>> CharDelimiterSplit("x").pre_tokenize_str("helloxthere")
-    [('hello', (0, 5)), ('there', (6, 11))]
+    Args:
+        delimiter: the character.
+
+    Example:
+        >>> CharDelimiterSplit("x").pre_tokenize_str("helloxthere")
+        [('hello', (0, 5)), ('there', (6, 11))]
     """
 
     delimiter: str
@@ -86,15 +106,20 @@ class CharDelimiterSplit(PreTokenizer):
     checks = per_field(delimiter=character)
 
     def cut(self) -> Cut:
+        """Returns the pattern."""
         return Cut(compile_literal(self.delimiter), "removed")
 
 
 @dataclass(eq=False, repr=False)
 class Digits(PreTokenizer):
-    """Cuts numbers from the rest, whole or digit by digit; whatever Unicode calls numeric is a digit.
+    """Makes numbers pieces of their own. All characters that Unicode calls numeric are digits.
 
-    >>> Digits().pre_tokenize_str("Call 123 please")
-    [('Call ', (0, 5)), ('123', (5, 8)), (' please', (8, 15))]
+    Args:
+        individual_digits: makes each digit a piece.
+
+    Example:
+        >>> Digits().pre_tokenize_str("Call 123 please")
+        [('Call ', (0, 5)), ('123', (5, 8)), (' please', (8, 15))]
     """
 
     individual_digits: bool = False
@@ -102,18 +127,24 @@ class Digits(PreTokenizer):
     checks = per_field(individual_digits=switch)
 
     def cut(self) -> Cut:
+        """Returns the pattern."""
         return Cut(_numbers(self.individual_digits), "isolated")
 
     def plan(self) -> SplitPlan | None:
+        """Returns what the fused kernels need."""
         return SplitPlan(_numbers(self.individual_digits), False)
 
 
 @dataclass(eq=False, repr=False)
 class Punctuation(PreTokenizer):
-    """Cuts at punctuation, each mark of which is a match; `behavior` is as in `Split`.
+    """Cuts text at punctuation marks, each of which is one match.
 
-    >>> Punctuation().pre_tokenize_str("Hey, you?!")
-    [('Hey', (0, 3)), (',', (3, 4)), (' you', (4, 8)), ('?', (8, 9)), ('!', (9, 10))]
+    Args:
+        behavior: the treatment of a match, as in `Split`.
+
+    Example:
+        >>> Punctuation().pre_tokenize_str("Hey, you?!")
+        [('Hey', (0, 3)), (',', (3, 4)), (' you', (4, 8)), ('?', (8, 9)), ('!', (9, 10))]
     """
 
     behavior: str = _behavior(default="isolated")
@@ -121,19 +152,28 @@ class Punctuation(PreTokenizer):
     checks = per_field(behavior=_behavior_field)
 
     def to_dict(self) -> dict[str, Any]:
+        """Returns the JSON form, `type` first."""
         return super().to_dict() | {"behavior": BEHAVIORS[self.behavior]}
 
     @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Punctuation:
+    def from_dict(cls, value: dict[str, Any]) -> Self:
+        """Makes a pre-tokenizer from its JSON form."""
         return cls(read_behavior(value.get("behavior", "Isolated")))
 
     def cut(self) -> Cut:
+        """Returns the pattern."""
         return Cut(one_of(property_set("rust:punctuation")), self.behavior)
+
+    def plan(self) -> SplitPlan | None:
+        marks = property_set("rust:punctuation")
+        if self.behavior == "contiguous":
+            return SplitPlan(runs(marks, ~marks), False)
+        return cut_plan(one_of(marks), self.behavior)
 
 
 @dataclass(eq=False, repr=False)
 class Whitespace(PreTokenizer):
-    r"""Takes runs of word characters and runs of others that are not white space: `\w+|[^\w\s]+`.
+    r"""Makes pieces of runs of word characters, and of runs of other characters except white space: `\w+|[^\w\s]+`.
 
     >>> Whitespace().pre_tokenize_str("Let's go.")
     [('Let', (0, 3)), ("'", (3, 4)), ('s', (4, 5)), ('go', (6, 8)), ('.', (8, 9))]
@@ -142,12 +182,13 @@ class Whitespace(PreTokenizer):
     apart_at_spaces = True
 
     def cut(self) -> Cut:
+        """Returns the pattern."""
         return Cut(_whitespace_words(), "removed", invert=True)
 
 
 @dataclass(eq=False, repr=False)
 class WhitespaceSplit(PreTokenizer):
-    """Cuts at white space, which is left out.
+    """Removes white space and cuts the text there.
 
     >>> WhitespaceSplit().pre_tokenize_str("Hello, you!")
     [('Hello,', (0, 6)), ('you!', (7, 11))]
@@ -156,12 +197,13 @@ class WhitespaceSplit(PreTokenizer):
     apart_at_spaces = True
 
     def cut(self) -> Cut:
+        """Returns the pattern."""
         return Cut(runs(~property_set("rust:space")), "removed", invert=True)
 
 
 @dataclass(eq=False, repr=False)
 class BertPreTokenizer(PreTokenizer):
-    """Cuts at white space, which is left out, and at punctuation, each mark a piece of its own.
+    """Removes white space and cuts the text there; each punctuation mark becomes a piece.
 
     >>> BertPreTokenizer().pre_tokenize_str("I'm here.")
     [('I', (0, 1)), ("'", (1, 2)), ('m', (2, 3)), ('here', (4, 8)), ('.', (8, 9))]
@@ -170,43 +212,46 @@ class BertPreTokenizer(PreTokenizer):
     apart_at_spaces = True
 
     def cut(self) -> Cut:
+        """Returns the pattern."""
         return Cut(_bert_words(), "removed", invert=True)
 
 
 @dataclass(eq=False, repr=False)
 class UnicodeScripts(PreTokenizer):
-    """Cuts where the script changes, Hiragana and Katakana counting as Han.
+    """Cuts text between two scripts; Hiragana and Katakana count as Han.
 
-    A space, and a character of no script, belong to the piece before them; at the start of a text they are left out.
+    Spaces, and characters that belong to no script, stay with the piece before them; at the start of a text they are
+    removed.
 
     >>> UnicodeScripts().pre_tokenize_str("どこ Where")
     [('どこ ', (0, 3)), ('Where', (3, 8))]
     """
 
     def cut(self) -> Cut:
+        """Returns the pattern."""
         return Cut(_script_runs(), "removed", invert=True)
 
 
 @functools.cache
-def _numbers(each: bool):
+def _numbers(each: bool) -> Automaton:
     digit = property_set("rust:numeric")
     return compile_node(Choice((Chars(digit) if each else _run(digit), _run(~digit))))
 
 
 @functools.cache
-def _whitespace_words():
+def _whitespace_words() -> Automaton:
     space, other = property_set("rust:regexspace"), property_set("rust:regexother")
     return runs(~(space | other), other)
 
 
 @functools.cache
-def _bert_words():
+def _bert_words() -> Automaton:
     space, mark = property_set("rust:space"), property_set("rust:punctuation")
     return compile_node(Choice((_run(~(space | mark)), Chars(mark - space))))
 
 
 @functools.cache
-def _script_runs():
+def _script_runs() -> Automaton:
     scripts = script_sets()
     any_script = ~union(*scripts)
     return compile_node(

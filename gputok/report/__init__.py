@@ -10,6 +10,7 @@ tokenizer           3       3         2.33         1.00   33.3%     0.0%
 
 from __future__ import annotations
 
+import datetime
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from gputok.pipeline.pipeline import Pipeline
 from gputok.pipeline.serialize import read_pipeline
-from gputok.report.values import COLUMNS, Findings, Measures, Text
+from gputok.report.values import COLUMNS, Findings, Made, Measures, Text
+from gputok.version import __version__
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
     from gputok.files.locations import StorageOptions
     from gputok.progress import Progress
 
-__all__ = ["COLUMNS", "Findings", "Measures", "Report", "Text", "report"]
+__all__ = ["COLUMNS", "Findings", "Made", "Measures", "Report", "Text", "report"]
+
+_MOST_NAMED = 3  # files, in the header
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,6 +67,8 @@ def report(
     *,
     others: Mapping[str, Any] | None = None,
     name: str = "tokenizer",
+    title: str = "Tokenizer report",
+    command: str = "",
     samples: int = 100,
     threads: int | None = None,
     progress: Progress = None,
@@ -76,7 +82,8 @@ def report(
     tokenizer: a Tokenizer, or whatever wraps one (`transformers` fast tokenizers, those of the `tokenizers` package).
     corpus: as in `Tokenizer.encode_corpus`; it is read once, whatever the number of tokenizers.
     others: name -> tokenizer. name: what `tokenizer` is called beside them.
-    samples: how many documents to keep for looking at. The other arguments are those of `Tokenizer.train`.
+    title, command: for the header of the page: its title, and the command that made it.
+    samples: how many passages to keep for looking at. The other arguments are those of `Tokenizer.train`.
 
     Raises what reading the corpus does, TypeError for what is no tokenizer, ValueError for a name that is there twice.
     """
@@ -96,7 +103,15 @@ def report(
         text, measures, texts = measure(
             tokenizers, batches, samples, threads, lambda done: tell("encode", done, total)
         )
-    return Report(text, measures, texts)
+    made = Made(title, _source(corpus), datetime.date.today().isoformat(), __version__, command)
+    return Report(text, measures, texts, made)
+
+
+def _source(corpus: Any) -> str:
+    """The names of the files of a corpus, without their folders; empty for other sources."""
+    names = [place.file.name for place in corpus] if isinstance(corpus, list) else []
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more files" if more > 0 else "")
 
 
 def _own(name: str, tokenizer: Any) -> Pipeline:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gputok.report.curves import curve
 from gputok.report.values import Findings
 
 _COLOURS = ("#2a78d6", "#d9541e", "#14885d", "#7a4fc4", "#b88400", "#b03a7a")
@@ -87,8 +88,8 @@ def _lengths(report: Findings, figure: Any) -> None:
 def _curves(report: Findings, figure: Any, curves: dict[str, np.ndarray], x: str, y: str) -> None:
     colours, axes = _colours(report), _plain(figure.subplots(), "both")
     for name, values in curves.items():
-        places = np.flatnonzero(values > 0)
-        axes.loglog(places + 1, values[places], color=colours[name], label=name, linewidth=1.5)
+        places, means = np.array(curve(values), np.float64).reshape(-1, 2).T
+        axes.loglog(places[means > 0], means[means > 0], color=colours[name], label=name, linewidth=1.5)
     axes.set(xlabel=x, ylabel=y)
     _legend(report, axes)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -14,12 +15,13 @@ from gputok.encoding.encoding import views
 from gputok.pipeline import encode_corpus
 from gputok.pipeline.pipeline import Pipeline
 from gputok.pipeline.tokenize import encode_documents
-from gputok.report.values import Measures, Text
+from gputok.report.values import Measures, Sample, Text
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.text.pieces import TextBatch
 from gputok.types import Array
 
-SAMPLE_CHARACTERS = 2000  # of a document that is kept to look at
+SAMPLE_BYTES = 1000  # of a passage that is kept to look at, about; lines are joined up to that
+SAMPLE_CHARACTERS = 1200  # of a passage, at most
 _SMALL = 1 << 20  # ids below this are counted by id, in 8 MB at most
 _MARKS = ("▁", "Ġ")  # tokens for a space, which some tokenizers put before a text
 
@@ -68,37 +70,94 @@ def measure(
     scripts = np.argsort(-of_script, kind="stable")[: np.count_nonzero(of_script)]
     names = tuple(SCRIPTS[script] for script in scripts)
     text = Text(n_documents, n_bytes, n_characters, n_words, names, of_script[scripts])
-    texts = samples.texts()
+    passages = samples.passages()
     measures = (
-        _measures(name, tokenizer, text, usage[name], histogram, scripts, texts)
+        _measures(name, tokenizer, text, usage[name], histogram, scripts, passages)
         for name, tokenizer in tokenizers.items()
     )
-    return text, tuple(measures), texts
+    return text, tuple(measures), tuple("".join(documents) for documents in passages)
 
 
 class Samples:
-    """Documents drawn evenly from a stream of unknown length (Vitter's reservoir, by keeping the smallest of random
-    keys), the same ones for any cut into batches."""
+    """Passages drawn evenly from a stream of unknown length (Vitter's reservoir, by keeping the smallest of random
+    keys), the same ones for any cut into batches.
+
+    A passage is a document, or lines that follow each other: a document that ends in a line break is a line. Passages
+    of lines are cut where the text passes a multiple of `SAMPLE_BYTES`.
+    """
 
     def __init__(self, n: int) -> None:
         self.n, self._random = n, np.random.default_rng(0)
-        self._held: list[tuple[float, int, str]] = []  # key, number of the document, its text
-        self._seen = 0
+        self._held: list[tuple[float, int, list[bytes]]] = []  # key, number of the passage, its documents
+        self._n_passages = self._n_bytes = 0  # that have ended; of the batches before
+        self._open: list[bytes] = []  # the passage that may go on in the next batch
+        self._is_line, self._block = (
+            False,
+            0,
+        )  # of its last document: a line? behind which multiple does it begin?
 
     def draw(self, batch: TextBatch) -> None:
-        keys = self._random.random(batch.n_documents)
-        keys[np.diff(batch.offsets) < 2] = 2.0  # nothing to see in an empty line
+        data, offsets = batch
+        n = batch.n_documents
+        if not n or not self.n:
+            return
+        lengths = np.diff(offsets)
+        is_line = lengths > 0
+        is_line[is_line] = data[offsets[1:][is_line] - 1] == ord("\n")
+        block = (self._n_bytes + offsets[:-1] - offsets[0]) // SAMPLE_BYTES
+        goes_on = np.append(self._is_line, is_line[:-1]) & (block == np.append(self._block, block[:-1]))
+        edges = [*np.flatnonzero(~goes_on).tolist(), n]  # where passages begin
+        self._is_line, self._block = bool(is_line[-1]), int(block[-1])
+        self._n_bytes += int(offsets[-1] - offsets[0])
+        self._open += _kept(batch, 0, edges[0])
+        if edges[0] == n:
+            return
+        self._close()
+        keys = self._random.random(len(edges) - 2)  # of the passages that end in this batch
+        keys[np.diff(offsets[np.array(edges[:-1])]) < 2] = 2.0  # nothing to see in an empty line
         for i in np.argsort(keys, kind="stable")[: self.n].tolist():
-            start, end = batch.offsets[i], min(batch.offsets[i + 1], batch.offsets[i] + 4 * SAMPLE_CHARACTERS)
             if keys[i] < 2:
-                text = batch.data[start:end].tobytes().decode(errors="ignore")[:SAMPLE_CHARACTERS]
-                self._held.append((keys[i], self._seen + i, text))
-        self._held = sorted(self._held)[: self.n]
-        self._seen += batch.n_documents
+                documents = _kept(batch, edges[i], edges[i + 1])
+                self._held.append((float(keys[i]), self._n_passages + i, documents))
+        self._n_passages += len(keys)
+        self._open = _kept(batch, edges[-2], n)
+        self._keep()
 
-    def texts(self) -> tuple[str, ...]:
-        """In the order of the corpus."""
-        return tuple(text for _, _, text in sorted(self._held, key=lambda held: held[1]))
+    def _close(self) -> None:
+        """Draws for the passage that has ended."""
+        if self._open:
+            key = float(self._random.random())
+            if sum(map(len, self._open)) >= 2:
+                self._held.append((key, self._n_passages, self._open))
+            self._n_passages += 1
+            self._open = []
+
+    def _keep(self) -> None:
+        self._held = sorted(self._held, key=lambda held: held[:2])[: self.n]
+
+    def passages(self) -> list[list[str]]:
+        """The documents of each passage, in the order of the corpus."""
+        self._close()
+        self._keep()
+        return [_cut(documents) for _, _, documents in sorted(self._held, key=lambda held: held[1])]
+
+
+def _kept(batch: TextBatch, first: int, last: int) -> list[bytes]:
+    """The documents first:last, of each no more than can be shown."""
+    most = 4 * SAMPLE_CHARACTERS
+    data, offsets = batch.data, batch.offsets[first : last + 1].tolist()
+    return [data[a : min(b, a + most)].tobytes() for a, b in itertools.pairwise(offsets)]
+
+
+def _cut(documents: list[bytes]) -> list[str]:
+    """The documents as text, as far as the passage is shown."""
+    texts, left = [], SAMPLE_CHARACTERS
+    for document in documents:
+        text = document.decode(errors="ignore")[:left]
+        if text:
+            texts.append(text)
+        left -= len(text)
+    return texts
 
 
 def _measures(
@@ -108,14 +167,14 @@ def _measures(
     usage: Array,
     histogram: Array,
     scripts: Array,
-    samples: tuple[str, ...],
+    passages: list[list[str]],
 ) -> Measures:
     vocabulary = dict(sorted((id, token) for token, id in tokenizer.get_vocab().items()))
     ids = np.array(list(vocabulary), np.int64)
     added = tokenizer.get_added_tokens_decoder()
     spelled = token_bytes(tokenizer, vocabulary)
     tokens = [one.decode(errors="replace") for one in spelled]
-    unknown = _unknown_id(tokenizer)
+    unknown = tokenizer.unknown_id
     covered = np.bincount(
         _script_of(), weights=_covered(tokenizer, histogram, unknown), minlength=len(SCRIPTS)
     )
@@ -131,9 +190,18 @@ def _measures(
         script_tokens=np.bincount(_token_scripts(tokens), minlength=len(SCRIPTS))[scripts],
         script_covered=covered[scripts].astype(np.int64),
         merge_counts=merge_counts(tokenizer.model, ids, usage),
-        encodings=tuple(
-            views(encode_documents(tokenizer, TextBatch.from_strings(samples), offsets=True), samples)
-        ),
+        encodings=_encoded(tokenizer, passages),
+        tokenizer=tokenizer,
+    )
+
+
+def _encoded(tokenizer: Pipeline, passages: list[list[str]]) -> tuple[Sample, ...]:
+    """The encodings of the documents of each passage, one by one, as they were measured."""
+    texts = [text for documents in passages for text in documents]
+    found = iter(views(encode_documents(tokenizer, TextBatch.from_strings(texts), offsets=True), texts))
+    return tuple(
+        tuple((len(text), encoding) for text, encoding in zip(documents, found, strict=False))
+        for documents in passages
     )
 
 
@@ -204,12 +272,6 @@ def _counts(known: Array, ids: Array) -> Array:
     counts = np.zeros(len(known), np.int64)
     counts[np.searchsorted(known, distinct)] = times
     return counts
-
-
-def _unknown_id(tokenizer: Pipeline) -> int | None:
-    model = tokenizer.model
-    token = getattr(model, "unk_token", None)
-    return getattr(model, "unk_id", None) if token is None else model.token_to_id(token)
 
 
 def _code_points(batch: TextBatch) -> Array:

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import html
+import importlib.resources
 import json
-import pathlib
+import re
 from typing import Any
 
 import numpy as np
 
-from gputok.report.values import COLUMNS, Findings, Measures
-
-_POINTS = 400  # of a curve: more than a chart has pixels to tell apart
+from gputok.report.curves import curve
+from gputok.report.portable import NotPortable, portable
+from gputok.report.values import COLUMNS, Findings, Measures, Sample
 
 
 def render(report: Findings) -> str:
-    """The whole page. Text of the corpus is in it only as JSON, which the page's script turns into text nodes."""
-    template = pathlib.Path(__file__).with_name("page.html").read_text(encoding="utf-8")
-    return template.replace("__DATA__", embedded(_data(report)))
+    """Makes the whole page. Text of the corpus is in the page only as JSON, which its script turns into text nodes."""
+    folder = importlib.resources.files("gputok.report")
+    parts = {
+        "TITLE": html.escape(report.made.title),
+        "TOKENIZER": folder.joinpath("tokenizer.js").read_text(encoding="utf-8"),
+        "DATA": embedded(_data(report)),
+    }
+    page = folder.joinpath("page.html").read_text(encoding="utf-8")
+    return re.sub(f"__({'|'.join(parts)})__", lambda found: parts[found[1]], page)
 
 
 def embedded(value: Any) -> str:
-    """JSON that may stand inside an HTML script element: nothing in it can end the element or a line of script.
+    """Writes JSON that may stand inside an HTML script element: nothing in it can end the element or a line of script.
 
     >>> print(embedded("</script>"))
     "\\u003c/script\\u003e"
@@ -38,18 +46,30 @@ def _data(report: Findings) -> dict[str, Any]:
         "scripts": text.scripts,
         "characters": text.script_characters.tolist(),
         "samples": report.samples,
+        "made": [
+            [name, value]
+            for name, value in {
+                "text": report.made.source,
+                "tokenizer": ", ".join(one.name for one in report.tokenizers),
+                "date": report.made.date,
+                "gputok": report.made.version,
+                "command": report.made.command,
+            }.items()
+            if value
+        ],
         "tokenizers": [_tokenizer(one) for one in report.tokenizers],
     }
 
 
 def _tokenizer(measures: Measures) -> dict[str, Any]:
-    shown = [
-        [encoding.ids, *map(list, zip(*encoding.offsets, strict=True))] if len(encoding) else [[], [], []]
-        for encoding in measures.encodings
-    ]
+    shown = [_shown(sample) for sample in measures.encodings]
     used = sorted({id for ids, _, _ in shown for id in ids})
     position = np.searchsorted(measures.ids, used)
     of_vocabulary, of_text = measures.length_histogram()
+    try:
+        kit, why_not = portable(measures.tokenizer), None
+    except NotPortable as error:
+        kit, why_not = None, str(error)
     return {
         "name": measures.name,
         "lengths": [of_vocabulary.tolist(), of_text.tolist()],
@@ -63,17 +83,21 @@ def _tokenizer(measures: Measures) -> dict[str, Any]:
             id: [measures.tokens[at], int(measures.usage[at])]
             for id, at in zip(used, position.tolist(), strict=True)
         },
+        "kit": kit,
+        "whyNot": why_not,
     }
 
 
-def curve(values: np.ndarray) -> list[list[int]]:
-    """[place, value] of some of the values, evenly spread over a logarithmic scale of places, counted from 1.
-
-    >>> curve(np.array([9, 5, 4]))
-    [[1, 9], [2, 5], [3, 4]]
-    """
-    if not len(values):
-        return []
-    places = np.unique(np.geomspace(1, len(values), min(len(values), _POINTS)).round().astype(np.int64))
-    places = np.union1d(places, np.arange(1, min(len(values), 20) + 1))
-    return np.column_stack([places, values[places - 1]]).tolist()
+def _shown(sample: Sample) -> list[list[int]]:
+    """The ids of a sample's tokens, and the first and the last + 1 character of each."""
+    ids: list[int] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    at = 0
+    for n_characters, encoding in sample:
+        ids += encoding.ids
+        for start, end in encoding.offsets:
+            starts.append(at + start)
+            ends.append(at + end)
+        at += n_characters
+    return [ids, starts, ends]

@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from gputok.encoding.encoding import Encoding
 from gputok.types import public
 
+if TYPE_CHECKING:
+    from gputok.pipeline.pipeline import Pipeline
+
 COLUMNS = ("vocabulary", "tokens", "bytes/token", "tokens/word", "unused", "unknown")
+
+
+Sample: TypeAlias = tuple[tuple[int, Encoding], ...]
+"""A passage of the text: the number of characters, and the encoding, of each of its documents."""
+
+
+@public("gputok.report")
+class Made(NamedTuple):
+    """Where a report comes from, for its header; empty strings are left out."""
+
+    title: str
+    source: str  # names of the files
+    date: str
+    version: str  # of gputok
+    command: str
 
 
 @public("gputok.report")
@@ -47,7 +66,8 @@ class Measures:
     On the text that it was trained on, this is the count that each pair had when it was chosen (but for runs as in `aaa`,
     whose pairs overlap). Where several merges spell one token, as in SentencePiece's files, it counts for the first.
     """
-    encodings: tuple[Encoding, ...]  # of the samples
+    encodings: tuple[Sample, ...]  # of the samples
+    tokenizer: Pipeline  # what was measured
 
     @property
     def n_tokens(self) -> int:
@@ -105,7 +125,10 @@ class Findings:
 
     text: Text
     tokenizers: tuple[Measures, ...]  # the one that was asked for first
-    samples: tuple[str, ...]  # documents of the text, drawn at random, the long ones cut
+    samples: tuple[
+        str, ...
+    ]  # passages of about 1 kB, drawn at random: documents cut to that, or lines joined
+    made: Made
 
     def table(self) -> list[tuple[str, ...]]:
         """A row of names, then one for each tokenizer, written as people read numbers."""
@@ -115,6 +138,21 @@ class Findings:
             for one in self.tokenizers
         ]
         return [("", *COLUMNS), *rows]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The numbers, for JSON: those of the text, and for each tokenizer its name and those of `COLUMNS`."""
+        text = {
+            "documents": self.text.n_documents,
+            "bytes": self.text.n_bytes,
+            "characters": self.text.n_characters,
+            "words": self.text.n_words,
+            "scripts": dict(zip(self.text.scripts, self.text.script_characters.tolist(), strict=True)),
+        }
+        rows = [
+            {"name": one.name, **dict(zip(COLUMNS, one.row(), strict=True)), "unknown tokens": one.n_unknown}
+            for one in self.tokenizers
+        ]
+        return {"text": text, "tokenizers": rows}
 
     def __str__(self) -> str:
         table = self.table()

@@ -230,7 +230,7 @@ def rewrite(
 
 @functools.lru_cache(maxsize=64)
 def byte_table(replacements: tuple[tuple[int, bytes], ...], prefix: bytes) -> npt.NDArray[np.uint32]:
-    """uint32[2, 257]: the table that `kernels.cpu.ragged.rewrite_bytes` takes."""
+    """uint32[2, 257]: the table that `kernels.cpu.rewrite.rewrite_bytes` takes."""
     from gputok.kernels.cpu.rewrite import PREFIX
 
     table = np.array([np.ones(257), np.arange(257)], np.uint32)

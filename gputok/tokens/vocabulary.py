@@ -157,7 +157,7 @@ class Vocabulary:
         order = np.argsort(self.ids, kind="stable")
         return order[np.append(np.diff(self.ids[order].astype(np.int64)) > 0, True)]
 
-    def positions(self, ids: Ids) -> npt.NDArray[np.integer[Any]]:
+    def positions(self, ids: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.integer[Any]]:
         """The positions in the arrays of the tokens with these ids. Each id must be in the vocabulary."""
         if np.array_equal(self.ids, np.arange(len(self))):
             return ids

@@ -1,4 +1,4 @@
-"""Byte-pair encoding."""
+"""BPE, byte-pair encoding: pairs of neighbouring tokens are merged in the order of their ranks."""
 
 from gputok.models.bpe.model import BPE
 

@@ -1,11 +1,11 @@
-"""Byte-pair encoding."""
+"""BPE, the model of byte-pair encoding."""
 
 from __future__ import annotations
 
 import itertools
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -23,27 +23,35 @@ from gputok.fields import (
     switch,
 )
 from gputok.files.atomic import replacing
-from gputok.files.json_text import Buffer, deeper, escaped, woven
+from gputok.files.json_text import deeper, escaped, woven
 from gputok.models import base
 from gputok.models.base import Model, Tokens
 from gputok.models.bpe.merges import PackedMerges
 from gputok.text.pieces import check_lengths
 from gputok.tokens.vocabulary import Vocabulary, pack, packed_tokens
-from gputok.types import Array
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from gputok.files.json_text import Buffer
+    from gputok.kernels import BpeTables
+    from gputok.types import Bytes, Ids, Positions
 
 
 class _Merges(NamedTuple):
-    """The tokens of each merge: uint32[m, 3], ids of the left, right and new one."""
+    """The merges of a model, in the form of `gputok.files.json_text.Packed`."""
 
     vocabulary: Vocabulary
-    ids: Array
+    ids: Ids  # uint32[m, 3], the ids of the left, the right and the new token of each merge
 
     def plain(self) -> list[list[str]]:
+        """Returns the left and the right token of each merge."""
         names = self.vocabulary.names
         pairs = (list(map(names.__getitem__, column)) for column in self.ids[:, :2].T.tolist())
         return list(map(list, zip(*pairs, strict=True)))
 
     def json(self, newline: str) -> list[Buffer]:
+        """Returns the JSON text of `plain`, in parts; newline: a line break and the indentation, or ""."""
         if not len(self.ids):
             return [b"[]"]
         inner, innermost = deeper(newline), deeper(deeper(newline))
@@ -53,40 +61,52 @@ class _Merges(NamedTuple):
         return [b"[", rows[1:], newline.encode(), b"]"]
 
     def lines(self) -> Buffer:
-        """As in a merges.txt: the two tokens with a space between."""
+        """Returns the lines of a merges.txt: the left token, a space, and the right token of each merge."""
         if not len(self.ids):
             return b""
         left, right = self._tokens(self.vocabulary.data, self.vocabulary.offsets)
         return woven([left, b" ", right, b"\n"])
 
-    def _tokens(self, text: Array, offsets: Array) -> list[tuple[Array, Array, Array]]:
-        """The columns of left and right tokens, where token i of the vocabulary is text[offsets[i]:offsets[i + 1]]."""
+    def _tokens(self, text: Bytes, offsets: Positions) -> list[tuple[Bytes, Positions, Positions]]:
+        """Returns the left tokens, and the right tokens, as (text, start, end).
+
+        text, offsets: token i of the vocabulary is text[offsets[i]:offsets[i + 1]].
+        """
         columns = self.vocabulary.positions(self.ids[:, :2].T.astype(np.int64))
         return [(text, offsets[column], offsets[column + 1]) for column in columns]
 
 
 class BPE(Model):
-    """Byte-pair encoding (Sennrich et al. 2016): of a word's pairs the one of lowest rank is merged first, then the
-    leftmost.
+    """Tokenizes a word by byte-pair encoding (Sennrich et al. 2016).
 
-    vocab, merges: token -> id and pairs of tokens by rising rank, or the paths of a vocab.json and a merges.txt.
-    cache_capacity: how many encoded words each thread keeps; 0 for none.
-    dropout: the probability to put a merge off (Provilkov et al. 2020); then `tokenize` is random.
-    unk_token: what stands for a character that the vocabulary lacks; without it such characters vanish.
-    fuse_unk: unknown characters side by side are one unknown token.
-    byte_fallback: an unknown character becomes the tokens `<0x..>` of its bytes if the vocabulary has them all.
-    ignore_merges: a word that is a token is not taken apart.
-    continuing_subword_prefix, end_of_word_suffix: put before characters that don't begin a word, after its last one.
+    A word starts as a sequence of characters. Among its pairs of neighbours, the pair of the lowest rank (and, if it
+    occurs more than once, its leftmost occurrence) is merged to one token, again and again, until no pair has a rank.
 
-    One more attribute, `sentencepiece` (False), gives all merges that spell one token the rank of the first of them,
-    as SentencePiece does. Files name it where it is set; the namesake ignores it.
+    Args:
+        vocab: a mapping of tokens to ids, or the path of a vocab.json.
+        merges: the pairs of tokens by rising rank, or the path of a merges.txt.
+        cache_capacity: how many encoded words each thread caches; 0: none; None: 10,000.
+        dropout: the probability that a merge is skipped (Provilkov et al. 2020), which makes results random.
+        unk_token: the token that replaces a character that the vocabulary lacks; None: such characters are removed.
+        continuing_subword_prefix: written before each character that doesn't begin a word.
+        end_of_word_suffix: written after the last character of a word.
+        fuse_unk: neighbouring unknown characters become one unknown token.
+        byte_fallback: an unknown character becomes the tokens `<0x..>` of its bytes, if the vocabulary has them all.
+        ignore_merges: a word that is a token becomes this token, even if merges don't lead to it.
 
-    Unlike in the namesake, merges that the arrays can't hold (a right part shorter than the prefix) and tokens
-    that are missing are ValueErrors that name the merge, and unknown keyword arguments are TypeErrors.
+    Attributes:
+        sentencepiece: False by default. True: all merges that make the same token get the rank of the first of them, as
+            in SentencePiece. The attribute is written to files if it is True; `tokenizers` ignores it there.
 
-    >>> bpe = BPE({"l": 0, "o": 1, "w": 2, "lo": 3, "low": 4}, [("l", "o"), ("lo", "w")])
-    >>> [token.value for token in bpe.tokenize("lowlo")]
-    ['low', 'lo']
+    Raises:
+        TypeError: if an argument has a wrong type, or is unknown. (`tokenizers` ignores unknown arguments.)
+        ValueError: if a value is not allowed; or if a merge needs a token that the vocabulary lacks, or its right token
+            is shorter than the prefix; the message contains the merge.
+
+    Example:
+        >>> bpe = BPE({"l": 0, "o": 1, "w": 2, "lo": 3, "low": 4}, [("l", "o"), ("lo", "w")])
+        >>> [token.value for token in bpe.tokenize("lowlo")]
+        ['low', 'lo']
     """
 
     place = 0
@@ -114,12 +134,12 @@ class BPE(Model):
         fuse_unk: bool | None = None,
         byte_fallback: bool = False,
         ignore_merges: bool = False,
-    ):
+    ) -> None:
         if (vocab is None) != (merges is None):
             raise ValueError("`vocab` and `merges` must be both specified")
         if isinstance(vocab, str) != isinstance(merges, str):
             raise ValueError("`vocab` and `merges` must be both be from memory or both filenames")
-        if isinstance(vocab, str):
+        if isinstance(vocab, str) and isinstance(merges, str):
             vocab, merges = self.read_file(vocab, merges)
         self.dropout = dropout
         self.unk_token = unk_token
@@ -132,52 +152,88 @@ class BPE(Model):
         self.sentencepiece = False
         self.vocabulary = base.vocabulary_of(vocab)
         pairs = _pairs(self.vocabulary, [] if merges is None else merges)
-        self.merges = _joined_merges(self.vocabulary, pairs, continuing_subword_prefix)
+        self.merges = _with_new_tokens(self.vocabulary, pairs, continuing_subword_prefix)
 
-    def set_vocabulary(self, vocabulary: Vocabulary, merges: Array, **affixes: str | None) -> None:
-        """Replaces tokens and merges (int[m, 2], positions of tokens in the vocabulary, by rising rank).
+    def set_vocabulary(
+        self, vocabulary: Vocabulary, merges: npt.NDArray[np.integer[Any]], **affixes: str | None
+    ) -> None:
+        """Replaces the tokens and the merges.
 
-        affixes: `continuing_subword_prefix` and `end_of_word_suffix` of these tokens, where they are others than before.
+        Args:
+            vocabulary: the tokens.
+            merges: int[m, 2], the positions in the vocabulary of the two tokens of each merge, by rising rank.
+            affixes: `continuing_subword_prefix` and `end_of_word_suffix`, if they change as well.
         """
         prefix = affixes.get("continuing_subword_prefix", self.continuing_subword_prefix)
-        merged = _joined_merges(vocabulary, np.asarray(merges, np.int64), prefix)
-        self._set(vocabulary=vocabulary, merges=merged, **affixes)
+        complete = _with_new_tokens(vocabulary, np.asarray(merges, np.int64), prefix)
+        self._set(vocabulary=vocabulary, merges=complete, **affixes)
 
     @staticmethod
     def read_file(vocab: str, merges: str) -> tuple[dict[str, int], list[tuple[str, str]]]:
-        """The contents of a vocab.json and a merges.txt."""
+        """Reads a vocab.json and a merges.txt.
+
+        Args:
+            vocab: the path of the vocab.json, a JSON object of tokens and their ids.
+            merges: the path of the merges.txt, in which each line contains the two tokens of a merge.
+
+        Returns:
+            The vocabulary, and the merges in order.
+
+        Raises:
+            ValueError: if a file has another form; the message contains the path and the line.
+        """
         with open(merges, encoding="utf-8", newline="\n") as file:
             lines = [line.removesuffix("\n").removesuffix("\r") for line in file]
-        pairs = [tuple(line.split(" ")) for line in lines if not line.startswith("#version")]
-        for line, pair in enumerate(pairs, 1):
-            if len(pair) != 2:
+        pairs: list[tuple[str, str]] = []
+        for text in lines:
+            if text.startswith("#version"):
+                continue
+            left, space, right = text.partition(" ")
+            if not space or " " in right:
                 raise ValueError(
-                    f"line {line} of {merges} must be two tokens with a space between, not {pair}"
+                    f"line {len(pairs) + 1} of {merges} must be two tokens with a space between, not "
+                    f"{tuple(text.split(' '))}"
                 )
+            pairs.append((left, right))
         return base.read_json_vocabulary(vocab), pairs
 
     @classmethod
     def from_file(cls, vocab: str, merges: str, **kwargs: Any) -> Self:
-        """From a vocab.json and a merges.txt; further arguments are those of the class."""
+        """Makes a model from a vocab.json and a merges.txt.
+
+        Args:
+            vocab: the path of the vocab.json.
+            merges: the path of the merges.txt.
+            kwargs: further arguments of the class.
+        """
         return cls(*cls.read_file(vocab, merges), **kwargs)
 
     def save(self, folder: str, prefix: str | None = None) -> list[str]:
-        """Writes [prefix-]vocab.json and [prefix-]merges.txt into the folder; returns their paths."""
+        """Writes `[prefix-]vocab.json` and `[prefix-]merges.txt` into a folder.
+
+        Args:
+            folder: an existing folder.
+            prefix: None, or the start of the names of the files.
+
+        Returns:
+            The paths of the two files.
+        """
         vocab, merges = base.target(folder, prefix, "vocab.json"), base.target(folder, prefix, "merges.txt")
-        with replacing(vocab) as beside:
-            beside.write_bytes(b"".join(self.vocabulary.json("")))
-        with replacing(merges) as beside:
-            beside.write_bytes(b"#version: 0.2\n" + bytes(_Merges(self.vocabulary, self.merges).lines()))
+        with replacing(vocab) as temporary:
+            temporary.write_bytes(b"".join(self.vocabulary.json("")))
+        with replacing(merges) as temporary:
+            temporary.write_bytes(b"#version: 0.2\n" + bytes(_Merges(self.vocabulary, self.merges).lines()))
         return [str(vocab), str(merges)]
 
     def get_trainer(self) -> Any:
-        """A BpeTrainer with its defaults."""
+        """Makes a BpeTrainer with default options."""
         from gputok.models.bpe.trainer import BpeTrainer
 
         return BpeTrainer()
 
     def fields(self) -> dict[str, Any]:
-        dropout = self.dropout  # single precision, and the shortest decimals that give it
+        """Returns the JSON form, in which the vocabulary and the merges are `Packed` objects."""
+        dropout = self.dropout  # of single precision: written by the fewest decimals that distinguish it
         return {
             "type": "BPE",
             "dropout": None if dropout is None else float(str(np.float32(dropout))),
@@ -194,62 +250,76 @@ class BPE(Model):
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
-        """From the JSON form; merges are pairs or, as in older files, two tokens with a space between."""
+        """Makes a model from its JSON form, whose merges are pairs of tokens, or, in older files, `"left right"`."""
         base.require(value, "BPE", "vocab", "merges")
-        options = ("dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix")
-        switches = ("fuse_unk", "byte_fallback", "ignore_merges")
-        given = {name: value[name] for name in (*options, *switches) if value.get(name) is not None}
+        names = (
+            "dropout",
+            "unk_token",
+            "continuing_subword_prefix",
+            "end_of_word_suffix",
+            "fuse_unk",
+            "byte_fallback",
+            "ignore_merges",
+        )
+        options = {name: value[name] for name in names if value.get(name) is not None}
         if not isinstance(value["merges"], list | PackedMerges):
             raise WrongValue(f"must be a list, not {brief(value['merges'])}", "merges")
-        model = cls(base.object_of(value, "vocab"), value["merges"], **given)
+        model = cls(base.object_of(value, "vocab"), value["merges"], **options)
         model.sentencepiece = value.get("sentencepiece", False)
         return model
 
     def _described(self, n_items: int, n_bytes: int | None) -> str:
-        fields = self.to_dict() | {"dropout": self.dropout}
+        fields: dict[str, Any] = {**self.to_dict(), "dropout": self.dropout}
         fields["merges"] = list(map(tuple, fields["merges"]))
         return described(fields.pop("type"), fields, n_items, n_bytes)
 
     def _clear_cache(self) -> None:
-        """Forgets encoded words. It never changes an answer."""
+        """Empties the cache of encoded words. Results don't depend on the cache."""
         self.__dict__.pop("_caches", None)
 
     def _resize_cache(self, capacity: int) -> None:
-        """How many encoded words each thread keeps."""
+        """Sets how many encoded words each thread caches."""
         self.cache_capacity = capacity
 
     @property
     def is_random(self) -> bool:
+        """True if the model may return other tokens for the same word the next time."""
         return bool(self.dropout)
 
     @property
-    def byte_tables(self) -> Any:
+    def byte_tables(self) -> BpeTables | None:
+        """The tables for bytes that stand for ByteLevel characters, or None if such a character isn't a token."""
         return self._byte_tables
 
-    def tables(self, byte_level: bool) -> Any:
-        """The `kernels.BpeTables` for text, or for bytes that stand for ByteLevel characters (None if one is no token)."""
+    def tables(self, byte_level: bool) -> BpeTables | None:
+        """Returns the tables for text, or for bytes that stand for ByteLevel characters (None: one isn't a token)."""
         return self._byte_tables if byte_level else self._tables
 
-    def tokenize_pieces(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> Tokens:
+    def tokenize_pieces(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> Tokens:
+        """Tokenizes the pieces data[start[i]:end[i]]; see `Model.tokenize_pieces`."""
         from gputok.kernels.cpu.encode_words import merge
 
         tables = self._prepared_bytes if byte_level else self._prepared
         if tables is None:
-            return base.tokenize_spelled(self, data, start, end)
-        caches = self._caches[byte_level]  # a list is a pool for threads: its pop and append are atomic
+            return base.tokenize_byte_level(self, data, start, end)
+        caches = self._caches[byte_level]  # shared by threads: pop and append of a list are atomic
         try:
             cache = caches.pop()
         except IndexError:
             cache = merge.word_cache(self.cache_capacity)
-        parts = []
+        parts: list[Tokens] = []
         for first, last in base.slices(start, end):
             words = data, start[first:last], end[first:last]
-            parts.append(Tokens(*merge.encode_words(*words, tables, cache, self._random())))
+            found: Any = merge.encode_words(*words, tables, cache, self._random())
+            parts.append(Tokens(*found))
             self._check_known(parts[-1].ids)
         caches.append(cache)
-        return base.joined(parts)
+        return base.concat_tokens(parts)
 
-    def encode_words(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> tuple[Array, Array]:
+    def encode_words(
+        self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool
+    ) -> tuple[Ids, Positions]:
+        """Like `tokenize_pieces`, but returns only ids and rows and bypasses the word cache."""
         from gputok.kernels.cpu.encode_words import merge
 
         tables = self._prepared_bytes if byte_level else self._prepared
@@ -257,12 +327,13 @@ class BPE(Model):
             return super().encode_words(data, start, end, byte_level=byte_level)
         check_lengths(start, end, "word")
         words = data, start, end, tables, merge.word_cache(0), self._random()
-        ids, _, _, rows = merge.encode_words(*words, positions=False)
+        found: Any = merge.encode_words(*words, positions=False)
+        ids, _, _, rows = found
         self._check_known(ids)
         return ids, rows
 
-    def _check_known(self, ids: Array) -> None:
-        """Raises ValueError where an id stands for an unknown token that the vocabulary lacks."""
+    def _check_known(self, ids: Ids) -> None:
+        """Raises ValueError if an id stands for the unknown token, but the vocabulary lacks the unknown token."""
         if self.unk_token is None:
             return
         from gputok.kernels.cpu.encode_words import merge
@@ -270,8 +341,8 @@ class BPE(Model):
         if self._common_tables.unk[0] == merge.NONE and (ids == merge.NONE).any():
             raise base.missing_unk(self.unk_token)
 
-    def _random(self) -> Array:
-        """uint64[1], not 0: the state of the random generator that dropout asks."""
+    def _random(self) -> npt.NDArray[np.uint64]:
+        """Returns uint64[1], not 0: the state of the random generator that dropout uses."""
         if not self.dropout:
             return np.ones(1, np.uint64)
         return np.frombuffer(os.urandom(8), np.uint64) | np.uint64(1)
@@ -294,21 +365,21 @@ class BPE(Model):
         return [], []
 
     @derived
-    def _common_tables(self) -> Any:
+    def _common_tables(self) -> BpeTables:
         from gputok.models.bpe import tables
 
         return tables.common(self)
 
     @derived
-    def _tables(self) -> Any:
-        """The BpeTables for text of characters."""
+    def _tables(self) -> BpeTables:
+        """The tables for text whose characters are those of the tokens."""
         from gputok.models.bpe import tables
 
         return tables.for_characters(self, self._common_tables)
 
     @derived
-    def _byte_tables(self) -> Any:
-        """The BpeTables for bytes that stand for ByteLevel characters, or None where such a character isn't a token."""
+    def _byte_tables(self) -> BpeTables | None:
+        """The tables for bytes that stand for ByteLevel characters, or None if such a character isn't a token."""
         from gputok.models.bpe import tables
 
         return tables.for_bytes(self, self._common_tables)
@@ -317,8 +388,8 @@ class BPE(Model):
 _probability = number(0, 1)
 
 
-def _pairs(vocabulary: Vocabulary, merges: Sequence[Any] | PackedMerges) -> np.ndarray:
-    """int64[m, 2]: positions in the vocabulary of the two tokens of each merge."""
+def _pairs(vocabulary: Vocabulary, merges: Sequence[Any] | PackedMerges) -> Positions:
+    """Returns int64[m, 2]: the positions in the vocabulary of the two tokens of each merge."""
     from gputok.kernels.cpu import lookup
 
     if not isinstance(merges, PackedMerges):
@@ -370,13 +441,16 @@ def _lines(merges: Sequence[str]) -> PackedMerges:
     return PackedMerges(data, np.stack([offsets[:-1], middle + 1]), np.stack([middle, offsets[1:]]))
 
 
-def _joined_merges(vocabulary: Vocabulary, pairs: np.ndarray, prefix: str | None) -> np.ndarray:
-    """uint32[m, 3]: ids of the left, right and new token of each merge; a pair given twice counts at its last rank."""
+def _with_new_tokens(vocabulary: Vocabulary, pairs: Positions, prefix: str | None) -> Ids:
+    """Returns uint32[m, 3]: the ids of the left, the right and the new token of each merge.
+
+    pairs: int64[m, 2], positions in the vocabulary. If a pair occurs twice, its last rank counts.
+    """
     from gputok.kernels.cpu import lookup
 
     if not len(pairs):
         return np.empty((0, 3), np.uint32)
-    new = lookup.join_pairs(vocabulary.strings, *pairs.T, len((prefix or "").encode()))
+    new = lookup.join_pairs(vocabulary.strings, pairs[:, 0], pairs[:, 1], len((prefix or "").encode()))
     if (new < 0).any():
         rank = int(np.argmax(new < 0))
         a, b = (

@@ -1,66 +1,79 @@
-"""The trainer of parity-aware BPE: merges are shared out between languages, so that none is left behind."""
+"""The trainer of parity-aware BPE, which distributes merges among languages so that all are compressed well."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import warnings
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from gputok.models import BPE
 from gputok.models.bpe.trainer import BpeTrainer, TrainedBpe
-from gputok.models.trainer import Options
-from gputok.tokens.added_token import AddedToken
+from gputok.models.trainer import CheckedOptions, contents
 from gputok.tokens.vocabulary import Vocabulary, pack
 from gputok.types import public
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
     from gputok.progress import Progress
     from gputok.text.word_counts import WordCounts
+    from gputok.tokens.added_token import AddedToken
+    from gputok.types import Counts, Ids, Positions, Positions32
 
 
 @public("gputok.trainers")
 @dataclass(eq=False, repr=False)
-class ParityBpeTrainer(Options):
-    """Trains a BPE that treats languages alike, merge for merge as `tokenizers.trainers.ParityBpeTrainer` does.
+class ParityBpeTrainer(CheckedOptions):
+    """Trains a BPE that treats languages alike, with the same merges as `tokenizers.trainers.ParityBpeTrainer`.
 
-    Each merge is the most frequent pair of the language that is worst off at that moment, and is applied to all of
-    them (Foroutan et al., "Parity-Aware Byte-Pair Encoding", 2025, arXiv:2508.04796). Worst off is the language with
-    the most tokens in its development text, which should say the same in each; without such texts that with
-    the lowest compression for its `ratio`; without either that with the most tokens in its training text.
+    Each step chooses the language that is compressed worst at that moment, takes its most frequent pair, and merges the
+    pair in all languages (Foroutan et al., "Parity-Aware Byte-Pair Encoding", 2025, arXiv:2508.04796). The language that
+    is compressed worst is the one with the most tokens in its development text (these texts should be translations of
+    each other); without development texts, the one with the lowest compression relative to its `ratio`; without ratios
+    as well, the one with the most tokens in its training text.
+
+    Among equally frequent pairs, the pair whose strings come last by code point is merged first. A language that has no
+    pair left is not chosen again. Ids are given in the order that `BpeTrainer` describes.
+
+    Differences from `tokenizers`: if a result of `tokenizers` depends on the order of a hash table, the order is fixed
+    here, as in `BpeTrainer`. If two merges make the same string, and two development words become equal by that,
+    `tokenizers` forgets how often one of them occurs. `tokenizers` never returns if `ratio` is given and a language has
+    no text, and sometimes if variant "window" makes the only language that still has pairs wait; here the language
+    without text is never chosen, and the only language left goes on.
 
     Args:
-        num_merges: How many merges to learn.
-        variant: "base", or "window": a language waits while it has been chosen in more than alpha / languages of the last
+        num_merges: how many merges to learn.
+        variant: "base", or "window": a language waits while it was chosen in more than alpha / n_languages of the last
             `window_size` steps.
-        min_frequency: A pair that occurs fewer times in its language is not merged.
-        ratio: The compression to aim at, for each language; only their relation matters.
-        global_merges: So many merges at first are the most frequent pairs of all languages together.
-        window_size, alpha: See `variant`.
-        total_symbols: Whether num_merges counts the special tokens and characters, too.
-        special_tokens: Strings or AddedTokens that get the first ids.
-        show_progress: Whether to show a progress bar.
-        limit_alphabet, initial_alphabet, continuing_subword_prefix, end_of_word_suffix, max_token_length: As in
-            `BpeTrainer`, which also says in which order ids are given; initial_alphabet takes single characters.
+        min_frequency: a pair that occurs fewer times in its language is not merged.
+        ratio: for each language, the compression to aim at; only their proportions matter.
+        global_merges: the number of merges at the start that take the most frequent pairs of all languages together.
+        window_size: see `variant`.
+        alpha: see `variant`.
+        total_symbols: True: num_merges includes the special tokens and characters.
+        special_tokens: strings or AddedTokens that get the first ids.
+        show_progress: shows a progress bar.
+        limit_alphabet: how many different characters to keep, the most frequent of them; None: all.
+        initial_alphabet: single characters to keep even if they don't occur.
+        continuing_subword_prefix: written before every token that does not begin a word.
+        end_of_word_suffix: written after every token that ends a word.
+        max_token_length: merged tokens have fewer initial symbols than this; but two symbols are always merged.
 
-    Among pairs of equal count that whose strings are last, by code points, is merged first. A language that has no
-    pair left is not chosen again.
+    Raises:
+        TypeError: if an option has a value of a wrong type, or is unknown.
+        ValueError: if an option has a value that is not allowed.
 
-    Differences from the namesake: what depends there on the order of a hash table is fixed here, as in `BpeTrainer`.
-    Where two merges spell one string and that makes two development words equal, the namesake forgets how often one
-    of them occurs. It never returns where `ratio` is given and a language has no text, nor sometimes where "window"
-    has the only language that still has pairs wait; here the former language is passed over, the latter goes on.
-
-    >>> from gputok import Tokenizer, models
-    >>> tokenizer = Tokenizer(models.BPE())
-    >>> ParityBpeTrainer(num_merges=2).train_from_iterator(tokenizer, [["hello"] * 9, ["bye"]], ratio=[1, 1])
-    >>> sorted(tokenizer.get_vocab(), key=len)[-2:]
-    ['lo', 'ye']
+    Example:
+        >>> from gputok import Tokenizer, models
+        >>> tokenizer = Tokenizer(models.BPE())
+        >>> ParityBpeTrainer(num_merges=2).train_from_iterator(tokenizer, [["hello"] * 9, ["bye"]], ratio=[1, 1])
+        >>> sorted(tokenizer.get_vocab(), key=len)[-2:]
+        ['lo', 'ye']
     """
 
     num_merges: int = 32000
@@ -90,14 +103,19 @@ class ParityBpeTrainer(Options):
         device: str | None = None,
         progress: Progress = None,
     ) -> None:
-        """Gives a tokenizer a new BPE model, trained on one iterable of texts for each language.
+        """Trains a new BPE model and replaces the model of a tokenizer by it.
 
-        tokenizer: its normalizer and pre-tokenizer cut the texts into words; its added tokens do not.
-        train_iterators, dev_iterators: each as in `Tokenizer.train_from_iterator`, in the same order of languages.
-        ratio: instead of the trainer's own; with dev_iterators neither counts.
-        threads, device: that count words (`gputok.backend`); merges are found on the CPU. progress: None shows bars where somebody watches; see `gputok.progress`.
+        Args:
+            tokenizer: its normalizer and pre-tokenizer cut the texts into words; its added tokens are not looked for.
+            train_iterators: for each language, its training texts, as in `Tokenizer.train_from_iterator`.
+            dev_iterators: for each language, in the same order, its development texts.
+            ratio: used instead of the option `ratio`. With dev_iterators, neither is used.
+            threads: how many threads count the words; None: all cores.
+            device: what counts the words (`gputok.backend`); merges are found on the CPU.
+            progress: None: bars if stderr is a terminal or notebook; see `gputok.progress`.
 
-        Raises ValueError for lists of different lengths, or numbers that can't be used.
+        Raises:
+            ValueError: if the numbers of languages differ, or a number is not allowed.
         """
         from gputok import corpus
         from gputok.progress import reporting
@@ -114,9 +132,9 @@ class ParityBpeTrainer(Options):
         train = count(train_iterators)
         dev = None if dev_iterators is None else count(dev_iterators)
         with reporting(progress) as report:
-            learnt = self.train(train, dev, ratio, progress=report)
+            learned = self.train(train, dev, ratio, progress=report)
         model = BPE()
-        learnt.into(model)
+        learned.into(model)
         tokenizer.replace_model(model, self.special_tokens)
 
     def train(
@@ -127,9 +145,20 @@ class ParityBpeTrainer(Options):
         *,
         progress: Callable[[str, int, int], None] | None = None,
     ) -> TrainedBpe:
-        """Learns the vocabulary and the merges of words that were counted before, for each language.
+        """Learns the vocabulary and the merges from counted words; the trainer itself does not change.
 
-        progress: called as progress("merge", done, total) a few times a second; an exception there ends training.
+        Args:
+            train: for each language, the words of its training text, and how often each occurs.
+            dev: for each language, in the same order, the words of its development text.
+            ratio: used instead of the option `ratio`. With `dev`, neither is used.
+            progress: called as progress("merge", done, total) a few times a second; an exception that it raises ends the
+                training.
+
+        Returns:
+            What was learned; `into(model)` writes it into a BPE model.
+
+        Raises:
+            ValueError: if the numbers of languages differ, or a number is not allowed.
         """
         from gputok.kernels import ParityLimits
         from gputok.kernels.cpu import train_parity_bpe as parity_bpe
@@ -146,17 +175,24 @@ class ParityBpeTrainer(Options):
         everything = WordCounts.merge(texts[:n])
         if len(everything) == 0:
             warnings.warn(
-                "the corpora have no words: nothing is learnt beyond the given tokens", stacklevel=2
+                "the corpora have no words: the vocabulary has only special tokens and the initial alphabet",
+                stacklevel=2,
             )
-        names = ("special_tokens", "limit_alphabet", "initial_alphabet")
-        names += ("continuing_subword_prefix", "end_of_word_suffix")
+        names = (
+            "special_tokens",
+            "limit_alphabet",
+            "initial_alphabet",
+            "continuing_subword_prefix",
+            "end_of_word_suffix",
+        )
         options = {name: getattr(self, name) for name in names}
         vocab, ids = BpeTrainer(**options)._alphabet(everything, WordCounts.merge(texts[n:]))
-        spelt = [
-            (_spell_all if i < n else _spell_whole)(words, ids, len(vocab)) for i, words in enumerate(texts)
+        symbols = [
+            _to_symbols(words, ids) if i < n else _known_to_symbols(words, ids, len(vocab))
+            for i, words in enumerate(texts)
         ]
-        ends = np.cumsum([0, *(len(symbols) for symbols, _, _ in spelt)])
-        offsets = [offsets[1:] + end for (_, offsets, _), end in zip(spelt, ends, strict=False)]
+        ends = np.cumsum([0, *(len(part.symbols) for part in symbols)])
+        offsets = [part.offsets[1:] + end for part, end in zip(symbols, ends[:-1], strict=True)]
         limits = ParityLimits(
             n,
             min(max(0, self.num_merges - len(vocab) * self.total_symbols), 2**62),
@@ -169,43 +205,45 @@ class ParityBpeTrainer(Options):
             self.window_size if self.variant == "window" else 0,
             self.alpha / n,
         )
-        learnt = parity_bpe.train_parity_bpe(
-            np.concatenate([symbols for symbols, _, _ in spelt]),
+        learned = parity_bpe.train_parity_bpe(
+            np.concatenate([part.symbols for part in symbols]),
             np.concatenate([[0], *offsets]),
-            np.concatenate([counts for _, _, counts in spelt]),
-            np.repeat(np.arange(len(spelt)), [len(counts) for _, _, counts in spelt]),
+            np.concatenate([part.counts for part in symbols]),
+            np.repeat(np.arange(len(symbols)), [len(part.counts) for part in symbols]),
             *pack([*vocab]),
             limits,
             None if progress is None else lambda done, total: progress("merge", done, total),
         )
         return TrainedBpe(
-            Vocabulary(learnt.tokens, learnt.token_offsets),
-            np.column_stack([learnt.left, learnt.right]),
+            Vocabulary(learned.tokens, learned.token_offsets),
+            np.column_stack([learned.left, learned.right]),
             self.continuing_subword_prefix,
             self.end_of_word_suffix,
         )
 
-    def _check_languages(self, train: Sequence, dev: Sequence | None, ratio: Sequence[float] | None) -> None:
-        """ValueError unless there is one of everything for each language."""
+    def _check_languages(
+        self, train: Sequence[Any], dev: Sequence[Any] | None, ratio: Sequence[float] | None
+    ) -> None:
+        """Raises ValueError if the numbers of languages differ, or a number is not allowed."""
         n = len(train)
         if n == 0:
-            raise ValueError("there must be at least one language to train on")
+            raise ValueError("expected at least one language to train on, got none")
         if dev is not None and len(dev) != n:
             raise ValueError(
-                f"{n} languages to train on, but {len(dev)} to balance by: give one text for each"
+                f"{n} languages to train on, but {len(dev)} development texts: give one for each language"
             )
         ratio = self.ratio if ratio is None else ratio
         if dev is None and ratio is not None:
             if len(ratio) != n:
-                raise ValueError(f"{n} languages to train on, but {len(ratio)} ratios: give one for each")
+                raise ValueError(
+                    f"{n} languages to train on, but {len(ratio)} ratios: give one for each language"
+                )
             if wrong := [value for value in ratio if not 0 < value < math.inf]:
-                raise ValueError(f"ratio must hold positive finite numbers, not {wrong[0]!r}")
+                raise ValueError(f"ratio must contain positive finite numbers, not {wrong[0]!r}")
         if self.variant == "window" and self.window_size == 0:
-            raise ValueError("window_size must be at least 1 where variant is 'window'")
+            raise ValueError("window_size must be at least 1 if variant is 'window', not 0")
         if self.variant == "window" and not 0 < self.alpha < math.inf:
-            raise ValueError(
-                f"alpha must be positive and finite where variant is 'window', not {self.alpha!r}"
-            )
+            raise ValueError(f"alpha must be positive and finite if variant is 'window', not {self.alpha!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in ("special_tokens", "initial_alphabet") and value is None:
@@ -222,28 +260,38 @@ class ParityBpeTrainer(Options):
 
     def __getstate__(self) -> dict[str, Any]:
         state = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return state | {"special_tokens": [token.content for token in self.special_tokens]}
+        return state | {"special_tokens": contents(self.special_tokens or [])}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]
+        self.__init__(**state)
 
 
-# symbols uint32[m], offsets int64[words + 1], counts int64[words]
-Spelt = tuple[np.ndarray, np.ndarray, np.ndarray]
+class _Symbols(NamedTuple):
+    """Words as symbols (ids of characters)."""
+
+    symbols: Ids  # uint32[m]
+    offsets: Positions  # int64[n_words + 1]
+    counts: Counts  # int64[n_words]
 
 
-def _spell_all(words: WordCounts, ids: np.ndarray, unknown: int) -> Spelt:
-    """Words as symbols; a character without an id is dropped."""
+def _to_symbols(words: WordCounts, ids: Positions32) -> _Symbols:
+    """Translates words to symbols; a character without an id (ids: int32[characters, roles]) is left out."""
     from gputok.kernels.cpu import spell_words as alphabet
 
-    spelt = alphabet.spell_words(words.data, words.offsets, ids, byte_level=words.byte_level, dtype=np.uint32)
-    return *spelt, words.counts
+    symbols, offsets = alphabet.spell_words(
+        words.data, words.offsets, ids, byte_level=words.byte_level, dtype=np.uint32
+    )
+    return _Symbols(symbols, offsets, words.counts)
 
 
-def _spell_whole(words: WordCounts, ids: np.ndarray, unknown: int) -> Spelt:
-    """Words as symbols; one that has a character without an id is dropped. unknown: a number that is no id."""
-    symbols, offsets, counts = _spell_all(words, np.where(ids < 0, np.int32(unknown), ids), unknown)
+def _known_to_symbols(words: WordCounts, ids: Positions32, unknown: int) -> _Symbols:
+    """Translates words to symbols; a word that contains a character without an id is left out.
+
+    unknown: a number that is not an id.
+    """
+    symbols, offsets, counts = _to_symbols(words, np.where(ids < 0, np.int32(unknown), ids))
     sizes = np.diff(offsets)
     before = np.concatenate([[0], np.cumsum(symbols == unknown)])[offsets]
     known = before[1:] == before[:-1]
-    return symbols[np.repeat(known, sizes)], np.concatenate([[0], np.cumsum(sizes[known])]), counts[known]
+    ends = np.concatenate([[0], np.cumsum(sizes[known])])
+    return _Symbols(symbols[np.repeat(known, sizes)], ends, counts[known])

@@ -1,8 +1,8 @@
-"""A BPE model as the arrays that kernels encode with."""
+"""Makes the arrays with which kernels encode text by a BPE model."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -12,14 +12,16 @@ from gputok.kernels.cpu.encode_words import merge
 from gputok.kernels.cpu.encode_words.backtrack import NOTHING, backtrack_tables
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.tokens.vocabulary import Vocabulary, pack
-from gputok.types import Array
+
+if TYPE_CHECKING:
+    from gputok.types import Bytes, Ids, Positions
 
 
-class Options(Protocol):
-    """What the tables are made of: the attributes of a BPE."""
+class BpeOptions(Protocol):
+    """The attributes of a BPE model that the tables depend on."""
 
     vocabulary: Vocabulary
-    merges: Array  # uint32[m, 3], ids of the left, right and new token
+    merges: Ids  # uint32[m, 3], the ids of the left, the right and the new token
     dropout: float | None
     unk_token: str | None
     continuing_subword_prefix: str | None
@@ -30,14 +32,14 @@ class Options(Protocol):
     sentencepiece: bool
 
 
-def common(model: Options) -> BpeTables:
-    """What both kinds of text need; words aren't cut yet, and are merged."""
+def common(model: BpeOptions) -> BpeTables:
+    """Makes tables that `for_characters` and `for_bytes` complete. By these tables, words are merged, and never cut."""
     vocabulary, strings = model.vocabulary, model.vocabulary.strings
     prefix, suffix = (
         np.frombuffer((affix or "").encode(), np.uint8).copy()
         for affix in (model.continuing_subword_prefix, model.end_of_word_suffix)
     )
-    # A character that is (1: not the first) + (2: the last) of its word has these affixes.
+    # kinds[role]: the prefix and suffix of a character; role: 1 if it doesn't begin its word, plus 2 if it ends its word
     kinds = [(prefix if kind & 1 else prefix[:0], suffix if kind & 2 else suffix[:0]) for kind in range(4)]
     distinct = {(before.tobytes(), after.tobytes()): (before, after) for before, after in kinds}
     symbols = np.zeros((len(distinct), 0x110000), np.uint32)  # pages never touched take no memory
@@ -47,7 +49,7 @@ def common(model: Options) -> BpeTables:
 
     left, right, merged = positions(model)
     ranks = np.arange(len(merged))
-    if model.sentencepiece:  # all merges that make one token have the rank of the first of them
+    if model.sentencepiece:  # all merges that make the same token have the rank of the first of them
         _, first, same = np.unique(merged, return_index=True, return_inverse=True)
         ranks, merged = np.argsort(np.argsort(first))[same], merged[np.sort(first)]
 
@@ -77,13 +79,16 @@ def common(model: Options) -> BpeTables:
     )
 
 
-def for_characters(model: Options, tables: BpeTables) -> BpeTables:
-    """For text as it is."""
+def for_characters(model: BpeOptions, tables: BpeTables) -> BpeTables:
+    """Returns the tables for text whose characters are those of the tokens; tables: those of `common`."""
     return _with_cuts(model, tables, model.vocabulary.data, model.vocabulary.offsets)
 
 
-def for_bytes(model: Options, tables: BpeTables) -> BpeTables | None:
-    """For bytes that stand for ByteLevel characters; None where such a character isn't a token."""
+def for_bytes(model: BpeOptions, tables: BpeTables) -> BpeTables | None:
+    """Returns the tables for bytes that stand for ByteLevel characters, or None if such a character isn't a token.
+
+    tables: those of `common`.
+    """
     codes = np.array([ord(character) for character in BYTE_CHARACTERS])
     symbols = np.ascontiguousarray(tables.symbols[:, codes])
     if not symbols.all():
@@ -102,8 +107,8 @@ def for_bytes(model: Options, tables: BpeTables) -> BpeTables | None:
     return tables._replace(backtrack=backtrack_tables(tables.ids, symbols[0] - 1, *positions(model)))
 
 
-def positions(model: Options) -> Array:
-    """int64[3, m]: positions in the vocabulary of the left, right and new token of each merge."""
+def positions(model: BpeOptions) -> Positions:
+    """Returns int64[3, m]: the positions in the vocabulary of the left, the right and the new token of each merge."""
     ids, merges = model.vocabulary.ids, model.merges.T
     if len(ids) and ids[-1] == len(ids) - 1 and (ids[1:] > ids[:-1]).all():
         return merges.astype(np.int64)  # ids are positions
@@ -111,17 +116,19 @@ def positions(model: Options) -> Array:
     return order[np.searchsorted(ids, merges, sorter=order)]
 
 
-def _find(vocabulary: Vocabulary, names: list[str]) -> Array:
-    """uint32[n]: the positions of tokens in the vocabulary, or NONE."""
+def _find(vocabulary: Vocabulary, names: list[str]) -> Ids:
+    """Returns uint32[n]: the positions of tokens in the vocabulary, or NONE."""
     data, offsets = pack(names)
     found = lookup.find_strings(vocabulary.strings, data, offsets[:-1], offsets[1:])
     return np.where(found < 0, lookup.NONE, found).astype(np.uint32)
 
 
-def _with_cuts(model: Options, tables: BpeTables, data: Array, offsets: Array) -> BpeTables:
-    """Words may be cut where no token that a merge makes reaches across; data, offsets: the tokens as bytes of text.
+def _with_cuts(model: BpeOptions, tables: BpeTables, data: Bytes, offsets: Positions) -> BpeTables:
+    """Adds the tables by which words may be cut between two characters that no merged token contains side by side.
 
-    Affixes and dropout look at the whole word, and a token of an unknown character isn't the text that it covers.
+    data, offsets: the tokens as bytes of text. If the model has affixes or dropout, words are not cut, since these depend
+    on the whole word; nor if a merge makes the unknown token or a byte token, whose names are not the text that they
+    cover.
     """
     merges = positions(model)
     special = np.concatenate([tables.fallback, tables.unk])

@@ -1,37 +1,47 @@
-"""The trainer of BPE: the alphabet and its ids, then all merges by one kernel stage."""
+"""The trainer of BPE: it gives ids to the alphabet, and then one kernel finds all merges."""
 
 from __future__ import annotations
 
 import functools
 import itertools
 import warnings
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from gputok.models.trainer import Trainer
+from gputok.models.trainer import Trainer, contents
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
-from gputok.tokens.added_token import AddedToken
 from gputok.tokens.vocabulary import Vocabulary, pack
 from gputok.types import public
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from gputok.text.word_counts import WordCounts
+    from gputok.tokens.added_token import AddedToken
+    from gputok.types import Ids, Positions32
 
 
 @public("gputok.trainers")
 class TrainedBpe(NamedTuple):
-    """What a BPE model learns."""
+    """The part of a BPE model that a trainer learns.
 
-    vocabulary: Vocabulary  # ids are positions
-    merges: np.ndarray  # uint32[m, 2], ids by rising rank; of a pair that is there twice the last rank counts
+    Attributes:
+        vocabulary: the tokens; the id of a token is its position.
+        merges: uint32[m, 2], the ids of the two tokens of each merge, by rising rank; if a pair occurs twice, its last
+            rank counts.
+        continuing_subword_prefix: the prefix of tokens that don't begin a word, or None.
+        end_of_word_suffix: the suffix of tokens that end a word, or None.
+    """
+
+    vocabulary: Vocabulary
+    merges: Ids
     continuing_subword_prefix: str | None = None
     end_of_word_suffix: str | None = None
 
     def into(self, model: Any) -> None:
-        """Puts it into a model, whose other options stay as they are."""
+        """Writes it into a BPE model; the other options of the model stay as they are."""
         model.set_vocabulary(
             self.vocabulary,
             self.merges,
@@ -43,32 +53,39 @@ class TrainedBpe(NamedTuple):
 @public("gputok.trainers")
 @dataclass(kw_only=True, eq=False, repr=False)
 class BpeTrainer(Trainer):
-    """Trains a byte-pair encoding, merge for merge as `tokenizers.trainers.BpeTrainer` does.
+    """Trains a byte-pair encoding (BPE), with the same merges as `tokenizers.trainers.BpeTrainer`.
+
+    Ids are given in this order: the special tokens; the alphabet by code point; if there is a prefix or suffix, the
+    characters with prefix or suffix, by falling count, then by code point; the merged tokens in the order of the merges.
+    The most frequent pair is merged first; among equally frequent pairs, the pair with the smaller left id, then the
+    smaller right id. If `limit_alphabet` must choose between equally frequent characters, it keeps the smaller code
+    points.
+
+    Differences from `tokenizers`: counts have 64 bits, where `tokenizers` has 32 and wraps around. If a result of
+    `tokenizers` depends on the order of a hash table (ids of characters with prefix or suffix, equally frequent
+    characters of `limit_alphabet`), the order is the one above. An unknown option raises a TypeError; `tokenizers` prints
+    a line.
 
     Args:
-        min_frequency: Training ends at the first pair that occurs fewer times.
-        vocab_size: The size of the final vocabulary, special tokens and alphabet included.
-        show_progress: Whether to show a progress bar.
+        min_frequency: training ends when the most frequent pair occurs fewer times than this.
+        vocab_size: the size of the final vocabulary, with special tokens and alphabet.
+        show_progress: shows a progress bar.
         progress_format: "indicatif" (a bar), "json" (lines of JSON on standard error) or "silent".
-        special_tokens: Strings or AddedTokens that get the first ids.
-        limit_alphabet: How many different characters to keep, the most frequent ones.
-        initial_alphabet: Characters to keep although they may not occur; of longer strings the first one.
-        continuing_subword_prefix: Written before every token that does not begin a word.
-        end_of_word_suffix: Written behind every token that ends a word.
-        max_token_length: No merge reaches this many initial symbols (except that two always may merge).
+        special_tokens: strings or AddedTokens that get the first ids.
+        limit_alphabet: how many different characters to keep, the most frequent of them; None: all.
+        initial_alphabet: characters to keep even if they don't occur; of a longer string, the first character.
+        continuing_subword_prefix: written before every token that does not begin a word.
+        end_of_word_suffix: written after every token that ends a word.
+        max_token_length: merged tokens have fewer initial symbols than this; but two symbols are always merged.
 
-    Order: ids go to the special tokens, the alphabet by code point, then (with an affix) the characters with their
-    affixes by falling count, then code point, then the merges. The pair with the highest count is merged
-    first, among equals that of the smaller left id, then right id. Whether `limit_alphabet` drops one of two equally
-    frequent characters, the larger code point goes.
+    Raises:
+        TypeError: if an option has a value of a wrong type, or is unknown.
+        ValueError: if an option has a value that is not allowed.
 
-    Differences from the namesake: counts have 64 bits where it wraps at 32; where its result depends on the order of
-    a hash table (ids of affixed characters, ties of `limit_alphabet`), ours is fixed as said above; an unknown
-    keyword is a TypeError instead of a printed line.
-
-    >>> trainer = BpeTrainer(vocab_size=300, special_tokens=["<s>"])
-    >>> trainer.vocab_size, trainer.special_tokens[0].content
-    (300, '<s>')
+    Example:
+        >>> trainer = BpeTrainer(vocab_size=300, special_tokens=["<s>"])
+        >>> trainer.vocab_size, trainer.special_tokens[0].content
+        (300, '<s>')
     """
 
     trains: ClassVar[str] = "BPE"
@@ -91,10 +108,18 @@ class BpeTrainer(Trainer):
         progress: Callable[[str, int, int], None] | None = None,
         devices: Sequence[Any] = (),
     ) -> TrainedBpe:
-        """Learns the vocabulary and the merges of counted words; nothing of the trainer changes.
+        """Learns the vocabulary and the merges from counted words; the trainer itself does not change.
 
-        threads: merging takes one, whatever is asked; counting the words is what many threads are for.
-        progress: called as progress("merge", done, total) a few times a second; an exception there ends training.
+        Args:
+            words: the words of the corpus, and how often each occurs.
+            threads: without effect: one thread merges. (Words are counted by many.)
+            progress: called as progress("merge", done, total) a few times a second; an exception that it raises ends the
+                training.
+            devices: CUDA devices (`gputok.backend`); the first one merges, unless tokens have a prefix or suffix. Without
+                any, the CPU merges.
+
+        Returns:
+            What was learned; `into(model)` writes it into a BPE model.
         """
         from gputok.kernels import BpeLimits
         from gputok.kernels.cpu import spell_words as alphabet
@@ -102,54 +127,61 @@ class BpeTrainer(Trainer):
 
         vocab, ids = self._alphabet(words)
         if len(words.counts) == 0:
-            warnings.warn("the corpus has no words: nothing is learnt beyond the given tokens", stacklevel=2)
+            warnings.warn(
+                "the corpus has no words: the vocabulary has only special tokens and the initial alphabet",
+                stacklevel=2,
+            )
         elif len(vocab) > self.vocab_size:
             warnings.warn(
                 f"vocab_size={self.vocab_size} is smaller than the {len(vocab)} special tokens and characters, which are"
-                " all kept: no merge is learnt. Raise vocab_size, or set limit_alphabet",
+                " all kept, so no merge is learned: raise vocab_size, or set limit_alphabet",
                 stacklevel=2,
             )
 
-        # A vocabulary that fits 16 bits halves the memory that the merges run over
-        dtype = np.uint16 if max(self.vocab_size, len(vocab)) < 0xFFFF else np.uint32
+        dtype = (
+            np.uint16 if max(self.vocab_size, len(vocab)) < 0xFFFF else np.uint32
+        )  # 16 bits halve the memory traffic
         symbols, offsets = alphabet.spell_words(
             words.data, words.offsets, ids, byte_level=words.byte_level, dtype=dtype
         )
-        length = 2**62 if self.max_token_length is None else self.max_token_length
         limits = BpeLimits(
-            *(min(limit, 2**62) for limit in (self.vocab_size, self.min_frequency, length)),
+            min(self.vocab_size, 2**62),
+            min(self.min_frequency, 2**62),
+            2**62 if self.max_token_length is None else min(self.max_token_length, 2**62),
             (self.continuing_subword_prefix or "").encode(),
         )
         on_progress = None if progress is None else lambda done, total: progress("merge", done, total)
         if devices and not self.continuing_subword_prefix and not self.end_of_word_suffix:
             from gputok.kernels.cuda.train_bpe import train_bpe as train_on
 
-            train_bpe = functools.partial(train_on, devices[0])  # one device is enough to merge on
+            train_bpe = functools.partial(train_on, devices[0])
         else:
             train_bpe = bpe.train_bpe
-        learnt = train_bpe(symbols, offsets, words.counts, *pack([*vocab]), limits, on_progress)
+        learned = train_bpe(symbols, offsets, words.counts, *pack([*vocab]), limits, on_progress)
         return TrainedBpe(
-            Vocabulary(learnt.tokens, learnt.token_offsets),
-            np.column_stack([learnt.left, learnt.right]),
+            Vocabulary(learned.tokens, learned.token_offsets),
+            np.column_stack([learned.left, learned.right]),
             self.continuing_subword_prefix,
             self.end_of_word_suffix,
         )
 
     def _alphabet(
         self, words: WordCounts, others: WordCounts | None = None
-    ) -> tuple[dict[str, int], np.ndarray]:
-        """The tokens before any merge, and the id of each character in each role (int32[characters, roles]; -1: none).
+    ) -> tuple[dict[str, int], Positions32]:
+        """Returns the tokens that exist before the first merge, and the ids of characters.
 
-        The characters of `others`, which are encoded in the same way, are in the alphabet, too, without any affix.
+        The ids are int32[characters, roles]; -1: none. A role is 1 if the character does not begin its word, plus 2 if it
+        ends its word; without prefix and suffix, 0 is the only role. The characters of `others`, which has the same
+        `byte_level` as `words`, join the alphabet without prefix and suffix.
         """
         from gputok.kernels.cpu import spell_words as alphabet
 
         prefix, suffix = self.continuing_subword_prefix or "", self.end_of_word_suffix or ""
         vocab: dict[str, int] = {}
-        for token in self.special_tokens:
-            vocab.setdefault(token.content, len(vocab))
+        for content in contents(self.special_tokens):
+            vocab.setdefault(content, len(vocab))
         if len(vocab) < len(self.special_tokens):
-            warnings.warn("special_tokens holds a token more than once; it is one token", stacklevel=3)
+            warnings.warn("special_tokens contains a token more than once; it gets one id", stacklevel=3)
 
         if (
             words.byte_level
@@ -157,7 +189,7 @@ class BpeTrainer(Trainer):
             and self.limit_alphabet is None
             and set(BYTE_CHARACTERS) <= set(self.initial_alphabet)
         ):
-            totals = np.ones((256, 1), np.int64)  # all are kept, whatever there is
+            totals = np.ones((256, 1), np.int64)  # all are kept, so nothing need be counted
         else:
             totals = alphabet.count_characters(
                 words.data,
@@ -177,28 +209,29 @@ class BpeTrainer(Trainer):
         rows = np.flatnonzero(seen).tolist()
         characters = [BYTE_CHARACTERS[row] if words.byte_level else chr(row) for row in rows]
         counts = dict(zip(characters, seen[rows].tolist(), strict=True))
-        # The namesake counts characters of the initial alphabet as the most frequent ones
+        # As in tokenizers, no character is more frequent than those of the initial alphabet
         counts.update(dict.fromkeys(self.initial_alphabet, 2**64))
         ranked = sorted(counts, key=lambda c: (-counts[c], c))
         for c in sorted(ranked[: self.limit_alphabet]):
             vocab.setdefault(c, len(vocab))
 
-        def spelt(c: str, role: int) -> str:
+        def with_affixes(c: str, role: int) -> str:
             return (prefix if role & 1 else "") + c + (suffix if role & 2 else "")
 
         kept = [(row, c) for row, c in zip(rows, characters, strict=True) if c in vocab]
         affixed: dict[str, int] = {}
         for (row, c), role in itertools.product(kept, range(totals.shape[1])):
             if totals[row, role]:
-                affixed[spelt(c, role)] = affixed.get(spelt(c, role), 0) + int(totals[row, role])
+                name = with_affixes(c, role)
+                affixed[name] = affixed.get(name, 0) + int(totals[row, role])
         for name in self._affixed_order(affixed):
             vocab.setdefault(name, len(vocab))
 
         ids = np.full(totals.shape, -1, np.int32)
         for (row, c), role in itertools.product(kept, range(totals.shape[1])):
-            ids[row, role] = vocab.get(spelt(c, role), -1)
+            ids[row, role] = vocab.get(with_affixes(c, role), -1)
         return vocab, ids
 
     def _affixed_order(self, counts: dict[str, int]) -> list[str]:
-        """Characters with their affixes in the order of their ids."""
+        """Returns the characters with prefix or suffix in the order of their ids; counts: how often each occurs."""
         return sorted(counts, key=lambda name: (-counts[name], name))

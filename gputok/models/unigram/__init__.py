@@ -1,4 +1,4 @@
-"""A unigram language model over tokens."""
+"""Unigram: a word is cut into the tokens whose probabilities have the highest product."""
 
 from gputok.models.unigram.model import Unigram
 

@@ -1,31 +1,40 @@
-"""Expectation maximization over seed pieces, and pruning by the loss of likelihood, as SentencePiece does it.
+"""Expectation maximization (EM) of the probabilities of seed pieces, and pruning by the loss of likelihood.
 
-Kudo, "Subword regularization" (2018), section 3.2. A model is one array: the probabilities (or expected counts) of the
-characters by their dense ids, where 0 is none, and then of longer pieces. Logarithms and digamma are taken here, in one
-place; the kernels only multiply and add.
+As in SentencePiece (Kudo, "Subword regularization", 2018, section 3.2). A model is one array: the probabilities (or
+expected counts) of the characters by their dense ids, from 1, then those of the longer pieces. All logarithms and digammas
+are computed here; the kernels only multiply and add.
 """
 
 from __future__ import annotations
 
+import functools
 import queue
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gputok.kernels import threads as pool
 from gputok.kernels.cpu.train_unigram import tries as kernels
-from gputok.kernels.cpu.train_unigram.tries import Trie
-from gputok.models.unigram.seeds import Seeds, Text, Words, greatest
+from gputok.models.unigram.seeds import greatest
 
-_LEAST = 0.5  # a piece expected less often than this is dropped
-# of a character's expected count, when it spells another piece: much of it is from spellings that are never the best one.
-# Half made the held-out text of four corpora longer, a sixteenth made that of three less likely.
+if TYPE_CHECKING:
+    from gputok.kernels.cpu.train_unigram.tries import Trie
+    from gputok.models.unigram.seeds import Seeds, Text, Words
+    from gputok.types import Positions, Scores
+
+_LEAST_EXPECTED = 0.5  # a piece that is expected to occur less often is dropped
+
+# The share of a character's expected count that `prune` uses when the character replaces a longer piece: much of the count
+# comes from segmentations that are never the best. With 1/2, held-out text of four corpora had more tokens; with 1/16,
+# that of three corpora was less likely.
 _CHARACTER_SHARE = 0.25
+
 _SLICE = 1 << 13  # pieces in one task
-_SPARSE = 1.5  # so many numbers to a piece are too many
+_SPARSE = 1.5  # if there are more numbers than this for each piece, pieces are renumbered
 
 
-def digamma(x: np.ndarray) -> np.ndarray:
-    """The logarithmic derivative of the gamma function for x > 0, by recurrence and its asymptotic series.
+def digamma(x: Scores) -> Scores:
+    """Returns the logarithmic derivative of the gamma function at x > 0, by recurrence and an asymptotic series.
 
     >>> float(digamma(np.array([1.0]))[0])  # minus Euler's constant
     -0.577215664901...
@@ -42,35 +51,39 @@ def digamma(x: np.ndarray) -> np.ndarray:
     return result
 
 
-def expect(words: Words, p: np.ndarray, threads: int) -> tuple[np.ndarray, float]:
-    """The E-step: expected counts under probabilities `p` (float64[k] both), and the mean log-likelihood of a word."""
+def expect(words: Words, p: Scores, threads: int) -> tuple[Scores, float]:
+    """The E-step: returns the expected counts, float64[k], and the mean logarithm of a word's likelihood.
+
+    p: float64[k], the probabilities of pieces.
+    """
     scale = 2.0 ** min(40, 62 - words.n_characters.bit_length())
-    slots: queue.SimpleQueue = queue.SimpleQueue()
+    slots: queue.SimpleQueue[Any] = queue.SimpleQueue()
     tables = []
     for _ in range(threads):
-        table = np.zeros(2 * len(p))  # a probability, and a count as int64, for each piece
+        table = np.zeros(2 * len(p))  # for each piece, a probability and (as int64) a count
         table[::2] = p
         tables.append(table.view(np.int64))
         slots.put((table, tables[-1]))
 
     def work(trie: Trie) -> float:
         slot = slots.get()
-        spelt, exponent = kernels.expect(trie, *slot, words.shift, scale)
+        total, exponent = kernels.expect(trie, *slot, words.shift, scale)
         slots.put(slot)
-        return float((trie.weight * (np.log(spelt) - kernels.LOG_HUGE * exponent)).sum())
+        return float((trie.weight * (np.log(total) - kernels.LOG_HUGE * exponent)).sum())
 
     likelihood = sum(pool.run(work, ((trie,) for trie in words.tries), threads))
-    return sum(table[1::2] for table in tables) / scale, likelihood / max(1, words.n_words)
+    counts = functools.reduce(np.add, [table[1::2] for table in tables])
+    return counts / scale, likelihood / max(1, words.n_words)
 
 
-def maximize(counts: np.ndarray, n_characters: int, threads: int) -> np.ndarray:
-    """The M-step, Bayesian as in SentencePiece: rare pieces are dropped and counts sharpened by digamma.
+def maximize(counts: Scores, n_characters: int, threads: int) -> Scores:
+    """The M-step, Bayesian as in SentencePiece: returns probabilities, float64[k]; rare pieces get 0 (are dropped).
 
-    A character (the first n_characters) is never dropped, so that every word can be spelt: it counts as expected once
-    in two corpora.
+    counts: float64[k], expected counts. The characters (the first n_characters of the k) are never dropped, so that every
+    word can be written; their expected counts are taken as at least _LEAST_EXPECTED.
     """
-    kept = np.where(counts >= _LEAST, counts, 0)
-    kept[1:n_characters] = np.maximum(counts[1:n_characters], _LEAST)
+    kept = np.where(counts >= _LEAST_EXPECTED, counts, 0)
+    kept[1:n_characters] = np.maximum(counts[1:n_characters], _LEAST_EXPECTED)
     log_total = digamma(np.array([kept.sum()]))[0]
     p = np.zeros_like(kept)
 
@@ -85,17 +98,20 @@ def maximize(counts: np.ndarray, n_characters: int, threads: int) -> np.ndarray:
 def prune(
     text: Text,
     seeds: Seeds,
-    numbers: np.ndarray,
-    p: np.ndarray,
-    counts: np.ndarray,
+    numbers: Positions,
+    p: Scores,
+    counts: Scores,
     target: int,
     threads: int,
-) -> np.ndarray:
-    """Probabilities with all but about `target` pieces dropped: those whose loss would cost the least likelihood.
+) -> Scores:
+    """Returns the probabilities, float64[k], with 0 for all but about `target` pieces; these cost the least likelihood.
 
-    The loss of a piece is its share of all words times the log-probability it gains over its best other spelling, in
-    a model where that spelling takes its count, characters counting in part (_CHARACTER_SHARE). A piece that another spelling already beats is dropped. `p` and `counts`
-    are of the seeds `numbers` (int64[k]).
+    The cost of dropping a piece is its share of all words, times the difference between the logarithm of its probability
+    and that of its best segmentation into other pieces. In this segmentation, the counts of the other pieces are those of
+    a model without the piece (they grow by its count), and the counts of characters are multiplied by _CHARACTER_SHARE. A
+    piece is always dropped if a segmentation into other pieces is already more likely.
+
+    numbers: int64[k], the seeds that `p` and `counts` (float64[k] each) belong to.
     """
     log_p, count = np.full(len(seeds.length), -np.inf), np.zeros(len(seeds.length))
     with np.errstate(divide="ignore"):
@@ -104,12 +120,12 @@ def prune(
     lattice = text.ids, seeds.place, seeds.length, seeds.arc_at, seeds.parent, seeds.shift, log_p
     total, n_characters = counts.sum(), len(text.occurrences)
 
-    def losses(pieces: np.ndarray) -> np.ndarray:
+    def losses(pieces: Positions) -> Scores:
         score, parts, rows = kernels.best_spellings(*lattice, pieces)
-        own, n_parts = count[pieces], np.diff(rows)
-        log_parts = np.log(count[parts] + np.repeat(own, n_parts))
-        log_other = np.add.reduceat(log_parts, rows[:-1]) - n_parts * np.log(total + own * (n_parts - 1))
-        loss = own * (np.log(own) - np.log(total) - log_other)
+        counted, n_parts = count[pieces], np.diff(rows)
+        log_parts = np.log(count[parts] + np.repeat(counted, n_parts))
+        log_other = np.add.reduceat(log_parts, rows[:-1]) - n_parts * np.log(total + counted * (n_parts - 1))
+        loss = counted * (np.log(counted) - np.log(total) - log_other)
         return np.where(score > log_p[pieces], -np.inf, loss)
 
     live = n_characters + np.flatnonzero(p[n_characters:])
@@ -122,10 +138,13 @@ def prune(
     return pruned
 
 
-def compact(words: Words, numbers: np.ndarray, p: np.ndarray, threads: int) -> tuple[np.ndarray, np.ndarray]:
-    """(numbers, p) without the pieces that were dropped, and new numbers in the tries: the arcs become fewer, and what
-    they name moves together. As long as that is few, nothing changes."""
-    kept = np.append(0, np.flatnonzero(p))  # 0 is no character, but keeps its place
+def drop_dead_pieces(words: Words, numbers: Positions, p: Scores, threads: int) -> tuple[Positions, Scores]:
+    """Returns (numbers, p) without the pieces of probability 0, and renumbers the pieces in the tries of `words`.
+
+    Then the tries have fewer arcs, and the entries that they refer to lie closer together. As long as only few pieces have
+    been dropped, nothing changes.
+    """
+    kept = np.append(0, np.flatnonzero(p))  # 0, which is no character, stays 0
     if len(p) <= _SPARSE * len(kept):
         return numbers, p
     renumbered = np.full(len(p), kernels.NO_ARC)

@@ -1,10 +1,10 @@
-"""A unigram language model over tokens."""
+"""Unigram, the model that cuts a word into the tokens with the highest sum of scores."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -23,26 +23,33 @@ from gputok.fields import (
 )
 from gputok.fields import number as finite
 from gputok.files.atomic import replacing
-from gputok.files.json_text import Buffer, deeper, escaped, number, woven
+from gputok.files.json_text import deeper, escaped, number, woven
 from gputok.models import base
 from gputok.models.base import Model, Tokens
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.tokens.vocabulary import Vocabulary, pack, packed_tokens, plain_array, switches
-from gputok.types import Array
 
-UNK_PENALTY = 10.0  # an unknown character scores so much below the worst token
+if TYPE_CHECKING:
+    from gputok.files.json_text import Buffer
+    from gputok.kernels import UnigramTables
+    from gputok.types import Bytes, Positions, Scores
+
+UNK_PENALTY = 10.0
+"""The score of an unknown character is the lowest score of all tokens minus this."""
 
 
 class _Scored(NamedTuple):
-    """Tokens and their scores, float64[n]."""
+    """The vocabulary of a model with its scores, in the form of `gputok.files.json_text.Packed`."""
 
     vocabulary: Vocabulary
-    scores: Array
+    scores: Scores  # float64[n_tokens]
 
     def plain(self) -> list[list[Any]]:
+        """Returns [token, score] for each token."""
         return list(map(list, zip(self.vocabulary.tokens, self.scores.tolist(), strict=True)))
 
     def json(self, newline: str) -> list[Buffer]:
+        """Returns the JSON text of `plain`, in parts; newline: a line break and the indentation, or ""."""
         if not len(self.scores):
             return [b"[]"]
         inner, innermost = deeper(newline), deeper(deeper(newline))
@@ -55,21 +62,30 @@ class _Scored(NamedTuple):
 
 
 class Unigram(Model):
-    """Cuts text into the tokens of the highest sum of scores (Kudo 2018).
+    """Cuts text into the tokens with the highest sum of scores (Kudo 2018).
 
-    vocab: (token, score) pairs, scores being logarithms of probabilities; the id of a token is its position.
-    unk_id: the position of the unknown token.
-    byte_fallback: unknown characters become the tokens `<0x..>` of their bytes if the vocabulary has them all.
-    alpha: draw a segmentation at random, the more evenly the smaller alpha is; None or 0 for the best one.
-    nbest_size: with alpha, draw only from so many best ones.
+    Args:
+        vocab: (token, score) for each token, in the order of the ids; a score is the logarithm of a probability.
+        unk_id: the id of the unknown token, or None.
+        byte_fallback: unknown characters become the tokens `<0x..>` of their bytes, if the vocabulary has them all.
+        alpha: None or 0: the segmentation with the highest sum. Else a segmentation is drawn at random; the smaller alpha,
+            the more evenly.
+        nbest_size: with alpha, draw only among this many segmentations with the highest sums.
 
-    One more attribute, `sentencepiece` (None), holds the ids of pieces that never match text (control, unknown and byte
-    pieces of a SentencePiece model); where it is set, sums of scores are rounded to single precision as there, and
-    unknown characters never spell a token together. Files name it where it is set; the namesake ignores it.
+    Attributes:
+        sentencepiece: None by default. Else the ids of the pieces that never match text (control, unknown and byte pieces
+            of a SentencePiece model); then sums of scores are rounded to single precision, and unknown characters never
+            form a token together, as in SentencePiece. The attribute is written to files unless it is None; `tokenizers`
+            ignores it there.
 
-    >>> unigram = Unigram([("<unk>", 0.0), ("a", -1.0), ("b", -1.5), ("ab", -2.0)], unk_id=0)
-    >>> [token.value for token in unigram.tokenize("abb")]
-    ['ab', 'b']
+    Raises:
+        TypeError: if an argument has a wrong type.
+        ValueError: if a value is not allowed, or `unk_id` is given without `vocab`.
+
+    Example:
+        >>> unigram = Unigram([("<unk>", 0.0), ("a", -1.0), ("b", -1.5), ("ab", -2.0)], unk_id=0)
+        >>> [token.value for token in unigram.tokenize("abb")]
+        ['ab', 'b']
     """
 
     place = 3
@@ -88,7 +104,7 @@ class Unigram(Model):
         byte_fallback: bool | None = None,
         alpha: float | None = None,
         nbest_size: int | None = None,
-    ):
+    ) -> None:
         if vocab is None and unk_id is not None:
             raise ValueError("`vocab` and `unk_id` must be both specified")
         pairs, unk_id = ([("<unk>", 0.0)], 0) if vocab is None else (vocab, unk_id)
@@ -108,32 +124,42 @@ class Unigram(Model):
             raise WrongValue(f"must hold ids below {n_tokens}, the size of the vocabulary", "sentencepiece")
 
     def save(self, folder: str, prefix: str | None = None) -> list[str]:
-        """Writes [prefix-]unigram.json into the folder; returns its path."""
+        """Writes `[prefix-]unigram.json` into a folder.
+
+        Args:
+            folder: an existing folder.
+            prefix: None, or the start of the name of the file.
+
+        Returns:
+            The path of the file, in a list.
+        """
         return [base.write_json(folder, prefix, "unigram.json", self.to_dict(), indent=2)]
 
     def get_trainer(self) -> Any:
-        """A UnigramTrainer with its defaults."""
+        """Makes a UnigramTrainer with default options."""
         from gputok.models.unigram.trainer import UnigramTrainer
 
         return UnigramTrainer()
 
     def fields(self) -> dict[str, Any]:
+        """Returns the JSON form, in which the vocabulary is a `Packed` object."""
         form = {"type": "Unigram", "unk_id": self.unk_id, "vocab": _Scored(self.vocabulary, self.scores)}
         form["byte_fallback"] = self.byte_fallback
         return form if self.sentencepiece is None else form | {"sentencepiece": [*self.sentencepiece]}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
+        """Makes a model from its JSON form."""
         base.require(value, "Unigram", "vocab")
         model = cls(value["vocab"], value.get("unk_id"), value.get("byte_fallback"))
         model.sentencepiece = value.get("sentencepiece")
         return model
 
     def _clear_cache(self) -> None:
-        """Nothing is kept between calls; here for users of the namesake."""
+        """Does nothing: the model has no cache. The method exists because `tokenizers` has it."""
 
     def _resize_cache(self, capacity: int) -> None:
-        """Nothing is kept between calls; here for users of the namesake."""
+        """Does nothing: the model has no cache. The method exists because `tokenizers` has it."""
 
     def _described(self, n_items: int, n_bytes: int | None) -> str:
         fields = self.to_dict()
@@ -142,30 +168,35 @@ class Unigram(Model):
 
     @property
     def is_random(self) -> bool:
+        """True if the model may return other tokens for the same word the next time."""
         return bool(self.alpha or self.nbest_size)
 
-    def tokenize_pieces(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> Tokens:
+    def tokenize_pieces(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> Tokens:
+        """Tokenizes the pieces data[start[i]:end[i]]; see `Model.tokenize_pieces`."""
         from gputok.kernels.cpu import viterbi as lattice
 
         if byte_level:
-            return base.tokenize_spelled(self, data, start, end)
-        missing = "a character isn't in the vocabulary, and there is no unk_id"
+            return base.tokenize_byte_level(self, data, start, end)
+        missing = "a character isn't in the vocabulary, and unk_id is not set"
         if self.alpha and self.unk_id is None:
-            raise ValueError(f"sampling needs an unk_id: {missing}")
-        parts = []
+            raise ValueError("drawing segmentations at random (alpha) needs an unk_id, but unk_id is not set")
+        parts: list[Tokens] = []
         for first, last in base.slices(start, end):
             words = data, start[first:last], end[first:last], self._tables
+            found: Any
             if self.alpha:
                 random = np.frombuffer(os.urandom(8), np.uint64) | np.uint64(1)
-                t, *part = lattice.sample_paths(*words, float(self.alpha), self.nbest_size or 0, random)
+                found = lattice.sample_paths(*words, float(self.alpha), self.nbest_size or 0, random)
             else:
-                t, *part = lattice.viterbi(*words)
-            if t < 0:
-                raise ValueError(f"piece {first - 1 - t}: {missing}")
-            parts.append(Tokens(*part))
-        return base.joined(parts)
+                found = lattice.viterbi(*words)
+            n_tokens, *tokens = found
+            if n_tokens < 0:  # minus the number of the piece, from 1
+                raise ValueError(f"piece {first - 1 - n_tokens}: {missing}")
+            parts.append(Tokens(*tokens))
+        return base.concat_tokens(parts)
 
-    def values(self, tokens: Tokens, data: Array, *, byte_level: bool = False) -> list[str]:
+    def values(self, tokens: Tokens, data: Bytes, *, byte_level: bool = False) -> list[str]:
+        """Returns the texts of tokens as `Encoding.tokens` shows them; the unknown token as the text that it covers."""
         values = super().values(tokens, data)
         if self.unk_id is not None:
             for i in np.flatnonzero(tokens.ids == self.unk_id).tolist():
@@ -180,20 +211,24 @@ class Unigram(Model):
         add_dummy_prefix: bool = True,
         remove_extra_whitespaces: bool = False,
     ) -> None:
-        """Writes a SentencePiece `.model` file, in which SentencePiece finds the same tokens.
+        """Writes a SentencePiece `.model` file, with which SentencePiece finds the same tokens.
 
-        Its normalization is the identity, and `▁` for spaces; add_dummy_prefix puts one before a text, as `Metaspace`
-        does, remove_extra_whitespaces removes spaces before, behind and after others. Scores are rounded to single
-        precision there. Needs the `sentencepiece` package.
+        The file normalizes nothing, but writes spaces as `▁`. Its scores are rounded to single precision. This needs the
+        package `sentencepiece`.
+
+        Args:
+            path: the file to write.
+            add_dummy_prefix: SentencePiece inserts a `▁` before each text, as `Metaspace` does.
+            remove_extra_whitespaces: SentencePiece removes spaces at both ends of a text, and spaces after spaces.
         """
         from gputok.files.sentencepiece_proto import unigram_bytes
 
         spaces = {"add_dummy_prefix": add_dummy_prefix, "remove_extra_whitespaces": remove_extra_whitespaces}
-        with replacing(path) as beside:
-            beside.write_bytes(unigram_bytes(self, **spaces))
+        with replacing(path) as temporary:
+            temporary.write_bytes(unigram_bytes(self, **spaces))
 
     @derived
-    def _tables(self) -> Any:
+    def _tables(self) -> UnigramTables:
         from gputok.kernels import UnigramTables
         from gputok.kernels.cpu import lookup, trie
 
@@ -213,12 +248,12 @@ class Unigram(Model):
         )
 
 
-def _packed(pairs: Any) -> tuple[Vocabulary, Array]:
-    """Tokens and scores, float64[n], of (token, score) pairs; what isn't such a pair is a FieldError that names it."""
+def _packed(pairs: Any) -> tuple[Vocabulary, Scores]:
+    """Packs (token, score) pairs: the tokens, and the scores, float64[n]; raises a FieldError that names a wrong pair."""
     if isinstance(pairs, str) or not isinstance(pairs, Sequence):
         raise WrongType(f"must be a list of (token, score) pairs, not {brief(pairs)}")
     try:
-        # Not by zip(*pairs): an iterator for each pair sets off Python's garbage collector, for 0.05 s.
+        # Not by zip(*pairs), which makes an iterator for each pair and so starts the garbage collector, for 0.05 s.
         tokens, given = [token for token, _ in pairs], [score for _, score in pairs]
     except (TypeError, ValueError):
         wrong = next(

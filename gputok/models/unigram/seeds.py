@@ -1,76 +1,91 @@
-"""From unique words to seed pieces and tries: everything of Unigram training that happens once."""
+"""The steps of Unigram training that run once: they make seed pieces and tries from the unique words."""
 
 from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from gputok.kernels import threads as pool
 from gputok.kernels.cpu.train_unigram import suffixes
 from gputok.kernels.cpu.train_unigram import tries as unigram
-from gputok.kernels.cpu.train_unigram.suffixes import Code
 from gputok.kernels.cpu.train_unigram.tries import Trie
-from gputok.models.unigram.code import make_code
+from gputok.models.unigram.alphabet_code import make_code
 
-_GROUPS = 256  # sorted suffixes are worked on in about so many parts; no result depends on it
-_LEAST_GROUP = 1 << 12  # but of no fewer places each
-_SAMPLE = 16  # one group in so many is sorted first, to guess the score that seeds need
-_CAUTION = 1.5  # times the share of candidates that the guess should let through
-_PART = 1 << 20  # bytes of words that are decoded in one task
-_SHARE = 1 << 18  # places that are dealt to buckets in one task
-_SHARES = 64  # but no more tasks than that: each counts all buckets
-_CHUNK = 1 << 16  # characters of words that share a trie: its arrays stay in the second-level cache
-_NARROW = 1 << 32  # numbers below this are kept in 32 bits: fresh memory is dear
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+    from gputok.kernels.cpu.train_unigram.suffixes import Code
+    from gputok.types import Bytes, CodePoints, Counts, Mask, Positions, Positions32
+
+# No result depends on these sizes.
+_GROUPS = 256  # suffixes are sorted in about this many groups
+_LEAST_GROUP = 1 << 12  # the smallest number of positions in a group
+_SAMPLE = 16  # one group in this many is sorted first, to guess the score that a seed needs
+_CAUTION = 1.5  # the guess lets this many times the expected number of candidates pass
+_PART = 1 << 20  # bytes of words that one task decodes
+_SHARE = 1 << 18  # positions that one task distributes to buckets
+_SHARES = 64  # the largest number of such tasks: each counts all buckets
+_CHUNK = 1 << 16  # characters of words that share a trie, whose arrays then stay in the second-level cache
+_NARROW = 1 << 32  # numbers below this are stored in 32 bits, since new memory is expensive
 
 
 class Text(NamedTuple):
-    """The unique words as dense character ids (1 is the commonest): a 0, then each word followed by 0."""
+    """The unique words as dense ids of characters: a 0, then each word followed by 0. The most frequent character is 1."""
 
-    ids: np.ndarray  # uint16[n], or uint32 where there are more characters
-    words: np.ndarray  # int64[words], where each begins
-    counts: np.ndarray  # int64[words], how often each occurs
-    n_chars: np.ndarray  # int64[words]
-    code_points: np.ndarray  # uint32[characters + 1], of each dense id; [0] is unused
-    occurrences: np.ndarray  # int64[characters + 1]
-    code: Code  # of the ids, for keys
+    ids: npt.NDArray[np.uint16 | np.uint32]  # uint16[n], or uint32[n] if 16 bits are too few
+    words: Positions  # int64[n_words], where each word begins
+    counts: Counts  # int64[n_words], how often each word occurs
+    n_chars: Positions  # int64[n_words], characters of each word
+    code_points: CodePoints  # uint32[n_characters + 1], of each dense id; [0] is unused
+    occurrences: Counts  # int64[n_characters + 1], of each dense id
+    code: Code  # a binary code of the ids, of which the keys of suffixes consist
 
     @property
-    def number_type(self) -> type[np.unsignedinteger | np.signedinteger]:
-        """Holds any place in the text, and how often anything occurs."""
+    def number_type(self) -> type[np.uint32 | np.int64]:
+        """A type for all positions in the text, and for the number of occurrences of any of its parts."""
         return np.uint32 if max(len(self.ids), int(self.counts.sum())) < _NARROW else np.int64
 
 
 class Groups(NamedTuple):
-    """Places in a text, dealt by the beginnings of their suffixes: a group is a unit of work."""
+    """Positions in a text, distributed to groups by the first characters of their suffixes; a task works on one group."""
 
-    order: np.ndarray  # places, of Text.number_type[m]; in sorted order in each group that has been sorted
-    cache: np.ndarray  # uint64[m], their keys, before
-    weight: np.ndarray  # a number for each, of Text.number_type[m]
-    parts: list[slice]  # of these arrays; two groups share one character at most
+    order: npt.NDArray[
+        np.uint32 | np.int64
+    ]  # Text.number_type[m], positions; sorted by suffix once a group is sorted
+    cache: npt.NDArray[np.uint64]  # uint64[m], the keys of suffixes, until their group is sorted
+    weight: npt.NDArray[np.uint32 | np.int64]  # Text.number_type[m], a number that moves with each position
+    parts: list[
+        slice
+    ]  # the groups, as slices of these arrays; suffixes of two groups share at most one character
 
 
 class SortedWords(NamedTuple):
-    """Words in sorted order, cut into chunks whose first word shares nothing with the one before."""
+    """Words in sorted order, in chunks; the first word of a chunk is treated as sharing nothing with the word before."""
 
-    places: np.ndarray  # int64[words], where each begins
-    counts: np.ndarray  # int64[words], how often each occurs
-    lcp: np.ndarray  # int32[words], characters in common with the word before
-    n_chars: np.ndarray  # int64[words]
+    places: Positions  # int64[n_words], where each word begins
+    counts: Counts  # int64[n_words], how often each word occurs
+    lcp: Positions32  # int32[n_words], characters in common with the word before
+    n_chars: Positions  # int64[n_words], characters of each word
     chunks: list[tuple[int, int]]
 
 
 class Seeds(NamedTuple):
-    """Candidate pieces: the characters by their dense ids (0 is unused), then longer ones by falling score."""
+    """Seed pieces: the characters by their dense ids (0 is unused), then the longer pieces by falling class of score."""
 
-    place: np.ndarray  # int64[k], where in the text one occurrence of a longer one stands
-    length: np.ndarray  # int64[k], characters
-    score: np.ndarray  # int64[k], occurrences times length
-    parent: np.ndarray  # uint32[k], the longest other longer piece that is a prefix, as an arc, or NO_ARC
-    arc_at: np.ndarray  # uint32[n], the longest longer piece that begins at each place of the text, likewise
+    place: Positions  # int64[k], the position in the text of one occurrence of a longer piece
+    length: Positions  # int64[k], characters
+    score: Counts  # int64[k], occurrences times length
+    parent: npt.NDArray[
+        np.uint32
+    ]  # uint32[k], the longest prefix that is another longer piece, as an arc, or NO_ARC
+    arc_at: npt.NDArray[
+        np.uint32
+    ]  # uint32[n], the longest longer piece at each position of the text, likewise
     shift: int  # an arc is piece << shift | length - 1
 
 
@@ -78,13 +93,13 @@ class Words(NamedTuple):
     """All words as tries."""
 
     tries: list[Trie]
-    shift: int  # of their arcs
+    shift: int  # of the arcs in the tries
     n_words: int  # occurrences of words
-    n_characters: int  # and of their characters
+    n_characters: int  # occurrences of characters in words
 
 
-def greatest(values: np.ndarray, n: int) -> np.ndarray:
-    """bool[len(values)]: which are the n greatest; of equal ones, the first."""
+def greatest(values: npt.NDArray[Any], n: int) -> Mask:
+    """Returns bool[len(values)]: True for the n greatest values; among equal values, for the first."""
     if n >= len(values):
         return np.ones(len(values), bool)
     if n <= 0:
@@ -95,8 +110,8 @@ def greatest(values: np.ndarray, n: int) -> np.ndarray:
     return found
 
 
-def _ranges(ends: np.ndarray, size: int) -> list[tuple[int, int]]:
-    """Cuts 0..len(ends) into ranges of about `size`, where ends[i] is the running size up to and with item i."""
+def _ranges(ends: Positions, size: int) -> list[tuple[int, int]]:
+    """Divides items into consecutive ranges of about `size` each; ends[i]: the total size of the items 0 to i."""
     if len(ends) == 0:
         return []
     part = (np.maximum(ends, 1) - 1) // size
@@ -105,8 +120,11 @@ def _ranges(ends: np.ndarray, size: int) -> list[tuple[int, int]]:
     return list(itertools.pairwise(edges))
 
 
-def make_text(data: np.ndarray, offsets: np.ndarray, counts: np.ndarray, threads: int) -> Text:
-    """Decodes words (uint8[n] and int64[words + 1]) and numbers their characters by falling count, then code point."""
+def make_text(data: Bytes, offsets: Positions, counts: Counts, threads: int) -> Text:
+    """Decodes words and numbers their characters by falling count, then by code point.
+
+    data: uint8[n_bytes]; offsets: int64[n_words + 1]; counts: int64[n_words], how often each word occurs.
+    """
     parts = _ranges(offsets[1:], _PART)
     n_chars = np.empty(len(counts), np.int64)
     shares = [share for i in range(threads) if (share := parts[i::threads])]
@@ -119,7 +137,7 @@ def make_text(data: np.ndarray, offsets: np.ndarray, counts: np.ndarray, threads
         )
 
     greatest = max(pool.run(count, ((i,) for i in range(len(shares))), threads), default=0)
-    histogram = histograms[:, : greatest + 1].sum(axis=0)  # what lies behind is not touched
+    histogram = histograms[:, : greatest + 1].sum(axis=0)  # memory after that is never touched
     found = np.flatnonzero(histogram)
     found = found[np.argsort(-histogram[found], kind="stable")]
     dense = np.zeros(greatest + 1, np.uint32)
@@ -137,45 +155,46 @@ def make_text(data: np.ndarray, offsets: np.ndarray, counts: np.ndarray, threads
     return Text(ids, words[:-1], counts, n_chars, code_points, np.append(0, occurrences), code)
 
 
-def deal_words(text: Text, places: np.ndarray, step: int, threads: int) -> Groups:
-    """Deals words, weighted by their numbers, to groups that come one after the other in sorted order.
+def deal_words(text: Text, places: Positions, step: int, threads: int) -> Groups:
+    """Distributes words to groups whose order is the sorted order; the weight of a word is its number.
 
-    places[w] is where word w begins, or its last character to sort by what stands before it (step -1).
+    places: int64[n_words], the first character of each word (step: 1), or the last to sort words by their ends (step: -1).
     """
     shares = _shares(np.arange(1, len(places) + 1), len(places))
     of_words = text.ids, places, step, text.code
 
-    def count(share: tuple[int, int], buckets: np.ndarray) -> None:
+    def count(share: tuple[int, int], buckets: Counts) -> None:
         suffixes.count_words(*of_words, *share, buckets)
 
-    def deal(share: tuple[int, int], *where: np.ndarray) -> None:
+    def deal(share: tuple[int, int], *where: Any) -> None:
         suffixes.deal_words(*of_words, *share, *where)
 
     return _deal(shares, count, deal, np.ones(suffixes.BUCKETS, bool), text.number_type, threads)
 
 
 def deal_suffixes(text: Text, words: SortedWords, threads: int) -> Groups:
-    """Deals the suffixes of all words, each once, weighted by how often they occur.
+    """Distributes the suffixes of all words to groups; the weight of a suffix is how often it occurs.
 
-    Words that end alike share some, and are neighbours in `words`, which are sorted by their reverses. A suffix can
-    come twice where chunks of words meet: no result depends on it.
+    words: sorted from their ends, so that words with common suffixes are neighbours. Each suffix is distributed once, or
+    twice if words of two chunks have it; no result depends on that.
     """
     new = np.cumsum(words.n_chars - words.lcp)
     chunks = _shares(new[[b - 1 for _, b in words.chunks]], int(new[-1]))
     shares = [(words.chunks[a][0], words.chunks[b - 1][1]) for a, b in chunks]
     ends = words.places + 1
 
-    def count(share: tuple[int, int], buckets: np.ndarray) -> None:
+    def count(share: tuple[int, int], buckets: Counts) -> None:
         suffixes.count_suffixes(text.ids, ends, words.lcp, words.n_chars, text.code, *share, buckets)
 
-    def deal(share: tuple[int, int], *where: np.ndarray) -> None:
+    def deal(share: tuple[int, int], *where: Any) -> None:
         of_words = text.ids, ends, words.counts, words.lcp, words.n_chars, text.code
         suffixes.deal_suffixes(*of_words, *share, *where)
 
     return _deal(shares, count, deal, suffixes.bucket_cuts(text.code), text.number_type, threads)
 
 
-def _shares(ends: np.ndarray, total: int) -> list[tuple[int, int]]:
+def _shares(ends: Positions, total: int) -> list[tuple[int, int]]:
+    """Divides items into ranges for tasks; ends[i]: the number of positions of the items 0 to i, of `total` in all."""
     return _ranges(ends, max(_SHARE, total // _SHARES))
 
 
@@ -183,13 +202,14 @@ def _deal(
     shares: list[tuple[int, int]],
     count: Callable[..., None],
     deal: Callable[..., None],
-    cuts: np.ndarray,
-    number_type: type,
+    cuts: Mask,
+    number_type: type[np.uint32 | np.int64],
     threads: int,
 ) -> Groups:
-    """Two passes over each share: count(share, buckets), and deal(share, group_of, at, order, cache, weight).
+    """Distributes positions to groups, in two passes over each share (one task for each share and pass).
 
-    A group may begin at a bucket where `cuts`, bool[BUCKETS], says so.
+    The passes call count(share, buckets) and deal(share, group_of, at, order, cache, weight). cuts: bool[BUCKETS], True
+    for the buckets at which a group may begin.
     """
     buckets = np.zeros((len(shares), suffixes.BUCKETS), np.int64)
     list(pool.run(count, zip(shares, buckets, strict=True), threads))
@@ -203,9 +223,9 @@ def _deal(
         group_of[a:b] = group
     edges = [0, *(int(ends[b - 1]) for _, b in parts)]
     sizes = np.add.reduceat(buckets, [a for a, _ in parts], axis=1)
-    # where each share writes into each group
+    # at[share, group]: the position in `order` at which a share writes its first item of a group
     at = np.array(edges[:-1], np.int64) + np.cumsum(sizes, axis=0) - sizes
-    order, cache, weight = (np.empty(n, dtype) for dtype in (number_type, np.uint64, number_type))
+    order, cache, weight = np.empty(n, number_type), np.empty(n, np.uint64), np.empty(n, number_type)
     tasks = ((share, group_of, at[i], order, cache, weight) for i, share in enumerate(shares))
     list(pool.run(deal, tasks, threads))
     return Groups(order, cache, weight, [slice(a, b) for a, b in itertools.pairwise(edges)])
@@ -213,19 +233,22 @@ def _deal(
 
 def sort_group(
     text: Text, groups: Groups, group: slice, limit: int, heavy: int = 0, step: int = 1
-) -> np.ndarray:
-    """Sorts a group by `limit` characters from each place on (backwards, if step is -1), but for what is lighter than
-    `heavy`; -> int32[n], characters in common with the one before."""
+) -> Positions32:
+    """Sorts a group by the `limit` characters from each position on (backwards, if step is -1).
+
+    Suffixes that occur fewer than `heavy` times are not sorted. Returns int32[n], the number of characters in common with
+    the suffix before.
+    """
     of_group = groups.order[group], groups.cache[group], groups.weight[group]
     return suffixes.sort_suffixes(text.ids, *of_group, limit, step, text.code, heavy)
 
 
 def sorted_words(text: Text, threads: int, *, backwards: bool = False) -> SortedWords:
-    """Sorts the words, or their reverses: then `places` are those of their last characters."""
+    """Sorts the words; backwards: from their ends, and `places` are the positions of their last characters."""
     places, step = (text.words + text.n_chars - 1, -1) if backwards else (text.words, 1)
     groups = deal_words(text, places, step, threads)
 
-    def sort(group: slice) -> np.ndarray:
+    def sort(group: slice) -> Positions32:
         return sort_group(text, groups, group, len(text.ids), step=step)
 
     lcp = np.concatenate(list(pool.run(sort, ((group,) for group in groups.parts), threads)))
@@ -236,9 +259,10 @@ def sorted_words(text: Text, threads: int, *, backwards: bool = False) -> Sorted
 
 
 def find_seeds(text: Text, longest: int, size: int, threads: int) -> Seeds:
-    """The `size` candidates with the highest score; among equals, the first in sorted order, then the shorter.
+    """Returns the `size` candidates with the highest scores; among equals, the first in sorted order, then the shorter.
 
-    They are numbered by falling class of score, so that what is used most stands together.
+    They are numbered by falling class of score, so that the entries of frequent pieces lie close together in memory.
+    longest: the largest number of characters of a piece. Raises ValueError if arcs would need more than 32 bits.
     """
     backwards = sorted_words(text, threads, backwards=True)
     order, parts, found = _candidates(text, backwards, longest, size, threads)
@@ -270,7 +294,7 @@ def find_seeds(text: Text, longest: int, size: int, threads: int) -> Seeds:
     list(pool.run(suffixes.spread_arcs, tasks, threads))
 
     return Seeds(
-        np.append(np.zeros(n_characters, np.int64), order[begin][by_number]),
+        np.append(np.zeros(n_characters, np.int64), order[begin][by_number].astype(np.int64)),
         np.append(np.ones(n_characters, np.int64), length[by_number]),
         np.append(text.occurrences, score[by_number]),
         parent,
@@ -281,29 +305,33 @@ def find_seeds(text: Text, longest: int, size: int, threads: int) -> Seeds:
 
 def _candidates(
     text: Text, backwards: SortedWords, longest: int, size: int, threads: int, guess: bool = True
-) -> tuple[np.ndarray, list[slice], np.ndarray]:
-    """(sorted suffixes; parts of them; int64[5, k]: begin, end, length, score and its class of the best candidates, by
-    begin).
+) -> tuple[npt.NDArray[np.uint32 | np.int64], list[slice], Positions]:
+    """Finds the `size` best candidates.
 
-    What cannot be among them is not sorted: the score that is needed is guessed from some groups, and where too
-    few reach it in the end, everything is done again without a guess.
+    Returns (order, parts, found): the sorted suffixes, their groups, and int64[5, k], for each candidate, by begin: begin
+    and end in `order`, length, score, and class of the score. Suffixes that cannot be among the best are not sorted. The
+    score that the best need is guessed from some groups; if in the end too few candidates reach it, everything is done
+    again without a guess.
     """
     groups = deal_suffixes(text, backwards, threads)
     lock, classes, least = threading.Lock(), np.zeros(suffixes.CLASSES, np.int64), 2
 
-    def collect(group: slice) -> np.ndarray:
-        """Those of a group, but for those that `size` others are known to beat: a bound that only rises."""
-        nonlocal least
+    def collect(group: slice) -> Positions:
+        """Returns the candidates of a group, without those that are known to have a lower score than `size` others."""
+        nonlocal least  # the score that a candidate needs, as far as is known: it only rises
         bound = least
         lcp = sort_group(text, groups, group, longest + 1, -(-bound // max(1, longest)))
         of_group = groups.order[group], groups.weight[group]
-        found, own = suffixes.seed_candidates(text.ids, *of_group, lcp, group.start, longest, bound)
+        candidates, of_classes = suffixes.seed_candidates(
+            text.ids, *of_group, lcp, group.start, longest, bound
+        )
         with lock:
-            np.add(classes, own, out=classes)
+            np.add(classes, of_classes, out=classes)
             least = max(least, _reached(classes, size))
-        return found
+        return candidates
 
-    parts, found = groups.parts, {}
+    parts = groups.parts
+    found: dict[int, Positions] = {}
 
     def collect_all(some: list[slice]) -> None:
         found.update(
@@ -323,14 +351,17 @@ def _candidates(
     return groups.order, parts, everything[:, greatest(everything[3], size)]
 
 
-def _reached(classes: np.ndarray, size: float) -> int:
-    """The least score of the highest class that so many candidates reach, or 0."""
+def _reached(classes: Counts, size: float) -> int:
+    """Returns the least score of the highest class that `size` candidates reach, or 0.
+
+    classes: int64[CLASSES], how many candidates have a score of each class.
+    """
     enough = np.flatnonzero(np.cumsum(classes[::-1])[::-1] >= max(1, size))
     return suffixes.least_score(int(enough[-1])) if len(enough) else 0
 
 
 def build_tries(text: Text, seeds: Seeds, longest: int, threads: int) -> Words:
-    """Sorts the words and lays out their tries, with the pieces that end at each node."""
+    """Sorts the words and makes their tries, with the pieces that end at each node; longest: characters of a piece."""
     words = sorted_words(text, threads)
 
     def trie(first: int, last: int) -> Trie:

@@ -1,24 +1,27 @@
-"""Training a Unigram model from word counts."""
+"""Trains a Unigram model from word counts."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gputok.kernels.threads import thread_count
 from gputok.models.unigram import em, seeds
-from gputok.models.unigram.seeds import Seeds, Text
 
 if TYPE_CHECKING:
-    from gputok.text.word_counts import WordCounts
+    from collections.abc import Callable, Sequence
 
-_SEEDS_PER_PIECE = 10  # more seeds than this times the vocabulary made held-out text longer, not shorter
-# of a score: the namesake reads more than 15 digits one bit off, and then breaks ties otherwise
-_DECIMALS = 13
-_DESIRED = 1.1  # EM ends at this many times the vocabulary; the likeliest pieces are taken of those
+    from gputok.models.unigram.seeds import Seeds, Text
+    from gputok.text.word_counts import WordCounts
+    from gputok.types import Positions, Scores
+
+_SEEDS_PER_PIECE = (
+    10  # with more seeds than this for each piece of the vocabulary, held-out text got more tokens
+)
+_DECIMALS = 13  # of a score: if a file has more than 15 digits, tokenizers reads some scores one bit off
+_DESIRED = 1.1  # EM ends with this many times the pieces of the vocabulary, which takes the likeliest of them
 
 
 def train_unigram(
@@ -34,20 +37,36 @@ def train_unigram(
     threads: int | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[tuple[str, float]]:
-    """Learns the `vocab_size` pieces, with log-probabilities, under which the words are likeliest.
+    """Learns `vocab_size` pieces and their scores that make the words as likely as possible.
 
-    Every character of the words and of the initial alphabet is among them. Pieces come by falling score, then by
-    code points; no piece of more than one character is one of `taken`. The result is the same, bit for bit, for any number of threads and any order of the words.
+    The algorithm is that of Kudo (2018), as SentencePiece and `tokenizers` implement it, with four differences, each of
+    which reduced the number of tokens of held-out text: seeds are weighted by how often their words occur; a suffix of a
+    single repeated word can be a seed; at most ten seeds for each piece of the vocabulary are used; and the cost of
+    dropping a piece is computed from expected counts, of which characters contribute a quarter.
 
-    Source: Kudo (2018), as SentencePiece and `tokenizers` train it, with four differences, each of which made
-    held-out text shorter: seeds are weighted by how often their words occur; a suffix of a single repeated word can
-    be a seed; there are at most ten seeds for each piece asked for; and losses use expected counts, a quarter of
-    those of characters.
+    Args:
+        words: the words of the corpus, and how often each occurs.
+        vocab_size: how many pieces to learn, with the characters.
+        initial_alphabet: strings whose first characters are kept even if they don't occur.
+        shrinking_factor: the share of pieces that a pruning keeps.
+        max_piece_length: the largest number of characters of a piece.
+        n_sub_iterations: how many rounds of EM precede each pruning.
+        seed_size: the largest number of pieces to start with.
+        taken: texts that must not be pieces of more than one character, since they are special tokens.
+        threads: how many threads to use; None: all cores. The result does not depend on it.
+        progress: called as progress(stage, done, total) at each stage.
+
+    Returns:
+        (piece, logarithm of its probability), by falling score, then by code points. All characters of the words and of
+        the initial alphabet are pieces. The result is the same, bit for bit, for any order of the words.
+
+    Raises:
+        ValueError: if vocab_size is smaller than the number of characters.
     """
     threads, words = thread_count(threads), words.spelled_out()
     report = progress or (lambda stage, done, total: None)
 
-    # 1. the characters, and room for them
+    # 1. The characters, all of which become pieces
     text = seeds.make_text(words.data, words.offsets, words.counts, threads)
     alphabet = {chr(point) for point in text.code_points[1:]} | {
         string[0] for string in initial_alphabet if string
@@ -61,36 +80,36 @@ def train_unigram(
     if len(words.data) == 0:
         return [(character, 0.0) for character in sorted(alphabet)]
 
-    # 2. seed pieces from sorted suffixes
+    # 2. Seed pieces from sorted suffixes
     report("sorting suffixes", 0, 1)
     n_seeds = min(seed_size, _SEEDS_PER_PIECE * vocab_size)
     candidates = seeds.find_seeds(text, max_piece_length, n_seeds, threads)
     lattice = seeds.build_tries(text, candidates, max_piece_length, threads)
     report("sorting suffixes", 1, 1)
 
-    # 3. expectation maximization, pruning by likelihood until few enough are left
+    # 3. EM and pruning in turn, until few enough pieces are left
     counts = candidates.score.astype(np.float64)
     numbers, p = np.arange(len(counts)), counts / max(1, counts.sum())
     desired = int(vocab_size * _DESIRED)
-    first = np.count_nonzero(p)
+    first = int(np.count_nonzero(p))
     while True:
         for _ in range(n_sub_iterations):
-            numbers, p = em.compact(lattice, numbers, p, threads)
+            numbers, p = em.drop_dead_pieces(lattice, numbers, p, threads)
             counts, objective = em.expect(lattice, p, threads)
             p = em.maximize(counts, len(text.occurrences), threads)
-            live = np.count_nonzero(p)
+            live = int(np.count_nonzero(p))
             report(f"EM: {live} pieces, objective {objective:.4f}", first - live, first - desired)
         if np.count_nonzero(p) <= desired:
             break
         target = max(desired, int(shrinking_factor * np.count_nonzero(p)))
         p = em.prune(text, candidates, numbers, p, counts, target, threads)
 
-    # 4. the likeliest pieces beside the alphabet
+    # 4. The alphabet, and the likeliest of the other pieces
     pieces = _finalize(text, candidates, numbers, p, sorted(alphabet), vocab_size, {*taken})
     if len(pieces) < vocab_size:
         warnings.warn(
-            f"the corpus gave {len(pieces)} pieces, fewer than vocab_size={vocab_size}: it has no more repeated "
-            "substrings that make it likelier",
+            f"only {len(pieces)} pieces were learned, fewer than vocab_size={vocab_size}: no other repeated substring "
+            "makes the corpus more likely",
             stacklevel=2,
         )
     return pieces
@@ -99,34 +118,35 @@ def train_unigram(
 def _finalize(
     text: Text,
     candidates: Seeds,
-    numbers: np.ndarray,
-    p: np.ndarray,
+    numbers: Positions,
+    p: Scores,
     alphabet: Sequence[str],
     vocab_size: int,
     taken: set[str],
 ) -> list[tuple[str, float]]:
+    """Chooses the pieces of the vocabulary; numbers, p: int64[k] and float64[k], the seeds left, their probabilities."""
     n_characters = len(text.occurrences)
     characters = text.code_points[1:].astype("<u4").tobytes().decode("utf-32-le")
     scored = dict(zip(characters, _scores(p[1:n_characters]), strict=True))
     live = n_characters + np.flatnonzero(p[n_characters:])
-    named = zip(_spelt(text, candidates, numbers[live]), _scores(p[live]), strict=True)
+    named = zip(_strings(text, candidates, numbers[live]), _scores(p[live]), strict=True)
     best = sorted((-score, piece) for piece, score in named if piece not in taken)
     scored |= {piece: -loss for loss, piece in best[: vocab_size - len(alphabet)]}
-    # Characters that only the initial alphabet has: a little apart, as in `tokenizers`, but in a fixed order.
+    # Characters that only the initial alphabet has get slightly different scores, as in `tokenizers`, in a fixed order.
     least = min(scored.values(), default=0.0)
     unseen = [character for character in alphabet if character not in scored]
     scored |= {character: round(least + 0.0001 * i, _DECIMALS) for i, character in enumerate(unseen)}
     return [(piece, -loss) for loss, piece in sorted((-score, piece) for piece, score in scored.items())]
 
 
-def _scores(probabilities: np.ndarray) -> list[float]:
+def _scores(probabilities: Scores) -> list[float]:
     return np.round(np.log(probabilities), _DECIMALS).tolist()
 
 
-def _spelt(text: Text, candidates: Seeds, pieces: np.ndarray) -> list[str]:
-    """Pieces as strings."""
+def _strings(text: Text, candidates: Seeds, pieces: Positions) -> list[str]:
+    """Returns the texts of seed pieces; pieces: int64[k], their numbers."""
     ends = np.cumsum(candidates.length[pieces])
     starts = ends - candidates.length[pieces]
     at = np.arange(ends[-1] if len(ends) else 0) + np.repeat(candidates.place[pieces] - starts, ends - starts)
-    joined = text.code_points[text.ids[at]].astype("<u4").tobytes().decode("utf-32-le")
-    return [joined[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
+    characters = text.code_points[text.ids[at]].astype("<u4").tobytes().decode("utf-32-le")
+    return [characters[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]

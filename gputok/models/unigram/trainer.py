@@ -3,54 +3,65 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from gputok.models.trainer import Trainer
-from gputok.tokens.added_token import AddedToken
+from gputok.models.trainer import Trainer, contents
 from gputok.types import public
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from gputok.text.word_counts import WordCounts
+    from gputok.tokens.added_token import AddedToken
 
 
 @public("gputok.trainers")
 class TrainedUnigram(NamedTuple):
-    """What a Unigram model learns; the fields are named as those of `models.Unigram`."""
+    """The part of a Unigram model that a trainer learns.
 
-    vocab: list[tuple[str, float]]  # (piece, log-probability) in the order of the ids
+    Attributes:
+        vocab: (piece, logarithm of its probability) in the order of the ids.
+        unk_id: the id of the unknown token, or None.
+    """
+
+    vocab: list[tuple[str, float]]
     unk_id: int | None = None
 
     def into(self, model: Any) -> None:
-        """Puts it into a model, whose other options stay as they are."""
+        """Writes it into a Unigram model; the other options of the model stay as they are."""
         model.update(**self._asdict())
 
 
 @public("gputok.trainers")
 @dataclass(kw_only=True, eq=False, repr=False)
 class UnigramTrainer(Trainer):
-    """Trains a unigram language model over pieces (Kudo 2018), with the options of the namesake.
+    """Trains a unigram language model over pieces (Kudo 2018), with the options of `tokenizers`.
+
+    The result is the same, bit for bit, for any number of threads and any order of the words. It differs from the result
+    of `tokenizers`: held-out text gets fewer tokens (`train_unigram` says why).
 
     Args:
-        show_progress: Whether to show a progress bar.
-        vocab_size: The size of the final vocabulary, special tokens and alphabet included.
-        n_sub_iterations: Rounds of EM before each pruning.
-        shrinking_factor: The share of pieces that a pruning keeps.
-        special_tokens: Strings or AddedTokens that get the first ids, with score 0.
-        initial_alphabet: Characters to keep although they may not occur; of longer strings the first one.
-        unk_token: The token for unknown characters; it gets id 0 if it is not a special token.
-        max_piece_length: The most characters of a piece.
-        seed_size: The most pieces to begin with; more than ten times vocab_size are not taken.
+        show_progress: shows a progress bar.
+        vocab_size: the size of the final vocabulary, with special tokens and alphabet.
+        n_sub_iterations: how many rounds of EM (expectation maximization) precede each pruning.
+        shrinking_factor: the share of pieces that a pruning keeps.
+        special_tokens: strings or AddedTokens that get the first ids, with score 0.
+        initial_alphabet: characters to keep even if they don't occur; of a longer string, the first character.
+        unk_token: the token for unknown characters; it gets id 0 if it is not a special token.
+        max_piece_length: the largest number of characters of a piece.
+        seed_size: the largest number of pieces to start with; more than ten times vocab_size are never used.
 
-    The result is the same, bit for bit, for any number of threads and any order of the words. It is not the namesake's:
-    held-out text gets shorter with it (`train_unigram` says why).
+    Raises:
+        TypeError: if an option has a value of a wrong type, or is unknown.
+        ValueError: if an option has a value that is not allowed.
 
-    >>> from gputok import WordCounts
-    >>> trainer = UnigramTrainer(vocab_size=5, unk_token="<unk>")
-    >>> words = WordCounts.from_dict({"abab": 30, "ab": 50, "b": 2})
-    >>> [piece for piece, _ in trainer.train(words).vocab]
-    ['<unk>', 'ab', 'abab', 'b', 'a']
+    Example:
+        >>> from gputok import WordCounts
+        >>> trainer = UnigramTrainer(vocab_size=5, unk_token="<unk>")
+        >>> words = WordCounts.from_dict({"abab": 30, "ab": 50, "b": 2})
+        >>> [piece for piece, _ in trainer.train(words).vocab]
+        ['<unk>', 'ab', 'abab', 'b', 'a']
     """
 
     trains: ClassVar[str] = "Unigram"
@@ -72,20 +83,33 @@ class UnigramTrainer(Trainer):
         progress: Callable[[str, int, int], None] | None = None,
         devices: Sequence[Any] = (),
     ) -> TrainedUnigram:
-        """Learns the pieces of counted words; nothing of the trainer changes; it runs on the CPU.
+        """Learns the pieces from counted words; the trainer itself does not change.
 
-        ValueError: vocab_size has no room for the special tokens and the characters of the words.
+        Args:
+            words: the words of the corpus, and how often each occurs.
+            threads: how many threads to use; None: all cores.
+            progress: called as progress(stage, done, total) at each stage; an exception that it raises ends the training.
+            devices: without effect: the CPU does the work.
+
+        Returns:
+            What was learned; `into(model)` writes it into a Unigram model.
+
+        Raises:
+            ValueError: if vocab_size is smaller than the number of special tokens and characters of the words.
         """
         from gputok.models.unigram.train import train_unigram
 
-        specials = [token.content for token in self.special_tokens]
+        specials = contents(self.special_tokens)
         unk_id = None
         if self.unk_token is not None:
             if self.unk_token not in specials:
                 specials.insert(0, self.unk_token)
             unk_id = specials.index(self.unk_token)
         if len(words.data) == 0:
-            warnings.warn("the corpus has no words: nothing is learnt beyond the given tokens", stacklevel=2)
+            warnings.warn(
+                "the corpus has no words: the vocabulary has only special tokens and the initial alphabet",
+                stacklevel=2,
+            )
         pieces = train_unigram(
             words,
             vocab_size=self.vocab_size - len(specials),

@@ -1,4 +1,4 @@
-"""Whole words looked up in the vocabulary."""
+"""WordLevel: each word is one token."""
 
 from gputok.models.wordlevel.model import WordLevel
 

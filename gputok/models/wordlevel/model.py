@@ -1,74 +1,102 @@
-"""Whole words looked up in the vocabulary."""
+"""WordLevel, the model that looks up whole words in its vocabulary."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from gputok.fields import checked, per_field, string
 from gputok.models import base
 from gputok.models.base import Model, Tokens
-from gputok.types import Array
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gputok.types import Bytes, Positions
 
 
 class WordLevel(Model):
-    """Each word is a token or unknown.
+    """Makes each word one token.
 
-    vocab: token -> id, or the path of a vocab.json; unk_token: what stands for words that the vocabulary lacks.
+    Args:
+        vocab: a mapping of words to ids, or the path of a vocab.json.
+        unk_token: the token that replaces words that the vocabulary lacks; None: "<unk>".
 
-    >>> words = WordLevel({"hello": 0, "<unk>": 1}, unk_token="<unk>")
-    >>> [token.as_tuple() for token in words.tokenize("bye")]
-    [(1, '<unk>', (0, 3))]
+    Raises:
+        TypeError: if a token is not a string, or an id not a whole number.
+        ValueError: if an id is not allowed.
+
+    Example:
+        >>> words = WordLevel({"hello": 0, "<unk>": 1}, unk_token="<unk>")
+        >>> [token.as_tuple() for token in words.tokenize("bye")]
+        [(1, '<unk>', (0, 3))]
     """
 
     place = 2
     checks = per_field(unk_token=string)
 
-    def __init__(self, vocab: Mapping[str, int] | str | None = None, unk_token: str | None = None):
+    def __init__(self, vocab: Mapping[str, int] | str | None = None, unk_token: str | None = None) -> None:
         self.unk_token = "<unk>" if unk_token is None else unk_token
         self.vocabulary = base.vocabulary_of(self.read_file(vocab) if isinstance(vocab, str) else vocab)
 
     @staticmethod
     def read_file(vocab: str) -> dict[str, int]:
-        """The contents of a vocab.json."""
+        """Reads a vocab.json: a JSON object of words and their ids."""
         return base.read_json_vocabulary(vocab)
 
     @classmethod
     def from_file(cls, vocab: str, unk_token: str | None = None) -> Self:
-        """From a vocab.json."""
+        """Makes a model from a vocab.json.
+
+        Args:
+            vocab: the path of the file.
+            unk_token: as for the class.
+        """
         return cls(cls.read_file(vocab), unk_token)
 
     def save(self, folder: str, prefix: str | None = None) -> list[str]:
-        """Writes [prefix-]vocab.json into the folder; returns its path."""
+        """Writes `[prefix-]vocab.json` into a folder.
+
+        Args:
+            folder: an existing folder.
+            prefix: None, or the start of the name of the file.
+
+        Returns:
+            The path of the file, in a list.
+        """
         return [base.write_json(folder, prefix, "vocab.json", self.vocabulary.plain())]
 
     def get_trainer(self) -> Any:
-        """A WordLevelTrainer with its defaults."""
+        """Makes a WordLevelTrainer with default options."""
         from gputok.models.wordlevel.trainer import WordLevelTrainer
 
         return WordLevelTrainer()
 
     def fields(self) -> dict[str, Any]:
+        """Returns the JSON form, in which the vocabulary is a `Packed` object."""
         return {"type": "WordLevel", "vocab": self.vocabulary, "unk_token": self.unk_token}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
+        """Makes a model from its JSON form."""
         base.require(value, "WordLevel", "vocab", "unk_token")
         return cls(base.object_of(value, "vocab"), checked("unk_token", string, value["unk_token"]))
 
-    def tokenize_pieces(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> Tokens:
+    def tokenize_pieces(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> Tokens:
+        """Tokenizes the pieces data[start[i]:end[i]]; see `Model.tokenize_pieces`."""
         from gputok.kernels.cpu import lookup
 
         if byte_level:
-            return base.tokenize_spelled(self, data, start, end)
+            return base.tokenize_byte_level(self, data, start, end)
         found = lookup.find_strings(self.vocabulary.strings, data, start, end)
         missing = found < 0
         unk = self.vocabulary.mapping.get(self.unk_token) if missing.any() else None
         if unk is None and missing.any():
             raise base.missing_unk(self.unk_token)
-        ids = self.vocabulary.ids[found]  # for what wasn't found, -1 gives another word's id
+        ids = self.vocabulary.ids[
+            found
+        ]  # -1, of a word that was not found, selects a wrong id, which is replaced
         if unk is not None:
             ids[missing] = unk
         return Tokens(ids, start, end, np.arange(len(ids) + 1))

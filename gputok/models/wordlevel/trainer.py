@@ -1,50 +1,60 @@
-"""The trainer of WordLevel: the most frequent words."""
+"""The trainer of WordLevel, which takes the most frequent words."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from gputok.models.trainer import Trainer
-from gputok.tokens.added_token import AddedToken
+from gputok.models.trainer import Trainer, contents
 from gputok.types import public
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from gputok.text.word_counts import WordCounts
+    from gputok.tokens.added_token import AddedToken
 
 
 @public("gputok.trainers")
 class TrainedWordLevel(NamedTuple):
-    """What a WordLevel model learns."""
+    """The part of a WordLevel model that a trainer learns.
 
-    vocab: dict[str, int]  # in the order of the ids
+    Attributes:
+        vocab: the words and their ids, in the order of the ids.
+    """
+
+    vocab: dict[str, int]
 
     def into(self, model: Any) -> None:
-        """Puts it into a model, whose other options stay as they are."""
+        """Writes it into a WordLevel model; the other options of the model stay as they are."""
         model.update(**self._asdict())
 
 
 @public("gputok.trainers")
 @dataclass(kw_only=True, eq=False, repr=False)
 class WordLevelTrainer(Trainer):
-    """Takes the most frequent words, as `tokenizers.trainers.WordLevelTrainer` does.
+    """Makes a vocabulary of the most frequent words, as `tokenizers.trainers.WordLevelTrainer` does.
+
+    Ids are given in this order: the special tokens; the words by falling count, and, if these are equal, by code points.
 
     Args:
-        min_frequency: Words that occur fewer times are left out.
-        vocab_size: The size of the vocabulary, special tokens included.
-        show_progress: Whether to show a progress bar.
-        special_tokens: Strings or AddedTokens that get the first ids.
+        min_frequency: words that occur fewer times are left out.
+        vocab_size: the size of the vocabulary, with special tokens.
+        show_progress: shows a progress bar.
+        special_tokens: strings or AddedTokens that get the first ids.
 
-    Order: the special tokens, then words by falling count, among equals by rising code points.
+    Raises:
+        TypeError: if an option has a value of a wrong type, or is unknown.
+        ValueError: if an option has a value that is not allowed.
 
-    >>> from gputok import WordCounts
-    >>> trainer = WordLevelTrainer(vocab_size=3, special_tokens=["<unk>"])
-    >>> trainer.train(WordCounts.from_dict({"b": 1, "c": 5, "a": 1})).vocab
-    {'<unk>': 0, 'c': 1, 'a': 2}
+    Example:
+        >>> from gputok import WordCounts
+        >>> trainer = WordLevelTrainer(vocab_size=3, special_tokens=["<unk>"])
+        >>> trainer.train(WordCounts.from_dict({"b": 1, "c": 5, "a": 1})).vocab
+        {'<unk>': 0, 'c': 1, 'a': 2}
     """
 
     trains: ClassVar[str] = "WordLevel"
@@ -61,22 +71,30 @@ class WordLevelTrainer(Trainer):
         progress: Callable[[str, int, int], None] | None = None,
         devices: Sequence[Any] = (),
     ) -> TrainedWordLevel:
-        """Learns the vocabulary of counted words; nothing of the trainer changes; it runs on the CPU."""
+        """Makes the vocabulary from counted words; the trainer itself does not change.
+
+        Args:
+            words: the words of the corpus, and how often each occurs.
+            threads: without effect.
+            progress: not called.
+            devices: without effect: the CPU does the work.
+
+        Returns:
+            What was learned; `into(model)` writes it into a WordLevel model.
+        """
         words = words.spelled_out()
         if len(words) == 0:
-            warnings.warn(
-                "the corpus has no words: nothing is learnt beyond the special tokens", stacklevel=2
-            )
-        specials = [token.content for token in self.special_tokens]
+            warnings.warn("the corpus has no words: the vocabulary has only the special tokens", stacklevel=2)
+        specials = contents(self.special_tokens)
         wanted = max(0, self.vocab_size - len(specials))
         tokens = (specials + _most_frequent(words, self.min_frequency, wanted))[: self.vocab_size]
-        # A word that is a special token too keeps its later place, as in the namesake.
+        # As in tokenizers, a word that is also a special token gets the id of the word.
         ids = {token: id for id, token in enumerate(tokens)}
         return TrainedWordLevel(dict(sorted(ids.items(), key=lambda item: item[1])))
 
 
 def _most_frequent(words: WordCounts, min_frequency: int, n: int) -> list[str]:
-    """At most n words, by falling count, then rising bytes (which is rising code points)."""
+    """Returns at most n words, by falling count, then by bytes (the order of bytes in UTF-8 is that of code points)."""
     counts = words.counts
     least = min_frequency
     if 0 < n < len(counts):

@@ -1,4 +1,4 @@
-"""WordPiece: the longest token first."""
+"""WordPiece: each word is cut into the longest tokens, from its start."""
 
 from gputok.models.wordpiece.model import WordPiece
 

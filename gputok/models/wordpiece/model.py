@@ -1,9 +1,8 @@
-"""WordPiece: the longest token first."""
+"""WordPiece, the model that cuts each word into the longest tokens, from its start."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -12,22 +11,35 @@ from gputok.fields import SIZE, integer, per_field, string
 from gputok.files.atomic import replacing
 from gputok.models import base
 from gputok.models.base import Model, Tokens
-from gputok.types import Array
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gputok.kernels import WordPieceTables
+    from gputok.types import Bytes, Positions
 
 _LONGEST = 2**31 - 1  # no word has more characters
 
 
 class WordPiece(Model):
-    """Cuts a word from its start into the longest tokens that fit; a word that can't be cut so is unknown.
+    """Cuts a word into tokens: from its start, always the longest token that fits.
 
-    vocab: token -> id, or the path of a vocab.txt with one token a line.
-    unk_token: what stands for an unknown word.
-    max_input_chars_per_word: longer words are unknown.
-    continuing_subword_prefix: what stands before tokens that don't begin a word.
+    If at some position no token fits, the whole word becomes the unknown token.
 
-    >>> pieces = WordPiece({"[UNK]": 0, "un": 1, "##able": 2})
-    >>> [token.value for token in pieces.tokenize("unable")]
-    ['un', '##able']
+    Args:
+        vocab: a mapping of tokens to ids, or the path of a vocab.txt with one token on each line.
+        unk_token: the token that replaces an unknown word.
+        max_input_chars_per_word: longer words (in characters) become the unknown token.
+        continuing_subword_prefix: the start of all tokens that don't begin a word.
+
+    Raises:
+        TypeError: if an argument, a token or an id has a wrong type.
+        ValueError: if an argument or an id has a value that is not allowed.
+
+    Example:
+        >>> pieces = WordPiece({"[UNK]": 0, "un": 1, "##able": 2})
+        >>> [token.value for token in pieces.tokenize("unable")]
+        ['un', '##able']
     """
 
     place = 1
@@ -43,7 +55,7 @@ class WordPiece(Model):
         unk_token: str = "[UNK]",
         max_input_chars_per_word: int = 100,
         continuing_subword_prefix: str = "##",
-    ):
+    ) -> None:
         self.unk_token = unk_token
         self.continuing_subword_prefix = continuing_subword_prefix
         self.max_input_chars_per_word = max_input_chars_per_word
@@ -51,30 +63,44 @@ class WordPiece(Model):
 
     @staticmethod
     def read_file(vocab: str) -> dict[str, int]:
-        """The contents of a vocab.txt: a token a line, its id is the line's number from 0."""
+        """Reads a vocab.txt: one token on each line; the id of a token is the number of its line, from 0."""
         with open(vocab, encoding="utf-8", newline="\n") as file:
             return {line.rstrip(): number for number, line in enumerate(file)}
 
     @classmethod
     def from_file(cls, vocab: str, **kwargs: Any) -> Self:
-        """From a vocab.txt; further arguments are those of the class."""
+        """Makes a model from a vocab.txt.
+
+        Args:
+            vocab: the path of the file.
+            kwargs: further arguments of the class.
+        """
         return cls(cls.read_file(vocab), **kwargs)
 
     def save(self, folder: str, prefix: str | None = None) -> list[str]:
-        """Writes [prefix-]vocab.txt into the folder; returns its path."""
+        """Writes `[prefix-]vocab.txt` into a folder.
+
+        Args:
+            folder: an existing folder.
+            prefix: None, or the start of the name of the file.
+
+        Returns:
+            The path of the file, in a list.
+        """
         path = base.target(folder, prefix, "vocab.txt")
         lines = "".join(f"{token}\n" for token in self.vocabulary.plain())
-        with replacing(path) as beside:
-            beside.write_text(lines, encoding="utf-8", newline="\n")
+        with replacing(path) as temporary:
+            temporary.write_text(lines, encoding="utf-8", newline="\n")
         return [str(path)]
 
     def get_trainer(self) -> Any:
-        """A WordPieceTrainer with its defaults."""
+        """Makes a WordPieceTrainer with default options."""
         from gputok.models.wordpiece.trainer import WordPieceTrainer
 
         return WordPieceTrainer()
 
     def fields(self) -> dict[str, Any]:
+        """Returns the JSON form, in which the vocabulary is a `Packed` object."""
         return {
             "type": "WordPiece",
             "unk_token": self.unk_token,
@@ -85,27 +111,30 @@ class WordPiece(Model):
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
+        """Makes a model from its JSON form."""
         names = ("unk_token", "continuing_subword_prefix", "max_input_chars_per_word", "vocab")
         base.require(value, "WordPiece", *names)
-        return cls(**{name: value[name] for name in names} | {"vocab": base.object_of(value, "vocab")})
+        arguments: dict[str, Any] = {name: value[name] for name in names}
+        return cls(**arguments | {"vocab": base.object_of(value, "vocab")})
 
-    def tokenize_pieces(self, data: Array, start: Array, end: Array, *, byte_level: bool) -> Tokens:
+    def tokenize_pieces(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> Tokens:
+        """Tokenizes the pieces data[start[i]:end[i]]; see `Model.tokenize_pieces`."""
         from gputok.kernels.cpu import lookup, match_longest
 
         if byte_level:
-            return base.tokenize_spelled(self, data, start, end)
-        parts = []
+            return base.tokenize_byte_level(self, data, start, end)
+        parts: list[Tokens] = []
         for first, last in base.slices(start, end):
-            part = Tokens(
-                *match_longest.match_longest(data, start[first:last], end[first:last], self._tables)
-            )
+            words = data, start[first:last], end[first:last]
+            found: Any = match_longest.match_longest(*words, self._tables)
+            part = Tokens(*found)
             if self._tables.unk == lookup.NONE and (part.ids == lookup.NONE).any():
                 raise base.missing_unk(self.unk_token)
             parts.append(part)
-        return base.joined(parts)
+        return base.concat_tokens(parts)
 
     @derived
-    def _tables(self) -> Any:
+    def _tables(self) -> WordPieceTables:
         from gputok.kernels import WordPieceTables
         from gputok.kernels.cpu import lookup, trie
 

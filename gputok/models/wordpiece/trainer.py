@@ -1,31 +1,37 @@
-"""The trainer of WordPiece: BPE whose tokens inside a word have a prefix."""
+"""The trainer of WordPiece, which trains a BPE with a prefix for tokens inside a word."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from gputok.models.bpe.trainer import BpeTrainer
 from gputok.models.trainer import Trainer
-from gputok.tokens.added_token import AddedToken
 from gputok.types import public
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from gputok.text.word_counts import WordCounts
+    from gputok.tokens.added_token import AddedToken
 
 
 @public("gputok.trainers")
 class TrainedWordPiece(NamedTuple):
-    """What a WordPiece model learns; the fields are named as those of `models.WordPiece`."""
+    """The part of a WordPiece model that a trainer learns.
 
-    vocab: dict[str, int]  # in the order of the ids
+    Attributes:
+        vocab: the tokens and their ids, in the order of the ids.
+        continuing_subword_prefix: the start of all tokens that don't begin a word.
+    """
+
+    vocab: dict[str, int]
     continuing_subword_prefix: str = "##"
 
     def into(self, model: Any) -> None:
-        """Puts it into a model, whose other options stay as they are."""
+        """Writes it into a WordPiece model; the other options of the model stay as they are."""
         model.update(**self._asdict())
 
 
@@ -34,14 +40,28 @@ class TrainedWordPiece(NamedTuple):
 class WordPieceTrainer(Trainer):
     """Trains a WordPiece vocabulary by merging pairs, as `tokenizers.trainers.WordPieceTrainer` does.
 
-    It takes the options of `BpeTrainer`, whose docstring says what they mean and in which order ids are given. The
-    namesake numbers the characters with a prefix in the order of a hash table, so that two of its runs differ; here
-    they come by falling count, then code point.
+    Ids are given in the order that `BpeTrainer` describes. `tokenizers` numbers the characters with a prefix in the order
+    of a hash table, so that two runs differ; here they are numbered by falling count, then by code point.
 
-    >>> from gputok import WordCounts
-    >>> trainer = WordPieceTrainer(vocab_size=8, special_tokens=["[UNK]"])
-    >>> trainer.train(WordCounts.from_dict({"hug": 3, "hum": 2})).vocab
-    {'[UNK]': 0, 'g': 1, 'h': 2, 'm': 3, 'u': 4, '##u': 5, '##g': 6, '##m': 7}
+    Args:
+        vocab_size: the size of the final vocabulary, with special tokens and alphabet.
+        min_frequency: training ends when the most frequent pair occurs fewer times than this.
+        show_progress: shows a progress bar.
+        special_tokens: strings or AddedTokens that get the first ids.
+        limit_alphabet: how many different characters to keep, the most frequent of them; None: all.
+        initial_alphabet: characters to keep even if they don't occur; of a longer string, the first character.
+        continuing_subword_prefix: written before every token that does not begin a word.
+        end_of_word_suffix: written after every token that ends a word.
+
+    Raises:
+        TypeError: if an option has a value of a wrong type, or is unknown.
+        ValueError: if an option has a value that is not allowed.
+
+    Example:
+        >>> from gputok import WordCounts
+        >>> trainer = WordPieceTrainer(vocab_size=8, special_tokens=["[UNK]"])
+        >>> trainer.train(WordCounts.from_dict({"hug": 3, "hum": 2})).vocab
+        {'[UNK]': 0, 'g': 1, 'h': 2, 'm': 3, 'u': 4, '##u': 5, '##g': 6, '##m': 7}
     """
 
     trains: ClassVar[str] = "WordPiece"
@@ -62,19 +82,30 @@ class WordPieceTrainer(Trainer):
         progress: Callable[[str, int, int], None] | None = None,
         devices: Sequence[Any] = (),
     ) -> TrainedWordPiece:
-        """Learns the vocabulary of counted words; nothing of the trainer changes."""
-        learnt = self._bpe_trainer().train(
+        """Learns the vocabulary from counted words; the trainer itself does not change.
+
+        Args:
+            words: the words of the corpus, and how often each occurs.
+            threads: without effect: one thread merges. (Words are counted by many.)
+            progress: called as progress("merge", done, total) a few times a second; an exception that it raises ends the
+                training.
+            devices: CUDA devices (`gputok.backend`); used only if tokens have neither prefix nor suffix.
+
+        Returns:
+            What was learned; `into(model)` writes it into a WordPiece model.
+        """
+        learned = self._bpe_trainer().train(
             words.spelled_out(), threads=threads, progress=progress, devices=devices
         )
         prefix = self.continuing_subword_prefix
-        return TrainedWordPiece(learnt.vocabulary.plain(), "##" if prefix is None else prefix)
+        return TrainedWordPiece(learned.vocabulary.plain(), "##" if prefix is None else prefix)
 
     def _bpe_trainer(self) -> BpeTrainer:
         options = {option.name: getattr(self, option.name) for option in dataclasses.fields(self)}
         return BpeTrainer(**options)
 
     def _described(self, n_items: int, n_bytes: int | None) -> str:
-        # The namesake shows the trainer that it is made of
+        # tokenizers shows the BpeTrainer inside
         _, _, inner = self._bpe_trainer()._described(n_items, n_bytes).partition("(")
         return f"WordPieceTrainer(WordPieceTrainer(bpe_trainer={inner})"
 
@@ -85,5 +116,5 @@ class WordPieceTrainer(Trainer):
 
     def __setstate__(self, state: bytes) -> None:
         options: dict[str, Any] = json.loads(state)["WordPieceTrainer"]["bpe_trainer"]
-        trained: Self = type(self).from_dict(options)
-        self.__dict__.update(trained.__dict__)
+        other: Self = type(self).from_dict(options)
+        self.__dict__.update(other.__dict__)

@@ -20,11 +20,13 @@ from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.constants import ALL, U0, U1, U2, U3, U4, U8, U16, U20
 from gputok.kernels.cpu.primitives.hashing import same_long
 from gputok.kernels.cpu.primitives.memory import View, copy, leading_zeros, store_u32, tail, view
-from gputok.kernels.cpu.word_table import LONG
+from gputok.kernels.cpu.word_table import LONG, mix
 from gputok.kernels.signatures import U8s, U64s, U64x2, i64, u32, u64
 
-N_LINES = 1 << 16  # 4 MB: larger ones miss the processor's caches more often than they save words
-RING_BYTES = 1 << 21
+FIRST_LINES = 1 << 13  # 512 KB, and half as much of ring; a text of many words makes it larger
+MOST_LINES = 1 << 20  # 64 MB
+RING_BYTES_A_LINE = 32
+BYTES_A_LINE = 64 + RING_BYTES_A_LINE
 MAX_KEPT_BYTES = 1 << 10  # of a word
 RUN, END = 4, 5
 READY, RUN_VALUE, END_VALUE = (np.uint64(8 << 60), np.uint64(8 + RUN << 60), np.uint64(8 + END << 60))
@@ -40,16 +42,34 @@ class WordCache(NamedTuple):
 
     slots: U64x2  # uint64[2 * lines, 4]
     ring: U8s  # uint8[], a power of two
-    head: U64s  # uint64[1], how many bytes were ever written to the ring
+    head: U64s  # uint64[2], how many bytes were ever written to the ring; words pushed out since the cache was made
     width: int  # bytes of an id where it ends up, 2 or 4
 
 
-def new_cache(width: int = 4, n_lines: int = N_LINES, ring_bytes: int = RING_BYTES) -> WordCache:
+PUSHED_OUT = np.uint64(1)  # in `head`
+
+
+def new_cache(width: int = 4, n_lines: int = FIRST_LINES, ring_bytes: int | None = None) -> WordCache:
     memory = np.empty(8 * n_lines + 8, np.uint64)
     memory[:] = 0  # now, and not one page after the other when they are read first and then written
     skip = -memory.ctypes.data % 64 // 8
     slots = memory[skip : skip + 8 * n_lines].reshape(2 * n_lines, 4)
-    return WordCache(slots, np.empty(ring_bytes, np.uint8), np.zeros(1, np.uint64), width)
+    ring = np.empty(RING_BYTES_A_LINE * n_lines if ring_bytes is None else ring_bytes, np.uint8)
+    return WordCache(slots, ring, np.zeros(2, np.uint64), width)
+
+
+def is_too_small(cache: WordCache) -> bool:
+    """Were so many words pushed out that a larger cache would be worth its memory?"""
+    return int(cache.head[PUSHED_OUT]) * 16 > len(cache.slots)
+
+
+def enlarged(cache: WordCache, times: int) -> WordCache:
+    """The same words, in a cache that is `times` (a power of two) as large."""
+    n_lines, n = len(cache.slots) // 2, len(cache.ring)
+    larger = new_cache(cache.width, times * n_lines, times * n)
+    _move(cache, larger)
+    larger.head[0] = cache.head[0]
+    return larger
 
 
 class _Views(NamedTuple):
@@ -96,6 +116,41 @@ def reserve(cache, n):
     return position
 
 
+@kernel(WordCache, WordCache)
+def _move(cache, larger):
+    """Copies the ring and all slots; those of which a part is no longer in the ring are left out.
+
+    A line has at most two words, which go to one or two lines of the larger cache, that nothing else goes to.
+    """
+    old, new = views(cache), views(larger)
+    size, position = old.mask + U1, old.head[0]
+    at = position - min(position, size)
+    while at < position:  # in two parts, if the ring has come round
+        n = min(position - at, size - (at & old.mask))
+        copy(new.ring, at & new.mask, old.ring, at & old.mask, n)
+        at += n
+    for i in range(len(cache.slots)):
+        slot = np.uint64(i) << U2
+        low, high, entry, value = (
+            old.slots[slot],
+            old.slots[slot + U1],
+            old.slots[slot + U2],
+            old.slots[slot + U3],
+        )
+        code = entry & _CODE
+        if entry == U0 or value < READY or (code == _LONG and not is_there(old, entry >> U8)):
+            continue
+        if value >= RUN_VALUE and value < END_VALUE and not is_there(old, value & _POSITION):
+            continue
+        line = line_of(new, low if code == _LONG else mix(low, high, code))
+        if new.slots[line + U2] != U0:
+            line += U4
+        new.slots[line] = low
+        new.slots[line + U1] = high
+        new.slots[line + U2] = entry
+        new.slots[line + U3] = value
+
+
 @kernel(inline=True)
 def holds(cache, slot, low, high, code, text, begin, length):
     """Is this word in this slot (a view)?"""
@@ -131,6 +186,7 @@ def enter(cache, line, low, high, text, begin, length, value):
         return
     slots = cache.slots
     slot = line if slots[line + U2] == U0 else line + U4
+    cache.head[PUSHED_OUT] += np.uint64(slots[slot + U2] != U0)
     entry = length
     if length >= _LONG:
         position = reserve(cache, length)
@@ -148,15 +204,36 @@ def most_ids(n_words, n_bytes):
     return U3 * n_words + min(n_bytes, np.uint64(MAX_KEPT_BYTES) * n_words)
 
 
+@kernel(inline=True)
+def value_of(cache, width, ids, first, count, most):
+    """What a slot holds for the ids ids[first:first + count]; 0 for more than `most` that don't fit a slot."""
+    bits, largest = (U16, U1 << U16) if width == U2 else (U20, U1 << U20)
+    if count < np.uint64(RUN):
+        value, fits = READY | count << COUNT, True
+        for k in range(count):
+            token = np.uint64(ids[first + k])
+            value |= token << (bits * k)
+            fits = fits and token < largest
+        if fits:
+            return value
+    if count > most:
+        return U0
+    position = reserve(cache, U4 * (count + U1))
+    run = position & cache.mask
+    store_u32(cache.ring, run, np.uint32(count))
+    for k in range(count):
+        store_u32(cache.ring, run + U4 * (k + U1), ids[first + k])
+    return RUN_VALUE | position
+
+
 @kernel(WordCache, u64[:], i64[:], i64[:], u32[:], i64[:])
 def keep(cache, lines, begin, end, ids, rows):
     """Gives the new words 0 to n - 1 their ids, where they are still in their lines.
 
     lines: uint64[n]; begin, end: int64[n], for their lengths; ids: uint32[t], rows: int64[n + 1].
     """
-    where, learnt, learnt_bytes = views(cache), view(ids), view(ids, np.uint8)
-    slots, ring = where.slots, where.ring
-    bits, largest = (U16, U1 << U16) if cache.width == 2 else (U20, U1 << U20)
+    where, learnt, width = views(cache), view(ids), np.uint64(cache.width)
+    slots = where.slots
     for i in range(len(lines)):
         number, slot = np.uint64(i + 1), lines[i]
         if slots[slot + U3] != number:
@@ -164,21 +241,9 @@ def keep(cache, lines, begin, end, ids, rows):
             if slots[slot + U3] != number:
                 continue
         first, count = np.uint64(rows[i]), np.uint64(rows[i + 1] - rows[i])
-        value, fits = READY | count << COUNT, count < np.uint64(RUN)
-        if fits:
-            for k in range(count):
-                token = np.uint64(learnt[first + k])
-                value |= token << (bits * k)
-                fits = fits and token < largest
-        if not fits and count <= np.uint64(end[i] - begin[i]):
-            position = reserve(where, U4 * (count + U1))
-            run = position & where.mask
-            store_u32(ring, run, np.uint32(count))
-            copy(ring, run + U4, learnt_bytes, U4 * first, U4 * count)
-            value, fits = RUN_VALUE | position, True
-        if fits:
-            slots[slot + U3] = value
-        else:
+        value = value_of(where, width, learnt, first, count, np.uint64(end[i] - begin[i]))
+        slots[slot + U3] = value
+        if value == U0:
             slots[slot + U2] = U0  # more ids than most_ids allows: the model is asked each time
 
 

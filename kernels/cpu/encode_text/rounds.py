@@ -15,12 +15,15 @@ from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.encode_text.cache import (
     COUNT,
     END_VALUE,
+    MOST_LINES,
     NOWHERE,
     READY,
     RUN_VALUE,
     WordCache,
+    enlarged,
     enter,
     find,
+    is_too_small,
     keep,
     line_of,
     most_ids,
@@ -44,8 +47,9 @@ from gputok.kernels.cpu.walk import BLOCK_BYTES, END_OF_TEXT, MARGIN, Walk, fill
 from gputok.kernels.cpu.word_table import N_KEYS, word_key
 from gputok.kernels.signatures import I64s, U8s, U64s, i64, u32
 
-__all__ = ["Encoder", "encode_text", "new_encoder", "surround"]
+__all__ = ["Encoder", "encode_text", "surround"]
 
+MANY_SLOTS = 1 << 18  # up to which a cache that is too small becomes four times as large, then twice
 N_IDS, N_EVENTS = 1 << 19, 1 << 16  # of a round
 _INLINE = np.uint64(2)  # value >> 62 where a slot holds the ids themselves
 _ID = np.uint64((1 << 20) - 1)
@@ -63,17 +67,25 @@ class _Round(NamedTuple):
     lines: U64s  # uint64[n_new], where each is entered in the cache
 
 
-class Encoder(NamedTuple):
-    """Known words, and memory to work in: for one model and one thread at a time."""
+class Encoder:
+    """Known words, and memory to work in: for one model and one thread at a time.
 
-    cache: WordCache
-    round: _Round
+    Args:
+        dtype: of the ids, uint32 or uint16, which has to hold them all.
+        most_lines: how large the cache may become; a line is 64 bytes of slots and 32 of ring, for two words.
+        sizes: of `new_cache`.
+    """
 
+    def __init__(self, dtype=np.uint32, most_lines: int = MOST_LINES, **sizes) -> None:
+        width = np.dtype(dtype).itemsize
+        self.cache, self.most_lines = new_cache(width, **sizes), most_lines
+        self.work = _new_round(width * N_IDS, N_EVENTS)
 
-def new_encoder(dtype=np.uint32, **sizes) -> Encoder:
-    """dtype: of the ids, uint32 or uint16, which has to hold them all. sizes: of `new_cache`."""
-    width = np.dtype(dtype).itemsize
-    return Encoder(new_cache(width, **sizes), _new_round(width * N_IDS, N_EVENTS))
+    def grow(self) -> None:
+        """Makes the cache larger if too many words are pushed out, and there may be more."""
+        if is_too_small(self.cache) and len(self.cache.slots) < 2 * self.most_lines:
+            few = 4 * len(self.cache.slots) <= min(2 * self.most_lines, MANY_SLOTS)
+            self.cache = enlarged(self.cache, 4 if few else 2)
 
 
 def _new_round(n_bytes: int, n_events: int) -> _Round:
@@ -89,7 +101,8 @@ def encode_text(data, offsets, token, walk, encode_words, encoder):
     called with words that the encoder doesn't know.
     Returns ids (uint16 or uint32)[t] and offsets int64[p + 1].
     """
-    cache, work = encoder
+    encoder.grow()
+    cache, work = encoder.cache, encoder.work
     start, stop = int(offsets[0]), int(offsets[-1])
     token = np.empty(0, np.int64) if token is None else np.ascontiguousarray(token, np.int64)
     dtype, ends, parts, n_ids = np.dtype(f"u{cache.width}"), np.zeros(len(offsets), np.int64), [], 0

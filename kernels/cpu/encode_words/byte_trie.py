@@ -18,7 +18,9 @@ from gputok.kernels.signatures import i64, u8, u32, u64
 MAX_TOKENS = 1 << 24
 CHECK, BASE = np.uint64(55), np.uint64(24)
 TOKEN, BASES = np.uint64(MAX_TOKENS - 1), np.uint64((1 << 31) - 1)
-_TRIES = 256  # free cells that are tried for a node's children, before they go behind all others
+# Free cells that are tried for a node's children before they go behind all others: 256 save 5 % of the cells, and take three
+# times as long (Qwen 3: 0.31 and 0.09 s).
+_TRIES = 16
 
 
 @kernel(inline=True)

@@ -1,6 +1,6 @@
-"""Views of memory, for kernels: see views.py. Where machine code came with the package, nothing here is called.
+"""Views of memory, for kernels: see views.py. If machine code came with the package, nothing here is called.
 
-Numba takes a third of a second to import, and nobody asks it anything then.
+Then Numba, which takes a third of a second to import, need not even be installed.
 """
 
 from __future__ import annotations
@@ -12,29 +12,36 @@ from gputok.kernels.native import choose
 CHECKED = os.environ.get("GPUTOK_CHECK", "0") not in ("", "0")
 
 if choose().calls is None:
-    from gputok.kernels.cpu.primitives.views import (
-        View,
-        as_array,
-        bytes_at_least,
-        copy,
-        count_ones,
-        equal_bytes,
-        grown,
-        is_given,
-        leading_zeros,
-        lend_views,
-        load_u16,
-        load_u32,
-        load_u64,
-        owned,
-        prefetch,
-        scratch,
-        store_u32,
-        store_u64,
-        tail,
-        trailing_zeros,
-        view,
-    )
+    try:
+        from gputok.kernels.cpu.primitives.views import (
+            View,
+            as_array,
+            bytes_at_least,
+            copy,
+            count_ones,
+            equal_bytes,
+            grown,
+            is_given,
+            leading_zeros,
+            lend_views,
+            load_u16,
+            load_u32,
+            load_u64,
+            owned,
+            prefetch,
+            scratch,
+            store_u32,
+            store_u64,
+            tail,
+            trailing_zeros,
+            view,
+        )
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in ("numba", "llvmlite"):
+            raise
+        raise ImportError(
+            f"the kernels must be {choose().reason}. But Numba is not installed: pip install 'gputok[jit]'"
+        ) from None
 else:
     View = as_array = bytes_at_least = copy = count_ones = equal_bytes = grown = is_given = leading_zeros = (
         lend_views

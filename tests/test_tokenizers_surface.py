@@ -39,7 +39,7 @@ NOT_HERE = {
 # Signatures that differ on purpose, and why.
 OTHER_SIGNATURE = {
     "AddedToken": "`normalized` is by default the opposite of `special` in both; only ours says so",
-    "Metaspace": "the default replacement is ▁ in both; the namesake's text signature says _",
+    "Metaspace": "the default replacement is ▁ in both; tokenizers' text signature says _",
     "ParityBpeTrainer.train_from_iterator": "has further arguments of ours",
 }
 # Readable there and not settable in the same way here, or the reverse.

@@ -1,0 +1,211 @@
+"""Writes the documentation into one folder of HTML: the README, the notebooks as a guide, and the API reference.
+
+    python .ci/docs/build.py FOLDER      (pip install 'gputok[docs]')
+
+The reference is made of the docstrings by pdoc, the guide by nbconvert. The exit status is 1 if a public name has no
+docstring, or if a link leads to a page or a place that does not exist; links to other sites are not followed.
+"""
+
+from __future__ import annotations
+
+import ast
+import html
+import html.parser
+import importlib
+import inspect
+import os
+import pathlib
+import re
+import shutil
+import sys
+import urllib.parse
+
+import markdown2
+import nbformat
+import pdoc.doc
+import pdoc.render
+from nbconvert import HTMLExporter
+
+ROOT = pathlib.Path(__file__).parents[2]
+MODULES = [
+    "gputok",
+    "gputok.normalizers",
+    "gputok.pre_tokenizers",
+    "gputok.models",
+    "gputok.trainers",
+    "gputok.processors",
+    "gputok.decoders",
+    "gputok.implementations",
+    "gputok.pretrained",
+    "gputok.corpus",
+    "gputok.report",
+    "gputok.recipes",
+    "gputok.token_classification",
+    "gputok.progress",
+    "gputok.backend",
+    "gputok.tools",
+    "gputok.files.locations",
+    "gputok.files.token_files",
+]
+"""The modules that users import."""
+
+SHOWN = {
+    "gputok.files.locations": ["StorageOptions", "RemoteError"],
+    "gputok.files.token_files": ["TokenBatch"],
+}
+"""Of modules that are more than their public part: the names to show."""
+
+
+def main(folder: pathlib.Path) -> list[str]:
+    """Writes the pages and returns what is wrong with them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    public = [importlib.import_module(name) for name in MODULES]
+    for name, names in SHOWN.items():
+        sys.modules[name].__all__ = names  # pdoc shows these, and ruff need not know
+    name_sources()
+    documented = {module.__name__: pdoc.doc.Module(module) for module in public}
+    guide = write_guide(folder)
+    write_reference(folder, documented)
+    write_index(folder, guide)
+    return [*undocumented(documented), *broken_links(folder)]
+
+
+def name_sources() -> None:
+    """Gives each class the name of the module that it is written in, where pdoc finds its annotations and comments.
+
+    In gputok, public classes have the name of the module that users import them from.
+    """
+    for name, module in sorted(sys.modules.items()):
+        if name.split(".")[0] == "gputok" and getattr(module, "__file__", None):
+            tree = ast.parse(pathlib.Path(str(module.__file__)).read_text(encoding="utf-8"))
+            for node in tree.body:
+                if isinstance(node, ast.ClassDef):
+                    vars(module)[node.name].__module__ = name
+
+
+def write_reference(folder: pathlib.Path, documented: dict[str, pdoc.doc.Module]) -> None:
+    """A page for each module, with a search over all of them."""
+    pdoc.render.configure(
+        docformat="google",
+        show_source=False,
+        template_directory=pathlib.Path(__file__).parent / "pdoc",
+    )
+    for name, module in documented.items():
+        page = folder / f"{name.replace('.', '/')}.html"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(without_dead_names(pdoc.render.html_module(module, documented)), encoding="utf-8")
+    (folder / "search.js").write_text(pdoc.render.search_index(documented), encoding="utf-8")
+
+
+def without_dead_names(page: str) -> str:
+    """Takes out the links that pdoc makes of names in docstrings which it does not show."""
+    places = set(re.findall(r'\bid="([^"]+)"', page))
+    return re.sub(
+        r'<a href="#([^"]+)">(.*?)</a>',
+        lambda link: link[0] if link[1] in places else link[2],
+        page,
+        flags=re.S,
+    )
+
+
+def write_guide(folder: pathlib.Path) -> dict[str, str]:
+    """A page for each notebook; returns their titles by the name of the page."""
+    (folder / "guide").mkdir(exist_ok=True)
+    exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
+    titles = {}
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
+        body, _ = exporter.from_notebook_node(notebook)
+        name = f"guide/{path.stem}.html"
+        (folder / name).write_text(page_of(title, body, "../"), encoding="utf-8")
+        titles[name] = title
+    return titles
+
+
+def write_index(folder: pathlib.Path, guide: dict[str, str]) -> None:
+    """The first page: the README, with links to the guide and the reference."""
+    shutil.copytree(ROOT / ".github", folder / ".github", dirs_exist_ok=True)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    readme = markdown2.markdown(text, extras=["fenced-code-blocks", "tables", "header-ids"])
+    lists = [
+        '<nav class="lists"><h2 id="guide">Guide</h2><ul>',
+        *(f'<li><a href="{name}">{html.escape(title)}</a></li>' for name, title in guide.items()),
+        '</ul><h2 id="reference">Reference</h2><ul>',
+        *(f'<li><a href="{name.replace(".", "/")}.html">{name}</a></li>' for name in MODULES),
+        "</ul></nav>",
+    ]
+    (folder / "index.html").write_text(page_of("gputok", readme + "".join(lists), ""), encoding="utf-8")
+
+
+def page_of(title: str, body: str, to_root: str) -> str:
+    """A whole page, in the style of this folder."""
+    style = (pathlib.Path(__file__).parent / "guide.css").read_text(encoding="utf-8")
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{style}</style></head><body>'
+        f'<nav class="top"><a href="{to_root}index.html">gputok</a> <a href="{to_root}index.html#guide">Guide</a> '
+        f'<a href="{to_root}gputok.html">Reference</a></nav><main>{body}</main></body></html>\n'
+    )
+
+
+def undocumented(modules: dict[str, pdoc.doc.Module]) -> list[str]:
+    """The public modules, classes, functions and properties without a docstring, of their own or of a base class."""
+    found = []
+
+    def look(namespace: pdoc.doc.Namespace[object]) -> None:
+        for member in namespace.own_members:
+            public = not member.name.startswith("_")
+            is_property = isinstance(inspect.getattr_static(namespace.obj, member.name, None), property)
+            told = member.docstring or (isinstance(member, pdoc.doc.Variable) and not is_property)
+            if public and not told:
+                found.append(f"{member.fullname}: has no docstring")
+            if public and isinstance(member, pdoc.doc.Class):
+                look(member)
+
+    for module in modules.values():
+        if not module.docstring:
+            found.append(f"{module.fullname}: has no docstring")
+        look(module)
+    return found
+
+
+class Page(html.parser.HTMLParser):
+    """The places of a page that links can lead to, and its links to other places."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        super().__init__()
+        self.places: set[str] = set()
+        self.links: list[str] = []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        for name, value in attributes:
+            if name in ("id", "name") and value:
+                self.places.add(value)
+            elif name in ("href", "src", "srcset") and value:
+                self.links.append(value)
+
+
+def broken_links(folder: pathlib.Path) -> list[str]:
+    """The links between the pages of a folder that lead nowhere."""
+    pages = {path.resolve(): Page(path) for path in sorted(folder.rglob("*.html"))}
+    found = []
+    for path, page in pages.items():
+        for link in page.links:
+            parts = urllib.parse.urlsplit(link)
+            if parts.scheme or parts.netloc:
+                continue
+            target = path
+            if parts.path:
+                target = pathlib.Path(os.path.normpath(path.parent / urllib.parse.unquote(parts.path)))
+            place = urllib.parse.unquote(parts.fragment)
+            if not target.is_file() or (place and target in pages and place not in pages[target].places):
+                found.append(f"{path.relative_to(folder.resolve())}: the link {link} leads nowhere")
+    return found
+
+
+if __name__ == "__main__":
+    wrong = main(pathlib.Path(sys.argv[1]))
+    print(*wrong, sep="\n", file=sys.stderr)
+    sys.exit(1 if wrong else 0)

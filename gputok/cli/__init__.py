@@ -1,0 +1,11 @@
+"""The command line: `gputok train`, `count`, `encode`, `decode`, `report`, `show`, `demo`, `info`, `compile`, `bench`.
+
+Results go to standard output or to the file of `--output`, which is written atomically; `-` stands for standard input or
+standard output. What a command did is summed up in one line on standard output, or on standard error if standard output
+has the result. Progress, warnings and errors go to standard error, an error as one line. Exit status: 0 success,
+1 failure, 2 usage error, 130 interrupted (Ctrl-C).
+"""
+
+from gputok.cli.entry import app, main
+
+__all__ = ["app", "main"]

@@ -1,0 +1,135 @@
+"""`gputok bench`: gputok beside what people use instead, on their text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gputok.cli.options import AsJson, Model, Progress, Threads, VocabSize, check_standard_input, local_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def _peers(incomplete: str) -> list[str]:
+    from gputok.bench.peers import ENCODE, TRAIN
+
+    return [name for name in dict.fromkeys([*TRAIN, *ENCODE]) if name.startswith(incomplete)]
+
+
+Against = Annotated[
+    list[str] | None,
+    typer.Option(help="Peers, one or more. [default: tokenizers]", metavar="PEER...", autocompletion=_peers),
+]
+Runs = Annotated[int, typer.Option(help="Runs of each, taking turns.", min=1)]
+BenchDevice = Annotated[str, typer.Option(help="Where gputok runs: cpu, cuda or cuda:N.")]
+Corpus = Annotated[
+    str,
+    typer.Argument(
+        help="A text file (also .gz, .xz, .zst), or - for standard input.",
+        metavar="CORPUS",
+        show_default=False,
+    ),
+]
+
+
+def train(
+    corpus: Corpus,
+    vocab_size: VocabSize = 32_000,
+    against: Against = None,
+    model: Model = "bpe",
+    threads: Threads = None,
+    device: BenchDevice = "cpu",
+    runs: Runs = 3,
+    as_json: AsJson = False,
+    progress: Progress = None,
+) -> None:
+    """Learn the same vocabulary with each peer (tokenizers, gigabpe, rustbpe, sentencepiece) and compare time, memory
+    and result."""
+    from gputok import bench
+
+    with local_file(corpus) as text:
+        comparison = bench.train(
+            text,
+            vocab_size=vocab_size,
+            model=model,  # type: ignore[arg-type]  # bench names what is wrong
+            against=against or ["tokenizers"],
+            threads=threads,
+            device=device,
+            runs=runs,
+            progress=progress,
+        )
+    print(comparison.to_json() if as_json else comparison.table())
+
+
+def encode(
+    corpus: Corpus,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            "--tokenizer",
+            "-t",
+            help="A GPT-2-style tokenizer.json, or - for standard input. [default: trained on the text]",
+        ),
+    ] = None,
+    vocab_size: VocabSize = 32_000,
+    against: Against = None,
+    threads: Threads = None,
+    device: BenchDevice = "cpu",
+    runs: Runs = 3,
+    as_json: AsJson = False,
+    progress: Progress = None,
+) -> None:
+    """Encode the same documents with each peer (tokenizers, tiktoken, gigatoken) and compare time, memory and ids."""
+    from gputok import bench
+
+    check_standard_input([corpus, tokenizer])
+    with local_file(corpus) as text, local_file(tokenizer or "") as path:
+        comparison = bench.encode(
+            text,
+            tokenizer=path or None,
+            vocab_size=vocab_size,
+            against=against or ["tokenizers"],
+            threads=threads,
+            device=device,
+            runs=runs,
+            progress=progress,
+        )
+    print(comparison.to_json() if as_json else comparison.table())
+
+
+def start(
+    tokenizers: Annotated[
+        list[str] | None, typer.Argument(help="tokenizer.json files to load.", metavar="[TOKENIZER...]")
+    ] = None,
+    runs: Annotated[int, typer.Option(help="Processes of each kind, taking turns.", min=1)] = 9,
+    as_json: AsJson = False,
+) -> None:
+    """Time whole processes that do little: the first one on a machine, later ones, and those of tokenizers."""
+    from gputok.bench import start as processes
+
+    rows = processes.start(tokenizers or [], runs=runs)
+    print(processes.to_json(rows) if as_json else processes.table(rows))
+
+
+def device(device: BenchDevice = "cuda:0") -> None:
+    """Measure what the design of the CUDA kernels depends on: launches, graphs, a cooperative grid, atomics."""
+    from gputok.backend import choose
+    from gputok.bench import device as probes
+
+    for card in choose(device).devices:
+        print(probes.table(card, probes.measure(card)))
+
+
+def repeat_option(arguments: Sequence[str]) -> list[str]:
+    """Writes `--against a b` as `--against a --against b`, which the parser of options understands."""
+    from gputok.bench.peers import ENCODE, TRAIN
+
+    peers = {*TRAIN, *ENCODE}
+    result: list[str] = []
+    for argument in arguments:
+        if argument in peers and result[-2:-1] == ["--against"] and result[-1] in peers:
+            result.append("--against")
+        result.append(argument)
+    return result

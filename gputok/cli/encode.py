@@ -1,0 +1,168 @@
+"""`gputok encode` and `gputok decode`: text to ids and back."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gputok.cli.options import (
+    STANDARD,
+    AsJson,
+    Column,
+    Device,
+    Errors,
+    Progress,
+    Separator,
+    StorageOption,
+    Threads,
+    TokenizerFile,
+    check_standard_input,
+    load_tokenizer,
+    sources,
+    storage_options,
+    sum_up,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gputok.tokenizer import Tokenizer
+
+
+def encode(
+    tokenizer: TokenizerFile,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(help="As for train. [default: standard input]", metavar="FILE...", show_default=False),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help=".npy, .bin, .arrow or .parquet. [default: ids as text on standard output, a line for each document; - "
+            "is the same, summed up on standard error]",
+        ),
+    ] = None,
+    column: Column = None,
+    separator: Separator = None,
+    errors: Errors = "strict",
+    threads: Threads = None,
+    device: Device = "auto",
+    progress: Progress = None,
+    as_json: AsJson = False,
+    storage_option: StorageOption = None,
+) -> None:
+    """Turn text into ids. An interrupted run resumes."""
+    from gputok.kernels.native.preparation import preparation
+
+    storage, names = storage_options(storage_option), inputs or [STANDARD]
+    check_standard_input([*names, tokenizer])
+    loaded = load_tokenizer(tokenizer, storage)
+    options = {
+        "storage_options": storage,
+        "column": column,
+        "separator": separator,
+        "errors": errors,
+        "threads": threads,
+        "device": device,
+    }
+    start = time.perf_counter() - preparation.seconds
+    if output in (None, STANDARD):
+        n_documents, n_ids, n_unknown = _print_ids(loaded, names, progress or False, options)
+        facts: dict[str, Any] = {"documents": n_documents, "ids": n_ids, "unknown": n_unknown}
+        before = ""
+    else:
+        made = loaded.encode_corpus(sources(names, column), output, progress=progress, **options)
+        n_unknown, n_ids = made.n_unknown, made.n_ids
+        n_before = made.n_documents - made.n_new_documents
+        facts = {"documents": made.n_documents, "ids": n_ids, "unknown": n_unknown, "bytes": made.n_bytes}
+        facts |= {"documents_of_an_earlier_run": n_before} if n_before else {}
+        before = f" (after {n_before:,} documents of an earlier run)" if n_before else ""
+    seconds = time.perf_counter() - preparation.seconds - start
+    _warn_of_unknown(loaded, n_unknown, n_ids)
+    if output is None and not as_json:
+        return
+    shown = STANDARD if output is None else output
+    name = "standard output" if shown == STANDARD else shown
+    text = f"{facts['documents']:,} documents"
+    if "bytes" in facts:
+        text += f", {facts['bytes'] / 1e6:.1f} MB"
+    line = f"{name}: {n_ids:,} ids{before} from {text} in {seconds:.2f} s"
+    if "bytes" in facts and not before:
+        line += f", {facts['bytes'] / 1e6 / seconds:.0f} MB/s"
+    facts = {"output": name, **facts, "seconds": round(seconds, 3)}
+    sum_up(line, facts, output=shown, as_json=as_json)
+
+
+def _print_ids(
+    tokenizer: Tokenizer, names: list[str], progress: bool, options: dict[str, Any]
+) -> tuple[int, int, int]:
+    """Prints the ids of each document as a line; returns the numbers of documents, ids and unknown ids."""
+    unknown = tokenizer.pipeline.unknown_id
+    n_documents = n_ids = n_unknown = 0
+    for batch in tokenizer.encode_corpus(sources(names, options["column"]), progress=progress, **options):
+        ids, ends = batch.ids.tolist(), batch.rows.tolist()
+        for first, last in itertools.pairwise(ends):
+            print(*ids[first:last])
+        n_documents, n_ids = n_documents + batch.n_documents, n_ids + len(ids)
+        n_unknown += int((batch.ids == unknown).sum()) if unknown is not None else 0
+    return n_documents, n_ids, n_unknown
+
+
+def _warn_of_unknown(tokenizer: Tokenizer, n_unknown: int, n_ids: int) -> None:
+    if n_unknown:
+        unknown = tokenizer.pipeline.unknown_id
+        token = tokenizer.id_to_token(unknown) if unknown is not None else None
+        lacking = (
+            f"{n_unknown:,} of {n_ids:,} ids are {token!r}, which stands for text that the vocabulary lacks"
+        )
+        print(f"gputok: warning: {lacking}", file=sys.stderr)
+
+
+def decode(
+    tokenizer: TokenizerFile,
+    file: Annotated[
+        str | None,
+        typer.Argument(
+            help="A file of `gputok encode`, or ids as text, a line for each document. [default: -, standard input]",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
+    storage_option: StorageOption = None,
+) -> None:
+    """Turn ids back into text; special tokens are left out."""
+    storage = storage_options(storage_option)
+    file = STANDARD if file is None else file
+    check_standard_input([file, tokenizer])
+    loaded = load_tokenizer(tokenizer, storage)
+    for documents in _ids(file, storage):
+        sys.stdout.writelines(loaded.decode_batch(documents))
+
+
+def _ids(file: str, storage: dict[str, Any]) -> Iterator[list[Any]]:
+    """Yields the ids of some documents at a time."""
+    from gputok.files import token_files
+    from gputok.files.locations import downloaded
+
+    if file.endswith(token_files.KINDS):
+        for ids, rows in token_files.read(file, storage):
+            yield [ids[first:last] for first, last in itertools.pairwise(rows.tolist())]
+        return
+    with contextlib.ExitStack() as opened:
+        if file == STANDARD:
+            lines, name = sys.stdin, "standard input"
+        else:
+            local = opened.enter_context(downloaded(file, storage_options=storage))
+            lines, name = opened.enter_context(open(local)), file
+        for number, line in enumerate(lines, 1):
+            try:
+                yield [[int(word) for word in line.split()]]
+            except ValueError:
+                raise ValueError(f"{name}, line {number}: not ids: {line.strip()[:50]!r}") from None

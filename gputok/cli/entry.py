@@ -1,0 +1,162 @@
+"""The commands put together, and the entry point."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import warnings
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gputok.cli import bench, encode, info, report, show, train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+app = typer.Typer(
+    name="gputok",
+    help="Train and run tokenizers, byte for byte those of Hugging Face tokenizers, many times faster.",
+    rich_markup_mode=None,
+)
+bench_app = typer.Typer(
+    name="bench",
+    help="Compare gputok with what you would use instead, on your text.",
+    rich_markup_mode=None,
+)
+
+
+def _show_version(asked: bool) -> None:
+    from gputok import __version__
+
+    if asked:
+        typer.echo(f"gputok {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True),
+]
+
+
+@app.callback()
+def _gputok(version: Version = False) -> None:
+    """Has the options of `gputok` itself."""
+
+
+def _add(to: typer.Typer, name: str, command: Callable[..., None], *examples: str) -> None:
+    """Adds a command whose help ends with examples."""
+    head = "Examples:" if len(examples) > 1 else "Example:"
+    to.command(name, epilog="\n  ".join(["\b\n" + head, *examples]))(command)
+
+
+_add(
+    app,
+    "train",
+    train.train,
+    "gputok train books/*.txt.xz --vocab-size 32000 --special-token '<|endoftext|>' -o tokenizer.json",
+)
+_add(app, "count", train.count, "gputok count shard-07.parquet --column text -o counts-07.parquet")
+_add(
+    app,
+    "encode",
+    encode.encode,
+    "gputok encode -t tokenizer.json books/*.txt -o ids.npy",
+    "echo Hello | gputok encode -t tokenizer.json",
+)
+_add(
+    app,
+    "decode",
+    encode.decode,
+    "gputok decode -t tokenizer.json ids.npy > text.txt",
+    "echo Hello | gputok encode -t tokenizer.json | gputok decode -t tokenizer.json",
+)
+_add(
+    app,
+    "report",
+    report.report,
+    "gputok report books/*.txt -t tokenizer.json --beside gpt2.json -o report.html",
+)
+_add(
+    app,
+    "show",
+    show.show,
+    "gputok show 'Hello, you!' -t tokenizer.json",
+    "gputok show books.txt -t tokenizer.json",
+)
+_add(app, "demo", info.demo, "gputok demo")
+_add(app, "info", info.info, "gputok info --json")
+_add(
+    app,
+    "compile",
+    info.compile_kernels,
+    "RUN pip install gputok && gputok compile    # in a Dockerfile",
+)
+app.add_typer(bench_app)
+_add(
+    bench_app,
+    "train",
+    bench.train,
+    "gputok bench train en.txt --vocab-size 32000 --against tokenizers gigabpe rustbpe sentencepiece",
+)
+_add(
+    bench_app,
+    "encode",
+    bench.encode,
+    "gputok bench encode en.txt --against tokenizers tiktoken gigatoken --json",
+)
+_add(bench_app, "start", bench.start, "gputok bench start llama-3.json bert.json --runs 21")
+_add(bench_app, "device", bench.device, "gputok bench device --device cuda:0")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits.
+
+    Args:
+        arguments: of the command; by default those of `sys.argv`.
+    """
+    warnings.showwarning = lambda message, *_: print(f"gputok: warning: {message}", file=sys.stderr)
+    # SIGTERM removes files that are being written. A parent process may have set signals to be ignored, as `nohup` does
+    # and shells do for background jobs: then SIGTERM stays ignored (SIGINT too, by Python's own rule).
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        words = bench.repeat_option(sys.argv[1:] if arguments is None else arguments)
+        code = app(words or ["--help"], prog_name="gputok", standalone_mode=False)
+        sys.stdout.flush()
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    except BrokenPipeError:  # the reader has gone, as in `gputok encode ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except Exception as error:
+        code = getattr(error, "exit_code", 1)  # 2 for usage errors of typer
+        print(f"gputok: {_one_line(error)}", file=sys.stderr)
+    if code == 130:
+        sys.stderr.flush()
+        os._exit(
+            code
+        )  # all files are removed by now; to free the memory piece by piece would take as long again
+    sys.exit(code or 0)
+
+
+# What bad input and missing devices, packages, files or memory raise, each with a text for the user.
+_KNOWN = (ValueError, OSError, ImportError, MemoryError, NotImplementedError, RuntimeError)
+
+
+def _one_line(error: Exception) -> str:
+    """The message of an error as one line, which for a usage error names the help of the command."""
+    if hasattr(error, "format_message"):
+        context = getattr(error, "ctx", None)
+        command = "gputok" if context is None else context.command_path
+        return f"{_joined(error.format_message())} See `{command} --help`."
+    if isinstance(error, OSError) and error.filename is not None and error.strerror is not None:
+        return f"{_joined(str(error.filename))}: {error.strerror}"
+    text = _joined(str(error)) or type(error).__name__
+    return text if isinstance(error, _KNOWN) else f"unexpected {type(error).__name__}: {text}"
+
+
+def _joined(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,86 @@
+"""`gputok info`, `gputok compile` and `gputok demo`: what is installed, and whether it works."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pathlib
+import sys
+import time
+from typing import Any
+
+from gputok.cli.options import AsJson, Threads
+
+
+def info(as_json: AsJson = False) -> None:
+    """Show versions, device, threads and the cache of compiled code."""
+    found = facts()
+    if as_json:
+        print(json.dumps(found, indent=2))
+    else:
+        width = max(map(len, found))
+        print(*(f"{name:<{width}}  {fact}" for name, fact in found.items()), sep="\n")
+
+
+def facts() -> dict[str, Any]:
+    """What `gputok info` shows: name -> text or number."""
+    import importlib.metadata
+    import platform
+
+    from gputok import __version__
+    from gputok.backend import choose
+    from gputok.kernels.native import choose as kernels
+    from gputok.kernels.threads import thread_count
+
+    def version(*packages: str) -> str:
+        for package in packages:
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                return importlib.metadata.version(package)
+        return "not installed"
+
+    backend = choose()
+    return {
+        "gputok": __version__,
+        "python": f"{platform.python_version()} on {platform.machine()} {platform.system()}",
+        **{package: version(package) for package in ("numba", "numpy", "pyarrow", "tokenizers")},
+        "cupy": version("cupy-cuda13x", "cupy-cuda12x", "cupy"),
+        "threads": thread_count(),
+        "device": f"{backend.name} ({backend.reason})",
+        "kernels": kernels().reason,
+        **({"jit cache": _jit_cache()} if kernels().calls is None else {}),
+    }
+
+
+def _jit_cache() -> str:
+    """Says where compiled code is kept, or why it isn't."""
+    from gputok.kernels.cpu import jit
+
+    folder = jit.cache_folder()
+    if folder is None:
+        return f"none: {jit.not_kept()}"
+    sizes = [path.stat().st_size for path in pathlib.Path(folder).glob("*.nb[ic]")]
+    return f"{folder}: {len(sizes)} files, {sum(sizes) / 1e6:.1f} MB"
+
+
+def compile_kernels(threads: Threads = None) -> None:
+    """Compile every kernel now and keep it on disk, if no machine code came with the package."""
+    from gputok.kernels.native import choose
+    from gputok.kernels.threads import thread_count
+
+    calls, reason = choose()
+    if calls is not None:
+        print(f"nothing to compile: {reason}")
+        return
+    from gputok.kernels.native.all import compile_all
+
+    start = time.perf_counter()
+    print(f"kernels are {reason}\ncompiling all of them, a minute or two", file=sys.stderr, flush=True)
+    count = sum(versions for _, versions in compile_all(thread_count(threads)))
+    print(f"{count} kernels in {time.perf_counter() - start:.0f} s; they are in {_jit_cache()}")
+
+
+def demo(threads: Threads = None) -> None:
+    """Train on the source of Python's standard library and show what was learnt."""
+    from gputok.demo import run
+
+    print(run(threads=threads))

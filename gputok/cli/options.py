@@ -1,0 +1,224 @@
+"""Options that several commands have, and what their values stand for."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pathlib
+import shutil
+import sys
+import tempfile
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gputok.recipes import MODELS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from gputok.tokenizer import Tokenizer
+
+STANDARD = "-"
+"""The name of standard input, or of standard output."""
+
+
+def _one_of(*names: str) -> Callable[[str], list[str]]:
+    """Completes one of a few names in the shell."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in names if name.startswith(incomplete)]
+
+    return complete
+
+
+def _patterns(incomplete: str) -> list[str]:
+    from gputok.automaton import PATTERNS
+
+    return _one_of(*PATTERNS)(incomplete)
+
+
+Inputs = Annotated[
+    list[str],
+    typer.Argument(
+        help="Text, .jsonl, .csv or .parquet files (also .gz, .xz, .zst), folders, globs, URLs (s3://, hf:// and so on), "
+        "or - for standard input.",
+        metavar="FILE...",
+        show_default=False,
+    ),
+]
+Model = Annotated[
+    str,
+    typer.Option(
+        help=f"Kind of model: {', '.join(MODELS)}.", metavar="KIND", autocompletion=_one_of(*MODELS)
+    ),
+]
+Pattern = Annotated[
+    str | None,
+    typer.Option(
+        help="How byte-level BPE splits text: as gpt2, cl100k, llama3, qwen2, qwen3, o200k, tekken or deepseek-v3. "
+        "[default: gpt2]",
+        metavar="NAME",
+        autocompletion=_patterns,
+    ),
+]
+Expression = Annotated[
+    str | None,
+    typer.Option(
+        "--regex",
+        help="The same by a regular expression of your own, in the syntax that tokenizer.json files have.",
+        metavar="REGEX",
+        show_default=False,
+    ),
+]
+Column = Annotated[
+    str | None,
+    typer.Option(
+        help="Column of .jsonl, .csv and .parquet files. Makes standard input JSON Lines. "
+        "[default: text, or the only column of strings]"
+    ),
+]
+Separator = Annotated[
+    str | None,
+    typer.Option(help="What lies between two documents of a text file. [default: each line is a document]"),
+]
+Errors = Annotated[
+    str,
+    typer.Option(
+        help="Bytes that are not UTF-8 are an error (strict) or become U+FFFD (replace).",
+        autocompletion=_one_of("strict", "replace"),
+    ),
+]
+Threads = Annotated[int | None, typer.Option(help="[default: GPUTOK_NUM_THREADS, or all cores]", min=1)]
+Device = Annotated[
+    str,
+    typer.Option(
+        help="auto, cpu, cuda or cuda:N.",
+        envvar="GPUTOK_DEVICE",
+        autocompletion=_one_of("auto", "cpu", "cuda"),
+    ),
+]
+Progress = Annotated[
+    bool | None, typer.Option("--progress/--no-progress", help="Progress bars. [default: in a terminal]")
+]
+TokenizerFile = Annotated[
+    str,
+    typer.Option("--tokenizer", "-t", help="A tokenizer.json, or - for standard input.", show_default=False),
+]
+VocabSize = Annotated[int, typer.Option(help="Number of tokens.", min=0)]
+StorageOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Option of the file system of URLs, as endpoint_url=http://localhost:9000; can be repeated.",
+        metavar="NAME=VALUE",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")]
+
+
+def storage_options(given: list[str] | None) -> dict[str, Any]:
+    """Reads the values of --storage-option: name -> value; `true` and `false` become bool."""
+    options: dict[str, Any] = {}
+    for item in given or []:
+        name, separator, value = item.partition("=")
+        if not separator or not name:
+            raise ValueError(f"--storage-option {item}: expected NAME=VALUE")
+        options[name] = {"true": True, "false": False}.get(value.lower(), value)
+    return options
+
+
+def check_standard_input(names: Sequence[str | None]) -> None:
+    """Raises ValueError if more than one of the names of inputs is `-`."""
+    if list(names).count(STANDARD) > 1:
+        raise ValueError("-: standard input can be read only once; name files for the other inputs")
+
+
+def sources(names: Sequence[str], column: str | None = None) -> list[Any]:
+    """The inputs as a corpus takes them: names, and the open standard input for `-`, JSON Lines if there is a column."""
+    from gputok.files.locations import OpenFile
+
+    check_standard_input(names)
+    name = "lines.jsonl" if column is not None else "text"
+    return [
+        OpenFile(sys.stdin.buffer, name=name, shown="standard input") if one == STANDARD else one
+        for one in names
+    ]
+
+
+def load_tokenizer(path: str, storage: Mapping[str, Any]) -> Tokenizer:
+    """Opens a tokenizer.json, which can be standard input."""
+    from gputok import Tokenizer
+
+    with local_file(path) as local:
+        return Tokenizer.from_file(local, storage_options=storage)
+
+
+@contextlib.contextmanager
+def local_file(path: str, name: str = "standard input") -> Iterator[str]:
+    """Yields `path`, or for `-` the path of a file with all of standard input.
+
+    Args:
+        path: the name of an input.
+        name: of the file for standard input, in a temporary folder.
+    """
+    if path != STANDARD:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="gputok-") as folder:
+        copy = pathlib.Path(folder, name)
+        with open(copy, "wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        with _called(str(copy), "standard input"):
+            yield str(copy)
+
+
+@contextlib.contextmanager
+def _called(path: str, shown: str) -> Iterator[None]:
+    """Errors name `shown` instead of the temporary file."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if path not in str(error):
+            raise
+        raise ValueError(str(error).replace(path, shown)) from error
+
+
+@contextlib.contextmanager
+def output_file(path: str, storage: Mapping[str, Any]) -> Iterator[pathlib.Path]:
+    """Yields a local path to write to; its content becomes `path` when the block ends without exception.
+
+    Args:
+        path: a path, a URL, or `-` for standard output.
+        storage: options of the file system of a URL.
+    """
+    from gputok.files.locations import writing
+
+    if path != STANDARD:
+        with writing(path, storage) as temporary:  # an output that can't be written is found before the work
+            yield temporary
+        return
+    with tempfile.TemporaryDirectory(prefix="gputok-") as folder:
+        temporary = pathlib.Path(folder, "output")
+        yield temporary
+        sys.stdout.flush()
+        with open(temporary, "rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
+def sum_up(line: str, facts: Mapping[str, Any], *, output: str, as_json: bool) -> None:
+    """Prints what a command did, as a line or as JSON.
+
+    Args:
+        line: for people.
+        facts: the same for programs.
+        output: the output of the command; if it is `-`, standard output has the result, and standard error gets this.
+        as_json: prints `facts`.
+    """
+    file = sys.stderr if output == STANDARD else sys.stdout
+    print(json.dumps(facts, indent=2, ensure_ascii=False) if as_json else line, file=file)
+
+
+def shown_output(output: str) -> str:
+    """The name of an output in a summary."""
+    return "standard output" if output == STANDARD else output

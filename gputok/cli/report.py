@@ -1,0 +1,112 @@
+"""`gputok report`: how tokenizers suit a text, as a page and a table."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Annotated
+
+import typer
+
+from gputok.cli.options import (
+    STANDARD,
+    AsJson,
+    Column,
+    Errors,
+    Inputs,
+    Progress,
+    Separator,
+    StorageOption,
+    Threads,
+    TokenizerFile,
+    check_standard_input,
+    load_tokenizer,
+    output_file,
+    sources,
+    storage_options,
+    sum_up,
+)
+
+
+def report(
+    inputs: Inputs,
+    tokenizer: TokenizerFile,
+    beside: Annotated[
+        list[str] | None, typer.Option(help="Another tokenizer.json to compare with; can be repeated.")
+    ] = None,
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="Page to write, or - for standard output.")
+    ] = "report.html",
+    samples: Annotated[int, typer.Option(help="How many passages of the text the page shows.", min=0)] = 100,
+    title: Annotated[str, typer.Option(help="Title of the page.")] = "Tokenizer report",
+    column: Column = None,
+    separator: Separator = None,
+    errors: Errors = "strict",
+    threads: Threads = None,
+    progress: Progress = None,
+    as_json: AsJson = False,
+    storage_option: StorageOption = None,
+) -> None:
+    """Measure how tokenizers suit a text, and write a page to look at it coloured by token."""
+    storage, paths = storage_options(storage_option), [tokenizer, *(beside or [])]
+    check_standard_input([*inputs, *paths])
+    first, *others = (load_tokenizer(path, storage) for path in paths)
+    short = short_names(paths)
+    command = _command(inputs, short, output, title, samples, column, separator, errors)
+    names = ["standard input" if name == STANDARD else name for name in short]
+    with output_file(output, storage) as page:
+        measured = first.report(
+            sources(inputs, column),
+            name=names[0],
+            others=dict(zip(names[1:], others, strict=True)),
+            title=title,
+            command=command,
+            samples=samples,
+            column=column,
+            separator=separator,
+            errors=errors,
+            threads=threads,
+            progress=progress,
+            storage_options=storage,
+        )
+        page.write_text(measured.to_html(), encoding="utf-8", newline="\n")
+    sum_up(str(measured), measured.to_dict(), output=output, as_json=as_json)
+
+
+def short_names(paths: list[str]) -> list[str]:
+    """Makes names of paths: the last parts of each, as few as tell them apart.
+
+    >>> short_names(["models/a/tokenizer.json", "models/b/tokenizer.json", "gpt2.json"])
+    ['a/tokenizer.json', 'b/tokenizer.json', 'gpt2.json']
+    """
+    parts = [path.rstrip("/").split("/") for path in paths]
+    counts = [1] * len(paths)
+
+    def names() -> list[str]:
+        return ["/".join(part[-count:]) for part, count in zip(parts, counts, strict=True)]
+
+    for _ in range(max(map(len, parts))):
+        shown = names()
+        counts = [count + (shown.count(name) > 1) for count, name in zip(counts, shown, strict=True)]
+    return names()
+
+
+def _command(
+    inputs: list[str],
+    tokenizers: list[str],
+    output: str,
+    title: str,
+    samples: int,
+    column: str | None,
+    separator: str | None,
+    errors: str,
+) -> str:
+    """The command for the header of the page: what the result depends on, names without their folders."""
+    named = {"--column": column, "--separator": separator}
+    named |= {"--samples": str(samples)} if samples != 100 else {}
+    named |= {"--errors": errors} if errors != "strict" else {}
+    named |= {"--title": title} if title != "Tokenizer report" else {}
+    first, *others = tokenizers
+    words = ["gputok", "report", *short_names(inputs), "-t", first]
+    words += [word for name in others for word in ("--beside", name)]
+    words += [word for name, value in named.items() if value is not None for word in (name, value)]
+    return shlex.join([*words, "-o", output.rsplit("/", 1)[-1]])

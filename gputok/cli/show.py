@@ -1,0 +1,79 @@
+"""`gputok show`: text coloured by token, in the terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gputok.cli.options import (
+    STANDARD,
+    Column,
+    Errors,
+    Separator,
+    StorageOption,
+    TokenizerFile,
+    check_standard_input,
+    load_tokenizer,
+    sources,
+    storage_options,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def show(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            help="A text, or a file as for train, or - for standard input.",
+            metavar="FILE or TEXT...",
+            show_default=False,
+        ),
+    ],
+    tokenizer: TokenizerFile,
+    column: Column = None,
+    separator: Separator = None,
+    errors: Errors = "strict",
+    storage_option: StorageOption = None,
+) -> None:
+    """Show text with its tokens in colours; without a terminal, or if NO_COLOR is set, with bars between them."""
+    from gputok.tools.terminal import colored
+
+    storage = storage_options(storage_option)
+    check_standard_input([*inputs, tokenizer])
+    loaded = load_tokenizer(tokenizer, storage)
+    options = {"column": column, "separator": separator, "errors": errors, "storage_options": storage}
+    color, number = _has_colors(), 0
+    n_tokens = n_bytes = 0
+    for texts in _texts(inputs, options):
+        for text, encoding in zip(texts, loaded.encode_batch(texts, add_special_tokens=False), strict=True):
+            shown, number = colored(text, encoding.offsets, color=color, first=number)
+            sys.stdout.write(shown if shown.endswith("\n") else shown + "\n")
+            n_tokens, n_bytes = n_tokens + len(encoding), n_bytes + len(text.encode())
+    sys.stdout.flush()
+    if sys.stderr.isatty():
+        each = f", {n_bytes / n_tokens:.2f} bytes each" if n_tokens else ""
+        print(f"{n_tokens:,} tokens{each}", file=sys.stderr)
+
+
+def _texts(inputs: list[str], options: dict[str, Any]) -> Iterator[list[str]]:
+    """Yields documents, many at a time: those of a file, or an argument that names no file."""
+    from gputok import corpus
+    from gputok.files.locations import is_url
+
+    for name in inputs:
+        if name != STANDARD and not is_url(name) and not os.path.exists(name):
+            yield [name]
+            continue
+        (source,) = sources([name], options["column"])
+        for batch in corpus.read(source, **options):
+            yield list(batch.strings())
+
+
+def _has_colors() -> bool:
+    """Says whether standard output shows colours: https://no-color.org, and terminals that have none."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

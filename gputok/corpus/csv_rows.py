@@ -1,0 +1,86 @@
+"""Documents in CSV files: the fields of one column, which may span lines if they are quoted."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from gputok.corpus.columns import choose_column, text_batches
+from gputok.corpus.packing import Errors
+from gputok.text.pieces import TextBatch
+
+_HEAD_BYTES = 1 << 20  # in which the names of the columns and the first row are looked for
+_BLOCK_BYTES = 32 << 20  # of a file at a time; Arrow refuses a longer row
+
+
+def rows(
+    read: Callable[[int], bytes], where: str, column: str | None, errors: Errors, batch_bytes: int
+) -> Iterator[TextBatch]:
+    """Yields the fields of a column as documents.
+
+    Args:
+        read: gives the next bytes of the file, fewer than asked for only at its end.
+        where: the name of the file, for errors.
+        column: its name in the first line; None: `text`, or the only column that does not begin with a number.
+        errors: `strict` or `replace`, for fields that are not UTF-8.
+        batch_bytes: the size of a batch, about.
+
+    Raises:
+        ValueError: if there is no such column, or a row does not have as many fields as the first line.
+    """
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    head = read(_HEAD_BYTES)
+    if not head.strip():
+        return
+    names, first = _first_rows(head)
+    of_strings = [name for name, field in zip(names, first, strict=False) if not _is_number(field)]
+    column = choose_column(names, of_strings if first else names, column, where)
+    n_before = 0
+    try:
+        with arrow_csv.open_csv(
+            pa.PythonFile(_HeadFirst(head, read), mode="r"),
+            arrow_csv.ReadOptions(block_size=_BLOCK_BYTES),
+            arrow_csv.ParseOptions(newlines_in_values=True),
+            arrow_csv.ConvertOptions(include_columns=[column], column_types={column: pa.large_binary()}),
+        ) as reader:
+            for table in reader:
+                array = table.column(0)
+                yield from text_batches(array, errors, f"{where}, column {column!r}", batch_bytes, n_before)
+                n_before += len(array)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{where}: not readable as CSV ({str(error).splitlines()[0]})") from None
+
+
+def _first_rows(head: bytes) -> tuple[list[str], list[str]]:
+    """The names of the columns and the fields of the first row, or no fields."""
+    lines = csv.reader(io.StringIO(head.decode("utf-8-sig", "replace"), newline=""))
+    found = [row for row, _ in zip((row for row in lines if row), range(2), strict=False)]
+    return found[0], found[1] if len(found) > 1 else []
+
+
+def _is_number(field: str) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
+
+
+class _HeadFirst(io.RawIOBase):
+    """A file of which some bytes have been read already."""
+
+    def __init__(self, head: bytes, read: Callable[[int], bytes]) -> None:
+        self._head, self._read = head, read
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> Any:
+        if self._head:
+            data, self._head = self._head[:size], self._head[size:]
+            return data
+        return self._read(size)

@@ -1,0 +1,219 @@
+"""A tokenizer as JSON for tokenizer.js, which tokenizes in the report's page what is typed there.
+
+The steps travel as data. Patterns travel as the tables of their automata, and character maps as rules of code points, so
+that the page cuts text as gputok does whatever version of Unicode the browser has. Only the normalization forms
+(NFC and so on) are the browser's own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gputok import models, normalizers, pre_tokenizers
+from gputok.automaton.pattern import matcher
+from gputok.pre_tokenizers.base import cut_rule
+from gputok.text.unicode_maps import SPACED, character_map
+
+if TYPE_CHECKING:
+    from gputok.normalizers import Normalizer
+    from gputok.pipeline.pipeline import Pipeline
+    from gputok.pre_tokenizers import PreTokenizer
+    from gputok.types import Array
+
+MOST_BYTES = 5_000_000
+"""A tokenizer whose JSON is longer stays out of the page."""
+
+Step = list[Any]
+"""The name of a step in tokenizer.js, and its arguments."""
+
+
+class NotPortable(Exception):
+    """Why a tokenizer can't be in the page."""
+
+
+def portable(pipeline: Pipeline) -> dict[str, Any]:
+    """Makes the JSON form of a tokenizer for the page.
+
+    Args:
+        pipeline: the tokenizer. Post-processor, truncation and padding don't count: a report measures without them.
+
+    Returns:
+        Added tokens that are looked for in raw and in normalized text, the steps of the normalizer and of the
+        pre-tokenizer, and the model.
+
+    Raises:
+        NotPortable: if the page has no such step, or the tokenizer is too large; the message says which.
+    """
+    kit = {
+        "added": _added(pipeline),
+        "normalizer": _normalizer(pipeline.normalizer),
+        "splits": _splits(pipeline.pre_tokenizer),
+        "model": _model(pipeline.model),
+    }
+    size = len(json.dumps(kit, ensure_ascii=False, separators=(",", ":")).encode())
+    if size > MOST_BYTES:
+        raise NotPortable(f"it takes {size / 1e6:.1f} MB, more than the {MOST_BYTES / 1e6:.0f} MB for a page")
+    return kit
+
+
+def _added(pipeline: Pipeline) -> list[list[Any]]:
+    """The added tokens that are looked for in raw text, and in normalized text: [text, id, lstrip, rstrip]."""
+    found: list[list[Any]] = [[], []]
+    for token_id, token in pipeline.added.tokens.items():
+        if token.single_word:
+            raise NotPortable(f"its added token {token.content!r} is looked for as a whole word")
+        text = pipeline.added.pattern(token_id)
+        if text:
+            found[token.normalized].append([text, token_id, token.lstrip, token.rstrip])
+    return found
+
+
+def _normalizer(step: Normalizer | None) -> list[Step]:
+    n = normalizers
+    match step:
+        case None:
+            return []
+        case n.Sequence():
+            return [part for one in step.normalizers for part in _normalizer(one)]
+        case n.NFC() | n.NFD() | n.NFKC() | n.NFKD():
+            return [["form", type(step).__name__]]
+        case n.Lowercase():
+            return [_character_map("lowercase")]
+        case n.StripAccents():
+            return [_character_map("strip_accents")]
+        case n.Nmt():
+            return [_character_map("nmt")]
+        case n.BertNormalizer():
+            return _bert(step)
+        case n.Prepend():
+            return [["prepend", step.prepend]]
+        case n.Replace():
+            return [["replace", _automaton(matcher(step.pattern)), step.content]]
+        case n.Strip():
+            return [["strip", step.strip_left, step.strip_right]]
+    raise NotPortable(f"its normalizer has a {type(step).__name__}")
+
+
+def _bert(step: Any) -> list[Step]:
+    strip_accents = step.lowercase if step.strip_accents is None else step.strip_accents
+    first = [
+        name
+        for name in ("clean", "chinese")
+        if (step.clean_text, step.handle_chinese_chars)[name == "chinese"]
+    ]
+    steps = [_character_map("_".join(["bert", *first]))] if first else []
+    if strip_accents:
+        marks = _character_map("bert_marks_lowercase" if step.lowercase else "bert_marks")
+        return [*steps, ["form", "NFD"], marks]
+    return [*steps, _character_map("lowercase")] if step.lowercase else steps
+
+
+def _character_map(name: str) -> Step:
+    """The rule of each code point as runs, and the texts of rules 3, 4, ..."""
+    table = character_map(name)
+    raw, offsets = table.text.tobytes(), table.offsets.tolist()
+    texts = [raw[a:b].decode() for a, b in itertools.pairwise(offsets)][SPACED + 1 :]
+    return ["map", _runs(table.member[table.page]), texts]
+
+
+def _splits(step: PreTokenizer | None) -> list[Step]:
+    p = pre_tokenizers
+    match step:
+        case None:
+            return []
+        case p.Sequence():
+            return [part for one in step.pretokenizers for part in _splits(one)]
+        case p.ByteLevel():
+            space = [["space"]] if step.add_prefix_space else []
+            return [*space, *([_cut(step)] if step.use_regex else []), ["bytes"]]
+        case p.Metaspace():
+            return [["metaspace", step.replacement, step.prepend_scheme, step.split]]
+    return [_cut(step)]
+
+
+def _cut(step: PreTokenizer) -> Step:
+    cut = step.cut()
+    if cut is None:
+        raise NotPortable(f"its pre-tokenizer has a {type(step).__name__}")
+    cuts, drop = cut_rule(cut.behavior, cut.invert)
+    return ["cut", _automaton(cut.matcher), [cuts.astype(int).tolist(), drop.astype(int).tolist()]]
+
+
+def _automaton(machine: Any) -> dict[str, Any]:
+    if not isinstance(machine, tuple):
+        raise NotPortable(f"its pattern {machine.pattern!r} has no automaton")
+    page, member, delta, accept = (np.asarray(part) for part in machine[1:5])
+    member = member.copy()
+    ascii_page = np.append(member, [machine[0]], axis=0)  # the classes of ASCII have a table of their own
+    page = page.copy()
+    page[0] = len(member)
+    tables = {"page": page, "member": ascii_page, "delta": delta, "accept": accept}
+    return {"classes": delta.shape[1] - 1, **{name: _runs(table) for name, table in tables.items()}}
+
+
+def _runs(values: Array) -> list[int]:
+    """[length, value, length, value, ...] of the values, row by row."""
+    flat = np.asarray(values, np.int64).ravel()
+    starts = np.append(0, np.flatnonzero(np.diff(flat)) + 1)
+    lengths = np.diff(np.append(starts, len(flat)))
+    return np.column_stack([lengths, flat[starts]]).ravel().tolist()
+
+
+def _model(model: Any) -> dict[str, Any]:
+    ids = model.vocabulary.ids
+    tokens: dict[str, Any] = {"tokens": list(model.vocabulary.tokens)}
+    if not np.array_equal(ids, np.arange(len(ids))):
+        tokens["ids"] = ids.tolist()
+    match model:
+        case models.BPE():
+            return tokens | _bpe(model)
+        case models.Unigram():
+            if model.sentencepiece is not None:
+                raise NotPortable("it has SentencePiece's own arithmetic")
+            if model.unk_id is None:
+                raise NotPortable("it has no unknown token")
+            scores = np.asarray(model.scores, np.float64).tolist()
+            return tokens | {
+                "type": "unigram",
+                "scores": scores,
+                "unk": model.unk_id,
+                "byteFallback": model.byte_fallback,
+            }
+        case models.WordPiece():
+            return tokens | {
+                "type": "wordpiece",
+                "prefix": model.continuing_subword_prefix,
+                "unk": _known(model),
+                "maxChars": model.max_input_chars_per_word,
+            }
+        case models.WordLevel():
+            return tokens | {"type": "wordlevel", "unk": _known(model)}
+    raise NotPortable(f"its model is a {type(model).__name__}")
+
+
+def _bpe(model: models.BPE) -> dict[str, Any]:
+    if model.dropout:
+        raise NotPortable("its dropout is random")
+    if model.sentencepiece:
+        raise NotPortable("it has SentencePiece's own ranks")
+    return {
+        "type": "bpe",
+        "merges": np.asarray(model.merges)[:, :2].ravel().tolist(),
+        "prefix": model.continuing_subword_prefix or "",
+        "suffix": model.end_of_word_suffix or "",
+        "unk": None if model.unk_token is None else _known(model),
+        "fuseUnk": model.fuse_unk,
+        "byteFallback": model.byte_fallback,
+        "ignoreMerges": model.ignore_merges,
+    }
+
+
+def _known(model: Any) -> str:
+    """The unknown token, which the vocabulary has."""
+    if model.unk_token is None or model.token_to_id(model.unk_token) is None:
+        raise NotPortable(f"its unknown token {model.unk_token!r} is not in the vocabulary")
+    return model.unk_token
