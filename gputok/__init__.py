@@ -27,6 +27,8 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from gputok.version import __version__ as __version__
+
 if TYPE_CHECKING:  # for type checkers and editors; the tables below have the same names
     from gputok import corpus as corpus
     from gputok import decoders as decoders
@@ -56,6 +58,7 @@ if TYPE_CHECKING:  # for type checkers and editors; the tables below have the sa
     from gputok.pipeline.arrow import WordCounter as WordCounter
     from gputok.pretrained import AutoTokenizer as AutoTokenizer
     from gputok.pretrained import PreTrainedTokenizer as PreTrainedTokenizer
+    from gputok.pretrained import PreTrainedTokenizerFast as PreTrainedTokenizerFast
     from gputok.pretrained import train_new_from_iterator as train_new_from_iterator
     from gputok.text.normalized_string import NormalizedString as NormalizedString
     from gputok.text.pieces import TextBatch as TextBatch
@@ -76,8 +79,6 @@ if TYPE_CHECKING:  # for type checkers and editors; the tables below have the sa
     from gputok.types import TextEncodeInput as TextEncodeInput
     from gputok.types import TextInputSequence as TextInputSequence
 
-__version__ = "0.1.0"
-
 __all__ = [
     "AddedToken",
     "AutoTokenizer",
@@ -96,6 +97,7 @@ __all__ = [
     "PreTokenizedInputSequence",
     "PreTokenizedString",
     "PreTrainedTokenizer",
+    "PreTrainedTokenizerFast",
     "Regex",
     "SentencePieceBPETokenizer",
     "SentencePieceUnigramTokenizer",
@@ -156,6 +158,7 @@ _NAMES: dict[str, str] = {
     "PreTokenizedInputSequence": "types",
     "PreTokenizedString": "text.pre_tokenized_string",
     "PreTrainedTokenizer": "pretrained",
+    "PreTrainedTokenizerFast": "pretrained",
     "Regex": "automaton.pattern",
     "SentencePieceBPETokenizer": "implementations",
     "SentencePieceUnigramTokenizer": "implementations",

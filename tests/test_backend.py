@@ -1,4 +1,4 @@
-"""Which device is chosen, and what is said where there is none."""
+"""The choice of a device, and the messages if no device is available."""
 
 import functools
 import sys
@@ -17,7 +17,7 @@ from gputok.trainers import ParityBpeTrainer
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Pretends to be a machine with a driver (or none), CuPy (or none) and so many devices."""
+    """Pretends that the machine has a driver or not, CuPy or not, and n devices."""
 
     def pretend(driver, devices=None):
         monkeypatch.delenv("GPUTOK_DEVICE", raising=False)
@@ -92,7 +92,7 @@ def test_the_environment_chooses_the_device_by_default(machine, monkeypatch):
 
 
 def test_text_of_unknown_size_is_looked_at_first(machine, monkeypatch):
-    """And none of it is lost."""
+    """Text that was read to choose a device is not lost."""
     monkeypatch.setattr(backend, "SMALL_BYTES", 100)
     monkeypatch.setattr(backend, "CUDA_BATCH_BYTES", 60)
     for driver, device, n_texts, expected in (
@@ -110,7 +110,7 @@ def test_text_of_unknown_size_is_looked_at_first(machine, monkeypatch):
 
 
 def everything(tmp_path):
-    """All that trains, counts or encodes."""
+    """Everything that trains, counts or encodes."""
     tokenizer, trainer = recipe("bpe", vocab_size=300)
     texts, path = ["some text"], tmp_path / "text.txt"
     path.write_text("some text")

@@ -46,7 +46,7 @@ def device(kind):
 
 @pytest.fixture
 def text(kind, name, device, corpus_sample) -> str:
-    """Verse has the longest words, whose blocks keep the emulator busy: there is less of it where time matters."""
+    """Verse has the longest words, which are slow in the emulator, so its sample is smaller by default."""
     n_bytes = {
         "emulated": 100_000 if name == "zh" else 2_000_000,
         "emulated, more": 4_000_000,

@@ -1,4 +1,4 @@
-"""CuPy itself, which can be imported without a GPU: what is asked of it is there, and so is what its stand-in has."""
+"""CuPy itself, which can be imported without a GPU, has the names that launchers use and that its stand-in defines."""
 
 import ast
 import functools
@@ -95,7 +95,7 @@ def test_a_wrong_call_is_found(tmp_path, call, error):
 def test_names_are_found_in_every_launcher():
     names = {f"{path.parent.name}/{path.name}": {name for name, _ in asked_of(path)} for path in FILES}
     assert {"cuda.Stream", "cuda.alloc_pinned_memory", "RawModule", "asnumpy"} <= names["cuda/device.py"]
-    assert {"searchsorted", "full"} <= names["cuda/encode_words.py"] and "argsort" in names[
+    assert {"searchsorted", "full"} <= names["cuda/encode_text.py"] and "argsort" in names[
         "cuda/count_words.py"
     ]
     assert "cuda.runtime.getDeviceCount" in names["gputok/backend.py"]

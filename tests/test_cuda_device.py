@@ -1,4 +1,4 @@
-"""What `cupy_device` says to CuPy, told to a stand-in: launches, streams, copies, graphs."""
+"""The calls of `cupy_device` to CuPy (launches, streams, copies, graphs), made to a stand-in for CuPy."""
 
 import pathlib
 import re
@@ -53,7 +53,7 @@ def test_all_stages_through_cupy(by_graph, device, few_pairs):
 
 
 def test_a_batch_is_copied_while_the_one_before_is_counted(device):
-    """Work waits for its own copy, and for no other."""
+    """Work waits only for the copy that it needs."""
     pending, launched = [], device.launch
 
     def launch(file, kernel, *arguments, **options):
@@ -63,14 +63,14 @@ def test_a_batch_is_copied_while_the_one_before_is_counted(device):
 
     batches = [TextBatch.from_strings([f"batch {i}", " of some words" * i]) for i in range(5)]
     numbered = [(*batch, i << 32) for i, batch in enumerate(batches)]
-    data, _, counts, _ = words.count_words(device._replace(launch=launch), numbered, GPT2)
+    data, _, counts, _ = words.count_batches(device._replace(launch=launch), numbered, GPT2)
     expected = count_on_cpu(batches, SplitPlan(GPT2, False), threads=1)
     assert np.array_equal(data, expected.data) and np.array_equal(counts, expected.counts)
     assert pending == [2, 2, 2, 2, 0]  # text and offsets of the next batch
 
 
 def test_copies_end_with_the_work_that_fails(device):
-    """Memory that a copy goes to is used again as soon as nothing has hold of it."""
+    """The target memory of a copy is reused as soon as nothing refers to it."""
     with pytest.raises(KeyError), device.active():
         device.upload((np.arange(9),))
         assert stand_in.pending() == 1
@@ -79,7 +79,7 @@ def test_copies_end_with_the_work_that_fails(device):
 
 
 def test_the_whole_path_on_two_devices_through_cupy(devices, few_pairs, monkeypatch):
-    """No array of one device is used on the other, by threads of each."""
+    """Two threads with one device each never use an array of the other device."""
     monkeypatch.setattr(backend, "CUDA_BATCH_BYTES", 1000)
     documents = [*random_documents(np.random.default_rng(5), 100).strings(), "the<|endoftext|>the"]
 

@@ -1,4 +1,4 @@
-"""The emulator that stands in for a GPU: right kernels come out right, and planted faults are caught."""
+"""The emulator of a GPU: correct kernels give correct results, and planted faults are found."""
 
 import pathlib
 import subprocess

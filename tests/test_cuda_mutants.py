@@ -1,7 +1,7 @@
-"""What the emulator is worth: faults planted in the real kernels, one at a time, are found by the runs of all stages.
+"""Faults that are planted in the CUDA kernels, one at a time: the emulator finds each of them when it runs all stages.
 
-A barrier is left out, or an atomic addition becomes a plain one. ThreadSanitizer sees each fiber, a barrier that not all
-reach is an error, and results are compared; one of these must speak.
+A fault removes a barrier, or replaces an atomic addition by an ordinary one. It must be found by ThreadSanitizer, which
+sees each fiber, by the error for a barrier that not all threads reach, or by a wrong result.
 """
 
 import pathlib
@@ -25,7 +25,7 @@ ADDITION = r"( *)atomic_add\((&?)([^,]+), (.+)\);"
 
 
 class Mutant(NamedTuple):
-    """A line of a source, and what becomes of it."""
+    """A line of a source, and the line that replaces it."""
 
     file: str
     line: int
@@ -53,7 +53,7 @@ agree(sanitized("thread", given, pathlib.Path(sys.argv[2])), expected)
 
 
 def survives(mutant: Mutant, case: pathlib.Path, folder: pathlib.Path) -> bool:
-    """Whether all stages give what they should with this fault, and nothing is said."""
+    """Returns True if all stages give correct results without any message, so the fault was not found."""
     for part in ("gputok", "kernels", "tests"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     path = folder / "kernels" / "cuda" / mutant.file

@@ -1,4 +1,4 @@
-"""Damaged tokenizer files are refused with a clear ValueError, or work: none crashes, hangs, or takes all memory."""
+"""Damaged tokenizer files raise a clear ValueError, or work; they never crash, hang, or exhaust the memory."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ SMALL = small_files()
 
 
 class Failures:
-    """What failed, by its kind: the first of each is kept as a file."""
+    """The failures by kind; the first file of each kind is kept."""
 
     def __init__(self, folder, seed) -> None:
         self.folder, self.seed = folder, seed

@@ -1,7 +1,7 @@
-"""The stages that have three versions, in plain Python, for the CPU and in CUDA: each has one set of tests for all.
+"""The stages that have three versions (plain Python, CPU, CUDA): the same tests for all versions.
 
-The CUDA version is run by the emulator under twenty schedules and several grid shapes, and with `pytest -m gpu` by the
-device of this machine. What is random is compared with the plain version.
+The emulator runs the CUDA version under twenty schedules and several grid shapes; with `pytest -m gpu`, the GPU of this
+machine runs it. Results for random input are compared with the plain version.
 """
 
 from typing import Any
@@ -43,17 +43,17 @@ def spans(split_words: Any, batch: TextBatch, automaton: Automaton) -> list[int]
 
 def in_python() -> Stages:
     def encode_text(batch: TextBatch, token: np.ndarray, automaton: Automaton, tables: BpeTables) -> Any:
-        def encode_word(word: str) -> list[int]:
-            data = np.frombuffer(word.encode(), np.uint8)
-            return reference.encode_words(data, np.array([0]), np.array([len(data)]), tables)[0].tolist()
+        def model(*word: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            found = reference.encode_words(*word, tables)
+            return found[0], found[3]
 
-        return reference.encode_text([*batch.strings()], token.tolist(), automaton, encode_word)
+        return reference.encode_text(*batch, token, automaton, model)
 
     def count(batch: TextBatch, automaton: Automaton) -> list[tuple[bytes, int]]:
-        return [(word.encode(), n) for word, n in reference.count_text([*batch.strings()], automaton).items()]
+        return [(word, n) for word, (_, n) in reference.count_words(*batch, 0, automaton, {}).items()]
 
     return Stages(
-        lambda *arguments: spans(reference.split_words, *arguments),
+        lambda batch, automaton: reference.find_words(*batch, automaton)[:-1].tolist(),
         count,
         reference.train_bpe,
         reference.encode_words,
@@ -181,7 +181,7 @@ def byte_model(merges: list[tuple[str, str]], **options: Any) -> models.BPE:
 
 
 def random_model(rng: np.random.Generator, learnt: bool = True, **options: Any) -> models.BPE:
-    """Merges of what earlier ones made, of few letters, so that chains of equal pairs occur; some spell a token twice.
+    """Random merges of earlier tokens, of few letters, so that chains of equal pairs occur; some make a token twice.
 
     Not learnt: in any order, so that a merge may make a pair that ranks before it.
     """
@@ -205,7 +205,7 @@ def random_words(rng: np.random.Generator) -> list[bytes]:
 
 
 def inputs_of_all_stages() -> Inputs:
-    """Small ones, for runs that something watches."""
+    """Small inputs, for runs under a sanitizer."""
     rng = np.random.default_rng(3)
     batch, tables = random_documents(rng, 40), random_model(rng, ignore_merges=True)._byte_tables
     lengths = rng.integers(0, 12, 60)
@@ -243,7 +243,7 @@ def test_random_words_are_encoded(version, seed):
 @compiled_versions
 @pytest.mark.parametrize(("x", "y"), ["ab", "aa"])
 def test_a_token_that_ranks_before_its_parts(version, x, y):
-    """Two of the same beside each other are merged, and take what is behind them, before there is a third."""
+    """Two equal neighbours merge, and then merge with the next symbol, before a third equal symbol comes."""
     xy = x + y
     tables = byte_model([(xy, xy), (xy + xy, x), (x, y)])._byte_tables
     words = [(xy * n + end).encode() for n in (1, 2, 3, 4, 20, 70) for end in ("", "a", "b", "ca")]

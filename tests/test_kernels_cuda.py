@@ -1,4 +1,6 @@
-"""What the CUDA stages do beside their work (see test_kernels.py): rooms that grow, batches that don't fit, two devices."""
+"""The CUDA stages in special situations: arrays that grow, batches that don't fit into memory, two devices.
+
+test_kernels.py tests their results."""
 
 import itertools
 
@@ -7,8 +9,7 @@ import pytest
 from gputok.kernels import BpeLimits
 from gputok.kernels.cpu.train_bpe.train import train_bpe as train_on_cpu
 from gputok.kernels.cuda import count_words as words
-from gputok.kernels.cuda import encode_words as lookup
-from gputok.kernels.cuda import split
+from gputok.kernels.cuda import encode_text, split
 from gputok.kernels.cuda import train_bpe as bpe
 
 import gputok
@@ -37,22 +38,22 @@ def test_the_table_grows_without_loss(monkeypatch):
     expected = count_on_cpu(batches, SplitPlan(GPT2, False), threads=1)
     for seed in range(4):
         numbered = [(*b, i << 32) for i, b in enumerate(batches)]
-        data, _, counts, _ = words.count_words(device_of("emulated", seed), numbered, GPT2)
+        data, _, counts, _ = words.count_batches(device_of("emulated", seed), numbered, GPT2)
         assert (data == expected.data).all() and (counts == expected.counts).all()
 
 
 @pytest.fixture
 def scarce(monkeypatch) -> list[int]:
     """Memory for a thousand bytes of text; the sizes of the batches that were tried."""
-    sizes, whole = [], split.split_words
+    sizes, whole = [], split.find_words
 
-    def split_words(device, text, offsets, tables):
+    def find_words(device, text, offsets, tables):
         sizes.append(len(text))
         if len(text) > 1000:
             raise MemoryError
         return whole(device, text, offsets, tables)
 
-    monkeypatch.setattr(split, "split_words", split_words)
+    monkeypatch.setattr(split, "find_words", find_words)
     return sizes
 
 
@@ -61,7 +62,7 @@ def test_a_batch_that_does_not_fit_is_counted_in_halves(alone, scarce):
     batch = random_documents(np.random.default_rng(0), 200)
     if alone:
         batch = TextBatch.from_strings(["".join(batch.strings())])
-    data, _, counts, first = words.count_words(device_of("emulated", 0), [(*batch, 7)], GPT2)
+    data, _, counts, first = words.count_batches(device_of("emulated", 0), [(*batch, 7)], GPT2)
     expected = count_on_cpu([batch], SplitPlan(GPT2, False), threads=1)
     assert first[0] == 7 and (np.diff(first) > 0).all()
     assert max(scarce) > 1000 and (data == expected.data).all() and (counts == expected.counts).all()
@@ -79,7 +80,7 @@ def test_memory_for_one_batch_at_a_time():
 
     batches = [random_documents(np.random.default_rng(seed), 20) for seed in range(4)]
     numbered = [(*batch, i << 32) for i, batch in enumerate(batches)]
-    data, _, counts, _ = words.count_words(device._replace(upload=upload), numbered, GPT2)
+    data, _, counts, _ = words.count_batches(device._replace(upload=upload), numbered, GPT2)
     expected = count_on_cpu(batches, SplitPlan(GPT2, False), threads=1)
     assert len(asked) == 7 and (data == expected.data).all() and (counts == expected.counts).all()
 
@@ -87,7 +88,7 @@ def test_memory_for_one_batch_at_a_time():
 def test_a_document_that_cannot_be_cut_must_fit_into_memory(scarce):
     batch = TextBatch.from_strings(["a" * 1001])
     with pytest.raises(MemoryError):
-        words.count_words(device_of("emulated", 0), [(*batch, 0)], GPT2)
+        words.count_batches(device_of("emulated", 0), [(*batch, 0)], GPT2)
     assert scarce == [1001]
 
 
@@ -119,7 +120,7 @@ def test_kernels_under_sanitizers(sanitizer, tmp_path):
 
 @pytest.fixture
 def on_devices(monkeypatch):
-    """From here on, whatever is asked for runs on these devices."""
+    """Makes everything run on these devices."""
     return lambda *devices: monkeypatch.setattr(
         backend, "choose", lambda *_: backend.Backend("cuda", "a test", devices)
     )
@@ -177,7 +178,7 @@ def test_unsupported_tokenizers_run_on_the_cpu(model, on_devices, monkeypatch):
     tokenizer, documents = byte_level(model), ["ab abc", "", "abab"]
     expected = ids_of(tokenizer, documents)
     on_devices(emulated_device(1))
-    monkeypatch.setattr(lookup, "encode_text", None)
+    monkeypatch.setattr(encode_text, "encode_text", None)
     assert ids_of(tokenizer, documents) == expected
 
 
@@ -196,7 +197,7 @@ def test_text_that_does_not_fit_is_encoded_in_halves_or_on_the_cpu(limit, monkey
     tokenizer = byte_level(byte_model([("t", "h"), ("th", "e")]))
     batch = random_documents(np.random.default_rng(0), 100)
     expected = flat(bulk.encode(tokenizer.pipeline, [batch]))
-    sizes, whole = [], lookup.encode_on_device
+    sizes, whole = [], encode_text.encode_on_device
 
     def scarce(device, text, *arguments):
         sizes.append(len(text))
@@ -204,7 +205,7 @@ def test_text_that_does_not_fit_is_encoded_in_halves_or_on_the_cpu(limit, monkey
             raise MemoryError
         return whole(device, text, *arguments)
 
-    monkeypatch.setattr(lookup, "encode_on_device", scarce)
+    monkeypatch.setattr(encode_text, "encode_on_device", scarce)
     found = flat(bulk.encode(tokenizer.pipeline, [batch], devices=[device_of("emulated")]))
     assert max(sizes) > 1000 and all(map(np.array_equal, found, expected))
     assert min(sizes) < 1000  # whether that was of any use or not

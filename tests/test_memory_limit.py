@@ -178,9 +178,7 @@ def test_devices_count_a_part_of_the_corpus_at_a_time(small_tables, tmp_path, mo
         rounds.append(0)
         for data, offsets, position in shares:
             rounds[-1] += len(data)
-            table = word_kernels.count_text(
-                data, offsets, 0, len(data), position, walk.prepare(automaton), table
-            )
+            table = word_kernels.count_words(data, offsets, position, walk.prepare(automaton), table)
             counted(len(data))
         n, n_bytes = table.state[word_table.N_WORDS], table.state[word_table.N_BYTES]
         end = table.offsets[: n + 1]
@@ -188,7 +186,7 @@ def test_devices_count_a_part_of_the_corpus_at_a_time(small_tables, tmp_path, mo
         packed, offsets = rewrite.gather(table.arena[:n_bytes], end[:-1][kept], end[1:][kept])
         return packed, offsets, word_kernels.counts(table)[kept], table.position[:n][kept]
 
-    monkeypatch.setattr("gputok.kernels.cuda.count_words.count_words", count_on)
+    monkeypatch.setattr("gputok.kernels.cuda.count_words.count_batches", count_on)
     documents, plan, calls = texts(), byte_level().pipeline.plan(), []
     total = sum(len(document.encode()) for document in documents)
 

@@ -1,4 +1,4 @@
-"""SentencePiece files, read and written: the same ids as SentencePiece itself, asked live."""
+"""SentencePiece files, read and written: the same ids as the installed SentencePiece."""
 
 import io
 import random
@@ -140,7 +140,7 @@ def test_user_defined_symbols_are_added_tokens():
 
 @pytest.mark.parametrize("byte_fallback", [False, True])
 def test_writing(tmp_path, byte_fallback):
-    """A model trained here, in SentencePiece, and back again."""
+    """A model that gputok trained is written for SentencePiece, and read back."""
     lines = lines_of(OWN_TEXT)
     tokenizer = gputok.Tokenizer(models.Unigram())
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()

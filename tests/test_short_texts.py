@@ -80,6 +80,119 @@ def template():
     return processors.TemplateProcessing("<s>:1 $A:2 </s>", "$A $B", [("<s>", 0), ("</s>", 1)])
 
 
+def made(model, normalizer=None, pre_tokenizer=None, processor=None):
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.post_processor = (
+        normalizer,
+        pre_tokenizer,
+        processor,
+    )
+    add_tokens(tokenizer)
+    return tokenizer
+
+
+WORDS = [
+    "the",
+    "The",
+    "quick",
+    "lower",
+    "low",
+    "est",
+    "un",
+    "seen",
+    "1",
+    "12",
+    "a",
+    "b",
+    "x",
+    "e",
+    "é",
+    "漢",
+    "字",
+    "🙂",
+]
+
+
+def wordpiece():
+    tokens = [
+        "[UNK]",
+        *WORDS,
+        *(f"##{word}" for word in WORDS),
+        *"fjodvz;'?.,!",
+        "##q",
+        "##w",
+        "##o",
+        "##s",
+        "##t",
+    ]
+    return models.WordPiece({token: i for i, token in enumerate(tokens)}, unk_token="[UNK]")
+
+
+def unigram(byte_fallback=False):
+    tokens = [
+        ("<unk>", 0.0),
+        *((word, -1.0 - i / 7) for i, word in enumerate(WORDS)),
+        ("▁", -3.0),
+        ("▁low", -2.5),
+    ]
+    tokens += [("▁the", -2.0), ("qu", -4.0), ("ick", -4.5), (" ", -5.0), ("é", -6.0)]
+    tokens += [(f"<0x{byte:02X}>", -9.0) for byte in range(256)] * byte_fallback
+    return models.Unigram(tokens, unk_id=0, byte_fallback=byte_fallback)
+
+
+def wordlevel():
+    return models.WordLevel(
+        {word: i for i, word in enumerate(["<unk>", *WORDS, "▁low", "Ġlow"])}, unk_token="<unk>"
+    )
+
+
+def by_characters(byte_fallback=True, fuse_unk=True, **options):
+    """A BPE of characters, as Llama 2 and Gemma have it."""
+    merges = [
+        ("l", "o"),
+        ("lo", "w"),
+        ("e", "s"),
+        ("es", "t"),
+        ("▁", "low"),
+        ("▁", "t"),
+        ("h", "e"),
+        ("▁t", "he"),
+        ("▁", "▁"),
+    ]
+    tokens = ["<unk>", *"abcdefghijklmnopqrstuvwxyzT▁1234,;é漢", *("".join(pair) for pair in merges)]
+    tokens += [f"<0x{byte:02X}>" for byte in range(256)] * byte_fallback
+    vocabulary = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
+    return models.BPE(
+        vocabulary, merges, unk_token="<unk>", byte_fallback=byte_fallback, fuse_unk=fuse_unk, **options
+    )
+
+
+def llama():
+    normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    return made(by_characters(), normalizer, None, template())
+
+
+def gemma():
+    return made(
+        by_characters(), normalizers.Replace(" ", "▁"), pre_tokenizers.Split(" ", "merged_with_previous")
+    )
+
+
+def t5():
+    squeezed = normalizers.Sequence(
+        [normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " "), normalizers.Strip()]
+    )
+    cuts = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    return made(unigram(), squeezed, cuts, template())
+
+
+def bert(**options):
+    processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    return made(
+        wordpiece(), normalizers.BertNormalizer(**options), pre_tokenizers.BertPreTokenizer(), processor
+    )
+
+
 KINDS = {
     "walk": walk,
     "nfc": lambda: walk(normalizers.NFC(), processors.ByteLevel(trim_offsets=True)),
@@ -87,6 +200,36 @@ KINDS = {
     "roberta": lambda: walk(None, processors.RobertaProcessing(("</s>", 1), ("<s>", 0), True, False)),
     "both": lambda: walk(None, processors.Sequence([processors.ByteLevel(), template()])),
     "whole": lambda: walk(ignore_merges=True),
+    "bert": bert,
+    "cased": lambda: bert(lowercase=False, strip_accents=True, clean_text=False),
+    "llama": llama,
+    "gemma": gemma,
+    "mistral": lambda: made(
+        by_characters(), None, pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    ),
+    "unknown": lambda: made(
+        by_characters(False, False), normalizers.Lowercase(), pre_tokenizers.Whitespace()
+    ),
+    "suffix": lambda: made(
+        by_characters(False, end_of_word_suffix="e"), None, pre_tokenizers.WhitespaceSplit()
+    ),
+    "t5": t5,
+    "fallback": lambda: made(unigram(True), None, pre_tokenizers.Metaspace()),
+    "level": lambda: made(
+        wordlevel(), normalizers.StripAccents(), pre_tokenizers.Punctuation("merged_with_next")
+    ),
+}
+
+
+def prefixed():
+    """With a space before each text, as GPT-2's relatives have it."""
+    tokenizer = walk(processor=processors.ByteLevel())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    return tokenizer
+
+
+KINDS |= {
+    "prefixed": prefixed,
 }
 
 
@@ -149,6 +292,83 @@ def test_any_text(tokenizer, text):
             tokenizer.encode(text)
         return
     check(tokenizer, text)
+
+
+NORMALIZERS = [
+    normalizers.NFC(),
+    normalizers.NFD(),
+    normalizers.NFKC(),
+    normalizers.NFKD(),
+    normalizers.Lowercase(),
+    normalizers.StripAccents(),
+    normalizers.Nmt(),
+    normalizers.BertNormalizer(),
+    normalizers.Prepend("▁"),
+    normalizers.Prepend("ab "),
+    normalizers.Replace(" ", "▁"),
+    normalizers.Replace("a", ""),
+    normalizers.Replace("low", "high漢"),
+    normalizers.Replace("é", "e"),
+    normalizers.Replace(Regex(r"\s+"), " "),
+    normalizers.Replace(Regex(r"x*"), "-"),
+    normalizers.Strip(),
+    normalizers.Strip(left=False),
+]
+PRE_TOKENIZERS = [
+    pre_tokenizers.ByteLevel(add_prefix_space=False),
+    pre_tokenizers.ByteLevel(),
+    pre_tokenizers.ByteLevel(use_regex=False),
+    pre_tokenizers.Metaspace(),
+    pre_tokenizers.Metaspace(prepend_scheme="first"),
+    pre_tokenizers.Metaspace(prepend_scheme="never", split=False),
+    pre_tokenizers.Whitespace(),
+    pre_tokenizers.WhitespaceSplit(),
+    pre_tokenizers.BertPreTokenizer(),
+    pre_tokenizers.Punctuation(),
+    pre_tokenizers.Punctuation("contiguous"),
+    pre_tokenizers.Digits(),
+    pre_tokenizers.Digits(individual_digits=True),
+    pre_tokenizers.CharDelimiterSplit("e"),
+    pre_tokenizers.UnicodeScripts(),
+    pre_tokenizers.Split(" ", "merged_with_previous"),
+    pre_tokenizers.Split(Regex(r"\d+"), "removed", invert=True),
+    pre_tokenizers.Split(Regex(r"l?"), "isolated"),
+]
+PROCESSORS = [
+    None,
+    template(),
+    processors.ByteLevel(),
+    processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2)),
+    processors.RobertaProcessing(("</s>", 1), ("<s>", 0)),
+    processors.Sequence([processors.ByteLevel(trim_offsets=True, add_prefix_space=False), template()]),
+    processors.Sequence([template(), processors.ByteLevel()]),
+]
+MODELS = [wordpiece(), unigram(), unigram(True), wordlevel(), by_characters(), by_characters(False, False)]
+
+
+@st.composite
+def pipelines(draw):
+    tokenizer = Tokenizer(draw(st.sampled_from([*MODELS, BYTES.model])))
+    changes = draw(st.lists(st.sampled_from(NORMALIZERS), max_size=3))
+    cuts = draw(st.lists(st.sampled_from(PRE_TOKENIZERS), max_size=2))
+    tokenizer.normalizer = normalizers.Sequence(changes) if changes else None
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(cuts) if cuts else None
+    tokenizer.post_processor = draw(st.sampled_from(PROCESSORS))
+    if draw(st.booleans()):
+        add_tokens(tokenizer)
+    return tokenizer
+
+
+BYTES = walk()
+
+
+@pytest.mark.full
+@settings(max_examples=1500, deadline=None)
+@given(tokenizer=pipelines(), texts=st.lists(ANYTHING, max_size=3))
+def test_any_pipeline(tokenizer, texts):
+    for text in [*texts, "The lowest é漢字, é x  1 12 <mask>"]:
+        if not any("\ud800" <= character <= "\udfff" for character in text):
+            check(tokenizer, text)
 
 
 def test_what_an_encoding_can_do(tokenizer):

@@ -1,4 +1,4 @@
-"""Trains and encodes a little with every kind of kernel: what test_kernels_memory.py runs under valgrind."""
+"""Trains and encodes a little with each kind of kernel; test_kernels_memory.py runs this program under valgrind."""
 
 import random
 import sys

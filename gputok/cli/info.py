@@ -9,10 +9,10 @@ import sys
 import time
 from typing import Any
 
-from gputok.cli.options import AsJson, Threads
+from gputok.cli import options  # noqa: TC001  # typer reads the annotations
 
 
-def info(as_json: AsJson = False) -> None:
+def info(as_json: options.AsJson = False) -> None:
     """Show versions, device, threads and the cache of compiled code."""
     found = facts()
     if as_json:
@@ -62,7 +62,7 @@ def _jit_cache() -> str:
     return f"{folder}: {len(sizes)} files, {sum(sizes) / 1e6:.1f} MB"
 
 
-def compile_kernels(threads: Threads = None) -> None:
+def compile_kernels(threads: options.Threads = None) -> None:
     """Compile every kernel now and keep it on disk, if no machine code came with the package."""
     from gputok.kernels.native import choose
     from gputok.kernels.threads import thread_count
@@ -79,7 +79,7 @@ def compile_kernels(threads: Threads = None) -> None:
     print(f"{count} kernels in {time.perf_counter() - start:.0f} s; they are in {_jit_cache()}")
 
 
-def demo(threads: Threads = None) -> None:
+def demo(threads: options.Threads = None) -> None:
     """Train on the source of Python's standard library and show what was learnt."""
     from gputok.demo import run
 

@@ -141,8 +141,11 @@ def count(
     as_json: AsJson = False,
     storage_option: StorageOption = None,
 ) -> None:
-    """Count words and save them: count shards anywhere, then `gputok train --from-counts` with the same --model,
-    --pattern and --regex."""
+    """Count words and save them.
+
+    Count the shards of a corpus on any machines, then run `gputok train --from-counts` with the same --model, --pattern
+    and --regex.
+    """
     tokenizer, _ = recipe(model, pattern=pattern, regex=regex)  # type: ignore[arg-type]
     storage = storage_options(storage_option)
     limits = {"memory_limit": memory_limit, "temporary": temporary, "threads": threads}

@@ -41,8 +41,8 @@ class Encoding:
 
     __slots__ = ("__dict__", "_later", "_overflowing", "_row", "_rows", "_shown")
 
-    _later: tuple[Later, bytes, Any, Any] | None
-    """What makes attributes when they are asked for, and what it takes; the slots below are then made when one is missing."""
+    _later: tuple[Any, ...] | None
+    """A `Later`, which makes attributes when they are asked for, and what it needs; the slots below are made if one is asked for."""
     _rows: Rows
     _row: int
     _overflowing: tuple[Encoding, ...]
@@ -73,10 +73,10 @@ class Encoding:
 
     def __getattr__(self, name: str) -> Any:
         """Makes the slots that an encoding lacks which was made for later."""
-        if name not in ("_rows", "_row", "_overflowing", "_shown") or self._later is None:
+        later = self._later if name in ("_rows", "_row", "_overflowing", "_shown") else None
+        if later is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        later, *made = self._later
-        whole = later.encoding(tuple(made))
+        whole = later[0].encoding(later)
         self._set(whole._rows, whole._row, whole._overflowing, whole._shown)
         return getattr(self, name)
 
@@ -103,8 +103,8 @@ class Encoding:
         )
 
     def __len__(self) -> int:
-        if (made := self._later) is not None:
-            return made[0].length(made[1:])
+        if (later := self._later) is not None:
+            return later[0].length(later)
         return int(self._rows.last[self._row] - self._rows.first[self._row])
 
     def __getstate__(self) -> bytes:
@@ -115,10 +115,10 @@ class Encoding:
         self._set(other._rows, other._row, other._overflowing, None)
 
     def __copy__(self) -> Encoding:
-        if self._later is None:
+        if (later := self._later) is None:
             return Encoding.of(self._rows, self._row, self._overflowing, self._shown)
         copied = Encoding.__new__(Encoding)
-        copied._later = self._later
+        copied._later = later
         return copied
 
     def _to_dict(self) -> dict[str, Any]:
@@ -145,50 +145,50 @@ class Encoding:
     @property
     def ids(self) -> list[int]:
         """The ids of the tokens, as language models take them."""
-        if (made := self._later) is not None:
-            return made[0].ids(made[1:])
+        if (later := self._later) is not None:
+            return later[0].ids(later)
         return self.column("ids").tolist()
 
     @property
     def type_ids(self) -> list[int]:
         """For each token, the type id that the post-processor gave to its input sequence."""
-        if (made := self._later) is not None:
-            return made[0].type_ids(made[1:])
+        if (later := self._later) is not None:
+            return later[0].type_ids(later)
         return self.column("type_ids").tolist()
 
     @property
     def tokens(self) -> list[str]:
         """The tokens as text."""
-        if (made := self._later) is not None and (found := made[0].tokens(made[1:])) is not None:
+        if (later := self._later) is not None and (found := later[0].tokens(later)) is not None:
             return found
         return self._rows.token_texts(self._row)
 
     @property
     def offsets(self) -> list[tuple[int, int]]:
         """For each token, its characters: the token comes from `text[start:end]`."""
-        if (made := self._later) is not None and (found := made[0].offsets(made[1:])) is not None:
+        if (later := self._later) is not None and (found := later[0].offsets(later)) is not None:
             return found
         return list(zip(self.column("start").tolist(), self.column("end").tolist(), strict=True))
 
     @property
     def attention_mask(self) -> list[int]:
         """1 for each token that a model should attend to, 0 for padding."""
-        if (made := self._later) is not None:
-            return made[0].attention_mask(made[1:])
+        if (later := self._later) is not None:
+            return later[0].attention_mask(later)
         return self.column("attention").tolist()
 
     @property
     def special_tokens_mask(self) -> list[int]:
         """1 for each token that the post-processor or padding added, 0 for tokens of the text."""
-        if (made := self._later) is not None:
-            return made[0].special_tokens_mask(made[1:])
+        if (later := self._later) is not None:
+            return later[0].special_tokens_mask(later)
         return self.column("special").tolist()
 
     @property
     def word_ids(self) -> list[int | None]:
         """For each token, the index of its word, as cut by the pre-tokenizer; None: the token is in no word."""
-        if (made := self._later) is not None:
-            return made[0].word_ids(made[1:])
+        if (later := self._later) is not None:
+            return later[0].word_ids(later)
         return [None if word < 0 else word for word in self.column("words").tolist()]
 
     @property
@@ -383,7 +383,7 @@ class Encoding:
 
 
 class Later(Protocol):
-    """What makes the attributes of an encoding when they are asked for, of what it has written down about it.
+    """What makes the attributes of an encoding when they are asked for, of itself and what it has written down behind it.
 
     A method that gives None leaves the attribute to `encoding`.
     """

@@ -96,11 +96,19 @@ class BertNormalizer(Normalizer):
     apart_at_spaces = True
 
     def _apply(self, pieces: Pieces) -> Pieces:
+        for name in self.maps():
+            pieces = (
+                normalize_form(pieces, name[0]) if isinstance(name, tuple) else map_characters(pieces, name)
+            )
+        return pieces
+
+    def maps(self) -> list[str | tuple[str, bool]]:
+        """What it does, in order: character maps, and normalization forms and whether they compose."""
         strip_accents = self.lowercase if self.strip_accents is None else self.strip_accents
         first = ("bert", "clean" * self.clean_text, "chinese" * self.handle_chinese_chars)
+        maps: list[str | tuple[str, bool]] = []
         if self.clean_text or self.handle_chinese_chars:
-            pieces = map_characters(pieces, "_".join(filter(None, first)))
+            maps.append("_".join(filter(None, first)))
         if strip_accents:
-            pieces = normalize_form(pieces, "nfd")
-            return map_characters(pieces, "bert_marks_lowercase" if self.lowercase else "bert_marks")
-        return map_characters(pieces, "lowercase") if self.lowercase else pieces
+            return [*maps, ("nfd", False), "bert_marks_lowercase" if self.lowercase else "bert_marks"]
+        return [*maps, "lowercase"] if self.lowercase else maps

@@ -168,12 +168,12 @@ class ByWalk:
         return slice_text(batch.data, batch.offsets, WALK_BYTES, self._walk)
 
     def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
-        from gputok.kernels.cpu.count_words import count_text
+        from gputok.kernels.cpu.count_words import count_words as count_text
 
         tally = tallies[self._byte_level]
         position -= 2 * start
         tally.table = count_text(
-            batch.data, batch.offsets, start, stop, position, self._walk, tally.table, tally.make_room
+            batch.data, batch.offsets, position, self._walk, tally.table, start, stop, tally.make_room
         )
 
 
@@ -219,10 +219,11 @@ class ByParts(BySteps):
         return slice_text(batch.data, batch.offsets, PART_BYTES, self._walk)
 
     def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
-        from gputok.kernels.cpu.count_words import count_text, distinct_words
+        from gputok.kernels.cpu.count_words import count_words as count_text
+        from gputok.kernels.cpu.count_words import distinct_words
         from gputok.kernels.cpu.word_table import new_table
 
-        parts = count_text(batch.data, batch.offsets, start, stop, -2 * start, self._walk, new_table())
+        parts = count_text(batch.data, batch.offsets, -2 * start, self._walk, new_table(), start, stop)
         data, offsets, counts = distinct_words([parts])
         words = self._pipeline(Pieces.from_batch(TextBatch(data, offsets)))
         self._add(words, np.repeat(counts, np.diff(words.rows)), position, tallies)
@@ -283,7 +284,7 @@ def _by_devices(
     """The words of the next batches, in the order of their first occurrence, and whether no batch is left."""
     from gputok.kernels.cpu.count_words import count_pieces, distinct_words
     from gputok.kernels.cpu.word_table import new_table
-    from gputok.kernels.cuda.count_words import count_words as count_on
+    from gputok.kernels.cuda.count_words import count_batches as count_on
 
     numbered, lock, stop, n_bytes, is_last = enumerate(batches), Lock(), Event(), 0, False
 

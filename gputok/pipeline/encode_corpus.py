@@ -302,13 +302,12 @@ class ByDevice:
     def __init__(
         self, pipeline: Pipeline, plan: SplitPlan, tables: Any, devices: Sequence[Any], on_cpu: Engine
     ) -> None:
-        from gputok.kernels.cuda import encode_words as lookup
-        from gputok.kernels.cuda import split
+        from gputok.kernels.cuda import encode_words, split
 
         self._pipeline, self._on_cpu = pipeline, on_cpu
         self._free: queue.SimpleQueue = queue.SimpleQueue()
         for device in devices:
-            loaded = device, split.upload(device, plan.automaton), lookup.upload(device, tables)
+            loaded = device, split.upload(device, plan.automaton), encode_words.upload(device, tables)
             for _ in range(2):
                 self._free.put(loaded)
 
@@ -320,22 +319,22 @@ class ByDevice:
         tables = pipeline.model.byte_tables if plan is not None and plan.byte_level else None
         if tables is None:
             return None
-        from gputok.kernels.cuda import encode_words as lookup
+        from gputok.kernels.cuda import encode_words
 
-        return cls(pipeline, plan, tables, devices, on_cpu) if lookup.can_encode(tables) else None
+        return cls(pipeline, plan, tables, devices, on_cpu) if encode_words.can_encode(tables) else None
 
     def units(self, batch: TextBatch) -> Iterator[TextBatch]:
         yield batch
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
-        from gputok.kernels.cuda import encode_words as lookup
+        from gputok.kernels.cuda import encode_text
 
         pieces = _pieces(self._pipeline, unit)
         if pieces.byte_level:
             return self._on_cpu.encode(unit)
         loaded = self._free.get()
         try:
-            ids, ends = lookup.encode_text(loaded[0], *_packed(pieces), pieces.token, *loaded[1:])
+            ids, ends = encode_text.encode_text(loaded[0], *_packed(pieces), pieces.token, *loaded[1:])
         except MemoryError:  # for a single document
             return self._on_cpu.encode(unit)
         finally:

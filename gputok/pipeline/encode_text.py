@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -18,14 +18,17 @@ from gputok.pipeline import encode_batch
 
 if TYPE_CHECKING:
     from gputok.kernels.cpu.short_texts.handle import Handle
+    from gputok.models import Model
     from gputok.pipeline.pipeline import Pipeline
 
-Made = tuple[bytes, str, bool]
-"""What an Encoding keeps until more is asked: the ids, uint32 each; the text; and whether special tokens were added."""
+Kernel = Callable[[int, int, int, int], int]
+Made = tuple["ShortTexts", list[int], str, int]
+"""What an Encoding keeps until more is asked: what makes it, its ids, its text, and 1 if special tokens were added."""
 
 _CACHED_WORDS = 1 << 14  # of each thread: a megabyte
 _HEAD = bytes.__basicsize__ - 1
 """Where in a bytes object its text begins: CPython's layout, of all its versions."""
+_POSITIONS = 2  # the flag of `gputok.kernels.cpu.short_texts.encode`
 _LARGEST = 1 << 30  # a length that is no mistake
 
 
@@ -45,7 +48,7 @@ class ShortTexts:
         # a copy, without what is derived: this is, too, and would be kept by what it keeps
         self._pipeline, self._engine = dataclasses.replace(pipeline), engine
         self._rooms, self._kernel, self._longest = engine.rooms, engine.kernel, engine.longest
-        self._spelling, self._odd = pipeline.names.spelling, pipeline.odd_tokens
+        self._spell, self._odd = pipeline.names.spelling.__getitem__, pipeline.odd_tokens
         self._padding, self._most = pipeline.padding, None
         if (cut := pipeline.truncation) is not None:
             room = [
@@ -80,7 +83,7 @@ class ShortTexts:
             self._rooms.append(room)
             return None
         encoding = _new(Encoding)
-        encoding._later = self, room.ids[: 4 * n].tobytes(), text, special
+        encoding._later = self, room.ids[:n].tolist(), text, special
         self._rooms.append(room)
         return encoding
 
@@ -88,16 +91,14 @@ class ShortTexts:
 
     def encoding(self, made: Made) -> Encoding:
         """The same, made by the long way."""
-        _, text, special = made
-        return encode_batch.encode(self._pipeline, [(text,)], False, bool(special), offsets=True)[0]
+        return encode_batch.encode(self._pipeline, [(made[2],)], False, bool(made[3]), offsets=True)[0]
 
     def length(self, made: Made) -> int:
-        n = len(made[0]) // 4
+        n = len(made[1])
         return n + self._missing(n)
 
     def ids(self, made: Made) -> list[int]:
-        found = memoryview(made[0]).cast("I").tolist()
-        return found if self._padding is None else self._padded(found, self._padding.pad_id)
+        return made[1][:] if self._padding is None else self._padded(made[1][:], self._padding.pad_id)
 
     def type_ids(self, made: Made) -> list[int]:
         return self._column(made, "type_ids", self._padding and self._padding.pad_type_id)
@@ -106,36 +107,36 @@ class ShortTexts:
         return self._column(made, "special_tokens_mask", 1)
 
     def attention_mask(self, made: Made) -> list[int]:
-        return self._padded([1] * (len(made[0]) // 4), 0)
+        return self._padded([1] * len(made[1]), 0)
 
     def tokens(self, made: Made) -> list[str] | None:
         """None if a token's text isn't that of its id."""
-        ids = memoryview(made[0]).cast("I").tolist()
-        if not self._odd.isdisjoint(ids):
+        ids, frame = made[1], self._engine.frames[made[3]]
+        if self._odd and not self._odd.isdisjoint(ids):
             return None
-        frame = self._frame(made)
-        before, behind = frame.before["tokens"], frame.behind["tokens"]
-        found = [
-            *before,
-            *map(self._spelling.__getitem__, ids[len(before) : len(ids) - len(behind)]),
-            *behind,
-        ]
-        return self._padded(found, self._padding and self._padding.pad_token)
+        if frame.n_special:
+            before, behind = frame.before["tokens"], frame.behind["tokens"]
+            of_text = ids[len(before) : len(ids) - len(behind)]
+            found = [*before, *map(self._spell, of_text), *behind]
+        else:
+            found = list(map(self._spell, ids))
+        return found if self._padding is None else self._padded(found, self._padding.pad_token)
 
     def offsets(self, made: Made) -> list[tuple[int, int]] | None:
         """None where they depend on more than the tokens."""
-        engine, frame = self._engine, self._frame(made)
-        if engine.trims is None or (engine.trims and not self._odd.isdisjoint(memoryview(made[0]).cast("I"))):
+        engine, ids = self._engine, made[1]
+        if engine.trims is None or (engine.trims and self._odd and not self._odd.isdisjoint(ids)):
             return None
-        begins, ends, _ = self._positions(made)
+        begins, ends = self._positions(made)
         for add_prefix_space in engine.trims:
-            ids = memoryview(made[0]).cast("I").tolist()
-            first = len(frame.before["ids"])
-            self._trim(ids, begins, ends, first, len(ids) - len(frame.behind["ids"]), add_prefix_space)
-        return self._padded(list(zip(begins, ends, strict=True)), (0, 0))
+            frame = engine.frames[made[3]]
+            first, stop = frame.n_before, len(ids) - frame.n_special + frame.n_before
+            self._trim(ids, begins, ends, first, stop, add_prefix_space)
+        found = list(zip(begins, ends))  # noqa: B905, of one length
+        return found if self._padding is None else self._padded(found, (0, 0))
 
     def word_ids(self, made: Made) -> list[int | None]:
-        words = self._positions(made)[2]
+        (words,) = self._positions(made, words=True)
         return self._padded([None if word < 0 else word for word in words], None)
 
     def _trim(
@@ -145,34 +146,28 @@ class ShortTexts:
         margins = self._engine.margins
         for k in range(first, stop):
             leading, trailing = margins[ids[k]]
-            if not (leading or trailing):
-                continue
-            begin, end = begins[k], ends[k]
-            if prefixed and leading == 1 and (begin == 0 or k == first):
-                leading = 0
-            begins[k] = begin = min(begin + leading, end)
-            if trailing and end >= trailing:
-                ends[k] = max(end - trailing, begin)
-
-    def _frame(self, made: Made) -> Frame:
-        return self._engine.frames[made[2]]
+            if leading or trailing:
+                begin, end = begins[k], ends[k]
+                if prefixed and leading == 1 and (begin == 0 or k == first):
+                    leading = 0
+                begins[k] = begin = min(begin + leading, end)
+                if trailing and end >= trailing:
+                    ends[k] = max(end - trailing, begin)
 
     def _column(self, made: Made, name: str, filler: Any) -> list[Any]:
-        frame, n = self._frame(made), len(made[0]) // 4
+        frame, n = self._engine.frames[made[3]], len(made[1])
         found = [*frame.before[name], *[frame.text[name]] * (n - frame.n_special), *frame.behind[name]]
         return self._padded(found, filler)
 
-    def _positions(self, made: Made) -> tuple[list[int], list[int], list[int]]:
-        """Where each token begins and ends, in characters, and the number of its word, or -1."""
-        from gputok.kernels.cpu.short_texts.encode import POSITIONS
-
-        raw, n = made[1].encode(), len(made[0]) // 4
+    def _positions(self, made: Made, words: bool = False) -> tuple[list[int], ...]:
+        """Where each token begins and ends, in characters; or the number of its word, or -1."""
+        raw, n = made[2].encode(), len(made[1])
         try:
             room = self._rooms.pop()
         except IndexError:
             room = Room(self._engine)
-        self._kernel(room.address, id(raw) + _HEAD, len(raw), made[2] | POSITIONS)
-        found = room.begins[:n].tolist(), room.ends[:n].tolist(), room.words[:n].tolist()
+        self._kernel(room.address, id(raw) + _HEAD, len(raw), made[3] | _POSITIONS)
+        found = (room.words[:n].tolist(),) if words else (room.begins[:n].tolist(), room.ends[:n].tolist())
         self._rooms.append(room)
         return found
 
@@ -196,24 +191,21 @@ class ShortTexts:
 _new = Encoding.__new__
 
 
-class Frame(NamedTuple):
+class Frame:
     """What a post-processor makes of any one text: attributes of the tokens before, of each in it, and behind."""
 
-    before: dict[str, list[Any]]
-    text: dict[str, Any]
-    behind: dict[str, list[Any]]
-
-    @property
-    def n_special(self) -> int:
-        return len(self.before["ids"]) + len(self.behind["ids"])
+    def __init__(
+        self, before: dict[str, list[Any]], text: dict[str, Any], behind: dict[str, list[Any]]
+    ) -> None:
+        self.before, self.text, self.behind = before, text, behind
+        self.n_before = len(before["ids"])
+        self.n_special = self.n_before + len(behind["ids"])
 
 
 class Engine:
     """A handle for all texts of a pipeline, and rooms: a list's pop and append are atomic."""
 
-    def __init__(
-        self, pipeline: Pipeline, handle: Handle, kernel: Callable[[int, int, int, int], int]
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, handle: Handle, kernel: Kernel) -> None:
         from gputok.kernels.cpu.short_texts import encode as short_text
 
         self.handle, self.kernel, self.rooms = handle, kernel, []
@@ -232,29 +224,53 @@ class Engine:
     @classmethod
     def of(cls, pipeline: Pipeline) -> Self | None:
         """None: its steps aren't those of a handle."""
-        from gputok.models import BPE
         from gputok.pipeline.text_steps import steps_of
 
-        model = pipeline.model
-        if not isinstance(model, BPE) or model.is_random:
+        if pipeline.model.is_random or (found := steps_of(pipeline)) is None:
             return None
-        if (found := steps_of(pipeline)) is None:
-            return None
-        from gputok.kernels.cpu.lookup import NONE
         from gputok.kernels.cpu.short_texts import encode as short_text
         from gputok.kernels.cpu.short_texts import steps as short_steps
 
-        steps, byte_level = found
-        tables = model.tables(byte_level)
-        widens = len(tables.fallback) and len(tables.prefix) + len(tables.suffix) if tables else 0
-        if tables is None or widens or (len(tables.unk) and tables.unk[0] == NONE):
-            return None
         handle = short_text.new_handle()
-        short_text.put_bpe(handle, tables)
-        handle.put(short_steps.STEPS, np.stack([step.slots for step in steps]))
-        handle.put(short_steps.N_STEPS, len(steps))
-        handle.keep(steps)
-        return cls(pipeline, handle, short_text.encode_bpe)
+        kernel = _put_model(handle, pipeline.model, found.byte_level)
+        if kernel is None:
+            return None
+        handle.put(short_steps.STEPS, np.stack([step.slots for step in found.steps]))
+        handle.put(short_steps.N_STEPS, len(found.steps))
+        handle.put(short_steps.ASKS_ORIGIN, found.asks_origin)
+        handle.keep(found.steps)
+        return cls(pipeline, handle, kernel)
+
+
+def _put_model(handle: Handle, model: Model, byte_level: bool) -> Kernel | None:
+    """Puts a model into a handle, and gives the kernel for it; None: it can't be there."""
+    from gputok import models
+    from gputok.kernels.cpu.lookup import NONE
+    from gputok.kernels.cpu.short_texts import encode as short_text
+
+    match model:
+        case models.BPE():
+            tables = model.tables(byte_level)
+            if tables is None or (len(tables.unk) and tables.unk[0] == NONE):
+                return None
+            if len(tables.fallback) and len(tables.prefix) + len(tables.suffix):
+                return None  # a character can become more tokens than it has bytes
+            short_text.put_bpe(handle, tables)
+            return short_text.encode_bpe
+        case models.WordPiece() if not byte_level:
+            if model._tables.unk == NONE:
+                return None
+            short_text.put_wordpiece(handle, model._tables)
+            return short_text.encode_wordpiece
+        case models.Unigram() if not byte_level:
+            short_text.put_unigram(handle, model._tables)
+            return short_text.encode_unigram
+        case models.WordLevel() if not byte_level:
+            unk = model.vocabulary.find([model.unk_token])[0]
+            names = model.vocabulary.strings, model.vocabulary.ids
+            short_text.put_wordlevel(handle, *names, -1 if unk is None else unk)
+            return short_text.encode_wordlevel
+    return None
 
 
 class Room:
@@ -268,7 +284,7 @@ class Room:
 
         self.handle = handle = short_text.with_memory(engine.handle, merge.word_cache(_CACHED_WORDS))
         self.address = handle.address
-        self.ids = memoryview(handle.array(short_text.IDS)).cast("B")
+        self.ids = memoryview(handle.array(short_text.IDS))
         self.begins = memoryview(handle.array(short_text.BEGINS))
         self.ends = memoryview(handle.array(short_text.ENDS))
         self.words = memoryview(handle.array(short_text.WORDS))

@@ -1,42 +1,50 @@
-"""The steps before a model, as the kernel for short texts takes them: each a handle of `gputok.kernels.cpu.short_texts.steps`."""
+"""The steps before a model, as the kernels for short texts take them: each a handle of `gputok.kernels.cpu.short_texts`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gputok import normalizers
+from gputok import normalizers, pre_tokenizers
+from gputok.automaton import PATTERNS, compile_literal, compile_pattern
+from gputok.automaton.pattern import matcher
+from gputok.kernels.cpu.short_texts import steps as kernels
 from gputok.kernels.cpu.short_texts.handle import Handle
-from gputok.text.unicode_maps import compositions, normalization_form
+from gputok.pre_tokenizers.base import cut_rule
+from gputok.text.pieces import byte_table
+from gputok.text.unicode_maps import character_map, compositions, grapheme_classes, normalization_form
 
 if TYPE_CHECKING:
     from gputok.kernels import Automaton
     from gputok.normalizers import Normalizer
     from gputok.pipeline.pipeline import Pipeline
-
-FORMS = {
-    normalizers.NFC: ("nfc", True),
-    normalizers.NFD: ("nfd", False),
-    normalizers.NFKC: ("nfkc", True),
-    normalizers.NFKD: ("nfkd", False),
-}
-"""Normalizer -> the name of the decompositions that it makes, and whether it composes after that."""
+    from gputok.pre_tokenizers import PreTokenizer
 
 
-def steps_of(pipeline: Pipeline) -> tuple[list[Handle], bool] | None:
-    """The steps of a pipeline, and whether its words are bytes of ByteLevel characters; None: one of them isn't there."""
-    plan = None if pipeline.pre_tokenizer is None else pipeline.pre_tokenizer.plan()
-    changes = _changes(pipeline.normalizer)
-    if plan is None or changes is None:
+class Steps(NamedTuple):
+    """All steps of a pipeline before its model."""
+
+    steps: list[Handle]
+    byte_level: bool = False  # are the words bytes that stand for characters of the ByteLevel alphabet?
+    asks_origin: bool = False  # does a step ask where in the given text a piece lies?
+
+
+class OtherStepError(Exception):
+    """A component does what none of the steps does."""
+
+
+def steps_of(pipeline: Pipeline) -> Steps | None:
+    """The steps of a pipeline; None: one of its components does something else."""
+    try:
+        changes = _changes(pipeline.normalizer)
+        cuts = _cuts(pipeline.pre_tokenizer)
+    except OtherStepError:
         return None
-    found = [_extract(pipeline, False), *changes, _extract(pipeline, True), _walk(plan.automaton)]
-    return found, plan.byte_level
+    return cuts._replace(steps=[_extract(pipeline, False), *changes, _extract(pipeline, True), *cuts.steps])
 
 
 def _step(kind: int, **places: Any) -> Handle:
-    from gputok.kernels.cpu.short_texts import steps as kernels
-
     step = Handle(kernels.N_STEP)
     step.put(kernels.KIND, kind)
     for name, value in places.items():
@@ -45,15 +53,13 @@ def _step(kind: int, **places: Any) -> Handle:
 
 
 def _extract(pipeline: Pipeline, normalized: bool) -> Handle:
-    from gputok.kernels.cpu.short_texts.steps import EXTRACT
-
     finder = pipeline.added.finder(normalized)
     if finder is None:
-        return _step(EXTRACT)
+        return _step(kernels.EXTRACT)
     classes, children, strings = finder.trie
     first, few = finder.first
     return _step(
-        EXTRACT,
+        kernels.EXTRACT,
         CLASSES=classes,
         CHILDREN=children,
         N_CLASSES=children.shape[1],
@@ -66,24 +72,55 @@ def _extract(pipeline: Pipeline, normalized: bool) -> Handle:
     )
 
 
-def _changes(normalizer: Normalizer | None) -> list[Handle] | None:
-    if normalizer is None:
-        return []
-    if isinstance(normalizer, normalizers.Sequence):
-        parts = [_changes(part) for part in normalizer.normalizers]
-        return None if None in parts else [step for part in parts if part for step in part]
-    if type(normalizer) in FORMS:
-        return [_form(*FORMS[type(normalizer)])]
-    return None
+# -- normalizers
+
+_FORMS = {
+    normalizers.NFC: ("nfc", True),
+    normalizers.NFD: ("nfd", False),
+    normalizers.NFKC: ("nfkc", True),
+    normalizers.NFKD: ("nfkd", False),
+}
+_MAPS = {
+    normalizers.Lowercase: "lowercase",
+    normalizers.StripAccents: "strip_accents",
+    normalizers.Nmt: "nmt",
+}
+
+
+def _changes(normalizer: Normalizer | None) -> list[Handle]:
+    match normalizer:
+        case None:
+            return []
+        case normalizers.Sequence():
+            return [step for part in normalizer.normalizers for step in _changes(part)]
+        case normalizers.NFC() | normalizers.NFD() | normalizers.NFKC() | normalizers.NFKD():
+            return [_form(*_FORMS[type(normalizer)])]
+        case normalizers.Lowercase() | normalizers.StripAccents() | normalizers.Nmt():
+            return [_map(_MAPS[type(normalizer)])]
+        case normalizers.BertNormalizer():
+            return [_form(*name) if isinstance(name, tuple) else _map(name) for name in normalizer.maps()]
+        case normalizers.Precompiled():
+            return [_precompiled(normalizer)]
+        case normalizers.Prepend() if len(normalizer.prepend.encode()) <= _WIDEST:
+            return [_spaces({}, normalizer.prepend.encode(), kernels.IF_ANY)]
+        case normalizers.Replace():
+            return [_replace(normalizer)]
+        case normalizers.Strip():
+            space = character_map("whitespace")
+            sides = {"LEFT": normalizer.strip_left, "RIGHT": normalizer.strip_right}
+            return [_step(kernels.STRIP, PAGE=space.page, MEMBER=space.member, **sides)]
+        case _:
+            raise OtherStepError
+
+
+_WIDEST = 4  # bytes that can stand for one
 
 
 def _form(name: str, compose: bool) -> Handle:
-    from gputok.kernels.cpu.short_texts.steps import FORM
-
     form = normalization_form(name)
     pairs = compositions() if compose else None
     return _step(
-        FORM,
+        kernels.FORM,
         PAGE=form.page,
         MEMBER=form.member,
         N_INERT=form.n_inert,
@@ -96,14 +133,118 @@ def _form(name: str, compose: bool) -> Handle:
     )
 
 
+def _map(name: str) -> Handle:
+    table = character_map(name)
+    return _step(
+        kernels.MAP,
+        PAGE=table.page,
+        MEMBER=table.member,
+        ASCII=table.ascii,
+        REPLACEMENTS=table.text,
+        REPLACEMENT_OFFSETS=table.offsets,
+    )
+
+
+def _precompiled(normalizer: normalizers.Precompiled) -> Handle:
+    from gputok.kernels.cpu.precompiled import measured
+
+    units, texts = normalizer._tables
+    plain, longest = measured(units, texts)
+    page, member = grapheme_classes()
+    return _step(
+        kernels.PRECOMPILED,
+        UNITS=units,
+        STRINGS_OF=texts,
+        PLAIN=plain,
+        LONGEST_STRING=longest,
+        PAGE=page,
+        MEMBER=member,
+    )
+
+
+def _replace(normalizer: normalizers.Replace) -> Handle:
+    pattern, content = normalizer.pattern, normalizer.content.encode()
+    if isinstance(pattern, str) and len(pattern) == 1 and pattern.isascii() and len(content) <= _WIDEST:
+        return _spaces({ord(pattern): content}, b"", kernels.NEVER)
+    machine = matcher(pattern)
+    if not isinstance(machine, tuple):
+        raise OtherStepError
+    matches = np.ones((2, 2), bool), np.array([True, False])
+    return _split(machine, *matches, step=kernels.REPLACE, CONTENT=np.frombuffer(content, np.uint8))
+
+
+def _spaces(replacements: dict[int, bytes], before: bytes, when: int, but: bytes = b"") -> Handle:
+    """Bytes in place of others, and bytes before pieces; if these are bare: of neither a space nor of `but`."""
+    table = byte_table(tuple(replacements.items()), before)
+    spelt = np.frombuffer(but, np.uint8)
+    return _step(kernels.SPACES, WIDTHS=table, WHEN=when, SPELT=spelt, REPLACES=bool(replacements))
+
+
+# -- pre-tokenizers
+
+
+def _cuts(pre_tokenizer: PreTokenizer | None) -> Steps:
+    if pre_tokenizer is None:
+        return Steps([])
+    if (plan := pre_tokenizer.plan()) is not None:
+        return Steps([_walk(plan.automaton)], plan.byte_level)
+    match pre_tokenizer:
+        case pre_tokenizers.Sequence():
+            parts = [_cuts(part) for part in pre_tokenizer.pretokenizers]
+            if any(part.byte_level for part in parts[:-1]):  # the next reads characters
+                raise OtherStepError
+            steps = [step for part in parts for step in part.steps]
+            return Steps(steps, bool(parts) and parts[-1].byte_level, any(part.asks_origin for part in parts))
+        case pre_tokenizers.ByteLevel():
+            steps = [_spaces({}, b" ", kernels.IF_BARE)] if pre_tokenizer.add_prefix_space else []
+            if pre_tokenizer.use_regex:
+                steps.append(_walk(compile_pattern(PATTERNS["gpt2"])))
+            return Steps(steps, byte_level=True)
+        case pre_tokenizers.Metaspace():
+            return _metaspace(pre_tokenizer)
+        case _ if (cut := pre_tokenizer.cut()) is not None and isinstance(cut.matcher, tuple):
+            return Steps([_split(cut.matcher, *cut_rule(cut.behavior, cut.invert))])
+        case _:
+            raise OtherStepError
+
+
+def _metaspace(pre_tokenizer: pre_tokenizers.Metaspace) -> Steps:
+    spelt, scheme = pre_tokenizer.replacement.encode(), pre_tokenizer.prepend_scheme
+    when = {"never": kernels.NEVER, "always": kernels.IF_BARE, "first": kernels.AT_START}[scheme]
+    steps = [_spaces({ord(" "): spelt}, spelt, when, spelt)]
+    if pre_tokenizer.split:
+        machine = compile_literal(pre_tokenizer.replacement)
+        if not isinstance(machine, tuple):
+            raise OtherStepError
+        steps.append(_split(machine, *cut_rule("merged_with_next")))
+    return Steps(steps, asks_origin=scheme == "first")
+
+
+def _split(
+    automaton: Automaton, cut: np.ndarray, drop: np.ndarray, step: int = kernels.SPLIT, **more: Any
+) -> Handle:
+    from gputok.kernels.cpu.split import rule_of
+
+    return _step(
+        step,
+        KLASS=automaton.ascii_class,
+        CLASS_PAGE=automaton.page,
+        CLASS_MEMBER=automaton.member,
+        DELTA=automaton.delta,
+        ACCEPT=automaton.accept,
+        N_COLUMNS=automaton.delta.shape[1],
+        RULE=rule_of(cut, drop, keep_empty=step == kernels.REPLACE),
+        **more,
+    )
+
+
 def _walk(automaton: Automaton) -> Handle:
-    from gputok.kernels.cpu.short_texts.steps import WALK
     from gputok.kernels.cpu.walk import prepare
 
     walk = prepare(automaton)
     width = len(walk.step) - len(walk.delta)
     return _step(
-        WALK,
+        kernels.WALK,
         KLASS=walk.klass,
         CLASS_PAGE=walk.page,
         CLASS_MEMBER=walk.member,

@@ -214,7 +214,7 @@ def rewrite(
     """
     from gputok.kernels.cpu.rewrite import MAP, PREPEND, rewrite_bytes
 
-    table = _byte_table(tuple(replacements.items()), prefix)
+    table = byte_table(tuple(replacements.items()), prefix)
     mode = np.full(pieces.n_pieces, MAP if replacements else 0, np.uint8)
     if before is not None:
         mode |= before * np.uint8(PREPEND)
@@ -229,7 +229,7 @@ def rewrite(
 
 
 @functools.lru_cache(maxsize=64)
-def _byte_table(replacements: tuple[tuple[int, bytes], ...], prefix: bytes) -> npt.NDArray[np.uint32]:
+def byte_table(replacements: tuple[tuple[int, bytes], ...], prefix: bytes) -> npt.NDArray[np.uint32]:
     """uint32[2, 257]: the table that `kernels.cpu.rewrite.rewrite_bytes` takes."""
     from gputok.kernels.cpu.rewrite import PREFIX
 

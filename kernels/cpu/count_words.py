@@ -39,22 +39,34 @@ def add(table, slot, count):
     table.slots[slot + U3] += np.uint64(count)
 
 
-def count_text(data, offsets, start, stop, position, walk, table, make_room=enlarged):
+def count_words(
+    data: np.ndarray,
+    offsets: np.ndarray,
+    position: int,
+    automaton: Walk,
+    table: WordTable,
+    start: int = 0,
+    stop: int | None = None,
+    make_room: Callable[[WordTable], WordTable] = enlarged,
+) -> WordTable:
     """Counts the words of data[start:stop] and returns the table, or what `make_room(table)` gave when it was full.
 
     data: uint8[n], valid UTF-8; offsets: int64[d + 1], the documents in it; start and stop lie between documents or at
     strong cuts. A word that begins at data[i] gets the position `position` + about 2 * i, increasing with i.
     """
+    stop = len(data) if stop is None else stop
     while True:
         document = np.searchsorted(offsets, start, "right") - 1
-        start = _count_text(pointer(data), pointer(offsets), document, start, stop, position, walk, table)
+        start = _count_words(
+            pointer(data), pointer(offsets), document, start, stop, position, automaton, table
+        )
         if start == stop:
             return table
         table = make_room(table)
 
 
 @kernel(i64, i64, i64, i64, i64, i64, Walk, WordTable)
-def _count_text(data, offsets, document, start, stop, position, walk, table):
+def _count_words(data, offsets, document, start, stop, position, walk, table):
     """Returns `stop`, or where the table had too little room."""
     data, offsets = view(data, np.uint8), view(offsets, np.int64)
     n_block = BLOCK_BYTES + MARGIN

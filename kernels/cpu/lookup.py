@@ -32,7 +32,7 @@ def capacity_for(n: int) -> int:
 
 @kernel(inline=True)
 def strings_of(strings):
-    """What find_among needs of Strings: views of its arrays, and the number of its slots - 1."""
+    """What find_among and find_hashed need of Strings: views of its arrays, and the number of its slots - 1."""
     slots, data, offsets = view(strings.slots), view(strings.data), view(strings.offsets, np.uint64)
     return slots, data, offsets, np.uint64(len(strings.slots) - 1)
 
@@ -46,8 +46,13 @@ def find_string(strings, text, begin, n):
 @kernel(inline=True)
 def find_among(strings, text, begin, n):
     """The same for what `strings_of` gave."""
+    return find_hashed(strings, hash_bytes(text, begin, n), text, begin, n)
+
+
+@kernel(inline=True)
+def find_hashed(strings, h, text, begin, n):
+    """The same for the hash of these bytes."""
     slots, data, offsets, mask = strings
-    h = hash_bytes(text, begin, n)
     at = h & mask
     while True:
         slot = slots[at]

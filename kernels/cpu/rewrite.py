@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import pointer
-from gputok.kernels.cpu.primitives.memory import copy, is_given, owned, store_u32, view
-from gputok.kernels.signatures import i64, u32
+from gputok.kernels.cpu.primitives.memory import copy, is_given, owned, store_u32, tail, view
+from gputok.kernels.signatures import i64
 
 PREFIX = 256  # the row of a byte table that holds the bytes put before a piece
 MAP, PREPEND = 1, 2  # bits of `mode`
@@ -55,16 +55,17 @@ def rewrite_bytes(
     start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
     pieces = pointer(start), pointer(end), pointer(mode), len(start)
     origin = (pointer(None),) * 2 if alignment is None else (pointer(alignment[0]), pointer(alignment[1]))
-    out, offsets, *aligned = _rewrite_bytes(pointer(data), pieces, table, origin)
+    out, offsets, *aligned = _rewrite_bytes(pointer(data), pieces, pointer(table), origin)
     return out, offsets, None if alignment is None else tuple(aligned)
 
 
-@kernel(i64, (i64, i64, i64, i64), u32[:, :], (i64, i64))
+@kernel(i64, (i64, i64, i64, i64), i64, (i64, i64))
 def _rewrite_bytes(data, pieces, table, origin):
     data, n_pieces = view(data, np.uint8), pieces[3]
     start, end, mode = view(pieces[0], np.int64), view(pieces[1], np.int64), view(pieces[2], np.uint8)
     old_start, old_end = view(origin[0], np.int32), view(origin[1], np.int32)
-    widths, codes = view(table[0]), view(table[1])
+    widths = view(table, np.uint32)
+    codes = tail(widths, PREFIX + 1)
     offsets = np.zeros(n_pieces + 1, np.int64)
     for i in range(n_pieces):
         size = end[i] - start[i]

@@ -39,10 +39,15 @@ def split_words(
     pieces = pointer(start), pointer(end), pointer(frozen), len(start)
     tables = tuple(pointer(table) for table in automaton[:5])
     n_classes = automaton.delta.shape[1] - 1
-    rule = _rule(cut.tobytes() + drop.tobytes(), keep_empty)
+    rule = rule_of(cut, drop, keep_empty)
     between = int(end[-1] - start[0]) if len(start) else 0  # about so many bytes: the kernel makes more room
     capacity = len(start) + max(between, 0) // 4 + 16
     return _split_words(pointer(data), pieces, tables, n_classes, rule, capacity)
+
+
+def rule_of(cut, drop, keep_empty):
+    """What the kernel takes for `cut`, `drop` and `keep_empty` of `split_words`."""
+    return _rule(cut.tobytes() + drop.tobytes(), keep_empty)
 
 
 @functools.cache

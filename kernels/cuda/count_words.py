@@ -28,7 +28,7 @@ class Counts(NamedTuple):
     first: Any  # int64[words], where each word first occurred, in the order of the arena
 
 
-def count_words(
+def count_batches(
     device: Device,
     batches: Iterable[tuple[np.ndarray, np.ndarray]],
     automaton: Automaton,
@@ -50,7 +50,7 @@ def count_words(
         while batch is not None:
             arrived, following = (arriving or device.upload(batch[:2]))(), next(waiting, None)
             arriving = _begun(device, following)
-            counts = count_batch(device, *arrived, batch[2], tables, counts)
+            counts = count_words(device, *arrived, batch[2], tables, counts)
             report(len(batch[0]))
             batch = following
         return collected(device, counts)
@@ -79,23 +79,26 @@ def no_words(device: Device, capacity: int | None = None, room: int = 1 << 20) -
     )
 
 
-def count_batch(
-    device: Device, text: Any, offsets: Any, position: int, tables: split.Tables, counts: Counts
+def count_words(
+    device: Device, data: Any, offsets: Any, position: int, automaton: split.Tables, table: Counts
 ) -> Counts:
-    """The counts with those of a batch on the device added; all or nothing, so that a batch can be tried again in halves."""
+    """The table with the words of a batch added; all or nothing, so that a batch can be tried again in halves.
+
+    A word that begins at data[i] gets the position `position` + i.
+    """
     try:
-        if len(text) > split.MAX_BYTES:
-            raise MemoryError(f"a document of {len(text):,} bytes that can't be cut is too long for a GPU")
-        starts = split.split_words(device, text, offsets, tables).starts
-        return _kept(device, text, position, _counted(device, text, starts, counts))
+        if len(data) > split.MAX_BYTES:
+            raise MemoryError(f"a document of {len(data):,} bytes that can't be cut is too long for a GPU")
+        starts = split.find_words(device, data, offsets, automaton)
+        return _kept(device, data, position, _counted(device, data, starts, table))
     except MemoryError:
-        parts = split.halves(device, text, offsets, tables)
+        parts = split.halves(device, data, offsets, automaton)
         if parts is None:
             raise
     for part, documents in parts:
-        counts = count_batch(device, part, documents, position, tables, counts)
+        table = count_words(device, part, documents, position, automaton, table)
         position += len(part)
-    return counts
+    return table
 
 
 def _counted(device: Device, text: Any, starts: Any, counts: Counts) -> Counts:

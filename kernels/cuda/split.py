@@ -12,13 +12,6 @@ TILE_BYTES = 256  # of text for a thread
 MAX_BYTES = 1 << 30  # of text at a time: a place in it has 31 bits where words are told apart
 
 
-class Split(NamedTuple):
-    """Where words begin in a batch of documents."""
-
-    words: Any  # uint32[ceil(n / 32)], a bit for each byte, set where a word begins
-    starts: Any  # uint32[words + 1], the same as positions, then the number of bytes
-
-
 class Tables(NamedTuple):
     """An automaton on a device."""
 
@@ -40,25 +33,25 @@ def upload(device: Device, automaton: Automaton) -> Tables:
         return Tables(*(device.xp.ascontiguousarray(device.xp.asarray(table)) for table in automaton[:6]))
 
 
-def split_words(device: Device, text: Any, offsets: Any, tables: Tables) -> Split:
-    """Splits documents into words; text: uint8[n], n < 2**31, offsets: int64[documents + 1], from 0 to n.
+def find_words(device: Device, data: Any, offsets: Any, automaton: Tables) -> Any:
+    """Where the words of documents begin, then the number of bytes: uint32[words + 1].
 
-    text and offsets are on the device, and so is the result.
+    data: uint8[n], n < 2**31; offsets: int64[documents + 1], from 0 to n.
     """
     xp = device.xp
-    n_bytes, width = len(text), tables.delta.shape[1]
+    n_bytes, width = len(data), automaton.delta.shape[1]
     n_words = -(-n_bytes // 32)
     documents, words = xp.zeros(n_words, xp.uint32), xp.zeros(n_words, xp.uint32)
     _launch(device, "mark_documents", len(offsets) - 1, (offsets, len(offsets) - 1, n_bytes, documents))
-    cuts = _find_cuts(device, text, documents, tables, TILE_BYTES)
-    t, n_tiles = tables, len(cuts)
-    arguments = (text, n_bytes, documents, t.ascii_class, t.page, t.member, t.delta, t.accept)
+    cuts = _find_cuts(device, data, documents, automaton, TILE_BYTES)
+    t, n_tiles = automaton, len(cuts)
+    arguments = (data, n_bytes, documents, t.ascii_class, t.page, t.member, t.delta, t.accept)
     _launch(device, "split_words", n_tiles, (*arguments, width, cuts, n_tiles, words))
     rank = offsets_of(xp, _bit_counts(xp, words))
     starts = xp.empty(int(rank[-1]) + 1, xp.uint32)
     starts[-1] = n_bytes
     device.launch("count_words.cu", "list_bits", device.blocks, 128, (words, n_words, rank, starts))
-    return Split(words, starts)
+    return starts
 
 
 def halves(device: Device, text: Any, offsets: Any, tables: Tables) -> tuple | None:

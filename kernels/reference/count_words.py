@@ -1,15 +1,16 @@
-"""Documents as words, counted and encoded, in plain Python."""
+"""Counting words, in plain Python. A table has the position and the count of each word."""
 
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 
 import numpy as np
-from gputok.kernels import DEAD
+from gputok.kernels import DEAD, Automaton
+
+Table = dict[bytes, tuple[int, int]]
 
 
-def words_of(text: str, automaton) -> list[str]:
+def words_of(text: str, automaton: Automaton) -> list[str]:
     """The words of a document under a gapless `Automaton`: leftmost-first matches, one after the other."""
     classes = [int(automaton.member[automaton.page[ord(c) >> 7], ord(c) & 127]) for c in text] + [
         automaton.n_classes
@@ -26,19 +27,42 @@ def words_of(text: str, automaton) -> list[str]:
     return words
 
 
-def count_text(texts: list[str], automaton) -> dict[str, int]:
-    """How often each word of some documents occurs, in order of first occurrence."""
-    return dict(Counter(word for text in texts for word in words_of(text, automaton)))
+def count_words(
+    data: np.ndarray, offsets: np.ndarray, position: int, automaton: Automaton, table: Table
+) -> Table:
+    """The table with the words of documents data[offsets[i]:offsets[i + 1]] added; position: that of the first byte."""
+    for begin, end in itertools.pairwise(offsets.tolist()):
+        for word in words_of(data[begin:end].tobytes().decode(), automaton):
+            _add(table, word.encode(), position + begin, 1)
+            begin += len(word.encode())
+    return table
 
 
-def count_pieces(data, start, end, count):
-    """The distinct non-empty words data[start[i]:end[i]] in order of first occurrence, with the sums of their counts."""
-    total = Counter()
-    for a, b, n in zip(start.tolist(), end.tolist(), count.tolist(), strict=True):
+def count_pieces(
+    data: np.ndarray, start: np.ndarray, end: np.ndarray, count: np.ndarray, position: int, table: Table
+) -> Table:
+    """The table with the non-empty words data[start[i]:end[i]] added count[i] times each, at `position` + i."""
+    for i, (a, b, n) in enumerate(zip(start.tolist(), end.tolist(), count.tolist(), strict=True)):
         if a < b:
-            total[data[a:b].tobytes()] += n
-    offsets = np.cumsum([0, *map(len, total)])
-    return np.frombuffer(b"".join(total), np.uint8), offsets, np.array([*total.values()], np.int64)
+            _add(table, data[a:b].tobytes(), position + i, n)
+    return table
+
+
+def _add(table: Table, word: bytes, position: int, count: int) -> None:
+    first, before = table.get(word, (position, 0))
+    table[word] = min(first, position), before + count
+
+
+def distinct_words(tables: list[Table]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The words of tables, by position: data uint8[], offsets int64[n + 1], counts int64[n]."""
+    total: Table = {}
+    for table in tables:
+        for word, (position, count) in table.items():
+            _add(total, word, position, count)
+    words = sorted(total, key=total.__getitem__)
+    offsets = np.cumsum([0, *map(len, words)])
+    counts = np.array([total[word][1] for word in words], np.int64)
+    return np.frombuffer(b"".join(words), np.uint8), offsets, counts
 
 
 def word_keys(data, offsets):

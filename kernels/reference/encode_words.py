@@ -9,7 +9,7 @@ from collections.abc import Callable
 from gputok.kernels.reference.strings import byte_strings, strings_of, tokens_of
 
 
-def encode_words(data, start, end, tables, cache=None, random=None):
+def encode_words(data, start, end, tables):
     """kernels.cpu.encode_words without its cache and without dropout."""
     rank_bits = 64 - 2 * tables.pairs.bits
     ranks = {}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
+from gputok.kernels import Automaton
+from gputok.kernels.reference.count_words import words_of
 
 
 def split_words(data, start, end, frozen, automaton, cut, drop, keep_empty=False):
@@ -26,6 +29,16 @@ def split_words(data, start, end, frozen, automaton, cut, drop, keep_empty=False
         rows.append(len(words))
     word_start, word_end = np.array(words, np.int64).reshape(-1, 2).T
     return word_start, word_end, np.array(rows)
+
+
+def find_words(data: np.ndarray, offsets: np.ndarray, automaton: Automaton) -> np.ndarray:
+    """Where the words of documents begin under a gapless automaton, then the number of bytes: uint32[words + 1]."""
+    starts = []
+    for begin, end in itertools.pairwise(offsets.tolist()):
+        for word in words_of(data[begin:end].tobytes().decode(), automaton):
+            starts.append(begin)
+            begin += len(word.encode())
+    return np.array([*starts, len(data)], np.uint32)
 
 
 def _spans(text: str, automaton) -> Iterator[tuple[int, int, bool]]:

@@ -302,7 +302,7 @@ class BPE(Model):
         tables = self._prepared_bytes if byte_level else self._prepared
         if tables is None:
             return base.tokenize_byte_level(self, data, start, end)
-        caches = self._caches  # shared by threads: pop and append of a list are atomic
+        caches = self._caches[byte_level]  # shared by threads: pop and append of a list are atomic
         try:
             cache = caches.pop()
         except IndexError:
@@ -320,12 +320,32 @@ class BPE(Model):
         self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool
     ) -> tuple[Ids, Positions]:
         """Like `tokenize_pieces`, but returns only ids and rows and bypasses the word cache."""
-        from gputok.kernels.cpu.encode_words import merge
-
         tables = self._prepared_bytes if byte_level else self._prepared
         if tables is None:
             return super().encode_words(data, start, end, byte_level=byte_level)
         check_lengths(start, end, "word")
+        if not byte_level or self._byte_words is None:
+            return self._merged_words(data, start, end, tables)
+        from gputok.kernels.cpu.encode_words.byte_words import MOST_BYTES, encode_byte_words
+
+        short = end - start <= MOST_BYTES
+        ids, rows = encode_byte_words(data, start[short], end[short], self._byte_words)
+        if short.all():
+            return ids, rows
+        # Long words are cut before they are merged. Then both kinds go where they belong.
+        long = self._merged_words(data, start[~short], end[~short], tables)
+        n_ids = np.empty(len(start), np.int64)
+        n_ids[short], n_ids[~short] = np.diff(rows), np.diff(long[1])
+        of_short = np.repeat(short, n_ids)
+        both = np.empty(len(of_short), np.uint32)
+        both[of_short], both[~of_short] = ids, long[0]
+        return both, np.concatenate([[0], np.cumsum(n_ids)])
+
+    def _merged_words(
+        self, data: Bytes, start: Positions, end: Positions, tables: Any
+    ) -> tuple[Ids, Positions]:
+        from gputok.kernels.cpu.encode_words import merge
+
         words = data, start, end, tables, merge.word_cache(0), self._random()
         found: Any = merge.encode_words(*words, positions=False)
         ids, _, _, rows = found
@@ -360,8 +380,16 @@ class BPE(Model):
         return None if self._byte_tables is None else merge.prepare(self._byte_tables)
 
     @derived
-    def _caches(self) -> list[Any]:
-        return []
+    def _byte_words(self) -> Any:
+        """The kernels.cpu.encode_words.byte_words.ByteWords, or None where short words are more than merges of bytes."""
+        from gputok.kernels.cpu.encode_words.byte_words import byte_words
+
+        return None if self._byte_tables is None else byte_words(self._byte_tables)
+
+    @derived
+    def _caches(self) -> tuple[list[Any], list[Any]]:
+        """Encoded words as text, and as bytes that stand for ByteLevel characters."""
+        return [], []
 
     @derived
     def _common_tables(self) -> BpeTables:

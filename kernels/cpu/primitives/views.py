@@ -450,6 +450,27 @@ def _compare_bytes(predicate: str):
 equal_bytes, bytes_at_least = _compare_bytes("=="), _compare_bytes(">=")
 
 
+@intrinsic
+def least_of(typingctx, view, index):
+    """The least of the 16 elements from `index` on of a view of uint32: a few instructions, and no branch."""
+    if not isinstance(view, View) or view.dtype != types.uint32:
+        raise TypingError(f"expected a View(uint32), got {view}")
+
+    def codegen(context, builder, signature, args):
+        vector = ir.VectorType(_I32, 16)
+        of = _of(context, builder, signature.args[0], args[0])
+        _check(context, builder, of, args[1], ir.Constant(_I64, 16))
+        where = _at(builder, of, args[1], _I32)
+        loaded = builder.load(builder.bitcast(where, vector.as_pointer()))
+        loaded.align = 1
+        least = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(_I32, [vector]), "llvm.vector.reduce.umin.v16i32"
+        )
+        return builder.call(least, [loaded])
+
+    return types.uint32(view, types.uint64), codegen
+
+
 # ---- bits
 
 

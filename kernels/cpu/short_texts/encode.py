@@ -10,10 +10,23 @@ from __future__ import annotations
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.encode_words.backtrack import _Views as VocabularyViews
-from gputok.kernels.cpu.encode_words.merge import SHORT, Model, encode_word
-from gputok.kernels.cpu.primitives.constants import U1
+from gputok.kernels.cpu.encode_words.merge import (
+    MAX_CACHED,
+    NOWHERE,
+    SHORT,
+    Model,
+    encode_word,
+    holds,
+    keep,
+    key_words,
+    record_of,
+    replay,
+)
+from gputok.kernels.cpu.lookup import find_among
+from gputok.kernels.cpu.match_longest import match_word, word_pieces
+from gputok.kernels.cpu.primitives.constants import U0
 from gputok.kernels.cpu.primitives.memory import view
-from gputok.kernels.cpu.short_texts.handle import Handle, handle_at, memory, number, size
+from gputok.kernels.cpu.short_texts.handle import Handle, handle_at, memory, number, real, size
 from gputok.kernels.cpu.short_texts.steps import (
     BOUNDS,
     END,
@@ -30,6 +43,7 @@ from gputok.kernels.cpu.short_texts.steps import (
     put_memory,
     words_of,
 )
+from gputok.kernels.cpu.viterbi import best_tokens
 from gputok.kernels.signatures import i64
 
 LONGEST = TEXT_BYTES // 2  # bytes of a text; from some hundred on other ways are as fast
@@ -81,8 +95,13 @@ SPECIAL, POSITIONS = 1, 2  # flags: put special tokens around the text; say wher
     DIVISIBLE,
     HARMLESS,
     ORDERED,
+    EDGES,  # the fields of WordPieceTables and UnigramTables that have no place yet
+    MAX_CHARACTERS,
+    SCORES,
+    UNK_SCORE,
+    SINGLE,
     N_PLACES,
-) = range(N_MEMORY, N_MEMORY + 42)
+) = range(N_MEMORY, N_MEMORY + 47)
 
 
 def new_handle() -> Handle:
@@ -125,6 +144,33 @@ def put_bpe(handle: Handle, tables) -> None:
         handle.put(place, value)
 
 
+def put_wordpiece(handle: Handle, tables) -> None:
+    """Puts WordPieceTables there."""
+    handle.put(EDGES, tables.edges)
+    handle.put(PREFIX, tables.prefix)
+    handle.put(UNK, tables.unk)
+    handle.put(MAX_CHARACTERS, tables.max_chars)
+
+
+def put_unigram(handle: Handle, tables) -> None:
+    """Puts UnigramTables there."""
+    handle.put(EDGES, tables.edges)
+    handle.put(SCORES, tables.scores)
+    handle.put(UNK, tables.unk)
+    handle.put(UNK_SCORE, float(tables.unk_score))
+    handle.put(FALLBACK, tables.fallback)
+    handle.put(SINGLE, tables.single)
+
+
+def put_wordlevel(handle: Handle, strings, ids: np.ndarray, unk: int) -> None:
+    """Puts Strings there, their ids, and the id of the unknown token or -1."""
+    handle.put(WHOLE_SLOTS, strings.slots)
+    handle.put(WHOLE_DATA, strings.data)
+    handle.put(WHOLE_OFFSETS, strings.offsets)
+    handle.put(NAMES, ids)
+    handle.put(UNK, unk)
+
+
 def with_memory(handle: Handle, cache: np.ndarray) -> Handle:
     """A copy with memory of its own, for one text at a time. cache: of merge.word_cache, likewise."""
     own = handle.copy()
@@ -143,20 +189,16 @@ def with_memory(handle: Handle, cache: np.ndarray) -> Handle:
     return own
 
 
+# ---- BPE
+
+
 @kernel(i64, i64, i64, i64)
 def encode_bpe(address, text, n_bytes, flags):
     """The tokens of a text by a BPE model. text: its address; n_bytes: at most LONGEST."""
-    handle = handle_at(address, N_PLACES)
-    given = view((np.uint64(text), np.uint64(n_bytes)), np.uint8)
-    positions = flags & POSITIONS != 0
-    n, n_changed = words_of(handle, given, n_bytes, positions)
-    if n < 0:
-        return n
-    text = memory(handle, TEXT, np.uint8)
-    start, end = memory(handle, START, np.int64), memory(handle, END, np.int64)
-    token, words = memory(handle, TOKEN, np.int64), memory(handle, WORDS, np.int32)
-    model, cache = _bpe(handle), memory(handle, CACHE, np.uint64)
-    kept = cache, view(cache, np.uint32), np.uint64(size(handle, CACHE) // 64 - 1)
+    handle, given = handle_at(address, N_PLACES), _given(text, n_bytes)
+    n, n_changed = words_of(handle, given, n_bytes, flags & POSITIONS != 0)
+    text, (start, end, token) = memory(handle, TEXT, np.uint8), _words(handle)
+    model, kept, tokens = _bpe(handle), _cache(handle), _tokens(handle)
     work = (
         memory(handle, SYMBOLS, np.uint32),
         memory(handle, PLACES, np.int64),
@@ -166,28 +208,19 @@ def encode_bpe(address, text, n_bytes, flags):
         memory(handle, CLOSED, np.uint64),
         memory(handle, RANDOM, np.uint64),
     )
-    tokens = (
-        memory(handle, IDS, np.uint32),
-        memory(handle, BEGINS, np.int64),
-        memory(handle, ENDS, np.int64),
-    )
     out = (*tokens, True)
-    first = np.uint64(size(handle, BEFORE) // 4 if flags & SPECIAL else 0)
-    t = first
+    t = np.uint64(_n_before(handle, flags))
     for i in range(n):
-        before = t
-        if np.int64(t) + end[i] - start[i] >= MAX_TOKENS:
+        before = np.int64(t)
+        if before + end[i] - start[i] >= MAX_TOKENS:
             return np.int64(TOO_MUCH)
         if token[i] >= 0:
-            t = _put(tokens, t, token[i], start[i], end[i])
+            t = np.uint64(_put(tokens, before, token[i], start[i], end[i]))
         else:
             t = encode_word(text, np.uint64(start[i]), np.uint64(end[i]), model, kept, True, work, out, t)
-        if positions:
-            for k in range(before, t):
-                words[k] = i
-    if positions:
-        _place(handle, given, n_bytes, n_changed, tokens, first, t)
-    return _around(handle, tokens, words, t, flags)
+        if flags & POSITIONS:
+            _number_words(handle, before, np.int64(t), i)
+    return _finish(handle, given, n_bytes, n, n_changed, np.int64(t), flags)
 
 
 @kernel(inline=True)
@@ -205,12 +238,6 @@ def _bpe(handle):
         np.uint64(8 * size(handle, SPELT_SEEN) - 1),
         memory(handle, SPELT_TOKENS, np.uint32),
         memory(handle, SPELT_CELLS, np.uint64),
-    )
-    whole = (
-        memory(handle, WHOLE_SLOTS, np.uint64),
-        memory(handle, WHOLE_DATA, np.uint8),
-        memory(handle, WHOLE_OFFSETS, np.uint64),
-        np.uint64(size(handle, WHOLE_SLOTS) // 8 - 1),
     )
     inside = (
         inside_slots,
@@ -242,7 +269,7 @@ def _bpe(handle):
         0.0,
         vocabulary,
         n_spelt > 0,
-        whole,
+        _whole(handle),
         size(handle, WHOLE_OFFSETS) > 8,
         inside,
         memory(handle, CROSSING, np.uint8),
@@ -254,38 +281,221 @@ def _bpe(handle):
 
 
 @kernel(inline=True)
+def _whole(handle):
+    """Strings, as `find_among` takes them."""
+    return (
+        memory(handle, WHOLE_SLOTS, np.uint64),
+        memory(handle, WHOLE_DATA, np.uint8),
+        memory(handle, WHOLE_OFFSETS, np.uint64),
+        np.uint64(size(handle, WHOLE_SLOTS) // 8 - 1),
+    )
+
+
+# ---- WordPiece, Unigram and WordLevel
+
+
+@kernel(i64, i64, i64, i64)
+def encode_wordpiece(address, text, n_bytes, flags):
+    """The tokens of a text by a WordPiece model; the arguments are those of `encode_bpe`."""
+    handle, given = handle_at(address, N_PLACES), _given(text, n_bytes)
+    n, n_changed = words_of(handle, given, n_bytes, flags & POSITIONS != 0)
+    text, (start, end, token) = memory(handle, TEXT, np.uint8), _words(handle)
+    kept, tokens = _cache(handle), _tokens(handle)
+    edges, n_edges = memory(handle, EDGES, np.uint64), size(handle, EDGES) // 16
+    prefix, n_prefix = memory(handle, PREFIX, np.uint8), size(handle, PREFIX)
+    pieces = word_pieces(
+        edges, n_edges, prefix, n_prefix, number(handle, MAX_CHARACTERS), number(handle, UNK)
+    )
+    t = _n_before(handle, flags)
+    for i in range(n):
+        before = t
+        if t + end[i] - start[i] >= MAX_TOKENS:
+            return np.int64(TOO_MUCH)
+        if token[i] >= 0:
+            t = _put(tokens, t, token[i], start[i], end[i])
+        else:
+            t, record, key = _recall(text, start[i], end[i], kept, tokens, t)
+            if t == before:
+                t = match_word(text, start[i], end[i], pieces, tokens, t)
+                _remember(start[i], end[i], kept, record, key, tokens, before, t)
+        if flags & POSITIONS:
+            _number_words(handle, before, t, i)
+    return _finish(handle, given, n_bytes, n, n_changed, t, flags)
+
+
+@kernel(i64, i64, i64, i64)
+def encode_unigram(address, text, n_bytes, flags):
+    """The tokens of a text by a Unigram model; the arguments are those of `encode_bpe`."""
+    handle, given = handle_at(address, N_PLACES), _given(text, n_bytes)
+    n, n_changed = words_of(handle, given, n_bytes, flags & POSITIONS != 0)
+    text, (start, end, token) = memory(handle, TEXT, np.uint8), _words(handle)
+    kept, tokens = _cache(handle), _tokens(handle)
+    options = (
+        memory(handle, EDGES, np.uint64),
+        np.uint64(size(handle, EDGES) // 16 - 1),
+        number(handle, UNK),
+        number(handle, SINGLE) != 0,
+        memory(handle, FALLBACK, np.uint32),
+        size(handle, FALLBACK) > 0,
+    )
+    model = options, memory(handle, SCORES, np.float64), real(handle, UNK_SCORE)
+    best = memory(handle, PLACES, np.float64)
+    best[0] = 0.0
+    path = (
+        memory(handle, LINKS_BEFORE, np.int32),
+        memory(handle, SYMBOLS, np.uint32),
+        memory(handle, LINKS_AFTER, np.int32),
+    )
+    t = _n_before(handle, flags)
+    for i in range(n):
+        before = t
+        if t + end[i] - start[i] >= MAX_TOKENS:
+            return np.int64(TOO_MUCH)
+        if token[i] >= 0:
+            t = _put(tokens, t, token[i], start[i], end[i])
+        else:
+            t, record, key = _recall(text, start[i], end[i], kept, tokens, t)
+            if t == before:
+                t = best_tokens(text, start[i], end[i] - start[i], model, best, path, tokens, t)
+                if t < 0:
+                    return np.int64(TOO_MUCH)
+                _remember(start[i], end[i], kept, record, key, tokens, before, t)
+        if flags & POSITIONS:
+            _number_words(handle, before, t, i)
+    return _finish(handle, given, n_bytes, n, n_changed, t, flags)
+
+
+@kernel(i64, i64, i64, i64)
+def encode_wordlevel(address, text, n_bytes, flags):
+    """The tokens of a text by a WordLevel model; the arguments are those of `encode_bpe`."""
+    handle, given = handle_at(address, N_PLACES), _given(text, n_bytes)
+    n, n_changed = words_of(handle, given, n_bytes, flags & POSITIONS != 0)
+    text, (start, end, token) = memory(handle, TEXT, np.uint8), _words(handle)
+    tokens, names, strings = _tokens(handle), memory(handle, NAMES, np.uint32), _whole(handle)
+    t = _n_before(handle, flags)
+    for i in range(n):
+        if t + 1 >= MAX_TOKENS:
+            return np.int64(TOO_MUCH)
+        id = token[i]
+        if id < 0:
+            found = find_among(strings, text, np.uint64(start[i]), np.uint64(end[i] - start[i]))
+            id = np.int64(names[found]) if found >= 0 else number(handle, UNK)
+        if id < 0:
+            return np.int64(TOO_MUCH)
+        t = _put(tokens, t, id, start[i], end[i])
+        if flags & POSITIONS:
+            _number_words(handle, t - 1, t, i)
+    return _finish(handle, given, n_bytes, n, n_changed, t, flags)
+
+
+@kernel(inline=True)
+def _recall(text, begin, end, kept, tokens, t):
+    """Writes the tokens of a word that is in the cache: the number of all tokens now, and for a word that isn't its record
+    and its key."""
+    n = np.uint64(end - begin)
+    key, record = (U0, U0, U0), NOWHERE
+    if n <= np.uint64(MAX_CACHED[0]):
+        key = key_words(text, np.uint64(begin), n)
+        record = record_of(kept, n, key)
+        if holds(kept, record, n, key):
+            t = np.int64(replay(kept, record, tokens, np.uint64(t), begin))
+    return t, record, key
+
+
+@kernel(inline=True)
+def _remember(begin, end, kept, record, key, tokens, first, last):
+    """Keeps the tokens first to last - 1 of a word, if they lie side by side in it."""
+    _, begins, ends = tokens
+    at = begin
+    for k in range(first, last):
+        if begins[k] != at:
+            return
+        at = ends[k]
+    if record != NOWHERE:
+        keep(kept, record, np.uint64(end - begin), key, tokens, begin, np.uint64(first), np.uint64(last))
+
+
+# ---- before and after a model
+
+
+@kernel(inline=True)
+def _given(text, n_bytes):
+    return view((np.uint64(text), np.uint64(n_bytes)), np.uint8)
+
+
+@kernel(inline=True)
+def _words(handle):
+    return memory(handle, START, np.int64), memory(handle, END, np.int64), memory(handle, TOKEN, np.int64)
+
+
+@kernel(inline=True)
+def _tokens(handle):
+    return memory(handle, IDS, np.uint32), memory(handle, BEGINS, np.int64), memory(handle, ENDS, np.int64)
+
+
+@kernel(inline=True)
+def _cache(handle):
+    cache = memory(handle, CACHE, np.uint64)
+    return cache, view(cache, np.uint32), np.uint64(size(handle, CACHE) // 64 - 1)
+
+
+@kernel(inline=True)
+def _n_before(handle, flags):
+    """How many special tokens come before those of the text."""
+    return size(handle, BEFORE) // 4 if flags & SPECIAL else np.int64(0)
+
+
+@kernel(inline=True)
 def _put(tokens, t, id, begin, end):
     """Writes one token."""
     ids, begins, ends = tokens
     ids[t] = id
     begins[t] = begin
     ends[t] = end
-    return t + U1
+    return t + 1
 
 
 @kernel(inline=True)
-def _around(handle, tokens, words, t, flags):
-    """Writes the special tokens before and behind those of the text, if the flags say so: how many there are now."""
+def _number_words(handle, first, last, word):
+    words = memory(handle, WORDS, np.int32)
+    for k in range(first, last):
+        words[k] = word
+
+
+@kernel(inline=True)
+def _finish(handle, given, n_bytes, n, n_changed, t, flags):
+    """Places, and the special tokens around the t tokens of n words: how many there are, or TOO_MUCH if n is that."""
+    if n < 0:
+        return n
+    if flags & POSITIONS:
+        _place(handle, given, n_bytes, n_changed, _n_before(handle, flags), t)
     if flags & SPECIAL:
-        n_before, n_behind = size(handle, BEFORE) // 4, size(handle, BEHIND) // 4
-        before, behind = memory(handle, BEFORE, np.uint32), memory(handle, BEHIND, np.uint32)
-        for k in range(n_before):
-            words[k] = -1
-            _put(tokens, np.uint64(k), before[k], 0, 0)
-        for k in range(n_behind):
-            words[t] = -1
-            t = _put(tokens, t, behind[k], 0, 0)
-    return np.int64(t)
+        t = _surround(handle, t)
+    return t
 
 
-@kernel(inline=True)
-def _place(handle, given, n_bytes, n_changed, tokens, first, t):
+@kernel
+def _surround(handle, t):
+    """Writes the special tokens before and behind those of the text: how many there are now."""
+    tokens, words = _tokens(handle), memory(handle, WORDS, np.int32)
+    before, behind = memory(handle, BEFORE, np.uint32), memory(handle, BEHIND, np.uint32)
+    for k in range(size(handle, BEFORE) // 4):
+        words[k] = -1
+        _put(tokens, k, before[k], 0, 0)
+    for k in range(size(handle, BEHIND) // 4):
+        words[t] = -1
+        t = _put(tokens, t, behind[k], 0, 0)
+    return t
+
+
+@kernel
+def _place(handle, given, n_bytes, n_changed, first, t):
     """Makes of the tokens' places in the text those in the given one, in characters.
 
     As `gputok.pipeline.tokenize` has it: a part of a character counts as all of it, and what a normalizer put behind the
     last character keeps its place in bytes.
     """
-    _, begins, ends = tokens
+    _, begins, ends = _tokens(handle)
     if n_changed >= 0:
         came_from, until = memory(handle, FROM, np.int32), memory(handle, UNTIL, np.int32)
         for k in range(first, t):

@@ -12,11 +12,16 @@ from __future__ import annotations
 
 import numpy as np
 from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.edits import _splice, _strip
 from gputok.kernels.cpu.find_tokens import next_token
-from gputok.kernels.cpu.normalize import _normalize_form, inert_run
+from gputok.kernels.cpu.normalize import _map_characters, _normalize_form, inert_run
+from gputok.kernels.cpu.precompiled import _normalize_precompiled
 from gputok.kernels.cpu.primitives.constants import U0, U1, U2
 from gputok.kernels.cpu.primitives.memory import copy, owned, scratch, tail
-from gputok.kernels.cpu.short_texts.handle import Handle, memory, number, pointer_at, size
+from gputok.kernels.cpu.rewrite import MAP as MAP_BYTES
+from gputok.kernels.cpu.rewrite import PREPEND, _rewrite_bytes
+from gputok.kernels.cpu.short_texts.handle import Handle, memory, no_pointer, number, pointer_at, size
+from gputok.kernels.cpu.split import _split_words
 from gputok.kernels.cpu.walk import END_OF_TEXT, RARE, _entry, _note, _single_steps
 
 TEXT_BYTES = 1 << 14  # of the block; a text that grows larger is left to others
@@ -29,39 +34,51 @@ TOO_MUCH = -1  # instead of a number of pieces: the text is left to others
     START,  # int64[MAX_PIECES]
     END,
     TOKEN,
-    FROZEN,  # uint8[MAX_PIECES], 1: an added token
+    MODE,  # uint8[MAX_PIECES], for the stages that are called
     NEW_START,
     NEW_END,
     NEW_TOKEN,
+    ROWS,  # int64[MAX_PIECES + 1]
     TEXT,  # uint8[TEXT_BYTES + MARGIN]
     FROM,  # int32[TEXT_BYTES + MARGIN]: byte i of the text stands for bytes FROM[i]:UNTIL[i] of the given one
     UNTIL,
     BOUNDS,  # uint32[TEXT_BYTES + MARGIN]
     STEPS,  # handles of N_STEP places, one for each step
     N_STEPS,
+    ASKS_ORIGIN,  # 1: one of the steps asks where text came from
     N_MEMORY,
-) = range(14)
+) = range(16)
 
 # The steps, by the number at KIND in the handle of each, and the other places of these handles.
-EXTRACT, FORM, WALK = range(3)
+EXTRACT, WALK, SPLIT, FORM, MAP, PRECOMPILED, REPLACE, STRIP, SPACES = range(9)
 KIND, N_STEP = 0, 16
 CLASSES, CHILDREN, N_CLASSES, STRINGS, FIRST, FEW, OPTIONS, WORD_BITS, IDS = range(1, 10)  # EXTRACT
-PAGE, MEMBER, N_INERT, RANK, OFFSETS, PARTS, PARTS_RANK, PAIR_KEYS, PAIR_VALUES = range(1, 10)  # FORM
 KLASS, CLASS_PAGE, CLASS_MEMBER, PAIR, STEP, DELTA, ACCEPT, WIDTH, FRESH = range(1, 10)  # WALK
+# SPLIT: KLASS, CLASS_PAGE, CLASS_MEMBER, DELTA, ACCEPT of WALK, and
+N_COLUMNS, RULE = 10, 11
+PAGE, MEMBER, N_INERT, RANK, OFFSETS, PARTS, PARTS_RANK, PAIR_KEYS, PAIR_VALUES = range(1, 10)  # FORM
+ASCII, REPLACEMENTS, REPLACEMENT_OFFSETS = 3, 4, 5  # MAP, and PAGE, MEMBER
+UNITS, STRINGS_OF, PLAIN, LONGEST_STRING = 3, 4, 5, 6  # PRECOMPILED, and PAGE, MEMBER
+CONTENT = 12  # REPLACE, and the places of SPLIT
+LEFT, RIGHT = 3, 4  # STRIP, and PAGE, MEMBER
+WIDTHS, WHEN, SPELT, REPLACES = 1, 2, 3, 4  # SPACES
+
+NEVER, IF_ANY, IF_BARE, AT_START = range(4)  # SPACES: when a text is put before a piece
 
 
 def put_memory(handle: Handle) -> None:
     """Gives a handle memory for one text at a time."""
     for place in (START, END, TOKEN, NEW_START, NEW_END, NEW_TOKEN):
         handle.put(place, np.empty(MAX_PIECES, np.int64))
-    handle.put(FROZEN, np.empty(MAX_PIECES, np.uint8))
+    handle.put(MODE, np.empty(MAX_PIECES, np.uint8))
+    handle.put(ROWS, np.empty(MAX_PIECES + 1, np.int64))
     handle.put(TEXT, np.empty(TEXT_BYTES + MARGIN, np.uint8))
     for place in (FROM, UNTIL):
         handle.put(place, np.empty(TEXT_BYTES + MARGIN, np.int32))
     handle.put(BOUNDS, np.empty(TEXT_BYTES + MARGIN, np.uint32))
 
 
-@kernel(inline=True)
+@kernel
 def words_of(handle, given, n_bytes, aligned):
     """The words of a text (a view of n_bytes, at most TEXT_BYTES), as pieces at the places of a handle.
 
@@ -74,6 +91,7 @@ def words_of(handle, given, n_bytes, aligned):
     start[0] = 0
     end[0] = n_bytes
     token[0] = -1
+    followed = aligned or number(handle, ASKS_ORIGIN) != 0
     n, n_changed = np.int64(1), np.int64(-1)
     for i in range(number(handle, N_STEPS)):
         step = tail(memory(handle, STEPS, np.uint64), 2 * N_STEP * i)
@@ -82,8 +100,14 @@ def words_of(handle, given, n_bytes, aligned):
             n = _extract(handle, step, n)
         elif kind == WALK:
             n = _walk(handle, step, n)
-        elif not _stays(handle, step, n):
-            n, n_changed = _change(handle, step, n, n_bytes, aligned, n_changed)
+        elif kind == SPLIT:
+            n = _split(handle, step, n)
+        elif kind == STRIP:
+            _strip_pieces(handle, step, n)
+        elif kind == SPACES:
+            n, n_changed = _spell_spaces(handle, step, n, n_bytes, followed, n_changed)
+        elif kind != FORM or not _stays(handle, step, n):
+            n, n_changed = _change(handle, step, n, n_bytes, followed, n_changed)
         if n < 0:
             break
     return n, n_changed
@@ -222,7 +246,58 @@ def _walk_piece(text, p, stop, pair, tables, bounds):
     return n_bounds
 
 
+@kernel
+def _split(handle, step, n):
+    """Cuts pieces at the matches of an automaton; see split.py."""
+    now, new = _lists(handle)
+    starts, ends, rows = _matches(handle, step, n, _as_stages_take_them(handle, n))
+    if len(starts) > MAX_PIECES:
+        return np.int64(TOO_MUCH)
+    token, new_token = now[2], new[2]
+    for i in range(n):
+        for k in range(rows[i], rows[i + 1]):
+            new_token[k] = token[i]
+    copy(now[0], 0, owned(starts), 0, len(starts))
+    copy(now[1], 0, owned(ends), 0, len(ends))
+    copy(token, 0, new_token, 0, len(starts))
+    return np.int64(len(starts))
+
+
+@kernel(inline=True)
+def _matches(handle, step, n, n_bytes):
+    """The spans that the split step has of the pieces, after `_as_stages_take_them`."""
+    tables = (
+        pointer_at(step, KLASS),
+        pointer_at(step, CLASS_PAGE),
+        pointer_at(step, CLASS_MEMBER),
+        pointer_at(step, DELTA),
+        pointer_at(step, ACCEPT),
+    )
+    n_classes = number(step, N_COLUMNS) - 1
+    capacity = n + n_bytes // 4 + 16
+    pieces = _pieces(handle, n)
+    return _split_words(pointer_at(handle, TEXT), pieces, tables, n_classes, number(step, RULE), capacity)
+
+
 # ---- changing the text
+
+
+@kernel(inline=True)
+def _as_stages_take_them(handle, n):
+    """Writes down which pieces are added tokens, for stages that leave these alone; -> the bytes of all pieces."""
+    start, end = memory(handle, START, np.int64), memory(handle, END, np.int64)
+    token, frozen = memory(handle, TOKEN, np.int64), memory(handle, MODE, np.uint8)
+    n_bytes = np.int64(0)
+    for i in range(n):
+        frozen[i] = token[i] >= 0
+        n_bytes += end[i] - start[i]
+    return n_bytes
+
+
+@kernel(inline=True)
+def _pieces(handle, n):
+    """The pieces as stages take them."""
+    return pointer_at(handle, START), pointer_at(handle, END), pointer_at(handle, MODE), n
 
 
 @kernel(inline=True)
@@ -240,51 +315,172 @@ def _stays(handle, step, n):
 
 
 @kernel
+def _strip_pieces(handle, step, n):
+    """Leaves out white space at the ends of pieces."""
+    _as_stages_take_them(handle, n)
+    space = pointer_at(step, PAGE), pointer_at(step, MEMBER)
+    left, right = number(step, LEFT) != 0, number(step, RIGHT) != 0
+    starts, ends = _strip(pointer_at(handle, TEXT), _pieces(handle, n), *space, left, right)
+    copy(memory(handle, START, np.int64), 0, owned(starts), 0, n)
+    copy(memory(handle, END, np.int64), 0, owned(ends), 0, n)
+
+
+@kernel
 def _change(handle, step, n, n_given, aligned, n_changed):
     """Normalizes all pieces but added tokens: the number of pieces, or TOO_MUCH, and the bytes of the text now."""
-    start, end = memory(handle, START, np.int64), memory(handle, END, np.int64)
-    token, frozen = memory(handle, TOKEN, np.int64), memory(handle, FROZEN, np.uint8)
-    n_bytes = np.int64(0)
-    for i in range(n):
-        frozen[i] = token[i] >= 0
-        n_bytes += end[i] - start[i]
-    pieces = pointer_at(handle, START), pointer_at(handle, END), pointer_at(handle, FROZEN), n
-    tables = (
-        pointer_at(step, PAGE),
-        pointer_at(step, MEMBER),
-        pointer_at(step, RANK),
-        pointer_at(step, OFFSETS),
-        pointer_at(step, PARTS),
-        pointer_at(step, PARTS_RANK),
-        number(step, N_INERT),
-    )
-    pairs = pointer_at(step, PAIR_KEYS), pointer_at(step, PAIR_VALUES), size(step, PAIR_KEYS) // 8
-    new, offsets, source = _normalize_form(pointer_at(handle, TEXT), pieces, tables, pairs, n_bytes, aligned)
+    n_bytes, kind = _as_stages_take_them(handle, n), number(step, KIND)
+    data, pieces = pointer_at(handle, TEXT), _pieces(handle, n)
+    if kind == MAP:
+        table = (
+            pointer_at(step, PAGE),
+            pointer_at(step, MEMBER),
+            pointer_at(step, ASCII),
+            pointer_at(step, REPLACEMENTS),
+            pointer_at(step, REPLACEMENT_OFFSETS),
+        )
+        new, offsets, source = _map_characters(data, pieces, table, n_bytes, aligned)
+    elif kind == FORM:
+        tables = (
+            pointer_at(step, PAGE),
+            pointer_at(step, MEMBER),
+            pointer_at(step, RANK),
+            pointer_at(step, OFFSETS),
+            pointer_at(step, PARTS),
+            pointer_at(step, PARTS_RANK),
+            number(step, N_INERT),
+        )
+        pairs = pointer_at(step, PAIR_KEYS), pointer_at(step, PAIR_VALUES), size(step, PAIR_KEYS) // 8
+        new, offsets, source = _normalize_form(data, pieces, tables, pairs, n_bytes, aligned)
+    elif kind == PRECOMPILED:
+        maps = (
+            pointer_at(step, UNITS),
+            size(step, UNITS) // 4,
+            pointer_at(step, STRINGS_OF),
+            size(step, STRINGS_OF),
+            pointer_at(step, PAGE),
+            pointer_at(step, MEMBER),
+            pointer_at(step, PLAIN),
+            number(step, LONGEST_STRING),
+        )
+        new, offsets, source = _normalize_precompiled(data, pieces, maps, n_bytes, aligned)
+    else:
+        starts, ends, rows = _matches(handle, step, n, n_bytes)
+        if len(starts) > MAX_PIECES:
+            return np.int64(TOO_MUCH), n_changed
+        if not _mark_matches(handle, n, starts, ends, rows):
+            return n, n_changed
+        cuts = (
+            pointer_at(handle, ROWS),
+            pointer_at(handle, NEW_START),
+            pointer_at(handle, NEW_END),
+            pointer_at(handle, NEW_TOKEN),
+        )
+        content = pointer_at(step, CONTENT)
+        new, offsets, source = _splice(data, pieces, cuts, content, size(step, CONTENT), aligned)
     if len(new) > TEXT_BYTES:
         return np.int64(TOO_MUCH), n_changed
-    text = memory(handle, TEXT, np.uint8)
     if aligned:
-        _follow(handle, text, n_given, n_changed, owned(source), len(new))
-    copy(text, 0, owned(new), 0, len(new))
-    for i in range(n):
-        start[i] = offsets[i]
-        end[i] = offsets[i + 1]
-    return n, len(new)
+        _follow(handle, n_given, n_changed, owned(source), len(new))
+    return n, _put_text(handle, new, offsets, n)
 
 
 @kernel(inline=True)
-def _follow(handle, text, n_given, n_changed, source, n):
-    """Writes down where the n bytes of the new text came from; source: from where in the old one."""
+def _mark_matches(handle, n, starts, ends, rows):
+    """Writes matches down as `edits.splice` takes them (see `gputok.text.edit.replace`); False: there are none."""
+    text, (now, new) = memory(handle, TEXT, np.uint8), _lists(handle)
+    (start, end, token), (cut_start, cut_end, place) = now, new
+    cut_rows = memory(handle, ROWS, np.int64)
+    m = np.int64(0)
+    for i in range(n):
+        cut_rows[i] = m
+        if token[i] >= 0 or start[i] == end[i]:
+            continue
+        for k in range(rows[i], rows[i + 1]):
+            at = ends[k] - 1
+            while ends[k] > start[i] and text[at] & np.uint8(0xC0) == np.uint8(0x80):
+                at -= 1
+            cut_start[m] = starts[k]
+            cut_end[m] = ends[k]
+            place[m] = at if ends[k] > start[i] else ~start[i]
+            m += 1
+    cut_rows[n] = m
+    return m > 0
+
+
+@kernel
+def _spell_spaces(handle, step, n, n_given, aligned, n_changed):
+    """Puts other bytes for some, and a text before some pieces: see rewrite.py."""
+    text, mode = memory(handle, TEXT, np.uint8), memory(handle, MODE, np.uint8)
+    (start, end, token), _ = _lists(handle)
+    when, spelt, n_spelt = number(step, WHEN), memory(step, SPELT, np.uint8), size(step, SPELT)
+    begins = memory(handle, FROM, np.int32)
+    replaces = np.uint8(MAP_BYTES if number(step, REPLACES) else 0)
+    for i in range(n):
+        mode[i] = 0
+        if token[i] >= 0:
+            continue
+        first, length = start[i], end[i] - start[i]
+        wanted = when != NEVER and length > 0
+        if wanted and when != IF_ANY:
+            bare = text[first] != np.uint8(0x20)
+            if n_spelt and length >= n_spelt:
+                k = 0
+                while k < n_spelt and text[first + k] == spelt[k]:
+                    k += 1
+                bare = bare and k < n_spelt
+            wanted = bare
+        if wanted and when == AT_START:
+            wanted = first == 0 if n_changed < 0 else begins[first] == 0
+        mode[i] = replaces | np.uint8(PREPEND if wanted else 0)
+    if aligned:
+        _begin_following(handle, n_given, n_changed)
+    origin = (
+        (pointer_at(handle, FROM), pointer_at(handle, UNTIL)) if aligned else (no_pointer(), no_pointer())
+    )
+    new, offsets, new_begins, new_ends = _rewrite_bytes(
+        pointer_at(handle, TEXT), _pieces(handle, n), pointer_at(step, WIDTHS), origin
+    )
+    if len(new) > TEXT_BYTES:
+        return np.int64(TOO_MUCH), n_changed
+    if aligned:
+        copy(begins, 0, owned(new_begins), 0, len(new))
+        copy(memory(handle, UNTIL, np.int32), 0, owned(new_ends), 0, len(new))
+    return n, _put_text(handle, new, offsets, n)
+
+
+@kernel(inline=True)
+def _put_text(handle, new, offsets, n):
+    """Puts the packed pieces in the place of the text: the number of its bytes."""
+    start, end = memory(handle, START, np.int64), memory(handle, END, np.int64)
+    copy(memory(handle, TEXT, np.uint8), 0, owned(new), 0, len(new))
+    for i in range(n):
+        start[i] = offsets[i]
+        end[i] = offsets[i + 1]
+    return np.int64(len(new))
+
+
+@kernel(inline=True)
+def _begin_following(handle, n_given, n_changed):
+    """Writes down where the given text comes from, before it is changed for the first time: its first character from one
+    place, every other byte from its own."""
+    if n_changed >= 0:
+        return
+    text = memory(handle, TEXT, np.uint8)
     begins, ends = memory(handle, FROM, np.int32), memory(handle, UNTIL, np.int32)
-    if n_changed < 0:  # the old text is the given one, whose first character is a place without parts
-        for i in range(n_given):
-            begins[i] = i
-            ends[i] = i + 1
-        i = 1
-        begins[0] = 0
-        while i < n_given and text[i] & np.uint8(0xC0) == np.uint8(0x80):
-            begins[i] = 0
-            i += 1
+    for i in range(n_given):
+        begins[i] = i
+        ends[i] = i + 1
+    i = 1
+    while i < n_given and text[i] & np.uint8(0xC0) == np.uint8(0x80):
+        begins[i] = 0
+        i += 1
+
+
+@kernel(inline=True)
+def _follow(handle, n_given, n_changed, source, n):
+    """Writes down where the n bytes of a new text came from; source: from where in the one that is there."""
+    _begin_following(handle, n_given, n_changed)
+    begins, ends = memory(handle, FROM, np.int32), memory(handle, UNTIL, np.int32)
     new_begins, new_ends = scratch(n, np.int32), scratch(n, np.int32)
     for k in range(n):
         at = source[k]

@@ -43,7 +43,7 @@ class Code(NamedTuple):
 
 
 @kernel(u8[:], i64[:], i64[:], i64, i64, i64[:], i64[:])
-def count_characters(data, offsets, counts, first, last, n_chars, occurrences):
+def character_counts(data, offsets, counts, first, last, n_chars, occurrences):
     """n_chars[w] = characters of word w, for the words first:last; adds to the occurrences of their code points.
 
     -> the greatest of them, or 0.
@@ -135,7 +135,7 @@ def _fetch(text, end):
 
 
 @kernel(U16orU32, i64[:], i64, Code, i64, i64, i64[:])
-def count_words(text, places, step, code, first, last, buckets):
+def bucket_sizes(text, places, step, code, first, last, buckets):
     """Counts places[first:last] by the top 16 bits of their keys."""
     source, codes = view(text), view(code.words)
     for w in range(first, last):
