@@ -233,6 +233,7 @@ def test_a_dash_is_standard_input_and_output(folder, gputok, stdin):
     stdin(text)
     status, page, table = gputok("report", "-", "-t", "t.json", "-o", "-")
     assert status == 0 and page.startswith("<!doctype html>") and table.split()[0] == "vocabulary"
+    assert '["text","standard input"]' in page and "gputok report - -t t.json -o -" in page
 
 
 def test_what_standard_input_cannot_be(folder, gputok, stdin):

@@ -22,7 +22,7 @@ import numpy as np
 from gputok.files.token_files import TokenBatch, id_dtype
 from gputok.kernels.threads import Submit, in_order, thread_count
 from gputok.pipeline.tokenize import tokenize
-from gputok.text.pieces import SPACE_PREFIXED_RUN, Pieces, TextBatch
+from gputok.text.pieces import SPACE_PREFIXED_RUN, Pieces, TextBatch, rewrite, starts_with
 from gputok.types import Array
 
 if TYPE_CHECKING:
@@ -65,7 +65,12 @@ def encode(
     """
     n_threads = thread_count(threads)
     dtype = id_type(pipeline)
-    engine: Engine = ByWalk.of(pipeline, dtype) or ByParts.of(pipeline, dtype) or BySteps(pipeline)
+    engine: Engine = (
+        ByWalk.of(pipeline, dtype)
+        or ByParts.of(pipeline, dtype)
+        or ByLine.of(pipeline, dtype)
+        or BySteps(pipeline)
+    )
     on_device = (
         ByDevice(pipeline, devices, engine, dtype) if devices and not ByDevice.why_not(pipeline) else None
     )
@@ -276,7 +281,7 @@ class ByParts(BySteps):
         from gputok.automaton import compile_pattern
 
         super().__init__(pipeline)
-        known = pipeline.encoders.setdefault(dtype, [])
+        known = pipeline.kept.setdefault(("parts", dtype), [])
         self._text = _Remembering(compile_pattern(SPACE_PREFIXED_RUN), self._encode_parts, dtype, known)
 
     @classmethod
@@ -305,6 +310,86 @@ class ByParts(BySteps):
         except ValueError:  # the text of an added token need not be of words that the model knows
             return super().encode(unit)
         return ids, ends[pieces.rows]
+
+
+class ByLine(BySteps):
+    """A walk that cuts where no token of the model reaches across, if there is nothing else that cuts.
+
+    All that happens before is about spaces: each is written as `▁`, which the model does as well (`BPE.cuts`), and a text
+    gets one before it.
+    """
+
+    def __init__(self, pipeline: Pipeline, cuts: Automaton, before: str, dtype: np.dtype) -> None:
+        super().__init__(pipeline)
+        self._before = before
+        known = pipeline.model._encoders.setdefault(("cuts", dtype), [])
+        self._text = _Remembering(cuts, self._encode_words, dtype, known)
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, dtype: np.dtype) -> Self | None:
+        """Returns None if more happens to the text, or if the model's tokens leave no place to cut."""
+        before = _space_before(pipeline)
+        cuts = None if before is None or pipeline.model.is_random else pipeline.model.cuts
+        return None if before is None or cuts is None else cls(pipeline, cuts, before, dtype)
+
+    def _encode_words(self, data: Array, start: Array, end: Array) -> tuple[Array, Array]:
+        from gputok.kernels.cpu.rewrite import gather
+
+        packed, offsets = gather(data, start, end)
+        words = Pieces(packed, offsets[:-1], offsets[1:], np.array([0, len(start)]))
+        written = rewrite(words, {ord(" "): "▁".encode()})
+        return self._pipeline.model.encode_words(written.data, written.start, written.end, byte_level=False)
+
+    def encode(self, unit: TextBatch) -> tuple[Array, Array]:
+        pieces = self._pipeline.added.extract(Pieces.from_batch(unit), normalized=False)
+        if self._pipeline.normalizer is None:
+            pieces = self._pipeline.added.extract(pieces, normalized=True)
+        bare = pieces.start < pieces.end
+        if pieces.token is not None:
+            bare &= pieces.token < 0
+        if self._before != "any":
+            bare &= ~starts_with(pieces, b" ") & ~starts_with(pieces, "▁".encode())
+        if self._before == "first":
+            at_start = np.zeros_like(bare)
+            at_start[pieces.rows[:-1][np.diff(pieces.rows) > 0]] = True
+            bare &= at_start
+        if self._before != "none" and bare.any():
+            pieces = rewrite(pieces, {}, b" ", bare)
+        ids, ends = self._text.encode(*_packed(pieces), pieces.token)
+        return ids, ends[pieces.rows]
+
+
+def _space_before(pipeline: Pipeline) -> str | None:
+    """Says before which texts a space is put, if nothing else happens to them than that spaces are written as `▁`.
+
+    "any": before each text between added tokens; "bare": if it doesn't begin with a space; "first": likewise, but only at
+    the start of a document; "none". None: something else happens.
+    """
+    normalizer, pre_tokenizer = pipeline.normalizer, pipeline.pre_tokenizer
+    steps = [] if normalizer is None else getattr(normalizer, "normalizers", [normalizer])
+    forms = [step.to_dict() for step in steps if step.in_files]
+    prefix, written = (
+        {"type": "Prepend", "prepend": "▁"},
+        {
+            "type": "Replace",
+            "pattern": {"String": " "},
+            "content": "▁",
+        },
+    )
+    if len(forms) < len(steps) or forms not in ([], [written], [prefix, written]):
+        return None
+    if forms and any(token.normalized for token in pipeline.added.tokens.values()):
+        return None  # they are looked for in text in which the spaces are written
+    before = "any" if prefix in forms else "none"
+    if pre_tokenizer is None or not pre_tokenizer.in_files:
+        return before if forms and pre_tokenizer is None else None
+    form = pre_tokenizer.to_dict()
+    if form["type"] == "Split" and form["pattern"] == {"String": " "} and forms:
+        all_removed = form["invert"] and form["behavior"] == "Removed"
+        return None if all_removed else before  # there are no spaces left to split at
+    if form["type"] == "Metaspace" and form["replacement"] == "▁" and not form["split"] and not forms:
+        return {"always": "bare", "first": "first", "never": "none"}[form["prepend_scheme"]]
+    return None
 
 
 class ByDevice:

@@ -179,16 +179,11 @@ class Pipeline:
         """What cuts a batch with added tokens in it into words: they are found in whole documents only."""
         return self.words if self.added_in(Pieces.from_batch(batch)) else None
 
-    @derived
-    def encoders(self) -> dict[Any, list[Any]]:
-        """What `encode_corpus` keeps of text that these steps have encoded, for threads: see `Model._encoders`."""
-        return {}
-
-    # -- short texts
+    # -- what engines keep
 
     @derived
     def kept(self) -> dict[str, Any]:
-        """Returns what `gputok.pipeline.encode_text` keeps of this pipeline."""
+        """Returns what `gputok.pipeline.encode_text` and `encode_corpus` keep of this pipeline."""
         return {}
 
     # -- tokens

@@ -1,4 +1,4 @@
-"""Every stage in plain Python: the shortest true version, and what the tests hold the fast ones to."""
+"""The stages in plain Python: the shortest correct versions, and the oracle of the tests."""
 
 from gputok.kernels.reference.count_words import (
     count_pieces,
