@@ -347,7 +347,7 @@ def test_unsupported_tokenizers_run_on_the_cpu(model, on_devices, monkeypatch):
     tokenizer, documents = byte_level(model), ["ab abc", "", "abab"]
     expected = ids_of(tokenizer, documents)
     on_devices(emulated_device(1))
-    monkeypatch.setattr(encode_text, "encode_as", None)
+    monkeypatch.setattr(encode_text, "encode_text", None)
     assert ids_of(tokenizer, documents) == expected
 
 

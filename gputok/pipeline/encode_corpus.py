@@ -452,8 +452,7 @@ class ByDevice:
         loaded = self._free.get()
         try:
             device, *tables = loaded
-            text = (*_packed(pieces), pieces.token)
-            ids, ends = encode_text.encode_as(self._dtype, device, *text, *tables)
+            ids, ends = encode_text.encode_text(device, *_packed(pieces), pieces.token, *tables, self._dtype)
         except (MemoryError, split.TooLong) as error:  # of a single document
             if not self._said:
                 warnings.warn(f"some text is encoded on the CPU: {error}", stacklevel=2)

@@ -20,21 +20,9 @@ def encode_text(
     token: np.ndarray | None,
     automaton: split.Tables,
     model: Model,
+    dtype: Any = np.uint32,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """kernels.cpu.encode_text without its cache: ids uint32[t] of pieces of text, and where each one's end."""
-    return encode_as(np.uint32, device, data, offsets, token, automaton, model)
-
-
-def encode_as(
-    dtype: Any,
-    device: Device,
-    data: np.ndarray,
-    offsets: np.ndarray,
-    token: np.ndarray | None,
-    automaton: split.Tables,
-    model: Model,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The same with ids of another type, to which the device casts them: half the bytes to copy, if 16 bits are enough.
+    """kernels.cpu.encode_text without its cache: ids of pieces of text, as `dtype`, and where each one's end.
 
     Text for which there is not the memory is encoded in halves; MemoryError: not even one piece of it fits.
     split.TooLong: the text has a run that can't be cut and is too long for one thread.
@@ -52,8 +40,8 @@ def encode_as(
         if len(token) < 2:
             raise MemoryError(f"{len(data):,} bytes of text are too many for the memory of the GPU") from None
     middle = len(token) // 2
-    ids, ends = encode_as(dtype, device, data, offsets[: middle + 1], token[:middle], automaton, model)
-    more_ids, more_ends = encode_as(dtype, device, data, offsets[middle:], token[middle:], automaton, model)
+    ids, ends = encode_text(device, data, offsets[: middle + 1], token[:middle], automaton, model, dtype)
+    more_ids, more_ends = encode_text(device, data, offsets[middle:], token[middle:], automaton, model, dtype)
     return np.concatenate([ids, more_ids]), np.concatenate([ends, more_ends[1:] + ends[-1]])
 
 
