@@ -4,6 +4,7 @@ test_kernels.py tests their results."""
 
 import functools
 import itertools
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 
@@ -213,7 +214,7 @@ def counted(tokenizer, batches, devices=(), **more):
     apart = pipeline.apart_at_spaces()
     words = functools.partial(pipeline.words, added=False) if apart else pipeline.words
     plan = pipeline.plan() or words
-    options = {"apart_at_spaces": apart, "instead": instead, "threads": 3, "devices": devices, **more}
+    options = {"apart_at_spaces": apart, "instead": instead, "devices": devices, "threads": 3} | more
     return count_on_cpu(iter(batches), plan, **options), sum(asked)
 
 
@@ -383,3 +384,34 @@ def test_text_that_does_not_fit_is_encoded_in_halves_or_on_the_cpu(limit, monkey
 def flat(batches) -> tuple[np.ndarray, np.ndarray]:
     batches = [*batches]
     return np.concatenate([b.ids for b in batches]), np.concatenate([np.diff(b.rows) for b in batches])
+
+
+def test_a_host_of_many_threads_and_devices(monkeypatch):
+    """64 threads and 8 devices: the same words, no thread waits forever, and few groups of batches in memory."""
+    monkeypatch.setattr(cuda, "BATCH_BYTES", 1500)
+    tokenizer = byte_level(models.BPE())
+    tokenizer.add_special_tokens(["<s>"])
+    held, most = Counter(), []
+
+    class Memory(bytearray):
+        """Memory of a batch that is counted as long as anything refers to it."""
+
+    def watched(batches):
+        for number, batch in enumerate(batches):
+            memory = Memory(batch.data.tobytes())
+            held[number] = len(memory)
+            weakref.finalize(memory, held.pop, number)
+            most.append(held.total())
+            data = np.frombuffer(memory, np.uint8)
+            del memory
+            yield TextBatch(data, batch.offsets)
+            del data
+
+    batches = [random_documents(np.random.default_rng(seed), 8) for seed in range(120)]
+    batches[50] = TextBatch.from_strings(["new <s> words"])
+    devices = [emulated_device(seed) for seed in range(1, 9)]
+    ours, _ = counted(tokenizer, watched(batches), devices, threads=64)
+    assert ours == counted(tokenizer, batches)[0]
+    # of each device one group waits, one is copied and one counted; one more is put together
+    largest = max(len(batch.data) for batch in batches)
+    assert max(most) <= (3 * len(devices) + 2) * (1500 + largest)
