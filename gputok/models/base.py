@@ -21,6 +21,7 @@ from gputok.tokens.vocabulary import Vocabulary
 from gputok.types import public
 
 if TYPE_CHECKING:
+    from gputok.kernels import Automaton
     from gputok.types import Bytes, Ids, Positions
 
 
@@ -146,6 +147,11 @@ class Model(Component):
     def is_random(self) -> bool:
         """True if the model may return other tokens for the same word the next time."""
         return False
+
+    @property
+    def cuts(self) -> Automaton | None:
+        """The automaton whose words this model encodes apart as in one text, or None; see `BPE.cuts`."""
+        return None
 
     @property
     def byte_tables(self) -> Any:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from gputok.files.json_text import Buffer
-    from gputok.kernels import BpeTables
+    from gputok.kernels import Automaton, BpeTables
     from gputok.types import Bytes, Ids, Positions
 
 
@@ -376,6 +376,22 @@ class BPE(Model):
         from gputok.kernels.cpu.encode_words import merge
 
         return None if self._byte_tables is None else merge.prepare(self._byte_tables)
+
+    @derived
+    def cuts(self) -> Automaton | None:
+        """The automaton whose words this model encodes apart as in one text, with the same ids, or None.
+
+        In the text, a space stands for the character ▁, and is encoded like it.
+        """
+        from gputok.models.bpe.cuts import safe_cuts
+        from gputok.models.bpe.tables import positions
+
+        tables = self._tables
+        # A text that is a token as a whole, or has unknown characters side by side, is more than its parts.
+        if not tables.divisible or not tables.harmless or self.ignore_merges:
+            return None
+        made = np.unique(positions(self)[2], return_index=True)[0]
+        return safe_cuts(*self.vocabulary.packed(made), "▁")
 
     @derived
     def _byte_words(self) -> Any:
