@@ -89,7 +89,10 @@ def _rewrite_bytes(data, pieces, table, origin):
         first, stop = start[i], end[i]
         row = -1 if mode[i] & PREPEND else 0  # row -1 is the prefix, then one for each byte
         mapped = mode[i] & MAP
-        if row == 0 and not mapped and not n_aligned:
+        if not mapped and not n_aligned:
+            if row:
+                store_u32(out, n, codes[PREFIX])
+                n += widths[PREFIX]
             copy(out, n, data, first, stop - first)
             n += stop - first
             continue
