@@ -443,7 +443,7 @@ class Tokenizer:
         from gputok.progress import reporting
 
         trainer = self._trainer(trainer)
-        devices = backend.choose(device, word_counts.data.nbytes).devices
+        devices = backend.choose(device).devices
         with reporting(_asked_of(trainer, progress)) as report:
             learnt = trainer.train(word_counts, threads=threads, progress=report, devices=devices)
         # all of them are: the trainer's own check has made AddedTokens of strings
@@ -502,6 +502,7 @@ class Tokenizer:
         separator: str | None = None,
         memory_limit: int | str | None = None,
         temporary: str | os.PathLike[str] | None = None,
+        resume: str | os.PathLike[str] | None = None,
         storage_options: StorageOptions = None,
     ) -> WordCounts:
         """Counts the words of a corpus: what the normalizer and the pre-tokenizer make of it.
@@ -521,6 +522,9 @@ class Tokenizer:
                 memory holds what is in use. The counts are the same. None: no limit.
             temporary: the folder of these files, by default that of the operating system; it should be on a disk. The
                 files have no names there, and are gone when the process ends, also by a kill.
+            resume: a work folder, new or of an earlier run that was broken off. The counts of each part of the corpus are
+                saved there, and a part whose counts are there is not counted again. The folder stays; nobody needs it
+                any longer once the result is used.
             storage_options: as for `train`.
 
         Returns:
@@ -530,7 +534,8 @@ class Tokenizer:
         Raises:
             FileNotFoundError: a name matches no file.
             ValueError: a file is broken or not UTF-8; the message names the file and the place. Or the limit is not a
-                number of bytes, or below 32 MB.
+                number of bytes, or below 32 MB; or the work folder is of another corpus, tokenizer or options, or holds something
+                else.
             OSError: the folder for temporary files is full.
             TypeError: an item is no string.
 
@@ -544,6 +549,21 @@ class Tokenizer:
         from gputok import corpus
         from gputok.files.temporary import MemoryLimit
 
+        if resume is not None:
+            from gputok.pipeline.resume import count_words
+
+            return count_words(
+                self.pipeline,
+                source,
+                resume,
+                threads=threads,
+                device=device,
+                progress=progress,
+                memory_limit=memory_limit,
+                temporary=temporary,
+                storage_options=storage_options,
+                options={"column": column, "separator": separator, "errors": errors},
+            )
         memory = MemoryLimit.of(memory_limit, temporary)
         source = corpus.located(source, storage_options)
         options = {"column": column, "separator": separator, "errors": errors, "threads": threads}
@@ -859,14 +879,14 @@ class Tokenizer:
 
         pipeline, source = self.pipeline, corpus.located(source, storage_options)
         total = corpus.total_bytes(source, column=column)
-        backend.choose(device, 0)  # raises its error now, not when the first batch is asked for
-
+        devices = backend.choose(
+            device
+        ).devices  # raises its error now, not when the first batch is asked for
         n_bytes = 0
 
         def batches(skip: int = 0) -> Iterator[TokenBatch]:
             given = {"column": column, "separator": separator, "errors": errors, "threads": threads}
-            read = partial(corpus.read, source, **given)
-            chosen, texts = backend.choose_for(read, total, device)
+            texts = corpus.read(source, **given)
             with reporting(progress) as report:
 
                 def counted(stage: str, done: int, total: int | None) -> None:
@@ -882,7 +902,7 @@ class Tokenizer:
                     report=counted,
                     total=total,
                     skip=skip,
-                    devices=chosen.devices,
+                    devices=devices,
                 )
 
         if output is None:

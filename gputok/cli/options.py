@@ -120,6 +120,13 @@ MemoryLimit = Annotated[
         metavar="SIZE",
     ),
 ]
+Resume = Annotated[
+    str | None,
+    typer.Option(
+        help="Work folder: a run that was broken off goes on where it was, if it is started again with the same one.",
+        metavar="FOLDER",
+    ),
+]
 Temporary = Annotated[
     str | None,
     typer.Option(

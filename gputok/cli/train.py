@@ -19,6 +19,7 @@ from gputok.cli.options import (
     Model,
     Pattern,
     Progress,
+    Resume,
     Separator,
     StorageOption,
     Temporary,
@@ -69,6 +70,7 @@ def train(
     progress: Progress = None,
     memory_limit: MemoryLimit = None,
     temporary: Temporary = None,
+    resume: Resume = None,
     as_json: AsJson = False,
     storage_option: StorageOption = None,
 ) -> None:
@@ -93,16 +95,17 @@ def train(
             f"--vocab-size {vocab_size} leaves no room for a merge: {fixed} tokens are special tokens and single bytes"
         )
     limits = {"memory_limit": memory_limit, "temporary": temporary, "threads": threads}
-    with needed_for(f"{shown_output(output)}: writing word counts"):  # now, not after the work
-        import pyarrow as pa  # noqa: F401
+    if from_counts and resume is not None:
+        raise ValueError("--resume is for counting; with --from-counts the words are counted already")
     with output_file(output, storage) as written:
         if from_counts:
             words = _merged(inputs, storage, **limits)
         else:
-            options = {"column": column, "separator": separator, "errors": errors, **limits}
+            options = {"column": column, "separator": separator, "errors": errors, "resume": resume, **limits}
             words = _count(tokenizer, inputs, device, progress, storage, **options)
         tokenizer.train_from_word_counts(words, trainer, threads=threads, device=device, progress=progress)
         written.write_text(tokenizer.to_str(pretty=True), encoding="utf-8", newline="\n")
+    _remove_work(resume)
     seconds = time.perf_counter() - preparation.seconds - start
     n_bytes = words.n_bytes_of_text()
     size = tokenizer.get_vocab_size()
@@ -135,6 +138,7 @@ def count(
     progress: Progress = None,
     memory_limit: MemoryLimit = None,
     temporary: Temporary = None,
+    resume: Resume = None,
     as_json: AsJson = False,
     storage_option: StorageOption = None,
 ) -> None:
@@ -147,17 +151,24 @@ def count(
     storage = storage_options(storage_option)
     limits = {"memory_limit": memory_limit, "temporary": temporary, "threads": threads}
     with needed_for(f"{shown_output(output)}: writing word counts"):  # now, not after the work
-        import pyarrow as pa
-    with needed_for(f"{shown_output(output)}: writing word counts"):  # now, not after the work
         import pyarrow as pa  # noqa: F401
     with output_file(output, storage) as written:
-        options = {"column": column, "separator": separator, "errors": errors, **limits}
+        options = {"column": column, "separator": separator, "errors": errors, "resume": resume, **limits}
         words = _count(tokenizer, inputs, device, progress, storage, **options)
         words.save(written)
+    _remove_work(resume)
     n_words = int(words.counts.sum())
     facts = {"output": shown_output(output), "distinct_words": len(words), "words": n_words}
     line = f"{shown_output(output)}: {len(words):,} distinct words, {n_words:,} in all"
     sum_up(line, facts, output=output, as_json=as_json)
+
+
+def _remove_work(folder: str | None) -> None:
+    """The output is there: nobody needs the work folder any longer."""
+    if folder is not None:
+        from gputok.pipeline.resume import remove
+
+        remove(folder)
 
 
 def _merged(inputs: list[str], storage: dict[str, Any], **options: Any) -> WordCounts:
@@ -179,6 +190,8 @@ def _count(
     **options: Any,
 ) -> WordCounts:
     """Counts the words of the inputs; options are those of `Tokenizer.count_words`."""
+    if options["resume"] is not None and "-" in inputs:
+        raise ValueError("--resume: standard input can't be read again; save it to a file first")
     words = tokenizer.count_words(
         sources(inputs, options["column"]),
         device=device,
