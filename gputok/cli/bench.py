@@ -73,7 +73,7 @@ def encode(
         typer.Option(
             "--tokenizer",
             "-t",
-            help="A GPT-2-style tokenizer.json, or - for standard input. [default: trained on the text]",
+            help="Any tokenizer.json, or - for standard input. [default: one like GPT-2's, trained on the text]",
         ),
     ] = None,
     vocab_size: VocabSize = 32_000,
@@ -89,7 +89,8 @@ def encode(
 ) -> None:
     """Encode the same documents with each peer and compare time, memory and ids.
 
-    Peers are tokenizers, tiktoken and gigatoken.
+    Peers are tokenizers, tiktoken and gigatoken; one that can't read the tokenizer is skipped. The first pass over the
+    text and a later one, with all words known, are timed apart.
     """
     from gputok import bench
 
