@@ -130,8 +130,25 @@ def start(
     print(processes.to_json(rows) if as_json else processes.table(rows))
 
 
-def device(device: BenchDevice = "cuda:0") -> None:
+def device(
+    device: BenchDevice = "cuda:0",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            help="Estimate, on the CPU, how long GPUs would take to train on this text file: a model, not a measurement.",
+            metavar="TEXT",
+        ),
+    ] = None,
+    vocab_size: VocabSize = 32_000,
+    threads: Threads = None,
+) -> None:
     """Measure what the design of the CUDA kernels depends on: launches, graphs, a cooperative grid, atomics."""
+    if model is not None:
+        from gputok.bench import device_model
+
+        print(device_model.table(device_model.of_file(model, vocab_size, threads)))
+        return
     from gputok.backend import choose
     from gputok.bench import device as probes
 
