@@ -28,7 +28,8 @@ class State(NamedTuple):
     limits: I64s  # int64[2]: vocab_size, max_token_length
     prefix: U8s  # uint8[k], continuing_subword_prefix
     symbols: U16orU32  # uint16|uint32[n], S of the module's docstring
-    weight: I64s  # int64[places], of each place before the words of weight 1
+    weight: I64s  # int64[places], of each place of the words of weight 256 and more, which stand first
+    small: U8s  # uint8[places], of each place of the words of weight 2 to 255, which follow; then come those of weight 1
     length: U32s  # uint32[ids + 1], in places; 0: no such symbol in the words. The sentinel is id `ids`
     merges: U32s  # uint32[3 * m], rows of left, right, merged
     text: U8s  # uint8[bytes], the tokens' strings one after the other
@@ -47,6 +48,16 @@ class State(NamedTuple):
     right: I64s  # int64[2 * ids + 4], of each right neighbour
     touched_left: U32s  # uint32[ids + 2], the distinct left neighbours
     touched_right: U32s  # uint32[ids + 2]
+
+
+@kernel(inline=True)
+def weight_at(weight, first_small, small, first_single, p):
+    """The weight of the word at place p."""
+    if p < first_small:
+        return weight[p]
+    if p < first_single:
+        return np.int64(small[p - first_small])
+    return np.int64(1)
 
 
 @kernel(inline=True)
