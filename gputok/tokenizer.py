@@ -309,7 +309,7 @@ class Tokenizer:
         device: str | None = None,
         threads: int | None = None,
         progress: Progress = None,
-        errors: str = "strict",
+        errors: Errors = "strict",
         column: str | None = None,
         separator: str | None = None,
         memory_limit: int | str | None = None,
@@ -362,7 +362,7 @@ class Tokenizer:
         device: str | None = None,
         threads: int | None = None,
         progress: Progress = None,
-        errors: str = "strict",
+        errors: Errors = "strict",
         column: str | None = None,
         memory_limit: int | str | None = None,
         temporary: str | os.PathLike[str] | None = None,
@@ -443,10 +443,12 @@ class Tokenizer:
         from gputok.progress import reporting
 
         trainer = self._trainer(trainer)
-        devices = backend.choose(device, word_counts.data.nbytes).devices
+        devices = backend.choose(device).devices
         with reporting(_asked_of(trainer, progress)) as report:
             learnt = trainer.train(word_counts, threads=threads, progress=report, devices=devices)
-        while not self._learn(learnt, trainer.special_tokens):
+        # all of them are: the trainer's own check has made AddedTokens of strings
+        special_tokens = [token for token in trainer.special_tokens if isinstance(token, AddedToken)]
+        while not self._learn(learnt, special_tokens):
             pass
 
     def _trainer(self, trainer: Trainer | None) -> Trainer:
@@ -495,7 +497,7 @@ class Tokenizer:
         device: str | None = None,
         threads: int | None = None,
         progress: Progress = None,
-        errors: str = "strict",
+        errors: Errors = "strict",
         column: str | None = None,
         separator: str | None = None,
         memory_limit: int | str | None = None,
@@ -798,7 +800,7 @@ class Tokenizer:
         device: str | None = None,
         threads: int | None = None,
         progress: Progress = None,
-        errors: str = "strict",
+        errors: Errors = "strict",
         column: str | None = None,
         separator: str | None = None,
         storage_options: StorageOptions = None,
@@ -814,7 +816,7 @@ class Tokenizer:
         device: str | None = None,
         threads: int | None = None,
         progress: Progress = None,
-        errors: str = "strict",
+        errors: Errors = "strict",
         column: str | None = None,
         separator: str | None = None,
         storage_options: StorageOptions = None,
@@ -829,7 +831,7 @@ class Tokenizer:
         device: str | None = None,
         threads: int | None = None,
         progress: Progress = None,
-        errors: str = "strict",
+        errors: Errors = "strict",
         column: str | None = None,
         separator: str | None = None,
         storage_options: StorageOptions = None,
@@ -877,14 +879,14 @@ class Tokenizer:
 
         pipeline, source = self.pipeline, corpus.located(source, storage_options)
         total = corpus.total_bytes(source, column=column)
-        backend.choose(device, 0)  # raises its error now, not when the first batch is asked for
-
+        devices = backend.choose(
+            device
+        ).devices  # raises its error now, not when the first batch is asked for
         n_bytes = 0
 
         def batches(skip: int = 0) -> Iterator[TokenBatch]:
             given = {"column": column, "separator": separator, "errors": errors, "threads": threads}
-            read = partial(corpus.read, source, **given)
-            chosen, texts = backend.choose_for(read, total, device)
+            texts = corpus.read(source, **given)
             with reporting(progress) as report:
 
                 def counted(stage: str, done: int, total: int | None) -> None:
@@ -900,7 +902,7 @@ class Tokenizer:
                     report=counted,
                     total=total,
                     skip=skip,
-                    devices=chosen.devices,
+                    devices=devices,
                 )
 
         if output is None:

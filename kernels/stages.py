@@ -17,7 +17,9 @@ class Stage(NamedTuple):
 
     name: str
     versions: tuple[str, ...] = ("reference", "cpu")
-    cpu_only: tuple[str, ...] = ()  # parameters that only the version for the CPU has, behind all others
+    # Parameters that only one version has, behind all others
+    cpu_only: tuple[str, ...] = ()
+    cuda_only: tuple[str, ...] = ()
 
 
 class Step(NamedTuple):
@@ -107,7 +109,7 @@ STEPS = (
     Step(
         "encode_text",
         "encoding text by BPE",
-        (Stage("encode_text", _ALL, ("encoder",)), Stage("surround", _CPU)),
+        (Stage("encode_text", _ALL, ("encoder",), ("dtype",)), Stage("surround", _CPU)),
     ),
     Step(
         "short_texts",

@@ -94,7 +94,7 @@ def emulated(tmp_path, monkeypatch) -> str:
         "from gputok.kernels.cuda import train_bpe as bpe\n"
         "from tests.emulation import stand_in\n"
         "stand_in.install()\n"
-        "bpe._MERGES_PER_LOOK, bpe._LEAST_CAPACITY = 16, 1024\n"
+        "bpe._ROUNDS_PER_LOOK, bpe._LEAST_CAPACITY = 2, 1024\n"
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
     return "cuda:0"

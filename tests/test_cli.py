@@ -22,7 +22,7 @@ from children import child, end
 from gputok.kernels.native import choose
 from gputok.kernels.native.preparation import preparation
 
-from gputok import Tokenizer, WordCounts, cli, models
+from gputok import Tokenizer, WordCounts, cli, models, pre_tokenizers
 from gputok.automaton import PATTERNS
 from gputok.cli import bench as cli_bench
 from gputok.cli import info as cli_info
@@ -233,6 +233,7 @@ def test_a_dash_is_standard_input_and_output(folder, gputok, stdin):
     stdin(text)
     status, page, table = gputok("report", "-", "-t", "t.json", "-o", "-")
     assert status == 0 and page.startswith("<!doctype html>") and table.split()[0] == "vocabulary"
+    assert '["text","standard input"]' in page and "gputok report - -t t.json -o -" in page
 
 
 def test_what_standard_input_cannot_be(folder, gputok, stdin):
@@ -631,6 +632,21 @@ def test_info(gputok):
     calls, reason = choose()
     assert facts["kernels"] == reason and reason in gputok("info")[1]
     assert ("jit cache" in facts) == (calls is None)
+
+
+def test_info_says_what_of_a_tokenizer_runs_where(gputok, tmp_path):
+    path = tmp_path / "tokenizer.json"
+    tokenizer = Tokenizer(models.WordLevel())
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.add_special_tokens(["<s>"])
+    tokenizer.save(str(path))
+    facts = json.loads(gputok("info", "--json", "--tokenizer", path)[1])
+    assert {stage: where for stage, where in facts.items() if "cuda" in stage} == {
+        'device="cuda", count words': "on the GPU, the parts between spaces; the CPU cuts each distinct part into words once; "
+        "on the CPU, batches that hold an added token",
+        'device="cuda", merge': "on the CPU: only BPE is trained on a GPU, not WordLevel",
+        'device="cuda", encode': "on the CPU: the pre-tokenizer is more than one walk over the text",
+    }
 
 
 def test_nothing_is_compiled_if_the_wheel_has_machine_code(gputok):

@@ -67,6 +67,8 @@ for ask in (
     lambda: tokenizer.count_words("s3://bucket/key", progress=False),
     lambda: tokenizer.count_words(Columns(), progress=False),
     lambda: tokenizer.encode_corpus("a.jsonl", "ids.parquet", progress=False),
+    lambda: counts.save("counts.parquet"),
+    lambda: gputok.WordCounts.load("d.parquet"),
 ):
     try:
         ask()
@@ -92,6 +94,8 @@ def test_without_pyarrow(folder):
         "reading s3://",
         "reading Arrow data",
         "ids.parquet: writing .parquet files",
+        "counts.parquet: writing word counts",
+        "d.parquet: reading word counts",
     ]
 
 

@@ -496,7 +496,7 @@ def test_error_messages_contain_the_value():
         models.BPE(dropout=1.5)
     with pytest.raises(ValueError, match="'lacking' is needed"):
         models.BPE({"a": 0}, [], unk_token="lacking").tokenize("b")
-    with pytest.raises(ValueError, match="no unk_id"):
+    with pytest.raises(ValueError, match="unk_id is not set"):
         models.Unigram([("a", 0.0)]).tokenize("b")
     with pytest.raises(ValueError, match="unk_id: is 3, but the vocabulary has 1"):
         models.Unigram([("a", 0.0)], 3)
@@ -504,7 +504,7 @@ def test_error_messages_contain_the_value():
         models.WordLevel({"a": -1})
     with pytest.raises(UnicodeEncodeError):
         models.BPE().tokenize("\ud800")
-    with pytest.raises(TypeError, match="not int"):
+    with pytest.raises(TypeError, match="got int"):
         models.BPE().tokenize(3)
     with pytest.raises(OverflowError):
         models.BPE().id_to_token(-1)

@@ -27,12 +27,8 @@ HERE = pathlib.Path(__file__).parent.parent
 README = (HERE / "README.md").read_text(encoding="utf-8")
 COMMIT = "0" * 40
 GIVEN = "import datasets\ndataset = datasets.Dataset.from_parquet('shard-1.parquet')\n"
-LARGE = (
-    "cuda12",
-    "cuda13",
-    "notebooks",
-    "tokenizers gigabpe",
-)  # installs gigabytes, or what is to be compared with
+# of `pip install`: gigabytes, or peers of the bench
+LARGE = ("cuda12", "cuda13", "notebooks", "spark", "ray", "tokenizers gigabpe")
 NEEDS_GPU = ("cuda", "bench device", "-m gpu")
 ROUND_TRIPS = [
     "Hello world\n",

@@ -268,6 +268,12 @@ def test_the_header_says_where_it_comes_from(bpe, tmp_path):
     assert "<title>Books &amp; &lt;more&gt;</title>" in html and str(tmp_path) not in html
     assert made.version == gputok.__version__ and made.date in html and "gputok report a.txt" in html
     assert report(bpe, iter(TEXTS)).made[:2] == ("Tokenizer report", "")
+    with open(path, "rb") as opened:
+        assert report(bpe, opened).made.source == "a.txt"
+    batches = [TextBatch.from_strings(TEXTS[:9]), TextBatch.from_strings(TEXTS[9:])]
+    assert report(bpe, batches).made.source == ""
+    secret = "https://me:word@host/a/t.json?key=1"
+    assert short_names([secret, "https://me:word@host/b/t.json"]) == ["a/t.json", "b/t.json"]
 
 
 def test_table_in_a_notebook_is_escaped(bpe):

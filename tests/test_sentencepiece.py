@@ -170,7 +170,7 @@ def test_models_that_cannot_be_read_or_written(tmp_path):
             gputok.from_sentencepiece(trained(lines, model_type=kind, vocab_size=100))
     with pytest.raises(ValueError, match="suffix"):
         gputok.from_sentencepiece(trained(lines, vocab_size=700, treat_whitespace_as_suffix=True))
-    with pytest.raises(ValueError, match="isn't a SentencePiece model"):
+    with pytest.raises(ValueError, match="expected a SentencePiece model"):
         gputok.from_sentencepiece(b"{}")
     with pytest.raises(FileNotFoundError):
         gputok.from_sentencepiece(tmp_path / "none.model")

@@ -28,11 +28,10 @@ def parameters(version: str, step: Step, stage: Stage) -> list[str]:
     names = list(signature.parameters)
     if version == "cuda":
         assert names.pop(0) == "device"
-    if version == "cpu" and stage.cpu_only:
-        n = len(names) - len(stage.cpu_only)
-        assert tuple(names[n:]) == stage.cpu_only
-        names = names[:n]
-    return names
+    own = {"cpu": stage.cpu_only, "cuda": stage.cuda_only}.get(version, ())
+    n = len(names) - len(own)
+    assert tuple(names[n:]) == own
+    return names[:n]
 
 
 @pytest.mark.parametrize(("step", "stage"), STAGES)

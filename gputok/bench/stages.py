@@ -22,7 +22,7 @@ from gputok.bench import Stage
 from gputok.bench.peers import END, Job
 from gputok.kernels.cuda import count_words as words
 from gputok.kernels.cuda import encode_text, encode_words, split
-from gputok.kernels.cuda.device import Device
+from gputok.kernels.cuda.device import BATCH_BYTES, Device
 from gputok.pipeline import encode_corpus
 from gputok.pipeline.count_words import POSITIONS, count_words
 from gputok.recipes import recipe
@@ -97,7 +97,7 @@ def _timed_launches(device: Device) -> Iterator[tuple[Device, Counter[str]]]:
 def _training(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
     tokenizer, trainer = recipe(job.model, vocab_size=job.vocab_size)
     plan: SplitPlan = tokenizer.pre_tokenizer.plan()
-    batches = _head(corpus.read(job.text, batch_bytes=backend.CUDA_BATCH_BYTES))
+    batches = _head(corpus.read(job.text, batch_bytes=BATCH_BYTES))
     n_bytes, tables = sum(batch.data.nbytes for batch in batches), split.upload(device, plan.automaton)
     texts = _resident(device, batches)
 
@@ -135,10 +135,10 @@ def _training(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
 
 def _encoding(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
     tokenizer = Tokenizer.from_file(job.tokenizer)
-    plan, tables = tokenizer.pre_tokenizer.plan(), tokenizer.model._byte_tables
-    if plan is None or not encode_words.can_encode(tables):
+    if encode_corpus.ByDevice.why_not(tokenizer.pipeline):
         return
-    batches = _head(corpus.read(job.text, separator=END, batch_bytes=backend.CUDA_BATCH_BYTES))
+    plan, tables = tokenizer.pre_tokenizer.plan(), tokenizer.model.byte_tables
+    batches = _head(corpus.read(job.text, separator=END, batch_bytes=BATCH_BYTES))
     loaded = split.upload(device, plan.automaton), encode_words.upload(device, tables)
     none_added = [np.full(batch.n_documents, -1, np.int64) for batch in batches]
     texts = _resident(device, [(*batch, none) for batch, none in zip(batches, none_added, strict=True)])

@@ -7,14 +7,28 @@ import json
 import pathlib
 import sys
 import time
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from gputok.cli import options  # noqa: TC001  # typer reads the annotations
 
 
-def info(as_json: options.AsJson = False) -> None:
+def info(
+    tokenizer: Annotated[
+        str | None,
+        typer.Option("--tokenizer", "-t", help="Also show which parts of this tokenizer's work a GPU does."),
+    ] = None,
+    as_json: options.AsJson = False,
+) -> None:
     """Show versions, device, threads and the cache of compiled code."""
     found = facts()
+    if tokenizer is not None:
+        from gputok import Tokenizer
+        from gputok.pipeline.device_work import device_work
+
+        work = device_work(Tokenizer.from_file(tokenizer).pipeline)
+        found |= {f'device="cuda", {stage}': where for stage, where in work.items()}
     if as_json:
         print(json.dumps(found, indent=2))
     else:

@@ -33,6 +33,7 @@ from gputok.cli.options import (
     storage_options,
     sum_up,
 )
+from gputok.files.arrow import needed_for
 from gputok.recipes import recipe
 
 if TYPE_CHECKING:
@@ -149,6 +150,8 @@ def count(
     tokenizer, _ = recipe(model, pattern=pattern, regex=regex)  # type: ignore[arg-type]
     storage = storage_options(storage_option)
     limits = {"memory_limit": memory_limit, "temporary": temporary, "threads": threads}
+    with needed_for(f"{shown_output(output)}: writing word counts"):  # now, not after the work
+        import pyarrow as pa  # noqa: F401
     with output_file(output, storage) as written:
         options = {"column": column, "separator": separator, "errors": errors, "resume": resume, **limits}
         words = _count(tokenizer, inputs, device, progress, storage, **options)

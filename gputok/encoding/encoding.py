@@ -42,7 +42,7 @@ class Encoding:
     __slots__ = ("__dict__", "_later", "_overflowing", "_row", "_rows", "_shown")
 
     _later: tuple[Any, ...] | None
-    """A `Later`, which makes attributes when they are asked for, and what it needs; the slots below are made if one is asked for."""
+    """A `Later`, and what it needs to make attributes; None: the slots below hold the encoding, else at their first access."""
     _rows: Rows
     _row: int
     _overflowing: tuple[Encoding, ...]
@@ -383,20 +383,47 @@ class Encoding:
 
 
 class Later(Protocol):
-    """What makes the attributes of an encoding when they are asked for, of itself and what it has written down behind it.
+    """Makes the attributes of an encoding when somebody asks for them.
 
-    A method that gives None leaves the attribute to `encoding`.
+    `made` is the tuple `Encoding._later`: this object, and what it needs. A method that returns None leaves the attribute
+    to `encoding`.
     """
 
-    def encoding(self, made: Any) -> Encoding: ...
-    def length(self, made: Any) -> int: ...
-    def ids(self, made: Any) -> list[int]: ...
-    def type_ids(self, made: Any) -> list[int]: ...
-    def tokens(self, made: Any) -> list[str] | None: ...
-    def offsets(self, made: Any) -> list[tuple[int, int]] | None: ...
-    def word_ids(self, made: Any) -> list[int | None]: ...
-    def attention_mask(self, made: Any) -> list[int]: ...
-    def special_tokens_mask(self, made: Any) -> list[int]: ...
+    def encoding(self, made: Any) -> Encoding:
+        """Makes the whole encoding."""
+        ...
+
+    def length(self, made: Any) -> int:
+        """Returns the number of tokens."""
+        ...
+
+    def ids(self, made: Any) -> list[int]:
+        """Makes `Encoding.ids`."""
+        ...
+
+    def type_ids(self, made: Any) -> list[int]:
+        """Makes `Encoding.type_ids`."""
+        ...
+
+    def tokens(self, made: Any) -> list[str] | None:
+        """Makes `Encoding.tokens`."""
+        ...
+
+    def offsets(self, made: Any) -> list[tuple[int, int]] | None:
+        """Makes `Encoding.offsets`."""
+        ...
+
+    def word_ids(self, made: Any) -> list[int | None]:
+        """Makes `Encoding.word_ids`."""
+        ...
+
+    def attention_mask(self, made: Any) -> list[int]:
+        """Makes `Encoding.attention_mask`."""
+        ...
+
+    def special_tokens_mask(self, made: Any) -> list[int]:
+        """Makes `Encoding.special_tokens_mask`."""
+        ...
 
 
 def views(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gputok.files.arrow import needed_for
 from gputok.files.locations import RemoteError, find, writing
 
 if TYPE_CHECKING:
@@ -65,8 +66,9 @@ def write(
         byte_level: as in WordColumns.
         storage_options: of the file system of a URL.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as parquet
+    with needed_for(f"{os.fspath(path)}: writing word counts"):
+        import pyarrow as pa
+        import pyarrow.parquet as parquet
 
     description = {
         "version": _VERSIONS[-1],
@@ -109,7 +111,8 @@ class CountFile:
 
     def __init__(self, file: File, columns: Columns) -> None:
         """Reads the description. Raises ValueError if the file has none and `columns` does not stand for it."""
-        import pyarrow.parquet as parquet
+        with needed_for(f"{file}: reading word counts"):
+            import pyarrow.parquet as parquet
 
         self.file, self._columns = file, columns
         with _readable(file), file.open_for_arrow() as opened:

@@ -131,14 +131,12 @@ class CorpusEncoder(_OnBatches):
         from gputok import backend, corpus
         from gputok.pipeline import encode_corpus
 
-        read = partial(corpus.read_texts, batches, column=self._column, errors=self._errors)
-        chosen, texts = backend.choose_for(read, None, self._device)
         encoded = encode_corpus.encode(
             _pipeline(self._json),
-            texts,
+            corpus.read_texts(batches, column=self._column, errors=self._errors),
             add_special_tokens=self._add_special_tokens,
             threads=self._threads,
-            devices=chosen.devices,
+            devices=backend.choose(self._device).devices,
         )
         for ids, rows in encoded:
             lists = pa.LargeListArray.from_arrays(rows - rows[0], pa.array(ids[rows[0] : rows[-1]]))

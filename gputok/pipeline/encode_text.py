@@ -94,19 +94,24 @@ class ShortTexts:
         return encode_batch.encode(self._pipeline, [(made[2],)], False, bool(made[3]), offsets=True)[0]
 
     def length(self, made: Made) -> int:
+        """Returns the number of tokens."""
         n = len(made[1])
         return n + self._missing(n)
 
     def ids(self, made: Made) -> list[int]:
+        """Makes `Encoding.ids`."""
         return made[1][:] if self._padding is None else self._padded(made[1][:], self._padding.pad_id)
 
     def type_ids(self, made: Made) -> list[int]:
+        """Makes `Encoding.type_ids`."""
         return self._column(made, "type_ids", self._padding and self._padding.pad_type_id)
 
     def special_tokens_mask(self, made: Made) -> list[int]:
+        """Makes `Encoding.special_tokens_mask`."""
         return self._column(made, "special_tokens_mask", 1)
 
     def attention_mask(self, made: Made) -> list[int]:
+        """Makes `Encoding.attention_mask`."""
         return self._padded([1] * len(made[1]), 0)
 
     def tokens(self, made: Made) -> list[str] | None:
@@ -136,6 +141,7 @@ class ShortTexts:
         return found if self._padding is None else self._padded(found, (0, 0))
 
     def word_ids(self, made: Made) -> list[int | None]:
+        """Makes `Encoding.word_ids`."""
         (words,) = self._positions(made, words=True)
         return self._padded([None if word < 0 else word for word in words], None)
 
@@ -167,7 +173,8 @@ class ShortTexts:
         except IndexError:
             room = Room(self._engine)
         self._kernel(room.address, id(raw) + _HEAD, len(raw), made[3] | _POSITIONS)
-        found = (room.words[:n].tolist(),) if words else (room.begins[:n].tolist(), room.ends[:n].tolist())
+        columns = (room.words,) if words else (room.begins, room.ends)
+        found = tuple(column[:n].tolist() for column in columns)
         self._rooms.append(room)
         return found
 

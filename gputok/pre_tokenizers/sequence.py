@@ -42,14 +42,7 @@ class Sequence(PreTokenizer):
     checks = per_field(pretokenizers=instances(PreTokenizer))
 
     def __init__(self, pretokenizers: list[PreTokenizer]) -> None:
-        self.pretokenizers = pretokenizers
-        self.pretokenizers = [
-            element
-            for pretokenizer in self.pretokenizers
-            for element in (
-                pretokenizer.pretokenizers if isinstance(pretokenizer, Sequence) else [pretokenizer]
-            )
-        ]
+        self.pretokenizers = self._flat(pretokenizers)
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:

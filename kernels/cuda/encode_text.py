@@ -20,10 +20,12 @@ def encode_text(
     token: np.ndarray | None,
     automaton: split.Tables,
     model: Model,
+    dtype: Any = np.uint32,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """kernels.cpu.encode_text without its cache: ids uint32[t] of pieces of text, and where each one's end.
+    """kernels.cpu.encode_text without its cache: ids of pieces of text, as `dtype`, and where each one's end.
 
     Text for which there is not the memory is encoded in halves; MemoryError: not even one piece of it fits.
+    split.TooLong: the text has a run that can't be cut and is too long for one thread.
     """
     token = np.full(len(offsets) - 1, -1, np.int64) if token is None else np.asarray(token, np.int64)
     try:
@@ -32,13 +34,14 @@ def encode_text(
         with device.active():
             text = data[offsets[0] : offsets[-1]]
             on_device = device.upload((text, offsets - offsets[0], token))()
-            return tuple(map(device.download, encode_on_device(device, *on_device, automaton, model)))
+            ids, ends = encode_on_device(device, *on_device, automaton, model)
+            return device.download(ids.astype(dtype)), device.download(ends)
     except MemoryError:
         if len(token) < 2:
             raise MemoryError(f"{len(data):,} bytes of text are too many for the memory of the GPU") from None
     middle = len(token) // 2
-    ids, ends = encode_text(device, data, offsets[: middle + 1], token[:middle], automaton, model)
-    more_ids, more_ends = encode_text(device, data, offsets[middle:], token[middle:], automaton, model)
+    ids, ends = encode_text(device, data, offsets[: middle + 1], token[:middle], automaton, model, dtype)
+    more_ids, more_ends = encode_text(device, data, offsets[middle:], token[middle:], automaton, model, dtype)
     return np.concatenate([ids, more_ids]), np.concatenate([ends, more_ends[1:] + ends[-1]])
 
 

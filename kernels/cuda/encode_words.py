@@ -13,7 +13,7 @@ _SHORT, _WARP, _BLOCK, _TILE = 16, 32, 128, 64
 
 
 class Model(NamedTuple):
-    """A BPE model of bytes on a device: the arrays of encode_words.cu's struct of the same name, in its order."""
+    """A BPE model of bytes on a device: encode_words.cu's struct of the same name, in its order."""
 
     pairs: Any  # uint64[capacity]
     merged: Any  # uint32[merges]
@@ -22,7 +22,10 @@ class Model(NamedTuple):
     whole: Any  # uint64[capacity]
     whole_text: Any  # uint8[bytes]
     whole_offsets: Any  # int64[tokens + 1]
-    sizes: Any  # int64[4]
+    pair_slots: int
+    pair_bits: int
+    whole_slots: int
+    longest_whole: int
 
 
 class Words(NamedTuple):
@@ -50,23 +53,28 @@ class Rounds(NamedTuple):
     least: Any  # uint32[tiles of long words]
 
 
-def can_encode(tables: BpeTables) -> bool:
-    """Whether these kernels encode as the CPU does with these tables.
+def why_not(tables: BpeTables) -> str:
+    """Why these kernels don't encode as the CPU does with these tables; "" if they do.
 
-    They do where each byte is a symbol, the same at every place in a word, and nothing is random.
+    They do if each byte is a symbol, the same at every place in a word, and nothing is random.
     """
-    of_bytes = tables.symbols.shape == (1, 256) and tables.symbols.all()
-    return bool(of_bytes and not tables.dropout and not tables.ordered)
+    if tables.dropout:
+        return "the model has dropout"
+    if tables.ordered:
+        return "the model has a prefix, or more merges than fit into 32 bits with their places"
+    if tables.symbols.shape != (1, 256) or not tables.symbols.all():
+        return "the model's symbols are not the 256 bytes"
+    return ""
 
 
 def upload(device: Device, tables: BpeTables) -> Model:
-    """The tables of a model for which `can_encode` holds, on the device."""
+    """The tables of a model that these kernels can encode with, on the device."""
     whole = tables.whole
-    longest = np.diff(whole.offsets).max(initial=0)
-    sizes = np.array([len(tables.pairs.slots), tables.pairs.bits, len(whole.slots), longest], np.int64)
+    longest = int(np.diff(whole.offsets).max(initial=0))
+    sizes = len(tables.pairs.slots), int(tables.pairs.bits), len(whole.slots), longest
     arrays = tables.pairs.slots, tables.merged, tables.symbols[0] - np.uint32(1), tables.ids
     with device.active():
-        return Model(*(device.xp.asarray(array) for array in (*arrays, *whole, sizes)))
+        return Model(*(device.xp.asarray(array) for array in (*arrays, *whole)), *sizes)
 
 
 def encode_words(
@@ -94,7 +102,7 @@ def encoded(device: Device, text: Any, begin: Any, end: Any, model: Model) -> Wo
     n_bytes = int(offsets[-1])
     room = (xp.empty(n_bytes, xp.uint32) for _ in range(2))
     words = Words(text, begin, end, offsets[:-1], *room, xp.zeros(n, xp.uint32))
-    handles = device.pointers(model), device.pointers(words)
+    handles = device.struct(model), device.struct(words)
     if len(model.whole_offsets) > 1 and n:
         device.launch("encode_words.cu", "find_tokens", device.blocks, 128, (*handles, n))
     left = words.n_tokens == 0
@@ -110,7 +118,7 @@ def encoded(device: Device, text: Any, begin: Any, end: Any, model: Model) -> Wo
         arguments, arrays = (*handles, todo, len(todo)), None
         if kernel == "encode_long":
             arrays = _rounds(xp, size[todo])  # held until the launch is done
-            arguments = (*handles, device.pointers(arrays), todo, len(todo))
+            arguments = (*handles, device.struct(arrays), todo, len(todo))
         device.launch("encode_words.cu", kernel, device.blocks, threads, arguments)
     return words
 
@@ -131,7 +139,7 @@ def gathered(
         rows = offsets_of(xp, words.n_tokens)
     n_tokens = int(rows[-1])
     ids, starts = xp.empty(n_tokens, xp.uint32), None if first is None else xp.empty(n_tokens, xp.int64)
-    handles = device.pointers(model), device.pointers(words)
+    handles = device.struct(model), device.struct(words)
     arguments = (*handles, which, rows, len(rows) - 1, first, ids, starts)
     if len(rows) > 1:
         device.launch("encode_words.cu", "gather_tokens", device.blocks, 128, arguments)

@@ -1,4 +1,4 @@
-"""Every stage in plain Python: the shortest true version, and what the tests hold the fast ones to."""
+"""The stages in plain Python: the shortest correct versions, and the oracle of the tests."""
 
 from gputok.kernels.reference.count_words import (
     count_pieces,
@@ -20,6 +20,7 @@ from gputok.kernels.reference.spell_words import count_characters, spell_words
 from gputok.kernels.reference.split import find_words, split_words
 from gputok.kernels.reference.text import find_bytes, find_invalid_utf8
 from gputok.kernels.reference.train_bpe import merge_word, train_bpe
+from gputok.kernels.reference.train_bpe_in_batches import train_bpe_in_batches
 from gputok.kernels.reference.train_parity_bpe import choose_language, train_parity_bpe
 from gputok.kernels.reference.viterbi import viterbi
 
@@ -53,6 +54,7 @@ __all__ = [
     "split_words",
     "strip",
     "train_bpe",
+    "train_bpe_in_batches",
     "train_parity_bpe",
     "viterbi",
     "word_keys",

@@ -11,7 +11,7 @@ Table = dict[bytes, tuple[int, int]]
 
 
 def words_of(text: str, automaton: Automaton) -> list[str]:
-    """The words of a document under a gapless `Automaton`: leftmost-first matches, one after the other."""
+    """The words of a document, by a gapless `Automaton`: leftmost-first matches, one after the other."""
     classes = [int(automaton.member[automaton.page[ord(c) >> 7], ord(c) & 127]) for c in text] + [
         automaton.n_classes
     ]

@@ -35,7 +35,9 @@ def in_cuda(device: Device) -> Stages:
             return device.download(starts)[:-1].tolist()
 
     def count(batch: TextBatch, automaton: Automaton) -> list[tuple[bytes, int]]:
-        data, offsets, counts, _ = words.count_batches(device, [(*batch, 0)], automaton)
+        data, offsets, counts, _ = words.count_batches(
+            device, iter([words.Batch([batch.data], batch.offsets, 0)]), automaton
+        )
         pieces = [data[a:b].tobytes() for a, b in itertools.pairwise(offsets)]
         return [*zip(pieces, counts.tolist(), strict=True)]
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from gputok.files.json_text import Buffer
-    from gputok.kernels import BpeTables
+    from gputok.kernels import Automaton, BpeTables
     from gputok.types import Bytes, Ids, Positions
 
 
@@ -262,9 +262,7 @@ class BPE(Model):
             "ignore_merges",
         )
         options = {name: value[name] for name in names if value.get(name) is not None}
-        if not isinstance(value["merges"], list | PackedMerges):
-            raise WrongValue(f"must be a list, not {brief(value['merges'])}", "merges")
-        model = cls(base.object_of(value, "vocab"), value["merges"], **options)
+        model = cls(base.object_of(value, "vocab"), _list_of(value["merges"]), **options)
         model.sentencepiece = value.get("sentencepiece", False)
         return model
 
@@ -380,6 +378,22 @@ class BPE(Model):
         return None if self._byte_tables is None else merge.prepare(self._byte_tables)
 
     @derived
+    def cuts(self) -> Automaton | None:
+        """The automaton whose words this model encodes apart as in one text, with the same ids, or None.
+
+        In the text, a space stands for the character ▁, and is encoded like it.
+        """
+        from gputok.models.bpe.cuts import safe_cuts
+        from gputok.models.bpe.tables import positions
+
+        tables = self._tables
+        # A text that is a token as a whole, or has unknown characters side by side, is more than its parts.
+        if not tables.divisible or not tables.harmless or self.ignore_merges:
+            return None
+        made = np.unique(positions(self)[2], return_index=True)[0]
+        return safe_cuts(*self.vocabulary.packed(made), "▁")
+
+    @derived
     def _byte_words(self) -> Any:
         """The kernels.cpu.encode_words.byte_words.ByteWords, or None where short words are more than merges of bytes."""
         from gputok.kernels.cpu.encode_words.byte_words import byte_words
@@ -413,6 +427,13 @@ class BPE(Model):
 
 
 _probability = number(0, 1)
+
+
+def _list_of(merges: Any) -> Any:
+    """Returns the merges of a JSON form: a list, or merges that a kernel has read; else raises WrongValue."""
+    if not isinstance(merges, list | PackedMerges):
+        raise WrongValue(f"must be a list, not {brief(merges)}", "merges")
+    return merges
 
 
 def _pairs(vocabulary: Vocabulary, merges: Sequence[Any] | PackedMerges) -> Positions:

@@ -1,4 +1,4 @@
-"""Views of memory, for kernels: see views.py. If machine code came with the package, nothing here is called.
+"""Views of memory, for kernels: see views.py. If machine code came with the package, nothing of this module is called.
 
 Then Numba, which takes a third of a second to import, need not even be installed.
 """

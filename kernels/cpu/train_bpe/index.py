@@ -1,4 +1,4 @@
-"""Laying words out for training BPE, and finding their pairs."""
+"""Laying out words for BPE training, and indexing their pairs."""
 
 from __future__ import annotations
 
@@ -68,10 +68,9 @@ def lay_out(symbols, offsets, counts, sentinel, places, weight, small, length, e
 
 @kernel(State, i64[:])
 def index_characters(state, table):
-    """`index_pairs` for words of few distinct symbols, none merged yet.
+    """`index_pairs` for words of few distinct symbols, before any merge.
 
-    table: int64[2 * (ids + 1) ** 2], zeros; of each pair its weight - number (then where its list is written) and its
-    number.
+    table: int64[2 * (ids + 1) ** 2], all 0; for each pair it gets weight - number (then the place of its list), and number.
     """
     at, places, pool = state.at, state.symbols, state.pool
     weight, small = view(state.weight), view(state.small)
@@ -79,7 +78,7 @@ def index_characters(state, table):
     state.bucket[:] = 0
     n, first_small = np.uint64(len(places)), np.uint64(len(state.weight))
     first_single = first_small + np.uint64(len(state.small))
-    # The sentinel counts as symbol `end`, so that no place is a special case
+    # The sentinel counts as symbol `end`: then no place is a special case
     end = np.uint64(np.sqrt(len(table) // 2)) - ONE
     b = end
     for p in range(ONE, n):
@@ -119,9 +118,9 @@ def index_characters(state, table):
 
 @kernel(State, u32[:])
 def index_pairs(state, order):
-    """Stores every pair whose count reaches the threshold, with its list, in buckets; order: uint32[places] scratch.
+    """Stores each pair that reaches the threshold, with its list, in buckets; order: uint32[places], scratch memory.
 
-    The places are first dealt to their left symbols, then each left symbol gathers its right neighbours.
+    First the places are dealt to their left symbols, then each left symbol gathers its right neighbours.
     """
     at, places, length = state.at, state.symbols, state.length
     weight, small = view(state.weight), view(state.small)
@@ -217,7 +216,7 @@ def compact(state):
 
 @kernel(i64[:], i64, i64, u32[:], u64[:])
 def index_slots(pairs, n_pairs, threshold, slots, filter):
-    """Fills the hash table with the pairs that reach the threshold; returns how many there are."""
+    """Fills the hash table with the pairs that reach the threshold; returns the number of these pairs."""
     slots[:] = 0
     filter[:] = 0
     hashed, mask, bits = view(slots), np.uint64(len(slots) - 1), view(filter)
