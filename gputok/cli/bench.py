@@ -130,6 +130,24 @@ def start(
     print(processes.to_json(rows) if as_json else processes.table(rows))
 
 
+def latency(
+    tokenizers: Annotated[
+        list[str], typer.Argument(help="tokenizer.json files.", metavar="TOKENIZER...", show_default=False)
+    ],
+    text: Annotated[
+        str | None,
+        typer.Option(help="A text file, whose lines are encoded once each. [default: made-up words]"),
+    ] = None,
+    runs: Annotated[int, typer.Option(help="Measurements of each text, taking turns.", min=1)] = 21,
+    as_json: AsJson = False,
+) -> None:
+    """Time the encoding of one short text: repeated, new, not ASCII, with special tokens; beside tokenizers."""
+    from gputok.bench import latency as texts
+
+    rows = texts.latency(tokenizers, text=text, runs=runs)
+    print(texts.to_json(rows) if as_json else texts.table(rows))
+
+
 def device(
     device: BenchDevice = "cuda:0",
     model: Annotated[
