@@ -15,6 +15,7 @@ from gputok import bench, cli
 from gputok.bench import device, device_model, peers, stages, worker
 from gputok.bench.peers import END, Job
 from gputok.cli import bench as cli_bench
+from gputok.recipes import recipe
 from tests.emulation import stand_in
 from tests.emulation.devices import KINDS, device_of
 from tests.emulation.emulator import emulated_device
@@ -88,6 +89,22 @@ def test_encoding_is_compared(text):
     assert found.table().splitlines()[0].endswith("device cpu, lines; median (min to max)")
     assert all(row.n_equal == row.n_results > 0 for row in found.rows)
     assert "ids equal" in found.table()
+
+
+def test_any_tokenizer_is_compared_with_the_peers_that_can_read_it(text, tmp_path):
+    tokenizer, trainer = recipe("wordpiece", vocab_size=300)
+    trainer.show_progress = False
+    tokenizer.train([str(text)], trainer)
+    tokenizer.enable_truncation(3)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    asked = ["tokenizers", "tiktoken"]
+    found = bench.encode(text, tokenizer=tmp_path / "tokenizer.json", against=asked, threads=2, runs=1)
+    assert [row.peer for row in found.rows] == ["gputok", "tokenizers"]
+    assert all(row.n_equal == row.n_results > 3 for row in found.rows)
+    assert all(seconds > 0 for row in found.rows for seconds in row.later_seconds)
+    assert "like GPT-2's only" in found.skipped["tiktoken"]
+    assert (found.model, found.vocab_size) == ("wordpiece", tokenizer.get_vocab_size())
+    assert "again, MB/s" in found.table() and "wordpiece, vocabulary" in found.table()
 
 
 @pytest.fixture
@@ -174,6 +191,7 @@ def test_a_peer_that_fails_has_no_numbers(text, tmp_path):
 def test_turns_rotate(monkeypatch):
     order = []
     run = {"seconds": 1.0, "import_seconds": 0.0, "warm_seconds": 0.0, "runtime_bytes": 1, "peak_bytes": 1}
+    run["later_seconds"] = 0.0
     monkeypatch.setattr(bench, "_run", lambda peer: order.append(peer) or (run, 2.0))
     bench._take_turns(["a", "b", "c"], lambda peer: peer, 3, lambda *_: None)
     assert order == ["a", "b", "c", "b", "c", "a", "c", "a", "b"]
