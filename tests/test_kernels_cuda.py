@@ -214,7 +214,7 @@ def counted(tokenizer, batches, devices=(), **more):
     apart = pipeline.apart_at_spaces()
     words = functools.partial(pipeline.words, added=False) if apart else pipeline.words
     plan = pipeline.plan() or words
-    options = {"apart_at_spaces": apart, "instead": instead, "devices": devices, "threads": 3} | more
+    options = {"apart_at_spaces": apart, "fallback_for": instead, "devices": devices, "threads": 3} | more
     return count_on_cpu(iter(batches), plan, **options), sum(asked)
 
 

@@ -108,7 +108,7 @@ def count_words(
     else:
         usual = ByParts(pipeline) if apart_at_spaces else BySteps(pipeline)
     n_threads = thread_count(threads)
-    if devices and type(usual) is not BySteps:
+    if devices and isinstance(usual, ByWalk | ByParts):
         if memory is None:
             return _by_devices(batches, usual, fallback_for, n_threads, report, total, devices)
         return _in_turns(
@@ -309,11 +309,13 @@ class ByParts(BySteps):
 
     def __init__(self, pipeline: Callable[[Pieces], Pieces]) -> None:
         from gputok.automaton import compile_pattern
+        from gputok.kernels import Automaton
         from gputok.kernels.cpu.walk import prepare
 
         super().__init__(pipeline)
-        self.automaton = compile_pattern(SPACE_PREFIXED_RUN)
-        self._walk = prepare(self.automaton)
+        automaton = compile_pattern(SPACE_PREFIXED_RUN)
+        assert isinstance(automaton, Automaton)
+        self.automaton, self._walk = automaton, prepare(automaton)
 
     def cut(self, batch: TextBatch) -> list[int]:
         """Returns the bytes at which slices begin, and the byte at which the last slice ends."""

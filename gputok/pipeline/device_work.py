@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gputok.models import BPE
 from gputok.pipeline.encode_corpus import ByDevice
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def _counting(pipeline: Pipeline) -> str:
 
 def _merging(pipeline: Pipeline) -> str:
     model = pipeline.model
-    if type(model).__name__ != "BPE":
+    if not isinstance(model, BPE):
         return f"on the CPU: only BPE is trained on a GPU, not {type(model).__name__}"
     if model.continuing_subword_prefix or model.end_of_word_suffix:
         return "on the CPU: the model has a prefix or a suffix"

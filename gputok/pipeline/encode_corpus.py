@@ -114,9 +114,12 @@ def encode(
 
     def groups(on_device: ByDevice) -> Iterator[tuple[int, Callable[[Submit], Callable[[], TokenBatch]]]]:
         """Yields the same for a device, which encodes many batches at a time."""
+
+        def begin_group(group: list[TextBatch], submit: Submit) -> Callable[[], TokenBatch]:
+            return submit(lambda: finished(on_device.encode(_concat_batches(group)))).result
+
         for n_bytes, group in on_device.groups(_after(batches, skip)):
-            work = partial(lambda group: finished(on_device.encode(_concat_batches(group))), group)
-            yield n_bytes, lambda submit, work=work: submit(work).result
+            yield n_bytes, partial(begin_group, group)
 
     done = 0  # bytes encoded so far, in this run or an earlier one
     if on_device:
@@ -495,8 +498,11 @@ class ByDevice:
             return self._on_cpu.encode(unit)
         loaded = self._free.get()
         try:
-            device, *tables = loaded
-            ids, ends = encode_text.encode_text(device, *_packed(pieces), pieces.token, *tables, self._dtype)
+            device, automaton, model = loaded
+            data, offsets = _packed(pieces)
+            ids, ends = encode_text.encode_text(
+                device, data, offsets, pieces.token, automaton, model, self._dtype
+            )
         except (MemoryError, split.TooLong) as error:  # raised only for a single document
             if not self._warned:
                 warnings.warn(f"some text is encoded on the CPU: {error}", stacklevel=2)
