@@ -205,7 +205,7 @@ def total_bytes(
     return None
 
 
-def state(source: Any, storage_options: StorageOptions = None) -> list[tuple] | None:
+def state(source: Any, storage_options: StorageOptions = None) -> list[tuple[Any, ...]] | None:
     """What changes when the files of a source do; None: it is not of files, and nobody knows."""
     if not _is_paths(source):
         return None

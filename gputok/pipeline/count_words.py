@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
-    from gputok.automaton import Backtracking
     from gputok.files.temporary import MemoryLimit
     from gputok.kernels import Automaton
     from gputok.kernels.cpu.word_table import WordTable
@@ -108,7 +107,7 @@ def count_words(
     else:
         usual = ByParts(pipeline) if apart_at_spaces else BySteps(pipeline)
     n_threads = thread_count(threads)
-    if devices and type(usual) is not BySteps:
+    if devices and isinstance(usual, ByWalk | ByParts):
         if memory is None:
             return _by_devices(batches, usual, fallback_for, n_threads, report, total, devices)
         return _in_turns(
@@ -215,7 +214,7 @@ class Walker(Counter, Protocol):
     """A counter that begins with a walk over the raw text, which CUDA devices can do as well."""
 
     @property
-    def automaton(self) -> Automaton | Backtracking:
+    def automaton(self) -> Automaton:
         """The automaton of the walk."""
         ...
 
@@ -312,8 +311,10 @@ class ByParts(BySteps):
         from gputok.kernels.cpu.walk import prepare
 
         super().__init__(pipeline)
-        self.automaton = compile_pattern(SPACE_PREFIXED_RUN)
-        self._walk = prepare(self.automaton)
+        automaton = compile_pattern(SPACE_PREFIXED_RUN)
+        assert isinstance(automaton, tuple)  # this pattern never needs backtracking
+        self.automaton: Automaton = automaton
+        self._walk = prepare(automaton)
 
     def cut(self, batch: TextBatch) -> list[int]:
         """Returns the bytes at which slices begin, and the byte at which the last slice ends."""

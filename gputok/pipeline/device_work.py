@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gputok.pipeline.encode_corpus import ByDevice
 
@@ -38,7 +38,7 @@ def _counting(pipeline: Pipeline) -> str:
 
 
 def _merging(pipeline: Pipeline) -> str:
-    model = pipeline.model
+    model: Any = pipeline.model
     if type(model).__name__ != "BPE":
         return f"on the CPU: only BPE is trained on a GPU, not {type(model).__name__}"
     if model.continuing_subword_prefix or model.end_of_word_suffix:

@@ -115,8 +115,10 @@ def encode(
     def groups(on_device: ByDevice) -> Iterator[tuple[int, Callable[[Submit], Callable[[], TokenBatch]]]]:
         """Yields the same for a device, which encodes many batches at a time."""
         for n_bytes, group in on_device.groups(_after(batches, skip)):
-            work = partial(lambda group: finished(on_device.encode(_concat_batches(group))), group)
-            yield n_bytes, lambda submit, work=work: submit(work).result
+            yield n_bytes, partial(begin_group, on_device, group)
+
+    def begin_group(on_device: ByDevice, group: list[TextBatch], submit: Submit) -> Callable[[], TokenBatch]:
+        return submit(lambda: finished(on_device.encode(_concat_batches(group)))).result
 
     done = 0  # bytes encoded so far, in this run or an earlier one
     if on_device:
@@ -276,7 +278,7 @@ class ByWalk(BySteps):
     def __init__(self, pipeline: Pipeline, plan: SplitPlan, dtype: np.dtype) -> None:
         super().__init__(pipeline)
         model, byte_level = pipeline.model, plan.byte_level
-        encoders = model._encoders.setdefault((byte_level, dtype), [])
+        encoders = model.encoders.setdefault((byte_level, dtype), [])
         encode_words = partial(model.encode_words, byte_level=byte_level)
         self._text = _CachedWalk(plan.automaton, encode_words, dtype, encoders)
 
@@ -357,7 +359,7 @@ class ByLine(BySteps):
     def __init__(self, pipeline: Pipeline, cuts: Automaton, before: str, dtype: np.dtype[Any]) -> None:
         super().__init__(pipeline)
         self._before = before
-        encoders = pipeline.model._encoders.setdefault(("cuts", dtype), [])
+        encoders = pipeline.model.encoders.setdefault(("cuts", dtype), [])
         self._text = _CachedWalk(cuts, self._encode_words, dtype, encoders)
 
     @classmethod
@@ -495,8 +497,11 @@ class ByDevice:
             return self._on_cpu.encode(unit)
         loaded = self._free.get()
         try:
-            device, *tables = loaded
-            ids, ends = encode_text.encode_text(device, *_packed(pieces), pieces.token, *tables, self._dtype)
+            device, automaton, tables = loaded
+            data, offsets = _packed(pieces)
+            ids, ends = encode_text.encode_text(
+                device, data, offsets, pieces.token, automaton, tables, self._dtype
+            )
         except (MemoryError, split.TooLong) as error:  # raised only for a single document
             if not self._warned:
                 warnings.warn(f"some text is encoded on the CPU: {error}", stacklevel=2)

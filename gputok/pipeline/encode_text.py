@@ -4,6 +4,8 @@ What such a tokenizer consists of is written into a *handle* once (`gputok.kerne
 handle for a tokenizer, and where a text is too long or becomes too long, `encode_batch` does it, with the same result.
 """
 
+# pyright: basic
+# Not strict, unlike the rest of this folder: kernels of short texts have no types yet.
 from __future__ import annotations
 
 import dataclasses

@@ -196,7 +196,7 @@ class Pipeline:
     # -- what engines keep
 
     @derived
-    def kept(self) -> dict[str, Any]:
+    def kept(self) -> dict[Any, Any]:
         """Returns what `gputok.pipeline.encode_text` and `encode_corpus` keep of this pipeline."""
         return {}
 
