@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from gputok.processors import PostProcessor
     from gputok.progress import Progress
     from gputok.text.word_counts import WordCounts
+
+_MOST_VARIANTS = 64
 
 KINDS = {
     "model": "model",
@@ -199,6 +201,19 @@ class Pipeline:
     def kept(self) -> dict[Any, Any]:
         """Returns what `gputok.pipeline.encode_text` and `encode_corpus` keep of this pipeline."""
         return {}
+
+    def variant(self, key: Hashable, make: Callable[[Pipeline], Pipeline]) -> Pipeline:
+        """Returns what `make` makes of this pipeline: the same object each time, as long as not many keys are in use."""
+        known = self.kept.setdefault("variants", {})
+        found = known.get(key)
+        if found is None:
+            found = make(self)
+            if found.added is self.added:  # the steps are the same
+                found.kept["engine"] = self.kept.setdefault("engine", {})
+            if len(known) >= _MOST_VARIANTS:
+                known.clear()
+            known[key] = found
+        return found
 
     # -- tokens
 
