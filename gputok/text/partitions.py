@@ -17,7 +17,6 @@ whatever was spilled when, and by how many threads.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -27,6 +26,8 @@ from gputok.files.word_count_files import WordColumns
 from gputok.kernels.threads import in_order
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
     from gputok.files.temporary import MemoryLimit, TemporaryFile
     from gputok.files.word_count_files import CountFile
     from gputok.kernels.cpu.word_table import WordTable
