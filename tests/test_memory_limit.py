@@ -159,7 +159,7 @@ def test_every_way_of_counting_spills(normalizer, pre_tokenizer, added, small_ta
     pipeline = tokenizer.pipeline
 
     def counted(memory):
-        def read(batch_bytes):
+        def read():
             return iter(batches(documents, 40))
 
         return pipeline.count_batches(read, None, 2, "cpu", False, memory)
