@@ -191,7 +191,9 @@ def _word_keys(text, n_bytes, offsets, keys):
         found[i] = h << U32 | h >> U32
 
 
-def distinct_words(tables: Sequence[WordTable], n_threads: int = 1):
+def distinct_words(
+    tables: Sequence[WordTable], n_threads: int = 1
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The words of several tables, each once, by position: data uint8[], offsets int64[n + 1], counts int64[n].
 
     No table of all words is built: a word stays in the table that saw it first, and its other counts move there. Slots are

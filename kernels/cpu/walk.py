@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from gputok.kernels import DEAD
+from gputok.kernels import DEAD, Automaton
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U7, U8
@@ -53,7 +53,7 @@ class Walk(NamedTuple):
     strong: U8s
 
 
-def prepare(automaton) -> Walk:
+def prepare(automaton: Automaton) -> Walk:
     """The fused tables of a gapless `gputok.kernels.Automaton` (about a millisecond)."""
     if not automaton.gapless:
         raise ValueError(
@@ -281,7 +281,7 @@ def walk_block(text, n, walk, bounds):
     return n_bounds
 
 
-def slice_text(data, offsets, n_bytes, walk):
+def slice_text(data: np.ndarray, offsets: np.ndarray, n_bytes: int, walk: Walk) -> np.ndarray:
     """Cuts text into slices of about n_bytes that can be counted separately: the ascending cuts, int64[slices + 1].
 
     data: uint8[n]; offsets: int64[d + 1]. The cuts lie between documents, or at strong cuts inside of long ones; a

@@ -8,7 +8,7 @@ and the model sees many words at a time.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from gputok.kernels.cpu import kernel
@@ -47,6 +47,11 @@ from gputok.kernels.cpu.walk import BLOCK_BYTES, END_OF_TEXT, MARGIN, Walk, fill
 from gputok.kernels.cpu.word_table import N_KEYS, word_key
 from gputok.kernels.signatures import I64s, U8s, U64s, i64, u32
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
 __all__ = ["Encoder", "encode_text", "surround"]
 
 MANY_SLOTS = 1 << 18  # up to which a cache that is too small becomes four times as large, then twice
@@ -76,7 +81,7 @@ class Encoder:
         sizes: arguments of `new_cache`.
     """
 
-    def __init__(self, dtype=np.uint32, most_lines: int = MOST_LINES, **sizes) -> None:
+    def __init__(self, dtype: npt.DTypeLike = np.uint32, most_lines: int = MOST_LINES, **sizes: int) -> None:
         width = np.dtype(dtype).itemsize
         self.cache, self.most_lines = new_cache(width, **sizes), most_lines
         self.work = _new_round(width * N_IDS, N_EVENTS)
@@ -93,7 +98,14 @@ def _new_round(n_bytes: int, n_events: int) -> _Round:
     return _Round(np.empty(n_bytes, np.uint8), *(np.empty(n_events, kind) for kind in kinds))
 
 
-def encode_text(data, offsets, token, automaton, model, encoder):
+def encode_text(
+    data: np.ndarray,
+    offsets: np.ndarray,
+    token: np.ndarray | None,
+    automaton: Walk,
+    model: Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
+    encoder: Encoder,
+) -> tuple[np.ndarray, np.ndarray]:
     """Encodes pieces of text: the ids, one after the other, and where those of each piece end.
 
     data: uint8[n], valid UTF-8; offsets: int64[p + 1], the pieces in it; token: int64[p], an id that stands for the
@@ -252,7 +264,9 @@ def _put_together(work, sizes, ids, rows, token, ends, width):
     return joined[:out]
 
 
-def surround(ids, rows, before, after):
+def surround(
+    ids: np.ndarray, rows: np.ndarray, before: np.ndarray, after: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Puts `before` and `after` around each row ids[rows[i]:rows[i + 1]]; returns the new ids and rows.
 
     All arrays are uint32, but rows int64[n + 1].
