@@ -230,10 +230,10 @@ class _Remembering:
 
 def _most_lines() -> int:
     """How many lines the word cache of a thread may have: as many as GPUTOK_CACHE_MB (of 2**20 bytes) in the environment
-    holds, 96 by default. A cache begins with less than 1 MB, and grows with the number of different words."""
+    holds, 24 by default. A cache begins with less than 1 MB, and grows with the number of different words."""
     from gputok.kernels.cpu.encode_text.cache import BYTES_A_LINE, FIRST_LINES
 
-    given = os.environ.get("GPUTOK_CACHE_MB", "") or "96"
+    given = os.environ.get("GPUTOK_CACHE_MB", "") or "24"
     if not given.isdecimal() or len(given) > 9:
         raise ValueError(f"GPUTOK_CACHE_MB must be a whole number of megabytes, not {given!r}")
     n_lines = (int(given) << 20) // BYTES_A_LINE
