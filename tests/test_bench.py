@@ -7,11 +7,14 @@ import random
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from gputok.kernels import BpeLimits, reference
 
 from gputok import bench, cli
-from gputok.bench import device, peers, stages, worker
+from gputok.bench import device, device_model, peers, stages, worker
 from gputok.bench.peers import END, Job
+from gputok.cli import bench as cli_bench
 from gputok.recipes import recipe
 from tests.emulation import stand_in
 from tests.emulation.devices import KINDS, device_of
@@ -258,3 +261,30 @@ def test_a_card_that_counts_wrongly_is_not_timed():
     broken = card._replace(launch=lambda *arguments, **options: None)
     with pytest.raises(ValueError, match="not timed: plain launches"):
         device.measure(broken, device.Sizes(values=10, keys=10, distinct=10))
+
+
+def test_the_time_model_counts_rounds_from_below():
+    """A real batch ends no later than the bound's, which knows only the merges."""
+    drawn = np.random.default_rng(0)
+    symbols, offsets = drawn.integers(0, 40, 4000).astype(np.uint16), np.arange(0, 4001, 5)
+    tokens, sizes = (np.arange(40, dtype=np.uint8), np.arange(41)), []
+    counts = drawn.integers(1, 4, 800)
+    found = reference.train_bpe_in_batches(symbols, offsets, counts, *tokens, BpeLimits(240), sizes)
+    pairs = [*zip(found.left.tolist(), found.right.tolist(), strict=True)]
+    assert len(sizes) / 2 < device_model.rounds_of(pairs, 40) <= len(sizes)
+
+
+def test_the_time_model_of_a_file(text, capsys):
+    cli_bench.device(model=str(text), vocab_size=300, threads=2)
+    out = capsys.readouterr().out
+    assert f"{text.stat().st_size:,} bytes of text" in out and "a model, not a measurement" in out
+    rows = {line.split(" | ")[0].strip("| "): line for line in out.splitlines() if line.startswith("|")}
+    assert {"merge", "split and count", "end to end, train"} <= rows.keys()
+
+
+def test_the_time_model_grows_with_the_work():
+    small = device_model.Work(10**9, 10**6, 10**7, 3 * 10**6, 31_743, 1000, 2)
+    large = small._replace(n_bytes=10**10, n_symbols=10**8)
+    for card in device_model.CARDS:
+        less, more = (device_model.seconds(work, card) for work in (small, large))
+        assert all(less[stage] < more[stage] for stage in less)

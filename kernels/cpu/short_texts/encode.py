@@ -390,8 +390,10 @@ def encode_wordlevel(address, text, n_bytes, flags):
 
 @kernel(inline=True)
 def _recall(text, begin, end, kept, tokens, t):
-    """Writes the tokens of a word that is in the cache: the number of all tokens now, and for a word that isn't its record
-    and its key."""
+    """Writes the tokens of a word that is in the cache.
+
+    -> the number of all tokens now; for a word that isn't in the cache also its record and its key.
+    """
     n = np.uint64(end - begin)
     key, record = (U0, U0, U0), NOWHERE
     if n <= np.uint64(MAX_CACHED[0]):

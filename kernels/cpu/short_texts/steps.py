@@ -461,8 +461,10 @@ def _put_text(handle, new, offsets, n):
 
 @kernel(inline=True)
 def _begin_following(handle, n_given, n_changed):
-    """Writes down where the given text comes from, before it is changed for the first time: its first character from one
-    place, every other byte from its own."""
+    """Notes the source of each byte before the text is changed for the first time.
+
+    All bytes of the first character come from one place, and each other byte from its own place.
+    """
     if n_changed >= 0:
         return
     text = memory(handle, TEXT, np.uint8)
