@@ -27,9 +27,12 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from gputok.version import __version__ as __version__
+
 if TYPE_CHECKING:  # for type checkers and editors; the tables below have the same names
     from gputok import corpus as corpus
     from gputok import decoders as decoders
+    from gputok import distributed as distributed
     from gputok import implementations as implementations
     from gputok import models as models
     from gputok import normalizers as normalizers
@@ -51,8 +54,11 @@ if TYPE_CHECKING:  # for type checkers and editors; the tables below have the sa
     from gputok.implementations import CharBPETokenizer as CharBPETokenizer
     from gputok.implementations import SentencePieceBPETokenizer as SentencePieceBPETokenizer
     from gputok.implementations import SentencePieceUnigramTokenizer as SentencePieceUnigramTokenizer
+    from gputok.pipeline.arrow import CorpusEncoder as CorpusEncoder
+    from gputok.pipeline.arrow import WordCounter as WordCounter
     from gputok.pretrained import AutoTokenizer as AutoTokenizer
     from gputok.pretrained import PreTrainedTokenizer as PreTrainedTokenizer
+    from gputok.pretrained import PreTrainedTokenizerFast as PreTrainedTokenizerFast
     from gputok.pretrained import train_new_from_iterator as train_new_from_iterator
     from gputok.text.normalized_string import NormalizedString as NormalizedString
     from gputok.text.pieces import TextBatch as TextBatch
@@ -73,14 +79,13 @@ if TYPE_CHECKING:  # for type checkers and editors; the tables below have the sa
     from gputok.types import TextEncodeInput as TextEncodeInput
     from gputok.types import TextInputSequence as TextInputSequence
 
-__version__ = "0.1.0"
-
 __all__ = [
     "AddedToken",
     "AutoTokenizer",
     "BertWordPieceTokenizer",
     "ByteLevelBPETokenizer",
     "CharBPETokenizer",
+    "CorpusEncoder",
     "EncodeInput",
     "Encoding",
     "InputSequence",
@@ -92,6 +97,7 @@ __all__ = [
     "PreTokenizedInputSequence",
     "PreTokenizedString",
     "PreTrainedTokenizer",
+    "PreTrainedTokenizerFast",
     "Regex",
     "SentencePieceBPETokenizer",
     "SentencePieceUnigramTokenizer",
@@ -101,9 +107,11 @@ __all__ = [
     "TextInputSequence",
     "Token",
     "Tokenizer",
+    "WordCounter",
     "WordCounts",
     "corpus",
     "decoders",
+    "distributed",
     "from_gguf",
     "from_sentencepiece",
     "from_tekken",
@@ -133,6 +141,7 @@ _NAMES: dict[str, str] = {
     "BertWordPieceTokenizer": "implementations",
     "ByteLevelBPETokenizer": "implementations",
     "CharBPETokenizer": "implementations",
+    "CorpusEncoder": "pipeline.arrow",
     "EncodeInput": "types",
     "Encoding": "encoding",
     "InputSequence": "types",
@@ -149,6 +158,7 @@ _NAMES: dict[str, str] = {
     "PreTokenizedInputSequence": "types",
     "PreTokenizedString": "text.pre_tokenized_string",
     "PreTrainedTokenizer": "pretrained",
+    "PreTrainedTokenizerFast": "pretrained",
     "Regex": "automaton.pattern",
     "SentencePieceBPETokenizer": "implementations",
     "SentencePieceUnigramTokenizer": "implementations",
@@ -158,6 +168,7 @@ _NAMES: dict[str, str] = {
     "TextInputSequence": "types",
     "Token": "text.pre_tokenized_string",
     "Tokenizer": "tokenizer",
+    "WordCounter": "pipeline.arrow",
     "WordCounts": "text.word_counts",
     "save_sentencepiece": "formats.sentencepiece",
     "save_tekken": "formats.tekken",

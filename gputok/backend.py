@@ -1,28 +1,18 @@
-"""Which device does the work: the one seam between the Python layer and the kernels.
+"""Which device does the work: the one place where the Python layer meets the kernels.
 
-Above this module nobody asks which device it is on; what comes out is the same on all of them.
+Above this module no code asks which device it is on; the results are the same on all of them.
 """
 
 from __future__ import annotations
 
 import ctypes
-import itertools
 import os
 import re
-import warnings
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from gputok.text.pieces import TextBatch
-
-SMALL_BYTES = 64 << 20
-"""`auto` stays on the CPU below this: starting CUDA costs about as long as counting so much text on two cores.
-
-An estimate from public figures of CUDA's start, not yet measured on a GPU. To measure it, run `gputok bench train` with
-`--device cuda` on heads of a corpus, and look for the size at which both rows of gputok take as long.
-"""
-CUDA_BATCH_BYTES = 64 << 20  # of text that is read at a time for a GPU
+LEAST_CAPABILITY = (7, 0)  # threads of a warp that go on independently, and `__nanosleep`
+_LEAST_OF_COMPILER = {13: (7, 5)}  # CUDA 13's NVRTC has no older devices; CUDA 12's has all that we need
 
 
 class Backend(NamedTuple):
@@ -32,26 +22,31 @@ class Backend(NamedTuple):
     reason: str  # for a person
     devices: tuple[Any, ...] = ()  # kernels.cuda.device.Device; none on the CPU
 
-    @property
-    def batch_bytes(self) -> int:
-        """How much text to read at a time: a GPU wants more of it than a core's cache does."""
-        from gputok.corpus import BATCH_BYTES
-
-        return CUDA_BATCH_BYTES if self.devices else BATCH_BYTES
-
 
 class _Found(NamedTuple):
-    n_devices: int
-    why_not: str = ""  # where there are none
-    extra: bool = False  # only CuPy is missing
+    ordinals: tuple[int, ...] = ()  # of the CUDA devices that can be used
+    why_not: str = ""  # there are no others, or none at all
 
 
-def choose(device: str | None = None, n_bytes: int | None = None) -> Backend:
-    """The backend that `device` asks for: "auto", "cpu", "cuda" or "cuda:N"; None is GPUTOK_DEVICE, else "auto".
+def choose(device: str | None = None) -> Backend:
+    """The backend that `device` asks for.
 
-    "cuda" is every CUDA device: shards of a corpus are counted on each.
-    n_bytes: size of the input where it is known; "auto" leaves small inputs to the CPU.
-    RuntimeError: "cuda" was asked for, and there is no device. ValueError: any other word.
+    "auto" is the CPU: gputok has not been measured on a GPU yet, so that nothing says when a GPU is faster.
+
+    Args:
+        device: "auto", "cpu", "cuda" (every CUDA device that can be used: parts of a corpus are counted on each) or "cuda:N"
+            (the one of this number); None is the environment's GPUTOK_DEVICE, else "auto".
+
+    Returns:
+        The backend, with the reason for it.
+
+    Raises:
+        RuntimeError: A CUDA device was asked for that is not there or can't be used.
+        ValueError: `device` is any other word.
+
+    Example:
+        >>> choose("cpu").name
+        'cpu'
     """
     source = "device"
     if device is None:
@@ -61,38 +56,22 @@ def choose(device: str | None = None, n_bytes: int | None = None) -> Backend:
     wanted = re.fullmatch(r"auto|cuda(?::(\d+))?", device)
     if wanted is None:
         raise ValueError(f'{source} must be "auto", "cpu", "cuda" or "cuda:1" and so on, not {device!r}')
-    if device == "auto" and n_bytes is not None and n_bytes < SMALL_BYTES:
-        return Backend("cpu", f"{n_bytes:,} bytes are too few to gain from a GPU")
-    found = _look()
     if device == "auto":
-        if found.extra:
-            warnings.warn(found.why_not, stacklevel=3)
-        if not found.n_devices:
-            return Backend("cpu", found.why_not)
-        return _cuda("cuda", range(found.n_devices), "a CUDA device answers and CuPy imports")
-    ordinal = int(wanted[1] or 0)
-    if ordinal >= found.n_devices:
-        why = found.why_not or f"there are {found.n_devices} CUDA devices, numbered from 0"
+        return Backend("cpu", _why_auto())
+    found = _look()
+    ordinals = (int(wanted[1]),) if wanted[1] else found.ordinals
+    if not ordinals or not {*ordinals} <= {*found.ordinals}:
+        usable = ", ".join(f"cuda:{ordinal}" for ordinal in found.ordinals)
+        why = "; ".join(filter(None, [found.why_not, usable and f"usable: {usable}"]))
         raise RuntimeError(f'{source}="{device}" can\'t be had: {why}')
-    ordinals = [ordinal] if wanted[1] else range(found.n_devices)
     return _cuda(device, ordinals, f"{source} asks for it")
 
 
-def choose_for(
-    read: Callable[..., Iterator[TextBatch]], n_bytes: int | None, device: str | None
-) -> tuple[Backend, Iterator[TextBatch]]:
-    """The backend for the text that `read(batch_bytes=...)` gives, and its batches; the rest as in `choose`.
-
-    Where nobody knows how much text there is and a GPU may be there, "auto" looks at the beginning of it first.
-    """
-    asked = device or os.environ.get("GPUTOK_DEVICE") or "auto"
-    if n_bytes is not None or asked != "auto" or _driver_version() is None:
-        chosen = choose(device, n_bytes)
-        return chosen, read(batch_bytes=chosen.batch_bytes)
-    batches = read(batch_bytes=CUDA_BATCH_BYTES)
-    head = [*itertools.islice(batches, 2)]
-    seen = sum(batch.data.nbytes for batch in head)
-    return choose(device, seen), itertools.chain(head, batches)
+def _why_auto() -> str:
+    """Why "auto" is the CPU."""
+    if _driver_version() is None:
+        return "no NVIDIA driver is installed"
+    return 'gputok has not been measured on a GPU yet, so "auto" is the CPU: device="cuda" asks for the GPU'
 
 
 def _cuda(name: str, ordinals: Iterable[int], reason: str) -> Backend:
@@ -102,22 +81,43 @@ def _cuda(name: str, ordinals: Iterable[int], reason: str) -> Backend:
 
 
 def _look() -> _Found:
-    """How many CUDA devices can be used."""
+    """The CUDA devices that can be used, and why others can't."""
     driver = _driver_version()
     if driver is None:
-        return _Found(0, "no NVIDIA driver is installed")
+        return _Found(why_not="no NVIDIA driver is installed")
     try:
         import cupy
     except ImportError as error:
         if error.name != "cupy":  # it is there, and something that it needs is not
-            return _Found(0, f"CuPy does not import: {' '.join(str(error).split())}")
+            return _Found(why_not=f"CuPy does not import: {' '.join(str(error).split())}")
         extra = "cuda13" if driver >= 13 else "cuda12"
-        return _Found(0, f"there is an NVIDIA driver but no CuPy: pip install 'gputok[{extra}]'", extra=True)
+        return _Found(why_not=f"there is an NVIDIA driver but no CuPy: pip install 'gputok[{extra}]'")
     try:
-        n = cupy.cuda.runtime.getDeviceCount()
+        properties = [
+            cupy.cuda.runtime.getDeviceProperties(i) for i in range(cupy.cuda.runtime.getDeviceCount())
+        ]
     except cupy.cuda.runtime.CUDARuntimeError as error:
-        return _Found(0, f"CUDA does not start: {error}")
-    return _Found(n, "" if n else "the NVIDIA driver sees no device")
+        return _Found(why_not=f"CUDA does not start: {error}")
+    if not properties:
+        return _Found(why_not="the NVIDIA driver sees no device")
+    compiler = cupy.cuda.nvrtc.getVersion()[0]
+    reasons = {i: _unusable(i, card, compiler) for i, card in enumerate(properties)}
+    ordinals = tuple(i for i, reason in reasons.items() if not reason)
+    beyond = f"there are {len(properties)} CUDA devices, numbered from 0"
+    return _Found(ordinals, "; ".join(filter(None, reasons.values())) or beyond)
+
+
+def _unusable(ordinal: int, card: dict[str, Any], compiler: int) -> str:
+    """Why a device can't be used with the compiler of this version of CUDA; "" if it can."""
+    capability = card["major"], card["minor"]
+    name = f"cuda:{ordinal} ({card['name'].decode()}, compute capability {capability[0]}.{capability[1]})"
+    if capability < LEAST_CAPABILITY:
+        return f"{name} is too old: gputok needs {LEAST_CAPABILITY[0]}.{LEAST_CAPABILITY[1]}"
+    if capability < _LEAST_OF_COMPILER.get(compiler, LEAST_CAPABILITY):
+        return (
+            f"{name} is not served by the compiler of CUDA {compiler}: pip install 'gputok[cuda12]' instead"
+        )
+    return ""
 
 
 def _driver_version() -> int | None:

@@ -213,6 +213,13 @@ class Component:
         return [fields.reading(f"{name}[{i}]", kind.from_dict, item) for i, item in enumerate(items)]
 
     @classmethod
+    def _flat(cls, components: Any) -> list[Any]:
+        """For a Sequence: checks components, and replaces each Sequence among them by its components."""
+        name = cls.elements or ""
+        checked = fields.checked(name, cls.checks[name], components)
+        return [part for each in checked for part in (getattr(each, name) if each.elements else [each])]
+
+    @classmethod
     def _required(cls) -> list[str]:
         """The fields that a JSON form must have."""
         return []

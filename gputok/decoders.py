@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import itertools
 import re
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, SupportsIndex
 
 from gputok.components import Component, call_custom, derived
 from gputok.fields import (
@@ -473,7 +473,7 @@ class DecodeStream:
     """
 
     def __init__(self, ids: list[int] | None = None, skip_special_tokens: bool = False) -> None:
-        self._ids = list(ids or [])
+        self._ids: list[int] = list(ids or [])
         self._skip_special_tokens = bool(skip_special_tokens)
         self._prefix = ""  # the text of `_ids[:_n_given]`
         self._n_given = 0
@@ -495,7 +495,7 @@ class DecodeStream:
             prefix = tokenizer.decode(self._ids, self._skip_special_tokens)
             if not prefix.endswith("�"):
                 self._prefix, self._n_given = prefix, len(self._ids)
-        self._ids += [id] if hasattr(id, "__index__") else list(id)
+        self._ids += [int(id)] if isinstance(id, SupportsIndex) else list(id)
         text = tokenizer.decode(self._ids, self._skip_special_tokens)
         if len(text.encode()) <= len(self._prefix.encode()) or text.endswith("�"):
             return None

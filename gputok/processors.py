@@ -490,12 +490,7 @@ class Sequence(PostProcessor):
     checks = per_field(processors=instances(PostProcessor))
 
     def __init__(self, processors: list[PostProcessor]) -> None:
-        self.processors = processors
-        self.processors = [
-            part
-            for one in self.processors
-            for part in (one.processors if isinstance(one, Sequence) else [one])
-        ]
+        self.processors = self._flat(processors)
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:

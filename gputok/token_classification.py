@@ -126,7 +126,8 @@ def _checked(
 
 def _joined(parts: list[_Tokens]) -> _Tokens:
     if not parts:
-        return _Tokens(*(np.empty(0, np.int64) for _ in range(3)), np.empty((0, 0)), np.empty(0, bool))
+        none = np.empty(0, np.int64)
+        return _Tokens(none, none, none, np.empty((0, 0)), np.empty(0, bool))
     return _Tokens(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
@@ -171,7 +172,7 @@ def _groups(tokens: _Tokens, texts: Sequence[str], labels: Sequence[str]) -> Any
         yield (
             row,
             {
-                "entity_group": labels[best[a]].split("-", 1)[-1],
+                "entity_group": labels[int(best[a])].split("-", 1)[-1],
                 "score": float(scores[a:b].mean()),
                 "word": texts[row][start:end],
                 "start": start,

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from gputok.corpus.packing import Errors
     from gputok.decoders import Decoder
     from gputok.encoding.encoding import Encoding
     from gputok.files.locations import StorageOptions
     from gputok.files.token_files import TokenBatch, Written
     from gputok.models import Model
     from gputok.normalizers import Normalizer
+    from gputok.pipeline.arrow import CorpusEncoder, WordCounter
     from gputok.pre_tokenizers import PreTokenizer
     from gputok.processors import PostProcessor
     from gputok.progress import Progress
@@ -307,9 +309,11 @@ class Tokenizer:
         device: str | None = None,
         threads: int | None = None,
         progress: Progress = None,
-        errors: str = "strict",
+        errors: Errors = "strict",
         column: str | None = None,
         separator: str | None = None,
+        memory_limit: int | str | None = None,
+        temporary: str | os.PathLike[str] | None = None,
         storage_options: StorageOptions = None,
     ) -> None:
         """Trains the model on files: text, JSON Lines or Parquet, each also compressed.
@@ -326,6 +330,8 @@ class Tokenizer:
             column: the column of JSON Lines and Parquet; None: "text", or the only column of strings.
             separator: cut text files here instead of after each line; the separators are left out. A separator that
                 occurs nowhere makes each file one document.
+            memory_limit: as for `count_words`.
+            temporary: as for `count_words`.
             storage_options: options of the file systems of URLs (`gputok.files.locations`).
 
         Raises:
@@ -340,6 +346,8 @@ class Tokenizer:
             "column": column,
             "separator": separator,
             "errors": errors,
+            "memory_limit": memory_limit,
+            "temporary": temporary,
             "storage_options": storage_options,
         }
         counts = self.count_words(files, threads=threads, device=device, progress=progress, **options)
@@ -354,8 +362,10 @@ class Tokenizer:
         device: str | None = None,
         threads: int | None = None,
         progress: Progress = None,
-        errors: str = "strict",
+        errors: Errors = "strict",
         column: str | None = None,
+        memory_limit: int | str | None = None,
+        temporary: str | os.PathLike[str] | None = None,
     ) -> None:
         """Trains the model on texts in memory, or from any generator.
 
@@ -370,6 +380,8 @@ class Tokenizer:
             progress: as for `train`.
             errors: as for `train`, for lone surrogates in strings and for Arrow data that is not UTF-8.
             column: the column of tables and datasets; None: "text", or the only column of strings.
+            memory_limit: as for `count_words`.
+            temporary: as for `count_words`.
 
         Raises:
             TypeError: an item is no string; the message names its number. Or the trainer trains another kind of model.
@@ -385,14 +397,16 @@ class Tokenizer:
             4
         """
         from gputok import corpus
+        from gputok.files.temporary import MemoryLimit
 
+        memory = MemoryLimit.of(memory_limit, temporary)
         trainer = self._trainer(trainer)
         progress = _asked_of(trainer, progress)
         read = partial(corpus.read_texts, iterator, column=column, errors=errors)
         total = (
             corpus.total_bytes(iterator, column=column) if not isinstance(iterator, list | tuple) else None
         )
-        counts = self.pipeline.count_batches(read, total, threads, device, progress)
+        counts = self.pipeline.count_batches(read, total, threads, device, progress, memory)
         self.train_from_word_counts(counts, trainer, threads=threads, device=device, progress=progress)
 
     def train_from_word_counts(
@@ -429,10 +443,12 @@ class Tokenizer:
         from gputok.progress import reporting
 
         trainer = self._trainer(trainer)
-        devices = backend.choose(device, word_counts.data.nbytes).devices
+        devices = backend.choose(device).devices
         with reporting(_asked_of(trainer, progress)) as report:
             learnt = trainer.train(word_counts, threads=threads, progress=report, devices=devices)
-        while not self._learn(learnt, trainer.special_tokens):
+        # all of them are: the trainer's own check has made AddedTokens of strings
+        special_tokens = [token for token in trainer.special_tokens if isinstance(token, AddedToken)]
+        while not self._learn(learnt, special_tokens):
             pass
 
     def _trainer(self, trainer: Trainer | None) -> Trainer:
@@ -481,9 +497,12 @@ class Tokenizer:
         device: str | None = None,
         threads: int | None = None,
         progress: Progress = None,
-        errors: str = "strict",
+        errors: Errors = "strict",
         column: str | None = None,
         separator: str | None = None,
+        memory_limit: int | str | None = None,
+        temporary: str | os.PathLike[str] | None = None,
+        resume: str | os.PathLike[str] | None = None,
         storage_options: StorageOptions = None,
     ) -> WordCounts:
         """Counts the words of a corpus: what the normalizer and the pre-tokenizer make of it.
@@ -498,14 +517,26 @@ class Tokenizer:
             errors: as for `train`.
             column: as for `train`.
             separator: as for `train`.
+            memory_limit: the memory that tables of words and the text being read may take, besides the program itself:
+                bytes, or text like "4GB". Words that do not fit go to temporary files, and so does the result, of which
+                memory holds what is in use. The counts are the same. None: no limit.
+            temporary: the folder of these files, by default that of the operating system; it should be on a disk. The
+                files have no names there, and are gone when the process ends, also by a kill.
+            resume: a work folder, new or of an earlier run that was broken off. The counts of each part of the corpus are
+                saved there, and a part whose counts are there is not counted again. The folder stays; nobody needs it
+                any longer once the result is used.
             storage_options: as for `train`.
 
         Returns:
-            The distinct words and their counts, in the order of their first occurrence.
+            The distinct words and their counts, in the order of their first occurrence; with a limit, in an order that
+            depends on the words alone.
 
         Raises:
             FileNotFoundError: a name matches no file.
-            ValueError: a file is broken or not UTF-8; the message names the file and the place.
+            ValueError: a file is broken or not UTF-8; the message names the file and the place. Or the limit is not a
+                number of bytes, or below 32 MB; or the work folder is of another corpus, tokenizer or options, or holds something
+                else.
+            OSError: the folder for temporary files is full.
             TypeError: an item is no string.
 
         Example:
@@ -516,14 +547,108 @@ class Tokenizer:
             {b'so': 3, b'it': 1, b'goes': 1}
         """
         from gputok import corpus
+        from gputok.files.temporary import MemoryLimit
 
+        if resume is not None:
+            from gputok.pipeline.resume import count_words
+
+            return count_words(
+                self.pipeline,
+                source,
+                resume,
+                threads=threads,
+                device=device,
+                progress=progress,
+                memory_limit=memory_limit,
+                temporary=temporary,
+                storage_options=storage_options,
+                options={"column": column, "separator": separator, "errors": errors},
+            )
+        memory = MemoryLimit.of(memory_limit, temporary)
         source = corpus.located(source, storage_options)
         options = {"column": column, "separator": separator, "errors": errors, "threads": threads}
+        if memory is not None:
+            options["ahead_bytes"] = memory.n_bytes // 8
         read = partial(corpus.read, source, **options)
         total = corpus.total_bytes(source, column=column)
-        return self.pipeline.count_batches(read, total, threads, device, progress)
+        return self.pipeline.count_batches(read, total, threads, device, progress, memory)
+
+    def word_counter(
+        self,
+        column: str | None = None,
+        *,
+        errors: Errors = "strict",
+        threads: int = 1,
+        device: str | None = "cpu",
+        memory_limit: int | str | None = "1GB",
+        temporary: str | os.PathLike[str] | None = None,
+    ) -> WordCounter:
+        """Makes a function for Spark, Ray, Dask and other engines, which counts the words of Arrow batches.
+
+        The function can be pickled, takes an iterable of pyarrow.RecordBatch, and gives batches of `word` and `count`.
+
+        Args:
+            column: the column of text; None: "text", or the only column of strings.
+            errors: as for `train`.
+            threads: how many threads each call counts with; engines mostly run a call for each core.
+            device: as for `train`.
+            memory_limit: of each call, as for `count_words`.
+            temporary: as for `count_words`.
+
+        Returns:
+            The function; its `byte_level` is to be given to `WordCounts.load` and `WordCounts.from_arrow`.
+
+        Example:
+            >>> import pyarrow as pa
+            >>> from gputok import WordCounts, models, pre_tokenizers
+            >>> tokenizer = Tokenizer(models.BPE())
+            >>> tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+            >>> counter = tokenizer.word_counter()
+            >>> words = counter([pa.record_batch({"text": ["so it", "so it goes"]})])
+            >>> sorted(WordCounts.from_arrow(words, byte_level=counter.byte_level).items())
+            [(b' goes', 1), (b' it', 2), (b'so', 2)]
+        """
+        from gputok.pipeline.arrow import word_counter
+
+        return word_counter(self.pipeline, column, errors, threads, device, memory_limit, temporary)
 
     # -- text to ids
+
+    def corpus_encoder(
+        self,
+        column: str | None = None,
+        *,
+        add_special_tokens: bool = True,
+        errors: Errors = "strict",
+        threads: int = 1,
+        device: str | None = "cpu",
+    ) -> CorpusEncoder:
+        """Makes a function for Spark, Ray, Dask and other engines, which encodes Arrow batches.
+
+        The function can be pickled, takes an iterable of pyarrow.RecordBatch, and gives batches of `ids`, lists of uint16 or
+        uint32, a row for each row, as `encode_corpus` encodes files.
+
+        Args:
+            column: the column of text; None: "text", or the only column of strings.
+            add_special_tokens: lets the post-processor add its tokens.
+            errors: as for `train`.
+            threads: how many threads each call encodes with; engines mostly run a call for each core.
+            device: as for `train`.
+
+        Returns:
+            The function.
+
+        Example:
+            >>> import pyarrow as pa
+            >>> from gputok import models, pre_tokenizers
+            >>> tokenizer = Tokenizer(models.WordLevel({"so": 0, "it": 1, "goes": 2}))
+            >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+            >>> tokenizer.corpus_encoder().of_table(pa.table({"text": ["so it", "goes"]})).to_pydict()
+            {'ids': [[0, 1], [2]]}
+        """
+        from gputok.pipeline.arrow import corpus_encoder
+
+        return corpus_encoder(self.pipeline, column, add_special_tokens, errors, threads, device)
 
     def encode(
         self,
@@ -678,7 +803,7 @@ class Tokenizer:
         device: str | None = None,
         threads: int | None = None,
         progress: Progress = None,
-        errors: str = "strict",
+        errors: Errors = "strict",
         column: str | None = None,
         separator: str | None = None,
         storage_options: StorageOptions = None,
@@ -694,7 +819,7 @@ class Tokenizer:
         device: str | None = None,
         threads: int | None = None,
         progress: Progress = None,
-        errors: str = "strict",
+        errors: Errors = "strict",
         column: str | None = None,
         separator: str | None = None,
         storage_options: StorageOptions = None,
@@ -709,7 +834,7 @@ class Tokenizer:
         device: str | None = None,
         threads: int | None = None,
         progress: Progress = None,
-        errors: str = "strict",
+        errors: Errors = "strict",
         column: str | None = None,
         separator: str | None = None,
         storage_options: StorageOptions = None,
@@ -757,14 +882,14 @@ class Tokenizer:
 
         pipeline, source = self.pipeline, corpus.located(source, storage_options)
         total = corpus.total_bytes(source, column=column)
-        backend.choose(device, 0)  # raises its error now, not when the first batch is asked for
-
+        devices = backend.choose(
+            device
+        ).devices  # raises its error now, not when the first batch is asked for
         n_bytes = 0
 
         def batches(skip: int = 0) -> Iterator[TokenBatch]:
             given = {"column": column, "separator": separator, "errors": errors, "threads": threads}
-            read = partial(corpus.read, source, **given)
-            chosen, texts = backend.choose_for(read, total, device)
+            texts = corpus.read(source, **given)
             with reporting(progress) as report:
 
                 def counted(stage: str, done: int, total: int | None) -> None:
@@ -780,7 +905,7 @@ class Tokenizer:
                     report=counted,
                     total=total,
                     skip=skip,
-                    devices=chosen.devices,
+                    devices=devices,
                 )
 
         if output is None:

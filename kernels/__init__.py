@@ -1,12 +1,13 @@
 """The kernels of gputok: every loop over bytes, words or pairs.
 
-A *stage* has one name, one signature and the same arrays in and out in its three versions:
+A *stage* is a function that Python calls. Each stage has one name, one signature, and the same arrays in and out in up to
+three versions; `stages.py` lists all of them:
 
-    kernels/reference/     plain Python: the specification, and the tests' slow oracle
+    kernels/reference/     plain Python: the specification, and the slow oracle of the tests
     kernels/cpu/           Numba
     kernels/cuda/          CUDA C++ through CuPy
 
-Kernels know arrays and numbers, and no class of the Python layer. They trust their inputs.
+Kernels work with arrays and numbers, and know no class of the Python layer. They trust their inputs.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from typing import Any, NamedTuple
 
 from gputok.kernels.signatures import F64s, I64s, U8s, U8x2, U16s, U16x2, U32s, U32x2, U64s, U64x2
 
-Array = Any  # numpy.ndarray or cupy.ndarray: shape and dtype stand beside each name instead
+Array = Any  # numpy.ndarray or cupy.ndarray; a comment beside each name gives dtype and shape
 DEAD = 0xFFFF  # a transition of an Automaton that can't lead to a match
 
 
 class BpeLimits(NamedTuple):
-    """What ends and shapes the training of BPE."""
+    """The settings of BPE training: when to stop, and which pairs count."""
 
     vocab_size: int
     min_frequency: int = 0
@@ -29,22 +30,25 @@ class BpeLimits(NamedTuple):
 
 
 class ParityLimits(NamedTuple):
-    """What ends, shapes and balances the training of parity-aware BPE."""
+    """The settings of parity-aware BPE training: when to stop, which pairs count, and how languages are balanced."""
 
     languages: int
     merges: int
     min_frequency: int = 0
     max_token_length: int = 2**62
     prefix: bytes = b""
-    global_merges: int = 0  # the first merges, for which the counts of all languages are added up
-    dev: bool = False  # the lengths of development words are balanced, not those of the training words
-    ratio: tuple[float, ...] = ()  # target compression of each language; empty: the longest comes first
-    window: int = 0  # 0: none, else a language waits while its share of so many last choices exceeds
+    global_merges: int = 0  # so many first merges use the sum of the counts of all languages
+    dev: bool = False  # balance the lengths of development words instead of training words
+    ratio: tuple[
+        float, ...
+    ] = ()  # target compression of each language; empty: the longest language comes first
+    # If `window` isn't 0, a language waits while its share of the last `window` choices is above `threshold`
+    window: int = 0
     threshold: float = 0.0
 
 
 class BpeMerges(NamedTuple):
-    """What training BPE learnt, in order."""
+    """The merges that training BPE learnt, in order, and the strings of all tokens."""
 
     left: U32s  # uint32[m], token ids
     right: U32s  # uint32[m]
@@ -56,9 +60,10 @@ class BpeMerges(NamedTuple):
 class Automaton(NamedTuple):
     """The tables of a pattern: a deterministic automaton over classes of characters, one character looked ahead.
 
-    From state 0 at the first character of a match: where `accept[state, class]` holds for the next character, a match
-    may end before it; the last such place before the walk dies is where it ends (leftmost-first order is in the tables).
-    Where no place was found, the first character is a *gap* character; neighbouring gap characters are one piece.
+    The walk begins in state 0 at the first character of a match. If `accept[state, class]` holds for the next character, a
+    match may end before that character; the match ends at the last such place before the walk dies (the tables contain
+    the leftmost-first order). If no place was found, the first character is a *gap* character; neighbouring gap characters
+    are one piece.
     """
 
     ascii_class: U8s  # uint8[128], class of each ASCII character
@@ -66,16 +71,18 @@ class Automaton(NamedTuple):
     member: U8x2  # uint8[n_pages, 128]; class of code point c: member[page[c >> 7], c & 127]
     delta: U16x2  # uint16[n_states, n_classes + 1], next state or DEAD; the last column is end of text
     accept: U8x2  # uint8[n_states, n_classes + 1], 1: a match may end before a character of that class
-    # uint8[n_classes, n_classes]; (a, b): text may be cut between them and the parts walked alone
+    # uint8[n_classes, n_classes]; (a, b): text may be cut between a and b, and each part walked on its own
     strong: U8x2
     gapless: bool  # no text has a gap character
 
     @property
     def n_states(self) -> int:
+        """Number of states."""
         return self.delta.shape[0]
 
     @property
     def n_classes(self) -> int:
+        """Number of classes of characters."""
         return self.delta.shape[1] - 1
 
 
@@ -95,43 +102,50 @@ class Pairs(NamedTuple):
 
 
 class Backtrack(NamedTuple):
-    """A byte-level BPE vocabulary of n tokens, numbered by age: 0 to 255 are the bytes, then by rank. n = 0: it isn't one."""
+    """A byte-level BPE vocabulary of n tokens, numbered by age: 0 to 255 are the bytes, then by rank.
+
+    n = 0: the vocabulary can't be encoded by backtracking.
+    """
 
     pairs: Pairs  # of tokens; the rank of a pair + 256 is the token that it becomes
     seen: U8s  # uint8[], a bit for the hash of each pair: most look-ups end here, in a small table
-    tokens: U32x2  # uint32[n, 4]: the two tokens that were merged (of a byte, twice itself); length << 22 | prefix; id
-    cells: U64s  # uint64[], their bytes as a trie: see kernels/cpu/encode_words/byte_trie.py
-    # length: bytes, 0 where the token never occurs; prefix: the longest token that it begins with, 2**22 - 1 for a byte
+    tokens: U32x2  # uint32[n, 4]: the two tokens that were merged (for a byte: the byte twice); length << 22 | prefix; id
+    cells: U64s  # uint64[], the bytes of the tokens as a trie: see kernels/cpu/encode_words/byte_trie.py
+    # length: in bytes, 0 if the token never occurs; prefix: the longest other token at its beginning, 2**22 - 1 for a byte
 
 
 class BpeTables(NamedTuple):
-    """A BPE model as arrays. A symbol is the position of a token in the vocabulary, NONE none."""
+    """A BPE model as arrays. A symbol is the position of a token in the vocabulary; NONE means no token."""
 
     ids: U32s  # uint32[n], of each symbol
     pairs: Pairs  # of symbols
-    merged: U32s  # uint32[m], symbol that the pair of each rank becomes
-    # uint32[256, 256], rank of two bytes' pair or NONE; empty: not all is bytes, or with affixes
+    merged: U32s  # uint32[m], the symbol that the pair of each rank becomes
+    # uint32[256, 256], rank of each pair of bytes, or NONE; empty: symbols aren't bytes, or have affixes
     byte_ranks: U32x2
-    # uint32[variants, n]: symbol + 1 of each character or, where n is 256, of each byte; 0: none
+    # uint32[variants, n]: symbol + 1 of each character or, if n is 256, of each byte; 0: none
     symbols: U32x2
-    variant: I64s  # int64[4]: row of symbols for a character that is (1: not first) + (2: last) in its word
+    variant: I64s  # int64[4]: row of `symbols` for a character that is (1: not first) + (2: last) in its word
     fallback: U32s  # uint32[256]: symbol of the token <0x..> of each byte, or NONE; empty: no byte fallback
     prefix: U8s  # uint8[n]: continuing_subword_prefix
     suffix: U8s  # uint8[n]: end_of_word_suffix
-    backtrack: Backtrack  # the same without merging, where that can be done
-    whole: Strings  # the tokens, if a word that is one isn't taken apart; else empty
-    unk: U32s  # uint32[0 or 1]: symbol of the unknown token, NONE where the vocabulary lacks it; empty: it has none
+    backtrack: Backtrack  # encodes without merging, if the vocabulary allows it
+    whole: Strings  # the tokens, if a word that equals a token stays whole (ignore_merges); else empty
+    unk: U32s  # uint32[0 or 1]: symbol of the unknown token, NONE if the vocabulary lacks it; empty: no unknown token
     fuse_unk: bool
     dropout: float
-    divisible: bool  # words may be cut where no merge reaches across: between two characters that
-    inside: Pairs  # are not side by side in a token (pairs of code points), and whose bytes there
-    crossing: U8x2  # uint8[256, 256] are not, in a token that begins or ends within one of them
-    harmless: bool  # unknown characters do not keep a word from being cut: each is the tokens of its bytes
-    # a merge can spell its own left part again, so that only the namesake's queue gives its result
+    # Words may be cut between two characters if no merge reaches across: the characters are not side by side in a token
+    # (`inside`, pairs of code points), and their bytes are not in a token that begins or ends within one of them (`crossing`)
+    divisible: bool
+    inside: Pairs
+    crossing: U8x2  # uint8[256, 256]
+    harmless: bool  # words with unknown characters may be cut too: each such character becomes the tokens of its bytes
+    # a merge can spell its own left part again: only the queue of `tokenizers` gives the right result
     ordered: bool
 
 
 class WordPieceTables(NamedTuple):
+    """A WordPiece model as arrays."""
+
     edges: U64x2  # uint64[capacity, 2] of build_trie
     prefix: U8s  # uint8[n]: continuing_subword_prefix
     unk: int  # id of the unknown token, or NONE
@@ -139,10 +153,12 @@ class WordPieceTables(NamedTuple):
 
 
 class UnigramTables(NamedTuple):
+    """A Unigram model as arrays."""
+
     edges: U64x2  # uint64[capacity, 2] of build_trie
     scores: F64s  # float64[n_tokens], by id
     unk: int  # id of the unknown token, or -1
     unk_score: float
     fallback: U32s  # uint32[256]: id of the token <0x..> of each byte, NONE; empty: no byte fallback
-    # as SentencePiece: sums are rounded to float32, and an unknown token never spells a known one
+    # as SentencePiece does: sums are rounded to float32, and an unknown token never spells a known token
     single: bool

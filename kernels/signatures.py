@@ -1,9 +1,9 @@
-"""The types of a kernel's arguments, as its decorator declares them: `@kernel(u8[:], i64[:], i64, Walk, (u64[:], f64))`.
+"""The types of arguments that a kernel declares: `@kernel(u8[:], i64[:], i64, Walk, (u64[:], f64))`.
 
 `u8[:]` is a C-contiguous array of one dimension, `u32[:, :]` of two; `i64`, `u64`, `f64` and `boolean` are numbers;
-parentheses are a tuple, and a `NamedTuple` class stands for the types of its fields, which are annotated with the
-names below (`words: U64s`), with `int`, `bool`, `float`, or with another such class. A type of which there are two
-(`symbols: U16orU32`) makes two versions of the kernel.
+parentheses are a tuple. A `NamedTuple` class stands for the types of its fields, which are annotated with the names below
+(`words: U64s`), with `int`, `bool`, `float`, or with another such class. An alternative (`symbols: U16orU32`) makes two
+versions of the kernel.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Array = Any  # numpy.ndarray or cupy.ndarray
 
 @dataclass(frozen=True)
 class Number:
-    """A number, as NumPy spells its type: "i8" for int64, "b1" for a truth value."""
+    """A number, by NumPy's code of its type: "i8" for int64, "b1" for a truth value."""
 
     code: str
 
@@ -28,14 +28,14 @@ class Number:
 
 
 class Elements(NamedTuple):
-    """A C-contiguous array of so many dimensions."""
+    """A C-contiguous array of `ndim` dimensions."""
 
     code: str
     ndim: int
 
 
 class Either(NamedTuple):
-    """One of several types: the same one wherever this name stands among the arguments of a kernel."""
+    """One of several types: the same type wherever this name occurs among the arguments of a kernel."""
 
     name: str
     types: tuple[Type, ...]
@@ -73,7 +73,7 @@ U32orI64 = Annotated[Array, Either("places", (Elements("u4", 1), Elements("i8", 
 
 
 def versions(arguments: tuple[Any, ...]) -> list[tuple[Type, ...]]:
-    """The arguments of each version of a kernel.
+    """The types of the arguments of each version of a kernel.
 
     >>> versions((u8[:], (i64, f64)))
     [(Elements(code='u1', ndim=1), Group(items=(Number(code='i8'), Number(code='f8')), made_by=None))]
@@ -99,12 +99,13 @@ def _with(kind: Type, picked: dict[Either, Type]) -> Any:
 
 
 def plain(kind: Any) -> Type:
-    """The type with plain tuples in place of named ones."""
+    """The type, with plain tuples instead of named tuples."""
     kind = type_of(kind)
     return Group(tuple(map(plain, kind.items))) if isinstance(kind, Group) else kind
 
 
 def type_of(value: Any) -> Type:
+    """The type that a name, an annotation, a class or a tuple of these stands for."""
     if isinstance(value, Number | Elements | Either | Group):
         return value
     if isinstance(value, tuple):
@@ -116,11 +117,11 @@ def type_of(value: Any) -> Type:
     if isinstance(value, type) and issubclass(value, tuple) and hasattr(value, "_make"):
         hints = typing.get_type_hints(value, include_extras=True)
         return Group(tuple(map(type_of, hints.values())), value)
-    raise TypeError(f"{value!r} is no type of an argument")
+    raise TypeError(f"expected the type of an argument, got {value!r}")
 
 
 def numba_type(kind: Type) -> Any:
-    """The type by Numba's name."""
+    """The type in Numba."""
     import numpy as np
     from numba.core import types
     from numba.np.numpy_support import from_dtype

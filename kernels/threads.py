@@ -1,4 +1,4 @@
-"""How many threads to use, and running kernels (which release the GIL) on them."""
+"""Running kernels, which release the GIL, on several threads."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ if TYPE_CHECKING:
 Tag = TypeVar("Tag")
 Result = TypeVar("Result")
 Submit = Callable[..., "Future[Any]"]
-"""submit(function, *arguments), as a thread pool has it."""
+"""submit(function, *arguments), like the method of a thread pool."""
 
 
 def thread_count(threads: int | None = None) -> int:
-    """`threads`, else the environment's GPUTOK_NUM_THREADS, else the cores that this process may use.
+    """The number of threads: `threads`, or GPUTOK_NUM_THREADS, or the number of cores that this process may use.
+
+    Raises:
+        ValueError: The setting is not a whole number of at least 1.
 
     >>> thread_count(3)
     3
@@ -33,21 +36,21 @@ def thread_count(threads: int | None = None) -> int:
     except ValueError:
         count = 0
     if count < 1:
-        raise ValueError(f"{source} must be a whole number of at least 1, not {threads!r}")
+        raise ValueError(f"{source} must be a whole number of at least 1, got {threads!r}")
     return count
 
 
 def run(task: Callable[..., Any], arguments: Iterable[tuple], threads: int) -> Iterator[Any]:
-    """Yields task(*a) for each a of arguments, in order, run on so many threads.
+    """Yields task(*a) for each a of `arguments`, in order, and runs the tasks on several threads.
 
-    Leaving early (an error, Ctrl-C) drops the tasks that have not begun and waits only for those that run, so tasks
-    should be slices of at most about 0.2 s.
+    If the caller stops early (an error, Ctrl-C), tasks that have not begun are dropped, and running tasks are finished. So
+    a task should take at most about 0.2 s.
     """
     arguments = list(arguments)
     if threads == 1 or len(arguments) < 2:
         yield from (task(*a) for a in arguments)
         return
-    from concurrent.futures import ThreadPoolExecutor  # a thing that few short processes need
+    from concurrent.futures import ThreadPoolExecutor  # imported late: few short processes need it
 
     with ThreadPoolExecutor(threads) as pool:
         try:
@@ -60,11 +63,15 @@ def run(task: Callable[..., Any], arguments: Iterable[tuple], threads: int) -> I
 def in_order(
     tasks: Iterable[tuple[Tag, Callable[[Submit], Callable[[], Result]]]], threads: int, ahead: int
 ) -> Iterator[tuple[Tag, Result]]:
-    """Yields (tag, result) of each (tag, begin) in order, where `begin(submit)` hands work to the pool, and what it
-    returns waits for the result.
+    """Yields (tag, result) of each (tag, begin), in order.
 
-    `ahead`: how many tasks may wait for a thread, so that as many are read ahead of those at work. Leaving early (an
-    error, Ctrl-C) drops the work that has not begun.
+    If the caller stops early (an error, Ctrl-C), work that has not begun is dropped.
+
+    Args:
+        tasks: Pairs of a tag and a function `begin`. `begin(submit)` hands work to the pool, and returns a function that
+            waits for the result.
+        threads: Number of threads.
+        ahead: Number of tasks that may wait for a thread, besides those at work.
 
     >>> tasks = ((n, lambda submit, n=n: submit(pow, n, 2).result) for n in range(4))
     >>> list(in_order(tasks, threads=2, ahead=1))

@@ -12,9 +12,9 @@ from typing import Any
 
 @contextlib.contextmanager
 def child(command: list[str], **options: Any) -> Iterator[subprocess.Popen]:
-    """A process that Ctrl-C ends, whatever the tests were started by, and that is dead after the block in any case.
+    """Starts a process that Ctrl-C ends, however the tests were started; after the block the process is dead in any case.
 
-    A shell has the jobs that it runs in the background ignore SIGINT, and so would all that they start.
+    (A shell makes its background jobs ignore SIGINT, and the processes that they start inherit that.)
     """
 
     def heed() -> None:
@@ -33,9 +33,9 @@ def child(command: list[str], **options: Any) -> Iterator[subprocess.Popen]:
 
 
 def end(process: subprocess.Popen, how: signal.Signals) -> float:
-    """Sends a signal, and waits; returns the seconds until the process was dead.
+    """Sends a signal and waits; returns the seconds until the process was dead.
 
-    Where others keep the processors busy these are seconds of the processors, if the system tells them.
+    If the processors are busy with other work, these are seconds of processor time, if the system measures it.
     """
     if process.poll() is not None:
         return 0.0
@@ -48,7 +48,7 @@ def end(process: subprocess.Popen, how: signal.Signals) -> float:
 
 
 def cpu_seconds(pid: int) -> float | None:
-    """What a process and its threads have taken of the processors."""
+    """Returns the processor time of a process and its threads."""
     try:
         fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except FileNotFoundError:  # no Linux

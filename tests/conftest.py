@@ -49,14 +49,14 @@ def pytest_terminal_summary(terminalreporter, config):
 
 @pytest.fixture(scope="session", autouse=True)
 def checked_steps():
-    """What each step of each pipeline makes is checked in all tests (in this process)."""
+    """Checks the result of each step of each pipeline, in all tests (in this process)."""
     with invariants.installed() as checked:
         yield checked
 
 
 @pytest.fixture(scope="session")
 def test_data() -> pathlib.Path:
-    """The folder that holds data/*.txt.xz and tokenizers/*.json.xz."""
+    """The folder with data/*.txt.xz and tokenizers/*.json.xz."""
     if "GPUTOK_TEST_DATA" not in os.environ:
         pytest.skip("GPUTOK_TEST_DATA is not set: no corpora and tokenizers of real size here")
     return pathlib.Path(os.environ["GPUTOK_TEST_DATA"])

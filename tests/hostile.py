@@ -1,4 +1,4 @@
-"""Damaged tokenizer files, and a process that tries one after the other (hostile_worker.py)."""
+"""Makes damaged tokenizer files, and tries them one after the other in a process (hostile_worker.py)."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ ODD: list[Any] = [
 
 
 class _Doubled(dict):
-    """An object that is written with each of its keys twice."""
+    """A JSON object that is written with each of its keys twice."""
 
     def items(self) -> Any:
         return [*super().items(), *super().items()]
@@ -176,7 +176,7 @@ def _replaced(value: Any, old: Any, new: Any) -> Any:
 
 
 def cut(text: str, n_tokens: int) -> str:
-    """A tokenizer.json with so many tokens of its vocabulary, all of its merges that need no others, and the rest as it was."""
+    """Shortens a tokenizer.json to n tokens and the merges of these tokens; the rest stays."""
     whole = json.loads(text)
     model = whole["model"]
     if isinstance(model["vocab"], list):
@@ -193,7 +193,7 @@ def cut(text: str, n_tokens: int) -> str:
 
 
 class Worker:
-    """A process that tries files; another one is started if it dies or takes too long."""
+    """A process that tries files; it is replaced by a new process if it dies or takes too long."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         self._errors = folder / "stderr.txt"
@@ -223,7 +223,7 @@ class Worker:
         return self._process
 
     def try_file(self, data: bytes) -> str:
-        """What became of it: "refused: why", "stopped: why" (a text was), "works"; "fails: ..." if anything else."""
+        """Returns the result: "refused: why", "stopped: why" (encoding a text raised), "works", or "fails: ..." for anything else."""
         process = self._process if self._process and self._process.poll() is None else self._start()
         used, begin = children.cpu_seconds(process.pid) or 0.0, time.monotonic()
         try:
@@ -246,7 +246,7 @@ class Worker:
 
 
 def tried(worker: Worker, text: str, seed: str, n: int) -> Iterator[tuple[int, bytes, str]]:
-    """n damaged versions of a file, and what became of them."""
+    """Yields n damaged versions of a file and the result of each."""
     for i in range(n):
         data = Mutator(f"{seed} {i}").mutate(text)
         yield i, data, worker.try_file(data)

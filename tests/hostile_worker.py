@@ -1,4 +1,4 @@
-"""Tries tokenizer files, which come from stdin one after the other, and says what became of each on stdout."""
+"""Reads tokenizer files from stdin, tries them one after the other, and writes the result of each to stdout."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What holds of the data between the steps of a tokenizer: one function for each type, and a hook that calls them.
+"""Checks of the data between the steps of a tokenizer: one function for each type, and a hook that calls them.
 
-`install` puts the checks behind every step of every pipeline (conftest.py does so for all tests); a test that makes such
-an object by itself calls the function.
+`install` adds the checks after every step of every pipeline; conftest.py does so for all tests. A test that makes such an
+object itself calls the function.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def check_batch(batch: TextBatch) -> None:
-    """Documents side by side, each valid UTF-8."""
+    """Checks documents: one after the other in the data, each valid UTF-8."""
     data, offsets = batch
     assert data.dtype == np.uint8 and data.ndim == 1, data.dtype
     assert offsets.dtype == np.int64 and len(offsets) >= 1, offsets.dtype
@@ -31,10 +31,10 @@ def check_batch(batch: TextBatch) -> None:
 
 
 def check_pieces(pieces: Pieces, *, n_documents: int | None = None) -> None:
-    """Pieces inside the data, in order, between characters; pieces of text apart.
+    """Checks pieces: inside the data, in order, cut between characters; pieces of text don't overlap.
 
-    Pieces of added tokens may reach over those after them, where one took the white space of another (see
-    kernels/cpu/find_tokens.py). They begin in order all the same.
+    Pieces of added tokens may overlap the pieces after them, if a token includes the white space of another token (see
+    kernels/cpu/find_tokens.py). Their starts are in order nevertheless.
     """
     data, start, end, rows = pieces.data, pieces.start, pieces.end, pieces.rows
     assert data.dtype == np.uint8 and data.ndim == 1, data.dtype
@@ -61,7 +61,7 @@ def check_pieces(pieces: Pieces, *, n_documents: int | None = None) -> None:
 
 
 def check_alignment(pieces: Pieces, sizes: np.ndarray | None = None) -> None:
-    """A place for each byte of pieces, in order, and inside of the document; sizes: int64[n_documents], in bytes."""
+    """Checks that each byte of pieces has an origin, in order, inside the document; sizes: int64[n_documents], in bytes."""
     low, high = pieces.alignment
     assert len(low) == len(high) == len(pieces.data), "an alignment of another text"
     for side in (low, high):
@@ -83,7 +83,7 @@ def check_alignment(pieces: Pieces, sizes: np.ndarray | None = None) -> None:
 
 
 def check_rows(rows: Rows) -> None:
-    """Tokens inside of the columns, columns of one length and their types, sequences inside of their rows."""
+    """Checks rows: tokens inside the columns, columns of the same length and the right types, sequences inside their rows."""
     first, last = rows.first, rows.last
     assert first.dtype == np.int64 and last.dtype == np.int64 and len(first) == len(last)
     n = len(rows.columns)
@@ -97,7 +97,7 @@ def check_rows(rows: Rows) -> None:
 
 
 def check_columns(rows: Rows) -> None:
-    """`check_rows`, and the values of all columns, which are made for that."""
+    """Checks rows and the values of all columns, which are computed for that."""
     check_rows(rows)
     columns = {name: getattr(rows.columns, name) for name in DTYPES}
     for name, column in columns.items():
@@ -109,7 +109,7 @@ def check_columns(rows: Rows) -> None:
 
 
 def check_encoding(encoding: Any, *texts: str) -> None:
-    """Offsets inside of the text, words in order, all lists of one length; texts: of each sequence."""
+    """Checks an encoding: offsets inside the text, words in order, lists of the same length; texts: of each sequence."""
     n = len(encoding)
     for name in ("ids", "type_ids", "tokens", "offsets", "attention_mask", "special_tokens_mask", "word_ids"):
         assert len(getattr(encoding, name)) == n, name
@@ -128,7 +128,7 @@ def check_encoding(encoding: Any, *texts: str) -> None:
 
 @contextmanager
 def installed() -> Iterator[dict[str, int]]:
-    """Checks what each step makes while this lasts; yields how often each was checked."""
+    """Checks the result of each step inside the block; yields how often each type was checked."""
     from gputok import normalizers, pre_tokenizers, processors
     from gputok.pipeline import added_vocabulary, encode_batch, tokenize
 

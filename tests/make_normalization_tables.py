@@ -1,6 +1,6 @@
-"""Writes gputok/text/unicode_maps.npz: what the installed `tokenizers` does to each character when it normalizes text.
+"""Writes gputok/text/unicode_maps.npz: how the installed `tokenizers` normalizes each character.
 
-Each of its normalizers has a Unicode version of its own, so no other source knows. Run it when `tokenizers` changes:
+Its normalizers use different Unicode versions, so `tokenizers` is the only source. Run this when `tokenizers` changes:
 
     python tests/make_normalization_tables.py
 

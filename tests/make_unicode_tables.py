@@ -1,10 +1,10 @@
-"""Writes gputok/automaton/unicode.npz: what the installed `tokenizers` thinks of every code point.
+"""Writes gputok/automaton/unicode.npz: the sets of characters that the installed `tokenizers` uses.
 
     python -m tests.make_unicode_tables
 
-Takes some minutes. Almost each part of `tokenizers` uses a Unicode version of its own, so each is asked: the
+This takes some minutes. The parts of `tokenizers` use different Unicode versions, so each is the source of its sets: the
 properties and case folding of Oniguruma (patterns), and the sets inside Digits, Whitespace, WhitespaceSplit,
-Punctuation, BertPreTokenizer and UnicodeScripts (Rust). `test_automaton.py` asks again and compares.
+Punctuation, BertPreTokenizer and UnicodeScripts (Rust). `test_automaton.py` compares the sets again.
 """
 
 from __future__ import annotations

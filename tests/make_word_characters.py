@@ -1,6 +1,6 @@
-"""Writes gputok/pipeline/word_characters.npz: the characters beside which a `single_word` token is not found.
+"""Writes gputok/pipeline/word_characters.npz: the characters that must not touch a `single_word` token.
 
-The installed `tokenizers` is asked about every code point. Run it when the version that the tests compare with changes.
+The installed `tokenizers` is the source. Run this when the version of `tokenizers` changes.
 """
 
 import pathlib

@@ -1,4 +1,4 @@
-"""What the tests of patterns share: the splits of gputok and of `tokenizers`, and text that tells patterns apart."""
+"""For the tests of patterns: the splits of gputok and of `tokenizers`, and text that distinguishes patterns."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def words(automaton: Automaton, texts: list[str], *, drop_gaps: bool = False) ->
 
 
 def regex_words(pattern, texts: list[str]) -> list[list[str]]:
-    """The same for a pattern of the `regex` package."""
+    """Does the same with the `regex` package."""
     return [[text[start:end] for start, end, _ in spans(pattern, text) if start < end] for text in texts]
 
 
@@ -55,7 +55,7 @@ def differences(
 
 
 def is_taken(pattern: str) -> bool:
-    """Whether `tokenizers` takes a pattern."""
+    """Returns True if `tokenizers` accepts a pattern."""
     try:
         tokenizers.Regex(pattern)
     except Exception:  # tokenizers raises bare Exception

@@ -1,4 +1,4 @@
-"""Added tokens that take white space from each other: pieces overlap where those of `tokenizers` do, in every way to encode."""
+"""Added tokens that include white space: the same pieces as in `tokenizers`, also if they overlap, by all ways to encode."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def tokens(rng: random.Random) -> list[tuple[str, dict[str, bool]]]:
 
 
 def told_apart(added, normalizer):
-    """Those of which no two are normalized alike: which one tokenizers then finds is by chance."""
+    """Leaves out tokens that are normalized to the text of another token: tokenizers finds either of them, by chance."""
     found = {}
     for content, switches in added:
         normal = (
@@ -95,7 +95,7 @@ def corpus_rows(tokenizer, texts: list[str]) -> list[list[int]]:
 
 
 def same_in_every_way(ours, theirs, texts: list[str], where=None) -> None:
-    """`encode`, `encode_batch` and `encode_corpus` beside tokenizers."""
+    """Compares `encode`, `encode_batch` and `encode_corpus` with tokenizers."""
     expected = [theirs.encode(one, add_special_tokens=False) for one in texts]
     views = list(map(view, expected))
     for one, wanted in zip(texts, views, strict=True):
@@ -124,7 +124,7 @@ def test_a_token_includes_the_white_space_before_the_next_token():
 
 
 def test_a_token_that_a_longer_token_overlaps():
-    """White space that a token would take on its left, or begins with, may be gone; the rest of it is the token."""
+    """White space at the start of a token may belong to the token before it; the rest is still the token."""
     added = [
         ("<x>", {"rstrip": True, "normalized": False}),
         ("\n a", {"lstrip": True, "normalized": False}),
@@ -137,7 +137,7 @@ def test_a_token_that_a_longer_token_overlaps():
 
 
 def test_nothing_is_left_of_a_token():
-    """It is left out, where tokenizers panics: no text may stop a tokenizer."""
+    """If nothing is left of a token, gputok leaves it out; tokenizers panics."""
     added = [
         ("<x>", {"rstrip": True, "normalized": False}),
         ("\n", {"lstrip": True, "normalized": False}),
@@ -163,7 +163,7 @@ def test_thousands_of_random_tokens(thousand):
 
 
 def test_parts_of_a_document_are_not_looked_through():
-    """The parts that corpora are cut into at spaces begin and end anew: a token's neighbours are not in them."""
+    """A corpus is cut at spaces, and the parts lack the neighbours of a token, so added tokens are not looked for in parts."""
     added = [
         (" a", {"single_word": True}),
         (" b", {"single_word": True}),

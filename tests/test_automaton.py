@@ -1,4 +1,4 @@
-"""Regular expressions to automata: worked examples, the dialect, planted faults, and `tokenizers` as the judge."""
+"""Automata of regular expressions: worked examples, the syntax, planted faults, and comparison with `tokenizers`."""
 
 import random
 import re
@@ -79,7 +79,7 @@ def test_words():
 
 
 def test_sizes():
-    """States and classes of the named patterns: a guard against tables that grow unseen."""
+    """The numbers of states and classes of the named patterns, so that larger tables are noticed."""
     sizes = {
         name: (a.n_states, a.n_classes) for name, a in ((n, compile_pattern(p)) for n, p in PATTERNS.items())
     }
@@ -88,7 +88,7 @@ def test_sizes():
 
 
 def test_equal_patterns_are_equal_tables():
-    """Minimal in states and classes, and numbered by first use, so the same language gives the same tables."""
+    """Automata have as few states and classes as possible, numbered by first use, so equal languages give equal tables."""
     for one, other in [
         ("a|b|c", "[a-c]"),
         ("(?:ab)?(?:ab)", "ab(?:ab)?"),
@@ -364,7 +364,7 @@ def test_gapless(pattern, gapless):
 
 
 def walk_steps(automaton: Automaton, text: str) -> int:
-    """How many characters a plain walk of the text looks at."""
+    """Counts the characters that a plain walk of the text reads."""
     classes = [
         automaton.member[automaton.page[ord(c) >> 7], ord(c) & 127]
         if c > "\x7f"
@@ -414,7 +414,7 @@ def test_escapes(escape):
 
 
 def test_case_folds():
-    """Every character that has case matches the same others."""
+    """Every cased character matches the same characters as in tokenizers."""
     cased = "\n".join(
         chr(c) for a, b in (property_set("Cased") | property_set("CWCM")).runs() for c in range(a, b)
     )

@@ -1,6 +1,5 @@
-"""Which device is chosen, and what is said where there is none."""
+"""The choice of a device, and the messages if no device is available."""
 
-import functools
 import sys
 import types
 import warnings
@@ -8,22 +7,37 @@ import warnings
 import pytest
 from typer.testing import CliRunner
 
-from gputok import Tokenizer, backend, cli, corpus, models, train_new_from_iterator
+from gputok import Tokenizer, backend, cli, models, train_new_from_iterator
 from gputok.backend import choose
 from gputok.implementations import ByteLevelBPETokenizer
 from gputok.recipes import recipe
 from gputok.trainers import ParityBpeTrainer
+from tests.emulation import stand_in
+
+CARDS = {
+    "H100": {"name": b"H100", "major": 9, "minor": 0},
+    "T4": {"name": b"T4", "major": 7, "minor": 5},
+    "V100": {"name": b"V100", "major": 7, "minor": 0},
+    "P100": {"name": b"P100", "major": 6, "minor": 0},
+}
 
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Pretends to be a machine with a driver (or none), CuPy (or none) and so many devices."""
+    """Pretends to be a machine with a driver (or none), CuPy (or none), a compiler and cards."""
 
-    def pretend(driver, devices=None):
+    def pretend(driver, cards=None, compiler=None):
         monkeypatch.delenv("GPUTOK_DEVICE", raising=False)
         monkeypatch.setattr(backend, "_driver_version", lambda: driver)
-        runtime = types.SimpleNamespace(getDeviceCount=lambda: devices, CUDARuntimeError=RuntimeError)
-        cupy = None if devices is None else types.SimpleNamespace(cuda=types.SimpleNamespace(runtime=runtime))
+        there = [CARDS[card] for card in cards or ()]
+        runtime = types.SimpleNamespace(
+            getDeviceCount=lambda: len(there),
+            getDeviceProperties=there.__getitem__,
+            CUDARuntimeError=stand_in.CUDARuntimeError,
+        )
+        nvrtc = types.SimpleNamespace(getVersion=lambda: (compiler or driver, 0))
+        cuda = types.SimpleNamespace(runtime=runtime, nvrtc=nvrtc)
+        cupy = None if cards is None else types.SimpleNamespace(cuda=cuda)
         monkeypatch.setitem(sys.modules, "cupy", cupy)
         monkeypatch.setattr(
             backend, "_cuda", lambda name, ordinals, reason: backend.Backend(name, reason, (*ordinals,))
@@ -32,28 +46,40 @@ def machine(monkeypatch):
     return pretend
 
 
-def test_auto_takes_a_device_that_answers(machine):
-    machine(driver=12, devices=2)
-    assert choose().name == choose("auto").name == choose("cuda").name == "cuda"
-    assert choose("cuda").devices == (0, 1) and choose("cuda:1").devices == (1,)
-    assert choose("cpu").name == "cpu"
+def test_auto_is_the_cpu_and_says_how_to_ask_for_a_device(machine):
+    machine(12, ["H100", "H100"])
+    assert choose().name == choose("auto").name == "cpu"
+    assert 'device="cuda" asks for the GPU' in choose().reason
+    assert choose("cuda") == backend.Backend("cuda", "device asks for it", (0, 1))
+    assert choose("cuda:1").devices == (1,) and choose("cpu").name == "cpu"
 
 
-def test_auto_leaves_small_inputs_to_the_cpu(machine):
-    machine(driver=12, devices=1)
-    small = choose("auto", n_bytes=1000)
-    assert small.name == "cpu" and "1,000 bytes" in small.reason
-    assert choose("auto", n_bytes=backend.SMALL_BYTES).name == "cuda"
-    assert choose("cuda", n_bytes=1000).name == "cuda"
+def test_auto_does_not_import_cupy(machine):
+    machine(12)  # without CuPy
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert choose().name == "cpu"
+
+
+def test_devices_that_the_compiler_does_not_serve_are_named_and_left_out(machine):
+    machine(13, ["H100", "V100", "T4", "P100"])
+    assert choose("cuda").devices == (0, 2)
+    v100 = r"cuda:1 \(V100, compute capability 7\.0\) is not served by the compiler of CUDA 13: pip install 'gputok\[cuda12\]'"
+    with pytest.raises(RuntimeError, match=rf"{v100} instead; .*usable: cuda:0, cuda:2"):
+        choose("cuda:1")
+    with pytest.raises(RuntimeError, match=r"cuda:3 \(P100, .* 6\.0\) is too old: gputok needs 7\.0"):
+        choose("cuda:3")
+    machine(13, ["V100"], compiler=12)
+    assert choose("cuda").devices == (0,)
+    machine(13, ["V100"])
+    with pytest.raises(RuntimeError, match=r'device="cuda" can\'t be had: cuda:0 \(V100'):
+        choose("cuda")
 
 
 def test_a_driver_without_cupy_is_one_line_that_names_the_extra(machine):
     for version in (12, 13):
-        machine(driver=version)
-        with pytest.warns(UserWarning, match=rf"no CuPy: pip install 'gputok\[cuda{version}\]'") as said:
-            assert choose().name == "cpu"
-        assert len(said) == 1 and "\n" not in str(said[0].message)
-        with pytest.raises(RuntimeError, match=rf"cuda{version}"):
+        machine(version)
+        with pytest.raises(RuntimeError, match=rf"no CuPy: pip install 'gputok\[cuda{version}\]'$"):
             choose("cuda")
 
 
@@ -76,41 +102,25 @@ def test_a_missing_driver_is_an_error_only_if_cuda_is_requested(machine):
 
 
 def test_a_device_that_does_not_exist(machine):
-    machine(driver=12, devices=1)
+    machine(12, ["T4"])
     with pytest.raises(RuntimeError, match="there are 1 CUDA devices, numbered from 0"):
         choose("cuda:1")
 
 
 def test_the_environment_chooses_the_device_by_default(machine, monkeypatch):
-    machine(driver=12, devices=1)
+    machine(12, ["T4"])
     monkeypatch.setenv("GPUTOK_DEVICE", "cpu")
     assert choose().reason == "GPUTOK_DEVICE asks for it"
-    assert choose("auto").name == "cuda"
+    monkeypatch.setenv("GPUTOK_DEVICE", "cuda")
+    assert choose() == backend.Backend("cuda", "GPUTOK_DEVICE asks for it", (0,))
+    assert choose("auto").name == "cpu"
     monkeypatch.setenv("GPUTOK_DEVICE", "tpu")
     with pytest.raises(ValueError, match=r"GPUTOK_DEVICE must be .*'tpu'"):
         choose()
 
 
-def test_text_of_unknown_size_is_looked_at_first(machine, monkeypatch):
-    """And none of it is lost."""
-    monkeypatch.setattr(backend, "SMALL_BYTES", 100)
-    monkeypatch.setattr(backend, "CUDA_BATCH_BYTES", 60)
-    for driver, device, n_texts, expected in (
-        (12, None, 9, "cpu"),
-        (12, "auto", 10, "cuda"),
-        (12, "cuda", 0, "cuda"),
-        (None, None, 10, "cpu"),
-        (12, None, 0, "cpu"),
-    ):
-        machine(driver=driver, devices=1)
-        read = functools.partial(corpus.read_texts, iter(["ten bytes."] * n_texts))
-        chosen, batches = backend.choose_for(read, None, device)
-        assert chosen.name == expected
-        assert [text for batch in batches for text in batch.strings()] == ["ten bytes."] * n_texts
-
-
 def everything(tmp_path):
-    """All that trains, counts or encodes."""
+    """Everything that trains, counts or encodes."""
     tokenizer, trainer = recipe("bpe", vocab_size=300)
     texts, path = ["some text"], tmp_path / "text.txt"
     path.write_text("some text")

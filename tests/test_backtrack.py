@@ -11,7 +11,7 @@ from gputok.text.byte_alphabet import BYTE_CHARACTERS
 
 
 def vocabulary(merges: list[tuple[str, str]]) -> dict[str, int]:
-    """All byte characters, then what merges spell, in an order that is not that of age."""
+    """The characters of all bytes, then the tokens of merges, in another order than that of the merges."""
     tokens = [*BYTE_CHARACTERS, *(left + right for left, right in merges)]
     distinct = list(dict.fromkeys(tokens))
     return {token: (7 * i) % len(distinct) if len(distinct) % 7 else i for i, token in enumerate(distinct)}
@@ -82,7 +82,7 @@ def test_vocabularies_that_can_only_be_merged():
 
 
 def test_backtracking_steps():
-    """The longest token first, `abc`, leaves `d`; but merging makes `ab` and `cd`, and so does this."""
+    """The longest first token is `abc`, which leaves `d`; but merging, and so backtracking, gives `ab` and `cd`."""
     merges = [("c", "d"), ("a", "b"), ("ab", "c")]
     model = models.BPE(vocabulary(merges), merges)
     ids = model.get_vocab()

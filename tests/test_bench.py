@@ -1,4 +1,4 @@
-"""The bench measures what it says: the same work, in processes of their own, compared before it is timed."""
+"""`gputok bench`: the same work for all peers, each run in its own process, and results compared before the first run."""
 
 import functools
 import json
@@ -94,7 +94,7 @@ def emulated(tmp_path, monkeypatch) -> str:
         "from gputok.kernels.cuda import train_bpe as bpe\n"
         "from tests.emulation import stand_in\n"
         "stand_in.install()\n"
-        "bpe._MERGES_PER_LOOK, bpe._LEAST_CAPACITY = 16, 1024\n"
+        "bpe._ROUNDS_PER_LOOK, bpe._LEAST_CAPACITY = 2, 1024\n"
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
     return "cuda:0"
@@ -104,7 +104,7 @@ def test_training_on_a_device_is_compared(text, emulated):
     found = bench.train(text, vocab_size=320, against=["tokenizers"], device=emulated, threads=2, runs=2)
     assert [row.peer for row in found.rows] == ["gputok", "gputok-cpu", "tokenizers"]
     assert all((row.n_equal, row.n_results) == (63, 63) and len(row.seconds) == 2 for row in found.rows)
-    names = ["split_words", "count_words", "train_bpe", "train_bpe, graphs"]
+    names = ["find_words", "count_words", "train_bpe", "train_bpe, graphs"]
     assert [stage.stage for stage in found.stages] == names
     for stage in found.stages:
         assert stage.n_bytes == text.stat().st_size and len(stage.device_seconds) == 2
@@ -126,9 +126,9 @@ def test_encoding_on_a_device_is_compared(text, emulated):
 
 
 def test_a_stage_that_differs_on_a_device_is_not_timed(text, tmp_path, monkeypatch):
-    merge = stages.words.count_batch
+    merge = stages.words.count_words
     monkeypatch.setattr(
-        stages.words, "count_batch", lambda *arguments: (n := merge(*arguments))._replace(counts=n.counts + 1)
+        stages.words, "count_words", lambda *arguments: (n := merge(*arguments))._replace(counts=n.counts + 1)
     )
     with pytest.raises(ValueError, match="not timed: count_words gives another result on the GPU"):
         stages.measure(job(text, tmp_path, "gputok"), emulated_device(), 1)

@@ -1,4 +1,4 @@
-"""A tokenizer that is changed while other threads use it: each call sees a state before or after a change, whole.
+"""A tokenizer that is changed while other threads use it: each call sees the state before or after a change.
 
 Each round changes one tokenizer step by step, while three threads encode, decode and look up. Their results must be those
 of the states that it goes through, in order, and the tokenizer must be at last what its own JSON says.
@@ -95,7 +95,7 @@ def trained(maker):
 
 
 def changes(tokenizer, maker, rng):
-    """What can be done to it, each a function without arguments."""
+    """The possible changes, each a function without arguments."""
     number = rng.randrange(2, 6)
     found = [
         lambda: tokenizer.add_tokens([AddedToken("<x>", normalized=False), "<y>"]),
@@ -177,7 +177,7 @@ CALLS = [
 
 
 def answers(tokenizer):
-    """What a tokenizer without a past, the same by its JSON, answers to each of the calls."""
+    """The results of the calls for a new tokenizer with the same JSON."""
     fresh = Tokenizer.from_str(tokenizer.to_str())
     fresh.encode_special_tokens = tokenizer.encode_special_tokens  # which JSON does not say
     return [[answer(call, fresh)] for call in CALLS]
@@ -191,7 +191,7 @@ def answer(call, tokenizer):
 
 
 def play(maker, choose, seed):
-    """One round: a change after the other in this thread, calls in three others."""
+    """One round: this thread makes changes, and three other threads make calls."""
     rng = random.Random(f"{maker.__name__} {choose.__name__} {seed}")
     tokenizer, twin = (Tokenizer.from_str(trained(maker)) for _ in range(2))
     steps, same = choose(tokenizer, maker, random.Random(seed)), choose(twin, maker, random.Random(seed))
@@ -288,7 +288,7 @@ def test_a_pipeline_stays_as_it_was():
 
 
 def test_two_threads_change_one_tokenizer(impatient):
-    """Nothing that one of them sets is lost."""
+    """No change of either thread is lost."""
     for _ in range(20):
         tokenizer = Tokenizer.from_str(trained(byte_level))
         size, begin = tokenizer.get_vocab_size(), threading.Barrier(3)
@@ -324,7 +324,7 @@ def used_in_a_child(tokenizer, texts):
 @pytest.mark.parametrize("n", [pytest.param(5), pytest.param(100, marks=pytest.mark.full)])
 @pytest.mark.filterwarnings("ignore:.*fork")
 def test_forks_while_threads_use_it(n, impatient):
-    """A child has none of the threads, and waits for none of them."""
+    """A child process has none of the threads, and must not wait for them."""
     tokenizer = Tokenizer.from_str(trained(one_walk))
     expected = used_in_a_child(copy.deepcopy(tokenizer), TEXTS)
     stop, context = threading.Event(), multiprocessing.get_context("fork")

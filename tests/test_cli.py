@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from children import child, end
 from gputok.kernels.native import choose
 from gputok.kernels.native.preparation import preparation
 
-from gputok import Tokenizer, WordCounts, cli, models
+from gputok import Tokenizer, WordCounts, cli, models, pre_tokenizers
 from gputok.automaton import PATTERNS
 from gputok.cli import bench as cli_bench
 from gputok.cli import info as cli_info
@@ -33,7 +34,7 @@ LINES = [" ".join(rng.choices(WORDS, k=rng.randrange(12))) + "\n" for _ in range
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder to work in, with some text."""
+    """A working folder with some text."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.txt").write_text("".join(LINES))
     return tmp_path
@@ -232,6 +233,7 @@ def test_a_dash_is_standard_input_and_output(folder, gputok, stdin):
     stdin(text)
     status, page, table = gputok("report", "-", "-t", "t.json", "-o", "-")
     assert status == 0 and page.startswith("<!doctype html>") and table.split()[0] == "vocabulary"
+    assert '["text","standard input"]' in page and "gputok report - -t t.json -o -" in page
 
 
 def test_what_standard_input_cannot_be(folder, gputok, stdin):
@@ -329,6 +331,49 @@ def test_a_resumed_run_says_what_it_did_not_do_again(folder, gputok, monkeypatch
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     status, out, _ = gputok(*arguments)
     assert status == 0 and f"(after {seen[0]:,} documents of an earlier run) from 80,000 documents" in out
+
+
+# -- show
+
+
+def test_show_puts_bars_between_tokens_in_a_pipe(folder, gputok, stdin):
+    upstream().save("t.json")
+    text = "retain this; orient\n"
+    tokens = [text[a:b] for a, b in upstream().encode(text).offsets]
+    assert len(tokens) > 5
+    (folder / "one.txt").write_text(text)
+    status, out, err = gputok("show", "one.txt", "-t", "t.json")
+    assert (status, err) == (0, "")
+    assert out == "│".join(tokens).replace("\n", "↵\n")
+    assert gputok("show", text.rstrip("\n"), "-t", "t.json")[1] == "│".join(tokens).replace("│\n", "\n")
+    stdin(text)
+    assert gputok("show", "-", "-t", "t.json")[1] == out
+    (folder / "rows.jsonl").write_text(json.dumps({"body": text}) + "\n")
+    assert gputok("show", "rows.jsonl", "--column", "body", "-t", "t.json")[1] == out
+
+
+def test_show_commands_no_terminal(folder, gputok):
+    """Escape sequences in a text are shown, not sent."""
+    upstream().save("t.json")
+    _, out, _ = gputok("show", "a\x1b[31mb\x07\x9b", "-t", "t.json")
+    assert "\x1b" not in out and "\x9b" not in out and "\\x1b" in out and "\\x07" in out
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="there are no pseudo-terminals here")
+@pytest.mark.parametrize("variables", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_show_has_colours_in_a_terminal(folder, variables):
+    upstream().save("t.json")
+    ours, theirs = os.openpty()
+    environment = {"TERM": "xterm-256color", "NO_COLOR": "", **variables}
+    with start("show", "so, it goes 漢", "-t", "t.json", stdout=theirs, more=environment) as process:
+        process.wait()
+        os.close(theirs)
+        out = os.read(ours, 10_000).decode()
+    os.close(ours)
+    if variables:
+        assert "\x1b" not in out and "│" in out
+    else:
+        assert "\x1b[30;48;5;153m" in out and re.sub("\x1b[^m]*m", "", out).strip() == "so, it goes 漢"
 
 
 # -- CSV, and rows without text
@@ -474,7 +519,7 @@ def test_the_script_for_completion_can_be_shown():
 
 
 def test_errors_name_the_output_and_no_temporary_file(folder, gputok, monkeypatch):
-    """Any error of the system about a file that is being written."""
+    """For any system error about a temporary file."""
     upstream().save("t.json")
     real = os.open
 
@@ -588,6 +633,21 @@ def test_info(gputok):
     calls, reason = choose()
     assert facts["kernels"] == reason and reason in gputok("info")[1]
     assert ("jit cache" in facts) == (calls is None)
+
+
+def test_info_says_what_of_a_tokenizer_runs_where(gputok, tmp_path):
+    path = tmp_path / "tokenizer.json"
+    tokenizer = Tokenizer(models.WordLevel())
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.add_special_tokens(["<s>"])
+    tokenizer.save(str(path))
+    facts = json.loads(gputok("info", "--json", "--tokenizer", path)[1])
+    assert {stage: where for stage, where in facts.items() if "cuda" in stage} == {
+        'device="cuda", count words': "on the GPU, the parts between spaces; the CPU cuts each distinct part into words once; "
+        "on the CPU, batches that hold an added token",
+        'device="cuda", merge': "on the CPU: only BPE is trained on a GPU, not WordLevel",
+        'device="cuda", encode': "on the CPU: the pre-tokenizer is more than one walk over the text",
+    }
 
 
 def test_nothing_is_compiled_if_the_wheel_has_machine_code(gputok):

@@ -1,4 +1,4 @@
-"""Every source of text gives the same documents, in batches of bounded size, and names what is wrong with it."""
+"""All kinds of sources of text: the same documents, in batches of bounded size, and errors that name the place."""
 
 import gzip
 import json
@@ -23,7 +23,7 @@ TEXTS = ["one\n", "", "naïve 漢字 😀\r\n", "a\u2028b\x0bc", "tail"]
 
 
 def documents(source, **options) -> list[str]:
-    """What `read` gives, with the rules that hold for every batch."""
+    """The documents that `read` yields; checks each batch."""
     texts = []
     for batch in corpus.read(source, **options):
         assert batch.offsets.dtype == np.int64 and batch.data.dtype == np.uint8
@@ -48,7 +48,7 @@ def compress(path: pathlib.Path, ending: str) -> pathlib.Path:
 
 
 def write(path: pathlib.Path, texts: list[str]) -> pathlib.Path:
-    """One file of the kind its name says, with one document for each text."""
+    """Writes a file of the kind that its name implies, with one document for each text."""
     if path.suffix == ".jsonl":
         path.write_text("".join(json.dumps({"id": i, "text": text}) + "\n" for i, text in enumerate(texts)))
     elif path.suffix == ".parquet":
@@ -325,7 +325,7 @@ def several_parts(path: pathlib.Path, ending: str) -> list[int]:
 @pytest.mark.parametrize("ending", ["", ".gz", ".xz", ".zst"])
 @pytest.mark.parametrize("kind", [".txt", ".jsonl", ".sep"])
 def test_a_file_that_shrinks_is_an_error(tmp_path, kind, ending, threads, monkeypatch):
-    """Cut where a line ends, so that nothing but the size tells."""
+    """Cut at the end of a line, so that only the size shows the damage."""
     monkeypatch.setattr("io.DEFAULT_BUFFER_SIZE", 256)
     monkeypatch.setattr(files, "_SMALL_BYTES", 256)
     path = tmp_path / f"a{kind}{ending}"

@@ -1,7 +1,7 @@
-"""Every .cu file compiles for every architecture that we name, without a GPU: by NVRTC, which is what CuPy uses.
+"""Every .cu file compiles for all supported architectures, without a GPU, by NVRTC, the compiler that CuPy uses.
 
-NVRTC comes from the package nvidia-cuda-nvrtc. Beside each kernel stands what it may use of registers and shared memory; a
-table of what it uses is printed (`pytest -rP tests/test_cuda_compile.py`).
+NVRTC comes from the package nvidia-cuda-nvrtc. A table below limits the registers and the shared memory of each kernel;
+`pytest -rP tests/test_cuda_compile.py` prints what each kernel uses.
 """
 
 import ctypes
@@ -32,7 +32,7 @@ def nvrtc():
 
 
 def compile_kernels(nvrtc, file: str, architecture: int) -> tuple[bool, str]:
-    """Whether a file compiles, and what the compiler says of it."""
+    """Compiles a file; returns whether that works, and the messages."""
     program, size = ctypes.c_void_p(), ctypes.c_size_t()
     source = (SOURCES / file).read_bytes()
     nvrtc.nvrtcCreateProgram(ctypes.byref(program), source, file.encode(), 0, None, None)

@@ -1,19 +1,24 @@
-"""What `cupy_device` says to CuPy, told to a stand-in: launches, streams, copies, graphs."""
+"""The calls of `cupy_device` to CuPy (launches, streams, copies, graphs), made to a stand-in for CuPy."""
 
+import itertools
 import pathlib
 import re
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 from gputok.kernels.cuda import count_words as words
+from gputok.kernels.cuda import device as cuda
 from gputok.kernels.cuda import encode_words as lookup
 from gputok.kernels.cuda import train_bpe as bpe
 from gputok.kernels.cuda.device import SOURCES, Device
 
-from gputok import backend
+from gputok import backend, corpus
 from gputok.bench import device as probes
 from gputok.pipeline.count_words import count_words as count_on_cpu
 from gputok.pre_tokenizers import SplitPlan
@@ -41,7 +46,7 @@ def device(devices):
 
 @pytest.fixture
 def few_pairs(monkeypatch):
-    monkeypatch.setattr(bpe, "_MERGES_PER_LOOK", 8)
+    monkeypatch.setattr(bpe, "_ROUNDS_PER_LOOK", 2)
     monkeypatch.setattr(bpe, "_LEAST_CAPACITY", 512)
 
 
@@ -52,25 +57,35 @@ def test_all_stages_through_cupy(by_graph, device, few_pairs):
     agree(results(in_cuda(device._replace(by_graph=by_graph)), given), results(in_python(), given))
 
 
+def numbered(batches: list[TextBatch]) -> Iterator[words.Batch]:
+    return (words.Batch([batch.data], batch.offsets, i << 32) for i, batch in enumerate(batches))
+
+
 def test_a_batch_is_copied_while_the_one_before_is_counted(device):
-    """Work waits for its own copy, and for no other."""
-    pending, launched = [], device.launch
+    """By another thread: counting does not begin here before the copy of the next batch has, which nobody waits for."""
+    pending, begun, n = [], [threading.Event() for _ in range(6)], itertools.count()
+
+    def upload(arrays):
+        arrived = device.upload(arrays)
+        begun[next(n)].set()
+        return arrived
 
     def launch(file, kernel, *arguments, **options):
-        if kernel == "count_words":
+        if kernel == "count_words" and len(pending) < 4:
+            assert begun[len(pending) + 1].wait(60)
             pending.append(stand_in.pending())
-        launched(file, kernel, *arguments, **options)
+        device.launch(file, kernel, *arguments, **options)
 
     batches = [TextBatch.from_strings([f"batch {i}", " of some words" * i]) for i in range(5)]
-    numbered = [(*batch, i << 32) for i, batch in enumerate(batches)]
-    data, _, counts, _ = words.count_words(device._replace(launch=launch), numbered, GPT2)
+    watched = device._replace(launch=launch, upload=upload)
+    data, _, counts, _ = words.count_batches(watched, numbered(batches), GPT2)
     expected = count_on_cpu(batches, SplitPlan(GPT2, False), threads=1)
     assert np.array_equal(data, expected.data) and np.array_equal(counts, expected.counts)
-    assert pending == [2, 2, 2, 2, 0]  # text and offsets of the next batch
+    assert pending == [2, 2, 2, 2]  # text and offsets of the next batch
 
 
 def test_copies_end_with_the_work_that_fails(device):
-    """Memory that a copy goes to is used again as soon as nothing has hold of it."""
+    """The target memory of a copy is reused as soon as nothing refers to it."""
     with pytest.raises(KeyError), device.active():
         device.upload((np.arange(9),))
         assert stand_in.pending() == 1
@@ -78,9 +93,57 @@ def test_copies_end_with_the_work_that_fails(device):
     assert stand_in.pending() == 0
 
 
+def test_streams_and_pinned_memory_belong_to_lanes(device):
+    """However many threads work on a device, and however large what they copy is."""
+
+    def work(i):
+        with device.active(), device.active():
+            there = device.upload(([np.arange(i * 1000, dtype=np.uint32), np.arange(3, dtype=np.uint32)],))
+            return device.download(there()[0]).sum()
+
+    with ThreadPoolExecutor(16) as pool:
+        sums = [*pool.map(work, range(64))]
+    assert sums == [np.arange(i * 1000).sum() + 3 for i in range(64)]
+    assert len(stand_in.Stream.made) <= 2 * cuda.LANES
+    assert stand_in.faults.pinned <= 4 * cuda.PIECE_BYTES * cuda.LANES
+
+
+def test_an_array_goes_through_pinned_memory_in_pieces(device, monkeypatch):
+    monkeypatch.setattr(cuda, "PIECE_BYTES", 64)
+    for n in (0, 1, 7, 8, 9, 100, 1000):
+        array = np.arange(n, dtype=np.int64)
+        with device.active():
+            (there,) = device.upload((array,))()
+            assert np.array_equal(device.download(there), array)
+
+
+def test_no_pinned_memory_is_no_memory(device):
+    stand_in.faults.pinned_limit = cuda.PIECE_BYTES
+    with pytest.raises(MemoryError, match="MiB of pinned host memory can't be had"), device.active():
+        pass
+    assert stand_in.faults.pinned <= cuda.PIECE_BYTES
+
+
+def test_memory_is_given_again_at_once_within_a_stream(device):
+    """What the stand-in is worth: a kernel finds the bytes that are there when it runs, not when it was launched."""
+    import cupy
+
+    with device.active() as lane:
+        bits, rank = cupy.full(1, 1, cupy.uint32), cupy.zeros(1, cupy.int64)
+        at = bits.data.ptr
+        starts = cupy.zeros(1, cupy.uint32)
+        device.launch("count_words.cu", "list_bits", 1, 1, (bits, 1, rank, starts))
+        with lane.copying:
+            assert cupy.empty(1, cupy.uint32).data.ptr != at
+        del bits
+        assert cupy.empty(1, cupy.uint32).data.ptr == at and stand_in.faults.given_again
+
+
 def test_the_whole_path_on_two_devices_through_cupy(devices, few_pairs, monkeypatch):
-    """No array of one device is used on the other, by threads of each."""
-    monkeypatch.setattr(backend, "CUDA_BATCH_BYTES", 1000)
+    """Two threads with one device each never use an array of the other device."""
+    monkeypatch.setattr(cuda, "BATCH_BYTES", 1000)
+    for read in (corpus.read, corpus.read_texts):
+        monkeypatch.setitem(read.__kwdefaults__, "batch_bytes", 400)
     documents = [*random_documents(np.random.default_rng(5), 100).strings(), "the<|endoftext|>the"]
 
     def run(device):
@@ -103,16 +166,16 @@ def test_probes_through_cupy(device):
 
 def test_structs_are_those_of_the_kernels(monkeypatch, few_pairs):
     """Names, order and elements of the arrays that a kernel gets as one pointer."""
-    pointers, seen = Device.pointers, set()
+    struct, seen = Device.struct, set()
 
-    def checked(self, arrays):
-        name = type(arrays).__name__
+    def checked(self, fields):
+        name = type(fields).__name__
         (source,) = (path for path in SOURCES.glob("*.cu") if f"struct {name} {{" in path.read_text())
-        signatures.check_struct(source, name, arrays)
+        signatures.check_struct(source, name, fields)
         seen.add(name)
-        return pointers(self, arrays)
+        return struct(self, fields)
 
-    monkeypatch.setattr(Device, "pointers", checked)
+    monkeypatch.setattr(Device, "struct", checked)
     results(in_cuda(emulated_device(1)), inputs_of_all_stages())
     assert seen == {"Training", "Model", "Words", "Rounds"}
 
@@ -138,11 +201,11 @@ def test_wrong_kernel_arguments_are_errors():
         (starts, 2.0, rank, starts),
         (starts, 2, np.zeros(4, np.int64)[::2], starts),
     ):
-        with pytest.raises(TypeError, match=r"words\.cu, list_bits: "):
+        with pytest.raises(TypeError, match=r"count_words\.cu, list_bits: "):
             launch(*wrong)
-    with pytest.raises(TypeError, match=r"Words of lookup\.cu has"):
+    with pytest.raises(TypeError, match=r"Words of encode_words\.cu has"):
         signatures.check_struct(SOURCES / "encode_words.cu", "Words", Fewer(rank, text))
-    with pytest.raises(TypeError, match=r"lookup\.cu, Words: i64\* begin can't be uint32"):
+    with pytest.raises(TypeError, match=r"encode_words\.cu, Words: i64\* begin can't be uint32"):
         wrong = lookup.Words(text, starts, rank, rank, starts, starts, starts)
         signatures.check_struct(SOURCES / "encode_words.cu", "Words", wrong)
 

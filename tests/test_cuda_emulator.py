@@ -1,4 +1,4 @@
-"""The emulator that stands in for a GPU: right kernels come out right, and planted faults are caught."""
+"""The emulator of a GPU: correct kernels give correct results, and planted faults are found."""
 
 import pathlib
 import subprocess
@@ -40,8 +40,25 @@ def test_a_barrier_that_half_a_block_reaches_is_an_error():
 
 
 def test_a_warp_that_never_meets_is_an_error():
-    with pytest.raises(EmulationError, match="a thread ended while others of its warp wait"):
+    with pytest.raises(EmulationError, match=r"ended while others of its warp wait|others have ended"):
         run("waits_forever", np.zeros(1, np.uint64), blocks=1, values=VALUES[1:])
+
+
+def test_lanes_that_meet_at_different_lines_are_an_error():
+    with pytest.raises(EmulationError, match=r"lanes of a warp meet at line \d+, others at line \d+"):
+        run("meet_at_two_lines", np.zeros(1, np.uint64), blocks=1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_lanes_that_meet_without_all_others_are_an_error(seed):
+    with pytest.raises(EmulationError, match=r"others have ended|ended while others of its warp wait"):
+        run("meet_without_some", np.zeros(1, np.uint64), blocks=1, seed=seed)
+
+
+def test_a_loop_that_only_loads_gives_way():
+    """And is a deadlock if no thread writes what it waits for."""
+    with pytest.raises(EmulationError, match="deadlock: threads wait for what no thread writes"):
+        run("spin_on_a_load", np.zeros(2, np.uint64), blocks=1)
 
 
 def test_waiting_for_a_block_that_has_not_started_is_an_error():
@@ -58,6 +75,7 @@ def test_waiting_for_a_block_that_has_not_started_is_an_error():
 def sanitized(kernel: str, sanitizer: str) -> subprocess.CompletedProcess:
     """Runs one kernel in a process of its own, under a sanitizer's runtime."""
     more = "640, blocks=11, values=VALUES.copy(), " if kernel == "read_past_the_end" else ""
+    more = "blocks=2, " if "fence" in kernel else more
     call = f"run({kernel!r}, np.zeros(10, np.uint64), {more}sanitizer={sanitizer!r})"
     code = f"from tests.test_cuda_emulator import *; {call}"
     return command(sanitizer, "-c", code)
@@ -75,6 +93,10 @@ def sanitized(kernel: str, sanitizer: str) -> subprocess.CompletedProcess:
         ("pass_on", "thread", None),
         ("count_parity", "thread", None),
         ("warp_sum", "thread", None),
+        ("pass_behind_fences", "thread", None),
+        ("no_fence_before", "thread", "data race"),
+        ("no_fence_behind", "thread", "data race"),
+        ("fences_of_others", "thread", "data race"),
     ],
 )
 def test_sanitizers_find_what_no_schedule_shows(kernel, sanitizer, found):
@@ -84,7 +106,6 @@ def test_sanitizers_find_what_no_schedule_shows(kernel, sanitizer, found):
         assert done.returncode == 0, done.stderr
     else:
         assert done.returncode != 0
-        place = {"missing_barrier": "sum_block<false>", "one_barrier_too_few": "pass_on_twice<false>"}.get(
-            kernel, kernel
-        )
+        place = {"missing_barrier": "sum_block<false>", "one_barrier_too_few": "pass_on_twice<false>"}
+        place = "pass_by_flag" if "fence" in kernel else place.get(kernel, kernel)
         assert found in done.stderr and place in done.stderr

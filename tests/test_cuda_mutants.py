@@ -1,7 +1,8 @@
-"""What the emulator is worth: faults planted in the real kernels, one at a time, are found by the runs of all stages.
+"""Faults that are planted in the CUDA kernels, one at a time: the emulator finds each of them when it runs all stages.
 
-A barrier is left out, or an atomic addition becomes a plain one. ThreadSanitizer sees each fiber, a barrier that not all
-reach is an error, and results are compared; one of these must speak.
+A fault removes a barrier, or replaces an atomic operation (an addition, exchange, compare-and-swap, minimum, maximum, bit, or
+load of what other threads write) by an ordinary one. It must be found by ThreadSanitizer, which sees each fiber, by the error
+for a barrier that not all threads reach, or by a wrong result. Fences have faults of their own (test_cuda_emulator.py).
 """
 
 import pathlib
@@ -10,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from typing import NamedTuple
 
 import pytest
@@ -20,27 +22,33 @@ from tests.test_kernels import in_python, inputs_of_all_stages
 
 ROOT = pathlib.Path(__file__).parents[1]
 FILES = ("split.cu", "count_words.cu", "train_bpe.cu", "encode_words.cu", "table.cuh")
-BARRIER = r"( *)sync_block\(\);"
-ADDITION = r"( *)atomic_add\((&?)([^,]+), (.+)\);"
+BARRIER = re.compile(r"^ *(sync_block\(\);)")
+ATOMIC = re.compile(r"\b(atomic_(?:add|cas|min|max|or|exchange)|load_shared_word)\(")
+# What nothing can find: whoever stores there stores the same.
+SPARED = ("atomic_max(&t.state[OVERFLOWED]", "atomic_max(&t.state[DONE]")
 
 
 class Mutant(NamedTuple):
-    """A line of a source, and what becomes of it."""
+    """A place in a source, and what becomes of it."""
 
     file: str
     line: int
-    text: str
+    column: int
+    before: str
+    after: str
 
 
 def mutants() -> list[Mutant]:
     found = []
     for file in FILES:
         for number, line in enumerate((SOURCES / file).read_text().splitlines()):
-            if re.fullmatch(BARRIER, line):
-                found.append(Mutant(file, number, ""))
-            elif addition := re.fullmatch(ADDITION, line):
-                indent, taken, place, value = addition.groups()
-                found.append(Mutant(file, number, f"{indent}{'' if taken else '*'}{place} += {value};"))
+            if barrier := BARRIER.match(line):
+                found.append(Mutant(file, number, barrier.start(1), barrier[1], ""))
+            for atomic in ATOMIC.finditer(line.split("//")[0]):
+                if not line[atomic.start() :].startswith(SPARED):
+                    name = atomic[1].removeprefix("atomic_").replace("or", "either")  # `or` is a keyword
+                    plain = "plain::load" if name.startswith("load") else f"plain::{name}"
+                    found.append(Mutant(file, number, atomic.start(1), atomic[1], plain))
     return found
 
 
@@ -53,12 +61,14 @@ agree(sanitized("thread", given, pathlib.Path(sys.argv[2])), expected)
 
 
 def survives(mutant: Mutant, case: pathlib.Path, folder: pathlib.Path) -> bool:
-    """Whether all stages give what they should with this fault, and nothing is said."""
+    """Returns True if all stages give correct results without any message, so the fault was not found."""
     for part in ("gputok", "kernels", "tests"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     path = folder / "kernels" / "cuda" / mutant.file
     lines = path.read_text().splitlines()
-    lines[mutant.line] = mutant.text
+    line, stop = lines[mutant.line], mutant.column + len(mutant.before)
+    assert line[mutant.column : stop] == mutant.before
+    lines[mutant.line] = f"{line[: mutant.column]}{mutant.after}{line[stop:]}"
     path.write_text("\n".join(lines) + "\n")
     command = [sys.executable, "-c", PROGRAM, str(case), str(folder)]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
@@ -79,18 +89,15 @@ def case(tmp_path_factory) -> pathlib.Path:
 
 
 def test_faults_to_plant_exist():
-    found = mutants()
-    barriers = [mutant for mutant in found if not mutant.text]
-    assert len(barriers) >= 11 and len(found) - len(barriers) >= 6
-    assert {mutant.file for mutant in found} == {
-        "count_words.cu",
-        "train_bpe.cu",
-        "encode_words.cu",
-        "table.cuh",
-    }
+    found = Counter(mutant.before for mutant in mutants())
+    assert found["sync_block();"] >= 20 and found["atomic_add"] >= 12 and found["load_shared_word"] >= 8
+    assert min(found[f"atomic_{name}"] for name in ("cas", "min", "or", "exchange")) >= 2
+    assert {mutant.file for mutant in mutants()} == {*FILES}
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("mutant", mutants(), ids=lambda mutant: f"{mutant.file}:{mutant.line + 1}")
+@pytest.mark.parametrize(
+    "mutant", mutants(), ids=lambda mutant: f"{mutant.file}:{mutant.line + 1}:{mutant.before.strip('();')}"
+)
 def test_a_planted_fault_is_found(mutant, case, tmp_path):
     assert not survives(mutant, case, tmp_path)

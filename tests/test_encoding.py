@@ -12,14 +12,14 @@ from gputok import Encoding
 
 
 def ours(theirs: tokenizers.Encoding) -> Encoding:
-    """The same encoding, through the pickle form that both have."""
+    """Converts an encoding of tokenizers, by the pickle form, which is the same in both."""
     encoding = Encoding()
     encoding.__setstate__(theirs.__getstate__())
     return encoding
 
 
 def state(encoding) -> dict:
-    """All that an encoding holds."""
+    """All attributes of an encoding."""
     return json.loads(encoding.__getstate__())
 
 

@@ -1,4 +1,4 @@
-"""Mistakes that are answered in the words of `tokenizers`, asked live, and forms that both packages take as arguments."""
+"""Error messages that equal those of the installed `tokenizers`, and forms of arguments that both packages accept."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The examples of all docstrings give what they say."""
+"""The examples in all docstrings give the results that they show."""
 
 import ast
 import doctest

@@ -1,7 +1,7 @@
-"""Every field of every component has a type and a range: what is wrong is refused where it is set and where it is read.
+"""The type and the range of each field of each component: wrong values are refused when they are set or read.
 
-For each field of each component, a table of wrong values: each is refused by one clear error that names the field, or works
-and is kept by `to_str` and `from_str`. What tokenizers reads is read, and what is written tokenizers reads.
+Each field of each component gets wrong values of a table. A value must raise one clear error that names the field, or else
+work and survive `to_str` and `from_str`. gputok reads what tokenizers reads, and tokenizers reads what gputok writes.
 """
 
 import dataclasses
@@ -166,7 +166,7 @@ def read_by_tokenizers(text):
 
 
 def differs_by_intent(form, place, literal) -> bool:
-    """What tokenizers reads as something else, or takes and then fails with."""
+    """Values that tokenizers reads as something else, or accepts and fails with later."""
     if name_of(form) == "RobertaProcessing":
         return True  # a wrong switch makes it a BertProcessing there
     if "vocab" in place and literal == str(2**32 - 1):
@@ -343,7 +343,7 @@ def test_values_that_were_accepted_unchecked_before(make):
 
 
 def test_the_largest_numbers_that_tokenizers_takes():
-    """2**63 is a length there: longer than any word, here as there."""
+    """tokenizers accepts 2**63 as a length; it is longer than any word in both."""
     word_piece = models.WordPiece({"u": 0, "x": 1}, "u", max_input_chars_per_word=2**63)
     assert [token.value for token in word_piece.tokenize("x")] == ["x"]
     none = models.WordPiece({"u": 0, "x": 1}, "u", max_input_chars_per_word=0)

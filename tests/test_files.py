@@ -1,4 +1,4 @@
-"""A file is there whole or not at all."""
+"""Atomic file writes: a file appears complete under its name, or not at all."""
 
 import os
 import subprocess
@@ -85,7 +85,7 @@ def test_every_output_is_written_through_a_link(tmp_path, monkeypatch):
 
 
 def test_an_interrupted_run_through_a_link_resumes(tmp_path):
-    """What a broken-off run left lies beside the file itself, wherever its links are."""
+    """The temporary file of an interrupted run is next to the file that a link points to."""
 
     def batches(n_done, stop=False):
         for i in range(n_done, 9):

@@ -1,4 +1,4 @@
-"""Files of other formats, in and out: each gives the ids of the library that the format belongs to, asked live."""
+"""Files of other formats, read and written: the same ids as the installed library that the format belongs to."""
 
 import base64
 import io
@@ -87,7 +87,7 @@ def encoding_of(path, options: dict) -> tiktoken.Encoding:
 
 @pytest.mark.parametrize("pattern", ["gpt2", "llama3", "o200k", "qwen3", "tekken"])
 def test_tiktoken_files(pattern, tmp_path):
-    """Written, read by tiktoken, and read again: the same ids each time, and the same tokenizer."""
+    """A tokenizer is written, read by tiktoken, and read back: the ids are the same, and so is the tokenizer."""
     original = byte_level(pattern)
     original.add_special_tokens(["<|end|>", "<|begin|>"])
     options = gputok.save_tiktoken(original, tmp_path / "x.tiktoken")
@@ -109,7 +109,7 @@ def test_tiktoken_files(pattern, tmp_path):
 
 
 def random_ranks(seed: int) -> dict[bytes, int]:
-    """A vocabulary that no training gives: tokens that can't be made of two others, and gaps between ranks."""
+    """A vocabulary that training can't give: tokens that two others don't form, and gaps between ranks."""
     r = random.Random(seed)
     tokens = [bytes([byte]) for byte in range(256)]
     r.shuffle(tokens)
@@ -377,7 +377,7 @@ def test_llama_2_as_a_sentencepiece_model(shared_tokenizer, corpus_sample, tmp_p
 @pytest.mark.parametrize("name", ["T5Tokenizer", "XLMRobertaTokenizer"])
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
 def test_tokenizers_that_transformers_converted_as_sentencepiece_models(kind, name, tmp_path):
-    """Its way to strip a text (Strip on one side, WhitespaceSplit) is another, and says the same."""
+    """transformers strips a text by other components (Strip on one side, WhitespaceSplit) with the same effect."""
     for file in ("spiece.model", "sentencepiece.bpe.model", "tokenizer.model"):
         (tmp_path / file).write_bytes(spm_model(kind))
     backend = getattr(transformers, name).from_pretrained(tmp_path).backend_tokenizer
@@ -526,7 +526,7 @@ def _saved(save, tokenizer: Tokenizer, path: pathlib.Path) -> bytes:
 
 
 def convert(folder: pathlib.Path, path: pathlib.Path, pre: str | None = None) -> pathlib.Path:
-    """What llama.cpp's converter does with a folder, by the classes of the `gguf` package that it uses."""
+    """Does what llama.cpp's converter does with a folder, with the classes of the `gguf` package."""
     writer = gguf.GGUFWriter(str(path), "llama")
     if pre is None:
         vocab = gguf.SentencePieceVocab(folder)
@@ -864,7 +864,7 @@ def _tiktoken_bytes() -> bytes:
 
 @pytest.mark.parametrize("name", ROUND_TRIPS)
 def test_a_round_trip_of_each_format(name, tmp_path):
-    """What is read is what was written, down to the JSON form and the ids."""
+    """The tokenizer that is read equals the one that was written: the same JSON form and ids."""
     make, save, load = ROUND_TRIPS[name]
     original = make()
     save(original, tmp_path / "file")

@@ -1,4 +1,4 @@
-"""Damaged tokenizer files are refused with a clear ValueError, or work: none crashes, hangs, or takes all memory."""
+"""Damaged tokenizer files raise a clear ValueError, or work; they never crash, hang, or exhaust the memory."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from gputok import AddedToken, Regex, Tokenizer, decoders, models, normalizers, 
 SEED = 0
 STOPPED = re.compile(
     "stopped: (the unknown token .* is needed, but it isn't in the vocabulary"
-    "|piece 0: a character isn't in the vocabulary, and there is no unk_id|padding to [0-9]+ tokens, by "
-    "|FixedLength: length is 0, |TemplateProcessing cannot come after |the template .* uses \\$B)",
+    "|piece 0: a character isn't in the vocabulary, and unk_id is not set|padding to [0-9]+ tokens, by "
+    "|FixedLength: expected a length of at least 1 |TemplateProcessing cannot come after |the template .* uses \\$B)",
     re.DOTALL,
 )
 """Why a text may be refused by a tokenizer whose file was not, as in tokenizers."""
@@ -130,7 +130,7 @@ SMALL = small_files()
 
 
 class Failures:
-    """What failed, by its kind: the first of each is kept as a file."""
+    """The failures by kind; the first file of each kind is kept."""
 
     def __init__(self, folder, seed) -> None:
         self.folder, self.seed = folder, seed

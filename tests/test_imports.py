@@ -1,4 +1,4 @@
-"""Imports run down only: the contracts of pyproject.toml, for gputok/ and kernels/ together."""
+"""The import contracts of pyproject.toml (imports run down only), for gputok/ and kernels/ together."""
 
 import pathlib
 import shutil

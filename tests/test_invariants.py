@@ -1,4 +1,4 @@
-"""The checks of `invariants.py` notice what they are there for."""
+"""The checks of `invariants.py` find invalid objects."""
 
 import invariants
 import numpy as np

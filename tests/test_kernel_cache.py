@@ -1,4 +1,4 @@
-"""The machine code on disk: used again, and never the wrong one."""
+"""The cache of machine code on disk: it is used again, and never for changed sources."""
 
 import errno
 import gc
@@ -93,7 +93,7 @@ def test_changed_helpers_compile_anew(tmp_path):
 
 
 def test_an_index_of_another_version_is_not_read(load, tmp_path):
-    """It may name types that are gone, which Numba would take as an error of the call."""
+    """The index may name types that don't exist any more, and Numba would report that as an error of the call."""
     assert load()(4) == 8
     (index,) = tmp_path.rglob("*.nbi")
     gone = b"cgputok.kernels\nNoSuchType\n."  # a pickle that asks for a class by this name
@@ -116,7 +116,7 @@ print(json.dumps({"documents": batch.n_documents, "warned": [str(w.message) for 
 
 
 def test_without_a_folder_to_write_code_is_compiled_in_memory(tmp_path):
-    """Both folders can't be made, for files have their names: so it is for any user, root too."""
+    """Neither folder can be made, since files have these names; so this holds for root as well."""
     root = pathlib.Path(__file__).parents[1]
     for name in ("gputok", "kernels"):
         shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))

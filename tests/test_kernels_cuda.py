@@ -1,22 +1,28 @@
-"""What the CUDA stages do beside their work (see test_kernels.py): rooms that grow, batches that don't fit, two devices."""
+"""The CUDA stages in special situations: arrays that grow, batches that don't fit into memory, two devices.
 
+test_kernels.py tests their results."""
+
+import functools
 import itertools
+from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from gputok.kernels import BpeLimits
-from gputok.kernels.cpu.train_bpe.train import train_bpe as train_on_cpu
+from gputok.kernels import BpeLimits, reference
+from gputok.kernels.cpu.train_bpe import train_bpe as train_on_cpu
 from gputok.kernels.cuda import count_words as words
-from gputok.kernels.cuda import encode_words as lookup
-from gputok.kernels.cuda import split
+from gputok.kernels.cuda import device as cuda
+from gputok.kernels.cuda import encode_text, split
 from gputok.kernels.cuda import train_bpe as bpe
 
 import gputok
-from gputok import backend, models, normalizers
+from gputok import AddedToken, backend, corpus, models, normalizers, pre_tokenizers
 from gputok.automaton import compile_pattern
 from gputok.automaton.patterns import PATTERNS
 from gputok.pipeline import encode_corpus as bulk
 from gputok.pipeline.count_words import count_words as count_on_cpu
+from gputok.pipeline.device_work import device_work
 from gputok.pre_tokenizers import SplitPlan
 from gputok.recipes import recipe
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
@@ -29,6 +35,15 @@ from tests.test_kernels import byte_model, in_python, inputs_of_all_stages, rand
 GPT2 = compile_pattern(PATTERNS["gpt2"])
 
 
+def numbered_at(batch: TextBatch, position: int) -> words.Batch:
+    return words.Batch([batch.data], batch.offsets, position)
+
+
+def numbered(batches: list[TextBatch]) -> Iterator[words.Batch]:
+    """Batches with the positions of their bytes."""
+    return (numbered_at(batch, i << 32) for i, batch in enumerate(batches))
+
+
 def test_the_table_grows_without_loss(monkeypatch):
     """From a table of 64 slots, whose words the first launches have no room for."""
     monkeypatch.setattr(words, "_LEAST_CAPACITY", 64)
@@ -36,23 +51,22 @@ def test_the_table_grows_without_loss(monkeypatch):
     batches = [TextBatch.from_strings(numbers[:1000]), TextBatch.from_strings(numbers[1000:])]
     expected = count_on_cpu(batches, SplitPlan(GPT2, False), threads=1)
     for seed in range(4):
-        numbered = [(*b, i << 32) for i, b in enumerate(batches)]
-        data, _, counts, _ = words.count_words(device_of("emulated", seed), numbered, GPT2)
+        data, _, counts, _ = words.count_batches(device_of("emulated", seed), numbered(batches), GPT2)
         assert (data == expected.data).all() and (counts == expected.counts).all()
 
 
 @pytest.fixture
 def scarce(monkeypatch) -> list[int]:
     """Memory for a thousand bytes of text; the sizes of the batches that were tried."""
-    sizes, whole = [], split.split_words
+    sizes, whole = [], split.find_words
 
-    def split_words(device, text, offsets, tables):
+    def find_words(device, text, offsets, tables):
         sizes.append(len(text))
         if len(text) > 1000:
             raise MemoryError
         return whole(device, text, offsets, tables)
 
-    monkeypatch.setattr(split, "split_words", split_words)
+    monkeypatch.setattr(split, "find_words", find_words)
     return sizes
 
 
@@ -61,7 +75,9 @@ def test_a_batch_that_does_not_fit_is_counted_in_halves(alone, scarce):
     batch = random_documents(np.random.default_rng(0), 200)
     if alone:
         batch = TextBatch.from_strings(["".join(batch.strings())])
-    data, _, counts, first = words.count_words(device_of("emulated", 0), [(*batch, 7)], GPT2)
+    data, _, counts, first = words.count_batches(
+        device_of("emulated", 0), iter([numbered_at(batch, 7)]), GPT2
+    )
     expected = count_on_cpu([batch], SplitPlan(GPT2, False), threads=1)
     assert first[0] == 7 and (np.diff(first) > 0).all()
     assert max(scarce) > 1000 and (data == expected.data).all() and (counts == expected.counts).all()
@@ -78,8 +94,7 @@ def test_memory_for_one_batch_at_a_time():
         return device.upload(arrays)
 
     batches = [random_documents(np.random.default_rng(seed), 20) for seed in range(4)]
-    numbered = [(*batch, i << 32) for i, batch in enumerate(batches)]
-    data, _, counts, _ = words.count_words(device._replace(upload=upload), numbered, GPT2)
+    data, _, counts, _ = words.count_batches(device._replace(upload=upload), numbered(batches), GPT2)
     expected = count_on_cpu(batches, SplitPlan(GPT2, False), threads=1)
     assert len(asked) == 7 and (data == expected.data).all() and (counts == expected.counts).all()
 
@@ -87,27 +102,61 @@ def test_memory_for_one_batch_at_a_time():
 def test_a_document_that_cannot_be_cut_must_fit_into_memory(scarce):
     batch = TextBatch.from_strings(["a" * 1001])
     with pytest.raises(MemoryError):
-        words.count_words(device_of("emulated", 0), [(*batch, 0)], GPT2)
+        words.count_batches(device_of("emulated", 0), numbered([batch]), GPT2)
     assert scarce == [1001]
 
 
-def test_pairs_and_lists_that_outgrow_their_room(monkeypatch):
-    """From a table that the first pairs fill, and a pool that the first merge fills."""
-    rng = np.random.default_rng(1)
-    lengths = np.full(80, 6)
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    symbols = rng.integers(0, 60, offsets[-1]).astype(np.uint16)
-    counts = rng.integers(1, 9, len(lengths)).astype(np.int64)
-    tokens, token_offsets = np.arange(65, 125, dtype=np.uint8), np.arange(61, dtype=np.int64)
-    limits = BpeLimits(90)
-    monkeypatch.setattr(bpe, "_MERGES_PER_LOOK", 4)
+def corpus_of_ties(rng: np.random.Generator, n_words: int = 80, n_symbols: int = 60) -> tuple:
+    """The arguments of train_bpe: words of equal counts and few symbols, runs of one symbol among them."""
+    lengths = rng.integers(0, 9, n_words)
+    offsets = np.append(0, np.cumsum(lengths))
+    symbols = rng.integers(0, n_symbols, offsets[-1]).astype(np.uint16)
+    symbols[offsets[n_words // 2] : offsets[n_words // 2 + 3]] = 0
+    tokens = np.arange(65, 65 + n_symbols, dtype=np.uint8), np.arange(n_symbols + 1)
+    return symbols, offsets, rng.integers(1, 3, n_words), *tokens, BpeLimits(n_symbols + 60)
+
+
+def test_pairs_and_candidates_that_outgrow_their_room(monkeypatch):
+    """From a table that the first pairs fill, few candidates, and hardly room for them; gaps are closed early."""
+    monkeypatch.setattr(bpe, "_ROUNDS_PER_LOOK", 1)
     monkeypatch.setattr(bpe, "_LEAST_CAPACITY", 256)
-    monkeypatch.setattr(bpe, "_POOL_PER_SYMBOL", 1)
-    enlarged, grow = [], bpe._enlarged
-    monkeypatch.setattr(bpe, "_enlarged", lambda *a: enlarged.append(1) or grow(*a))
-    expected = train_on_cpu(symbols, offsets, counts, tokens, token_offsets, limits)
-    found = bpe.train_bpe(device_of("emulated", 5), symbols, offsets, counts, tokens, token_offsets, limits)
-    assert enlarged and all((a == b).all() for a, b in zip(found, expected, strict=True))
+    monkeypatch.setattr(bpe, "_CANDIDATES", 8)
+    monkeypatch.setattr(bpe, "_LEAST_ROOM", 10)
+    called = Counter()
+
+    def watch(name, function):
+        monkeypatch.setattr(bpe, name, lambda *a: called.update([name]) or function(*a))
+
+    for name in ("_enlarged", "_with_candidates", "_closed"):
+        watch(name, getattr(bpe, name))
+    for seed in range(3):
+        corpus = corpus_of_ties(np.random.default_rng(seed), n_symbols=(60, 12, 4)[seed])
+        found, expected = bpe.train_bpe(device_of("emulated", seed), *corpus), train_on_cpu(*corpus)
+        assert all(map(np.array_equal, found, expected))
+    assert called["_enlarged"] and called["_with_candidates"] > 6 and called["_closed"]
+
+
+def test_more_pairs_of_one_count_than_are_put_in_order(monkeypatch):
+    """The first of them are found byte by byte, of counts and then of ids."""
+    monkeypatch.setattr(bpe, "_ROUNDS_PER_LOOK", 2)
+    rng = np.random.default_rng(4)
+    n_symbols = 120
+    symbols = rng.permutation(np.repeat(np.arange(n_symbols), 20)).astype(np.uint16)
+    offsets = np.arange(0, len(symbols) + 1, 4)
+    tokens = np.arange(n_symbols, dtype=np.uint8), np.arange(n_symbols + 1)
+    corpus = symbols, offsets, np.ones(len(offsets) - 1, np.int64), *tokens, BpeLimits(n_symbols + 200)
+    found, expected = bpe.train_bpe(device_of("emulated", 1), *corpus), train_on_cpu(*corpus)
+    assert len(found.left) == 200 and all(map(np.array_equal, found, expected))
+
+
+def test_merges_that_spell_a_special_token_are_learnt_on_the_cpu():
+    symbols, offsets = np.array([0, 1, 0, 1, 2, 2, 1, 2, 0, 1], np.uint16), np.array([0, 5, 8, 10])
+    names = [b"A", b"B", b"C", b"AB"]
+    tokens = np.frombuffer(b"".join(names), np.uint8), np.cumsum([0, *map(len, names)])
+    corpus = symbols, offsets, np.array([1, 2, 1]), *tokens, BpeLimits(40)
+    with pytest.warns(UserWarning, match="merges are learnt on the CPU: a merge spells 'AB'"):
+        found = bpe.train_bpe(device_of("emulated", 1), *corpus)
+    assert all(map(np.array_equal, found, reference.train_bpe(*corpus)))
 
 
 @pytest.mark.parametrize("sanitizer", ["address", "thread"])
@@ -119,7 +168,7 @@ def test_kernels_under_sanitizers(sanitizer, tmp_path):
 
 @pytest.fixture
 def on_devices(monkeypatch):
-    """From here on, whatever is asked for runs on these devices."""
+    """Makes everything run on these devices."""
     return lambda *devices: monkeypatch.setattr(
         backend, "choose", lambda *_: backend.Backend("cuda", "a test", devices)
     )
@@ -127,8 +176,10 @@ def on_devices(monkeypatch):
 
 def test_the_whole_path_on_two_devices_is_the_cpus(on_devices, monkeypatch):
     """Counting on two devices in turn, merging on one, encoding on both: the same counts, tokenizer.json and ids."""
-    monkeypatch.setattr(bpe, "_MERGES_PER_LOOK", 16)
-    monkeypatch.setattr(backend, "CUDA_BATCH_BYTES", 1000)
+    monkeypatch.setattr(bpe, "_ROUNDS_PER_LOOK", 3)
+    monkeypatch.setattr(cuda, "BATCH_BYTES", 1000)
+    for read in (corpus.read, corpus.read_texts):
+        monkeypatch.setitem(read.__kwdefaults__, "batch_bytes", 400)
     documents = [*random_documents(np.random.default_rng(5), 150).strings(), "<|endoftext|>the"]
 
     def run(*devices):
@@ -146,6 +197,105 @@ def test_the_whole_path_on_two_devices_is_the_cpus(on_devices, monkeypatch):
     (ours, ours_json), (theirs, theirs_json) = run(emulated_device(1), emulated_device(2)), run()
     assert ours_json == theirs_json and ours[2].dtype == theirs[2].dtype
     assert all(map(np.array_equal, ours, theirs)) and len(ours[1]) > 15
+
+
+def counted(tokenizer, batches, devices=()):
+    """The words that a tokenizer counts, and how many batches the CPU was asked for on the way."""
+    pipeline, asked = tokenizer.pipeline, []
+
+    def instead(batch):
+        found = pipeline._around_added(batch) if pipeline.added.tokens else None
+        asked.append(found is not None)
+        return found
+
+    apart = pipeline.apart_at_spaces()
+    words = functools.partial(pipeline.words, added=False) if apart else pipeline.words
+    plan = pipeline.plan() or words
+    options = {"apart_at_spaces": apart, "instead": instead, "threads": 3, "devices": devices}
+    return count_on_cpu(iter(batches), plan, **options), sum(asked)
+
+
+PIPELINES = {
+    "byte-level": {"pre_tokenizer": pre_tokenizers.ByteLevel(add_prefix_space=False)},
+    "bert": {"normalizer": normalizers.BertNormalizer(), "pre_tokenizer": pre_tokenizers.BertPreTokenizer()},
+    "whitespace": {"pre_tokenizer": pre_tokenizers.Whitespace()},
+    "metaspace": {"pre_tokenizer": pre_tokenizers.Metaspace()},
+    "NFC, byte-level": {
+        "normalizer": normalizers.NFC(),
+        "pre_tokenizer": pre_tokenizers.Sequence(
+            [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        ),
+    },
+}
+
+
+@pytest.mark.parametrize("n_devices", [1, 2])
+@pytest.mark.parametrize("name", PIPELINES)
+def test_added_tokens_and_normalizers_leave_counting_to_the_device(name, n_devices, monkeypatch):
+    """Only batches that hold an added token are the CPU's, and words are in the same order."""
+    monkeypatch.setattr(cuda, "BATCH_BYTES", 900)
+    tokenizer = byte_level(models.BPE())
+    tokenizer.normalizer, tokenizer.pre_tokenizer = None, None
+    for part, value in PIPELINES[name].items():
+        setattr(tokenizer, part, value)
+    tokenizer.add_special_tokens([AddedToken("<s>", normalized=False)])
+    assert device_work(tokenizer.pipeline)["count words"].startswith("on the GPU")
+    batches = [random_documents(np.random.default_rng(seed), 12) for seed in range(9)]
+    for at in (3, 7):
+        batches.insert(at, TextBatch.from_strings(["new <s> words", "the the"]))
+    on_device = []
+    devices = [
+        device._replace(
+            launch=lambda *a, launch=device.launch, **o: on_device.append(a[1]) or launch(*a, **o)
+        )
+        for device in (emulated_device(seed) for seed in range(1, n_devices + 1))
+    ]
+    ours, n_on_cpu = counted(tokenizer, batches, devices)
+    assert ours == counted(tokenizer, batches)[0]
+    assert n_on_cpu == 2 and "count_words" in on_device
+
+
+def test_runs_that_can_not_be_cut_are_counted_on_the_cpu(monkeypatch):
+    """Of a batch that is cut, only the part in which they are."""
+    monkeypatch.setattr(split, "LONGEST_RUN", 300)
+    tokenizer = byte_level(models.BPE())
+    usual = random_documents(np.random.default_rng(1), 30)
+    batches = [usual, TextBatch.from_strings(["a word", "b" * 301 + " word", "more"]), usual]
+    with pytest.warns(UserWarning, match="some text is counted on the CPU: a run of more than 300 bytes"):
+        ours, _ = counted(tokenizer, batches, [emulated_device(1)])
+    assert ours == counted(tokenizer, batches)[0]
+
+
+def test_text_that_does_not_fit_is_counted_on_the_cpu(monkeypatch, scarce):
+    tokenizer = byte_level(models.BPE())
+    long = TextBatch.from_strings(
+        ["a" * 1500, "the end", *random_documents(np.random.default_rng(1), 40).strings()]
+    )
+    with pytest.warns(UserWarning, match="some text is counted on the CPU"):
+        ours, _ = counted(tokenizer, [long], [emulated_device(1)])
+    assert ours == counted(tokenizer, [long])[0] and min(scarce) < 1000
+
+
+def test_a_device_that_fails_ends_counting():
+    """And nobody waits for batches any longer."""
+
+    def launch(*_, **__):
+        raise RuntimeError("the device fell off the bus")
+
+    device = emulated_device(1)._replace(launch=launch)
+    batches = [random_documents(np.random.default_rng(seed), 12) for seed in range(9)]
+    for devices in ([device], [device, emulated_device(2)]):
+        with pytest.raises(RuntimeError, match="fell off"):
+            counted(byte_level(models.BPE()), batches, devices)
+
+
+def test_a_corpus_that_can_not_be_read_ends_counting():
+    def broken():
+        yield random_documents(np.random.default_rng(1), 12)
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        counted(byte_level(models.BPE()), broken(), [emulated_device(1), emulated_device(2)])
 
 
 def ids_of(tokenizer, documents) -> list[list[int]]:
@@ -177,7 +327,7 @@ def test_unsupported_tokenizers_run_on_the_cpu(model, on_devices, monkeypatch):
     tokenizer, documents = byte_level(model), ["ab abc", "", "abab"]
     expected = ids_of(tokenizer, documents)
     on_devices(emulated_device(1))
-    monkeypatch.setattr(lookup, "encode_text", None)
+    monkeypatch.setattr(encode_text, "encode_text", None)
     assert ids_of(tokenizer, documents) == expected
 
 
@@ -196,7 +346,7 @@ def test_text_that_does_not_fit_is_encoded_in_halves_or_on_the_cpu(limit, monkey
     tokenizer = byte_level(byte_model([("t", "h"), ("th", "e")]))
     batch = random_documents(np.random.default_rng(0), 100)
     expected = flat(bulk.encode(tokenizer.pipeline, [batch]))
-    sizes, whole = [], lookup.encode_on_device
+    sizes, whole = [], encode_text.encode_on_device
 
     def scarce(device, text, *arguments):
         sizes.append(len(text))
@@ -204,7 +354,7 @@ def test_text_that_does_not_fit_is_encoded_in_halves_or_on_the_cpu(limit, monkey
             raise MemoryError
         return whole(device, text, *arguments)
 
-    monkeypatch.setattr(lookup, "encode_on_device", scarce)
+    monkeypatch.setattr(encode_text, "encode_on_device", scarce)
     found = flat(bulk.encode(tokenizer.pipeline, [batch], devices=[device_of("emulated")]))
     assert max(sizes) > 1000 and all(map(np.array_equal, found, expected))
     assert min(sizes) < 1000  # whether that was of any use or not

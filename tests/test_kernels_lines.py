@@ -1,4 +1,4 @@
-"""Lines and UTF-8 in one pass, against the plain versions of both questions."""
+"""Finding line ends and checking UTF-8 in one pass, compared with the plain versions of both."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Views of memory: what they keep alive, what the checked build finds, and that the other one checks nothing."""
+"""Views of memory: the arrays that they keep alive, and the checked build, which alone finds wrong indices."""
 
 import os
 import pathlib
@@ -88,7 +88,7 @@ def total(values, n):
 
 @kernel
 def sum_of_scratch(n, times):
-    """Makes memory anew while older memory is read: what was freed too early would be overwritten."""
+    """Allocates memory while older memory is read, so memory that was freed too early would be overwritten."""
     values, result = scratch(n, np.int64), 0
     for k in range(times):
         for i in range(n):

@@ -1,7 +1,7 @@
-"""Runs that are killed at any moment: nothing half-written has a final name, and the next run gives the same bytes.
+"""Runs that are killed at any moment: no incomplete file has a final name, and the next run gives the same bytes.
 
-A run of `gputok train`, `count` or `encode` gets SIGKILL or SIGINT at a random moment, is run again, and must then have
-written what a run that nothing disturbed writes, and nothing else.
+A run of `gputok train`, `count` or `encode` gets SIGKILL or SIGINT at a random moment. A second run must then write the
+same files as a run without interruption, and no others.
 """
 
 import os
@@ -45,7 +45,7 @@ def inputs(tmp_path_factory) -> pathlib.Path:
 
 
 class Undisturbed:
-    """What each command writes, and how many seconds it takes with its kernels compiled."""
+    """The files that each command writes, and the seconds that it takes with compiled kernels."""
 
     def __init__(self, inputs: pathlib.Path, folder: pathlib.Path) -> None:
         self.inputs, self.folder, self.known = inputs, folder, {}
@@ -93,7 +93,7 @@ def run_again(output: str, folder: pathlib.Path) -> None:
 
 
 def kill(output: str, how: signal.Signals, folder: pathlib.Path, moment: float) -> None:
-    """Starts a run and ends it, unless it is quicker."""
+    """Starts a run and kills it, unless it has ended before."""
     with begin(output, folder) as process:
         time.sleep(moment)
         seconds = end(process, how)

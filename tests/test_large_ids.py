@@ -1,4 +1,4 @@
-"""Ids that are far larger than the number of tokens: what is kept for tokens has the size of their number."""
+"""Ids that are much larger than the number of tokens: memory grows with the number of tokens, not with the ids."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wherever a file lies: the same documents by path, URL and open file; outputs whole or not there; errors that help."""
+"""Files by path, by URL, and as open files: the same documents, atomic outputs, and helpful errors."""
 
 import builtins
 import glob
@@ -291,7 +291,7 @@ def test_the_command_line(memory, capsys):
     assert run("count", "memory://nix", "-o", "memory://out/c.parquet") == 1
     assert "gputok: memory://nix: no such file or folder" in capsys.readouterr().err
     assert run("count", "memory://d", "--storage-option", "nonsense") == 1
-    assert "--storage-option nonsense: is not NAME=VALUE" in capsys.readouterr().err
+    assert "--storage-option nonsense: expected NAME=VALUE" in capsys.readouterr().err
 
 
 def test_options_reach_the_file_system(memory):

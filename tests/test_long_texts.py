@@ -1,4 +1,4 @@
-"""Texts whose bytes can't be numbered in 32 bits: one clear error, and no number that wraps. The limit is lowered here."""
+"""Texts whose bytes can't be numbered in 32 bits raise one clear error, and no number overflows. Tests lower the limit."""
 
 from __future__ import annotations
 

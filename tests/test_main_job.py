@@ -1,4 +1,4 @@
-"""Real text in, a tokenizer.json out: the one that `tokenizers` would have trained, whatever the machine does meanwhile."""
+"""Training on real text writes the same tokenizer.json as `tokenizers`, for any number of threads and any batches."""
 
 import hashlib
 import json
@@ -32,7 +32,7 @@ def train_both(path, vocab_size):
 
 
 def check_equal(ours, theirs, tmp_path, lines):
-    """The same file, which opens there and encodes the same."""
+    """The two files are equal, and tokenizers opens ours and gives the same ids."""
     assert json.loads(ours.to_str()) == json.loads(theirs.to_str())
     ours.save(str(tmp_path / "tokenizer.json"))
     opened = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
@@ -135,7 +135,7 @@ def test_what_tokenizers_accepts_is_accepted_with_one_warning(texts, options, sa
 
 
 def test_old_and_new_special_tokens_are_cut_out_in_training():
-    """A tokenizer that has added tokens learns from text in which they stand for themselves."""
+    """A tokenizer with added tokens cuts them out of the text that it learns from."""
     results = []
     for package in ("gputok", "tokenizers"):
         tokenizer, trainer = recipe("bpe", vocab_size=280, package=package)

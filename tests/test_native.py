@@ -1,4 +1,4 @@
-"""Kernels as machine code of the package, or compiled here: the same calls, results and errors."""
+"""Kernels as machine code in the package, and compiled on this machine: the same calls, results and errors."""
 
 import ast
 import os

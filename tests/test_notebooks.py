@@ -1,4 +1,4 @@
-"""Every notebook runs from a clean kernel, in an empty folder, and what is committed is what it gives."""
+"""Every notebook runs from a new kernel, in an empty folder, and gives the outputs that are committed."""
 
 import pathlib
 

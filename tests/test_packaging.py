@@ -1,4 +1,4 @@
-"""What a user installs: the wheel, elsewhere and under another Python; the plain source tree; a lean import."""
+"""Installation: the wheel in an empty environment and under another Python, the source tree, and the time of import."""
 
 import ast
 import importlib
@@ -33,7 +33,7 @@ print(json.dumps({"tokens": tokenizer.encode("lowest").tokens, "heavy": heavy, "
 
 
 def smoke(python, folder, **environment):
-    """What a fresh process makes of gputok, started in a folder."""
+    """Runs code that uses gputok in a new process, in a folder."""
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         [str(python), "-c", SMOKE], cwd=folder, env=variables | environment, capture_output=True, text=True
@@ -84,7 +84,7 @@ def test_the_wheel_is_of_one_platform_and_any_python(wheel):
 
 
 def test_the_wheel_works_in_an_empty_environment(wheel, tmp_path):
-    """And needs no Numba."""
+    """It needs no Numba."""
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     paths = [str(tmp_path / "site"), str(ROOT / ".ci" / "without_numba")]
     found = smoke(sys.executable, tmp_path, PYTHONPATH=os.pathsep.join(paths))
@@ -114,7 +114,7 @@ def test_the_plain_source_tree_works(tmp_path):
 
 
 def other_python():
-    """Another Python that we support, if this machine has one."""
+    """Another supported version of Python, if this machine has one."""
     for name in ("python3.14", "python3.13", "python3.12", "python3.11"):
         found = shutil.which(name, path="/usr/bin:/usr/local/bin:" + os.environ.get("PATH", ""))
         if found and name != f"python{sys.version_info.major}.{sys.version_info.minor}":
@@ -144,7 +144,7 @@ def test_importing_is_lean():
 
 
 def test_type_checkers_see_the_existing_names():
-    """What is imported when first used is written a second time, for them alone."""
+    """Names that are imported at their first use are also imported for type checkers only."""
     import gputok
 
     (seen,) = [
@@ -167,7 +167,7 @@ def test_type_checkers_see_the_existing_names():
 
 
 def test_every_dependency_is_declared():
-    """What the package imports, by name, is a core dependency or an extra."""
+    """Every package that gputok imports is a core dependency or an extra."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = [
         *project["dependencies"],

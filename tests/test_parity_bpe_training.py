@@ -1,7 +1,7 @@
-"""Training BPE against the installed `tokenizers`, live, on random small corpora that provoke the rare cases.
+"""Training BPE, compared with the installed `tokenizers`, on small random corpora that contain rare cases.
 
-Where tokenizers' ids depend on the order of a hash table (characters with an affix, ties of limit_alphabet), its
-order is given to ours as special tokens; everything else must then be equal.
+If ids of tokenizers depend on the order of a hash table (characters with an affix, ties of limit_alphabet), its
+order is passed to gputok as special tokens; everything else must then be equal.
 """
 
 import itertools

@@ -149,7 +149,7 @@ class Maker(random.Random):
         return gputok.AddedToken(content, **dict(zip(names, self.flags(4), strict=True)))
 
     def overlapping_token(self):
-        """One that may take white space of another, or give some to it."""
+        """A token that may share white space with another token."""
         names = "single_word", "lstrip", "rstrip", "normalized", "special"
         content = self.choice(["\n", "\n a", " ", "xyz", "<s>", "字", " \u3000", "a"])
         return gputok.AddedToken(content, **dict(zip(names, self.flags(5), strict=True)))
@@ -190,7 +190,7 @@ def view(encoding) -> dict:
 
 
 def answer(ask, *arguments, **options):
-    """What it says, or that it fails; tokenizers panics with an exception that is only a BaseException."""
+    """The result of a call, or "fails"; if tokenizers panics, it raises a BaseException that is not an Exception."""
     try:
         return ask(*arguments, **options)
     except (KeyboardInterrupt, SystemExit):

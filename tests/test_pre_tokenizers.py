@@ -209,7 +209,7 @@ HOSTILE = [r"(a|aa)+(?<=b)\1", r"(?:a{1,200}){1,200}(?<=b)c", r"(a|a)+\1(?<=b)c"
 @pytest.mark.filterwarnings("ignore:pattern")
 @pytest.mark.parametrize("pattern", HOSTILE)
 def test_a_hostile_pattern_ends_in_an_error(pattern, monkeypatch):
-    """`tokenizers` panics after ten million steps back."""
+    """`tokenizers` panics after ten million steps of backtracking."""
     monkeypatch.setattr("gputok.automaton.pattern.SECONDS", 0.3)
     text = "b" * ("|" in pattern[-2:]) + "é" + "a" * 60
     for split in (
@@ -506,7 +506,7 @@ def test_the_byte_alphabet():
 
 
 def test_metaspace_first_after_a_normalizer_that_strips():
-    """What was stripped keeps the rest from being the start, with offsets asked for or not."""
+    """After stripped text, a piece is not the start of the document, with or without offsets."""
 
     def ids(library, text, method):
         vocabulary = {"▁a": 0, "a": 1, "▁b": 2, "?": 3}
@@ -522,7 +522,7 @@ def test_metaspace_first_after_a_normalizer_that_strips():
 
 @pytest.mark.parametrize("normalizer", [None, "NFD", "ByteLevel", "StripAccents"])
 def test_parts_of_the_first_character_begin_the_text(normalizer):
-    """What cuts a character leaves each part all of its place: Metaspace "first" takes each for the start."""
+    """If a character is cut, each part has the place of the whole character; so Metaspace "first" treats each as the start."""
     found = []
     for package in (gputok, tokenizers):
         parts = package.pre_tokenizers

@@ -1,4 +1,4 @@
-"""The front that users of `transformers` know, compared live with `transformers`."""
+"""The classes that users of `transformers` know, compared with the installed `transformers`."""
 
 import argparse
 import itertools
@@ -490,7 +490,7 @@ def test_legacy_decides_where_llama_inserts_spaces(opened_by_both):
 
 @pytest.mark.parametrize("style", STYLES)
 def test_no_option_is_silently_ignored(opened_by_both, style):
-    """Each changes the ids as it says, is how things are, or is refused; there, some are ignored."""
+    """Each option changes the ids, or states what is the case anyway, or is refused; transformers ignores some."""
     kind = KINDS.get(style, "PreTrainedTokenizerFast")
     plain, _ = opened_by_both(style, kind, SPECIAL[style])
     outcomes = {}
@@ -498,7 +498,7 @@ def test_no_option_is_silently_ignored(opened_by_both, style):
         try:
             ours, _ = opened_by_both(style, kind, SPECIAL[style], **{name: value})
         except ValueError as error:
-            assert f"{name}={value}: no step of this tokenizer does that" in str(error)
+            assert f"{name}={value}: no step of this tokenizer can do that" in str(error)
             outcomes[name, value] = "refused"
         else:
             assert getattr(ours, name) is value
@@ -518,11 +518,11 @@ def test_impossible_options_are_refused(opened_by_both, pair):
     ours, _ = pair("gpt2")
     backend = ours.backend_tokenizer
     for options, message in (
-        ({"nonsense": 1}, "'nonsense' is no option of a tokenizer"),
+        ({"nonsense": 1}, "a tokenizer has no option 'nonsense'"),
         ({"add_prefix_spaces": True}, "did you mean 'add_prefix_space'"),
         ({"padding": True}, "'padding' is an option of a call"),
-        ({"use_fast": False}, "only the fast kind"),
-        ({"gguf_file": "x"}, "no option of a tokenizer"),
+        ({"use_fast": False}, "gputok has only fast tokenizers"),
+        ({"gguf_file": "x"}, "a tokenizer has no option 'gguf_file'"),
         ({"do_lower_case": 1}, "do_lower_case must be True or False, not 1"),
     ):
         assert message in refused(opened_by_both, "gpt2", "GPT2Tokenizer", **options), options
@@ -833,7 +833,7 @@ def test_special_tokens_can_be_set(pair):
     assert ours.all_special_ids == theirs.all_special_ids and ours.bos_token == "[SEP]"
     with pytest.raises(AttributeError, match="no attribute 'image_token'"):
         ours.image_token  # noqa: B018
-    with pytest.raises(ValueError, match="'nonsense' is the name of no special token"):
+    with pytest.raises(ValueError, match="no special token is called 'nonsense'"):
         ours.add_special_tokens({"nonsense": "x"})
 
 
@@ -841,7 +841,7 @@ def test_error_messages_contain_a_remedy(pair):
     ours, _ = pair("gpt2")
     bare = PreTrainedTokenizer(ours.backend_tokenizer)
     for call, error, words in (
-        (lambda: bare(["a", "b c"], padding=True), ValueError, "no padding token"),
+        (lambda: bare(["a", "b c"], padding=True), ValueError, "padding needs a padding token"),
         (
             lambda: ours(["a", "b c d"], return_tensors="np"),
             ValueError,
@@ -854,8 +854,12 @@ def test_error_messages_contain_a_remedy(pair):
         (lambda: ours("a", padding="most"), ValueError, "padding='most'"),
         (lambda: ours("a", padding_side="top"), ValueError, "padding_side='top'"),
         (lambda: ours.pad({"input_ids": [1]}, padding_side="top"), ValueError, "padding_side='top'"),
-        (lambda: ours("a", text_pair_target="b"), ValueError, "text_pair_target is the second of a pair"),
-        (lambda: ours(text_target="a", text_pair="b"), ValueError, "text_pair is the second of a pair"),
+        (
+            lambda: ours("a", text_pair_target="b"),
+            ValueError,
+            "text_pair_target is the second text of a pair",
+        ),
+        (lambda: ours(text_target="a", text_pair="b"), ValueError, "text_pair is the second text of a pair"),
         (lambda: ours("a", return_tensors="tf"), ValueError, "'tf': must be"),
         (lambda: ours.pad({"labels": [1]}), ValueError, "column 'input_ids'"),
         (lambda: PreTrainedTokenizer(), TypeError, "tokenizer_file="),
@@ -1050,7 +1054,7 @@ def test_transformers_is_not_needed(tmp_path, pair):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[0] == "[CLS] a text [SEP]"
-    assert "'gpt2' is no file or folder here" in done.stdout and "pip install 'gputok[hub]'" in done.stdout
+    assert "'gpt2' is not a file or folder here" in done.stdout and "pip install 'gputok[hub]'" in done.stdout
 
 
 def test_a_tokenizer_is_sent_to_the_hub(pair, monkeypatch):

@@ -1,4 +1,4 @@
-"""Progress: who is told what, and when nobody is."""
+"""Progress: bars, lines of JSON, calls of a function, and when nothing is shown."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The files that hosts and tools read are well-formed, and call what the repository has."""
+"""The files in .github and the configuration of tools are well-formed, and refer to files and commands that exist."""
 
 import pathlib
 import re

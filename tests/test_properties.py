@@ -1,4 +1,4 @@
-"""What holds of every pipeline and every text, whatever they are; `hypothesis` looks for one of which it doesn't.
+"""Properties of all pipelines and all texts; `hypothesis` looks for counterexamples.
 
 Each property is tried on a few examples, the same ones in every run, and on many new ones with `-m full`.
 """

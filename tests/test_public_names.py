@@ -1,4 +1,4 @@
-"""What `gputok` itself holds: one list of names, for `import *`, `dir`, and type checkers."""
+"""The public names of `gputok`: the same list for `import *`, `dir`, and type checkers."""
 
 import ast
 import pathlib
@@ -43,7 +43,7 @@ MODULES = sorted(
 
 
 def test_each_module_can_be_imported_first():
-    """In a process of its own, as whatever imports it first may: no module needs that another one was there before."""
+    """Each module is imported first in a process: none needs another module to be imported before."""
     code = (
         "import os, sys\n"
         "import numpy, typer\n"

@@ -1,9 +1,10 @@
-"""Every line of README.md runs as it is written there, on files of the names that it uses.
+"""Every command and program in README.md runs as it is written, on files with the names that it uses.
 
 By default in this environment and without network; `pytest -m full` installs what the README says into a fresh one. Left
 out are lines that need a GPU, and those whose packages are gigabytes.
 """
 
+import gzip
 import json
 import os
 import pathlib
@@ -26,12 +27,8 @@ HERE = pathlib.Path(__file__).parent.parent
 README = (HERE / "README.md").read_text(encoding="utf-8")
 COMMIT = "0" * 40
 GIVEN = "import datasets\ndataset = datasets.Dataset.from_parquet('shard-1.parquet')\n"
-LARGE = (
-    "cuda12",
-    "cuda13",
-    "notebooks",
-    "tokenizers gigabpe",
-)  # installs gigabytes, or what is to be compared with
+# of `pip install`: gigabytes, or peers of the bench
+LARGE = ("cuda12", "cuda13", "notebooks", "spark", "ray", "tokenizers gigabpe")
 NEEDS_GPU = ("cuda", "bench device", "-m gpu")
 ROUND_TRIPS = [
     "Hello world\n",
@@ -60,6 +57,7 @@ def folder(tmp_path_factory) -> pathlib.Path:
     sources = sorted(pathlib.Path(os.__file__).parent.glob("a*.py"))
     texts = [source.read_text(encoding="utf-8") for source in sources]
     (folder / "books.txt").write_text("".join(texts), encoding="utf-8")
+    (folder / "books.txt.gz").write_bytes(gzip.compress((folder / "books.txt").read_bytes()))
     rows = "".join(json.dumps({"text": text}) + "\n" for text in texts)
     with pa.output_stream(folder / "wiki.jsonl.zst", compression="zstd") as file:
         file.write(rows.encode())
@@ -109,9 +107,9 @@ def test_the_snippets_run_one_after_the_other(folder):
     assert (folder / "copy.json").read_bytes() == (folder / "tokenizer.json").read_bytes()
     assert "<html" in (folder / "report.html").read_text(encoding="utf-8")
 
-    lines = [line for line in commands() if line.startswith("gputok ")]
-    lines = [line for line in lines if not any(word in line for word in NEEDS_GPU)]
-    assert len(lines) >= 9
+    lines = [line for line in commands() if line.startswith(("gputok ", "zcat "))]
+    lines = [line for line in lines if not any(word in line for word in (*NEEDS_GPU, "--lines"))]
+    assert len(lines) >= 11
     for line in lines:
         run(folder, ["bash", "-c", f'gputok() {{ "{sys.executable}" -m gputok "$@"; }}\n{line}'])
     assert (folder / "ids.npy").exists()
@@ -190,5 +188,5 @@ def test_every_line_runs_in_a_fresh_environment(folder, tmp_path):
             does(["bash", "-c", line], clone)
     does(["python", "-c", GIVEN + "\n".join(blocks("python"))], folder)
     for line in lines:
-        if line.startswith("gputok ") and not any(word in line for word in NEEDS_GPU):
+        if line.startswith(("gputok ", "zcat ")) and not any(word in line for word in NEEDS_GPU):
             does(["bash", "-c", line], folder)

@@ -1,4 +1,4 @@
-"""A real S3 server on this machine: reading, writing, and what it says when it says no."""
+"""Reading from and writing to a real S3 server on this machine, and its errors."""
 
 import gzip
 import json
@@ -257,7 +257,7 @@ main(["-H", "127.0.0.1", "-p", sys.argv[1]])
 
 @pytest.fixture
 def strict_server():
-    """A server that asks who you are; the address of it."""
+    """The address of a server that demands credentials."""
     import socket
 
     with socket.socket() as one:

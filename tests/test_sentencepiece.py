@@ -1,4 +1,4 @@
-"""SentencePiece files, read and written: the same ids as SentencePiece itself, asked live."""
+"""SentencePiece files, read and written: the same ids as the installed SentencePiece."""
 
 import io
 import random
@@ -140,7 +140,7 @@ def test_user_defined_symbols_are_added_tokens():
 
 @pytest.mark.parametrize("byte_fallback", [False, True])
 def test_writing(tmp_path, byte_fallback):
-    """A model trained here, in SentencePiece, and back again."""
+    """A model that gputok trained is written for SentencePiece, and read back."""
     lines = lines_of(OWN_TEXT)
     tokenizer = gputok.Tokenizer(models.Unigram())
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -170,7 +170,7 @@ def test_models_that_cannot_be_read_or_written(tmp_path):
             gputok.from_sentencepiece(trained(lines, model_type=kind, vocab_size=100))
     with pytest.raises(ValueError, match="suffix"):
         gputok.from_sentencepiece(trained(lines, vocab_size=700, treat_whitespace_as_suffix=True))
-    with pytest.raises(ValueError, match="isn't a SentencePiece model"):
+    with pytest.raises(ValueError, match="expected a SentencePiece model"):
         gputok.from_sentencepiece(b"{}")
     with pytest.raises(FileNotFoundError):
         gputok.from_sentencepiece(tmp_path / "none.model")

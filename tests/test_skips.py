@@ -1,4 +1,4 @@
-"""No test is skipped unseen: the run says how many and why, and `--max-skips` is the most that it takes."""
+"""Skipped tests: each run reports how many and why, and fails if there are more than `--max-skips`."""
 
 import os
 import pathlib
@@ -28,7 +28,7 @@ def test_tests_that_run():
 
 @pytest.fixture
 def run(pytester, monkeypatch):
-    """Runs tests in a process of its own, with this project's conftest.py, which imports what lies beside it."""
+    """Runs tests in a process, with conftest.py of this project and the modules that it imports."""
     here = str(pathlib.Path(__file__).parent)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])]))
     pytester.makeconftest((pathlib.Path(__file__).parent / "conftest.py").read_text())

@@ -1,4 +1,4 @@
-"""Work on threads: results in order, a bounded window, and an end that waits for nothing."""
+"""Work on threads: results in order, a bounded window of tasks, and an end that waits only for running tasks."""
 
 import threading
 import time

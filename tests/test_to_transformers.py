@@ -66,7 +66,7 @@ ARGUMENTS = {
 
 @pytest.mark.parametrize("kind", list(fast_classes()), ids=lambda kind: kind.__name__)
 def test_every_class_takes_a_tokenizer(kind, trained):
-    """The same inside, and the same columns, whether the object is one of tokenizers or of gputok."""
+    """A tokenizer of tokenizers and one of gputok give the same object inside and the same columns."""
 
     def made(tokenizer):
         with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Entities from the probabilities of tokens, beside the pipeline of transformers and the loop of its course."""
+"""Entities from probabilities of tokens, compared with the pipeline of transformers and the loop of its course."""
 
 import types
 

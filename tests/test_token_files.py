@@ -1,4 +1,4 @@
-"""Ids on disk: what is written is read, whatever broke off in between."""
+"""Files of ids: they are read as they were written, also after an interrupted run."""
 
 import itertools
 import os

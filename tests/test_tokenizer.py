@@ -565,7 +565,7 @@ def nested(inner: str, depth: int) -> Raw:
     ],
 )  # fmt: skip
 def test_hostile_files(change, message, tmp_path):
-    """One error that says where; bounded in time and memory."""
+    """A hostile file raises one error that names the place, in bounded time and memory."""
     path = tmp_path / "tokenizer.json"
     text = json.dumps(
         good() | {part: "@" if isinstance(value, Raw) else value for part, value in change.items()}
@@ -664,7 +664,7 @@ def test_html_has_no_markup_of_the_text():
 
 
 def test_ready_made_tokenizers(tmp_path):
-    """Each of the five, trained by both packages; `save_model` and `from_file` too."""
+    """Each of the five ready-made tokenizers, trained by both packages; also `save_model` and `from_file`."""
     for name, options in {
         "BertWordPieceTokenizer": {"vocab_size": 80},
         "ByteLevelBPETokenizer": {"vocab_size": 300},
@@ -767,7 +767,7 @@ def _ids(work):
 
 
 def test_first_is_where_the_first_character_is_replaced():
-    """What stands for a text's first character, of however many bytes, begins the text; for its second it does not."""
+    """A replacement of the first character of a text starts the text, whatever its bytes; one of the second does not."""
     encoded = []
     for package in (gputok, tokenizers):
         tokenizer = package.Tokenizer(package.models.WordLevel({"?": 0}, "?"))
@@ -783,9 +783,9 @@ def test_first_is_where_the_first_character_is_replaced():
 
 
 def test_added_again_with_other_options():
-    """Decoding writes a token as the normalizer would only while it is one that goes through it.
+    """Decoding normalizes the text of a token only while the token has `normalized`.
 
-    tokenizers does so before and after it is saved and loaded, but in between remembers how the token was first.
+    tokenizers does the same at first and after saving and loading, but in between uses the first options of the token.
     """
     decoded = []
     for package in (gputok, tokenizers):
@@ -800,7 +800,7 @@ def test_added_again_with_other_options():
 
 
 def test_an_encoding_stays_what_it_was():
-    """Columns are made when they are asked for, of what the tokenizer was when it encoded."""
+    """Columns are computed at the first access, with the state of the tokenizer when it encoded."""
     tokenizer = Tokenizer(gputok.models.BPE())
     tokenizer.pre_tokenizer = gputok.pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.post_processor = gputok.processors.ByteLevel()

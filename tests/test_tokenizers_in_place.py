@@ -1,4 +1,4 @@
-"""gputok in the place of `tokenizers`: libraries that import `tokenizers` do what they did, unchanged."""
+"""gputok in the place of `tokenizers`: unchanged libraries that import `tokenizers` give the same results."""
 
 import importlib.util
 import json
@@ -56,7 +56,7 @@ def test_a_library_gives_the_same(scenario, tmp_path):
 
 
 def test_installing_after_an_import_is_an_error(tmp_path):
-    """What imported `tokenizers` before is named."""
+    """The error names the package that imported `tokenizers` before."""
     script = tmp_path / "late.py"
     script.write_text(
         "import tokenizers\nfrom gputok import install_as_tokenizers\ninstall_as_tokenizers()\n"

@@ -55,7 +55,7 @@ def random_words(r: random.Random, letters: str, n: int, longest: int) -> dict[s
 
 
 def test_hello():
-    """h e l l o with (l, l) merged: (e, l) and (l, o) are lost, (e, ll) and (ll, o) won."""
+    """h e l l o after merging (l, l): the pairs (e, l) and (l, o) are gone, (e, ll) and (ll, o) are new."""
     h, e, l, o, ll = range(5)
     word, changes = reference.merge_word([(h, 1), (e, 1), (l, 1), (l, 1), (o, 1)], l, l, ll, 10)
     assert word == [(h, 1), (e, 1), (ll, 2), (o, 1)]
@@ -210,7 +210,7 @@ def test_the_threshold_falls(monkeypatch, few_tokens):
 
 @pytest.mark.parametrize("slice_length", [1, 1000])
 def test_all_arrays_grow(monkeypatch, slice_length):
-    """From arrays of hardly any room, and stopping after every merge."""
+    """With the smallest arrays, and a stop after every merge."""
     monkeypatch.setattr(bpe, "_SLICE", slice_length)
     monkeypatch.setattr(bpe_queue, "_SLICE", slice_length)
     monkeypatch.setattr(bpe, "_ROOM", 1)

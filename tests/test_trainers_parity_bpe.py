@@ -1,4 +1,4 @@
-"""ParityBpeTrainer: by hand, its kernel against the plain version, and live against the installed `tokenizers`.
+"""ParityBpeTrainer: worked examples, its kernel compared with the plain version, and with the installed `tokenizers`.
 
 tokenizers numbers affixed characters in the order of a hash table, but no merge depends on their ids; there the merges
 and the set of tokens must be equal, everywhere else the ids too.
@@ -252,7 +252,7 @@ def test_random_corpora(part, stuck):
 
 
 def test_two_merges_that_make_one_string(stuck):
-    """A prefix made of characters of the text, without development words, which tokenizers can lose then."""
+    """With a prefix made of characters of the text, but without development words, which tokenizers can lose then."""
     twice = 0
     for seed in range(100):
         r = random.Random(seed)

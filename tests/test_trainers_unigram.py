@@ -1,4 +1,4 @@
-"""Training Unigram: what holds for every corpus, kernels beside plain versions, and quality beside the field."""
+"""Training Unigram: properties for all corpora, kernels compared with plain versions, and quality with other trainers."""
 
 import collections
 import itertools
@@ -123,8 +123,8 @@ def test_seeds_are_the_substrings_that_the_definition_names(seed, chunk, monkeyp
 @pytest.mark.parametrize("factor", [0.01, 1.5, 100], ids="needed score guessed {} times".format)
 @pytest.mark.parametrize("n_seeds", [0, 1, 50, 400])
 def test_the_best_seeds_are_taken(n_seeds, factor, monkeypatch):
-    """Whatever was left unsorted, because a guess from a few groups said that it cannot matter; a guess that asks too
-    much is given up.
+    """With suffixes left unsorted, since a guess from a few groups said that they cannot matter; a guess that is too
+    high is given up.
     """
     monkeypatch.setattr(seeds, "_LEAST_GROUP", 1)
     monkeypatch.setattr(seeds, "_CAUTION", factor)
@@ -232,7 +232,7 @@ def test_codes_keep_order_and_are_not_prefixes_of_each_other(weights):
 @pytest.mark.parametrize("chunk", [30, 1 << 16])
 @pytest.mark.parametrize("seed", range(4))
 def test_each_suffix_is_distributed_once_with_its_count(seed, chunk, monkeypatch):
-    """But where chunks of words meet."""
+    """Except at the ends of chunks of words."""
     monkeypatch.setattr(seeds, "_CHUNK", chunk)
     words = random_words(np.random.default_rng(seed), 200, alphabet="ab漢")
     expected = {}
@@ -471,12 +471,12 @@ def test_ctrl_c_leaves_the_tokenizer_as_it_was():
 @pytest.mark.parametrize(
     ("words", "size", "said"),
     [
-        ({"ab": 3}, 100, "gave 3 pieces, fewer than vocab_size=100"),
-        ({"aaaaaaaa": 5}, 100, "gave .* pieces, fewer"),
-        ({"a": 7}, 100, "gave 1 pieces, fewer"),
+        ({"ab": 3}, 100, "only 3 pieces were learned, fewer than vocab_size=100"),
+        ({"aaaaaaaa": 5}, 100, "only .* pieces were learned, fewer"),
+        ({"a": 7}, 100, "only 1 pieces were learned, fewer"),
         ({"": 3}, 100, "no words"),
         ({}, 10, "no words"),
-        ({"x" * 5000: 2}, 100, "gave .* pieces, fewer"),
+        ({"x" * 5000: 2}, 100, "only .* pieces were learned, fewer"),
     ],
 )
 def test_small_and_strange_corpora_warn_and_work(words, size, said):
@@ -486,7 +486,7 @@ def test_small_and_strange_corpora_warn_and_work(words, size, said):
     assert all(math.isfinite(score) for _, score in learnt.vocab)
 
 
-@pytest.mark.filterwarnings("ignore:the corpus gave")
+@pytest.mark.filterwarnings("ignore:only .* pieces were learned")
 @pytest.mark.parametrize("longest", [0, 1, 2, 3000])
 def test_pieces_of_any_greatest_length(longest):
     words = WordCounts.from_dict({"ab" * 3000: 3, "abc" * 200: 2, "cab": 5, "x": 9})

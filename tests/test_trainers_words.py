@@ -1,7 +1,7 @@
-"""Training WordLevel and WordPiece against the installed `tokenizers`, live.
+"""Training WordLevel and WordPiece, compared with the installed `tokenizers`.
 
-tokenizers numbers the prefixed characters of WordPiece in the order of a hash table. Its order in that very run is
-read from its vocabulary and given to ours; everything else must then be equal.
+tokenizers numbers the prefixed characters of WordPiece in the order of a hash table. The order of each run is
+read from its vocabulary and passed to gputok; everything else must then be equal.
 """
 
 import copy
@@ -68,7 +68,7 @@ def test_wordlevel_is_equal(special_tokens):
 
 
 def test_wordlevel_of_bytes_writes_them_as_characters():
-    """Words of a byte-level pre-tokenizer are kept as bytes until somebody must see them."""
+    """Words of a byte-level pre-tokenizer stay bytes until they are shown."""
     lines = ["größe größe 漢字\n", " Ähre größe", ""]
     vocabularies = []
     for package in (tokenizers, None):
@@ -99,7 +99,7 @@ def in_order_of(vocab: dict[str, int], options: dict) -> trainers.WordPieceTrain
 
 
 def equal_in_one_order_of_theirs(counts: dict[str, int], options: dict, tries: int = 40) -> bool:
-    """Almost always the first try settles it; where one string is spelt twice, tokenizers has several answers."""
+    """The first try nearly always succeeds; if two merges make one string, tokenizers has several answers."""
     for _ in range(tries):
         trainer = tokenizers.trainers.WordPieceTrainer(**options)
         vocab = theirs(tokenizers.models.WordPiece(), trainer, counts)
@@ -109,7 +109,7 @@ def equal_in_one_order_of_theirs(counts: dict[str, int], options: dict, tries: i
 
 
 def spelt_twice(counts: dict[str, int], options: dict) -> bool:
-    """Whether two merges spell one string; only a prefix made of characters of the text can do that."""
+    """Returns True if two merges make one string, which needs a prefix made of characters of the text."""
     names = ("vocab_size", "min_frequency", "special_tokens", "initial_alphabet")
     names += ("continuing_subword_prefix", "end_of_word_suffix")
     bpe = trainers.BpeTrainer(
@@ -286,7 +286,7 @@ def test_an_empty_corpus_warns(kind):
 
 @pytest.mark.parametrize("kind", ["BPE", "WordPiece", "WordLevel"])
 def test_each_model_has_its_trainer(kind):
-    """Without a trainer the model's own is taken, and learns the tokens that tokenizers learns."""
+    """Without a trainer, the default trainer of the model learns the same tokens as in tokenizers."""
     lines = ["low lower lowest low"] * 3 + ["new newer newest"]
     upstream = tokenizers.Tokenizer(getattr(tokenizers.models, kind)())
     upstream.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()

@@ -39,6 +39,7 @@ MODULES = [
     "gputok.pretrained",
     "gputok.corpus",
     "gputok.report",
+    "gputok.distributed",
     "gputok.recipes",
     "gputok.token_classification",
     "gputok.progress",

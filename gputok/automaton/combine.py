@@ -163,17 +163,18 @@ def _completed(automaton: Automaton) -> Automaton:
 
 
 def refined(outer: Automaton, inner: Automaton) -> Automaton | None:
-    """Makes the automaton whose words are those of `inner` within each word of `outer`.
+    r"""Makes the automaton whose words are those of `inner` within each word of `outer`.
 
     Args:
-        outer, inner: gapless automata.
+        outer: a gapless automaton.
+        inner: another one.
 
     Returns:
         The automaton, without gaps; None if there is none.
 
     Example:
         >>> from gputok.automaton import compile_pattern
-        >>> both = refined(compile_pattern("[0-9]|[^0-9]+"), compile_pattern(r" ?\\S+|\\s+"))
+        >>> both = refined(compile_pattern("[0-9]|[^0-9]+"), compile_pattern(r" ?\S+|\s+"))
         >>> both.gapless
         True
     """

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gputok.bench.peers import ENCODE, END, MODELS_OF, ON_CPU, TRAIN, Job, learned, version
 from gputok.kernels.threads import thread_count
 from gputok.progress import reporting
+from gputok.recipes import recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -110,6 +111,8 @@ class Comparison(NamedTuple):
         rows: the peers, gputok first.
         skipped: the peers that did not run, and why.
         stages: on a GPU, the times of the stages.
+        documents: of "encode", what is encoded one by one.
+        on_device: on a GPU, which parts of the work it does.
     """
 
     task: str
@@ -124,6 +127,7 @@ class Comparison(NamedTuple):
     skipped: dict[str, str]  # peer -> why
     stages: Sequence[Stage] = ()  # on a GPU
     documents: str = ""  # of encode: what is encoded one by one
+    on_device: str = ""  # what of the work a GPU does
 
     def to_json(self) -> str:
         """Returns the results as JSON; each row also has `ratio`, its median time divided by gputok's."""
@@ -149,6 +153,7 @@ class Comparison(NamedTuple):
                     for line in lines
                 ),
                 *self._start(),
+                *filter(None, [self.on_device]),
                 *(stage.line() for stage in self.stages),
                 *(f"skipped: {peer} ({why})" for peer, why in self.skipped.items()),
             ]
@@ -254,8 +259,20 @@ def train(
         ]
         stages = _stages(job("gputok"), runs) if model == "bpe" else []
         n_bytes = plain.stat().st_size
+        where = _on_device(device, lambda: recipe(model)[0], "count words", "merge")
     return Comparison(
-        "train", str(text), n_bytes, model, vocab_size, threads, device, verified, rows, skipped, stages
+        "train",
+        str(text),
+        n_bytes,
+        model,
+        vocab_size,
+        threads,
+        device,
+        verified,
+        rows,
+        skipped,
+        stages,
+        on_device=where,
     )
 
 
@@ -291,6 +308,8 @@ def encode(
         ValueError: if a peer is unknown, or gputok and `tokenizers` give different ids for the first MB.
     """
     import numpy as np
+
+    from gputok import Tokenizer
 
     threads = thread_count(threads)
     peers, skipped = _installed(_with_cpu(against, device), ENCODE, "bpe")
@@ -330,6 +349,7 @@ def encode(
         rows = [row._replace(n_equal=equal[row.peer], n_results=len(ours)) for row in rows]
         stages = _stages(job("gputok"), runs)
         n_bytes = plain.stat().st_size
+        where = _on_device(device, lambda: Tokenizer.from_file(str(tokenizer)), "encode")
     unit = "lines" if lines else "documents of about 4 kB"
     return Comparison(
         "encode",
@@ -344,7 +364,18 @@ def encode(
         skipped,
         stages,
         unit,
+        where,
     )
+
+
+def _on_device(device: str, tokenizer: Callable[[], Any], *stages: str) -> str:
+    """A line that says which stages a GPU does; none if it is not asked for."""
+    if device == "cpu":
+        return ""
+    from gputok.pipeline.device_work import device_work
+
+    work = device_work(tokenizer().pipeline)
+    return "; ".join(f"{stage}: {work[stage]}" for stage in stages)
 
 
 def _with_cpu(against: Sequence[str], device: str) -> Sequence[str]:

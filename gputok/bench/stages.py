@@ -21,9 +21,8 @@ from gputok import Tokenizer, backend, corpus
 from gputok.bench import Stage
 from gputok.bench.peers import END, Job
 from gputok.kernels.cuda import count_words as words
-from gputok.kernels.cuda import encode_words as lookup
-from gputok.kernels.cuda import split
-from gputok.kernels.cuda.device import Device
+from gputok.kernels.cuda import encode_text, encode_words, split
+from gputok.kernels.cuda.device import BATCH_BYTES, Device
 from gputok.pipeline import encode_corpus
 from gputok.pipeline.count_words import POSITIONS, count_words
 from gputok.recipes import recipe
@@ -98,20 +97,20 @@ def _timed_launches(device: Device) -> Iterator[tuple[Device, Counter[str]]]:
 def _training(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
     tokenizer, trainer = recipe(job.model, vocab_size=job.vocab_size)
     plan: SplitPlan = tokenizer.pre_tokenizer.plan()
-    batches = _head(corpus.read(job.text, batch_bytes=backend.CUDA_BATCH_BYTES))
+    batches = _head(corpus.read(job.text, batch_bytes=BATCH_BYTES))
     n_bytes, tables = sum(batch.data.nbytes for batch in batches), split.upload(device, plan.automaton)
     texts = _resident(device, batches)
 
-    def split_words(device: Device) -> None:
+    def find_words(device: Device) -> None:
         with device.active():
             for text in texts:
-                split.split_words(device, *text, tables)
+                split.find_words(device, *text, tables)
 
     def count(device: Device) -> words.Counts:
         with device.active():
             counts = words.no_words(device)
             for i, text in enumerate(texts):
-                counts = words.count_batch(device, *text, i * POSITIONS, tables, counts)
+                counts = words.count_words(device, *text, i * POSITIONS, tables, counts)
             return counts
 
     counted = count_words(batches, plan, threads=job.threads)
@@ -128,7 +127,7 @@ def _training(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
     expected = trainer.train(counted).merges
     for how in (merge, merge_by_graph):
         _verify("train_bpe", np.array_equal(how(device).merges, expected))
-    yield "split_words", n_bytes, split_words
+    yield "find_words", n_bytes, find_words
     yield "count_words", n_bytes, count
     yield "train_bpe", n_bytes, merge
     yield "train_bpe, graphs", n_bytes, merge_by_graph
@@ -136,17 +135,17 @@ def _training(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
 
 def _encoding(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
     tokenizer = Tokenizer.from_file(job.tokenizer)
-    plan, tables = tokenizer.pre_tokenizer.plan(), tokenizer.model._byte_tables
-    if plan is None or not lookup.can_encode(tables):
+    if encode_corpus.ByDevice.why_not(tokenizer.pipeline):
         return
-    batches = _head(corpus.read(job.text, separator=END, batch_bytes=backend.CUDA_BATCH_BYTES))
-    loaded = split.upload(device, plan.automaton), lookup.upload(device, tables)
+    plan, tables = tokenizer.pre_tokenizer.plan(), tokenizer.model.byte_tables
+    batches = _head(corpus.read(job.text, separator=END, batch_bytes=BATCH_BYTES))
+    loaded = split.upload(device, plan.automaton), encode_words.upload(device, tables)
     none_added = [np.full(batch.n_documents, -1, np.int64) for batch in batches]
     texts = _resident(device, [(*batch, none) for batch, none in zip(batches, none_added, strict=True)])
 
     def encode(device: Device) -> list[Any]:
         with device.active():
-            return [lookup.encode_on_device(device, *text, *loaded)[0] for text in texts]
+            return [encode_text.encode_on_device(device, *text, *loaded)[0] for text in texts]
 
     with device.active():
         ours = [device.download(ids) for ids in encode(device)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -45,8 +46,10 @@ def train(
     as_json: AsJson = False,
     progress: Progress = None,
 ) -> None:
-    """Learn the same vocabulary with each peer (tokenizers, gigabpe, rustbpe, sentencepiece) and compare time, memory
-    and result."""
+    """Learn the same vocabulary with each peer and compare time, memory and result.
+
+    Peers are tokenizers, gigabpe, rustbpe and sentencepiece.
+    """
     from gputok import bench
 
     with local_file(corpus) as text:
@@ -74,6 +77,9 @@ def encode(
         ),
     ] = None,
     vocab_size: VocabSize = 32_000,
+    lines: Annotated[
+        bool, typer.Option("--lines", help="Encode each line alone. [default: documents of about 4 kB]")
+    ] = False,
     against: Against = None,
     threads: Threads = None,
     device: BenchDevice = "cpu",
@@ -81,7 +87,10 @@ def encode(
     as_json: AsJson = False,
     progress: Progress = None,
 ) -> None:
-    """Encode the same documents with each peer (tokenizers, tiktoken, gigatoken) and compare time, memory and ids."""
+    """Encode the same documents with each peer and compare time, memory and ids.
+
+    Peers are tokenizers, tiktoken and gigatoken.
+    """
     from gputok import bench
 
     check_standard_input([corpus, tokenizer])
@@ -90,6 +99,7 @@ def encode(
             text,
             tokenizer=path or None,
             vocab_size=vocab_size,
+            lines=lines,
             against=against or ["tokenizers"],
             threads=threads,
             device=device,
@@ -101,7 +111,10 @@ def encode(
 
 def start(
     tokenizers: Annotated[
-        list[str] | None, typer.Argument(help="tokenizer.json files to load.", metavar="[TOKENIZER...]")
+        list[str] | None,
+        typer.Argument(
+            help="tokenizer.json files to load, or - for standard input.", metavar="[TOKENIZER...]"
+        ),
     ] = None,
     runs: Annotated[int, typer.Option(help="Processes of each kind, taking turns.", min=1)] = 9,
     as_json: AsJson = False,
@@ -109,7 +122,10 @@ def start(
     """Time whole processes that do little: the first one on a machine, later ones, and those of tokenizers."""
     from gputok.bench import start as processes
 
-    rows = processes.start(tokenizers or [], runs=runs)
+    check_standard_input(tokenizers or [])
+    with contextlib.ExitStack() as opened:
+        paths = [opened.enter_context(local_file(path, "standard input.json")) for path in tokenizers or []]
+        rows = processes.start(paths, runs=runs)
     print(processes.to_json(rows) if as_json else processes.table(rows))
 
 

@@ -149,10 +149,11 @@ _KNOWN = (ValueError, OSError, ImportError, MemoryError, NotImplementedError, Ru
 
 def _one_line(error: Exception) -> str:
     """The message of an error as one line, which for a usage error names the help of the command."""
-    if hasattr(error, "format_message"):
+    message = getattr(error, "format_message", None)
+    if message is not None:
         context = getattr(error, "ctx", None)
         command = "gputok" if context is None else context.command_path
-        return f"{_joined(error.format_message())} See `{command} --help`."
+        return f"{_joined(message())} See `{command} --help`."
     if isinstance(error, OSError) and error.filename is not None and error.strerror is not None:
         return f"{_joined(str(error.filename))}: {error.strerror}"
     text = _joined(str(error)) or type(error).__name__

@@ -7,14 +7,28 @@ import json
 import pathlib
 import sys
 import time
-from typing import Any
+from typing import Annotated, Any
 
-from gputok.cli.options import AsJson, Threads
+import typer
+
+from gputok.cli import options  # noqa: TC001  # typer reads the annotations
 
 
-def info(as_json: AsJson = False) -> None:
+def info(
+    tokenizer: Annotated[
+        str | None,
+        typer.Option("--tokenizer", "-t", help="Also show which parts of this tokenizer's work a GPU does."),
+    ] = None,
+    as_json: options.AsJson = False,
+) -> None:
     """Show versions, device, threads and the cache of compiled code."""
     found = facts()
+    if tokenizer is not None:
+        from gputok import Tokenizer
+        from gputok.pipeline.device_work import device_work
+
+        work = device_work(Tokenizer.from_file(tokenizer).pipeline)
+        found |= {f'device="cuda", {stage}': where for stage, where in work.items()}
     if as_json:
         print(json.dumps(found, indent=2))
     else:
@@ -62,7 +76,7 @@ def _jit_cache() -> str:
     return f"{folder}: {len(sizes)} files, {sum(sizes) / 1e6:.1f} MB"
 
 
-def compile_kernels(threads: Threads = None) -> None:
+def compile_kernels(threads: options.Threads = None) -> None:
     """Compile every kernel now and keep it on disk, if no machine code came with the package."""
     from gputok.kernels.native import choose
     from gputok.kernels.threads import thread_count
@@ -79,7 +93,7 @@ def compile_kernels(threads: Threads = None) -> None:
     print(f"{count} kernels in {time.perf_counter() - start:.0f} s; they are in {_jit_cache()}")
 
 
-def demo(threads: Threads = None) -> None:
+def demo(threads: options.Threads = None) -> None:
     """Train on the source of Python's standard library and show what was learnt."""
     from gputok.demo import run
 

@@ -113,6 +113,26 @@ StorageOption = Annotated[
         metavar="NAME=VALUE",
     ),
 ]
+MemoryLimit = Annotated[
+    str | None,
+    typer.Option(
+        help="What counting may take, as 400MB or 4GB; words beyond it go to temporary files. [default: no limit]",
+        metavar="SIZE",
+    ),
+]
+Resume = Annotated[
+    str | None,
+    typer.Option(
+        help="Work folder: a run that was broken off goes on where it was, if it is started again with the same one.",
+        metavar="FOLDER",
+    ),
+]
+Temporary = Annotated[
+    str | None,
+    typer.Option(
+        help="Folder of temporary files, on a disk. [default: that of the operating system]", metavar="FOLDER"
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")]
 
 

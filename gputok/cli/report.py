@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import Annotated
 
@@ -75,10 +76,10 @@ def report(
 def short_names(paths: list[str]) -> list[str]:
     """Makes names of paths: the last parts of each, as few as tell them apart.
 
-    >>> short_names(["models/a/tokenizer.json", "models/b/tokenizer.json", "gpt2.json"])
+    >>> short_names(["models/a/tokenizer.json", "models/b/tokenizer.json", "http://me:word@host/gpt2.json?key=12"])
     ['a/tokenizer.json', 'b/tokenizer.json', 'gpt2.json']
     """
-    parts = [path.rstrip("/").split("/") for path in paths]
+    parts = [_without_secrets(path).rstrip("/").split("/") for path in paths]
     counts = [1] * len(paths)
 
     def names() -> list[str]:
@@ -88,6 +89,13 @@ def short_names(paths: list[str]) -> list[str]:
         shown = names()
         counts = [count + (shown.count(name) > 1) for count, name in zip(counts, shown, strict=True)]
     return names()
+
+
+def _without_secrets(path: str) -> str:
+    """A URL without user, password and query; any other path as it is."""
+    if "://" not in path:
+        return path
+    return re.sub("://[^/]*@", "://", path.partition("?")[0])
 
 
 def _command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,11 +15,14 @@ from gputok.cli.options import (
     Errors,
     Expression,
     Inputs,
+    MemoryLimit,
     Model,
     Pattern,
     Progress,
+    Resume,
     Separator,
     StorageOption,
+    Temporary,
     Threads,
     VocabSize,
     check_standard_input,
@@ -29,6 +33,7 @@ from gputok.cli.options import (
     storage_options,
     sum_up,
 )
+from gputok.files.arrow import needed_for
 from gputok.recipes import recipe
 
 if TYPE_CHECKING:
@@ -63,6 +68,9 @@ def train(
     threads: Threads = None,
     device: Device = "auto",
     progress: Progress = None,
+    memory_limit: MemoryLimit = None,
+    temporary: Temporary = None,
+    resume: Resume = None,
     as_json: AsJson = False,
     storage_option: StorageOption = None,
 ) -> None:
@@ -86,16 +94,20 @@ def train(
         raise ValueError(
             f"--vocab-size {vocab_size} leaves no room for a merge: {fixed} tokens are special tokens and single bytes"
         )
-    with output_file(output, storage) as temporary:
+    limits = {"memory_limit": memory_limit, "temporary": temporary, "threads": threads}
+    if from_counts and resume is not None:
+        raise ValueError("--resume is for counting; with --from-counts the words are counted already")
+    with output_file(output, storage) as written:
         if from_counts:
-            words = _merged(inputs, storage)
+            words = _merged(inputs, storage, **limits)
         else:
-            options = {"column": column, "separator": separator, "errors": errors, "threads": threads}
+            options = {"column": column, "separator": separator, "errors": errors, "resume": resume, **limits}
             words = _count(tokenizer, inputs, device, progress, storage, **options)
         tokenizer.train_from_word_counts(words, trainer, threads=threads, device=device, progress=progress)
-        temporary.write_text(tokenizer.to_str(pretty=True), encoding="utf-8", newline="\n")
+        written.write_text(tokenizer.to_str(pretty=True), encoding="utf-8", newline="\n")
+    _remove_work(resume)
     seconds = time.perf_counter() - preparation.seconds - start
-    n_bytes = int(((words.offsets[1:] - words.offsets[:-1]) * words.counts).sum())
+    n_bytes = words.n_bytes_of_text()
     size = tokenizer.get_vocab_size()
     speed = f"{n_bytes / 1e6:.1f} MB of words in {seconds:.2f} s, {n_bytes / 1e6 / seconds:.0f} MB/s"
     facts = {
@@ -124,33 +136,49 @@ def count(
     threads: Threads = None,
     device: Device = "auto",
     progress: Progress = None,
+    memory_limit: MemoryLimit = None,
+    temporary: Temporary = None,
+    resume: Resume = None,
     as_json: AsJson = False,
     storage_option: StorageOption = None,
 ) -> None:
-    """Count words and save them: count shards anywhere, then `gputok train --from-counts` with the same --model,
-    --pattern and --regex."""
+    """Count words and save them.
+
+    Count the shards of a corpus on any machines, then run `gputok train --from-counts` with the same --model, --pattern
+    and --regex.
+    """
     tokenizer, _ = recipe(model, pattern=pattern, regex=regex)  # type: ignore[arg-type]
     storage = storage_options(storage_option)
-    with output_file(output, storage) as temporary:
-        options = {"column": column, "separator": separator, "errors": errors, "threads": threads}
+    limits = {"memory_limit": memory_limit, "temporary": temporary, "threads": threads}
+    with needed_for(f"{shown_output(output)}: writing word counts"):  # now, not after the work
+        import pyarrow as pa  # noqa: F401
+    with output_file(output, storage) as written:
+        options = {"column": column, "separator": separator, "errors": errors, "resume": resume, **limits}
         words = _count(tokenizer, inputs, device, progress, storage, **options)
-        words.save(temporary)
+        words.save(written)
+    _remove_work(resume)
     n_words = int(words.counts.sum())
     facts = {"output": shown_output(output), "distinct_words": len(words), "words": n_words}
     line = f"{shown_output(output)}: {len(words):,} distinct words, {n_words:,} in all"
     sum_up(line, facts, output=output, as_json=as_json)
 
 
-def _merged(inputs: list[str], storage: dict[str, Any]) -> WordCounts:
-    """The word counts of all files, added up."""
+def _remove_work(folder: str | None) -> None:
+    """The output is there: nobody needs the work folder any longer."""
+    if folder is not None:
+        from gputok.pipeline.resume import remove
+
+        remove(folder)
+
+
+def _merged(inputs: list[str], storage: dict[str, Any], **options: Any) -> WordCounts:
+    """The word counts of all files, added up; options are those of `WordCounts.load`."""
     from gputok import WordCounts
 
     check_standard_input(inputs)
-    shards = []
-    for path in inputs:
-        with local_file(path) as local:
-            shards.append(WordCounts.load(local, storage_options=storage))
-    return WordCounts.merge(shards)
+    with contextlib.ExitStack() as opened:
+        files = [opened.enter_context(local_file(path, "counts.parquet")) for path in inputs]
+        return WordCounts.load(files, storage_options=storage, **options)
 
 
 def _count(
@@ -162,6 +190,8 @@ def _count(
     **options: Any,
 ) -> WordCounts:
     """Counts the words of the inputs; options are those of `Tokenizer.count_words`."""
+    if options["resume"] is not None and "-" in inputs:
+        raise ValueError("--resume: standard input can't be read again; save it to a file first")
     words = tokenizer.count_words(
         sources(inputs, options["column"]),
         device=device,

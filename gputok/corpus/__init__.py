@@ -71,13 +71,15 @@ def read(
     errors: Errors = "strict",
     batch_bytes: int = BATCH_BYTES,
     threads: int | None = None,
+    ahead_bytes: int = 1 << 62,
     storage_options: StorageOptions = None,
 ) -> Iterator[TextBatch]:
     """Batches of the documents of `source`, each of about `batch_bytes` bytes (whole documents, so it can be more).
 
     A string, a path, or a list of them names files, folders, globs or URLs; every other iterable is one of texts.
     `threads` read files, by default GPUTOK_NUM_THREADS, or as many as there are cores; `storage_options` are those of
-    the file system of a URL (`gputok.files.locations`).
+    the file system of a URL (`gputok.files.locations`). At most `ahead_bytes` of compressed files and Parquet are unpacked
+    before their turn.
     A batch's `offsets` begin at 0 and end at `len(data)`; `data` may be a read-only view of Arrow's memory.
     With `separator`, plain text is cut there instead of after `\\n`, and the separators are left out.
     `errors="replace"` puts U+FFFD for what is not UTF-8, as `bytes.decode` does.
@@ -106,7 +108,7 @@ def read(
         found = _places(source, storage_options)
         is_remote = any(place.file.is_remote for place in found)
         n_readers = max(thread_count(threads), _REMOTE_READERS if is_remote else 1)
-        ahead_bytes = (n_readers - 1) * min(_AHEAD_BATCHES * batch_bytes, _MOST_AHEAD_BYTES)
+        ahead_bytes = min(ahead_bytes, (n_readers - 1) * min(_AHEAD_BATCHES * batch_bytes, _MOST_AHEAD_BYTES))
         batches = readers.in_order(files.tasks(found, options), n_readers, ahead_bytes)
         return _then_warned(_regroup(batches, batch_bytes), missing)
     if separator is not None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
+from gputok.corpus.column_names import choose_column
 from gputok.corpus.packing import Errors, checked, cuts, packed
+from gputok.files.arrow import needed_for
 from gputok.text.pieces import TextBatch
 from gputok.types import Array
+
+with needed_for("reading Arrow data"):
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
 _ROWS = 1 << 13  # rows that are decoded at once where a column is not stored as plain strings
 
@@ -75,19 +79,6 @@ def _offsets(array: pa.Array) -> Array:
     """int32 or int64[n_rows + 1], as Arrow holds them: where each row of a plain array begins in its bytes."""
     width = np.int64 if array.type in (pa.large_string(), pa.large_binary()) else np.int32
     return np.frombuffer(array.buffers()[1], width)[array.offset : array.offset + len(array) + 1]
-
-
-def choose_column(names: Sequence[str], of_strings: Sequence[str], column: str | None, where: str) -> str:
-    """The column called `column`; without one, the column "text" or the only one of strings."""
-    if column is None:
-        column = "text" if "text" in names else of_strings[0] if len(of_strings) == 1 else None
-        if column is None:
-            raise ValueError(
-                f"{where} has the columns {', '.join(names) or '(none)'}: name the one to read by column="
-            )
-    elif column not in names:
-        raise ValueError(f"{where} has no column {column!r}; it has {', '.join(names) or 'none'}")
-    return column
 
 
 def schema_column(schema: pa.Schema, column: str | None, where: str) -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gputok.corpus.columns import choose_column, text_batches
-from gputok.corpus.packing import Errors
-from gputok.text.pieces import TextBatch
+from gputok.corpus.column_names import choose_column
+from gputok.files.arrow import needed_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gputok.corpus.packing import Errors
+    from gputok.text.pieces import TextBatch
 
 _HEAD_BYTES = 1 << 20  # in which the names of the columns and the first row are looked for
 _BLOCK_BYTES = 32 << 20  # of a file at a time; Arrow refuses a longer row
@@ -30,8 +34,11 @@ def rows(
     Raises:
         ValueError: if there is no such column, or a row does not have as many fields as the first line.
     """
-    import pyarrow as pa
-    from pyarrow import csv as arrow_csv
+    with needed_for(f"{where}: reading CSV"):
+        import pyarrow as pa
+        from pyarrow import csv as arrow_csv
+
+        from gputok.corpus.columns import text_batches
 
     head = read(_HEAD_BYTES)
     if not head.strip():

@@ -27,10 +27,12 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
+from gputok.corpus.column_names import choose_column
 from gputok.corpus.missing_rows import MissingRows
 from gputok.corpus.packing import Errors, checked, packed
 from gputok.corpus.parts import Part, Place
 from gputok.corpus.readers import Task
+from gputok.files.arrow import needed_for
 from gputok.files.locations import File, LocalFile, OpenFile, RemoteError
 from gputok.text.pieces import TextBatch
 from gputok.types import Array
@@ -239,7 +241,8 @@ def _open(file: File, compression: str) -> BinaryIO:
     if compression == ".xz":
         return cast(BinaryIO, lzma.open(stream))
     if compression == ".zst":
-        import pyarrow as pa  # its reader, unlike that of the package zstandard, tells a truncated file from a whole one
+        with needed_for(f"{file}: unpacking .zst"):
+            import pyarrow as pa  # unlike the package zstandard, its reader tells a truncated file from a whole one
 
         return pa.CompressedInputStream(stream, "zstd")
     return stream
@@ -369,8 +372,6 @@ def _json_batches(
     n_before: Callable[[], int],
 ) -> Iterator[TextBatch]:
     """The rows of some lines that were cut at `position`; `n_before()` is the number of lines before them."""
-    from gputok.corpus.columns import text_batches
-
     lines = _json_checked(path, lines, position, options, is_valid)
     column = column_of(path, lines)
     if column is None:
@@ -379,6 +380,8 @@ def _json_batches(
     if array is None:
         yield _json_rows(path, lines, column, n_before, options)
         return
+    from gputok.corpus.columns import text_batches
+
     options.missing.add(str(path), column, array.null_count)
     for chunk in array.chunks:
         yield from text_batches(chunk, options.errors, str(path), options.batch_bytes, trusted=True)
@@ -420,8 +423,6 @@ class _JsonColumn:
             return self._column
 
     def _look(self, path: File, lines: TextBatch, n_before: int) -> None:
-        from gputok.corpus.columns import choose_column
-
         column = self._options.column
         rows = (
             _json_row(path, lambda i=i: n_before + i, line)
@@ -453,10 +454,12 @@ class _LinesBefore:
 
 
 def _json_array(lines: TextBatch, column: str) -> Any | None:
-    """One column as Arrow's parser reads it (pyarrow.ChunkedArray), or None where it finds a fault."""
-    import pyarrow as pa
-    from pyarrow import json as arrow_json
-
+    """One column as Arrow's parser reads it (pyarrow.ChunkedArray); None if it finds a fault, or isn't installed."""
+    try:
+        import pyarrow as pa
+        from pyarrow import json as arrow_json
+    except ModuleNotFoundError:
+        return None  # Python's parser reads the same, more slowly
     longest = int(np.diff(lines.offsets).max())
     try:
         table = arrow_json.read_json(
@@ -603,7 +606,8 @@ def _column_number(metadata: Any, column: str | None) -> int | None:
 @contextlib.contextmanager
 def _readable(file: File) -> Iterator[None]:
     """Errors of Parquet with the name of the file."""
-    import pyarrow as pa
+    with needed_for(f"{file}: reading Parquet"):
+        import pyarrow as pa
 
     try:
         yield

@@ -134,6 +134,22 @@ def _create_locked(path: pathlib.Path) -> int | None:
         os.close(descriptor)  # before the lock, another process removed the file as one of a dead process
 
 
+@contextlib.contextmanager
+def locked(path: pathlib.Path) -> Iterator[None]:
+    """Locks an existing file until the block ends, or the process.
+
+    Raises:
+        BlockingIOError: another process has locked the file.
+    """
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        if _lock(descriptor) is False:
+            raise BlockingIOError(errno.EWOULDBLOCK, "another process works there", str(path))
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _remove_unless_locked(path: pathlib.Path) -> None:
     """Removes the temporary file of a dead process. Without locks, nobody can tell, and the file stays."""
     if fcntl is None:

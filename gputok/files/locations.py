@@ -34,6 +34,7 @@ from typing import Any, BinaryIO, NamedTuple, Protocol, cast
 
 import numpy as np
 
+from gputok.files.arrow import needed_for
 from gputok.files.atomic import replacing
 
 StorageOptions = Mapping[str, Any] | None
@@ -672,7 +673,8 @@ def _open_native(
 
 
 def _native(scheme: str, parsed: urllib.parse.SplitResult, storage_options: StorageOptions) -> Any:
-    from pyarrow import fs
+    with needed_for(f"reading {scheme}://"):
+        from pyarrow import fs
 
     given = dict(storage_options or {})
     if not hasattr(fs, _NATIVE[scheme]):
@@ -728,7 +730,8 @@ def _open_fsspec(
         import fsspec
     except ImportError:
         raise ImportError(f"reading {scheme}:// needs fsspec: pip install 'gputok[remote]'") from None
-    from pyarrow import fs
+    with needed_for(f"reading {scheme}://"):
+        from pyarrow import fs
 
     try:
         inner, path = fsspec.core.url_to_fs(url, **(storage_options or {}))

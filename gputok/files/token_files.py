@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from gputok.files.arrow import needed_for
 from gputok.files.atomic import naming, real_target, replacing
 from gputok.files.locations import Target, downloaded, local_path, work_folder
 
@@ -112,6 +113,9 @@ def write(
         raise ValueError(
             f"{name}: cannot write ids as {suffix or 'a file without ending'}; use {', '.join(KINDS)}"
         )
+    if suffix in (".arrow", ".parquet"):  # now, not after the work
+        with needed_for(f"{name}: writing {suffix} files"):
+            import pyarrow as pa  # noqa: F401
     local = local_path(name)
     if local is not None:
         return _write(pathlib.Path(local), batches, dtype, fingerprint)
@@ -278,8 +282,9 @@ def _write_table(path: pathlib.Path, kind: str, batch: TokenBatch) -> None:
 
 def _read_tables(path: pathlib.Path) -> Iterator[Any]:
     """The record batches of a Parquet or Arrow file."""
-    import pyarrow as pa
-    from pyarrow import parquet as pq
+    with needed_for(f"{path}: reading {path.suffix} files"):
+        import pyarrow as pa
+        from pyarrow import parquet as pq
 
     if path.suffix == ".parquet":
         yield from pq.ParquetFile(path).iter_batches(_ROWS_AT_ONCE, columns=["ids"])

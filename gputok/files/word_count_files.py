@@ -1,27 +1,40 @@
-"""Parquet files of word counts: columns `word` (binary) and `count` (int64), and a description in the metadata."""
+"""Parquet files of word counts: columns `word` (binary) and `count` (int64), and a description in the metadata.
+
+A file that gputok writes has its words in the order of their keys, hence by partition (`gputok.text.partitions`), and
+its description says how many words each partition has. If there are many words, no row group has words of two partitions,
+so that one partition of many files can be read without the others.
+
+Other programs write such files, too: then nothing is known about their order, a word may be there several times, and
+the caller says whether words are byte-level and what the columns are called.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gputok.files.locations import locate, writing
+from gputok.files.arrow import needed_for
+from gputok.files.locations import RemoteError, find, locate, writing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from gputok.files.locations import StorageOptions
+    from gputok.files.locations import File, StorageOptions
     from gputok.types import Bytes, Counts, Positions
 
 
-_METADATA, _VERSION = b"gputok.word_counts", 1
+_METADATA, _VERSIONS = b"gputok.word_counts", (1, 2)
+_FEW_WORDS = 1 << 16  # below which a file has one row group
+_ROWS_AT_ONCE = 1 << 16
 
 
 class WordColumns(NamedTuple):
-    """The content of a file: word i is data[offsets[i]:offsets[i + 1]]."""
+    """Words and their counts: word i is data[offsets[i]:offsets[i + 1]]."""
 
     data: Bytes  # uint8[n_bytes]
     offsets: Positions  # int64[n_words + 1]
@@ -29,57 +42,289 @@ class WordColumns(NamedTuple):
     byte_level: bool
 
 
-def write(path: str | os.PathLike[str], columns: WordColumns, storage_options: StorageOptions = None) -> None:
-    """Writes a file, or what has a URL, atomically."""
-    import pyarrow as pa
-    import pyarrow.parquet as parquet
+class Columns(NamedTuple):
+    """What a file that another program wrote does not say."""
 
-    buffers = [None, pa.py_buffer(columns.offsets), pa.py_buffer(columns.data)]
-    words = pa.Array.from_buffers(pa.large_binary(), len(columns.counts), buffers)
-    table = pa.table({"word": words, "count": columns.counts})
-    description = json.dumps({"version": _VERSION, "byte_level": columns.byte_level})
-    with writing(path, storage_options) as temporary:
-        parquet.write_table(
-            table.replace_schema_metadata({_METADATA: description}), temporary, compression="zstd"
-        )
+    byte_level: bool | None = None  # None: gputok wrote the file
+    word: str = "word"
+    count: str = "count"
+
+
+def write(
+    path: str | os.PathLike[str],
+    partitions: Iterable[WordColumns],
+    sizes: Sequence[int],
+    byte_level: bool,
+    storage_options: StorageOptions = None,
+) -> None:
+    """Writes a file, or what has a URL, atomically.
+
+    Args:
+        path: the file or URL.
+        partitions: the words of each partition, in the order of their keys.
+        sizes: the number of words of each partition.
+        byte_level: as in WordColumns.
+        storage_options: of the file system of a URL.
+    """
+    with needed_for(f"{os.fspath(path)}: writing word counts"):
+        import pyarrow as pa
+        import pyarrow.parquet as parquet
+
+    description = {
+        "version": _VERSIONS[-1],
+        "byte_level": byte_level,
+        "hash": "word_key/1",
+        "partitions": sizes,
+    }
+    schema = pa.schema([("word", pa.large_binary()), ("count", pa.int64())])
+    schema = schema.with_metadata({_METADATA: json.dumps(description)})
+    with (
+        writing(path, storage_options) as temporary,
+        parquet.ParquetWriter(temporary, schema, compression="zstd", use_dictionary=["count"]) as writer,
+    ):
+        tables = (pa.table(arrow_arrays(words), schema=schema) for words in partitions)
+        if sum(sizes) < _FEW_WORDS:
+            writer.write_table(pa.concat_tables([*tables, schema.empty_table()]))
+            return
+        for table in tables:
+            if len(table):
+                writer.write_table(table)
+
+
+def arrow_arrays(words: WordColumns) -> list[Any]:
+    """The columns `word` and `count` as Arrow arrays, without a copy."""
+    import pyarrow as pa
+
+    buffers = [None, pa.py_buffer(np.ascontiguousarray(words.offsets)), pa.py_buffer(words.data)]
+    return [pa.Array.from_buffers(pa.large_binary(), len(words.counts), buffers), pa.array(words.counts)]
 
 
 def read(path: str | os.PathLike[str], storage_options: StorageOptions = None) -> WordColumns:
-    """Reads a file, or what has a URL. Raises ValueError if the file is damaged, or was not written by `write`."""
-    import pyarrow as pa
-    import pyarrow.parquet as parquet
+    """Reads a file that `write` wrote, whole.
 
-    path = os.fspath(path)
-    try:
-        with locate(path, storage_options).open_for_arrow() as file:
-            table = parquet.read_table(file)
-    except pa.ArrowInvalid as error:
-        raise ValueError(
-            f"{path}: expected a Parquet file, got another or a damaged file ({error})"
-        ) from None
-    byte_level = _byte_level(path, table.schema.metadata or {})
-    words, counts = table["word"].combine_chunks(), table["count"].combine_chunks()
-    words = words.chunk(0) if isinstance(words, pa.ChunkedArray) else words
-    _, offsets, data = words.cast(pa.large_binary()).buffers()
-    offsets = np.frombuffer(offsets or bytes(8), np.int64)[words.offset : words.offset + len(words) + 1]
-    return WordColumns(
-        np.frombuffer(data or b"", np.uint8)[offsets[0] : offsets[-1]],
-        offsets - offsets[0],
-        counts.to_numpy().astype(np.int64),
+    Raises:
+        ValueError: if the file is damaged, or was not written by `write`.
+    """
+    file = CountFile(locate(os.fspath(path), storage_options), Columns())
+    return file.whole()
+
+
+def find_files(source: Any, storage_options: StorageOptions = None) -> list[File]:
+    """The files that a path, URL, folder or glob, or a list of them, names; what engines put beside is left out."""
+    files = find(source, storage_options)
+    chosen = [file for file in files if not file.name.startswith("_")]
+    return [file for file in chosen if file.name.endswith(".parquet")] or chosen
+
+
+class CountFile:
+    """A Parquet file of word counts, which is read in parts."""
+
+    def __init__(self, file: File, columns: Columns) -> None:
+        """Reads the description. Raises ValueError if the file has none and `columns` does not stand for it."""
+        with needed_for(f"{file}: reading word counts"):
+            import pyarrow.parquet as parquet
+
+        self.file, self._columns = file, columns
+        with _readable(file), file.open_for_arrow() as opened:
+            self._metadata = parquet.ParquetFile(opened).metadata
+        schema = self._metadata.schema.to_arrow_schema()
+        description = _description(str(file), {**(self._metadata.metadata or {}), **(schema.metadata or {})})
+        if description is None:
+            self.byte_level, self._sizes = _given_byte_level(file, columns), None
+        else:
+            self.byte_level, self._sizes = description["byte_level"], description.get("partitions")
+            if (
+                self._sizes is not None and sum(self._sizes) != self.n_words
+            ):  # another program has changed the file
+                description = self._sizes = None
+            if columns.byte_level not in (None, self.byte_level):
+                raise ValueError(
+                    f"{file}: its words are {'' if self.byte_level else 'not '}byte-level, but byte_level="
+                    f"{columns.byte_level} was given"
+                )
+        self.is_distinct = description is not None  # no word is there twice
+        for name in (columns.word, columns.count):
+            if name not in schema.names:
+                raise ValueError(
+                    f"{file}: has no column {name!r}; it has {', '.join(schema.names)}. Name the columns of words and "
+                    "of counts by word_column= and count_column="
+                )
+
+    @property
+    def n_words(self) -> int:
+        """The number of rows."""
+        return self._metadata.num_rows
+
+    @property
+    def is_partitioned(self) -> bool:
+        """True if the description says that a partition can be read without the others."""
+        return self._sizes is not None and self._metadata.num_row_groups > 1
+
+    def whole(self) -> WordColumns:
+        """All rows at once."""
+        import pyarrow.parquet as parquet
+
+        with _readable(self.file), self.file.open_for_arrow() as opened:
+            names = [self._columns.word, self._columns.count]
+            table = parquet.ParquetFile(opened, metadata=self._metadata).read(names)
+        return from_arrow(table, self.byte_level, self._columns, str(self.file))
+
+    def batches(self) -> Iterator[WordColumns]:
+        """The rows in order, some at a time."""
+        yield from self._read(range(self._metadata.num_row_groups))
+
+    def partition(self, number: int) -> Iterator[WordColumns]:
+        """The words of one partition."""
+        assert self._sizes is not None
+        first = sum(self._sizes[:number])
+        last, at, groups = first + self._sizes[number], 0, []
+        for i in range(self._metadata.num_row_groups):
+            n_rows = self._metadata.row_group(i).num_rows
+            if at < last and first < at + n_rows:
+                groups.append(i)
+            at += n_rows
+        yield from self._read(groups)
+
+    def _read(self, groups: Sequence[int]) -> Iterator[WordColumns]:
+        import pyarrow.parquet as parquet
+
+        if not groups:
+            return
+        names = [self._columns.word, self._columns.count]
+        with _readable(self.file), self.file.open_for_arrow() as opened:
+            reader, n_before = parquet.ParquetFile(opened, metadata=self._metadata), 0
+            for batch in reader.iter_batches(
+                _ROWS_AT_ONCE, row_groups=groups, columns=names, use_threads=False
+            ):
+                yield from_arrow(batch, self.byte_level, self._columns, str(self.file), n_before)
+                n_before += len(batch)
+
+
+def record_batches(table: Any) -> Iterator[Any]:
+    """The pyarrow.RecordBatches of whatever holds or exports some."""
+    import pyarrow as pa
+
+    if isinstance(table, pa.RecordBatch):
+        yield table
+    elif isinstance(table, pa.Table):
+        yield from table.to_batches()
+    elif hasattr(table, "__arrow_c_stream__"):
+        yield from pa.RecordBatchReader.from_stream(table)
+    elif isinstance(table, Iterable):
+        for item in table:
+            yield from record_batches(item)
+    else:
+        raise TypeError(f"expected Arrow data of words and counts, got {type(table).__name__}")
+
+
+def from_arrow(table: Any, byte_level: bool, columns: Columns, where: str, n_before: int = 0) -> WordColumns:
+    """The words and counts of a pyarrow.Table or RecordBatch, row by row.
+
+    `where` and the number of rows before these name the origin in messages.
+
+    Raises:
+        ValueError: if a column is missing or holds another type, a value is missing, or a count is not an integer of 64
+            bits above 0.
+    """
+    import pyarrow as pa
+
+    for name in (columns.word, columns.count):
+        if name not in table.schema.names:
+            raise ValueError(
+                f"{where}: has no column {name!r}; it has {', '.join(table.schema.names)}. Name the columns of words "
+                "and of counts by word_column= and count_column="
+            )
+    words = _cast(table.column(columns.word), pa.large_binary(), f"{where}, column {columns.word!r}")
+    counts = _cast(table.column(columns.count), pa.int64(), f"{where}, column {columns.count!r}")
+    _, offsets, data = words.buffers()
+    ends = np.frombuffer(offsets or bytes(8), np.int64)[words.offset : words.offset + len(words) + 1]
+    packed = WordColumns(
+        np.frombuffer(data or b"", np.uint8)[ends[0] : ends[-1]],
+        ends - ends[0],
+        counts.to_numpy(),
         byte_level,
     )
+    check(packed, where, n_before)
+    return packed
 
 
-def _byte_level(path: str, metadata: Mapping[bytes, bytes]) -> bool:
+def check(words: WordColumns, where: str, n_before: int = 0) -> None:
+    """Raises ValueError if a count is below 1 or a word that is not byte-level is not UTF-8."""
+    from gputok.kernels.cpu.text import find_invalid_utf8
+
+    data, offsets, counts, byte_level = words
+    if len(counts) and counts.min() < 1:
+        i = int(counts.argmin())
+        raise ValueError(f"{where}: word {n_before + i} occurs {counts[i]} times; counts must be at least 1")
+    if byte_level:
+        return
+    at = find_invalid_utf8(data)
+    if at < 0:  # but a word may begin inside a character that the word before began
+        begins = offsets[:-1][offsets[:-1] < offsets[1:]]
+        torn = begins[(data[begins] & 0xC0) == 0x80]
+        at = int(torn[0]) if len(torn) else -1
+    if at >= 0:
+        i = int(np.searchsorted(offsets, at, "right")) - 1
+        word = data[offsets[i] : offsets[i + 1]].tobytes()
+        raise ValueError(f"{where}: word {n_before + i}, {word!r}, is not UTF-8 (are the words byte-level?)")
+
+
+def _cast(column: Any, kind: Any, where: str) -> Any:
+    """A column as one array of this type."""
+    import pyarrow as pa
+
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if isinstance(array, pa.ChunkedArray):
+        array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
+    if array.null_count:
+        raise ValueError(f"{where}: {array.null_count} values are missing (null)")
+    types, given, of_numbers = pa.types, array.type, kind == pa.int64()
+    is_number = types.is_integer(given) or types.is_decimal(given) or types.is_floating(given)
+    if is_number == of_numbers and not types.is_boolean(given):
+        try:
+            return array.cast(kind)
+        except pa.ArrowNotImplementedError:  # a list, say
+            pass
+        except pa.ArrowInvalid as error:
+            raise ValueError(f"{where}: {error}") from None
+    wanted = "integers of 64 bits" if of_numbers else "words (binary or string)"
+    raise ValueError(f"{where}: expected {wanted}, got {given}")
+
+
+@contextlib.contextmanager
+def _readable(file: File) -> Iterator[None]:
+    """Errors of Parquet with the name of the file."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, RemoteError) or (isinstance(error, OSError) and error.errno is not None):
+            raise
+        if file.is_remote and not isinstance(error, pa.ArrowInvalid):
+            raise RemoteError(f"{file}: {error}") from None
+        raise ValueError(
+            f"{file}: expected a Parquet file, got another or a damaged file ({error})"
+        ) from None
+
+
+def _given_byte_level(file: File, columns: Columns) -> bool:
+    if columns.byte_level is None:
+        raise ValueError(
+            f"{file}: holds no word counts of gputok (`gputok count`, WordCounts.save); if another program wrote "
+            "words and counts there, say by byte_level= whether the words are byte-level"
+        )
+    return columns.byte_level
+
+
+def _description(path: str, metadata: Mapping[bytes, bytes]) -> dict[str, Any] | None:
     """Reads the description in the metadata; raises ValueError if this version of gputok does not know it."""
     if _METADATA not in metadata:
-        raise ValueError(
-            f"{path}: holds no word counts; they are written by `gputok count` or WordCounts.save"
-        )
+        return None
     description = json.loads(metadata[_METADATA])
-    if description["version"] != _VERSION:
+    if description["version"] not in _VERSIONS:
         raise ValueError(
-            f"{path}: word counts of version {description['version']}, but this gputok reads version {_VERSION}; "
+            f"{path}: word counts of version {description['version']}, but this gputok reads version {_VERSIONS[-1]}; "
             "count the words again, or use the gputok that wrote the file"
         )
-    return description["byte_level"]
+    return description

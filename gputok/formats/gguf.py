@@ -171,7 +171,7 @@ class _Values:
         token_id = self.get(key, default)
         if not 0 <= token_id < len(tokens):
             raise ValueError(
-                f"{self.name}: tokenizer.ggml.{key} is {token_id}, but there are {len(tokens)} tokens"
+                f"{self.name}: tokenizer.ggml.{key} is {token_id}, but the tokenizer has {len(tokens)} tokens"
             )
         return tokens[token_id], token_id
 

@@ -68,11 +68,11 @@ class ByteLevelBPETokenizer(BaseTokenizer):
         trim_offsets: bool = False,
     ) -> None:
         if vocab is not None and merges is not None:
-            affixes = {
-                "continuing_subword_prefix": continuing_subword_prefix or "",
-                "end_of_word_suffix": end_of_word_suffix or "",
-            }
-            tokenizer = Tokenizer(BPE(vocab, merges, dropout=dropout, **affixes))
+            prefix, suffix = continuing_subword_prefix or "", end_of_word_suffix or ""
+            model = BPE(
+                vocab, merges, dropout=dropout, continuing_subword_prefix=prefix, end_of_word_suffix=suffix
+            )
+            tokenizer = Tokenizer(model)
         else:
             tokenizer = Tokenizer(BPE())
         normalizers = [unicode_normalizer_from_str(unicode_normalizer)] if unicode_normalizer else []

@@ -73,9 +73,10 @@ class CharBPETokenizer(BaseTokenizer):
         bert_normalizer: bool = True,
         split_on_whitespace_only: bool = False,
     ) -> None:
-        known = (vocab, merges) if vocab is not None and merges is not None else ()
+        if vocab is None or merges is None:
+            vocab = merges = None
         tokenizer = Tokenizer(
-            BPE(*known, dropout=dropout, unk_token=str(unk_token), end_of_word_suffix=suffix)
+            BPE(vocab, merges, dropout=dropout, unk_token=str(unk_token), end_of_word_suffix=suffix)
         )
         if tokenizer.token_to_id(str(unk_token)) is not None:
             tokenizer.add_special_tokens([str(unk_token)])

@@ -67,8 +67,11 @@ class SentencePieceBPETokenizer(BaseTokenizer):
         dropout: float | None = None,
         fuse_unk: bool | None = False,
     ) -> None:
-        known = (vocab, merges) if vocab is not None and merges is not None else ()
-        tokenizer = Tokenizer(BPE(*known, dropout=dropout, unk_token=str(unk_token), fuse_unk=fuse_unk))
+        if vocab is None or merges is None:
+            vocab = merges = None
+        tokenizer = Tokenizer(
+            BPE(vocab, merges, dropout=dropout, unk_token=str(unk_token), fuse_unk=fuse_unk)
+        )
         if tokenizer.token_to_id(str(unk_token)) is not None:
             tokenizer.add_special_tokens([str(unk_token)])
         tokenizer.normalizer = NFKC()

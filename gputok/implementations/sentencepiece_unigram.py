@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gputok import decoders
 from gputok.automaton.pattern import Regex
@@ -89,7 +89,10 @@ class SentencePieceUnigramTokenizer(BaseTokenizer):
             from sentencepiece import sentencepiece_model_pb2
         except ImportError:
             raise ImportError("from_spm needs sentencepiece: pip install 'gputok[sentencepiece]'") from None
-        proto = sentencepiece_model_pb2.ModelProto()
+        classes: Any = (
+            sentencepiece_model_pb2  # made when it is imported, so that type checkers don't see them
+        )
+        proto = classes.ModelProto()
         with open(filename, "rb") as file:
             proto.ParseFromString(file.read())
         if proto.trainer_spec.model_type != 1:

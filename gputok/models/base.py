@@ -21,6 +21,7 @@ from gputok.tokens.vocabulary import Vocabulary
 from gputok.types import public
 
 if TYPE_CHECKING:
+    from gputok.kernels import Automaton
     from gputok.types import Bytes, Ids, Positions
 
 
@@ -148,6 +149,11 @@ class Model(Component):
         return False
 
     @property
+    def cuts(self) -> Automaton | None:
+        """The automaton whose words this model encodes apart as in one text, or None; see `BPE.cuts`."""
+        return None
+
+    @property
     def byte_tables(self) -> Any:
         """The `kernels.BpeTables` for bytes that stand for ByteLevel characters; None if the model has none."""
         return None
@@ -236,14 +242,15 @@ def vocabulary_of(vocab: Any) -> Vocabulary:
     return checked("vocab", Vocabulary.from_mapping, {} if vocab is None else vocab)
 
 
-def object_of(value: dict[str, Any], name: str) -> dict[str, Any] | Vocabulary:
-    """Returns a field of a JSON form; raises WrongValue if the field is not an object.
+def object_of(value: dict[str, Any], name: str) -> Any:
+    """Returns a field of a JSON form: an object, or a Vocabulary that a kernel has read; else raises WrongValue.
 
     A model's constructor also takes the path of a file there, but a file must not name another file.
     """
-    if not isinstance(value[name], dict | Vocabulary):
-        raise WrongValue(f"must be an object, not {brief(value[name])}", name)
-    return value[name]
+    found = value[name]
+    if not isinstance(found, dict | Vocabulary):
+        raise WrongValue(f"must be an object, not {brief(found)}", name)
+    return found
 
 
 def require(value: dict[str, Any], kind: str, *names: str) -> None:

@@ -87,8 +87,23 @@ class Strip(Normalizer):
     def __init__(self, left: bool = True, right: bool = True) -> None:
         self.strip_left, self.strip_right = left, right
 
-    left = property(lambda self: self.strip_left, lambda self, value: setattr(self, "strip_left", value))
-    right = property(lambda self: self.strip_right, lambda self, value: setattr(self, "strip_right", value))
+    @property
+    def left(self) -> bool:
+        """True if white space at the start is removed."""
+        return self.strip_left
+
+    @left.setter
+    def left(self, value: bool) -> None:
+        self.strip_left = value
+
+    @property
+    def right(self) -> bool:
+        """True if white space at the end is removed."""
+        return self.strip_right
+
+    @right.setter
+    def right(self, value: bool) -> None:
+        self.strip_right = value
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:

@@ -35,12 +35,7 @@ class Sequence(Normalizer):
     checks = per_field(normalizers=instances(Normalizer))
 
     def __init__(self, normalizers: list[Normalizer]) -> None:
-        self.normalizers = normalizers
-        self.normalizers = [
-            element
-            for normalizer in self.normalizers
-            for element in (normalizer.normalizers if isinstance(normalizer, Sequence) else [normalizer])
-        ]
+        self.normalizers = self._flat(normalizers)
 
     @property
     def apart_at_spaces(self) -> bool:  # type: ignore[override]

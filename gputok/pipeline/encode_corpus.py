@@ -12,6 +12,7 @@ import itertools
 import os
 import queue
 import uuid
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -21,7 +22,7 @@ import numpy as np
 from gputok.files.token_files import TokenBatch, id_dtype
 from gputok.kernels.threads import Submit, in_order, thread_count
 from gputok.pipeline.tokenize import tokenize
-from gputok.text.pieces import SPACE_PREFIXED_RUN, Pieces, TextBatch
+from gputok.text.pieces import SPACE_PREFIXED_RUN, Pieces, TextBatch, rewrite, starts_with
 from gputok.types import Array
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 EncodeWords = Callable[[Array, Array, Array], tuple[Array, Array]]
 
 UNIT_BYTES = 1 << 19  # of documents that a thread encodes at a time
+_NORMALIZING = 4  # threads that work on text before a device encodes it
 _UNITS_AHEAD = 4  # besides those at work: about what is encoded while the next batch is read
 
 
@@ -63,11 +65,15 @@ def encode(
     """
     n_threads = thread_count(threads)
     dtype = id_type(pipeline)
-    engine: Engine = ByWalk.of(pipeline, dtype) or ByParts.of(pipeline, dtype) or BySteps(pipeline)
-    n_ahead = _UNITS_AHEAD
-    if devices and (on_device := ByDevice.of(pipeline, devices, engine)):
-        n_threads = max(n_threads, 2 * len(devices))  # one copies while another has the kernels at work
-        engine, n_ahead = on_device, 0
+    engine: Engine = (
+        ByWalk.of(pipeline, dtype)
+        or ByParts.of(pipeline, dtype)
+        or ByLine.of(pipeline, dtype)
+        or BySteps(pipeline)
+    )
+    on_device = (
+        ByDevice(pipeline, devices, engine, dtype) if devices and not ByDevice.why_not(pipeline) else None
+    )
     around = _around(pipeline, add_special_tokens)
 
     def finished(found: tuple[Array, Array]) -> TokenBatch:
@@ -80,7 +86,7 @@ def encode(
         """The bytes of each unit (and of what was left out before it), and what begins it: its end gives the ids."""
         for n_before, batch in _after(batches, skip):
             for unit in engine.units(batch):
-                parts = _parts(pipeline, unit) if n_threads > 1 and not devices else None
+                parts = _parts(pipeline, unit) if n_threads > 1 else None
                 yield n_before + unit.data.nbytes, partial(begin, unit, parts)
                 n_before = 0
 
@@ -90,8 +96,18 @@ def encode(
         work = [submit(engine.encode, part) for part in parts]
         return lambda: finished(_joined(unit, parts, [one.result() for one in work]))
 
+    def groups(on_device: ByDevice) -> Iterator[tuple[int, Callable[[Submit], Callable[[], TokenBatch]]]]:
+        """The same for a device, whose units are many batches."""
+        for n_bytes, group in on_device.groups(_after(batches, skip)):
+            work = partial(lambda group: finished(on_device.encode(_one(group))), group)
+            yield n_bytes, lambda submit, work=work: submit(work).result
+
     done = 0  # bytes that were encoded, now or in the run before
-    for n_bytes, batch in in_order(units(), n_threads, n_ahead):
+    if on_device:
+        begun = in_order(groups(on_device), on_device.n_threads(n_threads), 0)
+    else:
+        begun = in_order(units(), n_threads, _UNITS_AHEAD)
+    for n_bytes, batch in begun:
         yield batch
         done += n_bytes
         if report:
@@ -265,7 +281,7 @@ class ByParts(BySteps):
         from gputok.automaton import compile_pattern
 
         super().__init__(pipeline)
-        known = pipeline.encoders.setdefault(dtype, [])
+        known = pipeline.kept.setdefault(("parts", dtype), [])
         self._text = _Remembering(compile_pattern(SPACE_PREFIXED_RUN), self._encode_parts, dtype, known)
 
     @classmethod
@@ -296,51 +312,165 @@ class ByParts(BySteps):
         return ids, ends[pieces.rows]
 
 
-class ByDevice:
-    """A whole batch at a time by the CUDA device that is free; what none can encode goes to `on_cpu`."""
+class ByLine(BySteps):
+    """A walk that cuts where no token of the model reaches across, if there is nothing else that cuts.
 
-    def __init__(
-        self, pipeline: Pipeline, plan: SplitPlan, tables: Any, devices: Sequence[Any], on_cpu: Engine
-    ) -> None:
-        from gputok.kernels.cuda import encode_words as lookup
-        from gputok.kernels.cuda import split
+    All that happens before is about spaces: each is written as `▁`, which the model does as well (`BPE.cuts`), and a text
+    gets one before it.
+    """
 
-        self._pipeline, self._on_cpu = pipeline, on_cpu
-        self._free: queue.SimpleQueue = queue.SimpleQueue()
-        for device in devices:
-            loaded = device, split.upload(device, plan.automaton), lookup.upload(device, tables)
-            for _ in range(2):
-                self._free.put(loaded)
+    def __init__(self, pipeline: Pipeline, cuts: Automaton, before: str, dtype: np.dtype) -> None:
+        super().__init__(pipeline)
+        self._before = before
+        known = pipeline.model._encoders.setdefault(("cuts", dtype), [])
+        self._text = _Remembering(cuts, self._encode_words, dtype, known)
 
     @classmethod
-    def of(cls, pipeline: Pipeline, devices: Sequence[Any], on_cpu: Engine) -> Self | None:
-        """None where the tokenizer is more than a walk over bytes and BPE."""
-        pre_tokenizer = pipeline.pre_tokenizer
-        plan = None if pre_tokenizer is None else pre_tokenizer.plan()
-        tables = pipeline.model.byte_tables if plan is not None and plan.byte_level else None
-        if tables is None:
-            return None
-        from gputok.kernels.cuda import encode_words as lookup
+    def of(cls, pipeline: Pipeline, dtype: np.dtype) -> Self | None:
+        """Returns None if more happens to the text, or if the model's tokens leave no place to cut."""
+        before = _space_before(pipeline)
+        cuts = None if before is None or pipeline.model.is_random else pipeline.model.cuts
+        return None if before is None or cuts is None else cls(pipeline, cuts, before, dtype)
 
-        return cls(pipeline, plan, tables, devices, on_cpu) if lookup.can_encode(tables) else None
+    def _encode_words(self, data: Array, start: Array, end: Array) -> tuple[Array, Array]:
+        from gputok.kernels.cpu.rewrite import gather
 
-    def units(self, batch: TextBatch) -> Iterator[TextBatch]:
-        yield batch
+        packed, offsets = gather(data, start, end)
+        words = Pieces(packed, offsets[:-1], offsets[1:], np.array([0, len(start)]))
+        written = rewrite(words, {ord(" "): "▁".encode()})
+        return self._pipeline.model.encode_words(written.data, written.start, written.end, byte_level=False)
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
-        from gputok.kernels.cuda import encode_words as lookup
+        pieces = self._pipeline.added.extract(Pieces.from_batch(unit), normalized=False)
+        if self._pipeline.normalizer is None:
+            pieces = self._pipeline.added.extract(pieces, normalized=True)
+        bare = pieces.start < pieces.end
+        if pieces.token is not None:
+            bare &= pieces.token < 0
+        if self._before != "any":
+            bare &= ~starts_with(pieces, b" ") & ~starts_with(pieces, "▁".encode())
+        if self._before == "first":
+            at_start = np.zeros_like(bare)
+            at_start[pieces.rows[:-1][np.diff(pieces.rows) > 0]] = True
+            bare &= at_start
+        if self._before != "none" and bare.any():
+            pieces = rewrite(pieces, {}, b" ", bare)
+        ids, ends = self._text.encode(*_packed(pieces), pieces.token)
+        return ids, ends[pieces.rows]
+
+
+def _space_before(pipeline: Pipeline) -> str | None:
+    """Says before which texts a space is put, if nothing else happens to them than that spaces are written as `▁`.
+
+    "any": before each text between added tokens; "bare": if it doesn't begin with a space; "first": likewise, but only at
+    the start of a document; "none". None: something else happens.
+    """
+    normalizer, pre_tokenizer = pipeline.normalizer, pipeline.pre_tokenizer
+    steps = [] if normalizer is None else getattr(normalizer, "normalizers", [normalizer])
+    forms = [step.to_dict() for step in steps if step.in_files]
+    prefix, written = (
+        {"type": "Prepend", "prepend": "▁"},
+        {
+            "type": "Replace",
+            "pattern": {"String": " "},
+            "content": "▁",
+        },
+    )
+    if len(forms) < len(steps) or forms not in ([], [written], [prefix, written]):
+        return None
+    if forms and any(token.normalized for token in pipeline.added.tokens.values()):
+        return None  # they are looked for in text in which the spaces are written
+    before = "any" if prefix in forms else "none"
+    if pre_tokenizer is None or not pre_tokenizer.in_files:
+        return before if forms and pre_tokenizer is None else None
+    form = pre_tokenizer.to_dict()
+    if form["type"] == "Split" and form["pattern"] == {"String": " "} and forms:
+        all_removed = form["invert"] and form["behavior"] == "Removed"
+        return None if all_removed else before  # there are no spaces left to split at
+    if form["type"] == "Metaspace" and form["replacement"] == "▁" and not form["split"] and not forms:
+        return {"always": "bare", "first": "first", "never": "none"}[form["prepend_scheme"]]
+    return None
+
+
+class ByDevice:
+    """A large batch at a time by the CUDA device that is free; what none can encode goes to `on_cpu`."""
+
+    def __init__(self, pipeline: Pipeline, devices: Sequence[Any], on_cpu: Engine, dtype: np.dtype) -> None:
+        from gputok.kernels.cuda import encode_words, split
+        from gputok.kernels.cuda.device import LANES
+
+        plan, tables = pipeline.pre_tokenizer.plan(), pipeline.model.byte_tables
+        self._n_lanes = LANES * len(devices)
+        self._pipeline, self._on_cpu, self._dtype, self._said = pipeline, on_cpu, dtype, False
+        self._free: queue.SimpleQueue = queue.SimpleQueue()
+        for device in devices:
+            loaded = device, split.upload(device, plan.automaton), encode_words.upload(device, tables)
+            for _ in range(LANES):
+                self._free.put(loaded)
+
+    @staticmethod
+    def why_not(pipeline: Pipeline) -> str:
+        """Why a device can't encode the words of a tokenizer; "" if it can."""
+        pre_tokenizer = pipeline.pre_tokenizer
+        plan = None if pre_tokenizer is None else pre_tokenizer.plan()
+        if plan is None:
+            return "the pre-tokenizer is more than one walk over the text"
+        if not plan.byte_level:
+            return "the pre-tokenizer is not byte-level"
+        tables = pipeline.model.byte_tables
+        if tables is None:
+            return f"the model is not BPE but {type(pipeline.model).__name__}"
+        from gputok.kernels.cuda import encode_words
+
+        return encode_words.why_not(tables)
+
+    def n_threads(self, n_cores: int) -> int:
+        """Two for each device, and some that normalize text; each has a group in memory, so that more cores change nothing."""
+        return self._n_lanes + min(n_cores, _NORMALIZING)
+
+    def groups(self, batches: Iterable[tuple[int, TextBatch]]) -> Iterator[tuple[int, list[TextBatch]]]:
+        """Batches that a device encodes at a time, and their bytes with those that were left out before."""
+        from gputok.kernels.cuda import device
+
+        held, n_bytes, n_before = [], 0, 0
+        for n_left_out, batch in batches:
+            held.append(batch)
+            n_before += n_left_out
+            n_bytes += int(batch.offsets[-1] - batch.offsets[0])
+            if n_bytes >= device.BATCH_BYTES:
+                yield n_before + n_bytes, held
+                held, n_bytes, n_before = [], 0, 0
+        if held:
+            yield n_before + n_bytes, held
+
+    def encode(self, unit: TextBatch) -> tuple[Array, Array]:
+        from gputok.kernels.cuda import encode_text, split
 
         pieces = _pieces(self._pipeline, unit)
         if pieces.byte_level:
             return self._on_cpu.encode(unit)
         loaded = self._free.get()
         try:
-            ids, ends = lookup.encode_text(loaded[0], *_packed(pieces), pieces.token, *loaded[1:])
-        except MemoryError:  # for a single document
+            device, *tables = loaded
+            ids, ends = encode_text.encode_text(device, *_packed(pieces), pieces.token, *tables, self._dtype)
+        except (MemoryError, split.TooLong) as error:  # of a single document
+            if not self._said:
+                warnings.warn(f"some text is encoded on the CPU: {error}", stacklevel=2)
+            self._said = True
             return self._on_cpu.encode(unit)
         finally:
             self._free.put(loaded)
         return ids, ends[pieces.rows]
+
+
+def _one(batches: list[TextBatch]) -> TextBatch:
+    """Batches side by side."""
+    if len(batches) == 1 and batches[0].offsets[0] == 0:
+        return batches[0]
+    text = [batch.data[batch.offsets[0] : batch.offsets[-1]] for batch in batches]
+    begin = np.cumsum([0, *map(len, text)])
+    offsets = [b.offsets[1:] + (at - b.offsets[0]) for b, at in zip(batches, begin[:-1], strict=True)]
+    return TextBatch(np.concatenate(text), np.concatenate([begin[:1], *offsets]))
 
 
 def _pieces(pipeline: Pipeline, unit: TextBatch) -> Pieces:

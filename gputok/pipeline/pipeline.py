@@ -16,6 +16,7 @@ from gputok.tokens.added_token import AddedToken
 
 if TYPE_CHECKING:
     from gputok.decoders import Decoder
+    from gputok.files.temporary import MemoryLimit
     from gputok.models import Model
     from gputok.normalizers import Normalizer
     from gputok.pre_tokenizers import PreTokenizer, SplitPlan
@@ -152,42 +153,39 @@ class Pipeline:
         threads: int | None,
         device: str | None,
         progress: Progress,
+        memory: MemoryLimit | None = None,
     ) -> WordCounts:
-        """How often each word of the text is there that `read(batch_bytes=...)` gives; total: its bytes, if they are known."""
+        """How often each word of the text is there that `read()` gives; total: its bytes, if they are known."""
         from gputok import backend
         from gputok.pipeline.count_words import count_words
         from gputok.progress import reporting
 
-        chosen, batches = backend.choose_for(read, total, device)
+        devices = backend.choose(device).devices
         apart = self.apart_at_spaces()
         # parts of documents in which there are no added tokens: `instead` takes the others
         words = partial(self.words, added=False) if apart else self.words
         with reporting(progress) as report:
             return count_words(
-                batches,
+                read(),
                 self.plan() or words,
                 apart_at_spaces=apart,
                 instead=self._around_added if self.added.tokens else None,
                 threads=threads,
                 report=report,
                 total=total,
-                devices=chosen.devices,
+                devices=devices,
+                memory=memory,
             )
 
     def _around_added(self, batch: TextBatch) -> Callable[[Pieces], Pieces] | None:
         """What cuts a batch with added tokens in it into words: they are found in whole documents only."""
         return self.words if self.added_in(Pieces.from_batch(batch)) else None
 
-    @derived
-    def encoders(self) -> dict[Any, list[Any]]:
-        """What `encode_corpus` keeps of text that these steps have encoded, for threads: see `Model._encoders`."""
-        return {}
-
-    # -- short texts
+    # -- what engines keep
 
     @derived
     def kept(self) -> dict[str, Any]:
-        """Returns what `gputok.pipeline.encode_text` keeps of this pipeline."""
+        """Returns what `gputok.pipeline.encode_text` and `encode_corpus` keep of this pipeline."""
         return {}
 
     def variant(self, key: Hashable, make: Callable[[Pipeline], Pipeline]) -> Pipeline:

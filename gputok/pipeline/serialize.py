@@ -72,7 +72,7 @@ def _check_depth(value: Any, source: str) -> None:
 
 def _inside(container: Any) -> Iterable[Any]:
     """Returns the values of an object, or the items of a list."""
-    return container.values() if type(container) is dict else container
+    return container.values() if is_object(container) else container
 
 
 def tokenizer_json(pipeline: Pipeline, pretty: bool) -> Iterator[json_text.Buffer]:

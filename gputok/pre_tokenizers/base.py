@@ -260,7 +260,10 @@ def cut_rule(behavior: str, invert: bool = False) -> tuple[Mask, Mask]:
 
 
 def cut_plan(matcher: Automaton | Backtracking, behavior: str, invert: bool = False) -> SplitPlan | None:
-    """How a cut at the matches of an automaton is one walk in which each word is a match; None if it is not."""
+    """Returns what the fused kernels need to cut text at the matches of a pattern, or None if one walk does not suffice.
+
+    matcher, behavior, invert: as for `cut_pieces`.
+    """
     from gputok.automaton.combine import completed
 
     if not isinstance(matcher, tuple):

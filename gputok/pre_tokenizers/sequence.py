@@ -42,14 +42,7 @@ class Sequence(PreTokenizer):
     checks = per_field(pretokenizers=instances(PreTokenizer))
 
     def __init__(self, pretokenizers: list[PreTokenizer]) -> None:
-        self.pretokenizers = pretokenizers
-        self.pretokenizers = [
-            element
-            for pretokenizer in self.pretokenizers
-            for element in (
-                pretokenizer.pretokenizers if isinstance(pretokenizer, Sequence) else [pretokenizer]
-            )
-        ]
+        self.pretokenizers = self._flat(pretokenizers)
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
@@ -131,7 +124,7 @@ class Sequence(PreTokenizer):
         found: SplitPlan | None = None
         for element in self._elements():
             if found is not None and found.byte_level:
-                return None  # the next element reads the characters that stand for bytes
+                return None  # this element reads the characters that stand for bytes
             if found is not None and _is_only_bytes(element):
                 found = found._replace(byte_level=True)
                 continue
@@ -151,7 +144,7 @@ def _is_only_bytes(element: PreTokenizer) -> bool:
 
 def _as_one(step: PreTokenizer | Automaton | None, element: PreTokenizer) -> Automaton | None:
     """Returns the one walk that cuts as two steps do, or None."""
-    if step is None or isinstance(element, ByteLevel):  # which also says that its bytes stand for characters
+    if step is None or isinstance(element, ByteLevel):  # ByteLevel also writes bytes as characters
         return None
     first = step.plan() if isinstance(step, PreTokenizer) else SplitPlan(step, False)
     second = element.plan()

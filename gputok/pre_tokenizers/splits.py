@@ -165,6 +165,7 @@ class Punctuation(PreTokenizer):
         return Cut(one_of(property_set("rust:punctuation")), self.behavior)
 
     def plan(self) -> SplitPlan | None:
+        """Returns what the fused kernels need, or None if one walk does not suffice."""
         marks = property_set("rust:punctuation")
         if self.behavior == "contiguous":
             return SplitPlan(runs(marks, ~marks), False)

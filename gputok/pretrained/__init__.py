@@ -1,49 +1,62 @@
-"""Tokenizers that belong to a model, opened, called, trained anew and saved as in `transformers`, which need not be there.
+"""Tokenizers of models, opened, called, retrained and saved as in `transformers`, without requiring `transformers`.
 
 AutoTokenizer            opens a name on the hub, a folder or a tokenizer.json
-PreTrainedTokenizer      what it gives: a tokenizer with named special tokens, lengths, sides and a chat template
-BatchEncoding            what calling that gives
-train_new_from_iterator  the same steps with a new vocabulary, also for a fast tokenizer of `transformers`
+PreTrainedTokenizer      a tokenizer with named special tokens, limits, sides and a chat template
+BatchEncoding            the result of calling a PreTrainedTokenizer
+train_new_from_iterator  trains a new vocabulary for the steps of a tokenizer, also of a fast one of `transformers`
 """
 
 from __future__ import annotations
 
-import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gputok.pretrained.batch import BatchEncoding, CharSpan, TokenSpan
 from gputok.pretrained.tokenizer import PreTrainedTokenizer
 from gputok.pretrained.training import train_new_from_iterator
+
+if TYPE_CHECKING:
+    import os
 
 __all__ = [
     "AutoTokenizer",
     "BatchEncoding",
     "CharSpan",
     "PreTrainedTokenizer",
+    "PreTrainedTokenizerFast",
     "TokenSpan",
     "train_new_from_iterator",
 ]
 
+PreTrainedTokenizerFast = PreTrainedTokenizer
+"""The name that `transformers` has for it."""
+
 
 class AutoTokenizer:
-    """Opens any tokenizer: `AutoTokenizer.from_pretrained(...)`; it has no instances."""
+    """Opens any tokenizer by `AutoTokenizer.from_pretrained(...)`; the class has no instances."""
 
     def __init__(self) -> None:
         raise TypeError("call AutoTokenizer.from_pretrained with a name, a folder or a tokenizer.json")
 
     @staticmethod
     def from_pretrained(name_or_path: str | os.PathLike[str], **options: Any) -> PreTrainedTokenizer:
-        """A tokenizer with all that its folder says about it.
+        """Opens a tokenizer with all settings of its folder.
 
-        name_or_path: a folder that `save_pretrained` wrote, here or in `transformers` (an older form, too, or one with
-        a tiktoken file or a tekken.json); the path of a tokenizer.json, which is read alone, or of a .gguf file; or a
-        name on the Hugging Face Hub, which needs `huggingface_hub` and is taken from its cache without a network (set
-        HF_HUB_OFFLINE=1 so that none is looked for).
-        options: `revision`, `subfolder`, `token`, `cache_dir`, `local_files_only` and `force_download` for the hub; others,
-        those of `PreTrainedTokenizer`, replace those of the folder, such as `pad_token="<pad>"`, `padding_side="left"` or
-        `add_prefix_space=True`. No code of a folder is ever run, whatever `trust_remote_code` says.
+        Args:
+            name_or_path: one of
 
-        Raises OSError where there is no such thing, ValueError for files that are broken or an option that the tokenizer
-        can't follow, TypeError for one that isn't known.
+                - a folder that `save_pretrained` wrote, here or in `transformers`, also in an older form or with a
+                  tiktoken file or a tekken.json;
+                - the path of a tokenizer.json, which is read alone, or of a .gguf file;
+                - a name on the Hugging Face Hub, which needs `huggingface_hub`. Files in the cache of the hub are found
+                  without a network; with HF_HUB_OFFLINE=1 no connection is tried.
+            options: `revision`, `subfolder`, `token`, `cache_dir`, `local_files_only` and `force_download` are for the
+                hub. Options of `PreTrainedTokenizer`, such as `pad_token="<pad>"`, `padding_side="left"` or
+                `add_prefix_space=True`, replace those of the folder. No code of a folder is ever run, even with
+                `trust_remote_code=True`.
+
+        Raises:
+            OSError: if nothing has this path or name.
+            ValueError: if a file is damaged, or this tokenizer cannot do what an option asks.
+            TypeError: if an option is not known.
         """
         return PreTrainedTokenizer.from_pretrained(name_or_path, **options)

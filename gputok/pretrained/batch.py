@@ -1,20 +1,23 @@
-"""What calling a tokenizer gives: named columns of a batch, and the way between tokens, words and characters."""
+"""BatchEncoding, the result of calling a tokenizer: named columns, and positions of tokens, words and characters."""
 
 from __future__ import annotations
 
 from collections import UserDict
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gputok.encoding.encoding import Encoding
 from gputok.types import public
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from gputok.encoding.encoding import Encoding
 
 
 @public("gputok.pretrained")
 class CharSpan(NamedTuple):
-    """Characters of a text: `text[start:end]`."""
+    """A range of characters of a text, `text[start:end]`."""
 
     start: int
     end: int
@@ -22,7 +25,7 @@ class CharSpan(NamedTuple):
 
 @public("gputok.pretrained")
 class TokenSpan(NamedTuple):
-    """Tokens of an encoding: `tokens[start:end]`."""
+    """A range of tokens of an encoding, `tokens[start:end]`."""
 
     start: int
     end: int
@@ -30,17 +33,23 @@ class TokenSpan(NamedTuple):
 
 @public("gputok.pretrained")
 class BatchEncoding(UserDict):
-    """A dictionary of columns (`input_ids`, `attention_mask`, ...), which are attributes as well.
+    """A dictionary of columns such as `input_ids` and `attention_mask`; the columns are attributes as well.
 
-    data: name -> a list (of numbers for one text, of lists for a batch), or an array or tensor.
-    encodings: what the tokenizer made, one for each text or part of one; None where that isn't known.
+    Methods for a token, a word or a character take its index in the first text, or the index of a text and then the index
+    in this text: `char_to_token(5)` or `char_to_token(batch_index, 5)`.
 
-    The methods that ask about a token, a word or a character take its index in the first text, or the index of a
-    text and then that index: `char_to_token(5)` or `char_to_token(batch_index, 5)`.
+    Args:
+        data: name -> a list of numbers (one text) or of lists (a batch), or an array or tensor.
+        encodings: the encodings of the texts, one for each text or part of a text; None: not known.
+        tensor_type: "np", "pt" or "cupy" makes arrays or tensors of all columns; None: columns stay as they are.
 
-    >>> batch = BatchEncoding({"input_ids": [[1, 2], [3, 4]]}, tensor_type="np")
-    >>> batch.input_ids.shape, list(batch)
-    ((2, 2), ['input_ids'])
+    Raises:
+        ValueError: if a column is to be an array and its texts have different lengths.
+
+    Example:
+        >>> batch = BatchEncoding({"input_ids": [[1, 2], [3, 4]]}, tensor_type="np")
+        >>> batch.input_ids.shape, list(batch)
+        ((2, 2), ['input_ids'])
     """
 
     def __init__(
@@ -54,21 +63,24 @@ class BatchEncoding(UserDict):
         self.convert_to_tensors(tensor_type)
 
     def __getitem__(self, item: str | int | slice) -> Any:
-        """A column by name; the encoding of a text by index; some texts of all columns, or their encodings, by slice."""
+        """Returns a column by its name, or an encoding by the index of the text.
+
+        A slice selects encodings or, if there are none, rows of all columns.
+        """
         if isinstance(item, str):
             return self.data[item]
         if self._encodings is not None:
             return self._encodings[item]
         if isinstance(item, slice):
             return {name: column[item] for name, column in self.data.items()}
-        raise KeyError(f"{item!r}: without encodings there are columns by name, and slices")
+        raise KeyError(f"{item!r}: without encodings, pass the name of a column or a slice")
 
     def __getattr__(self, name: str) -> Any:
         try:
             return self.__dict__["data"][name]
         except KeyError:
             raise AttributeError(
-                f"{name!r} is no column; there are {', '.join(self.__dict__.get('data', {}))}"
+                f"there is no column {name!r}; there are {', '.join(self.__dict__.get('data', {}))}"
             ) from None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -79,12 +91,12 @@ class BatchEncoding(UserDict):
 
     @property
     def encodings(self) -> list[Encoding] | None:
-        """What the tokenizer made, one for each text or part of one."""
+        """The encodings, one for each text or part of a text."""
         return self._encodings
 
     @property
     def is_fast(self) -> bool:
-        """Whether the encodings are there, which the methods below need."""
+        """Whether there are encodings; the methods below need them."""
         return self._encodings is not None
 
     @property
@@ -94,11 +106,11 @@ class BatchEncoding(UserDict):
 
     def _encoding(self, batch_index: int) -> Encoding:
         if not self._encodings:
-            raise ValueError("the encodings aren't kept here: ask the result of calling the tokenizer")
+            raise ValueError("this BatchEncoding has no encodings; use the result of calling the tokenizer")
         return self._encodings[batch_index]
 
     def _one(self, first: int, second: int | None) -> tuple[Encoding, int]:
-        """The encoding and the index that a method's two arguments mean."""
+        """Finds the encoding and the index that the two arguments of a method mean."""
         return (self._encoding(0), first) if second is None else (self._encoding(first), second)
 
     def _token(self, first: int, second: int | None) -> tuple[Encoding, int]:
@@ -106,64 +118,72 @@ class BatchEncoding(UserDict):
         return encoding, index + len(encoding) if index < 0 else index
 
     def tokens(self, batch_index: int = 0) -> list[str]:
-        """The tokens of a text."""
+        """Returns the tokens of a text."""
         return self._encoding(batch_index).tokens
 
     def word_ids(self, batch_index: int = 0) -> list[int | None]:
-        """For each token of a text, the index of its word, or None for special tokens."""
+        """Returns for each token of a text the index of its word, or None for special tokens."""
         return self._encoding(batch_index).word_ids
 
     def sequence_ids(self, batch_index: int = 0) -> list[int | None]:
-        """For each token, 0 or 1: which text of the pair it is from; None for special tokens."""
+        """Returns for each token 0 or 1, the text of the pair that it belongs to, or None for special tokens."""
         return self._encoding(batch_index).sequence_ids
 
     def token_to_sequence(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
-        """Which text of the pair a token is from."""
+        """Returns 0 or 1, the text of the pair that a token belongs to."""
         encoding, index = self._token(batch_or_token_index, token_index)
         return encoding.token_to_sequence(index)
 
     def token_to_word(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
-        """The index of the word that a token is in."""
+        """Returns the index of the word that a token belongs to."""
         encoding, index = self._token(batch_or_token_index, token_index)
         return encoding.token_to_word(index)
 
     def token_to_chars(self, batch_or_token_index: int, token_index: int | None = None) -> CharSpan | None:
-        """The characters of a token."""
+        """Returns the characters of a token."""
         encoding, index = self._token(batch_or_token_index, token_index)
         return _span(CharSpan, encoding.token_to_chars(index))
 
     def char_to_token(
         self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
     ) -> int | None:
-        """The token that holds a character of the text (of that text of the pair)."""
+        """Returns the token of a character of the text, or of the text `sequence_index` of a pair."""
         encoding, index = self._one(batch_or_char_index, char_index)
         return encoding.char_to_token(index, sequence_index)
 
     def char_to_word(
         self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
     ) -> int | None:
-        """The index of the word that holds a character."""
+        """Returns the index of the word of a character."""
         encoding, index = self._one(batch_or_char_index, char_index)
         return encoding.char_to_word(index, sequence_index)
 
     def word_to_tokens(
         self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
     ) -> TokenSpan | None:
-        """The tokens of a word."""
+        """Returns the tokens of a word."""
         encoding, index = self._one(batch_or_word_index, word_index)
         return _span(TokenSpan, encoding.word_to_tokens(index, sequence_index))
 
     def word_to_chars(
         self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
     ) -> CharSpan | None:
-        """The characters of a word."""
+        """Returns the characters of a word."""
         encoding, index = self._one(batch_or_word_index, word_index)
         return _span(CharSpan, encoding.word_to_chars(index, sequence_index))
 
     def convert_to_tensors(self, tensor_type: str | None, prepend_batch_axis: bool = False) -> BatchEncoding:
-        """Makes arrays or tensors of int64 of all columns, in place: "np", "pt" or "cupy"; None changes nothing.
+        """Replaces all columns by arrays or tensors of int64.
 
-        Raises ValueError where the texts of a column differ in length.
+        Args:
+            tensor_type: "np", "pt" or "cupy"; None changes nothing.
+            prepend_batch_axis: makes each column a batch of one text first.
+
+        Returns:
+            This object.
+
+        Raises:
+            ValueError: if the texts of a column have different lengths.
         """
         if tensor_type is not None:
             convert = _converter(tensor_type)
@@ -172,7 +192,7 @@ class BatchEncoding(UserDict):
         return self
 
     def to(self, device: Any, *, non_blocking: bool = False) -> BatchEncoding:
-        """Moves all PyTorch tensors to a device, in place."""
+        """Moves all PyTorch tensors to a device, and returns this object."""
         for name, column in self.data.items():
             if hasattr(column, "to"):
                 self.data[name] = column.to(device=device, non_blocking=non_blocking)
@@ -189,7 +209,7 @@ def _converter(tensor_type: Any) -> Callable[[str, Any], Any]:
         return _array
     if kind == "pt":
         try:
-            import torch
+            import torch  # pyright: ignore[reportMissingImports]
         except ImportError:
             raise ImportError('return_tensors="pt" needs PyTorch: pip install torch') from None
 
@@ -212,20 +232,25 @@ def _array(name: str, column: Any) -> np.ndarray:
     except ValueError:  # NumPy's word for rows of different lengths
         lengths = sorted({len(row) for row in column})
         raise ValueError(
-            f"{name} can't be an array: its texts have {lengths[0]} to {lengths[-1]} tokens; pass padding=True, and "
-            "truncation=True where they are too long"
+            f"{name} cannot be an array: its texts have {lengths[0]} to {lengths[-1]} tokens; pass padding=True, and "
+            "truncation=True if they are too long"
         ) from None
     if array.dtype == object:
-        raise ValueError(f"{name} can't be an array of numbers: it holds {column!r}"[:300])
+        raise ValueError(f"{name} cannot be an array of numbers: it holds {column!r}"[:300])
     return array.astype(np.int64, copy=False) if array.dtype.kind == "u" or not array.size else array
 
 
 def pad_columns(
     columns: dict[str, Any], lengths: Sequence[int], length: int, side: str, fill: Mapping[str, int]
 ) -> None:
-    """Fills the rows of the columns that `fill` names up to `length`, in place, each column with its number.
+    """Lengthens the rows of columns, in place.
 
-    lengths: of the rows now; a row that is longer stays.
+    Args:
+        columns: name -> rows.
+        lengths: the lengths of the rows.
+        length: the length to reach; longer rows stay as they are.
+        side: "right" or "left".
+        fill: the columns to change, and the number to fill each one with.
 
     >>> columns = {"input_ids": [[7], [8, 9]]}
     >>> pad_columns(columns, [1, 2], 3, "left", {"input_ids": 0})

@@ -1,29 +1,37 @@
-"""What the arguments of a call mean."""
+"""The arguments of calls of a tokenizer: what they mean together, and which columns they ask for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gputok.encoding.encoding import Encoding
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gputok.encoding.encoding import Encoding
 
 UNLIMITED = int(1e30)
-"""The `model_max_length` of a model of which none is known."""
+"""The `model_max_length` of a model whose limit is not known."""
 
-_KNOWN = 10**20  # a `model_max_length` above it, written in some form or other, says that none is known
+_KNOWN = 10**20  # a `model_max_length` above this number means that the limit is not known
 
 _PADDING = {True: "longest", False: "do_not_pad", None: "do_not_pad"}
 _TRUNCATION = {True: "longest_first", False: "do_not_truncate", None: "do_not_truncate"}
 
 
 class Limits(NamedTuple):
-    """How long the rows of a batch are to be."""
+    """The limits of the rows of a batch.
 
-    padding: str  # "longest", "max_length" or "do_not_pad"
-    truncation: str  # "longest_first", "only_first", "only_second" or "do_not_truncate"
-    max_length: int | None  # in tokens
+    Attributes:
+        padding: "longest", "max_length" or "do_not_pad".
+        truncation: "longest_first", "only_first", "only_second" or "do_not_truncate".
+        max_length: tokens.
+    """
+
+    padding: str
+    truncation: str
+    max_length: int | None
 
 
 def limits(
@@ -33,7 +41,7 @@ def limits(
     model_max_length: int,
     pad_to_multiple_of: int | None = None,
 ) -> Limits:
-    """What the arguments mean together, as in `transformers`.
+    """Finds the limits that the arguments of a call mean together, as in `transformers`.
 
     >>> limits(True, True, None, 512)
     Limits(padding='longest', truncation='longest_first', max_length=512)
@@ -52,7 +60,7 @@ def limits(
     both = truncation != "do_not_truncate" and padding != "do_not_pad"
     if both and pad_to_multiple_of and max_length is not None and max_length % pad_to_multiple_of:
         raise ValueError(
-            f"texts can't both be cut to {max_length} tokens and be padded to a multiple of {pad_to_multiple_of}"
+            f"texts cannot be cut to {max_length} tokens and be padded to a multiple of {pad_to_multiple_of} at once"
         )
     return Limits(padding, truncation, max_length)
 
@@ -68,9 +76,12 @@ def _chosen(name: str, value: Any, meanings: dict[Any, str], *others: str) -> st
 def columns(
     names: Sequence[str], arrays: bool, **wanted: bool | None
 ) -> dict[str, Callable[[Encoding], Any]]:
-    """The columns of the result, and what of an encoding each is; None: as the model's input `names` say.
+    """Chooses the columns of the result: name -> function that reads the column from an encoding.
 
-    arrays: they become rows of an array, so no list is made of any.
+    Args:
+        names: the input names of the model, which decide about columns that are None in `wanted`.
+        arrays: the functions return arrays, so that no lists are made.
+        wanted: name of a column -> True, False or None.
     """
     known = _ARRAYS if arrays else _LISTS
     chosen = [name for name, choice in wanted.items() if (name in names if choice is None else choice)]
@@ -96,7 +107,7 @@ _ARRAYS: dict[str, Callable[[Encoding], Any]] = {
 
 
 def inputs(text: Any, pair: Any, is_split_into_words: bool) -> tuple[list[Any], bool]:
-    """What `encode_batch` takes, and whether it was a batch."""
+    """Makes the input of `encode_batch`; returns also whether the text was a batch."""
     is_batch = isinstance(text, list | tuple)
     if is_batch and is_split_into_words:
         is_batch = bool(text) and isinstance(text[0], list | tuple)
@@ -113,7 +124,7 @@ def inputs(text: Any, pair: Any, is_split_into_words: bool) -> tuple[list[Any], 
 
 
 def plain(value: Any) -> Any:
-    """Lists and numbers of arrays and tensors, also inside of lists."""
+    """Converts arrays and tensors, also inside of a list, to lists and numbers."""
     if hasattr(value, "tolist"):
         return value.tolist()
     if isinstance(value, list | tuple) and value and hasattr(value[0], "tolist"):
@@ -122,7 +133,7 @@ def plain(value: Any) -> Any:
 
 
 def kind(column: Any) -> str | None:
-    """The `return_tensors` that gives such a column again, by the module of its values."""
+    """Finds the `return_tensors` that makes such a column, by the module of its values; None: a list."""
     value = column[0] if isinstance(column, list | tuple) else column
     module = type(value).__module__.partition(".")[0]
     return {"torch": "pt", "numpy": "np", "cupy": "cupy"}.get(module)

@@ -1,20 +1,24 @@
-"""Chat templates: Jinja, in a sandbox, with what `transformers` puts there for them."""
+"""Chat templates: Jinja in a sandbox, with the functions that `transformers` provides to templates."""
 
 from __future__ import annotations
 
-import copy
+import dataclasses
 import datetime
 import functools
 import json
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 _MARK = "CONTINUE_FINAL_MESSAGE_TAG "
-
+_REASONING = (
+    "reasoning_content",
+    "thinking",
+    "reasoning",
+)  # fields of a message for what a model has thought
 
 _BEGIN, _END = "\0GENERATION_BEGINS\0", "\0GENERATION_ENDS\0"
 
@@ -23,16 +27,22 @@ Span = tuple[int, int]
 
 def render(
     template: str,
-    conversations: list[list[dict[str, Any]]],
+    conversations: Sequence[Any],
     *,
     continue_final_message: bool | str = False,
     **variables: Any,
 ) -> list[str]:
-    """The text of each conversation.
+    """Renders the text of each conversation.
 
-    continue_final_message: the text ends where the last message's `content` does, or the field of this name.
+    Args:
+        template: a Jinja template.
+        conversations: lists of messages.
+        continue_final_message: ends the text where the `content` of the last message ends, or its field of this name.
+        variables: for the template.
 
-    Raises ImportError without jinja2, ValueError for messages that are none.
+    Raises:
+        ImportError: if jinja2 is missing.
+        ValueError: if a conversation has no messages, or the last message is not in the text.
 
     >>> render("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}", [[{"role": "me", "content": "hi"}]])
     ['<me>hi']
@@ -41,9 +51,9 @@ def render(
 
 
 def render_marked(
-    template: str, conversations: list[list[dict[str, Any]]], **variables: Any
+    template: str, conversations: Sequence[Any], **variables: Any
 ) -> tuple[list[str], list[list[Span]]]:
-    """The text of each conversation, and the characters of it that lie within `{% generation %}`.
+    """Renders the text of each conversation, and finds the characters that lie within `{% generation %}`.
 
     >>> template = "{% for m in messages %}{% generation %}<{{ m.content }}>{% endgeneration %};{% endfor %}"
     >>> render_marked(template, [[{"content": "hi"}, {"content": "you"}]])
@@ -75,7 +85,7 @@ def _unmarked(marked: str) -> tuple[str, list[Span]]:
 
 
 def mask(offsets: Sequence[Span], spans: list[Span]) -> list[int]:
-    """1 for each token that shares characters with one of the spans, else 0.
+    """Marks tokens that share characters with one of the spans by 1, and others by 0.
 
     >>> mask([(0, 1), (1, 4), (4, 6), (0, 0)], [(2, 5)])
     [0, 1, 1, 0]
@@ -89,38 +99,99 @@ def mask(offsets: Sequence[Span], spans: list[Span]) -> list[int]:
 
 def _rendered(
     compiled: Any,
-    conversations: list[list[dict[str, Any]]],
+    conversations: Sequence[Any],
     continue_final_message: bool | str,
     variables: dict[str, Any],
 ) -> list[str]:
-    field = continue_final_message if isinstance(continue_final_message, str) else "content"
     if continue_final_message and variables.get("add_generation_prompt"):
         raise ValueError(
-            "add_generation_prompt begins a new message, continue_final_message goes on with the last: pass one of them"
+            "add_generation_prompt begins a new message, continue_final_message continues the last one: pass one of them"
         )
+    variables = {name: _plain(value) for name, value in variables.items()}
+    field = continue_final_message if isinstance(continue_final_message, str) else "content"
     texts = []
-    for number, messages in enumerate(conversations):
-        messages = copy.deepcopy(list(messages))
-        if not messages or not all(isinstance(message, dict) for message in messages):
-            raise ValueError(f"conversation {number} must be a list of at least one dict, not {messages!r}")
-        if continue_final_message:
-            if not isinstance(messages[-1].get(field), str):
-                raise ValueError(
-                    f"continue_final_message: the last message has no text in {field!r} to go on with"
-                )
-            messages[-1][field] += _MARK
-        text = compiled.render(messages=messages, **variables)
-        texts.append(_until_mark(text) if continue_final_message else text)
+    for number, conversation in enumerate(conversations):
+        messages = _messages(conversation, number)
+        if not continue_final_message:
+            texts.append(compiled.render(messages=messages, **variables))
+            continue
+        last = _mark_end(messages[-1], field)
+        texts.append(_until_mark(compiled.render(messages=messages, **variables), last))
     return texts
 
 
-def _until_mark(text: str) -> str:
+def _messages(conversation: Any, number: int) -> list[dict[str, Any]]:
+    """Copies the messages of a conversation as dicts, without fields that are None.
+
+    The reasoning of a model is copied to `reasoning_content` and `thinking`, the names that templates use.
+    """
+    given = getattr(conversation, "messages", conversation)
+    messages = [_plain(message) for message in given] if isinstance(given, list | tuple) else []
+    if not messages or not all(isinstance(message, dict) for message in messages):
+        raise ValueError(
+            f"conversation {number} must be a list of at least one message, a dict, dataclass or pydantic model, not "
+            f"{conversation!r}"
+        )
+    messages = [{key: value for key, value in one.items() if value is not None} for one in messages]
+    for i, message in enumerate(messages):
+        reasoning = next((message[key] for key in _REASONING if key in message), None)
+        if reasoning is not None:
+            messages[i] = {"thinking": reasoning, **message, "reasoning_content": reasoning}
+    return messages
+
+
+def _plain(value: Any) -> Any:
+    """Copies a value as types of JSON alone: a template may come from anywhere, and must not call methods of objects.
+
+    Any other object, such as an image, becomes the name of its type: templates only ask whether it exists.
+    """
+    if value is None or type(value) in (str, int, float, bool):
+        return value
+    if isinstance(value, str):  # of a subclass, as the other two
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_plain, value)) if type(value) in (list, tuple) else [*map(_plain, value)]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    dump = getattr(value, "model_dump", None)  # of pydantic's models
+    if callable(dump):
+        return _plain(dump())
+    return f"<{type(value).__name__}>"
+
+
+def _mark_end(message: dict[str, Any], field: str) -> str:
+    """Marks the end of the text of a message, in place; returns the text without the mark."""
+    text = message.get(field)
+    if isinstance(text, list | tuple):  # blocks: the last one that has a text
+        block = next((one for one in reversed(text) if isinstance(one, dict) and "text" in one), None)
+        if block is not None:
+            text = block["text"]
+            block["text"] += _MARK
+            return text
+    if not isinstance(text, str):
+        raise ValueError(f"continue_final_message: the last message has no text in {field!r} to continue")
+    fields = _REASONING if field in _REASONING else (field,)
+    for name in fields:
+        if message.get(name) == text:
+            message[name] = text + _MARK
+    return text
+
+
+def _until_mark(text: str, last: str) -> str:
     before, mark, after = text.rpartition(_MARK.strip())
-    if not mark:
+    if not mark or last.strip() not in text:
         raise ValueError(
             "continue_final_message: the last message is not in the text that the template makes"
         )
-    # a template that trims messages cut the mark's space
+    # If the space of the mark is missing, the template trims messages.
     return before if after.startswith(" ") else before.rstrip()
 
 

@@ -1,14 +1,12 @@
-"""Folders of tokenizers, as `transformers` writes them and wrote them: found, opened and written."""
+"""Folders of tokenizers, in the forms of all versions of `transformers`: finds, opens and writes them."""
 
 from __future__ import annotations
 
 import copy
 import functools
 import json
-import os
 import pathlib
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gputok.files import file_kinds
 from gputok.files.atomic import replacing
@@ -18,6 +16,10 @@ from gputok.pretrained.special_tokens import NAMES, as_token
 from gputok.pretrained.steps import OF_CLASSES, set_step
 from gputok.tokenizer import Tokenizer
 from gputok.tokens.added_token import AddedToken
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
 
 Made = TypeVar("Made")
 
@@ -33,15 +35,15 @@ VOCABULARIES = (
 )
 
 SAVED_CLASS = "PreTrainedTokenizerFast"
-"""The class that takes tokenizer.json as it is, by the name that every version of `transformers` knows."""
+"""The class that leaves tokenizer.json as it is, by the name that every version of `transformers` knows."""
 
 _AS_THEY_ARE = (SAVED_CLASS, "PreTrainedTokenizer", "TokenizersBackend")
-"""Classes whose settings change none of the steps."""
+"""Classes whose settings do not change the steps."""
 
 _OF_SENTENCEPIECE = ("LlamaTokenizer", "GemmaTokenizer", "PreTrainedTokenizer", "TokenizersBackend")
-"""Classes whose tokenizer is what its SentencePiece model says, and the tokens that the settings add."""
+"""Classes whose tokenizer is the SentencePiece model plus the tokens that the settings add."""
 
-_DROPPED = (  # what says nothing about the saved tokenizer.json
+_DROPPED = (  # settings that do not describe a saved tokenizer.json
     *("tokenizer_class", "auto_map", "trust_remote_code", "backend", "files_loaded", "init_inputs"),
     *(
         "name_or_path",
@@ -68,11 +70,9 @@ def load(
     trust_remote_code: bool = False,
     **options: Any,
 ) -> Made:
-    """See `AutoTokenizer.from_pretrained`. make: called with a tokenizer, its name and options."""
+    """See `AutoTokenizer.from_pretrained`. `make` is called with a tokenizer, its name and options."""
     if use_fast is False:
-        raise ValueError(
-            "use_fast=False: there is only the fast kind of a tokenizer here; leave use_fast out"
-        )
+        raise ValueError("use_fast=False: gputok has only fast tokenizers; leave use_fast out")
     if max_length := options.pop("max_len", None):  # an old name
         options.setdefault("model_max_length", max_length)
     options = {name: value for name, value in options.items() if value is not None or name in NAMES}
@@ -107,7 +107,7 @@ def load(
 
     old = _read(folder / "special_tokens_map.json") if "added_tokens_decoder" not in config else {}
     settings = {**_class_defaults().get(name, {}), **config, **old, **_templates(folder)}
-    tokenizer.add_tokens(_added_tokens(folder, {**settings, **options}))
+    tokenizer.add_tokens([*_added_tokens(folder, {**settings, **options})])
     if not (folder / TOKENIZER).is_file():  # else its post-processor says what is added
         options = {**_ends(tokenizer, settings), **options}
     if name not in _AS_THEY_ARE:
@@ -128,7 +128,7 @@ def load(
 
 
 def _open(folder: pathlib.Path, name: str, config: dict[str, Any]) -> Tokenizer:
-    """The tokenizer itself: from tokenizer.json, or from an older form of its vocabulary."""
+    """Opens the tokenizer: from tokenizer.json, or from an older form of its vocabulary."""
     if (folder / TOKENIZER).is_file():
         return Tokenizer.from_file(str(folder / TOKENIZER))
     there = {file: str(folder / file) for file in VOCABULARIES if (folder / file).is_file()}
@@ -167,8 +167,10 @@ def _bert(vocab: str, config: dict[str, Any]) -> Tokenizer:
     )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    ids = [(token, tokenizer.token_to_id(token)) for token in (cls, sep)]
-    if all(token_id is not None for _, token_id in ids):
+    ids = [
+        (token, token_id) for token in (cls, sep) if (token_id := tokenizer.token_to_id(token)) is not None
+    ]
+    if len(ids) == 2:
         single = f"{cls}:0 $A:0 {sep}:0"
         tokenizer.post_processor = processors.TemplateProcessing(single, f"{single} $B:1 {sep}:1", ids)
     return tokenizer
@@ -182,13 +184,21 @@ def _gpt2(vocab: str, merges: str, config: dict[str, Any], *, roberta: bool) -> 
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
     tokenizer.decoder = decoders.ByteLevel()
     if roberta:
-        sep, cls = ((token, tokenizer.token_to_id(token)) for token in ("</s>", "<s>"))
+        sep, cls = (_with_id(tokenizer, token) for token in ("</s>", "<s>"))
         tokenizer.post_processor = processors.RobertaProcessing(sep, cls, add_prefix_space=prefix_space)
     return tokenizer
 
 
+def _with_id(tokenizer: Tokenizer, token: str) -> tuple[str, int]:
+    """A token that the post-processor adds, and its id."""
+    token_id = tokenizer.token_to_id(token)
+    if token_id is None:
+        raise ValueError(f"the vocabulary lacks {token!r}, which a RoBERTa tokenizer adds to each text")
+    return token, token_id
+
+
 def _tiktoken(data: bytes, path: str, config: dict[str, Any]) -> Tokenizer:
-    """As `transformers` has it: Llama 3's pattern, and names for ids between the added tokens that none has."""
+    """Opens a tiktoken file as `transformers` does: with the pattern of Llama 3, and names for ids without a token."""
     from gputok.formats.tiktoken import by_ranks, read_ranks
 
     ranks = read_ranks(data, path)
@@ -214,11 +224,11 @@ def _sentencepiece(path: str, name: str) -> Tokenizer:
 
 
 def _ends(tokenizer: Tokenizer, settings: dict[str, Any]) -> dict[str, Any]:
-    """What the settings of a folder without tokenizer.json say of the tokens around a text."""
+    """Reads the settings for tokens around a text, of a folder without tokenizer.json."""
     if type(tokenizer.post_processor).__name__ in ("TemplateProcessing", "RobertaProcessing"):
-        return {}  # that of the class
+        return {}  # the class has its own
     given: dict[str, Any] = {}
-    for end, token in (("bos", "<s>"), ("eos", "</s>")):  # SentencePiece's own
+    for end, token in (("bos", "<s>"), ("eos", "</s>")):  # the names of SentencePiece
         if settings.get(f"add_{end}_token") is not None:
             given[f"add_{end}_token"] = settings[f"add_{end}_token"]
             given[f"{end}_token"] = settings.get(f"{end}_token") or token
@@ -226,7 +236,7 @@ def _ends(tokenizer: Tokenizer, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_ends(name: str, options: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """The options for a class whose own post-processor adds `cls_token` and `sep_token`, whatever else is asked for."""
+    """Removes options that a class ignores, because its post-processor always adds `cls_token` and `sep_token`."""
     for end in ("bos_token", "eos_token"):
         wanted = options.get(f"add_{end}")
         if wanted or (wanted is not None and {**settings, **options}.get(end)):
@@ -237,7 +247,7 @@ def _without_ends(name: str, options: dict[str, Any], settings: dict[str, Any]) 
 
 
 def _added_tokens(folder: pathlib.Path, settings: dict[str, Any]) -> list[AddedToken]:
-    """The added tokens that files beside tokenizer.json name, by rising id."""
+    """Lists the added tokens of files other than tokenizer.json, by rising id."""
     if decoder := settings.get("added_tokens_decoder"):
         return [as_token(decoder[key], "added_tokens_decoder") for key in sorted(decoder, key=int)]
     names = {
@@ -251,7 +261,7 @@ def _added_tokens(folder: pathlib.Path, settings: dict[str, Any]) -> list[AddedT
 
 
 def _templates(folder: pathlib.Path) -> dict[str, Any]:
-    """The chat templates of a folder that are files."""
+    """Reads the chat templates that are files."""
     found = {path.stem: path for path in sorted(folder.glob(f"{MORE_TEMPLATES}/*.jinja"))}
     if (folder / TEMPLATE).is_file():
         found = {"default": folder / TEMPLATE, **found}
@@ -262,13 +272,13 @@ def _templates(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def _read(path: pathlib.Path) -> dict[str, Any]:
-    """A JSON object; an empty one where there is no such file."""
+    """Reads a JSON object; an empty one if the file does not exist."""
     if not path.is_file():
         return {}
     try:
         value = json.loads(path.read_bytes())
     except ValueError as error:
-        raise ValueError(f"{path}: is not JSON: {error}") from None
+        raise ValueError(f"{path}: expected JSON: {error}") from None
     if not isinstance(value, dict):
         raise ValueError(f"{path}: expected an object, not {type(value).__name__}")
     return value
@@ -276,12 +286,12 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
 
 @functools.cache
 def _classes() -> dict[str, dict[str, Any]]:
-    """What `transformers` knows: model type -> class, and class -> options (tests/make_tokenizer_classes.py)."""
+    """Loads tables of `transformers`: model type -> class, and class -> options (tests/make_tokenizer_classes.py)."""
     return _read(pathlib.Path(__file__).with_name("classes.json"))
 
 
 def _class_of_model(model_type: str | None) -> str | None:
-    return _classes()["model_types"].get(model_type)
+    return _classes()["model_types"].get(model_type or "")
 
 
 def _class_defaults() -> dict[str, dict[str, Any]]:
@@ -295,7 +305,7 @@ def save(
     save_directory: str | os.PathLike[str],
     filename_prefix: str | None,
 ) -> tuple[str, ...]:
-    """See `PreTrainedTokenizer.save_pretrained`. templates: the chat templates by name, or the only one."""
+    """See `PreTrainedTokenizer.save_pretrained`. `templates` are the chat templates by name, or the only one."""
     folder, prefix = pathlib.Path(save_directory), f"{filename_prefix}-" if filename_prefix else ""
     folder.mkdir(parents=True, exist_ok=True)
     config = {**config, "backend": "tokenizers", "tokenizer_class": SAVED_CLASS}
@@ -305,15 +315,17 @@ def save(
     templates = templates or {}
     for name, template in ({"default": templates} if isinstance(templates, str) else templates).items():
         if pathlib.PurePath(name).name != name:
-            raise ValueError(f"{name!r} can't be the name of a chat template: it is that of a file")
+            raise ValueError(
+                f"{name!r} cannot be the name of a chat template, as it is not the name of a file"
+            )
         files[TEMPLATE if name == "default" else f"{MORE_TEMPLATES}/{name}.jinja"] = template
 
     paths = []
     for file, text in files.items():
         path = folder / f"{prefix}{file}"
         path.parent.mkdir(exist_ok=True)
-        with replacing(path) as beside:
-            beside.write_text(text, encoding="utf-8", newline="\n")
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
         paths.append(str(path))
     tokenizer.save(str(folder / f"{prefix}{TOKENIZER}"))
     return (*paths, str(folder / f"{prefix}{TOKENIZER}"))

@@ -1,12 +1,14 @@
-"""The Hugging Face Hub: a tokenizer's files fetched from it, and sent to it."""
+"""Downloads the files of a tokenizer from the Hugging Face Hub, and uploads them."""
 
 from __future__ import annotations
 
 import os
 import pathlib
 import tempfile
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def download(
@@ -19,13 +21,13 @@ def download(
     local_files_only: bool,
     force_download: bool,
 ) -> pathlib.Path:
-    """The folder in the cache of the hub that holds the files of these names (or globs), and no weights."""
+    """Downloads files by their names or globs, and returns their folder in the cache of the hub."""
     instead = "pass the path of a folder or of a tokenizer.json"
     try:
         from huggingface_hub import snapshot_download
     except ImportError:
         raise ImportError(
-            f"{name!r} is no file or folder here, and names on the hub need huggingface_hub: "
+            f"{name!r} is not a file or folder here, and names on the hub need huggingface_hub: "
             f"pip install 'gputok[hub]', or {instead}"
         ) from None
     try:
@@ -33,15 +35,15 @@ def download(
             name,
             revision=revision,
             token=token,
-            cache_dir=cache_dir,
+            cache_dir=None if cache_dir is None else os.fspath(cache_dir),
             local_files_only=local_files_only,
             force_download=force_download,
             allow_patterns=files,
         )
     except (OSError, ValueError) as error:
         raise OSError(
-            f"{name!r} is no file or folder here, and the Hugging Face Hub did not give it ({type(error).__name__}); "
-            f"{instead}, or a hub name while there is a network or the hub's cache holds it"
+            f"{name!r} is not a file or folder here, and the Hugging Face Hub did not give it ({type(error).__name__}); "
+            f"{instead}, or a hub name if there is a network or the cache of the hub has it"
         ) from error
     return pathlib.Path(folder)
 
@@ -56,7 +58,7 @@ def upload(
     revision: str | None,
     create_pr: bool,
 ) -> Any:
-    """See `PreTrainedTokenizer.push_to_hub`. save: called with the folder to write to."""
+    """See `PreTrainedTokenizer.push_to_hub`. `save` is called with a folder, and writes the files there."""
     try:
         from huggingface_hub import HfApi
     except ImportError:

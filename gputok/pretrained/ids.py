@@ -1,23 +1,25 @@
-"""Ids, tokens and text of a vocabulary."""
+"""Conversions between ids, tokens and text."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gputok.pretrained import calls
 from gputok.pretrained.special_tokens import SpecialTokens
-from gputok.tokens.added_token import AddedToken
+
+if TYPE_CHECKING:
+    from gputok.tokens.added_token import AddedToken
 
 _SPACED = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
-"""What loses its spaces when a text is cleaned up."""
+"""Texts whose spaces are removed when a text is cleaned up."""
 
 
 class TokenIds(SpecialTokens):
-    """The vocabulary of a tokenizer, special tokens included, and the way from ids to text."""
+    """The vocabulary of a tokenizer with its special tokens, and the conversion of ids to text."""
 
     clean_up_tokenization_spaces: bool
 
@@ -30,7 +32,7 @@ class TokenIds(SpecialTokens):
         return self._tokenizer.get_vocab_size()
 
     def get_vocab(self) -> dict[str, int]:
-        """Token -> id, added tokens included."""
+        """Returns token -> id, including added tokens."""
         return self._tokenizer.get_vocab()
 
     @property
@@ -49,11 +51,14 @@ class TokenIds(SpecialTokens):
         return {token.content: token_id for token_id, token in self.added_tokens_decoder.items()}
 
     def get_added_vocab(self) -> dict[str, int]:
-        """Added token -> id, by rising id."""
+        """Returns added token -> id, by rising id."""
         return self.added_tokens_encoder
 
     def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
-        """The id of a token, or the ids of many; of an unknown one that of `unk_token`, or None."""
+        """Converts a token to its id, or several tokens to a list of ids.
+
+        A token that the vocabulary lacks has the id of `unk_token`, or None if that is not set.
+        """
         if isinstance(tokens, str):
             token_id = self._tokenizer.token_to_id(tokens)
             unknown = self._named.get("unk_token")
@@ -61,14 +66,14 @@ class TokenIds(SpecialTokens):
         return [self.convert_tokens_to_ids(token) for token in tokens]
 
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
-        """The token of an id, or the tokens of many; None for an id that does not exist."""
+        """Converts an id to its token, or several ids to a list of tokens; ids that do not exist become None."""
         if isinstance(ids, int | np.integer):
             return self._tokenizer.id_to_token(int(ids))
         skipped = set(self.all_special_ids) if skip_special_tokens else ()
         return [self._tokenizer.id_to_token(i) for i in map(int, ids) if i not in skipped]
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
-        """The text of tokens."""
+        """Converts tokens to text, by the decoder."""
         decoder = self._tokenizer.decoder
         return " ".join(tokens) if decoder is None else decoder.decode(list(tokens))
 
@@ -78,10 +83,16 @@ class TokenIds(SpecialTokens):
         skip_special_tokens: bool = False,
         clean_up_tokenization_spaces: bool | None = None,
     ) -> Any:
-        """The text of ids (one, a list, an array or a tensor); of a list of lists, the list of their texts.
+        """Converts ids to text.
 
-        clean_up_tokenization_spaces: takes away the spaces before punctuation and English contractions; never for BPE,
-        whose spaces are those of the text.
+        Args:
+            token_ids: one id, or a list, an array or a tensor of ids; or several lists or rows of ids.
+            skip_special_tokens: leaves out special tokens.
+            clean_up_tokenization_spaces: removes spaces before punctuation and English contractions; None: as the
+                attribute says. Does nothing for BPE, whose spaces are those of the text.
+
+        Returns:
+            The text, or a list of texts for several lists.
         """
         ids = calls.plain(token_ids["input_ids"] if isinstance(token_ids, Mapping) else token_ids)
         if isinstance(ids, list | tuple) and ids and isinstance(ids[0], list | tuple):
@@ -98,10 +109,7 @@ class TokenIds(SpecialTokens):
                 "clean_up_tokenization_spaces=True does nothing for BPE: its spaces are the text's",
                 stacklevel=2,
             )
-        if clean and not is_bpe:
-            for spaced in _SPACED:
-                text = text.replace(spaced, spaced.strip())
-        return text
+        return without_spaces(text) if clean and not is_bpe else text
 
     def batch_decode(
         self,
@@ -109,5 +117,12 @@ class TokenIds(SpecialTokens):
         skip_special_tokens: bool = False,
         clean_up_tokenization_spaces: bool | None = None,
     ) -> list[str]:
-        """The texts of many lists of ids, or of the rows of an array."""
+        """Converts several lists of ids, or the rows of an array, to texts; the options are those of `decode`."""
         return [self.decode(ids, skip_special_tokens, clean_up_tokenization_spaces) for ids in sequences]
+
+
+def without_spaces(text: str) -> str:
+    """Removes the spaces before punctuation and English contractions."""
+    for spaced in _SPACED:
+        text = text.replace(spaced, spaced.strip())
+    return text

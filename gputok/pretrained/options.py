@@ -1,4 +1,4 @@
-"""The options of a pretrained tokenizer that are its attributes."""
+"""The options of a pretrained tokenizer that are attributes of it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ DEFAULTS: dict[str, Any] = {
     "model_input_names": ["input_ids", "attention_mask"],
     "clean_up_tokenization_spaces": False,
     "split_special_tokens": False,
+    "response_template": None,
+    "chat_control_tokens": None,
 }
-"""The options that are attributes."""
+"""Name -> default of the options that are attributes."""
 
 _MORE = (
     "extra_special_tokens",
@@ -27,12 +29,12 @@ _MORE = (
 
 
 def is_known(key: str, value: Any) -> bool:
-    """Is a setting of a tokenizer_config.json one that the constructor takes, and that changes no step?"""
+    """Says whether the constructor takes a setting of a tokenizer_config.json that changes no step."""
     return key in DEFAULTS or key in _MORE or names_token(key, value)
 
 
 def names_token(key: str, value: Any) -> bool:
-    """Is an option a special token? An empty one of the seven names is, too."""
+    """Says whether an option names a special token; None counts for the seven common names."""
     return key in NAMES or (
         key.endswith("_token") and (isinstance(value, str | Mapping) or type(value).__name__ == "AddedToken")
     )

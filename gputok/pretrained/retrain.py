@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gputok.models import Model, Unigram
+from gputok.models import BPE, Model, Unigram
 from gputok.pipeline import serialize
 from gputok.pretrained.special_tokens import Token, as_token
 from gputok.processors import PostProcessor
@@ -18,20 +17,29 @@ from gputok.tokenizer import Tokenizer
 from gputok.tokens.added_token import AddedToken
 from gputok.tokens.vocabulary import Vocabulary, pack
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
 BYTE_PIECES = tuple(f"<0x{byte:02X}>" for byte in range(256))
-"""The tokens that stand for a byte where `byte_fallback` is set."""
+"""The tokens that stand for bytes if `byte_fallback` is set."""
 
 
 class OldTokenizer(NamedTuple):
-    """What a new tokenizer takes from an old one."""
+    """The parts of an old tokenizer that a new one takes over.
 
-    state: dict[str, Any]  # its JSON form, where the model has options and no vocabulary
-    unknown: str | None  # the token for the unknown
-    byte_pieces: dict[str, float]  # what `byte_fallback` needs, each with its score (0 for a BPE)
+    Attributes:
+        state: the JSON form, in which the model has its options but no vocabulary.
+        unknown: the unknown token.
+        byte_pieces: the tokens of bytes that `byte_fallback` needs, with their scores (0 for BPE).
+    """
+
+    state: dict[str, Any]
+    unknown: str | None
+    byte_pieces: dict[str, float]
 
 
 def old_tokenizer(tokenizer: Tokenizer) -> OldTokenizer:
-    """What there is to take from a tokenizer, without writing out its vocabulary, which can take seconds."""
+    """Reads the parts of a tokenizer without writing its vocabulary as JSON, which can take seconds."""
     pipeline = tokenizer.pipeline
     model = pipeline.model
     ids = {piece: model.token_to_id(piece) for piece in BYTE_PIECES if getattr(model, "byte_fallback", False)}
@@ -40,13 +48,13 @@ def old_tokenizer(tokenizer: Tokenizer) -> OldTokenizer:
         unknown = None if model.unk_id is None else model.id_to_token(model.unk_id)
         pieces = {piece: float(model.scores[token_id]) for piece, token_id in ids.items()}
     else:
-        unknown, pieces = model.unk_token, dict.fromkeys(ids, 0.0)
+        unknown, pieces = getattr(model, "unk_token", None), dict.fromkeys(ids, 0.0)
     bare = dataclasses.replace(pipeline, model=model.replace(**_no_vocabulary(type(model).__name__)))
     return OldTokenizer(serialize.tokenizer_dict(bare), unknown, pieces)
 
 
 def old_json(state: dict[str, Any]) -> OldTokenizer:
-    """The same for the JSON form of a tokenizer."""
+    """Reads the parts from the JSON form of a tokenizer."""
     model = state["model"]
     if unigram := model["type"] == "Unigram":
         unknown = None if model["unk_id"] is None else model["vocab"][model["unk_id"]][0]
@@ -82,14 +90,14 @@ def retrain(
 ) -> Tokenizer:
     """See `train_new_from_iterator`."""
     state, model = old.state, old.state["model"]
-    unknown = renamed.get(old.unknown, old.unknown)
+    unknown = None if old.unknown is None else renamed.get(old.unknown, old.unknown)
     if "unk_token" in model:
         model = {**model, "unk_token": unknown}
     steps = {**state, "added_tokens": [], "model": model}
     tokenizer = Tokenizer.of(serialize.pipeline_of(steps, "the old tokenizer"))
 
     added = [_renamed_token(token, renamed) for token in state["added_tokens"]]
-    # Unigram's trainer gets all of them, as in transformers: its pieces would hide the others.
+    # The trainer of Unigram gets all added tokens, as in transformers: its pieces would hide the others.
     special = [token for token in added if token.special or model["type"] == "Unigram"]
     special += [as_token(token, "new_special_tokens") for token in new_special_tokens]
     n_pieces = len(set(old.byte_pieces) - {token.content for token in special})
@@ -135,13 +143,13 @@ def retrain(
 
 
 def _affixes(model: dict[str, Any]) -> dict[str, str]:
-    """What the model writes before and behind the parts of words."""
+    """The prefix and the suffix that the model puts around the parts of words, if it has them."""
     names = ("continuing_subword_prefix", "end_of_word_suffix")
     return {name: model[name] for name in names if model.get(name) is not None}
 
 
 def _insert(model: Model, pieces: Mapping[str, float], position: int) -> None:
-    """Gives the pieces that the model lacks the ids from `position` on; what had these comes behind them."""
+    """Inserts the pieces that the model lacks, with ids from `position` on; the ids of later tokens move up."""
     missing = [piece for piece in pieces if model.token_to_id(piece) is None]
     if not missing:
         return
@@ -150,13 +158,13 @@ def _insert(model: Model, pieces: Mapping[str, float], position: int) -> None:
     if isinstance(model, Unigram):
         scores = np.insert(model.scores, position, [pieces[piece] for piece in missing]).tolist()
         model.update(vocab=list(zip(tokens, scores, strict=True)))
-    else:
+    elif isinstance(model, BPE):
         merges = np.asarray(model.merges[:, :2], np.int64)
         model.set_vocabulary(Vocabulary(*pack(tokens)), merges + len(missing) * (merges >= position))
 
 
 def _has_type(part: Any, name: str) -> bool:
-    """Is a component of that type anywhere in this JSON form?"""
+    """Says whether a JSON form has a component of this type at any depth."""
     if isinstance(part, dict):
         return part.get("type") == name or any(_has_type(item, name) for item in part.values())
     return isinstance(part, list) and any(_has_type(item, name) for item in part)
@@ -170,7 +178,7 @@ def _renamed_token(token: dict[str, Any], renamed: Mapping[str, str]) -> AddedTo
 def _renumbered(
     processor: dict[str, Any], renamed: Mapping[str, str], tokenizer: Tokenizer
 ) -> dict[str, Any]:
-    """The JSON form of a post-processor with the new texts and ids of its tokens, at whatever depth they are."""
+    """Writes a post-processor's JSON form with the new texts and ids of its tokens, at any depth."""
 
     def named(token: str) -> tuple[str, int]:
         token = renamed.get(token, token)
@@ -193,7 +201,7 @@ def _renumbered(
 
 
 def same_class(tokenizer: Any, trained: Tokenizer, new: list[Token], renamed: Mapping[str, str]) -> Any:
-    """A tokenizer of the class in `transformers`, made with the old one's options, that has the trained backend."""
+    """Makes a tokenizer of the same class of `transformers`, with the same options and the trained backend."""
     backend = type(tokenizer.backend_tokenizer).from_str(trained.to_str())
     options = {key: value for key, value in tokenizer.init_kwargs.items() if key != "added_tokens_decoder"}
     names = [name for name in tokenizer.SPECIAL_TOKENS_ATTRIBUTES if getattr(tokenizer, name) is not None]

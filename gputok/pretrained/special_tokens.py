@@ -1,9 +1,9 @@
-"""The tokens that a model gives a meaning to, by the names of their meanings: `eos_token`, `pad_token_id`, ..."""
+"""Special tokens by the names of their meanings for a model: `eos_token`, `pad_token_id`, ..."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from gputok.tokens.added_token import AddedToken
 
@@ -16,7 +16,7 @@ Token = str | AddedToken
 
 
 class _Token:
-    """An attribute such as `eos_token`: its text, or None."""
+    """An attribute such as `eos_token`: the text of the token, or None."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -32,7 +32,7 @@ class _Token:
 
 
 class _TokenId(_Token):
-    """An attribute such as `eos_token_id`: the id of that token, or None."""
+    """An attribute such as `eos_token_id`: the id of the token, or None."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name.removesuffix("_id")
@@ -48,7 +48,7 @@ class _TokenId(_Token):
 
 
 class SpecialTokens:
-    """The special tokens of a tokenizer: seven by name, others by names of a model's own, and more without a name."""
+    """The special tokens of a tokenizer: seven with names, others with names of the model's own, and some without a name."""
 
     bos_token, eos_token, unk_token, sep_token, pad_token, cls_token, mask_token = (_Token() for _ in NAMES)
     bos_token_id, eos_token_id, unk_token_id, sep_token_id = (_TokenId() for _ in range(4))
@@ -57,7 +57,7 @@ class SpecialTokens:
     _tokenizer: Tokenizer
 
     def _name_tokens(self, named: Mapping[str, Token | None], extra: Iterable[Token]) -> None:
-        """Sets all of them, and adds to the vocabulary those that it lacks."""
+        """Sets all special tokens, and adds those that the vocabulary lacks."""
         self._named = {
             name: None if token is None else as_token(token, name) for name, token in named.items()
         }
@@ -79,23 +79,23 @@ class SpecialTokens:
 
     @property
     def extra_special_tokens(self) -> list[str]:
-        """The special tokens that have no name."""
+        """The special tokens without a name."""
         return [str(token) for token in self._extra]
 
     @extra_special_tokens.setter
     def extra_special_tokens(self, tokens: Iterable[Token] | None) -> None:
         self._extra = [as_token(token, "extra_special_tokens") for token in tokens or ()]
 
-    additional_special_tokens = extra_special_tokens  # as it was called before
+    additional_special_tokens = extra_special_tokens  # the name in older versions of transformers
 
     @property
     def extra_special_tokens_ids(self) -> list[int | None]:
-        """Their ids."""
+        """The ids of the special tokens without a name."""
         return self.convert_tokens_to_ids(self.extra_special_tokens)
 
     @property
     def special_tokens_map(self) -> dict[str, str]:
-        """Name -> special token, for those that are set."""
+        """Name -> special token, for the names that are set."""
         return {name: str(token) for name, token in self._named.items() if token is not None}
 
     @property
@@ -105,16 +105,23 @@ class SpecialTokens:
 
     @property
     def all_special_ids(self) -> list[int | None]:
-        """Their ids."""
+        """The ids of all special tokens."""
         return self.convert_tokens_to_ids(self.all_special_tokens)
 
     def add_special_tokens(
         self, special_tokens_dict: Mapping[str, Any], replace_extra_special_tokens: bool = True
     ) -> int:
-        """Sets special tokens by name, adding them to the vocabulary where it lacks them; returns how many were new.
+        """Sets special tokens by name, and adds those that the vocabulary lacks.
 
-        special_tokens_dict: `{"pad_token": "<pad>", "extra_special_tokens": ["<a>", "<b>"]}`.
-        replace_extra_special_tokens: what has no name is replaced, rather than extended.
+        Args:
+            special_tokens_dict: for example `{"pad_token": "<pad>", "extra_special_tokens": ["<a>", "<b>"]}`.
+            replace_extra_special_tokens: replaces the tokens without a name; False: extends them.
+
+        Returns:
+            How many tokens were new.
+
+        Raises:
+            ValueError: if a name is not that of a special token.
         """
         tokens = []
         for name, value in special_tokens_dict.items():
@@ -128,13 +135,22 @@ class SpecialTokens:
                 tokens.append(self._named[name])
             else:
                 raise ValueError(
-                    f"{name!r} is the name of no special token; there are {', '.join(self._named)} and extra_special_tokens"
+                    f"no special token is called {name!r}; there are {', '.join(self._named)} and extra_special_tokens"
                 )
         return self._tokenizer.add_special_tokens(tokens)
 
     def add_tokens(self, new_tokens: Token | Iterable[Token], special_tokens: bool = False) -> int:
-        """Adds tokens to the vocabulary; returns how many were new."""
-        given = [new_tokens] if isinstance(new_tokens, str) or hasattr(new_tokens, "content") else new_tokens
+        """Adds tokens to the vocabulary.
+
+        Args:
+            new_tokens: one token or several, as strings or AddedTokens.
+            special_tokens: makes them special: `decode` can leave them out.
+
+        Returns:
+            How many tokens were new.
+        """
+        is_one = isinstance(new_tokens, str | AddedToken) or hasattr(new_tokens, "content")
+        given: list[Any] = [new_tokens] if is_one else [*cast("Iterable[Token]", new_tokens)]
         if special_tokens:
             given = [AddedToken.adopt(token, special=True) for token in given]
             return self._tokenizer.add_special_tokens([as_token(token, "new_tokens") for token in given])
@@ -148,7 +164,16 @@ class SpecialTokens:
         token_ids_1: list[int] | None = None,
         already_has_special_tokens: bool = False,
     ) -> list[int]:
-        """1 for each id that is a special token's, else 0; for ids that have their special tokens already."""
+        """Marks ids of special tokens by 1, and others by 0.
+
+        Args:
+            token_ids_0: the ids, with their special tokens.
+            token_ids_1: None; a second text is not supported.
+            already_has_special_tokens: True; ids without special tokens are not supported.
+
+        Raises:
+            NotImplementedError: for other arguments; call the tokenizer with `return_special_tokens_mask=True` instead.
+        """
         if not already_has_special_tokens or token_ids_1 is not None:
             raise NotImplementedError(
                 "get_special_tokens_mask needs one list of ids with already_has_special_tokens=True; for a text, call "
@@ -159,7 +184,7 @@ class SpecialTokens:
 
 
 def as_token(value: Any, name: str) -> AddedToken:
-    """An AddedToken from a string, from its JSON form, or from the class of `tokenizers`."""
+    """Makes an AddedToken of a string, of its JSON form, or of an AddedToken of `tokenizers`."""
     if isinstance(value, str):
         return AddedToken(value, special=True)
     value = AddedToken.adopt(value)

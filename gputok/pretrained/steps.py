@@ -1,21 +1,31 @@
-"""Options that change the steps of a tokenizer, not only what is known about it: `add_prefix_space`, `do_lower_case`, ..."""
+"""Options that change the steps of a tokenizer: `add_prefix_space`, `do_lower_case`, ..."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gputok.tokenizer import Tokenizer
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gputok.tokenizer import Tokenizer
 
 Form = dict[str, Any]  # the JSON form of a component
 
-_SPACE = "▁"  # what stands for a space in the tokens of SentencePiece
+_SPACE = "▁"  # stands for a space in the tokens of SentencePiece
 
 
 def set_step(tokenizer: Tokenizer, name: str, value: Any, *, needed: bool = True) -> None:
-    """Sets an option of `STEPS` in all steps that have it, as the classes of `transformers` build them.
+    """Sets an option of `STEPS` in all steps that have this option, as the classes of `transformers` do.
 
-    Raises TypeError for a value of another type and, if it is `needed`, ValueError where no step can do what is asked.
+    Args:
+        tokenizer: the tokenizer to change.
+        name: the option.
+        value: True or False.
+        needed: raises ValueError if no step can do what the option asks.
+
+    Raises:
+        TypeError: if the value is not a bool.
+        ValueError: see `needed`.
     """
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, not {value!r}")
@@ -23,7 +33,7 @@ def set_step(tokenizer: Tokenizer, name: str, value: Any, *, needed: bool = True
     forms = {kind: step and step.to_dict() for kind, step in forms.items()}
     if not STEPS[name](forms, value) and needed and value is not _WITHOUT[name]:
         raise ValueError(
-            f"{name}={value}: no step of this tokenizer does that (it has {_named(forms)}); change the steps of "
+            f"{name}={value}: no step of this tokenizer can do that (its steps are {_named(forms)}); change the steps of "
             "tokenizer.backend_tokenizer instead"
         )
     for kind, form in forms.items():
@@ -62,11 +72,11 @@ _KINDS: dict[str, Callable[[], Any]] = {
     "post_processor": _post_processor,
     "decoder": _decoder,
 }
-_LISTS = ("normalizers", "pretokenizers", "processors", "decoders")  # of a Sequence, by kind
+_LISTS = ("normalizers", "pretokenizers", "processors", "decoders")  # the fields of a Sequence of each kind
 
 
 def _parts(form: Form | None, *types: str) -> list[Form]:
-    """The parts of these types, at whatever depth."""
+    """Finds the parts of these types, at any depth."""
     return [part for part in _all_parts(form) if part["type"] in types]
 
 
@@ -80,7 +90,7 @@ def _all_parts(form: Form | None) -> Iterator[Form]:
 
 
 def _without(form: Form | None, unwanted: list[Form]) -> Form | None:
-    """A component without some of its parts."""
+    """Removes parts from a component; None: nothing is left."""
     if form is None or any(form is part for part in unwanted):
         return None
     for name in _LISTS:
@@ -124,13 +134,13 @@ def _add_prefix_space(forms: dict[str, Form | None], value: bool) -> bool:
 
 
 def _spells_spaces(normalizer: Form | None) -> bool:
-    """Does it write ▁ for each space?"""
+    """Says whether a normalizer replaces each space by ▁."""
     replaced = _parts(normalizer, "Replace")
     return any(part["pattern"] == {"String": " "} and part["content"] == _SPACE for part in replaced)
 
 
 def _strip_first_space(forms: dict[str, Form | None], value: bool) -> None:
-    """The decoder takes the space away again that was put before the text."""
+    """Makes the decoder remove the space that was put before the text."""
     decoder = forms["decoder"]
     strips = [part for part in _parts(decoder, "Strip") if part["content"] == " "]
     if strips:
@@ -141,7 +151,7 @@ def _strip_first_space(forms: dict[str, Form | None], value: bool) -> None:
 
 
 def _legacy(forms: dict[str, Form | None], value: bool) -> bool:
-    """Is ▁ put before each text between special tokens, or only before the first?"""
+    """Puts ▁ before each text between special tokens (True), or only before the first one (False)."""
     prepends = [part for part in _parts(forms["normalizer"], "Prepend") if part["prepend"] == _SPACE]
     if prepends and not value and forms["pre_tokenizer"] is None and _spells_spaces(forms["normalizer"]):
         replaced = [
@@ -160,7 +170,7 @@ def _legacy(forms: dict[str, Form | None], value: bool) -> bool:
 
 
 def _removable(kind: str, field: str) -> Callable[[dict[str, Form | None], bool], bool]:
-    """An option of BertNormalizer which in other tokenizers is a normalizer of its own."""
+    """Makes a setter for an option of BertNormalizer that is a normalizer of its own in other tokenizers."""
 
     def change(forms: dict[str, Form | None], value: bool) -> bool:
         found = _set(_parts(forms["normalizer"], "BertNormalizer"), field, value)
@@ -188,10 +198,10 @@ STEPS: dict[str, Callable[[dict[str, Form | None], bool], bool]] = {
     "trim_offsets": _trim_offsets,
     "legacy": _legacy,
 }
-"""Name -> what sets it in the JSON forms of the steps, and tells whether one of them has it."""
+"""Name -> function that sets the option in the JSON forms of the steps, and says whether a step has this option."""
 
 OF_CLASSES = ("add_prefix_space", "do_lower_case", "strip_accents", "tokenize_chinese_chars")
-"""Those that a folder's settings may set where its class builds the steps itself."""
+"""The options that the settings of a folder may set, if its class builds the steps itself."""
 
 _WITHOUT: dict[str, bool | None] = {**dict.fromkeys(STEPS, False), "legacy": None}
-"""What holds already where no step has the option."""
+"""The value that already holds if no step has the option."""

@@ -1,4 +1,4 @@
-"""A tokenizer with what a model needs to know about it: the front that users of `transformers` know."""
+"""PreTrainedTokenizer: a tokenizer with the settings of its model, as users of `transformers` know it."""
 
 from __future__ import annotations
 
@@ -8,55 +8,71 @@ import difflib
 import inspect
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gputok.encoding.encoding import Encoding
 from gputok.pipeline import encode_batch
 from gputok.pipeline.encode_text import encode_all
 from gputok.pipeline.limits import Padding, Truncation
 from gputok.pretrained import calls
 from gputok.pretrained.batch import BatchEncoding, pad_columns
-from gputok.pretrained.ids import TokenIds
 from gputok.pretrained.options import DEFAULTS, names_token
 from gputok.pretrained.special_tokens import NAMES, Token, as_token
 from gputok.pretrained.steps import STEPS, set_step
+from gputok.pretrained.upstream_names import UpstreamNames
 from gputok.tokenizer import Tokenizer
 from gputok.types import public
 
 if TYPE_CHECKING:
+    from gputok.encoding.encoding import Encoding
     from gputok.pipeline.pipeline import Pipeline
     from gputok.report import Report
 
+# Programs that do not want the warning set this key of `deprecation_warnings`.
+_TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
+
 
 @public("gputok")
-class PreTrainedTokenizer(TokenIds):
-    """A `Tokenizer` with named special tokens, the sides and lengths that its model wants, and its chat template.
+class PreTrainedTokenizer(UpstreamNames):
+    """A `Tokenizer` with named special tokens, the sides and limits of its model, and its chat template.
 
-    tokenizer_object: the tokenizer. tokenizer_file: or the path of its tokenizer.json.
-    options: what tokenizer_config.json holds: `bos_token`, `eos_token`, `unk_token`, `sep_token`, `pad_token`,
-    `cls_token`, `mask_token` and others that end in `_token`; `extra_special_tokens`; `model_max_length` (tokens);
-    `padding_side` and `truncation_side` ("right", "left"); `model_input_names`, the columns that a call gives;
-    `clean_up_tokenization_spaces`; `split_special_tokens`; `chat_template`. And what changes the steps, as the classes of
-    `transformers` build them: `add_prefix_space`, `do_lower_case`, `strip_accents`, `tokenize_chinese_chars`,
-    `trim_offsets`, `legacy` (of Llama and T5: True puts a space before each text between special tokens, not only before
-    the first); `add_bos_token` and `add_eos_token`, which put a post-processor in place that adds these and no other tokens.
-    These can be set later, too; None leaves the steps as they are.
-    init_kwargs: what a tokenizer_config.json holds beside; it is kept and saved, and changes nothing.
+    The steps of the tokenizer.json stay as they are. `transformers` 5 instead builds the steps of some classes, such as
+    `LlamaTokenizer`, from the vocabulary; folders that are saved here name a class that does not, so they work the same
+    in both.
 
-    Raises TypeError for an option that isn't known, ValueError for one that the steps of this tokenizer can't follow.
+    Args:
+        tokenizer_object: the tokenizer.
+        tokenizer_file: the path of its tokenizer.json, instead of `tokenizer_object`.
+        name_or_path: where the tokenizer comes from; kept, and not used.
+        init_kwargs: other settings of a tokenizer_config.json, which are kept and saved, and change nothing.
+        options: settings of a tokenizer_config.json. These are attributes, and can be set later as well:
 
-    The tokenizer.json is taken as it is. `transformers` 5 builds the steps of some classes (`LlamaTokenizer`, ...) anew
-    from the vocabulary instead; saved folders name the class that does not, so that they work there as here.
+            - `bos_token`, `eos_token`, `unk_token`, `sep_token`, `pad_token`, `cls_token`, `mask_token`, and other names
+              that end in `_token`; `extra_special_tokens`;
+            - `model_max_length`, in tokens; `padding_side` and `truncation_side`, "right" or "left";
+            - `model_input_names`, the columns that a call returns; `chat_template`; `response_template`;
+            - `clean_up_tokenization_spaces`, `split_special_tokens`.
 
-    >>> from gputok import Tokenizer, models, pre_tokenizers
-    >>> words = Tokenizer(models.WordLevel({"<pad>": 0, "so": 1, "it": 2, "goes": 3}, unk_token="<pad>"))
-    >>> words.pre_tokenizer = pre_tokenizers.Whitespace()
-    >>> tokenizer = PreTrainedTokenizer(words, pad_token="<pad>")
-    >>> tokenizer(["so it goes", "so"], padding=True)["input_ids"]
-    [[1, 2, 3], [1, 0, 0]]
-    >>> tokenizer("so it goes", return_offsets_mapping=True).offset_mapping
-    [(0, 2), (3, 5), (6, 10)]
+            These change the steps, as the classes of `transformers` do; None leaves the steps as they are:
+
+            - `add_prefix_space`, `do_lower_case`, `strip_accents`, `tokenize_chinese_chars`, `trim_offsets`;
+            - `legacy` (of Llama and T5): True puts a space before each text between special tokens, False only before the
+              first;
+            - `add_bos_token` and `add_eos_token`: replace the post-processor by one that adds only these tokens.
+
+    Raises:
+        TypeError: if an option is not known.
+        ValueError: if no step of this tokenizer can do what an option asks.
+
+    Example:
+        >>> from gputok import Tokenizer, models, pre_tokenizers
+        >>> words = Tokenizer(models.WordLevel({"<pad>": 0, "so": 1, "it": 2, "goes": 3}, unk_token="<pad>"))
+        >>> words.pre_tokenizer = pre_tokenizers.Whitespace()
+        >>> tokenizer = PreTrainedTokenizer(words, pad_token="<pad>")
+        >>> tokenizer(["so it goes", "so"], padding=True)["input_ids"]
+        [[1, 2, 3], [1, 0, 0]]
+        >>> tokenizer("so it goes", return_offsets_mapping=True).offset_mapping
+        [(0, 2), (3, 5), (6, 10)]
     """
 
     pad_token_type_id = 0
@@ -73,13 +89,13 @@ class PreTrainedTokenizer(TokenIds):
     ) -> None:
         if (tokenizer_object is None) == (tokenizer_file is None):
             raise TypeError("pass a gputok Tokenizer, or tokenizer_file=")
-        if tokenizer_object is None:
+        if tokenizer_file is not None:
             tokenizer_object = Tokenizer.from_file(os.fspath(tokenizer_file))
         if not isinstance(tokenizer_object, Tokenizer):
             raise TypeError(f"tokenizer_object must be a gputok Tokenizer, not {tokenizer_object!r}")
         self._tokenizer = tokenizer_object
         self.name_or_path = name_or_path
-        self.deprecation_warnings: dict[str, bool] = {}  # data collators set one
+        self.deprecation_warnings: dict[str, bool] = {}  # data collators set a key
         if truncation := tokenizer_object.truncation:
             options.setdefault("truncation_side", truncation["direction"])
         if padding := tokenizer_object.padding:
@@ -90,7 +106,7 @@ class PreTrainedTokenizer(TokenIds):
         own = {key: options.pop(key) for key in list(options) if names_token(key, options[key])}
         own |= options.pop("model_specific_special_tokens", None) or {}
         if isinstance(extra, Mapping):
-            own, extra = own | extra, []
+            own, extra = {**own, **extra}, []
         self._name_tokens({**dict.fromkeys(NAMES), **own}, extra)
 
         for name, default in DEFAULTS.items():
@@ -99,7 +115,7 @@ class PreTrainedTokenizer(TokenIds):
         for side in ("padding_side", "truncation_side"):
             _check_side(getattr(self, side), side)
         template = options.pop("chat_template", None)
-        if isinstance(template, list):  # an old form
+        if isinstance(template, list):  # the form of older folders
             template = {one["name"]: one["template"] for one in template}
         self.chat_template: str | dict[str, str] | None = template
         self.init_kwargs = dict(init_kwargs or {})
@@ -123,9 +139,9 @@ class PreTrainedTokenizer(TokenIds):
 
     @property
     def add_bos_token(self) -> bool:
-        """Whether each text begins with `bos_token` by `update_post_processor`; setting it calls that.
+        """Whether `update_post_processor`, which setting this attribute calls, puts `bos_token` before each text.
 
-        As in `transformers`, False where a post-processor of the tokenizer.json does it.
+        As in `transformers`, False if the post-processor of the tokenizer.json adds the token.
         """
         return self._add_bos_token
 
@@ -135,7 +151,7 @@ class PreTrainedTokenizer(TokenIds):
 
     @property
     def add_eos_token(self) -> bool:
-        """The same for `eos_token` at the end of each text."""
+        """Whether `update_post_processor`, which setting this attribute calls, puts `eos_token` after each text."""
         return self._add_eos_token
 
     @add_eos_token.setter
@@ -152,48 +168,48 @@ class PreTrainedTokenizer(TokenIds):
         self.update_post_processor()
 
     def update_post_processor(self) -> None:
-        """Puts a post-processor in place that adds `bos_token` and `eos_token`, as `add_bos_token` and `add_eos_token` say.
+        """Replaces the post-processor by one that adds the tokens that `add_bos_token` and `add_eos_token` ask for.
 
-        To be called after one of these tokens was changed.
+        Call this method after one of these tokens was changed.
         """
         from gputok.processors import TemplateProcessing
 
         before = [self.bos_token] if self._add_bos_token else []
-        behind = [self.eos_token] if self._add_eos_token else []
+        after = [self.eos_token] if self._add_eos_token else []
         single, second = (
-            " ".join(f"{piece}:{i}" for piece in (*before, text, *behind))
+            " ".join(f"{piece}:{i}" for piece in (*before, text, *after))
             for i, text in enumerate(("$A", "$B"))
         )
-        ids = [(token, self.convert_tokens_to_ids(token)) for token in (*before, *behind)]
+        ids = [(token, self.convert_tokens_to_ids(token)) for token in (*before, *after)]
         self._tokenizer.post_processor = TemplateProcessing(single, f"{single} {second}", ids)
 
-    # -- what it is
+    # -- properties
 
     @property
     def backend_tokenizer(self) -> Tokenizer:
-        """The tokenizer itself; what is changed there changes here."""
+        """The tokenizer inside; changes of it change this object."""
         return self._tokenizer
 
     @property
     def is_fast(self) -> bool:
-        """Always True: it knows offsets."""
+        """Always True: calls can return offsets."""
         return True
 
     def __bool__(self) -> bool:
-        return True  # however many tokens there are
+        return True  # even with an empty vocabulary
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
-        """How many special tokens are added to a text, or to a pair."""
+        """Returns how many special tokens are added to a text, or to a pair of texts."""
         return self._tokenizer.num_special_tokens_to_add(pair)
 
     @property
     def max_len_single_sentence(self) -> int:
-        """The most tokens of a text that the model takes, without special tokens."""
+        """The largest number of tokens of a text for the model, without special tokens."""
         return self.model_max_length - self.num_special_tokens_to_add(pair=False)
 
     @property
     def max_len_sentences_pair(self) -> int:
-        """The same for both texts of a pair together."""
+        """The largest number of tokens of both texts of a pair for the model, without special tokens."""
         return self.model_max_length - self.num_special_tokens_to_add(pair=True)
 
     def __repr__(self) -> str:
@@ -232,17 +248,40 @@ class PreTrainedTokenizer(TokenIds):
         split_special_tokens: bool | None = None,
         max_target_length: int | None = None,
     ) -> BatchEncoding:
-        """The columns of a text, or of a batch of texts, as a model takes them.
+        """Encodes a text or a batch of texts into the columns that a model takes.
 
-        text, text_pair: a string or a list of them; with `is_split_into_words` lists of words. A batch may also be a
-        list of (text, pair) tuples. text_target, text_pair_target: what becomes the column `labels`.
-        padding: True or "longest", "max_length", or False. truncation: True or "longest_first", "only_first",
-        "only_second", or False. max_length: in tokens, special ones included; by default `model_max_length`.
-        stride: how many tokens each further part of a text that was cut repeats, with `return_overflowing_tokens`.
-        return_tensors: "np", "pt" or "cupy" for arrays of int64[texts, tokens]; None for lists.
+        Args:
+            text: a string, or a list of strings; with `is_split_into_words`, lists of words. A batch can also be a list
+                of (text, pair) tuples.
+            text_pair: the second texts of pairs, in the same form.
+            text_target: texts for the column `labels`.
+            text_pair_target: the second texts of these.
+            add_special_tokens: lets the post-processor add its tokens.
+            padding: True or "longest", "max_length", or False.
+            truncation: True or "longest_first", "only_first", "only_second", or False.
+            max_length: tokens, with special tokens; None: `model_max_length`.
+            stride: how many tokens each further part of a truncated text repeats, with `return_overflowing_tokens`.
+            is_split_into_words: the texts are lists of words.
+            pad_to_multiple_of: makes padded lengths a multiple of this number.
+            padding_side: "right" or "left"; None: as the attribute says.
+            return_tensors: "np", "pt" or "cupy" for arrays of int64[texts, tokens]; None for lists.
+            return_token_type_ids: True or False; None: if the model takes this column.
+            return_attention_mask: True or False; None: if the model takes this column.
+            return_overflowing_tokens: returns the parts that truncation cuts off as further rows.
+            return_special_tokens_mask: returns the column `special_tokens_mask`.
+            return_offsets_mapping: returns the column `offset_mapping`, (first, last + 1) character of each token.
+            return_length: returns the column `length`.
+            verbose: warns, once, of a text that is longer than `model_max_length`.
+            split_special_tokens: encodes special tokens in the text as ordinary text; None: as the attribute says.
+            max_target_length: the `max_length` of `text_target`.
 
-        Raises TypeError and ValueError for what is no text, and ValueError where texts of different lengths are to be
-        one array, or padding is asked for and there is no `pad_token`.
+        Returns:
+            The columns, with the encodings.
+
+        Raises:
+            TypeError: if an input is not text.
+            ValueError: if an input is not text, if texts of different lengths are to be one array, or if there is no
+                `pad_token` for padding.
         """
         if text is None and text_target is None:
             raise ValueError("pass a text, a list of texts, or text_target=")
@@ -252,7 +291,7 @@ class PreTrainedTokenizer(TokenIds):
         ):
             if second is not None and first is None:
                 raise ValueError(
-                    f"{name.replace('text', 'text_pair', 1)} is the second of a pair: pass {name}, too"
+                    f"{name.replace('text', 'text_pair', 1)} is the second text of a pair: pass {name} as well"
                 )
         _check_side(padding_side)
         limits = self._limits(padding, truncation, max_length, pad_to_multiple_of)
@@ -293,7 +332,7 @@ class PreTrainedTokenizer(TokenIds):
         found = calls.limits(padding, truncation, max_length, self.model_max_length, pad_to_multiple_of)
         if found.padding != "do_not_pad" and self.pad_token_id is None:
             raise ValueError(
-                "there is no padding token to pad with: set one that is in the vocabulary "
+                "padding needs a padding token: set one that is in the vocabulary "
                 "(tokenizer.pad_token = tokenizer.eos_token) or add one "
                 "(tokenizer.add_special_tokens({'pad_token': '[PAD]'}))"
             )
@@ -343,7 +382,10 @@ class PreTrainedTokenizer(TokenIds):
         padding_side: str | None,
         split_special_tokens: bool,
     ) -> Pipeline:
-        """The tokenizer's steps with limits for one call, so that calls on several threads don't meet, nor change what is saved."""
+        """Makes the pipeline for one call, with its limits.
+
+        The tokenizer itself stays as it is, so calls on several threads do not affect each other, nor what is saved.
+        """
         side = padding_side or self.padding_side
         padding = self.pad_token_id, self.pad_token_type_id, self.pad_token, side, pad_to_multiple_of
         key = (
@@ -384,31 +426,31 @@ class PreTrainedTokenizer(TokenIds):
                 pad_to_multiple_of=pad_to_multiple_of,
             )
         steps = dataclasses.replace(steps, added=added, truncation=None, padding=padded)
-        if limits.truncation == "do_not_truncate":
+        if limits.truncation == "do_not_truncate" or limits.max_length is None:
             return steps
         cut = Truncation(limits.max_length, stride, limits.truncation, self.truncation_side)
         return steps.with_truncation(cut)
 
     def _warn_of_length(self, encodings: list[Encoding]) -> None:
         longest = max(map(len, encodings), default=0)
-        if longest > self.model_max_length > 0 and not self.deprecation_warnings.get("too-long"):
+        if longest > self.model_max_length > 0 and not self.deprecation_warnings.get(_TOO_LONG):
             warnings.warn(
                 f"a text has {longest} tokens, more than the {self.model_max_length} that the model takes; pass "
                 "truncation=True",
                 stacklevel=4,
             )
-            self.deprecation_warnings["too-long"] = True
+            self.deprecation_warnings[_TOO_LONG] = True
 
     def tokenize(
         self, text: str, pair: str | None = None, add_special_tokens: bool = False, **options: Any
     ) -> list[str]:
-        """The tokens of a text as strings; options are those of a call."""
+        """Returns the tokens of a text, or of a pair, as strings; options are those of a call."""
         return self(text, pair, add_special_tokens=add_special_tokens, **options).tokens()
 
     def encode(
         self, text: Any, text_pair: Any = None, add_special_tokens: bool = True, **options: Any
     ) -> list[int]:
-        """The ids of a text; options are those of a call."""
+        """Returns the ids of a text; options are those of a call."""
         return self(text, text_pair, add_special_tokens=add_special_tokens, **options)["input_ids"]
 
     def pad(
@@ -422,10 +464,25 @@ class PreTrainedTokenizer(TokenIds):
         return_tensors: str | None = None,
         verbose: bool = True,
     ) -> BatchEncoding:
-        """Fills what was encoded before to one length, as a data collator does.
+        """Pads encoded texts to one length, as a data collator does.
 
-        encoded_inputs: the columns of a text or of a batch, or a list of texts' columns. `input_ids`,
-        `attention_mask` (made where it is missing), `token_type_ids` and `special_tokens_mask` are filled; other columns stay.
+        Args:
+            encoded_inputs: the columns of a text or of a batch, or a list of the columns of texts. `input_ids`,
+                `attention_mask` (made if it is missing), `token_type_ids` and `special_tokens_mask` are padded; other
+                columns stay as they are.
+            padding: as in a call.
+            max_length: the length, for `padding="max_length"`; None: `model_max_length`.
+            pad_to_multiple_of: makes the length a multiple of this number.
+            padding_side: "right" or "left"; None: as the attribute says.
+            return_attention_mask: True or False; None: if the model takes this column.
+            return_tensors: "np", "pt" or "cupy"; None: as the columns are now.
+            verbose: not used.
+
+        Returns:
+            The columns.
+
+        Raises:
+            ValueError: if `input_ids` is missing, columns have different numbers of texts, or there is no `pad_token`.
         """
         if (
             isinstance(encoded_inputs, list | tuple)
@@ -436,7 +493,7 @@ class PreTrainedTokenizer(TokenIds):
         columns = dict(encoded_inputs)
         main = self.model_input_names[0]
         if main not in columns:
-            raise ValueError(f"there must be a column {main!r} to pad, but there are only {list(columns)}")
+            raise ValueError(f"expected a column {main!r} to pad, got only {list(columns)}")
         if columns[main] is None or len(columns[main]) == 0:
             return BatchEncoding(columns | ({"attention_mask": []} if return_attention_mask else {}))
         kind = calls.kind(columns[main])
@@ -457,7 +514,9 @@ class PreTrainedTokenizer(TokenIds):
         ):
             columns.setdefault("attention_mask", [[1] * n for n in lengths])
         if limits.padding != "do_not_pad":
-            length = max(lengths) if limits.padding == "longest" else limits.max_length
+            length = max(lengths)
+            if limits.padding == "max_length" and limits.max_length is not None:
+                length = limits.max_length
             length += -length % (pad_to_multiple_of or 1)
             masked = {"attention_mask": 0} if return_attention_mask is not False else {}
             fill = {
@@ -475,8 +534,8 @@ class PreTrainedTokenizer(TokenIds):
     def apply_chat_template(
         self,
         conversation: Any,
-        tools: list[dict[str, Any]] | None = None,
-        documents: list[dict[str, str]] | None = None,
+        tools: Sequence[dict[str, Any] | Callable[..., Any]] | None = None,
+        documents: Sequence[Mapping[str, Any]] | None = None,
         chat_template: str | None = None,
         add_generation_prompt: bool = False,
         continue_final_message: bool | str = False,
@@ -490,33 +549,58 @@ class PreTrainedTokenizer(TokenIds):
         tokenizer_kwargs: Mapping[str, Any] | None = None,
         **variables: Any,
     ) -> Any:
-        """A conversation as the text that its model was taught to expect, and the columns of that text.
+        """Writes a conversation as the text that its model was trained on, and encodes this text; needs jinja2.
 
-        conversation: messages, each `{"role": ..., "content": ...}`, or a list of conversations.
-        tools: JSON schemas of functions. chat_template: a Jinja template, or the name of one of several.
-        add_generation_prompt: ends where the model's answer begins. continue_final_message: ends where the last message
-        does (or its field of this name), for the model to go on. return_assistant_tokens_mask: one more column,
-        `assistant_masks`, 1 for each token that has characters of what the template puts between `{% generation %}` and
-        `{% endgeneration %}`. variables: more of them for the template. The rest is as in a call; without `tokenize` it
-        gives the text, without `return_dict` only the ids. Needs the package jinja2.
+        Args:
+            conversation: a list of messages, or a list of conversations. A message is `{"role": ..., "content": ...}`, a
+                dataclass, or a model of pydantic.
+            tools: functions with type hints and a docstring of Google's style that describes their arguments, or JSON
+                schemas of functions.
+            documents: for retrieval, each `{"title": ..., "text": ...}`.
+            chat_template: a Jinja template, or the name of one of several; None: `self.chat_template`.
+            add_generation_prompt: ends the text where the answer of the model begins.
+            continue_final_message: ends the text where the last message ends (or its field of this name), so that the
+                model continues the message.
+            tokenize: False returns the text.
+            padding: as in a call.
+            truncation: as in a call.
+            max_length: as in a call.
+            return_tensors: as in a call.
+            return_dict: False returns only the ids.
+            return_assistant_tokens_mask: adds the column `assistant_masks`, 1 for each token that has characters between
+                `{% generation %}` and `{% endgeneration %}` of the template.
+            tokenizer_kwargs: more options of the call.
+            variables: more variables for the template.
 
-        Raises ValueError for options that don't go together and what is no conversation, TypeError for an option of a call
-        among the variables.
+        Returns:
+            The columns, or the ids, or the text; for several conversations a batch.
+
+        Raises:
+            ValueError: if options contradict each other, or an argument is not a conversation or not a tool.
+            TypeError: if `variables` has an option of a call, or a document is not a dict.
+            ImportError: if jinja2 is missing.
         """
         from gputok.pretrained.chat import mask, render, render_marked
+        from gputok.pretrained.tool_schemas import tool_schema
 
         template = self.get_chat_template(chat_template, tools)
         _check_variables(variables, template)
         if return_assistant_tokens_mask and not (tokenize and return_dict):
             raise ValueError("return_assistant_tokens_mask=True needs tokenize=True and return_dict=True")
         if return_assistant_tokens_mask and continue_final_message:
-            raise ValueError("return_assistant_tokens_mask=True and continue_final_message don't go together")
-        if wrong := next((tool for tool in tools or () if not isinstance(tool, Mapping)), None):
-            raise ValueError(f"tools must be JSON schemas of functions (dicts), not {wrong!r}")
+            raise ValueError(
+                "return_assistant_tokens_mask=True and continue_final_message cannot be combined"
+            )
+        schemas = None if tools is None else [*map(tool_schema, tools)]
+        if wrong := next((one for one in documents or () if not isinstance(one, Mapping)), None):
+            raise TypeError(f"documents must be dicts with a title and a text, not {wrong!r}")
 
-        is_batch = bool(conversation) and isinstance(conversation[0], list | tuple)
+        is_batch = isinstance(conversation, list | tuple) and bool(conversation)
+        is_batch = is_batch and (
+            isinstance(conversation[0], list | tuple) or hasattr(conversation[0], "messages")
+        )
         conversations = conversation if is_batch else [conversation]
-        given = {"add_generation_prompt": add_generation_prompt, "tools": tools, "documents": documents}
+        given = {"add_generation_prompt": add_generation_prompt, "tools": schemas, "documents": documents}
         variables = {**self.special_tokens_map, **variables, **given}
         spans: list[list[tuple[int, int]]] = []
         if return_assistant_tokens_mask:
@@ -547,7 +631,7 @@ class PreTrainedTokenizer(TokenIds):
         return batch if return_dict else batch["input_ids"]
 
     def get_chat_template(self, chat_template: str | None = None, tools: Any = None) -> str:
-        """The Jinja template that `apply_chat_template` takes for these arguments."""
+        """Returns the Jinja template that `apply_chat_template` uses for these arguments."""
         known = self.chat_template
         if isinstance(known, dict):
             name = chat_template or ("tool_use" if tools is not None and "tool_use" in known else "default")
@@ -557,7 +641,7 @@ class PreTrainedTokenizer(TokenIds):
                 raise ValueError(
                     f"there is no default chat template; pass chat_template=, one of {sorted(known)}"
                 )
-        template = chat_template or known
+        template = chat_template or (known if isinstance(known, str) else None)
         if template is None:
             raise ValueError("this tokenizer has no chat_template: set it, or pass chat_template=")
         return template
@@ -573,9 +657,9 @@ class PreTrainedTokenizer(TokenIds):
         special_tokens_map: Mapping[str, str] | None = None,
         **options: Any,
     ) -> PreTrainedTokenizer:
-        """A tokenizer of the same kind with a vocabulary of its own; see `gputok.train_new_from_iterator`.
+        """Trains a tokenizer with the same steps and a new vocabulary; see `gputok.train_new_from_iterator`.
 
-        length: how many texts there are; nothing depends on it.
+        `length`, the number of texts, changes nothing.
         """
         from gputok.pretrained.retrain import old_tokenizer, retrain
 
@@ -605,7 +689,7 @@ class PreTrainedTokenizer(TokenIds):
         return new_tokenizer
 
     def report(self, corpus: Any, **options: Any) -> Report:
-        """Measures how the tokenizer suits a corpus, beside others if asked: see `gputok.report.report`."""
+        """Measures how well the tokenizer, and others, suit a corpus; see `gputok.report.report`."""
         return self._tokenizer.report(corpus, **options)
 
     @classmethod
@@ -618,16 +702,23 @@ class PreTrainedTokenizer(TokenIds):
     def save_pretrained(
         self, save_directory: str | os.PathLike[str], filename_prefix: str | None = None
     ) -> tuple[str, ...]:
-        """Writes tokenizer.json, tokenizer_config.json and the chat templates into a folder, made if need be.
+        """Writes tokenizer.json, tokenizer_config.json and the chat templates into a folder.
 
-        Returns their paths. `AutoTokenizer.from_pretrained`, here or in `transformers`, opens the folder.
+        `AutoTokenizer.from_pretrained`, here or in `transformers`, opens the folder.
+
+        Args:
+            save_directory: the folder, made if it does not exist.
+            filename_prefix: put before the names of the files, with a `-`.
+
+        Returns:
+            The paths of the files.
         """
         from gputok.pretrained.folders import save
 
         return save(self._tokenizer, self._config(), self.chat_template, save_directory, filename_prefix)
 
     def _config(self) -> dict[str, Any]:
-        """What tokenizer_config.json says of it."""
+        """Makes the content of tokenizer_config.json."""
         options, special = {name: getattr(self, name) for name in DEFAULTS}, self.special_tokens_map
         config = {
             **self.init_kwargs,
@@ -642,7 +733,7 @@ class PreTrainedTokenizer(TokenIds):
         return config
 
     def to_transformers(self) -> Any:
-        """The same as a `transformers.PreTrainedTokenizerFast`, with this very tokenizer inside; needs `transformers`."""
+        """Makes a `transformers.PreTrainedTokenizerFast` with the same settings and tokenizer; needs `transformers`."""
         return self._tokenizer.to_transformers(**self._config(), chat_template=copy.copy(self.chat_template))
 
     def push_to_hub(
@@ -655,9 +746,18 @@ class PreTrainedTokenizer(TokenIds):
         revision: str | None = None,
         create_pr: bool = False,
     ) -> Any:
-        """Sends what `save_pretrained` writes to the Hugging Face Hub, as one commit; needs `huggingface_hub`.
+        """Uploads the files of `save_pretrained` to the Hugging Face Hub, as one commit; needs `huggingface_hub`.
 
-        repo_id: made if need be; without a user's name before it, one of yours. Returns the commit's `CommitInfo`.
+        Args:
+            repo_id: the repository, made if it does not exist; without a user name, it is one of yours.
+            commit_message: the message of the commit.
+            private: makes a new repository private.
+            token: of the user; None: as `huggingface_hub` finds it.
+            revision: the branch.
+            create_pr: opens a pull request instead.
+
+        Returns:
+            The `CommitInfo` of the commit.
         """
         from gputok.pretrained.hub import upload
 
@@ -678,19 +778,19 @@ def _check_side(side: Any, name: str = "padding_side") -> None:
 
 
 def _check_variables(variables: Mapping[str, Any], template: str) -> None:
-    """An option of a call, or one that is missing here, would be a variable that nothing asks for."""
+    """Raises TypeError for options of a call, and others that are missing here: no template would use them."""
     options = inspect.signature(PreTrainedTokenizer.__call__).parameters
     for name in variables:
         if name in options and name not in template:
             raise TypeError(f"{name!r} is an option of a call: pass tokenizer_kwargs={{{name!r}: ...}}")
         if name == "sanitize_control_tokens" and variables[name]:
             raise TypeError(
-                "sanitize_control_tokens=True: control tokens in messages can't be taken as text here"
+                "sanitize_control_tokens=True: gputok cannot encode control tokens in messages as text"
             )
 
 
 def unknown_option(name: str) -> str:
-    """What to say of an option that nothing here takes."""
+    """Makes the message about an option that is not known."""
     known = [
         *NAMES,
         *DEFAULTS,
@@ -704,4 +804,4 @@ def unknown_option(name: str) -> str:
         return f"{name!r} is an option of a call: tokenizer(text, {name}=...)"
     close = difflib.get_close_matches(name, known, n=1)
     meant = f"did you mean {close[0]!r}? " if close else ""
-    return f"{name!r} is no option of a tokenizer ({meant}there are {', '.join(known)})"
+    return f"a tokenizer has no option {name!r} ({meant}there are {', '.join(known)})"

@@ -1,15 +1,18 @@
-"""Training anew, for a tokenizer of gputok or of `transformers`."""
+"""Retrains a tokenizer of gputok or of `transformers` on other text."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gputok.pretrained.retrain import old_json, old_tokenizer, retrain, same_class
-from gputok.pretrained.special_tokens import Token
 from gputok.pretrained.tokenizer import PreTrainedTokenizer
 from gputok.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from gputok.pretrained.special_tokens import Token
 
 
 def train_new_from_iterator(
@@ -20,31 +23,38 @@ def train_new_from_iterator(
     special_tokens_map: Mapping[str, str] | None = None,
     **options: Any,
 ) -> Any:
-    """A tokenizer of the same class, with the algorithm, steps and special tokens of the given one, trained anew.
-
-    tokenizer: a fast tokenizer of `transformers`, or one of gputok.
-    corpus: texts, or lists of texts, Arrow data, a `datasets.Dataset` or `IterableDataset`.
-    vocab_size: of the new vocabulary; special tokens, byte pieces and the alphabet count.
-    new_special_tokens: further ones. special_tokens_map: old special token -> what it is called from now on.
-    options: `column`, `device`, `threads`, `progress` and `errors` of `Tokenizer.train_from_iterator`, and those of
-    the model's trainer, such as `min_frequency`.
+    """Trains a new vocabulary for the algorithm, the steps and the special tokens of a tokenizer.
 
     Special tokens get the first ids, other added tokens the last ones. Vocabulary and merges are those of
-    `PreTrainedTokenizerFast.train_new_from_iterator`, but for what is lost there: the byte pieces of a `byte_fallback` model
-    are kept, after the special tokens; ids are right wherever the post-processor and the padding hold one; and the
-    alphabet of ByteLevel is preset at whatever depth it is.
+    `PreTrainedTokenizerFast.train_new_from_iterator` with three differences: the byte pieces of a model with
+    `byte_fallback` are kept, after the special tokens; ids in the post-processor and in the padding are those of the new
+    vocabulary; and the alphabet of ByteLevel is complete even if ByteLevel is inside of a Sequence.
 
-    Raises TypeError for a tokenizer without these steps (a slow one) or a text that is no string, ValueError
-    where a special token that is needed has no id in the new vocabulary.
+    Args:
+        tokenizer: a fast tokenizer of `transformers`, or one of gputok; it stays as it is.
+        corpus: texts, lists of texts, Arrow data, a `datasets.Dataset` or an `IterableDataset`.
+        vocab_size: the size of the new vocabulary, with special tokens, byte pieces and the alphabet.
+        new_special_tokens: more special tokens.
+        special_tokens_map: old special token -> new name.
+        options: `column`, `device`, `threads`, `progress` and `errors` of `Tokenizer.train_from_iterator`, and options
+            of the trainer, such as `min_frequency`.
 
-    >>> from gputok import Tokenizer, models, pre_tokenizers
-    >>> old = Tokenizer(models.BPE())
-    >>> old.pre_tokenizer = pre_tokenizers.Whitespace()
-    >>> old.add_special_tokens(["<s>"])
-    1
-    >>> new = train_new_from_iterator(old, ["low lower lowest"] * 9, 12)
-    >>> new.encode("<s> lower").tokens
-    ['<s>', 'lowe', 'r']
+    Returns:
+        A tokenizer of the same class.
+
+    Raises:
+        TypeError: if the tokenizer has no such steps (a slow one), or a text is not a string.
+        ValueError: if a special token that is needed has no id in the new vocabulary.
+
+    Example:
+        >>> from gputok import Tokenizer, models, pre_tokenizers
+        >>> old = Tokenizer(models.BPE())
+        >>> old.pre_tokenizer = pre_tokenizers.Whitespace()
+        >>> old.add_special_tokens(["<s>"])
+        1
+        >>> new = train_new_from_iterator(old, ["low lower lowest"] * 9, 12)
+        >>> new.encode("<s> lower").tokens
+        ['<s>', 'lowe', 'r']
     """
     if isinstance(tokenizer, PreTrainedTokenizer):
         return tokenizer.train_new_from_iterator(

@@ -1,4 +1,4 @@
-"""How a tokenizer suits a text: numbers, figures, and a page to look at, for one tokenizer or several side by side.
+"""Reports: how well tokenizers suit a text, as numbers, as figures and as a page for the browser.
 
 >>> from gputok import Tokenizer, models, pre_tokenizers
 >>> letters = Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")]))
@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from gputok.pipeline.pipeline import Pipeline
 from gputok.pipeline.serialize import read_pipeline
@@ -22,8 +21,11 @@ from gputok.report.values import COLUMNS, Findings, Made, Measures, Text
 from gputok.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from matplotlib.figure import Figure
 
+    from gputok.corpus.packing import Errors
     from gputok.files.locations import StorageOptions
     from gputok.progress import Progress
 
@@ -34,21 +36,35 @@ _MOST_NAMED = 3  # files, in the header
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Report(Findings):
-    """One tokenizer, and others beside it, on the same text."""
+    """Measurements of one or several tokenizers on the same text, with their figures and their page."""
 
     def figures(self) -> dict[str, Figure]:
-        """Figures by name: compression, lengths, merges (where there are any), usage and scripts.
+        """Draws the figures; needs matplotlib (`pip install 'gputok[plot]'`).
 
-        Needs matplotlib: `pip install 'gputok[plot]'`.
+        Returns:
+            Name -> figure: compression, lengths, merges (if a tokenizer has merges), usage and scripts.
         """
         from gputok.report.figures import draw
 
         return draw(self)
 
-    def to_html(self, path: str | os.PathLike[str] | None = None) -> str | None:
-        """One page with everything in it, to open in any browser; written to `path`, or returned where that is None.
+    @overload
+    def to_html(self, path: None = None) -> str: ...
 
-        Nothing in it comes from the network, and nothing of the text can become markup.
+    @overload
+    def to_html(self, path: str | os.PathLike[str]) -> None: ...
+
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str | None:
+        """Makes one HTML page with all measurements, which opens in any browser.
+
+        The page loads nothing from the network, and no text in it can become markup. Text that is typed in the page is
+        tokenized there, by each tokenizer that takes up at most 5 MB.
+
+        Args:
+            path: the file to write, atomically; None: the page is returned.
+
+        Returns:
+            The page, or None if it was written.
         """
         from gputok.files.locations import writing
         from gputok.report.page import render
@@ -56,8 +72,8 @@ class Report(Findings):
         page = render(self)
         if path is None:
             return page
-        with writing(path) as beside:
-            beside.write_text(page, encoding="utf-8", newline="\n")
+        with writing(path) as temporary:
+            temporary.write_text(page, encoding="utf-8", newline="\n")
         return None
 
 
@@ -72,20 +88,35 @@ def report(
     samples: int = 100,
     threads: int | None = None,
     progress: Progress = None,
-    errors: str = "strict",
+    errors: Errors = "strict",
     column: str | None = None,
     separator: str | None = None,
     storage_options: StorageOptions = None,
 ) -> Report:
-    """Encodes a corpus, with other tokenizers beside, and measures what comes out.
+    """Encodes a corpus by one or several tokenizers and measures the results.
 
-    tokenizer: a Tokenizer, or whatever wraps one (`transformers` fast tokenizers, those of the `tokenizers` package).
-    corpus: as in `Tokenizer.encode_corpus`; it is read once, whatever the number of tokenizers.
-    others: name -> tokenizer. name: what `tokenizer` is called beside them.
-    title, command: for the header of the page: its title, and the command that made it.
-    samples: how many passages to keep for looking at. The other arguments are those of `Tokenizer.train`.
+    Args:
+        tokenizer: a gputok Tokenizer, one of the `tokenizers` package, or a fast tokenizer of `transformers`.
+        corpus: as in `Tokenizer.encode_corpus`; it is read once for all tokenizers.
+        others: more tokenizers, by name.
+        name: the name of `tokenizer`.
+        title: the title of the page.
+        command: the command that makes the report, for the header of the page.
+        samples: how many passages of the text, of about 1 kB, the page shows.
+        threads: how many threads encode; None: GPUTOK_NUM_THREADS, or all cores.
+        progress: see `gputok.progress`.
+        errors: "strict", or "replace" to put U+FFFD for bytes that are not UTF-8.
+        column: the column of JSON Lines, CSV and Parquet files.
+        separator: cuts plain text into documents; None: each line is a document.
+        storage_options: of the file systems of URLs, see `gputok.files.locations`.
 
-    Raises what reading the corpus does, TypeError for what is no tokenizer, ValueError for a name that is there twice.
+    Returns:
+        The measurements.
+
+    Raises:
+        TypeError: if an argument is not a tokenizer.
+        ValueError: if two tokenizers have the same name, or the text cannot be read.
+        FileNotFoundError: if a path or glob names no file.
     """
     from gputok import corpus as sources
     from gputok.progress import reporting
@@ -94,14 +125,14 @@ def report(
     if samples < 0:
         raise ValueError(f"samples={samples}: must be at least 0")
     if others and name in others:
-        raise ValueError(f"two tokenizers are called {name!r}: pass another name=, or rename it in others=")
+        raise ValueError(f"two tokenizers are called {name!r}: pass another name=, or rename one in others=")
     tokenizers = {key: _own(key, one) for key, one in {name: tokenizer, **(others or {})}.items()}
     corpus = sources.located(corpus, storage_options)
     batches = sources.read(corpus, column=column, separator=separator, errors=errors, threads=threads)
     total = sources.total_bytes(corpus, column=column)
-    with reporting(progress) as tell:
+    with reporting(progress) as on_progress:
         text, measures, texts = measure(
-            tokenizers, batches, samples, threads, lambda done: tell("encode", done, total)
+            tokenizers, batches, samples, threads, lambda done: on_progress("encode", done, total)
         )
     made = Made(title, _source(corpus), datetime.date.today().isoformat(), __version__, command)
     return Report(text, measures, texts, made)
@@ -109,13 +140,21 @@ def report(
 
 def _source(corpus: Any) -> str:
     """The names of the files of a corpus, without their folders; empty for other sources."""
-    names = [place.file.name for place in corpus] if isinstance(corpus, list) else []
+    from gputok.corpus.parts import Place
+    from gputok.files.locations import OpenFile
+
+    files = [place.file for place in corpus if isinstance(place, Place)] if isinstance(corpus, list) else []
+    names = [os.path.basename(str(file)) if isinstance(file, OpenFile) else file.name for file in files]
+    # The query of a URL can be a key.
+    names = [
+        name.partition("?")[0] if file.is_remote else name for name, file in zip(names, files, strict=True)
+    ]
     more = len(names) - _MOST_NAMED
     return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more files" if more > 0 else "")
 
 
 def _own(name: str, tokenizer: Any) -> Pipeline:
-    """The parts of the tokenizer that it is, wraps or, in another package, is written like."""
+    """Returns the pipeline of a tokenizer, of one that it wraps, or of another package's by its JSON form."""
     inner = getattr(tokenizer, "backend_tokenizer", tokenizer)
     if isinstance(pipeline := getattr(inner, "pipeline", None), Pipeline):
         return pipeline

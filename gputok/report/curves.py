@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-_POINTS = 400  # more than a chart has pixels to tell apart
-_SINGLE = 20  # the first places, which keep a point each
+_POINTS = 120  # few enough that the noise of neighbours is gone, many enough for every bend
+_SINGLE = 5  # the first places, which keep a point each
 
 
 def curve(values: np.ndarray) -> list[list[float]]:
-    """Smooths a series to a few hundred points [place, mean value], places counted from 1.
+    """Smooths a series to about a hundred points [place, mean value], places counted from 1.
 
     Places are evenly spread over a logarithmic scale; each point has the mean of the values from its place to before the
     next. What neighbours differ by is noise there: ten thousand merges share a finger's width of the chart.

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gputok.report.curves import curve
-from gputok.report.values import Findings
+
+if TYPE_CHECKING:
+    from gputok.report.values import Findings
 
 _COLOURS = ("#2a78d6", "#d9541e", "#14885d", "#7a4fc4", "#b88400", "#b03a7a")
-_LONGEST = 32  # bytes, of the histogram: what is longer is rare
+_LONGEST = 32  # the histograms end here, at tokens of so many bytes: longer ones are rare
 
 
 def draw(report: Findings) -> dict[str, Any]:
-    """Name -> Figure. They belong to nobody: no window, and nothing to close."""
+    """Draws the figures of a report: name -> Figure. They are not registered with pyplot, so there is nothing to close."""
     try:
         from matplotlib.figure import Figure
     except ImportError:

@@ -1,41 +1,69 @@
-"""The numbers of a report: one pass over the text, the tokenizers taking turns at each batch."""
+"""The numbers of a report, in one pass over the text: each batch is encoded by one tokenizer after the other."""
 
 from __future__ import annotations
 
 import functools
 import itertools
 import json
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gputok.automaton.unicode_tables import property_set
 from gputok.encoding.encoding import views
 from gputok.pipeline import encode_corpus
-from gputok.pipeline.pipeline import Pipeline
 from gputok.pipeline.tokenize import encode_documents
 from gputok.report.values import Measures, Sample, Text
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.text.pieces import TextBatch
-from gputok.types import Array
 
-SAMPLE_BYTES = 1000  # of a passage that is kept to look at, about; lines are joined up to that
-SAMPLE_CHARACTERS = 1200  # of a passage, at most
-_SMALL = 1 << 20  # ids below this are counted by id, in 8 MB at most
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from gputok.pipeline.pipeline import Pipeline
+    from gputok.types import Array
+
+SAMPLE_BYTES = 1000  # the size of a sample, about: lines are joined up to this size
+SAMPLE_CHARACTERS = 1200  # the longest sample
+_SMALL = 1 << 20  # ids below this number are counted in an array with a place for each id, 8 MB at most
 _MARKS = ("▁", "Ġ")  # tokens for a space, which some tokenizers put before a text
 
-# Scripts of living languages by their Unicode names; the others are rare enough to be one.
+# Scripts of living languages, by their names in Unicode; all other scripts are counted as one.
 SCRIPTS = (
     "Common",  # digits, punctuation, symbols
     "Inherited",  # marks that join any script
-    *(
-        "Latin Greek Cyrillic Armenian Georgian Hebrew Arabic Syriac Thaana Devanagari Bengali Gurmukhi Gujarati"
-    ).split(),
-    *(
-        "Oriya Tamil Telugu Kannada Malayalam Sinhala Thai Lao Tibetan Myanmar Khmer Ethiopic Cherokee"
-    ).split(),
-    *("Mongolian Hangul Hiragana Katakana Bopomofo Han").split(),
+    "Latin",
+    "Greek",
+    "Cyrillic",
+    "Armenian",
+    "Georgian",
+    "Hebrew",
+    "Arabic",
+    "Syriac",
+    "Thaana",
+    "Devanagari",
+    "Bengali",
+    "Gurmukhi",
+    "Gujarati",
+    "Oriya",
+    "Tamil",
+    "Telugu",
+    "Kannada",
+    "Malayalam",
+    "Sinhala",
+    "Thai",
+    "Lao",
+    "Tibetan",
+    "Myanmar",
+    "Khmer",
+    "Ethiopic",
+    "Cherokee",
+    "Mongolian",
+    "Hangul",
+    "Hiragana",
+    "Katakana",
+    "Bopomofo",
+    "Han",
     "other scripts",
 )
 
@@ -45,9 +73,20 @@ def measure(
     batches: Iterable[TextBatch],
     n_samples: int,
     threads: int | None,
-    tell: Callable[[int], None],
+    on_progress: Callable[[int], None],
 ) -> tuple[Text, tuple[Measures, ...], tuple[str, ...]]:
-    """The text, what each tokenizer makes of all batches, and samples. `tell(n_bytes)` is called after each batch."""
+    """Measures a text and tokenizers on it, and draws samples.
+
+    Args:
+        tokenizers: by name.
+        batches: the text.
+        n_samples: how many passages to draw.
+        threads: how many threads encode; None: GPUTOK_NUM_THREADS, or all cores.
+        on_progress: called after each batch, with the number of bytes so far.
+
+    Returns:
+        The numbers of the text, those of each tokenizer, and the samples.
+    """
     histogram = np.zeros(0x110000, np.int64)  # of code points
     n_documents = n_bytes = n_words = 0
     known = {name: _ids(tokenizer) for name, tokenizer in tokenizers.items()}
@@ -63,7 +102,7 @@ def measure(
         for name, tokenizer in tokenizers.items():
             for ids, _ in encode_corpus.encode(tokenizer, [batch], add_special_tokens=False, threads=threads):
                 usage[name] += _counts(known[name], ids)
-        tell(n_bytes)
+        on_progress(n_bytes)
 
     n_characters, histogram = int(histogram.sum()), np.where(_is_space(), 0, histogram)
     of_script = np.bincount(_script_of(), weights=histogram, minlength=len(SCRIPTS)).astype(np.int64)
@@ -79,24 +118,28 @@ def measure(
 
 
 class Samples:
-    """Passages drawn evenly from a stream of unknown length (Vitter's reservoir, by keeping the smallest of random
-    keys), the same ones for any cut into batches.
+    """Draws passages evenly from a stream of unknown length; how the stream is cut into batches changes nothing.
 
-    A passage is a document, or lines that follow each other: a document that ends in a line break is a line. Passages
-    of lines are cut where the text passes a multiple of `SAMPLE_BYTES`.
+    Each passage gets a random key, and those with the smallest keys are kept (Vitter's reservoir). A passage is one
+    document, or several lines: a document that ends in a line break is a line. Passages of lines end where the text
+    passes a multiple of `SAMPLE_BYTES`.
     """
 
     def __init__(self, n: int) -> None:
         self.n, self._random = n, np.random.default_rng(0)
-        self._held: list[tuple[float, int, list[bytes]]] = []  # key, number of the passage, its documents
-        self._n_passages = self._n_bytes = 0  # that have ended; of the batches before
-        self._open: list[bytes] = []  # the passage that may go on in the next batch
-        self._is_line, self._block = (
-            False,
-            0,
-        )  # of its last document: a line? behind which multiple does it begin?
+        self._kept: list[
+            tuple[float, int, list[bytes]]
+        ] = []  # key and number of a passage, and its documents
+        self._n_passages = 0  # passages that have ended
+        self._n_bytes = 0  # bytes of all batches so far
+        self._open: list[
+            bytes
+        ] = []  # the documents of the last passage, which may continue in the next batch
+        self._is_line = False  # whether the last document is a line
+        self._block = 0  # the last document begins after this multiple of SAMPLE_BYTES
 
     def draw(self, batch: TextBatch) -> None:
+        """Takes the next batch of the stream."""
         data, offsets = batch
         n = batch.n_documents
         if not n or not self.n:
@@ -105,52 +148,52 @@ class Samples:
         is_line = lengths > 0
         is_line[is_line] = data[offsets[1:][is_line] - 1] == ord("\n")
         block = (self._n_bytes + offsets[:-1] - offsets[0]) // SAMPLE_BYTES
-        goes_on = np.append(self._is_line, is_line[:-1]) & (block == np.append(self._block, block[:-1]))
-        edges = [*np.flatnonzero(~goes_on).tolist(), n]  # where passages begin
+        continues = np.append(self._is_line, is_line[:-1]) & (block == np.append(self._block, block[:-1]))
+        edges = [*np.flatnonzero(~continues).tolist(), n]  # where passages begin
         self._is_line, self._block = bool(is_line[-1]), int(block[-1])
         self._n_bytes += int(offsets[-1] - offsets[0])
-        self._open += _kept(batch, 0, edges[0])
+        self._open += _beginnings(batch, 0, edges[0])
         if edges[0] == n:
             return
         self._close()
-        keys = self._random.random(len(edges) - 2)  # of the passages that end in this batch
-        keys[np.diff(offsets[np.array(edges[:-1])]) < 2] = 2.0  # nothing to see in an empty line
+        keys = self._random.random(len(edges) - 2)  # for the passages that end in this batch
+        keys[np.diff(offsets[np.array(edges[:-1])]) < 2] = 2.0  # empty lines are not shown
         for i in np.argsort(keys, kind="stable")[: self.n].tolist():
             if keys[i] < 2:
-                documents = _kept(batch, edges[i], edges[i + 1])
-                self._held.append((float(keys[i]), self._n_passages + i, documents))
+                documents = _beginnings(batch, edges[i], edges[i + 1])
+                self._kept.append((float(keys[i]), self._n_passages + i, documents))
         self._n_passages += len(keys)
-        self._open = _kept(batch, edges[-2], n)
+        self._open = _beginnings(batch, edges[-2], n)
         self._keep()
 
     def _close(self) -> None:
-        """Draws for the passage that has ended."""
+        """Gives the last passage a key, when it has ended."""
         if self._open:
             key = float(self._random.random())
             if sum(map(len, self._open)) >= 2:
-                self._held.append((key, self._n_passages, self._open))
+                self._kept.append((key, self._n_passages, self._open))
             self._n_passages += 1
             self._open = []
 
     def _keep(self) -> None:
-        self._held = sorted(self._held, key=lambda held: held[:2])[: self.n]
+        self._kept = sorted(self._kept, key=lambda passage: passage[:2])[: self.n]
 
     def passages(self) -> list[list[str]]:
-        """The documents of each passage, in the order of the corpus."""
+        """Returns the documents of each passage that was drawn, in the order of the stream."""
         self._close()
         self._keep()
-        return [_cut(documents) for _, _, documents in sorted(self._held, key=lambda held: held[1])]
+        return [_cut(documents) for _, _, documents in sorted(self._kept, key=lambda passage: passage[1])]
 
 
-def _kept(batch: TextBatch, first: int, last: int) -> list[bytes]:
-    """The documents first:last, of each no more than can be shown."""
+def _beginnings(batch: TextBatch, first: int, last: int) -> list[bytes]:
+    """Copies the documents first:last, each only as far as it can be shown."""
     most = 4 * SAMPLE_CHARACTERS
     data, offsets = batch.data, batch.offsets[first : last + 1].tolist()
     return [data[a : min(b, a + most)].tobytes() for a, b in itertools.pairwise(offsets)]
 
 
 def _cut(documents: list[bytes]) -> list[str]:
-    """The documents as text, as far as the passage is shown."""
+    """Decodes the documents of a passage, as far as the passage is shown."""
     texts, left = [], SAMPLE_CHARACTERS
     for document in documents:
         text = document.decode(errors="ignore")[:left]
@@ -196,7 +239,7 @@ def _measures(
 
 
 def _encoded(tokenizer: Pipeline, passages: list[list[str]]) -> tuple[Sample, ...]:
-    """The encodings of the documents of each passage, one by one, as they were measured."""
+    """Encodes the documents of each passage one by one, as they are measured."""
     texts = [text for documents in passages for text in documents]
     found = iter(views(encode_documents(tokenizer, TextBatch.from_strings(texts), offsets=True), texts))
     return tuple(
@@ -206,7 +249,7 @@ def _encoded(tokenizer: Pipeline, passages: list[list[str]]) -> tuple[Sample, ..
 
 
 def token_bytes(tokenizer: Pipeline, vocabulary: Mapping[int, str]) -> list[bytes]:
-    """The bytes of text that each token stands for, without what only marks its place in a word.
+    """Returns the bytes of text that each token stands for, without marks of its place in a word such as `##`.
 
     >>> from gputok import Tokenizer, models
     >>> token_bytes(Tokenizer(models.WordPiece({"##ing": 0}, unk_token="##ing")).pipeline, {0: "##ing"})
@@ -236,10 +279,18 @@ def token_bytes(tokenizer: Pipeline, vocabulary: Mapping[int, str]) -> list[byte
 
 
 def merge_counts(model: Any, ids: Array, usage: Array) -> Array | None:
-    """int64[merges], how often each merge of a BPE model is applied, from how often each token is left over.
+    """Computes how often each merge of a BPE model was applied, from how often each token occurs in the result.
 
-    ids, usage: int64[tokens], rising ids and how often each is there. A token that is there n times was merged n times, and its two parts were there n times more: from
-    the last merge to the first, this gives all counts without a look at the text.
+    A token that occurs n times was made n times by its merge, which used up each of its two parts n times. Computed from
+    the last merge to the first, this gives all counts without a second pass over the text.
+
+    Args:
+        model: the model.
+        ids: int64[tokens], the ids in rising order.
+        usage: int64[tokens], how often each id occurs.
+
+    Returns:
+        int64[merges], or None if the model does not merge.
 
     >>> from gputok import models
     >>> bpe = models.BPE({"a": 0, "b": 1, "ab": 2, "abb": 3}, [("a", "b"), ("ab", "b")])
@@ -260,12 +311,12 @@ def merge_counts(model: Any, ids: Array, usage: Array) -> Array | None:
 
 
 def _ids(tokenizer: Pipeline) -> Array:
-    """int64[tokens]: all ids, rising."""
+    """Returns all ids in rising order, int64[tokens]."""
     return np.array(sorted(set(tokenizer.get_vocab().values())), np.int64)
 
 
 def _counts(known: Array, ids: Array) -> Array:
-    """int64[tokens]: how often each of the rising ids `known` is among `ids`, all of which are known."""
+    """Counts how often each of the ids `known` (in rising order) occurs in `ids`: int64[tokens]."""
     if len(known) == 0 or known[-1] < _SMALL:
         return np.bincount(ids, minlength=int(known[-1]) + 1 if len(known) else 0)[known]
     distinct, times = np.unique(ids, return_counts=True)
@@ -275,13 +326,13 @@ def _counts(known: Array, ids: Array) -> Array:
 
 
 def _code_points(batch: TextBatch) -> Array:
-    """uint32[n_characters]"""
+    """Decodes a batch: uint32[n_characters]."""
     text = batch.data[batch.offsets[0] : batch.offsets[-1]].tobytes().decode()
     return np.frombuffer(text.encode("utf-32-le"), np.uint32)
 
 
 def _n_words(codes: Array, batch: TextBatch) -> int:
-    """Runs of characters that are not white space; a document begins a new one."""
+    """Counts the runs of characters that are not white space; each document begins a new run."""
     inside = ~_is_space()[codes]
     begins = inside.copy()
     begins[1:] &= ~inside[:-1]
@@ -293,7 +344,7 @@ def _n_words(codes: Array, batch: TextBatch) -> int:
 
 
 def _covered(tokenizer: Pipeline, histogram: Array, unknown: int | None) -> Array:
-    """int64[0x110000]: the histogram of the code points that are one known token when they stand alone."""
+    """Keeps of a histogram int64[0x110000] the code points that alone become one token that is not unknown."""
     codes = np.flatnonzero(histogram)
     marks = [id for id in map(tokenizer.token_to_id, _MARKS) if id is not None]
     n_known = [np.zeros(0, np.int64)]
@@ -301,7 +352,7 @@ def _covered(tokenizer: Pipeline, histogram: Array, unknown: int | None) -> Arra
     for ids, rows in encode_corpus.encode(tokenizer, [characters], add_special_tokens=False, threads=1):
         counted = np.where(np.isin(ids, marks), 0, 1)
         if unknown is not None:
-            counted[ids == unknown] = 2  # more than one: not covered
+            counted[ids == unknown] = 2  # counts as two tokens, so the character is not covered
         sums = np.concatenate([[0], np.cumsum(counted)])
         n_known.append(sums[rows[1:]] - sums[rows[:-1]])
     covered = codes[np.concatenate(n_known) == 1]
@@ -311,7 +362,7 @@ def _covered(tokenizer: Pipeline, histogram: Array, unknown: int | None) -> Arra
 
 
 def _token_scripts(tokens: list[str]) -> Array:
-    """int64[tokens]: the script of each, as an index of SCRIPTS; that of its letters where it has any."""
+    """Finds the script of each token, an index of SCRIPTS: that of its letters, if it has some. int64[tokens]."""
     codes = np.frombuffer("".join(token + "\0" for token in tokens).encode("utf-32-le"), np.uint32)
     if not tokens:
         return np.zeros(0, np.int64)
@@ -321,13 +372,13 @@ def _token_scripts(tokens: list[str]) -> Array:
 
 @functools.cache
 def _is_space() -> Array:
-    """bool[0x110000]: White_Space."""
+    """Loads the property White_Space: bool[0x110000]."""
     return property_set("rust:space").has(np.arange(0x110000))
 
 
 @functools.cache
 def _script_of() -> Array:
-    """uint8[0x110000]: an index of SCRIPTS for each code point."""
+    """Loads the script of each code point, an index of SCRIPTS: uint8[0x110000]."""
     script = np.full(0x110000, len(SCRIPTS) - 1, np.uint8)
     for i, name in enumerate(SCRIPTS[:-1]):
         for first, last in property_set(name).runs():

@@ -28,10 +28,10 @@ def render(report: Findings) -> str:
 
 
 def embedded(value: Any) -> str:
-    """Writes JSON that may stand inside an HTML script element: nothing in it can end the element or a line of script.
+    r"""Writes JSON that may stand inside an HTML script element: nothing in it can end the element or a line of script.
 
     >>> print(embedded("</script>"))
-    "\\u003c/script\\u003e"
+    "\u003c/script\u003e"
     """
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.translate({ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"})
@@ -89,7 +89,7 @@ def _tokenizer(measures: Measures) -> dict[str, Any]:
 
 
 def _shown(sample: Sample) -> list[list[int]]:
-    """The ids of a sample's tokens, and the first and the last + 1 character of each."""
+    """Lists the ids of the tokens of a sample, and the first and the last + 1 character of each token."""
     ids: list[int] = []
     starts: list[int] = []
     ends: list[int] = []

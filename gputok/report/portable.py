@@ -1,8 +1,8 @@
-"""A tokenizer as JSON for tokenizer.js, which tokenizes in the report's page what is typed there.
+"""Tokenizers as JSON, for tokenizer.js, which tokenizes text that is typed in the page of a report.
 
-The steps travel as data. Patterns travel as the tables of their automata, and character maps as rules of code points, so
-that the page cuts text as gputok does whatever version of Unicode the browser has. Only the normalization forms
-(NFC and so on) are the browser's own.
+The JSON has the steps of a tokenizer as data. Patterns are written as the tables of their automata, and character maps as
+rules for code points, so the results do not depend on the version of Unicode of the browser. An exception are the
+normalization forms (NFC, NFD, NFKC, NFKD), for which the browser's own are used.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Step = list[Any]
 
 
 class NotPortable(Exception):
-    """Why a tokenizer can't be in the page."""
+    """Raised if a tokenizer cannot be in the page; the message says why."""
 
 
 def portable(pipeline: Pipeline) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def portable(pipeline: Pipeline) -> dict[str, Any]:
 
 
 def _added(pipeline: Pipeline) -> list[list[Any]]:
-    """The added tokens that are looked for in raw text, and in normalized text: [text, id, lstrip, rstrip]."""
+    """Lists the added tokens that are searched in raw text, and in normalized text: [text, id, lstrip, rstrip]."""
     found: list[list[Any]] = [[], []]
     for token_id, token in pipeline.added.tokens.items():
         if token.single_word:
@@ -113,7 +113,7 @@ def _bert(step: Any) -> list[Step]:
 
 
 def _character_map(name: str) -> Step:
-    """The rule of each code point as runs, and the texts of rules 3, 4, ..."""
+    """Writes a character map as runs of equal rules over all code points, and the texts of the rules 3, 4, ..."""
     table = character_map(name)
     raw, offsets = table.text.tobytes(), table.offsets.tolist()
     texts = [raw[a:b].decode() for a, b in itertools.pairwise(offsets)][SPACED + 1 :]
@@ -148,7 +148,7 @@ def _automaton(machine: Any) -> dict[str, Any]:
         raise NotPortable(f"its pattern {machine.pattern!r} has no automaton")
     page, member, delta, accept = (np.asarray(part) for part in machine[1:5])
     member = member.copy()
-    ascii_page = np.append(member, [machine[0]], axis=0)  # the classes of ASCII have a table of their own
+    ascii_page = np.append(member, [machine[0]], axis=0)  # an automaton has a table of its own for ASCII
     page = page.copy()
     page[0] = len(member)
     tables = {"page": page, "member": ascii_page, "delta": delta, "accept": accept}
@@ -156,7 +156,7 @@ def _automaton(machine: Any) -> dict[str, Any]:
 
 
 def _runs(values: Array) -> list[int]:
-    """[length, value, length, value, ...] of the values, row by row."""
+    """Writes an array, row by row, as [length, value, length, value, ...]."""
     flat = np.asarray(values, np.int64).ravel()
     starts = np.append(0, np.flatnonzero(np.diff(flat)) + 1)
     lengths = np.diff(np.append(starts, len(flat)))
@@ -213,7 +213,7 @@ def _bpe(model: models.BPE) -> dict[str, Any]:
 
 
 def _known(model: Any) -> str:
-    """The unknown token, which the vocabulary has."""
+    """Returns the unknown token; raises NotPortable if the vocabulary lacks it."""
     if model.unk_token is None or model.token_to_id(model.unk_token) is None:
         raise NotPortable(f"its unknown token {model.unk_token!r} is not in the vocabulary")
     return model.unk_token

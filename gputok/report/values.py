@@ -1,4 +1,4 @@
-"""What a report holds: numbers of a text, and of tokenizers on it."""
+"""The numbers of a report: those of a text, and those of tokenizers on this text."""
 
 from __future__ import annotations
 
@@ -22,80 +22,114 @@ Sample: TypeAlias = tuple[tuple[int, Encoding], ...]
 
 @public("gputok.report")
 class Made(NamedTuple):
-    """Where a report comes from, for its header; empty strings are left out."""
+    """Where a report comes from, for the header of its page, which leaves out empty fields.
+
+    Attributes:
+        title: the title of the page.
+        source: the names of the files that were read.
+        date: the day, as 2026-01-31.
+        version: the version of gputok.
+        command: the command that made the report.
+    """
 
     title: str
-    source: str  # names of the files
+    source: str
     date: str
-    version: str  # of gputok
+    version: str
     command: str
 
 
 @public("gputok.report")
 @dataclass(frozen=True, eq=False)
 class Text:
-    """What a corpus holds, whatever the tokenizer."""
+    """The numbers of a text, which do not depend on a tokenizer.
+
+    Attributes:
+        n_documents: documents.
+        n_bytes: bytes of UTF-8.
+        n_characters: code points.
+        n_words: runs of characters that are not white space.
+        scripts: the scripts that occur, the most frequent first.
+        script_characters: int64[scripts], how many characters are of each script, without white space.
+    """
 
     n_documents: int
-    n_bytes: int  # of UTF-8
+    n_bytes: int
     n_characters: int
-    n_words: int  # runs of characters that are not white space
-    scripts: tuple[str, ...]  # those that occur, the most frequent first
-    script_characters: np.ndarray  # int64[scripts], white space left out
+    n_words: int
+    scripts: tuple[str, ...]
+    script_characters: np.ndarray
 
 
 @public("gputok.report")
 @dataclass(frozen=True, eq=False, repr=False)
 class Measures:
-    """What one tokenizer makes of the text. Arrays over tokens follow rising ids."""
+    """The measurements of one tokenizer on the text. Arrays over tokens are in the order of rising ids.
+
+    Attributes:
+        name: the name of the tokenizer.
+        text: the text.
+        tokens: the text that each token stands for, as far as its bytes are UTF-8.
+        ids: int64[tokens].
+        usage: int64[tokens], how often each token occurs in the text.
+        lengths: int64[tokens], how many bytes of text each token stands for.
+        special: bool[tokens], added tokens, which count neither as unused nor in the histograms of lengths.
+        n_unknown: how often the unknown token occurs in the text.
+        script_tokens: int64[scripts], tokens of the vocabulary in each script of the text.
+        script_covered: int64[scripts], characters of the text that alone are encoded as one token.
+        merge_counts: int64[merges], how often each merge is applied to the text; None for models that do not merge. On
+            the text of the training, this is the count that each pair had when it was chosen (except for runs as in
+            `aaa`, whose pairs overlap). If several merges make one token, as in files of SentencePiece, the first one
+            has the count.
+        encodings: the encodings of the samples.
+        tokenizer: the pipeline that was measured.
+    """
 
     name: str
     text: Text
-    tokens: list[str]  # what each token stands for, as far as its bytes are UTF-8
-    ids: np.ndarray  # int64[tokens]
-    usage: np.ndarray  # int64[tokens], how often each occurs in the text
-    lengths: np.ndarray  # int64[tokens], bytes of text that each stands for
-    special: np.ndarray  # bool[tokens], added tokens: not counted as unused, nor in lengths
-    n_unknown: int  # tokens of the text that are the unknown token
-    script_tokens: np.ndarray  # int64[scripts], tokens of the vocabulary in each script of the text
-    # int64[scripts], characters of the text that are one token when they stand alone
+    tokens: list[str]
+    ids: np.ndarray
+    usage: np.ndarray
+    lengths: np.ndarray
+    special: np.ndarray
+    n_unknown: int
+    script_tokens: np.ndarray
     script_covered: np.ndarray
     merge_counts: np.ndarray | None
-    """int64[merges], how often each merge is applied to the text; None for models that do not merge.
-
-    On the text that it was trained on, this is the count that each pair had when it was chosen (but for runs as in `aaa`,
-    whose pairs overlap). Where several merges spell one token, as in SentencePiece's files, it counts for the first.
-    """
-    encodings: tuple[Sample, ...]  # of the samples
-    tokenizer: Pipeline  # what was measured
+    encodings: tuple[Sample, ...]
+    tokenizer: Pipeline
 
     @property
     def n_tokens(self) -> int:
-        """The length of the text in tokens."""
+        """The number of tokens of the text."""
         return int(self.usage.sum())
 
     @property
     def bytes_per_token(self) -> float:
-        """Compression: bytes of UTF-8 for each token."""
+        """Compression: bytes of UTF-8 per token."""
         return self.text.n_bytes / self.n_tokens if self.n_tokens else 0.0
 
     @property
     def tokens_per_word(self) -> float:
-        """Fertility: tokens for each run of characters that are not white space."""
+        """Fertility: tokens per word, that is per run of characters that are not white space."""
         return self.n_tokens / self.text.n_words if self.text.n_words else 0.0
 
     @property
     def unused_share(self) -> float:
-        """The share of the vocabulary, special tokens aside, that the text does not use."""
+        """The share of the vocabulary, without special tokens, that does not occur in the text."""
         return float((self.usage[~self.special] == 0).mean()) if (~self.special).any() else 0.0
 
     @property
     def unknown_share(self) -> float:
-        """The share of the text's tokens that stand for something unknown."""
+        """The share of the tokens of the text that are the unknown token."""
         return self.n_unknown / self.n_tokens if self.n_tokens else 0.0
 
     def length_histogram(self) -> tuple[np.ndarray, np.ndarray]:
-        """int64[longest + 1] each: tokens of the vocabulary, and tokens of the text, of 0, 1, 2, ... bytes."""
+        """Counts tokens of 0, 1, 2, ... bytes.
+
+        Returns:
+            Tokens of the vocabulary and tokens of the text of each length, int64[longest + 1] each.
+        """
         lengths, usage = self.lengths[~self.special], self.usage[~self.special]
         n = int(lengths.max(initial=0)) + 1
         of_text = np.zeros(n, np.int64)
@@ -103,12 +137,12 @@ class Measures:
         return np.bincount(lengths, minlength=n), of_text
 
     def longest(self, n: int = 20) -> list[tuple[str, int]]:
-        """The longest tokens and how often each occurs; of equal lengths the most frequent first."""
+        """Returns the `n` longest tokens with how often each occurs; tokens of equal length by falling frequency."""
         order = np.lexsort((-self.usage, -self.lengths, self.special))[: min(n, int((~self.special).sum()))]
         return [(self.tokens[i], int(self.usage[i])) for i in order.tolist()]
 
     def row(self) -> tuple[int, int, float, float, float, float]:
-        """The numbers of `COLUMNS`."""
+        """Returns the numbers of `COLUMNS`."""
         return (
             len(self.ids),
             self.n_tokens,
@@ -121,17 +155,22 @@ class Measures:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Findings:
-    """What was measured of one tokenizer, and of others beside it, on the same text."""
+    """The measurements of one or several tokenizers on the same text.
+
+    Attributes:
+        text: the text.
+        tokenizers: the measurements of each tokenizer.
+        samples: passages of the text of about 1 kB, drawn at random: documents cut to that size, or several lines.
+        made: where the report comes from.
+    """
 
     text: Text
-    tokenizers: tuple[Measures, ...]  # the one that was asked for first
-    samples: tuple[
-        str, ...
-    ]  # passages of about 1 kB, drawn at random: documents cut to that, or lines joined
+    tokenizers: tuple[Measures, ...]
+    samples: tuple[str, ...]
     made: Made
 
     def table(self) -> list[tuple[str, ...]]:
-        """A row of names, then one for each tokenizer, written as people read numbers."""
+        """Returns a row of headings, and a row of formatted numbers for each tokenizer."""
         styles = ("{:,}", "{:,}", "{:.2f}", "{:.2f}", "{:.1%}", "{:.1%}")
         rows = [
             (one.name, *(style.format(value) for style, value in zip(styles, one.row(), strict=True)))
@@ -140,7 +179,7 @@ class Findings:
         return [("", *COLUMNS), *rows]
 
     def to_dict(self) -> dict[str, Any]:
-        """The numbers, for JSON: those of the text, and for each tokenizer its name and those of `COLUMNS`."""
+        """Returns the numbers for JSON: those of the text, and for each tokenizer its name and those of `COLUMNS`."""
         text = {
             "documents": self.text.n_documents,
             "bytes": self.text.n_bytes,

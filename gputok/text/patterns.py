@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from gputok.fields import WrongValue, brief, needed, reading, string, wrong_type
+from gputok.fields import WrongValue, brief, is_object, needed, reading, string, wrong_type
 
 if TYPE_CHECKING:
     from gputok.automaton.pattern import Regex
@@ -28,11 +28,11 @@ def pattern_form(pattern: str | Regex) -> dict[str, str]:
 
 
 def read_pattern(value: Mapping[str, Any], name: str = "pattern") -> str | Regex:
-    """The pattern that a field of a JSON object holds."""
-    given = needed(value, name)
-    if not isinstance(given, dict) or len(given) != 1 or not given.keys() <= {"String", "Regex"}:
-        raise WrongValue(f'must be {{"String": ...}} or {{"Regex": ...}}, not {brief(given)}', name)
-    ((kind, text),) = given.items()
+    """Reads the pattern in a field of a JSON object; raises WrongValue if the field is missing or wrong."""
+    form = needed(value, name)
+    if not is_object(form) or len(form) != 1 or not form.keys() <= {"String", "Regex"}:
+        raise WrongValue(f'must be {{"String": ...}} or {{"Regex": ...}}, not {brief(form)}', name)
+    ((kind, text),) = form.items()
     text = reading(f"{name}.{kind}", string, text)
     if kind == "String":
         return text

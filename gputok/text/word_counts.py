@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gputok.files import word_count_files
-from gputok.files.word_count_files import WordColumns
+from gputok.files.temporary import MemoryLimit
+from gputok.files.word_count_files import CountFile, WordColumns
+from gputok.kernels.threads import run, thread_count
+from gputok.text import partitions
+from gputok.text.partitions import PartedFile, Tally
 from gputok.types import public
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from gputok.files.locations import StorageOptions
+    from gputok.progress import Report
     from gputok.types import Bytes, Counts, Positions
+
+
+_SOME = 1 << 18  # words that are looked at together
 
 
 @public("gputok")
@@ -24,8 +32,9 @@ if TYPE_CHECKING:
 class WordCounts:
     """Distinct words, packed, and their counts.
 
-    Words are in the order of their first occurrence, for any number of threads; training does not depend on this
-    order. `Tokenizer.count_words` counts the words of a corpus. A corpus can be counted in parts, on several machines,
+    The order of words is the same for any number of threads: that of their first occurrence or, of words that were added
+    up (`merge`, `load`, a memory limit), an order that depends on the words alone. Training does not depend on it.
+    `Tokenizer.count_words` counts the words of a corpus. A corpus can be counted in parts, on several machines,
     and the parts can be merged in any order: training from the merged counts gives the same tokenizer.
 
     Attributes:
@@ -38,8 +47,8 @@ class WordCounts:
     Example:
         >>> counts = WordCounts.from_dict({"hug": 10, "pug": 5})
         >>> shards = [counts, WordCounts.from_dict({"pug": 7, "bun": 4})]
-        >>> dict(WordCounts.merge(shards).items())
-        {b'hug': 10, b'pug': 12, b'bun': 4}
+        >>> sorted(WordCounts.merge(shards).items())
+        [(b'bun', 4), (b'hug', 10), (b'pug', 12)]
     """
 
     data: Bytes
@@ -64,6 +73,13 @@ class WordCounts:
             [self, WordCounts(other.data, other.offsets, -other.counts, other.byte_level)]
         )
         return len(difference) == 0  # a word whose counts add up to 0 is left out
+
+    def n_bytes_of_text(self) -> int:
+        """The bytes of all occurrences of all words."""
+        return sum(
+            int(np.diff(self.offsets[first : first + _SOME + 1]) @ self.counts[first : first + _SOME])
+            for first in range(0, len(self), _SOME)
+        )
 
     def items(self) -> Iterator[tuple[bytes, int]]:
         """Iterates over (word, count) pairs, for displays and tests.
@@ -94,31 +110,72 @@ class WordCounts:
             np.fromiter(counts.values(), np.int64, len(words)),
             byte_level,
         )
-        packed._check("the dictionary")
+        word_count_files.check(packed.columns(), "the dictionary")
         return packed
 
     @classmethod
-    def merge(cls, shards: Iterable[WordCounts]) -> WordCounts:
+    def merge(
+        cls,
+        shards: Iterable[WordCounts],
+        *,
+        memory_limit: int | str | None = None,
+        temporary: str | os.PathLike[str] | None = None,
+        threads: int | None = None,
+    ) -> WordCounts:
         """Adds up the counts of several corpora or parts of a corpus.
 
+        To merge files that were saved, `load` them together: that reads one partition of each file at a time.
+
         Args:
-            shards: the counts. If only some are byte-level, their words are written out in the ByteLevel alphabet
-                first (see `spelled_out`).
+            shards: the counts, taken one after the other. If only some are byte-level, their words are written out in
+                the ByteLevel alphabet first (see `spelled_out`).
+            memory_limit: bytes, or text like "4GB"; words that do not fit are kept in temporary files, and so is the
+                result. None: no limit.
+            temporary: a folder for these files, by default that of the operating system.
+            threads: by default GPUTOK_NUM_THREADS, or all cores; used with a limit.
 
         Returns:
-            Each word once, with the sum of its counts.
-        """
-        from gputok.kernels.cpu.count_words import count_pieces, distinct_words
-        from gputok.kernels.cpu.word_table import new_table
+            Each word once, with the sum of its counts, in an order that depends on the words alone.
 
-        shards = list(shards)
-        byte_level = all(shard.byte_level for shard in shards) and bool(shards)
-        table, n = new_table(), 0
+        Raises:
+            ValueError: if `memory_limit` is not a number of bytes, or too small.
+            OSError: if the folder for temporary files is full.
+        """
+        memory = MemoryLimit.of(memory_limit, temporary)
+        tallies = _Tallies(memory)
         for shard in shards:
-            words = shard if byte_level else shard.spelled_out()
-            table = count_pieces(words.data, words.offsets[:-1], words.offsets[1:], words.counts, n, table)
-            n += len(shard)
-        return cls(*distinct_words([table]), byte_level)
+            tallies.add(shard.columns())
+        return cls.of_tallies(tallies.all(), memory, thread_count(threads))
+
+    @classmethod
+    def of_tallies(
+        cls,
+        tallies: Sequence[Tally],
+        memory: MemoryLimit | None,
+        threads: int,
+        files: Sequence[PartedFile] = (),
+        report: Report | None = None,
+    ) -> WordCounts:
+        """The words of all tallies, which are given up, and of files; with a limit, in temporary files.
+
+        The words of files are byte-level if those of all tallies are.
+        """
+        byte_level = bool(tallies) and all(tally.byte_level for tally in tallies)
+        same = [tally for tally in tallies if tally.byte_level == byte_level]
+        for other in tallies:
+            if other.byte_level != byte_level:
+                for words in other.words():
+                    same[0].add(cls(*words).spelled_out().columns())
+        if len(same) == 1 and not files and same[0].spilled is None:
+            parts = same[0].words()
+        else:
+            sources = [*run(Tally.source, [(tally,) for tally in same], threads), *files]
+            parts = partitions.added_up(sources, byte_level, memory, threads, report)
+        return cls(*partitions.collected(parts, byte_level, memory))
+
+    def columns(self) -> WordColumns:
+        """The arrays, as the functions of the rooms below take them."""
+        return WordColumns(self.data, self.offsets, self.counts, self.byte_level)
 
     def spelled_out(self) -> WordCounts:
         """Writes byte-level words in the characters of the ByteLevel alphabet; other words stay as they are."""
@@ -133,6 +190,9 @@ class WordCounts:
     def save(self, path: str | os.PathLike[str], *, storage_options: StorageOptions = None) -> None:
         """Writes a Parquet file of two columns, `word` (binary) and `count` (int64), atomically.
 
+        The order of words in the file depends on the words alone, so the same counts give the same bytes. Words whose
+        hashes begin alike stand together: `load` adds up many such files one partition at a time.
+
         Args:
             path: the file, or its URL; if writing fails, an older file of that name stays as it was.
             storage_options: of the file system of a URL, see `gputok.files.locations`.
@@ -140,33 +200,121 @@ class WordCounts:
         Raises:
             OSError: if the file cannot be written.
         """
-        columns = WordColumns(self.data, self.offsets, self.counts, self.byte_level)
-        word_count_files.write(path, columns, storage_options)
+        sizes, parts = partitions.in_partitions(self.columns())
+        word_count_files.write(path, parts, sizes, self.byte_level, storage_options)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, storage_options: StorageOptions = None) -> WordCounts:
-        """Reads a file that `save` wrote.
+    def load(
+        cls,
+        path: Any,
+        *,
+        byte_level: bool | None = None,
+        word_column: str = "word",
+        count_column: str = "count",
+        memory_limit: int | str | None = None,
+        temporary: str | os.PathLike[str] | None = None,
+        threads: int | None = None,
+        storage_options: StorageOptions = None,
+    ) -> WordCounts:
+        """Reads Parquet files that `save` wrote, or another program, and adds up the counts of equal words.
+
+        Of many files that `save` wrote, one partition of each is read at a time, so memory holds the result and little
+        else.
 
         Args:
-            path: the file, or its URL.
+            path: a file, folder or glob, a URL of these, or a list of them.
+            byte_level: for files of other programs: True if each byte of a word stands for a character of the ByteLevel
+                alphabet, as `Tokenizer.word_counter` gives them for such a tokenizer; False if words are UTF-8.
+            word_column: the name of the column of words, of binary or string type.
+            count_column: the name of the column of counts: integers of any width, decimals or floats that are whole
+                numbers below 2**63.
+            memory_limit: as in `merge`.
+            temporary: as in `merge`.
+            threads: by default GPUTOK_NUM_THREADS, or all cores.
             storage_options: of the file system of a URL, see `gputok.files.locations`.
 
+        Returns:
+            The words. One file that `save` wrote gives the order of the file.
+
         Raises:
-            FileNotFoundError: if the file does not exist.
-            ValueError: if the file is damaged, or was not written by `save`.
+            FileNotFoundError: if a file does not exist, or a folder or glob has no file.
+            ValueError: if a file is damaged, was not written by `save` (and `byte_level` is None), or holds what cannot
+                be a word or a count.
         """
-        loaded = cls(*word_count_files.read(path, storage_options))
-        loaded._check(str(path))
-        return loaded
+        memory = MemoryLimit.of(memory_limit, temporary)
+        columns = word_count_files.Columns(byte_level, word_column, count_column)
+        files = [CountFile(file, columns) for file in word_count_files.find_files(path, storage_options)]
+        if len(files) == 1 and files[0].is_distinct and memory is None:
+            return cls(*files[0].whole())
+        all_byte_level = all(file.byte_level for file in files)
+        tallies, parted = _Tallies(memory), []
+        tallies.of(all_byte_level)
+        for file in files:
+            if file.is_partitioned and file.byte_level == all_byte_level:
+                parted.append(PartedFile(file))
+            else:
+                for words in file.batches():
+                    tallies.add(words)
+        return cls.of_tallies(tallies.all(), memory, thread_count(threads), parted)
 
-    def _check(self, source: str) -> None:
-        """Raises ValueError if a count is below 1 or a word is not UTF-8; `source` names the origin in messages."""
-        from gputok.kernels.cpu.text import find_invalid_utf8
+    @classmethod
+    def from_arrow(
+        cls,
+        table: Any,
+        *,
+        byte_level: bool = False,
+        word_column: str = "word",
+        count_column: str = "count",
+        memory_limit: int | str | None = None,
+        temporary: str | os.PathLike[str] | None = None,
+    ) -> WordCounts:
+        """Adds up the counts of equal words of an Arrow table.
 
-        if len(self) and self.counts.min() < 1:
-            i = int(self.counts.argmin())
-            raise ValueError(f"{source}: word {i} occurs {self.counts[i]} times; counts must be at least 1")
-        if not self.byte_level and (at := find_invalid_utf8(self.data)) >= 0:
-            i = int(np.searchsorted(self.offsets, at, "right")) - 1
-            word = self.data[self.offsets[i] : self.offsets[i + 1]].tobytes()
-            raise ValueError(f"{source}: word {i}, {word!r}, is not UTF-8 (are the words byte-level?)")
+        Args:
+            table: a pyarrow.Table, RecordBatch or RecordBatchReader, an iterable of RecordBatches, or what exports an
+                Arrow stream (a frame of polars or pandas, a relation of DuckDB).
+            byte_level: as in `load`.
+            word_column: as in `load`.
+            count_column: as in `load`.
+            memory_limit: as in `merge`.
+            temporary: as in `merge`.
+
+        Returns:
+            Each word once, in an order that depends on the words alone.
+
+        Raises:
+            ValueError: if a column is missing, or holds what cannot be a word or a count.
+
+        Example:
+            >>> import pyarrow as pa
+            >>> table = pa.table({"word": ["hug", "pug", "hug"], "n": [10, 5, 1]})
+            >>> sorted(WordCounts.from_arrow(table, count_column="n").items())
+            [(b'hug', 11), (b'pug', 5)]
+        """
+        memory = MemoryLimit.of(memory_limit, temporary)
+        columns = word_count_files.Columns(byte_level, word_column, count_column)
+        tallies, n_rows = _Tallies(memory), 0
+        tallies.of(byte_level)
+        for batch in word_count_files.record_batches(table):
+            tallies.add(word_count_files.from_arrow(batch, byte_level, columns, "the table", n_rows))
+            n_rows += batch.num_rows
+        return cls.of_tallies(tallies.all(), memory, thread_count(None))
+
+
+class _Tallies:
+    """A tally of words that are byte-level, and one of words that are not."""
+
+    def __init__(self, memory: MemoryLimit | None) -> None:
+        self._memory, self._tallies = memory, dict[bool, Tally]()
+        self._budget = None if memory is None else partitions.table_budget(memory, 1)[1]
+
+    def of(self, byte_level: bool) -> Tally:
+        if byte_level not in self._tallies:
+            self._tallies[byte_level] = Tally(byte_level, self._memory, self._budget)
+        return self._tallies[byte_level]
+
+    def add(self, words: WordColumns) -> None:
+        self.of(words.byte_level).add(words)
+
+    def all(self) -> list[Tally]:
+        return [*self._tallies.values()]

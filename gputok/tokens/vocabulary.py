@@ -104,7 +104,7 @@ class Vocabulary:
             >>> Vocabulary.from_mapping({"a": 5, "b": 0}).names
             {0: 'b', 5: 'a'}
         """
-        if not isinstance(mapping, Mapping):
+        if not isinstance(mapping, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise WrongType(f"must map tokens to ids, but is {brief(mapping)}")
         mapping = dict(mapping)  # the caller may change the original later
         values = list(mapping.values())

@@ -15,10 +15,10 @@ _BAR = "│"  # between tokens, if there are no colours
 def colored(
     text: str, offsets: Sequence[tuple[int, int]], *, color: bool = True, first: int = 0
 ) -> tuple[str, int]:
-    """Shows the tokens of a text by backgrounds, or by bars between them.
+    r"""Shows the tokens of a text by backgrounds, or by bars between them.
 
     Characters that several tokens share (bytes of a letter) are shown as one token, underlined. Control characters are
-    written as escapes such as `\\x1b`, so that no text can command the terminal; a line break in a token is shown as `↵`.
+    written as escapes such as `\x1b`, so that no text can command the terminal; a line break in a token is shown as `↵`.
 
     Args:
         text: the text.

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gputok.encoding.html import Annotation, page, text_html
 from gputok.types import public
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from gputok.tokenizer import Tokenizer
 
 
 @public("gputok.tools")
 class EncodingVisualizer:
-    """Shows how a tokenizer encodes texts.
+    """Shows texts with coloured tokens and annotations.
 
-    tokenizer: any Tokenizer.
-    default_to_notebook: show the result in the notebook rather than return it.
-    annotation_converter: makes an Annotation of whatever the caller has.
+    Args:
+        tokenizer: any Tokenizer.
+        default_to_notebook: shows the result in the notebook; False: calls return HTML.
+        annotation_converter: makes an Annotation of each annotation of the caller.
 
-    >>> from gputok import Tokenizer, models
-    >>> show = EncodingVisualizer(Tokenizer(models.WordLevel({"<b>": 0})), default_to_notebook=False)
-    >>> show("<b>").count("&lt;b&gt;")
-    2
+    Raises:
+        ImportError: if the result is to be shown in a notebook and IPython is missing.
+
+    Example:
+        >>> from gputok import Tokenizer, models
+        >>> show = EncodingVisualizer(Tokenizer(models.WordLevel({"<b>": 0})), default_to_notebook=False)
+        >>> show("<b>").count("&lt;b&gt;")
+        2
     """
 
     unk_token_regex = re.compile("(.{1}\b)?(unk|oov)(\b.{1})?", flags=re.IGNORECASE)
@@ -44,7 +50,16 @@ class EncodingVisualizer:
     def __call__(
         self, text: str, annotations: Sequence[Any] | None = None, default_to_notebook: bool | None = None
     ) -> str | None:
-        """The text with its tokens and annotations: shown in the notebook, or returned as HTML."""
+        """Shows a text.
+
+        Args:
+            text: the text.
+            annotations: ranges of the text with labels.
+            default_to_notebook: replaces the choice of the constructor.
+
+        Returns:
+            HTML, or None if the result was shown in the notebook.
+        """
         convert = self.annotation_converter
         notes = list(annotations or []) if convert is None else [convert(one) for one in annotations or []]
         encoding = self.tokenizer.encode(text)
@@ -59,7 +74,7 @@ class EncodingVisualizer:
 
     @staticmethod
     def calculate_label_colors(annotations: Sequence[Annotation]) -> dict[str, str]:
-        """A colour for each label, always the same for the same labels."""
+        """Chooses a colour for each label; the same labels always have the same colours."""
         labels = sorted({annotation.label for annotation in annotations})
         step = max(255 // len(labels), 20) if labels else 0
         return {label: f"hsl({10 + i * step},32%,64%)" for i, label in enumerate(labels)}
@@ -67,9 +82,9 @@ class EncodingVisualizer:
 
 def _notebook() -> tuple[Callable, Callable]:
     try:
-        from IPython.display import HTML, display
+        from IPython.display import HTML, display  # pyright: ignore[reportMissingImports, reportPrivateImportUsage]
     except ImportError:
         raise ImportError(
-            "showing an encoding needs a notebook (IPython); pass `default_to_notebook=False` to get HTML back"
+            "showing an encoding needs a notebook (IPython); pass `default_to_notebook=False` to get HTML"
         ) from None
     return display, HTML

@@ -1,4 +1,4 @@
-"""The stages in Numba, and the one decorator that makes kernels of their functions."""
+"""The stages in Numba, and the decorator that makes a kernel of a function."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from gputok.kernels.native import choose, entry_name
 
 
 def kernel(*arguments: Any, inline: bool = False) -> Any:
-    """Makes a kernel of a function: machine code from the library of this package, or compiled at the first call.
+    """Makes a kernel of a function: takes machine code from the library of this package, or compiles at the first call.
 
-    The types of its arguments are declared, `@kernel(u8[:], i64[:], Walk)`, by names of `gputok.kernels.signatures`. A bare
-    `@kernel` is a function that only other kernels call, and `inline=True` has LLVM inline it there.
+    `@kernel(u8[:], i64[:], Walk)` declares the types of the arguments, by names of `gputok.kernels.signatures`. A function
+    under a bare `@kernel` is called by other kernels only; with `inline=True`, LLVM inlines the function there.
 
-    Compiled code runs without the GIL, and is kept on disk until any file of this folder changes.
-    `error_model="numpy"` drops a check at each division. There is no fast-math and no fused multiply-add: results are
-    the same bits everywhere.
+    Compiled code runs without the GIL, and is kept on disk until a file of this folder changes. `error_model="numpy"` drops
+    a check at each division. Fast-math and fused multiply-add are off: results have the same bits everywhere.
     """
     if len(arguments) == 1 and isinstance(arguments[0], FunctionType):
         return _kernel(arguments[0], (), inline)

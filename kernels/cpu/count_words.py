@@ -5,13 +5,13 @@ Words are hashed some hundred at a time, each asking for its slot's cache line; 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import pointer
-from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U3, U4, U8
+from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U3, U4, U8, U32
 from gputok.kernels.cpu.primitives.memory import copy, prefetch, scratch, tail, view
 from gputok.kernels.cpu.walk import BLOCK_BYTES, END_OF_TEXT, MARGIN, Walk, fill_block, walk_block
 from gputok.kernels.cpu.word_table import (
@@ -30,7 +30,7 @@ from gputok.kernels.cpu.word_table import (
     views,
     word_key,
 )
-from gputok.kernels.signatures import i64, u8
+from gputok.kernels.signatures import i64, u8, u64
 from gputok.kernels.threads import run
 
 
@@ -39,22 +39,34 @@ def add(table, slot, count):
     table.slots[slot + U3] += np.uint64(count)
 
 
-def count_text(data, offsets, start, stop, position, walk, table):
-    """Counts the words of data[start:stop] and returns the table, enlarged where it had to be.
+def count_words(
+    data: np.ndarray,
+    offsets: np.ndarray,
+    position: int,
+    automaton: Walk,
+    table: WordTable,
+    start: int = 0,
+    stop: int | None = None,
+    make_room: Callable[[WordTable], WordTable] = enlarged,
+) -> WordTable:
+    """Counts the words of data[start:stop] and returns the table, or what `make_room(table)` gave when it was full.
 
     data: uint8[n], valid UTF-8; offsets: int64[d + 1], the documents in it; start and stop lie between documents or at
     strong cuts. A word that begins at data[i] gets the position `position` + about 2 * i, increasing with i.
     """
+    stop = len(data) if stop is None else stop
     while True:
         document = np.searchsorted(offsets, start, "right") - 1
-        start = _count_text(pointer(data), pointer(offsets), document, start, stop, position, walk, table)
+        start = _count_words(
+            pointer(data), pointer(offsets), document, start, stop, position, automaton, table
+        )
         if start == stop:
             return table
-        table = enlarged(table)
+        table = make_room(table)
 
 
 @kernel(i64, i64, i64, i64, i64, i64, Walk, WordTable)
-def _count_text(data, offsets, document, start, stop, position, walk, table):
+def _count_words(data, offsets, document, start, stop, position, walk, table):
     """Returns `stop`, or where the table had too little room."""
     data, offsets = view(data, np.uint8), view(offsets, np.int64)
     n_block = BLOCK_BYTES + MARGIN
@@ -92,11 +104,12 @@ def count_pieces(
     count: np.ndarray,
     position: int,
     table: WordTable,
+    make_room: Callable[[WordTable], WordTable] = enlarged,
 ) -> WordTable:
     """Adds count[i] to the word data[start[i]:end[i]], whose position is `position` + i. An empty one is none.
 
-    data: uint8[n]; start, end, count: int64[n_pieces]. Returns the table, enlarged where it had to be. Positions must
-    be larger than those the table has already.
+    data: uint8[n]; start, end, count: int64[n_pieces]. Returns the table, or what `make_room(table)` gave when it was
+    full. Positions must be larger than those the table has already.
     """
     pieces = [np.ascontiguousarray(column, np.int64) for column in (start, end, count)]
     at = 0
@@ -106,7 +119,7 @@ def count_pieces(
         )
         if at == len(start):
             return table
-        table = enlarged(table)
+        table = make_room(table)
 
 
 @kernel(i64, i64, (i64, i64, i64), i64, i64, i64, WordTable)
@@ -150,6 +163,31 @@ def counts(table):
         if entry:
             result[entry >> U8] = slots[slot + U3]
     return result
+
+
+def word_keys(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """A number for each word, which depends on its bytes alone: its hash with the halves exchanged.
+
+    So the upper bits are those which place no word in a table: words that share them still spread over all of it.
+
+    data: uint8[n_bytes]; offsets: int64[n_words + 1] -> uint64[n_words].
+    """
+    offsets, keys = np.ascontiguousarray(offsets, np.int64), np.empty(len(offsets) - 1, np.uint64)
+    _word_keys(pointer(data), len(data), pointer(offsets), keys)
+    return keys
+
+
+@kernel(i64, i64, i64, u64[:])
+def _word_keys(text, n_bytes, offsets, keys):
+    """Reads words i < len(keys), which end at offsets[i + 1] <= n_bytes."""
+    text, offsets, found = view(text, np.uint8), view(offsets, np.int64), view(keys)
+    for i in range(len(keys)):
+        begin, end = offsets[i], offsets[i + 1]
+        h = U0
+        if begin < end:
+            word, length = np.uint64(begin), np.uint64(end - begin)
+            h, _, _ = word_key(text, word, length, np.uint64(n_bytes - begin))
+        found[i] = h << U32 | h >> U32
 
 
 def distinct_words(tables: Sequence[WordTable], n_threads: int = 1):

@@ -1,4 +1,4 @@
-"""Normalizers that put something in or take something out; arguments and results as in `normalize.py`."""
+"""Replacing and stripping parts of pieces; arguments and results are those of `normalize.py`."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def splice(
     place: np.ndarray,
     aligned: bool,
 ):
-    """Puts `content` (uint8[c]) in place of each span data[cut_start[j]:cut_end[j]].
+    """Replaces each span data[cut_start[j]:cut_end[j]] by `content` (uint8[c]).
 
-    rows int64[n_pieces + 1]: the spans of piece i are rows[i]:rows[i + 1], in order and apart;
-    place int64[n_spans]: the source of all bytes that stand for span j.
+    rows int64[n_pieces + 1]: the spans of piece i are rows[i]:rows[i + 1], in order, without overlap;
+    place int64[n_spans]: the source of all bytes that replace span j.
     """
     pieces, _keep = pieces_of(start, end, None)
     cuts = pointer(rows), pointer(cut_start), pointer(cut_end), pointer(place)
@@ -68,9 +68,9 @@ def _splice(data, pieces, cuts, content, width, aligned):
 def find_literal(
     data: np.ndarray, start: np.ndarray, end: np.ndarray, frozen: np.ndarray | None, literal: np.ndarray
 ):
-    """Where `literal` (uint8[k], k > 0) stands in each piece, from left to right without overlap.
+    """Finds `literal` (uint8[k], k > 0) in each piece, from left to right without overlap.
 
-    -> its starts int64[n], rows int64[n_pieces + 1].
+    -> where it begins int64[n], rows int64[n_pieces + 1].
     """
     pieces, _keep = pieces_of(start, end, frozen)
     return _find_literal(pointer(data), pieces, pointer(literal), len(literal))
@@ -94,7 +94,7 @@ def _find_literal(data, pieces, literal, size):
 
 @kernel(inline=True)
 def find_run(data, i, last, literal, size, found, n, limit):
-    """Finds from byte i on, until there are `limit` places: the next i and n."""
+    """Finds from byte i on, until `limit` places are found; returns the next i and n."""
     head = literal[0]
     while i <= last and n < limit:
         k = 0
@@ -120,9 +120,9 @@ def strip(
     left: bool,
     right: bool,
 ):
-    """The pieces without the characters at their ends that are in `space` (page, member: not 0).
+    """Strips characters of `space` (page, member: not 0) from the ends of pieces.
 
-    -> start, end int64[n_pieces]; a piece that is nothing but space becomes empty, at its end.
+    -> start, end int64[n_pieces]; a piece of nothing but space becomes empty, at its end.
     """
     pieces, _keep = pieces_of(start, end, frozen)
     return _strip(pointer(data), pieces, pointer(space[0]), pointer(space[1]), bool(left), bool(right))

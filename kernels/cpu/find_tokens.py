@@ -1,4 +1,4 @@
-"""Added tokens in text: the longest of many strings at the leftmost place, again and again, over bytes."""
+"""Finding added tokens: the longest of many strings at the leftmost place, again and again, over bytes."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.memory import equal_bytes, trailing_zeros, view
 from gputok.kernels.signatures import boolean, i32, i64, u8
 
-FEW = 4  # first bytes of tokens that are looked for at once
+FEW = 4  # so many different first bytes of tokens are searched for at once
 SINGLE_WORD, LSTRIP, RSTRIP, IGNORED = 1, 2, 4, 8  # bits of `options`
 
 
 @kernel(u8[:], i64[:])
 def build_trie(data, offsets):
-    """A trie of strings, over the classes of bytes that they are made of.
+    """Builds a trie of strings, over classes of bytes.
 
-    String i is data[offsets[i]:offsets[i + 1]] (uint8, int64[n + 1]) and not empty; of equal ones the last counts.
-    -> classes uint8[256], 0 for all bytes in no string; step int32[nodes, classes], 0 where there is none (node 0
-    is the root); string int32[nodes], the string that ends at the node, or -1.
+    String i is data[offsets[i]:offsets[i + 1]] (uint8, int64[n + 1]) and not empty; of equal strings the last counts.
+    -> classes uint8[256], 0 for all bytes in no string; step int32[nodes, classes], the next node, or 0 if there is none
+    (node 0 is the root); string int32[nodes], the string that ends at the node, or -1.
     """
     used = np.zeros(256, np.bool_)
     for byte in data:
@@ -45,27 +45,27 @@ def build_trie(data, offsets):
 
 
 def first_bytes(trie):
-    """uint8[256], 1: a string of the trie begins with this byte; and the first of these bytes, uint8[at most FEW + 1]."""
+    """The bytes that strings of the trie begin with: uint8[256], 1 if a string does; and uint8[at most FEW + 1], a list."""
     classes, step, _ = trie
     begins = (step[0, classes] != 0).astype(np.uint8)
-    return begins, np.flatnonzero(begins).astype(np.uint8)[: FEW + 1]  # mostly few: `<`, `[` or the like
+    return begins, np.flatnonzero(begins).astype(np.uint8)[: FEW + 1]  # mostly few, such as `<` or `[`
 
 
 def find_tokens(data, start, end, skip, trie, options, word_bits, first=None):
     """Cuts pieces at the added tokens in them.
 
-    data uint8[n]; start, end int64[n_pieces]; skip bool[n_pieces]: leave it whole; trie: from `build_trie`;
-    options uint8[n_strings], bits: 1 single word, 2 and 4 white space on the left and right belongs to the token,
-    8 pass over it; word_bits uint8[0x110000 / 8], bit c: character c is part of words (needed for single words);
-    first: `first_bytes(trie)`, if it is there already.
+    data uint8[n]; start, end int64[n_pieces]; skip bool[n_pieces]: leave the piece whole; trie: from `build_trie`;
+    options uint8[n_strings], bits: 1 single word, 2 and 4 the token takes white space on its left and right,
+    8 ignore the token; word_bits uint8[0x110000 / 8], bit c: character c is part of words (needed for single words);
+    first: `first_bytes(trie)`, if the caller has it.
     -> start, end int64[m]; string int32[m], -1 for text; rows int64[n_pieces + 1]: piece i became the pieces
     rows[i]:rows[i + 1]. Empty pieces are left out.
 
-    As in tokenizers (`AddedVocabulary::find_matches`), what is searched for next begins where the string itself ended,
-    and not the white space that it took: pieces of tokens may overlap, and text after the last of them may have been
-    taken before. Pieces of text lie apart, in order, since each lies between two strings. A token that takes white
-    space on its left begins where the one before ended, or later; if nothing is left of it (tokenizers panics when
-    it would end before it begins), it is left out.
+    As in `tokenizers` (`AddedVocabulary::find_matches`), the next search begins where the string itself ended, not where its
+    white space ended. So pieces of tokens may overlap, and text after a token may already belong to a token before. Pieces
+    of text don't overlap and are in order, since each lies between two strings. A token that takes white space on its left
+    begins where the token before ended, or later; if nothing is left of the token, it is left out (`tokenizers` panics if
+    the token would end before it begins).
     """
     text = pointer(data), np.array(start), np.array(end), skip
     parts, rows = _find_tokens(text, trie, *(first or first_bytes(trie)), options, word_bits)
@@ -85,8 +85,8 @@ def _find_tokens(text_of, trie, begins, few, options, word_bits):
     m = 0
     for i in range(n):
         first, stop = start[i], end[i]
-        text = first  # where the text that is not yet given out begins
-        blank = first  # nothing but white space since the end of the last string that was looked behind
+        text = first  # where the text behind the last token begins
+        blank = first  # up to here, all that follows the last string is known to be white space
         at = stop if skip[i] else first
         while True:
             match, begin, finish, at, text, blank = next_token(data, first, stop, at, text, blank, finder)
@@ -155,7 +155,7 @@ def next_token(data, first, stop, at, text, blank, finder):
 
 @kernel(inline=True)
 def _scan(data, at, stop, can_begin, few, n_few):
-    """The first byte from `at` with which a token can begin; 64 at a time where there are few such bytes."""
+    """The first byte from `at` on that can begin a token; looks at 64 bytes at a time if few bytes can."""
     at, stop = np.uint64(at), np.uint64(stop)
     while n_few <= FEW and at + np.uint64(64) <= stop:
         hits = np.uint64(0)
@@ -200,7 +200,7 @@ def _width_after(data, at):
 
 @kernel(inline=True)
 def _after(data, at):
-    """The code point that begins at a byte."""
+    """The code point of the character that begins at a byte."""
     width = _width_after(data, at)
     if width == 1:
         return np.int64(data[at])
@@ -212,13 +212,13 @@ def _after(data, at):
 
 @kernel(inline=True)
 def _before(data, at):
-    """The code point that ends before a byte."""
+    """The code point of the character that ends before a byte."""
     return _after(data, at - _width_before(data, at))
 
 
 @kernel(inline=True)
 def _is_space(code):
-    """The property White_Space."""
+    """Whether a code point has the Unicode property White_Space."""
     return (
         9 <= code <= 13
         or code in (0x20, 0x85, 0xA0, 0x1680, 0x2028, 0x2029, 0x202F, 0x205F, 0x3000)

@@ -1,4 +1,4 @@
-"""Kernels that Numba compiles when they are first called, and keeps on disk."""
+"""Kernels that Numba compiles at their first call, and keeps on disk."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _FLAGS: dict[str, Any] = {
 
 @functools.cache
 def _sources_digest() -> str:
-    """One hash of every file in this folder, of the types that they share, and of whether accesses are checked.
+    """A hash of all files in this folder, of the types that they share, and of the setting GPUTOK_CHECK.
 
     Numba's own cache looks only at the file of the cached function.
     """
@@ -44,7 +44,7 @@ def _sources_digest() -> str:
 
 
 def not_kept(folders: str = "") -> str:
-    """What to say if compiled code can't be written to disk; by default, to none of the folders that Numba tries."""
+    """The warning if compiled code can't be written to `folders`; by default, to none of the folders that Numba tries."""
     if not folders:
         user = AppDirs(appname="numba", appauthor=False).user_cache_dir
         folders = " or ".join([*filter(None, [config.CACHE_DIR]), str(pathlib.Path(__file__).parent), user])
@@ -60,7 +60,7 @@ def _warn_once(message: str) -> None:
 
 
 class _Kept(FunctionCache):
-    """Numba's cache on disk; code that can't be read from it or written to it is compiled and used all the same."""
+    """Numba's cache on disk. If reading or writing fails, the code is compiled and used all the same."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         found = None
@@ -85,7 +85,7 @@ class _NotKept(NullCache):
 
 
 def _kept(function: Callable) -> FunctionCache | NullCache:
-    """The cache on disk of one function, or none if no folder can be written."""
+    """The cache on disk of one function, or no cache if no folder can be written."""
     try:
         cache = _Kept(function)
     except RuntimeError as error:
@@ -93,7 +93,8 @@ def _kept(function: Callable) -> FunctionCache | NullCache:
             raise
         _warn_once(not_kept())
         return _NotKept()
-    # As the version, not as the stamp: the index of another version isn't read, and may name types that are gone.
+    # Numba doesn't read the index of another version. It does read the index of another stamp, which may name types that
+    # no longer exist.
     cache._cache_file._version = cache._cache_file._source_stamp = (
         _sources_digest() + cache._cache_file._version
     )
@@ -101,17 +102,17 @@ def _kept(function: Callable) -> FunctionCache | NullCache:
 
 
 def cache_folder() -> str | None:
-    """Where compiled code is kept, by Numba's rules: NUMBA_CACHE_DIR, or beside the kernels, or the user's cache folder.
+    """The folder of compiled code, by Numba's rules: NUMBA_CACHE_DIR, or `__pycache__` of the kernels, or the user's cache folder.
 
-    None if none of them can be written.
+    None if no folder can be written.
     """
     return _kept(_kept).cache_path
 
 
 def _prepared(compile: Callable) -> Callable:
-    """Counts the time of compiling; Python's garbage collector rests meanwhile.
+    """Measures the time of compiling, and turns Python's garbage collector off meanwhile.
 
-    The collector would look again and again through what the compiler makes and keeps (measured: a seventh of the time).
+    The collector would walk again and again through all that the compiler makes and keeps (measured: a seventh of the time).
     """
 
     @functools.wraps(compile)
@@ -129,27 +130,27 @@ def _prepared(compile: Callable) -> Callable:
 
 
 def inlined(function: Callable) -> Any:
-    """A function that LLVM inlines in the kernels that call it; Python cannot call it, and nothing is kept on disk."""
+    """A function that LLVM inlines in the kernels that call it. Python can't call it, and nothing is kept on disk."""
     made = njit(**_FLAGS, forceinline=True, no_cpython_wrapper=True)(function)
     lend_views(made)
     return made
 
 
 def compiled(function: Callable, arguments: tuple[Any, ...]) -> Any:
-    """A kernel, compiled when it is first called; for the declared types of arguments only, if any are declared."""
+    """A kernel, compiled at its first call; only for the declared types of arguments, if types are declared."""
     made = njit(**_FLAGS)(function)
     made._cache = _kept(function)
     made.compile = _prepared(made.compile)
     if arguments:
         made.declared = arguments
-        if not CHECKED:  # there, memory is handed over with its length
+        if not CHECKED:  # the checked build passes memory with its length
             made.compile = _as_declared(made)
     lend_views(made)
     return made
 
 
 def _as_declared(made: Any) -> Callable:
-    """Compiles what is declared, and nothing else; an array that may not be written to is taken for any other."""
+    """Compiles only the declared types; a read-only array counts as a writable array."""
     compile = made.compile
 
     @functools.cache
@@ -160,7 +161,7 @@ def _as_declared(made: Any) -> Callable:
         given = tuple(map(_writable, signature))
         if given not in declared():
             raise TypeError(
-                f"{made.py_func.__name__} takes {' or '.join(map(str, declared()))}, and was given {signature}"
+                f"{made.py_func.__name__}: expected {' or '.join(map(str, declared()))}, got {signature}"
             )
         entry = compile(given)
         if given != tuple(signature):
@@ -171,7 +172,7 @@ def _as_declared(made: Any) -> Callable:
 
 
 def _writable(kind: Any) -> Any:
-    """The type of the same array, or tuple with arrays, that may be written to."""
+    """The type of the same array, or tuple with arrays, but writable."""
     if isinstance(kind, types.Array):
         return kind if kind.mutable else kind.copy(readonly=False)
     if isinstance(kind, types.BaseTuple):

@@ -1,9 +1,8 @@
-"""Lines of text, and whether it is UTF-8, in one pass over the bytes.
+"""Finding the lines of a text, and checking that the text is UTF-8, in one pass over the bytes.
 
-Whoever reads a corpus looks at each byte here for the first time; asking the two questions one after the other
-(for the ends of lines alone, which need two passes, and by `text.find_invalid_utf8`) took most of the time of reading. Sixty-four
-bytes are one vector, and each test of it is a word with a bit for each byte: so a text that is
-not ASCII takes no more than twice the time.
+Reading a corpus touches each byte here for the first time. Two passes for the ends of lines and one more for
+`text.find_invalid_utf8` took most of the time of reading. Sixty-four bytes are one vector, and each test of a vector gives
+a word with a bit for each byte, so that text that is not ASCII takes at most twice the time.
 """
 
 from __future__ import annotations
@@ -17,25 +16,25 @@ from gputok.kernels.signatures import i64, u64
 
 _BLOCK = 64  # bytes of a vector
 _NEWLINE = 10
-_NEVER = 0xFF  # a byte that no UTF-8 has
-_ROOM = _BLOCK + 4  # of starts, that a block needs at most
-_BYTES_PER_LINE = 24  # that room is made for at first
-_WRITTEN, _AT, _BAD, _FOLLOW, _E0, _ED, _F0, _F4, _STATE = range(9)  # what the kernel keeps where it stops
+_NEVER = 0xFF  # a byte that never occurs in UTF-8
+_ROOM = _BLOCK + 4  # line starts that a block can write at most
+_BYTES_PER_LINE = 24  # a guess, for the first allocation
+_WRITTEN, _AT, _BAD, _FOLLOW, _E0, _ED, _F0, _F4, _STATE = range(9)  # what the kernel keeps when it stops
 _U61 = np.uint64(61)
 
 
 def lines(data: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Where the lines of a text begin, and whether it is UTF-8.
+    r"""Finds where the lines of a text begin, and checks that the text is UTF-8.
 
     Args:
         data: uint8[n], contiguous, any bytes.
 
     Returns:
-        int64[n_newlines + 1], 0 and the offset after each `\\n`; and whether all of `data` is valid UTF-8, which a
-        character that the end of `data` cuts is not. Over-long forms, surrogates and code points past U+10FFFF are
+        int64[n_newlines + 1], 0 and the offset after each `\n`; and whether all of `data` is valid UTF-8. A character
+        that is cut by the end of `data` is invalid. Over-long forms, surrogates and code points past U+10FFFF are
         invalid (table 3-7 of the Unicode standard); `text.find_invalid_utf8` finds the first of them.
 
-    >>> offsets, is_valid = lines(np.frombuffer("né\\n\\nx".encode(), np.uint8))
+    >>> offsets, is_valid = lines(np.frombuffer("né\n\nx".encode(), np.uint8))
     >>> offsets.tolist(), is_valid
     ([0, 4, 5], True)
     """
@@ -43,20 +42,20 @@ def lines(data: np.ndarray) -> tuple[np.ndarray, bool]:
 
 
 def is_utf8(data: np.ndarray) -> bool:
-    """Whether all of data (uint8[n], contiguous) is valid UTF-8, as `lines` says it."""
+    """Whether all of data (uint8[n], contiguous) is valid UTF-8, by the rules of `lines`."""
     return _starts(data, 0, _NEVER)[1]
 
 
 def _starts(data: np.ndarray, n_expected: int, mark: int) -> tuple[np.ndarray, bool]:
     n_whole = len(data) // _BLOCK * _BLOCK
-    rest = np.zeros(_BLOCK, np.uint8)  # of the last block; zeros are ASCII, and end what is cut
+    rest = np.zeros(_BLOCK, np.uint8)  # the last block; its zeros are ASCII, so that a cut character is found
     rest[: len(data) - n_whole] = data[n_whole:]
     text = pointer(data), n_whole, pointer(rest), mark
     starts, state = np.empty(n_expected + 2 * _ROOM, np.int64), np.zeros(_STATE, np.uint64)
     starts[0], state[_WRITTEN] = 0, 1
     while _lines(*text, starts, state) <= n_whole:
         n, at = int(state[_WRITTEN]), int(state[_AT])
-        n_more = 9 * n * (n_whole - at) // (8 * max(at, 1)) + 2 * _ROOM  # as many a byte as up to here
+        n_more = 9 * n * (n_whole - at) // (8 * max(at, 1)) + 2 * _ROOM  # as many a byte as so far
         starts = np.append(starts[:n], np.empty(n_more, np.int64))
     return starts[: state[_WRITTEN]], not (state[_BAD] or state[_FOLLOW])
 
@@ -65,13 +64,13 @@ def _starts(data: np.ndarray, n_expected: int, mark: int) -> tuple[np.ndarray, b
 def _lines(data, n_whole, rest, mark, starts, state):
     """Reads n_whole bytes of `data` (whole blocks) and one block, `rest`, from where `state` is; a line ends at `mark`.
 
-    A block has at most 64 starts, and four are written at a time: where there is no room for _ROOM of them, the
-    kernel stops. Returns the first byte that is not read: past n_whole if all are.
+    A block has at most 64 starts, and four starts are written at a time: the kernel stops if `starts` has not _ROOM more
+    places. Returns the first byte that was not read; it lies behind n_whole if all bytes were read.
     """
     text, last = view(data, np.uint8), view(rest, np.uint8)
     room, out, kept = np.int64(len(starts) - _ROOM), view(starts), view(state)
     n, at, is_bad = np.int64(kept[_WRITTEN]), np.int64(kept[_AT]), kept[_BAD]
-    # From the block before: bytes that must go on with a character, and those that may not be below or above a limit.
+    # From the block before: bytes that must continue a character, and bytes that have a lower or an upper limit.
     follow = kept[_FOLLOW]
     after_e0, after_ed, after_f0, after_f4 = kept[_E0], kept[_ED], kept[_F0], kept[_F4]
     while at <= n_whole and n <= room:
@@ -79,7 +78,7 @@ def _lines(data, n_whole, rest, mark, starts, state):
         at += _BLOCK
         marks = equal_bytes(block, p, np.uint8(mark))
         end, first = n + np.int64(count_ones(marks)), at + 1 - _BLOCK
-        while n < end:  # mostly once: lines of 16 bytes and more need no jump that is hard to foretell
+        while n < end:  # mostly one turn: for lines of 16 bytes or more, the jump is easy to predict
             for i in range(4):
                 out[n + i] = first + np.int64(trailing_zeros(marks))
                 marks &= marks - U1

@@ -1,7 +1,7 @@
-"""Hash tables from byte strings and from pairs of ids, built in bulk from arrays.
+"""Hash tables of byte strings and of pairs of ids, built from arrays.
 
-All are open addressing with linear probing in a power-of-two number of slots, at most two thirds full. Equality is
-decided on the keys, never on hashes alone.
+All tables use open addressing with linear probing in a power of two of slots, at most two thirds full. Keys are compared
+themselves, never their hashes alone.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from gputok.kernels.cpu.primitives.memory import as_array, scratch, view
 from gputok.kernels.cpu.primitives.utf8 import decode, width
 from gputok.kernels.signatures import i16, i64, u8, u32
 
-NONE = np.uint32(0xFFFFFFFF)  # no id: no vocabulary can hold so many tokens
+NONE = np.uint32(0xFFFFFFFF)  # stands for "no id": no vocabulary can have so many tokens
 CODE_BITS = 21  # of a code point
-FREE = np.uint64(0xFFFFFFFFFFFFFFFF)  # a slot without a pair
+FREE = np.uint64(0xFFFFFFFFFFFFFFFF)  # an empty slot of a table of pairs
 
 
 def plain(array: np.ndarray, dtype: type) -> np.ndarray:
-    """Contiguous and writable: read-only arrays would be a second specialisation of each kernel."""
+    """The array, or a contiguous writable copy: for read-only arrays, Numba would compile each kernel again."""
     return np.require(array, dtype, ["C", "W"])
 
 
 def capacity_for(n: int) -> int:
-    """Slots for n keys: a power of two, at most two thirds full."""
+    """Number of slots for n keys: a power of two, at most two thirds full."""
     return 1 << max(3, (n + n // 2).bit_length())
 
 
 @kernel(inline=True)
 def strings_of(strings):
-    """What find_among needs of Strings: views of its arrays, and the number of its slots - 1."""
+    """Strings as `find_among` and `find_hashed` take them: views of the arrays, and the number of slots - 1."""
     slots, data, offsets = view(strings.slots), view(strings.data), view(strings.offsets, np.uint64)
     return slots, data, offsets, np.uint64(len(strings.slots) - 1)
 
@@ -45,9 +45,14 @@ def find_string(strings, text, begin, n):
 
 @kernel(inline=True)
 def find_among(strings, text, begin, n):
-    """The same for what `strings_of` gave."""
+    """Like `find_string`, with the result of `strings_of`."""
+    return find_hashed(strings, hash_bytes(text, begin, n), text, begin, n)
+
+
+@kernel(inline=True)
+def find_hashed(strings, h, text, begin, n):
+    """Like `find_among`, with the hash of the bytes."""
     slots, data, offsets, mask = strings
-    h = hash_bytes(text, begin, n)
     at = h & mask
     while True:
         slot = slots[at]
@@ -62,7 +67,7 @@ def find_among(strings, text, begin, n):
 
 
 def index_strings(data: np.ndarray, offsets: np.ndarray) -> Strings:
-    """Packed strings (uint8[n_bytes], int64[n + 1]) as a table; of equal ones the last is found."""
+    """Builds a table of packed strings (uint8[n_bytes], int64[n + 1]); of equal strings the last is found."""
     slots = np.zeros(capacity_for(len(offsets) - 1), np.uint64)
     strings = Strings(slots, plain(data, np.uint8), plain(offsets, np.int64))
     _index_strings(strings)
@@ -91,7 +96,7 @@ def _index_strings(strings):
 
 
 def find_strings(strings: Strings, data: np.ndarray, start: np.ndarray, end: np.ndarray):
-    """int64[n]: the index of data[start[i]:end[i]] among `strings`, or -1."""
+    """Finds the index of each data[start[i]:end[i]] among `strings`, or -1: int64[n]."""
     found = np.empty(len(start), np.int64)
     _find_strings(strings, plain(data, np.uint8), plain(start, np.int64), plain(end, np.int64), found)
     return found
@@ -105,7 +110,7 @@ def _find_strings(strings, data, start, end, found):
 
 
 def split_at_space(data, offsets):
-    """int64[n]: position of the only space in each packed string, or -1 if it has none or more."""
+    """The position of the only space in each packed string, or -1 if the string has none or several: int64[n]."""
     middle = np.empty(len(offsets) - 1, np.int64)
     _split_at_space(plain(data, np.uint8), plain(offsets, np.int64), middle)
     return middle
@@ -125,9 +130,9 @@ def _split_at_space(data, offsets, middle):
 
 
 def join_pairs(strings, left, right, prefix_length):
-    """int64[n]: index of the string that strings left[i] and right[i] spell together, or -1.
+    """The index of the concatenation of strings left[i] and right[i], or -1: int64[n].
 
-    The first `prefix_length` bytes of the right one are left out; -1 too where it is shorter than that.
+    The first `prefix_length` bytes of the right string are left out; -1 if that string is shorter.
     """
     joined = np.empty(len(left), np.int64)
     _join_pairs(strings, plain(left, np.int64), plain(right, np.int64), prefix_length, joined)
@@ -157,11 +162,15 @@ def _join_pairs(strings, left, right, prefix_length, joined):
 
 
 def index_pairs(left, right, rank, n):
-    """Pairs of numbers below n with their ranks (uint32[m] each, ranks below m); of equal pairs the last counts."""
-    bits = max(1, int(n).bit_length())  # n itself is free: a symbol in no pair
+    """Builds a table of pairs of numbers below n with ranks below m (uint32[m] each); of equal pairs the last counts.
+
+    Raises:
+        ValueError: A pair and its rank don't fit 64 bits.
+    """
+    bits = max(1, int(n).bit_length())  # n itself is free, for a symbol that is in no pair
     if 2 * bits + len(left).bit_length() > 64:
         raise ValueError(f"{len(left)} merges of {n} tokens are too many: pair and rank must fit 64 bits")
-    # At most a third full: most look-ups are of pairs that aren't there, and each slot further costs them time.
+    # At most a third full: most look-ups are for pairs that the table lacks, and each further slot costs time.
     pairs = Pairs(np.full(2 * capacity_for(len(left)), FREE, np.uint64), bits)
     _index_pairs(plain(left, np.uint32), plain(right, np.uint32), plain(rank, np.uint32), pairs)
     return pairs
@@ -179,13 +188,13 @@ def _index_pairs(left, right, rank, pairs):
 
 @kernel(inline=True)
 def pairs_of(pairs):
-    """What rank_of needs of Pairs: its slots, their number - 1, and its bits."""
+    """Pairs as `rank_of` takes them: the slots, their number - 1, and the bits."""
     return view(pairs.slots), np.uint64(len(pairs.slots) - 1), np.uint64(pairs.bits)
 
 
 @kernel(inline=True)
 def rank_of(pairs, left, right):
-    """The rank of a pair, or NONE; `pairs` is of pairs_of."""
+    """The rank of a pair, or NONE; `pairs` is the result of `pairs_of`."""
     slots, mask, bits = pairs
     key = np.uint64(left) << bits | np.uint64(right)
     rank_bits = np.uint64(64) - bits - bits
@@ -200,7 +209,7 @@ def rank_of(pairs, left, right):
 
 
 def pair_ranks(pairs, numbers):
-    """uint32[n, n]: the rank of each pair of these numbers (uint32[n]), or NONE."""
+    """The rank of each pair of `numbers` (uint32[n]), or NONE: uint32[n, n]."""
     ranks = np.empty((len(numbers), len(numbers)), np.uint32)
     _pair_ranks(pairs, plain(numbers, np.uint32), ranks)
     return ranks
@@ -216,9 +225,9 @@ def _pair_ranks(pairs, numbers, ranks):
 
 @kernel(Strings, u8[:], u8[:], u32[:])
 def single_characters(strings, prefix, suffix, symbols):
-    """Finds the strings that are one character with `prefix` before it and `suffix` behind it.
+    """Finds the strings that consist of `prefix`, one character, and `suffix`.
 
-    Writes symbols[code point] = i + 1 (uint32[0x110000], zero before).
+    Writes i + 1 to symbols[code point] for string i; symbols: uint32[0x110000], all zeros before.
     """
     data, offsets = strings.data, strings.offsets
     text = view(data)
@@ -229,17 +238,17 @@ def single_characters(strings, prefix, suffix, symbols):
             fits = fits and data[offsets[i] + j] == prefix[j]
         for j in range(len(suffix)):
             fits = fits and data[last + j] == suffix[j]
-        if fits:  # only now is it sure that a character begins at `first`
+        if fits:  # now it is certain that a character begins at `first`
             code, size = decode(text, np.uint64(first))
             if np.int64(size) == last - first:
                 symbols[code] = i + 1
 
 
 def side_by_side(data, offsets):
-    """What is side by side in packed strings, at places where a character begins.
+    """Finds what is side by side in packed strings, at each place where a character begins.
 
-    -> Pairs of the code points of two whole characters; uint8[256, 256], 1 for the two bytes there where a string begins or
-    ends within one of the characters.
+    -> Pairs of the code points of two whole characters; and, for strings that begin or end within one of the two
+    characters, uint8[256, 256], which is 1 for the two bytes at that place.
     """
     crossing = np.zeros((256, 256), np.uint8)
     slots = _side_by_side(plain(data, np.uint8), plain(offsets, np.int64), crossing)
@@ -248,6 +257,7 @@ def side_by_side(data, offsets):
 
 @kernel(inline=True)
 def free_slots(n):
+    """Memory for n pairs, all slots free."""
     slots = scratch(n, np.uint64)
     for i in range(n):
         slots[i] = FREE
@@ -261,7 +271,7 @@ def _side_by_side(data, offsets, crossing):
     mask = np.uint64(n_slots - 1)
     for i in range(len(offsets) - 1):
         first, last = offsets[i], offsets[i + 1]
-        left, whole = U0, False  # the character before p, and whether all of it is there
+        left, whole = U0, False  # the character before p, and whether the string has all of its bytes
         p = first
         while p < last:
             lead = data[p]
@@ -291,7 +301,7 @@ def _side_by_side(data, offsets, crossing):
 
 @kernel(inline=True)
 def free_slot(slots, mask, rank_bits, key):
-    """The slot of a pair, or the free one where it belongs."""
+    """The slot of a pair, or the free slot where the pair belongs."""
     at = hash_pair(key) & mask
     while slots[at] != FREE and slots[at] >> rank_bits != key:
         at = (at + U1) & mask
@@ -299,7 +309,7 @@ def free_slot(slots, mask, rank_bits, key):
 
 
 def spell_bytes(data, offsets, byte_of):
-    """Packed strings of ByteLevel characters as the bytes they stand for; one with any other character is empty.
+    """Translates packed strings of ByteLevel characters to bytes; a string with any other character becomes empty.
 
     byte_of: int16[512], the byte of each code point or -1. -> uint8[n_bytes], int64[n + 1].
     """

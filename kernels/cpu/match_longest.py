@@ -1,4 +1,4 @@
-"""A trie of byte strings as one hash table of edges, and the stage `match_longest`: WordPiece on it."""
+"""The stage `match_longest`: the tokens of words by WordPiece, the longest first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gputok.kernels.signatures import i64, u32
 def match_longest(data, start, end, tables):
     """Cuts word i = data[start[i]:end[i]] into tokens rows[i]:rows[i + 1], each the longest that fits.
 
-    A word that can't be cut so, or has too many characters, is one unknown token.
+    A word that can't be cut in this way, or has too many characters, becomes one unknown token.
     data uint8[n]; start, end int64[n_words] -> ids uint32[t], start int64[t], end int64[t], rows int64[n_words + 1].
     """
     start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
@@ -48,11 +48,9 @@ def _match_longest(words, tables, tokens, rows):
 
 @kernel(inline=True)
 def word_pieces(edges, n_edges, prefix, n_prefix, max_chars, unk):
-    """What `match_word` needs of WordPieceTables."""
-    mask, behind_prefix = (
-        np.uint64(n_edges - 1),
-        np.uint64(ROOT),
-    )  # where a token that continues a word begins
+    """The tables as `match_word` takes them."""
+    mask = np.uint64(n_edges - 1)
+    behind_prefix = np.uint64(ROOT)  # the node where a token that continues a word begins
     for i in range(n_prefix):
         behind_prefix = follow(edges, mask, behind_prefix, prefix[i])[0]
     return edges, mask, behind_prefix, max_chars, unk

@@ -1,14 +1,14 @@
 """Normalizers: new text from old, and where each of its bytes comes from.
 
 Every stage takes pieces data[start[i]:end[i]] (uint8[n]; int64[n_pieces]) and `frozen` (bool[n_pieces] or None:
-pieces that stay as they are), and gives
+pieces that don't change), and returns
 
     data uint8[m], offsets int64[n_pieces + 1], source int64[m]
 
-the pieces packed, and for each new byte the old byte whose place in the original it takes. `source` is empty unless
-`aligned`; ~p in it is the empty place before the old byte p. It follows tokenizers' `NormalizedString::transform`,
-in which a new character takes the place of the next one not yet used up, or, if it is an additional one, that of
-the last one used up.
+the packed pieces, and for each new byte the old byte that it comes from. `source` is empty unless `aligned`; ~p in
+`source` is the empty place before the old byte p. `source` follows `NormalizedString::transform` of `tokenizers`: a new
+character takes the place of the next old character that is not used up, and an additional character takes the place of the
+last old character that was used up.
 """
 
 from __future__ import annotations
@@ -23,36 +23,36 @@ from gputok.kernels.cpu.primitives.memory import copy, is_given, load_u64, owned
 from gputok.kernels.cpu.primitives.utf8 import character, put, skip
 from gputok.kernels.signatures import boolean, i64
 
-LOOK_UP = 255  # in the ASCII table of a character map
+LOOK_UP = 255  # in the ASCII table of a character map: look at the rule
 VANISHES, SPACED = 1, 2  # rules of a character map; 0: stays; others are replacements
-ROOM = 64  # more bytes than what becomes of any one character
+ROOM = 64  # bytes; no single character becomes more
 HANGUL, N_HANGUL = 0xAC00, 11172  # arithmetic of Hangul syllables: The Unicode Standard, section 3.12
 LEADING, VOWEL, TRAILING = 0x1100, 0x1161, 0x11A7
 N_VOWELS, N_TRAILING = 21, 28
 
 
 def pieces_of(start, end, frozen):
-    """The pieces for a kernel, and the arrays that must outlive the call."""
+    """The pieces as a kernel takes them, and the arrays that must outlive the call."""
     start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
     return (pointer(start), pointer(end), pointer(frozen), len(start)), (start, end)
 
 
 @kernel(inline=True)
 def views_of(pieces):
-    """start, end, frozen and the number of pieces, of what `pieces_of` made."""
+    """Views of start, end and frozen, and the number of pieces, from the result of `pieces_of`."""
     return view(pieces[0], np.int64), view(pieces[1], np.int64), view(pieces[2], np.uint8), pieces[3]
 
 
 @kernel(inline=True)
 def room(n_bytes, aligned):
-    """Arrays for the new text and its source."""
+    """New arrays for the new text and its source."""
     n = n_bytes + n_bytes // 16 + 2 * ROOM
     return np.empty(n, np.uint8), np.empty(n if aligned else 0, np.int64)
 
 
 @kernel(inline=True)
 def more(new, source, n, wanted, aligned):
-    """Both arrays with space for `wanted` bytes after byte n, and for ROOM to overrun it."""
+    """Both arrays, enlarged if fewer than `wanted` + ROOM bytes are free behind byte n."""
     if n + wanted + ROOM > len(new):
         size = 2 * len(new) + wanted
         new = longer(new, n, size)
@@ -63,8 +63,8 @@ def more(new, source, n, wanted, aligned):
 
 @kernel(inline=True)
 def copy_run(data, i, size, out, n, sources, aligned):
-    """Bytes that stay what they are."""
-    if size < 32:  # where a call of memcpy would take longer
+    """Copies bytes that don't change."""
+    if size < 32:  # a call of memcpy would take longer
         k = 0
         while k + 8 <= size:
             store_u64(out, n + k, load_u64(data, i + k))
@@ -80,7 +80,7 @@ def copy_run(data, i, size, out, n, sources, aligned):
 
 
 def follow(source: np.ndarray, start: np.ndarray, end: np.ndarray):
-    """Where new bytes come from: of each in `source` (int64[m]), the `start` and `end` (int32[n]), as int32[m]."""
+    """Looks up the `start` and `end` (int32[n]) of each place in `source` (int64[m]): two int32[m]."""
     new_start, new_end = np.empty(len(source), np.int32), np.empty(len(source), np.int32)
     _follow(pointer(source), len(source), pointer(start), pointer(end), pointer(new_start), pointer(new_end))
     return new_start, new_end
@@ -115,7 +115,7 @@ def is_inert(
     member: np.ndarray,
     n_inert: int = 1,
 ):
-    """Whether all characters have a kind below n_inert, so that the pieces stay as they are."""
+    """Whether all characters have a kind below n_inert, so that the pieces don't change."""
     pieces, _keep = pieces_of(start, end, frozen)
     return _is_inert(pointer(data), pieces, pointer(page), pointer(member), n_inert)
 
@@ -138,7 +138,7 @@ def _is_inert(data, pieces, page, member, n_inert):
 
 @kernel(inline=True)
 def inert_run(data, i, stop, page, member, n_inert, ascii_inert):
-    """Where the characters from byte i on stop being inert, and where the last one before that begins (-1: none)."""
+    """The first character from byte i on that isn't inert, and the inert character before it (-1: none), as byte places."""
     last = -1
     while i < stop:
         if ascii_inert and data[i] < 0x80:
@@ -163,7 +163,7 @@ def map_characters(
     table: tuple[np.ndarray, ...],
     aligned: bool,
 ):
-    """Each character becomes what `table` (see gputok/unicode_maps.py, CharacterMap) says, whatever is beside it."""
+    """Maps each character by `table` (CharacterMap of gputok/text/unicode_maps.py), whatever its neighbours are."""
     pieces, _keep = pieces_of(start, end, frozen)
     n_bytes = int((end - start).sum())
     return _map_characters(pointer(data), pieces, tuple(map(pointer, table)), n_bytes, bool(aligned))
@@ -196,7 +196,7 @@ def _map_characters(data, pieces, table, n_bytes, aligned):
 
 @kernel(inline=True)
 def map_run(data, i, stop, table, out, n, limit, sources, aligned):
-    """Maps from byte i on until `limit` bytes are written: the next i and n."""
+    """Maps from byte i on, until `limit` bytes are written; returns the next i and n."""
     page, member, ascii, text, text_offsets = table
     while i < stop and n <= limit:
         c, size = character(data, i)
@@ -239,10 +239,10 @@ def normalize_form(
     compositions: Any,
     aligned: bool,
 ):
-    """NFD or NFKD, or NFC or NFKC if there are `compositions` (see gputok/unicode_maps.py for both).
+    """Normalizes to NFD or NFKD, or with `compositions` to NFC or NFKC (tables: gputok/text/unicode_maps.py).
 
-    What is inert is copied; only from the last inert character before one that isn't to the next inert one does the
-    text go through decomposition, canonical ordering and composition (Unicode Standard Annex #15).
+    Inert text is copied. A character that isn't inert goes through decomposition, canonical ordering and composition
+    (Unicode Standard Annex #15), together with the inert character before it and all characters up to the next inert one.
     """
     pieces, _keep = pieces_of(start, end, frozen)
     page, member, n_inert, rank, offsets, parts, parts_rank = form
@@ -262,8 +262,8 @@ def _normalize_form(data, pieces, tables, pairs, n_bytes, aligned):
     pairs = view(pairs[0], np.uint64), view(pairs[1], np.uint32), pairs[2]
     offsets = np.zeros(n_pieces + 1, np.int64)
     new, source = room(n_bytes, aligned)
-    # The run that is being normalized: code points, their ranks, and how many characters each one adds: 1 for a
-    # part after the first of a decomposition, 0 for others, less 1 for each that was merged into it.
+    # The run in work: code points, their ranks, and how many characters each of them adds: 1 for a part of a
+    # decomposition behind the first part, 0 for others, less 1 for each character that was composed with it.
     size = 256
     codes, ranks, changes = scratch(size, np.uint32), scratch(size, np.uint8), scratch(size, np.int64)
     out, sources, limit = owned(new), owned(source), len(new) - ROOM
@@ -283,11 +283,11 @@ def _normalize_form(data, pieces, tables, pairs, n_bytes, aligned):
             i = run
             if i == stop:
                 break
-            if last >= 0:  # the next character may change the last inert one, but nothing before that
+            if last >= 0:  # the next character may change the last inert character, but nothing before it
                 n -= i - last
                 i = last
             place = i  # the next old character that is not used up
-            while True:  # from there to the next inert character, with space for the 18 parts of the longest
+            while True:  # up to the next inert character; the longest decomposition has 18 parts
                 i, m = decompose(data, place, stop, tables, codes, ranks, changes, size - 18)
                 if i >= 0:
                     break
@@ -323,9 +323,9 @@ def _normalize_form(data, pieces, tables, pairs, n_bytes, aligned):
 
 @kernel(inline=True)
 def decompose(data, i, stop, tables, code, rank, change, limit):
-    """Decomposes from byte i to the next inert character after that one: its place, and the number of parts.
+    """Decomposes the character at byte i and all up to the next inert one: the place of that, and the number of parts.
 
-    The place is -1 if more than `limit` parts were written before it.
+    The place is -1 if there are more than `limit` parts.
     """
     page, member, ranks, part_offsets, parts, parts_rank, n_inert = tables
     begin, m = i, 0
@@ -362,7 +362,7 @@ def decompose(data, i, stop, tables, code, rank, change, limit):
 
 @kernel(inline=True)
 def next_marks(ranks, low, m):
-    """The next run of two marks or more from `low` on, as (begin, end), which canonical ordering sorts; else (m, m)."""
+    """The next run of at least two marks from `low` on, which must be sorted: (begin, end), or (m, m) if there is none."""
     while low < m:
         high = low + 1
         if ranks[low]:
@@ -376,8 +376,8 @@ def next_marks(ranks, low, m):
 
 @kernel(inline=True)
 def compose(code, rank, change, m, pairs):
-    """Composes each starter with the characters after it that nothing keeps away from it: how many are left."""
-    starter, last, kept = -1, 0, 0  # last: the rank of the character between the two, 0 if there is none
+    """Composes each starter with the characters behind it that aren't blocked; returns how many characters are left."""
+    starter, last, kept = -1, 0, 0  # last: rank of the character between the two, 0: no character between
     for k in range(m):
         c, r, more_characters = code[k], rank[k], change[k]
         if starter >= 0 and (last == 0 or last < r):
@@ -397,7 +397,7 @@ def compose(code, rank, change, m, pairs):
 
 @kernel(inline=True)
 def composed(pairs, a, b):
-    """The character that a and b make together; 0: none."""
+    """The character that a and b compose to; 0: none."""
     vowel, trailing = b - VOWEL, b - TRAILING
     if 0 <= a - LEADING < N_HANGUL // (N_VOWELS * N_TRAILING) and 0 <= vowel < N_VOWELS:
         return HANGUL + ((a - LEADING) * N_VOWELS + vowel) * N_TRAILING
@@ -418,7 +418,7 @@ def composed(pairs, a, b):
 
 @kernel(inline=True)
 def sort_marks(code, rank, change, low, high):
-    """A stable sort by rank: by insertion for a few, by counting for many, so that no text takes quadratic time."""
+    """Sorts by rank, stably: few by insertion, many by counting, so that no text takes quadratic time."""
     if high - low <= 16:
         for k in range(low + 1, high):
             c, r, d = code[k], rank[k], change[k]

@@ -14,16 +14,16 @@ from gputok.kernels.signatures import boolean, i64, u8
 # Regional indicators are not told apart: two of them are too long for the map in any case.
 CONTROL, CR, LF, EXTEND, ZWJ, SPACING, PREPEND = 1, 2, 3, 4, 5, 6, 7
 L, V, T, LV, LVT, PICTURE, CONSONANT, LINKER, INCB_EXTEND = 8, 9, 10, 11, 12, 13, 14, 15, 16
-LONGEST = 5  # bytes of the longest cluster that is looked up as a whole
+LONGEST = 5  # bytes; longer clusters are not looked up as a whole
 
 
 def normalize_precompiled(data, start, end, frozen, trie, texts, graphemes, aligned):
-    """Replaces grapheme clusters of up to five bytes, else characters, by what a charsmap says.
+    """Replaces grapheme clusters of up to five bytes, or else single characters, by their entries in a charsmap.
 
-    trie uint32[t]: a double array (darts-clone) over bytes, its values offsets in texts; texts uint8[n]: strings that end
-    with a NUL; graphemes: page uint16[8704], member uint16[pages, 128], the classes above.
-    Arguments and result as in kernels/cpu/normalize.py. As in `tokenizers`, the shortest prefix found in the trie
-    decides for the whole cluster, and text removed at the very beginning shifts what comes after it.
+    trie uint32[t]: a double array (darts-clone) over bytes, whose values are offsets in texts; texts uint8[n]: strings
+    that end with a NUL; graphemes: page uint16[8704], member uint16[pages, 128], the classes above.
+    The other arguments and the result are those of kernels/cpu/normalize.py. As in `tokenizers`, the shortest prefix in
+    the trie decides for the whole cluster, and text removed at the very beginning shifts the places of what follows.
     """
     pieces, _keep = pieces_of(start, end, frozen)
     plain, longest = measured(trie, texts)
@@ -74,9 +74,9 @@ def _normalize_precompiled(data, pieces, tables, n_bytes, aligned):
             new, source = more(new, source, n, stop - i, aligned)
             copy_run(data, i, stop - i, owned(new), n, owned(source), aligned)
             n, i = n + stop - i, stop
-        # Where the current cluster ends, the next old character that is not used up, and the last new one. That is
-        # kept back, since removing what comes next changes how many characters it adds (see _normalize_form): 1, 0,
-        # or -k with k more used up.
+        # The end of the current cluster, the next old character that is not used up, and the last new character with
+        # the number of characters that it adds (see _normalize_form): 1, 0, or -k if it uses up k more. The last new
+        # character is written late, since removing the next old character changes that number.
         state = i, i, np.int64(-1), 0
         first = i
         while i < stop:
@@ -93,7 +93,7 @@ def _normalize_precompiled(data, pieces, tables, n_bytes, aligned):
 
 @kernel(inline=True)
 def replace_run(data, first, i, stop, tables, out, n, limit, sources, aligned, state):
-    """Replaces clusters from byte i on, until `limit` bytes are written: the next i, n and state."""
+    """Replaces clusters from byte i on, until `limit` bytes are written; returns the next i, n and state."""
     trie, n_units, texts, n_texts, page, member, plain = tables
     cluster, place, held, change = state
     while i < stop and n <= limit:
@@ -104,7 +104,7 @@ def replace_run(data, first, i, stop, tables, out, n, limit, sources, aligned, s
             if run > i:
                 n, place = write(data, first, stop, place, held, change, out, n, sources, aligned)
                 held = -1
-                if place == i or not aligned:  # the place of each is its own
+                if place == i or not aligned:  # each character keeps its own place
                     copy_run(data, i, run - 1 - i, out, n, sources, aligned)
                     n += run - 1 - i
                     place, held, change = run - 1, np.int64(data[run - 1]), 0
@@ -115,7 +115,7 @@ def replace_run(data, first, i, stop, tables, out, n, limit, sources, aligned, s
             part = cluster = cluster_end(data, i, stop, page, member)
             if cluster - i <= LONGEST:
                 value = look_up(trie, n_units, data, i, cluster, texts, n_texts)
-        if value < 0:  # no replacement of the whole cluster: character by character
+        if value < 0:  # the whole cluster has no entry: go on character by character
             part = i + width(data[i])
             value = look_up(trie, n_units, data, i, part, texts, n_texts)
         if value < 0:
@@ -140,7 +140,7 @@ def replace_run(data, first, i, stop, tables, out, n, limit, sources, aligned, s
 
 @kernel(inline=True)
 def write(data, first, stop, place, c, change, out, n, sources, aligned):
-    """Writes the new character c (-1: none yet) at n, with its place; the next n and place."""
+    """Writes the new character c (-1: none yet) at n, with its place; returns the next n and place."""
     if c < 0:
         return n, place
     before = n
@@ -158,7 +158,7 @@ def write(data, first, stop, place, c, change, out, n, sources, aligned):
 
 @kernel(inline=True)
 def look_up(trie, n_units, data, i, stop, texts, n_texts):
-    """The value of the shortest prefix of data[i:stop] in the double array; -1: none, or not where a character begins."""
+    """The value of the shortest prefix of data[i:stop] in the double array; -1: no value, or one within a character."""
     at = offset(trie[0]) if n_units else 0
     while i < stop:
         label = np.int64(data[i])
@@ -178,6 +178,7 @@ def look_up(trie, n_units, data, i, stop, texts, n_texts):
 
 @kernel(inline=True)
 def offset(unit):
+    """The offset in a unit of the double array."""
     return np.int64(unit >> 10) << np.int64((unit & (1 << 9)) >> 6)
 
 
@@ -189,8 +190,8 @@ def cluster_end(data, i, stop, page, member):
     if 0x20 <= c < 0x7F and (i == stop or data[i] < 0x80):
         return i
     kind = kind_of(page, member, c)
-    picture = 1 if kind == PICTURE else 0  # 1: after a picture and extenders; 2: and a joiner
-    # 1: after a consonant and extenders; 2: with a linker among them
+    picture = 1 if kind == PICTURE else 0  # 1: behind a picture and extenders; 2: and a joiner
+    # 1: behind a consonant and extenders; 2: with a linker among them
     conjunct = 1 if kind == CONSONANT else 0
     while i < stop:
         before = kind

@@ -1,6 +1,6 @@
-"""Bytes in pieces: packing them, and rewriting them byte by byte.
+"""Packing pieces of text, and rewriting them byte by byte.
 
-Piece i of a text is data[start[i]:end[i]]; results are packed, with offsets[n_pieces + 1].
+Piece i is data[start[i]:end[i]]; results are packed, with offsets[n_pieces + 1].
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.memory import copy, is_given, owned, store_u32, tail, view
 from gputok.kernels.signatures import i64
 
-PREFIX = 256  # the row of a byte table that holds the bytes put before a piece
+PREFIX = 256  # row of a byte table: the bytes of the prefix
 MAP, PREPEND = 1, 2  # bits of `mode`
 
 
 def gather(data: np.ndarray, start: np.ndarray, end: np.ndarray):
-    """The bytes of each piece, packed one after the other.
+    """Packs the bytes of pieces one after the other.
 
     data uint8[n]; start, end int64[n_pieces] -> uint8[total], offsets int64[n_pieces + 1].
     """
@@ -44,13 +44,13 @@ def rewrite_bytes(
     table: np.ndarray,
     alignment: tuple[np.ndarray, np.ndarray] | None = None,
 ):
-    """Packs pieces with each byte replaced by up to four others, and a prefix before some of them.
+    """Packs pieces, replaces each byte by up to four others, and puts a prefix before some pieces.
 
     data uint8[n]; start, end int64[n_pieces]; mode uint8[n_pieces], bits: 1 replace bytes, 2 put the prefix;
-    table uint32[2, 257]: how many bytes stand for a byte, and which (the lowest first), row 256 being the
-    prefix; alignment: int32[n], int32[n], or None.
-    -> uint8[total], offsets int64[n_pieces + 1], alignment or None: what replaces a byte comes from where that
-    byte came from, a prefix from where the first byte of its piece did.
+    table uint32[2, 257]: the number of bytes that replace each byte, and these bytes (the lowest first); column 256 is the
+    prefix; alignment: where each byte came from, int32[n], int32[n], or None.
+    -> uint8[total], offsets int64[n_pieces + 1], alignment or None: a replacement comes from the place of its byte, and a
+    prefix from the place of the first byte of its piece.
     """
     start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
     pieces = pointer(start), pointer(end), pointer(mode), len(start)
@@ -89,7 +89,10 @@ def _rewrite_bytes(data, pieces, table, origin):
         first, stop = start[i], end[i]
         row = -1 if mode[i] & PREPEND else 0  # row -1 is the prefix, then one for each byte
         mapped = mode[i] & MAP
-        if row == 0 and not mapped and not n_aligned:
+        if not mapped and not n_aligned:
+            if row:
+                store_u32(out, n, codes[PREFIX])
+                n += widths[PREFIX]
             copy(out, n, data, first, stop - first)
             n += stop - first
             continue

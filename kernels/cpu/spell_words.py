@@ -1,7 +1,7 @@
-"""From the bytes of words to symbols: which characters there are, and each word as the ids of its characters.
+"""From the bytes of words to symbols: counting characters, and writing each word as the ids of its characters.
 
-A character has a *role* in its word, since a prefix or a suffix changes its name there:
-bit 0 is set unless it is the first, bit 1 if it is the last. Without affixes there is one role, 0.
+A character has a *role* in its word, since a prefix or a suffix changes its token: bit 0 is set unless the character is the
+first, bit 1 if the character is the last. Without affixes the only role is 0.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from gputok.kernels.signatures import U16orU32, boolean, i32, i64, u8
 
 @kernel(inline=True)
 def _number(data, i, byte_level):
-    """(number, bytes) of the character at data[i]: its code point, or the byte itself where bytes stand for characters."""
+    """(number, bytes) of the character at data[i]: its code point, or the byte itself if bytes stand for characters."""
     return (np.int64(data[i]), np.int64(1)) if byte_level else character(data, i)
 
 
@@ -58,9 +58,9 @@ def _spell_words(data, offsets, ids, byte_level, symbols, symbol_offsets):
 def count_characters(
     data: np.ndarray, offsets: np.ndarray, counts: np.ndarray, *, byte_level: bool, n_roles: int
 ) -> np.ndarray:
-    """How often each character stands in each role: int64[characters, n_roles], weighted by the words' counts.
+    """Counts each character in each role, weighted by the counts of the words: int64[characters, n_roles].
 
-    Rows are code points, or bytes with byte_level; there are as many as the text can need.
+    Rows are code points, or bytes with byte_level. The number of rows fits the largest character of the text.
     """
     highest = int(data.max()) if len(data) else 0
     rows = 0x80 if highest < 0x80 else 0x800 if highest < 0xE0 else 0x10000 if highest < 0xF0 else 0x110000
@@ -72,9 +72,9 @@ def count_characters(
 def spell_words(
     data: np.ndarray, offsets: np.ndarray, ids: np.ndarray, *, byte_level: bool, dtype: type
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The words as symbols: (symbols dtype[m], offsets int64[u + 1]).
+    """Writes words as symbols: (symbols dtype[m], offsets int64[u + 1]).
 
-    ids: int32[characters, roles], of each character in each role; -1: it is dropped, and its neighbours meet.
+    ids: int32[characters, roles], the symbol of each character in each role; -1: the character is left out.
     """
     if byte_level and ids.shape[1] == 1 and ids.min() >= 0:
         return ids[:, 0].astype(dtype)[data], offsets

@@ -1,4 +1,4 @@
-"""Cutting pieces where an automaton finds its matches."""
+"""Cutting pieces of text at the matches of an automaton."""
 
 from __future__ import annotations
 
@@ -24,41 +24,41 @@ def split_words(
     drop: np.ndarray,
     keep_empty: bool = False,
 ):
-    """Walks the automaton over each piece, which is a text of its own, and cuts it into matches and gaps.
+    """Walks an automaton over each piece, as if the piece were a text of its own, and cuts it into matches and gaps.
 
     data uint8[n]; start, end int64[n_pieces]; frozen bool[n_pieces] or None: pieces that stay whole;
-    automaton: see kernels/__init__.py; cut bool[2, 2]: is there a cut between two spans, the first and the
-    second being matches (1) or gaps (0); drop bool[2]: are spans that are gaps, or matches, left out.
+    automaton: see kernels/__init__.py; cut bool[2, 2]: whether to cut between a first and a second span, each a
+    gap (0) or a match (1); drop bool[2]: whether to leave out gaps, and matches.
     -> start, end int64[n_words], rows int64[n_pieces + 1]: piece i became words rows[i]:rows[i + 1].
 
-    A match is the leftmost-first one from where the last ended; an empty one is taken unless it touches the
-    last match, and then the search goes on one character later (as Oniguruma's `find_iter` does). Neighbouring
-    characters without a match are one gap. Empty words are left out, but with `keep_empty` empty matches are not.
+    A match is the leftmost-first match from the end of the last match on. An empty match counts unless it touches the last
+    match; then the search goes on one character later (as Oniguruma's `find_iter` does). Neighbouring characters without
+    a match are one gap. Empty words are left out, except empty matches with `keep_empty`.
     """
     start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
     pieces = pointer(start), pointer(end), pointer(frozen), len(start)
     tables = tuple(pointer(table) for table in automaton[:5])
     n_classes = automaton.delta.shape[1] - 1
     rule = rule_of(cut, drop, keep_empty)
-    between = int(end[-1] - start[0]) if len(start) else 0  # about so many bytes: the kernel makes more room
+    between = int(end[-1] - start[0]) if len(start) else 0  # a guess: the kernel makes more room
     capacity = len(start) + max(between, 0) // 4 + 16
     return _split_words(pointer(data), pieces, tables, n_classes, rule, capacity)
 
 
 def rule_of(cut, drop, keep_empty):
-    """What the kernel takes for `cut`, `drop` and `keep_empty` of `split_words`."""
+    """The settings `cut`, `drop` and `keep_empty` of `split_words` as the kernel takes them."""
     return _rule(cut.tobytes() + drop.tobytes(), keep_empty)
 
 
 @functools.cache
 def _rule(flags, keep_empty):
-    """One integer: bit 2a + b is cut[a, b], bits 4 and 5 are drop, bit 6 is keep_empty."""
+    """The settings as one integer: bit 2a + b is cut[a, b], bits 4 and 5 are drop, bit 6 is keep_empty."""
     return sum(flag << i for i, flag in enumerate(flags)) | keep_empty << 6
 
 
 @kernel(inline=True)
 def _wide_class(data, at, page, member):
-    """The class of the character of more than one byte at `at`, and its length in bytes."""
+    """The class, and the length in bytes, of the character of more than one byte at `at`."""
     c, size = decode_wide(data, np.uint64(at))
     return np.int64(member[np.uint64(page[c >> U7]) << U7 | c & np.uint64(127)]), np.int64(size)
 
@@ -88,10 +88,12 @@ def _split_words(data, pieces, tables, n_classes, rule, capacity):
         flag = -1  # of the last span: -1 none, 0 gap, 1 match
         last_match = -1  # where it ended
         while p <= stop:
-            if n + 3 + n_pieces - i > capacity:  # at most two words here, and one at the end of each piece
+            if (
+                n + 3 + n_pieces - i > capacity
+            ):  # room for two words here, and for one at the end of each piece
                 capacity *= 2
                 starts, ends = grown(starts, n, capacity), grown(ends, n, capacity)
-            # The longest walk from p; `found` is the last place where it accepted.
+            # The longest walk from p; `found` is the last place where the automaton accepted.
             found, q, state = -1, p, 0
             while True:
                 if q == stop:
@@ -118,7 +120,7 @@ def _split_words(data, pieces, tables, n_classes, rule, capacity):
             for span in range(2):
                 if not spans >> span & 1:
                     continue
-                at = p if span else gap  # a span of this kind begins
+                at = p if span else gap  # where a span of this kind begins
                 if flag >= 0 and rule >> (2 * flag + span) & 1:
                     if word < at + (flag & rule >> 6) and not rule >> (4 + flag) & 1:
                         starts[n] = word
@@ -128,7 +130,7 @@ def _split_words(data, pieces, tables, n_classes, rule, capacity):
                 flag = span
             if spans & 2:
                 p = gap = last_match = found
-            else:  # one character without a match, and those after it that can't begin one
+            else:  # one character without a match, and the characters behind it that can't begin one
                 while p < stop:
                     p += width(data[p])
                     if p == stop:

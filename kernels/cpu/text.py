@@ -1,4 +1,4 @@
-"""Text as bytes: is it UTF-8, and where is some pattern in it?"""
+"""Text as bytes: finding invalid UTF-8, and finding a pattern."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ ERROR = 48  # the last state of UTF8_STEPS
 
 
 def _utf8_steps() -> np.ndarray:
-    """uint64[256]: for each byte, the next state of an automaton from each state, where a state is a shift of this word.
+    """The steps of an automaton that checks UTF-8, uint64[256]: a word for each byte.
 
-    The states by what is to come: nothing, one byte, two, three; two, the first not below A0 (behind E0) or not above 9F
-    (ED); three, the first not below 90 (F0) or not above 8F (F4); and the error, which stays. This is table 3-7 of the
-    Unicode standard; the shifts are Per Vognsen's (2020), and take a byte a cycle whatever the text is.
+    A state is a shift: the word of a byte, shifted right by the state, has the next state in its lower six bits (Per
+    Vognsen 2020). The walk takes one cycle a byte, whatever the text is. The states say which bytes must follow: none; one;
+    two; three; two, the first of them not below A0 (after E0) or not above 9F (after ED); three, the first of them not
+    below 90 (after F0) or not above 8F (after F4); and the error state, which stays. See table 3-7 of the Unicode standard.
     """
     start, one, two, three, after_e0, after_ed, after_f0, after_f4 = range(0, 48, 6)
     steps = [dict.fromkeys(range(0, 54, 6), ERROR) for _ in range(256)]
@@ -42,9 +43,9 @@ UTF8_STEPS = _utf8_steps()
 
 
 def find_invalid_utf8(data: np.ndarray) -> int:
-    """The index in data (uint8[n]) of the first byte that begins no valid UTF-8 character; -1: all is valid.
+    """The index in data (uint8[n]) of the first byte that begins no valid UTF-8 character; -1 if all of it is valid.
 
-    That is `UnicodeDecodeError.start`. Over-long forms, surrogates and code points past U+10FFFF are invalid.
+    The result is that of `UnicodeDecodeError.start`. Over-long forms, surrogates and code points past U+10FFFF are invalid.
     """
     return _find_invalid_utf8(pointer(data), len(data), UTF8_STEPS)
 
@@ -52,7 +53,7 @@ def find_invalid_utf8(data: np.ndarray) -> int:
 @kernel(i64, i64, u64[:])
 def _find_invalid_utf8(data, n_bytes, utf8_steps):
     text, n, steps = view(data, np.uint8), np.uint64(n_bytes), view(utf8_steps)
-    p, state, good = U0, U0, U0  # all before `good` is valid
+    p, state, good = U0, U0, U0  # all bytes before `good` are valid
     while p < n:
         stop = min(p + U64, n)
         if state == U0 and stop == p + U64:
@@ -73,7 +74,7 @@ def _find_invalid_utf8(data, n_bytes, utf8_steps):
             break
     if state == U0:
         return np.int64(-1)
-    p, state = good, U0  # again, looking where each character begins
+    p, state = good, U0  # walk again from `good`, and note where each character begins
     while p < n:
         if state == U0:
             good = p
@@ -85,7 +86,7 @@ def _find_invalid_utf8(data, n_bytes, utf8_steps):
 
 
 def find_bytes(data: np.ndarray, pattern: np.ndarray) -> np.ndarray:
-    """Where `pattern` (uint8[m], m at least 1) occurs in data (uint8[n]), from left to right, not overlapping: int64[]."""
+    """Finds where `pattern` (uint8[m], m >= 1) occurs in data (uint8[n]), from left to right without overlap: int64[]."""
     return _find_bytes(pointer(data), len(data), pointer(pattern), len(pattern))
 
 
@@ -94,10 +95,10 @@ def _find_bytes(data, n_bytes, pattern, size):
     text, pattern = view(data, np.uint8), view(pattern, np.uint8)
     found, n = np.empty(64, np.int64), 0
     last, first, final = n_bytes - size, pattern[0], pattern[size - 1]
-    free = 0  # where the next may begin
+    free = 0  # where the next occurrence may begin
     at = 0
     while at <= last:
-        if at + 63 <= last:  # 64 places at a time: both ends must be right
+        if at + 63 <= last:  # 64 places at a time: the first and the last byte must match
             hits, width = equal_bytes(text, at, first) & equal_bytes(text, at + size - 1, final), 64
         else:
             hits, width = U1, 1

@@ -1,10 +1,10 @@
-"""Training parity-aware BPE: at each step the most frequent pair of the language that is worst off (Foroutan et al.,
-"Parity-Aware Byte-Pair Encoding", 2025, arXiv:2508.04796), as `reference.train_parity_bpe` defines it.
+"""Training parity-aware BPE: each step merges the most frequent pair of the language that is worst off.
 
-Every language has its own words, pairs and queue; its development words are one more language that is merged, but
-never asked for a pair. All pairs are in one hash table by (language, left, right). A pair's words are a linked list.
-A queue is a pairing heap: building it costs one comparison a pair, and most pairs are never looked at again.
-A count that has fallen is noticed when its pair comes up; one that has risen is queued anew.
+The source is Foroutan et al., "Parity-Aware Byte-Pair Encoding", 2025, arXiv:2508.04796; `reference.train_parity_bpe` is the
+definition. Each language has its own words, pairs and queue. The development words of a language are one more language,
+which is merged but never chosen. All pairs are in one hash table by (language, left, right). The words of a pair are a
+linked list. A queue is a pairing heap: building the heap costs one comparison a pair, and most pairs are never looked at
+again. If a count has fallen, that is noticed when the pair comes up; if a count has risen, the pair is queued again.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from gputok.kernels.cpu.primitives.token_strings import (
 )
 from gputok.kernels.signatures import Bools, F64s, I64s, U8s, U32s, U64s, boolean, f64, i64, u8, u64
 
-_SLICE = 2_000_000  # symbols looked at between two calls of progress
+_SLICE = 2_000_000  # symbols between two calls of progress
 _TOKEN_BITS, _LANGUAGE_BITS = 24, 15  # of a key: language, left, right
 _MERGES, _TOKENS, _PAIRS, _ENTRIES, _NODES, _FREE, _RISEN, _CHOICES, _EXHAUSTED, _N_SCALARS = range(10)
-# of a pair; _WORDS: its first node or -1; _STAMP: step in which it rose
+# of a pair; _WORDS: its first node or -1; _STAMP: the step in which its count rose
 _KEY, _COUNT, _WORDS, _STAMP, _FIELDS = range(5)
-# of an entry of a queue; _QUEUED: the count that it was queued with
+# of an entry of a queue; _QUEUED: the count when it was queued
 _PAIR, _QUEUED, _CHILD, _SIBLING = range(4)
 
 
@@ -47,11 +47,11 @@ class _State(NamedTuple):
     counts: I64s  # int64[words]
     languages: I64s  # int64[words]
     visited: I64s  # int64[words], the last step that merged in it
-    total: F64s  # float64[languages], symbols of the texts that are balanced
+    total: F64s  # float64[languages], number of symbols of the texts to balance
     first: F64s  # float64[languages], the same before any merge
     exhausted: Bools  # bool[languages]
-    recent: I64s  # int64[window], the last choices, in turn
-    chosen: I64s  # int64[languages], how many of those are each language
+    recent: I64s  # int64[window], the last choices
+    chosen: I64s  # int64[languages], how often each language is among the last choices
     waiting: Bools  # bool[languages]
     text: U8s  # uint8[bytes], the tokens' strings
     text_end: I64s  # int64[ids + 1]
@@ -61,7 +61,7 @@ class _State(NamedTuple):
     slots: I64s  # int64[power of two], a hash table: pair + 1, or 0
     pairs: I64s  # int64[_FIELDS * pairs]
     nodes: I64s  # int64[2 * nodes], word and next node
-    risen: I64s  # int64[pairs of this step whose count rose]
+    risen: I64s  # int64[pairs], the pairs whose count rose in this step
     entries: I64s  # int64[4 * entries]
     root: I64s  # int64[2 * languages + 1], the first entry of each queue, or -1
 
@@ -76,7 +76,7 @@ def _key(language, a, b):
 
 @kernel(inline=True)
 def _slot(slots, pairs, key):
-    """Where a pair is, or would be."""
+    """The slot of a pair, or the free slot where the pair belongs."""
     mask = np.uint64(len(slots) - 1)
     at = np.uint64(key) * GOLDEN
     at = (at ^ at >> U32) & mask
@@ -87,7 +87,7 @@ def _slot(slots, pairs, key):
 
 @kernel(inline=True)
 def _change(at, slots, pairs, risen, key, amount, step):
-    """Adds to a pair's count; returns the pair."""
+    """Adds to the count of a pair; returns the pair."""
     slot = _slot(slots, pairs, key)
     if slots[slot] == 0:
         new = _FIELDS * at[_PAIRS]
@@ -105,7 +105,7 @@ def _change(at, slots, pairs, risen, key, amount, step):
 
 @kernel(inline=True)
 def _add_word(at, pairs, nodes, pair, word):
-    """Lets a pair know a word that has it. Words are visited one after the other, so that it is there once a visit."""
+    """Adds a word to the list of a pair. Words are visited in order, so comparing with the head of the list avoids duplicates."""
     first = pairs[_FIELDS * pair + _WORDS]
     if first >= 0 and nodes[2 * first] == word:
         return
@@ -121,7 +121,7 @@ def _add_word(at, pairs, nodes, pair, word):
 
 @kernel
 def _with_room(at, slots, pairs, nodes, risen, size):
-    """Room for the changes of a word of so many symbols, each in its language and in all together."""
+    """The arrays, with room for the changes of a word of `size` symbols, in its language and in the sum of all."""
     changes = 8 * size
     pairs = room(pairs, _FIELDS * (at[_PAIRS] + changes))
     nodes = room(nodes, 2 * (at[_NODES] + 2 * size))
@@ -149,7 +149,7 @@ def _head(text, start, end):
 
 @kernel(inline=True)
 def _after(text, text_end, head, a, b):
-    """Whether the string of token a, which is another one, is behind that of b."""
+    """Whether the string of token a comes after the string of another token b."""
     if head[a] != head[b]:
         return head[a] > head[b]
     i, j = text_end[a], text_end[b]
@@ -161,7 +161,7 @@ def _after(text, text_end, head, a, b):
 
 @kernel(inline=True)
 def _link(entries, pairs, text, text_end, head, i, j):
-    """Joins two heaps: the higher count is on top, among equals the pair whose strings are last."""
+    """Joins two heaps: the higher count is on top; of equal counts, the pair whose strings come last."""
     count, other = entries[4 * i + _QUEUED], entries[4 * j + _QUEUED]
     swap = other > count
     if other == count:
@@ -187,7 +187,7 @@ def _push(entries, root, pairs, text, text_end, head, queue, entry):
 
 @kernel
 def _pop(entries, root, pairs, text, text_end, head, queue):
-    """Takes the first entry out: its children are joined in twos, then one after the other."""
+    """Removes the first entry: its children are joined in pairs, then one after the other."""
     tree = entries[4 * root[queue] + _CHILD]
     joined = np.int64(-1)
     while tree >= 0:
@@ -226,7 +226,7 @@ def _queue_risen(at, risen, entries, root, pairs, text, text_end, head):
 
 @kernel(_State, i64, i64, i64, boolean)
 def _count_pairs(state, begin, end, n, in_all):
-    """Counts the pairs of some words, and queues none of them yet."""
+    """Counts the pairs of some words, without queueing them."""
     (
         at, prefix, symbols, length, start, size, counts, languages, visited, total, first, exhausted, recent, chosen,
         waiting, text, text_end, head, names, merges, slots, pairs, nodes, risen, entries, root,
@@ -248,7 +248,7 @@ def _count_pairs(state, begin, end, n, in_all):
 
 @kernel
 def _choose(at, total, first, ratio, exhausted, recent, chosen, waiting, threshold):
-    """The language that is worst off, unless it has been chosen too often of late."""
+    """Chooses the language that is worst off, unless it was chosen too often of late."""
     n, window = len(total), len(recent)
     waiting[:] = False
     n_waiting = 0
@@ -278,7 +278,7 @@ def _choose(at, total, first, ratio, exhausted, recent, chosen, waiting, thresho
 
 @kernel
 def _best_pair(at, entries, root, pairs, text, text_end, head, queue, least):
-    """The pair that a queue has first, or -1; a count that has fallen is corrected first."""
+    """The first pair of a queue, or -1; counts that have fallen are corrected on the way."""
     while root[queue] >= 0:
         entry = root[queue]
         pair = entries[4 * entry + _PAIR]
@@ -294,7 +294,7 @@ def _best_pair(at, entries, root, pairs, text, text_end, head, queue, least):
 
 @kernel(_State, i64, i64, i64, i64, i64, boolean, f64[:], f64, i64)
 def _merge_pairs(state, n, merges_wanted, least, max_length, global_merges, dev, ratio, threshold, work):
-    """Merges until about so many symbols were looked at; whether all is done, and the state."""
+    """Merges for about `work` symbols: (whether training is done, the state)."""
     (
         at, prefix, symbols, length, start, size, counts, languages, visited, total, first, exhausted, recent, chosen,
         waiting, text, text_end, head, names, merges, slots, pairs, nodes, risen, entries, root,
@@ -325,7 +325,7 @@ def _merge_pairs(state, n, merges_wanted, least, max_length, global_merges, dev,
         key = pairs[_FIELDS * pair + _KEY] & ((1 << 2 * _TOKEN_BITS) - 1)
         a, b = np.uint64(key >> _TOKEN_BITS), np.uint64(key & ((1 << _TOKEN_BITS) - 1))
 
-        # 2. Its string, which may be a token already
+        # 2. The string of the merged token, which may be a token already
         begin = text_end[at[_TOKENS]]
         text = room(
             text, begin + text_end[a + np.uint64(1)] - text_end[a] + text_end[b + np.uint64(1)] - text_end[b]
@@ -344,7 +344,7 @@ def _merge_pairs(state, n, merges_wanted, least, max_length, global_merges, dev,
         at[_MERGES] += 1
         step = at[_MERGES]
 
-        # 3. In the words that each language knows to have it
+        # 3. Merge in the words that each language knows to contain the pair
         for language in range(2 * n):
             pair = slots[_slot(slots, pairs, _key(language, a, b))] - 1
             if pair < 0 or pairs[_FIELDS * pair + _WORDS] < 0:
@@ -429,15 +429,19 @@ def train_parity_bpe(
     limits: ParityLimits,
     progress: Callable[[int, int], None] | None = None,
 ) -> BpeMerges:
-    """`reference.train_parity_bpe`."""
+    """Learns the merges of parity-aware BPE; see `reference.train_parity_bpe`.
+
+    Raises:
+        OverflowError: Too many tokens could be learnt, or there are too many languages.
+    """
     n, n_tokens = limits.languages, len(token_offsets) - 1
     ids = n_tokens + min(limits.merges, len(symbols))
     if ids >= 1 << _TOKEN_BITS:
         raise OverflowError(
-            f"{ids:,} tokens could be learnt, and pairs hold {_TOKEN_BITS} bits: lower num_merges"
+            f"{ids:,} tokens could be learnt, and at most {1 << _TOKEN_BITS:,} are possible: lower num_merges"
         )
     if 2 * n + 1 >= 1 << _LANGUAGE_BITS:
-        raise OverflowError(f"{n:,} languages: at most {(1 << _LANGUAGE_BITS - 1) - 1:,} can be told apart")
+        raise OverflowError(f"{n:,} languages: at most {(1 << _LANGUAGE_BITS - 1) - 1:,} are possible")
     size = np.diff(offsets)
     balanced = (languages >= n) == limits.dev
     total = np.bincount(languages[balanced] % n, (size * counts)[balanced], n).astype(

@@ -15,7 +15,7 @@ ROOT = 1
 
 @kernel(inline=True)
 def follow(edges, mask, node, byte):
-    """(child, id + 1 of the string that ends there or 0) behind an edge; child 0: there is none.
+    """Follows an edge: (child, id + 1 of the string that ends there, or 0); child 0: no such edge.
 
     edges: view of uint64[capacity, 2], node << 8 | byte (0: free), id + 1 << 32 | child.
     """
@@ -33,6 +33,7 @@ def follow(edges, mask, node, byte):
 
 @kernel(inline=True)
 def slot_of(edges, mask, key):
+    """The slot of an edge, or the free slot where it belongs."""
     at = hash_pair(key) & mask
     while edges[at << U1] != U0 and edges[at << U1] != key:
         at = (at + U1) & mask
@@ -40,7 +41,7 @@ def slot_of(edges, mask, key):
 
 
 def build_trie(data, offsets, ids):
-    """The edges of packed strings (uint8[n_bytes], int64[n + 1]) with ids uint32[n]; of equal ones the last counts."""
+    """Builds the edges of packed strings (uint8[n_bytes], int64[n + 1]) with ids uint32[n]; of equal strings the last counts."""
     return _build_trie(plain(data, np.uint8), plain(offsets, np.int64), plain(ids, np.uint32)).reshape(-1, 2)
 
 

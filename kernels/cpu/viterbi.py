@@ -1,8 +1,8 @@
 """The stages `viterbi` and `sample_paths`: the tokens of words by a unigram language model.
 
-The lattice of a word has a node between its characters and an arc for each token that fits, with its score; where
-no token is a single character, an arc of the unknown token's score crosses it. The arcs that begin at one place come
-from one walk of the trie, so that a word costs its length times the longest token at most.
+The lattice of a word has a node between its characters, and an arc with a score for each token that fits. A character that
+is no token has an arc with the score of the unknown token. One walk of the trie finds all arcs that begin at one place, so
+that the cost of a word is at most its length times the length of the longest token.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from gputok.kernels.signatures import f64, i64, u32, u64
 def viterbi(data, start, end, tables):
     """Cuts word i = data[start[i]:end[i]] into the tokens rows[i]:rows[i + 1] of the highest sum of scores.
 
-    Of equal sums to one place that one counts whose last token begins first. Unknown characters side by side are
-    one token, or with fallback the tokens of their bytes, each spanning all of them.
+    Of two paths of equal sums to one place, the path whose last token begins first wins. Neighbouring unknown characters
+    become one token, or with fallback the tokens of their bytes, each of which spans all of the characters.
     data uint8[n]; start, end int64[n_words] -> ids uint32[t], start int64[t], end int64[t], rows int64[n_words + 1].
-    Without an unknown token, a word that needs it is an error: t is then -1 - its number, and no array is filled.
+    If a word needs an unknown token that the model lacks, t is -1 - the number of that word, and no array is filled.
     """
     return _stage(_viterbi, data, start, end, tables)
 
@@ -36,8 +36,8 @@ def viterbi(data, start, end, tables):
 def sample_paths(data, start, end, tables, alpha, n_best, random):
     """Like viterbi, but with tokens drawn at random.
 
-    With n_best > 0, one of so many best paths by exp(alpha * its score); else from the whole lattice, with the
-    weights that `tokenizers` uses, in which alpha scales the sum up to a node once more at each node.
+    With n_best > 0, one of the n_best best paths is drawn, with weight exp(alpha * score). Else the path is drawn from the
+    whole lattice, with the weights of `tokenizers`, in which alpha scales the sum up to a node again at each node.
     random: uint64[1], not 0.
     """
     return _stage(_sample_paths, data, start, end, tables, alpha, n_best, random)
@@ -54,11 +54,13 @@ def _stage(kernel, data, start, end, tables, *options):
 
 @kernel(inline=True)
 def rounded(x, single):
+    """A sum as SentencePiece rounds it if `single`, to float32."""
     return np.float64(np.float32(x)) if single else x
 
 
 @kernel(inline=True)
 def longest_word(starts, ends, n_words):
+    """The number of bytes of the longest word."""
     longest = np.int64(0)
     for w in range(n_words):
         longest = max(longest, ends[w] - starts[w])
@@ -69,8 +71,8 @@ def longest_word(starts, ends, n_words):
 def write_path(data, first, n, options, path, tokens, t):
     """Writes the tokens of the path that ends at n: `arc` has the token that ends at a place, `origin` where it begins.
 
-    options: of `options_of`; path: origin, arc, and scratch, of int32[n + 1]; tokens: ids, begins, ends. All are views:
-    of arrays, each word would count all of them up and down.
+    options: of `options_of`; path: origin, arc, and scratch, each int32[n + 1]; tokens: ids, begins, ends. All are views:
+    arrays would be reference-counted at each word.
     """
     edges, mask, unk, single, fallback, has_fallback = options
     origin, arc, after = path
@@ -86,7 +88,7 @@ def write_path(data, first, n, options, path, tokens, t):
         if unk >= 0 and id == np.uint32(unk):
             while stop < n and arc[after[stop]] == id:
                 stop = np.int64(after[stop])
-            # All of it together may be a token after all.
+            # All of these characters together may be a token.
             node, found = np.uint64(ROOT), np.uint64(0)
             q = p
             while not single and q < stop and node:
@@ -115,7 +117,7 @@ def write_path(data, first, n, options, path, tokens, t):
 
 @kernel(inline=True)
 def options_of(tables):
-    """What `write_path` asks of the tables."""
+    """The tables as `write_path` takes them."""
     edges, fallback = view(tables.edges), view(tables.fallback)
     return (
         edges,
@@ -150,10 +152,9 @@ def _viterbi(words, tables, tokens, rows):
 
 @kernel(inline=True)
 def best_tokens(data, first, n, model, best, path, out, t):
-    """Writes the tokens of the word data[first:first + n], and returns the number of all tokens now; -1: it needs an
-    unknown token that isn't there.
+    """Writes the tokens of the word data[first:first + n], and returns the number of all tokens now.
 
-    model: of options_of, scores and the unknown token's score; best: float64[n + 1], best[0] is 0; path, out: as
+    The result is -1 if the word needs an unknown token that the model lacks. model: of options_of, scores and the unknown token's score; best: float64[n + 1], best[0] is 0; path, out: as
     `write_path` takes them.
     """
     options, scores, unk_score = model
@@ -197,7 +198,7 @@ def log_add(a, b):
 
 @kernel(inline=True)
 def arcs_of(data, first, n, tables):
-    """int32[n_arcs, 3]: where each arc of a word begins and ends, and its token; in this order."""
+    """The arcs of a word, int32[n_arcs, 3]: where the arc begins, where it ends, and its token; ordered by these."""
     edges, mask = view(tables.edges), np.uint64(len(tables.edges) - 1)
     n_arcs = 0
     arcs = np.empty((0, 3), np.int32)
@@ -230,7 +231,7 @@ def arcs_of(data, first, n, tables):
 
 @kernel(inline=True)
 def draw(weights, n, random):
-    """The index of one of n weights, or of the first where no weight counts."""
+    """Draws the index of one of n weights; 0 if the sum of weights is 0 or infinite."""
     total = 0.0
     for i in range(n):
         total += weights[i]
@@ -249,7 +250,7 @@ def sample_lattice(arcs, n, tables, alpha, random, origin, arc):
     """Draws a path of the whole lattice, from its end to its beginning."""
     total = np.zeros(n + 1)
     first_arc, last_arc = np.full(n + 1, -1, np.int32), np.full(n + 1, -1, np.int32)
-    before = np.empty(len(arcs), np.int32)  # arcs that end at one place, as a list from last_arc on
+    before = np.empty(len(arcs), np.int32)  # a list for each place: the arcs that end there, from last_arc on
     widest, most = np.zeros(n + 1, np.int32), 0
     for i in range(len(arcs)):
         p, q, id = arcs[i]
@@ -279,9 +280,11 @@ def sample_lattice(arcs, n, tables, alpha, random, origin, arc):
 
 @kernel(inline=True)
 def sample_best(arcs, n, tables, alpha, n_best, random, origin, arc):
-    """Draws one of the n_best paths of the highest sums."""
+    """Draws one of the n_best paths with the highest sums."""
     totals = np.empty((n + 1, n_best))
-    came_by = np.empty((n + 1, n_best, 2), np.int32)  # the last arc, and which path to its beginning
+    came_by = np.empty(
+        (n + 1, n_best, 2), np.int32
+    )  # the last arc, and the number of the path to its beginning
     counts = np.zeros(n + 1, np.int64)
     totals[0, 0], counts[0] = 0.0, 1
     for i in range(len(arcs)):

@@ -63,14 +63,26 @@ def new_table(capacity: int = 1 << 17, n_bytes: int = 1 << 20) -> WordTable:
     )
 
 
+def n_bytes_of(capacity: int, arena_bytes: int) -> int:
+    """The memory of a table with so many slots and bytes of words."""
+    return 32 * capacity + arena_bytes + 8 * (2 * room(capacity) + 1)
+
+
+def wanted(table: WordTable) -> tuple[int, int]:
+    """The number of slots and of bytes of words that the last stage wanted."""
+    capacity, arena_bytes = len(table.slots), len(table.arena)
+    while room(capacity) < table.state[WANTED_WORDS]:
+        capacity *= 2
+    while arena_bytes < table.state[WANTED_BYTES]:
+        arena_bytes *= 2
+    return capacity, arena_bytes
+
+
 def enlarged(table: WordTable) -> WordTable:
     """The same table with room for what the last stage wanted."""
     slots, arena, offsets, position, state = table
-    capacity, n_bytes, n = len(slots), len(arena), state[N_WORDS]
-    while room(capacity) < state[WANTED_WORDS]:
-        capacity *= 2
-    while n_bytes < state[WANTED_BYTES]:
-        n_bytes *= 2
+    n = state[N_WORDS]
+    capacity, n_bytes = wanted(table)
     if n_bytes > len(arena):
         arena = longer(arena[: state[N_BYTES]], n_bytes)
     if capacity > len(slots):
@@ -79,6 +91,12 @@ def enlarged(table: WordTable) -> WordTable:
         offsets = longer(offsets[: n + 1], room(capacity) + 1)
         position = longer(position[:n], room(capacity))
     return WordTable(slots, arena, offsets, position, state)
+
+
+def clear(table: WordTable) -> None:
+    """Forgets all words; the room for them stays."""
+    table.slots.fill(0)
+    table.state.fill(0)
 
 
 def longer(array: np.ndarray, length: int) -> np.ndarray:

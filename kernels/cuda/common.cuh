@@ -1,7 +1,8 @@
 // Types, and the few intrinsics that the kernels use, each wrapped once.
 //
-// Every kernel takes only 64-bit arguments (pointers and i64), so that any launcher can pass them alike. A build with
-// GPUTOK_EMULATE has the same functions from the emulator of the tests, which runs the kernels without a GPU.
+// Every kernel takes 64-bit arguments (pointers and i64) or structs of them by value, so that any launcher can pass them
+// alike. A build with GPUTOK_EMULATE has the same functions from the emulator of the tests, which runs the kernels without a
+// GPU.
 #pragma once
 
 typedef unsigned char u8;
@@ -17,6 +18,8 @@ typedef long long i64;
 #define KERNEL extern "C" __global__ void
 #define BOTH __host__ __device__ inline
 #define SHARED(type, name, size) __shared__ type name[size]
+// A struct among the parameters of a kernel. The compiler knows that it does not change, and that its pointers are global.
+#define BY_VALUE(type, name) const __grid_constant__ type name
 
 const u32 ALL_LANES = 0xffffffffu;
 
@@ -35,9 +38,11 @@ __device__ inline u64 warp_shuffle(u64 value, int lane) { return __shfl_sync(ALL
 __device__ inline u64 atomic_add(u64* at, u64 value) { return atomicAdd(at, value); }
 __device__ inline u32 atomic_add(u32* at, u32 value) { return atomicAdd(at, value); }
 __device__ inline u64 atomic_min(u64* at, u64 value) { return atomicMin(at, value); }
+__device__ inline u32 atomic_min(u32* at, u32 value) { return atomicMin(at, value); }
 __device__ inline u64 atomic_max(u64* at, u64 value) { return atomicMax(at, value); }
 __device__ inline u32 atomic_or(u32* at, u32 value) { return atomicOr(at, value); }
 __device__ inline u64 atomic_cas(u64* at, u64 expected, u64 value) { return atomicCAS(at, expected, value); }
+__device__ inline u32 atomic_cas(u32* at, u32 expected, u32 value) { return atomicCAS(at, expected, value); }
 __device__ inline u32 atomic_exchange(u32* at, u32 value) { return atomicExch(at, value); }
 
 // Loads that other threads may be writing: never from a stale register or a read-only cache.

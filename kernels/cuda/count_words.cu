@@ -1,7 +1,8 @@
 // Counting words: one thread a word, in a table of distinct words (table.cuh).
 #include "table.cuh"
 
-const int HOT = 512;  // slots of a block's own table of frequent words
+const int HOT = 512;              // slots of a block's own table of frequent words
+const u32 NO_WORD = 0xffffffffu;  // a batch has fewer words, since it has at most 2^30 bytes
 
 // Adds to a word's count; false if it is new and there is no room.
 DEVICE bool add_word(const Table& table, const Texts& texts, u64* counts, u64 key, u64 hash, u64 count) {
@@ -20,60 +21,81 @@ KERNEL list_bits(const u32* __restrict__ bits, i64 n, const i64* __restrict__ ra
   }
 }
 
-// Counts words: batch[starts[w]:starts[w + 1]] once each, or where `starts` is null those of todo, todo_counts times.
-// A word for which there is no room goes to over[] with the count that is not in the table yet; n_over is how many.
-// [at most 64 registers, 8192 bytes shared]
-KERNEL count_words(const u8* arena, const u8* batch, const u32* starts, const u64* todo, const u64* todo_counts, i64 n,
-                   u64* keys, u64* counts, u32* tags, i64 capacity, u64* used, u64* over, u64* over_counts,
-                   u64* n_over) {
-  SHARED(u64, hot_keys, HOT);
-  SHARED(u64, hot_counts, HOT);
+struct Over {
+  u64* keys;    // words for which there is no room ...
+  u64* counts;  // ... and how often each occurs beside what the table has
+  u64* n;       // [1]
+};
+
+DEVICE void count_word(const Table& table, const Texts& texts, u64* counts, const Over& over, u64 key, u64 count) {
+  u64 hash = hash_bytes(key_text(texts, key), key_length(key));
+  if (add_word(table, texts, counts, key, hash, count)) return;
+  u64 place = atomic_add(over.n, (u64)1);
+  over.keys[place] = key;
+  over.counts[place] = count;
+}
+
+// Counts the words batch[starts[w]:starts[w + 1]]. A word for which there is no room goes to over[] with the count that is
+// not in the table yet. A block counts frequent words in a table of its own: of 32 bits each, since the shared memory of a
+// GPU has no addition of 64 bits, and a block has fewer than 2^31 words. A slot takes the first word that comes to it, since
+// frequent words come first; equal words keep the first of them.
+// [at most 64 registers, 4096 bytes shared]
+KERNEL count_words(const u8* arena, const u8* batch, const u32* starts, i64 n, u64* keys, u64* counts, u32* tags,
+                   i64 capacity, u64* used, u32* claimed, u64* n_claimed, u64* over_keys, u64* over_counts, u64* n_over) {
+  SHARED(u32, hot_words, HOT);
+  SHARED(u32, hot_counts, HOT);
   Texts texts = {arena, batch};
-  Table table = {keys, tags, capacity, used, (u64)capacity / 2};
+  Table table = {keys, tags, capacity, used, (u64)capacity / 2, claimed, n_claimed};
+  Over over = {over_keys, over_counts, n_over};
   for (i64 i = thread_index(); i < HOT; i += block_size()) {
-    hot_keys[i] = FREE;
+    hot_words[i] = NO_WORD;
     hot_counts[i] = 0;
   }
   sync_block();
   for (i64 i = global_index(); i < n; i += global_size()) {
-    u64 key = starts ? key_of(starts[i], starts[i + 1]) : todo[i];
-    u64 count = starts ? 1 : todo_counts[i];
+    u64 key = key_of(starts[i], starts[i + 1]);
     u64 hash = hash_bytes(key_text(texts, key), key_length(key));
-    // A block's own table takes the first word that comes to a slot: frequent words come first.
     i64 slot = (i64)(hash >> 20 & (HOT - 1));
-    u64 there = load_shared_word(&hot_keys[slot]);
-    if (there == FREE) {
-      there = atomic_cas(&hot_keys[slot], FREE, key);
-      if (there == FREE) there = key;
+    u32 there = load_shared_word(&hot_words[slot]);
+    if (there == NO_WORD) {
+      there = atomic_cas(&hot_words[slot], NO_WORD, (u32)i);
+      if (there == NO_WORD) there = (u32)i;
     }
-    if (same_word(texts, there, key)) {
-      atomic_add(&hot_counts[slot], count);
-      if (key < there) atomic_min(&hot_keys[slot], key);
-    } else if (!add_word(table, texts, counts, key, hash, count)) {
-      u64 place = atomic_add(n_over, (u64)1);
-      over[place] = key;
-      over_counts[place] = count;
+    if (same_word(texts, key_of(starts[there], starts[there + 1]), key)) {
+      atomic_add(&hot_counts[slot], 1u);
+      if (i < there) atomic_min(&hot_words[slot], (u32)i);
+    } else if (!add_word(table, texts, counts, key, hash, 1)) {
+      u64 place = atomic_add(over.n, (u64)1);
+      over.keys[place] = key;
+      over.counts[place] = 1;
     }
   }
   sync_block();
   for (i64 i = thread_index(); i < HOT; i += block_size()) {
-    u64 key = hot_keys[i];
-    if (key == FREE) continue;
-    u64 hash = hash_bytes(key_text(texts, key), key_length(key));
-    if (add_word(table, texts, counts, key, hash, hot_counts[i])) continue;
-    u64 place = atomic_add(n_over, (u64)1);
-    over[place] = key;
-    over_counts[place] = hot_counts[i];
+    u32 word = hot_words[i];
+    if (word != NO_WORD) count_word(table, texts, counts, over, key_of(starts[word], starts[word + 1]), hot_counts[i]);
   }
+}
+
+// Adds words with their counts to a table: those of a smaller one, and those for which that had no room.
+// [at most 64 registers, 0 bytes shared]
+KERNEL add_words(const u8* arena, const u8* batch, const u64* words, const u64* word_counts, i64 n, u64* keys, u64* counts,
+                 u32* tags, i64 capacity, u64* used, u64* over_keys, u64* over_counts, u64* n_over) {
+  Texts texts = {arena, batch};
+  Table table = {keys, tags, capacity, used, (u64)capacity / 2, nullptr, nullptr};
+  Over over = {over_keys, over_counts, n_over};
+  for (i64 i = global_index(); i < n; i += global_size())
+    count_word(table, texts, counts, over, words[i], word_counts[i]);
 }
 
 // Moves the words of a batch to the arena: word i, of key from[i] in slot slots[i], goes to to[i] (in eights of bytes).
 // [at most 48 registers, 0 bytes shared]
 KERNEL keep_words(u8* arena, const u8* batch, const u64* from, const i64* slots, const i64* to, i64 n, u64* keys) {
   for (i64 i = global_index(); i < n; i += global_size()) {
-    const u8* text = batch + (from[i] >> 32 & (IN_BATCH - 1));
+    Eights eights(batch + (from[i] >> 32 & (IN_BATCH - 1)));
     i64 length = key_length(from[i]);
-    for (i64 j = 0; j < length; j++) arena[to[i] * 8 + j] = text[j];
+    u64* place = (u64*)arena + to[i];
+    for (i64 left = length; left > 0; left -= 8) *place++ = eights.next(left < 8 ? left : 8);
     keys[slots[i]] = (u64)to[i] << 32 | (u64)length;
   }
 }

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +17,25 @@ _LEAST_CAPACITY = 1 << 16  # of the table of words
 _FREE = 2**64 - 1
 _IN_BATCH = 1 << 63
 _EIGHT = 8  # a word in the arena begins at a multiple of so many bytes
+_HOT = 512  # as in count_words.cu
+
+
+class Batch(NamedTuple):
+    """Documents to count, on the host."""
+
+    text: Sequence[np.ndarray]  # uint8 each; one after the other, they are the documents
+    offsets: np.ndarray  # int64[documents + 1], from 0: where each document begins
+    position: int  # of the first byte; byte i has the position `position` + 2 * i, and all batches have different ones
+
+    @property
+    def n_bytes(self) -> int:
+        return int(self.offsets[-1])
+
+    def part(self, start: int, stop: int) -> Batch:
+        """The bytes start:stop as a batch; documents that go on before or behind them are cut."""
+        data = np.concatenate(self.text)[start:stop]
+        inside = self.offsets[(start < self.offsets) & (self.offsets < stop)] - start
+        return Batch([data], np.concatenate([[0], inside, [stop - start]]), self.position + 2 * start)
 
 
 class Counts(NamedTuple):
@@ -28,38 +50,70 @@ class Counts(NamedTuple):
     first: Any  # int64[words], where each word first occurred, in the order of the arena
 
 
-def count_words(
-    device: Device,
-    batches: Iterable[tuple[np.ndarray, np.ndarray]],
-    automaton: Automaton,
-    report: Callable[[int], None] = lambda n_bytes: None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The distinct words of all documents, in order of first occurrence: (data, offsets, counts, first), on the host.
+class NoRoom(Exception):
+    """The distinct words don't fit into the memory of the device, so that smaller batches would not help."""
 
-    batches: (uint8[n], int64[documents + 1], position) on the host; the next one is copied while one is counted. A batch
-    for which there is not the memory is counted in halves, a document too where it may be cut (else: MemoryError).
-    first: int64[words], the position of the batch in which each word first occurred, and the byte in it. report(bytes)
-    is called after each batch.
+
+def count_batches(
+    device: Device,
+    batches: Iterator[Batch],
+    automaton: Automaton,
+    *,
+    leave: Callable[[Batch, Exception], None] | None = None,
+    report: Callable[[int], None] = lambda n_bytes: None,
+    stop: Callable[[], None] = lambda: None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The distinct words of all documents, in order of first occurrence.
+
+    A thread of its own fetches the next batch and begins to copy it while one is counted.
+
+    Args:
+        device: Where words are counted.
+        batches: In order of position.
+        automaton: Splits documents into words; it must be gapless.
+        leave: Takes a batch, or a part of one, that the device can't count, and the reason. Without it, that is an error.
+        report: Is called with the bytes of each batch that has been counted.
+        stop: Is called if counting fails, and makes `batches` end: someone may wait for it.
+
+    Returns:
+        data (uint8[bytes]), offsets (int64[words + 1]), counts (int64[words]) and first (int64[words]): the position of
+        the byte at which each word occurs first. All of them are on the host.
+
+    Raises:
+        MemoryError: The distinct words don't fit into the memory of the device or, without `leave`, a document that
+            can't be cut does not.
+        split.TooLong: Without `leave`, a run of text that can't be cut is too long for one thread.
     """
     tables = split.upload(device, automaton)
-    waiting = iter(batches)
-    with device.active():
-        counts = no_words(device)
-        batch = next(waiting, None)
-        arriving = _begun(device, batch)
-        while batch is not None:
-            arrived, following = (arriving or device.upload(batch[:2]))(), next(waiting, None)
-            arriving = _begun(device, following)
-            counts = count_batch(device, *arrived, batch[2], tables, counts)
-            report(len(batch[0]))
-            batch = following
-        return collected(device, counts)
+    with device.active() as lane, ThreadPoolExecutor(1) as feeder:
+
+        def fetch() -> tuple[Batch | None, Callable[[], tuple] | None]:
+            with device.active(lane):
+                batch = next(batches, None)
+                return batch, None if batch is None else _begun(device, batch)
+
+        counts, following = no_words(device), feeder.submit(fetch)
+        try:
+            while (got := following.result())[0] is not None:
+                batch, arriving = got
+                following = feeder.submit(fetch)
+                with _left(lambda batch=batch: batch, leave):
+                    text, offsets = (arriving or device.upload((batch.text, batch.offsets)))()
+                    counts = _in_parts(device, text, offsets, batch, 0, tables, counts, leave)
+                report(batch.n_bytes)
+            return collected(device, counts)
+        except NoRoom as error:
+            stop()
+            raise MemoryError(str(error)) from error
+        except BaseException:
+            stop()
+            raise
 
 
-def _begun(device: Device, batch: tuple | None) -> Callable[[], tuple] | None:
-    """The copy of a batch to the device; None where there is none, or not the memory for two at a time."""
+def _begun(device: Device, batch: Batch) -> Callable[[], tuple] | None:
+    """The copy of a batch to the device; None if there is not the memory for two at a time."""
     try:
-        return None if batch is None else device.upload(batch[:2])
+        return device.upload((batch.text, batch.offsets))
     except MemoryError:
         return None
 
@@ -79,70 +133,125 @@ def no_words(device: Device, capacity: int | None = None, room: int = 1 << 20) -
     )
 
 
-def count_batch(
-    device: Device, text: Any, offsets: Any, position: int, tables: split.Tables, counts: Counts
-) -> Counts:
-    """The counts with those of a batch on the device added; all or nothing, so that a batch can be tried again in halves."""
+@contextlib.contextmanager
+def _left(batch: Callable[[], Batch], leave: Callable[[Batch, Exception], None] | None) -> Iterator[None]:
+    """Gives a batch away if the work on it fails for a reason that is particular to the device."""
     try:
-        if len(text) > split.MAX_BYTES:
-            raise MemoryError(f"a document of {len(text):,} bytes that can't be cut is too long for a GPU")
-        starts = split.split_words(device, text, offsets, tables).starts
-        return _kept(device, text, position, _counted(device, text, starts, counts))
+        yield
+    except (MemoryError, split.TooLong) as error:
+        if leave is None:
+            raise
+        leave(batch(), error)
+
+
+def _in_parts(
+    device: Device,
+    text: Any,
+    offsets: Any,
+    batch: Batch,
+    start: int,
+    tables: split.Tables,
+    counts: Counts,
+    leave: Callable[[Batch, Exception], None] | None,
+) -> Counts:
+    """The counts with those of the bytes from `start` on of a batch added; in halves if they don't fit."""
+    try:
+        return count_words(device, text, offsets, batch.position + 2 * start, tables, counts)
     except MemoryError:
         parts = split.halves(device, text, offsets, tables)
         if parts is None:
             raise
     for part, documents in parts:
-        counts = count_batch(device, part, documents, position, tables, counts)
-        position += len(part)
+        with _left(functools.partial(batch.part, start, start + len(part)), leave):
+            counts = _in_parts(device, part, documents, batch, start, tables, counts, leave)
+        start += len(part)
     return counts
 
 
-def _counted(device: Device, text: Any, starts: Any, counts: Counts) -> Counts:
-    """The table with all words of a batch in it; the keys of new ones point into the batch."""
-    xp = device.xp
-    n = len(starts) - 1
-    counts = counts._replace(
-        **{name: getattr(counts, name).copy() for name in ("keys", "counts", "tags", "used")}
-    )
-    todo, todo_counts = None, None
-    while n:
+def count_words(
+    device: Device, data: Any, offsets: Any, position: int, automaton: split.Tables, table: Counts
+) -> Counts:
+    """The table with the words of a batch added. A word that begins at data[i] gets the position `position` + 2 * i.
+
+    Raises:
+        MemoryError: There is not the memory for a batch of this size. The counts are what they were.
+        split.TooLong: A run of it can't be cut. The counts are what they were.
+        NoRoom: The distinct words don't fit. The counts can't be used any longer.
+    """
+    if len(data) > split.MAX_BYTES:
+        raise MemoryError(f"a document of {len(data):,} bytes that can't be cut is too long for a GPU")
+    starts = split.find_words(device, data, offsets, automaton)
+    return _counted(device, data, position, starts, _Over.of(device, len(starts) - 1), table)
+
+
+class _Over(NamedTuple):
+    """Words for which a table has no room."""
+
+    keys: Any  # uint64[room]
+    counts: Any  # int64[room]
+    n: Any  # int64[1]
+
+    @classmethod
+    def of(cls, device: Device, n_words: int) -> _Over:
         # A block may have to give back what its own table holds, besides the words themselves.
-        room = n + 512 * device.blocks
-        over, over_counts, n_over = xp.empty(room, xp.uint64), xp.empty(room, xp.int64), xp.zeros(1, xp.int64)
+        xp, room = device.xp, n_words + _HOT * device.blocks
+        return cls(xp.empty(room, xp.uint64), xp.empty(room, xp.int64), xp.zeros(1, xp.int64))
+
+
+def _counted(device: Device, text: Any, position: int, starts: Any, over: _Over, counts: Counts) -> Counts:
+    """The table with all words of a batch in it, and new ones in the arena, too.
+
+    From here on there is no way back, since counts were changed; but what a batch needs is there already, and the table
+    and the arena grow with the distinct words of the corpus, whatever the size of a batch.
+    """
+    xp, n_words = device.xp, len(starts) - 1
+    try:
+        claimed, n_claimed = xp.empty(min(n_words, len(counts.keys) // 2), xp.uint32), xp.zeros(1, xp.int64)
         table = (counts.keys, counts.counts, counts.tags, len(counts.keys), counts.used)
-        arguments = (counts.arena, text, None if todo is not None else starts, todo, todo_counts, n, *table)
-        device.launch(
-            "count_words.cu", "count_words", device.blocks, 128, (*arguments, over, over_counts, n_over)
-        )
-        n = int(n_over[0])
-        if n:
-            counts = _enlarged(device, text, counts)
-            todo, todo_counts = over[:n], over_counts[:n]
+        arguments = (counts.arena, text, starts, n_words, *table, claimed, n_claimed, *over)
+        if n_words:
+            device.launch("count_words.cu", "count_words", device.blocks, 128, arguments)
+        if n_over := int(over.n[0]):
+            counts = _enlarged(device, text, counts, over, n_over)
+            slots = xp.flatnonzero((counts.keys != xp.uint64(_FREE)) & (counts.keys >= xp.uint64(_IN_BATCH)))
+        else:
+            slots = claimed[: int(n_claimed[0])].astype(xp.int64)
+        return _kept(device, text, position, slots, counts)
+    except MemoryError as error:
+        raise NoRoom(
+            f"the memory of the GPU does not hold the {len(counts.first):,} distinct words so far and those of the next "
+            "batch: count the corpus in shards and merge them, or use device='cpu'"
+        ) from error
+
+
+def _enlarged(device: Device, text: Any, counts: Counts, over: _Over, n_over: int) -> Counts:
+    """The same counts in a larger table, with those words for which there was no room."""
+    xp = device.xp
+    while n_over:
+        slots = xp.flatnonzero(counts.keys != xp.uint64(_FREE))
+        larger = no_words(device, 4 * len(counts.keys), 1)
+        larger = larger._replace(arena=counts.arena, used_bytes=counts.used_bytes, first=counts.first)
+        _add(device, text, counts.keys[slots], counts.counts[slots], len(slots), larger)
+        keys, values = over.keys[:n_over], over.counts[:n_over]
+        over, counts = _add(device, text, keys, values, n_over, larger), larger
+        n_over = int(over.n[0])
     return counts
 
 
-def _enlarged(device: Device, text: Any, counts: Counts) -> Counts:
-    """The same counts in a table four times as large."""
+def _add(device: Device, text: Any, keys: Any, values: Any, n: int, counts: Counts) -> _Over:
+    """Adds words to a table, in place, and returns those for which it has no room."""
     xp = device.xp
-    slots = xp.flatnonzero(counts.keys != xp.uint64(_FREE))
-    keys, values = counts.keys[slots], counts.counts[slots]
-    larger = no_words(device, 4 * len(counts.keys), 1)._replace(
-        arena=counts.arena, used_bytes=counts.used_bytes
-    )
-    over, over_counts, n_over = xp.empty(1, xp.uint64), xp.empty(1, xp.int64), xp.zeros(1, xp.int64)
-    arguments = (larger.arena, text, None, keys, values, len(keys))
-    table = (larger.keys, larger.counts, larger.tags, len(larger.keys), larger.used)
-    device.launch(
-        "count_words.cu", "count_words", device.blocks, 128, (*arguments, *table, over, over_counts, n_over)
-    )
-    return larger
+    over = _Over(xp.empty(n, xp.uint64), xp.empty(n, xp.int64), xp.zeros(1, xp.int64))
+    table = (counts.keys, counts.counts, counts.tags, len(counts.keys), counts.used)
+    arguments = (counts.arena, text, keys, values, n, *table, *over)
+    if n:
+        device.launch("count_words.cu", "add_words", device.blocks, 128, arguments)
+    return over
 
 
-def _kept(device: Device, text: Any, position: int, counts: Counts) -> Counts:
-    """The counts with the new words of a batch copied to the arena, in order of first occurrence."""
+def _kept(device: Device, text: Any, position: int, slots: Any, counts: Counts) -> Counts:
+    """The counts with the new words of a batch, in these slots, copied to the arena in order of first occurrence."""
     xp = device.xp
-    slots = xp.flatnonzero((counts.keys != xp.uint64(_FREE)) & (counts.keys >= xp.uint64(_IN_BATCH)))
     if len(slots) == 0:
         return counts
     slots = slots[xp.argsort(counts.keys[slots])]
@@ -152,7 +261,7 @@ def _kept(device: Device, text: Any, position: int, counts: Counts) -> Counts:
     to = ends - eights.astype(xp.int64)
     used_bytes = int(ends[-1]) * _EIGHT
     if used_bytes >= (1 << 31) * _EIGHT:
-        raise ValueError(
+        raise NoRoom(
             "the distinct words of this corpus need more than 16 GiB: count it in shards and merge them"
         )
     arena = counts.arena
@@ -167,7 +276,7 @@ def _kept(device: Device, text: Any, position: int, counts: Counts) -> Counts:
         (arena, text, keys, slots, to, len(slots), counts.keys),
     )
     places = (keys >> xp.uint64(32)).astype(xp.int64) - (_IN_BATCH >> 32)
-    first = xp.concatenate([counts.first, places + position])
+    first = xp.concatenate([counts.first, 2 * places + position])
     return counts._replace(arena=arena, used_bytes=used_bytes, first=first)
 
 

@@ -20,7 +20,7 @@ const int WARP = 32;
 const int BLOCK = 128;  // threads of encode_long
 const int TILE = 64;    // places of a long word whose lowest rank is kept
 
-// A BPE model of bytes: arrays in device memory, in the order of the launcher's `Model`.
+// A BPE model of bytes, in the order of the launcher's `Model`.
 struct Model {
   const u64* pairs;          // [capacity], (left << bits | right) << 64 - 2 * bits | rank, or FREE
   const u32* merged;         // [merges], the symbol that the pair of each rank becomes
@@ -29,9 +29,11 @@ struct Model {
   const u64* whole;          // [capacity], upper half of the hash << 32 | symbol + 1; 0: free
   const u8* whole_text;      // the bytes of all tokens
   const i64* whole_offsets;  // [tokens + 1]
-  const i64* sizes;          // [4]
+  i64 pair_slots;            // the length of `pairs`
+  i64 pair_bits;             // of a symbol in a slot of `pairs`
+  i64 whole_slots;           // the length of `whole`
+  i64 longest_whole;         // bytes of the longest token
 };
-enum Size { PAIR_SLOTS, PAIR_BITS, WHOLE_SLOTS, LONGEST_WHOLE };
 
 // Words, and room for their tokens: word i has those from place[i] on, n_tokens[i] of them (`Words` of the launcher).
 struct Words {
@@ -58,8 +60,8 @@ struct Rounds {
 };
 
 DEVICE u32 rank_of(const Model& model, u32 left, u32 right) {
-  int bits = (int)model.sizes[PAIR_BITS], rank_bits = 64 - 2 * bits;
-  u64 mask = (u64)model.sizes[PAIR_SLOTS] - 1, key = (u64)left << bits | right;
+  int bits = (int)model.pair_bits, rank_bits = 64 - 2 * bits;
+  u64 mask = (u64)model.pair_slots - 1, key = (u64)left << bits | right;
   u64 hash = key * 0x9e3779b97f4a7c15ull;
   u64 at = (hash ^ hash >> 32) & mask, slot = model.pairs[at];
   while (slot >> rank_bits != key) {
@@ -102,7 +104,7 @@ BOTH u64 hash_string(const u8* text, i64 n) {
 KERNEL enter_words(const u8* text, const u32* starts, i64 n, u64* keys, u32* tags, i64 capacity, u64* used, u32* slot,
                    u64* n_over) {
   Texts texts = {nullptr, text};
-  Table table = {keys, tags, capacity, used, (u64)capacity / 2};
+  Table table = {keys, tags, capacity, used, (u64)capacity / 2, nullptr, nullptr};
   for (i64 i = global_index(); i < n; i += global_size()) {
     u64 key = key_of(starts[i], starts[i + 1]);
     i64 found = enter_word(table, texts, key, hash_bytes(key_text(texts, key), key_length(key)));
@@ -112,14 +114,12 @@ KERNEL enter_words(const u8* text, const u32* starts, i64 n, u64* keys, u32* tag
 }
 
 // [at most 64 registers, 0 bytes shared]
-KERNEL find_tokens(const Model* model, const Words* words, i64 n) {
-  const Model& m = *model;
-  const Words& w = *words;
-  u64 mask = (u64)m.sizes[WHOLE_SLOTS] - 1;
+KERNEL find_tokens(BY_VALUE(Model, m), BY_VALUE(Words, w), i64 n) {
+  u64 mask = (u64)m.whole_slots - 1;
   for (i64 word = global_index(); word < n; word += global_size()) {
     const u8* text = w.text + w.begin[word];
     i64 size = w.end[word] - w.begin[word];
-    if (size == 0 || size > m.sizes[LONGEST_WHOLE]) continue;
+    if (size == 0 || size > m.longest_whole) continue;
     u64 hash = hash_string(text, size);
     for (u64 at = hash & mask; m.whole[at]; at = (at + 1) & mask) {
       if (m.whole[at] >> 32 != hash >> 32) continue;
@@ -137,9 +137,7 @@ KERNEL find_tokens(const Model* model, const Words* words, i64 n) {
 
 // todo: the words to encode, of 1 to SHORT bytes.
 // [at most 64 registers, 0 bytes shared]
-KERNEL encode_short(const Model* model, const Words* words, const i64* todo, i64 n) {
-  const Model& m = *model;
-  const Words& w = *words;
+KERNEL encode_short(BY_VALUE(Model, m), BY_VALUE(Words, w), const i64* todo, i64 n) {
   for (i64 i = global_index(); i < n; i += global_size()) {
     i64 word = todo[i], place = w.place[word];
     const u8* text = w.text + w.begin[word];
@@ -176,9 +174,7 @@ KERNEL encode_short(const Model* model, const Words* words, const i64* todo, i64
 
 // todo: the words to encode, of 1 to 32 bytes. Blocks of whole warps.
 // [at most 64 registers, 0 bytes shared]
-KERNEL encode_middle(const Model* model, const Words* words, const i64* todo, i64 n) {
-  const Model& m = *model;
-  const Words& w = *words;
+KERNEL encode_middle(BY_VALUE(Model, m), BY_VALUE(Words, w), const i64* todo, i64 n) {
   int lane = (int)(thread_index() % WARP);
   u32 self = 1u << lane, above = ~((self << 1) - 1);
   for (i64 i = global_index() / WARP; i < n; i += global_size() / WARP) {
@@ -263,15 +259,12 @@ DEVICE void merge_chain(const LongWord& word, u32 place, u32 rank, u32 token, u3
 // todo: the words to encode, long ones. Blocks of BLOCK threads, one a word; a round takes one look at each tile, and
 // there are at most as many rounds as ranks that occur, and merges that make a pair which ranks before them.
 // [at most 64 registers, 544 bytes shared]
-KERNEL encode_long(const Model* model, const Words* words, const Rounds* rounds, const i64* todo, i64 n) {
+KERNEL encode_long(BY_VALUE(Model, m), BY_VALUE(Words, w), BY_VALUE(Rounds, r), const i64* todo, i64 n) {
   SHARED(u64, lowest, 1);
   SHARED(u64, last, 1);
   SHARED(u32, n_heads, 1);
   SHARED(u32, n_made, 1);
   SHARED(u32, counts, BLOCK);
-  const Model& m = *model;
-  const Words& w = *words;
-  const Rounds& r = *rounds;
   u32 thread = (u32)thread_index();
   for (i64 i = block_index(); i < n; i += grid_size()) {
     i64 number = todo[i], place = r.place[i];
@@ -349,10 +342,8 @@ KERNEL encode_long(const Model* model, const Words* words, const Rounds* rounds,
 // ids[rows[i]:rows[i + 1]] = those of the word which[i] (null: i), the first so many; starts[...] = where each token
 // begins, in a text in which the word begins at first[i]; null: they aren't wanted. Blocks of whole warps.
 // [at most 64 registers, 0 bytes shared]
-KERNEL gather_tokens(const Model* model, const Words* words, const i64* which, const i64* rows, i64 n, const i64* first,
+KERNEL gather_tokens(BY_VALUE(Model, m), BY_VALUE(Words, w), const i64* which, const i64* rows, i64 n, const i64* first,
                      u32* ids, i64* starts) {
-  const Model& m = *model;
-  const Words& w = *words;
   int lane = (int)(thread_index() % WARP);
   for (i64 group = global_index() / WARP; group * WARP < n; group += global_size() / WARP) {
     i64 i = group * WARP + lane;

@@ -4,7 +4,8 @@
 // between two characters where a word always ends whatever came before, and whose left side gives the same words when
 // it is walked alone (a strong class pair of the automaton). Then the thread of a tile with a cut walks the automaton
 // from there to the next cut of a later tile. A tile without a cut is walked through by the thread of a tile before: this
-// is exact for every automaton, and rare.
+// is exact for every automaton, and rare. A run of more than `longest` bytes between two cuts is not walked at all: one
+// thread would take seconds for what a CPU does in milliseconds, and the launcher gives the batch to the CPU.
 #include "common.cuh"
 
 const u16 DEAD = 0xffff;
@@ -85,18 +86,23 @@ KERNEL find_cuts(const u8* __restrict__ text, i64 n_bytes, const u32* __restrict
   }
 }
 
-// words: one bit a byte, set where a word begins.
+// words: one bit a byte, set where a word begins. n_too_long: how many runs were left out.
 // [at most 64 registers, 0 bytes shared]
 KERNEL split_words(const u8* __restrict__ text, i64 n_bytes, const u32* __restrict__ documents,
                    const u8* __restrict__ ascii_class, const u16* __restrict__ page, const u8* __restrict__ member,
                    const u16* __restrict__ delta, const u8* __restrict__ accept, i64 width,
-                   const i64* __restrict__ cuts, i64 n_tiles, u32* __restrict__ words) {
+                   const i64* __restrict__ cuts, i64 n_tiles, i64 longest, u32* __restrict__ words,
+                   u64* __restrict__ n_too_long) {
   Automaton automaton = {ascii_class, page, member, delta, accept, nullptr, width};
   for (i64 tile = global_index(); tile < n_tiles; tile += global_size()) {
     if (cuts[tile] == NO_CUT) continue;
     i64 next = tile + 1;
     while (next < n_tiles && cuts[next] == NO_CUT) next++;
     i64 at = cuts[tile], end = next < n_tiles ? cuts[next] : n_bytes;
+    if (end - at > longest) {
+      atomic_add(n_too_long, (u64)1);
+      continue;
+    }
     u32 bits = 0;
     i64 word = at >> 5;  // of the bit set that `bits` will go to
     while (at < end) {

@@ -10,13 +10,11 @@ from gputok.kernels.cuda.device import Device, offsets_of
 _NO_CUT = -1  # as in split.cu
 TILE_BYTES = 256  # of text for a thread
 MAX_BYTES = 1 << 30  # of text at a time: a place in it has 31 bits where words are told apart
+LONGEST_RUN = 1 << 20  # bytes that one thread walks: some 0.1 s
 
 
-class Split(NamedTuple):
-    """Where words begin in a batch of documents."""
-
-    words: Any  # uint32[ceil(n / 32)], a bit for each byte, set where a word begins
-    starts: Any  # uint32[words + 1], the same as positions, then the number of bytes
+class TooLong(Exception):
+    """A run of text that can nowhere be cut is too long for one thread of a GPU."""
 
 
 class Tables(NamedTuple):
@@ -40,25 +38,33 @@ def upload(device: Device, automaton: Automaton) -> Tables:
         return Tables(*(device.xp.ascontiguousarray(device.xp.asarray(table)) for table in automaton[:6]))
 
 
-def split_words(device: Device, text: Any, offsets: Any, tables: Tables) -> Split:
-    """Splits documents into words; text: uint8[n], n < 2**31, offsets: int64[documents + 1], from 0 to n.
+def find_words(device: Device, data: Any, offsets: Any, automaton: Tables) -> Any:
+    """Where the words of documents begin, then the number of bytes: uint32[words + 1].
 
-    text and offsets are on the device, and so is the result.
+    data: uint8[n], n < 2**31; offsets: int64[documents + 1], from 0 to n. TooLong: the text has a run of more than
+    LONGEST_RUN bytes between two places where it can be cut.
     """
     xp = device.xp
-    n_bytes, width = len(text), tables.delta.shape[1]
+    n_bytes, width = len(data), automaton.delta.shape[1]
     n_words = -(-n_bytes // 32)
     documents, words = xp.zeros(n_words, xp.uint32), xp.zeros(n_words, xp.uint32)
     _launch(device, "mark_documents", len(offsets) - 1, (offsets, len(offsets) - 1, n_bytes, documents))
-    cuts = _find_cuts(device, text, documents, tables, TILE_BYTES)
-    t, n_tiles = tables, len(cuts)
-    arguments = (text, n_bytes, documents, t.ascii_class, t.page, t.member, t.delta, t.accept)
-    _launch(device, "split_words", n_tiles, (*arguments, width, cuts, n_tiles, words))
-    rank = offsets_of(xp, _bit_counts(xp, words))
+    cuts = _find_cuts(device, data, documents, automaton, TILE_BYTES)
+    t, n_tiles = automaton, len(cuts)
+    arguments = (data, n_bytes, documents, t.ascii_class, t.page, t.member, t.delta, t.accept)
+    n_too_long = xp.zeros(1, xp.int64)
+    _launch(
+        device, "split_words", n_tiles, (*arguments, width, cuts, n_tiles, LONGEST_RUN, words, n_too_long)
+    )
+    if int(n_too_long[0]):
+        raise TooLong(
+            f"a run of more than {LONGEST_RUN:,} bytes can't be cut, and a thread of a GPU would walk it alone"
+        )
+    rank = offsets_of(xp, bit_counts(xp, words))
     starts = xp.empty(int(rank[-1]) + 1, xp.uint32)
     starts[-1] = n_bytes
     device.launch("count_words.cu", "list_bits", device.blocks, 128, (words, n_words, rank, starts))
-    return Split(words, starts)
+    return starts
 
 
 def halves(device: Device, text: Any, offsets: Any, tables: Tables) -> tuple | None:
@@ -95,7 +101,7 @@ def _launch(device: Device, kernel: str, n: int, arguments: tuple) -> None:
         device.launch("split.cu", kernel, min(device.blocks, -(-n // 128)), 128, arguments)
 
 
-def _bit_counts(xp: Any, words: Any) -> Any:
+def bit_counts(xp: Any, words: Any) -> Any:
     """int64[n]: the number of bits set in each of uint32[n]."""
     table = xp.asarray([bin(i).count("1") for i in range(256)], xp.uint8)
     return table[words.view(xp.uint8)].reshape(-1, 4).sum(axis=1, dtype=xp.int64)

@@ -25,10 +25,32 @@ BOTH const u8* key_text(const Texts& texts, u64 key) {
   return place & IN_BATCH ? texts.batch + (place & (IN_BATCH - 1)) : texts.arena + place * 8;
 }
 
+// Bytes of text, eight at a time from any place on, the first one lowest. Loads are aligned, as a GPU's must be: the
+// words of 8 bytes that hold the text are read whole. An array of text begins at a multiple of 8 in memory, and its memory
+// goes on for some bytes behind it (`PADDING_BYTES` of the launcher), so that no load leaves it.
+struct Eights {
+  const u64* at;
+  int shift;  // bits of *at that lie before the text, or were read already
+
+  BOTH explicit Eights(const u8* text) : at((const u64*)((u64)text & ~(u64)7)), shift((int)((u64)text & 7) * 8) {}
+
+  // The next `n` bytes, 1 to 8 of them; the bytes behind them are 0. After fewer than 8 nothing more may be read.
+  BOTH u64 next(i64 n) {
+    u64 value = *at++ >> shift;
+    if (shift + n * 8 > 64) value |= *at << (64 - shift);
+    return n < 8 ? value & (((u64)1 << n * 8) - 1) : value;
+  }
+};
+
+BOTH u64 mix_eight(u64 hash, u64 eight) {
+  hash = (hash ^ eight) * 0x9e3779b97f4a7c15ull;
+  return hash ^ hash >> 32;
+}
+
 BOTH u64 hash_bytes(const u8* text, i64 length) {
-  u64 hash = 0x9e3779b97f4a7c15ull ^ (u64)length;
-  for (i64 i = 0; i < length; i++) hash = (hash ^ text[i]) * 0x100000001b3ull;
-  hash ^= hash >> 32;
+  u64 hash = (u64)length * 0xd6e8feb86659fd93ull;
+  Eights eights(text);
+  for (i64 left = length; left > 0; left -= 8) hash = mix_eight(hash, eights.next(left < 8 ? left : 8));
   hash *= 0xd6e8feb86659fd93ull;
   return hash ^ hash >> 32;
 }
@@ -39,8 +61,11 @@ BOTH bool same_word(const Texts& texts, u64 a, u64 b) {
   if (key_length(a) != key_length(b)) return false;
   const u8 *x = key_text(texts, a), *y = key_text(texts, b);
   if (x == y) return true;
-  for (i64 i = 0; i < key_length(a); i++)
-    if (x[i] != y[i]) return false;
+  Eights left(x), right(y);
+  for (i64 rest = key_length(a); rest > 0; rest -= 8) {
+    i64 n = rest < 8 ? rest : 8;
+    if (left.next(n) != right.next(n)) return false;
+  }
   return true;
 }
 
@@ -50,6 +75,8 @@ struct Table {
   i64 capacity;
   u64* used;  // [1]
   u64 limit;  // slots that may be used: half of them
+  u32* claimed;    // [limit], slots of new words, or null
+  u64* n_claimed;  // [1]
 };
 
 const i64 NO_ROOM = -1;
@@ -68,6 +95,7 @@ DEVICE i64 enter_word(const Table& table, const Texts& texts, u64 key, u64 hash)
       there = atomic_cas(&table.keys[slot], FREE, key);
       if (there == FREE) {
         atomic_exchange(&table.tags[slot], tag);
+        if (table.claimed) table.claimed[atomic_add(table.n_claimed, (u64)1)] = (u32)slot;
         return slot;
       }
       atomic_add(table.used, ~(u64)0);

@@ -1,66 +1,82 @@
-// Training BPE: one merge is five small launches, and the host looks at the result after hundreds of merges.
+// Training BPE in batches: in each round the pairs that come first, and whose parts don't meet, are merged at once. Why that
+// is exact is proved in kernels/reference/train_bpe_in_batches.py. A round is four launches:
 //
-// The unique words are one array of symbols, END behind each. A token of n characters keeps its n places: its id stands
-// at its first and last place, and length[id] gives n. The rows of an open-addressing table are the pairs, with their
-// 64-bit counts, updated in place and never recounted. Each pair has a list of the words it was born in; the list
-// is written once, may name a word twice, and may name words that lost the pair since.
+//   choose_batch    one block: the first pairs of the candidates in order, and of these the batch
+//   find_matches    a thread takes a place: does a pair of the batch begin there?
+//   change_counts   a thread takes a match: counts of the pairs beside it
+//   write_tokens    a thread takes a match: the new token; and a pair that was born: is it a candidate?
 //
-//   refresh_tiles   the best pair of each tile of rows that changed since (count falling, pair rising)
-//   choose_pair     the best of all tiles, appended to the log; or training is done
-//   merge_words     a thread takes a word of the pair's list, if no other thread has taken it for this merge, and
-//                   merges in it from left to right; counts change by atomics, births are recorded
-//   place_lists     room for the list of each pair that was born
-//   fill_lists      records into lists
+// The host looks after some rounds. It makes room, lowers the threshold and closes gaps.
 //
-// Integers commute, and each word has one thread: the merges are the same for every schedule.
+// The unique words are one array of symbols, END before, between and behind them. A token takes one place or more: its id
+// stands at its first place and, with the bit TAIL, at its last; places between have that bit, too. So a token's neighbours are
+// found without links, and a merge writes three places. When many places are empty, `close_gaps` gives each token one place.
+//
+// The rows of an open-addressing table are the pairs, with 64-bit counts, changed in place and never counted again. Counts
+// rise in the round in which a pair is born only. So if the *candidates* are all pairs of at least a threshold, they stay that by
+// taking in what is born, and the first of all pairs is among them as long as there is one.
+//
+// Integers commute, and matches of a round don't overlap: the merges are the same for every schedule.
 #include "common.cuh"
 
-const u32 END = 0xffffffff;
+const u32 END = 0xffffffff;     // between words
+const u32 INSIDE = 0xfffffffe;  // the first place of what was a right part
+const u32 TAIL = 0x80000000;    // of a token's last place, if it has several
+const u32 NONE = 0xffffffff;    // no token
 const u64 FREE = ~(u64)0;
-const int TILE = 256;  // rows that share a best pair, and threads that look for it
+const int CHOOSERS = 256;  // threads of choose_batch
+const int MOST = 256;      // pairs that are put in order at a time, and the largest batch; at most CHOOSERS
+const int SLOTS = 1024;    // of the table of a batch
+const int STRETCH = 256;   // places of which first_word tells the word
+const int TALLIES = 512;   // kinds of counts: eight for each power of two
 
-// What all kernels work on: a struct of pointers in device memory, in the order of the launcher's `Training`.
+// What the kernels work on, in the order of the launcher's `Training`.
 struct Training {
-  u32* symbols;        // [n]; word w is symbols[begin[w]:begin[w + 1] - 1]
-  const i64* begin;    // [words + 1]
-  const u64* weight;   // [words], how often each occurs
-  u32* stamp;          // [words], the last token for which a thread took the word
-  u32* length;         // [vocab_size], characters of each token
-  u64* keys;           // [capacity], left << 32 | right, or FREE
-  u64* counts;         // [capacity], as two's complement
-  u64* list_begin;     // [capacity], where in pool a pair's list of words begins
-  u64* list_size;      // [capacity]
-  u32* dirty;          // [capacity / TILE], 1 where a count of the tile changed
-  u32* best;           // [capacity / TILE], the best row of each tile ...
-  u64* best_count;     // [capacity / TILE], ... its count ...
-  u64* best_key;       // [capacity / TILE], ... and its pair: choose_pair reads them in order
-  u32* pool;           // lists of words
-  u32* born;           // [2 * vocab_size], rows entered in this merge
-  u32* record_rows;    // [records], pairs born in this merge ...
-  u32* record_words;   // [records], ... and the word of each
-  u64* log;            // [vocab_size], keys of the merges so far
-  u64* state;          // [STATE_SIZE]
+  u32* symbols;           // [n_places]
+  const i64* begin;       // [n_words], the first place of each word
+  const u64* weight;      // [n_words], how often each occurs
+  const i64* first_word;  // [n_places / STRETCH + 2], the word to which the first place of each stretch belongs, or one before
+  u32* length;            // [vocab_size], characters of each token
+  u32* places;            // [vocab_size], places that each token takes
+  u64* keys;              // [capacity], left << 32 | right, or FREE
+  u64* counts;            // [capacity]
+  u32* born;              // [capacity], rows that were entered in this round
+  u32* candidates;        // [2 * room], rows, in one half or the other
+  u32* matches;           // [n_places / 2 + 1], the first places of pairs of the batch
+  u32* is_left;           // [vocab_size / 32 + 1], a bit for each token, set if it is the left part of a pair of the batch
+  u32* is_right;          // [vocab_size / 32 + 1]
+  u64* batch_keys;        // [SLOTS], pairs of the batch, or FREE ...
+  u32* batch_tokens;      // [SLOTS], ... and what they become
+  u64* log;               // [vocab_size], keys of the merges so far
+  u64* state;             // [STATE_SIZE]
+  i64 n_words;
+  i64 n_places;    // at most 2^32 - 1
+  i64 capacity;    // of the table of pairs, a power of two
+  i64 room;        // for candidates
+  i64 vocab_size;  // tokens there may be
+  i64 least;       // min_frequency, at least 1
+  i64 max_length;  // pairs of this many characters or more are not counted
 };
 
 enum State {
-  N_WORDS,
-  CAPACITY,  // of the table of pairs, a power of two
-  POOL_SIZE,
-  RECORDS_SIZE,
-  VOCAB_SIZE,
-  LEAST,       // min_frequency, at least 1
-  MAX_LENGTH,  // pairs of this many characters or more are not counted
   N_TOKENS,
   N_MERGES,
-  DONE,  // TRAINED, or FULL: the host makes room and goes on
-  ROW,   // of the chosen pair
+  DONE,          // why the host is wanted: one of the words below; nothing happens until it has cleared it
+  N_BATCH,       // pairs of the batch
+  THRESHOLD,     // candidates have at least this count
+  N_CANDIDATES,
+  SIDE,          // the half in which they are
+  N_MATCHES,
   N_ROWS,
-  POOL_USED,
+  ROWS_BEFORE,   // before this round
   N_BORN,
-  N_RECORDS,
+  N_GONE,        // places that merges emptied since gaps were closed
+  OVERFLOWED,    // 1: a pair found no room among the candidates
   STATE_SIZE
 };
-const u64 TRAINED = 1, FULL = 2;
+// TRAINED. FULL: this round's pairs need a larger table; no count was changed yet. LOW: no candidate is left. CROWDED: there are
+// more candidates than room.
+const u64 TRAINED = 1, FULL = 2, LOW = 3, CROWDED = 4;
 
 BOTH u64 pair_key(u32 left, u32 right) { return (u64)left << 32 | right; }
 BOTH u64 pair_hash(u64 key) {
@@ -68,9 +84,11 @@ BOTH u64 pair_hash(u64 key) {
   return key ^ key >> 29;
 }
 
+DEVICE void stop(const Training& t, u64 why) { atomic_max(&t.state[DONE], why); }
+
 // The row of a pair, or -1.
 DEVICE i64 find_pair(const Training& t, u64 key) {
-  i64 mask = (i64)t.state[CAPACITY] - 1, row = (i64)pair_hash(key) & mask;
+  i64 mask = t.capacity - 1, row = (i64)pair_hash(key) & mask;
   while (true) {
     u64 there = load_shared_word(&t.keys[row]);
     if (there == key) return row;
@@ -79,15 +97,15 @@ DEVICE i64 find_pair(const Training& t, u64 key) {
   }
 }
 
-// The row of a pair, new or old. A new one is put on the list `born`. -1: half of the table is full (only the first
-// count can find it so; choose_pair makes sure that a merge does not). All threads of a launch may find room for one
-// more before any has taken it, so that a table may fill up altogether: one round is looked for, not more.
+// The row of a pair, new or old. A new one is put on the list `born`. -1: half of the table is full (only the first count can
+// find it so; later there is room before a round begins). All threads of a launch may find room for one more before any has
+// taken it, so that a table may fill up altogether: one round is looked for, not more.
 DEVICE i64 enter_pair(const Training& t, u64 key) {
-  i64 capacity = (i64)t.state[CAPACITY], row = (i64)pair_hash(key) & (capacity - 1);
-  for (i64 looks = 0; looks < capacity; looks++) {
+  i64 row = (i64)pair_hash(key) & (t.capacity - 1);
+  for (i64 looks = 0; looks < t.capacity; looks++) {
     u64 there = load_shared_word(&t.keys[row]);
     if (there == FREE) {
-      if (load_shared_word(&t.state[N_ROWS]) >= (u64)capacity / 2) return -1;
+      if (load_shared_word(&t.state[N_ROWS]) >= (u64)t.capacity / 2) return -1;
       there = atomic_cas(&t.keys[row], FREE, key);
       if (there == FREE) {
         atomic_add(&t.state[N_ROWS], (u64)1);
@@ -96,192 +114,386 @@ DEVICE i64 enter_pair(const Training& t, u64 key) {
       }
     }
     if (there == key) return row;
-    row = (row + 1) & (capacity - 1);
+    row = (row + 1) & (t.capacity - 1);
   }
   return -1;
 }
 
-DEVICE void change_count(const Training& t, i64 row, u64 change) {
-  atomic_add(&t.counts[row], change);
-  atomic_exchange(&t.dirty[row / TILE], 1u);
-}
-
-DEVICE void give_birth(const Training& t, u32 left, u32 right, u32 word) {
+DEVICE void gain(const Training& t, u32 left, u32 right, u64 weight) {
   i64 row = enter_pair(t, pair_key(left, right));
-  if (row < 0) {
-    atomic_max(&t.state[DONE], FULL);
-    return;
-  }
-  change_count(t, row, t.weight[word]);
-  atomic_add(&t.list_size[row], (u64)1);
-  u64 record = atomic_add(&t.state[N_RECORDS], (u64)1);
-  t.record_rows[record] = (u32)row;
-  t.record_words[record] = word;
+  if (row < 0)
+    stop(t, FULL);
+  else
+    atomic_add(&t.counts[row], weight);
 }
 
 // A pair that the table does not have was too long to be counted.
 DEVICE void lose(const Training& t, u32 left, u32 right, u64 weight) {
   i64 row = find_pair(t, pair_key(left, right));
-  if (row >= 0) change_count(t, row, (u64)0 - weight);
+  if (row >= 0) atomic_add(&t.counts[row], (u64)0 - weight);
 }
 
-// The pairs of all words, before the first merge; place_lists and fill_lists then make the first lists.
-// [at most 48 registers, 0 bytes shared]
-KERNEL count_pairs(const Training* training) {
-  const Training& t = *training;
-  for (i64 word = global_index(); word < (i64)t.state[N_WORDS] && !load_shared_word(&t.state[DONE]);
-       word += global_size())
-    for (i64 at = t.begin[word]; t.symbols[at + 1] != END; at++)
-      give_birth(t, t.symbols[at], t.symbols[at + 1], (u32)word);
+DEVICE bool begins_token(u32 symbol) { return !(symbol & TAIL); }
+
+// The token that ends before a place, or NONE if a word begins there.
+DEVICE u32 token_before(const Training& t, i64 place) {
+  u32 symbol = t.symbols[place - 1];
+  return symbol == END ? NONE : symbol & ~TAIL;
 }
 
-// Enters the rows of a full table into a larger one, whose arrays are new but for what does not depend on rows.
+// The word that a place belongs to.
+DEVICE i64 word_of(const Training& t, i64 place) {
+  i64 low = t.first_word[place / STRETCH], high = t.first_word[place / STRETCH + 1];
+  while (low < high) {
+    i64 middle = (low + high + 1) / 2;
+    if (t.begin[middle] <= place)
+      low = middle;
+    else
+      high = middle - 1;
+  }
+  return low;
+}
+
+// symbols: u32[n], those of all words; word w has those from offsets[w] on, and they go to to[w] and the places behind it, if it
+// has a pair at all. words: the word of each first symbol of a stretch.
 // [at most 48 registers, 0 bytes shared]
-KERNEL move_rows(const Training* from, const Training* to) {
-  const Training &old = *from, &t = *to;
-  for (i64 i = global_index(); i < (i64)old.state[CAPACITY]; i += global_size()) {
-    if (old.keys[i] == FREE) continue;
+KERNEL lay_out(const u32* symbols, i64 n, const i64* offsets, i64 n_words, const i64* to, const i64* words, u32* places) {
+  for (i64 i = global_index(); i < n; i += global_size()) {
+    i64 word = words[i / STRETCH];
+    while (word + 1 < n_words && offsets[word + 1] <= i) word++;
+    if (offsets[word + 1] - offsets[word] > 1) places[to[word] + i - offsets[word]] = symbols[i];
+  }
+}
+
+// The pairs of all words, before the first merge.
+// [at most 48 registers, 0 bytes shared]
+KERNEL count_pairs(BY_VALUE(Training, t)) {
+  for (i64 place = global_index(); place < t.n_places && !load_shared_word(&t.state[DONE]); place += global_size()) {
+    u32 left = t.symbols[place];
+    if (!begins_token(left)) continue;
+    u32 right = t.symbols[place + 1];
+    if (right != END) gain(t, left, right, t.weight[word_of(t, place)]);
+  }
+}
+
+// Enters the rows of a table into a larger one, whose arrays are new but for what does not depend on rows.
+// [at most 48 registers, 0 bytes shared]
+KERNEL move_rows(BY_VALUE(Training, old), BY_VALUE(Training, t)) {
+  for (i64 i = global_index(); i < old.capacity; i += global_size()) {
+    if (old.keys[i] == FREE || old.counts[i] == 0) continue;
     i64 row = enter_pair(t, old.keys[i]);
     t.counts[row] = old.counts[i];
-    t.list_begin[row] = old.list_begin[i];
-    t.list_size[row] = old.list_size[i];
   }
 }
 
-struct Best {
-  u64* count;  // [TILE], in shared memory
-  u64* key;    // [TILE]
-  u64* row;    // [TILE], or the tile of the row
+// The kind of a count: the larger a count, the larger its kind.
+BOTH int kind_of(u64 count) {
+  int power = 63 - count_leading_zeros(count);
+  return power < 3 ? (int)count : power * 8 + (int)(count >> (power - 3) & 7);
+}
+
+// tally[k]: u64[TALLIES], how many pairs have a count of kind k.
+// [at most 48 registers, 2048 bytes shared]
+KERNEL tally_counts(BY_VALUE(Training, t), u64* tally) {
+  SHARED(u32, own, TALLIES);
+  for (i64 i = thread_index(); i < TALLIES; i += block_size()) own[i] = 0;
+  sync_block();
+  for (i64 row = global_index(); row < t.capacity; row += global_size())
+    if (t.keys[row] != FREE && t.counts[row]) atomic_add(&own[kind_of(t.counts[row])], 1u);
+  sync_block();
+  for (i64 i = thread_index(); i < TALLIES; i += block_size())
+    if (own[i]) atomic_add(&tally[i], (u64)own[i]);
+}
+
+// Makes a pair a candidate if its count reaches the threshold.
+DEVICE void consider(const Training& t, i64 row) {
+  if (t.counts[row] < t.state[THRESHOLD]) return;
+  u64 place = atomic_add(&t.state[N_CANDIDATES], (u64)1);
+  if (place < (u64)t.room)
+    t.candidates[t.state[SIDE] * (u64)t.room + place] = (u32)row;
+  else
+    atomic_max(&t.state[OVERFLOWED], (u64)1);
+}
+
+// All candidates anew.
+// [at most 48 registers, 0 bytes shared]
+KERNEL gather_candidates(BY_VALUE(Training, t)) {
+  for (i64 row = global_index(); row < t.capacity; row += global_size())
+    if (t.keys[row] != FREE) consider(t, row);
+}
+
+// What a pair becomes if it is one of the batch, else NONE.
+DEVICE u32 merged(const Training& t, u32 left, u32 right) {
+  if (!(t.is_left[left >> 5] >> (left & 31) & 1) || !(t.is_right[right >> 5] >> (right & 31) & 1)) return NONE;
+  u64 key = pair_key(left, right);
+  for (u64 slot = pair_hash(key) % SLOTS;; slot = (slot + 1) % SLOTS) {
+    if (t.batch_keys[slot] == key) return t.batch_tokens[slot];
+    if (t.batch_keys[slot] == FREE) return NONE;
+  }
+}
+
+// A pair as it is ordered: the one with the smaller `behind`, then the smaller key, comes first.
+struct Ranked {
+  u64 behind;  // by how much its count is smaller than the largest one
+  u64 key;
 };
 
-DEVICE void offer(const Best& best, i64 at, u64 count, u64 key, u64 row) {
-  if ((i64)count < (i64)best.count[at] || (count == best.count[at] && key >= best.key[at])) return;
-  best.count[at] = count;
-  best.key[at] = key;
-  best.row[at] = row;
+BOTH bool before(const Ranked& a, const Ranked& b) { return a.behind < b.behind || (a.behind == b.behind && a.key < b.key); }
+
+// Byte `level` of a pair's place in the order, the highest one first.
+BOTH u32 digit(const Ranked& pair, int level) {
+  return (u32)((level < 8 ? pair.behind >> 8 * (7 - level) : pair.key >> 8 * (15 - level)) & 0xff);
 }
 
-// The best of all threads' to thread 0.
-DEVICE void reduce(const Best& best) {
-  for (i64 half = TILE / 2, i = thread_index(); half; half /= 2) {
-    sync_block();
-    if (i < half) offer(best, i, best.count[i + half], best.key[i + half], best.row[i + half]);
-  }
+// Whether two pairs have the same bytes before `level`.
+BOTH bool same_digits(const Ranked& a, const Ranked& b, int level) {
+  if (level < 8) return level == 0 || (a.behind ^ b.behind) >> 8 * (8 - level) == 0;
+  return a.behind == b.behind && (level == 8 || (a.key ^ b.key) >> 8 * (16 - level) == 0);
 }
 
-// Blocks of TILE threads, one a tile.
-// [at most 48 registers, 6144 bytes shared]
-KERNEL refresh_tiles(const Training* training) {
-  SHARED(u64, best_count, TILE);
-  SHARED(u64, best_key, TILE);
-  SHARED(u64, best_row, TILE);
-  const Training& t = *training;
-  Best best = {best_count, best_key, best_row};
+// One block of CHOOSERS threads.
+// [at most 64 registers, 7296 bytes shared]
+KERNEL choose_batch(BY_VALUE(Training, t)) {
+  SHARED(u32, n_kept, 1);
+  SHARED(u64, largest, CHOOSERS / 32);
+  SHARED(u32, tally, CHOOSERS);
+  SHARED(u32, chosen, 2);  // that byte, and how many pairs come before all that have it
+  SHARED(u32, n_top, 1);
+  SHARED(u64, top_behind, MOST);
+  SHARED(u64, top_key, MOST);
+  SHARED(u32, top_row, MOST);
+  SHARED(u32, order, MOST);
+  SHARED(u32, n_batch, 1);
   if (t.state[DONE]) return;
-  i64 i = thread_index();
-  for (i64 tile = block_index(); tile < (i64)t.state[CAPACITY] / TILE; tile += grid_size()) {
-    if (!t.dirty[tile]) continue;  // thread 0 clears it behind barriers that all must reach first
-    best_count[i] = 0;
-    best_key[i] = FREE;
-    best_row[i] = (u64)(tile * TILE);
-    u64 row = (u64)(tile * TILE + i);
-    if (t.keys[row] != FREE) offer(best, i, t.counts[row], t.keys[row], row);
-    reduce(best);
-    if (i == 0) {
-      t.best[tile] = (u32)best_row[0];
-      t.best_count[tile] = best_count[0];
-      t.best_key[tile] = best_key[0];
-      t.dirty[tile] = 0;
+  i64 thread = thread_index();
+  if (t.state[OVERFLOWED]) {
+    sync_block();  // all threads have looked
+    if (thread == 0) stop(t, CROWDED);
+    return;
+  }
+  u64 threshold = t.state[THRESHOLD], side = t.state[SIDE], n_tokens = t.state[N_TOKENS], n_merges = t.state[N_MERGES];
+  const u32* from = t.candidates + side * (u64)t.room;
+  u32* to = t.candidates + (1 - side) * (u64)t.room;
+  // What the last batch left
+  for (i64 i = thread; i < (i64)t.state[N_BATCH]; i += CHOOSERS) {
+    u64 key = t.log[n_merges - 1 - (u64)i];
+    atomic_exchange(&t.is_left[key >> 37], 0u);
+    atomic_exchange(&t.is_right[(key & 0xffffffffu) >> 5], 0u);
+  }
+  for (i64 i = thread; i < SLOTS; i += CHOOSERS) t.batch_keys[i] = FREE;
+  if (thread == 0) {
+    n_kept[0] = n_top[0] = 0;
+    n_batch[0] = MOST;
+  }
+  sync_block();
+  // Candidates that still are
+  u64 most = 0;
+  for (i64 i = thread; i < (i64)t.state[N_CANDIDATES]; i += CHOOSERS) {
+    u64 count = t.counts[from[i]];
+    if (count < threshold) continue;
+    to[atomic_add(&n_kept[0], 1u)] = from[i];
+    most = count > most ? count : most;
+  }
+  most = ~warp_min(~most);
+  if (thread % 32 == 0) largest[thread / 32] = most;
+  sync_block();
+  for (int i = 0; i < CHOOSERS / 32; i++) most = largest[i] > most ? largest[i] : most;
+  i64 n = n_kept[0];
+  if (n == 0 || n_tokens >= (u64)t.vocab_size) {
+    if (thread == 0) stop(t, n_tokens < (u64)t.vocab_size && threshold > (u64)t.least ? LOW : TRAINED);
+    return;
+  }
+  // The end of those that are put in order: all that come before it, at most MOST. It is found byte by byte: of the pairs that have
+  // its bytes so far there are more than there is room for, so that one of their next bytes is where they begin to be too many.
+  Ranked end = {FREE, FREE};
+  u32 n_before = 0;
+  for (int level = 0; level < 16 && n > MOST; level++) {
+    tally[thread] = 0;
+    sync_block();
+    if (level == 0) end = {0, 0};
+    for (i64 i = thread; i < n; i += CHOOSERS) {
+      Ranked pair = {most - t.counts[to[i]], t.keys[to[i]]};
+      if (same_digits(pair, end, level)) atomic_add(&tally[digit(pair, level)], 1u);
     }
     sync_block();
+    u32 sum = n_before;  // pairs up to this digit
+    for (i64 i = 0; i <= thread; i++) sum += tally[i];
+    if (sum > (u32)MOST && sum - tally[thread] <= (u32)MOST) {
+      chosen[0] = (u32)thread;
+      chosen[1] = sum - tally[thread];
+    }
+    sync_block();
+    if (level < 8)
+      end.behind |= (u64)chosen[0] << 8 * (7 - level);
+    else
+      end.key |= (u64)chosen[0] << 8 * (15 - level);
+    n_before = chosen[1];
+    if (n_before >= MOST / 4) break;
+    sync_block();
   }
+  for (i64 i = thread; i < n; i += CHOOSERS) {
+    Ranked pair = {most - t.counts[to[i]], t.keys[to[i]]};
+    if (!before(pair, end)) continue;
+    u32 place = atomic_add(&n_top[0], 1u);
+    top_behind[place] = pair.behind;
+    top_key[place] = pair.key;
+    top_row[place] = to[i];
+  }
+  sync_block();
+  // In order, and up to the first pair that meets one before it
+  u32 found = n_top[0];
+  if (thread < found) {
+    Ranked own = {top_behind[thread], top_key[thread]};
+    u32 rank = 0;
+    for (u32 i = 0; i < found; i++) rank += before({top_behind[i], top_key[i]}, own);
+    order[rank] = (u32)thread;
+  }
+  sync_block();
+  u64 key = thread < found ? top_key[order[thread]] : 0;
+  u32 left = (u32)(key >> 32), right = (u32)key;
+  if (thread < found) {
+    bool meets = false;
+    for (i64 i = 0; i <= thread; i++) {
+      u64 other = top_key[order[i]];
+      meets |= (u32)(other >> 32) == right || (u32)other == left;
+    }
+    if (meets) atomic_min(&n_batch[0], (u32)thread);
+  }
+  sync_block();
+  u64 size = n_batch[0] < found ? n_batch[0] : found;
+  if (size == 0) size = 1;  // a pair of two equal tokens
+  if (size > (u64)t.vocab_size - n_tokens) size = (u64)t.vocab_size - n_tokens;
+  if (thread < (i64)size) {
+    u32 token = (u32)(n_tokens + (u64)thread);
+    t.log[n_merges + (u64)thread] = key;
+    t.length[token] = t.length[left] + t.length[right];
+    t.places[token] = t.places[left] + t.places[right];
+    t.counts[top_row[order[thread]]] = 0;  // a merge leaves none
+    atomic_or(&t.is_left[left >> 5], 1u << (left & 31));
+    atomic_or(&t.is_right[right >> 5], 1u << (right & 31));
+    u64 slot = pair_hash(key) % SLOTS;
+    while (atomic_cas(&t.batch_keys[slot], FREE, key) != FREE) slot = (slot + 1) % SLOTS;
+    t.batch_tokens[slot] = token;
+  }
+  sync_block();
+  if (thread) return;
+  t.state[N_TOKENS] = n_tokens + size;
+  t.state[N_MERGES] = n_merges + size;
+  t.state[N_BATCH] = size;
+  t.state[N_CANDIDATES] = (u64)n;
+  t.state[SIDE] = 1 - side;
+  t.state[ROWS_BEFORE] = t.state[N_ROWS];
+  t.state[N_MATCHES] = t.state[N_BORN] = 0;
 }
 
-// One block of TILE threads.
-// [at most 48 registers, 6144 bytes shared]
-KERNEL choose_pair(const Training* training) {
-  SHARED(u64, best_count, TILE);
-  SHARED(u64, best_key, TILE);
-  SHARED(u64, best_row, TILE);
-  const Training& t = *training;
-  Best best = {best_count, best_key, best_row};
+// Blocks of whole warps.
+// [at most 48 registers, 0 bytes shared]
+KERNEL find_matches(BY_VALUE(Training, t)) {
   if (t.state[DONE]) return;
-  i64 i = thread_index();
-  best_count[i] = 0;
-  best_key[i] = FREE;
-  best_row[i] = 0;
-  for (i64 tile = i; tile < (i64)t.state[CAPACITY] / TILE; tile += TILE)
-    offer(best, i, t.best_count[tile], t.best_key[tile], (u64)tile);
-  reduce(best);
-  if (i) return;
-  u64 count = best_count[0], key = best_key[0], row = t.best[best_row[0]], token = t.state[N_TOKENS];
-  if (token >= t.state[VOCAB_SIZE] || (i64)count < (i64)t.state[LEAST]) {
-    t.state[DONE] = TRAINED;
-    return;
+  i64 lane = thread_index() % 32;
+  for (i64 first = global_index() - lane; first < t.n_places; first += global_size()) {
+    i64 place = first + lane;
+    bool matches = false;
+    u32 left = place < t.n_places ? t.symbols[place] : END;
+    if (begins_token(left) && t.is_left[left >> 5] >> (left & 31) & 1) {
+      i64 step = t.places[left], at = place;
+      u32 right = t.symbols[at + step];
+      if (right == left) {
+        // Of a row of equal tokens every other one is merged with the next; the thread of the first one finds them all.
+        if (token_before(t, place) != left && merged(t, left, left) != NONE)
+          for (; t.symbols[at] == left && t.symbols[at + step] == left; at += 2 * step)
+            t.matches[atomic_add(&t.state[N_MATCHES], (u64)1)] = (u32)at;
+      } else {
+        matches = right != END && merged(t, left, right) != NONE;
+      }
+    }
+    u32 all = warp_ballot(matches);
+    if (!all) continue;
+    u64 begin = 0;
+    if (lane == 0) begin = atomic_add(&t.state[N_MATCHES], (u64)count_bits(all));
+    begin = warp_shuffle(begin, 0);
+    if (matches) t.matches[begin + (u64)count_bits(all & ((1u << lane) - 1))] = (u32)place;
   }
-  // A merge enters at most two pairs for each token there is, and two records for each time it is applied.
-  u64 records = count < t.state[RECORDS_SIZE] / 2 ? 2 * count : t.state[RECORDS_SIZE];
-  if (t.state[N_ROWS] + 2 * (token + 1) > t.state[CAPACITY] / 2 || t.state[POOL_USED] + records > t.state[POOL_SIZE]) {
-    t.state[DONE] = FULL;
-    return;
-  }
-  t.log[t.state[N_MERGES]] = key;
-  t.length[token] = t.length[key >> 32] + t.length[key & 0xffffffffu];
-  t.state[N_MERGES] += 1;
-  t.state[N_TOKENS] = token + 1;
-  t.state[ROW] = row;
-  t.state[N_BORN] = 0;
-  t.state[N_RECORDS] = 0;
-  t.counts[row] = 0;  // merging from left to right leaves none
-  t.dirty[row / TILE] = 1;
 }
 
+// Whether the table has room for all pairs that can be born: two for each match, and of each new token with each token.
+DEVICE bool has_room(const Training& t) {
+  u64 by_matches = 2 * t.state[N_MATCHES], by_tokens = 2 * t.state[N_BATCH] * t.state[N_TOKENS];
+  return t.state[ROWS_BEFORE] + (by_matches < by_tokens ? by_matches : by_tokens) <= (u64)t.capacity / 2;
+}
+
+// Symbols are as they were before the round. Of two matches side by side, the left one sees to the pair between them.
 // [at most 64 registers, 0 bytes shared]
-KERNEL merge_words(const Training* training) {
-  const Training& t = *training;
-  if (t.state[DONE]) return;
-  u64 row = t.state[ROW], key = t.keys[row];
-  u32 a = (u32)(key >> 32), b = (u32)key, token = (u32)t.state[N_TOKENS] - 1;
-  for (i64 i = global_index(); i < (i64)t.list_size[row]; i += global_size()) {
-    u32 word = t.pool[t.list_begin[row] + i], left = END;
-    if (atomic_exchange(&t.stamp[word], token) == token) continue;
-    for (i64 at = t.begin[word]; t.symbols[at] != END; at += t.length[left]) {
-      i64 middle = at + t.length[t.symbols[at]], end = at + t.length[token];
-      if (t.symbols[at] != a || t.symbols[middle] != b) {
-        left = t.symbols[at];
-        continue;
-      }
-      u32 right = t.symbols[end];
-      if (left != END) {
-        if (pair_key(left, a) != key) lose(t, left, a, t.weight[word]);
-        if ((u64)t.length[left] + t.length[token] < t.state[MAX_LENGTH]) give_birth(t, left, token, word);
-      }
-      if (right != END) {
-        if (pair_key(b, right) != key) lose(t, b, right, t.weight[word]);
-        if ((u64)t.length[token] + t.length[right] < t.state[MAX_LENGTH]) give_birth(t, token, right, word);
-      }
-      t.symbols[at] = t.symbols[end - 1] = left = token;
+KERNEL change_counts(BY_VALUE(Training, t)) {
+  if (load_shared_word(&t.state[DONE])) return;
+  if (!has_room(t)) {
+    if (global_index() == 0) stop(t, FULL);
+    return;
+  }
+  for (i64 i = global_index(); i < (i64)t.state[N_MATCHES]; i += global_size()) {
+    i64 place = t.matches[i];
+    u32 left = t.symbols[place];
+    i64 middle = place + t.places[left];
+    u32 right = t.symbols[middle], token = merged(t, left, right);
+    u64 weight = t.weight[word_of(t, place)];
+    i64 behind = middle + t.places[right];
+    u32 next = t.symbols[behind];
+    if (next != END) {
+      if (pair_key(right, next) != pair_key(left, right)) lose(t, right, next, weight);
+      u32 after = t.symbols[behind + t.places[next]], other = after == END ? NONE : merged(t, next, after);
+      if (other != NONE) next = other;
+      if ((i64)t.length[token] + t.length[next] < t.max_length) gain(t, token, next, weight);
     }
+    u32 previous = token_before(t, place);
+    if (previous == NONE) continue;
+    u32 beyond = token_before(t, place - t.places[previous]);
+    if (beyond != NONE && merged(t, beyond, previous) != NONE) continue;
+    lose(t, previous, left, weight);
+    if ((i64)t.length[previous] + t.length[token] < t.max_length) gain(t, previous, token, weight);
   }
 }
 
 // [at most 48 registers, 0 bytes shared]
-KERNEL place_lists(const Training* training) {
-  const Training& t = *training;
-  if (t.state[DONE]) return;
-  for (i64 i = global_index(); i < (i64)t.state[N_BORN]; i += global_size()) {
-    u32 row = t.born[i];
-    t.list_begin[row] = atomic_add(&t.state[POOL_USED], t.list_size[row]);
-    t.list_size[row] = 0;
+KERNEL write_tokens(BY_VALUE(Training, t)) {
+  if (load_shared_word(&t.state[DONE])) return;
+  for (i64 i = global_index(); i < (i64)t.state[N_MATCHES]; i += global_size()) {
+    i64 place = t.matches[i];
+    u32 left = t.symbols[place];
+    i64 middle = place + t.places[left];
+    u32 right = t.symbols[middle], token = merged(t, left, right);
+    t.symbols[middle] = INSIDE;
+    t.symbols[middle + t.places[right] - 1] = token | TAIL;
+    t.symbols[place] = token;
+  }
+  for (i64 i = global_index(); i < (i64)t.state[N_BORN]; i += global_size()) consider(t, t.born[i]);
+  if (global_index() == 0) t.state[N_GONE] += t.state[N_MATCHES];
+}
+
+// live: a bit for each place, set if a token begins there or a word ends. Blocks of whole warps.
+// [at most 48 registers, 0 bytes shared]
+KERNEL mark_live(const u32* symbols, i64 n_places, u32* live) {
+  i64 lane = thread_index() % 32;
+  for (i64 first = global_index() - lane; first < n_places; first += global_size()) {
+    u32 symbol = first + lane < n_places ? symbols[first + lane] : INSIDE;
+    u32 bits = warp_ballot(begins_token(symbol) || symbol == END);
+    if (lane == 0) live[first / 32] = bits;
   }
 }
 
+// to[rank] = the symbol of each live place; `before` is the rank of the first of each 32 places.
 // [at most 48 registers, 0 bytes shared]
-KERNEL fill_lists(const Training* training) {
-  const Training& t = *training;
-  if (t.state[DONE]) return;
-  for (i64 i = global_index(); i < (i64)t.state[N_RECORDS]; i += global_size()) {
-    u32 row = t.record_rows[i];
-    t.pool[t.list_begin[row] + atomic_add(&t.list_size[row], (u64)1)] = t.record_words[i];
+KERNEL close_gaps(const u32* symbols, i64 n_places, const u32* live, const i64* before, u32* to) {
+  for (i64 place = global_index(); place < n_places; place += global_size()) {
+    u32 bits = live[place / 32];
+    if (bits >> (place % 32) & 1) to[before[place / 32] + count_bits(bits & ((1u << (place % 32)) - 1))] = symbols[place];
+  }
+}
+
+// The places of words after gaps are closed.
+// [at most 48 registers, 0 bytes shared]
+KERNEL move_words(const i64* begin, i64 n_words, const u32* live, const i64* before, i64* to) {
+  for (i64 word = global_index(); word < n_words; word += global_size()) {
+    i64 place = begin[word];
+    to[word] = before[place / 32] + count_bits(live[place / 32] & ((1u << (place % 32)) - 1));
   }
 }

@@ -1,52 +1,72 @@
-"""Launching the training of BPE on a CUDA device."""
+"""Launching the training of BPE on a CUDA device: see train_bpe.cu for what a round does.
+
+Memory for each place (a symbol, and one more for each word): 4 bytes for the symbol, 4 for its copy when gaps are closed, 2 for
+matches; and 16 bytes for each word. Places have 32 bits, so that 43 GB hold as many of them as there may be.
+"""
 
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from gputok.kernels import BpeLimits, BpeMerges
-from gputok.kernels.cuda.device import Device
+from gputok.kernels.cuda.device import Device, offsets_of
+from gputok.kernels.cuda.split import bit_counts
 
-_TILE = 256  # as in train_bpe.cu
-_MERGES_PER_LOOK = 256  # launched before the host looks whether training is done
-_LEAST_CAPACITY = 1 << 16  # of the table of pairs
-_POOL_PER_SYMBOL = 3  # entries of lists; more are made room for when they are needed
+# as in train_bpe.cu
+_CHOOSERS, _SLOTS, _STRETCH, _TALLIES = 256, 1024, 256, 512
 _END = 0xFFFFFFFF
-_TRAINED, _FULL = 1, 2
+_FREE = 2**64 - 1
+_TRAINED, _FULL, _LOW, _CROWDED = 1, 2, 3, 4
+
+_ROUNDS_PER_LOOK = 16  # launched before the host looks what is wanted
+_LEAST_CAPACITY = 1 << 16  # of the table of pairs
+_CANDIDATES = 4096  # wanted, if there are so many pairs
+_LEAST_ROOM = 1 << 16  # for candidates
+_MOST_PLACES = 2**32 - 1
 
 
 class Training(NamedTuple):
-    """The arrays of train_bpe.cu's struct of the same name, in its order."""
+    """train_bpe.cu's struct of the same name, in its order."""
 
-    symbols: Any  # uint32[n]
-    begin: Any  # int64[words + 1]
-    weight: Any  # int64[words]
-    stamp: Any  # uint32[words]
+    symbols: Any  # uint32[n_places]
+    begin: Any  # int64[n_words]
+    weight: Any  # int64[n_words]
+    first_word: Any  # int64[n_places / STRETCH + 2]
     length: Any  # uint32[vocab_size]
+    places: Any  # uint32[vocab_size]
     keys: Any  # uint64[capacity]
     counts: Any  # int64[capacity]
-    list_begin: Any  # int64[capacity]
-    list_size: Any  # int64[capacity]
-    dirty: Any  # uint32[capacity / TILE]
-    best: Any  # uint32[capacity / TILE]
-    best_count: Any  # int64[capacity / TILE]
-    best_key: Any  # uint64[capacity / TILE]
-    pool: Any  # uint32[pool size]
     born: Any  # uint32[capacity]
-    record_rows: Any  # uint32[records]
-    record_words: Any  # uint32[records]
+    candidates: Any  # uint32[2 * room]
+    matches: Any  # uint32[n_places / 2 + 1]
+    is_left: Any  # uint32[vocab_size / 32 + 1]
+    is_right: Any  # uint32[vocab_size / 32 + 1]
+    batch_keys: Any  # uint64[SLOTS]
+    batch_tokens: Any  # uint32[SLOTS]
     log: Any  # uint64[vocab_size]
-    state: Any  # int64[15]
+    state: Any  # int64[STATE_SIZE]
+    n_words: int
+    n_places: int
+    capacity: int
+    room: int
+    vocab_size: int
+    least: int
+    max_length: int
 
 
 # fields of state
 (
-    _N_WORDS, _CAPACITY, _POOL_SIZE, _RECORDS_SIZE, _VOCAB_SIZE, _LEAST, _MAX_LENGTH, _N_TOKENS, _N_MERGES, _DONE, _ROW,
-    _N_ROWS, _POOL_USED, _N_BORN, _N_RECORDS, _STATE_SIZE,
-) = range(16)  # fmt: skip
+    _N_TOKENS, _N_MERGES, _DONE, _N_BATCH, _THRESHOLD, _N_CANDIDATES, _SIDE, _N_MATCHES, _N_ROWS, _ROWS_BEFORE, _N_BORN,
+    _N_GONE, _OVERFLOWED, _STATE_SIZE,
+) = range(14)  # fmt: skip
+
+
+class _Respelled(Exception):
+    """A merge spells a token that is there already."""
 
 
 def train_bpe(
@@ -59,135 +79,261 @@ def train_bpe(
     limits: BpeLimits,
     progress: Callable[[int, int], None] | None = None,
 ) -> BpeMerges:
-    """All merges of the words symbols[offsets[i]:offsets[i + 1]], as `reference.train_bpe` finds them."""
+    """All merges of the words symbols[offsets[i]:offsets[i + 1]], as `reference.train_bpe` finds them.
+
+    If a merge spells a token that is there already (a special token), all is done on the CPU, with a warning: the order of
+    later merges then depends on an id that is smaller than others.
+
+    Raises:
+        MemoryError: The device does not have the memory.
+    """
+    try:
+        return _trained(device, symbols, offsets, counts, tokens, token_offsets, limits, progress)
+    except _Respelled as error:
+        from gputok.kernels.cpu.train_bpe import train_bpe
+
+        warnings.warn(f"merges are learnt on the CPU: {error}", stacklevel=2)
+        return train_bpe(symbols, offsets, counts, tokens, token_offsets, limits, progress)
+
+
+def _trained(
+    device: Device,
+    symbols: np.ndarray,
+    offsets: np.ndarray,
+    counts: np.ndarray,
+    tokens: np.ndarray,
+    token_offsets: np.ndarray,
+    limits: BpeLimits,
+    progress: Callable[[int, int], None] | None,
+) -> BpeMerges:
+    names = _Names([tokens[a:b].tobytes() for a, b in itertools.pairwise(token_offsets)])
     n_tokens = len(token_offsets) - 1
-    vocab_size = max(limits.vocab_size, n_tokens)
     with device.active():
-        training = _start(device, symbols, offsets, counts, n_tokens, vocab_size, limits)
-        merge = _steps(device, training)
-        while (done := int(training.state[_DONE])) != _TRAINED:
+        training = _started(device, symbols, offsets, counts, n_tokens, limits)
+        rounds, n_seen = _rounds(device, training), 0
+        while True:
+            rounds()
+            state = device.download(training.state)
+            done, n_merges = int(state[_DONE]), int(state[_N_MERGES])
+            names.add(device.download(training.log[n_seen:n_merges]))
+            n_seen = n_merges
+            if progress is not None:
+                progress(n_merges, max(limits.vocab_size, n_tokens) - n_tokens)
+            if done == _TRAINED:
+                return names.merges(n_tokens)
+            before = training
             if done == _FULL:
                 training = _enlarged(device, training)
-                merge = _steps(device, training)
-            merge()
-            if progress is not None:
-                progress(int(training.state[_N_MERGES]), vocab_size - n_tokens)
-        log = device.download(training.log[: int(training.state[_N_MERGES])])
-    return _named(log, tokens, token_offsets)
+                for kernel in ("change_counts", "write_tokens"):  # of the round that was begun
+                    _launch(device, kernel, training)
+            elif done:
+                training = _with_candidates(device, training)
+            elif 4 * int(state[_N_GONE]) > training.n_places:
+                training = _closed(device, training)
+            if training is not before:
+                rounds = _rounds(device, training)
 
 
-def _steps(device: Device, training: Training) -> Callable[[], None]:
-    """What does the next merges, as many as there are between two looks of the host."""
-    handle = device.pointers(training)
+class _Names:
+    """The strings of tokens, and the merges that made them."""
 
-    def merge() -> None:
-        for _ in range(_MERGES_PER_LOOK):
-            _launch(device, "refresh_tiles", handle, _TILE)
-            device.launch("train_bpe.cu", "choose_pair", 1, _TILE, (handle,))
-            for kernel in ("merge_words", "place_lists", "fill_lists"):
-                _launch(device, kernel, handle, 128)
+    def __init__(self, strings: list[bytes]) -> None:
+        self._strings, self._known = strings, {*strings}
+        self._log: list[np.ndarray] = []
 
-    return device.graph(merge) if device.by_graph else merge
+    def add(self, log: np.ndarray) -> None:
+        """New merges, uint64[n]: left << 32 | right. _Respelled: one spells a token that is there."""
+        self._log.append(log)
+        for a, b in zip((log >> np.uint64(32)).tolist(), (log & np.uint64(_END)).tolist(), strict=True):
+            string = self._strings[a] + self._strings[b]
+            if string in self._known:
+                raise _Respelled(
+                    f"a merge spells {string.decode(errors='replace')!r}, which is a token already"
+                )
+            self._strings.append(string)
+            self._known.add(string)
+
+    def merges(self, n_tokens: int) -> BpeMerges:
+        log = np.concatenate([*self._log, np.zeros(0, np.uint64)])
+        left, right = (log >> np.uint64(32)).astype(np.uint32), log.astype(np.uint32)
+        merged = np.arange(n_tokens, len(self._strings), dtype=np.uint32)
+        ends = np.cumsum([0, *map(len, self._strings)], dtype=np.int64)
+        return BpeMerges(left, right, merged, np.frombuffer(b"".join(self._strings), np.uint8), ends)
 
 
-def _launch(device: Device, kernel: str, handle: Any, threads: int) -> None:
-    device.launch("train_bpe.cu", kernel, device.blocks, threads, (handle,))
+def _rounds(device: Device, training: Training) -> Callable[[], None]:
+    """Does as many rounds as there are between two looks of the host."""
+    struct = device.struct(training)
+
+    def rounds() -> None:
+        for _ in range(_ROUNDS_PER_LOOK):
+            device.launch("train_bpe.cu", "choose_batch", 1, _CHOOSERS, (struct,))
+            for kernel in ("find_matches", "change_counts", "write_tokens"):
+                device.launch("train_bpe.cu", kernel, device.blocks, 128, (struct,))
+
+    return device.graph(rounds) if device.by_graph else rounds
 
 
-def _start(
+def _launch(device: Device, kernel: str, training: Training, *arguments: Any) -> None:
+    device.launch("train_bpe.cu", kernel, device.blocks, 128, (device.struct(training), *arguments))
+
+
+def _started(
     device: Device,
     symbols: np.ndarray,
     offsets: np.ndarray,
     counts: np.ndarray,
     n_tokens: int,
-    vocab_size: int,
     limits: BpeLimits,
 ) -> Training:
-    """The words laid out, and the pairs of their symbols with counts and lists."""
-    xp = device.xp
-    sizes = np.diff(offsets)
-    paired = sizes > 1  # words of one symbol have no pairs
-    symbols = symbols[offsets[0] : offsets[-1]][np.repeat(paired, sizes)]
-    sizes, counts = sizes[paired], counts[paired]
-    begin = np.zeros(len(sizes) + 1, np.int64)
-    np.cumsum(sizes + 1, out=begin[1:])
-    n_symbols = int(begin[-1])
-    places = np.full(n_symbols, _END, np.uint32)
-    places[np.arange(len(symbols)) + np.repeat(np.arange(len(counts)), sizes)] = symbols
-    capacity = _LEAST_CAPACITY
+    """The words laid out, their pairs counted, and the first candidates."""
+    xp, vocab_size = device.xp, max(limits.vocab_size, n_tokens)
+    places, begin, weight = _laid_out(device, symbols[offsets[0] : offsets[-1]], offsets - offsets[0], counts)
+    n_places = len(places)
     state = np.zeros(_STATE_SIZE, np.int64)
-    state[_N_WORDS], state[_POOL_SIZE], state[_RECORDS_SIZE] = (
-        len(counts),
-        _POOL_PER_SYMBOL * n_symbols,
-        n_symbols,
+    state[_N_TOKENS] = n_tokens
+    ones = xp.zeros(vocab_size, xp.uint32)
+    ones[:n_tokens] = 1
+    bits = vocab_size // 32 + 1
+    training = Training(
+        symbols=places,
+        begin=begin,
+        weight=weight,
+        first_word=_first_words(xp, begin, n_places),
+        length=ones,
+        places=ones.copy(),
+        keys=None,
+        counts=None,
+        born=None,
+        candidates=xp.empty(2 * _LEAST_ROOM, xp.uint32),
+        matches=xp.empty(n_places // 2 + 1, xp.uint32),
+        is_left=xp.zeros(bits, xp.uint32),
+        is_right=xp.zeros(bits, xp.uint32),
+        batch_keys=xp.empty(_SLOTS, xp.uint64),
+        batch_tokens=xp.empty(_SLOTS, xp.uint32),
+        log=xp.empty(vocab_size, xp.uint64),
+        state=None,
+        n_words=len(begin),
+        n_places=n_places,
+        capacity=0,
+        room=_LEAST_ROOM,
+        vocab_size=limits.vocab_size,
+        least=max(1, limits.min_frequency),
+        max_length=limits.max_token_length,
     )
-    state[_VOCAB_SIZE], state[_LEAST] = limits.vocab_size, max(1, limits.min_frequency)
-    state[_MAX_LENGTH], state[_N_TOKENS] = limits.max_token_length, n_tokens
-    length = xp.zeros(vocab_size, xp.uint32)
-    length[:n_tokens] = 1
-    common = (
-        xp.asarray(places),
-        xp.asarray(begin),
-        xp.asarray(counts),
-        xp.full(len(counts), _END, xp.uint32),
-        length,
-    )
+    capacity = _LEAST_CAPACITY
     while True:
-        state[_CAPACITY] = capacity
-        training = Training(
-            *common,
-            *_rows(device, capacity),
-            xp.empty(_POOL_PER_SYMBOL * n_symbols, xp.uint32),
-            xp.empty(max(capacity, 2 * vocab_size), xp.uint32),
-            xp.empty(n_symbols, xp.uint32),
-            xp.empty(n_symbols, xp.uint32),
-            xp.empty(vocab_size, xp.uint64),
-            xp.asarray(state.copy()),
-        )
-        handle = device.pointers(training)
-        for kernel in ("count_pairs", "place_lists", "fill_lists"):
-            _launch(device, kernel, handle, 128)
+        training = training._replace(**_table(xp, capacity), state=xp.asarray(state.copy()))
+        _launch(device, "count_pairs", training)
         if int(training.state[_DONE]) != _FULL:
-            return training
+            return _with_candidates(device, training)
         capacity *= 4
 
 
-def _rows(device: Device, capacity: int) -> tuple:
-    """Free rows: keys to best_key."""
-    xp = device.xp
-    return (
-        xp.full(capacity, 2**64 - 1, xp.uint64),
-        *(xp.zeros(capacity, xp.int64) for _ in range(3)),
-        xp.ones(capacity // _TILE, xp.uint32),
-        *(xp.empty(capacity // _TILE, kind) for kind in (xp.uint32, xp.int64, xp.uint64)),  # all are dirty
-    )
+def _laid_out(
+    device: Device, symbols: np.ndarray, offsets: np.ndarray, counts: np.ndarray
+) -> tuple[Any, Any, Any]:
+    """The words that have pairs, END before, between and behind them: uint32[places], int64[words], int64[words]."""
+    xp, n = device.xp, len(symbols)
+    if n + len(counts) + 1 > _MOST_PLACES:
+        raise MemoryError(
+            f"the distinct words have {n:,} symbols, and places on a GPU have 32 bits: use device='cpu', or leave out rare words"
+        )
+    given, starts, weight = device.upload(
+        (symbols, np.asarray(offsets, np.int64), np.asarray(counts, np.int64))
+    )()
+    sizes = starts[1:] - starts[:-1]
+    to = 1 + offsets_of(xp, xp.where(sizes > 1, sizes + 1, 0))
+    places = xp.full(int(to[-1]), _END, xp.uint32)
+    if n:
+        stretches = xp.arange(-(-n // _STRETCH)) * _STRETCH
+        words = xp.searchsorted(starts, stretches, side="right") - 1
+        arguments = (given.astype(xp.uint32), n, starts, len(counts), to, words, places)
+        device.launch("train_bpe.cu", "lay_out", device.blocks, 128, arguments)
+    kept = xp.flatnonzero(sizes > 1)
+    return places, to[kept], weight[kept]
+
+
+def _first_words(xp: Any, begin: Any, n_places: int) -> Any:
+    """int64[n_places / STRETCH + 2]: the word of the first place of each stretch."""
+    marks = xp.arange(n_places // _STRETCH + 2) * _STRETCH
+    words = xp.searchsorted(begin, marks, side="right") - 1
+    return xp.where(words < 0, 0, words)
+
+
+def _table(xp: Any, capacity: int) -> dict[str, Any]:
+    """A table of pairs without any."""
+    return {
+        "keys": xp.full(capacity, _FREE, xp.uint64),
+        "counts": xp.zeros(capacity, xp.int64),
+        "born": xp.empty(capacity, xp.uint32),
+        "capacity": capacity,
+    }
 
 
 def _enlarged(device: Device, training: Training) -> Training:
-    """The same training with a table of pairs and a pool of lists twice as large."""
+    """The same training with a table four times as large, without pairs that are gone, and its candidates."""
     xp = device.xp
     state = training.state.copy()
-    capacity, pool_size = 2 * int(state[_CAPACITY]), 2 * int(state[_POOL_SIZE])
-    state[_CAPACITY], state[_POOL_SIZE], state[_DONE], state[_N_ROWS] = capacity, pool_size, 0, 0
-    pool = xp.empty(pool_size, xp.uint32)
-    pool[: len(training.pool)] = training.pool
-    rows = dict(zip(Training._fields[5:13], _rows(device, capacity), strict=True))
-    born = xp.empty(max(capacity, len(training.born)), xp.uint32)
-    larger = training._replace(**rows, pool=pool, born=born, state=state)
+    state[_DONE], state[_N_ROWS], state[_N_BORN] = 0, 0, 0
+    larger = training._replace(**_table(xp, 4 * training.capacity), state=state)
     device.launch(
-        "train_bpe.cu", "move_rows", device.blocks, 128, (device.pointers(training), device.pointers(larger))
+        "train_bpe.cu", "move_rows", device.blocks, 128, (device.struct(training), device.struct(larger))
     )
-    return larger
+    state[_ROWS_BEFORE], state[_N_BORN] = int(state[_N_ROWS]), 0
+    return _gathered(device, larger)
 
 
-def _named(log: np.ndarray, tokens: np.ndarray, token_offsets: np.ndarray) -> BpeMerges:
-    """Merges with the strings of their tokens; each merge makes a new token."""
-    strings = [tokens[a:b].tobytes() for a, b in itertools.pairwise(token_offsets)]
-    left, right = (log >> np.uint64(32)).astype(np.uint32), log.astype(np.uint32)
-    n_tokens = len(strings)
-    for a, b in zip(left.tolist(), right.tolist(), strict=True):
-        strings.append(strings[a] + strings[b])
-    ends = np.zeros(len(strings) + 1, np.int64)
-    np.cumsum([len(string) for string in strings], out=ends[1:])
-    merged = np.arange(n_tokens, len(strings), dtype=np.uint32)
-    return BpeMerges(left, right, merged, np.frombuffer(b"".join(strings), np.uint8), ends)
+def _with_candidates(device: Device, training: Training) -> Training:
+    """The same training with a threshold that some thousand pairs reach, or all that are frequent enough."""
+    xp = device.xp
+    tally = xp.zeros(_TALLIES, xp.int64)
+    _launch(device, "tally_counts", training, tally)
+    reached = np.cumsum(device.download(tally)[::-1])  # pairs of this kind of count or a larger one
+    kind = _TALLIES - 1 - int(np.searchsorted(reached, _CANDIDATES))
+    n = int(reached[min(_TALLIES - 1 - kind, _TALLIES - 1)])
+    training.state[_THRESHOLD] = max(training.least, _least_of(max(kind, 1)))
+    room = max(_LEAST_ROOM, 2 * n)
+    if room > training.room:
+        training = training._replace(candidates=xp.empty(2 * room, xp.uint32), room=room)
+    return _gathered(device, training)
+
+
+def _least_of(kind: int) -> int:
+    """The smallest count of a kind (`kind_of` of train_bpe.cu).
+
+    >>> _least_of(7), _least_of(24), _least_of(25), _least_of(32)
+    (7, 8, 9, 16)
+    """
+    return kind if kind < 8 else (8 + kind % 8) << max(0, kind // 8 - 3)
+
+
+def _gathered(device: Device, training: Training) -> Training:
+    """The same training with all candidates of its threshold."""
+    for field in (_DONE, _OVERFLOWED, _N_CANDIDATES, _SIDE):
+        training.state[field] = 0
+    _launch(device, "gather_candidates", training)
+    return training
+
+
+def _closed(device: Device, training: Training) -> Training:
+    """The same training with one place for each token."""
+    xp, n_places = device.xp, training.n_places
+    live = xp.empty(-(-n_places // 32), xp.uint32)
+    device.launch("train_bpe.cu", "mark_live", device.blocks, 128, (training.symbols, n_places, live))
+    before = offsets_of(xp, bit_counts(xp, live))
+    symbols = xp.empty(int(before[-1]), xp.uint32)
+    arguments = (training.symbols, n_places, live, before, symbols)
+    device.launch("train_bpe.cu", "close_gaps", device.blocks, 128, arguments)
+    begin = xp.empty(training.n_words, xp.int64)
+    device.launch(
+        "train_bpe.cu",
+        "move_words",
+        device.blocks,
+        128,
+        (training.begin, training.n_words, live, before, begin),
+    )
+    training.state[_N_GONE] = 0
+    training.places[:] = 1
+    first_word = _first_words(xp, begin, len(symbols))
+    return training._replace(symbols=symbols, begin=begin, first_word=first_word, n_places=len(symbols))

@@ -1,7 +1,7 @@
 """How kernels run: as machine code that came with the package, or compiled on this machine when they are first used.
 
-A wheel holds a library with the kernels' machine code and calls.py, both written when it was built (kernels/wheel). A
-source tree holds neither, so that code which somebody changes is always compiled.
+A wheel holds a library with the kernels' machine code and calls.py; kernels/wheel writes both when the wheel is built. A
+source tree holds neither, so that changed code is always compiled.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from typing import Any, NamedTuple
 from gputok.kernels.native.preparation import preparation
 
 LIBRARY = {"win32": "kernels.dll"}.get(sys.platform, "kernels.so")
-LEVELS = {1: "baseline", 2: "v2", 3: "v3"}  # of the processor, as the library tells it
+LEVELS = {1: "baseline", 2: "v2", 3: "v3"}  # of the processor, by the number that the library returns
 
 
 class Code(NamedTuple):
-    """Where the kernels' machine code comes from."""
+    """Where the machine code of the kernels comes from."""
 
     calls: dict[str, Callable[..., Any]] | None  # each kernel by its name; None: Numba compiles them
-    reason: str  # for a person
+    reason: str  # a sentence for the user
 
 
 def entry_name(function: Callable[..., Any]) -> str:
-    """A kernel's name: its module's in gputok.kernels, and its own."""
+    """The name of a kernel: its module within gputok.kernels, a dot, and the name of the function."""
     return f"{function.__module__.removeprefix('gputok.kernels.')}.{function.__name__}"
 
 
 @functools.cache
 def choose() -> Code:
-    """The library if it suits this process, else the compiler."""
+    """Chooses the library if it fits this process, else the compiler."""
     with preparation.going_on():
         return _chosen()
 

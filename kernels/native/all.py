@@ -1,4 +1,4 @@
-"""All kernels for the CPU, found by importing every module that may hold some."""
+"""All kernels for the CPU, found by importing all modules that may contain kernels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def modules() -> list[str]:
-    """The modules of gputok.kernels in which kernels for the CPU may be."""
+    """The names of the modules of gputok.kernels that may contain kernels for the CPU."""
     import gputok.kernels
 
     walked = pkgutil.walk_packages(gputok.kernels.__path__, "gputok.kernels.")
@@ -19,7 +19,7 @@ def modules() -> list[str]:
 
 
 def kernels_of(module: str) -> dict[str, Any]:
-    """Numba's dispatchers of a module's kernels that Python calls, by name."""
+    """Numba's dispatchers of the kernels of a module that Python calls, by name."""
     own = {}
     for found in vars(importlib.import_module(module)).values():
         if getattr(found, "declared", None) is not None and found.py_func.__module__ == module:
@@ -28,7 +28,7 @@ def kernels_of(module: str) -> dict[str, Any]:
 
 
 def compile_all(threads: int) -> Iterator[tuple[str, int]]:
-    """Compiles every kernel, as far as it isn't on disk yet: each module, and how many versions of kernels it has."""
+    """Compiles all kernels that aren't on disk yet; yields each module and its number of compiled versions."""
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(threads, spawn) as pool:
         yield from zip(modules(), pool.map(_compile, modules()), strict=True)
@@ -38,7 +38,7 @@ def _compile(module: str) -> int:
     from gputok.kernels.native.preparation import preparation
     from gputok.kernels.signatures import numba_type, versions
 
-    preparation.announced = True  # by whoever asked for it
+    preparation.announced = True  # the caller announces it
     wanted = [(f, arguments) for f in kernels_of(module).values() for arguments in versions(f.declared)]
     for function, arguments in wanted:
         function.compile(tuple(map(numba_type, arguments)))

@@ -1,4 +1,4 @@
-"""What generated calls of machine code need beside it: memory that a kernel made, and the errors that it raised."""
+"""Helpers of the generated calls of machine code: memory that a kernel made, and errors that a kernel raised."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-WRONG_ARGUMENT = 99  # beside Numba's own codes of an error
-COPIED = 1 << 15  # bytes: to show a kernel's memory as an array takes as long as to copy this
+WRONG_ARGUMENT = 99  # a code that Numba doesn't use for errors
+COPIED = 1 << 15  # bytes: up to here, copying memory is faster than showing it as an array
 
 
 class Memory:
-    """A block that a kernel has made, for as long as an array shows it."""
+    """A block of memory that a kernel made; freed when no array shows it any more."""
 
     __slots__ = ("__array_interface__", "_block", "_release")
 
@@ -27,18 +27,20 @@ class Memory:
 
 
 def arrays(library: ctypes.CDLL) -> Callable[..., np.ndarray]:
-    """What makes an array of slots where a kernel has given one back: its block, the array that it was, its elements, and
-    its shape."""
+    """Returns a function that makes an array from the slots that a kernel filled.
+
+    The slots are: the block, the array if it was an argument, the address of the elements, and the shape.
+    """
     take, release = library.gputok_take, library.gputok_release
     take.argtypes, take.restype = [ctypes.c_int64] * 4, None
     release.argtypes, release.restype = [ctypes.c_int64], None
 
     def array(slots: Any, at: int, ndim: int, dtype: np.dtype) -> np.ndarray:
         block, shape = slots[at], tuple(slots[at + 3 : at + 3 + ndim])
-        if not block:  # the kernel was given it
+        if not block:  # the array was an argument of the kernel
             same = ctypes.cast(slots[at + 1], ctypes.py_object).value
             if same.shape != shape:
-                raise SystemError("a kernel gave back a part of an array that it was given")
+                raise SystemError("a kernel returned a part of an array that was its argument")
             return same
         size = math.prod(shape) * dtype.itemsize
         if size > COPIED:
@@ -52,14 +54,14 @@ def arrays(library: ctypes.CDLL) -> Callable[..., np.ndarray]:
 
 
 def fail(call: Callable[..., Any], code: int, slots: Any, arguments: tuple) -> Any:
-    """Raises what a kernel raised; where it was given a subclass of arrays, calls it again with plain ones."""
+    """Raises the error that a kernel raised; calls the kernel again with plain arrays if it got a subclass of arrays."""
     if code == WRONG_ARGUMENT:
         plain = _plain(arguments)
         if _types(plain) != _types(arguments):
             return call(*plain)
         raise TypeError(
-            f"{call.__name__}: argument {slots[0]}, counting those in tuples, is of another type than is declared;"
-            f" given {_types(arguments)}"
+            f"{call.__name__}: argument {slots[0]}, counting those in tuples, has another type than declared;"
+            f" got {_types(arguments)}"
         )
     if code != 1:
         raise SystemError(f"{call.__name__} ended with status {code}")
@@ -84,7 +86,7 @@ def _types(value: Any) -> str:
 
 
 def suits(library: ctypes.CDLL) -> bool:
-    """Are arrays laid out as the machine code reads them? Tells it where their fields begin in this Python."""
+    """Whether arrays have the layout that the machine code expects; tells the code where the fields begin in this Python."""
     array = np.zeros((2, 3), np.uint16)
     head = object.__basicsize__
     fields = (ctypes.c_int64 * 7).from_address(id(array) + head)

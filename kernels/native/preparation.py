@@ -1,4 +1,4 @@
-"""Making kernels ready in this process: said before it takes long, and its time known, since it belongs to no rate."""
+"""Loading and compiling kernels in this process: announced before it takes long, and measured, to leave it out of rates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 
 class Preparation:
-    """How long this process was at it, whatever number of its threads, and how many kernels it compiled."""
+    """The time that this process spent on loading and compiling, by any number of threads, and the number of compiled kernels."""
 
     def __init__(self) -> None:
         self._lock, self._busy, self._since, self._before = threading.Lock(), 0, 0.0, 0.0
@@ -18,12 +18,13 @@ class Preparation:
 
     @property
     def seconds(self) -> float:
+        """The time so far."""
         with self._lock:
             return self._before + (time.perf_counter() - self._since if self._busy else 0.0)
 
     @contextlib.contextmanager
     def going_on(self) -> Iterator[None]:
-        """Counts what is done inside."""
+        """Measures the time of the block."""
         with self._lock:
             if not self._busy:
                 self._since = time.perf_counter()
@@ -37,7 +38,7 @@ class Preparation:
                     self._before += time.perf_counter() - self._since
 
     def compiles(self) -> None:
-        """Before a kernel is compiled that is not on disk yet; says so before the first."""
+        """Counts a kernel that is about to be compiled; prints a message before the first one."""
         with self._lock:
             self.compiled += 1
             announced, self.announced = self.announced, True

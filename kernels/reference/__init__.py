@@ -1,19 +1,26 @@
-"""Every stage in plain Python: the shortest true version, and what the tests hold the fast ones to."""
+"""The stages in plain Python: the shortest correct versions, and the oracle of the tests."""
 
-from gputok.kernels.reference.count_words import count_pieces, count_text, words_of
+from gputok.kernels.reference.count_words import (
+    count_pieces,
+    count_words,
+    distinct_words,
+    word_keys,
+    words_of,
+)
 from gputok.kernels.reference.edits import find_literal, splice, strip
 from gputok.kernels.reference.encode_text import encode_text
 from gputok.kernels.reference.encode_words import encode_words, merge_symbols
 from gputok.kernels.reference.find_tokens import find_tokens
-from gputok.kernels.reference.lines import lines
+from gputok.kernels.reference.lines import is_utf8, lines
 from gputok.kernels.reference.match_longest import match_longest
 from gputok.kernels.reference.normalize import follow, is_inert, map_characters, normalize_form
 from gputok.kernels.reference.precompiled import normalize_precompiled
 from gputok.kernels.reference.rewrite import gather, rewrite_bytes
 from gputok.kernels.reference.spell_words import count_characters, spell_words
-from gputok.kernels.reference.split import split_words
+from gputok.kernels.reference.split import find_words, split_words
 from gputok.kernels.reference.text import find_bytes, find_invalid_utf8
 from gputok.kernels.reference.train_bpe import merge_word, train_bpe
+from gputok.kernels.reference.train_bpe_in_batches import train_bpe_in_batches
 from gputok.kernels.reference.train_parity_bpe import choose_language, train_parity_bpe
 from gputok.kernels.reference.viterbi import viterbi
 
@@ -21,16 +28,19 @@ __all__ = [
     "choose_language",
     "count_characters",
     "count_pieces",
-    "count_text",
+    "count_words",
+    "distinct_words",
     "encode_text",
     "encode_words",
     "find_bytes",
     "find_invalid_utf8",
     "find_literal",
     "find_tokens",
+    "find_words",
     "follow",
     "gather",
     "is_inert",
+    "is_utf8",
     "lines",
     "map_characters",
     "match_longest",
@@ -44,7 +54,9 @@ __all__ = [
     "split_words",
     "strip",
     "train_bpe",
+    "train_bpe_in_batches",
     "train_parity_bpe",
     "viterbi",
+    "word_keys",
     "words_of",
 ]

@@ -1,15 +1,17 @@
-"""Documents as words, counted and encoded, in plain Python."""
+"""Counting words, in plain Python. A table has the position and the count of each word."""
 
 from __future__ import annotations
 
-from collections import Counter
+import itertools
 
 import numpy as np
-from gputok.kernels import DEAD
+from gputok.kernels import DEAD, Automaton
+
+Table = dict[bytes, tuple[int, int]]
 
 
-def words_of(text: str, automaton) -> list[str]:
-    """The words of a document under a gapless `Automaton`: leftmost-first matches, one after the other."""
+def words_of(text: str, automaton: Automaton) -> list[str]:
+    """The words of a document, by a gapless `Automaton`: leftmost-first matches, one after the other."""
     classes = [int(automaton.member[automaton.page[ord(c) >> 7], ord(c) & 127]) for c in text] + [
         automaton.n_classes
     ]
@@ -25,16 +27,76 @@ def words_of(text: str, automaton) -> list[str]:
     return words
 
 
-def count_text(texts: list[str], automaton) -> dict[str, int]:
-    """How often each word of some documents occurs, in order of first occurrence."""
-    return dict(Counter(word for text in texts for word in words_of(text, automaton)))
+def count_words(
+    data: np.ndarray, offsets: np.ndarray, position: int, automaton: Automaton, table: Table
+) -> Table:
+    """The table with the words of documents data[offsets[i]:offsets[i + 1]] added; position: that of the first byte."""
+    for begin, end in itertools.pairwise(offsets.tolist()):
+        for word in words_of(data[begin:end].tobytes().decode(), automaton):
+            _add(table, word.encode(), position + begin, 1)
+            begin += len(word.encode())
+    return table
 
 
-def count_pieces(data, start, end, count):
-    """The distinct non-empty words data[start[i]:end[i]] in order of first occurrence, with the sums of their counts."""
-    total = Counter()
-    for a, b, n in zip(start.tolist(), end.tolist(), count.tolist(), strict=True):
+def count_pieces(
+    data: np.ndarray, start: np.ndarray, end: np.ndarray, count: np.ndarray, position: int, table: Table
+) -> Table:
+    """The table with the non-empty words data[start[i]:end[i]] added count[i] times each, at `position` + i."""
+    for i, (a, b, n) in enumerate(zip(start.tolist(), end.tolist(), count.tolist(), strict=True)):
         if a < b:
-            total[data[a:b].tobytes()] += n
-    offsets = np.cumsum([0, *map(len, total)])
-    return np.frombuffer(b"".join(total), np.uint8), offsets, np.array([*total.values()], np.int64)
+            _add(table, data[a:b].tobytes(), position + i, n)
+    return table
+
+
+def _add(table: Table, word: bytes, position: int, count: int) -> None:
+    first, before = table.get(word, (position, 0))
+    table[word] = min(first, position), before + count
+
+
+def distinct_words(tables: list[Table]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The words of tables, by position: data uint8[], offsets int64[n + 1], counts int64[n]."""
+    total: Table = {}
+    for table in tables:
+        for word, (position, count) in table.items():
+            _add(total, word, position, count)
+    words = sorted(total, key=total.__getitem__)
+    offsets = np.cumsum([0, *map(len, words)])
+    counts = np.array([total[word][1] for word in words], np.int64)
+    return np.frombuffer(b"".join(words), np.uint8), offsets, counts
+
+
+def word_keys(data, offsets):
+    """The number of each word data[offsets[i]:offsets[i + 1]], by which saved word counts are ordered.
+
+    64 bits: its hash with the halves exchanged.
+    """
+    words = (data[a:b].tobytes() for a, b in itertools.pairwise(offsets.tolist()))
+    keys = [(h << 32 | h >> 32) % 2**64 for h in map(_hash, words)]
+    return np.array(keys, np.uint64)
+
+
+def _hash(word):
+    """Of words of at most 16 bytes a mix of these bytes and the length; longer ones are folded eight bytes at a time."""
+    n = len(word)
+    if n == 0:
+        return 0
+    if n <= 16:
+        return _mixed(_number(word[:8]), _number(word[8:]), n)
+    h = n * _K2 % 2**64
+    for i in range(0, n - 8, 8):
+        h = (h ^ _number(word[i : i + 8])) * _GOLDEN % 2**64
+        h ^= h >> 32
+    return _mixed(h, _number(word[-8:]), n)
+
+
+_GOLDEN, _K2, _K3 = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F
+
+
+def _mixed(low, high, n):
+    h = low * _GOLDEN % 2**64 ^ (high + n) * _K2 % 2**64
+    h = (h ^ h >> 32) * _K3 % 2**64
+    return h ^ h >> 29
+
+
+def _number(part):
+    return int.from_bytes(part, "little")

@@ -9,7 +9,7 @@ from gputok.kernels.reference.normalize import characters_of, kind_of
 
 
 def splice(data, start, end, rows, cut_start, cut_end, content, place, aligned):
-    """Puts `content` in place of each span."""
+    """Replaces each span by `content`."""
     new, source, offsets = [data[:0]], [], [0]
     for i, (a, b) in enumerate(zip(start.tolist(), end.tolist(), strict=True)):
         for j in range(rows[i], rows[i + 1]):
@@ -23,7 +23,7 @@ def splice(data, start, end, rows, cut_start, cut_end, content, place, aligned):
 
 
 def find_literal(data, start, end, frozen, literal):
-    """Where the literal stands in each piece, from left to right without overlap."""
+    """Finds the literal in each piece, from left to right without overlap."""
     found, rows = [], [0]
     for i, (a, b) in enumerate(zip(start.tolist(), end.tolist(), strict=True)):
         places = re.finditer(re.escape(literal.tobytes()), data[a:b].tobytes())
@@ -33,7 +33,7 @@ def find_literal(data, start, end, frozen, literal):
 
 
 def strip(data, start, end, frozen, space, left, right):
-    """The pieces without the characters at their ends that are in `space`."""
+    """Strips characters of `space` from the ends of pieces."""
     start, end = start.copy(), end.copy()
     for i in range(len(start)):
         characters = characters_of(data, start[i], end[i]) if frozen is None or not frozen[i] else []

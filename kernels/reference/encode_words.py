@@ -9,8 +9,8 @@ from collections.abc import Callable
 from gputok.kernels.reference.strings import byte_strings, strings_of, tokens_of
 
 
-def encode_words(data, start, end, tables, cache=None, random=None):
-    """kernels.cpu.encode_words without its cache and without dropout."""
+def encode_words(data, start, end, tables):
+    """Finds the tokens of words by BPE, without dropout; kernels/cpu/encode_words explains the arguments and the result."""
     rank_bits = 64 - 2 * tables.pairs.bits
     ranks = {}
     for slot in tables.pairs.slots.tolist():
@@ -31,9 +31,10 @@ def encode_words(data, start, end, tables, cache=None, random=None):
 
 
 def merge_symbols(symbols: list[int], lengths: list[int], rank_of: Callable, merged: list[int]) -> None:
-    """Merges the pair of lowest rank, then the leftmost, until none is left; asks `rank_of` five times a symbol at most.
+    """Merges the pair of lowest rank, and of these the leftmost, until no pair is left.
 
-    A heap entry counts for as long as merging what is at its place gives the token that it promised.
+    A heap entry counts as long as merging the symbols at its place gives the same token. `rank_of` is called at most five
+    times a symbol.
     """
     n = len(symbols)
     before, after = list(range(-1, n)), list(range(1, n + 2))

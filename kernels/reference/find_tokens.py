@@ -8,12 +8,12 @@ import numpy as np
 
 
 def find_tokens(data, start, end, skip, trie, options, word_bits):
-    """Added tokens in pieces of text; the arguments and the results are in kernels/cpu/find_tokens.py."""
+    """Cuts pieces at added tokens; kernels/cpu/find_tokens.py explains the arguments and the results."""
     strings = _trie_contents(*trie)
     longest = re.compile(b"|".join(re.escape(string) for string in sorted(strings, key=len, reverse=True)))
     pieces, rows = [], [0]
     for a, b, whole in zip(start.tolist(), end.tolist(), skip.tolist(), strict=True):
-        piece, text = data[a:b].tobytes(), 0  # where the text that is not yet given out begins
+        piece, text = data[a:b].tobytes(), 0  # where the text behind the last token begins
         for match in () if whole else longest.finditer(piece):
             i, first, last = strings[match[0]], match.start(), match.end()
             before, after = piece[:first].decode(), piece[last:].decode()
@@ -27,7 +27,7 @@ def find_tokens(data, start, end, skip, trie, options, word_bits):
                 first = max(len(before.rstrip(_WHITE_SPACE).encode()), text)
             if options[i] & 4:
                 last += len(after.encode()) - len(after.lstrip(_WHITE_SPACE).encode())
-            if first >= last:  # the token before took all of it
+            if first >= last:  # the token before took all of this one
                 text = first
                 continue
             if text < first:
@@ -45,7 +45,7 @@ _WHITE_SPACE = "".join(c for c in map(chr, range(0x3001)) if c.isspace() and not
 
 
 def _trie_contents(classes: np.ndarray, step: np.ndarray, string: np.ndarray) -> dict[bytes, int]:
-    """The strings of a trie, each with its number."""
+    """The strings of a trie, with their numbers."""
     found, reached = {}, [(0, b"")]
     for node, spelled in reached:
         if string[node] >= 0:

@@ -6,7 +6,7 @@ from gputok.kernels.reference.strings import byte_strings, tokens_of, trie_strin
 
 
 def match_longest(data, start, end, tables):
-    """kernels.cpu.match_longest."""
+    """Finds the tokens of words by WordPiece; kernels/cpu/match_longest.py explains the arguments and the result."""
     tokens = trie_strings(tables.edges)
     found = []
     for word in byte_strings(data, start, end):

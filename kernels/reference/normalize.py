@@ -1,4 +1,4 @@
-"""Normalizers in plain Python; the arguments and the results are in kernels/cpu/normalize.py."""
+"""Normalizers in plain Python; kernels/cpu/normalize.py explains the arguments and the results."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import numpy as np
 
 
 def characters_of(data: np.ndarray, start: int, end: int) -> list[tuple[str, int]]:
-    """The characters of a piece, and where each begins."""
+    """The characters of a piece, each with the place where it begins."""
     text = data[start:end].tobytes().decode()
     sizes = [len(c.encode()) for c in text]
     return list(zip(text, np.cumsum([start, *sizes]).tolist(), strict=False))
 
 
 def kind_of(page: np.ndarray, member: np.ndarray, character: str) -> int:
+    """The value of a character in a two-stage table."""
     return int(member[page[ord(character) >> 7], ord(character) & 127])
 
 
 def edit(data, start, end, frozen, aligned, normalize):
-    """Packs what `normalize` makes of each piece: text and the source of each of its characters."""
+    """Packs the results of `normalize` for each piece: text, and the source of each of its characters."""
     new, source, offsets = b"", [], [0]
     for i, (a, b) in enumerate(zip(start.tolist(), end.tolist(), strict=True)):
         if frozen is not None and frozen[i]:
@@ -40,14 +41,14 @@ def is_inert(data, start, end, frozen, page, member, n_inert=1):
 
 
 def follow(source, start, end):
-    """Where new bytes come from; ~p is the empty place before p."""
+    """Looks up the place of each source; ~p is the empty place before p."""
     empty = source < 0
     at = np.where(empty, ~source, source)
     return start[at], np.where(empty, start[at], end[at])
 
 
 def map_characters(data, start, end, frozen, table, aligned):
-    """Each character becomes what the table says."""
+    """Maps each character by a table."""
     page, member, _, text, offsets = table
 
     def normalize(characters, _):
@@ -72,7 +73,7 @@ def placed(changes, characters, first):
 
 
 def normalize_form(data, start, end, frozen, form, compositions, aligned):
-    """Decomposition, canonical ordering and composition, as Unicode Standard Annex #15 has them."""
+    """Decomposition, canonical ordering and composition, by Unicode Standard Annex #15."""
     page, member, _, ranks, offsets, parts, parts_rank = form
     pairs = (
         {} if compositions is None else dict(zip(*(column.tolist() for column in compositions), strict=True))

@@ -8,7 +8,7 @@ from gputok.kernels.reference.normalize import edit, kind_of, placed
 
 
 def normalize_precompiled(data, start, end, frozen, trie, texts, graphemes, aligned):
-    """Replaces grapheme clusters of up to five bytes, else characters: see kernels/cpu/precompiled.py."""
+    """Replaces grapheme clusters of up to five bytes, or else characters; see kernels/cpu/precompiled.py."""
 
     def step(unit: int) -> int:
         return (unit >> 10) << ((unit & 512) >> 6)
@@ -27,7 +27,7 @@ def normalize_precompiled(data, start, end, frozen, trie, texts, graphemes, alig
         return None
 
     def joined(before: list[int], kind: int) -> bool:
-        """Does a character go on with the cluster of `before`? The rules GB3 to GB9c and GB11 of UAX #29."""
+        """Whether a character continues the cluster of `before`: rules GB3 to GB9c and GB11 of UAX #29."""
         # b CONTROL, c CR, d LF, e EXTEND, f ZWJ, g SPACING, ...
         history = "".join(chr(97 + k) for k in before)
         step = history[-1] + chr(97 + kind)

@@ -1,4 +1,4 @@
-"""Pieces of text, cut and rewritten, in plain Python."""
+"""Packing and rewriting pieces of text, in plain Python."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import numpy as np
 
 
 def gather(data: np.ndarray, start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The bytes of each piece, packed: uint8[total], offsets int64[n_pieces + 1]."""
+    """Packs the bytes of pieces: uint8[total], offsets int64[n_pieces + 1]."""
     pieces = [data[a:b] for a, b in zip(start, end, strict=True)]
     return np.concatenate([data[:0], *pieces]), np.cumsum([0, *map(len, pieces)], dtype=np.int64)
 
 
 def rewrite_bytes(data, start, end, mode, table, alignment=None):
-    """Packs pieces with each byte replaced by others (mode & 1), a prefix before some (mode & 2); see kernels/cpu."""
+    """Packs pieces, replaces their bytes (mode & 1), and puts a prefix before (mode & 2); see kernels/cpu/rewrite.py."""
     words = [int(code).to_bytes(4, "little")[:width] for width, code in table.T]
     parts, offsets = [], [0]  # parts: (bytes, the byte of data that they come from)
     for a, b, how in zip(start.tolist(), end.tolist(), mode.tolist(), strict=True):

@@ -10,7 +10,7 @@ import numpy as np
 def count_characters(
     data: np.ndarray, offsets: np.ndarray, counts: np.ndarray, *, byte_level: bool, n_roles: int
 ) -> np.ndarray:
-    """How often each character stands in each role (not first: 1, last: 2): int64[characters, n_roles]."""
+    """Counts each character in each role (not first: 1, last: 2): int64[characters, n_roles]."""
     totals = np.zeros((0x110000, n_roles), np.int64)
     for word, count in zip(_words(data, offsets, byte_level), counts, strict=True):
         for i, character in enumerate(word):
@@ -21,7 +21,7 @@ def count_characters(
 def spell_words(
     data: np.ndarray, offsets: np.ndarray, ids: np.ndarray, *, byte_level: bool, dtype: type
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The words as symbols (dtype[m], offsets int64[u + 1]); ids: int32[characters, roles], -1 drops a character."""
+    """Writes words as symbols (dtype[m], offsets int64[u + 1]); ids: int32[characters, roles], -1 leaves a character out."""
     spelt = [
         [token for i, c in enumerate(word) if (token := ids[ord(c), _role(ids.shape[1], i, word)]) >= 0]
         for word in _words(data, offsets, byte_level)

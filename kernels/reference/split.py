@@ -1,14 +1,17 @@
-"""Cutting pieces where an automaton finds its matches, in plain Python."""
+"""Cutting pieces of text at the matches of an automaton, in plain Python."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
+from gputok.kernels import Automaton
+from gputok.kernels.reference.count_words import words_of
 
 
 def split_words(data, start, end, frozen, automaton, cut, drop, keep_empty=False):
-    """Cuts pieces where the automaton finds its matches; the arguments and the result are in kernels/cpu/split.py."""
+    """Cuts pieces at the matches of an automaton; kernels/cpu/split.py explains the arguments and the result."""
     words, rows = [], [0]
     for i, (a, b) in enumerate(zip(start.tolist(), end.tolist(), strict=True)):
         text = data[a:b].tobytes().decode()
@@ -28,8 +31,21 @@ def split_words(data, start, end, frozen, automaton, cut, drop, keep_empty=False
     return word_start, word_end, np.array(rows)
 
 
+def find_words(data: np.ndarray, offsets: np.ndarray, automaton: Automaton) -> np.ndarray:
+    """Finds where the words of documents begin, by a gapless automaton; the last element is the number of bytes.
+
+    -> uint32[words + 1].
+    """
+    starts = []
+    for begin, end in itertools.pairwise(offsets.tolist()):
+        for word in words_of(data[begin:end].tobytes().decode(), automaton):
+            starts.append(begin)
+            begin += len(word.encode())
+    return np.array([*starts, len(data)], np.uint32)
+
+
 def _spans(text: str, automaton) -> Iterator[tuple[int, int, bool]]:
-    """Gaps (False) and matches (True) in text, in order: what a loop of leftmost-first searches finds."""
+    """The gaps (False) and matches (True) in a text, in order, by repeated leftmost-first searches."""
     ascii_class, page, member, delta, accept = automaton[:5]
     end_of_text = delta.shape[1] - 1
     classes = [ascii_class[ord(c)] if c < "\x80" else member[page[ord(c) >> 7], ord(c) & 127] for c in text]

@@ -1,4 +1,4 @@
-"""Packed strings, tries and tokens as Python has them: what several stages share."""
+"""Packed strings, tries and tokens as Python objects, for several stages."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import numpy as np
 
 
 def byte_strings(data, start, end) -> list[bytes]:
+    """The words data[start[i]:end[i]]."""
     raw = data.tobytes()
     return [raw[a:b] for a, b in zip(start.tolist(), end.tolist(), strict=True)]
 
 
 def strings_of(strings) -> list[bytes]:
+    """The strings of a table."""
     raw = strings.data.tobytes()
     return [raw[a:b] for a, b in itertools.pairwise(strings.offsets.tolist())]
 
@@ -29,7 +31,7 @@ def trie_strings(edges) -> dict[bytes, int]:
 
 
 def tokens_of(found, start):
-    """Tokens of each word as (id, first, last + 1) to columns, with positions in the text."""
+    """Turns the tokens of each word, (id, first, last + 1), to columns with positions in the text."""
     flat = [
         (id, at + a, at + b) for word, at in zip(found, start.tolist(), strict=False) for id, a, b in word
     ]

@@ -8,7 +8,7 @@ import numpy as np
 
 
 def find_invalid_utf8(data: np.ndarray) -> int:
-    """The index in data (uint8[n]) of the first byte that begins no valid UTF-8 character; -1: all is valid."""
+    """The index in data (uint8[n]) of the first byte that begins no valid UTF-8 character; -1 if all of it is valid."""
     try:
         data.tobytes().decode()
     except UnicodeDecodeError as error:
@@ -17,6 +17,6 @@ def find_invalid_utf8(data: np.ndarray) -> int:
 
 
 def find_bytes(data: np.ndarray, pattern: np.ndarray) -> np.ndarray:
-    """Where `pattern` occurs in data (uint8[n]), from left to right, not overlapping: int64[]."""
+    """Finds where `pattern` occurs in data (uint8[n]), from left to right without overlap: int64[]."""
     found = re.finditer(re.escape(pattern.tobytes()), data.tobytes(), re.DOTALL)
     return np.array([match.start() for match in found], np.int64)

@@ -20,14 +20,14 @@ def train_bpe(
     limits: BpeLimits,
     progress: Callable[[int, int], None] | None = None,
 ) -> BpeMerges:
-    """All merges of the words symbols[offsets[i]:offsets[i + 1]] (token ids), each with its count.
+    """Learns all merges of the words symbols[offsets[i]:offsets[i + 1]] (token ids), which occur counts[i] times.
 
-    tokens, token_offsets: the strings of the tokens there are (uint8[bytes], int64[t + 1]).
+    tokens, token_offsets: the strings of the tokens at the beginning (uint8[bytes], int64[t + 1]).
 
-    This is the queue of the namesake, entry by entry. An entry owns the words known when it was queued, and merging
-    a pair does not lower that pair's own count. That matters only where two merges spell the same string: then
-    a pair can be queued twice, and is merged again, in the words of the older entry, once its count is corrected.
-    Of two equal entries that which was pushed first comes first (there it depends on hash order, but is mostly so).
+    This is the queue of `tokenizers`, entry by entry. An entry has the words that were known when it was queued, and merging
+    a pair does not lower the count of that pair. Both matter only if two merges spell the same string: then a pair can be
+    queued twice, and is merged again, in the words of the older entry, after its count was corrected. Of two equal entries,
+    the one that was pushed first comes first (in `tokenizers` that depends on hash order, but is mostly so).
     """
     names = [tokens[a:b].tobytes() for a, b in itertools.pairwise(token_offsets)]
     ids = {name: token for token, name in enumerate(names)}
@@ -73,7 +73,7 @@ def train_bpe(
 def merge_word(
     word: list[tuple[int, int]], a: int, b: int, new: int, max_length: int
 ) -> tuple[list[tuple[int, int]], list[tuple[tuple[int, int], int]]]:
-    """The word (token, length in initial symbols) with each (a, b) merged, and the pairs lost (-1) and won (+1).
+    """Merges each (a, b) in a word of (token, length in initial symbols); returns the pairs lost (-1) and won (+1) as well.
 
     >>> merge_word([(0, 1), (1, 1), (2, 1), (2, 1), (3, 1)], 2, 2, 4, 10)  # h e l l o -> h e ll o
     ([(0, 1), (1, 1), (4, 2), (3, 1)], [((1, 2), -1), ((1, 4), 1), ((2, 3), -1), ((4, 3), 1)])

@@ -22,14 +22,14 @@ def train_parity_bpe(
     limits: ParityLimits,
     progress: Callable[[int, int], None] | None = None,
 ) -> BpeMerges:
-    """All merges of parity-aware BPE over words as in `train_bpe`; tokens and token_offsets likewise.
+    """Learns all merges of parity-aware BPE; the other arguments are those of `train_bpe`.
 
-    languages: int64[words], which language's training word each is, from `limits.languages` on (plus the language)
-    development words.
+    languages: int64[words], the language of each training word; for development words, the language + `limits.languages`.
 
-    Every merge is the most frequent pair of one language, among equals that of the last strings, and is applied to
-    all. That language is the longest, or with `ratio` the least compressed for its ratio. A language without a pair is
-    exhausted. As in `train_bpe`, merging a pair forgets its count and the words known to have it, whatever is left.
+    Each merge is the most frequent pair of one language (of equal pairs, the pair whose strings come last), and is applied
+    to all languages. That language is the longest, or with `ratio` the language that is compressed least for its ratio. A
+    language without a pair is exhausted. As in `train_bpe`, merging a pair resets its count and its known words, even if
+    occurrences are left.
     """
     names = [tokens[a:b].tobytes() for a, b in itertools.pairwise(token_offsets)]
     ids = {name: token for token, name in enumerate(names)}
@@ -79,7 +79,7 @@ def train_parity_bpe(
             names.append(name)
         merges.append((a, b, new))
         for language in range(2 * n):
-            # Development words are merged wherever the pair stands
+            # Development words are merged wherever the pair occurs
             longest = limits.max_token_length if language < n else 2**62
             for i in where[language].pop((a, b), ()):
                 before = len(words[i])
@@ -98,7 +98,7 @@ def train_parity_bpe(
 
 
 def choose_language(urgency: list[float], recent: deque[int], limits: ParityLimits) -> int:
-    """The most urgent language, the first of equals, but one that isn't too frequent in `recent`, if there is one.
+    """The most urgent language (the first of equals) that isn't too frequent in `recent`, if any.
 
     >>> choose_language([5, 9], deque([1, 1]), ParityLimits(2, 9, window=2, threshold=0.5))
     0
@@ -110,5 +110,5 @@ def choose_language(urgency: list[float], recent: deque[int], limits: ParityLimi
         if limits.window == 0 or recent.count(chosen) / limits.window <= limits.threshold:
             return chosen
         if chosen in waiting or len(waiting) == len(urgency) - 1:
-            return chosen  # nobody is left; the namesake sometimes looks for one forever
+            return chosen  # no language is left; upstream sometimes loops forever here
         waiting.add(chosen)

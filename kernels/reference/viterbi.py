@@ -9,7 +9,7 @@ from gputok.kernels.reference.strings import byte_strings, tokens_of, trie_strin
 
 
 def viterbi(data, start, end, tables):
-    """kernels.cpu.viterbi."""
+    """Finds the tokens of words by Unigram; kernels/cpu/viterbi.py explains the arguments and the result."""
     longest = trie_strings(tables.edges)
     found = []
     for number, word in enumerate(byte_strings(data, start, end)):
@@ -42,7 +42,7 @@ def viterbi(data, start, end, tables):
                 [int(tables.fallback[byte]) for byte in word[p:q]] if len(tables.fallback) else [2**32 - 1]
             )
             if token == tables.unk and not tables.single:
-                token = longest.get(word[p:q], token)  # several unknown characters may spell a known token
+                token = longest.get(word[p:q], token)  # several unknown characters may form a known token
             if token == tables.unk and word[p:q] not in longest and 2**32 - 1 not in byte_tokens:
                 found[-1] += [(byte_token, p, q) for byte_token in byte_tokens]
             else:

@@ -1,0 +1,1 @@
+"""Building wheels with the machine code of the kernels."""

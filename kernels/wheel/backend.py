@@ -1,7 +1,7 @@
-"""Builds the wheel: setuptools, with the kernels' machine code beside the modules.
+"""Builds the wheel, by setuptools, with the machine code of the kernels.
 
-A C compiler links it, or Zig's where there is none. `GPUTOK_PURE=1` leaves it out, and so does an editable install: then
-the kernels are compiled when they are first used.
+A C compiler links the code, or Zig's if there is none. `GPUTOK_PURE=1` and editable installs leave the code out: then kernels
+are compiled at their first use.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 ROOT = pathlib.Path(__file__).parents[2]
-COMPILER = ["numba==0.68.1", "llvmlite==0.50.0", "numpy>=2.0"]  # whose insides emit.py knows
+COMPILER = ["numba==0.68.1", "llvmlite==0.50.0", "numpy>=2.0"]  # emit.py uses their internals
 ZIG = "ziglang==0.15.2"
 
 
@@ -47,7 +47,7 @@ def _wanted() -> bool:
 
 
 def get_requires_for_build_wheel(config_settings: Any = None) -> list[str]:
-    """What builds a wheel beside setuptools."""
+    """The packages that building a wheel needs besides setuptools."""
     needed = build_meta.get_requires_for_build_wheel(config_settings)
     if not _wanted():
         return needed
@@ -56,7 +56,7 @@ def get_requires_for_build_wheel(config_settings: Any = None) -> list[str]:
 
 
 class BuildPy(build_py):
-    """Copies the modules, and makes the library for them."""
+    """Copies the modules, and builds the library of machine code."""
 
     def run(self) -> None:
         super().run()
@@ -69,7 +69,7 @@ class BuildPy(build_py):
 
 
 class BdistWheel(bdist_wheel):
-    """A wheel for any Python, on the platform of its machine code."""
+    """Makes a wheel for any Python on the platform of the machine code."""
 
     def finalize_options(self) -> None:
         if _wanted():

@@ -1,15 +1,15 @@
-"""Machine code of the kernels, made when a wheel is built: an object file for each module and level of the processor.
+"""Making the machine code of the kernels when a wheel is built: an object file for each module and level of the processor.
 
-Numba compiles each kernel for the arguments that its decorator declares, as far as LLVM's intermediate code; that is
-optimised and made machine code for each level. Nothing of Python is left in it: a kernel's *entry* is a C function
+Numba compiles each kernel for the declared arguments as far as LLVM's intermediate code; LLVM optimizes that and makes machine
+code for each level. The code does not depend on Python: the *entry* of a kernel is a C function
 
     int32 entry(int64 *slots)
 
-that finds its arguments in slots of eight bytes (an array by the address of its object, whose fields are where
-`PyArrayObject_fields` of NumPy's C interface has them), writes its result over them, and returns 0 or the code of an
-error. The calls in Python, which fill the slots, are written beside it: see `Kernel.call`.
+that reads its arguments from slots of eight bytes (an array by the address of its object, with the fields of
+`PyArrayObject_fields` of NumPy's C interface), overwrites the slots with its result, and returns 0 or an error code. The
+module calls.py, with the Python functions that fill the slots, is written as well: see `call`.
 
-The names that this module takes from inside of Numba are those of the release that backend.py asks for.
+This module uses internal names of the release of Numba that backend.py requires.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ ALLOWED = {
     *("sqrt", "exp", "log", "pow", "ceil", "floor", "exp2", "log2", "ldexp"),
     *("NRT_MemInfo_alloc_aligned", "NRT_MemInfo_call_dtor"),
 }
-"""The functions that machine code may ask for: of C, and those of RUNTIME."""
+"""The functions that the machine code may call: those of C, and those of RUNTIME."""
 
 CPUS = {
     "v2": "x86-64-v2",
@@ -55,7 +55,7 @@ LEVELS = {"x86_64": ("v2", "v3"), "AMD64": ("v2", "v3")}.get(platform.machine(),
 
 I8, I32, I64 = (ir.IntType(bits) for bits in (8, 32, 64))
 
-# A block of memory is a header and its elements: `NRT_MemInfo` of Numba, whose kernels count its references.
+# A block of memory is a header (`NRT_MemInfo` of Numba, with a reference count) and the elements.
 RUNTIME = """
 declare ptr @malloc(i64)
 declare void @free(ptr)
@@ -191,7 +191,7 @@ X86_FEATURES = {
 
 
 class Kernel(NamedTuple):
-    """One version of a kernel: for these types of its arguments."""
+    """A kernel for certain types of arguments."""
 
     name: str  # see entry_name; in the library `{level}_{name}_{version}`
     version: int
@@ -209,7 +209,7 @@ def _front() -> Front:
 
 
 def bitcode(module: str) -> tuple[bytes, list[Kernel]]:
-    """The code of a module's kernels, for any level."""
+    """The bitcode of the kernels of a module, for any level."""
     return _front().compile(module)
 
 
@@ -218,24 +218,22 @@ def _place(kernel: Kernel) -> str:
 
 
 class Front:
-    """Compiles kernels as far as LLVM's intermediate code, with an entry for each in place of Numba's own wrappers."""
+    """Compiles kernels as far as LLVM's intermediate code, with our entries instead of Numba's wrappers."""
 
     def __init__(self) -> None:
         self._wanted: dict[tuple, Kernel] = {}
         preparation.announced = True
-        FunctionCache.load_overload = FunctionCache.save_overload = lambda *_: (
-            None
-        )  # there is no code to keep
+        FunctionCache.load_overload = FunctionCache.save_overload = lambda *_: None  # no machine code to keep
         CPUContext.create_cpython_wrapper = lambda *_, **__: None
         CPUContext.create_cfunc_wrapper = lambda context, *about: self._entry(context, *about)
         CPUContext.get_executable = _nothing_to_call
-        codegen.JITCodeLibrary._optimize_final_module = lambda _: None  # that is done for each level
+        codegen.JITCodeLibrary._optimize_final_module = lambda _: None  # done later, for each level
         codegen.JITCodeLibrary._finalize_specific = lambda _: None
         codegen.JITCPUCodegen._add_module = lambda *_: None
 
     @global_compiler_lock
     def compile(self, module: str) -> tuple[bytes, list[Kernel]]:
-        """The code of a module's kernels, as bitcode."""
+        """The bitcode of the kernels of a module, and these kernels."""
         merged: Any = llvm.parse_assembly("")
         kernels: list[Kernel] = []
         for function, compiled in kernels_of(module).items():
@@ -246,14 +244,14 @@ class Front:
                     name, version, tuple(inspect.signature(compiled.py_func).parameters), arguments, None
                 )
                 self._wanted[module, function, signature] = kernel
-                compiled.targetoptions["no_cfunc_wrapper"] = False  # an entry
+                compiled.targetoptions["no_cfunc_wrapper"] = False  # makes Numba call _entry
                 compiled.compile(signature)
                 result = compiled.overloads[signature]
                 kernels.append(kernel._replace(result=result.signature.return_type))
                 code = result.library._get_module_for_linking()
                 code.get_function(
                     _place(kernel)
-                ).linkage = "external"  # so that it is kept, with all that it needs
+                ).linkage = "external"  # keeps the entry and all that it calls
                 merged.link_in(code, preserve=True)
         entries = set(map(_place, kernels))
         for function in merged.functions:
@@ -265,9 +263,9 @@ class Front:
         return merged.as_bitcode(), kernels
 
     def _entry(self, context: Any, library: Any, fndesc: Any, env: Any, call_helper: Any) -> None:
-        """Adds a kernel's entry to its library."""
+        """Adds the entry of a kernel to its library."""
         kernel = self._wanted.get((fndesc.modname, fndesc.qualname, tuple(fndesc.argtypes)))
-        if kernel is None:  # a version that other kernels call
+        if kernel is None:  # a version that only other kernels call
             return
         module = context.create_module("entry")
         called = ir.Function(
@@ -292,12 +290,12 @@ class Front:
 
 
 def _nothing_to_call(context: Any, library: Any, fndesc: Any, env: Any) -> Any:
-    """Numba wants a function of C for each that it compiles, and tells them apart by it; nobody calls this one."""
+    """A C function that is never called: Numba wants one for each compiled function, to tell them apart."""
     return _dynfunc.make_function(fndesc.lookup_module(), "nothing", "", 1, env, (library,))
 
 
 class _Slots:
-    """Slots of eight bytes, from the first to the last."""
+    """Reads or writes slots of eight bytes, from the first to the last."""
 
     def __init__(self, context: Any, builder: ir.IRBuilder, slots: ir.Value) -> None:
         self._context, self._builder, self._slots = context, builder, slots
@@ -308,7 +306,7 @@ class _Slots:
         )
 
     def read(self, kind: Type) -> ir.Value:
-        """The value of an argument of this type."""
+        """Reads an argument of this type."""
         if isinstance(kind, Group):
             items = [self.read(item) for item in kind.items]
             return self._context.make_tuple(self._builder, numba_type(kind), items)
@@ -331,7 +329,7 @@ class _Slots:
         return slot if wanted == I64 else builder.trunc(slot, wanted)
 
     def _elements(self, kind: Elements, slot: ir.Value) -> ir.Value:
-        """An array object's fields, as PyArrayObject_fields of NumPy's C interface has them, once its type is right."""
+        """Reads the fields of an array object (PyArrayObject_fields of NumPy's C interface), after checking its type."""
         builder = self._builder
         head = builder.load(self._head)
         fields = builder.add(slot, head)
@@ -366,7 +364,7 @@ class _Slots:
             strides=strides,
             itemsize=I64(size),
             meminfo=None,
-            parent=builder.inttoptr(slot, array.parent.type),  # so that a kernel may give it back
+            parent=builder.inttoptr(slot, array.parent.type),  # lets a kernel return the array
         )
         return array._getvalue()
 
@@ -377,7 +375,7 @@ class _Slots:
             builder.ret(I32(WRONG_ARGUMENT))
 
     def write(self, kind: Any, value: ir.Value) -> None:
-        """The result of this type."""
+        """Writes a result of this type."""
         context, builder = self._context, self._builder
         if isinstance(kind, types.BaseTuple):
             for item, part in zip(
@@ -386,7 +384,7 @@ class _Slots:
                 self.write(item, part)
         elif isinstance(kind, types.Array):
             if kind.layout != "C":
-                raise TypeError(f"a kernel gives back {kind}, which is not contiguous")
+                raise TypeError(f"expected a kernel that returns contiguous arrays, got {kind}")
             array = arrayobj.make_array(kind)(context, builder, value)
             builder.store(builder.ptrtoint(array.meminfo, I64), self._next())
             builder.store(builder.ptrtoint(array.parent, I64), self._next())
@@ -403,11 +401,11 @@ class _Slots:
         elif kind == types.float64:
             builder.store(builder.bitcast(value, I64), self._next())
         elif kind != types.none:
-            raise TypeError(f"a kernel gives back {kind}, for which there are no slots")
+            raise TypeError(f"expected a kernel that returns arrays and numbers, got {kind}")
 
 
 def _type_numbers(code: str) -> list[int]:
-    """The numbers that NumPy has for a type: C has two names for some integers."""
+    """NumPy's numbers of a type: for some integers, C has two names."""
     return sorted(
         {
             np.dtype(name).num
@@ -421,7 +419,7 @@ def _type_numbers(code: str) -> list[int]:
 
 
 def machine_code(of: str, bitcode: bytes, level: str) -> bytes:
-    """An object file: optimised for a level of the processor, after which its entries are named."""
+    """The object file for a level of the processor, which is part of the names of the entries."""
     module = llvm.parse_bitcode(bitcode)
     for function in module.functions:
         if not function.is_declaration and function.linkage == llvm.Linkage.external:
@@ -431,7 +429,7 @@ def machine_code(of: str, bitcode: bytes, level: str) -> bytes:
 
 
 def runtime() -> bytes:
-    """The object file of what all kernels share, and of what tells the level: for any processor."""
+    """The object file of the code that all kernels share, and of the test for the level; for any processor."""
     module: Any = llvm.parse_assembly(RUNTIME)
     if platform.machine() in ("x86_64", "AMD64"):
         llvm.initialize_native_asmparser()
@@ -464,7 +462,7 @@ def _object(of: str, module: Any, cpu: str) -> bytes:
         f.name for f in made._final_module.functions if f.is_declaration and not f.name.startswith("llvm.")
     }
     if asked - ALLOWED:
-        raise SystemError(f"{of} asks for {', '.join(sorted(asked - ALLOWED))}, which no library of C has")
+        raise SystemError(f"{of} asks for {', '.join(sorted(asked - ALLOWED))}, which the C library lacks")
     return made.emit_native_object()
 
 
@@ -483,7 +481,7 @@ LEVELS = {levels}
 
 
 def calls(entry, library):
-    """Each kernel by its name; entry: the C function of a name."""
+    """The call of each kernel, by its name; entry: returns the C function of a name."""
     found, array = {{}}, arrays(library)
 {kernels}
     for name, call in found.items():
@@ -493,19 +491,19 @@ def calls(entry, library):
 
 
 def call(versions: list[Kernel]) -> str:
-    """The Python function that calls a kernel, as source."""
+    """The source of the Python function that calls a kernel."""
     kernel = versions[0]
     tag = _place(kernel).removesuffix("_0")
     leaves, unpacking = _leaves(kernel)
     if any(version.result != kernel.result for version in versions):
-        raise SystemExit(f"{kernel.name} gives back another type where it is given another")
+        raise SystemExit(f"{kernel.name} returns different types for different arguments")
     results, n_slots, names = _results(kernel.result)
     n_slots = max(n_slots, len(leaves), 1)
     form = "=" + "".join(letter for _, letter in leaves)
     values = "".join(f", {value}" for value, _ in leaves)
     given = ", ".join(kernel.parameters)
     numbers = range(len(versions))
-    # As defaults of parameters, names are found sooner than in the function around.
+    # Defaults of parameters are found faster than names of the outer function.
     own = ["_new=_new", "_pack=_pack", *(f"_entry_{k}=_entry_{k}" for k in numbers), *names]
     lines = [f"_new, _pack = c_int64 * {n_slots}, Struct({form!r}).pack_into"]
     lines += [f"_entry_{k} = entry({_place(version)!r})" for k, version in enumerate(versions)]
@@ -521,7 +519,7 @@ def call(versions: list[Kernel]) -> str:
 
 
 def _leaves(kernel: Kernel) -> tuple[list[tuple[str, str]], list[str]]:
-    """What fills the slots, with its letter for `struct`; and the lines that take tuples apart."""
+    """The expressions that fill the slots, each with its letter for `struct`; and the lines that unpack tuples."""
     leaves: list[tuple[str, str]] = []
     lines: list[str] = []
 
@@ -542,7 +540,7 @@ def _leaves(kernel: Kernel) -> tuple[list[tuple[str, str]], list[str]]:
 
 
 def _results(result: Any) -> tuple[list[str], int, list[str]]:
-    """The lines that make a result of the slots, the number of those, and the names that the lines need."""
+    """The lines that make the result from the slots, the number of slots, and the names that the lines need."""
     at, lines, own = 0, [], ["_array=array"]
 
     def made(kind: Any) -> str:

@@ -1,4 +1,4 @@
-"""The library of the kernels' machine code, and calls.py, built on all cores."""
+"""Building the library of machine code, and calls.py, on all cores."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 
 def linker() -> list[str] | None:
-    """The command that links objects to a library: of a C compiler, or of Zig's, which is a Python package."""
+    """The command that links objects to a library: a C compiler, or that of Zig, which is a Python package."""
     named = os.environ.get("CC")
     for compiler in (named, "cc", "gcc", "clang") if named else ("cc", "gcc", "clang"):
         if shutil.which(compiler.split()[0]):
@@ -28,14 +28,14 @@ def linker() -> list[str] | None:
 
 
 def _zig_target() -> list[str]:
-    """The oldest C library that the wheel may meet."""
+    """The target with the oldest C library that the wheel supports."""
     return ["-target", f"{os.uname().machine}-linux-gnu.2.17"] if sys.platform == "linux" else []
 
 
 def _link(command: list[str] | None, objects: list[pathlib.Path], library: pathlib.Path) -> None:
     if command is not None:
         subprocess.run([*command, "-shared", "-o", library, *objects, "-lm"], check=True)
-    else:  # Visual C++, wherever it is
+    else:  # Visual C++, found by setuptools
         from setuptools._distutils.ccompiler import new_compiler
 
         compiler: Any = new_compiler()
@@ -46,7 +46,7 @@ def _link(command: list[str] | None, objects: list[pathlib.Path], library: pathl
 
 
 def build(folder: pathlib.Path, say: Any = print) -> None:
-    """Writes the library and calls.py into a folder."""
+    """Builds the library and calls.py in a folder."""
     from gputok.kernels.native import LIBRARY
     from gputok.kernels.native.all import modules
     from gputok.kernels.wheel import emit
@@ -55,7 +55,7 @@ def build(folder: pathlib.Path, say: Any = print) -> None:
     command = linker()
     if command is None and sys.platform != "win32":
         raise SystemExit(
-            "gputok: no C compiler that could link the kernels (set GPUTOK_PURE=1 to build without)"
+            "gputok: found no C compiler to link the kernels; install one, or set GPUTOK_PURE=1 to build without machine code"
         )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     all_modules = modules()

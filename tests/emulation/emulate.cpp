@@ -2,8 +2,9 @@
 //
 // Fibers are switched where CUDA threads meet (barriers, ballots, shuffles) and after atomics, at random: a kernel that
 // leans on one order of its threads gives other results under another seed. Shared memory comes from an arena for
-// each block. Reported as errors: a barrier that part of a block never reaches, threads waiting at different barriers,
-// and a launch in which no thread can go on. With -fsanitize=thread each fiber is a thread to the sanitizer, so that
+// each block. Reported as errors: a barrier that part of a block never reaches, threads waiting at different barriers, lanes of
+// a warp that meet at different lines or without all others, threads that look in vain for what no thread writes, and a launch
+// in which no thread can go on. With -fsanitize=thread each fiber is a thread to the sanitizer, so that
 // unsynchronized accesses are found whether or not a schedule shows them; with -fsanitize=address each has its own stack.
 #include "common.cuh"
 
@@ -46,6 +47,8 @@ const std::size_t STACK_BYTES = 128 << 10;
 const std::size_t SHARED_BYTES = 96 << 10;  // a block's shared memory, at least on every architecture we target
 const int WARP = 32;
 const int MOST_WAITS = 1 << 20;
+const int LOOKS = 1 << 8;  // more than a look-up in a table takes, mostly
+const std::size_t MOST_SEEN = 64;  // a fence comes soon after what it is for
 typedef void (*Kernel)(u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64,
                        u64, u64);
 const int MOST_ARGUMENTS = 20;
@@ -64,7 +67,8 @@ struct Meetings {
 
 struct Warp {
   Fiber* lanes[WARP];
-  u32 live = 0, arrived = 0, ballots = 0;
+  u32 all = 0, live = 0, arrived = 0, ballots = 0;
+  int line = 0;  // at which the lanes meet
   u64 values[WARP];
   u64 results[WARP];
   u32 ballot = 0;
@@ -108,6 +112,8 @@ struct Fiber {
   Block* block = nullptr;
   int thread = 0;
   void* sanitizer = nullptr;
+  bool fenced = false;             // what it writes atomically tells of all that it wrote before
+  std::vector<const void*> seen;   // places that it read atomically since its last fence
 };
 
 struct Machine {
@@ -120,6 +126,7 @@ struct Machine {
   i64 grid = 0, size = 0;
   int one_in = 4;  // an atomic gives way to other fibers about every so many times
   int waits = 0;   // looks at what does not change, one after the other
+  int looks = 0;   // since a thread last gave way
   std::string error;
   void* home_fiber = nullptr;
   void* home_fake = nullptr;
@@ -127,7 +134,7 @@ struct Machine {
   std::size_t home_stack_bytes = 0;
 };
 
-char began, ended, fenced;  // what the sanitizer's happens-before edges hang on
+char began, ended;  // what the sanitizer's happens-before edges hang on
 
 static Machine*& machine() {
   static thread_local Machine* current = nullptr;  // two devices may run at a time, each on a thread of its own
@@ -163,7 +170,7 @@ static void fail(const std::string& message) {
 
 void give_way() {
   Machine& m = *machine();
-  m.waits = 0;
+  m.waits = m.looks = 0;
   if (m.random() % m.one_in) return;
   m.ready.push_back(m.now);
   to_home(false);
@@ -175,6 +182,30 @@ void wait() {
   if (++m.waits > MOST_WAITS) fail("deadlock: threads wait for what no thread writes");
   m.ready.push_back(m.now);
   to_home(false);
+}
+
+void saw(const void* at) {
+#if defined(GPUTOK_RACES)
+  std::vector<const void*>& seen = machine()->now->seen;
+  if (seen.size() == MOST_SEEN) seen.erase(seen.begin(), seen.begin() + MOST_SEEN / 2);
+  seen.push_back(at);
+#endif
+}
+
+// An atomic load. A thread that does nothing else for long may be waiting for another one, and gives way.
+void look(const void* at) {
+  Machine& m = *machine();
+  saw(at);
+  if (++m.looks < LOOKS) return;
+  m.looks = 0;
+  wait();
+}
+
+// Before an atomic store. Behind a fence, it tells those who see it, and then have a fence, of all that was written before.
+void wrote(const void* at) {
+#if defined(GPUTOK_RACES)
+  if (machine()->now->fenced) EMULATE_RELEASE(at);
+#endif
 }
 
 static void wake_warp(Warp& warp, State waiting) {
@@ -208,12 +239,17 @@ void barrier(int line) {
   EMULATE_ACQUIRE(place);
 }
 
-// All live lanes of a warp meet: each leaves a value, and all see every value.
-Meeting meet(u64 value, bool vote) {
+// All lanes of a warp meet: each leaves a value, and all see every value.
+Meeting meet(u64 value, bool vote, int line) {
   Machine& m = *machine();
+  m.waits = m.looks = 0;
   Fiber* fiber = m.now;
   Warp& warp = fiber->block->warps[fiber->thread / WARP];
   int lane = fiber->thread % WARP;
+  if (warp.live != warp.all || (warp.arrived && warp.line != line))
+    fail("block " + std::to_string(fiber->block->index) + ": lanes of a warp meet at line " + std::to_string(line) +
+         (warp.live != warp.all ? ", and others have ended" : ", others at line " + std::to_string(warp.line)));
+  warp.line = line;
   warp.values[lane] = value;
   warp.ballots = vote ? warp.ballots | 1u << lane : warp.ballots & ~(1u << lane);
   warp.arrived |= 1u << lane;
@@ -246,9 +282,15 @@ void* shared(int place, unsigned long bytes) {
   return block->arena.data() + at;
 }
 
+// Two fences order what lies before one and behind the other only if a thread wrote atomically behind its own, and the other
+// one has seen it.
 void fence() {
-  EMULATE_RELEASE(&fenced);
-  EMULATE_ACQUIRE(&fenced);
+#if defined(GPUTOK_RACES)
+  Fiber* fiber = machine()->now;
+  fiber->fenced = true;
+  for (const void* at : fiber->seen) EMULATE_ACQUIRE(at);
+  fiber->seen.clear();
+#endif
 }
 
 static void fiber_main() {
@@ -281,6 +323,8 @@ static void start(Fiber* fiber, Block* block, int thread) {
   fiber->block = block;
   fiber->thread = thread;
   fiber->state = READY;
+  fiber->fenced = false;
+  fiber->seen.clear();
   fiber->place.left = false;
   ucontext_t& context = fiber->place.context;
   getcontext(&context);
@@ -350,6 +394,7 @@ static void run(Kernel kernel, const u64* arguments, int n_arguments, i64 grid, 
       Fiber* fiber = m.idle.back();
       m.idle.pop_back();
       block->warps[t / WARP].live |= 1u << t % WARP;
+      block->warps[t / WARP].all |= 1u << t % WARP;
       block->warps[t / WARP].lanes[t % WARP] = fiber;
       start(fiber, block, t);
     }

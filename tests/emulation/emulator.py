@@ -10,10 +10,10 @@ import pathlib
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from gputok.kernels.cuda.device import SOURCES, Device, address
+from gputok.kernels.cuda.device import PADDING_BYTES, SOURCES, Device, address, parts_of
 
 from tests.emulation import signatures
 
@@ -55,6 +55,7 @@ def build(source: pathlib.Path, sanitizer: str = "") -> pathlib.Path:
             "-Werror",
             "-Wno-unused-function",
             "-Wno-unused-parameter",
+            "-fno-strict-aliasing",  # text is read by words of 8 bytes
         ]
         compiler += ["-DGPUTOK_EMULATE", f"-I{HERE}", f"-I{SOURCES}"]
         # The scheduler itself is not watched for races: its fibers take turns on one thread.
@@ -88,9 +89,25 @@ def launch(
 ) -> None:
     """Runs one launch under the schedule of a seed (0: threads in order). TypeError: the kernel takes other arguments."""
     signatures.check(source, kernel, arguments)
-    values = [
-        0 if a is None else int(a) if isinstance(a, int | np.integer) else address(a) for a in arguments
-    ]
+    launch_raw(source, kernel, blocks, threads, raw(arguments), at_once, seed, sanitizer)
+
+
+def raw(arguments: Sequence) -> list[int]:
+    """Arguments as the numbers that a kernel gets."""
+    return [0 if a is None else int(a) if isinstance(a, int | np.integer) else address(a) for a in arguments]
+
+
+def launch_raw(
+    source: pathlib.Path,
+    kernel: str,
+    blocks: int,
+    threads: int,
+    values: list[int],
+    at_once: int,
+    seed: int,
+    sanitizer: str = "",
+) -> None:
+    """The same for arguments that were checked; whoever made them holds what they point at."""
     library, message = load(source, sanitizer), ctypes.create_string_buffer(300)
     failed = library.emulate_launch(
         ctypes.cast(getattr(library, kernel), ctypes.c_void_p),
@@ -107,6 +124,17 @@ def launch(
 def _again(launches: Callable[[], None]) -> Callable[[], None]:
     launches()
     return launches
+
+
+def _uploaded(arrays: tuple) -> Callable[[], tuple]:
+    """Copies, with as much memory behind them as a device's have."""
+
+    def copy(array: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
+        whole = np.concatenate(parts_of(array))
+        return np.concatenate([whole, np.zeros(PADDING_BYTES // whole.itemsize, whole.dtype)])[: len(whole)]
+
+    copies = tuple(map(copy, arrays))
+    return lambda: copies
 
 
 def emulated_device(seed: int = 0, blocks: int = 3, at_once: int = 2, sanitizer: str = "") -> Device:
@@ -126,8 +154,8 @@ def emulated_device(seed: int = 0, blocks: int = 3, at_once: int = 2, sanitizer:
         run,
         blocks,
         active=contextlib.nullcontext,
-        upload=lambda arrays: lambda: arrays,
-        download=lambda array: array,
+        upload=_uploaded,
+        download=np.copy,
         record=time.perf_counter,
         seconds=lambda first, last: last - first,
         graph=_again,

@@ -58,3 +58,48 @@ KERNEL warp_sum(const u64* values, u64* sums) {
   for (int offset = 16; offset; offset /= 2) value += warp_shuffle(value, (int)((thread_index() + offset) % 32));
   if (thread_index() % 32 == 0) atomic_add(sums, value);
 }
+
+// Half of a warp meets at one line, half at another: on hardware nothing says what comes of it.
+KERNEL meet_at_two_lines(const u64* values, u64* sums) {
+  u64 value = values[global_index()];
+  if (thread_index() % 2)
+    value = warp_shuffle(value, 0);
+  else
+    value = warp_shuffle(value, 1);
+  atomic_add(sums, value);
+}
+
+KERNEL meet_without_some(const u64* values, u64* sums) {
+  if (thread_index() % 32 == 5) return;
+  if (warp_ballot(values[0] == 0)) atomic_add(sums, (u64)1);
+}
+
+KERNEL spin_on_a_load(const u64* values, u64* sums) {
+  while (load_shared_word(&sums[0]) == 0) {
+  }
+  sums[1] = values[0];
+}
+
+// Thread 0 writes, and raises a flag behind a fence; the last thread sees the flag, has a fence, and reads.
+template <int FENCES>
+DEVICE void pass_by_flag(u64* sums) {
+  if (global_index() == 0) {
+    sums[0] = 7;
+    if (FENCES & 1) fence();
+    atomic_add(&sums[1], (u64)1);
+  }
+  if (global_index() == 64) {
+    while (load_shared_word(&sums[FENCES & 4 ? 2 : 1]) == 0) wait_briefly();
+    if (FENCES & 2) fence();
+    sums[3] = sums[0];
+  }
+}
+KERNEL pass_behind_fences(const u64* values, u64* sums) { pass_by_flag<3>(sums); }
+KERNEL no_fence_before(const u64* values, u64* sums) { pass_by_flag<2>(sums); }
+KERNEL no_fence_behind(const u64* values, u64* sums) { pass_by_flag<1>(sums); }
+
+// Two fences, but the flag that is seen was raised by a thread that has none.
+KERNEL fences_of_others(const u64* values, u64* sums) {
+  if (global_index() == 32) atomic_add(&sums[2], (u64)1);
+  pass_by_flag<7>(sums);
+}

@@ -88,7 +88,7 @@ def sanitized(sanitizer: str, given: Inputs, folder: pathlib.Path) -> dict[str, 
 if __name__ == "__main__":
     name, path = sys.argv[1], pathlib.Path(sys.argv[2])
     split.TILE_BYTES, words._LEAST_CAPACITY = 16, 16
-    bpe._MERGES_PER_LOOK, bpe._LEAST_CAPACITY = 8, 256
+    bpe._ROUNDS_PER_LOOK, bpe._LEAST_CAPACITY, bpe._CANDIDATES, bpe._LEAST_ROOM = 2, 256, 300, 310
     if name == "cuda":
         import cupy
 

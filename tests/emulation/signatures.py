@@ -26,22 +26,28 @@ class Parameter(NamedTuple):
     """Of a kernel, or a field of a struct."""
 
     name: str
-    kind: str  # of the elements where it is a pointer; the name of a struct where it points to pointers
+    kind: str  # of the elements, if it is a pointer; the name of a struct that is passed by value
     is_pointer: bool
+    is_struct: bool = False
 
     def takes(self, argument: Any) -> bool:
         """Whether an argument is what this is: an array, a whole number, or None for no array."""
+        if self.is_struct:
+            return isinstance(argument, np.ndarray) and argument.dtype == np.uint64 and argument.ndim == 1
         if not self.is_pointer:
             return isinstance(argument, int | np.integer)
         if argument is None:
             return True
         if not hasattr(argument, "flags") or not argument.flags.c_contiguous:
             return False
-        return argument.dtype.type in DTYPES.get(self.kind, {np.uint64})
+        return argument.dtype.type in DTYPES[self.kind]
 
 
 def _parameter(text: str) -> Parameter:
-    found = re.fullmatch(r"(?:const )?(\w+)(\*?)(?: __restrict__)? (\w+)", " ".join(text.split()))
+    text = " ".join(text.split())
+    if struct := re.fullmatch(r"BY_VALUE\((\w+), (\w+)\)", text):
+        return Parameter(struct[2], struct[1], False, True)
+    found = re.fullmatch(r"(?:const )?(\w+)(\*?)(?: __restrict__)? (\w+)", text)
     assert found, f"not read: {text!r}"
     kind, star, name = found.groups()
     assert star or kind == "i64", f"{name}: an argument is a pointer or i64"
@@ -51,8 +57,11 @@ def _parameter(text: str) -> Parameter:
 @functools.cache
 def kernels(source: pathlib.Path) -> dict[str, list[Parameter]]:
     """The parameters of each kernel of a .cu file."""
-    found = re.findall(r"^KERNEL (\w+)\(([^)]*)\)", source.read_text(), re.MULTILINE)
-    return {name: [_parameter(part) for part in parameters.split(",")] for name, parameters in found}
+    found = re.findall(r"^KERNEL (\w+)\(((?:[^()]|\([^()]*\))*)\)", source.read_text(), re.MULTILINE)
+    return {
+        name: [_parameter(part) for part in re.split(r",(?![^()]*\))", parameters)]
+        for name, parameters in found
+    }
 
 
 @functools.cache
@@ -81,5 +90,5 @@ def _compare(what: str, parameters: list[Parameter], arguments: tuple) -> None:
     for parameter, argument in zip(parameters, arguments, strict=True):
         if not parameter.takes(argument):
             given = getattr(argument, "dtype", type(argument).__name__)
-            kind = f"{parameter.kind}*" if parameter.is_pointer else parameter.kind
+            kind = f"{parameter.kind}{'*' if parameter.is_pointer else ''}"
             raise TypeError(f"{what}: {kind} {parameter.name} can't be {given}")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from gputok.kernels import Automaton, BpeTables
 from gputok.kernels.cuda import count_words as words
+from gputok.kernels.cuda import encode_text as text
 from gputok.kernels.cuda import encode_words as lookup
 from gputok.kernels.cuda import split
 from gputok.kernels.cuda import train_bpe as bpe
@@ -30,11 +31,13 @@ def in_cuda(device: Device) -> Stages:
     def split_words(batch: TextBatch, automaton: Automaton) -> list[int]:
         tables = split.upload(device, automaton)
         with device.active():
-            starts = split.split_words(device, *device.upload(tuple(batch))(), tables).starts
+            starts = split.find_words(device, *device.upload(tuple(batch))(), tables)
             return device.download(starts)[:-1].tolist()
 
     def count(batch: TextBatch, automaton: Automaton) -> list[tuple[bytes, int]]:
-        data, offsets, counts, _ = words.count_words(device, [(*batch, 0)], automaton)
+        data, offsets, counts, _ = words.count_batches(
+            device, iter([words.Batch([batch.data], batch.offsets, 0)]), automaton
+        )
         pieces = [data[a:b].tobytes() for a, b in itertools.pairwise(offsets)]
         return [*zip(pieces, counts.tolist(), strict=True)]
 
@@ -43,7 +46,7 @@ def in_cuda(device: Device) -> Stages:
 
     def encode_text(batch: TextBatch, token: np.ndarray, automaton: Automaton, tables: BpeTables) -> Any:
         loaded = split.upload(device, automaton), lookup.upload(device, tables)
-        return lookup.encode_text(device, *batch, token, *loaded)
+        return text.encode_text(device, *batch, token, *loaded)
 
     return Stages(
         split_words,

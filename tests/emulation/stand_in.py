@@ -1,11 +1,17 @@
 """As much of CuPy as gputok uses, on NumPy and the emulator, with its names and rules as CuPy 14's source has them.
 
-It is as strict as CuPy, and as lazy as CUDA may be. An array takes only its like and plain numbers, is never turned into
-one of NumPy's unasked, gives arrays of no dimensions for single elements, and serves only on the device that was current
-when it was made. What is queued on a stream other than the current one happens only when something waits for it: work
-that does not wait for its copy finds other bytes. `pending()` tells how many copies nobody has waited for yet.
+It is as strict as CuPy, and as lazy as CUDA may be:
 
-`install()` puts it in CuPy's place: what runs after it takes this machine for one with two devices.
+- An array takes only its like and plain numbers, is never turned into one of NumPy's unasked, gives arrays of no dimensions
+  for single elements, and serves only on the device that was current when it was made.
+- Kernels and copies are queued on their stream, and happen only when something waits for them: work that does not wait for
+  its copy finds other bytes. Array operations wait for what was queued on their own stream, as they come behind it.
+- Memory that nothing has hold of is given to the next array of its size that is made on the same stream, at once, whatever
+  is still queued: kernels have addresses, not arrays.
+- `faults` bounds pinned memory and has allocations fail.
+
+`pending()` tells how many copies have not happened yet. `install()` puts it in CuPy's place: what runs after it takes this
+machine for one with two devices.
 """
 
 from __future__ import annotations
@@ -17,6 +23,7 @@ import sys
 import threading
 import time
 import types
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,16 +31,84 @@ import numpy as np
 from gputok.kernels.cuda.device import SOURCES
 
 from gputok import backend
-from tests.emulation.emulator import launch
+from tests.emulation import signatures
+from tests.emulation.emulator import launch_raw, raw
 
 own = threading.local()  # devices and streams that are current are those of a thread
+lock = threading.RLock()  # one thread at a time does what was queued, or takes memory
 
 
 def _current(kind: str) -> list[Any]:
     return own.__dict__.setdefault(kind, [])
 
 
+# -- memory
+
+
+class CUDARuntimeError(RuntimeError):
+    def __init__(self, status: int) -> None:
+        super().__init__(f"cudaError {status}")
+        self.status = status
+
+
+class OutOfMemoryError(MemoryError):
+    pass
+
+
+class Faults:
+    """What goes wrong on request, and what was used."""
+
+    def __init__(self) -> None:
+        self.pinned_limit = 1 << 40  # bytes
+        self.pinned = 0  # bytes at present
+        self.fails_at: set[int] = set()  # numbers of allocations, from 0
+        self.allocations = 0
+        self.limit = 1 << 40  # bytes of a device
+        self.used: defaultdict[int, int] = defaultdict(int)  # bytes of each device
+        self.most_used = 0
+        self.given_again = 0  # blocks
+
+    def allocate(self, device: int, n_bytes: int) -> None:
+        number, self.allocations = self.allocations, self.allocations + 1
+        if number in self.fails_at or self.used[device] + n_bytes > self.limit:
+            raise OutOfMemoryError(f"Out of memory allocating {n_bytes} bytes")
+        self.used[device] += n_bytes
+        self.most_used = max(self.most_used, self.used[device])
+
+
+faults = Faults()
+free: defaultdict[tuple[Any, ...], list[np.ndarray]] = defaultdict(list)  # blocks by device, stream and size
+
+
+class Block:
+    """Memory of a device, which goes back to the stream that it came from."""
+
+    def __init__(self, n_bytes: int) -> None:
+        self.device, self.n_bytes = Device.now(), max(512, -(-n_bytes // 512) * 512)
+        stream = _current("streams")[-1] if _current("streams") else None
+        self.home = self.device, id(stream), self.n_bytes
+        with lock:
+            faults.allocate(self.device, self.n_bytes)
+            self.faults = faults
+            if free[self.home]:
+                self.memory = free[self.home].pop()
+                faults.given_again += 1
+            else:
+                self.memory = np.full(self.n_bytes, 0xA5, np.uint8)
+
+    def __del__(self) -> None:
+        if hasattr(self, "memory"):
+            free[self.home].append(self.memory)
+            self.faults.used[self.device] -= self.n_bytes
+
+
 # -- arrays
+
+
+def catch_up() -> None:
+    """What an array operation does first: it comes behind all that was queued on its stream."""
+    if streams := _current("streams"):
+        streams[-1].catch_up()
 
 
 class ndarray:
@@ -41,24 +116,49 @@ class ndarray:
 
     __array_ufunc__ = None
 
-    def __init__(self, on_host: np.ndarray) -> None:
-        self._on_host = on_host
-        self.device = Device.now()
+    def __init__(self, array: np.ndarray, block: Block | None = None) -> None:
+        """Of a NumPy array: a view into a block, or what is to be copied to a new one."""
+        if block is None:
+            block = Block(array.nbytes)
+            catch_up()  # this comes behind what still uses the memory
+            place = block.memory[: array.nbytes].view(array.dtype).reshape(array.shape)
+            place[...] = array
+            array = place
+        self._block, self._array = block, array
+        self.device = block.device
+
+    @classmethod
+    def _empty(cls, shape: Any, dtype: Any) -> ndarray:
+        shape = shape if isinstance(shape, tuple) else (operator.index(shape),)
+        n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        block = Block(n_bytes)
+        return cls(block.memory[:n_bytes].view(dtype).reshape(shape), block)
+
+    @property
+    def _on_host(self) -> np.ndarray:
+        """Its elements, for an operation on the current stream."""
+        catch_up()
+        return self._array
+
+    def _view(self, array: np.ndarray) -> ndarray:
+        if array.size and np.shares_memory(array, self._block.memory):
+            return ndarray(array, self._block)
+        return ndarray(array)
 
     def __getattr__(self, name: str) -> Any:
         if name not in ("shape", "dtype", "size", "ndim", "nbytes", "itemsize", "flags"):
             raise AttributeError(name)
-        return getattr(self._on_host, name)
+        return getattr(self._array, name)
 
     @property
     def data(self) -> Any:
-        return types.SimpleNamespace(ptr=self._on_host.ctypes.data if self.size else 0)
+        return types.SimpleNamespace(ptr=self._array.ctypes.data if self.size else 0)
 
     def __array__(self, *_: Any) -> np.ndarray:
         raise TypeError("Implicit conversion to a NumPy array is not allowed.")
 
     def __len__(self) -> int:
-        return len(self._on_host)
+        return len(self._array)
 
     def __bool__(self) -> bool:
         return bool(self._on_host)
@@ -67,7 +167,8 @@ class ndarray:
         return int(self._on_host)
 
     def __getitem__(self, key: Any) -> ndarray:
-        return ndarray(self._on_host[_key(key)])
+        lazy = isinstance(key, slice)  # a view needs no elements
+        return self._view((self._array if lazy else self._on_host)[_key(key)])
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self._on_host[_key(key)] = _plain(value)
@@ -76,27 +177,40 @@ class ndarray:
         return ndarray(self._on_host.astype(dtype))
 
     def copy(self) -> ndarray:
-        return ndarray(self._on_host.copy())
+        return ndarray(self._on_host)
 
     def view(self, dtype: Any) -> ndarray:
-        return ndarray(self._on_host.view(dtype))
+        return self._view(self._array.view(dtype))
 
     def reshape(self, *shape: int) -> ndarray:
-        return ndarray(self._on_host.reshape(*shape))
+        return self._view(self._array.reshape(*shape))
 
     def sum(self, axis: int | None = None, dtype: Any = None) -> ndarray:
         return ndarray(np.asarray(self._on_host.sum(axis=axis, dtype=dtype)))
+
+    def max(self) -> ndarray:
+        return ndarray(np.asarray(self._on_host.max()))
 
     def all(self) -> ndarray:
         return ndarray(np.asarray(self._on_host.all()))
 
     def set(self, array: np.ndarray, stream: Stream) -> None:
         assert (self.dtype, self.shape) == (array.dtype, array.shape)
+        place = self._array
 
         def copy() -> None:
-            self._on_host[...] = array
+            place[...] = array
 
-        stream.queue.append(copy)
+        stream.add("copy", copy)
+
+    def get(self, stream: Stream, *, out: np.ndarray, blocking: bool) -> None:
+        assert (self.dtype, self.shape) == (out.dtype, out.shape) and not blocking
+        place = self._array
+
+        def copy() -> None:
+            out[...] = place
+
+        stream.add("copy", copy)
 
 
 def _plain(value: Any) -> Any:
@@ -166,18 +280,17 @@ class Device:
 
 class Event:
     def __init__(self) -> None:
-        self.queue, self.seconds = [], 0.0  # what was queued on its stream before it
+        self.stream, self.place, self.seconds = None, 0, 0.0
 
     def record(self, stream: Stream | None = None) -> None:
         stream = stream or _current("streams")[-1]
         assert stream.captured is None, "an event in a graph has no time"
-        self.queue, self.seconds = stream.queue, time.perf_counter()
-        stream.queue = []
-        stream.queue.append(self.synchronize)  # what comes later comes behind it
+        with lock:
+            self.stream, self.place, self.seconds = stream, stream.n_queued, time.perf_counter()
 
     def synchronize(self) -> None:
-        while self.queue:
-            self.queue.pop(0)()
+        if self.stream is not None:
+            self.stream.catch_up(self.place)
 
 
 class Stream:
@@ -185,7 +298,8 @@ class Stream:
 
     def __init__(self, non_blocking: bool = False) -> None:
         assert non_blocking  # else it would wait for the legacy stream
-        self.queue: list[Any] = []
+        self.queue: list[tuple[str, Any]] = []
+        self.n_queued = self.n_done = 0
         self.captured: list[Any] | None = None
         self.device = Device.now()
         Stream.made.append(self)
@@ -198,34 +312,59 @@ class Stream:
     def __exit__(self, *_: Any) -> None:
         assert _current("streams").pop() is self
 
+    def add(self, kind: str, work: Any) -> None:
+        with lock:
+            self.queue.append((kind, work))
+            self.n_queued += 1
+
+    def catch_up(self, place: int | None = None) -> None:
+        """Does what was queued before a place, or all that was queued until now."""
+        with lock:
+            place = self.n_queued if place is None else place
+            while self.n_done < place:
+                self.n_done += 1
+                self.queue.pop(0)[1]()
+
     def record(self, event: Event | None = None) -> Event:
         event = event or Event()
         event.record(self)
         return event
 
     def wait_event(self, event: Event) -> None:
-        if self is _current("streams")[-1]:
-            event.synchronize()
-        else:
-            self.queue.append(event.synchronize)
+        stream, place = event.stream, event.place  # as they are now, whatever is recorded later
+        if stream is not None:
+            self.add("wait", lambda: stream.catch_up(place))
 
     def synchronize(self) -> None:
         assert self.captured is None
-        while self.queue:
-            self.queue.pop(0)()
+        self.catch_up()
 
     def begin_capture(self) -> None:
         self.captured = []
 
     def end_capture(self) -> Any:
         launches, self.captured = self.captured, None
-        return types.SimpleNamespace(launch=lambda stream: [again() for again in launches])
+
+        def again(stream: Stream) -> None:
+            for launch in launches:
+                stream.add("kernel", launch)
+
+        return types.SimpleNamespace(launch=again)
 
 
 class Pinned(bytearray):
-    @property
-    def mem(self) -> Any:
-        return types.SimpleNamespace(size=len(self))
+    """Pinned memory, whose size CuPy rounds up to a power of two."""
+
+    def __init__(self, size: int) -> None:
+        self.faults, self.size = faults, 1 << max(9, (size - 1).bit_length())
+        if faults.pinned + self.size > faults.pinned_limit:
+            self.size = 0
+            raise CUDARuntimeError(2)
+        super().__init__(size)
+        faults.pinned += self.size
+
+    def __del__(self) -> None:
+        self.faults.pinned -= self.size
 
 
 class RawModule:
@@ -238,17 +377,27 @@ class RawModule:
 
     def get_function(self, name: str) -> Any:
         def kernel(grid: tuple, block: tuple, values: tuple, *, enable_cooperative_groups: bool) -> None:
-            assert all(type(value) in (np.int64, np.uint64, ndarray) for value in values)
+            assert all(type(value) in (np.int64, np.uint64, ndarray, np.ndarray) for value in values)
             assert {self.device, *(a.device for a in values if type(a) is ndarray)} == {Device.now()}
             (blocks,), (threads,) = grid, block
             at_once = blocks if enable_cooperative_groups else 2
             arguments = tuple(None if type(value) is np.uint64 and value == 0 else value for value in values)
+            signatures.check(self.source, name, arguments)
+            # Structs are copied when a kernel is launched; arrays are addresses from here on.
+            structs = [value.copy() if type(value) is np.ndarray else value for value in arguments]
+            addresses = raw(structs)
 
             def run() -> None:
-                launch(self.source, name, blocks, threads, arguments, at_once, next(self.turn))
+                assert structs  # which the addresses of structs point into
+                launch_raw(self.source, name, blocks, threads, addresses, at_once, next(self.turn))
 
-            captured = _current("streams")[-1].captured
-            run() if captured is None else captured.append(run)
+            del arguments
+            structs = [value for value in structs if type(value) is np.ndarray] or [None]
+            stream = _current("streams")[-1]
+            if stream.captured is None:
+                stream.add("kernel", run)
+            else:
+                stream.captured.append(run)
 
         return types.SimpleNamespace(kernel=kernel)
 
@@ -280,20 +429,25 @@ class Cupy(types.ModuleType):
         set_allocator=lambda allocator: None,
         runtime=types.SimpleNamespace(
             getDeviceCount=lambda: 2,
-            getDeviceProperties=lambda ordinal: {"name": b"a stand-in"},
-            CUDARuntimeError=RuntimeError,
+            getDeviceProperties=lambda ordinal: {"name": b"a stand-in", "major": 9, "minor": 0},
+            CUDARuntimeError=CUDARuntimeError,
         ),
+        nvrtc=types.SimpleNamespace(getVersion=lambda: (13, 0)),
     )
     uint8, uint16, uint32, uint64, int64 = np.uint8, np.uint16, np.uint32, np.uint64, np.int64
     zeros, ones, full, arange = map(staticmethod, map(_made, ("zeros", "ones", "full", "arange")))
-    flatnonzero, argsort, searchsorted, empty_like = map(
-        staticmethod, map(_of_arrays, ("flatnonzero", "argsort", "searchsorted", "empty_like"))
+    flatnonzero, argsort, empty_like = map(
+        staticmethod, map(_of_arrays, ("flatnonzero", "argsort", "empty_like"))
     )
+    empty = staticmethod(ndarray._empty)
 
     @staticmethod
-    def empty(shape: Any, dtype: Any) -> ndarray:
-        shape = shape if isinstance(shape, tuple) else operator.index(shape)
-        return ndarray(np.full(shape, 0xA5, dtype))
+    def searchsorted(a: ndarray, v: ndarray, side: str = "left") -> ndarray:
+        return ndarray(np.searchsorted(a._on_host, v._on_host, side))
+
+    @staticmethod
+    def where(condition: ndarray, x: Any, y: Any) -> ndarray:
+        return ndarray(np.where(condition._on_host, _plain(x), _plain(y)))
 
     @staticmethod
     def asarray(array: Any, dtype: Any = None) -> ndarray:
@@ -315,10 +469,6 @@ class Cupy(types.ModuleType):
         return result
 
     @staticmethod
-    def asnumpy(array: ndarray) -> np.ndarray:
-        return array._on_host.copy()
-
-    @staticmethod
     def get_default_memory_pool() -> Any:
         return types.SimpleNamespace(free_all_blocks=lambda: None, set_limit=lambda size: None)
 
@@ -337,18 +487,13 @@ def installed(monkeypatch: Any) -> Iterator[None]:
     monkeypatch.setitem(sys.modules, "cupy", Cupy("cupy"))
     monkeypatch.setattr(backend, "_driver_version", lambda: 13)
     monkeypatch.setattr(Stream, "made", [])
+    monkeypatch.setattr(sys.modules[__name__], "faults", Faults())
     cupy_device.cache_clear()
     yield
     cupy_device.cache_clear()
 
 
 def pending() -> int:
-    """Copies that nothing has waited for yet."""
-
-    def copies(queue: list[Any]) -> int:
-        return sum(
-            copies(step.__self__.queue) if getattr(step, "__func__", None) is Event.synchronize else 1
-            for step in queue
-        )
-
-    return max((copies(stream.queue) for stream in Stream.made), default=0)
+    """Copies that have not happened yet, and whose time has not come by something that waits."""
+    with lock:
+        return sum(kind == "copy" for stream in Stream.made for kind, _ in stream.queue)

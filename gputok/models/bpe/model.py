@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from gputok.files.json_text import Buffer
-    from gputok.kernels import BpeTables
+    from gputok.kernels import Automaton, BpeTables
     from gputok.types import Bytes, Ids, Positions
 
 
@@ -262,9 +262,7 @@ class BPE(Model):
             "ignore_merges",
         )
         options = {name: value[name] for name in names if value.get(name) is not None}
-        if not isinstance(value["merges"], list | PackedMerges):
-            raise WrongValue(f"must be a list, not {brief(value['merges'])}", "merges")
-        model = cls(base.object_of(value, "vocab"), value["merges"], **options)
+        model = cls(base.object_of(value, "vocab"), _list_of(value["merges"]), **options)
         model.sentencepiece = value.get("sentencepiece", False)
         return model
 
@@ -320,12 +318,32 @@ class BPE(Model):
         self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool
     ) -> tuple[Ids, Positions]:
         """Like `tokenize_pieces`, but returns only ids and rows and bypasses the word cache."""
-        from gputok.kernels.cpu.encode_words import merge
-
         tables = self._prepared_bytes if byte_level else self._prepared
         if tables is None:
             return super().encode_words(data, start, end, byte_level=byte_level)
         check_lengths(start, end, "word")
+        if not byte_level or self._byte_words is None:
+            return self._merged_words(data, start, end, tables)
+        from gputok.kernels.cpu.encode_words.byte_words import MOST_BYTES, encode_byte_words
+
+        short = end - start <= MOST_BYTES
+        ids, rows = encode_byte_words(data, start[short], end[short], self._byte_words)
+        if short.all():
+            return ids, rows
+        # Long words are cut before they are merged. Then both kinds go where they belong.
+        long = self._merged_words(data, start[~short], end[~short], tables)
+        n_ids = np.empty(len(start), np.int64)
+        n_ids[short], n_ids[~short] = np.diff(rows), np.diff(long[1])
+        of_short = np.repeat(short, n_ids)
+        both = np.empty(len(of_short), np.uint32)
+        both[of_short], both[~of_short] = ids, long[0]
+        return both, np.concatenate([[0], np.cumsum(n_ids)])
+
+    def _merged_words(
+        self, data: Bytes, start: Positions, end: Positions, tables: Any
+    ) -> tuple[Ids, Positions]:
+        from gputok.kernels.cpu.encode_words import merge
+
         words = data, start, end, tables, merge.word_cache(0), self._random()
         found: Any = merge.encode_words(*words, positions=False)
         ids, _, _, rows = found
@@ -360,6 +378,29 @@ class BPE(Model):
         return None if self._byte_tables is None else merge.prepare(self._byte_tables)
 
     @derived
+    def cuts(self) -> Automaton | None:
+        """The automaton whose words this model encodes apart as in one text, with the same ids, or None.
+
+        In the text, a space stands for the character ▁, and is encoded like it.
+        """
+        from gputok.models.bpe.cuts import safe_cuts
+        from gputok.models.bpe.tables import positions
+
+        tables = self._tables
+        # A text that is a token as a whole, or has unknown characters side by side, is more than its parts.
+        if not tables.divisible or not tables.harmless or self.ignore_merges:
+            return None
+        made = np.unique(positions(self)[2], return_index=True)[0]
+        return safe_cuts(*self.vocabulary.packed(made), "▁")
+
+    @derived
+    def _byte_words(self) -> Any:
+        """The kernels.cpu.encode_words.byte_words.ByteWords, or None where short words are more than merges of bytes."""
+        from gputok.kernels.cpu.encode_words.byte_words import byte_words
+
+        return None if self._byte_tables is None else byte_words(self._byte_tables)
+
+    @derived
     def _caches(self) -> tuple[list[Any], list[Any]]:
         """Encoded words as text, and as bytes that stand for ByteLevel characters."""
         return [], []
@@ -386,6 +427,13 @@ class BPE(Model):
 
 
 _probability = number(0, 1)
+
+
+def _list_of(merges: Any) -> Any:
+    """Returns the merges of a JSON form: a list, or merges that a kernel has read; else raises WrongValue."""
+    if not isinstance(merges, list | PackedMerges):
+        raise WrongValue(f"must be a list, not {brief(merges)}", "merges")
+    return merges
 
 
 def _pairs(vocabulary: Vocabulary, merges: Sequence[Any] | PackedMerges) -> Positions:

@@ -133,7 +133,7 @@ def make_text(data: Bytes, offsets: Positions, counts: Counts, threads: int) -> 
     def count(thread: int) -> int:
         of_words = data, offsets, counts
         return max(
-            suffixes.count_characters(*of_words, a, b, n_chars, histograms[thread]) for a, b in shares[thread]
+            suffixes.character_counts(*of_words, a, b, n_chars, histograms[thread]) for a, b in shares[thread]
         )
 
     greatest = max(pool.run(count, ((i,) for i in range(len(shares))), threads), default=0)
@@ -164,7 +164,7 @@ def deal_words(text: Text, places: Positions, step: int, threads: int) -> Groups
     of_words = text.ids, places, step, text.code
 
     def count(share: tuple[int, int], buckets: Counts) -> None:
-        suffixes.count_words(*of_words, *share, buckets)
+        suffixes.bucket_sizes(*of_words, *share, buckets)
 
     def deal(share: tuple[int, int], *where: Any) -> None:
         suffixes.deal_words(*of_words, *share, *where)

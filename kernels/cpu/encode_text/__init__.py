@@ -1,5 +1,5 @@
-"""Documents to ids by BPE."""
+"""Text to ids: each distinct word is encoded once by the model, and after that by a cache."""
 
-from gputok.kernels.cpu.encode_text.rounds import encode_text
+from gputok.kernels.cpu.encode_text.rounds import Encoder, encode_text, surround
 
-__all__ = ["encode_text"]
+__all__ = ["Encoder", "encode_text", "surround"]

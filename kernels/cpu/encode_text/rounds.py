@@ -93,12 +93,12 @@ def _new_round(n_bytes: int, n_events: int) -> _Round:
     return _Round(np.empty(n_bytes, np.uint8), *(np.empty(n_events, kind) for kind in kinds))
 
 
-def encode_text(data, offsets, token, walk, encode_words, encoder):
+def encode_text(data, offsets, token, automaton, model, encoder):
     """The ids of pieces of text, one after the other, and where each piece's end.
 
     data: uint8[n], valid UTF-8; offsets: int64[p + 1], the pieces in it; token: int64[p], an id that stands for the
-    whole piece, or -1; None: there are none. encode_words(data, start, end) -> ids uint32[t], rows int64[words + 1] is
-    called with words that the encoder doesn't know.
+    whole piece, or -1; None: there are none. model(data, start, end) -> ids uint32[t], rows int64[words + 1] is called
+    with words that the encoder doesn't know.
     Returns ids (uint16 or uint32)[t] and offsets int64[p + 1].
     """
     encoder.grow()
@@ -108,14 +108,14 @@ def encode_text(data, offsets, token, walk, encode_words, encoder):
     dtype, ends, parts, n_ids = np.dtype(f"u{cache.width}"), np.zeros(len(offsets), np.int64), [], 0
     while start < stop:
         text = pointer(data), pointer(offsets), np.searchsorted(offsets, start, "right") - 1
-        start, n_bytes, n_events, n_new = _look_up(text, start, stop, walk, cache, work)
+        start, n_bytes, n_events, n_new = _look_up(text, start, stop, automaton, cache, work)
         if n_events == 0:  # one block is more than there is room for
             work = _new_round(2 * len(work.ids), 2 * len(work.at))
             continue
         ids, rows = np.empty(0, np.uint32), np.zeros(1, np.int64)
         if n_new:
             begin, end = work.begin[:n_new], work.end[:n_new]
-            ids, rows = encode_words(data, begin, end)
+            ids, rows = model(data, begin, end)
             keep(cache, work.lines[:n_new], begin, end, ids, rows)
         sizes = n_bytes, n_events, n_ids
         parts.append(_put_together(work, sizes, ids, rows, token, ends, cache.width).view(dtype))

@@ -1,13 +1,14 @@
 """Byte-pair encoding of a word without merging: the longest tokens that fit together, from the left.
 
-Two tokens fit together if byte-pair encoding of both their texts gives just these two. A row of tokens is the encoding
-of its text if every two neighbours fit, and there is but one such row (van Antwerpen and Neubeck 2024, "So many
-tokens, so little time", github.com/github/rust-gems). So: take the longest token that fits the one before, else a
-shorter one, else go back by one token and never come to this place again. Most words need one try for each token,
-where merging costs two look-ups for each byte.
+Two tokens fit together if byte-pair encoding of their joined text gives exactly these two tokens. A sequence of tokens is
+the encoding of its text if all neighbours fit, and there is only one such sequence (van Antwerpen and Neubeck 2024, "So many
+tokens, so little time", github.com/github/rust-gems). So the search takes the longest token that fits the token before, or
+else a shorter token, or else goes back by one token and never comes to this place again. Most words need one try for each
+token, while merging costs two look-ups for each byte.
 
-It holds where every token is the encoding of its own text (one that isn't never occurs, and is left out), is made by a
-single merge, and is younger than its parts. Tokens are numbered by age: 0 to 255 are the bytes, then by rank.
+The method needs a vocabulary in which each token is the encoding of its own text (other tokens never occur, and are left
+out), is made by a single merge, and is younger than its parts. Tokens are numbered by age: 0 to 255 are the bytes, the
+others follow by rank.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ from gputok.kernels.signatures import i64, u8, u32
 
 LEFT, RIGHT, SHAPE, ID = range(4)  # columns of Backtrack.tokens
 PREFIX_BITS = 22
-NO_PREFIX = (1 << PREFIX_BITS) - 1  # and more than any token's number
-MAX_BYTES = (1 << 32 - PREFIX_BITS) - 1  # of a token, and so of a word: a longer one may hold longer tokens
+NO_PREFIX = (1 << PREFIX_BITS) - 1  # greater than the number of any token
+MAX_BYTES = (
+    1 << 32 - PREFIX_BITS
+) - 1  # of a token, and so of a word: a longer word may contain longer tokens
 
 _BYTE = np.uint64(255)
 
@@ -42,16 +45,16 @@ NOTHING = Backtrack(
 
 
 def backtrack_tables(ids, symbols, left, right, merged):
-    """The tables of a vocabulary, or NOTHING if this way can't be taken.
+    """Makes the tables of a vocabulary, or NOTHING if it can't be encoded by backtracking.
 
-    ids: uint32[n], of each position in the vocabulary; symbols: uint32[256], the position of each byte; left, right,
-    merged: uint32[m], positions of the tokens of each merge, by rank.
+    ids: uint32[n], the id of each position in the vocabulary; symbols: uint32[256], the position of each byte; left, right,
+    merged: uint32[m], the positions of the tokens of each merge, by rank.
     """
     symbols = np.concatenate([symbols, merged]).astype(np.int64)
     n, own = len(symbols), np.arange(len(symbols), dtype=np.uint32)
     if n > NO_PREFIX or np.bincount(symbols).max() > 1:
         return NOTHING
-    number = np.full(len(ids), n, np.uint32)  # of each position; n for tokens that nothing makes
+    number = np.full(len(ids), n, np.uint32)  # of each position; n for tokens that no merge makes
     number[symbols] = own
     tokens = np.stack([own, own, own, ids[symbols]], axis=1)
     tokens[256:, 0], tokens[256:, 1] = number[left], number[right]
@@ -73,7 +76,7 @@ def backtrack_tables(ids, symbols, left, right, merged):
 
 @kernel(u32[:, :], i64)
 def _filter_of(tokens, bits):
-    """A bit for each pair's hash, at least 16 times as many as there are pairs: few others meet a bit that is set."""
+    """A bit for the hash of each pair, with at least 16 bits a pair: other pairs rarely meet a bit that is set."""
     seen = np.zeros(np.uint64(4) << (U64 - leading_zeros(np.uint64(len(tokens)))), np.uint8)
     mask = np.uint64(8 * len(seen) - 1)
     for i in range(256, len(tokens)):
@@ -83,7 +86,7 @@ def _filter_of(tokens, bits):
 
 
 class _Views(NamedTuple):
-    """A Backtrack as a hot loop sees it: arrays there would cost more than the search."""
+    """A Backtrack as a hot loop sees it: arrays would cost more than the search."""
 
     n_tokens: np.uint32
     slots: View  # of uint64
@@ -97,6 +100,7 @@ class _Views(NamedTuple):
 
 @kernel(inline=True)
 def backtrack_views(tables):
+    """The views of a Backtrack."""
     return _Views(
         np.uint32(len(tables.tokens)),
         view(tables.pairs.slots),
@@ -111,12 +115,13 @@ def backtrack_views(tables):
 
 @kernel(inline=True)
 def field(tables, token, column):
+    """A column of Backtrack.tokens."""
     return tables.tokens[np.uint64(token) << U2 | np.uint64(column)]
 
 
 @kernel(inline=True)
 def merges_before(tables, left, right, limit):
-    """Do two tokens become one that is older than `limit`?"""
+    """Whether two tokens merge to a token that is older than `limit`."""
     h = hash_pair(np.uint64(left) << tables.bits | np.uint64(right)) >> U32 & tables.seen_mask
     if np.uint64(tables.seen[h >> U3]) >> (h & U7) & U1 == U0:
         return False
@@ -126,12 +131,12 @@ def merges_before(tables, left, right, limit):
 
 @kernel(inline=True)
 def fit(tables, left, right, limit):
-    """Does encoding the texts of two tokens give these two, as far as merges that make tokens below `limit` go?
+    """Whether encoding the joined text of two tokens gives these two, with merges that make tokens older than `limit`.
 
-    Takes the younger of both apart, and looks whether the merge across the gap would have come before that.
+    Takes the younger token apart, and tests whether a merge across the gap would have come before that token's merge.
     """
     while not merges_before(tables, left, right, limit):
-        if left > right:  # of two of the same age the right one goes first: merging is leftmost-first
+        if left > right:  # of two equal tokens the right one is taken apart first: merging is leftmost-first
             limit = np.uint64(left)
             left = field(tables, left, RIGHT)
             if np.uint64(left) != limit:
@@ -154,7 +159,7 @@ def fit(tables, left, right, limit):
 
 @kernel(Backtrack)
 def _find_lengths(tables):
-    """Fills in the bytes of each token, 0 for those that are too long, or not the encoding of their own text."""
+    """Fills in the length of each token; 0 if the token is too long, or is not the encoding of its own text."""
     tokens, where = tables.tokens, backtrack_views(tables)
     for byte in range(256):
         tokens[byte, SHAPE] = 1 << PREFIX_BITS | NO_PREFIX
@@ -186,10 +191,10 @@ def _spell(tokens, offsets, text):
 
 @kernel(inline=True)
 def backtrack(tables, text, begin, n, tokens, places, closed):
-    """Encodes n bytes from text[begin] on, 1 to MAX_BYTES, and returns how many tokens there are.
+    """Encodes n bytes from text[begin] on, 1 to MAX_BYTES, and returns the number of tokens.
 
-    tokens, places: uint32[n] and int64[n + 1], for each token and where it begins from there (at the end, n).
-    closed: uint64[n // 64 + 1], for a bit for each place from which there is no way to the end.
+    tokens, places: uint32[n] and int64[n + 1], each token and its place, counted from `begin` (at the end, n).
+    closed: uint64[n // 64 + 1], scratch memory: a bit for each place from which no way leads to the end.
     """
     for i in range((n >> U6) + U1):
         closed[i] = U0
@@ -209,7 +214,9 @@ def backtrack(tables, text, begin, n, tokens, places, closed):
                 token = longest_token(tables.cells, text, begin + at, begin + n)
             continue
         token = shape & np.uint32(NO_PREFIX)
-        while token == np.uint32(NO_PREFIX):  # nothing fits here: back by one token, to try a shorter one
+        while token == np.uint32(
+            NO_PREFIX
+        ):  # no token fits here: go back by one token, and try a shorter one
             closed[at >> U6] = closed[at >> U6] | U1 << (at & U63)
             count -= U1
             at = np.uint64(places[count])

@@ -1,9 +1,9 @@
-"""A trie of byte strings as a double array (Aoe 1989): a step is one load, whatever the node.
+"""A trie of byte strings as a double array (Aoe 1989): each step is one load.
 
-The children of a node lie at base + byte for a number `base` that no other node has; other nodes' children lie between.
-A cell is (byte + 1) << 55 | base << 24 | token: the byte that leads to it, 0 where it is free; where its own children
-are, 0 if it has none; and the longest token that begins the node's text. Cells 0 to 255 are the nodes of one byte, each
-a token.
+The children of a node lie at base + byte, for a number `base` that no other node has; children of other nodes may lie
+between. A cell is (byte + 1) << 55 | base << 24 | token: the byte that leads to the node (0: the cell is free); the base of
+its children (0: no children); and the longest token that begins the text of the node. Cells 0 to 255 are the nodes of one
+byte, and each of them is a token.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from gputok.kernels.signatures import i64, u8, u32, u64
 MAX_TOKENS = 1 << 24
 CHECK, BASE = np.uint64(55), np.uint64(24)
 TOKEN, BASES = np.uint64(MAX_TOKENS - 1), np.uint64((1 << 31) - 1)
-# Free cells that are tried for a node's children before they go behind all others: 256 save 5 % of the cells, and take three
-# times as long (Qwen 3: 0.31 and 0.09 s).
+# So many free cells are tried for the children of a node before the children go behind all cells: 256 instead of 16 tries
+# save 5 % of the cells, and take three times as long (Qwen 3: 0.31 and 0.09 s).
 _TRIES = 16
 
 
 @kernel(inline=True)
 def longest_token(cells, text, begin, end):
-    """The longest token that text[begin:end], at least one byte, begins with."""
+    """The longest token at the beginning of text[begin:end], which has at least one byte."""
     cell, i = cells[text[begin]], begin + U1
     while i < end:
         base = cell >> BASE & BASES
@@ -41,10 +41,10 @@ def longest_token(cells, text, begin, end):
 
 
 def build(data, offsets, tokens):
-    """The cells (uint64[]) of packed strings of at least two bytes, and the longest token that begins each token.
+    """Builds the cells (uint64[]) of packed strings of at least two bytes, and the longest token that begins each token.
 
-    data: uint8[n_bytes], offsets: int64[n + 1], an empty string is none; tokens: uint32[n], their numbers, from 256 to
-    MAX_TOKENS. None: two have the same bytes.
+    data: uint8[n_bytes]; offsets: int64[n + 1], empty strings are left out; tokens: uint32[n], the numbers of the strings,
+    from 256 to MAX_TOKENS. Returns None if two strings are equal.
     """
     capacity = 1 << int(2 * len(data) + 8).bit_length()
     edges = np.zeros(capacity, np.uint64)
@@ -63,7 +63,10 @@ def build(data, offsets, tokens):
 
 @kernel(u8[:], i64[:], u32[:], u64[:], u32[:])
 def _enter(data, offsets, tokens, table, of_node):
-    """Fills a hash table with the edges of the trie: (node << 8 | byte) << 32 | child; -> nodes, or -1 if two are equal."""
+    """Fills a hash table with the edges of the trie: (node << 8 | byte) << 32 | child.
+
+    -> the number of nodes, or -1 if two strings are equal.
+    """
     edges, mask = view(table), np.uint64(len(table) - 1)
     n_nodes = 256
     for i in range(len(tokens)):
@@ -90,16 +93,16 @@ def _enter(data, offsets, tokens, table, of_node):
 
 @kernel(u64[:], i64[:], u32[:], u64[:], i64)
 def _place(edges, first, of_node, cells, n_tokens):
-    """Gives each node a cell, nodes of few bytes first: the nearer a node is to the root, the more often it is needed.
+    """Gives each node a cell, nodes of few bytes first: nodes near the root are needed most often.
 
-    edges: uint64[n], in the order of their parents; first: int64[nodes + 1], of the edges from each node; of_node:
-    uint32[nodes], the token that ends there. -> cells, and uint32[n_tokens], the longest token that begins each token.
+    edges: uint64[n], in the order of their parents; first: int64[nodes + 1], where the edges from each node begin; of_node:
+    uint32[nodes], the token that ends at each node. -> cells, and uint32[n_tokens], the longest token that begins each token.
     """
     n_nodes = len(of_node)
     prefix = np.zeros(n_tokens, np.uint32)
     queue, place = np.empty(n_nodes, np.int64), np.empty(n_nodes, np.int64)
-    taken = np.zeros(len(cells), np.bool_)  # as a base
-    free = np.arange(len(cells))  # of a cell that is not free, one nearer to the next that is
+    taken = np.zeros(len(cells), np.bool_)  # whether a number is the base of a node
+    free = np.arange(len(cells))  # of a taken cell: a cell nearer to the next free cell
     for node in range(256):
         queue[node], place[node] = node, node
         cells[node] = np.uint64(node)
@@ -120,7 +123,7 @@ def _place(edges, first, of_node, cells, n_tokens):
                 free[at] = at
         lowest = _next_free(free, lowest)
         at, tries = (lowest if stop - begin == 1 else max(scan, lowest)), 0
-        while True:  # where the child of the least byte goes
+        while True:  # the cell for the child with the smallest byte
             at = _next_free(free, at)
             if at >= top:
                 break
@@ -160,7 +163,7 @@ def _place(edges, first, of_node, cells, n_tokens):
 
 @kernel(inline=True)
 def _next_free(free, at):
-    """The first free cell from `at`; the way to it gets shorter for the next time."""
+    """The first free cell from `at` on; shortens the way to it for the next call."""
     while free[at] != at:
         free[at] = free[free[at]]
         at = free[at]

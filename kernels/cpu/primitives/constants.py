@@ -1,7 +1,7 @@
 """Numbers that several kernels share.
 
-Indices and hashes are unsigned 64-bit numbers, and Numba makes a float of one of these and a plain integer: so small
-numbers are spelled U0, U1, ... beside them.
+Indices and hashes are unsigned 64-bit numbers. An operation of such a number with a plain integer gives a float in Numba, so
+small numbers are written U0, U1, ... there.
 """
 
 from __future__ import annotations
@@ -15,4 +15,4 @@ ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 NO_ASCII = np.uint64(0x8080808080808080)  # the bit that no ASCII byte has, in each of eight bytes
 GOLDEN = np.uint64(
     0x9E3779B97F4A7C15
-)  # 2**64 / golden ratio: multiplying by it spreads a key over the upper bits
+)  # 2**64 / golden ratio: as a factor, it spreads a key over the upper bits

@@ -1,4 +1,4 @@
-"""Hashes of words and of pairs, and the comparison of bytes that decides."""
+"""Hashes of words and of pairs, and the comparison of bytes."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from gputok.kernels.cpu.primitives.memory import load_u32, load_u64
 
 @kernel(inline=True)
 def mix(h):
+    """Mixes the bits of a 64-bit number, for the upper bits of the result."""
     h = h * GOLDEN
     return h ^ (h >> np.uint64(29))
 
 
 @kernel(inline=True)
 def hash_pair(key):
-    """Of two numbers in one of 64 bits."""
+    """A hash of two numbers that are packed in 64 bits."""
     h = key * GOLDEN
     return h ^ (h >> U32)
 
 
 @kernel(inline=True)
 def hash_bytes(text, begin, n):
-    """A 64-bit hash of n bytes from text[begin] on, eight at a time; the last eight may overlap the ones before."""
+    """A 64-bit hash of n bytes from text[begin] on, eight at a time; the last eight may overlap the bytes before."""
     h = mix(n + U1)
     if n >= U8:
         i = U0
@@ -43,7 +44,7 @@ def hash_bytes(text, begin, n):
 
 @kernel(inline=True)
 def same_bytes(a, i, b, j, n):
-    """Are n bytes from a[i] and b[j] on the same?"""
+    """Whether n bytes from a[i] on equal those from b[j] on."""
     k = U0
     while k + U8 <= n:
         if load_u64(a, i + k) != load_u64(b, j + k):
@@ -58,7 +59,7 @@ def same_bytes(a, i, b, j, n):
 
 @kernel(inline=True)
 def same_long(a, i, b, j, n):
-    """`same_bytes` of more than 8 bytes: the last eight overlap those before."""
+    """`same_bytes` for more than 8 bytes; the last eight may overlap the bytes before."""
     k = U0
     while k + U8 < n:
         if load_u64(a, i + k) != load_u64(b, j + k):

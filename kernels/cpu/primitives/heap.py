@@ -1,6 +1,6 @@
-"""A binary heap in a view or an array: parents come before their children by `before(context, a, b)`.
+"""A binary heap in a view or an array. The first entry is heap[0].
 
-`before` is an inline kernel, and `context` whatever it needs. The first entry is heap[0].
+A parent comes before its children by `before(context, a, b)`, an inline kernel; `context` is what that kernel needs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from gputok.kernels.cpu import kernel
 
 @kernel(inline=True)
 def push(heap, n, entry, before, context):
-    """Adds an entry to a heap of n."""
+    """Adds an entry to a heap of n entries."""
     i = n
     while i > 0 and before(context, entry, heap[(i - 1) >> 1]):
         heap[i] = heap[(i - 1) >> 1]
@@ -20,7 +20,7 @@ def push(heap, n, entry, before, context):
 
 @kernel(inline=True)
 def pop(heap, n, before, context):
-    """Takes the first entry out of a heap of n (read it before)."""
+    """Removes the first entry of a heap of n entries; read it before."""
     n -= 1
     entry = heap[n]
     i = 0
@@ -37,5 +37,5 @@ def pop(heap, n, before, context):
 
 @kernel(inline=True)
 def less(context, a, b):
-    """`before` of a heap of numbers, the least first; context: anything."""
+    """`before` for a heap of numbers, the smallest first; ignores the context."""
     return a < b

@@ -1,4 +1,4 @@
-"""Views of memory, for kernels: see views.py. If machine code came with the package, nothing here is called.
+"""Views of memory, for kernels: see views.py. If machine code came with the package, nothing of this module is called.
 
 Then Numba, which takes a third of a second to import, need not even be installed.
 """
@@ -23,6 +23,7 @@ if choose().calls is None:
             grown,
             is_given,
             leading_zeros,
+            least_of,
             lend_views,
             load_u16,
             load_u32,
@@ -46,5 +47,7 @@ else:
     View = as_array = bytes_at_least = copy = count_ones = equal_bytes = grown = is_given = leading_zeros = (
         lend_views
     ) = None
-    load_u16 = load_u32 = load_u64 = owned = prefetch = scratch = store_u32 = store_u64 = tail = None
+    least_of = load_u16 = load_u32 = load_u64 = owned = prefetch = scratch = store_u32 = store_u64 = tail = (
+        None
+    )
     trailing_zeros = view = None

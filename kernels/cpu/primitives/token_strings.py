@@ -1,4 +1,4 @@
-"""The strings of tokens while merges are learnt: packed in one array, and found by a hash table of token ids."""
+"""The strings of tokens while merges are learnt: packed in one array, with a hash table to find the token of a string."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from gputok.kernels.signatures import i64, u8, u32
 ONE = np.uint64(1)
 
 
-# The helpers take views (text uint8, text_end int64, names uint32): see bpe_state
+# The helpers take views (text uint8, text_end int64, names uint32): see train_bpe/state.py
 
 
 @kernel(inline=True)
 def name_slot(text, text_end, names, mask, start, end):
-    """The slot of the string text[start:end]: that of the token so called, or an empty one (0)."""
+    """The slot of the string text[start:end]: the slot of the token with that string, or an empty slot (0)."""
     start, length = np.uint64(start), np.uint64(end) - np.uint64(start)
     h = np.uint64(0xCBF29CE484222325)
     for i in range(length):
@@ -37,7 +37,7 @@ def name_slot(text, text_end, names, mask, start, end):
 
 @kernel(u8[:], i64[:], i64, u32[:])
 def index_names(text, text_end, n_tokens, names):
-    """Fills the hash table of the tokens' strings: names uint32[power of two], zeros; token + 1."""
+    """Fills the hash table of the strings of tokens; names: uint32[power of two], all 0; becomes token + 1."""
     mask = np.uint64(len(names) - 1)
     text, text_end, names = view(text), view(text_end), view(names)
     for token in range(n_tokens):
@@ -47,7 +47,7 @@ def index_names(text, text_end, n_tokens, names):
 
 @kernel(inline=True)
 def spell_merged(text, text_end, prefix, n_prefix, a, b, end):
-    """Writes the string of a merge at text[end:], b without the prefix, and returns its end."""
+    """Writes the string of a merge to text[end:], b without the prefix, and returns the end of the string."""
     end = np.uint64(end)
     for i in range(np.uint64(text_end[a]), np.uint64(text_end[a + ONE])):
         text[end] = text[i]

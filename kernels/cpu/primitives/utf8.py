@@ -40,13 +40,13 @@ def character(data, i):
 
 @kernel(inline=True)
 def width(lead):
-    """How many bytes a character has, by its first one."""
+    """The number of bytes of a character, by its first byte."""
     return 1 + (lead >= 0xC0) + (lead >= 0xE0) + (lead >= 0xF0)
 
 
 @kernel(inline=True)
 def skip(data, i, stop, n_characters):
-    """The byte after so many characters from byte i on, at most `stop`."""
+    """The place n_characters behind byte i, at most `stop`."""
     while n_characters > 0 and i < stop:
         i += width(data[i])
         n_characters -= 1
@@ -55,7 +55,7 @@ def skip(data, i, stop, n_characters):
 
 @kernel(inline=True)
 def put(out, n, c):
-    """Writes the code point c (int64) at byte n: the byte after it."""
+    """Writes the code point c (int64) at byte n, and returns the byte behind it."""
     if c < 0x80:
         out[n] = c
         return n + 1

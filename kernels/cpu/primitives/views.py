@@ -1,24 +1,24 @@
-"""Views of memory: what kernels index instead of arrays, in loops in which array objects cost too much.
+"""Views of memory: kernels index views instead of arrays in loops in which array objects cost too much.
 
-Indexing an array with a signed integer costs a check for negative ones, and arrays that are handed to helpers are
-counted up and down (measured: 203 instead of 950 MB/s for the walk of an automaton). `View(dtype)` is a Numba type
+Indexing an array with a signed integer costs a test for negative indices, and arrays as arguments of helpers are
+reference-counted (measured: 203 instead of 950 MB/s for the walk of an automaton). `View(dtype)` is a Numba type
 whose `view[i]` is one unaligned load, and `view[i] = x` one store; the index is taken as unsigned.
 
     view(array)             borrows the memory of an array that was an argument: one word, the address
     view(array, np.uint64)  the same memory as elements of another type
     view(other, np.uint32)  the memory of another view, likewise
-    view(memory, np.uint8)  the same for memory that Python gave by `arrays.pointer`
-    owned(array)            of an array that the kernel made itself: keeps it alive
+    view(memory, np.uint8)  likewise, for memory that Python passed by `arrays.pointer`
+    owned(array)            a view of an array that the kernel made: keeps the array alive
     scratch(n, dtype)       an owning view of new memory, not initialised
     grown(view, used, n)    an owning view of n elements, the first `used` of them copied
     as_array(view, n)       the first n elements of an owning view as an array, to be returned
-    tail(view, i)           the elements from i on; owning if `view` is
+    tail(view, i)           the elements from i on; owning if `view` is owning
 
-A kernel that is called with an owning view borrows it for the call: references are counted where memory is made, and
-not in the loops that work with it.
+A kernel that is called with an owning view borrows the view for the call: references are counted by the code that makes
+memory, not in the loops that use it.
 
-With `GPUTOK_CHECK=1` in the environment kernels are compiled anew, views know their length, and every access out of
-bounds raises IndexError. Without it nothing is checked: who writes a kernel shows what bounds each index.
+With `GPUTOK_CHECK=1` in the environment, kernels are compiled anew, views know their length, and each access out of bounds
+raises IndexError. Without that, nothing is checked: the author of a kernel shows what bounds each index.
 """
 
 from __future__ import annotations
@@ -233,7 +233,7 @@ def _array_view(array, dtype, owning):
 
 @intrinsic
 def view(typingctx, memory, dtype=None):
-    """A borrowing view of an array, or of what `arrays.pointer` gave, which need a dtype; see the top of this file."""
+    """A borrowing view of an array, or of the result of `arrays.pointer`, which needs a dtype; see the top of this file."""
     if isinstance(memory, types.Array):
         made, codegen = _array_view(memory, dtype, owning=False)
     elif isinstance(memory, View):
@@ -264,7 +264,7 @@ def view(typingctx, memory, dtype=None):
 
         return made(types.UniTuple(types.uint64, 2), dtype), codegen
     else:
-        raise TypingError(f"expected an array or what `pointer` gave, got {memory}")
+        raise TypingError(f"expected an array or the result of `pointer`, got {memory}")
     return made(memory, types.none if dtype is None else dtype), codegen
 
 
@@ -338,7 +338,7 @@ def tail(typingctx, view, index):
 
 @intrinsic
 def is_given(typingctx, view):
-    """Whether a view is of any memory: not, if `pointer(None)` was given."""
+    """Whether a view has memory; False for `pointer(None)`."""
 
     def codegen(context, builder, signature, args):
         base = _of(context, builder, view, args[0]).base
@@ -369,10 +369,10 @@ def _has_view(of: types.Type) -> bool:
 
 
 def lend_views(kernel) -> None:
-    """Lets a compiled function borrow the owning views, alone or in tuples, that another one calls it with.
+    """Lets a compiled function borrow the owning views, alone or in tuples, that another kernel passes to it.
 
-    The caller names them at the call, and so keeps them until it returns. A view that the function returns could
-    outlive them: that is a typing error.
+    The caller keeps its views until the call returns. A view that the function returned could outlive them, so returning
+    a view is a typing error.
     """
     template_for = kernel.get_call_template
 
@@ -380,7 +380,9 @@ def lend_views(kernel) -> None:
         borrowed = tuple(map(_borrowed, args))
         found = template_for(borrowed, kws)
         if borrowed != tuple(args) and _has_view(kernel.overloads[borrowed].signature.return_type):
-            raise TypingError(f"{kernel.__name__} may return a view of memory that it has only borrowed")
+            raise TypingError(
+                f"{kernel.__name__} may return a view of memory that the function has only borrowed"
+            )
         return found
 
     kernel.get_call_template = borrowing
@@ -391,7 +393,7 @@ def lend_views(kernel) -> None:
 
 @intrinsic
 def prefetch(typingctx, view, index):
-    """Asks for the cache line of an element, for reading, to be kept in all levels. It need not exist."""
+    """Loads the cache line of an element into all cache levels, for reading. The element need not exist."""
 
     def codegen(context, builder, signature, args):
         function = builder.module.declare_intrinsic(
@@ -427,7 +429,7 @@ def copy(typingctx, target, to, source, first, count):
 def _compare_bytes(predicate: str):
     @intrinsic
     def compare(typingctx, view, index, byte):
-        """Which of the 64 bytes from `index` on compare so with `byte`: bit i for byte i (one or two instructions)."""
+        """Compares the 64 bytes from `index` on with `byte`: bit i is the result for byte i (one or two instructions)."""
         _is_bytes(view)
 
         def codegen(context, builder, signature, args):
@@ -448,6 +450,27 @@ def _compare_bytes(predicate: str):
 
 
 equal_bytes, bytes_at_least = _compare_bytes("=="), _compare_bytes(">=")
+
+
+@intrinsic
+def least_of(typingctx, view, index):
+    """The least of the 16 elements from `index` on of a view of uint32: a few instructions, and no branch."""
+    if not isinstance(view, View) or view.dtype != types.uint32:
+        raise TypingError(f"expected a View(uint32), got {view}")
+
+    def codegen(context, builder, signature, args):
+        vector = ir.VectorType(_I32, 16)
+        of = _of(context, builder, signature.args[0], args[0])
+        _check(context, builder, of, args[1], ir.Constant(_I64, 16))
+        where = _at(builder, of, args[1], _I32)
+        loaded = builder.load(builder.bitcast(where, vector.as_pointer()))
+        loaded.align = 1
+        least = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(_I32, [vector]), "llvm.vector.reduce.umin.v16i32"
+        )
+        return builder.call(least, [loaded])
+
+    return types.uint32(view, types.uint64), codegen
 
 
 # ---- bits

@@ -1,1 +1,27 @@
 """One short text to ids, in one call that takes a microsecond."""
+
+from gputok.kernels.cpu.short_texts.encode import (
+    encode_bpe,
+    encode_unigram,
+    encode_wordlevel,
+    encode_wordpiece,
+    new_handle,
+    put_bpe,
+    put_unigram,
+    put_wordlevel,
+    put_wordpiece,
+    with_memory,
+)
+
+__all__ = [
+    "encode_bpe",
+    "encode_unigram",
+    "encode_wordlevel",
+    "encode_wordpiece",
+    "new_handle",
+    "put_bpe",
+    "put_unigram",
+    "put_wordlevel",
+    "put_wordpiece",
+    "with_memory",
+]

@@ -1,4 +1,4 @@
-"""Laying words out for training BPE, and finding their pairs."""
+"""Laying out words for BPE training, and indexing their pairs."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from gputok.kernels.signatures import Either, U16orU32, i64, u16, u32, u64
 
 @kernel(Either("words", (u16[:], u32[:])), i64[:], i64[:], i64, U16orU32, i64[:], u32[:])
 def lay_out(symbols, offsets, counts, sentinel, places, weight, length):
-    """Writes S (places) and the weights; returns (number of places, first place of the words of weight 1).
+    """Writes `S` (places) and the weights; returns (number of places, first place of the words of weight 1).
 
-    Words of one symbol have no pair and are left out. Called with empty arrays it only measures.
+    Words of one symbol have no pair and are left out. With empty arrays, the kernel only counts the places.
     """
     fill = len(places) > 0
     at = np.uint64(1)
@@ -57,16 +57,15 @@ def lay_out(symbols, offsets, counts, sentinel, places, weight, length):
 
 @kernel(State, i64[:])
 def index_characters(state, table):
-    """`index_pairs` for words of few distinct symbols, none merged yet.
+    """`index_pairs` for words of few distinct symbols, before any merge.
 
-    table: int64[2 * (ids + 1) ** 2], zeros; of each pair its weight - number (then where its list is written) and its
-    number.
+    table: int64[2 * (ids + 1) ** 2], all 0; for each pair it gets weight - number (then the place of its list), and number.
     """
     at, places, weight, pool = state.at, state.symbols, state.weight, state.pool
     pairs, chain, bucket = view(state.pairs), view(state.chain), view(state.bucket)
     state.bucket[:] = 0
     n, first_single = np.uint64(len(places)), np.uint64(len(weight))
-    # The sentinel counts as symbol `end`, so that no place is a special case
+    # The sentinel counts as symbol `end`: then no place is a special case
     end = np.uint64(np.sqrt(len(table) // 2)) - ONE
     b = end
     for p in range(ONE, n):
@@ -106,9 +105,9 @@ def index_characters(state, table):
 
 @kernel(State, u32[:])
 def index_pairs(state, order):
-    """Stores every pair whose count reaches the threshold, with its list, in buckets; order: uint32[places] scratch.
+    """Stores each pair that reaches the threshold, with its list, in buckets; order: uint32[places], scratch memory.
 
-    The places are first dealt to their left symbols, then each left symbol gathers its right neighbours.
+    First the places are dealt to their left symbols, then each left symbol gathers its right neighbours.
     """
     at, places, weight, length = state.at, state.symbols, state.weight, state.length
     pairs, chain, bucket, pool = view(state.pairs), view(state.chain), view(state.bucket), state.pool
@@ -182,7 +181,7 @@ def index_pairs(state, order):
 
 @kernel(i64[:], i64, i64, u32[:], u64[:])
 def index_slots(pairs, n_pairs, threshold, slots, filter):
-    """Fills the hash table with the pairs that reach the threshold; returns how many there are."""
+    """Fills the hash table with the pairs that reach the threshold; returns the number of these pairs."""
     slots[:] = 0
     filter[:] = 0
     hashed, mask, bits = view(slots), np.uint64(len(slots) - 1), view(filter)

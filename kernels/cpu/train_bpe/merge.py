@@ -1,10 +1,12 @@
-"""The merges of training BPE, one after the other."""
+"""The merges of training BPE, one after the other: `merge`, and its steps in the order in which they are taken."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.primitives.memory import prefetch, view
+from gputok.kernels.cpu.primitives.memory import View, prefetch, view
 from gputok.kernels.cpu.primitives.token_strings import name_slot, spell_merged
 from gputok.kernels.cpu.train_bpe.state import (
     AHEAD,
@@ -34,6 +36,88 @@ from gputok.kernels.cpu.train_bpe.state import (
     may_be_stored,
 )
 from gputok.kernels.signatures import i64
+
+_TWO, _THREE = np.uint64(2), np.uint64(3)
+
+
+class _Views(NamedTuple):
+    """A State as the steps see it: arrays as arguments would be reference-counted in the loops."""
+
+    at: View  # of int64
+    threshold: np.int64
+    lowest: np.int64  # bucket that a stored pair can be in
+    max_length: np.uint64
+    sentinel: np.uint64
+    places: View  # of uint16 or uint32
+    weight: View  # of int64
+    first_single: np.uint64  # place from which on all weights are 1
+    length: View  # of uint32
+    merges: View  # of uint32
+    text: View  # of uint8
+    text_end: View  # of int64
+    text_size: np.int64
+    prefix: View  # of uint8
+    n_prefix: np.uint64
+    names: View  # of uint32
+    names_mask: np.uint64
+    pairs: View  # of int64
+    most_pairs: np.int64
+    chain: View  # of uint32
+    bucket: View  # of uint32
+    heap: View  # of int64
+    slots: View  # of uint32
+    mask: np.uint64
+    filter: View  # of uint64
+    pool: View  # of uint32
+    pool_size: np.int64
+    records: View  # of uint32
+    records_size: np.int64
+    left: View  # of int64
+    right: View  # of int64
+    touched_left: View  # of uint32
+    touched_right: View  # of uint32
+
+
+@kernel(inline=True)
+def _views(state):
+    return _Views(
+        view(state.at),
+        state.at[THRESHOLD],
+        bucket_of(state.at[THRESHOLD]),
+        np.uint64(state.limits[1]),
+        np.uint64(len(state.length) - 1),
+        view(state.symbols),
+        view(state.weight),
+        np.uint64(len(state.weight)),
+        view(state.length),
+        view(state.merges),
+        view(state.text),
+        view(state.text_end),
+        len(state.text),
+        view(state.prefix),
+        np.uint64(len(state.prefix)),
+        view(state.names),
+        np.uint64(len(state.names) - 1),
+        view(state.pairs),
+        len(state.chain),
+        view(state.chain),
+        view(state.bucket),
+        view(state.heap),
+        view(state.slots),
+        np.uint64(len(state.slots) - 1),
+        view(state.filter),
+        view(state.pool),
+        len(state.pool),
+        view(state.records),
+        len(state.records),
+        view(state.left),
+        view(state.right),
+        view(state.touched_left),
+        view(state.touched_right),
+    )
+
+
+# ---- the queue: a heap of (count, key, row) for the bucket in hand, and chains of rows for all others
 
 
 @kernel(inline=True)
@@ -82,210 +166,265 @@ def _heap_pop(heap, size):
         i = child
 
 
+@kernel(inline=True)
+def _enqueue(s, hand, n_heap, row, key, count):
+    """Queues a pair, in the heap if its bucket is in hand; returns the number of the heap's entries."""
+    k = bucket_of(count)
+    if k == hand:
+        _heap_push(s.heap, n_heap, count, key, row)
+        return n_heap + 1
+    add_to_bucket(s.bucket, s.chain, k, row)
+    return n_heap
+
+
+@kernel(inline=True)
+def _next_bucket(s, hand):
+    """Takes the fullest bucket in hand, as far as its pairs still belong to it: (bucket, entries of the heap)."""
+    n_heap = 0
+    while hand >= s.lowest and s.bucket[hand] == 0:
+        hand -= 1
+    if hand >= s.lowest:
+        queued = s.bucket[hand]
+        s.bucket[hand] = 0
+        while queued != 0:
+            row = np.int64(queued) - 1
+            queued = s.chain[row]  # before the row is chained to another bucket
+            count = s.pairs[4 * row + 1]
+            if count >= s.threshold:
+                n_heap = _enqueue(s, hand, n_heap, row, s.pairs[4 * row], count)
+    return hand, n_heap
+
+
+@kernel(inline=True)
+def _first_pair(s, hand, n_heap):
+    """(row of the pair that comes first, bucket in hand, entries of the heap); the row is -1 if no pair is left.
+
+    A pair comes first if its count is what it was when the pair was queued. If the count has fallen, the pair is queued
+    again, or forgotten below the threshold.
+    """
+    while True:
+        if n_heap == 0:
+            hand, n_heap = _next_bucket(s, hand)
+            if hand < s.lowest:
+                return np.int64(-1), hand, n_heap
+            continue
+        row = s.heap[2]
+        count = s.pairs[4 * row + 1]
+        if count == s.heap[0]:
+            return row, hand, n_heap
+        _heap_pop(s.heap, n_heap)
+        n_heap -= 1
+        if count >= s.threshold:
+            n_heap = _enqueue(s, hand, n_heap, row, s.pairs[4 * row], count)
+
+
+# ---- one merge
+
+
+@kernel(inline=True)
+def _has_room(s, a, b, number):
+    """Whether all that merging a and b at `number` places can give has room."""
+    born = 2 * min(number, np.int64(s.sentinel) + 1)
+    text_end = s.text_end
+    longest = text_end[a + ONE] - text_end[a] + text_end[b + ONE] - text_end[b]
+    return (
+        s.at[PAIRS] + born <= s.most_pairs
+        and 3 * (s.at[STORED] + born) <= 2 * (np.int64(s.mask) + 1)
+        and s.at[POOL] + 3 * number <= s.pool_size
+        and text_end[s.at[TOKENS]] + longest <= s.text_size
+        and 3 * number <= s.records_size
+    )
+
+
+@kernel(inline=True)
+def _merged_token(s, a, b):
+    """The token of the string of a and b, a new one if there is none; -1 if that token occurs in words already."""
+    n_text = s.text_end[s.at[TOKENS]]
+    end = spell_merged(s.text, s.text_end, s.prefix, s.n_prefix, a, b, n_text)
+    slot = name_slot(s.text, s.text_end, s.names, s.names_mask, n_text, end)
+    merged = np.int64(s.names[slot]) - 1
+    if merged < 0:
+        merged = s.at[TOKENS]
+        s.names[slot] = merged + 1
+        s.at[TOKENS] = merged + 1
+        s.text_end[merged + 1] = end
+    elif s.length[merged] > 0:
+        return np.int64(-1)
+    return merged
+
+
+@kernel(inline=True)
+def _gather(gathered, touched, n, neighbour, extra):
+    """Adds an occurrence to what was gathered of a neighbour; returns the number of distinct neighbours."""
+    row = neighbour + neighbour
+    touched[n] = neighbour
+    n += np.uint64(gathered[ONE + row] == 0)
+    gathered[row] += extra
+    gathered[ONE + row] += 1
+    return n
+
+
+@kernel(inline=True)
+def _replace(s, a, b, new, start, stop):
+    """Merges at the places pool[start:stop]: (distinct left neighbours, distinct right ones, length of the records)."""
+    length_a = np.uint64(s.length[a])
+    length_ab = length_a + np.uint64(s.length[b])
+    s.length[new] = length_ab
+    invalid = s.sentinel + ONE
+    n_left = n_right = n_records = np.uint64(0)
+    for i in range(start, stop):
+        if i + np.uint64(AHEAD) < stop:
+            p = np.uint64(s.pool[i + np.uint64(AHEAD)])
+            prefetch(s.places, p)
+            if p < s.first_single:
+                prefetch(s.weight, p)
+        p = np.uint64(s.pool[i])
+        q = p + length_a
+        if np.uint64(s.places[p]) != a or np.uint64(s.places[q]) != b:
+            continue
+        e = p + length_ab
+        L, R = np.uint64(s.places[p - ONE]), np.uint64(s.places[e])
+        s.places[q] = invalid
+        s.places[p] = new
+        s.places[e - ONE] = new
+        extra = s.weight[p] - 1 if p < s.first_single else 0
+        n_left = _gather(s.left, s.touched_left, n_left, L, extra)
+        n_right = _gather(s.right, s.touched_right, n_right, R, extra)
+        s.records[n_records] = p
+        s.records[n_records + ONE] = L
+        s.records[n_records + _TWO] = R
+        n_records += _THREE
+    return n_left, n_right, n_records
+
+
+@kernel(inline=True)
+def _prefetch_places(s, row):
+    """Asks for what a merge of this pair will touch first."""
+    start, number = np.uint64(s.pairs[4 * row + 2]), np.uint64(s.pairs[4 * row + 3])
+    for i in range(start, start + min(number, np.uint64(AHEAD))):
+        prefetch(s.places, s.pool[i])
+
+
+@kernel(inline=True)
+def _prefetch_pairs(s, touched, i, n, old_key, shift):
+    """Asks for the slots of pairs that will lose weight, and for the pairs themselves some time later."""
+    if i + np.uint64(2 * AHEAD_PAIRS) < n:
+        key = old_key | np.uint64(touched[i + np.uint64(2 * AHEAD_PAIRS)]) << shift
+        if may_be_stored(s.filter, key):
+            prefetch(s.slots, home(s.mask, key))
+        key = old_key | np.uint64(touched[i + np.uint64(AHEAD_PAIRS)]) << shift
+        if may_be_stored(s.filter, key):
+            stored = np.uint64(s.slots[home(s.mask, key)])  # the row + 1
+            prefetch(s.pairs, (stored - ONE) << _TWO)
+
+
+@kernel(inline=True)
+def _move_weight(s, a, b, new, n_left, n_right, number, hand, n_heap):
+    """Takes what was gathered from the old pairs and gives it to new ones: (entries of the heap, whether any is new).
+
+    Of each neighbour, `gathered` then says where the list of its new pair begins; behind all lists if it has none.
+    """
+    overlaps = s.left[new + new] + s.left[ONE + new + new]  # weight of the new token beside itself
+    n_pairs, used = s.at[PAIRS], np.uint64(s.at[POOL])
+    waste = s.at[POOL] + 2 * number
+    for side in range(2):
+        touched = s.touched_left if side == 0 else s.touched_right
+        gathered = s.left if side == 0 else s.right
+        n_touched = n_left if side == 0 else n_right
+        # Keys of (x, a) or (b, x), and of (x, new) or (new, x)
+        shift = np.uint64(32 if side == 0 else 0)
+        old_key = a if side == 0 else b << np.uint64(32)
+        new_key = new if side == 0 else new << np.uint64(32)
+        for i in range(n_touched):
+            _prefetch_pairs(s, touched, i, n_touched, old_key, shift)
+            x = np.uint64(touched[i])
+            size = gathered[x + x + ONE]
+            count = gathered[x + x] + size
+            gathered[x + x] = waste
+            if x == s.sentinel:
+                continue
+            if x != new:
+                key = np.int64(old_key | x << shift)
+                if may_be_stored(s.filter, key):
+                    lower(s.pairs, s.slots, s.mask, key, count)
+                if side == 1 and x == a:
+                    count -= overlaps
+            if count >= s.threshold and s.length[x] + s.length[new] < s.max_length:
+                key = np.int64(new_key | x << shift)
+                insert(s.slots, s.mask, s.filter, key, n_pairs)
+                add_pair(s.pairs, n_pairs, key, count, used, size)
+                gathered[x + x] = used
+                used += np.uint64(size)
+                n_heap = _enqueue(s, hand, n_heap, n_pairs, key, count)
+                n_pairs += 1
+    any_new = n_pairs > s.at[PAIRS]
+    s.at[STORED] += n_pairs - s.at[PAIRS]
+    s.at[PAIRS], s.at[POOL] = n_pairs, np.int64(used)
+    return n_heap, any_new
+
+
+@kernel(inline=True)
+def _deal(s, n_records):
+    """Writes each occurrence to the lists of its new pairs.
+
+    Neighbours without a new pair write behind them all: cheaper than a branch that is hard to foresee.
+    """
+    for i in range(np.uint64(0), n_records, _THREE):
+        p = np.uint64(s.records[i])
+        left = np.uint64(s.records[i + ONE])
+        right = np.uint64(s.records[i + _TWO])
+        s.pool[np.uint64(s.left[left + left])] = p - np.uint64(s.length[left])
+        s.left[left + left] += 1
+        s.pool[np.uint64(s.right[right + right])] = p
+        s.right[right + right] += 1
+
+
+@kernel(inline=True)
+def _clear(gathered, touched, n):
+    for i in range(n):
+        x = np.uint64(touched[i])
+        gathered[x + x] = 0
+        gathered[ONE + x + x] = 0
+
+
 @kernel(State, i64)
 def merge(state, work):
     """Merges until done, until `work` occurrences have been looked at, or until something must grow."""
-    (at, limits, prefix, places, weight, length, merges, text, text_end, names, pairs, chain, bucket, heap, slots,
-     filter, pool, records, left, right, touched_left, touched_right) = state  # fmt: skip
-    vocab_size, max_length, first_single = limits[0], np.uint64(limits[1]), np.uint64(len(weight))
-    sentinel = np.uint64(len(length) - 1)
-    invalid = places.dtype.type(len(length))
-    threshold = at[THRESHOLD]
-    all_pairs, all_slots, mask = view(pairs), view(slots), np.uint64(len(slots) - 1)
-    bits, queue, buckets, chains = view(filter), view(heap), view(bucket), view(chain)
-    strings, ends, all_names = view(text), view(text_end), view(names)
-    left_out, n_prefix, names_mask = view(prefix), np.uint64(len(prefix)), np.uint64(len(names) - 1)
-    hand, n_heap = at[BUCKET], at[HEAP]
-    all_places, weights = view(places), view(weight)
-    lowest = bucket_of(threshold)
-
-    while at[TOKENS] < vocab_size:
+    s = _views(state)
+    hand, n_heap = s.at[BUCKET], s.at[HEAP]
+    outcome = DONE
+    while s.at[TOKENS] < state.limits[0]:
         if work <= 0:
-            at[BUCKET], at[HEAP] = hand, n_heap
-            return PAUSED
-
-        # 1. The pair that comes first: its count must still be what it was when it was queued
-        row, count = np.int64(-1), np.int64(0)
-        while row < 0:
-            if n_heap == 0:
-                while hand >= lowest and bucket[hand] == 0:
-                    hand -= 1
-                if hand < lowest:
-                    at[BUCKET], at[HEAP] = hand, n_heap
-                    return DRY
-                next_row = np.int64(bucket[hand]) - 1
-                bucket[hand] = 0
-                while next_row >= 0:
-                    queued, next_row = next_row, np.int64(chain[next_row]) - 1
-                    count = pairs[4 * queued + 1]
-                    if count >= threshold:
-                        k = bucket_of(count)
-                        if k == hand:
-                            _heap_push(queue, n_heap, count, pairs[4 * queued], queued)
-                            n_heap += 1
-                        else:
-                            add_to_bucket(buckets, chains, k, queued)
-                continue
-            row = heap[2]
-            count = pairs[4 * row + 1]
-            if count != heap[0]:
-                _heap_pop(queue, n_heap)
-                n_heap -= 1
-                if count >= threshold:
-                    k = bucket_of(count)
-                    if k == hand:
-                        _heap_push(queue, n_heap, count, pairs[4 * row], row)
-                        n_heap += 1
-                    else:
-                        add_to_bucket(buckets, chains, k, row)
-                row = np.int64(-1)
-
-        # 2. Room for all that it can give, or a pause for more
-        key, start, number = pairs[4 * row], np.uint64(pairs[4 * row + 2]), pairs[4 * row + 3]
+            outcome = PAUSED
+            break
+        row, hand, n_heap = _first_pair(s, hand, n_heap)
+        if row < 0:
+            outcome = DRY
+            break
+        key, start, number = s.pairs[4 * row], np.uint64(s.pairs[4 * row + 2]), s.pairs[4 * row + 3]
         a, b = np.uint64(key) >> np.uint64(32), np.uint64(key) & np.uint64(0xFFFFFFFF)
-        born = 2 * min(number, len(length))
-        n_text = text_end[at[TOKENS]]
-        longest = text_end[a + ONE] - text_end[a] + text_end[b + ONE] - text_end[b]
-        if (
-            at[PAIRS] + born > len(chain)
-            or 3 * (at[STORED] + born) > 2 * len(slots)
-            or at[POOL] + 3 * number > len(pool)
-            or n_text + longest > len(text)
-            or 3 * number > len(records)
-        ):
-            at[BUCKET], at[HEAP], at[NEED] = hand, n_heap, number
-            return GROW
-
-        # 3. The string of the merged token, and the token of that name if there is one
-        end = spell_merged(strings, ends, left_out, n_prefix, a, b, n_text)
-        slot = name_slot(strings, ends, all_names, names_mask, n_text, end)
-        merged = np.int64(names[slot]) - 1
+        if not _has_room(s, a, b, number):
+            s.at[NEED] = number
+            outcome = GROW
+            break
+        merged = _merged_token(s, a, b)
         if merged < 0:
-            merged = at[TOKENS]
-            names[slot] = merged + 1
-            at[TOKENS] += 1
-            text_end[merged + 1] = end
-        elif length[merged] > 0:
             return RESPELLED
-        new = np.uint64(merged)
-        n = 3 * at[MERGES]
-        merges[n], merges[n + 1], merges[n + 2] = a, b, new
-        at[MERGES] += 1
-        _heap_pop(queue, n_heap)
+        new, n = np.uint64(merged), 3 * s.at[MERGES]
+        s.merges[n], s.merges[n + 1], s.merges[n + 2] = a, b, new
+        s.at[MERGES] += 1
+        _heap_pop(s.heap, n_heap)
         n_heap -= 1
-        pairs[4 * row + 1] = 0
+        s.pairs[4 * row + 1] = 0
         work -= number + 100
 
-        # 4. Merge, gathering weights by neighbour
-        length_a, length_b = np.uint64(length[a]), np.uint64(length[b])
-        length_ab = length_a + length_b
-        length[new] = np.int64(length_ab)
-        new_id = places.dtype.type(new)
-        n_left = n_right = n_records = np.uint64(0)
-        stop = start + np.uint64(number)
-        for i in range(start, stop):
-            if i + np.uint64(AHEAD) < stop:
-                p = np.uint64(pool[i + np.uint64(AHEAD)])
-                prefetch(all_places, p)
-                if p < first_single:
-                    prefetch(weights, p)
-            p = np.uint64(pool[i])
-            q = p + length_a
-            if np.uint64(places[p]) != a or np.uint64(places[q]) != b:
-                continue
-            e = p + length_ab
-            L, R = np.uint64(places[p - ONE]), np.uint64(places[e])
-            places[q] = invalid
-            places[p] = new_id
-            places[e - ONE] = new_id
-            extra = weight[p] - 1 if p < first_single else 0
-            touched_left[n_left] = L
-            n_left += np.uint64(left[ONE + L + L] == 0)
-            left[L + L] += extra
-            left[ONE + L + L] += 1
-            touched_right[n_right] = R
-            n_right += np.uint64(right[ONE + R + R] == 0)
-            right[R + R] += extra
-            right[ONE + R + R] += 1
-            records[n_records] = p
-            records[n_records + np.uint64(1)] = L
-            records[n_records + np.uint64(2)] = R
-            n_records += np.uint64(3)
-        overlaps = left[new + new] + left[ONE + new + new]  # weight of the new token beside itself
-
-        if n_heap > 0:  # what the next pair will touch first
-            next_start = np.uint64(pairs[4 * heap[2] + 2])
-            next_number = np.uint64(pairs[4 * heap[2] + 3])
-            for i in range(next_start, next_start + min(next_number, np.uint64(AHEAD))):
-                prefetch(all_places, pool[i])
-
-        # 5. Old pairs lose what was gathered, and new ones are born with it
-        n_pairs, used = at[PAIRS], np.uint64(at[POOL])
-        waste = at[POOL] + 2 * number
-        any_born = False
-        for side in range(2):
-            touched = view(touched_left if side == 0 else touched_right)
-            gathered = view(left if side == 0 else right)
-            n_touched = n_left if side == 0 else n_right
-            # Keys of (x, a) or (b, x), and of (x, new) or (new, x)
-            shift = np.uint64(32 if side == 0 else 0)
-            old_key = a if side == 0 else b << np.uint64(32)
-            new_key = new if side == 0 else new << np.uint64(32)
-            for i in range(n_touched):
-                if i + np.uint64(2 * AHEAD_PAIRS) < n_touched:
-                    key = old_key | np.uint64(touched[i + np.uint64(2 * AHEAD_PAIRS)]) << shift
-                    if may_be_stored(bits, key):
-                        prefetch(all_slots, home(mask, key))
-                    key = old_key | np.uint64(touched[i + np.uint64(AHEAD_PAIRS)]) << shift
-                    if may_be_stored(bits, key):
-                        stored = np.uint64(all_slots[home(mask, key)])  # the row + 1
-                        prefetch(all_pairs, (stored - ONE) << np.uint64(2))
-                x = np.uint64(touched[i])
-                number = gathered[x + x + ONE]
-                count = gathered[x + x] + number
-                gathered[x + x] = waste
-                if x == sentinel:
-                    continue
-                if x != new:
-                    key = np.int64(old_key | x << shift)
-                    if may_be_stored(bits, key):
-                        lower(all_pairs, all_slots, mask, key, count)
-                    if side == 1 and x == a:
-                        count -= overlaps
-                if count >= threshold and length[x] + length[new] < max_length:
-                    key = np.int64(new_key | x << shift)
-                    insert(all_slots, mask, bits, key, n_pairs)
-                    add_pair(all_pairs, n_pairs, key, count, used, number)
-                    gathered[x + x] = used
-                    used += np.uint64(number)
-                    any_born = True
-                    k = bucket_of(count)
-                    if k == hand:
-                        _heap_push(queue, n_heap, count, key, n_pairs)
-                        n_heap += 1
-                    else:
-                        add_to_bucket(buckets, chains, k, n_pairs)
-                    n_pairs += 1
-        at[STORED] += n_pairs - at[PAIRS]
-        at[PAIRS], at[POOL] = n_pairs, np.int64(used)
-
-        # 6. Deal the occurrences to the lists of the new pairs. Neighbours without a new pair write behind them all:
-        # cheaper than a branch that is hard to foresee
-        if any_born:
-            for i in range(np.uint64(0), n_records, np.uint64(3)):
-                p = np.uint64(records[i])
-                L = np.uint64(records[i + np.uint64(1)])
-                R = np.uint64(records[i + np.uint64(2)])
-                pool[np.uint64(left[L + L])] = p - np.uint64(length[L])
-                left[L + L] += 1
-                pool[np.uint64(right[R + R])] = p
-                right[R + R] += 1
-        for i in range(n_left):
-            x = np.uint64(touched_left[i])
-            left[x + x] = 0
-            left[ONE + x + x] = 0
-        for i in range(n_right):
-            x = np.uint64(touched_right[i])
-            right[x + x] = 0
-            right[ONE + x + x] = 0
-    return DONE
+        n_left, n_right, n_records = _replace(s, a, b, new, start, start + np.uint64(number))
+        if n_heap > 0:
+            _prefetch_places(s, s.heap[2])
+        n_heap, any_new = _move_weight(s, a, b, new, n_left, n_right, number, hand, n_heap)
+        if any_new:
+            _deal(s, n_records)
+        _clear(s.left, s.touched_left, n_left)
+        _clear(s.right, s.touched_right, n_right)
+    s.at[BUCKET], s.at[HEAP] = hand, n_heap
+    return outcome

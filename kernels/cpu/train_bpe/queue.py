@@ -1,8 +1,8 @@
-"""Training BPE by the namesake's own queue, for the case in which two merges spell the same string.
+"""Training BPE by the queue of `tokenizers`, for the case that two merges spell the same string.
 
-It takes a prefix or a suffix made of characters of the text. Then a pair can be queued twice, and what is merged
-when depends on which words each entry of the queue knows (see `reference.train_bpe`). Slower than `bpe`, but without
-anything quadratic.
+That can happen if a prefix or a suffix consists of characters of the text. Then a pair can be queued twice, and the order of
+merges depends on the words that each entry of the queue knows (see `reference.train_bpe`). This way is slower than
+`train.py`, but never quadratic.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ from gputok.kernels.cpu.primitives.token_strings import (
 )
 from gputok.kernels.signatures import I64s, U8s, U32s, i64
 
-_SLICE = 2_000_000  # symbols looked at between two calls of progress
+_SLICE = 2_000_000  # symbols between two calls of progress
 _MERGES, _TOKENS, _PAIRS, _ENTRIES, _POOL, _HEAP, _PUSHED, _VISITS, _N_SCALARS = range(9)
-_KEY, _COUNT, _NUMBER, _START, _END, _FIELDS = range(6)  # of an entry of the queue; _NUMBER: which push it is
+_KEY, _COUNT, _NUMBER, _START, _END, _FIELDS = range(
+    6
+)  # of an entry of the queue; _NUMBER: the number of the push
 
 
 class _Queue(NamedTuple):
@@ -65,7 +67,7 @@ def _slot(pairs, key):
 
 @kernel(inline=True)
 def _before(entries, i, j):
-    """`before` of the heap: the higher count (as an unsigned number), then the smaller pair, then which was pushed first."""
+    """`before` of the heap: the higher count (as an unsigned number), then the smaller pair, then the earlier push."""
     i, j = _FIELDS * i, _FIELDS * j
     if entries[i + _COUNT] != entries[j + _COUNT]:
         return np.uint64(entries[i + _COUNT]) > np.uint64(entries[j + _COUNT])
@@ -76,7 +78,7 @@ def _before(entries, i, j):
 
 @kernel(_Queue, i64)
 def _merge_queued(state, work):
-    """(whether it is done, the state) after about `work` symbols; the first step counts the pairs of all words."""
+    """Merges for about `work` symbols: (whether training is done, the state). The first step counts the pairs of all words."""
     (at, limits, prefix, symbols, length, start, size, counts, merges, text, text_end, names, pairs, count, found,
      visit, entries, heap, pool, births) = state  # fmt: skip
     vocab_size, min_frequency, max_length = limits
@@ -86,7 +88,7 @@ def _merge_queued(state, work):
         a = b = new = np.uint64(0)
         known, known_end = 0, len(counts)
         if not counting:
-            # 1. The pair that comes first; an entry whose count has changed is pushed again
+            # 1. The pair that comes first; an entry is pushed again if its count has changed
             if at[_TOKENS] >= vocab_size or at[_HEAP] == 0:
                 done = True
                 continue
@@ -109,7 +111,7 @@ def _merge_queued(state, work):
             a, b = key >> np.uint64(32), key & np.uint64(0xFFFFFFFF)
             known, known_end = entries[entry + _START], entries[entry + _END]
 
-            # 2. Its string, which may be a token already
+            # 2. The string of the merged token, which may be a token already
             begin = text_end[at[_TOKENS]]
             text = room(
                 text,
@@ -127,7 +129,7 @@ def _merge_queued(state, work):
             merges[3 * at[_MERGES]], merges[3 * at[_MERGES] + 1], merges[3 * at[_MERGES] + 2] = a, b, new
             at[_MERGES] += 1
 
-        # 3. Room for the pairs that it can bear
+        # 3. Room for the pairs that the merge can make
         total = 0
         for i in range(known, known_end):
             total += size[i if counting else pool[i]]
@@ -146,7 +148,7 @@ def _merge_queued(state, work):
                     slot = _slot(pairs, old_pairs[i])
                     pairs[slot], count[slot] = old_pairs[i], old_count[i]
 
-        # 4. Merge it in the words that the entry knows; a word's changes count once for each occurrence
+        # 4. Merge in the words that the entry knows; the changes of a word count once for each occurrence of the word
         n_births = 0
         for i in range(known, known_end):
             word = np.int64(i) if counting else pool[i]
@@ -189,7 +191,7 @@ def _merge_queued(state, work):
                         n_births += 1
             size[word] = kept - first
 
-        # 5. Queue the pairs born, each with the words in which it was: `found` becomes where the next word goes
+        # 5. Queue the new pairs, each with the words that have it: `found` becomes the place of the next word
         at[_PUSHED] += 1
         for i in range(n_births):
             slot = births[2 * i]
@@ -229,7 +231,7 @@ def train_bpe_queued(
     limits: BpeLimits,
     progress: Callable[[int, int], None] | None = None,
 ) -> BpeMerges:
-    """`reference.train_bpe`, in all cases."""
+    """Learns merges like `reference.train_bpe`, in all cases."""
     n_tokens = len(token_offsets) - 1
     ids = int(min(max(limits.vocab_size, n_tokens), n_tokens + len(symbols)))
     nothing = np.empty(0, np.int64)

@@ -1,18 +1,18 @@
-"""Training BPE: all merges, in the order and with the ties of the namesake.
+"""Training BPE: all merges, in the order and with the ties of `tokenizers`.
 
-The layout decides the speed. The unique words stand one after the other in one array of symbols `S`, a sentinel
-between them. A token of length n keeps its n places and its id stands at its *first and last* place, so that
-the left neighbour of a token at p is `S[p - 1]`, the right one `S[p + length]`, with no links at all.
+The layout decides the speed. The unique words stand one after the other in one array of symbols `S`, with a sentinel
+between them. A token of length n keeps its n places, and its id stands at its *first and last* place. So the left
+neighbour of a token at p is `S[p - 1]`, and the right neighbour `S[p + length]`, without any links.
 
-- A pair (a, b) has a list of the first places of `a`, written once. An entry is stale, and skipped, unless still
-  `S[p] == a` and `S[p + length[a]] == b`; the first place of a right part is overwritten with an invalid id.
-  Lists ascend, so a run `aaaa` merges from left to right.
+- A pair (a, b) has a list of the first places of `a`, which is written once. An entry is stale, and skipped, unless
+  `S[p] == a` and `S[p + length[a]] == b` still hold; a merge overwrites the first place of the right part with an invalid
+  id. Lists ascend, so that a run `aaaa` merges from left to right.
 - While a pair is merged, weights are gathered by *neighbour*; afterwards each distinct neighbour costs one look-up.
-- Pairs of a count below a threshold are not stored. Counts only fall after a pair is born, so they cannot come
-  first while the top stays at the threshold or above; when none is left there, the threshold is lowered and
-  the pairs are indexed again by one scan.
+- Pairs with a count below a threshold are not stored. The count of a pair never rises after the pair was made, so these
+  pairs can't come first as long as a pair reaches the threshold. If no pair does, the threshold is lowered, and one scan
+  indexes the pairs again.
 - The queue has a bucket for each range of counts (five bits of mantissa); only the bucket in hand is ordered, by a
-  heap. A count that has fallen is noticed when its pair comes up.
+  heap. If a count has fallen, that is noticed when the pair comes up.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ from gputok.kernels.cpu.train_bpe.state import (
     State,
 )
 
-_SLICE = 4_000_000  # occurrences looked at between two calls of progress, 0.05 to 0.15 s
-_ROOM = 1 << 16  # for pairs, beyond those that there are
-_FEW_TOKENS = 1500  # whose pairs are counted in one table, of 36 MB at most
+_SLICE = 4_000_000  # occurrences between two calls of progress, 0.05 to 0.15 s
+_ROOM = 1 << 16  # room for more pairs
+_FEW_TOKENS = 1500  # the pairs of fewer tokens are counted in one table, of at most 36 MB
 
 
 def train_bpe(
@@ -58,7 +58,11 @@ def train_bpe(
     limits: BpeLimits,
     progress: Callable[[int, int], None] | None = None,
 ) -> BpeMerges:
-    """All merges of the words symbols[offsets[i]:offsets[i + 1]], as `reference.train_bpe` finds them."""
+    """Learns the merges of the words symbols[offsets[i]:offsets[i + 1]]; see `reference.train_bpe`.
+
+    Raises:
+        OverflowError: The words have 2**32 symbols or more.
+    """
     n_tokens = len(token_offsets) - 1
     ids = int(min(max(limits.vocab_size, n_tokens), n_tokens + len(symbols)))
     dtype = np.uint16 if ids + 1 < 1 << 16 else np.uint32
@@ -66,11 +70,11 @@ def train_bpe(
     n_places, first_single = lay_out(symbols, offsets, counts, ids, *measure)
     if n_places >= 1 << 32:
         raise OverflowError(
-            f"the distinct words have {n_places:,} symbols, and lists of places hold 32 bits: leave out rare words"
+            f"the distinct words have {n_places:,} symbols, and at most {1 << 32:,} can be trained on: leave out rare words"
         )
     total = int(counts @ np.maximum(np.diff(offsets) - 1, 0))
     floor = max(1, limits.min_frequency)
-    # Far enough below the last merge's count on real text that the pairs are indexed only once (3 to 10 times)
+    # On real text, 3 to 10 times below the count of the last merge, so that the pairs are indexed only once
     threshold = max(floor, total // (128 * max(limits.vocab_size, 1)))
     room = _most_pairs(total, threshold, n_places)
     state = State(
@@ -128,10 +132,10 @@ def train_bpe(
 
 
 def _arrays(**specs: tuple[int, type]) -> dict[str, np.ndarray]:
-    """Arrays of zeros by name, from their size and dtype, out of one block of memory.
+    """Makes arrays of zeros, by name, with these sizes and dtypes, in one block of memory.
 
-    Of a block of 4 MiB or more NumPy has the operating system make huge pages; page faults of as many small ones took
-    a sixth of the time where the merges of a corpus take 30 ms.
+    NumPy asks the operating system for huge pages if a block has 4 MiB or more. The page faults of small pages took a
+    sixth of the time of a corpus whose merges take 30 ms.
     """
     sizes = [n * np.dtype(dtype).itemsize for n, dtype in specs.values()]
     starts = np.cumsum([0, *(size + -size % 64 for size in sizes)]).tolist()
@@ -143,12 +147,12 @@ def _arrays(**specs: tuple[int, type]) -> dict[str, np.ndarray]:
 
 
 def _most_pairs(total: int, threshold: int, n_places: int) -> int:
-    """Room for the pairs that can reach the threshold, of all pairs' weight `total`, and for some more."""
+    """A bound for the number of pairs that reach the threshold, plus room; total: the weight of all pairs."""
     return min(total // threshold, n_places) + _ROOM
 
 
 def _indexed(state: State, threshold: int, total: int) -> State:
-    """The state with every pair of count `threshold` or more stored; total: the weight of all pairs."""
+    """The state with all pairs stored that reach `threshold`; total: the weight of all pairs."""
     state.at[THRESHOLD] = threshold
     room = _most_pairs(total, threshold, len(state.symbols))
     if room > len(state.chain):
@@ -166,7 +170,7 @@ def _indexed(state: State, threshold: int, total: int) -> State:
 
 
 def _with_slots(state: State, n: int) -> State:
-    """The state with the stored pairs in a hash table of n slots at least."""
+    """The state with the stored pairs in a hash table of at least n slots."""
     at, n = state.at, power_of_two(n)
     slots = state.slots[:n] if n <= len(state.slots) else np.empty(n, np.uint32)
     at[STORED] = index_slots(state.pairs, at[PAIRS], at[THRESHOLD], slots, state.filter)
@@ -174,7 +178,7 @@ def _with_slots(state: State, n: int) -> State:
 
 
 def _grown(state: State) -> State:
-    """The state with room for the next merge: whatever is short of it at least doubles."""
+    """The state with room for the next merge: each array that is too short at least doubles."""
     number = int(state.at[NEED])
     born = 2 * min(number, len(state.length))
     n_pairs = int(state.at[PAIRS]) + born

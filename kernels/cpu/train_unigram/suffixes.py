@@ -1,11 +1,11 @@
-"""Sorting the suffixes of words, and the substrings that could be pieces of a Unigram model.
+"""Sorting the suffixes of words, and finding the substrings that could be pieces of a Unigram model.
 
-The text is one array of character ids, a 0, and then the unique words one after the other with a 0 behind each:
-`text: uint16[n]`, or uint32 where the alphabet asks it. A key (uint64) holds the characters from a place to the word's
-end and the 0, forwards (step 1) or backwards (-1), in a `Code` that keeps their order: as many as KEY_BITS hold, from the
-top bit down, so that suffixes compare a dozen characters at a time.
+The text is one array of character ids: a 0, and then the unique words one after the other with a 0 behind each word;
+uint16[n], or uint32[n] for a large alphabet. A key (uint64) holds the characters from a place to the end of the word and
+the 0, forwards (step 1) or backwards (step -1), in a `Code` that keeps their order: as many as fit KEY_BITS, from the top
+bit down. So suffixes compare a dozen characters at a time.
 
-Everything here works on ranges of words or buckets that do not depend on the number of threads.
+All functions work on ranges of words or buckets that do not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from gputok.kernels.cpu.primitives.memory import leading_zeros, prefetch, view
 from gputok.kernels.cpu.primitives.utf8 import character
 from gputok.kernels.signatures import I64s, U8s, U16orU32, U32orI64, U64s, i32, i64, u8, u16, u32, u64
 
-BUCKETS = 1 << 16  # suffixes are dealt by the top 16 bits of their keys
+BUCKETS = 1 << 16  # suffixes are dealt to buckets by the top 16 bits of their keys
 CLASSES = 64 * 32  # of scores
 NO_ARC = np.uint32(0xFFFFFFFF)
 LONGEST_CODE = 24  # bits
-TABLE_BITS = 12  # codes up to this length are found at once
+TABLE_BITS = 12  # the length of codes of up to so many bits is found by one look-up
 KEY_BITS = 60  # the top 16, and four digits of 11
 _KEY = np.uint64(~((1 << 64 - KEY_BITS) - 1) & 0xFFFFFFFFFFFFFFFF)
 _LENGTH = np.uint64(63)
 _TOP = np.uint64(48)
-_AHEAD, _FETCHED = 8, 16  # words, and their last characters
+_AHEAD, _FETCHED = 8, 16  # prefetch so many words ahead, so many of their last characters
 _SMALL = 12  # ranges up to this length are sorted by insertion
 
 
 class Code(NamedTuple):
     """A prefix code of character ids that keeps their order by (length, id)."""
 
-    words: U64s  # uint64[ids], the code of each from the top bit down, its length in the lowest 6 bits
-    lengths: U8s  # uint8[1 << TABLE_BITS], of the code that begins so, or 0 for longer ones
+    words: U64s  # uint64[ids], the code of each id from the top bit down, and its length in the lowest 6 bits
+    lengths: U8s  # uint8[1 << TABLE_BITS], the length of the code that begins with these bits, or 0 for longer codes
     beyond: I64s  # int64[LONGEST_CODE + 1], where codes longer than n bits begin, in LONGEST_CODE bits
 
 
@@ -43,10 +43,10 @@ class Code(NamedTuple):
 
 
 @kernel(u8[:], i64[:], i64[:], i64, i64, i64[:], i64[:])
-def count_characters(data, offsets, counts, first, last, n_chars, occurrences):
-    """n_chars[w] = characters of word w, for the words first:last; adds to the occurrences of their code points.
+def character_counts(data, offsets, counts, first, last, n_chars, occurrences):
+    """Writes the number of characters of words first:last to n_chars, and adds to the occurrences of their code points.
 
-    -> the greatest of them, or 0.
+    -> the greatest code point, or 0.
     """
     utf8, greatest = view(data), np.int64(0)
     for w in range(first, last):
@@ -63,7 +63,10 @@ def count_characters(data, offsets, counts, first, last, n_chars, occurrences):
 
 @kernel(u8[:], i64[:], i64, i64, i64[:], u32[:], U16orU32)
 def decode_words(data, offsets, first, last, place, dense, text):
-    """Writes the characters of words first:last, by the ids `dense` of code points, at text[place[w]:], a 0 behind each."""
+    """Writes the characters of word w to text[place[w]:], with a 0 behind the word, for words first:last.
+
+    dense: the ids of code points.
+    """
     utf8 = view(data)
     for w in range(first, last):
         at, i = place[w], offsets[w]
@@ -80,7 +83,7 @@ def decode_words(data, offsets, first, last, place, dense, text):
 
 @kernel(inline=True)
 def _key(text, place, step, codes, most, bits):
-    """The key of a place, of at most so many characters, or the first so many bits of it and some more."""
+    """The key of a place, of at most `most` characters; only its first `bits` bits are certain to be complete."""
     key, used, stop = np.uint64(0), np.uint64(0), place + most * step
     while place != stop and used < bits:
         dense = np.uint64(text[place])
@@ -95,14 +98,14 @@ def _key(text, place, step, codes, most, bits):
 
 @kernel(inline=True)
 def _key_before(dense, key, codes):
-    """The key of a place with this character, forwards, from that of the next one."""
+    """The forward key of a place with this character, from the key of the next place."""
     word = codes[dense]
     return (key >> (word & _LENGTH) | word & ~_LENGTH) & _KEY
 
 
 @kernel(inline=True)
 def _code_length(key, lengths, beyond):
-    """Bits of the first code of a key."""
+    """The number of bits of the first code of a key."""
     length = np.int64(lengths[key >> np.uint64(64 - TABLE_BITS)])
     if length == 0:
         length = np.int64(TABLE_BITS + 1)
@@ -113,7 +116,7 @@ def _code_length(key, lengths, beyond):
 
 @kernel(Code)
 def bucket_cuts(code):
-    """bool[BUCKETS]: whether a bucket has at most one character in common with the one before."""
+    """Whether each bucket has at most one character in common with the bucket before: bool[BUCKETS]."""
     cuts = np.empty(BUCKETS, np.bool_)
     table = view(code.lengths), view(code.beyond)
     for bucket in range(BUCKETS):
@@ -127,7 +130,7 @@ def bucket_cuts(code):
 
 @kernel(inline=True)
 def _fetch(text, end):
-    """Asks for the characters before `end`, which are needed soon: words in sorted order stand anywhere in the text."""
+    """Prefetches the characters before `end`: words in sorted order lie anywhere in the text."""
     prefetch(text, max(end - _FETCHED, 0))
 
 
@@ -135,7 +138,7 @@ def _fetch(text, end):
 
 
 @kernel(U16orU32, i64[:], i64, Code, i64, i64, i64[:])
-def count_words(text, places, step, code, first, last, buckets):
+def bucket_sizes(text, places, step, code, first, last, buckets):
     """Counts places[first:last] by the top 16 bits of their keys."""
     source, codes = view(text), view(code.words)
     for w in range(first, last):
@@ -144,7 +147,7 @@ def count_words(text, places, step, code, first, last, buckets):
 
 @kernel(U16orU32, i64[:], i64, Code, i64, i64, u16[:], i64[:], U32orI64, u64[:], U32orI64)
 def deal_words(text, places, step, code, first, last, group_of, at, order, cache, weight):
-    """Writes places[first:last], their keys and numbers into the group of each one's bucket, from at[group] on."""
+    """Writes each of places[first:last], its key and its number into the group of its bucket, from at[group] on."""
     source, codes = view(text), view(code.words)
     for w in range(first, last):
         key = _key(source, places[w], step, codes, KEY_BITS, KEY_BITS)
@@ -168,11 +171,11 @@ def count_suffixes(text, ends, lcp, n_chars, code, first, last, buckets):
 
 @kernel(U16orU32, i64[:], i64[:], i32[:], i64[:], Code, i64, i64, u16[:], i64[:], U32orI64, u64[:], U32orI64)
 def deal_suffixes(text, ends, counts, lcp, n_chars, code, first, last, group_of, at, order, cache, weight):
-    """Writes the different suffixes of the words first:last, which are sorted by their reverses: the place of each, its
-    key, and how often it occurs in these words, into the group of its bucket, from at[group] on.
+    """Writes the different suffixes of words first:last into the groups of their buckets, from at[group] on.
 
-    text[ends[w]] is the 0 behind word w. It has its last lcp[w] characters in common with the word before; its longer
-    suffixes are new.
+    Of each suffix: its place, its key, and the number of its occurrences in these words. The words are sorted by their
+    reverses. text[ends[w]] is the 0 behind word w. Word w has its last lcp[w] characters in common with the word before;
+    its longer suffixes are new.
     """
     deepest = 0
     for w in range(first, last):
@@ -200,7 +203,7 @@ def deal_suffixes(text, ends, counts, lcp, n_chars, code, first, last, group_of,
 
 @kernel(i64[:], i32[:], i64, i64, u32[:])
 def spread_arcs(ends, lcp, first, last, arc_at):
-    """Gives every suffix of the words first:last the arc of the same suffix that `deal_suffixes` wrote."""
+    """Gives each suffix of the words first:last the arc of the equal suffix that `deal_suffixes` wrote."""
     for w in range(first + 1, last):
         for depth in range(1, lcp[w] + 1):
             arc_at[ends[w] - depth] = arc_at[ends[w - 1] - depth]
@@ -211,7 +214,7 @@ def spread_arcs(ends, lcp, first, last, arc_at):
 
 @kernel(inline=True)
 def _sort_pairs(key, index, lo, hi, stack):
-    """Sorts key[lo:hi] and moves index[lo:hi] along. Quicksort, with three parts for equal keys."""
+    """Sorts key[lo:hi], and index[lo:hi] along with it, by quicksort with three parts (less, equal, greater)."""
     stack[0, 0], stack[0, 1] = lo, hi
     top = 1
     while top:
@@ -254,9 +257,9 @@ def _sort_pairs(key, index, lo, hi, stack):
 
 @kernel(inline=True)
 def _radix_sort(key, index, other_key, other_index):
-    """Sorts keys, and index along with them; -> (key, index), of either pair of arrays.
+    """Sorts keys, and index along with them; -> (key, index), in one of the two pairs of arrays.
 
-    Digits of 11 bits from the lowest of KEY_BITS up; the last one is the top 16 bits, of which a group has few values.
+    Digits of 11 bits, from the lowest of KEY_BITS up; the last digit is the top 16 bits, which have few values in a group.
     """
     n = len(key)
     n_digits, width, mask = (KEY_BITS - 16) // 11, np.uint64(11), np.uint64(2047)
@@ -296,8 +299,9 @@ def _radix_sort(key, index, other_key, other_index):
 def sort_suffixes(text, order, cache, weight, limit, step, code, heavy):
     """Sorts the suffixes of a group (order, with their keys in cache, and weight) by their first `limit` characters.
 
-    Those with more than a key in common, if their weights make less than `heavy`, stay as they are. `cache` is spent.
-    -> int32[n]: characters that each has in common with the one before, at most `limit`; 0 for the first.
+    Suffixes that have more than a key in common are not sorted further if the sum of their weights is below `heavy`. The
+    contents of `cache` are lost.
+    -> int32[n]: the number of characters in common with the suffix before, at most `limit`; 0 for the first.
     """
     n = len(order)
     lcp = np.zeros(n, np.int32)
@@ -322,7 +326,7 @@ def sort_suffixes(text, order, cache, weight, limit, step, code, heavy):
                 place = np.int64(order[np.uint64(index[i])]) + depth * step
                 key[i] = _key(source, place, step, codes, limit - depth, KEY_BITS)
             _sort_pairs(key, index, lo, hi, stack)
-        alike = 0  # characters that key[start] has in common with the one before: `behind` knows them
+        alike = 0  # characters that key[start] has in common with the key before; `behind` has their bits
         start = lo
         while start < hi:
             k, total = key[start], np.int64(weight[np.uint64(index[start])])

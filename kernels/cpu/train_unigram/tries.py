@@ -1,7 +1,7 @@
-"""Training a Unigram model: tries of words, and expectation over them.
+"""Training a Unigram model: tries of words, and the E-step over them.
 
-Everything here works on ranges of words that do not depend on the number of threads, and what threads add up are
-integers: the same bits come out for any number of them. `suffixes.py` makes the text and the pieces.
+All functions work on ranges of words that do not depend on the number of threads, and threads add up only integers: so the
+result has the same bits for any number of threads. `suffixes.py` makes the text and the pieces.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from gputok.kernels.cpu.primitives.arrays import longer
 from gputok.kernels.cpu.train_unigram.suffixes import NO_ARC
 from gputok.kernels.signatures import I32s, I64s, U16orU32, U32s, f64, i32, i64, u32
 
-_BLOCK = 64  # characters whose arcs are gathered before they are written
+_BLOCK = 64  # so many characters gather their arcs before the arcs are written
 _TINY = 2.0**-256  # forward sums below this are scaled up, by an exact power of two
 _HUGE = 2.0**256
 LOG_HUGE = math.log(_HUGE)
 
 
 class Trie(NamedTuple):
-    """Some of the sorted words as prefix tries in preorder.
+    """Some of the sorted words as prefix tries, in preorder.
 
-    Word w shares its first `lcp[w]` nodes with the words before it; its others follow, to `arcs[stop[w]]`. An arc is
-    piece << shift | length - 1: the pieces that end at a node, where the one of one character comes first and so marks
-    where a node begins.
+    Word w shares its first `lcp[w]` nodes with the words before it; the arcs of its other nodes follow, up to
+    `arcs[stop[w]]`. An arc is piece << shift | length - 1. A node has the arcs of all pieces that end at it. The piece of
+    one character comes first, and so marks where the arcs of a node begin.
     """
 
     lcp: I32s  # int32[words], 0 for the first
     weight: I64s  # int64[words], how often each word occurs
-    deepest: int  # the most characters of a word
+    deepest: int  # number of characters of the longest word
     stop: I64s  # int64[words]
     arcs: U32s  # uint32[arcs]
 
@@ -41,9 +41,9 @@ class Trie(NamedTuple):
 
 @kernel(U16orU32, i64[:], i32[:], i64[:], i64, i64, u32[:], u32[:], i64, i64)
 def fill_trie(text, words, lcp, n_chars, first, last, arc_at, parent, longest, shift):
-    """The last fields of the `Trie` of the sorted words first:last, which begin at text[words[w]].
+    """Makes `stop` and `arcs` of the `Trie` of the sorted words first:last; word w begins at text[words[w]].
 
-    The longer arcs that begin at each character are `arc_at` and its parents (see `Seeds`).
+    `arc_at` and its parents are the longer arcs that begin at each character (see `Seeds`).
     """
     mask = np.uint32((1 << shift) - 1)
     shift = np.uint32(shift)
@@ -55,7 +55,7 @@ def fill_trie(text, words, lcp, n_chars, first, last, arc_at, parent, longest, s
     longest, ring = max(np.int64(1), longest), np.int64(1)
     while ring < longest + _BLOCK:
         ring *= 2
-    ending = np.empty((ring, longest), np.uint32)  # the arcs to the next nodes, the longest first
+    ending = np.empty((ring, longest), np.uint32)  # the arcs that end at the next nodes, the longest first
     n_ending = np.zeros(ring, np.int64)
     row = np.uint64(ring - 1)
     for w in range(first, last):
@@ -67,7 +67,7 @@ def fill_trie(text, words, lcp, n_chars, first, last, arc_at, parent, longest, s
                 while new != NO_ARC:
                     to = at + np.int64(new & mask)
                     if to < common:
-                        break  # prefixes of this piece are shorter still
+                        break  # the parents of this arc are shorter still
                     to = np.uint64(to) & row
                     ending[to, np.uint64(n_ending[to])] = new
                     n_ending[to] += 1
@@ -88,7 +88,7 @@ def fill_trie(text, words, lcp, n_chars, first, last, arc_at, parent, longest, s
 
 @kernel(Trie, u32[:], i64)
 def renumber(trie, numbers, shift):
-    """Gives the pieces of a trie new numbers, numbers[old], or drops them where that is NO_ARC."""
+    """Gives the pieces of a trie the numbers numbers[old]; drops a piece if its new number is NO_ARC."""
     stop, arcs = trie.stop, trie.arcs
     mask = np.uint32((1 << shift) - 1)
     shift = np.uint32(shift)
@@ -110,14 +110,14 @@ def renumber(trie, numbers, shift):
 def expect(trie, p, count, shift, scale):
     """One E-step over the words of a trie: adds expected counts, times `scale`.
 
-    p[2 * k] (float64) is the probability of piece k; in the same array seen as int64, count[2 * k + 1] gets its count:
-    what belongs together is fetched together.
-    -> the probability of each word, float64[words], divided by 2**(-256 * n), and int32[words], n.
+    p[2 * k] (float64) is the probability of piece k; `count` is the same memory as int64, and count[2 * k + 1] gets the
+    count of piece k, so that both lie in one cache line.
+    -> the probability of each word divided by 2**(-256 * n), float64[words], and n, int32[words].
 
-    Forward and backward in linear space: `s[d]` is the probability that the first d characters of the present word
-    are spelt, divided by 2**(-256 * e[d]). Exact powers of two keep it in range, so the only rounding is that of
-    products and sums in a fixed order. Expected counts are rounded to integers one by one; integers commute.
-    A node is left backward as soon as no later word shares it, while its arcs are still at hand.
+    Forward and backward pass in linear space: `s[d]` is the probability of the first d characters of the word, divided by
+    2**(-256 * e[d]). Exact powers of two keep `s` in range, so that only products and sums in a fixed order are rounded.
+    Each expected count is rounded to an integer: sums of integers don't depend on their order. The backward pass handles a
+    node as soon as no later word shares it, while its arcs are still in the cache.
     """
     lcp, weight, deepest, stop, arcs = trie
     mask = np.uint32((1 << shift) - 1)
@@ -134,9 +134,9 @@ def expect(trie, p, count, shift, scale):
         total, here = s[depth], e[depth]
         exponent[w] = here
         while i < end:
-            # The arc of one character, then the longer ones.
+            # The arc of one character, then the longer arcs.
             total *= p[np.uint64(arcs[np.uint64(i)] >> shift) << one]
-            # Exponents only grow: if the farthest that an arc can reach has this one, so have all.
+            # Exponents only grow: if the farthest node that an arc can reach has this exponent, all nodes between have it.
             alike = here == 0 or e[np.uint64(max(np.int64(0), depth - np.int64(mask)))] == here
             i += 1
             while i < end:
@@ -190,11 +190,11 @@ def expect(trie, p, count, shift, scale):
 
 @kernel(U16orU32, i64[:], i64[:], u32[:], u32[:], i64, f64[:], i64[:])
 def best_spellings(text, place, length, arc_at, parent, shift, log_p, pieces):
-    """For each of some longer pieces, its best spelling by other pieces (Viterbi).
+    """Finds the best spelling of each of `pieces` by other pieces (Viterbi).
 
-    text[place[k]:] is where piece k stands; the longer arcs that begin at each character are `arc_at` and its parents.
-    -> log-probability float64[n]; the parts of all, int64[parts], each spelling's last to first; and row offsets
-    int64[n + 1]. Among equals the first found wins: shorter last parts.
+    Piece k stands at text[place[k]:]; `arc_at` and its parents are the longer arcs that begin at each character.
+    -> log-probability float64[n]; the parts of all spellings, int64[parts], each spelling from its last part to its first;
+    and row offsets int64[n + 1]. Of equal spellings the first one found wins: that with shorter last parts.
     """
     longest, n_chars = np.int64(1), np.int64(0)
     for k in pieces:

@@ -1,0 +1,31 @@
+"""Which column of a table or a file is read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def choose_column(names: Sequence[str], of_strings: Sequence[str], column: str | None, where: str) -> str:
+    """Returns the column to read, or raises ValueError.
+
+    Args:
+        names: the columns that exist.
+        of_strings: those of them that hold strings.
+        column: the column that was asked for; None: "text", or the only one of strings.
+        where: the name of the file or table, for errors.
+
+    >>> choose_column(["id", "text"], [], None, "a.csv")
+    'text'
+    """
+    if column is None:
+        column = "text" if "text" in names else of_strings[0] if len(of_strings) == 1 else None
+        if column is None:
+            raise ValueError(
+                f"{where} has the columns {', '.join(names) or '(none)'}: name the one to read by column="
+            )
+    elif column not in names:
+        raise ValueError(f"{where} has no column {column!r}; it has {', '.join(names) or 'none'}")
+    return column

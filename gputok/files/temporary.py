@@ -1,0 +1,144 @@
+"""A limit on memory, and the temporary files that hold the rest.
+
+A temporary file has no name in its folder: the operating system removes the file when the process has closed it or has
+ended, also by a kill.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import mmap
+import os
+import pathlib
+import re
+import tempfile
+import threading
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+
+_UNITS = {"": 1, "B": 1} | {
+    f"{letter}{kind}": size**power
+    for power, letter in enumerate("KMGT", 1)
+    for kind, size in (("", 1000), ("B", 1000), ("IB", 1024))
+}
+_LEAST_BYTES = 32_000_000  # for tables, batches of text and buffers of one thread
+
+
+class MemoryLimit(NamedTuple):
+    """How much memory may be used, and where files for the rest are made."""
+
+    n_bytes: int
+    folder: str
+
+    @classmethod
+    def of(
+        cls, limit: int | str | None, temporary: str | os.PathLike[str] | None = None
+    ) -> MemoryLimit | None:
+        """Reads the arguments `memory_limit` and `temporary` of public functions.
+
+        Args:
+            limit: bytes, as a number or as text like "400MB", "1.5 GiB"; None: no limit.
+            temporary: an existing folder, by default the folder of the operating system for temporary files.
+
+        Raises:
+            ValueError: if the limit is not a number of bytes, or below 32 MB.
+            NotADirectoryError: if `temporary` is not a folder.
+
+        Example:
+            >>> MemoryLimit.of("1.5 GB", "/").n_bytes
+            1500000000
+        """
+        if temporary is not None and not pathlib.Path(temporary).is_dir():
+            raise NotADirectoryError(f"temporary={os.fspath(temporary)!r}: expected an existing folder")
+        if limit is None:
+            return None
+        return cls(_bytes(limit), tempfile.gettempdir() if temporary is None else os.fspath(temporary))
+
+    def file(self) -> TemporaryFile:
+        """A new temporary file."""
+        return TemporaryFile(self.folder)
+
+
+def _bytes(limit: int | str) -> int:
+    number = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", str(limit))
+    if (
+        not isinstance(limit, int | str)
+        or isinstance(limit, bool)
+        or number is None
+        or number[2].upper() not in _UNITS
+    ):
+        raise ValueError(
+            f"memory_limit={limit!r}: expected a number of bytes, or text such as '400MB', '4GB' or '1.5GiB'"
+        )
+    n_bytes = int(float(number[1]) * _UNITS[number[2].upper()])
+    if n_bytes < _LEAST_BYTES:
+        raise ValueError(f"memory_limit={limit!r}: expected at least {_LEAST_BYTES // 10**6} MB")
+    return n_bytes
+
+
+class TemporaryFile:
+    """A file without a name, which is written at its end and read anywhere, also by several threads."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder, self._lock = folder, threading.Lock()
+        with self._explained():
+            self._file = cast(Any, tempfile.TemporaryFile(dir=folder, prefix="gputok-", buffering=0))
+        self.n_bytes = 0
+
+    def append(self, array: np.ndarray) -> None:
+        """Writes the bytes of a contiguous array behind those that were written."""
+        rest = memoryview(array).cast("B") if array.nbytes else memoryview(b"")
+        with self._explained():
+            while rest:
+                n = self._file.write(rest)
+                self.n_bytes, rest = self.n_bytes + n, rest[n:]
+
+    def read(self, start: int, n_bytes: int) -> np.ndarray:
+        """uint8[n_bytes], from byte `start` on."""
+        buffer, n = np.empty(n_bytes, np.uint8), 0
+        view = memoryview(buffer)
+        while n < n_bytes:
+            n += self._read_at(view[n:], start + n)
+        return buffer
+
+    def _read_at(self, buffer: memoryview, start: int) -> int:
+        if hasattr(os, "preadv"):
+            return os.preadv(self._file.fileno(), [buffer], start)
+        with self._lock:  # seeking and reading are two steps; writing goes on at the end
+            self._file.seek(start)
+            n = self._file.readinto(buffer)
+            self._file.seek(0, os.SEEK_END)
+            return n
+
+    def mapped(self, dtype: type) -> np.ndarray:
+        """The whole file as a read-only array, which the operating system reads when somebody looks at it."""
+        if self.n_bytes == 0:
+            return np.empty(0, dtype)
+        return np.memmap(self._file, dtype, "r")
+
+    def close(self) -> None:
+        """Gives the room on the disk back, once no array is mapped to it."""
+        self._file.close()
+
+    @contextlib.contextmanager
+    def _explained(self) -> Any:
+        """Says which folder is full, and what can be done."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            raise OSError(
+                error.errno,
+                f"{self._folder}: no room for more than {getattr(self, 'n_bytes', 0):,} bytes in a temporary file; "
+                "name a folder with more room by temporary= (--temporary), or raise memory_limit= (--memory-limit)",
+            ) from None
+
+
+def let_go(array: np.ndarray) -> None:
+    """Takes what was read of a mapped file out of this process's memory; the next look at the array reads again."""
+    mapping = getattr(array, "_mmap", None)
+    if mapping is not None and hasattr(mapping, "madvise"):
+        mapping.madvise(mmap.MADV_DONTNEED)

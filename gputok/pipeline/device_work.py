@@ -1,0 +1,54 @@
+"""What of a tokenizer's work runs on a CUDA device, and what on the CPU instead."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gputok.pipeline.encode_corpus import ByDevice
+
+if TYPE_CHECKING:
+    from gputok.pipeline.pipeline import Pipeline
+
+
+def device_work(pipeline: Pipeline) -> dict[str, str]:
+    """Says for each stage of a tokenizer where it runs if a CUDA device is asked for.
+
+    Args:
+        pipeline: The parts of the tokenizer, as `Tokenizer.pipeline` has them.
+
+    Returns:
+        "count words", "merge" and "encode", each with a sentence for a person.
+
+    Example:
+        >>> from gputok import Tokenizer, models
+        >>> device_work(Tokenizer(models.WordLevel()).pipeline)["merge"]
+        'on the CPU: only BPE is trained on a GPU, not WordLevel'
+    """
+    return {"count words": _counting(pipeline), "merge": _merging(pipeline), "encode": _encoding(pipeline)}
+
+
+def _counting(pipeline: Pipeline) -> str:
+    if pipeline.plan() is not None:
+        where = "on the GPU"
+    elif pipeline.apart_at_spaces():
+        where = "on the GPU, the parts between spaces; the CPU cuts each distinct part into words once"
+    else:
+        return "on the CPU: words are neither those of one walk over the text, nor the same if text is cut at spaces"
+    return f"{where}; on the CPU, batches that hold an added token" if pipeline.added.tokens else where
+
+
+def _merging(pipeline: Pipeline) -> str:
+    model = pipeline.model
+    if type(model).__name__ != "BPE":
+        return f"on the CPU: only BPE is trained on a GPU, not {type(model).__name__}"
+    if model.continuing_subword_prefix or model.end_of_word_suffix:
+        return "on the CPU: the model has a prefix or a suffix"
+    return "on the GPU; on the CPU, if merges spell a special token"
+
+
+def _encoding(pipeline: Pipeline) -> str:
+    if reason := ByDevice.why_not(pipeline):
+        return f"on the CPU: {reason}"
+    first = ["the normalizer"] if pipeline.normalizer else []
+    first += ["the search for added tokens"] if pipeline.added.tokens else []
+    return f"on the GPU, after {' and '.join(first)} on the CPU" if first else "on the GPU"

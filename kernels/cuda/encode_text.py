@@ -1,0 +1,96 @@
+"""Launching the encoding of raw text by BPE on a CUDA device: each distinct word is encoded once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gputok.kernels.cuda import split
+from gputok.kernels.cuda.device import Device, offsets_of
+from gputok.kernels.cuda.encode_words import Model, encoded, gathered
+
+_FREE = 2**64 - 1
+_WORDS_PER_SLOT = 4  # of a text, at first; a table that is too small is begun anew
+
+
+def encode_text(
+    device: Device,
+    data: np.ndarray,
+    offsets: np.ndarray,
+    token: np.ndarray | None,
+    automaton: split.Tables,
+    model: Model,
+    dtype: Any = np.uint32,
+) -> tuple[np.ndarray, np.ndarray]:
+    """kernels.cpu.encode_text without its cache: ids of pieces of text, as `dtype`, and where each one's end.
+
+    Text for which there is not the memory is encoded in halves; MemoryError: not even one piece of it fits.
+    split.TooLong: the text has a run that can't be cut and is too long for one thread.
+    """
+    token = np.full(len(offsets) - 1, -1, np.int64) if token is None else np.asarray(token, np.int64)
+    try:
+        if offsets[-1] - offsets[0] > split.MAX_BYTES:
+            raise MemoryError
+        with device.active():
+            text = data[offsets[0] : offsets[-1]]
+            on_device = device.upload((text, offsets - offsets[0], token))()
+            ids, ends = encode_on_device(device, *on_device, automaton, model)
+            return device.download(ids.astype(dtype)), device.download(ends)
+    except MemoryError:
+        if len(token) < 2:
+            raise MemoryError(f"{len(data):,} bytes of text are too many for the memory of the GPU") from None
+    middle = len(token) // 2
+    ids, ends = encode_text(device, data, offsets[: middle + 1], token[:middle], automaton, model, dtype)
+    more_ids, more_ends = encode_text(device, data, offsets[middle:], token[middle:], automaton, model, dtype)
+    return np.concatenate([ids, more_ids]), np.concatenate([ends, more_ends[1:] + ends[-1]])
+
+
+def encode_on_device(
+    device: Device, text: Any, offsets: Any, token: Any, automaton: split.Tables, model: Model
+) -> tuple[Any, Any]:
+    """The same for arrays on the device, and with such a result; offsets from 0."""
+    xp = device.xp
+    starts = split.find_words(device, text, offsets, automaton)
+    begin, end, which = _distinct(device, text, starts)
+    words = encoded(device, text, begin, end, model)
+    # The words of an added token's text become one id, in place of the first of them
+    of_piece = xp.searchsorted(starts.astype(xp.int64), offsets)
+    added = xp.flatnonzero(token >= 0)
+    first, last = of_piece[added], of_piece[added + 1]
+    change = xp.zeros(len(starts), xp.int64)
+    change[first] += 1
+    change[last] -= 1  # a place may end one and begin another; each occurs but once on either side
+    n_tokens = words.n_tokens[which].astype(xp.int64)
+    n_tokens[xp.cumsum(change[:-1]) > 0] = 0
+    n_tokens[first] = 1
+    rows = offsets_of(xp, n_tokens)
+    ids, _, _ = gathered(device, words, which, None, model, rows)
+    ids[rows[first]] = token[added].astype(xp.uint32)
+    return ids, rows[of_piece]
+
+
+def _distinct(device: Device, text: Any, starts: Any) -> tuple[Any, Any, Any]:
+    """begin, end int64[u]: the distinct ones of the words that begin at uint32[n + 1]; int64[n]: which of them each is."""
+    xp = device.xp
+    n = len(starts) - 1
+    slot, capacity = xp.empty(n, xp.uint32), 64
+    while capacity * _WORDS_PER_SLOT < n:
+        capacity *= 2
+    while True:
+        keys, tags = xp.full(capacity, _FREE, xp.uint64), xp.zeros(capacity, xp.uint32)
+        used, n_over = xp.zeros(1, xp.int64), xp.zeros(1, xp.int64)
+        device.launch(
+            "encode_words.cu",
+            "enter_words",
+            device.blocks,
+            128,
+            (text, starts, n, keys, tags, capacity, used, slot, n_over),
+        )
+        if int(n_over[0]) == 0:
+            break
+        capacity *= 4
+    slots = xp.flatnonzero(keys != xp.uint64(_FREE))
+    number = xp.empty(capacity, xp.int64)
+    number[slots] = xp.arange(len(slots))
+    begin = (keys[slots] >> xp.uint64(32)).astype(xp.int64) - (1 << 31)
+    return begin, begin + (keys[slots] & xp.uint64(0xFFFFFFFF)).astype(xp.int64), number[slot]

@@ -1,0 +1,139 @@
+"""The list of all stages: what each file or folder of the kernels does, and in which versions it exists.
+
+`tests/test_stages.py` checks the code, and the README's table of what runs where, against this list.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Stage(NamedTuple):
+    """A function that Python calls, with the same name and the same parameters in each of its versions.
+
+    The version for CUDA takes the device first; the arrays and tables that follow lie on that device, unless its docstring
+    says otherwise.
+    """
+
+    name: str
+    versions: tuple[str, ...] = ("reference", "cpu")
+    # Parameters that only one version has, behind all others
+    cpu_only: tuple[str, ...] = ()
+    cuda_only: tuple[str, ...] = ()
+
+
+class Step(NamedTuple):
+    """The stages of one file or folder: `gputok.kernels.{version}.{name}`."""
+
+    name: str
+    does: str
+    stages: tuple[Stage, ...] = ()
+    # Functions of the version for the CPU that make the tables or the memory which stages work with
+    tables: tuple[str, ...] = ()
+
+
+_ALL, _CPU = ("reference", "cpu", "cuda"), ("cpu",)
+
+STEPS = (
+    Step("text", "finding bytes", (Stage("find_bytes"), Stage("find_invalid_utf8"))),
+    Step("lines", "finding lines", (Stage("lines"), Stage("is_utf8"))),
+    Step("json_tables", "reading tables of tokenizer.json", (Stage("read_table", _CPU),)),
+    Step(
+        "find_tokens",
+        "finding added tokens",
+        (Stage("find_tokens", cpu_only=("first",)),),
+        ("build_trie", "first_bytes"),
+    ),
+    Step(
+        "normalize",
+        "Unicode normalization",
+        (Stage("is_inert"), Stage("follow"), Stage("map_characters"), Stage("normalize_form")),
+    ),
+    Step("precompiled", "SentencePiece's normalization", (Stage("normalize_precompiled"),), ("measured",)),
+    Step("edits", "replacing and stripping", (Stage("splice"), Stage("find_literal"), Stage("strip"))),
+    Step("rewrite", "rewriting bytes", (Stage("gather"), Stage("rewrite_bytes"))),
+    Step(
+        "split",
+        "cutting text into words",
+        (Stage("split_words"), Stage("find_words", ("reference", "cuda"))),
+        ("rule_of",),
+    ),
+    Step("walk", "cutting text into slices", (Stage("slice_text", _CPU),), ("prepare",)),
+    Step(
+        "count_words",
+        "counting words",
+        (
+            Stage("count_words", _ALL, ("start", "stop", "make_room")),
+            Stage("count_pieces", cpu_only=("make_room",)),
+            Stage("distinct_words", cpu_only=("n_threads",)),
+            Stage("word_keys"),
+        ),
+        ("counts",),
+    ),
+    Step("word_table", "", tables=("new_table", "clear", "enlarged", "n_bytes_of", "wanted")),
+    Step("spell_words", "words as symbols", (Stage("count_characters"), Stage("spell_words"))),
+    Step("train_bpe", "training BPE", (Stage("train_bpe", _ALL),)),
+    Step("train_parity_bpe", "training parity-aware BPE", (Stage("train_parity_bpe"),)),
+    Step(
+        "train_unigram",
+        "training Unigram",
+        tuple(
+            Stage(name, _CPU)
+            for name in (
+                *("best_spellings", "expect", "fill_trie", "renumber"),
+                *(
+                    "bucket_cuts",
+                    "bucket_sizes",
+                    "character_counts",
+                    "count_suffixes",
+                    "deal_suffixes",
+                    "deal_words",
+                ),
+                *(
+                    "decode_words",
+                    "least_score",
+                    "place_pieces",
+                    "seed_candidates",
+                    "sort_suffixes",
+                    "spread_arcs",
+                ),
+            )
+        ),
+    ),
+    Step(
+        "encode_words",
+        "encoding words by BPE",
+        (Stage("encode_words", _ALL, ("cache", "random", "positions")), Stage("encode_byte_words", _CPU)),
+        ("backtrack_tables", "byte_words", "prepare", "word_cache"),
+    ),
+    Step(
+        "encode_text",
+        "encoding text by BPE",
+        (Stage("encode_text", _ALL, ("encoder",), ("dtype",)), Stage("surround", _CPU)),
+    ),
+    Step(
+        "short_texts",
+        "encoding a short text",
+        tuple(Stage(f"encode_{model}", _CPU) for model in ("bpe", "unigram", "wordlevel", "wordpiece")),
+        ("new_handle", "put_bpe", "put_unigram", "put_wordlevel", "put_wordpiece", "with_memory"),
+    ),
+    Step("match_longest", "encoding words by WordPiece", (Stage("match_longest"),)),
+    Step("viterbi", "encoding words by Unigram", (Stage("viterbi"), Stage("sample_paths", _CPU))),
+    Step("trie", "", tables=("build_trie",)),
+    Step(
+        "lookup",
+        "encoding words by WordLevel",
+        (Stage("find_strings", _CPU),),
+        (
+            *(
+                "index_pairs",
+                "index_strings",
+                "join_pairs",
+                "pair_ranks",
+                "side_by_side",
+                "single_characters",
+            ),
+            *("spell_bytes", "split_at_space"),
+        ),
+    ),
+)

@@ -1,0 +1,503 @@
+"""Counting and merging within a limit on memory: the same counts whatever was spilled, and nothing left on the disk."""
+
+import errno
+import itertools
+import os
+import pickle
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from children import child, end
+from gputok.kernels import reference
+from gputok.kernels.cpu import count_words as word_kernels
+from gputok.kernels.cpu import rewrite, walk, word_table
+
+from gputok import AddedToken, Tokenizer, WordCounts, cli, models, normalizers, pre_tokenizers
+from gputok.files import word_count_files
+from gputok.files.temporary import MemoryLimit, TemporaryFile
+from gputok.pipeline.count_words import count_words
+from gputok.text import partitions
+from gputok.text.pieces import TextBatch
+
+
+def texts(seed: int = 0, n: int = 4000) -> list[str]:
+    """Documents with some frequent words, many rare ones of all lengths, and empty documents."""
+    rng = random.Random(seed)
+    frequent = ["the", "house", "12", "é", "日本語", "x" * 16, "y" * 17, "z" * 40, "\n", "  "]
+    return [
+        " ".join(
+            rng.choice(frequent)
+            if rng.random() < 0.6
+            else f"{rng.randrange(10**7):x}" * rng.choice([1, 1, 3])
+            for _ in range(rng.choice([0, 1, 20]))
+        )
+        for _ in range(n)
+    ]
+
+
+def batches(documents: list[str], n: int = 7) -> list[TextBatch]:
+    edges = np.linspace(0, len(documents), n + 1).astype(int).tolist()
+    return [TextBatch.from_strings(documents[a:b]) for a, b in itertools.pairwise(edges)]
+
+
+def byte_level() -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return tokenizer
+
+
+def arrays(counts: WordCounts) -> tuple[bytes, list[int], list[int]]:
+    return counts.data.tobytes(), counts.offsets.tolist(), counts.counts.tolist()
+
+
+@pytest.fixture
+def small_tables(monkeypatch):
+    """Tables of a few kilobytes, on as many threads as are asked for."""
+    monkeypatch.setattr(partitions, "_LEAST_TABLE_BYTES", 1)
+    monkeypatch.setattr("gputok.pipeline.count_words.WALK_BYTES", 1 << 12)
+    monkeypatch.setattr("gputok.pipeline.count_words.PIPELINE_BYTES", 1 << 12)
+    monkeypatch.setattr("gputok.pipeline.count_words.PART_BYTES", 1 << 13)
+
+
+# -- keys and partitions
+
+
+def test_keys_equal_the_reference_and_never_change():
+    rng = np.random.default_rng(0)
+    words = [rng.integers(0, 256, n).astype(np.uint8).tobytes() for n in [*range(70), 1000] for _ in range(3)]
+    offsets = np.cumsum([0, *map(len, words)])
+    keys = word_kernels.word_keys(np.frombuffer(b"".join(words), np.uint8), offsets)
+    assert np.array_equal(keys, reference.word_keys(np.frombuffer(b"".join(words), np.uint8), offsets))
+    # files on the disks of users are ordered by them
+    words = [b"", b"a", b" the", b"0123456789abcdef", b"0123456789abcdefg"]
+    packed = np.frombuffer(b"".join(words), np.uint8), np.cumsum([0, *map(len, words)])
+    assert word_kernels.word_keys(*packed).tolist() == KEYS
+
+
+KEYS = [0x0, 0x6C91F383E6056760, 0xEAFE7A579E6FC9DC, 0xF292886C873330D7, 0xF4496F3F67EFF938]
+
+
+def test_partitions_hold_all_words_in_the_order_of_their_keys():
+    counts = byte_level().count_words(iter(texts()), progress=False)
+    sizes, parts = partitions.in_partitions(counts.columns())
+    parts = list(parts)
+    assert [len(part.counts) for part in parts] == sizes and sum(sizes) == len(counts)
+    assert min(sizes) > len(counts) / 64 / 2  # spread evenly
+    joined = WordCounts(*partitions.collected(parts, True, None))
+    keys = word_kernels.word_keys(joined.data, joined.offsets)
+    assert np.all(keys[1:] > keys[:-1]) and joined == counts
+    again, slices = partitions.in_partitions(joined.columns())
+    assert again == sizes
+    assert arrays(WordCounts(*partitions.collected(slices, True, None))) == arrays(joined)
+
+
+def test_words_with_one_key_are_in_the_order_of_their_bytes(monkeypatch, tmp_path):
+    monkeypatch.setattr(
+        word_kernels, "word_keys", lambda data, offsets: np.zeros(len(offsets) - 1, np.uint64)
+    )
+    counts = WordCounts.from_dict({"b": 1, "a": 2, "": 3, "ab": 4})
+    assert [word for word, _ in WordCounts.merge([counts]).items()] == [b"a", b"ab", b"b"]
+
+
+# -- counting
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("n_bytes", [30_000, 10_000_000])
+def test_the_same_counts_and_bytes_whatever_the_limit(n_bytes, threads, small_tables, tmp_path):
+    documents, plan = texts(), byte_level().pipeline.plan()
+    unlimited = count_words(batches(documents), plan)
+    memory = MemoryLimit(n_bytes, str(tmp_path))
+    limited = count_words(batches(documents, 3), plan, threads=threads, memory=memory)
+    assert limited == unlimited and limited.byte_level
+    assert arrays(limited) == arrays(WordCounts.merge([unlimited]))
+    assert os.listdir(tmp_path) == []
+    unlimited.save(tmp_path / "unlimited.parquet")
+    limited.save(tmp_path / "limited.parquet")
+    assert (tmp_path / "limited.parquet").read_bytes() == (tmp_path / "unlimited.parquet").read_bytes()
+
+
+def test_a_partition_that_is_too_large_is_parted_again(small_tables, tmp_path, monkeypatch):
+    skipped = set()
+    make = partitions.Tally.__init__
+
+    def recorded(tally, *arguments, **options):
+        make(tally, *arguments, **options)
+        skipped.add(tally._skip)
+
+    monkeypatch.setattr(partitions.Tally, "__init__", recorded)
+    documents, plan = texts(), byte_level().pipeline.plan()
+    limited = count_words(batches(documents), plan, memory=MemoryLimit(12_000, str(tmp_path)))
+    assert skipped >= {0, 6, 12}
+    assert limited == count_words(batches(documents), plan)
+
+
+@pytest.mark.parametrize("added", [False, True])
+@pytest.mark.parametrize(
+    ("normalizer", "pre_tokenizer"),
+    [
+        (None, pre_tokenizers.ByteLevel(add_prefix_space=False)),
+        (None, pre_tokenizers.Whitespace()),  # by parts
+        (normalizers.Strip(), pre_tokenizers.Whitespace()),  # by steps
+        (None, None),
+    ],
+)
+def test_every_way_of_counting_spills(normalizer, pre_tokenizer, added, small_tables, tmp_path):
+    tokenizer = Tokenizer(models.WordLevel())
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
+    documents = texts(seed=1, n=1500)
+    if added:
+        tokenizer.add_tokens([AddedToken("<x>", normalized=False), "house"])
+        documents[100] = "one <x> two"
+    pipeline = tokenizer.pipeline
+
+    def counted(memory):
+        def read(batch_bytes):
+            return iter(batches(documents, 40))
+
+        return pipeline.count_batches(read, None, 2, "cpu", False, memory)
+
+    limited = counted(MemoryLimit(30_000, str(tmp_path)))
+    assert limited.spelled_out() == counted(None).spelled_out()
+    assert os.listdir(tmp_path) == []
+
+
+def test_devices_count_a_part_of_the_corpus_at_a_time(small_tables, tmp_path, monkeypatch):
+    """What a device would count is counted by the CPU's kernels here."""
+    rounds = []
+
+    def count_on(device, shares, automaton, counted):
+        table = word_table.new_table()
+        rounds.append(0)
+        for data, offsets, position in shares:
+            rounds[-1] += len(data)
+            table = word_kernels.count_words(data, offsets, position, walk.prepare(automaton), table)
+            counted(len(data))
+        n, n_bytes = table.state[word_table.N_WORDS], table.state[word_table.N_BYTES]
+        end = table.offsets[: n + 1]
+        kept = ~((np.diff(end) == 1) & (table.arena[end[:-1]] == walk.END_OF_TEXT))
+        packed, offsets = rewrite.gather(table.arena[:n_bytes], end[:-1][kept], end[1:][kept])
+        return packed, offsets, word_kernels.counts(table)[kept], table.position[:n][kept]
+
+    monkeypatch.setattr("gputok.kernels.cuda.count_words.count_batches", count_on)
+    documents, plan, calls = texts(), byte_level().pipeline.plan(), []
+    total = sum(len(document.encode()) for document in documents)
+
+    def counted(memory):
+        report = None if memory is None else lambda *call: calls.append(call)
+        return count_words(
+            batches(documents, 30), plan, devices=["a", "b"], memory=memory, report=report, total=total
+        )
+
+    limited = counted(MemoryLimit(100_000, str(tmp_path)))
+    assert len(rounds) > 4 and max(rounds) < total / 3 and sum(rounds) == total
+    assert limited == counted(None) == count_words(batches(documents), plan)
+    assert [call for call in calls if call[0] == "count"][-1] == ("count", total, total)
+    assert calls[-1] == ("add up", 64, 64)
+
+
+def test_a_word_larger_than_the_limit_is_counted(small_tables, tmp_path):
+    documents = ["a" * 300_000, "b", "a" * 300_000, "c" * 200_000] * 2
+    limited = count_words(
+        batches(documents), byte_level().pipeline.plan(), memory=MemoryLimit(1000, str(tmp_path))
+    )
+    assert dict(limited.items()) == {b"a" * 300_000: 4, b"b": 2, b"c" * 200_000: 2}
+
+
+def test_public_calls_take_the_limit(tmp_path):
+    documents = texts(n=500)
+    tokenizer, unlimited = byte_level(), byte_level()
+    options = {"memory_limit": "40MB", "temporary": tmp_path}
+    counts = tokenizer.count_words(iter(documents), **options)
+    assert counts == tokenizer.count_words(iter(documents))
+    assert pickle.loads(pickle.dumps(counts)) == counts
+    tokenizer.train_from_iterator(documents, tokenizer.model.get_trainer(), **options)
+    unlimited.train_from_iterator(documents)
+    assert tokenizer.to_str() == unlimited.to_str()
+    (tmp_path / "text.txt").write_text("\n".join(documents))
+    tokenizer.train([str(tmp_path / "text.txt")], memory_limit=40_000_000)
+    unlimited.train([str(tmp_path / "text.txt")])
+    assert tokenizer.to_str() == unlimited.to_str()
+
+
+def test_the_command_line_takes_the_limit(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_text("\n".join(texts()))
+    (tmp_path / "spill").mkdir()
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as status:
+            cli.main(arguments)
+        return status.value.code
+
+    limits = ["--memory-limit", "40MB", "--temporary", "spill"]
+    assert (
+        run("count", "text.txt", "-o", "a.parquet")
+        == run("count", "text.txt", "-o", "b.parquet", *limits)
+        == 0
+    )
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+    assert run("train", "text.txt", "--vocab-size", "400", "-o", "a.json") == 0
+    assert run("train", "text.txt", "--vocab-size", "400", "-o", "b.json", *limits) == 0
+    assert run("train", "--from-counts", "a.parquet", "--vocab-size", "400", "-o", "c.json", *limits) == 0
+    assert len({(tmp_path / name).read_bytes() for name in ("a.json", "b.json", "c.json")}) == 1
+    assert run("count", "text.txt", "--memory-limit", "much") == 1
+    assert "memory_limit='much': expected a number of bytes" in capsys.readouterr().err
+
+
+# -- what goes wrong
+
+
+@pytest.mark.parametrize("limit", ["", "4 apples", "-1", -5, 0, "1e9", True, 1.5e9, "31MB", 1000])
+def test_what_is_no_limit_is_refused(limit):
+    with pytest.raises(ValueError, match="memory_limit="):
+        byte_level().count_words(iter(["text"]), memory_limit=limit)
+
+
+def test_a_limit_is_read_as_people_write_it():
+    sizes = {
+        "400MB": 400_000_000,
+        "1.5 GiB": 1_610_612_736,
+        "40000kB": 40_000_000,
+        " 2g ": 2_000_000_000,
+        10**9: 10**9,
+    }
+    for text, n_bytes in sizes.items():
+        assert MemoryLimit.of(text).n_bytes == n_bytes
+    assert MemoryLimit.of(None) is None
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    for folder in ("missing", "file"):
+        with pytest.raises(NotADirectoryError, match=folder):
+            byte_level().count_words(iter(["text"]), memory_limit="1GB", temporary=tmp_path / folder)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+def test_a_full_disk_is_one_clear_error(monkeypatch, small_tables, tmp_path):
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **options: open("/dev/full", "r+b", buffering=0))
+    memory = MemoryLimit(60_000, str(tmp_path))
+    with pytest.raises(OSError, match=r"no room for more than 0 bytes .*--temporary") as error:
+        count_words(batches(texts()), byte_level().pipeline.plan(), memory=memory)
+    assert error.value.errno == errno.ENOSPC and str(tmp_path) in str(error.value)
+
+
+def test_an_error_while_reading_is_raised_and_nothing_stays(small_tables, tmp_path):
+    def broken():
+        yield from batches(texts())
+        raise OSError("the network is gone")
+
+    with pytest.raises(OSError, match="the network is gone"):
+        count_words(broken(), byte_level().pipeline.plan(), memory=MemoryLimit(60_000, str(tmp_path)))
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.full)])
+def test_nothing_stays_after_a_kill(how, tmp_path):
+    script = """
+import sys, itertools, numpy as np
+from gputok.files.temporary import MemoryLimit
+from gputok.pipeline.count_words import count_words
+from gputok.pre_tokenizers import ByteLevel
+from gputok.text import partitions
+from gputok.text.pieces import TextBatch
+
+partitions._LEAST_TABLE_BYTES = 1
+def batches():
+    for i in itertools.count():
+        if i == 5:
+            print("begun", flush=True)
+        yield TextBatch.from_strings([" ".join(map(str, range(50_000 * i, 50_000 * (i + 1))))])
+count_words(batches(), ByteLevel(add_prefix_space=False).plan(), threads=2, memory=MemoryLimit(4_000_000, sys.argv[1]))
+"""
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    with child(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as counting:
+        assert counting.stdout.readline() == b"begun\n"
+        time.sleep(0.2)
+        assert end(counting, how) < 5
+        assert how == signal.SIGKILL or b"KeyboardInterrupt" in counting.stderr.read()
+    assert os.listdir(tmp_path) == []
+
+
+def test_temporary_files_are_read_anywhere_and_mapped(tmp_path):
+    file = TemporaryFile(str(tmp_path))
+    assert len(file.mapped(np.int64)) == 0
+    for i in range(3):
+        file.append(np.arange(10 * i, 10 * i + 10))
+    file.append(np.empty(0, np.uint8))
+    assert file.n_bytes == 240 and os.listdir(tmp_path) == []
+    assert file.read(72, 16).view(np.int64).tolist() == [9, 10]
+    mapped = file.mapped(np.int64)
+    file.close()
+    assert mapped.tolist() == list(range(30)) and not mapped.flags.writeable
+
+
+# -- merging and loading
+
+
+def shards(n: int = 9) -> tuple[list[WordCounts], WordCounts]:
+    documents, tokenizer = texts(seed=3), byte_level()
+    parts = [tokenizer.count_words(iter(documents[i::n]), progress=False) for i in range(n)]
+    return parts, tokenizer.count_words(iter(documents), progress=False)
+
+
+def test_shards_merge_within_a_limit(small_tables, tmp_path, monkeypatch):
+    parts, whole = shards()
+    in_memory = WordCounts.merge(parts)
+    monkeypatch.setattr("gputok.files.temporary._LEAST_BYTES", 1)
+    merged = WordCounts.merge(reversed(parts), memory_limit=50_000, temporary=tmp_path)
+    assert arrays(merged) == arrays(in_memory) and merged == whole
+    mixed = [parts[0].spelled_out(), *parts[1:]]
+    for shards_ in (mixed, mixed[::-1]):
+        merged = WordCounts.merge(shards_, memory_limit=50_000, temporary=tmp_path)
+        assert merged == whole.spelled_out() == WordCounts.merge(shards_)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_word_of_the_byte_ff_is_merged():
+    counts = WordCounts.from_dict({b"\xff": 1, b"a": 2}, byte_level=True)
+    assert dict(WordCounts.merge([counts, counts]).items()) == {b"\xff": 2, b"a": 4}
+
+
+@pytest.mark.parametrize(("few", "limit"), [(True, None), (False, 80_000)])
+def test_files_are_loaded_together(limit, few, small_tables, tmp_path, monkeypatch):
+    monkeypatch.setattr("gputok.files.temporary._LEAST_BYTES", 1)
+    if not few:
+        monkeypatch.setattr(word_count_files, "_FEW_WORDS", 1)
+    parts, whole = shards()
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    for i, part in enumerate(parts):
+        part.save(folder / f"{i}.parquet")
+    assert pa.parquet.ParquetFile(folder / "0.parquet").num_row_groups == (1 if few else 64)
+    (folder / "_SUCCESS").touch()
+    options = {"memory_limit": limit, "temporary": tmp_path}
+    expected = arrays(WordCounts.merge(parts))
+    for source in (folder, str(folder / "*.parquet"), [str(folder / f"{i}.parquet") for i in range(9)]):
+        assert arrays(WordCounts.load(source, **options)) == expected
+    one = WordCounts.load(folder / "3.parquet", **options)
+    assert one == parts[3]
+    parts[4].spelled_out().save(folder / "4.parquet")
+    assert WordCounts.load(folder, **options) == whole.spelled_out()
+
+
+def test_files_of_the_version_before_are_read(tmp_path):
+    counts = WordCounts.from_dict({"b": 2, "a": 1})
+    table = pa.table({"word": pa.array([b"b", b"a"], pa.large_binary()), "count": [2, 1]})
+    metadata = {b"gputok.word_counts": b'{"version": 1, "byte_level": false}'}
+    pa.parquet.write_table(table.replace_schema_metadata(metadata), tmp_path / "old.parquet")
+    assert [*WordCounts.load(tmp_path / "old.parquet").items()] == [*counts.items()]
+    assert dict(WordCounts.load([tmp_path / "old.parquet"] * 2).items()) == {b"b": 4, b"a": 2}
+
+
+def test_a_file_that_another_program_changed(tmp_path, monkeypatch):
+    """Its description came along, and says nothing true any longer."""
+    monkeypatch.setattr(word_count_files, "_FEW_WORDS", 1)
+    parts, _ = shards(2)
+    parts[0].save(tmp_path / "a.parquet")
+    table = pa.parquet.read_table(tmp_path / "a.parquet")
+    pa.parquet.write_table(pa.concat_tables([table, table]), tmp_path / "twice.parquet")
+    assert WordCounts.load(tmp_path / "twice.parquet") == WordCounts.merge([parts[0]] * 2)
+    pa.parquet.write_table(table.sort_by("count"), tmp_path / "sorted.parquet", row_group_size=100)
+    assert WordCounts.load(tmp_path / "sorted.parquet") == parts[0]
+    with pytest.raises(ValueError, match=r"sorted\.parquet: its words are not in the order"):
+        WordCounts.load([tmp_path / "a.parquet", tmp_path / "sorted.parquet"])
+
+
+# -- what engines write
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.int8(), pa.uint8(), pa.int32(), pa.uint64(), pa.float64(), pa.decimal128(38, 0)]
+)
+@pytest.mark.parametrize("words", [pa.binary(), pa.large_binary(), pa.string(), pa.large_string()])
+def test_any_type_that_holds_words_and_counts_is_read(kind, words, tmp_path):
+    table = pa.table(
+        {"w": pa.array(["a", "b", "a"]).cast(words), "sum(count)": pa.array([1, 2, 3], pa.int64()).cast(kind)}
+    )
+    pa.parquet.write_table(table, tmp_path / "part-0.snappy.parquet")
+    names = {"word_column": "w", "count_column": "sum(count)"}
+    for given in (
+        WordCounts.load(tmp_path, byte_level=False, **names),
+        WordCounts.from_arrow(table, **names),
+    ):
+        assert dict(given.items()) == {b"a": 4, b"b": 2} and not given.byte_level
+    for source in (table.to_batches()[0], table.to_reader(), table.to_batches(1), iter(table.to_batches(2))):
+        assert WordCounts.from_arrow(source, **names) == given
+    assert WordCounts.from_arrow(table, byte_level=True, **names).byte_level
+
+
+def test_what_an_engine_wrote_wrongly_is_named(tmp_path):
+    def refused(message, table, **options):
+        pa.parquet.write_table(pa.table(table), tmp_path / "a.parquet")
+        for load in (
+            lambda: WordCounts.load(tmp_path / "a.parquet", **{"byte_level": False, **options}),
+            lambda: WordCounts.from_arrow(
+                pa.table(table), **{k: v for k, v in options.items() if k != "byte_level"}
+            ),
+        ):
+            with pytest.raises(ValueError, match=message):
+                load()
+
+    refused(r"no column 'count'; it has word, n\. Name", {"word": ["a"], "n": [1]})
+    refused(r"column 'word': expected words .* got int64", {"word": [1], "count": [1]})
+    refused(r"column 'count': expected integers of 64 bits, got string", {"word": ["a"], "count": ["1"]})
+    refused(r"column 'count': .*", {"word": ["a"], "count": [1.5]})
+    refused(r"column 'count': 1 values are missing", {"word": ["a", "b"], "count": [1, None]})
+    refused(r"word 1 occurs 0 times", {"word": ["a", "b"], "count": [1, 0]})
+    refused(r"column 'count': .*", {"word": ["a"], "count": pa.array([2**64 - 1], pa.uint64())})
+    refused(r"word 1, b'\\xff', is not UTF-8", {"word": [b"a", b"\xff"], "count": [1, 1]})
+    refused(r"word 1, b'\\xa9', is not UTF-8", {"word": [b"\xc3", b"\xa9"], "count": [1, 1]})
+    with pytest.raises(ValueError, match="say by byte_level= whether"):
+        WordCounts.load(tmp_path / "a.parquet")
+    WordCounts.from_dict({"a": 1}).save(tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match="its words are not byte-level, but byte_level=True was given"):
+        WordCounts.load(tmp_path / "a.parquet", byte_level=True)
+    with pytest.raises(FileNotFoundError):
+        WordCounts.load(tmp_path / "missing")
+    with pytest.raises(TypeError, match="expected Arrow data"):
+        WordCounts.from_arrow(5)
+
+
+# -- at full size
+
+STREAM = """
+import resource, sys
+import numpy as np
+from gputok.recipes import recipe
+
+def documents(n_bytes):
+    rng, done, number = np.random.default_rng(0), 0, 0
+    while done < n_bytes:
+        ranks = rng.zipf(1.25, 200_000)
+        ranks[ranks > 10**12] = number + np.arange(np.count_nonzero(ranks > 10**12)) + 10**12
+        number += len(ranks)
+        text = " ".join(map("{:x}".format, (ranks * 2654435761 % 2**52).tolist()))
+        done += len(text)
+        yield text
+
+tokenizer, _ = recipe("bpe")
+counts = tokenizer.count_words(documents(int(sys.argv[1])), memory_limit="600MB", temporary=sys.argv[2], threads=2)
+counts.save(sys.argv[2] + "/counts.parquet")
+print(len(counts), int(counts.counts.sum()), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.full
+def test_twenty_gigabytes_are_counted_in_less_than_one(tmp_path):
+    """A stream of ever new words, which nobody holds."""
+    n_bytes = int(os.environ.get("GPUTOK_STREAM_BYTES", 20_000_000_000))
+    command = [sys.executable, "-c", STREAM, str(n_bytes), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    n_words, n_occurrences, peak = map(int, done.stdout.split())
+    assert peak < 1000
+    assert n_words > n_bytes / 1000 and n_occurrences > n_bytes / 20
+    assert os.listdir(tmp_path) == ["counts.parquet"]
