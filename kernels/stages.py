@@ -72,7 +72,7 @@ STEPS = (
     ),
     Step("word_table", "", tables=("new_table", "clear", "enlarged", "n_bytes_of", "wanted")),
     Step("spell_words", "words as symbols", (Stage("count_characters"), Stage("spell_words"))),
-    Step("train_bpe", "training BPE", (Stage("train_bpe", _ALL),)),
+    Step("train_bpe", "training BPE", (Stage("train_bpe", _ALL), Stage("train_bpe_of_parts", _CPU))),
     Step("train_parity_bpe", "training parity-aware BPE", (Stage("train_parity_bpe"),)),
     Step(
         "train_unigram",

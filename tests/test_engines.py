@@ -263,7 +263,13 @@ from gputok import Tokenizer
 
 spark = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
 encoder = Tokenizer.from_file("tokenizer.json").corpus_encoder("text")
-spark.read.parquet("corpus/0.parquet").mapInArrow(encoder, "ids array<int>").write.parquet("ids")
+
+def encode(batches):  # Spark knows neither large lists nor unsigned numbers
+    import pyarrow as pa
+    for batch in encoder(batches):
+        yield pa.record_batch({"ids": batch.column("ids").cast(pa.list_(pa.int32()))})
+
+spark.read.parquet("corpus/0.parquet").mapInArrow(encode, "ids array<int>").write.parquet("ids")
 """
     run_script(script, folder)
     ids = [

@@ -221,6 +221,41 @@ def test_all_arrays_grow(monkeypatch, slice_length):
     assert_equal(bpe_queue.train_bpe_queued(*arguments), expected)
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_weights_of_every_size(seed):
+    """Words of weight 1, of 2 to 255, and above, stand apart."""
+    r = random.Random(seed)
+    words = random_words(r, "abcde", 60, 12)
+    words = {word: r.choice([1, 2, 254, 255, 256, 257, 2**40]) for word in words}
+    arguments = *stage_input(words), BpeLimits(200)
+    assert_equal(bpe.train_bpe(*arguments), reference.train_bpe(*arguments))
+
+
+@pytest.mark.parametrize("few_tokens", [0, 1500])
+def test_lists_move_together_when_their_memory_is_full(monkeypatch, few_tokens):
+    moved = []
+    compact = bpe.compact
+    monkeypatch.setattr(bpe, "compact", lambda state: moved.append(0) or compact(state))
+    monkeypatch.setattr(bpe, "_LARGE_POOL", 0)
+    monkeypatch.setattr(bpe, "_pool_size", lambda used: used)
+    monkeypatch.setattr(bpe, "_FEW_TOKENS", few_tokens)
+    words = random_words(random.Random(8), "abcdef", 400, 15)
+    arguments = *stage_input(words), BpeLimits(600)
+    assert_equal(bpe.train_bpe(*arguments), reference.train_bpe(*arguments))
+    assert len(moved) > 10
+
+
+@pytest.mark.parametrize("options", [{}, {"continuing_subword_prefix": "ab", "limit_alphabet": 3}])
+def test_words_are_spelled_some_at_a_time(monkeypatch, options):
+    words = WordCounts.from_dict(random_words(random.Random(9), "abcdef", 300, 15), byte_level=not options)
+    trainer = BpeTrainer(vocab_size=400, **options)
+    whole = trainer.train(words)
+    monkeypatch.setattr("gputok.models.bpe.trainer._WORDS_AT_ONCE", 7)
+    some = trainer.train(words)
+    assert np.array_equal(some.merges, whole.merges)
+    assert np.array_equal(some.vocabulary.data, whole.vocabulary.data)
+
+
 @pytest.mark.parametrize("byte_level", [False, True])
 @pytest.mark.parametrize("n_roles", [1, 4])
 def test_characters_and_spelling(byte_level, n_roles):

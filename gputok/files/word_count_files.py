@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gputok.files.arrow import needed_for
-from gputok.files.locations import RemoteError, find, locate, writing
+from gputok.files.locations import RemoteError, find, writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -99,16 +99,6 @@ def arrow_arrays(words: WordColumns) -> list[Any]:
     return [pa.Array.from_buffers(pa.large_binary(), len(words.counts), buffers), pa.array(words.counts)]
 
 
-def read(path: str | os.PathLike[str], storage_options: StorageOptions = None) -> WordColumns:
-    """Reads a file that `write` wrote, whole.
-
-    Raises:
-        ValueError: if the file is damaged, or was not written by `write`.
-    """
-    file = CountFile(locate(os.fspath(path), storage_options), Columns())
-    return file.whole()
-
-
 def find_files(source: Any, storage_options: StorageOptions = None) -> list[File]:
     """The files that a path, URL, folder or glob, or a list of them, names; what engines put beside is left out."""
     files = find(source, storage_options)
@@ -159,15 +149,6 @@ class CountFile:
     def is_partitioned(self) -> bool:
         """True if the description says that a partition can be read without the others."""
         return self._sizes is not None and self._metadata.num_row_groups > 1
-
-    def whole(self) -> WordColumns:
-        """All rows at once."""
-        import pyarrow.parquet as parquet
-
-        with _readable(self.file), self.file.open_for_arrow() as opened:
-            names = [self._columns.word, self._columns.count]
-            table = parquet.ParquetFile(opened, metadata=self._metadata).read(names)
-        return from_arrow(table, self.byte_level, self._columns, str(self.file))
 
     def batches(self) -> Iterator[WordColumns]:
         """The rows in order, some at a time."""

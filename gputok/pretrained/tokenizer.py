@@ -411,7 +411,7 @@ class PreTrainedTokenizer(UpstreamNames):
         padding_side: str,
         split_special_tokens: bool,
     ) -> Pipeline:
-        """The same steps with these limits."""
+        """Returns the same steps with these limits."""
         added = steps.added
         if added.encode_special_tokens != split_special_tokens:
             added = added.encoding_special_tokens(split_special_tokens)

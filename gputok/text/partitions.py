@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from gputok.files.temporary import let_go
+from gputok.files import temporary
 from gputok.files.word_count_files import WordColumns
 from gputok.kernels.threads import in_order
 
@@ -102,7 +102,7 @@ def partition_sizes(words: WordColumns) -> tuple[list[int], bool]:
         is_ordered = is_ordered and not np.any(keys < np.concatenate([last, keys[:-1]]))
         sizes += np.bincount((keys >> np.uint64(64 - BITS)).astype(np.int64), minlength=N_PARTITIONS)
         last = keys[-1:]
-        _let_go(words)
+        let_go(words)
     return sizes.tolist(), is_ordered
 
 
@@ -119,12 +119,13 @@ def _slices(words: WordColumns, ends: Sequence[int]) -> Iterator[WordColumns]:
         begin, end = words.offsets[[first, last]].tolist()
         offsets = words.offsets[first : last + 1] - begin
         yield WordColumns(words.data[begin:end], offsets, words.counts[first:last], words.byte_level)
-        _let_go(words)
+        let_go(words)
 
 
-def _let_go(words: WordColumns) -> None:
+def let_go(words: WordColumns) -> None:
+    """Takes words in temporary files, which can be read again, out of this process's memory."""
     for array in words[:3]:
-        let_go(array)
+        temporary.let_go(array)
 
 
 class PartedFile:

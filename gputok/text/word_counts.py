@@ -74,6 +74,14 @@ class WordCounts:
         )
         return len(difference) == 0  # a word whose counts add up to 0 is left out
 
+    def slices(self, n_words: int) -> Iterator[WordCounts]:
+        """The words in order, `n_words` at a time, without a copy of their bytes."""
+        for first in range(0, len(self), n_words):
+            ends = self.offsets[first : first + n_words + 1]
+            counts = self.counts[first : first + n_words]
+            yield WordCounts(self.data[ends[0] : ends[-1]], ends - ends[0], counts, self.byte_level)
+            partitions.let_go(self.columns())
+
     def n_bytes_of_text(self) -> int:
         """The bytes of all occurrences of all words."""
         return sum(
@@ -245,7 +253,7 @@ class WordCounts:
         columns = word_count_files.Columns(byte_level, word_column, count_column)
         files = [CountFile(file, columns) for file in word_count_files.find_files(path, storage_options)]
         if len(files) == 1 and files[0].is_distinct and memory is None:
-            return cls(*files[0].whole())
+            return cls(*partitions.collected(files[0].batches(), files[0].byte_level, None))
         all_byte_level = all(file.byte_level for file in files)
         tallies, parted = _Tallies(memory), []
         tallies.of(all_byte_level)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import warnings
 from dataclasses import dataclass, field
@@ -16,11 +15,14 @@ from gputok.tokens.vocabulary import Vocabulary, pack
 from gputok.types import public
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from gputok.text.word_counts import WordCounts
     from gputok.tokens.added_token import AddedToken
-    from gputok.types import Ids, Positions32
+    from gputok.types import Counts, Ids, Positions, Positions32
+
+
+_WORDS_AT_ONCE = 1 << 20  # that are spelled as symbols; the trainer's own copy is all that stays
 
 
 @public("gputok.trainers")
@@ -123,7 +125,7 @@ class BpeTrainer(Trainer):
         """
         from gputok.kernels import BpeLimits
         from gputok.kernels.cpu import spell_words as alphabet
-        from gputok.kernels.cpu.train_bpe import train as bpe
+        from gputok.kernels.cpu.train_bpe import train_bpe, train_bpe_of_parts
 
         vocab, ids = self._alphabet(words)
         if len(words.counts) == 0:
@@ -141,23 +143,38 @@ class BpeTrainer(Trainer):
         dtype = (
             np.uint16 if max(self.vocab_size, len(vocab)) < 0xFFFF else np.uint32
         )  # 16 bits halve the memory traffic
-        symbols, offsets = alphabet.spell_words(
-            words.data, words.offsets, ids, byte_level=words.byte_level, dtype=dtype
-        )
+
+        def spell(some: WordCounts) -> tuple[Any, Positions, Counts]:
+            symbols, offsets = alphabet.spell_words(
+                some.data, some.offsets, ids, byte_level=some.byte_level, dtype=dtype
+            )
+            return symbols, offsets, some.counts
+
         limits = BpeLimits(
             min(self.vocab_size, 2**62),
             min(self.min_frequency, 2**62),
             2**62 if self.max_token_length is None else min(self.max_token_length, 2**62),
             (self.continuing_subword_prefix or "").encode(),
         )
+
+        def parts(*, measured: bool) -> Iterable[tuple[Any, Positions, Counts]]:
+            some = words.slices(_WORDS_AT_ONCE)
+            if (
+                measured and words.byte_level and ids.shape[1] == 1 and ids.min() >= 0
+            ):  # a symbol for each byte
+                return ((None, part.offsets, part.counts) for part in some)
+            return map(spell, some)
+
         on_progress = None if progress is None else lambda done, total: progress("merge", done, total)
+        others = *pack([*vocab]), limits, on_progress
         if devices and not self.continuing_subword_prefix and not self.end_of_word_suffix:
             from gputok.kernels.cuda.train_bpe import train_bpe as train_on
 
-            train_bpe = functools.partial(train_on, devices[0])
+            learned = train_on(devices[0], *spell(words), *others)
+        elif len(words) <= _WORDS_AT_ONCE:
+            learned = train_bpe(*spell(words), *others)
         else:
-            train_bpe = bpe.train_bpe
-        learned = train_bpe(symbols, offsets, words.counts, *pack([*vocab]), limits, on_progress)
+            learned = train_bpe_of_parts(parts, *others)
         return TrainedBpe(
             Vocabulary(learned.tokens, learned.token_offsets),
             np.column_stack([learned.left, learned.right]),

@@ -19,40 +19,51 @@ from gputok.kernels.cpu.train_bpe.state import (
     add_to_bucket,
     bucket_of,
     insert,
+    weight_at,
 )
-from gputok.kernels.signatures import Either, U16orU32, i64, u16, u32, u64
+from gputok.kernels.signatures import Either, U16orU32, i64, u8, u16, u32, u64
 
 
-@kernel(Either("words", (u16[:], u32[:])), i64[:], i64[:], i64, U16orU32, i64[:], u32[:])
-def lay_out(symbols, offsets, counts, sentinel, places, weight, length):
-    """Writes `S` (places) and the weights; returns (number of places, first place of the words of weight 1).
+@kernel(i64[:], i64[:], i64[:])
+def measure(offsets, counts, sizes):
+    """Adds to sizes (int64[3]) the places of words of weight 256 and more, of weight 2 to 255, and of weight 1.
 
-    Words of one symbol have no pair and are left out. With empty arrays, the kernel only counts the places.
+    Words of one symbol have no pair and are left out.
     """
-    fill = len(places) > 0
-    at = np.uint64(1)
-    first_single = at
-    if fill:
-        places[0] = sentinel
-    for single in range(2):
-        for i in range(len(counts)):
-            start, end = np.uint64(offsets[i]), np.uint64(offsets[i + 1])
-            if end - start < np.uint64(2) or (counts[i] == 1) != (single == 1):
-                continue
-            if fill:
-                for j in range(start, end):
-                    places[at] = symbols[j]
-                    length[symbols[j]] = 1
-                    if single == 0:
-                        weight[at] = counts[i]
-                    at += ONE
-                places[at] = sentinel
-                at += ONE
-            else:
-                at += end - start + ONE
-        if single == 0:
-            first_single = at
-    return np.int64(at), np.int64(first_single)
+    for i in range(len(counts)):
+        n = offsets[i + 1] - offsets[i]
+        if n > 1:
+            sizes[_class_of(counts[i])] += n + 1
+
+
+@kernel(inline=True)
+def _class_of(weight):
+    return 0 if weight > 255 else (1 if weight > 1 else 2)
+
+
+@kernel(Either("words", (u16[:], u32[:])), i64[:], i64[:], i64, U16orU32, i64[:], u8[:], u32[:], i64[:])
+def lay_out(symbols, offsets, counts, sentinel, places, weight, small, length, ends):
+    """Writes words to S (places) with a sentinel behind each, and their weights.
+
+    ends: int64[3], where the next word of each class of `measure` goes; they are moved on. `measure` of all words bounds
+    them.
+    """
+    for i in range(len(counts)):
+        start, end = np.uint64(offsets[i]), np.uint64(offsets[i + 1])
+        if end - start < np.uint64(2):
+            continue
+        kind = _class_of(counts[i])
+        at = np.uint64(ends[kind])
+        for j in range(start, end):
+            places[at] = symbols[j]
+            length[symbols[j]] = 1
+            if kind == 0:
+                weight[at] = counts[i]
+            elif kind == 1:
+                small[at - np.uint64(len(weight))] = counts[i]
+            at += ONE
+        places[at] = sentinel
+        ends[kind] = at + ONE
 
 
 @kernel(State, i64[:])
@@ -61,10 +72,12 @@ def index_characters(state, table):
 
     table: int64[2 * (ids + 1) ** 2], all 0; for each pair it gets weight - number (then the place of its list), and number.
     """
-    at, places, weight, pool = state.at, state.symbols, state.weight, state.pool
+    at, places, pool = state.at, state.symbols, state.pool
+    weight, small = view(state.weight), view(state.small)
     pairs, chain, bucket = view(state.pairs), view(state.chain), view(state.bucket)
     state.bucket[:] = 0
-    n, first_single = np.uint64(len(places)), np.uint64(len(weight))
+    n, first_small = np.uint64(len(places)), np.uint64(len(state.weight))
+    first_single = first_small + np.uint64(len(state.small))
     # The sentinel counts as symbol `end`: then no place is a special case
     end = np.uint64(np.sqrt(len(table) // 2)) - ONE
     b = end
@@ -73,7 +86,7 @@ def index_characters(state, table):
         pair = (a * (end + ONE) + b) << ONE
         table[pair + ONE] += 1
         if p < first_single and b != end:
-            table[pair] += weight[p] - 1
+            table[pair] += weight_at(weight, first_small, small, first_single, p) - 1
     n_pairs, used, largest, highest = 0, 0, 0, 0
     for a in range(end):
         for b in range(end):
@@ -109,11 +122,13 @@ def index_pairs(state, order):
 
     First the places are dealt to their left symbols, then each left symbol gathers its right neighbours.
     """
-    at, places, weight, length = state.at, state.symbols, state.weight, state.length
+    at, places, length = state.at, state.symbols, state.length
+    weight, small = view(state.weight), view(state.small)
     pairs, chain, bucket, pool = view(state.pairs), view(state.chain), view(state.bucket), state.pool
     state.bucket[:] = 0
     gathered, touched = state.right, state.touched_right
-    first_single, max_length = np.uint64(len(weight)), np.uint64(state.limits[1])
+    first_small, max_length = np.uint64(len(state.weight)), np.uint64(state.limits[1])
+    first_single = first_small + np.uint64(len(state.small))
     there = view(places)
     n, sentinel = np.uint64(len(places)), np.uint64(len(length) - 1)
 
@@ -148,7 +163,7 @@ def index_pairs(state, order):
             b = np.uint64(places[p + step])
             touched[n_touched] = b
             n_touched += np.uint64(gathered[ONE + b + b] == 0)
-            gathered[b + b] += weight[p] if p < first_single else 1
+            gathered[b + b] += weight_at(weight, first_small, small, first_single, p)
             gathered[ONE + b + b] += 1
         for i in range(n_touched):
             b = np.uint64(touched[i])
@@ -177,6 +192,26 @@ def index_pairs(state, order):
             gathered[ONE + b + b] = 0
         begin = end
     at[PAIRS], at[POOL], at[HEAP], at[BUCKET], at[NEED] = n_pairs, used, 0, highest, largest
+
+
+@kernel(State)
+def compact(state):
+    """Moves the lists together that may still be needed: those of pairs that reach the threshold.
+
+    Rows are in the order of their lists, so that a list moves to where only lists of earlier rows were.
+    """
+    pairs, pool, used = view(state.pairs), view(state.pool), 0
+    for row in range(state.at[PAIRS]):
+        start, number = pairs[4 * row + 2], pairs[4 * row + 3]
+        if pairs[4 * row + 1] < state.at[THRESHOLD]:
+            number = 0
+        if start != used:
+            for i in range(number):
+                pool[used + i] = pool[start + i]
+        pairs[4 * row + 2] = used
+        pairs[4 * row + 3] = number
+        used += number
+    state.at[POOL] = used
 
 
 @kernel(i64[:], i64, i64, u32[:], u64[:])

@@ -34,6 +34,7 @@ from gputok.kernels.cpu.train_bpe.state import (
     insert,
     lower,
     may_be_stored,
+    weight_at,
 )
 from gputok.kernels.signatures import i64
 
@@ -50,6 +51,8 @@ class _Views(NamedTuple):
     sentinel: np.uint64
     places: View  # of uint16 or uint32
     weight: View  # of int64
+    first_small: np.uint64  # place from which on weights are in `small`
+    small: View  # of uint8
     first_single: np.uint64  # place from which on all weights are 1
     length: View  # of uint32
     merges: View  # of uint32
@@ -89,6 +92,8 @@ def _views(state):
         view(state.symbols),
         view(state.weight),
         np.uint64(len(state.weight)),
+        view(state.small),
+        np.uint64(len(state.weight) + len(state.small)),
         view(state.length),
         view(state.merges),
         view(state.text),
@@ -276,8 +281,10 @@ def _replace(s, a, b, new, start, stop):
         if i + np.uint64(AHEAD) < stop:
             p = np.uint64(s.pool[i + np.uint64(AHEAD)])
             prefetch(s.places, p)
-            if p < s.first_single:
+            if p < s.first_small:
                 prefetch(s.weight, p)
+            elif p < s.first_single:
+                prefetch(s.small, p - s.first_small)
         p = np.uint64(s.pool[i])
         q = p + length_a
         if np.uint64(s.places[p]) != a or np.uint64(s.places[q]) != b:
@@ -287,7 +294,7 @@ def _replace(s, a, b, new, start, stop):
         s.places[q] = invalid
         s.places[p] = new
         s.places[e - ONE] = new
-        extra = s.weight[p] - 1 if p < s.first_single else 0
+        extra = weight_at(s.weight, s.first_small, s.small, s.first_single, p) - 1
         n_left = _gather(s.left, s.touched_left, n_left, L, extra)
         n_right = _gather(s.right, s.touched_right, n_right, R, extra)
         s.records[n_records] = p

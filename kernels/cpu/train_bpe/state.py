@@ -33,7 +33,8 @@ class State(NamedTuple):
     limits: I64s  # int64[2]: vocab_size, max_token_length
     prefix: U8s  # uint8[k], continuing_subword_prefix
     symbols: U16orU32  # uint16|uint32[n], the `S` of train.py
-    weight: I64s  # int64[places], the weight at each place before the words of weight 1
+    weight: I64s  # int64[places], of each place of the words of weight 256 and more, which stand first
+    small: U8s  # uint8[places], of each place of the words of weight 2 to 255, which follow; then come those of weight 1
     length: (
         U32s  # uint32[ids + 1], in places; 0: the words don't contain the symbol. The sentinel is id `ids`
     )
@@ -54,6 +55,16 @@ class State(NamedTuple):
     right: I64s  # int64[2 * ids + 4], likewise for each right neighbour
     touched_left: U32s  # uint32[ids + 2], the distinct left neighbours
     touched_right: U32s  # uint32[ids + 2]
+
+
+@kernel(inline=True)
+def weight_at(weight, first_small, small, first_single, p):
+    """The weight of the word at place p."""
+    if p < first_small:
+        return weight[p]
+    if p < first_single:
+        return np.int64(small[p - first_small])
+    return np.int64(1)
 
 
 @kernel(inline=True)

@@ -17,12 +17,19 @@ neighbour of a token at p is `S[p - 1]`, and the right neighbour `S[p + length]`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from gputok.kernels import BpeLimits, BpeMerges
 from gputok.kernels.cpu.primitives.token_strings import index_names, power_of_two, resized
-from gputok.kernels.cpu.train_bpe.index import index_characters, index_pairs, index_slots, lay_out
+from gputok.kernels.cpu.train_bpe.index import (
+    compact,
+    index_characters,
+    index_pairs,
+    index_slots,
+    lay_out,
+    measure,
+)
 from gputok.kernels.cpu.train_bpe.merge import merge
 from gputok.kernels.cpu.train_bpe.queue import train_bpe_queued
 from gputok.kernels.cpu.train_bpe.state import (
@@ -46,6 +53,7 @@ from gputok.kernels.cpu.train_bpe.state import (
 
 _SLICE = 4_000_000  # occurrences between two calls of progress, 0.05 to 0.15 s
 _ROOM = 1 << 16  # room for more pairs
+_LARGE_POOL = 1 << 24  # entries; in a larger pool, memory counts more than moving lists
 _FEW_TOKENS = 1500  # the pairs of fewer tokens are counted in one table, of at most 36 MB
 
 
@@ -63,16 +71,40 @@ def train_bpe(
     Raises:
         OverflowError: The words have 2**32 symbols or more.
     """
+    parts = [(symbols, offsets, counts)]
+    return train_bpe_of_parts(lambda *, measured: parts, tokens, token_offsets, limits, progress)
+
+
+def train_bpe_of_parts(
+    parts: Callable[..., Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]],
+    tokens: np.ndarray,
+    token_offsets: np.ndarray,
+    limits: BpeLimits,
+    progress: Callable[[int, int], None] | None = None,
+) -> BpeMerges:
+    """`train_bpe` for words that are spelled some at a time, so that memory holds their symbols only once.
+
+    Args:
+        parts: parts(measured=...) gives (symbols, offsets, counts) of some words at a time, and each call gives all words.
+            With measured=True, the symbols are not used.
+        tokens: as in `train_bpe`.
+        token_offsets: as in `train_bpe`.
+        limits: as in `train_bpe`.
+        progress: as in `train_bpe`.
+    """
+    sizes, total, n_symbols = np.zeros(3, np.int64), 0, 0
+    for _, offsets, counts in parts(measured=True):
+        measure(offsets, counts, sizes)
+        total += int(counts @ np.maximum(np.diff(offsets) - 1, 0))
+        n_symbols += int(offsets[-1])
     n_tokens = len(token_offsets) - 1
-    ids = int(min(max(limits.vocab_size, n_tokens), n_tokens + len(symbols)))
+    ids = int(min(max(limits.vocab_size, n_tokens), n_tokens + n_symbols))
     dtype = np.uint16 if ids + 1 < 1 << 16 else np.uint32
-    measure = (np.empty(0, kind) for kind in (dtype, np.int64, np.uint32))
-    n_places, first_single = lay_out(symbols, offsets, counts, ids, *measure)
+    n_places = 1 + int(sizes.sum())
     if n_places >= 1 << 32:
         raise OverflowError(
             f"the distinct words have {n_places:,} symbols, and at most {1 << 32:,} can be trained on: leave out rare words"
         )
-    total = int(counts @ np.maximum(np.diff(offsets) - 1, 0))
     floor = max(1, limits.min_frequency)
     # On real text, 3 to 10 times below the count of the last merge, so that the pairs are indexed only once
     threshold = max(floor, total // (128 * max(limits.vocab_size, 1)))
@@ -83,7 +115,8 @@ def train_bpe(
             limits=(2, np.int64),
             prefix=(len(limits.prefix), np.uint8),
             symbols=(n_places, dtype),
-            weight=(first_single, np.int64),
+            weight=(1 + int(sizes[0]), np.int64),
+            small=(int(sizes[1]), np.uint8),
             length=(ids + 1, np.uint32),
             merges=(3 * ids, np.uint32),
             text=(len(tokens) + 16 * ids, np.uint8),
@@ -107,28 +140,42 @@ def train_bpe(
     state.prefix[:] = np.frombuffer(limits.prefix, np.uint8)
     state.text[: len(tokens)] = tokens
     state.text_end[: n_tokens + 1] = token_offsets
-    lay_out(symbols, offsets, counts, ids, state.symbols, state.weight, state.length)
+    state.symbols[0] = ids
+    ends = 1 + np.cumsum(sizes) - sizes
+    for symbols, offsets, counts in parts(measured=False):
+        lay_out(symbols, offsets, counts, ids, state.symbols, state.weight, state.small, state.length, ends)
+    symbols = offsets = counts = None  # of the last part
     state.at[TOKENS] = n_tokens
     index_names(state.text, state.text_end, n_tokens, state.names)
-    state = _indexed(state, threshold, total)
+    reserved = state.pool
+    state = _with_pool(_indexed(state, threshold, total), reserved)
     outcome = PAUSED
     while outcome != DONE:
         outcome = merge(state, _SLICE)
         if progress is not None:
             progress(int(state.at[TOKENS]) - n_tokens, limits.vocab_size - n_tokens)
         if outcome == GROW:
-            state = _grown(state)
+            state = _grown(state, reserved)
         elif outcome == DRY and threshold > floor:
             threshold = max(floor, threshold // 8)
-            state = _indexed(state, threshold, total)
+            reserved = reserved if len(reserved) >= len(state.pool) else state.pool
+            state = _with_pool(_indexed(state._replace(pool=reserved), threshold, total), reserved)
         elif outcome == DRY:
             outcome = DONE
         elif outcome == RESPELLED:
-            return train_bpe_queued(symbols, offsets, counts, tokens, token_offsets, limits, progress)
+            return train_bpe_queued(*_joined(parts(measured=False)), tokens, token_offsets, limits, progress)
     n_tokens, n_merges = int(state.at[TOKENS]), int(state.at[MERGES])
     token_offsets = state.text_end[: n_tokens + 1].copy()
     merges = state.merges[: 3 * n_merges].reshape(-1, 3).T.copy()
     return BpeMerges(*merges, state.text[: token_offsets[-1]].copy(), token_offsets)
+
+
+def _joined(parts: Iterable[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The words of all parts: symbols, offsets and counts."""
+    symbols, offsets, counts = zip(*parts, strict=True)
+    starts = np.cumsum([0, *map(len, symbols)])
+    ends = [part[1:] + start for part, start in zip(offsets, starts[:-1], strict=True)]
+    return np.concatenate(symbols), np.concatenate([starts[:1], *ends]), np.concatenate(counts)
 
 
 def _arrays(**specs: tuple[int, type]) -> dict[str, np.ndarray]:
@@ -177,8 +224,25 @@ def _with_slots(state: State, n: int) -> State:
     return state._replace(slots=slots)
 
 
-def _grown(state: State) -> State:
-    """The state with room for the next merge: each array that is too short at least doubles."""
+def _with_pool(state: State, reserved: np.ndarray) -> State:
+    """The state with as much of the reserved pool as its lists take now, and a quarter more.
+
+    Memory that nobody touches costs nothing: lists that end before the reserved memory does leave the rest to others. A
+    small corpus gets all of it.
+    """
+    n = _pool_size(int(state.at[POOL]) + 3 * int(state.at[NEED]))
+    return state._replace(pool=reserved if len(reserved) < _LARGE_POOL or n > len(reserved) else reserved[:n])
+
+
+def _pool_size(used: int) -> int:
+    return used + used // 4
+
+
+def _grown(state: State, reserved: np.ndarray) -> State:
+    """The state with room for the next merge: each array that is too short at least doubles.
+
+    Only the pool grows less: first it gives up the lists that are not needed any longer.
+    """
     number = int(state.at[NEED])
     born = 2 * min(number, len(state.length))
     n_pairs = int(state.at[PAIRS]) + born
@@ -191,7 +255,12 @@ def _grown(state: State) -> State:
     if 3 * (state.at[STORED] + born) > 2 * len(state.slots):
         state = _with_slots(state, 2 * int(state.at[STORED] + born))
     if state.at[POOL] + 3 * number > len(state.pool):
-        state = state._replace(pool=resized(state.pool, 2 * (int(state.at[POOL]) + 3 * number)))
+        compact(state)
+        n = _pool_size(int(state.at[POOL]) + 3 * number)
+        if n <= len(reserved):
+            state = state._replace(pool=reserved[: max(n, len(state.pool))])
+        elif n > len(state.pool):
+            state = state._replace(pool=resized(state.pool, n))
     if 3 * number > len(state.records):
         state = state._replace(records=np.empty(6 * number, np.uint32))
     return state._replace(text=resized(state.text, 2 * len(state.text)))
