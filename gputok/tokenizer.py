@@ -314,6 +314,7 @@ class Tokenizer:
         separator: str | None = None,
         memory_limit: int | str | None = None,
         temporary: str | os.PathLike[str] | None = None,
+        min_count: int = 1,
         storage_options: StorageOptions = None,
     ) -> None:
         """Trains the model on files: text, JSON Lines or Parquet, each also compressed.
@@ -332,6 +333,7 @@ class Tokenizer:
                 occurs nowhere makes each file one document.
             memory_limit: as for `count_words`.
             temporary: as for `count_words`.
+            min_count: as for `train_from_word_counts`.
             storage_options: options of the file systems of URLs (`gputok.files.locations`).
 
         Raises:
@@ -351,7 +353,15 @@ class Tokenizer:
             "storage_options": storage_options,
         }
         counts = self.count_words(files, threads=threads, device=device, progress=progress, **options)
-        self.train_from_word_counts(counts, trainer, threads=threads, device=device, progress=progress)
+        self.train_from_word_counts(
+            counts,
+            trainer,
+            threads=threads,
+            device=device,
+            progress=progress,
+            min_count=min_count,
+            memory_limit=memory_limit,
+        )
 
     def train_from_iterator(
         self,
@@ -366,6 +376,7 @@ class Tokenizer:
         column: str | None = None,
         memory_limit: int | str | None = None,
         temporary: str | os.PathLike[str] | None = None,
+        min_count: int = 1,
     ) -> None:
         """Trains the model on texts in memory, or from any generator.
 
@@ -382,6 +393,7 @@ class Tokenizer:
             column: the column of tables and datasets; None: "text", or the only column of strings.
             memory_limit: as for `count_words`.
             temporary: as for `count_words`.
+            min_count: as for `train_from_word_counts`.
 
         Raises:
             TypeError: an item is no string; the message names its number. Or the trainer trains another kind of model.
@@ -407,7 +419,15 @@ class Tokenizer:
             corpus.total_bytes(iterator, column=column) if not isinstance(iterator, list | tuple) else None
         )
         counts = self.pipeline.count_batches(read, total, threads, device, progress, memory)
-        self.train_from_word_counts(counts, trainer, threads=threads, device=device, progress=progress)
+        self.train_from_word_counts(
+            counts,
+            trainer,
+            threads=threads,
+            device=device,
+            progress=progress,
+            min_count=min_count,
+            memory_limit=memory_limit,
+        )
 
     def train_from_word_counts(
         self,
@@ -417,6 +437,8 @@ class Tokenizer:
         device: str | None = None,
         threads: int | None = None,
         progress: Progress = None,
+        min_count: int = 1,
+        memory_limit: int | str | None = None,
     ) -> None:
         """Trains the model on words that `count_words` counted, also on other machines.
 
@@ -426,9 +448,14 @@ class Tokenizer:
             device: as for `train`.
             threads: as for `train`.
             progress: as for `train`.
+            min_count: leave words out that occur less often. An approximation, which saves memory: most distinct words
+                of a large corpus occur once.
+            memory_limit: the memory that training may take besides the words themselves, as for `count_words`. What BPE
+                takes is estimated before it starts, and reported as the detail of the stage "merge".
 
         Raises:
             TypeError: the trainer trains another kind of model.
+            MemoryError: training would take more than `memory_limit`; the message says which `min_count` would do.
 
         Example:
             >>> from gputok import models, pre_tokenizers, trainers
@@ -440,11 +467,16 @@ class Tokenizer:
             ['h', 'ug', 'p', 'ug']
         """
         from gputok import backend
+        from gputok.files.temporary import MemoryLimit
         from gputok.progress import reporting
 
-        trainer = self._trainer(trainer)
+        trainer, memory = self._trainer(trainer), MemoryLimit.of(memory_limit)
+        word_counts = word_counts.at_least(min_count)
+        needed = None if memory is None else trainer.check_memory(word_counts, memory.n_bytes)
         devices = backend.choose(device).devices
         with reporting(_asked_of(trainer, progress)) as report:
+            if needed is not None:
+                report(f"merge: about {needed / 1e6:,.0f} MB", 0, None)
             learnt = trainer.train(word_counts, threads=threads, progress=report, devices=devices)
         # all of them are: the trainer's own check has made AddedTokens of strings
         special_tokens = [token for token in trainer.special_tokens if isinstance(token, AddedToken)]

@@ -5,6 +5,7 @@ import itertools
 import os
 import pickle
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from gputok.kernels import reference
 from gputok.kernels.cpu import count_words as word_kernels
 from gputok.kernels.cpu import rewrite, walk, word_table
 
-from gputok import AddedToken, Tokenizer, WordCounts, cli, models, normalizers, pre_tokenizers
+from gputok import AddedToken, Tokenizer, WordCounts, cli, models, normalizers, pre_tokenizers, trainers
 from gputok.files import word_count_files
 from gputok.files.temporary import MemoryLimit, TemporaryFile
 from gputok.pipeline.count_words import count_words
@@ -250,6 +251,49 @@ def test_the_command_line_takes_the_limit(tmp_path, monkeypatch, capsys):
     assert len({(tmp_path / name).read_bytes() for name in ("a.json", "b.json", "c.json")}) == 1
     assert run("count", "text.txt", "--memory-limit", "much") == 1
     assert "memory_limit='much': expected a number of bytes" in capsys.readouterr().err
+
+
+def test_training_says_what_it_takes_and_what_would_fit():
+    counts = byte_level().count_words(iter(texts()), progress=False)
+    trainer, tokenizer = trainers.BpeTrainer(vocab_size=300), byte_level()
+    needed = trainer.memory_needed(len(counts), len(counts.data))
+    assert trainer.check_memory(counts, needed) == needed
+    with pytest.raises(MemoryError, match=r"distinct words takes about .* MB, and memory_limit is") as error:
+        trainer.check_memory(counts, needed // 2)
+    min_count, kept = re.search(r"min_count=(\d+) .* keeps ([\d,]+) of them", str(error.value)).groups()
+    fewer = counts.at_least(int(min_count))
+    assert len(fewer) == int(kept.replace(",", ""))
+    assert trainer.memory_needed(len(fewer), len(fewer.data)) <= needed // 2
+    assert (
+        trainer.memory_needed(
+            *map(
+                sum,
+                zip(*((1, len(word)) for word, n in counts.items() if n >= int(min_count) - 1), strict=True),
+            )
+        )
+        > needed // 2
+    )
+    with pytest.raises(MemoryError, match=r"raise the limit$"):
+        trainer.check_memory(counts, 1)
+    calls = []
+    tokenizer.train_from_word_counts(
+        counts, trainer, memory_limit="1GB", progress=lambda *call: calls.append(call)
+    )
+    assert calls[0] == (f"merge: about {needed / 1e6:,.0f} MB", 0, None)
+
+
+def test_words_are_left_out_by_their_count():
+    counts = byte_level().count_words(iter(texts()), progress=False)
+    frequent = WordCounts.from_dict({word: n for word, n in counts.items() if n >= 3}, byte_level=True)
+    assert counts.at_least(3) == frequent and counts.at_least(1) is counts
+    ours, same = byte_level(), byte_level()
+    ours.train_from_iterator(texts(), trainers.BpeTrainer(vocab_size=300), min_count=3)
+    same.train_from_word_counts(frequent, trainers.BpeTrainer(vocab_size=300))
+    assert ours.to_str() == same.to_str()
+    n_words, n_bytes = counts.sizes_by_count(5)
+    for count in range(1, 6):
+        words = [word for word, n in counts.items() if n == count or (count == 5 and n > 5)]
+        assert (n_words[count], n_bytes[count]) == (len(words), sum(map(len, words)))
 
 
 # -- what goes wrong

@@ -269,7 +269,7 @@ def check(tokenizer, text, special=True, theirs=None):
     assert attributes(found) == attributes(wanted)  # whoever asks twice
 
 
-def namesake(tokenizer):
+def upstream(tokenizer):
     return tokenizers.Tokenizer.from_str(tokenizer.to_str())
 
 
@@ -278,7 +278,7 @@ def is_short(encoding):
 
 
 def test_texts(tokenizer):
-    theirs = namesake(tokenizer)
+    theirs = upstream(tokenizer)
     for text in TEXTS:
         for special in (True, False):
             check(tokenizer, text, special, theirs)
@@ -437,7 +437,7 @@ def test_padding(padding):
     tokenizer.enable_padding(**padding)
     for text in ("", "low", TEXTS[0]):
         if padding.get("length", 0) < 1 << 28:
-            check(tokenizer, text, theirs=namesake(tokenizer))
+            check(tokenizer, text, theirs=upstream(tokenizer))
         else:
             assert short_texts(tokenizer.pipeline) is None
 
@@ -446,7 +446,7 @@ def test_padding(padding):
 @pytest.mark.parametrize("strategy", ["longest_first", "only_first"])
 def test_truncation(max_length, strategy):
     tokenizer = walk(processor=template())
-    theirs = namesake(tokenizer)
+    theirs = upstream(tokenizer)
     try:
         tokenizer.enable_truncation(max_length, strategy=strategy)
     except ValueError:
@@ -518,7 +518,7 @@ def test_decoding(decoder):
     rng = random.Random(5)
     for tokenizer in (made(by_characters()), made(wordpiece()), walk()):
         tokenizer.decoder = decoder
-        theirs = namesake(tokenizer)
+        theirs = upstream(tokenizer)
         size = tokenizer.get_vocab_size()
         for n in [0, 1, 1, 2, 3, 5, 8, 30] * 6:
             ids = [rng.randrange(size + 3) for _ in range(n)]

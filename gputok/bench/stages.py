@@ -104,14 +104,14 @@ def _training(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
 
     def find_words(device: Device) -> None:
         with device.active():
-            for text in texts:
-                split.find_words(device, *text, tables)
+            for data, offsets in texts:
+                split.find_words(device, data, offsets, tables)
 
     def count(device: Device) -> words.Counts:
         with device.active():
             counts = words.no_words(device)
-            for i, text in enumerate(texts):
-                counts = words.count_words(device, *text, i * POSITIONS, tables, counts)
+            for i, (data, offsets) in enumerate(texts):
+                counts = words.count_words(device, data, offsets, i * POSITIONS, tables, counts)
             return counts
 
     counted = count_words(batches, plan, threads=job.threads)
@@ -141,13 +141,16 @@ def _encoding(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
     pre_tokenizer: Any = tokenizer.pre_tokenizer
     plan, tables = pre_tokenizer.plan(), tokenizer.model.byte_tables
     batches = _head(corpus.read(job.text, separator=END, batch_bytes=BATCH_BYTES))
-    loaded = split.upload(device, plan.automaton), encode_words.upload(device, tables)
+    automaton, model = split.upload(device, plan.automaton), encode_words.upload(device, tables)
     none_added = [np.full(batch.n_documents, -1, np.int64) for batch in batches]
     texts = _resident(device, [(*batch, none) for batch, none in zip(batches, none_added, strict=True)])
 
     def encode(device: Device) -> list[Any]:
         with device.active():
-            return [encode_text.encode_on_device(device, *text, *loaded)[0] for text in texts]
+            return [
+                encode_text.encode_on_device(device, data, offsets, token, automaton, model)[0]
+                for data, offsets, token in texts
+            ]
 
     with device.active():
         ours = [device.download(ids) for ids in encode(device)]

@@ -59,6 +59,12 @@ def train(
     min_frequency: Annotated[
         int, typer.Option(help="Pairs and words seen less often are not learnt.", min=0)
     ] = 0,
+    min_count: Annotated[
+        int,
+        typer.Option(
+            help="Leave out words seen less often, an approximation that saves memory. [default: none]", min=1
+        ),
+    ] = 1,
     from_counts: Annotated[
         bool, typer.Option("--from-counts", help="The inputs are word counts, written by `gputok count`.")
     ] = False,
@@ -103,7 +109,15 @@ def train(
         else:
             options = {"column": column, "separator": separator, "errors": errors, "resume": resume, **limits}
             words = _count(tokenizer, inputs, device, progress, storage, **options)
-        tokenizer.train_from_word_counts(words, trainer, threads=threads, device=device, progress=progress)
+        tokenizer.train_from_word_counts(
+            words,
+            trainer,
+            threads=threads,
+            device=device,
+            progress=progress,
+            min_count=min_count,
+            memory_limit=memory_limit,
+        )
         written.write_text(tokenizer.to_str(pretty=True), encoding="utf-8", newline="\n")
     _remove_work(resume)
     seconds = time.perf_counter() - preparation.seconds - start

@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
+import numpy as np
+
 from gputok.components import Verbatim, described
 from gputok.fields import (
     SIZE,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from gputok.text.word_counts import WordCounts
 
+_MOST_COUNT = 1000  # that is proposed as `min_count`
 _PROGRESS_FORMATS = {"indicatif": "Indicatif", "json": "JsonLines", "silent": "Silent"}
 
 
@@ -88,6 +91,44 @@ class Trainer(CheckedOptions):
             What was learned; `into(model)` writes it into a model.
         """
         raise NotImplementedError
+
+    def memory_needed(self, n_words: int, n_bytes: int) -> int | None:
+        """About how many bytes of memory training takes, besides the words themselves; None: nobody has measured that.
+
+        Args:
+            n_words: the number of distinct words.
+            n_bytes: of all distinct words.
+        """
+        return None
+
+    def check_memory(self, words: WordCounts, limit: int) -> int | None:
+        """Returns `memory_needed` for these words.
+
+        Raises:
+            MemoryError: more is needed than the limit allows; the message says which `min_count` would do.
+        """
+        needed = self.memory_needed(len(words), len(words.data))
+        if needed is None or needed <= limit:
+            return needed
+        n_words, n_bytes = (
+            np.cumsum(sizes[::-1])[::-1].tolist() for sizes in words.sizes_by_count(_MOST_COUNT)
+        )
+        fits = (
+            count
+            for count in range(2, _MOST_COUNT + 1)
+            if (self.memory_needed(n_words[count], n_bytes[count]) or 0) <= limit
+        )
+        found = next(fits, None)
+        advice = "raise the limit" + (
+            ""
+            if found is None
+            else f", or leave rare words out, which changes the result a little: min_count={found} (--min-count) keeps "
+            f"{n_words[found]:,} of them"
+        )
+        raise MemoryError(
+            f"training on {len(words):,} distinct words takes about {needed / 1e6:,.0f} MB, and memory_limit is "
+            f"{limit / 1e6:,.0f} MB: {advice}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the options as JSON values."""

@@ -5,6 +5,8 @@ batches of their tables and write what it gives. Both kinds here can be pickled:
 process reads it once.
 """
 
+# pyright: basic
+# Not strict, unlike the rest of this folder: PyArrow has no types.
 from __future__ import annotations
 
 import functools

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
-    from gputok.automaton import Backtracking
     from gputok.files.temporary import MemoryLimit
     from gputok.kernels import Automaton
     from gputok.kernels.cpu.word_table import WordTable
@@ -215,7 +214,7 @@ class Walker(Counter, Protocol):
     """A counter that begins with a walk over the raw text, which CUDA devices can do as well."""
 
     @property
-    def automaton(self) -> Automaton | Backtracking:
+    def automaton(self) -> Automaton:
         """The automaton of the walk."""
         ...
 
@@ -309,13 +308,13 @@ class ByParts(BySteps):
 
     def __init__(self, pipeline: Callable[[Pieces], Pieces]) -> None:
         from gputok.automaton import compile_pattern
-        from gputok.kernels import Automaton
         from gputok.kernels.cpu.walk import prepare
 
         super().__init__(pipeline)
         automaton = compile_pattern(SPACE_PREFIXED_RUN)
-        assert isinstance(automaton, Automaton)
-        self.automaton, self._walk = automaton, prepare(automaton)
+        assert isinstance(automaton, tuple)  # this pattern never needs backtracking
+        self.automaton: Automaton = automaton
+        self._walk = prepare(automaton)
 
     def cut(self, batch: TextBatch) -> list[int]:
         """Returns the bytes at which slices begin, and the byte at which the last slice ends."""

@@ -37,12 +37,16 @@ def check_sequence(sequence: Any, is_pretokenized: bool) -> str | list[str]:
         if not isinstance(sequence, str):
             raise TypeError(f"TextInputSequence must be str, not {type(sequence).__name__}")
         return sequence
-    words: Any = sequence.tolist() if isinstance(sequence, np.ndarray) and sequence.ndim == 1 else sequence
+    words = _without_array(sequence)
     if not is_list(words) or not all(isinstance(word, str) for word in words):
         raise TypeError(
             "PreTokenizedInputSequence must be Union[List[str], Tuple[str]]: with is_pretokenized=True"
         )
     return list(words)
+
+
+def _without_array(sequence: Any) -> Any:
+    return sequence.tolist() if isinstance(sequence, np.ndarray) and sequence.ndim == 1 else sequence
 
 
 def check_inputs(inputs: Any, is_pretokenized: bool) -> list[Given]:
@@ -111,9 +115,11 @@ def encode(
         parts = _pad(parts, pipeline.padding)
     encodings: list[Any] = [None] * len(inputs)
     for part in parts:
-        at, overflowing = part.inputs.tolist(), None
-        if len(part.owner):
-            texts = [inputs[at[owner]] for owner in part.owner.tolist()]
+        at: list[int] = part.inputs.tolist()
+        owners: list[int] = part.owner.tolist()
+        overflowing = None
+        if owners:
+            texts = [inputs[at[owner]] for owner in owners]
             cut_off = views(merge(part.overflow), texts)
             edges = np.searchsorted(part.owner, np.arange(len(at) + 1)).tolist()
             overflowing = [cut_off[first:last] for first, last in itertools.pairwise(edges)]

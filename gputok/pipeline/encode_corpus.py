@@ -114,12 +114,11 @@ def encode(
 
     def groups(on_device: ByDevice) -> Iterator[tuple[int, Callable[[Submit], Callable[[], TokenBatch]]]]:
         """Yields the same for a device, which encodes many batches at a time."""
-
-        def begin_group(group: list[TextBatch], submit: Submit) -> Callable[[], TokenBatch]:
-            return submit(lambda: finished(on_device.encode(_concat_batches(group)))).result
-
         for n_bytes, group in on_device.groups(_after(batches, skip)):
-            yield n_bytes, partial(begin_group, group)
+            yield n_bytes, partial(begin_group, on_device, group)
+
+    def begin_group(on_device: ByDevice, group: list[TextBatch], submit: Submit) -> Callable[[], TokenBatch]:
+        return submit(lambda: finished(on_device.encode(_concat_batches(group)))).result
 
     done = 0  # bytes encoded so far, in this run or an earlier one
     if on_device:
@@ -261,12 +260,12 @@ class _CachedWalk:
 def _most_lines() -> int:
     """Returns the largest number of lines of a thread's word cache: as many as fit into GPUTOK_CACHE_MB megabytes.
 
-    The environment variable is 96 (of 2**20 bytes) by default. A cache begins with less than 1 MB, and grows with the
+    The environment variable is 24 (of 2**20 bytes) by default. A cache begins with less than 1 MB, and grows with the
     number of different words. Raises ValueError if the variable is not a whole number.
     """
     from gputok.kernels.cpu.encode_text.cache import BYTES_A_LINE, FIRST_LINES
 
-    megabytes = os.environ.get("GPUTOK_CACHE_MB", "") or "96"
+    megabytes = os.environ.get("GPUTOK_CACHE_MB", "") or "24"
     if not megabytes.isdecimal() or len(megabytes) > 9:
         raise ValueError(f"GPUTOK_CACHE_MB must be a whole number of megabytes, not {megabytes!r}")
     n_lines = (int(megabytes) << 20) // BYTES_A_LINE
@@ -279,7 +278,7 @@ class ByWalk(BySteps):
     def __init__(self, pipeline: Pipeline, plan: SplitPlan, dtype: np.dtype) -> None:
         super().__init__(pipeline)
         model, byte_level = pipeline.model, plan.byte_level
-        encoders = model._encoders.setdefault((byte_level, dtype), [])
+        encoders = model.encoders.setdefault((byte_level, dtype), [])
         encode_words = partial(model.encode_words, byte_level=byte_level)
         self._text = _CachedWalk(plan.automaton, encode_words, dtype, encoders)
 
@@ -360,7 +359,7 @@ class ByLine(BySteps):
     def __init__(self, pipeline: Pipeline, cuts: Automaton, before: str, dtype: np.dtype[Any]) -> None:
         super().__init__(pipeline)
         self._before = before
-        encoders = pipeline.model._encoders.setdefault(("cuts", dtype), [])
+        encoders = pipeline.model.encoders.setdefault(("cuts", dtype), [])
         self._text = _CachedWalk(cuts, self._encode_words, dtype, encoders)
 
     @classmethod
@@ -498,10 +497,10 @@ class ByDevice:
             return self._on_cpu.encode(unit)
         loaded = self._free.get()
         try:
-            device, automaton, model = loaded
+            device, automaton, tables = loaded
             data, offsets = _packed(pieces)
             ids, ends = encode_text.encode_text(
-                device, data, offsets, pieces.token, automaton, model, self._dtype
+                device, data, offsets, pieces.token, automaton, tables, self._dtype
             )
         except (MemoryError, split.TooLong) as error:  # raised only for a single document
             if not self._warned:

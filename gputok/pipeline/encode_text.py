@@ -4,8 +4,11 @@ What such a tokenizer consists of is written into a *handle* once (`gputok.kerne
 handle for a tokenizer, and where a text is too long or becomes too long, `encode_batch` does it, with the same result.
 """
 
+# pyright: basic
+# Not strict, unlike the rest of this folder: kernels of short texts have no types yet.
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
@@ -30,6 +33,7 @@ Made = tuple["ShortTexts", list[int], str, int]
 _CACHED_WORDS = 1 << 14  # of each thread: a megabyte
 _HEAD = bytes.__basicsize__ - 1
 """Where in a bytes object its text begins: CPython's layout, of all its versions."""
+_PROBE = b"where is it"
 _POSITIONS = 2  # the flag of `gputok.kernels.cpu.short_texts.encode`
 _LARGEST = 1 << 30  # a length that is no mistake
 
@@ -272,6 +276,8 @@ class Engine:
         """None: its steps aren't those of a handle."""
         from gputok.pipeline.text_steps import steps_of
 
+        if ctypes.string_at(id(_PROBE) + _HEAD, len(_PROBE) + 1) != _PROBE + b"\0":
+            return None  # another Python than CPython
         if pipeline.model.is_random or (found := steps_of(pipeline)) is None:
             return None
         from gputok.kernels.cpu.short_texts import encode as short_text

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Hashable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gputok.components import Component, derived
 from gputok.pipeline.added_vocabulary import AddedVocabulary
-from gputok.pipeline.limits import Padding, Truncation
 from gputok.pipeline.names import Names
 from gputok.text.pieces import Pieces, TextBatch, mark_starts
 from gputok.tokens.added_token import AddedToken
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable, Iterator
+
     from gputok.decoders import Decoder
     from gputok.files.temporary import MemoryLimit
     from gputok.models import Model
     from gputok.normalizers import Normalizer
+    from gputok.pipeline.limits import Padding, Truncation
     from gputok.pre_tokenizers import PreTokenizer, SplitPlan
     from gputok.processors import PostProcessor
     from gputok.progress import Progress
@@ -198,7 +199,7 @@ class Pipeline:
     # -- what engines keep
 
     @derived
-    def kept(self) -> dict[str, Any]:
+    def kept(self) -> dict[Any, Any]:
         """Returns what `gputok.pipeline.encode_text` and `encode_corpus` keep of this pipeline."""
         return {}
 

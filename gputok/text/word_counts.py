@@ -74,6 +74,41 @@ class WordCounts:
         )
         return len(difference) == 0  # a word whose counts add up to 0 is left out
 
+    def at_least(self, min_count: int) -> WordCounts:
+        """The words that occur `min_count` times or more, in their order.
+
+        Training from fewer words takes less memory and gives another, approximate result: pairs lose what they have in
+        the words that were left out. Leave words out after all shards are merged, never from a shard.
+
+        Example:
+            >>> dict(WordCounts.from_dict({"hug": 10, "pug": 1}).at_least(2).items())
+            {b'hug': 10}
+        """
+        if min_count <= 1:
+            return self
+        return WordCounts(*partitions.collected(self._frequent(min_count), self.byte_level, None))
+
+    def _frequent(self, min_count: int) -> Iterator[WordColumns]:
+        from gputok.kernels.cpu.rewrite import gather
+
+        for some in self.slices(_SOME):
+            kept = np.flatnonzero(some.counts >= min_count)
+            data, offsets = gather(some.data, some.offsets[kept], some.offsets[kept + 1])
+            yield WordColumns(data, offsets, some.counts[kept], self.byte_level)
+
+    def sizes_by_count(self, most: int) -> tuple[Counts, Counts]:
+        """The number of words that occur c times, and their bytes, for c up to `most`; the last holds all beyond, too.
+
+        Returns:
+            Two arrays, int64[most + 1].
+        """
+        n_words, n_bytes = np.zeros((2, most + 1), np.int64)
+        for some in self.slices(_SOME):
+            count = np.minimum(some.counts, most)
+            n_words += np.bincount(count, minlength=most + 1)
+            n_bytes += np.bincount(count, np.diff(some.offsets), most + 1).astype(np.int64)
+        return n_words, n_bytes
+
     def slices(self, n_words: int) -> Iterator[WordCounts]:
         """The words in order, `n_words` at a time, without a copy of their bytes."""
         for first in range(0, len(self), n_words):
@@ -255,7 +290,8 @@ class WordCounts:
         if len(files) == 1 and files[0].is_distinct and memory is None:
             return cls(*partitions.collected(files[0].batches(), files[0].byte_level, None))
         all_byte_level = all(file.byte_level for file in files)
-        tallies, parted = _Tallies(memory), []
+        tallies = _Tallies(memory)
+        parted: list[PartedFile] = []
         tallies.of(all_byte_level)
         for file in files:
             if file.is_partitioned and file.byte_level == all_byte_level:

@@ -42,7 +42,7 @@ def read_table(text: np.ndarray, begin: int) -> Table | None:
 
     >>> table = read_table(np.frombuffer(b'{"a": 5, "\\u00e9": 0}', np.uint8), 0)
     >>> bytes(table.data).decode(), table.offsets.tolist(), table.numbers.tolist(), table.end
-    ('aé', [0, 1, 3], [5, 0], 22)
+    ('aé', [0, 1, 3], [5, 0], 21)
     """
     n_strings = np.count_nonzero(text[begin:] == _QUOTE) // 2  # at most: each has two quotes of its own
     data, offsets = np.empty(len(text) - begin, np.uint8), np.zeros(n_strings + 1, np.int64)
