@@ -289,7 +289,7 @@ def _chunks(path: File, file: BinaryIO, options: Options) -> Iterator[tuple[Text
         if separator is None or n_bytes != len(buffer):  # with one, documents have been copied out
             buffer = np.empty(n_bytes, np.uint8)
         buffer[: len(rest)] = rest
-        size = len(rest) + _fill(path, file, memoryview(buffer)[len(rest) :], position + len(rest))
+        size = len(rest) + _fill(path, file, buffer.data[len(rest) :], position + len(rest))
         is_last = size < len(buffer)
         if is_last:
             _refuse_shrunk(path, opened)

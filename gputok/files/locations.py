@@ -166,7 +166,7 @@ class _HeldFile(LocalFile):
 
     def read_range(self, start: int, n_bytes: int) -> np.ndarray:
         buffer, n = np.empty(n_bytes, np.uint8), 0
-        view = memoryview(buffer)
+        view = buffer.data
         while n < n_bytes and (step := self._read_at(view[n:], start + n)):
             n += step
         return buffer[:n]

@@ -28,7 +28,7 @@ def _decoding(pipeline: Pipeline, skip: bool) -> Callable[[Sequence[int]], str]:
     from gputok import decoders
 
     texts = pipeline.names.texts
-    special = frozenset(pipeline.added.special) if skip else frozenset()
+    special: frozenset[str] = frozenset(pipeline.added.special) if skip else frozenset()
 
     def token(id: int) -> str | None:
         """Its text, None for what is left out."""

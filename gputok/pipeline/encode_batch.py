@@ -46,7 +46,8 @@ def check_sequence(sequence: Any, is_pretokenized: bool) -> str | list[str]:
 
 
 def _without_array(sequence: Any) -> Any:
-    return sequence.tolist() if isinstance(sequence, np.ndarray) and sequence.ndim == 1 else sequence
+    is_array = isinstance(sequence, np.ndarray) and sequence.ndim == 1
+    return sequence.tolist() if is_array else sequence  # pyright: ignore[reportUnknownVariableType]
 
 
 def check_inputs(inputs: Any, is_pretokenized: bool) -> list[Given]:

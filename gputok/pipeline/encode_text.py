@@ -336,10 +336,10 @@ class Room:
 
         self.handle = handle = short_text.with_memory(engine.handle, merge.word_cache(_CACHED_WORDS))
         self.address = handle.address
-        self.ids = memoryview(handle.array(short_text.IDS))
-        self.begins = memoryview(handle.array(short_text.BEGINS))
-        self.ends = memoryview(handle.array(short_text.ENDS))
-        self.words = memoryview(handle.array(short_text.WORDS))
+        self.ids = handle.array(short_text.IDS).data
+        self.begins = handle.array(short_text.BEGINS).data
+        self.ends = handle.array(short_text.ENDS).data
+        self.words = handle.array(short_text.WORDS).data
 
 
 class _Margins(dict[int, tuple[int, int]]):

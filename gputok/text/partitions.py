@@ -17,7 +17,7 @@ whatever was spilled when, and by how many threads.
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -349,7 +349,7 @@ def collected(parts: Iterable[WordColumns], byte_level: bool, memory: MemoryLimi
         offsets.append(part.offsets[1:] + data.n_bytes)
         data.append(part.data)
         counts.append(part.counts)
-    found = (array.mapped(dtype) for array, dtype in zip((data, offsets, counts), _DTYPES, strict=True))
+    found: Any = (array.mapped(dtype) for array, dtype in zip((data, offsets, counts), _DTYPES, strict=True))
     return WordColumns(*found, byte_level)
 
 
