@@ -89,7 +89,7 @@ class TemporaryFile:
 
     def append(self, array: np.ndarray) -> None:
         """Writes the bytes of a contiguous array behind those that were written."""
-        rest = memoryview(array).cast("B") if array.nbytes else memoryview(b"")
+        rest = memoryview(cast("Any", array)).cast("B") if array.nbytes else memoryview(b"")
         with self._explained():
             while rest:
                 n = self._file.write(rest)
@@ -98,7 +98,7 @@ class TemporaryFile:
     def read(self, start: int, n_bytes: int) -> np.ndarray:
         """uint8[n_bytes], from byte `start` on."""
         buffer, n = np.empty(n_bytes, np.uint8), 0
-        view = memoryview(buffer)
+        view = memoryview(cast("Any", buffer))
         while n < n_bytes:
             n += self._read_at(view[n:], start + n)
         return buffer

@@ -5,6 +5,9 @@ batches of their tables and write what it gives. Both kinds here can be pickled:
 process reads it once.
 """
 
+# pyright: basic
+# since PyArrow has no types
+
 from __future__ import annotations
 
 import functools
