@@ -84,6 +84,7 @@ def chart(by_task: dict[str, list[dict]], colours: dict[str, str]) -> str:
 
 
 def main(paths: list[str]) -> None:
+    """Draws the chart of these results, light and dark."""
     found = [json.loads(pathlib.Path(path).read_text()) for path in paths]
     tasks = {task: [one for one in found if one["task"] == task] for task in TITLES}
     tasks = {task: comparisons for task, comparisons in tasks.items() if comparisons}

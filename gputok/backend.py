@@ -8,8 +8,10 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 LEAST_CAPABILITY = (7, 0)  # threads of a warp that go on independently, and `__nanosleep`
 _LEAST_OF_COMPILER = {13: (7, 5)}  # CUDA 13's NVRTC has no older devices; CUDA 12's has all that we need

@@ -138,9 +138,7 @@ class ByteFallback(Decoder):
     def decode_chain(self, tokens: list[str]) -> list[str]:
         """Turns tokens into parts of the text."""
         parts: list[str] = []
-        for is_byte, group in itertools.groupby(
-            tokens, lambda token: _BYTE_TOKEN.fullmatch(token) is not None
-        ):
+        for is_byte, group in itertools.groupby(tokens, is_byte_token):
             if not is_byte:
                 parts.extend(group)
                 continue
@@ -153,6 +151,11 @@ class ByteFallback(Decoder):
 
 
 _BYTE_TOKEN = re.compile(r"<0x[0-9a-fA-F+][0-9a-fA-F]>")  # with a plus sign as well, like Rust's integers
+
+
+def is_byte_token(token: str) -> bool:
+    """Returns True for a token that stands for a byte, such as `<0xE2>`."""
+    return _BYTE_TOKEN.fullmatch(token) is not None
 
 
 @dataclasses.dataclass(eq=False, repr=False, init=False)

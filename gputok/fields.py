@@ -97,6 +97,11 @@ def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
     return isinstance(value, dict)
 
 
+def is_list(value: Any) -> TypeGuard[list[Any] | tuple[Any, ...]]:
+    """Returns True for a list or a tuple."""
+    return isinstance(value, list | tuple)
+
+
 def needed(value: Mapping[str, Any], name: str) -> Any:
     """Returns a field of a JSON object; raises WrongValue if the object lacks it, WrongType if `value` is no object."""
     if not isinstance(value, Mapping):

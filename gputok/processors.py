@@ -434,7 +434,7 @@ class TemplateProcessing(PostProcessor):
             if piece.id == "B" and len(sequences) == 1:
                 raise ValueError(f"the template {self.single!r} for one text uses $B, which only a pair has")
             i = 1 if piece.id == "B" else 0
-            # What overflows keeps the type ids that it has, as in the namesake.
+            # The parts that truncation cut off keep the type ids that they have, as in tokenizers.
             rows = sequences[i] if overflow else sequences[i].replace(type_ids=piece.type_id)
             parts.append(rows if overflow else rows.with_sequence(i))
         return parts or [named_rows([], [], n_rows)]

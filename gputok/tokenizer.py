@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from gputok import components
-from gputok.pipeline import encode_batch, serialize
-from gputok.pipeline.encode_text import short_texts
+from gputok.pipeline import decode_ids, encode_batch, serialize
+from gputok.pipeline.encode_text import encode_all, short_texts
 from gputok.pipeline.limits import Padding, Truncation
 from gputok.pipeline.pipeline import Pipeline
 from gputok.tokens.added_token import AddedToken
@@ -750,9 +750,12 @@ class Tokenizer:
             >>> [encoding.ids for encoding in tokenizer.encode_batch(["so it goes", ("so", "it")])]
             [[0, 1, 2], [0, 1]]
         """
+        pipeline = self.pipeline
+        if not is_pretokenized and (found := encode_all(pipeline, input, add_special_tokens)) is not None:
+            return found
         inputs = encode_batch.check_inputs(input, is_pretokenized)
         return encode_batch.encode(
-            self.pipeline, inputs, is_pretokenized, add_special_tokens, offsets=True, threads=threads
+            pipeline, inputs, is_pretokenized, add_special_tokens, offsets=True, threads=threads
         )
 
     def encode_batch_fast(
@@ -1074,13 +1077,7 @@ class Tokenizer:
         Raises:
             TypeError: `ids` holds anything but whole numbers.
         """
-        pipeline = self.pipeline
-        texts, decoder = pipeline.names.texts, pipeline.decoder
-        special = pipeline.added.special if skip_special_tokens else ()
-        tokens = [
-            text for text in map(texts.__getitem__, _id_list(ids)) if text is not None and text not in special
-        ]
-        return " ".join(tokens) if decoder is None else "".join(decoder.decode_chain(tokens))
+        return decode_ids.decode(self.pipeline, _id_list(ids), skip_special_tokens)
 
     def decode_batch(self, sequences: Iterable[Any], skip_special_tokens: bool = True) -> list[str]:
         """Turns many lists or arrays of ids into texts.

@@ -40,7 +40,7 @@ def thread_count(threads: int | None = None) -> int:
     return count
 
 
-def run(task: Callable[..., Any], arguments: Iterable[tuple], threads: int) -> Iterator[Any]:
+def run(task: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], threads: int) -> Iterator[Any]:
     """Yields task(*a) for each a of `arguments`, in order, and runs the tasks on several threads.
 
     If the caller stops early (an error, Ctrl-C), tasks that have not begun are dropped, and running tasks are finished. So

@@ -7,11 +7,15 @@ import random
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from gputok.kernels import BpeLimits, reference
 
 from gputok import bench, cli
-from gputok.bench import device, peers, stages, worker
+from gputok.bench import device, device_model, peers, stages, worker
 from gputok.bench.peers import END, Job
+from gputok.cli import bench as cli_bench
+from gputok.recipes import recipe
 from tests.emulation import stand_in
 from tests.emulation.devices import KINDS, device_of
 from tests.emulation.emulator import emulated_device
@@ -85,6 +89,22 @@ def test_encoding_is_compared(text):
     assert found.table().splitlines()[0].endswith("device cpu, lines; median (min to max)")
     assert all(row.n_equal == row.n_results > 0 for row in found.rows)
     assert "ids equal" in found.table()
+
+
+def test_any_tokenizer_is_compared_with_the_peers_that_can_read_it(text, tmp_path):
+    tokenizer, trainer = recipe("wordpiece", vocab_size=300)
+    trainer.show_progress = False
+    tokenizer.train([str(text)], trainer)
+    tokenizer.enable_truncation(3)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    asked = ["tokenizers", "tiktoken"]
+    found = bench.encode(text, tokenizer=tmp_path / "tokenizer.json", against=asked, threads=2, runs=1)
+    assert [row.peer for row in found.rows] == ["gputok", "tokenizers"]
+    assert all(row.n_equal == row.n_results > 3 for row in found.rows)
+    assert all(seconds > 0 for row in found.rows for seconds in row.later_seconds)
+    assert "like GPT-2's only" in found.skipped["tiktoken"]
+    assert (found.model, found.vocab_size) == ("wordpiece", tokenizer.get_vocab_size())
+    assert "again, MB/s" in found.table() and "wordpiece, vocabulary" in found.table()
 
 
 @pytest.fixture
@@ -171,6 +191,7 @@ def test_a_peer_that_fails_has_no_numbers(text, tmp_path):
 def test_turns_rotate(monkeypatch):
     order = []
     run = {"seconds": 1.0, "import_seconds": 0.0, "warm_seconds": 0.0, "runtime_bytes": 1, "peak_bytes": 1}
+    run["later_seconds"] = 0.0
     monkeypatch.setattr(bench, "_run", lambda peer: order.append(peer) or (run, 2.0))
     bench._take_turns(["a", "b", "c"], lambda peer: peer, 3, lambda *_: None)
     assert order == ["a", "b", "c", "b", "c", "a", "c", "a", "b"]
@@ -240,3 +261,30 @@ def test_a_card_that_counts_wrongly_is_not_timed():
     broken = card._replace(launch=lambda *arguments, **options: None)
     with pytest.raises(ValueError, match="not timed: plain launches"):
         device.measure(broken, device.Sizes(values=10, keys=10, distinct=10))
+
+
+def test_the_time_model_counts_rounds_from_below():
+    """A real batch ends no later than the bound's, which knows only the merges."""
+    drawn = np.random.default_rng(0)
+    symbols, offsets = drawn.integers(0, 40, 4000).astype(np.uint16), np.arange(0, 4001, 5)
+    tokens, sizes = (np.arange(40, dtype=np.uint8), np.arange(41)), []
+    counts = drawn.integers(1, 4, 800)
+    found = reference.train_bpe_in_batches(symbols, offsets, counts, *tokens, BpeLimits(240), sizes)
+    pairs = [*zip(found.left.tolist(), found.right.tolist(), strict=True)]
+    assert len(sizes) / 2 < device_model.rounds_of(pairs, 40) <= len(sizes)
+
+
+def test_the_time_model_of_a_file(text, capsys):
+    cli_bench.device(model=str(text), vocab_size=300, threads=2)
+    out = capsys.readouterr().out
+    assert f"{text.stat().st_size:,} bytes of text" in out and "a model, not a measurement" in out
+    rows = {line.split(" | ")[0].strip("| "): line for line in out.splitlines() if line.startswith("|")}
+    assert {"merge", "split and count", "end to end, train"} <= rows.keys()
+
+
+def test_the_time_model_grows_with_the_work():
+    small = device_model.Work(10**9, 10**6, 10**7, 3 * 10**6, 31_743, 1000, 2)
+    large = small._replace(n_bytes=10**10, n_symbols=10**8)
+    for card in device_model.CARDS:
+        less, more = (device_model.seconds(work, card) for work in (small, large))
+        assert all(less[stage] < more[stage] for stage in less)

@@ -1,6 +1,7 @@
 """Encoding a corpus, compared with `tokenizers` document by document."""
 
 import itertools
+import json
 import random
 
 import numpy as np
@@ -17,6 +18,7 @@ from gputok.pipeline import encode_corpus as bulk
 from gputok.recipes import recipe
 from gputok.text.pieces import TextBatch
 from gputok.trainers import BpeTrainer
+from tests.test_plans import WALKS
 
 
 def random_texts(seed: int, n: int) -> list[str]:
@@ -131,6 +133,30 @@ def test_real_tokenizers(shared_tokenizer, corpus_sample, name):
     assert flat(tokenizer.encode_corpus(iter(texts))) == expected(tokenizer, texts)
 
 
+@pytest.mark.full
+@pytest.mark.parametrize("corpus", ["en", "code", "multi", "zh"])
+@pytest.mark.parametrize(
+    "name", ["llama2", "gemma", "llama3", "qwen3", "gpt-4o", "deepseek-v3", "minilm-bert"]
+)
+def test_whole_corpora(shared_tokenizer, corpus_sample, name, corpus):
+    """Gemma's, GPT-4o's and DeepSeek V3's steps stand around vocabularies of others."""
+    file = {"gemma": "llama2", "gpt-4o": "qwen3", "deepseek-v3": "llama3"}.get(name, name)
+    form = json.loads(shared_tokenizer(file).read_text())
+    if name == "gemma":
+        form["normalizer"] = normalizers.Replace(" ", "▁").to_dict()
+        form["pre_tokenizer"] = pre_tokenizers.Split(" ", "merged_with_previous").to_dict()
+    elif name == "gpt-4o":
+        form["normalizer"], form["pre_tokenizer"] = None, WALKS["GPT-4o as some export it"]
+    elif name == "deepseek-v3":
+        form["pre_tokenizer"] = WALKS["DeepSeek V3 and R1"]
+    tokenizer = gputok.Tokenizer.from_str(json.dumps(form))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    text = corpus_sample(corpus, -1)
+    texts = [text[i : i + 4000] for i in range(0, len(text), 4000)]
+    assert flat(tokenizer.encode_corpus(iter(texts))) == expected(tokenizer, texts)
+
+
 @pytest.mark.parametrize(
     ("model", "normalizer", "pre_tokenizer"),
     [
@@ -234,12 +260,27 @@ def test_a_cache_grows_with_the_words(byte_level, dtype):
 
 def test_the_user_bounds_the_cache(byte_level, monkeypatch):
     tokenizer = gputok.Tokenizer.from_str(byte_level.to_str())
-    for given, n_lines in (("", 1 << 20), ("96", 1 << 20), ("95", 1 << 19), ("1", 1 << 13), ("0", 1 << 13)):
+    for given, n_lines in (("", 1 << 18), ("96", 1 << 20), ("95", 1 << 19), ("1", 1 << 13), ("0", 1 << 13)):
         monkeypatch.setenv("GPUTOK_CACHE_MB", given)
         assert bulk._most_lines() == n_lines
     monkeypatch.setenv("GPUTOK_CACHE_MB", "much")
     with pytest.raises(ValueError, match="GPUTOK_CACHE_MB must be a whole number of megabytes, not 'much'"):
         list(tokenizer.encode_corpus(iter(["a"])))
+
+
+@pytest.mark.parametrize("n_words", [10_000, pytest.param(1_000_000, marks=pytest.mark.full)])
+@pytest.mark.parametrize("cache", ["0", ""])
+def test_new_words_emoji_and_added_tokens_in_every_text(byte_level, n_words, cache, monkeypatch):
+    """Sixteen threads with one tokenizer, twice: the second time the words are known, or were pushed out."""
+    monkeypatch.setenv("GPUTOK_CACHE_MB", cache)
+    monkeypatch.setattr(bulk, "UNIT_BYTES", 1 << 14)
+    rng = random.Random(15)
+    words = ["".join(rng.choices("abcdefghé", k=rng.choice([2, 5, 8, 8, 9, 20, 40]))) for _ in range(n_words)]
+    texts = [f"😀 <s>{' '.join(words[i : i + 40])}<|endoftext|>👍🏽" for i in range(0, n_words, 40)]
+    tokenizer = gputok.Tokenizer.from_str(byte_level.to_str())
+    theirs = expected(tokenizer, texts)
+    for threads in (16, 16, 1):
+        assert flat(tokenizer.encode_corpus(iter(texts), threads=threads)) == theirs
 
 
 def test_the_model_gets_each_word_once(byte_level):

@@ -617,6 +617,7 @@ def test_a_reader_that_leaves(folder):
         "bench train",
         "bench encode",
         "bench start",
+        "bench latency",
         "bench device",
     ],
 )
@@ -663,6 +664,18 @@ def test_bench_start(tmp_path, gputok):
     assert status == 0 and len(rows) == 4 and rows[3]["task"] == "load words, encode"
     kinds = "first", "again", "tokenizers"
     assert all(row[kind]["cpu"] > 0 and row[kind]["wall"] > 0 for row in rows for kind in kinds)
+
+
+def test_bench_latency(tmp_path, gputok):
+    path, lines = tmp_path / "words.json", tmp_path / "lines.txt"
+    Tokenizer(models.WordLevel({"Hello": 0, "[UNK]": 1}, unk_token="[UNK]")).save(str(path))
+    lines.write_text("".join(f"a line of some length, number {i}\n" for i in range(2500)))
+    status, out, _ = gputok("bench", "latency", path, "--runs", 1, "--json")
+    rows = json.loads(out)["rows"]
+    assert status == 0 and len(rows) == 11 and rows[-1]["text"] == "new lines, each once"
+    assert all(row["gputok"] > 0 and row["tokenizers"] > 0 for row in rows)
+    status, out, _ = gputok("bench", "latency", path, "--runs", 2, "--text", lines)
+    assert status == 0 and "kernels: " in out and out.count("words  ") == 11
 
 
 def test_version(gputok):

@@ -8,6 +8,7 @@ import ctypes
 import importlib.resources
 import pathlib
 import re
+import subprocess
 
 import pytest
 
@@ -31,7 +32,9 @@ def nvrtc():
     return ctypes.CDLL(str(min(found)))
 
 
-def compile_kernels(nvrtc, file: str, architecture: int) -> tuple[bool, str]:
+def compile_kernels(
+    nvrtc, file: str, architecture: int, cubin: pathlib.Path | None = None
+) -> tuple[bool, str]:
     """Compiles a file; returns whether that works, and the messages."""
     program, size = ctypes.c_void_p(), ctypes.c_size_t()
     source = (SOURCES / file).read_bytes()
@@ -49,6 +52,11 @@ def compile_kernels(nvrtc, file: str, architecture: int) -> tuple[bool, str]:
     nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
     log = ctypes.create_string_buffer(size.value)
     nvrtc.nvrtcGetProgramLog(program, log)
+    if cubin and not failed:
+        nvrtc.nvrtcGetCUBINSize(program, ctypes.byref(size))
+        code = ctypes.create_string_buffer(size.value)
+        nvrtc.nvrtcGetCUBIN(program, code)
+        cubin.write_bytes(code.raw)
     nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
     return not failed, log.value.decode()
 
@@ -76,6 +84,32 @@ def test_compiles_within_its_bounds(nvrtc, file, architecture):
         print(f"sm_{architecture:<3} {file:9} {name:27} {used}")
         assert spilled == 0
         assert registers <= bounds[name][0] and shared <= bounds[name][1]
+
+
+@pytest.fixture(scope="module")
+def nvdisasm():
+    import nvidia
+
+    found = [path for root in nvidia.__path__ for path in pathlib.Path(root).glob("**/bin/nvdisasm")]
+    if not found:
+        pytest.skip("pip install nvidia-cuda-nvdisasm, to read CUDA's machine code")
+    return str(min(found))
+
+
+# The slow operations of a compiler that does not know that memory is global: loads, stores and atomics of any address space,
+# a question for the space, and a loop instead of an atomic of shared memory.
+SLOW = re.compile(r"(LD|ST|ATOM|QSPC)(\.|$)|ATOMS\.CAST\.SPIN")
+
+
+@pytest.mark.parametrize("architecture", [75, 90])
+@pytest.mark.parametrize("file", [file for file in FILES if file != "probe.cu"])
+def test_no_access_to_memory_is_generic(nvrtc, nvdisasm, file, architecture, tmp_path):
+    cubin = tmp_path / "kernels.cubin"
+    assert compile_kernels(nvrtc, file, architecture, cubin)[0]
+    code = subprocess.run([nvdisasm, "-c", cubin], capture_output=True, text=True, check=True).stdout
+    operations = re.findall(r"^\s*/\*[0-9a-f]+\*/\s+(?:@!?U?P\d\s+)?([A-Z][A-Z0-9._]*)", code, re.MULTILINE)
+    assert len(operations) > 300 and "EXIT" in operations
+    assert not {operation for operation in operations if SLOW.match(operation)}
 
 
 def test_code_that_does_not_compile_is_detected(nvrtc, tmp_path, monkeypatch):

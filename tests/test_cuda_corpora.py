@@ -143,7 +143,7 @@ def test_a_whole_corpus_is_learnt_and_encoded(name, corpus_file):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("tool", ["memcheck", "racecheck"])
+@pytest.mark.parametrize("tool", ["memcheck", "racecheck", "synccheck", "initcheck"])
 def test_compute_sanitizer_finds_nothing(tool, tmp_path):
     cuda_device()
     if (watch := shutil.which("compute-sanitizer")) is None:

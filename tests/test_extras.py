@@ -100,10 +100,13 @@ def test_without_pyarrow(folder):
 
 
 def test_without_numba_a_source_tree_says_what_to_install(tmp_path):
-    code = "gputok.Tokenizer(gputok.models.BPE()).encode('x')"
-    done = run(code, tmp_path, "numba", "llvmlite", GPUTOK_JIT="1")
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == (
-        "ImportError: the kernels must be compiled here by Numba: GPUTOK_JIT is set. But Numba is not installed: "
+    message = (
+        "the kernels must be compiled here by Numba: GPUTOK_JIT is set. But Numba is not installed: "
         "pip install 'gputok[jit]'"
     )
+    code = "gputok.Tokenizer(gputok.models.BPE()).encode('x')"
+    done = run(code, tmp_path, "numba", "llvmlite", GPUTOK_JIT="1")
+    assert done.returncode == 1 and done.stderr.splitlines()[-1] == f"ImportError: {message}"
+    code = "from gputok import cli; cli.main(['info'])"
+    done = run(code, tmp_path, "numba", "llvmlite", GPUTOK_JIT="1")
+    assert done.returncode == 0 and done.stdout.splitlines()[-1].endswith(f"none: {message}")

@@ -21,7 +21,8 @@ SEED = 0
 STOPPED = re.compile(
     "stopped: (the unknown token .* is needed, but it isn't in the vocabulary"
     "|piece 0: a character isn't in the vocabulary, and unk_id is not set|padding to [0-9]+ tokens, by "
-    "|FixedLength: expected a length of at least 1 |TemplateProcessing cannot come after |the template .* uses \\$B)",
+    "|FixedLength: expected a length of at least 1 |TemplateProcessing cannot come after "
+    "|`stride` is [0-9]+, but must be less than |the template .* uses \\$B)",
     re.DOTALL,
 )
 """Why a text may be refused by a tokenizer whose file was not, as in tokenizers."""

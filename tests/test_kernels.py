@@ -240,14 +240,20 @@ def random_words(rng: np.random.Generator) -> list[bytes]:
 def inputs_of_all_stages() -> Inputs:
     """Small inputs, for runs under a sanitizer."""
     rng = np.random.default_rng(3)
-    batch, tables = random_documents(rng, 40), random_model(rng, ignore_merges=True)._byte_tables
-    lengths = rng.integers(0, 12, 110)
+    batch = random_documents(rng, 40)
+    # "abab" has merges side by side, and "aaaa" a chain of them, in one round of a long word
+    merges = [("a", "b"), ("ab", "ab"), ("a", "a"), ("aa", "aa"), ("Ġ", "a"), ("c", "d"), ("b", "b")]
+    tables = byte_model(merges, ignore_merges=True)._byte_tables
+    # The words of two symbols are pairs that don't meet: a batch of 90 merges, some in one slot of its table
+    lengths = np.append(np.full(90, 2), rng.integers(0, 12, 110))
     offsets = np.append(0, np.cumsum(lengths))
-    symbols = rng.integers(0, 60, offsets[-1]).astype(np.uint16)
-    tokens = np.arange(65, 125, dtype=np.uint8), np.arange(61)
+    twos = np.column_stack([np.arange(60, 150), np.arange(150, 240)]).reshape(-1)
+    symbols = np.append(twos, rng.integers(0, 60, offsets[-1] - 180)).astype(np.uint16)
+    tokens = np.arange(240, dtype=np.uint8), np.arange(241)
     data, ends = packed(random_words(rng))
     token = np.where(np.diff(batch.offsets) > 100, 1000, -1).astype(np.int64)
-    corpus = symbols, offsets, rng.integers(1, 9, len(lengths)), *tokens, BpeLimits(140)
+    counts = np.append(np.full(90, 50), rng.integers(1, 9, 110))
+    corpus = symbols, offsets, counts, *tokens, BpeLimits(400, 0, 6)
     return Inputs(batch, GPT2, corpus, (data, ends[:-1], ends[1:]), token, tables)
 
 

@@ -4,6 +4,7 @@ test_kernels.py tests their results."""
 
 import functools
 import itertools
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 
@@ -20,6 +21,8 @@ import gputok
 from gputok import AddedToken, backend, corpus, models, normalizers, pre_tokenizers
 from gputok.automaton import compile_pattern
 from gputok.automaton.patterns import PATTERNS
+from gputok.files.temporary import MemoryLimit
+from gputok.pipeline import count_words as counting
 from gputok.pipeline import encode_corpus as bulk
 from gputok.pipeline.count_words import count_words as count_on_cpu
 from gputok.pipeline.device_work import device_work
@@ -199,7 +202,7 @@ def test_the_whole_path_on_two_devices_is_the_cpus(on_devices, monkeypatch):
     assert all(map(np.array_equal, ours, theirs)) and len(ours[1]) > 15
 
 
-def counted(tokenizer, batches, devices=()):
+def counted(tokenizer, batches, devices=(), **more):
     """The words that a tokenizer counts, and how many batches the CPU was asked for on the way."""
     pipeline, asked = tokenizer.pipeline, []
 
@@ -211,7 +214,7 @@ def counted(tokenizer, batches, devices=()):
     apart = pipeline.apart_at_spaces()
     words = functools.partial(pipeline.words, added=False) if apart else pipeline.words
     plan = pipeline.plan() or words
-    options = {"apart_at_spaces": apart, "instead": instead, "threads": 3, "devices": devices}
+    options = {"apart_at_spaces": apart, "instead": instead, "devices": devices, "threads": 3} | more
     return count_on_cpu(iter(batches), plan, **options), sum(asked)
 
 
@@ -274,6 +277,24 @@ def test_text_that_does_not_fit_is_counted_on_the_cpu(monkeypatch, scarce):
     with pytest.warns(UserWarning, match="some text is counted on the CPU"):
         ours, _ = counted(tokenizer, [long], [emulated_device(1)])
     assert ours == counted(tokenizer, [long])[0] and min(scarce) < 1000
+
+
+def test_words_that_devices_count_are_spilled_within_a_memory_limit(monkeypatch, tmp_path):
+    """After some text each, and in the same order as the CPU's."""
+    monkeypatch.setattr(counting, "_DEVICE_SHARE", 16_000)
+    tokenizer = byte_level(models.BPE())
+    tokenizer.add_special_tokens(["<s>"])
+    batches = [random_documents(np.random.default_rng(seed), 20) for seed in range(9)]
+    batches.insert(4, TextBatch.from_strings(["new <s> words", "the the"]))
+    results, reports = [], []
+    for devices in ([emulated_device(1), emulated_device(2)], []):
+        memory = MemoryLimit.of("32MB", tmp_path)
+        results.append(
+            counted(tokenizer, batches, devices, memory=memory, report=lambda *a: reports.append(a))[0]
+        )
+    ours, theirs = (words.columns() for words in results)
+    assert all(map(np.array_equal, ours[:3], theirs[:3]))
+    assert max(n for stage, n, _ in reports if stage == "count") == sum(len(b.data) for b in batches)
 
 
 def test_a_device_that_fails_ends_counting():
@@ -363,3 +384,34 @@ def test_text_that_does_not_fit_is_encoded_in_halves_or_on_the_cpu(limit, monkey
 def flat(batches) -> tuple[np.ndarray, np.ndarray]:
     batches = [*batches]
     return np.concatenate([b.ids for b in batches]), np.concatenate([np.diff(b.rows) for b in batches])
+
+
+def test_a_host_of_many_threads_and_devices(monkeypatch):
+    """64 threads and 8 devices: the same words, no thread waits forever, and few groups of batches in memory."""
+    monkeypatch.setattr(cuda, "BATCH_BYTES", 1500)
+    tokenizer = byte_level(models.BPE())
+    tokenizer.add_special_tokens(["<s>"])
+    held, most = Counter(), []
+
+    class Memory(bytearray):
+        """Memory of a batch that is counted as long as anything refers to it."""
+
+    def watched(batches):
+        for number, batch in enumerate(batches):
+            memory = Memory(batch.data.tobytes())
+            held[number] = len(memory)
+            weakref.finalize(memory, held.pop, number)
+            most.append(held.total())
+            data = np.frombuffer(memory, np.uint8)
+            del memory
+            yield TextBatch(data, batch.offsets)
+            del data
+
+    batches = [random_documents(np.random.default_rng(seed), 8) for seed in range(120)]
+    batches[50] = TextBatch.from_strings(["new <s> words"])
+    devices = [emulated_device(seed) for seed in range(1, 9)]
+    ours, _ = counted(tokenizer, watched(batches), devices, threads=64)
+    assert ours == counted(tokenizer, batches)[0]
+    # of each device one group waits, one is copied and one counted; one more is put together
+    largest = max(len(batch.data) for batch in batches)
+    assert max(most) <= (3 * len(devices) + 2) * (1500 + largest)

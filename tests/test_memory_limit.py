@@ -160,7 +160,7 @@ def test_every_way_of_counting_spills(normalizer, pre_tokenizer, added, small_ta
     pipeline = tokenizer.pipeline
 
     def counted(memory):
-        def read(batch_bytes):
+        def read():
             return iter(batches(documents, 40))
 
         return pipeline.count_batches(read, None, 2, "cpu", False, memory)
@@ -174,13 +174,13 @@ def test_devices_count_a_part_of_the_corpus_at_a_time(small_tables, tmp_path, mo
     """What a device would count is counted by the CPU's kernels here."""
     rounds = []
 
-    def count_on(device, shares, automaton, counted):
+    def count_on(device, shares, automaton, **_):
         table = word_table.new_table()
         rounds.append(0)
-        for data, offsets, position in shares:
+        for text, offsets, position in shares:
+            data = np.concatenate(text)
             rounds[-1] += len(data)
             table = word_kernels.count_words(data, offsets, position, walk.prepare(automaton), table)
-            counted(len(data))
         n, n_bytes = table.state[word_table.N_WORDS], table.state[word_table.N_BYTES]
         end = table.offsets[: n + 1]
         kept = ~((np.diff(end) == 1) & (table.arena[end[:-1]] == walk.END_OF_TEXT))

@@ -83,6 +83,16 @@ def test_the_wheel_is_of_one_platform_and_any_python(wheel):
     assert {"gputok/kernels/native/calls.py", "gputok/kernels/native/kernels.so"} <= held
 
 
+def test_the_wheel_needs_neither_numba_nor_pyarrow(wheel):
+    archive = zipfile.ZipFile(wheel)
+    (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+    lines = archive.read(metadata).decode().splitlines()
+    needs = [
+        line.split()[1] for line in lines if line.startswith("Requires-Dist: ") and "extra ==" not in line
+    ]
+    assert {re.split(r"\W", name)[0] for name in needs} == {"numpy", "regex", "tqdm", "typer"}
+
+
 def test_the_wheel_works_in_an_empty_environment(wheel, tmp_path):
     """It needs no Numba."""
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")

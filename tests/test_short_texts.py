@@ -6,12 +6,23 @@ import pickle
 import random
 import threading
 
+import numpy as np
 import pytest
 import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gputok import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
+from gputok import (
+    AddedToken,
+    PreTrainedTokenizer,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+)
 from gputok.pipeline import encode_batch
 from gputok.pipeline.encode_text import short_texts
 
@@ -258,7 +269,7 @@ def check(tokenizer, text, special=True, theirs=None):
     assert attributes(found) == attributes(wanted)  # whoever asks twice
 
 
-def namesake(tokenizer):
+def upstream(tokenizer):
     return tokenizers.Tokenizer.from_str(tokenizer.to_str())
 
 
@@ -267,7 +278,7 @@ def is_short(encoding):
 
 
 def test_texts(tokenizer):
-    theirs = namesake(tokenizer)
+    theirs = upstream(tokenizer)
     for text in TEXTS:
         for special in (True, False):
             check(tokenizer, text, special, theirs)
@@ -426,7 +437,7 @@ def test_padding(padding):
     tokenizer.enable_padding(**padding)
     for text in ("", "low", TEXTS[0]):
         if padding.get("length", 0) < 1 << 28:
-            check(tokenizer, text, theirs=namesake(tokenizer))
+            check(tokenizer, text, theirs=upstream(tokenizer))
         else:
             assert short_texts(tokenizer.pipeline) is None
 
@@ -435,7 +446,7 @@ def test_padding(padding):
 @pytest.mark.parametrize("strategy", ["longest_first", "only_first"])
 def test_truncation(max_length, strategy):
     tokenizer = walk(processor=template())
-    theirs = namesake(tokenizer)
+    theirs = upstream(tokenizer)
     try:
         tokenizer.enable_truncation(max_length, strategy=strategy)
     except ValueError:
@@ -452,6 +463,73 @@ def test_truncation(max_length, strategy):
             found = tokenizer.encode(text, add_special_tokens=special)
             assert attributes(found) == attributes(wanted)
             assert list(map(attributes, found.overflowing)) == list(map(attributes, wanted.overflowing))
+
+
+@pytest.mark.parametrize("padding", [None, {"length": 30}, {}, {"pad_to_multiple_of": 8}])
+def test_batches(padding):
+    tokenizer = walk(processor=template())
+    if padding is not None:
+        tokenizer.enable_padding(**padding)
+    for texts in (TEXTS[:8], [], [TEXTS[0], "x " * 9000], ["a", ("b", "c")], ("a", "b")):
+        found = tokenizer.encode_batch(texts)
+        given = [text if isinstance(text, tuple) else (text,) for text in texts]
+        wanted = encode_batch.encode(tokenizer.pipeline, given, False, True, offsets=True)
+        assert list(map(attributes, found)) == list(map(attributes, wanted))
+    assert is_short(tokenizer.encode_batch(TEXTS[:3])[0]) == (padding in (None, {"length": 30}))
+    with pytest.raises(TypeError):
+        tokenizer.encode_batch(["a", 1])
+
+
+def test_calls_with_many_limits():
+    """Each makes another pipeline; a few are kept, and they share all that the limits do not change."""
+    tokenizer = PreTrainedTokenizer(walk(processor=template()), pad_token="</s>")
+    steps = tokenizer.backend_tokenizer.pipeline
+    whole = tokenizer(TEXTS[0])["input_ids"]
+    for length in range(3, 120):
+        options = {"truncation": True, "padding": "max_length", "max_length": length}
+        ids = tokenizer(TEXTS[0], **options)["input_ids"]
+        assert len(ids) == length and ids[: length - 1] == (whole + [1] * length)[: length - 1]
+        array = tokenizer(TEXTS[0], return_tensors="np", **options)
+        assert array["input_ids"].tolist() == [ids] and array["attention_mask"].dtype == np.int64
+    kept = steps.kept["variants"].values()
+    assert 1 < len(kept) <= 64
+    assert {id(short_texts(one)._engine) for one in kept} == {id(short_texts(steps)._engine)}
+
+
+DECODERS = [
+    None,
+    decoders.ByteLevel(),
+    decoders.WordPiece(prefix="##"),
+    decoders.WordPiece(cleanup=False),
+    decoders.Metaspace(),
+    decoders.Metaspace(prepend_scheme="never"),
+    decoders.BPEDecoder(suffix="e"),
+    decoders.Fuse(),
+    decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    ),
+    decoders.Sequence([decoders.Replace(Regex("[lo]+"), "_"), decoders.Fuse(), decoders.Replace("_e", "!")]),
+    decoders.Sequence([decoders.Strip("e", 1, 0), decoders.CTC(), decoders.Fuse()]),
+]
+
+
+@pytest.mark.parametrize("decoder", DECODERS, ids=str)
+def test_decoding(decoder):
+    rng = random.Random(5)
+    for tokenizer in (made(by_characters()), made(wordpiece()), walk()):
+        tokenizer.decoder = decoder
+        theirs = upstream(tokenizer)
+        size = tokenizer.get_vocab_size()
+        for n in [0, 1, 1, 2, 3, 5, 8, 30] * 6:
+            ids = [rng.randrange(size + 3) for _ in range(n)]
+            for skip in (True, False):
+                assert tokenizer.decode(ids, skip) == theirs.decode(ids, skip_special_tokens=skip), ids
+                assert tokenizer.decode(np.array(ids, np.int64), skip) == tokenizer.decode(ids, skip)
+        for wrong in ([True], [1.5], ["a"], [1, None]):
+            with pytest.raises(TypeError):
+                tokenizer.decode(wrong)
+        with pytest.raises(OverflowError):
+            tokenizer.decode([-1])
 
 
 def test_steps_that_are_others():

@@ -500,7 +500,7 @@ def test_inputs_of_other_kinds(pair):
         (ValueError, "direction: 'up' is an unknown", lambda t: t.enable_padding(direction="up")),
         (TypeError, "List", lambda t: t.add_tokens([1])),
         (TypeError, "List", lambda t: t.add_tokens("token")),
-        (TypeError, "is no normalizer", lambda t: setattr(t, "normalizer", pre_tokenizers.Whitespace())),
+        (TypeError, "expected a normalizer", lambda t: setattr(t, "normalizer", pre_tokenizers.Whitespace())),
         (TypeError, "needs a model", lambda t: setattr(t, "model", None)),
         (AttributeError, "truncation", lambda t: setattr(t, "truncation", None)),
         (TypeError, "str", lambda t: t.token_to_id(1)),

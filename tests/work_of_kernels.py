@@ -23,6 +23,9 @@ def encode(tokenizer: Tokenizer) -> None:
         assert len(encoding.offsets) == len(encoding.tokens) == len(encoding.word_ids)
     tokenizer.decode_batch([encoding.ids for encoding in encodings])
     tokenizer.encode("one of a pair", "and the other")
+    for text in TEXTS[::3]:
+        encoding = tokenizer.encode(text)
+        assert len(encoding.ids) == len(encoding.offsets) == len(encoding.word_ids)
 
 
 def main() -> None:

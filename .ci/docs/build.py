@@ -181,6 +181,7 @@ class Page(html.parser.HTMLParser):
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        """Collects places and links."""
         for name, value in attributes:
             if name in ("id", "name") and value:
                 self.places.add(value)

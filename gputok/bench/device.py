@@ -7,12 +7,14 @@ it is timed; times are between CUDA events, the best of several runs.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gputok.kernels.cuda.device import Device
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gputok.kernels.cuda.device import Device
 
 _BLOCK = 128  # as in probe.cu
 _RUNS = 5
@@ -40,6 +42,7 @@ class Figure(NamedTuple):
     unit: str
 
     def value(self) -> str:
+        """Formats the time of a step, or the additions per second."""
         per = self.seconds / self.n
         return f"{per * 1e6:.2f} µs" if self.unit == "step" else f"{1e-9 / per:.2f} G/s"
 

@@ -182,7 +182,7 @@ def documents(text: str) -> list[str]:
 
 
 def encode_gputok(job: Job) -> tuple[Encode, Flat]:
-    """Encodes with gputok, the file as a corpus."""
+    """Encodes with gputok, the file as a corpus, without special tokens around a document."""
     import numpy as np
 
     from gputok import Tokenizer
@@ -191,7 +191,12 @@ def encode_gputok(job: Job) -> tuple[Encode, Flat]:
 
     def encode(text: str) -> list[Any]:
         batches = tokenizer.encode_corpus(
-            text, separator=END, threads=job.threads, device=_device(job), progress=False
+            text,
+            separator=END,
+            add_special_tokens=False,
+            threads=job.threads,
+            device=_device(job),
+            progress=False,
         )
         return list(batches)
 
@@ -203,20 +208,30 @@ def encode_tokenizers(job: Job) -> tuple[Encode, Flat]:
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(job.tokenizer)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
     return (
-        lambda text: tokenizer.encode_batch_fast(documents(text)),
+        lambda text: tokenizer.encode_batch_fast(documents(text), add_special_tokens=False),
         lambda encodings: _flat(encoding.ids for encoding in encodings),
     )
 
 
 def encode_tiktoken(job: Job) -> tuple[Encode, Flat]:
-    """Encodes with tiktoken, which gets the vocabulary of the tokenizer.json."""
+    """Encodes with tiktoken, which gets the vocabulary of the tokenizer.json.
+
+    Raises:
+        ValueError: if the tokenizer isn't like GPT-2's, whose pattern tiktoken gets.
+    """
     import tiktoken
 
     from gputok.automaton.patterns import PATTERNS
     from gputok.text.byte_alphabet import BYTE_CHARACTERS
 
-    vocab = json.loads(pathlib.Path(job.tokenizer).read_text())["model"]["vocab"]
+    form = json.loads(pathlib.Path(job.tokenizer).read_text())
+    splits, vocab = form["pre_tokenizer"] or {}, form["model"]["vocab"]
+    plain = splits.get("type") == "ByteLevel" and splits.get("use_regex", True) and not form["normalizer"]
+    if not plain or END not in vocab:
+        raise ValueError("it is compared for tokenizers like GPT-2's only")
     end = vocab.pop(END)
     ranks = {bytes(map(BYTE_CHARACTERS.index, token)): rank for token, rank in vocab.items()}
     encoding = tiktoken.Encoding(

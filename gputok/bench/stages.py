@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ from gputok.recipes import recipe
 from gputok.text.word_counts import WordCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from gputok.pre_tokenizers import SplitPlan
     from gputok.text.pieces import TextBatch
@@ -52,7 +52,8 @@ def _measured(name: str, n_bytes: int, work: Work, device: Device, runs: int) ->
     seconds = [_timed(work, device) for _ in range(1 + runs)][1:]  # the first run fills CuPy's pool of memory
     with _timed_launches(device) as (watched, kernels):
         work(watched)
-    return Stage(name, device.name, n_bytes, seconds, dict(kernels.most_common()))
+    longest_first = sorted(kernels.items(), key=lambda item: item[1], reverse=True)
+    return Stage(name, device.name, n_bytes, seconds, dict(longest_first))
 
 
 def _timed(work: Work, device: Device) -> float:
@@ -70,9 +71,9 @@ def _timed(work: Work, device: Device) -> float:
 
 
 @contextlib.contextmanager
-def _timed_launches(device: Device) -> Iterator[tuple[Device, Counter[str]]]:
-    """Yields the device and a counter, which contains the seconds of each kernel when the block is left."""
-    kernels: Counter[str] = Counter()
+def _timed_launches(device: Device) -> Iterator[tuple[Device, dict[str, float]]]:
+    """Yields the device and a dictionary, which contains the seconds of each kernel when the block is left."""
+    kernels: dict[str, float] = defaultdict(float)
     events: list[tuple[str, Any, Any]] = []
 
     def add_up() -> None:
@@ -103,14 +104,14 @@ def _training(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
 
     def find_words(device: Device) -> None:
         with device.active():
-            for text in texts:
-                split.find_words(device, *text, tables)
+            for data, offsets in texts:
+                split.find_words(device, data, offsets, tables)
 
     def count(device: Device) -> words.Counts:
         with device.active():
             counts = words.no_words(device)
-            for i, text in enumerate(texts):
-                counts = words.count_words(device, *text, i * POSITIONS, tables, counts)
+            for i, (data, offsets) in enumerate(texts):
+                counts = words.count_words(device, data, offsets, i * POSITIONS, tables, counts)
             return counts
 
     counted = count_words(batches, plan, threads=job.threads)
@@ -137,15 +138,19 @@ def _encoding(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
     tokenizer = Tokenizer.from_file(job.tokenizer)
     if encode_corpus.ByDevice.why_not(tokenizer.pipeline):
         return
-    plan, tables = tokenizer.pre_tokenizer.plan(), tokenizer.model.byte_tables
+    pre_tokenizer: Any = tokenizer.pre_tokenizer
+    plan, tables = pre_tokenizer.plan(), tokenizer.model.byte_tables
     batches = _head(corpus.read(job.text, separator=END, batch_bytes=BATCH_BYTES))
-    loaded = split.upload(device, plan.automaton), encode_words.upload(device, tables)
+    automaton, model = split.upload(device, plan.automaton), encode_words.upload(device, tables)
     none_added = [np.full(batch.n_documents, -1, np.int64) for batch in batches]
     texts = _resident(device, [(*batch, none) for batch, none in zip(batches, none_added, strict=True)])
 
     def encode(device: Device) -> list[Any]:
         with device.active():
-            return [encode_text.encode_on_device(device, *text, *loaded)[0] for text in texts]
+            return [
+                encode_text.encode_on_device(device, data, offsets, token, automaton, model)[0]
+                for data, offsets, token in texts
+            ]
 
     with device.active():
         ours = [device.download(ids) for ids in encode(device)]
@@ -170,7 +175,7 @@ def _head(batches: Iterator[TextBatch]) -> list[TextBatch]:
     return taken
 
 
-def _resident(device: Device, arrays: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+def _resident(device: Device, arrays: Sequence[tuple[Any, ...]]) -> list[Any]:
     """Copies arrays to the device."""
     with device.active():
         return [device.upload(tuple(each))() for each in arrays]

@@ -73,7 +73,7 @@ def encode(
         typer.Option(
             "--tokenizer",
             "-t",
-            help="A GPT-2-style tokenizer.json, or - for standard input. [default: trained on the text]",
+            help="Any tokenizer.json, or - for standard input. [default: one like GPT-2's, trained on the text]",
         ),
     ] = None,
     vocab_size: VocabSize = 32_000,
@@ -89,7 +89,8 @@ def encode(
 ) -> None:
     """Encode the same documents with each peer and compare time, memory and ids.
 
-    Peers are tokenizers, tiktoken and gigatoken.
+    Peers are tokenizers, tiktoken and gigatoken; one that can't read the tokenizer is skipped. The first pass over the
+    text and a later one, with all words known, are timed apart.
     """
     from gputok import bench
 
@@ -129,8 +130,43 @@ def start(
     print(processes.to_json(rows) if as_json else processes.table(rows))
 
 
-def device(device: BenchDevice = "cuda:0") -> None:
+def latency(
+    tokenizers: Annotated[
+        list[str], typer.Argument(help="tokenizer.json files.", metavar="TOKENIZER...", show_default=False)
+    ],
+    text: Annotated[
+        str | None,
+        typer.Option(help="A text file, whose lines are encoded once each. [default: made-up words]"),
+    ] = None,
+    runs: Annotated[int, typer.Option(help="Measurements of each text, taking turns.", min=1)] = 21,
+    as_json: AsJson = False,
+) -> None:
+    """Time the encoding of one short text: repeated, new, not ASCII, with special tokens; beside tokenizers."""
+    from gputok.bench import latency as texts
+
+    rows = texts.latency(tokenizers, text=text, runs=runs)
+    print(texts.to_json(rows) if as_json else texts.table(rows))
+
+
+def device(
+    device: BenchDevice = "cuda:0",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            help="Estimate, on the CPU, how long GPUs would take to train on this text file: a model, not a measurement.",
+            metavar="TEXT",
+        ),
+    ] = None,
+    vocab_size: VocabSize = 32_000,
+    threads: Threads = None,
+) -> None:
     """Measure what the design of the CUDA kernels depends on: launches, graphs, a cooperative grid, atomics."""
+    if model is not None:
+        from gputok.bench import device_model
+
+        print(device_model.table(device_model.of_file(model, vocab_size, threads)))
+        return
     from gputok.backend import choose
     from gputok.bench import device as probes
 

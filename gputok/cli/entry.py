@@ -108,6 +108,7 @@ _add(
     "gputok bench encode en.txt --against tokenizers tiktoken gigatoken --json",
 )
 _add(bench_app, "start", bench.start, "gputok bench start llama-3.json bert.json --runs 21")
+_add(bench_app, "latency", bench.latency, "gputok bench latency llama-3.json bert.json --text books.txt")
 _add(bench_app, "device", bench.device, "gputok bench device --device cuda:0")
 
 

@@ -67,7 +67,10 @@ def facts() -> dict[str, Any]:
 
 def _jit_cache() -> str:
     """Says where compiled code is kept, or why it isn't."""
-    from gputok.kernels.cpu import jit
+    try:
+        from gputok.kernels.cpu import jit
+    except ImportError as error:
+        return f"none: {error}"
 
     folder = jit.cache_folder()
     if folder is None:

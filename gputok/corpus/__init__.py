@@ -1,4 +1,4 @@
-"""Every source of text becomes batches: packed UTF-8 bytes and offsets, whole documents, of bounded size.
+r"""Every source of text becomes batches: packed UTF-8 bytes and offsets, whole documents, of bounded size.
 
     read(source)        files, folders, globs, URLs, Arrow data, datasets, iterators of strings -> TextBatch, ...
     read_texts(texts)   the same for an iterable whose strings are documents, never paths
@@ -8,7 +8,7 @@
 
 | source                                     | one document is                                                      |
 |--------------------------------------------|----------------------------------------------------------------------|
-| plain text (any other name)                | a line, cut at \\n only, ending kept; with `separator=` what lies between two separators |
+| plain text (any other name)                | a line, cut at \n only, ending kept; with `separator=` what lies between two separators |
 | `.jsonl`, `.json`, `.ndjson`               | the field `column` of a line's object                                |
 | `.parquet`                                 | a row of `column`                                                    |
 | `.csv` (names of the columns in its first line) | a field of `column`                                             |
@@ -74,14 +74,14 @@ def read(
     ahead_bytes: int = 1 << 62,
     storage_options: StorageOptions = None,
 ) -> Iterator[TextBatch]:
-    """Batches of the documents of `source`, each of about `batch_bytes` bytes (whole documents, so it can be more).
+    r"""Batches of the documents of `source`, each of about `batch_bytes` bytes (whole documents, so it can be more).
 
     A string, a path, or a list of them names files, folders, globs or URLs; every other iterable is one of texts.
     `threads` read files, by default GPUTOK_NUM_THREADS, or as many as there are cores; `storage_options` are those of
     the file system of a URL (`gputok.files.locations`). At most `ahead_bytes` of compressed files and Parquet are unpacked
     before their turn.
     A batch's `offsets` begin at 0 and end at `len(data)`; `data` may be a read-only view of Arrow's memory.
-    With `separator`, plain text is cut there instead of after `\\n`, and the separators are left out.
+    With `separator`, plain text is cut there instead of after `\n`, and the separators are left out.
     `errors="replace"` puts U+FFFD for what is not UTF-8, as `bytes.decode` does.
 
     Raises FileNotFoundError for a path or glob that names nothing; ValueError for text that is not UTF-8 (with
@@ -156,7 +156,7 @@ def parts(
     separator: str | None = None,
     storage_options: StorageOptions = None,
 ) -> list[Part]:
-    """Files as parts of about `part_bytes` bytes, which can be read alone, in any order and any process.
+    r"""Files as parts of about `part_bytes` bytes, which can be read alone, in any order and any process.
 
     A part has the documents that begin in it; those of all parts, in order, are those of the source. What can only be
     read from its beginning (compressed files, text with a separator that can overlap with itself) is one part a file.
@@ -172,9 +172,9 @@ def parts(
 
     >>> import pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp(), "a.txt")
-    >>> _ = path.write_text("one\\ntwo\\nthree\\n")
+    >>> _ = path.write_text("one\ntwo\nthree\n")
     >>> [[*batch.strings()] for part in parts(path, part_bytes=6) for batch in read(part)]
-    [['one\\n', 'two\\n'], ['three\\n']]
+    [['one\n', 'two\n'], ['three\n']]
     """
     from gputok.corpus import files
 
@@ -205,7 +205,7 @@ def total_bytes(
     return None
 
 
-def state(source: Any, storage_options: StorageOptions = None) -> list[tuple] | None:
+def state(source: Any, storage_options: StorageOptions = None) -> list[tuple[Any, ...]] | None:
     """What changes when the files of a source do; None: it is not of files, and nobody knows."""
     if not _is_paths(source):
         return None

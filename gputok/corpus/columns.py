@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,7 +11,11 @@ from gputok.corpus.column_names import choose_column
 from gputok.corpus.packing import Errors, checked, cuts, packed
 from gputok.files.arrow import needed_for
 from gputok.text.pieces import TextBatch
-from gputok.types import Array
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gputok.types import Array
 
 with needed_for("reading Arrow data"):
     import pyarrow as pa

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import gzip
-import io
 import json
 import lzma
 import os
@@ -22,20 +21,24 @@ import stat
 import tempfile
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
 from gputok.corpus.column_names import choose_column
-from gputok.corpus.missing_rows import MissingRows
 from gputok.corpus.packing import Errors, checked, packed
 from gputok.corpus.parts import Part, Place
 from gputok.corpus.readers import Task
 from gputok.files.arrow import needed_for
 from gputok.files.locations import File, LocalFile, OpenFile, RemoteError
 from gputok.text.pieces import TextBatch
-from gputok.types import Array
+
+if TYPE_CHECKING:
+    import io
+    from collections.abc import Callable, Iterable, Iterator
+
+    from gputok.corpus.missing_rows import MissingRows
+    from gputok.types import Array
 
 _COMPRESSED = (".gz", ".xz", ".zst")
 _MAGIC = {".gz": b"\x1f\x8b", ".xz": b"\xfd7zXZ\0", ".zst": b"\x28\xb5\x2f\xfd"}  # none of them begins UTF-8
@@ -47,6 +50,8 @@ _SLACK = 1 << 12  # bytes behind a range that are read with it: mostly its last 
 
 
 class Options(NamedTuple):
+    """The options of a read; see `gputok.corpus.read`."""
+
     column: str | None
     separator: str | None
     errors: Errors
@@ -69,6 +74,7 @@ def parts(files: list[File], part_bytes: int, separator: str | None) -> Iterator
 
 
 def total_bytes(files: Iterable[Place]) -> int | None:
+    """Returns the bytes of text in files; None if that is not known before they are read."""
     n_bytes = 0
     for file, start, stop in files:
         size = file.size if _kind(file) == ("", "") and not isinstance(file, OpenFile) else None
@@ -234,12 +240,12 @@ def _kind(file: File) -> tuple[str, str]:
 def _open(file: File, compression: str) -> BinaryIO:
     stream = file.open()
     if isinstance(file, OpenFile):  # its name may be that of what it unpacks
-        head = cast(io.BufferedReader, stream).peek(8)
+        head = cast("io.BufferedReader", stream).peek(8)
         compression = next((ending for ending, magic in _MAGIC.items() if head.startswith(magic)), "")
     if compression == ".gz":
-        return cast(BinaryIO, gzip.open(stream))
+        return cast("BinaryIO", gzip.open(stream))
     if compression == ".xz":
-        return cast(BinaryIO, lzma.open(stream))
+        return cast("BinaryIO", lzma.open(stream))
     if compression == ".zst":
         with needed_for(f"{file}: unpacking .zst"):
             import pyarrow as pa  # unlike the package zstandard, its reader tells a truncated file from a whole one
@@ -316,8 +322,10 @@ def _shrunk(file: File, before: int, now: int) -> ValueError:
 
 
 def _cut(data: Array, separator: bytes | None, is_last: bool) -> tuple[TextBatch, int, bool]:
-    """The documents that end in `data` (the last one may end without a mark), how many bytes they took, and whether
-    they are known to be UTF-8."""
+    """Cuts documents from the start of `data`; is_last: the last document may end without a separator.
+
+    Returns the documents, how many bytes they have, and whether these are known to be UTF-8.
+    """
     if separator is None:
         from gputok.kernels.cpu.lines import lines
 
@@ -626,7 +634,7 @@ def _unpacked(path: File, file: BinaryIO, batch_bytes: int) -> BinaryIO:
     while step := _fill(path, file, buffer, n):
         whole.write(buffer[:step])
         n += step
-    return cast(BinaryIO, whole)
+    return cast("BinaryIO", whole)
 
 
 def _rows_of(metadata: Any, column: str, batch_bytes: int) -> int:

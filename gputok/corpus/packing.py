@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from gputok.text.pieces import TextBatch
-from gputok.types import Array
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gputok.types import Array
 
 Errors = Literal["strict", "replace"]
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from gputok.files.locations import File
+if TYPE_CHECKING:
+    from gputok.files.locations import File
 
 
 @dataclass(frozen=True)

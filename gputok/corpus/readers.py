@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
 from threading import Condition, Thread
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from gputok.text.pieces import TextBatch
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from gputok.text.pieces import TextBatch
 
 _TASKS_AHEAD = 1  # that waits besides those at work
 _BATCHES_WAITING = 2  # of the task whose turn it is

@@ -93,6 +93,8 @@ class Encoding:
         Returns:
             An array of the dtype of the column, [n_tokens]. Other encodings may share its memory: do not write to it.
         """
+        if (later := self._later) is not None and (found := later[0].column(later, name)) is not None:
+            return found
         rows, row = self._rows, self._row
         return getattr(rows.columns, name)[rows.first[row] : rows.last[row]]
 
@@ -395,6 +397,10 @@ class Later(Protocol):
 
     def length(self, made: Any) -> int:
         """Returns the number of tokens."""
+        ...
+
+    def column(self, made: Any, name: str) -> Column | None:
+        """Makes a column as an array."""
         ...
 
     def ids(self, made: Any) -> list[int]:

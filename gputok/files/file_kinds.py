@@ -31,7 +31,7 @@ OPENED_BY = {
 
 
 def kind_of(data: bytes, name: str = "") -> str | None:
-    """The kind of a file, a key of OPENED_BY; None for any other, a tokenizer.json included.
+    r"""The kind of a file, a key of OPENED_BY; None for any other, a tokenizer.json included.
 
     Args:
         data: What the file holds.
@@ -40,7 +40,7 @@ def kind_of(data: bytes, name: str = "") -> str | None:
     Returns:
         The kind, or None.
 
-    >>> kind_of(b"IQ== 0\\nIg== 1\\n"), kind_of(b'{"version": "1.0", "model": {}}')
+    >>> kind_of(b"IQ== 0\nIg== 1\n"), kind_of(b'{"version": "1.0", "model": {}}')
     ('tiktoken', None)
     """
     if data.startswith(b"GGUF"):

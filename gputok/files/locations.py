@@ -121,13 +121,16 @@ class LocalFile:
 
     @property
     def size(self) -> int | None:
+        """The size of the file in bytes; None if it is not a regular file."""
         state = self.path.stat()
         return state.st_size if stat.S_ISREG(state.st_mode) else None
 
     def open(self) -> BinaryIO:
-        return cast(BinaryIO, open(self.path, "rb", buffering=0))
+        """Opens the file for reading bytes."""
+        return cast("BinaryIO", open(self.path, "rb", buffering=0))
 
     def open_for_arrow(self) -> Any:
+        """Opens the file as PyArrow reads it: several threads may read ranges."""
         import pyarrow as pa
 
         try:
@@ -136,12 +139,15 @@ class LocalFile:
             return self.open()
 
     def read_range(self, start: int, n_bytes: int) -> np.ndarray:
+        """Reads bytes from a position on: uint8[n], fewer than `n_bytes` at the end of the file."""
         return self.held().read_range(start, n_bytes)
 
     def held(self) -> File:
+        """Returns the file, opened once for many reads."""
         return _HeldFile(self.path)
 
     def state(self) -> tuple:
+        """Returns what changes if the file changes."""
         state = self.path.stat()
         return str(self.path), state.st_size, state.st_mtime_ns
 
@@ -195,6 +201,7 @@ class RemoteFile:
         return self.url
 
     def open(self) -> BinaryIO:
+        """Opens the file for reading bytes."""
         inner = _fsspec_of(self.filesystem)
         with _explained(self.url):
             if inner is not None:
@@ -203,13 +210,15 @@ class RemoteFile:
                 file = self.filesystem.open_input_stream(
                     self.path, compression=None, buffer_size=_UPLOAD_BYTES
                 )
-        return cast(BinaryIO, io.BufferedReader(_Explained(self.url, file), 1 << 20))
+        return cast("BinaryIO", io.BufferedReader(_Explained(self.url, file), 1 << 20))
 
     def open_for_arrow(self) -> Any:
+        """Opens the file as PyArrow reads it: several threads may read ranges."""
         with _explained(self.url):
             return self.filesystem.open_input_file(self.path)
 
     def read_range(self, start: int, n_bytes: int) -> np.ndarray:
+        """Reads bytes from a position on: uint8[n], fewer than `n_bytes` at the end of the file."""
         inner = _fsspec_of(self.filesystem)
         with _explained(self.url, f"at byte {start:,}: "):
             if inner is not None:
@@ -223,9 +232,11 @@ class RemoteFile:
         return np.frombuffer(raw, np.uint8)
 
     def held(self) -> File:
+        """Returns the file, opened once for many reads."""
         return self
 
     def state(self) -> tuple:
+        """Returns what changes if the file changes."""
         return self.url, self.size, str(self._changed)
 
 
@@ -246,19 +257,24 @@ class OpenFile:
         return self._shown
 
     def open(self) -> BinaryIO:
-        return cast(BinaryIO, io.BufferedReader(_NotClosed(self._file), 1 << 20))
+        """Opens the file for reading bytes."""
+        return cast("BinaryIO", io.BufferedReader(_NotClosed(self._file), 1 << 20))
 
     def open_for_arrow(self) -> Any:
+        """Opens the file as PyArrow reads it: several threads may read ranges."""
         seekable = getattr(self._file, "seekable", None)
         return self._file if seekable and seekable() else self.open()
 
     def read_range(self, start: int, n_bytes: int) -> np.ndarray:
+        """Reads bytes from a position on: uint8[n], fewer than `n_bytes` at the end of the file."""
         raise NotImplementedError(f"{self}: is read from its beginning only")
 
     def held(self) -> File:
+        """Returns the file, opened once for many reads."""
         return self
 
     def state(self) -> tuple:
+        """Returns what changes if the file changes."""
         return (uuid.uuid4().hex,)
 
 

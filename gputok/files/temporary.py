@@ -84,7 +84,7 @@ class TemporaryFile:
     def __init__(self, folder: str) -> None:
         self._folder, self._lock = folder, threading.Lock()
         with self._explained():
-            self._file = cast(Any, tempfile.TemporaryFile(dir=folder, prefix="gputok-", buffering=0))
+            self._file = cast("Any", tempfile.TemporaryFile(dir=folder, prefix="gputok-", buffering=0))
         self.n_bytes = 0
 
     def append(self, array: np.ndarray) -> None:

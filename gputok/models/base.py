@@ -139,7 +139,7 @@ class Model(Component):
         return tokens.ids, tokens.rows
 
     @derived
-    def _encoders(self) -> dict[Any, list[Any]]:
+    def encoders(self) -> dict[Any, list[Any]]:
         """Encoders of threads that `gputok.pipeline.encode_corpus` caches; `pop` and `append` of a list are atomic."""
         return {}
 

@@ -6,8 +6,7 @@ process reads it once.
 """
 
 # pyright: basic
-# since PyArrow has no types
-
+# Not strict, unlike the rest of this folder: PyArrow has no types.
 from __future__ import annotations
 
 import functools

@@ -1,12 +1,12 @@
-"""Counting the words of a corpus, on all cores or on CUDA devices, while the next part of it is read."""
+"""Counts the words of a corpus, on all cores or on CUDA devices, while the next part of the corpus is read."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Event, Semaphore
@@ -21,29 +21,37 @@ from gputok.text.pieces import SPACE_PREFIXED_RUN, Pieces, TextBatch
 from gputok.text.word_counts import WordCounts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from concurrent.futures import Future
+
     from gputok.files.temporary import MemoryLimit
     from gputok.kernels import Automaton
     from gputok.kernels.cpu.word_table import WordTable
     from gputok.pre_tokenizers import SplitPlan
     from gputok.progress import Report
-    from gputok.types import Counts
+    from gputok.types import Bytes, Counts, Positions
 
-WALK_BYTES = 1 << 18  # of text in a slice: about a millisecond of the fused walk
-PIPELINE_BYTES = 1 << 20  # at most 0.2 s of any pipeline
-# of text in which equal parts are worked on once: larger finds few more, and leaves the cache
-PART_BYTES = 1 << 21
-POSITIONS = 1 << 36  # that a slice has for its words
-_LOOK_SECONDS = 0.2  # between two looks whether a thread has failed
+WALK_BYTES = 1 << 18  # of a slice for the fused walk, which takes about a millisecond
+PIPELINE_BYTES = 1 << 20  # of a slice for any other pipeline, which takes at most 0.2 s
+PART_BYTES = (
+    1 << 21
+)  # of a slice for ByParts; in larger slices few more parts are equal, and tables leave the cache
+POSITIONS = 1 << 36  # how many positions a slice has for its words
+_LOOK_SECONDS = 0.2  # how often the main thread looks for failed threads
 _DEVICE_SHARE = (
-    8  # bytes of memory limit for a byte of text that devices count before their words are spilled
+    8  # bytes of the memory limit for each byte of text that devices count before words are spilled
 )
 
 
 class Tallies(dict[bool, Tally]):
-    """What one thread has counted: the words that are byte-level, and those that are not."""
+    """The counts of one thread: True -> those of byte-level words, False -> those of other words.
+
+    Args:
+        memory: the memory limit, or None.
+        budget: the largest size of each table in bytes, or None.
+    """
 
     def __init__(self, memory: MemoryLimit | None, budget: int | None) -> None:
-        """budget: bytes of each table."""
         super().__init__()
         self._memory, self._budget = memory, budget
 
@@ -53,6 +61,7 @@ class Tallies(dict[bool, Tally]):
 
 
 Job = Callable[[Tallies], None]
+"""A slice to count, as a function of the tallies of the thread that counts it."""
 
 
 def count_words(
@@ -60,7 +69,7 @@ def count_words(
     pipeline: SplitPlan | Callable[[Pieces], Pieces],
     *,
     apart_at_spaces: bool = False,
-    instead: Callable[[TextBatch], Callable[[Pieces], Pieces] | None] | None = None,
+    fallback_for: Callable[[TextBatch], Callable[[Pieces], Pieces] | None] | None = None,
     threads: int | None = None,
     report: Report | None = None,
     total: int | None = None,
@@ -79,15 +88,18 @@ def count_words(
         batches: the documents.
         pipeline: the plan of a pre-tokenizer (one walk over the raw text, the fast way), or any function that maps
             documents to their words.
-        apart_at_spaces: the function does the same to the parts of a document that is cut before each space; then the
-            function is given the different parts of each slice only once.
-        instead: gives a function that maps the documents of a batch, whole, to words, or None for `pipeline`.
-        threads: by default GPUTOK_NUM_THREADS, or all cores; with a limit, as many as have room for a table.
+        apart_at_spaces: True if a document may be cut before each space with the same result; then the function gets each
+            different part of a slice only once.
+        fallback_for: returns a function that maps the whole documents of a batch to words, or None for `pipeline`.
+        threads: None: GPUTOK_NUM_THREADS, or all cores; with a limit, at most as many as there is room for their tables.
         report: called as report("count", bytes, total) a few times a second, and report("add up", partitions, 64).
         total: bytes of all documents, if known.
-        devices: CUDA devices (`backend.choose`). They count what one walk can split, or cut before spaces; other
-            pipelines, and batches for which `instead` gives a function, run on the CPU.
+        devices: CUDA devices (`backend.choose`). They count if the pipeline is one walk, or if `apart_at_spaces`; other
+            pipelines, and batches for which `fallback_for` returns a function, run on the CPU.
         memory: the limit.
+
+    Returns:
+        The distinct words and how often each occurs.
     """
     usual: ByWalk | ByParts | BySteps
     if not callable(pipeline):
@@ -95,12 +107,12 @@ def count_words(
     else:
         usual = ByParts(pipeline) if apart_at_spaces else BySteps(pipeline)
     n_threads = thread_count(threads)
-    if devices and type(usual) is not BySteps:
+    if devices and isinstance(usual, ByWalk | ByParts):
         if memory is None:
-            return _by_devices(batches, usual, instead, n_threads, report, total, devices)
+            return _by_devices(batches, usual, fallback_for, n_threads, report, total, devices)
         return _in_turns(
             batches,
-            lambda some, report: _by_devices(some, usual, instead, n_threads, report, total, devices),
+            lambda some, report: _by_devices(some, usual, fallback_for, n_threads, report, total, devices),
             n_threads,
             report,
             memory,
@@ -108,35 +120,35 @@ def count_words(
     budget = None
     if memory is not None:
         n_threads, budget = table_budget(memory, n_threads)
-        budget //= 1 if instead is None else 2
+        budget //= 1 if fallback_for is None else 2
     with _Workers([Tallies(memory, budget) for _ in range(n_threads)], report, total) as workers:
         for batch in batches:
-            other = instead(batch) if instead else None
+            other = fallback_for(batch) if fallback_for else None
             workers.take(BySteps(other) if other else usual, batch)
         workers.finish()
     if memory is not None:
-        counted = [tally for own in workers.tallies for tally in own.values()]
+        counted = [tally for of_thread in workers.tallies for tally in of_thread.values()]
         return WordCounts.of_tallies(counted, memory, n_threads, report=report)
     return _collected(workers.tallies)
 
 
 class _Workers:
-    """Threads that count slices of batches, each into tables of its own."""
+    """Threads that count slices of batches, each thread into its own tables."""
 
     def __init__(self, tallies: list[Tallies], report: Report | None, total: int | None) -> None:
         self.tallies = tallies
-        self._done, self._report, self._total = 0, report, total  # bytes that were handed out
+        self._done, self._report, self._total = 0, report, total  # _done: bytes of the slices handed out
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._taken = Semaphore(1)  # batches of which no slice waits, and one more: memory holds two batches
+        self._taken = Semaphore(1)  # batches without waiting slices, plus one: memory holds two batches
         self._number = itertools.count()
         self._pool = ThreadPoolExecutor(len(tallies))
-        self._work = [self._pool.submit(_work, self._jobs, own) for own in tallies]
+        self._work = [self._pool.submit(_work, self._jobs, of_thread) for of_thread in tallies]
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        with contextlib.suppress(Empty):  # after an error or Ctrl-C nobody begins another slice
+        with contextlib.suppress(Empty):  # after an error or Ctrl-C, no thread begins another slice
             while True:
                 self._jobs.get_nowait()
         for _ in self._work:
@@ -144,11 +156,11 @@ class _Workers:
         self._pool.shutdown()
 
     def next_position(self) -> int:
-        """The position of the first word of a slice, behind all that were given before."""
+        """Returns the position of the first word of a slice; it is larger than all positions of earlier slices."""
         return next(self._number) * POSITIONS
 
     def take(self, counter: Counter, batch: TextBatch) -> None:
-        """Hands out the slices of a batch, then waits until those of the batch before were taken."""
+        """Hands out the slices of a batch, then waits until threads have taken the slices of the batch before."""
         cuts = counter.cut(batch)
         for start, stop in itertools.pairwise(cuts):
             self._jobs.put(partial(counter.count, batch, start, stop, self.next_position()))
@@ -157,12 +169,13 @@ class _Workers:
         self.wait_for(lambda: self._taken.acquire(timeout=_LOOK_SECONDS))
 
     def handed_out(self, n_bytes: int) -> None:
+        """Reports that slices of `n_bytes` more have been handed out."""
         self._done += n_bytes
         if self._report:
             self._report("count", self._done, self._total)
 
     def wait_for(self, arrived: Callable[[], bool], others: Sequence[Future[Any]] = ()) -> None:
-        """Waits; raises what ended a thread meanwhile."""
+        """Waits until `arrived` returns True; raises the exception of a thread, or of `others`, that has failed."""
         while not arrived():
             for future in (*self._work, *others):
                 if future.done():
@@ -177,37 +190,50 @@ class _Workers:
 
 
 def _work(jobs: SimpleQueue[Job | None], tallies: Tallies) -> None:
-    """What each thread does: takes slices in order until there are no more, so that its positions only increase."""
+    """Runs in each thread: takes slices in order until None, so that the positions of its words only increase."""
     while (job := jobs.get()) is not None:
         job(tallies)
 
 
 class Counter(Protocol):
-    """How the words of a batch are counted: in slices, each by one thread."""
+    """A way to count the words of a batch: in slices, each of which one thread counts."""
 
     def cut(self, batch: TextBatch) -> list[int]:
-        """The bytes of the batch where slices begin, and where the last one ends."""
+        """Returns the bytes of the batch at which slices begin, and the byte at which the last slice ends."""
+        ...
 
     def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
-        """Adds the words of bytes start:stop to a thread's tallies; `position` orders them among those of all slices."""
+        """Adds the words of the bytes start:stop to the tallies of a thread.
+
+        position: the position of the first word; positions order the words of all slices.
+        """
+        ...
 
 
 class Walker(Counter, Protocol):
-    """A counter that begins with a walk over the raw text, which CUDA devices can take."""
+    """A counter that begins with a walk over the raw text, which CUDA devices can do as well."""
 
-    automaton: Automaton
+    @property
+    def automaton(self) -> Automaton:
+        """The automaton of the walk."""
+        ...
+
+    @property
+    def byte_level(self) -> bool:
+        """True if the bytes that the walk finds stand for characters of the ByteLevel alphabet."""
+        ...
 
     def count_raw(self, batch: TextBatch, position: int, table: WordTable) -> WordTable:
-        """Adds what the walk alone finds in a batch. A byte i has a position of at most `position` + 2 * i."""
+        """Adds the matches of the walk in a batch to a table; byte i has a position of at most `position` + 2 * i."""
+        ...
 
     def words(self, found: TextBatch) -> Pieces | None:
-        """The words of what the walk found; None if these are the words, with `byte_level`."""
-
-    byte_level: bool
+        """Returns the words of the matches of the walk; None if the matches are the words."""
+        ...
 
 
 class ByWalk:
-    """One walk over the raw text."""
+    """Counts by one walk over the raw text, whose matches are the words."""
 
     def __init__(self, plan: SplitPlan) -> None:
         from gputok.kernels.cpu.walk import prepare
@@ -216,11 +242,13 @@ class ByWalk:
         self._walk = prepare(plan.automaton)
 
     def cut(self, batch: TextBatch) -> list[int]:
+        """Returns the bytes at which slices begin, and the byte at which the last slice ends."""
         from gputok.kernels.cpu.walk import slice_text
 
-        return slice_text(batch.data, batch.offsets, WALK_BYTES, self._walk)
+        return slice_text(batch.data, batch.offsets, WALK_BYTES, self._walk).tolist()
 
     def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
+        """Adds the words of a slice to the tallies of a thread."""
         from gputok.kernels.cpu.count_words import count_words as count_text
 
         tally = tallies[self.byte_level]
@@ -230,31 +258,35 @@ class ByWalk:
         )
 
     def count_raw(self, batch: TextBatch, position: int, table: WordTable) -> WordTable:
+        """Adds the words of a batch to a table."""
         from gputok.kernels.cpu.count_words import count_words as count_text
 
         return count_text(batch.data, batch.offsets, position, self._walk, table)
 
     def words(self, found: TextBatch) -> Pieces | None:
-        return None
+        """Returns None: the matches of the walk are the words."""
 
 
 class BySteps:
-    """Whole documents by any function that maps them to their words."""
+    """Counts by any function that maps whole documents to their words."""
 
     def __init__(self, pipeline: Callable[[Pieces], Pieces]) -> None:
         self._pipeline = pipeline
 
     def cut(self, batch: TextBatch) -> list[int]:
-        wanted = np.arange(batch.offsets[0], batch.offsets[-1], PIPELINE_BYTES)
-        ends = batch.offsets[np.searchsorted(batch.offsets, wanted)]
+        """Returns the bytes at which slices of whole documents begin, and the byte at which the last slice ends."""
+        aims: Positions = np.arange(int(batch.offsets[0]), int(batch.offsets[-1]), PIPELINE_BYTES)
+        ends = batch.offsets[np.searchsorted(batch.offsets, aims)]
         return np.unique(np.append(ends, batch.offsets[-1])).tolist()
 
     def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
+        """Adds the words of a slice to the tallies of a thread."""
         first, last = np.searchsorted(batch.offsets, (start, stop))  # empty documents have no words
         words = self.words(TextBatch(batch.data[start:stop], batch.offsets[first : last + 1] - start))
         self._add(words, np.ones(words.n_pieces, np.int64), position, tallies)
 
     def words(self, found: TextBatch) -> Pieces:
+        """Returns the words of documents, or of parts of documents."""
         return self._pipeline(Pieces.from_batch(found))
 
     def _add(self, words: Pieces, counts: Counts, position: int, tallies: Tallies) -> None:
@@ -267,29 +299,37 @@ class BySteps:
 
 
 class ByParts(BySteps):
-    """One walk counts the parts of a slice; what the pipeline makes of each counts as often as the part does."""
+    """Counts the parts between spaces by one walk, and cuts each distinct part into words only once.
 
-    byte_level = False  # of parts
+    A word counts as often as the part that it is in.
+    """
+
+    byte_level = False  # parts are text
 
     def __init__(self, pipeline: Callable[[Pieces], Pieces]) -> None:
         from gputok.automaton import compile_pattern
         from gputok.kernels.cpu.walk import prepare
 
         super().__init__(pipeline)
-        self.automaton = compile_pattern(SPACE_PREFIXED_RUN)
-        self._walk = prepare(self.automaton)
+        automaton = compile_pattern(SPACE_PREFIXED_RUN)
+        assert isinstance(automaton, tuple)  # this pattern never needs backtracking
+        self.automaton: Automaton = automaton
+        self._walk = prepare(automaton)
 
     def cut(self, batch: TextBatch) -> list[int]:
+        """Returns the bytes at which slices begin, and the byte at which the last slice ends."""
         from gputok.kernels.cpu.walk import slice_text
 
-        return slice_text(batch.data, batch.offsets, PART_BYTES, self._walk)
+        return slice_text(batch.data, batch.offsets, PART_BYTES, self._walk).tolist()
 
     def count_raw(self, batch: TextBatch, position: int, table: WordTable) -> WordTable:
+        """Adds the parts of a batch to a table."""
         from gputok.kernels.cpu.count_words import count_words as count_text
 
         return count_text(batch.data, batch.offsets, position, self._walk, table)
 
     def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
+        """Adds the words of a slice to the tallies of a thread."""
         from gputok.kernels.cpu.count_words import count_words as count_text
         from gputok.kernels.cpu.count_words import distinct_words
         from gputok.kernels.cpu.word_table import new_table
@@ -301,31 +341,31 @@ class ByParts(BySteps):
 
 
 def _collected(tallies: list[Tallies]) -> WordCounts:
-    """The counts of all workers; if only some words are byte-level, all are written out."""
+    """Adds up the tallies of all threads; if some words are byte-level and others are not, all are written out."""
     from gputok.kernels.cpu.count_words import distinct_words
 
-    kinds = sorted({byte_level for own in tallies for byte_level in own})
-    counts = [
-        WordCounts(*distinct_words([own[kind].table for own in tallies if kind in own], len(tallies)), kind)
-        for kind in kinds
-    ]
+    kinds = sorted({byte_level for of_thread in tallies for byte_level in of_thread})
+    counts: list[WordCounts] = []
+    for kind in kinds:
+        tables = [of_thread[kind].table for of_thread in tallies if kind in of_thread]
+        counts.append(WordCounts(*distinct_words(tables, len(tallies)), kind))
     return counts[0] if len(counts) == 1 else WordCounts.merge(counts)
 
 
 def _by_devices(
     batches: Iterable[TextBatch],
     counter: Walker,
-    instead: Callable[[TextBatch], Callable[[Pieces], Pieces] | None] | None,
+    fallback_for: Callable[[TextBatch], Callable[[Pieces], Pieces] | None] | None,
     n_threads: int,
     report: Report | None,
     total: int | None,
     devices: Sequence[Any],
 ) -> WordCounts:
-    """The words of all batches: devices count those for which `instead` gives nothing, threads the others."""
+    """Counts the words of all batches: threads those for which `fallback_for` returns a function, devices the others."""
     with _Workers([Tallies(None, None) for _ in range(n_threads)], report, total) as workers:
         with _Devices(devices, counter, workers) as counting:
             for batch in batches:
-                if other := instead(batch) if instead else None:
+                if other := fallback_for(batch) if fallback_for else None:
                     counting.flush()
                     workers.take(BySteps(other), batch)
                 else:
@@ -342,7 +382,7 @@ def _in_turns(
     report: Report | None,
     memory: MemoryLimit,
 ) -> WordCounts:
-    """The words of all batches within a limit: of as many at a time as the limit has room for, then spilled."""
+    """Counts the words of all batches within a limit: of as many batches at a time as fit, whose words are then spilled."""
     tallies, done, is_last = Tallies(memory, table_budget(memory, 1)[1] // 2), 0, False
     batches = iter(batches)
 
@@ -367,16 +407,16 @@ def _in_turns(
 
 
 class _Found(NamedTuple):
-    """What a walk found: distinct words or parts."""
+    """Distinct matches of a walk: words or parts."""
 
-    data: np.ndarray  # uint8[n]
-    offsets: np.ndarray  # int64[words + 1], into data
-    counts: np.ndarray  # int64[words]
-    first: np.ndarray  # int64[words], ascending: where each occurs first
+    data: Bytes  # uint8[n_bytes]
+    offsets: Positions  # int64[n_words + 1], into data
+    counts: Counts  # int64[n_words]
+    first: Positions  # int64[n_words], ascending, the position of the first occurrence of each
 
     @classmethod
     def of(cls, table: WordTable) -> Self:
-        """What a table of the CPU has, without the ends of documents."""
+        """Copies the matches from a table of the CPU, without the ends of documents."""
         from gputok.kernels.cpu.count_words import counts
         from gputok.kernels.cpu.rewrite import gather
         from gputok.kernels.cpu.walk import END_OF_TEXT
@@ -392,8 +432,8 @@ class _Found(NamedTuple):
 class _Devices:
     """CUDA devices, each of which takes the next group of batches when it is free.
 
-    Batches are read small, by many threads, and put together in pinned memory. For each device one group waits, one is
-    copied and one is counted, whatever the number of threads.
+    Small batches, which many threads read, are joined to groups in pinned memory. For each device, one group waits, one is
+    copied and one is counted, for any number of threads.
     """
 
     def __init__(self, devices: Sequence[Any], counter: Walker, workers: _Workers) -> None:
@@ -402,7 +442,7 @@ class _Devices:
         self._held_bytes = 0
         self._groups: SimpleQueue[Any] = SimpleQueue()
         self._room = Semaphore(self._n)  # groups that may wait
-        self._stopped, self._said = Event(), Event()
+        self._stopped, self._warned = Event(), Event()
         self._pool = ThreadPoolExecutor(self._n)
         self._work = [self._pool.submit(self._count_on, device) for device in devices]
 
@@ -414,6 +454,7 @@ class _Devices:
         self._pool.shutdown()
 
     def take(self, batch: TextBatch) -> None:
+        """Adds a batch to the group; hands out the group if it is large enough."""
         from gputok.kernels.cuda import device
 
         self._held.append(batch)
@@ -422,7 +463,7 @@ class _Devices:
             self.flush()
 
     def flush(self) -> None:
-        """Hands out the batches that are held, as one group."""
+        """Hands out the batches of the group."""
         from gputok.kernels.cuda.count_words import Batch
 
         if not self._held:
@@ -440,7 +481,7 @@ class _Devices:
         self._workers.handed_out(group.n_bytes)
 
     def finish(self) -> list[_Found]:
-        """What each device found, and the CPU in its stead."""
+        """Waits for all devices; returns the matches that each of them counted, and those that the CPU counted for it."""
         self.flush()
         for _ in self._work:
             self._groups.put(None)
@@ -454,12 +495,12 @@ class _Devices:
         left = new_table()
 
         def leave(batch: Batch, reason: Exception) -> None:
-            """Counts, on the CPU, what the device can't count."""
+            """Counts a batch that the device can't count, on the CPU."""
             nonlocal left
             text = TextBatch(np.concatenate(batch.text), batch.offsets)
             left = self._counter.count_raw(text, batch.position, left)
-            if not self._said.is_set():
-                self._said.set()
+            if not self._warned.is_set():
+                self._warned.set()
                 warnings.warn(f"some text is counted on the CPU: {reason}", stacklevel=2)
 
         automaton = self._counter.automaton
@@ -472,62 +513,62 @@ class _Devices:
             yield group
 
     def _stop(self) -> None:
-        """Wakes every thread that waits for a group: no more will come."""
+        """Wakes all threads that wait for a group, since there are no more."""
         self._stopped.set()
         for _ in range(self._n):
             self._groups.put(None)
 
 
 def _in_order(found: list[_Found], counter: Walker, workers: _Workers) -> WordCounts:
-    """The words that devices found, and those that threads counted, in order of first occurrence."""
-    found = [one for one in found if len(one.counts)]
+    """Adds up the words of devices and of threads, in order of first occurrence."""
+    found = [each for each in found if len(each.counts)]
     in_threads = any(workers.tallies)
     if isinstance(counter, ByWalk) and len(found) == 1 and not in_threads:
         return WordCounts(found[0].data, found[0].offsets, found[0].counts, counter.byte_level)
-    bases = np.cumsum([0, *(len(one.data) for one in found)])
-    ends = [
-        (one.offsets[:-1] + base, one.offsets[1:] + base) for one, base in zip(found, bases, strict=False)
-    ]
+    bases = np.cumsum([0, *(len(each.data) for each in found)])[:-1].tolist()
     none = np.zeros(0, np.int64)
-    data = np.concatenate([one.data for one in found] or [np.zeros(0, np.uint8)])
-    start, end = (np.concatenate([none, *(pair[i] for pair in ends)]) for i in (0, 1))
-    counts, first = (np.concatenate([none, *(one[i] for one in found)]) for i in (2, 3))
+    data = np.concatenate([np.zeros(0, np.uint8), *(each.data for each in found)])
+    start = np.concatenate([none, *(each.offsets[:-1] + n for each, n in zip(found, bases, strict=True))])
+    end = np.concatenate([none, *(each.offsets[1:] + n for each, n in zip(found, bases, strict=True))])
+    counts = np.concatenate([none, *(each.counts for each in found)])
+    first = np.concatenate([none, *(each.first for each in found)])
     order = np.argsort(first)
     columns = start[order], end[order], counts[order], first[order]
     return _collected([*workers.tallies, _entered(data, *columns, counter, len(workers.tallies))])
 
 
 def _entered(
-    data: np.ndarray,
-    start: np.ndarray,
-    end: np.ndarray,
-    counts: np.ndarray,
-    first: np.ndarray,
+    data: Bytes,
+    start: Positions,
+    end: Positions,
+    counts: Counts,
+    first: Positions,
     counter: Walker,
     n_threads: int,
 ) -> Tallies:
-    """Tallies of the words of what walks found, data[start[i]:end[i]], in order of `first`."""
+    """Returns tallies of the words of the matches data[start[i]:end[i]]; first: ascending, their first occurrences."""
     from gputok.kernels.cpu.count_words import count_pieces
     from gputok.kernels.cpu.rewrite import gather
     from gputok.kernels.cpu.word_table import N_WORDS
 
     tallies = Tallies(None, None)
-    place: dict[bool, list[np.ndarray]] = {}  # `first` of each piece that was entered
+    place: dict[bool, list[Positions]] = {}  # `first` of each piece that was entered
 
-    def enter(byte_level: bool, text: np.ndarray, *columns: np.ndarray) -> None:
-        pieces_start, pieces_end, count, where = columns
+    def enter(
+        byte_level: bool, text: Bytes, start: Positions, end: Positions, counts: Counts, first: Positions
+    ) -> None:
         position = sum(map(len, place.setdefault(byte_level, [])))
         tally = tallies[byte_level]
-        tally.table = count_pieces(text, pieces_start, pieces_end, count, position, tally.table)
-        place[byte_level].append(where)
+        tally.table = count_pieces(text, start, end, counts, position, tally.table)
+        place[byte_level].append(first)
 
-    def words(a: int, b: int) -> tuple[int, int, Pieces]:
+    def words(a: int, b: int) -> tuple[int, int, Pieces | None]:
         return a, b, counter.words(TextBatch(*gather(data, start[a:b], end[a:b])))
 
     if isinstance(counter, ByWalk):
         enter(counter.byte_level, data, start, end, counts, first)
     else:
-        step = 1 << 16  # parts: some hundred thousand bytes
+        step = 1 << 16  # parts, which have some hundred thousand bytes
         slices = [(at, min(at + step, len(start))) for at in range(0, len(start), step)]
         for a, b, pieces in run(words, slices, n_threads):
             each = np.diff(pieces.rows)

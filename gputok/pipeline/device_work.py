@@ -1,8 +1,8 @@
-"""What of a tokenizer's work runs on a CUDA device, and what on the CPU instead."""
+"""Explains which stages of a tokenizer run on a CUDA device, and which on the CPU."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gputok.pipeline.encode_corpus import ByDevice
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 def device_work(pipeline: Pipeline) -> dict[str, str]:
-    """Says for each stage of a tokenizer where it runs if a CUDA device is asked for.
+    """Explains for each stage of a tokenizer where it runs if a CUDA device is requested.
 
     Args:
-        pipeline: The parts of the tokenizer, as `Tokenizer.pipeline` has them.
+        pipeline: the parts of the tokenizer (`Tokenizer.pipeline`).
 
     Returns:
-        "count words", "merge" and "encode", each with a sentence for a person.
+        A sentence for each of "count words", "merge" and "encode".
 
     Example:
         >>> from gputok import Tokenizer, models
@@ -38,7 +38,7 @@ def _counting(pipeline: Pipeline) -> str:
 
 
 def _merging(pipeline: Pipeline) -> str:
-    model = pipeline.model
+    model: Any = pipeline.model
     if type(model).__name__ != "BPE":
         return f"on the CPU: only BPE is trained on a GPU, not {type(model).__name__}"
     if model.continuing_subword_prefix or model.end_of_word_suffix:

@@ -1,64 +1,73 @@
-"""Encoding many texts at once: one set of arrays for each slice of a batch, objects only at the end."""
+"""Encodes many texts at once, with one set of arrays for each slice of a batch; objects are made only at the end."""
 
 from __future__ import annotations
 
 import functools
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import numpy as np
 
 from gputok.encoding.encoding import Encoding, views
 from gputok.encoding.rows import Rows, merge, padded
+from gputok.fields import is_list
 from gputok.kernels.threads import run, thread_count
 from gputok.pipeline.tokenize import encode_documents
 from gputok.processors import process_one, process_rows
 from gputok.text.pieces import TextBatch
-from gputok.types import Array
 
 if TYPE_CHECKING:
     from gputok.pipeline.limits import Padding
     from gputok.pipeline.pipeline import Pipeline
+    from gputok.types import Positions, Positions32
 
 Given = tuple[Any, ...]
-"""What to encode: a text or a pair of texts; each a string, or with `is_pretokenized` a list of words."""
+"""An input: one text or two, each a string, or, with `is_pretokenized`, a list of words."""
 
-SLICE = 1 << 18  # characters that a thread encodes at a time: enough to make NumPy's overhead small
+SLICE = 1 << 18  # characters that a thread encodes at a time, so many that NumPy's overhead is small
 
 
-# -- checking what users pass
+# -- checks of the inputs
 
 
 def check_sequence(sequence: Any, is_pretokenized: bool) -> str | list[str]:
-    """One text, as a string or as a list of words."""
+    """Returns one text, as a string or as a list of words; raises TypeError for any other object."""
     if not is_pretokenized:
         if not isinstance(sequence, str):
             raise TypeError(f"TextInputSequence must be str, not {type(sequence).__name__}")
         return sequence
-    words = sequence.tolist() if isinstance(sequence, np.ndarray) and sequence.ndim == 1 else sequence
-    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+    words = _without_array(sequence)
+    if not is_list(words) or not all(isinstance(word, str) for word in words):
         raise TypeError(
             "PreTokenizedInputSequence must be Union[List[str], Tuple[str]]: with is_pretokenized=True"
         )
     return list(words)
 
 
+def _without_array(sequence: Any) -> Any:
+    return sequence.tolist() if isinstance(sequence, np.ndarray) and sequence.ndim == 1 else sequence
+
+
 def check_inputs(inputs: Any, is_pretokenized: bool) -> list[Given]:
-    """Many texts, or pairs of texts."""
-    if isinstance(inputs, str) or not isinstance(inputs, Sequence | np.ndarray):
+    """Returns texts and pairs of texts; raises TypeError for any other object."""
+    if not _are_many(inputs):
         raise TypeError(f"expected a list of texts, not {type(inputs).__name__}")
     if not is_pretokenized and set(map(type, inputs)) == {str}:
         return [(text,) for text in inputs]
     return [_check_input(item, is_pretokenized) for item in inputs]
 
 
+def _are_many(inputs: Any) -> TypeGuard[Sequence[Any]]:
+    return isinstance(inputs, Sequence | np.ndarray) and not isinstance(inputs, str)
+
+
 def _check_input(item: Any, is_pretokenized: bool) -> Given:
     try:
         return (check_sequence(item, is_pretokenized),)
     except TypeError:
-        if isinstance(item, list | tuple) and len(item) == 2:
-            return tuple(check_sequence(one, is_pretokenized) for one in item)
+        if is_list(item) and len(item) == 2:
+            return tuple(check_sequence(sequence, is_pretokenized) for sequence in item)
     if is_pretokenized:
         raise TypeError(
             "PreTokenizedEncodeInput must be Union[PreTokenizedInputSequence, "
@@ -76,11 +85,11 @@ def _check_input(item: Any, is_pretokenized: bool) -> Given:
 class _Part(NamedTuple):
     """Finished encodings of some of the inputs."""
 
-    inputs: Array  # int64[m], which
-    rows: list[Rows]  # in parts, which lie side by side in each row
-    overflow: list[Rows]  # what truncation cut off, likewise
-    owner: Array  # int64[k], the row that each overflowing part belongs to
-    others: dict[int, Encoding]  # input -> encoding, where parts of a pair had to be combined
+    inputs: Positions  # int64[m], the numbers of the inputs
+    rows: list[Rows]  # in parts, which follow each other in each row
+    overflow: list[Rows]  # the tokens that truncation cut off, likewise
+    owner: Positions  # int64[k], the row that each overflowing part belongs to
+    others: dict[int, Encoding]  # input -> encoding, of the pairs whose overflowing parts had to be combined
 
 
 def encode(
@@ -92,20 +101,25 @@ def encode(
     offsets: bool,
     threads: int | None = None,
 ) -> list[Encoding]:
-    """Encodes texts and pairs of texts, in slices over threads."""
+    """Encodes texts and pairs of texts, in slices by several threads; the encodings are in the order of the inputs.
+
+    offsets: computes all columns; without it, only ids. threads: None: all cores.
+    """
     slices = [(first, inputs[first:last]) for first, last in _slices(inputs, is_pretokenized)]
-    # A short text is work for one, and asking for the number of cores would take a tenth of its time.
+    # One thread encodes a short text: asking for the number of cores would take a tenth of its time.
     short = threads is None and len(slices) == 1 and sum(map(len, inputs[0])) <= SLICE
     n_threads = 1 if short else thread_count(threads)
     task = functools.partial(_encode_slice, pipeline, is_pretokenized, add_special_tokens, offsets, n_threads)
-    parts = [part for found in run(task, slices, n_threads) for part in found]
+    parts: list[_Part] = [part for found in run(task, slices, n_threads) for part in found]
     if pipeline.padding is not None:
         parts = _pad(parts, pipeline.padding)
     encodings: list[Any] = [None] * len(inputs)
     for part in parts:
-        at, overflowing = part.inputs.tolist(), None
-        if len(part.owner):
-            texts = [inputs[at[owner]] for owner in part.owner.tolist()]
+        at: list[int] = part.inputs.tolist()
+        owners: list[int] = part.owner.tolist()
+        overflowing = None
+        if owners:
+            texts = [inputs[at[owner]] for owner in owners]
             cut_off = views(merge(part.overflow), texts)
             edges = np.searchsorted(part.owner, np.arange(len(at) + 1)).tolist()
             overflowing = [cut_off[first:last] for first, last in itertools.pairwise(edges)]
@@ -118,15 +132,16 @@ def encode(
 
 
 def _slices(inputs: list[Given], is_pretokenized: bool) -> list[tuple[int, int]]:
+    """Divides the inputs into consecutive ranges of about SLICE characters."""
     if is_pretokenized:
-        sizes = [sum(len(word) + 1 for one in given for word in one) for given in inputs]
+        sizes = [sum(len(word) + 1 for sequence in given for word in sequence) for given in inputs]
     else:
         sizes = [sum(map(len, given)) for given in inputs]
     if sum(sizes) <= SLICE:
         return [(0, len(inputs))] if inputs else []
     total = np.cumsum(sizes)
-    cuts = {0, *np.searchsorted(total, np.arange(SLICE, total[-1], SLICE)).tolist(), len(inputs)}
-    return list(itertools.pairwise(sorted(cuts)))
+    inner: list[int] = np.searchsorted(total, np.arange(SLICE, int(total[-1]), SLICE)).tolist()
+    return list(itertools.pairwise(sorted({0, *inner, len(inputs)})))
 
 
 def _encode_slice(
@@ -138,19 +153,21 @@ def _encode_slice(
     base: int,
     inputs: list[Given],
 ) -> list[_Part]:
-    sequences = [one for given in inputs for one in given]
-    texts = [word for one in sequences for word in one] if is_pretokenized else sequences
+    """Encodes the inputs of a slice; base: the number of the first input. Returns single texts and pairs separately."""
+    sequences = [sequence for given in inputs for sequence in given]
+    texts = [word for sequence in sequences for word in sequence] if is_pretokenized else sequences
     batch = TextBatch.from_strings(texts)
-    is_long = len(batch.data) > 8 * SLICE  # a long text is work for all threads
-    cut = {"threads": threads, "slice_bytes": SLICE} if is_long else {}
-    rows = encode_documents(pipeline, batch, offsets=offsets, **cut)
+    if len(batch.data) > 8 * SLICE:  # a long text, which all threads encode
+        rows = encode_documents(pipeline, batch, offsets=offsets, threads=threads, slice_bytes=SLICE)
+    else:
+        rows = encode_documents(pipeline, batch, offsets=offsets)
     if is_pretokenized:
-        rows = _join_words(rows, np.array([len(one) for one in sequences], np.int64), offsets)
+        rows = _join_words(rows, np.array([len(words) for words in sequences], np.int64), offsets)
     if len(sequences) == len(inputs):  # no pairs
         return [_finish(pipeline, np.arange(base, base + len(inputs)), [rows], add_special_tokens)]
     n_sequences = np.array([len(given) for given in inputs])
     start = np.cumsum(n_sequences) - n_sequences
-    parts = []
+    parts: list[_Part] = []
     for n in (1, 2):
         chosen = np.flatnonzero(n_sequences == n)
         if len(chosen):
@@ -159,23 +176,29 @@ def _encode_slice(
     return parts
 
 
-def _join_words(rows: Rows, n_words: Array, offsets: bool) -> Rows:
-    """Rows of words as rows of texts; a word's index in its text is the index of its tokens' word."""
+def _join_words(rows: Rows, n_words: Positions, offsets: bool) -> Rows:
+    """Joins rows of words to rows of texts; n_words: int64[n_texts].
+
+    The column `words` becomes the index of the word in its text.
+    """
     ends = np.cumsum(n_words)
     edges = np.concatenate([rows.first[:1], rows.last]) if len(rows.last) else np.zeros(1, np.int64)
     joined = Rows(rows.columns, edges[ends - n_words], edges[ends], rows.spelling, rows.texts)
     if not offsets:
         return joined
 
-    def words() -> Array:
+    def words() -> Positions32:
         index = np.arange(len(rows.first)) - np.repeat(ends - n_words, n_words)
         return np.repeat(index.astype(np.int32), rows.lengths)
 
     return joined.replace(words=words)
 
 
-def _finish(pipeline: Pipeline, inputs: Array, sequences: list[Rows], add_special_tokens: bool) -> _Part:
-    """Step 4: truncation and the post-processor, for many texts, or many pairs."""
+def _finish(pipeline: Pipeline, inputs: Positions, sequences: list[Rows], add_special_tokens: bool) -> _Part:
+    """Step 4: truncation and the post-processor, for many texts (one of `sequences`) or pairs (two).
+
+    inputs: int64[m], the numbers of the inputs.
+    """
     processor, truncation = pipeline.post_processor, pipeline.truncation
     if truncation is None:
         return _Part(inputs, process_rows(processor, sequences, add_special_tokens), *_NO_OVERFLOW, {})
@@ -196,7 +219,7 @@ def _finish(pipeline: Pipeline, inputs: Array, sequences: list[Rows], add_specia
             return _Part(inputs, rows, *_NO_OVERFLOW, {})
         return _Part(inputs, rows, process_rows(processor, [overflow], add_special_tokens, True), owner, {})
     combined = np.unique(np.concatenate([owner for _, _, owner in cut]))
-    others = {}
+    others: dict[int, Encoding] = {}
     for row in combined.tolist():
         first, second = (
             Encoding.of(rows, row, [Encoding.of(over, int(k)) for k in np.flatnonzero(owner == row)])
@@ -208,20 +231,23 @@ def _finish(pipeline: Pipeline, inputs: Array, sequences: list[Rows], add_specia
     return _Part(inputs[simple], rows, *_NO_OVERFLOW, others)
 
 
-def _targets(lengths: list[Array], room: int, strategy: str) -> list[Array]:
-    """To how many tokens each sequence is cut, so that all together are at most `room`."""
-    total = sum(lengths)
+def _targets(lengths: list[Positions], room: int, strategy: str) -> list[Positions]:
+    """Returns to how many tokens each sequence is cut, so that an encoding has at most `room` tokens.
+
+    lengths: of the first sequences, and of the second sequences of pairs: int64[m] each, as the result.
+    """
     if room <= 0:
         return [np.zeros_like(length) for length in lengths]
-    excess = np.maximum(total - room, 0)
+    excess: Positions = np.maximum(_sum(lengths) - room, 0)
     if not excess.any():
         return lengths
     if strategy == "longest_first" and len(lengths) == 1:
         return [lengths[0] - excess]
     if strategy == "longest_first":
-        short = np.minimum(*lengths)
-        # The shorter one stays whole where it can; else both are cut to half, and the second of an odd room is longer.
-        long = np.where(short > room, short, np.maximum(short, room - short))
+        short: Positions = np.minimum(lengths[0], lengths[1])
+        # The shorter sequence stays whole if it can. Else each gets half of the room, the second sequence one token more if
+        # the room is odd.
+        long: Positions = np.where(short > room, short, np.maximum(short, room - short))
         halved = short + long > room
         short, long = np.where(halved, room // 2, short), np.where(halved, room // 2 + room % 2, long)
         swapped = lengths[0] > lengths[1]
@@ -241,7 +267,7 @@ def _targets(lengths: list[Array], room: int, strategy: str) -> list[Array]:
 
 
 def _pad(parts: list[_Part], padding: Padding) -> list[_Part]:
-    """Fills all encodings up to one length."""
+    """Pads all encodings to the same length."""
     length, multiple = padding.length, padding.pad_to_multiple_of
     if length is None:
         lengths = [int(_lengths(part.rows).max(initial=0)) for part in parts]
@@ -250,8 +276,8 @@ def _pad(parts: list[_Part], padding: Padding) -> list[_Part]:
         length += -length % multiple
     if length >= 1 << 31:
         raise ValueError(
-            f"padding to {length} tokens, by length={padding.length} and pad_to_multiple_of={multiple}: an encoding has "
-            "less than 2**31"
+            f"padding to {length} tokens, by length={padding.length} and pad_to_multiple_of={multiple}: an encoding must "
+            "have fewer than 2**31"
         )
     fill = padding.fill()
     for part in parts:
@@ -263,22 +289,27 @@ def _pad(parts: list[_Part], padding: Padding) -> list[_Part]:
     ]
 
 
-def _lengths(parts: list[Rows]) -> Array:
-    return sum(part.lengths for part in parts)
+def _lengths(parts: list[Rows]) -> Positions:
+    return _sum([part.lengths for part in parts])
+
+
+def _sum(lengths: list[Positions]) -> Positions:
+    return functools.reduce(np.add, lengths)
 
 
 def post_process(
     pipeline: Pipeline, encoding: Encoding, pair: Encoding | None, add_special_tokens: bool
 ) -> Encoding:
-    """Step 4 for one text or one pair."""
-    given = [encoding.__copy__()] if pair is None else [encoding.__copy__(), pair.__copy__()]
+    """Applies truncation, the post-processor and padding to an existing encoding, or to a pair."""
+    first, second = encoding.__copy__(), None if pair is None else pair.__copy__()
     if (truncation := pipeline.truncation) is not None:
         n_added = pipeline.num_special_tokens_to_add(pair is not None) if add_special_tokens else 0
-        lengths = [np.array([len(one)]) for one in given]
+        copies = [first] if second is None else [first, second]
+        lengths = [np.array([len(copy)]) for copy in copies]
         targets = _targets(lengths, truncation.room(n_added), truncation.strategy)
-        for one, target in zip(given, targets, strict=True):
-            one.truncate(int(target[0]), truncation.stride, truncation.direction)
-    finished = process_one(pipeline.post_processor, *given, *[None][: 2 - len(given)], add_special_tokens)
+        for copy, target in zip(copies, targets, strict=True):
+            copy.truncate(int(target[0]), truncation.stride, truncation.direction)
+    finished = process_one(pipeline.post_processor, first, second, add_special_tokens)
     if pipeline.padding is not None:
         part = _Part(_NO_OVERFLOW[1], _NO_OVERFLOW[0], *_NO_OVERFLOW, {0: finished})
         _pad([part], pipeline.padding)

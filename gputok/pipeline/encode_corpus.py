@@ -1,8 +1,8 @@
-"""Encoding a corpus into arrays: ids and where each document's begin, with no Python object for a token.
+"""Encodes a corpus into arrays: the ids, and where those of each document begin, without a Python object for each token.
 
-Where a tokenizer cuts text into words by one walk over it (byte-level ones mostly do), a word is encoded when it is
-first seen and looked up after that. Where its words end at spaces, so is what lies between them. Any other tokenizer
-takes its steps one after the other, on packed arrays.
+If a tokenizer cuts text into words by one walk over the text (as most byte-level tokenizers do), each word is encoded when
+it first occurs, and is looked up after that. If words end at spaces, the same is done with the parts between spaces. For
+any other tokenizer, all steps run one after the other, on packed arrays.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import queue
 import uuid
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -26,16 +26,19 @@ from gputok.text.pieces import SPACE_PREFIXED_RUN, Pieces, TextBatch, rewrite, s
 from gputok.types import Array
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
     from gputok.kernels import Automaton
     from gputok.pipeline.pipeline import Pipeline
     from gputok.pre_tokenizers import SplitPlan
     from gputok.progress import Report
 
 EncodeWords = Callable[[Array, Array, Array], tuple[Array, Array]]
+"""(data, start, end) -> the ids of the words data[start[i]:end[i]], and the rows int64[n_words + 1] in the ids."""
 
-UNIT_BYTES = 1 << 19  # of documents that a thread encodes at a time
-_NORMALIZING = 4  # threads that work on text before a device encodes it
-_UNITS_AHEAD = 4  # besides those at work: about what is encoded while the next batch is read
+UNIT_BYTES = 1 << 19  # of the documents that a thread encodes at a time
+_NORMALIZING = 4  # how many threads prepare text for devices
+_UNITS_AHEAD = 4  # how many units may wait: about as many as are encoded while the next batch is read
 
 
 def encode(
@@ -49,19 +52,29 @@ def encode(
     skip: int = 0,
     devices: Sequence[Any] = (),
 ) -> Iterator[TokenBatch]:
-    """Yields the ids of whole documents, in order, about a megabyte of text at a time.
+    """Encodes documents.
 
-    The ids of a document are those of `tokenizer.encode(document)`, without truncation and padding. Leaves out the first
-    `skip` documents. `report("encode", bytes, total)` is called for each batch that is yielded.
+    Args:
+        pipeline: the parts of the tokenizer.
+        batches: the documents.
+        add_special_tokens: adds the special tokens of the post-processor.
+        threads: how many threads to use; None: all cores.
+        report: called as report("encode", bytes, total) for each batch that is yielded.
+        total: the bytes of all documents, if known.
+        skip: how many documents at the start to leave out.
+        devices: CUDA devices (`backend.choose`). They encode many batches at a time if the tokenizer is one walk over
+            bytes and a BPE model; other tokenizers run on the CPU. The ids are the same.
 
-    devices: CUDA devices (`backend.choose`), which encode a whole batch at a time where the tokenizer is one walk over
-    bytes and a BPE model; others run on the CPU. The ids are the same.
+    Yields:
+        The ids of whole documents, in order, of about a megabyte of text at a time. The ids of a document are those of
+        `tokenizer.encode(document)` without truncation and padding.
 
-    >>> from gputok import Tokenizer, models, pre_tokenizers
-    >>> tokenizer = Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")]))
-    >>> [(ids, rows)] = encode(tokenizer.pipeline, [TextBatch.from_strings(["abb", "", "b"])])
-    >>> ids.tolist(), rows.tolist()
-    ([2, 1, 1], [0, 2, 2, 3])
+    Example:
+        >>> from gputok import Tokenizer, models, pre_tokenizers
+        >>> tokenizer = Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")]))
+        >>> [(ids, rows)] = encode(tokenizer.pipeline, [TextBatch.from_strings(["abb", "", "b"])])
+        >>> ids.tolist(), rows.tolist()
+        ([2, 1, 1], [0, 2, 2, 3])
     """
     n_threads = thread_count(threads)
     dtype = id_type(pipeline)
@@ -83,7 +96,10 @@ def encode(
         return TokenBatch(ids.astype(dtype, copy=False), rows)
 
     def units() -> Iterator[tuple[int, Callable[[Submit], Callable[[], TokenBatch]]]]:
-        """The bytes of each unit (and of what was left out before it), and what begins it: its end gives the ids."""
+        """Yields for each unit its bytes, with those left out before it, and a function that starts encoding it.
+
+        That function returns a function that waits and returns the ids.
+        """
         for n_before, batch in _after(batches, skip):
             for unit in engine.units(batch):
                 parts = _parts(pipeline, unit) if n_threads > 1 else None
@@ -94,15 +110,17 @@ def encode(
         if parts is None:
             return submit(lambda: finished(engine.encode(unit))).result
         work = [submit(engine.encode, part) for part in parts]
-        return lambda: finished(_joined(unit, parts, [one.result() for one in work]))
+        return lambda: finished(_join_parts(unit, parts, [future.result() for future in work]))
 
     def groups(on_device: ByDevice) -> Iterator[tuple[int, Callable[[Submit], Callable[[], TokenBatch]]]]:
-        """The same for a device, whose units are many batches."""
+        """Yields the same for a device, which encodes many batches at a time."""
         for n_bytes, group in on_device.groups(_after(batches, skip)):
-            work = partial(lambda group: finished(on_device.encode(_one(group))), group)
-            yield n_bytes, lambda submit, work=work: submit(work).result
+            yield n_bytes, partial(begin_group, on_device, group)
 
-    done = 0  # bytes that were encoded, now or in the run before
+    def begin_group(on_device: ByDevice, group: list[TextBatch], submit: Submit) -> Callable[[], TokenBatch]:
+        return submit(lambda: finished(on_device.encode(_concat_batches(group)))).result
+
+    done = 0  # bytes encoded so far, in this run or an earlier one
     if on_device:
         begun = in_order(groups(on_device), on_device.n_threads(n_threads), 0)
     else:
@@ -115,7 +133,7 @@ def encode(
 
 
 def _after(batches: Iterable[TextBatch], skip: int) -> Iterator[tuple[int, TextBatch]]:
-    """The documents after the first `skip` ones, and the bytes of those that were left out just before."""
+    """Yields batches of the documents after the first `skip`, each with the bytes of the documents left out before it."""
     n_bytes = 0
     for batch in batches:
         left_out = min(skip, batch.n_documents)
@@ -127,19 +145,20 @@ def _after(batches: Iterable[TextBatch], skip: int) -> Iterator[tuple[int, TextB
 
 
 def _units(batch: TextBatch) -> Iterator[TextBatch]:
-    """Parts of a batch, of whole documents, with offsets from 0."""
+    """Yields units of a batch: whole documents of about UNIT_BYTES, with offsets from 0."""
     data, offsets = batch
-    aims = np.arange(offsets[0] + UNIT_BYTES, offsets[-1], UNIT_BYTES)
-    cuts = dict.fromkeys([0, *np.searchsorted(offsets, aims).tolist(), batch.n_documents])
-    for first, last in itertools.pairwise(cuts):
+    aims = np.arange(int(offsets[0]) + UNIT_BYTES, int(offsets[-1]), UNIT_BYTES)
+    inner: list[int] = np.searchsorted(offsets, aims).tolist()
+    for first, last in itertools.pairwise(dict.fromkeys([0, *inner, batch.n_documents])):
         start, stop = offsets[first], offsets[last]
         yield TextBatch(data[start:stop], offsets[first : last + 1] - start)
 
 
 def _parts(pipeline: Pipeline, unit: TextBatch) -> list[TextBatch] | None:
-    """Parts of a unit that holds a long document, cut between words, for threads; None where it cannot or need not be.
+    """Cuts a unit with a long document between words, into parts for several threads.
 
-    Offsets stay those in the unit: a part has the documents, or the beginnings and ends of some, that lie in it.
+    The offsets of a part are positions in the unit; a part may contain parts of documents. Returns None if the unit is
+    short, or if it can't be cut in this way.
     """
     pre_tokenizer = pipeline.pre_tokenizer
     if len(unit.data) < 4 * UNIT_BYTES or pipeline.normalizer is not None or pre_tokenizer is None:
@@ -158,8 +177,10 @@ def _parts(pipeline: Pipeline, unit: TextBatch) -> list[TextBatch] | None:
     ]
 
 
-def _joined(unit: TextBatch, parts: list[TextBatch], found: list[tuple[Array, Array]]) -> tuple[Array, Array]:
-    """The ids of a unit, and its rows, from those of its parts."""
+def _join_parts(
+    unit: TextBatch, parts: list[TextBatch], found: list[tuple[Array, Array]]
+) -> tuple[Array, Array]:
+    """Returns the ids and rows of a unit from those of its parts."""
     starts = np.concatenate([part.offsets[:-1] for part in parts] + [unit.offsets[-1:]])
     n_before = np.cumsum([0, *(len(ids) for ids, _ in found)])
     rows = [rows[:-1] + n for (_, rows), n in zip(found, n_before[:-1], strict=True)]
@@ -168,91 +189,102 @@ def _joined(unit: TextBatch, parts: list[TextBatch], found: list[tuple[Array, Ar
 
 
 class Engine(Protocol):
-    """How a corpus is encoded: in units, each by one thread at a time."""
+    """A way to encode a corpus: in units, each of which one thread encodes."""
 
     def units(self, batch: TextBatch) -> Iterator[TextBatch]:
-        """Parts of a batch, of whole documents, with offsets from 0."""
+        """Yields units of a batch: whole documents, with offsets from 0."""
+        ...
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
-        """ids uint[t] and rows int64[n_documents + 1] of a unit, or of a part of one."""
+        """Returns the ids, uint16 or uint32[n_ids], and the rows, int64[n_documents + 1], of a unit or a part of a unit."""
+        ...
 
 
 class BySteps:
-    """Each step of the pipeline, one after the other, for all text."""
+    """Encodes by the steps of the pipeline, one after the other, for all text."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
 
     def units(self, batch: TextBatch) -> Iterator[TextBatch]:
+        """Yields units of a batch: whole documents, with offsets from 0."""
         return _units(batch)
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
+        """Returns the ids and rows of a unit or a part of a unit."""
         return self._encode(unit, added=True)
 
     def _encode(self, unit: TextBatch, *, added: bool) -> tuple[Array, Array]:
-        """added: look for added tokens."""
         pieces = self._pipeline.words(Pieces.from_batch(unit), added=added)
         tokens = tokenize(self._pipeline, pieces)
         return tokens.ids, tokens.rows[pieces.rows]
 
 
-class _Remembering:
-    """Text encoded by one walk over it, by as many threads at a time; the model is asked for new words only.
+class _CachedWalk:
+    """Encodes text by one walk, in any number of threads; the model encodes only words that a thread's cache lacks.
 
-    encode_words: (data, start, end) -> ids, rows. known: what is remembered, also for the next time; a list's pop and
-    append are atomic.
+    Args:
+        automaton: the automaton of the walk.
+        encode_words: encodes new words.
+        dtype: the type of the ids.
+        encoders: caches for threads, which later calls use again; pop and append of a list are atomic.
     """
 
     def __init__(
         self,
-        automaton: Automaton,
+        automaton: Any,
         encode_words: EncodeWords,
-        dtype: np.dtype,
-        known: list[Any],
+        dtype: np.dtype[Any],
+        encoders: list[Any],
     ) -> None:
         from gputok.kernels.cpu.walk import prepare
 
         self._walk, self._encode_words = prepare(automaton), encode_words
-        self._dtype, self._known = dtype, known
+        self._dtype, self._encoders = dtype, encoders
 
     def encode(self, data: Array, offsets: Array, token: Array | None) -> tuple[Array, Array]:
-        """The ids, and where those of each piece of the text end."""
+        """Returns the ids, and where those of each piece of the text end."""
         from gputok.kernels.cpu.encode_text import rounds as kernels
 
         try:
-            encoder = self._known.pop()
+            encoder = self._encoders.pop()
         except IndexError:
             encoder = kernels.Encoder(self._dtype, _most_lines())
         result = kernels.encode_text(data, offsets, token, self._walk, self._encode_words, encoder)
-        self._known.append(encoder)  # after an error it may hold words without ids, and is left
+        self._encoders.append(
+            encoder
+        )  # not after an exception, which may leave words without ids in the cache
         return result
 
 
 def _most_lines() -> int:
-    """How many lines the word cache of a thread may have: as many as GPUTOK_CACHE_MB (of 2**20 bytes) in the environment
-    holds, 96 by default. A cache begins with less than 1 MB, and grows with the number of different words."""
+    """Returns the largest number of lines of a thread's word cache: as many as fit into GPUTOK_CACHE_MB megabytes.
+
+    The environment variable is 24 (of 2**20 bytes) by default. A cache begins with less than 1 MB, and grows with the
+    number of different words. Raises ValueError if the variable is not a whole number.
+    """
     from gputok.kernels.cpu.encode_text.cache import BYTES_A_LINE, FIRST_LINES
 
-    given = os.environ.get("GPUTOK_CACHE_MB", "") or "96"
-    if not given.isdecimal() or len(given) > 9:
-        raise ValueError(f"GPUTOK_CACHE_MB must be a whole number of megabytes, not {given!r}")
-    n_lines = (int(given) << 20) // BYTES_A_LINE
+    megabytes = os.environ.get("GPUTOK_CACHE_MB", "") or "24"
+    if not megabytes.isdecimal() or len(megabytes) > 9:
+        raise ValueError(f"GPUTOK_CACHE_MB must be a whole number of megabytes, not {megabytes!r}")
+    n_lines = (int(megabytes) << 20) // BYTES_A_LINE
     return max(FIRST_LINES, 1 << n_lines.bit_length() >> 1)
 
 
 class ByWalk(BySteps):
-    """One walk over the text, where the pre-tokenizer is that."""
+    """Encodes by one walk over the text, if the pre-tokenizer is one walk."""
 
     def __init__(self, pipeline: Pipeline, plan: SplitPlan, dtype: np.dtype) -> None:
         super().__init__(pipeline)
         model, byte_level = pipeline.model, plan.byte_level
-        known = model._encoders.setdefault((byte_level, dtype), [])
+        encoders = model.encoders.setdefault((byte_level, dtype), [])
         encode_words = partial(model.encode_words, byte_level=byte_level)
-        self._text = _Remembering(plan.automaton, encode_words, dtype, known)
+        self._text = _CachedWalk(plan.automaton, encode_words, dtype, encoders)
 
     @classmethod
-    def of(cls, pipeline: Pipeline, dtype: np.dtype) -> Self | None:
-        """None where the tokenizer is more than that."""
+    def of(cls, pipeline: Pipeline, dtype: np.dtype[Any]) -> Self | None:
+        """Makes the engine; returns None if the pre-tokenizer is more than one walk, or the model is random."""
         pre_tokenizer = pipeline.pre_tokenizer
         plan = None if pre_tokenizer is None else pre_tokenizer.plan()
         if plan is None or pipeline.model.is_random:
@@ -260,33 +292,35 @@ class ByWalk(BySteps):
         return cls(pipeline, plan, dtype)
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
+        """Returns the ids and rows of a unit or a part of a unit."""
         pieces = _pieces(self._pipeline, unit)
-        if pieces.byte_level:  # by a normalizer: the pattern is for the characters that the bytes stand for
+        if (
+            pieces.byte_level
+        ):  # a normalizer made it so, and the pattern is for the characters that the bytes stand for
             return super().encode(unit)
         try:
             ids, ends = self._text.encode(*_packed(pieces), pieces.token)
         except ValueError:
             if pieces.token is None:
                 raise
-            return super().encode(
-                unit
-            )  # the text of an added token need not be of words that the model knows
+            # The walk also encodes the text of added tokens, whose words the model may not know
+            return super().encode(unit)
         return ids, ends[pieces.rows]
 
 
 class ByParts(BySteps):
-    """A walk that cuts before each space, and each step of the pipeline for parts that are new."""
+    """Encodes by a walk that cuts before each space; the steps of the pipeline run for new parts only."""
 
     def __init__(self, pipeline: Pipeline, dtype: np.dtype) -> None:
         from gputok.automaton import compile_pattern
 
         super().__init__(pipeline)
-        known = pipeline.kept.setdefault(("parts", dtype), [])
-        self._text = _Remembering(compile_pattern(SPACE_PREFIXED_RUN), self._encode_parts, dtype, known)
+        encoders = pipeline.kept.setdefault(("parts", dtype), [])
+        self._text = _CachedWalk(compile_pattern(SPACE_PREFIXED_RUN), self._encode_parts, dtype, encoders)
 
     @classmethod
-    def of(cls, pipeline: Pipeline, dtype: np.dtype) -> Self | None:
-        """None where a document's words are not those of its parts."""
+    def of(cls, pipeline: Pipeline, dtype: np.dtype[Any]) -> Self | None:
+        """Makes the engine; returns None if documents can't be cut before spaces, or the model is random."""
         if not pipeline.apart_at_spaces() or pipeline.model.is_random:
             return None
         return cls(pipeline, dtype)
@@ -297,6 +331,7 @@ class ByParts(BySteps):
         return self._encode(TextBatch(*gather(data, start, end)), added=False)
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
+        """Returns the ids and rows of a unit or a part of a unit."""
         pipeline = self._pipeline
         pieces = pipeline.added.extract(Pieces.from_batch(unit), normalized=False)
         if pipeline.normalizer is None:
@@ -304,30 +339,32 @@ class ByParts(BySteps):
         if pieces.token is None:
             return self._text.encode(*unit, None)
         if pipeline.pre_tokenizer is None or pipeline.pre_tokenizer.needs_alignment:
-            return super().encode(unit)  # what lies behind an added token isn't like a document
+            return super().encode(unit)  # text after an added token is not like the start of a document
         try:
             ids, ends = self._text.encode(*_packed(pieces), pieces.token)
-        except ValueError:  # the text of an added token need not be of words that the model knows
+        except (
+            ValueError
+        ):  # the walk also encodes the text of added tokens, whose words the model may not know
             return super().encode(unit)
         return ids, ends[pieces.rows]
 
 
 class ByLine(BySteps):
-    """A walk that cuts where no token of the model reaches across, if there is nothing else that cuts.
+    """Encodes by a walk that cuts text at places that no token of the model spans, if no pre-tokenizer cuts the text.
 
-    All that happens before is about spaces: each is written as `▁`, which the model does as well (`BPE.cuts`), and a text
-    gets one before it.
+    The normalizer and the pre-tokenizer may only write spaces as `▁`, as the walk itself does (`BPE.cuts`), and insert one
+    `▁` before a text.
     """
 
-    def __init__(self, pipeline: Pipeline, cuts: Automaton, before: str, dtype: np.dtype) -> None:
+    def __init__(self, pipeline: Pipeline, cuts: Automaton, before: str, dtype: np.dtype[Any]) -> None:
         super().__init__(pipeline)
         self._before = before
-        known = pipeline.model._encoders.setdefault(("cuts", dtype), [])
-        self._text = _Remembering(cuts, self._encode_words, dtype, known)
+        encoders = pipeline.model.encoders.setdefault(("cuts", dtype), [])
+        self._text = _CachedWalk(cuts, self._encode_words, dtype, encoders)
 
     @classmethod
-    def of(cls, pipeline: Pipeline, dtype: np.dtype) -> Self | None:
-        """Returns None if more happens to the text, or if the model's tokens leave no place to cut."""
+    def of(cls, pipeline: Pipeline, dtype: np.dtype[Any]) -> Self | None:
+        """Makes the engine; returns None if other things happen to the text, or if tokens leave no place to cut."""
         before = _space_before(pipeline)
         cuts = None if before is None or pipeline.model.is_random else pipeline.model.cuts
         return None if before is None or cuts is None else cls(pipeline, cuts, before, dtype)
@@ -341,6 +378,7 @@ class ByLine(BySteps):
         return self._pipeline.model.encode_words(written.data, written.start, written.end, byte_level=False)
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
+        """Returns the ids and rows of a unit or a part of a unit."""
         pieces = self._pipeline.added.extract(Pieces.from_batch(unit), normalized=False)
         if self._pipeline.normalizer is None:
             pieces = self._pipeline.added.extract(pieces, normalized=True)
@@ -360,10 +398,10 @@ class ByLine(BySteps):
 
 
 def _space_before(pipeline: Pipeline) -> str | None:
-    """Says before which texts a space is put, if nothing else happens to them than that spaces are written as `▁`.
+    """Returns which texts get a space inserted before them, if apart from that only spaces are written as `▁`.
 
-    "any": before each text between added tokens; "bare": if it doesn't begin with a space; "first": likewise, but only at
-    the start of a document; "none". None: something else happens.
+    "any": each text between added tokens; "bare": each that doesn't begin with a space; "first": the same, but only at the
+    start of a document; "none": no text. None: other things happen to texts.
     """
     normalizer, pre_tokenizer = pipeline.normalizer, pipeline.pre_tokenizer
     steps = [] if normalizer is None else getattr(normalizer, "normalizers", [normalizer])
@@ -379,7 +417,7 @@ def _space_before(pipeline: Pipeline) -> str | None:
     if len(forms) < len(steps) or forms not in ([], [written], [prefix, written]):
         return None
     if forms and any(token.normalized for token in pipeline.added.tokens.values()):
-        return None  # they are looked for in text in which the spaces are written
+        return None  # these tokens are looked for in text in which spaces are written as ▁
     before = "any" if prefix in forms else "none"
     if pre_tokenizer is None or not pre_tokenizer.in_files:
         return before if forms and pre_tokenizer is None else None
@@ -393,16 +431,19 @@ def _space_before(pipeline: Pipeline) -> str | None:
 
 
 class ByDevice:
-    """A large batch at a time by the CUDA device that is free; what none can encode goes to `on_cpu`."""
+    """Encodes large batches, each on the CUDA device that is free; `on_cpu` encodes batches that no device can encode."""
 
-    def __init__(self, pipeline: Pipeline, devices: Sequence[Any], on_cpu: Engine, dtype: np.dtype) -> None:
+    def __init__(
+        self, pipeline: Pipeline, devices: Sequence[Any], on_cpu: Engine, dtype: np.dtype[Any]
+    ) -> None:
         from gputok.kernels.cuda import encode_words, split
         from gputok.kernels.cuda.device import LANES
 
-        plan, tables = pipeline.pre_tokenizer.plan(), pipeline.model.byte_tables
+        plan: Any = None if pipeline.pre_tokenizer is None else pipeline.pre_tokenizer.plan()
+        tables = pipeline.model.byte_tables
         self._n_lanes = LANES * len(devices)
-        self._pipeline, self._on_cpu, self._dtype, self._said = pipeline, on_cpu, dtype, False
-        self._free: queue.SimpleQueue = queue.SimpleQueue()
+        self._pipeline, self._on_cpu, self._dtype, self._warned = pipeline, on_cpu, dtype, False
+        self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for device in devices:
             loaded = device, split.upload(device, plan.automaton), encode_words.upload(device, tables)
             for _ in range(LANES):
@@ -410,7 +451,7 @@ class ByDevice:
 
     @staticmethod
     def why_not(pipeline: Pipeline) -> str:
-        """Why a device can't encode the words of a tokenizer; "" if it can."""
+        """Returns why a device can't encode the words of a tokenizer, or "" if it can."""
         pre_tokenizer = pipeline.pre_tokenizer
         plan = None if pre_tokenizer is None else pre_tokenizer.plan()
         if plan is None:
@@ -425,25 +466,30 @@ class ByDevice:
         return encode_words.why_not(tables)
 
     def n_threads(self, n_cores: int) -> int:
-        """Two for each device, and some that normalize text; each has a group in memory, so that more cores change nothing."""
+        """Returns how many threads to use: two for each device, and some that normalize text.
+
+        Each thread has a group of batches in memory. More threads would not make encoding faster.
+        """
         return self._n_lanes + min(n_cores, _NORMALIZING)
 
     def groups(self, batches: Iterable[tuple[int, TextBatch]]) -> Iterator[tuple[int, list[TextBatch]]]:
-        """Batches that a device encodes at a time, and their bytes with those that were left out before."""
+        """Yields groups of batches that a device encodes together, each with its bytes and those left out before it."""
         from gputok.kernels.cuda import device
 
-        held, n_bytes, n_before = [], 0, 0
+        group: list[TextBatch] = []
+        n_bytes, n_before = 0, 0
         for n_left_out, batch in batches:
-            held.append(batch)
+            group.append(batch)
             n_before += n_left_out
             n_bytes += int(batch.offsets[-1] - batch.offsets[0])
             if n_bytes >= device.BATCH_BYTES:
-                yield n_before + n_bytes, held
-                held, n_bytes, n_before = [], 0, 0
-        if held:
-            yield n_before + n_bytes, held
+                yield n_before + n_bytes, group
+                group, n_bytes, n_before = [], 0, 0
+        if group:
+            yield n_before + n_bytes, group
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
+        """Returns the ids and rows of a unit."""
         from gputok.kernels.cuda import encode_text, split
 
         pieces = _pieces(self._pipeline, unit)
@@ -451,20 +497,23 @@ class ByDevice:
             return self._on_cpu.encode(unit)
         loaded = self._free.get()
         try:
-            device, *tables = loaded
-            ids, ends = encode_text.encode_text(device, *_packed(pieces), pieces.token, *tables, self._dtype)
-        except (MemoryError, split.TooLong) as error:  # of a single document
-            if not self._said:
+            device, automaton, tables = loaded
+            data, offsets = _packed(pieces)
+            ids, ends = encode_text.encode_text(
+                device, data, offsets, pieces.token, automaton, tables, self._dtype
+            )
+        except (MemoryError, split.TooLong) as error:  # raised only for a single document
+            if not self._warned:
                 warnings.warn(f"some text is encoded on the CPU: {error}", stacklevel=2)
-            self._said = True
+            self._warned = True
             return self._on_cpu.encode(unit)
         finally:
             self._free.put(loaded)
         return ids, ends[pieces.rows]
 
 
-def _one(batches: list[TextBatch]) -> TextBatch:
-    """Batches side by side."""
+def _concat_batches(batches: list[TextBatch]) -> TextBatch:
+    """Concatenates batches."""
     if len(batches) == 1 and batches[0].offsets[0] == 0:
         return batches[0]
     text = [batch.data[batch.offsets[0] : batch.offsets[-1]] for batch in batches]
@@ -474,7 +523,7 @@ def _one(batches: list[TextBatch]) -> TextBatch:
 
 
 def _pieces(pipeline: Pipeline, unit: TextBatch) -> Pieces:
-    """Documents normalized, with added tokens as pieces of their own."""
+    """Makes the added tokens in documents pieces of their own, and normalizes the other pieces."""
     pieces = pipeline.added.extract(Pieces.from_batch(unit), normalized=False)
     if pipeline.normalizer is not None:
         pieces = pipeline.normalizer.apply(pieces)
@@ -482,16 +531,16 @@ def _pieces(pipeline: Pipeline, unit: TextBatch) -> Pieces:
 
 
 def _packed(pieces: Pieces) -> tuple[Array, Array]:
-    """The text of pieces side by side, and their offsets in it; without a copy where they are that already."""
+    """Returns the text of pieces without gaps, and their offsets in it; copies the text only if it has gaps."""
     from gputok.kernels.cpu.rewrite import gather
 
     data, start, end = pieces.data, pieces.start, pieces.end
-    side_by_side = len(start) > 0 and np.array_equal(start[1:], end[:-1])
-    return (data, np.append(start, end[-1])) if side_by_side else gather(data, start, end)
+    contiguous = len(start) > 0 and np.array_equal(start[1:], end[:-1])
+    return (data, np.append(start, end[-1])) if contiguous else gather(data, start, end)
 
 
-def id_type(pipeline: Pipeline) -> np.dtype:
-    """The type of the ids that `encode` yields: uint16 where all of them fit, else uint32."""
+def id_type(pipeline: Pipeline) -> np.dtype[Any]:
+    """Returns the type of the ids that `encode` yields: uint16 if all ids of the tokenizer fit, else uint32."""
     ids = pipeline.model.vocabulary.ids
     added = max(pipeline.added.ids.values(), default=0)
     return id_dtype(
@@ -500,31 +549,31 @@ def id_type(pipeline: Pipeline) -> np.dtype:
 
 
 def fingerprint(pipeline: Pipeline, source: Any, options: Any) -> str:
-    """What the ids of a corpus depend on, in one word: a run that was broken off may be continued where it is the same.
+    """Returns a hash of everything that the ids of a corpus depend on.
 
-    Of files it takes names, sizes and times (or what their server calls a version); of any other source nothing is known,
-    and each fingerprint is new.
+    An interrupted run may resume only if the hash is unchanged. Of files, it includes names, sizes and times (or the
+    versions that a server reports); the contents of any other source can't be known, so each hash for it is different.
     """
     from gputok import corpus
     from gputok.pipeline.serialize import tokenizer_json
 
-    known = corpus.state(source)
-    if known is None:
+    state: Any = corpus.state(source)
+    if state is None:
         return uuid.uuid4().hex
     form = b"".join(tokenizer_json(pipeline, pretty=False)).decode()
-    return hashlib.sha256(repr((form, known, options)).encode()).hexdigest()
+    return hashlib.sha256(repr((form, state, options)).encode()).hexdigest()
 
 
 def _around(pipeline: Pipeline, add_special_tokens: bool) -> list[list[int]]:
-    """The ids that the post-processor puts around a text: before its first place, between its places, after the last.
+    """Returns the ids that the post-processor adds: before the first place of the text, between its places, after the last.
 
-    Mostly a text has one place, and these are two lists; a template can leave it out or have it several times.
+    A text usually has one place, and the result two lists. A template can leave the text out, or contain it several times.
     """
     from gputok.encoding.columns import DTYPES, Columns
     from gputok.encoding.rows import NO_SPELLING, Rows, merge
     from gputok.processors import process_rows
 
-    # One token, which stands for those of any text, and is the only one with a word: no processor changes that.
+    # One token stands for all tokens of a text. It is the only token with a word, which no post-processor changes.
     columns, first = Columns(1, **{**dict.fromkeys(DTYPES, 0), "text": -1}), np.zeros(1, np.int64)
     text = Rows(columns, first, first + 1, NO_SPELLING)
     finished = merge(process_rows(pipeline.post_processor, [text], add_special_tokens))
@@ -541,7 +590,7 @@ def _around(pipeline: Pipeline, add_special_tokens: bool) -> list[list[int]]:
 
 
 def _surrounded(ids: Array, rows: Array, around: list[list[int]]) -> tuple[Array, Array]:
-    """Each row between these ids, as often as there are places between two lists of them; ids uint32."""
+    """Adds the ids of `_around` to each row; returns ids uint32[n_ids] and the rows in them."""
     ids = ids.astype(np.uint32, copy=False)
     if len(around) == 2:
         from gputok.kernels.cpu.encode_text.rounds import surround

@@ -4,19 +4,24 @@ What such a tokenizer consists of is written into a *handle* once (`gputok.kerne
 handle for a tokenizer, and where a text is too long or becomes too long, `encode_batch` does it, with the same result.
 """
 
+# pyright: basic
+# Not strict, unlike the rest of this folder: kernels of short texts have no types yet.
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from gputok.encoding.columns import DTYPES
 from gputok.encoding.encoding import Encoding
 from gputok.encoding.rows import Spelling, margin
 from gputok.pipeline import encode_batch
 
 if TYPE_CHECKING:
+    from gputok.encoding.columns import Column
     from gputok.kernels.cpu.short_texts.handle import Handle
     from gputok.models import Model
     from gputok.pipeline.pipeline import Pipeline
@@ -28,6 +33,7 @@ Made = tuple["ShortTexts", list[int], str, int]
 _CACHED_WORDS = 1 << 14  # of each thread: a megabyte
 _HEAD = bytes.__basicsize__ - 1
 """Where in a bytes object its text begins: CPython's layout, of all its versions."""
+_PROBE = b"where is it"
 _POSITIONS = 2  # the flag of `gputok.kernels.cpu.short_texts.encode`
 _LARGEST = 1 << 30  # a length that is no mistake
 
@@ -39,6 +45,30 @@ def short_texts(pipeline: Pipeline) -> ShortTexts | None:
         return kept["texts"]
     except KeyError:
         return kept.setdefault("texts", ShortTexts.of(pipeline))
+
+
+def encode(pipeline: Pipeline, text: str, add_special_tokens: bool) -> Encoding | None:
+    """The encoding of a text; None: this is not the way for it."""
+    short = short_texts(pipeline)
+    return None if short is None else short.encode(text, add_special_tokens)
+
+
+def encode_all(pipeline: Pipeline, texts: Any, add_special_tokens: bool) -> list[Encoding] | None:
+    """The encodings of some texts, one after the other; None: this is not the way for them."""
+    padding = pipeline.padding
+    if not isinstance(texts, list) or set(map(type, texts)) != {str}:
+        return None
+    if (padding is not None and padding.length is None) or sum(map(len, texts)) > encode_batch.SLICE:
+        return None  # all become as long as the longest; or there is work for several threads
+    if (short := short_texts(pipeline)) is None:
+        return None
+    found: list[Encoding] = []
+    for text in texts:
+        encoding = short.encode(text, add_special_tokens)
+        if encoding is None:
+            return None
+        found.append(encoding)
+    return found
 
 
 class ShortTexts:
@@ -63,9 +93,10 @@ class ShortTexts:
         padding = pipeline.padding
         if padding is not None and (padding.length or 0) + (padding.pad_to_multiple_of or 0) > _LARGEST:
             return None
-        if "engine" not in pipeline.kept:
-            pipeline.kept["engine"] = Engine.of(pipeline)
-        engine = pipeline.kept["engine"]
+        shared = pipeline.kept.setdefault("engine", {})  # with pipelines that differ in limits only
+        if "engine" not in shared:
+            shared["engine"] = Engine.of(pipeline)
+        engine = shared["engine"]
         return None if engine is None else cls(pipeline, engine)
 
     def encode(self, text: str, add_special_tokens: bool) -> Encoding | None:
@@ -97,6 +128,11 @@ class ShortTexts:
         """Returns the number of tokens."""
         n = len(made[1])
         return n + self._missing(n)
+
+    def column(self, made: Made, name: str) -> Column | None:
+        """Makes a column as an array; None for columns that are seldom asked for."""
+        make = _COLUMNS.get(name)
+        return None if make is None else np.array(make(self, made), DTYPES[name])
 
     def ids(self, made: Made) -> list[int]:
         """Makes `Encoding.ids`."""
@@ -196,6 +232,13 @@ class ShortTexts:
 
 
 _new = Encoding.__new__
+_COLUMNS: dict[str, Callable[[ShortTexts, Made], list[int]]] = {
+    "ids": ShortTexts.ids,
+    "type_ids": ShortTexts.type_ids,
+    "special": ShortTexts.special_tokens_mask,
+    "attention": ShortTexts.attention_mask,
+}
+"""Column -> what makes it."""
 
 
 class Frame:
@@ -233,6 +276,8 @@ class Engine:
         """None: its steps aren't those of a handle."""
         from gputok.pipeline.text_steps import steps_of
 
+        if ctypes.string_at(id(_PROBE) + _HEAD, len(_PROBE) + 1) != _PROBE + b"\0":
+            return None  # another Python than CPython
         if pipeline.model.is_random or (found := steps_of(pipeline)) is None:
             return None
         from gputok.kernels.cpu.short_texts import encode as short_text
@@ -311,7 +356,7 @@ class _Margins(dict[int, tuple[int, int]]):
 
 def _frame(pipeline: Pipeline, add_special_tokens: bool) -> Frame | None:
     """None: a template leaves the text out, or has it several times."""
-    from gputok.encoding.columns import DTYPES, Columns
+    from gputok.encoding.columns import Columns
     from gputok.encoding.rows import NO_SPELLING, Rows, merge
     from gputok.processors import process_rows
 

@@ -1,5 +1,7 @@
 """Reads a tokenizer.json with its vocabulary and its merges as arrays, without a Python object for each token."""
 
+# pyright: basic
+# Not strict, unlike the rest of this folder: the kernels that it calls have no types yet.
 from __future__ import annotations
 
 import os

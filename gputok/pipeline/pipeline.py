@@ -1,28 +1,31 @@
-"""A tokenizer's parts at one moment, and what the engines ask of them: steps 1 and 2, look-ups of tokens, and limits."""
+"""Pipeline: the parts of a tokenizer at one moment, steps 1 and 2 of encoding, and look-ups of tokens."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gputok.components import Component, derived
 from gputok.pipeline.added_vocabulary import AddedVocabulary
-from gputok.pipeline.limits import Padding, Truncation
 from gputok.pipeline.names import Names
 from gputok.text.pieces import Pieces, TextBatch, mark_starts
 from gputok.tokens.added_token import AddedToken
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable, Iterator
+
     from gputok.decoders import Decoder
     from gputok.files.temporary import MemoryLimit
     from gputok.models import Model
     from gputok.normalizers import Normalizer
+    from gputok.pipeline.limits import Padding, Truncation
     from gputok.pre_tokenizers import PreTokenizer, SplitPlan
     from gputok.processors import PostProcessor
     from gputok.progress import Progress
     from gputok.text.word_counts import WordCounts
+
+_MOST_VARIANTS = 64
 
 KINDS = {
     "model": "model",
@@ -31,35 +34,36 @@ KINDS = {
     "post_processor": "post-processor",
     "decoder": "decoder",
 }
-"""The fields that hold components, and the kind that each must be of."""
+"""The fields that contain components, and the kind of each."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pipeline:
-    """What a tokenizer consists of at one moment: its components, its added tokens, and its limits.
+    """The parts of a tokenizer at one moment: components, added tokens, truncation and padding.
 
-    Each call takes one (`Tokenizer.pipeline`), and sees nothing of what other threads change meanwhile.
+    Each call of a tokenizer first takes its pipeline (`Tokenizer.pipeline`), and then is not affected by changes that other
+    threads make.
     """
 
     model: Model
-    """What makes tokens of words."""
+    """Tokenizes words."""
     normalizer: Normalizer | None = None
-    """What changes the text before it is cut into words."""
+    """Changes the text before it is cut into words."""
     pre_tokenizer: PreTokenizer | None = None
-    """What cuts the text into words."""
+    """Cuts the text into words."""
     post_processor: PostProcessor | None = None
-    """What adds special tokens."""
+    """Adds special tokens."""
     decoder: Decoder | None = None
-    """What makes text of tokens again."""
+    """Converts tokens to text."""
     added: AddedVocabulary = dataclasses.field(default_factory=AddedVocabulary)
-    """The added tokens, and how they are found in text."""
+    """The added tokens."""
     truncation: Truncation | None = None
-    """Where encodings are cut."""
+    """The largest length of encodings."""
     padding: Padding | None = None
-    """What encodings are filled up to."""
+    """The length to which encodings are padded."""
 
     def __post_init__(self) -> None:
-        if self.model is None:
+        if self.model is None:  # pyright: ignore[reportUnnecessaryComparison]
             raise TypeError("a tokenizer needs a model, not None")
         for name, kind in KINDS.items():
             part = getattr(self, name)
@@ -69,32 +73,32 @@ class Pipeline:
     # -- other pipelines
 
     def frozen(self) -> Pipeline:
-        """The same with the components as they are now, whatever becomes of their fields later."""
+        """Returns the same pipeline with components that keep their present state."""
         return dataclasses.replace(self, **{name: part.frozen() for name, part in self._components().items()})
 
     def states(self) -> list[dict[str, Any]]:
-        """The states of all components, to be compared by `is`."""
+        """Returns the states of all components, for comparison by `is`."""
         return [state for part in self._components().values() for state in part.states()]
 
     def _components(self) -> dict[str, Component]:
         return {name: part for name in KINDS if (part := getattr(self, name)) is not None}
 
     def with_normalizer(self, normalizer: Normalizer | None) -> Pipeline:
-        """With another normalizer, and added tokens looked for as that one writes them."""
-        changed = dataclasses.replace(self, normalizer=normalizer)  # checked before it is used
+        """Returns the pipeline with another normalizer, which also normalizes the contents of added tokens."""
+        changed = dataclasses.replace(self, normalizer=normalizer)  # checks the normalizer
         return dataclasses.replace(changed, added=self.added.renormalized(changed.normalizer))
 
     def with_added(self, tokens: Iterable[AddedToken]) -> tuple[Pipeline, int]:
-        """With tokens that are found in the text before the model sees it; and how many of them are new."""
+        """Returns the pipeline with more added tokens, and how many of them are new."""
         added, n_added = self.added.with_tokens(tokens, self.model, self.normalizer)
         return dataclasses.replace(self, added=added), n_added
 
     def without_added(self) -> Pipeline:
-        """Without added tokens."""
+        """Returns the pipeline without added tokens."""
         return dataclasses.replace(self, added=AddedVocabulary())
 
     def with_truncation(self, truncation: Truncation) -> Pipeline:
-        """With this truncation. ValueError: special tokens leave less room than its stride."""
+        """Returns the pipeline with a truncation; raises ValueError if its stride is too large for its length."""
         n_added = self.num_special_tokens_to_add(False)
         if truncation.max_length - n_added < truncation.stride:
             raise ValueError(
@@ -106,14 +110,14 @@ class Pipeline:
     # -- text to words
 
     def words(self, pieces: Pieces, *, added: bool = True) -> Pieces:
-        """Steps 1 and 2 for many documents at once: normalized and cut into words and added tokens.
+        """Steps 1 and 2 for many documents at once: normalizes them, and cuts them into words and added tokens.
 
-        added: look for added tokens. Parts of documents that have none can look as if they had (`single_word`).
+        added: looks for added tokens. False is for parts of documents without added tokens, in which a `single_word` token
+        could be found, since a part lacks the text around it.
         """
         normalizer, pre_tokenizer = self.normalizer, self.pre_tokenizer
         marked = bool(normalizer and pre_tokenizer and pre_tokenizer.needs_alignment and not pieces.alignment)
-        # or the pre-tokenizer couldn't tell whether the normalizer took away the start of a document
-        if marked:
+        if marked:  # the normalizer may remove the start of a document, and the pre-tokenizer must notice
             pieces = mark_starts(pieces)
         pieces = self.added.extract(pieces, normalized=False) if added else pieces.without_empty()
         if normalizer is not None:
@@ -124,25 +128,26 @@ class Pipeline:
         return (pieces._replace(alignment=None) if marked else pieces).without_empty()
 
     def added_in(self, pieces: Pieces) -> bool:
-        """Are there added tokens in a text, as it stands?"""
+        """Returns True if a text, without normalization, contains added tokens."""
         for normalized in (False, True):
             pieces = self.added.extract(pieces, normalized=normalized)
         return pieces.token is not None
 
     def apart_at_spaces(self) -> bool:
-        """Are the words of a document without added tokens those of its parts, cut before each space?"""
+        """Returns True if a document without added tokens may be cut before each space, with the same words."""
         if self.pre_tokenizer is None:
             return False
         if self.normalizer is None:
             return self.pre_tokenizer.apart_at_spaces
-        # A token that is looked for in normalized text can be there where none is in the raw text.
+        # A token that is looked for in the normalized text may occur there, but not in the raw text.
         in_raw_text = not any(token.normalized for token in self.added.tokens.values())
         return in_raw_text and self.normalizer.apart_at_spaces and self.pre_tokenizer.apart_at_spaces
 
     def plan(self) -> SplitPlan | None:
-        """The one walk over raw text that `words` is where no added token is, or None."""
-        alone = self.normalizer is None and self.pre_tokenizer is not None
-        return self.pre_tokenizer.plan() if alone else None
+        """Returns the walk over raw text that finds the words of text without added tokens; None: one walk is not enough."""
+        if self.normalizer is not None or self.pre_tokenizer is None:
+            return None
+        return self.pre_tokenizer.plan()
 
     def count_batches(
         self,
@@ -153,21 +158,33 @@ class Pipeline:
         progress: Progress,
         memory: MemoryLimit | None = None,
     ) -> WordCounts:
-        """How often each word of the text is there that `read()` gives; total: its bytes, if they are known."""
+        """Counts the words of a corpus.
+
+        Args:
+            read: called once, returns the batches.
+            total: the bytes of the corpus, if known.
+            threads: how many threads to use; None: all cores.
+            device: the device (`gputok.backend`), or None.
+            progress: what shows the progress; see `gputok.progress`.
+            memory: the memory limit, or None.
+
+        Returns:
+            The distinct words and how often each occurs.
+        """
         from gputok import backend
         from gputok.pipeline.count_words import count_words
         from gputok.progress import reporting
 
         devices = backend.choose(device).devices
         apart = self.apart_at_spaces()
-        # parts of documents in which there are no added tokens: `instead` takes the others
+        # Parts of documents have no added tokens: documents with added tokens go to `fallback_for`
         words = partial(self.words, added=False) if apart else self.words
         with reporting(progress) as report:
             return count_words(
                 read(),
                 self.plan() or words,
                 apart_at_spaces=apart,
-                instead=self._around_added if self.added.tokens else None,
+                fallback_for=self._around_added if self.added.tokens else None,
                 threads=threads,
                 report=report,
                 total=total,
@@ -176,75 +193,88 @@ class Pipeline:
             )
 
     def _around_added(self, batch: TextBatch) -> Callable[[Pieces], Pieces] | None:
-        """What cuts a batch with added tokens in it into words: they are found in whole documents only."""
+        """Returns the function that cuts a batch with added tokens, which are found only in whole documents; else None."""
         return self.words if self.added_in(Pieces.from_batch(batch)) else None
 
     # -- what engines keep
 
     @derived
-    def kept(self) -> dict[str, Any]:
+    def kept(self) -> dict[Any, Any]:
         """Returns what `gputok.pipeline.encode_text` and `encode_corpus` keep of this pipeline."""
         return {}
+
+    def variant(self, key: Hashable, make: Callable[[Pipeline], Pipeline]) -> Pipeline:
+        """Returns what `make` makes of this pipeline: the same object each time, as long as not many keys are in use."""
+        known = self.kept.setdefault("variants", {})
+        found = known.get(key)
+        if found is None:
+            found = make(self)
+            if found.added is self.added:  # the steps are the same
+                found.kept["engine"] = self.kept.setdefault("engine", {})
+            if len(known) >= _MOST_VARIANTS:
+                known.clear()
+            known[key] = found
+        return found
 
     # -- tokens
 
     @property
     def odd_tokens(self) -> set[int]:
-        """The ids of tokens whose text in an encoding is not always that of `names`."""
+        """The ids of tokens that an encoding may show as the text that they cover, not by `names`."""
         unknown = getattr(self.model, "unk_id", None)
         return {*self.names.shown_verbatim, *([] if unknown is None else [unknown])}
 
     @derived
     def names(self) -> Names:
-        """The texts of ids: made once for a vocabulary and added tokens, whatever else changes."""
-        known = self.added.names
-        if known is None or known.vocabulary is not self.model.vocabulary:
-            known = self.added.names = Names(self.model.vocabulary, self.added)
-        return known
+        """The texts of ids. Pipelines with the same vocabulary and added tokens share them."""
+        names: Names | None = self.added.names
+        if names is None or names.vocabulary is not self.model.vocabulary:
+            names = self.added.names = Names(self.model.vocabulary, self.added)
+        return names
 
     def token_to_id(self, token: str) -> int | None:
-        """The id of a token, or None."""
-        if not isinstance(token, str):
+        """Returns the id of a token, or None if no token has this text."""
+        if not isinstance(token, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"token: '{type(token).__name__}' object is not an instance of 'str'")
         found = self.added.ids.get(token)
         return self.model.token_to_id(token) if found is None else found
 
     def id_to_token(self, id: int) -> str | None:
-        """The token of an id, or None; an added token as the normalizer would write it."""
+        """Returns the token of an id, or None if no token has the id; the text of an added token may be normalized."""
         text = self.added.text(id)
         return self.model.id_to_token(id) if text is None else text
 
     def get_vocab(self, with_added_tokens: bool = True) -> dict[str, int]:
-        """Token -> id, in a new dictionary."""
+        """Returns a new dictionary of tokens and their ids."""
         vocabulary = self.model.get_vocab()
         return vocabulary | self.added.ids if with_added_tokens else vocabulary
 
     def get_vocab_size(self, with_added_tokens: bool = True) -> int:
-        """The number of tokens."""
+        """Returns the number of tokens."""
         size = self.model.get_vocab_size()
         if with_added_tokens:
             size += sum(self.model.token_to_id(token) is None for token in self.added.ids)
         return size
 
     def get_added_tokens_decoder(self) -> dict[int, AddedToken]:
-        """Id -> added token, by rising id."""
+        """Returns copies of the added tokens by id, in the order of the ids."""
         return {
             token_id: AddedToken(**token.to_dict()) for token_id, token in sorted(self.added.tokens.items())
         }
 
     @property
     def unknown_id(self) -> int | None:
-        """The id of the token that the model gives to what its vocabulary lacks, or None."""
+        """The id of the token that the model gives to unknown text, or None."""
         unknown = getattr(self.model, "unk_token", None)
         return getattr(self.model, "unk_id", None) if unknown is None else self.model.token_to_id(unknown)
 
     def num_special_tokens_to_add(self, is_pair: bool) -> int:
-        """How many tokens the post-processor adds to one text, or to a pair."""
+        """Returns how many tokens the post-processor adds to one text, or to a pair."""
         return 0 if self.post_processor is None else self.post_processor.num_special_tokens_to_add(is_pair)
 
 
 def _adopted(part: Any, kind: str) -> Component:
-    """A component of `tokenizers` as one of this package. TypeError: it is none of this kind."""
+    """Returns a component, converted if it belongs to `tokenizers`; raises TypeError if it is not of this kind."""
     from gputok.decoders import Decoder
     from gputok.models import Model
     from gputok.normalizers import Normalizer
@@ -254,5 +284,5 @@ def _adopted(part: Any, kind: str) -> Component:
     bases: tuple[type[Component], ...] = (Model, Normalizer, PreTokenizer, PostProcessor, Decoder)
     adopted = next(base for base in bases if base.kind == kind).adopt(part)
     if not isinstance(adopted, Component) or adopted.kind != kind:
-        raise TypeError(f"{part!r} is no {kind} of gputok or tokenizers")
+        raise TypeError(f"expected a {kind} of gputok or tokenizers, got {part!r}")
     return adopted

@@ -1,5 +1,7 @@
 """The steps before a model, as the kernels for short texts take them: each a handle of `gputok.kernels.cpu.short_texts`."""
 
+# pyright: basic
+# Not strict, unlike the rest of this folder: kernels of short texts have no types yet.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gputok.pipeline import encode_batch
+from gputok.pipeline.encode_text import encode_all
 from gputok.pipeline.limits import Padding, Truncation
 from gputok.pretrained import calls
 from gputok.pretrained.batch import BatchEncoding, pad_columns
@@ -357,8 +358,10 @@ class PreTrainedTokenizer(UpstreamNames):
         inputs, is_batch = calls.inputs(text, pair, is_split_into_words)
         split = self.split_special_tokens if split_special_tokens is None else split_special_tokens
         steps = self._limited(limits, stride, pad_to_multiple_of, padding_side, split)
-        checked = encode_batch.check_inputs(inputs, is_split_into_words)
-        whole = encode_batch.encode(steps, checked, is_split_into_words, add_special_tokens, offsets=True)
+        whole = None if is_split_into_words else encode_all(steps, inputs, add_special_tokens)
+        if whole is None:
+            checked = encode_batch.check_inputs(inputs, is_split_into_words)
+            whole = encode_batch.encode(steps, checked, is_split_into_words, add_special_tokens, offsets=True)
         groups = [[one, *one.overflowing] if return_overflowing_tokens else [one] for one in whole]
         encodings = [encoding for group in groups for encoding in group]
         if verbose and limits.max_length is None:
@@ -383,14 +386,39 @@ class PreTrainedTokenizer(UpstreamNames):
 
         The tokenizer itself stays as it is, so calls on several threads do not affect each other, nor what is saved.
         """
-        steps = self._tokenizer.pipeline
+        side = padding_side or self.padding_side
+        padding = self.pad_token_id, self.pad_token_type_id, self.pad_token, side, pad_to_multiple_of
+        key = (
+            limits,
+            stride,
+            split_special_tokens,
+            self.truncation_side if limits.truncation != "do_not_truncate" else None,
+            padding if limits.padding != "do_not_pad" else None,
+        )
+        return self._tokenizer.pipeline.variant(
+            key,
+            lambda steps: self._with_limits(
+                steps, limits, stride, pad_to_multiple_of, side, split_special_tokens
+            ),
+        )
+
+    def _with_limits(
+        self,
+        steps: Pipeline,
+        limits: calls.Limits,
+        stride: int,
+        pad_to_multiple_of: int | None,
+        padding_side: str,
+        split_special_tokens: bool,
+    ) -> Pipeline:
+        """Returns the same steps with these limits."""
         added = steps.added
         if added.encode_special_tokens != split_special_tokens:
             added = added.encoding_special_tokens(split_special_tokens)
         padded = None
         if limits.padding != "do_not_pad":
             padded = Padding(
-                direction=padding_side or self.padding_side,
+                direction=padding_side,
                 pad_id=self.pad_token_id,
                 pad_type_id=self.pad_token_type_id,
                 pad_token=self.pad_token,

@@ -12,10 +12,11 @@ whatever was spilled when, and by how many threads.
     collected   such words as arrays, in memory or in a temporary file
 """
 
+# pyright: basic
+# Not strict, unlike the rest of this folder: not yet annotated to the end.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -25,6 +26,8 @@ from gputok.files.word_count_files import WordColumns
 from gputok.kernels.threads import in_order
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
     from gputok.files.temporary import MemoryLimit, TemporaryFile
     from gputok.files.word_count_files import CountFile
     from gputok.kernels.cpu.word_table import WordTable

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gputok.fields import WrongValue, brief, is_object, needed, reading, string, wrong_type
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gputok.automaton.pattern import Regex
 
 

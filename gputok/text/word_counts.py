@@ -290,7 +290,8 @@ class WordCounts:
         if len(files) == 1 and files[0].is_distinct and memory is None:
             return cls(*partitions.collected(files[0].batches(), files[0].byte_level, None))
         all_byte_level = all(file.byte_level for file in files)
-        tallies, parted = _Tallies(memory), list[PartedFile]()
+        tallies = _Tallies(memory)
+        parted: list[PartedFile] = []
         tallies.of(all_byte_level)
         for file in files:
             if file.is_partitioned and file.byte_level == all_byte_level:

@@ -1,6 +1,6 @@
-"""Counting words: the table's values are counts, its words come from the walk of an automaton or from given pieces.
+"""Counting words, by the walk of an automaton or from given pieces: the values of the table are counts.
 
-Words are hashed some hundred at a time, each asking for its slot's cache line; when the probes follow, it is there.
+Words are hashed in blocks; each hash prefetches its slot, so that the later probes hit the cache.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from gputok.kernels.threads import run
 
 @kernel(inline=True)
 def add(table, slot, count):
+    """Adds to the count of a slot."""
     table.slots[slot + U3] += np.uint64(count)
 
 
@@ -49,7 +50,7 @@ def count_words(
     stop: int | None = None,
     make_room: Callable[[WordTable], WordTable] = enlarged,
 ) -> WordTable:
-    """Counts the words of data[start:stop] and returns the table, or what `make_room(table)` gave when it was full.
+    """Counts the words of data[start:stop] and returns the table, or the result of `make_room(table)` if it was full.
 
     data: uint8[n], valid UTF-8; offsets: int64[d + 1], the documents in it; start and stop lie between documents or at
     strong cuts. A word that begins at data[i] gets the position `position` + about 2 * i, increasing with i.
@@ -67,7 +68,7 @@ def count_words(
 
 @kernel(i64, i64, i64, i64, i64, i64, Walk, WordTable)
 def _count_words(data, offsets, document, start, stop, position, walk, table):
-    """Returns `stop`, or where the table had too little room."""
+    """Returns `stop`, or the place where the table had too little room."""
     data, offsets = view(data, np.uint8), view(offsets, np.int64)
     n_block = BLOCK_BYTES + MARGIN
     text, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint32)
@@ -106,10 +107,10 @@ def count_pieces(
     table: WordTable,
     make_room: Callable[[WordTable], WordTable] = enlarged,
 ) -> WordTable:
-    """Adds count[i] to the word data[start[i]:end[i]], whose position is `position` + i. An empty one is none.
+    """Adds count[i] to the word data[start[i]:end[i]], at position `position` + i; leaves out empty words.
 
-    data: uint8[n]; start, end, count: int64[n_pieces]. Returns the table, or what `make_room(table)` gave when it was
-    full. Positions must be larger than those the table has already.
+    data: uint8[n]; start, end, count: int64[n_pieces]. Returns the table, or the result of `make_room(table)` if it was
+    full. The positions must be larger than all positions in the table.
     """
     pieces = [np.ascontiguousarray(column, np.int64) for column in (start, end, count)]
     at = 0
@@ -124,7 +125,7 @@ def count_pieces(
 
 @kernel(i64, i64, (i64, i64, i64), i64, i64, i64, WordTable)
 def _count_pieces(text, text_bytes, pieces, n_pieces, at, position, table):
-    """Returns n_pieces, or where the table had too little room."""
+    """Returns n_pieces, or the piece for which the table had too little room."""
     text = view(text, np.uint8)
     starts, ends, count = view(pieces[0], np.int64), view(pieces[1], np.int64), view(pieces[2], np.int64)
     keys = scratch(3 * N_KEYS, np.uint64)
@@ -190,12 +191,14 @@ def _word_keys(text, n_bytes, offsets, keys):
         found[i] = h << U32 | h >> U32
 
 
-def distinct_words(tables: Sequence[WordTable], n_threads: int = 1):
+def distinct_words(
+    tables: Sequence[WordTable], n_threads: int = 1
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The words of several tables, each once, by position: data uint8[], offsets int64[n + 1], counts int64[n].
 
-    Nobody builds a table of all: a word stays in the table that saw it first, and its other counts go there. As slots
-    are in the order of hashes, that is a walk through two tables side by side. Then the tables, each in the order of
-    its positions, are woven into one. The ends of documents are left out.
+    No table of all words is built: a word stays in the table that saw it first, and its other counts move there. Slots are
+    in the order of hashes, so that this is a walk through two tables side by side. Then the tables, each in the order of
+    its positions, are merged. The ends of documents are left out.
     """
     own = [counts(table) for table in tables]
     parts = [(part, n_threads) for part in range(n_threads)]
@@ -223,9 +226,9 @@ def _join_all(tables, own, part, n_parts):
 
 @kernel(WordTable, i64[:], WordTable, i64[:], i64, i64)
 def _join(a, a_counts, b, b_counts, part, n_parts):
-    """Moves the counts of words that both tables have to where the position is smaller, leaving 0 in the other.
+    """Moves the count of each word that both tables have to the table with the smaller position, and leaves 0 in the other.
 
-    Only of words in one of n_parts parts by their hash, so that threads can share the work: none sees another's words.
+    Handles only the words of one of n_parts parts by their hash, so that threads share the work without sharing words.
     """
     there, here, capacity = views(a), views(b), len(b.slots)
     slots = here.slots
@@ -257,13 +260,13 @@ def _join(a, a_counts, b, b_counts, part, n_parts):
 
 @kernel(inline=True)
 def _column(columns, table, i, dtype):
-    """The memory of a table that its row of `columns` tells, where `distinct_words` holds it."""
+    """The memory of a table, by its row of `columns`; `distinct_words` keeps that memory alive."""
     return view((columns[table, 2 * i], columns[table, 2 * i + 1]), dtype)
 
 
 @kernel(i64[:, :], u8[:], i64[:], i64[:])
 def _weave(columns, data, offsets, count):
-    """Writes the words of all tables by position, those with count 0 left out, and returns how many they are.
+    """Writes the words of all tables by position, without those of count 0, and returns the number of words.
 
     columns: int64[tables, 8], the address and number of bytes of each table's arena, offsets, position and counts.
     """

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.memory import equal_bytes, trailing_zeros, view
 from gputok.kernels.signatures import boolean, i32, i64, u8
+
+Trie: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""The result of `build_trie`."""
 
 FEW = 4  # so many different first bytes of tokens are searched for at once
 SINGLE_WORD, LSTRIP, RSTRIP, IGNORED = 1, 2, 4, 8  # bits of `options`
@@ -44,14 +49,23 @@ def build_trie(data, offsets):
     return classes, step[:n_nodes].copy(), string[:n_nodes].copy()
 
 
-def first_bytes(trie):
+def first_bytes(trie: Trie) -> tuple[np.ndarray, np.ndarray]:
     """The bytes that strings of the trie begin with: uint8[256], 1 if a string does; and uint8[at most FEW + 1], a list."""
     classes, step, _ = trie
     begins = (step[0, classes] != 0).astype(np.uint8)
     return begins, np.flatnonzero(begins).astype(np.uint8)[: FEW + 1]  # mostly few, such as `<` or `[`
 
 
-def find_tokens(data, start, end, skip, trie, options, word_bits, first=None):
+def find_tokens(
+    data: np.ndarray,
+    start: np.ndarray,
+    end: np.ndarray,
+    skip: np.ndarray,
+    trie: Trie,
+    options: np.ndarray,
+    word_bits: np.ndarray,
+    first: tuple[np.ndarray, np.ndarray] | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Cuts pieces at the added tokens in them.
 
     data uint8[n]; start, end int64[n_pieces]; skip bool[n_pieces]: leave the piece whole; trie: from `build_trie`;

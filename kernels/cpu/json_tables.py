@@ -30,7 +30,7 @@ class Table(NamedTuple):
 
 
 def read_table(text: np.ndarray, begin: int) -> Table | None:
-    """Reads the object or list that begins at a byte of a JSON text.
+    r"""Reads the object or list that begins at a byte of a JSON text.
 
     Args:
         text: uint8[n], contiguous; need not be valid UTF-8, and then neither is `data`.
@@ -40,9 +40,9 @@ def read_table(text: np.ndarray, begin: int) -> Table | None:
         The table; None if it is anything but a mapping from strings to integers from 0 to 2**32 - 2, a list of
         strings, or a list of pairs of strings.
 
-    >>> table = read_table(np.frombuffer(b'{"a": 5, "\\\\u00e9": 0}', np.uint8), 0)
+    >>> table = read_table(np.frombuffer(b'{"a": 5, "\\u00e9": 0}', np.uint8), 0)
     >>> bytes(table.data).decode(), table.offsets.tolist(), table.numbers.tolist(), table.end
-    ('aé', [0, 1, 3], [5, 0], 22)
+    ('aé', [0, 1, 3], [5, 0], 21)
     """
     n_strings = np.count_nonzero(text[begin:] == _QUOTE) // 2  # at most: each has two quotes of its own
     data, offsets = np.empty(len(text) - begin, np.uint8), np.zeros(n_strings + 1, np.int64)

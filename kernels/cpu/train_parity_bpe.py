@@ -20,11 +20,10 @@ from gputok.kernels.cpu.primitives.constants import GOLDEN, U32
 from gputok.kernels.cpu.primitives.memory import owned, view
 from gputok.kernels.cpu.primitives.token_strings import (
     index_names,
-    name_slot,
+    merged_token,
     power_of_two,
     resized,
     room,
-    spell_merged,
 )
 from gputok.kernels.signatures import Bools, F64s, I64s, U8s, U32s, U64s, boolean, f64, i64, u8, u64
 
@@ -74,10 +73,12 @@ def _key(language, a, b):
     return np.int64(language) << 2 * _TOKEN_BITS | np.int64(a) << _TOKEN_BITS | np.int64(b)
 
 
+# The helpers take views: arrays would be reference-counted at each change
+
+
 @kernel(inline=True)
-def _slot(slots, pairs, key):
-    """The slot of a pair, or the free slot where the pair belongs."""
-    mask = np.uint64(len(slots) - 1)
+def _slot(slots, mask, pairs, key):
+    """The slot of a pair, or the free slot where the pair belongs; mask: number of slots - 1."""
     at = np.uint64(key) * GOLDEN
     at = (at ^ at >> U32) & mask
     while slots[at] > 0 and pairs[_FIELDS * (slots[at] - 1) + _KEY] != key:
@@ -86,12 +87,16 @@ def _slot(slots, pairs, key):
 
 
 @kernel(inline=True)
-def _change(at, slots, pairs, risen, key, amount, step):
-    """Adds to the count of a pair; returns the pair."""
-    slot = _slot(slots, pairs, key)
+def _change(at, tables, key, amount, step):
+    """Adds to the count of a pair; returns the pair. tables: slots, their mask, pairs, nodes, risen."""
+    slots, mask, pairs, _, risen = tables
+    slot = _slot(slots, mask, pairs, key)
     if slots[slot] == 0:
         new = _FIELDS * at[_PAIRS]
-        pairs[new + _KEY], pairs[new + _COUNT], pairs[new + _WORDS], pairs[new + _STAMP] = key, 0, -1, -1
+        pairs[new + _KEY] = key
+        pairs[new + _COUNT] = 0
+        pairs[new + _WORDS] = -1
+        pairs[new + _STAMP] = -1
         at[_PAIRS] += 1
         slots[slot] = at[_PAIRS]
     pair = slots[slot] - 1
@@ -115,7 +120,8 @@ def _add_word(at, pairs, nodes, pair, word):
     else:
         node = at[_NODES]
         at[_NODES] += 1
-    nodes[2 * node], nodes[2 * node + 1] = word, first
+    nodes[2 * node] = word
+    nodes[2 * node + 1] = first
     pairs[_FIELDS * pair + _WORDS] = node
 
 
@@ -131,8 +137,9 @@ def _with_room(at, slots, pairs, nodes, risen, size):
         while capacity < 4 * (at[_PAIRS] + changes):
             capacity *= 2
         slots = np.zeros(capacity, np.int64)
+        table, mask, rows = owned(slots), np.uint64(capacity - 1), owned(pairs)
         for pair in range(at[_PAIRS]):
-            slots[_slot(slots, pairs, pairs[_FIELDS * pair + _KEY])] = pair + 1
+            table[_slot(table, mask, rows, rows[_FIELDS * pair + _KEY])] = pair + 1
     return slots, pairs, nodes, risen
 
 
@@ -233,13 +240,14 @@ def _count_pairs(state, begin, end, n, in_all):
     ) = state  # fmt: skip
     for word in range(begin, end):
         slots, pairs, nodes, risen = _with_room(at, slots, pairs, nodes, risen, size[word])
-        language = languages[word]
+        language, scalars = languages[word], view(at)
+        tables = owned(slots), np.uint64(len(slots) - 1), owned(pairs), owned(nodes), owned(risen)
         for p in range(start[word], start[word] + size[word] - 1):
             amount = counts[word] if language < n else 0
-            pair = _change(at, slots, pairs, risen, _key(language, symbols[p], symbols[p + 1]), amount, 0)
-            _add_word(at, pairs, nodes, pair, word)
+            pair = _change(scalars, tables, _key(language, symbols[p], symbols[p + 1]), amount, 0)
+            _add_word(scalars, tables[2], tables[3], pair, word)
             if in_all and amount > 0:
-                _change(at, slots, pairs, risen, _key(2 * n, symbols[p], symbols[p + 1]), amount, 0)
+                _change(scalars, tables, _key(2 * n, symbols[p], symbols[p + 1]), amount, 0)
     return _State(
         at, prefix, symbols, length, start, size, counts, languages, visited, total, first, exhausted, recent, chosen,
         waiting, text, text_end, head, names, merges, slots, pairs, nodes, risen, entries, root,
@@ -292,6 +300,56 @@ def _best_pair(at, entries, root, pairs, text, text_end, head, queue, least):
     return -1
 
 
+@kernel(inline=True)
+def _change_in_word(at, tables, key, sign, word, weight, to_all, step):
+    """Changes the count of a pair (-1: none) by an occurrence in a word; tables: as `_change` takes them.
+
+    to_all: what makes the key of the same pair of all languages together, or 0.
+    """
+    if key >= 0:
+        changed = _change(at, tables, key, sign * weight, step)
+        if sign > 0:
+            _add_word(at, tables[2], tables[3], changed, word)
+        if to_all > 0 and weight != 0:
+            _change(at, tables, key + to_all, sign * weight, step)
+
+
+@kernel(inline=True)
+def _merge_word(at, tables, symbols, length, begin, stop, merge, place, step):
+    """Merges in the word symbols[begin:stop] and changes the counts of pairs; returns where the word ends now.
+
+    merge: a, b, the merged token, and the length from which on pairs don't count; place: the language, the word, its
+    weight, and `to_all` of `_change_in_word`.
+    """
+    a, b, new, longest = merge
+    language, word, weight, to_all = place
+    kept, p = begin, begin
+    while p < stop:
+        if symbols[p] != a or p + 1 == stop or symbols[p + 1] != b:
+            symbols[kept] = symbols[p]
+            length[kept] = length[p]
+            kept += 1
+            p += 1
+            continue
+        merged_length = np.int64(length[p]) + length[p + 1]
+        lost_left = lost_right = won_left = won_right = np.int64(-1)
+        if kept > begin:
+            lost_left = _key(language, symbols[kept - 1], a)
+            if length[kept - 1] + merged_length < longest:
+                won_left = _key(language, symbols[kept - 1], new)
+        if p + 2 < stop:
+            lost_right = _key(language, b, symbols[p + 2])
+            if length[p + 2] + merged_length < longest:
+                won_right = _key(language, new, symbols[p + 2])
+        symbols[kept] = new
+        length[kept] = merged_length
+        kept += 1
+        p += 2
+        for key, sign in ((lost_left, -1), (won_left, 1), (lost_right, -1), (won_right, 1)):
+            _change_in_word(at, tables, key, sign, word, weight, to_all, step)
+    return kept
+
+
 @kernel(_State, i64, i64, i64, i64, i64, boolean, f64[:], f64, i64)
 def _merge_pairs(state, n, merges_wanted, least, max_length, global_merges, dev, ratio, threshold, work):
     """Merges for about `work` symbols: (whether training is done, the state)."""
@@ -300,6 +358,7 @@ def _merge_pairs(state, n, merges_wanted, least, max_length, global_merges, dev,
         waiting, text, text_end, head, names, merges, slots, pairs, nodes, risen, entries, root,
     ) = state  # fmt: skip
     entries = _queue_risen(at, risen, entries, root, pairs, text, text_end, head)
+    scalars, all_symbols, lengths = view(at), view(symbols), view(length)
     done = False
     while work > 0:
         if at[_MERGES] >= merges_wanted or at[_EXHAUSTED] == n:
@@ -307,11 +366,9 @@ def _merge_pairs(state, n, merges_wanted, least, max_length, global_merges, dev,
             break
         # 1. The language, and its pair
         in_all = at[_MERGES] < global_merges
-        queue = (
-            2 * n
-            if in_all
-            else _choose(at, total, first, ratio, exhausted, recent, chosen, waiting, threshold)
-        )
+        queue = 2 * n
+        if not in_all:
+            queue = _choose(at, total, first, ratio, exhausted, recent, chosen, waiting, threshold)
         pair = _best_pair(at, entries, root, pairs, text, text_end, head, queue, least)
         work -= 1
         if pair < 0 and in_all:
@@ -325,20 +382,11 @@ def _merge_pairs(state, n, merges_wanted, least, max_length, global_merges, dev,
         key = pairs[_FIELDS * pair + _KEY] & ((1 << 2 * _TOKEN_BITS) - 1)
         a, b = np.uint64(key >> _TOKEN_BITS), np.uint64(key & ((1 << _TOKEN_BITS) - 1))
 
-        # 2. The string of the merged token, which may be a token already
-        begin = text_end[at[_TOKENS]]
-        text = room(
-            text, begin + text_end[a + np.uint64(1)] - text_end[a] + text_end[b + np.uint64(1)] - text_end[b]
-        )
-        strings, ends, all_names = owned(text), view(text_end), view(names)
-        end = spell_merged(strings, ends, view(prefix), np.uint64(len(prefix)), a, b, begin)
-        slot = name_slot(strings, ends, all_names, np.uint64(len(names) - 1), begin, end)
-        if names[slot] == 0:
-            head[at[_TOKENS]] = _head(text, begin, end)
+        # 2. The merged token
+        text, new = merged_token(at[_TOKENS], prefix, text, text_end, names, a, b)
+        if new == at[_TOKENS]:
             at[_TOKENS] += 1
-            names[slot] = at[_TOKENS]
-            text_end[at[_TOKENS]] = end
-        new = np.int64(names[slot] - 1)
+            head[new] = _head(text, text_end[new], text_end[new + 1])
         merges = room(merges, 3 * at[_MERGES] + 3)
         merges[3 * at[_MERGES]], merges[3 * at[_MERGES] + 1], merges[3 * at[_MERGES] + 2] = a, b, new
         at[_MERGES] += 1
@@ -346,12 +394,14 @@ def _merge_pairs(state, n, merges_wanted, least, max_length, global_merges, dev,
 
         # 3. Merge in the words that each language knows to contain the pair
         for language in range(2 * n):
-            pair = slots[_slot(slots, pairs, _key(language, a, b))] - 1
+            mask = np.uint64(len(slots) - 1)
+            pair = slots[_slot(owned(slots), mask, owned(pairs), _key(language, a, b))] - 1
             if pair < 0 or pairs[_FIELDS * pair + _WORDS] < 0:
                 continue
             node = pairs[_FIELDS * pair + _WORDS]
             pairs[_FIELDS * pair + _WORDS] = -1
-            longest = max_length if language < n else np.int64(1) << 62
+            merge = a, b, new, max_length if language < n else np.int64(1) << 62
+            to_all = (2 * n - language) << 2 * _TOKEN_BITS if in_all else 0
             while node >= 0:
                 word, following = nodes[2 * node], nodes[2 * node + 1]
                 nodes[2 * node + 1] = at[_FREE]
@@ -362,49 +412,16 @@ def _merge_pairs(state, n, merges_wanted, least, max_length, global_merges, dev,
                 visited[word] = step
                 slots, pairs, nodes, risen = _with_room(at, slots, pairs, nodes, risen, size[word])
                 work -= size[word]
-                kept = origin = start[word]
-                p, stop = origin, origin + size[word]
-                while p < stop:
-                    if symbols[p] != a or p + 1 == stop or symbols[p + 1] != b:
-                        symbols[kept], length[kept] = symbols[p], length[p]
-                        kept += 1
-                        p += 1
-                        continue
-                    merged_length = np.int64(length[p]) + length[p + 1]
-                    lost_left = lost_right = won_left = won_right = np.int64(-1)
-                    if kept > origin:
-                        lost_left = _key(language, symbols[kept - 1], a)
-                        if length[kept - 1] + merged_length < longest:
-                            won_left = _key(language, symbols[kept - 1], new)
-                    if p + 2 < stop:
-                        lost_right = _key(language, b, symbols[p + 2])
-                        if length[p + 2] + merged_length < longest:
-                            won_right = _key(language, new, symbols[p + 2])
-                    symbols[kept], length[kept] = new, merged_length
-                    kept += 1
-                    p += 2
-                    for key, sign in ((lost_left, -1), (won_left, 1), (lost_right, -1), (won_right, 1)):
-                        if key < 0:
-                            continue
-                        amount = sign * counts[word] if language < n else 0
-                        changed = _change(at, slots, pairs, risen, key, amount, step)
-                        if sign > 0:
-                            _add_word(at, pairs, nodes, changed, word)
-                        if in_all and amount != 0:
-                            _change(
-                                at,
-                                slots,
-                                pairs,
-                                risen,
-                                key + ((2 * n - language) << 2 * _TOKEN_BITS),
-                                amount,
-                                step,
-                            )
+                begin, stop = start[word], start[word] + size[word]
+                tables = owned(slots), np.uint64(len(slots) - 1), owned(pairs), owned(nodes), owned(risen)
+                place = language, word, counts[word] if language < n else 0, to_all
+                end = _merge_word(scalars, tables, all_symbols, lengths, begin, stop, merge, place, step)
                 if (language >= n) == dev:
-                    total[language % n] -= counts[word] * (origin + size[word] - kept)
-                size[word] = kept - origin
+                    total[language % n] -= counts[word] * (stop - end)
+                size[word] = end - begin
             if in_all and language < n:
-                _change(at, slots, pairs, risen, _key(2 * n, a, b), -pairs[_FIELDS * pair + _COUNT], step)
+                tables = owned(slots), np.uint64(len(slots) - 1), owned(pairs), owned(nodes), owned(risen)
+                _change(scalars, tables, _key(2 * n, a, b), -pairs[_FIELDS * pair + _COUNT], step)
             pairs[_FIELDS * pair + _COUNT] = 0
         entries = _queue_risen(at, risen, entries, root, pairs, text, text_end, head)
     return done, _State(

@@ -1,8 +1,8 @@
 """A hash table whose keys are words of bytes.
 
-A slot holds 32 bytes, so that half a cache line answers for most words: the word itself if it has at most 16 bytes,
-else its hash and length (its bytes are then compared in the arena of words). Equality is always decided on the bytes.
-Slots are ordered by the upper bits of the hash, so growing a table is one sequential pass.
+A slot has 32 bytes: a word of at most 16 bytes itself, or the hash and the length of a longer word, whose bytes are then
+compared in the arena of words. So most look-ups touch half a cache line, and bytes always decide whether words are equal.
+Slots are ordered by the upper bits of the hash, so that growing a table is one sequential pass.
 """
 
 from __future__ import annotations
@@ -42,18 +42,19 @@ class WordTable(NamedTuple):
 
 
 def _free_slots(capacity: int) -> np.ndarray:
-    """Zeros, where no slot crosses a cache line."""
+    """Slots of zeros, aligned so that no slot crosses a cache line."""
     memory = np.zeros(4 * capacity + 8, np.uint64)
     skip = -memory.ctypes.data % 64 // 8
     return memory[skip : skip + 4 * capacity].reshape(capacity, 4)
 
 
 def room(capacity: int) -> int:
-    """How many words a table takes: fuller, its probes are longer; emptier, there is more memory to touch."""
+    """The number of words for a table of this capacity: a fuller table has longer probes, an emptier one more memory."""
     return capacity * 2 // 3
 
 
 def new_table(capacity: int = 1 << 17, n_bytes: int = 1 << 20) -> WordTable:
+    """An empty table for `room(capacity)` words of n_bytes in all; capacity: a power of two."""
     return WordTable(
         _free_slots(capacity),
         np.empty(n_bytes, np.uint8),
@@ -64,7 +65,7 @@ def new_table(capacity: int = 1 << 17, n_bytes: int = 1 << 20) -> WordTable:
 
 
 def n_bytes_of(capacity: int, arena_bytes: int) -> int:
-    """The memory of a table with so many slots and bytes of words."""
+    """The number of bytes of a table with so many slots and bytes of words."""
     return 32 * capacity + arena_bytes + 8 * (2 * room(capacity) + 1)
 
 
@@ -79,7 +80,7 @@ def wanted(table: WordTable) -> tuple[int, int]:
 
 
 def enlarged(table: WordTable) -> WordTable:
-    """The same table with room for what the last stage wanted."""
+    """The same table, with the room that the last stage wanted."""
     slots, arena, offsets, position, state = table
     n = state[N_WORDS]
     capacity, n_bytes = wanted(table)
@@ -94,19 +95,20 @@ def enlarged(table: WordTable) -> WordTable:
 
 
 def clear(table: WordTable) -> None:
-    """Forgets all words; the room for them stays."""
+    """Removes all words, and keeps the memory."""
     table.slots.fill(0)
     table.state.fill(0)
 
 
 def longer(array: np.ndarray, length: int) -> np.ndarray:
+    """A copy of an array, with room for more at its end."""
     longer = np.empty(length, array.dtype)
     longer[: len(array)] = array
     return longer
 
 
 class _Views(NamedTuple):
-    """A table as a hot loop sees it. A slot is where it begins in `slots`."""
+    """A table as a hot loop sees it. The number of a slot is the place where it begins in `slots`."""
 
     slots: View  # of uint64
     mask: np.uint64  # of a slot
@@ -119,6 +121,7 @@ class _Views(NamedTuple):
 
 @kernel(inline=True)
 def views(table):
+    """The views of a table."""
     capacity = np.uint64(len(table.slots))
     return _Views(
         view(table.slots),
@@ -133,6 +136,7 @@ def views(table):
 
 @kernel(inline=True)
 def mix(low, high, length):
+    """The hash of a word of at most 16 bytes."""
     h = (low * GOLDEN) ^ ((high + length) * _K2)
     h = (h ^ (h >> U32)) * _K3
     return h ^ (h >> np.uint64(29))
@@ -146,7 +150,7 @@ def low_bytes(n):
 
 @kernel(inline=True)
 def hash_long(word, length):
-    """64 bits of hash of more than 16 bytes, eight at a time; the last eight overlap those before."""
+    """64 bits of hash of more than 16 bytes, eight at a time; the last eight may overlap the bytes before."""
     h, i = length * _K2, U0
     while i + U8 < length:
         h = (h ^ load_u64(word, i)) * GOLDEN
@@ -178,7 +182,7 @@ def word_key(text, begin, length, readable):
 
 @kernel(inline=True)
 def hash_words(table, text, bounds, n, keys):
-    """keys[3 * i:] = hash, low and high of text[bounds[i]:bounds[i + 1]] for i < n; its slot is on its way to the cache.
+    """keys[3 * i:] = hash, low and high of text[bounds[i]:bounds[i + 1]] for i < n; prefetches the slots.
 
     bounds: uint32[n + 1]; 16 bytes may be read from where any word begins.
     """
@@ -191,13 +195,13 @@ def hash_words(table, text, bounds, n, keys):
 
 @kernel(inline=True)
 def home(table, h):
-    """Where the probes of a hash begin."""
+    """The slot where the probes of a hash begin."""
     return h >> table.shift << U2
 
 
 @kernel(inline=True)
 def find_slot(table, key, text, begin, length):
-    """The slot of the word text[begin:begin + length]: its own, or the free one where it belongs."""
+    """The slot of the word text[begin:begin + length], or the free slot where the word belongs."""
     slots = table.slots
     h, low, high = key
     code, slot = min(length, np.uint64(LONG)), home(table, h)
@@ -215,7 +219,7 @@ def find_slot(table, key, text, begin, length):
 
 @kernel(inline=True)
 def find_or_enter(table, key, text, begin, length, position):
-    """A word's slot; a new word enters the table with this position and value 0."""
+    """The slot of a word; a new word enters the table with this position and value 0."""
     slots, state = table.slots, table.state
     slot = find_slot(table, key, text, begin, length)
     if slots[slot + U2] == U0:
@@ -233,7 +237,7 @@ def find_or_enter(table, key, text, begin, length, position):
 
 @kernel(inline=True)
 def has_room(table, n_words, n_bytes):
-    """Is there room for so many more words? If not, the table says how much is wanted."""
+    """Whether the table has room for so many more words; if not, notes in the table how much is wanted."""
     state = table.state
     state[WANTED_WORDS] = state[N_WORDS] + n_words
     state[WANTED_BYTES] = state[N_BYTES] + n_bytes

@@ -29,6 +29,7 @@ class Batch(NamedTuple):
 
     @property
     def n_bytes(self) -> int:
+        """The number of bytes of all documents."""
         return int(self.offsets[-1])
 
     def part(self, start: int, stop: int) -> Batch:

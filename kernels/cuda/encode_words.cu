@@ -103,7 +103,7 @@ BOTH u64 hash_string(const u8* text, i64 n) {
 // [at most 64 registers, 0 bytes shared]
 KERNEL enter_words(const u8* text, const u32* starts, i64 n, u64* keys, u32* tags, i64 capacity, u64* used, u32* slot,
                    u64* n_over) {
-  Texts texts = {nullptr, text};
+  Texts texts = {text, text};  // no word is in an arena
   Table table = {keys, tags, capacity, used, (u64)capacity / 2, nullptr, nullptr};
   for (i64 i = global_index(); i < n; i += global_size()) {
     u64 key = key_of(starts[i], starts[i + 1]);
@@ -223,7 +223,7 @@ DEVICE void store_rank(const LongWord& word, u32 place, u32 rank) {
 }
 
 // Lowers *last to the first place in the chain that begins at `place` where a merge makes a pair that ranks before it.
-DEVICE void find_last(const Model& m, const LongWord& word, u32 place, u32 rank, u32 token, u64* last) {
+DEVICE void find_last(const Model& m, const LongWord& word, u32 place, u32 rank, u32 token, u32* last) {
   u32 before = word.before[place], left = NONE;
   if (before != NONE) {
     u32 pair = word.before[before];  // if it is of this rank, it is merged by then
@@ -233,7 +233,7 @@ DEVICE void find_last(const Model& m, const LongWord& word, u32 place, u32 rank,
     u32 right = word.after[place], behind = word.after[right];
     bool lower = left != NONE && rank_of(m, left, token) < rank;
     if (behind < word.size) lower |= rank_of(m, token, word.symbols[behind]) < rank;
-    if (lower) atomic_min(last, (u64)place);
+    if (lower) atomic_min(last, place);
     if (lower || word.ranks[right] != rank || word.ranks[behind] != rank) return;
     place = behind;
     left = token;
@@ -260,8 +260,8 @@ DEVICE void merge_chain(const LongWord& word, u32 place, u32 rank, u32 token, u3
 // there are at most as many rounds as ranks that occur, and merges that make a pair which ranks before them.
 // [at most 64 registers, 544 bytes shared]
 KERNEL encode_long(BY_VALUE(Model, m), BY_VALUE(Words, w), BY_VALUE(Rounds, r), const i64* todo, i64 n) {
-  SHARED(u64, lowest, 1);
-  SHARED(u64, last, 1);
+  SHARED(u32, lowest, 1);
+  SHARED(u32, last, 1);
   SHARED(u32, n_heads, 1);
   SHARED(u32, n_made, 1);
   SHARED(u32, counts, BLOCK);
@@ -297,9 +297,9 @@ KERNEL encode_long(BY_VALUE(Model, m), BY_VALUE(Words, w), BY_VALUE(Rounds, r), 
         least = found < least ? found : least;
       }
       least = (u32)warp_min(least);
-      if (thread % WARP == 0) atomic_min(&lowest[0], (u64)least);
+      if (thread % WARP == 0) atomic_min(&lowest[0], least);
       sync_block();
-      u32 rank = (u32)lowest[0];
+      u32 rank = lowest[0];
       if (rank == NONE) break;
       u32 token = m.merged[rank];
       for (u32 tile = thread; tile < n_tiles; tile += BLOCK) {
@@ -314,7 +314,7 @@ KERNEL encode_long(BY_VALUE(Model, m), BY_VALUE(Words, w), BY_VALUE(Rounds, r), 
       for (u32 j = thread; j < n_heads[0]; j += BLOCK) find_last(m, word, word.list[j], rank, token, last);
       sync_block();
       for (u32 j = thread; j < n_heads[0]; j += BLOCK)
-        merge_chain(word, word.list[j], rank, token, (u32)last[0], n_made);
+        merge_chain(word, word.list[j], rank, token, last[0], n_made);
       sync_block();
       for (u32 j = thread; j < n_made[0]; j += BLOCK) {
         u32 p = word.list[size - 1 - j], before = word.before[p], behind = word.after[p];

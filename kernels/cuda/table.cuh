@@ -32,7 +32,8 @@ struct Eights {
   const u64* at;
   int shift;  // bits of *at that lie before the text, or were read already
 
-  BOTH explicit Eights(const u8* text) : at((const u64*)((u64)text & ~(u64)7)), shift((int)((u64)text & 7) * 8) {}
+  // By subtraction, not by clearing bits: so the compiler still knows that the memory is global.
+  BOTH explicit Eights(const u8* text) : at((const u64*)(text - ((u64)text & 7))), shift((int)((u64)text & 7) * 8) {}
 
   // The next `n` bytes, 1 to 8 of them; the bytes behind them are 0. After fewer than 8 nothing more may be read.
   BOTH u64 next(i64 n) {

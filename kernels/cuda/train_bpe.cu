@@ -455,7 +455,7 @@ KERNEL change_counts(BY_VALUE(Training, t)) {
 
 // [at most 48 registers, 0 bytes shared]
 KERNEL write_tokens(BY_VALUE(Training, t)) {
-  if (load_shared_word(&t.state[DONE])) return;
+  if (t.state[DONE]) return;
   for (i64 i = global_index(); i < (i64)t.state[N_MATCHES]; i += global_size()) {
     i64 place = t.matches[i];
     u32 left = t.symbols[place];

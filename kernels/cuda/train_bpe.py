@@ -89,6 +89,11 @@ def train_bpe(
     """
     try:
         return _trained(device, symbols, offsets, counts, tokens, token_offsets, limits, progress)
+    except MemoryError as error:
+        raise MemoryError(
+            f"the memory of {device.name} does not hold the {len(symbols):,} symbols of {len(counts):,} distinct words and "
+            f"their pairs ({error}): use device='cpu', or leave out rare words"
+        ) from error
     except _Respelled as error:
         from gputok.kernels.cpu.train_bpe import train_bpe
 

@@ -1,12 +1,12 @@
-"""Words and the ids that a model gave them, in memory of a fixed size.
+"""A cache of words and the ids that a model gave them, in memory of a fixed size.
 
-A cache line holds two words. A new word takes the second place; one that is found there changes places with the first.
-So words that come but once push out each other, and not those that come again. What has no room in a slot, the bytes of
-long words and long rows of ids, lies in a ring: it is there as long as not too much was written after it.
+A cache line holds two words. A new word takes the second place; a word that is found there changes places with the first.
+So words that occur only once replace each other, and not words that occur again. The bytes of long words, and long rows of
+ids, are stored in a ring buffer, and stay valid until they are overwritten.
 
     slot:   low, high, position << 8 | length code, value    (the key of a word is that of word_table.py)
     value:  READY | n << 60 | ids           n up to 3 ids side by side, of 16 bits each or of 20
-            READY | RUN << 60 | position    of their number and the ids in the ring, uint32 each
+            READY | RUN << 60 | position    place in the ring of their number and the ids, uint32 each
             READY | END << 60               the end of a piece of text
             number + 1                      a new word of this round, which the model has not seen yet
 """
@@ -38,7 +38,7 @@ _POSITION = np.uint64((1 << 60) - 1)
 
 
 class WordCache(NamedTuple):
-    """Make it with `new_cache`; for one model, and one thread at a time."""
+    """A cache for one model, and one thread at a time; `new_cache` makes it."""
 
     slots: U64x2  # uint64[2 * lines, 4]
     ring: U8s  # uint8[], a power of two
@@ -50,8 +50,9 @@ PUSHED_OUT = np.uint64(1)  # in `head`
 
 
 def new_cache(width: int = 4, n_lines: int = FIRST_LINES, ring_bytes: int | None = None) -> WordCache:
+    """An empty cache of n_lines lines for ids of `width` bytes; ring_bytes: a power of two."""
     memory = np.empty(8 * n_lines + 8, np.uint64)
-    memory[:] = 0  # now, and not one page after the other when they are read first and then written
+    memory[:] = 0  # now: reading and then writing each page later would take longer
     skip = -memory.ctypes.data % 64 // 8
     slots = memory[skip : skip + 8 * n_lines].reshape(2 * n_lines, 4)
     ring = np.empty(RING_BYTES_A_LINE * n_lines if ring_bytes is None else ring_bytes, np.uint8)
@@ -59,12 +60,12 @@ def new_cache(width: int = 4, n_lines: int = FIRST_LINES, ring_bytes: int | None
 
 
 def is_too_small(cache: WordCache) -> bool:
-    """Were so many words pushed out that a larger cache would be worth its memory?"""
+    """Whether so many words were pushed out that a larger cache would be worth its memory."""
     return int(cache.head[PUSHED_OUT]) * 16 > len(cache.slots)
 
 
 def enlarged(cache: WordCache, times: int) -> WordCache:
-    """The same words, in a cache that is `times` (a power of two) as large."""
+    """The same words in a cache that is `times` as large; times: a power of two."""
     n_lines, n = len(cache.slots) // 2, len(cache.ring)
     larger = new_cache(cache.width, times * n_lines, times * n)
     _move(cache, larger)
@@ -73,7 +74,7 @@ def enlarged(cache: WordCache, times: int) -> WordCache:
 
 
 class _Views(NamedTuple):
-    """A cache as a hot loop sees it. A slot, and the line that begins with it, are where it begins in `slots`."""
+    """A cache as a hot loop sees it. The number of a slot or a line is the place where it begins in `slots`."""
 
     slots: View  # of uint64
     shift: np.uint64  # hash >> shift << 3 is its line
@@ -84,6 +85,7 @@ class _Views(NamedTuple):
 
 @kernel(inline=True)
 def views(cache):
+    """The views of a cache."""
     return _Views(
         view(cache.slots),
         leading_zeros(np.uint64(len(cache.slots))) + U2,
@@ -95,13 +97,13 @@ def views(cache):
 
 @kernel(inline=True)
 def line_of(cache, h):
-    """The line where a word of this hash may be."""
+    """The line that can hold a word with this hash."""
     return h >> cache.shift << U3
 
 
 @kernel(inline=True)
 def is_there(cache, position):
-    """Does the ring still hold what was written at a position?"""
+    """Whether the ring still holds what was written at a position."""
     return cache.head[0] - position <= cache.mask + U1
 
 
@@ -118,9 +120,9 @@ def reserve(cache, n):
 
 @kernel(WordCache, WordCache)
 def _move(cache, larger):
-    """Copies the ring and all slots; those of which a part is no longer in the ring are left out.
+    """Copies the ring and all slots, except slots with a part that the ring has lost.
 
-    A line has at most two words, which go to one or two lines of the larger cache, that nothing else goes to.
+    The two words of a line go to one or two lines of the larger cache, which get no other words.
     """
     old, new = views(cache), views(larger)
     size, position = old.mask + U1, old.head[0]
@@ -153,7 +155,7 @@ def _move(cache, larger):
 
 @kernel(inline=True)
 def holds(cache, slot, low, high, code, text, begin, length):
-    """Is this word in this slot (a view)?"""
+    """Whether a slot (a view) holds this word."""
     entry = slot[U2]
     if slot[U0] != low or slot[U1] != high or entry & _CODE != code:
         return False
@@ -165,7 +167,7 @@ def holds(cache, slot, low, high, code, text, begin, length):
 
 @kernel(inline=True)
 def find(cache, line, low, high, text, begin, length):
-    """The slot of the word text[begin:begin + length], or NOWHERE. It is then the first of its line."""
+    """The slot of the word text[begin:begin + length], which becomes the first of its line; or NOWHERE."""
     slots = tail(cache.slots, line)
     code = min(length, _LONG)
     if holds(cache, slots, low, high, code, text, begin, length):
@@ -181,7 +183,7 @@ def find(cache, line, low, high, text, begin, length):
 
 @kernel(inline=True)
 def enter(cache, line, low, high, text, begin, length, value):
-    """Makes a slot of a line that of a new word, unless it is too long."""
+    """Gives a slot of a line to a new word, unless the word is too long."""
     if length > np.uint64(MAX_KEPT_BYTES):
         return
     slots = cache.slots
@@ -200,13 +202,13 @@ def enter(cache, line, low, high, text, begin, length, value):
 
 @kernel(inline=True)
 def most_ids(n_words, n_bytes):
-    """No more ids than this are kept for n_words of n_bytes together."""
+    """The number of ids that are kept at most for n_words of n_bytes together."""
     return U3 * n_words + min(n_bytes, np.uint64(MAX_KEPT_BYTES) * n_words)
 
 
 @kernel(inline=True)
 def value_of(cache, width, ids, first, count, most):
-    """What a slot holds for the ids ids[first:first + count]; 0 for more than `most` that don't fit a slot."""
+    """The value of a slot for ids[first:first + count]; 0 for more than `most` ids that don't fit a slot."""
     bits, largest = (U16, U1 << U16) if width == U2 else (U20, U1 << U20)
     if count < np.uint64(RUN):
         value, fits = READY | count << COUNT, True
@@ -228,7 +230,7 @@ def value_of(cache, width, ids, first, count, most):
 
 @kernel(WordCache, u64[:], i64[:], i64[:], u32[:], i64[:])
 def keep(cache, lines, begin, end, ids, rows):
-    """Gives the new words 0 to n - 1 their ids, where they are still in their lines.
+    """Gives the new words 0 to n - 1 their ids, if they are still in their lines.
 
     lines: uint64[n]; begin, end: int64[n], for their lengths; ids: uint32[t], rows: int64[n + 1].
     """
@@ -249,6 +251,6 @@ def keep(cache, lines, begin, end, ids, rows):
 
 @kernel(inline=True)
 def run_of(cache, value):
-    """Where a run is in the ring, or NOWHERE if it isn't there any more."""
+    """The place of a run in the ring, or NOWHERE if the ring has lost it."""
     position = value & _POSITION
     return position & cache.mask if is_there(cache, position) else NOWHERE

@@ -1,14 +1,14 @@
-"""Encoding raw text in bulk: each word once by the model, every other time by a cache of words.
+"""Encoding raw text in rounds: the model encodes each word once, and after that a cache gives the ids of the word.
 
-A round takes the words of some text in order. The ids of known words go to one row at once; for every new word, and for
-every end of a piece of text, an *event* says how many ids the row had then. The model encodes all new words of the round
-at once, and the row is copied to where it belongs, with what the events stand for put in between. So the loop over the
-text knows nothing of models, and the model sees many words at a time.
+A round takes the words of a text in order. The ids of known words are appended to one row; for each new word, and for each
+end of a piece of text, an *event* notes the number of ids in the row. The model then encodes all new words of the round
+together, and the row is copied to the result, with the ids of the events inserted. So the loop over the text knows no model,
+and the model sees many words at a time.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from gputok.kernels.cpu import kernel
@@ -47,6 +47,11 @@ from gputok.kernels.cpu.walk import BLOCK_BYTES, END_OF_TEXT, MARGIN, Walk, fill
 from gputok.kernels.cpu.word_table import N_KEYS, word_key
 from gputok.kernels.signatures import I64s, U8s, U64s, i64, u32
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
 __all__ = ["Encoder", "encode_text", "surround"]
 
 MANY_SLOTS = 1 << 18  # up to which a cache that is too small becomes four times as large, then twice
@@ -56,7 +61,7 @@ _ID = np.uint64((1 << 20) - 1)
 
 
 class _Round(NamedTuple):
-    """What a round writes; the memory is used again for the next one."""
+    """The output of a round; the memory is used again for the next round."""
 
     ids: U8s  # uint8[width * n], of words that were known
     at: I64s  # int64[n_events], bytes of `ids` before each
@@ -68,21 +73,21 @@ class _Round(NamedTuple):
 
 
 class Encoder:
-    """Known words, and memory to work in: for one model and one thread at a time.
+    """Known words, and memory to work in, for one model and one thread at a time.
 
     Args:
-        dtype: of the ids, uint32 or uint16, which has to hold them all.
-        most_lines: how large the cache may become; a line is 64 bytes of slots and 32 of ring, for two words.
-        sizes: of `new_cache`.
+        dtype: of the ids, uint32 or uint16, large enough for all ids.
+        most_lines: the largest size of the cache; a line, for two words, has 64 bytes of slots and 32 of ring.
+        sizes: arguments of `new_cache`.
     """
 
-    def __init__(self, dtype=np.uint32, most_lines: int = MOST_LINES, **sizes) -> None:
+    def __init__(self, dtype: npt.DTypeLike = np.uint32, most_lines: int = MOST_LINES, **sizes: int) -> None:
         width = np.dtype(dtype).itemsize
         self.cache, self.most_lines = new_cache(width, **sizes), most_lines
         self.work = _new_round(width * N_IDS, N_EVENTS)
 
     def grow(self) -> None:
-        """Makes the cache larger if too many words are pushed out, and there may be more."""
+        """Makes the cache larger if too many words are pushed out, and its size is not at the limit."""
         if is_too_small(self.cache) and len(self.cache.slots) < 2 * self.most_lines:
             few = 4 * len(self.cache.slots) <= min(2 * self.most_lines, MANY_SLOTS)
             self.cache = enlarged(self.cache, 4 if few else 2)
@@ -93,12 +98,19 @@ def _new_round(n_bytes: int, n_events: int) -> _Round:
     return _Round(np.empty(n_bytes, np.uint8), *(np.empty(n_events, kind) for kind in kinds))
 
 
-def encode_text(data, offsets, token, automaton, model, encoder):
-    """The ids of pieces of text, one after the other, and where each piece's end.
+def encode_text(
+    data: np.ndarray,
+    offsets: np.ndarray,
+    token: np.ndarray | None,
+    automaton: Walk,
+    model: Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
+    encoder: Encoder,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Encodes pieces of text: the ids, one after the other, and where those of each piece end.
 
     data: uint8[n], valid UTF-8; offsets: int64[p + 1], the pieces in it; token: int64[p], an id that stands for the
-    whole piece, or -1; None: there are none. model(data, start, end) -> ids uint32[t], rows int64[words + 1] is called
-    with words that the encoder doesn't know.
+    whole piece, or -1; None: all are -1. model(data, start, end) -> ids uint32[t], rows int64[words + 1] is called with
+    words that the encoder doesn't know.
     Returns ids (uint16 or uint32)[t] and offsets int64[p + 1].
     """
     encoder.grow()
@@ -109,7 +121,7 @@ def encode_text(data, offsets, token, automaton, model, encoder):
     while start < stop:
         text = pointer(data), pointer(offsets), np.searchsorted(offsets, start, "right") - 1
         start, n_bytes, n_events, n_new = _look_up(text, start, stop, automaton, cache, work)
-        if n_events == 0:  # one block is more than there is room for
+        if n_events == 0:  # a single block is too much for the memory
             work = _new_round(2 * len(work.ids), 2 * len(work.at))
             continue
         ids, rows = np.empty(0, np.uint32), np.zeros(1, np.int64)
@@ -120,15 +132,15 @@ def encode_text(data, offsets, token, automaton, model, encoder):
         sizes = n_bytes, n_events, n_ids
         parts.append(_put_together(work, sizes, ids, rows, token, ends, cache.width).view(dtype))
         n_ids += len(parts[-1])
-    np.maximum.accumulate(ends, out=ends)  # a piece without words ends where the one before did
+    np.maximum.accumulate(ends, out=ends)  # a piece without words ends where the piece before ended
     return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, dtype), *parts]), ends
 
 
 @kernel((i64, i64, i64), i64, i64, Walk, WordCache, _Round)
 def _look_up(text, start, stop, walk, cache, work):
-    """A round: until `stop`, or until there may be too little room somewhere.
+    """Does a round, until `stop`, or until an array may have too little room.
 
-    -> where it stopped, bytes of `work.ids`, events, new words.
+    -> the place where the round stopped, and the numbers of bytes of `work.ids`, of events, and of new words.
     """
     data, offsets, piece = view(text[0], np.uint8), view(text[1], np.int64), text[2]
     n_block = BLOCK_BYTES + MARGIN
@@ -218,10 +230,10 @@ def _look_up(text, start, stop, walk, cache, work):
 
 @kernel(_Round, (i64, i64, i64), u32[:], i64[:], i64[:], i64[:], i64)
 def _put_together(work, sizes, ids, rows, token, ends, width):
-    """All ids of a round, uint8[width * n]; ends[piece + 1]: how many until the piece's end.
+    """Puts together all ids of a round, uint8[width * n]; ends[piece + 1] becomes the number of ids up to the piece's end.
 
-    sizes: bytes of `work.ids`, events, and ids of the rounds before; ids, rows: of the new words. Of an id four bytes are
-    always stored; the next id then lies over the upper ones, which are zeros where it has two.
+    sizes: bytes of `work.ids`, events, and ids of the rounds before; ids, rows: of the new words. Four bytes are stored for
+    each id; if ids have two bytes, the next id overwrites the upper two.
     """
     n_bytes, n_events, n_before = sizes
     source, learnt, step = view(work.ids), view(ids), np.uint64(width)
@@ -252,8 +264,13 @@ def _put_together(work, sizes, ids, rows, token, ends, width):
     return joined[:out]
 
 
-def surround(ids, rows, before, after):
-    """Each row ids[rows[i]:rows[i + 1]] between `before` and `after`; all uint32, but rows int64[n + 1]. -> ids, rows"""
+def surround(
+    ids: np.ndarray, rows: np.ndarray, before: np.ndarray, after: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Puts `before` and `after` around each row ids[rows[i]:rows[i + 1]]; returns the new ids and rows.
+
+    All arrays are uint32, but rows int64[n + 1].
+    """
     wider = rows + (len(before) + len(after)) * np.arange(len(rows))
     surrounded = np.empty(wider[-1], np.uint32)
     _surround(pointer(ids), rows, before, after, surrounded)

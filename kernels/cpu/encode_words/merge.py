@@ -5,10 +5,10 @@
               he ll o           rank 3
               hell o, hello     ranks 5 and 9
 
-A word of few symbols is scanned for its lowest rank before every merge. A long one keeps its pairs in a heap, so that
-no word costs more than n log n. First, though, words are cut where no token can reach across: the parts are merged
-alone, with the same result, and come again far more often than their words do (in Chinese two thirds less time; a
-model without a pre-tokenizer has a whole document as its word).
+A word of few symbols is scanned for its lowest rank before each merge. A long word keeps its pairs in a heap, so that no word
+costs more than n log n. Before that, words are cut at places that no token can cross: each part is merged on its own, with
+the same result, and parts occur again far more often than words (in Chinese that takes two thirds less time; for a model
+without a pre-tokenizer, a whole document is one word).
 """
 
 from __future__ import annotations
@@ -49,17 +49,17 @@ NOWHERE = ALL  # no slot of a cache
 
 
 def word_cache(capacity: int) -> np.ndarray:
-    """An empty cache for about so many encoded words: uint64[slots, 8], a cache line each; 0: none.
+    """An empty cache for about `capacity` encoded words, uint64[slots, 8], a cache line each; capacity 0: no cache.
 
-    A word's hash is its slot; a newcomer takes it over, so that the size never grows. Element 0 is bytes (0: free),
-    tokens << 8 and the end of token i << 16 + 5 * i, 1 to 3 are the word, 4 to 7 its ids.
+    The hash of a word is its slot; a new word replaces the word in its slot, so that the size never grows. Element 0 is the
+    number of bytes (0: free), tokens << 8, and the end of token i << 16 + 5 * i; 1 to 3 are the word, 4 to 7 its ids.
     """
     return np.zeros((1 << (capacity - 1).bit_length() if capacity else 0, 8), np.uint64)
 
 
 @kernel(inline=True)
 def next_random(random):
-    """The next of uint64[1] by xorshift64*; float64 in [0, 1)."""
+    """The next random number by xorshift64*, float64 in [0, 1); random: the state, uint64[1]."""
     x = random[0]
     x ^= x >> np.uint64(12)
     x ^= x << np.uint64(25)
@@ -69,7 +69,7 @@ def next_random(random):
 
 
 class Model(NamedTuple):
-    """BpeTables as a hot loop sees them: arrays there would cost more than the merges."""
+    """BpeTables as a hot loop sees them: arrays would cost more than the merges."""
 
     names: View  # of uint32, the ids
     pairs: tuple  # of pairs_of
@@ -139,7 +139,7 @@ def model_of(tables):
 
 @kernel(inline=True)
 def bytes_as_symbols(text, begin, n, table, symbols, places):
-    """first_symbols where each byte is one, known and the same at every place; table: uint32[256]."""
+    """`first_symbols` if each byte is a known symbol, the same at all places; table: uint32[256]."""
     for i in range(n):
         symbols[i] = table[text[begin + i]] - np.uint32(1)
         places[i] = i
@@ -149,12 +149,11 @@ def bytes_as_symbols(text, begin, n, table, symbols, places):
 
 @kernel
 def first_symbols(text, begin, n, model, symbols, places):
-    """Writes the characters of n bytes from text[begin] on as symbols, and where each begins from there (one more place
-    ends the last one).
+    """Writes the characters of n bytes from text[begin] on as symbols, and their places, counted from `begin`.
 
-    An unknown character is left out (the places behind it move up, as in tokenizers), or an unknown token, or with
-    fallback the tokens of its bytes and of those of both affixes. These come before an unknown token that waits to be
-    fused with a following one.
+    places has one more element, the end of the last symbol. An unknown character is left out (the places behind it move up,
+    as in `tokenizers`), or becomes an unknown token, or with fallback the tokens of its bytes and of the bytes of both
+    affixes. Byte tokens are written before an unknown token that waits to be fused with the next one, as `tokenizers` does.
     """
     by_byte = model.n_columns == np.uint64(256)
     count = np.int64(0)
@@ -210,7 +209,7 @@ def first_symbols(text, begin, n, model, symbols, places):
 
 @kernel(inline=True)
 def key_of(pairs, left, right, at):
-    """rank << POSITION_BITS | at of a pair of symbols, or NONE."""
+    """The key of a pair of symbols at a place, rank << POSITION_BITS | at, or NONE."""
     rank = rank_of(pairs, left, right)
     return rank << np.uint32(POSITION_BITS) | np.uint32(at) if rank != NONE else NONE
 
@@ -260,11 +259,11 @@ def merge_by_scan(text, begin, n, model, by_byte, scratch):
 
 @kernel
 def merge_by_heap(symbols, before, after, count, model, random):
-    """What merge_by_scan does for a word of any length, with a heap of rank << 32 | position.
+    """Like `merge_by_scan` for a word of any length, with a heap of rank << 32 | position.
 
     model: the merged symbols and pairs of a Model, and its dropout.
-    With dropout, each pair taken from the heap is put aside with that probability, until the next that isn't.
-    An entry stands for the symbols at its position for as long as merging them gives the same token.
+    With dropout, a pair taken from the heap is put aside with that probability, until the next pair that isn't put aside.
+    An entry stands for the symbols at its position as long as merging them gives the same token.
     """
     merged, pairs, dropout = model
     # Each merge takes an entry out and puts at most two in, so 2 * count entries are enough.
@@ -316,7 +315,7 @@ def merge_by_heap(symbols, before, after, count, model, random):
 
 @kernel(inline=True)
 def load_word(text, begin, n, part):
-    """Bytes 8 * part to 8 * part + 7 of n bytes from text[begin] on, filled up with zeros."""
+    """Bytes 8 * part to 8 * part + 7 of the n bytes from text[begin] on, padded with zeros."""
     at = np.uint64(8 * part)
     if n <= at:
         return U0
@@ -341,7 +340,7 @@ def key_words(text, begin, n):
 
 @kernel(inline=True)
 def record_of(cache, n, key):
-    """Where the one slot of a cache begins, in which a word of n bytes can be."""
+    """Where the slot begins that can hold a word of n bytes."""
     _, _, mask = cache
     h = mix(mix(mix(n ^ key[0]) ^ key[1]) ^ key[2])
     return ((h >> U20) & mask) << U3
@@ -349,6 +348,7 @@ def record_of(cache, n, key):
 
 @kernel(inline=True)
 def holds(cache, record, n, key):
+    """Whether a slot of a cache holds a word of n bytes."""
     slots, _, _ = cache
     same = slots[record] & np.uint64(255) == n and slots[record + U1] == key[0]
     return same and slots[record + U2] == key[1] and slots[record + U3] == key[2]
@@ -389,10 +389,10 @@ def keep(cache, record, n, key, tokens, at, first, last):
 
 @kernel(inline=True)
 def next_cut(text, at, end, inside, crossing, by_byte):
-    """The first place behind `at` that no token reaches across, or `end`.
+    """The first place behind `at` that no token crosses, or `end`.
 
-    A token that does holds the two characters there side by side, or, where bytes are symbols, ends or begins within
-    one of them. Most words are ASCII and hardly ever cut, so that with bytes only other characters are looked at.
+    A token that crosses a place contains the two characters there side by side, or, if bytes are symbols, ends or begins
+    within one of them. Most words are ASCII and are rarely cut, so that with bytes only other characters are tested.
     """
     left, left_byte = U0, np.uint64(text[at])
     p = at
@@ -413,6 +413,7 @@ def next_cut(text, at, end, inside, crossing, by_byte):
 
 @kernel(inline=True)
 def is_ascii(text, at, end):
+    """Whether text[at:end] is ASCII."""
     bits = U0
     while at + U8 <= end:
         bits |= load_u64(text, at)
@@ -435,13 +436,14 @@ def all_known(text, at, end, symbols):
 
 
 class Prepared(NamedTuple):
-    """BpeTables for the kernel: Numba looks into a named tuple at each call, for longer than a short text takes."""
+    """BpeTables for the kernel, as plain tuples: reading a named tuple takes Numba longer than encoding a short text."""
 
     tables: tuple  # the same in plain tuples
     widening: int  # no more tokens than this times its bytes come of a word
 
 
 def prepare(tables):
+    """The tables as `encode_words` takes them at once."""
     return Prepared(
         _plain(tables), 1 + (len(tables.prefix) + len(tables.suffix)) * (len(tables.fallback) > 0)
     )
@@ -553,12 +555,11 @@ def encode_word(text, begin, end, model, kept, cached, work, out, t):
 def encode_words(data, start, end, tables, cache, random, *, positions=True):
     """Encodes word i = data[start[i]:end[i]] to tokens rows[i]:rows[i + 1].
 
-    data uint8[n]; start, end int64[n_words]; tables: BpeTables, or what `prepare` makes of them;
-    cache: of word_cache, for these tables only and one thread at a time;
-    random: uint64[1], not 0, the generator for dropout.
-    -> ids uint32[t], start int64[t], end int64[t] (bytes of `data`), rows int64[n_words + 1]; without `positions`, for
-    which there must be no cache, start and end are empty.
-    An unknown token that the vocabulary lacks shows as NONE.
+    data uint8[n]; start, end int64[n_words]; tables: BpeTables, or the result of `prepare`;
+    cache: the result of `word_cache`, for these tables and one thread at a time;
+    random: uint64[1], not 0, the state of the random generator for dropout.
+    -> ids uint32[t], start int64[t], end int64[t] (places in `data`), rows int64[n_words + 1]. Without `positions`, start
+    and end are empty, and the cache must be empty as well. An unknown token that the vocabulary lacks becomes NONE.
     """
     start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
     if not isinstance(tables, Prepared):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import longer
-from gputok.kernels.cpu.primitives.memory import view
+from gputok.kernels.cpu.primitives.memory import owned, view
 from gputok.kernels.signatures import i64, u8, u32
 
 ONE = np.uint64(1)
@@ -73,6 +73,23 @@ def room(array, n):
     return longer(array, len(array), 2 * n)
 
 
+@kernel(inline=True)
+def merged_token(n_tokens, prefix, text, text_end, names, a, b):
+    """The token that tokens a and b become: (text, token). `text` may be a larger copy.
+
+    If there is no token with the joined string, the token is n_tokens, and its string and its name are added.
+    """
+    begin = text_end[n_tokens]
+    text = room(text, begin + text_end[a + ONE] - text_end[a] + text_end[b + ONE] - text_end[b])
+    strings, ends, all_names = owned(text), view(text_end), view(names)
+    end = spell_merged(strings, ends, view(prefix), np.uint64(len(prefix)), a, b, begin)
+    slot = name_slot(strings, ends, all_names, np.uint64(len(names) - 1), begin, end)
+    if names[slot] == 0:
+        names[slot] = n_tokens + 1
+        text_end[n_tokens + 1] = end
+    return text, np.int64(names[slot]) - 1
+
+
 def resized(array: np.ndarray, size: int) -> np.ndarray:
     """A copy with room for more at its end."""
     larger = np.empty(size, array.dtype)
@@ -81,4 +98,5 @@ def resized(array: np.ndarray, size: int) -> np.ndarray:
 
 
 def power_of_two(at_least: int) -> int:
+    """The smallest power of two that is at least so large."""
     return 1 << (int(at_least) - 1).bit_length()

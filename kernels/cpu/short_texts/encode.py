@@ -3,6 +3,11 @@
 A call takes the address of a handle, that of the text, its bytes and flags, and gives the number of tokens, which are
 then in the memory that the handle names; or a negative number for a text that is left to the stages of other files.
 Nothing is allocated for most texts. A word that was encoded before is found in a cache; another is encoded at once.
+
+Bounds: a word has at most as many tokens as bytes (a model of which that is not true has no handle), which is compared
+with MAX_TOKENS before each word; IDS, BEGINS, ENDS and WORDS have MAX_SPECIAL elements more, and no more special tokens
+come around a text. The memory for one word has TEXT_BYTES + MARGIN elements of each kind, and no word is longer than the
+text. BOUNDS, used again for the characters before each byte of the given text, has more elements than that has bytes.
 """
 
 from __future__ import annotations
@@ -390,8 +395,10 @@ def encode_wordlevel(address, text, n_bytes, flags):
 
 @kernel(inline=True)
 def _recall(text, begin, end, kept, tokens, t):
-    """Writes the tokens of a word that is in the cache: the number of all tokens now, and for a word that isn't its record
-    and its key."""
+    """Writes the tokens of a word that is in the cache.
+
+    -> the number of all tokens now; for a word that isn't in the cache also its record and its key.
+    """
     n = np.uint64(end - begin)
     key, record = (U0, U0, U0), NOWHERE
     if n <= np.uint64(MAX_CACHED[0]):

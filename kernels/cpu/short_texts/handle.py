@@ -49,6 +49,7 @@ class Handle:
 
     @property
     def address(self) -> int:
+        """The address of the numbers."""
         return self.slots.__array_interface__["data"][0]
 
 

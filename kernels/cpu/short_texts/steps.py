@@ -6,6 +6,13 @@ seldom changed by it.
 
 The text of all pieces lies in one block. Piece i is text[start[i]:end[i]], and token[i] the added token that it is, or
 -1. A step that changes the text puts another in its place and, if that is wanted, writes down where each byte came from.
+
+Bounds: the text has at most TEXT_BYTES bytes. The given one has at most encode.LONGEST, and a step that would make a
+longer one leaves it to others instead. MARGIN bytes lie behind it; the walk writes two of them for a moment, and reads no
+others. Pieces are parts of the text; before a step writes more of them than there are, it compares what they can be at
+most (each added token and each stretch of text has a byte at least, each word of a walk as well) with MAX_PIECES. Each
+byte of the text has its places in FROM, UNTIL and BOUNDS; a walk writes at most two bounds more than a piece has bytes.
+The stages that are called know their own bounds; the views here carry them in the checked build.
 """
 
 from __future__ import annotations
@@ -461,8 +468,10 @@ def _put_text(handle, new, offsets, n):
 
 @kernel(inline=True)
 def _begin_following(handle, n_given, n_changed):
-    """Writes down where the given text comes from, before it is changed for the first time: its first character from one
-    place, every other byte from its own."""
+    """Notes the source of each byte before the text is changed for the first time.
+
+    All bytes of the first character come from one place, and each other byte from its own place.
+    """
     if n_changed >= 0:
         return
     text = memory(handle, TEXT, np.uint8)

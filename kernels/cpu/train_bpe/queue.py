@@ -13,24 +13,22 @@ from typing import NamedTuple
 import numpy as np
 from gputok.kernels import BpeLimits, BpeMerges
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.primitives.constants import GOLDEN, U32
+from gputok.kernels.cpu.primitives.constants import GOLDEN, U1, U32
 from gputok.kernels.cpu.primitives.heap import pop, push
 from gputok.kernels.cpu.primitives.memory import owned, view
 from gputok.kernels.cpu.primitives.token_strings import (
     index_names,
-    name_slot,
+    merged_token,
     power_of_two,
     resized,
     room,
-    spell_merged,
 )
 from gputok.kernels.signatures import I64s, U8s, U32s, i64
 
 _SLICE = 2_000_000  # symbols between two calls of progress
 _MERGES, _TOKENS, _PAIRS, _ENTRIES, _POOL, _HEAP, _PUSHED, _VISITS, _N_SCALARS = range(9)
-_KEY, _COUNT, _NUMBER, _START, _END, _FIELDS = range(
-    6
-)  # of an entry of the queue; _NUMBER: the number of the push
+_NONE, _AGAIN = -1, -2  # instead of an entry
+_KEY, _COUNT, _NUMBER, _START, _END, _FIELDS = range(6)  # of an entry; _NUMBER: the number of the push
 
 
 class _Queue(NamedTuple):
@@ -57,11 +55,11 @@ class _Queue(NamedTuple):
 
 
 @kernel(inline=True)
-def _slot(pairs, key):
-    mask = len(pairs) - 1
-    at = np.int64((np.uint64(key) * GOLDEN) >> U32) & mask
+def _slot(pairs, mask, key):
+    """The slot of a pair, or the free slot where the pair belongs; pairs: a view; mask: number of slots - 1."""
+    at = (np.uint64(key) * GOLDEN) >> U32 & mask
     while pairs[at] >= 0 and pairs[at] != key:
-        at = (at + 1) & mask
+        at = (at + U1) & mask
     return at
 
 
@@ -76,6 +74,98 @@ def _before(entries, i, j):
     return entries[i + _NUMBER] < entries[j + _NUMBER]
 
 
+@kernel(inline=True)
+def _first_entry(at, entries, heap, pairs, count, least):
+    """Takes the first entry out of the queue; _AGAIN if its count has changed, and it was pushed again; _NONE: no merge is left."""
+    if at[_HEAP] == 0:
+        return np.int64(_NONE)
+    entry = _FIELDS * heap[0]
+    current = count[_slot(owned(pairs), np.uint64(len(pairs) - 1), entries[entry + _KEY])]
+    changed = entries[entry + _COUNT] != current
+    if not changed and np.uint64(current) < np.uint64(least):
+        return np.int64(_NONE)
+    pop(heap, at[_HEAP], _before, entries)
+    if changed:
+        entries[entry + _COUNT] = current
+        entries[entry + _NUMBER] = at[_PUSHED]
+        at[_PUSHED] += 1
+        push(heap, at[_HEAP] - 1, entry // _FIELDS, _before, entries)
+        return np.int64(_AGAIN)
+    at[_HEAP] -= 1
+    return entry
+
+
+@kernel(inline=True)
+def _with_room(at, pairs, count, found, visit, n_new):
+    """The hash table of pairs, with room for n_new more pairs."""
+    if 2 * (at[_PAIRS] + n_new) > len(pairs):
+        old_pairs, old_count = pairs, count
+        capacity = len(pairs)
+        while capacity < 4 * (at[_PAIRS] + n_new):
+            capacity *= 2
+        pairs, count = np.full(capacity, -1, np.int64), np.zeros(capacity, np.int64)
+        found, visit = np.zeros(capacity, np.int64), np.zeros(capacity, np.int64)
+        slots, mask = owned(pairs), np.uint64(capacity - 1)
+        for i in range(len(old_pairs)):
+            if old_pairs[i] >= 0:
+                slot = _slot(slots, mask, old_pairs[i])
+                pairs[slot], count[slot] = old_pairs[i], old_count[i]
+    return pairs, count, found, visit
+
+
+@kernel(inline=True)
+def _change(at, tables, n_births, key, sign, word, weight):
+    """Changes the count of a pair (-1: none) by an occurrence in a word; returns the number of births.
+
+    at, tables: views of the scalars; of pairs, with their mask; of count, found, visit and births. Arrays would be
+    reference-counted at each change (measured: four times as slow).
+    """
+    pairs, mask, count, found, visit, births = tables
+    if key >= 0:
+        slot = _slot(pairs, mask, key)
+        if pairs[slot] < 0:
+            pairs[slot] = key
+            at[_PAIRS] += 1
+        count[slot] += sign * weight
+        if sign > 0 and visit[slot] != at[_VISITS]:
+            visit[slot] = at[_VISITS]
+            found[slot] += 1
+            births[2 * n_births] = slot
+            births[2 * n_births + 1] = word
+            n_births += 1
+    return n_births
+
+
+@kernel(inline=True)
+def _queue_births(at, entries, heap, pool, births, n_births, pairs, count, found):
+    """Queues the new pairs, each with the words that have it: `found` becomes the place of the next word."""
+    at[_PUSHED] += 1
+    for i in range(n_births):
+        slot = births[2 * i]
+        if found[slot] > 0:
+            number = found[slot]
+            found[slot] = 0
+            if count[slot] > 0:
+                entries = room(entries, _FIELDS * (at[_ENTRIES] + 1))
+                heap = room(heap, at[_ENTRIES] + 1)
+                entry = _FIELDS * at[_ENTRIES]
+                entries[entry + _KEY], entries[entry + _COUNT] = pairs[slot], count[slot]
+                entries[entry + _NUMBER] = at[_PUSHED]
+                entries[entry + _START], entries[entry + _END] = at[_POOL], at[_POOL] + number
+                push(heap, at[_HEAP], at[_ENTRIES], _before, entries)
+                at[_HEAP] += 1
+                at[_ENTRIES] += 1
+                found[slot] = -1 - at[_POOL]
+                at[_POOL] += number
+                at[_PUSHED] += 1
+        if found[slot] < 0:
+            pool[-1 - found[slot]] = births[2 * i + 1]
+            found[slot] -= 1
+    for i in range(n_births):
+        found[births[2 * i]] = 0
+    return entries, heap
+
+
 @kernel(_Queue, i64)
 def _merge_queued(state, work):
     """Merges for about `work` symbols: (whether training is done, the state). The first step counts the pairs of all words."""
@@ -88,68 +178,41 @@ def _merge_queued(state, work):
         a = b = new = np.uint64(0)
         known, known_end = 0, len(counts)
         if not counting:
-            # 1. The pair that comes first; an entry is pushed again if its count has changed
-            if at[_TOKENS] >= vocab_size or at[_HEAP] == 0:
-                done = True
+            entry = np.int64(_NONE)
+            if at[_TOKENS] < vocab_size:
+                entry = _first_entry(at, entries, heap, pairs, count, min_frequency)
+            done = entry == _NONE
+            work -= 1
+            if entry < 0:
                 continue
-            entry = _FIELDS * heap[0]
-            current = count[_slot(pairs, entries[entry + _KEY])]
-            if entries[entry + _COUNT] != current:
-                pop(heap, at[_HEAP], _before, entries)
-                entries[entry + _COUNT] = current
-                entries[entry + _NUMBER] = at[_PUSHED]
-                at[_PUSHED] += 1
-                push(heap, at[_HEAP] - 1, entry // _FIELDS, _before, entries)
-                work -= 1
-                continue
-            if np.uint64(current) < np.uint64(min_frequency):
-                done = True
-                continue
-            pop(heap, at[_HEAP], _before, entries)
-            at[_HEAP] -= 1
             key = np.uint64(entries[entry + _KEY])
             a, b = key >> np.uint64(32), key & np.uint64(0xFFFFFFFF)
             known, known_end = entries[entry + _START], entries[entry + _END]
-
-            # 2. The string of the merged token, which may be a token already
-            begin = text_end[at[_TOKENS]]
-            text = room(
-                text,
-                begin + text_end[a + np.uint64(1)] - text_end[a] + text_end[b + np.uint64(1)] - text_end[b],
-            )
-            strings, ends, all_names = owned(text), view(text_end), view(names)
-            end = spell_merged(strings, ends, view(prefix), np.uint64(len(prefix)), a, b, begin)
-            slot = name_slot(strings, ends, all_names, np.uint64(len(names) - 1), begin, end)
-            if names[slot] == 0:
-                at[_TOKENS] += 1
-                names[slot] = at[_TOKENS]
-                text_end[at[_TOKENS]] = end
-            new = np.uint64(names[slot] - 1)
+            text, token = merged_token(at[_TOKENS], prefix, text, text_end, names, a, b)
+            at[_TOKENS] += token == at[_TOKENS]
+            new = np.uint64(token)
             merges = room(merges, 3 * at[_MERGES] + 3)
             merges[3 * at[_MERGES]], merges[3 * at[_MERGES] + 1], merges[3 * at[_MERGES] + 2] = a, b, new
             at[_MERGES] += 1
 
-        # 3. Room for the pairs that the merge can make
         total = 0
         for i in range(known, known_end):
             total += size[i if counting else pool[i]]
-        work -= total + 1
+        work -= total
         births = room(births, 4 * total)
         pool = room(pool, at[_POOL] + 2 * total)
-        if 2 * (at[_PAIRS] + 2 * total) > len(pairs):
-            old_pairs, old_count = pairs, count
-            capacity = len(pairs)
-            while capacity < 4 * (at[_PAIRS] + 2 * total):
-                capacity *= 2
-            pairs, count = np.full(capacity, -1, np.int64), np.zeros(capacity, np.int64)
-            found, visit = np.zeros(capacity, np.int64), np.zeros(capacity, np.int64)
-            for i in range(len(old_pairs)):
-                if old_pairs[i] >= 0:
-                    slot = _slot(pairs, old_pairs[i])
-                    pairs[slot], count[slot] = old_pairs[i], old_count[i]
+        pairs, count, found, visit = _with_room(at, pairs, count, found, visit, 2 * total)
 
-        # 4. Merge in the words that the entry knows; the changes of a word count once for each occurrence of the word
-        n_births = 0
+        # Merge in the words that the entry knows; the changes of a word count once for each occurrence of the word
+        n_births, scalars = 0, view(at)
+        tables = (
+            owned(pairs),
+            np.uint64(len(pairs) - 1),
+            owned(count),
+            owned(found),
+            owned(visit),
+            owned(births),
+        )
         for i in range(known, known_end):
             word = np.int64(i) if counting else pool[i]
             at[_VISITS] += 1
@@ -177,45 +240,9 @@ def _merge_queued(state, work):
                     p += 1
                 kept += 1
                 for key, sign in ((lost_left, -1), (won_left, 1), (lost_right, -1), (won_right, 1)):
-                    if key < 0:
-                        continue
-                    slot = _slot(pairs, key)
-                    if pairs[slot] < 0:
-                        pairs[slot] = key
-                        at[_PAIRS] += 1
-                    count[slot] += sign * counts[word]
-                    if sign > 0 and visit[slot] != at[_VISITS]:
-                        visit[slot] = at[_VISITS]
-                        found[slot] += 1
-                        births[2 * n_births], births[2 * n_births + 1] = slot, word
-                        n_births += 1
+                    n_births = _change(scalars, tables, n_births, key, sign, word, counts[word])
             size[word] = kept - first
-
-        # 5. Queue the new pairs, each with the words that have it: `found` becomes the place of the next word
-        at[_PUSHED] += 1
-        for i in range(n_births):
-            slot = births[2 * i]
-            if found[slot] > 0:
-                number = found[slot]
-                found[slot] = 0
-                if count[slot] > 0:
-                    entries = room(entries, _FIELDS * (at[_ENTRIES] + 1))
-                    heap = room(heap, at[_ENTRIES] + 1)
-                    entry = _FIELDS * at[_ENTRIES]
-                    entries[entry + _KEY], entries[entry + _COUNT] = pairs[slot], count[slot]
-                    entries[entry + _NUMBER] = at[_PUSHED]
-                    entries[entry + _START], entries[entry + _END] = at[_POOL], at[_POOL] + number
-                    push(heap, at[_HEAP], at[_ENTRIES], _before, entries)
-                    at[_HEAP] += 1
-                    at[_ENTRIES] += 1
-                    found[slot] = -1 - at[_POOL]
-                    at[_POOL] += number
-                    at[_PUSHED] += 1
-            if found[slot] < 0:
-                pool[-1 - found[slot]] = births[2 * i + 1]
-                found[slot] -= 1
-        for i in range(n_births):
-            found[births[2 * i]] = 0
+        entries, heap = _queue_births(at, entries, heap, pool, births, n_births, pairs, count, found)
     return done, _Queue(
         at, limits, prefix, symbols, length, start, size, counts, merges, text, text_end, names, pairs, count, found,
         visit, entries, heap, pool, births,

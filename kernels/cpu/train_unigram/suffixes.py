@@ -385,14 +385,13 @@ def _score_class(score):
 
 @kernel(U16orU32, U32orI64, U32orI64, i32[:], i64, i64, i64)
 def seed_candidates(text, order, weight, lcp, first, longest, least):
-    """Finds the substrings that could be pieces in a group of sorted suffixes (order, weight, lcp), whose first one has
-    rank `first`.
+    """Finds the substrings that could be pieces in a group of sorted suffixes (order, weight, lcp).
 
-    They are the intervals of common prefixes (substrings that two different characters, or a word's end, follow),
-    and the suffixes to a word's end which occur in one word that occurs twice or more; of 2 to `longest`
-    characters. Their score is occurrences times length, as in SentencePiece.
-    -> int64[5, n]: those with a score of `least` or above, as ranks begin and end, length, score and its class, by begin
-    and length; and int64[CLASSES]: how many are in each class.
+    first: the rank of the first suffix. The substrings have 2 to `longest` characters. They are the common prefixes of
+    suffixes (followed by two different characters, or by the end of a word), and the suffixes that occur in one word
+    only, if that word occurs twice or more. Their score is occurrences times length, as in SentencePiece.
+    -> int64[5, n]: those with a score of at least `least`, as ranks begin and end, length, score and its class, ordered by
+    begin and length; and int64[CLASSES]: the number of substrings in each class.
     """
     n = len(order)
     found, at = np.empty((5, 2 * n), np.int64), 2 * n  # each suffix begins one interval at most

@@ -1,0 +1,168 @@
+"""Times `encode` of one short text, beside tokenizers: texts that repeat, and lines of which each comes once.
+
+Results are compared before anything is timed. gputok and tokenizers take turns, and medians are reported.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import random
+import statistics
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator, Sequence
+
+_SENTENCE = "The quick brown fox jumps over the lazy dog, doesn't it? Ye"
+_REPEATED = {
+    "11 characters": "Hello world",
+    "58 characters": _SENTENCE[:58],
+    "900 characters": (_SENTENCE + "s, it does. ") * 12 + _SENTENCE[:48],
+    "21, not ASCII": "Hëllo wörld 漢字 Ωμ 🙂 ok",
+}
+_ASKED: dict[str, Callable[[Any], Any]] = {
+    "ids": lambda encoding: encoding.ids,
+    "ids, tokens, offsets": lambda encoding: (encoding.ids, encoding.tokens, encoding.offsets),
+}
+_LINES = 1000  # new ones in each run
+_SAMPLE_SECONDS = 0.002  # of a text that repeats, in each run
+
+
+class Row(NamedTuple):
+    """What one text took.
+
+    Attributes:
+        tokenizer: the name of the file.
+        text: which text.
+        asked: what is asked of each encoding.
+        gputok: microseconds for a text, the median of all runs.
+        tokenizers: the same of tokenizers.
+    """
+
+    tokenizer: str
+    text: str
+    asked: str
+    gputok: float
+    tokenizers: float
+
+    def line(self) -> str:
+        """Describes the text in one line of the table."""
+        ratio = self.gputok / self.tokenizers
+        return f"{self.tokenizer:16.16} {self.text:24} {self.asked:22}{self.gputok:9.2f}{self.tokenizers:12.2f}{ratio:8.2f}"
+
+
+def latency(
+    tokenizers: Sequence[str | os.PathLike[str]],
+    *,
+    text: str | os.PathLike[str] | None = None,
+    runs: int = 21,
+) -> list[Row]:
+    """Times each kind of text with each tokenizer, with its padding and truncation turned off.
+
+    Args:
+        tokenizers: paths of tokenizer.json files.
+        text: a text file, of which lines of 20 to 70 characters are encoded once each; None: of words that are made up.
+        runs: how many measurements of each.
+
+    Returns:
+        One row for each tokenizer, text, and what is asked of the encoding.
+
+    Raises:
+        ValueError: gputok and tokenizers give different results.
+    """
+    from tokenizers import Tokenizer as Peer
+
+    from gputok import Tokenizer
+
+    rows = []
+    for path in map(pathlib.Path, tokenizers):
+        both: list[Any] = [Tokenizer.from_file(str(path)), Peer.from_file(str(path))]
+        for one in both:
+            one.no_padding()
+            one.no_truncation()
+        texts = _REPEATED | {"with special tokens": _with_special_tokens(both[0])}
+        lines = _lines(text, _LINES * (runs + 1))
+        for line in [*texts.values(), *lines[:_LINES]]:  # these lines are known from here on, and their words
+            _verify(path, line, *both)
+        for asked, ask in _ASKED.items():
+            for name, line in texts.items():
+                rows.append(Row(path.stem, name, asked, *_medians(both, line, ask, runs)))
+        new = [lines[_LINES * k : _LINES * (k + 1)] for k in range(1, runs + 1)]
+        seconds = [[_seconds(one, part, _ASKED["ids"]) / _LINES for one in both] for part in new if part]
+        ours, theirs = (1e6 * statistics.median(column) for column in zip(*seconds, strict=True))
+        rows.append(Row(path.stem, "new lines, each once", "ids", ours, theirs))
+    return rows
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Returns the rows as a table."""
+    from gputok.kernels.native import choose
+
+    head = f"{'tokenizer':16} {'text':24} {'asked':22}{'gputok':>9}{'tokenizers':>12}{'ratio':>8}"
+    return "\n".join(
+        [f"microseconds for a text; kernels: {choose().reason}", head, *(row.line() for row in rows)]
+    )
+
+
+def to_json(rows: Sequence[Row]) -> str:
+    """Returns the rows as JSON."""
+    from gputok.kernels.native import choose
+
+    return json.dumps({"kernels": choose().reason, "rows": [row._asdict() for row in rows]}, indent=2)
+
+
+def _with_special_tokens(tokenizer: Any) -> str:
+    special = [token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special]
+    first, last = (special[0], special[-1]) if special else ("<s>", "</s>")
+    return f"{first}user: hello, you{last}{first}model: what else? {last}"
+
+
+def _lines(text: str | os.PathLike[str] | None, n: int) -> list[str]:
+    """So many distinct lines, or as many as there are."""
+    if text is not None:
+        with open(text, encoding="utf-8") as file:
+            fitting = (line.rstrip("\n") for line in file if 20 < len(line) <= 70)
+            return list(dict.fromkeys(_first(fitting, 2 * n)))[:n]
+    rng = random.Random(n)
+    parts = "ba be co da en fi go hu in ka lo ma ne or pu qui re st te un vo wa xi zo".split()
+
+    def word() -> str:
+        return "".join(rng.choices(parts, k=rng.randint(1, 4)))
+
+    return [" ".join(word() for _ in range(7)).capitalize() + "." for _ in range(n)]
+
+
+def _first(lines: Iterator[str], n: int) -> list[str]:
+    return [line for line, _ in zip(lines, range(n))]  # noqa: B905, at most n
+
+
+def _verify(path: pathlib.Path, text: str, ours: Any, theirs: Any) -> None:
+    ask = _ASKED["ids, tokens, offsets"]
+    found, wanted = ask(ours.encode(text)), ask(theirs.encode(text))
+    if found != wanted:
+        raise ValueError(
+            f"not timed: with {path}, gputok gives {found} for {text!r}, and tokenizers {wanted}"
+        )
+
+
+def _medians(both: Sequence[Any], text: str, ask: Callable[[Any], Any], runs: int) -> tuple[float, float]:
+    """Microseconds for a text, with each of both."""
+    quickest = [min(_seconds(one, [text] * 3, ask) / 3 for _ in range(5)) for one in both]
+    times = [max(1, round(_SAMPLE_SECONDS / seconds)) for seconds in quickest]
+    taken: list[list[float]] = [[], []]
+    for _ in range(runs):
+        for one, n, seconds in zip(both, times, taken, strict=True):
+            seconds.append(_seconds(one, [text] * n, ask) / n)
+    ours, theirs = (1e6 * statistics.median(seconds) for seconds in taken)
+    return ours, theirs
+
+
+def _seconds(tokenizer: Any, texts: Sequence[str], ask: Callable[[Any], Any]) -> float:
+    encode = tokenizer.encode
+    start = time.perf_counter()
+    for text in texts:
+        ask(encode(text))
+    return time.perf_counter() - start
