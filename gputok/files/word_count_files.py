@@ -14,7 +14,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -80,7 +80,9 @@ def write(
     schema = schema.with_metadata({_METADATA: json.dumps(description)})
     with (
         writing(path, storage_options) as temporary,
-        parquet.ParquetWriter(temporary, schema, compression="zstd", use_dictionary=["count"]) as writer,
+        parquet.ParquetWriter(
+            temporary, schema, compression="zstd", use_dictionary=cast("Any", ["count"])
+        ) as writer,
     ):
         tables = (pa.table(arrow_arrays(words), schema=schema) for words in partitions)
         if sum(sizes) < _FEW_WORDS:

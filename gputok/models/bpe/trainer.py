@@ -190,8 +190,8 @@ class BpeTrainer(Trainer):
             n_bytes: of all distinct words.
 
         Example:
-            >>> BpeTrainer().memory_needed(8_351_299, 150_000_000) // 8_351_299  # bytes a word; 139 were measured
-            152
+            >>> BpeTrainer().memory_needed(n_words=1_000_000, n_bytes=18_000_000)  # of such words, 139 MB were measured
+            152000000
         """
         places = n_words + n_bytes  # a symbol a byte, and the end of each word
         symbol = 2 if self.vocab_size < 0xFFFF else 4
