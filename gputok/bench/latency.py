@@ -71,7 +71,7 @@ def latency(
         One row for each tokenizer, text, and what is asked of the encoding.
 
     Raises:
-        ValueError: gputok and tokenizers give different results.
+        ValueError: gputok and tokenizers give different results, or `text` has too few lines.
     """
     from tokenizers import Tokenizer as Peer
 
@@ -85,13 +85,17 @@ def latency(
             one.no_truncation()
         texts = _REPEATED | {"with special tokens": _with_special_tokens(both[0])}
         lines = _lines(text, _LINES * (runs + 1))
+        if len(lines) <= _LINES:
+            raise ValueError(
+                f"{text} has {len(lines):,} different lines of 20 to 70 characters, but more than {_LINES:,} are needed"
+            )
         for line in [*texts.values(), *lines[:_LINES]]:  # these lines are known from here on, and their words
             _verify(path, line, *both)
         for asked, ask in _ASKED.items():
             for name, line in texts.items():
                 rows.append(Row(path.stem, name, asked, *_medians(both, line, ask, runs)))
         new = [lines[_LINES * k : _LINES * (k + 1)] for k in range(1, runs + 1)]
-        seconds = [[_seconds(one, part, _ASKED["ids"]) / _LINES for one in both] for part in new if part]
+        seconds = [[_seconds(one, part, _ASKED["ids"]) / len(part) for one in both] for part in new if part]
         ours, theirs = (1e6 * statistics.median(column) for column in zip(*seconds, strict=True))
         rows.append(Row(path.stem, "new lines, each once", "ids", ours, theirs))
     return rows
