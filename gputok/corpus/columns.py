@@ -108,7 +108,8 @@ def total_bytes(source: Any, column: str | None) -> int | None:
     arrays = list(_arrays(source, column))
     if not all(_is_plain(array.type) for array in arrays):
         return None
-    return sum(pc.sum(pc.binary_length(array)).as_py() or 0 for array in arrays)
+    compute: Any = pc  # pyarrow makes its functions when it is imported
+    return sum(compute.sum(compute.binary_length(array)).as_py() or 0 for array in arrays)
 
 
 def _arrays(source: Any, column: str | None) -> Iterator[pa.Array]:
@@ -141,7 +142,7 @@ def _dataset_arrays(source: Any, column: str | None) -> Iterator[pa.Array]:
 
     if isinstance(source, datasets.DatasetDict | datasets.IterableDatasetDict):
         raise ValueError(
-            f"a {type(source).__name__} has the splits {', '.join(source)}: pass one of them, source[split]"
+            f"a {type(source).__name__} has the splits {', '.join(map(str, source))}: pass one of them, source[split]"
         )
     if isinstance(source, datasets.Dataset):
         name = schema_column(source.data.schema, column, "the dataset")

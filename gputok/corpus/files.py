@@ -198,13 +198,13 @@ def _whole_documents(file: File, start: int, stop: int, size: int, mark: bytes) 
     search = _pattern(mark).search
     begin = 0
     if start > 0:
-        found = search(memoryview(data)[: stop - first])
+        found = search(data.data[: stop - first])
         if found is None or first + found.end() >= stop:
             return start, data[:0]
         begin = found.end()
     looked_at = max(begin, stop - first - len(mark))
     while stop < size:
-        found = search(memoryview(data), looked_at)
+        found = search(data.data, looked_at)
         if found is not None:
             return first + begin, data[begin : found.end()]
         if first + len(data) == size:

@@ -259,7 +259,8 @@ class Engine:
         from gputok.kernels.cpu.short_texts import encode as short_text
 
         self.handle, self.kernel, self.rooms = handle, kernel, []
-        self.frames = _frame(pipeline, False), _frame(pipeline, True)
+        # A frame is None if no text is encoded with it here
+        self.frames: tuple[Any, Any] = _frame(pipeline, False), _frame(pipeline, True)
         self.trims = _trims(pipeline)
         self.margins = _Margins(pipeline.names.spelling)
         plain, special = self.frames

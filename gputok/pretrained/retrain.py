@@ -20,6 +20,8 @@ from gputok.tokens.vocabulary import Vocabulary, pack
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from gputok.corpus.packing import Errors
+
 BYTE_PIECES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 """The tokens that stand for bytes if `byte_fallback` is set."""
 
@@ -85,7 +87,7 @@ def retrain(
     device: str | None = None,
     threads: int | None = None,
     progress: Any = None,
-    errors: str = "strict",
+    errors: Errors = "strict",
     **trainer_options: Any,
 ) -> Tokenizer:
     """See `train_new_from_iterator`."""

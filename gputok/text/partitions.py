@@ -17,7 +17,7 @@ whatever was spilled when, and by how many threads.
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -349,8 +349,10 @@ def collected(parts: Iterable[WordColumns], byte_level: bool, memory: MemoryLimi
         offsets.append(part.offsets[1:] + data.n_bytes)
         data.append(part.data)
         counts.append(part.counts)
-    found: Any = (array.mapped(dtype) for array, dtype in zip((data, offsets, counts), _DTYPES, strict=True))
-    return WordColumns(*found, byte_level)
+    words, ends, n = (
+        array.mapped(dtype) for array, dtype in zip((data, offsets, counts), _DTYPES, strict=True)
+    )
+    return WordColumns(words, ends, n, byte_level)
 
 
 _DTYPES = np.uint8, np.int64, np.int64  # of words, offsets and counts
