@@ -245,8 +245,8 @@ def encode_tiktoken(job: Job) -> tuple[Encode, Flat]:
 
 def encode_gigatoken(job: Job) -> tuple[Encode, Flat]:
     """Encodes with gigatoken, which reads the file itself."""
-    import awkward
-    import gigatoken
+    import awkward  # pyright: ignore[reportMissingImports]
+    import gigatoken  # pyright: ignore[reportMissingImports]
 
     tokenizer = gigatoken.Tokenizer(job.tokenizer)
     return (
