@@ -53,12 +53,20 @@ def test_strings(monkeypatch):
     for ask in (
         NormalizedString,
         pre_tokenizers.Whitespace().pre_tokenize_str,
-        gputok.Tokenizer(models.BPE({"a": 0}, [])).encode,
         models.BPE({"a": 0}, []).tokenize,
     ):
         ask("ä" * 4)
         with pytest.raises(ValueError, match=r"0 has 10 bytes, more than the 9 "):
             ask("ä" * 5)
+
+
+def test_a_text_that_is_not_short(monkeypatch):
+    """Up to 8 KB are encoded in one call, which no text near the real limit comes to."""
+    monkeypatch.setattr(text, "LONGEST", 9_999)
+    encode = gputok.Tokenizer(models.BPE({"a": 0}, [])).encode
+    encode("ä" * 4_999)
+    with pytest.raises(ValueError, match=r"0 has 10,000 bytes, more than the 9,999 "):
+        encode("ä" * 5_000)
 
 
 def test_a_batch_may_be_longer(monkeypatch):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import pathlib
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -44,6 +43,10 @@ class AddedVocabulary:
         self._normalized: dict[int, str] = {}  # normalized contents that differ from the contents
         self._finders: dict[tuple[bool, bool], _Finder | None] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Returns the tokens; what was derived from them is made again where it is needed."""
+        return {key: value for key, value in self.__dict__.items() if key != "names"} | {"_finders": {}}
+
     def with_tokens(
         self, tokens: Iterable[AddedToken], model: Model, normalizer: Normalizer | None = None
     ) -> tuple[AddedVocabulary, int]:
@@ -83,7 +86,8 @@ class AddedVocabulary:
 
     def encoding_special_tokens(self, value: bool) -> AddedVocabulary:
         """Returns the same tokens with another value of `encode_special_tokens`."""
-        new = copy.copy(self)  # the derived values hold for both
+        new = AddedVocabulary()
+        new.__dict__.update(self.__dict__)  # the derived values hold for both
         new.encode_special_tokens = value
         return new
 

@@ -70,6 +70,10 @@ class Pipeline:
             if part is not None and (not isinstance(part, Component) or part.kind != kind):
                 object.__setattr__(self, name, _adopted(part, kind))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Returns the parts; what was derived from them is made again where it is needed."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
     # -- other pipelines
 
     def frozen(self) -> Pipeline:
