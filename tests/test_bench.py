@@ -130,7 +130,7 @@ def test_training_on_a_device_is_compared(text, emulated):
         assert stage.n_bytes == text.stat().st_size and len(stage.device_seconds) == 2
     kernels = [{*stage.kernel_seconds} for stage in found.stages]
     assert "find_cuts" in kernels[0] and "count_words" in kernels[1]
-    assert "merge_words" in kernels[2] and kernels[2] == kernels[3]
+    assert "choose_batch" in kernels[2] and kernels[2] == kernels[3]
     assert (
         f"\n{found.stages[1].line()}" in found.table() and "a stand-in, count_words: device " in found.table()
     )
