@@ -145,3 +145,15 @@ with replacing(sys.argv[1]) as beside:
         beside.write_text("whole")
     assert sorted(os.listdir(tmp_path)) == [".a[1].json.mine.part", path.name]
     assert path.read_text() == "whole"
+
+
+def test_a_temporary_file_has_no_temporary_file(tmp_path):
+    """A kill between them would leave a file that no later run removes."""
+    path = tmp_path / "a.parquet"
+    with replacing(path) as temporary:
+        with replacing(temporary) as inner:
+            inner.write_bytes(b"whole")
+            assert [*tmp_path.iterdir()] == [temporary] == [inner]
+        assert not path.exists()
+    assert [*tmp_path.iterdir()] == [path]
+    assert path.read_bytes() == b"whole"

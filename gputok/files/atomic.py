@@ -7,6 +7,7 @@ import errno
 import glob
 import os
 import pathlib
+import re
 import uuid
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
+_TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.part", re.DOTALL)
 _WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 """Errors that only writing has, and that often name no file."""
 
@@ -49,7 +51,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
 
     If an exception leaves the block (a full disk, Ctrl-C), the temporary file is removed, and an older file named
     `path` stays as it was. A killed process leaves its temporary file; the next call for the same `path` removes that
-    file. If `path` is a device or a pipe, the block writes to it directly.
+    file. If `path` is a device or a pipe, or what an enclosing call yielded, the block writes to it directly.
 
     Args:
         path: the final name.
@@ -72,7 +74,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
         'whole'
     """
     target = real_target(path)
-    if target.exists() and not target.is_file():
+    is_temporary = _TEMPORARY.fullmatch(target.name) is not None  # of an enclosing call, which renames it
+    if target.exists() and (is_temporary or not target.is_file()):
         with naming(path):
             yield target
         return
