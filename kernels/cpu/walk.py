@@ -228,6 +228,23 @@ def _single_steps(text, p, n, state, bounds, n_bounds, tables):
 
 
 @kernel(inline=True)
+def walk_rest(text, p, stop, state, pair, bounds, n_bounds, tables):
+    """Walks text[p:stop] from a state on, and notes in bounds[n_bounds:] where words begin.
+
+    Returns the number of words so far. A byte behind `stop` may have been stepped over, and noted as a word, as well.
+    """
+    while p < stop:
+        while p < stop:
+            entry = _entry(text, p, state, pair)
+            if entry >= np.uint64(RARE):
+                break
+            state, n_bounds = _note(entry, p, bounds, n_bounds)
+            p += U2
+        p, state, n_bounds = _single_steps(text, p, stop, state, bounds, n_bounds, tables)
+    return n_bounds
+
+
+@kernel(inline=True)
 def walk_block(text, n, walk, bounds):
     """Writes where each word of a block begins, in order, then n, and returns the number of words.
 
@@ -261,14 +278,7 @@ def walk_block(text, n, walk, bounds):
     stop, bound = (half, bounds) if of_first else (n, later)
     if not of_first:
         p, state, n_bounds, n_later = q, later_state, n_later, n_bounds
-    while p < stop:
-        while p < stop:
-            entry = _entry(text, p, state, pair)
-            if entry >= np.uint64(RARE):
-                break
-            state, n_bounds = _note(entry, p, bound, n_bounds)
-            p += U2
-        p, state, n_bounds = _single_steps(text, p, stop, state, bound, n_bounds, tables)
+    n_bounds = walk_rest(text, p, stop, state, pair, bound, n_bounds, tables)
     if not of_first:
         n_bounds, n_later = n_later, n_bounds
     # a byte behind either may have been stepped over as well

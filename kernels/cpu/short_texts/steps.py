@@ -23,13 +23,13 @@ from gputok.kernels.cpu.edits import _splice, _strip
 from gputok.kernels.cpu.find_tokens import next_token
 from gputok.kernels.cpu.normalize import _map_characters, _normalize_form, inert_run
 from gputok.kernels.cpu.precompiled import _normalize_precompiled
-from gputok.kernels.cpu.primitives.constants import U0, U1, U2
+from gputok.kernels.cpu.primitives.constants import U0, U1
 from gputok.kernels.cpu.primitives.memory import copy, owned, scratch, tail
 from gputok.kernels.cpu.rewrite import MAP as MAP_BYTES
 from gputok.kernels.cpu.rewrite import PREPEND, _rewrite_bytes
 from gputok.kernels.cpu.short_texts.handle import Handle, memory, no_pointer, number, pointer_at, size
 from gputok.kernels.cpu.split import _split_words
-from gputok.kernels.cpu.walk import END_OF_TEXT, RARE, _entry, _note, _single_steps
+from gputok.kernels.cpu.walk import END_OF_TEXT, walk_rest
 
 TEXT_BYTES = 1 << 14  # of the block; a text that grows larger is left to others
 MARGIN = 64  # bytes behind a text that may be read and written
@@ -238,15 +238,7 @@ def _walk(handle, step, n):
 @kernel(inline=True)
 def _walk_piece(text, p, stop, pair, tables, bounds):
     """`walk_block` for text[p:stop], at one place: where its words begin, and how many there are."""
-    state, n_bounds = tables[-1], U0
-    while p < stop:
-        while p < stop:
-            entry = _entry(text, p, state, pair)
-            if entry >= np.uint64(RARE):
-                break
-            state, n_bounds = _note(entry, p, bounds, n_bounds)
-            p += U2
-        p, state, n_bounds = _single_steps(text, p, stop, state, bounds, n_bounds, tables)
+    n_bounds = walk_rest(text, p, stop, tables[-1], pair, bounds, U0, tables)
     if n_bounds > U0 and bounds[n_bounds - U1] == np.uint32(stop):  # a byte behind may have been stepped over
         n_bounds -= U1
     bounds[n_bounds] = stop
