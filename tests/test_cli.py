@@ -657,6 +657,8 @@ def test_nothing_is_compiled_if_the_wheel_has_machine_code(gputok):
 
 
 def test_bench_start(tmp_path, gputok):
+    if choose().calls is None:
+        pytest.skip("the kernels are compiled here: the first process of each row would take a minute")
     path = tmp_path / "words.json"
     Tokenizer(models.WordLevel({"Hello": 0, "[UNK]": 1}, unk_token="[UNK]")).save(str(path))
     status, out, _ = gputok("bench", "start", path, "--runs", 1, "--json")

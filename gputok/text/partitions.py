@@ -307,9 +307,18 @@ def added_up(
 ) -> Iterator[WordColumns]:
     """The words of all sources, each once, with the sum of its counts, in the order of the keys.
 
-    They come a partition or less at a time; report("add up", partitions, 64) is called after each partition.
+    They come a partition or less at a time, few words all at once; report("add up", partitions, 64) is called after each
+    partition.
     """
-    n_bytes = sum(source.n_words for source in sources) * _WORD_BYTES // N_PARTITIONS  # at most
+    n_words = sum(source.n_words for source in sources)  # at most
+    if n_words <= _FEW_WORDS and memory is None:  # one table sorts them sooner than threads would start
+        few = Tally(byte_level)
+        for number, source in itertools.product(range(N_PARTITIONS), sources):
+            for words in source.partition(number):
+                few.add(words)
+        yield from few.words()
+        return
+    n_bytes = n_words * _WORD_BYTES // N_PARTITIONS
     budget = None
     if memory is not None:
         threads = min(threads, int(memory.n_bytes * _RESULTS_SHARE) // max(1, n_bytes) - 1)
