@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -154,24 +155,42 @@ def device(
         str | None,
         typer.Option(
             "--model",
-            help="Estimate, on the CPU, how long GPUs would take to train on this text file: a model, not a measurement.",
+            help="Estimate how long GPUs take to train on this text file, and measure the same stages on the device, "
+            "if there is one.",
             metavar="TEXT",
         ),
     ] = None,
     vocab_size: VocabSize = 32_000,
     threads: Threads = None,
+    as_json: AsJson = False,
 ) -> None:
     """Measure what the design of the CUDA kernels depends on: launches, graphs, a cooperative grid, atomics."""
+    from gputok.backend import choose
+
     if model is not None:
         from gputok.bench import device_model
 
-        print(device_model.table(device_model.of_file(model, vocab_size, threads)))
+        try:
+            backend = choose(device)
+            cards, why_not = backend.devices, backend.reason
+        except RuntimeError as error:
+            cards, why_not = (), str(error)
+        if len(cards) > 1:
+            raise ValueError(f"--model measures one GPU: --device cuda:0, not {device}")
+        work = device_model.of_file(model, vocab_size, threads)
+        of_cards = {
+            card.name: device_model.measured(model, vocab_size, threads, card, device) for card in cards
+        }
+        show = device_model.to_json if as_json else device_model.table
+        print(show(work, of_cards, why_not))
         return
-    from gputok.backend import choose
     from gputok.bench import device as probes
 
-    for card in choose(device).devices:
-        print(probes.table(card, probes.measure(card)))
+    found = {card: probes.measure(card) for card in choose(device).devices}
+    if as_json:
+        print(probes.to_json(found))
+    else:
+        print(*itertools.starmap(probes.table, found.items()), sep="\n")
 
 
 def repeat_option(arguments: Sequence[str]) -> list[str]:
