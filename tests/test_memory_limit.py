@@ -406,6 +406,24 @@ def test_shards_merge_within_a_limit(small_tables, tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("limit", [None, 40_000_000])
+def test_an_empty_shard_changes_nothing(limit, tmp_path):
+    """What counts without words say of bytes: those of an empty corpus are not byte-level."""
+    tokenizer = byte_level()
+    empty = tokenizer.count_words(iter([]), progress=False)
+    counts = tokenizer.count_words(iter(texts(n=100)), progress=False)
+    options = {"memory_limit": limit, "temporary": tmp_path}
+    for given in ([empty, counts], [counts, empty], [counts, empty, counts]):
+        merged = WordCounts.merge(given, **options)
+        assert merged.byte_level and merged == WordCounts.merge([each for each in given if len(each)])
+        for i, each in enumerate(given):
+            each.save(tmp_path / f"{i}.parquet")
+        assert WordCounts.load([tmp_path / f"{i}.parquet" for i in range(len(given))], **options) == merged
+    none = WordCounts.from_dict({}, byte_level=True)
+    assert WordCounts.merge([none, none], **options).byte_level
+    assert not WordCounts.merge([none, empty], **options).byte_level
+
+
 def test_a_word_of_the_byte_ff_is_merged():
     counts = WordCounts.from_dict({b"\xff": 1, b"a": 2}, byte_level=True)
     assert dict(WordCounts.merge([counts, counts]).items()) == {b"\xff": 2, b"a": 4}
