@@ -334,6 +334,33 @@ def test_a_full_disk_is_one_clear_error(monkeypatch, small_tables, tmp_path):
     assert error.value.errno == errno.ENOSPC and str(tmp_path) in str(error.value)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ("--memory-limit", "32MB", "--temporary", "work"),
+            r"gputok: work: no room for more than [\d,]+ bytes in a temporary file; .*--memory-limit\)",
+        ),
+        (("--resume", "work"), r"gputok: \S*work/part-000000\.parquet: File too large"),
+        ((), r"gputok: \S*counts\.parquet: File too large"),
+    ],
+    ids=["spilling", "resumable", "writing"],
+)
+def test_a_command_that_finds_no_room_says_so_in_one_line(arguments, said, tmp_path):
+    """Files that may not exceed half a megabyte stand for a full disk."""
+    letters = str.maketrans("0123456789", "ghijklmnop")  # no word is cut
+    (tmp_path / "text.txt").write_text(" ".join(f"{i * i:x}" for i in range(300_000)).translate(letters))
+    (tmp_path / "work").mkdir()
+    script = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, 1 << 19)); from gputok.cli import main; main()"
+    command = [sys.executable, "-c", script, "count", "text.txt", "-o", "counts.parquet", *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    lines = [line for line in done.stderr.splitlines() if "compiling kernels" not in line]
+    assert done.returncode == 1 and len(lines) == 1 and re.fullmatch(said, lines[0]), done.stderr
+    assert sorted(os.listdir(tmp_path)) == ["text.txt", "work"]
+    assert [name for name in os.listdir(tmp_path / "work") if name.startswith("part-")] == []
+
+
 def test_an_error_while_reading_is_raised_and_nothing_stays(small_tables, tmp_path):
     def broken():
         yield from batches(texts())

@@ -147,10 +147,11 @@ class TemporaryFile:
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise
-            raise OSError(
+            raise OSError(  # with the folder: an output that is being written must not put its own name there
                 error.errno,
-                f"{self._folder}: no room for more than {getattr(self, 'n_bytes', 0):,} bytes in a temporary file; "
+                f"no room for more than {getattr(self, 'n_bytes', 0):,} bytes in a temporary file; "
                 "name a folder with more room by temporary= (--temporary), or raise memory_limit= (--memory-limit)",
+                self._folder,
             ) from None
 
 
