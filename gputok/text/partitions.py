@@ -229,7 +229,8 @@ class Tally:
 
     def _spill(self, table: WordTable, memory: MemoryLimit) -> Spilled:
         self.spilled = self.spilled or Spilled(memory.file(), self.byte_level, self._skip)
-        self.spilled.write(self._columns(table))
+        for words in self._some(table):
+            self.spilled.write(words)
         return self.spilled
 
     def words(self) -> Iterator[WordColumns]:
@@ -248,22 +249,29 @@ class Tally:
 
     def _columns(self, table: WordTable) -> WordColumns:
         """The words of a table but for the end of a document, and those whose counts add up to 0."""
+        return next(self._some(table, most=1 << 62))
+
+    def _some(self, table: WordTable, most: int = _FEW_WORDS) -> Iterator[WordColumns]:
+        """The same, so many words at a time: what is made of all of them at once is nearly as large as the table."""
         from gputok.kernels.cpu.count_words import counts
         from gputok.kernels.cpu.rewrite import gather
         from gputok.kernels.cpu.walk import END_OF_TEXT
         from gputok.kernels.cpu.word_table import N_BYTES, N_WORDS
 
         n_words, n_bytes = int(table.state[N_WORDS]), int(table.state[N_BYTES])
-        data, offsets, count = table.arena[:n_bytes], table.offsets[: n_words + 1], counts(table)
-        left_out = np.flatnonzero(count == 0)
-        if self._of_text:
-            single = np.flatnonzero(np.diff(offsets) == 1)
-            left_out = np.append(left_out, single[data[offsets[single]] == END_OF_TEXT])
-        if len(left_out):
-            kept = np.delete(np.arange(n_words), left_out)
-            data, offsets = gather(data, offsets[kept], offsets[kept + 1])
-            count = count[kept]
-        return WordColumns(data, offsets, count, self.byte_level)
+        data, all_counts = table.arena[:n_bytes], counts(table)
+        for first in range(0, max(n_words, 1), most):
+            count = all_counts[first : first + most]
+            offsets = table.offsets[first : min(first + most, n_words) + 1]
+            kept = count != 0
+            if self._of_text:
+                single = np.flatnonzero(np.diff(offsets) == 1)
+                kept[single[data[offsets[single]] == END_OF_TEXT]] = False
+            if np.all(kept):
+                yield WordColumns(data, offsets, count, self.byte_level)
+            else:
+                packed, offsets = gather(data, offsets[:-1][kept], offsets[1:][kept])
+                yield WordColumns(packed, offsets, count[kept], self.byte_level)
 
 
 class Spilled:
