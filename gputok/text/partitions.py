@@ -42,6 +42,7 @@ _LEAST_TABLE_BYTES = 8_000_000
 _SLOTS = 1 << 17  # of a new table: 7 MB with the words
 _RESULTS_SHARE = 0.25  # of the memory limit, for partitions that wait for their turn
 _WORD_BYTES = 32  # of a word in a source, roughly
+_SPILLED_WORDS = 1 << 18  # that are dealt at a time, in 20 MB
 _FEW_WORDS = 1 << 17  # that are looked at together, to see whether words are in the order of their keys
 
 
@@ -70,7 +71,11 @@ def dealt(words: WordColumns, skip: int = 0) -> Iterator[WordColumns]:
     from gputok.kernels.cpu.count_words import word_keys
     from gputok.kernels.cpu.rewrite import gather
 
-    part = (word_keys(words.data, words.offsets) << np.uint64(skip) >> np.uint64(64 - BITS)).astype(np.uint8)
+    keys = word_keys(words.data, words.offsets)
+    keys <<= np.uint64(skip)
+    keys >>= np.uint64(64 - BITS)
+    part = keys.astype(np.uint8)
+    del keys
     order = np.argsort(part, kind="stable")
     ends = np.cumsum(np.bincount(part, minlength=N_PARTITIONS)).tolist()
     for first, last in itertools.pairwise([0, *ends]):
@@ -229,7 +234,7 @@ class Tally:
 
     def _spill(self, table: WordTable, memory: MemoryLimit) -> Spilled:
         self.spilled = self.spilled or Spilled(memory.file(), self.byte_level, self._skip)
-        for words in self._some(table):
+        for words in self._some(table, _SPILLED_WORDS):
             self.spilled.write(words)
         return self.spilled
 
@@ -249,9 +254,9 @@ class Tally:
 
     def _columns(self, table: WordTable) -> WordColumns:
         """The words of a table but for the end of a document, and those whose counts add up to 0."""
-        return next(self._some(table, most=1 << 62))
+        return next(self._some(table, max(1, len(table.offsets))))
 
-    def _some(self, table: WordTable, most: int = _FEW_WORDS) -> Iterator[WordColumns]:
+    def _some(self, table: WordTable, most: int) -> Iterator[WordColumns]:
         """The same, so many words at a time: what is made of all of them at once is nearly as large as the table."""
         from gputok.kernels.cpu.count_words import counts
         from gputok.kernels.cpu.rewrite import gather
@@ -290,9 +295,10 @@ class Spilled:
         for chunks, part in zip(self._chunks, dealt(words, self._skip), strict=True):
             if len(part.counts):
                 chunks.append((self._file.n_bytes, len(part.counts), len(part.data)))
-                self._file.append(part.counts)
-                self._file.append(np.diff(part.offsets).astype(np.uint32))
-                self._file.append(part.data)
+                lengths = np.diff(part.offsets).astype(np.uint32)
+                self._file.append(
+                    np.concatenate([part.counts.view(np.uint8), lengths.view(np.uint8), part.data])
+                )
         self.n_words += len(words.counts)
 
     def partition(self, number: int) -> Iterator[WordColumns]:
