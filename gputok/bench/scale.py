@@ -228,12 +228,12 @@ class _Series:
     """The tasks of growing sizes; a task that would take too much for a size is left out from then on."""
 
     def __init__(self, memory_limit: int, threads: int, end: float) -> None:
-        self.threads, self._limit, self._end = threads, memory_limit, end
+        self.threads, self._end = threads, end
         self.rows: list[Row] = []
         self.skipped: dict[_Key, str] = {}  # why
         self._taken: dict[_Key, tuple[float, int]] = {}  # seconds and peak of the size before
         self._tasks = [("count", memory_limit), ("count", None), ("train", None)]
-        self._tasks += [("save shards", memory_limit), ("add up", memory_limit), ("add up", None)]
+        self._tasks += [("save shards", None), ("add up", memory_limit), ("add up", None)]
 
     def all_of(self, n_bytes: int) -> None:
         """Runs the tasks of one size. Raises ValueError if they find different counts."""
@@ -244,7 +244,7 @@ class _Series:
                 if key not in self.skipped and (why := self._too_much(key)):
                     within = "" if limit is None else " with the limit"
                     self.skipped[key] = f"{task}{within}, from {n_bytes / 1e6:,.0f} MB of text on: {why}"
-                if key in self.skipped or (_NEEDS[task], self._limit) in self.skipped:
+                if key in self.skipped or _NEEDS[task] in {other for other, _ in self.skipped}:
                     continue
                 start = time.monotonic()
                 row, digest = _run(Job(task, n_bytes, limit, self.threads, folder))
