@@ -618,6 +618,7 @@ def test_a_reader_that_leaves(folder):
         "bench encode",
         "bench start",
         "bench latency",
+        "bench scale",
         "bench device",
     ],
 )
