@@ -306,6 +306,4 @@ def cupy_device(ordinal: int = 0) -> Device:
         captured = stream.end_capture()
         return lambda: captured.launch(stream)
 
-    return Device(
-        name, cupy, launch, blocks, active, upload, download, record, seconds, graph, host_memory
-    )
+    return Device(name, cupy, launch, blocks, active, upload, download, record, seconds, graph, host_memory)
