@@ -149,6 +149,30 @@ def latency(
     print(texts.to_json(rows) if as_json else texts.table(rows))
 
 
+def scale(
+    size: Annotated[str, typer.Option(help="Of the largest text.", metavar="SIZE")] = "10GB",
+    minutes: Annotated[float, typer.Option(help="How long all of it may take.", min=0)] = 10.0,
+    memory_limit: Annotated[str, typer.Option(help="Of the runs with a limit.", metavar="SIZE")] = "400MB",
+    threads: Threads = None,
+    as_json: AsJson = False,
+    progress: Progress = None,
+) -> None:
+    """Simulate corpora of growing size: count, add up shards and train on drawn words, of which new ones never cease.
+
+    Shows time and peak memory, with a memory limit and without one; all counts are compared.
+    """
+    from gputok.bench import scale as sizes
+
+    simulation = sizes.scale(
+        size,
+        memory_limit=memory_limit,
+        minutes=minutes,
+        threads=threads,
+        progress=progress,
+    )
+    print(simulation.to_json() if as_json else simulation.table())
+
+
 def device(
     device: BenchDevice = "cuda:0",
     model: Annotated[

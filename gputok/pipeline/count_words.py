@@ -37,6 +37,7 @@ PIPELINE_BYTES = 1 << 20  # of a slice for any other pipeline, which takes at mo
 PART_BYTES = (
     1 << 21
 )  # of a slice for ByParts; in larger slices few more parts are equal, and tables leave the cache
+_SHORT = 1 << 16  # bytes of a corpus that one thread counts before others would have started
 POSITIONS = 1 << 36  # how many positions a slice has for its words
 _LOOK_SECONDS = 0.2  # how often the main thread looks for failed threads
 _DEVICE_SHARE = (
@@ -122,16 +123,48 @@ def count_words(
     if memory is not None:
         n_threads, budget = table_budget(memory, n_threads)
         budget //= 1 if fallback_for is None else 2
-    with _Workers([Tallies(memory, budget) for _ in range(n_threads)], report, total) as workers:
-        for batch in batches:
-            assert isinstance(batch, TextBatch)
-            other = fallback_for(batch) if fallback_for else None
-            workers.take(BySteps(other) if other else usual, batch)
-        workers.finish()
+    only, texts = _if_short(_texts(batches))
+    tallies = [Tallies(memory, budget) for _ in range(n_threads if only is None else 1)]
+
+    def counter_for(batch: TextBatch) -> Counter:
+        other = fallback_for(batch) if fallback_for else None
+        return BySteps(other) if other else usual
+
+    if only is not None:
+        _count_here(counter_for(only), only, tallies[0])
+        if report:
+            report("count", len(only.data), total)
+    else:
+        with _Workers(tallies, report, total) as workers:
+            for batch in texts:
+                workers.take(counter_for(batch), batch)
+            workers.finish()
     if memory is not None:
-        counted = [tally for of_thread in workers.tallies for tally in of_thread.values()]
+        counted = [tally for of_thread in tallies for tally in of_thread.values()]
         return WordCounts.of_tallies(counted, memory, n_threads, report=report)
-    return _collected(workers.tallies)
+    return _collected(tallies)
+
+
+def _texts(batches: Iterable[TextBatch | RawLines]) -> Iterator[TextBatch]:
+    for batch in batches:
+        assert isinstance(batch, TextBatch)
+        yield batch
+
+
+def _if_short(batches: Iterator[TextBatch]) -> tuple[TextBatch | None, Iterator[TextBatch]]:
+    """Returns the only batch if it is short (else None), and all batches."""
+    some = list(itertools.islice(batches, 1))
+    if some and len(some[0].data) <= _SHORT:
+        some += itertools.islice(batches, 1)
+        if len(some) == 1:
+            return some[0], iter(some)
+    return None, itertools.chain(some, batches)
+
+
+def _count_here(counter: Counter, batch: TextBatch, tallies: Tallies) -> None:
+    """Counts a batch in this thread."""
+    for number, (start, stop) in enumerate(itertools.pairwise(counter.cut(batch))):
+        counter.count(batch, start, stop, number * POSITIONS, tallies)
 
 
 class _Workers:
