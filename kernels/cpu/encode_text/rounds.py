@@ -148,7 +148,7 @@ def _look_up(text, start, stop, walk, cache, work):
     """
     data, offsets, piece = view(text[0], np.uint8), view(text[1], np.int64), text[2]
     n_block = BLOCK_BYTES + MARGIN
-    block, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint32)
+    block, codes, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint8), scratch(n_block, np.uint32)
     masks, keys, found_second = (
         scratch(32, np.uint64),
         scratch(4 * N_KEYS, np.uint64),
@@ -164,9 +164,13 @@ def _look_up(text, start, stop, walk, cache, work):
         copied, n, _ = fill_block(data, offsets, piece, start, stop, walk, block, n_block)
         if copied == 0:
             n_block *= 2
-            block, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint32)
+            block, codes, bounds = (
+                scratch(n_block, np.uint8),
+                scratch(n_block, np.uint8),
+                scratch(n_block, np.uint32),
+            )
             continue
-        n_words = walk_block(block, np.uint64(n), walk, bounds)
+        n_words = walk_block(block, np.uint64(n), walk, bounds, codes)
         needed = (out >> ids_shift) + most_ids(n_words, np.uint64(n)) + U4
         if needed > room or n_events + n_words > np.uint64(len(work.at)):
             break
