@@ -169,7 +169,7 @@ class Pipeline:
             total: the bytes of the corpus, if known.
             threads: how many threads to use; None: all cores.
             device: the device (`gputok.backend`), or None.
-            progress: what shows the progress; see `gputok.progress`.
+            progress: how progress is shown; see `gputok.progress`.
             memory: the memory limit, or None.
 
         Returns:
