@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from gputok.encoding.columns import Column
     from gputok.pipeline.pipeline import Pipeline
 
-Made: TypeAlias = "tuple[ShortTexts, list[int], str, int]"
-"""The contents of a new Encoding: the maker of its attributes, its ids, its text, and 1 if special tokens were added."""
+Made: TypeAlias = "tuple[ShortTexts, list[int], str, int, tuple[list[int], list[int]] | None]"
+"""The contents of a new Encoding: the maker of its attributes, its ids, its text, 1 if special tokens were added, and the
+begins and ends of its tokens, if these were computed with the ids."""
 
 _POSITIONS = 2  # the flag of `gputok.kernels.cpu.short_texts.encode`
+_EXPECTED = 16  # after a text whose offsets were read, the next texts get their offsets with the ids
 _LARGEST = 1 << 30  # a larger length of padding is a mistake, and `encode_batch` raises the error
 
 
@@ -76,6 +78,8 @@ class ShortTexts:
         self._free, self._kernel, self._longest = engine.free, engine.kernel, engine.longest
         self._spell, self._odd = pipeline.names.spelling.__getitem__, pipeline.odd_tokens
         self._padding, self._most = pipeline.padding, None
+        # So many more texts get their offsets at once. Threads may count wrong, which changes no result.
+        self._expected = 0
         if (cut := pipeline.truncation) is not None:
             room = [
                 cut.room(pipeline.num_special_tokens_to_add(False) if special else 0) for special in (0, 1)
@@ -104,12 +108,17 @@ class ShortTexts:
             memory = self._free.pop()
         except IndexError:
             memory = Scratch(self._engine.handle)
-        n = self._kernel(memory.address, id(raw) + HEAD, n_bytes, special)
+        flags = special
+        if self._expected > 0:
+            self._expected -= 1
+            flags |= _POSITIONS
+        n = self._kernel(memory.address, id(raw) + HEAD, n_bytes, flags)
         if n < 0 or (self._most is not None and n > self._most[special]):
             self._free.append(memory)
             return None
         encoding = _new(Encoding)
-        made: Made = self, memory.ids[:n].tolist(), text, special
+        spans = None if flags == special else (memory.begins[:n].tolist(), memory.ends[:n].tolist())
+        made: Made = self, memory.ids[:n].tolist(), text, special, spans
         encoding._later = made  # pyright: ignore[reportPrivateUsage]  # a constructor takes 4 % longer
         self._free.append(memory)
         return encoding
@@ -164,7 +173,10 @@ class ShortTexts:
         engine, ids = self._engine, made[1]
         if engine.trims is None or (engine.trims and self._odd and not self._odd.isdisjoint(ids)):
             return None
-        begins, ends = self._positions(made)
+        self._expected = _EXPECTED
+        begins, ends = made[4] or self._positions(made)
+        if engine.trims:
+            begins, ends = begins[:], ends[:]
         for add_prefix_space in engine.trims:
             frame = engine.frame(made[3])
             of_text = range(frame.n_before, len(ids) - frame.n_special + frame.n_before)
