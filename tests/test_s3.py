@@ -24,7 +24,7 @@ from gputok import (
     pre_tokenizers,
 )
 from gputok.corpus import files
-from gputok.files import locations, token_files
+from gputok.files import locations, outputs, token_files
 
 moto_server = pytest.importorskip("moto.server", reason="a server of S3 is in the package moto[server]")
 
@@ -302,11 +302,11 @@ def test_credentials_that_are_missing_or_wrong(strict_server):
 
 
 def test_an_interrupted_upload_leaves_no_object(s3, monkeypatch):
-    with pytest.raises(KeyboardInterrupt), locations.writing("s3://books/x", s3.options) as beside:
+    with pytest.raises(KeyboardInterrupt), outputs.writing("s3://books/x", s3.options) as beside:
         beside.write_bytes(b"half")
         raise KeyboardInterrupt
     assert keys(s3) == []
-    with locations.writing("s3://books/deep/x", s3.options) as beside:
+    with outputs.writing("s3://books/deep/x", s3.options) as beside:
         beside.write_bytes(b"whole" * 3_000_000)  # in several parts
         assert keys(s3) == []
     assert keys(s3) == ["deep/x"]
