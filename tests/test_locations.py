@@ -242,9 +242,7 @@ def test_outputs_that_cannot_be_written(memory, tokenizer):
 def test_the_work_folder_is_of_this_user_only(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     folder = outputs.work_folder("s3://bucket/ids.npy")
-    assert (
-        folder == outputs.work_folder("s3://bucket/ids.npy") != outputs.work_folder("s3://bucket/x.npy")
-    )
+    assert folder == outputs.work_folder("s3://bucket/ids.npy") != outputs.work_folder("s3://bucket/x.npy")
     assert folder.parent.stat().st_mode & 0o777 == 0o700
     os.rmdir(folder)
     os.rmdir(outputs.work_folder("s3://bucket/x.npy"))
