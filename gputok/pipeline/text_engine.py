@@ -96,8 +96,6 @@ class Engine:
         handle: the tables of the model and the steps before the model.
         kernel: encodes a text.
         free: memory that no call uses now. A list, because its `pop` and `append` are atomic.
-        plain: the frame of texts without special tokens; None: such texts are not encoded here.
-        special: the frame of texts with special tokens, or None.
         longest: the largest number of bytes of a text without and with special tokens; -1: no text.
         trims: see `_trims`.
         margins: the white space at the ends of each token.
