@@ -265,7 +265,7 @@ class Tokenizer:
             pretty: put each field on its own line.
             storage_options: options of the file system of a URL (`gputok.files.locations`).
         """
-        from gputok.files.locations import writing
+        from gputok.files.outputs import writing
 
         with writing(path, storage_options) as temporary, open(temporary, "wb") as file:
             file.writelines(serialize.tokenizer_json(self.pipeline, pretty))

@@ -436,7 +436,7 @@ def test_rows_without_the_column_are_counted(folder, gputok):
         ("train a.jsonl --column b", "a.jsonl has no column 'b'; it has text"),
         ("train bad.txt", "bad.txt, byte 3: 0xff is not UTF-8; convert it"),
         ("train cut.txt.gz", "cut.txt.gz: broken off in the middle of its compressed data"),
-        ("train empty.txt", "empty.txt: there is no text to learn from"),
+        ("train empty.txt", "empty.txt: contains no text to learn from"),
         ("train text.txt --vocab-size 100", "--vocab-size 100 leaves no room for a merge"),
         (
             "train text.txt --pattern gpt5",

@@ -60,7 +60,7 @@ def test_normalize_form(name, aligned):
 def test_normalize_precompiled(aligned):
     text, graphemes = pieces(3), unicode_maps.grapheme_classes()
     some = sorted(set(text[0].tobytes().decode()) - {"\0"})[::2]
-    tables = Precompiled(charsmap(some))._tables
+    tables = Precompiled(charsmap(some)).tables
     same_text(
         text[0],
         precompiled.normalize_precompiled(*text, *tables, graphemes, aligned),

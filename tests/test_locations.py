@@ -18,7 +18,7 @@ import pytest
 
 from gputok import Tokenizer, WordCounts, cli, corpus, models, pre_tokenizers
 from gputok.corpus import files
-from gputok.files import locations, token_files
+from gputok.files import locations, outputs, token_files
 
 NAMES = [
     "b.txt",
@@ -185,11 +185,11 @@ def test_training_counting_and_encoding(memory, tmp_path, tokenizer):
 
 def test_an_output_is_seen_when_it_is_whole(memory, monkeypatch):
     memory.pipe("/d/x", b"before")
-    with locations.writing("memory://d/x") as beside:
+    with outputs.writing("memory://d/x") as beside:
         beside.write_bytes(b"after")
         assert memory.cat("/d/x") == b"before"
     assert memory.cat("/d/x") == b"after"
-    with pytest.raises(KeyboardInterrupt), locations.writing("memory://d/x") as beside:
+    with pytest.raises(KeyboardInterrupt), outputs.writing("memory://d/x") as beside:
         beside.write_bytes(b"half")
         raise KeyboardInterrupt
     assert memory.cat("/d/x") == b"after"
@@ -216,7 +216,7 @@ def test_an_upload_that_failed_is_all_that_is_done_again(memory, monkeypatch, to
     monkeypatch.setattr("tempfile.tempdir", None)
     memory.pipe("/d/a.txt", b"a cab\n" * 1000)
     with monkeypatch.context() as patch:
-        patch.setattr(locations.Target, "upload", lambda *_: (_ for _ in ()).throw(OSError("gone")))
+        patch.setattr(outputs.Target, "upload", lambda *_: (_ for _ in ()).throw(OSError("gone")))
         with pytest.raises(OSError, match="gone"):
             tokenizer.encode_corpus("memory://d/a.txt", "memory://out/ids.npy")
     with monkeypatch.context() as patch:
@@ -235,24 +235,22 @@ def test_outputs_that_cannot_be_written(memory, tokenizer):
         tokenizer.encode_corpus("memory://d/a.txt", "memory://out/ids.txt")
     with pytest.raises(IsADirectoryError, match="name a file"):
         WordCounts.from_dict({"a": 1}).save("memory://out/")
-    with pytest.raises(ValueError, match="nobody knows foo://"):
+    with pytest.raises(ValueError, match="foo:// is unknown"):
         WordCounts.from_dict({"a": 1}).save("foo://out/x")
 
 
 def test_the_work_folder_is_of_this_user_only(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    folder = locations.work_folder("s3://bucket/ids.npy")
-    assert (
-        folder == locations.work_folder("s3://bucket/ids.npy") != locations.work_folder("s3://bucket/x.npy")
-    )
+    folder = outputs.work_folder("s3://bucket/ids.npy")
+    assert folder == outputs.work_folder("s3://bucket/ids.npy") != outputs.work_folder("s3://bucket/x.npy")
     assert folder.parent.stat().st_mode & 0o777 == 0o700
     os.rmdir(folder)
-    os.rmdir(locations.work_folder("s3://bucket/x.npy"))
+    os.rmdir(outputs.work_folder("s3://bucket/x.npy"))
     os.rmdir(folder.parent)
     (tmp_path / "elsewhere").mkdir()
     folder.parent.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(PermissionError, match="belongs to another user"):
-        locations.work_folder("s3://bucket/ids.npy")
+        outputs.work_folder("s3://bucket/ids.npy")
 
 
 # -- the command line
@@ -327,7 +325,7 @@ def test_options_reach_the_file_system(memory):
 
 
 def test_unknown_schemes_and_missing_packages(monkeypatch):
-    with pytest.raises(ValueError, match="nobody knows foo://; pyarrow reads s3, gs,"):
+    with pytest.raises(ValueError, match="foo:// is unknown; pyarrow reads s3, gs,"):
         corpus.read("foo://bucket/a.txt")
     with pytest.raises(ValueError, match="three slashes"):
         corpus.read("file://home/a.txt")

@@ -262,9 +262,9 @@ def test_stages_equal_the_plain_versions(seed):
     bpe = models.BPE(**random_bpe(rng))._tables
     cache, state = merge.word_cache(16), np.ones(1, np.uint64)
     assert_same_arrays(merge.encode_words(*words, bpe, cache, state), reference.encode_words(*words, bpe))
-    pieces = models.WordPiece(**random_wordpiece(rng))._tables
+    pieces = models.WordPiece(**random_wordpiece(rng)).tables
     assert_same_arrays(trie.match_longest(*words, pieces), reference.match_longest(*words, pieces))
-    unigram = models.Unigram(**random_unigram(rng))._tables
+    unigram = models.Unigram(**random_unigram(rng)).tables
     fast, plain = lattice.viterbi(*words, unigram), reference.viterbi(*words, unigram)
     assert_same_arrays(fast[:1], plain[:1])
     assert_same_arrays(fast[1 : 5 if fast[0] >= 0 else 1], plain[1 : 5 if fast[0] >= 0 else 1])

@@ -53,6 +53,13 @@ def test_pre_commit_uses_the_linter_that_ci_uses():
     assert f"ruff=={ruff.removeprefix('v')}" in PROJECT["project"]["optional-dependencies"]["test"]
 
 
+def test_pre_commit_checks_the_imports_by_a_test_that_exists():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    (entry,) = (hook["entry"] for repo in hooks for hook in repo["hooks"] if hook["id"] == "imports")
+    file, _, words = entry.removeprefix("python -m pytest -q ").partition(" -k ")
+    assert words and f"def test_imports_run_{words}" in (ROOT / file).read_text()
+
+
 def test_the_issue_form_asks_for_gputok_info():
     form = yaml.safe_load((ROOT / ".github/ISSUE_TEMPLATE/bug.yml").read_text())
     assert any("gputok info" in field["attributes"]["label"] for field in form["body"])

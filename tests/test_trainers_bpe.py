@@ -200,25 +200,22 @@ def test_the_threshold_falls(monkeypatch, few_tokens):
     """One very frequent word puts the first threshold above every other pair, so that they are indexed again."""
     thresholds = []
     indexed = bpe._indexed
-    monkeypatch.setattr(bpe, "_FEW_TOKENS", few_tokens)
     monkeypatch.setattr(bpe, "_indexed", lambda *args: thresholds.append(args[1]) or indexed(*args))
     words = random_words(random.Random(5), "abcdef", 300, 15) | {"xy": 10**9, "xyz": 10**6}
     arguments = *stage_input(words), BpeLimits(300)
-    assert_equal(bpe.train_bpe(*arguments), reference.train_bpe(*arguments))
+    sizes = bpe.Sizes(few_tokens=few_tokens)
+    assert_equal(bpe.train_bpe(*arguments, sizes=sizes), reference.train_bpe(*arguments))
     assert thresholds[0] > 10**4 and thresholds[-1] == 1 and len(thresholds) > 3
 
 
 @pytest.mark.parametrize("slice_length", [1, 1000])
-def test_all_arrays_grow(monkeypatch, slice_length):
+def test_all_arrays_grow(slice_length):
     """With the smallest arrays, and a stop after every merge."""
-    monkeypatch.setattr(bpe, "_SLICE", slice_length)
-    monkeypatch.setattr(bpe_queue, "_SLICE", slice_length)
-    monkeypatch.setattr(bpe, "_ROOM", 1)
     words = random_words(random.Random(6), "abcdef", 300, 15)
     arguments = *stage_input(words), BpeLimits(600)
     expected = reference.train_bpe(*arguments)
-    assert_equal(bpe.train_bpe(*arguments), expected)
-    assert_equal(bpe_queue.train_bpe_queued(*arguments), expected)
+    assert_equal(bpe.train_bpe(*arguments, sizes=bpe.Sizes(slice=slice_length, room=1)), expected)
+    assert_equal(bpe_queue.train_bpe_queued(*arguments, slice_length=slice_length), expected)
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -236,12 +233,10 @@ def test_lists_move_together_when_their_memory_is_full(monkeypatch, few_tokens):
     moved = []
     compact = bpe.compact
     monkeypatch.setattr(bpe, "compact", lambda state: moved.append(0) or compact(state))
-    monkeypatch.setattr(bpe, "_LARGE_POOL", 0)
-    monkeypatch.setattr(bpe, "_pool_size", lambda used: used)
-    monkeypatch.setattr(bpe, "_FEW_TOKENS", few_tokens)
     words = random_words(random.Random(8), "abcdef", 400, 15)
     arguments = *stage_input(words), BpeLimits(600)
-    assert_equal(bpe.train_bpe(*arguments), reference.train_bpe(*arguments))
+    sizes = bpe.Sizes(large_pool=0, spare=1 << 40, few_tokens=few_tokens)
+    assert_equal(bpe.train_bpe(*arguments, sizes=sizes), reference.train_bpe(*arguments))
     assert len(moved) > 10
 
 

@@ -5,9 +5,10 @@
 
 A run imports the package and does the work once on the first KB of the text. Then the clock runs from the call until the
 output has its final name (train), or until all ids exist in the peer's own form (encode). Then the same process encodes the
-text again: a tokenizer that remembers words is faster than in the first pass, which is what a corpus takes. The peak memory of the work is
-the peak of the process, minus its peak before the clock started; the latter is shown as the memory of the runtime. The
-peers take turns, so that a noisy minute affects all of them. Before the first run, the results are compared on a sample.
+text again: a tokenizer that caches words is faster than in the first pass, whose speed is that of a corpus. The peak memory
+of the work is the peak of the process, minus its peak before the clock started; the latter is shown as the memory of the
+runtime. The peers take turns, so that a noisy minute affects all of them. Before the first run, the results are compared
+on a sample.
 On a GPU, gputok on the CPU is one of the peers, and the times of the stages on the device follow (`bench.stages`).
 """
 
@@ -53,7 +54,7 @@ class Row(NamedTuple):
         n_equal: how many results of the peer equal gputok's: merges from the first on (other models: pieces; encode: ids
             of the sample).
         n_results: how many results the peer has.
-        failure: why there are no runs, or "".
+        failure: why the peer could not run, or "".
     """
 
     peer: str
@@ -114,8 +115,8 @@ class Comparison(NamedTuple):
         rows: the peers, gputok first.
         skipped: the peers that did not run, and why.
         stages: on a GPU, the times of the stages.
-        documents: of "encode", what is encoded one by one.
-        on_device: on a GPU, which parts of the work it does.
+        documents: for "encode", the kind of documents.
+        on_device: on a GPU, the parts of the work that the GPU does.
     """
 
     task: str
@@ -129,8 +130,8 @@ class Comparison(NamedTuple):
     rows: list[Row]
     skipped: dict[str, str]  # peer -> why
     stages: Sequence[Stage] = ()  # on a GPU
-    documents: str = ""  # of encode: what is encoded one by one
-    on_device: str = ""  # what of the work a GPU does
+    documents: str = ""  # for encode: the kind of documents
+    on_device: str = ""  # the parts of the work that a GPU does
 
     def to_json(self) -> str:
         """Returns the results as JSON; each row also has `ratio`, its median time divided by gputok's."""
@@ -227,7 +228,7 @@ def train(
         threads: how many threads each peer may use; None: all cores.
         device: "cpu", or the GPU on which gputok runs (`gputok.backend`).
         runs: how many times each peer runs.
-        progress: what shows the progress; see `gputok.progress`.
+        progress: how progress is shown; see `gputok.progress`.
 
     Returns:
         The times, memory, and equal results of all peers.
@@ -313,7 +314,7 @@ def encode(
         threads: how many threads each peer may use; None: all cores.
         device: "cpu", or the GPU on which gputok runs (`gputok.backend`).
         runs: how many times each peer runs.
-        progress: what shows the progress; see `gputok.progress`.
+        progress: how progress is shown; see `gputok.progress`.
 
     Returns:
         The times, memory, and equal results of all peers.
@@ -392,7 +393,7 @@ def encode(
 
 
 def _on_device(device: str, tokenizer: Callable[[], Any], *stages: str) -> str:
-    """A line that says which stages a GPU does; none if it is not asked for."""
+    """Returns a line that says which stages a GPU does; None if no GPU is requested."""
     if device == "cpu":
         return ""
     from gputok.pipeline.device_work import device_work

@@ -1,4 +1,4 @@
-"""What the design of the CUDA kernels asks of a card: the price of a step of two kernels, and that of 64-bit atomics.
+"""Measures the properties of a GPU that the design of the CUDA kernels depends on: kernel launches and 64-bit atomics.
 
 `gputok bench device` prints a row for the table in kernels/cuda/NOTES.md. Each result is compared with NumPy's before
 it is timed; times are between CUDA events, the best of several runs.
@@ -25,7 +25,7 @@ class Sizes(NamedTuple):
     """How much work each probe does."""
 
     steps: int = 1000
-    steps_in_graph: int = 100  # which divides them
+    steps_in_graph: int = 100  # divides the number of pairs
     values: int = 1 << 16  # that a step changes
     keys: int = 1 << 24  # that are counted
     distinct: int = 1 << 20
@@ -49,7 +49,7 @@ class Figure(NamedTuple):
 
 
 def measure(device: Device, sizes: Sizes = USUAL) -> list[Figure]:
-    """All probes. ValueError: one gives a wrong result."""
+    """Runs all probes; raises ValueError if a probe gives a wrong result."""
     with device.active():
         return [*_steps(device, sizes), *_atomics(device, sizes)]
 
@@ -142,7 +142,7 @@ def to_json(found: dict[Device, list[Figure]]) -> str:
 
 
 def table(device: Device, figures: list[Figure]) -> str:
-    """Of NOTES.md: a head, and a row with date and card."""
+    """Formats a heading and a row, with date and card, for the table in NOTES.md."""
     rows = [
         ["date", "card", *(figure.probe for figure in figures)],
         ["---"] * (2 + len(figures)),

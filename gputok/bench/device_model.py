@@ -1,12 +1,12 @@
-"""A model of how long a GPU takes, for a machine that has none: bytes, launches and rounds of each stage times rates of cards.
+"""Estimates how long a GPU would take: bytes, launches and rounds of each stage, multiplied by the rates of cards.
 
-`gputok bench device --model CORPUS` counts, on the CPU, what the stages of that corpus would do, and multiplies. **It is a
-model: no rate of it was measured on a GPU by gputok.** Bandwidths are those of the cards' data sheets; rates of kernels
+`gputok bench device --model CORPUS` counts, on the CPU, the work of each stage for that corpus, and multiplies. **This is a
+model: gputok has measured none of its rates on a GPU.** Bandwidths are those of the cards' data sheets; rates of kernels
 are estimates from their instructions and from a simulator (see kernels/cuda/NOTES.md); rates of the host were measured
-on two cores. On a machine with a GPU the same stages are measured, and stand beside the model's figures.
+on two cores. On a machine with a GPU, the same stages are measured, and shown beside the estimates.
 
-The number of rounds is a bound from below: merges that follow each other, none of which meets one before it or is made of a
-token of its own round. On 6 MB of English, 8,000 merges took 498 rounds where the bound is 383.
+The number of rounds is a lower bound: a round has consecutive merges that share no token with each other, and use no token
+that the round itself makes. On 6 MB of English, 8,000 merges took 498 rounds; the bound is 383.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ CARDS = (
 
 
 class Work(NamedTuple):
-    """What the stages have to do for a corpus, as the CPU has counted."""
+    """The work of the stages for a corpus, counted on the CPU."""
 
     n_bytes: int  # of text
     n_words: int  # distinct ones
@@ -80,7 +80,7 @@ class Work(NamedTuple):
     def of(
         cls, n_bytes: int, words: WordCounts, merges: Iterable[Sequence[int]], n_tokens: int, readers: int
     ) -> Work:
-        """The work that counting words and learning merges was.
+        """Computes the work of counting words and learning merges.
 
         Args:
             n_bytes: Bytes of the corpus.
@@ -99,7 +99,7 @@ class Work(NamedTuple):
 
 
 def rounds_of(merges: Sequence[tuple[int, int]], n_tokens: int) -> int:
-    """How many rounds at least learn these merges, the first of which makes the token n_tokens.
+    """The least number of rounds that can learn these merges, the first of which makes the token n_tokens.
 
     >>> rounds_of([(1, 2), (3, 2), (5, 1), (3, 3)], 5)
     3
@@ -115,7 +115,7 @@ def rounds_of(merges: Sequence[tuple[int, int]], n_tokens: int) -> int:
 
 
 def seconds(work: Work, card: Card) -> dict[str, float]:
-    """How long each stage takes by the model; "end to end, count" overlaps reading, copying and counting.
+    """The time of each stage by the model; in "end to end, count", reading, copying and counting overlap.
 
     >>> nothing = Work(0, 0, 0, 0, 0, 0, 1)
     >>> max(seconds(nothing, CARDS[0]).values())
@@ -142,7 +142,7 @@ def seconds(work: Work, card: Card) -> dict[str, float]:
 
 
 def of_file(path: str, vocab_size: int, threads: int | None) -> Work:
-    """The work of training byte-level BPE on a text file, counted by doing it on the CPU."""
+    """Counts the work of training byte-level BPE on a text file, by training on the CPU."""
     from gputok import corpus
     from gputok.kernels.threads import thread_count
     from gputok.recipes import recipe
@@ -156,9 +156,9 @@ def of_file(path: str, vocab_size: int, threads: int | None) -> Work:
 
 
 def measured(path: str, vocab_size: int, threads: int | None, card: Device, device: str) -> dict[str, float]:
-    """The seconds of the stages of `seconds` on a GPU, as far as they can be measured one by one; the best of some runs.
+    """Measures the stages of `seconds` on a GPU, as far as that is possible for each alone; the best of some runs.
 
-    Stages on the device are measured with text that is there already, at most a GB of it, and scaled to the whole text.
+    Stages on the device are measured with text in its memory, at most a GB, and scaled to the whole text.
 
     Args:
         path: A text file.
@@ -210,7 +210,7 @@ def _read(path: str, threads: int | None, card: Device) -> None:
 
 
 def _copied(path: str, threads: int | None, card: Device) -> float:
-    """The seconds for the whole text by those of a batch of it, from the memory that it was read into."""
+    """Measures the copy of a batch from the memory that it was read into; returns the seconds for the whole text."""
     from gputok import corpus
 
     parts: list[Bytes] = []
@@ -237,19 +237,19 @@ def _best(work: Callable[[], None]) -> float:
 
 
 def to_json(work: Work, of_cards: dict[str, dict[str, float]], why_not: str = "") -> str:
-    """What was counted, and the seconds of each stage: by the model, and of the cards that were measured."""
+    """Writes the counted work and the seconds of each stage as JSON: by the model, and as measured on cards."""
     by_model = {card.name: seconds(work, card) for card in CARDS}
     found = {"work": work._asdict(), "model": by_model, "measured": of_cards, "not measured": why_not}
     return json.dumps({"date": f"{datetime.date.today()}", **found}, indent=2)
 
 
 def table(work: Work, of_cards: dict[str, dict[str, float]], why_not: str = "") -> str:
-    """What was counted, and the seconds of each stage on each card: by the model, then as measured.
+    """Formats the counted work, and the seconds of each stage on each card: by the model, then as measured.
 
     Args:
-        work: What was counted.
-        of_cards: Name of a card -> what `measured` found there.
-        why_not: Why nothing was measured.
+        work: The counted work.
+        of_cards: The name of a card -> the result of `measured`.
+        why_not: The reason, if nothing was measured.
     """
     columns = {f"{card.name}, model": seconds(work, card) for card in CARDS}
     columns |= {f"{name}, measured": found for name, found in of_cards.items()}

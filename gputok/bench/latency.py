@@ -1,6 +1,6 @@
-"""Times `encode` of one short text, beside tokenizers: texts that repeat, and lines of which each comes once.
+"""Times `encode` of one short text in gputok and in tokenizers: repeated texts, and lines that each occur once.
 
-Results are compared before anything is timed. gputok and tokenizers take turns, and medians are reported.
+The results are compared before the first measurement. gputok and tokenizers take turns, and medians are reported.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _SAMPLE_SECONDS = 0.002  # of a text that repeats, in each run
 
 
 class Row(NamedTuple):
-    """What one text took.
+    """The times of one kind of text.
 
     Attributes:
         tokenizer: the name of the file.
-        text: which text.
-        asked: what is asked of each encoding.
+        text: the kind of text.
+        asked: the attribute that is read from each encoding.
         gputok: microseconds for a text, the median of all runs.
-        tokenizers: the same of tokenizers.
+        tokenizers: the same for tokenizers.
     """
 
     tokenizer: str
@@ -64,14 +64,14 @@ def latency(
 
     Args:
         tokenizers: paths of tokenizer.json files.
-        text: a text file, of which lines of 20 to 70 characters are encoded once each; None: of words that are made up.
-        runs: how many measurements of each.
+        text: a text file, whose lines of 20 to 70 characters are encoded once each; None: lines of made-up words.
+        runs: the number of measurements of each kind of text.
 
     Returns:
-        One row for each tokenizer, text, and what is asked of the encoding.
+        One row for each tokenizer, text and attribute.
 
     Raises:
-        ValueError: gputok and tokenizers give different results, or `text` has too few lines.
+        ValueError: if gputok and tokenizers give different results, or `text` has too few lines.
     """
     from tokenizers import Tokenizer as Peer
 
@@ -89,7 +89,10 @@ def latency(
             raise ValueError(
                 f"{text} has {len(lines):,} different lines of 20 to 70 characters, but more than {_LINES:,} are needed"
             )
-        for line in [*texts.values(), *lines[:_LINES]]:  # these lines are known from here on, and their words
+        for line in [
+            *texts.values(),
+            *lines[:_LINES],
+        ]:  # from here on, caches contain these lines and their words
             _verify(path, line, *both)
         for asked, ask in _ASKED.items():
             for name, line in texts.items():
@@ -125,7 +128,7 @@ def _with_special_tokens(tokenizer: Any) -> str:
 
 
 def _lines(text: str | os.PathLike[str] | None, n: int) -> list[str]:
-    """So many distinct lines, or as many as there are."""
+    """Returns n distinct lines, or all lines if there are fewer."""
     if text is not None:
         with open(text, encoding="utf-8") as file:
             fitting = (line.rstrip("\n") for line in file if 20 < len(line) <= 70)
@@ -153,7 +156,7 @@ def _verify(path: pathlib.Path, text: str, ours: Any, theirs: Any) -> None:
 
 
 def _medians(both: Sequence[Any], text: str, ask: Callable[[Any], Any], runs: int) -> tuple[float, float]:
-    """Microseconds for a text, with each of both."""
+    """Returns the microseconds for a text: by gputok, and by tokenizers."""
     quickest = [min(_seconds(one, [text] * 3, ask) / 3 for _ in range(5)) for one in both]
     times = [max(1, round(_SAMPLE_SECONDS / seconds)) for seconds in quickest]
     taken: list[list[float]] = [[], []]

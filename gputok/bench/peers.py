@@ -1,4 +1,4 @@
-"""The peers: how each package does the same training, or the same encoding.
+"""The peers: the same training, or the same encoding, by each package.
 
 A peer is a function that takes a Job, imports its package, and returns the function to time. train(text, output) learns
 from a plain text file and writes the result. encode(text) returns the ids of all documents in the peer's own form; `flat`
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ON_CPU = "gputok-cpu"
 """The peer gputok on the CPU, if gputok itself runs on a GPU."""
 END = "<|endoftext|>"
-"""The special token, which is also between two documents of `encode`."""
+"""The special token; `encode` puts it between two documents."""
 
 
 class Job(NamedTuple):

@@ -1,4 +1,4 @@
-"""`gputok bench`: gputok beside what people use instead, on their text."""
+"""`gputok bench`: compares gputok with other packages on the user's text."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def start(
     runs: Annotated[int, typer.Option(help="Processes of each kind, taking turns.", min=1)] = 9,
     as_json: AsJson = False,
 ) -> None:
-    """Time whole processes that do little: the first one on a machine, later ones, and those of tokenizers."""
+    """Time whole processes with little work: the first on a machine, later ones, and those of tokenizers."""
     from gputok.bench import start as processes
 
     check_standard_input(tokenizers or [])
@@ -137,12 +137,12 @@ def latency(
     ],
     text: Annotated[
         str | None,
-        typer.Option(help="A text file, whose lines are encoded once each. [default: made-up words]"),
+        typer.Option(help="A text file, each line of which is encoded once. [default: made-up words]"),
     ] = None,
     runs: Annotated[int, typer.Option(help="Measurements of each text, taking turns.", min=1)] = 21,
     as_json: AsJson = False,
 ) -> None:
-    """Time the encoding of one short text: repeated, new, not ASCII, with special tokens; beside tokenizers."""
+    """Time the encoding of one short text (repeated, new, not ASCII, with special tokens), and compare with tokenizers."""
     from gputok.bench import latency as texts
 
     rows = texts.latency(tokenizers, text=text, runs=runs)

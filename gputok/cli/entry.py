@@ -1,4 +1,4 @@
-"""The commands put together, and the entry point."""
+"""Puts the commands together; the entry point `main`."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits.
 
     Args:
-        arguments: of the command; by default those of `sys.argv`.
+        arguments: the arguments of the command; None: those of `sys.argv`.
     """
     warnings.showwarning = lambda message, *_: print(f"gputok: warning: {message}", file=sys.stderr)
     # SIGTERM removes files that are being written. A parent process may have set signals to be ignored, as `nohup` does
@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         code = 130
-    except BrokenPipeError:  # the reader has gone, as in `gputok encode ... | head`
+    except BrokenPipeError:  # the reader has ended, as in `gputok encode ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except Exception as error:
@@ -138,18 +138,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"gputok: {_one_line(error)}", file=sys.stderr)
     if code == 130:
         sys.stderr.flush()
-        os._exit(
-            code
-        )  # all files are removed by now; to free the memory piece by piece would take as long again
+        # Temporary files are removed by now. Freeing the memory, object by object, would take as long as the work before
+        os._exit(code)
     sys.exit(code or 0)
 
 
-# What bad input and missing devices, packages, files or memory raise, each with a text for the user.
+# Errors with a message for the user: bad input, or missing devices, packages, files or memory.
 _KNOWN = (ValueError, OSError, ImportError, MemoryError, NotImplementedError, RuntimeError)
 
 
 def _one_line(error: Exception) -> str:
-    """The message of an error as one line, which for a usage error names the help of the command."""
+    """The message of an error as one line; a usage error also names the help of the command."""
     message = getattr(error, "format_message", None)
     if message is not None:
         context = getattr(error, "ctx", None)

@@ -1,4 +1,4 @@
-"""`gputok info`, `gputok compile` and `gputok demo`: what is installed, and whether it works."""
+"""`gputok info`, `gputok compile` and `gputok demo`: show what is installed, and try it out."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def info(
 
 
 def facts() -> dict[str, Any]:
-    """What `gputok info` shows: name -> text or number."""
+    """The facts that `gputok info` shows: name -> text or number."""
     import importlib.metadata
     import platform
 

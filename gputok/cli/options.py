@@ -1,4 +1,4 @@
-"""Options that several commands have, and what their values stand for."""
+"""Options that several commands have, and the meaning of their values."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ Expression = Annotated[
     str | None,
     typer.Option(
         "--regex",
-        help="The same by a regular expression of your own, in the syntax that tokenizer.json files have.",
+        help="Split by a regular expression of your own instead, in the syntax of tokenizer.json files.",
         metavar="REGEX",
         show_default=False,
     ),
@@ -80,7 +80,7 @@ Column = Annotated[
 ]
 Separator = Annotated[
     str | None,
-    typer.Option(help="What lies between two documents of a text file. [default: each line is a document]"),
+    typer.Option(help="The text between two documents of a text file. [default: each line is a document]"),
 ]
 Errors = Annotated[
     str,
@@ -109,21 +109,21 @@ VocabSize = Annotated[int, typer.Option(help="Number of tokens.", min=0)]
 StorageOption = Annotated[
     list[str] | None,
     typer.Option(
-        help="Option of the file system of URLs, as endpoint_url=http://localhost:9000; can be repeated.",
+        help="Option of the file system of URLs, such as endpoint_url=http://localhost:9000; can be repeated.",
         metavar="NAME=VALUE",
     ),
 ]
 MemoryLimit = Annotated[
     str | None,
     typer.Option(
-        help="What counting may take, as 400MB or 4GB; words beyond it go to temporary files. [default: no limit]",
+        help="Memory for counting, such as 400MB or 4GB; words beyond it go to temporary files. [default: no limit]",
         metavar="SIZE",
     ),
 ]
 Resume = Annotated[
     str | None,
     typer.Option(
-        help="Work folder: a run that was broken off goes on where it was, if it is started again with the same one.",
+        help="Work folder: an interrupted run resumes if it is started again with the same folder.",
         metavar="FOLDER",
     ),
 ]
@@ -154,7 +154,7 @@ def check_standard_input(names: Sequence[str | None]) -> None:
 
 
 def sources(names: Sequence[str], column: str | None = None) -> list[Any]:
-    """The inputs as a corpus takes them: names, and the open standard input for `-`, JSON Lines if there is a column."""
+    """Converts inputs for `corpus.read`: `-` becomes the open standard input, as JSON Lines if a column is given."""
     from gputok.files.locations import OpenFile
 
     check_standard_input(names)
@@ -166,7 +166,7 @@ def sources(names: Sequence[str], column: str | None = None) -> list[Any]:
 
 
 def load_tokenizer(path: str, storage: Mapping[str, Any]) -> Tokenizer:
-    """Opens a tokenizer.json, which can be standard input."""
+    """Reads a tokenizer.json from a path, a URL, or `-` for standard input."""
     from gputok import Tokenizer
 
     with local_file(path) as local:
@@ -179,7 +179,7 @@ def local_file(path: str, name: str = "standard input") -> Iterator[str]:
 
     Args:
         path: the name of an input.
-        name: of the file for standard input, in a temporary folder.
+        name: the name of the file for standard input, in a temporary folder.
     """
     if path != STANDARD:
         yield path
@@ -194,7 +194,7 @@ def local_file(path: str, name: str = "standard input") -> Iterator[str]:
 
 @contextlib.contextmanager
 def _called(path: str, shown: str) -> Iterator[None]:
-    """Errors name `shown` instead of the temporary file."""
+    """Errors of the block name `shown` instead of the temporary file."""
     try:
         yield
     except (OSError, ValueError) as error:
@@ -211,10 +211,10 @@ def output_file(path: str, storage: Mapping[str, Any]) -> Iterator[pathlib.Path]
         path: a path, a URL, or `-` for standard output.
         storage: options of the file system of a URL.
     """
-    from gputok.files.locations import writing
+    from gputok.files.outputs import writing
 
     if path != STANDARD:
-        with writing(path, storage) as temporary:  # an output that can't be written is found before the work
+        with writing(path, storage) as temporary:  # fails before the work if the output can't be written
             yield temporary
         return
     with tempfile.TemporaryDirectory(prefix="gputok-") as folder:
@@ -230,10 +230,11 @@ def sum_up(line: str, facts: Mapping[str, Any], *, output: str, as_json: bool) -
     """Prints what a command did, as a line or as JSON.
 
     Args:
-        line: for people.
+        line: the summary for people.
         facts: the same for programs.
-        output: the output of the command; if it is `-`, standard output has the result, and standard error gets this.
-        as_json: prints `facts`.
+        output: the output of the command. If it is `-`, standard output has the result, and the summary goes to standard
+            error.
+        as_json: prints `facts` instead of `line`.
     """
     file = sys.stderr if output == STANDARD else sys.stdout
     print(json.dumps(facts, indent=2, ensure_ascii=False) if as_json else line, file=file)

@@ -1,4 +1,4 @@
-"""`gputok report`: how tokenizers suit a text, as a page and a table."""
+"""`gputok report`: measures how well tokenizers suit a text, and writes a page and a table."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def report(
 
 
 def short_names(paths: list[str]) -> list[str]:
-    """Makes names of paths: the last parts of each, as few as tell them apart.
+    """Shortens paths to their last parts, as few as keep the names different.
 
     >>> short_names(["models/a/tokenizer.json", "models/b/tokenizer.json", "http://me:word@host/gpt2.json?key=12"])
     ['a/tokenizer.json', 'b/tokenizer.json', 'gpt2.json']
@@ -92,7 +92,7 @@ def short_names(paths: list[str]) -> list[str]:
 
 
 def _without_secrets(path: str) -> str:
-    """A URL without user, password and query; any other path as it is."""
+    """Removes user, password and query from a URL; returns any other path unchanged."""
     if "://" not in path:
         return path
     return re.sub("://[^/]*@", "://", path.partition("?")[0])
@@ -108,7 +108,7 @@ def _command(
     separator: str | None,
     errors: str,
 ) -> str:
-    """The command for the header of the page: what the result depends on, names without their folders."""
+    """The command for the header of the page: the arguments that the result depends on, with short names of files."""
     named = {"--column": column, "--separator": separator}
     named |= {"--samples": str(samples)} if samples != 100 else {}
     named |= {"--errors": errors} if errors != "strict" else {}

@@ -61,9 +61,9 @@ def show(
 
 
 def _texts(inputs: list[str], options: dict[str, Any]) -> Iterator[list[str]]:
-    """Yields documents, many at a time: those of a file, or an argument that names no file."""
+    """Yields lists of documents: those of a file, or an argument that is not the name of a file."""
     from gputok import corpus
-    from gputok.files.locations import is_url
+    from gputok.files.file_systems import is_url
 
     for name in inputs:
         if name != STANDARD and not is_url(name) and not os.path.exists(name):
@@ -75,5 +75,5 @@ def _texts(inputs: list[str], options: dict[str, Any]) -> Iterator[list[str]]:
 
 
 def _has_colors() -> bool:
-    """Says whether standard output shows colours: https://no-color.org, and terminals that have none."""
+    """Returns True if standard output is a terminal with colours, and NO_COLOR (https://no-color.org) is not set."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -1,4 +1,4 @@
-"""`gputok train` and `gputok count`: a vocabulary from text, in one go or from counts of shards."""
+"""`gputok train` and `gputok count`: learn a vocabulary from text, or from the word counts of its parts."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def train(
         regex=regex,
         special_tokens=special_token or None,
     )
-    with preparation.going_on():  # loads what counts
+    with preparation.going_on():  # loads the code that counts
         tokenizer.count_words(iter(["word"]), progress=False)
     start = time.perf_counter() - preparation.seconds
     fixed = 256 + len(trainer.special_tokens)
@@ -178,7 +178,7 @@ def count(
 
 
 def _remove_work(folder: str | None) -> None:
-    """The output is there: nobody needs the work folder any longer."""
+    """Removes the work folder, once the output is complete."""
     if folder is not None:
         from gputok.pipeline.resume import remove
 
@@ -186,7 +186,7 @@ def _remove_work(folder: str | None) -> None:
 
 
 def _merged(inputs: list[str], storage: dict[str, Any], **options: Any) -> WordCounts:
-    """The word counts of all files, added up; options are those of `WordCounts.load`."""
+    """Adds up the word counts of all files; options: those of `WordCounts.load`."""
     from gputok import WordCounts
 
     check_standard_input(inputs)
@@ -203,7 +203,7 @@ def _count(
     storage: dict[str, Any],
     **options: Any,
 ) -> WordCounts:
-    """Counts the words of the inputs; options are those of `Tokenizer.count_words`."""
+    """Counts the words of the inputs; options: those of `Tokenizer.count_words`."""
     if options["resume"] is not None and "-" in inputs:
         raise ValueError("--resume: standard input can't be read again; save it to a file first")
     words = tokenizer.count_words(
@@ -215,5 +215,5 @@ def _count(
     )
     if not len(words):
         names = ", ".join("standard input" if name == "-" else name for name in inputs)
-        raise ValueError(f"{names}: there is no text to learn from")
+        raise ValueError(f"{names}: contains no text to learn from")
     return words

@@ -1,4 +1,4 @@
-"""Where a file lies: a path, a URL, or a file that is open already; and writing to one so that it is there whole or not.
+"""Finds and reads files by path, by URL, or as open file objects; `outputs.py` writes to the same places.
 
 | name                                       | read and written by                                                  |
 |--------------------------------------------|----------------------------------------------------------------------|
@@ -7,12 +7,9 @@
 | `hf://`, `memory://`, `http://`, and others | fsspec (`pip install 'gputok[remote]'`)                              |
 | `zip://a.txt::s3://bucket/b.zip`           | fsspec, which chains them                                            |
 
-`storage_options` are the arguments of the file system: `pyarrow.fs.S3FileSystem` and its like, for which the usual
-names of fsspec (`key`, `secret`, `token`, `endpoint_url`, `anon`) are taken too; else those of fsspec's class. Without
-them, credentials come from the environment. In a URL `*`, `**` and `[...]` are globs; `?` begins a query.
-
-An object store shows an object when all of it has arrived, so an output is made in a local file and uploaded at the
-end; where a file system shows a file that grows, it is uploaded under another name and moved.
+`storage_options` are the arguments of the file system's class, such as `pyarrow.fs.S3FileSystem` (which here also takes
+fsspec's names `key`, `secret`, `token`, `endpoint_url` and `anon`), or a class of fsspec. Without them, credentials come
+from the environment. In a URL, `*`, `**` and `[...]` are globs; `?` begins a query.
 """
 
 from __future__ import annotations
@@ -22,49 +19,31 @@ import glob
 import io
 import os
 import pathlib
-import re
 import shutil
 import stat
 import tempfile
 import threading
-import urllib.parse
 import uuid
-from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, cast
 
 import numpy as np
 
-from gputok.files.arrow import needed_for
-from gputok.files.atomic import replacing
+from gputok.files.file_systems import (
+    UPLOAD_BYTES,
+    check_bucket,
+    fsspec_of,
+    local_path,
+    open_filesystem,
+)
+from gputok.files.file_systems import StorageOptions as StorageOptions
+from gputok.files.remote_errors import ExplainedStream, explained
+from gputok.files.remote_errors import RemoteError as RemoteError
+from gputok.files.url_globs import glob_pattern, split_glob
 
-StorageOptions = Mapping[str, Any] | None
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_NATIVE = {  # scheme: the class of pyarrow.fs
-    "s3": "S3FileSystem",
-    "gs": "GcsFileSystem",
-    "gcs": "GcsFileSystem",
-    "abfs": "AzureFileSystem",
-    "abfss": "AzureFileSystem",
-    "hdfs": "HadoopFileSystem",
-    "viewfs": "HadoopFileSystem",
-}
-_SAME = {"s3a": "s3", "s3n": "s3"}  # as Hadoop spells them
-_OF_FSSPEC = {  # for S3: what fsspec and pyarrow call the same thing
-    "key": "access_key",
-    "secret": "secret_key",
-    "token": "session_token",
-    "endpoint_url": "endpoint_override",
-    "anon": "anonymous",
-}
-# Where a file is seen when it is whole, so that nothing need be moved; the others show it while it grows.
-_OBJECT_STORES = {"s3", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "hf"}
-_MOST_SHOWN = 200  # characters, in an error, of a text that was given where a path belongs
-_UPLOAD_BYTES = 8 << 20
-
-
-class RemoteError(OSError):
-    """What went wrong with a file that is not on this machine: its URL, and why."""
+_MOST_SHOWN = 200  # characters of a text in an error, if the text is not the name of a file
 
 
 class File(Protocol):
@@ -72,39 +51,39 @@ class File(Protocol):
 
     @property
     def name(self) -> str:
-        """Without its folders: the ending says what it holds."""
+        """The name without its folders; the ending says what the file contains."""
         ...
 
     @property
     def is_remote(self) -> bool:
-        """Whether reading waits for a network."""
+        """True if reading waits for a network."""
         ...
 
     @property
     def size(self) -> int | None:
-        """Bytes; None: only reading tells, and only from the beginning (pipes, some servers)."""
+        """The size in bytes; None: unknown before all is read, and only readable from the beginning (pipes, some servers)."""
         ...
 
     def __str__(self) -> str: ...
 
     def open(self) -> BinaryIO:
-        """The bytes from the beginning, through `readinto`; closed by whoever opened it."""
+        """Opens the file for reading bytes by `readinto`; the caller closes it."""
         ...
 
     def open_for_arrow(self) -> Any:
-        """The same for Arrow, which jumps in it: a pyarrow.NativeFile, or a file that Python opened."""
+        """Opens the file for PyArrow, which reads ranges: a pyarrow.NativeFile, or a file that Python opened."""
         ...
 
     def read_range(self, start: int, n_bytes: int) -> np.ndarray:
-        """uint8[n_bytes], or fewer where the file ends before; `size` must not be None."""
+        """Reads uint8[n_bytes], or fewer at the end of the file; `size` must not be None."""
         ...
 
     def held(self) -> File:
-        """The same file, for reading several ranges: they are of one file, whichever takes its name meanwhile."""
+        """Opens the file for reading several ranges, which all belong to this file even if another file takes its name."""
         ...
 
     def state(self) -> tuple:
-        """Changes when the file does."""
+        """Values that change if the file changes."""
         ...
 
 
@@ -134,7 +113,9 @@ class LocalFile:
         import pyarrow as pa
 
         try:
-            return pa.OSFile(str(self.path))  # read by many threads at once, as a file of Python's is not
+            return pa.OSFile(
+                str(self.path)
+            )  # many threads can read it at once, in contrast to a file of Python
         except UnicodeEncodeError:  # a name that is not Unicode
             return self.open()
 
@@ -157,7 +138,7 @@ class LocalFile:
 
 
 class _HeldFile(LocalFile):
-    """A file that was opened, until nobody needs it any longer; several threads read it."""
+    """An open file, which several threads may read; closed when nobody refers to it any more."""
 
     def __init__(self, path: pathlib.Path) -> None:
         super().__init__(path)
@@ -190,7 +171,7 @@ class _HeldFile(LocalFile):
 
 
 class RemoteFile:
-    """A file of a file system of pyarrow's or, through pyarrow's adapter, of fsspec's."""
+    """A file of a file system of pyarrow or, through pyarrow's adapter, of fsspec."""
 
     is_remote = True
 
@@ -205,31 +186,29 @@ class RemoteFile:
 
     def open(self) -> BinaryIO:
         """Opens the file for reading bytes."""
-        inner = _fsspec_of(self.filesystem)
-        with _explained(self.url):
+        inner = fsspec_of(self.filesystem)
+        with explained(self.url):
             if inner is not None:
                 file = inner.open(self.path, "rb")
             else:
                 file = self.filesystem.open_input_stream(
-                    self.path, compression=None, buffer_size=_UPLOAD_BYTES
+                    self.path, compression=None, buffer_size=UPLOAD_BYTES
                 )
-        return cast("BinaryIO", io.BufferedReader(_Explained(self.url, file), 1 << 20))
+        return cast("BinaryIO", io.BufferedReader(ExplainedStream(self.url, file), 1 << 20))
 
     def open_for_arrow(self) -> Any:
         """Opens the file as PyArrow reads it: several threads may read ranges."""
-        with _explained(self.url):
+        with explained(self.url):
             return self.filesystem.open_input_file(self.path)
 
     def read_range(self, start: int, n_bytes: int) -> np.ndarray:
         """Reads bytes from a position on: uint8[n], fewer than `n_bytes` at the end of the file."""
-        inner = _fsspec_of(self.filesystem)
-        with _explained(self.url, f"at byte {start:,}: "):
+        inner = fsspec_of(self.filesystem)
+        with explained(self.url, f"at byte {start:,}: "):
             if inner is not None:
                 raw = inner.cat_file(self.path, start=start, end=start + n_bytes)
             else:
-                with (
-                    self._lock
-                ):  # opening asks the server; reading ranges of what is open is for many threads
+                with self._lock:  # opening takes a request to the server; then many threads may read ranges
                     self._opened = self._opened or self.filesystem.open_input_file(self.path)
                 raw = self._opened.read_at(n_bytes, start)
         return np.frombuffer(raw, np.uint8)
@@ -244,14 +223,17 @@ class RemoteFile:
 
 
 class OpenFile:
-    """A file object in binary mode, of anybody's; it is read once, and left open."""
+    """A file object of the caller in binary mode; it is read once, and left open."""
 
     is_remote = False
     size = None
 
     def __init__(self, file: Any, *, name: str | None = None, shown: str | None = None) -> None:
-        """name: its ending says what the file holds; shown: what errors call the file. By default as the file says."""
-        own = getattr(file, "name", None) or getattr(file, "path", None)  # fsspec's have a path
+        """Wraps a file object.
+
+        name: its ending says what the file contains; shown: the name in errors. Both default to the file's own name.
+        """
+        own = getattr(file, "name", None) or getattr(file, "path", None)  # file objects of fsspec have a path
         self._file = file
         self._shown = shown or (own if isinstance(own, str) and own else f"the {type(file).__name__}")
         self.name = name or os.path.basename(self._shown)
@@ -270,7 +252,7 @@ class OpenFile:
 
     def read_range(self, start: int, n_bytes: int) -> np.ndarray:
         """Reads bytes from a position on: uint8[n], fewer than `n_bytes` at the end of the file."""
-        raise NotImplementedError(f"{self}: is read from its beginning only")
+        raise NotImplementedError(f"{self}: can be read only from its beginning")
 
     def held(self) -> File:
         """Returns the file, opened once for many reads."""
@@ -281,28 +263,24 @@ class OpenFile:
         return (uuid.uuid4().hex,)
 
 
-def is_url(name: object) -> bool:
-    """Whether a name is one of another file system: it begins with `scheme://`."""
-    return isinstance(name, str) and _URL.match(name) is not None
-
-
 def is_location(source: object) -> bool:
-    """Whether something names or is a file: a path, a URL, a file object in binary mode, fsspec's OpenFile."""
+    """Returns True if an object names or is a file: a path, a URL, a file object in binary mode, fsspec's OpenFile."""
     if isinstance(source, str | os.PathLike | LocalFile | RemoteFile | OpenFile):
         return True
     return _is_of_fsspec(source) or _is_binary(source)
 
 
 def find(source: Any, storage_options: StorageOptions = None) -> list[File]:
-    """The files that a path, URL, folder, glob or open file, or a list of them, names.
+    """Finds the files that a path, URL, folder, glob or open file, or a list of these, names.
 
-    Folders and globs in sorted order, without what is hidden.
+    The files of folders and globs are in sorted order, without hidden ones.
 
     Raises:
-        FileNotFoundError: something names nothing.
-        PermissionError, RemoteError: a file system of another machine says no, or nothing.
-        ImportError: a package that reads the scheme is missing; it says which.
-        ValueError: nobody knows the scheme, or the file system does not know an option.
+        FileNotFoundError: if a name has no file.
+        PermissionError: if a file system denies access.
+        RemoteError: if a file system of another machine fails or does not answer.
+        ImportError: if a package that reads the scheme is missing; the message names the package.
+        ValueError: if no package knows the scheme, or the file system does not know an option.
     """
     if not isinstance(source, list | tuple):
         return _find_one(source, storage_options)
@@ -316,7 +294,7 @@ def find(source: Any, storage_options: StorageOptions = None) -> list[File]:
 
 
 def locate(path: str | os.PathLike[str], storage_options: StorageOptions = None) -> File:
-    """The one file that a path or URL names, which is no folder and no glob. Raises as `find` does."""
+    """Finds the file that a path or URL names, which must not be a folder or a glob. Raises the errors of `find`."""
     name = os.fspath(path)
     local = local_path(name)
     if local is not None:
@@ -327,7 +305,7 @@ def locate(path: str | os.PathLike[str], storage_options: StorageOptions = None)
 
 
 def read_bytes(path: str | os.PathLike[str], storage_options: StorageOptions = None) -> bytes:
-    """All of a small file, as `pathlib.Path.read_bytes`."""
+    """Reads a whole file, which must be small."""
     with locate(path, storage_options).open() as file:
         return file.read()
 
@@ -336,7 +314,7 @@ def read_bytes(path: str | os.PathLike[str], storage_options: StorageOptions = N
 def downloaded(
     path: str | os.PathLike[str], *others: str, storage_options: StorageOptions = None
 ) -> Iterator[pathlib.Path]:
-    """A local file with the same name and content, and the others beside it; the file itself where it is local."""
+    """Yields the path of a local copy, with the same name, and copies of `others` in the same folder; a local file itself."""
     local = local_path(os.fspath(path))
     if local is not None:
         yield pathlib.Path(local)
@@ -345,114 +323,8 @@ def downloaded(
         for name in (os.fspath(path), *others):
             file = locate(name, storage_options)
             with file.open() as source, open(pathlib.Path(folder, file.name), "wb") as copy:
-                shutil.copyfileobj(source, copy, _UPLOAD_BYTES)
+                shutil.copyfileobj(source, copy, UPLOAD_BYTES)
         yield pathlib.Path(folder, os.fspath(path).rsplit("/", 1)[1])
-
-
-@contextlib.contextmanager
-def writing(path: str | os.PathLike[str], storage_options: StorageOptions = None) -> Iterator[pathlib.Path]:
-    """A new local path to write to; what is there when the block ends well takes the name `path`, path or URL.
-
-    Where the block is left by an exception, nothing of it is seen under that name. Raises before any work is done
-    where the folder or bucket to write in is not there.
-
-    >>> with writing("memory://bucket/tokens.txt") as beside:
-    ...     _ = beside.write_text("whole")
-    >>> read_bytes("memory://bucket/tokens.txt")
-    b'whole'
-    """
-    name = os.fspath(path)
-    local = local_path(name)
-    if local is not None:
-        with replacing(local) as beside:
-            yield beside
-        return
-    target = Target(name, storage_options)
-    with tempfile.TemporaryDirectory(prefix="gputok-") as folder:
-        beside = pathlib.Path(folder, target.name)
-        yield beside
-        target.upload(beside)
-
-
-class Target:
-    """A URL that will be written to; where it can't be, that is said before any work is done."""
-
-    def __init__(self, url: str, storage_options: StorageOptions = None) -> None:
-        self.url, self._storage_options = url, storage_options
-        self._scheme = _scheme(url)
-        self._filesystem, self._path = _open_filesystem(url, storage_options)
-        self.name = self._path.rsplit("/", 1)[-1]
-        if not self.name or url.endswith("/"):
-            raise IsADirectoryError(f"{url}: is a folder; name a file to write")
-        _check_bucket(url, self._filesystem, self._path)
-
-    def beside(self, name: str) -> Target:
-        """Another name in the same folder."""
-        return Target(self.url[: -len(self.name)] + name, self._storage_options)
-
-    def upload(self, local: pathlib.Path) -> None:
-        """The content of a local file becomes the target's: all of it at once, or, where this fails, nothing.
-
-        Arrow cannot take back what it has begun to upload (closing it would show what has arrived), so that Ctrl-C
-        is heard when the upload is done.
-        """
-        path = self._path
-        if self._scheme not in _OBJECT_STORES:
-            path = f"{path[: -len(self.name)]}.{self.name}.{uuid.uuid4().hex[:8]}.part"
-        inner = _fsspec_of(self._filesystem)
-        with _explained(self.url, "could not be written: "):
-            try:
-                self._copy(local, path, inner)
-                if path != self._path and inner is not None:
-                    inner.mv(path, self._path)
-                elif path != self._path:
-                    self._filesystem.move(path, self._path)
-            except BaseException:
-                if path != self._path:
-                    with contextlib.suppress(Exception):
-                        self._filesystem.delete_file(path)
-                raise
-
-    def _copy(self, local: pathlib.Path, path: str, inner: Any) -> None:
-        if inner is not None:
-            if "/" in path.strip("/"):
-                with contextlib.suppress(NotImplementedError):  # of those that have no folders
-                    inner.makedirs(inner._parent(path), exist_ok=True)
-            inner.put_file(str(local), path)
-            return
-        from pyarrow import fs
-
-        if self._scheme not in _OBJECT_STORES:
-            self._filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)
-        fs.copy_files(
-            str(local.absolute()),
-            path,
-            source_filesystem=fs.LocalFileSystem(),
-            destination_filesystem=self._filesystem,
-            chunk_size=_UPLOAD_BYTES,
-            use_threads=False,
-        )
-
-
-def work_folder(url: str) -> pathlib.Path:
-    """A folder of this user's, the same for the same URL, in which an output is made before it is uploaded.
-
-    So that a run that was broken off finds what it had; whoever used it removes it.
-
-    Raises:
-        PermissionError: another user of this machine has taken the name.
-    """
-    import hashlib  # takes some milliseconds, and reading a local file needs none
-
-    user = getattr(os, "getuid", lambda: 0)()
-    folder = pathlib.Path(tempfile.gettempdir(), f"gputok-{user}")
-    folder.mkdir(mode=0o700, exist_ok=True)
-    state = folder.lstat()
-    if not stat.S_ISDIR(state.st_mode) or (hasattr(os, "getuid") and state.st_uid != user):
-        raise PermissionError(f"{folder}: belongs to another user; set TMPDIR to a folder of your own")
-    folder /= hashlib.sha256(url.encode()).hexdigest()[:24]
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
 
 
 # -- finding
@@ -466,21 +338,21 @@ def _find_one(
     if _is_of_fsspec(item):
         if item.compression is None:
             return [_of_fsspec(item.fs, item.path)]
-        item.mode = "rb"  # whatever it was: text is bytes here
+        item.mode = "rb"  # text is bytes here, whatever mode the caller chose
         return [OpenFile(item.open())]
     if not isinstance(item, str | os.PathLike):
         return [OpenFile(item)]
     name = os.fspath(item)
     local = local_path(name)
     if local is not None:
-        return [LocalFile(path) for path in _findlocal_path(local)]
+        return [LocalFile(path) for path in _find_local(local)]
     return _find_url(name, storage_options, {} if filesystems is None else filesystems)
 
 
-def _findlocal_path(name: str) -> list[pathlib.Path]:
+def _find_local(name: str) -> list[pathlib.Path]:
     path = pathlib.Path(name)
     shown = name if len(name) <= _MOST_SHOWN else name[:_MOST_SHOWN] + "…"
-    # unlike pathlib's, False for what can't be a path: a text too long, or with a null in it
+    # False for a text that can't be a path, because it is too long or contains a null; pathlib would raise an error
     if os.path.isdir(name):
         found = sorted(
             item
@@ -509,26 +381,26 @@ class _Entry(NamedTuple):
 
     path: str
     size: int | None
-    changed: Any  # whatever is another when the file is
+    changed: Any  # changes if the file changes
 
 
 def _find_url(
     url: str, storage_options: StorageOptions, filesystems: dict[str, Any], *, is_glob: bool = True
 ) -> list[File]:
-    plain, magic = _split_glob(url) if is_glob else (url, "")
-    filesystem, path = _open_filesystem(plain, storage_options, filesystems)
-    with _explained(url):
+    plain, magic = split_glob(url) if is_glob else (url, "")
+    filesystem, path = open_filesystem(plain, storage_options, filesystems)
+    with explained(url):
         if not magic:
             found = _look_up(filesystem, path)
             if isinstance(found, _Entry):
                 return [RemoteFile(url, filesystem, *found)]
             if found is None or not is_glob:
-                _check_bucket(url, filesystem, path)
+                check_bucket(url, filesystem, path)
                 raise FileNotFoundError(f"{url}: {'is a folder' if found else 'no such file or folder'}")
         entries = _list(filesystem, path)
         if not entries:
-            _check_bucket(url, filesystem, path)
-    base, pattern = path.strip("/"), _glob_pattern(magic) if magic else None
+            check_bucket(url, filesystem, path)
+    base, pattern = path.strip("/"), glob_pattern(magic) if magic else None
     files: list[File] = []
     for entry in sorted(entries, key=lambda entry: entry.path.split("/")):
         below = entry.path.strip("/").removeprefix(base).strip("/")
@@ -539,26 +411,11 @@ def _find_url(
     return files
 
 
-def _check_bucket(url: str, filesystem: Any, path: str) -> None:
-    """Raises FileNotFoundError where an object store of pyarrow's says that it has no bucket of this name.
-
-    Whoever may write to a bucket need not be allowed to ask for it: no answer is no objection.
-    """
-    from pyarrow import fs
-
-    bucket, kind = path.strip("/").split("/")[0], None
-    if _scheme(url) in _NATIVE.keys() & _OBJECT_STORES and _fsspec_of(filesystem) is None:
-        with contextlib.suppress(OSError):
-            kind = filesystem.get_file_info(bucket).type
-    if kind == fs.FileType.NotFound:
-        raise FileNotFoundError(f"{url}: there is no bucket {bucket!r}")
-
-
 def _look_up(filesystem: Any, path: str) -> _Entry | bool | None:
-    """The file that has a path; True: it is a folder; None: nothing is there."""
+    """Returns the file at a path; True: the path is a folder; None: the path does not exist."""
     from pyarrow import fs
 
-    inner = _fsspec_of(filesystem)
+    inner = fsspec_of(filesystem)
     if inner is not None:
         try:
             details = inner.info(path)
@@ -572,10 +429,10 @@ def _look_up(filesystem: Any, path: str) -> _Entry | bool | None:
 
 
 def _list(filesystem: Any, path: str) -> list[_Entry]:
-    """All files below a folder."""
+    """Lists all files below a folder."""
     from pyarrow import fs
 
-    inner = _fsspec_of(filesystem)
+    inner = fsspec_of(filesystem)
     if inner is not None:
         return [_entry(name, details) for name, details in inner.find(path, detail=True).items()]
     infos = filesystem.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
@@ -583,199 +440,21 @@ def _list(filesystem: Any, path: str) -> list[_Entry]:
 
 
 def _entry(path: str, details: Mapping[str, Any]) -> _Entry:
-    """A file as fsspec describes it: each of its file systems has another word for what changes."""
+    """Converts fsspec's description of a file; each file system has another name for the value that changes."""
     names = ("ETag", "etag", "blob_id", "mtime", "LastModified", "last_modified", "created")
     return _Entry(path, details.get("size"), next((details[name] for name in names if name in details), None))
 
 
-def _split_glob(url: str) -> tuple[str, str]:
-    """The folder that a glob lies in, and what of it is a pattern; "" where the URL is none."""
-    scheme = _scheme(url)
-    if scheme in ("http", "https") or "::" in url or not re.search(r"[*\[]", url):
-        return url, ""
-    start = url.index("://") + 3
-    parts = url[start:].split("/")
-    first = next(i for i, part in enumerate(parts) if re.search(r"[*\[]", part))
-    if first == 0 and scheme in _NATIVE:
-        raise ValueError(f"{url}: name the bucket; a glob stands for names in it")
-    return url[:start] + "/".join(parts[:first]), "/".join(parts[first:])
-
-
-def _glob_pattern(magic: str) -> re.Pattern[str]:
-    """As Python's glob: `*` stays in a folder and leaves out hidden names, `**` is any folders, none too."""
-    *folders, name = magic.split("/")
-    text = ""
-    for part in folders:
-        text += r"(?:[^/.][^/]*/)*" if part == "**" else _part_pattern(part) + "/"
-    text += r"(?:[^/.][^/]*/)*[^/.][^/]*" if name == "**" else _part_pattern(name)
-    return re.compile(text)
-
-
-def _part_pattern(part: str) -> str:
-    pieces = re.findall(r"\*+|\[!?[^\]]+\]|.", part)
-    text = "" if part.startswith(".") else r"(?!\.)"
-    for piece in pieces:
-        if piece.startswith("*"):
-            text += "[^/]*"
-        elif piece.startswith("[") and len(piece) > 1:
-            text += (
-                "[" + piece[1:-1].replace("\\", r"\\").replace("!", "^", 1 if piece[1] == "!" else 0) + "]"
-            )
-        else:
-            text += re.escape(piece)
-    return text
-
-
 def _of_fsspec(inner: Any, path: str) -> File:
-    """The file of fsspec's OpenFile."""
+    """Returns the file of an OpenFile of fsspec."""
     from pyarrow import fs
 
     protocols = (inner.protocol,) if isinstance(inner.protocol, str) else inner.protocol
     if "file" in protocols:
         return LocalFile(pathlib.Path(path))
     url = inner.unstrip_protocol(path)
-    with _explained(url):
+    with explained(url):
         return RemoteFile(url, fs.PyFileSystem(fs.FSSpecHandler(inner)), *_entry(path, inner.info(path)))
-
-
-# -- file systems
-
-
-def _scheme(url: str) -> str:
-    match = _URL.match(url)
-    scheme = match[1].lower() if match else ""
-    return _SAME.get(scheme, scheme)
-
-
-def local_path(name: str) -> str | None:
-    """The path of the operating system that a name is, or that its `file://` stands for; None: it lies elsewhere."""
-    if not is_url(name):
-        return name
-    if _scheme(name) not in ("file", "local") or "::" in name:
-        return None
-    parsed = urllib.parse.urlsplit(name)
-    if parsed.netloc not in ("", "localhost"):
-        raise ValueError(
-            f"{name}: a file:// URL has three slashes before its path, file:///{parsed.netloc}{parsed.path}"
-        )
-    path = name.split("://", 1)[1].removeprefix("localhost")
-    return urllib.parse.unquote(path)
-
-
-def _open_filesystem(
-    url: str, storage_options: StorageOptions, known: dict[str, Any] | None = None
-) -> tuple[Any, str]:
-    """A pyarrow.fs.FileSystem, and the path in it. known: those that were opened, by scheme and host."""
-    known = {} if known is None else known
-    scheme = _scheme(url)
-    with _explained(url):
-        if scheme not in _NATIVE or "::" in url:
-            return _open_fsspec(url, scheme, storage_options, known)
-        return _open_native(url, scheme, storage_options, known)
-
-
-def _open_native(
-    url: str, scheme: str, storage_options: StorageOptions, known: dict[str, Any]
-) -> tuple[Any, str]:
-
-    parsed = urllib.parse.urlsplit(f"{scheme}://" + url.split("://", 1)[1])
-    bucket, key = parsed.netloc.rpartition("@")[2], parsed.path
-    if not bucket and scheme != "hdfs":
-        raise ValueError(f"{url}: names no bucket")
-    place = f"{scheme}://{parsed.netloc}?{parsed.query}"
-    if place not in known:
-        known[place] = _native(scheme, parsed, storage_options)
-    if _NATIVE[scheme] == "AzureFileSystem":
-        bucket = parsed.username or bucket
-    path = key if _NATIVE[scheme] == "HadoopFileSystem" else f"{bucket}{key}"
-    return known[place], path.rstrip("/")
-
-
-def _native(scheme: str, parsed: urllib.parse.SplitResult, storage_options: StorageOptions) -> Any:
-    with needed_for(f"reading {scheme}://"):
-        from pyarrow import fs
-
-    given = dict(storage_options or {})
-    if not hasattr(fs, _NATIVE[scheme]):
-        raise ImportError(
-            f"this pyarrow was built without {_NATIVE[scheme]}; install one of PyPI or conda-forge"
-        )
-    if scheme != "s3" and not given:
-        return fs.FileSystem.from_uri(urllib.parse.urlunsplit(parsed._replace(path="/")))[0]
-    if _NATIVE[scheme] == "AzureFileSystem" and parsed.username:
-        given.setdefault("account_name", (parsed.hostname or "").split(".")[0])
-    if _NATIVE[scheme] == "HadoopFileSystem":
-        given = {"host": parsed.hostname or "default", "port": parsed.port or 0, **given}
-    if scheme == "s3":
-        given = _s3_options(parsed, given)
-    try:
-        return getattr(fs, _NATIVE[scheme])(**given)
-    except TypeError as error:
-        raise ValueError(f"storage_options: {_NATIVE[scheme]} of pyarrow: {error}") from None
-
-
-def _s3_options(parsed: urllib.parse.SplitResult, given: dict[str, Any]) -> dict[str, Any]:
-    from pyarrow import fs
-
-    client = given.pop("client_kwargs", None) or {}
-    given = {**{name: client[name] for name in ("endpoint_url",) if name in client}, **given}
-    if "region_name" in client:
-        given.setdefault("region", client["region_name"])
-    given = {_OF_FSSPEC.get(name, name): value for name, value in given.items()}
-    for name, value in urllib.parse.parse_qsl(parsed.query):  # s3://bucket/key?region=...
-        given.setdefault(name, value)
-    if parsed.username and parsed.password:
-        given.setdefault("access_key", urllib.parse.unquote(parsed.username))
-        given.setdefault("secret_key", urllib.parse.unquote(parsed.password))
-    endpoint = (
-        given.get("endpoint_override")
-        or os.environ.get("AWS_ENDPOINT_URL_S3")
-        or os.environ.get("AWS_ENDPOINT_URL")
-    )
-    if endpoint:
-        scheme, separator, host = endpoint.rpartition("://")
-        given["endpoint_override"] = host.rstrip("/")
-        if separator:
-            given.setdefault("scheme", scheme)
-    elif not (given.get("region") or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")):
-        given["region"] = fs.resolve_s3_region(parsed.hostname)
-    return given
-
-
-def _open_fsspec(
-    url: str, scheme: str, storage_options: StorageOptions, known: dict[str, Any]
-) -> tuple[Any, str]:
-    try:
-        import fsspec
-    except ImportError:
-        raise ImportError(f"reading {scheme}:// needs fsspec: pip install 'gputok[remote]'") from None
-    with needed_for(f"reading {scheme}://"):
-        from pyarrow import fs
-
-    try:
-        inner, path = fsspec.core.url_to_fs(url, **(storage_options or {}))
-    except ImportError as error:
-        extra = {"hf": "hub", "http": "remote", "https": "remote"}.get(scheme)
-        how = f"pip install 'gputok[{extra}]'" if extra else str(error)
-        raise ImportError(f"reading {scheme}:// needs another package: {how}") from None
-    except ValueError as error:
-        if "rotocol not known" not in str(error):
-            raise
-        raise ValueError(
-            f"nobody knows {scheme}://; pyarrow reads {', '.join(_NATIVE)}, and fsspec what "
-            f"fsspec.available_protocols() lists"
-        ) from None
-    except TypeError as error:
-        raise ValueError(f"storage_options: {error}") from None
-    place = f"{id(inner)}"
-    if place not in known:
-        known[place] = fs.PyFileSystem(fs.FSSpecHandler(inner))
-    return known[place], path
-
-
-def _fsspec_of(filesystem: Any) -> Any:
-    """The file system of fsspec that pyarrow's adapter wraps; None: it is pyarrow's own."""
-    return getattr(getattr(filesystem, "handler", None), "fs", None)
 
 
 def _is_of_fsspec(source: object) -> bool:
@@ -783,7 +462,7 @@ def _is_of_fsspec(source: object) -> bool:
 
 
 def _is_binary(source: object) -> bool:
-    """A file object whose `read` gives bytes."""
+    """Returns True for a file object whose `read` returns bytes."""
     if isinstance(source, io.RawIOBase | io.BufferedIOBase):
         return True
     if isinstance(source, io.TextIOBase) or not callable(getattr(source, "read", None)):
@@ -792,74 +471,8 @@ def _is_binary(source: object) -> bool:
     return type(source).__module__.startswith("pyarrow") or (isinstance(mode, str) and "b" in mode)
 
 
-# -- what goes wrong
-
-
-@contextlib.contextmanager
-def _explained(url: str, doing: str = "") -> Iterator[None]:
-    """Errors of file systems, of which each says it in its own way, with the URL and what can be done."""
-    try:
-        yield
-    except (RemoteError, KeyboardInterrupt, ImportError, NotImplementedError, MemoryError):
-        raise
-    except FileNotFoundError as error:
-        text = str(error)
-        raise FileNotFoundError(
-            text if url in text else f"{url}: {doing}no such file ({_first_line(error)})"
-        ) from None
-    except Exception as error:
-        raise _explanation(url, doing, error) from error
-
-
-def _explanation(url: str, doing: str, error: Exception) -> Exception:
-    text = _first_line(error)
-    if url in text:
-        return error if isinstance(error, OSError | ValueError) else RemoteError(text)
-    denied = isinstance(error, PermissionError) or re.search(
-        r"ACCESS_DENIED|Forbidden|\b40[13]\b|[Cc]redentials|INVALID_ACCESS_KEY|SIGNATURE", text
-    )
-    if denied:
-        return PermissionError(
-            f"{url}: {doing}access is denied; pass credentials by storage_options= (--storage-option), or set them in "
-            f"the environment ({text})"
-        )
-    if re.search(r"NO_SUCH_BUCKET|NoSuchBucket|[Bb]ucket .*(not found|does not exist)", text):
-        return FileNotFoundError(f"{url}: {doing}there is no such bucket ({text})")
-    if isinstance(error, ValueError) and not isinstance(error, OSError):
-        return ValueError(f"{url}: {doing}{text}")
-    return RemoteError(f"{url}: {doing}{text}")
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0]
-
-
-class _Explained(io.RawIOBase):
-    """A stream whose errors say which URL it is of."""
-
-    def __init__(self, url: str, file: Any) -> None:
-        self._url, self._inner, self._n = url, file, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        with _explained(self._url, f"broken off after {self._n:,} bytes: "):
-            raw = self._inner.read(len(buffer))
-        buffer[: len(raw)] = raw
-        self._n += len(raw)
-        return len(raw)
-
-    def close(self) -> None:
-        if not self.closed:
-            with contextlib.suppress(Exception):
-                self._inner.close()
-        super().close()
-
-
 class _NotClosed(io.RawIOBase):
-    """A file object of the caller's, who closes it."""
+    """A stream over a file object of the caller, who closes it."""
 
     def __init__(self, file: Any) -> None:
         self._inner = file

@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from gputok.files.arrow import needed_for
+from gputok.files.arrow import ids_batch, ids_schema, needed_for
 from gputok.files.atomic import naming, real_target, replacing
-from gputok.files.locations import Target, downloaded, local_path, work_folder
+from gputok.files.file_systems import local_path
+from gputok.files.locations import downloaded
+from gputok.files.outputs import Target, work_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -271,13 +273,12 @@ def _write_table(path: pathlib.Path, kind: str, batch: TokenBatch) -> None:
     import pyarrow as pa
     from pyarrow import parquet as pq
 
-    schema = pa.schema([("ids", pa.large_list(pa.from_numpy_dtype(batch.ids.dtype)))])
+    schema = ids_schema(batch.ids.dtype)
     open_writer = pa.ipc.new_file if kind == ".arrow" else pq.ParquetWriter
     with open_writer(str(path), schema) as writer:
         for first in range(0, batch.n_documents, _ROWS_AT_ONCE):
             rows = batch.rows[first : first + _ROWS_AT_ONCE + 1]
-            lists = pa.LargeListArray.from_arrays(rows - rows[0], pa.array(batch.ids[rows[0] : rows[-1]]))
-            writer.write_batch(pa.record_batch([lists], schema=schema))
+            writer.write_batch(ids_batch(batch.ids, rows, schema))
 
 
 def _read_tables(path: pathlib.Path) -> Iterator[Any]:

@@ -19,11 +19,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 
 from gputok.files.arrow import needed_for
-from gputok.files.locations import RemoteError, find, writing
+from gputok.files.locations import find
+from gputok.files.outputs import writing
+from gputok.files.remote_errors import RemoteError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from gputok.files.arrow import RecordBatch, Schema
     from gputok.files.locations import File, StorageOptions
     from gputok.types import Bytes, Counts, Positions
 
@@ -68,7 +71,7 @@ def write(
     """
     with needed_for(f"{os.fspath(path)}: writing word counts"):
         import pyarrow as pa
-        import pyarrow.parquet as parquet
+        from pyarrow import parquet
 
     description = {
         "version": _VERSIONS[-1],
@@ -76,15 +79,14 @@ def write(
         "hash": "word_key/1",
         "partitions": sizes,
     }
-    schema = pa.schema([("word", pa.large_binary()), ("count", pa.int64())])
-    schema = schema.with_metadata({_METADATA: json.dumps(description)})
+    schema = words_schema().with_metadata({_METADATA: json.dumps(description)})
     with (
         writing(path, storage_options) as temporary,
         parquet.ParquetWriter(
             temporary, schema, compression="zstd", use_dictionary=cast("Any", ["count"])
         ) as writer,
     ):
-        tables = (pa.table(arrow_arrays(words), schema=schema) for words in partitions)
+        tables = (pa.table(_arrays(words), schema=schema) for words in partitions)
         if sum(sizes) < _FEW_WORDS:
             writer.write_table(pa.concat_tables([*tables, schema.empty_table()]))
             return
@@ -93,8 +95,22 @@ def write(
                 writer.write_table(table)
 
 
-def arrow_arrays(words: WordColumns) -> list[Any]:
-    """The columns `word` and `count` as Arrow arrays, without a copy."""
+def words_schema() -> Schema:
+    """The columns of counted words: `word`, large_binary, and `count`, int64."""
+    import pyarrow as pa
+
+    return pa.schema([("word", pa.large_binary()), ("count", pa.int64())])
+
+
+def words_batch(words: WordColumns) -> RecordBatch:
+    """Counted words as a batch with the schema `words_schema`, without a copy of the words."""
+    import pyarrow as pa
+
+    return pa.record_batch(_arrays(words), schema=words_schema())
+
+
+def _arrays(words: WordColumns) -> list[Any]:
+    """The columns `word` and `count` as Arrow arrays, without a copy of the words."""
     import pyarrow as pa
 
     buffers = [None, pa.py_buffer(np.ascontiguousarray(words.offsets)), pa.py_buffer(words.data)]
@@ -114,7 +130,7 @@ class CountFile:
     def __init__(self, file: File, columns: Columns) -> None:
         """Reads the description. Raises ValueError if the file has none and `columns` does not stand for it."""
         with needed_for(f"{file}: reading word counts"):
-            import pyarrow.parquet as parquet
+            from pyarrow import parquet
 
         self.file, self._columns = file, columns
         with _readable(file), file.open_for_arrow() as opened:
@@ -169,7 +185,7 @@ class CountFile:
         yield from self._read(groups)
 
     def _read(self, groups: Sequence[int]) -> Iterator[WordColumns]:
-        import pyarrow.parquet as parquet
+        from pyarrow import parquet
 
         if not groups:
             return

@@ -7,6 +7,7 @@ protobuf module of the package `sentencepiece` reads and writes it.
 from __future__ import annotations
 
 import base64
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -316,46 +317,74 @@ def _normalization(tokenizer: Tokenizer) -> Normalization:
     charsmap = b""
     if steps and steps[0]["type"] == "Precompiled":
         charsmap, steps = base64.b64decode(steps[0]["precompiled_charsmap"]), steps[1:]
-    ends = collapse = prefix = escape = splits = False
-    white_space, left = (
-        "",
-        True,
-    )  # the component that removes all white space; whether the left end is stripped
-    name = "user_defined" if charsmap else "identity"
+    spaces = _Spaces()
     for step in steps:
+        if not spaces.normalize(step):
+            raise _impossible(f"a .model can't express this step of its normalizer: {step}")
+    form = tokenizer.pre_tokenizer and tokenizer.pre_tokenizer.to_dict()
+    if not spaces.cut(_flat(form, "pretokenizers")):
+        raise _impossible(f"its pre-tokenizer is not a Metaspace: {tokenizer.pre_tokenizer}")
+    spaces.check(charsmap)
+    name = "user_defined" if charsmap else "identity"
+    return Normalization(name, charsmap, spaces.prefix, spaces.collapse, spaces.splits)
+
+
+@dataclass
+class _Spaces:
+    """What the steps of a tokenizer do to spaces; each step that SentencePiece has as well sets a field."""
+
+    ends: bool = False  # spaces at the end of a text are removed,
+    left: bool = True  # and those at its start, too
+    collapse: bool = False  # of several spaces, one is left
+    prefix: bool = False  # a space is put in front of a text
+    escape: bool = False  # a space becomes SPACE
+    splits: bool = False  # words end before a SPACE
+    all_white_space_by: str = ""  # the component that removes all white space, not only spaces
+
+    def normalize(self, step: dict[str, Any]) -> bool:
+        """Notes a step of the normalizer; returns False if SentencePiece has no such step."""
         kind, pattern, content = step["type"], step.get("pattern"), step.get("content")
         if kind == "Strip" and step["strip_right"]:
-            ends, left, white_space = True, step["strip_left"], "Strip"
+            self.ends, self.left, self.all_white_space_by = True, step["strip_left"], "Strip"
         elif kind == "Replace" and pattern in ({"Regex": r"\A +| +\z"}, {"Regex": r" +\z"}) and content == "":
-            ends, left = True, pattern["Regex"].startswith(r"\A")
+            self.ends, self.left = True, pattern["Regex"].startswith(r"\A")
         elif kind == "Replace" and pattern == {"Regex": " {2,}"} and content in (" ", SPACE):
-            collapse = True
-        elif kind == "Prepend" and step["prepend"] == SPACE and not escape:
-            prefix = True
+            self.collapse = True
+        elif kind == "Prepend" and step["prepend"] == SPACE and not self.escape:
+            self.prefix = True
         elif kind == "Replace" and pattern == {"String": " "} and content == SPACE:
-            escape = True
+            self.escape = True
         else:
-            raise _impossible(f"a .model can't express this step of its normalizer: {step}")
+            return False
+        return True
 
-    form = tokenizer.pre_tokenizer and tokenizer.pre_tokenizer.to_dict()
-    cuts = _flat(form, "pretokenizers")
-    if len(cuts) == 2 and cuts[0]["type"] == "WhitespaceSplit" and cuts[1]["type"] == "Metaspace":
-        ends = collapse = True  # of a run of white space, one space is left
-        white_space, cuts = "WhitespaceSplit", cuts[1:]
-    is_metaspace = len(cuts) == 1 and cuts[0]["type"] == "Metaspace" and cuts[0]["replacement"] == SPACE
-    if is_metaspace and not (prefix or escape):
-        prefix, splits, escape = cuts[0]["prepend_scheme"] != "never", cuts[0]["split"], True
-    elif cuts:
-        raise _impossible(f"its pre-tokenizer is not a Metaspace: {tokenizer.pre_tokenizer}")
-    if ends != collapse:
-        raise _impossible("it removes spaces at the ends of a text but not between words, or the reverse")
-    if ends and not left and not prefix:
-        raise _impossible("it removes spaces at the end of a text but not at its start")
-    if white_space and (kept := _white_space_kept(charsmap)):
-        raise _impossible(f"{white_space} removes {kept!r}, but SentencePiece removes only spaces")
-    if not escape:
-        raise _impossible(f"spaces don't become {SPACE}: neither by Replace(' ', '{SPACE}') nor by Metaspace")
-    return Normalization(name, charsmap, prefix, collapse, splits)
+    def cut(self, steps: list[dict[str, Any]]) -> bool:
+        """Notes the steps of the pre-tokenizer; returns False if SentencePiece has no such steps."""
+        if [step["type"] for step in steps] == ["WhitespaceSplit", "Metaspace"]:
+            self.ends = self.collapse = True
+            self.all_white_space_by, steps = "WhitespaceSplit", steps[1:]
+        if not steps:
+            return True
+        (step, *others), done = steps, self.prefix or self.escape
+        if others or done or step["type"] != "Metaspace" or step["replacement"] != SPACE:
+            return False
+        self.prefix, self.splits, self.escape = step["prepend_scheme"] != "never", step["split"], True
+        return True
+
+    def check(self, charsmap: bytes) -> None:
+        """Raises ValueError if SentencePiece can't do all of this together."""
+        if self.ends != self.collapse:
+            raise _impossible("it removes spaces at the ends of a text but not between words, or the reverse")
+        if self.ends and not self.left and not self.prefix:
+            raise _impossible("it removes spaces at the end of a text but not at its start")
+        if self.all_white_space_by and (kept := _white_space_kept(charsmap)):
+            raise _impossible(
+                f"{self.all_white_space_by} removes {kept!r}, but SentencePiece removes only spaces"
+            )
+        if not self.escape:
+            raise _impossible(
+                f"spaces don't become {SPACE}: neither by Replace(' ', '{SPACE}') nor by Metaspace"
+            )
 
 
 def _white_space_kept(charsmap: bytes) -> str | None:

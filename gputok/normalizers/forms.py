@@ -97,7 +97,8 @@ class Precompiled(Normalizer):
     checks = per_field(precompiled_charsmap=lambda value: _charsmap(value))
 
     @derived
-    def _tables(self) -> tuple[npt.NDArray[np.uint32], Bytes]:
+    def tables(self) -> tuple[npt.NDArray[np.uint32], Bytes]:
+        """The map as the kernels take it: a double array, uint32[n_units], and strings, uint8[n_bytes]."""
         return _parsed(self.precompiled_charsmap)
 
     def to_dict(self) -> dict[str, Any]:
@@ -115,7 +116,7 @@ class Precompiled(Normalizer):
     def _apply(self, pieces: Pieces) -> Pieces:
         from gputok.kernels.cpu.precompiled import normalize_precompiled
 
-        return rewritten(pieces, normalize_precompiled, *self._tables, grapheme_classes())
+        return rewritten(pieces, normalize_precompiled, *self.tables, grapheme_classes())
 
 
 def _charsmap(value: Any) -> bytes:

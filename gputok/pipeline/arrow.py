@@ -1,12 +1,10 @@
 """Functions for the engines that process tables on many machines: Arrow batches in, Arrow batches out.
 
 Spark (`mapInArrow`), Ray Data (`map_batches`), Dask and others send such a function to their workers, call it with
-batches of their tables and write what it gives. Both kinds here can be pickled: they hold the tokenizer as JSON, and each
-process reads it once.
+batches of their tables and write the batches that the function yields. Both functions here can be pickled: each holds the
+tokenizer as JSON, which each process reads once.
 """
 
-# pyright: basic
-# Not strict, unlike the rest of this folder: PyArrow has no types.
 from __future__ import annotations
 
 import functools
@@ -21,9 +19,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator
 
-    import pyarrow as pa
-
     from gputok.corpus.packing import Errors
+    from gputok.files.arrow import RecordBatch, Schema, Table
     from gputok.pipeline.pipeline import Pipeline
     from gputok.text.word_counts import WordCounts
 
@@ -36,21 +33,21 @@ def _pipeline(json: bytes) -> Pipeline:
 
 
 class _OnBatches:
-    """What both kinds can do."""
+    """The methods that both kinds have."""
 
-    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def __call__(self, batches: Iterable[RecordBatch]) -> Iterator[RecordBatch]:
         raise NotImplementedError
 
     @property
-    def schema(self) -> pa.Schema:
-        """The columns of the batches that it gives."""
+    def schema(self) -> Schema:
+        """The columns of the batches that a call yields."""
         raise NotImplementedError
 
-    def of_table(self, table: Any) -> pa.Table:
-        """The same for engines that call it with one table, or frame of pandas or polars, and want one back."""
-        import pyarrow as pa
+    def of_table(self, table: Any) -> Table:
+        """Like a call, for engines that pass one table (or data frame of pandas or polars) and expect a table."""
+        from gputok.files.arrow import table_of
 
-        return pa.Table.from_batches(self([table]), self.schema)
+        return table_of(self([table]), self.schema)
 
 
 @public("gputok")
@@ -58,9 +55,9 @@ class _OnBatches:
 class WordCounter(_OnBatches):
     """Counts the words of a text column; `Tokenizer.word_counter` makes it.
 
-    Called with an iterable of pyarrow.RecordBatch (all batches of a partition, not one batch at a time), it gives batches
-    with the columns `word` (large_binary) and `count` (int64), each word once. The engine adds up the counts of equal words,
-    or writes them to Parquet as they are: `WordCounts.load` and `WordCounts.from_arrow` add them up, too.
+    A call takes an iterable of pyarrow.RecordBatch (all batches of a partition, not one batch at a time), and yields batches
+    with the columns `word` (large_binary) and `count` (int64); each word occurs once. The engine adds up the counts of equal
+    words of several partitions, or writes all of them to Parquet: `WordCounts.load` and `WordCounts.from_arrow` add them up.
 
     Attributes:
         byte_level: True if each byte of a word stands for a character of the ByteLevel alphabet; to be passed to
@@ -76,22 +73,15 @@ class WordCounter(_OnBatches):
     _memory_limit: int | str | None
     _temporary: str | os.PathLike[str] | None
 
-    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Counts all batches, then gives the words."""
-        import pyarrow as pa
-
-        from gputok.files.word_count_files import WordColumns, arrow_arrays
+    def __call__(self, batches: Iterable[RecordBatch]) -> Iterator[RecordBatch]:
+        """Counts all batches, then yields the words."""
+        from gputok.files.word_count_files import WordColumns, words_batch
 
         data, offsets, counts, _ = self._counted(batches).columns()
         for first in range(0, len(counts), _WORDS_AT_ONCE):
             ends = offsets[first : first + _WORDS_AT_ONCE + 1]
-            words = WordColumns(
-                data[ends[0] : ends[-1]],
-                ends - ends[0],
-                counts[first : first + _WORDS_AT_ONCE],
-                self.byte_level,
-            )
-            yield pa.record_batch(arrow_arrays(words), schema=self.schema)
+            count = counts[first : first + _WORDS_AT_ONCE]
+            yield words_batch(WordColumns(data[ends[0] : ends[-1]], ends - ends[0], count, self.byte_level))
 
     def _counted(self, batches: Iterable[Any]) -> WordCounts:
         from gputok import corpus
@@ -103,11 +93,11 @@ class WordCounter(_OnBatches):
         return counts if self.byte_level else counts.spelled_out()
 
     @property
-    def schema(self) -> pa.Schema:
+    def schema(self) -> Schema:
         """`word`: large_binary, `count`: int64."""
-        import pyarrow as pa
+        from gputok.files.word_count_files import words_schema
 
-        return pa.schema([("word", pa.large_binary()), ("count", pa.int64())])
+        return words_schema()
 
 
 @public("gputok")
@@ -115,8 +105,8 @@ class WordCounter(_OnBatches):
 class CorpusEncoder(_OnBatches):
     """Encodes a text column; `Tokenizer.corpus_encoder` makes it.
 
-    Called with an iterable of pyarrow.RecordBatch, it gives batches with the column `ids` (large_list of uint16 or, if an
-    id of the tokenizer needs it, uint32), a row for each row, in order. A missing text (null) has no ids.
+    A call takes an iterable of pyarrow.RecordBatch, and yields batches with the column `ids` (large_list of uint16 or, if
+    an id of the tokenizer needs 32 bits, uint32): one row for each text, in order. A missing text (null) has no ids.
     """
 
     _json: bytes = field(repr=False)
@@ -126,11 +116,10 @@ class CorpusEncoder(_OnBatches):
     _threads: int
     _device: str | None
 
-    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Encodes the rows as they come."""
-        import pyarrow as pa
-
+    def __call__(self, batches: Iterable[RecordBatch]) -> Iterator[RecordBatch]:
+        """Encodes batch after batch."""
         from gputok import backend, corpus
+        from gputok.files.arrow import ids_batch
         from gputok.pipeline import encode_corpus
 
         encoded = encode_corpus.encode(
@@ -140,29 +129,28 @@ class CorpusEncoder(_OnBatches):
             threads=self._threads,
             devices=backend.choose(self._device).devices,
         )
+        schema = self.schema
         for ids, rows in encoded:
-            lists = pa.LargeListArray.from_arrays(rows - rows[0], pa.array(ids[rows[0] : rows[-1]]))
-            yield pa.record_batch([lists], schema=self.schema)
+            yield ids_batch(ids, rows, schema)
 
     @property
-    def schema(self) -> pa.Schema:
+    def schema(self) -> Schema:
         """`ids`: large_list of uint16 or uint32."""
-        import pyarrow as pa
-
+        from gputok.files.arrow import ids_schema
         from gputok.pipeline.encode_corpus import id_type
 
-        return pa.schema([("ids", pa.large_list(pa.from_numpy_dtype(id_type(_pipeline(self._json)))))])
+        return ids_schema(id_type(_pipeline(self._json)))
 
 
 def word_counter(pipeline: Pipeline, *options: Any) -> WordCounter:
-    """A counter by these steps; options: those of WordCounter from the column on."""
+    """Makes a counter with the steps of a pipeline. options: the fields of WordCounter from `_column` on."""
     plan = pipeline.plan()
     byte_level = plan is not None and plan.byte_level and not pipeline.added.tokens
     return WordCounter(byte_level, _json_of(pipeline), *options)
 
 
 def corpus_encoder(pipeline: Pipeline, *options: Any) -> CorpusEncoder:
-    """An encoder by these steps; options: those of CorpusEncoder from the column on."""
+    """Makes an encoder with the steps of a pipeline. options: the fields of CorpusEncoder from `_column` on."""
     return CorpusEncoder(_json_of(pipeline), *options)
 
 

@@ -1,4 +1,4 @@
-"""The text of ids, by what each id adds to it: looked up, where a decoder works on each token by itself."""
+"""Decodes ids to text. If a decoder treats each token alone, the text of each id is computed once and then looked up."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from gputok.decoders import Decoder
     from gputok.pipeline.pipeline import Pipeline
 
-_MOST = 1 << 20  # ids of which is kept what they add
+_MOST = 1 << 20  # the largest number of ids in a table
 
 
 def decode(pipeline: Pipeline, ids: Sequence[int], skip_special_tokens: bool) -> str:
-    """The text of ids, each a whole number."""
+    """Returns the text of ids, which must be whole numbers."""
     key = "all", bool(skip_special_tokens)
     try:
         decoding = pipeline.kept[key]
@@ -31,7 +31,7 @@ def _decoding(pipeline: Pipeline, skip: bool) -> Callable[[Sequence[int]], str]:
     special: frozenset[str] = frozenset(pipeline.added.special) if skip else frozenset()
 
     def token(id: int) -> str | None:
-        """Its text, None for what is left out."""
+        """The text of a token; None for a special token that is left out."""
         text = texts[id]
         return None if text in special else text
 
@@ -52,7 +52,7 @@ def _decoding(pipeline: Pipeline, skip: bool) -> Callable[[Sequence[int]], str]:
 
 
 class _Table(dict[int, Any]):
-    """Id -> what a function gives for it."""
+    """Id -> the result of a function for this id, computed at the first access."""
 
     def __init__(self, make: Callable[[int], Any]) -> None:
         super().__init__()
@@ -66,7 +66,10 @@ class _Table(dict[int, Any]):
 
 
 def _apart(decoder: Decoder | None) -> tuple[Callable[[str], str], Callable[[str], str]] | None:
-    """What the first token becomes, and what any other one; None: that is not all."""
+    """Returns the text of the first token, and that of any other token, as functions of the token.
+
+    None: the decoder does more than replace each token.
+    """
     from gputok import decoders
 
     if decoder is None:
@@ -99,9 +102,10 @@ def _first_and_others(
 
 
 def _chain(decoder: decoders.Sequence) -> tuple[Callable[[str], str | None], list[Decoder]] | None:
-    """What each token becomes before all are joined (None: it depends on others), and the decoders behind that.
+    """Splits a chain of decoders at `Fuse`, which joins all tokens.
 
-    None: it is another chain.
+    Returns the function of the decoders before `Fuse`, from a token to its text (None: the text depends on other tokens),
+    and the decoders behind `Fuse`. None: the chain has no `Fuse`, or a decoder before it treats tokens together.
     """
     from gputok import decoders
 

@@ -1,7 +1,5 @@
 """Reads a tokenizer.json with its vocabulary and its merges as arrays, without a Python object for each token."""
 
-# pyright: basic
-# Not strict, unlike the rest of this folder: the kernels that it calls have no types yet.
 from __future__ import annotations
 
 import os
@@ -10,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gputok.fields import is_object
 from gputok.models.bpe.merges import PackedMerges
 from gputok.tokens.vocabulary import Vocabulary
 
@@ -25,24 +24,24 @@ _BRACKET = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*(?=[\[{])")
 def read(text: bytes, loads: Callable[[bytes], Any]) -> Any:
     """Reads a JSON text; `model.vocab` is then a Vocabulary and `model.merges` a PackedMerges.
 
-    The long tables are read by a kernel, and what is left of the text by a JSON parser.
+    A kernel reads the long tables, and a JSON parser reads the rest of the text.
 
     Args:
         text: the bytes of a file.
         loads: the JSON parser.
 
     Returns:
-        The value of the text; None if the text is short, or if no table of it can be read in this way. Then ask a JSON
-        parser for the whole text: only a JSON parser can say what is wrong.
+        The value of the text; None if the text is short, or if the kernel can read none of the tables. Then let a JSON
+        parser read the whole text: only the JSON parser can say what is wrong.
 
     Raises:
-        ValueError: if what is left of the text isn't JSON.
+        ValueError: if the rest of the text is not JSON.
     """
     if len(text) < _SMALL:
         return None
     data = np.frombuffer(text, np.uint8)
     tables: dict[str, Any] = {}
-    spans = []
+    spans: list[tuple[int, int, str]] = []
     for name, make in (("vocab", _vocabulary), ("merges", _merges)):
         if (begin := _only_table(text, name)) < 0 or (found := make(data, begin)) is None:
             continue
@@ -50,27 +49,28 @@ def read(text: bytes, loads: Callable[[bytes], Any]) -> Any:
         spans.append((begin, end, name))
     if not tables:
         return None
-    # A mark that the file can't hold by chance stands for each table; where the marks end up shows whose tables
-    # they were.
+    # A random mark, which no file contains by chance, replaces each table. The parsed value shows where the marks are, and
+    # so whether the tables were those of the model.
     mark = os.urandom(16).hex()
-    rest, at = [], 0
+    rest: list[bytes] = []
+    at = 0
     for begin, end, name in sorted(spans):
         rest += [text[at:begin], f'"{name} {mark}"'.encode()]
         at = end
     value = loads(b"".join([*rest, text[at:]]))
-    model = value.get("model") if isinstance(value, dict) else None
-    if not isinstance(model, dict) or any(model.get(name) != f"{name} {mark}" for name in tables):
+    model = value.get("model") if is_object(value) else None
+    if not is_object(model) or any(model.get(name) != f"{name} {mark}" for name in tables):
         return None
     model.update(tables)
     return value
 
 
 def _only_table(text: bytes, name: str) -> int:
-    """The bracket after the key `name`, or -1 if there is none, or more than one key of this name has a bracket."""
+    """The position of the bracket after the key `name`; -1 if no key of this name has a bracket, or several have one."""
     key, found, at = f'"{name}"'.encode(), -1, -1
     while (at := text.find(key, at + 1)) >= 0:
         bracket = _BRACKET.match(text, at + len(key))
-        if bracket is None or text[at - 1 : at] == b"\\":  # a token of that name, or the end of one
+        if bracket is None or text[at - 1 : at] == b"\\":  # not a key, but a token with this text at its end
             continue
         if found >= 0:
             return -1
@@ -85,7 +85,7 @@ def _vocabulary(data: Bytes, begin: int) -> tuple[Vocabulary, int] | None:
     if table is None or table.shape != json_tables.MAPPING or not lines.is_utf8(data[begin : table.end]):
         return None
     vocabulary = Vocabulary(table.data, table.offsets, table.numbers)
-    # Of a key that is given twice the last value counts, and the first place.
+    # If a key occurs twice, its last value counts, at the place of the first: then the kernel's table is wrong.
     if np.count_nonzero(vocabulary.strings.slots) < len(vocabulary):
         return None
     return vocabulary, table.end

@@ -170,7 +170,7 @@ class Pipeline:
             total: the bytes of the corpus, if known.
             threads: how many threads to use; None: all cores.
             device: the device (`gputok.backend`), or None.
-            progress: what shows the progress; see `gputok.progress`.
+            progress: how progress is shown; see `gputok.progress`.
             memory: the memory limit, or None.
             read_raw: like `read`, into given memory, and without looking for lines (`corpus.read_raw`): called instead of
                 `read` if devices count, and nothing but their kernels has to look at the text.

@@ -1,11 +1,9 @@
-"""Counting in a work folder, so that a run that was broken off goes on where it was.
+"""Counts words in a work folder, so that an interrupted run can resume.
 
-The corpus is cut into parts (`corpus.parts`), and the counts of each part, or of some small ones together, are saved in the
-folder as they are done. At the end they are added up. `run.json` says of which corpus and tokenizer they are.
+The corpus is cut into parts (`corpus.parts`). The counts of each part, or of several small parts together, are saved in the
+folder as soon as they are complete; at the end, all counts are added up. `run.json` identifies the corpus and the tokenizer.
 """
 
-# pyright: basic
-# Not strict, unlike the rest of this folder: not yet annotated to the end.
 from __future__ import annotations
 
 import contextlib
@@ -16,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gputok import corpus
+from gputok.fields import is_list
 from gputok.files.atomic import locked, replacing
 from gputok.files.locations import StorageOptions, find
 from gputok.files.temporary import MemoryLimit
@@ -24,7 +23,7 @@ from gputok.progress import Progress, reporting
 from gputok.text.word_counts import WordCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from gputok.corpus import Part
     from gputok.pipeline.pipeline import Pipeline
@@ -45,18 +44,18 @@ def count_words(
     storage_options: StorageOptions,
     options: dict[str, Any],
 ) -> WordCounts:
-    """Counts the words of files, part by part; what an earlier run has in the folder is not counted again.
+    """Counts the words of files, part by part, without the parts that an earlier run has counted into the folder.
 
-    The folder is made if it does not exist, and stays as it is at the end (`remove`). options: those of `corpus.read` that
-    change the text: column, separator, errors.
+    The folder is made if it does not exist, and remains at the end (`remove` deletes it). options: the options of
+    `corpus.read` that change the text: column, separator, errors.
 
     Raises:
-        ValueError: the source is not of files, or the folder has the work of another run or something else.
-        BlockingIOError: another process works in the folder.
+        ValueError: if the source does not consist of files, or the folder contains the work of another run or other files.
+        BlockingIOError: if another process works in the folder.
     """
     if corpus.state(source, storage_options) is None:
         raise ValueError(
-            f"resume={os.fspath(folder)!r}: only the counting of files can go on, not of an iterator of texts"
+            f"resume={os.fspath(folder)!r}: only the counting of files can be resumed, not of an iterator of texts"
         )
     memory = MemoryLimit.of(memory_limit, temporary)
     groups = _groups(source, options["separator"], storage_options)
@@ -88,7 +87,7 @@ def count_words(
 
 
 def remove(folder: str | os.PathLike[str]) -> None:
-    """Removes what `count_words` left in a folder, and the folder if nothing else is in it."""
+    """Removes the files of `count_words` from a folder, and then the folder if it is empty."""
     work = pathlib.Path(folder)
     for file in [*sorted(work.glob("part-*.parquet")), *work.glob(".part-*.part"), work / _RUN]:
         file.unlink(missing_ok=True)
@@ -97,9 +96,11 @@ def remove(folder: str | os.PathLike[str]) -> None:
 
 
 def _groups(source: Any, separator: str | None, storage_options: StorageOptions) -> list[list[Part]]:
-    """The parts of the corpus, small ones together, so that many small files don't become as many files of counts."""
-    if isinstance(source, list | tuple) and any(isinstance(item, corpus.Part) for item in source):
-        parts, sizes = [*source], {}
+    """Groups the parts of the corpus: many small files become few files of counts."""
+    parts: list[Part]
+    sizes: dict[str, int | None] = {}
+    if is_list(source) and any(isinstance(item, corpus.Part) for item in source):
+        parts = [*source]
     else:
         parts = corpus.parts(source, separator=separator, storage_options=storage_options)
         sizes = {str(file): file.size for file in find(source, storage_options)}
@@ -117,14 +118,15 @@ def _groups(source: Any, separator: str | None, storage_options: StorageOptions)
 
 
 @contextlib.contextmanager
-def _opened(folder: pathlib.Path, fingerprint: str) -> Iterator[pathlib.Path]:
-    """The folder, which holds the work of this run or nothing; nobody else works in it meanwhile."""
+def _opened(folder: pathlib.Path, fingerprint: str) -> Generator[pathlib.Path, None, None]:
+    """Opens and locks the folder; raises ValueError if it contains anything but the work of this run."""
     folder.mkdir(parents=True, exist_ok=True)
     run = folder / _RUN
     if not run.exists():
         if others := sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")):
             raise ValueError(
-                f"{folder}: is no work folder of gputok, since it holds {others[0]}; name another one"
+                f"{folder}: expected an empty folder or a work folder of gputok, but it contains {others[0]}; "
+                "name another folder"
             )
         with replacing(run) as temporary:
             temporary.write_text(json.dumps({"version": 1, "fingerprint": fingerprint}))
@@ -132,17 +134,17 @@ def _opened(folder: pathlib.Path, fingerprint: str) -> Iterator[pathlib.Path]:
         try:
             found = json.loads(run.read_text())["fingerprint"]
         except (ValueError, KeyError, TypeError):
-            raise ValueError(f"{run}: is damaged; remove the folder, or name another one") from None
+            raise ValueError(f"{run}: is damaged; remove the folder, or name another folder") from None
         if found != fingerprint:
             raise ValueError(
-                f"{folder}: holds the work of another run: of another corpus, tokenizer or options, or a file of the corpus "
-                "has changed since; remove the folder, or name another one"
+                f"{folder}: contains the work of another run: the corpus, the tokenizer or the options differ, or a file of "
+                "the corpus has changed; remove the folder, or name another folder"
             )
         yield folder
 
 
 def _is_whole(file: pathlib.Path) -> bool:
-    """True if the counts were saved, and can be read: a crash of the machine can leave an empty file."""
+    """Returns True if the counts were saved and can be read; after a crash of the machine, the file may be empty."""
     from gputok.files.locations import LocalFile
     from gputok.files.word_count_files import Columns, CountFile
 

@@ -1,7 +1,5 @@
-"""The steps before a model, as the kernels for short texts take them: each a handle of `gputok.kernels.cpu.short_texts`."""
+"""Writes the steps before a model into handles, one for each step, for the kernels of `gputok.kernels.cpu.short_texts`."""
 
-# pyright: basic
-# Not strict, unlike the rest of this folder: kernels of short texts have no types yet.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,16 +26,16 @@ class Steps(NamedTuple):
     """All steps of a pipeline before its model."""
 
     steps: list[Handle]
-    byte_level: bool = False  # are the words bytes that stand for characters of the ByteLevel alphabet?
-    asks_origin: bool = False  # does a step ask where in the given text a piece lies?
+    byte_level: bool = False  # the bytes of words stand for characters of the ByteLevel alphabet
+    asks_origin: bool = False  # a step depends on the positions of pieces in the original text
 
 
 class OtherStepError(Exception):
-    """A component does what none of the steps does."""
+    """Raised if a component does something that none of the steps does."""
 
 
 def steps_of(pipeline: Pipeline) -> Steps | None:
-    """The steps of a pipeline; None: one of its components does something else."""
+    """Returns the steps of a pipeline; None if one of its components does something that none of the steps does."""
     try:
         changes = _changes(pipeline.normalizer)
         cuts = _cuts(pipeline.pre_tokenizer)
@@ -115,7 +113,7 @@ def _changes(normalizer: Normalizer | None) -> list[Handle]:
             raise OtherStepError
 
 
-_WIDEST = 4  # bytes that can stand for one
+_WIDEST = 4  # the largest number of bytes that can replace one byte
 
 
 def _form(name: str, compose: bool) -> Handle:
@@ -150,7 +148,7 @@ def _map(name: str) -> Handle:
 def _precompiled(normalizer: normalizers.Precompiled) -> Handle:
     from gputok.kernels.cpu.precompiled import measured
 
-    units, texts = normalizer._tables
+    units, texts = normalizer.tables
     plain, longest = measured(units, texts)
     page, member = grapheme_classes()
     return _step(
@@ -176,7 +174,7 @@ def _replace(normalizer: normalizers.Replace) -> Handle:
 
 
 def _spaces(replacements: dict[int, bytes], before: bytes, when: int, but: bytes = b"") -> Handle:
-    """Bytes in place of others, and bytes before pieces; if these are bare: of neither a space nor of `but`."""
+    """Replaces bytes, and puts `before` in front of pieces; `when` IF_BARE: of pieces that begin with neither a space nor `but`."""
     table = byte_table(tuple(replacements.items()), before)
     spelt = np.frombuffer(but, np.uint8)
     return _step(kernels.SPACES, WIDTHS=table, WHEN=when, SPELT=spelt, REPLACES=bool(replacements))
@@ -193,7 +191,7 @@ def _cuts(pre_tokenizer: PreTokenizer | None) -> Steps:
     match pre_tokenizer:
         case pre_tokenizers.Sequence():
             parts = [_cuts(part) for part in pre_tokenizer.pretokenizers]
-            if any(part.byte_level for part in parts[:-1]):  # the next reads characters
+            if any(part.byte_level for part in parts[:-1]):  # the next pre-tokenizer needs characters
                 raise OtherStepError
             steps = [step for part in parts for step in part.steps]
             return Steps(steps, bool(parts) and parts[-1].byte_level, any(part.asks_origin for part in parts))

@@ -78,14 +78,7 @@ def load(
     options = {name: value for name, value in options.items() if value is not None or name in NAMES}
     path = pathlib.Path(name_or_path)
     if path.is_file():
-        with open(path, "rb") as file:
-            is_gguf = file_kinds.kind_of(file.read(4)) == "gguf"
-        if is_gguf:
-            from gputok.formats.gguf import read_gguf
-
-            tokenizer, found = read_gguf(path)
-            return make(tokenizer, name_or_path=str(path), **{**found, **options})
-        return make(Tokenizer.from_file(str(path)), name_or_path=str(path), **options)
+        return _load_file(make, path, options)
     if not path.is_dir():
         files = (TOKENIZER, CONFIG, "config.json", TEMPLATE, f"{MORE_TEMPLATES}/*", *OLD_FILES, *VOCABULARIES)
         path = hub.download(
@@ -97,7 +90,25 @@ def load(
             local_files_only=local_files_only,
             force_download=force_download,
         )
-    folder = path / subfolder
+    return _load_folder(make, path / subfolder, str(name_or_path), options)
+
+
+def _load_file(make: Callable[..., Made], path: pathlib.Path, options: dict[str, Any]) -> Made:
+    """Loads a tokenizer.json or a GGUF file."""
+    with open(path, "rb") as file:
+        is_gguf = file_kinds.kind_of(file.read(4)) == "gguf"
+    if not is_gguf:
+        return make(Tokenizer.from_file(str(path)), name_or_path=str(path), **options)
+    from gputok.formats.gguf import read_gguf
+
+    tokenizer, found = read_gguf(path)
+    return make(tokenizer, name_or_path=str(path), **{**found, **options})
+
+
+def _load_folder(
+    make: Callable[..., Made], folder: pathlib.Path, name_or_path: str, options: dict[str, Any]
+) -> Made:
+    """Loads the files that `save_pretrained` writes, or older ones."""
     config = _read(folder / CONFIG)
     name = config.get("tokenizer_class") or _class_of_model(_read(folder / "config.json").get("model_type"))
     name = (name or SAVED_CLASS).removesuffix("Fast")
@@ -116,15 +127,11 @@ def load(
                 set_step(tokenizer, step, settings[step], needed=False)
     if "cls_token" in _class_defaults().get(name, {}):
         options = _without_ends(name, options, settings)
-    if (
-        options.get("add_prefix_space")
-        and name == "LlamaTokenizer"
-        and "legacy" not in {**settings, **options}
-    ):
-        options["legacy"] = False  # as its class has it
+    if options.get("add_prefix_space") and name == "LlamaTokenizer" and "legacy" not in settings:
+        options.setdefault("legacy", False)  # the default of the class
     kept = {key: value for key, value in settings.items() if key not in _DROPPED}
     known = {key: kept.pop(key) for key in list(kept) if is_known(key, kept[key])}
-    return make(tokenizer, name_or_path=str(name_or_path), init_kwargs=kept, **{**known, **options})
+    return make(tokenizer, name_or_path=name_or_path, init_kwargs=kept, **{**known, **options})
 
 
 def _open(folder: pathlib.Path, name: str, config: dict[str, Any]) -> Tokenizer:

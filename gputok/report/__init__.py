@@ -66,7 +66,7 @@ class Report(Findings):
         Returns:
             The page, or None if it was written.
         """
-        from gputok.files.locations import writing
+        from gputok.files.outputs import writing
         from gputok.report.page import render
 
         page = render(self)

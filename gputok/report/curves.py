@@ -1,18 +1,18 @@
-"""Long series of numbers as curves of few points, for scales that are logarithmic."""
+"""Smooths long series of numbers to curves of few points, for logarithmic scales."""
 
 from __future__ import annotations
 
 import numpy as np
 
-_POINTS = 120  # few enough that the noise of neighbours is gone, many enough for every bend
-_SINGLE = 5  # the first places, which keep a point each
+_POINTS = 120  # few enough to average out the noise, many enough for every bend
+_SINGLE = 5  # each of the first places has its own point
 
 
 def curve(values: np.ndarray) -> list[list[float]]:
     """Smooths a series to about a hundred points [place, mean value], places counted from 1.
 
-    Places are evenly spread over a logarithmic scale; each point has the mean of the values from its place to before the
-    next. What neighbours differ by is noise there: ten thousand merges share a finger's width of the chart.
+    Points are spaced evenly on a logarithmic scale; each point has the mean of the values from its place up to the next
+    point. On such a scale, ten thousand merges share a few millimetres of the chart, and their differences are noise.
 
     >>> curve(np.array([9, 5, 4]))
     [[1, 9], [2, 5], [3, 4]]
@@ -28,5 +28,5 @@ def curve(values: np.ndarray) -> list[list[float]]:
 
 
 def _short(value: float) -> float:
-    """An int if the value is one, else five digits of it."""
+    """Converts a whole number to int, and rounds any other number to five digits."""
     return int(value) if value.is_integer() else float(f"{value:.5g}")

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from gputok.report.values import Findings
 
 _COLOURS = ("#2a78d6", "#d9541e", "#14885d", "#7a4fc4", "#b88400", "#b03a7a")
-_LONGEST = 32  # the histograms end here, at tokens of so many bytes: longer ones are rare
+_LONGEST = 32  # the histograms end at tokens of this number of bytes; longer tokens are rare
 
 
 def draw(report: Findings) -> dict[str, Any]:
-    """Draws the figures of a report: name -> Figure. They are not registered with pyplot, so there is nothing to close."""
+    """Draws the figures of a report: name -> Figure. They are not registered with pyplot, so nobody must close them."""
     try:
         from matplotlib.figure import Figure
     except ImportError:

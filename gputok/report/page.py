@@ -16,7 +16,7 @@ from gputok.report.values import COLUMNS, Findings, Measures, Sample
 
 
 def render(report: Findings) -> str:
-    """Makes the whole page. Text of the corpus is in the page only as JSON, which its script turns into text nodes."""
+    """Makes the whole page. The page contains the text of the corpus only as JSON, which its script turns into text nodes."""
     folder = importlib.resources.files("gputok.report")
     parts = {
         "TITLE": html.escape(report.made.title),

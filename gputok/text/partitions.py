@@ -12,21 +12,22 @@ whatever was spilled when, and by how many threads.
     collected   such words as arrays, in memory or in a temporary file
 """
 
-# pyright: basic
-# Not strict, unlike the rest of this folder: not yet annotated to the end.
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from gputok.files import temporary
 from gputok.files.word_count_files import WordColumns
-from gputok.kernels.threads import in_order
+from gputok.kernels.threads import Submit, in_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    import numpy.typing as npt
 
     from gputok.files.temporary import MemoryLimit, TemporaryFile
     from gputok.files.word_count_files import CountFile
@@ -356,10 +357,11 @@ def _results(one: Callable[[int], Iterator[WordColumns]], threads: int) -> Itera
     if threads == 1:
         yield from map(one, range(N_PARTITIONS))
         return
-    tasks = (
-        (number, lambda submit, number=number: submit(lambda: list(one(number))).result)
-        for number in range(N_PARTITIONS)
-    )
+
+    def begin(number: int, submit: Submit) -> Callable[[], list[WordColumns]]:
+        return submit(lambda: list(one(number))).result
+
+    tasks = ((number, partial(begin, number)) for number in range(N_PARTITIONS))
     for _, parts in in_order(tasks, threads, ahead=0):
         yield parts
 
@@ -387,19 +389,20 @@ class _Growing:
     A large one grows where it is, by the operating system's tables of pages.
     """
 
-    def __init__(self, dtype: type) -> None:
-        self._array, self._n = np.empty(1 << 10, dtype), 0
+    def __init__(self, dtype: npt.DTypeLike) -> None:
+        self._array: npt.NDArray[Any] = np.empty(1 << 10, dtype)
+        self._n = 0
 
     @property
     def n_bytes(self) -> int:
         return self._n * self._array.itemsize
 
-    def append(self, array: np.ndarray) -> None:
+    def append(self, array: npt.NDArray[Any]) -> None:
         n = self._n + len(array)
         if n > len(self._array):
             self._array.resize(n + n // 8, refcheck=False)  # nobody else has it
         self._array[self._n : n] = array
         self._n = n
 
-    def mapped(self, dtype: type) -> np.ndarray:
+    def mapped(self, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         return self._array[: self._n]

@@ -8,6 +8,7 @@ import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.memory import equal_bytes, trailing_zeros, view
+from gputok.kernels.cpu.primitives.utf8 import character, character_before
 from gputok.kernels.signatures import boolean, i32, i64, u8
 
 Trie: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -124,9 +125,9 @@ def _find_tokens(text_of, trie, begins, few, options, word_bits):
 def next_token(data, first, stop, at, text, blank, finder):
     """The next token of the piece data[first:stop] that is found from `at` on.
 
-    text: where the text behind the last token begins; blank: as `find_tokens` has it. finder: the trie, the bytes that
-    begin tokens, the first of these and their number, options and word bits, as views.
-    -> its string, or -1 where there is none, its begin and end, and the next `at`, `text` and `blank`.
+    text: where the text behind the last token begins; blank: see `_find_tokens`. finder: the trie, the bytes that begin
+    tokens, the first of these and their number, options and word bits, as views.
+    -> the string of the token, or -1 if there is no more token; its begin and end; and the next `at`, `text` and `blank`.
     """
     (class_of, child, n_classes, name), can_begin, (few, n_few), options, word_bits = finder
     while True:
@@ -149,18 +150,24 @@ def next_token(data, first, stop, at, text, blank, finder):
         if option & IGNORED:
             continue
         if option & SINGLE_WORD and (
-            (begin > first and _is_word(_before(data, begin), word_bits))
-            or (finish < stop and _is_word(_after(data, finish), word_bits))
+            (begin > first and _is_word(_before(data, begin)[0], word_bits))
+            or (finish < stop and _is_word(character(data, finish)[0], word_bits))
         ):
             continue
         if option & LSTRIP:
-            while begin > text and _is_space(_before(data, begin)):
-                begin -= _width_before(data, begin)
+            while begin > text:
+                code, before = _before(data, begin)
+                if not _is_space(code):
+                    break
+                begin = before
             begin = max(begin, text)  # the token before may have taken white space
         if option & RSTRIP:
             blank = max(blank, finish)  # matches that take the same white space look through it once
-            while blank < stop and _is_space(_after(data, blank)):
-                blank += _width_after(data, blank)
+            while blank < stop:
+                code, size = character(data, blank)
+                if not _is_space(code):
+                    break
+                blank += size
             finish = blank
         if begin < finish:
             return match, begin, finish, at, text, blank
@@ -199,40 +206,15 @@ def _twice_as_long(parts):
 
 
 @kernel(inline=True)
-def _width_before(data, at):
-    width = 1
-    while data[at - width] & 0xC0 == 0x80:
-        width += 1
-    return width
-
-
-@kernel(inline=True)
-def _width_after(data, at):
-    lead = data[at]
-    return 1 if lead < 0xC0 else 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
-
-
-@kernel(inline=True)
-def _after(data, at):
-    """The code point of the character that begins at a byte."""
-    width = _width_after(data, at)
-    if width == 1:
-        return np.int64(data[at])
-    code = np.int64(data[at]) & (0x7F >> width)
-    for k in range(1, width):
-        code = code << 6 | (np.int64(data[at + k]) & 0x3F)
-    return code
-
-
-@kernel(inline=True)
 def _before(data, at):
-    """The code point of the character that ends before a byte."""
-    return _after(data, at - _width_before(data, at))
+    """(code point, first byte) of the character that ends before a byte."""
+    begin = np.int64(character_before(data, np.uint64(at)))
+    return character(data, begin)[0], begin
 
 
 @kernel(inline=True)
 def _is_space(code):
-    """Whether a code point has the Unicode property White_Space."""
+    """Returns True if a code point has the Unicode property White_Space."""
     return (
         9 <= code <= 13
         or code in (0x20, 0x85, 0xA0, 0x1680, 0x2028, 0x2029, 0x202F, 0x205F, 0x3000)

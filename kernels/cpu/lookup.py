@@ -109,7 +109,7 @@ def _find_strings(strings, data, start, end, found):
         found[i] = find_string(strings, text, np.uint64(start[i]), np.uint64(end[i] - start[i]))
 
 
-def split_at_space(data, offsets):
+def split_at_space(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """The position of the only space in each packed string, or -1 if the string has none or several: int64[n]."""
     middle = np.empty(len(offsets) - 1, np.int64)
     _split_at_space(plain(data, np.uint8), plain(offsets, np.int64), middle)

@@ -32,7 +32,7 @@ def normalize_precompiled(data, start, end, frozen, trie, texts, graphemes, alig
     return _normalize_precompiled(pointer(data), pieces, tables, int((end - start).sum()), bool(aligned))
 
 
-def measured(trie, texts):
+def measured(trie: np.ndarray, texts: np.ndarray) -> tuple[np.ndarray, int]:
     """uint8[256], 1 for printable ASCII that the map leaves alone, else 0; and the bytes of the longest replacement."""
     plain = np.empty(256, np.uint8)
     return plain, _measure(pointer(trie), len(trie), pointer(texts), len(texts), plain)

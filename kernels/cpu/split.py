@@ -45,33 +45,72 @@ def split_words(
     return _split_words(pointer(data), pieces, tables, n_classes, rule, capacity)
 
 
-def rule_of(cut, drop, keep_empty):
+def rule_of(cut: np.ndarray, drop: np.ndarray, keep_empty: bool) -> int:
     """The settings `cut`, `drop` and `keep_empty` of `split_words` as the kernel takes them."""
     return _rule(cut.tobytes() + drop.tobytes(), keep_empty)
 
 
 @functools.cache
-def _rule(flags, keep_empty):
+def _rule(flags: bytes, keep_empty: bool) -> int:
     """The settings as one integer: bit 2a + b is cut[a, b], bits 4 and 5 are drop, bit 6 is keep_empty."""
     return sum(flag << i for i, flag in enumerate(flags)) | keep_empty << 6
 
 
 @kernel(inline=True)
-def _wide_class(data, at, page, member):
-    """The class, and the length in bytes, of the character of more than one byte at `at`."""
+def _class_at(data, at, classes):
+    """The class, and the length in bytes, of the character at `at`."""
+    ascii_class, page, member = classes
+    if data[at] < 0x80:
+        return np.int64(ascii_class[data[at]]), np.int64(1)
     c, size = decode_wide(data, np.uint64(at))
     return np.int64(member[np.uint64(page[c >> U7]) << U7 | c & np.uint64(127)]), np.int64(size)
+
+
+@kernel(inline=True)
+def _match_end(data, p, stop, classes, delta, accept, columns):
+    """Walks the automaton from p as far as possible; returns the last place where it accepted, or -1."""
+    found, state = np.int64(-1), np.int64(0)
+    while True:
+        if p == stop:
+            return p if accept[state * columns + columns - 1] else found
+        k, size = _class_at(data, p, classes)
+        k += state * columns
+        if accept[k]:
+            found = p
+        state = np.int64(delta[k])
+        if state == DEAD:
+            return found
+        p += size
+
+
+@kernel(inline=True)
+def _gap_end(data, p, stop, classes, delta, accept):
+    """Passes the character at p, and the characters behind it that can't begin a match; p is stop: returns stop + 1."""
+    while p < stop:
+        p += width(data[p])
+        if p == stop:
+            return p
+        k, _ = _class_at(data, p, classes)
+        if delta[k] != DEAD or accept[k]:
+            return p
+    return p + 1
+
+
+@kernel(inline=True)
+def _add_word(starts, ends, n, begin, end, flag, rule):
+    """Writes a word whose last span is of the kind `flag`, unless the rule drops it; returns the number of words."""
+    if begin < end + (flag & rule >> 6) and not rule >> (4 + flag) & 1:
+        starts[n] = begin
+        ends[n] = end
+        n += 1
+    return n
 
 
 @kernel(i64, (i64, i64, i64, i64), (i64, i64, i64, i64, i64), i64, i64, i64)
 def _split_words(data, pieces, tables, n_classes, rule, capacity):
     data, n_pieces = view(data, np.uint8), pieces[3]
     start, end, frozen = view(pieces[0], np.int64), view(pieces[1], np.int64), view(pieces[2], np.uint8)
-    ascii_class, page, member = (
-        view(tables[0], np.uint8),
-        view(tables[1], np.uint16),
-        view(tables[2], np.uint8),
-    )
+    classes = view(tables[0], np.uint8), view(tables[1], np.uint16), view(tables[2], np.uint8)
     delta, accept = view(tables[3], np.uint16), view(tables[4], np.uint8)
     columns = n_classes + 1
     starts, ends = scratch(capacity, np.int64), scratch(capacity, np.int64)
@@ -85,33 +124,14 @@ def _split_words(data, pieces, tables, n_classes, rule, capacity):
             n += 1
             p = stop + 1
         word = gap = p  # where the current word, and the current gap, begin
-        flag = -1  # of the last span: -1 none, 0 gap, 1 match
-        last_match = -1  # where it ended
+        flag = -1  # the kind of the last span: -1 none, 0 gap, 1 match
+        last_match = -1  # the end of the last match
         while p <= stop:
-            if (
-                n + 3 + n_pieces - i > capacity
-            ):  # room for two words here, and for one at the end of each piece
+            # Room for two words here, and for one at the end of each piece
+            if n + 3 + n_pieces - i > capacity:
                 capacity *= 2
                 starts, ends = grown(starts, n, capacity), grown(ends, n, capacity)
-            # The longest walk from p; `found` is the last place where the automaton accepted.
-            found, q, state = -1, p, 0
-            while True:
-                if q == stop:
-                    if accept[state * columns + n_classes]:
-                        found = q
-                    break
-                k = np.int64(ascii_class[data[q] & 0x7F])
-                size = 1
-                if data[q] >= 0x80:
-                    k, size = _wide_class(data, q, page, member)
-                k += state * columns
-                if accept[k]:
-                    found = q
-                state = np.int64(delta[k])
-                if state == DEAD:
-                    break
-                q += size
-
+            found = _match_end(data, p, stop, classes, delta, accept, columns)
             spans = 0  # bit 0: the gap before a match ends here; bit 1: a match does
             if found > p or (found == p and p != last_match):
                 spans = 2 | (gap < p)
@@ -122,29 +142,14 @@ def _split_words(data, pieces, tables, n_classes, rule, capacity):
                     continue
                 at = p if span else gap  # where a span of this kind begins
                 if flag >= 0 and rule >> (2 * flag + span) & 1:
-                    if word < at + (flag & rule >> 6) and not rule >> (4 + flag) & 1:
-                        starts[n] = word
-                        ends[n] = at
-                        n += 1
+                    n = _add_word(starts, ends, n, word, at, flag, rule)
                     word = at
                 flag = span
             if spans & 2:
                 p = gap = last_match = found
-            else:  # one character without a match, and the characters behind it that can't begin one
-                while p < stop:
-                    p += width(data[p])
-                    if p == stop:
-                        break
-                    k = np.int64(ascii_class[data[p] & 0x7F])
-                    if data[p] >= 0x80:
-                        k, _ = _wide_class(data, p, page, member)
-                    if delta[k] != DEAD or accept[k]:
-                        break
-                else:
-                    p += 1
-        if flag >= 0 and word < stop + (flag & rule >> 6) and not rule >> (4 + flag) & 1:
-            starts[n] = word
-            ends[n] = stop
-            n += 1
+            else:
+                p = _gap_end(data, p, stop, classes, delta, accept)
+        if flag >= 0:
+            n = _add_word(starts, ends, n, word, stop, flag, rule)
         rows[i + 1] = n
     return as_array(starts, n), as_array(ends, n), rows

@@ -445,8 +445,11 @@ def train_parity_bpe(
     token_offsets: np.ndarray,
     limits: ParityLimits,
     progress: Callable[[int, int], None] | None = None,
+    slice_length: int = _SLICE,
 ) -> BpeMerges:
     """Learns the merges of parity-aware BPE; see `reference.train_parity_bpe`.
+
+    slice_length: symbols between two calls of progress; the result does not depend on it.
 
     Raises:
         OverflowError: Too many tokens could be learnt, or there are too many languages.
@@ -497,7 +500,7 @@ def train_parity_bpe(
     state.at[_TOKENS], state.at[_FREE], state.at[_EXHAUSTED] = n_tokens, -1, exhausted.sum()
     index_names(state.text, state.text_end, n_tokens, state.names)
     _index_heads(state.text, state.text_end, n_tokens, state.head)
-    cuts = np.searchsorted(offsets, np.arange(_SLICE, len(symbols), _SLICE)).tolist()
+    cuts = np.searchsorted(offsets, np.arange(slice_length, len(symbols), slice_length)).tolist()
     for begin, end in itertools.pairwise([0, *cuts, len(counts)]):
         state = _count_pairs(state, begin, end, n, limits.global_merges > 0)
         if progress is not None:
@@ -514,7 +517,7 @@ def train_parity_bpe(
             limits.dev,
             np.array(limits.ratio, np.float64),
             limits.threshold,
-            _SLICE,
+            slice_length,
         )
         if progress is not None:
             progress(int(state.at[_MERGES]), limits.merges)

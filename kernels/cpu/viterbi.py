@@ -154,8 +154,11 @@ def _viterbi(words, tables, tokens, rows):
 def best_tokens(data, first, n, model, best, path, out, t):
     """Writes the tokens of the word data[first:first + n], and returns the number of all tokens now.
 
-    The result is -1 if the word needs an unknown token that the model lacks. model: of options_of, scores and the unknown token's score; best: float64[n + 1], best[0] is 0; path, out: as
-    `write_path` takes them.
+    The result is -1 if the word needs an unknown token that the model lacks. model: the result of options_of, the scores,
+    and the score of the unknown token; best: float64[n + 1], best[0] is 0; path, out: as `write_path` takes them.
+
+    `arcs_of` finds the same arcs in a second copy of this loop: with one loop that calls an inline kernel for each arc, this
+    one took 3 % longer.
     """
     options, scores, unk_score = model
     edges, mask, unk, in_single, _, _ = options

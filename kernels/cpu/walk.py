@@ -32,7 +32,7 @@ from gputok.kernels.cpu.primitives.memory import (
     trailing_zeros,
     view,
 )
-from gputok.kernels.cpu.primitives.utf8 import decode_wide
+from gputok.kernels.cpu.primitives.utf8 import character_before, decode_wide
 from gputok.kernels.signatures import U8s, U16s, U32s, i64
 
 END_OF_TEXT = 0xFF  # the byte after each document of a block
@@ -156,15 +156,6 @@ def classify(text, p, klass, page, member):
     code, size = decode_wide(text, p)
     row = np.uint64(page[code >> U7]) << U7
     return np.uint64(member[row | code & np.uint64(0x7F)]), size
-
-
-@kernel(inline=True)
-def character_before(text, p):
-    """The place where the character begins that ends before text[p]."""
-    p -= U1
-    while np.uint64(text[p]) & np.uint64(0xC0) == np.uint64(0x80):
-        p -= U1
-    return p
 
 
 @kernel(inline=True)

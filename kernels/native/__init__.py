@@ -1,7 +1,7 @@
-"""How kernels run: as machine code that came with the package, or compiled on this machine when they are first used.
+"""Chooses how kernels run: as machine code that came with the package, or compiled on this machine at their first use.
 
-A wheel holds a library with the kernels' machine code and calls.py; kernels/wheel writes both when the wheel is built. A
-source tree holds neither, so that changed code is always compiled.
+A wheel contains a library with the kernels' machine code, and calls.py; kernels/wheel writes both when the wheel is built. A
+source tree contains neither, so that changed code is always compiled.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 from gputok.kernels.native.preparation import preparation
 
 LIBRARY = {"win32": "kernels.dll"}.get(sys.platform, "kernels.so")
-LEVELS = {1: "baseline", 2: "v2", 3: "v3"}  # of the processor, by the number that the library returns
+LEVELS = {1: "baseline", 2: "v2", 3: "v3"}  # number from the library -> level of the processor
 
 
 class Code(NamedTuple):
-    """Where the machine code of the kernels comes from."""
+    """The source of the kernels' machine code."""
 
     calls: dict[str, Callable[..., Any]] | None  # each kernel by its name; None: Numba compiles them
     reason: str  # a sentence for the user

@@ -19,7 +19,7 @@ def modules() -> list[str]:
 
 
 def kernels_of(module: str) -> dict[str, Any]:
-    """Numba's dispatchers of the kernels of a module that Python calls, by name."""
+    """The kernels of a module that Python calls, as Numba's dispatchers, by name."""
     own = {}
     for found in vars(importlib.import_module(module)).values():
         if getattr(found, "declared", None) is not None and found.py_func.__module__ == module:
@@ -28,7 +28,7 @@ def kernels_of(module: str) -> dict[str, Any]:
 
 
 def compile_all(threads: int) -> Iterator[tuple[str, int]]:
-    """Compiles all kernels that aren't on disk yet; yields each module and its number of compiled versions."""
+    """Compiles all kernels that are not on disk yet; yields each module and its number of compiled versions."""
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(threads, spawn) as pool:
         yield from zip(modules(), pool.map(_compile, modules()), strict=True)

@@ -1,4 +1,4 @@
-"""Helpers of the generated calls of machine code: memory that a kernel made, and errors that a kernel raised."""
+"""Helpers for the generated calls.py: arrays of memory that a kernel has made, and errors that a kernel has raised."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 WRONG_ARGUMENT = 99  # a code that Numba doesn't use for errors
-COPIED = 1 << 15  # bytes: up to here, copying memory is faster than showing it as an array
+COPIED = 1 << 15  # bytes; copying less memory is faster than making an array that refers to it
 
 
 class Memory:
-    """A block of memory that a kernel made; freed when no array shows it any more."""
+    """A block of memory that a kernel has made; freed when no array refers to it any more."""
 
     __slots__ = ("__array_interface__", "_block", "_release")
 
@@ -29,7 +29,7 @@ class Memory:
 def arrays(library: ctypes.CDLL) -> Callable[..., np.ndarray]:
     """Returns a function that makes an array from the slots that a kernel filled.
 
-    The slots are: the block, the array if it was an argument, the address of the elements, and the shape.
+    The slots are: the block (0: the array was an argument), that argument, the address of the elements, and the shape.
     """
     take, release = library.gputok_take, library.gputok_release
     take.argtypes, take.restype = [ctypes.c_int64] * 4, None
@@ -54,14 +54,14 @@ def arrays(library: ctypes.CDLL) -> Callable[..., np.ndarray]:
 
 
 def fail(call: Callable[..., Any], code: int, slots: Any, arguments: tuple) -> Any:
-    """Raises the error that a kernel raised; calls the kernel again with plain arrays if it got a subclass of arrays."""
+    """Raises the error of a kernel; if an argument was a subclass of arrays, first calls the kernel again with plain arrays."""
     if code == WRONG_ARGUMENT:
         plain = _plain(arguments)
         if _types(plain) != _types(arguments):
             return call(*plain)
         raise TypeError(
-            f"{call.__name__}: argument {slots[0]}, counting those in tuples, has another type than declared;"
-            f" got {_types(arguments)}"
+            f"{call.__name__}: argument {slots[0]} (the members of tuples are counted, too) has another type than "
+            f"declared; got {_types(arguments)}"
         )
     if code != 1:
         raise SystemError(f"{call.__name__} ended with status {code}")
@@ -86,7 +86,7 @@ def _types(value: Any) -> str:
 
 
 def suits(library: ctypes.CDLL) -> bool:
-    """Whether arrays have the layout that the machine code expects; tells the code where the fields begin in this Python."""
+    """Returns True if arrays have the layout that the machine code expects, and tells the library where their fields begin."""
     array = np.zeros((2, 3), np.uint16)
     head = object.__basicsize__
     fields = (ctypes.c_int64 * 7).from_address(id(array) + head)

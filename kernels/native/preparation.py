@@ -1,4 +1,4 @@
-"""Loading and compiling kernels in this process: announced before it takes long, and measured, to leave it out of rates."""
+"""Announces the compiling of kernels, and measures the time of loading and compiling, which rates leave out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 
 class Preparation:
-    """The time that this process spent on loading and compiling, by any number of threads, and the number of compiled kernels."""
+    """The time that the threads of this process have spent on loading and compiling, and the number of compiled kernels."""
 
     def __init__(self) -> None:
         self._lock, self._busy, self._since, self._before = threading.Lock(), 0, 0.0, 0.0

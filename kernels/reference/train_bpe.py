@@ -22,7 +22,9 @@ def train_bpe(
 ) -> BpeMerges:
     """Learns all merges of the words symbols[offsets[i]:offsets[i + 1]] (token ids), which occur counts[i] times.
 
-    tokens, token_offsets: the strings of the tokens at the beginning (uint8[bytes], int64[t + 1]).
+    symbols uint32[n_symbols]; offsets int64[n_words + 1]; counts int64[n_words]; tokens, token_offsets: the strings of the
+    tokens before training (uint8[bytes], int64[n_tokens + 1]); progress: not called; the faster
+    versions call progress(number of merges, wanted number).
 
     This is the queue of `tokenizers`, entry by entry. An entry has the words that were known when it was queued, and merging
     a pair does not lower the count of that pair. Both matter only if two merges spell the same string: then a pair can be

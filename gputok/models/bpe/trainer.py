@@ -207,38 +207,13 @@ class BpeTrainer(Trainer):
         ends its word; without prefix and suffix, 0 is the only role. The characters of `others`, which has the same
         `byte_level` as `words`, join the alphabet without prefix and suffix.
         """
-        from gputok.kernels.cpu import spell_words as alphabet
-
-        prefix, suffix = self.continuing_subword_prefix or "", self.end_of_word_suffix or ""
         vocab: dict[str, int] = {}
         for content in contents(self.special_tokens):
             vocab.setdefault(content, len(vocab))
         if len(vocab) < len(self.special_tokens):
             warnings.warn("special_tokens contains a token more than once; it gets one id", stacklevel=3)
 
-        if (
-            words.byte_level
-            and not (prefix or suffix)
-            and self.limit_alphabet is None
-            and set(BYTE_CHARACTERS) <= set(self.initial_alphabet)
-        ):
-            totals = np.ones((256, 1), np.int64)  # all are kept, so nothing need be counted
-        else:
-            totals = alphabet.count_characters(
-                words.data,
-                words.offsets,
-                words.counts,
-                byte_level=words.byte_level,
-                n_roles=4 if prefix or suffix else 1,
-            )
-        seen = totals.sum(axis=1)
-        if others is not None:
-            other = alphabet.count_characters(
-                others.data, others.offsets, others.counts, byte_level=others.byte_level, n_roles=1
-            )
-            n_rows = max(len(totals), len(other))
-            seen = np.pad(seen, (0, n_rows - len(seen))) + np.pad(other[:, 0], (0, n_rows - len(other)))
-            totals = np.pad(totals, ((0, n_rows - len(totals)), (0, 0)))
+        totals, seen = self._count_characters(words, others)
         rows = np.flatnonzero(seen).tolist()
         characters = [BYTE_CHARACTERS[row] if words.byte_level else chr(row) for row in rows]
         counts = dict(zip(characters, seen[rows].tolist(), strict=True))
@@ -248,22 +223,48 @@ class BpeTrainer(Trainer):
         for c in sorted(ranked[: self.limit_alphabet]):
             vocab.setdefault(c, len(vocab))
 
-        def with_affixes(c: str, role: int) -> str:
-            return (prefix if role & 1 else "") + c + (suffix if role & 2 else "")
-
         kept = [(row, c) for row, c in zip(rows, characters, strict=True) if c in vocab]
+        roles = range(totals.shape[1])
         affixed: dict[str, int] = {}
-        for (row, c), role in itertools.product(kept, range(totals.shape[1])):
+        for (row, c), role in itertools.product(kept, roles):
             if totals[row, role]:
-                name = with_affixes(c, role)
+                name = self._with_affixes(c, role)
                 affixed[name] = affixed.get(name, 0) + int(totals[row, role])
         for name in self._affixed_order(affixed):
             vocab.setdefault(name, len(vocab))
 
         ids = np.full(totals.shape, -1, np.int32)
-        for (row, c), role in itertools.product(kept, range(totals.shape[1])):
-            ids[row, role] = vocab.get(with_affixes(c, role), -1)
+        for (row, c), role in itertools.product(kept, roles):
+            ids[row, role] = vocab.get(self._with_affixes(c, role), -1)
         return vocab, ids
+
+    def _count_characters(self, words: WordCounts, others: WordCounts | None) -> tuple[Counts, Counts]:
+        """Returns how often each character occurs: int64[characters, roles] in `words`; int64[characters] in all words."""
+        from gputok.kernels.cpu.spell_words import count_characters
+
+        def count(some: WordCounts, n_roles: int) -> Counts:
+            return count_characters(
+                some.data, some.offsets, some.counts, byte_level=some.byte_level, n_roles=n_roles
+            )
+
+        has_affixes = bool(self.continuing_subword_prefix or self.end_of_word_suffix)
+        keeps_all = self.limit_alphabet is None and set(BYTE_CHARACTERS) <= set(self.initial_alphabet)
+        if words.byte_level and keeps_all and not has_affixes:
+            totals = np.ones((256, 1), np.int64)  # no count changes the result
+        else:
+            totals = count(words, 4 if has_affixes else 1)
+        seen: Counts = totals.sum(axis=1)
+        if others is None:
+            return totals, seen
+        other = count(others, 1)[:, 0]
+        n = max(len(totals), len(other))
+        seen = np.pad(seen, (0, n - len(seen))) + np.pad(other, (0, n - len(other)))
+        return np.pad(totals, ((0, n - len(totals)), (0, 0))), seen
+
+    def _with_affixes(self, character: str, role: int) -> str:
+        """Adds the prefix and the suffix that a character has in a role."""
+        prefix, suffix = self.continuing_subword_prefix or "", self.end_of_word_suffix or ""
+        return (prefix if role & 1 else "") + character + (suffix if role & 2 else "")
 
     def _affixed_order(self, counts: dict[str, int]) -> list[str]:
         """Returns the characters with prefix or suffix in the order of their ids; counts: how often each occurs."""

@@ -182,7 +182,7 @@ class Unigram(Model):
             raise ValueError("drawing segmentations at random (alpha) needs an unk_id, but unk_id is not set")
         parts: list[Tokens] = []
         for first, last in base.slices(start, end):
-            words = data, start[first:last], end[first:last], self._tables
+            words = data, start[first:last], end[first:last], self.tables
             found: Any
             if self.alpha:
                 random = np.frombuffer(os.urandom(8), np.uint64) | np.uint64(1)
@@ -228,7 +228,8 @@ class Unigram(Model):
             temporary.write_bytes(unigram_bytes(self, **spaces))
 
     @derived
-    def _tables(self) -> UnigramTables:
+    def tables(self) -> UnigramTables:
+        """The model as the kernels take it."""
         from gputok.kernels import UnigramTables
         from gputok.kernels.cpu import lookup, trie
 

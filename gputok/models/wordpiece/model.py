@@ -126,15 +126,16 @@ class WordPiece(Model):
         parts: list[Tokens] = []
         for first, last in base.slices(start, end):
             words = data, start[first:last], end[first:last]
-            found: Any = match_longest.match_longest(*words, self._tables)
+            found: Any = match_longest.match_longest(*words, self.tables)
             part = Tokens(*found)
-            if self._tables.unk == lookup.NONE and (part.ids == lookup.NONE).any():
+            if self.tables.unk == lookup.NONE and (part.ids == lookup.NONE).any():
                 raise base.missing_unk(self.unk_token)
             parts.append(part)
         return base.concat_tokens(parts)
 
     @derived
-    def _tables(self) -> WordPieceTables:
+    def tables(self) -> WordPieceTables:
+        """The model as the kernels take it."""
         from gputok.kernels import WordPieceTables
         from gputok.kernels.cpu import lookup, trie
 

@@ -1,1 +1,1 @@
-"""What the stages are made of: views of memory, hashes, heaps and characters. Python calls none of it."""
+"""Helpers that the kernels of several stages use: views of memory, hashes, heaps and characters. Python calls none of them."""

@@ -1,7 +1,7 @@
 """Numbers that several kernels share.
 
-Indices and hashes are unsigned 64-bit numbers. An operation of such a number with a plain integer gives a float in Numba, so
-small numbers are written U0, U1, ... there.
+Indices and hashes are unsigned 64-bit numbers. In Numba, an operation of such a number with a Python integer gives a float,
+so kernels write U0, U1, ... for small numbers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ U0, U1, U2, U3, U4, U6, U7, U8 = (np.uint64(i) for i in (0, 1, 2, 3, 4, 6, 7, 8)
 U16, U20, U32, U40, U62, U63, U64 = (np.uint64(i) for i in (16, 20, 32, 40, 62, 63, 64))
 LOW32 = np.uint64(0xFFFFFFFF)
 ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
-NO_ASCII = np.uint64(0x8080808080808080)  # the bit that no ASCII byte has, in each of eight bytes
+NO_ASCII = np.uint64(0x8080808080808080)  # the bit that is 0 in ASCII, in each of eight bytes
 GOLDEN = np.uint64(
     0x9E3779B97F4A7C15
 )  # 2**64 / golden ratio: as a factor, it spreads a key over the upper bits

@@ -1,4 +1,4 @@
-"""Hashes of words and of pairs, and the comparison of bytes."""
+"""Hashes words and pairs, and compares bytes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gputok.kernels.cpu.primitives.memory import load_u32, load_u64
 
 @kernel(inline=True)
 def mix(h):
-    """Mixes the bits of a 64-bit number, for the upper bits of the result."""
+    """Mixes the bits of a 64-bit number; the upper bits of the result depend on all of them."""
     h = h * GOLDEN
     return h ^ (h >> np.uint64(29))
 
@@ -44,7 +44,7 @@ def hash_bytes(text, begin, n):
 
 @kernel(inline=True)
 def same_bytes(a, i, b, j, n):
-    """Whether n bytes from a[i] on equal those from b[j] on."""
+    """Returns True if the n bytes from a[i] on equal the n bytes from b[j] on."""
     k = U0
     while k + U8 <= n:
         if load_u64(a, i + k) != load_u64(b, j + k):

@@ -1,6 +1,6 @@
 """A binary heap in a view or an array. The first entry is heap[0].
 
-A parent comes before its children by `before(context, a, b)`, an inline kernel; `context` is what that kernel needs.
+`before(context, a, b)`, an inline kernel, says which of two entries comes first; `context` is passed to that kernel.
 """
 
 from __future__ import annotations

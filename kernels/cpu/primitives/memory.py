@@ -1,6 +1,7 @@
-"""Views of memory, for kernels: see views.py. If machine code came with the package, nothing of this module is called.
+"""The names of views.py, for the modules of kernels, which Python also imports without Numba.
 
-Then Numba, which takes a third of a second to import, need not even be installed.
+If the package contains machine code, nobody calls these names, and they are None. Then Numba need not be installed, nor
+imported, which would take a third of a second.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The strings of tokens while merges are learnt: packed in one array, with a hash table to find the token of a string."""
+"""The strings of tokens during training: packed in one array, with a hash table that finds the token of a string."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def spell_merged(text, text_end, prefix, n_prefix, a, b, end):
 
 @kernel
 def room(array, n):
-    """The array, or a larger copy where it has fewer than n elements."""
+    """Returns the array, or a larger copy if the array has fewer than n elements."""
     if n <= len(array):
         return array
     return longer(array, len(array), 2 * n)
@@ -75,9 +75,9 @@ def room(array, n):
 
 @kernel(inline=True)
 def merged_token(n_tokens, prefix, text, text_end, names, a, b):
-    """The token that tokens a and b become: (text, token). `text` may be a larger copy.
+    """Finds the token that tokens a and b are merged to: (text, token). `text` may be a larger copy.
 
-    If there is no token with the joined string, the token is n_tokens, and its string and its name are added.
+    If no token has the joined string, the token is n_tokens, and its string is added.
     """
     begin = text_end[n_tokens]
     text = room(text, begin + text_end[a + ONE] - text_end[a] + text_end[b + ONE] - text_end[b])
@@ -91,12 +91,12 @@ def merged_token(n_tokens, prefix, text, text_end, names, a, b):
 
 
 def resized(array: np.ndarray, size: int) -> np.ndarray:
-    """A copy with room for more at its end."""
+    """Returns a longer copy, whose end is not initialised."""
     larger = np.empty(size, array.dtype)
     larger[: len(array)] = array
     return larger
 
 
 def power_of_two(at_least: int) -> int:
-    """The smallest power of two that is at least so large."""
+    """The smallest power of two that is at least `at_least`."""
     return 1 << (int(at_least) - 1).bit_length()

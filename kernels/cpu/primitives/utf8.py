@@ -45,6 +45,15 @@ def width(lead):
 
 
 @kernel(inline=True)
+def character_before(text, p):
+    """The place where the character begins that ends before byte p (uint64)."""
+    p -= U1
+    while np.uint64(text[p]) & np.uint64(0xC0) == np.uint64(0x80):
+        p -= U1
+    return p
+
+
+@kernel(inline=True)
 def skip(data, i, stop, n_characters):
     """The place n_characters behind byte i, at most `stop`."""
     while n_characters > 0 and i < stop:

@@ -1,13 +1,13 @@
 """Views of memory: kernels index views instead of arrays in loops in which array objects cost too much.
 
 Indexing an array with a signed integer costs a test for negative indices, and arrays as arguments of helpers are
-reference-counted (measured: 203 instead of 950 MB/s for the walk of an automaton). `View(dtype)` is a Numba type
-whose `view[i]` is one unaligned load, and `view[i] = x` one store; the index is taken as unsigned.
+reference-counted (measured: 203 instead of 950 MB/s for the walk of an automaton). `View(dtype)` is a Numba type:
+`view[i]` is one unaligned load, and `view[i] = x` one store; the index is treated as unsigned.
 
     view(array)             borrows the memory of an array that was an argument: one word, the address
     view(array, np.uint64)  the same memory as elements of another type
     view(other, np.uint32)  the memory of another view, likewise
-    view(memory, np.uint8)  likewise, for memory that Python passed by `arrays.pointer`
+    view(memory, np.uint8)  likewise, for memory that Python passes by `arrays.pointer`
     owned(array)            a view of an array that the kernel made: keeps the array alive
     scratch(n, dtype)       an owning view of new memory, not initialised
     grown(view, used, n)    an owning view of n elements, the first `used` of them copied
@@ -51,7 +51,7 @@ _BYTES = ir.IntType(8).as_pointer()
 
 
 class View(types.Type):
-    """Elements of one type, one after the other: an address; if `owning`, a reference to its memory as well."""
+    """The type of views: the address of elements of one type and, if `owning`, a reference to their memory."""
 
     def __init__(self, dtype: types.Type, owning: bool = False) -> None:
         self.dtype, self.owning = dtype, owning
@@ -96,7 +96,7 @@ def _readable(symbol):
 
 
 def _check(context, builder, view, first, count, size=1):
-    """In the checked build: elements first:first + count of a view of elements of `size` units exist."""
+    """In the checked build: raises IndexError if first:first + count, in units of 1/`size` element, is outside of a view."""
     if not CHECKED:
         return
     length = builder.mul(view.length, ir.Constant(_I64, size))
@@ -162,7 +162,7 @@ def _is_bytes(view):
 def _wide_load(bits: int, result: types.Integer):
     @intrinsic
     def load(typingctx, view, index):
-        """The element of several bytes, the lowest first, that begins at byte `index` of a view of bytes."""
+        """Loads a number of several bytes, the lowest first, that begins at byte `index` of a view of bytes."""
         _is_bytes(view)
 
         def codegen(context, builder, signature, args):
@@ -181,7 +181,7 @@ def _wide_load(bits: int, result: types.Integer):
 def _wide_store(bits: int, element: types.Integer):
     @intrinsic
     def store(typingctx, view, index, value):
-        """Stores an element of several bytes, the lowest first, from byte `index` of a view of bytes on."""
+        """Stores a number of several bytes, the lowest first, from byte `index` of a view of bytes on."""
         _is_bytes(view)
 
         def codegen(context, builder, signature, args):
@@ -204,7 +204,7 @@ load_u16, load_u32, load_u64 = (
 store_u32, store_u64 = _wide_store(32, types.uint32), _wide_store(64, types.uint64)
 
 
-# ---- where views come from
+# ---- making views
 
 
 def _dtype_of(dtype, default=None):
@@ -338,7 +338,7 @@ def tail(typingctx, view, index):
 
 @intrinsic
 def is_given(typingctx, view):
-    """Whether a view has memory; False for `pointer(None)`."""
+    """Returns True if a view has memory; False for `pointer(None)`."""
 
     def codegen(context, builder, signature, args):
         base = _of(context, builder, view, args[0]).base

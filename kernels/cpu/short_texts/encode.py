@@ -1,18 +1,20 @@
-"""One short text to ids, in one call: the steps before the model (steps.py), the model, and special tokens.
+"""Encodes one short text in one call: the steps before the model (steps.py), the model, and special tokens.
 
-A call takes the address of a handle, that of the text, its bytes and flags, and gives the number of tokens, which are
-then in the memory that the handle names; or a negative number for a text that is left to the stages of other files.
-Nothing is allocated for most texts. A word that was encoded before is found in a cache; another is encoded at once.
+A call takes the address of a handle, the address of the text, its number of bytes, and flags. It writes the tokens to the
+memory at the places IDS, BEGINS, ENDS and WORDS of the handle, and returns their number. A negative result means that the
+stages of other files must encode the text. Most texts need no new memory. A cache holds the words that were encoded before.
 
-Bounds: a word has at most as many tokens as bytes (a model of which that is not true has no handle), which is compared
-with MAX_TOKENS before each word; IDS, BEGINS, ENDS and WORDS have MAX_SPECIAL elements more, and no more special tokens
-come around a text. The memory for one word has TEXT_BYTES + MARGIN elements of each kind, and no word is longer than the
-text. BOUNDS, used again for the characters before each byte of the given text, has more elements than that has bytes.
+Bounds: a word has at most as many tokens as bytes (other models have no handle), and before each word that number is
+compared with MAX_TOKENS. IDS, BEGINS, ENDS and WORDS have MAX_SPECIAL elements more, and a text gets at most that many
+special tokens. The memory for one word has TEXT_BYTES + MARGIN elements of each kind, and no word is longer than the text.
+BOUNDS is used again for the number of characters before each byte of the original text, and has more elements than the
+text has bytes.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from gputok.kernels import BpeTables, Strings, UnigramTables, WordPieceTables
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.encode_words.backtrack import _Views as VocabularyViews
 from gputok.kernels.cpu.encode_words.merge import (
@@ -51,13 +53,13 @@ from gputok.kernels.cpu.short_texts.steps import (
 from gputok.kernels.cpu.viterbi import best_tokens
 from gputok.kernels.signatures import i64
 
-LONGEST = TEXT_BYTES // 2  # bytes of a text; from some hundred on other ways are as fast
+LONGEST = TEXT_BYTES // 2  # bytes of a text; from some hundred bytes on, other stages are as fast
 MAX_TOKENS = TEXT_BYTES + MAX_PIECES
 MAX_SPECIAL = 64  # special tokens around a text
 
-SPECIAL, POSITIONS = 1, 2  # flags: put special tokens around the text; say where each token is
+SPECIAL, POSITIONS = 1, 2  # flags: put special tokens around the text; write the position of each token
 
-# Places of a handle, behind those of steps.py: the tokens, what stands around them, and the model.
+# Places of a handle, behind those of steps.py: the tokens, the special tokens around them, and the model.
 (
     IDS,  # uint32[MAX_TOKENS + MARGIN]
     BEGINS,  # int64[the same], characters of the text, with POSITIONS
@@ -73,7 +75,7 @@ SPECIAL, POSITIONS = 1, 2  # flags: put special tokens around the text; say wher
     KEYS,
     CLOSED,
     RANDOM,
-    NAMES,  # the fields of BpeTables, from here on
+    NAMES,  # from here on, the fields of BpeTables
     PAIR_SLOTS,
     PAIR_BITS,
     MERGED,
@@ -86,7 +88,7 @@ SPECIAL, POSITIONS = 1, 2  # flags: put special tokens around the text; say wher
     SUFFIX,
     UNK,
     FUSE_UNK,
-    SPELT_SLOTS,  # Backtrack
+    SPELT_SLOTS,  # fields of Backtrack
     SPELT_BITS,
     SPELT_SEEN,
     SPELT_TOKENS,
@@ -100,7 +102,7 @@ SPECIAL, POSITIONS = 1, 2  # flags: put special tokens around the text; say wher
     DIVISIBLE,
     HARMLESS,
     ORDERED,
-    EDGES,  # the fields of WordPieceTables and UnigramTables that have no place yet
+    EDGES,  # fields of WordPieceTables and UnigramTables that BpeTables lacks
     MAX_CHARACTERS,
     SCORES,
     UNK_SCORE,
@@ -110,12 +112,12 @@ SPECIAL, POSITIONS = 1, 2  # flags: put special tokens around the text; say wher
 
 
 def new_handle() -> Handle:
-    """A handle of any short text's kernel; tables, steps and special tokens are still to be put there."""
+    """Makes a handle; the caller must put the tables of a model, steps and special tokens there."""
     return Handle(N_PLACES)
 
 
-def put_bpe(handle: Handle, tables) -> None:
-    """Puts BpeTables without dropout there."""
+def put_bpe(handle: Handle, tables: BpeTables) -> None:
+    """Puts BpeTables, which have no dropout, into a handle."""
     backtrack, whole = tables.backtrack, tables.whole
     for place, value in (
         (NAMES, tables.ids),
@@ -149,16 +151,16 @@ def put_bpe(handle: Handle, tables) -> None:
         handle.put(place, value)
 
 
-def put_wordpiece(handle: Handle, tables) -> None:
-    """Puts WordPieceTables there."""
+def put_wordpiece(handle: Handle, tables: WordPieceTables) -> None:
+    """Puts WordPieceTables into a handle."""
     handle.put(EDGES, tables.edges)
     handle.put(PREFIX, tables.prefix)
     handle.put(UNK, tables.unk)
     handle.put(MAX_CHARACTERS, tables.max_chars)
 
 
-def put_unigram(handle: Handle, tables) -> None:
-    """Puts UnigramTables there."""
+def put_unigram(handle: Handle, tables: UnigramTables) -> None:
+    """Puts UnigramTables into a handle."""
     handle.put(EDGES, tables.edges)
     handle.put(SCORES, tables.scores)
     handle.put(UNK, tables.unk)
@@ -167,8 +169,8 @@ def put_unigram(handle: Handle, tables) -> None:
     handle.put(SINGLE, tables.single)
 
 
-def put_wordlevel(handle: Handle, strings, ids: np.ndarray, unk: int) -> None:
-    """Puts Strings there, their ids, and the id of the unknown token or -1."""
+def put_wordlevel(handle: Handle, strings: Strings, ids: np.ndarray, unk: int) -> None:
+    """Puts the tokens of WordLevel into a handle: their Strings, their ids, and the id of the unknown token or -1."""
     handle.put(WHOLE_SLOTS, strings.slots)
     handle.put(WHOLE_DATA, strings.data)
     handle.put(WHOLE_OFFSETS, strings.offsets)
@@ -177,7 +179,7 @@ def put_wordlevel(handle: Handle, strings, ids: np.ndarray, unk: int) -> None:
 
 
 def with_memory(handle: Handle, cache: np.ndarray) -> Handle:
-    """A copy with memory of its own, for one text at a time. cache: of merge.word_cache, likewise."""
+    """Copies a handle and gives the copy its own memory, for one text at a time. cache: a new merge.word_cache."""
     own = handle.copy()
     put_memory(own)
     own.put(CACHE, cache)
@@ -199,7 +201,7 @@ def with_memory(handle: Handle, cache: np.ndarray) -> Handle:
 
 @kernel(i64, i64, i64, i64)
 def encode_bpe(address, text, n_bytes, flags):
-    """The tokens of a text by a BPE model. text: its address; n_bytes: at most LONGEST."""
+    """Encodes a text by a BPE model. text: its address; n_bytes: at most LONGEST. -> the number of tokens, or TOO_MUCH."""
     handle, given = handle_at(address, N_PLACES), _given(text, n_bytes)
     n, n_changed = words_of(handle, given, n_bytes, flags & POSITIONS != 0)
     text, (start, end, token) = memory(handle, TEXT, np.uint8), _words(handle)
@@ -230,7 +232,7 @@ def encode_bpe(address, text, n_bytes, flags):
 
 @kernel(inline=True)
 def _bpe(handle):
-    """The Model that `put_bpe` has put there."""
+    """The Model of the tables that `put_bpe` has put into a handle."""
     pair_slots, spelt_slots = memory(handle, PAIR_SLOTS, np.uint64), memory(handle, SPELT_SLOTS, np.uint64)
     inside_slots, n_names = memory(handle, INSIDE_SLOTS, np.uint64), size(handle, NAMES) // 4
     n_spelt = size(handle, SPELT_TOKENS) // 16
@@ -287,7 +289,7 @@ def _bpe(handle):
 
 @kernel(inline=True)
 def _whole(handle):
-    """Strings, as `find_among` takes them."""
+    """The Strings of a handle, as `find_among` takes them."""
     return (
         memory(handle, WHOLE_SLOTS, np.uint64),
         memory(handle, WHOLE_DATA, np.uint8),
@@ -301,7 +303,7 @@ def _whole(handle):
 
 @kernel(i64, i64, i64, i64)
 def encode_wordpiece(address, text, n_bytes, flags):
-    """The tokens of a text by a WordPiece model; the arguments are those of `encode_bpe`."""
+    """Encodes a text by a WordPiece model; arguments and result are those of `encode_bpe`."""
     handle, given = handle_at(address, N_PLACES), _given(text, n_bytes)
     n, n_changed = words_of(handle, given, n_bytes, flags & POSITIONS != 0)
     text, (start, end, token) = memory(handle, TEXT, np.uint8), _words(handle)
@@ -330,7 +332,7 @@ def encode_wordpiece(address, text, n_bytes, flags):
 
 @kernel(i64, i64, i64, i64)
 def encode_unigram(address, text, n_bytes, flags):
-    """The tokens of a text by a Unigram model; the arguments are those of `encode_bpe`."""
+    """Encodes a text by a Unigram model; arguments and result are those of `encode_bpe`."""
     handle, given = handle_at(address, N_PLACES), _given(text, n_bytes)
     n, n_changed = words_of(handle, given, n_bytes, flags & POSITIONS != 0)
     text, (start, end, token) = memory(handle, TEXT, np.uint8), _words(handle)
@@ -372,7 +374,7 @@ def encode_unigram(address, text, n_bytes, flags):
 
 @kernel(i64, i64, i64, i64)
 def encode_wordlevel(address, text, n_bytes, flags):
-    """The tokens of a text by a WordLevel model; the arguments are those of `encode_bpe`."""
+    """Encodes a text by a WordLevel model; arguments and result are those of `encode_bpe`."""
     handle, given = handle_at(address, N_PLACES), _given(text, n_bytes)
     n, n_changed = words_of(handle, given, n_bytes, flags & POSITIONS != 0)
     text, (start, end, token) = memory(handle, TEXT, np.uint8), _words(handle)
@@ -395,9 +397,9 @@ def encode_wordlevel(address, text, n_bytes, flags):
 
 @kernel(inline=True)
 def _recall(text, begin, end, kept, tokens, t):
-    """Writes the tokens of a word that is in the cache.
+    """Writes the tokens of a word, if the word is in the cache.
 
-    -> the number of all tokens now; for a word that isn't in the cache also its record and its key.
+    -> the number of all tokens now (unchanged if the word is not in the cache), and the record and key of the word.
     """
     n = np.uint64(end - begin)
     key, record = (U0, U0, U0), NOWHERE
@@ -411,7 +413,7 @@ def _recall(text, begin, end, kept, tokens, t):
 
 @kernel(inline=True)
 def _remember(begin, end, kept, record, key, tokens, first, last):
-    """Keeps the tokens first to last - 1 of a word, if they lie side by side in it."""
+    """Stores the tokens first to last - 1 of a word in the cache, if they cover the word without gaps."""
     _, begins, ends = tokens
     at = begin
     for k in range(first, last):
@@ -422,7 +424,7 @@ def _remember(begin, end, kept, record, key, tokens, first, last):
         keep(kept, record, np.uint64(end - begin), key, tokens, begin, np.uint64(first), np.uint64(last))
 
 
-# ---- before and after a model
+# ---- before and behind a model
 
 
 @kernel(inline=True)
@@ -448,7 +450,7 @@ def _cache(handle):
 
 @kernel(inline=True)
 def _n_before(handle, flags):
-    """How many special tokens come before those of the text."""
+    """The number of special tokens in front of the text."""
     return size(handle, BEFORE) // 4 if flags & SPECIAL else np.int64(0)
 
 
@@ -471,7 +473,7 @@ def _number_words(handle, first, last, word):
 
 @kernel(inline=True)
 def _finish(handle, given, n_bytes, n, n_changed, t, flags):
-    """Places, and the special tokens around the t tokens of n words: how many there are, or TOO_MUCH if n is that."""
+    """Converts positions, and adds special tokens to the t tokens of n words. -> the number of tokens; n if n is TOO_MUCH."""
     if n < 0:
         return n
     if flags & POSITIONS:
@@ -483,7 +485,7 @@ def _finish(handle, given, n_bytes, n, n_changed, t, flags):
 
 @kernel
 def _surround(handle, t):
-    """Writes the special tokens before and behind those of the text: how many there are now."""
+    """Writes the special tokens in front of and behind the t tokens of the text. -> the number of all tokens."""
     tokens, words = _tokens(handle), memory(handle, WORDS, np.int32)
     before, behind = memory(handle, BEFORE, np.uint32), memory(handle, BEHIND, np.uint32)
     for k in range(size(handle, BEFORE) // 4):
@@ -497,10 +499,10 @@ def _surround(handle, t):
 
 @kernel
 def _place(handle, given, n_bytes, n_changed, first, t):
-    """Makes of the tokens' places in the text those in the given one, in characters.
+    """Converts the positions of tokens in the normalized text to positions in the original text, in characters.
 
-    As `gputok.pipeline.tokenize` has it: a part of a character counts as all of it, and what a normalizer put behind the
-    last character keeps its place in bytes.
+    As in `gputok.pipeline.tokenize`, a part of a character counts as the whole character, and text that a normalizer
+    appended after the last character has positions in bytes.
     """
     _, begins, ends = _tokens(handle)
     if n_changed >= 0:

@@ -1,8 +1,8 @@
-"""Handles: all that a kernel for one short text works with, as numbers in one array; the kernel is called with its address.
+"""Handles: one array with all arguments of a kernel for short texts, so that Python passes one address to the kernel.
 
-Handing over the tables of a model as arrays takes longer than encoding a short text. A handle is made once. It has pairs
-of numbers, each at a *place* that has a name: of memory its address and its number of bytes, of anything else the
-number and 0.
+Passing the tables of a model as arrays would take longer than encoding a short text, and a handle is made only once. A
+handle has a pair of numbers for each *place*, which has a name: for memory, the address and the number of bytes; for a
+number, the number and 0.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from gputok.kernels.cpu.primitives.memory import CHECKED, view
 
 
 class Handle:
-    """uint64[places, 2], and the arrays that it tells the addresses of, which live as long as it does."""
+    """uint64[places, 2], and references to the arrays whose addresses it contains."""
 
     def __init__(self, n_places: int) -> None:
         self.slots, self._arrays, self._kept = np.zeros((n_places, 2), np.uint64), {}, []
 
     def put(self, place: int, value: np.ndarray | float) -> None:
-        """Writes an array, which must be contiguous and stay where it is, or a number."""
+        """Writes a number, or the address of a contiguous array; the handle keeps the array alive."""
         if isinstance(value, np.ndarray):
             if not value.flags.c_contiguous:
-                raise ValueError(f"place {place} of a handle is for contiguous memory")
+                raise ValueError(f"place {place} of a handle: expected a contiguous array")
             self._arrays[place] = value
             self.slots[place] = value.__array_interface__["data"][0], value.nbytes
         elif isinstance(value, float):
@@ -38,18 +38,18 @@ class Handle:
         return self._arrays[place]
 
     def keep(self, others: Iterable[Handle]) -> None:
-        """Keeps other handles, and so the arrays that they tell the addresses of, as long as this one."""
+        """Keeps other handles, and so their arrays, alive as long as this handle."""
         self._kept += others
 
     def copy(self) -> Handle:
-        """Another one with the same memory, in which some places can then be put anew."""
+        """Returns a handle with the same numbers and arrays; changing its places does not change this handle."""
         other = Handle(0)
         other.slots, other._arrays, other._kept = self.slots.copy(), dict(self._arrays), self._kept
         return other
 
     @property
     def address(self) -> int:
-        """The address of the numbers."""
+        """The address of the array of numbers."""
         return self.slots.__array_interface__["data"][0]
 
 
@@ -95,7 +95,7 @@ def _address_and_bytes(handle, place):
 
 
 pointer_at = _address_and_bytes if CHECKED else _address
-"""The memory at a place, as `ragged.pointer` gives it, for another kernel."""
+"""The memory at a place, in the form of `arrays.pointer`, for another kernel."""
 
 
 @kernel(inline=True)
@@ -109,4 +109,4 @@ def _no_address_and_bytes():
 
 
 no_pointer = _no_address_and_bytes if CHECKED else _no_address
-"""What `ragged.pointer(None)` gives."""
+"""The result of `arrays.pointer(None)`."""

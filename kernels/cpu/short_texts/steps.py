@@ -1,18 +1,18 @@
-"""The words of one short text: what a tokenizer does before its model, step by step, in memory that is used again.
+"""Cuts one short text into words: the steps of a tokenizer before its model, in memory that all texts use in turn.
 
-A text of some words goes through these steps in less time than it takes to hand arrays from Python to one kernel. So all
-steps are one call here; each does what the stage of the same name does in other files, and calls it where the text is
-seldom changed by it.
+For a text of a few words, all these steps take less time than passing arrays from Python to a kernel, so one call does all
+of them. Each step does the work of the stage of the same name in another file; a step that seldom changes a text calls that
+stage.
 
-The text of all pieces lies in one block. Piece i is text[start[i]:end[i]], and token[i] the added token that it is, or
--1. A step that changes the text puts another in its place and, if that is wanted, writes down where each byte came from.
+The text of all pieces is in one block. Piece i is text[start[i]:end[i]]; token[i] is the id of an added token, or -1 for
+text. A step that changes the text replaces the block and, if positions are needed, writes down the origin of each byte.
 
-Bounds: the text has at most TEXT_BYTES bytes. The given one has at most encode.LONGEST, and a step that would make a
-longer one leaves it to others instead. MARGIN bytes lie behind it; the walk writes two of them for a moment, and reads no
-others. Pieces are parts of the text; before a step writes more of them than there are, it compares what they can be at
-most (each added token and each stretch of text has a byte at least, each word of a walk as well) with MAX_PIECES. Each
-byte of the text has its places in FROM, UNTIL and BOUNDS; a walk writes at most two bounds more than a piece has bytes.
-The stages that are called know their own bounds; the views here carry them in the checked build.
+Bounds: the text has at most TEXT_BYTES bytes. The original text has at most encode.LONGEST bytes, and a step that would
+make a longer text than TEXT_BYTES returns TOO_MUCH instead. Behind the text are MARGIN bytes; the walk writes two of them
+for a moment, and reads no others. Before a step makes more pieces, the largest possible number of them (each added token,
+each piece of text and each word of a walk has at least one byte) is compared with MAX_PIECES. FROM, UNTIL and BOUNDS have an
+element for each byte of the text; a walk writes at most two bounds more than a piece has bytes. The stages that are called
+state their own bounds; in the checked build, the views here know their length.
 """
 
 from __future__ import annotations
@@ -31,32 +31,32 @@ from gputok.kernels.cpu.short_texts.handle import Handle, memory, no_pointer, nu
 from gputok.kernels.cpu.split import _split_words
 from gputok.kernels.cpu.walk import END_OF_TEXT, walk_rest
 
-TEXT_BYTES = 1 << 14  # of the block; a text that grows larger is left to others
+TEXT_BYTES = 1 << 14  # of the block; for a text that becomes larger, the result is TOO_MUCH
 MARGIN = 64  # bytes behind a text that may be read and written
-MAX_PIECES = 2 * TEXT_BYTES + MARGIN  # of text and of added tokens by turns, each at least a byte
-TOO_MUCH = -1  # instead of a number of pieces: the text is left to others
+MAX_PIECES = 2 * TEXT_BYTES + MARGIN  # text and added tokens in turn, each of at least one byte
+TOO_MUCH = -1  # instead of a number of pieces: the stages of other files must encode the text
 
-# Places of a handle: memory for pieces, for their text, and for where it came from; and the steps.
+# Places of a handle: memory for the pieces, for their text and for its origin; and the steps.
 (
     START,  # int64[MAX_PIECES]
     END,
     TOKEN,
-    MODE,  # uint8[MAX_PIECES], for the stages that are called
+    MODE,  # uint8[MAX_PIECES], an argument of the stages that are called
     NEW_START,
     NEW_END,
     NEW_TOKEN,
     ROWS,  # int64[MAX_PIECES + 1]
     TEXT,  # uint8[TEXT_BYTES + MARGIN]
-    FROM,  # int32[TEXT_BYTES + MARGIN]: byte i of the text stands for bytes FROM[i]:UNTIL[i] of the given one
+    FROM,  # int32[TEXT_BYTES + MARGIN]: byte i of the text stands for bytes FROM[i]:UNTIL[i] of the original
     UNTIL,
     BOUNDS,  # uint32[TEXT_BYTES + MARGIN]
-    STEPS,  # handles of N_STEP places, one for each step
+    STEPS,  # the handles of the steps, of N_STEP places each
     N_STEPS,
-    ASKS_ORIGIN,  # 1: one of the steps asks where text came from
+    ASKS_ORIGIN,  # 1: one of the steps needs the origin of text
     N_MEMORY,
 ) = range(16)
 
-# The steps, by the number at KIND in the handle of each, and the other places of these handles.
+# The kinds of steps, which are at KIND in the handle of each step, and the other places of these handles.
 EXTRACT, WALK, SPLIT, FORM, MAP, PRECOMPILED, REPLACE, STRIP, SPACES = range(9)
 KIND, N_STEP = 0, 16
 CLASSES, CHILDREN, N_CLASSES, STRINGS, FIRST, FEW, OPTIONS, WORD_BITS, IDS = range(1, 10)  # EXTRACT
@@ -70,7 +70,7 @@ CONTENT = 12  # REPLACE, and the places of SPLIT
 LEFT, RIGHT = 3, 4  # STRIP, and PAGE, MEMBER
 WIDTHS, WHEN, SPELT, REPLACES = 1, 2, 3, 4  # SPACES
 
-NEVER, IF_ANY, IF_BARE, AT_START = range(4)  # SPACES: when a text is put before a piece
+NEVER, IF_ANY, IF_BARE, AT_START = range(4)  # WHEN of SPACES: the pieces that get a text in front
 
 
 def put_memory(handle: Handle) -> None:
@@ -87,10 +87,10 @@ def put_memory(handle: Handle) -> None:
 
 @kernel
 def words_of(handle, given, n_bytes, aligned):
-    """The words of a text (a view of n_bytes, at most TEXT_BYTES), as pieces at the places of a handle.
+    """Cuts a text (a view of n_bytes, at most TEXT_BYTES) into words: pieces at the places of a handle.
 
-    aligned: write down where the text came from, if it becomes another. -> The number of pieces, or TOO_MUCH; and the
-    bytes of the text that it became, or -1 if it is still the given one.
+    aligned: write down the origin of the text, if a step changes it. -> the number of pieces, or TOO_MUCH; and the number
+    of bytes of the changed text, or -1 if no step has changed it.
     """
     text, token = memory(handle, TEXT, np.uint8), memory(handle, TOKEN, np.int64)
     start, end = memory(handle, START, np.int64), memory(handle, END, np.int64)
@@ -125,7 +125,7 @@ def words_of(handle, given, n_bytes, aligned):
 
 @kernel(inline=True)
 def _lists(handle):
-    """The pieces, and memory for those that they become: start, end and token of each."""
+    """The present pieces, and memory for the new pieces: start, end and token of each."""
     now = (
         memory(handle, START, np.int64),
         memory(handle, END, np.int64),
@@ -150,7 +150,7 @@ def _put(pieces, m, begin, finish, id):
 
 @kernel(inline=True)
 def _take(now, new, m):
-    """The new pieces become those that are there."""
+    """Replaces the present pieces by the m new ones, and returns m."""
     copy(now[0], 0, new[0], 0, m)
     copy(now[1], 0, new[1], 0, m)
     copy(now[2], 0, new[2], 0, m)
@@ -181,7 +181,7 @@ def _extract(handle, step, n):
         if token[i] >= 0:
             m = _put(new, m, first, stop, token[i])
             continue
-        behind, blank = first, first  # the last token; and white space behind it
+        behind, blank = first, first  # the end of the last token, and of the white space behind it
         at = first if any_tokens else stop
         while True:
             match, begin, finish, at, behind, blank = next_token(text, first, stop, at, behind, blank, finder)
@@ -198,7 +198,7 @@ def _extract(handle, step, n):
 
 @kernel(inline=True)
 def _walk(handle, step, n):
-    """Cuts pieces into the words of a gapless automaton (see walk.py), each in its place in the text."""
+    """Cuts pieces into the words of a gapless automaton; see walk.py."""
     text, bounds = memory(handle, TEXT, np.uint8), memory(handle, BOUNDS, np.uint32)
     now, new = _lists(handle)
     start, end, token = now
@@ -223,11 +223,11 @@ def _walk(handle, step, n):
         if token[i] >= 0:
             m = _put(new, m, begin, stop, token[i])
             continue
-        # The next piece begins where the end of this one has to be marked.
+        # The walk needs a mark at the end of the piece, in the place of the first bytes of the next piece.
         first, second = text[stop], text[stop + U1]
         text[stop] = END_OF_TEXT
         text[stop + U1] = END_OF_TEXT
-        n_words = _walk_piece(text, begin, stop + U1, pair, tables, bounds) - U1  # the mark is one as well
+        n_words = _walk_piece(text, begin, stop + U1, pair, tables, bounds) - U1  # the mark counts as a word
         text[stop] = first
         text[stop + U1] = second
         for k in range(n_words):
@@ -237,9 +237,10 @@ def _walk(handle, step, n):
 
 @kernel(inline=True)
 def _walk_piece(text, p, stop, pair, tables, bounds):
-    """`walk_block` for text[p:stop], at one place: where its words begin, and how many there are."""
+    """`walk_block` for text[p:stop] in one walk: writes the positions at which words begin, and returns their number."""
     n_bounds = walk_rest(text, p, stop, tables[-1], pair, bounds, U0, tables)
-    if n_bounds > U0 and bounds[n_bounds - U1] == np.uint32(stop):  # a byte behind may have been stepped over
+    # The walk may have passed one byte behind `stop`, and counted it as a word
+    if n_bounds > U0 and bounds[n_bounds - U1] == np.uint32(stop):
         n_bounds -= U1
     bounds[n_bounds] = stop
     return n_bounds
@@ -264,7 +265,7 @@ def _split(handle, step, n):
 
 @kernel(inline=True)
 def _matches(handle, step, n, n_bytes):
-    """The spans that the split step has of the pieces, after `_as_stages_take_them`."""
+    """The spans that a split step cuts the pieces into; call `_as_stages_take_them` first."""
     tables = (
         pointer_at(step, KLASS),
         pointer_at(step, CLASS_PAGE),
@@ -283,7 +284,7 @@ def _matches(handle, step, n, n_bytes):
 
 @kernel(inline=True)
 def _as_stages_take_them(handle, n):
-    """Writes down which pieces are added tokens, for stages that leave these alone; -> the bytes of all pieces."""
+    """Marks the pieces that are added tokens, which stages leave unchanged; returns the number of bytes of all pieces."""
     start, end = memory(handle, START, np.int64), memory(handle, END, np.int64)
     token, frozen = memory(handle, TOKEN, np.int64), memory(handle, MODE, np.uint8)
     n_bytes = np.int64(0)
@@ -301,7 +302,7 @@ def _pieces(handle, n):
 
 @kernel(inline=True)
 def _stays(handle, step, n):
-    """Do all pieces stay what they are, whatever stands beside their characters?"""
+    """Returns True if all characters of the pieces are inert, so that normalization changes nothing."""
     text, token = memory(handle, TEXT, np.uint8), memory(handle, TOKEN, np.int64)
     start, end = memory(handle, START, np.int64), memory(handle, END, np.int64)
     page, member = memory(step, PAGE, np.uint16), memory(step, MEMBER, np.uint16)
@@ -326,7 +327,7 @@ def _strip_pieces(handle, step, n):
 
 @kernel
 def _change(handle, step, n, n_given, aligned, n_changed):
-    """Normalizes all pieces but added tokens: the number of pieces, or TOO_MUCH, and the bytes of the text now."""
+    """Normalizes all pieces but added tokens; returns the number of pieces, or TOO_MUCH, and the bytes of the text."""
     n_bytes, kind = _as_stages_take_them(handle, n), number(step, KIND)
     data, pieces = pointer_at(handle, TEXT), _pieces(handle, n)
     if kind == MAP:
@@ -385,7 +386,7 @@ def _change(handle, step, n, n_given, aligned, n_changed):
 
 @kernel(inline=True)
 def _mark_matches(handle, n, starts, ends, rows):
-    """Writes matches down as `edits.splice` takes them (see `gputok.text.edit.replace`); False: there are none."""
+    """Writes matches as `edits.splice` takes them (see `gputok.text.edit.replace`); returns False if no piece has one."""
     text, (now, new) = memory(handle, TEXT, np.uint8), _lists(handle)
     (start, end, token), (cut_start, cut_end, place) = now, new
     cut_rows = memory(handle, ROWS, np.int64)
@@ -408,7 +409,7 @@ def _mark_matches(handle, n, starts, ends, rows):
 
 @kernel
 def _spell_spaces(handle, step, n, n_given, aligned, n_changed):
-    """Puts other bytes for some, and a text before some pieces: see rewrite.py."""
+    """Replaces some bytes, and puts a text in front of some pieces; see rewrite.py."""
     text, mode = memory(handle, TEXT, np.uint8), memory(handle, MODE, np.uint8)
     (start, end, token), _ = _lists(handle)
     when, spelt, n_spelt = number(step, WHEN), memory(step, SPELT, np.uint8), size(step, SPELT)
@@ -449,7 +450,7 @@ def _spell_spaces(handle, step, n, n_given, aligned, n_changed):
 
 @kernel(inline=True)
 def _put_text(handle, new, offsets, n):
-    """Puts the packed pieces in the place of the text: the number of its bytes."""
+    """Replaces the text by packed pieces, and returns its number of bytes."""
     start, end = memory(handle, START, np.int64), memory(handle, END, np.int64)
     copy(memory(handle, TEXT, np.uint8), 0, owned(new), 0, len(new))
     for i in range(n):
@@ -460,9 +461,9 @@ def _put_text(handle, new, offsets, n):
 
 @kernel(inline=True)
 def _begin_following(handle, n_given, n_changed):
-    """Notes the source of each byte before the text is changed for the first time.
+    """Writes down the origin of each byte of the original text, before the first change.
 
-    All bytes of the first character come from one place, and each other byte from its own place.
+    All bytes of the first character begin at the same byte; each other byte has its own origin.
     """
     if n_changed >= 0:
         return
@@ -479,7 +480,7 @@ def _begin_following(handle, n_given, n_changed):
 
 @kernel(inline=True)
 def _follow(handle, n_given, n_changed, source, n):
-    """Writes down where the n bytes of a new text came from; source: from where in the one that is there."""
+    """Writes down the origin of the n bytes of a new text; source: their positions in the present text, see normalize.py."""
     _begin_following(handle, n_given, n_changed)
     begins, ends = memory(handle, FROM, np.int32), memory(handle, UNTIL, np.int32)
     new_begins, new_ends = scratch(n, np.int32), scratch(n, np.int32)

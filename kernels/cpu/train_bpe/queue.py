@@ -257,8 +257,9 @@ def train_bpe_queued(
     token_offsets: np.ndarray,
     limits: BpeLimits,
     progress: Callable[[int, int], None] | None = None,
+    slice_length: int = _SLICE,
 ) -> BpeMerges:
-    """Learns merges like `reference.train_bpe`, in all cases."""
+    """Learns merges like `reference.train_bpe`, in all cases. slice_length: symbols between two calls of progress."""
     n_tokens = len(token_offsets) - 1
     ids = int(min(max(limits.vocab_size, n_tokens), n_tokens + len(symbols)))
     nothing = np.empty(0, np.int64)
@@ -288,7 +289,7 @@ def train_bpe_queued(
     index_names(state.text, state.text_end, n_tokens, state.names)
     done = False
     while not done:
-        done, state = _merge_queued(state, _SLICE)
+        done, state = _merge_queued(state, slice_length)
         if progress is not None:
             progress(int(state.at[_TOKENS]) - n_tokens, limits.vocab_size - n_tokens)
     columns = state.merges[: 3 * state.at[_MERGES]].reshape(-1, 3).T

@@ -18,6 +18,7 @@ neighbour of a token at p is `S[p - 1]`, and the right neighbour `S[p + length]`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import numpy as np
 from gputok.kernels import BpeLimits, BpeMerges
@@ -51,10 +52,18 @@ from gputok.kernels.cpu.train_bpe.state import (
     State,
 )
 
-_SLICE = 4_000_000  # occurrences between two calls of progress, 0.05 to 0.15 s
-_ROOM = 1 << 16  # room for more pairs
-_LARGE_POOL = 1 << 24  # entries; in a larger pool, memory counts more than moving lists
-_FEW_TOKENS = 1500  # the pairs of fewer tokens are counted in one table, of at most 36 MB
+
+class Sizes(NamedTuple):
+    """Sizes that decide about time and memory, and never about the result."""
+
+    slice: int = 4_000_000  # occurrences between two calls of progress, 0.05 to 0.15 s
+    room: int = 1 << 16  # room for more pairs
+    large_pool: int = 1 << 24  # entries; in a larger pool, memory counts more than moving lists
+    spare: int = 4  # a large pool has 1 / spare more room than its lists take
+    few_tokens: int = 1500  # the pairs of fewer tokens are counted in one table, of at most 36 MB
+
+
+SIZES = Sizes()
 
 
 def train_bpe(
@@ -65,14 +74,15 @@ def train_bpe(
     token_offsets: np.ndarray,
     limits: BpeLimits,
     progress: Callable[[int, int], None] | None = None,
+    sizes: Sizes = SIZES,
 ) -> BpeMerges:
-    """Learns the merges of the words symbols[offsets[i]:offsets[i + 1]]; see `reference.train_bpe`.
+    """`reference.train_bpe`, by the algorithm at the top of this file.
 
     Raises:
-        OverflowError: The words have 2**32 symbols or more.
+        OverflowError: if the words have 2**32 symbols or more.
     """
     parts = [(symbols, offsets, counts)]
-    return train_bpe_of_parts(lambda *, measured: parts, tokens, token_offsets, limits, progress)
+    return train_bpe_of_parts(lambda *, measured: parts, tokens, token_offsets, limits, progress, sizes)
 
 
 def train_bpe_of_parts(
@@ -81,6 +91,7 @@ def train_bpe_of_parts(
     token_offsets: np.ndarray,
     limits: BpeLimits,
     progress: Callable[[int, int], None] | None = None,
+    sizes: Sizes = SIZES,
 ) -> BpeMerges:
     """`train_bpe` for words that are spelled some at a time, so that memory holds their symbols only once.
 
@@ -91,16 +102,17 @@ def train_bpe_of_parts(
         token_offsets: as in `train_bpe`.
         limits: as in `train_bpe`.
         progress: as in `train_bpe`.
+        sizes: as in `train_bpe`.
     """
-    sizes, total, n_symbols = np.zeros(3, np.int64), 0, 0
+    n_of_weight, total, n_symbols = np.zeros(3, np.int64), 0, 0
     for _, offsets, counts in parts(measured=True):
-        measure(offsets, counts, sizes)
+        measure(offsets, counts, n_of_weight)
         total += int(counts @ np.maximum(np.diff(offsets) - 1, 0))
         n_symbols += int(offsets[-1])
     n_tokens = len(token_offsets) - 1
     ids = int(min(max(limits.vocab_size, n_tokens), n_tokens + n_symbols))
     dtype = np.uint16 if ids + 1 < 1 << 16 else np.uint32
-    n_places = 1 + int(sizes.sum())
+    n_places = 1 + int(n_of_weight.sum())
     if n_places >= 1 << 32:
         raise OverflowError(
             f"the distinct words have {n_places:,} symbols, and at most {1 << 32:,} can be trained on: leave out rare words"
@@ -108,15 +120,15 @@ def train_bpe_of_parts(
     floor = max(1, limits.min_frequency)
     # On real text, 3 to 10 times below the count of the last merge, so that the pairs are indexed only once
     threshold = max(floor, total // (128 * max(limits.vocab_size, 1)))
-    room = _most_pairs(total, threshold, n_places)
+    room = _most_pairs(total, threshold, n_places, sizes)
     state = State(
         **_arrays(
             at=(N_SCALARS, np.int64),
             limits=(2, np.int64),
             prefix=(len(limits.prefix), np.uint8),
             symbols=(n_places, dtype),
-            weight=(1 + int(sizes[0]), np.int64),
-            small=(int(sizes[1]), np.uint8),
+            weight=(1 + int(n_of_weight[0]), np.int64),
+            small=(int(n_of_weight[1]), np.uint8),
             length=(ids + 1, np.uint32),
             merges=(3 * ids, np.uint32),
             text=(len(tokens) + 16 * ids, np.uint8),
@@ -126,7 +138,7 @@ def train_bpe_of_parts(
             chain=(room, np.uint32),
             bucket=(BUCKETS, np.uint32),
             heap=(3 * room, np.int64),
-            slots=(4 * _ROOM, np.uint32),
+            slots=(4 * sizes.room, np.uint32),
             filter=((1 << FILTER_BITS) // 64, np.uint64),
             pool=(3 * n_places, np.uint32),
             records=(0, np.uint32),
@@ -141,25 +153,26 @@ def train_bpe_of_parts(
     state.text[: len(tokens)] = tokens
     state.text_end[: n_tokens + 1] = token_offsets
     state.symbols[0] = ids
-    ends = 1 + np.cumsum(sizes) - sizes
+    ends = 1 + np.cumsum(n_of_weight) - n_of_weight
     for symbols, offsets, counts in parts(measured=False):
         lay_out(symbols, offsets, counts, ids, state.symbols, state.weight, state.small, state.length, ends)
     symbols = offsets = counts = None  # of the last part
     state.at[TOKENS] = n_tokens
     index_names(state.text, state.text_end, n_tokens, state.names)
     reserved = state.pool
-    state = _with_pool(_indexed(state, threshold, total), reserved)
+    state = _with_pool(_indexed(state, threshold, total, sizes), reserved, sizes)
     outcome = PAUSED
     while outcome != DONE:
-        outcome = merge(state, _SLICE)
+        outcome = merge(state, sizes.slice)
         if progress is not None:
             progress(int(state.at[TOKENS]) - n_tokens, limits.vocab_size - n_tokens)
         if outcome == GROW:
-            state = _grown(state, reserved)
+            state = _grown(state, reserved, sizes)
         elif outcome == DRY and threshold > floor:
             threshold = max(floor, threshold // 8)
             reserved = reserved if len(reserved) >= len(state.pool) else state.pool
-            state = _with_pool(_indexed(state._replace(pool=reserved), threshold, total), reserved)
+            state = _indexed(state._replace(pool=reserved), threshold, total, sizes)
+            state = _with_pool(state, reserved, sizes)
         elif outcome == DRY:
             outcome = DONE
         elif outcome == RESPELLED:
@@ -193,27 +206,27 @@ def _arrays(**specs: tuple[int, type]) -> dict[str, np.ndarray]:
     }
 
 
-def _most_pairs(total: int, threshold: int, n_places: int) -> int:
+def _most_pairs(total: int, threshold: int, n_places: int, sizes: Sizes) -> int:
     """A bound for the number of pairs that reach the threshold, plus room; total: the weight of all pairs."""
-    return min(total // threshold, n_places) + _ROOM
+    return min(total // threshold, n_places) + sizes.room
 
 
-def _indexed(state: State, threshold: int, total: int) -> State:
+def _indexed(state: State, threshold: int, total: int, sizes: Sizes) -> State:
     """The state with all pairs stored that reach `threshold`; total: the weight of all pairs."""
     state.at[THRESHOLD] = threshold
-    room = _most_pairs(total, threshold, len(state.symbols))
+    room = _most_pairs(total, threshold, len(state.symbols), sizes)
     if room > len(state.chain):
         state = state._replace(
             pairs=np.empty(4 * room, np.int64),
             chain=np.empty(room, np.uint32),
             heap=np.empty(3 * room, np.int64),
         )
-    if state.at[MERGES] == 0 and state.at[TOKENS] < _FEW_TOKENS:
+    if state.at[MERGES] == 0 and state.at[TOKENS] < sizes.few_tokens:
         index_characters(state, np.zeros(2 * (int(state.at[TOKENS]) + 1) ** 2, np.int64))
     else:
         index_pairs(state, np.empty(len(state.symbols), np.uint32))
     state = state._replace(records=np.empty(3 * state.at[NEED], np.uint32))
-    return _with_slots(state, 2 * int(state.at[PAIRS]) + _ROOM)
+    return _with_slots(state, 2 * int(state.at[PAIRS]) + sizes.room)
 
 
 def _with_slots(state: State, n: int) -> State:
@@ -224,21 +237,22 @@ def _with_slots(state: State, n: int) -> State:
     return state._replace(slots=slots)
 
 
-def _with_pool(state: State, reserved: np.ndarray) -> State:
-    """The state with as much of the reserved pool as its lists take now, and a quarter more.
+def _with_pool(state: State, reserved: np.ndarray, sizes: Sizes) -> State:
+    """The state with as much of the reserved pool as its lists take now, and some room.
 
     Memory that nobody touches costs nothing: lists that end before the reserved memory does leave the rest to others. A
     small corpus gets all of it.
     """
-    n = _pool_size(int(state.at[POOL]) + 3 * int(state.at[NEED]))
-    return state._replace(pool=reserved if len(reserved) < _LARGE_POOL or n > len(reserved) else reserved[:n])
+    n = _pool_size(int(state.at[POOL]) + 3 * int(state.at[NEED]), sizes)
+    takes_all = len(reserved) < sizes.large_pool or n > len(reserved)
+    return state._replace(pool=reserved if takes_all else reserved[:n])
 
 
-def _pool_size(used: int) -> int:
-    return used + used // 4
+def _pool_size(used: int, sizes: Sizes) -> int:
+    return used + used // sizes.spare
 
 
-def _grown(state: State, reserved: np.ndarray) -> State:
+def _grown(state: State, reserved: np.ndarray, sizes: Sizes) -> State:
     """The state with room for the next merge: each array that is too short at least doubles.
 
     Only the pool grows less: first it gives up the lists that are not needed any longer.
@@ -256,7 +270,7 @@ def _grown(state: State, reserved: np.ndarray) -> State:
         state = _with_slots(state, 2 * int(state.at[STORED] + born))
     if state.at[POOL] + 3 * number > len(state.pool):
         compact(state)
-        n = _pool_size(int(state.at[POOL]) + 3 * number)
+        n = _pool_size(int(state.at[POOL]) + 3 * number, sizes)
         if n <= len(reserved):
             state = state._replace(pool=reserved[: max(n, len(state.pool))])
         elif n > len(state.pool):

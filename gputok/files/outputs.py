@@ -1,0 +1,136 @@
+"""Writes files by path or URL, atomically: readers see the old file or the complete new one.
+
+An object store shows an object when all of it has arrived, so an output is made in a local file, and uploaded at the end. Other
+file systems show a file while it grows: there, the file is uploaded under another name, and then renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import stat
+import tempfile
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from gputok.files.atomic import replacing
+from gputok.files.file_systems import (
+    OBJECT_STORES,
+    UPLOAD_BYTES,
+    StorageOptions,
+    check_bucket,
+    fsspec_of,
+    local_path,
+    open_filesystem,
+    scheme_of,
+)
+from gputok.files.remote_errors import explained
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def writing(path: str | os.PathLike[str], storage_options: StorageOptions = None) -> Iterator[pathlib.Path]:
+    """Yields a new local path; when the block ends without an exception, that file gets the name `path`, a path or URL.
+
+    Raises an error before the block runs if the folder or bucket does not exist.
+
+    >>> from gputok.files.locations import read_bytes
+    >>> with writing("memory://bucket/tokens.txt") as temporary:
+    ...     _ = temporary.write_text("whole")
+    >>> read_bytes("memory://bucket/tokens.txt")
+    b'whole'
+    """
+    name = os.fspath(path)
+    local = local_path(name)
+    if local is not None:
+        with replacing(local) as temporary:
+            yield temporary
+        return
+    target = Target(name, storage_options)
+    with tempfile.TemporaryDirectory(prefix="gputok-") as folder:
+        temporary = pathlib.Path(folder, target.name)
+        yield temporary
+        target.upload(temporary)
+
+
+class Target:
+    """A URL to write to; the constructor raises an error if that is impossible, before the caller does any work."""
+
+    def __init__(self, url: str, storage_options: StorageOptions = None) -> None:
+        self.url, self._storage_options = url, storage_options
+        self._scheme = scheme_of(url)
+        self._filesystem, self._path = open_filesystem(url, storage_options)
+        self.name = self._path.rsplit("/", 1)[-1]
+        if not self.name or url.endswith("/"):
+            raise IsADirectoryError(f"{url}: is a folder; name a file to write")
+        check_bucket(url, self._filesystem, self._path)
+
+    def beside(self, name: str) -> Target:
+        """Returns the target of another name in the same folder."""
+        return Target(self.url[: -len(self.name)] + name, self._storage_options)
+
+    def upload(self, local: pathlib.Path) -> None:
+        """Uploads a local file: readers see all of it or, if the upload fails, nothing.
+
+        Arrow cannot cancel an upload (closing it would show a part of the file), so Ctrl-C takes effect after the upload.
+        """
+        path = self._path
+        if self._scheme not in OBJECT_STORES:
+            path = f"{path[: -len(self.name)]}.{self.name}.{uuid.uuid4().hex[:8]}.part"
+        inner = fsspec_of(self._filesystem)
+        with explained(self.url, "could not be written: "):
+            try:
+                self._copy(local, path, inner)
+                if path != self._path and inner is not None:
+                    inner.mv(path, self._path)
+                elif path != self._path:
+                    self._filesystem.move(path, self._path)
+            except BaseException:
+                if path != self._path:
+                    with contextlib.suppress(Exception):
+                        self._filesystem.delete_file(path)
+                raise
+
+    def _copy(self, local: pathlib.Path, path: str, inner: Any) -> None:
+        if inner is not None:
+            if "/" in path.strip("/"):
+                with contextlib.suppress(NotImplementedError):  # raised by file systems without folders
+                    inner.makedirs(inner._parent(path), exist_ok=True)
+            inner.put_file(str(local), path)
+            return
+        from pyarrow import fs
+
+        if self._scheme not in OBJECT_STORES:
+            self._filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)
+        fs.copy_files(
+            str(local.absolute()),
+            path,
+            source_filesystem=fs.LocalFileSystem(),
+            destination_filesystem=self._filesystem,
+            chunk_size=UPLOAD_BYTES,
+            use_threads=False,
+        )
+
+
+def work_folder(url: str) -> pathlib.Path:
+    """Returns a local folder in which an output is made before its upload: always the same folder for the same URL and user.
+
+    So an interrupted run finds its work again. The caller removes the folder.
+
+    Raises:
+        PermissionError: if another user of this machine has taken the name of the folder.
+    """
+    import hashlib  # imported late: it takes some milliseconds
+
+    user = getattr(os, "getuid", lambda: 0)()
+    folder = pathlib.Path(tempfile.gettempdir(), f"gputok-{user}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    state = folder.lstat()
+    if not stat.S_ISDIR(state.st_mode) or (hasattr(os, "getuid") and state.st_uid != user):
+        raise PermissionError(f"{folder}: belongs to another user; set TMPDIR to a folder of your own")
+    folder /= hashlib.sha256(url.encode()).hexdigest()[:24]
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
