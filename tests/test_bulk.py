@@ -258,6 +258,36 @@ def test_a_cache_grows_with_the_words(byte_level, dtype):
     assert sum(n_asked[-6:]) < sum(n_asked[:6]) / 10
 
 
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
+def test_four_words_of_one_line_stay_in_the_cache(byte_level, dtype):
+    """They lie in the line and in the line beside it; of a fifth word, one of the five is forgotten each time."""
+    rng = random.Random(16)
+    words = {f"{rng.randrange(1 << 40):x}" * rng.choice([1, 2]) for _ in range(400)}
+    tables = walk.prepare(compile_pattern(r"\s?\S+|\s"))
+    encoder = encode.Encoder(dtype, most_lines=8, n_lines=8, ring_bytes=1 << 20)
+    asked = []
+
+    def encode_words(data, start, end):
+        asked.extend(data[a:b].tobytes().decode() for a, b in zip(start, end, strict=True))
+        return byte_level.model.encode_words(data, start, end, byte_level=True)
+
+    def encoded(texts):
+        asked.clear()
+        ids, rows = encode.encode_text(*TextBatch.from_strings(texts), None, tables, encode_words, encoder)
+        assert (ids.tolist(), np.diff(rows).tolist()) == expected(byte_level, texts)
+        return len(asked)
+
+    few = sorted(words)[:6]
+    encoded(few)
+    assert encoded(few * 3) < 3  # eight lines have room for sixteen
+    for _ in range(5):
+        texts = rng.choices(sorted(words), k=300)
+        encoded(texts)
+        assert encoded(texts) > 0
+        encoded(few)
+        encoded(few)
+
+
 def test_the_user_bounds_the_cache(byte_level, monkeypatch):
     tokenizer = gputok.Tokenizer.from_str(byte_level.to_str())
     for given, n_lines in (("", 1 << 18), ("96", 1 << 20), ("95", 1 << 19), ("1", 1 << 13), ("0", 1 << 13)):

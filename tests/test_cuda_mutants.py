@@ -2,7 +2,8 @@
 
 A fault removes a barrier, or replaces an atomic operation (an addition, exchange, compare-and-swap, minimum, maximum, bit, or
 load of what other threads write) by an ordinary one. It must be found by ThreadSanitizer, which sees each fiber, by the error
-for a barrier that not all threads reach, or by a wrong result. Fences have faults of their own (test_cuda_emulator.py).
+for a barrier that not all threads reach, by a wrong result, or because the stages don't end (without a fault they take some
+seconds). Fences have faults of their own (test_cuda_emulator.py).
 """
 
 import pathlib
@@ -60,7 +61,8 @@ def mutants() -> list[Mutant]:
 
 
 PROGRAM = """
-import pathlib, pickle, sys
+import pathlib, pickle, resource, sys
+resource.setrlimit(resource.RLIMIT_CPU, (100, 100))  # of each process, in seconds
 from tests.emulation.sanitized import agree, sanitized
 given, expected = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes())
 agree(sanitized("thread", given, pathlib.Path(sys.argv[2]), sys.argv[3:]), expected)

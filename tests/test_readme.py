@@ -173,7 +173,7 @@ def test_every_line_runs_in_a_fresh_environment(folder, tmp_path):
     does(["python", "-c", blocks("python")[0]], folder)
     (demo, tests) = (line for line in lines if line.startswith("python3 -m venv"))
     assert "learnt" in does(["bash", "-c", demo], clone)
-    assert tests.endswith("python -m pytest")  # this run
+    assert tests.endswith("python -m pytest -n auto")  # this run
 
     installs = [line for line in lines if line.startswith("pip install ")][1:]
     installs += [

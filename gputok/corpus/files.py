@@ -188,7 +188,7 @@ def _range(
     if is_raw and options.memory is not None:
         yield RawLines(data, functools.partial(_checked_lines, file, data, position, options))
         return
-    batch, _, is_valid = _cut(data, separator, is_last=True)
+    batch, _, is_valid = _cut(data, separator, is_last=True, in_place=data.flags.writeable)
     if column is None:
         yield _text_batch(file, batch, position, options, is_valid)
     else:
@@ -343,9 +343,12 @@ def _shrunk(file: File, before: int, now: int) -> ValueError:
     )
 
 
-def _cut(data: Array, separator: bytes | None, is_last: bool) -> tuple[TextBatch, int, bool]:
+def _cut(
+    data: Array, separator: bytes | None, is_last: bool, in_place: bool = False
+) -> tuple[TextBatch, int, bool]:
     """Cuts documents from the start of `data`; is_last: the last document may end without a separator.
 
+    in_place: nobody else needs `data`, so that documents move in it where separators are left out.
     Returns the documents, how many bytes they have, and whether these are known to be UTF-8.
     """
     if separator is None:
@@ -356,13 +359,15 @@ def _cut(data: Array, separator: bytes | None, is_last: bool) -> tuple[TextBatch
         if is_last and n_used < len(data):
             offsets, n_used = np.append(offsets, len(data)), len(data)
         return TextBatch(data[:n_used], offsets), n_used, is_valid
-    from gputok.kernels.cpu.rewrite import gather
+    from gputok.kernels.cpu.rewrite import close_gaps, gather
     from gputok.kernels.cpu.text import find_bytes
+
+    pack = close_gaps if in_place else gather
 
     at = find_bytes(data, np.frombuffer(separator, np.uint8))
     start, end = np.concatenate([[0], at + len(separator)]), np.append(at, len(data))
     rest = 0 if is_last and start[-1] < len(data) else 1  # whether the last piece may go on in the next read
-    data, offsets = gather(data, start[: len(start) - rest], end[: len(end) - rest])
+    data, offsets = pack(data, start[: len(start) - rest], end[: len(end) - rest])
     return TextBatch(data, offsets), int(start[-1]) if rest else int(end[-1]), False
 
 

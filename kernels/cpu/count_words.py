@@ -71,16 +71,20 @@ def _count_words(data, offsets, document, start, stop, position, walk, table):
     """Returns `stop`, or the place where the table had too little room."""
     data, offsets = view(data, np.uint8), view(offsets, np.int64)
     n_block = BLOCK_BYTES + MARGIN
-    text, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint32)
+    text, codes, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint8), scratch(n_block, np.uint32)
     keys = scratch(3 * N_KEYS, np.uint64)
     where = views(table)
     while start < stop:
         copied, n, document = fill_block(data, offsets, document, start, stop, walk, text, n_block)
         if copied == 0:
             n_block *= 2
-            text, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint32)
+            text, codes, bounds = (
+                scratch(n_block, np.uint8),
+                scratch(n_block, np.uint8),
+                scratch(n_block, np.uint32),
+            )
             continue
-        n_words = walk_block(text, np.uint64(n), walk, bounds)
+        n_words = walk_block(text, np.uint64(n), walk, bounds, codes)
         if not has_room(table, np.int64(n_words), n):
             return start
         done = U0

@@ -99,7 +99,9 @@ def _find_bytes(data, n_bytes, pattern, size):
     at = 0
     while at <= last:
         if at + 63 <= last:  # 64 places at a time: the first and the last byte must match
-            hits, width = equal_bytes(text, at, first) & equal_bytes(text, at + size - 1, final), 64
+            hits, width = equal_bytes(text, at, first), 64
+            if hits:
+                hits &= equal_bytes(text, at + size - 1, final)
         else:
             hits, width = U1, 1
         while hits:

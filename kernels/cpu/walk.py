@@ -3,8 +3,12 @@
 A block of text is documents with the byte 0xFF after each. That byte never occurs in UTF-8; it stands for the end of text,
 and is a word of its own. The tables resolve in advance what happens between two words: if the walk dies on a character
 before which it accepts, the entry of the table says "boundary" and already contains the state behind that character. So no
-byte is read twice. A second table takes two ASCII bytes at once; if it can't (`RARE`: other bytes, or a match that ended
-earlier than the walk), single steps go on until the text is ASCII again.
+byte is read twice. A second table takes two bytes at once; if it can't (`RARE`: a match that ended earlier than the walk), a
+single step follows.
+
+A character of several bytes becomes codes first: CLASS_CODE + its class for the first byte, while the others are steps that
+change nothing. No state is needed to write these codes, so that characters don't wait for each other. Short texts are walked
+without codes, by single steps until they are ASCII again.
 
 Helpers take views: an array as argument is reference-counted, up and down, by atomic instructions.
 
@@ -19,18 +23,28 @@ import numpy as np
 from gputok.kernels import DEAD, Automaton
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import pointer
-from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U7, U8
-from gputok.kernels.cpu.primitives.memory import copy, tail, view
+from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U7, U8, U64
+from gputok.kernels.cpu.primitives.memory import (
+    bytes_at_least,
+    copy,
+    equal_bytes,
+    tail,
+    trailing_zeros,
+    view,
+)
 from gputok.kernels.cpu.primitives.utf8 import character_before, decode_wide
 from gputok.kernels.signatures import U8s, U16s, U32s, i64
 
 END_OF_TEXT = 0xFF  # the byte after each document of a block
 BLOCK_BYTES = 1 << 15  # of text that is walked at a time: it and its words stay in the nearest caches
-MARGIN = 32  # bytes behind a block that loads of 16 bytes may read
+MARGIN = (
+    80  # bytes behind a block that loads of 64 bytes from any of its places, and stores of as many, may reach
+)
+CLASS_CODE = 0xC0  # behind the bytes that continue characters; with a class, less than END_OF_TEXT
 
 # An entry of `pair`: next state | boundary before the first byte << 8 | before the second << 9, or RARE.
 RARE = 1 << 15
-PAIR_SECOND, PAIR_ENTRIES = 1024, 2048  # bytes into `pair`
+PAIR_SECOND, PAIR_CODES, PAIR_ENTRIES = 1024, 2048, 4096  # bytes into `pair`
 MAX_PAIR_STATES = 256
 MAX_PAIR_BYTES = 1 << 17
 # An entry of `step`: next state | boundary before this character << 16, or where the match ended earlier:
@@ -44,8 +58,9 @@ class Walk(NamedTuple):
     klass: U8s  # uint8[256], class of an ASCII byte; of 0xFF: that of end of text
     page: U16s  # uint16[0x110000 >> 7]
     member: U8s  # uint8[pages * 128]
-    pair: U8s  # uint8[]: first uint32[256], second uint32[256], entries uint16[rows, states + 1];
-    # the entries of bytes a, b begin first[a] + second[b] bytes into `pair`
+    # uint8[]: first uint32[256], second uint32[256], the same for codes, entries uint16[rows, states + 1];
+    # the entries of bytes a, b begin first[a] + second[b] bytes into `pair`, those of codes as many bytes into its tail
+    pair: U8s
     step: U32s  # uint32[(states + 1) * width], step[state * width + class]
     delta: U16s  # uint16[states * width]
     accept: U8s  # uint8[states * width]
@@ -90,39 +105,46 @@ def prepare(automaton: Automaton) -> Walk:
 
 
 def _fuse_pairs(step: np.ndarray, accepts: np.ndarray, klass: np.ndarray) -> np.ndarray:
-    """`pair` of a Walk: the entry of two ASCII bytes is two steps, and perhaps one taken back."""
-    n_states = len(step)  # the fresh state included
-    ascii_bytes = [*range(128), END_OF_TEXT]
-    used, column = np.unique(klass[ascii_bytes], return_inverse=True)
-    k = len(used) + 1  # the last row and column: all other bytes
-    if n_states > MAX_PAIR_STATES or k * k * n_states * 2 > MAX_PAIR_BYTES:  # single steps everywhere
-        return _joined(np.zeros(256), np.zeros(256), np.full(n_states, RARE))
+    """`pair` of a Walk: the entry of two bytes is two steps, and perhaps one taken back."""
+    n_states, width = step.shape  # the fresh state included
+    k = (
+        width + 2
+    )  # behind the classes: the column of bytes that continue a character, and that of all other bytes
+    index = np.full(256, k - 1)
+    index[:128], index[END_OF_TEXT] = klass[:128], klass[END_OF_TEXT]
+    of_code = index.copy()
+    of_code[128:CLASS_CODE], of_code[CLASS_CODE : CLASS_CODE + width] = k - 2, np.arange(width)
+    of_code[END_OF_TEXT] = klass[END_OF_TEXT]
+    if (
+        n_states > MAX_PAIR_STATES
+        or k * k * n_states * 2 > MAX_PAIR_BYTES
+        or CLASS_CODE + width > END_OF_TEXT
+    ):
+        nothing = np.zeros(256, np.int64)  # single steps everywhere
+        return _joined(nothing, nothing, np.full(n_states, RARE), n_states)
 
-    one = step[:, used]  # [state, a]
-    two = step[one & 0xFFFF][:, :, used]  # [state, a, b]; where `one` falls back, it is not looked at
+    one = np.column_stack([step, np.arange(n_states, dtype=step.dtype)])  # [state, a]
+    two = one[one & 0xFFFF]  # [state, a, b]; where `one` falls back, it is not looked at
     entry = (two & 0xFFFF) | (one >> 16 & 1)[:, :, None] << 8 | (two >> 16 & 1) << 9
     known = (one < BACK_ONE)[:, :, None] & (two < BACK_ONE)
     # Dead on b, but accepted before a: the boundary is there, and a begins the next word.
-    again = step[step[-1, used] & 0xFFFF][:, used]  # [a, b]
-    retaken = ~known & (one >> 16 == 0)[:, :, None] & np.pad(accepts, ((0, 1), (0, 0)))[:, used, None]
-    retaken &= again < BACK_ONE
+    again = one[one[-1] & 0xFFFF]  # [a, b]
+    accepted = np.pad(accepts, ((0, 1), (0, 1)))
+    retaken = ~known & (one >> 16 == 0)[:, :, None] & accepted[:, :, None] & (again < BACK_ONE)
     entry = np.where(retaken, (again & 0xFFFF) | 1 << 8 | (again >> 16 & 1) << 9, entry)
 
     entries = np.full((k, k, n_states), RARE)
     entries[:-1, :-1] = np.where(known | retaken, entry, RARE).transpose(1, 2, 0)
-    index = np.full(256, k - 1)
-    index[ascii_bytes] = column
-    return _joined(index * k * n_states, index * n_states, entries)
+    return _joined(index, of_code, entries, n_states)
 
 
-def _joined(first: np.ndarray, second: np.ndarray, entries: np.ndarray) -> np.ndarray:
+def _joined(index: np.ndarray, of_code: np.ndarray, entries: np.ndarray, n_states: int) -> np.ndarray:
     """One array, since the hot loop has no register to spare; rows in elements become places in bytes."""
-    tables = (
-        (2 * first + PAIR_ENTRIES).astype(np.uint32),
-        (2 * second).astype(np.uint32),
-        entries.astype(np.uint16),
-    )
-    return np.concatenate([table.ravel().view(np.uint8) for table in tables])
+    row, k = 2 * n_states, len(entries) if entries.ndim == 3 else 0
+    tables = []
+    for columns, behind in ((index, PAIR_ENTRIES), (of_code, PAIR_ENTRIES - PAIR_CODES)):
+        tables += [(columns * k * row + behind).astype(np.uint32), (columns * row).astype(np.uint32)]
+    return np.concatenate([table.ravel().view(np.uint8) for table in (*tables, entries.astype(np.uint16))])
 
 
 @kernel(inline=True)
@@ -196,6 +218,59 @@ def _note(entry, p, bounds, n_bounds):
 
 
 @kernel(inline=True)
+def put_codes(text, n, walk, codes):
+    """Writes the codes of text[:n + 1], a block; whether a character has several bytes. Both have MARGIN bytes more.
+
+    Without such a character, nothing is written.
+    """
+    page, member = view(walk.page), view(walk.member)
+    p, end = U0, n + U1
+    while p < end and not _several(text, p, end):
+        p += U64
+    if p >= end:
+        return False
+    copy(codes, U0, text, U0, p)
+    while p < end:
+        copy(codes, p, text, p, U64)
+        leads = _several(text, p, end)
+        while leads:
+            at = p + trailing_zeros(leads)
+            leads &= leads - U1
+            code, _ = decode_wide(text, at)
+            row = np.uint64(page[code >> U7]) << U7
+            codes[at] = np.uint8(CLASS_CODE) + member[row | code & np.uint64(0x7F)]
+        p += U64
+    return True
+
+
+@kernel(inline=True)
+def _several(text, p, end):
+    """A bit for each of 64 bytes that begins a character of several bytes and lies before `end`."""
+    leads = bytes_at_least(text, p, np.uint8(0xC0)) & ~equal_bytes(text, p, np.uint8(END_OF_TEXT))
+    return leads if end - p >= U64 else leads & ((U1 << (end - p)) - U1)
+
+
+@kernel(inline=True)
+def _step_behind(text, p, n, state, bounds, n_bounds, tables):
+    """Takes a single step where a pair can't: (p, state, words so far)."""
+    klass, page, member, _, _, step, width, fresh = tables
+    while p < n and text[p] & np.uint8(0xC0) == np.uint8(0x80):  # the pair began within a character
+        p += U1
+    if p < n:
+        c, size = classify(text, p, klass, page, member)
+        entry = np.uint64(step[state * width + c])
+        if entry < np.uint64(BACK_ONE):
+            bounds[n_bounds] = p
+            return p + size, entry & np.uint64(0xFFFF), n_bounds + (entry >> np.uint64(16))
+        if entry < np.uint64(BACK):
+            p = character_before(text, p)
+        else:
+            p = match_end(text, np.uint64(bounds[n_bounds - U1]), tables)
+        state = fresh
+    return p, state, n_bounds
+
+
+@kernel(inline=True)
 def _single_steps(text, p, n, state, bounds, n_bounds, tables):
     """Walks a character at a time until the text is ASCII again: (p, state, words so far)."""
     klass, page, member, _, _, step, width, fresh = tables
@@ -236,17 +311,19 @@ def walk_rest(text, p, stop, state, pair, bounds, n_bounds, tables):
 
 
 @kernel(inline=True)
-def walk_block(text, n, walk, bounds):
+def walk_block(text, n, walk, bounds, codes):
     """Writes where each word of a block begins, in order, then n, and returns the number of words.
 
-    text: uint8[n + 1], n at most 2^32, documents with END_OF_TEXT after each, and one more such byte behind.
-    bounds: uint32[n + 4]. Word i is text[bounds[i]:bounds[i + 1]]; each END_OF_TEXT is one.
+    text: uint8[n + 1 + MARGIN], n at most 2^32, documents with END_OF_TEXT after each, and one more such byte behind.
+    bounds: uint32[n + 4]. Word i is text[bounds[i]:bounds[i + 1]]; each END_OF_TEXT is one. codes: memory like `text`.
 
     The halves of the block are walked side by side: each step waits for the state of the step before, and two waiting walks
     take hardly longer than one.
     """
-    pair, width = view(walk.pair), np.uint64(len(walk.step) - len(walk.delta))
+    pair, width = tail(view(walk.pair), PAIR_CODES), np.uint64(len(walk.step) - len(walk.delta))
     fresh = np.uint64(len(walk.delta)) // width
+    if not put_codes(text, n, walk, codes):
+        codes = text
     characters = view(walk.klass), view(walk.page), view(walk.member)
     tables = (*characters, view(walk.delta), view(walk.accept), view(walk.step), width, fresh)
     half = np.uint64(last_strong_cut(text, 0, np.int64(n >> U1), walk))
@@ -254,22 +331,28 @@ def walk_block(text, n, walk, bounds):
     later = tail(bounds, half + U2)  # the bounds of the second half, until they are moved
     q, later_state, n_later = half, fresh, U0
     while p < half and q < n:
-        entry, later_entry = _entry(text, p, state, pair), _entry(text, q, later_state, pair)
+        entry, later_entry = _entry(codes, p, state, pair), _entry(codes, q, later_state, pair)
         if (entry | later_entry) < np.uint64(RARE):
             state, n_bounds = _note(entry, p, bounds, n_bounds)
             later_state, n_later = _note(later_entry, q, later, n_later)
             p += U2
             q += U2
         elif entry >= np.uint64(RARE):
-            p, state, n_bounds = _single_steps(text, p, half, state, bounds, n_bounds, tables)
+            p, state, n_bounds = _step_behind(text, p, half, state, bounds, n_bounds, tables)
         else:
-            q, later_state, n_later = _single_steps(text, q, n, later_state, later, n_later, tables)
+            q, later_state, n_later = _step_behind(text, q, n, later_state, later, n_later, tables)
     # One of them is done: what is left of the other goes on alone, under the names of the first
     of_first = p < half
     stop, bound = (half, bounds) if of_first else (n, later)
     if not of_first:
         p, state, n_bounds, n_later = q, later_state, n_later, n_bounds
-    n_bounds = walk_rest(text, p, stop, state, pair, bound, n_bounds, tables)
+    while p < stop:
+        entry = _entry(codes, p, state, pair)
+        if entry < np.uint64(RARE):
+            state, n_bounds = _note(entry, p, bound, n_bounds)
+            p += U2
+        else:
+            p, state, n_bounds = _step_behind(text, p, stop, state, bound, n_bounds, tables)
     if not of_first:
         n_bounds, n_later = n_later, n_bounds
     # a byte behind either may have been stepped over as well

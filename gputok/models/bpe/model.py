@@ -322,7 +322,7 @@ class BPE(Model):
         if tables is None:
             return super().encode_words(data, start, end, byte_level=byte_level)
         check_lengths(start, end, "word")
-        if not byte_level or self._byte_words is None:
+        if not byte_level or len(start) < _FEW or self._byte_words is None:
             return self._merged_words(data, start, end, tables)
         from gputok.kernels.cpu.encode_words.byte_words import MOST_BYTES, encode_byte_words
 
@@ -426,6 +426,7 @@ class BPE(Model):
         return tables.for_bytes(self, self._common_tables)
 
 
+_FEW = 128  # words, which one kernel encodes sooner than two kernels, one for short and one for long words
 _probability = number(0, 1)
 
 

@@ -1,14 +1,21 @@
 """A cache of words and the ids that a model gave them, in memory of a fixed size.
 
 A cache line holds two words. A new word takes the second place; a word that is found there changes places with the first.
-So words that occur only once replace each other, and not words that occur again. The bytes of long words, and long rows of
-ids, are stored in a ring buffer, and stay valid until they are overwritten.
+So words that occur only once replace each other, and not words that occur again. Of three words of one line, the third
+lies in the line beside it, as long as that has room. The bytes of long words, and rows of ids that don't fit a slot, are
+stored in a ring buffer, and stay valid until they are overwritten.
 
-    slot:   low, high, position << 8 | length code, value    (the key of a word is that of word_table.py)
-    value:  READY | n << 60 | ids           n up to 3 ids side by side, of 16 bits each or of 20
-            READY | RUN << 60 | position    place in the ring of their number and the ids, uint32 each
-            READY | END << 60               the end of a piece of text
-            number + 1                      a new word of this round, which the model has not seen yet
+    slot:         low, high, value, more
+    low, high:    the bytes of a word of at most 15, zeros behind, and their number in the top byte;
+                  of a longer word its hash, and LONG << 56 | its length
+    value, more:  n | id << 8 | id << 32, id | id << 32     n ids, 1 to 4, of a word of at most 15 bytes
+                  n, ids of 16 bits                         the same if ids have two bytes
+                  position << 8 | RUN                       place in the ring of a number and as many ids, uint32 each
+                  END                                       the end of a piece of text
+                  number << 8 | NEW                         a word of this round that the model has not seen yet
+    more:         of a long word always the place of its bytes in the ring
+
+So two comparisons of 64 bits find a short word, and its ids are stored by one or two instructions, however many they are.
 """
 
 from __future__ import annotations
@@ -17,10 +24,19 @@ from typing import NamedTuple
 
 import numpy as np
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.primitives.constants import ALL, U0, U1, U2, U3, U4, U8, U16, U20
+from gputok.kernels.cpu.primitives.constants import ALL, GOLDEN, U0, U1, U2, U3, U4, U8, U16, U32, U64
 from gputok.kernels.cpu.primitives.hashing import same_long
-from gputok.kernels.cpu.primitives.memory import View, copy, leading_zeros, store_u32, tail, view
-from gputok.kernels.cpu.word_table import LONG, mix
+from gputok.kernels.cpu.primitives.memory import (
+    View,
+    copy,
+    leading_zeros,
+    load_u64,
+    prefetch,
+    store_u32,
+    tail,
+    view,
+)
+from gputok.kernels.cpu.word_table import hash_long
 from gputok.kernels.signatures import U8s, U64s, U64x2, i64, u32, u64
 
 FIRST_LINES = 1 << 13  # 512 KB, and half as much of ring; a text of many words makes it larger
@@ -28,13 +44,20 @@ MOST_LINES = 1 << 20  # 64 MB
 RING_BYTES_A_LINE = 32
 BYTES_A_LINE = 64 + RING_BYTES_A_LINE
 MAX_KEPT_BYTES = 1 << 10  # of a word
-RUN, END = 4, 5
-READY, RUN_VALUE, END_VALUE = (np.uint64(8 << 60), np.uint64(8 + RUN << 60), np.uint64(8 + END << 60))
-COUNT = np.uint64(60)
 
+MOST_INLINE = 4  # ids in a slot
+N_INLINE, KIND = (
+    np.uint64(7),
+    np.uint64(255),
+)  # parts of a value: the number of these ids, or 0; else what it is
+RUN, END, NEW = np.uint64(8), np.uint64(16), np.uint64(24)
+SHORT = np.uint64(15)  # bytes of a word that is its own key
+LONG = np.uint64(16)  # in the top byte, instead of the length
+VALUE, MORE = U2, U3  # places in a slot
 NOWHERE = ALL  # neither a slot nor a place in the ring
-_LONG, _CODE = np.uint64(LONG), np.uint64(0xFF)
-_POSITION = np.uint64((1 << 60) - 1)
+_TOP = np.uint64(56)
+_ID = np.uint64((1 << 24) - 1)  # of the first id of a slot
+_HIGH = np.uint64(0xD6E8FEB86659FD93)
 
 
 class WordCache(NamedTuple):
@@ -96,9 +119,47 @@ def views(cache):
 
 
 @kernel(inline=True)
-def line_of(cache, h):
-    """The line that can hold a word with this hash."""
-    return h >> cache.shift << U3
+def line_of(cache, low, high):
+    """The line that can hold a word with this key."""
+    return ((low * GOLDEN) ^ (high * _HIGH)) >> cache.shift << U3
+
+
+@kernel(inline=True)
+def put_masks(masks):
+    """Writes for each length up to SHORT which bits of the two halves of a key belong to a word; masks: uint64[32]."""
+    masks[U0], masks[U1] = U0, U0
+    for length in range(U1, SHORT + U1):
+        masks[U2 * length] = ALL >> (U64 - U8 * min(length, U8))
+        masks[U2 * length + U1] = ALL >> (U64 - U8 * (length - U8)) if length > U8 else U0
+
+
+@kernel(inline=True)
+def find_keys(cache, text, bounds, n, masks, keys):
+    """keys[4 * i:] = line, low and high of the word text[bounds[i]:bounds[i + 1]] for i < n; prefetches the lines.
+
+    bounds: uint32[n + 1]; 16 bytes may be read from where any word begins. masks: of `put_masks`.
+    """
+    begin = np.uint64(bounds[U0])
+    for i in range(n):
+        end = np.uint64(bounds[i + U1])
+        length = end - begin
+        if length <= SHORT:
+            low = load_u64(text, begin) & masks[U2 * length]
+            high = load_u64(text, begin + U8) & masks[U2 * length + U1] | length << _TOP
+        else:
+            low, high = hash_long(tail(text, begin), length), LONG << _TOP | length
+        line = line_of(cache, low, high)
+        prefetch(cache.slots, line)
+        keys[U4 * i] = line
+        keys[U4 * i + U1] = low
+        keys[U4 * i + U2] = high
+        begin = end
+
+
+@kernel(inline=True)
+def is_long(high):
+    """Whether a key is that of a word of more than SHORT bytes."""
+    return high >= LONG << _TOP
 
 
 @kernel(inline=True)
@@ -122,7 +183,7 @@ def reserve(cache, n):
 def _move(cache, larger):
     """Copies the ring and all slots, except slots with a part that the ring has lost.
 
-    The two words of a line go to one or two lines of the larger cache, which get no other words.
+    A line of the larger cache gets words of two lines that lie side by side; of more than two, one is lost.
     """
     old, new = views(cache), views(larger)
     size, position = old.mask + U1, old.head[0]
@@ -133,124 +194,162 @@ def _move(cache, larger):
         at += n
     for i in range(len(cache.slots)):
         slot = np.uint64(i) << U2
-        low, high, entry, value = (
-            old.slots[slot],
-            old.slots[slot + U1],
-            old.slots[slot + U2],
-            old.slots[slot + U3],
-        )
-        code = entry & _CODE
-        if entry == U0 or value < READY or (code == _LONG and not is_there(old, entry >> U8)):
+        low, high, value = old.slots[slot], old.slots[slot + U1], old.slots[slot + VALUE]
+        more, kind = old.slots[slot + MORE], value & KIND
+        if high == U0 or kind == NEW or (is_long(high) and not is_there(old, more)):
             continue
-        if value >= RUN_VALUE and value < END_VALUE and not is_there(old, value & _POSITION):
+        if kind == RUN and not is_there(old, value >> U8):
             continue
-        line = line_of(new, low if code == _LONG else mix(low, high, code))
-        if new.slots[line + U2] != U0:
+        line = line_of(new, low, high)
+        if new.slots[line + U1] != U0:
             line += U4
         new.slots[line] = low
         new.slots[line + U1] = high
-        new.slots[line + U2] = entry
-        new.slots[line + U3] = value
+        new.slots[line + VALUE] = value
+        new.slots[line + MORE] = more
 
 
 @kernel(inline=True)
-def holds(cache, slot, low, high, code, text, begin, length):
-    """Whether a slot (a view) holds this word."""
-    entry = slot[U2]
-    if slot[U0] != low or slot[U1] != high or entry & _CODE != code:
-        return False
-    position = entry >> U8
-    return code < _LONG or (
-        is_there(cache, position) and same_long(cache.ring, position & cache.mask, text, begin, length)
-    )
+def _find_in(cache, line, low, high, text, begin):
+    """The slot of a line that holds the word that begins at text[begin], or NOWHERE."""
+    for slot in range(line, line + U8, U4):
+        if cache.slots[slot] == low and cache.slots[slot + U1] == high:
+            position = cache.slots[slot + MORE]
+            if not is_long(high) or (
+                is_there(cache, position)
+                and same_long(cache.ring, position & cache.mask, text, begin, high & (ALL >> U8))
+            ):
+                return slot
+    return NOWHERE
 
 
 @kernel(inline=True)
-def find(cache, line, low, high, text, begin, length):
-    """The slot of the word text[begin:begin + length], which becomes the first of its line; or NOWHERE."""
-    slots = tail(cache.slots, line)
-    code = min(length, _LONG)
-    if holds(cache, slots, low, high, code, text, begin, length):
-        return line
-    if not holds(cache, tail(slots, U4), low, high, code, text, begin, length):
-        return NOWHERE
-    for i in range(4):
-        first, second = slots[i], slots[i + 4]
-        slots[i] = second
-        slots[i + 4] = first
-    return line
+def find(cache, line, low, high, text, begin):
+    """The slot of the word that begins at text[begin], which is moved to its own line; or NOWHERE."""
+    slot = _find_in(cache, line, low, high, text, begin)
+    if slot == NOWHERE and cache.slots[line + U4 + U1] != U0:
+        slot = _find_in(cache, line ^ U8, low, high, text, begin)
+        if slot != NOWHERE:
+            _exchange(cache, slot, line + U4)
+            slot = line + U4
+    return slot
+
+
+@kernel(inline=True)
+def exchange(cache, line):
+    """Lets the two words of a line change places."""
+    _exchange(cache, line, line + U4)
+
+
+@kernel(inline=True)
+def _exchange(cache, slot, other):
+    first, second = tail(cache.slots, slot), tail(cache.slots, other)
+    for i in range(U0, U4):
+        a, b = first[i], second[i]
+        first[i] = b
+        second[i] = a
 
 
 @kernel(inline=True)
 def enter(cache, line, low, high, text, begin, length, value):
-    """Gives a slot of a line to a new word, unless the word is too long."""
+    """Gives a new word a slot, unless the word is too long; returns the line of that slot.
+
+    A word for which its own line has no free slot goes to the line beside it, if that line has one.
+    """
     if length > np.uint64(MAX_KEPT_BYTES):
-        return
+        return line
     slots = cache.slots
-    slot = line if slots[line + U2] == U0 else line + U4
-    cache.head[PUSHED_OUT] += np.uint64(slots[slot + U2] != U0)
-    entry = length
-    if length >= _LONG:
-        position = reserve(cache, length)
-        copy(cache.ring, position & cache.mask, text, begin, length)
-        entry = position << U8 | _LONG
+    slot = line
+    if slots[slot + U1] != U0:
+        slot = line + U4
+    if slots[slot + U1] != U0 and slots[(line ^ U8) + U4 + U1] == U0:
+        slot = line ^ U8
+        if slots[slot + U1] != U0:
+            slot += U4
+    cache.head[PUSHED_OUT] += np.uint64(slots[slot + U1] != U0)
+    more = U0
+    if is_long(high):
+        more = reserve(cache, length)
+        copy(cache.ring, more & cache.mask, text, begin, length)
     slots[slot] = low
     slots[slot + U1] = high
-    slots[slot + U2] = entry
-    slots[slot + U3] = value
+    slots[slot + VALUE] = value
+    slots[slot + MORE] = more
+    return slot & ~U4
 
 
 @kernel(inline=True)
 def most_ids(n_words, n_bytes):
     """The number of ids that are kept at most for n_words of n_bytes together."""
-    return U3 * n_words + min(n_bytes, np.uint64(MAX_KEPT_BYTES) * n_words)
+    return np.uint64(MOST_INLINE) * n_words + min(n_bytes, np.uint64(MAX_KEPT_BYTES) * n_words)
 
 
 @kernel(inline=True)
-def value_of(cache, width, ids, first, count, most):
-    """The value of a slot for ids[first:first + count]; 0 for more than `most` ids that don't fit a slot."""
-    bits, largest = (U16, U1 << U16) if width == U2 else (U20, U1 << U20)
-    if count < np.uint64(RUN):
-        value, fits = READY | count << COUNT, True
+def inline_ids(width, ids, first, count):
+    """(value, more) of a slot for ids[first:first + count]; value 0 if the ids don't fit."""
+    if count == U0 or count > np.uint64(MOST_INLINE):
+        return U0, U0
+    if width == U2:
+        more = U0
         for k in range(count):
-            token = np.uint64(ids[first + k])
-            value |= token << (bits * k)
-            fits = fits and token < largest
-        if fits:
-            return value
-    if count > most:
-        return U0
+            more |= np.uint64(ids[first + k]) << (U16 * k)
+        return count, more
+    one = np.uint64(ids[first])
+    if one > _ID:
+        return U0, U0
+    two = np.uint64(ids[first + U1]) if count > U1 else U0
+    three = np.uint64(ids[first + U2]) if count > U2 else U0
+    four = np.uint64(ids[first + U3]) if count > U3 else U0
+    return count | one << U8 | two << U32, three | four << U32
+
+
+@kernel(inline=True)
+def first_two(value):
+    """The first two ids of a slot side by side, uint32 each."""
+    return value >> U8 & _ID | value & (ALL << U32)
+
+
+@kernel(inline=True)
+def write_run(cache, ids, first, count):
+    """Writes ids[first:first + count] to the ring; the value of a slot for them."""
     position = reserve(cache, U4 * (count + U1))
     run = position & cache.mask
     store_u32(cache.ring, run, np.uint32(count))
     for k in range(count):
         store_u32(cache.ring, run + U4 * (k + U1), ids[first + k])
-    return RUN_VALUE | position
+    return position << U8 | RUN
 
 
 @kernel(WordCache, u64[:], i64[:], i64[:], u32[:], i64[:])
 def keep(cache, lines, begin, end, ids, rows):
-    """Gives the new words 0 to n - 1 their ids, if they are still in their lines.
+    """Gives the new words 0 to n - 1 their ids, if they are still in their lines or in those beside.
 
     lines: uint64[n]; begin, end: int64[n], for their lengths; ids: uint32[t], rows: int64[n + 1].
     """
     where, learnt, width = views(cache), view(ids), np.uint64(cache.width)
     slots = where.slots
     for i in range(len(lines)):
-        number, slot = np.uint64(i + 1), lines[i]
-        if slots[slot + U3] != number:
-            slot += U4
-            if slots[slot + U3] != number:
-                continue
+        value, slot = np.uint64(i + 1) << U8 | NEW, NOWHERE
+        for at in range(lines[i] & ~U8, (lines[i] | U8) + U8, U4):
+            slot = at if slots[at + VALUE] == value else slot
+        if slot == NOWHERE:
+            continue
         first, count = np.uint64(rows[i]), np.uint64(rows[i + 1] - rows[i])
-        value = value_of(where, width, learnt, first, count, np.uint64(end[i] - begin[i]))
-        slots[slot + U3] = value
-        if value == U0:
-            slots[slot + U2] = U0  # more ids than most_ids allows: the model is asked each time
+        if not is_long(slots[slot + U1]):
+            value, more = inline_ids(width, learnt, first, count)
+            if value != U0:
+                slots[slot + VALUE] = value
+                slots[slot + MORE] = more
+                continue
+        if count <= np.uint64(end[i] - begin[i]):
+            slots[slot + VALUE] = write_run(where, learnt, first, count)
+        else:  # more ids than most_ids allows: the model is asked each time
+            slots[slot + VALUE] = U0
+            slots[slot + U1] = U0
 
 
 @kernel(inline=True)
 def run_of(cache, value):
     """The place of a run in the ring, or NOWHERE if the ring has lost it."""
-    position = value & _POSITION
+    position = value >> U8
     return position & cache.mask if is_there(cache, position) else NOWHERE

@@ -13,38 +13,43 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.encode_text.cache import (
-    COUNT,
-    END_VALUE,
+    END,
+    KIND,
+    MORE,
     MOST_LINES,
+    N_INLINE,
+    NEW,
     NOWHERE,
-    READY,
-    RUN_VALUE,
+    RUN,
+    VALUE,
     WordCache,
     enlarged,
     enter,
+    exchange,
     find,
+    find_keys,
+    first_two,
     is_too_small,
     keep,
-    line_of,
     most_ids,
     new_cache,
+    put_masks,
     run_of,
     views,
 )
 from gputok.kernels.cpu.primitives.arrays import pointer
-from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U3, U4, U8, U16, U20, U40, U62
+from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U4, U8
 from gputok.kernels.cpu.primitives.memory import (
     copy,
     load_u32,
     owned,
-    prefetch,
     scratch,
     store_u32,
     store_u64,
+    tail,
     view,
 )
 from gputok.kernels.cpu.walk import BLOCK_BYTES, END_OF_TEXT, MARGIN, Walk, fill_block, walk_block
-from gputok.kernels.cpu.word_table import N_KEYS, word_key
 from gputok.kernels.signatures import I64s, U8s, U64s, i64, u32
 
 if TYPE_CHECKING:
@@ -56,8 +61,7 @@ __all__ = ["Encoder", "encode_text", "surround"]
 
 MANY_SLOTS = 1 << 18  # up to which a cache that is too small becomes four times as large, then twice
 N_IDS, N_EVENTS = 1 << 19, 1 << 16  # of a round
-_INLINE = np.uint64(2)  # value >> 62 where a slot holds the ids themselves
-_ID = np.uint64((1 << 20) - 1)
+N_KEYS = 256  # words whose keys are found before the words are looked up
 
 
 class _Round(NamedTuple):
@@ -65,7 +69,7 @@ class _Round(NamedTuple):
 
     ids: U8s  # uint8[width * n], of words that were known
     at: I64s  # int64[n_events], bytes of `ids` before each
-    what: U64s  # uint64[n_events], number of a new word + 1, or END_VALUE
+    what: U64s  # uint64[n_events], number of a new word + 1, or 0: the end of a piece
     piece: I64s  # int64[], of each END
     begin: I64s  # int64[n_new], of each new word in the text
     end: I64s  # int64[n_new]
@@ -144,88 +148,141 @@ def _look_up(text, start, stop, walk, cache, work):
     """
     data, offsets, piece = view(text[0], np.uint8), view(text[1], np.int64), text[2]
     n_block = BLOCK_BYTES + MARGIN
-    block, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint32)
-    keys = scratch(4 * N_KEYS, np.uint64)
-    known, narrow, width = views(cache), cache.width == 2, np.uint64(cache.width)
-    slots, ring = known.slots, known.ring
-    ids, at, what = view(work.ids), view(work.at), view(work.what)
-    new_begin, new_end, lines = view(work.begin), view(work.end), view(work.lines)
-    out, room = U0, np.uint64(len(work.ids)) // width
-    n_events, n_ends, n_new = U0, 0, U0
+    block, codes, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint8), scratch(n_block, np.uint32)
+    masks, keys, found_second = (
+        scratch(32, np.uint64),
+        scratch(4 * N_KEYS, np.uint64),
+        scratch(N_KEYS, np.uint64),
+    )
+    put_masks(masks)
+    known, narrow = views(cache), cache.width == 2
+    ids_shift, room = (U1, np.uint64(len(work.ids) >> 1)) if narrow else (U2, np.uint64(len(work.ids) >> 2))
+    slots, ids, at, what = known.slots, view(work.ids), view(work.at), view(work.what)
+    new_words = view(work.begin), view(work.end), view(work.lines)
+    out, n_events, n_ends, n_new = U0, U0, 0, U0
     while start < stop:
         copied, n, _ = fill_block(data, offsets, piece, start, stop, walk, block, n_block)
         if copied == 0:
             n_block *= 2
-            block, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint32)
+            block, codes, bounds = (
+                scratch(n_block, np.uint8),
+                scratch(n_block, np.uint8),
+                scratch(n_block, np.uint32),
+            )
             continue
-        n_words = walk_block(block, np.uint64(n), walk, bounds)
-        needed = out // width + most_ids(n_words, np.uint64(n)) + U4
+        n_words = walk_block(block, np.uint64(n), walk, bounds, codes)
+        needed = (out >> ids_shift) + most_ids(n_words, np.uint64(n)) + U4
         if needed > room or n_events + n_words > np.uint64(len(work.at)):
             break
         shift = start  # from a place in the block to one in the text
-        there_is = start
+        piece, n_ends = _note_pieces(offsets, piece, start, start + copied, view(work.piece), n_ends)
         start += copied
-        while there_is < start:
-            while offsets[piece + 1] <= there_is:
-                piece += 1
-            there_is = min(offsets[piece + 1], start)
-            work.piece[n_ends] = piece
-            n_ends += 1
-        done = U0
-        while done < n_words:
-            m = min(n_words - done, np.uint64(N_KEYS))
-            for i in range(m):
-                begin = np.uint64(bounds[done + i])
-                length = np.uint64(bounds[done + i + U1]) - begin
-                h, low, high = word_key(block, begin, length, U16)
-                line = line_of(known, h)
-                prefetch(slots, line)
-                keys[U4 * i] = line
-                keys[U4 * i + U1] = low
-                keys[U4 * i + U2] = high
-            for i in range(m):
-                begin = np.uint64(bounds[done + i])
-                length = np.uint64(bounds[done + i + U1]) - begin
+        for done in range(U0, n_words, np.uint64(N_KEYS)):
+            m, begins = min(n_words - done, np.uint64(N_KEYS)), tail(bounds, done)
+            find_keys(known, block, begins, m, masks, keys)
+            i, n_second = U0, U0
+            while True:
+                i, out, n_second = _known_words(
+                    slots, keys, i, m, ids, out, ids_shift, found_second, n_second
+                )
+                if i == m:
+                    break
                 line, low, high = keys[U4 * i], keys[U4 * i + U1], keys[U4 * i + U2]
-                slot = find(known, line, low, high, block, begin, length)
-                value = slots[slot + U3] if slot != NOWHERE else U0
-                if value >> U62 == _INLINE:
-                    if narrow:
-                        store_u64(ids, out, value)
-                    else:
-                        store_u32(ids, out, np.uint32(value & _ID))
-                        store_u32(ids, out + U4, np.uint32(value >> U20 & _ID))
-                        store_u32(ids, out + U8, np.uint32(value >> U40 & _ID))
-                    out += width * (value >> COUNT & U3)
+                begin, length = np.uint64(begins[i]), np.uint64(begins[i + U1] - begins[i])
+                i += U1
+                slot = find(known, line, low, high, block, begin)
+                value = slots[slot + VALUE] if slot != NOWHERE else U0
+                if value & N_INLINE:
+                    out = _store_ids(ids, out, value, slots[slot + MORE], ids_shift)
                     continue
-                if value >= RUN_VALUE and value < END_VALUE:
+                if value & KIND == RUN:
                     run = run_of(known, value)
                     if run != NOWHERE:
-                        for k in range(np.uint64(load_u32(ring, run))):
-                            store_u32(ids, out, load_u32(ring, run + U4 * (k + U1)))
-                            out += width
+                        out = _copy_run(known.ring, run, ids, out, U1 << ids_shift)
                         continue
                     value = U0
-                if value == U0 and low == np.uint64(END_OF_TEXT) and length == U1:
-                    value = END_VALUE
-                    enter(known, line, low, high, block, begin, length, value)
-                elif value == U0:
-                    new_begin[n_new] = shift + np.int64(begin)
-                    new_end[n_new] = shift + np.int64(begin + length)
-                    lines[n_new] = line
-                    n_new += U1
-                    value = n_new
+                if value == U0:
+                    is_end = low == np.uint64(END_OF_TEXT) and length == U1
+                    value = END if is_end else (n_new + U1) << U8 | NEW
                     if slot != NOWHERE:
-                        slots[slot + U3] = value
+                        slots[slot + VALUE] = value
                     else:
-                        enter(known, line, low, high, block, begin, length, value)
-                if value == END_VALUE:
-                    shift -= 1
+                        line = enter(known, line, low, high, block, begin, length, value)
+                    if not is_end:
+                        _note_new(new_words, n_new, shift + np.int64(begin), length, line)
+                        n_new += U1
+                shift -= np.int64(value == END)
                 at[n_events] = out
-                what[n_events] = value
+                what[n_events] = value >> U8
                 n_events += U1
-            done += m
+            for i in range(n_second):
+                exchange(known, found_second[i])
     return start, np.int64(out), np.int64(n_events), np.int64(n_new)
+
+
+@kernel(inline=True)
+def _known_words(slots, keys, i, n, ids, out, ids_shift, found_second, n_second):
+    """Appends the ids of the words from i on, up to the first that is not one of few ids that the model has seen.
+
+    Returns that word or n, the place behind the ids, and the number of lines noted in `found_second`: the words in second
+    places, which are moved later, since what is stored to a line can't be loaded again at once.
+    """
+    while i < n:
+        line, low, high = keys[U4 * i], keys[U4 * i + U1], keys[U4 * i + U2]
+        one, two = tail(slots, line), tail(slots, line + U4)
+        first = (one[U0] ^ low) | (one[U1] ^ high)
+        second = (two[U0] ^ low) | (two[U1] ^ high)
+        found = tail(one, np.uint64(first != U0) << U2)
+        value = found[VALUE] if (first == U0) | (second == U0) else U0
+        behind = _store_ids(ids, out, value, found[MORE], ids_shift)
+        if value & N_INLINE == U0:
+            break
+        out = behind
+        found_second[n_second] = line
+        n_second += np.uint64(first != U0)
+        i += U1
+    return i, out, n_second
+
+
+@kernel(inline=True)
+def _store_ids(ids, out, value, more, ids_shift):
+    """Stores the ids of a slot and returns the place behind them: four are stored, however many they are."""
+    if ids_shift == U1:
+        store_u64(ids, out, more)
+    else:
+        store_u64(ids, out, first_two(value))
+        store_u64(ids, out + U8, more)
+    return out + ((value & N_INLINE) << ids_shift)
+
+
+@kernel(inline=True)
+def _note_pieces(offsets, piece, start, stop, pieces, n_ends):
+    """Notes the pieces of which a part lies in start:stop; the last of them, and the number of all pieces noted."""
+    while start < stop:
+        while offsets[piece + 1] <= start:
+            piece += 1
+        start = min(offsets[piece + 1], stop)
+        pieces[n_ends] = piece
+        n_ends += 1
+    return piece, n_ends
+
+
+@kernel(inline=True)
+def _note_new(new_words, n_new, begin, length, line):
+    """Notes a new word of a round."""
+    begins, ends, lines = new_words
+    begins[n_new] = begin
+    ends[n_new] = begin + np.int64(length)
+    lines[n_new] = line
+
+
+@kernel(inline=True)
+def _copy_run(ring, run, ids, out, width):
+    """Appends a run of ids; the place behind them. Four bytes are stored for each, two of which the next may overwrite."""
+    for k in range(np.uint64(load_u32(ring, run))):
+        store_u32(ids, out, load_u32(ring, run + U4 * (k + U1)))
+        out += width
+    return out
 
 
 @kernel(_Round, (i64, i64, i64), u32[:], i64[:], i64[:], i64[:], i64)
@@ -240,7 +297,7 @@ def _put_together(work, sizes, ids, rows, token, ends, width):
     n_new = 0
     for i in range(n_events):
         what = work.what[i]
-        n_new += 1 if what == END_VALUE else rows[what] - rows[what - U1]  # a token may stand for a piece
+        n_new += 1 if what == U0 else rows[what] - rows[what - U1]  # a token may stand for a piece
     joined = np.empty(n_bytes + width * n_new + 8, np.uint8)
     target = owned(joined)
     out, begin, done, n_ends = U0, U0, 0, 0
@@ -249,7 +306,7 @@ def _put_together(work, sizes, ids, rows, token, ends, width):
         copy(target, out, source, done, size)
         out += np.uint64(size)
         done += size
-        if what < READY:
+        if what != U0:
             for k in range(rows[what - U1], rows[what]):
                 store_u32(target, out, learnt[k])
                 out += step
