@@ -15,6 +15,7 @@ from the environment. In a URL, `*`, `**` and `[...]` are globs; `?` begins a qu
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import glob
 import io
 import os
@@ -24,6 +25,8 @@ import stat
 import tempfile
 import threading
 import uuid
+import weakref
+from collections import deque
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -87,6 +90,10 @@ class File(Protocol):
         ...
 
 
+_ROOM = 1 << 12  # behind a range, since not all ranges of a file are of quite the same size
+_SPARE = 4  # buffers for ranges of a file, at most, that wait to be used again
+
+
 class LocalFile:
     """A file of the operating system."""
 
@@ -144,16 +151,36 @@ class _HeldFile(LocalFile):
         super().__init__(path)
         self._file = open(path, "rb", buffering=0)
         self._lock = threading.Lock()
+        self._spare: deque[np.ndarray] = deque(maxlen=_SPARE)
 
     @property
     def size(self) -> int | None:
         return os.fstat(self._file.fileno()).st_size
+
+    def read_range(self, start: int, n_bytes: int) -> np.ndarray:
+        return self.read_into(self._buffer(n_bytes), start)
 
     def read_into(self, buffer: np.ndarray, start: int) -> np.ndarray:
         view, n = buffer.data, 0
         while n < len(buffer) and (step := self._read_at(view[n:], start + n)):
             n += step
         return buffer[:n]
+
+    def _buffer(self, n_bytes: int) -> np.ndarray:
+        """Memory that comes back when no array looks at it any longer.
+
+        To the operating system new memory costs as much as reading does, if the allocator gives memory back at once, as
+        Dask has it do.
+        """
+        memory = None
+        with contextlib.suppress(IndexError):
+            memory = self._spare.popleft()
+        if memory is None or len(memory) < n_bytes:
+            memory = None  # before there is another one
+            memory = np.empty(n_bytes + _ROOM, np.uint8)
+        lent = (ctypes.c_uint8 * n_bytes).from_buffer(memory)
+        weakref.finalize(lent, self._spare.append, memory).atexit = False
+        return np.frombuffer(lent, np.uint8)
 
     def _read_at(self, buffer: memoryview, start: int) -> int:
         if hasattr(os, "preadv"):
