@@ -202,6 +202,25 @@ if __name__ == "__main__":
 # ------------------------------------------------------------------------------------------------------------ the choice
 
 
+@needs_compiler
+def test_a_kernel_that_others_call_first_gets_its_entry():
+    """In the process that builds the library, a kernel of another module may have compiled it before its own module's turn."""
+    code = """
+import llvmlite.binding as llvm
+from gputok.kernels.native.all import kernels_of
+from gputok.kernels.signatures import numba_type, versions
+from gputok.kernels.wheel import emit
+emit.bitcode([])
+for kernel in kernels_of("gputok.kernels.cpu.word_table").values():
+    for arguments in versions(kernel.declared):
+        kernel.compile(tuple(map(numba_type, arguments)))
+[(_, code, kernels)] = emit.bitcode(["gputok.kernels.cpu.word_table"])
+made = {function.name for function in llvm.parse_bitcode(code).functions if not function.is_declaration}
+print({f"{kernel.name.replace('.', '_')}_{kernel.version}" for kernel in kernels} & made)
+"""
+    assert run(code, GPUTOK_JIT="1") == "{'cpu_word_table_move_slots_0'}"
+
+
 @pytest.mark.parametrize("switch", ["GPUTOK_JIT", "GPUTOK_CHECK"])
 def test_switches_force_the_compiler(switch):
     code = "from gputok.kernels.native import choose; print(choose().calls is None, choose().reason)"

@@ -15,6 +15,7 @@ This module uses internal names of the release of Numba that backend.py requires
 from __future__ import annotations
 
 import functools
+import gc
 import inspect
 import platform
 import sys
@@ -32,6 +33,7 @@ from llvmlite import ir
 from numba import _dynfunc
 from numba.core import cgutils, codegen, types
 from numba.core.caching import FunctionCache
+from numba.core.compiler import CompileResult
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.cpu import CPUContext
 from numba.np import arrayobj
@@ -203,90 +205,78 @@ class Kernel(NamedTuple):
 # -------------------------------------------------------------------------------------------------- from Numba to LLVM
 
 
+def bitcode(modules: Sequence[str]) -> list[tuple[str, bytes, list[Kernel]]]:
+    """Compiles the kernels of each module as far as LLVM's bitcode, which is for any level; also returns these kernels."""
+    _prepare_numba()
+    gc.disable()  # the collector would walk again and again through all that the compiler makes and keeps
+    return [(module, *_bitcode(module)) for module in modules]
+
+
 @functools.cache
-def _front() -> Front:
-    return Front()
+def _prepare_numba() -> None:
+    """Makes Numba stop at LLVM's intermediate code, without its wrappers for Python and C."""
+    preparation.announced = True
+    FunctionCache.load_overload = FunctionCache.save_overload = lambda *_: None  # no machine code to keep
+    CPUContext.create_cpython_wrapper = lambda *_, **__: None
+    CPUContext.get_executable = _nothing_to_call
+    # Code is optimized later, for each level; a little now makes it short.
+    simplifier = codegen.JITCPUCodegen._function_pass_manager
+    codegen.JITCPUCodegen._function_pass_manager = functools.partialmethod(simplifier, opt=1)
+    codegen.JITCodeLibrary._optimize_final_module = lambda _: None
+    codegen.JITCodeLibrary._finalize_specific = lambda _: None
+    codegen.JITCPUCodegen._add_module = lambda *_: None
 
 
-def bitcode(module: str) -> tuple[bytes, list[Kernel]]:
-    """The bitcode of the kernels of a module, for any level."""
-    return _front().compile(module)
+@global_compiler_lock
+def _bitcode(module: str) -> tuple[bytes, list[Kernel]]:
+    merged: Any = llvm.parse_assembly("")
+    kernels: list[Kernel] = []
+    for compiled in kernels_of(module).values():
+        parameters = tuple(inspect.signature(compiled.py_func).parameters)
+        for version, arguments in enumerate(versions(compiled.declared)):
+            signature = tuple(map(numba_type, arguments))
+            compiled.compile(signature)
+            result = compiled.overloads[signature]
+            kernel = Kernel(
+                entry_name(compiled.py_func), version, parameters, arguments, result.signature.return_type
+            )
+            kernels.append(kernel)
+            merged.link_in(_entry(kernel, result))
+            merged.link_in(result.library._get_module_for_linking(), preserve=True)
+    entries = set(map(_place, kernels))
+    for function in merged.functions:
+        if not function.is_declaration:
+            function.linkage = "external" if function.name in entries else "internal"
+    for variable in merged.global_variables:
+        if not variable.is_declaration:
+            variable.linkage = "internal"
+    return merged.as_bitcode(), kernels
 
 
 def _place(kernel: Kernel) -> str:
     return f"{kernel.name.replace('.', '_')}_{kernel.version}"
 
 
-class Front:
-    """Compiles kernels as far as LLVM's intermediate code, with our entries instead of Numba's wrappers."""
-
-    def __init__(self) -> None:
-        self._wanted: dict[tuple, Kernel] = {}
-        preparation.announced = True
-        FunctionCache.load_overload = FunctionCache.save_overload = lambda *_: None  # no machine code to keep
-        CPUContext.create_cpython_wrapper = lambda *_, **__: None
-        CPUContext.create_cfunc_wrapper = lambda context, *about: self._entry(context, *about)
-        CPUContext.get_executable = _nothing_to_call
-        codegen.JITCodeLibrary._optimize_final_module = lambda _: None  # done later, for each level
-        codegen.JITCodeLibrary._finalize_specific = lambda _: None
-        codegen.JITCPUCodegen._add_module = lambda *_: None
-
-    @global_compiler_lock
-    def compile(self, module: str) -> tuple[bytes, list[Kernel]]:
-        """The bitcode of the kernels of a module, and these kernels."""
-        merged: Any = llvm.parse_assembly("")
-        kernels: list[Kernel] = []
-        for function, compiled in kernels_of(module).items():
-            for version, arguments in enumerate(versions(compiled.declared)):
-                signature = tuple(map(numba_type, arguments))
-                name = entry_name(compiled.py_func)
-                kernel = Kernel(
-                    name, version, tuple(inspect.signature(compiled.py_func).parameters), arguments, None
-                )
-                self._wanted[module, function, signature] = kernel
-                compiled.targetoptions["no_cfunc_wrapper"] = False  # makes Numba call _entry
-                compiled.compile(signature)
-                result = compiled.overloads[signature]
-                kernels.append(kernel._replace(result=result.signature.return_type))
-                code = result.library._get_module_for_linking()
-                code.get_function(
-                    _place(kernel)
-                ).linkage = "external"  # keeps the entry and all that it calls
-                merged.link_in(code, preserve=True)
-        entries = set(map(_place, kernels))
-        for function in merged.functions:
-            if not function.is_declaration:
-                function.linkage = "external" if function.name in entries else "internal"
-        for variable in merged.global_variables:
-            if not variable.is_declaration:
-                variable.linkage = "internal"
-        return merged.as_bitcode(), kernels
-
-    def _entry(self, context: Any, library: Any, fndesc: Any, env: Any, call_helper: Any) -> None:
-        """Adds the entry of a kernel to its library."""
-        kernel = self._wanted.get((fndesc.modname, fndesc.qualname, tuple(fndesc.argtypes)))
-        if kernel is None:  # a version that only other kernels call
-            return
-        module = context.create_module("entry")
-        called = ir.Function(
-            module,
-            context.call_conv.get_function_type(fndesc.restype, fndesc.argtypes),
-            fndesc.llvm_func_name,
-        )
-        entry = ir.Function(module, ir.FunctionType(I32, [I64.as_pointer()]), _place(kernel))
-        builder = ir.IRBuilder(entry.append_basic_block("entry"))
-        slots = _Slots(context, builder, entry.args[0])
-        arguments = [slots.read(kind) for kind in kernel.arguments]
-        status, result = context.call_conv.call_function(
-            builder, called, fndesc.restype, fndesc.argtypes, arguments
-        )
-        with builder.if_then(status.is_error, likely=False):
-            builder.store(builder.ptrtoint(status.excinfoptr, I64), builder.gep(entry.args[0], [I64(0)]))
-            builder.ret(status.code)
-        slots.at = 0
-        slots.write(fndesc.restype, result)
-        builder.ret(I32(0))
-        library.add_ir_module(module)
+def _entry(kernel: Kernel, compiled: CompileResult) -> Any:
+    """The entry of a kernel in LLVM's intermediate code."""
+    context, about = compiled.target_context, compiled.fndesc
+    module = context.create_module("entry")
+    kind = context.call_conv.get_function_type(about.restype, about.argtypes)
+    called = ir.Function(module, kind, about.llvm_func_name)
+    entry = ir.Function(module, ir.FunctionType(I32, [I64.as_pointer()]), _place(kernel))
+    builder = ir.IRBuilder(entry.append_basic_block("entry"))
+    slots = _Slots(context, builder, entry.args[0])
+    arguments = [slots.read(kind) for kind in kernel.arguments]
+    status, result = context.call_conv.call_function(
+        builder, called, about.restype, about.argtypes, arguments
+    )
+    with builder.if_then(status.is_error, likely=False):
+        builder.store(builder.ptrtoint(status.excinfoptr, I64), builder.gep(entry.args[0], [I64(0)]))
+        builder.ret(status.code)
+    slots.at = 0
+    slots.write(about.restype, result)
+    builder.ret(I32(0))
+    return llvm.parse_assembly(str(module))
 
 
 def _nothing_to_call(context: Any, library: Any, fndesc: Any, env: Any) -> Any:
@@ -456,7 +446,7 @@ def _export(value: Any) -> None:
 @global_compiler_lock
 def _object(of: str, module: Any, cpu: str) -> bytes:
     made = codegen.AOTCPUCodegen("gputok", cpu).create_library("kernels")
-    made.add_llvm_module(module)
+    made._final_module.link_in(module)  # without Numba's passes over each function: they ran before
     made.finalize()
     asked = {
         f.name for f in made._final_module.functions if f.is_declaration and not f.name.startswith("llvm.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import itertools
 import multiprocessing
 import os
 import pathlib
@@ -45,6 +46,19 @@ def _link(command: list[str] | None, objects: list[pathlib.Path], library: pathl
         )
 
 
+def _groups(modules: list[str]) -> list[list[str]]:
+    """Groups of modules, the largest first; one process compiles a group, and the functions that its modules share only once.
+
+    Training shares little with the rest, nor do the models' trainers with each other.
+    """
+
+    def group(module: str) -> str:
+        first = module.removeprefix("gputok.kernels.cpu.").split(".")[0]
+        return first if first.startswith("train") else ""
+
+    return [list(found) for _, found in itertools.groupby(sorted(modules, key=group), group)]
+
+
 def build(folder: pathlib.Path, say: Any = print) -> None:
     """Builds the library and calls.py in a folder."""
     from gputok.kernels.native import LIBRARY
@@ -65,12 +79,15 @@ def build(folder: pathlib.Path, say: Any = print) -> None:
     kernels, objects = [], [emit.runtime()]
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(cores, spawn) as pool:
-        code = []
-        for module, (bitcode, found) in zip(all_modules, pool.map(emit.bitcode, all_modules), strict=True):
-            kernels += found
-            if found:
-                code += [pool.submit(emit.machine_code, module, bitcode, level) for level in emit.LEVELS]
-        objects += [done.result() for done in code]
+        code = {}
+        compiled = [pool.submit(emit.bitcode, group) for group in _groups(all_modules)]
+        for group in concurrent.futures.as_completed(compiled):
+            for module, bitcode, found in group.result():
+                kernels += found
+                for level in emit.LEVELS if found else ():
+                    code[module, level] = pool.submit(emit.machine_code, module, bitcode, level)
+        objects += [code[place].result() for place in sorted(code)]
+    kernels.sort(key=lambda kernel: kernel[:2])
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "calls.py").write_text(emit.calls(kernels, emit.LEVELS))
     with tempfile.TemporaryDirectory() as scratch:
