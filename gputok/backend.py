@@ -6,6 +6,7 @@ Above this module no code asks which device it is on; the results are the same o
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -122,6 +123,7 @@ def _unusable(ordinal: int, card: dict[str, Any], compiler: int) -> str:
     return ""
 
 
+@functools.cache
 def _driver_version() -> int | None:
     """The major version of CUDA that the driver is for; None without a driver."""
     for name in ("libcuda.so.1", "nvcuda.dll"):

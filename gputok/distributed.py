@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 from typing import TYPE_CHECKING, Any
 
 from gputok import corpus
+from gputok.text.partitions import N_PARTITIONS, collected, dealt
 from gputok.text.word_counts import WordCounts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gputok.corpus import Part
     from gputok.files.locations import StorageOptions
     from gputok.tokenizer import Tokenizer
 
 _MERGED_AT_ONCE = 8  # counts that a worker holds and adds up
+_PARTS_PER_THREAD = 4
+_LEAST_PART_BYTES = 32 << 20
 
 
 def count_words(
@@ -24,15 +31,16 @@ def count_words(
     separator: str | None = None,
     errors: str = "strict",
     device: str | None = "cpu",
-    part_bytes: int = corpus.PART_BYTES,
+    part_bytes: int | None = None,
     memory_limit: int | str | None = None,
     storage_options: StorageOptions = None,
 ) -> WordCounts:
     """Counts the words of files on a Dask cluster, as `Tokenizer.count_words` does on one machine.
 
     The files are cut into parts, and each part is a task that any worker can do. Eight results at a time are added up on the
-    workers, until one is left, which comes back. A task counts with one thread: Dask runs as many tasks at a time as a
-    worker has threads.
+    workers, until eight for each thread are left. Their words are then shared out by the hash, so that each thread
+    adds up a share of all words, and the shares come back. A task counts with one thread: Dask runs as many tasks at a
+    time as a worker has threads.
 
     When a worker dies, Dask has others do again what it did; the result is the same. Three workers that die while they do the
     same task end the call (Dask's `allowed-failures`).
@@ -45,7 +53,8 @@ def count_words(
         separator: as in `Tokenizer.train`.
         errors: "strict" or "replace", for what is not UTF-8.
         device: "cpu", or "auto" if each worker process has a GPU of its own, as those of `dask-cuda`.
-        part_bytes: of the file that a task reads; see `corpus.parts`.
+        part_bytes: of the file that a task reads; see `corpus.parts`. None: 256 MB or, of a corpus that has fewer than four
+            such parts for each thread, less, down to 32 MB.
         memory_limit: of each task, as in `Tokenizer.count_words`.
         storage_options: of the file systems of URLs.
 
@@ -60,7 +69,8 @@ def count_words(
         with distributed.Client("tcp://scheduler:8786") as client:
             words = gputok.distributed.count_words(tokenizer, "s3://bucket/corpus/*.parquet", client)
     """
-    parts = corpus.parts(files, part_bytes=part_bytes, separator=separator, storage_options=storage_options)
+    threads = max(1, sum(client.nthreads().values()))  # 0: workers are yet to come
+    parts = _parts(files, part_bytes, threads, separator=separator, storage_options=storage_options)
     options = {
         "column": column,
         "separator": separator,
@@ -71,22 +81,47 @@ def count_words(
         "threads": 1,
         "progress": False,
     }
-    # Not pure: a file may have changed since a call with the same arguments. The tokenizer is the result of a task, which
-    # is made again if the workers that had it die.
-    shared = client.submit(_given, tokenizer, pure=False)
-    futures = [client.submit(_count, shared, part, options, pure=False) for part in parts]
-    everything = [shared, *futures]
+    everything: list[Any] = []
+
+    def submit(function: Callable[..., Any], *arguments: Any) -> Any:
+        # Not pure: a file may have changed since a call with the same arguments.
+        everything.append(client.submit(function, *arguments, pure=False))
+        return everything[-1]
+
+    def merged(counts: list[Any], most: int) -> list[Any]:
+        """Adds up eight at a time, until at most so many are left."""
+        while len(counts) > most:
+            groups = [counts[i : i + _MERGED_AT_ONCE] for i in range(0, len(counts), _MERGED_AT_ONCE)]
+            counts = [group[0] if len(group) == 1 else submit(WordCounts.merge, group) for group in groups]
+        return counts
+
     try:
-        while len(futures) > 1:
-            groups = [futures[i : i + _MERGED_AT_ONCE] for i in range(0, len(futures), _MERGED_AT_ONCE)]
-            futures = [
-                group[0] if len(group) == 1 else client.submit(WordCounts.merge, group, pure=False)
-                for group in groups
-            ]
-            everything += futures
-        return WordCounts.merge(client.gather(futures))
+        # The tokenizer is the result of a task, which is made again if the workers that had it die.
+        shared = submit(_given, tokenizer)
+        counts = merged([submit(_count, shared, part, options) for part in parts], _MERGED_AT_ONCE * threads)
+        # From here on there would be fewer merges than threads: each thread adds up a share of the words instead.
+        shares = 1 if tokenizer.pipeline.added.tokens else min(threads, N_PARTITIONS)
+        if shares > 1:
+            shared_out = [submit(_shares, each, shares) for each in counts]
+            columns = [[submit(operator.getitem, each, i) for each in shared_out] for i in range(shares)]
+        else:  # added tokens may turn the words of some parts into others, with other keys
+            columns = [counts]
+        last = [submit(WordCounts.merge, merged(column, _MERGED_AT_ONCE)) for column in columns]
+        return _joined(client.gather(last))
     finally:
         client.cancel(everything)
+
+
+def _parts(files: Any, part_bytes: int | None, threads: int, **options: Any) -> list[Part]:
+    """Parts of the size that was asked for, or of one that leaves no thread without work for long."""
+    if part_bytes is not None:
+        return corpus.parts(files, part_bytes=part_bytes, **options)
+    part_bytes = corpus.PART_BYTES
+    parts = corpus.parts(files, part_bytes=part_bytes, **options)
+    while len(parts) < _PARTS_PER_THREAD * threads and part_bytes > _LEAST_PART_BYTES:
+        part_bytes //= 2
+        parts = corpus.parts(files, part_bytes=part_bytes, **options)
+    return parts
 
 
 def _given(tokenizer: Tokenizer) -> Tokenizer:
@@ -95,3 +130,19 @@ def _given(tokenizer: Tokenizer) -> Tokenizer:
 
 def _count(tokenizer: Tokenizer, part: Part, options: dict[str, Any]) -> WordCounts:
     return tokenizer.count_words(part, **options)
+
+
+def _shares(counts: WordCounts, n: int) -> list[WordCounts]:
+    """Words by the range of partitions that they belong to; the first words of all have the lowest keys."""
+    parts, ends = [*dealt(counts.columns())], [N_PARTITIONS * i // n for i in range(n + 1)]
+    return [
+        WordCounts(*collected(parts[first:last], counts.byte_level, None))
+        for first, last in itertools.pairwise(ends)
+    ]
+
+
+def _joined(shares: list[WordCounts]) -> WordCounts:
+    """The words of all shares, one share behind the other."""
+    columns = [share.columns() for share in shares]
+    byte_level = any(words.byte_level for words in columns)
+    return WordCounts(*collected(columns, byte_level, None))

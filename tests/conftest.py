@@ -21,7 +21,8 @@ def pytest_addoption(parser):
 
 def _skipped(config) -> list[str]:
     """The reasons of the tests (or files of tests) that were skipped."""
-    reports = config.pluginmanager.get_plugin("terminalreporter").stats.get("skipped", [])
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    reports = reporter.stats.get("skipped", []) if reporter else []  # a worker of pytest-xdist has none
     return [str(report.longrepr[2]).removeprefix("Skipped: ") for report in reports]
 
 

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 from gputok.kernels import BpeLimits, reference
+from gputok.kernels.cuda import train_bpe as bpe
 
 from gputok import bench, cli
 from gputok.bench import device, device_model, peers, stages, worker
@@ -124,17 +125,17 @@ def test_training_on_a_device_is_compared(text, emulated):
     found = bench.train(text, vocab_size=320, against=["tokenizers"], device=emulated, threads=2, runs=2)
     assert [row.peer for row in found.rows] == ["gputok", "gputok-cpu", "tokenizers"]
     assert all((row.n_equal, row.n_results) == (63, 63) and len(row.seconds) == 2 for row in found.rows)
-    names = ["find_words", "count_words", "train_bpe", "train_bpe, graphs"]
+    names = ["find_lines", "find_words", "count_words", "train_bpe", "train_bpe, graphs"]
     assert [stage.stage for stage in found.stages] == names
     for stage in found.stages:
         assert stage.n_bytes == text.stat().st_size and len(stage.device_seconds) == 2
     kernels = [{*stage.kernel_seconds} for stage in found.stages]
-    assert "find_cuts" in kernels[0] and "count_words" in kernels[1]
-    assert "choose_batch" in kernels[2] and kernels[2] == kernels[3]
+    assert "find_lines" in kernels[0] and "find_cuts" in kernels[1] and "count_words" in kernels[2]
+    assert "choose_batch" in kernels[3] and kernels[3] == kernels[4]
     assert (
-        f"\n{found.stages[1].line()}" in found.table() and "a stand-in, count_words: device " in found.table()
+        f"\n{found.stages[2].line()}" in found.table() and "a stand-in, count_words: device " in found.table()
     )
-    assert json.loads(found.to_json())["stages"][2]["stage"] == "train_bpe"
+    assert json.loads(found.to_json())["stages"][3]["stage"] == "train_bpe"
 
 
 def test_encoding_on_a_device_is_compared(text, emulated):
@@ -254,6 +255,10 @@ def test_the_command_measures_each_card(monkeypatch, capsys):
     with stand_in.installed(monkeypatch), pytest.raises(SystemExit):
         cli.main(["bench", "device", "--device", "cuda"])
     assert capsys.readouterr().out.count("| a stand-in | ") == 2
+    with stand_in.installed(monkeypatch):
+        cli_bench.device(device="cuda:0", as_json=True)
+    (card,) = json.loads(capsys.readouterr().out)["cards"]
+    assert card["card"] == "a stand-in" and len(card["figures"]) == 6
 
 
 def test_a_card_that_counts_wrongly_is_not_timed():
@@ -280,6 +285,31 @@ def test_the_time_model_of_a_file(text, capsys):
     assert f"{text.stat().st_size:,} bytes of text" in out and "a model, not a measurement" in out
     rows = {line.split(" | ")[0].strip("| "): line for line in out.splitlines() if line.startswith("|")}
     assert {"merge", "split and count", "end to end, train"} <= rows.keys()
+
+
+def test_what_was_measured_stands_beside_the_model(text, monkeypatch, capsys):
+    """A column of the card behind those of the model, and in JSON both."""
+    monkeypatch.setattr(device_model, "_RUNS", 1)
+    monkeypatch.setattr(bpe, "_ROUNDS_PER_LOOK", 2)
+    monkeypatch.setattr(bpe, "_LEAST_CAPACITY", 1024)
+    with stand_in.installed(monkeypatch):
+        cli_bench.device(model=str(text), vocab_size=300, threads=2, device="cuda:1", as_json=True)
+        found = json.loads(capsys.readouterr().out)
+        with pytest.raises(ValueError, match="--model measures one GPU"):
+            cli_bench.device(model=str(text), device="cuda")
+    (name,) = found["measured"]
+    measured, model = found["measured"][name], found["model"]["H100"]
+    assert name == "a stand-in" and found["work"]["n_bytes"] == text.stat().st_size
+    assert measured.keys() == model.keys()
+    assert all(seconds > 0 for seconds in measured.values())
+    assert measured["end to end, count"] < measured["end to end, train"]
+    work = device_model.Work(**found["work"])
+    lines = device_model.table(work, found["measured"]).split("\n")
+    assert lines[2].endswith("| H100, model | a stand-in, measured |")
+    (merge,) = (line for line in lines if line.startswith("| merge "))
+    assert (
+        merge.endswith(f"| {measured['merge']:.3g} |") and len({line.count("|") for line in lines[2:]}) == 1
+    )
 
 
 def test_the_time_model_grows_with_the_work():

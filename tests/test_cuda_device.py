@@ -141,6 +141,19 @@ def test_merges_that_do_not_fit_say_what_to_do(device):
     assert stand_in.faults.used[0] == 0
 
 
+def test_a_symbol_takes_at_most_16_bytes(device, few_pairs, monkeypatch):
+    """At any time of training, in words of six symbols, besides the tables of pairs."""
+    monkeypatch.setattr(bpe, "_LEAST_ROOM", 1024)
+    monkeypatch.setattr(bpe, "_CANDIDATES", 64)
+    n = 60_000
+    symbols = np.random.default_rng(0).integers(0, 30, n).astype(np.uint16)
+    corpus = symbols, np.arange(0, n + 1, 6), np.ones(n // 6, np.int64)
+    names = np.arange(30, dtype=np.uint8), np.arange(31)
+    found = bpe.train_bpe(device, *corpus, *names, BpeLimits(50, 0, 5))
+    assert len(found.left) == 20 and stand_in.faults.most_used <= 16 * n + (1 << 16)
+    assert stand_in.faults.most_used > 10 * n
+
+
 def test_memory_is_given_again_at_once_within_a_stream(device):
     """What the stand-in is worth: a kernel finds the bytes that are there when it runs, not when it was launched."""
     import cupy

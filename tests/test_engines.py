@@ -320,6 +320,28 @@ def test_a_dask_cluster_counts(kind, client, corpus, expected, trained):
         check_trains_the_same(counts, expected, trained)
 
 
+def test_a_dask_cluster_counts_words_of_two_kinds(client, tmp_path):
+    """Added tokens turn the words of their parts into characters that stand for bytes; equal words must still meet."""
+    tokenizer = make_tokenizer()
+    for i in range(4):
+        (tmp_path / f"{i}.txt").write_text(
+            "the house, naïve <x> the end\n" if i == 2 else "the house, naïve\n"
+        )
+    plain = gputok.distributed.count_words(tokenizer, str(tmp_path), client, part_bytes=10)
+    assert plain.byte_level and plain == tokenizer.count_words(str(tmp_path), progress=False)
+    tokenizer.add_tokens(["<x>"])
+    counts = gputok.distributed.count_words(tokenizer, str(tmp_path), client, part_bytes=10)
+    assert counts.spelled_out() == tokenizer.count_words(str(tmp_path), progress=False).spelled_out()
+
+
+def test_parts_are_small_enough_for_all_threads(tmp_path):
+    (tmp_path / "a.txt").write_text("the house\n" * 7_000_000)
+    assert [
+        len(gputok.distributed._parts(tmp_path, n_bytes, threads, separator=None, storage_options=None))
+        for n_bytes, threads in ((None, 1), (None, 64), (50_000_000, 64))
+    ] == [3, 3, 2]
+
+
 @pytest.mark.full
 def test_bags_and_frames_of_dask(client, corpus, expected):
     import dask.bag

@@ -13,6 +13,7 @@ from gputok.kernels.cpu import split as split_on_cpu
 from gputok.kernels.cpu import walk
 from gputok.kernels.cpu.encode_text import rounds as encode
 from gputok.kernels.cpu.encode_words import merge
+from gputok.kernels.cpu.lines import lines as lines_on_cpu
 from gputok.kernels.cpu.train_bpe import train as bpe
 from gputok.kernels.cuda import encode_words as lookup
 from gputok.kernels.cuda import split
@@ -58,6 +59,7 @@ def in_python() -> Stages:
         reference.train_bpe,
         reference.encode_words,
         encode_text,
+        reference.lines,
     )
 
 
@@ -79,6 +81,7 @@ def on_cpu() -> Stages:
         bpe.train_bpe,
         encode_words,
         encode_text,
+        lines_on_cpu,
     )
 
 
@@ -237,12 +240,37 @@ def random_words(rng: np.random.Generator) -> list[bytes]:
     return [*drawn, b"a" * 130, b"ab" * 70 + b"aab" * 10, b"a" * 32, b"a" * 16, b"\xff\x00"]
 
 
+def corpus_of_births() -> tuple:
+    """Arguments of train_bpe. In its rounds the table grows, candidates outgrow their room, and pairs are looked for in rows that
+    others claim at the same time, such as pairs that are too long for the table; words begin with rows of one token.
+    """
+    rng, n_symbols = np.random.default_rng(15), 9
+    offsets = np.append(0, np.cumsum(rng.integers(2, 10, 200)))
+    symbols = rng.integers(0, n_symbols, offsets[-1]).astype(np.uint16)
+    for word in range(0, 200, 9):
+        symbols[offsets[word] : offsets[word] + 5] = word % 2
+    tokens = np.arange(n_symbols, dtype=np.uint8), np.arange(n_symbols + 1)
+    return symbols, offsets, rng.integers(1, 5, 200), *tokens, BpeLimits(n_symbols + 200, 0, 5)
+
+
 def inputs_of_all_stages() -> Inputs:
     """Small inputs, for runs under a sanitizer."""
     rng = np.random.default_rng(3)
+    # More distinct words than a table has room for, some of which want one slot of a block's own table
     batch = random_documents(rng, 40)
-    # "abab" has merges side by side, and "aaaa" a chain of them, in one round of a long word
-    merges = [("a", "b"), ("ab", "ab"), ("a", "a"), ("aa", "aa"), ("Ġ", "a"), ("c", "d"), ("b", "b")]
+    batch = TextBatch.from_strings([*batch.strings(), "".join(f" {i}" for i in range(700))])
+    # The merge of "x" and "y" makes a pair that ranks before it, at many places of a word at once. "abab" has merges side by side, and "aaaa" a chain of them, in one round of a long word
+    merges = [
+        ("xy", "z"),
+        ("x", "y"),
+        ("a", "b"),
+        ("ab", "ab"),
+        ("a", "a"),
+        ("aa", "aa"),
+        ("Ġ", "a"),
+        ("c", "d"),
+        ("b", "b"),
+    ]
     tables = byte_model(merges, ignore_merges=True)._byte_tables
     # The words of two symbols are pairs that don't meet: a batch of 90 merges, some in one slot of its table
     lengths = np.append(np.full(90, 2), rng.integers(0, 12, 110))
@@ -250,11 +278,12 @@ def inputs_of_all_stages() -> Inputs:
     twos = np.column_stack([np.arange(60, 150), np.arange(150, 240)]).reshape(-1)
     symbols = np.append(twos, rng.integers(0, 60, offsets[-1] - 180)).astype(np.uint16)
     tokens = np.arange(240, dtype=np.uint8), np.arange(241)
-    data, ends = packed(random_words(rng))
+    data, ends = packed([*random_words(rng), b"xyz" * 30])
     token = np.where(np.diff(batch.offsets) > 100, 1000, -1).astype(np.int64)
     counts = np.append(np.full(90, 50), rng.integers(1, 9, 110))
-    corpus = symbols, offsets, counts, *tokens, BpeLimits(400, 0, 6)
-    return Inputs(batch, GPT2, corpus, (data, ends[:-1], ends[1:]), token, tables)
+    corpora = [(symbols, offsets, counts, *tokens, BpeLimits(400, 0, 6)), corpus_of_births()]
+    raw = rng.choice(np.frombuffer("a\n \xff".encode("latin-1"), np.uint8), 400)
+    return Inputs(batch, GPT2, corpora, (data, ends[:-1], ends[1:]), token, tables, raw)
 
 
 @all_versions

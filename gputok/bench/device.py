@@ -7,6 +7,7 @@ it is timed; times are between CUDA events, the best of several runs.
 from __future__ import annotations
 
 import datetime
+import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -129,6 +130,15 @@ def _figure(
 def _verify(probe: str, right: bool) -> None:
     if not right:
         raise ValueError(f"not timed: {probe} gives a wrong result on this device")
+
+
+def to_json(found: dict[Device, list[Figure]]) -> str:
+    """Of each card: its name, the date, and seconds and number of steps or additions of each probe."""
+    cards = [
+        {"card": device.name, "figures": [figure._asdict() for figure in figures]}
+        for device, figures in found.items()
+    ]
+    return json.dumps({"date": f"{datetime.date.today()}", "cards": cards}, indent=2)
 
 
 def table(device: Device, figures: list[Figure]) -> str:

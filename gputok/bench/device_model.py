@@ -3,7 +3,7 @@
 `gputok bench device --model CORPUS` counts, on the CPU, what the stages of that corpus would do, and multiplies. **It is a
 model: no rate of it was measured on a GPU by gputok.** Bandwidths are those of the cards' data sheets; rates of kernels
 are estimates from their instructions and from a simulator (see kernels/cuda/NOTES.md); rates of the host were measured
-on two cores. When a card is measured, its figures belong beside these.
+on two cores. On a machine with a GPU the same stages are measured, and stand beside the model's figures.
 
 The number of rounds is a bound from below: merges that follow each other, none of which meets one before it or is made of a
 token of its own round. On 6 MB of English, 8,000 merges took 498 rounds where the bound is 383.
@@ -11,23 +11,40 @@ token of its own round. On 6 MB of English, 8,000 merges took 498 rounds where t
 
 from __future__ import annotations
 
+import datetime
+import json
+import pathlib
+import tempfile
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from gputok.kernels.cuda.device import Device
     from gputok.text.word_counts import WordCounts
+    from gputok.types import Bytes
 
-_READ = 1.4e9  # bytes a second that one thread reads, checks and cuts into lines (measured)
-_STAGE = 11e9  # bytes a second that one thread copies into pinned memory (measured)
+_READ = 3.1e9  # bytes a second that one thread reads from the page cache into pinned memory (measured, in ordinary memory)
+_LINES_BYTES = (
+    2  # of memory traffic for each byte of text whose lines are found: the text, bits, and where lines begin
+)
 _LAUNCH = 2.5e-6  # seconds from one small kernel to the next in a stream
 _LOOK = 20e-6  # seconds for the host to see a number of the device
 _LOOKS_A_BATCH = 12  # of the host, while a batch is counted
 _BATCH = 64 << 20  # bytes of text
 _CHOOSE = 15e-6  # seconds of one block that puts candidates in order
 _LAUNCHES_A_ROUND, _ROUNDS_A_LOOK = 4, 16
+
+_RUNS = 3  # of what is measured
+_STAGES = {
+    "find_lines": "find lines",
+    "count_words": "split and count",
+    "train_bpe": "merge",
+    "encode_text": "encode",
+}  # as `bench.stages` calls them
 
 
 class Card(NamedTuple):
@@ -108,8 +125,8 @@ def seconds(work: Work, card: Card) -> dict[str, float]:
     looks = n_batches * _LOOKS_A_BATCH * _LOOK
     found = {
         "read": work.n_bytes / (_READ * work.n_readers),
-        "copy to pinned memory": work.n_bytes / _STAGE,
         "copy to the GPU": work.n_bytes / card.link,
+        "find lines": work.n_bytes * _LINES_BYTES / card.memory,
         "split and count": work.n_bytes / card.split + work.n_bytes / card.count + looks,
         "encode": work.n_bytes / card.encode + looks,
     }
@@ -118,9 +135,8 @@ def seconds(work: Work, card: Card) -> dict[str, float]:
     scan = (places + places_left) / 2 / card.memory
     launches = _LAUNCHES_A_ROUND * _LAUNCH + _CHOOSE + _LOOK / _ROUNDS_A_LOOK
     found["merge"] = work.n_rounds * (scan + launches)
-    found["end to end, count"] = max(
-        found["read"], found["copy to pinned memory"], found["copy to the GPU"], found["split and count"]
-    )
+    on_device = found["find lines"] + found["split and count"]
+    found["end to end, count"] = max(found["read"], found["copy to the GPU"], on_device)
     found["end to end, train"] = found["end to end, count"] + found["merge"]
     return found
 
@@ -139,19 +155,120 @@ def of_file(path: str, vocab_size: int, threads: int | None) -> Work:
     return Work.of(n_bytes, words, learned.merges.tolist(), n_tokens, thread_count(threads))
 
 
-def table(work: Work) -> str:
-    """What was counted, and the seconds of each stage on each card."""
-    columns = [seconds(work, card) for card in CARDS]
+def measured(path: str, vocab_size: int, threads: int | None, card: Device, device: str) -> dict[str, float]:
+    """The seconds of the stages of `seconds` on a GPU, as far as they can be measured one by one; the best of some runs.
+
+    Stages on the device are measured with text that is there already, at most a GB of it, and scaled to the whole text.
+
+    Args:
+        path: A text file.
+        vocab_size: Of the tokenizer that is trained on it.
+        threads: Of the host; None: all cores.
+        card: The GPU.
+        device: The name of the GPU, "cuda:0" or another one.
+
+    Raises:
+        ValueError: A result differs from the CPU's.
+    """
+    from gputok.bench import stages
+    from gputok.bench.peers import Job
+    from gputok.kernels.threads import thread_count
+    from gputok.recipes import recipe
+
+    n_threads, n_bytes = thread_count(threads), pathlib.Path(path).stat().st_size
+    found = {
+        "read": _best(lambda: _read(path, threads, card)),
+        "copy to the GPU": _copied(path, threads, card),
+    }
+    ends: list[tuple[float, float]] = []  # when words were counted, and when merges were learnt
+    for _ in range(_RUNS):
+        tokenizer, trainer = recipe("bpe", vocab_size=vocab_size)
+        began = time.perf_counter()
+        words = tokenizer.count_words(path, threads=threads, device=device, progress=False)
+        counted = time.perf_counter() - began
+        tokenizer.train_from_word_counts(words, trainer, threads=threads, device=device, progress=False)
+        ends.append((counted, time.perf_counter() - began))
+    with tempfile.TemporaryDirectory() as folder:
+        saved = str(pathlib.Path(folder, "tokenizer.json"))
+        tokenizer.save(saved)
+        training = Job("train", "gputok", path, "", "", n_threads, "bpe", vocab_size, device)
+        encoding = training._replace(task="encode", tokenizer=saved)
+        for stage in (*stages.measure(training, card, _RUNS), *stages.measure(encoding, card, _RUNS)):
+            if stage.stage in _STAGES:
+                # Merges are those of the words of at most a GB; more text has hardly more of them
+                scale = 1.0 if stage.stage == "train_bpe" else n_bytes / stage.n_bytes
+                found[_STAGES[stage.stage]] = scale * min(stage.device_seconds)
+    found["end to end, count"], found["end to end, train"] = map(min, zip(*ends, strict=True))
+    return found
+
+
+def _read(path: str, threads: int | None, card: Device) -> None:
+    from gputok import corpus
+
+    for _ in corpus.read_raw(path, card.host_memory, threads=threads):
+        pass
+
+
+def _copied(path: str, threads: int | None, card: Device) -> float:
+    """The seconds for the whole text by those of a batch of it, from the memory that it was read into."""
+    from gputok import corpus
+
+    parts: list[Bytes] = []
+    for batch in corpus.read_raw(path, card.host_memory, threads=threads):
+        parts.append(batch.data)
+        if sum(map(len, parts)) >= _BATCH:
+            break
+    seconds: list[float] = []
+    with card.active():
+        for _ in range(_RUNS):
+            first = card.record()
+            card.upload((parts,))()
+            seconds.append(card.seconds(first, card.record()))
+    return min(seconds) * pathlib.Path(path).stat().st_size / sum(map(len, parts))
+
+
+def _best(work: Callable[[], None]) -> float:
+    seconds = []
+    for _ in range(_RUNS):
+        began = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
+
+
+def to_json(work: Work, of_cards: dict[str, dict[str, float]], why_not: str = "") -> str:
+    """What was counted, and the seconds of each stage: by the model, and of the cards that were measured."""
+    by_model = {card.name: seconds(work, card) for card in CARDS}
+    found = {"work": work._asdict(), "model": by_model, "measured": of_cards, "not measured": why_not}
+    return json.dumps({"date": f"{datetime.date.today()}", **found}, indent=2)
+
+
+def table(work: Work, of_cards: dict[str, dict[str, float]], why_not: str = "") -> str:
+    """What was counted, and the seconds of each stage on each card: by the model, then as measured.
+
+    Args:
+        work: What was counted.
+        of_cards: Name of a card -> what `measured` found there.
+        why_not: Why nothing was measured.
+    """
+    columns = {f"{card.name}, model": seconds(work, card) for card in CARDS}
+    columns |= {f"{name}, measured": found for name, found in of_cards.items()}
     rows = [
-        ["stage, seconds by the model", *(card.name for card in CARDS)],
-        ["---"] * (1 + len(CARDS)),
-        *([stage, *(f"{column[stage]:.3g}" for column in columns)] for stage in columns[0]),
+        ["stage, seconds", *columns],
+        ["---"] * (1 + len(columns)),
+        *(
+            [stage, *(f"{column[stage]:.3g}" if stage in column else "" for column in columns.values())]
+            for stage in seconds(work, CARDS[0])
+        ),
     ]
+    source = "columns of a model are no measurements"
+    if not of_cards:
+        source = f"a model, not a measurement: nothing here has run on a GPU ({why_not})"
     return "\n".join(
         [
             f"{work.n_bytes:,} bytes of text, {work.n_words:,} distinct words of {work.n_symbols:,} symbols, "
             f"{work.n_merges:,} merges in at least {work.n_rounds:,} rounds, {work.n_readers} readers",
-            "a model, not a measurement: nothing here has run on a GPU",
+            source,
             *(f"| {' | '.join(row)} |" for row in rows),
         ]
     )

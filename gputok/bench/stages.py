@@ -20,8 +20,9 @@ import numpy as np
 from gputok import Tokenizer, backend, corpus
 from gputok.bench import Stage
 from gputok.bench.peers import END, Job
+from gputok.kernels.cpu.lines import lines as lines_on_cpu
 from gputok.kernels.cuda import count_words as words
-from gputok.kernels.cuda import encode_text, encode_words, split
+from gputok.kernels.cuda import encode_text, encode_words, lines, split
 from gputok.kernels.cuda.device import BATCH_BYTES, Device
 from gputok.pipeline import encode_corpus
 from gputok.pipeline.count_words import POSITIONS, count_words
@@ -102,6 +103,10 @@ def _training(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
     n_bytes, tables = sum(batch.data.nbytes for batch in batches), split.upload(device, plan.automaton)
     texts = _resident(device, batches)
 
+    def find_lines(device: Device) -> list[Any]:
+        with device.active():
+            return [lines.lines(device, data)[0] for data, _ in texts]
+
     def find_words(device: Device) -> None:
         with device.active():
             for data, offsets in texts:
@@ -114,6 +119,10 @@ def _training(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
                 counts = words.count_words(device, data, offsets, i * POSITIONS, tables, counts)
             return counts
 
+    with device.active():
+        found = [device.download(offsets) for offsets in find_lines(device)]
+    expected = [lines_on_cpu(batch.data)[0] for batch in batches]
+    _verify("find_lines", all(map(np.array_equal, found, expected)))
     counted = count_words(batches, plan, threads=job.threads)
     with device.active():
         ours = WordCounts(*words.collected(device, count(device))[:3], plan.byte_level)
@@ -125,9 +134,10 @@ def _training(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
     def merge_by_graph(device: Device) -> Any:
         return merge(device._replace(by_graph=True))
 
-    expected = trainer.train(counted).merges
+    merges = trainer.train(counted).merges
     for how in (merge, merge_by_graph):
-        _verify("train_bpe", np.array_equal(how(device).merges, expected))
+        _verify("train_bpe", np.array_equal(how(device).merges, merges))
+    yield "find_lines", n_bytes, find_lines
     yield "find_words", n_bytes, find_words
     yield "count_words", n_bytes, count
     yield "train_bpe", n_bytes, merge

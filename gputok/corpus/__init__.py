@@ -1,6 +1,7 @@
 r"""Every source of text becomes batches: packed UTF-8 bytes and offsets, whole documents, of bounded size.
 
     read(source)        files, folders, globs, URLs, Arrow data, datasets, iterators of strings -> TextBatch, ...
+    read_raw(source, memory)  the same, read into given memory; lines of large files are neither looked for nor checked
     read_texts(texts)   the same for an iterable whose strings are documents, never paths
     total_bytes(source) how much there is to read, where that is known before reading it
     parts(source)       files as a list of parts that can be read alone, in any process: each is a source
@@ -32,8 +33,8 @@ Memory is bounded by the batch size times the threads and, of compressed files a
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -42,7 +43,10 @@ from gputok.corpus.packing import Errors, cuts, packed
 from gputok.corpus.parts import Part, Place
 from gputok.files.locations import StorageOptions, find, is_location, locate
 from gputok.kernels.threads import thread_count
-from gputok.text.pieces import TextBatch
+from gputok.text.pieces import RawLines, TextBatch
+
+if TYPE_CHECKING:
+    from gputok.types import Array
 
 __all__ = ["BATCH_BYTES", "Part", "located", "parts", "read", "read_texts", "state", "total_bytes"]
 
@@ -92,6 +96,56 @@ def read(
     >>> batch.offsets.tolist()
     [0, 3, 6, 11]
     """
+    batches = _read(
+        source,
+        column=column,
+        separator=separator,
+        errors=errors,
+        batch_bytes=batch_bytes,
+        threads=threads,
+        ahead_bytes=ahead_bytes,
+        storage_options=storage_options,
+    )
+    return cast("Iterator[TextBatch]", batches)
+
+
+def read_raw(
+    source: Any, memory: Callable[[int], Array], *, batch_bytes: int = BATCH_BYTES, **options: Any
+) -> Iterator[TextBatch | RawLines]:
+    r"""`read`, but for whoever can find lines and check UTF-8: lines of large local text files come as they were read.
+
+    Args:
+        source: As for `read`.
+        memory: Called with a number of bytes, mostly `batch_bytes` at most, gives the memory to read them into, uint8[n].
+            Nothing refers to that memory any longer when nothing refers to the batch.
+        batch_bytes: As for `read`.
+        options: Those of `read`.
+
+    Returns:
+        Batches in order; RawLines where `read` would give the lines of a range of a file.
+
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "a.txt")
+    >>> _ = path.write_text("line\n" * 300_000)
+    >>> batch, = read_raw(path, lambda n_bytes: np.empty(n_bytes, np.uint8))
+    >>> len(batch.data), batch.checked().n_documents
+    (1500000, 300000)
+    """
+    return _read(source, batch_bytes=batch_bytes, memory=memory, **options)
+
+
+def _read(
+    source: Any,
+    *,
+    batch_bytes: int,
+    column: str | None = None,
+    separator: str | None = None,
+    errors: Errors = "strict",
+    threads: int | None = None,
+    ahead_bytes: int = 1 << 62,
+    storage_options: StorageOptions = None,
+    memory: Callable[[int], Array] | None = None,
+) -> Iterator[TextBatch | RawLines]:
     if errors not in ("strict", "replace"):
         raise ValueError(f"errors={errors!r}: must be 'strict' or 'replace'")
     if separator == "":
@@ -104,7 +158,7 @@ def read(
         from gputok.corpus import files, readers
 
         missing = MissingRows()
-        options = files.Options(column, separator, errors, batch_bytes, missing)
+        options = files.Options(column, separator, errors, batch_bytes, missing, memory)
         found = _places(source, storage_options)
         is_remote = any(place.file.is_remote for place in found)
         n_readers = max(thread_count(threads), _REMOTE_READERS if is_remote else 1)
@@ -116,7 +170,9 @@ def read(
     return read_texts(source, column=column, errors=errors, batch_bytes=batch_bytes)
 
 
-def _then_warned(batches: Iterator[TextBatch], missing: MissingRows) -> Iterator[TextBatch]:
+def _then_warned(
+    batches: Iterator[TextBatch | RawLines], missing: MissingRows
+) -> Iterator[TextBatch | RawLines]:
     """The batches; at their end, a warning of rows that have no text."""
     yield from batches
     missing.warn()
@@ -138,7 +194,8 @@ def read_texts(
         raise TypeError(
             f"{type(texts).__name__} is no source of text: pass file names, Arrow data, or an iterator of str"
         )
-    return _regroup(_batches(texts, column, errors, batch_bytes), batch_bytes)
+    batches = _regroup(_batches(texts, column, errors, batch_bytes), batch_bytes)
+    return cast("Iterator[TextBatch]", batches)
 
 
 def located(source: Any, storage_options: StorageOptions = None) -> Any:
@@ -300,11 +357,17 @@ def _take(runs: Iterator[Sequence[Any]], n_chars: int) -> list[Any]:
     return held
 
 
-def _regroup(batches: Iterable[TextBatch], batch_bytes: int) -> Iterator[TextBatch]:
+def _regroup(batches: Iterable[TextBatch | RawLines], batch_bytes: int) -> Iterator[TextBatch | RawLines]:
     """Cuts large batches and joins small ones (a folder of small files, Arrow chunks of few rows)."""
     held: list[TextBatch] = []
     size = 0
     for batch in batches:
+        if isinstance(batch, RawLines):
+            if held:
+                yield _joined(held)
+                held, size = [], 0
+            yield batch
+            continue
         for part in _cut(batch, batch_bytes):
             held.append(part)
             size += len(part.data)

@@ -31,7 +31,7 @@ from gputok.corpus.parts import Part, Place
 from gputok.corpus.readers import Task
 from gputok.files.arrow import needed_for
 from gputok.files.locations import File, LocalFile, OpenFile, RemoteError
-from gputok.text.pieces import TextBatch
+from gputok.text.pieces import RawLines, TextBatch
 
 if TYPE_CHECKING:
     import io
@@ -57,6 +57,8 @@ class Options(NamedTuple):
     errors: Errors
     batch_bytes: int
     missing: MissingRows
+    # Memory to read text into, uint8[n]. With it, lines of large local files come as RawLines
+    memory: Callable[[int], Array] | None = None
 
 
 def parts(files: list[File], part_bytes: int, separator: str | None) -> Iterator[Part]:
@@ -110,7 +112,8 @@ def tasks(files: Iterable[Place], options: Options) -> Iterator[Task]:
         yield Task(functools.partial(_read_each, small, options), is_long=True)
 
 
-def _read_each(files: list[Place], options: Options) -> Iterator[TextBatch]:
+def _read_each(files: list[Place], options: Options) -> Iterator[TextBatch | RawLines]:
+    options = options._replace(memory=None)  # what is small is joined, which needs offsets
     for place in files:
         for task in _tasks_of(place, options):
             yield from task.read()
@@ -163,7 +166,9 @@ def _can_be_cut(file: File, separator: str | None) -> bool:
 
 
 def _range_bytes(file: File, options: Options) -> int:
-    return max(options.batch_bytes, _REMOTE_BYTES if file.is_remote else _SMALL_BYTES)
+    n_bytes = max(options.batch_bytes, _REMOTE_BYTES if file.is_remote else _SMALL_BYTES)
+    # Into given memory, all that is read of a range is to be at most a batch
+    return n_bytes if options.memory is None else n_bytes - 2 * _SLACK
 
 
 def _ranges(start: int, stop: int, n_bytes: int) -> Iterator[tuple[int, int]]:
@@ -173,11 +178,15 @@ def _ranges(start: int, stop: int, n_bytes: int) -> Iterator[tuple[int, int]]:
 
 def _range(
     file: File, place: tuple[int, int, int], options: Options, column: _JsonColumn | None
-) -> Iterator[TextBatch]:
+) -> Iterator[TextBatch | RawLines]:
     """The documents that begin in a range of a file of text or, with `column`, of JSON Lines."""
     separator = None if options.separator is None else options.separator.encode()
-    position, data = _whole_documents(file, *place, separator or b"\n")
+    is_raw = separator is None and column is None and isinstance(file, LocalFile)
+    position, data = _whole_documents(file, *place, separator or b"\n", options.memory if is_raw else None)
     if len(data) == 0:
+        return
+    if is_raw and options.memory is not None:
+        yield RawLines(data, functools.partial(_checked_lines, file, data, position, options))
         return
     batch, _, is_valid = _cut(data, separator, is_last=True, in_place=data.flags.writeable)
     if column is None:
@@ -188,13 +197,21 @@ def _range(
         )
 
 
-def _whole_documents(file: File, start: int, stop: int, size: int, mark: bytes) -> tuple[int, Array]:
+def _checked_lines(file: File, data: Array, position: int, options: Options) -> TextBatch:
+    batch, _, is_valid = _cut(data, None, is_last=True)
+    return _text_batch(file, batch, position, options, is_valid)
+
+
+def _whole_documents(
+    file: File, start: int, stop: int, size: int, mark: bytes, memory: Callable[[int], Array] | None = None
+) -> tuple[int, Array]:
     """The bytes of the documents that begin from `start` to before `stop`, and where in the file they begin.
 
-    size: of the file; mark: what ends a document, which does not overlap with itself.
+    size: of the file; mark: what ends a document, which does not overlap with itself; memory: what a local file is read
+    into.
     """
     first = max(0, start - len(mark))  # a document begins where a mark ends
-    data = _exactly(file, first, min(stop + _SLACK, size), size)
+    data = _exactly(file, first, min(stop + _SLACK, size), size, memory)
     search = _pattern(mark).search
     begin = 0
     if start > 0:
@@ -221,8 +238,13 @@ def _pattern(mark: bytes) -> re.Pattern[bytes]:
     return re.compile(re.escape(mark))
 
 
-def _exactly(file: File, start: int, stop: int, size: int) -> Array:
-    data = file.read_range(start, stop - start)
+def _exactly(
+    file: File, start: int, stop: int, size: int, memory: Callable[[int], Array] | None = None
+) -> Array:
+    if memory is not None and isinstance(file, LocalFile):
+        data = file.read_into(memory(stop - start), start)
+    else:
+        data = file.read_range(start, stop - start)
     if len(data) < stop - start:
         raise _shrunk(file, size, min(start + len(data), file.size or 0))
     return data

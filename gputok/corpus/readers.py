@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from gputok.text.pieces import TextBatch
+    from gputok.text.pieces import RawLines, TextBatch
 
 _TASKS_AHEAD = 1  # that waits besides those at work
 _BATCHES_WAITING = 2  # of the task whose turn it is
@@ -26,7 +26,7 @@ _JOIN_SECONDS = 1.0  # for a thread that waits for a network or a pipe
 class Task(NamedTuple):
     """What one thread reads: a function that gives its batches."""
 
-    read: Callable[[], Iterable[TextBatch]]
+    read: Callable[[], Iterable[TextBatch | RawLines]]
     is_long: bool = False  # gives many batches
 
 
@@ -34,12 +34,12 @@ class _Taken:
     """A task that a thread has taken."""
 
     def __init__(self) -> None:
-        self.batches: deque[TextBatch] = deque()
+        self.batches: deque[TextBatch | RawLines] = deque()
         self.error: BaseException | None = None
         self.is_done = False
 
 
-def in_order(tasks: Iterable[Task], threads: int, ahead_bytes: int) -> Iterator[TextBatch]:
+def in_order(tasks: Iterable[Task], threads: int, ahead_bytes: int) -> Iterator[TextBatch | RawLines]:
     """The batches of all tasks, in the order of the tasks, read by so many threads.
 
     Args:
@@ -76,7 +76,7 @@ class _Reading:
         for thread in self._threads:
             thread.start()
 
-    def batches(self) -> Iterator[TextBatch]:
+    def batches(self) -> Iterator[TextBatch | RawLines]:
         while True:
             batch = None  # one that was handed out need not stay while the next is awaited
             with self._changed:
@@ -139,7 +139,7 @@ class _Reading:
             self._taken.append(taken)
             return task, taken
 
-    def _put(self, batch: TextBatch, task: Task, taken: _Taken) -> bool:
+    def _put(self, batch: TextBatch | RawLines, task: Task, taken: _Taken) -> bool:
         """Waits until there is room for a batch; False: nobody wants it any longer."""
         with self._changed:
             while not self._is_stopped and not self._has_room(batch, task, taken):
@@ -150,7 +150,7 @@ class _Reading:
             self._changed.notify_all()
             return not self._is_stopped
 
-    def _has_room(self, batch: TextBatch, task: Task, taken: _Taken) -> bool:
+    def _has_room(self, batch: TextBatch | RawLines, task: Task, taken: _Taken) -> bool:
         if taken is self._taken[0]:
             return len(taken.batches) < _BATCHES_WAITING
         return not task.is_long or self._waiting_bytes + batch.data.nbytes <= self._ahead_bytes

@@ -140,9 +140,13 @@ class LocalFile:
 
     def read_range(self, start: int, n_bytes: int) -> np.ndarray:
         """Reads bytes from a position on: uint8[n], fewer than `n_bytes` at the end of the file."""
-        return self.held().read_range(start, n_bytes)
+        return self.read_into(np.empty(n_bytes, np.uint8), start)
 
-    def held(self) -> File:
+    def read_into(self, buffer: np.ndarray, start: int) -> np.ndarray:
+        """Reads bytes from a position on into a buffer; returns those that were read, fewer at the end of the file."""
+        return self.held().read_into(buffer, start)
+
+    def held(self) -> LocalFile:
         """Returns the file, opened once for many reads."""
         return _HeldFile(self.path)
 
@@ -164,10 +168,9 @@ class _HeldFile(LocalFile):
     def size(self) -> int | None:
         return os.fstat(self._file.fileno()).st_size
 
-    def read_range(self, start: int, n_bytes: int) -> np.ndarray:
-        buffer, n = np.empty(n_bytes, np.uint8), 0
-        view = buffer.data
-        while n < n_bytes and (step := self._read_at(view[n:], start + n)):
+    def read_into(self, buffer: np.ndarray, start: int) -> np.ndarray:
+        view, n = buffer.data, 0
+        while n < len(buffer) and (step := self._read_at(view[n:], start + n)):
             n += step
         return buffer[:n]
 
@@ -178,7 +181,7 @@ class _HeldFile(LocalFile):
             self._file.seek(start)
             return self._file.readinto(buffer) or 0
 
-    def held(self) -> File:
+    def held(self) -> LocalFile:
         return self
 
     def __del__(self) -> None:

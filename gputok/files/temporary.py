@@ -54,25 +54,42 @@ class MemoryLimit(NamedTuple):
             raise NotADirectoryError(f"temporary={os.fspath(temporary)!r}: expected an existing folder")
         if limit is None:
             return None
-        return cls(_bytes(limit), tempfile.gettempdir() if temporary is None else os.fspath(temporary))
+        return cls(_limit(limit), tempfile.gettempdir() if temporary is None else os.fspath(temporary))
 
     def file(self) -> TemporaryFile:
         """A new temporary file."""
         return TemporaryFile(self.folder)
 
 
-def _bytes(limit: int | str) -> int:
-    number = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", str(limit))
+def n_bytes_of(name: str, size: int | str) -> int:
+    """Reads a size: a number of bytes, or text like "400MB", "1.5 GiB".
+
+    Args:
+        name: what the size is called in the message of an error.
+        size: the size.
+
+    Raises:
+        ValueError: if it is not one.
+
+    Example:
+        >>> n_bytes_of("size", "20 kB")
+        20000
+    """
+    number = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", str(size))
     if (
-        not isinstance(limit, int | str)
-        or isinstance(limit, bool)
+        not isinstance(size, int | str)
+        or isinstance(size, bool)
         or number is None
         or number[2].upper() not in _UNITS
     ):
         raise ValueError(
-            f"memory_limit={limit!r}: expected a number of bytes, or text such as '400MB', '4GB' or '1.5GiB'"
+            f"{name}={size!r}: expected a number of bytes, or text such as '400MB', '4GB' or '1.5GiB'"
         )
-    n_bytes = int(float(number[1]) * _UNITS[number[2].upper()])
+    return int(float(number[1]) * _UNITS[number[2].upper()])
+
+
+def _limit(limit: int | str) -> int:
+    n_bytes = n_bytes_of("memory_limit", limit)
     if n_bytes < _LEAST_BYTES:
         raise ValueError(f"memory_limit={limit!r}: expected at least {_LEAST_BYTES // 10**6} MB")
     return n_bytes
@@ -130,10 +147,11 @@ class TemporaryFile:
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise
-            raise OSError(
+            raise OSError(  # with the folder: an output that is being written must not put its own name there
                 error.errno,
-                f"{self._folder}: no room for more than {getattr(self, 'n_bytes', 0):,} bytes in a temporary file; "
+                f"no room for more than {getattr(self, 'n_bytes', 0):,} bytes in a temporary file; "
                 "name a folder with more room by temporary= (--temporary), or raise memory_limit= (--memory-limit)",
+                self._folder,
             ) from None
 
 

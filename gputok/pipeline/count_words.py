@@ -17,7 +17,7 @@ import numpy as np
 from gputok.files.word_count_files import WordColumns
 from gputok.kernels.threads import run, thread_count
 from gputok.text.partitions import Tally, table_budget
-from gputok.text.pieces import SPACE_PREFIXED_RUN, Pieces, TextBatch
+from gputok.text.pieces import SPACE_PREFIXED_RUN, Pieces, RawLines, TextBatch
 from gputok.text.word_counts import WordCounts
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gputok.files.temporary import MemoryLimit
     from gputok.kernels import Automaton
     from gputok.kernels.cpu.word_table import WordTable
+    from gputok.kernels.cuda.count_words import Batch
     from gputok.pre_tokenizers import SplitPlan
     from gputok.progress import Report
     from gputok.types import Bytes, Counts, Positions
@@ -36,6 +37,7 @@ PIPELINE_BYTES = 1 << 20  # of a slice for any other pipeline, which takes at mo
 PART_BYTES = (
     1 << 21
 )  # of a slice for ByParts; in larger slices few more parts are equal, and tables leave the cache
+_SHORT = 1 << 16  # bytes of a corpus that one thread counts before others would have started
 POSITIONS = 1 << 36  # how many positions a slice has for its words
 _LOOK_SECONDS = 0.2  # how often the main thread looks for failed threads
 _DEVICE_SHARE = (
@@ -65,7 +67,7 @@ Job = Callable[[Tallies], None]
 
 
 def count_words(
-    batches: Iterable[TextBatch],
+    batches: Iterable[TextBatch | RawLines],
     pipeline: SplitPlan | Callable[[Pieces], Pieces],
     *,
     apart_at_spaces: bool = False,
@@ -85,7 +87,7 @@ def count_words(
     and any limit.
 
     Args:
-        batches: the documents.
+        batches: the documents. RawLines are for devices only, and without `fallback_for`.
         pipeline: the plan of a pre-tokenizer (one walk over the raw text, the fast way), or any function that maps
             documents to their words.
         apart_at_spaces: True if a document may be cut before each space with the same result; then the function gets each
@@ -121,15 +123,48 @@ def count_words(
     if memory is not None:
         n_threads, budget = table_budget(memory, n_threads)
         budget //= 1 if fallback_for is None else 2
-    with _Workers([Tallies(memory, budget) for _ in range(n_threads)], report, total) as workers:
-        for batch in batches:
-            other = fallback_for(batch) if fallback_for else None
-            workers.take(BySteps(other) if other else usual, batch)
-        workers.finish()
+    only, texts = _if_short(_texts(batches))
+    tallies = [Tallies(memory, budget) for _ in range(n_threads if only is None else 1)]
+
+    def counter_for(batch: TextBatch) -> Counter:
+        other = fallback_for(batch) if fallback_for else None
+        return BySteps(other) if other else usual
+
+    if only is not None:
+        _count_here(counter_for(only), only, tallies[0])
+        if report:
+            report("count", len(only.data), total)
+    else:
+        with _Workers(tallies, report, total) as workers:
+            for batch in texts:
+                workers.take(counter_for(batch), batch)
+            workers.finish()
     if memory is not None:
-        counted = [tally for of_thread in workers.tallies for tally in of_thread.values()]
+        counted = [tally for of_thread in tallies for tally in of_thread.values()]
         return WordCounts.of_tallies(counted, memory, n_threads, report=report)
-    return _collected(workers.tallies)
+    return _collected(tallies)
+
+
+def _texts(batches: Iterable[TextBatch | RawLines]) -> Iterator[TextBatch]:
+    for batch in batches:
+        assert isinstance(batch, TextBatch)
+        yield batch
+
+
+def _if_short(batches: Iterator[TextBatch]) -> tuple[TextBatch | None, Iterator[TextBatch]]:
+    """Returns the only batch if it is short (else None), and all batches."""
+    some = list(itertools.islice(batches, 1))
+    if some and len(some[0].data) <= _SHORT:
+        some += itertools.islice(batches, 1)
+        if len(some) == 1:
+            return some[0], iter(some)
+    return None, itertools.chain(some, batches)
+
+
+def _count_here(counter: Counter, batch: TextBatch, tallies: Tallies) -> None:
+    """Counts a batch in this thread."""
+    for number, (start, stop) in enumerate(itertools.pairwise(counter.cut(batch))):
+        counter.count(batch, start, stop, number * POSITIONS, tallies)
 
 
 class _Workers:
@@ -353,7 +388,7 @@ def _collected(tallies: list[Tallies]) -> WordCounts:
 
 
 def _by_devices(
-    batches: Iterable[TextBatch],
+    batches: Iterable[TextBatch | RawLines],
     counter: Walker,
     fallback_for: Callable[[TextBatch], Callable[[Pieces], Pieces] | None] | None,
     n_threads: int,
@@ -364,8 +399,9 @@ def _by_devices(
     """Counts the words of all batches: threads those for which `fallback_for` returns a function, devices the others."""
     with _Workers([Tallies(None, None) for _ in range(n_threads)], report, total) as workers:
         with _Devices(devices, counter, workers) as counting:
-            for batch in batches:
-                if other := fallback_for(batch) if fallback_for else None:
+            for batch in _then(batches, counting.finish):
+                other = None if fallback_for is None or isinstance(batch, RawLines) else fallback_for(batch)
+                if other and isinstance(batch, TextBatch):
                     counting.flush()
                     workers.take(BySteps(other), batch)
                 else:
@@ -375,9 +411,27 @@ def _by_devices(
         return _in_order(found, counter, workers)
 
 
+def _then(
+    batches: Iterable[TextBatch | RawLines], finish: Callable[[], object]
+) -> Iterator[TextBatch | RawLines]:
+    """The batches. If the next one can't be read, those before it come first: they may have an error of their own."""
+    failed = None
+    try:
+        yield from batches
+    except Exception as error:
+        failed = error
+    if failed is not None:
+        finish()
+        raise failed
+
+
+def _n_bytes(batch: TextBatch | RawLines) -> int:
+    return len(batch.data) if isinstance(batch, RawLines) else int(batch.offsets[-1] - batch.offsets[0])
+
+
 def _in_turns(
-    batches: Iterable[TextBatch],
-    count: Callable[[Iterator[TextBatch], Report | None], WordCounts],
+    batches: Iterable[TextBatch | RawLines],
+    count: Callable[[Iterator[TextBatch | RawLines], Report | None], WordCounts],
     n_threads: int,
     report: Report | None,
     memory: MemoryLimit,
@@ -386,14 +440,14 @@ def _in_turns(
     tallies, done, is_last = Tallies(memory, table_budget(memory, 1)[1] // 2), 0, False
     batches = iter(batches)
 
-    def some() -> Iterator[TextBatch]:
+    def some() -> Iterator[TextBatch | RawLines]:
         nonlocal done, is_last
         n_bytes = 0
         while n_bytes < memory.n_bytes // _DEVICE_SHARE:
             if (batch := next(batches, None)) is None:
                 is_last = True
                 return
-            n_bytes += int(batch.offsets[-1] - batch.offsets[0])
+            n_bytes += _n_bytes(batch)
             yield batch
         done += n_bytes
 
@@ -438,8 +492,9 @@ class _Devices:
 
     def __init__(self, devices: Sequence[Any], counter: Walker, workers: _Workers) -> None:
         self._counter, self._workers, self._n = counter, workers, len(devices)
-        self._held: list[TextBatch] = []
+        self._held: list[TextBatch | RawLines] = []  # all of one kind
         self._held_bytes = 0
+        self._errors: list[tuple[int, ValueError]] = []  # with the positions of groups that are not UTF-8
         self._groups: SimpleQueue[Any] = SimpleQueue()
         self._room = Semaphore(self._n)  # groups that may wait
         self._stopped, self._warned = Event(), Event()
@@ -453,44 +508,67 @@ class _Devices:
         self._stop()
         self._pool.shutdown()
 
-    def take(self, batch: TextBatch) -> None:
+    def take(self, batch: TextBatch | RawLines) -> None:
         """Adds a batch to the group; hands out the group if it is large enough."""
         from gputok.kernels.cuda import device
 
+        if self._held and isinstance(batch, RawLines) != isinstance(self._held[0], RawLines):
+            self.flush()
         self._held.append(batch)
-        self._held_bytes += int(batch.offsets[-1] - batch.offsets[0])
+        self._held_bytes += _n_bytes(batch)
         if self._held_bytes >= device.BATCH_BYTES:
             self.flush()
 
     def flush(self) -> None:
         """Hands out the batches of the group."""
-        from gputok.kernels.cuda.count_words import Batch
-
         if not self._held:
             return
-        text = [batch.data[batch.offsets[0] : batch.offsets[-1]] for batch in self._held]
-        begin = np.cumsum([0, *map(len, text)])
-        offsets = [
-            batch.offsets[1:] + (at - batch.offsets[0])
-            for batch, at in zip(self._held, begin[:-1], strict=True)
-        ]
-        group = Batch(text, np.concatenate([begin[:1], *offsets]), self._workers.next_position())
+        group = self._group(self._held, self._workers.next_position())
         self._held, self._held_bytes = [], 0
-        self._workers.wait_for(lambda: self._room.acquire(timeout=_LOOK_SECONDS), self._work)
+        self._wait_for(lambda: self._room.acquire(timeout=_LOOK_SECONDS))
         self._groups.put(group)
         self._workers.handed_out(group.n_bytes)
+
+    def _group(self, batches: Sequence[TextBatch | RawLines], position: int) -> Batch:
+        from gputok.kernels.cuda.count_words import Batch
+
+        def checked() -> Batch:
+            try:
+                return self._group([raw.checked() for raw in batches if isinstance(raw, RawLines)], position)
+            except ValueError as error:
+                self._errors.append((position, error))
+                raise
+
+        offsets = [
+            np.array([0, len(batch.data)]) if isinstance(batch, RawLines) else batch.offsets
+            for batch in batches
+        ]
+        text = [batch.data[of[0] : of[-1]] for batch, of in zip(batches, offsets, strict=True)]
+        begin = np.cumsum([0, *map(len, text)])
+        shifted = [of[1:] + (at - of[0]) for of, at in zip(offsets, begin[:-1], strict=True)]
+        is_raw = isinstance(batches[0], RawLines)
+        return Batch(text, np.concatenate([begin[:1], *shifted]), position, checked if is_raw else None)
+
+    def _wait_for(self, arrived: Callable[[], bool]) -> None:
+        try:
+            self._workers.wait_for(arrived, self._work)
+        except ValueError:
+            wait(self._work)  # other devices may find an error in text that comes before
+            if self._errors:
+                raise min(self._errors, key=lambda each: each[0])[1] from None
+            raise
 
     def finish(self) -> list[_Found]:
         """Waits for all devices; returns the matches that each of them counted, and those that the CPU counted for it."""
         self.flush()
         for _ in self._work:
             self._groups.put(None)
-        self._workers.wait_for(lambda: not wait(self._work, timeout=_LOOK_SECONDS).not_done, self._work)
+        self._wait_for(lambda: not wait(self._work, timeout=_LOOK_SECONDS).not_done)
         return [found for future in self._work for found in future.result()]
 
     def _count_on(self, device: Any) -> list[_Found]:
         from gputok.kernels.cpu.word_table import new_table
-        from gputok.kernels.cuda.count_words import Batch, count_batches
+        from gputok.kernels.cuda.count_words import count_batches
 
         left = new_table()
 
@@ -508,7 +586,8 @@ class _Devices:
         return [found, _Found.of(left)]
 
     def _share(self) -> Iterator[Any]:
-        while (group := self._groups.get()) is not None and not self._stopped.is_set():
+        # A group that was taken is counted: an error in it comes before one that another device has found meanwhile
+        while not self._stopped.is_set() and (group := self._groups.get()) is not None:
             self._room.release()
             yield group
 

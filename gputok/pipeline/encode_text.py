@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from gputok.pipeline.pipeline import Pipeline
 
 Kernel = Callable[[int, int, int, int], int]
-Made = tuple["ShortTexts", list[int], str, int]
-"""What an Encoding keeps until more is asked: what makes it, its ids, its text, and 1 if special tokens were added."""
+Made = tuple["ShortTexts", list[int], str, int, tuple[list[int], list[int]] | None]
+"""What an Encoding keeps until more is asked: what makes it, its ids, its text, 1 if special tokens were added, and where
+each token begins and ends, if that was computed with the ids."""
 
 _CACHED_WORDS = 1 << 14  # of each thread: a megabyte
 _HEAD = bytes.__basicsize__ - 1
@@ -36,6 +37,7 @@ _HEAD = bytes.__basicsize__ - 1
 _PROBE = b"where is it"
 _POSITIONS = 2  # the flag of `gputok.kernels.cpu.short_texts.encode`
 _LARGEST = 1 << 30  # a length that is no mistake
+_EXPECTED = 16  # texts after one whose offsets were read: their offsets come with the ids
 
 
 def short_texts(pipeline: Pipeline) -> ShortTexts | None:
@@ -80,6 +82,8 @@ class ShortTexts:
         self._rooms, self._kernel, self._longest = engine.rooms, engine.kernel, engine.longest
         self._spell, self._odd = pipeline.names.spelling.__getitem__, pipeline.odd_tokens
         self._padding, self._most = pipeline.padding, None
+        # For so many texts to come, offsets are computed at once. Threads may miscount, which changes no result.
+        self._expected = 0
         if (cut := pipeline.truncation) is not None:
             room = [
                 cut.room(pipeline.num_special_tokens_to_add(False) if special else 0) for special in (0, 1)
@@ -109,12 +113,17 @@ class ShortTexts:
             room = self._rooms.pop()
         except IndexError:
             room = Room(self._engine)
-        n = self._kernel(room.address, id(raw) + _HEAD, n_bytes, special)
+        flags = special
+        if self._expected > 0:
+            self._expected -= 1
+            flags |= _POSITIONS
+        n = self._kernel(room.address, id(raw) + _HEAD, n_bytes, flags)
         if n < 0 or (self._most is not None and n > self._most[special]):
             self._rooms.append(room)
             return None
         encoding = _new(Encoding)
-        encoding._later = self, room.ids[:n].tolist(), text, special
+        spans = None if flags == special else (room.begins[:n].tolist(), room.ends[:n].tolist())
+        encoding._later = self, room.ids[:n].tolist(), text, special, spans
         self._rooms.append(room)
         return encoding
 
@@ -168,7 +177,10 @@ class ShortTexts:
         engine, ids = self._engine, made[1]
         if engine.trims is None or (engine.trims and self._odd and not self._odd.isdisjoint(ids)):
             return None
-        begins, ends = self._positions(made)
+        self._expected = _EXPECTED
+        begins, ends = made[4] or self._positions(made)
+        if engine.trims:
+            begins, ends = begins[:], ends[:]
         for add_prefix_space in engine.trims:
             frame = engine.frames[made[3]]
             first, stop = frame.n_before, len(ids) - frame.n_special + frame.n_before

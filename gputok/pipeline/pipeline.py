@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gputok.components import Component, derived
 from gputok.pipeline.added_vocabulary import AddedVocabulary
 from gputok.pipeline.names import Names
-from gputok.text.pieces import Pieces, TextBatch, mark_starts
+from gputok.text.pieces import Pieces, RawLines, TextBatch, mark_starts
 from gputok.tokens.added_token import AddedToken
 
 if TYPE_CHECKING:
@@ -161,16 +161,19 @@ class Pipeline:
         device: str | None,
         progress: Progress,
         memory: MemoryLimit | None = None,
+        read_raw: Callable[[Callable[[int], Any]], Iterator[TextBatch | RawLines]] | None = None,
     ) -> WordCounts:
         """Counts the words of a corpus.
 
         Args:
-            read: called once, returns the batches.
+            read: returns the batches.
             total: the bytes of the corpus, if known.
             threads: how many threads to use; None: all cores.
             device: the device (`gputok.backend`), or None.
             progress: what shows the progress; see `gputok.progress`.
             memory: the memory limit, or None.
+            read_raw: like `read`, into given memory, and without looking for lines (`corpus.read_raw`): called instead of
+                `read` if devices count, and nothing but their kernels has to look at the text.
 
         Returns:
             The distinct words and how often each occurs.
@@ -183,10 +186,12 @@ class Pipeline:
         apart = self.apart_at_spaces()
         # Parts of documents have no added tokens: documents with added tokens go to `fallback_for`
         words = partial(self.words, added=False) if apart else self.words
+        plan = self.plan()
         with reporting(progress) as report:
+            raw = read_raw if devices and (plan or apart) and not self.added.tokens else None
             return count_words(
-                read(),
-                self.plan() or words,
+                raw(devices[0].host_memory) if raw else read(),
+                plan or words,
                 apart_at_spaces=apart,
                 fallback_for=self._around_added if self.added.tokens else None,
                 threads=threads,

@@ -42,6 +42,7 @@ _LEAST_TABLE_BYTES = 8_000_000
 _SLOTS = 1 << 17  # of a new table: 7 MB with the words
 _RESULTS_SHARE = 0.25  # of the memory limit, for partitions that wait for their turn
 _WORD_BYTES = 32  # of a word in a source, roughly
+_SPILLED_WORDS = 1 << 18  # that are dealt at a time, in 20 MB
 _FEW_WORDS = 1 << 17  # that are looked at together, to see whether words are in the order of their keys
 
 
@@ -70,7 +71,11 @@ def dealt(words: WordColumns, skip: int = 0) -> Iterator[WordColumns]:
     from gputok.kernels.cpu.count_words import word_keys
     from gputok.kernels.cpu.rewrite import gather
 
-    part = (word_keys(words.data, words.offsets) << np.uint64(skip) >> np.uint64(64 - BITS)).astype(np.uint8)
+    keys = word_keys(words.data, words.offsets)
+    keys <<= np.uint64(skip)
+    keys >>= np.uint64(64 - BITS)
+    part = keys.astype(np.uint8)
+    del keys
     order = np.argsort(part, kind="stable")
     ends = np.cumsum(np.bincount(part, minlength=N_PARTITIONS)).tolist()
     for first, last in itertools.pairwise([0, *ends]):
@@ -229,7 +234,8 @@ class Tally:
 
     def _spill(self, table: WordTable, memory: MemoryLimit) -> Spilled:
         self.spilled = self.spilled or Spilled(memory.file(), self.byte_level, self._skip)
-        self.spilled.write(self._columns(table))
+        for words in self._some(table, _SPILLED_WORDS):
+            self.spilled.write(words)
         return self.spilled
 
     def words(self) -> Iterator[WordColumns]:
@@ -248,22 +254,29 @@ class Tally:
 
     def _columns(self, table: WordTable) -> WordColumns:
         """The words of a table but for the end of a document, and those whose counts add up to 0."""
+        return next(self._some(table, max(1, len(table.offsets))))
+
+    def _some(self, table: WordTable, most: int) -> Iterator[WordColumns]:
+        """The same, so many words at a time: what is made of all of them at once is nearly as large as the table."""
         from gputok.kernels.cpu.count_words import counts
         from gputok.kernels.cpu.rewrite import gather
         from gputok.kernels.cpu.walk import END_OF_TEXT
         from gputok.kernels.cpu.word_table import N_BYTES, N_WORDS
 
         n_words, n_bytes = int(table.state[N_WORDS]), int(table.state[N_BYTES])
-        data, offsets, count = table.arena[:n_bytes], table.offsets[: n_words + 1], counts(table)
-        left_out = np.flatnonzero(count == 0)
-        if self._of_text:
-            single = np.flatnonzero(np.diff(offsets) == 1)
-            left_out = np.append(left_out, single[data[offsets[single]] == END_OF_TEXT])
-        if len(left_out):
-            kept = np.delete(np.arange(n_words), left_out)
-            data, offsets = gather(data, offsets[kept], offsets[kept + 1])
-            count = count[kept]
-        return WordColumns(data, offsets, count, self.byte_level)
+        data, all_counts = table.arena[:n_bytes], counts(table)
+        for first in range(0, max(n_words, 1), most):
+            count = all_counts[first : first + most]
+            offsets = table.offsets[first : min(first + most, n_words) + 1]
+            kept = count != 0
+            if self._of_text:
+                single = np.flatnonzero(np.diff(offsets) == 1)
+                kept[single[data[offsets[single]] == END_OF_TEXT]] = False
+            if np.all(kept):
+                yield WordColumns(data, offsets, count, self.byte_level)
+            else:
+                packed, offsets = gather(data, offsets[:-1][kept], offsets[1:][kept])
+                yield WordColumns(packed, offsets, count[kept], self.byte_level)
 
 
 class Spilled:
@@ -282,9 +295,10 @@ class Spilled:
         for chunks, part in zip(self._chunks, dealt(words, self._skip), strict=True):
             if len(part.counts):
                 chunks.append((self._file.n_bytes, len(part.counts), len(part.data)))
-                self._file.append(part.counts)
-                self._file.append(np.diff(part.offsets).astype(np.uint32))
-                self._file.append(part.data)
+                lengths = np.diff(part.offsets).astype(np.uint32)
+                self._file.append(
+                    np.concatenate([part.counts.view(np.uint8), lengths.view(np.uint8), part.data])
+                )
         self.n_words += len(words.counts)
 
     def partition(self, number: int) -> Iterator[WordColumns]:
@@ -307,9 +321,18 @@ def added_up(
 ) -> Iterator[WordColumns]:
     """The words of all sources, each once, with the sum of its counts, in the order of the keys.
 
-    They come a partition or less at a time; report("add up", partitions, 64) is called after each partition.
+    They come a partition or less at a time, few words all at once; report("add up", partitions, 64) is called after each
+    partition.
     """
-    n_bytes = sum(source.n_words for source in sources) * _WORD_BYTES // N_PARTITIONS  # at most
+    n_words = sum(source.n_words for source in sources)  # at most
+    if n_words <= _FEW_WORDS and memory is None:  # one table sorts them sooner than threads would start
+        few = Tally(byte_level)
+        for number, source in itertools.product(range(N_PARTITIONS), sources):
+            for words in source.partition(number):
+                few.add(words)
+        yield from few.words()
+        return
+    n_bytes = n_words * _WORD_BYTES // N_PARTITIONS
     budget = None
     if memory is not None:
         threads = min(threads, int(memory.n_bytes * _RESULTS_SHARE) // max(1, n_bytes) - 1)

@@ -1,6 +1,7 @@
 """The data that flows through gputok: text packed into integer arrays.
 
     TextBatch   documents as bytes and offsets: a corpus yields these
+    RawLines    lines of a file whose offsets are not known yet: a corpus yields these if a GPU is to find the lines
     Pieces      documents cut into pieces: normalizers and pre-tokenizers take and return these
     Alignment   the origin of each byte of normalized text; only made if the caller wants offsets
 
@@ -19,7 +20,7 @@ import numpy as np
 from gputok.types import public
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import numpy.typing as npt
 
@@ -80,6 +81,13 @@ class TextBatch(NamedTuple):
         """Decodes the documents one by one. A loop over documents is slow, so inside gputok nothing calls this."""
         raw, ends = self.data.tobytes(), self.offsets.tolist()
         return (raw[a:b].decode() for a, b in itertools.pairwise(ends))
+
+
+class RawLines(NamedTuple):
+    """Text of a file as it was read: its lines were not looked for, and nobody knows whether it is UTF-8."""
+
+    data: Bytes  # uint8[n_bytes], whole lines; the newline of the last one may be missing
+    checked: Callable[[], TextBatch]  # looks for the lines; raises ValueError, or repairs what is not UTF-8
 
 
 @public("gputok.text")

@@ -289,6 +289,9 @@ class WordCounts:
         files = [CountFile(file, columns) for file in word_count_files.find_files(path, storage_options)]
         if len(files) == 1 and files[0].is_distinct and memory is None:
             return cls(*partitions.collected(files[0].batches(), files[0].byte_level, None))
+        files = [
+            file for file in files if file.n_words
+        ] or files  # that of an empty corpus says nothing of bytes
         all_byte_level = all(file.byte_level for file in files)
         tallies = _Tallies(memory)
         parted: list[PartedFile] = []
@@ -346,10 +349,13 @@ class WordCounts:
 
 
 class _Tallies:
-    """A tally of words that are byte-level, and one of words that are not."""
+    """A tally of words that are byte-level, and one of words that are not.
+
+    Counts without words, as of an empty file, are of the kind that the others are.
+    """
 
     def __init__(self, memory: MemoryLimit | None) -> None:
-        self._memory, self._tallies = memory, dict[bool, Tally]()
+        self._memory, self._tallies, self._kinds_of_none = memory, dict[bool, Tally](), list[bool]()
         self._budget = None if memory is None else partitions.table_budget(memory, 1)[1]
 
     def of(self, byte_level: bool) -> Tally:
@@ -358,7 +364,12 @@ class _Tallies:
         return self._tallies[byte_level]
 
     def add(self, words: WordColumns) -> None:
-        self.of(words.byte_level).add(words)
+        if len(words.counts):
+            self.of(words.byte_level).add(words)
+        else:
+            self._kinds_of_none.append(words.byte_level)
 
     def all(self) -> list[Tally]:
+        if not self._tallies and self._kinds_of_none:
+            self.of(all(self._kinds_of_none))
         return [*self._tallies.values()]

@@ -1,8 +1,8 @@
-// Types, and the few intrinsics that the kernels use, each wrapped once.
+// Types, and the intrinsics that the kernels use. Each intrinsic is wrapped once.
 //
-// Every kernel takes 64-bit arguments (pointers and i64) or structs of them by value, so that any launcher can pass them
-// alike. A build with GPUTOK_EMULATE has the same functions from the emulator of the tests, which runs the kernels without a
-// GPU.
+// A kernel takes 64-bit arguments (pointers and i64), or structs with such fields by value. So every launcher can pass all
+// arguments in the same way. If GPUTOK_EMULATE is defined, the emulator of the tests provides these functions, and runs the
+// kernels without a GPU.
 #pragma once
 
 typedef unsigned char u8;
@@ -18,7 +18,8 @@ typedef long long i64;
 #define KERNEL extern "C" __global__ void
 #define BOTH __host__ __device__ inline
 #define SHARED(type, name, size) __shared__ type name[size]
-// A struct among the parameters of a kernel. The compiler knows that it does not change, and that its pointers are global.
+// A parameter of a kernel that is a struct. The compiler knows that the struct does not change, and that its pointers point to
+// global memory.
 #define BY_VALUE(type, name) const __grid_constant__ type name
 
 const u32 ALL_LANES = 0xffffffffu;
@@ -45,7 +46,8 @@ __device__ inline u64 atomic_cas(u64* at, u64 expected, u64 value) { return atom
 __device__ inline u32 atomic_cas(u32* at, u32 expected, u32 value) { return atomicCAS(at, expected, value); }
 __device__ inline u32 atomic_exchange(u32* at, u32 value) { return atomicExch(at, value); }
 
-// Loads that other threads may be writing: never from a stale register or a read-only cache.
+// Loads a word that other threads may write meanwhile. The compiler takes it neither from a register nor from the read-only
+// cache.
 __device__ inline u64 load_shared_word(const u64* at) { return *(const volatile u64*)at; }
 __device__ inline u32 load_shared_word(const u32* at) { return *(const volatile u32*)at; }
 
@@ -64,7 +66,7 @@ __device__ inline int count_bits(u32 value) { return __popc(value); }
 DEVICE i64 global_index() { return block_index() * block_size() + thread_index(); }
 DEVICE i64 global_size() { return grid_size() * block_size(); }
 
-// The least value of a warp, for all its lanes.
+// Returns the smallest value among the lanes of a warp, to all lanes.
 DEVICE u64 warp_min(u64 value) {
   for (i64 step = 16; step; step /= 2) {
     u64 other = warp_shuffle(value, (int)((thread_index() + step) % 32));

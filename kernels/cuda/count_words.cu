@@ -1,10 +1,10 @@
-// Counting words: one thread a word, in a table of distinct words (table.cuh).
+// Counts words: a thread takes a word, and counts it in a table of distinct words (table.cuh).
 #include "table.cuh"
 
 const int HOT = 512;              // slots of a block's own table of frequent words
-const u32 NO_WORD = 0xffffffffu;  // a batch has fewer words, since it has at most 2^30 bytes
+const u32 NO_WORD = 0xffffffffu;  // no number of a word, since a batch has at most 2^30 bytes
 
-// Adds to a word's count; false if it is new and there is no room.
+// Adds `count` to the count of a word. Returns false if the word is new and the table has no room.
 DEVICE bool add_word(const Table& table, const Texts& texts, u64* counts, u64 key, u64 hash, u64 count) {
   i64 slot = enter_word(table, texts, key, hash);
   if (slot == NO_ROOM) return false;
@@ -12,7 +12,7 @@ DEVICE bool add_word(const Table& table, const Texts& texts, u64* counts, u64 ke
   return true;
 }
 
-// starts[rank[i] + j] = the position of the j-th bit of bits[i].
+// Lists bits: starts[rank[i] + j] = the position of the j-th bit that is set in bits[i].
 // [at most 48 registers, 0 bytes shared]
 KERNEL list_bits(const u32* __restrict__ bits, i64 n, const i64* __restrict__ rank, u32* __restrict__ starts) {
   for (i64 i = global_index(); i < n; i += global_size()) {
@@ -22,8 +22,8 @@ KERNEL list_bits(const u32* __restrict__ bits, i64 n, const i64* __restrict__ ra
 }
 
 struct Over {
-  u64* keys;    // words for which there is no room ...
-  u64* counts;  // ... and how often each occurs beside what the table has
+  u64* keys;    // words for which the table has no room ...
+  u64* counts;  // ... and the count of each that the table does not have
   u64* n;       // [1]
 };
 
@@ -35,10 +35,10 @@ DEVICE void count_word(const Table& table, const Texts& texts, u64* counts, cons
   over.counts[place] = count;
 }
 
-// Counts the words batch[starts[w]:starts[w + 1]]. A word for which there is no room goes to over[] with the count that is
-// not in the table yet. A block counts frequent words in a table of its own: of 32 bits each, since the shared memory of a
-// GPU has no addition of 64 bits, and a block has fewer than 2^31 words. A slot takes the first word that comes to it, since
-// frequent words come first; equal words keep the first of them.
+// Counts the words batch[starts[w]:starts[w + 1]]. A word for which the table has no room goes to over_keys, with the count that
+// the table does not have to over_counts. Each block counts frequent words in a table of its own in shared memory. The counts of
+// that table have 32 bits, since the shared memory of a GPU has no 64-bit addition; a block has fewer than 2^31 words. A slot
+// belongs to the first word that finds it free, and frequent words come early. Of equal words the slot keeps the first one.
 // [at most 64 registers, 4096 bytes shared]
 KERNEL count_words(const u8* arena, const u8* batch, const u32* starts, i64 n, u64* keys, u64* counts, u32* tags,
                    i64 capacity, u64* used, u32* claimed, u64* n_claimed, u64* over_keys, u64* over_counts, u64* n_over) {
@@ -77,7 +77,7 @@ KERNEL count_words(const u8* arena, const u8* batch, const u32* starts, i64 n, u
   }
 }
 
-// Adds words with their counts to a table: those of a smaller one, and those for which that had no room.
+// Adds words with their counts to a table: the words of a smaller table, or those for which that table had no room.
 // [at most 64 registers, 0 bytes shared]
 KERNEL add_words(const u8* arena, const u8* batch, const u64* words, const u64* word_counts, i64 n, u64* keys, u64* counts,
                  u32* tags, i64 capacity, u64* used, u64* over_keys, u64* over_counts, u64* n_over) {
@@ -88,7 +88,8 @@ KERNEL add_words(const u8* arena, const u8* batch, const u64* words, const u64* 
     count_word(table, texts, counts, over, words[i], word_counts[i]);
 }
 
-// Moves the words of a batch to the arena: word i, of key from[i] in slot slots[i], goes to to[i] (in eights of bytes).
+// Copies the words of a batch to the arena: the word with the key from[i], in the slot slots[i], goes to to[i], which counts in
+// units of eight bytes.
 // [at most 48 registers, 0 bytes shared]
 KERNEL keep_words(u8* arena, const u8* batch, const u64* from, const i64* slots, const i64* to, i64 n, u64* keys) {
   for (i64 i = global_index(); i < n; i += global_size()) {
@@ -100,7 +101,7 @@ KERNEL keep_words(u8* arena, const u8* batch, const u64* from, const i64* slots,
   }
 }
 
-// data[offsets[i]:offsets[i + 1]] = the bytes of the word of key keys[i], which is in the arena.
+// data[offsets[i]:offsets[i + 1]] = the bytes of the word with the key keys[i], which is in the arena.
 // [at most 48 registers, 0 bytes shared]
 KERNEL gather_words(const u8* arena, const u64* keys, const i64* offsets, i64 n, u8* data) {
   for (i64 i = global_index(); i < n; i += global_size())

@@ -1,4 +1,4 @@
-"""Launching the counting of words on a CUDA device."""
+"""Launches the counting of words on a CUDA device."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from gputok.kernels import Automaton
 from gputok.kernels.cuda import split
 from gputok.kernels.cuda.device import Device, offsets_of
+from gputok.kernels.cuda.lines import lines
 
 _LEAST_CAPACITY = 1 << 16  # of the table of words
 _FREE = 2**64 - 1
@@ -21,22 +22,40 @@ _HOT = 512  # as in count_words.cu
 
 
 class Batch(NamedTuple):
-    """Documents to count, on the host."""
+    """Documents to count, on the host.
 
-    text: Sequence[np.ndarray]  # uint8 each; one after the other, they are the documents
-    offsets: np.ndarray  # int64[documents + 1], from 0: where each document begins
-    position: int  # of the first byte; byte i has the position `position` + 2 * i, and all batches have different ones
+    With `checked`, the documents are the lines of the texts: nobody has looked for them, and the texts may not be UTF-8.
+
+    Attributes:
+        text: Arrays of uint8; one after the other, they are the documents.
+        offsets: int64[documents + 1], from 0: where each document begins. With `checked`: where each text begins.
+        position: Of the first byte. Byte i has the position `position` + 2 * i; all batches have different positions.
+        checked: Looks for the lines on the host. Returns the batch with their offsets, repaired, or raises ValueError.
+    """
+
+    text: Sequence[np.ndarray]
+    offsets: np.ndarray
+    position: int
+    checked: Callable[[], Batch] | None = None
 
     @property
     def n_bytes(self) -> int:
-        """The number of bytes of all documents."""
+        """Returns the number of bytes of all documents."""
         return int(self.offsets[-1])
 
     def part(self, start: int, stop: int) -> Batch:
-        """The bytes start:stop as a batch; documents that go on before or behind them are cut."""
-        data = np.concatenate(self.text)[start:stop]
-        inside = self.offsets[(start < self.offsets) & (self.offsets < stop)] - start
+        """Returns the bytes start:stop as a batch; documents that reach beyond them are cut."""
+        data, offsets = np.concatenate(self.text), self.offsets
+        if self.checked is not None:
+            from gputok.kernels.cpu.lines import lines as lines_on_cpu
+
+            offsets = np.union1d(offsets, lines_on_cpu(data)[0])
+        data, inside = data[start:stop], offsets[(start < offsets) & (offsets < stop)] - start
         return Batch([data], np.concatenate([[0], inside, [stop - start]]), self.position + 2 * start)
+
+    def begins_inside(self) -> bool:
+        """Returns True if one of the texts begins inside a character."""
+        return any(len(text) and int(text[0]) & 0xC0 == 0x80 for text in self.text)
 
 
 class Counts(NamedTuple):
@@ -52,7 +71,7 @@ class Counts(NamedTuple):
 
 
 class NoRoom(Exception):
-    """The distinct words don't fit into the memory of the device, so that smaller batches would not help."""
+    """The distinct words don't fit into the memory of the device; smaller batches would not help."""
 
 
 def count_batches(
@@ -64,26 +83,29 @@ def count_batches(
     report: Callable[[int], None] = lambda n_bytes: None,
     stop: Callable[[], None] = lambda: None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The distinct words of all documents, in order of first occurrence.
+    """Counts the words of all documents.
 
-    A thread of its own fetches the next batch and begins to copy it while one is counted.
+    While a batch is counted, another thread fetches the next batch and begins to copy it.
 
     Args:
         device: Where words are counted.
-        batches: In order of position.
+        batches: In the order of their positions.
         automaton: Splits documents into words; it must be gapless.
-        leave: Takes a batch, or a part of one, that the device can't count, and the reason. Without it, that is an error.
-        report: Is called with the bytes of each batch that has been counted.
-        stop: Is called if counting fails, and makes `batches` end: someone may wait for it.
+        leave: Is called with a batch, or a part of a batch, that the device can't count, and with the reason. None: the
+            reason is raised.
+        report: Is called with the number of bytes of each batch that was counted.
+        stop: Is called if counting fails. It makes `batches` end, for which another thread may wait.
 
     Returns:
-        data (uint8[bytes]), offsets (int64[words + 1]), counts (int64[words]) and first (int64[words]): the position of
-        the byte at which each word occurs first. All of them are on the host.
+        The distinct words, in the order of their first occurrences, on the host: data (uint8[bytes]), offsets
+        (int64[words + 1]), counts (int64[words]) and first (int64[words]), the position of the byte at which each word
+        occurs first.
 
     Raises:
-        MemoryError: The distinct words don't fit into the memory of the device or, without `leave`, a document that
-            can't be cut does not.
-        split.TooLong: Without `leave`, a run of text that can't be cut is too long for one thread.
+        MemoryError: The distinct words don't fit into the memory of the device; or, without `leave`, a document that can't
+            be cut does not fit.
+        split.TooLong: Without `leave`: a run of text that can't be cut is too long for one thread.
+        ValueError: Text is not UTF-8 (`Batch.checked` raises it).
     """
     tables = split.upload(device, automaton)
     with device.active() as lane, ThreadPoolExecutor(1) as feeder:
@@ -98,8 +120,13 @@ def count_batches(
             while (got := following.result())[0] is not None:
                 batch, arriving = got
                 following = feeder.submit(fetch)
-                with _left(lambda batch=batch: batch, leave):
+                with _left(lambda batch=batch: batch.checked() if batch.checked else batch, leave):
                     text, offsets = (arriving or device.upload((batch.text, batch.offsets)))()
+                    if batch.checked is not None:
+                        offsets, is_valid = lines(device, text, offsets)
+                        if not is_valid or batch.begins_inside():
+                            batch = batch.checked()
+                            text, offsets = device.upload((batch.text, batch.offsets))()
                     counts = _in_parts(device, text, offsets, batch, 0, tables, counts, leave)
                 report(batch.n_bytes)
             return collected(device, counts)
@@ -112,7 +139,7 @@ def count_batches(
 
 
 def _begun(device: Device, batch: Batch) -> Callable[[], tuple] | None:
-    """The copy of a batch to the device; None if there is not the memory for two at a time."""
+    """Begins to copy a batch to the device; returns None if the memory does not hold two batches at a time."""
     try:
         return device.upload((batch.text, batch.offsets))
     except MemoryError:
@@ -120,7 +147,7 @@ def _begun(device: Device, batch: Batch) -> Callable[[], tuple] | None:
 
 
 def no_words(device: Device, capacity: int | None = None, room: int = 1 << 20) -> Counts:
-    """None yet, with room for half of `capacity` words and `room` bytes at first."""
+    """Returns counts without words. They have room for `capacity` / 2 words, and for `room` bytes."""
     xp = device.xp
     capacity = capacity or _LEAST_CAPACITY
     return Counts(
@@ -136,7 +163,7 @@ def no_words(device: Device, capacity: int | None = None, room: int = 1 << 20) -
 
 @contextlib.contextmanager
 def _left(batch: Callable[[], Batch], leave: Callable[[Batch, Exception], None] | None) -> Iterator[None]:
-    """Gives a batch away if the work on it fails for a reason that is particular to the device."""
+    """Hands a batch to `leave` if the work on it fails for a reason that only the device has."""
     try:
         yield
     except (MemoryError, split.TooLong) as error:
@@ -155,7 +182,7 @@ def _in_parts(
     counts: Counts,
     leave: Callable[[Batch, Exception], None] | None,
 ) -> Counts:
-    """The counts with those of the bytes from `start` on of a batch added; in halves if they don't fit."""
+    """Adds the words of the bytes of a batch from `start` on; in halves if they don't fit. Returns the new counts."""
     try:
         return count_words(device, text, offsets, batch.position + 2 * start, tables, counts)
     except MemoryError:
@@ -172,12 +199,14 @@ def _in_parts(
 def count_words(
     device: Device, data: Any, offsets: Any, position: int, automaton: split.Tables, table: Counts
 ) -> Counts:
-    """The table with the words of a batch added. A word that begins at data[i] gets the position `position` + 2 * i.
+    """Adds the words of a batch to a table, and returns the new table.
+
+    A word that begins at data[i] gets the position `position` + 2 * i.
 
     Raises:
-        MemoryError: There is not the memory for a batch of this size. The counts are what they were.
-        split.TooLong: A run of it can't be cut. The counts are what they were.
-        NoRoom: The distinct words don't fit. The counts can't be used any longer.
+        MemoryError: The memory does not hold a batch of this size. The table is unchanged.
+        split.TooLong: The text has a run that can't be cut. The table is unchanged.
+        NoRoom: The distinct words don't fit. The table can't be used any longer.
     """
     if len(data) > split.MAX_BYTES:
         raise MemoryError(f"a document of {len(data):,} bytes that can't be cut is too long for a GPU")
@@ -194,16 +223,16 @@ class _Over(NamedTuple):
 
     @classmethod
     def of(cls, device: Device, n_words: int) -> _Over:
-        # A block may have to give back what its own table holds, besides the words themselves.
+        # Beside its words, a block may have to put out those of its own table.
         xp, room = device.xp, n_words + _HOT * device.blocks
         return cls(xp.empty(room, xp.uint64), xp.empty(room, xp.int64), xp.zeros(1, xp.int64))
 
 
 def _counted(device: Device, text: Any, position: int, starts: Any, over: _Over, counts: Counts) -> Counts:
-    """The table with all words of a batch in it, and new ones in the arena, too.
+    """Counts the words of a batch, and copies the new words to the arena.
 
-    From here on there is no way back, since counts were changed; but what a batch needs is there already, and the table
-    and the arena grow with the distinct words of the corpus, whatever the size of a batch.
+    Counting changes counts in place, so it can't be undone. But the memory for the batch is allocated before; after that, only
+    the table and the arena grow, with the distinct words of the corpus and not with the size of a batch.
     """
     xp, n_words = device.xp, len(starts) - 1
     try:
@@ -226,7 +255,7 @@ def _counted(device: Device, text: Any, position: int, starts: Any, over: _Over,
 
 
 def _enlarged(device: Device, text: Any, counts: Counts, over: _Over, n_over: int) -> Counts:
-    """The same counts in a larger table, with those words for which there was no room."""
+    """Returns the counts in a larger table, with the words for which there was no room."""
     xp = device.xp
     while n_over:
         slots = xp.flatnonzero(counts.keys != xp.uint64(_FREE))
@@ -251,7 +280,7 @@ def _add(device: Device, text: Any, keys: Any, values: Any, n: int, counts: Coun
 
 
 def _kept(device: Device, text: Any, position: int, slots: Any, counts: Counts) -> Counts:
-    """The counts with the new words of a batch, in these slots, copied to the arena in order of first occurrence."""
+    """Copies the new words of a batch, which are in these slots, to the arena, in the order of their first occurrence."""
     xp = device.xp
     if len(slots) == 0:
         return counts
@@ -282,7 +311,7 @@ def _kept(device: Device, text: Any, position: int, slots: Any, counts: Counts) 
 
 
 def collected(device: Device, counts: Counts) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """data, offsets, counts and first of all words so far, on the host."""
+    """Returns data, offsets, counts and first of all words so far, on the host, as `count_batches` does."""
     xp = device.xp
     slots = xp.flatnonzero(counts.keys != xp.uint64(_FREE))
     slots = slots[xp.argsort(counts.keys[slots])]

@@ -1,18 +1,22 @@
-"""Where CUDA kernels run: an array module, and how a kernel is launched by name.
+"""Describes a CUDA device to the launchers: an array module, and a function that launches a kernel by its name.
 
-On a GPU the array module is CuPy. The tests put NumPy and an emulator in its place, and everything above stays the same.
+On a GPU the array module is CuPy. The tests use NumPy and an emulator instead; the launchers are the same.
 
-A device has two lanes. A lane is a stream for work, a stream for copies and pinned memory of a fixed size; whoever works on
-the device holds one. So what a device pins, and how many batches are on it, does not depend on the number of host threads.
+A device has two lanes. A lane has a stream for work, a stream for copies, and pinned memory of a fixed size. A thread that works
+on the device holds a lane. So neither the pinned memory nor the number of batches on a device depends on the number of threads.
+
+Large text files are read into other pinned memory (`Blocks`), and copied to the device from there. It is bounded, too.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import itertools
 import pathlib
 import threading
+import weakref
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -23,42 +27,48 @@ import numpy as np
 
 SOURCES = pathlib.Path(__file__).parent
 BATCH_BYTES = 64 << 20  # of text that is on a device at a time, for each of its lanes
-LANES = 2  # of a device: the copies of one batch overlap with the kernels of another
+LANES = 2  # of a device: copies of one batch overlap with the kernels of another batch
 PIECE_BYTES = 8 << 20  # that are copied at a time; CuPy rounds pinned memory up to a power of two
-PADDING_BYTES = 16  # behind each array of an upload: kernels read text by whole words of 8 bytes
+BLOCK_BYTES = 2 << 20  # of text that is read at a time
+# For each device. Of its batches, one is put together, one waits, one is copied and one is counted
+BLOCKS_BYTES = 4 * BATCH_BYTES
+PADDING_BYTES = 16  # behind each array of an upload, since kernels load text by whole words of 8 bytes
 _OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
 
 
 class Device(NamedTuple):
     """An array module and `launch(file, kernel, blocks, threads, arguments)`.
 
-    Arguments are arrays, whole numbers, None (a null pointer) or one struct (`struct`); all but the struct are 64 bits wide.
-    With `together=True` all blocks are resident at the same time, so that they may wait for each other.
+    Arguments are arrays, whole numbers, None (a null pointer) or structs (`struct`). All but structs have 64 bits. With
+    `together=True` all blocks are resident at the same time, so they may wait for each other.
     """
 
     name: str  # of the card
     xp: ModuleType
     launch: Callable[..., None]
-    blocks: int  # enough to fill the device, for kernels that stride over their work
-    # `with active() as lane`: arrays are made, and all else is called, in this context, which holds a lane of the device.
-    # `with active(lane)`: the same in a thread that helps the one which holds the lane.
+    blocks: int  # as many as fill the device; each thread of a kernel takes one item after the other
+    # `with active() as lane`: this context holds a lane of the device; arrays are made, and all else is called, in it.
+    # `with active(lane)`: the same in a thread that helps the thread which holds the lane.
     active: Callable[..., AbstractContextManager[Any]]
-    # begins to copy NumPy arrays, or lists of arrays that become one; what is launched after the call of the result has them
+    # begins to copy NumPy arrays, or lists of arrays that become one array. The result returns the copies; kernels that are
+    # launched after its call wait for them
     upload: Callable[[tuple], Callable[[], tuple]]
     download: Callable[[Any], np.ndarray]
-    record: Callable[[], Any]  # a mark behind all work so far
-    seconds: Callable[[Any, Any], float]  # of the device, between two marks
-    # does launches, and gives a function that does them all again
+    record: Callable[[], Any]  # returns a mark behind all work so far
+    seconds: Callable[[Any, Any], float]  # returns the seconds of the device between two marks
+    # does launches, and returns a function that does them again
     graph: Callable[[Callable[[], None]], Callable[[], None]]
-    by_graph: bool = False  # whether launches that are repeated become one graph: see NOTES.md
+    # uint8[n] on the host, for text that is to be uploaded: pinned memory, as long as there is some
+    host_memory: Callable[[int], np.ndarray] = functools.partial(np.empty, dtype=np.uint8)
+    by_graph: bool = False  # True: launches that are repeated become one CUDA graph (NOTES.md)
 
     def struct(self, fields: tuple) -> np.ndarray:
-        """uint64[len(fields)] on the host: addresses and whole numbers, for a kernel that takes a struct by value."""
+        """Returns uint64[fields] on the host: addresses and whole numbers, for a kernel that takes a struct by value."""
         return np.array([field if isinstance(field, int) else address(field) for field in fields], np.uint64)
 
 
 def offsets_of(xp: ModuleType, sizes: Any) -> Any:
-    """int64[n + 1]: where each of so many elements begins, one after the other."""
+    """Returns int64[n + 1]: where each of n items begins if they follow each other, and the sum of their sizes."""
     offsets = xp.zeros(len(sizes) + 1, xp.int64)
     if len(sizes):
         xp.cumsum(sizes, dtype=xp.int64, out=offsets[1:])
@@ -66,24 +76,77 @@ def offsets_of(xp: ModuleType, sizes: Any) -> Any:
 
 
 def address(array: Any) -> int:
-    """Where the elements of a CuPy or NumPy array stand."""
+    """Returns the address of the elements of a CuPy or NumPy array."""
     return array.data.ptr if hasattr(array.data, "ptr") else array.ctypes.data
 
 
 def parts_of(array: np.ndarray | Sequence[np.ndarray]) -> Sequence[np.ndarray]:
-    """The arrays that an element of an upload consists of."""
+    """Returns the arrays that an item of an upload consists of."""
     return [array] if isinstance(array, np.ndarray) else array
 
 
 class _Piece(NamedTuple):
-    """Pinned memory that a piece of an array is copied through."""
+    """Pinned memory, through which a piece of an array is copied."""
 
     memory: Any
-    copied: Any  # event behind the last copy
+    copied: Any  # the event behind the last copy
+
+
+class Blocks:
+    """Blocks of pinned memory on the host. A block is free again when no array refers to it.
+
+    Text that is read into a block is copied to a device directly; text in other memory is copied to pinned memory first. Blocks
+    are for all devices. There are at most `most` of them. If none is free, or if more than a block or less than half of a block
+    is asked for, the answer is other memory.
+    """
+
+    def __init__(self, cupy: ModuleType, most: int) -> None:
+        self._cupy, self._most, self._lock = cupy, most, threading.Lock()
+        self._begins: list[int] = []  # addresses of pieces of PIECE_BYTES, of some blocks each
+        self._free: list[
+            tuple[Any, int]
+        ] = []  # a piece, and where in it a block begins; append and pop are atomic
+
+    def __call__(self, n_bytes: int) -> np.ndarray:
+        """Returns memory to read into, uint8[n_bytes]."""
+        if not BLOCK_BYTES // 2 <= n_bytes <= BLOCK_BYTES or (place := self._take()) is None:
+            return np.empty(n_bytes, np.uint8)
+        memory, begin = place
+        block = (ctypes.c_uint8 * n_bytes).from_buffer(memory, begin)
+        # All views of NumPy refer to `block`
+        weakref.finalize(block, self._free.append, place).atexit = False
+        return np.frombuffer(block, np.uint8)
+
+    def has(self, array: np.ndarray) -> bool:
+        """Returns True if an array is in a block."""
+        at = address(array)
+        return any(0 <= at - begin < PIECE_BYTES for begin in tuple(self._begins))
+
+    def _take(self) -> tuple[Any, int] | None:
+        with self._lock:
+            if not self._free and len(self._begins) < self._most * BLOCK_BYTES // PIECE_BYTES:
+                try:
+                    memory = self._cupy.cuda.alloc_pinned_memory(PIECE_BYTES)
+                except self._cupy.cuda.runtime.CUDARuntimeError as error:
+                    if error.status != _OUT_OF_MEMORY:
+                        raise
+                    self._most = 0  # the existing blocks go on being used
+                else:
+                    self._begins.append(np.frombuffer(memory, np.uint8).ctypes.data)
+                    self._free += ((memory, begin) for begin in range(0, PIECE_BYTES, BLOCK_BYTES))
+            return self._free.pop() if self._free else None
+
+
+@functools.cache
+def _blocks() -> Blocks:
+    """Returns the blocks of this process."""
+    import cupy
+
+    return Blocks(cupy, cupy.cuda.runtime.getDeviceCount() * BLOCKS_BYTES // BLOCK_BYTES)
 
 
 class _Lane:
-    """Two streams and four pieces of pinned memory, two for each direction."""
+    """Two streams, and four pieces of pinned memory, two for each direction."""
 
     def __init__(self, cupy: ModuleType) -> None:
         self.working, self.copying = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
@@ -100,7 +163,7 @@ class _Lane:
 
 
 class _Lanes:
-    """The lanes of a device: made when they are first needed, held by one thread at a time."""
+    """The lanes of a device. A lane is made when it is first needed; one thread at a time holds it."""
 
     def __init__(self, cupy: ModuleType) -> None:
         self._cupy, self._idle = cupy, []
@@ -112,7 +175,7 @@ class _Lanes:
             lane = self._idle.pop() if self._idle else _Lane(self._cupy)  # a list's pop and append are atomic
             try:
                 yield lane
-            finally:  # what was made here may be used on other streams; what was copied to is free for all
+            finally:  # other streams may use the arrays that were made here, and other threads the memory of copies
                 lane.copying.synchronize()
                 lane.working.synchronize()
                 self._idle.append(lane)
@@ -120,14 +183,14 @@ class _Lanes:
 
 @functools.cache
 def cupy_device(ordinal: int = 0) -> Device:
-    """The CUDA device of this number, through CuPy; kernels are compiled at their first use and cached on disk."""
+    """Returns a CUDA device by its number, through CuPy. Kernels are compiled at their first use, and cached on disk."""
     import cupy
 
     with cupy.cuda.Device(ordinal) as device:
         blocks = 8 * device.attributes["MultiProcessorCount"]
         name = cupy.cuda.runtime.getDeviceProperties(ordinal)["name"].decode()
-    lanes, own = _Lanes(cupy), threading.local()
-    # CuPy's cache knows a source by its text, without that of our headers
+    lanes, own, blocks_of_host = _Lanes(cupy), threading.local(), _blocks()
+    # CuPy's cache identifies a source by its text, without the text of our headers
     headers = zlib.crc32(b"".join(path.read_bytes() for path in sorted(SOURCES.glob("*.cuh"))))
     options = ("-std=c++17", f"-I{SOURCES}", f"-DGPUTOK_HEADERS={headers}")
 
@@ -144,7 +207,7 @@ def cupy_device(ordinal: int = 0) -> Device:
         file: str, kernel: str, n_blocks: int, n_threads: int, arguments: tuple, together: bool = False
     ) -> None:
         values = tuple(map(argument, arguments))
-        # RawModule's own option for this links a library of the toolkit, which a barrier of our own does not need.
+        # RawModule has an option for cooperative launches, but it links a library that our own barrier does not need
         run = function(file, kernel).kernel
         run((n_blocks,), (n_threads,), values, enable_cooperative_groups=together)
 
@@ -161,19 +224,24 @@ def cupy_device(ordinal: int = 0) -> Device:
 
     def upload(arrays: tuple) -> Callable[[], tuple]:
         lane: _Lane = own.lane
-        with lane.copying:  # memory comes from the stream that writes it first
+        with lane.copying:  # the stream that writes the memory first allocates it
             result = tuple(map(empty_like, arrays))
-        lane.copying.wait_event(
-            lane.working.record()
-        )  # memory that the result has from earlier arrays is free by then
+        # The memory may be that of earlier arrays, which kernels still use
+        lane.copying.wait_event(lane.working.record())
+        in_use = []  # blocks, until they are copied
         for array, target in zip(arrays, result, strict=True):
             target, at = target.view(np.uint8), 0
             for part in parts_of(array):
                 part = np.ascontiguousarray(part).view(np.uint8)
+                if blocks_of_host.has(part):
+                    target[at : at + len(part)].set(part, stream=lane.copying)
+                    in_use.append(part)
+                    at += len(part)
+                    continue
                 for begin in range(0, len(part), PIECE_BYTES):
                     piece = part[begin : begin + PIECE_BYTES]
                     memory, copied = next(lane.up)
-                    copied.synchronize()  # what went through this piece before
+                    copied.synchronize()  # the last copy from this piece is done
                     staged = np.frombuffer(memory, np.uint8, len(piece))
                     staged[:] = piece
                     target[at : at + len(piece)].set(staged, stream=lane.copying)
@@ -183,6 +251,9 @@ def cupy_device(ordinal: int = 0) -> Device:
 
         def arrived() -> tuple:
             lane.working.wait_event(behind)
+            if in_use:
+                behind.synchronize()
+                in_use.clear()
             return result
 
         return arrived
@@ -207,11 +278,15 @@ def cupy_device(ordinal: int = 0) -> Device:
             piece.get(stream=lane.working, out=staged, blocking=False)
             lane.working.record(copied)
             waiting.append((begin, staged, copied))
-            if len(waiting) == 2:  # the next piece is on its way while this one is copied out
+            if len(waiting) == 2:  # the next piece is copied meanwhile
                 arrive(*waiting.pop(0))
         for each in waiting:
             arrive(*each)
         return result
+
+    def host_memory(n_bytes: int) -> np.ndarray:
+        with cupy.cuda.Device(ordinal):  # else pinning memory would start device 0
+            return blocks_of_host(n_bytes)
 
     def record() -> Any:
         event = cupy.cuda.Event()
@@ -224,11 +299,13 @@ def cupy_device(ordinal: int = 0) -> Device:
 
     def graph(launches: Callable[[], None]) -> Callable[[], None]:
         stream = own.lane.working
-        launches()  # compiles what it needs, which may not be done while it is being captured
+        launches()  # compiles kernels, which is not allowed while launches are captured
         stream.synchronize()
         stream.begin_capture()
         launches()
         captured = stream.end_capture()
         return lambda: captured.launch(stream)
 
-    return Device(name, cupy, launch, blocks, active, upload, download, record, seconds, graph)
+    return Device(
+        name, cupy, launch, blocks, active, upload, download, record, seconds, graph, host_memory
+    )

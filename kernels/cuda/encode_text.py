@@ -1,4 +1,4 @@
-"""Launching the encoding of raw text by BPE on a CUDA device: each distinct word is encoded once."""
+"""Launches the encoding of raw text by BPE on a CUDA device. Each distinct word is encoded once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gputok.kernels.cuda.device import Device, offsets_of
 from gputok.kernels.cuda.encode_words import Model, encoded, gathered
 
 _FREE = 2**64 - 1
-_WORDS_PER_SLOT = 4  # of a text, at first; a table that is too small is begun anew
+_WORDS_PER_SLOT = 4  # of a text, at first; if the table is too small, a larger one replaces it
 
 
 def encode_text(
@@ -22,10 +22,25 @@ def encode_text(
     model: Model,
     dtype: Any = np.uint32,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """kernels.cpu.encode_text without its cache: ids of pieces of text, as `dtype`, and where each one's end.
+    """Encodes pieces of text as kernels.cpu.encode_text does, but without a cache.
 
-    Text for which there is not the memory is encoded in halves; MemoryError: not even one piece of it fits.
-    split.TooLong: the text has a run that can't be cut and is too long for one thread.
+    Text that does not fit into the memory of the device is encoded in halves.
+
+    Args:
+        device: Where to encode.
+        data: uint8[n].
+        offsets: int64[pieces + 1], where each piece begins.
+        token: int64[pieces], the id of a piece that is an added token, else -1; None: no piece is one.
+        automaton: Splits text into words.
+        model: Encodes words.
+        dtype: The type of the ids.
+
+    Returns:
+        The ids, and int64[pieces + 1]: where those of each piece begin.
+
+    Raises:
+        MemoryError: A single piece does not fit.
+        split.TooLong: The text has a run that can't be cut and is too long for one thread.
     """
     token = np.full(len(offsets) - 1, -1, np.int64) if token is None else np.asarray(token, np.int64)
     try:
@@ -48,18 +63,18 @@ def encode_text(
 def encode_on_device(
     device: Device, text: Any, offsets: Any, token: Any, automaton: split.Tables, model: Model
 ) -> tuple[Any, Any]:
-    """The same for arrays on the device, and with such a result; offsets from 0."""
+    """Does the same for arrays on the device, and returns arrays on the device; offsets begin with 0."""
     xp = device.xp
     starts = split.find_words(device, text, offsets, automaton)
     begin, end, which = _distinct(device, text, starts)
     words = encoded(device, text, begin, end, model)
-    # The words of an added token's text become one id, in place of the first of them
+    # All words of the text of an added token become one id, which replaces the first of them
     of_piece = xp.searchsorted(starts.astype(xp.int64), offsets)
     added = xp.flatnonzero(token >= 0)
     first, last = of_piece[added], of_piece[added + 1]
     change = xp.zeros(len(starts), xp.int64)
     change[first] += 1
-    change[last] -= 1  # a place may end one and begin another; each occurs but once on either side
+    change[last] -= 1  # one token may end where another begins, but no two begin or end at the same place
     n_tokens = words.n_tokens[which].astype(xp.int64)
     n_tokens[xp.cumsum(change[:-1]) > 0] = 0
     n_tokens[first] = 1
@@ -70,7 +85,11 @@ def encode_on_device(
 
 
 def _distinct(device: Device, text: Any, starts: Any) -> tuple[Any, Any, Any]:
-    """begin, end int64[u]: the distinct ones of the words that begin at uint32[n + 1]; int64[n]: which of them each is."""
+    """Finds the distinct words among those that begin at starts, uint32[n + 1].
+
+    Returns int64[u], where each distinct word begins; int64[u], where it ends; int64[n], the number of the distinct word that
+    each word is equal to.
+    """
     xp = device.xp
     n = len(starts) - 1
     slot, capacity = xp.empty(n, xp.uint32), 64

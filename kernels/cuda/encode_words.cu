@@ -1,24 +1,25 @@
-// Encoding words by BPE: each distinct word once, by the lowest rank and then the leftmost pair.
+// Encodes words by BPE. Each distinct word is encoded once. Of its pairs, the one with the lowest rank is merged first; of several
+// such pairs, the leftmost one.
 //
-//   enter_words     a thread takes a word of the text: its slot in a table of distinct words
-//   find_tokens     a thread takes a word: is it a token as it stands? (models that ignore merges then)
-//   encode_short    a thread takes a word of at most SHORT bytes and scans it for its lowest rank before each merge
-//   encode_middle   a warp takes a word of at most 32 bytes: a lane each, which meet at each merge
-//   encode_long     a block takes a word: pairs of the lowest rank are merged in one round
-//   gather_tokens   a warp takes 32 words of the text and copies their tokens from where they were encoded
+//   enter_words     a thread takes a word of the text, and finds its slot in a table of distinct words
+//   find_tokens     a thread takes a word, and looks it up among the tokens (for models with ignore_merges)
+//   encode_short    a thread takes a word of at most SHORT bytes, and looks at all its pairs before each merge
+//   encode_middle   a warp takes a word of at most 32 bytes; each lane has one symbol, and all lanes meet at each merge
+//   encode_long     a block takes a word, and merges all pairs of the lowest rank in one round
+//   gather_tokens   a warp takes 32 words of the text, and copies their tokens
 //
-// A symbol is the position of a token in the vocabulary; the first symbols of a word are its bytes. Merging all pairs of
-// the lowest rank at once, every other one of a chain of them, is what merging one after the other does, up to the first
-// merge that makes a pair which ranks before it: a round ends there. (Of learnt merges none does; of others, such as
-// those that were put together from a list of tokens, some do.)
+// A symbol is the position of a token in the vocabulary; the first symbols of a word stand for its bytes. A round merges all pairs
+// of the lowest rank, and of a chain of overlapping pairs every other one. Up to the first merge that makes a pair of a lower
+// rank, this is what merging one pair after the other does. So a round ends at that merge. Merges that were learnt make no such
+// pair; merges that were derived from a list of tokens make some.
 #include "table.cuh"
 
 const u32 NONE = 0xffffffff;   // no symbol, no rank
-const u32 STALE = 0xfffffffe;  // the lowest rank of a tile that has changed
+const u32 STALE = 0xfffffffe;  // stands for the lowest rank of a tile that has changed
 const int SHORT = 16;
 const int WARP = 32;
 const int BLOCK = 128;  // threads of encode_long
-const int TILE = 64;    // places of a long word whose lowest rank is kept
+const int TILE = 64;    // places of a long word; the lowest rank of each tile is kept
 
 // A BPE model of bytes, in the order of the launcher's `Model`.
 struct Model {
@@ -26,37 +27,37 @@ struct Model {
   const u32* merged;         // [merges], the symbol that the pair of each rank becomes
   const u32* symbols;        // [256], of each byte
   const u32* ids;            // [tokens], of each symbol
-  const u64* whole;          // [capacity], upper half of the hash << 32 | symbol + 1; 0: free
+  const u64* whole;          // [capacity], upper half of the hash << 32 | symbol + 1; 0: a free slot
   const u8* whole_text;      // the bytes of all tokens
   const i64* whole_offsets;  // [tokens + 1]
   i64 pair_slots;            // the length of `pairs`
-  i64 pair_bits;             // of a symbol in a slot of `pairs`
+  i64 pair_bits;             // bits of a symbol in a slot of `pairs`
   i64 whole_slots;           // the length of `whole`
-  i64 longest_whole;         // bytes of the longest token
+  i64 longest_whole;         // length of the longest token in bytes
 };
 
-// Words, and room for their tokens: word i has those from place[i] on, n_tokens[i] of them (`Words` of the launcher).
+// Words, and memory for their tokens: word i has n_tokens[i] of them, from place[i] on (`Words` of the launcher).
 struct Words {
   const u8* text;
   const i64* begin;  // [words]
   const i64* end;    // [words]
   const i64* place;  // [words]
-  u32* symbols;      // [bytes of all words], of each token
-  u32* starts;       // [bytes of all words], where in its word each token begins
-  u32* n_tokens;     // [words], 0: not yet encoded
+  u32* symbols;      // [bytes of all words], the symbol of each token
+  u32* starts;       // [bytes of all words], where each token begins in its word
+  u32* n_tokens;     // [words], 0: not encoded yet
 };
 
-// Room to work on long words in, for all of them side by side: word k has that from place[k] on, and its tiles' from
-// tile[k] on (`Rounds` of the launcher). A symbol keeps the place of its first byte.
+// Memory for the work on long words: word k has the elements from place[k] on, and the tiles from tile[k] on (`Rounds` of the
+// launcher). The place of a symbol is that of its first byte.
 struct Rounds {
   const i64* place;  // [long words]
   const i64* tile;   // [long words]
-  u32* symbols;      // NONE: it was merged into one before
-  u32* ranks;        // of a symbol and the one behind it, or NONE
-  u32* before;       // place of the symbol before, NONE for the first
-  u32* after;        // place of the symbol behind, the word's length for the last
-  u32* list;         // chains from the front, new symbols from the back
-  u32* least;        // of each tile, or STALE
+  u32* symbols;      // NONE: the symbol became a part of an earlier one
+  u32* ranks;        // the rank of a symbol and the next one, or NONE
+  u32* before;       // the place of the previous symbol, NONE for the first symbol
+  u32* after;        // the place of the next symbol, the length of the word for the last symbol
+  u32* list;         // first symbols of chains, from the front; new symbols, from the back
+  u32* least;        // the lowest rank of each tile, or STALE
 };
 
 DEVICE u32 rank_of(const Model& model, u32 left, u32 right) {
@@ -72,7 +73,7 @@ DEVICE u32 rank_of(const Model& model, u32 left, u32 right) {
   return (u32)(slot & (((u64)1 << rank_bits) - 1));
 }
 
-// The n bytes from `text` on as a number, the first one lowest.
+// Returns n bytes as a number; the first byte becomes the lowest byte.
 BOTH u64 load_bytes(const u8* text, int n) {
   u64 value = 0;
   for (int i = 0; i < n; i++) value |= (u64)text[i] << 8 * i;
@@ -84,7 +85,7 @@ BOTH u64 mix(u64 hash) {
   return hash ^ hash >> 29;
 }
 
-// The hash of kernels/cpu/lookup.py, whose tables these are.
+// The hash of kernels/cpu/lookup.py, which builds the tables.
 BOTH u64 hash_string(const u8* text, i64 n) {
   u64 hash = mix((u64)n + 1);
   if (n >= 8) {
@@ -99,7 +100,7 @@ BOTH u64 hash_string(const u8* text, i64 n) {
   return mix(hash);
 }
 
-// slot[i] = where the word text[starts[i]:starts[i + 1]] is in a table; n_over: how many found no room.
+// slot[i] = the slot of the word text[starts[i]:starts[i + 1]] in a table. n_over[0]: the number of words without room.
 // [at most 64 registers, 0 bytes shared]
 KERNEL enter_words(const u8* text, const u32* starts, i64 n, u64* keys, u32* tags, i64 capacity, u64* used, u32* slot,
                    u64* n_over) {
@@ -113,6 +114,7 @@ KERNEL enter_words(const u8* text, const u32* starts, i64 n, u64* keys, u32* tag
   }
 }
 
+// Encodes the words that are tokens as they are.
 // [at most 64 registers, 0 bytes shared]
 KERNEL find_tokens(BY_VALUE(Model, m), BY_VALUE(Words, w), i64 n) {
   u64 mask = (u64)m.whole_slots - 1;
@@ -135,7 +137,7 @@ KERNEL find_tokens(BY_VALUE(Model, m), BY_VALUE(Words, w), i64 n) {
   }
 }
 
-// todo: the words to encode, of 1 to SHORT bytes.
+// todo: the words to encode, which have 1 to SHORT bytes.
 // [at most 64 registers, 0 bytes shared]
 KERNEL encode_short(BY_VALUE(Model, m), BY_VALUE(Words, w), const i64* todo, i64 n) {
   for (i64 i = global_index(); i < n; i += global_size()) {
@@ -172,7 +174,7 @@ KERNEL encode_short(BY_VALUE(Model, m), BY_VALUE(Words, w), const i64* todo, i64
   }
 }
 
-// todo: the words to encode, of 1 to 32 bytes. Blocks of whole warps.
+// todo: the words to encode, which have 1 to 32 bytes. Blocks consist of whole warps.
 // [at most 64 registers, 0 bytes shared]
 KERNEL encode_middle(BY_VALUE(Model, m), BY_VALUE(Words, w), const i64* todo, i64 n) {
   int lane = (int)(thread_index() % WARP);
@@ -190,7 +192,7 @@ KERNEL encode_middle(BY_VALUE(Model, m), BY_VALUE(Words, w), const i64* todo, i6
       u64 least = warp_min((u64)rank << 5 | (u64)lane);
       if (least >> 5 == NONE) break;
       u32 at = 1u << (least & 31), gone = alive & ~((at << 1) - 1);
-      gone &= ~gone + 1;  // the lowest of them: the right part
+      gone &= ~gone + 1;  // the lowest of these lanes: it has the right part
       alive &= ~gone;
       if (self == at) symbol = m.merged[least >> 5];
       if (self == gone) rank = NONE;
@@ -206,7 +208,7 @@ KERNEL encode_middle(BY_VALUE(Model, m), BY_VALUE(Words, w), const i64* todo, i6
   }
 }
 
-// One long word, at its own places.
+// The memory of one long word.
 struct LongWord {
   u32 size;
   u32* symbols;
@@ -218,15 +220,16 @@ struct LongWord {
 };
 
 DEVICE void store_rank(const LongWord& word, u32 place, u32 rank) {
-  atomic_exchange(&word.ranks[place], rank);  // a neighbour on each side may store the same
+  atomic_exchange(&word.ranks[place], rank);  // two neighbours may store the same rank
   atomic_exchange(&word.least[place / TILE], STALE);
 }
 
-// Lowers *last to the first place in the chain that begins at `place` where a merge makes a pair that ranks before it.
+// Looks for the first place in the chain from `place` on at which a merge makes a pair of a lower rank, and lowers *last to that
+// place.
 DEVICE void find_last(const Model& m, const LongWord& word, u32 place, u32 rank, u32 token, u32* last) {
   u32 before = word.before[place], left = NONE;
   if (before != NONE) {
-    u32 pair = word.before[before];  // if it is of this rank, it is merged by then
+    u32 pair = word.before[before];  // if this pair has the rank, it is merged before
     left = pair != NONE && word.ranks[pair] == rank ? token : word.symbols[before];
   }
   while (true) {
@@ -240,7 +243,7 @@ DEVICE void find_last(const Model& m, const LongWord& word, u32 place, u32 rank,
   }
 }
 
-// Merges every other pair of the chain that begins at `place`, from its left end to `last`.
+// Merges every other pair of the chain that begins at `place`, up to the place `last`.
 DEVICE void merge_chain(const LongWord& word, u32 place, u32 rank, u32 token, u32 last, u32* n_made) {
   bool goes_on = place <= last;
   while (goes_on) {
@@ -256,8 +259,8 @@ DEVICE void merge_chain(const LongWord& word, u32 place, u32 rank, u32 token, u3
   }
 }
 
-// todo: the words to encode, long ones. Blocks of BLOCK threads, one a word; a round takes one look at each tile, and
-// there are at most as many rounds as ranks that occur, and merges that make a pair which ranks before them.
+// todo: the long words to encode. A block has BLOCK threads, and takes a word. A round looks once at each tile. A word has at most
+// as many rounds as ranks occur in it, and one more for each merge that makes a pair of a lower rank.
 // [at most 64 registers, 544 bytes shared]
 KERNEL encode_long(BY_VALUE(Model, m), BY_VALUE(Words, w), BY_VALUE(Rounds, r), const i64* todo, i64 n) {
   SHARED(u32, lowest, 1);
@@ -339,8 +342,8 @@ KERNEL encode_long(BY_VALUE(Model, m), BY_VALUE(Words, w), BY_VALUE(Rounds, r), 
   }
 }
 
-// ids[rows[i]:rows[i + 1]] = those of the word which[i] (null: i), the first so many; starts[...] = where each token
-// begins, in a text in which the word begins at first[i]; null: they aren't wanted. Blocks of whole warps.
+// ids[rows[i]:rows[i + 1]] = the ids of the first tokens of the word which[i] (null: of the word i). starts[...] = where each token
+// begins in the text, in which the word begins at first[i]; starts may be null. Blocks consist of whole warps.
 // [at most 64 registers, 0 bytes shared]
 KERNEL gather_tokens(BY_VALUE(Model, m), BY_VALUE(Words, w), const i64* which, const i64* rows, i64 n, const i64* first,
                      u32* ids, i64* starts) {

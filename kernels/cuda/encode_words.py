@@ -1,4 +1,4 @@
-"""Launching the encoding of words by BPE on a CUDA device."""
+"""Launches the encoding of words by BPE on a CUDA device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SHORT, _WARP, _BLOCK, _TILE = 16, 32, 128, 64
 
 
 class Model(NamedTuple):
-    """A BPE model of bytes on a device: encode_words.cu's struct of the same name, in its order."""
+    """A BPE model of bytes on a device: the fields of the struct `Model` of encode_words.cu, in its order."""
 
     pairs: Any  # uint64[capacity]
     merged: Any  # uint32[merges]
@@ -29,7 +29,7 @@ class Model(NamedTuple):
 
 
 class Words(NamedTuple):
-    """Words and their tokens: the arrays of encode_words.cu's struct, in its order."""
+    """Words and their tokens: the fields of the struct `Words` of encode_words.cu, in its order."""
 
     text: Any  # uint8[n]
     begin: Any  # int64[words]
@@ -41,7 +41,7 @@ class Words(NamedTuple):
 
 
 class Rounds(NamedTuple):
-    """Room to work on long words in: the arrays of encode_words.cu's struct, in its order."""
+    """Memory for the work on long words: the fields of the struct `Rounds` of encode_words.cu, in its order."""
 
     place: Any  # int64[long words + 1]
     tile: Any  # int64[long words + 1]
@@ -54,9 +54,9 @@ class Rounds(NamedTuple):
 
 
 def why_not(tables: BpeTables) -> str:
-    """Why these kernels don't encode as the CPU does with these tables; "" if they do.
+    """Returns why these kernels can't encode with these tables, or "" if they can.
 
-    They do if each byte is a symbol, the same at every place in a word, and nothing is random.
+    They can if each byte is a symbol, which is the same at every place of a word, and if nothing is random.
     """
     if tables.dropout:
         return "the model has dropout"
@@ -68,7 +68,7 @@ def why_not(tables: BpeTables) -> str:
 
 
 def upload(device: Device, tables: BpeTables) -> Model:
-    """The tables of a model that these kernels can encode with, on the device."""
+    """Copies the tables of a model to the device."""
     whole = tables.whole
     longest = int(np.diff(whole.offsets).max(initial=0))
     sizes = len(tables.pairs.slots), int(tables.pairs.bits), len(whole.slots), longest
@@ -80,7 +80,7 @@ def upload(device: Device, tables: BpeTables) -> Model:
 def encode_words(
     device: Device, data: np.ndarray, start: np.ndarray, end: np.ndarray, tables: Model
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """kernels.cpu.encode_words without its cache; arrays on the host."""
+    """Encodes words as kernels.cpu.encode_words does, but without a cache. All arrays are on the host."""
     xp = device.xp
     with device.active():
         on_host = data, np.asarray(start, np.int64), np.asarray(end, np.int64)
@@ -95,7 +95,7 @@ def encode_words(
 
 
 def encoded(device: Device, text: Any, begin: Any, end: Any, model: Model) -> Words:
-    """Words with their tokens: text[begin[i]:end[i]]."""
+    """Encodes the words text[begin[i]:end[i]]."""
     xp = device.xp
     n, size = len(begin), end - begin
     offsets = offsets_of(xp, size)
@@ -117,14 +117,14 @@ def encoded(device: Device, text: Any, begin: Any, end: Any, model: Model) -> Wo
             continue
         arguments, arrays = (*handles, todo, len(todo)), None
         if kernel == "encode_long":
-            arrays = _rounds(xp, size[todo])  # held until the launch is done
+            arrays = _rounds(xp, size[todo])  # the variable keeps them until the launch is queued
             arguments = (*handles, device.struct(arrays), todo, len(todo))
         device.launch("encode_words.cu", kernel, device.blocks, threads, arguments)
     return words
 
 
 def _rounds(xp: Any, size: Any) -> Rounds:
-    """Room to work on words of these sizes in."""
+    """Allocates memory for the work on words of these sizes."""
     place, tile = offsets_of(xp, size), offsets_of(xp, (size + _TILE - 1) // _TILE)
     room = (xp.empty(int(place[-1]), xp.uint32) for _ in range(5))
     return Rounds(place, tile, *room, xp.empty(int(tile[-1]), xp.uint32))
@@ -133,7 +133,11 @@ def _rounds(xp: Any, size: Any) -> Rounds:
 def gathered(
     device: Device, words: Words, which: Any, first: Any, model: Model, rows: Any = None
 ) -> tuple[Any, Any, Any]:
-    """The ids of words one after the other, where each token begins (if `first` says where words do), and rows."""
+    """Returns the ids of words one after the other, where each token begins (None without `first`), and rows.
+
+    which: int64[n], the word of each row, or None for all words in order. first: int64[n], where each word begins in the
+    text. rows: int64[n + 1], where the ids of each row begin, if the caller knows.
+    """
     xp = device.xp
     if rows is None:
         rows = offsets_of(xp, words.n_tokens)

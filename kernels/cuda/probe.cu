@@ -1,11 +1,11 @@
-// What a design depends on and only hardware tells: the price of a step of two kernels, and that of 64-bit atomics.
-// `gputok bench device` runs these; no stage does.
+// Measures what the design depends on and only hardware tells: the time of a step of two kernels, and of 64-bit atomics.
+// `gputok bench device` runs these kernels; no stage runs them.
 //
-//   add_one, add_up             a step as two launches: values grow by one, then a block adds their sum to a total
-//   take_steps                  the same steps in one launch, with a barrier of the whole grid between the halves
-//   count_at_one_address        each thread adds to one counter, so many times
-//   count_keys                  a thread takes a key and adds to its counter
-//   count_keys_in_shared_memory the same, with a block's own table of frequent keys, flushed at its end
+//   add_one, add_up             a step in two launches: all values grow by one, then a block adds their sum to a total
+//   take_steps                  the same steps in one launch, with a barrier of the whole grid after each half of a step
+//   count_at_one_address        all threads add to the same counter
+//   count_keys                  a thread takes a key, and adds to the counter of the key
+//   count_keys_in_shared_memory the same, but each block counts frequent keys in a table of its own, and adds them up at its end
 #include "common.cuh"
 
 const int HOT = 512;  // slots of a block's own table, as in count_words.cu

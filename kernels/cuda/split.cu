@@ -1,17 +1,17 @@
-// Pre-tokenizing: where do words begin?
+// Finds where words begin (pre-tokenization).
 //
-// A thread takes a tile of the text. In each tile the first *cut* is found: the beginning of a document, or a place
-// between two characters where a word always ends whatever came before, and whose left side gives the same words when
-// it is walked alone (a strong class pair of the automaton). Then the thread of a tile with a cut walks the automaton
-// from there to the next cut of a later tile. A tile without a cut is walked through by the thread of a tile before: this
-// is exact for every automaton, and rare. A run of more than `longest` bytes between two cuts is not walked at all: one
-// thread would take seconds for what a CPU does in milliseconds, and the launcher gives the batch to the CPU.
+// A thread takes a tile of the text. First it finds the first *cut* of its tile. A cut is the beginning of a document, or a
+// place between two characters at which a word ends whatever came before, so that the text on its left has the same words if it
+// is walked alone (a strong pair of classes of the automaton). Then the thread of each tile with a cut walks the automaton from
+// its cut to the next cut of a later tile. So a tile without a cut, which is rare, is walked by the thread of an earlier tile.
+// This is exact for every automaton. A run of more than `longest` bytes between two cuts is not walked: one thread would take
+// seconds for what a CPU does in milliseconds. The launcher gives such a batch to the CPU.
 #include "common.cuh"
 
 const u16 DEAD = 0xffff;
 const i64 NO_CUT = -1;
 
-// The tables of an automaton (see gputok.kernels.Automaton); `width` is classes + 1, its last class is end of text.
+// The tables of an automaton (gputok.kernels.Automaton). `width` is the number of classes + 1; the last class is the end of text.
 struct Automaton {
   const u8* ascii_class;
   const u16* page;
@@ -23,8 +23,8 @@ struct Automaton {
 };
 
 struct Character {
-  u32 kind;   // its class
-  i64 bytes;  // its length
+  u32 kind;   // class
+  i64 bytes;  // length
 };
 
 BOTH bool begins_character(u8 byte) { return (byte & 0xc0) != 0x80; }
@@ -40,7 +40,8 @@ BOTH Character character_at(const Automaton& automaton, const u8* text, i64 at) 
 
 BOTH bool has_bit(const u32* bits, i64 at) { return bits[at >> 5] >> (at & 31) & 1; }
 
-// Where the match that begins at `at` ends; at least one character on. Text ends at `end` or where a document begins.
+// Returns the end of the match that begins at `at`; a match has at least one character. Text ends at `end`, and before each byte
+// at which a document begins.
 BOTH i64 match_end(const Automaton& automaton, const u8* text, const u32* documents, i64 at, i64 end) {
   i64 found = at + character_at(automaton, text, at).bytes, begin = at;
   u32 state = 0;
@@ -56,11 +57,11 @@ BOTH i64 match_end(const Automaton& automaton, const u8* text, const u32* docume
   }
 }
 
-// documents: one bit a byte, set where a document begins. offsets: i64[n_documents + 1].
+// Sets the bit places[i] of `bits` if places[i] < n_bytes. `bits` has a bit for each byte of text.
 // [at most 48 registers, 0 bytes shared]
-KERNEL mark_documents(const i64* __restrict__ offsets, i64 n_documents, i64 n_bytes, u32* __restrict__ documents) {
-  for (i64 i = global_index(); i < n_documents; i += global_size())
-    if (offsets[i] < n_bytes) atomic_or(&documents[offsets[i] >> 5], 1u << (offsets[i] & 31));
+KERNEL mark_places(const i64* __restrict__ places, i64 n, i64 n_bytes, u32* __restrict__ bits) {
+  for (i64 i = global_index(); i < n; i += global_size())
+    if (places[i] < n_bytes) atomic_or(&bits[places[i] >> 5], 1u << (places[i] & 31));
 }
 
 // cuts[tile] = the first cut in the tile, or NO_CUT.
@@ -86,7 +87,8 @@ KERNEL find_cuts(const u8* __restrict__ text, i64 n_bytes, const u32* __restrict
   }
 }
 
-// words: one bit a byte, set where a word begins. n_too_long: how many runs were left out.
+// Sets the bit of each byte at which a word begins; `words` has a bit for each byte of text. n_too_long[0]: the number of runs
+// that were not walked.
 // [at most 64 registers, 0 bytes shared]
 KERNEL split_words(const u8* __restrict__ text, i64 n_bytes, const u32* __restrict__ documents,
                    const u8* __restrict__ ascii_class, const u16* __restrict__ page, const u8* __restrict__ member,

@@ -1,4 +1,4 @@
-"""Launching the walk of an automaton over text on a CUDA device."""
+"""Launches the walk of an automaton over text on a CUDA device."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from gputok.kernels.cuda.device import Device, offsets_of
 
 _NO_CUT = -1  # as in split.cu
 TILE_BYTES = 256  # of text for a thread
-MAX_BYTES = 1 << 30  # of text at a time: a place in it has 31 bits where words are told apart
+MAX_BYTES = 1 << 30  # of text at a time: tables of words number its places with 31 bits
 LONGEST_RUN = 1 << 20  # bytes that one thread walks: some 0.1 s
 
 
 class TooLong(Exception):
-    """A run of text that can nowhere be cut is too long for one thread of a GPU."""
+    """A run of text without a place to cut is too long for one thread of a GPU."""
 
 
 class Tables(NamedTuple):
@@ -29,7 +29,7 @@ class Tables(NamedTuple):
 
 
 def upload(device: Device, automaton: Automaton) -> Tables:
-    """The tables of a gapless automaton, on the device."""
+    """Copies the tables of a gapless automaton to the device."""
     if not automaton.gapless:
         raise ValueError(
             "only a gapless automaton can be walked in tiles: this one leaves characters unmatched"
@@ -39,16 +39,25 @@ def upload(device: Device, automaton: Automaton) -> Tables:
 
 
 def find_words(device: Device, data: Any, offsets: Any, automaton: Tables) -> Any:
-    """Where the words of documents begin, then the number of bytes: uint32[words + 1].
+    """Finds where the words of documents begin.
 
-    data: uint8[n], n < 2**31; offsets: int64[documents + 1], from 0 to n. TooLong: the text has a run of more than
-    LONGEST_RUN bytes between two places where it can be cut.
+    Args:
+        device: Where the text is.
+        data: uint8[n], n < 2**31.
+        offsets: int64[documents + 1], from 0 to n.
+        automaton: Splits documents into words.
+
+    Returns:
+        uint32[words + 1]: where each word begins, then n.
+
+    Raises:
+        TooLong: The text has a run of more than LONGEST_RUN bytes between two places at which it can be cut.
     """
     xp = device.xp
     n_bytes, width = len(data), automaton.delta.shape[1]
     n_words = -(-n_bytes // 32)
     documents, words = xp.zeros(n_words, xp.uint32), xp.zeros(n_words, xp.uint32)
-    _launch(device, "mark_documents", len(offsets) - 1, (offsets, len(offsets) - 1, n_bytes, documents))
+    mark(device, offsets, n_bytes, documents)
     cuts = _find_cuts(device, data, documents, automaton, TILE_BYTES)
     t, n_tiles = automaton, len(cuts)
     arguments = (data, n_bytes, documents, t.ascii_class, t.page, t.member, t.delta, t.accept)
@@ -67,10 +76,15 @@ def find_words(device: Device, data: Any, offsets: Any, automaton: Tables) -> An
     return starts
 
 
-def halves(device: Device, text: Any, offsets: Any, tables: Tables) -> tuple | None:
-    """A batch as two, (text, offsets) each, that have the same words: between documents, or where a single one may be cut.
+def mark(device: Device, places: Any, n_bytes: int, bits: Any) -> None:
+    """Sets the bits of places (int64[n]) that are less than n_bytes."""
+    _launch(device, "mark_places", len(places), (places, len(places), n_bytes, bits))
 
-    None where it can't be cut.
+
+def halves(device: Device, text: Any, offsets: Any, tables: Tables) -> tuple | None:
+    """Cuts a batch into two with the same words: between documents, or a single document at a place where it may be cut.
+
+    Returns (text, offsets) of both, or None if the batch can't be cut.
     """
     n_documents = len(offsets) - 1
     middle = n_documents // 2
@@ -88,7 +102,7 @@ def halves(device: Device, text: Any, offsets: Any, tables: Tables) -> tuple | N
 
 
 def _find_cuts(device: Device, text: Any, documents: Any, tables: Tables, tile_bytes: int) -> Any:
-    """int64[tiles]: the first cut in each tile of the text, or NO_CUT."""
+    """Returns int64[tiles]: the first cut in each tile of the text, or NO_CUT."""
     n_tiles, t = -(-len(text) // tile_bytes), tables
     cuts = device.xp.empty(n_tiles, device.xp.int64)
     arguments = (text, len(text), documents, t.ascii_class, t.page, t.member, t.strong)
@@ -102,6 +116,6 @@ def _launch(device: Device, kernel: str, n: int, arguments: tuple) -> None:
 
 
 def bit_counts(xp: Any, words: Any) -> Any:
-    """int64[n]: the number of bits set in each of uint32[n]."""
+    """Returns int64[n]: how many bits are set in each of uint32[n]."""
     table = xp.asarray([bin(i).count("1") for i in range(256)], xp.uint8)
     return table[words.view(xp.uint8)].reshape(-1, 4).sum(axis=1, dtype=xp.int64)

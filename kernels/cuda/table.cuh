@@ -1,12 +1,14 @@
-// Distinct words in open addressing.
+// A table of distinct words with open addressing.
 //
-// A slot's key is one 64-bit word: where its bytes stand (32 bits) and their number (32 bits). It is claimed by a single
-// compare-and-swap, so that claiming is publishing. Bytes are compared on every match: the tag, written after
-// the key, only saves looking at bytes that can't be the same (0 = not yet written). Equal words have equal lengths, so
-// atomic_min on the key keeps the earliest of them, and the result does not depend on the order of threads.
+// The key of a slot is one 64-bit word: the place of a word's bytes (32 bits) and their number (32 bits). A thread claims a
+// slot by one compare-and-swap, which also publishes the key. Threads compare bytes before they say that two words are equal.
+// The tag of a slot is written after its key. It only spares comparing bytes that can't be equal (0: not written yet). Equal
+// words have equal lengths, so atomic_min of their keys keeps the word that comes first. So the result does not depend on
+// the order of threads.
 //
-// Where a word stands: below IN_BATCH it is in the arena, at eight times that (words of earlier batches, laid out in
-// order of first occurrence); above, it is in this batch, at the rest. So the arena's word is kept over a batch's.
+// A place below IN_BATCH is in the arena, in units of eight bytes. The arena has the words of earlier batches, in the order of
+// their first occurrence. A place from IN_BATCH on is in this batch, at the rest. So a word of the arena comes before an equal
+// word of the batch.
 #pragma once
 #include "common.cuh"
 
@@ -25,17 +27,17 @@ BOTH const u8* key_text(const Texts& texts, u64 key) {
   return place & IN_BATCH ? texts.batch + (place & (IN_BATCH - 1)) : texts.arena + place * 8;
 }
 
-// Bytes of text, eight at a time from any place on, the first one lowest. Loads are aligned, as a GPU's must be: the
-// words of 8 bytes that hold the text are read whole. An array of text begins at a multiple of 8 in memory, and its memory
-// goes on for some bytes behind it (`PADDING_BYTES` of the launcher), so that no load leaves it.
+// Reads text from any place on, eight bytes at a time. The first byte becomes the lowest byte of a number. A GPU needs aligned
+// loads, so the aligned words of 8 bytes that contain the text are loaded. No load leaves the memory of the text: an array of
+// text begins at a multiple of 8, and the launcher allocates PADDING_BYTES behind its end.
 struct Eights {
   const u64* at;
-  int shift;  // bits of *at that lie before the text, or were read already
+  int shift;  // bits of *at that lie before the text, or that were read already
 
-  // By subtraction, not by clearing bits: so the compiler still knows that the memory is global.
+  // The address is rounded by subtraction. If bits were cleared, the compiler would not know that the memory is global.
   BOTH explicit Eights(const u8* text) : at((const u64*)(text - ((u64)text & 7))), shift((int)((u64)text & 7) * 8) {}
 
-  // The next `n` bytes, 1 to 8 of them; the bytes behind them are 0. After fewer than 8 nothing more may be read.
+  // Returns the next `n` bytes, 1 to 8; higher bytes of the result are 0. After a call with less than 8, no call may follow.
   BOTH u64 next(i64 n) {
     u64 value = *at++ >> shift;
     if (shift + n * 8 > 64) value |= *at << (64 - shift);
@@ -82,7 +84,8 @@ struct Table {
 
 const i64 NO_ROOM = -1;
 
-// The slot of a word, new or old; NO_ROOM if it is new and half of the table is used.
+// Returns the slot of a word, and enters the word if the table does not have it. Returns NO_ROOM if the word is new and half of
+// the table is used. Some slots are free at any time, so the loop ends.
 DEVICE i64 enter_word(const Table& table, const Texts& texts, u64 key, u64 hash) {
   u32 tag = tag_of(hash);
   i64 slot = (i64)(hash & (u64)(table.capacity - 1));

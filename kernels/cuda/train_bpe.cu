@@ -1,41 +1,43 @@
-// Training BPE in batches: in each round the pairs that come first, and whose parts don't meet, are merged at once. Why that
-// is exact is proved in kernels/reference/train_bpe_in_batches.py. A round is four launches:
+// Trains BPE in batches. A round merges a batch of pairs at once: the first pairs in the order of merging, as far as none of them
+// begins or ends with a part in which another one ends or begins. kernels/reference/train_bpe_in_batches.py proves that this is
+// exact. A round consists of four launches:
 //
-//   choose_batch    one block: the first pairs of the candidates in order, and of these the batch
-//   find_matches    a thread takes a place: does a pair of the batch begin there?
-//   change_counts   a thread takes a match: counts of the pairs beside it
-//   write_tokens    a thread takes a match: the new token; and a pair that was born: is it a candidate?
+//   choose_batch    one block puts the first candidates in order, and takes the batch from them
+//   find_matches    a thread takes a place, and looks whether a pair of the batch begins there
+//   change_counts   a thread takes a match, and changes the counts of the pairs beside it
+//   write_tokens    a thread takes a match, and writes the new token; then it takes a new pair, which may become a candidate
 //
-// The host looks after some rounds. It makes room, lowers the threshold and closes gaps.
+// After some rounds the host looks at the state. It enlarges the table, lowers the threshold of candidates, and closes gaps.
 //
-// The unique words are one array of symbols, END before, between and behind them. A token takes one place or more: its id
-// stands at its first place and, with the bit TAIL, at its last; places between have that bit, too. So a token's neighbours are
-// found without links, and a merge writes three places. When many places are empty, `close_gaps` gives each token one place.
+// One array of symbols contains all distinct words, with END before, between and behind them. A token takes one place or more.
+// Its id is at its first place and, with the bit TAIL, at its last place; places between have that bit, too. So the neighbours of
+// a token are found without links, and a merge writes three places. If many places are empty, `close_gaps` gives each token one
+// place.
 //
-// The rows of an open-addressing table are the pairs, with 64-bit counts, changed in place and never counted again. Counts
-// rise in the round in which a pair is born only. So if the *candidates* are all pairs of at least a threshold, they stay that by
-// taking in what is born, and the first of all pairs is among them as long as there is one.
+// A row of an open-addressing table is a pair with a 64-bit count. Counts are changed in place; pairs are never counted again. The
+// count of a pair rises only in the round in which the pair is born. So the *candidates*, all pairs whose count is at least a threshold, stay
+// complete if new pairs are added to them. As long as one candidate is left, the first of all pairs is a candidate.
 //
-// Integers commute, and matches of a round don't overlap: the merges are the same for every schedule.
+// Additions of integers commute, and the matches of a round don't overlap. So the merges are the same for every schedule.
 #include "common.cuh"
 
 const u32 END = 0xffffffff;     // between words
-const u32 INSIDE = 0xfffffffe;  // the first place of what was a right part
-const u32 TAIL = 0x80000000;    // of a token's last place, if it has several
+const u32 INSIDE = 0xfffffffe;  // the first place of a former right part
+const u32 TAIL = 0x80000000;    // the bit of all places of a token but its first
 const u32 NONE = 0xffffffff;    // no token
 const u64 FREE = ~(u64)0;
 const int CHOOSERS = 256;  // threads of choose_batch
 const int MOST = 256;      // pairs that are put in order at a time, and the largest batch; at most CHOOSERS
 const int SLOTS = 1024;    // of the table of a batch
-const int STRETCH = 256;   // places of which first_word tells the word
-const int TALLIES = 512;   // kinds of counts: eight for each power of two
+const int STRETCH = 256;   // places from one element of first_word to the next
+const int TALLIES = 512;   // kinds of counts, eight for each power of two
 
-// What the kernels work on, in the order of the launcher's `Training`.
+// The memory of a training, in the order of the launcher's `Training`.
 struct Training {
   u32* symbols;           // [n_places]
   const i64* begin;       // [n_words], the first place of each word
   const u64* weight;      // [n_words], how often each occurs
-  const i64* first_word;  // [n_places / STRETCH + 2], the word to which the first place of each stretch belongs, or one before
+  const i64* first_word;  // [n_places / STRETCH + 2], the word of the first place of each stretch, or the word before that place
   u32* length;            // [vocab_size], characters of each token
   u32* places;            // [vocab_size], places that each token takes
   u64* keys;              // [capacity], left << 32 | right, or FREE
@@ -43,17 +45,17 @@ struct Training {
   u32* born;              // [capacity], rows that were entered in this round
   u32* candidates;        // [2 * room], rows, in one half or the other
   u32* matches;           // [n_places / 2 + 1], the first places of pairs of the batch
-  u32* is_left;           // [vocab_size / 32 + 1], a bit for each token, set if it is the left part of a pair of the batch
-  u32* is_right;          // [vocab_size / 32 + 1]
+  u32* is_left;           // [vocab_size / 32 + 1], a bit for each token, set if the token is the left part of a pair of the batch
+  u32* is_right;          // [vocab_size / 32 + 1], the same for right parts
   u64* batch_keys;        // [SLOTS], pairs of the batch, or FREE ...
-  u32* batch_tokens;      // [SLOTS], ... and what they become
+  u32* batch_tokens;      // [SLOTS], ... and the tokens that they become
   u64* log;               // [vocab_size], keys of the merges so far
   u64* state;             // [STATE_SIZE]
   i64 n_words;
   i64 n_places;    // at most 2^32 - 1
   i64 capacity;    // of the table of pairs, a power of two
   i64 room;        // for candidates
-  i64 vocab_size;  // tokens there may be
+  i64 vocab_size;  // the largest number of tokens
   i64 least;       // min_frequency, at least 1
   i64 max_length;  // pairs of this many characters or more are not counted
 };
@@ -61,21 +63,21 @@ struct Training {
 enum State {
   N_TOKENS,
   N_MERGES,
-  DONE,          // why the host is wanted: one of the words below; nothing happens until it has cleared it
+  DONE,          // why the host has to act: one of the words below; kernels do nothing until the host clears it
   N_BATCH,       // pairs of the batch
   THRESHOLD,     // candidates have at least this count
   N_CANDIDATES,
-  SIDE,          // the half in which they are
+  SIDE,          // the half of `candidates` in which they are
   N_MATCHES,
   N_ROWS,
-  ROWS_BEFORE,   // before this round
+  ROWS_BEFORE,   // N_ROWS before this round
   N_BORN,
-  N_GONE,        // places that merges emptied since gaps were closed
-  OVERFLOWED,    // 1: a pair found no room among the candidates
+  N_GONE,        // places that merges have emptied since gaps were closed
+  OVERFLOWED,    // 1: `candidates` had no room for a pair
   STATE_SIZE
 };
-// TRAINED. FULL: this round's pairs need a larger table; no count was changed yet. LOW: no candidate is left. CROWDED: there are
-// more candidates than room.
+// TRAINED: no pair is left to merge. FULL: the pairs of this round need a larger table, and no count was changed yet. LOW: no
+// candidate is left. CROWDED: `candidates` has too little room.
 const u64 TRAINED = 1, FULL = 2, LOW = 3, CROWDED = 4;
 
 BOTH u64 pair_key(u32 left, u32 right) { return (u64)left << 32 | right; }
@@ -86,7 +88,8 @@ BOTH u64 pair_hash(u64 key) {
 
 DEVICE void stop(const Training& t, u64 why) { atomic_max(&t.state[DONE], why); }
 
-// The row of a pair, or -1.
+// Returns the row of a pair, or -1 if the table does not have the pair. Other threads may enter pairs meanwhile, but not this one:
+// a pair that loses an occurrence in this round is not born in this round.
 DEVICE i64 find_pair(const Training& t, u64 key) {
   i64 mask = t.capacity - 1, row = (i64)pair_hash(key) & mask;
   while (true) {
@@ -97,9 +100,9 @@ DEVICE i64 find_pair(const Training& t, u64 key) {
   }
 }
 
-// The row of a pair, new or old. A new one is put on the list `born`. -1: half of the table is full (only the first count can
-// find it so; later there is room before a round begins). All threads of a launch may find room for one more before any has
-// taken it, so that a table may fill up altogether: one round is looked for, not more.
+// Returns the row of a pair, and enters the pair if the table does not have it; then the row is put on the list `born`. Returns -1
+// if half of the table is used, which only the first count can find: before a round, the table has room. All threads of a launch
+// may see room for one more pair before any of them takes it. So the table may become full, and the search ends after one pass.
 DEVICE i64 enter_pair(const Training& t, u64 key) {
   i64 row = (i64)pair_hash(key) & (t.capacity - 1);
   for (i64 looks = 0; looks < t.capacity; looks++) {
@@ -127,7 +130,7 @@ DEVICE void gain(const Training& t, u32 left, u32 right, u64 weight) {
     atomic_add(&t.counts[row], weight);
 }
 
-// A pair that the table does not have was too long to be counted.
+// A pair that the table does not have is too long to be counted.
 DEVICE void lose(const Training& t, u32 left, u32 right, u64 weight) {
   i64 row = find_pair(t, pair_key(left, right));
   if (row >= 0) atomic_add(&t.counts[row], (u64)0 - weight);
@@ -135,13 +138,13 @@ DEVICE void lose(const Training& t, u32 left, u32 right, u64 weight) {
 
 DEVICE bool begins_token(u32 symbol) { return !(symbol & TAIL); }
 
-// The token that ends before a place, or NONE if a word begins there.
+// Returns the token that ends before a place, or NONE if a word begins at that place.
 DEVICE u32 token_before(const Training& t, i64 place) {
   u32 symbol = t.symbols[place - 1];
   return symbol == END ? NONE : symbol & ~TAIL;
 }
 
-// The word that a place belongs to.
+// Returns the word to which a place belongs.
 DEVICE i64 word_of(const Training& t, i64 place) {
   i64 low = t.first_word[place / STRETCH], high = t.first_word[place / STRETCH + 1];
   while (low < high) {
@@ -154,8 +157,8 @@ DEVICE i64 word_of(const Training& t, i64 place) {
   return low;
 }
 
-// symbols: u32[n], those of all words; word w has those from offsets[w] on, and they go to to[w] and the places behind it, if it
-// has a pair at all. words: the word of each first symbol of a stretch.
+// Copies the symbols of words that have a pair to their places. symbols: u32[n]; word w has those from offsets[w] on, which go to
+// to[w] and the places behind it. words: the word of the first symbol of each stretch.
 // [at most 48 registers, 0 bytes shared]
 KERNEL lay_out(const u32* symbols, i64 n, const i64* offsets, i64 n_words, const i64* to, const i64* words, u32* places) {
   for (i64 i = global_index(); i < n; i += global_size()) {
@@ -165,7 +168,7 @@ KERNEL lay_out(const u32* symbols, i64 n, const i64* offsets, i64 n_words, const
   }
 }
 
-// The pairs of all words, before the first merge.
+// Counts the pairs of all words, before the first merge.
 // [at most 48 registers, 0 bytes shared]
 KERNEL count_pairs(BY_VALUE(Training, t)) {
   for (i64 place = global_index(); place < t.n_places && !load_shared_word(&t.state[DONE]); place += global_size()) {
@@ -176,7 +179,7 @@ KERNEL count_pairs(BY_VALUE(Training, t)) {
   }
 }
 
-// Enters the rows of a table into a larger one, whose arrays are new but for what does not depend on rows.
+// Enters the rows of a table into a larger table. Both trainings share the arrays that do not depend on rows.
 // [at most 48 registers, 0 bytes shared]
 KERNEL move_rows(BY_VALUE(Training, old), BY_VALUE(Training, t)) {
   for (i64 i = global_index(); i < old.capacity; i += global_size()) {
@@ -186,13 +189,13 @@ KERNEL move_rows(BY_VALUE(Training, old), BY_VALUE(Training, t)) {
   }
 }
 
-// The kind of a count: the larger a count, the larger its kind.
+// Returns the kind of a count. A larger count has a larger kind, or the same.
 BOTH int kind_of(u64 count) {
   int power = 63 - count_leading_zeros(count);
   return power < 3 ? (int)count : power * 8 + (int)(count >> (power - 3) & 7);
 }
 
-// tally[k]: u64[TALLIES], how many pairs have a count of kind k.
+// tally: u64[TALLIES], the number of pairs whose counts are of each kind.
 // [at most 48 registers, 2048 bytes shared]
 KERNEL tally_counts(BY_VALUE(Training, t), u64* tally) {
   SHARED(u32, own, TALLIES);
@@ -215,14 +218,14 @@ DEVICE void consider(const Training& t, i64 row) {
     atomic_max(&t.state[OVERFLOWED], (u64)1);
 }
 
-// All candidates anew.
+// Makes candidates of all pairs whose counts reach the threshold.
 // [at most 48 registers, 0 bytes shared]
 KERNEL gather_candidates(BY_VALUE(Training, t)) {
   for (i64 row = global_index(); row < t.capacity; row += global_size())
     if (t.keys[row] != FREE) consider(t, row);
 }
 
-// What a pair becomes if it is one of the batch, else NONE.
+// Returns the token that a pair of the batch becomes; NONE for other pairs.
 DEVICE u32 merged(const Training& t, u32 left, u32 right) {
   if (!(t.is_left[left >> 5] >> (left & 31) & 1) || !(t.is_right[right >> 5] >> (right & 31) & 1)) return NONE;
   u64 key = pair_key(left, right);
@@ -232,32 +235,32 @@ DEVICE u32 merged(const Training& t, u32 left, u32 right) {
   }
 }
 
-// A pair as it is ordered: the one with the smaller `behind`, then the smaller key, comes first.
+// A pair in the order of merging: the pair with the smaller `behind` comes first; of equal ones, that with the smaller key.
 struct Ranked {
-  u64 behind;  // by how much its count is smaller than the largest one
+  u64 behind;  // the largest count minus the count of the pair
   u64 key;
 };
 
 BOTH bool before(const Ranked& a, const Ranked& b) { return a.behind < b.behind || (a.behind == b.behind && a.key < b.key); }
 
-// Byte `level` of a pair's place in the order, the highest one first.
+// Returns the byte number `level` of `behind` and the key, which are 16 bytes, from the highest byte on.
 BOTH u32 digit(const Ranked& pair, int level) {
   return (u32)((level < 8 ? pair.behind >> 8 * (7 - level) : pair.key >> 8 * (15 - level)) & 0xff);
 }
 
-// Whether two pairs have the same bytes before `level`.
+// Returns true if two pairs have the same bytes before the byte `level`.
 BOTH bool same_digits(const Ranked& a, const Ranked& b, int level) {
   if (level < 8) return level == 0 || (a.behind ^ b.behind) >> 8 * (8 - level) == 0;
   return a.behind == b.behind && (level == 8 || (a.key ^ b.key) >> 8 * (16 - level) == 0);
 }
 
-// One block of CHOOSERS threads.
+// Chooses the batch of the next round. One block of CHOOSERS threads.
 // [at most 64 registers, 7296 bytes shared]
 KERNEL choose_batch(BY_VALUE(Training, t)) {
   SHARED(u32, n_kept, 1);
   SHARED(u64, largest, CHOOSERS / 32);
   SHARED(u32, tally, CHOOSERS);
-  SHARED(u32, chosen, 2);  // that byte, and how many pairs come before all that have it
+  SHARED(u32, chosen, 2);  // a byte of `end`, and the number of pairs that come before all pairs with this byte
   SHARED(u32, n_top, 1);
   SHARED(u64, top_behind, MOST);
   SHARED(u64, top_key, MOST);
@@ -274,7 +277,7 @@ KERNEL choose_batch(BY_VALUE(Training, t)) {
   u64 threshold = t.state[THRESHOLD], side = t.state[SIDE], n_tokens = t.state[N_TOKENS], n_merges = t.state[N_MERGES];
   const u32* from = t.candidates + side * (u64)t.room;
   u32* to = t.candidates + (1 - side) * (u64)t.room;
-  // What the last batch left
+  // Clear what the last batch left
   for (i64 i = thread; i < (i64)t.state[N_BATCH]; i += CHOOSERS) {
     u64 key = t.log[n_merges - 1 - (u64)i];
     atomic_exchange(&t.is_left[key >> 37], 0u);
@@ -286,7 +289,7 @@ KERNEL choose_batch(BY_VALUE(Training, t)) {
     n_batch[0] = MOST;
   }
   sync_block();
-  // Candidates that still are
+  // Keep the candidates that still reach the threshold
   u64 most = 0;
   for (i64 i = thread; i < (i64)t.state[N_CANDIDATES]; i += CHOOSERS) {
     u64 count = t.counts[from[i]];
@@ -303,8 +306,8 @@ KERNEL choose_batch(BY_VALUE(Training, t)) {
     if (thread == 0) stop(t, n_tokens < (u64)t.vocab_size && threshold > (u64)t.least ? LOW : TRAINED);
     return;
   }
-  // The end of those that are put in order: all that come before it, at most MOST. It is found byte by byte: of the pairs that have
-  // its bytes so far there are more than there is room for, so that one of their next bytes is where they begin to be too many.
+  // Find `end`: the pairs before it, at most MOST, are put in order. `end` is found byte by byte. The pairs before `end` and those
+  // that have the bytes of `end` so far are more than MOST, so one of the next bytes is the first at which they become too many.
   Ranked end = {FREE, FREE};
   u32 n_before = 0;
   for (int level = 0; level < 16 && n > MOST; level++) {
@@ -316,7 +319,7 @@ KERNEL choose_batch(BY_VALUE(Training, t)) {
       if (same_digits(pair, end, level)) atomic_add(&tally[digit(pair, level)], 1u);
     }
     sync_block();
-    u32 sum = n_before;  // pairs up to this digit
+    u32 sum = n_before;  // the number of pairs up to this byte
     for (i64 i = 0; i <= thread; i++) sum += tally[i];
     if (sum > (u32)MOST && sum - tally[thread] <= (u32)MOST) {
       chosen[0] = (u32)thread;
@@ -328,8 +331,7 @@ KERNEL choose_batch(BY_VALUE(Training, t)) {
     else
       end.key |= (u64)chosen[0] << 8 * (15 - level);
     n_before = chosen[1];
-    if (n_before >= MOST / 4) break;
-    sync_block();
+    if (n_before >= MOST / 4) break;  // two barriers come before `chosen` is written again
   }
   for (i64 i = thread; i < n; i += CHOOSERS) {
     Ranked pair = {most - t.counts[to[i]], t.keys[to[i]]};
@@ -340,7 +342,7 @@ KERNEL choose_batch(BY_VALUE(Training, t)) {
     top_row[place] = to[i];
   }
   sync_block();
-  // In order, and up to the first pair that meets one before it
+  // Put the pairs in order, and end the batch before the first pair that meets an earlier one
   u32 found = n_top[0];
   if (thread < found) {
     Ranked own = {top_behind[thread], top_key[thread]};
@@ -361,22 +363,21 @@ KERNEL choose_batch(BY_VALUE(Training, t)) {
   }
   sync_block();
   u64 size = n_batch[0] < found ? n_batch[0] : found;
-  if (size == 0) size = 1;  // a pair of two equal tokens
+  if (size == 0) size = 1;  // the first pair consists of two equal tokens
   if (size > (u64)t.vocab_size - n_tokens) size = (u64)t.vocab_size - n_tokens;
   if (thread < (i64)size) {
     u32 token = (u32)(n_tokens + (u64)thread);
     t.log[n_merges + (u64)thread] = key;
     t.length[token] = t.length[left] + t.length[right];
     t.places[token] = t.places[left] + t.places[right];
-    t.counts[top_row[order[thread]]] = 0;  // a merge leaves none
+    t.counts[top_row[order[thread]]] = 0;  // no occurrence is left after the merge
     atomic_or(&t.is_left[left >> 5], 1u << (left & 31));
     atomic_or(&t.is_right[right >> 5], 1u << (right & 31));
     u64 slot = pair_hash(key) % SLOTS;
     while (atomic_cas(&t.batch_keys[slot], FREE, key) != FREE) slot = (slot + 1) % SLOTS;
     t.batch_tokens[slot] = token;
   }
-  sync_block();
-  if (thread) return;
+  if (thread) return;  // no barrier is needed: all threads read the state before earlier ones
   t.state[N_TOKENS] = n_tokens + size;
   t.state[N_MERGES] = n_merges + size;
   t.state[N_BATCH] = size;
@@ -386,7 +387,7 @@ KERNEL choose_batch(BY_VALUE(Training, t)) {
   t.state[N_MATCHES] = t.state[N_BORN] = 0;
 }
 
-// Blocks of whole warps.
+// Lists the places at which pairs of the batch begin. Blocks consist of whole warps.
 // [at most 48 registers, 0 bytes shared]
 KERNEL find_matches(BY_VALUE(Training, t)) {
   if (t.state[DONE]) return;
@@ -399,7 +400,7 @@ KERNEL find_matches(BY_VALUE(Training, t)) {
       i64 step = t.places[left], at = place;
       u32 right = t.symbols[at + step];
       if (right == left) {
-        // Of a row of equal tokens every other one is merged with the next; the thread of the first one finds them all.
+        // In a row of equal tokens, every other token is merged with the next one. The thread of the first token finds all matches.
         if (token_before(t, place) != left && merged(t, left, left) != NONE)
           for (; t.symbols[at] == left && t.symbols[at + step] == left; at += 2 * step)
             t.matches[atomic_add(&t.state[N_MATCHES], (u64)1)] = (u32)at;
@@ -416,13 +417,15 @@ KERNEL find_matches(BY_VALUE(Training, t)) {
   }
 }
 
-// Whether the table has room for all pairs that can be born: two for each match, and of each new token with each token.
+// Returns true if the table has room for all pairs that can be born: at most two for each match, and at most two of each new token
+// with each token.
 DEVICE bool has_room(const Training& t) {
   u64 by_matches = 2 * t.state[N_MATCHES], by_tokens = 2 * t.state[N_BATCH] * t.state[N_TOKENS];
   return t.state[ROWS_BEFORE] + (by_matches < by_tokens ? by_matches : by_tokens) <= (u64)t.capacity / 2;
 }
 
-// Symbols are as they were before the round. Of two matches side by side, the left one sees to the pair between them.
+// Changes the counts of the pairs beside all matches. Symbols are still those before the round. If two matches are neighbours, the
+// thread of the left match changes the counts of the pair between them.
 // [at most 64 registers, 0 bytes shared]
 KERNEL change_counts(BY_VALUE(Training, t)) {
   if (load_shared_word(&t.state[DONE])) return;
@@ -453,6 +456,7 @@ KERNEL change_counts(BY_VALUE(Training, t)) {
   }
 }
 
+// Writes the new token of each match, and makes candidates of new pairs.
 // [at most 48 registers, 0 bytes shared]
 KERNEL write_tokens(BY_VALUE(Training, t)) {
   if (t.state[DONE]) return;
@@ -469,7 +473,7 @@ KERNEL write_tokens(BY_VALUE(Training, t)) {
   if (global_index() == 0) t.state[N_GONE] += t.state[N_MATCHES];
 }
 
-// live: a bit for each place, set if a token begins there or a word ends. Blocks of whole warps.
+// Sets the bit of each place at which a token begins or a word ends. Blocks consist of whole warps.
 // [at most 48 registers, 0 bytes shared]
 KERNEL mark_live(const u32* symbols, i64 n_places, u32* live) {
   i64 lane = thread_index() % 32;
@@ -480,7 +484,7 @@ KERNEL mark_live(const u32* symbols, i64 n_places, u32* live) {
   }
 }
 
-// to[rank] = the symbol of each live place; `before` is the rank of the first of each 32 places.
+// Copies the symbols of live places without gaps. before[i] is the number of live places before the place 32 * i.
 // [at most 48 registers, 0 bytes shared]
 KERNEL close_gaps(const u32* symbols, i64 n_places, const u32* live, const i64* before, u32* to) {
   for (i64 place = global_index(); place < n_places; place += global_size()) {
@@ -489,7 +493,7 @@ KERNEL close_gaps(const u32* symbols, i64 n_places, const u32* live, const i64* 
   }
 }
 
-// The places of words after gaps are closed.
+// to[word] = the place of a word after gaps are closed.
 // [at most 48 registers, 0 bytes shared]
 KERNEL move_words(const i64* begin, i64 n_words, const u32* live, const i64* before, i64* to) {
   for (i64 word = global_index(); word < n_words; word += global_size()) {

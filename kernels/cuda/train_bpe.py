@@ -1,7 +1,10 @@
-"""Launching the training of BPE on a CUDA device: see train_bpe.cu for what a round does.
+"""Launches the training of BPE on a CUDA device; train_bpe.cu says what a round does.
 
-Memory for each place (a symbol, and one more for each word): 4 bytes for the symbol, 4 for its copy when gaps are closed, 2 for
-matches; and 16 bytes for each word. Places have 32 bits, so that 43 GB hold as many of them as there may be.
+Memory: 10 bytes for each place (4 for its symbol, 4 for a copy while gaps are closed, 2 for matches), and 16 bytes for each
+distinct word. A symbol takes a place, and so does the end of each word. Places are numbered with 32 bits: 43 GB hold all of
+the 2**32 - 1 places. So text that is not cut into words takes 10 bytes a symbol, and 80 GB hold the largest number of symbols,
+4.29 billion. Words of six symbols take (7 * 10 + 16) / 6 = 14.3 bytes a symbol; 80 GB hold 3.7 billion symbols of such words (by
+the number of places), and a T4 (15 GB) holds 1.0 billion.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ _MOST_PLACES = 2**32 - 1
 
 
 class Training(NamedTuple):
-    """train_bpe.cu's struct of the same name, in its order."""
+    """The fields of the struct `Training` of train_bpe.cu, in its order."""
 
     symbols: Any  # uint32[n_places]
     begin: Any  # int64[n_words]
@@ -66,7 +69,7 @@ class Training(NamedTuple):
 
 
 class _Respelled(Exception):
-    """A merge spells a token that is there already."""
+    """A merge spells a token that exists already."""
 
 
 def train_bpe(
@@ -79,10 +82,10 @@ def train_bpe(
     limits: BpeLimits,
     progress: Callable[[int, int], None] | None = None,
 ) -> BpeMerges:
-    """All merges of the words symbols[offsets[i]:offsets[i + 1]], as `reference.train_bpe` finds them.
+    """Learns the merges of the words symbols[offsets[i]:offsets[i + 1]], those that `reference.train_bpe` learns.
 
-    If a merge spells a token that is there already (a special token), all is done on the CPU, with a warning: the order of
-    later merges then depends on an id that is smaller than others.
+    If a merge spells a token that exists already (a special token), the CPU learns all merges, with a warning: such a merge
+    makes a token whose id is smaller than others, which the proof of batches excludes.
 
     Raises:
         MemoryError: The device does not have the memory.
@@ -129,7 +132,7 @@ def _trained(
             before = training
             if done == _FULL:
                 training = _enlarged(device, training)
-                for kernel in ("change_counts", "write_tokens"):  # of the round that was begun
+                for kernel in ("change_counts", "write_tokens"):  # the rest of the round
                     _launch(device, kernel, training)
             elif done:
                 training = _with_candidates(device, training)
@@ -147,7 +150,7 @@ class _Names:
         self._log: list[np.ndarray] = []
 
     def add(self, log: np.ndarray) -> None:
-        """New merges, uint64[n]: left << 32 | right. _Respelled: one spells a token that is there."""
+        """Adds merges, uint64[n]: left << 32 | right. Raises _Respelled if a merge spells a token that exists."""
         self._log.append(log)
         for a, b in zip((log >> np.uint64(32)).tolist(), (log & np.uint64(_END)).tolist(), strict=True):
             string = self._strings[a] + self._strings[b]
@@ -167,7 +170,7 @@ class _Names:
 
 
 def _rounds(device: Device, training: Training) -> Callable[[], None]:
-    """Does as many rounds as there are between two looks of the host."""
+    """Returns a function that launches the rounds between two looks of the host at the state."""
     struct = device.struct(training)
 
     def rounds() -> None:
@@ -191,7 +194,7 @@ def _started(
     n_tokens: int,
     limits: BpeLimits,
 ) -> Training:
-    """The words laid out, their pairs counted, and the first candidates."""
+    """Lays out the words, counts their pairs and gathers the first candidates."""
     xp, vocab_size = device.xp, max(limits.vocab_size, n_tokens)
     places, begin, weight = _laid_out(device, symbols[offsets[0] : offsets[-1]], offsets - offsets[0], counts)
     n_places = len(places)
@@ -238,7 +241,10 @@ def _started(
 def _laid_out(
     device: Device, symbols: np.ndarray, offsets: np.ndarray, counts: np.ndarray
 ) -> tuple[Any, Any, Any]:
-    """The words that have pairs, END before, between and behind them: uint32[places], int64[words], int64[words]."""
+    """Lays out the words that have pairs, with END before, between and behind them.
+
+    Returns the symbols, uint32[places], where each word begins, int64[words], and how often it occurs, int64[words].
+    """
     xp, n = device.xp, len(symbols)
     if n + len(counts) + 1 > _MOST_PLACES:
         raise MemoryError(
@@ -247,27 +253,30 @@ def _laid_out(
     given, starts, weight = device.upload(
         (symbols, np.asarray(offsets, np.int64), np.asarray(counts, np.int64))
     )()
+    given = given.astype(xp.uint32)  # before more is allocated: also here, a symbol takes 16 bytes at most
     sizes = starts[1:] - starts[:-1]
-    to = 1 + offsets_of(xp, xp.where(sizes > 1, sizes + 1, 0))
+    to = offsets_of(xp, xp.where(sizes > 1, sizes + 1, 0))
+    to += 1
+    del sizes
     places = xp.full(int(to[-1]), _END, xp.uint32)
     if n:
         stretches = xp.arange(-(-n // _STRETCH)) * _STRETCH
         words = xp.searchsorted(starts, stretches, side="right") - 1
-        arguments = (given.astype(xp.uint32), n, starts, len(counts), to, words, places)
+        arguments = (given, n, starts, len(counts), to, words, places)
         device.launch("train_bpe.cu", "lay_out", device.blocks, 128, arguments)
-    kept = xp.flatnonzero(sizes > 1)
+    kept = xp.flatnonzero(starts[1:] - starts[:-1] > 1)
     return places, to[kept], weight[kept]
 
 
 def _first_words(xp: Any, begin: Any, n_places: int) -> Any:
-    """int64[n_places / STRETCH + 2]: the word of the first place of each stretch."""
+    """Returns int64[n_places / STRETCH + 2]: the word of the first place of each stretch."""
     marks = xp.arange(n_places // _STRETCH + 2) * _STRETCH
     words = xp.searchsorted(begin, marks, side="right") - 1
     return xp.where(words < 0, 0, words)
 
 
 def _table(xp: Any, capacity: int) -> dict[str, Any]:
-    """A table of pairs without any."""
+    """Returns an empty table of pairs."""
     return {
         "keys": xp.full(capacity, _FREE, xp.uint64),
         "counts": xp.zeros(capacity, xp.int64),
@@ -277,7 +286,7 @@ def _table(xp: Any, capacity: int) -> dict[str, Any]:
 
 
 def _enlarged(device: Device, training: Training) -> Training:
-    """The same training with a table four times as large, without pairs that are gone, and its candidates."""
+    """Moves the pairs that still occur to a table that is four times as large, and gathers the candidates anew."""
     xp = device.xp
     state = training.state.copy()
     state[_DONE], state[_N_ROWS], state[_N_BORN] = 0, 0, 0
@@ -290,11 +299,11 @@ def _enlarged(device: Device, training: Training) -> Training:
 
 
 def _with_candidates(device: Device, training: Training) -> Training:
-    """The same training with a threshold that some thousand pairs reach, or all that are frequent enough."""
+    """Chooses a threshold that some thousand pairs reach, or else all frequent pairs, and gathers the candidates."""
     xp = device.xp
     tally = xp.zeros(_TALLIES, xp.int64)
     _launch(device, "tally_counts", training, tally)
-    reached = np.cumsum(device.download(tally)[::-1])  # pairs of this kind of count or a larger one
+    reached = np.cumsum(device.download(tally)[::-1])  # the number of pairs of this kind or a larger one
     kind = _TALLIES - 1 - int(np.searchsorted(reached, _CANDIDATES))
     n = int(reached[min(_TALLIES - 1 - kind, _TALLIES - 1)])
     training.state[_THRESHOLD] = max(training.least, _least_of(max(kind, 1)))
@@ -305,7 +314,7 @@ def _with_candidates(device: Device, training: Training) -> Training:
 
 
 def _least_of(kind: int) -> int:
-    """The smallest count of a kind (`kind_of` of train_bpe.cu).
+    """Returns the smallest count of a kind (`kind_of` of train_bpe.cu).
 
     >>> _least_of(7), _least_of(24), _least_of(25), _least_of(32)
     (7, 8, 9, 16)
@@ -314,7 +323,7 @@ def _least_of(kind: int) -> int:
 
 
 def _gathered(device: Device, training: Training) -> Training:
-    """The same training with all candidates of its threshold."""
+    """Gathers all pairs that reach the threshold."""
     for field in (_DONE, _OVERFLOWED, _N_CANDIDATES, _SIDE):
         training.state[field] = 0
     _launch(device, "gather_candidates", training)
@@ -322,7 +331,7 @@ def _gathered(device: Device, training: Training) -> Training:
 
 
 def _closed(device: Device, training: Training) -> Training:
-    """The same training with one place for each token."""
+    """Closes gaps, so that each token takes one place."""
     xp, n_places = device.xp, training.n_places
     live = xp.empty(-(-n_places // 32), xp.uint32)
     device.launch("train_bpe.cu", "mark_live", device.blocks, 128, (training.symbols, n_places, live))

@@ -1,8 +1,8 @@
 """The stages with kernels that a sanitizer watches, in a process of its own: `python -m tests.emulation.sanitized NAME FILE`.
 
 NAME is "address" or "thread", for emulated kernels that were built with that sanitizer, or "cuda" for a device, which
-compute-sanitizer may watch. FILE is a pickled Inputs, and becomes the pickled results. Loads no Numba, whose code the
-sanitizers do not know.
+compute-sanitizer may watch. FILE is a pickled Inputs, and becomes the pickled results; names of stages may follow. Loads no
+Numba, whose code the sanitizers do not know.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import pathlib
 import pickle
 import subprocess
 import sys
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from gputok.kernels.cuda import train_bpe as bpe
 from gputok.kernels.cuda.device import SOURCES
 
 from gputok import backend
+from gputok.automaton import compile_pattern
 from gputok.text.pieces import TextBatch
 from tests.emulation.emulator import build, emulated_device
 from tests.emulation.stages import in_cuda
@@ -32,30 +34,41 @@ class Inputs(NamedTuple):
 
     batch: TextBatch
     automaton: Automaton
-    corpus: tuple  # all arguments of train_bpe
+    corpora: list[tuple]  # all arguments of train_bpe
     words: tuple  # data, start and end of encode_words
     token: np.ndarray  # int32[documents] of encode_text
     tables: BpeTables
+    data: np.ndarray  # uint8[n] of lines, which need not be UTF-8
 
 
-def results(stages: Any, given: Inputs) -> dict[str, Any]:
-    return {
-        "split_words": stages.split_words(given.batch, given.automaton),
-        "count_words": stages.count_words(given.batch, given.automaton),
-        "train_bpe": stages.train_bpe(*given.corpus),
-        "encode_words": stages.encode_words(*given.words, given.tables),
-        "encode_text": stages.encode_text(given.batch, given.token, given.automaton, given.tables),
+# Whose kernels each stage launches.
+FILES = {
+    "lines": ("lines", "split", "count_words"),
+    "split_words": ("split", "count_words"),
+    "count_words": ("split", "count_words"),
+    "train_bpe": ("train_bpe",),
+    "encode_words": ("encode_words",),
+    "encode_text": ("split", "count_words", "encode_words"),
+}
+
+
+def results(stages: Any, given: Inputs, names: Iterable[str] = tuple(FILES)) -> dict[str, Any]:
+    work = {
+        "lines": lambda: stages.lines(given.data),
+        "split_words": lambda: stages.split_words(given.batch, given.automaton),
+        "count_words": lambda: stages.count_words(given.batch, given.automaton),
+        "train_bpe": lambda: sum((tuple(stages.train_bpe(*corpus)) for corpus in given.corpora), ()),
+        "encode_words": lambda: stages.encode_words(*given.words, given.tables),
+        "encode_text": lambda: stages.encode_text(given.batch, given.token, given.automaton, given.tables),
     }
+    return {name: work[name]() for name in names}
 
 
 def agree(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
     for stage, found in ours.items():
-        same = (
-            found == theirs[stage]
-            if isinstance(found, list)
-            else all(map(np.array_equal, found, theirs[stage]))
-        )
-        assert same, stage
+        expected = theirs[stage]
+        same = found == expected if isinstance(found, list) else all(map(np.array_equal, found, expected))
+        assert same and len(found) == len(expected), stage
 
 
 def command(sanitizer: str, *arguments: str) -> subprocess.CompletedProcess:
@@ -74,19 +87,31 @@ def command(sanitizer: str, *arguments: str) -> subprocess.CompletedProcess:
     )
 
 
-def sanitized(sanitizer: str, given: Inputs, folder: pathlib.Path) -> dict[str, Any]:
-    """What the stages give; AssertionError with what the sanitizer said."""
-    for file in sorted(SOURCES.glob("*.cu")):
-        build(file, sanitizer)  # g++ does not run under the sanitizer
+def sanitized(
+    sanitizer: str, given: Inputs, folder: pathlib.Path, names: Iterable[str] = tuple(FILES)
+) -> dict[str, Any]:
+    """What these stages give; AssertionError with what the sanitizer said."""
+    for file in sorted({file for name in names for file in FILES[name]}):
+        build(SOURCES / f"{file}.cu", sanitizer)  # g++ does not run under the sanitizer
     path = folder / "stages.pickle"
     path.write_bytes(pickle.dumps(given))
-    done = command(sanitizer, "-m", "tests.emulation.sanitized", sanitizer, str(path))
+    done = command(sanitizer, "-m", "tests.emulation.sanitized", sanitizer, str(path), *names)
     assert done.returncode == 0, done.stderr[:5000]
     return pickle.loads(path.read_bytes())
 
 
+def refuses_long_runs(device: Any) -> bool:
+    split.LONGEST_RUN = 64
+    runs = TextBatch.from_strings(["a" * 200 + " b", "c" * 200])
+    try:
+        in_cuda(device).split_words(runs, compile_pattern("[a-z]+|[^a-z]+"))
+    except split.TooLong:
+        return True
+    return False
+
+
 if __name__ == "__main__":
-    name, path = sys.argv[1], pathlib.Path(sys.argv[2])
+    name, path, names = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3:] or tuple(FILES)
     split.TILE_BYTES, words._LEAST_CAPACITY = 16, 16
     bpe._ROUNDS_PER_LOOK, bpe._LEAST_CAPACITY, bpe._CANDIDATES, bpe._LEAST_ROOM = 2, 256, 300, 310
     if name == "cuda":
@@ -96,5 +121,7 @@ if __name__ == "__main__":
         device = backend.choose("cuda:0").devices[0]
     else:
         device = emulated_device(1, sanitizer=name)
-    found = results(in_cuda(device), pickle.loads(path.read_bytes()))
+    found = results(in_cuda(device), pickle.loads(path.read_bytes()), names)
     path.write_bytes(pickle.dumps(found))
+    if "split_words" in names:
+        assert refuses_long_runs(device)

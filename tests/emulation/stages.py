@@ -10,7 +10,7 @@ from gputok.kernels import Automaton, BpeTables
 from gputok.kernels.cuda import count_words as words
 from gputok.kernels.cuda import encode_text as text
 from gputok.kernels.cuda import encode_words as lookup
-from gputok.kernels.cuda import split
+from gputok.kernels.cuda import lines, split
 from gputok.kernels.cuda import train_bpe as bpe
 from gputok.kernels.cuda.device import Device
 
@@ -25,6 +25,7 @@ class Stages(NamedTuple):
     train_bpe: Any  # as in kernels.reference
     encode_words: Any  # (data, start, end, BpeTables) -> ids, start, end, rows
     encode_text: Any  # (TextBatch, token, Automaton, BpeTables) -> ids, and where those of each document end
+    lines: Any  # bytes -> where each line begins, and whether they are UTF-8
 
 
 def in_cuda(device: Device) -> Stages:
@@ -48,10 +49,16 @@ def in_cuda(device: Device) -> Stages:
         loaded = split.upload(device, automaton), lookup.upload(device, tables)
         return text.encode_text(device, *batch, token, *loaded)
 
+    def find_lines(data: np.ndarray) -> tuple[np.ndarray, bool]:
+        with device.active():
+            offsets, is_valid = lines.lines(device, *device.upload((data,))())
+            return device.download(offsets), is_valid
+
     return Stages(
         split_words,
         count,
         lambda *arguments: bpe.train_bpe(device, *arguments),
         encode_words,
         encode_text,
+        find_lines,
     )

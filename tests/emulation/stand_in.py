@@ -17,6 +17,7 @@ machine for one with two devices.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import itertools
 import operator
 import sys
@@ -195,11 +196,12 @@ class ndarray:
         return ndarray(np.asarray(self._on_host.all()))
 
     def set(self, array: np.ndarray, stream: Stream) -> None:
-        assert (self.dtype, self.shape) == (array.dtype, array.shape)
-        place = self._array
+        assert (self.dtype, self.shape) == (array.dtype, array.shape) and array.flags.c_contiguous
+        assert Pinned.has(array), "the source of a copy behind the back of the host must be pinned"
+        place, source = self._array, array.ctypes.data  # an address keeps nothing alive
 
         def copy() -> None:
-            place[...] = array
+            ctypes.memmove(place.ctypes.data, source, place.nbytes)
 
         stream.add("copy", copy)
 
@@ -355,6 +357,13 @@ class Stream:
 class Pinned(bytearray):
     """Pinned memory, whose size CuPy rounds up to a power of two."""
 
+    sizes: dict[int, int] = {}  # noqa: RUF012  # of each, by its address
+
+    @classmethod
+    def has(cls, array: np.ndarray) -> bool:
+        at = array.ctypes.data
+        return any(0 <= at - begin <= size - array.nbytes for begin, size in tuple(cls.sizes.items()))
+
     def __init__(self, size: int) -> None:
         self.faults, self.size = faults, 1 << max(9, (size - 1).bit_length())
         if faults.pinned + self.size > faults.pinned_limit:
@@ -362,9 +371,13 @@ class Pinned(bytearray):
             raise CUDARuntimeError(2)
         super().__init__(size)
         faults.pinned += self.size
+        self.address = np.frombuffer(self, np.uint8).ctypes.data
+        Pinned.sizes[self.address] = size
 
     def __del__(self) -> None:
         self.faults.pinned -= self.size
+        if self.size:
+            del Pinned.sizes[self.address]
 
 
 class RawModule:
@@ -482,15 +495,17 @@ def install() -> None:
 @contextlib.contextmanager
 def installed(monkeypatch: Any) -> Iterator[None]:
     """The same, until the block is left."""
-    from gputok.kernels.cuda.device import cupy_device
+    from gputok.kernels.cuda.device import _blocks, cupy_device
 
     monkeypatch.setitem(sys.modules, "cupy", Cupy("cupy"))
     monkeypatch.setattr(backend, "_driver_version", lambda: 13)
     monkeypatch.setattr(Stream, "made", [])
     monkeypatch.setattr(sys.modules[__name__], "faults", Faults())
-    cupy_device.cache_clear()
+    for cached in (cupy_device, _blocks):
+        cached.cache_clear()
     yield
-    cupy_device.cache_clear()
+    for cached in (cupy_device, _blocks):
+        cached.cache_clear()
 
 
 def pending() -> int:

@@ -1,0 +1,60 @@
+// Finds lines, and checks that text is UTF-8, in one pass over the bytes. A thread takes 32 bytes.
+//
+// Each test of bytes gives a word with a bit for each of 40 bytes: the eight before the thread's own, then those. Whether a byte is
+// well-formed depends on the byte and on the three before it. So no thread needs what another thread found.
+#include "table.cuh"
+
+const int BEFORE = 8;  // bytes
+const int OWN = 32;
+const u64 ONES = 0x0101010101010101ull;
+const u64 TOPS = 0x8080808080808080ull;
+
+// Returns a bit for each of eight bytes, set if the top bit of the byte is set.
+BOTH u64 packed(u64 tops) { return ((tops & TOPS) >> 7) * 0x0102040810204080ull >> 56; }
+
+// Returns a bit for each of eight bytes, set if the byte is equal to `byte`.
+BOTH u64 equal(u64 eight, u64 byte) {
+  u64 differ = eight ^ ONES * byte;
+  return packed(~(((differ & ~TOPS) + ~TOPS) | differ));
+}
+
+// Returns a bit for each of eight bytes, set if the byte is at least `byte`, which is at least 0x80.
+BOTH u64 at_least(u64 eight, u64 byte) { return packed(((eight & ~TOPS) + ONES * (0x100 - byte)) & eight); }
+
+// Sets the bit of each byte at which a line begins: of byte 0, and of each byte behind a newline. bits: [n_bytes / 32 + 1], a bit
+// for each byte of text and one more. is_invalid[0] becomes 1 if the text is not UTF-8 (table 3-7 of the Unicode standard).
+// [at most 64 registers, 0 bytes shared]
+KERNEL find_lines(const u8* __restrict__ text, i64 n_bytes, u32* __restrict__ bits, u32* is_invalid) {
+  for (i64 word = global_index(); word <= n_bytes / OWN; word += global_size()) {
+    i64 first = word * OWN, n = n_bytes - first < OWN ? n_bytes - first : OWN;
+    u64 eights[(BEFORE + OWN) / 8] = {};  // bytes behind the text stay 0, so a character that the end cuts is invalid
+    if (word) eights[0] = Eights(text + first - BEFORE).next(8);
+    for (int i = 0; i < OWN / 8; i++)
+      if (i * 8 < n) eights[1 + i] = Eights(text + first + i * 8).next(n - i * 8 < 8 ? n - i * 8 : 8);
+    u64 newline = 0, above = 0;
+    for (int i = 0; i <= OWN / 8; i++) {
+      newline |= equal(eights[i], '\n') << i * 8;
+      above |= packed(eights[i]) << i * 8;
+    }
+    bits[word] = (u32)(newline >> (BEFORE - 1)) | (word == 0);
+    if (!above) continue;
+    u64 lead = 0, lead3 = 0, lead4 = 0, never = 0, middle = 0, high = 0, e0 = 0, ed = 0, f0 = 0, f4 = 0;
+    for (int i = 0; i <= OWN / 8; i++) {
+      u64 eight = eights[i];
+      lead |= at_least(eight, 0xc0) << i * 8;
+      lead3 |= at_least(eight, 0xe0) << i * 8;
+      lead4 |= at_least(eight, 0xf0) << i * 8;
+      never |= ((at_least(eight, 0xc0) & ~at_least(eight, 0xc2)) | at_least(eight, 0xf5)) << i * 8;
+      middle |= at_least(eight, 0x90) << i * 8;
+      high |= at_least(eight, 0xa0) << i * 8;
+      e0 |= equal(eight, 0xe0) << i * 8;
+      ed |= equal(eight, 0xed) << i * 8;
+      f0 |= equal(eight, 0xf0) << i * 8;
+      f4 |= equal(eight, 0xf4) << i * 8;
+    }
+    // Bytes that must continue a character, compared with those that do
+    u64 invalid = (lead << 1 | lead3 << 2 | lead4 << 3) ^ (above & ~lead);
+    invalid |= never | (e0 << 1 & ~high) | (ed << 1 & high) | (f0 << 1 & ~middle) | (f4 << 1 & middle);
+    if (invalid >> BEFORE & 0xffffffffu) atomic_or(is_invalid, 1u);
+  }
+}
