@@ -497,7 +497,7 @@ def test_a_usage_error_is_one_line_that_names_the_help(folder, gputok, arguments
     ("words", "expected"),
     [
         ("gputok tr", ["train"]),
-        ("gputok bench ", ["train", "encode", "start", "latency", "device"]),
+        ("gputok bench ", ["train", "encode", "start", "latency", "scale", "device"]),
         ("gputok train --model word", ["wordpiece", "wordlevel"]),
         ("gputok count --pattern qw", ["qwen2", "qwen3"]),
         ("gputok encode --errors ", ["strict", "replace"]),

@@ -178,9 +178,9 @@ class _HeldFile(LocalFile):
         if memory is None or len(memory) < n_bytes:
             memory = None  # before there is another one
             memory = np.empty(n_bytes + _ROOM, np.uint8)
-        lent = (ctypes.c_uint8 * n_bytes).from_buffer(memory)
+        lent = (ctypes.c_uint8 * n_bytes).from_buffer(memory.data)
         weakref.finalize(lent, self._spare.append, memory).atexit = False
-        return np.frombuffer(lent, np.uint8)
+        return np.ctypeslib.as_array(lent)
 
     def _read_at(self, buffer: memoryview, start: int) -> int:
         if hasattr(os, "preadv"):
