@@ -3,6 +3,8 @@
 import itertools
 import json
 import random
+import re
+import unicodedata
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from gputok import decoders, models, normalizers, pre_tokenizers, processors
 from gputok.automaton import PATTERNS, compile_pattern
 from gputok.pipeline import encode_corpus as bulk
 from gputok.recipes import recipe
-from gputok.text.pieces import TextBatch
+from gputok.text.pieces import IDEOGRAPHS, PUNCTUATION, TextBatch
 from gputok.trainers import BpeTrainer
 from tests.test_plans import WALKS
 
@@ -186,6 +188,40 @@ def test_each_part_between_spaces_is_encoded_once(model, normalizer, pre_tokeniz
     assert sum(asked) < sum(n_ids) / 10
     del tokenizer.model.tokenize_pieces
     assert (ids, n_ids) == tuple(50 * part for part in expected(tokenizer, without))
+
+
+def test_each_mark_is_a_word_of_its_own():
+    """Documents are cut beside the marks and the Chinese characters that the patterns name, if that changes no word."""
+    cut = pre_tokenizers.BertPreTokenizer()
+    chars = [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000]
+    marks = [c for c in chars if re.fullmatch(f"[{PUNCTUATION}]", c)]
+    assert len(marks) > 80 and all(len(cut.pre_tokenize_str(f"a{mark}a")) == 3 for mark in marks)
+    assert all(unicodedata.normalize("NFD", mark) == mark for mark in marks)
+    ideographs = [c for c in chars if re.fullmatch(f"[{IDEOGRAPHS}]", c)]
+    spread = tokenizers.normalizers.BertNormalizer().normalize_str("a".join(ideographs))
+    assert len(ideographs) > 20_000 and spread == " " + " a ".join(ideographs) + " "
+
+
+@pytest.mark.parametrize(
+    "options", itertools.product([True, False], repeat=4), ids=lambda o: f"{sum(o)} of 4"
+)
+def test_parts_beside_marks(options):
+    names = "clean_text", "handle_chinese_chars", "strip_accents", "lowercase"
+    pieces = [*"aEΣé\u0301\u0338 \t\r\n\u3000\x00\xad\ufffd!.-=<'、。＄＜漢字龥㐀豈가かが"]
+    vocab = {"[UNK]": 0, "[X]": 1} | {p + c: 0 for c in pieces for p in ("", "##")}
+    vocab = {token: i for i, token in enumerate(vocab | {"[Y]": 0, "e": 0, "##e": 0, "σ": 0, "##σ": 0})}
+    theirs = tokenizers.Tokenizer(tokenizers.models.WordPiece(vocab, unk_token="[UNK]"))
+    theirs.normalizer = tokenizers.normalizers.BertNormalizer(**dict(zip(names, options, strict=True)))
+    theirs.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    theirs.add_special_tokens(["[X]"])
+    ours = gputok.Tokenizer.from_str(theirs.to_str())
+    assert len(ours.pipeline.cuts()) > 20
+    rng = random.Random(sum(options))
+    texts = ["".join(rng.choices([*pieces, "[X]"], k=rng.randrange(40))) for _ in range(600)]
+    ids, n_ids = flat(ours.encode_corpus(iter(texts)))
+    wanted = [encoding.ids for encoding in theirs.encode_batch(texts)]
+    assert n_ids == [len(row) for row in wanted]
+    assert ids == [i for row in wanted for i in row] and len({*ids}) > 20
 
 
 def watched(method, n_pieces: list[int]):

@@ -25,6 +25,12 @@ class Normalizer(Component):
     Then each space also stays a space.
     """
 
+    apart_at_marks: bool = False
+    """True if the same holds for cuts before each white space of ASCII, and beside each punctuation mark."""
+
+    parts_ideographs: bool = False
+    """True if the normalizer puts spaces before and after each Chinese character."""
+
     @staticmethod
     def custom(normalizer: Any) -> Normalizer:
         """Makes a normalizer from an object that a user wrote in Python.

@@ -93,7 +93,12 @@ class BertNormalizer(Normalizer):
         strip_accents=optional(switch),
         lowercase=switch,
     )
-    apart_at_spaces = True
+    apart_at_spaces = apart_at_marks = True  # NFD moves no accent past a mark, and decomposes none
+
+    @property
+    def parts_ideographs(self) -> bool:  # type: ignore[override]
+        """True if the normalizer puts spaces before and after each Chinese character."""
+        return self.handle_chinese_chars
 
     def _apply(self, pieces: Pieces) -> Pieces:
         for name in self.maps():

@@ -22,7 +22,7 @@ import numpy as np
 from gputok.files.token_files import TokenBatch, id_dtype
 from gputok.kernels.threads import Submit, in_order, thread_count
 from gputok.pipeline.tokenize import tokenize
-from gputok.text.pieces import SPACE_PREFIXED_RUN, Pieces, TextBatch, rewrite, starts_with
+from gputok.text.pieces import Pieces, TextBatch, rewrite, starts_with
 from gputok.types import Array
 
 if TYPE_CHECKING:
@@ -309,21 +309,20 @@ class ByWalk(BySteps):
 
 
 class ByParts(BySteps):
-    """Encodes by a walk that cuts before each space; the steps of the pipeline run for new parts only."""
+    """Encodes by a walk that cuts before spaces, and beside punctuation if possible; new parts take the pipeline's steps."""
 
-    def __init__(self, pipeline: Pipeline, dtype: np.dtype) -> None:
+    def __init__(self, pipeline: Pipeline, cuts: str, dtype: np.dtype) -> None:
         from gputok.automaton import compile_pattern
 
         super().__init__(pipeline)
         encoders = pipeline.kept.setdefault(("parts", dtype), [])
-        self._text = _CachedWalk(compile_pattern(SPACE_PREFIXED_RUN), self._encode_parts, dtype, encoders)
+        self._text = _CachedWalk(compile_pattern(cuts), self._encode_parts, dtype, encoders)
 
     @classmethod
     def of(cls, pipeline: Pipeline, dtype: np.dtype[Any]) -> Self | None:
-        """Makes the engine; returns None if documents can't be cut before spaces, or the model is random."""
-        if not pipeline.apart_at_spaces() or pipeline.model.is_random:
-            return None
-        return cls(pipeline, dtype)
+        """Makes the engine; returns None if documents can't be cut, or the model is random."""
+        cuts = None if pipeline.model.is_random else pipeline.cuts()
+        return None if cuts is None else cls(pipeline, cuts, dtype)
 
     def _encode_parts(self, data: Array, start: Array, end: Array) -> tuple[Array, Array]:
         from gputok.kernels.cpu.rewrite import gather

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 from gputok.components import Component, derived
 from gputok.pipeline.added_vocabulary import AddedVocabulary
 from gputok.pipeline.names import Names
-from gputok.text.pieces import Pieces, RawLines, TextBatch, mark_starts
+from gputok.text.pieces import (
+    IDEOGRAPHS,
+    PUNCTUATION,
+    SPACE_PREFIXED_RUN,
+    Pieces,
+    RawLines,
+    TextBatch,
+    cuts_beside,
+    mark_starts,
+)
 from gputok.tokens.added_token import AddedToken
 
 if TYPE_CHECKING:
@@ -146,6 +155,15 @@ class Pipeline:
         # A token that is looked for in the normalized text may occur there, but not in the raw text.
         in_raw_text = not any(token.normalized for token in self.added.tokens.values())
         return in_raw_text and self.normalizer.apart_at_spaces and self.pre_tokenizer.apart_at_spaces
+
+    def cuts(self) -> str | None:
+        """Returns a pattern that cuts documents without added tokens into parts of the same words; None: none is known."""
+        if not self.apart_at_spaces():
+            return None
+        if not all(step is None or step.apart_at_marks for step in (self.normalizer, self.pre_tokenizer)):
+            return SPACE_PREFIXED_RUN
+        by_ideograph = self.normalizer is not None and self.normalizer.parts_ideographs
+        return cuts_beside(PUNCTUATION + IDEOGRAPHS * by_ideograph)
 
     def plan(self) -> SplitPlan | None:
         """Returns the walk over raw text that finds the words of text without added tokens; None: one walk is not enough."""

@@ -84,6 +84,9 @@ class PreTokenizer(Component):
     apart_at_spaces: bool = False
     """True if a document may be cut before each space (U+0020), and the parts handled as documents, with the same pieces."""
 
+    apart_at_marks: bool = False
+    """True if the same holds for cuts before each white space of ASCII, and beside each punctuation mark."""
+
     @staticmethod
     def custom(pretok: Any) -> PreTokenizer:
         """Makes a pre-tokenizer from an object that a user wrote in Python.

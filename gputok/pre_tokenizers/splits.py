@@ -210,7 +210,7 @@ class BertPreTokenizer(PreTokenizer):
     [('I', (0, 1)), ("'", (1, 2)), ('m', (2, 3)), ('here', (4, 8)), ('.', (8, 9))]
     """
 
-    apart_at_spaces = True
+    apart_at_spaces = apart_at_marks = True
 
     def cut(self) -> Cut:
         """Returns the pattern."""

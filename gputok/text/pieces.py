@@ -29,6 +29,19 @@ if TYPE_CHECKING:
 SPACE_PREFIXED_RUN = " [^ ]*|[^ ]+"
 """A pattern that cuts text before each space."""
 
+PUNCTUATION = r"!-/:-@\[-`{-~‐-‧、。〈-】！-＃％-＊，-／：；？＠"
+"""Marks of ASCII, and the usual ones beyond, as ranges in brackets of a pattern."""
+
+IDEOGRAPHS = "一-\u9fff"
+"""The usual Chinese characters, likewise."""
+
+
+
+def cuts_beside(marks: str) -> str:
+    """Returns a pattern that cuts text before white space of ASCII, and on both sides of each mark."""
+    return rf"[ \t\n\r][^ \t\n\r{marks}]*|[^ \t\n\r{marks}]+|[{marks}]"
+
+
 LONGEST = 2_000_000_000
 """The largest number of bytes of one text or word, since its bytes are numbered in 32 bits. A batch may be longer."""
 
