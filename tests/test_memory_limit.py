@@ -177,7 +177,7 @@ def test_devices_count_a_part_of_the_corpus_at_a_time(small_tables, tmp_path, mo
     def count_on(device, shares, automaton, **_):
         table = word_table.new_table()
         rounds.append(0)
-        for text, offsets, position in shares:
+        for text, offsets, position, _ in shares:
             data = np.concatenate(text)
             rounds[-1] += len(data)
             table = word_kernels.count_words(data, offsets, position, walk.prepare(automaton), table)

@@ -100,7 +100,7 @@ def test_the_work_of_another_run_is_refused(folder, small_parts, monkeypatch):
     with pytest.raises(ValueError, match="work: contains the work of another run"):
         other.count_words(str(folder / "corpus"), resume=folder / "work")
     for source in (folder / "corpus" / "a.txt", [folder / "corpus", folder / "corpus" / "a.txt"]):
-        with pytest.raises(ValueError, match="work: holds the work of another run"):
+        with pytest.raises(ValueError, match="work: contains the work of another run"):
             make_tokenizer().count_words(source, resume=folder / "work")
     (folder / "corpus" / "b01.txt").write_text("changed")
     with pytest.raises(ValueError, match="a file of the corpus has changed"):
