@@ -36,7 +36,6 @@ IDEOGRAPHS = "一-\u9fff"
 """The usual Chinese characters, likewise."""
 
 
-
 def cuts_beside(marks: str) -> str:
     """Returns a pattern that cuts text before white space of ASCII, and on both sides of each mark."""
     return rf"[ \t\n\r][^ \t\n\r{marks}]*|[^ \t\n\r{marks}]+|[{marks}]"
