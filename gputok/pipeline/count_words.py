@@ -554,9 +554,13 @@ class _Devices:
             self._workers.wait_for(arrived, self._work)
         except ValueError:
             wait(self._work)  # other devices may find an error in text that comes before
-            if self._errors:
-                raise min(self._errors, key=lambda each: each[0])[1] from None
+            self._raise_first()
             raise
+
+    def _raise_first(self) -> None:
+        """Raises the error in the first text that is not UTF-8, if any device found such text."""
+        if self._errors:
+            raise min(self._errors, key=lambda each: each[0])[1] from None
 
     def finish(self) -> list[_Found]:
         """Waits for all devices; returns the matches that each of them counted, and those that the CPU counted for it."""
@@ -564,6 +568,7 @@ class _Devices:
         for _ in self._work:
             self._groups.put(None)
         self._wait_for(lambda: not wait(self._work, timeout=_LOOK_SECONDS).not_done)
+        self._raise_first()  # all had ended, so nothing was raised
         return [found for future in self._work for found in future.result()]
 
     def _count_on(self, device: Any) -> list[_Found]:

@@ -160,6 +160,8 @@ class _Lane:
                 "memory, raise the limit of locked memory (ulimit -l), or use device='cpu'"
             ) from error
         self.up, self.down = itertools.cycle(pieces[:2]), itertools.cycle(pieces[2:])
+        # Held from taking a piece of `up` until the event behind its copy is recorded: two threads may upload at a time
+        self.staging = threading.Lock()
 
 
 class _Lanes:
@@ -240,12 +242,13 @@ def cupy_device(ordinal: int = 0) -> Device:
                     continue
                 for begin in range(0, len(part), PIECE_BYTES):
                     piece = part[begin : begin + PIECE_BYTES]
-                    memory, copied = next(lane.up)
-                    copied.synchronize()  # the last copy from this piece is done
-                    staged = np.frombuffer(memory, np.uint8, len(piece))
-                    staged[:] = piece
-                    target[at : at + len(piece)].set(staged, stream=lane.copying)
-                    lane.copying.record(copied)
+                    with lane.staging:
+                        memory, copied = next(lane.up)
+                        copied.synchronize()  # the last copy from this piece is done
+                        staged = np.frombuffer(memory, np.uint8, len(piece))
+                        staged[:] = piece
+                        target[at : at + len(piece)].set(staged, stream=lane.copying)
+                        lane.copying.record(copied)
                     at += len(piece)
         behind = lane.copying.record()
 

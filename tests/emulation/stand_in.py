@@ -362,7 +362,8 @@ class Pinned(bytearray):
     @classmethod
     def has(cls, array: np.ndarray) -> bool:
         at = array.ctypes.data
-        return any(0 <= at - begin <= size - array.nbytes for begin, size in tuple(cls.sizes.items()))
+        with lock:  # another thread may make some meanwhile
+            return any(0 <= at - begin <= size - array.nbytes for begin, size in cls.sizes.items())
 
     def __init__(self, size: int) -> None:
         self.faults, self.size = faults, 1 << max(9, (size - 1).bit_length())
@@ -372,12 +373,14 @@ class Pinned(bytearray):
         super().__init__(size)
         faults.pinned += self.size
         self.address = np.frombuffer(self, np.uint8).ctypes.data
-        Pinned.sizes[self.address] = size
+        with lock:
+            Pinned.sizes[self.address] = size
 
     def __del__(self) -> None:
         self.faults.pinned -= self.size
         if self.size:
-            del Pinned.sizes[self.address]
+            with lock:
+                del Pinned.sizes[self.address]
 
 
 class RawModule:
