@@ -601,9 +601,9 @@ class Tokenizer:
         options = {"column": column, "separator": separator, "errors": errors, "threads": threads}
         if memory is not None:
             options["ahead_bytes"] = memory.n_bytes // 8
-        read = partial(corpus.read, source, **options)
+        read, read_raw = partial(corpus.read, source, **options), partial(corpus.read_raw, source, **options)
         total = corpus.total_bytes(source, column=column)
-        return self.pipeline.count_batches(read, total, threads, device, progress, memory)
+        return self.pipeline.count_batches(read, total, threads, device, progress, memory, read_raw)
 
     def word_counter(
         self,

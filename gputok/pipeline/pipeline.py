@@ -14,6 +14,7 @@ from gputok.text.pieces import (
     PUNCTUATION,
     SPACE_PREFIXED_RUN,
     Pieces,
+    RawLines,
     TextBatch,
     cuts_beside,
     mark_starts,
@@ -178,6 +179,7 @@ class Pipeline:
         device: str | None,
         progress: Progress,
         memory: MemoryLimit | None = None,
+        read_raw: Callable[[Callable[[int], Any]], Iterator[TextBatch | RawLines]] | None = None,
     ) -> WordCounts:
         """Counts the words of a corpus.
 
@@ -188,6 +190,8 @@ class Pipeline:
             device: the device (`gputok.backend`), or None.
             progress: how progress is shown; see `gputok.progress`.
             memory: the memory limit, or None.
+            read_raw: like `read`, into given memory, and without looking for lines (`corpus.read_raw`): called instead of
+                `read` if devices count, and nothing but their kernels has to look at the text.
 
         Returns:
             The distinct words and how often each occurs.
@@ -202,8 +206,9 @@ class Pipeline:
         words = partial(self.words, added=False) if apart else self.words
         plan = self.plan()
         with reporting(progress) as report:
+            raw = read_raw if devices and (plan or apart) and not self.added.tokens else None
             return count_words(
-                read(),
+                raw(devices[0].host_memory) if raw else read(),
                 plan or words,
                 apart_at_spaces=apart,
                 fallback_for=self._around_added if self.added.tokens else None,

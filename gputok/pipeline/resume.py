@@ -69,14 +69,16 @@ def count_words(
             if not _is_whole(file):
                 given = corpus.located(group, storage_options)
                 ahead = {} if memory is None else {"ahead_bytes": memory.n_bytes // 8}
-                read = partial(corpus.read, given, threads=threads, **options, **ahead)
+                given_options = {"threads": threads, **options, **ahead}
+                read = partial(corpus.read, given, **given_options)
+                read_raw = partial(corpus.read_raw, given, **given_options)
                 n_bytes = corpus.total_bytes(given)
 
                 def shifted(stage: str, n: int, of: int | None, before: int = done) -> None:
                     if stage == "count":
                         report("count", before + n, total)
 
-                counts = pipeline.count_batches(read, n_bytes, threads, device, shifted, memory)
+                counts = pipeline.count_batches(read, n_bytes, threads, device, shifted, memory, read_raw)
                 counts.save(file)
             done += corpus.total_bytes(group, storage_options=storage_options) or 0
         if not files:
