@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import platform
 import re
 import shutil
 import subprocess
@@ -240,6 +241,29 @@ print(sum(line.lstrip().startswith(("br ", "switch ")) for line in body.splitlin
         [sys.executable, "-c", source], env=environment, cwd=HERE.parent, capture_output=True, text=True
     )
     assert done.stdout == "0\n", done.stderr
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="looks for an instruction of x86-64")
+def test_results_of_64_bytes_stay_together(tmp_path):
+    """If a loop carries them from turn to turn, LLVM may put each of the 64 bits into a vector by itself (`pinsrb`)."""
+    source = """
+import numpy as np
+from gputok.kernels.cpu import find_tokens, lines
+data, one, nothing = np.zeros(100, np.uint8), np.ones(1, np.int64), np.zeros(0, np.uint8)
+lines.lines(data)
+trie = find_tokens.build_trie(data[:1], np.arange(2))
+find_tokens.find_tokens(data, one, one, one > 1, trie, data[:1], nothing)
+print([code.count("pinsrb") for k in (lines._lines, find_tokens._find_tokens) for code in k.inspect_asm().values()])
+"""
+    environment = os.environ | {"GPUTOK_CHECK": "", "NUMBA_CACHE_DIR": str(tmp_path)}
+    environment |= {
+        "NUMBA_CPU_NAME": "haswell",
+        "NUMBA_CPU_FEATURES": "",
+    }  # as for a wheel; AVX-512 has registers of bits
+    done = subprocess.run(
+        [sys.executable, "-c", source], env=environment, cwd=HERE.parent, capture_output=True, text=True
+    )
+    assert done.stdout == "[0, 0]\n", done.stderr
 
 
 @pytest.mark.full

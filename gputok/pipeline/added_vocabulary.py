@@ -205,7 +205,7 @@ class _Finder(NamedTuple):
         """Returns False for a short text that contains none of the first bytes of tokens, so no kernel need run."""
         from gputok.kernels.cpu.find_tokens import FEW
 
-        few = self.first[1].tolist()
+        few = {*self.first[1].tolist()}
         if len(pieces.data) >= _SHORT or len(few) > FEW or pieces.byte_level:
             return True
         text = pieces.data.tobytes()

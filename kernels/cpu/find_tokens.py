@@ -51,10 +51,14 @@ def build_trie(data, offsets):
 
 
 def first_bytes(trie: Trie) -> tuple[np.ndarray, np.ndarray]:
-    """The bytes that strings of the trie begin with: uint8[256], 1 if a string does; and uint8[at most FEW + 1], a list."""
+    """Returns the bytes that strings of the trie begin with: uint8[256], 1 if a string does; and a list.
+
+    The list has FEW bytes, some of them more than once; or FEW + 1 bytes, if strings begin with more than FEW different bytes.
+    """
     classes, step, _ = trie
     begins = (step[0, classes] != 0).astype(np.uint8)
-    return begins, np.flatnonzero(begins).astype(np.uint8)[: FEW + 1]  # mostly few, such as `<` or `[`
+    some = np.flatnonzero(begins).astype(np.uint8)[: FEW + 1]  # mostly few, such as `<` or `[`
+    return begins, some if len(some) > FEW else np.resize(some, FEW)
 
 
 def find_tokens(
@@ -178,10 +182,10 @@ def next_token(data, first, stop, at, text, blank, finder):
 def _scan(data, at, stop, can_begin, few, n_few):
     """The first byte from `at` on that can begin a token; looks at 64 bytes at a time if few bytes can."""
     at, stop = np.uint64(at), np.uint64(stop)
-    while n_few <= FEW and at + np.uint64(64) <= stop:
-        hits = np.uint64(0)
-        for i in range(n_few):
-            hits |= equal_bytes(data, at, few[i])
+    while n_few == FEW and at + np.uint64(64) <= stop:
+        # No loop: LLVM would carry 64 bits from turn to turn, each in a byte of its own, and take six times as long
+        hits = equal_bytes(data, at, few[0]) | equal_bytes(data, at, few[1])
+        hits |= equal_bytes(data, at, few[2]) | equal_bytes(data, at, few[3])
         if hits:
             return np.int64(at + trailing_zeros(hits))
         at += np.uint64(64)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import pointer
-from gputok.kernels.cpu.primitives.constants import U1, U2, U3, U62, U63
+from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U3, U62, U63
 from gputok.kernels.cpu.primitives.memory import bytes_at_least, count_ones, equal_bytes, trailing_zeros, view
 from gputok.kernels.signatures import i64, u64
 
@@ -90,15 +90,27 @@ def _lines(data, n_whole, rest, mark, starts, state):
         lead, lead3 = bytes_at_least(block, p, 0xC0), bytes_at_least(block, p, 0xE0)
         lead4 = bytes_at_least(block, p, 0xF0)
         must = lead << U1 | lead3 << U2 | lead4 << U3 | follow
-        is_bad |= must ^ above & ~lead
-        is_bad |= (lead & ~bytes_at_least(block, p, 0xC2)) | bytes_at_least(block, p, 0xF5)
+        bad = must ^ above & ~lead
+        bad |= (lead & ~bytes_at_least(block, p, 0xC2)) | bytes_at_least(block, p, 0xF5)
         e0, ed = equal_bytes(block, p, 0xE0), equal_bytes(block, p, 0xED)
         f0, f4 = equal_bytes(block, p, 0xF0), equal_bytes(block, p, 0xF4)
         high, middle = bytes_at_least(block, p, 0xA0), bytes_at_least(block, p, 0x90)
-        is_bad |= (e0 << U1 | after_e0) & ~high | (ed << U1 | after_ed) & high
-        is_bad |= (f0 << U1 | after_f0) & ~middle | (f4 << U1 | after_f4) & middle
+        bad |= _unlike(high, e0 << U1 | after_e0, ed << U1 | after_ed)
+        bad |= _unlike(middle, f0 << U1 | after_f0, f4 << U1 | after_f4)
+        is_bad |= np.uint64(
+            bad != U0
+        )  # of 64 bits from turn to turn, LLVM would carry each in a byte of its own
         follow = lead >> U63 | lead3 >> U62 | lead4 >> _U61
         after_e0, after_ed, after_f0, after_f4 = e0 >> U63, ed >> U63, f0 >> U63, f4 >> U63
     kept[_WRITTEN], kept[_AT], kept[_BAD], kept[_FOLLOW] = np.uint64(n), np.uint64(at), is_bad, follow
     kept[_E0], kept[_ED], kept[_F0], kept[_F4] = after_e0, after_ed, after_f0, after_f4
     return at
+
+
+@kernel(inline=True)
+def _unlike(bits, ones, zeros):
+    """The bits that are 0 but must be 1 (as `ones` says), or 1 but must be 0 (`zeros`).
+
+    As `ones & ~bits | zeros & bits`, LLVM would select between 64 bits, each of which it puts into a vector by itself.
+    """
+    return ones ^ ((ones ^ zeros) & bits)
