@@ -246,16 +246,17 @@ def test_decode_of_encode(tokenizer, texts):
 REORDERING = ("NFC", "NFD", "NFKC", "NFKD", "BertNormalizer", "StripAccents")
 
 
-@holds(tokenizer=pipelines(), texts=BATCHES, special=st.booleans())
-def test_offsets_lie_inside_the_text_and_in_order(tokenizer, texts, special):
+@holds(tokenizer=pipelines(), texts=BATCHES, add_special_tokens=st.booleans())
+def test_offsets_lie_inside_the_text_and_in_order(tokenizer, texts, add_special_tokens):
     for text in encodable(tokenizer, texts):
-        encoding = tokenizer.encode(text, add_special_tokens=special)
+        encoding = tokenizer.encode(text, add_special_tokens=add_special_tokens)
         invariants.check_encoding(encoding, text)
         for part in [encoding, *encoding.overflowing]:
             invariants.check_columns(part.row())
             if not any(name in str(tokenizer.normalizer) for name in REORDERING):
                 own = zip(part.offsets, part.special_tokens_mask, strict=True)  # without padding
-                starts = [start for (start, _), special_token in own if not special_token]
+                # Without tokens of no width: ByteLevel trims a space that it put before the text to (1, 1), as tokenizers does
+                starts = [start for (start, end), special in own if start < end and not special]
                 assert starts == sorted(starts), (text, part.offsets)
 
 
