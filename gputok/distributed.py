@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import operator
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from gputok.tokenizer import Tokenizer
 
 _MERGED_AT_ONCE = 8  # counts that a worker holds and adds up
-_PARTS_PER_THREAD = 4
 _LEAST_PART_BYTES = 32 << 20
+_MOST_UNITS = 32  # of so many bytes, in a part
 
 
 def count_words(
@@ -53,8 +54,8 @@ def count_words(
         separator: as in `Tokenizer.train`.
         errors: "strict" or "replace", for what is not UTF-8.
         device: "cpu", or "auto" if each worker process has a GPU of its own, as those of `dask-cuda`.
-        part_bytes: of the file that a task reads; see `corpus.parts`. None: 256 MB or, of a corpus that has fewer than four
-            such parts for each thread, less, down to 32 MB.
+        part_bytes: of the file that a task reads; see `corpus.parts`. None: up to 1 GB at the start, and down to 32 MB at
+            the end, so that most words are counted in few tasks and no thread is without work for long.
         memory_limit: of each task, as in `Tokenizer.count_words`.
         storage_options: of the file systems of URLs.
 
@@ -83,9 +84,9 @@ def count_words(
     }
     everything: list[Any] = []
 
-    def submit(function: Callable[..., Any], *arguments: Any) -> Any:
+    def submit(function: Callable[..., Any], *arguments: Any, priority: int = 0) -> Any:
         # Not pure: a file may have changed since a call with the same arguments.
-        everything.append(client.submit(function, *arguments, pure=False))
+        everything.append(client.submit(function, *arguments, pure=False, priority=priority))
         return everything[-1]
 
     def merged(counts: list[Any], most: int) -> list[Any]:
@@ -98,7 +99,9 @@ def count_words(
     try:
         # The tokenizer is the result of a task, which is made again if the workers that had it die.
         shared = submit(_given, tokenizer)
-        counts = merged([submit(_count, shared, part, options) for part in parts], _MERGED_AT_ONCE * threads)
+        # By priority, since Dask takes tasks that were submitted at about the same time in any order.
+        counts = [submit(_count, shared, part, options, priority=-i) for i, part in enumerate(parts)]
+        counts = merged(counts, _MERGED_AT_ONCE * threads)
         # From here on there would be fewer merges than threads: each thread adds up a share of the words instead.
         shares = 1 if tokenizer.pipeline.added.tokens else min(threads, N_PARTITIONS)
         if shares > 1:
@@ -112,16 +115,38 @@ def count_words(
         client.cancel(everything)
 
 
-def _parts(files: Any, part_bytes: int | None, threads: int, **options: Any) -> list[Part]:
-    """Parts of the size that was asked for, or of one that leaves no thread without work for long."""
+def _parts(
+    files: Any, part_bytes: int | None, threads: int, least_bytes: int = _LEAST_PART_BYTES, **options: Any
+) -> list[Part]:
+    """Cuts files into parts of the size that was asked for, or of sizes that become smaller towards the end."""
     if part_bytes is not None:
         return corpus.parts(files, part_bytes=part_bytes, **options)
-    part_bytes = corpus.PART_BYTES
-    parts = corpus.parts(files, part_bytes=part_bytes, **options)
-    while len(parts) < _PARTS_PER_THREAD * threads and part_bytes > _LEAST_PART_BYTES:
-        part_bytes //= 2
-        parts = corpus.parts(files, part_bytes=part_bytes, **options)
-    return parts
+    units = corpus.parts(files, part_bytes=least_bytes, **options)
+    joined: list[Part] = []
+    for first, last in itertools.pairwise(_guided(len(units), threads)):
+        for _, some in itertools.groupby(units[first:last], key=operator.attrgetter("file")):
+            of_file = [*some]
+            joined.append(dataclasses.replace(of_file[0], stop=of_file[-1].stop))
+    return joined
+
+
+def _guided(n: int, threads: int) -> list[int]:
+    """Divides n units among threads: three quarters evenly, then three quarters of the rest, and so on.
+
+    Guided self-scheduling (Polychronopoulos and Kuck 1987), where all threads get a part of each size.
+
+    Returns:
+        Where each part begins, and n.
+
+    Example:
+        >>> _guided(31, threads=2)
+        [0, 11, 22, 25, 28, 29, 30, 31]
+    """
+    edges = [0]
+    while edges[-1] < n:
+        size = min(max(1, 3 * (n - edges[-1]) // (4 * threads)), _MOST_UNITS)
+        edges += [min(edges[-1] + size * (i + 1), n) for i in range(threads)]
+    return sorted({*edges})
 
 
 def _given(tokenizer: Tokenizer) -> Tokenizer:
