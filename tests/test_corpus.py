@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gputok import TextBatch, corpus
-from gputok.corpus import files
+from gputok.corpus import byte_ranges, streams
 from gputok.files import locations
 
 TEXTS = ["one\n", "", "naïve 漢字 😀\r\n", "a\u2028b\x0bc", "tail"]
@@ -99,8 +99,8 @@ def test_batches_are_of_about_the_size_asked_for():
 @pytest.mark.parametrize("ending", ["", ".gz"])
 def test_one_long_line_is_read_in_linear_time(tmp_path, monkeypatch, ending):
     read = []
-    fill, read_range = files._fill, locations.LocalFile.read_range
-    monkeypatch.setattr(files, "_fill", lambda *a: read.append(len(a[2])) or fill(*a))
+    fill, read_range = streams.fill, locations.LocalFile.read_range
+    monkeypatch.setattr(streams, "fill", lambda *a: read.append(len(a[2])) or fill(*a))
     monkeypatch.setattr(locations.LocalFile, "read_range", lambda *a: read.append(a[2]) or read_range(*a))
     path = write(tmp_path / "a.txt", ["x" * 10_000_000])
     path = compress(path, ending) if ending else path
@@ -328,7 +328,7 @@ def several_parts(path: pathlib.Path, ending: str) -> list[int]:
 def test_a_file_that_shrinks_is_an_error(tmp_path, kind, ending, threads, monkeypatch):
     """Cut at the end of a line, so that only the size shows the damage."""
     monkeypatch.setattr("io.DEFAULT_BUFFER_SIZE", 256)
-    monkeypatch.setattr(files, "_SMALL_BYTES", 256)
+    monkeypatch.setattr(byte_ranges, "SMALL_BYTES", 256)
     path = tmp_path / f"a{kind}{ending}"
     at = several_parts(path, ending)
     options = {"separator": "\n"} if kind == ".sep" else {}
@@ -342,7 +342,7 @@ def test_a_file_that_shrinks_is_an_error(tmp_path, kind, ending, threads, monkey
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("change", ["grows", "is replaced", "is removed", "is renamed"])
 def test_a_file_that_changes_is_read_up_to_its_old_size(tmp_path, change, threads, monkeypatch):
-    monkeypatch.setattr(files, "_SMALL_BYTES", 256)
+    monkeypatch.setattr(byte_ranges, "SMALL_BYTES", 256)
     path = tmp_path / "a.txt"
     path.write_text("some line\n" * 500)
     batches = corpus.read(path, batch_bytes=300, threads=threads)

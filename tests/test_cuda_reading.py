@@ -14,7 +14,7 @@ from gputok.kernels.cuda import lines as device_lines
 from gputok.kernels.cuda import split
 
 from gputok import corpus, models, normalizers, pre_tokenizers
-from gputok.corpus import files
+from gputok.corpus import byte_ranges
 from gputok.pipeline import count_words
 from gputok.recipes import recipe
 from tests.emulation import stand_in
@@ -26,8 +26,8 @@ STEMS = "the| of| a| naïve| 漢字|😀|'s| x1|\n|\n\n| word".split("|")
 def small(monkeypatch):
     """Ranges of 200 bytes in blocks of 256, and groups of some of them for each of two devices."""
     with stand_in.installed(monkeypatch):
-        monkeypatch.setattr(files, "_SMALL_BYTES", 100)
-        monkeypatch.setattr(files, "_SLACK", 40)
+        monkeypatch.setattr(byte_ranges, "SMALL_BYTES", 100)
+        monkeypatch.setattr(byte_ranges, "SLACK_BYTES", 40)
         for read in (corpus.read, corpus.read_raw):
             monkeypatch.setitem(read.__kwdefaults__, "batch_bytes", 280)
         monkeypatch.setattr(cuda, "BLOCK_BYTES", 256)

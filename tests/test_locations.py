@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gputok import Tokenizer, WordCounts, cli, corpus, models, pre_tokenizers
-from gputok.corpus import files
+from gputok.corpus import byte_ranges
 from gputok.files import locations, outputs, token_files
 
 NAMES = [
@@ -89,7 +89,7 @@ def test_every_kind_of_file(tmp_path, memory, monkeypatch, ending):
         (tmp_path / f"a{ending}").write_bytes(gzip.compress(raw) if ending.endswith("gz") else raw)
     path = tmp_path / f"a{ending}"
     memory.pipe(f"/d/a{ending}", path.read_bytes())
-    monkeypatch.setattr(files, "_REMOTE_BYTES", 100)
+    monkeypatch.setattr(byte_ranges, "REMOTE_BYTES", 100)
     url = f"memory://d/a{ending}"
     assert documents(url, batch_bytes=100) == documents(f"file://{path}") == texts
     assert documents([url, path]) == [*texts, *texts]
@@ -400,8 +400,8 @@ def server():
 
 def test_http(server, monkeypatch):
     monkeypatch.setattr(Broken, "breaks_at", 100_000)
-    monkeypatch.setattr(files, "_REMOTE_BYTES", 1 << 12)
-    monkeypatch.setattr(files, "_SMALL_BYTES", 1)
+    monkeypatch.setattr(byte_ranges, "REMOTE_BYTES", 1 << 12)
+    monkeypatch.setattr(byte_ranges, "SMALL_BYTES", 1)
     assert documents(f"{server}/a.txt", batch_bytes=1) == ["some text of a line\n"] * 5000
     with pytest.raises(FileNotFoundError, match=r"http://127.*/none\.txt: no such file"):
         corpus.read(f"{server}/none.txt")
@@ -412,8 +412,8 @@ def test_http(server, monkeypatch):
 
 
 def test_a_network_file_that_breaks_in_the_middle(server, tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "_REMOTE_BYTES", 1 << 14)
-    monkeypatch.setattr(files, "_SMALL_BYTES", 1)
+    monkeypatch.setattr(byte_ranges, "REMOTE_BYTES", 1 << 14)
+    monkeypatch.setattr(byte_ranges, "SMALL_BYTES", 1)
     with pytest.raises(OSError, match=r"http://127.*/a\.txt: (at byte|shrank from|broken off)"):
         documents(f"{server}/a.txt", batch_bytes=1)
     with pytest.raises(OSError, match=r"http://127.*/a\.txt"):

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gputok import TextBatch, corpus
-from gputok.corpus import files
+from gputok.corpus import byte_ranges
 from gputok.corpus.readers import Task, in_order
 
 
@@ -27,8 +27,8 @@ def batch(*texts: str) -> TextBatch:
 @pytest.fixture
 def small_ranges(monkeypatch):
     """Ranges of a few bytes, so that small files have many."""
-    monkeypatch.setattr(files, "_SMALL_BYTES", 1)
-    monkeypatch.setattr(files, "_SLACK", 3)
+    monkeypatch.setattr(byte_ranges, "SMALL_BYTES", 1)
+    monkeypatch.setattr(byte_ranges, "SLACK_BYTES", 3)
 
 
 # -- the order of tasks
@@ -239,7 +239,7 @@ def test_small_archives_of_much_text_are_not_unpacked_far_ahead(tmp_path, monkey
         (tmp_path / f"{i}.txt.gz").write_bytes(
             gzip.compress(b"some text of a line\n" * 200_000, 1)
         )  # 4 MB of text
-    monkeypatch.setattr(files, "_SMALL_BYTES", 20_000)  # more than one archive has
+    monkeypatch.setattr(byte_ranges, "SMALL_BYTES", 20_000)  # more than one archive has
     batches = corpus.read(tmp_path, batch_bytes=1 << 14, threads=2)  # half a MB ahead
     next(batches)
     time.sleep(1)

@@ -156,9 +156,10 @@ def _read(
         raise ValueError(f"batch_bytes={batch_bytes}: must be at least 1")
     if _is_paths(source):
         from gputok.corpus import files, readers
+        from gputok.corpus.options import Options
 
         missing = MissingRows()
-        options = files.Options(column, separator, errors, batch_bytes, missing, memory)
+        options = Options(column, separator, errors, batch_bytes, missing, memory)
         found = _places(source, storage_options)
         is_remote = any(place.file.is_remote for place in found)
         n_readers = max(thread_count(threads), _REMOTE_READERS if is_remote else 1)

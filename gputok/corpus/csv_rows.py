@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from gputok.corpus.column_names import choose_column
+from gputok.corpus.streams import fill
 from gputok.files.arrow import needed_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from gputok.corpus.options import Options
     from gputok.corpus.packing import Errors
+    from gputok.files.locations import File
     from gputok.text.pieces import TextBatch
 
 _HEAD_BYTES = 1 << 20  # in which the names of the columns and the first row are looked for
 _BLOCK_BYTES = 32 << 20  # of a file at a time; Arrow refuses a longer row
+
+
+def read_stream(file: File, stream: BinaryIO, options: Options) -> Iterator[TextBatch]:
+    """The rows of a stream, in batches; see `rows`."""
+    n_before = 0
+
+    def read(n_bytes: int) -> bytes:
+        nonlocal n_before
+        buffer = bytearray(n_bytes)
+        n = fill(file, stream, memoryview(buffer), n_before)
+        n_before += n
+        return bytes(buffer[:n])
+
+    yield from rows(read, str(file), options.column, options.errors, options.batch_bytes)
 
 
 def rows(

@@ -1,0 +1,58 @@
+"""Bytes become documents: they are cut at newlines or separators, and checked for UTF-8."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gputok.corpus.packing import checked
+from gputok.text.pieces import TextBatch
+
+if TYPE_CHECKING:
+    from gputok.corpus.options import Options
+    from gputok.files.locations import File
+    from gputok.types import Array
+
+
+def split_documents(
+    data: Array, separator: bytes | None, is_last: bool, in_place: bool = False
+) -> tuple[TextBatch, int, bool]:
+    """Cuts documents from the start of `data`; is_last: the last document may end without a separator.
+
+    in_place: nobody else needs `data`, so that documents move in it where separators are left out.
+    Returns the documents, how many bytes they have, and whether these are known to be UTF-8.
+    """
+    if separator is None:
+        from gputok.kernels.cpu.lines import lines
+
+        offsets, is_valid = lines(data)
+        n_used = int(offsets[-1])
+        if is_last and n_used < len(data):
+            offsets, n_used = np.append(offsets, len(data)), len(data)
+        return TextBatch(data[:n_used], offsets), n_used, is_valid
+    from gputok.kernels.cpu.rewrite import close_gaps, gather
+    from gputok.kernels.cpu.text import find_bytes
+
+    pack = close_gaps if in_place else gather
+
+    at = find_bytes(data, np.frombuffer(separator, np.uint8))
+    start, end = np.concatenate([[0], at + len(separator)]), np.append(at, len(data))
+    rest = 0 if is_last and start[-1] < len(data) else 1  # whether the last piece may go on in the next read
+    data, offsets = pack(data, start[: len(start) - rest], end[: len(end) - rest])
+    return TextBatch(data, offsets), int(start[-1]) if rest else int(end[-1]), False
+
+
+def checked_documents(
+    path: File, batch: TextBatch, position: int, options: Options, is_valid: bool
+) -> TextBatch:
+    """Documents that were cut at `position`, checked."""
+    if is_valid:
+        return batch
+    n_separator = len((options.separator or "").encode())
+
+    def place(byte: int) -> str:
+        n_separators = int(np.searchsorted(batch.offsets, byte, "right")) - 1
+        return f"{path}, byte {position + byte + n_separator * n_separators}"
+
+    return checked(batch, options.errors, place, lines=options.separator is None)

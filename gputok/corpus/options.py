@@ -1,0 +1,24 @@
+"""The options of a read, as the readers of each kind of file get them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gputok.corpus.missing_rows import MissingRows
+    from gputok.corpus.packing import Errors
+    from gputok.types import Array
+
+
+class Options(NamedTuple):
+    """The options of a read; see `gputok.corpus.read`."""
+
+    column: str | None
+    separator: str | None
+    errors: Errors
+    batch_bytes: int
+    missing: MissingRows
+    # Memory to read text into, uint8[n]. With it, lines of large local files come as RawLines
+    memory: Callable[[int], Array] | None = None

@@ -1,0 +1,132 @@
+"""Documents in Parquet files: the rows of one column, some row groups at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from gputok.corpus.readers import Task
+from gputok.corpus.streams import unpacked
+from gputok.files.arrow import needed_for
+from gputok.files.locations import File, OpenFile, RemoteError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gputok.corpus.options import Options
+    from gputok.corpus.parts import Place
+    from gputok.text.pieces import TextBatch
+
+_MOST_ROWS = 1 << 13  # of Parquet at once, however small they look: a value that repeats is stored once
+
+
+def tasks(place: Place, options: Options) -> Iterator[Task]:
+    """What several threads can read at a time: row groups that have about a batch of the column."""
+    file, start, stop = place
+    metadata = metadata_of(file)
+    column = _column_of(file, metadata, options)
+    stop = metadata.num_row_groups if stop is None else min(stop, metadata.num_row_groups)
+    for first, last in row_groups(metadata, column, options.batch_bytes, start, stop):
+        groups = range(first, last)
+        read = functools.partial(_row_group_batches, file, file.open_for_arrow, metadata, groups, options)
+        yield Task(read, is_long=True)
+
+
+def read_stream(file: File, stream: BinaryIO, compression: str, options: Options) -> Iterator[TextBatch]:
+    """All of a Parquet file that lies in another or was opened by somebody else."""
+    seekable = file.open_for_arrow() if isinstance(file, OpenFile) else stream
+    if compression or not seekable.seekable():  # Parquet is read from its end
+        seekable = unpacked(file, stream, options.batch_bytes)
+    with _readable(file):
+        metadata = _open_parquet(file, seekable).metadata
+        groups = range(metadata.num_row_groups)
+        yield from _row_group_batches(
+            file, lambda: contextlib.nullcontext(seekable), metadata, groups, options
+        )
+
+
+def metadata_of(file: File) -> Any:
+    """The pyarrow.parquet.FileMetaData of a file."""
+    with _readable(file), file.open_for_arrow() as opened:
+        return _open_parquet(file, opened).metadata
+
+
+def row_groups(
+    metadata: Any, column: str | None, n_bytes: int, start: int = 0, stop: int | None = None
+) -> Iterator[tuple[int, int]]:
+    """Row groups, from the first to behind the last, that have about so many bytes of a column, or of all."""
+    end = metadata.num_row_groups if stop is None else stop
+    at = _column_number(metadata, column)
+    first, size = start, 0
+    for i in range(start, end):
+        group = metadata.row_group(i)
+        size += group.total_byte_size if at is None else group.column(at).total_uncompressed_size
+        if size >= n_bytes or i == end - 1:
+            yield first, i + 1
+            first, size = i + 1, 0
+
+
+def _row_group_batches(
+    file: File, open_file: Callable[[], Any], metadata: Any, groups: range, options: Options
+) -> Iterator[TextBatch]:
+    """The rows of some row groups, in order."""
+    from gputok.corpus.columns import text_batches
+
+    with _readable(file), open_file() as opened:
+        parquet = _open_parquet(file, opened, metadata)
+        column = _column_of(file, metadata, options)
+        rows = _rows_of(metadata, column, options.batch_bytes)
+        where = f"{file}, column {column!r}"
+        n_before = sum(metadata.row_group(i).num_rows for i in range(groups.start))
+        for table in parquet.iter_batches(rows, row_groups=groups, columns=[column], use_threads=False):
+            array = table.column(0)
+            options.missing.add(str(file), column, array.null_count)
+            yield from text_batches(array, options.errors, where, options.batch_bytes, n_before)
+            n_before += len(array)
+
+
+def _open_parquet(file: File, opened: Any, metadata: Any = None) -> Any:
+    from pyarrow import parquet as pq
+
+    # With a buffer, pages are read one after the other; without, a whole row group's column at once. A network answers
+    # few large requests faster than many small ones.
+    buffer_size = 0 if file.is_remote else 1 << 20
+    return pq.ParquetFile(opened, metadata=metadata, buffer_size=buffer_size, pre_buffer=file.is_remote)
+
+
+def _column_of(file: File, metadata: Any, options: Options) -> str:
+    from gputok.corpus.columns import schema_column
+
+    return schema_column(metadata.schema.to_arrow_schema(), options.column, str(file))
+
+
+def _column_number(metadata: Any, column: str | None) -> int | None:
+    if column is None:
+        return None
+    return next((i for i in range(len(metadata.schema)) if metadata.schema.column(i).path == column), None)
+
+
+def _rows_of(metadata: Any, column: str, batch_bytes: int) -> int:
+    """Rows that have about `batch_bytes` bytes of the column, judged by the first row groups (a FileMetaData)."""
+    paths = [metadata.schema.column(i).path for i in range(len(metadata.schema))]
+    groups = [metadata.row_group(i) for i in range(min(100, metadata.num_row_groups))]
+    n_bytes = sum(group.column(paths.index(column)).total_uncompressed_size for group in groups)
+    n_rows = sum(group.num_rows for group in groups)
+    return max(1, min(_MOST_ROWS, n_rows * batch_bytes // max(1, n_bytes)))
+
+
+@contextlib.contextmanager
+def _readable(file: File) -> Iterator[None]:
+    """Errors of Parquet with the name of the file."""
+    with needed_for(f"{file}: reading Parquet"):
+        import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, RemoteError) or (isinstance(error, OSError) and error.errno is not None):
+            raise
+        if file.is_remote and not isinstance(error, pa.ArrowInvalid):
+            raise RemoteError(f"{file}: {str(error).splitlines()[0]}") from None
+        raise ValueError(f"{file}: not a readable Parquet file ({str(error).splitlines()[0]})") from None

@@ -1,0 +1,46 @@
+"""Documents of plain text: lines, or what lies between separators."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, BinaryIO
+
+from gputok.corpus.byte_ranges import whole_documents
+from gputok.corpus.documents import checked_documents, split_documents
+from gputok.corpus.streams import document_batches
+from gputok.files.locations import File, LocalFile
+from gputok.text.pieces import RawLines, TextBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gputok.corpus.options import Options
+    from gputok.types import Array
+
+
+def read_range(
+    file: File, start: int, stop: int, size: int, options: Options
+) -> Iterator[TextBatch | RawLines]:
+    """The documents that begin in a range of a file of `size` bytes."""
+    separator = None if options.separator is None else options.separator.encode()
+    is_raw = separator is None and isinstance(file, LocalFile)
+    memory = options.memory if is_raw else None
+    position, data = whole_documents(file, start, stop, size, separator or b"\n", memory)
+    if len(data) == 0:
+        return
+    if memory is not None:
+        yield RawLines(data, functools.partial(_checked_lines, file, data, position, options))
+        return
+    batch, _, is_valid = split_documents(data, separator, is_last=True, in_place=data.flags.writeable)
+    yield checked_documents(file, batch, position, options, is_valid)
+
+
+def _checked_lines(file: File, data: Array, position: int, options: Options) -> TextBatch:
+    batch, _, is_valid = split_documents(data, None, is_last=True)
+    return checked_documents(file, batch, position, options, is_valid)
+
+
+def read_stream(file: File, stream: BinaryIO, options: Options) -> Iterator[TextBatch]:
+    """The documents of a stream, in batches."""
+    for batch, position, is_valid in document_batches(file, stream, options):
+        yield checked_documents(file, batch, position, options, is_valid)
