@@ -32,20 +32,19 @@ Memory is bounded by the batch size times the threads and, of compressed files a
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-
+from gputok.corpus.memory_sources import is_columnar, text_batches
 from gputok.corpus.missing_rows import MissingRows
-from gputok.corpus.packing import Errors, cuts, packed
 from gputok.corpus.parts import Part, Place
+from gputok.corpus.regrouping import regroup
 from gputok.files.locations import StorageOptions, find, is_location, locate
 from gputok.kernels.threads import thread_count
 from gputok.text.pieces import RawLines, TextBatch
 
 if TYPE_CHECKING:
+    from gputok.corpus.packing import Errors
     from gputok.types import Array
 
 __all__ = ["BATCH_BYTES", "Part", "located", "parts", "read", "read_texts", "state", "total_bytes"]
@@ -62,9 +61,6 @@ _AHEAD_BATCHES = (
 )
 _MOST_AHEAD_BYTES = 64 << 20
 _REMOTE_READERS = 8  # at least: they mostly wait
-
-# where the classes of `datasets` live
-_DATASETS = ("datasets.arrow_dataset", "datasets.iterable_dataset", "datasets.dataset_dict")
 
 
 def read(
@@ -125,6 +121,7 @@ def read_raw(
         Batches in order; RawLines where `read` would give the lines of a range of a file.
 
     >>> import pathlib, tempfile
+    >>> import numpy as np
     >>> path = pathlib.Path(tempfile.mkdtemp(), "a.txt")
     >>> _ = path.write_text("line\n" * 300_000)
     >>> batch, = read_raw(path, lambda n_bytes: np.empty(n_bytes, np.uint8))
@@ -165,7 +162,7 @@ def _read(
         n_readers = max(thread_count(threads), _REMOTE_READERS if is_remote else 1)
         ahead_bytes = min(ahead_bytes, (n_readers - 1) * min(_AHEAD_BATCHES * batch_bytes, _MOST_AHEAD_BYTES))
         batches = readers.in_order(files.tasks(found, options), n_readers, ahead_bytes)
-        return _then_warned(_regroup(batches, batch_bytes), missing)
+        return _then_warned(regroup(batches, batch_bytes), missing)
     if separator is not None:
         raise ValueError("separator= cuts plain text files; this source already has its documents apart")
     return read_texts(source, column=column, errors=errors, batch_bytes=batch_bytes)
@@ -191,11 +188,11 @@ def read_texts(
     >>> [batch.n_documents for batch in read_texts(["a line", "another"])]
     [2]
     """
-    if not _is_columnar(texts) and (isinstance(texts, bytes | dict) or not isinstance(texts, Iterable)):
+    if not is_columnar(texts) and (isinstance(texts, bytes | dict) or not isinstance(texts, Iterable)):
         raise TypeError(
             f"{type(texts).__name__} is no source of text: pass file names, Arrow data, or an iterator of str"
         )
-    batches = _regroup(_batches(texts, column, errors, batch_bytes), batch_bytes)
+    batches = regroup(text_batches(texts, column, errors, batch_bytes), batch_bytes)
     return cast("Iterator[TextBatch]", batches)
 
 
@@ -256,7 +253,7 @@ def total_bytes(
         from gputok.corpus import files
 
         return files.total_bytes(_places(source, storage_options))
-    if _is_columnar(source):
+    if is_columnar(source):
         from gputok.corpus import columns
 
         return columns.total_bytes(source, column)
@@ -296,102 +293,3 @@ def _places(source: Any, storage_options: StorageOptions = None) -> list[Place]:
         else:
             places += map(Place, find(item, storage_options))
     return places
-
-
-def _is_columnar(source: Any) -> bool:
-    exports_arrow = hasattr(source, "__arrow_c_array__") or hasattr(source, "__arrow_c_stream__")
-    return exports_arrow or type(source).__module__ in (*_DATASETS, "pyarrow._dataset")
-
-
-def _batches(source: Any, column: str | None, errors: Errors, batch_bytes: int) -> Iterator[TextBatch]:
-    """The documents of anything but files, in batches of any size."""
-    if isinstance(source, TextBatch):
-        start, stop = source.offsets[0], source.offsets[-1]
-        yield TextBatch(source.data[start:stop], source.offsets - start)
-    elif _is_columnar(source):
-        from gputok.corpus import columns
-
-        yield from columns.read(source, column, errors, batch_bytes)
-    else:
-        yield from _from_python(source, column, errors, batch_bytes)
-
-
-def _from_python(
-    items: Iterable[Any], column: str | None, errors: Errors, batch_bytes: int
-) -> Iterator[TextBatch]:
-    """Strings, lists of strings, or batches and Arrow data as they come; strings are the one Python loop here."""
-    items = iter(items)
-    first = list(itertools.islice(items, 1))
-    items = itertools.chain(first, items)
-    if first and (isinstance(first[0], TextBatch) or _is_columnar(first[0])):
-        for item in items:
-            yield from _batches(item, column, errors, batch_bytes)
-        return
-    runs, n_before = _runs(items), 0
-    while held := _take(runs, batch_bytes):
-        yield packed(held, lambda i, n=n_before: f"text {n + i} of the iterator", errors)
-        n_before += len(held)
-
-
-def _runs(items: Iterable[Any]) -> Iterator[Sequence[Any]]:
-    """The texts, many at a time where a list holds them anyway; what is no string is named when it is packed."""
-    for item in items:
-        if isinstance(item, list | tuple):
-            yield from (item[i : i + 1024] for i in range(0, len(item), 1024))
-        elif isinstance(item, str | bytes | dict) or not isinstance(item, Iterable):
-            yield (item,)
-        else:
-            yield from ((text,) for text in item)
-
-
-def _take(runs: Iterator[Sequence[Any]], n_chars: int) -> list[Any]:
-    """The next texts, about so many characters of them."""
-    held: list[Any] = []
-    for run in runs:
-        held += run
-        try:
-            n_chars -= sum(map(len, run)) + len(run)
-        except TypeError:
-            n_chars -= len(run)
-        if n_chars <= 0:
-            break
-    return held
-
-
-def _regroup(batches: Iterable[TextBatch | RawLines], batch_bytes: int) -> Iterator[TextBatch | RawLines]:
-    """Cuts large batches and joins small ones (a folder of small files, Arrow chunks of few rows)."""
-    held: list[TextBatch] = []
-    size = 0
-    for batch in batches:
-        if isinstance(batch, RawLines):
-            if held:
-                yield _joined(held)
-                held, size = [], 0
-            yield batch
-            continue
-        for part in _cut(batch, batch_bytes):
-            held.append(part)
-            size += len(part.data)
-            if 2 * size >= batch_bytes:
-                yield _joined(held)
-                held, size = [], 0
-    if held:
-        yield _joined(held)
-
-
-def _cut(batch: TextBatch, batch_bytes: int) -> Iterator[TextBatch]:
-    """Parts of about equal size between documents, as views; none is empty."""
-    data, offsets = batch
-    for first, last in itertools.pairwise(cuts(offsets, batch_bytes)):
-        start, stop = offsets[first], offsets[last]
-        yield TextBatch(data[start:stop], offsets[first : last + 1] - start if first else offsets[: last + 1])
-
-
-def _joined(batches: list[TextBatch]) -> TextBatch:
-    if len(batches) == 1:
-        return batches[0]
-    starts = np.cumsum([0, *(len(batch.data) for batch in batches)])
-    offsets = [batch.offsets[1:] + start for batch, start in zip(batches, starts[:-1], strict=True)]
-    return TextBatch(
-        np.concatenate([batch.data for batch in batches]), np.concatenate([starts[:1], *offsets])
-    )

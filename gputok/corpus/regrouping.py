@@ -1,0 +1,53 @@
+"""Batches of about the same size: large ones are cut, and small ones are joined."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gputok.corpus.packing import cuts
+from gputok.text.pieces import RawLines, TextBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+def regroup(batches: Iterable[TextBatch | RawLines], batch_bytes: int) -> Iterator[TextBatch | RawLines]:
+    """Cuts large batches and joins small ones (a folder of small files, Arrow chunks of few rows)."""
+    held: list[TextBatch] = []
+    size = 0
+    for batch in batches:
+        if isinstance(batch, RawLines):
+            if held:
+                yield _joined(held)
+                held, size = [], 0
+            yield batch
+            continue
+        for part in _slices(batch, batch_bytes):
+            held.append(part)
+            size += len(part.data)
+            if 2 * size >= batch_bytes:
+                yield _joined(held)
+                held, size = [], 0
+    if held:
+        yield _joined(held)
+
+
+def _slices(batch: TextBatch, batch_bytes: int) -> Iterator[TextBatch]:
+    """Parts of about equal size between documents, as views; none is empty."""
+    data, offsets = batch
+    for first, last in itertools.pairwise(cuts(offsets, batch_bytes)):
+        start, stop = offsets[first], offsets[last]
+        yield TextBatch(data[start:stop], offsets[first : last + 1] - start if first else offsets[: last + 1])
+
+
+def _joined(batches: list[TextBatch]) -> TextBatch:
+    if len(batches) == 1:
+        return batches[0]
+    starts = np.cumsum([0, *(len(batch.data) for batch in batches)])
+    offsets = [batch.offsets[1:] + start for batch, start in zip(batches, starts[:-1], strict=True)]
+    return TextBatch(
+        np.concatenate([batch.data for batch in batches]), np.concatenate([starts[:1], *offsets])
+    )
