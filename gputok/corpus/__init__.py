@@ -1,11 +1,11 @@
-r"""Every source of text becomes batches: packed UTF-8 bytes and offsets, whole documents, of bounded size.
+r"""Reads every source of text as batches of limited size: packed UTF-8 bytes, and offsets of whole documents.
 
     read(source)        files, folders, globs, URLs, Arrow data, datasets, iterators of strings -> TextBatch, ...
-    read_raw(source, memory)  the same, read into given memory; lines of large files are neither looked for nor checked
-    read_texts(texts)   the same for an iterable whose strings are documents, never paths
-    total_bytes(source) how much there is to read, where that is known before reading it
-    parts(source)       files as a list of parts that can be read alone, in any process: each is a source
-    located(source)     files looked up once, for `read` and `total_bytes`
+    read_raw(source, memory)  like `read`, into the caller's memory; does not find or check the lines of large files
+    read_texts(texts)   like `read`, for an iterable whose strings are documents, never paths
+    total_bytes(source) the number of bytes to read, if that is known before reading
+    parts(source)       cuts files into a list of parts; any process can read any part alone, because a part is a source
+    located(source)     looks files up once, for `read` and `total_bytes`
 
 | source                                     | one document is                                                      |
 |--------------------------------------------|----------------------------------------------------------------------|
@@ -13,21 +13,21 @@ r"""Every source of text becomes batches: packed UTF-8 bytes and offsets, whole 
 | `.jsonl`, `.json`, `.ndjson`               | the field `column` of a line's object                                |
 | `.parquet`                                 | a row of `column`                                                    |
 | `.csv` (names of the columns in its first line) | a field of `column`                                             |
-| each of these with `.gz`, `.xz`, `.zst`    | as without                                                           |
-| a folder, a glob                           | as above, for the files below it (hidden ones aside) in sorted order |
-| a URL of any of these             | as a path; `gputok.files.locations` says who reads it                      |
+| each of these with `.gz`, `.xz`, `.zst`    | the same as without                                                  |
+| a folder, a glob                           | as above, for all files below it but hidden ones, in sorted order    |
+| a URL of any of these                      | the same as for a path; `gputok.files.locations` lists the URLs      |
 | a file object in binary mode               | as its name says, compressed or not; without a name, plain text      |
 | `datasets.Dataset`, `IterableDataset`      | a row of `column`                                                    |
 | PyArrow arrays, tables and datasets, and whatever exports Arrow data (pandas, polars) | a row; of a table, of `column` |
 | iterators of `str`, or of lists of `str`   | a string                                                             |
 
-A missing value (null) is an empty document, so that rows and documents keep step; of files, they are counted, and a
-warning says how many there were. `column` may be left out where there is one called "text" or only one of strings.
+A missing value (null) becomes an empty document, so that document i is row i; if files have missing values, a warning
+says how many. `column` may be left out if a column is called "text", or if only one column holds strings.
 
-Several threads read (`gputok.corpus.readers`): ranges of large files, row groups, small files and compressed ones. They
-also cut and check what they read, and what they give comes in the order of the source, the same for any number of them.
-Memory is bounded by the batch size times the threads and, of compressed files and Parquet, by what is unpacked ahead
-(32 batches a thread, 64 MB at most), besides the longest document.
+Several threads read (`gputok.corpus.readers`): ranges of large files, row groups, small files and compressed files. The
+threads also cut and check the text. Batches come in the order of the source, the same for any number of threads. The
+memory in use is at most the batch size times the threads, plus the longest document, plus the text of compressed files
+and Parquet that threads unpack ahead (32 batches a thread, and 64 MB a thread at most).
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ if TYPE_CHECKING:
 __all__ = ["BATCH_BYTES", "Part", "located", "parts", "read", "read_texts", "state", "total_bytes"]
 
 BATCH_BYTES = 1 << 21
-"""Aimed at by default: large beside the cost of handing a batch over, small enough that malloc hands the same memory
-out again (measured: reading takes a fifth of the time that it takes with 16 MB)."""
+"""The default size of a batch. Reading it takes much longer than handing it to another thread, and it is small enough
+that malloc uses the same memory again (measured: reading takes a fifth of the time that it takes with 16 MB)."""
 
 PART_BYTES = 256 << 20
-"""Of a part, by default: some seconds of work, and few enough for a list of terabytes."""
+"""The default size of a part: some seconds of work; a corpus of terabytes has few enough parts for a list."""
 
 _AHEAD_BATCHES = (
-    32  # of compressed files and row groups, that each further thread may unpack before their turn
+    32  # batches of compressed files and row groups that each thread but the first may unpack ahead
 )
 _MOST_AHEAD_BYTES = 64 << 20
-_REMOTE_READERS = 8  # at least: they mostly wait
+_REMOTE_READERS = 8  # threads at least, if a file is remote: these threads mostly wait
 
 
 def read(
@@ -74,19 +74,29 @@ def read(
     ahead_bytes: int = 1 << 62,
     storage_options: StorageOptions = None,
 ) -> Iterator[TextBatch]:
-    r"""Batches of the documents of `source`, each of about `batch_bytes` bytes (whole documents, so it can be more).
+    r"""Reads the documents of a source in batches.
 
-    A string, a path, or a list of them names files, folders, globs or URLs; every other iterable is one of texts.
-    `threads` read files, by default GPUTOK_NUM_THREADS, or as many as there are cores; `storage_options` are those of
-    the file system of a URL (`gputok.files.locations`). At most `ahead_bytes` of compressed files and Parquet are unpacked
-    before their turn.
-    A batch's `offsets` begin at 0 and end at `len(data)`; `data` may be a read-only view of Arrow's memory.
-    With `separator`, plain text is cut there instead of after `\n`, and the separators are left out.
-    `errors="replace"` puts U+FFFD for what is not UTF-8, as `bytes.decode` does.
+    Args:
+        source: A string, a path, or a list of them names files, folders, globs or URLs. Every other iterable yields
+            texts. The table above lists all sources.
+        column: The column or field that holds the documents. None: "text", or the only column that holds strings.
+        separator: Cuts plain text at this string instead of after `\n`, and leaves the string out.
+        errors: "strict" raises an error for bytes that are not UTF-8; "replace" puts U+FFFD there, as `bytes.decode`
+            does.
+        batch_bytes: About the size of a batch, in bytes. A batch holds whole documents, so it can be larger.
+        threads: How many threads read files. None: GPUTOK_NUM_THREADS, or else the number of cores.
+        ahead_bytes: How many bytes of compressed files and Parquet are unpacked before their turn, at most.
+        storage_options: Options for the file system of a URL; see `gputok.files.locations`.
 
-    Raises FileNotFoundError for a path or glob that names nothing; ValueError for text that is not UTF-8 (with
-    its file and byte), a column that is not there, a file that is broken off or not of its kind, or an argument
-    that says nothing about the source; TypeError for an item that is no text. Each names where.
+    Returns:
+        An iterator of batches, in the order of the source. The `offsets` of a batch begin at 0 and end at `len(data)`;
+        `data` may be a read-only view of Arrow's memory.
+
+    Raises:
+        FileNotFoundError: if no file has that path, or matches that glob.
+        ValueError: if text is not UTF-8, a column does not exist, a file is truncated or damaged, or an argument does
+            not suit the source. The message names the file, and the byte, line or row.
+        TypeError: if an item is not a string. The message names the item.
 
     >>> batch, = read(iter(["one", ["two", "three"]]))
     >>> batch.offsets.tolist()
@@ -108,17 +118,23 @@ def read(
 def read_raw(
     source: Any, memory: Callable[[int], Array], *, batch_bytes: int = BATCH_BYTES, **options: Any
 ) -> Iterator[TextBatch | RawLines]:
-    r"""`read`, but for whoever can find lines and check UTF-8: lines of large local text files come as they were read.
+    r"""Reads like `read`, but leaves it to the caller to find the lines of large local text files and to check UTF-8.
 
     Args:
         source: As for `read`.
-        memory: Called with a number of bytes, mostly `batch_bytes` at most, gives the memory to read them into, uint8[n].
-            Nothing refers to that memory any longer when nothing refers to the batch.
+        memory: A function that takes a number of bytes, mostly `batch_bytes` at most, and returns memory to read into,
+            uint8[n]. As soon as the caller drops a batch, the caller may use its memory again.
         batch_bytes: As for `read`.
-        options: Those of `read`.
+        options: The other options of `read`.
 
     Returns:
-        Batches in order; RawLines where `read` would give the lines of a range of a file.
+        An iterator of batches, in order. Text that `read` would cut into lines, if it is a range of a large local file,
+        comes as RawLines.
+
+    Raises:
+        FileNotFoundError: As for `read`.
+        ValueError: As for `read`; for RawLines, `checked()` raises it if the text is not UTF-8.
+        TypeError: As for `read`.
 
     >>> import pathlib, tempfile
     >>> import numpy as np
@@ -171,7 +187,7 @@ def _read(
 def _then_warned(
     batches: Iterator[TextBatch | RawLines], missing: MissingRows
 ) -> Iterator[TextBatch | RawLines]:
-    """The batches; at their end, a warning of rows that have no text."""
+    """Yields the batches; after the last one, warns if rows had no text."""
     yield from batches
     missing.warn()
 
@@ -183,7 +199,20 @@ def read_texts(
     errors: Errors = "strict",
     batch_bytes: int = BATCH_BYTES,
 ) -> Iterator[TextBatch]:
-    """`read` for texts that are in Python already: a list of strings is documents here, not file names.
+    """Reads texts that are in memory already: here, the strings of a list are documents, not file names.
+
+    Args:
+        texts: An iterable of strings or of lists of strings, Arrow data, or a dataset.
+        column: As for `read`.
+        errors: As for `read`.
+        batch_bytes: As for `read`.
+
+    Returns:
+        An iterator of batches, in order.
+
+    Raises:
+        TypeError: if `texts` is not one of these, or an item is not a string.
+        ValueError: if text is not UTF-8, or the column does not exist.
 
     >>> [batch.n_documents for batch in read_texts(["a line", "another"])]
     [2]
@@ -197,9 +226,17 @@ def read_texts(
 
 
 def located(source: Any, storage_options: StorageOptions = None) -> Any:
-    """A source whose files were looked up, so that `read` and `total_bytes` need not; any other source as it is.
+    """Looks up the files of a source, so that `read` and `total_bytes` need not.
 
-    Raises what `locations.find` does.
+    Args:
+        source: As for `read`.
+        storage_options: As for `read`.
+
+    Returns:
+        A list of the files, which is a source; if `source` does not name files, `source` itself.
+
+    Raises:
+        FileNotFoundError: if no file has that path, or matches that glob.
     """
     return _places(source, storage_options) if _is_paths(source) else source
 
@@ -211,19 +248,25 @@ def parts(
     separator: str | None = None,
     storage_options: StorageOptions = None,
 ) -> list[Part]:
-    r"""Files as parts of about `part_bytes` bytes, which can be read alone, in any order and any process.
+    r"""Cuts files into parts, which can be read alone, in any order and in any process.
 
-    A part has the documents that begin in it; those of all parts, in order, are those of the source. What can only be
-    read from its beginning (compressed files, text with a separator that can overlap with itself) is one part a file.
+    A part has the documents that begin in it; the documents of all parts, in order, are the documents of the source. If
+    a file can only be read from its beginning (a compressed file, or text with a separator that can overlap with
+    itself), the whole file is one part.
 
     Args:
-        source: files, folders, globs or URLs, or a list of them.
-        part_bytes: of the file; of Parquet, of all columns of its row groups, unpacked.
-        separator: as for `read`, which must be given the same.
-        storage_options: as for `read`.
+        source: Files, folders, globs or URLs, or a list of them.
+        part_bytes: About the size of a part, in bytes of the file; for Parquet, in unpacked bytes of all columns.
+        separator: As for `read`. Pass the same separator to `read`.
+        storage_options: As for `read`.
+
+    Returns:
+        The parts, in the order of the source.
 
     Raises:
-        TypeError: the source is no file. And what `read` raises for a file that can't be read.
+        TypeError: if the source does not name files.
+        ValueError: if `part_bytes` is less than 1, or a Parquet file is damaged.
+        FileNotFoundError: if no file has that path, or matches that glob.
 
     >>> import pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp(), "a.txt")
@@ -243,9 +286,20 @@ def parts(
 def total_bytes(
     source: Any, *, column: str | None = None, storage_options: StorageOptions = None
 ) -> int | None:
-    """The bytes of text that `read` will give, or None where only reading tells (iterators, compressed files, ...).
+    """Returns the number of bytes of text that `read` will give.
 
-    With a `separator` it is an upper bound, since separators are left out.
+    Args:
+        source: As for `read`.
+        column: As for `read`.
+        storage_options: As for `read`.
+
+    Returns:
+        The number of bytes; None if only reading can tell it (iterators, compressed files, ...). If the source is read
+        with a `separator`, the number is an upper bound, because separators are left out.
+
+    Raises:
+        FileNotFoundError: if no file has that path, or matches that glob.
+        ValueError: if the column does not exist.
     """
     if isinstance(source, TextBatch):
         return int(source.offsets[-1] - source.offsets[0])
@@ -261,7 +315,18 @@ def total_bytes(
 
 
 def state(source: Any, storage_options: StorageOptions = None) -> list[tuple[Any, ...]] | None:
-    """What changes when the files of a source do; None: it is not of files, and nobody knows."""
+    """Returns values that change if the files of a source change.
+
+    Args:
+        source: As for `read`.
+        storage_options: As for `read`.
+
+    Returns:
+        For each file or part, its state, and where the part starts and stops; None if the source does not name files.
+
+    Raises:
+        FileNotFoundError: if no file has that path, or matches that glob.
+    """
     if not _is_paths(source):
         return None
     return [(*file.state(), start, stop) for file, start, stop in _places(source, storage_options)]
@@ -278,12 +343,14 @@ def _is_path(item: Any) -> bool:
 
 
 def _places(source: Any, storage_options: StorageOptions = None) -> list[Place]:
-    """The files of a source, each with where its part starts and stops."""
+    """The files of a source; each place says where its part starts and stops."""
     items = source if isinstance(source, list | tuple) and not isinstance(source, Place) else [source]
     if not any(isinstance(item, Part | Place) for item in items):
         return [Place(file) for file in find(source, storage_options)]
     names = dict.fromkeys(item.file for item in items if isinstance(item, Part))
-    files = {name: locate(name, storage_options) for name in names}  # looked up once, for all of its parts
+    files = {
+        name: locate(name, storage_options) for name in names
+    }  # each file is looked up once, for all of its parts
     places: list[Place] = []
     for item in items:
         if isinstance(item, Part):

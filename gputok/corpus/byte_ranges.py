@@ -1,7 +1,7 @@
-"""Ranges of bytes of a file that are read alone, and the documents that begin in them.
+"""Cuts files into ranges of bytes that can be read alone, and reads the documents of a range.
 
-A range has the documents that begin in it: its reader looks for the first end of a document behind the byte before it,
-and goes on past its end to the end of the last document that it has. So ranges may be cut anywhere.
+A range has the documents that begin in it. So the reader skips a document that began before the range, and reads on
+behind the range to the end of the range's last document. Therefore a file may be cut at any byte.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ if TYPE_CHECKING:
     from gputok.corpus.options import Options
     from gputok.types import Array
 
-SMALL_BYTES = 1 << 20  # of smaller files a thread reads several, and no smaller ranges
-REMOTE_BYTES = 8 << 20  # that a network is asked for at once
-SLACK_BYTES = 1 << 12  # bytes behind a range that are read with it: mostly its last document ends there
+SMALL_BYTES = 1 << 20  # a thread reads several files that are smaller, and ranges that are not smaller
+REMOTE_BYTES = 8 << 20  # the least that is requested from a network at once
+SLACK_BYTES = 1 << 12  # bytes that are read behind a range: mostly its last document ends there
 
 
 def can_be_cut(file: File, separator: str | None) -> bool:
-    """Whether ranges of a file can be read alone: what ends a document must mean so wherever reading begins.
+    """True if ranges of a file can be read alone.
 
-    Where a separator can overlap with itself (as two newlines do), what comes before decides which of them count.
+    A separator that can overlap with itself (such as two newlines) rules that out: in three newlines, only the text
+    before them decides which two are the separator.
     """
     kind, compression = file_kind(file)
     if compression or kind in (".parquet", ".csv") or isinstance(file, OpenFile) or not file.size:
@@ -40,9 +41,9 @@ def can_be_cut(file: File, separator: str | None) -> bool:
 
 
 def range_bytes(file: File, options: Options) -> int:
-    """How many bytes of a file one thread reads at a time."""
+    """The number of bytes of a file that one thread reads at a time."""
     n_bytes = max(options.batch_bytes, REMOTE_BYTES if file.is_remote else SMALL_BYTES)
-    # Into given memory, all that is read of a range is to be at most a batch
+    # With the caller's memory, a range and the bytes around it must fit into a batch.
     return n_bytes if options.memory is None else n_bytes - 2 * SLACK_BYTES
 
 
@@ -55,10 +56,21 @@ def ranges(start: int, stop: int, n_bytes: int) -> Iterator[tuple[int, int]]:
 def whole_documents(
     file: File, start: int, stop: int, size: int, mark: bytes, memory: Callable[[int], Array] | None = None
 ) -> tuple[int, Array]:
-    """The bytes of the documents that begin from `start` to before `stop`, and where in the file they begin.
+    """Reads the documents that begin in a range.
 
-    size: of the file; mark: what ends a document, which does not overlap with itself; memory: what a local file is read
-    into.
+    Args:
+        file: the file to read.
+        start: the first byte of the range.
+        stop: the last byte of the range + 1.
+        size: the size of the file in bytes.
+        mark: the bytes that end a document; they must not overlap with themselves.
+        memory: returns memory for a number of bytes; a local file is read into it.
+
+    Returns:
+        The position in the file of the first document, and the bytes of all documents, uint8[n].
+
+    Raises:
+        ValueError: if the file has become shorter than `size`.
     """
     first = max(0, start - len(mark))  # a document begins where a mark ends
     data = _exactly(file, first, min(stop + SLACK_BYTES, size), size, memory)
@@ -76,7 +88,7 @@ def whole_documents(
             return first + begin, data[begin : found.end()]
         if first + len(data) == size:
             break
-        # The last document goes on: twice as much at a time, so that one much longer than a range takes linear time.
+        # The last document goes on. Each step reads twice as much, so that a very long document takes linear time.
         looked_at = max(begin, len(data) - len(mark) + 1)
         more = _exactly(file, first + len(data), min(first + 2 * len(data), size), size)
         data = np.concatenate([data, more])

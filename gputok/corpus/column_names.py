@@ -1,4 +1,4 @@
-"""Which column of a table or a file is read."""
+"""Chooses the column of a table or a file that is read."""
 
 from __future__ import annotations
 
@@ -9,13 +9,19 @@ if TYPE_CHECKING:
 
 
 def choose_column(names: Sequence[str], of_strings: Sequence[str], column: str | None, where: str) -> str:
-    """Returns the column to read, or raises ValueError.
+    """Chooses the column to read.
 
     Args:
         names: the columns that exist.
-        of_strings: those of them that hold strings.
-        column: the column that was asked for; None: "text", or the only one of strings.
+        of_strings: the columns that hold strings.
+        column: the column that the caller wants; None: "text", or the only column that holds strings.
         where: the name of the file or table, for errors.
+
+    Returns:
+        The name of the column.
+
+    Raises:
+        ValueError: if `column` does not exist, or if it is None and several columns could be meant, or none.
 
     >>> choose_column(["id", "text"], [], None, "a.csv")
     'text'

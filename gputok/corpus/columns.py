@@ -1,4 +1,4 @@
-"""Documents in columns: Arrow arrays and tables, and datasets, whose buffers are taken as they are."""
+"""Reads documents from the columns of Arrow arrays, tables and datasets, if possible without copying their buffers."""
 
 from __future__ import annotations
 
@@ -21,11 +21,24 @@ with needed_for("reading Arrow data"):
     import pyarrow as pa
     import pyarrow.compute as pc
 
-_ROWS = 1 << 13  # rows that are decoded at once where a column is not stored as plain strings
+_ROWS = 1 << 13  # rows that are decoded at once if a column is not stored as plain strings
 
 
 def read(source: Any, column: str | None, errors: Errors, batch_bytes: int) -> Iterator[TextBatch]:
-    """Batches of an Arrow array, table or stream, or of a dataset; strings stored as such are not copied."""
+    """Reads an Arrow array, table or stream, or a dataset; plain strings are not copied.
+
+    Args:
+        source: the data, or an object that exports Arrow data.
+        column: the column to read; None: "text", or the only column that holds strings.
+        errors: "strict" or "replace", for text that is not UTF-8.
+        batch_bytes: about the size of a batch, in bytes.
+
+    Yields:
+        Batches, in order.
+
+    Raises:
+        ValueError: if no such column exists, it does not hold strings, or text is not UTF-8.
+    """
     n_before = 0
     if _is_lazy_column(source):  # dataset["text"]
         source, column = source.source, source.column_name
@@ -43,9 +56,21 @@ def read(source: Any, column: str | None, errors: Errors, batch_bytes: int) -> I
 def text_batches(
     array: pa.Array, errors: Errors, where: str, batch_bytes: int, n_before: int = 0, *, trusted: bool = False
 ) -> Iterator[TextBatch]:
-    """A string or binary array of any layout, in parts of about `batch_bytes`; null becomes an empty document.
+    """Cuts a string or binary array of any layout into batches; null becomes an empty document.
 
-    `where` and the number of rows before these name the place of an error; `trusted` arrays are known to be UTF-8.
+    Args:
+        array: the documents.
+        errors: "strict" or "replace", for text that is not UTF-8.
+        where: the name of the file or table, for errors.
+        batch_bytes: about the size of a batch, in bytes.
+        n_before: the number of rows before the array, for errors.
+        trusted: True if the array is known to be UTF-8.
+
+    Yields:
+        Batches, in order.
+
+    Raises:
+        ValueError: if the array does not hold text, or text is not UTF-8.
     """
     for part in _parts(array, where, batch_bytes):
         if part.null_count:
@@ -64,7 +89,7 @@ def text_batches(
 
 
 def _parts(array: pa.Array, where: str, batch_bytes: int) -> Iterator[pa.Array]:
-    """Slices that are stored as offsets and bytes, none empty; other layouts are decoded a few rows at a time."""
+    """Slices that are stored as offsets and bytes, none empty. Other layouts are decoded a few rows at a time."""
     if not _is_text(array.type):
         raise ValueError(f"{where} holds {array.type}, not strings")
     if len(array) and _is_plain(array.type):
@@ -79,13 +104,25 @@ def _parts(array: pa.Array, where: str, batch_bytes: int) -> Iterator[pa.Array]:
 
 
 def _offsets(array: pa.Array) -> Array:
-    """int32 or int64[n_rows + 1], as Arrow holds them: where each row of a plain array begins in its bytes."""
+    """int32 or int64[n_rows + 1], as Arrow stores them: where each row of a plain array begins in its bytes."""
     width = np.int64 if array.type in (pa.large_string(), pa.large_binary()) else np.int32
     return np.frombuffer(array.buffers()[1], width)[array.offset : array.offset + len(array) + 1]
 
 
 def schema_column(schema: pa.Schema, column: str | None, where: str) -> str:
-    """`choose_column` among the columns of a table; the chosen one holds strings."""
+    """Chooses the column of a table, like `choose_column`, and checks that it holds strings.
+
+    Args:
+        schema: the columns of the table.
+        column: the column that the caller wants; None: "text", or the only column that holds strings.
+        where: the name of the file or table, for errors.
+
+    Returns:
+        The name of the column.
+
+    Raises:
+        ValueError: if no such column exists, or it does not hold strings.
+    """
     of_strings = [field.name for field in schema if _is_text(field.type)]
     column = choose_column(schema.names, of_strings, column, where)
     if column not in of_strings:
@@ -96,7 +133,7 @@ def schema_column(schema: pa.Schema, column: str | None, where: str) -> str:
 
 
 def total_bytes(source: Any, column: str | None) -> int | None:
-    """The bytes of text in arrays that are there already, else None."""
+    """Returns the number of bytes of text in a column; None if the data is not all in memory, or not plain strings."""
     if isinstance(source, pa.RecordBatchReader) or _is_custom(source):
         return None
     if _is_dataset(source):
@@ -108,7 +145,7 @@ def total_bytes(source: Any, column: str | None) -> int | None:
     arrays = list(_arrays(source, column))
     if not all(_is_plain(array.type) for array in arrays):
         return None
-    compute: Any = pc  # pyarrow makes its functions when it is imported
+    compute: Any = pc  # pyarrow makes its functions at import, so type checkers do not see them
     return sum(compute.sum(compute.binary_length(array)).as_py() or 0 for array in arrays)
 
 
@@ -122,7 +159,9 @@ def _arrays(source: Any, column: str | None) -> Iterator[pa.Array]:
     elif isinstance(source, pa.RecordBatchReader):
         name = schema_column(source.schema, column, "the RecordBatchReader")
         yield from (batch.column(name) for batch in source)
-    elif type(source).__module__ == "pyarrow._dataset":  # which is not imported where nobody has one
+    elif (
+        type(source).__module__ == "pyarrow._dataset"
+    ):  # compared by name, because this module is imported only if somebody uses it
         name = schema_column(source.schema, column, f"the {type(source).__name__}")
         yield from (batch.column(name) for batch in source.to_batches(columns=[name], batch_size=_ROWS))
     elif isinstance(source, pa.ChunkedArray):
@@ -132,12 +171,12 @@ def _arrays(source: Any, column: str | None) -> Iterator[pa.Array]:
         yield from _arrays(pa.RecordBatch.from_struct_array(source), column)
     elif isinstance(source, pa.Array):
         yield source
-    else:  # pandas, polars, ... hand their columns over in Arrow's C interface
+    else:  # pandas, polars and others export their columns by Arrow's C interface
         yield from _arrays(pa.chunked_array(source), column)
 
 
 def _dataset_arrays(source: Any, column: str | None) -> Iterator[pa.Array]:
-    """A dataset's own Arrow buffers, in the order that `select`, `shuffle` or `sort` gave it."""
+    """The Arrow buffers of a dataset, in the order that `select`, `shuffle` or `sort` made."""
     import datasets
 
     if isinstance(source, datasets.DatasetDict | datasets.IterableDatasetDict):
@@ -160,7 +199,7 @@ def _is_dataset(source: Any) -> bool:
 
 
 def _is_custom(source: Any) -> bool:
-    """A dataset whose rows pass through a function of the user's (`set_transform`): only Python can read it."""
+    """True for a dataset whose rows pass through the user's function (`set_transform`), which only Python can call."""
     return _is_dataset(source) and source.format["type"] == "custom"
 
 
@@ -169,7 +208,7 @@ def _is_lazy_column(source: Any) -> bool:
 
 
 def _is_plain(kind: pa.DataType) -> bool:
-    """Stored as 32- or 64-bit offsets and bytes: the layout of a TextBatch."""
+    """True if values are stored as 32- or 64-bit offsets and bytes, which is the layout of a TextBatch."""
     return kind in (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
 
 

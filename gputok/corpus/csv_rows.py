@@ -1,4 +1,4 @@
-"""Documents in CSV files: the fields of one column, which may span lines if they are quoted."""
+"""Reads the documents of CSV files: the fields of one column. A quoted field may have several lines."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from gputok.files.locations import File
     from gputok.text.pieces import TextBatch
 
-_HEAD_BYTES = 1 << 20  # in which the names of the columns and the first row are looked for
-_BLOCK_BYTES = 32 << 20  # of a file at a time; Arrow refuses a longer row
+_HEAD_BYTES = 1 << 20  # the names of the columns and the first row must lie in these
+_BLOCK_BYTES = 32 << 20  # are read at a time; Arrow refuses a longer row
 
 
 def read_stream(file: File, stream: BinaryIO, options: Options) -> Iterator[TextBatch]:
-    """The rows of a stream, in batches; see `rows`."""
+    """Yields the rows of a stream in batches; raises ValueError as `rows` does, or if the file is damaged."""
     n_before = 0
 
     def read(n_bytes: int) -> bytes:
@@ -42,14 +42,16 @@ def rows(
     """Yields the fields of a column as documents.
 
     Args:
-        read: gives the next bytes of the file, fewer than asked for only at its end.
+        read: takes a number of bytes and returns the next bytes of the file; fewer only at the end of the file.
         where: the name of the file, for errors.
-        column: its name in the first line; None: `text`, or the only column that does not begin with a number.
-        errors: `strict` or `replace`, for fields that are not UTF-8.
-        batch_bytes: the size of a batch, about.
+        column: the name of the column in the first line; None: `text`, or the only column
+            whose first field is not a number.
+        errors: "strict" or "replace", for fields that are not UTF-8.
+        batch_bytes: about the size of a batch, in bytes.
 
     Raises:
-        ValueError: if there is no such column, or a row does not have as many fields as the first line.
+        ImportError: if PyArrow is not installed.
+        ValueError: if no such column exists, or a row has more or fewer fields than the first line.
     """
     with needed_for(f"{where}: reading CSV"):
         import pyarrow as pa
@@ -80,7 +82,7 @@ def rows(
 
 
 def _first_rows(head: bytes) -> tuple[list[str], list[str]]:
-    """The names of the columns and the fields of the first row, or no fields."""
+    """The names of the columns, and the fields of the first row; no fields if no row follows."""
     lines = csv.reader(io.StringIO(head.decode("utf-8-sig", "replace"), newline=""))
     found = [row for row, _ in zip((row for row in lines if row), range(2), strict=False)]
     return found[0], found[1] if len(found) > 1 else []
@@ -95,7 +97,7 @@ def _is_number(field: str) -> bool:
 
 
 class _HeadFirst(io.RawIOBase):
-    """A file of which some bytes have been read already."""
+    """A file whose first bytes, `head`, have been read already; it gives them once more."""
 
     def __init__(self, head: bytes, read: Callable[[int], bytes]) -> None:
         self._head, self._read = head, read

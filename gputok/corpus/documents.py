@@ -1,4 +1,4 @@
-"""Bytes become documents: they are cut at newlines or separators, and checked for UTF-8."""
+"""Cuts bytes into documents at newlines or separators, and checks that they are UTF-8."""
 
 from __future__ import annotations
 
@@ -18,10 +18,17 @@ if TYPE_CHECKING:
 def split_documents(
     data: Array, separator: bytes | None, is_last: bool, in_place: bool = False
 ) -> tuple[TextBatch, int, bool]:
-    """Cuts documents from the start of `data`; is_last: the last document may end without a separator.
+    """Cuts documents from the start of some bytes.
 
-    in_place: nobody else needs `data`, so that documents move in it where separators are left out.
-    Returns the documents, how many bytes they have, and whether these are known to be UTF-8.
+    Args:
+        data: uint8[n].
+        separator: the bytes that end a document, which are left out; None: a newline, which is kept.
+        is_last: True if the file ends with `data`, so that the last document may end without a separator.
+        in_place: True if nobody else needs `data`: then documents move inside it to close the gaps of separators.
+
+    Returns:
+        The documents; the number of bytes of `data` that they take, with separators; and True if the documents are
+        known to be UTF-8.
     """
     if separator is None:
         from gputok.kernels.cpu.lines import lines
@@ -38,7 +45,7 @@ def split_documents(
 
     at = find_bytes(data, np.frombuffer(separator, np.uint8))
     start, end = np.concatenate([[0], at + len(separator)]), np.append(at, len(data))
-    rest = 0 if is_last and start[-1] < len(data) else 1  # whether the last piece may go on in the next read
+    rest = 0 if is_last and start[-1] < len(data) else 1  # 1 if the last document may go on in the next read
     data, offsets = pack(data, start[: len(start) - rest], end[: len(end) - rest])
     return TextBatch(data, offsets), int(start[-1]) if rest else int(end[-1]), False
 
@@ -46,7 +53,21 @@ def split_documents(
 def checked_documents(
     path: File, batch: TextBatch, position: int, options: Options, is_valid: bool
 ) -> TextBatch:
-    """Documents that were cut at `position`, checked."""
+    """Checks that documents are UTF-8.
+
+    Args:
+        path: the file, for errors.
+        batch: the documents.
+        position: of the first document in the file, in bytes.
+        options: how to treat errors, and the separator, which is left out of `batch`.
+        is_valid: True if the documents are known to be UTF-8; then nothing is done.
+
+    Returns:
+        The documents; bytes that are not UTF-8 are replaced if `options.errors` is "replace".
+
+    Raises:
+        ValueError: if bytes are not UTF-8 and `options.errors` is "strict".
+    """
     if is_valid:
         return batch
     n_separator = len((options.separator or "").encode())

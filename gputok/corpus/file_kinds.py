@@ -1,4 +1,4 @@
-"""What kind of documents a file has, and how they are compressed: its name says both."""
+"""Tells from the name of a file which kind of documents it has, and how they are compressed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gputok.files.locations import File
 
-MAGIC = {".gz": b"\x1f\x8b", ".xz": b"\xfd7zXZ\0", ".zst": b"\x28\xb5\x2f\xfd"}  # none of them begins UTF-8
+MAGIC = {
+    ".gz": b"\x1f\x8b",
+    ".xz": b"\xfd7zXZ\0",
+    ".zst": b"\x28\xb5\x2f\xfd",
+}  # UTF-8 never begins with these bytes
 _COMPRESSED = (".gz", ".xz", ".zst")
 _JSON = (".jsonl", ".json", ".ndjson")
 
 
 def file_kind(file: File) -> tuple[str, str]:
-    """(".parquet", ".csv", a member of _JSON, or "" for plain text; a member of _COMPRESSED or "")."""
+    """Reads the kind and the compression of a file from its name.
+
+    Returns:
+        ".parquet", ".csv", one of _JSON, or "" for plain text; and one of _COMPRESSED, or "".
+    """
     name = file.name.lower()
     compression = next((ending for ending in _COMPRESSED if name.endswith(ending)), "")
     name = name.removesuffix(compression)

@@ -1,9 +1,8 @@
-"""Documents in files: plain text, JSON Lines, CSV and Parquet, each of them compressed or not.
+"""Cuts files into pieces that can be read alone, and chooses the reader of each: text, JSON Lines, CSV or Parquet.
 
-A file is read in parts that know nothing of each other: a range of bytes of text or JSON Lines, some row groups of
-Parquet, or, of what can only be read from its beginning (compressed files, CSV, pipes), the whole. Parts are cut by
-whoever wants to: threads of one process (`tasks` cuts a batch each), or `parts`, for a run that goes on after it was
-broken off, or for many machines.
+A piece is a range of bytes of text or JSON Lines, or some row groups of Parquet. A file that can only be read from its
+beginning (a compressed file, CSV, a pipe) is one piece. `tasks` cuts pieces of about a batch, for the threads of one
+process; `parts` cuts larger ones, for many machines, or for a run that can be resumed after an interruption.
 """
 
 from __future__ import annotations
@@ -27,7 +26,19 @@ if TYPE_CHECKING:
 
 
 def parts(files: list[File], part_bytes: int, separator: str | None) -> Iterator[Part]:
-    """The files in parts of about `part_bytes` bytes (of Parquet, of all its columns unpacked)."""
+    """Cuts files into parts.
+
+    Args:
+        files: the files.
+        part_bytes: about the size of a part, in bytes of the file; for Parquet, in unpacked bytes of all columns.
+        separator: the string that ends a document of plain text; None: a newline.
+
+    Yields:
+        The parts, in order.
+
+    Raises:
+        ValueError: if a Parquet file is damaged.
+    """
     for file in files:
         kind = file_kind(file)
         if kind == (".parquet", ""):
@@ -41,7 +52,7 @@ def parts(files: list[File], part_bytes: int, separator: str | None) -> Iterator
 
 
 def total_bytes(files: Iterable[Place]) -> int | None:
-    """Returns the bytes of text in files; None if that is not known before they are read."""
+    """Returns the number of bytes of text in files; None if only reading can tell it."""
     n_bytes = 0
     for file, start, stop in files:
         size = file.size if file_kind(file) == ("", "") and not isinstance(file, OpenFile) else None
@@ -52,10 +63,20 @@ def total_bytes(files: Iterable[Place]) -> int | None:
 
 
 def tasks(files: Iterable[Place], options: Options) -> Iterator[Task]:
-    """What several threads can read at a time: about a batch each, where a file can be cut.
+    """Cuts files into tasks for several threads: about a batch each, if a file can be cut.
 
-    files: each with where its part starts and stops, as `Part` says. Small ones are read together; what they hold when
-    they are unpacked nobody knows, so that they count as long.
+    Small files share a task. Such a task counts as long, because the unpacked size of its files is unknown.
+
+    Args:
+        files: the files, and where their parts start and stop.
+        options: the options of the read.
+
+    Yields:
+        Tasks, in order.
+
+    Raises:
+        ValueError: if `column` or `separator` does not suit a kind of file, a file can't be read in parts but a part of
+            it was asked for, or a Parquet file is damaged.
     """
     small: list[Place] = []
     n_bytes = 0
@@ -78,7 +99,7 @@ def tasks(files: Iterable[Place], options: Options) -> Iterator[Task]:
 
 
 def _read_each(files: list[Place], options: Options) -> Iterator[TextBatch | RawLines]:
-    options = options._replace(memory=None)  # what is small is joined, which needs offsets
+    options = options._replace(memory=None)  # small batches are joined, which needs offsets
     for place in files:
         for task in _tasks_of(place, options):
             yield from task.read()
@@ -113,7 +134,7 @@ def _tasks_of(place: Place, options: Options) -> Iterator[Task]:
 
 
 def _stream(file: File, kind: str, compression: str, options: Options) -> Iterator[TextBatch]:
-    """The documents of what is read from its beginning to its end."""
+    """The documents of a file that is read from its beginning to its end."""
     with open_stream(file, compression) as stream:
         if kind == ".parquet":
             yield from parquet_rows.read_stream(file, stream, compression, options)

@@ -1,4 +1,4 @@
-"""Documents in JSON Lines: one field of the object of each line."""
+"""Reads the documents of JSON Lines: one field of the object of each line."""
 
 from __future__ import annotations
 
@@ -21,13 +21,29 @@ if TYPE_CHECKING:
     from gputok.files.locations import File
     from gputok.text.pieces import TextBatch
 
-_COUNTED_BYTES = 1 << 20  # of a file at a time, when its lines are counted
+_COUNTED_BYTES = 1 << 20  # are read at a time, to count the lines of a file
 
 
 def read_range(
     file: File, start: int, stop: int, size: int, options: Options, column: JsonColumn
 ) -> Iterator[TextBatch]:
-    """The rows that begin in a range of a file of `size` bytes."""
+    """Reads the rows that begin in a range of a file.
+
+    Args:
+        file: the file.
+        start: the first byte of the range.
+        stop: the last byte of the range + 1.
+        size: the size of the file in bytes.
+        options: the options of the read.
+        column: finds the column to read; all ranges of the file share it.
+
+    Yields:
+        Batches, in order.
+
+    Raises:
+        ValueError: if a line is not a JSON object, its field is not a string, no such column exists, the text is not
+            UTF-8, or the file has become shorter.
+    """
     position, data = whole_documents(file, start, stop, size, b"\n")
     if len(data) == 0:
         return
@@ -36,7 +52,7 @@ def read_range(
 
 
 def read_stream(path: File, file: BinaryIO, options: Options) -> Iterator[TextBatch]:
-    """The rows of a stream, in batches."""
+    """Yields the rows of a stream in batches; raises ValueError as `read_range` does, or if the file is damaged."""
     column = JsonColumn(None, options)
     n_before = 0  # lines of earlier batches
     for lines, position, is_valid in document_batches(path, file, options):
@@ -53,7 +69,7 @@ def _row_batches(
     column_of: JsonColumn,
     n_before: Callable[[], int],
 ) -> Iterator[TextBatch]:
-    """The rows of some lines that were cut at `position`; `n_before()` is the number of lines before them."""
+    """The rows of some lines, which begin at byte `position`; `n_before()` returns the number of lines before them."""
     lines = checked_documents(path, lines, position, options, is_valid)
     column = column_of(path, lines)
     if column is None:
@@ -70,17 +86,17 @@ def _row_batches(
 
 
 class JsonColumn:
-    """The column of a file to read: its first rows tell, whichever range of it is read first."""
+    """Chooses the column to read from the first rows of the file, whichever range of the file is read first."""
 
     def __init__(self, file: File | None, options: Options) -> None:
-        """file: None where its batches come in order, so that the first of them that has rows tells."""
+        """file: None if its batches come in order, so that the first batch with rows decides."""
         self._file, self._options = file, options
         self._column: str | None = None
         self._is_known = False
         self._lock = threading.Lock()
 
     def __call__(self, path: File, lines: TextBatch) -> str | None:
-        """The column; None where there is no row yet. lines: those that are about to be read."""
+        """Returns the column; None if no row has come yet. lines: the lines that the caller is about to read."""
         with self._lock:
             file = self._file
             if not self._is_known and file is None:
@@ -117,7 +133,7 @@ class JsonColumn:
 
 
 class _LinesBefore:
-    """How many lines of a file end before a position; counted when somebody asks, for an error."""
+    """The number of lines of a file that end before a position; counted only when an error needs it."""
 
     def __init__(self, file: File, position: int) -> None:
         self._file, self._position = file, position
@@ -130,7 +146,7 @@ class _LinesBefore:
 
 
 def _arrow_column(lines: TextBatch, column: str) -> Any | None:
-    """One column as Arrow's parser reads it (pyarrow.ChunkedArray); None if it finds a fault, or isn't installed."""
+    """One column, parsed by Arrow: a pyarrow.ChunkedArray; None if Arrow finds a fault, or is not installed."""
     try:
         import pyarrow as pa
         from pyarrow import json as arrow_json
@@ -140,7 +156,9 @@ def _arrow_column(lines: TextBatch, column: str) -> Any | None:
     try:
         table = arrow_json.read_json(
             pa.BufferReader(pa.py_buffer(lines.data)),
-            arrow_json.ReadOptions(block_size=max(1 << 20, longest + 1)),  # a row must lie within two blocks
+            arrow_json.ReadOptions(
+                block_size=max(1 << 20, longest + 1)
+            ),  # Arrow needs each row within two blocks
             arrow_json.ParseOptions(pa.schema([(column, pa.string())]), unexpected_field_behavior="ignore"),
         )
     except pa.ArrowInvalid:
@@ -151,8 +169,8 @@ def _arrow_column(lines: TextBatch, column: str) -> Any | None:
 def _python_column(
     path: File, lines: TextBatch, column: str, n_before: Callable[[], int], options: Options
 ) -> TextBatch:
-    """`_json_array` with Python's parser: knows the line of a fault, and takes some oddities that Arrow's does not."""
-    numbers, texts = [], []  # numbers: of lines in this batch, from 1
+    """Like `_arrow_column`, but by Python's parser, which tells the line of a fault and accepts more than Arrow's."""
+    numbers, texts = [], []  # numbers: the line of each text in this batch, from 1
     n_missing = 0
     for number, line in enumerate(lines.strings(), 1):
         if line.strip():
@@ -169,7 +187,7 @@ def _python_column(
 
 
 def _row(path: File, number: Callable[[], int], line: str) -> dict[str, Any]:
-    """The object of a line; `number()` is that of the line in its file."""
+    """The object of a line; `number()` returns the number of the line in its file, for errors."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:

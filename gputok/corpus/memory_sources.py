@@ -1,4 +1,4 @@
-"""Documents that are not in files: Arrow data, datasets, and iterables of strings."""
+"""Reads documents that are not in files: Arrow data, datasets, and iterables of strings."""
 
 from __future__ import annotations
 
@@ -12,18 +12,32 @@ from gputok.text.pieces import TextBatch
 if TYPE_CHECKING:
     from gputok.corpus.packing import Errors
 
-# where the classes of `datasets` live
+# the modules that define the classes of `datasets`
 _DATASETS = ("datasets.arrow_dataset", "datasets.iterable_dataset", "datasets.dataset_dict")
 
 
 def is_columnar(source: Any) -> bool:
-    """Whether a source is Arrow data, or a dataset, which holds some."""
+    """True if a source is Arrow data, or a dataset, which contains Arrow data."""
     exports_arrow = hasattr(source, "__arrow_c_array__") or hasattr(source, "__arrow_c_stream__")
     return exports_arrow or type(source).__module__ in (*_DATASETS, "pyarrow._dataset")
 
 
 def text_batches(source: Any, column: str | None, errors: Errors, batch_bytes: int) -> Iterator[TextBatch]:
-    """The documents of anything but files, in batches of any size."""
+    """Reads the documents of a source that does not name files.
+
+    Args:
+        source: a TextBatch, Arrow data, a dataset, or an iterable.
+        column: the column to read; None: "text", or the only column that holds strings.
+        errors: "strict" or "replace", for text that is not UTF-8.
+        batch_bytes: about the size of a batch, in bytes, if texts come one by one.
+
+    Yields:
+        Batches of any size, in order.
+
+    Raises:
+        TypeError: if an item is not a string.
+        ValueError: if text is not UTF-8, or no such column exists.
+    """
     if isinstance(source, TextBatch):
         start, stop = source.offsets[0], source.offsets[-1]
         yield TextBatch(source.data[start:stop], source.offsets - start)
@@ -38,7 +52,7 @@ def text_batches(source: Any, column: str | None, errors: Errors, batch_bytes: i
 def _from_python(
     items: Iterable[Any], column: str | None, errors: Errors, batch_bytes: int
 ) -> Iterator[TextBatch]:
-    """Strings, lists of strings, or batches and Arrow data as they come; strings are the one Python loop here."""
+    """The documents of an iterable of strings, lists, batches or Arrow data. Only strings cost a Python loop."""
     items = iter(items)
     first = list(itertools.islice(items, 1))
     items = itertools.chain(first, items)
@@ -53,7 +67,7 @@ def _from_python(
 
 
 def _runs(items: Iterable[Any]) -> Iterator[Sequence[Any]]:
-    """The texts, many at a time where a list holds them anyway; what is no string is named when it is packed."""
+    """The texts, many at a time if they come in lists. `packed` reports items that are not strings."""
     for item in items:
         if isinstance(item, list | tuple):
             yield from (item[i : i + 1024] for i in range(0, len(item), 1024))
@@ -64,7 +78,7 @@ def _runs(items: Iterable[Any]) -> Iterator[Sequence[Any]]:
 
 
 def _take(runs: Iterator[Sequence[Any]], n_chars: int) -> list[Any]:
-    """The next texts, about so many characters of them."""
+    """The next texts, which have about `n_chars` characters together."""
     held: list[Any] = []
     for run in runs:
         held += run

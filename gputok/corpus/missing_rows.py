@@ -1,4 +1,4 @@
-"""Rows that have no text: they are empty documents, and are counted."""
+"""Counts the rows that have no text; they become empty documents."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import collections
 import threading
 import warnings
 
-_MOST_NAMED = 3  # files, in a warning
+_MOST_NAMED = 3  # files that a warning names, at most
 
 
 class MissingRows:
@@ -23,13 +23,13 @@ class MissingRows:
         self._counts: collections.Counter[tuple[str, str]] = collections.Counter()
 
     def add(self, file: str, column: str, n_rows: int) -> None:
-        """Adds rows of a file that have no `column`."""
+        """Adds a number of rows of a file that have no `column`."""
         if n_rows:
             with self._lock:
                 self._counts[file, column] += n_rows
 
     def message(self) -> str:
-        """Says how many rows there were, the same for any number of threads; empty if there were none."""
+        """Returns how many rows were counted, the same text for any number of threads; "" if no row was counted."""
         if not self._counts:
             return ""
         files = sorted({file for file, _ in self._counts})
@@ -42,6 +42,6 @@ class MissingRows:
         return f"{n_rows:,} {have[0]} of {named} {have[1]} no {' or '.join(map(repr, columns))}; {they}"
 
     def warn(self) -> None:
-        """Issues the message as a warning, if there is one."""
+        """Issues the message as a warning, unless it is empty."""
         if message := self.message():
             warnings.warn(message, stacklevel=3)

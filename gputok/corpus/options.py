@@ -1,4 +1,4 @@
-"""The options of a read, as the readers of each kind of file get them."""
+"""The options of a read, which every reader of files gets."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ class Options(NamedTuple):
     errors: Errors
     batch_bytes: int
     missing: MissingRows
-    # Memory to read text into, uint8[n]. With it, lines of large local files come as RawLines
+    # Returns memory to read text into, uint8[n]. If it is set, lines of large local files come as RawLines.
     memory: Callable[[int], Array] | None = None

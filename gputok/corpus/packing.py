@@ -1,4 +1,4 @@
-"""Documents in arrays: where to cut them, and text that is not Unicode found, named by its place, or replaced."""
+"""Packs documents into arrays, cuts arrays of documents, and reports or replaces text that is not Unicode."""
 
 from __future__ import annotations
 
@@ -20,9 +20,14 @@ _ADVICE = 'convert it to UTF-8, or pass errors="replace" (--errors replace) to p
 
 
 def cuts(offsets: Array, batch_bytes: int) -> list[int]:
-    """Document numbers, from 0 to the last + 1, between which lie about `batch_bytes` bytes; none twice.
+    """Chooses where to cut documents into parts of about equal size.
 
-    offsets: integers, rising, [n_documents + 1].
+    Args:
+        offsets: integers[n_documents + 1], rising: where each document begins, and where the last one ends.
+        batch_bytes: about the size of a part, in bytes.
+
+    Returns:
+        The number of the first document of each part, and the number of documents; no number twice.
 
     >>> cuts([0, 3, 6, 9, 12], 6)
     [0, 2, 4]
@@ -37,9 +42,19 @@ def cuts(offsets: Array, batch_bytes: int) -> list[int]:
 def checked(
     batch: TextBatch, errors: Errors, place: Callable[[int], str], *, lines: bool = False
 ) -> TextBatch:
-    """The batch if each of its documents is UTF-8, or its repair; `place(byte)` names a byte of it in an error.
+    """Checks that each document is UTF-8.
 
-    lines: all documents but the last end in ASCII, so that none can begin inside a character.
+    Args:
+        batch: the documents.
+        errors: "strict" raises an error; "replace" puts U+FFFD in place of bytes that are not UTF-8.
+        place: returns the name of the place of a byte of the batch, for errors.
+        lines: True if all documents but the last end in ASCII, so that no document can begin inside a character.
+
+    Returns:
+        The batch, or a repaired copy.
+
+    Raises:
+        ValueError: if a document is not UTF-8, and `errors` is "strict".
     """
     from gputok.kernels.cpu.lines import is_utf8
     from gputok.kernels.cpu.text import find_invalid_utf8
@@ -48,7 +63,7 @@ def checked(
     at = -1 if is_utf8(data) else find_invalid_utf8(data)
     if at < 0 and lines:
         return batch
-    if at < 0:  # but a document may still begin inside a character that the one before began
+    if at < 0:  # but a document may still begin inside a character of the document before
         starts = offsets[offsets < len(data)]
         torn = starts[(data[starts] & 0xC0) == 0x80]
         if len(torn) == 0:
@@ -61,7 +76,20 @@ def checked(
 
 
 def packed(texts: Sequence[str], name: Callable[[int], str], errors: Errors) -> TextBatch:
-    """Strings as a batch; `name(i)` names text i in an error. A lone surrogate has no UTF-8: an error, or U+FFFD."""
+    """Packs strings into a batch.
+
+    Args:
+        texts: the documents.
+        name: returns the name of text i, for errors.
+        errors: "strict" raises an error for a lone surrogate, which has no UTF-8; "replace" puts U+FFFD there.
+
+    Returns:
+        The batch.
+
+    Raises:
+        TypeError: if a text is not a string.
+        ValueError: if a text has a lone surrogate, and `errors` is "strict".
+    """
     try:
         return TextBatch.from_strings(texts)
     except (AttributeError, TypeError, UnicodeEncodeError):

@@ -1,4 +1,4 @@
-"""Documents in Parquet files: the rows of one column, some row groups at a time."""
+"""Reads the documents of Parquet files: the rows of one column, some row groups at a time."""
 
 from __future__ import annotations
 
@@ -18,11 +18,23 @@ if TYPE_CHECKING:
     from gputok.corpus.parts import Place
     from gputok.text.pieces import TextBatch
 
-_MOST_ROWS = 1 << 13  # of Parquet at once, however small they look: a value that repeats is stored once
+_MOST_ROWS = 1 << 13  # at once, however small they look: a repeated value is stored only once
 
 
 def tasks(place: Place, options: Options) -> Iterator[Task]:
-    """What several threads can read at a time: row groups that have about a batch of the column."""
+    """Cuts a Parquet file into tasks: row groups that together have about a batch of the column.
+
+    Args:
+        place: the file, and the first and the last + 1 of the row groups to read.
+        options: the options of the read.
+
+    Yields:
+        Tasks, in order.
+
+    Raises:
+        ImportError: if PyArrow is not installed.
+        ValueError: if the file is damaged, or no such column exists.
+    """
     file, start, stop = place
     metadata = metadata_of(file)
     column = _column_of(file, metadata, options)
@@ -34,9 +46,12 @@ def tasks(place: Place, options: Options) -> Iterator[Task]:
 
 
 def read_stream(file: File, stream: BinaryIO, compression: str, options: Options) -> Iterator[TextBatch]:
-    """All of a Parquet file that lies in another or was opened by somebody else."""
+    """Yields all rows of a Parquet file that is compressed as a whole, or that somebody else opened.
+
+    Raises ImportError if PyArrow is not installed, and ValueError if the file is damaged or no such column exists.
+    """
     seekable = file.open_for_arrow() if isinstance(file, OpenFile) else stream
-    if compression or not seekable.seekable():  # Parquet is read from its end
+    if compression or not seekable.seekable():  # reading Parquet begins at its end
         seekable = unpacked(file, stream, options.batch_bytes)
     with _readable(file):
         metadata = _open_parquet(file, seekable).metadata
@@ -47,7 +62,7 @@ def read_stream(file: File, stream: BinaryIO, compression: str, options: Options
 
 
 def metadata_of(file: File) -> Any:
-    """The pyarrow.parquet.FileMetaData of a file."""
+    """Returns the pyarrow.parquet.FileMetaData of a file; raises ValueError if the file is damaged."""
     with _readable(file), file.open_for_arrow() as opened:
         return _open_parquet(file, opened).metadata
 
@@ -55,7 +70,18 @@ def metadata_of(file: File) -> Any:
 def row_groups(
     metadata: Any, column: str | None, n_bytes: int, start: int = 0, stop: int | None = None
 ) -> Iterator[tuple[int, int]]:
-    """Row groups, from the first to behind the last, that have about so many bytes of a column, or of all."""
+    """Joins neighbouring row groups until they have about `n_bytes` bytes.
+
+    Args:
+        metadata: a pyarrow.parquet.FileMetaData.
+        column: the column whose unpacked bytes count; None: all columns.
+        n_bytes: about the size of what is joined.
+        start: the first row group.
+        stop: the last row group + 1; None: to the end of the file.
+
+    Yields:
+        The first row group and the last + 1, in order.
+    """
     end = metadata.num_row_groups if stop is None else stop
     at = _column_number(metadata, column)
     first, size = start, 0
@@ -89,8 +115,8 @@ def _row_group_batches(
 def _open_parquet(file: File, opened: Any, metadata: Any = None) -> Any:
     from pyarrow import parquet as pq
 
-    # With a buffer, pages are read one after the other; without, a whole row group's column at once. A network answers
-    # few large requests faster than many small ones.
+    # With a buffer, Arrow reads pages one after the other; without, the column of a whole row group at once. A network
+    # answers few large requests faster than many small ones.
     buffer_size = 0 if file.is_remote else 1 << 20
     return pq.ParquetFile(opened, metadata=metadata, buffer_size=buffer_size, pre_buffer=file.is_remote)
 
@@ -108,7 +134,7 @@ def _column_number(metadata: Any, column: str | None) -> int | None:
 
 
 def _rows_of(metadata: Any, column: str, batch_bytes: int) -> int:
-    """Rows that have about `batch_bytes` bytes of the column, judged by the first row groups (a FileMetaData)."""
+    """The number of rows that have about `batch_bytes` bytes of the column, as the first 100 row groups have them."""
     paths = [metadata.schema.column(i).path for i in range(len(metadata.schema))]
     groups = [metadata.row_group(i) for i in range(min(100, metadata.num_row_groups))]
     n_bytes = sum(group.column(paths.index(column)).total_uncompressed_size for group in groups)
@@ -118,7 +144,7 @@ def _rows_of(metadata: Any, column: str, batch_bytes: int) -> int:
 
 @contextlib.contextmanager
 def _readable(file: File) -> Iterator[None]:
-    """Errors of Parquet with the name of the file."""
+    """Puts the name of the file into errors about Parquet."""
     with needed_for(f"{file}: reading Parquet"):
         import pyarrow as pa
 

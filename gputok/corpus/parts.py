@@ -1,4 +1,4 @@
-"""The unit in which a corpus can be shared out, or taken up again: a file, and from where to where in it."""
+"""Parts of files: a corpus is shared among machines, and resumed after an interruption, part by part."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a file, which can be read alone, anywhere: the documents that begin in it.
+    """A part of a file: the documents that begin in it. Any process on any machine can read it alone.
 
     >>> Part("books/a.txt", 0, 1_000_000) == Part("books/a.txt", 0, 1_000_000)
     True
@@ -19,11 +19,11 @@ class Part:
 
     file: str  # a path or URL
     start: int = 0  # the first byte of text or JSON Lines; the first row group of Parquet
-    stop: int | None = None  # behind the last one; None: to the end of the file
+    stop: int | None = None  # the last one + 1; None: to the end of the file
 
 
 class Place(NamedTuple):
-    """A part whose file was looked up."""
+    """A part of a file that was looked up already."""
 
     file: File
     start: int = 0

@@ -1,4 +1,4 @@
-"""Documents of plain text: lines, or what lies between separators."""
+"""Reads the documents of plain text: lines, or the text between separators."""
 
 from __future__ import annotations
 
@@ -21,7 +21,21 @@ if TYPE_CHECKING:
 def read_range(
     file: File, start: int, stop: int, size: int, options: Options
 ) -> Iterator[TextBatch | RawLines]:
-    """The documents that begin in a range of a file of `size` bytes."""
+    """Reads the documents that begin in a range of a file.
+
+    Args:
+        file: the file.
+        start: the first byte of the range.
+        stop: the last byte of the range + 1.
+        size: the size of the file in bytes.
+        options: the options of the read. If they have `memory`, lines of a local file come as RawLines.
+
+    Yields:
+        One batch, or none if no document begins in the range.
+
+    Raises:
+        ValueError: if the text is not UTF-8, or the file has become shorter.
+    """
     separator = None if options.separator is None else options.separator.encode()
     is_raw = separator is None and isinstance(file, LocalFile)
     memory = options.memory if is_raw else None
@@ -41,6 +55,6 @@ def _checked_lines(file: File, data: Array, position: int, options: Options) -> 
 
 
 def read_stream(file: File, stream: BinaryIO, options: Options) -> Iterator[TextBatch]:
-    """The documents of a stream, in batches."""
+    """Yields the documents of a stream in batches; raises ValueError for text that is not UTF-8 or damaged."""
     for batch, position, is_valid in document_batches(file, stream, options):
         yield checked_documents(file, batch, position, options, is_valid)

@@ -1,9 +1,9 @@
-"""Several threads read, and what they read comes in order.
+"""Reads with several threads, and gives the batches in order.
 
 A task reads a part of a corpus: a range of a file, a few small files, some row groups, or a stream that can't be cut.
-Threads take the tasks in order; what they give waits until it is its turn. How much may wait is bounded: of tasks that
-give about a batch each, a few more than there are threads; of tasks that give more (a compressed file, a row group),
-what `ahead_bytes` allows, so that the files behind the one whose turn it is are unpacked meanwhile.
+Threads take the tasks in order; the batches of a task wait until its turn comes. How much may wait is limited: a few
+more tasks than threads, if a task gives about a batch; if tasks give more (a compressed file, a row group),
+`ahead_bytes` bytes, so that threads unpack the next files before their turn.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
     from gputok.text.pieces import RawLines, TextBatch
 
-_TASKS_AHEAD = 1  # that waits besides those at work
-_BATCHES_WAITING = 2  # of the task whose turn it is
-_JOIN_SECONDS = 1.0  # for a thread that waits for a network or a pipe
+_TASKS_AHEAD = 1  # task that may wait, besides one for each thread
+_BATCHES_WAITING = 2  # that wait, at most, of the task whose turn it is
+_JOIN_SECONDS = 1.0  # to wait for the end of a thread, which may itself wait for a network or a pipe
 
 
 class Task(NamedTuple):
-    """What one thread reads: a function that gives its batches."""
+    """What one thread reads."""
 
-    read: Callable[[], Iterable[TextBatch | RawLines]]
-    is_long: bool = False  # gives many batches
+    read: Callable[[], Iterable[TextBatch | RawLines]]  # returns the batches
+    is_long: bool = False  # True if it may give many batches
 
 
 class _Taken:
-    """A task that a thread has taken."""
+    """A task that a thread has taken, and its batches that wait."""
 
     def __init__(self) -> None:
         self.batches: deque[TextBatch | RawLines] = deque()
@@ -40,15 +40,18 @@ class _Taken:
 
 
 def in_order(tasks: Iterable[Task], threads: int, ahead_bytes: int) -> Iterator[TextBatch | RawLines]:
-    """The batches of all tasks, in the order of the tasks, read by so many threads.
+    """Reads tasks with several threads.
 
     Args:
-        tasks: are asked for by one thread at a time, when they are begun.
-        threads: how many read; with one, or where there is only one task, the caller's own does.
-        ahead_bytes: how much of long tasks may wait for its turn.
+        tasks: an iterator, from which one thread at a time takes the next task when it is ready to read it.
+        threads: the number of threads. The caller's thread reads if the number is 1, or if only one task exists.
+        ahead_bytes: how many bytes of long tasks may wait for their turn.
+
+    Yields:
+        The batches of all tasks, in the order of the tasks.
 
     Raises:
-        What a task, or asking for the next one, raises, after the batches that come before it.
+        Exception: the error of a task, or of taking the next task, after the batches that come before it.
     """
     tasks = iter(tasks)
     first = list(itertools.islice(tasks, 2))
@@ -64,21 +67,21 @@ def in_order(tasks: Iterable[Task], threads: int, ahead_bytes: int) -> Iterator[
 
 
 class _Reading:
-    """What the threads and their reader share; everything is looked at and changed under `_changed`."""
+    """The state that the threads and their reader share; it is read and changed only under the lock `_changed`."""
 
     def __init__(self, tasks: Iterator[Task], threads: int, ahead_bytes: int) -> None:
         self._tasks, self._most, self._ahead_bytes = tasks, threads + _TASKS_AHEAD, ahead_bytes
         self._changed = Condition()
         self._taken: deque[_Taken] = deque()  # in order
-        self._waiting_bytes = 0  # of long tasks whose turn it is not
-        self._is_last = self._is_stopped = False  # no task is left; nobody wants what is read
+        self._waiting_bytes = 0  # of long tasks whose turn has not come
+        self._is_last = self._is_stopped = False  # no task is left; the reader has stopped
         self._threads = [Thread(target=self._work, daemon=True, name="gputok-reader") for _ in range(threads)]
         for thread in self._threads:
             thread.start()
 
     def batches(self) -> Iterator[TextBatch | RawLines]:
         while True:
-            batch = None  # one that was handed out need not stay while the next is awaited
+            batch = None  # frees the last batch before waiting for the next
             with self._changed:
                 while not (self._taken and (self._taken[0].batches or self._taken[0].is_done)):
                     if self._is_last and not self._taken:
@@ -89,7 +92,7 @@ class _Reading:
                     batch = head.batches.popleft()
                 else:
                     self._taken.popleft()
-                    if self._taken:  # what it has read is ahead no longer
+                    if self._taken:  # its turn has come, so its batches no longer count as ahead
                         self._waiting_bytes -= _size(self._taken[0])
                 self._changed.notify_all()
             if batch is not None:
@@ -140,7 +143,7 @@ class _Reading:
             return task, taken
 
     def _put(self, batch: TextBatch | RawLines, task: Task, taken: _Taken) -> bool:
-        """Waits until there is room for a batch; False: nobody wants it any longer."""
+        """Waits until a batch may be added, and adds it; returns False if the reader has stopped."""
         with self._changed:
             while not self._is_stopped and not self._has_room(batch, task, taken):
                 self._changed.wait()

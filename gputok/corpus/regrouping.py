@@ -1,4 +1,4 @@
-"""Batches of about the same size: large ones are cut, and small ones are joined."""
+"""Makes batches of about the same size: cuts large ones, and joins small ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ if TYPE_CHECKING:
 
 
 def regroup(batches: Iterable[TextBatch | RawLines], batch_bytes: int) -> Iterator[TextBatch | RawLines]:
-    """Cuts large batches and joins small ones (a folder of small files, Arrow chunks of few rows)."""
+    """Cuts large batches and joins small ones (from a folder of small files, or from Arrow chunks of few rows).
+
+    Args:
+        batches: batches of any size.
+        batch_bytes: about the size of the batches to make, in bytes.
+
+    Yields:
+        Batches with the same documents in the same order; RawLines stay as they are.
+    """
     held: list[TextBatch] = []
     size = 0
     for batch in batches:
@@ -36,7 +44,7 @@ def regroup(batches: Iterable[TextBatch | RawLines], batch_bytes: int) -> Iterat
 
 
 def _slices(batch: TextBatch, batch_bytes: int) -> Iterator[TextBatch]:
-    """Parts of about equal size between documents, as views; none is empty."""
+    """Cuts a batch between documents into views of about equal size, none of which is empty."""
     data, offsets = batch
     for first, last in itertools.pairwise(cuts(offsets, batch_bytes)):
         start, stop = offsets[first], offsets[last]

@@ -1,4 +1,4 @@
-"""Files that can only be read from their beginning to their end: compressed files, CSV, pipes."""
+"""Reads files that can only be read from beginning to end: compressed files, CSV, pipes."""
 
 from __future__ import annotations
 
@@ -26,9 +26,20 @@ if TYPE_CHECKING:
 
 
 def open_stream(file: File, compression: str) -> BinaryIO:
-    """Opens a file to read what it unpacks to."""
+    """Opens a file for reading its unpacked bytes.
+
+    Args:
+        file: the file. If somebody else opened it, its first bytes tell the compression, not its name.
+        compression: ".gz", ".xz", ".zst" or "".
+
+    Returns:
+        A stream, which the caller closes.
+
+    Raises:
+        ImportError: if the file is a .zst file and PyArrow is not installed.
+    """
     stream = file.open()
-    if isinstance(file, OpenFile):  # its name may be that of what it unpacks
+    if isinstance(file, OpenFile):  # the name may be the name of the unpacked file
         head = cast("io.BufferedReader", stream).peek(8)
         compression = next((ending for ending, magic in MAGIC.items() if head.startswith(magic)), "")
     if compression == ".gz":
@@ -44,7 +55,21 @@ def open_stream(file: File, compression: str) -> BinaryIO:
 
 
 def fill(path: File, file: BinaryIO, buffer: memoryview, n_before: int) -> int:
-    """Reads until `buffer` is full or the file ends; the number of bytes read."""
+    """Reads until a buffer is full or the file ends.
+
+    Args:
+        path: the file, for errors.
+        file: the stream.
+        buffer: what to read into.
+        n_before: the number of bytes that were read before, for errors.
+
+    Returns:
+        The number of bytes that were read.
+
+    Raises:
+        ValueError: if compressed data is truncated or damaged.
+        OSError: if reading fails.
+    """
     n = 0
     try:
         while n < len(buffer) and (step := file.readinto(buffer[n:])):  # type: ignore[attr-defined]
@@ -62,20 +87,31 @@ def fill(path: File, file: BinaryIO, buffer: memoryview, n_before: int) -> int:
 
 
 def document_batches(path: File, file: BinaryIO, options: Options) -> Iterator[tuple[TextBatch, int, bool]]:
-    """Whole documents, the position of each batch in the (uncompressed) file, and whether it is known to be UTF-8.
+    """Reads a stream in batches of whole documents.
 
-    Raises ValueError where the file shrinks meanwhile.
+    Args:
+        path: the file, for errors.
+        file: the stream.
+        options: the separator, and the size of a batch.
+
+    Yields:
+        A batch; the position of its first byte in the unpacked file; and True if the batch is known to be UTF-8.
+
+    Raises:
+        ValueError: if the file becomes shorter meanwhile, or its compressed data is truncated or damaged.
     """
     opened = path.path.stat() if isinstance(path, LocalFile) else None
     separator = None if options.separator is None else options.separator.encode()
     buffer = np.empty(0, np.uint8)
-    rest = buffer  # what the last read began and did not end
+    rest = buffer  # the document that the last read began and did not end
     position = 0  # of the first byte of `rest`
     while True:
-        # Memory that isn't touched costs nothing, so a small file pays nothing for a large buffer; buffers of one size
-        # fill each other's holes. Doubling keeps a document much longer than a batch linear.
+        # Memory that nobody touches costs nothing, so a small file pays nothing for a large buffer. If all buffers have
+        # one size, malloc can use freed ones again. Doubling reads a very long document in linear time.
         n_bytes = max(options.batch_bytes, 2 * len(rest))
-        if separator is None or n_bytes != len(buffer):  # with one, documents have been copied out
+        if separator is None or n_bytes != len(
+            buffer
+        ):  # with a separator, the documents were copied out of the buffer
             buffer = np.empty(n_bytes, np.uint8)
         buffer[: len(rest)] = rest
         size = len(rest) + fill(path, file, buffer.data[len(rest) :], position + len(rest))
@@ -87,12 +123,24 @@ def document_batches(path: File, file: BinaryIO, options: Options) -> Iterator[t
             yield batch, position, is_valid
         if is_last:
             return
-        # a view would keep the whole buffer alive
+        # copied, because a view would keep the whole buffer alive
         rest, position = buffer[n_used:size].copy(), position + n_used
 
 
 def unpacked(path: File, file: BinaryIO, batch_bytes: int) -> BinaryIO:
-    """A compressed file written out to a temporary one."""
+    """Writes a stream to a temporary file.
+
+    Args:
+        path: the file, for errors.
+        file: the stream.
+        batch_bytes: how many bytes are read at a time.
+
+    Returns:
+        The temporary file, open; the system removes it when it is closed.
+
+    Raises:
+        ValueError: if compressed data is truncated or damaged.
+    """
     buffer, n = memoryview(bytearray(batch_bytes)), 0
     whole = tempfile.TemporaryFile()
     while step := fill(path, file, buffer, n):
