@@ -56,9 +56,8 @@ that malloc uses the same memory again (measured: reading takes a fifth of the t
 PART_BYTES = 256 << 20
 """The default size of a part: some seconds of work; a corpus of terabytes has few enough parts for a list."""
 
-_AHEAD_BATCHES = (
-    32  # batches of compressed files and row groups that each thread but the first may unpack ahead
-)
+# Of compressed files and row groups, each thread but the first may unpack so much before its turn.
+_AHEAD_BATCHES = 32
 _MOST_AHEAD_BYTES = 64 << 20
 _REMOTE_READERS = 8  # threads at least, if a file is remote: these threads mostly wait
 

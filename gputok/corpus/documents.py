@@ -51,12 +51,12 @@ def split_documents(
 
 
 def checked_documents(
-    path: File, batch: TextBatch, position: int, options: Options, is_valid: bool
+    file: File, batch: TextBatch, position: int, options: Options, is_valid: bool
 ) -> TextBatch:
     """Checks that documents are UTF-8.
 
     Args:
-        path: the file, for errors.
+        file: the file, for errors.
         batch: the documents.
         position: of the first document in the file, in bytes.
         options: how to treat errors, and the separator, which is left out of `batch`.
@@ -74,6 +74,6 @@ def checked_documents(
 
     def place(byte: int) -> str:
         n_separators = int(np.searchsorted(batch.offsets, byte, "right")) - 1
-        return f"{path}, byte {position + byte + n_separator * n_separators}"
+        return f"{file}, byte {position + byte + n_separator * n_separators}"
 
     return checked(batch, options.errors, place, lines=options.separator is None)

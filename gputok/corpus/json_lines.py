@@ -51,17 +51,17 @@ def read_range(
     yield from _row_batches(file, lines, position, options, is_valid, column, _LinesBefore(file, position))
 
 
-def read_stream(path: File, file: BinaryIO, options: Options) -> Iterator[TextBatch]:
+def read_stream(file: File, stream: BinaryIO, options: Options) -> Iterator[TextBatch]:
     """Yields the rows of a stream in batches; raises ValueError as `read_range` does, or if the file is damaged."""
     column = JsonColumn(None, options)
     n_before = 0  # lines of earlier batches
-    for lines, position, is_valid in document_batches(path, file, options):
-        yield from _row_batches(path, lines, position, options, is_valid, column, lambda n=n_before: n)
+    for lines, position, is_valid in document_batches(file, stream, options):
+        yield from _row_batches(file, lines, position, options, is_valid, column, lambda n=n_before: n)
         n_before += lines.n_documents
 
 
 def _row_batches(
-    path: File,
+    file: File,
     lines: TextBatch,
     position: int,
     options: Options,
@@ -70,19 +70,19 @@ def _row_batches(
     n_before: Callable[[], int],
 ) -> Iterator[TextBatch]:
     """The rows of some lines, which begin at byte `position`; `n_before()` returns the number of lines before them."""
-    lines = checked_documents(path, lines, position, options, is_valid)
-    column = column_of(path, lines)
+    lines = checked_documents(file, lines, position, options, is_valid)
+    column = column_of(file, lines)
     if column is None:
         return
     array = _arrow_column(lines, column)
     if array is None:
-        yield _python_column(path, lines, column, n_before, options)
+        yield _python_column(file, lines, column, n_before, options)
         return
     from gputok.corpus.columns import text_batches
 
-    options.missing.add(str(path), column, array.null_count)
+    options.missing.add(str(file), column, array.null_count)
     for chunk in array.chunks:
-        yield from text_batches(chunk, options.errors, str(path), options.batch_bytes, trusted=True)
+        yield from text_batches(chunk, options.errors, str(file), options.batch_bytes, trusted=True)
 
 
 class JsonColumn:
@@ -95,18 +95,17 @@ class JsonColumn:
         self._is_known = False
         self._lock = threading.Lock()
 
-    def __call__(self, path: File, lines: TextBatch) -> str | None:
+    def __call__(self, file: File, lines: TextBatch) -> str | None:
         """Returns the column; None if no row has come yet. lines: the lines that the caller is about to read."""
         with self._lock:
-            file = self._file
-            if not self._is_known and file is None:
-                self._look(path, lines, 0)
-            elif not self._is_known and file is not None:
+            if not self._is_known and self._file is None:
+                self._look(file, lines, 0)
+            elif not self._is_known and self._file is not None:
                 n_before = 0
-                with file.open() as stream:
-                    for head, position, is_valid in document_batches(file, stream, self._options):
+                with self._file.open() as stream:
+                    for head, position, is_valid in document_batches(self._file, stream, self._options):
                         self._look(
-                            path, checked_documents(path, head, position, self._options, is_valid), n_before
+                            file, checked_documents(file, head, position, self._options, is_valid), n_before
                         )
                         n_before += head.n_documents
                         if self._is_known:
@@ -114,10 +113,10 @@ class JsonColumn:
                 self._is_known = True
             return self._column
 
-    def _look(self, path: File, lines: TextBatch, n_before: int) -> None:
+    def _look(self, file: File, lines: TextBatch, n_before: int) -> None:
         column = self._options.column
         rows = (
-            _row(path, lambda i=i: n_before + i, line)
+            _row(file, lambda i=i: n_before + i, line)
             for i, line in enumerate(lines.strings(), 1)
             if line.strip()
         )
@@ -129,7 +128,7 @@ class JsonColumn:
             self._column = column
             return
         of_strings = [name for name, value in first.items() if isinstance(value, str)]
-        self._column = choose_column(list(first), of_strings, column, str(path))
+        self._column = choose_column(list(first), of_strings, column, str(file))
 
 
 class _LinesBefore:
@@ -156,9 +155,8 @@ def _arrow_column(lines: TextBatch, column: str) -> Any | None:
     try:
         table = arrow_json.read_json(
             pa.BufferReader(pa.py_buffer(lines.data)),
-            arrow_json.ReadOptions(
-                block_size=max(1 << 20, longest + 1)
-            ),  # Arrow needs each row within two blocks
+            # Arrow needs each row within two blocks.
+            arrow_json.ReadOptions(block_size=max(1 << 20, longest + 1)),
             arrow_json.ParseOptions(pa.schema([(column, pa.string())]), unexpected_field_behavior="ignore"),
         )
     except pa.ArrowInvalid:
@@ -167,31 +165,31 @@ def _arrow_column(lines: TextBatch, column: str) -> Any | None:
 
 
 def _python_column(
-    path: File, lines: TextBatch, column: str, n_before: Callable[[], int], options: Options
+    file: File, lines: TextBatch, column: str, n_before: Callable[[], int], options: Options
 ) -> TextBatch:
     """Like `_arrow_column`, but by Python's parser, which tells the line of a fault and accepts more than Arrow's."""
     numbers, texts = [], []  # numbers: the line of each text in this batch, from 1
     n_missing = 0
     for number, line in enumerate(lines.strings(), 1):
         if line.strip():
-            value = _row(path, lambda number=number: n_before() + number, line).get(column)
+            value = _row(file, lambda number=number: n_before() + number, line).get(column)
             if not isinstance(value, str | None):
                 raise ValueError(
-                    f"{path}, line {n_before() + number}: {column!r} is {type(value).__name__}, not a string"
+                    f"{file}, line {n_before() + number}: {column!r} is {type(value).__name__}, not a string"
                 )
             numbers.append(number)
             texts.append(value or "")
             n_missing += value is None
-    options.missing.add(str(path), column, n_missing)
-    return packed(texts, lambda i: f"{path}, line {n_before() + numbers[i]}", options.errors)
+    options.missing.add(str(file), column, n_missing)
+    return packed(texts, lambda i: f"{file}, line {n_before() + numbers[i]}", options.errors)
 
 
-def _row(path: File, number: Callable[[], int], line: str) -> dict[str, Any]:
+def _row(file: File, number: Callable[[], int], line: str) -> dict[str, Any]:
     """The object of a line; `number()` returns the number of the line in its file, for errors."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}, line {number()}: not JSON ({error})") from None
+        raise ValueError(f"{file}, line {number()}: not JSON ({error})") from None
     if not isinstance(row, dict):
-        raise ValueError(f"{path}, line {number()}: a JSON object is expected, this is {type(row).__name__}")
+        raise ValueError(f"{file}, line {number()}: a JSON object is expected, this is {type(row).__name__}")
     return row

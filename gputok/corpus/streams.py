@@ -54,12 +54,12 @@ def open_stream(file: File, compression: str) -> BinaryIO:
     return stream
 
 
-def fill(path: File, file: BinaryIO, buffer: memoryview, n_before: int) -> int:
+def fill(file: File, stream: BinaryIO, buffer: memoryview, n_before: int) -> int:
     """Reads until a buffer is full or the file ends.
 
     Args:
-        path: the file, for errors.
-        file: the stream.
+        file: the file, for errors.
+        stream: the stream.
         buffer: what to read into.
         n_before: the number of bytes that were read before, for errors.
 
@@ -72,26 +72,26 @@ def fill(path: File, file: BinaryIO, buffer: memoryview, n_before: int) -> int:
     """
     n = 0
     try:
-        while n < len(buffer) and (step := file.readinto(buffer[n:])):  # type: ignore[attr-defined]
+        while n < len(buffer) and (step := stream.readinto(buffer[n:])):  # type: ignore[attr-defined]
             n += step
     except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
         if isinstance(error, RemoteError) or (isinstance(error, OSError) and error.errno is not None):
             raise
         if isinstance(error, EOFError) or "runcated" in str(error):
             raise ValueError(
-                f"{path}: broken off in the middle of its compressed data, after {n_before + n} bytes of text; "
+                f"{file}: broken off in the middle of its compressed data, after {n_before + n} bytes of text; "
                 f"copy or download it again"
             ) from None
-        raise ValueError(f"{path}: not a valid {pathlib.PurePath(path.name).suffix} file ({error})") from None
+        raise ValueError(f"{file}: not a valid {pathlib.PurePath(file.name).suffix} file ({error})") from None
     return n
 
 
-def document_batches(path: File, file: BinaryIO, options: Options) -> Iterator[tuple[TextBatch, int, bool]]:
+def document_batches(file: File, stream: BinaryIO, options: Options) -> Iterator[tuple[TextBatch, int, bool]]:
     """Reads a stream in batches of whole documents.
 
     Args:
-        path: the file, for errors.
-        file: the stream.
+        file: the file, for errors.
+        stream: the stream.
         options: the separator, and the size of a batch.
 
     Yields:
@@ -100,7 +100,7 @@ def document_batches(path: File, file: BinaryIO, options: Options) -> Iterator[t
     Raises:
         ValueError: if the file becomes shorter meanwhile, or its compressed data is truncated or damaged.
     """
-    opened = path.path.stat() if isinstance(path, LocalFile) else None
+    opened = file.path.stat() if isinstance(file, LocalFile) else None
     separator = None if options.separator is None else options.separator.encode()
     buffer = np.empty(0, np.uint8)
     rest = buffer  # the document that the last read began and did not end
@@ -109,15 +109,14 @@ def document_batches(path: File, file: BinaryIO, options: Options) -> Iterator[t
         # Memory that nobody touches costs nothing, so a small file pays nothing for a large buffer. If all buffers have
         # one size, malloc can use freed ones again. Doubling reads a very long document in linear time.
         n_bytes = max(options.batch_bytes, 2 * len(rest))
-        if separator is None or n_bytes != len(
-            buffer
-        ):  # with a separator, the documents were copied out of the buffer
+        # With a separator, the documents were copied out of the buffer, so that it can be used again.
+        if separator is None or n_bytes != len(buffer):
             buffer = np.empty(n_bytes, np.uint8)
         buffer[: len(rest)] = rest
-        size = len(rest) + fill(path, file, buffer.data[len(rest) :], position + len(rest))
+        size = len(rest) + fill(file, stream, buffer.data[len(rest) :], position + len(rest))
         is_last = size < len(buffer)
         if is_last:
-            refuse_shrunk(path, opened)
+            refuse_shrunk(file, opened)
         batch, n_used, is_valid = split_documents(buffer[:size], separator, is_last)
         if batch.n_documents:
             yield batch, position, is_valid
@@ -127,12 +126,12 @@ def document_batches(path: File, file: BinaryIO, options: Options) -> Iterator[t
         rest, position = buffer[n_used:size].copy(), position + n_used
 
 
-def unpacked(path: File, file: BinaryIO, batch_bytes: int) -> BinaryIO:
+def unpacked(file: File, stream: BinaryIO, batch_bytes: int) -> BinaryIO:
     """Writes a stream to a temporary file.
 
     Args:
-        path: the file, for errors.
-        file: the stream.
+        file: the file, for errors.
+        stream: the stream.
         batch_bytes: how many bytes are read at a time.
 
     Returns:
@@ -143,7 +142,7 @@ def unpacked(path: File, file: BinaryIO, batch_bytes: int) -> BinaryIO:
     """
     buffer, n = memoryview(bytearray(batch_bytes)), 0
     whole = tempfile.TemporaryFile()
-    while step := fill(path, file, buffer, n):
+    while step := fill(file, stream, buffer, n):
         whole.write(buffer[:step])
         n += step
     return cast("BinaryIO", whole)
