@@ -438,7 +438,7 @@ def test_an_item_that_is_not_a_string_is_named_with_its_position(bad):
             documents(source)
     with pytest.raises(TypeError, match=rf"text 2 .* {type(bad).__name__}"):
         documents(iter(["a", "b", bad]), batch_bytes=1)
-    with pytest.raises(TypeError, match=r"is no source of text"):
+    with pytest.raises(TypeError, match=rf"no text can be read from {type(bad).__name__}"):
         documents(bad)
 
 

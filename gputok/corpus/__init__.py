@@ -218,7 +218,7 @@ def read_texts(
     """
     if not is_columnar(texts) and (isinstance(texts, bytes | dict) or not isinstance(texts, Iterable)):
         raise TypeError(
-            f"{type(texts).__name__} is no source of text: pass file names, Arrow data, or an iterator of str"
+            f"no text can be read from {type(texts).__name__}: pass file names, Arrow data, or an iterator of str"
         )
     batches = regroup(text_batches(texts, column, errors, batch_bytes), batch_bytes)
     return cast("Iterator[TextBatch]", batches)
@@ -276,7 +276,7 @@ def parts(
     from gputok.corpus import files
 
     if not _is_paths(source):
-        raise TypeError(f"{type(source).__name__} is no file, and can't be read in parts")
+        raise TypeError(f"only files can be read in parts, not {type(source).__name__}")
     if part_bytes < 1:
         raise ValueError(f"part_bytes={part_bytes}: must be at least 1")
     return list(files.parts(find(source, storage_options), part_bytes, separator))
