@@ -211,7 +211,7 @@ def test_invalid_parts(tmp_path):
     assert documents(part) == ["one\n", "two\n"]
     with pytest.raises(ValueError, match=r"a\.txt\.gz: can only be read from its beginning to its end"):
         documents(corpus.Part(str(path), 1, 5))
-    with pytest.raises(TypeError, match="no file"):
+    with pytest.raises(TypeError, match="only files can be read in parts"):
         corpus.parts(iter(["x"]))
     with pytest.raises(ValueError, match="part_bytes=0"):
         corpus.parts(path, part_bytes=0)
