@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from gputok.kernels import Automaton, BpeLimits, BpeTables, reference
+from gputok.kernels.cpu import encode_words as encode_words_on_cpu
 from gputok.kernels.cpu import split as split_on_cpu
 from gputok.kernels.cpu import walk
 from gputok.kernels.cpu.encode_text import rounds as encode
-from gputok.kernels.cpu.encode_words import merge
 from gputok.kernels.cpu.lines import lines as lines_on_cpu
 from gputok.kernels.cpu.train_bpe import train as bpe
 from gputok.kernels.cuda import encode_words as lookup
@@ -65,7 +65,9 @@ def in_python() -> Stages:
 
 def on_cpu() -> Stages:
     def encode_words(data: np.ndarray, start: np.ndarray, end: np.ndarray, tables: BpeTables) -> Any:
-        return merge.encode_words(data, start, end, tables, merge.word_cache(0), np.ones(1, np.uint64))
+        return encode_words_on_cpu.encode_words(
+            data, start, end, tables, encode_words_on_cpu.word_cache(0), np.ones(1, np.uint64)
+        )
 
     def encode_text(batch: TextBatch, token: np.ndarray, automaton: Automaton, tables: BpeTables) -> Any:
         def encode_these(*word: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ import tokenizers
 from gputok.kernels import reference
 from gputok.kernels.cpu import match_longest as trie
 from gputok.kernels.cpu import viterbi as lattice
-from gputok.kernels.cpu.encode_words import merge
+from gputok.kernels.cpu.encode_words import encode_words, word_cache
 
 import gputok
 from gputok import Tokenizer, models
@@ -260,8 +260,8 @@ def test_stages_equal_the_plain_versions(seed):
     rng = random.Random(seed)
     words = packed(random_texts(rng, 30, 15))
     bpe = models.BPE(**random_bpe(rng))._tables
-    cache, state = merge.word_cache(16), np.ones(1, np.uint64)
-    assert_same_arrays(merge.encode_words(*words, bpe, cache, state), reference.encode_words(*words, bpe))
+    cache, state = word_cache(16), np.ones(1, np.uint64)
+    assert_same_arrays(encode_words(*words, bpe, cache, state), reference.encode_words(*words, bpe))
     pieces = models.WordPiece(**random_wordpiece(rng)).tables
     assert_same_arrays(trie.match_longest(*words, pieces), reference.match_longest(*words, pieces))
     unigram = models.Unigram(**random_unigram(rng)).tables
@@ -285,7 +285,7 @@ def test_merging_is_linear_in_the_word(letters):
     asked = []
     for n in (3_000, 12_000):
         word = packed([letters * (n // len(letters))])
-        fast = merge.encode_words(*word, model._tables, merge.word_cache(0), np.ones(1, np.uint64))
+        fast = encode_words(*word, model._tables, word_cache(0), np.ones(1, np.uint64))
         lengths, ranks = [1] * n, {pair: i for i, pair in enumerate(map(tuple, model.merges[:, :2].tolist()))}
         symbols = [model.token_to_id(letter) for letter in letters] * (n // len(letters))
         calls = []

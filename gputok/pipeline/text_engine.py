@@ -33,10 +33,10 @@ class Scratch:
     __slots__ = ("address", "begins", "ends", "handle", "ids", "words")
 
     def __init__(self, shared: Handle) -> None:
-        from gputok.kernels.cpu.encode_words import merge
+        from gputok.kernels.cpu.encode_words import word_cache
         from gputok.kernels.cpu.short_texts import encode as short_text
 
-        self.handle = handle = short_text.with_memory(shared, merge.word_cache(_CACHED_WORDS))
+        self.handle = handle = short_text.with_memory(shared, word_cache(_CACHED_WORDS))
         self.address = handle.address
         self.ids: memoryview[int] = handle.array(short_text.IDS).data
         self.begins: memoryview[int] = handle.array(short_text.BEGINS).data

@@ -12,11 +12,11 @@ import math
 import numpy as np
 from gputok.kernels import UnigramTables
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.encode_words.merge import next_random
 from gputok.kernels.cpu.lookup import NONE
 from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import U1
 from gputok.kernels.cpu.primitives.memory import scratch, view
+from gputok.kernels.cpu.primitives.random_numbers import next_random
 from gputok.kernels.cpu.primitives.utf8 import width
 from gputok.kernels.cpu.trie import ROOT, follow
 from gputok.kernels.signatures import f64, i64, u32, u64

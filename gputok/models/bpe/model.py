@@ -295,7 +295,7 @@ class BPE(Model):
 
     def tokenize_pieces(self, data: Bytes, start: Positions, end: Positions, *, byte_level: bool) -> Tokens:
         """Tokenizes the pieces data[start[i]:end[i]]; see `Model.tokenize_pieces`."""
-        from gputok.kernels.cpu.encode_words import merge
+        from gputok.kernels.cpu.encode_words import encode_words, word_cache
 
         tables = self._prepared_bytes if byte_level else self._prepared
         if tables is None:
@@ -304,11 +304,11 @@ class BPE(Model):
         try:
             cache = caches.pop()
         except IndexError:
-            cache = merge.word_cache(self.cache_capacity)
+            cache = word_cache(self.cache_capacity)
         parts: list[Tokens] = []
         for first, last in base.slices(start, end):
             words = data, start[first:last], end[first:last]
-            found: Any = merge.encode_words(*words, tables, cache, self._random())
+            found: Any = encode_words(*words, tables, cache, self._random())
             parts.append(Tokens(*found))
             self._check_known(parts[-1].ids)
         caches.append(cache)
@@ -342,10 +342,10 @@ class BPE(Model):
     def _merged_words(
         self, data: Bytes, start: Positions, end: Positions, tables: Any
     ) -> tuple[Ids, Positions]:
-        from gputok.kernels.cpu.encode_words import merge
+        from gputok.kernels.cpu.encode_words import encode_words, word_cache
 
-        words = data, start, end, tables, merge.word_cache(0), self._random()
-        found: Any = merge.encode_words(*words, positions=False)
+        words = data, start, end, tables, word_cache(0), self._random()
+        found: Any = encode_words(*words, positions=False)
         ids, _, _, rows = found
         self._check_known(ids)
         return ids, rows
@@ -354,9 +354,9 @@ class BPE(Model):
         """Raises ValueError if an id stands for the unknown token, but the vocabulary lacks the unknown token."""
         if self.unk_token is None:
             return
-        from gputok.kernels.cpu.encode_words import merge
+        from gputok.kernels.cpu.lookup import NONE
 
-        if self._common_tables.unk[0] == merge.NONE and (ids == merge.NONE).any():
+        if self._common_tables.unk[0] == NONE and (ids == NONE).any():
             raise base.missing_unk(self.unk_token)
 
     def _random(self) -> npt.NDArray[np.uint64]:
@@ -367,15 +367,15 @@ class BPE(Model):
 
     @derived
     def _prepared(self) -> Any:
-        from gputok.kernels.cpu.encode_words import merge
+        from gputok.kernels.cpu.encode_words import prepare
 
-        return merge.prepare(self._tables)
+        return prepare(self._tables)
 
     @derived
     def _prepared_bytes(self) -> Any:
-        from gputok.kernels.cpu.encode_words import merge
+        from gputok.kernels.cpu.encode_words import prepare
 
-        return None if self._byte_tables is None else merge.prepare(self._byte_tables)
+        return None if self._byte_tables is None else prepare(self._byte_tables)
 
     @derived
     def cuts(self) -> Automaton | None:

@@ -8,8 +8,8 @@ import numpy as np
 
 from gputok.kernels import BpeTables, Pairs
 from gputok.kernels.cpu import lookup
-from gputok.kernels.cpu.encode_words import merge
 from gputok.kernels.cpu.encode_words.backtrack import NOTHING, backtrack_tables
+from gputok.kernels.cpu.encode_words.merge import POSITION_BITS
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.tokens.vocabulary import Vocabulary, pack
 
@@ -75,7 +75,7 @@ def common(model: BpeOptions) -> BpeTables:
         inside=Pairs(np.full(1, lookup.FREE), lookup.CODE_BITS),
         crossing=np.zeros((256, 256), np.uint8),
         harmless=False,
-        ordered=len(prefix) > 0 or len(merged) >> 32 - merge.POSITION_BITS > 0,
+        ordered=len(prefix) > 0 or len(merged) >> 32 - POSITION_BITS > 0,
     )
 
 

@@ -3,7 +3,7 @@
 Most of the time of a merge is waiting for memory: the rank of a pair, and the token that the pair becomes, lie anywhere in
 megabytes of tables. So GROUP words are merged together. Each word takes one step and prefetches the memory that its next step
 needs; until that memory arrives, the other words take their steps. Measured on the different words of English, one thread of a busy machine:
-0.28 microseconds a word of 9 bytes with the vocabulary of Llama 3, where `merge.encode_words` takes 0.81.
+0.28 microseconds a word of 9 bytes with the vocabulary of Llama 3, where `encode_words` takes 0.81.
 
     one turn of a word:  look up the ranks of the two pairs that the last merge made; find the lowest of all ranks;
                          ask for the token that this pair becomes
@@ -60,7 +60,7 @@ def byte_words(tables: BpeTables) -> ByteWords | None:
 
 
 def encode_byte_words(data, start, end, model):
-    """`merge.encode_words` for words of at most MOST_BYTES, without positions.
+    """`encode_words` for words of at most MOST_BYTES, without positions.
 
     data: uint8[n]; start, end: int64[n_words]. -> ids uint32[t], rows int64[n_words + 1].
     """

@@ -17,18 +17,18 @@ import numpy as np
 from gputok.kernels import BpeTables, Strings, UnigramTables, WordPieceTables
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.encode_words.backtrack import _Views as VocabularyViews
-from gputok.kernels.cpu.encode_words.merge import (
+from gputok.kernels.cpu.encode_words.cache import (
     MAX_CACHED,
     NOWHERE,
-    SHORT,
-    Model,
-    encode_word,
     holds,
     keep,
     key_words,
     record_of,
     replay,
 )
+from gputok.kernels.cpu.encode_words.encode import encode_word
+from gputok.kernels.cpu.encode_words.merge import SHORT
+from gputok.kernels.cpu.encode_words.tables import Model
 from gputok.kernels.cpu.lookup import find_among
 from gputok.kernels.cpu.match_longest import match_word, word_pieces
 from gputok.kernels.cpu.primitives.constants import U0
@@ -67,7 +67,7 @@ SPECIAL, POSITIONS = 1, 2  # flags: put special tokens around the text; write th
     WORDS,  # int32[the same], the number of the word, or -1
     BEFORE,  # uint32[at most MAX_SPECIAL]
     BEHIND,
-    CACHE,  # uint64[] of merge.word_cache
+    CACHE,  # uint64[] of encode_words.word_cache
     SYMBOLS,  # memory for encode_word
     PLACES,
     LINKS_BEFORE,
@@ -179,7 +179,7 @@ def put_wordlevel(handle: Handle, strings: Strings, ids: np.ndarray, unk: int) -
 
 
 def with_memory(handle: Handle, cache: np.ndarray) -> Handle:
-    """Copies a handle and gives the copy its own memory, for one text at a time. cache: a new merge.word_cache."""
+    """Copies a handle and gives the copy its own memory, for one text at a time. cache: a new encode_words.word_cache."""
     own = handle.copy()
     put_memory(own)
     own.put(CACHE, cache)

@@ -1,0 +1,96 @@
+"""A cache of words and their tokens: one cache line for each word, at the place that the hash of the word gives."""
+
+from __future__ import annotations
+
+import numpy as np
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.primitives.constants import ALL, U0, U1, U2, U3, U4, U8, U16, U20
+from gputok.kernels.cpu.primitives.hashing import mix
+from gputok.kernels.cpu.primitives.memory import load_u32, load_u64
+
+MAX_CACHED = 24, 8  # bytes and tokens of a word that is kept: with them it fills one cache line
+
+NOWHERE = ALL  # no slot of a cache
+
+
+def word_cache(capacity: int) -> np.ndarray:
+    """An empty cache for about `capacity` encoded words, uint64[slots, 8], a cache line each; capacity 0: no cache.
+
+    The hash of a word is its slot; a new word replaces the word in its slot, so that the size never grows. Element 0 is the
+    number of bytes (0: free), tokens << 8, and the end of token i << 16 + 5 * i; 1 to 3 are the word, 4 to 7 its ids.
+    """
+    return np.zeros((1 << (capacity - 1).bit_length() if capacity else 0, 8), np.uint64)
+
+
+@kernel(inline=True)
+def load_word(text, begin, n, part):
+    """Bytes 8 * part to 8 * part + 7 of the n bytes from text[begin] on, padded with zeros."""
+    at = np.uint64(8 * part)
+    if n <= at:
+        return U0
+    left = n - at
+    if left >= U8:
+        return load_u64(text, begin + at)
+    if n >= U8:
+        return load_u64(text, begin + n - U8) >> (U8 * (U8 - left))
+    if n >= U4:
+        high = np.uint64(load_u32(text, begin + n - U4))
+        return np.uint64(load_u32(text, begin)) | high << (U8 * (n - U4))
+    middle, last = n >> U1, n - U1
+    first = np.uint64(text[begin]) | np.uint64(text[begin + middle]) << (U8 * middle)
+    return first | np.uint64(text[begin + last]) << (U8 * last)
+
+
+@kernel(inline=True)
+def key_words(text, begin, n):
+    """A word of at most MAX_CACHED[0] bytes as three numbers."""
+    return load_word(text, begin, n, 0), load_word(text, begin, n, 1), load_word(text, begin, n, 2)
+
+
+@kernel(inline=True)
+def record_of(cache, n, key):
+    """Where the slot begins that can hold a word of n bytes."""
+    _, _, mask = cache
+    h = mix(mix(mix(n ^ key[0]) ^ key[1]) ^ key[2])
+    return ((h >> U20) & mask) << U3
+
+
+@kernel(inline=True)
+def holds(cache, record, n, key):
+    """Whether a slot of a cache holds a word of n bytes."""
+    slots, _, _ = cache
+    same = slots[record] & np.uint64(255) == n and slots[record + U1] == key[0]
+    return same and slots[record + U2] == key[1] and slots[record + U3] == key[2]
+
+
+@kernel(inline=True)
+def replay(cache, record, tokens, t, at):
+    """Writes the tokens of a cached word that begins at `at`; returns the number of all tokens now."""
+    slots, kept, _ = cache
+    ids, begins, stops = tokens
+    head, begin = slots[record], at
+    for i in range(head >> U8 & np.uint64(15)):
+        stop = at + np.int64(head >> (U16 + np.uint64(5) * i) & np.uint64(31))
+        ids[t] = kept[(record << U1) + U8 + i]
+        begins[t] = begin
+        stops[t] = stop
+        begin = stop
+        t += U1
+    return t
+
+
+@kernel(inline=True)
+def keep(cache, record, n, key, tokens, at, first, last):
+    """Puts a word that begins at `at` and its tokens first:last into a slot of a cache, if they fit."""
+    slots, kept, _ = cache
+    ids, _, stops = tokens
+    if last - first > np.uint64(MAX_CACHED[1]):
+        return
+    if last > first and stops[last - U1] - at > MAX_CACHED[0]:
+        return
+    head = n | (last - first) << U8
+    for i in range(last - first):
+        head |= np.uint64(stops[first + i] - at) << (U16 + np.uint64(5) * i)
+        kept[(record << U1) + U8 + i] = ids[first + i]
+    slots[record] = head
+    slots[record + U1], slots[record + U2], slots[record + U3] = key

@@ -1,0 +1,175 @@
+"""The stage `encode_words`: byte-pair encoding of many words, one after the other.
+
+A word that is a token as a whole, or that is in the cache, is done. Any other word is cut at places that no token can cross
+(cuts.py): each part is encoded on its own, with the same result, and parts occur again far more often than words (in Chinese
+that takes two thirds less time; for a model without a pre-tokenizer, a whole document is one word). A part is encoded by
+backtracking (backtrack.py) if the vocabulary allows it, and else by merges of its symbols (symbols.py, merge.py).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from gputok.kernels import BpeTables
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.encode_words.backtrack import ID, MAX_BYTES, backtrack, field
+from gputok.kernels.cpu.encode_words.cache import (
+    MAX_CACHED,
+    NOWHERE,
+    holds,
+    keep,
+    key_words,
+    record_of,
+    replay,
+)
+from gputok.kernels.cpu.encode_words.cuts import all_known, is_ascii, next_cut
+from gputok.kernels.cpu.encode_words.merge import SHORT, merge_by_heap, merge_by_scan
+from gputok.kernels.cpu.encode_words.symbols import bytes_as_symbols, first_symbols
+from gputok.kernels.cpu.encode_words.tables import Prepared, model_of, named, prepare
+from gputok.kernels.cpu.lookup import NONE, find_among
+from gputok.kernels.cpu.primitives.arrays import pointer
+from gputok.kernels.cpu.primitives.constants import U0, U1
+from gputok.kernels.cpu.primitives.memory import scratch, view
+from gputok.kernels.signatures import i64, plain, u32, u64
+
+
+def encode_words(data, start, end, tables, cache, random, *, positions=True):
+    """Encodes word i = data[start[i]:end[i]] to tokens rows[i]:rows[i + 1].
+
+    data uint8[n]; start, end int64[n_words]; tables: BpeTables, or the result of `prepare`;
+    cache: the result of `word_cache`, for these tables and one thread at a time;
+    random: uint64[1], not 0, the state of the random generator for dropout.
+    -> ids uint32[t], start int64[t], end int64[t] (places in `data`), rows int64[n_words + 1]. Without `positions`, start
+    and end are empty, and the cache must be empty as well. An unknown token that the vocabulary lacks becomes NONE.
+    """
+    start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
+    if not isinstance(tables, Prepared):
+        tables = prepare(tables)
+    n = int((end - start).sum()) * tables.widening
+    # Pages that no token is written to cost nothing.
+    places = np.empty(n if positions else 0, np.int64), np.empty(n if positions else 0, np.int64)
+    tokens = np.empty(n, np.uint32), *places
+    rows = np.empty(len(start) + 1, np.int64)
+    words = pointer(data), pointer(start), pointer(end)
+    t = _encode_words(words, tables.tables, cache, random, tokens, rows)
+    return *(column[:t] for column in tokens), rows
+
+
+@kernel((i64, i64, i64), plain(BpeTables), u64[:, :], u64[:], (u32[:], i64[:], i64[:]), i64[:])
+def _encode_words(words, plain, cache, random, tokens, rows):
+    tables = named(plain)
+    # Passing arrays on would count their references at each word
+    text, starts, ends = view(words[0], np.uint8), view(words[1], np.int64), view(words[2], np.int64)
+    out = view(tokens[0]), view(tokens[1]), view(tokens[2]), len(tokens[1]) > 0
+    row_ends = view(rows)
+    n_words = len(rows) - 1
+    longest = np.int64(1)
+    for w in range(n_words):
+        longest = max(longest, ends[w] - starts[w])
+    if len(tables.fallback):
+        longest *= 1 + len(tables.prefix) + len(tables.suffix)
+    work = (
+        scratch(longest + 2, np.uint32),
+        scratch(longest + 1, np.int64),
+        scratch(longest + 2, np.uint32),
+        scratch(longest + 2, np.uint32),
+        scratch(SHORT + 2, np.uint32),
+        scratch((longest >> 6) + 1, np.uint64),
+        view(random),
+    )
+    model = model_of(tables)
+    kept = view(cache), view(cache, np.uint32), np.uint64(max(len(cache), 1) - 1)
+    cached = len(cache) > 0 and tables.dropout == 0.0
+    t = U0
+    for w in range(n_words):
+        row_ends[w] = t
+        if starts[w] < ends[w]:
+            t = encode_word(text, np.uint64(starts[w]), np.uint64(ends[w]), model, kept, cached, work, out, t)
+    rows[n_words] = t
+    return np.int64(t)
+
+
+@kernel(inline=True)
+def encode_word(text, begin, end, model, kept, cached, work, out, t):
+    """Writes the tokens of the word text[begin:end], which isn't empty, and returns the number of all tokens now.
+
+    kept: of a cache for this model, its slots as uint64 and as uint32, and their number - 1; asked if `cached`.
+    work: for a word of n symbols (bytes, unless a character becomes more tokens than it has bytes): uint32[n + 2] for
+    symbols, int64[n + 1] places, uint32[n + 2] links before and after, uint32[SHORT + 2] keys, uint64[n // 64 + 1] closed
+    places; and the state of the random generator. out: ids, begins, ends, and whether begins and ends are wanted, as
+    they must be if `cached`.
+    """
+    symbols, places, before, after, keys, closed, random = work
+    ids, begins, stops, positions = out
+    tokens = ids, begins, stops
+    by_byte, direct = model.by_byte, model.direct
+    merging = model.pairs, model.merged, model.byte_ranks, model.nothing
+    scanned = not model.ordered and model.dropout == 0.0
+    n, start, most = end - begin, np.int64(begin), np.uint64(MAX_CACHED[0])
+    # Where a word that is a token isn't taken apart, the same bytes as part of a word can have other tokens.
+    part_mark = np.uint64(128) if model.has_whole else U0
+    key, record = (U0, U0, U0), NOWHERE
+    if cached and n <= most:
+        key = key_words(text, begin, n)
+        record = record_of(kept, n, key)
+        if holds(kept, record, n, key):
+            return replay(kept, record, tokens, t, start)
+    found = find_among(model.whole, text, begin, n) if model.has_whole else np.int64(-1)
+    if found >= 0:
+        ids[t] = model.names[found]
+        if positions:
+            begins[t] = start
+            stops[t] = end
+        t += U1
+        if record != NOWHERE:
+            keep(kept, record, n, key, tokens, start, t - U1, t)
+        return t
+    divisible = model.divisible and (not is_ascii(text, begin, end) if by_byte else n > most)
+    if divisible and not by_byte and not model.harmless:
+        divisible = all_known(text, begin, end, model.symbols)
+    at, first_of_word = begin, t
+    while at < end:
+        stop = next_cut(text, at, end, model.inside, model.crossing, by_byte) if divisible else end
+        size, place = stop - at, np.int64(at)
+        first, mark = t, size
+        if size < n and not direct:  # parts are worth keeping where they cost merges
+            record, mark = NOWHERE, size | part_mark
+            if cached and size <= most:
+                key = key_words(text, at, size)
+                record = record_of(kept, mark, key)
+                if holds(kept, record, mark, key):
+                    t = replay(kept, record, tokens, t, place)
+                    at = stop
+                    continue
+        if direct and size <= np.uint64(MAX_BYTES):
+            for i in range(backtrack(model.vocabulary, text, at, size, symbols, places, closed)):
+                ids[t] = field(model.vocabulary, symbols[i], ID)
+                if positions:
+                    begins[t] = place + places[i]
+                    stops[t] = place + places[i + U1]
+                t += U1
+        else:
+            if by_byte:
+                count = bytes_as_symbols(text, at, size, model.symbols, symbols, places)
+            else:
+                count = first_symbols(text, at, size, model, symbols, places)
+            if count <= np.uint64(SHORT) and scanned:
+                merge_by_scan(text, at, count, merging, by_byte, (symbols, before, after, keys))
+            else:
+                rest = model.merged, model.pairs, model.dropout
+                merge_by_heap(symbols, before, after, np.int64(count), rest, random)
+            i = U0
+            while i < count:
+                behind = np.uint64(after[i])
+                symbol = symbols[i]
+                ids[t] = model.names[symbol] if symbol != NONE else NONE
+                if positions:
+                    begins[t] = place + places[i]
+                    stops[t] = place + places[behind]
+                t += U1
+                i = behind
+        if record != NOWHERE and not direct:
+            keep(kept, record, mark, key, tokens, place, first, t)
+        at = stop
+    if record != NOWHERE and direct:
+        keep(kept, record, n, key, tokens, start, first_of_word, t)
+    return t
