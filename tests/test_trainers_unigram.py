@@ -33,14 +33,14 @@ def random_words(rng, n=60, alphabet="abcdé漢😀"):
     return words
 
 
-def text_of(words, threads=1):
+def text_of(words, threads=1, **sizes):
     counts = WordCounts.from_dict(words)
-    return seeds.make_text(counts.data, counts.offsets, counts.counts, threads)
+    return seeds.make_text(counts.data, counts.offsets, counts.counts, threads, seeds.Sizes(**sizes))
 
 
-def prepared(words, n_seeds=100, threads=1, longest=LONGEST):
+def prepared(words, n_seeds=100, threads=1, longest=LONGEST, **sizes):
     """Text, seeds and tries of a dictionary of words."""
-    text = text_of(words, threads)
+    text = text_of(words, threads, **sizes)
     candidates = seeds.find_seeds(text, longest, n_seeds, threads)
     return text, candidates, seeds.build_tries(text, candidates, longest, threads)
 
@@ -102,10 +102,9 @@ def plain_seeds(words, longest):
 
 @pytest.mark.parametrize("chunk", [50, 1 << 16])
 @pytest.mark.parametrize("seed", range(4))
-def test_seeds_are_the_substrings_that_the_definition_names(seed, chunk, monkeypatch):
-    monkeypatch.setattr(seeds, "_CHUNK", chunk)
+def test_seeds_are_the_substrings_that_the_definition_names(seed, chunk):
     words = random_words(np.random.default_rng(seed))
-    text, candidates, _ = prepared(words, n_seeds=10**6)
+    text, candidates, _ = prepared(words, n_seeds=10**6, chunk=chunk)
     found, named = scores(text, candidates), names(text, candidates)
     assert found == plain_seeds(words, LONGEST)
     occurs = dict(zip(named, candidates.score.tolist(), strict=True))
@@ -126,15 +125,13 @@ def test_the_best_seeds_are_taken(n_seeds, factor, monkeypatch):
     """With suffixes left unsorted, since a guess from a few groups said that they cannot matter; a guess that is too
     high is given up.
     """
-    monkeypatch.setattr(seeds, "_LEAST_GROUP", 1)
-    monkeypatch.setattr(seeds, "_CAUTION", factor)
     tries, candidates = [], seeds._candidates
     monkeypatch.setattr(
         seeds, "_candidates", lambda *a, **options: tries.append(options) or candidates(*a, **options)
     )
     words = random_words(np.random.default_rng(3), 400, "abcdefghijkl漢😀")
     expected = plain_seeds(words, LONGEST)
-    text, best, _ = prepared(words, n_seeds=n_seeds)
+    text, best, _ = prepared(words, n_seeds=n_seeds, least_group=1, caution=factor)
     found = scores(text, best)
     if n_seeds == 400:
         assert tries == ([{}, {"guess": False}] if factor == 0.01 else [{}])
@@ -144,9 +141,8 @@ def test_the_best_seeds_are_taken(n_seeds, factor, monkeypatch):
 
 @pytest.mark.parametrize("narrow", [1 << 32, 0], ids=["32 bits", "64 bits"])
 @pytest.mark.parametrize("alphabet", ["ab", "".join(map(chr, range(0x4E00, 0x4E00 + 300))), "".join(map(chr, range(0x20000, 0x20000 + 70_000)))], ids=len)  # fmt: skip
-def test_suffixes_sort_as_their_codes_do(alphabet, narrow, monkeypatch):
+def test_suffixes_sort_as_their_codes_do(alphabet, narrow):
     """From codes of one bit to some of 17; by the first `limit` characters."""
-    monkeypatch.setattr(seeds, "_NARROW", narrow)
     rng = np.random.default_rng(0)
     chances = np.arange(1, len(alphabet) + 1) ** -1.1
     chances /= chances.sum()
@@ -154,7 +150,7 @@ def test_suffixes_sort_as_their_codes_do(alphabet, narrow, monkeypatch):
     words = [*dict.fromkeys(words)]
     if len(alphabet) > 1 << 16:
         words += [alphabet[i : i + 1000] for i in range(0, len(alphabet), 1000)]
-    text = text_of(dict.fromkeys(words, 1))
+    text = text_of(dict.fromkeys(words, 1), narrow=narrow)
     limit = 10
     codes = [f"{int(word) >> 64 - (int(word) & 63):0{int(word) & 63}b}" for word in text.code.words]
     ids, ends = text.ids.tolist(), np.flatnonzero(text.ids == 0)
@@ -231,15 +227,14 @@ def test_codes_keep_order_and_are_not_prefixes_of_each_other(weights):
 
 @pytest.mark.parametrize("chunk", [30, 1 << 16])
 @pytest.mark.parametrize("seed", range(4))
-def test_each_suffix_is_distributed_once_with_its_count(seed, chunk, monkeypatch):
+def test_each_suffix_is_distributed_once_with_its_count(seed, chunk):
     """Except at the ends of chunks of words."""
-    monkeypatch.setattr(seeds, "_CHUNK", chunk)
     words = random_words(np.random.default_rng(seed), 200, alphabet="ab漢")
     expected = {}
     for word, count in words.items():
         for i in range(len(word)):
             expected[word[i:]] = expected.get(word[i:], 0) + count
-    text = text_of(words)
+    text = text_of(words, chunk=chunk)
     groups = seeds.deal_suffixes(text, seeds.sorted_words(text, 1, backwards=True), 1)
     ends, found = np.flatnonzero(text.ids == 0), {}
     for at, weight in zip(groups.order.tolist(), groups.weight.tolist(), strict=True):
@@ -382,15 +377,11 @@ def corpus_words(n=3000, seed=0):
     return words
 
 
-@pytest.fixture
-def small_tasks(monkeypatch):
-    """A few thousand words make as many tasks as millions do."""
-    for name, value in {"_PART": 500, "_SHARE": 100, "_LEAST_GROUP": 1, "_CHUNK": 1000}.items():
-        monkeypatch.setattr(seeds, name, value)
-    monkeypatch.setattr(em, "_SLICE", 100)
+SMALL_TASKS = seeds.Sizes(part=500, share=100, least_group=1, chunk=1000, pieces=100)
+"""With these, a few thousand words make as many tasks as millions do."""
 
 
-def test_every_stage_uses_several_cores(small_tasks, monkeypatch):
+def test_every_stage_uses_several_cores(monkeypatch):
     """Every loop over words, suffixes or pieces is dealt out in tasks (to a few pieces, one may be left in the end)."""
     n_tasks = {}
 
@@ -401,7 +392,7 @@ def test_every_stage_uses_several_cores(small_tasks, monkeypatch):
 
     pool_run = pool.run
     monkeypatch.setattr(pool, "run", run)
-    train_unigram(WordCounts.from_dict(corpus_words()), vocab_size=200, threads=2)
+    train_unigram(WordCounts.from_dict(corpus_words()), vocab_size=200, threads=2, sizes=SMALL_TASKS)
     stages = {"count", "deal", "decode_words", "sort", "collect", "place", "spread_arcs", "trie", "work"}
     stages |= {"sharpen", "losses", "renumber"}
     assert {*n_tasks} == stages
@@ -409,17 +400,15 @@ def test_every_stage_uses_several_cores(small_tasks, monkeypatch):
     assert min(n_tasks["count"] + n_tasks["deal"] + n_tasks["sort"]) >= 2
 
 
-def test_the_same_bits_for_any_threads_and_any_order_of_words_in_small_tasks(small_tasks):
-    test_the_same_bits_for_any_threads_and_any_order_of_words()
-
-
-def test_the_same_bits_for_any_threads_and_any_order_of_words():
+@pytest.mark.parametrize("sizes", [seeds.SIZES, SMALL_TASKS], ids=["large tasks", "small tasks"])
+def test_the_same_bits_for_any_threads_and_any_order_of_words(sizes):
     words = corpus_words()
-    expected = train_unigram(WordCounts.from_dict(words), vocab_size=500, threads=1)
+    expected = train_unigram(WordCounts.from_dict(words), vocab_size=500, threads=1, sizes=sizes)
     assert len(expected) == 500
     shuffled = dict(np.random.default_rng(1).permutation(np.array(list(words.items()), object)).tolist())
     for threads, order in ((2, words), (3, shuffled), (8, shuffled)):
-        assert train_unigram(WordCounts.from_dict(order), vocab_size=500, threads=threads) == expected
+        found = train_unigram(WordCounts.from_dict(order), vocab_size=500, threads=threads, sizes=sizes)
+        assert found == expected
 
 
 def test_all_required_characters_are_pieces():

@@ -15,7 +15,7 @@ import numpy as np
 
 from gputok.kernels import threads as pool
 from gputok.kernels.cpu.train_unigram import tries as kernels
-from gputok.models.unigram.seeds import greatest
+from gputok.models.unigram.seeds import SIZES, greatest
 
 if TYPE_CHECKING:
     from gputok.kernels.cpu.train_unigram.tries import Trie
@@ -29,7 +29,6 @@ _LEAST_EXPECTED = 0.5  # a piece that is expected to occur less often is dropped
 # that of three corpora was less likely.
 _CHARACTER_SHARE = 0.25
 
-_SLICE = 1 << 13  # pieces in one task
 _SPARSE = 1.5  # if there are more numbers than this for each piece, pieces are renumbered
 
 
@@ -76,11 +75,12 @@ def expect(words: Words, p: Scores, threads: int) -> tuple[Scores, float]:
     return counts / scale, likelihood / max(1, words.n_words)
 
 
-def maximize(counts: Scores, n_characters: int, threads: int) -> Scores:
+def maximize(counts: Scores, n_characters: int, threads: int, task_size: int = SIZES.pieces) -> Scores:
     """The M-step, Bayesian as in SentencePiece: returns probabilities, float64[k]; rare pieces get 0 (are dropped).
 
     counts: float64[k], expected counts. The characters (the first n_characters of the k) are never dropped, so that every
-    word can be written; their expected counts are taken as at least _LEAST_EXPECTED.
+    word can be written; their expected counts are taken as at least _LEAST_EXPECTED. task_size: how many pieces one task
+    works on.
     """
     kept = np.where(counts >= _LEAST_EXPECTED, counts, 0)
     kept[1:n_characters] = np.maximum(counts[1:n_characters], _LEAST_EXPECTED)
@@ -91,7 +91,7 @@ def maximize(counts: Scores, n_characters: int, threads: int) -> Scores:
         live = part.start + np.flatnonzero(kept[part])
         p[live] = np.exp(digamma(kept[live]) - log_total)
 
-    list(pool.run(sharpen, ((slice(i, i + _SLICE),) for i in range(0, len(p), _SLICE)), threads))
+    list(pool.run(sharpen, ((slice(i, i + task_size),) for i in range(0, len(p), task_size)), threads))
     return p
 
 
@@ -129,7 +129,8 @@ def prune(
         return np.where(score > log_p[pieces], -np.inf, loss)
 
     live = n_characters + np.flatnonzero(p[n_characters:])
-    slices = [(numbers[live[i : i + _SLICE]],) for i in range(0, len(live), _SLICE)]
+    n = text.sizes.pieces
+    slices = [(numbers[live[i : i + n]],) for i in range(0, len(live), n)]
     loss = np.concatenate([np.empty(0), *pool.run(losses, slices, threads)])
     live, loss = live[loss > -np.inf], loss[loss > -np.inf]
     kept = live[greatest(loss, target - (n_characters - 1))]

@@ -22,16 +22,24 @@ if TYPE_CHECKING:
     from gputok.kernels.cpu.train_unigram.suffixes import Code
     from gputok.types import Bytes, CodePoints, Counts, Mask, Positions, Positions32
 
-# No result depends on these sizes.
 _GROUPS = 256  # suffixes are sorted in about this many groups
-_LEAST_GROUP = 1 << 12  # the smallest number of positions in a group
 _SAMPLE = 16  # one group in this many is sorted first, to guess the score that a seed needs
-_CAUTION = 1.5  # the guess lets this many times the expected number of candidates pass
-_PART = 1 << 20  # bytes of words that one task decodes
-_SHARE = 1 << 18  # positions that one task distributes to buckets
-_SHARES = 64  # the largest number of such tasks: each counts all buckets
-_CHUNK = 1 << 16  # characters of words that share a trie, whose arrays then stay in the second-level cache
-_NARROW = 1 << 32  # numbers below this are stored in 32 bits, since new memory is expensive
+_SHARES = 64  # the largest number of tasks that distribute positions to buckets: each counts all buckets
+
+
+class Sizes(NamedTuple):
+    """Sizes of tasks and of numbers, and how cautious a guess is. No result depends on them."""
+
+    part: int = 1 << 20  # bytes of words that one task decodes
+    share: int = 1 << 18  # positions that one task distributes to buckets
+    least_group: int = 1 << 12  # the smallest number of positions in a group
+    chunk: int = 1 << 16  # characters of words that share a trie; its arrays stay in the second-level cache
+    pieces: int = 1 << 13  # that one task of EM works on
+    narrow: int = 1 << 32  # numbers below this are stored in 32 bits, since new memory is expensive
+    caution: float = 1.5  # the guessed score lets this many times the expected number of candidates pass
+
+
+SIZES = Sizes()
 
 
 class Text(NamedTuple):
@@ -44,11 +52,12 @@ class Text(NamedTuple):
     code_points: CodePoints  # uint32[n_characters + 1], of each dense id; [0] is unused
     occurrences: Counts  # int64[n_characters + 1], of each dense id
     code: Code  # a binary code of the ids, of which the keys of suffixes consist
+    sizes: Sizes  # of the tasks that work on this text
 
     @property
     def number_type(self) -> type[np.uint32 | np.int64]:
         """A type for all positions in the text, and for the number of occurrences of any of its parts."""
-        return np.uint32 if max(len(self.ids), int(self.counts.sum())) < _NARROW else np.int64
+        return np.uint32 if max(len(self.ids), int(self.counts.sum())) < self.sizes.narrow else np.int64
 
 
 class Groups(NamedTuple):
@@ -120,12 +129,12 @@ def _ranges(ends: Positions, size: int) -> list[tuple[int, int]]:
     return list(itertools.pairwise(edges))
 
 
-def make_text(data: Bytes, offsets: Positions, counts: Counts, threads: int) -> Text:
+def make_text(data: Bytes, offsets: Positions, counts: Counts, threads: int, sizes: Sizes = SIZES) -> Text:
     """Decodes words and numbers their characters by falling count, then by code point.
 
     data: uint8[n_bytes]; offsets: int64[n_words + 1]; counts: int64[n_words], how often each word occurs.
     """
-    parts = _ranges(offsets[1:], _PART)
+    parts = _ranges(offsets[1:], sizes.part)
     n_chars = np.empty(len(counts), np.int64)
     shares = [share for i in range(threads) if (share := parts[i::threads])]
     histograms = np.zeros((len(shares), 0x110000), np.int64)
@@ -152,7 +161,7 @@ def make_text(data: Bytes, offsets: Positions, counts: Counts, threads: int) -> 
     list(pool.run(suffixes.decode_words, tasks, threads))
     code_points = np.concatenate([[0], found]).astype(np.uint32)
     code = make_code(np.append(len(counts), occurrences))
-    return Text(ids, words[:-1], counts, n_chars, code_points, np.append(0, occurrences), code)
+    return Text(ids, words[:-1], counts, n_chars, code_points, np.append(0, occurrences), code, sizes)
 
 
 def deal_words(text: Text, places: Positions, step: int, threads: int) -> Groups:
@@ -160,7 +169,7 @@ def deal_words(text: Text, places: Positions, step: int, threads: int) -> Groups
 
     places: int64[n_words], the first character of each word (step: 1), or the last to sort words by their ends (step: -1).
     """
-    shares = _shares(np.arange(1, len(places) + 1), len(places))
+    shares = _shares(np.arange(1, len(places) + 1), len(places), text.sizes.share)
     of_words = text.ids, places, step, text.code
 
     def count(share: tuple[int, int], buckets: Counts) -> None:
@@ -169,7 +178,7 @@ def deal_words(text: Text, places: Positions, step: int, threads: int) -> Groups
     def deal(share: tuple[int, int], *where: Any) -> None:
         suffixes.deal_words(*of_words, *share, *where)
 
-    return _deal(shares, count, deal, np.ones(suffixes.BUCKETS, bool), text.number_type, threads)
+    return _deal(text, shares, count, deal, np.ones(suffixes.BUCKETS, bool), threads)
 
 
 def deal_suffixes(text: Text, words: SortedWords, threads: int) -> Groups:
@@ -179,7 +188,7 @@ def deal_suffixes(text: Text, words: SortedWords, threads: int) -> Groups:
     twice if words of two chunks have it; no result depends on that.
     """
     new = np.cumsum(words.n_chars - words.lcp)
-    chunks = _shares(new[[b - 1 for _, b in words.chunks]], int(new[-1]))
+    chunks = _shares(new[[b - 1 for _, b in words.chunks]], int(new[-1]), text.sizes.share)
     shares = [(words.chunks[a][0], words.chunks[b - 1][1]) for a, b in chunks]
     ends = words.places + 1
 
@@ -190,20 +199,23 @@ def deal_suffixes(text: Text, words: SortedWords, threads: int) -> Groups:
         of_words = text.ids, ends, words.counts, words.lcp, words.n_chars, text.code
         suffixes.deal_suffixes(*of_words, *share, *where)
 
-    return _deal(shares, count, deal, suffixes.bucket_cuts(text.code), text.number_type, threads)
+    return _deal(text, shares, count, deal, suffixes.bucket_cuts(text.code), threads)
 
 
-def _shares(ends: Positions, total: int) -> list[tuple[int, int]]:
-    """Divides items into ranges for tasks; ends[i]: the number of positions of the items 0 to i, of `total` in all."""
-    return _ranges(ends, max(_SHARE, total // _SHARES))
+def _shares(ends: Positions, total: int, size: int) -> list[tuple[int, int]]:
+    """Divides items into ranges for tasks, of about `size` positions each, or more if the tasks would be too many.
+
+    ends[i]: the number of positions of the items 0 to i, of `total` in all.
+    """
+    return _ranges(ends, max(size, total // _SHARES))
 
 
 def _deal(
+    text: Text,
     shares: list[tuple[int, int]],
     count: Callable[..., None],
     deal: Callable[..., None],
     cuts: Mask,
-    number_type: type[np.uint32 | np.int64],
     threads: int,
 ) -> Groups:
     """Distributes positions to groups, in two passes over each share (one task for each share and pass).
@@ -216,7 +228,7 @@ def _deal(
     ends = np.cumsum(buckets.sum(axis=0))
     n = int(ends[-1])
     firsts = np.append(np.flatnonzero(cuts), suffixes.BUCKETS)
-    ranges = _ranges(ends[firsts[1:] - 1], max(_LEAST_GROUP, n // _GROUPS))
+    ranges = _ranges(ends[firsts[1:] - 1], max(text.sizes.least_group, n // _GROUPS))
     parts = [(int(firsts[a]), int(firsts[b])) for a, b in ranges if ends[firsts[b] - 1]]
     group_of = np.zeros(suffixes.BUCKETS, np.uint16)
     for group, (a, b) in enumerate(parts):
@@ -225,6 +237,7 @@ def _deal(
     sizes = np.add.reduceat(buckets, [a for a, _ in parts], axis=1)
     # at[share, group]: the position in `order` at which a share writes its first item of a group
     at = np.array(edges[:-1], np.int64) + np.cumsum(sizes, axis=0) - sizes
+    number_type = text.number_type
     order, cache, weight = np.empty(n, number_type), np.empty(n, np.uint64), np.empty(n, number_type)
     tasks = ((share, group_of, at[i], order, cache, weight) for i, share in enumerate(shares))
     list(pool.run(deal, tasks, threads))
@@ -253,7 +266,7 @@ def sorted_words(text: Text, threads: int, *, backwards: bool = False) -> Sorted
 
     lcp = np.concatenate(list(pool.run(sort, ((group,) for group in groups.parts), threads)))
     n_chars = text.n_chars[groups.weight]
-    chunks = _ranges(np.cumsum(n_chars), _CHUNK)
+    chunks = _ranges(np.cumsum(n_chars), text.sizes.chunk)
     lcp[[a for a, _ in chunks]] = 0
     return SortedWords(places[groups.weight], text.counts[groups.weight], lcp, n_chars, chunks)
 
@@ -342,7 +355,7 @@ def _candidates(
         sample = parts[::_SAMPLE]
         collect_all(sample)
         share = sum(part.stop - part.start for part in sample) / max(1, len(groups.order))
-        least = max(least, _reached(classes, _CAUTION * share * size))
+        least = max(least, _reached(classes, text.sizes.caution * share * size))
     guessed = least
     collect_all([part for i, part in enumerate(parts) if i not in found])
     if guess and _reached(classes, size) < guessed > 2:

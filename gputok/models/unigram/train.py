@@ -13,7 +13,7 @@ from gputok.models.unigram import em, seeds
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gputok.models.unigram.seeds import Seeds, Text
+    from gputok.models.unigram.seeds import Seeds, Sizes, Text
     from gputok.text.word_counts import WordCounts
     from gputok.types import Positions, Scores
 
@@ -36,6 +36,7 @@ def train_unigram(
     taken: Sequence[str] = (),
     threads: int | None = None,
     progress: Callable[[str, int, int], None] | None = None,
+    sizes: Sizes = seeds.SIZES,
 ) -> list[tuple[str, float]]:
     """Learns `vocab_size` pieces and their scores that make the words as likely as possible.
 
@@ -55,6 +56,7 @@ def train_unigram(
         taken: texts that must not be pieces of more than one character, since they are special tokens.
         threads: how many threads to use; None: all cores. The result does not depend on it.
         progress: called as progress(stage, done, total) at each stage.
+        sizes: of the tasks that threads take. The result does not depend on them.
 
     Returns:
         (piece, logarithm of its probability), by falling score, then by code points. All characters of the words and of
@@ -67,7 +69,7 @@ def train_unigram(
     report = progress or (lambda stage, done, total: None)
 
     # 1. The characters, all of which become pieces
-    text = seeds.make_text(words.data, words.offsets, words.counts, threads)
+    text = seeds.make_text(words.data, words.offsets, words.counts, threads, sizes)
     alphabet = {chr(point) for point in text.code_points[1:]} | {
         string[0] for string in initial_alphabet if string
     }
@@ -96,7 +98,7 @@ def train_unigram(
         for _ in range(n_sub_iterations):
             numbers, p = em.drop_dead_pieces(lattice, numbers, p, threads)
             counts, objective = em.expect(lattice, p, threads)
-            p = em.maximize(counts, len(text.occurrences), threads)
+            p = em.maximize(counts, len(text.occurrences), threads, sizes.pieces)
             live = int(np.count_nonzero(p))
             report(f"EM: {live} pieces, objective {objective:.4f}", first - live, first - desired)
         if np.count_nonzero(p) <= desired:
