@@ -244,10 +244,8 @@ def test_an_added_token_of_words_that_the_model_lacks():
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
-def test_words_that_do_not_fit_the_cache(byte_level, dtype, monkeypatch):
+def test_words_that_do_not_fit_the_cache(byte_level, dtype):
     """A small cache forgets words and rows of ids again and again; some words are too long for the cache, or for a round."""
-    monkeypatch.setattr(encode, "N_IDS", 1 << 12)
-    monkeypatch.setattr(encode, "N_EVENTS", 1 << 10)
     rng = random.Random(4)
     words = ["".join(rng.choices("abcdef", k=rng.choice([1, 3, 9, 16, 17, 30, 90]))) for _ in range(900)]
     texts = [" ".join(rng.choices(words, k=50)) for _ in range(900)] + ["a" * 200_000, "b", "bc" * 700]
@@ -260,7 +258,8 @@ def test_words_that_do_not_fit_the_cache(byte_level, dtype, monkeypatch):
         n_asked.append(len(start))
         return tokens.ids, tokens.rows
 
-    encoder = encode.Encoder(dtype, most_lines=16, n_lines=16, ring_bytes=1 << 12)
+    small = {"n_ids": 1 << 12, "n_events": 1 << 10, "n_lines": 16, "ring_bytes": 1 << 12}
+    encoder = encode.Encoder(dtype, most_lines=16, **small)
     ids, rows = encode.encode_text(data, offsets, None, tables, encode_words, encoder)
     assert (ids.tolist(), np.diff(rows).tolist()) == expected(byte_level, texts)
     assert len(n_asked) > 1 and sum(n_asked) > len(words)

@@ -60,7 +60,6 @@ if TYPE_CHECKING:
 __all__ = ["Encoder", "encode_text", "surround"]
 
 MANY_SLOTS = 1 << 18  # up to which a cache that is too small becomes four times as large, then twice
-N_IDS, N_EVENTS = 1 << 19, 1 << 16  # of a round
 N_KEYS = 256  # words whose keys are found before the words are looked up
 
 
@@ -82,13 +81,22 @@ class Encoder:
     Args:
         dtype: of the ids, uint32 or uint16, large enough for all ids.
         most_lines: the largest size of the cache; a line, for two words, has 64 bytes of slots and 32 of ring.
+        n_ids: how many ids of known words the memory of a round holds; it grows if one block of text has more.
+        n_events: likewise, how many new words and ends of pieces.
         sizes: arguments of `new_cache`.
     """
 
-    def __init__(self, dtype: npt.DTypeLike = np.uint32, most_lines: int = MOST_LINES, **sizes: int) -> None:
+    def __init__(
+        self,
+        dtype: npt.DTypeLike = np.uint32,
+        most_lines: int = MOST_LINES,
+        n_ids: int = 1 << 19,
+        n_events: int = 1 << 16,
+        **sizes: int,
+    ) -> None:
         width = np.dtype(dtype).itemsize
         self.cache, self.most_lines = new_cache(width, **sizes), most_lines
-        self.work = _new_round(width * N_IDS, N_EVENTS)
+        self.work = _new_round(width * n_ids, n_events)
 
     def grow(self) -> None:
         """Makes the cache larger if too many words are pushed out, and its size is not at the limit."""
