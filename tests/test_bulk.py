@@ -80,11 +80,11 @@ def test_hello(byte_level):
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_ids_are_those_of_tokenizers(byte_level, threads, monkeypatch):
-    monkeypatch.setattr(bulk, "UNIT_BYTES", 1 << 12)
+def test_ids_are_those_of_tokenizers(byte_level, threads):
     texts = random_texts(1, 3000)
     batches = [TextBatch.from_strings(texts[i : i + 700]) for i in range(0, 3000, 700)]
-    assert flat(bulk.encode(byte_level.pipeline, batches, threads=threads)) == expected(byte_level, texts)
+    ours = bulk.encode(byte_level.pipeline, batches, threads=threads, unit_bytes=1 << 12)
+    assert flat(ours) == expected(byte_level, texts)
 
 
 def test_tokens_of_the_post_processor_surround_each_document(byte_level):
@@ -338,14 +338,14 @@ def test_the_user_bounds_the_cache(byte_level, monkeypatch):
 def test_new_words_emoji_and_added_tokens_in_every_text(byte_level, n_words, cache, monkeypatch):
     """Sixteen threads with one tokenizer, twice: the second time the words are known, or were pushed out."""
     monkeypatch.setenv("GPUTOK_CACHE_MB", cache)
-    monkeypatch.setattr(bulk, "UNIT_BYTES", 1 << 14)
     rng = random.Random(15)
     words = ["".join(rng.choices("abcdefghé", k=rng.choice([2, 5, 8, 8, 9, 20, 40]))) for _ in range(n_words)]
     texts = [f"😀 <s>{' '.join(words[i : i + 40])}<|endoftext|>👍🏽" for i in range(0, n_words, 40)]
     tokenizer = gputok.Tokenizer.from_str(byte_level.to_str())
-    theirs = expected(tokenizer, texts)
+    batches, theirs = [TextBatch.from_strings(texts)], expected(tokenizer, texts)
     for threads in (16, 16, 1):
-        assert flat(tokenizer.encode_corpus(iter(texts), threads=threads)) == theirs
+        ours = bulk.encode(tokenizer.pipeline, batches, threads=threads, unit_bytes=1 << 14)
+        assert flat(ours) == theirs
 
 
 def test_the_model_gets_each_word_once(byte_level):
@@ -456,15 +456,14 @@ def test_the_first_documents_can_be_left_out(byte_level):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_long_document_is_cut_for_all_threads(byte_level, threads, monkeypatch):
-    monkeypatch.setattr(bulk, "UNIT_BYTES", 1 << 10)
     cut = []
     monkeypatch.setattr(bulk, "_parts", lambda *given, f=bulk._parts: cut.append(f(*given)) or cut[-1])
     plain = [text.replace("<|endoftext|>", "").replace("<s>", "") for text in random_texts(11, 300)]
     texts = ["", "".join(plain), "", "low", "".join(plain[:150]), "<s>".join(plain), "w" * 20_000, ""]
     for some in (texts, texts[:5], texts[6:]):
-        assert flat(
-            bulk.encode(byte_level.pipeline, [TextBatch.from_strings(some)], threads=threads)
-        ) == expected(byte_level, some)
+        batch = TextBatch.from_strings(some)
+        ours = bulk.encode(byte_level.pipeline, [batch], threads=threads, unit_bytes=1 << 10)
+        assert flat(ours) == expected(byte_level, some)
     assert any(parts and len(parts) > 5 for parts in cut) == (threads > 1)
 
 

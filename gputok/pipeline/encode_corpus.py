@@ -51,6 +51,7 @@ def encode(
     total: int | None = None,
     skip: int = 0,
     devices: Sequence[Any] = (),
+    unit_bytes: int = UNIT_BYTES,
 ) -> Iterator[TokenBatch]:
     """Encodes documents.
 
@@ -64,6 +65,7 @@ def encode(
         skip: how many documents at the start to leave out.
         devices: CUDA devices (`backend.choose`). They encode many batches at a time if the tokenizer is one walk over
             bytes and a BPE model; other tokenizers run on the CPU. The ids are the same.
+        unit_bytes: about how many bytes of documents a thread encodes at a time.
 
     Yields:
         The ids of whole documents, in order, of about a megabyte of text at a time. The ids of a document are those of
@@ -101,8 +103,8 @@ def encode(
         That function returns a function that waits and returns the ids.
         """
         for n_before, batch in _after(batches, skip):
-            for unit in engine.units(batch):
-                parts = _parts(pipeline, unit) if n_threads > 1 else None
+            for unit in _units(batch, unit_bytes):
+                parts = _parts(pipeline, unit, unit_bytes) if n_threads > 1 else None
                 yield n_before + unit.data.nbytes, partial(begin, unit, parts)
                 n_before = 0
 
@@ -144,24 +146,24 @@ def _after(batches: Iterable[TextBatch], skip: int) -> Iterator[tuple[int, TextB
             n_bytes = 0
 
 
-def _units(batch: TextBatch) -> Iterator[TextBatch]:
-    """Yields units of a batch: whole documents of about UNIT_BYTES, with offsets from 0."""
+def _units(batch: TextBatch, n_bytes: int) -> Iterator[TextBatch]:
+    """Yields units of a batch: whole documents of about `n_bytes`, with offsets from 0."""
     data, offsets = batch
-    aims = np.arange(int(offsets[0]) + UNIT_BYTES, int(offsets[-1]), UNIT_BYTES)
+    aims = np.arange(int(offsets[0]) + n_bytes, int(offsets[-1]), n_bytes)
     inner: list[int] = np.searchsorted(offsets, aims).tolist()
     for first, last in itertools.pairwise(dict.fromkeys([0, *inner, batch.n_documents])):
         start, stop = offsets[first], offsets[last]
         yield TextBatch(data[start:stop], offsets[first : last + 1] - start)
 
 
-def _parts(pipeline: Pipeline, unit: TextBatch) -> list[TextBatch] | None:
-    """Cuts a unit with a long document between words, into parts for several threads.
+def _parts(pipeline: Pipeline, unit: TextBatch, n_bytes: int) -> list[TextBatch] | None:
+    """Cuts a unit with a long document between words, into parts of about `n_bytes` for several threads.
 
     The offsets of a part are positions in the unit; a part may contain parts of documents. Returns None if the unit is
     short, or if it can't be cut in this way.
     """
     pre_tokenizer = pipeline.pre_tokenizer
-    if len(unit.data) < 4 * UNIT_BYTES or pipeline.normalizer is not None or pre_tokenizer is None:
+    if len(unit.data) < 4 * n_bytes or pipeline.normalizer is not None or pre_tokenizer is None:
         return None
     plan = pre_tokenizer.plan()
     if plan is None or pipeline.added_in(Pieces.from_batch(unit)):
@@ -169,7 +171,7 @@ def _parts(pipeline: Pipeline, unit: TextBatch) -> list[TextBatch] | None:
     from gputok.kernels.cpu.walk import prepare, slice_text
 
     data, offsets = unit
-    cuts = slice_text(data, offsets, UNIT_BYTES, prepare(plan.automaton))
+    cuts = slice_text(data, offsets, n_bytes, prepare(plan.automaton))
     inside = [offsets[(first < offsets) & (offsets < last)] for first, last in itertools.pairwise(cuts)]
     return [
         TextBatch(data, np.concatenate([[first], between, [last]]))
@@ -191,10 +193,6 @@ def _join_parts(
 class Engine(Protocol):
     """A way to encode a corpus: in units, each of which one thread encodes."""
 
-    def units(self, batch: TextBatch) -> Iterator[TextBatch]:
-        """Yields units of a batch: whole documents, with offsets from 0."""
-        ...
-
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
         """Returns the ids, uint16 or uint32[n_ids], and the rows, int64[n_documents + 1], of a unit or a part of a unit."""
         ...
@@ -205,10 +203,6 @@ class BySteps:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
-
-    def units(self, batch: TextBatch) -> Iterator[TextBatch]:
-        """Yields units of a batch: whole documents, with offsets from 0."""
-        return _units(batch)
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
         """Returns the ids and rows of a unit or a part of a unit."""
