@@ -3,6 +3,7 @@
 import errno
 import itertools
 import os
+import pathlib
 import pickle
 import random
 import re
@@ -456,16 +457,21 @@ def test_a_word_of_the_byte_ff_is_merged():
     assert dict(WordCounts.merge([counts, counts]).items()) == {b"\xff": 2, b"a": 4}
 
 
+def save_with_row_groups(counts: WordCounts, path: pathlib.Path) -> None:
+    """Saves a file like one of many words, with a row group for each partition."""
+    sizes, parts = partitions.in_partitions(counts.columns())
+    word_count_files.write(path, parts, sizes, counts.byte_level, few_words=1)
+
+
 @pytest.mark.parametrize(("few", "limit"), [(True, None), (False, 80_000)])
 def test_files_are_loaded_together(limit, few, small_tables, tmp_path, monkeypatch):
     monkeypatch.setattr("gputok.files.temporary._LEAST_BYTES", 1)
-    if not few:
-        monkeypatch.setattr(word_count_files, "_FEW_WORDS", 1)
     parts, whole = shards()
     folder = tmp_path / "shards"
     folder.mkdir()
+    save = WordCounts.save if few else save_with_row_groups
     for i, part in enumerate(parts):
-        part.save(folder / f"{i}.parquet")
+        save(part, folder / f"{i}.parquet")
     assert pa.parquet.ParquetFile(folder / "0.parquet").num_row_groups == (1 if few else 64)
     (folder / "_SUCCESS").touch()
     options = {"memory_limit": limit, "temporary": tmp_path}
@@ -474,7 +480,7 @@ def test_files_are_loaded_together(limit, few, small_tables, tmp_path, monkeypat
         assert arrays(WordCounts.load(source, **options)) == expected
     one = WordCounts.load(folder / "3.parquet", **options)
     assert one == parts[3]
-    parts[4].spelled_out().save(folder / "4.parquet")
+    save(parts[4].spelled_out(), folder / "4.parquet")
     assert WordCounts.load(folder, **options) == whole.spelled_out()
 
 
@@ -487,11 +493,10 @@ def test_files_of_the_version_before_are_read(tmp_path):
     assert dict(WordCounts.load([tmp_path / "old.parquet"] * 2).items()) == {b"b": 4, b"a": 2}
 
 
-def test_a_file_that_another_program_changed(tmp_path, monkeypatch):
+def test_a_file_that_another_program_changed(tmp_path):
     """Its description came along, and says nothing true any longer."""
-    monkeypatch.setattr(word_count_files, "_FEW_WORDS", 1)
     parts, _ = shards(2)
-    parts[0].save(tmp_path / "a.parquet")
+    save_with_row_groups(parts[0], tmp_path / "a.parquet")
     table = pa.parquet.read_table(tmp_path / "a.parquet")
     pa.parquet.write_table(pa.concat_tables([table, table]), tmp_path / "twice.parquet")
     assert WordCounts.load(tmp_path / "twice.parquet") == WordCounts.merge([parts[0]] * 2)

@@ -59,6 +59,7 @@ def write(
     sizes: Sequence[int],
     byte_level: bool,
     storage_options: StorageOptions = None,
+    few_words: int = _FEW_WORDS,
 ) -> None:
     """Writes a file, or what has a URL, atomically.
 
@@ -68,6 +69,7 @@ def write(
         sizes: the number of words of each partition.
         byte_level: as in WordColumns.
         storage_options: of the file system of a URL.
+        few_words: a file of fewer words has one row group, any other file one for each partition with words.
     """
     with needed_for(f"{os.fspath(path)}: writing word counts"):
         import pyarrow as pa
@@ -87,7 +89,7 @@ def write(
         ) as writer,
     ):
         tables = (pa.table(_arrays(words), schema=schema) for words in partitions)
-        if sum(sizes) < _FEW_WORDS:
+        if sum(sizes) < few_words:
             writer.write_table(pa.concat_tables([*tables, schema.empty_table()]))
             return
         for table in tables:
