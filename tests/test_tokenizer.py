@@ -409,18 +409,18 @@ def test_custom_components_in_a_tokenizer():
     assert results[0] == results[1]
 
 
-def test_many_threads_and_slices(pair, monkeypatch):
+def test_many_threads_and_slices(pair):
     """A batch in many slices over threads, from many threads at once, is the batch in one."""
     from gputok.pipeline import encode_batch as batching
 
     ours, _ = pair
     texts = [*CORPUS, "", *((text, "b") for text in CORPUS)] * 4
     expected = [(one.ids, one.offsets) for one in ours.encode_batch(texts, threads=1)]
-    monkeypatch.setattr(batching, "SLICE", 97)
-    results = []
+    inputs, results = batching.check_inputs(texts, False), []
 
     def work():
-        results.append([(one.ids, one.offsets) for one in ours.encode_batch(texts, threads=3)])
+        found = batching.encode(ours.pipeline, inputs, False, True, offsets=True, threads=3, slice_size=97)
+        results.append([(one.ids, one.offsets) for one in found])
 
     workers = [threading.Thread(target=work) for _ in range(3)]
     for worker in workers:
@@ -725,7 +725,7 @@ def test_top_level_names():
     assert gputok.Tokenizer is Tokenizer and AddedToken("x").content == "x" and decoders and trainers
 
 
-def test_a_long_text_on_many_threads(monkeypatch):
+def test_a_long_text_on_many_threads():
     """A text that is cut between words for threads is encoded as in one piece."""
     from gputok.pipeline import encode_batch as batching
 
@@ -733,7 +733,13 @@ def test_a_long_text_on_many_threads(monkeypatch):
     theirs.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     theirs.train_from_iterator(CORPUS, trainer)
     ours = Tokenizer.from_str(theirs.to_str())
-    monkeypatch.setattr(batching, "SLICE", 64)
+
+    def encode(inputs, threads=None):
+        inputs = batching.check_inputs(inputs, False)
+        return batching.encode(
+            ours.pipeline, inputs, False, True, offsets=True, threads=threads, slice_size=64
+        )
+
     texts = [
         "short",
         "",
@@ -742,9 +748,9 @@ def test_a_long_text_on_many_threads(monkeypatch):
         "with <s> inside " * 60,
         "   " * 300,
     ]
-    for one, other in zip(ours.encode_batch(texts, threads=3), theirs.encode_batch(texts), strict=True):
+    for one, other in zip(encode(texts, threads=3), theirs.encode_batch(texts), strict=True):
         same(one, other)
-    same(ours.encode(texts[2], texts[3]), theirs.encode(texts[2], texts[3]))
+    same(encode([(texts[2], texts[3])])[0], theirs.encode(texts[2], texts[3]))
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])

@@ -101,16 +101,18 @@ def encode(
     *,
     offsets: bool,
     threads: int | None = None,
+    slice_size: int = SLICE,
 ) -> list[Encoding]:
     """Encodes texts and pairs of texts, in slices by several threads; the encodings are in the order of the inputs.
 
-    offsets: computes all columns; without it, only ids. threads: None: all cores.
+    offsets: computes all columns; without it, only ids. threads: None: all cores. slice_size: characters of a slice.
     """
-    slices = [(first, inputs[first:last]) for first, last in _slices(inputs, is_pretokenized)]
+    slices = [(first, inputs[first:last]) for first, last in _slices(inputs, is_pretokenized, slice_size)]
     # One thread encodes a short text: asking for the number of cores would take a tenth of its time.
-    short = threads is None and len(slices) == 1 and sum(map(len, inputs[0])) <= SLICE
+    short = threads is None and len(slices) == 1 and sum(map(len, inputs[0])) <= slice_size
     n_threads = 1 if short else thread_count(threads)
-    task = functools.partial(_encode_slice, pipeline, is_pretokenized, add_special_tokens, offsets, n_threads)
+    options = is_pretokenized, add_special_tokens, offsets, n_threads, slice_size
+    task = functools.partial(_encode_slice, pipeline, *options)
     parts: list[_Part] = [part for found in run(task, slices, n_threads) for part in found]
     if pipeline.padding is not None:
         parts = _pad(parts, pipeline.padding)
@@ -132,16 +134,16 @@ def encode(
     return encodings
 
 
-def _slices(inputs: list[Given], is_pretokenized: bool) -> list[tuple[int, int]]:
-    """Divides the inputs into consecutive ranges of about SLICE characters."""
+def _slices(inputs: list[Given], is_pretokenized: bool, slice_size: int) -> list[tuple[int, int]]:
+    """Divides the inputs into consecutive ranges of about `slice_size` characters."""
     if is_pretokenized:
         sizes = [sum(len(word) + 1 for sequence in given for word in sequence) for given in inputs]
     else:
         sizes = [sum(map(len, given)) for given in inputs]
-    if sum(sizes) <= SLICE:
+    if sum(sizes) <= slice_size:
         return [(0, len(inputs))] if inputs else []
     total = np.cumsum(sizes)
-    inner: list[int] = np.searchsorted(total, np.arange(SLICE, int(total[-1]), SLICE)).tolist()
+    inner: list[int] = np.searchsorted(total, np.arange(slice_size, int(total[-1]), slice_size)).tolist()
     return list(itertools.pairwise(sorted({0, *inner, len(inputs)})))
 
 
@@ -151,6 +153,7 @@ def _encode_slice(
     add_special_tokens: bool,
     offsets: bool,
     threads: int,
+    slice_size: int,
     base: int,
     inputs: list[Given],
 ) -> list[_Part]:
@@ -158,8 +161,8 @@ def _encode_slice(
     sequences = [sequence for given in inputs for sequence in given]
     texts = [word for sequence in sequences for word in sequence] if is_pretokenized else sequences
     batch = TextBatch.from_strings(texts)
-    if len(batch.data) > 8 * SLICE:  # a long text, which all threads encode
-        rows = encode_documents(pipeline, batch, offsets=offsets, threads=threads, slice_bytes=SLICE)
+    if len(batch.data) > 8 * slice_size:  # a long text, which all threads encode
+        rows = encode_documents(pipeline, batch, offsets=offsets, threads=threads, slice_bytes=slice_size)
     else:
         rows = encode_documents(pipeline, batch, offsets=offsets)
     if is_pretokenized:
