@@ -22,7 +22,6 @@ from gputok import AddedToken, backend, corpus, models, normalizers, pre_tokeniz
 from gputok.automaton import compile_pattern
 from gputok.automaton.patterns import PATTERNS
 from gputok.files.temporary import MemoryLimit
-from gputok.pipeline import count_words as counting
 from gputok.pipeline import encode_corpus as bulk
 from gputok.pipeline.count_words import count_words as count_on_cpu
 from gputok.pipeline.device_work import device_work
@@ -279,9 +278,8 @@ def test_text_that_does_not_fit_is_counted_on_the_cpu(monkeypatch, scarce):
     assert ours == counted(tokenizer, [long])[0] and min(scarce) < 1000
 
 
-def test_words_that_devices_count_are_spilled_within_a_memory_limit(monkeypatch, tmp_path):
+def test_words_that_devices_count_are_spilled_within_a_memory_limit(tmp_path):
     """After some text each, and in the same order as the CPU's."""
-    monkeypatch.setattr(counting, "_DEVICE_SHARE", 16_000)
     tokenizer = byte_level(models.BPE())
     tokenizer.add_special_tokens(["<s>"])
     batches = [random_documents(np.random.default_rng(seed), 20) for seed in range(9)]
@@ -289,9 +287,8 @@ def test_words_that_devices_count_are_spilled_within_a_memory_limit(monkeypatch,
     results, reports = [], []
     for devices in ([emulated_device(1), emulated_device(2)], []):
         memory = MemoryLimit.of("32MB", tmp_path)
-        results.append(
-            counted(tokenizer, batches, devices, memory=memory, report=lambda *a: reports.append(a))[0]
-        )
+        options = {"memory": memory, "device_share": 16_000, "report": lambda *a: reports.append(a)}
+        results.append(counted(tokenizer, batches, devices, **options)[0])
     ours, theirs = (words.columns() for words in results)
     assert all(map(np.array_equal, ours[:3], theirs[:3]))
     assert max(n for stage, n, _ in reports if stage == "count") == sum(len(b.data) for b in batches)

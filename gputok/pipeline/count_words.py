@@ -77,6 +77,7 @@ def count_words(
     total: int | None = None,
     devices: Sequence[Any] = (),
     memory: MemoryLimit | None = None,
+    device_share: int = _DEVICE_SHARE,
 ) -> WordCounts:
     """Counts the words that a pipeline cuts documents into.
 
@@ -99,6 +100,7 @@ def count_words(
         devices: CUDA devices (`backend.choose`). They count if the pipeline is one walk, or if `apart_at_spaces`; other
             pipelines, and batches for which `fallback_for` returns a function, run on the CPU.
         memory: the limit.
+        device_share: with a limit, words that devices count are spilled after one byte of text for so many bytes of the limit.
 
     Returns:
         The distinct words and how often each occurs.
@@ -118,6 +120,7 @@ def count_words(
             n_threads,
             report,
             memory,
+            device_share,
         )
     budget = None
     if memory is not None:
@@ -435,6 +438,7 @@ def _in_turns(
     n_threads: int,
     report: Report | None,
     memory: MemoryLimit,
+    device_share: int,
 ) -> WordCounts:
     """Counts the words of all batches within a limit: of as many batches at a time as fit, whose words are then spilled."""
     tallies, done, is_last = Tallies(memory, table_budget(memory, 1)[1] // 2), 0, False
@@ -443,7 +447,7 @@ def _in_turns(
     def some() -> Iterator[TextBatch | RawLines]:
         nonlocal done, is_last
         n_bytes = 0
-        while n_bytes < memory.n_bytes // _DEVICE_SHARE:
+        while n_bytes < memory.n_bytes // device_share:
             if (batch := next(batches, None)) is None:
                 is_last = True
                 return
