@@ -46,14 +46,15 @@ def numbered(batches: list[TextBatch]) -> Iterator[words.Batch]:
     return (numbered_at(batch, i << 32) for i, batch in enumerate(batches))
 
 
-def test_the_table_grows_without_loss(monkeypatch):
+def test_the_table_grows_without_loss():
     """From a table of 64 slots, whose words the first launches have no room for."""
-    monkeypatch.setattr(words, "_LEAST_CAPACITY", 64)
     numbers = [f" {i * 7919 % 1000}" for i in range(3000)]
     batches = [TextBatch.from_strings(numbers[:1000]), TextBatch.from_strings(numbers[1000:])]
     expected = count_on_cpu(batches, SplitPlan(GPT2, False), threads=1)
     for seed in range(4):
-        data, _, counts, _ = words.count_batches(device_of("emulated", seed), numbered(batches), GPT2)
+        data, _, counts, _ = words.count_batches(
+            device_of("emulated", seed), numbered(batches), GPT2, capacity=64
+        )
         assert (data == expected.data).all() and (counts == expected.counts).all()
 
 

@@ -82,6 +82,7 @@ def count_batches(
     leave: Callable[[Batch, Exception], None] | None = None,
     report: Callable[[int], None] = lambda n_bytes: None,
     stop: Callable[[], None] = lambda: None,
+    capacity: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Counts the words of all documents.
 
@@ -95,6 +96,7 @@ def count_batches(
             reason is raised.
         report: Is called with the number of bytes of each batch that was counted.
         stop: Is called if counting fails. It makes `batches` end, for which another thread may wait.
+        capacity: How many words the table has room for at first, times two; a power of two. None: 2 ** 16.
 
     Returns:
         The distinct words, in the order of their first occurrences, on the host: data (uint8[bytes]), offsets
@@ -115,7 +117,7 @@ def count_batches(
                 batch = next(batches, None)
                 return batch, None if batch is None else _begun(device, batch)
 
-        counts, following = no_words(device), feeder.submit(fetch)
+        counts, following = no_words(device, capacity), feeder.submit(fetch)
         try:
             while (got := following.result())[0] is not None:
                 batch, arriving = got
