@@ -73,7 +73,9 @@ STEPS = (
     Step("word_table", "", tables=("new_table", "clear", "enlarged", "n_bytes_of", "wanted")),
     Step("spell_words", "words as symbols", (Stage("count_characters"), Stage("spell_words"))),
     Step(
-        "train_bpe", "training BPE", (Stage("train_bpe", _ALL, ("sizes",)), Stage("train_bpe_of_parts", _CPU))
+        "train_bpe",
+        "training BPE",
+        (Stage("train_bpe", _ALL, ("sizes",), ("sizes",)), Stage("train_bpe_of_parts", _CPU)),
     ),
     Step(
         "train_parity_bpe",

@@ -115,7 +115,7 @@ def emulated(tmp_path, monkeypatch) -> str:
         "from gputok.kernels.cuda import train_bpe as bpe\n"
         "from tests.emulation import stand_in\n"
         "stand_in.install()\n"
-        "bpe._ROUNDS_PER_LOOK, bpe._LEAST_CAPACITY = 2, 1024\n"
+        "bpe.SIZES = bpe.Sizes(rounds_per_look=2, least_capacity=1024)\n"
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
     return "cuda:0"
@@ -290,8 +290,7 @@ def test_the_time_model_of_a_file(text, capsys):
 def test_what_was_measured_stands_beside_the_model(text, monkeypatch, capsys):
     """A column of the card behind those of the model, and in JSON both."""
     monkeypatch.setattr(device_model, "_RUNS", 1)
-    monkeypatch.setattr(bpe, "_ROUNDS_PER_LOOK", 2)
-    monkeypatch.setattr(bpe, "_LEAST_CAPACITY", 1024)
+    monkeypatch.setattr(bpe, "SIZES", bpe.Sizes(rounds_per_look=2, least_capacity=1024))
     with stand_in.installed(monkeypatch):
         cli_bench.device(model=str(text), vocab_size=300, threads=2, device="cuda:1", as_json=True)
         found = json.loads(capsys.readouterr().out)

@@ -46,17 +46,15 @@ def device(devices):
     return devices[0]
 
 
-@pytest.fixture
-def few_pairs(monkeypatch):
-    monkeypatch.setattr(bpe, "_ROUNDS_PER_LOOK", 2)
-    monkeypatch.setattr(bpe, "_LEAST_CAPACITY", 512)
+FEW_PAIRS = bpe.Sizes(rounds_per_look=2, least_capacity=512)
 
 
 @pytest.mark.parametrize("by_graph", [False, True])
-def test_all_stages_through_cupy(by_graph, device, few_pairs):
+def test_all_stages_through_cupy(by_graph, device):
     given = inputs_of_all_stages()
     assert device.name == "a stand-in"
-    agree(results(in_cuda(device._replace(by_graph=by_graph)), given), results(in_python(), given))
+    stages = in_cuda(device._replace(by_graph=by_graph), FEW_PAIRS)
+    agree(results(stages, given), results(in_python(), given))
 
 
 def numbered(batches: list[TextBatch]) -> Iterator[words.Batch]:
@@ -141,15 +139,13 @@ def test_merges_that_do_not_fit_say_what_to_do(device):
     assert stand_in.faults.used[0] == 0
 
 
-def test_a_symbol_takes_at_most_16_bytes(device, few_pairs, monkeypatch):
+def test_a_symbol_takes_at_most_16_bytes(device):
     """At any time of training, in words of six symbols, besides the tables of pairs."""
-    monkeypatch.setattr(bpe, "_LEAST_ROOM", 1024)
-    monkeypatch.setattr(bpe, "_CANDIDATES", 64)
-    n = 60_000
+    n, sizes = 60_000, FEW_PAIRS._replace(least_room=1024, candidates=64)
     symbols = np.random.default_rng(0).integers(0, 30, n).astype(np.uint16)
     corpus = symbols, np.arange(0, n + 1, 6), np.ones(n // 6, np.int64)
     names = np.arange(30, dtype=np.uint8), np.arange(31)
-    found = bpe.train_bpe(device, *corpus, *names, BpeLimits(50, 0, 5))
+    found = bpe.train_bpe(device, *corpus, *names, BpeLimits(50, 0, 5), sizes=sizes)
     assert len(found.left) == 20 and stand_in.faults.most_used <= 16 * n + (1 << 16)
     assert stand_in.faults.most_used > 10 * n
 
@@ -169,8 +165,9 @@ def test_memory_is_given_again_at_once_within_a_stream(device):
         assert cupy.empty(1, cupy.uint32).data.ptr == at and stand_in.faults.given_again
 
 
-def test_the_whole_path_on_two_devices_through_cupy(devices, few_pairs, monkeypatch):
+def test_the_whole_path_on_two_devices_through_cupy(devices, monkeypatch):
     """Two threads with one device each never use an array of the other device."""
+    monkeypatch.setattr(bpe, "SIZES", FEW_PAIRS)
     monkeypatch.setattr(cuda, "BATCH_BYTES", 1000)
     for read in (corpus.read, corpus.read_texts):
         monkeypatch.setitem(read.__kwdefaults__, "batch_bytes", 400)
@@ -194,7 +191,7 @@ def test_probes_through_cupy(device):
     assert all(figure.seconds > 0 for figure in probes.measure(device, sizes))
 
 
-def test_structs_are_those_of_the_kernels(monkeypatch, few_pairs):
+def test_structs_are_those_of_the_kernels(monkeypatch):
     """Names, order and elements of the arrays that a kernel gets as one pointer."""
     struct, seen = Device.struct, set()
 
@@ -206,7 +203,7 @@ def test_structs_are_those_of_the_kernels(monkeypatch, few_pairs):
         return struct(self, fields)
 
     monkeypatch.setattr(Device, "struct", checked)
-    results(in_cuda(emulated_device(1)), inputs_of_all_stages())
+    results(in_cuda(emulated_device(1), FEW_PAIRS), inputs_of_all_stages())
     assert seen == {"Training", "Model", "Words", "Rounds"}
 
 

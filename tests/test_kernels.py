@@ -32,6 +32,7 @@ from tests.emulation.stages import Stages, in_cuda
 
 GPT2 = compile_pattern(PATTERNS["gpt2"])
 STEMS = "the| the| of| a|x| x|1|12|\n|\n\n|  | naïve|漢字|😀|'s|!?|\t".split("|")
+FEW_PAIRS = cuda_bpe.Sizes(rounds_per_look=2, least_capacity=512)  # few launches after the last merge
 GAPLESS = sorted(name for name in PATTERNS if compile_pattern(PATTERNS[name]).gapless)
 
 
@@ -89,7 +90,7 @@ def on_cpu() -> Stages:
 
 def stages_of(version: str, seed: int = 0) -> Stages:
     plain = {"python": in_python, "cpu": on_cpu}
-    return plain[version]() if version in plain else in_cuda(device_of(version, seed))
+    return plain[version]() if version in plain else in_cuda(device_of(version, seed), FEW_PAIRS)
 
 
 all_versions = pytest.mark.parametrize("version", ["python", "cpu", *KINDS])
@@ -98,11 +99,9 @@ schedules = pytest.mark.parametrize("seed", range(20))
 
 
 @pytest.fixture(autouse=True)
-def small_steps(monkeypatch):
-    """Many tiles for little text, many of them without a cut; few launches after the last merge."""
+def small_tiles(monkeypatch):
+    """Many tiles for little text, many of them without a cut."""
     monkeypatch.setattr(split, "TILE_BYTES", 16)
-    monkeypatch.setattr(cuda_bpe, "_ROUNDS_PER_LOOK", 2)
-    monkeypatch.setattr(cuda_bpe, "_LEAST_CAPACITY", 512)
 
 
 def random_documents(rng: np.random.Generator, n: int) -> TextBatch:

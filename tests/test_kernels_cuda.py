@@ -121,10 +121,7 @@ def corpus_of_ties(rng: np.random.Generator, n_words: int = 80, n_symbols: int =
 
 def test_pairs_and_candidates_that_outgrow_their_room(monkeypatch):
     """From a table that the first pairs fill, few candidates, and hardly room for them; gaps are closed early."""
-    monkeypatch.setattr(bpe, "_ROUNDS_PER_LOOK", 1)
-    monkeypatch.setattr(bpe, "_LEAST_CAPACITY", 256)
-    monkeypatch.setattr(bpe, "_CANDIDATES", 8)
-    monkeypatch.setattr(bpe, "_LEAST_ROOM", 10)
+    sizes = bpe.Sizes(rounds_per_look=1, least_capacity=256, candidates=8, least_room=10)
     called = Counter()
 
     def watch(name, function):
@@ -134,22 +131,21 @@ def test_pairs_and_candidates_that_outgrow_their_room(monkeypatch):
         watch(name, getattr(bpe, name))
     for seed in range(3):
         corpus = corpus_of_ties(np.random.default_rng(seed), n_symbols=(60, 12, 4)[seed])
-        found, expected = bpe.train_bpe(device_of("emulated", seed), *corpus), train_on_cpu(*corpus)
-        assert all(map(np.array_equal, found, expected))
+        found = bpe.train_bpe(device_of("emulated", seed), *corpus, sizes=sizes)
+        assert all(map(np.array_equal, found, train_on_cpu(*corpus)))
     assert called["_enlarged"] and called["_with_candidates"] > 6 and called["_closed"]
 
 
-def test_more_pairs_of_one_count_than_are_put_in_order(monkeypatch):
+def test_more_pairs_of_one_count_than_are_put_in_order():
     """The first of them are found byte by byte, of counts and then of ids."""
-    monkeypatch.setattr(bpe, "_ROUNDS_PER_LOOK", 2)
     rng = np.random.default_rng(4)
     n_symbols = 120
     symbols = rng.permutation(np.repeat(np.arange(n_symbols), 20)).astype(np.uint16)
     offsets = np.arange(0, len(symbols) + 1, 4)
     tokens = np.arange(n_symbols, dtype=np.uint8), np.arange(n_symbols + 1)
     corpus = symbols, offsets, np.ones(len(offsets) - 1, np.int64), *tokens, BpeLimits(n_symbols + 200)
-    found, expected = bpe.train_bpe(device_of("emulated", 1), *corpus), train_on_cpu(*corpus)
-    assert len(found.left) == 200 and all(map(np.array_equal, found, expected))
+    found = bpe.train_bpe(device_of("emulated", 1), *corpus, sizes=bpe.Sizes(rounds_per_look=2))
+    assert len(found.left) == 200 and all(map(np.array_equal, found, train_on_cpu(*corpus)))
 
 
 def test_merges_that_spell_a_special_token_are_learnt_on_the_cpu():
@@ -179,7 +175,7 @@ def on_devices(monkeypatch):
 
 def test_the_whole_path_on_two_devices_is_the_cpus(on_devices, monkeypatch):
     """Counting on two devices in turn, merging on one, encoding on both: the same counts, tokenizer.json and ids."""
-    monkeypatch.setattr(bpe, "_ROUNDS_PER_LOOK", 3)
+    monkeypatch.setattr(bpe, "SIZES", bpe.Sizes(rounds_per_look=3))
     monkeypatch.setattr(cuda, "BATCH_BYTES", 1000)
     for read in (corpus.read, corpus.read_texts):
         monkeypatch.setitem(read.__kwdefaults__, "batch_bytes", 400)

@@ -25,11 +25,19 @@ _END = 0xFFFFFFFF
 _FREE = 2**64 - 1
 _TRAINED, _FULL, _LOW, _CROWDED = 1, 2, 3, 4
 
-_ROUNDS_PER_LOOK = 16  # launched before the host looks what is wanted
-_LEAST_CAPACITY = 1 << 16  # of the table of pairs
-_CANDIDATES = 4096  # wanted, if there are so many pairs
-_LEAST_ROOM = 1 << 16  # for candidates
 _MOST_PLACES = 2**32 - 1
+
+
+class Sizes(NamedTuple):
+    """Sizes that decide about time and memory, and never about the result."""
+
+    rounds_per_look: int = 16  # launched before the host looks what is wanted
+    least_capacity: int = 1 << 16  # of the table of pairs
+    candidates: int = 4096  # wanted, if there are so many pairs
+    least_room: int = 1 << 16  # for candidates
+
+
+SIZES = Sizes()
 
 
 class Training(NamedTuple):
@@ -81,6 +89,7 @@ def train_bpe(
     token_offsets: np.ndarray,
     limits: BpeLimits,
     progress: Callable[[int, int], None] | None = None,
+    sizes: Sizes | None = None,
 ) -> BpeMerges:
     """Learns the merges of the words symbols[offsets[i]:offsets[i + 1]], those that `reference.train_bpe` learns.
 
@@ -91,7 +100,9 @@ def train_bpe(
         MemoryError: The device does not have the memory.
     """
     try:
-        return _trained(device, symbols, offsets, counts, tokens, token_offsets, limits, progress)
+        return _trained(
+            device, symbols, offsets, counts, tokens, token_offsets, limits, progress, sizes or SIZES
+        )
     except MemoryError as error:
         raise MemoryError(
             f"the memory of {device.name} does not hold the {len(symbols):,} symbols of {len(counts):,} distinct words and "
@@ -113,12 +124,14 @@ def _trained(
     token_offsets: np.ndarray,
     limits: BpeLimits,
     progress: Callable[[int, int], None] | None,
+    sizes: Sizes,
 ) -> BpeMerges:
     names = _Names([tokens[a:b].tobytes() for a, b in itertools.pairwise(token_offsets)])
     n_tokens = len(token_offsets) - 1
     with device.active():
-        training = _started(device, symbols, offsets, counts, n_tokens, limits)
-        rounds, n_seen = _rounds(device, training), 0
+        training = _started(device, symbols, offsets, counts, n_tokens, limits, sizes)
+        training = _with_candidates(device, training, sizes)
+        rounds, n_seen = _rounds(device, training, sizes.rounds_per_look), 0
         while True:
             rounds()
             state = device.download(training.state)
@@ -135,11 +148,11 @@ def _trained(
                 for kernel in ("change_counts", "write_tokens"):  # the rest of the round
                     _launch(device, kernel, training)
             elif done:
-                training = _with_candidates(device, training)
+                training = _with_candidates(device, training, sizes)
             elif 4 * int(state[_N_GONE]) > training.n_places:
                 training = _closed(device, training)
             if training is not before:
-                rounds = _rounds(device, training)
+                rounds = _rounds(device, training, sizes.rounds_per_look)
 
 
 class _Names:
@@ -169,12 +182,12 @@ class _Names:
         return BpeMerges(left, right, merged, np.frombuffer(b"".join(self._strings), np.uint8), ends)
 
 
-def _rounds(device: Device, training: Training) -> Callable[[], None]:
-    """Returns a function that launches the rounds between two looks of the host at the state."""
+def _rounds(device: Device, training: Training, n: int) -> Callable[[], None]:
+    """Returns a function that launches the `n` rounds between two looks of the host at the state."""
     struct = device.struct(training)
 
     def rounds() -> None:
-        for _ in range(_ROUNDS_PER_LOOK):
+        for _ in range(n):
             device.launch("train_bpe.cu", "choose_batch", 1, _CHOOSERS, (struct,))
             for kernel in ("find_matches", "change_counts", "write_tokens"):
                 device.launch("train_bpe.cu", kernel, device.blocks, 128, (struct,))
@@ -193,8 +206,9 @@ def _started(
     counts: np.ndarray,
     n_tokens: int,
     limits: BpeLimits,
+    sizes: Sizes,
 ) -> Training:
-    """Lays out the words, counts their pairs and gathers the first candidates."""
+    """Lays out the words and counts their pairs; there are no candidates yet."""
     xp, vocab_size = device.xp, max(limits.vocab_size, n_tokens)
     places, begin, weight = _laid_out(device, symbols[offsets[0] : offsets[-1]], offsets - offsets[0], counts)
     n_places = len(places)
@@ -213,7 +227,7 @@ def _started(
         keys=None,
         counts=None,
         born=None,
-        candidates=xp.empty(2 * _LEAST_ROOM, xp.uint32),
+        candidates=xp.empty(2 * sizes.least_room, xp.uint32),
         matches=xp.empty(n_places // 2 + 1, xp.uint32),
         is_left=xp.zeros(bits, xp.uint32),
         is_right=xp.zeros(bits, xp.uint32),
@@ -224,17 +238,17 @@ def _started(
         n_words=len(begin),
         n_places=n_places,
         capacity=0,
-        room=_LEAST_ROOM,
+        room=sizes.least_room,
         vocab_size=limits.vocab_size,
         least=max(1, limits.min_frequency),
         max_length=limits.max_token_length,
     )
-    capacity = _LEAST_CAPACITY
+    capacity = sizes.least_capacity
     while True:
         training = training._replace(**_table(xp, capacity), state=xp.asarray(state.copy()))
         _launch(device, "count_pairs", training)
         if int(training.state[_DONE]) != _FULL:
-            return _with_candidates(device, training)
+            return training
         capacity *= 4
 
 
@@ -298,16 +312,16 @@ def _enlarged(device: Device, training: Training) -> Training:
     return _gathered(device, larger)
 
 
-def _with_candidates(device: Device, training: Training) -> Training:
+def _with_candidates(device: Device, training: Training, sizes: Sizes) -> Training:
     """Chooses a threshold that some thousand pairs reach, or else all frequent pairs, and gathers the candidates."""
     xp = device.xp
     tally = xp.zeros(_TALLIES, xp.int64)
     _launch(device, "tally_counts", training, tally)
     reached = np.cumsum(device.download(tally)[::-1])  # the number of pairs of this kind or a larger one
-    kind = _TALLIES - 1 - int(np.searchsorted(reached, _CANDIDATES))
+    kind = _TALLIES - 1 - int(np.searchsorted(reached, sizes.candidates))
     n = int(reached[min(_TALLIES - 1 - kind, _TALLIES - 1)])
     training.state[_THRESHOLD] = max(training.least, _least_of(max(kind, 1)))
-    room = max(_LEAST_ROOM, 2 * n)
+    room = max(sizes.least_room, 2 * n)
     if room > training.room:
         training = training._replace(candidates=xp.empty(2 * room, xp.uint32), room=room)
     return _gathered(device, training)

@@ -26,7 +26,7 @@ os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
 sys.path[:0] = [str(folder), root]
 os.environ["PYTHONPATH"] = os.pathsep.join(sys.path[:2])
 stand_in.install()
-bpe._ROUNDS_PER_LOOK, bpe._LEAST_CAPACITY = 2, 1 << 10
+bpe.SIZES = bpe.Sizes(rounds_per_look=2, least_capacity=1 << 10)
 
 
 def pytest_collection_modifyitems(items) -> None:

@@ -113,7 +113,6 @@ def refuses_long_runs(device: Any) -> bool:
 if __name__ == "__main__":
     name, path, names = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3:] or tuple(FILES)
     split.TILE_BYTES, words._LEAST_CAPACITY = 16, 16
-    bpe._ROUNDS_PER_LOOK, bpe._LEAST_CAPACITY, bpe._CANDIDATES, bpe._LEAST_ROOM = 2, 256, 300, 310
     if name == "cuda":
         import cupy
 
@@ -121,7 +120,7 @@ if __name__ == "__main__":
         device = backend.choose("cuda:0").devices[0]
     else:
         device = emulated_device(1, sanitizer=name)
-    found = results(in_cuda(device), pickle.loads(path.read_bytes()), names)
+    found = results(in_cuda(device, bpe.Sizes(2, 256, 300, 310)), pickle.loads(path.read_bytes()), names)
     path.write_bytes(pickle.dumps(found))
     if "split_words" in names:
         assert refuses_long_runs(device)

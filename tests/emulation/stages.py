@@ -28,7 +28,9 @@ class Stages(NamedTuple):
     lines: Any  # bytes -> where each line begins, and whether they are UTF-8
 
 
-def in_cuda(device: Device) -> Stages:
+def in_cuda(device: Device, sizes: bpe.Sizes | None = None) -> Stages:
+    """The stages on a device; sizes: of the memory of `train_bpe`."""
+
     def split_words(batch: TextBatch, automaton: Automaton) -> list[int]:
         tables = split.upload(device, automaton)
         with device.active():
@@ -57,7 +59,7 @@ def in_cuda(device: Device) -> Stages:
     return Stages(
         split_words,
         count,
-        lambda *arguments: bpe.train_bpe(device, *arguments),
+        lambda *arguments: bpe.train_bpe(device, *arguments, sizes=sizes),
         encode_words,
         encode_text,
         find_lines,
