@@ -573,7 +573,8 @@ tokenizer, _ = recipe("bpe")
 texts, folder = documents(int(sys.argv[1])), sys.argv[2]
 counts = tokenizer.count_words(texts, memory_limit="600MB", temporary=folder, threads=2)
 counts.save(folder + "/counts.parquet")
-print(len(counts), int(counts.counts.sum()), peak_memory() // 10**6)
+peak = peak_memory() // 10**6  # before the sum, which has the system map a temporary file of all counts
+print(len(counts), int(counts.counts.sum()), peak)
 """
 
 
