@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _MERGED_AT_ONCE = 8  # counts that a worker holds and adds up
 _LEAST_PART_BYTES = 32 << 20
-_MOST_UNITS = 32  # of so many bytes, in a part
+_MOST_UNITS = 32  # the number of units of _LEAST_PART_BYTES that a part has at most
 
 
 def count_words(
@@ -124,16 +124,21 @@ def _parts(
     units = corpus.parts(files, part_bytes=least_bytes, **options)
     joined: list[Part] = []
     for first, last in itertools.pairwise(_guided(len(units), threads)):
-        for _, some in itertools.groupby(units[first:last], key=operator.attrgetter("file")):
-            of_file = [*some]
-            joined.append(dataclasses.replace(of_file[0], stop=of_file[-1].stop))
+        part = units[first]
+        for unit in units[first + 1 : last]:
+            if (unit.file, unit.start) == (part.file, part.stop):
+                part = dataclasses.replace(part, stop=unit.stop)
+            else:  # of another file, or of the same file given once more
+                joined.append(part)
+                part = unit
+        joined.append(part)
     return joined
 
 
 def _guided(n: int, threads: int) -> list[int]:
     """Divides n units among threads: three quarters evenly, then three quarters of the rest, and so on.
 
-    Guided self-scheduling (Polychronopoulos and Kuck 1987), where all threads get a part of each size.
+    Guided self-scheduling (Polychronopoulos and Kuck 1987), but all threads get a part of each size.
 
     Returns:
         Where each part begins, and n.

@@ -285,7 +285,7 @@ def test_truncated_and_corrupt_archives(tmp_path, compression):
 
 def test_a_file_that_is_not_parquet(tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"nothing of the kind")
-    with pytest.raises(ValueError, match=r"a\.parquet: not a readable Parquet file"):
+    with pytest.raises(ValueError, match=r"a\.parquet: expected a Parquet file"):
         documents(tmp_path / "a.parquet")
     pq.write_table(pa.table({"text": [1, 2]}), tmp_path / "b.parquet")
     with pytest.raises(ValueError, match=r"b\.parquet, column 'text' holds int64, not strings"):

@@ -17,7 +17,6 @@ import pytest
 
 import gputok
 from gputok import Tokenizer, WordCounts, models, normalizers, pre_tokenizers, trainers
-from gputok.distributed import _parts as distributed_parts
 
 README = (pathlib.Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -313,7 +312,7 @@ def client(cluster):
 
 @pytest.mark.parametrize("kind", ["parquet", "txt"])
 def test_parts_for_dask_become_smaller(kind, tmp_path):
-    """A text of each file, once and in order; two threads share three quarters of what is left, again and again."""
+    """Two threads share three quarters of what is left, again and again. A file that is given twice is read twice."""
     texts = [f"line {i} of a text\n" for i in range(2000)]
     for file in range(2):
         if kind == "txt":
@@ -321,15 +320,18 @@ def test_parts_for_dask_become_smaller(kind, tmp_path):
         else:
             table = pa.table({"text": texts})
             pa.parquet.write_table(table, tmp_path / f"{file}.parquet", row_group_size=50)
-    parts = distributed_parts(str(tmp_path), None, 2, least_bytes=1000)
+    files = [str(tmp_path / f"{i}.{kind}") for i in (0, 1, 1)]
+    parts = gputok.distributed._parts(files, None, 2, least_bytes=1000)
     sizes = [sum(len(batch.data) for batch in gputok.corpus.read(part)) for part in parts]
     read = [text for part in parts for batch in gputok.corpus.read(part) for text in batch.strings()]
-    assert read == 2 * texts
-    assert 6 <= len(parts) <= 40 and max(sizes) == sizes[0] > 15 * min(sizes)
+    assert read == 3 * texts
+    assert 6 <= len(parts) <= 50 and max(sizes) == sizes[0] > 15 * min(sizes)
     left = sum(sizes)
     for size in sizes:
         assert size <= max(0.7 * left, 3000)
         left -= size
+    whole = gputok.distributed._parts(12 * files[:1], None, 1)  # smaller than a unit
+    assert whole == 12 * gputok.corpus.parts(files[0])
 
 
 @pytest.mark.parametrize("kind", ["parquet", pytest.param("txt", marks=pytest.mark.full)])

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from gputok.corpus.readers import Task
 from gputok.corpus.streams import unpacked
-from gputok.files.arrow import needed_for
-from gputok.files.locations import File, OpenFile, RemoteError
+from gputok.files.locations import File, OpenFile
+from gputok.files.parquet import readable_parquet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,7 +53,7 @@ def read_stream(file: File, stream: BinaryIO, compression: str, options: Options
     seekable = file.open_for_arrow() if isinstance(file, OpenFile) else stream
     if compression or not seekable.seekable():  # reading Parquet begins at its end
         seekable = unpacked(file, stream, options.batch_bytes)
-    with _readable(file):
+    with readable_parquet(file):
         metadata = _open_parquet(file, seekable).metadata
         groups = range(metadata.num_row_groups)
         yield from _row_group_batches(
@@ -63,7 +63,7 @@ def read_stream(file: File, stream: BinaryIO, compression: str, options: Options
 
 def metadata_of(file: File) -> Any:
     """Returns the pyarrow.parquet.FileMetaData of a file; raises ValueError if the file is damaged."""
-    with _readable(file), file.open_for_arrow() as opened:
+    with readable_parquet(file), file.open_for_arrow() as opened:
         return _open_parquet(file, opened).metadata
 
 
@@ -99,7 +99,7 @@ def _row_group_batches(
     """The rows of some row groups, in order."""
     from gputok.corpus.columns import text_batches
 
-    with _readable(file), open_file() as opened:
+    with readable_parquet(file), open_file() as opened:
         parquet = _open_parquet(file, opened, metadata)
         column = _column_of(file, metadata, options)
         rows = _rows_of(metadata, column, options.batch_bytes)
@@ -140,19 +140,3 @@ def _rows_of(metadata: Any, column: str, batch_bytes: int) -> int:
     n_bytes = sum(group.column(paths.index(column)).total_uncompressed_size for group in groups)
     n_rows = sum(group.num_rows for group in groups)
     return max(1, min(_MOST_ROWS, n_rows * batch_bytes // max(1, n_bytes)))
-
-
-@contextlib.contextmanager
-def _readable(file: File) -> Iterator[None]:
-    """Puts the name of the file into errors about Parquet."""
-    with needed_for(f"{file}: reading Parquet"):
-        import pyarrow as pa
-
-    try:
-        yield
-    except (pa.ArrowInvalid, OSError) as error:
-        if isinstance(error, RemoteError) or (isinstance(error, OSError) and error.errno is not None):
-            raise
-        if file.is_remote and not isinstance(error, pa.ArrowInvalid):
-            raise RemoteError(f"{file}: {str(error).splitlines()[0]}") from None
-        raise ValueError(f"{file}: not a readable Parquet file ({str(error).splitlines()[0]})") from None

@@ -10,7 +10,6 @@ the caller says whether words are byte-level and what the columns are called.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Iterable
@@ -21,7 +20,7 @@ import numpy as np
 from gputok.files.arrow import needed_for
 from gputok.files.locations import find
 from gputok.files.outputs import writing
-from gputok.files.remote_errors import RemoteError
+from gputok.files.parquet import readable_parquet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -135,7 +134,7 @@ class CountFile:
             from pyarrow import parquet
 
         self.file, self._columns = file, columns
-        with _readable(file), file.open_for_arrow() as opened:
+        with readable_parquet(file), file.open_for_arrow() as opened:
             self._metadata = parquet.ParquetFile(opened).metadata
         schema = self._metadata.schema.to_arrow_schema()
         description = _description(str(file), {**(self._metadata.metadata or {}), **(schema.metadata or {})})
@@ -192,7 +191,7 @@ class CountFile:
         if not groups:
             return
         names = [self._columns.word, self._columns.count]
-        with _readable(self.file), self.file.open_for_arrow() as opened:
+        with readable_parquet(self.file), self.file.open_for_arrow() as opened:
             reader, n_before = parquet.ParquetFile(opened, metadata=self._metadata), 0
             for batch in reader.iter_batches(
                 _ROWS_AT_ONCE, row_groups=groups, columns=names, use_threads=False
@@ -290,23 +289,6 @@ def _cast(column: Any, kind: Any, where: str) -> Any:
             raise ValueError(f"{where}: {error}") from None
     wanted = "integers of 64 bits" if of_numbers else "words (binary or string)"
     raise ValueError(f"{where}: expected {wanted}, got {given}")
-
-
-@contextlib.contextmanager
-def _readable(file: File) -> Iterator[None]:
-    """Errors of Parquet with the name of the file."""
-    import pyarrow as pa
-
-    try:
-        yield
-    except (pa.ArrowInvalid, OSError) as error:
-        if isinstance(error, RemoteError) or (isinstance(error, OSError) and error.errno is not None):
-            raise
-        if file.is_remote and not isinstance(error, pa.ArrowInvalid):
-            raise RemoteError(f"{file}: {error}") from None
-        raise ValueError(
-            f"{file}: expected a Parquet file, got another or a damaged file ({error})"
-        ) from None
 
 
 def _given_byte_level(file: File, columns: Columns) -> bool:

@@ -572,7 +572,7 @@ class _Devices:
         for _ in self._work:
             self._groups.put(None)
         self._wait_for(lambda: not wait(self._work, timeout=_LOOK_SECONDS).not_done)
-        self._raise_first()  # all had ended, so nothing was raised
+        self._raise_first()  # _wait_for raises nothing if all devices had ended before
         return [found for future in self._work for found in future.result()]
 
     def _count_on(self, device: Any) -> list[_Found]:

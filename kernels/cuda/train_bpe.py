@@ -96,6 +96,17 @@ def train_bpe(
     If a merge spells a token that exists already (a special token), the CPU learns all merges, with a warning: such a merge
     makes a token whose id is smaller than others, which the proof of batches excludes.
 
+    Args:
+        device: Where merges are learned.
+        symbols: As for `reference.train_bpe`, and so are the arguments up to `progress`.
+        offsets: int64[words + 1], into `symbols`.
+        counts: int64[words].
+        tokens: uint8[bytes], the tokens that exist already, one after the other.
+        token_offsets: int64[tokens + 1], into `tokens`.
+        limits: Where learning stops.
+        progress: Is called with the number of merges, and with the number wanted.
+        sizes: Of memory and of rounds. None: SIZES.
+
     Raises:
         MemoryError: The device does not have the memory.
     """

@@ -362,7 +362,7 @@ class Pinned(bytearray):
     @classmethod
     def has(cls, array: np.ndarray) -> bool:
         at = array.ctypes.data
-        with lock:  # another thread may make some meanwhile
+        with lock:  # another thread may add an entry meanwhile
             return any(0 <= at - begin <= size - array.nbytes for begin, size in cls.sizes.items())
 
     def __init__(self, size: int) -> None:

@@ -1,0 +1,41 @@
+"""What PyArrow says of Parquet files that it can't read, as errors that name the file."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from gputok.files.arrow import needed_for
+from gputok.files.remote_errors import RemoteError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gputok.files.locations import File
+
+
+@contextlib.contextmanager
+def readable_parquet(file: File) -> Iterator[None]:
+    """Around reading of Parquet: PyArrow's errors become errors that name the file.
+
+    Args:
+        file: the file.
+
+    Raises:
+        ImportError: if PyArrow is not installed.
+        RemoteError: if a network did not give the file.
+        ValueError: if the file is damaged, or not a Parquet file.
+        OSError: if the file can't be read.
+    """
+    with needed_for(f"{file}: reading Parquet"):
+        import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, RemoteError) or (isinstance(error, OSError) and error.errno is not None):
+            raise
+        why = str(error).splitlines()[0]
+        if file.is_remote and not isinstance(error, pa.ArrowInvalid):
+            raise RemoteError(f"{file}: {why}") from None
+        raise ValueError(f"{file}: expected a Parquet file, got another or a damaged file ({why})") from None
