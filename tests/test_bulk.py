@@ -5,6 +5,7 @@ import json
 import random
 import re
 import unicodedata
+from functools import partial
 
 import numpy as np
 import pytest
@@ -291,6 +292,24 @@ def test_a_cache_grows_with_the_words(byte_level, dtype):
         assert (ids, sizes) == expected(byte_level, texts)
     assert 1 << 10 <= len(encoder.cache.slots) // 2 <= 1 << 12
     assert sum(n_asked[-6:]) < sum(n_asked[:6]) / 10
+
+
+def test_a_cache_does_not_grow_for_words_that_never_come_again(byte_level):
+    """Nor does it stay small when the text changes."""
+    tables = walk.prepare(compile_pattern(PATTERNS["gpt2"]))
+    encode_words = partial(byte_level.model.encode_words, byte_level=True)
+    encoder = encode.Encoder(np.uint32, most_lines=1 << 12, n_lines=64)
+
+    def encode_all(words):
+        for first in range(0, len(words), 100):
+            data, offsets = TextBatch.from_strings([" ".join(words[first : first + 100])])
+            encode.encode_text(data, offsets, None, tables, encode_words, encoder)
+
+    alphabet = "abcdef"
+    encode_all(["".join(word) for word in itertools.product(alphabet, repeat=5)])
+    assert len(encoder.cache.slots) == 2 * 64
+    encode_all(["".join(word) for word in itertools.product(alphabet, repeat=3)] * 20)
+    assert len(encoder.cache.slots) > 2 * 64
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.uint32])

@@ -1,5 +1,7 @@
 """Short words that are merged side by side, against the plain version and `tokenizers`."""
 
+import itertools
+
 import numpy as np
 import pytest
 from gputok.kernels import reference
@@ -7,7 +9,8 @@ from gputok.kernels.cpu import lookup
 from gputok.kernels.cpu.encode_words import byte_words
 
 from gputok import models
-from tests.test_kernels import packed, random_model, random_words
+from gputok.text.byte_alphabet import BYTE_CHARACTERS
+from tests.test_kernels import byte_model, packed, random_model, random_words
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -27,6 +30,55 @@ def test_short_words_side_by_side(seed):
         ids, rows = byte_words.encode_byte_words(data, ends[:-1], ends[1:], byte_words.byte_words(tables))
         expected = reference.encode_words(data, ends[:-1], ends[1:], tables)
         assert ids.tolist() == expected[0].tolist() and rows.tolist() == expected[3].tolist()
+
+
+def encoded(words, model):
+    """The ids of each word, side by side and by the plain version."""
+    data, ends = packed(words)
+    ids, rows = byte_words.encode_byte_words(
+        data, ends[:-1], ends[1:], byte_words.byte_words(model._byte_tables)
+    )
+    expected = reference.encode_words(data, ends[:-1], ends[1:], model._byte_tables)
+    assert ids.tolist() == expected[0].tolist() and rows.tolist() == expected[3].tolist()
+    return [ids[first:last].tolist() for first, last in itertools.pairwise(rows)]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_characters_that_begin_as_one_symbol(seed):
+    """Merges inside characters and across their edges, in any order, of characters of two to four bytes."""
+    rng = np.random.default_rng(seed)
+    characters = [*"ab éèж中串丠😀😂𠀀"]
+    bytes_ = sorted({BYTE_CHARACTERS[byte] for byte in "".join(characters).encode()})
+    tokens, merges = [*bytes_], []
+    for _ in range(200):
+        # More often of bytes that lie side by side in words
+        text = "".join(rng.choice(characters, 3)).encode()
+        first, last = sorted(rng.choice(len(text) + 1, 2, replace=False).tolist())
+        token = "".join(BYTE_CHARACTERS[byte] for byte in text[first:last])
+        halves = [(token[:i], token[i:]) for i in range(1, len(token))]
+        halves = [pair for pair in halves if pair[0] in tokens and pair[1] in tokens]
+        if halves and token not in tokens:
+            merges += rng.permutation(halves)[:2].tolist()
+            tokens.append(token)
+    order = range(len(merges)) if seed % 2 else rng.permutation(len(merges))
+    model = byte_model([tuple(merges[i]) for i in order])
+    words = ["".join(rng.choice(characters, rng.integers(1, 25))) for _ in range(200)]
+    encoded([word for word in (word.encode() for word in words) if len(word) <= byte_words.MOST_BYTES], model)
+
+
+def test_a_merge_across_an_edge_comes_first():
+    """é is C3 A9, which merge before anything else, or after a letter took C3, or after another letter took A9."""
+    inside, before, behind = ("Ã", "©"), ("b", "Ã"), ("©", "a")
+    words = [word.encode() for word in ("é", "bé", "éa", "béa", "aéb")]
+    expected = {
+        (inside, before, behind): ["Ã©", "b Ã©", "Ã© a", "b Ã© a", "a Ã© b"],
+        (before, inside, behind): ["Ã©", "bÃ ©", "Ã© a", "bÃ ©a", "a Ã© b"],
+        (behind, inside, before): ["Ã©", "b Ã©", "Ã ©a", "bÃ ©a", "a Ã© b"],
+    }
+    for merges, tokens in expected.items():
+        model = byte_model([*merges])
+        found = [" ".join(map(model.id_to_token, ids)) for ids in encoded(words, model)]
+        assert found == tokens, merges
 
 
 def test_side_by_side_when_the_table_of_pairs_is_full():

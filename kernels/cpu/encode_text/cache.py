@@ -16,6 +16,10 @@ stored in a ring buffer, and stay valid until they are overwritten.
     more:         of a long word always the place of its bytes in the ring
 
 So two comparisons of 64 bits find a short word, and its ids are stored by one or two instructions, however many they are.
+
+A larger cache takes longer to look at, so it has to pay: it grows if many words that come in had been pushed out before, and
+not for words that never come again (as most words do in Chinese, whose words lie between two commas). For this, one of 64
+words that are pushed out leaves a *ghost*, 32 bits of its hash.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.constants import ALL, GOLDEN, U0, U1, U2, U3, U4, U8, U16, U32, U64
-from gputok.kernels.cpu.primitives.hashing import same_long
+from gputok.kernels.cpu.primitives.hashing import mix, same_long
 from gputok.kernels.cpu.primitives.memory import (
     View,
     copy,
@@ -37,7 +41,7 @@ from gputok.kernels.cpu.primitives.memory import (
     view,
 )
 from gputok.kernels.cpu.word_table import hash_long
-from gputok.kernels.signatures import U8s, U64s, U64x2, i64, u32, u64
+from gputok.kernels.signatures import U8s, U32s, U64s, U64x2, i64, u32, u64
 
 FIRST_LINES = 1 << 13  # 512 KB, and half as much of ring; a text of many words makes it larger
 MOST_LINES = 1 << 20  # 64 MB
@@ -65,11 +69,18 @@ class WordCache(NamedTuple):
 
     slots: U64x2  # uint64[2 * lines, 4]
     ring: U8s  # uint8[], a power of two
-    head: U64s  # uint64[2], how many bytes were ever written to the ring; words pushed out since the cache was made
+    ghosts: U32s  # uint32[N_GHOSTS]
+    head: U64s  # uint64[4], how many bytes were ever written to the ring, and the counts below
     width: int  # bytes of an id where it ends up, 2 or 4
 
 
-PUSHED_OUT = np.uint64(1)  # in `head`
+# In `head`: words that were pushed out, that came in, and those with a ghost that came in, since they were last looked at
+PUSHED_OUT, CAME_IN, CAME_BACK = U1, U2, U3
+WITH_GHOST = 64  # of so many words, one leaves a ghost
+N_GHOSTS = (
+    1 << 13
+)  # of about half a million words that were pushed out last: what a cache of 24 MB would hold
+MOST_FOR_ONE = 3  # a larger cache pays if at least one of so many words comes back
 
 
 def new_cache(width: int = 4, n_lines: int = FIRST_LINES, ring_bytes: int | None = None) -> WordCache:
@@ -79,12 +90,16 @@ def new_cache(width: int = 4, n_lines: int = FIRST_LINES, ring_bytes: int | None
     skip = -memory.ctypes.data % 64 // 8
     slots = memory[skip : skip + 8 * n_lines].reshape(2 * n_lines, 4)
     ring = np.empty(RING_BYTES_A_LINE * n_lines if ring_bytes is None else ring_bytes, np.uint8)
-    return WordCache(slots, ring, np.zeros(2, np.uint64), width)
+    return WordCache(slots, ring, np.zeros(N_GHOSTS, np.uint32), np.zeros(4, np.uint64), width)
 
 
 def is_too_small(cache: WordCache) -> bool:
-    """Whether so many words were pushed out that a larger cache would be worth its memory."""
-    return int(cache.head[PUSHED_OUT]) * 16 > len(cache.slots)
+    """Whether a larger cache would be worth its memory, by the words since the last time that many were pushed out."""
+    _, pushed_out, came_in, came_back = (int(n) for n in cache.head)
+    if pushed_out * 4 <= len(cache.slots):
+        return False
+    cache.head[PUSHED_OUT:] = 0
+    return came_back * WITH_GHOST * MOST_FOR_ONE > came_in
 
 
 def enlarged(cache: WordCache, times: int) -> WordCache:
@@ -93,7 +108,7 @@ def enlarged(cache: WordCache, times: int) -> WordCache:
     larger = new_cache(cache.width, times * n_lines, times * n)
     _move(cache, larger)
     larger.head[0] = cache.head[0]
-    return larger
+    return larger._replace(ghosts=cache.ghosts)
 
 
 class _Views(NamedTuple):
@@ -103,6 +118,7 @@ class _Views(NamedTuple):
     shift: np.uint64  # hash >> shift << 3 is its line
     ring: View  # of uint8
     mask: np.uint64  # of a position in the ring
+    ghosts: View  # of uint32
     head: View  # of uint64
 
 
@@ -114,6 +130,7 @@ def views(cache):
         leading_zeros(np.uint64(len(cache.slots))) + U2,
         view(cache.ring),
         np.uint64(len(cache.ring) - 1),
+        view(cache.ghosts),
         view(cache.head),
     )
 
@@ -251,6 +268,24 @@ def _exchange(cache, slot, other):
 
 
 @kernel(inline=True)
+def _leave_ghost(cache, low, high):
+    """Notes a word that is pushed out."""
+    cache.head[PUSHED_OUT] += U1
+    h = mix(mix(low) ^ high)
+    if h % np.uint64(WITH_GHOST) == U0:
+        cache.ghosts[(h >> U32) % np.uint64(N_GHOSTS)] = np.uint32(h)
+
+
+@kernel(inline=True)
+def _look_for_ghost(cache, low, high):
+    """Notes a word that comes in."""
+    cache.head[CAME_IN] += U1
+    h = mix(mix(low) ^ high)
+    if h % np.uint64(WITH_GHOST) == U0:
+        cache.head[CAME_BACK] += np.uint64(cache.ghosts[(h >> U32) % np.uint64(N_GHOSTS)] == np.uint32(h))
+
+
+@kernel(inline=True)
 def enter(cache, line, low, high, text, begin, length, value):
     """Gives a new word a slot, unless the word is too long; returns the line of that slot.
 
@@ -266,7 +301,9 @@ def enter(cache, line, low, high, text, begin, length, value):
         slot = line ^ U8
         if slots[slot + U1] != U0:
             slot += U4
-    cache.head[PUSHED_OUT] += np.uint64(slots[slot + U1] != U0)
+    _look_for_ghost(cache, low, high)
+    if slots[slot + U1] != U0:
+        _leave_ghost(cache, slots[slot], slots[slot + U1])
     more = U0
     if is_long(high):
         more = reserve(cache, length)

@@ -99,7 +99,7 @@ class Encoder:
         self.work = _new_round(width * n_ids, n_events)
 
     def grow(self) -> None:
-        """Makes the cache larger if too many words are pushed out, and its size is not at the limit."""
+        """Makes the cache larger if that pays, and its size is not at the limit."""
         if is_too_small(self.cache) and len(self.cache.slots) < 2 * self.most_lines:
             few = 4 * len(self.cache.slots) <= min(2 * self.most_lines, MANY_SLOTS)
             self.cache = enlarged(self.cache, 4 if few else 2)

@@ -17,6 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from gputok.kernels import BpeTables, Pairs, Strings
 from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.encode_words.characters import character_tables, row_of_character
+from gputok.kernels.cpu.encode_words.cuts import is_ascii
 from gputok.kernels.cpu.lookup import FREE, NONE, find_hashed, strings_of
 from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import LOW32, U0, U1, U2, U3, U8, U32
@@ -24,18 +26,19 @@ from gputok.kernels.cpu.primitives.hashing import hash_bytes, hash_pair
 from gputok.kernels.cpu.primitives.memory import least_of, prefetch, scratch, view
 from gputok.kernels.signatures import U32s, i64, u32
 
-MOST_BYTES = 32  # of a word
+MOST_BYTES = 62  # of a word
 GROUP = 16  # words that are merged side by side
 BATCH = 128  # words that are looked for among the tokens before they are merged
-LANES = 16  # keys that `least_of` compares, so that two times it does for a word
+LANES = np.uint64(16)  # keys that `least_of` compares
 POSITION_BITS = np.uint32(6)  # of a position in a word
 # Of each word of a group: symbols, keys, and the places before and after each, STRIDE of each kind side by side
 STRIDE = 64
 KEYS, BEFORE, AFTER = (np.uint64(STRIDE * i) for i in (1, 2, 3))
-# and the number of its bytes (0: there is no word), where its ids go and its number; were ranks asked for, of which
-# pairs, and where these are; the lowest key
+# and the number of its first symbols (0: there is no word), where its ids go and its number; which ranks were asked for
+# (0: none), of which pairs, and where these are; the lowest key
 SIZE, TARGET, NUMBER, ASKED, KEY_LEFT, KEY_RIGHT, AT_LEFT, AT_RIGHT, LEAST = (np.uint64(i) for i in range(9))
 N_FIELDS = 16
+MERGED, FIRST = U1, U2  # the pairs of the last merge; all pairs of a new word
 
 
 class ByteWords(NamedTuple):
@@ -47,6 +50,8 @@ class ByteWords(NamedTuple):
     merged: U32s  # uint32[m], the symbol that the pair of each rank becomes
     ids: U32s  # uint32[n], of each symbol; empty: a symbol is its id
     whole: Strings  # the tokens, if a word that is one isn't taken apart; else empty
+    characters: U32s  # of `character_tables`
+    crossing: U32s
     n: int  # symbols
 
 
@@ -56,7 +61,8 @@ def byte_words(tables: BpeTables) -> ByteWords | None:
         return None
     symbols, n = np.ascontiguousarray(tables.symbols[0] - np.uint32(1)), len(tables.ids)
     ids = tables.ids[:0] if np.array_equal(tables.ids, np.arange(n)) else tables.ids
-    return ByteWords(symbols, tables.byte_ranks.ravel(), tables.pairs, tables.merged, ids, tables.whole, n)
+    ranks, characters = tables.byte_ranks.ravel(), character_tables(tables)
+    return ByteWords(symbols, ranks, tables.pairs, tables.merged, ids, tables.whole, *characters, n)
 
 
 def encode_byte_words(data, start, end, model):
@@ -105,6 +111,27 @@ def _answer(pairs, key, place):
     return rank if found != FREE else NONE
 
 
+@kernel(inline=True)
+def _first_symbols(text, begin, end, tables, work, symbols):
+    """Writes the symbols that text[begin:end] begins as to work[symbols:], and returns their number."""
+    byte_symbols, characters, crossing = tables
+    at, n = begin, U0
+    while at < end:
+        row, size = row_of_character(text, begin, at, end, characters, crossing)
+        if size:
+            work[symbols + n] = characters[row] - np.uint32(1)
+            second = characters[row + U1]
+            if second:
+                n += U1
+                work[symbols + n] = second - np.uint32(1)
+            at += size
+        else:
+            work[symbols + n] = byte_symbols[text[at]]
+            at += U1
+        n += U1
+    return n
+
+
 @kernel((i64, i64, i64), ByteWords, u32[:], i64[:])
 def _encode(words, model, tokens, rows):
     """Each word's ids are first written where its bytes would be, of which it has as many at least; then side by side.
@@ -119,6 +146,7 @@ def _encode(words, model, tokens, rows):
     slots, mask = view(model.pairs.slots), np.uint64(len(model.pairs.slots) - 1)
     pairs = slots, mask, np.uint64(model.pairs.bits), rank_bits
     merged, byte_ranks, byte_symbols = view(model.merged), view(model.byte_ranks), view(model.symbols)
+    characters, crossing = view(model.characters), view(model.crossing)
     names, named = view(model.ids), len(model.ids) > 0
     keeps_whole, strings = len(model.whole.offsets) > 1, strings_of(model.whole)
     hashes = scratch(BATCH, np.uint64)
@@ -131,17 +159,25 @@ def _encode(words, model, tokens, rows):
         active = False
         # Loops of their own: what one of them stores is not read again at once, in other units
         for i in range(U0, np.uint64(GROUP * N_FIELDS), np.uint64(N_FIELDS)):
-            if state[i + ASKED]:  # 1. the ranks of the pairs that the last merge made
-                keys, at = i * np.uint64(STRIDE * 4 // N_FIELDS) + KEYS, state[i + AT_RIGHT]
+            # 1. the ranks of the pairs that the last merge made, or of the first pairs of a word
+            symbols, asked = i * np.uint64(STRIDE * 4 // N_FIELDS), state[i + ASKED]
+            keys = symbols + KEYS
+            if asked == MERGED:
+                at = state[i + AT_RIGHT]
                 work[keys + at] = _answer(pairs, state[i + KEY_RIGHT], at)
                 at = state[i + AT_LEFT]
                 work[keys + at] = _answer(pairs, state[i + KEY_LEFT], at)
+            elif asked == FIRST:
+                for at in range(state[i + SIZE] - U1):
+                    left, right = np.uint64(work[symbols + at]), np.uint64(work[symbols + at + U1])
+                    work[keys + at] = _answer(pairs, left << pairs[2] | right, at)
         for i in range(U0, np.uint64(GROUP * N_FIELDS), np.uint64(N_FIELDS)):
             # 2. the lowest rank
             keys, n = i * np.uint64(STRIDE * 4 // N_FIELDS) + KEYS, state[i + SIZE]
             least = least_of(work, keys) if n else NONE
-            if n > np.uint64(LANES):
-                least = min(least, least_of(work, keys + np.uint64(LANES)))
+            if n > LANES:
+                for k in range(LANES, n, LANES):
+                    least = min(least, least_of(work, keys + k))
             state[i + LEAST] = np.uint64(least)
             prefetch(merged, np.uint64(least >> POSITION_BITS))
         for i in range(U0, np.uint64(GROUP * N_FIELDS), np.uint64(N_FIELDS)):
@@ -160,7 +196,7 @@ def _encode(words, model, tokens, rows):
                 work[keys + right] = NONE
                 state[i + KEY_RIGHT] = _ask(pairs, new, work[symbols + behind])
                 state[i + KEY_LEFT] = _ask(pairs, work[symbols + left], new)
-                state[i + AT_RIGHT], state[i + AT_LEFT], state[i + ASKED] = at, left, U1
+                state[i + AT_RIGHT], state[i + AT_LEFT], state[i + ASKED] = at, left, MERGED
                 continue
             # 4. A word is done
             n = state[i + SIZE]
@@ -197,26 +233,36 @@ def _encode(words, model, tokens, rows):
             if w == n_words:
                 continue
             active = True
-            state[i + SIZE], state[i + TARGET], state[i + NUMBER] = n, room, w
-            left = np.uint64(text[begin])
-            for k in range(n - U1):
-                right = np.uint64(text[begin + k + U1])
-                rank = byte_ranks[left << U8 | right]
-                work[keys + k] = rank << POSITION_BITS | np.uint32(k) if rank != NONE else NONE
-                work[symbols + k] = byte_symbols[left]
+            state[i + TARGET], state[i + NUMBER] = room, w
+            room += n
+            w += U1
+            # Its symbols, and the ranks of their pairs: those of two bytes are at hand, others are asked for
+            state[i + ASKED] = U0
+            if is_ascii(text, begin, begin + n):
+                left = np.uint64(text[begin])
+                for k in range(n - U1):
+                    right = np.uint64(text[begin + k + U1])
+                    rank = byte_ranks[left << U8 | right]
+                    work[keys + k] = rank << POSITION_BITS | np.uint32(k) if rank != NONE else NONE
+                    work[symbols + k] = byte_symbols[left]
+                    left = right
+                work[symbols + n - U1] = byte_symbols[left]
+            else:
+                n = _first_symbols(
+                    text, begin, begin + n, (byte_symbols, characters, crossing), work, symbols
+                )
+                for k in range(n - U1):
+                    _ask(pairs, work[symbols + k], work[symbols + k + U1])
+                state[i + ASKED] = FIRST
+            state[i + SIZE] = n
+            for k in range(n):
                 work[before + k] = k - U1
                 work[after + k] = k + U1
-                left = right
-            work[symbols + n - U1] = byte_symbols[left]
-            work[before + n - U1] = n - U2
-            work[after + n - U1] = n
-            for k in range(n - U1, np.uint64(2 * LANES)):
+            for k in range(n - U1, (n + LANES - U1) & ~(LANES - U1)):
                 work[keys + k] = NONE
             work[symbols + n] = np.uint32(model.n)  # a symbol in no pair, behind the word and before it
             work[symbols + n + U1] = np.uint32(model.n)
             work[before] = n + U1
-            room += n
-            w += U1
 
     n, room = U0, U0
     for i in range(n_words):
