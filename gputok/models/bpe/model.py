@@ -426,7 +426,7 @@ class BPE(Model):
         return tables.for_bytes(self, self._common_tables)
 
 
-_FEW = 128  # words, which one kernel encodes sooner than two kernels, one for short and one for long words
+_FEW = 48  # words, which one kernel encodes sooner than two kernels, one for short and one for long words
 _probability = number(0, 1)
 
 

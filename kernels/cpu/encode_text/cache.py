@@ -77,9 +77,7 @@ class WordCache(NamedTuple):
 # In `head`: words that were pushed out, that came in, and those with a ghost that came in, since they were last looked at
 PUSHED_OUT, CAME_IN, CAME_BACK = U1, U2, U3
 WITH_GHOST = 64  # of so many words, one leaves a ghost
-N_GHOSTS = (
-    1 << 13
-)  # of about half a million words that were pushed out last: what a cache of 24 MB would hold
+N_GHOSTS = 1 << 11  # of about 131,000 words that were pushed out last
 MOST_FOR_ONE = 3  # a larger cache pays if at least one of so many words comes back
 
 
