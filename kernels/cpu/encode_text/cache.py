@@ -17,9 +17,9 @@ stored in a ring buffer, and stay valid until they are overwritten.
 
 So two comparisons of 64 bits find a short word, and its ids are stored by one or two instructions, however many they are.
 
-A larger cache takes longer to look at, so it has to pay: it grows if many words that come in had been pushed out before, and
-not for words that never come again (as most words do in Chinese, whose words lie between two commas). For this, one of 64
-words that are pushed out leaves a *ghost*, 32 bits of its hash.
+A larger cache takes longer to look at, so it has to pay: it grows if many words that are pushed out come again, and not for
+words that never do (as most words in Chinese, whose words lie between two commas). For this, one of 64 words that are pushed
+out leaves a *ghost*, 32 bits of its hash.
 """
 
 from __future__ import annotations
@@ -70,15 +70,16 @@ class WordCache(NamedTuple):
     slots: U64x2  # uint64[2 * lines, 4]
     ring: U8s  # uint8[], a power of two
     ghosts: U32s  # uint32[N_GHOSTS]
-    head: U64s  # uint64[4], how many bytes were ever written to the ring, and the counts below
+    head: U64s  # uint64[3], how many bytes were ever written to the ring, and the counts below
     width: int  # bytes of an id where it ends up, 2 or 4
 
 
-# In `head`: words that were pushed out, that came in, and those with a ghost that came in, since they were last looked at
-PUSHED_OUT, CAME_IN, CAME_BACK = U1, U2, U3
+# In `head`: words that were pushed out, and words with a ghost that came in, since they were last looked at
+PUSHED_OUT, CAME_BACK = U1, U2
 WITH_GHOST = 64  # of so many words, one leaves a ghost
 N_GHOSTS = 1 << 11  # of about 131,000 words that were pushed out last
-MOST_FOR_ONE = 3  # a larger cache pays if at least one of so many words comes back
+FEWEST = 1 << 12  # words that are pushed out before it is asked whether a larger cache pays
+MOST_FOR_ONE = 5  # it does if at least one of so many of these words has come back
 
 
 def new_cache(width: int = 4, n_lines: int = FIRST_LINES, ring_bytes: int | None = None) -> WordCache:
@@ -88,16 +89,16 @@ def new_cache(width: int = 4, n_lines: int = FIRST_LINES, ring_bytes: int | None
     skip = -memory.ctypes.data % 64 // 8
     slots = memory[skip : skip + 8 * n_lines].reshape(2 * n_lines, 4)
     ring = np.empty(RING_BYTES_A_LINE * n_lines if ring_bytes is None else ring_bytes, np.uint8)
-    return WordCache(slots, ring, np.zeros(N_GHOSTS, np.uint32), np.zeros(4, np.uint64), width)
+    return WordCache(slots, ring, np.zeros(N_GHOSTS, np.uint32), np.zeros(3, np.uint64), width)
 
 
 def is_too_small(cache: WordCache) -> bool:
     """Whether a larger cache would be worth its memory, by the words since the last time that many were pushed out."""
-    _, pushed_out, came_in, came_back = (int(n) for n in cache.head)
-    if pushed_out * 4 <= len(cache.slots):
+    _, pushed_out, came_back = (int(n) for n in cache.head)
+    if pushed_out < min(FEWEST, len(cache.slots)) or pushed_out * 16 < len(cache.slots):
         return False
     cache.head[PUSHED_OUT:] = 0
-    return came_back * WITH_GHOST * MOST_FOR_ONE > came_in
+    return came_back * WITH_GHOST * MOST_FOR_ONE > pushed_out
 
 
 def enlarged(cache: WordCache, times: int) -> WordCache:
@@ -276,8 +277,7 @@ def _leave_ghost(cache, low, high):
 
 @kernel(inline=True)
 def _look_for_ghost(cache, low, high):
-    """Notes a word that comes in."""
-    cache.head[CAME_IN] += U1
+    """Notes a word that comes in, if it has a ghost."""
     h = mix(mix(low) ^ high)
     if h % np.uint64(WITH_GHOST) == U0:
         cache.head[CAME_BACK] += np.uint64(cache.ghosts[(h >> U32) % np.uint64(N_GHOSTS)] == np.uint32(h))
