@@ -344,7 +344,7 @@ def test_four_words_of_one_line_stay_in_the_cache(byte_level, dtype):
 
 def test_the_user_bounds_the_cache(byte_level, monkeypatch):
     tokenizer = gputok.Tokenizer.from_str(byte_level.to_str())
-    for given, n_lines in (("", 1 << 18), ("96", 1 << 20), ("95", 1 << 19), ("1", 1 << 13), ("0", 1 << 13)):
+    for given, n_lines in (("", 1 << 18), ("128", 1 << 20), ("127", 1 << 19), ("1", 1 << 13), ("0", 1 << 13)):
         monkeypatch.setenv("GPUTOK_CACHE_MB", given)
         assert bulk._most_lines() == n_lines
     monkeypatch.setenv("GPUTOK_CACHE_MB", "much")

@@ -43,9 +43,9 @@ from gputok.kernels.cpu.primitives.memory import (
 from gputok.kernels.cpu.word_table import hash_long
 from gputok.kernels.signatures import U8s, U32s, U64s, U64x2, i64, u32, u64
 
-FIRST_LINES = 1 << 13  # 512 KB, and half as much of ring; a text of many words makes it larger
+FIRST_LINES = 1 << 13  # 512 KB, and as much of ring; a text of many words makes it larger
 MOST_LINES = 1 << 20  # 64 MB
-RING_BYTES_A_LINE = 32
+RING_BYTES_A_LINE = 64
 BYTES_A_LINE = 64 + RING_BYTES_A_LINE
 MAX_KEPT_BYTES = 1 << 10  # of a word
 

@@ -80,7 +80,7 @@ class Encoder:
 
     Args:
         dtype: of the ids, uint32 or uint16, large enough for all ids.
-        most_lines: the largest size of the cache; a line, for two words, has 64 bytes of slots and 32 of ring.
+        most_lines: the largest size of the cache; a line, for two words, has 64 bytes of slots and 64 of ring.
         n_ids: how many ids of known words the memory of a round holds; it grows if one block of text has more.
         n_events: likewise, how many new words and ends of pieces.
         sizes: arguments of `new_cache`.
