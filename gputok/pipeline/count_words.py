@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from gputok.progress import Report
     from gputok.types import Bytes, Counts, Positions
 
-WALK_BYTES = 1 << 18  # of a slice for the fused walk, which takes about a millisecond
+WALK_BYTES = 1 << 21  # of a slice for the fused walk by one thread, which takes some milliseconds
+_WALK_THREADS = (
+    8  # that share so many bytes; slices for more threads would be too small to be worth their start
+)
 PIPELINE_BYTES = 1 << 20  # of a slice for any other pipeline, which takes at most 0.2 s
 PART_BYTES = (
     1 << 21
@@ -105,12 +108,12 @@ def count_words(
     Returns:
         The distinct words and how often each occurs.
     """
+    n_threads = thread_count(threads)
     usual: ByWalk | ByParts | BySteps
     if not callable(pipeline):
-        usual = ByWalk(pipeline)
+        usual = ByWalk(pipeline, n_threads)
     else:
         usual = ByParts(pipeline) if apart_at_spaces else BySteps(pipeline)
-    n_threads = thread_count(threads)
     if devices and isinstance(usual, ByWalk | ByParts):
         if memory is None:
             return _by_devices(batches, usual, fallback_for, n_threads, report, total, devices)
@@ -273,9 +276,10 @@ class Walker(Counter, Protocol):
 class ByWalk:
     """Counts by one walk over the raw text, whose matches are the words."""
 
-    def __init__(self, plan: SplitPlan) -> None:
+    def __init__(self, plan: SplitPlan, n_threads: int) -> None:
         from gputok.kernels.cpu.walk import prepare
 
+        self._slice_bytes = WALK_BYTES // min(n_threads, _WALK_THREADS)
         self.automaton, self.byte_level = plan.automaton, plan.byte_level
         self._walk = prepare(plan.automaton)
 
@@ -283,7 +287,7 @@ class ByWalk:
         """Returns the bytes at which slices begin, and the byte at which the last slice ends."""
         from gputok.kernels.cpu.walk import slice_text
 
-        return slice_text(batch.data, batch.offsets, WALK_BYTES, self._walk).tolist()
+        return slice_text(batch.data, batch.offsets, self._slice_bytes, self._walk).tolist()
 
     def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
         """Adds the words of a slice to the tallies of a thread."""
