@@ -134,6 +134,11 @@ class AddedVocabulary:
             pieces = spell_out(pieces)
         return finder.cut(pieces)
 
+    def may_occur(self, text: Bytes) -> bool:
+        """Returns False if no added token is found in any part of a text that no normalizer changes."""
+        finders = (self.finder(normalized) for normalized in (False, True))
+        return any(finder is not None and finder.finds_any(text) for finder in finders)
+
     def _finder(self, normalized: bool, encode_special_tokens: bool) -> _Finder | None:
         from gputok.kernels.cpu.find_tokens import (
             IGNORED,
@@ -194,6 +199,14 @@ class _Finder(NamedTuple):
         return pieces._replace(
             start=start, end=end, rows=rows[pieces.rows], token=token if (token >= 0).any() else None
         )
+
+    def finds_any(self, text: Bytes) -> bool:
+        """Returns True if the bytes of a token are anywhere in a text, whatever the options of the token ask for."""
+        from gputok.kernels.cpu.find_tokens import find_tokens
+
+        start, end, no_options = np.zeros(1, np.int64), np.array([len(text)]), np.zeros_like(self.options)
+        rest = np.zeros(1, bool), self.trie, no_options, np.zeros(0, np.uint8), self.first
+        return bool((find_tokens(text, start, end, *rest)[2] >= 0).any())
 
     def words(self) -> npt.NDArray[np.uint8]:
         """Returns `word_bits` if a token asks for them, else uint8[0]."""

@@ -221,6 +221,9 @@ class Pipeline:
 
     def _around_added(self, batch: TextBatch) -> Callable[[Pieces], Pieces] | None:
         """Returns the function that cuts a batch with added tokens, which are found only in whole documents; else None."""
+        text = batch.data[batch.offsets[0] : batch.offsets[-1]]
+        if not self.added.may_occur(text):  # in all documents at once, which is soon seen and takes no memory
+            return None
         return self.words if self.added_in(Pieces.from_batch(batch)) else None
 
     # -- what engines keep
