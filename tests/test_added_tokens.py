@@ -162,6 +162,29 @@ def test_thousands_of_random_tokens(thousand):
         check(seed)
 
 
+def test_counts_of_documents_do_not_depend_on_those_beside_them():
+    """All documents of a batch are looked through at once first: tokens may seem to be there, but none is missed."""
+    tokenizer = gputok.Tokenizer(gputok.models.BPE())
+    tokenizer.pre_tokenizer = gputok.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    single, special = (
+        gputok.AddedToken("b é", single_word=True),
+        gputok.AddedToken("a<x", normalized=False, special=True),
+    )
+    tokenizer.add_tokens([single, gputok.AddedToken("<x>", normalized=False)])
+    tokenizer.add_special_tokens([special])
+    tokenizer.encode_special_tokens = True
+    for texts, words in (
+        (["a", "b é", "a"], ["a", "bĠÃ©", "a"]),  # with its neighbours, `b é` is not a single word
+        (
+            ["a", "<x>", "b"],
+            ["a", "<x>", "b"],
+        ),  # nor does `<x>` begin behind the special token that is ignored
+        (["b ", "é"], ["b", "Ġ", "Ã©"]),
+    ):
+        counts = tokenizer.count_words(iter(texts), progress=False).spelled_out()
+        assert {word.decode(): count for word, count in counts.items()} == collections.Counter(words)
+
+
 def test_parts_of_a_document_are_not_looked_through():
     """A corpus is cut at spaces, and the parts lack the neighbours of a token, so added tokens are not looked for in parts."""
     added = [
