@@ -36,7 +36,7 @@ _ALL, _CPU = ("reference", "cpu", "cuda"), ("cpu",)
 
 STEPS = (
     Step("text", "finding bytes", (Stage("find_bytes"), Stage("find_invalid_utf8"))),
-    Step("lines", "finding lines", (Stage("lines", _ALL, cuda_only=("begins",)), Stage("is_utf8"))),
+    Step("lines", "finding lines", (Stage("lines", _ALL, ("memory",), ("begins",)), Stage("is_utf8"))),
     Step("json_tables", "reading tables of tokenizer.json", (Stage("read_table", _CPU),)),
     Step(
         "find_tokens",

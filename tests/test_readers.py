@@ -14,6 +14,7 @@ import pytest
 from gputok import TextBatch, corpus
 from gputok.corpus import byte_ranges
 from gputok.corpus.readers import Task, in_order
+from gputok.files.locations import Lender
 
 
 def documents(source, **options) -> list[str]:
@@ -22,6 +23,31 @@ def documents(source, **options) -> list[str]:
 
 def batch(*texts: str) -> TextBatch:
     return TextBatch.from_strings(texts)
+
+
+def test_memory_that_was_lent_comes_back():
+    lender = Lender()
+    first = lender.lend(1000)
+    place, part = first.ctypes.data, first[10:].view(np.int8)
+    del first
+    assert lender.lend(1000).ctypes.data != place  # since a part of it is in use
+    del part
+    assert place in [each.ctypes.data for each in [lender.lend(900), lender.lend(1000)]]
+    assert len(lender.lend(100_000)) == 100_000
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_batches_that_are_kept_stay_as_they_are(threads, tmp_path):
+    """Their memory is used again only after they are dropped."""
+    rng = random.Random(threads)
+    files = [tmp_path / f"{i}.txt" for i in range(3)]
+    for i, file in enumerate(files):
+        file.write_bytes(b"".join(b"x" * rng.choice([0, 1, 9, 300]) + b"\n" for _ in range(30_000 * i)))
+    kept = [*corpus.read(files, batch_bytes=1 << 16, threads=threads)]
+    text = b"".join(file.read_bytes() for file in files)
+    assert b"".join(batch.data.tobytes() for batch in kept) == text
+    lengths = np.concatenate([np.diff(batch.offsets) for batch in kept])
+    assert np.array_equal(np.cumsum(lengths), np.flatnonzero(np.frombuffer(text, np.uint8) == 10) + 1)
 
 
 @pytest.fixture

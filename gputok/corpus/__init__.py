@@ -39,7 +39,7 @@ from gputok.corpus.memory_sources import is_columnar, text_batches
 from gputok.corpus.missing_rows import MissingRows
 from gputok.corpus.parts import Part, Place
 from gputok.corpus.regrouping import regroup
-from gputok.files.locations import StorageOptions, find, is_location, locate
+from gputok.files.locations import Lender, StorageOptions, find, is_location, locate
 from gputok.kernels.threads import thread_count
 from gputok.text.pieces import RawLines, TextBatch
 
@@ -171,7 +171,7 @@ def _read(
         from gputok.corpus.options import Options
 
         missing = MissingRows()
-        options = Options(column, separator, errors, batch_bytes, missing, memory)
+        options = Options(column, separator, errors, batch_bytes, missing, memory, Lender(), Lender())
         found = _places(source, storage_options)
         is_remote = any(place.file.is_remote for place in found)
         n_readers = max(thread_count(threads), _REMOTE_READERS if is_remote else 1)

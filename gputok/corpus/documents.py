@@ -11,12 +11,16 @@ from gputok.text.pieces import TextBatch
 
 if TYPE_CHECKING:
     from gputok.corpus.options import Options
-    from gputok.files.locations import File
+    from gputok.files.locations import File, Lender
     from gputok.types import Array
 
 
 def split_documents(
-    data: Array, separator: bytes | None, is_last: bool, in_place: bool = False
+    data: Array,
+    separator: bytes | None,
+    is_last: bool,
+    in_place: bool = False,
+    lender: Lender | None = None,
 ) -> tuple[TextBatch, int, bool]:
     """Cuts documents from the start of some bytes.
 
@@ -25,6 +29,7 @@ def split_documents(
         separator: the bytes that end a document, which are left out; None: a newline, which is kept.
         is_last: True if the file ends with `data`, so that the last document may end without a separator.
         in_place: True if nobody else needs `data`: then documents move inside it to close the gaps of separators.
+        lender: of memory for the starts of lines; None: they take new memory.
 
     Returns:
         The documents; the number of bytes of `data` that they take, with separators; and True if the documents are
@@ -33,7 +38,7 @@ def split_documents(
     if separator is None:
         from gputok.kernels.cpu.lines import lines
 
-        offsets, is_valid = lines(data)
+        offsets, is_valid = lines(data, lender.lend if lender else None)
         n_used = int(offsets[-1])
         if is_last and n_used < len(data):
             offsets, n_used = np.append(offsets, len(data)), len(data)

@@ -121,7 +121,7 @@ def _tasks_of(place: Place, options: Options) -> Iterator[Task]:
             raise ValueError(f"{file}: can only be read from its beginning to its end, not in parts")
         yield Task(functools.partial(_stream, file, kind, compression, options), is_long=True)
     else:
-        file = file.held()
+        file = file.held(options.text_lender)
         size = file.size or 0
         cut = list(ranges(start, size if stop is None else min(stop, size), range_bytes(file, options)))
         if kind:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from gputok.corpus.missing_rows import MissingRows
     from gputok.corpus.packing import Errors
+    from gputok.files.locations import Lender
     from gputok.types import Array
 
 
@@ -22,3 +23,6 @@ class Options(NamedTuple):
     missing: MissingRows
     # Returns memory to read text into, uint8[n]. If it is set, lines of large local files come as RawLines.
     memory: Callable[[int], Array] | None = None
+    # Memory for the text of local files and for the starts of their lines, which batches give back when they are dropped.
+    text_lender: Lender | None = None
+    starts_lender: Lender | None = None

@@ -45,7 +45,9 @@ def read_range(
     if memory is not None:
         yield RawLines(data, functools.partial(_checked_lines, file, data, position, options))
         return
-    batch, _, is_valid = split_documents(data, separator, is_last=True, in_place=data.flags.writeable)
+    batch, _, is_valid = split_documents(
+        data, separator, is_last=True, in_place=data.flags.writeable, lender=options.starts_lender
+    )
     yield checked_documents(file, batch, position, options, is_valid)
 
 

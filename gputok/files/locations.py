@@ -81,8 +81,11 @@ class File(Protocol):
         """Reads uint8[n_bytes], or fewer at the end of the file; `size` must not be None."""
         ...
 
-    def held(self) -> File:
-        """Opens the file for reading several ranges, which all belong to this file even if another file takes its name."""
+    def held(self, lender: Lender | None = None) -> File:
+        """Opens the file for reading several ranges, which all belong to this file even if another file takes its name.
+
+        lender: of memory, for files that are read into memory that is given.
+        """
         ...
 
     def state(self) -> tuple:
@@ -90,8 +93,31 @@ class File(Protocol):
         ...
 
 
-_ROOM = 1 << 12  # behind a range, since not all ranges of a file are of quite the same size
-_SPARE = 4  # buffers for ranges of a file, at most, that wait to be used again
+_ROOM = 1 << 12  # behind what is lent, since not all ranges of files are of quite the same size
+_SPARE = 4  # buffers, at most, that wait to be used again
+
+
+class Lender:
+    """Lends memory that comes back when no array looks at it any longer; any thread may borrow.
+
+    To the operating system new memory costs as much as reading does, if the allocator gives memory back at once, as Dask
+    has it do.
+    """
+
+    def __init__(self) -> None:
+        self._spare: deque[np.ndarray] = deque(maxlen=_SPARE)
+
+    def lend(self, n_bytes: int) -> np.ndarray:
+        """Returns memory for so many bytes, at least one, with anything in it: uint8[n_bytes]."""
+        memory = None
+        with contextlib.suppress(IndexError):
+            memory = self._spare.popleft()
+        if memory is None or len(memory) < n_bytes:
+            memory = None  # before there is another one
+            memory = np.empty(n_bytes + _ROOM, np.uint8)
+        lent = (ctypes.c_uint8 * n_bytes).from_buffer(memory.data)
+        weakref.finalize(lent, self._spare.append, memory).atexit = False
+        return np.ctypeslib.as_array(lent)
 
 
 class LocalFile:
@@ -134,9 +160,9 @@ class LocalFile:
         """Reads bytes from a position on into a buffer; returns those that were read, fewer at the end of the file."""
         return self.held().read_into(buffer, start)
 
-    def held(self) -> LocalFile:
-        """Returns the file, opened once for many reads."""
-        return _HeldFile(self.path)
+    def held(self, lender: Lender | None = None) -> LocalFile:
+        """Returns the file, opened once for many reads into memory of the lender."""
+        return _HeldFile(self.path, lender or Lender())
 
     def state(self) -> tuple:
         """Returns what changes if the file changes."""
@@ -147,40 +173,23 @@ class LocalFile:
 class _HeldFile(LocalFile):
     """An open file, which several threads may read; closed when nobody refers to it any more."""
 
-    def __init__(self, path: pathlib.Path) -> None:
+    def __init__(self, path: pathlib.Path, lender: Lender) -> None:
         super().__init__(path)
         self._file = open(path, "rb", buffering=0)
-        self._lock = threading.Lock()
-        self._spare: deque[np.ndarray] = deque(maxlen=_SPARE)
+        self._lock, self._lender = threading.Lock(), lender
 
     @property
     def size(self) -> int | None:
         return os.fstat(self._file.fileno()).st_size
 
     def read_range(self, start: int, n_bytes: int) -> np.ndarray:
-        return self.read_into(self._buffer(n_bytes), start)
+        return self.read_into(self._lender.lend(n_bytes), start)
 
     def read_into(self, buffer: np.ndarray, start: int) -> np.ndarray:
         view, n = buffer.data, 0
         while n < len(buffer) and (step := self._read_at(view[n:], start + n)):
             n += step
         return buffer[:n]
-
-    def _buffer(self, n_bytes: int) -> np.ndarray:
-        """Memory that comes back when no array looks at it any longer.
-
-        To the operating system new memory costs as much as reading does, if the allocator gives memory back at once, as
-        Dask has it do.
-        """
-        memory = None
-        with contextlib.suppress(IndexError):
-            memory = self._spare.popleft()
-        if memory is None or len(memory) < n_bytes:
-            memory = None  # before there is another one
-            memory = np.empty(n_bytes + _ROOM, np.uint8)
-        lent = (ctypes.c_uint8 * n_bytes).from_buffer(memory.data)
-        weakref.finalize(lent, self._spare.append, memory).atexit = False
-        return np.ctypeslib.as_array(lent)
 
     def _read_at(self, buffer: memoryview, start: int) -> int:
         if hasattr(os, "preadv"):
@@ -189,7 +198,7 @@ class _HeldFile(LocalFile):
             self._file.seek(start)
             return self._file.readinto(buffer) or 0
 
-    def held(self) -> LocalFile:
+    def held(self, lender: Lender | None = None) -> LocalFile:
         return self
 
     def __del__(self) -> None:
@@ -240,7 +249,7 @@ class RemoteFile:
                 raw = self._opened.read_at(n_bytes, start)
         return np.frombuffer(raw, np.uint8)
 
-    def held(self) -> File:
+    def held(self, lender: Lender | None = None) -> File:
         """Returns the file, opened once for many reads."""
         return self
 
@@ -281,7 +290,7 @@ class OpenFile:
         """Reads bytes from a position on: uint8[n], fewer than `n_bytes` at the end of the file."""
         raise NotImplementedError(f"{self}: can be read only from its beginning")
 
-    def held(self) -> File:
+    def held(self, lender: Lender | None = None) -> File:
         """Returns the file, opened once for many reads."""
         return self
 

@@ -7,6 +7,8 @@ a word with a bit for each byte, so that text that is not ASCII takes at most tw
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import pointer
@@ -23,11 +25,13 @@ _WRITTEN, _AT, _BAD, _FOLLOW, _E0, _ED, _F0, _F4, _STATE = range(9)  # what the 
 _U61 = np.uint64(61)
 
 
-def lines(data: np.ndarray) -> tuple[np.ndarray, bool]:
+def lines(data: np.ndarray, memory: Callable[[int], np.ndarray] | None = None) -> tuple[np.ndarray, bool]:
     r"""Finds where the lines of a text begin, and checks that the text is UTF-8.
 
     Args:
         data: uint8[n], contiguous, any bytes.
+        memory: returns memory for a number of bytes, uint8[n_bytes], to write the starts of lines into. If lines are so short
+            that it has too little room, or if this is None, the starts take new memory.
 
     Returns:
         int64[n_newlines + 1], 0 and the offset after each `\n`; and whether all of `data` is valid UTF-8. A character
@@ -38,7 +42,7 @@ def lines(data: np.ndarray) -> tuple[np.ndarray, bool]:
     >>> offsets.tolist(), is_valid
     ([0, 4, 5], True)
     """
-    return _starts(data, len(data) // _BYTES_PER_LINE, _NEWLINE)
+    return _starts(data, len(data) // _BYTES_PER_LINE, _NEWLINE, memory)
 
 
 def is_utf8(data: np.ndarray) -> bool:
@@ -46,12 +50,19 @@ def is_utf8(data: np.ndarray) -> bool:
     return _starts(data, 0, _NEVER)[1]
 
 
-def _starts(data: np.ndarray, n_expected: int, mark: int) -> tuple[np.ndarray, bool]:
+def _starts(
+    data: np.ndarray,
+    n_expected: int,
+    mark: int,
+    memory: Callable[[int], np.ndarray] | None = None,
+) -> tuple[np.ndarray, bool]:
     n_whole = len(data) // _BLOCK * _BLOCK
     rest = np.zeros(_BLOCK, np.uint8)  # the last block; its zeros are ASCII, so that a cut character is found
     rest[: len(data) - n_whole] = data[n_whole:]
     text = pointer(data), n_whole, pointer(rest), mark
-    starts, state = np.empty(n_expected + 2 * _ROOM, np.int64), np.zeros(_STATE, np.uint64)
+    room = n_expected + 2 * _ROOM
+    starts = np.empty(room, np.int64) if memory is None else memory(8 * room).view(np.int64)
+    state = np.zeros(_STATE, np.uint64)
     starts[0], state[_WRITTEN] = 0, 1
     while _lines(*text, starts, state) <= n_whole:
         n, at = int(state[_WRITTEN]), int(state[_AT])
