@@ -67,6 +67,7 @@ STEPS = (
             Stage("count_pieces", cpu_only=("make_room",)),
             Stage("distinct_words", cpu_only=("n_threads",)),
             Stage("word_keys"),
+            Stage("merged_words"),
         ),
         ("counts",),
     ),

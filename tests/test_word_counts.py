@@ -23,6 +23,7 @@ from gputok.kernels.cpu import walk, word_table
 from gputok import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 from gputok.automaton import PATTERNS, compile_pattern
 from gputok.pipeline.count_words import count_words
+from gputok.text.partitions import in_key_order
 from gputok.text.pieces import Pieces, TextBatch
 from gputok.text.word_counts import WordCounts
 
@@ -158,6 +159,33 @@ def test_tables_of_any_size_and_number_are_joined(n_tables, threads):
         tables[i] = words.count_pieces(data, start[a:b], end[a:b], count[a:b], a, tables[i])
     theirs = reference.distinct_words([reference.count_pieces(data, start, end, count, 0, {})])
     assert all(map(np.array_equal, words.distinct_words(tables, threads), theirs))
+
+
+@pytest.mark.parametrize("n_lists", [0, 1, 2, 3, 9])
+@pytest.mark.parametrize("n_keys", [None, 1, 5])
+def test_lists_in_the_order_of_keys_are_merged(n_lists, n_keys, monkeypatch):
+    """Also if different words have the same key: then their bytes decide."""
+    if n_keys is not None:
+
+        def few_keys(data, offsets):
+            sums = [data[a:b].sum() % n_keys for a, b in itertools.pairwise(offsets.tolist())]
+            return np.array(sums, np.uint64)
+
+        for module in (words, sys.modules[reference.merged_words.__module__]):
+            monkeypatch.setattr(module, "word_keys", few_keys)
+    rng = random.Random(n_lists)
+    lists = []
+    for i in range(n_lists):
+        n = 0 if i == 2 else rng.randrange(1, 400)
+        counts = {
+            bytes(rng.choices(b"ab", k=rng.choice([1, 2, 3, 8, 9, 16, 17, 30]))): rng.randrange(1, 2**40)
+            for _ in range(n)
+        }
+        packed = in_key_order(WordCounts.from_dict(counts).columns())
+        lists.append((packed.data, packed.offsets, packed.counts))
+    ours, theirs = words.merged_words(lists), reference.merged_words(lists)
+    assert all(map(np.array_equal, ours, theirs))
+    assert [column.dtype for column in ours] == [np.uint8, np.int64, np.int64]
 
 
 @pytest.mark.parametrize("name", ["gpt2", "o200k"])
@@ -333,6 +361,7 @@ def test_ctrl_c_ends_counting():
     script = """
 import itertools
 from gputok.pipeline.count_words import count_words
+from gputok.text.partitions import in_key_order
 from gputok.pre_tokenizers import ByteLevel
 from gputok.text.pieces import TextBatch
 

@@ -14,6 +14,7 @@ whatever was spilled when, and by how many threads.
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -92,13 +93,35 @@ def in_key_order(words: WordColumns) -> WordColumns:
 
     keys = word_keys(words.data, words.offsets)
     order = np.argsort(keys)
-    if np.any(keys[order[1:]] == keys[order[:-1]]):
+    in_order = keys[order]
+    if np.any(in_order[1:] == in_order[:-1]):
         bounds = words.offsets.tolist()
         order = np.array(
             sorted(range(len(keys)), key=lambda i: (keys[i], words.data[bounds[i] : bounds[i + 1]].tobytes()))
         )
     data, offsets = gather(words.data, words.offsets[order], words.offsets[order + 1])
     return WordColumns(data, offsets, words.counts[order], words.byte_level)
+
+
+def merged(lists: Sequence[WordColumns]) -> WordColumns:
+    """Adds up lists of distinct words of one kind, all of them in the order of `in_key_order`, as is the result."""
+    from gputok.kernels.cpu.count_words import merged_words
+
+    data, offsets, counts = merged_words([words[:3] for words in lists])
+    return WordColumns(data, offsets, counts, lists[0].byte_level)
+
+
+def share(words: WordColumns, number: int, n_shares: int) -> WordColumns:
+    """One of several shares of words in the order of their keys: those of some partitions, without a copy."""
+    from gputok.kernels.cpu.count_words import word_keys
+
+    def key(i: int) -> int:
+        return int(word_keys(words.data, words.offsets[i : i + 2])[0])
+
+    edges = (i * N_PARTITIONS // n_shares << 64 - BITS for i in (number, number + 1))
+    rows = range(len(words.counts))
+    first, last = (bisect.bisect_left(rows, edge, key=key) for edge in edges)
+    return next(_slices(words, [first, last]))
 
 
 def partition_sizes(words: WordColumns) -> tuple[list[int], bool]:

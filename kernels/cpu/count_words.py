@@ -12,6 +12,7 @@ import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U3, U4, U8, U32
+from gputok.kernels.cpu.primitives.hashing import same_bytes
 from gputok.kernels.cpu.primitives.memory import copy, prefetch, scratch, tail, view
 from gputok.kernels.cpu.walk import BLOCK_BYTES, END_OF_TEXT, MARGIN, Walk, fill_block, walk_block
 from gputok.kernels.cpu.word_table import (
@@ -195,6 +196,96 @@ def _word_keys(text, n_bytes, offsets, keys):
         found[i] = h << U32 | h >> U32
 
 
+def merged_words(
+    lists: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Adds up the counts of equal words of several lists, by one walk through all of them side by side.
+
+    The words of a list are distinct, and in the order of their keys (`word_keys`) and, should two have the same key, of
+    their bytes. So are those of the result.
+
+    lists: data uint8[n_bytes], offsets int64[n + 1], from 0 on, and counts int64[n] of each -> the same of all.
+    """
+    columns = [
+        (data, offsets, counts, word_keys(data, offsets))
+        for data, *numbers in lists
+        for offsets, counts in [[np.ascontiguousarray(each, np.int64) for each in numbers]]
+    ]
+    places = [[(column.ctypes.data, column.nbytes) for column in of_list] for of_list in columns]
+    n_words, n_bytes = sum(len(of_list[3]) for of_list in columns), sum(len(data) for data, *_ in columns)
+    data, offsets, counts = (
+        np.empty(n_bytes, np.uint8),
+        np.zeros(n_words + 1, np.int64),
+        np.empty(n_words, np.int64),
+    )
+    n_words = _merge(np.array(places, np.int64).reshape(-1, 8), data, offsets, counts)
+    return data[: offsets[n_words]], offsets[: n_words + 1], counts[:n_words]
+
+
+@kernel(i64[:, :], u8[:], i64[:], i64[:])
+def _merge(columns, data, offsets, counts):
+    """Writes the words of all lists in order, each with the sum of its counts, and returns the number of words.
+
+    columns: int64[lists, 8], the address and number of bytes of each list's bytes, offsets, counts and keys.
+    """
+    n, out, n_left = 0, view(data), 0
+    at, keys, left = np.zeros(len(columns), np.int64), np.empty(len(columns), np.uint64), columns[:, 7].copy()
+    for t in range(len(columns)):
+        if columns[
+            t, 7
+        ]:  # `left` has the lists with words that are left, and `keys` the key of the next word of each
+            left[n_left], keys[n_left] = t, _column(columns, t, 3, np.uint64)[0]
+            n_left += 1
+    same = np.empty(n_left, np.int64)  # the places in `left` of the lists whose next word is the first of all
+    while n_left:
+        same[0], n_same = 0, 1
+        for i in range(1, n_left):
+            if keys[i] > keys[same[0]]:
+                continue
+            order = -1
+            if keys[i] == keys[same[0]]:
+                order = _order(columns, left[i], at[left[i]], left[same[0]], at[left[same[0]]])
+            if order < 0:
+                n_same = 0
+            if order <= 0:
+                same[n_same] = i
+                n_same += 1
+        t = left[same[0]]
+        arena, starts = _column(columns, t, 0, np.uint8), _column(columns, t, 1, np.int64)
+        begin, end = starts[at[t]], starts[at[t] + 1]
+        copy(out, offsets[n], arena, begin, end - begin)
+        offsets[n + 1], counts[n] = offsets[n] + end - begin, 0
+        for k in range(
+            n_same - 1, -1, -1
+        ):  # from the back, where the last list takes the place of one that has ended
+            i = same[k]
+            t = left[i]
+            counts[n] += _column(columns, t, 2, np.int64)[at[t]]
+            at[t] += 1
+            if at[t] < columns[t, 7] // 8:
+                keys[i] = _column(columns, t, 3, np.uint64)[at[t]]
+            else:
+                n_left -= 1
+                left[i], keys[i] = left[n_left], keys[n_left]
+        n += 1
+    return n
+
+
+@kernel(inline=True)
+def _order(columns, a, i, b, j):
+    """Compares the bytes of word i of list a with those of word j of list b: -1, 0 or 1."""
+    ours, theirs = _column(columns, a, 0, np.uint8), _column(columns, b, 0, np.uint8)
+    our_starts, their_starts = _column(columns, a, 1, np.int64), _column(columns, b, 1, np.int64)
+    begin, there = np.uint64(our_starts[i]), np.uint64(their_starts[j])
+    n, m = np.uint64(our_starts[i + 1]) - begin, np.uint64(their_starts[j + 1]) - there
+    if n == m and same_bytes(ours, begin, theirs, there, n):
+        return 0
+    for k in range(min(n, m)):
+        if ours[begin + k] != theirs[there + k]:
+            return -1 if ours[begin + k] < theirs[there + k] else 1
+    return -1 if n < m else 1
+
+
 def distinct_words(
     tables: Sequence[WordTable], n_threads: int = 1
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -264,7 +355,7 @@ def _join(a, a_counts, b, b_counts, part, n_parts):
 
 @kernel(inline=True)
 def _column(columns, table, i, dtype):
-    """The memory of a table, by its row of `columns`; `distinct_words` keeps that memory alive."""
+    """The memory of a table or list, by its row of `columns`; whoever calls the kernel keeps that memory alive."""
     return view((columns[table, 2 * i], columns[table, 2 * i + 1]), dtype)
 
 

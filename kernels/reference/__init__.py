@@ -4,6 +4,7 @@ from gputok.kernels.reference.count_words import (
     count_pieces,
     count_words,
     distinct_words,
+    merged_words,
     word_keys,
     words_of,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "match_longest",
     "merge_symbols",
     "merge_word",
+    "merged_words",
     "normalize_form",
     "normalize_precompiled",
     "rewrite_bytes",
