@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import operator
-from typing import TYPE_CHECKING, Any
+import pickle
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
 
 from gputok import corpus
-from gputok.text.partitions import N_PARTITIONS, collected, dealt
+from gputok.files.word_count_files import WordColumns
+from gputok.models import BPE
+from gputok.text import partitions
+from gputok.text.partitions import N_PARTITIONS
 from gputok.text.word_counts import WordCounts
+from gputok.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
+
+    import numpy.typing as npt
 
     from gputok.corpus import Part
     from gputok.files.locations import StorageOptions
-    from gputok.tokenizer import Tokenizer
+    from gputok.types import Bytes, Counts
+
+_Words: TypeAlias = "tuple[Bytes, npt.NDArray[Any], npt.NDArray[Any], bool]"
+"""Words in the order of their keys: their bytes, the lengths and the counts, and whether they are byte-level.
+
+The result of a task is a list of n shares of words; of 2 * n, if the words are of both kinds, which stay apart since the same
+text has another key in each. So result[i::n] is share i. These are plain tuples of arrays of small numbers: Dask knows how
+large they are, and sends them without a copy.
+"""
 
 _MERGED_AT_ONCE = 8  # counts that a worker holds and adds up
-_LEAST_PART_BYTES = 32 << 20
-_MOST_UNITS = 32  # the number of units of _LEAST_PART_BYTES that a part has at most
+_FEW_BYTES = 1 << 16  # of steps that each task has a copy of
+_LEAST_TASK_BYTES = 32 << 20
+_MOST_UNITS = 32  # the number of units of _LEAST_TASK_BYTES that a task has at most
 
 
 def count_words(
@@ -38,10 +57,10 @@ def count_words(
 ) -> WordCounts:
     """Counts the words of files on a Dask cluster, as `Tokenizer.count_words` does on one machine.
 
-    The files are cut into parts, and each part is a task that any worker can do. Eight results at a time are added up on the
-    workers, until eight for each thread are left. Their words are then shared out by the hash, so that each thread
-    adds up a share of all words, and the shares come back. A task counts with one thread: Dask runs as many tasks at a
-    time as a worker has threads.
+    The files are dealt to tasks, which any worker can do; a task counts with one thread, since Dask runs as many tasks at a
+    time as a worker has threads. Results are added up on the workers, eight at a time, until eight for each thread are
+    left. These are in shares by the hash of the words, so that each thread adds up a share of all words, and the shares
+    come back one behind the other.
 
     When a worker dies, Dask has others do again what it did; the result is the same. Three workers that die while they do the
     same task end the call (Dask's `allowed-failures`).
@@ -54,13 +73,14 @@ def count_words(
         separator: as in `Tokenizer.train`.
         errors: "strict" or "replace", for what is not UTF-8.
         device: "cpu", or "auto" if each worker process has a GPU of its own, as those of `dask-cuda`.
-        part_bytes: of the file that a task reads; see `corpus.parts`. None: up to 1 GB at the start, and down to 32 MB at
-            the end, so that most words are counted in few tasks and no thread is without work for long.
+        part_bytes: of the one part of a file that a task reads; see `corpus.parts`. None: a task reads up to 1 GB at the
+            start, of several files if they are smaller, and down to 32 MB at the end, so that most words are counted in few
+            tasks and no thread is without work for long.
         memory_limit: of each task, as in `Tokenizer.count_words`.
         storage_options: of the file systems of URLs.
 
     Returns:
-        The counts, equal to those of `tokenizer.count_words(files)`.
+        The counts, equal to those of `tokenizer.count_words(files)`, in the order of `WordCounts.merge`.
 
     Raises:
         What `Tokenizer.count_words` does, for the part that a worker could not count, and what Dask does when workers
@@ -71,7 +91,7 @@ def count_words(
             words = gputok.distributed.count_words(tokenizer, "s3://bucket/corpus/*.parquet", client)
     """
     threads = max(1, sum(client.nthreads().values()))  # 0: workers are yet to come
-    parts = _parts(files, part_bytes, threads, separator=separator, storage_options=storage_options)
+    tasks = _tasks(files, part_bytes, threads, separator, storage_options)
     options = {
         "column": column,
         "separator": separator,
@@ -84,95 +104,168 @@ def count_words(
     }
     everything: list[Any] = []
 
-    def submit(function: Callable[..., Any], *arguments: Any, priority: int = 0) -> Any:
+    def submit(function: Callable[..., Any], *columns: Sequence[Any]) -> list[Any]:
         # Not pure: a file may have changed since a call with the same arguments.
-        everything.append(client.submit(function, *arguments, pure=False, priority=priority))
-        return everything[-1]
-
-    def merged(counts: list[Any], most: int) -> list[Any]:
-        """Adds up eight at a time, until at most so many are left."""
-        while len(counts) > most:
-            groups = [counts[i : i + _MERGED_AT_ONCE] for i in range(0, len(counts), _MERGED_AT_ONCE)]
-            counts = [group[0] if len(group) == 1 else submit(WordCounts.merge, group) for group in groups]
-        return counts
+        futures = client.map(function, *columns, pure=False)
+        everything.extend(futures)
+        return futures
 
     try:
-        # The tokenizer is the result of a task, which is made again if the workers that had it die.
-        shared = submit(_given, tokenizer)
-        # By priority, since Dask takes tasks that were submitted at about the same time in any order.
-        counts = [submit(_count, shared, part, options, priority=-i) for i, part in enumerate(parts)]
-        counts = merged(counts, _MERGED_AT_ONCE * threads)
-        # From here on there would be fewer merges than threads: each thread adds up a share of the words instead.
-        shares = 1 if tokenizer.pipeline.added.tokens else min(threads, N_PARTITIONS)
-        if shares > 1:
-            shared_out = [submit(_shares, each, shares) for each in counts]
-            columns = [[submit(operator.getitem, each, i) for each in shared_out] for i in range(shares)]
-        else:  # added tokens may turn the words of some parts into others, with other keys
-            columns = [counts]
-        last = [submit(WordCounts.merge, merged(column, _MERGED_AT_ONCE)) for column in columns]
-        return _joined(client.gather(last))
+        steps = _steps(tokenizer)
+        if len(steps) > _FEW_BYTES:  # the scheduler would have to keep them once for each task
+            (steps,) = submit(_given, [steps])
+        # As soon as there are so few results that there would be fewer merges than threads, they are in shares: then each
+        # thread adds up a share of all words.
+        most, n_shares = _MERGED_AT_ONCE * threads, min(threads, N_PARTITIONS)
+        n = len(tasks)
+        # All at once, so that Dask sees many tasks alike: it gives each thread the next one in this order.
+        results = submit(_count, [steps] * n, tasks, [options] * n, [n_shares if n <= most else 1] * n)
+        while len(results) > most:
+            groups = _groups(results)
+            results = submit(_merged, groups, [n_shares if len(groups) <= most else 1] * len(groups))
+        shares = [
+            submit(operator.getitem, results, [slice(i, None, n_shares)] * len(results))
+            for i in range(n_shares)
+        ]
+        while len(shares[0]) > _MERGED_AT_ONCE:
+            shares = [submit(_merged, _groups(share), [1] * len(_groups(share))) for share in shares]
+        return _end_to_end(client.gather(submit(_merged, shares, [1] * n_shares)))
     finally:
         client.cancel(everything)
 
 
-def _parts(
-    files: Any, part_bytes: int | None, threads: int, least_bytes: int = _LEAST_PART_BYTES, **options: Any
-) -> list[Part]:
-    """Cuts files into parts of the size that was asked for, or of sizes that become smaller towards the end."""
+def _tasks(
+    files: Any,
+    part_bytes: int | None,
+    threads: int,
+    separator: str | None = None,
+    storage_options: StorageOptions = None,
+    *,
+    least_bytes: int = _LEAST_TASK_BYTES,
+) -> list[list[Part]]:
+    """Deals files to tasks.
+
+    Args:
+        files: as for `count_words`.
+        part_bytes: the size of the one part of each task; None: sizes that become smaller towards the end.
+        threads: how many tasks run at a time.
+        separator: as for `count_words`.
+        storage_options: as for `count_words`.
+        least_bytes: the size of the smallest tasks, if files can be cut.
+
+    Returns:
+        The parts that each task reads; all of them, in order, are the files.
+
+    Raises:
+        What `corpus.parts` does.
+    """
     if part_bytes is not None:
-        return corpus.parts(files, part_bytes=part_bytes, **options)
-    units = corpus.parts(files, part_bytes=least_bytes, **options)
+        sized = corpus.sized_parts(files, part_bytes, separator, storage_options)
+        return [[part] for part, _ in sized]
+    sized = [*corpus.sized_parts(files, least_bytes, separator, storage_options)]
+    begins = np.cumsum([0, *(n_bytes for _, n_bytes in sized)])
+    edges = np.array(_guided(max(1, -(-int(begins[-1]) // least_bytes)), threads)) * least_bytes
+    tasks = (np.searchsorted(edges[:-1], begins[:-1], "right") - 1).tolist()  # where each part begins
+    numbered = zip(tasks, (part for part, _ in sized), strict=True)
+    return [
+        _joined(part for _, part in some) for _, some in itertools.groupby(numbered, operator.itemgetter(0))
+    ]
+
+
+def _joined(parts: Iterable[Part]) -> list[Part]:
+    """The same documents in fewer parts: those of a file that follow each other become one."""
     joined: list[Part] = []
-    for first, last in itertools.pairwise(_guided(len(units), threads)):
-        part = units[first]
-        for unit in units[first + 1 : last]:
-            if (unit.file, unit.start) == (part.file, part.stop):
-                part = dataclasses.replace(part, stop=unit.stop)
-            else:  # of another file, or of the same file given once more
-                joined.append(part)
-                part = unit
-        joined.append(part)
+    for part in parts:
+        if joined and (part.file, part.start) == (joined[-1].file, joined[-1].stop):
+            joined[-1] = dataclasses.replace(joined[-1], stop=part.stop)
+        else:  # of another file, or of the same file given once more
+            joined.append(part)
     return joined
 
 
-def _guided(n: int, threads: int) -> list[int]:
-    """Divides n units among threads: three quarters evenly, then three quarters of the rest, and so on.
+def _groups(results: list[Any]) -> list[list[Any]]:
+    """Results that are added up together."""
+    return [results[i : i + _MERGED_AT_ONCE] for i in range(0, len(results), _MERGED_AT_ONCE)]
 
-    Guided self-scheduling (Polychronopoulos and Kuck 1987), but all threads get a part of each size.
+
+def _guided(n: int, threads: int) -> list[int]:
+    """Divides n units among threads: seven eighths evenly, then seven eighths of the rest, and so on.
+
+    Guided self-scheduling (Polychronopoulos and Kuck 1987), but all threads get a part of each size. A small task takes half
+    as long again for each byte, since it finds most of its words anew; so few units are left for the end, enough for threads
+    whose speeds differ by a third.
 
     Returns:
-        Where each part begins, and n.
+        Where each range of units begins, and n.
 
     Example:
         >>> _guided(31, threads=2)
-        [0, 11, 22, 25, 28, 29, 30, 31]
+        [0, 13, 26, 28, 30, 31]
     """
     edges = [0]
     while edges[-1] < n:
-        size = min(max(1, 3 * (n - edges[-1]) // (4 * threads)), _MOST_UNITS)
+        size = min(max(1, 7 * (n - edges[-1]) // (8 * threads)), _MOST_UNITS)
         edges += [min(edges[-1] + size * (i + 1), n) for i in range(threads)]
     return sorted({*edges})
 
 
-def _given(tokenizer: Tokenizer) -> Tokenizer:
-    return tokenizer
+def _steps(tokenizer: Tokenizer) -> bytes:
+    """The steps that cut text into words, pickled."""
+    unneeded = {"post_processor": None, "decoder": None, "truncation": None, "padding": None}
+    return pickle.dumps(dataclasses.replace(tokenizer.pipeline, model=BPE(), **unneeded))
 
 
-def _count(tokenizer: Tokenizer, part: Part, options: dict[str, Any]) -> WordCounts:
-    return tokenizer.count_words(part, **options)
+@functools.lru_cache(maxsize=4)
+def _tokenizer(steps: bytes) -> Tokenizer:
+    """Reads the steps once in each process: what is derived from them is kept with them."""
+    return Tokenizer.of(pickle.loads(steps))
 
 
-def _shares(counts: WordCounts, n: int) -> list[WordCounts]:
-    """Words by the range of partitions that they belong to; the first words of all have the lowest keys."""
-    parts, ends = [*dealt(counts.columns())], [N_PARTITIONS * i // n for i in range(n + 1)]
-    return [
-        WordCounts(*collected(parts[first:last], counts.byte_level, None))
-        for first, last in itertools.pairwise(ends)
-    ]
+def _given(steps: bytes) -> bytes:
+    return steps
 
 
-def _joined(shares: list[WordCounts]) -> WordCounts:
+def _count(steps: bytes, parts: list[Part], options: dict[str, Any], n_shares: int) -> list[_Words]:
+    """The words of parts."""
+    words = _tokenizer(steps).count_words(parts, **options).columns()
+    is_ordered = options["memory_limit"] is not None
+    return _shares(words if is_ordered else partitions.in_key_order(words), n_shares)
+
+
+def _merged(lists: list[list[_Words]], n_shares: int) -> list[_Words]:
+    """Adds up the words of several results, or of a share of each."""
+    found = [_unpacked(words) for words in itertools.chain(*lists)]
+    kinds = sorted({words.byte_level for words in found})
+    by_kind = (partitions.merged([words for words in found if words.byte_level == kind]) for kind in kinds)
+    return [share for words in by_kind for share in _shares(words, n_shares)]
+
+
+def _shares(words: WordColumns, n: int) -> list[_Words]:
+    """The words in n shares: those with the lowest keys, and so on."""
+    return [_packed(partitions.share(words, i, n)) for i in range(n)]
+
+
+def _end_to_end(shares: list[list[_Words]]) -> WordCounts:
     """The words of all shares, one share behind the other."""
-    columns = [share.columns() for share in shares]
-    byte_level = any(words.byte_level for words in columns)
-    return WordCounts(*collected(columns, byte_level, None))
+    found = [*itertools.chain(*shares)]
+    found = [words for words in found if len(words[2])] or found
+    if len({byte_level for *_, byte_level in found}) > 1:  # some documents have added tokens
+        return WordCounts.merge(WordCounts(*_unpacked(words)) for words in found)
+    data, lengths, counts = (np.concatenate([words[i] for words in found]) for i in range(3))
+    return WordCounts(*_unpacked((data, lengths, counts, found[0][3])))
+
+
+def _packed(words: WordColumns) -> _Words:
+    return words.data, _narrow(np.diff(words.offsets)), _narrow(words.counts), words.byte_level
+
+
+def _narrow(numbers: Counts) -> npt.NDArray[Any]:
+    """The same numbers, which are not negative, in as few bytes as the largest of them needs."""
+    return numbers.astype(np.min_scalar_type(numbers.max(initial=0)))
+
+
+def _unpacked(words: _Words) -> WordColumns:
+    data, lengths, counts, byte_level = words
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, dtype=np.int64, out=offsets[1:])
+    return WordColumns(data, offsets, counts.astype(np.int64), byte_level)

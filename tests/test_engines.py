@@ -3,6 +3,7 @@
 import os
 import pathlib
 import pickle
+import random
 import re
 import shutil
 import signal
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -311,8 +313,8 @@ def client(cluster):
 
 
 @pytest.mark.parametrize("kind", ["parquet", "txt"])
-def test_parts_for_dask_become_smaller(kind, tmp_path):
-    """Two threads share three quarters of what is left, again and again. A file that is given twice is read twice."""
+def test_tasks_for_dask_become_smaller(kind, tmp_path):
+    """Two threads share seven eighths of what is left, again and again. A file that is given twice is read twice."""
     texts = [f"line {i} of a text\n" for i in range(2000)]
     for file in range(2):
         if kind == "txt":
@@ -321,17 +323,32 @@ def test_parts_for_dask_become_smaller(kind, tmp_path):
             table = pa.table({"text": texts})
             pa.parquet.write_table(table, tmp_path / f"{file}.parquet", row_group_size=50)
     files = [str(tmp_path / f"{i}.{kind}") for i in (0, 1, 1)]
-    parts = gputok.distributed._parts(files, None, 2, least_bytes=1000)
-    sizes = [sum(len(batch.data) for batch in gputok.corpus.read(part)) for part in parts]
-    read = [text for part in parts for batch in gputok.corpus.read(part) for text in batch.strings()]
+    tasks = gputok.distributed._tasks(files, None, 2, least_bytes=1000)
+    sizes = [sum(len(batch.data) for batch in gputok.corpus.read(parts)) for parts in tasks]
+    read = [text for parts in tasks for batch in gputok.corpus.read(parts) for text in batch.strings()]
     assert read == 3 * texts
-    assert 6 <= len(parts) <= 50 and max(sizes) == sizes[0] > 15 * min(sizes)
+    assert 6 <= len(tasks) <= 50 and max(sizes) < 1.1 * sizes[0] and sizes[0] > 10 * min(sizes)
+    assert max(len({part.file for part in parts}) for parts in tasks) > 1 and len(tasks[0]) <= 2
     left = sum(sizes)
     for size in sizes:
-        assert size <= max(0.7 * left, 3000)
+        assert size <= max(0.8 * left, 3000)
         left -= size
-    whole = gputok.distributed._parts(12 * files[:1], None, 1)  # smaller than a unit
-    assert whole == 12 * gputok.corpus.parts(files[0])
+    whole = gputok.distributed._tasks(12 * files[:1], None, 1)  # all together smaller than the smallest task
+    assert whole == [12 * gputok.corpus.parts(files[0])]
+
+
+def test_tasks_for_dask_join_small_files(tmp_path):
+    """Tasks are of about equal size, whatever the files are; empty ones and those that can't be cut are there, too."""
+    sizes = [0, 10, 30_000, *[100] * 500, 0, 2500, 0]
+    files = []
+    for i, size in enumerate(sizes):
+        file = tmp_path / (f"{i}.txt.gz" if size == 30_000 else f"{i}.txt")
+        file.write_bytes(random.Random(i).randbytes(size))
+        files.append(str(file))
+    tasks = gputok.distributed._tasks(files, None, 4, least_bytes=1000)
+    assert list(dict.fromkeys(part.file for parts in tasks for part in parts)) == files
+    assert all(tasks) and 8 <= len(tasks) <= 40
+    assert gputok.distributed._tasks(files[:1], None, 4) == [gputok.corpus.parts(files[0])]
 
 
 @pytest.mark.parametrize("kind", ["parquet", pytest.param("txt", marks=pytest.mark.full)])
@@ -356,12 +373,40 @@ def test_a_dask_cluster_counts_words_of_two_kinds(client, tmp_path):
     tokenizer.add_tokens(["<x>"])
     counts = gputok.distributed.count_words(tokenizer, str(tmp_path), client, part_bytes=10)
     assert counts.spelled_out() == tokenizer.count_words(str(tmp_path), progress=False).spelled_out()
+    tokenizer.add_tokens([f"<{i}>" for i in range(5000)])  # steps that are not sent with each task
+    again = gputok.distributed.count_words(tokenizer, str(tmp_path), client, part_bytes=10)
+    assert same_arrays(again, counts)
 
 
-def test_parts_are_small_enough_for_all_threads(tmp_path):
+def same_arrays(a, b):
+    return a.byte_level == b.byte_level and all(map(np.array_equal, a.columns()[:3], b.columns()[:3]))
+
+
+@pytest.mark.parametrize("memory_limit", [None, "64MB"])
+def test_counts_of_dask_are_in_the_order_of_merged_counts(memory_limit, client, tmp_path, monkeypatch):
+    """For any number of tasks, with and without rounds of adding up before the words are shared out."""
+    rng = random.Random(7)
+    (tmp_path / "a.txt").write_text(
+        "".join(f"{rng.randrange(3000)} né {rng.random()}\n" for _ in range(4000))
+    )
+    tokenizer = make_tokenizer()
+    merged = WordCounts.merge([tokenizer.count_words(str(tmp_path), progress=False)])
+    for at_once, part_bytes in ((8, None), (8, 4000), (2, 4000)):
+        monkeypatch.setattr("gputok.distributed._MERGED_AT_ONCE", at_once)
+        counts = gputok.distributed.count_words(
+            tokenizer, str(tmp_path), client, part_bytes=part_bytes, memory_limit=memory_limit
+        )
+        assert same_arrays(counts, merged)
+        assert [column.dtype for column in counts.columns()[:3]] == [np.uint8, np.int64, np.int64]
+    (tmp_path / "a.txt").write_text("")
+    nothing = gputok.distributed.count_words(tokenizer, str(tmp_path), client)
+    assert same_arrays(nothing, tokenizer.count_words(str(tmp_path), progress=False))
+
+
+def test_tasks_are_small_enough_for_all_threads(tmp_path):
     (tmp_path / "a.txt").write_text("the house\n" * 7_000_000)
     assert [
-        len(gputok.distributed._parts(tmp_path, n_bytes, threads, separator=None, storage_options=None))
+        len(gputok.distributed._tasks(tmp_path, n_bytes, threads))
         for n_bytes, threads in ((None, 1), (None, 64), (50_000_000, 64))
     ] == [2, 3, 2]
 
@@ -388,23 +433,26 @@ def test_bags_and_frames_of_dask(client, corpus, expected):
 
 def test_a_worker_that_dies_changes_nothing(client, cluster, corpus, monkeypatch):
     """One is killed while both count; Dask starts another, and what was lost is counted again."""
-    tokenizer, files = make_tokenizer(), [str(corpus / "0.txt")] * 40
+    tokenizer, files = make_tokenizer(), [str(corpus / "0.txt")] * 200
     whole = tokenizer.count_words(files, progress=False)
     victim = next(iter(cluster.workers.values())).process.pid
     begun = client.submit(os.getpid, pure=False)
     begun.result()
+    left = []
 
     def kill():
         while not any(client.processing().values()):
             time.sleep(0.01)
-        time.sleep(0.3)
+        time.sleep(0.2)
         os.kill(victim, signal.SIGKILL)
+        left.append(sum(future.status == "pending" for future in [*client.futures.values()]))
 
     killer = threading.Thread(target=kill)
     killer.start()
     counts = gputok.distributed.count_words(tokenizer, files, client, part_bytes=20_000)
     killer.join()
     assert counts == whole
+    assert left[0] > 20
     assert victim not in {worker.process.pid for worker in cluster.workers.values()}
 
 

@@ -273,13 +273,35 @@ def parts(
     >>> [[*batch.strings()] for part in parts(path, part_bytes=6) for batch in read(part)]
     [['one\n', 'two\n'], ['three\n']]
     """
+    return [part for part, _ in sized_parts(source, part_bytes, separator, storage_options)]
+
+
+def sized_parts(
+    source: Any, part_bytes: int, separator: str | None, storage_options: StorageOptions = None
+) -> Iterator[tuple[Part, int]]:
+    """Cuts files into parts, as `parts` does.
+
+    Args:
+        source: As for `parts`.
+        part_bytes: As for `parts`.
+        separator: As for `parts`.
+        storage_options: As for `parts`.
+
+    Yields:
+        The parts, in the order of the source, and about how many bytes each has.
+
+    Raises:
+        TypeError: As for `parts`.
+        ValueError: As for `parts`.
+        FileNotFoundError: As for `parts`.
+    """
     from gputok.corpus import files
 
     if not _is_paths(source):
         raise TypeError(f"only files can be read in parts, not {type(source).__name__}")
     if part_bytes < 1:
         raise ValueError(f"part_bytes={part_bytes}: must be at least 1")
-    return list(files.parts(find(source, storage_options), part_bytes, separator))
+    yield from files.parts(find(source, storage_options), part_bytes, separator)
 
 
 def total_bytes(

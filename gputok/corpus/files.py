@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gputok.text.pieces import RawLines, TextBatch
 
 
-def parts(files: list[File], part_bytes: int, separator: str | None) -> Iterator[Part]:
+def parts(files: list[File], part_bytes: int, separator: str | None) -> Iterator[tuple[Part, int]]:
     """Cuts files into parts.
 
     Args:
@@ -34,21 +34,23 @@ def parts(files: list[File], part_bytes: int, separator: str | None) -> Iterator
         separator: the string that ends a document of plain text; None: a newline.
 
     Yields:
-        The parts, in order.
+        The parts, in order, and about the size of each; `part_bytes` if the size of a file is not known.
 
     Raises:
         ValueError: if a Parquet file is damaged.
     """
     for file in files:
-        kind = file_kind(file)
+        name, kind = str(file), file_kind(file)
         if kind == (".parquet", ""):
-            for first, last in parquet_rows.row_groups(parquet_rows.metadata_of(file), None, part_bytes):
-                yield Part(str(file), first, last)
+            groups = [*parquet_rows.row_groups(parquet_rows.metadata_of(file), None, part_bytes)]
+            n_bytes = part_bytes if len(groups) > 1 else file.size or part_bytes
+            for first, last in groups:
+                yield Part(name, first, last), n_bytes
         elif can_be_cut(file, separator):
             for start, stop in ranges(0, file.size or 0, part_bytes):
-                yield Part(str(file), start, stop)
+                yield Part(name, start, stop), stop - start
         else:
-            yield Part(str(file))
+            yield Part(name), part_bytes if file.size is None else file.size
 
 
 def total_bytes(files: Iterable[Place]) -> int | None:
