@@ -127,7 +127,8 @@ def _find_characters(pairs, byte_ranks, merged, symbols, lowest, characters):
 def row_of_character(text, begin, at, end, characters, crossing):
     """(place of the fields, number of bytes) of the character that begins at text[at], in the word text[begin:end].
 
-    The number is 0 if the byte at text[at] has to begin as a symbol by itself.
+    The number is 0 if the byte at text[at] has to begin as a symbol by itself. Bounds: only bytes of the word are read, and
+    fields of characters below N_CODES.
     """
     lead = np.uint64(text[at])
     size = np.uint64(width(lead))
