@@ -23,6 +23,8 @@ from gputok.automaton.unicode_tables import property_set, script_sets
 if TYPE_CHECKING:
     from gputok.kernels import Automaton
 
+_MOST_SHOWN = 200  # characters of a pattern in a message
+
 __all__ = [
     "PATTERNS",
     "Backtracking",
@@ -57,7 +59,7 @@ def compile_pattern(pattern: str) -> Automaton | Backtracking:
     Raises:
         ValueError: if Oniguruma rejects the pattern, or if the `regex` package reads a construct in another way
             (absent operators, conditionals, calls of groups, `\K`, `\G`, `\X`, counted repetitions of a body that can
-            be empty). The message names the construct and its position.
+            be empty), or would take many seconds to read it. The message names the construct and its position.
 
     Example:
         >>> compile_pattern(PATTERNS["gpt2"]).gapless
@@ -76,12 +78,21 @@ def _compile(node: Node, pattern: str) -> Automaton | Backtracking:
     try:
         return compile_node(node)
     except OutsideError as outside:
+        try:
+            compiled = to_regex(node)
+        except ValueError as error:
+            raise ValueError(f"pattern {_quoted(pattern)}: {error}") from None
         warnings.warn(
-            f"pattern {pattern!r} has {outside}, which no automaton expresses; the pattern runs slowly, in the `regex` "
-            "package",
+            f"pattern {_quoted(pattern)} has {outside}, which no automaton expresses; the pattern runs slowly, in the "
+            "`regex` package",
             stacklevel=3,
         )
-        return Backtracking(pattern, to_regex(node))
+        return Backtracking(pattern, compiled)
+
+
+def _quoted(pattern: str) -> str:
+    """The pattern in quotation marks; of a very long one the beginning."""
+    return repr(pattern) if len(pattern) <= _MOST_SHOWN else f"{pattern[:_MOST_SHOWN]!r}..."
 
 
 @functools.lru_cache(maxsize=64)

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from gputok.automaton.charset import CharSet
 
 
+MOST_CHARACTERS = (
+    8_000_000  # of a pattern with its sets written out: the package reads three million a second
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class Backtracking:
     """A pattern that runs in the `regex` package."""
@@ -27,10 +32,19 @@ def to_regex(node: Node) -> regex.Pattern:
     Sets are written out as code points and anchors as look-arounds, because properties, case folding and anchors of
     the package follow another Unicode version and another dialect. The package backtracks, so a search may take
     exponential time.
+
+    Raises:
+        ValueError: if the written pattern has more than `MOST_CHARACTERS`, which would take many seconds to compile.
     """
     import regex
 
-    return regex.compile(_write(node), regex.VERSION0)
+    written = _write(node)
+    if len(written) > MOST_CHARACTERS:
+        raise ValueError(
+            f"its sets of characters are too many: written out for the `regex` package, it has {len(written):,} "
+            f"characters, more than {MOST_CHARACTERS:,}. Use a shorter pattern"
+        )
+    return regex.compile(written, regex.VERSION0)
 
 
 def _write(node: Node) -> str:
