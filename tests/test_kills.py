@@ -128,3 +128,25 @@ def test_kills(n, group, how, inputs, undisturbed, tmp_path):
         run_again(output, folder)
         assert written(folder) == expected
         shutil.rmtree(folder)
+
+
+def test_an_interrupt_of_which_a_library_makes_another_error(tmp_path):
+    """NumPy turns it into a TypeError if it comes while rows are compared, as in `np.unique(rows, axis=0)`."""
+    script = """
+import os, signal, time
+from gputok.cli import entry
+
+def app(*_, **__):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        raise TypeError("Cannot compare structured arrays") from None
+
+entry.app = app
+entry.main(["info"])
+"""
+    command = [sys.executable, "-c", script]
+    with child(command, cwd=tmp_path, stderr=subprocess.PIPE) as process:
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, b"")

@@ -14,6 +14,7 @@ from gputok.cli import bench, encode, info, report, show, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import FrameType
 
 app = typer.Typer(
     name="gputok",
@@ -124,6 +125,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # and shells do for background jobs: then SIGTERM stays ignored (SIGINT too, by Python's own rule).
     if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    interrupts: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        interrupts.append(number)
+        signal.default_int_handler(number, frame)
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
     try:
         words = bench.repeat_option(sys.argv[1:] if arguments is None else arguments)
         code = app(words or ["--help"], prog_name="gputok", standalone_mode=False)
@@ -134,8 +143,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except Exception as error:
-        code = getattr(error, "exit_code", 1)  # 2 for usage errors of typer
-        print(f"gputok: {_one_line(error)}", file=sys.stderr)
+        if interrupts:  # NumPy makes a TypeError of an interrupt that comes while it compares rows
+            code = 130
+        else:
+            code = getattr(error, "exit_code", 1)  # 2 for usage errors of typer
+            print(f"gputok: {_one_line(error)}", file=sys.stderr)
     if code == 130:
         sys.stderr.flush()
         # Temporary files are removed by now. Freeing the memory, object by object, would take as long as the work before
