@@ -361,7 +361,6 @@ def test_ctrl_c_ends_counting():
     script = """
 import itertools
 from gputok.pipeline.count_words import count_words
-from gputok.text.partitions import in_key_order
 from gputok.pre_tokenizers import ByteLevel
 from gputok.text.pieces import TextBatch
 

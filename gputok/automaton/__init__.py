@@ -91,7 +91,7 @@ def _compile(node: Node, pattern: str) -> Automaton | Backtracking:
 
 
 def _quoted(pattern: str) -> str:
-    """The pattern in quotation marks; of a very long one the beginning."""
+    """Returns the pattern in quotation marks; of a very long pattern only the beginning."""
     return repr(pattern) if len(pattern) <= _MOST_SHOWN else f"{pattern[:_MOST_SHOWN]!r}..."
 
 

@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from gputok.automaton.charset import CharSet
 
 
-MOST_CHARACTERS = (
-    8_000_000  # of a pattern with its sets written out: the package reads three million a second
-)
+# Of a pattern with its sets written out: the package reads three million a second.
+MOST_CHARACTERS = 8_000_000
 
 
 @dataclasses.dataclass(frozen=True)

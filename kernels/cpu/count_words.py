@@ -213,12 +213,19 @@ def merged_words(
     ]
     places = [[(column.ctypes.data, column.nbytes) for column in of_list] for of_list in columns]
     n_words, n_bytes = sum(len(of_list[3]) for of_list in columns), sum(len(data) for data, *_ in columns)
-    data, offsets, counts = (
-        np.empty(n_bytes, np.uint8),
-        np.zeros(n_words + 1, np.int64),
-        np.empty(n_words, np.int64),
-    )
-    n_words = _merge(np.array(places, np.int64).reshape(-1, 8), data, offsets, counts)
+    return _written(_merge, places, n_words, n_bytes)
+
+
+def _written(
+    write: Callable[..., int], columns: list[list[tuple[int, int]]], n_words: int, n_bytes: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The words that a kernel writes, at most so many: data uint8[], offsets int64[n + 1], counts int64[n].
+
+    columns: the address and number of bytes of each of four arrays of each table or list.
+    """
+    data, offsets = np.empty(n_bytes, np.uint8), np.zeros(n_words + 1, np.int64)
+    counts = np.empty(n_words, np.int64)
+    n_words = write(np.array(columns, np.int64).reshape(-1, 8), data, offsets, counts)
     return data[: offsets[n_words]], offsets[: n_words + 1], counts[:n_words]
 
 
@@ -227,13 +234,14 @@ def _merge(columns, data, offsets, counts):
     """Writes the words of all lists in order, each with the sum of its counts, and returns the number of words.
 
     columns: int64[lists, 8], the address and number of bytes of each list's bytes, offsets, counts and keys.
+    Bounds: at[t] is below the number of keys of list t as long as `left` contains t; the arrays that are written have
+    room for the words and bytes of all lists.
     """
     n, out, n_left = 0, view(data), 0
     at, keys, left = np.zeros(len(columns), np.int64), np.empty(len(columns), np.uint64), columns[:, 7].copy()
+    # `left` has the lists with words that are left, and `keys` the key of the next word of each
     for t in range(len(columns)):
-        if columns[
-            t, 7
-        ]:  # `left` has the lists with words that are left, and `keys` the key of the next word of each
+        if columns[t, 7]:
             left[n_left], keys[n_left] = t, _column(columns, t, 3, np.uint64)[0]
             n_left += 1
     same = np.empty(n_left, np.int64)  # the places in `left` of the lists whose next word is the first of all
@@ -255,9 +263,8 @@ def _merge(columns, data, offsets, counts):
         begin, end = starts[at[t]], starts[at[t] + 1]
         copy(out, offsets[n], arena, begin, end - begin)
         offsets[n + 1], counts[n] = offsets[n] + end - begin, 0
-        for k in range(
-            n_same - 1, -1, -1
-        ):  # from the back, where the last list takes the place of one that has ended
+        # From the back: the last list takes the place of a list that has ended
+        for k in range(n_same - 1, -1, -1):
             i = same[k]
             t = left[i]
             counts[n] += _column(columns, t, 2, np.int64)[at[t]]
@@ -304,13 +311,7 @@ def distinct_words(
         for table, n in zip(tables, own, strict=True)
     ]
     n_words, n_bytes = sum(map(len, own)), sum(int(table.state[N_BYTES]) for table in tables)
-    data, offsets, count = (
-        np.empty(n_bytes, np.uint8),
-        np.zeros(n_words + 1, np.int64),
-        np.empty(n_words, np.int64),
-    )
-    n_words = _weave(np.array(columns, np.int64).reshape(-1, 8), data, offsets, count)
-    return data[: offsets[n_words]], offsets[: n_words + 1], count[:n_words]
+    return _written(_weave, columns, n_words, n_bytes)
 
 
 def _join_all(tables, own, part, n_parts):

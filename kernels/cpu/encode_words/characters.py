@@ -7,7 +7,7 @@ character to what comes after them. `crossing` has the lowest rank of all such m
 character begins as few symbols if this rank, at both edges, is higher than the ranks of the merges inside the character. Of a
 character that is one symbol then, no merge with what lies beside it may have a lower rank, or it could come too early: this
 holds for all vocabularies that were learnt, since they make a token before they merge it. Of the Chinese characters of a text,
-this holds for 73 % with the vocabulary of Llama 3, 83 % with that of Qwen 3, and 99 % with one learnt from Chinese. So a word
+73 % begin as few symbols with the vocabulary of Llama 3, 83 % with that of Qwen 3, and 99 % with one learnt from Chinese. So a word
 needs one look-up for each character, where its bytes would need six.
 """
 
@@ -24,9 +24,8 @@ from gputok.kernels.signatures import u8, u32
 
 N_CODES = np.uint64(0x20000)  # code points in the table: with emoji, without rare Chinese characters
 MOST_SYMBOLS = 2  # that a character in the table begins with
-FIELDS = (
-    4  # of a character: its first symbol + 1 (0: it begins as bytes), the second + 1, the highest rank inside
-)
+# Of a character: its first symbol + 1 (0: it begins as bytes), the second + 1 or 0, the highest rank inside, and nothing
+FIELDS = 4
 # What is known of a symbol: its first and last bytes, its length up to 5 (0: no merge makes it), and whether it has only bytes
 # 0x80 to 0xBF, which continue a character
 _FIRST, _LAST, _LENGTH, _CONTINUES = range(4)
@@ -52,7 +51,7 @@ def character_tables(tables: BpeTables) -> tuple[np.ndarray, np.ndarray]:
 
 @kernel(Pairs, u32[:], u8[:, :], u32[:, :], u32[:], u32[:])
 def _find_crossing(pairs, merged, known, parts, lowest, crossing):
-    """Fills in all arrays but `merged`."""
+    """Fills in what is known of all symbols and pairs of bytes, by the merges in `pairs`."""
     bits = np.uint64(pairs.bits)
     rank_bits = U64 - bits - bits
     low, low_rank = (U1 << bits) - U1, (U1 << rank_bits) - U1
