@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 EncodeWords = Callable[[Array, Array, Array], tuple[Array, Array]]
 """(data, start, end) -> the ids of the words data[start[i]:end[i]], and the rows int64[n_words + 1] in the ids."""
 
-UNIT_BYTES = 1 << 19  # of the documents that a thread encodes at a time
+UNIT_BYTES = 1 << 20  # of the documents that a thread encodes at a time
 _NORMALIZING = 4  # how many threads prepare text for devices
 _UNITS_AHEAD = 4  # how many units may wait: about as many as are encoded while the next batch is read
 

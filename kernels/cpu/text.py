@@ -98,12 +98,14 @@ def _find_bytes(data, n_bytes, pattern, size):
     free = 0  # where the next occurrence may begin
     at = 0
     while at <= last:
-        if at + 63 <= last:  # 64 places at a time: the first and the last byte must match
-            hits, width = equal_bytes(text, at, first), 64
-            if hits:
-                hits &= equal_bytes(text, at + size - 1, final)
-        else:
-            hits, width = U1, 1
+        # 64 places at a time: the first and the last byte must match. The loop carries no bits: see `find_tokens._scan`.
+        while at + 63 <= last and not _ends_match(text, at, first, at + size - 1, final):
+            at += 64
+        hits, width = U1, 1
+        if at + 63 <= last:
+            hits, width = _ends_match(text, at, first, at + size - 1, final), 64
+        elif at > last:
+            break
         while hits:
             place = at + np.int64(trailing_zeros(hits))
             hits &= hits - U1
@@ -118,3 +120,9 @@ def _find_bytes(data, n_bytes, pattern, size):
                 free = place + size
         at += width
     return found[:n].copy()
+
+
+@kernel(inline=True)
+def _ends_match(text, at, first, last_at, last):
+    """A bit for each of 64 places from `at` on: text[at + i] is `first`, and text[last_at + i] is `last`."""
+    return equal_bytes(text, at, first) & equal_bytes(text, last_at, last)
