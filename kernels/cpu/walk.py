@@ -28,6 +28,7 @@ from gputok.kernels.cpu.primitives.memory import (
     bytes_at_least,
     copy,
     equal_bytes,
+    likely,
     tail,
     trailing_zeros,
     view,
@@ -59,7 +60,7 @@ class Walk(NamedTuple):
     page: U16s  # uint16[0x110000 >> 7]
     member: U8s  # uint8[pages * 128]
     # uint8[]: first uint32[256], second uint32[256], the same for codes, entries uint16[rows, states + 1];
-    # the entries of bytes a, b begin first[a] + second[b] bytes into `pair`, those of codes as many bytes into its tail
+    # the entries of two bytes or codes a, b begin first[a] + second[b] bytes into `pair`
     pair: U8s
     step: U32s  # uint32[(states + 1) * width], step[state * width + class]
     delta: U16s  # uint16[states * width]
@@ -142,8 +143,8 @@ def _joined(index: np.ndarray, of_code: np.ndarray, entries: np.ndarray, n_state
     """One array, since the hot loop has no register to spare; rows in elements become places in bytes."""
     row, k = 2 * n_states, len(entries) if entries.ndim == 3 else 0
     tables = []
-    for columns, behind in ((index, PAIR_ENTRIES), (of_code, PAIR_ENTRIES - PAIR_CODES)):
-        tables += [(columns * k * row + behind).astype(np.uint32), (columns * row).astype(np.uint32)]
+    for columns in (index, of_code):
+        tables += [(columns * k * row + PAIR_ENTRIES).astype(np.uint32), (columns * row).astype(np.uint32)]
     return np.concatenate([table.ravel().view(np.uint8) for table in (*tables, entries.astype(np.uint16))])
 
 
@@ -201,10 +202,10 @@ def last_strong_cut(data, begin, end, walk):
 
 
 @kernel(inline=True)
-def _entry(text, p, state, pair):
-    """The entry of the two bytes at text[p]."""
-    row = np.uint64(view(pair, np.uint32)[text[p]])
-    row += np.uint64(view(tail(pair, PAIR_SECOND), np.uint32)[text[p + U1]])
+def _entry(text, p, state, pair, of):
+    """The entry of the two bytes at text[p]; of: 0, or PAIR_CODES if they are codes."""
+    row = np.uint64(view(tail(pair, of), np.uint32)[text[p]])
+    row += np.uint64(view(tail(pair, of + PAIR_SECOND), np.uint32)[text[p + U1]])
     return np.uint64(view(tail(pair, row), np.uint16)[state])  # nothing but this load waits for the state
 
 
@@ -301,7 +302,7 @@ def walk_rest(text, p, stop, state, pair, bounds, n_bounds, tables):
     """
     while p < stop:
         while p < stop:
-            entry = _entry(text, p, state, pair)
+            entry = _entry(text, p, state, pair, 0)
             if entry >= np.uint64(RARE):
                 break
             state, n_bounds = _note(entry, p, bounds, n_bounds)
@@ -310,7 +311,7 @@ def walk_rest(text, p, stop, state, pair, bounds, n_bounds, tables):
     return n_bounds
 
 
-@kernel(inline=True)
+@kernel
 def walk_block(text, n, walk, bounds, codes):
     """Writes where each word of a block begins, in order, then n, and returns the number of words.
 
@@ -320,7 +321,7 @@ def walk_block(text, n, walk, bounds, codes):
     The halves of the block are walked side by side: each step waits for the state of the step before, and two waiting walks
     take hardly longer than one.
     """
-    pair, width = tail(view(walk.pair), PAIR_CODES), np.uint64(len(walk.step) - len(walk.delta))
+    pair, width = view(walk.pair), np.uint64(len(walk.step) - len(walk.delta))
     fresh = np.uint64(len(walk.delta)) // width
     if not put_codes(text, n, walk, codes):
         codes = text
@@ -328,26 +329,34 @@ def walk_block(text, n, walk, bounds, codes):
     tables = (*characters, view(walk.delta), view(walk.accept), view(walk.step), width, fresh)
     half = np.uint64(last_strong_cut(text, 0, np.int64(n >> U1), walk))
     p, state, n_bounds = U0, fresh, U0
-    later = tail(bounds, half + U2)  # the bounds of the second half, until they are moved
-    q, later_state, n_later = half, fresh, U0
+    # Behind the bounds of the first half lie those of the second, until they are moved
+    first_later = half + U2
+    q, later_state, n_later = half, fresh, first_later
     while p < half and q < n:
-        entry, later_entry = _entry(codes, p, state, pair), _entry(codes, q, later_state, pair)
-        if (entry | later_entry) < np.uint64(RARE):
+        # Few names, which all have a register: most of the time goes here
+        stop = p + min(half - p + U1 & ~U1, n - q + U1 & ~U1)
+        while p < stop:
+            entry = _entry(codes, p, state, pair, PAIR_CODES)
+            later_entry = _entry(codes, q, later_state, pair, PAIR_CODES)
+            if not likely((entry | later_entry) < np.uint64(RARE)):
+                if entry >= np.uint64(RARE):
+                    p, state, n_bounds = _step_behind(text, p, half, state, bounds, n_bounds, tables)
+                else:
+                    q, later_state, n_later = _step_behind(text, q, n, later_state, bounds, n_later, tables)
+                break
             state, n_bounds = _note(entry, p, bounds, n_bounds)
-            later_state, n_later = _note(later_entry, q, later, n_later)
+            later_state, n_later = _note(later_entry, q, bounds, n_later)
             p += U2
             q += U2
-        elif entry >= np.uint64(RARE):
-            p, state, n_bounds = _step_behind(text, p, half, state, bounds, n_bounds, tables)
-        else:
-            q, later_state, n_later = _step_behind(text, q, n, later_state, later, n_later, tables)
+    later = tail(bounds, first_later)
+    n_later -= first_later
     # One of them is done: what is left of the other goes on alone, under the names of the first
     of_first = p < half
     stop, bound = (half, bounds) if of_first else (n, later)
     if not of_first:
         p, state, n_bounds, n_later = q, later_state, n_later, n_bounds
     while p < stop:
-        entry = _entry(codes, p, state, pair)
+        entry = _entry(codes, p, state, pair, PAIR_CODES)
         if entry < np.uint64(RARE):
             state, n_bounds = _note(entry, p, bound, n_bounds)
             p += U2

@@ -241,7 +241,8 @@ def _known_words(slots, keys, i, n, ids, out, ids_shift, found_second, n_second)
         first = (one[U0] ^ low) | (one[U1] ^ high)
         second = (two[U0] ^ low) | (two[U1] ^ high)
         found = tail(one, np.uint64(first != U0) << U2)
-        value = found[VALUE] if (first == U0) | (second == U0) else U0
+        # Words change places often, so a branch would often be guessed wrong
+        value = found[VALUE] & (U0 - (np.uint64(first == U0) | np.uint64(second == U0)))
         behind = _store_ids(ids, out, value, found[MORE], ids_shift)
         if value & N_INLINE == U0:
             break

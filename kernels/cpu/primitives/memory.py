@@ -26,6 +26,7 @@ if choose().calls is None:
             leading_zeros,
             least_of,
             lend_views,
+            likely,
             load_u16,
             load_u32,
             load_u64,
@@ -51,4 +52,4 @@ else:
     least_of = load_u16 = load_u32 = load_u64 = owned = prefetch = scratch = store_u32 = store_u64 = tail = (
         None
     )
-    trailing_zeros = view = None
+    likely = trailing_zeros = view = None

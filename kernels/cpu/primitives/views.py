@@ -453,6 +453,20 @@ equal_bytes, bytes_at_least = _compare_bytes("=="), _compare_bytes(">=")
 
 
 @intrinsic
+def likely(typingctx, condition):
+    """The condition, which is mostly true: LLVM then keeps what the other branch needs out of registers."""
+
+    def codegen(context, builder, signature, args):
+        boolean = ir.IntType(1)
+        function = builder.module.declare_intrinsic(
+            "llvm.expect", [boolean], ir.FunctionType(boolean, [boolean, boolean])
+        )
+        return builder.call(function, [builder.trunc(args[0], boolean) if args[0].type != boolean else args[0], boolean(1)])
+
+    return types.boolean(types.boolean), codegen
+
+
+@intrinsic
 def least_of(typingctx, view, index):
     """The least of the 16 elements from `index` on of a view of uint32: a few instructions, and no branch."""
     if not isinstance(view, View) or view.dtype != types.uint32:
