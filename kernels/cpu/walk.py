@@ -29,6 +29,7 @@ from gputok.kernels.cpu.primitives.memory import (
     copy,
     equal_bytes,
     likely,
+    load_u16,
     tail,
     trailing_zeros,
     view,
@@ -45,7 +46,8 @@ CLASS_CODE = 0xC0  # behind the bytes that continue characters; with a class, le
 
 # An entry of `pair`: next state | boundary before the first byte << 8 | before the second << 9, or RARE.
 RARE = 1 << 15
-PAIR_SECOND, PAIR_CODES, PAIR_ENTRIES = 1024, 2048, 4096  # bytes into `pair`
+PAIR_SECOND, PAIR_CODES = 1024, 2048  # bytes into `pair`
+PAIR_ENTRIES = PAIR_CODES + 4 * (1 << 16)
 MAX_PAIR_STATES = 256
 MAX_PAIR_BYTES = 1 << 17
 # An entry of `step`: next state | boundary before this character << 16, or where the match ended earlier:
@@ -59,8 +61,8 @@ class Walk(NamedTuple):
     klass: U8s  # uint8[256], class of an ASCII byte; of 0xFF: that of end of text
     page: U16s  # uint16[0x110000 >> 7]
     member: U8s  # uint8[pages * 128]
-    # uint8[]: first uint32[256], second uint32[256], the same for codes, entries uint16[rows, states + 1];
-    # the entries of two bytes or codes a, b begin first[a] + second[b] bytes into `pair`
+    # uint8[]: first uint32[256], second uint32[256], both uint32[1 << 16], entries uint16[rows, states + 1];
+    # the entries of two bytes a, b begin first[a] + second[b] bytes into `pair`, those of two codes both[a | b << 8]
     pair: U8s
     step: U32s  # uint32[(states + 1) * width], step[state * width + class]
     delta: U16s  # uint16[states * width]
@@ -142,9 +144,9 @@ def _fuse_pairs(step: np.ndarray, accepts: np.ndarray, klass: np.ndarray) -> np.
 def _joined(index: np.ndarray, of_code: np.ndarray, entries: np.ndarray, n_states: int) -> np.ndarray:
     """One array, since the hot loop has no register to spare; rows in elements become places in bytes."""
     row, k = 2 * n_states, len(entries) if entries.ndim == 3 else 0
-    tables = []
-    for columns in (index, of_code):
-        tables += [(columns * k * row + PAIR_ENTRIES).astype(np.uint32), (columns * row).astype(np.uint32)]
+    first, second = index * k * row + PAIR_ENTRIES, index * row
+    both = np.add.outer(of_code * row, of_code * k * row + PAIR_ENTRIES)  # [b, a]: of two bytes in the memory, a is the lower
+    tables = (table.astype(np.uint32) for table in (first, second, both))
     return np.concatenate([table.ravel().view(np.uint8) for table in (*tables, entries.astype(np.uint16))])
 
 
@@ -202,11 +204,18 @@ def last_strong_cut(data, begin, end, walk):
 
 
 @kernel(inline=True)
-def _entry(text, p, state, pair, of):
-    """The entry of the two bytes at text[p]; of: 0, or PAIR_CODES if they are codes."""
-    row = np.uint64(view(tail(pair, of), np.uint32)[text[p]])
-    row += np.uint64(view(tail(pair, of + PAIR_SECOND), np.uint32)[text[p + U1]])
+def _entry(text, p, state, pair):
+    """The entry of the two bytes at text[p]."""
+    row = np.uint64(view(pair, np.uint32)[text[p]])
+    row += np.uint64(view(tail(pair, PAIR_SECOND), np.uint32)[text[p + U1]])
     return np.uint64(view(tail(pair, row), np.uint16)[state])  # nothing but this load waits for the state
+
+
+@kernel(inline=True)
+def _entry_of_codes(codes, p, state, pair):
+    """The entry of the two codes at codes[p]; one load finds it, for a block of text is worth a table of 256 KB."""
+    row = np.uint64(view(tail(pair, PAIR_CODES), np.uint32)[load_u16(codes, p)])
+    return np.uint64(view(tail(pair, row), np.uint16)[state])
 
 
 @kernel(inline=True)
@@ -302,7 +311,7 @@ def walk_rest(text, p, stop, state, pair, bounds, n_bounds, tables):
     """
     while p < stop:
         while p < stop:
-            entry = _entry(text, p, state, pair, 0)
+            entry = _entry(text, p, state, pair)
             if entry >= np.uint64(RARE):
                 break
             state, n_bounds = _note(entry, p, bounds, n_bounds)
@@ -336,8 +345,8 @@ def walk_block(text, n, walk, bounds, codes):
         # Few names, which all have a register: most of the time goes here
         stop = p + min(half - p + U1 & ~U1, n - q + U1 & ~U1)
         while p < stop:
-            entry = _entry(codes, p, state, pair, PAIR_CODES)
-            later_entry = _entry(codes, q, later_state, pair, PAIR_CODES)
+            entry = _entry_of_codes(codes, p, state, pair)
+            later_entry = _entry_of_codes(codes, q, later_state, pair)
             if not likely((entry | later_entry) < np.uint64(RARE)):
                 if entry >= np.uint64(RARE):
                     p, state, n_bounds = _step_behind(text, p, half, state, bounds, n_bounds, tables)
@@ -356,7 +365,7 @@ def walk_block(text, n, walk, bounds, codes):
     if not of_first:
         p, state, n_bounds, n_later = q, later_state, n_later, n_bounds
     while p < stop:
-        entry = _entry(codes, p, state, pair, PAIR_CODES)
+        entry = _entry_of_codes(codes, p, state, pair)
         if entry < np.uint64(RARE):
             state, n_bounds = _note(entry, p, bound, n_bounds)
             p += U2
