@@ -218,11 +218,11 @@ class _Finder(NamedTuple):
         """Returns False for a short text that contains none of the first bytes of tokens, so no kernel need run."""
         from gputok.kernels.cpu.find_tokens import FEW
 
-        few = {*self.first[1].tolist()}
-        if len(pieces.data) >= _SHORT or len(few) > FEW or pieces.byte_level:
+        some = self.first[1]
+        if len(pieces.data) >= _SHORT or len(some) == FEW + 1 or pieces.byte_level:
             return True
         text = pieces.data.tobytes()
-        return any(byte in text for byte in few)
+        return any(byte in text for byte in {*some[:FEW].tolist()})
 
 
 @functools.cache
