@@ -454,14 +454,13 @@ equal_bytes, bytes_at_least = _compare_bytes("=="), _compare_bytes(">=")
 
 @intrinsic
 def likely(typingctx, condition):
-    """The condition, which is mostly true: LLVM then keeps what the other branch needs out of registers."""
+    """A condition that is mostly true: LLVM then keeps what only the other branch needs out of the registers."""
 
     def codegen(context, builder, signature, args):
         boolean = ir.IntType(1)
-        function = builder.module.declare_intrinsic(
-            "llvm.expect", [boolean], ir.FunctionType(boolean, [boolean, boolean])
-        )
-        return builder.call(function, [builder.trunc(args[0], boolean) if args[0].type != boolean else args[0], boolean(1)])
+        kind = ir.FunctionType(boolean, [boolean, boolean])
+        expect = builder.module.declare_intrinsic("llvm.expect", [boolean], kind)
+        return builder.call(expect, [args[0], boolean(1)])
 
     return types.boolean(types.boolean), codegen
 
