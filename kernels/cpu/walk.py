@@ -147,9 +147,8 @@ def _joined(index: np.ndarray, of_code: np.ndarray, entries: np.ndarray, n_state
     """One array, since the hot loop has no register to spare; rows in elements become places in bytes."""
     row, k = 2 * n_states, len(entries) if entries.ndim == 3 else 0
     first, second = index * k * row + PAIR_ENTRIES, index * row
-    both = np.add.outer(
-        of_code * row, of_code * k * row + PAIR_ENTRIES
-    )  # [b, a]: of two bytes in the memory, a is the lower
+    # [b, a]: of two codes side by side, the first is the lower byte of a number
+    both = np.add.outer(of_code * row, of_code * k * row + PAIR_ENTRIES)
     tables = (table.astype(np.uint32) for table in (first, second, both))
     return np.concatenate([table.ravel().view(np.uint8) for table in (*tables, entries.astype(np.uint16))])
 

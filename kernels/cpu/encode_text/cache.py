@@ -34,6 +34,7 @@ from gputok.kernels.cpu.primitives.memory import (
     View,
     copy,
     leading_zeros,
+    likely,
     load_u64,
     prefetch,
     store_u32,
@@ -159,7 +160,7 @@ def find_keys(cache, text, bounds, n, masks, keys):
     for i in range(n):
         end = np.uint64(bounds[i + U1])
         length = end - begin
-        if length <= SHORT:
+        if likely(length <= SHORT):
             low = load_u64(text, begin) & masks[U2 * length]
             high = load_u64(text, begin + U8) & masks[U2 * length + U1] | length << _TOP
         else:

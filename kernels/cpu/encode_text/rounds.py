@@ -41,6 +41,7 @@ from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U4, U8
 from gputok.kernels.cpu.primitives.memory import (
     copy,
+    likely,
     load_u32,
     owned,
     scratch,
@@ -244,7 +245,7 @@ def _known_words(slots, keys, i, n, ids, out, ids_shift, found_second, n_second)
         # Words change places often, so a branch would often be guessed wrong
         value = found[VALUE] & (U0 - (np.uint64(first == U0) | np.uint64(second == U0)))
         behind = _store_ids(ids, out, value, found[MORE], ids_shift)
-        if value & N_INLINE == U0:
+        if not likely(value & N_INLINE != U0):
             break
         out = behind
         found_second[n_second] = line
