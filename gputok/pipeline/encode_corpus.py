@@ -38,7 +38,7 @@ EncodeWords = Callable[[Array, Array, Array], tuple[Array, Array]]
 
 UNIT_BYTES = 1 << 20  # of the documents that a thread encodes at a time
 _NORMALIZING = 4  # how many threads prepare text for devices
-_UNITS_AHEAD = 4  # how many units may wait: about as many as are encoded while the next batch is read
+_UNITS_AHEAD = 2  # how many units may wait: as many as a batch has, which is read meanwhile
 
 
 def encode(
