@@ -41,6 +41,32 @@ def test_equals_the_plain_version(seed):
         assert one.tolist() == other.tolist()
 
 
+@pytest.mark.parametrize(
+    ("names", "n_listed"),
+    [
+        (["<|a|>", "<|b|>", "<|a|><"], 2 * added.FEW),  # one pair of first bytes
+        (["<|a|>", "</a>", "<a>", "[a"], 2 * added.FEW),  # four pairs
+        (["<|a|>", "</a>", "<a>", "[a", "[b"], added.FEW),  # five
+        (["<|a|>", "|"], added.FEW),  # a token of a single byte has no pair
+        (["a>", "b>", "<|", "|a", "[a"], added.FEW + 1),  # five first bytes
+    ],
+)
+def test_what_is_searched_for_in_long_text(names, n_listed):
+    """Sixty-four places at a time, for pairs of first bytes if they are few, else for first bytes, else one by one."""
+    rng = np.random.default_rng(len(names))
+    parts = np.array([*names, "<", "|", "a", "/", "[", ">", "é", "x" * 50])
+    packed = TextBatch.from_strings(names)
+    trie = added.build_trie(packed.data.copy(), packed.offsets)
+    assert len(added.first_bytes(trie)[1]) == n_listed
+    options, nothing = np.zeros(len(names), np.uint8), np.zeros(0, np.uint8)
+    for n_parts in (3, 20, 100) * 40:
+        text = TextBatch.from_strings(["".join(rng.choice(parts, n_parts)) for _ in range(3)])
+        arguments = text.data, text.offsets[:-1], text.offsets[1:], np.zeros(3, bool), trie, options, nothing
+        found, expected = added.find_tokens(*arguments), reference.find_tokens(*arguments)
+        for one, other in zip(found, expected, strict=True):
+            assert one.tolist() == other.tolist()
+
+
 def test_many_tokens_in_one_piece():
     """More pieces than the first buffers hold."""
     names, text = TextBatch.from_strings(["ab"]), TextBatch.from_strings(["abc" * 5000])
