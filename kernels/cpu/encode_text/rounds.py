@@ -158,11 +158,7 @@ def _look_up(text, start, stop, walk, cache, work):
     data, offsets, piece = view(text[0], np.uint8), view(text[1], np.int64), text[2]
     n_block = BLOCK_BYTES + MARGIN
     block, codes, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint8), scratch(n_block, np.uint32)
-    masks, keys, found_second = (
-        scratch(32, np.uint64),
-        scratch(4 * N_KEYS, np.uint64),
-        scratch(N_KEYS, np.uint64),
-    )
+    masks, keys = scratch(32, np.uint64), scratch(4 * N_KEYS, np.uint64)
     put_masks(masks)
     known, narrow = views(cache), cache.width == 2
     ids_shift, room = (U1, np.uint64(len(work.ids) >> 1)) if narrow else (U2, np.uint64(len(work.ids) >> 2))
@@ -189,17 +185,20 @@ def _look_up(text, start, stop, walk, cache, work):
         for done in range(U0, n_words, np.uint64(N_KEYS)):
             m, begins = min(n_words - done, np.uint64(N_KEYS)), tail(bounds, done)
             find_keys(known, block, begins, m, masks, keys)
-            i, n_second = U0, U0
+            i = U0
             while True:
-                i, out, n_second = _known_words(
-                    slots, keys, i, m, ids, out, ids_shift, found_second, n_second
-                )
+                i, out = _known_words(slots, keys, i, m, ids, out, ids_shift)
                 if i == m:
                     break
                 line, low, high = keys[U4 * i], keys[U4 * i + U1], keys[U4 * i + U2]
                 begin, length = np.uint64(begins[i]), np.uint64(begins[i + U1] - begins[i])
                 i += U1
                 slot = find(known, line, low, high, block, begin)
+                if (
+                    slot == line + U4
+                ):  # a word in the second place comes to the first, where it is found sooner
+                    exchange(known, line)
+                    slot = line
                 value = slots[slot + VALUE] if slot != NOWHERE else U0
                 if value & N_INLINE:
                     out = _store_ids(ids, out, value, slots[slot + MORE], ids_shift)
@@ -224,34 +223,26 @@ def _look_up(text, start, stop, walk, cache, work):
                 at[n_events] = out
                 what[n_events] = value >> U8
                 n_events += U1
-            for i in range(n_second):
-                exchange(known, found_second[i])
     return start, np.int64(out), np.int64(n_events), np.int64(n_new)
 
 
 @kernel(inline=True)
-def _known_words(slots, keys, i, n, ids, out, ids_shift, found_second, n_second):
-    """Appends the ids of the words from i on, up to the first that is not one of few ids that the model has seen.
+def _known_words(slots, keys, i, n, ids, out, ids_shift):
+    """Appends the ids of the words from i on, up to the first that isn't in the first place of its line with few ids.
 
-    Returns that word or n, the place behind the ids, and the number of lines noted in `found_second`: the words in second
-    places, which are moved later, since what is stored to a line can't be loaded again at once.
+    Returns that word or n, and the place behind the ids. Of a hundred words, one or two are in second places: to look there
+    as well would take longer for all others.
     """
     while i < n:
-        line, low, high = keys[U4 * i], keys[U4 * i + U1], keys[U4 * i + U2]
-        one, two = tail(slots, line), tail(slots, line + U4)
-        first = (one[U0] ^ low) | (one[U1] ^ high)
-        second = (two[U0] ^ low) | (two[U1] ^ high)
-        found = tail(one, np.uint64(first != U0) << U2)
-        # Words change places often, so a branch would often be guessed wrong
-        value = found[VALUE] & (U0 - (np.uint64(first == U0) | np.uint64(second == U0)))
-        behind = _store_ids(ids, out, value, found[MORE], ids_shift)
-        if not likely(value & N_INLINE != U0):
+        slot = tail(slots, keys[U4 * i])
+        value = slot[VALUE]
+        behind = _store_ids(ids, out, value, slot[MORE], ids_shift)
+        other = (slot[U0] ^ keys[U4 * i + U1]) | (slot[U1] ^ keys[U4 * i + U2])
+        if not likely((other == U0) & (value & N_INLINE != U0)):
             break
         out = behind
-        found_second[n_second] = line
-        n_second += np.uint64(first != U0)
         i += U1
-    return i, out, n_second
+    return i, out
 
 
 @kernel(inline=True)
