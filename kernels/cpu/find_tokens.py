@@ -191,13 +191,8 @@ def _scan(data, at, stop, can_begin, few, n_few):
     """The first byte from `at` on that can begin a token; looks at 64 bytes at a time if few bytes, or pairs of bytes, can."""
     at, stop = np.uint64(at), np.uint64(stop)
     while n_few == 2 * FEW and at + np.uint64(64) < stop:
-        # No loop, see below
-        hits = (
-            _pair(data, at, few, 0)
-            | _pair(data, at, few, 1)
-            | _pair(data, at, few, 2)
-            | _pair(data, at, few, 3)
-        )
+        hits = _pair(data, at, few, 0) | _pair(data, at, few, 1)  # no loop, for the reason below
+        hits |= _pair(data, at, few, 2) | _pair(data, at, few, 3)
         if hits:
             return np.int64(at + trailing_zeros(hits))
         at += np.uint64(64)

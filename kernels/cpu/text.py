@@ -98,7 +98,8 @@ def _find_bytes(data, n_bytes, pattern, size):
     free = 0  # where the next occurrence may begin
     at = 0
     while at <= last:
-        # 64 places at a time: the first and the last byte must match. The loop carries no bits: see `find_tokens._scan`.
+        # 64 places at a time: the first and the last byte must match. Without this loop, which carries no bits, LLVM takes six
+        # times as long, as in `find_tokens._scan`.
         while at + 63 <= last and not _ends_match(text, at, first, at + size - 1, final):
             at += 64
         hits, width = U1, 1

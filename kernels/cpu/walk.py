@@ -41,9 +41,8 @@ from gputok.kernels.signatures import U8s, U16s, U32s, i64
 
 END_OF_TEXT = 0xFF  # the byte after each document of a block
 BLOCK_BYTES = 1 << 15  # of text that is walked at a time: it and its words stay in the nearest caches
-MARGIN = (
-    80  # bytes behind a block that loads of 64 bytes from any of its places, and stores of as many, may reach
-)
+# Bytes behind a block that loads of 64 bytes from any of its places, and stores of as many, may reach
+MARGIN = 80
 CLASS_CODE = 0xC0  # behind the bytes that continue characters; with a class, less than END_OF_TEXT
 
 # An entry of `pair`: next state | boundary before the first byte << 8 | before the second << 9, or RARE.
@@ -360,28 +359,26 @@ def walk_block(text, n, walk, bounds, codes):
             later_state, n_later = _note(later_entry, q, bounds, n_later)
             p += U2
             q += U2
-    later = tail(bounds, first_later)
-    n_later -= first_later
     # One of them is done: what is left of the other goes on alone, under the names of the first
     of_first = p < half
-    stop, bound = (half, bounds) if of_first else (n, later)
+    stop = half if of_first else n
     if not of_first:
         p, state, n_bounds, n_later = q, later_state, n_later, n_bounds
     while p < stop:
         entry = _entry_of_codes(codes, p, state, pair)
         if entry < np.uint64(RARE):
-            state, n_bounds = _note(entry, p, bound, n_bounds)
+            state, n_bounds = _note(entry, p, bounds, n_bounds)
             p += U2
         else:
-            p, state, n_bounds = _step_behind(text, p, stop, state, bound, n_bounds, tables)
+            p, state, n_bounds = _step_behind(text, p, stop, state, bounds, n_bounds, tables)
     if not of_first:
         n_bounds, n_later = n_later, n_bounds
     # a byte behind either may have been stepped over as well
     n_bounds -= U1 if n_bounds > U0 and bounds[n_bounds - U1] == np.uint32(half) else U0
-    n_later -= U1 if later[n_later - U1] == np.uint32(n) else U0
-    for i in range(n_later):
-        bounds[n_bounds + i] = later[i]
-    n_bounds += n_later
+    n_later -= U1 if bounds[n_later - U1] == np.uint32(n) else U0
+    for i in range(first_later, n_later):
+        bounds[n_bounds] = bounds[i]
+        n_bounds += U1
     bounds[n_bounds] = n
     return n_bounds
 

@@ -242,20 +242,17 @@ def _find_in(cache, line, low, high, text, begin):
 
 @kernel(inline=True)
 def find(cache, line, low, high, text, begin):
-    """The slot of the word that begins at text[begin], which is moved to its own line; or NOWHERE."""
+    """The slot of the word that begins at text[begin], which is moved to the first place of its own line; or NOWHERE."""
     slot = _find_in(cache, line, low, high, text, begin)
     if slot == NOWHERE and cache.slots[line + U4 + U1] != U0:
         slot = _find_in(cache, line ^ U8, low, high, text, begin)
         if slot != NOWHERE:
             _exchange(cache, slot, line + U4)
             slot = line + U4
+    if slot == line + U4:
+        _exchange(cache, slot, line)
+        slot = line
     return slot
-
-
-@kernel(inline=True)
-def exchange(cache, line):
-    """Lets the two words of a line change places."""
-    _exchange(cache, line, line + U4)
 
 
 @kernel(inline=True)

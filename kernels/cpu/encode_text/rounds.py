@@ -25,7 +25,6 @@ from gputok.kernels.cpu.encode_text.cache import (
     WordCache,
     enlarged,
     enter,
-    exchange,
     find,
     find_keys,
     first_two,
@@ -194,11 +193,6 @@ def _look_up(text, start, stop, walk, cache, work):
                 begin, length = np.uint64(begins[i]), np.uint64(begins[i + U1] - begins[i])
                 i += U1
                 slot = find(known, line, low, high, block, begin)
-                if (
-                    slot == line + U4
-                ):  # a word in the second place comes to the first, where it is found sooner
-                    exchange(known, line)
-                    slot = line
                 value = slots[slot + VALUE] if slot != NOWHERE else U0
                 if value & N_INLINE:
                     out = _store_ids(ids, out, value, slots[slot + MORE], ids_shift)
@@ -228,10 +222,10 @@ def _look_up(text, start, stop, walk, cache, work):
 
 @kernel(inline=True)
 def _known_words(slots, keys, i, n, ids, out, ids_shift):
-    """Appends the ids of the words from i on, up to the first that isn't in the first place of its line with few ids.
+    """Appends the ids of the words from i on, until a word is not in the first place of its line, or has more than a few ids.
 
-    Returns that word or n, and the place behind the ids. Of a hundred words, one or two are in second places: to look there
-    as well would take longer for all others.
+    Returns the number of that word, or n, and the place behind the ids. Second places are not looked at: only one or two
+    words of a hundred are there, and all others would take longer.
     """
     while i < n:
         slot = tail(slots, keys[U4 * i])

@@ -6,9 +6,9 @@ while the character isn't complete, joins the first bytes of a character to what
 character to what comes after them. `crossing` has the lowest rank of all such merges, for the two bytes at the edge; a
 character begins as few symbols if this rank, at both edges, is higher than the ranks of the merges inside the character. Of a
 character that is one symbol then, no merge with what lies beside it may have a lower rank, or it could come too early: this
-holds for all vocabularies that were learnt, since they make a token before they merge it. Of the Chinese characters of a text,
-73 % begin as few symbols with the vocabulary of Llama 3, 83 % with that of Qwen 3, and 99 % with one learnt from Chinese. So a word
-needs one look-up for each character, where its bytes would need six.
+holds for all vocabularies that were learnt, since they make a token before they merge it. Of the Chinese characters of a
+text, 73 % begin as few symbols with the vocabulary of Llama 3, 83 % with that of Qwen 3, and 99 % with one learnt from
+Chinese. So a word needs one look-up for each character, where its bytes would need six.
 """
 
 from __future__ import annotations
