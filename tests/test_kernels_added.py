@@ -44,7 +44,7 @@ def test_equals_the_plain_version(seed):
 @pytest.mark.parametrize(
     ("names", "n_listed"),
     [
-        (["<|a|>", "<|b|>", "<|a|><"], 2 * added.FEW),  # one pair of first bytes
+        (["<|a|>", "<|b|>", "<|a|><"], added.ONE_PAIR),
         (["<|a|>", "</a>", "<a>", "[a"], 2 * added.FEW),  # four pairs
         (["<|a|>", "</a>", "<a>", "[a", "[b"], added.FEW),  # five
         (["<|a|>", "|"], added.FEW),  # a token of a single byte has no pair

@@ -169,9 +169,7 @@ class AddedVocabulary:
         return _Finder(np.array([*chosen], np.int64), np.array(options, np.uint8), trie, first_bytes(trie))
 
 
-_SHORT = (
-    1 << 10
-)  # in a text of fewer bytes, Python looks for the first bytes of tokens before it calls a kernel
+_SHORT = 1 << 10  # bytes: in a shorter text, Python looks for first bytes of tokens before it calls a kernel
 
 
 class _Finder(NamedTuple):
@@ -216,13 +214,14 @@ class _Finder(NamedTuple):
 
     def may_find(self, pieces: Pieces) -> bool:
         """Returns False for a short text that contains none of the first bytes of tokens, so no kernel need run."""
-        from gputok.kernels.cpu.find_tokens import FEW
+        from gputok.kernels.cpu.find_tokens import FEW, ONE_PAIR
 
         some = self.first[1]
         if len(pieces.data) >= _SHORT or len(some) == FEW + 1 or pieces.byte_level:
             return True
         text = pieces.data.tobytes()
-        return any(byte in text for byte in {*some[:FEW].tolist()})
+        firsts = some[: 1 if len(some) == ONE_PAIR else FEW]
+        return any(byte in text for byte in {*firsts.tolist()})
 
 
 @functools.cache

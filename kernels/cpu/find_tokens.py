@@ -14,7 +14,8 @@ from gputok.kernels.signatures import boolean, i32, i64, u8
 Trie: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
 """The result of `build_trie`."""
 
-FEW = 4  # so many different first bytes of tokens are searched for at once
+FEW = 4  # so many different first bytes of tokens, or pairs of bytes, are searched for at once
+ONE_PAIR = 2  # length of the list of first bytes that is one pair
 SINGLE_WORD, LSTRIP, RSTRIP, IGNORED = 1, 2, 4, 8  # bits of `options`
 
 
@@ -53,9 +54,9 @@ def build_trie(data, offsets):
 def first_bytes(trie: Trie) -> tuple[np.ndarray, np.ndarray]:
     """Returns the bytes that strings of the trie begin with: uint8[256], 1 if a string does; and a list, uint8[].
 
-    The list has FEW bytes, some of them more than once; or twice as many, if strings begin with at most FEW different pairs
-    of bytes: the first bytes of the pairs, then the second ones; or FEW + 1 bytes, if more than FEW different bytes begin
-    strings.
+    The list has the two bytes that all strings begin with (mostly `<|`); or 2 * FEW bytes, if strings begin with at most FEW
+    different pairs of bytes: the first bytes of the pairs, some of them more than once, then the second ones; or FEW bytes,
+    some of them more than once, if at most FEW different bytes begin strings; or FEW + 1 bytes.
     """
     classes, step, string = trie
     begins = (step[0, classes] != 0).astype(np.uint8)
@@ -64,8 +65,9 @@ def first_bytes(trie: Trie) -> tuple[np.ndarray, np.ndarray]:
         return begins, some
     nodes = step[0, classes[some]]
     first, second = np.nonzero(step[nodes][:, classes] != 0)
-    if 0 < len(first) <= FEW and (string[nodes] < 0).all():  # such as `<|`
-        return begins, np.concatenate([np.resize(some[first], FEW), np.resize(second.astype(np.uint8), FEW)])
+    if 0 < len(first) <= FEW and (string[nodes] < 0).all():
+        n = 1 if len(first) == 1 else FEW
+        return begins, np.concatenate([np.resize(some[first], n), np.resize(second.astype(np.uint8), n)])
     return begins, np.resize(some, FEW)
 
 
@@ -190,6 +192,11 @@ def next_token(data, first, stop, at, text, blank, finder):
 def _scan(data, at, stop, can_begin, few, n_few):
     """The first byte from `at` on that can begin a token; looks at 64 bytes at a time if few bytes, or pairs of bytes, can."""
     at, stop = np.uint64(at), np.uint64(stop)
+    while n_few == ONE_PAIR and at + np.uint64(64) < stop:
+        hits = equal_bytes(data, at, few[0]) & equal_bytes(data, at + np.uint64(1), few[1])
+        if hits:
+            return np.int64(at + trailing_zeros(hits))
+        at += np.uint64(64)
     while n_few == 2 * FEW and at + np.uint64(64) < stop:
         hits = _pair(data, at, few, 0) | _pair(data, at, few, 1)  # no loop, for the reason below
         hits |= _pair(data, at, few, 2) | _pair(data, at, few, 3)

@@ -64,6 +64,8 @@ _TOP = np.uint64(56)
 _ID = np.uint64((1 << 24) - 1)  # of the first id of a slot
 _HIGH = np.uint64(0xD6E8FEB86659FD93)
 
+AHEAD = 8  # words whose lines are on the way while another word gets its ids
+
 
 class WordCache(NamedTuple):
     """A cache for one model, and one thread at a time; `new_cache` makes it."""
@@ -362,6 +364,9 @@ def keep(cache, lines, begin, end, ids, rows):
     where, learnt, width = views(cache), view(ids), np.uint64(cache.width)
     slots = where.slots
     for i in range(len(lines)):
+        ahead = lines[min(i + AHEAD, len(lines) - 1)]
+        prefetch(slots, ahead)
+        prefetch(slots, ahead ^ U8)
         value, slot = np.uint64(i + 1) << U8 | NEW, NOWHERE
         for at in range(lines[i] & ~U8, (lines[i] | U8) + U8, U4):
             slot = at if slots[at + VALUE] == value else slot

@@ -37,11 +37,12 @@ from gputok.kernels.cpu.encode_text.cache import (
     views,
 )
 from gputok.kernels.cpu.primitives.arrays import pointer
-from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U4, U8
+from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U4, U8, U16, U24, U32
 from gputok.kernels.cpu.primitives.memory import (
     copy,
     likely,
     load_u32,
+    load_u64,
     owned,
     scratch,
     store_u32,
@@ -175,7 +176,8 @@ def _look_up(text, start, stop, walk, cache, work):
             )
             continue
         n_words = walk_block(block, np.uint64(n), walk, bounds, codes)
-        needed = (out >> ids_shift) + most_ids(n_words, np.uint64(n)) + U4
+        # 16 more: up to 32 bytes behind the last ids are overwritten here, and read by _put_together
+        needed = (out >> ids_shift) + most_ids(n_words, np.uint64(n)) + U16
         if needed > room or n_events + n_words > np.uint64(len(work.at)):
             break
         shift = start  # from a place in the block to one in the text
@@ -285,7 +287,8 @@ def _put_together(work, sizes, ids, rows, token, ends, width):
     """Puts together all ids of a round, uint8[width * n]; ends[piece + 1] becomes the number of ids up to the piece's end.
 
     sizes: bytes of `work.ids`, events, and ids of the rounds before; ids, rows: of the new words. Four bytes are stored for
-    each id; if ids have two bytes, the next id overwrites the upper two.
+    each id; if ids have two bytes, the next id overwrites the upper two. Ids of known words are copied 32 bytes at a time: up
+    to 31 bytes too many, which `work.ids` has, and for which `joined` has room.
     """
     n_bytes, n_events, n_before = sizes
     source, learnt, step = view(work.ids), view(ids), np.uint64(width)
@@ -293,13 +296,15 @@ def _put_together(work, sizes, ids, rows, token, ends, width):
     for i in range(n_events):
         what = work.what[i]
         n_new += 1 if what == U0 else rows[what] - rows[what - U1]  # a token may stand for a piece
-    joined = np.empty(n_bytes + width * n_new + 8, np.uint8)
+    joined = np.empty(n_bytes + width * n_new + 32, np.uint8)
     target = owned(joined)
-    out, begin, done, n_ends = U0, U0, 0, 0
+    out, begin, done, n_ends = U0, U0, U0, 0
     for i in range(n_events):
-        what, size = work.what[i], work.at[i] - done
-        copy(target, out, source, done, size)
-        out += np.uint64(size)
+        what, size = work.what[i], np.uint64(work.at[i]) - done
+        for k in range(U0, size, U32):  # a piece is short, and the function of C takes long to begin
+            for part in (U0, U8, U16, U24):
+                store_u64(target, out + k + part, load_u64(source, done + k + part))
+        out += size
         done += size
         if what != U0:
             for k in range(rows[what - U1], rows[what]):
