@@ -147,6 +147,5 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    importlib.import_module("gputok.tokenizers").main(
-        sys.argv[1:]
-    )  # this module runs as __main__, which is a copy
+    # This module runs as __main__, which is a copy
+    importlib.import_module("gputok.tokenizers").main(sys.argv[1:])

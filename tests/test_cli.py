@@ -44,9 +44,8 @@ def folder(tmp_path, monkeypatch):
 def gputok(capsys, monkeypatch):
     """`gputok("train", ...)` -> (exit status, standard output, standard error), in this process."""
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    monkeypatch.setattr(
-        preparation, "announced", True
-    )  # that kernels are compiled, where none are on disk yet
+    # That kernels are compiled, where none are on disk yet
+    monkeypatch.setattr(preparation, "announced", True)
 
     def call(*arguments: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as exit:

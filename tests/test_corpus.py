@@ -372,9 +372,8 @@ def test_a_column_that_holds_no_strings_is_named_with_its_type(tmp_path, kind, n
             (table, "the Table"),
             (table.to_reader(), "the RecordBatchReader"),
         ):
-            begin = re.escape(
-                f"{where}, column {name!r} holds {kind.partition('<')[0]}"
-            )  # the rest has names of the file's
+            # The rest has names of the file's
+            begin = re.escape(f"{where}, column {name!r} holds {kind.partition('<')[0]}")
             with pytest.raises(ValueError, match=rf"^{begin}[^,]*(, [^,]*)?, not strings{hint}$"):
                 list(corpus.read(source, column=name))
 

@@ -171,9 +171,8 @@ def differs_by_intent(form, place, literal) -> bool:
         return True  # a wrong switch makes it a BertProcessing there
     if "vocab" in place and literal == str(2**32 - 1):
         return True  # this id says here that no token is meant
-    return (
-        name_of(form) == "TemplateProcessing"
-    )  # special tokens that the template asks for can be missing there
+    # Special tokens that the template asks for can be missing there
+    return name_of(form) == "TemplateProcessing"
 
 
 def test_all_components_and_fields_are_here():

@@ -265,13 +265,14 @@ def test_folders_whose_model_is_a_tiktoken_file(file, tmp_path):
     config = {"tokenizer_class": "PreTrainedTokenizerFast", "added_tokens_decoder": added, "bos_token": "<s>"}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
     ours = AutoTokenizer.from_pretrained(tmp_path)
+    # Transformers itself doesn't look for the other name
     theirs = (
         transformers.PreTrainedTokenizerFast.from_pretrained(
             tmp_path, vocab_file=str(tmp_path / file) if file == "tiktoken.model" else None
         )
         if file == "tokenizer.model"
         else None
-    )  # transformers itself doesn't look for the other name
+    )
     texts = [*texts_of(3), "<s>a</s><|reserved_token_701|>"]
     if theirs is not None:
         assert ours(texts)["input_ids"] == [theirs.encode(text, add_special_tokens=False) for text in texts]
@@ -387,9 +388,8 @@ def test_tokenizers_that_transformers_converted_as_sentencepiece_models(kind, na
     texts = [text for text in texts_of(12) if "<" not in text and "👩" not in text]
     pairs = [*zip(ids(tokenizer, texts), again.encode(texts), strict=True)]
     equal = sum(ours == theirs for ours, theirs in pairs)
-    assert (
-        equal == len(pairs) if kind == "bpe" else equal > 0.98 * len(pairs)
-    )  # single precision decides a tie
+    # Single precision decides a tie
+    assert equal == len(pairs) if kind == "bpe" else equal > 0.98 * len(pairs)
 
 
 def test_tokenizers_that_sentencepiece_cannot_express(tmp_path):
@@ -745,9 +745,8 @@ def test_broken_gguf(tmp_path):
     for cut in range(4, len(data) - 33, 3):
         (tmp_path / "cut.gguf").write_bytes(data[:cut])
         try:
-            assert isinstance(
-                read_metadata(tmp_path / "cut.gguf"), dict
-            )  # cut in the padding behind the values
+            # Cut in the padding behind the values
+            assert isinstance(read_metadata(tmp_path / "cut.gguf"), dict)
         except ValueError as error:
             assert "broken GGUF" in str(error)
     for wrong in (

@@ -47,9 +47,8 @@ def test_every_code_point_is_valid_but_surrogates():
 def test_more_lines_than_the_first_capacity():
     check(b"\n" * 10_000)
     check(b"\n" * 63 + b"x" * 9000 + b"\n\xff" * 5000 + "漢\n".encode() * 5000)
-    check(
-        ("漢" * 21).encode() + b"\n" * 500 + "é".encode() * 500
-    )  # where the kernel stops, a character may be cut
+    # Where the kernel stops, a character may be cut
+    check(("漢" * 21).encode() + b"\n" * 500 + "é".encode() * 500)
 
 
 def test_read_only_data_is_read_in_place():

@@ -262,9 +262,8 @@ def test_real_text_in_parts(corpus_sample, tmp_path):
 
 def test_small_archives_of_much_text_are_not_unpacked_far_ahead(tmp_path, monkeypatch):
     for i in range(8):
-        (tmp_path / f"{i}.txt.gz").write_bytes(
-            gzip.compress(b"some text of a line\n" * 200_000, 1)
-        )  # 4 MB of text
+        # 4 MB of text
+        (tmp_path / f"{i}.txt.gz").write_bytes(gzip.compress(b"some text of a line\n" * 200_000, 1))
     monkeypatch.setattr(byte_ranges, "SMALL_BYTES", 20_000)  # more than one archive has
     batches = corpus.read(tmp_path, batch_bytes=1 << 14, threads=2)  # half a MB ahead
     next(batches)

@@ -380,9 +380,8 @@ def test_a_narrow_page(browser, tmp_path):
     )
     assert opened.locator(".sideways").first.is_visible()
     opened.set_viewport_size({"width": 1600, "height": 800})
-    opened.locator(".sideways").first.wait_for(
-        state="hidden"
-    )  # the page hears of its new size a moment later
+    # The page hears of its new size a moment later
+    opened.locator(".sideways").first.wait_for(state="hidden")
 
 
 # -- tokenizers that travel in the page

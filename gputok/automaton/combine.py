@@ -235,10 +235,8 @@ class _Across:
             return (int(following), int(self.b.delta[t, d])), bool(self.a.accept[s, c])
         if following != self.a.delta[0, c]:
             raise OutsideError("a word that ends in the middle of another one")
-        return (
-            _STOP,
-            True,
-        )  # the word of `outer` doesn't end before: this is the state after its first character
+        # The word of `outer` doesn't end before: this is the state after its first character
+        return _STOP, True
 
     def check(self, states: list[Hashable], delta: Positions, accept: Mask) -> None:
         pass

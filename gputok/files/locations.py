@@ -146,9 +146,8 @@ class LocalFile:
         import pyarrow as pa
 
         try:
-            return pa.OSFile(
-                str(self.path)
-            )  # many threads can read it at once, in contrast to a file of Python
+            # Many threads can read it at once, in contrast to a file of Python
+            return pa.OSFile(str(self.path))
         except UnicodeEncodeError:  # a name that is not Unicode
             return self.open()
 

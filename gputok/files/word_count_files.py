@@ -142,9 +142,8 @@ class CountFile:
             self.byte_level, self._sizes = _given_byte_level(file, columns), None
         else:
             self.byte_level, self._sizes = description["byte_level"], description.get("partitions")
-            if (
-                self._sizes is not None and sum(self._sizes) != self.n_words
-            ):  # another program has changed the file
+            if self._sizes is not None and sum(self._sizes) != self.n_words:
+                # Another program has changed the file
                 description = self._sizes = None
             if columns.byte_level not in (None, self.byte_level):
                 raise ValueError(

@@ -117,9 +117,8 @@ class Custom(Normalizer):
             if pieces.alignment is not None:
                 start, end = (side + pieces.start[i] for side in normalized.alignment())
                 before, after = pieces.alignment
-                filled = (
-                    end > start
-                )  # text inserted before the first character has an empty range, which stays empty
+                # Text inserted before the first character has an empty range, which stays empty
+                filled = end > start
                 end = np.where(filled, after[end - filled], before[start] if len(text) else 0)
                 sides.append((before[start] if len(text) else np.zeros_like(end), end))
         offsets = np.cumsum([0, *map(len, texts)], dtype=np.int64)

@@ -37,9 +37,8 @@ _WALK_THREADS = (
     8  # that share so many bytes; slices for more threads would be too small to be worth their start
 )
 PIPELINE_BYTES = 1 << 20  # of a slice for any other pipeline, which takes at most 0.2 s
-PART_BYTES = (
-    1 << 21
-)  # of a slice for ByParts; in larger slices few more parts are equal, and tables leave the cache
+# Of a slice for ByParts; in larger slices few more parts are equal, and tables leave the cache
+PART_BYTES = 1 << 21
 _SHORT = 1 << 16  # bytes of a corpus that one thread counts before others would have started
 POSITIONS = 1 << 36  # how many positions a slice has for its words
 _LOOK_SECONDS = 0.2  # how often the main thread looks for failed threads

@@ -245,9 +245,8 @@ class _CachedWalk:
         except IndexError:
             encoder = kernels.Encoder(self._dtype, _most_lines())
         result = kernels.encode_text(data, offsets, token, self._walk, self._encode_words, encoder)
-        self._encoders.append(
-            encoder
-        )  # not after an exception, which may leave words without ids in the cache
+        # Not after an exception, which may leave words without ids in the cache
+        self._encoders.append(encoder)
         return result
 
 
@@ -288,9 +287,8 @@ class ByWalk(BySteps):
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
         """Returns the ids and rows of a unit or a part of a unit."""
         pieces = _pieces(self._pipeline, unit)
-        if (
-            pieces.byte_level
-        ):  # a normalizer made it so, and the pattern is for the characters that the bytes stand for
+        if pieces.byte_level:
+            # A normalizer made it so, and the pattern is for the characters that the bytes stand for
             return super().encode(unit)
         try:
             ids, ends = self._text.encode(*_packed(pieces), pieces.token)
@@ -335,9 +333,8 @@ class ByParts(BySteps):
             return super().encode(unit)  # text after an added token is not like the start of a document
         try:
             ids, ends = self._text.encode(*_packed(pieces), pieces.token)
-        except (
-            ValueError
-        ):  # the walk also encodes the text of added tokens, whose words the model may not know
+        except ValueError:
+            # The walk also encodes the text of added tokens, whose words the model may not know
             return super().encode(unit)
         return ids, ends[pieces.rows]
 
@@ -399,14 +396,8 @@ def _space_before(pipeline: Pipeline) -> str | None:
     normalizer, pre_tokenizer = pipeline.normalizer, pipeline.pre_tokenizer
     steps = [] if normalizer is None else getattr(normalizer, "normalizers", [normalizer])
     forms = [step.to_dict() for step in steps if step.in_files]
-    prefix, written = (
-        {"type": "Prepend", "prepend": "▁"},
-        {
-            "type": "Replace",
-            "pattern": {"String": " "},
-            "content": "▁",
-        },
-    )
+    prefix = {"type": "Prepend", "prepend": "▁"}
+    written = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
     if len(forms) < len(steps) or forms not in ([], [written], [prefix, written]):
         return None
     if forms and any(token.normalized for token in pipeline.added.tokens.values()):

@@ -110,9 +110,8 @@ class FixedLength(PreTokenizer):
         if pieces.token is not None:
             n_cuts[pieces.token >= 0] = 1
         rows = np.concatenate([[0], np.cumsum(n_cuts)])
-        nth = np.arange(rows[-1]) - np.repeat(
-            rows[:-1], n_cuts
-        )  # each new piece's number within its old piece
+        # Each new piece's number within its old piece
+        nth = np.arange(rows[-1]) - np.repeat(rows[:-1], n_cuts)
         start = np.append(character, len(pieces.data))[np.repeat(first, n_cuts) + nth * length]
         last = nth + 1 == np.repeat(n_cuts, n_cuts)
         end = np.where(last, np.repeat(pieces.end, n_cuts), np.append(start[1:], 0))

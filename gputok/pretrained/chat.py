@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 _MARK = "CONTINUE_FINAL_MESSAGE_TAG "
+# Fields of a message for what a model has thought
 _REASONING = (
     "reasoning_content",
     "thinking",
     "reasoning",
-)  # fields of a message for what a model has thought
+)
 
 _BEGIN, _END = "\0GENERATION_BEGINS\0", "\0GENERATION_ENDS\0"
 

@@ -108,9 +108,8 @@ def _lines(data, n_whole, rest, mark, starts, state):
         high, middle = bytes_at_least(block, p, 0xA0), bytes_at_least(block, p, 0x90)
         bad |= _unlike(high, e0 << U1 | after_e0, ed << U1 | after_ed)
         bad |= _unlike(middle, f0 << U1 | after_f0, f4 << U1 | after_f4)
-        is_bad |= np.uint64(
-            bad != U0
-        )  # of 64 bits from turn to turn, LLVM would carry each in a byte of its own
+        # Of 64 bits from turn to turn, LLVM would carry each in a byte of its own
+        is_bad |= np.uint64(bad != U0)
         follow = lead >> U63 | lead3 >> U62 | lead4 >> _U61
         after_e0, after_ed, after_f0, after_f4 = e0 >> U63, ed >> U63, f0 >> U63, f4 >> U63
     kept[_WRITTEN], kept[_AT], kept[_BAD], kept[_FOLLOW] = np.uint64(n), np.uint64(at), is_bad, follow

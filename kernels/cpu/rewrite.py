@@ -118,9 +118,8 @@ def _rewrite_bytes(data, pieces, table, origin):
         offsets[i + 1] = offsets[i] + size
 
     total = offsets[n_pieces]
-    rewritten = np.empty(
-        total + 4, np.uint8
-    )  # every replacement, an empty one as well, is stored as four bytes
+    # Every replacement, an empty one as well, is stored as four bytes
+    rewritten = np.empty(total + 4, np.uint8)
     n_aligned = total if is_given(old_start) else 0
     from_start, from_end = np.empty(n_aligned, np.int32), np.empty(n_aligned, np.int32)
     out, out_start, out_end = owned(rewritten), owned(from_start), owned(from_end)

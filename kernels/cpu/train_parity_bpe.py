@@ -464,9 +464,8 @@ def train_parity_bpe(
         raise OverflowError(f"{n:,} languages: at most {(1 << _LANGUAGE_BITS - 1) - 1:,} are possible")
     size = np.diff(offsets)
     balanced = (languages >= n) == limits.dev
-    total = np.bincount(languages[balanced] % n, (size * counts)[balanced], n).astype(
-        np.float64
-    )  # ints if empty
+    # Ints if empty
+    total = np.bincount(languages[balanced] % n, (size * counts)[balanced], n).astype(np.float64)
     exhausted = (total == 0) if limits.ratio else np.zeros(n, np.bool_)
     nothing = np.empty(0, np.int64)
     state = _State(

@@ -285,9 +285,8 @@ def sample_lattice(arcs, n, tables, alpha, random, origin, arc):
 def sample_best(arcs, n, tables, alpha, n_best, random, origin, arc):
     """Draws one of the n_best paths with the highest sums."""
     totals = np.empty((n + 1, n_best))
-    came_by = np.empty(
-        (n + 1, n_best, 2), np.int32
-    )  # the last arc, and the number of the path to its beginning
+    # The last arc, and the number of the path to its beginning
+    came_by = np.empty((n + 1, n_best, 2), np.int32)
     counts = np.zeros(n + 1, np.int64)
     totals[0, 0], counts[0] = 0.0, 1
     for i in range(len(arcs)):

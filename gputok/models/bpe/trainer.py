@@ -140,9 +140,8 @@ class BpeTrainer(Trainer):
                 stacklevel=2,
             )
 
-        dtype = (
-            np.uint16 if max(self.vocab_size, len(vocab)) < 0xFFFF else np.uint32
-        )  # 16 bits halve the memory traffic
+        # 16 bits halve the memory traffic
+        dtype = np.uint16 if max(self.vocab_size, len(vocab)) < 0xFFFF else np.uint32
 
         def spell(some: WordCounts) -> tuple[Any, Positions, Counts]:
             symbols, offsets = alphabet.spell_words(
@@ -159,9 +158,8 @@ class BpeTrainer(Trainer):
 
         def parts(*, measured: bool) -> Iterable[tuple[Any, Positions, Counts]]:
             some = words.slices(_WORDS_AT_ONCE)
-            if (
-                measured and words.byte_level and ids.shape[1] == 1 and ids.min() >= 0
-            ):  # a symbol for each byte
+            if measured and words.byte_level and ids.shape[1] == 1 and ids.min() >= 0:
+                # A symbol for each byte
                 return ((None, part.offsets, part.counts) for part in some)
             return map(spell, some)
 

@@ -26,9 +26,8 @@ def make_code(weights: Counts) -> Code:
     """
     lengths = _lengths(weights)
     order = np.argsort(lengths, kind="stable")
-    shares = 1 << (
-        LONGEST_CODE - lengths[order]
-    )  # how many codes of the greatest length each code takes the place of
+    # How many codes of the greatest length each code takes the place of
+    shares = 1 << (LONGEST_CODE - lengths[order])
     ends = np.cumsum(shares)
     words = np.empty(len(weights), np.uint64)
     words[order] = (ends - shares).astype(np.uint64) << np.uint64(64 - LONGEST_CODE)

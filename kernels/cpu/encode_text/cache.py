@@ -51,10 +51,8 @@ BYTES_A_LINE = 64 + RING_BYTES_A_LINE
 MAX_KEPT_BYTES = 1 << 10  # of a word
 
 MOST_INLINE = 4  # ids in a slot
-N_INLINE, KIND = (
-    np.uint64(7),
-    np.uint64(255),
-)  # parts of a value: the number of these ids, or 0; else what it is
+# Parts of a value: the number of these ids, or 0; else what it is
+N_INLINE, KIND = np.uint64(7), np.uint64(255)
 RUN, END, NEW = np.uint64(8), np.uint64(16), np.uint64(24)
 SHORT = np.uint64(15)  # bytes of a word that is its own key
 LONG = np.uint64(16)  # in the top byte, instead of the length

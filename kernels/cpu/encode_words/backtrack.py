@@ -214,9 +214,8 @@ def backtrack(tables, text, begin, n, tokens, places, closed):
                 token = longest_token(tables.cells, text, begin + at, begin + n)
             continue
         token = shape & np.uint32(NO_PREFIX)
-        while token == np.uint32(
-            NO_PREFIX
-        ):  # no token fits here: go back by one token, and try a shorter one
+        while token == np.uint32(NO_PREFIX):
+            # No token fits here: go back by one token, and try a shorter one
             closed[at >> U6] = closed[at >> U6] | U1 << (at & U63)
             count -= U1
             at = np.uint64(places[count])

@@ -13,6 +13,5 @@ U16, U20, U24, U32, U40, U62, U63, U64 = (np.uint64(i) for i in (16, 20, 24, 32,
 LOW32 = np.uint64(0xFFFFFFFF)
 ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 NO_ASCII = np.uint64(0x8080808080808080)  # the bit that is 0 in ASCII, in each of eight bytes
-GOLDEN = np.uint64(
-    0x9E3779B97F4A7C15
-)  # 2**64 / golden ratio: as a factor, it spreads a key over the upper bits
+# 2**64 / golden ratio: as a factor, it spreads a key over the upper bits
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)

@@ -46,10 +46,6 @@ if choose().calls is None:
             f"the kernels must be {choose().reason}. But Numba is not installed: pip install 'gputok[jit]'"
         ) from None
 else:
-    View = as_array = bytes_at_least = copy = count_ones = equal_bytes = grown = is_given = leading_zeros = (
-        lend_views
-    ) = None
-    least_of = load_u16 = load_u32 = load_u64 = owned = prefetch = scratch = store_u32 = store_u64 = tail = (
-        None
-    )
-    likely = trailing_zeros = view = None
+    View = as_array = bytes_at_least = copy = count_ones = equal_bytes = grown = is_given = None
+    leading_zeros = least_of = lend_views = likely = load_u16 = load_u32 = load_u64 = owned = None
+    prefetch = scratch = store_u32 = store_u64 = tail = trailing_zeros = view = None
