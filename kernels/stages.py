@@ -35,8 +35,9 @@ class Step(NamedTuple):
 _ALL, _CPU = ("reference", "cpu", "cuda"), ("cpu",)
 
 STEPS = (
-    Step("text", "finding bytes", (Stage("find_bytes"), Stage("find_invalid_utf8"))),
+    Step("text", "finding invalid UTF-8", (Stage("find_invalid_utf8"),)),
     Step("lines", "finding lines", (Stage("lines", _ALL, ("memory",), ("begins",)), Stage("is_utf8"))),
+    Step("documents", "cutting at separators", (Stage("documents", cpu_only=("in_place",)),)),
     Step("json_tables", "reading tables of tokenizer.json", (Stage("read_table", _CPU),)),
     Step(
         "find_tokens",
@@ -51,7 +52,7 @@ STEPS = (
     ),
     Step("precompiled", "SentencePiece's normalization", (Stage("normalize_precompiled"),), ("measured",)),
     Step("edits", "replacing and stripping", (Stage("splice"), Stage("find_literal"), Stage("strip"))),
-    Step("rewrite", "rewriting bytes", (Stage("gather"), Stage("rewrite_bytes"), Stage("close_gaps", _CPU))),
+    Step("rewrite", "rewriting bytes", (Stage("gather"), Stage("rewrite_bytes"))),
     Step(
         "split",
         "cutting text into words",

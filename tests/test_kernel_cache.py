@@ -61,9 +61,9 @@ gputok.kernels.__path__[:] = [sys.argv[1]]
 from gputok.kernels.cpu import text
 from gputok.kernels.cpu.primitives import utf8
 
-text.find_bytes(np.frombuffer(b"one\\ntwo\\n", np.uint8), np.frombuffer(b"\\n", np.uint8))
+text.find_invalid_utf8(np.frombuffer("né".encode(), np.uint8))
 assert utf8.__file__.startswith(sys.argv[1])
-stats = text._find_bytes.stats
+stats = text._find_invalid_utf8.stats
 print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 """
 

@@ -101,18 +101,6 @@ def test_gather_and_rewrite_equal_their_plain_versions():
                 assert np.array_equal(expected[2], result[2])
 
 
-def test_pieces_move_together_in_their_own_memory():
-    rng = np.random.default_rng(4)
-    for _ in range(500):
-        n = rng.integers(0, 300)
-        cuts = np.sort(rng.integers(0, n + 1, 2 * rng.integers(0, 9)))
-        data, start, end = rng.integers(0, 256, n, np.uint8), cuts[::2].copy(), cuts[1::2].copy()
-        packed, offsets = reference.gather(data, start, end)
-        moved, places = ragged.close_gaps(data, start, end)
-        assert (moved.tobytes(), places.tolist()) == (packed.tobytes(), offsets.tolist())
-        assert np.shares_memory(moved, data) or n == 0 or len(moved) == 0
-
-
 def test_rewriting_aligns_inserted_text_with_its_place():
     """Metaspace: each space becomes ▁, and a ▁ put before the piece lies where its first character does."""
     table = np.stack([np.ones(257), np.arange(257)]).astype(np.uint32)

@@ -42,13 +42,3 @@ def test_random_bytes_equal_the_reference():
         prefix = rng.choice([b"", b"a" * rng.randrange(70), "é漢😀".encode() * rng.randrange(9)])
         data = array(prefix + bytes(rng.choices(EDGES, k=rng.randrange(12))))
         assert text.find_invalid_utf8(data) == reference.find_invalid_utf8(data), data.tobytes()
-
-
-@pytest.mark.parametrize("pattern", [b"|", b"||", b"ab", b"aba", b"<|end|>", b"a" * 70])
-def test_patterns_are_found_from_left_to_right(pattern):
-    rng = random.Random(pattern)
-    for _ in range(2000):
-        parts = rng.choices([pattern, pattern[:-1], b"a", b"b", b"|", b"<|e", b"x" * 50], k=rng.randrange(12))
-        data = array(b"".join(parts))
-        ours = text.find_bytes(data, array(pattern))
-        assert np.array_equal(ours, reference.find_bytes(data, array(pattern))), data.tobytes()

@@ -12,7 +12,8 @@ import gputok.kernels
 import numpy as np
 import pytest
 from gputok.kernels.cpu import count_words as words
-from gputok.kernels.cpu import text, word_table
+from gputok.kernels.cpu import rewrite, word_table
+from gputok.kernels.cpu.documents import documents
 from gputok.kernels.native import choose
 from gputok.kernels.signatures import Either, Elements, I64s, Number, U8s, f64, i64, u8, u16, u32, versions
 
@@ -22,6 +23,11 @@ needs_library = pytest.mark.skipif(
     not IN_LIBRARY, reason="the kernels are compiled here, not those of a wheel"
 )
 needs_compiler = pytest.mark.skipif(IN_LIBRARY, reason="the kernels are a wheel's machine code")
+
+
+def starts_of_lines(data: np.ndarray) -> np.ndarray:
+    """Where each line begins among the lines without their newlines, int64[]: the result of a kernel."""
+    return documents(data, NEWLINE, is_last=True, in_place=False)[1]
 
 
 def declared() -> set[str]:
@@ -99,7 +105,7 @@ def test_other_arguments_are_refused(slots):
 @pytest.mark.parametrize("n_bytes", ["3", None, 1 << 64])
 def test_values_that_are_not_numbers_are_refused(n_bytes):
     with pytest.raises((TypeError, OverflowError, ValueError, struct.error)):
-        text._find_bytes(0, n_bytes, 0, 1)
+        rewrite._gather(0, 0, 0, n_bytes, 0)
 
 
 def test_subclasses_of_arrays_are_arrays(tmp_path):
@@ -129,12 +135,12 @@ def test_exceptions_pass_unchanged():
 
 def test_results_own_their_memory():
     data = np.frombuffer(b"a\nb\n" * 1000, np.uint8)
-    kept = [text.find_bytes(data, NEWLINE) for _ in range(50)]
+    kept = [starts_of_lines(data) for _ in range(50)]
     parts = [one[5:10] for one in kept]
     del kept
     for _ in range(50):
-        text.find_bytes(data, NEWLINE)[:] = 0
-    assert all(part.tolist() == [11, 13, 15, 17, 19] for part in parts)
+        starts_of_lines(data)[:] = 0
+    assert all(part.tolist() == [5, 6, 7, 8, 9] for part in parts)
 
 
 @pytest.mark.skipif(not pathlib.Path("/proc/self/statm").exists(), reason="reads /proc")
@@ -148,8 +154,8 @@ def test_memory_is_given_back():
 
     def work(times: int) -> None:
         for _ in range(times):
-            text.find_bytes(data, NEWLINE)  # 800 kB each
-            text.find_bytes(data[:1000], data[:2])
+            starts_of_lines(data)  # 800 kB each
+            starts_of_lines(data[:1000])
             with pytest.raises(ValueError):
                 words.counts(table)
 
@@ -161,10 +167,10 @@ def test_memory_is_given_back():
 
 def test_threads_run_at_the_same_time_and_agree():
     data = np.frombuffer(b"some text\n" * 100_000, np.uint8)
-    expected, found = text.find_bytes(data, NEWLINE), {}
+    expected, found = starts_of_lines(data), {}
 
     def work(number: int) -> None:
-        found[number] = [text.find_bytes(data, NEWLINE) for _ in range(20)]
+        found[number] = [starts_of_lines(data) for _ in range(20)]
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
     for thread in threads:
@@ -245,8 +251,8 @@ print(sorted({"numba", "llvmlite", "asyncio"} & set(sys.modules)))
 def test_compiling_is_announced_once(tmp_path):
     code = """
 import numpy as np
-from gputok.kernels.cpu import text
-text.find_invalid_utf8(np.zeros(3, np.uint8)); text.find_bytes(np.zeros(3, np.uint8), np.zeros(1, np.uint8))
+from gputok.kernels.cpu import rewrite, text
+text.find_invalid_utf8(np.zeros(3, np.uint8)); rewrite.gather(np.zeros(3, np.uint8), np.zeros(1, int), np.ones(1, int))
 from gputok.kernels.native.preparation import preparation
 print(preparation.compiled, preparation.seconds > 0)
 """

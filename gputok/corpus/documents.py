@@ -43,16 +43,11 @@ def split_documents(
         if is_last and n_used < len(data):
             offsets, n_used = np.append(offsets, len(data)), len(data)
         return TextBatch(data[:n_used], offsets), n_used, is_valid
-    from gputok.kernels.cpu.rewrite import close_gaps, gather
-    from gputok.kernels.cpu.text import find_bytes
+    from gputok.kernels.cpu.documents import documents
 
-    pack = close_gaps if in_place else gather
-
-    at = find_bytes(data, np.frombuffer(separator, np.uint8))
-    start, end = np.concatenate([[0], at + len(separator)]), np.append(at, len(data))
-    rest = 0 if is_last and start[-1] < len(data) else 1  # 1 if the last document may go on in the next read
-    data, offsets = pack(data, start[: len(start) - rest], end[: len(end) - rest])
-    return TextBatch(data, offsets), int(start[-1]) if rest else int(end[-1]), False
+    mark = np.frombuffer(separator, np.uint8)
+    packed, offsets, n_used, is_valid = documents(data, mark, is_last, in_place=in_place)
+    return TextBatch(packed, offsets), n_used, is_valid
 
 
 def checked_documents(

@@ -23,6 +23,7 @@ _ROOM = _BLOCK + 4  # line starts that a block can write at most
 _BYTES_PER_LINE = 24  # a guess, for the first allocation
 _WRITTEN, _AT, _BAD, _FOLLOW, _E0, _ED, _F0, _F4, _STATE = range(9)  # what the kernel keeps when it stops
 _U61 = np.uint64(61)
+NO_LIMITS = (U0, U0, U0, U0)  # of the first byte of a text
 
 
 def lines(data: np.ndarray, memory: Callable[[int], np.ndarray] | None = None) -> tuple[np.ndarray, bool]:
@@ -81,9 +82,7 @@ def _lines(data, n_whole, rest, mark, starts, state):
     text, last = view(data, np.uint8), view(rest, np.uint8)
     room, out, kept = np.int64(len(starts) - _ROOM), view(starts), view(state)
     n, at, is_bad = np.int64(kept[_WRITTEN]), np.int64(kept[_AT]), kept[_BAD]
-    # From the block before: bytes that must continue a character, and bytes that have a lower or an upper limit.
-    follow = kept[_FOLLOW]
-    after_e0, after_ed, after_f0, after_f4 = kept[_E0], kept[_ED], kept[_F0], kept[_F4]
+    follow, limits = kept[_FOLLOW], (kept[_E0], kept[_ED], kept[_F0], kept[_F4])
     while at <= n_whole and n <= room:
         block, p = text if at < n_whole else last, at if at < n_whole else 0
         at += _BLOCK
@@ -98,23 +97,36 @@ def _lines(data, n_whole, rest, mark, starts, state):
         above = bytes_at_least(block, p, 0x80)
         if above | follow == 0:
             continue
-        lead, lead3 = bytes_at_least(block, p, 0xC0), bytes_at_least(block, p, 0xE0)
-        lead4 = bytes_at_least(block, p, 0xF0)
-        must = lead << U1 | lead3 << U2 | lead4 << U3 | follow
-        bad = must ^ above & ~lead
-        bad |= (lead & ~bytes_at_least(block, p, 0xC2)) | bytes_at_least(block, p, 0xF5)
-        e0, ed = equal_bytes(block, p, 0xE0), equal_bytes(block, p, 0xED)
-        f0, f4 = equal_bytes(block, p, 0xF0), equal_bytes(block, p, 0xF4)
-        high, middle = bytes_at_least(block, p, 0xA0), bytes_at_least(block, p, 0x90)
-        bad |= _unlike(high, e0 << U1 | after_e0, ed << U1 | after_ed)
-        bad |= _unlike(middle, f0 << U1 | after_f0, f4 << U1 | after_f4)
-        # Of 64 bits from turn to turn, LLVM would carry each in a byte of its own
-        is_bad |= np.uint64(bad != U0)
-        follow = lead >> U63 | lead3 >> U62 | lead4 >> _U61
-        after_e0, after_ed, after_f0, after_f4 = e0 >> U63, ed >> U63, f0 >> U63, f4 >> U63
+        bad, follow, limits = check_block(block, p, follow, limits)
+        is_bad |= bad
     kept[_WRITTEN], kept[_AT], kept[_BAD], kept[_FOLLOW] = np.uint64(n), np.uint64(at), is_bad, follow
-    kept[_E0], kept[_ED], kept[_F0], kept[_F4] = after_e0, after_ed, after_f0, after_f4
+    kept[_E0], kept[_ED], kept[_F0], kept[_F4] = limits
     return at
+
+
+@kernel(inline=True)
+def check_block(block, p, follow, limits):
+    """Checks the UTF-8 of the 64 bytes from block[p] on.
+
+    follow, limits: what the block before has returned, at first 0 and NO_LIMITS. Returns 1 if the block has a byte that is not
+    UTF-8, else 0; a bit for each byte of the next block that must continue a character; and bits of its first byte if that has
+    a lower or an upper limit, behind E0, ED, F0 or F4.
+    """
+    after_e0, after_ed, after_f0, after_f4 = limits
+    above = bytes_at_least(block, p, 0x80)
+    lead, lead3 = bytes_at_least(block, p, 0xC0), bytes_at_least(block, p, 0xE0)
+    lead4 = bytes_at_least(block, p, 0xF0)
+    must = lead << U1 | lead3 << U2 | lead4 << U3 | follow
+    bad = must ^ above & ~lead
+    bad |= (lead & ~bytes_at_least(block, p, 0xC2)) | bytes_at_least(block, p, 0xF5)
+    e0, ed = equal_bytes(block, p, 0xE0), equal_bytes(block, p, 0xED)
+    f0, f4 = equal_bytes(block, p, 0xF0), equal_bytes(block, p, 0xF4)
+    high, middle = bytes_at_least(block, p, 0xA0), bytes_at_least(block, p, 0x90)
+    bad |= _unlike(high, e0 << U1 | after_e0, ed << U1 | after_ed)
+    bad |= _unlike(middle, f0 << U1 | after_f0, f4 << U1 | after_f4)
+    follow = lead >> U63 | lead3 >> U62 | lead4 >> _U61
+    # One bit, not 64: of 64 bits from turn to turn, LLVM would carry each in a byte of its own
+    return np.uint64(bad != U0), follow, (e0 >> U63, ed >> U63, f0 >> U63, f4 >> U63)
 
 
 @kernel(inline=True)

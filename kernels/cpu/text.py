@@ -1,12 +1,12 @@
-"""Text as bytes: finding invalid UTF-8, and finding a pattern."""
+"""Finding the first byte of a text that is not UTF-8."""
 
 from __future__ import annotations
 
 import numpy as np
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.primitives.arrays import longer, pointer
+from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import NO_ASCII, U0, U1, U63, U64
-from gputok.kernels.cpu.primitives.memory import equal_bytes, load_u64, trailing_zeros, view
+from gputok.kernels.cpu.primitives.memory import load_u64, view
 from gputok.kernels.signatures import i64, u64
 
 ERROR = 48  # the last state of UTF8_STEPS
@@ -83,47 +83,3 @@ def _find_invalid_utf8(data, n_bytes, utf8_steps):
             break
         p += U1
     return np.int64(good)
-
-
-def find_bytes(data: np.ndarray, pattern: np.ndarray) -> np.ndarray:
-    """Finds where `pattern` (uint8[m], m >= 1) occurs in data (uint8[n]), from left to right without overlap: int64[]."""
-    return _find_bytes(pointer(data), len(data), pointer(pattern), len(pattern))
-
-
-@kernel(i64, i64, i64, i64)
-def _find_bytes(data, n_bytes, pattern, size):
-    text, pattern = view(data, np.uint8), view(pattern, np.uint8)
-    found, n = np.empty(64, np.int64), 0
-    last, first, final = n_bytes - size, pattern[0], pattern[size - 1]
-    free = 0  # where the next occurrence may begin
-    at = 0
-    while at <= last:
-        # 64 places at a time: the first and the last byte must match. Without this loop, which carries no bits, LLVM takes six
-        # times as long, as in `find_tokens._scan`.
-        while at + 63 <= last and not _ends_match(text, at, first, at + size - 1, final):
-            at += 64
-        hits, width = U1, 1
-        if at + 63 <= last:
-            hits, width = _ends_match(text, at, first, at + size - 1, final), 64
-        elif at > last:
-            break
-        while hits:
-            place = at + np.int64(trailing_zeros(hits))
-            hits &= hits - U1
-            i = 0
-            while i < size and text[place + i] == pattern[i]:
-                i += 1
-            if i == size and place >= free:
-                if n == len(found):
-                    found = longer(found, n, 2 * n)
-                found[n] = place
-                n += 1
-                free = place + size
-        at += width
-    return found[:n].copy()
-
-
-@kernel(inline=True)
-def _ends_match(text, at, first, last_at, last):
-    """A bit for each of 64 places from `at` on: text[at + i] is `first`, and text[last_at + i] is `last`."""
-    return equal_bytes(text, at, first) & equal_bytes(text, last_at, last)

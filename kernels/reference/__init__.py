@@ -8,6 +8,7 @@ from gputok.kernels.reference.count_words import (
     word_keys,
     words_of,
 )
+from gputok.kernels.reference.documents import documents
 from gputok.kernels.reference.edits import find_literal, splice, strip
 from gputok.kernels.reference.encode_text import encode_text
 from gputok.kernels.reference.encode_words import encode_words, merge_symbols
@@ -19,7 +20,7 @@ from gputok.kernels.reference.precompiled import normalize_precompiled
 from gputok.kernels.reference.rewrite import gather, rewrite_bytes
 from gputok.kernels.reference.spell_words import count_characters, spell_words
 from gputok.kernels.reference.split import find_words, split_words
-from gputok.kernels.reference.text import find_bytes, find_invalid_utf8
+from gputok.kernels.reference.text import find_invalid_utf8
 from gputok.kernels.reference.train_bpe import merge_word, train_bpe
 from gputok.kernels.reference.train_bpe_in_batches import train_bpe_in_batches
 from gputok.kernels.reference.train_parity_bpe import choose_language, train_parity_bpe
@@ -31,9 +32,9 @@ __all__ = [
     "count_pieces",
     "count_words",
     "distinct_words",
+    "documents",
     "encode_text",
     "encode_words",
-    "find_bytes",
     "find_invalid_utf8",
     "find_literal",
     "find_tokens",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 
 
@@ -14,9 +12,3 @@ def find_invalid_utf8(data: np.ndarray) -> int:
     except UnicodeDecodeError as error:
         return error.start
     return -1
-
-
-def find_bytes(data: np.ndarray, pattern: np.ndarray) -> np.ndarray:
-    """Finds where `pattern` occurs in data (uint8[n]), from left to right without overlap: int64[]."""
-    found = re.finditer(re.escape(pattern.tobytes()), data.tobytes(), re.DOTALL)
-    return np.array([match.start() for match in found], np.int64)
