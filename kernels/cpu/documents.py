@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import numpy as np
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.lines import NO_LIMITS, check_block
+from gputok.kernels.cpu.lines import AHEAD, NO_LIMITS, check_block
 from gputok.kernels.cpu.primitives.arrays import longer, pointer
 from gputok.kernels.cpu.primitives.constants import U0, U1, U8, U16, U24, U32
 from gputok.kernels.cpu.primitives.memory import (
     bytes_at_least,
     equal_bytes,
     load_u64,
+    prefetch,
     store_u64,
     trailing_zeros,
     view,
@@ -78,6 +79,7 @@ def _documents(text_of, separator, size, target, in_place, is_last):
         block, base = (text, 0) if at < n_whole else (rest, n_whole)
         stop = min(at + _WINDOW, n_whole) if at < n_whole else n
         for p in range(at - base, stop - base, _BLOCK):
+            prefetch(block, p + AHEAD)
             if bytes_at_least(block, p, 0x80) | follow != U0:
                 bad, follow, limits = check_block(block, p, follow, limits)
                 is_bad |= bad
