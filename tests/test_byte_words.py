@@ -22,13 +22,20 @@ def test_short_words_side_by_side(seed):
         vocabulary = {token: 7 * i + 5 for token, i in model.get_vocab().items()}
         merges = [tuple(pair) for pair in model.to_dict()["merges"]]
         model = models.BPE(vocabulary, merges, ignore_merges=model.ignore_merges)
-    words = [word for _ in range(6) for word in random_words(rng) if len(word) <= byte_words.MOST_BYTES]
+    words = [word for _ in range(6) for word in random_words(rng)]
+    words += [bytes(rng.choice([*b"abc "], byte_words.MOST_BYTES + k).tolist()) for k in (-1, 0, 1, 2, 90)]
     words = [words[i] for i in rng.permutation(len(words))]
-    for some in (words, words[:1], words[:17], [b""] * 3, []):
+    long = [word for word in words if len(word) > byte_words.MOST_BYTES]
+    assert len(long) >= 3
+    for some in (words, words[:1], words[:17], long, [b"", *long, b"", b"a"], [b""] * 3, []):
         data, ends = packed(some)
         tables = model._byte_tables
-        ids, rows = byte_words.encode_byte_words(data, ends[:-1], ends[1:], byte_words.byte_words(tables))
-        expected = reference.encode_words(data, ends[:-1], ends[1:], tables)
+        start, end = ends[:-1], ends[1:]
+        longer = end - start > byte_words.MOST_BYTES  # which another kernel encodes
+        ids, _, _, rows = reference.encode_words(data, start[longer], end[longer], tables)
+        model_and_longer = byte_words.byte_words(tables), (ids, rows)
+        ids, rows = byte_words.encode_byte_words(data, start, end, *model_and_longer)
+        expected = reference.encode_words(data, start, end, tables)
         assert ids.tolist() == expected[0].tolist() and rows.tolist() == expected[3].tolist()
 
 

@@ -324,20 +324,12 @@ class BPE(Model):
         check_lengths(start, end, "word")
         if not byte_level or len(start) < _FEW or self._byte_words is None:
             return self._merged_words(data, start, end, tables)
-        from gputok.kernels.cpu.encode_words.byte_words import MOST_BYTES, encode_byte_words
+        from gputok.kernels.cpu.encode_words.byte_words import MOST_BYTES, NO_WORDS, encode_byte_words
 
-        short = end - start <= MOST_BYTES
-        ids, rows = encode_byte_words(data, start[short], end[short], self._byte_words)
-        if short.all():
-            return ids, rows
-        # Long words are cut before they are merged. Then both kinds go where they belong.
-        long = self._merged_words(data, start[~short], end[~short], tables)
-        n_ids = np.empty(len(start), np.int64)
-        n_ids[short], n_ids[~short] = np.diff(rows), np.diff(long[1])
-        of_short = np.repeat(short, n_ids)
-        both = np.empty(len(of_short), np.uint32)
-        both[of_short], both[~of_short] = ids, long[0]
-        return both, np.concatenate([[0], np.cumsum(n_ids)])
+        # Long words are cut before they are merged
+        long = np.flatnonzero(end - start > MOST_BYTES)
+        longer = self._merged_words(data, start[long], end[long], tables) if len(long) else NO_WORDS
+        return encode_byte_words(data, start, end, self._byte_words, longer)
 
     def _merged_words(
         self, data: Bytes, start: Positions, end: Positions, tables: Any

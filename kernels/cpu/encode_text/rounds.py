@@ -37,13 +37,14 @@ from gputok.kernels.cpu.encode_text.cache import (
     views,
 )
 from gputok.kernels.cpu.primitives.arrays import pointer
-from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U4, U8, U16, U24, U32
+from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U4, U8, U16, U24, U32, U64
 from gputok.kernels.cpu.primitives.memory import (
     copy,
     likely,
     load_u32,
     load_u64,
     owned,
+    prefetch,
     scratch,
     store_u32,
     store_u64,
@@ -62,6 +63,7 @@ __all__ = ["Encoder", "encode_text", "surround"]
 
 MANY_SLOTS = 1 << 18  # up to which a cache that is too small becomes four times as large, then twice
 N_KEYS = 256  # words whose keys are found before the words are looked up
+ASKED_AHEAD = np.uint64(512)  # bytes of ids that are on the way while others are put together
 
 
 class _Round(NamedTuple):
@@ -301,6 +303,9 @@ def _put_together(work, sizes, ids, rows, token, ends, width):
     out, begin, done, n_ends = U0, U0, U0, 0
     for i in range(n_events):
         what, size = work.what[i], np.uint64(work.at[i]) - done
+        for k in (U0, U64):
+            prefetch(source, done + ASKED_AHEAD + k)
+            prefetch(target, out + ASKED_AHEAD + k)
         for k in range(U0, size, U32):  # a piece is short, and the function of C takes long to begin
             for part in (U0, U8, U16, U24):
                 store_u64(target, out + k + part, load_u64(source, done + k + part))

@@ -65,15 +65,19 @@ def byte_words(tables: BpeTables) -> ByteWords | None:
     return ByteWords(symbols, ranks, tables.pairs, tables.merged, ids, tables.whole, *characters, n)
 
 
-def encode_byte_words(data, start, end, model):
-    """`encode_words` for words of at most MOST_BYTES, without positions.
+NO_WORDS = np.empty(0, np.uint32), np.zeros(1, np.int64)
 
-    data: uint8[n]; start, end: int64[n_words]. -> ids uint32[t], rows int64[n_words + 1].
+
+def encode_byte_words(data, start, end, model, longer=NO_WORDS):
+    """`encode_words` without positions.
+
+    data: uint8[n]; start, end: int64[n_words]; longer: the ids and rows of the words of more than MOST_BYTES, in order, from
+    `encode_words`. -> ids uint32[t], rows int64[n_words + 1].
     """
     start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
     ids = np.empty(int((end - start).sum()), np.uint32)
     rows = np.empty(len(start) + 1, np.int64)
-    _encode((pointer(data), pointer(start), pointer(end)), model, ids, rows)
+    _encode((pointer(data), pointer(start), pointer(end)), model, longer, ids, rows)
     return ids[: rows[-1]], rows
 
 
@@ -132,12 +136,12 @@ def _first_symbols(text, begin, end, tables, work, symbols):
     return n
 
 
-@kernel((i64, i64, i64), ByteWords, u32[:], i64[:])
-def _encode(words, model, tokens, rows):
+@kernel((i64, i64, i64), ByteWords, (u32[:], i64[:]), u32[:], i64[:])
+def _encode(words, model, longer, tokens, rows):
     """Each word's ids are first written where its bytes would be, of which it has as many at least; then side by side.
 
-    Bounds: a word has at most MOST_BYTES symbols, and two more around them, of STRIDE places; ranks are below
-    len(merged) and symbols below n, since the tables hold no others; links are places of the word or of those two.
+    Bounds: a word that is merged here has at most MOST_BYTES symbols, and two more around them, of STRIDE places; ranks are
+    below len(merged) and symbols below n, since the tables hold no others; links are places of the word or of those two.
     """
     text, starts, ends = view(words[0], np.uint8), view(words[1], np.uint64), view(words[2], np.uint64)
     out, counts = view(tokens), view(rows, np.uint64)
@@ -217,7 +221,7 @@ def _encode(words, model, tokens, rows):
                     looked_for = min(w + np.uint64(BATCH), n_words)
                     _find_whole(strings, text, starts, ends, w, looked_for, hashes, counts)
                 begin, n = starts[w], ends[w] - starts[w]
-                if keeps_whole and counts[w]:
+                if keeps_whole and counts[w] and n <= np.uint64(MOST_BYTES):
                     symbol = np.uint32(counts[w] - U1)
                     out[room] = names[symbol] if named else symbol
                     counts[w] = U1
@@ -226,6 +230,8 @@ def _encode(words, model, tokens, rows):
                         symbol = byte_symbols[text[begin]]
                         out[room] = names[symbol] if named else symbol
                     counts[w] = n
+                elif n > np.uint64(MOST_BYTES):
+                    counts[w] = U0
                 else:
                     break
                 room += n
@@ -264,12 +270,19 @@ def _encode(words, model, tokens, rows):
             work[symbols + n + U1] = np.uint32(model.n)
             work[before] = n + U1
 
-    n, room = U0, U0
+    long_ids, long_rows = view(longer[0]), view(longer[1], np.uint64)
+    n, room, n_long = U0, U0, U0
     for i in range(n_words):
         count, length = counts[i], ends[i] - starts[i]
         counts[i] = n
-        for k in range(count):
-            out[n + k] = out[room + k]  # n is never more than `room`
+        if length > np.uint64(MOST_BYTES):
+            first, count = long_rows[n_long], long_rows[n_long + U1] - long_rows[n_long]
+            for k in range(count):
+                out[n + k] = long_ids[first + k]
+            n_long += U1
+        else:
+            for k in range(count):
+                out[n + k] = out[room + k]  # n is never more than `room`
         n += count
         room += length
     counts[n_words] = n
