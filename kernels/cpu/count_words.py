@@ -19,8 +19,10 @@ from gputok.kernels.cpu.word_table import (
     LONG,
     N_BYTES,
     N_KEYS,
+    N_MASKS,
     N_WORDS,
     WordTable,
+    add_one_each,
     enlarged,
     find_or_enter,
     find_slot,
@@ -28,6 +30,7 @@ from gputok.kernels.cpu.word_table import (
     hash_words,
     home,
     mix,
+    put_masks,
     views,
     word_key,
 )
@@ -73,7 +76,8 @@ def _count_words(data, offsets, document, start, stop, position, walk, table):
     data, offsets = view(data, np.uint8), view(offsets, np.int64)
     n_block = BLOCK_BYTES + MARGIN
     text, codes, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint8), scratch(n_block, np.uint32)
-    keys = scratch(3 * N_KEYS, np.uint64)
+    masks, keys = scratch(N_MASKS, np.uint64), scratch(4 * N_KEYS, np.uint64)
+    put_masks(masks)
     where = views(table)
     while start < stop:
         copied, n, document = fill_block(data, offsets, document, start, stop, walk, text, n_block)
@@ -91,13 +95,18 @@ def _count_words(data, offsets, document, start, stop, position, walk, table):
         done = U0
         while done < n_words:  # the ends of documents count as words too: cheaper than a branch
             m = min(n_words - done, np.uint64(N_KEYS))
-            hash_words(where, text, tail(bounds, done), m, keys)
-            for i in range(m):
+            hash_words(where, text, tail(bounds, done), m, masks, keys)
+            i = U0
+            while True:
+                i = add_one_each(where, keys, i, m)
+                if i == m:
+                    break
                 begin = np.uint64(bounds[done + i])
                 length = np.uint64(bounds[done + i + U1]) - begin
-                key = keys[U3 * i], keys[U3 * i + U1], keys[U3 * i + U2]
+                key = keys[U4 * i], keys[U4 * i + U1], keys[U4 * i + U2]
                 place = position + 2 * start + np.int64(begin)
                 add(where, find_or_enter(where, key, text, begin, length, place), 1)
+                i += U1
             done += m
         start += copied
     return start

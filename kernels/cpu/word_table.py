@@ -13,10 +13,20 @@ import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.constants import ALL, GOLDEN, U0, U1, U2, U3, U4, U8, U16, U32, U64
 from gputok.kernels.cpu.primitives.hashing import same_long
-from gputok.kernels.cpu.primitives.memory import View, copy, leading_zeros, load_u64, prefetch, tail, view
+from gputok.kernels.cpu.primitives.memory import (
+    View,
+    copy,
+    leading_zeros,
+    likely,
+    load_u64,
+    prefetch,
+    tail,
+    view,
+)
 from gputok.kernels.signatures import I64s, U8s, U64x2, u64
 
 N_KEYS = 256  # words that are hashed before they are probed
+N_MASKS = 34  # of `put_masks`
 LONG = 17  # the length code of all words of more than 16 bytes
 
 # table.state
@@ -181,16 +191,51 @@ def word_key(text, begin, length, readable):
 
 
 @kernel(inline=True)
-def hash_words(table, text, bounds, n, keys):
-    """keys[3 * i:] = hash, low and high of text[bounds[i]:bounds[i + 1]] for i < n; prefetches the slots.
+def put_masks(masks):
+    """Writes for each length up to 16 which bits of `low` and `high` belong to a word; masks: uint64[N_MASKS]."""
+    masks[U0], masks[U1] = U0, U0
+    for length in range(U1, U16 + U1):
+        masks[U2 * length] = low_bytes(min(length, U8))
+        masks[U2 * length + U1] = low_bytes(length - U8) if length > U8 else U0
 
-    bounds: uint32[n + 1]; 16 bytes may be read from where any word begins.
+
+@kernel(inline=True)
+def hash_words(table, text, bounds, n, masks, keys):
+    """keys[4 * i:] = hash, low, high and length code of text[bounds[i]:bounds[i + 1]] for i < n; prefetches the slots.
+
+    bounds: uint32[n + 1]; 16 bytes may be read from where any word begins. masks: of `put_masks`.
     """
+    begin = np.uint64(bounds[U0])
     for i in range(n):
-        begin = np.uint64(bounds[i])
-        h, low, high = word_key(text, begin, np.uint64(bounds[i + U1]) - begin, U16)
+        end = np.uint64(bounds[i + U1])
+        length, code = end - begin, end - begin
+        if likely(length <= U16):
+            low = load_u64(text, begin) & masks[U2 * length]
+            high = load_u64(text, begin + U8) & masks[U2 * length + U1]
+            h = mix(low, high, length)
+        else:
+            h = hash_long(tail(text, begin), length)
+            low, high, code = h, length, np.uint64(LONG)
         prefetch(table.slots, home(table, h))
-        keys[U3 * i], keys[U3 * i + U1], keys[U3 * i + U2] = h, low, high
+        keys[U4 * i], keys[U4 * i + U1], keys[U4 * i + U2], keys[U4 * i + U3] = h, low, high, code
+        begin = end
+
+
+@kernel(inline=True)
+def add_one_each(table, keys, i, n):
+    """Adds 1 to the values of the words from i on, until a word is long, or is not where its probes begin.
+
+    keys: of `hash_words`. Returns the number of that word, or n.
+    """
+    while i < n:
+        key, slot = tail(keys, U4 * i), tail(table.slots, home(table, keys[U4 * i]))
+        code = key[U3]
+        other = (slot[U0] ^ key[U1]) | (slot[U1] ^ key[U2]) | ((slot[U2] ^ code) & np.uint64(0xFF))
+        if not likely((other == U0) & (code != np.uint64(LONG))):
+            break
+        slot[U3] += U1
+        i += U1
+    return i
 
 
 @kernel(inline=True)

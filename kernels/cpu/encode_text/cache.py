@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.primitives.constants import ALL, GOLDEN, U0, U1, U2, U3, U4, U8, U16, U32, U64
+from gputok.kernels.cpu.primitives.constants import ALL, GOLDEN, U0, U1, U2, U3, U4, U8, U16, U32
 from gputok.kernels.cpu.primitives.hashing import mix, same_long
 from gputok.kernels.cpu.primitives.memory import (
     View,
@@ -142,19 +142,10 @@ def line_of(cache, low, high):
 
 
 @kernel(inline=True)
-def put_masks(masks):
-    """Writes for each length up to SHORT which bits of the two halves of a key belong to a word; masks: uint64[32]."""
-    masks[U0], masks[U1] = U0, U0
-    for length in range(U1, SHORT + U1):
-        masks[U2 * length] = ALL >> (U64 - U8 * min(length, U8))
-        masks[U2 * length + U1] = ALL >> (U64 - U8 * (length - U8)) if length > U8 else U0
-
-
-@kernel(inline=True)
 def find_keys(cache, text, bounds, n, masks, keys):
     """keys[4 * i:] = line, low and high of the word text[bounds[i]:bounds[i + 1]] for i < n; prefetches the lines.
 
-    bounds: uint32[n + 1]; 16 bytes may be read from where any word begins. masks: of `put_masks`.
+    bounds: uint32[n + 1]; 16 bytes may be read from where any word begins. masks: of `word_table.put_masks`.
     """
     begin = np.uint64(bounds[U0])
     for i in range(n):

@@ -32,7 +32,6 @@ from gputok.kernels.cpu.encode_text.cache import (
     keep,
     most_ids,
     new_cache,
-    put_masks,
     run_of,
     views,
 )
@@ -52,6 +51,7 @@ from gputok.kernels.cpu.primitives.memory import (
     view,
 )
 from gputok.kernels.cpu.walk import BLOCK_BYTES, END_OF_TEXT, MARGIN, Walk, fill_block, walk_block
+from gputok.kernels.cpu.word_table import N_MASKS, put_masks
 from gputok.kernels.signatures import I64s, U8s, U64s, i64, u32
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def _look_up(text, start, stop, walk, cache, work):
     data, offsets, piece = view(text[0], np.uint8), view(text[1], np.int64), text[2]
     n_block = BLOCK_BYTES + MARGIN
     block, codes, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint8), scratch(n_block, np.uint32)
-    masks, keys = scratch(32, np.uint64), scratch(4 * N_KEYS, np.uint64)
+    masks, keys = scratch(N_MASKS, np.uint64), scratch(4 * N_KEYS, np.uint64)
     put_masks(masks)
     known, narrow = views(cache), cache.width == 2
     ids_shift, room = (U1, np.uint64(len(work.ids) >> 1)) if narrow else (U2, np.uint64(len(work.ids) >> 2))
