@@ -180,3 +180,15 @@ def test_the_garbage_collector_is_left_as_it_was(load, on):
         assert gc.isenabled() == on
     finally:
         (gc.enable if was_on else gc.disable)()
+
+
+def test_code_has_the_stamp_of_its_build_in_its_name(load, tmp_path):
+    """Numba writes the index first: a process that reads it then must not find the code of another build under that name."""
+    from gputok.kernels.cpu import jit
+
+    assert load()(4) == 8
+    (code,) = tmp_path.rglob("*.nbc")
+    assert jit._sources_digest()[:16] in code.name
+    code.unlink()  # as between the two writes
+    again = load()
+    assert again(4) == 8 and hits(again) == 0

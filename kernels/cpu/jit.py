@@ -95,9 +95,11 @@ def _kept(function: Callable) -> FunctionCache | NullCache:
         return _NotKept()
     # Numba doesn't read the index of another version. It does read the index of another stamp, which may name types that
     # no longer exist.
-    cache._cache_file._version = cache._cache_file._source_stamp = (
-        _sources_digest() + cache._cache_file._version
-    )
+    file, digest = cache._cache_file, _sources_digest()
+    file._version = file._source_stamp = digest + file._version
+    # Numba writes the index before the code: without the stamp in the name of the code, another process that reads the index
+    # in between would run code of another build, or of the release before.
+    file._data_name_pattern = file._data_name_pattern.replace(".{number", f".{digest[:16]}.{{number")
     return cache
 
 
