@@ -109,3 +109,10 @@ def test_side_by_side_when_the_table_of_pairs_is_full():
     ids, rows = byte_words.encode_byte_words(data, ends[:-1], ends[1:], byte_words.byte_words(tables))
     expected = reference.encode_words(data, ends[:-1], ends[1:], tables)
     assert ids.tolist() == expected[0].tolist() and rows.tolist() == expected[3].tolist()
+
+
+def test_longer_words_that_nobody_encoded_are_refused():
+    data, ends = packed([b"a" * (byte_words.MOST_BYTES + 1), b"a"])
+    model = byte_words.byte_words(random_model(np.random.default_rng(0))._byte_tables)
+    with pytest.raises(ValueError, match="1 words have more than 62 bytes, but `longer` has 0"):
+        byte_words.encode_byte_words(data, ends[:-1], ends[1:], model)

@@ -75,7 +75,13 @@ def encode_byte_words(data, start, end, model, longer=NO_WORDS):
     `encode_words`. -> ids uint32[t], rows int64[n_words + 1].
     """
     start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
-    ids = np.empty(int((end - start).sum()), np.uint32)
+    lengths = end - start
+    n_longer = np.count_nonzero(lengths > MOST_BYTES)
+    if n_longer != len(longer[1]) - 1:  # the kernel would read rows that do not exist
+        raise ValueError(
+            f"{n_longer} words have more than {MOST_BYTES} bytes, but `longer` has {len(longer[1]) - 1}"
+        )
+    ids = np.empty(int(lengths.sum()), np.uint32)
     rows = np.empty(len(start) + 1, np.int64)
     _encode((pointer(data), pointer(start), pointer(end)), model, longer, ids, rows)
     return ids[: rows[-1]], rows
@@ -142,6 +148,7 @@ def _encode(words, model, longer, tokens, rows):
 
     Bounds: a word that is merged here has at most MOST_BYTES symbols, and two more around them, of STRIDE places; ranks are
     below len(merged) and symbols below n, since the tables hold no others; links are places of the word or of those two.
+    `longer` has a row for each longer word, as `encode_byte_words` has checked, and none has more ids than bytes.
     """
     text, starts, ends = view(words[0], np.uint8), view(words[1], np.uint64), view(words[2], np.uint64)
     out, counts = view(tokens), view(rows, np.uint64)
