@@ -17,9 +17,12 @@ from gputok.kernels.cpu.primitives.memory import (
     copy,
     equal_bytes,
     grown,
+    has_ones,
+    least_of,
     load_u16,
     load_u32,
     load_u64,
+    of_four,
     owned,
     scratch,
     store_u32,
@@ -79,6 +82,16 @@ def newlines(data, i):
     return equal_bytes(view(data), i, 10)
 
 
+@kernel
+def four(words, i, shift, key):
+    return of_four(view(words), i, shift, key), has_ones(view(words), i)
+
+
+@kernel
+def least(numbers, i):
+    return least_of(view(numbers), i)
+
+
 @kernel(inline=True)
 def total(values, n):
     sum = 0
@@ -127,6 +140,16 @@ def test_elements_are_what_numpy_reads():
     copy_part(data, 100, DATA, 0, 5)
     assert data[99:106].tolist() == [99, 0, 1, 2, 3, 4, 105]
     assert newlines(DATA, 8) == 1 << 2
+    assert least(np.arange(100, dtype=np.uint32)[::-1].copy(), np.uint64(7)) == 77
+
+
+def test_one_of_four_words():
+    words = np.array([0, 0x1200, 0x3456, 0x78FF, 0x12AB, 2**64 - 1, 5], np.uint64)
+    nothing = 2**64 - 1
+    for i, key, found, has in ((0, 0x12, 0x1200, False), (1, 0x34, 0x3456, False), (1, 0x56, nothing, False)):
+        assert four(words, *np.array([i, 8, key], np.uint64)) == (found, has)
+    assert four(words, *np.array([3, 8, 0x12], np.uint64)) == (0x12AB, True)
+    assert four(words, *np.array([1, 8, 0x12], np.uint64)) == (0x1200 & 0x12AB, False)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ if choose().calls is None:
             count_ones,
             equal_bytes,
             grown,
+            has_ones,
             is_given,
             leading_zeros,
             least_of,
@@ -30,6 +31,7 @@ if choose().calls is None:
             load_u16,
             load_u32,
             load_u64,
+            of_four,
             owned,
             prefetch,
             scratch,
@@ -46,6 +48,7 @@ if choose().calls is None:
             f"the kernels must be {choose().reason}. But Numba is not installed: pip install 'gputok[jit]'"
         ) from None
 else:
-    View = as_array = bytes_at_least = copy = count_ones = equal_bytes = grown = is_given = None
+    View = as_array = bytes_at_least = copy = count_ones = equal_bytes = grown = has_ones = None
+    is_given = of_four = None
     leading_zeros = least_of = lend_views = likely = load_u16 = load_u32 = load_u64 = owned = None
     prefetch = scratch = store_u32 = store_u64 = tail = trailing_zeros = view = None

@@ -486,6 +486,63 @@ def least_of(typingctx, view, index):
     return types.uint32(view, types.uint64), codegen
 
 
+_FOUR = ir.VectorType(_I64, 4)
+_ALL_ONES = ir.Constant(_FOUR, [(1 << 64) - 1] * 4)
+
+
+def _is_words(view) -> None:
+    if not isinstance(view, View) or view.dtype != types.uint64:
+        raise TypingError(f"expected a View(uint64), got {view}")
+
+
+def _load_four(context, builder, signature, args):
+    """The 4 elements from args[1] on of the view args[0], in one register."""
+    of = _of(context, builder, signature.args[0], args[0])
+    _check(context, builder, of, args[1], ir.Constant(_I64, 4))
+    loaded = builder.load(builder.bitcast(_at(builder, of, args[1], _I64), _FOUR.as_pointer()))
+    loaded.align = 8
+    return loaded
+
+
+def _four(builder, value):
+    """Four times the same number."""
+    lane = builder.insert_element(ir.Constant(_FOUR, ir.Undefined), value, ir.Constant(_I32, 0))
+    return builder.shuffle_vector(lane, lane, ir.Constant(ir.VectorType(_I32, 4), [0] * 4))
+
+
+@intrinsic
+def of_four(typingctx, view, index, shift, key):
+    """Of the 4 elements from `index` on of a view of uint64, the one that is `key` without its lower `shift` bits.
+
+    All bits are set if there is none. Of equal ones, the result has the bits that they share.
+    """
+    _is_words(view)
+
+    def codegen(context, builder, signature, args):
+        loaded = _load_four(context, builder, signature, args)
+        upper = builder.lshr(loaded, _four(builder, args[2]))
+        same = builder.icmp_unsigned("==", upper, _four(builder, args[3]))
+        chosen = builder.select(same, loaded, _ALL_ONES)
+        function = ir.FunctionType(_I64, [_FOUR])
+        name = "llvm.vector.reduce.and.v4i64"
+        return builder.call(cgutils.get_or_insert_function(builder.module, function, name), [chosen])
+
+    return types.uint64(view, types.uint64, types.uint64, types.uint64), codegen
+
+
+@intrinsic
+def has_ones(typingctx, view, index):
+    """Whether one of the 4 elements from `index` on of a view of uint64 has all bits set."""
+    _is_words(view)
+
+    def codegen(context, builder, signature, args):
+        loaded = _load_four(context, builder, signature, args)
+        full = builder.icmp_unsigned("==", loaded, _ALL_ONES)
+        return builder.icmp_unsigned("!=", builder.bitcast(full, ir.IntType(4)), ir.IntType(4)(0))
+
+    return types.boolean(view, types.uint64), codegen
+
+
 # ---- bits
 
 
