@@ -276,17 +276,17 @@ class ByWalk:
     """Counts by one walk over the raw text, whose matches are the words."""
 
     def __init__(self, plan: SplitPlan, n_threads: int) -> None:
-        from gputok.kernels.cpu.walk import prepare
+        from gputok.kernels.cpu.walk import Walks
 
         self._slice_bytes = WALK_BYTES // min(n_threads, _WALK_THREADS)
         self.automaton, self.byte_level = plan.automaton, plan.byte_level
-        self._walk = prepare(plan.automaton)
+        self._walks = Walks(plan.automaton)
 
     def cut(self, batch: TextBatch) -> list[int]:
         """Returns the bytes at which slices begin, and the byte at which the last slice ends."""
         from gputok.kernels.cpu.walk import slice_text
 
-        return slice_text(batch.data, batch.offsets, self._slice_bytes, self._walk).tolist()
+        return slice_text(batch.data, batch.offsets, self._slice_bytes, self._walks.of(0)).tolist()
 
     def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
         """Adds the words of a slice to the tallies of a thread."""
@@ -294,15 +294,16 @@ class ByWalk:
 
         tally = tallies[self.byte_level]
         position -= 2 * start
+        walk = self._walks.of(stop - start)
         tally.table = count_text(
-            batch.data, batch.offsets, position, self._walk, tally.table, start, stop, tally.make_room
+            batch.data, batch.offsets, position, walk, tally.table, start, stop, tally.make_room
         )
 
     def count_raw(self, batch: TextBatch, position: int, table: WordTable) -> WordTable:
         """Adds the words of a batch to a table."""
         from gputok.kernels.cpu.count_words import count_words as count_text
 
-        return count_text(batch.data, batch.offsets, position, self._walk, table)
+        return count_text(batch.data, batch.offsets, position, self._walks.of(len(batch.data)), table)
 
     def words(self, found: TextBatch) -> Pieces | None:
         """Returns None: the matches of the walk are the words."""
@@ -349,25 +350,25 @@ class ByParts(BySteps):
 
     def __init__(self, pipeline: Callable[[Pieces], Pieces]) -> None:
         from gputok.automaton import compile_pattern
-        from gputok.kernels.cpu.walk import prepare
+        from gputok.kernels.cpu.walk import Walks
 
         super().__init__(pipeline)
         automaton = compile_pattern(SPACE_PREFIXED_RUN)
         assert isinstance(automaton, tuple)  # this pattern never needs backtracking
         self.automaton: Automaton = automaton
-        self._walk = prepare(automaton)
+        self._walks = Walks(automaton)
 
     def cut(self, batch: TextBatch) -> list[int]:
         """Returns the bytes at which slices begin, and the byte at which the last slice ends."""
         from gputok.kernels.cpu.walk import slice_text
 
-        return slice_text(batch.data, batch.offsets, PART_BYTES, self._walk).tolist()
+        return slice_text(batch.data, batch.offsets, PART_BYTES, self._walks.of(0)).tolist()
 
     def count_raw(self, batch: TextBatch, position: int, table: WordTable) -> WordTable:
         """Adds the parts of a batch to a table."""
         from gputok.kernels.cpu.count_words import count_words as count_text
 
-        return count_text(batch.data, batch.offsets, position, self._walk, table)
+        return count_text(batch.data, batch.offsets, position, self._walks.of(len(batch.data)), table)
 
     def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
         """Adds the words of a slice to the tallies of a thread."""
@@ -375,7 +376,8 @@ class ByParts(BySteps):
         from gputok.kernels.cpu.count_words import distinct_words
         from gputok.kernels.cpu.word_table import new_table
 
-        parts = count_text(batch.data, batch.offsets, -2 * start, self._walk, new_table(), start, stop)
+        walk = self._walks.of(stop - start)
+        parts = count_text(batch.data, batch.offsets, -2 * start, walk, new_table(), start, stop)
         data, offsets, counts = distinct_words([parts])
         words = self.words(TextBatch(data, offsets))
         self._add(words, np.repeat(counts, np.diff(words.rows)), position, tallies)

@@ -231,9 +231,9 @@ class _CachedWalk:
         dtype: np.dtype[Any],
         encoders: list[Any],
     ) -> None:
-        from gputok.kernels.cpu.walk import prepare
+        from gputok.kernels.cpu.walk import Walks
 
-        self._walk, self._encode_words = prepare(automaton), encode_words
+        self._walks, self._encode_words = Walks(automaton), encode_words
         self._dtype, self._encoders = dtype, encoders
 
     def encode(self, data: Array, offsets: Array, token: Array | None) -> tuple[Array, Array]:
@@ -244,7 +244,8 @@ class _CachedWalk:
             encoder = self._encoders.pop()
         except IndexError:
             encoder = kernels.Encoder(self._dtype, _most_lines())
-        result = kernels.encode_text(data, offsets, token, self._walk, self._encode_words, encoder)
+        walk = self._walks.of(int(offsets[-1] - offsets[0]))
+        result = kernels.encode_text(data, offsets, token, walk, self._encode_words, encoder)
         # Not after an exception, which may leave words without ids in the cache
         self._encoders.append(encoder)
         return result

@@ -1,0 +1,149 @@
+"""Look-ups of 64 bytes at a time in tables of 16 bytes, for `kernels.cpu.windows`.
+
+An x86-64 processor with SSSE3, so each level of the wheel, shuffles 16 bytes by one instruction, and 32 or 64 with AVX2 or
+AVX-512: LLVM joins the shuffles that lie side by side. Elsewhere a byte is looked up after the other.
+"""
+
+from __future__ import annotations
+
+import functools
+import platform
+
+from gputok.kernels.cpu.primitives.views import _I32, _I64, _at, _check, _is_bytes, _of
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+_I8 = ir.IntType(8)
+_16, _64 = ir.VectorType(_I8, 16), ir.VectorType(_I8, 64)
+_QUARTERS = [ir.Constant(ir.VectorType(_I32, 16), list(range(i, i + 16))) for i in range(0, 64, 16)]
+_ROWS, _WIDTH = 8, 5  # of a table of classes; bytes of a window
+
+
+def _splat(value: int) -> ir.Constant:
+    return ir.Constant(_64, [value] * 64)
+
+
+def _load(builder, view, index, vector):
+    loaded = builder.load(builder.bitcast(_at(builder, view, index, _I8), vector.as_pointer()))
+    loaded.align = 1
+    return loaded
+
+
+def _spread(builder, value):
+    """64 times the same byte."""
+    lane = builder.insert_element(ir.Constant(_64, ir.Undefined), value, ir.Constant(_I32, 0))
+    return builder.shuffle_vector(lane, lane, ir.Constant(ir.VectorType(_I32, 64), [0] * 64))
+
+
+def _joined(builder, parts):
+    """Vectors side by side as one vector."""
+    while len(parts) > 1:
+        n = 2 * parts[0].type.count
+        order = ir.Constant(ir.VectorType(_I32, n), list(range(n)))
+        parts = [builder.shuffle_vector(*parts[i : i + 2], order) for i in range(0, len(parts), 2)]
+    return parts[0]
+
+
+def _shuffled_16(builder, table, places):
+    """table[place & 15] for 16 places below 128, 0 for others."""
+    if platform.machine() in ("x86_64", "AMD64"):
+        kind = ir.FunctionType(_16, [_16, _16])
+        shuffle = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.ssse3.pshuf.b.128")
+        return builder.call(shuffle, [table, places])
+    found = ir.Constant(_16, [0] * 16)
+    for i in range(16):
+        place = builder.extract_element(places, ir.Constant(_I32, i))
+        value = builder.extract_element(table, builder.and_(place, ir.Constant(_I8, 15)))
+        value = builder.select(
+            builder.icmp_signed("<", place, ir.Constant(_I8, 0)), ir.Constant(_I8, 0), value
+        )
+        found = builder.insert_element(found, value, ir.Constant(_I32, i))
+    return found
+
+
+def _shuffled(builder, table, places):
+    """The same for 64 places. LLVM makes wide shuffles of it if wide vectors are split and joined, and not of narrow loads."""
+    parts = (builder.shuffle_vector(places, places, quarter) for quarter in _QUARTERS)
+    return _joined(builder, [_shuffled_16(builder, table, part) for part in parts])
+
+
+def _bits(builder, truths):
+    """A bit for each of 64 truths."""
+    return builder.bitcast(truths, _I64)
+
+
+@intrinsic
+def put_classes(typingctx, text, index, classes, at, tables):
+    """Writes the class of each of the 64 bytes of `text` from `index` on to classes[at:], from a table uint8[8, 16].
+
+    The class of a byte that is not ASCII is 0x80; returns a bit for each of them. All views are of uint8.
+    """
+    for view in (text, classes, tables):
+        _is_bytes(view)
+
+    def codegen(context, builder, signature, args):
+        text, classes, tables = (_of(context, builder, signature.args[i], args[i]) for i in (0, 2, 4))
+        for view, first, count in (
+            (text, args[1], 64),
+            (classes, args[3], 64),
+            (tables, _I64(0), 16 * _ROWS),
+        ):
+            _check(context, builder, view, first, _I64(count))
+        add = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(_64, [_64, _64]), "llvm.uadd.sat.v64i8"
+        )
+        loaded = _load(builder, text, args[1], _64)
+        several = builder.icmp_signed("<", loaded, _splat(0))
+        found = builder.and_(loaded, _splat(0x80))
+        for row in range(_ROWS):
+            # the bytes of this row become 0x70 to 0x7F; all others have the upper bit, for which a shuffle gives 0
+            places = builder.call(add, [builder.xor(loaded, _splat(row << 4)), _splat(0x70)])
+            table = _load(builder, tables, _I64(16 * row), _16)
+            found = builder.or_(found, _shuffled(builder, table, places))
+        where = builder.bitcast(_at(builder, classes, args[3], _I8), _64.as_pointer())
+        builder.store(found, where).align = 1
+        return _bits(builder, several)
+
+    return types.uint64(text, types.uint64, classes, types.uint64, tables), codegen
+
+
+@intrinsic
+def window_masks(typingctx, classes, index, tables, at):
+    """Two numbers with a bit for each of 64 windows, of which the first begins at classes[index].
+
+    tables[at:]: uint8[2, 5, 16], then two bytes. A window has bits for 16 terms: its five bytes are looked up, each in the
+    table of its place, and what they found is combined by `and`. The first number: one of the eight first terms, or one of
+    the others that the first of the two bytes has. The second: one of the others that the second byte has, or a class of
+    0x80 or more. Both views are of uint8.
+    """
+    _is_bytes(classes)
+    _is_bytes(tables)
+
+    def codegen(context, builder, signature, args):
+        classes, tables = (_of(context, builder, signature.args[i], args[i]) for i in (0, 2))
+        _check(context, builder, classes, args[1], _I64(64 + _WIDTH - 1))
+        _check(context, builder, tables, args[3], _I64(2 * 16 * _WIDTH + 2))
+
+        def table_at(offset):
+            return builder.add(args[3], _I64(offset))
+
+        bytes_ = [_load(builder, classes, builder.add(args[1], _I64(i)), _64) for i in range(_WIDTH)]
+        seen = functools.reduce(builder.or_, bytes_)
+        terms = []
+        for half in range(2):
+            found = [
+                _shuffled(builder, _load(builder, tables, table_at(16 * (_WIDTH * half + i)), _16), places)
+                for i, places in enumerate(bytes_)
+            ]
+            terms.append(functools.reduce(builder.and_, found))
+        of_begin, of_unknown = (
+            _spread(builder, _load(builder, tables, table_at(2 * 16 * _WIDTH + i), _I8)) for i in range(2)
+        )
+        begins = builder.or_(terms[0], builder.and_(terms[1], of_begin))
+        unknown = builder.icmp_signed("!=", builder.and_(terms[1], of_unknown), _splat(0))
+        unknown = builder.or_(unknown, builder.icmp_signed("<", seen, _splat(0)))
+        masks = _bits(builder, builder.icmp_signed("!=", begins, _splat(0))), _bits(builder, unknown)
+        return context.make_tuple(builder, signature.return_type, masks)
+
+    return types.UniTuple(types.uint64, 2)(classes, types.uint64, tables, types.uint64), codegen

@@ -1,0 +1,274 @@
+"""Where words begin, told by windows of five bytes: 64 places of ASCII at a time, without a state.
+
+Whether a word begins at a place mostly follows from the classes of the three bytes before, the byte there, and the byte
+behind: in GPT-2's pattern always between a letter and a space. `window_tables` finds out, from the tables of an automaton,
+for which windows this is so. The others, and those with a byte that is not ASCII, are *unknown*; there the automaton walks.
+
+What the tables say is proven, not guessed. The walk is followed from all states at once. Before each character it may go on
+with the word (if the automaton has a way, and accepts later as far as the next character tells), or begin another one (if the
+automaton accepts there, and surely not later). What a walk really does is always among these ways. So if all ways through a
+window agree, that is what happens in any text.
+
+For the kernels, the windows become *terms*: five sets of classes, one for each byte. A byte of a term table has a bit for each
+of eight terms, so a window belongs to a term if that bit is set in all of five bytes: one shuffle of 16 or 32 bytes looks up
+as many (as in Teddy of Hyperscan: Wang et al. 2019, "Hyperscan: A Fast Multi-pattern Regex Matcher for Modern CPUs").
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import math
+import operator
+import pathlib
+import platform
+from typing import TYPE_CHECKING
+
+import numpy as np
+from gputok.kernels import DEAD, Automaton
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+BEFORE, WIDTH = 3, 5  # bytes before the place, and bytes of a window
+MOST_CLASSES = 16  # a shuffle has 16 places
+NO_ASCII = 0x80  # instead of a class, at least
+TERMS, HALF = 16, 8
+TERM_SETS = 8 * 16  # where the terms begin in the tables
+N_BYTES = TERM_SETS + 2 * WIDTH * MOST_CLASSES + 2
+
+# What is known of a window
+GOES_ON, BEGINS, UNKNOWN, NEVER = range(4)
+MOST_STATES, MOST_SETS = 63, 256  # of an automaton, and sets of states that it can be in
+SEEDS = 3  # boxes that are tried for each term, times the orders in which they grow
+MOST_UNKNOWN = 1 / 100  # of the windows of a text
+NO_TABLES = np.empty(0, np.uint8)
+
+# The tables of well-known patterns, uint8[patterns, DIGEST_BYTES + N_BYTES], of `tests/make_windows.py`
+READY = pathlib.Path(__file__).parent / "windows.npy"
+DIGEST_BYTES = 16
+
+
+def ready_tables(automaton: Automaton) -> np.ndarray:
+    """`window_tables` of a well-known pattern, without the time for making them; empty if there are none."""
+    return _ready().get(digest(automaton), NO_TABLES) if _can_shuffle() else NO_TABLES
+
+
+def digest(automaton: Automaton) -> bytes:
+    """What identifies an automaton in the file of tables."""
+    parts = np.array(automaton.delta.shape), automaton.delta, automaton.accept, automaton.ascii_class
+    return hashlib.blake2b(b"".join(part.tobytes() for part in parts), digest_size=DIGEST_BYTES).digest()
+
+
+@functools.cache
+def _ready() -> dict[bytes, np.ndarray]:
+    return {row[:DIGEST_BYTES].tobytes(): row[DIGEST_BYTES:] for row in np.load(READY)}
+
+
+def _can_shuffle() -> bool:
+    """Whether the processor has a fast shuffle: elsewhere windows would take longer than the walk."""
+    return platform.machine() in ("x86_64", "AMD64")
+
+
+def window_tables(automaton: Automaton) -> np.ndarray:
+    """The tables of a gapless automaton for `put_classes` and `window_masks` (some milliseconds), uint8[N_BYTES].
+
+    uint8[8, 16], the class of each ASCII byte; uint8[2, WIDTH, 16], for each byte of a window and each class, a bit for each
+    term; two masks for the bits of the second half: terms by which a word begins, and terms by which that is unknown. By all
+    terms of the first half, a word begins.
+
+    Empty if the processor has no fast shuffle, or if the terms don't suffice.
+    """
+    if not _can_shuffle():
+        return NO_TABLES
+    known = _known_windows(automaton)
+    if known is None:
+        return NO_TABLES
+    classes = np.unique(automaton.ascii_class, return_inverse=True)[1]
+    terms = _terms(known, _often(classes))
+    return NO_TABLES if terms is None else _packed(classes, *terms)
+
+
+def _known_windows(automaton: Automaton) -> np.ndarray | None:
+    """What is known of each window of ASCII classes, uint8[classes, ...] of WIDTH axes; None: there are too many.
+
+    A set of states is a number with a bit for each; the state behind END_OF_TEXT is one more.
+    """
+    n, width = automaton.delta.shape
+    ascii = np.unique(automaton.ascii_class)
+    if n > MOST_STATES or len(ascii) > MOST_CLASSES:
+        return None
+    delta, accepts = automaton.delta.astype(np.int64), automaton.accept.astype(bool)
+    # [state, class, next class]: may the word go on, may another one begin?
+    alive = delta != DEAD
+    then = np.where(alive, delta, 0)
+    later = alive[:, :, None] & accepts[then]
+    goes_on = alive[:, :, None] & (accepts[then] | (delta[then] != DEAD))
+    begins = accepts[:, :, None] & ~later
+    goes_on = np.concatenate([goes_on, np.zeros((1, width, width), bool)])
+    begins = np.concatenate([begins, np.ones((1, width, width), bool)])
+    goes_on[:, -1], begins[:, -1] = False, True
+    bit = np.uint64(1) << np.arange(n + 1, dtype=np.uint64)
+    first = bit[np.append(delta[0, :-1], n)]  # the state behind the first character of a word
+    behind = np.where(goes_on, bit[np.concatenate([then, then[:1]])][:, :, None], 0).astype(np.uint64)
+    behind |= np.where(begins, first[:, None], 0).astype(np.uint64)
+
+    def states(of_set: int) -> list[int]:
+        return [state for state in range(n + 1) if of_set >> state & 1]
+
+    reached = 1 << n
+    while True:
+        more = reached | int(np.bitwise_or.reduce(behind[states(reached)], axis=None))
+        if more == reached:
+            break
+        reached = more
+
+    there = np.ix_(range(n + 1), ascii, ascii)
+    behind, goes_on, begins = behind[there], goes_on[there], begins[there]
+    sets, follow, results = (
+        {reached: 0},
+        [],
+        [],
+    )  # the number of each set, and for each number [class, next class]
+    todo = [reached]
+    for of_set in todo:
+        some = states(of_set)
+        found, place = np.unique(np.bitwise_or.reduce(behind[some], axis=0), return_inverse=True)
+        for another in found.tolist():
+            if another not in sets:
+                sets[another] = len(sets)
+                todo.append(another)
+        if len(sets) > MOST_SETS:
+            return None
+        numbers = np.array([sets[another] for another in found.tolist()])
+        follow.append(numbers[place.reshape(behind.shape[1:])])
+        on, begin = goes_on[some].any(axis=0), begins[some].any(axis=0)
+        results.append(np.where(on, np.where(begin, UNKNOWN, GOES_ON), np.where(begin, BEGINS, NEVER)))
+
+    before = np.zeros(len(ascii), np.int64)  # the set before the last class of a window that grows
+    for _ in range(BEFORE):
+        before = _by_window(np.array(follow), before)
+    return _by_window(np.array(results, np.uint8), before)
+
+
+def _by_window(table: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """table[set, last class, next class] for each window, with one axis more."""
+    n = before.shape[-1]
+    return table[before[..., None], np.arange(n)[:, None], np.arange(n)]
+
+
+def _often(classes: np.ndarray) -> np.ndarray:
+    """About how often the ASCII characters of each class occur in prose and code, float64[n_classes]."""
+    often = np.full(128, 0.0001)
+    often[[*b"abcdefghijklmnopqrstuvwxyz"]] = 0.026
+    often[[*b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"]] = 0.002
+    often[[*b"!\"#$%&'()*+,-./:;<=>?@[]_`{|}\t"]] = 0.003
+    often[[*b" \n.,"]] = 0.15, 0.03, 0.01, 0.01
+    return np.bincount(classes, often / often.sum())
+
+
+Term = list[list[int]]  # for each byte of a window, some classes
+
+
+def _terms(known: np.ndarray, often: np.ndarray) -> tuple[list[Term], list[Term]] | None:
+    """The terms by which a word begins, and those by which that is unknown. None: they are too many, or too much is unknown.
+
+    Where a window belongs to terms of both kinds, it is unknown. often: float64[classes], about how often a class occurs.
+    """
+    # Classes that make no difference at a byte are one class there
+    alike: list[list[list[int]]] = []
+    for axis in range(WIDTH):
+        rows = [row.tobytes() for row in np.moveaxis(known, axis, 0)]
+        firsts = [i for i, row in enumerate(rows) if rows.index(row) == i]
+        alike.append([[i for i, row in enumerate(rows) if row == rows[first]] for first in firsts])
+        known = np.take(known, firsts, axis)
+    space = _Space(known.shape)
+    begins, unknown, never = (space.windows(known == what) for what in (BEGINS, UNKNOWN, NEVER))
+    boxes = space.cover(begins, begins | unknown | never), space.cover(unknown, unknown | never)
+    of_begin, of_unknown = (
+        [
+            [[c for i in some for c in those[i]] for some, those in zip(box, alike, strict=True)]
+            for box in boxes_of_kind
+        ]
+        for boxes_of_kind in boxes
+    )
+
+    def share(term: Term) -> float:
+        return math.prod(often[classes].sum() for classes in term)
+
+    while max(HALF, len(of_begin)) + len(of_unknown) > TERMS and len(of_unknown) > 1:
+        of_unknown = _joined(of_unknown, share)
+    n_terms = max(HALF, len(of_begin)) + len(of_unknown)
+    return None if n_terms > TERMS or sum(map(share, of_unknown)) > MOST_UNKNOWN else (of_begin, of_unknown)
+
+
+def _joined(terms: list[Term], share: Callable[[Term], float]) -> list[Term]:
+    """One term fewer: the two around which a term has the fewest other windows become this term."""
+
+    def around(a: Term, b: Term) -> Term:
+        return [sorted({*x, *y}) for x, y in zip(a, b, strict=True)]
+
+    pairs = itertools.combinations(range(len(terms)), 2)
+    i, j = min(
+        pairs, key=lambda pair: share(around(*(terms[k] for k in pair))) - sum(share(terms[k]) for k in pair)
+    )
+    return [term for k, term in enumerate(terms) if k not in (i, j)] + [around(terms[i], terms[j])]
+
+
+class _Space:
+    """All windows of some classes; a set of windows is a number with a bit for each. A box is some classes for each byte."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape, self.size = shape, math.prod(shape)
+        places = np.indices(shape)
+        # The windows with each class, for each byte
+        self.slabs = [[self.windows(places[axis] == i) for i in range(n)] for axis, n in enumerate(shape)]
+
+    def windows(self, chosen: np.ndarray) -> int:
+        """A set of windows, from a bool for each."""
+        return int.from_bytes(np.packbits(chosen, bitorder="little").tobytes(), "little")
+
+    def places(self, windows: int) -> np.ndarray:
+        """The numbers of the windows of a set, ascending."""
+        data = np.frombuffer(windows.to_bytes(-(-self.size // 8), "little"), np.uint8)
+        return np.flatnonzero(np.unpackbits(data, bitorder="little"))
+
+    def cover(self, windows: int, allowed: int) -> list[list[list[int]]]:
+        """Boxes that contain all of `windows`, and nothing but `allowed`: in turn, one that contains the most of what is left."""
+        boxes = []
+        while windows:
+            left = self.places(windows)
+            seeds = left[np.linspace(0, len(left) - 1, min(SEEDS, len(left))).astype(int)].tolist()
+            grown = [self._grown(seed, order, ~allowed) for seed in seeds for order in _ORDERS]
+            box, inside = max(grown, key=lambda one: (one[1] & windows).bit_count())
+            boxes.append(box)
+            windows &= ~inside
+        return boxes
+
+    def _grown(self, seed: int, order: Iterable[int], forbidden: int) -> tuple[list[list[int]], int]:
+        """The box, and its windows, that one window becomes if one class after the other is added unless that is forbidden."""
+        box = [[int(i)] for i in np.unravel_index(seed, self.shape)]
+        unions = [slabs[i] for slabs, (i,) in zip(self.slabs, box, strict=True)]
+        for axis in order:
+            others = functools.reduce(operator.and_, unions[:axis] + unions[axis + 1 :])
+            for i, slab in enumerate(self.slabs[axis]):
+                if i not in box[axis] and not slab & others & forbidden:
+                    box[axis].append(i)
+                    unions[axis] |= slab
+        return box, functools.reduce(operator.and_, unions)
+
+
+_ORDERS = range(WIDTH), range(WIDTH)[::-1]  # of bytes, in which a box grows
+
+
+def _packed(classes: np.ndarray, begins: list[Term], unknown: list[Term]) -> np.ndarray:
+    """The tables of `window_tables`."""
+    terms = begins[:HALF] + [[[]] * WIDTH] * (HALF - len(begins)) + begins[HALF:] + unknown
+    sets = np.zeros((2, WIDTH, MOST_CLASSES), np.uint8)
+    for i, term in enumerate(terms):
+        for place, of_byte in enumerate(term):
+            sets[i // HALF, place, of_byte] |= 1 << i % HALF
+    n_begins = max(0, len(begins) - HALF)
+    masks = (1 << n_begins) - 1, (1 << n_begins + len(unknown)) - (1 << n_begins)
+    return np.concatenate([classes.astype(np.uint8), sets.ravel(), np.array(masks, np.uint8)])

@@ -1,0 +1,144 @@
+"""Words that are found by windows of five bytes, against the walk by pairs of bytes, which others compare with `tokenizers`."""
+
+import random
+
+import make_windows
+import numpy as np
+import pytest
+from gputok.kernels.cpu import walk, windows
+from gputok.kernels.cpu.encode_text import Encoder, encode_text
+from splitting import words
+from test_plans import WALKS, ours_of
+
+from gputok.automaton import PATTERNS, compile_pattern
+from gputok.text.pieces import SPACE_PREFIXED_RUN, TextBatch
+
+pytestmark = pytest.mark.skipif(not windows._can_shuffle(), reason="the processor has no fast shuffle")
+
+TABLES = {
+    form: made for form in WALKS if len(made := windows.window_tables(ours_of(WALKS[form]).plan().automaton))
+}
+SOME = [*b" \n\r\t'/aAsSlLvVrReEtTdDmM0.-\"\x00\x0b\x1f\x7f"]
+
+
+def automaton_of(form):
+    return ours_of(WALKS[form]).plan().automaton
+
+
+def lengths(texts, automaton, tables=windows.NO_TABLES):
+    """The length of each word of all texts: a model gives each word its length as its id."""
+    data, offsets = TextBatch.from_strings(texts)
+
+    def model(data, start, end):
+        return (end - start).astype(np.uint32), np.arange(len(start) + 1)
+
+    return encode_text(data, offsets, None, walk.prepare(automaton, tables), model, Encoder())[0]
+
+
+def same(texts, automaton, tables):
+    return np.array_equal(lengths(texts, automaton), lengths(texts, automaton, tables))
+
+
+def random_ascii(seed, n, alphabet=SOME):
+    """Text of these bytes, in which runs of all lengths occur."""
+    rng = random.Random(seed)
+    runs = (rng.choice(alphabet) for _ in range(n))
+    return "".join(chr(byte) * rng.choice([1, 1, 1, 1, 2, 3, 5]) for byte in runs)
+
+
+@pytest.mark.parametrize("form", TABLES)
+def test_all_windows_of_some_characters(form):
+    automaton = automaton_of(form)
+    texts = [random_ascii(seed, 40_000) for seed in range(3)]
+    texts += [random_ascii(3, 20_000, range(128)), random_ascii(4, 20_000, [*b" ab\n"])]
+    texts += [random_ascii(5, 20_000, [*b"0123 a."]), random_ascii(6, 20_000, [*b"'sltve a"])]
+    assert same(texts, automaton, TABLES[form])
+    assert lengths(texts[:1], automaton, TABLES[form])[:5000].tolist() == [
+        len(word) for word in words(automaton, texts[:1])[0][:5000]
+    ]
+
+
+@pytest.mark.parametrize("form", TABLES)
+def test_documents_of_all_lengths_and_other_characters(form):
+    rng = random.Random(7)
+    some = random_ascii(8, 3000)
+    texts = [some[at : at + rng.randrange(400)] for at in range(0, 2500, 7)]
+    for other in "é中\u00a0😀’٣":
+        texts += [
+            "".join(rng.choice([*some[:200], other]) if rng.random() < 0.02 else "a " for _ in range(3000))
+        ]
+    texts += ["é" * 3000, some + "é" * 3000, ""]
+    assert same(texts, automaton_of(form), TABLES[form])
+
+
+@pytest.mark.parametrize("form", TABLES)
+def test_words_and_gaps_longer_than_a_block(form):
+    texts = [c * n for c in "a 1.\n" for n in (63, 64, 65, 127, 128, 129, 40_000)]
+    texts += ["a" * n + " " * n + "x" for n in (60, 64, 33_000)] + [
+        " " * n + "\n" + " " * n for n in (64, 33_000)
+    ]
+    assert same(texts, automaton_of(form), TABLES[form])
+
+
+def test_patterns_of_all_kinds():
+    """Also words that end where the walk has gone further: only some windows are known."""
+    patterns = [
+        *(
+            r"\s?\p{L}+|[\s\S]",
+            r"[a-z]+|[^a-z]+",
+            r"\p{L}+\p{N}|[\s\S]",
+            "a|ab1|[^c]|c",
+            "[0-9]{3}|[^0-9]|[0-9]",
+        ),
+        *(
+            r"\n+|[^\n]+",
+            "'s|'t|[a-z]+|[^a-z]",
+            r"\w+|\s+(?!\S)|\s+|[^\w\s]",
+            "(?:ab)+|[\\s\\S]",
+            SPACE_PREFIXED_RUN,
+        ),
+    ]
+    automata = [compile_pattern(pattern) for pattern in patterns]
+    texts = [random_ascii(9, 30_000, alphabet) for alphabet in (SOME, [*b"ab1c \n"], range(128))]
+    found = [windows.window_tables(automaton) for automaton in automata]
+    assert sum(len(tables) > 0 for tables in found) >= 7
+    for automaton, tables in zip(automata, found, strict=True):
+        assert same(texts, automaton, tables)
+
+
+def test_a_wrong_table_is_found():
+    """Each set of each term matters."""
+    form = next(iter(TABLES))
+    automaton, texts = automaton_of(form), [random_ascii(seed, 60_000) for seed in range(3)]
+    rng, wrong = np.random.default_rng(0), 0
+    for _ in range(40):
+        tables = TABLES[form].copy()
+        at = rng.integers(windows.TERM_SETS, windows.TERM_SETS + windows.HALF * windows.WIDTH * 2)
+        tables[at] ^= 1 << rng.integers(8)
+        wrong += not same(texts, automaton, tables)
+    assert wrong > 10
+
+
+def test_no_tables_if_too_much_is_unknown():
+    assert len(windows.window_tables(compile_pattern("[a-z]{5}|[\\s\\S]"))) == 0
+    assert len(windows.window_tables(compile_pattern("|".join(["a{3,60}", "[\\s\\S]"])))) == 0
+    assert (
+        len(
+            windows.window_tables(
+                compile_pattern("|".join(f"{c}+" for c in "abcdefghijklmnopq") + "|[\\s\\S]")
+            )
+        )
+        == 0
+    )
+
+
+def test_the_file_of_tables_is_of_these_automata():
+    assert np.array_equal(np.load(windows.READY), make_windows.rows()), "run tests/make_windows.py"
+
+
+def test_tables_come_when_they_pay():
+    walks = walk.Walks(compile_pattern(PATTERNS["gpt2"]))
+    assert [len(walks.of(n).windows) for n in (walk.SOME_TEXT - 1, 1, 1)] == [0, *[windows.N_BYTES] * 2]
+    walks = walk.Walks(compile_pattern(r"[a-y]+|z|[^a-z]"))
+    made = [len(walks.of(n).windows) for n in (walk.SOME_TEXT, walk.MUCH_TEXT - walk.SOME_TEXT - 1, 1)]
+    assert made == [0, 0, windows.N_BYTES]
