@@ -1,4 +1,4 @@
-"""Writes kernels/cpu/windows.npy: the tables of windows of well-known pre-tokenizers.
+"""Writes kernels/cpu/walk/windows.npy: the tables of windows of well-known pre-tokenizers.
 
 Making them takes some milliseconds for each, a tenth of the time in which 30 MB are encoded. Run this when the automata or
 the tables change; a test says so.
@@ -6,7 +6,7 @@ the tables change; a test says so.
 
 import numpy as np
 from gputok.kernels import Automaton
-from gputok.kernels.cpu.windows import READY, digest, window_tables
+from gputok.kernels.cpu.walk.windows import READY, digest, window_tables
 from test_plans import WALKS, ours_of
 
 from gputok.automaton import compile_pattern

@@ -5,8 +5,9 @@ import random
 import make_windows
 import numpy as np
 import pytest
-from gputok.kernels.cpu import walk, windows
+from gputok.kernels.cpu import walk
 from gputok.kernels.cpu.encode_text import Encoder, encode_text
+from gputok.kernels.cpu.walk import windows
 from splitting import words
 from test_plans import WALKS, ours_of
 

@@ -1,4 +1,4 @@
-"""Look-ups of 64 bytes at a time in tables of 16 bytes, for `kernels.cpu.windows`.
+"""Look-ups of 64 bytes at a time in tables of 16 bytes, for `kernels.cpu.walk.by_windows`.
 
 An x86-64 processor with SSSE3, so each level of the wheel, shuffles 16 bytes by one instruction, and 32 or 64 with AVX2 or
 AVX-512: LLVM joins the shuffles that lie side by side. Elsewhere a byte is looked up after the other.

@@ -198,7 +198,7 @@ def _extract(handle, step, n):
 
 @kernel(inline=True)
 def _walk(handle, step, n):
-    """Cuts pieces into the words of a gapless automaton; see walk.py."""
+    """Cuts pieces into the words of a gapless automaton; see `kernels.cpu.walk`."""
     text, bounds = memory(handle, TEXT, np.uint8), memory(handle, BOUNDS, np.uint32)
     now, new = _lists(handle)
     start, end, token = now

@@ -1,0 +1,63 @@
+"""Blocks of text, and their words.
+
+A block is documents with the byte 0xFF after each. That byte never occurs in UTF-8; it stands for the end of text, and is a
+word of its own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.primitives.memory import copy, view
+from gputok.kernels.cpu.walk.by_pairs import walk_pairs
+from gputok.kernels.cpu.walk.by_windows import walk_windows
+from gputok.kernels.cpu.walk.matches import last_strong_cut
+from gputok.kernels.cpu.walk.tables import END_OF_TEXT
+
+BLOCK_BYTES = 1 << 15  # of text that is walked at a time: it and its words stay in the nearest caches
+# Bytes behind a block that loads of 64 bytes from any of its places, and stores of as many, may reach
+MARGIN = 80
+
+
+@kernel(inline=True)
+def fill_block(data, offsets, document, begin, stop, walk, block, n_block):
+    """Copies data[begin:stop] into a block, uint8[n_block], as far as whole documents go, with END_OF_TEXT after each.
+
+    Returns (the bytes copied, the bytes of the block, the last document). A document that is longer than the block is
+    copied up to a strong cut; if the block contains no strong cut, 0 bytes are copied. `offsets[document] <= begin`.
+    """
+    room = n_block - MARGIN
+    at, n = begin, 0
+    while at < stop:
+        while offsets[document + 1] <= at:
+            document += 1
+        end = min(offsets[document + 1], stop)
+        if n + end - at >= room:
+            if n:
+                break
+            stop = end = last_strong_cut(data, begin, begin + room - 1, walk)
+        copy(block, n, data, at, end - at)
+        n += end - at
+        block[n] = END_OF_TEXT
+        n += 1
+        at = end
+    block[n] = END_OF_TEXT
+    return at - begin, n, document
+
+
+@kernel(inline=True)
+def walk_block(text, n, walk, bounds, codes):
+    """Writes where each word of a block begins, in order, then n, and returns the number of words.
+
+    text: uint8[n + 1 + MARGIN], n at most 2^32, documents with END_OF_TEXT after each, and one more such byte behind.
+    bounds: uint32[n + 1 + MARGIN]. Word i is text[bounds[i]:bounds[i + 1]]; each END_OF_TEXT is one. codes: memory like `text`.
+    """
+    width = np.uint64(len(walk.step) - len(walk.delta))
+    fresh = np.uint64(len(walk.delta)) // width
+    characters = view(walk.klass), view(walk.page), view(walk.member)
+    tables = (*characters, view(walk.delta), view(walk.accept), view(walk.step), width, fresh)
+    if len(walk.windows) > 0:
+        n_words = walk_windows(text, n, view(walk.windows), tables, bounds, codes)
+        if n_words:
+            return n_words
+    return walk_pairs(text, n, walk, tables, bounds, codes)

@@ -1,0 +1,157 @@
+"""The tables of a gapless automaton for the walk.
+
+They resolve in advance what happens between two words: if the walk dies on a character before which it accepts, the entry says
+"boundary" and already contains the state behind that character. So no byte is read twice. A second table takes two bytes at
+once; if it can't (`RARE`: a match that ended earlier than the walk), a single step follows.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from gputok.kernels import DEAD, Automaton
+from gputok.kernels.cpu.walk.windows import NO_TABLES, ready_tables, window_tables
+from gputok.kernels.signatures import U8s, U16s, U32s
+
+END_OF_TEXT = 0xFF  # the byte after each document of a block
+CLASS_CODE = 0xC0  # behind the bytes that continue characters; with a class, less than END_OF_TEXT
+
+# An entry of `pair`: next state | boundary before the first byte << 8 | before the second << 9, or RARE.
+RARE = 1 << 15
+PAIR_SECOND, PAIR_CODES = 1024, 2048  # bytes into `pair`
+PAIR_ENTRIES = PAIR_CODES + 4 * (1 << 16)
+MAX_PAIR_STATES = 256
+MAX_PAIR_BYTES = 1 << 17
+# An entry of `step`: next state | boundary before this character << 16, or where the match ended earlier:
+BACK_ONE = 1 << 30  # one character earlier, whatever the characters were
+BACK = 1 << 31  # somewhere; walk again from the beginning of the word
+
+# Bytes of text for which it pays to look for tables of windows, and to make them
+SOME_TEXT, MUCH_TEXT = 1 << 18, 1 << 23
+
+
+class Walk(NamedTuple):
+    """An automaton's tables, fused for the walk. `width` is classes + 1; the state after the last is the fresh one."""
+
+    klass: U8s  # uint8[256], class of an ASCII byte; of 0xFF: that of end of text
+    page: U16s  # uint16[0x110000 >> 7]
+    member: U8s  # uint8[pages * 128]
+    # uint8[]: first uint32[256], second uint32[256], both uint32[1 << 16], entries uint16[rows, states + 1];
+    # the entries of two bytes a, b begin first[a] + second[b] bytes into `pair`, those of two codes both[a | b << 8]
+    pair: U8s
+    step: U32s  # uint32[(states + 1) * width], step[state * width + class]
+    delta: U16s  # uint16[states * width]
+    accept: U8s  # uint8[states * width]
+    # uint8[width * width], (a, b): a word always ends between; the left part may be walked alone
+    strong: U8s
+    windows: U8s  # of `window_tables`, or empty
+
+
+class Walks:
+    """The tables of one automaton for any number of walks; those of windows come when there is so much text that they pay.
+
+    Threads may share it.
+
+    Args:
+        automaton: a gapless automaton.
+
+    Example:
+        >>> from gputok.automaton import PATTERNS, compile_pattern
+        >>> walks = Walks(compile_pattern(PATTERNS["gpt2"]))
+        >>> len(walks.of(1000).windows)
+        0
+    """
+
+    def __init__(self, automaton: Automaton) -> None:
+        self._automaton, self._walk, self._n_bytes = automaton, prepare(automaton), 0
+        self._makers = (MUCH_TEXT, window_tables), (SOME_TEXT, ready_tables)
+
+    def of(self, n_bytes: int) -> Walk:
+        """Returns the tables for a walk over n_bytes more."""
+        # If threads do the same at the same time, some bytes are not counted, or tables made twice: no result changes
+        self._n_bytes += n_bytes
+        while not len(self._walk.windows) and (makers := self._makers) and self._n_bytes >= makers[-1][0]:
+            self._makers = makers[:-1]
+            self._walk = self._walk._replace(windows=makers[-1][1](self._automaton))
+        return self._walk
+
+
+def prepare(automaton: Automaton, windows: np.ndarray = NO_TABLES) -> Walk:
+    """The fused tables of a gapless `gputok.kernels.Automaton` (about a millisecond); windows: of `window_tables`."""
+    if not automaton.gapless:
+        raise ValueError(
+            "only a gapless automaton can be walked in blocks: this one leaves characters unmatched"
+        )
+    n, width = automaton.delta.shape
+    end, fresh = width - 1, n
+    accepts = automaton.accept.astype(bool)
+    dead = automaton.delta == DEAD
+    restart = automaton.delta[0].astype(np.uint32)
+    restart[end] = fresh
+
+    step = np.where(dead, restart | np.uint32(1 << 16), automaton.delta.astype(np.uint32))
+    unaccepted = dead & ~accepts
+    entered, left_accepting = np.zeros(n, bool), np.ones(n, bool)
+    entered[automaton.delta[~dead]] = True
+    left_accepting[automaton.delta[~dead & ~accepts]] = False
+    step = np.where(unaccepted, np.where((entered & left_accepting)[:, None], BACK_ONE, BACK), step)
+    step = np.vstack([step, restart | np.uint32(1 << 16)]).astype(np.uint32)
+
+    klass = np.zeros(256, np.uint8)
+    klass[:128] = automaton.ascii_class
+    klass[END_OF_TEXT] = end
+    return Walk(
+        klass,
+        np.array(automaton.page, np.uint16),
+        np.array(automaton.member, np.uint8).ravel(),
+        _fuse_pairs(step, accepts, klass),
+        step.ravel(),
+        np.array(automaton.delta, np.uint16).ravel(),
+        np.array(automaton.accept, np.uint8).ravel(),
+        np.pad(automaton.strong, ((0, 1), (0, 1))).astype(np.uint8).ravel(),
+        windows,
+    )
+
+
+def _fuse_pairs(step: np.ndarray, accepts: np.ndarray, klass: np.ndarray) -> np.ndarray:
+    """`pair` of a Walk: the entry of two bytes is two steps, and perhaps one taken back."""
+    n_states, width = step.shape  # the fresh state included
+    # Behind the classes: the column of bytes that continue a character, and that of all other bytes
+    k = width + 2
+    index = np.full(256, k - 1)
+    index[:128], index[END_OF_TEXT] = klass[:128], klass[END_OF_TEXT]
+    of_code = index.copy()
+    of_code[128:CLASS_CODE], of_code[CLASS_CODE : CLASS_CODE + width] = k - 2, np.arange(width)
+    of_code[END_OF_TEXT] = klass[END_OF_TEXT]
+    if (
+        n_states > MAX_PAIR_STATES
+        or k * k * n_states * 2 > MAX_PAIR_BYTES
+        or CLASS_CODE + width > END_OF_TEXT
+    ):
+        nothing = np.zeros(256, np.int64)  # single steps everywhere
+        return _joined(nothing, nothing, np.full(n_states, RARE), n_states)
+
+    one = np.column_stack([step, np.arange(n_states, dtype=step.dtype)])  # [state, a]
+    two = one[one & 0xFFFF]  # [state, a, b]; where `one` falls back, it is not looked at
+    entry = (two & 0xFFFF) | (one >> 16 & 1)[:, :, None] << 8 | (two >> 16 & 1) << 9
+    known = (one < BACK_ONE)[:, :, None] & (two < BACK_ONE)
+    # Dead on b, but accepted before a: the boundary is there, and a begins the next word.
+    again = one[one[-1] & 0xFFFF]  # [a, b]
+    accepted = np.pad(accepts, ((0, 1), (0, 1)))
+    retaken = ~known & (one >> 16 == 0)[:, :, None] & accepted[:, :, None] & (again < BACK_ONE)
+    entry = np.where(retaken, (again & 0xFFFF) | 1 << 8 | (again >> 16 & 1) << 9, entry)
+
+    entries = np.full((k, k, n_states), RARE)
+    entries[:-1, :-1] = np.where(known | retaken, entry, RARE).transpose(1, 2, 0)
+    return _joined(index, of_code, entries, n_states)
+
+
+def _joined(index: np.ndarray, of_code: np.ndarray, entries: np.ndarray, n_states: int) -> np.ndarray:
+    """One array, since the hot loop has no register to spare; rows in elements become places in bytes."""
+    row, k = 2 * n_states, len(entries) if entries.ndim == 3 else 0
+    first, second = index * k * row + PAIR_ENTRIES, index * row
+    # [b, a]: of two codes side by side, the first is the lower byte of a number
+    both = np.add.outer(of_code * row, of_code * k * row + PAIR_ENTRIES)
+    tables = (table.astype(np.uint32) for table in (first, second, both))
+    return np.concatenate([table.ravel().view(np.uint8) for table in (*tables, entries.astype(np.uint16))])
