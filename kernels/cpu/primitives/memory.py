@@ -14,7 +14,7 @@ CHECKED = os.environ.get("GPUTOK_CHECK", "0") not in ("", "0")
 
 if choose().calls is None:
     try:
-        from gputok.kernels.cpu.primitives.shuffles import put_classes, window_masks
+        from gputok.kernels.cpu.primitives.shuffles import put_classes, put_places, window_masks
         from gputok.kernels.cpu.primitives.views import (
             View,
             as_array,
@@ -52,5 +52,7 @@ else:
     View = as_array = bytes_at_least = copy = count_ones = equal_bytes = grown = has_ones = None
     is_given = of_four = None
     leading_zeros = least_of = lend_views = likely = load_u16 = load_u32 = load_u64 = owned = None
-    prefetch = put_classes = scratch = store_u32 = store_u64 = tail = trailing_zeros = view = None
+    prefetch = put_classes = put_places = scratch = store_u32 = store_u64 = tail = trailing_zeros = view = (
+        None
+    )
     window_masks = None

@@ -1,4 +1,4 @@
-"""Look-ups of 64 bytes at a time in tables of 16 bytes, for `kernels.cpu.walk.by_windows`.
+"""Look-ups of 64 bytes at a time in tables of 16 bytes, and the places of bits, for `kernels.cpu.walk.by_windows`.
 
 An x86-64 processor with SSSE3, so each level of the wheel, shuffles 16 bytes by one instruction, and 32 or 64 with AVX2 or
 AVX-512: LLVM joins the shuffles that lie side by side. Elsewhere a byte is looked up after the other.
@@ -9,9 +9,10 @@ from __future__ import annotations
 import functools
 import platform
 
-from gputok.kernels.cpu.primitives.views import _I32, _I64, _at, _check, _is_bytes, _of
+from gputok.kernels.cpu.primitives.views import _I32, _I64, View, _at, _check, _is_bytes, _of
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 _I8 = ir.IntType(8)
@@ -147,3 +148,43 @@ def window_masks(typingctx, classes, index, tables, at):
         return context.make_tuple(builder, signature.return_type, masks)
 
     return types.UniTuple(types.uint64, 2)(classes, types.uint64, tables, types.uint64), codegen
+
+
+_PLACES = [[i for i in range(8) if byte >> i & 1] for byte in range(256)]  # of the bits of a byte
+_MOST_MORE = 8  # elements that are written behind the last place
+
+
+@intrinsic
+def put_places(typingctx, bits, first, places, at):
+    """Writes `first` + the place of each bit of a number, ascending, to places[at:]; returns `at` + the number of bits.
+
+    places: a view of uint32, of which up to 8 elements more are written. For each byte, eight places are taken from a table, and
+    the next byte overwrites those that are of no bit: no branch depends on the bits (see Lemire 2018, "Iterating over set bits
+    quickly (SIMD edition)").
+    """
+    if not isinstance(places, View) or places.dtype != types.uint32:
+        raise TypingError(f"expected a View(uint32), got {places}")
+
+    def codegen(context, builder, signature, args):
+        bits, first, at = args[0], builder.trunc(args[1], _I32), args[3]
+        places = _of(context, builder, signature.args[2], args[2])
+        row, eight = ir.ArrayType(_I8, 8), ir.VectorType(_I32, 8)
+        rows = [ir.Constant(row, [*map(_I8, those + [0] * (8 - len(those)))]) for those in _PLACES]
+        table = cgutils.global_constant(builder, "places_of_bits", ir.Constant(ir.ArrayType(row, 256), rows))
+        count = builder.module.declare_intrinsic("llvm.ctpop", [_I64], ir.FunctionType(_I64, [_I64]))
+        _check(context, builder, places, at, builder.add(builder.call(count, [bits]), _I64(_MOST_MORE)))
+        lane = builder.insert_element(ir.Constant(eight, ir.Undefined), first, ir.Constant(_I32, 0))
+        base = builder.shuffle_vector(lane, lane, ir.Constant(eight, [0] * 8))
+        for _ in range(8):
+            byte = builder.and_(bits, _I64(255))
+            found = builder.bitcast(builder.gep(table, [_I64(0), byte]), ir.VectorType(_I8, 8).as_pointer())
+            found = builder.load(found)
+            found.align = 1
+            where = builder.bitcast(_at(builder, places, at, _I32), eight.as_pointer())
+            builder.store(builder.add(builder.zext(found, eight), base), where).align = 1
+            at = builder.add(at, builder.call(count, [byte]))
+            bits = builder.lshr(bits, _I64(8))
+            base = builder.add(base, ir.Constant(eight, [8] * 8))
+        return at
+
+    return types.uint64(types.uint64, types.uint64, places, types.uint64), codegen

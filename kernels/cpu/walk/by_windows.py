@@ -1,8 +1,8 @@
 """The walk by windows of five bytes: 64 places of ASCII are looked at together, and the automaton walks only between.
 
-Measured on one core of an AMD EPYC (Zen 4), AVX2, beside the walk by pairs: English, 1,200 to 1,280 MB/s by pairs and 2,000 to
-2,160 by windows; code, 1,070 to 1,110 and 1,620 to 1,850. Of the 2 GB/s, a fifth of the time is for the classes of bytes, a
-quarter for the windows, a third for the places of bits.
+Measured on one core of an AMD EPYC (Zen 4), AVX2: English (GPT-2's pattern, Llama 3's, Qwen's) 2.7, 2.1 and 2.4 GB/s, code 2.5,
+2.0 and 2.4; by pairs 1.2 to 1.3, and 1.1. Of 2.7 GB/s, three tenths of the time are for the classes of bytes, a third for the
+windows, a seventh for the places of bits.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from gputok.kernels.cpu.primitives.memory import (
     count_ones,
     likely,
     put_classes,
+    put_places,
     trailing_zeros,
     window_masks,
 )
@@ -22,15 +23,14 @@ from gputok.kernels.cpu.walk.tables import END_OF_TEXT
 from gputok.kernels.cpu.walk.windows import BEFORE, NO_ASCII, TERM_SETS
 
 PLACE_OF_FIRST = U8  # of the class of a block's first byte
-FEW = np.uint64(16)  # words that begin in 64 bytes of most text
 
 
 @kernel
 def walk_windows(text, n, windows, tables, bounds, codes):
     """`walk_block` by windows: the automaton walks only where these leave it unknown. 0 if that is too often.
 
-    Bounds: `done` is a place where a word surely begins, and grows; a word is noted at most once for each place, and up to
-    FEW more are stored.
+    Bounds: `done` is a place where a word surely begins, and grows; a word is noted at most once for each place, and up to eight
+    elements more are written.
     """
     for i in range(PLACE_OF_FIRST):
         codes[i] = np.uint8(NO_ASCII)
@@ -51,7 +51,7 @@ def walk_windows(text, n, windows, tables, bounds, codes):
         unknown &= inside
         while not likely(unknown == U0):
             at = trailing_zeros(unknown)
-            n_bounds = _note_bits(begins & ((U1 << at) - U1), p, bounds, n_bounds)
+            n_bounds = put_places(begins & ((U1 << at) - U1), p, bounds, n_bounds)
             done = np.uint64(bounds[n_bounds - U1])
             while done < p + at:
                 done = done + U1 if text[done] == np.uint8(END_OF_TEXT) else match_end(text, done, tables)
@@ -60,7 +60,7 @@ def walk_windows(text, n, windows, tables, bounds, codes):
             rest = _behind(done, p)
             begins &= rest
             unknown &= rest
-        n_bounds = _note_bits(begins, p, bounds, n_bounds)
+        n_bounds = put_places(begins, p, bounds, n_bounds)
         p += U64
     n_bounds -= np.uint64(bounds[n_bounds - U1] == n)
     bounds[n_bounds] = n
@@ -73,18 +73,3 @@ def _behind(done, p):
     if likely(done < p):
         return ALL
     return ALL << (done - p + U1) if done - p < U63 else U0
-
-
-@kernel(inline=True)
-def _note_bits(bits, p, bounds, n_bounds):
-    """Notes the places from p on that have a bit; the number of words now. FEW are stored, however many they are."""
-    n = n_bounds + count_ones(bits)
-    for i in range(FEW):
-        bounds[n_bounds + i] = p + trailing_zeros(bits)
-        bits &= bits - U1
-    at = n_bounds + FEW
-    while bits:
-        bounds[at] = p + trailing_zeros(bits)
-        bits &= bits - U1
-        at += U1
-    return n
