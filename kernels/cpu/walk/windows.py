@@ -23,7 +23,7 @@ import math
 import operator
 import pathlib
 import platform
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gputok.kernels import DEAD, Automaton
@@ -41,6 +41,8 @@ N_BYTES = TERM_SETS + 2 * WIDTH * MOST_CLASSES + 2
 # What is known of a window
 GOES_ON, BEGINS, UNKNOWN, NEVER = range(4)
 MOST_STATES, MOST_SETS = 63, 256  # of an automaton, and sets of states that it can be in
+# Up to which terms are looked for, so that it takes at most a part of a second
+MOST_WINDOWS, MOST_BOXES = 1 << 16, 32
 SEEDS = 3  # boxes that are tried for each term, times the orders in which they grow
 MOST_UNKNOWN = 1 / 100  # of the windows of a text
 NO_TABLES = np.empty(0, np.uint8)
@@ -91,16 +93,50 @@ def window_tables(automaton: Automaton) -> np.ndarray:
 
 
 def _known_windows(automaton: Automaton) -> np.ndarray | None:
-    """What is known of each window of ASCII classes, uint8[classes, ...] of WIDTH axes; None: there are too many.
+    """What is known of each window of ASCII classes, uint8[classes, ...] of WIDTH axes; None: there are too many."""
+    used = np.unique(automaton.ascii_class)
+    if automaton.n_states > MOST_STATES or len(used) > MOST_CLASSES:
+        return None
+    goes_on, begins, behind = _ways(automaton)
+    reached = 1 << automaton.n_states  # the states that a walk can be in, from the beginning of a text on
+    while (more := reached | _union(behind, reached, axis=None)) != reached:
+        reached = more
 
-    A set of states is a number with a bit for each; the state behind END_OF_TEXT is one more.
+    of_used = np.ix_(range(automaton.n_states + 1), used, used)
+    goes_on, begins, behind = goes_on[of_used], begins[of_used], behind[of_used]
+    sets = {reached: 0}  # the number of each set
+    follow, results = (
+        [],
+        [],
+    )  # of each set, [class, next class]: the set behind the character, and what is known
+    todo = [reached]
+    for of_set in todo:
+        found, place = np.unique(_union(behind, of_set, axis=0), return_inverse=True)
+        for another in found.tolist():
+            if another not in sets:
+                sets[another] = len(sets)
+                todo.append(another)
+        if len(sets) > MOST_SETS:
+            return None
+        numbers = np.array([sets[another] for another in found.tolist()])
+        follow.append(numbers[place.reshape(behind.shape[1:])])
+        on, begin = (ways[_states(of_set)].any(axis=0) for ways in (goes_on, begins))
+        results.append(np.where(on, np.where(begin, UNKNOWN, GOES_ON), np.where(begin, BEGINS, NEVER)))
+
+    before = np.zeros(len(used), np.int64)  # the set before the last class of a window that grows
+    for _ in range(BEFORE):
+        before = _by_window(np.array(follow), before)
+    return _by_window(np.array(results, np.uint8), before)
+
+
+def _ways(automaton: Automaton) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The ways of a walk from each state, before a character of each class with one of each class behind it.
+
+    bool[states + 1, classes + 1, classes + 1]: may the word go on; likewise: may another word begin; uint64, likewise: the set
+    of states behind the character, a bit for each. The last state is that behind END_OF_TEXT, the last class END_OF_TEXT.
     """
     n, width = automaton.delta.shape
-    ascii = np.unique(automaton.ascii_class)
-    if n > MOST_STATES or len(ascii) > MOST_CLASSES:
-        return None
     delta, accepts = automaton.delta.astype(np.int64), automaton.accept.astype(bool)
-    # [state, class, next class]: may the word go on, may another one begin?
     alive = delta != DEAD
     then = np.where(alive, delta, 0)
     later = alive[:, :, None] & accepts[then]
@@ -111,45 +147,18 @@ def _known_windows(automaton: Automaton) -> np.ndarray | None:
     goes_on[:, -1], begins[:, -1] = False, True
     bit = np.uint64(1) << np.arange(n + 1, dtype=np.uint64)
     first = bit[np.append(delta[0, :-1], n)]  # the state behind the first character of a word
-    behind = np.where(goes_on, bit[np.concatenate([then, then[:1]])][:, :, None], 0).astype(np.uint64)
-    behind |= np.where(begins, first[:, None], 0).astype(np.uint64)
+    behind = np.where(goes_on, bit[np.append(then, then[:1], axis=0)][:, :, None], np.uint64(0))
+    return goes_on, begins, behind | np.where(begins, first[:, None], np.uint64(0))
 
-    def states(of_set: int) -> list[int]:
-        return [state for state in range(n + 1) if of_set >> state & 1]
 
-    reached = 1 << n
-    while True:
-        more = reached | int(np.bitwise_or.reduce(behind[states(reached)], axis=None))
-        if more == reached:
-            break
-        reached = more
+def _states(of_set: int) -> list[int]:
+    return [state for state in range(of_set.bit_length()) if of_set >> state & 1]
 
-    there = np.ix_(range(n + 1), ascii, ascii)
-    behind, goes_on, begins = behind[there], goes_on[there], begins[there]
-    sets, follow, results = (
-        {reached: 0},
-        [],
-        [],
-    )  # the number of each set, and for each number [class, next class]
-    todo = [reached]
-    for of_set in todo:
-        some = states(of_set)
-        found, place = np.unique(np.bitwise_or.reduce(behind[some], axis=0), return_inverse=True)
-        for another in found.tolist():
-            if another not in sets:
-                sets[another] = len(sets)
-                todo.append(another)
-        if len(sets) > MOST_SETS:
-            return None
-        numbers = np.array([sets[another] for another in found.tolist()])
-        follow.append(numbers[place.reshape(behind.shape[1:])])
-        on, begin = goes_on[some].any(axis=0), begins[some].any(axis=0)
-        results.append(np.where(on, np.where(begin, UNKNOWN, GOES_ON), np.where(begin, BEGINS, NEVER)))
 
-    before = np.zeros(len(ascii), np.int64)  # the set before the last class of a window that grows
-    for _ in range(BEFORE):
-        before = _by_window(np.array(follow), before)
-    return _by_window(np.array(results, np.uint8), before)
+def _union(sets: np.ndarray, of_set: int, axis: int | None) -> Any:
+    """The union of sets[state] for the states of a set."""
+    united = np.bitwise_or.reduce(sets[_states(of_set)], axis=axis)
+    return int(united) if axis is None else united
 
 
 def _by_window(table: np.ndarray, before: np.ndarray) -> np.ndarray:
@@ -183,9 +192,13 @@ def _terms(known: np.ndarray, often: np.ndarray) -> tuple[list[Term], list[Term]
         firsts = [i for i, row in enumerate(rows) if rows.index(row) == i]
         alike.append([[i for i, row in enumerate(rows) if row == rows[first]] for first in firsts])
         known = np.take(known, firsts, axis)
+    if known.size > MOST_WINDOWS:
+        return None
     space = _Space(known.shape)
     begins, unknown, never = (space.windows(known == what) for what in (BEGINS, UNKNOWN, NEVER))
     boxes = space.cover(begins, begins | unknown | never), space.cover(unknown, unknown | never)
+    if max(map(len, boxes)) > MOST_BOXES:
+        return None
     of_begin, of_unknown = (
         [
             [[c for i in some for c in those[i]] for some, those in zip(box, alike, strict=True)]
@@ -235,9 +248,12 @@ class _Space:
         return np.flatnonzero(np.unpackbits(data, bitorder="little"))
 
     def cover(self, windows: int, allowed: int) -> list[list[list[int]]]:
-        """Boxes that contain all of `windows`, and nothing but `allowed`: in turn, one that contains the most of what is left."""
+        """Boxes that contain all of `windows`, and nothing but `allowed`: in turn, one that contains the most of what is left.
+
+        At most one box more than MOST_BOXES, which then don't contain all.
+        """
         boxes = []
-        while windows:
+        while windows and len(boxes) <= MOST_BOXES:
             left = self.places(windows)
             seeds = left[np.linspace(0, len(left) - 1, min(SEEDS, len(left))).astype(int)].tolist()
             grown = [self._grown(seed, order, ~allowed) for seed in seeds for order in _ORDERS]
