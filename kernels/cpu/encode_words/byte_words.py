@@ -96,7 +96,7 @@ def encode_byte_words(data, start, end, model, longer=NO_WORDS):
         raise ValueError(
             f"{n_longer} words have more than {MOST_BYTES} bytes, but `longer` has {len(longer[1]) - 1}"
         )
-    ids = np.empty(int(lengths.sum()) + 3, np.uint32)  # of which three are read only
+    ids = np.empty(int(lengths.sum()) + 4, np.uint32)  # four more are read at most, and never written
     rows = np.empty(len(start) + 1, np.int64)
     _encode((pointer(data), pointer(start), pointer(end)), model, longer, ids, rows)
     return ids[: rows[-1]], rows

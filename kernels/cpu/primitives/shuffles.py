@@ -1,7 +1,7 @@
 """Look-ups of 64 bytes at a time in tables of 16 bytes, and the places of bits, for `kernels.cpu.walk.by_windows`.
 
-An x86-64 processor with SSSE3, so each level of the wheel, shuffles 16 bytes by one instruction, and 32 or 64 with AVX2 or
-AVX-512: LLVM joins the shuffles that lie side by side. Elsewhere a byte is looked up after the other.
+An x86-64 processor with SSSE3 (each level of the wheel has that) shuffles 16 bytes by one instruction, and 32 or 64 with AVX2
+or AVX-512: LLVM joins the shuffles that lie side by side. Elsewhere, bytes are looked up one after another.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import functools
 import platform
 
+import llvmlite.binding as llvm
 from gputok.kernels.cpu.primitives.views import _I32, _I64, View, _at, _check, _is_bytes, _of
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import cgutils, config, types
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
@@ -46,9 +47,18 @@ def _joined(builder, parts):
     return parts[0]
 
 
+def _has_shuffle() -> bool:
+    """Whether the processor that Numba compiles for has SSSE3; LLVM would end the process if it had not."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return False
+    if config.CPU_FEATURES is None:
+        return bool(llvm.get_host_cpu_features().get("ssse3"))
+    return "+ssse3" in config.CPU_FEATURES or config.CPU_NAME not in ("generic", "x86-64")
+
+
 def _shuffled_16(builder, table, places):
     """table[place & 15] for 16 places below 128, 0 for others."""
-    if platform.machine() in ("x86_64", "AMD64"):
+    if _has_shuffle():
         kind = ir.FunctionType(_16, [_16, _16])
         shuffle = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.ssse3.pshuf.b.128")
         return builder.call(shuffle, [table, places])
@@ -113,10 +123,10 @@ def put_classes(typingctx, text, index, classes, at, tables):
 def window_masks(typingctx, classes, index, tables, at):
     """Two numbers with a bit for each of 64 windows, of which the first begins at classes[index].
 
-    tables[at:]: uint8[2, 5, 16], then two bytes. A window has bits for 16 terms: its five bytes are looked up, each in the
-    table of its place, and what they found is combined by `and`. The first number: one of the eight first terms, or one of
-    the others that the first of the two bytes has. The second: one of the others that the second byte has, or a class of
-    0x80 or more. Both views are of uint8.
+    tables[at:]: uint8[2, 5, 16], then two bytes. Each of the five bytes of a window is looked up in the table of its place; the
+    `and` of what was found has a bit for each of 16 terms that the window belongs to. Bit i of the first number: window i belongs
+    to one of the first eight terms, or to one of the others that is in the first of the two bytes. Bit i of the second number:
+    it belongs to one of the others that is in the second byte, or contains a class of 0x80 or more. Both views are of uint8.
     """
     _is_bytes(classes)
     _is_bytes(tables)

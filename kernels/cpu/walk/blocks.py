@@ -13,9 +13,10 @@ from gputok.kernels.cpu.walk.by_pairs import walk_pairs
 from gputok.kernels.cpu.walk.by_windows import walk_windows
 from gputok.kernels.cpu.walk.matches import last_strong_cut
 from gputok.kernels.cpu.walk.tables import END_OF_TEXT
+from gputok.kernels.cpu.walk.windows import CAN_SHUFFLE
 
 BLOCK_BYTES = 1 << 15  # of text that is walked at a time: it and its words stay in the nearest caches
-# Bytes behind a block that loads of 64 bytes from any of its places, and stores of as many, may reach
+# Bytes behind a block that loads and stores of 64 bytes from any of its places may reach, or from 8 bytes behind that place
 MARGIN = 80
 
 
@@ -49,15 +50,16 @@ def fill_block(data, offsets, document, begin, stop, walk, block, n_block):
 def walk_block(text, n, walk, bounds, codes):
     """Writes where each word of a block begins, in order, then n, and returns the number of words.
 
-    text: uint8[n + 1 + MARGIN], n at most 2^32, documents with END_OF_TEXT after each, and one more such byte behind.
-    bounds: uint32[n + 1 + MARGIN]. Word i is text[bounds[i]:bounds[i + 1]]; each END_OF_TEXT is one. codes: memory like `text`.
+    text: uint8[n + MARGIN], n at most 2^32, documents with END_OF_TEXT after each, and one more such byte behind.
+    bounds: uint32[n + MARGIN]. Word i is text[bounds[i]:bounds[i + 1]]; each END_OF_TEXT is one. codes: memory like `text`.
     """
     width = np.uint64(len(walk.step) - len(walk.delta))
     fresh = np.uint64(len(walk.delta)) // width
     characters = view(walk.klass), view(walk.page), view(walk.member)
     tables = (*characters, view(walk.delta), view(walk.accept), view(walk.step), width, fresh)
-    if len(walk.windows) > 0:
-        n_words = walk_windows(text, n, view(walk.windows), tables, bounds, codes)
-        if n_words:
-            return n_words
+    if CAN_SHUFFLE:  # else Numba leaves this out
+        if len(walk.windows) > 0:
+            n_words = walk_windows(text, n, view(walk.windows), tables, bounds, codes)
+            if n_words:
+                return n_words
     return walk_pairs(text, n, walk, tables, bounds, codes)

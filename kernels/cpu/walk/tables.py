@@ -73,7 +73,9 @@ class Walks:
         self._n_bytes += n_bytes
         while not len(self._walk.windows) and (makers := self._makers) and self._n_bytes >= makers[-1][0]:
             self._makers = makers[:-1]
-            self._walk = self._walk._replace(windows=makers[-1][1](self._automaton))
+            windows = makers[-1][1](self._automaton)
+            if len(windows):  # none would replace those that another thread has made
+                self._walk = self._walk._replace(windows=windows)
         return self._walk
 
 

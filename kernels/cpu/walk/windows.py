@@ -41,11 +41,15 @@ N_BYTES = TERM_SETS + 2 * WIDTH * MOST_CLASSES + 2
 # What is known of a window
 GOES_ON, BEGINS, UNKNOWN, NEVER = range(4)
 MOST_STATES, MOST_SETS = 63, 256  # of an automaton, and sets of states that it can be in
-# Up to which terms are looked for, so that it takes at most a part of a second
+# Patterns that need more are given up, so that the search takes 0.2 s at most
 MOST_WINDOWS, MOST_BOXES = 1 << 16, 32
 SEEDS = 3  # boxes that are tried for each term, times the orders in which they grow
 MOST_UNKNOWN = 1 / 100  # of the windows of a text
 NO_TABLES = np.empty(0, np.uint8)
+CAN_SHUFFLE = platform.machine() in (
+    "x86_64",
+    "AMD64",
+)  # fast; elsewhere windows would take longer than the walk
 
 # The tables of well-known patterns, uint8[patterns, DIGEST_BYTES + N_BYTES], of `tests/make_windows.py`
 READY = pathlib.Path(__file__).parent / "windows.npy"
@@ -54,7 +58,7 @@ DIGEST_BYTES = 16
 
 def ready_tables(automaton: Automaton) -> np.ndarray:
     """`window_tables` of a well-known pattern, without the time for making them; empty if there are none."""
-    return _ready().get(digest(automaton), NO_TABLES) if _can_shuffle() else NO_TABLES
+    return _ready().get(digest(automaton), NO_TABLES) if CAN_SHUFFLE else NO_TABLES
 
 
 def digest(automaton: Automaton) -> bytes:
@@ -68,11 +72,6 @@ def _ready() -> dict[bytes, np.ndarray]:
     return {row[:DIGEST_BYTES].tobytes(): row[DIGEST_BYTES:] for row in np.load(READY)}
 
 
-def _can_shuffle() -> bool:
-    """Whether the processor has a fast shuffle: elsewhere windows would take longer than the walk."""
-    return platform.machine() in ("x86_64", "AMD64")
-
-
 def window_tables(automaton: Automaton) -> np.ndarray:
     """The tables of a gapless automaton for `put_classes` and `window_masks` (some milliseconds), uint8[N_BYTES].
 
@@ -82,7 +81,7 @@ def window_tables(automaton: Automaton) -> np.ndarray:
 
     Empty if the processor has no fast shuffle, or if the terms don't suffice.
     """
-    if not _can_shuffle():
+    if not CAN_SHUFFLE:
         return NO_TABLES
     known = _known_windows(automaton)
     if known is None:
@@ -252,15 +251,21 @@ class _Space:
 
         At most one box more than MOST_BOXES, which then don't contain all.
         """
-        boxes = []
-        while windows and len(boxes) <= MOST_BOXES:
-            left = self.places(windows)
+        boxes: list[tuple[list[list[int]], int]] = []
+        rest = windows
+        while rest and len(boxes) <= MOST_BOXES:
+            left = self.places(rest)
             seeds = left[np.linspace(0, len(left) - 1, min(SEEDS, len(left))).astype(int)].tolist()
             grown = [self._grown(seed, order, ~allowed) for seed in seeds for order in _ORDERS]
-            box, inside = max(grown, key=lambda one: (one[1] & windows).bit_count())
-            boxes.append(box)
-            windows &= ~inside
-        return boxes
+            boxes.append(max(grown, key=lambda box: (box[1] & rest).bit_count()))
+            rest &= ~boxes[-1][1]
+        for i in reversed(range(len(boxes))):  # what later boxes contain as well
+            others = functools.reduce(
+                operator.or_, (inside for _, inside in boxes[:i] + boxes[i + 1 :]), rest
+            )
+            if windows & ~others == 0:
+                del boxes[i]
+        return [box for box, _ in boxes]
 
     def _grown(self, seed: int, order: Iterable[int], forbidden: int) -> tuple[list[list[int]], int]:
         """The box, and its windows, that one window becomes if one class after the other is added unless that is forbidden."""
