@@ -157,8 +157,8 @@ def _encode(words, model, longer, tokens, rows):
     """Each word's ids are first written where its bytes would be, of which it has as many at least; then side by side.
 
     Bounds: a word that is merged here has n symbols, at most MOST_BYTES, at the places 1 to n of STRIDE; ALIVE has bits for
-    these and for 0 and n + 1, which stay, so that a symbol of the word has one before and one behind it; a key is that of a
-    place from 1 to n - 1, or NONE. Ranks are below len(merged) and symbols below n, since the tables hold no others.
+    these and for 0 and n + 1, which stay, so that a symbol of the word has one before and one behind it; a key below
+    `no_rank` is that of a place from 1 to n - 1. Ranks are below len(merged) and symbols below n, since the tables hold no others.
     `longer` has a row for each longer word, as `encode_byte_words` has checked, and none has more ids than bytes.
     """
     text, starts, ends = view(words[0], np.uint8), view(words[1], np.uint64), view(words[2], np.uint64)

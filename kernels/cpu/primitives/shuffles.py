@@ -10,7 +10,7 @@ import functools
 import platform
 
 import llvmlite.binding as llvm
-from gputok.kernels.cpu.primitives.views import _I32, _I64, View, _at, _check, _is_bytes, _of
+from gputok.kernels.cpu.primitives.views import _I32, _I64, View, _at, _check, _is_bytes, _of, _spread
 from llvmlite import ir
 from numba.core import cgutils, config, types
 from numba.core.errors import TypingError
@@ -32,12 +32,6 @@ def _load(builder, view, index, vector):
     return loaded
 
 
-def _spread(builder, value):
-    """64 times the same byte."""
-    lane = builder.insert_element(ir.Constant(_64, ir.Undefined), value, ir.Constant(_I32, 0))
-    return builder.shuffle_vector(lane, lane, ir.Constant(ir.VectorType(_I32, 64), [0] * 64))
-
-
 def _joined(builder, parts):
     """Vectors side by side as one vector."""
     while len(parts) > 1:
@@ -48,7 +42,7 @@ def _joined(builder, parts):
 
 
 def _has_shuffle() -> bool:
-    """Whether the processor that Numba compiles for has SSSE3; LLVM would end the process if it had not."""
+    """Whether the processor that Numba compiles for has SSSE3; without it, LLVM would end the process."""
     if platform.machine() not in ("x86_64", "AMD64"):
         return False
     if config.CPU_FEATURES is None:
@@ -149,7 +143,7 @@ def window_masks(typingctx, classes, index, tables, at):
             ]
             terms.append(functools.reduce(builder.and_, found))
         of_begin, of_unknown = (
-            _spread(builder, _load(builder, tables, table_at(2 * 16 * _WIDTH + i), _I8)) for i in range(2)
+            _spread(builder, _load(builder, tables, table_at(2 * 16 * _WIDTH + i), _I8), 64) for i in range(2)
         )
         begins = builder.or_(terms[0], builder.and_(terms[1], of_begin))
         unknown = builder.icmp_signed("!=", builder.and_(terms[1], of_unknown), _splat(0))
@@ -183,8 +177,7 @@ def put_places(typingctx, bits, first, places, at):
         table = cgutils.global_constant(builder, "places_of_bits", ir.Constant(ir.ArrayType(row, 256), rows))
         count = builder.module.declare_intrinsic("llvm.ctpop", [_I64], ir.FunctionType(_I64, [_I64]))
         _check(context, builder, places, at, builder.add(builder.call(count, [bits]), _I64(_MOST_MORE)))
-        lane = builder.insert_element(ir.Constant(eight, ir.Undefined), first, ir.Constant(_I32, 0))
-        base = builder.shuffle_vector(lane, lane, ir.Constant(eight, [0] * 8))
+        base = _spread(builder, first, 8)
         for _ in range(8):
             byte = builder.and_(bits, _I64(255))
             found = builder.bitcast(builder.gep(table, [_I64(0), byte]), ir.VectorType(_I8, 8).as_pointer())

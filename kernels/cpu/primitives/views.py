@@ -426,6 +426,13 @@ def copy(typingctx, target, to, source, first, count):
     return types.void(target, u64, source, u64, u64), codegen
 
 
+def _spread(builder, value, n):
+    """A vector of n times the same number."""
+    lane = ir.Constant(ir.VectorType(value.type, n), ir.Undefined)
+    lane = builder.insert_element(lane, value, ir.Constant(_I32, 0))
+    return builder.shuffle_vector(lane, lane, ir.Constant(ir.VectorType(_I32, n), [0] * n))
+
+
 def _compare_bytes(predicate: str):
     @intrinsic
     def compare(typingctx, view, index, byte):
@@ -439,9 +446,7 @@ def _compare_bytes(predicate: str):
             where = _at(builder, of, args[1], ir.IntType(8))
             loaded = builder.load(builder.bitcast(where, vector.as_pointer()))
             loaded.align = 1
-            lane = builder.insert_element(ir.Constant(vector, ir.Undefined), args[2], ir.Constant(_I32, 0))
-            first = ir.Constant(ir.VectorType(_I32, 64), [0] * 64)
-            same = builder.icmp_unsigned(predicate, loaded, builder.shuffle_vector(lane, lane, first))
+            same = builder.icmp_unsigned(predicate, loaded, _spread(builder, args[2], 64))
             return builder.bitcast(same, _I64)
 
         return types.uint64(view, types.uint64, types.uint8), codegen
@@ -504,12 +509,6 @@ def _load_four(context, builder, signature, args):
     return loaded
 
 
-def _four(builder, value):
-    """Four times the same number."""
-    lane = builder.insert_element(ir.Constant(_FOUR, ir.Undefined), value, ir.Constant(_I32, 0))
-    return builder.shuffle_vector(lane, lane, ir.Constant(ir.VectorType(_I32, 4), [0] * 4))
-
-
 @intrinsic
 def of_four(typingctx, view, index, shift, key):
     """Of the 4 elements from `index` on of a view of uint64, the one that is `key` without its lower `shift` bits.
@@ -520,8 +519,8 @@ def of_four(typingctx, view, index, shift, key):
 
     def codegen(context, builder, signature, args):
         loaded = _load_four(context, builder, signature, args)
-        upper = builder.lshr(loaded, _four(builder, args[2]))
-        same = builder.icmp_unsigned("==", upper, _four(builder, args[3]))
+        upper = builder.lshr(loaded, _spread(builder, args[2], 4))
+        same = builder.icmp_unsigned("==", upper, _spread(builder, args[3], 4))
         chosen = builder.select(same, loaded, _ALL_ONES)
         function = ir.FunctionType(_I64, [_FOUR])
         name = "llvm.vector.reduce.and.v4i64"
