@@ -23,8 +23,6 @@ Ten words in the code:
 
 import importlib
 import pathlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from gputok.version import __version__ as __version__
@@ -176,23 +174,6 @@ _NAMES: dict[str, str] = {
     "train_new_from_iterator": "pretrained",
 }
 
-# Old modules of version 0.1.0 -> the new modules of their classes. Old pickles contain the old names.
-_MOVED = {
-    "added_tokens": "tokens.added_token",
-    "inputs": "types",
-    "models.vocabulary": "tokens.vocabulary",
-    "normalized_string": "text.normalized_string",
-    "pattern": "automaton.pattern",
-    "pre_tokenized_string": "text.pre_tokenized_string",
-    "token_files": "files.token_files",
-    "trainers.bpe": "trainers",
-    "trainers.parity_bpe": "trainers",
-    "trainers.unigram": "trainers",
-    "trainers.wordlevel": "trainers",
-    "trainers.wordpiece": "trainers",
-    "word_counts": "text.word_counts",
-}
-
 
 def __getattr__(name: str):
     if name not in __all__:
@@ -207,21 +188,3 @@ def __getattr__(name: str):
 
 def __dir__() -> list[str]:
     return __all__
-
-
-class _MovedModule(ModuleType):
-    """A module with an old name; the first access to a class imports the new module."""
-
-    def __init__(self, old: str, new: str) -> None:
-        super().__init__(old, f"Moved to {new}.")
-        self._new = new
-
-    def __getattr__(self, name: str):
-        if name.startswith("__"):
-            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(self._new), name)
-
-
-# Pickle imports the module that a pickle names, and so finds these modules in sys.modules.
-for _old, _new in _MOVED.items():
-    sys.modules[f"{__name__}.{_old}"] = _MovedModule(f"{__name__}.{_old}", f"{__name__}.{_new}")

@@ -41,12 +41,6 @@ def short_texts(pipeline: Pipeline) -> ShortTexts | None:
         return kept.setdefault("texts", ShortTexts.of(pipeline))
 
 
-def encode(pipeline: Pipeline, text: str, add_special_tokens: bool) -> Encoding | None:
-    """Encodes a text; None: `encode_batch` must encode it."""
-    short = short_texts(pipeline)
-    return None if short is None else short.encode(text, add_special_tokens)
-
-
 def encode_all(pipeline: Pipeline, texts: Any, add_special_tokens: bool) -> list[Encoding] | None:
     """Encodes some texts, one after the other; None: `encode_batch` must encode them."""
     padding = pipeline.padding

@@ -131,10 +131,6 @@ class PreTrainedTokenizer(UpstreamNames):
         if any(options.get(name) is not None for name in ("add_bos_token", "add_eos_token")):
             self._add_ends(bool(options.get("add_bos_token")), bool(options.get("add_eos_token")))
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restores a pickled object; options that its version of gputok lacked get their defaults."""
-        self.__dict__.update({name: copy.copy(default) for name, default in DEFAULTS.items()} | state)
-
     def __setattr__(self, name: str, value: Any) -> None:
         if name in STEPS:
             set_step(self._tokenizer, name, value)

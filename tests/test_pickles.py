@@ -1,17 +1,12 @@
-"""Writes tests/data/pickles-0.1.0.xz: a pickle of each kind of object that a user may keep.
+"""Objects that users keep are the same after pickling, and pickles name the modules that users import."""
 
-The file in the tree was written at commit aa42b4d, before modules moved. Do not write it again with a newer gputok: it
-is there so that `test_old_pickles.py` finds out whether what was kept then can still be opened.
-
-    python tests/make_old_pickles.py tests/data/pickles-0.1.0.xz
-"""
-
-from __future__ import annotations
-
-import lzma
-import pathlib
+import enum
+import functools
+import importlib
 import pickle
+import pickletools
 import sys
+import warnings
 from typing import Any
 
 import numpy as np
@@ -33,14 +28,34 @@ from gputok import (
     trainers,
 )
 
+# The modules that users import from, and those whose names pickles hold besides.
+PUBLIC = {
+    "gputok",
+    *(
+        f"gputok.{name}"
+        for name in ("decoders", "implementations", "models", "normalizers", "pre_tokenizers")
+    ),
+    *(f"gputok.{name}" for name in ("pretrained", "processors", "report", "text", "tools", "trainers")),
+}
+INSIDE = {"gputok.text.pre_tokenized_string", "gputok.files.token_files"}
+# Reports hold pipelines.
+INSIDE |= {f"gputok.pipeline.{name}" for name in ("added_vocabulary", "limits", "pipeline")}
+
 VOCAB = {"<unk>": 0, "l": 1, "o": 2, "w": 3, "lo": 4, "low": 5, "[CLS]": 6, "[SEP]": 7, "##w": 8, "[PAD]": 9}
 MERGES = [("l", "o"), ("lo", "w")]
 COUNTS = {"low": 9, "lower": 5, "newest": 7}
 CLS, SEP = ("[CLS]", 6), ("[SEP]", 7)
 
 
+@functools.cache
 def samples() -> dict[str, Any]:
-    """Name -> object, the same ones whenever they are made."""
+    """An object of each kind that a user may keep, by name."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a small corpus gives few pieces
+        return _samples()
+
+
+def _samples() -> dict[str, Any]:
     return {
         **_top_level(),
         **_named("models", _models()),
@@ -197,6 +212,39 @@ def _pretrained() -> list[Any]:
     return [model, batch, batch.token_to_chars(0, 1)]
 
 
-if __name__ == "__main__":
-    pickles = {name: pickle.dumps(value, protocol=4) for name, value in samples().items()}
-    pathlib.Path(sys.argv[1]).write_bytes(lzma.compress(pickle.dumps(pickles)))
+def state(value: Any) -> Any:
+    """What an object holds, down to numbers and strings."""
+    if isinstance(value, np.ndarray):
+        return value.dtype, value.tolist()
+    if isinstance(value, list | tuple):
+        return type(value), [state(item) for item in value]
+    if isinstance(value, dict):
+        return {key: state(item) for key, item in value.items()}
+    if isinstance(value, gputok.Token):
+        return value.as_tuple()
+    kept = value.__getstate__() if type(value).__module__.startswith("gputok") else value
+    if isinstance(kept, dict) and not isinstance(value, enum.Enum):
+        kept = state({key: item for key, item in kept.items() if key not in DERIVED})
+    return type(value), kept
+
+
+DERIVED = {"mapping", "tokens", "names", "order", "strings"}  # of a Vocabulary: made when they are asked for
+
+
+def test_pickled():
+    for name, value in samples().items():
+        pickled = pickle.dumps(value)
+        assert state(pickle.loads(pickled)) == state(value), name
+        assert set(named_modules(pickled)) <= PUBLIC | INSIDE, name
+
+
+def named_modules(pickled: bytes) -> list[str]:
+    strings = [argument for _, argument, _ in pickletools.genops(pickled) if isinstance(argument, str)]
+    return [text for text in strings if text.startswith("gputok") and importlib.util.find_spec(text)]
+
+
+def test_reprs_name_public_modules():
+    kinds = {type(value) for value in samples().values() if not isinstance(value, list)}
+    assert {kind.__module__ for kind in kinds} <= PUBLIC | INSIDE
+    for kind in kinds - {list}:
+        assert getattr(sys.modules[kind.__module__], kind.__name__) is kind
