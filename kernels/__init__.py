@@ -53,6 +53,9 @@ class BpeMerges(NamedTuple):
     left: U32s  # uint32[m], token ids
     right: U32s  # uint32[m]
     merged: U32s  # uint32[m]
+    # int64[m], of each pair when it was chosen. They fall from merge to merge, unless languages take turns, or two merges spell
+    # the same string
+    count: I64s
     tokens: U8s  # uint8[bytes], the strings of all tokens, one after the other
     token_offsets: I64s  # int64[tokens + 1]
 

@@ -160,6 +160,7 @@ def test_hello_is_merged(version):
     )
     assert learnt.left.tolist() == [0, 2, 4] and learnt.right.tolist() == [1, 2, 5]
     assert learnt.tokens.tobytes() == b"helohellhell" and learnt.merged.tolist() == [4, 5, 6]
+    assert learnt.count.tolist() == [2, 2, 2]
 
 
 @compiled_versions
@@ -172,7 +173,9 @@ def test_random_words_are_merged(version, seed):
     tokens = np.frombuffer(b"abcd"[:n_symbols], np.uint8), np.arange(n_symbols + 1)
     limits = BpeLimits(4 + int(rng.integers(0, 25)), int(rng.integers(0, 4)), int(rng.choice([2**62, 5])))
     corpus = symbols, offsets, rng.integers(1, 5, n_words), *tokens, limits
-    assert_equal(stages_of(version, seed).train_bpe(*corpus), reference.train_bpe(*corpus))
+    learnt = stages_of(version, seed).train_bpe(*corpus)
+    assert_equal(learnt, reference.train_bpe(*corpus))
+    assert len(learnt.count) == len(learnt.left) and (np.diff(learnt.count) <= 0).all()
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -67,6 +67,13 @@ def test_hello():
     assert merges == [("e", "l"), ("el", "l"), ("h", "ell"), ("hell", "o")]
 
 
+def test_merges_carry_their_counts():
+    """(el, l) occurs 8 times like (e, l); then (h, ell) and (hell, o) 5 times, and (j, ell) and (jell, y) 3 times."""
+    words = stage_input({"hello": 5, "jelly": 3})
+    for train_bpe in (reference.train_bpe, bpe.train_bpe, bpe_queue.train_bpe_queued):
+        assert train_bpe(*words, BpeLimits(20)).count.tolist() == [8, 8, 5, 5, 3, 3]
+
+
 def test_the_example_of_the_paper():
     """Sennrich et al. 2016, without its end-of-word mark."""
     words = {"low": 5, "lower": 2, "newest": 6, "widest": 3}

@@ -57,6 +57,7 @@ class _State(NamedTuple):
     head: U64s  # uint64[ids], the first eight bytes of each token, for comparisons
     names: U32s  # uint32[power of two], see index_names
     merges: U32s  # uint32[3 * m]: left, right, merged
+    merge_counts: I64s  # int64[m]
     slots: I64s  # int64[power of two], a hash table: pair + 1, or 0
     pairs: I64s  # int64[_FIELDS * pairs]
     nodes: I64s  # int64[2 * nodes], word and next node
@@ -236,7 +237,7 @@ def _count_pairs(state, begin, end, n, in_all):
     """Counts the pairs of some words, without queueing them."""
     (
         at, prefix, symbols, length, start, size, counts, languages, visited, total, first, exhausted, recent, chosen,
-        waiting, text, text_end, head, names, merges, slots, pairs, nodes, risen, entries, root,
+        waiting, text, text_end, head, names, merges, merge_counts, slots, pairs, nodes, risen, entries, root,
     ) = state  # fmt: skip
     for word in range(begin, end):
         slots, pairs, nodes, risen = _with_room(at, slots, pairs, nodes, risen, size[word])
@@ -250,7 +251,7 @@ def _count_pairs(state, begin, end, n, in_all):
                 _change(scalars, tables, _key(2 * n, symbols[p], symbols[p + 1]), amount, 0)
     return _State(
         at, prefix, symbols, length, start, size, counts, languages, visited, total, first, exhausted, recent, chosen,
-        waiting, text, text_end, head, names, merges, slots, pairs, nodes, risen, entries, root,
+        waiting, text, text_end, head, names, merges, merge_counts, slots, pairs, nodes, risen, entries, root,
     )  # fmt: skip
 
 
@@ -355,7 +356,7 @@ def _merge_pairs(state, n, merges_wanted, least, max_length, global_merges, dev,
     """Merges for about `work` symbols: (whether training is done, the state)."""
     (
         at, prefix, symbols, length, start, size, counts, languages, visited, total, first, exhausted, recent, chosen,
-        waiting, text, text_end, head, names, merges, slots, pairs, nodes, risen, entries, root,
+        waiting, text, text_end, head, names, merges, merge_counts, slots, pairs, nodes, risen, entries, root,
     ) = state  # fmt: skip
     entries = _queue_risen(at, risen, entries, root, pairs, text, text_end, head)
     scalars, all_symbols, lengths = view(at), view(symbols), view(length)
@@ -389,6 +390,8 @@ def _merge_pairs(state, n, merges_wanted, least, max_length, global_merges, dev,
             head[new] = _head(text, text_end[new], text_end[new + 1])
         merges = room(merges, 3 * at[_MERGES] + 3)
         merges[3 * at[_MERGES]], merges[3 * at[_MERGES] + 1], merges[3 * at[_MERGES] + 2] = a, b, new
+        merge_counts = room(merge_counts, at[_MERGES] + 1)
+        merge_counts[at[_MERGES]] = pairs[_FIELDS * pair + _COUNT]
         at[_MERGES] += 1
         step = at[_MERGES]
 
@@ -426,7 +429,7 @@ def _merge_pairs(state, n, merges_wanted, least, max_length, global_merges, dev,
         entries = _queue_risen(at, risen, entries, root, pairs, text, text_end, head)
     return done, _State(
         at, prefix, symbols, length, start, size, counts, languages, visited, total, first, exhausted, recent, chosen,
-        waiting, text, text_end, head, names, merges, slots, pairs, nodes, risen, entries, root,
+        waiting, text, text_end, head, names, merges, merge_counts, slots, pairs, nodes, risen, entries, root,
     )  # fmt: skip
 
 
@@ -489,6 +492,7 @@ def train_parity_bpe(
         head=np.empty(ids, np.uint64),
         names=np.zeros(power_of_two(2 * ids + 2), np.uint32),
         merges=np.empty(0, np.uint32),
+        merge_counts=nothing,
         slots=np.zeros(1024, np.int64),
         pairs=nothing,
         nodes=nothing,
@@ -522,4 +526,4 @@ def train_parity_bpe(
             progress(int(state.at[_MERGES]), limits.merges)
     columns = state.merges[: 3 * state.at[_MERGES]].reshape(-1, 3).T
     offsets = state.text_end[: state.at[_TOKENS] + 1]
-    return BpeMerges(*columns, state.text[: offsets[-1]], offsets)
+    return BpeMerges(*columns, state.merge_counts[: state.at[_MERGES]], state.text[: offsets[-1]], offsets)

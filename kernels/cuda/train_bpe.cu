@@ -49,7 +49,8 @@ struct Training {
   u32* is_right;          // [vocab_size / 32 + 1], the same for right parts
   u64* batch_keys;        // [SLOTS], pairs of the batch, or FREE ...
   u32* batch_tokens;      // [SLOTS], ... and the tokens that they become
-  u64* log;               // [vocab_size], keys of the merges so far
+  u64* log;               // [vocab_size], keys of the merges so far ...
+  u64* log_counts;        // [vocab_size], ... and their counts when they were chosen
   u64* state;             // [STATE_SIZE]
   i64 n_words;
   i64 n_places;    // at most 2^32 - 1
@@ -368,6 +369,7 @@ KERNEL choose_batch(BY_VALUE(Training, t)) {
   if (thread < (i64)size) {
     u32 token = (u32)(n_tokens + (u64)thread);
     t.log[n_merges + (u64)thread] = key;
+    t.log_counts[n_merges + (u64)thread] = most - top_behind[order[thread]];
     t.length[token] = t.length[left] + t.length[right];
     t.places[token] = t.places[left] + t.places[right];
     t.counts[top_row[order[thread]]] = 0;  // no occurrence is left after the merge

@@ -59,6 +59,7 @@ class Training(NamedTuple):
     batch_keys: Any  # uint64[SLOTS]
     batch_tokens: Any  # uint32[SLOTS]
     log: Any  # uint64[vocab_size]
+    log_counts: Any  # int64[vocab_size]
     state: Any  # int64[STATE_SIZE]
     n_words: int
     n_places: int
@@ -147,7 +148,10 @@ def _trained(
             rounds()
             state = device.download(training.state)
             done, n_merges = int(state[_DONE]), int(state[_N_MERGES])
-            names.add(device.download(training.log[n_seen:n_merges]))
+            names.add(
+                device.download(training.log[n_seen:n_merges]),
+                device.download(training.log_counts[n_seen:n_merges]),
+            )
             n_seen = n_merges
             if progress is not None:
                 progress(n_merges, max(limits.vocab_size, n_tokens) - n_tokens)
@@ -171,11 +175,12 @@ class _Names:
 
     def __init__(self, strings: list[bytes]) -> None:
         self._strings, self._known = strings, {*strings}
-        self._log: list[np.ndarray] = []
+        self._log, self._counts = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
 
-    def add(self, log: np.ndarray) -> None:
-        """Adds merges, uint64[n]: left << 32 | right. Raises _Respelled if a merge spells a token that exists."""
+    def add(self, log: np.ndarray, counts: np.ndarray) -> None:
+        """Adds merges, uint64[n]: left << 32 | right, with their counts, int64[n]. Raises _Respelled if a merge spells a token that exists."""
         self._log.append(log)
+        self._counts.append(counts)
         for a, b in zip((log >> np.uint64(32)).tolist(), (log & np.uint64(_END)).tolist(), strict=True):
             string = self._strings[a] + self._strings[b]
             if string in self._known:
@@ -186,11 +191,11 @@ class _Names:
             self._known.add(string)
 
     def merges(self, n_tokens: int) -> BpeMerges:
-        log = np.concatenate([*self._log, np.zeros(0, np.uint64)])
+        log, counts = np.concatenate(self._log), np.concatenate(self._counts)
         left, right = (log >> np.uint64(32)).astype(np.uint32), log.astype(np.uint32)
         merged = np.arange(n_tokens, len(self._strings), dtype=np.uint32)
         ends = np.cumsum([0, *map(len, self._strings)], dtype=np.int64)
-        return BpeMerges(left, right, merged, np.frombuffer(b"".join(self._strings), np.uint8), ends)
+        return BpeMerges(left, right, merged, counts, np.frombuffer(b"".join(self._strings), np.uint8), ends)
 
 
 def _rounds(device: Device, training: Training, n: int) -> Callable[[], None]:
@@ -245,6 +250,7 @@ def _started(
         batch_keys=xp.empty(_SLOTS, xp.uint64),
         batch_tokens=xp.empty(_SLOTS, xp.uint32),
         log=xp.empty(vocab_size, xp.uint64),
+        log_counts=xp.empty(vocab_size, xp.int64),
         state=None,
         n_words=len(begin),
         n_places=n_places,

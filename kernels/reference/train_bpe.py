@@ -44,7 +44,7 @@ def train_bpe(
 
     queue: list[tuple[int, tuple[int, int], int, set[int]]] = []  # -count, pair, number of the entry, words
     n_queued = itertools.count()
-    merges = []
+    merges, merge_counts = [], []
     while len(names) < limits.vocab_size:
         for pair, found in where.items():
             if count[pair] > 0:
@@ -54,12 +54,13 @@ def train_bpe(
             heapq.heapreplace(queue, (-current, queue[0][1], next(n_queued), queue[0][3]))
         if not queue or -queue[0][0] < max(1, limits.min_frequency):
             break
-        _, (a, b), _, found = heapq.heappop(queue)
+        behind, (a, b), _, found = heapq.heappop(queue)
         name = names[a] + names[b].removeprefix(limits.prefix)
         new = ids.setdefault(name, len(names))
         if new == len(names):
             names.append(name)
         merges.append((a, b, new))
+        merge_counts.append(-behind)
         for i in found:
             words[i], changes = merge_word(words[i], a, b, new, limits.max_token_length)
             for pair, sign in changes:
@@ -69,7 +70,8 @@ def train_bpe(
 
     columns = np.array(merges, np.uint32).reshape(-1, 3).T
     text = np.frombuffer(b"".join(names), np.uint8)
-    return BpeMerges(*columns, text, np.cumsum([0, *map(len, names)], dtype=np.int64))
+    picked = np.array(merge_counts, np.uint64).astype(np.int64)
+    return BpeMerges(*columns, picked, text, np.cumsum([0, *map(len, names)], dtype=np.int64))
 
 
 def merge_word(

@@ -55,6 +55,7 @@ def train_bpe_in_batches(
         [(token, 1) for token in symbols[a:b].tolist()] for a, b in itertools.pairwise(offsets)
     ]
     merges: list[tuple[int, int, int]] = []
+    merge_counts: list[int] = []
     while len(names) < limits.vocab_size:
         found = count_pairs(words, weights, limits.max_token_length)
         frequent = [pair for pair, count in found.items() if count >= max(1, limits.min_frequency)]
@@ -66,6 +67,7 @@ def train_bpe_in_batches(
             is_new = name not in ids
             batch[a, b] = ids.setdefault(name, len(names))
             merges.append((a, b, batch[a, b]))
+            merge_counts.append(found[a, b])
             if not is_new:
                 break
             names.append(name)
@@ -76,7 +78,9 @@ def train_bpe_in_batches(
             sizes.append(len(batch))
     columns = np.array(merges, np.uint32).reshape(-1, 3).T
     text = np.frombuffer(b"".join(names), np.uint8)
-    return BpeMerges(*columns, text, np.cumsum([0, *map(len, names)], dtype=np.int64))
+    return BpeMerges(
+        *columns, np.array(merge_counts, np.int64), text, np.cumsum([0, *map(len, names)], dtype=np.int64)
+    )
 
 
 def count_pairs(words: list[Word], weights: list[int], max_length: int) -> Counter[tuple[int, int]]:

@@ -56,6 +56,7 @@ def train_parity_bpe(
         return lengths[language]
 
     merges: list[tuple[int, int, int]] = []
+    merge_counts: list[int] = []
     while len(merges) < limits.merges and len(exhausted) < n:
         if len(merges) < limits.global_merges:
             chosen, candidates = -1, Counter()
@@ -72,12 +73,13 @@ def train_parity_bpe(
         if not able:
             exhausted.add(chosen)
             continue
-        *_, a, b = max(able)
+        picked, *_, a, b = max(able)
         name = names[a] + names[b].removeprefix(limits.prefix)
         new = ids.setdefault(name, len(names))
         if new == len(names):
             names.append(name)
         merges.append((a, b, new))
+        merge_counts.append(picked)
         for language in range(2 * n):
             # Development words are merged wherever the pair occurs
             longest = limits.max_token_length if language < n else 2**62
@@ -94,7 +96,9 @@ def train_parity_bpe(
 
     columns = np.array(merges, np.uint32).reshape(-1, 3).T
     text = np.frombuffer(b"".join(names), np.uint8)
-    return BpeMerges(*columns, text, np.cumsum([0, *map(len, names)], dtype=np.int64))
+    return BpeMerges(
+        *columns, np.array(merge_counts, np.int64), text, np.cumsum([0, *map(len, names)], dtype=np.int64)
+    )
 
 
 def choose_language(urgency: list[float], recent: deque[int], limits: ParityLimits) -> int:

@@ -56,6 +56,7 @@ class _Views(NamedTuple):
     first_single: np.uint64  # place from which on all weights are 1
     length: View  # of uint32
     merges: View  # of uint32
+    merge_counts: View  # of int64
     text: View  # of uint8
     text_end: View  # of int64
     text_size: np.int64
@@ -96,6 +97,7 @@ def _views(state):
         np.uint64(len(state.weight) + len(state.small)),
         view(state.length),
         view(state.merges),
+        view(state.merge_counts),
         view(state.text),
         view(state.text_end),
         len(state.text),
@@ -419,6 +421,7 @@ def merge(state, work):
             return RESPELLED
         new, n = np.uint64(merged), 3 * s.at[MERGES]
         s.merges[n], s.merges[n + 1], s.merges[n + 2] = a, b, new
+        s.merge_counts[s.at[MERGES]] = s.pairs[4 * row + 1]
         s.at[MERGES] += 1
         _heap_pop(s.heap, n_heap)
         n_heap -= 1

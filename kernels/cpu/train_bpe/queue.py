@@ -41,6 +41,7 @@ class _Queue(NamedTuple):
     size: I64s  # int64[words], in symbols
     counts: I64s  # int64[words]
     merges: U32s  # uint32[3 * m]: left, right, merged
+    merge_counts: I64s  # int64[m]
     text: U8s  # uint8[bytes], the tokens' strings
     text_end: I64s  # int64[ids + 1]
     names: U32s  # uint32[power of two], see index_names
@@ -169,8 +170,8 @@ def _queue_births(at, entries, heap, pool, births, n_births, pairs, count, found
 @kernel(_Queue, i64)
 def _merge_queued(state, work):
     """Merges for about `work` symbols: (whether training is done, the state). The first step counts the pairs of all words."""
-    (at, limits, prefix, symbols, length, start, size, counts, merges, text, text_end, names, pairs, count, found,
-     visit, entries, heap, pool, births) = state  # fmt: skip
+    (at, limits, prefix, symbols, length, start, size, counts, merges, merge_counts, text, text_end, names, pairs,
+     count, found, visit, entries, heap, pool, births) = state  # fmt: skip
     vocab_size, min_frequency, max_length = limits
     done = False
     while work > 0 and not done:
@@ -193,6 +194,8 @@ def _merge_queued(state, work):
             new = np.uint64(token)
             merges = room(merges, 3 * at[_MERGES] + 3)
             merges[3 * at[_MERGES]], merges[3 * at[_MERGES] + 1], merges[3 * at[_MERGES] + 2] = a, b, new
+            merge_counts = room(merge_counts, at[_MERGES] + 1)
+            merge_counts[at[_MERGES]] = entries[entry + _COUNT]
             at[_MERGES] += 1
 
         total = 0
@@ -244,8 +247,8 @@ def _merge_queued(state, work):
             size[word] = kept - first
         entries, heap = _queue_births(at, entries, heap, pool, births, n_births, pairs, count, found)
     return done, _Queue(
-        at, limits, prefix, symbols, length, start, size, counts, merges, text, text_end, names, pairs, count, found,
-        visit, entries, heap, pool, births,
+        at, limits, prefix, symbols, length, start, size, counts, merges, merge_counts, text, text_end, names, pairs,
+        count, found, visit, entries, heap, pool, births,
     )  # fmt: skip
 
 
@@ -273,6 +276,7 @@ def train_bpe_queued(
         size=np.diff(offsets),
         counts=counts,
         merges=np.empty(0, np.uint32),
+        merge_counts=nothing,
         text=tokens.copy(),
         text_end=resized(token_offsets, ids + 1),
         names=np.zeros(power_of_two(2 * ids + 2), np.uint32),
@@ -294,4 +298,4 @@ def train_bpe_queued(
             progress(int(state.at[_TOKENS]) - n_tokens, limits.vocab_size - n_tokens)
     columns = state.merges[: 3 * state.at[_MERGES]].reshape(-1, 3).T
     offsets = state.text_end[: state.at[_TOKENS] + 1]
-    return BpeMerges(*columns, state.text[: offsets[-1]], offsets)
+    return BpeMerges(*columns, state.merge_counts[: state.at[_MERGES]], state.text[: offsets[-1]], offsets)

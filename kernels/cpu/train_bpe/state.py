@@ -39,6 +39,7 @@ class State(NamedTuple):
         U32s  # uint32[ids + 1], in places; 0: the words don't contain the symbol. The sentinel is id `ids`
     )
     merges: U32s  # uint32[3 * m], rows of left, right, merged
+    merge_counts: I64s  # int64[m], of each pair when it was merged
     text: U8s  # uint8[bytes], the tokens' strings one after the other
     text_end: I64s  # int64[ids + 1]
     names: U32s  # uint32[power of two], a hash table of the tokens' strings: token + 1, or 0

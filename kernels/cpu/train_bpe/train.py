@@ -131,6 +131,7 @@ def train_bpe_of_parts(
             small=(int(n_of_weight[1]), np.uint8),
             length=(ids + 1, np.uint32),
             merges=(3 * ids, np.uint32),
+            merge_counts=(ids, np.int64),
             text=(len(tokens) + 16 * ids, np.uint8),
             text_end=(ids + 1, np.int64),
             names=(power_of_two(2 * ids), np.uint32),
@@ -180,7 +181,9 @@ def train_bpe_of_parts(
     n_tokens, n_merges = int(state.at[TOKENS]), int(state.at[MERGES])
     token_offsets = state.text_end[: n_tokens + 1].copy()
     merges = state.merges[: 3 * n_merges].reshape(-1, 3).T.copy()
-    return BpeMerges(*merges, state.text[: token_offsets[-1]].copy(), token_offsets)
+    return BpeMerges(
+        *merges, state.merge_counts[:n_merges].copy(), state.text[: token_offsets[-1]].copy(), token_offsets
+    )
 
 
 def _joined(parts: Iterable[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
