@@ -20,6 +20,19 @@ Array = Any  # numpy.ndarray or cupy.ndarray; a comment beside each name gives d
 DEAD = 0xFFFF  # a transition of an Automaton that can't lead to a match
 
 
+class Veto(NamedTuple):
+    """Which tokens of several words may not be merged. The pairs that would become such tokens don't count.
+
+    Words are what stands between spaces. A token may have at most `max_words` of them, and fewer than `max_characters`
+    characters. It has no colon before a space, unless `colons`.
+    """
+
+    max_words: int = 2**28 - 1
+    max_characters: int = 2**28 - 1
+    colons: bool = True
+    space: bytes = b" "  # how the strings of the tokens write a space
+
+
 class BpeLimits(NamedTuple):
     """The settings of BPE training: when to stop, and which pairs count."""
 
@@ -27,6 +40,7 @@ class BpeLimits(NamedTuple):
     min_frequency: int = 0
     max_token_length: int = 2**62  # in initial symbols; pairs of this length or more are not counted
     prefix: bytes = b""  # continuing_subword_prefix, stripped from the right part of a merge
+    veto: Veto | None = None  # None: every token may be merged
 
 
 class ParityLimits(NamedTuple):

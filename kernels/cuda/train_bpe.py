@@ -110,7 +110,10 @@ def train_bpe(
 
     Raises:
         MemoryError: The device does not have the memory.
+        ValueError: `limits` have a veto.
     """
+    if limits.veto is not None:
+        raise ValueError("no device merges with a veto: kernels.cpu.train_bpe does")
     try:
         return _trained(
             device, symbols, offsets, counts, tokens, token_offsets, limits, progress, sizes or SIZES

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 
 import numpy as np
-from gputok.kernels import BpeLimits, BpeMerges
+from gputok.kernels import BpeLimits, BpeMerges, Veto
 
 
 def train_bpe(
@@ -39,8 +39,9 @@ def train_bpe(
     where: defaultdict[tuple[int, int], set[int]] = defaultdict(set)
     for i, word in enumerate(words):
         for (a, _), (b, _) in itertools.pairwise(word):
-            count[a, b] += weights[i]
-            where[a, b].add(i)
+            if may_merge(names[a], names[b], limits.veto):
+                count[a, b] += weights[i]
+                where[a, b].add(i)
 
     queue: list[tuple[int, tuple[int, int], int, set[int]]] = []  # -count, pair, number of the entry, words
     n_queued = itertools.count()
@@ -64,6 +65,8 @@ def train_bpe(
         for i in found:
             words[i], changes = merge_word(words[i], a, b, new, limits.max_token_length)
             for pair, sign in changes:
+                if not may_merge(names[pair[0]], names[pair[1]], limits.veto):
+                    continue
                 count[pair] += sign * weights[i]
                 if sign > 0:
                     where[pair].add(i)
@@ -72,6 +75,26 @@ def train_bpe(
     text = np.frombuffer(b"".join(names), np.uint8)
     picked = np.array(merge_counts, np.uint64).astype(np.int64)
     return BpeMerges(*columns, picked, text, np.cumsum([0, *map(len, names)], dtype=np.int64))
+
+
+def may_merge(left: bytes, right: bytes, veto: Veto | None) -> bool:
+    """Whether tokens may be merged, by their strings.
+
+    >>> veto = Veto(max_words=2, colons=False)
+    >>> may_merge(b" by", b" the", veto), may_merge(b" by the", b" w", veto), may_merge(b" by the", b"n", veto)
+    (True, False, True)
+    >>> may_merge(b"a:", b" ", veto), may_merge(b"a: ", b"b", veto), may_merge(b"a", b":", veto)
+    (False, False, True)
+    """
+    if veto is None:
+        return True
+    merged = (left + right).replace(veto.space, b" ")
+    n_words = len(merged.split(b" ")) - merged.split(b" ").count(b"")
+    return (
+        n_words <= veto.max_words
+        and len(merged.decode()) < veto.max_characters
+        and (veto.colons or b": " not in merged)
+    )
 
 
 def merge_word(

@@ -47,7 +47,7 @@ def train_bpe_in_batches(
     limits: BpeLimits,
     sizes: list[int] | None = None,
 ) -> BpeMerges:
-    """`reference.train_bpe` for `limits` without a prefix, in batches; `sizes` becomes the sizes of the batches."""
+    """`reference.train_bpe` for `limits` without a prefix and without a veto, in batches; `sizes` becomes the sizes of the batches."""
     names = [tokens[a:b].tobytes() for a, b in itertools.pairwise(token_offsets)]
     ids = {name: token for token, name in enumerate(names)}
     weights = counts.tolist()

@@ -21,6 +21,7 @@ from gputok.kernels.cpu.train_bpe.state import (
     insert,
     weight_at,
 )
+from gputok.kernels.cpu.train_bpe.veto import may_merge
 from gputok.kernels.signatures import Either, U16orU32, i64, u8, u16, u32, u64
 
 
@@ -87,6 +88,7 @@ def index_characters(state, table):
         table[pair + ONE] += 1
         if p < first_single and b != end:
             table[pair] += weight_at(weight, first_small, small, first_single, p) - 1
+    traits, veto, n_traits = view(state.traits), view(state.veto), np.uint64(len(state.traits))
     n_pairs, used, largest, highest = 0, 0, 0, 0
     for a in range(end):
         for b in range(end):
@@ -94,7 +96,7 @@ def index_characters(state, table):
             number = table[pair + ONE]
             count = table[pair] + number
             table[pair] = -1
-            if number > 0 and count >= at[THRESHOLD]:
+            if number > 0 and count >= at[THRESHOLD] and may_merge(n_traits, traits, veto, a, b):
                 add_pair(pairs, n_pairs, a << np.uint64(32) | b, count, used, number)
                 k = bucket_of(count)
                 add_to_bucket(bucket, chain, k, n_pairs)
@@ -150,6 +152,7 @@ def index_pairs(state, order):
             for a in range(len(length) - 1):
                 start[a + 1] += start[a]
 
+    traits, veto, n_traits = view(state.traits), view(state.veto), np.uint64(len(state.traits))
     n_pairs, used, largest, highest = 0, 0, 0, 0
     begin = np.uint64(0)
     for a in range(sentinel):
@@ -169,7 +172,7 @@ def index_pairs(state, order):
             b = np.uint64(touched[i])
             count, number = gathered[b + b], gathered[ONE + b + b]
             gathered[b + b] = -1
-            if b == sentinel or count < at[THRESHOLD]:
+            if b == sentinel or count < at[THRESHOLD] or not may_merge(n_traits, traits, veto, a, b):
                 continue
             if length[a] + length[b] < max_length or length[a] + length[b] == 2:
                 add_pair(pairs, n_pairs, a << np.uint64(32) | b, count, used, number)

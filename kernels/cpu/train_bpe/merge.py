@@ -36,6 +36,7 @@ from gputok.kernels.cpu.train_bpe.state import (
     may_be_stored,
     weight_at,
 )
+from gputok.kernels.cpu.train_bpe.veto import may_merge, merged_traits
 from gputok.kernels.signatures import i64
 
 _TWO, _THREE = np.uint64(2), np.uint64(3)
@@ -60,6 +61,9 @@ class _Views(NamedTuple):
     text: View  # of uint8
     text_end: View  # of int64
     text_size: np.int64
+    n_traits: np.uint64
+    traits: View  # of uint64
+    veto: View  # of int64
     prefix: View  # of uint8
     n_prefix: np.uint64
     names: View  # of uint32
@@ -101,6 +105,9 @@ def _views(state):
         view(state.text),
         view(state.text_end),
         len(state.text),
+        np.uint64(len(state.traits)),
+        view(state.traits),
+        view(state.veto),
         view(state.prefix),
         np.uint64(len(state.prefix)),
         view(state.names),
@@ -257,6 +264,8 @@ def _merged_token(s, a, b):
         s.text_end[merged + 1] = end
     elif s.length[merged] > 0:
         return np.int64(-1)
+    if s.n_traits > np.uint64(0):
+        s.traits[np.uint64(merged)] = merged_traits(s.traits[a], s.traits[b])
     return merged
 
 
@@ -358,7 +367,11 @@ def _move_weight(s, a, b, new, n_left, n_right, number, hand, n_heap):
                     lower(s.pairs, s.slots, s.mask, key, count)
                 if side == 1 and x == a:
                     count -= overlaps
-            if count >= s.threshold and s.length[x] + s.length[new] < s.max_length:
+            if (
+                count >= s.threshold
+                and s.length[x] + s.length[new] < s.max_length
+                and may_merge(s.n_traits, s.traits, s.veto, x if side == 0 else new, new if side == 0 else x)
+            ):
                 key = np.int64(new_key | x << shift)
                 insert(s.slots, s.mask, s.filter, key, n_pairs)
                 add_pair(s.pairs, n_pairs, key, count, used, size)

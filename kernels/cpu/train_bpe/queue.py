@@ -23,7 +23,8 @@ from gputok.kernels.cpu.primitives.token_strings import (
     resized,
     room,
 )
-from gputok.kernels.signatures import I64s, U8s, U32s, i64
+from gputok.kernels.cpu.train_bpe.veto import find_traits, may_merge, merged_traits, veto_limits
+from gputok.kernels.signatures import I64s, U8s, U32s, U64s, i64
 
 _SLICE = 2_000_000  # symbols between two calls of progress
 _MERGES, _TOKENS, _PAIRS, _ENTRIES, _POOL, _HEAP, _PUSHED, _VISITS, _N_SCALARS = range(9)
@@ -34,6 +35,8 @@ _KEY, _COUNT, _NUMBER, _START, _END, _FIELDS = range(6)  # of an entry; _NUMBER:
 class _Queue(NamedTuple):
     at: I64s  # int64[_N_SCALARS]
     limits: I64s  # int64[3]: vocab_size, min_frequency (at least 1), max_token_length
+    veto: I64s  # int64[N_VETO] of veto.py
+    traits: U64s  # uint64[ids + 1], of each token; without a veto, uint64[0]
     prefix: U8s  # uint8[k]
     symbols: U32s  # uint32[n], each word from its start on
     length: U32s  # uint32[n], of each symbol in initial symbols
@@ -170,7 +173,7 @@ def _queue_births(at, entries, heap, pool, births, n_births, pairs, count, found
 @kernel(_Queue, i64)
 def _merge_queued(state, work):
     """Merges for about `work` symbols: (whether training is done, the state). The first step counts the pairs of all words."""
-    (at, limits, prefix, symbols, length, start, size, counts, merges, merge_counts, text, text_end, names, pairs,
+    (at, limits, veto, traits, prefix, symbols, length, start, size, counts, merges, merge_counts, text, text_end, names, pairs,
      count, found, visit, entries, heap, pool, births) = state  # fmt: skip
     vocab_size, min_frequency, max_length = limits
     done = False
@@ -192,6 +195,8 @@ def _merge_queued(state, work):
             text, token = merged_token(at[_TOKENS], prefix, text, text_end, names, a, b)
             at[_TOKENS] += token == at[_TOKENS]
             new = np.uint64(token)
+            if len(traits) > 0:
+                traits[new] = merged_traits(traits[a], traits[b])
             merges = room(merges, 3 * at[_MERGES] + 3)
             merges[3 * at[_MERGES]], merges[3 * at[_MERGES] + 1], merges[3 * at[_MERGES] + 2] = a, b, new
             merge_counts = room(merge_counts, at[_MERGES] + 1)
@@ -208,6 +213,7 @@ def _merge_queued(state, work):
 
         # Merge in the words that the entry knows; the changes of a word count once for each occurrence of the word
         n_births, scalars = 0, view(at)
+        n_traits, trait, bounds = np.uint64(len(traits)), view(traits), view(veto)
         tables = (
             owned(pairs),
             np.uint64(len(pairs) - 1),
@@ -227,17 +233,31 @@ def _merge_queued(state, work):
                 if merging:
                     merged_length = np.int64(length[p]) + length[p + 1]
                     if kept > first:
-                        lost_left = np.int64(symbols[kept - 1]) << 32 | np.int64(a)
-                        if length[kept - 1] + merged_length < max_length:
+                        x = np.uint64(symbols[kept - 1])
+                        if may_merge(n_traits, trait, bounds, x, a):
+                            lost_left = np.int64(x) << 32 | np.int64(a)
+                        if length[kept - 1] + merged_length < max_length and may_merge(
+                            n_traits, trait, bounds, x, new
+                        ):
                             won_left = np.int64(symbols[kept - 1]) << 32 | np.int64(new)
                     if p + 2 < stop:
-                        lost_right = np.int64(b) << 32 | np.int64(symbols[p + 2])
-                        if length[p + 2] + merged_length < max_length:
+                        x = np.uint64(symbols[p + 2])
+                        if may_merge(n_traits, trait, bounds, b, x):
+                            lost_right = np.int64(b) << 32 | np.int64(x)
+                        if length[p + 2] + merged_length < max_length and may_merge(
+                            n_traits, trait, bounds, new, x
+                        ):
                             won_right = np.int64(new) << 32 | np.int64(symbols[p + 2])
                     symbols[kept], length[kept] = new, merged_length
                     p += 2
                 else:
-                    if counting and p + 1 < stop:
+                    if (
+                        counting
+                        and p + 1 < stop
+                        and may_merge(
+                            n_traits, trait, bounds, np.uint64(symbols[p]), np.uint64(symbols[p + 1])
+                        )
+                    ):
                         won_right = np.int64(symbols[p]) << 32 | np.int64(symbols[p + 1])
                     symbols[kept], length[kept] = symbols[p], length[p]
                     p += 1
@@ -247,7 +267,7 @@ def _merge_queued(state, work):
             size[word] = kept - first
         entries, heap = _queue_births(at, entries, heap, pool, births, n_births, pairs, count, found)
     return done, _Queue(
-        at, limits, prefix, symbols, length, start, size, counts, merges, merge_counts, text, text_end, names, pairs,
+        at, limits, veto, traits, prefix, symbols, length, start, size, counts, merges, merge_counts, text, text_end, names, pairs,
         count, found, visit, entries, heap, pool, births,
     )  # fmt: skip
 
@@ -269,6 +289,8 @@ def train_bpe_queued(
     state = _Queue(
         at=np.zeros(_N_SCALARS, np.int64),
         limits=np.array([limits.vocab_size, max(1, limits.min_frequency), limits.max_token_length], np.int64),
+        veto=veto_limits(limits.veto),
+        traits=np.zeros(0 if limits.veto is None else ids + 1, np.uint64),
         prefix=np.frombuffer(limits.prefix, np.uint8),
         symbols=symbols.astype(np.uint32),
         length=np.ones(len(symbols), np.uint32),
@@ -291,6 +313,9 @@ def train_bpe_queued(
     )
     state.at[_TOKENS] = n_tokens
     index_names(state.text, state.text_end, n_tokens, state.names)
+    if limits.veto is not None:
+        space = np.frombuffer(limits.veto.space, np.uint8)
+        find_traits(state.text, state.text_end, n_tokens, space, state.traits)
     done = False
     while not done:
         done, state = _merge_queued(state, slice_length)

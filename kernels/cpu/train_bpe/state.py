@@ -31,6 +31,8 @@ class State(NamedTuple):
 
     at: I64s  # int64[N_SCALARS]
     limits: I64s  # int64[2]: vocab_size, max_token_length
+    veto: I64s  # int64[N_VETO] of veto.py
+    traits: U64s  # uint64[ids + 1], of each token, for the veto; without a veto, uint64[0]
     prefix: U8s  # uint8[k], continuing_subword_prefix
     symbols: U16orU32  # uint16|uint32[n], the `S` of train.py
     weight: I64s  # int64[places], of each place of the words of weight 256 and more, which stand first

@@ -51,6 +51,7 @@ from gputok.kernels.cpu.train_bpe.state import (
     TOKENS,
     State,
 )
+from gputok.kernels.cpu.train_bpe.veto import N_VETO, find_traits, veto_limits
 
 
 class Sizes(NamedTuple):
@@ -125,6 +126,8 @@ def train_bpe_of_parts(
         **_arrays(
             at=(N_SCALARS, np.int64),
             limits=(2, np.int64),
+            veto=(N_VETO, np.int64),
+            traits=(0 if limits.veto is None else ids + 1, np.uint64),
             prefix=(len(limits.prefix), np.uint8),
             symbols=(n_places, dtype),
             weight=(1 + int(n_of_weight[0]), np.int64),
@@ -153,6 +156,10 @@ def train_bpe_of_parts(
     state.prefix[:] = np.frombuffer(limits.prefix, np.uint8)
     state.text[: len(tokens)] = tokens
     state.text_end[: n_tokens + 1] = token_offsets
+    if limits.veto is not None:
+        state.veto[:] = veto_limits(limits.veto)
+        space = np.frombuffer(limits.veto.space, np.uint8)
+        find_traits(state.text, state.text_end, n_tokens, space, state.traits)
     state.symbols[0] = ids
     ends = 1 + np.cumsum(n_of_weight) - n_of_weight
     for symbols, offsets, counts in parts(measured=False):
