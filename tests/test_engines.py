@@ -20,7 +20,7 @@ import pytest
 import gputok
 from gputok import Tokenizer, WordCounts, models, normalizers, pre_tokenizers, trainers
 
-README = (pathlib.Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+PAGE = pathlib.Path(__file__).parents[1] / "notebooks" / "guide" / "clusters.md"
 
 
 def make_tokenizer() -> Tokenizer:
@@ -134,13 +134,13 @@ def test_wrong_columns_and_texts_are_named(trained):
         assert function("a", errors="replace").of_table(pa.table({"a": [b"\xff"]})).num_rows == 1
 
 
-# -- the snippets of the README
+# -- the snippets of the guide
 
 
 def snippet(engine: str) -> str:
-    """The code that the README shows for an engine."""
-    found = re.search(rf"^```py\n(# {engine}\b.*?)^```$", README, re.M | re.S)
-    assert found, f"the README shows nothing for {engine}"
+    """The code that the guide shows for an engine."""
+    found = re.search(rf"^```py\n(# {engine}\b.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
+    assert found, f"the guide shows nothing for {engine}"
     return found[1]
 
 

@@ -1,4 +1,4 @@
-"""The stages of kernels/ are those of the list in kernels/stages.py: names, signatures, places, and the README's table."""
+"""The stages of kernels/ are those of the list in kernels/stages.py: names, signatures, places, and the guide's table."""
 
 import ast
 import importlib
@@ -82,8 +82,8 @@ def test_every_function_that_the_package_calls_is_listed():
     assert functions == listed
 
 
-def test_the_readme_says_what_runs_where():
-    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+def test_the_guide_says_what_runs_where():
+    lines = (ROOT / "notebooks/guide/gpu.md").read_text(encoding="utf-8").splitlines()
     first = lines.index("| step | on a GPU | on the CPU |") + 2
     rows = [line.strip("| ").split(" | ") for line in lines[first : lines.index("", first)]]
     told = {step: gpu not in ("", "-") for steps, gpu, _ in rows for step in steps.split(", ")}

@@ -1,8 +1,9 @@
-"""Writes the documentation into one folder of HTML: the README, the notebooks as a guide, and the API reference.
+"""Writes the documentation into one folder of HTML: the README, a guide, and the API reference.
 
     python .ci/docs/build.py FOLDER      (pip install 'gputok[docs]')
 
-The reference is made of the docstrings by pdoc, the guide by nbconvert. The exit status is 1 if a public name has no
+The reference is made of the docstrings by pdoc, the guide of notebooks/guide/*.md by markdown2 and of the notebooks by
+nbconvert. One search covers all pages. The exit status is 1 if a public name has no
 docstring, or if a link leads to a page or a place that does not exist; links to other sites are not followed.
 """
 
@@ -18,13 +19,19 @@ import pathlib
 import re
 import shutil
 import sys
+import types
 import urllib.parse
+from typing import TYPE_CHECKING, NamedTuple
 
 import markdown2
 import nbformat
 import pdoc.doc
 import pdoc.render
+import pdoc.search
 from nbconvert import HTMLExporter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = pathlib.Path(__file__).parents[2]
 MODULES = [
@@ -50,6 +57,12 @@ MODULES = [
 ]
 """The modules that users import."""
 
+GUIDE = ["how_to", "install", "formats", "clusters", "gpu", "benchmarks"]
+"""The pages of notebooks/guide, in this order."""
+
+MARKDOWN = {"fenced-code-blocks": {"cssclass": "highlight"}, "tables": None, "header-ids": None}
+"""The extensions of Markdown that the pages use."""
+
 SHOWN = {
     "gputok.files.locations": ["StorageOptions", "RemoteError"],
     "gputok.files.token_files": ["TokenBatch"],
@@ -65,9 +78,11 @@ def main(folder: pathlib.Path) -> list[str]:
         sys.modules[name].__all__ = names  # pdoc shows these, and ruff need not know
     name_sources()
     documented = {module.__name__: pdoc.doc.Module(module) for module in public}
-    guide = write_guide(folder)
     write_reference(folder, documented)
-    write_index(folder, guide)
+    pages = guide_pages()
+    write_guide(folder, pages)
+    write_index(folder, pages)
+    write_search(folder, documented, pages)
     return [*undocumented(documented), *broken_links(folder)]
 
 
@@ -85,7 +100,7 @@ def name_sources() -> None:
 
 
 def write_reference(folder: pathlib.Path, documented: dict[str, pdoc.doc.Module]) -> None:
-    """A page for each module, with a search over all of them."""
+    """A page for each module."""
     pdoc.render.configure(
         docformat="google",
         show_source=False,
@@ -95,7 +110,6 @@ def write_reference(folder: pathlib.Path, documented: dict[str, pdoc.doc.Module]
         page = folder / f"{name.replace('.', '/')}.html"
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(without_dead_names(pdoc.render.html_module(module, documented)), encoding="utf-8")
-    (folder / "search.js").write_text(pdoc.render.search_index(documented), encoding="utf-8")
 
 
 def without_dead_names(page: str) -> str:
@@ -109,44 +123,129 @@ def without_dead_names(page: str) -> str:
     )
 
 
-def write_guide(folder: pathlib.Path) -> dict[str, str]:
-    """A page for each notebook; returns their titles by the name of the page."""
-    (folder / "guide").mkdir(exist_ok=True)
+class GuidePage(NamedTuple):
+    """A page of the guide: its name without folder and ending, title, body, and links to its sections."""
+
+    name: str
+    title: str
+    body: str
+    sections: str
+
+
+def guide_pages() -> list[GuidePage]:
+    """The pages of notebooks/guide in the order of `GUIDE`, with the notebooks after the first."""
+    pages = []
+    for name in GUIDE:
+        text = (ROOT / "notebooks" / "guide" / f"{name}.md").read_text(encoding="utf-8")
+        title, _, rest = text.removeprefix("# ").partition("\n")
+        pages.append(GuidePage(name, title, *converted(f"# {title}\n{rest}")))
+    return [pages[0], *notebook_pages(), *pages[1:]]
+
+
+def converted(markdown: str) -> tuple[str, str]:
+    """The HTML of Markdown, and of the list of its sections; links to pages of the guide lead to their HTML."""
+    made = markdown2.markdown(markdown, extras=MARKDOWN)
+    body = re.sub(r'href="(?:notebooks/)?guide/(\w+)\.md', r'href="guide/\1.html', str(made))
+    body = re.sub(r'href="(\w+)\.md', r'href="\1.html', body)
+    headings = re.findall(r'<h2 id="([^"]+)">(.*?)</h2>', body)
+    return body, "".join(f'<li><a href="#{anchor}">{heading}</a></li>' for anchor, heading in headings)
+
+
+def notebook_pages() -> Iterator[GuidePage]:
+    """A page for each notebook."""
     exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
-    titles = {}
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
         title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
         body, _ = exporter.from_notebook_node(notebook)
-        name = f"guide/{path.stem}.html"
-        (folder / name).write_text(page_of(title, body, "../"), encoding="utf-8")
-        titles[name] = title
-    return titles
+        headings = re.findall(r'<h2 id="([^"]+)">(.*?)<a', body)
+        sections = "".join(f'<li><a href="#{anchor}">{heading}</a></li>' for anchor, heading in headings)
+        yield GuidePage(path.stem, title, body, sections)
 
 
-def write_index(folder: pathlib.Path, guide: dict[str, str]) -> None:
+def write_guide(folder: pathlib.Path, pages: list[GuidePage]) -> None:
+    """Writes the pages of the guide."""
+    (folder / "guide").mkdir(exist_ok=True)
+    for page in pages:
+        contents = f'<nav class="sections"><ul>{page.sections}</ul></nav>' if page.sections else ""
+        body = page.body.replace("</h1>", f"</h1>{contents}", 1)
+        whole = page_of(page.title, body, f"guide.{page.name}")
+        (folder / "guide" / f"{page.name}.html").write_text(whole, encoding="utf-8")
+
+
+def write_index(folder: pathlib.Path, pages: list[GuidePage]) -> None:
     """The first page: the README, with links to the guide and the reference."""
     shutil.copytree(ROOT / ".github", folder / ".github", dirs_exist_ok=True)
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    readme = markdown2.markdown(text, extras=["fenced-code-blocks", "tables", "header-ids"])
+    readme, _ = converted((ROOT / "README.md").read_text(encoding="utf-8"))
     lists = [
         '<nav class="lists"><h2 id="guide">Guide</h2><ul>',
-        *(f'<li><a href="{name}">{html.escape(title)}</a></li>' for name, title in guide.items()),
+        *(f'<li><a href="guide/{page.name}.html">{html.escape(page.title)}</a></li>' for page in pages),
         '</ul><h2 id="reference">Reference</h2><ul>',
         *(f'<li><a href="{name.replace(".", "/")}.html">{name}</a></li>' for name in MODULES),
         "</ul></nav>",
     ]
-    (folder / "index.html").write_text(page_of("gputok", readme + "".join(lists), ""), encoding="utf-8")
+    (folder / "index.html").write_text(page_of("gputok", readme + "".join(lists), "index"), encoding="utf-8")
 
 
-def page_of(title: str, body: str, to_root: str) -> str:
-    """A whole page, in the style of this folder."""
+def write_search(
+    folder: pathlib.Path, documented: dict[str, pdoc.doc.Module], pages: list[GuidePage]
+) -> None:
+    """The index of pdoc's search, over the reference and the sections of the guide."""
+    environment = pdoc.render.env
+    found = pdoc.search.make_index(documented, shown, "google")
+    for page in pages:
+        parts = re.split(r'<h2 id="([^"]+)">(.*?)</h2>', page.body, flags=re.S)
+        for anchor, heading, text in [("", "", parts[0]), *zip(*[iter(parts[1:])] * 3, strict=True)]:
+            heading = re.sub(r"<a .*", "", heading, flags=re.S)
+            name = f"{page.title}: {heading}" if heading else page.title
+            doc = without_links(text)
+            found.append(
+                {
+                    "fullname": name,
+                    "modulename": f"guide.{page.name}",
+                    "qualname": anchor,
+                    "kind": "guide",
+                    "doc": doc,
+                }
+            )
+    compiled = pdoc.search.precompile_index(
+        found, pathlib.Path(pdoc.__file__).parent / "templates" / "build-search-index.js"
+    )
+    script = environment.get_template("search.js.jinja2").render(search_index=compiled)
+    (folder / "search.js").write_text(script, encoding="utf-8")
+
+
+def shown(member: pdoc.doc.Doc) -> bool:
+    """Whether the reference shows a name: the rule of pdoc/module.html.jinja2."""
+    return member.name == "__init__" or bool(member.docstring and not member.name.startswith("_"))
+
+
+def without_links(text: str) -> str:
+    """HTML without pictures and with the texts of links: a result of a search may stand on any page."""
+    return re.sub(
+        r"</?a\b[^>]*>|<img[^>]*>|<h1.*?</h1>|<style.*?</style>|<svg.*?</svg>", "", text, flags=re.S
+    )[:4000]
+
+
+def page_of(title: str, body: str, module: str) -> str:
+    """A whole page, in the style of this folder.
+
+    Args:
+        title: the title, for the browser.
+        body: HTML.
+        module: the name of the page as pdoc's search counts folders: with a dot for each of them.
+    """
     style = (pathlib.Path(__file__).parent / "guide.css").read_text(encoding="utf-8")
+    to_root = "../" * module.count(".")
+    search = pdoc.render.env.get_template("search.html.jinja2").render(
+        module=types.SimpleNamespace(modulename=module)
+    )
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{style}</style></head><body>'
-        f'<nav class="top"><a href="{to_root}index.html">gputok</a> <a href="{to_root}index.html#guide">Guide</a> '
-        f'<a href="{to_root}gputok.html">Reference</a></nav><main>{body}</main></body></html>\n'
+        f'<nav class="pdoc top"><a href="{to_root}index.html">gputok</a> <a href="{to_root}index.html#guide">Guide</a> '
+        f'<a href="{to_root}gputok.html">Reference</a><input type="search" placeholder="Search..." aria-label="Search">'
+        f'</nav><main class="pdoc">{body}</main>{search}</body></html>\n'
     )
 
 

@@ -1,4 +1,4 @@
-"""Every command and program in README.md runs as it is written, on files with the names that it uses.
+"""Every command and program of README.md and of notebooks/guide runs as it is written, on files with the names that it uses.
 
 By default in this environment and without network; `pytest -m full` installs what the README says into a fresh one. Left
 out are lines that need a GPU, and those whose packages are gigabytes.
@@ -25,8 +25,16 @@ from gputok.recipes import recipe
 
 HERE = pathlib.Path(__file__).parent.parent
 README = (HERE / "README.md").read_text(encoding="utf-8")
+PAGES = {"README": README} | {
+    path.stem: path.read_text(encoding="utf-8")
+    for path in sorted((HERE / "notebooks" / "guide").glob("*.md"))
+}
 COMMIT = "0" * 40
-GIVEN = "import datasets\ndataset = datasets.Dataset.from_parquet('shard-1.parquet')\n"
+GIVEN = """
+import pathlib
+import datasets
+dataset = datasets.Dataset.from_parquet('shard-1.parquet')
+"""
 # of `pip install`: gigabytes, or peers of the bench
 LARGE = ("cuda12", "cuda13", "notebooks", "spark", "ray", "tokenizers gigabpe")
 NEEDS_GPU = ("cuda", "bench device", "-m gpu")
@@ -40,13 +48,13 @@ ROUND_TRIPS = [
 ]
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.M | re.S)
+def blocks(language: str, page: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.M | re.S)
 
 
-def commands() -> list[str]:
+def commands(page: str = README) -> list[str]:
     """The lines of all shell blocks, without comments."""
-    lines = [line for block in blocks("bash") for line in block.splitlines()]
+    lines = [line for block in blocks("bash", page) for line in block.splitlines()]
     return [re.sub(r"\s{2,}#.*", "", line) for line in lines]
 
 
@@ -100,19 +108,25 @@ def run(folder: pathlib.Path, command: list[str]) -> str:
     return done.stdout
 
 
-def test_the_snippets_run_one_after_the_other(folder):
-    run(folder, [sys.executable, "-c", GIVEN + "\n".join(blocks("python"))])
-    assert Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab_size() > 1000
-    assert (folder / "my-tokenizer" / "tokenizer_config.json").exists()
-    assert (folder / "copy.json").read_bytes() == (folder / "tokenizer.json").read_bytes()
-    assert "<html" in (folder / "report.html").read_text(encoding="utf-8")
+def in_order(page: str) -> tuple[str, list[str]]:
+    """The program of a page, and its commands of gputok."""
+    lines = [line for line in commands(page) if line.startswith(("gputok ", "zcat "))]
+    return "\n".join(blocks("python", page)), [
+        line for line in lines if not any(word in line for word in (*NEEDS_GPU, "--lines", "bench"))
+    ]
 
-    lines = [line for line in commands() if line.startswith(("gputok ", "zcat "))]
-    lines = [line for line in lines if not any(word in line for word in (*NEEDS_GPU, "--lines"))]
-    assert len(lines) >= 11
+
+@pytest.mark.parametrize("name", [name for name, page in PAGES.items() if any(in_order(page))])
+def test_the_snippets_run_one_after_the_other(folder, name):
+    program, lines = in_order(PAGES[name])
+    run(folder, [sys.executable, "-c", GIVEN + program])
     for line in lines:
         run(folder, ["bash", "-c", f'gputok() {{ "{sys.executable}" -m gputok "$@"; }}\n{line}'])
-    assert (folder / "ids.npy").exists()
+    if name == "how_to":
+        assert Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab_size() > 1000
+        assert (folder / "my-tokenizer" / "tokenizer_config.json").exists()
+        assert "<html" in (folder / "report.html").read_text(encoding="utf-8")
+        assert (folder / "ids.npy").exists()
 
 
 def test_the_first_tokenizer_gives_back_what_it_was_given(folder):
@@ -122,8 +136,14 @@ def test_the_first_tokenizer_gives_back_what_it_was_given(folder):
     run(folder, [sys.executable, "-c", "\n".join([*lines, check])])
 
 
-def test_lines_are_short():
-    assert [line for line in README.splitlines() if len(line) > 120] == []
+@pytest.mark.parametrize("name", PAGES)
+def test_lines_are_short(name):
+    lines = [line for line in PAGES[name].splitlines() if len(line) > 120]
+    assert [line for line in lines if not line.startswith("|")] == []
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 160
 
 
 def test_the_pictures_are_there():
@@ -133,11 +153,12 @@ def test_the_pictures_are_there():
         assert (HERE / name).read_text(encoding="utf-8").startswith("<svg ")
 
 
-def test_extras_have_the_names_of_the_readme():
-    """Each extra that users install is in the README's table, and each that the README names exists."""
+def test_extras_have_the_names_of_the_pages():
+    """Each extra that users install is in the table of the guide, and each that a page names exists."""
     project = tomllib.loads((HERE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = {*project["optional-dependencies"]}
-    named = {name for names in re.findall(r"gputok\[([\w,]+)\]", README) for name in names.split(",")}
+    found = [names for page in PAGES.values() for names in re.findall(r"gputok\[([\w,]+)\]", page)]
+    named = {name for names in found for name in names.split(",")}
     assert named <= extras
     assert extras - named <= {"datasets", "test"}
 
@@ -175,18 +196,20 @@ def test_every_line_runs_in_a_fresh_environment(folder, tmp_path):
     assert "learnt" in does(["bash", "-c", demo], clone)
     assert tests.endswith("python -m pytest -n auto")  # this run
 
-    installs = [line for line in lines if line.startswith("pip install ")][1:]
+    everything = [line for page in PAGES.values() for line in commands(page)]
+    installs = [line for line in everything if line.startswith("pip install ")][1:]
     installs += [
-        f"pip install {name}" for name in re.findall(r"`(?:pip install )?(\'gputok\[\w+\]\')`", README)
+        f"pip install {name}"
+        for page in PAGES.values()
+        for name in re.findall(r"`(?:pip install )?(\'gputok\[\w+\]\')`", page)
     ]
     for line in dict.fromkeys(installs):
         if not any(name in line for name in LARGE):
             does(["bash", "-c", line], clone)
-    does(["pip", "install", "datasets", "tokenizers", "tiktoken"], clone)
-    for line in lines:
-        if line.startswith("python ."):
-            does(["bash", "-c", line], clone)
-    does(["python", "-c", GIVEN + "\n".join(blocks("python"))], folder)
-    for line in lines:
-        if line.startswith(("gputok ", "zcat ")) and not any(word in line for word in NEEDS_GPU):
+    does(["pip", "install", "datasets", "tokenizers", "tiktoken", "gputok[docs]"], clone)
+    does(["python", ".ci/docs/build.py", "site"], clone)
+    for page in PAGES.values():
+        program, lines = in_order(page)
+        does(["python", "-c", GIVEN + program], folder)
+        for line in lines:
             does(["bash", "-c", line], folder)
