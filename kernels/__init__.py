@@ -41,6 +41,9 @@ class BpeLimits(NamedTuple):
     max_token_length: int = 2**62  # in initial symbols; pairs of this length or more are not counted
     prefix: bytes = b""  # continuing_subword_prefix, stripped from the right part of a merge
     veto: Veto | None = None  # None: every token may be merged
+    # Of equally frequent pairs, that of fewer initial symbols comes first, then the smaller string, as in SentencePiece;
+    # False: the smaller pair of ids, as in tokenizers
+    shorter_first: bool = False
 
 
 class ParityLimits(NamedTuple):

@@ -195,6 +195,31 @@ def test_random_words(train_bpe, seed):
     assert_equal(train_bpe(*arguments), reference.train_bpe(*arguments))
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_the_rule_for_ties_of_sentencepiece(seed):
+    """Of equally frequent pairs, that of fewer characters comes first, then the smaller string."""
+    r = random.Random(seed)
+    alphabet = r.choice(["ab", "abcde", "edcba", "zaé日\U0001f600"])
+    words = random_words(r, alphabet, r.randint(1, 60), r.choice([4, 8, 40]))
+    words = {word: r.choice([1, 1, 2]) for word in words}
+    arguments = *stage_input(words), BpeLimits(r.choice([30, 1000]), 0, r.choice([2**62, 4, 7]))
+    limits = arguments[-1]._replace(shorter_first=True)
+    expected = reference.train_bpe(*arguments[:-1], limits)
+    assert_equal(bpe.train_bpe(*arguments[:-1], limits), expected)
+    assert_equal(bpe.train_bpe(*arguments[:-1], limits, sizes=bpe.Sizes(slice=1, room=1)), expected)
+    assert_equal(reference.train_bpe_in_batches(*arguments[:-1], limits), expected)
+
+
+def test_a_worked_example_of_that_rule():
+    """After `ab`, `cab` is as frequent as `xb`: it has the smaller ids, but is longer."""
+    *words, tokens, offsets = stage_input({"xb": 2, "cab": 2})
+    for shorter_first, wanted in ((False, ["ab", "cab", "xb"]), (True, ["ab", "xb", "cab"])):
+        found = bpe.train_bpe(*words, tokens, offsets, BpeLimits(7, shorter_first=shorter_first))
+        names = bytes(found.tokens).decode()
+        ends = found.token_offsets.tolist()
+        assert [names[ends[i] : ends[i + 1]] for i in found.merged.tolist()] == wanted
+
+
 @pytest.mark.parametrize("n_unused", [0, 65_000, 65_530, 66_000])
 def test_symbols_of_two_and_of_four_bytes(n_unused):
     words = random_words(random.Random(4), "abcdefgh", 100, 10)

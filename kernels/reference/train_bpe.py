@@ -43,23 +43,33 @@ def train_bpe(
                 count[a, b] += weights[i]
                 where[a, b].add(i)
 
-    queue: list[tuple[int, tuple[int, int], int, set[int]]] = []  # -count, pair, number of the entry, words
+    lengths = [1] * len(names)  # in initial symbols
+
+    def before_others(pair: tuple[int, int]) -> tuple[int, bytes]:
+        """What comes first among equally frequent pairs, before their ids."""
+        if not limits.shorter_first:
+            return 0, b""
+        return lengths[pair[0]] + lengths[pair[1]], names[pair[0]] + names[pair[1]]
+
+    # -count, before_others, pair, number of the entry, words
+    queue: list[tuple[int, tuple[int, bytes], tuple[int, int], int, set[int]]] = []
     n_queued = itertools.count()
     merges, merge_counts = [], []
     while len(names) < limits.vocab_size:
         for pair, found in where.items():
             if count[pair] > 0:
-                heapq.heappush(queue, (-count[pair], pair, next(n_queued), found))
+                heapq.heappush(queue, (-count[pair], before_others(pair), pair, next(n_queued), found))
         where.clear()
-        while queue and -queue[0][0] != (current := count[queue[0][1]] % 2**64):
-            heapq.heapreplace(queue, (-current, queue[0][1], next(n_queued), queue[0][3]))
+        while queue and -queue[0][0] != (current := count[queue[0][2]] % 2**64):
+            heapq.heapreplace(queue, (-current, *queue[0][1:3], next(n_queued), queue[0][4]))
         if not queue or -queue[0][0] < max(1, limits.min_frequency):
             break
-        behind, (a, b), _, found = heapq.heappop(queue)
+        behind, _, (a, b), _, found = heapq.heappop(queue)
         name = names[a] + names[b].removeprefix(limits.prefix)
         new = ids.setdefault(name, len(names))
         if new == len(names):
             names.append(name)
+            lengths.append(lengths[a] + lengths[b])
         merges.append((a, b, new))
         merge_counts.append(-behind)
         for i in found:

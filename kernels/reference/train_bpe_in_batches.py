@@ -56,11 +56,18 @@ def train_bpe_in_batches(
     ]
     merges: list[tuple[int, int, int]] = []
     merge_counts: list[int] = []
+    lengths = [1] * len(names)  # in initial symbols
+
+    def order(pair: tuple[int, int]) -> tuple[int, int, bytes, tuple[int, int]]:
+        shorter_first = limits.shorter_first
+        length, name = lengths[pair[0]] + lengths[pair[1]], names[pair[0]] + names[pair[1]]
+        return -found[pair], length if shorter_first else 0, name if shorter_first else b"", pair
+
     while len(names) < limits.vocab_size:
         found = count_pairs(words, weights, limits.max_token_length)
         frequent = [pair for pair, count in found.items() if count >= max(1, limits.min_frequency)]
         batch: dict[tuple[int, int], int] = {}
-        for a, b in leading_pairs(sorted(frequent, key=lambda pair: (-found[pair], pair))):
+        for a, b in leading_pairs(sorted(frequent, key=order)):
             if len(names) == limits.vocab_size:
                 break
             name = names[a] + names[b]
@@ -71,6 +78,7 @@ def train_bpe_in_batches(
             if not is_new:
                 break
             names.append(name)
+            lengths.append(lengths[a] + lengths[b])
         if not batch:
             break
         words = [merge_batch(word, batch) for word in words]

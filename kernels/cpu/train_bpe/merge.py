@@ -49,6 +49,7 @@ class _Views(NamedTuple):
     threshold: np.int64
     lowest: np.int64  # bucket that a stored pair can be in
     max_length: np.uint64
+    shorter_first: np.int64  # 1: of equally frequent pairs, the shorter string first
     sentinel: np.uint64
     places: View  # of uint16 or uint32
     weight: View  # of int64
@@ -93,6 +94,7 @@ def _views(state):
         state.at[THRESHOLD],
         bucket_of(state.at[THRESHOLD]),
         np.uint64(state.limits[1]),
+        state.limits[2],
         np.uint64(len(state.length) - 1),
         view(state.symbols),
         view(state.weight),
@@ -135,12 +137,42 @@ def _views(state):
 
 
 @kernel(inline=True)
-def _before(heap, i, j):
-    """Whether entry i comes before entry j: the higher count, then the smaller pair."""
+def _before(s, i, j):
+    """Whether entry i of the heap comes before entry j: the higher count, then the rule for ties."""
     i, j = np.uint64(3 * i), np.uint64(3 * j)
-    if heap[i] != heap[j]:
-        return heap[i] > heap[j]
-    return heap[i + ONE] < heap[j + ONE]
+    if s.heap[i] != s.heap[j]:
+        return s.heap[i] > s.heap[j]
+    if s.shorter_first != 0:
+        return _spelled_before(s, np.uint64(s.heap[i + ONE]), np.uint64(s.heap[j + ONE]))
+    return s.heap[i + ONE] < s.heap[j + ONE]
+
+
+@kernel
+def _spelled_before(s, key, other_key):
+    """The rule for ties of SentencePiece: the pair of fewer initial symbols, then the smaller string, then the smaller pair.
+
+    Both indices in `text` stay within the strings of the tokens that the keys name.
+    """
+    low = np.uint64(0xFFFFFFFF)
+    a, b = key >> np.uint64(32), key & low
+    c, d = other_key >> np.uint64(32), other_key & low
+    n, m = s.length[a] + s.length[b], s.length[c] + s.length[d]
+    if n != m:
+        return n < m
+    p, p_end, in_left = s.text_end[a], s.text_end[a + ONE], True
+    q, q_end, in_other_left = s.text_end[c], s.text_end[c + ONE], True
+    while True:
+        if p == p_end and in_left:
+            p, p_end, in_left = s.text_end[b], s.text_end[b + ONE], False
+        if q == q_end and in_other_left:
+            q, q_end, in_other_left = s.text_end[d], s.text_end[d + ONE], False
+        if p == p_end or q == q_end:
+            return q != q_end or (p == p_end and key < other_key)
+        one, other = s.text[np.uint64(p)], s.text[np.uint64(q)]
+        if one != other:
+            return one < other
+        p += 1
+        q += 1
 
 
 @kernel(inline=True)
@@ -153,30 +185,30 @@ def _swap(heap, i, j):
 
 
 @kernel(inline=True)
-def _heap_push(heap, size, count, key, row):
+def _heap_push(s, size, count, key, row):
     for k, value in enumerate((count, key, row)):
-        heap[3 * size + k] = value
+        s.heap[3 * size + k] = value
     i = size
-    while i > 0 and _before(heap, i, (i - 1) >> 1):
-        _swap(heap, i, (i - 1) >> 1)
+    while i > 0 and _before(s, i, (i - 1) >> 1):
+        _swap(s.heap, i, (i - 1) >> 1)
         i = (i - 1) >> 1
 
 
 @kernel(inline=True)
-def _heap_pop(heap, size):
+def _heap_pop(s, size):
     """Removes the first of `size` entries."""
     size -= 1
-    _swap(heap, 0, size)
+    _swap(s.heap, 0, size)
     i = 0
     while True:
         child = 2 * i + 1
         if child >= size:
             return
-        if child + 1 < size and _before(heap, child + 1, child):
+        if child + 1 < size and _before(s, child + 1, child):
             child += 1
-        if not _before(heap, child, i):
+        if not _before(s, child, i):
             return
-        _swap(heap, i, child)
+        _swap(s.heap, i, child)
         i = child
 
 
@@ -185,7 +217,7 @@ def _enqueue(s, hand, n_heap, row, key, count):
     """Queues a pair, in the heap if its bucket is in hand; returns the number of the heap's entries."""
     k = bucket_of(count)
     if k == hand:
-        _heap_push(s.heap, n_heap, count, key, row)
+        _heap_push(s, n_heap, count, key, row)
         return n_heap + 1
     add_to_bucket(s.bucket, s.chain, k, row)
     return n_heap
@@ -226,7 +258,7 @@ def _first_pair(s, hand, n_heap):
         count = s.pairs[4 * row + 1]
         if count == s.heap[0]:
             return row, hand, n_heap
-        _heap_pop(s.heap, n_heap)
+        _heap_pop(s, n_heap)
         n_heap -= 1
         if count >= s.threshold:
             n_heap = _enqueue(s, hand, n_heap, row, s.pairs[4 * row], count)
@@ -436,7 +468,7 @@ def merge(state, work):
         s.merges[n], s.merges[n + 1], s.merges[n + 2] = a, b, new
         s.merge_counts[s.at[MERGES]] = s.pairs[4 * row + 1]
         s.at[MERGES] += 1
-        _heap_pop(s.heap, n_heap)
+        _heap_pop(s, n_heap)
         n_heap -= 1
         s.pairs[4 * row + 1] = 0
         work -= number + 100

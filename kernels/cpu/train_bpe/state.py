@@ -30,7 +30,7 @@ class State(NamedTuple):
     """All arrays of the training."""
 
     at: I64s  # int64[N_SCALARS]
-    limits: I64s  # int64[2]: vocab_size, max_token_length
+    limits: I64s  # int64[3]: vocab_size, max_token_length, shorter_first
     veto: I64s  # int64[N_VETO] of veto.py
     traits: U64s  # uint64[ids + 1], of each token, for the veto; without a veto, uint64[0]
     prefix: U8s  # uint8[k], continuing_subword_prefix

@@ -125,7 +125,7 @@ def train_bpe_of_parts(
     state = State(
         **_arrays(
             at=(N_SCALARS, np.int64),
-            limits=(2, np.int64),
+            limits=(3, np.int64),
             veto=(N_VETO, np.int64),
             traits=(0 if limits.veto is None else ids + 1, np.uint64),
             prefix=(len(limits.prefix), np.uint8),
@@ -152,7 +152,7 @@ def train_bpe_of_parts(
             touched_right=(ids + 2, np.uint32),
         )
     )
-    state.limits[:] = limits.vocab_size, limits.max_token_length
+    state.limits[:] = limits.vocab_size, limits.max_token_length, limits.shorter_first
     state.prefix[:] = np.frombuffer(limits.prefix, np.uint8)
     state.text[: len(tokens)] = tokens
     state.text_end[: n_tokens + 1] = token_offsets
@@ -184,6 +184,10 @@ def train_bpe_of_parts(
         elif outcome == DRY:
             outcome = DONE
         elif outcome == RESPELLED:
+            if limits.shorter_first:
+                raise NotImplementedError(
+                    "two merges spell one string, which SentencePiece's rule for ties leaves open"
+                )
             return train_bpe_queued(*_joined(parts(measured=False)), tokens, token_offsets, limits, progress)
     n_tokens, n_merges = int(state.at[TOKENS]), int(state.at[MERGES])
     token_offsets = state.text_end[: n_tokens + 1].copy()
