@@ -6,6 +6,8 @@ import tomllib
 
 import pytest
 
+import gputok
+
 yaml = pytest.importorskip("yaml")
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -67,7 +69,7 @@ def test_the_issue_form_asks_for_gputok_info():
 
 def test_the_changelog_has_this_version():
     changelog = (ROOT / ".github" / "CHANGELOG.md").read_text()
-    assert f"## {PROJECT['project']['version']}" in changelog
+    assert f"## {gputok.__version__}" in changelog
     (oracle,) = (
         name
         for name in PROJECT["project"]["optional-dependencies"]["test"]
