@@ -2,8 +2,10 @@
 
 import collections
 import itertools
+import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -454,3 +456,73 @@ def test_invalid_words_are_refused():
     with pytest.raises(ValueError, match=r"word 1, b'\\xff', is not UTF-8"):
         WordCounts.from_dict({"a": 1, b"\xff": 1})
     assert len(WordCounts.from_dict({b"\xff": 1}, byte_level=True)) == 1
+
+
+# ------------------------------------------------------------------------------------- what the file says of itself
+
+WHOLE = {"version": 2, "byte_level": False, "hash": "word_key/1", "partitions": [1, *[0] * 63]}
+NO_SIZES = (
+    [1] * 63,
+    [1] * 65,
+    [-1, *[0] * 63],
+    [0.5, *[0] * 63],
+    [True, *[0] * 63],
+    ["1", *[0] * 63],
+    1,
+    {},
+    None,
+)
+
+
+def described(path, description: object) -> None:
+    raw = description if isinstance(description, bytes) else json.dumps(description).encode()
+    table = pa.table({"word": pa.array([b"\xff\xfe\xf0"], pa.large_binary()), "count": [1]})
+    pa.parquet.write_table(table.replace_schema_metadata({b"gputok.word_counts": raw}), path)
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        *(
+            {**WHOLE, "byte_level": value}
+            for value in (2, 1, 0, 256, "no", "", None, [], [0], {}, 1.5, 2**70)
+        ),
+        *({**WHOLE, "version": value} for value in (0, 3, "2", None, 2.0, True, [2], 2**70)),
+        *({**WHOLE, "hash": value} for value in ("word_key/2", None, 1, [])),
+        *({**WHOLE, "partitions": sizes} for sizes in NO_SIZES),
+        *(
+            {name: WHOLE[name] for name in WHOLE if name != lost}
+            for lost in ("version", "byte_level", "hash")
+        ),
+        *([], None, 5, "", b"", b"{", b"[" * 100_000, b"\xff", b'{"version": 1e999}'),
+    ],
+    ids=lambda description: repr(description)[:60],
+)
+def test_every_field_of_a_description_is_checked(description, tmp_path):
+    """`byte_level: 2` was True to Python, which then left UTF-8 unchecked, and False to machine code, which crashed."""
+    path = tmp_path / "counts.parquet"
+    described(path, description)
+    for byte_level in (None, True, False):
+        with pytest.raises(ValueError, match=re.escape(str(path))):
+            WordCounts.load(path, byte_level=byte_level)
+
+
+def test_words_of_a_whole_description_are_checked(tmp_path):
+    described(tmp_path / "counts.parquet", WHOLE)
+    with pytest.raises(ValueError, match="is not UTF-8"):
+        WordCounts.load(tmp_path / "counts.parquet")
+    described(tmp_path / "counts.parquet", {**WHOLE, "byte_level": True})
+    assert dict(WordCounts.load(tmp_path / "counts.parquet").items()) == {b"\xff\xfe\xf0": 1}
+
+
+@pytest.mark.parametrize("value", [2, "no", 1, 0, [], 1.5])
+def test_byte_level_is_true_or_false(value, tmp_path):
+    path = tmp_path / "counts.parquet"
+    pa.parquet.write_table(pa.table({"word": ["a"], "count": [1]}), path)
+    for make in (
+        lambda: WordCounts.load(path, byte_level=value),
+        lambda: WordCounts.from_arrow(pa.table({"word": ["a"], "count": [1]}), byte_level=value),
+        lambda: WordCounts.from_dict({"a": 1}, byte_level=value),
+    ):
+        with pytest.raises(TypeError, match="byte_level"):
+            make()

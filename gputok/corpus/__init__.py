@@ -35,7 +35,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
-from gputok.corpus.memory_sources import is_columnar, text_batches
+from gputok.corpus.memory_sources import check_batch, is_columnar, text_batches
 from gputok.corpus.missing_rows import MissingRows
 from gputok.corpus.parts import Part, Place
 from gputok.corpus.regrouping import regroup
@@ -323,6 +323,7 @@ def total_bytes(
         ValueError: if the column does not exist.
     """
     if isinstance(source, TextBatch):
+        check_batch(source)
         return int(source.offsets[-1] - source.offsets[0])
     if _is_paths(source):
         from gputok.corpus import files

@@ -9,13 +9,12 @@ import numpy as np
 
 from gputok.corpus.column_names import choose_column
 from gputok.corpus.packing import Errors, checked, cuts, packed
-from gputok.files.arrow import needed_for
+from gputok.files.arrow import check_array, is_plain, needed_for, text_offsets
 from gputok.text.pieces import TextBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gputok.types import Array
 
 with needed_for("reading Arrow data"):
     import pyarrow as pa
@@ -70,12 +69,12 @@ def text_batches(
         Batches, in order.
 
     Raises:
-        ValueError: if the array does not hold text, or text is not UTF-8.
+        ValueError: if the array does not hold text, is broken, or text is not UTF-8.
     """
     for part in _parts(array, where, batch_bytes):
         if part.null_count:
             part = part.fill_null("" if part.type in (pa.string(), pa.large_string()) else b"")
-        offsets = _offsets(part)
+        offsets = text_offsets(part)
         start, stop = int(offsets[0]), int(offsets[-1])
         data = np.frombuffer(part.buffers()[2] or b"", np.uint8)[start:stop]
         batch = TextBatch(data, np.subtract(offsets, start, dtype=np.int64))
@@ -92,8 +91,9 @@ def _parts(array: pa.Array, where: str, batch_bytes: int) -> Iterator[pa.Array]:
     """Slices that are stored as offsets and bytes, none empty. Other layouts are decoded a few rows at a time."""
     if not _is_text(array.type):
         raise ValueError(f"{where} holds {array.type}, not strings")
-    if len(array) and _is_plain(array.type):
-        for first, last in itertools.pairwise(cuts(_offsets(array), batch_bytes)):
+    check_array(array, where)
+    if len(array) and is_plain(array.type):
+        for first, last in itertools.pairwise(cuts(text_offsets(array), batch_bytes)):
             yield array.slice(first, last - first)
     elif pa.types.is_dictionary(array.type):
         for start in range(0, len(array), _ROWS):
@@ -101,12 +101,6 @@ def _parts(array: pa.Array, where: str, batch_bytes: int) -> Iterator[pa.Array]:
     else:
         for start in range(0, len(array), _ROWS):
             yield from _parts(array.slice(start, _ROWS).cast(pa.large_binary()), where, batch_bytes)
-
-
-def _offsets(array: pa.Array) -> Array:
-    """int32 or int64[n_rows + 1], as Arrow stores them: where each row of a plain array begins in its bytes."""
-    width = np.int64 if array.type in (pa.large_string(), pa.large_binary()) else np.int32
-    return np.frombuffer(array.buffers()[1], width)[array.offset : array.offset + len(array) + 1]
 
 
 def schema_column(schema: pa.Schema, column: str | None, where: str) -> str:
@@ -143,8 +137,10 @@ def total_bytes(source: Any, column: str | None) -> int | None:
     elif not isinstance(source, pa.Array | pa.ChunkedArray | pa.Table | pa.RecordBatch):
         return None
     arrays = list(_arrays(source, column))
-    if not all(_is_plain(array.type) for array in arrays):
+    if not all(is_plain(array.type) for array in arrays):
         return None
+    for array in arrays:
+        check_array(array, f"the {type(source).__name__}")
     compute: Any = pc  # pyarrow makes its functions at import, so type checkers do not see them
     return sum(compute.sum(compute.binary_length(array)).as_py() or 0 for array in arrays)
 
@@ -167,6 +163,7 @@ def _arrays(source: Any, column: str | None) -> Iterator[pa.Array]:
         for chunk in source.chunks:
             yield from _arrays(chunk, column)
     elif isinstance(source, pa.StructArray):
+        check_array(source, "the StructArray")
         yield from _arrays(pa.RecordBatch.from_struct_array(source), column)
     elif isinstance(source, pa.Array):
         yield source
@@ -206,12 +203,7 @@ def _is_lazy_column(source: Any) -> bool:
     return type(source).__module__.startswith("datasets.") and hasattr(source, "column_name")
 
 
-def _is_plain(kind: pa.DataType) -> bool:
-    """True if values are stored as 32- or 64-bit offsets and bytes, which is the layout of a TextBatch."""
-    return kind in (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
-
-
 def _is_text(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         return _is_text(kind.value_type)
-    return _is_plain(kind) or pa.types.is_string_view(kind) or pa.types.is_binary_view(kind)
+    return is_plain(kind) or pa.types.is_string_view(kind) or pa.types.is_binary_view(kind)

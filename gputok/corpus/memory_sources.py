@@ -6,7 +6,11 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gputok.corpus.packing import packed
+import numpy as np
+
+from gputok.corpus.packing import checked, packed
+from gputok.fields import brief
+from gputok.files.arrow import check_offsets
 from gputok.text.pieces import TextBatch
 
 if TYPE_CHECKING:
@@ -39,14 +43,44 @@ def text_batches(source: Any, column: str | None, errors: Errors, batch_bytes: i
         ValueError: if text is not UTF-8, or no such column exists.
     """
     if isinstance(source, TextBatch):
-        start, stop = source.offsets[0], source.offsets[-1]
-        yield TextBatch(source.data[start:stop], source.offsets - start)
+        yield _of_caller(source, errors)
     elif is_columnar(source):
         from gputok.corpus import columns
 
         yield from columns.read(source, column, errors, batch_bytes)
     else:
         yield from _from_python(source, column, errors, batch_bytes)
+
+
+def check_batch(batch: TextBatch) -> None:
+    """Checks the arrays of a batch that somebody made: kernels read the documents at its offsets.
+
+    Raises:
+        TypeError: if one is no array, or of another dtype.
+        ValueError: if the offsets do not rise within the data.
+    """
+    data, offsets = batch
+    for name, array, dtype in (("data", data, np.uint8), ("offsets", offsets, np.int64)):
+        if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
+            raise TypeError(
+                f"the TextBatch: {name} must be an array of {np.dtype(dtype)}, not {brief(array)}"
+            )
+    if not len(offsets):
+        raise ValueError(
+            "the TextBatch: offsets must have one number more than there are documents, not none"
+        )
+    check_offsets(offsets, len(data), "the TextBatch")
+
+
+def _of_caller(batch: TextBatch, errors: Errors) -> TextBatch:
+    check_batch(batch)
+    data, offsets = batch
+    start, stop = offsets[0], offsets[-1]
+    return checked(
+        TextBatch(np.ascontiguousarray(data[start:stop]), offsets - start),
+        errors,
+        lambda byte: f"the TextBatch, document {int(np.searchsorted(offsets - start, byte, 'right')) - 1}",
+    )
 
 
 def _from_python(

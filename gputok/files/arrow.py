@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     import numpy as np
+    import numpy.typing as npt
 
     from gputok.types import PackedIds, Positions
 
@@ -45,6 +46,76 @@ def needed_for(what: str) -> Iterator[None]:
         if (error.name or "").partition(".")[0] != "pyarrow":
             raise
         raise ImportError(f"{what} needs PyArrow: pip install 'gputok[arrow]'") from None
+
+
+def is_plain(kind: Any) -> bool:
+    """Returns True if values of an Arrow type are stored as 32- or 64-bit offsets and bytes, the layout of packed texts."""
+    import pyarrow as pa
+
+    return kind in (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
+
+
+def check_array(array: Any, where: str) -> None:
+    """Raises ValueError if the buffers of an Arrow array don't hold what its type and its length say.
+
+    Arrow and kernels would read other memory. Whether texts are UTF-8 is only looked at where Arrow's own check does so: in columns
+    that are not plain texts, and in no struct, whose columns are checked when they are read.
+
+    Args:
+        array: a pyarrow.Array or ChunkedArray.
+        where: the name of the data, for the error.
+    """
+    import pyarrow as pa
+
+    for part in array.chunks if isinstance(array, pa.ChunkedArray) else [array]:
+        try:
+            part.validate(full=not is_plain(part.type) and not pa.types.is_struct(part.type))
+        except pa.ArrowException as error:  # also of numbers beyond a dictionary
+            raise ValueError(f"{where}: broken Arrow data: {error}") from None
+        if is_plain(part.type):
+            offsets = text_offsets(part)
+            check_offsets(
+                offsets, int(offsets[-1]), f"{where}: broken Arrow data"
+            )  # whose last one Arrow has checked
+
+
+def text_offsets(array: Any) -> npt.NDArray[np.int32 | np.int64]:
+    """int32 or int64[n_rows + 1], as Arrow stores them: where each row of a plain array begins in its bytes."""
+    import numpy as np
+    import pyarrow as pa
+
+    width = np.int64 if array.type in (pa.large_string(), pa.large_binary()) else np.int32
+    ends = array.buffers()[1]
+    if ends is None or not len(ends):  # as an array without rows may have it
+        return np.zeros(1, width)
+    return np.frombuffer(ends, width, len(array) + 1, array.offset * np.dtype(width).itemsize)
+
+
+def check_offsets(offsets: Any, n_bytes: int, where: str) -> None:
+    """Raises ValueError if offsets do not rise from 0 or more to `n_bytes` or less.
+
+    Args:
+        offsets: integers[n + 1]; text i is data[offsets[i]:offsets[i + 1]].
+        n_bytes: the size of the data.
+        where: the name of the data, for the error.
+
+    Example:
+        >>> import numpy as np
+        >>> check_offsets(np.array([0, 4, 2]), 10, "the table")
+        Traceback (most recent call last):
+        ValueError: the table: row 1 begins at byte 4 and ends at byte 2; there are 10 bytes
+    """
+    import numpy as np
+
+    is_wrong = offsets[1:] < offsets[:-1]
+    if offsets[0] >= 0 and offsets[-1] <= n_bytes and not is_wrong.any():
+        return
+    is_wrong |= (offsets[:-1] < 0) | (offsets[1:] > n_bytes)
+    row = int(np.argmax(is_wrong))
+    ends = offsets[row : row + 2].tolist()
+    raise ValueError(
+        f"{where}: row {row} begins at byte {ends[0]} and ends at byte {ends[-1]}; there are {n_bytes} bytes"
+    )
 
 
 def table_of(batches: Iterable[RecordBatch], schema: Schema) -> Table:

@@ -17,7 +17,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
-from gputok.files.arrow import needed_for
+from gputok.fields import (
+    WrongValue,
+    brief,
+    checked,
+    choice,
+    integer,
+    listed,
+    needed,
+    optional,
+    reading,
+    string,
+    switch,
+)
+from gputok.files.arrow import check_array, check_offsets, needed_for, text_offsets
 from gputok.files.locations import find
 from gputok.files.outputs import writing
 from gputok.files.parquet import readable_parquet
@@ -31,6 +44,7 @@ if TYPE_CHECKING:
 
 
 _METADATA, _VERSIONS = b"gputok.word_counts", (1, 2)
+_HASH, _PARTITIONS = "word_key/1", 64  # how words are dealt to partitions, and how many these are
 _FEW_WORDS = 1 << 16  # below which a file has one row group
 _ROWS_AT_ONCE = 1 << 16
 
@@ -50,6 +64,15 @@ class Columns(NamedTuple):
     byte_level: bool | None = None  # None: gputok wrote the file
     word: str = "word"
     count: str = "count"
+
+    @classmethod
+    def of(cls, byte_level: Any, word: Any, count: Any) -> Columns:
+        """Checks the arguments of public functions."""
+        return cls(
+            checked("byte_level", optional(switch), byte_level),
+            checked("word_column", string, word),
+            checked("count_column", string, count),
+        )
 
 
 def write(
@@ -77,7 +100,7 @@ def write(
     description = {
         "version": _VERSIONS[-1],
         "byte_level": byte_level,
-        "hash": "word_key/1",
+        "hash": _HASH,
         "partitions": sizes,
     }
     schema = words_schema().with_metadata({_METADATA: json.dumps(description)})
@@ -222,8 +245,8 @@ def from_arrow(table: Any, byte_level: bool, columns: Columns, where: str, n_bef
     `where` and the number of rows before these name the origin in messages.
 
     Raises:
-        ValueError: if a column is missing or holds another type, a value is missing, or a count is not an integer of 64
-            bits above 0.
+        ValueError: if a column is missing or holds another type, a value is missing, a count is not an integer of 64
+            bits above 0, or the data is broken.
     """
     import pyarrow as pa
 
@@ -235,16 +258,37 @@ def from_arrow(table: Any, byte_level: bool, columns: Columns, where: str, n_bef
             )
     words = _cast(table.column(columns.word), pa.large_binary(), f"{where}, column {columns.word!r}")
     counts = _cast(table.column(columns.count), pa.int64(), f"{where}, column {columns.count!r}")
-    _, offsets, data = words.buffers()
-    ends = np.frombuffer(offsets or bytes(8), np.int64)[words.offset : words.offset + len(words) + 1]
+    ends = text_offsets(words)
     packed = WordColumns(
-        np.frombuffer(data or b"", np.uint8)[ends[0] : ends[-1]],
+        np.frombuffer(words.buffers()[2] or b"", np.uint8)[ends[0] : ends[-1]],
         ends - ends[0],
         counts.to_numpy(),
         byte_level,
     )
     check(packed, where, n_before)
     return packed
+
+
+def check_arrays(words: WordColumns, where: str) -> None:
+    """Checks arrays that somebody else made, before a kernel gets them.
+
+    Raises:
+        TypeError: if one is no array, or of another type.
+        ValueError: if they do not fit each other, and whatever `check` raises.
+    """
+    for name, dtype in (("data", np.uint8), ("offsets", np.int64), ("counts", np.int64)):
+        array = getattr(words, name)
+        if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
+            raise TypeError(
+                f"{where}: {name} must be an array of {np.dtype(dtype)} of one dimension, not {brief(array)}"
+            )
+    checked(f"{where}: byte_level", switch, words.byte_level)
+    if len(words.offsets) != len(words.counts) + 1:
+        raise ValueError(
+            f"{where}: {len(words.counts)} counts need one offset more, not {len(words.offsets)}"
+        )
+    check_offsets(words.offsets, len(words.data), where)
+    check(words, where)
 
 
 def check(words: WordColumns, where: str, n_before: int = 0) -> None:
@@ -272,6 +316,7 @@ def _cast(column: Any, kind: Any, where: str) -> Any:
     """A column as one array of this type."""
     import pyarrow as pa
 
+    check_array(column, where)
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if isinstance(array, pa.ChunkedArray):
         array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
@@ -303,10 +348,27 @@ def _description(path: str, metadata: Mapping[bytes, bytes]) -> dict[str, Any] |
     """Reads the description in the metadata; raises ValueError if this version of gputok does not know it."""
     if _METADATA not in metadata:
         return None
-    description = json.loads(metadata[_METADATA])
-    if description["version"] not in _VERSIONS:
+    where = f"{path}: its description"
+    try:
+        description = json.loads(metadata[_METADATA])
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{where}: is no JSON: {error}") from None
+    version = reading(where, lambda value: integer(0, 2**31)(needed(value, "version")), description)
+    if version not in _VERSIONS:
         raise ValueError(
-            f"{path}: word counts of version {description['version']}, but this gputok reads version {_VERSIONS[-1]}; "
+            f"{path}: word counts of version {version}, but this gputok reads version {_VERSIONS[-1]}; "
             "count the words again, or use the gputok that wrote the file"
         )
+    reading(where, _check_description, description)
     return description
+
+
+def _check_description(description: dict[str, Any]) -> None:
+    """Checks every field but the version. What follows in Python and in machine code takes them as they are."""
+    reading("byte_level", switch, needed(description, "byte_level"))
+    if "partitions" not in description:  # version 1 had none
+        return
+    reading("hash", choice(_HASH), needed(description, "hash"))
+    sizes = reading("partitions", listed(integer(0, 2**63 - 1)), description["partitions"])
+    if len(sizes) != _PARTITIONS:
+        raise WrongValue(f"must be a list of {_PARTITIONS} numbers, not {len(sizes)}", "partitions")

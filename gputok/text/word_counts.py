@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from gputok.fields import brief, checked, integer, switch
 from gputok.files import word_count_files
 from gputok.files.temporary import MemoryLimit
 from gputok.files.word_count_files import CountFile, WordColumns
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from gputok.types import Bytes, Counts, Positions
 
 
+_COUNT = integer(-(2**63), 2**63 - 1)
 _SOME = 1 << 18  # words that are looked at together
 
 
@@ -56,6 +58,23 @@ class WordCounts:
     counts: Counts
     byte_level: bool = False
 
+    def __post_init__(self) -> None:
+        """Checks the arrays: machine code reads the words at these offsets.
+
+        Raises:
+            TypeError: if an array has another dtype, or `byte_level` is no bool.
+            ValueError: if the offsets do not rise within the data, a count is below 1, or a word is not UTF-8 and
+                `byte_level` is False.
+        """
+        word_count_files.check_arrays(self.columns(), "the word counts")
+
+    @classmethod
+    def _of(cls, words: WordColumns) -> Self:
+        """Word counts of arrays that were made, or checked, here."""
+        made = object.__new__(cls)
+        made.__dict__.update(words._asdict())
+        return made
+
     def __len__(self) -> int:
         return len(self.counts)
 
@@ -69,9 +88,8 @@ class WordCounts:
             return NotImplemented
         if len(self) != len(other) or self.byte_level != other.byte_level:
             return False
-        difference = WordCounts.merge(
-            [self, WordCounts(other.data, other.offsets, -other.counts, other.byte_level)]
-        )
+        negated = other.columns()._replace(counts=-other.counts)
+        difference = WordCounts.merge([self, WordCounts._of(negated)])
         return len(difference) == 0  # a word whose counts add up to 0 is left out
 
     def at_least(self, min_count: int) -> WordCounts:
@@ -86,7 +104,7 @@ class WordCounts:
         """
         if min_count <= 1:
             return self
-        return WordCounts(*partitions.collected(self._frequent(min_count), self.byte_level, None))
+        return WordCounts._of(partitions.collected(self._frequent(min_count), self.byte_level, None))
 
     def _frequent(self, min_count: int) -> Iterator[WordColumns]:
         from gputok.kernels.cpu.rewrite import gather
@@ -114,7 +132,8 @@ class WordCounts:
         for first in range(0, len(self), n_words):
             ends = self.offsets[first : first + n_words + 1]
             counts = self.counts[first : first + n_words]
-            yield WordCounts(self.data[ends[0] : ends[-1]], ends - ends[0], counts, self.byte_level)
+            words = WordColumns(self.data[ends[0] : ends[-1]], ends - ends[0], counts, self.byte_level)
+            yield WordCounts._of(words)
             partitions.let_go(self.columns())
 
     def n_bytes_of_text(self) -> int:
@@ -142,19 +161,17 @@ class WordCounts:
                 are UTF-8.
 
         Raises:
-            ValueError: if a count is below 1, or if a word is not UTF-8 and `byte_level` is False.
+            TypeError: if a word is neither `str` nor `bytes`, or a count is not a whole number.
+            ValueError: if a count is below 1 or above 2**63 - 1, or if a word is not UTF-8 and `byte_level` is False.
         """
-        words = [word.encode() if isinstance(word, str) else word for word in counts]
+        words = [_encoded(word) for word in counts]
         offsets = np.zeros(len(words) + 1, np.int64)
         np.cumsum([len(word) for word in words], out=offsets[1:])
-        packed = cls(
-            np.frombuffer(b"".join(words), np.uint8),
-            offsets,
-            np.fromiter(counts.values(), np.int64, len(words)),
-            byte_level,
-        )
-        word_count_files.check(packed.columns(), "the dictionary")
-        return packed
+        numbers = [checked(f"the count of {word!r}", _COUNT, count) for word, count in counts.items()]
+        packed = np.frombuffer(b"".join(words), np.uint8)
+        columns = WordColumns(packed, offsets, np.array(numbers, np.int64), byte_level)
+        word_count_files.check_arrays(columns, "the dictionary")
+        return cls._of(columns)
 
     @classmethod
     def merge(
@@ -208,13 +225,13 @@ class WordCounts:
         for other in tallies:
             if other.byte_level != byte_level:
                 for words in other.words():
-                    same[0].add(cls(*words).spelled_out().columns())
+                    same[0].add(cls._of(words).spelled_out().columns())
         if len(same) == 1 and not files and same[0].spilled is None:
             parts = same[0].words()
         else:
             sources = [*run(Tally.source, [(tally,) for tally in same], threads), *files]
             parts = partitions.added_up(sources, byte_level, memory, threads, report)
-        return cls(*partitions.collected(parts, byte_level, memory))
+        return cls._of(partitions.collected(parts, byte_level, memory))
 
     def columns(self) -> WordColumns:
         """The arrays, as the functions of the rooms below take them."""
@@ -228,7 +245,8 @@ class WordCounts:
 
         rows = np.array([0, len(self)], np.int64)
         spelled = spell_out(Pieces(self.data, self.offsets[:-1], self.offsets[1:], rows, byte_level=True))
-        return WordCounts(spelled.data, np.append(spelled.start, spelled.end[-1:]), self.counts)
+        offsets = np.append(spelled.start, spelled.end[-1:])
+        return WordCounts._of(WordColumns(spelled.data, offsets, self.counts, False))
 
     def save(self, path: str | os.PathLike[str], *, storage_options: StorageOptions = None) -> None:
         """Writes a Parquet file of two columns, `word` (binary) and `count` (int64), atomically.
@@ -285,10 +303,10 @@ class WordCounts:
                 be a word or a count.
         """
         memory = MemoryLimit.of(memory_limit, temporary)
-        columns = word_count_files.Columns(byte_level, word_column, count_column)
+        columns = word_count_files.Columns.of(byte_level, word_column, count_column)
         files = [CountFile(file, columns) for file in word_count_files.find_files(path, storage_options)]
         if len(files) == 1 and files[0].is_distinct and memory is None:
-            return cls(*partitions.collected(files[0].batches(), files[0].byte_level, None))
+            return cls._of(partitions.collected(files[0].batches(), files[0].byte_level, None))
         files = [
             file for file in files if file.n_words
         ] or files  # that of an empty corpus says nothing of bytes
@@ -339,13 +357,23 @@ class WordCounts:
             [(b'hug', 11), (b'pug', 5)]
         """
         memory = MemoryLimit.of(memory_limit, temporary)
-        columns = word_count_files.Columns(byte_level, word_column, count_column)
+        columns = word_count_files.Columns.of(
+            checked("byte_level", switch, byte_level), word_column, count_column
+        )
         tallies, n_rows = _Tallies(memory), 0
         tallies.of(byte_level)
         for batch in word_count_files.record_batches(table):
             tallies.add(word_count_files.from_arrow(batch, byte_level, columns, "the table", n_rows))
             n_rows += batch.num_rows
         return cls.of_tallies(tallies.all(), memory, thread_count(None))
+
+
+def _encoded(word: Any) -> bytes:
+    if isinstance(word, str):
+        return word.encode()
+    if not isinstance(word, bytes):
+        raise TypeError(f"the dictionary: a word must be str or bytes, not {brief(word)}")
+    return word
 
 
 class _Tallies:

@@ -61,13 +61,18 @@ def fail(call: Callable[..., Any], code: int, slots: Any, arguments: tuple) -> A
             return call(*plain)
         raise TypeError(
             f"{call.__name__}: argument {slots[0]} (the members of tuples are counted, too) has another type than "
-            f"declared; got {_types(arguments)}"
+            f"declared, or does not fit that type; got {_types(arguments)}"
         )
     if code != 1:
         raise SystemError(f"{call.__name__} ended with status {code}")
     data, size = ctypes.c_void_p.from_address(slots[0]).value, ctypes.c_int32.from_address(slots[0] + 8).value
     kind, args, _ = pickle.loads(ctypes.string_at(data or 0, size))
     raise kind(*args)
+
+
+def refused(call: Callable[..., Any], why: Exception, arguments: tuple) -> TypeError:
+    """Returns the error for arguments of which one is declared as a number and is none, or has more than 64 bits."""
+    return TypeError(f"{call.__name__}: {why}; got {_types(arguments)}")
 
 
 def _plain(value: Any) -> Any:

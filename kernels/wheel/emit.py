@@ -316,7 +316,13 @@ class _Slots:
             return builder.bitcast(slot, wanted)
         if kind.code == "f4":
             return builder.fptrunc(builder.bitcast(slot, ir.DoubleType()), wanted)
-        return slot if wanted == I64 else builder.trunc(slot, wanted)
+        if wanted == I64:
+            return slot
+        # A truth value is 0 or 1, and a number fits its type: Python and machine code must not see different values.
+        value = builder.trunc(slot, wanted)
+        widened = builder.sext(value, I64) if kind.code[0] == "i" else builder.zext(value, I64)
+        self._must(builder.icmp_unsigned("==", widened, slot))
+        return value
 
     def _elements(self, kind: Elements, slot: ir.Value) -> ir.Value:
         """Reads the fields of an array object (PyArrayObject_fields of NumPy's C interface), after checking its type."""
@@ -462,10 +468,11 @@ CALLS = '''"""Calls of the kernels' machine code; written by kernels/wheel/emit.
 
 from ctypes import c_int64
 from struct import Struct, unpack_from
+from struct import error as struct_error
 
 from numpy import dtype
 
-from gputok.kernels.native.call import WRONG_ARGUMENT, arrays, fail
+from gputok.kernels.native.call import WRONG_ARGUMENT, arrays, fail, refused
 
 LEVELS = {levels}
 
@@ -498,7 +505,9 @@ def call(versions: list[Kernel]) -> str:
     lines = [f"_new, _pack = c_int64 * {n_slots}, Struct({form!r}).pack_into"]
     lines += [f"_entry_{k} = entry({_place(version)!r})" for k, version in enumerate(versions)]
     lines += [f"def {tag}({', '.join([*kernel.parameters, '*', *own])}):"]
-    body = [*unpacking, "_slots = _new()", f"_pack(_slots, 0{values})", "_code = _entry_0(_slots)"]
+    body = [*unpacking, "_slots = _new()", "try:", f"    _pack(_slots, 0{values})"]  # a `try` costs nothing
+    body += ["except struct_error as _why:", f"    raise refused({tag}, _why, ({given},)) from None"]
+    body += ["_code = _entry_0(_slots)"]
     for k in numbers[1:]:
         again = f"_pack(_slots, 0{values})", f"_code = _entry_{k}(_slots)"
         body += ["if _code == WRONG_ARGUMENT:", *(f"    {line}" for line in again)]
