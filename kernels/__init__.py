@@ -91,7 +91,8 @@ class Automaton(NamedTuple):
     member: U8x2  # uint8[n_pages, 128]; class of code point c: member[page[c >> 7], c & 127]
     delta: U16x2  # uint16[n_states, n_classes + 1], next state or DEAD; the last column is end of text
     accept: U8x2  # uint8[n_states, n_classes + 1], 1: a match may end before a character of that class
-    # uint8[n_classes, n_classes]; (a, b): text may be cut between a and b, and each part walked on its own
+    # uint8[n_classes, n_classes]; (a, b): text may be cut between a and b, and each part walked as a text of its own. The left
+    # part needs an end of text after it: its last match may not be decided before the walk sees that end, or b
     strong: U8x2
     gapless: bool  # no text has a gap character
 

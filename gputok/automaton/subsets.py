@@ -381,7 +381,9 @@ def _strong(delta: Transitions, accept: Bytes, gaps: Mask) -> Bytes:
 
     Three conditions: no walk that steps over `a` continues over `b` (a word ends there, or ended before); a walk that
     ended the text after `a` would be accepted exactly if it is accepted before `b`; and `a` and `b` are not both gap
-    characters, which would form one piece.
+    characters, which would form one piece. They hold for each state after `a`, so for each text on the left. The word
+    that contains `a` may still have ended before: whoever walks the left part alone must end it, with an end of text or
+    with `b`, so that the walk can go back.
     """
     n_classes = delta.shape[1] - 1
     strong = ~np.logical_and.outer(gaps, gaps)

@@ -286,6 +286,7 @@ class ByWalk:
         """Returns the bytes at which slices begin, and the byte at which the last slice ends."""
         from gputok.kernels.cpu.walk import slice_text
 
+        # A strong cut may be made in any state, since the walk ends each slice with an end of text
         return slice_text(batch.data, batch.offsets, self._slice_bytes, self._walks.of(0)).tolist()
 
     def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
@@ -362,6 +363,7 @@ class ByParts(BySteps):
         """Returns the bytes at which slices begin, and the byte at which the last slice ends."""
         from gputok.kernels.cpu.walk import slice_text
 
+        # As above; and a part is the same text for the pipeline in any slice (`apart_at_spaces`)
         return slice_text(batch.data, batch.offsets, PART_BYTES, self._walks.of(0)).tolist()
 
     def count_raw(self, batch: TextBatch, position: int, table: WordTable) -> WordTable:

@@ -171,6 +171,7 @@ def _parts(pipeline: Pipeline, unit: TextBatch, n_bytes: int) -> list[TextBatch]
     from gputok.kernels.cpu.walk import prepare, slice_text
 
     data, offsets = unit
+    # May be cut as in `tokenize._cut_long`: each part is encoded like a text of its own, and no added token is in the text
     cuts = slice_text(data, offsets, n_bytes, prepare(plan.automaton))
     inside = [offsets[(first < offsets) & (offsets < last)] for first, last in itertools.pairwise(cuts)]
     return [

@@ -66,6 +66,8 @@ def _cut_long(
         pieces = pre_tokenizer.apply(Pieces(data, edges[:-1], edges[1:], np.arange(len(edges))))
         return pieces, tokenize(pipeline, pieces)
 
+    # The walk of a plan is all that the pre-tokenizer does, and each slice is walked like a text of its own, which a strong cut
+    # allows in any state. Added tokens, which may reach over a cut, are not in the text; no word of the model does
     cuts = slice_text(data, offsets, n_bytes, prepare(plan.automaton))
     parts = list(run(part, itertools.pairwise(cuts), threads))
     start, end = (np.concatenate([getattr(pieces, name) for pieces, _ in parts]) for name in ("start", "end"))

@@ -4,7 +4,8 @@
 // place between two characters at which a word ends whatever came before, so that the text on its left has the same words if it
 // is walked alone (a strong pair of classes of the automaton). Then the thread of each tile with a cut walks the automaton from
 // its cut to the next cut of a later tile. So a tile without a cut, which is rare, is walked by the thread of an earlier tile.
-// This is exact for every automaton. A run of more than `longest` bytes between two cuts is not walked: one thread would take
+// This is exact for every automaton and every state at the cut: `match_end` takes the cut for an end of text, before which each
+// state accepts exactly if it accepts before the next character, and if it does not, the match has ended earlier. A run of more than `longest` bytes between two cuts is not walked: one thread would take
 // seconds for what a CPU does in milliseconds. The launcher gives such a batch to the CPU.
 #include "common.cuh"
 

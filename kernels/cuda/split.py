@@ -95,7 +95,9 @@ def halves(device: Device, text: Any, offsets: Any, tables: Tables) -> tuple | N
     if len(text) <= half:
         return None
     documents = device.xp.zeros(-(-len(text) // 32), device.xp.uint32)
-    at = int(_find_cuts(device, text, documents, tables, half)[1])
+    at = int(
+        _find_cuts(device, text, documents, tables, half)[1]
+    )  # strong: both halves are texts of their own
     if at == _NO_CUT:
         return None
     return tuple((part, device.xp.asarray([0, len(part)])) for part in (text[:at], text[at:]))

@@ -70,6 +70,7 @@ def safe_cuts(data: Bytes, offsets: Positions, space: str) -> Automaton | None:
     if side_by_side[LETTER, SPACE]:
         return None
 
+    # A state is the class of the last character, and accepts where it does not go on: no match is ever undecided
     delta = np.full((n_classes + 1, n_classes + 1), DEAD)
     delta[0, :-1] = np.arange(1, n_classes + 1)
     delta[1:, :-1] = np.where(side_by_side, np.arange(1, n_classes + 1), DEAD)

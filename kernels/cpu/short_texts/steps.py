@@ -223,7 +223,8 @@ def _walk(handle, step, n):
         if token[i] >= 0:
             m = _put(new, m, begin, stop, token[i])
             continue
-        # The walk needs a mark at the end of the piece, in the place of the first bytes of the next piece.
+        # The walk needs a mark at the end of the piece, in the place of the first bytes of the next piece. The mark is walked too:
+        # it takes the walk back if the last match ended earlier, so that no state is left undecided.
         first, second = text[stop], text[stop + U1]
         text[stop] = END_OF_TEXT
         text[stop + U1] = END_OF_TEXT

@@ -26,6 +26,9 @@ def fill_block(data, offsets, document, begin, stop, walk, block, n_block):
 
     Returns (the bytes copied, the bytes of the block, the last document). A document that is longer than the block is
     copied up to a strong cut; if the block contains no strong cut, 0 bytes are copied. `offsets[document] <= begin`.
+
+    At a strong cut, each state of the walk does before END_OF_TEXT what it would do before the next character: the walk goes
+    back if the match ended earlier. So `stop`, too, must be the end of a document or a strong cut.
     """
     room = n_block - MARGIN
     at, n = begin, 0

@@ -141,7 +141,8 @@ def _single_steps(text, p, n, state, bounds, n_bounds, tables):
 def walk_rest(text, p, stop, state, pair, bounds, n_bounds, tables):
     """Walks text[p:stop] from a state on, and notes in bounds[n_bounds:] where words begin.
 
-    Returns the number of words so far. A byte behind `stop` may have been stepped over, and noted as a word, as well.
+    text[stop - 1] is END_OF_TEXT, so that no match is undecided at `stop`. Returns the number of words so far. A byte behind
+    `stop` may have been stepped over, and noted as a word, as well.
     """
     while p < stop:
         while p < stop:
@@ -154,12 +155,37 @@ def walk_rest(text, p, stop, state, pair, bounds, n_bounds, tables):
     return n_bounds
 
 
+@kernel(inline=True)
+def _settle(text, p, cut, state, bounds, n_bounds, tables):
+    """Walks on to the strong cut at text[cut], until the words before the cut are known: the number of words so far.
+
+    At the cut no walk goes on, but a match may have ended before it: GPT-2's `'ll` after `'l`, where `é` follows, is `'`, and
+    `l` begins another word. At the end of a text END_OF_TEXT tells this; here the character after the cut does.
+    """
+    klass, page, member, _, _, step, width, fresh = tables
+    while p <= cut:
+        c, size = classify(text, p, klass, page, member)
+        entry = np.uint64(step[state * width + c])
+        if entry >= np.uint64(BACK_ONE):  # the match ended before, and the next begins there
+            p = match_end(text, np.uint64(bounds[n_bounds - U1]), tables)
+            state = fresh
+        elif p == cut:
+            break
+        else:
+            bounds[n_bounds] = p
+            n_bounds += entry >> np.uint64(16)
+            state = entry & np.uint64(0xFFFF)
+            p += size
+    return n_bounds
+
+
 @kernel
 def walk_pairs(text, n, walk, tables, bounds, codes):
     """`walk_block` for any text.
 
     The halves of the block are walked side by side: each step waits for the state of the step before, and two waiting walks
-    take hardly longer than one.
+    take hardly longer than one. A strong cut lies between them, so that no walk of the first half goes on over the first
+    character of the second, whatever its state is. That character stands for the end of text of the first half (`_settle`).
     """
     pair, fresh = view(walk.pair), tables[-1]
     if not put_codes(text, n, walk, codes):
@@ -186,7 +212,7 @@ def walk_pairs(text, n, walk, tables, bounds, codes):
             p += U2
             q += U2
     # One of them is done: what is left of the other goes on alone, under the names of the first
-    of_first = p < half
+    of_first, first_end, first_state = p < half, p, state
     stop = half if of_first else n
     if not of_first:
         p, state, n_bounds, n_later = q, later_state, n_later, n_bounds
@@ -198,7 +224,9 @@ def walk_pairs(text, n, walk, tables, bounds, codes):
         else:
             p, state, n_bounds = _step_behind(text, p, stop, state, bounds, n_bounds, tables)
     if not of_first:
-        n_bounds, n_later = n_later, n_bounds
+        p, state, n_bounds, n_later = first_end, first_state, n_later, n_bounds
+    # If a pair of bytes reached over the cut, it has told what the first half's last word is
+    n_bounds = _settle(text, p, half, state, bounds, n_bounds, tables)
     # a byte behind either may have been stepped over as well
     n_bounds -= U1 if n_bounds > U0 and bounds[n_bounds - U1] == np.uint32(half) else U0
     n_later -= U1 if bounds[n_later - U1] == np.uint32(n) else U0

@@ -33,6 +33,9 @@ def walk_windows(text, n, windows, tables, bounds, codes):
     Returns 0 if other bytes than ASCII, or walked words, are so many that the walk by pairs is faster. What was written until
     then does not matter to that walk.
 
+    Where a window leaves it unknown, `match_end` walks from the last beginning of a word, as far as it has to look. That is the
+    plain walk, so no match is ever undecided; it finds the same beginnings that windows tell, and `done` never passes one.
+
     Bounds: `done` is a place where a word surely begins, and grows. It stays below n, since the byte before n is END_OF_TEXT, a
     word of its own. A word is noted at most once for each place, and up to eight elements more are written.
     """

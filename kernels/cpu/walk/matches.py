@@ -70,7 +70,7 @@ def slice_text(data: np.ndarray, offsets: np.ndarray, n_bytes: int, walk: Walk) 
     """Cuts text into slices of about n_bytes that can be counted separately: the ascending cuts, int64[slices + 1].
 
     data: uint8[n]; offsets: int64[d + 1]. The cuts lie between documents, or at strong cuts inside of long ones; a
-    document without any stays whole.
+    document without any stays whole. Whoever walks a slice takes its end for an end of text, as strong cuts demand.
     """
     cuts, stop = [int(offsets[0])], int(offsets[-1])
     while cuts[-1] < stop:
