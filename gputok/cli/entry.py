@@ -6,11 +6,12 @@ import os
 import signal
 import sys
 import warnings
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
-from gputok.cli import bench, encode, info, report, show, train
+from gputok.cli import bench, convert, encode, info, report, show, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,10 +48,30 @@ def _gputok(version: Version = False) -> None:
     """Has the options of `gputok` itself."""
 
 
+_METAVARS = {
+    **{"tokenizer": "FILE", "output": "FILE", "column": "NAME", "separator": "TEXT", "errors": "KIND"},
+    **{"device": "NAME", "special_token": "TOKEN", "title": "TEXT", "beside": "FILE", "text": "FILE"},
+}
+
+
+class _Command(TyperCommand):
+    """A command whose help names values for people, not types of Python."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Gives each option a word for its value."""
+        params = super().get_params(ctx)
+        for param in params:
+            if param.param_type_name == "argument":
+                param.display_type_rich = lambda **_: ""
+            elif param.metavar is None and not getattr(param, "is_flag", False):
+                param.metavar = _METAVARS.get(param.name, "N")
+        return params
+
+
 def _add(to: typer.Typer, name: str, command: Callable[..., None], *examples: str) -> None:
     """Adds a command whose help ends with examples."""
     head = "Examples:" if len(examples) > 1 else "Example:"
-    to.command(name, epilog="\n  ".join(["\b\n" + head, *examples]))(command)
+    to.command(name, cls=_Command, epilog="\n  ".join(["\b\n" + head, *examples]))(command)
 
 
 _add(
@@ -73,6 +94,14 @@ _add(
     encode.decode,
     "gputok decode -t tokenizer.json ids.npy > text.txt",
     "echo Hello | gputok encode -t tokenizer.json | gputok decode -t tokenizer.json",
+)
+_add(app, "tokens", convert.tokens, "gputok tokens books/*.txt -t tokenizer.json")
+_add(
+    app,
+    "convert",
+    convert.convert,
+    "gputok convert tokenizer.model tokenizer.json",
+    "gputok convert cl100k_base.tiktoken my-tokenizer --pattern cl100k",
 )
 _add(
     app,

@@ -103,7 +103,12 @@ Progress = Annotated[
 ]
 TokenizerFile = Annotated[
     str,
-    typer.Option("--tokenizer", "-t", help="A tokenizer.json, or - for standard input.", show_default=False),
+    typer.Option(
+        "--tokenizer",
+        "-t",
+        help="A tokenizer.json, .model, tekken.json or .gguf file, a folder, a name on the hub, or - for standard input.",
+        show_default=False,
+    ),
 ]
 VocabSize = Annotated[int, typer.Option(help="Number of tokens.", min=0)]
 StorageOption = Annotated[
@@ -165,12 +170,27 @@ def sources(names: Sequence[str], column: str | None = None) -> list[Any]:
     ]
 
 
-def load_tokenizer(path: str, storage: Mapping[str, Any]) -> Tokenizer:
-    """Reads a tokenizer.json from a path, a URL, or `-` for standard input."""
+def load_tokenizer(path: str, storage: Mapping[str, Any], *, pattern: str | None = None) -> Tokenizer:
+    """Opens a tokenizer.
+
+    Args:
+        path: a file of any format, a folder, a name on the hub, the URL of a tokenizer.json, or `-` for standard input.
+        storage: options of the file system of a URL.
+        pattern: the pattern of a tiktoken file.
+
+    Returns:
+        The tokenizer.
+    """
     from gputok import Tokenizer
+    from gputok.files.file_systems import is_url
+    from gputok.pretrained import folders, hub
 
     with local_file(path) as local:
-        return Tokenizer.from_file(local, storage_options=storage)
+        if is_url(local) or not (pathlib.Path(local).exists() or hub.could_be_name(local)):
+            return Tokenizer.from_file(local, storage_options=storage)
+        return folders.load(
+            lambda tokenizer, **_: tokenizer, local, **{"pattern": pattern} if pattern else {}
+        )
 
 
 @contextlib.contextmanager

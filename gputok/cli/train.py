@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -134,6 +135,11 @@ def train(
         "seconds": round(seconds, 3),
     }
     sum_up(f"{shown_output(output)}: {size:,} tokens from {speed}", facts, output=output, as_json=as_json)
+    if size < vocab_size:
+        print(
+            f"gputok: note: {size:,} tokens, not the {vocab_size:,} of --vocab-size: the text gives no more",
+            file=sys.stderr,
+        )
 
 
 def count(

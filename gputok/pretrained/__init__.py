@@ -46,7 +46,8 @@ class AutoTokenizer:
 
                 - a folder that `save_pretrained` wrote, here or in `transformers`, also in an older form or with a
                   tiktoken file or a tekken.json;
-                - the path of a tokenizer.json, which is read alone, or of a .gguf file;
+                - the path of a file that is read alone: a tokenizer.json, a .gguf file, a SentencePiece model, a
+                  tekken.json, or a tiktoken file (with `pattern=`, as for `gputok.from_tiktoken`);
                 - a name on the Hugging Face Hub, which needs `huggingface_hub`. Files in the cache of the hub are found
                   without a network; with HF_HUB_OFFLINE=1 no connection is tried.
             options: `revision`, `subfolder`, `token`, `cache_dir`, `local_files_only` and `force_download` are for the

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Made = TypeVar("Made")
 
+_HEAD = 4096  # bytes that tell the kind of a file
+
 TOKENIZER = "tokenizer.json"
 CONFIG = "tokenizer_config.json"
 TEMPLATE = "chat_template.jinja"
@@ -94,14 +96,28 @@ def load(
 
 
 def _load_file(make: Callable[..., Made], path: pathlib.Path, options: dict[str, Any]) -> Made:
-    """Loads a tokenizer.json or a GGUF file."""
+    """Loads a file alone: a tokenizer.json, or a format with all that a tokenizer needs."""
     with open(path, "rb") as file:
-        is_gguf = file_kinds.kind_of(file.read(4)) == "gguf"
-    if not is_gguf:
-        return make(Tokenizer.from_file(str(path)), name_or_path=str(path), **options)
-    from gputok.formats.gguf import read_gguf
+        kind = file_kinds.kind_of(file.read(_HEAD), path.name)  # a GGUF file may have gigabytes of weights
+    pattern, found = options.pop("pattern", None), {}
+    if kind == "gguf":
+        from gputok.formats.gguf import read_gguf
 
-    tokenizer, found = read_gguf(path)
+        tokenizer, found = read_gguf(path, pattern=pattern)
+    elif kind == "tiktoken":
+        from gputok.formats.tiktoken import from_tiktoken
+
+        tokenizer = from_tiktoken(path, pattern=pattern)
+    elif kind == "sentencepiece":
+        from gputok.formats.sentencepiece import from_sentencepiece
+
+        tokenizer = from_sentencepiece(path)
+    elif path.name == "tekken.json":
+        from gputok.formats.tekken import from_tekken
+
+        tokenizer = from_tekken(path)
+    else:
+        tokenizer = Tokenizer.from_file(str(path))
     return make(tokenizer, name_or_path=str(path), **{**found, **options})
 
 

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import tempfile
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+_ENDINGS = (".json", ".model", ".tiktoken", ".gguf", ".txt")
+
+
+def could_be_name(path: str) -> bool:
+    """Whether a name on the hub may be meant, and not the path of a file that is missing.
+
+    Example:
+        >>> could_be_name("meta-llama/Llama-3.1-8B"), could_be_name("tokenizer.json"), could_be_name("/data/x")
+        (True, False, False)
+    """
+    return _NAME.fullmatch(path) is not None and not path.endswith(_ENDINGS)
 
 
 def download(
