@@ -42,9 +42,13 @@ def folder(tmp_path_factory) -> pathlib.Path:
     for name in ("d.parquet", "d.txt.zst"):
         (folder / name).write_bytes(b"\x28\xb5\x2f\xfd" if name.endswith("zst") else b"PAR1")
     (folder / "d.csv").write_text("text\none\n")
+    (folder / "e.csv").write_text(CSV, encoding="utf-8", newline="")
+    (folder / "f.csv").write_text("id,text\n1,one\n2\n")
+    (folder / "g.csv").write_bytes(b"text\nok\ncaf\xe9\n")
     return folder
 
 
+CSV = '\ufeffid,text\r\n1,"a ""quoted"" field,\nof two lines"\r\n\r\n2,\n3,naïve 漢字 \n'
 WORK = """
 from gputok.recipes import recipe
 tokenizer, trainer = recipe("bpe", vocab_size=300)
@@ -53,6 +57,11 @@ print(sorted(counts.items()))
 tokenizer.train_from_word_counts(counts, trainer, progress=False)
 tokenizer.encode_corpus(["a.jsonl", "b.txt.xz"], "ids.npy", progress=False)
 from_ids = gputok.Tokenizer.from_str(tokenizer.to_str())
+for path in ("d.csv", "e.csv", "f.csv", "g.csv"):
+    try:
+        print(sorted(tokenizer.count_words(path, progress=False).items()))
+    except ValueError as error:
+        print(str(error).partition("(")[0])
 print(from_ids.decode(from_ids.encode("zwei \\U0001f642").ids) == "zwei \\U0001f642")
 
 
@@ -62,7 +71,6 @@ class Columns:
 
 for ask in (
     lambda: tokenizer.count_words("d.parquet", progress=False),
-    lambda: tokenizer.count_words("d.csv", progress=False),
     lambda: tokenizer.count_words("d.txt.zst", progress=False),
     lambda: tokenizer.count_words("s3://bucket/key", progress=False),
     lambda: tokenizer.count_words(Columns(), progress=False),
@@ -81,15 +89,24 @@ def test_without_pyarrow(folder):
     """Text and JSON Lines give the same words; the rest says which extra to install."""
     done = run(WORK, folder, "pyarrow")
     assert done.returncode == 0, done.stderr
-    words, decoded, *errors = done.stdout.splitlines()
+    words, *of_csv, decoded = done.stdout.splitlines()[:6]
+    errors = done.stdout.splitlines()[6:]
     tokenizer, _ = recipe("bpe")
     names = [str(folder / name) for name in ("a.jsonl", "b.txt.xz", "c.ndjson.gz")]
     assert words == repr(sorted(tokenizer.count_words(names, progress=False).items()))
     assert decoded == "True"
+    with_pyarrow = []
+    for name in ("d.csv", "e.csv", "f.csv", "g.csv"):
+        try:
+            with_pyarrow.append(
+                repr(sorted(tokenizer.count_words(str(folder / name), progress=False).items()))
+            )
+        except ValueError as error:
+            with_pyarrow.append(str(error).partition("(")[0].replace(f"{folder}{os.sep}", ""))
+    assert of_csv == with_pyarrow and "not readable" in of_csv[2] and "row 1, byte 3" in of_csv[3]
     needs = [error.removesuffix(" needs PyArrow: pip install 'gputok[arrow]'") for error in errors]
     assert needs == [
         "d.parquet: reading Parquet",
-        "d.csv: reading CSV",
         "d.txt.zst: unpacking .zst",
         "reading s3://",
         "reading Arrow data",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import io
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import numpy as np
+
 from gputok.corpus.column_names import choose_column
+from gputok.corpus.packing import checked
 from gputok.corpus.streams import fill
-from gputok.files.arrow import needed_for
+from gputok.text.pieces import TextBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,7 +20,6 @@ if TYPE_CHECKING:
     from gputok.corpus.options import Options
     from gputok.corpus.packing import Errors
     from gputok.files.locations import File
-    from gputok.text.pieces import TextBatch
 
 _HEAD_BYTES = 1 << 20  # the names of the columns and the first row must lie in these
 _BLOCK_BYTES = 32 << 20  # are read at a time; Arrow refuses a longer row
@@ -50,35 +53,79 @@ def rows(
         batch_bytes: about the size of a batch, in bytes.
 
     Raises:
-        ImportError: if PyArrow is not installed.
         ValueError: if no such column exists, or a row has more or fewer fields than the first line.
     """
-    with needed_for(f"{where}: reading CSV"):
-        import pyarrow as pa
-        from pyarrow import csv as arrow_csv
-
-        from gputok.corpus.columns import text_batches
-
     head = read(_HEAD_BYTES)
     if not head.strip():
         return
     names, first = _first_rows(head)
     of_strings = [name for name, field in zip(names, first, strict=False) if not _is_number(field)]
     column = choose_column(names, of_strings if first else names, column, where)
+    shown = f"{where}, column {column!r}"
+    if importlib.util.find_spec("pyarrow") is None:
+        yield from _by_python(_HeadFirst(head, read), column, where, shown, errors, batch_bytes)
+    else:
+        yield from _by_arrow(_HeadFirst(head, read), column, where, shown, errors, batch_bytes)
+
+
+def _by_arrow(
+    file: _HeadFirst, column: str, where: str, shown: str, errors: Errors, batch_bytes: int
+) -> Iterator[TextBatch]:
+    """The fields of a column, read by PyArrow: the fast way."""
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    from gputok.corpus.columns import text_batches
+
     n_before = 0
     try:
         with arrow_csv.open_csv(
-            pa.PythonFile(_HeadFirst(head, read), mode="r"),
+            pa.PythonFile(file, mode="r"),
             arrow_csv.ReadOptions(block_size=_BLOCK_BYTES),
             arrow_csv.ParseOptions(newlines_in_values=True),
             arrow_csv.ConvertOptions(include_columns=[column], column_types={column: pa.large_binary()}),
         ) as reader:
             for table in reader:
                 array = table.column(0)
-                yield from text_batches(array, errors, f"{where}, column {column!r}", batch_bytes, n_before)
+                yield from text_batches(array, errors, shown, batch_bytes, n_before)
                 n_before += len(array)
     except pa.ArrowInvalid as error:
         raise ValueError(f"{where}: not readable as CSV ({str(error).splitlines()[0]})") from None
+
+
+def _by_python(
+    file: _HeadFirst, column: str, where: str, shown: str, errors: Errors, batch_bytes: int
+) -> Iterator[TextBatch]:
+    """The fields of a column, read by Python's module: the same batches of text where PyArrow is not installed."""
+    csv.field_size_limit(max(csv.field_size_limit(), _BLOCK_BYTES))
+    text = io.TextIOWrapper(io.BufferedReader(file, _HEAD_BYTES), "utf-8-sig", "surrogateescape", newline="")
+    rows = csv.reader(text)
+    names = next(row for row in rows if row)
+    index, fields, n_bytes, n_before = names.index(column), [], 0, 0
+    try:
+        for row in filter(None, rows):
+            if len(row) != len(names):
+                raise csv.Error(f"expected {len(names)} fields, got {len(row)}, in line {rows.line_num}")
+            fields.append(row[index].encode("utf-8", "surrogateescape"))
+            n_bytes += len(fields[-1])
+            if n_bytes >= batch_bytes:
+                yield _batch(fields, shown, errors, n_before)
+                n_before, fields, n_bytes = n_before + len(fields), [], 0
+    except csv.Error as error:
+        raise ValueError(f"{where}: not readable as CSV ({error})") from None
+    if fields:
+        yield _batch(fields, shown, errors, n_before)
+
+
+def _batch(fields: list[bytes], shown: str, errors: Errors, n_before: int) -> TextBatch:
+    """Packs fields; `n_before`: rows before them, for errors."""
+    offsets = np.cumsum([0, *map(len, fields)], dtype=np.int64)
+
+    def place(byte: int) -> str:
+        row = int(np.searchsorted(offsets, byte, "right")) - 1
+        return f"{shown}, row {n_before + row}, byte {byte - offsets[row]}"
+
+    return checked(TextBatch(np.frombuffer(b"".join(fields), np.uint8), offsets), errors, place)
 
 
 def _first_rows(head: bytes) -> tuple[list[str], list[str]]:
@@ -104,6 +151,11 @@ class _HeadFirst(io.RawIOBase):
 
     def readable(self) -> bool:
         return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
     def read(self, size: int = -1) -> Any:
         if self._head:
