@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import uuid
 
 import numpy as np
 import pytest
@@ -77,7 +78,16 @@ def test_every_output_is_written_through_a_link(tmp_path, monkeypatch):
             if before:
                 target.write_text(before)
             replaced.clear()
+            if name == "ids.npy.rows.npy":
+                (tmp_path / "ids.npy").unlink(missing_ok=True)  # a link of this test
             write(str(link))
+            if name.endswith(".rows.npy"):  # a name that the user didn't choose
+                assert not link.is_symlink() and len(np.load(link)), name
+                assert target.read_text() == "old" if before else not target.exists()
+                assert str(link) in replaced
+                link.unlink()
+                link.symlink_to(target)
+                continue
             assert link.is_symlink() and target.read_bytes() != b"old", name
             assert str(target) in replaced, name
             assert os.listdir(elsewhere) == ["another name"], name
@@ -105,6 +115,70 @@ def test_an_interrupted_run_through_a_link_resumes(tmp_path):
         "run",
     )
     assert begun == [5] and np.load(tmp_path / "ids.npy").tolist() == [*range(9)]
+
+
+TRAPS = {
+    "a link": lambda name, victim: name.symlink_to(victim),
+    "a link to nothing": lambda name, victim: name.symlink_to(victim.with_name("nothing")),
+    "a link to a link": lambda name, victim: (
+        name.with_name("second").symlink_to(victim),
+        name.symlink_to(name.with_name("second")),
+    ),
+    "a second name": lambda name, victim: os.link(victim, name),
+    "a pipe": lambda name, victim: os.mkfifo(name),
+}
+
+
+@pytest.fixture
+def victim(tmp_path):
+    """A file of the user; the test fails if it is changed, or if another one appears beside it."""
+    victim = tmp_path / "victim" / "letters.txt"
+    victim.parent.mkdir()
+    victim.write_text("mine")
+    yield victim
+    assert victim.read_text() == "mine" and os.listdir(victim.parent) == ["letters.txt"]
+
+
+@pytest.mark.parametrize("trap", TRAPS)
+@pytest.mark.parametrize("part", ["ids", "ends", "run", "rows"])
+def test_no_trap_beside_an_output_is_followed(tmp_path, victim, part, trap):
+    path = tmp_path / "ids.npy"
+    name = path.with_name("ids.npy.rows.npy" if part == "rows" else f".ids.npy.{part}.part")
+    others = [path.with_name(f".ids.npy.{other}.part") for other in ("ids", "ends", "run") if other != part]
+    for stopped in (False, True):  # also amid the files of an interrupted run with the right fingerprint
+        for other in others if stopped else []:
+            other.write_bytes(b"run" if "run" in other.name else b"")
+        TRAPS[trap](name, victim)
+        batch = TokenBatch(np.array([1, 2], np.uint16), np.array([0, 1, 2]))
+        token_files.write(path, lambda n, batch=batch: iter([batch]), np.dtype(np.uint16), "run")
+        assert np.load(path).tolist() == [1, 2] and np.load(f"{path}.rows.npy").tolist() == [0, 1, 2]
+        name.unlink(missing_ok=True)
+        name.with_name("second").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("trap", ["a link", "a link to nothing", "a link to a link"])
+@pytest.mark.parametrize("part", ["run.json", "part-000000.parquet"])
+def test_no_trap_in_a_resume_folder_is_followed(tmp_path, victim, part, trap):
+    text, folder = tmp_path / "text.txt", tmp_path / "work"
+    text.write_text("some words and some more words\n")
+    tokenizer, _ = recipe("bpe")
+    expected = tokenizer.count_words(str(text), resume=folder)
+    (folder / part).unlink()
+    TRAPS[trap](folder / part, victim)
+    if part == "run.json":
+        with pytest.raises(ValueError, match=r"run\.json: is a symbolic link"):
+            tokenizer.count_words(str(text), resume=folder)
+    else:
+        assert tokenizer.count_words(str(text), resume=folder) == expected
+        assert not (folder / part).is_symlink() and (folder / part).stat().st_size
+
+
+def test_a_temporary_name_that_is_taken_is_not_written_to(tmp_path, victim, monkeypatch):
+    names = iter(["0" * 32, "1" * 32])
+    monkeypatch.setattr("uuid.uuid4", lambda: uuid.UUID(next(names)))
+    (tmp_path / ".a.json.00000000.part").symlink_to(victim)
+    with pytest.raises(FileExistsError), replacing(tmp_path / "a.json"):
+        pass
 
 
 def test_links_devices_and_folders(tmp_path):

@@ -8,8 +8,9 @@ import glob
 import os
 import pathlib
 import re
+import stat
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,13 +23,18 @@ except ImportError:  # Windows
 _TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.part", re.DOTALL)
 _WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 """Errors that only writing has, and that often name no file."""
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(
+    os, "O_NONBLOCK", 0
+)  # a link is an error, and no pipe is waited for
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
-def real_target(path: str | os.PathLike[str]) -> pathlib.Path:
+def real_target(path: str | os.PathLike[str], *, follow: bool = True) -> pathlib.Path:
     """Resolves symbolic links, so that writing replaces the file that a link points to, and keeps the link.
 
     Args:
         path: the name under which to write.
+        follow: False if `path` itself is not to be resolved, only the folder that it is in.
 
     Returns:
         The file to write. It need not exist.
@@ -37,8 +43,9 @@ def real_target(path: str | os.PathLike[str]) -> pathlib.Path:
         IsADirectoryError: if `path` is a folder.
         FileNotFoundError: if the folder that would hold the file does not exist.
     """
-    target = pathlib.Path(os.path.realpath(path))
-    if target.is_dir():
+    folder, name = os.path.split(path)
+    target = pathlib.Path(os.path.realpath(path) if follow else os.path.join(os.path.realpath(folder), name))
+    if target.is_dir() and not target.is_symlink():
         raise IsADirectoryError(f"{path}: expected the name of a file to write, but this is a folder")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{path}: the folder {target.parent} does not exist; create it first")
@@ -46,7 +53,7 @@ def real_target(path: str | os.PathLike[str]) -> pathlib.Path:
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
+def replacing(path: str | os.PathLike[str], *, follow: bool = True) -> Iterator[pathlib.Path]:
     """Yields a temporary path in the same folder, which is renamed to `path` when the block ends without exception.
 
     If an exception leaves the block (a full disk, Ctrl-C), the temporary file is removed, and an older file named
@@ -55,6 +62,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
 
     Args:
         path: the final name.
+        follow: True if the user chose the name: a symbolic link stays, and the file that it points to is replaced. False
+            for files that gputok names itself: a link of that name is replaced, whatever it points to.
 
     Yields:
         The path to write to.
@@ -73,19 +82,17 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
         >>> path.read_text()
         'whole'
     """
-    target = real_target(path)
+    target = real_target(path, follow=follow)
     is_temporary = _TEMPORARY.fullmatch(target.name) is not None  # of an enclosing call, which renames it
-    if target.exists() and (is_temporary or not target.is_file()):
+    if follow and target.exists() and (is_temporary or not target.is_file()):
         with naming(path):
             yield target
         return
     for left in target.parent.glob(f".{glob.escape(target.name)}.{'[0-9a-f]' * 8}.part"):
         _remove_unless_locked(left)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
-    locked = None
+    temporary, locked = _create_locked(path, target)
     try:
         with naming(path, temporary):
-            locked = _create_locked(temporary)
             yield temporary
             os.replace(temporary, target)
     except BaseException:
@@ -125,16 +132,51 @@ def naming(path: str | os.PathLike[str], *temporaries: pathlib.Path) -> Iterator
         raise OSError(error.errno, os.strerror(error.errno), os.fspath(path)) from error
 
 
-def _create_locked(path: pathlib.Path) -> int | None:
-    """Creates a file and locks it; the lock ends with the process, or when the returned descriptor is closed."""
-    if fcntl is None:
-        return None
+def _create_locked(path: str | os.PathLike[str], target: pathlib.Path) -> tuple[pathlib.Path, int | None]:
+    """Creates a temporary file beside `target` and locks it; the lock ends with the process, or with the descriptor."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        with contextlib.suppress(FileNotFoundError):
-            if _lock(descriptor) is not False and os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                return descriptor
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
+        if fcntl is None:
+            return temporary, None
+        with naming(path, temporary):
+            descriptor = os.open(temporary, _NEW | _NO_LINK, 0o666)
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                if _lock(descriptor) is not False and os.path.samestat(
+                    os.fstat(descriptor), os.lstat(temporary)
+                ):
+                    return temporary, descriptor
+        except BaseException:
+            os.close(descriptor)
+            temporary.unlink(missing_ok=True)
+            raise
         os.close(descriptor)  # before the lock, another process removed the file as one of a dead process
+
+
+def created(path: pathlib.Path) -> BinaryIO:
+    """Creates an empty file of this process for reading and writing, in place of whatever had that name, also a link."""
+    path.unlink(missing_ok=True)
+    return cast("BinaryIO", os.fdopen(os.open(path, _NEW | _NO_LINK, 0o666), "r+b"))
+
+
+def reopened(path: pathlib.Path) -> BinaryIO | None:
+    """Opens a file that an interrupted run created, for reading and writing.
+
+    Returns:
+        The open file. None if none is there, or what is there may be another file too: a symbolic link, a second name of a
+        file, a pipe.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0) | _NO_LINK)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR):
+            return None
+        raise
+    state = os.fstat(descriptor)
+    if not stat.S_ISREG(state.st_mode) or state.st_nlink > 1 or path.is_symlink():
+        os.close(descriptor)
+        return None
+    return cast("BinaryIO", os.fdopen(descriptor, "r+b"))
 
 
 @contextlib.contextmanager
@@ -144,7 +186,7 @@ def locked(path: pathlib.Path) -> Iterator[None]:
     Raises:
         BlockingIOError: another process has locked the file.
     """
-    descriptor = os.open(path, os.O_RDWR)
+    descriptor = os.open(path, os.O_RDWR | _NO_LINK)
     try:
         if _lock(descriptor) is False:
             raise BlockingIOError(errno.EWOULDBLOCK, "another process works there", str(path))
@@ -158,7 +200,7 @@ def _remove_unless_locked(path: pathlib.Path) -> None:
     if fcntl is None:
         return
     with contextlib.suppress(OSError):  # the file does not exist any more, or belongs to another user
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = os.open(path, os.O_RDWR | _NO_LINK)
         try:
             if _lock(descriptor):
                 path.unlink()

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import numpy as np
 
 from gputok.files.arrow import ids_batch, ids_schema, needed_for
-from gputok.files.atomic import naming, real_target, replacing
+from gputok.files.atomic import created, naming, real_target, reopened, replacing
 from gputok.files.file_systems import local_path
 from gputok.files.locations import downloaded
 from gputok.files.outputs import Target, work_folder
@@ -158,15 +158,10 @@ def _write_parts(
 ) -> int:
     """Writes the temporary files `parts` (ids, ends of documents, fingerprint) and makes the result of them."""
     ids_path, ends_path, run_path = parts
-    if not (all(part.exists() for part in parts) and run_path.read_text() == fingerprint):
-        run_path.unlink(missing_ok=True)  # while the others are of two runs, nothing is to be continued
-        ids_path.write_bytes(_header(path, dtype, 0))
-        ends_path.write_bytes(b"")
-        run_path.write_text(fingerprint)
-
-    header = len(_header(path, dtype, 0))
-    with open(ids_path, "r+b") as ids_file, open(ends_path, "r+b") as ends_file:
-        n_documents, n_ids = _recover(ids_file, ends_file, header, dtype)
+    header = _header(path, dtype, 0)
+    ids_file, ends_file = _opened(parts, header, fingerprint)
+    with ids_file, ends_file:
+        n_documents, n_ids = _recover(ids_file, ends_file, len(header), dtype)
         for batch in batches(n_documents):
             ids_file.write(np.ascontiguousarray(batch.ids, dtype).data)
             ids_file.flush()  # before the ends, so that a recorded end always has its ids
@@ -175,8 +170,8 @@ def _write_parts(
             n_documents, n_ids = n_documents + batch.n_documents, n_ids + len(batch.ids)
         ids_file.seek(0)
         ids_file.write(_header(path, dtype, n_ids))
-
-    rows = np.concatenate([[0], np.fromfile(ends_path, np.int64)])
+        ends_file.seek(0)
+        rows = np.concatenate([[0], np.fromfile(ends_file, np.int64)])
     if path.suffix in (".arrow", ".parquet"):
         ids = np.fromfile(ids_path, dtype) if n_ids == 0 else np.memmap(ids_path, dtype, "r")
         with replacing(path) as temporary:
@@ -185,12 +180,37 @@ def _write_parts(
     else:
         # After an interruption no file is better than a file with the rows of another one.
         target.unlink(missing_ok=True)
-        with replacing(_rows_path(path)) as temporary, open(temporary, "wb") as file:
+        with replacing(_rows_path(path), follow=False) as temporary, open(temporary, "wb") as file:
             np.save(file, rows)
         os.replace(ids_path, target)
     ends_path.unlink()
     run_path.unlink()
     return n_documents
+
+
+def _opened(
+    parts: tuple[pathlib.Path, pathlib.Path, pathlib.Path], header: bytes, fingerprint: str
+) -> tuple[BinaryIO, BinaryIO]:
+    """Opens the files of ids and ends that an interrupted run of this fingerprint left, or new ones.
+
+    Their names are known beforehand, so somebody may have put links there: these are replaced, never followed.
+    """
+    files = [reopened(part) for part in parts]
+    ids_file, ends_file, run_file = files
+    if ids_file and ends_file and run_file and run_file.read(len(fingerprint) + 1) == fingerprint.encode():
+        run_file.close()
+        return ids_file, ends_file
+    for file in files:
+        if file:
+            file.close()
+    ids_path, ends_path, run_path = parts
+    run_path.unlink(missing_ok=True)  # while the others are of two runs, nothing is to be continued
+    ids_file, ends_file = created(ids_path), created(ends_path)
+    ids_file.write(header)
+    ids_file.flush()
+    with created(run_path) as file:
+        file.write(fingerprint.encode())
+    return ids_file, ends_file
 
 
 def read(path: str | os.PathLike[str], storage_options: StorageOptions = None) -> Iterator[TokenBatch]:

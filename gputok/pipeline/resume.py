@@ -79,7 +79,8 @@ def count_words(
                         report("count", before + n, total)
 
                 counts = pipeline.count_batches(read, n_bytes, threads, device, shifted, memory, read_raw)
-                counts.save(file)
+                with replacing(file, follow=False) as part:
+                    counts.save(part)
             done += corpus.total_bytes(group, storage_options=storage_options) or 0
         if not files:
             return pipeline.count_batches(partial(corpus.read_texts, []), 0, threads, device, False, memory)
@@ -122,13 +123,17 @@ def _opened(folder: pathlib.Path, fingerprint: str) -> Generator[pathlib.Path, N
     """Opens and locks the folder; raises ValueError if it contains anything but the work of this run."""
     folder.mkdir(parents=True, exist_ok=True)
     run = folder / _RUN
+    if run.is_symlink():
+        raise ValueError(
+            f"{run}: is a symbolic link, which gputok does not make; remove the link, or name another folder"
+        )
     if not run.exists():
         if others := sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")):
             raise ValueError(
                 f"{folder}: expected an empty folder or a work folder of gputok, but it contains {others[0]}; "
                 "name another folder"
             )
-        with replacing(run) as temporary:
+        with replacing(run, follow=False) as temporary:
             temporary.write_text(json.dumps({"version": 1, "fingerprint": fingerprint}))
     with locked(run):
         try:
@@ -148,6 +153,8 @@ def _is_whole(file: pathlib.Path) -> bool:
     from gputok.files.locations import LocalFile
     from gputok.files.word_count_files import Columns, CountFile
 
+    if file.is_symlink():  # somebody else put it there; it is replaced
+        return False
     try:
         CountFile(LocalFile(file), Columns())
     except (FileNotFoundError, ValueError):
