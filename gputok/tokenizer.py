@@ -942,6 +942,8 @@ class Tokenizer:
 
         if output is None:
             return batches()
+        for name in token_files.names(output):
+            corpus.refuse_output(name, source, storage_options)
         n_new = n_ids = n_unknown = 0
         unknown = pipeline.unknown_id
 

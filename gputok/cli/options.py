@@ -224,16 +224,22 @@ def _called(path: str, shown: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def output_file(path: str, storage: Mapping[str, Any]) -> Iterator[pathlib.Path]:
+def output_file(path: str, storage: Mapping[str, Any], inputs: Sequence[str]) -> Iterator[pathlib.Path]:
     """Yields a local path to write to; its content becomes `path` when the block ends without exception.
 
     Args:
         path: a path, a URL, or `-` for standard output.
         storage: options of the file system of a URL.
+        inputs: the names of the files, folders and globs that are read.
+
+    Raises:
+        ValueError: if the output is one of the inputs.
     """
+    from gputok import corpus
     from gputok.files.outputs import writing
 
     if path != STANDARD:
+        corpus.refuse_output(path, sources(inputs), storage)
         with writing(path, storage) as temporary:  # fails before the work if the output can't be written
             yield temporary
         return

@@ -54,7 +54,7 @@ def report(
     short = short_names(paths)
     command = _command(inputs, short, output, title, samples, column, separator, errors)
     names = ["standard input" if name == STANDARD else name for name in short]
-    with output_file(output, storage) as page:
+    with output_file(output, storage, [*inputs, *paths]) as page:
         measured = first.report(
             sources(inputs, column),
             name=names[0],

@@ -104,7 +104,7 @@ def train(
     limits = {"memory_limit": memory_limit, "temporary": temporary, "threads": threads}
     if from_counts and resume is not None:
         raise ValueError("--resume is for counting; with --from-counts the words are counted already")
-    with output_file(output, storage) as written:
+    with output_file(output, storage, inputs) as written:
         if from_counts:
             words = _merged(inputs, storage, **limits)
         else:
@@ -172,7 +172,7 @@ def count(
     limits = {"memory_limit": memory_limit, "temporary": temporary, "threads": threads}
     with needed_for(f"{shown_output(output)}: writing word counts"):  # now, not after the work
         import pyarrow as pa  # noqa: F401
-    with output_file(output, storage) as written:
+    with output_file(output, storage, inputs) as written:
         options = {"column": column, "separator": separator, "errors": errors, "resume": resume, **limits}
         words = _count(tokenizer, inputs, device, progress, storage, **options)
         words.save(written)

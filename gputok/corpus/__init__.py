@@ -44,10 +44,22 @@ from gputok.kernels.threads import thread_count
 from gputok.text.pieces import RawLines, TextBatch
 
 if TYPE_CHECKING:
+    import os
+
     from gputok.corpus.packing import Errors
     from gputok.types import Array
 
-__all__ = ["BATCH_BYTES", "Part", "located", "parts", "read", "read_texts", "state", "total_bytes"]
+__all__ = [
+    "BATCH_BYTES",
+    "Part",
+    "located",
+    "parts",
+    "read",
+    "read_texts",
+    "refuse_output",
+    "state",
+    "total_bytes",
+]
 
 BATCH_BYTES = 1 << 21
 """The default size of a batch. Reading it takes much longer than handing it to another thread, and it is small enough
@@ -238,6 +250,25 @@ def located(source: Any, storage_options: StorageOptions = None) -> Any:
         FileNotFoundError: if no file has that path, or matches that glob.
     """
     return _places(source, storage_options) if _is_paths(source) else source
+
+
+def refuse_output(
+    output: str | os.PathLike[str], source: Any, storage_options: StorageOptions = None
+) -> None:
+    """Raises ValueError if an output is one of the files of a source, which it would replace.
+
+    Args:
+        output: A path or URL.
+        source: As for `read`.
+        storage_options: As for `read`, of both.
+
+    Raises:
+        FileNotFoundError: if no file has the path of the source, or matches its glob.
+    """
+    if _is_paths(source):
+        from gputok.files.outputs import refuse_inputs
+
+        refuse_inputs(output, (place.file for place in _places(source, storage_options)), storage_options)
 
 
 def parts(

@@ -92,6 +92,10 @@ class File(Protocol):
         """Values that change if the file changes."""
         ...
 
+    def is_same(self, state: os.stat_result) -> bool:
+        """Returns True if a regular file of the operating system, by its state, is this file."""
+        ...
+
 
 _ROOM = 1 << 12  # behind what is lent, since not all ranges of files are of quite the same size
 _SPARE = 4  # buffers, at most, that wait to be used again
@@ -167,6 +171,13 @@ class LocalFile:
         """Returns what changes if the file changes."""
         state = self.path.stat()
         return str(self.path), state.st_size, state.st_mtime_ns
+
+    def is_same(self, state: os.stat_result) -> bool:
+        """Returns True if this file has that state, by whatever name."""
+        try:
+            return os.path.samestat(self.path.stat(), state)
+        except OSError:
+            return False
 
 
 class _HeldFile(LocalFile):
@@ -256,6 +267,10 @@ class RemoteFile:
         """Returns what changes if the file changes."""
         return self.url, self.size, str(self._changed)
 
+    def is_same(self, state: os.stat_result) -> bool:
+        """Returns False."""
+        return False
+
 
 class OpenFile:
     """A file object of the caller in binary mode; it is read once, and left open."""
@@ -296,6 +311,18 @@ class OpenFile:
     def state(self) -> tuple:
         """Returns what changes if the file changes."""
         return (uuid.uuid4().hex,)
+
+    def is_same(self, state: os.stat_result) -> bool:
+        """Returns True if the file object reads the file that has that state, as `< FILE` of a shell opens it."""
+        try:
+            return os.path.samestat(os.fstat(self._file.fileno()), state)
+        except (
+            AttributeError,
+            OSError,
+            TypeError,
+            ValueError,
+        ):  # in memory, closed, or no file of the system
+            return False
 
 
 def is_location(source: object) -> bool:

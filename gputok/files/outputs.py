@@ -11,6 +11,7 @@ import os
 import pathlib
 import stat
 import tempfile
+import urllib.parse
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +26,13 @@ from gputok.files.file_systems import (
     open_filesystem,
     scheme_of,
 )
+from gputok.files.locations import RemoteFile
 from gputok.files.remote_errors import explained
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+    from gputok.files.locations import File
 
 
 @contextlib.contextmanager
@@ -56,6 +60,42 @@ def writing(path: str | os.PathLike[str], storage_options: StorageOptions = None
         target.upload(temporary)
 
 
+def refuse_inputs(
+    output: str | os.PathLike[str], inputs: Iterable[File], storage_options: StorageOptions = None
+) -> None:
+    """Raises ValueError if an output is one of the files that it is made from, which it would replace.
+
+    Args:
+        output: a path, which may be a symbolic link or another name of an input, or a URL.
+        inputs: the files that are read.
+        storage_options: of the file system of a URL.
+
+    Example:
+        >>> from gputok.files.locations import find
+        >>> with writing("memory://d/a.txt") as temporary:
+        ...     _ = temporary.write_text("a")
+        >>> refuse_inputs("memory://d/a.txt", find("memory://d/*.txt"))
+        Traceback (most recent call last):
+        ValueError: memory://d/a.txt: is an input as well (memory://d/a.txt), which the output would replace; name another output
+    """
+    name, same = os.fspath(output), None
+    local = local_path(name)
+    if local is None:
+        target = Target(name, storage_options)
+        same = next((file for file in inputs if target.is_same(file)), None)
+    else:
+        try:
+            state = os.stat(local)
+        except OSError:  # a new file is no input
+            return
+        if stat.S_ISREG(state.st_mode):
+            same = next((file for file in inputs if file.is_same(state)), None)
+    if same is not None:
+        raise ValueError(
+            f"{name}: is an input as well ({same}), which the output would replace; name another output"
+        )
+
+
 class Target:
     """A URL to write to; the constructor raises an error if that is impossible, before the caller does any work."""
 
@@ -67,6 +107,14 @@ class Target:
         if not self.name or url.endswith("/"):
             raise IsADirectoryError(f"{url}: is a folder; name a file to write")
         check_bucket(url, self._filesystem, self._path)
+
+    def is_same(self, file: File) -> bool:
+        """Returns True if a file is what the URL names, whatever else its own URL says of options and credentials."""
+        if not isinstance(file, RemoteFile) or scheme_of(file.url) != self._scheme:
+            return False
+        servers = [urllib.parse.parse_qs(urllib.parse.urlsplit(url).query) for url in (self.url, file.url)]
+        at = [query.get("endpoint_override") for query in servers]
+        return file.path.strip("/") == self._path.strip("/") and at[0] == at[1]
 
     def beside(self, name: str) -> Target:
         """Returns the target of another name in the same folder."""

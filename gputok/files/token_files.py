@@ -79,6 +79,16 @@ def id_dtype(vocab_size: int) -> np.dtype[Any]:
     return np.dtype(np.uint16 if vocab_size <= 1 << 16 else np.uint32)
 
 
+def names(path: str | os.PathLike[str]) -> list[str]:
+    """The names of the files that `write` makes.
+
+    >>> names("s3://bucket/ids.npy"), names("ids.arrow")
+    (['s3://bucket/ids.npy', 's3://bucket/ids.npy.rows.npy'], ['ids.arrow'])
+    """
+    name = os.fspath(path)
+    return [name, f"{name}.rows.npy"] if name.endswith((".npy", ".bin")) else [name]
+
+
 def write(
     path: str | os.PathLike[str],
     batches: Callable[[int], Iterable[TokenBatch]],
