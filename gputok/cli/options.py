@@ -188,9 +188,8 @@ def load_tokenizer(path: str, storage: Mapping[str, Any], *, pattern: str | None
     with local_file(path) as local:
         if is_url(local) or not (pathlib.Path(local).exists() or hub.could_be_name(local)):
             return Tokenizer.from_file(local, storage_options=storage)
-        return folders.load(
-            lambda tokenizer, **_: tokenizer, local, **{"pattern": pattern} if pattern else {}
-        )
+        options: dict[str, Any] = {} if pattern is None else {"pattern": pattern}
+        return folders.load(lambda tokenizer, **_: tokenizer, local, **options)
 
 
 @contextlib.contextmanager
