@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
+import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
@@ -474,6 +475,8 @@ class Tokenizer:
         word_counts = word_counts.at_least(min_count)
         needed = None if memory is None else trainer.check_memory(word_counts, memory.n_bytes)
         devices = backend.choose(device).devices
+        if devices and (reason := trainer.why_not_on_device()):
+            warnings.warn(f"the CPU does the work of training: {reason}", stacklevel=2)
         with reporting(_asked_of(trainer, progress)) as report:
             if needed is not None:
                 report(f"merge: about {needed / 1e6:,.0f} MB", 0, None)

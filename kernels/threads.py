@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def run(task: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], threads:
 
 def in_order(
     tasks: Iterable[tuple[Tag, Callable[[Submit], Callable[[], Result]]]], threads: int, ahead: int
-) -> Iterator[tuple[Tag, Result]]:
+) -> Generator[tuple[Tag, Result], None, None]:
     """Yields (tag, result) of each (tag, begin), in order.
 
     If the caller stops early (an error, Ctrl-C), work that has not begun is dropped.

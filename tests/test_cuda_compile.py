@@ -14,7 +14,7 @@ import pytest
 
 ARCHITECTURES = (75, 80, 90, 100, 120)
 SOURCES = importlib.resources.files("gputok.kernels.cuda")
-FILES = ("lines.cu", "split.cu", "count_words.cu", "train_bpe.cu", "encode_words.cu", "probe.cu")
+FILES = ("bits.cu", "lines.cu", "split.cu", "count_words.cu", "train_bpe.cu", "encode_words.cu", "probe.cu")
 
 
 def test_every_kind_of_source_is_tested():

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from gputok.kernels.cuda import device as cuda
 from gputok.kernels.cuda import encode_words as lookup
 from gputok.kernels.cuda import train_bpe as bpe
 from gputok.kernels.cuda.device import SOURCES, Device
+from gputok.kernels.cuda.lines import Strings
 
 from gputok import backend, corpus
 from gputok.bench import device as probes
@@ -30,7 +32,7 @@ from tests.emulation import signatures, stand_in
 from tests.emulation.emulator import emulated_device
 from tests.emulation.sanitized import agree, results
 from tests.emulation.stages import in_cuda
-from tests.test_kernels import GPT2, in_python, inputs_of_all_stages, random_documents
+from tests.test_kernels import GPT2, byte_model, in_python, inputs_of_all_stages, random_documents
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -155,10 +157,10 @@ def test_memory_is_given_again_at_once_within_a_stream(device):
     import cupy
 
     with device.active() as lane:
-        bits, rank = cupy.full(1, 1, cupy.uint32), cupy.zeros(1, cupy.int64)
+        bits, rank = cupy.full(1, 1, cupy.uint32), cupy.zeros(2, cupy.uint32)
         at = bits.data.ptr
         starts = cupy.zeros(1, cupy.uint32)
-        device.launch("count_words.cu", "list_bits", 1, 1, (bits, 1, rank, starts))
+        device.launch("bits.cu", "list_bits", 1, 128, (bits, 1, rank, starts))
         with lane.copying:
             assert cupy.empty(1, cupy.uint32).data.ptr != at
         del bits
@@ -212,12 +214,115 @@ class Fewer(NamedTuple):
     text: np.ndarray
 
 
+def test_cupy_takes_every_launch(device, monkeypatch):
+    """Its own `Function` is asked for each launch of each kernel; it would refuse a struct of several elements."""
+    asked, accepted = set(), stand_in.accepted
+    monkeypatch.setattr(stand_in, "accepted", lambda *a: asked.add("a launch") or accepted(*a))
+    launched, launch = set(), device.launch
+    watched = device._replace(
+        launch=lambda file, kernel, *a, **o: launched.add(kernel) or launch(file, kernel, *a, **o)
+    )
+    sizes = FEW_PAIRS._replace(candidates=8, least_room=10, least_capacity=256, rounds_per_look=1)
+    results(in_cuda(watched, sizes), inputs_of_all_stages())
+    batches = [TextBatch.from_strings(["a few words", "the words"])]
+    words.count_batches(
+        watched, numbered(batches), GPT2, capacity=4, added=Strings.of([b"the"]), leave=lambda *_: None
+    )
+    lookup.encode_words(
+        watched,
+        np.zeros(50, np.uint8),
+        [0],
+        [50],
+        lookup.upload(watched, byte_model([("a", "b")]).byte_tables),
+    )
+    probes.measure(watched, probes.Sizes(steps=2, steps_in_graph=2, values=64, keys=64, distinct=9))
+    known = {name for path in SOURCES.glob("*.cu") for name in signatures.kernels(path)}
+    assert launched == known and asked
+
+
+@pytest.mark.parametrize("value", [np.zeros(24, np.uint64), np.zeros(2, np.uint8), "text", [1]])
+def test_what_cupy_refuses_is_refused(value, device, monkeypatch):
+    """With CuPy's own message, and by the rule that stands in for it where CuPy is not installed."""
+    for _ in range(2):
+        with pytest.raises(TypeError):
+            stand_in.accepted((1,), (1,), (value,), False)
+        monkeypatch.setattr(stand_in, "real", None)
+    if isinstance(value, np.ndarray):
+        with device.active(), pytest.raises(TypeError):
+            device.launch("train_bpe.cu", "count_pairs", 1, 128, (value,))
+
+
+def test_structs_are_arrays_of_one_element(device):
+    struct = device.struct((np.zeros(3, np.uint8), 7, np.zeros(2, np.int64)))
+    assert struct.shape == (1,) and struct.nbytes == 24 and struct.view(np.uint64)[1] == 7
+    stand_in.accepted((1,), (1,), (struct,), False)
+
+
+def test_memory_goes_back_to_the_device_when_work_ends(devices, monkeypatch):
+    """Not between the parts of a call, and all of it at its end: training, counting, encoding."""
+    monkeypatch.setattr(bpe, "SIZES", FEW_PAIRS)
+    monkeypatch.setattr(cuda, "BATCH_BYTES", 1000)
+    for read in (corpus.read, corpus.read_texts):
+        monkeypatch.setitem(read.__kwdefaults__, "batch_bytes", 400)
+    documents = [*random_documents(np.random.default_rng(5), 100).strings()]
+    tokenizer, trainer = recipe("bpe", vocab_size=280)
+    tokenizer.train_from_iterator(iter(documents), trainer, device="cuda", progress=False)
+    assert stand_in.faults.most_used > 100_000 and not any(stand_in.faults.reserved.values())
+    batches = tokenizer.encode_corpus(iter(documents), device="cuda:0", progress=False)
+    next(batches)
+    assert stand_in.faults.reserved[0] > stand_in.faults.used[0] > 0
+    assert len([*batches]) > 3 and not any(stand_in.faults.reserved.values())
+    with devices[0].in_use():
+        for _ in range(2):
+            with devices[0].active():
+                devices[0].xp.zeros(100, np.uint8)
+        assert stand_in.faults.reserved[0] == 512
+    assert stand_in.faults.reserved[0] == 0
+
+
+def test_pinned_memory_is_for_the_devices_that_are_used(monkeypatch):
+    """Not for those that the machine has besides."""
+    with stand_in.installed(monkeypatch):
+        monkeypatch.setattr(stand_in.Cupy.cuda.runtime, "getDeviceCount", lambda: 8)
+        backend.choose("cuda:1")
+        backend.choose("cuda:1")
+        assert cuda._blocks()._most * cuda.BLOCK_BYTES == cuda.BLOCKS_BYTES
+        backend.choose("cuda:0")
+        assert cuda._blocks()._most * cuda.BLOCK_BYTES == 2 * cuda.BLOCKS_BYTES
+
+
+def test_threads_share_a_device_from_its_first_use(monkeypatch):
+    """And what they compile."""
+    with stand_in.installed(monkeypatch):
+        modules, new = [], stand_in.RawModule.__init__
+
+        def slowly(module, **options):
+            modules.append(1)
+            time.sleep(0.05)
+            new(module, **options)
+
+        properties = stand_in.Cupy.cuda.runtime.getDeviceProperties
+        monkeypatch.setattr(
+            stand_in.Cupy.cuda.runtime, "getDeviceProperties", lambda i: time.sleep(0.05) or properties(i)
+        )
+        monkeypatch.setattr(stand_in.RawModule, "__init__", slowly)
+
+        def work(_):
+            device = cuda.cupy_device(0)
+            with device.active():
+                device.launch("bits.cu", "scan_sums", 1, 128, (device.xp.zeros(1, np.uint32), 0))
+            return id(device)
+
+        with ThreadPoolExecutor(4) as pool:
+            assert len({*pool.map(work, range(4))}) == 1 and len(modules) == 1
+
+
 def test_wrong_kernel_arguments_are_errors():
     device, text = emulated_device(1), np.zeros(64, np.uint8)
-    starts, rank = np.zeros(2, np.uint32), np.zeros(2, np.int64)
+    starts, rank = np.zeros(2, np.uint32), np.zeros(2, np.uint32)
 
     def launch(*arguments):
-        device.launch("count_words.cu", "list_bits", 1, 1, arguments)
+        device.launch("bits.cu", "list_bits", 1, 128, arguments)
 
     launch(starts, 2, rank, starts)
     launch(starts, np.int64(2), rank, None)
@@ -228,7 +333,7 @@ def test_wrong_kernel_arguments_are_errors():
         (starts, 2.0, rank, starts),
         (starts, 2, np.zeros(4, np.int64)[::2], starts),
     ):
-        with pytest.raises(TypeError, match=r"count_words\.cu, list_bits: "):
+        with pytest.raises(TypeError, match=r"bits\.cu, list_bits: "):
             launch(*wrong)
     with pytest.raises(TypeError, match=r"Words of encode_words\.cu has"):
         signatures.check_struct(SOURCES / "encode_words.cu", "Words", Fewer(rank, text))

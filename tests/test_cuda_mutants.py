@@ -23,6 +23,7 @@ from tests.test_kernels import in_python, inputs_of_all_stages
 
 ROOT = pathlib.Path(__file__).parents[1]
 STAGES = {  # that find the faults of a file
+    "bits.cu": ["split_words"],
     "lines.cu": ["lines"],
     "split.cu": ["split_words"],
     "count_words.cu": ["count_words"],

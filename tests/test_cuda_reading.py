@@ -3,6 +3,7 @@
 import gc
 import gzip
 import random
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,9 +14,10 @@ from gputok.kernels.cuda import device as cuda
 from gputok.kernels.cuda import lines as device_lines
 from gputok.kernels.cuda import split
 
-from gputok import corpus, models, normalizers, pre_tokenizers
+from gputok import AddedToken, corpus, models, normalizers, pre_tokenizers
 from gputok.corpus import byte_ranges
 from gputok.pipeline import count_words
+from gputok.pipeline.pipeline import Pipeline
 from gputok.recipes import recipe
 from tests.emulation import stand_in
 
@@ -95,12 +97,55 @@ def test_other_sources_come_as_before(tmp_path, found):
     assert counted(paths, "cuda") == counted(paths, "cpu") and len(found) >= 2
     found.clear()
     assert counted(paths[0], "cuda", separator="the") == counted(paths[0], "cpu", separator="the")
+    assert not found
+
+
+def around_added(tokenizer, paths, device, monkeypatch) -> tuple:
+    """The words that a tokenizer counts, and the sizes of the texts that it was asked to look at on the CPU."""
+    sizes, whole = [], Pipeline._around_added
+
+    def around(pipeline, batch):
+        sizes.append(int(batch.offsets[-1] - batch.offsets[0]))
+        return whole(pipeline, batch)
+
+    monkeypatch.setattr(Pipeline, "_around_added", around)
+    return tokenizer.count_words(paths, device=device, progress=False, threads=3), sizes.copy()
+
+
+@pytest.mark.parametrize("device", ["cuda:0", "cuda"])
+@pytest.mark.parametrize(
+    ("token", "options"),
+    [
+        ("of\n", {}),
+        ("w", {}),
+        ("<|endoftext|>", {}),
+        ("漢字 of", {"lstrip": True, "rstrip": True}),
+        ("of", {"single_word": True}),
+        (" the a", {"normalized": True}),
+    ],
+)
+def test_text_with_added_tokens_is_read_raw(token, options, device, tmp_path, found, monkeypatch):
+    """The device finds the texts in which a token may be; only these are cut on the CPU."""
     tokenizer, _ = recipe("bpe")
-    tokenizer.add_special_tokens(["of\n"])
+    tokenizer.add_tokens([AddedToken(token, **options), AddedToken("<never>", special=True)])
+    whole = text(1, 900) + b"the <|endoftext|> word\n" + text(2, 900)
+    paths = written(tmp_path, a_txt=text(3), b_txt=whole, c_txt=text(4))
+    ours, sizes = around_added(tokenizer, paths, device, monkeypatch)
+    assert ours == around_added(tokenizer, paths, "cpu", monkeypatch)[0] and len(found) > 3
+    if token == "<|endoftext|>":
+        assert len(sizes) == 1 and sizes[0] < 600
+
+
+def test_added_tokens_in_repaired_text(tmp_path, found, monkeypatch):
+    tokenizer, _ = recipe("bpe")
+    tokenizer.add_special_tokens(["<s>"])
+    broken = text(1, 300).replace(b"word", b"w\xffrd<s>of")
+    paths = written(tmp_path, a_txt=text(3), b_txt=broken, c_txt=text(4) + b"<s>")
     ours, theirs = (
-        tokenizer.count_words(paths[0], device=device, progress=False) for device in ("cuda", "cpu")
+        tokenizer.count_words(paths, device=device, progress=False, errors="replace")
+        for device in ("cuda:0", "cpu")
     )
-    assert ours == theirs and not found
+    assert ours == theirs and False in found
 
 
 def test_parts_between_spaces_of_files(tmp_path, found):
@@ -234,9 +279,25 @@ def test_what_is_not_utf8_is_replaced(tmp_path, found, recwarn):
 
 def test_a_long_run_in_a_file_is_counted_on_the_cpu(tmp_path, monkeypatch, found):
     monkeypatch.setattr(split, "LONGEST_RUN", 120)
-    paths = written(tmp_path, a_txt=text(1) + b"b" * 130 + b" the\n" + text(2))
+    paths = written(tmp_path, a_txt=text(1) + b"b" * 150 + b" the\n" + text(2))
+    counters, whole = [], count_words.ByWalk.count
+
+    def count(counter, batch, start, stop, *more):
+        counters.append((threading.get_ident(), stop - start))
+        whole(counter, batch, start, stop, *more)
+
+    device_thread, left = [], count_words._Devices._count_on
+    monkeypatch.setattr(count_words.ByWalk, "count", count)
+    monkeypatch.setattr(
+        count_words._Devices,
+        "_count_on",
+        lambda *a: device_thread.append(threading.get_ident()) or left(*a),
+    )
     with pytest.warns(UserWarning, match="some text is counted on the CPU"):
-        ours = counted(paths, "cuda:0")
+        ours = counted(paths, "cuda:0", threads=2)
+    # Of groups of 700 bytes, the CPU counts the run alone, and not in the thread that feeds the device
+    assert [n for _, n in counters] and max(n for _, n in counters) < 200
+    assert not {thread for thread, _ in counters} & {*device_thread}
     assert ours == counted(paths, "cpu") and found
 
 

@@ -4,6 +4,8 @@ test_kernels.py tests their results."""
 
 import functools
 import itertools
+import threading
+import time
 import weakref
 from collections import Counter
 from collections.abc import Iterator
@@ -22,6 +24,7 @@ from gputok import AddedToken, backend, corpus, models, normalizers, pre_tokeniz
 from gputok.automaton import compile_pattern
 from gputok.automaton.patterns import PATTERNS
 from gputok.files.temporary import MemoryLimit
+from gputok.pipeline import count_words as counting
 from gputok.pipeline import encode_corpus as bulk
 from gputok.pipeline.count_words import count_words as count_on_cpu
 from gputok.pipeline.device_work import device_work
@@ -259,8 +262,8 @@ def test_runs_that_can_not_be_cut_are_counted_on_the_cpu(monkeypatch):
     monkeypatch.setattr(split, "LONGEST_RUN", 300)
     tokenizer = byte_level(models.BPE())
     usual = random_documents(np.random.default_rng(1), 30)
-    batches = [usual, TextBatch.from_strings(["a word", "b" * 301 + " word", "more"]), usual]
-    with pytest.warns(UserWarning, match="some text is counted on the CPU: a run of more than 300 bytes"):
+    batches = [usual, TextBatch.from_strings(["a word", "b" * 601 + " word", "more"]), usual]
+    with pytest.warns(UserWarning, match="some text is counted on the CPU: a run of 601 bytes"):
         ours, _ = counted(tokenizer, batches, [emulated_device(1)])
     assert ours == counted(tokenizer, batches)[0]
 
@@ -354,6 +357,67 @@ def test_normalized_text_and_added_tokens(on_devices):
     expected = ids_of(tokenizer, documents)
     on_devices(emulated_device(3))
     assert ids_of(tokenizer, documents) == expected
+
+
+def test_of_a_group_only_the_document_with_a_long_run_is_encoded_on_the_cpu(monkeypatch):
+    monkeypatch.setattr(split, "LONGEST_RUN", 600)
+    tokenizer = byte_level(byte_model([("t", "h"), ("th", "e")]))
+    tokenizer.add_special_tokens(["<s>"])
+    documents = [*random_documents(np.random.default_rng(0), 40).strings()]
+    for at, n in ((0, 1500), (20, 2000), (30, 900)):
+        documents[at] = f"<s>the {'b' * n} end<s>"
+    batch = TextBatch.from_strings(documents)
+    expected, sizes, whole = flat(bulk.encode(tokenizer.pipeline, [batch])), [], bulk.ByWalk.encode
+    monkeypatch.setattr(
+        bulk.ByWalk, "encode", lambda engine, unit: sizes.append(len(unit.data)) or whole(engine, unit)
+    )
+    with pytest.warns(UserWarning, match="some text is encoded on the CPU: a run of"):
+        found = flat(bulk.encode(tokenizer.pipeline, [batch], devices=[device_of("emulated")]))
+    assert all(map(np.array_equal, found, expected))
+    assert sizes == [len(documents[at]) for at in (0, 20, 30)]
+
+
+def test_the_cpus_work_is_said_with_the_reason(on_devices):
+    """Words, merges and ids, whatever device was asked for."""
+    documents = ["a word", "another"]
+    on_devices(emulated_device(1))
+    tokenizer, trainer = recipe("wordpiece", vocab_size=30)
+    with pytest.warns(UserWarning, match="the CPU does the work of training: tokens have a prefix"):
+        tokenizer.train_from_iterator(iter(documents), trainer, progress=False)
+    with pytest.warns(
+        UserWarning, match="the CPU encodes the corpus: the pre-tokenizer is more than one walk"
+    ):
+        ids_of(tokenizer, documents)
+    tokenizer, trainer = recipe("unigram", vocab_size=30)
+    with pytest.warns(UserWarning, match="the CPU does the work of training: only BPE is trained on a GPU"):
+        tokenizer.train_from_iterator(iter(documents), trainer, progress=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Digits()
+    tokenizer.normalizer = normalizers.Replace("a", " ")
+    with pytest.warns(UserWarning, match="the CPU counts the words: words are neither those of one walk"):
+        tokenizer.count_words(iter(documents), progress=False)
+
+
+def test_why_a_bpe_model_is_not_encoded_on_a_device():
+    tokenizer = byte_level(models.BPE())
+    assert bulk.ByDevice.why_not(tokenizer.pipeline) == "a byte has no token of its own"
+
+
+def test_words_of_several_devices_are_added_up_by_all_threads(monkeypatch):
+    monkeypatch.setattr(cuda, "BATCH_BYTES", 500)
+    batches = [random_documents(np.random.default_rng(seed), 12) for seed in range(8)]
+    entered, whole = [], counting._entered
+
+    def watched(found, counter):
+        entered.append((threading.get_ident(), len(found.counts)))
+        time.sleep(0.05)  # so that no thread takes all
+        return whole(found, counter)
+
+    monkeypatch.setattr(counting, "_entered", watched)
+    devices = [emulated_device(1), emulated_device(2)]
+    ours = counted(byte_level(models.BPE()), batches, devices, threads=4)[0]
+    assert ours == counted(byte_level(models.BPE()), batches)[0]
+    assert len({thread for thread, _ in entered}) == 4
+    assert max(n for _, n in entered) <= 2 * min(n for _, n in entered) + 4
 
 
 @pytest.mark.parametrize("limit", [1000, 0], ids=["halves", "cpu"])

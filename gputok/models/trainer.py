@@ -92,6 +92,10 @@ class Trainer(CheckedOptions):
         """
         raise NotImplementedError
 
+    def why_not_on_device(self) -> str:
+        """Returns why a CUDA device can't do the work of `train`, or "" if it can."""
+        return f"only BPE is trained on a GPU, not {self.trains}"
+
     def memory_needed(self, n_words: int, n_bytes: int) -> int | None:
         """About how many bytes of memory training takes, besides the words themselves; None: nobody has measured that.
 

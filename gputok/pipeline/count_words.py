@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from gputok.files.temporary import MemoryLimit
     from gputok.kernels import Automaton
-    from gputok.kernels.cpu.word_table import WordTable
     from gputok.kernels.cuda.count_words import Batch
     from gputok.pre_tokenizers import SplitPlan
     from gputok.progress import Report
@@ -41,6 +40,7 @@ PIPELINE_BYTES = 1 << 20  # of a slice for any other pipeline, which takes at mo
 PART_BYTES = 1 << 21
 _SHORT = 1 << 16  # bytes of a corpus that one thread counts before others would have started
 POSITIONS = 1 << 36  # how many positions a slice has for its words
+NOT_BY_DEVICES = "words are neither those of one walk over the text, nor the same if text is cut at spaces"
 _LOOK_SECONDS = 0.2  # how often the main thread looks for failed threads
 _DEVICE_SHARE = (
     8  # bytes of the memory limit for each byte of text that devices count before words are spilled
@@ -64,6 +64,8 @@ class Tallies(dict[bool, Tally]):
         return self[byte_level]
 
 
+Fallback = Callable[[TextBatch], Callable[[Pieces], Pieces] | None]
+
 Job = Callable[[Tallies], None]
 """A slice to count, as a function of the tallies of the thread that counts it."""
 
@@ -73,7 +75,8 @@ def count_words(
     pipeline: SplitPlan | Callable[[Pieces], Pieces],
     *,
     apart_at_spaces: bool = False,
-    fallback_for: Callable[[TextBatch], Callable[[Pieces], Pieces] | None] | None = None,
+    fallback_for: Fallback | None = None,
+    added: Sequence[bytes] = (),
     threads: int | None = None,
     report: Report | None = None,
     total: int | None = None,
@@ -90,12 +93,13 @@ def count_words(
     and any limit.
 
     Args:
-        batches: the documents. RawLines are for devices only, and without `fallback_for`.
+        batches: the documents. RawLines are for devices only.
         pipeline: the plan of a pre-tokenizer (one walk over the raw text, the fast way), or any function that maps
             documents to their words.
         apart_at_spaces: True if a document may be cut before each space with the same result; then the function gets each
             different part of a slice only once.
         fallback_for: returns a function that maps the whole documents of a batch to words, or None for `pipeline`.
+        added: the strings of added tokens. In RawLines, `fallback_for` is asked only about text in which one of them occurs.
         threads: None: GPUTOK_NUM_THREADS, or all cores; with a limit, at most as many as there is room for their tables.
         report: called as report("count", bytes, total) a few times a second, and report("add up", partitions, 64).
         total: bytes of all documents, if known.
@@ -115,10 +119,12 @@ def count_words(
         usual = ByParts(pipeline) if apart_at_spaces else BySteps(pipeline)
     if devices and isinstance(usual, ByWalk | ByParts):
         if memory is None:
-            return _by_devices(batches, usual, fallback_for, n_threads, report, total, devices)
+            return _by_devices(batches, usual, fallback_for, added, n_threads, report, total, devices)
         return _in_turns(
             batches,
-            lambda some, report: _by_devices(some, usual, fallback_for, n_threads, report, total, devices),
+            lambda some, report: _by_devices(
+                some, usual, fallback_for, added, n_threads, report, total, devices
+            ),
             n_threads,
             report,
             memory,
@@ -199,11 +205,16 @@ class _Workers:
         """Returns the position of the first word of a slice; it is larger than all positions of earlier slices."""
         return next(self._number) * POSITIONS
 
-    def take(self, counter: Counter, batch: TextBatch) -> None:
-        """Hands out the slices of a batch, then waits until threads have taken the slices of the batch before."""
+    def take(self, counter: Counter, batch: TextBatch, position: int | None = None) -> None:
+        """Hands out the slices of a batch, then waits until threads have taken the slices of the batch before.
+
+        position: of the first byte, larger than that of the batch before; byte i has `position` + 2 * i. None: each slice
+        has the next position.
+        """
         cuts = counter.cut(batch)
         for start, stop in itertools.pairwise(cuts):
-            self._jobs.put(partial(counter.count, batch, start, stop, self.next_position()))
+            first = self.next_position() if position is None else position + 2 * (start - cuts[0])
+            self._jobs.put(partial(counter.count, batch, start, stop, first))
         self._jobs.put(lambda tallies: self._taken.release())
         self.handed_out(cuts[-1] - cuts[0])
         self.wait_for(lambda: self._taken.acquire(timeout=_LOOK_SECONDS))
@@ -263,10 +274,6 @@ class Walker(Counter, Protocol):
         """True if the bytes that the walk finds stand for characters of the ByteLevel alphabet."""
         ...
 
-    def count_raw(self, batch: TextBatch, position: int, table: WordTable) -> WordTable:
-        """Adds the matches of the walk in a batch to a table; byte i has a position of at most `position` + 2 * i."""
-        ...
-
     def words(self, found: TextBatch) -> Pieces | None:
         """Returns the words of the matches of the walk; None if the matches are the words."""
         ...
@@ -299,12 +306,6 @@ class ByWalk:
         tally.table = count_text(
             batch.data, batch.offsets, position, walk, tally.table, start, stop, tally.make_room
         )
-
-    def count_raw(self, batch: TextBatch, position: int, table: WordTable) -> WordTable:
-        """Adds the words of a batch to a table."""
-        from gputok.kernels.cpu.count_words import count_words as count_text
-
-        return count_text(batch.data, batch.offsets, position, self._walks.of(len(batch.data)), table)
 
     def words(self, found: TextBatch) -> Pieces | None:
         """Returns None: the matches of the walk are the words."""
@@ -366,12 +367,6 @@ class ByParts(BySteps):
         # As above; and a part is the same text for the pipeline in any slice (`apart_at_spaces`)
         return slice_text(batch.data, batch.offsets, PART_BYTES, self._walks.of(0)).tolist()
 
-    def count_raw(self, batch: TextBatch, position: int, table: WordTable) -> WordTable:
-        """Adds the parts of a batch to a table."""
-        from gputok.kernels.cpu.count_words import count_words as count_text
-
-        return count_text(batch.data, batch.offsets, position, self._walks.of(len(batch.data)), table)
-
     def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
         """Adds the words of a slice to the tallies of a thread."""
         from gputok.kernels.cpu.count_words import count_words as count_text
@@ -400,7 +395,8 @@ def _collected(tallies: list[Tallies]) -> WordCounts:
 def _by_devices(
     batches: Iterable[TextBatch | RawLines],
     counter: Walker,
-    fallback_for: Callable[[TextBatch], Callable[[Pieces], Pieces] | None] | None,
+    fallback_for: Fallback | None,
+    added: Sequence[bytes],
     n_threads: int,
     report: Report | None,
     total: int | None,
@@ -408,7 +404,7 @@ def _by_devices(
 ) -> WordCounts:
     """Counts the words of all batches: threads those for which `fallback_for` returns a function, devices the others."""
     with _Workers([Tallies(None, None) for _ in range(n_threads)], report, total) as workers:
-        with _Devices(devices, counter, workers) as counting:
+        with _Devices(devices, counter, workers, fallback_for, added) as counting:
             for batch in _then(batches, counting.finish):
                 other = None if fallback_for is None or isinstance(batch, RawLines) else fallback_for(batch)
                 if other and isinstance(batch, TextBatch):
@@ -416,9 +412,9 @@ def _by_devices(
                     workers.take(BySteps(other), batch)
                 else:
                     counting.take(batch)
-            found = counting.finish()
+            found, tallies = counting.finish()
         workers.finish()
-        return _in_order(found, counter, workers)
+        return _in_order(found, counter, [*workers.tallies, *tallies], n_threads)
 
 
 def _then(
@@ -479,19 +475,13 @@ class _Found(NamedTuple):
     counts: Counts  # int64[n_words]
     first: Positions  # int64[n_words], ascending, the position of the first occurrence of each
 
-    @classmethod
-    def of(cls, table: WordTable) -> Self:
-        """Copies the matches from a table of the CPU, without the ends of documents."""
-        from gputok.kernels.cpu.count_words import counts
-        from gputok.kernels.cpu.rewrite import gather
-        from gputok.kernels.cpu.walk import END_OF_TEXT
-        from gputok.kernels.cpu.word_table import N_WORDS
-
-        n_words = int(table.state[N_WORDS])
-        start, end = table.offsets[:n_words], table.offsets[1 : n_words + 1]
-        kept = np.flatnonzero((end - start != 1) | (table.arena[start] != END_OF_TEXT))
-        data, offsets = gather(table.arena, start[kept], end[kept])
-        return cls(data, offsets, counts(table)[kept], table.position[kept])
+    def slice(self, start: int, stop: int) -> Self:
+        """Returns the matches start:stop, with offsets from 0."""
+        offsets, each = self.offsets[start : stop + 1], slice(start, stop)
+        data = self.data[offsets[0] : offsets[-1]]
+        return self._replace(
+            data=data, offsets=offsets - offsets[0], counts=self.counts[each], first=self.first[each]
+        )
 
 
 class _Devices:
@@ -501,8 +491,16 @@ class _Devices:
     copied and one is counted, for any number of threads.
     """
 
-    def __init__(self, devices: Sequence[Any], counter: Walker, workers: _Workers) -> None:
+    def __init__(
+        self,
+        devices: Sequence[Any],
+        counter: Walker,
+        workers: _Workers,
+        fallback_for: Fallback | None,
+        added: Sequence[bytes],
+    ) -> None:
         self._counter, self._workers, self._n = counter, workers, len(devices)
+        self._fallback_for, self._added = fallback_for, added
         self._held: list[TextBatch | RawLines] = []  # all of one kind
         self._held_bytes = 0
         self._errors: list[tuple[int, ValueError]] = []  # with the positions of groups that are not UTF-8
@@ -536,7 +534,8 @@ class _Devices:
             return
         group = self._group(self._held, self._workers.next_position())
         self._held, self._held_bytes = [], 0
-        self._wait_for(lambda: self._room.acquire(timeout=_LOOK_SECONDS))
+        # After a device has failed there is no room, and its error is raised as soon as its thread has ended
+        self._wait_for(lambda: self._room.acquire(timeout=_LOOK_SECONDS) and not self._stopped.is_set())
         self._groups.put(group)
         self._workers.handed_out(group.n_bytes)
 
@@ -573,33 +572,42 @@ class _Devices:
         if self._errors:
             raise min(self._errors, key=lambda each: each[0])[1] from None
 
-    def finish(self) -> list[_Found]:
-        """Waits for all devices; returns the matches that each of them counted, and those that the CPU counted for it."""
+    def finish(self) -> tuple[list[_Found], list[Tallies]]:
+        """Waits for all devices; returns the matches that each of them counted, and the words that the CPU counted for it."""
         self.flush()
         for _ in self._work:
             self._groups.put(None)
         self._wait_for(lambda: not wait(self._work, timeout=_LOOK_SECONDS).not_done)
         self._raise_first()  # _wait_for raises nothing if all devices had ended before
-        return [found for future in self._work for found in future.result()]
+        done = [future.result() for future in self._work]
+        return [found for found, _ in done], [tallies for _, left in done for tallies in left]
 
-    def _count_on(self, device: Any) -> list[_Found]:
-        from gputok.kernels.cpu.word_table import new_table
-        from gputok.kernels.cuda.count_words import count_batches
-
-        left = new_table()
+    def _count_on(self, device: Any) -> tuple[_Found, list[Tallies]]:
+        from gputok.kernels.cuda.count_words import Added, count_batches
+        from gputok.kernels.cuda.lines import Strings
 
         def leave(batch: Batch, reason: Exception) -> None:
-            """Counts a batch that the device can't count, on the CPU."""
-            nonlocal left
+            """Has the CPU's threads count a batch that the device can't count."""
             text = TextBatch(np.concatenate(batch.text), batch.offsets)
-            left = self._counter.count_raw(text, batch.position, left)
-            if not self._warned.is_set():
+            other = self._fallback_for(text) if self._fallback_for else None
+            left.take(BySteps(other) if other else self._counter, text, batch.position)
+            if not isinstance(reason, Added) and not self._warned.is_set():
                 self._warned.set()
                 warnings.warn(f"some text is counted on the CPU: {reason}", stacklevel=2)
 
-        automaton = self._counter.automaton
-        found = _Found(*count_batches(device, self._share(), automaton, leave=leave, stop=self._stop))
-        return [found, _Found.of(left)]
+        # A device takes its batches in order, so tables for what it leaves see ascending positions
+        n_threads = -(-len(self._workers.tallies) // self._n)
+        with device.in_use(), _Workers([Tallies(None, None) for _ in range(n_threads)], None, None) as left:
+            found = count_batches(
+                device,
+                self._share(),
+                self._counter.automaton,
+                leave=leave,
+                added=Strings.of(list(self._added)) if self._added else None,
+                stop=self._stop,
+            )
+            left.finish()
+        return _Found(*found), [tallies for tallies in left.tallies if tallies]
 
     def _share(self) -> Iterator[Any]:
         # A group that was taken is counted: an error in it comes before one that another device has found meanwhile
@@ -608,68 +616,51 @@ class _Devices:
             yield group
 
     def _stop(self) -> None:
-        """Wakes all threads that wait for a group, since there are no more."""
+        """Wakes all threads that wait for a group, since there are no more, and the thread that waits for room."""
         self._stopped.set()
         for _ in range(self._n):
             self._groups.put(None)
+        self._room.release(1 << 20)
 
 
-def _in_order(found: list[_Found], counter: Walker, workers: _Workers) -> WordCounts:
+def _in_order(found: list[_Found], counter: Walker, tallies: list[Tallies], n_threads: int) -> WordCounts:
     """Adds up the words of devices and of threads, in order of first occurrence."""
     found = [each for each in found if len(each.counts)]
-    in_threads = any(workers.tallies)
-    if isinstance(counter, ByWalk) and len(found) == 1 and not in_threads:
+    if isinstance(counter, ByWalk) and len(found) == 1 and not any(tallies):
         return WordCounts(found[0].data, found[0].offsets, found[0].counts, counter.byte_level)
-    bases = np.cumsum([0, *(len(each.data) for each in found)])[:-1].tolist()
-    none = np.zeros(0, np.int64)
-    data = np.concatenate([np.zeros(0, np.uint8), *(each.data for each in found)])
-    start = np.concatenate([none, *(each.offsets[:-1] + n for each, n in zip(found, bases, strict=True))])
-    end = np.concatenate([none, *(each.offsets[1:] + n for each, n in zip(found, bases, strict=True))])
-    counts = np.concatenate([none, *(each.counts for each in found)])
-    first = np.concatenate([none, *(each.first for each in found)])
-    order = np.argsort(first)
-    columns = start[order], end[order], counts[order], first[order]
-    return _collected([*workers.tallies, _entered(data, *columns, counter, len(workers.tallies))])
+    size = -(
+        -sum(len(each.counts) for each in found) // n_threads
+    )  # matches that a thread enters into a table
+    slices = [
+        (each.slice(at, min(at + size, len(each.counts))), counter)
+        for each in found
+        for at in range(0, len(each.counts), size)
+    ]
+    return _collected([*tallies, *run(_entered, slices, n_threads)])
 
 
-def _entered(
-    data: Bytes,
-    start: Positions,
-    end: Positions,
-    counts: Counts,
-    first: Positions,
-    counter: Walker,
-    n_threads: int,
-) -> Tallies:
-    """Returns tallies of the words of the matches data[start[i]:end[i]]; first: ascending, their first occurrences."""
+def _entered(found: _Found, counter: Walker) -> Tallies:
+    """Returns tallies of the words of matches, at the positions of the matches."""
     from gputok.kernels.cpu.count_words import count_pieces
-    from gputok.kernels.cpu.rewrite import gather
     from gputok.kernels.cpu.word_table import N_WORDS
 
     tallies = Tallies(None, None)
-    place: dict[bool, list[Positions]] = {}  # `first` of each piece that was entered
-
-    def enter(
-        byte_level: bool, text: Bytes, start: Positions, end: Positions, counts: Counts, first: Positions
-    ) -> None:
-        position = sum(map(len, place.setdefault(byte_level, [])))
-        tally = tallies[byte_level]
-        tally.table = count_pieces(text, start, end, counts, position, tally.table)
-        place[byte_level].append(first)
-
-    def words(a: int, b: int) -> tuple[int, int, Pieces | None]:
-        return a, b, counter.words(TextBatch(*gather(data, start[a:b], end[a:b])))
-
-    if isinstance(counter, ByWalk):
-        enter(counter.byte_level, data, start, end, counts, first)
-    else:
-        step = 1 << 16  # parts, which have some hundred thousand bytes
-        slices = [(at, min(at + step, len(start))) for at in range(0, len(start), step)]
-        for a, b, pieces in run(words, slices, n_threads):
-            each = np.diff(pieces.rows)
-            columns = pieces.start, pieces.end, np.repeat(counts[a:b], each), np.repeat(first[a:b], each)
-            enter(pieces.byte_level, pieces.data, *columns)
+    first: dict[bool, list[Positions]] = {}  # of each piece that was entered
+    step = 1 << 16  # matches, which have some hundred thousand bytes
+    for at in range(0, len(found.counts), step):
+        part = found.slice(at, min(at + step, len(found.counts)))
+        pieces = counter.words(TextBatch(part.data, part.offsets))
+        if pieces is None:  # the matches are the words
+            byte_level, n_words = counter.byte_level, 1
+            columns = part.data, part.offsets[:-1], part.offsets[1:]
+        else:
+            byte_level, n_words = pieces.byte_level, np.diff(pieces.rows)
+            columns = pieces.data, pieces.start, pieces.end
+        tally, before = tallies[byte_level], first.setdefault(byte_level, [])
+        position = sum(map(len, before))
+        tally.table = count_pieces(*columns, np.repeat(part.counts, n_words), position, tally.table)
+        before.append(np.repeat(part.first, n_words))
     for byte_level, tally in tallies.items():
         position = tally.table.position[: int(tally.table.state[N_WORDS])]
-        position[:] = np.concatenate(place[byte_level])[position]
+        position[:] = np.concatenate(first[byte_level])[position]
     return tallies

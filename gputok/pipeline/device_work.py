@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gputok.pipeline.count_words import NOT_BY_DEVICES
 from gputok.pipeline.encode_corpus import ByDevice
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ def _counting(pipeline: Pipeline) -> str:
     elif pipeline.apart_at_spaces():
         where = "on the GPU, the parts between spaces; the CPU cuts each distinct part into words once"
     else:
-        return "on the CPU: words are neither those of one walk over the text, nor the same if text is cut at spaces"
-    return f"{where}; on the CPU, batches that hold an added token" if pipeline.added.tokens else where
+        return f"on the CPU: {NOT_BY_DEVICES}"
+    return f"{where}; on the CPU, text around an added token" if pipeline.added.tokens else where
 
 
 def _merging(pipeline: Pipeline) -> str:

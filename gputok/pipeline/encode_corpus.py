@@ -7,6 +7,7 @@ any other tokenizer, all steps run one after the other, on packed arrays.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import os
@@ -86,9 +87,10 @@ def encode(
         or ByLine.of(pipeline, dtype)
         or BySteps(pipeline)
     )
-    on_device = (
-        ByDevice(pipeline, devices, engine, dtype) if devices and not ByDevice.why_not(pipeline) else None
-    )
+    reason = ByDevice.why_not(pipeline) if devices else ""
+    if reason:
+        warnings.warn(f"the CPU encodes the corpus: {reason}", stacklevel=2)
+    on_device = ByDevice(pipeline, devices, engine, dtype) if devices and not reason else None
     around = _around(pipeline, add_special_tokens)
 
     def finished(found: tuple[Array, Array]) -> TokenBatch:
@@ -127,11 +129,15 @@ def encode(
         begun = in_order(groups(on_device), on_device.n_threads(n_threads), 0)
     else:
         begun = in_order(units(), n_threads, _UNITS_AHEAD)
-    for n_bytes, batch in begun:
-        yield batch
-        done += n_bytes
-        if report:
-            report("encode", done, total)
+    with contextlib.ExitStack() as stack:
+        if on_device:
+            stack.callback(on_device.close)
+        stack.callback(begun.close)  # before the devices are closed, no thread waits for one
+        for n_bytes, batch in begun:
+            yield batch
+            done += n_bytes
+            if report:
+                report("encode", done, total)
 
 
 def _after(batches: Iterable[TextBatch], skip: int) -> Iterator[tuple[int, TextBatch]]:
@@ -430,10 +436,19 @@ class ByDevice:
         self._n_lanes = LANES * len(devices)
         self._pipeline, self._on_cpu, self._dtype, self._warned = pipeline, on_cpu, dtype, False
         self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._in_use = contextlib.ExitStack()
         for device in devices:
+            self._in_use.enter_context(device.in_use())
             loaded = device, split.upload(device, plan.automaton), encode_words.upload(device, tables)
             for _ in range(LANES):
                 self._free.put(loaded)
+
+    def close(self) -> None:
+        """Gives the memory of the devices back. Nothing can be encoded after that."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._free.get_nowait()
+        self._in_use.close()
 
     @staticmethod
     def why_not(pipeline: Pipeline) -> str:
@@ -446,7 +461,8 @@ class ByDevice:
             return "the pre-tokenizer is not byte-level"
         tables = pipeline.model.byte_tables
         if tables is None:
-            return f"the model is not BPE but {type(pipeline.model).__name__}"
+            kind = type(pipeline.model).__name__
+            return f"the model is not BPE but {kind}" if kind != "BPE" else "a byte has no token of its own"
         from gputok.kernels.cuda import encode_words
 
         return encode_words.why_not(tables)
@@ -476,26 +492,58 @@ class ByDevice:
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
         """Returns the ids and rows of a unit."""
-        from gputok.kernels.cuda import encode_text, split
-
         pieces = _pieces(self._pipeline, unit)
         if pieces.byte_level:
             return self._on_cpu.encode(unit)
+        ids, rows = zip(*self._in_parts(unit, pieces), strict=True)
+        n_before = np.cumsum([0, *map(len, ids)])
+        ends = [part[1:] + n for part, n in zip(rows, n_before[:-1], strict=True)]
+        return np.concatenate(ids), np.concatenate([n_before[:1], *ends])
+
+    def _in_parts(self, unit: TextBatch, pieces: Pieces) -> Iterator[tuple[Array, Array]]:
+        """Yields the ids and rows of documents that follow each other: all, or fewer if a device can't encode some."""
+        from gputok.kernels.cuda import split
+
+        data, offsets = _packed(pieces)
+        todo = [(0, unit.n_documents)]  # the next documents come last
+        while todo:
+            first, last = todo.pop()
+            a, b = pieces.rows[first], pieces.rows[last]
+            token = None if pieces.token is None else pieces.token[a:b]
+            try:
+                ids, ends = self._on_device(data, offsets[a : b + 1], token)
+                yield ids, ends[pieces.rows[first : last + 1] - a]
+                continue
+            except MemoryError as error:
+                reason, at, stop = error, first, (first + last) // 2
+            except split.TooLong as error:
+                piece = np.searchsorted(offsets, error.begin, "right") - 1
+                reason, at = error, int(np.searchsorted(pieces.rows, piece, "right")) - 1
+                stop = at + 1
+            if isinstance(reason, MemoryError) and last - first > 1:
+                todo += [(stop, last), (first, stop)]
+            elif at > first:
+                todo += [(at, last), (first, at)]
+            else:  # this thread encodes the document, while others use the device
+                yield self._by_cpu(unit, first, first + 1, reason)
+                todo += [(first + 1, last)] * (first + 1 < last)
+
+    def _on_device(self, data: Array, offsets: Array, token: Array | None) -> tuple[Array, Array]:
+        from gputok.kernels.cuda import encode_text
+
         loaded = self._free.get()
         try:
             device, automaton, tables = loaded
-            data, offsets = _packed(pieces)
-            ids, ends = encode_text.encode_text(
-                device, data, offsets, pieces.token, automaton, tables, self._dtype
-            )
-        except (MemoryError, split.TooLong) as error:  # raised only for a single document
-            if not self._warned:
-                warnings.warn(f"some text is encoded on the CPU: {error}", stacklevel=2)
-            self._warned = True
-            return self._on_cpu.encode(unit)
+            return encode_text.encode_text(device, data, offsets, token, automaton, tables, self._dtype)
         finally:
             self._free.put(loaded)
-        return ids, ends[pieces.rows]
+
+    def _by_cpu(self, unit: TextBatch, first: int, last: int, reason: Exception) -> tuple[Array, Array]:
+        if not self._warned:
+            warnings.warn(f"some text is encoded on the CPU: {reason}", stacklevel=2)
+        self._warned = True
+        start, stop = unit.offsets[first], unit.offsets[last]
+        return self._on_cpu.encode(TextBatch(unit.data[start:stop], unit.offsets[first : last + 1] - start))
 
 
 def _concat_batches(batches: list[TextBatch]) -> TextBatch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -191,13 +192,13 @@ class Pipeline:
             progress: how progress is shown; see `gputok.progress`.
             memory: the memory limit, or None.
             read_raw: like `read`, into given memory, and without looking for lines (`corpus.read_raw`): called instead of
-                `read` if devices count, and nothing but their kernels has to look at the text.
+                `read` if devices count.
 
         Returns:
             The distinct words and how often each occurs.
         """
         from gputok import backend
-        from gputok.pipeline.count_words import count_words
+        from gputok.pipeline.count_words import NOT_BY_DEVICES, count_words
         from gputok.progress import reporting
 
         devices = backend.choose(device).devices
@@ -205,13 +206,16 @@ class Pipeline:
         # Parts of documents have no added tokens: documents with added tokens go to `fallback_for`
         words = partial(self.words, added=False) if apart else self.words
         plan = self.plan()
+        if devices and not plan and not apart:
+            warnings.warn(f"the CPU counts the words: {NOT_BY_DEVICES}", stacklevel=3)
         with reporting(progress) as report:
-            raw = read_raw if devices and (plan or apart) and not self.added.tokens else None
+            raw = read_raw if devices and (plan or apart) else None
             return count_words(
                 raw(devices[0].host_memory) if raw else read(),
                 plan or words,
                 apart_at_spaces=apart,
                 fallback_for=self._around_added if self.added.tokens else None,
+                added=[self.added.pattern(token_id).encode() for token_id in self.added.tokens],
                 threads=threads,
                 report=report,
                 total=total,

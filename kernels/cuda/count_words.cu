@@ -12,15 +12,6 @@ DEVICE bool add_word(const Table& table, const Texts& texts, u64* counts, u64 ke
   return true;
 }
 
-// Lists bits: starts[rank[i] + j] = the position of the j-th bit that is set in bits[i].
-// [at most 48 registers, 0 bytes shared]
-KERNEL list_bits(const u32* __restrict__ bits, i64 n, const i64* __restrict__ rank, u32* __restrict__ starts) {
-  for (i64 i = global_index(); i < n; i += global_size()) {
-    i64 at = rank[i];
-    for (u32 rest = bits[i]; rest; rest &= rest - 1) starts[at++] = (u32)(i * 32 + lowest_bit(rest));
-  }
-}
-
 struct Over {
   u64* keys;    // words for which the table has no room ...
   u64* counts;  // ... and the count of each that the table does not have

@@ -12,7 +12,7 @@ import numpy as np
 from gputok.kernels import Automaton
 from gputok.kernels.cuda import split
 from gputok.kernels.cuda.device import Device, offsets_of
-from gputok.kernels.cuda.lines import lines
+from gputok.kernels.cuda.lines import Strings, lines, texts_with
 
 _LEAST_CAPACITY = 1 << 16  # of the table of words
 _FREE = 2**64 - 1
@@ -44,13 +44,16 @@ class Batch(NamedTuple):
         return int(self.offsets[-1])
 
     def part(self, start: int, stop: int) -> Batch:
-        """Returns the bytes start:stop as a batch; documents that reach beyond them are cut."""
-        data, offsets = np.concatenate(self.text), self.offsets
+        """Returns the bytes start:stop, which must be UTF-8, as a batch; documents that reach beyond them are cut."""
+        begin = np.cumsum([0, *map(len, self.text)])
+        texts = zip(self.text, begin, strict=False)
+        data = np.concatenate([text[max(0, start - at) : max(0, stop - at)] for text, at in texts])
+        inside = self.offsets[(start < self.offsets) & (self.offsets < stop)] - start
         if self.checked is not None:
             from gputok.kernels.cpu.lines import lines as lines_on_cpu
 
-            offsets = np.union1d(offsets, lines_on_cpu(data)[0])
-        data, inside = data[start:stop], offsets[(start < offsets) & (offsets < stop)] - start
+            found = lines_on_cpu(data)[0]
+            inside = np.union1d(inside, found[(found > 0) & (found < stop - start)])
         return Batch([data], np.concatenate([[0], inside, [stop - start]]), self.position + 2 * start)
 
     def begins_inside(self) -> bool:
@@ -70,6 +73,10 @@ class Counts(NamedTuple):
     first: Any  # int64[words], where each word first occurred, in the order of the arena
 
 
+class Added(Exception):
+    """A text has an added token."""
+
+
 class NoRoom(Exception):
     """The distinct words don't fit into the memory of the device; smaller batches would not help."""
 
@@ -80,6 +87,7 @@ def count_batches(
     automaton: Automaton,
     *,
     leave: Callable[[Batch, Exception], None] | None = None,
+    added: Strings | None = None,
     report: Callable[[int], None] = lambda n_bytes: None,
     stop: Callable[[], None] = lambda: None,
     capacity: int | None = None,
@@ -94,6 +102,8 @@ def count_batches(
         automaton: Splits documents into words; it must be gapless.
         leave: Is called with a batch, or a part of a batch, that the device can't count, and with the reason. None: the
             reason is raised.
+        added: The strings of added tokens. Documents in which one of them occurs go to `leave`, with the reason `Added`; with
+            `checked`, whole texts.
         report: Is called with the number of bytes of each batch that was counted.
         stop: Is called if counting fails. It makes `batches` end, for which another thread may wait.
         capacity: How many words the table has room for at first, times two; a power of two. None: 2 ** 16.
@@ -107,6 +117,7 @@ def count_batches(
         MemoryError: The distinct words don't fit into the memory of the device; or, without `leave`, a document that can't
             be cut does not fit.
         split.TooLong: Without `leave`: a run of text that can't be cut is too long for one thread.
+        Added: Without `leave`: a text has an added token.
         ValueError: Text is not UTF-8 (`Batch.checked` raises it).
     """
     tables = split.upload(device, automaton)
@@ -129,7 +140,8 @@ def count_batches(
                         if not is_valid or batch.begins_inside():
                             batch = batch.checked()
                             text, offsets = device.upload((batch.text, batch.offsets))()
-                    counts = _in_parts(device, text, offsets, batch, 0, tables, counts, leave)
+                    for start, part, documents in _without(device, text, offsets, batch, added, leave):
+                        counts = _in_parts(device, part, documents, batch, start, tables, counts, leave)
                 report(batch.n_bytes)
             return collected(device, counts)
         except NoRoom as error:
@@ -138,6 +150,33 @@ def count_batches(
         except BaseException:
             stop()
             raise
+
+
+def _without(
+    device: Device,
+    text: Any,
+    offsets: Any,
+    batch: Batch,
+    added: Strings | None,
+    leave: Callable[[Batch, Exception], None] | None,
+) -> Iterator[tuple[int, Any, Any]]:
+    """Hands the texts with added tokens to `leave`, and yields the parts of the batch between them (`split.parts`)."""
+    found: list[int] = []
+    if added is not None:
+        found = texts_with(device, text, batch.offsets, added)
+    if not found:
+        yield 0, text, offsets
+        return
+    kept = np.ones(len(batch.offsets) - 1, bool)
+    kept[found] = False
+    ends = batch.offsets[1:][np.append(kept[1:] != kept[:-1], True)].tolist()
+    for start, part, documents in split.parts(device, text, offsets, *ends):
+        if kept[np.searchsorted(batch.offsets, start, "right") - 1]:
+            yield start, part, documents
+            continue
+        if leave is None:
+            raise Added
+        leave(batch.part(start, start + len(part)), Added())
 
 
 def _begun(device: Device, batch: Batch) -> Callable[[], tuple] | None:
@@ -168,7 +207,7 @@ def _left(batch: Callable[[], Batch], leave: Callable[[Batch, Exception], None] 
     """Hands a batch to `leave` if the work on it fails for a reason that only the device has."""
     try:
         yield
-    except (MemoryError, split.TooLong) as error:
+    except MemoryError as error:
         if leave is None:
             raise
         leave(batch(), error)
@@ -184,17 +223,26 @@ def _in_parts(
     counts: Counts,
     leave: Callable[[Batch, Exception], None] | None,
 ) -> Counts:
-    """Adds the words of the bytes of a batch from `start` on; in halves if they don't fit. Returns the new counts."""
+    """Adds the words of the bytes of a batch from `start` on; in parts if they don't fit. Returns the new counts."""
+    run = None
     try:
         return count_words(device, text, offsets, batch.position + 2 * start, tables, counts)
-    except MemoryError:
-        parts = split.halves(device, text, offsets, tables)
-        if parts is None:
+    except split.TooLong as error:
+        if leave is None:
             raise
-    for part, documents in parts:
-        with _left(functools.partial(batch.part, start, start + len(part)), leave):
-            counts = _in_parts(device, part, documents, batch, start, tables, counts, leave)
-        start += len(part)
+        run = error
+        ends = [run.begin, run.end, len(text)]
+    except MemoryError:
+        if (middle := split.middle_of(device, text, offsets, tables)) is None:
+            raise
+        ends = [middle, len(text)]
+    for at, part, documents in split.parts(device, text, offsets, *ends):
+        begin = start + at
+        if run is not None and at == run.begin:
+            leave(batch.part(begin, begin + len(part)), run)
+            continue
+        with _left(functools.partial(batch.part, begin, begin + len(part)), leave):
+            counts = _in_parts(device, part, documents, batch, begin, tables, counts, leave)
     return counts
 
 

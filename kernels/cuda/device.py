@@ -60,11 +60,18 @@ class Device(NamedTuple):
     graph: Callable[[Callable[[], None]], Callable[[], None]]
     # uint8[n] on the host, for text that is to be uploaded: pinned memory, as long as there is some
     host_memory: Callable[[int], np.ndarray] = functools.partial(np.empty, dtype=np.uint8)
+    # `with in_use()`: memory of the device that was used stays reserved for the next work; when the last block that
+    # says so ends, the device gets it back
+    in_use: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext
     by_graph: bool = False  # True: launches that are repeated become one CUDA graph (NOTES.md)
 
     def struct(self, fields: tuple) -> np.ndarray:
-        """Returns uint64[fields] on the host: addresses and whole numbers, for a kernel that takes a struct by value."""
-        return np.array([field if isinstance(field, int) else address(field) for field in fields], np.uint64)
+        """Returns the bytes of a struct on the host: 64 bits for each address or whole number.
+
+        The array has one element, void[8 * fields], since CuPy passes only arrays of one element by value.
+        """
+        numbers = [field if isinstance(field, int) else address(field) for field in fields]
+        return np.array(numbers, np.uint64).view(np.dtype((np.void, 8 * len(numbers))))
 
 
 def offsets_of(xp: ModuleType, sizes: Any) -> Any:
@@ -96,11 +103,11 @@ class Blocks:
     """Blocks of pinned memory on the host. A block is free again when no array refers to it.
 
     Text that is read into a block is copied to a device directly; text in other memory is copied to pinned memory first. Blocks
-    are for all devices. There are at most `most` of them. If none is free, or if more than a block or less than half of a block
-    is asked for, the answer is other memory.
+    are for all devices. Each device that is used allows for BLOCKS_BYTES more of them (`allow`). If none is free, or if more than
+    a block or less than half of a block is asked for, the answer is other memory.
     """
 
-    def __init__(self, cupy: ModuleType, most: int) -> None:
+    def __init__(self, cupy: ModuleType, most: int = 0) -> None:
         self._cupy, self._most, self._lock = cupy, most, threading.Lock()
         self._begins: list[int] = []  # addresses of pieces of PIECE_BYTES, of some blocks each
         self._free: list[
@@ -116,6 +123,11 @@ class Blocks:
         # All views of NumPy refer to `block`
         weakref.finalize(block, self._free.append, place).atexit = False
         return np.frombuffer(block, np.uint8)
+
+    def allow(self, n_bytes: int) -> None:
+        """Allows for so many more bytes of blocks."""
+        with self._lock:
+            self._most += n_bytes // BLOCK_BYTES
 
     def has(self, array: np.ndarray) -> bool:
         """Returns True if an array is in a block."""
@@ -142,7 +154,7 @@ def _blocks() -> Blocks:
     """Returns the blocks of this process."""
     import cupy
 
-    return Blocks(cupy, cupy.cuda.runtime.getDeviceCount() * BLOCKS_BYTES // BLOCK_BYTES)
+    return Blocks(cupy)
 
 
 class _Lane:
@@ -183,22 +195,61 @@ class _Lanes:
                 self._idle.append(lane)
 
 
-@functools.cache
+_making = threading.RLock()  # `functools.cache` alone would let two threads make two devices of one card
+
+
 def cupy_device(ordinal: int = 0) -> Device:
     """Returns a CUDA device by its number, through CuPy. Kernels are compiled at their first use, and cached on disk."""
+    with _making:
+        return _made(ordinal)
+
+
+class _Users:
+    """Counts who uses a device, and calls `free` when nobody does any longer."""
+
+    def __init__(self, free: Callable[[], None]) -> None:
+        self._n, self._lock, self._free = 0, threading.Lock(), free
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            self._n += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._n -= 1
+                if self._n == 0:
+                    self._free()
+
+
+@functools.cache
+def _made(ordinal: int) -> Device:
     import cupy
 
     with cupy.cuda.Device(ordinal) as device:
         blocks = 8 * device.attributes["MultiProcessorCount"]
         name = cupy.cuda.runtime.getDeviceProperties(ordinal)["name"].decode()
     lanes, own, blocks_of_host = _Lanes(cupy), threading.local(), _blocks()
+    blocks_of_host.allow(BLOCKS_BYTES)
     # CuPy's cache identifies a source by its text, without the text of our headers
     headers = zlib.crc32(b"".join(path.read_bytes() for path in sorted(SOURCES.glob("*.cuh"))))
     options = ("-std=c++17", f"-I{SOURCES}", f"-DGPUTOK_HEADERS={headers}")
 
+    def free() -> None:
+        with cupy.cuda.Device(ordinal):
+            cupy.get_default_memory_pool().free_all_blocks()
+
+    in_use = _Users(free)
+
+    @functools.cache
+    def module(file: str) -> Any:
+        return cupy.RawModule(code=(SOURCES / file).read_text(), options=options)
+
     @functools.cache
     def function(file: str, kernel: str) -> Any:
-        return cupy.RawModule(code=(SOURCES / file).read_text(), options=options).get_function(kernel)
+        with _making:  # two lanes may want the same file at first use: it is compiled once
+            return module(file).get_function(kernel)
 
     def argument(value: Any) -> Any:
         if isinstance(value, cupy.ndarray | np.ndarray):  # a NumPy array is a struct, whose bytes CuPy passes
@@ -216,7 +267,7 @@ def cupy_device(ordinal: int = 0) -> Device:
     @contextlib.contextmanager
     def active(lane: _Lane | None = None) -> Iterator[_Lane]:
         before = getattr(own, "lane", None)
-        with cupy.cuda.Device(ordinal), contextlib.ExitStack() as stack:
+        with in_use(), cupy.cuda.Device(ordinal), contextlib.ExitStack() as stack:
             own.lane = lane = lane or before or stack.enter_context(lanes.held())
             try:
                 with lane.working:
@@ -309,4 +360,6 @@ def cupy_device(ordinal: int = 0) -> Device:
         captured = stream.end_capture()
         return lambda: captured.launch(stream)
 
-    return Device(name, cupy, launch, blocks, active, upload, download, record, seconds, graph, host_memory)
+    return Device(
+        name, cupy, launch, blocks, active, upload, download, record, seconds, graph, host_memory, in_use
+    )

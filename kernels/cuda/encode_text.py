@@ -40,7 +40,7 @@ def encode_text(
 
     Raises:
         MemoryError: A single piece does not fit.
-        split.TooLong: The text has a run that can't be cut and is too long for one thread.
+        split.TooLong: The text has a run that can't be cut and is too long for one thread; `begin` is in `data`.
     """
     token = np.full(len(offsets) - 1, -1, np.int64) if token is None else np.asarray(token, np.int64)
     try:
@@ -51,6 +51,8 @@ def encode_text(
             on_device = device.upload((text, offsets - offsets[0], token))()
             ids, ends = encode_on_device(device, *on_device, automaton, model)
             return device.download(ids.astype(dtype)), device.download(ends)
+    except split.TooLong as error:
+        raise split.TooLong(error.begin + int(offsets[0]), error.end + int(offsets[0])) from None
     except MemoryError:
         if len(token) < 2:
             raise MemoryError(f"{len(data):,} bytes of text are too many for the memory of the GPU") from None

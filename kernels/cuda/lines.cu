@@ -58,3 +58,43 @@ KERNEL find_lines(const u8* __restrict__ text, i64 n_bytes, u32* __restrict__ bi
     if (invalid >> BEFORE & 0xffffffffu) atomic_or(is_invalid, 1u);
   }
 }
+
+// Returns true if one of the strings is at text[at:], and ends before n_bytes.
+DEVICE bool begins_string(const u8* text, i64 n_bytes, i64 at, const u8* strings, const i64* offsets, i64 n) {
+  for (i64 i = 0; i < n; i++) {
+    i64 length = offsets[i + 1] - offsets[i], same = 0;
+    if (length > n_bytes - at) continue;
+    while (same < length && text[at + same] == strings[offsets[i] + same]) same++;
+    if (same == length) return true;
+  }
+  return false;
+}
+
+// found[i] becomes 1 if a string begins in the text i, which has the bytes begins[i]:begins[i + 1]. pairs: [2048], a bit for each
+// pair of bytes with which a string begins. A thread takes 32 bytes.
+// [at most 64 registers, 0 bytes shared]
+KERNEL find_texts(const u8* __restrict__ text, i64 n_bytes, const i64* __restrict__ begins, i64 n_texts,
+                  const u8* __restrict__ strings, const i64* __restrict__ offsets, const u32* __restrict__ pairs,
+                  i64 n_strings, u32* found) {
+  for (i64 word = global_index(); word * OWN < n_bytes; word += global_size()) {
+    i64 first = word * OWN, end = first + OWN < n_bytes ? first + OWN : n_bytes;
+    for (i64 at = first; at < end; at += 8) {
+      i64 n = n_bytes - at < 8 ? n_bytes - at : 8;
+      u64 eight = Eights(text + at).next(n), after = at + 8 < n_bytes ? text[at + 8] : 0;
+      for (i64 i = 0; i < n; i++) {
+        u32 pair = (u32)(eight >> 8 * i & 0xff) | (u32)((i < 7 ? eight >> 8 * (i + 1) : after) & 0xff) << 8;
+        if (!(pairs[pair >> 5] >> (pair & 31) & 1)) continue;
+        i64 low = 0, high = n_texts - 1;  // the text that has this byte
+        while (low < high) {
+          i64 middle = (low + high + 1) / 2;
+          if (begins[middle] <= at + i)
+            low = middle;
+          else
+            high = middle - 1;
+        }
+        if (load_shared_word(&found[low])) continue;
+        if (begins_string(text, n_bytes, at + i, strings, offsets, n_strings)) atomic_exchange(&found[low], 1u);
+      }
+    }
+  }
+}

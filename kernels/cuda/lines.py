@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from gputok.kernels.cuda.device import Device, offsets_of
-from gputok.kernels.cuda.split import bit_counts, mark
+import numpy as np
+from gputok.kernels.cuda.bits import listed
+from gputok.kernels.cuda.device import Device
+from gputok.kernels.cuda.split import mark
 
 
 def lines(device: Device, data: Any, begins: Any = None) -> tuple[Any, bool]:
@@ -27,7 +29,52 @@ def lines(device: Device, data: Any, begins: Any = None) -> tuple[Any, bool]:
     device.launch("lines.cu", "find_lines", min(device.blocks, -(-n_words // 128)), 128, arguments)
     if begins is not None:
         mark(device, begins, len(data) + 1, bits)
-    rank = offsets_of(xp, bit_counts(xp, bits))
-    starts = xp.empty(int(rank[-1]), xp.uint32)
-    device.launch("count_words.cu", "list_bits", device.blocks, 128, (bits, n_words, rank, starts))
-    return starts.astype(xp.int64), not int(is_invalid[0])
+    return listed(device, bits).astype(xp.int64), not int(is_invalid[0])
+
+
+class Strings(NamedTuple):
+    """Strings of one byte or more that are looked for, on the host. Their order has no meaning.
+
+    Attributes:
+        text: uint8[n]: one string after the other.
+        offsets: int64[strings + 1], from 0 to n.
+        pairs: uint32[2048], a bit for each pair of bytes (first | second << 8), set if a string begins with it. A string of one
+            byte begins with 256 pairs.
+    """
+
+    text: np.ndarray
+    offsets: np.ndarray
+    pairs: np.ndarray
+
+    @classmethod
+    def of(cls, strings: list[bytes]) -> Strings:
+        """Puts strings side by side; an empty one occurs nowhere."""
+        strings = [*filter(None, strings)]
+        pairs = np.zeros(1 << 16, bool)
+        for string in strings:
+            pairs[string[0] | (string[1] << 8 if len(string) > 1 else np.arange(256) << 8)] = True
+        packed = np.packbits(pairs, bitorder="little").view("<u4").astype(np.uint32)
+        offsets = np.cumsum([0, *map(len, strings)], dtype=np.int64)
+        return cls(np.frombuffer(b"".join(strings), np.uint8), offsets, packed)
+
+
+def texts_with(device: Device, data: Any, begins: np.ndarray, strings: Strings) -> list[int]:
+    """Finds the texts in which a string begins.
+
+    Args:
+        device: Where the texts are.
+        data: uint8[n]: the texts, one after the other.
+        begins: int64[texts + 1], from 0 to n, on the host.
+        strings: What is looked for. A string that reaches into the next text is found, too.
+
+    Returns:
+        The numbers of these texts, in order.
+    """
+    if len(strings.offsets) == 1 or len(data) == 0:
+        return []
+    there = device.upload((begins, *strings))()
+    found = device.xp.zeros(len(begins) - 1, device.xp.uint32)
+    arguments = (data, len(data), there[0], len(begins) - 1, *there[1:], len(strings.offsets) - 1, found)
+    n_threads = -(-len(data) // 32)
+    device.launch("lines.cu", "find_texts", min(device.blocks, -(-n_threads // 128)), 128, arguments)
+    return np.flatnonzero(device.download(found)).tolist()

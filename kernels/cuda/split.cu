@@ -65,45 +65,51 @@ KERNEL mark_places(const i64* __restrict__ places, i64 n, i64 n_bytes, u32* __re
     if (places[i] < n_bytes) atomic_or(&bits[places[i] >> 5], 1u << (places[i] & 31));
 }
 
+// Returns the first cut in text[at:end], or NO_CUT.
+BOTH i64 first_cut(const Automaton& automaton, const u8* text, const u32* documents, i64 at, i64 end) {
+  i64 before = at - 1;  // the character before `at`
+  while (before >= 0 && !begins_character(text[before])) before--;
+  u32 left = before >= 0 ? character_at(automaton, text, before).kind : 0;
+  while (at < end && !begins_character(text[at])) at++;
+  while (at < end) {
+    Character right = character_at(automaton, text, at);
+    if (has_bit(documents, at) || (at > 0 && automaton.strong[left * (automaton.width - 1) + right.kind])) return at;
+    left = right.kind;
+    at += right.bytes;
+  }
+  return NO_CUT;
+}
+
 // cuts[tile] = the first cut in the tile, or NO_CUT.
 // [at most 48 registers, 0 bytes shared]
 KERNEL find_cuts(const u8* __restrict__ text, i64 n_bytes, const u32* __restrict__ documents,
                  const u8* __restrict__ ascii_class, const u16* __restrict__ page, const u8* __restrict__ member,
                  const u8* __restrict__ strong, i64 width, i64 tile_bytes, i64* __restrict__ cuts) {
   Automaton automaton = {ascii_class, page, member, nullptr, nullptr, strong, width};
-  i64 classes = width - 1;
   for (i64 tile = global_index(); tile * tile_bytes < n_bytes; tile += global_size()) {
-    i64 at = tile * tile_bytes, end = at + tile_bytes < n_bytes ? at + tile_bytes : n_bytes, cut = NO_CUT;
-    i64 before = at - 1;  // the character before `at`
-    while (before >= 0 && !begins_character(text[before])) before--;
-    u32 left = before >= 0 ? character_at(automaton, text, before).kind : 0;
-    while (at < end && !begins_character(text[at])) at++;
-    while (at < end && cut == NO_CUT) {
-      Character right = character_at(automaton, text, at);
-      if (has_bit(documents, at) || (at > 0 && strong[left * classes + right.kind])) cut = at;
-      left = right.kind;
-      at += right.bytes;
-    }
-    cuts[tile] = cut;
+    i64 at = tile * tile_bytes, end = at + tile_bytes < n_bytes ? at + tile_bytes : n_bytes;
+    cuts[tile] = first_cut(automaton, text, documents, at, end);
   }
 }
 
-// Sets the bit of each byte at which a word begins; `words` has a bit for each byte of text. n_too_long[0]: the number of runs
-// that were not walked.
+// Sets the bit of each byte at which a word begins; `words` has a bit for each byte of text. too_long[0]: 0 if all runs were
+// walked, else ~(begin << 32 | length) of the first one that was not.
 // [at most 64 registers, 0 bytes shared]
 KERNEL split_words(const u8* __restrict__ text, i64 n_bytes, const u32* __restrict__ documents,
                    const u8* __restrict__ ascii_class, const u16* __restrict__ page, const u8* __restrict__ member,
                    const u16* __restrict__ delta, const u8* __restrict__ accept, i64 width,
-                   const i64* __restrict__ cuts, i64 n_tiles, i64 longest, u32* __restrict__ words,
-                   u64* __restrict__ n_too_long) {
-  Automaton automaton = {ascii_class, page, member, delta, accept, nullptr, width};
+                   const u8* __restrict__ strong, const i64* __restrict__ cuts, i64 tile_bytes, i64 longest,
+                   u32* __restrict__ words, u64* __restrict__ too_long) {
+  Automaton automaton = {ascii_class, page, member, delta, accept, strong, width};
+  i64 n_tiles = (n_bytes + tile_bytes - 1) / tile_bytes;
   for (i64 tile = global_index(); tile < n_tiles; tile += global_size()) {
     if (cuts[tile] == NO_CUT) continue;
     i64 next = tile + 1;
     while (next < n_tiles && cuts[next] == NO_CUT) next++;
     i64 at = cuts[tile], end = next < n_tiles ? cuts[next] : n_bytes;
-    if (end - at > longest) {
-      atomic_add(n_too_long, (u64)1);
+    if (end - at > longest + tile_bytes) {
+      for (i64 cut = at; cut != NO_CUT; cut = first_cut(automaton, text, documents, cut + 1, (tile + 1) * tile_bytes)) at = cut;
+      atomic_max(too_long, ~((u64)at << 32 | (u64)(end - at)));
       continue;
     }
     u32 bits = 0;

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
 from gputok.kernels import Automaton
-from gputok.kernels.cuda.device import Device, offsets_of
+from gputok.kernels.cuda import bits
+from gputok.kernels.cuda.device import Device
 
 _NO_CUT = -1  # as in split.cu
 TILE_BYTES = 256  # of text for a thread
@@ -14,7 +18,17 @@ LONGEST_RUN = 1 << 20  # bytes that one thread walks: some 0.1 s
 
 
 class TooLong(Exception):
-    """A run of text without a place to cut is too long for one thread of a GPU."""
+    """A run of text that can't be cut is too long for one thread of a GPU.
+
+    The words of the run, and those before and after, are the same if the text is cut before and after the run.
+    """
+
+    def __init__(self, begin: int, end: int) -> None:
+        super().__init__(
+            f"a run of {end - begin:,} bytes, more than {LONGEST_RUN:,}, can't be cut, and a thread of a GPU would walk it "
+            "alone"
+        )
+        self.begin, self.end = begin, end  # of the first such run, in the text
 
 
 class Tables(NamedTuple):
@@ -59,48 +73,56 @@ def find_words(device: Device, data: Any, offsets: Any, automaton: Tables) -> An
     documents, words = xp.zeros(n_words, xp.uint32), xp.zeros(n_words, xp.uint32)
     mark(device, offsets, n_bytes, documents)
     cuts = _find_cuts(device, data, documents, automaton, TILE_BYTES)
-    t, n_tiles = automaton, len(cuts)
+    t = automaton
     arguments = (data, n_bytes, documents, t.ascii_class, t.page, t.member, t.delta, t.accept)
-    n_too_long = xp.zeros(1, xp.int64)
-    _launch(
-        device, "split_words", n_tiles, (*arguments, width, cuts, n_tiles, LONGEST_RUN, words, n_too_long)
-    )
-    if int(n_too_long[0]):
-        raise TooLong(
-            f"a run of more than {LONGEST_RUN:,} bytes can't be cut, and a thread of a GPU would walk it alone"
-        )
-    rank = offsets_of(xp, bit_counts(xp, words))
-    starts = xp.empty(int(rank[-1]) + 1, xp.uint32)
+    too_long = xp.zeros(1, xp.uint64)
+    rest = (width, t.strong, cuts, TILE_BYTES, LONGEST_RUN, words, too_long)
+    _launch(device, "split_words", len(cuts), (*arguments, *rest))
+    if run := int(too_long[0]):
+        begin, length = divmod(2**64 - 1 - run, 1 << 32)
+        raise TooLong(begin, begin + length)
+    starts = bits.listed(device, words, more=1)
     starts[-1] = n_bytes
-    device.launch("count_words.cu", "list_bits", device.blocks, 128, (words, n_words, rank, starts))
     return starts
 
 
-def mark(device: Device, places: Any, n_bytes: int, bits: Any) -> None:
+def mark(device: Device, places: Any, n_bytes: int, marks: Any) -> None:
     """Sets the bits of places (int64[n]) that are less than n_bytes."""
-    _launch(device, "mark_places", len(places), (places, len(places), n_bytes, bits))
+    _launch(device, "mark_places", len(places), (places, len(places), n_bytes, marks))
 
 
-def halves(device: Device, text: Any, offsets: Any, tables: Tables) -> tuple | None:
-    """Cuts a batch into two with the same words: between documents, or a single document at a place where it may be cut.
+def parts(device: Device, text: Any, offsets: Any, *ends: int) -> Iterator[tuple[int, Any, Any]]:
+    """Cuts a batch; yields for each part that is not empty where it begins in the text, its text and its offsets.
 
-    Returns (text, offsets) of both, or None if the batch can't be cut.
+    The first part begins at 0; the others begin, and all end, at one of `ends`. A document that is cut goes on in the next
+    part.
+    """
+    on_host = device.download(offsets)
+    for start, stop in itertools.pairwise((0, *ends)):
+        if start < stop:
+            inside = on_host[(start < on_host) & (on_host < stop)] - start
+            yield (
+                start,
+                text[start:stop],
+                device.upload((np.concatenate([[0], inside, [stop - start]]),))()[0],
+            )
+
+
+def middle_of(device: Device, text: Any, offsets: Any, tables: Tables) -> int | None:
+    """Returns where a batch is best cut into two with the same words: between documents, or else inside of one.
+
+    Returns None if the batch can't be cut.
     """
     n_documents = len(offsets) - 1
-    middle = n_documents // 2
     if n_documents > 1:
-        at = int(offsets[middle])
-        return (text[:at], offsets[: middle + 1]), (text[at:], offsets[middle:] - at)
+        return int(offsets[n_documents // 2])
     half = -(-len(text) // 2)
     if len(text) <= half:
         return None
     documents = device.xp.zeros(-(-len(text) // 32), device.xp.uint32)
-    at = int(
-        _find_cuts(device, text, documents, tables, half)[1]
-    )  # strong: both halves are texts of their own
-    if at == _NO_CUT:
-        return None
-    return tuple((part, device.xp.asarray([0, len(part)])) for part in (text[:at], text[at:]))
+    # A strong cut: both halves are texts of their own
+    at = int(_find_cuts(device, text, documents, tables, half)[1])
+    return None if at == _NO_CUT else at
 
 
 def _find_cuts(device: Device, text: Any, documents: Any, tables: Tables, tile_bytes: int) -> Any:
@@ -115,9 +137,3 @@ def _find_cuts(device: Device, text: Any, documents: Any, tables: Tables, tile_b
 def _launch(device: Device, kernel: str, n: int, arguments: tuple) -> None:
     if n:
         device.launch("split.cu", kernel, min(device.blocks, -(-n // 128)), 128, arguments)
-
-
-def bit_counts(xp: Any, words: Any) -> Any:
-    """Returns int64[n]: how many bits are set in each of uint32[n]."""
-    table = xp.asarray([bin(i).count("1") for i in range(256)], xp.uint8)
-    return table[words.view(xp.uint8)].reshape(-1, 4).sum(axis=1, dtype=xp.int64)

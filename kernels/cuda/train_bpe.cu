@@ -309,12 +309,13 @@ KERNEL choose_batch(BY_VALUE(Training, t)) {
   }
   // Find `end`: the pairs before it, at most MOST, are put in order. `end` is found byte by byte. The pairs before `end` and those
   // that have the bytes of `end` so far are more than MOST, so one of the next bytes is the first at which they become too many.
+  // No pair is further behind than one that just reaches the threshold, so the first bytes that are 0 for that one are skipped.
   Ranked end = {FREE, FREE};
   u32 n_before = 0;
-  for (int level = 0; level < 16 && n > MOST; level++) {
+  if (n > MOST) end = {0, 0};
+  for (int level = count_leading_zeros(most - threshold) / 8; level < 16 && n > MOST; level++) {
     tally[thread] = 0;
     sync_block();
-    if (level == 0) end = {0, 0};
     for (i64 i = thread; i < n; i += CHOOSERS) {
       Ranked pair = {most - t.counts[to[i]], t.keys[to[i]]};
       if (same_digits(pair, end, level)) atomic_add(&tally[digit(pair, level)], 1u);
@@ -488,7 +489,7 @@ KERNEL mark_live(const u32* symbols, i64 n_places, u32* live) {
 
 // Copies the symbols of live places without gaps. before[i] is the number of live places before the place 32 * i.
 // [at most 48 registers, 0 bytes shared]
-KERNEL close_gaps(const u32* symbols, i64 n_places, const u32* live, const i64* before, u32* to) {
+KERNEL close_gaps(const u32* symbols, i64 n_places, const u32* live, const u32* before, u32* to) {
   for (i64 place = global_index(); place < n_places; place += global_size()) {
     u32 bits = live[place / 32];
     if (bits >> (place % 32) & 1) to[before[place / 32] + count_bits(bits & ((1u << (place % 32)) - 1))] = symbols[place];
@@ -497,9 +498,9 @@ KERNEL close_gaps(const u32* symbols, i64 n_places, const u32* live, const i64* 
 
 // to[word] = the place of a word after gaps are closed.
 // [at most 48 registers, 0 bytes shared]
-KERNEL move_words(const i64* begin, i64 n_words, const u32* live, const i64* before, i64* to) {
+KERNEL move_words(const i64* begin, i64 n_words, const u32* live, const u32* before, i64* to) {
   for (i64 word = global_index(); word < n_words; word += global_size()) {
     i64 place = begin[word];
-    to[word] = before[place / 32] + count_bits(live[place / 32] & ((1u << (place % 32)) - 1));
+    to[word] = (i64)before[place / 32] + count_bits(live[place / 32] & ((1u << (place % 32)) - 1));
   }
 }

@@ -43,12 +43,12 @@ class Inputs(NamedTuple):
 
 # Whose kernels each stage launches.
 FILES = {
-    "lines": ("lines", "split", "count_words"),
-    "split_words": ("split", "count_words"),
-    "count_words": ("split", "count_words"),
-    "train_bpe": ("train_bpe",),
+    "lines": ("lines", "split", "bits"),
+    "split_words": ("split", "bits"),
+    "count_words": ("split", "count_words", "bits"),
+    "train_bpe": ("train_bpe", "bits"),
     "encode_words": ("encode_words",),
-    "encode_text": ("split", "count_words", "encode_words"),
+    "encode_text": ("split", "encode_words", "bits"),
 }
 
 

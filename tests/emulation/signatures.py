@@ -33,7 +33,9 @@ class Parameter(NamedTuple):
     def takes(self, argument: Any) -> bool:
         """Whether an argument is what this is: an array, a whole number, or None for no array."""
         if self.is_struct:
-            return isinstance(argument, np.ndarray) and argument.dtype == np.uint64 and argument.ndim == 1
+            # CuPy passes an array by value only if it has one element
+            is_array = isinstance(argument, np.ndarray) and argument.shape == (1,)
+            return is_array and argument.dtype.kind == "V" and argument.dtype.itemsize % 8 == 0
         if not self.is_pointer:
             return isinstance(argument, int | np.integer)
         if argument is None:

@@ -9,6 +9,7 @@ It is as strict as CuPy, and as lazy as CUDA may be:
 - Memory that nothing has hold of is given to the next array of its size that is made on the same stream, at once, whatever
   is still queued: kernels have addresses, not arrays.
 - `faults` bounds pinned memory and has allocations fail.
+- What a launch may pass is decided by CuPy itself, where it is installed: its `Function` is asked before each launch (`accepted`).
 
 `pending()` tells how many copies have not happened yet. `install()` puts it in CuPy's place: what runs after it takes this
 machine for one with two devices.
@@ -33,6 +34,12 @@ from gputok.kernels.cuda.device import SOURCES
 
 from gputok import backend
 from tests.emulation import signatures
+
+try:
+    import cupy as real  # imports without a driver
+    from cupy.cuda.function import Function
+except ImportError:
+    real = Function = None
 from tests.emulation.emulator import launch_raw, raw
 
 own = threading.local()  # devices and streams that are current are those of a thread
@@ -66,6 +73,7 @@ class Faults:
         self.allocations = 0
         self.limit = 1 << 40  # bytes of a device
         self.used: defaultdict[int, int] = defaultdict(int)  # bytes of each device
+        self.reserved: defaultdict[int, int] = defaultdict(int)  # with those that the pool keeps for later
         self.most_used = 0
         self.given_again = 0  # blocks
 
@@ -96,11 +104,27 @@ class Block:
                 faults.given_again += 1
             else:
                 self.memory = np.full(self.n_bytes, 0xA5, np.uint8)
+                faults.reserved[self.device] += self.n_bytes
 
     def __del__(self) -> None:
         if hasattr(self, "memory"):
             free[self.home].append(self.memory)
             self.faults.used[self.device] -= self.n_bytes
+
+
+class Pool:
+    """CuPy's pool of memory."""
+
+    def free_all_blocks(self) -> None:
+        """Gives the unused memory of the current device back."""
+        with lock:
+            for home, blocks in free.items():
+                if home[0] == Device.now():
+                    faults.reserved[home[0]] -= home[2] * len(blocks)
+                    blocks.clear()
+
+    def set_limit(self, size: int) -> None:
+        pass
 
 
 # -- arrays
@@ -383,6 +407,30 @@ class Pinned(bytearray):
                 del Pinned.sizes[self.address]
 
 
+def accepted(grid: tuple, block: tuple, values: tuple, together: bool) -> None:
+    """Raises TypeError if CuPy does not take these arguments of a launch: it converts them before it looks for a device."""
+    if real is None:
+        for value in values:
+            if isinstance(value, np.ndarray) and value.size != 1:
+                raise TypeError(f"a numpy.ndarray of shape {value.shape} as a kernel parameter")
+            if not isinstance(value, ndarray | np.ndarray | np.generic | int):
+                raise TypeError(f"Unsupported type {type(value)}")
+        return
+    there = tuple(_real(value) if type(value) is ndarray else value for value in values)
+    try:
+        stream = types.SimpleNamespace(ptr=0)
+        Function.__new__(Function)(grid, block, there, stream=stream, enable_cooperative_groups=together)
+    except (real.cuda.runtime.CUDARuntimeError, real.cuda.driver.CUDADriverError):
+        return
+    raise AssertionError("CuPy launched nothing")
+
+
+def _real(array: ndarray) -> Any:
+    """An array of CuPy with the same address."""
+    memory = real.cuda.UnownedMemory(array.data.ptr, array.nbytes, array, 0)
+    return real.ndarray(array.shape, array.dtype, memptr=real.cuda.MemoryPointer(memory, 0))
+
+
 class RawModule:
     turn = itertools.count(1)
 
@@ -393,7 +441,7 @@ class RawModule:
 
     def get_function(self, name: str) -> Any:
         def kernel(grid: tuple, block: tuple, values: tuple, *, enable_cooperative_groups: bool) -> None:
-            assert all(type(value) in (np.int64, np.uint64, ndarray, np.ndarray) for value in values)
+            accepted(grid, block, values, enable_cooperative_groups)
             assert {self.device, *(a.device for a in values if type(a) is ndarray)} == {Device.now()}
             (blocks,), (threads,) = grid, block
             at_once = blocks if enable_cooperative_groups else 2
@@ -484,9 +532,7 @@ class Cupy(types.ModuleType):
             out[:] = result
         return result
 
-    @staticmethod
-    def get_default_memory_pool() -> Any:
-        return types.SimpleNamespace(free_all_blocks=lambda: None, set_limit=lambda size: None)
+    get_default_memory_pool = Pool
 
 
 def install() -> None:
@@ -498,16 +544,18 @@ def install() -> None:
 @contextlib.contextmanager
 def installed(monkeypatch: Any) -> Iterator[None]:
     """The same, until the block is left."""
-    from gputok.kernels.cuda.device import _blocks, cupy_device
+    from gputok.kernels.cuda.device import _blocks
+    from gputok.kernels.cuda.device import _made as _made_device
 
     monkeypatch.setitem(sys.modules, "cupy", Cupy("cupy"))
     monkeypatch.setattr(backend, "_driver_version", lambda: 13)
     monkeypatch.setattr(Stream, "made", [])
     monkeypatch.setattr(sys.modules[__name__], "faults", Faults())
-    for cached in (cupy_device, _blocks):
+    free.clear()
+    for cached in (_made_device, _blocks):
         cached.cache_clear()
     yield
-    for cached in (cupy_device, _blocks):
+    for cached in (_made_device, _blocks):
         cached.cache_clear()
 
 

@@ -165,7 +165,7 @@ class BpeTrainer(Trainer):
 
         on_progress = None if progress is None else lambda done, total: progress("merge", done, total)
         others = *pack([*vocab]), limits, on_progress
-        if devices and not self.continuing_subword_prefix and not self.end_of_word_suffix:
+        if devices and not self.why_not_on_device():
             from gputok.kernels.cuda.train_bpe import train_bpe as train_on
 
             learned = train_on(devices[0], *spell(words), *others)
@@ -179,6 +179,12 @@ class BpeTrainer(Trainer):
             self.continuing_subword_prefix,
             self.end_of_word_suffix,
         )
+
+    def why_not_on_device(self) -> str:
+        """Returns why a CUDA device can't merge, or "" if it can."""
+        if self.continuing_subword_prefix or self.end_of_word_suffix:
+            return "tokens have a prefix or a suffix"
+        return ""
 
     def memory_needed(self, n_words: int, n_bytes: int) -> int:
         """About how many bytes of memory training takes, besides the words themselves.

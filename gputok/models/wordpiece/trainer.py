@@ -100,6 +100,10 @@ class WordPieceTrainer(Trainer):
         prefix = self.continuing_subword_prefix
         return TrainedWordPiece(learned.vocabulary.plain(), "##" if prefix is None else prefix)
 
+    def why_not_on_device(self) -> str:
+        """Returns why a CUDA device can't merge, or "" if it can."""
+        return self._bpe_trainer().why_not_on_device()
+
     def _bpe_trainer(self) -> BpeTrainer:
         options = {option.name: getattr(self, option.name) for option in dataclasses.fields(self)}
         return BpeTrainer(**options)
