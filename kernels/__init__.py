@@ -122,19 +122,6 @@ class Pairs(NamedTuple):
     bits: int
 
 
-class Backtrack(NamedTuple):
-    """A byte-level BPE vocabulary of n tokens, numbered by age: 0 to 255 are the bytes, then by rank.
-
-    n = 0: the vocabulary can't be encoded by backtracking.
-    """
-
-    pairs: Pairs  # of tokens; the rank of a pair + 256 is the token that it becomes
-    seen: U8s  # uint8[], a bit for the hash of each pair: most look-ups end here, in a small table
-    tokens: U32x2  # uint32[n, 4]: the two tokens that were merged (for a byte: the byte twice); length << 22 | prefix; id
-    cells: U64s  # uint64[], the bytes of the tokens as a trie: see kernels/cpu/encode_words/byte_trie.py
-    # length: in bytes, 0 if the token never occurs; prefix: the longest other token at its beginning, 2**22 - 1 for a byte
-
-
 class BpeTables(NamedTuple):
     """A BPE model as arrays. A symbol is the position of a token in the vocabulary; NONE means no token."""
 
@@ -146,10 +133,12 @@ class BpeTables(NamedTuple):
     # uint32[variants, n]: symbol + 1 of each character or, if n is 256, of each byte; 0: none
     symbols: U32x2
     variant: I64s  # int64[4]: row of `symbols` for a character that is (1: not first) + (2: last) in its word
+    # of `encode_words.characters.character_tables`, if there are `byte_ranks` and merges are in the order of ranks; else empty
+    characters: U32s
+    edges: U32s
     fallback: U32s  # uint32[256]: symbol of the token <0x..> of each byte, or NONE; empty: no byte fallback
     prefix: U8s  # uint8[n]: continuing_subword_prefix
     suffix: U8s  # uint8[n]: end_of_word_suffix
-    backtrack: Backtrack  # encodes without merging, if the vocabulary allows it
     whole: Strings  # the tokens, if a word that equals a token stays whole (ignore_merges); else empty
     unk: U32s  # uint32[0 or 1]: symbol of the unknown token, NONE if the vocabulary lacks it; empty: no unknown token
     fuse_unk: bool

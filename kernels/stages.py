@@ -114,7 +114,7 @@ STEPS = (
         "encode_words",
         "encoding words by BPE",
         (Stage("encode_words", _ALL, ("cache", "random", "positions")), Stage("encode_byte_words", _CPU)),
-        ("backtrack_tables", "byte_words", "prepare", "word_cache"),
+        ("byte_words", "character_tables", "prepare", "word_cache"),
     ),
     Step(
         "encode_text",

@@ -40,13 +40,16 @@ def test_short_words_side_by_side(seed):
 
 
 def encoded(words, model):
-    """The ids of each word, side by side and by the plain version."""
+    """The ids of each word, side by side, one by one, and by the plain version."""
     data, ends = packed(words)
     ids, rows = byte_words.encode_byte_words(
         data, ends[:-1], ends[1:], byte_words.byte_words(model._byte_tables)
     )
     expected = reference.encode_words(data, ends[:-1], ends[1:], model._byte_tables)
     assert ids.tolist() == expected[0].tolist() and rows.tolist() == expected[3].tolist()
+    with_positions = model.tokenize_pieces(data, ends[:-1], ends[1:], byte_level=True)
+    for found, wanted in zip(with_positions, expected, strict=True):
+        assert found.tolist() == wanted.tolist()
     return [ids[first:last].tolist() for first, last in itertools.pairwise(rows)]
 
 

@@ -23,12 +23,12 @@ class Names:
         decoded = {token_id: added.text(token_id) for token_id in added.tokens}
 
         def in_encodings(token_id: int) -> str | None:
-            text = vocabulary.names.get(token_id)
+            text = vocabulary.name(token_id)
             return contents.get(token_id) if text is None else text
 
         def when_decoded(token_id: int) -> str | None:
             text = decoded.get(token_id)
-            return vocabulary.names.get(token_id) if text is None else text
+            return vocabulary.name(token_id) if text is None else text
 
         self.spelling = Spelling(in_encodings)
         """Id -> text as `Encoding.tokens` shows it."""

@@ -43,7 +43,9 @@ def read(text: bytes, loads: Callable[[bytes], Any]) -> Any:
     tables: dict[str, Any] = {}
     spans: list[tuple[int, int, str]] = []
     for name, make in (("vocab", _vocabulary), ("merges", _merges)):
-        if (begin := _only_table(text, name)) < 0 or (found := make(data, begin)) is None:
+        begin = _table(text, name, spans)
+        found = make(data, begin) if begin >= 0 else None
+        if found is None or _table(text, name, [*spans, (begin, found[1], name)]) >= 0:  # several: which one?
             continue
         tables[name], end = found
         spans.append((begin, end, name))
@@ -65,17 +67,21 @@ def read(text: bytes, loads: Callable[[bytes], Any]) -> Any:
     return value
 
 
-def _only_table(text: bytes, name: str) -> int:
-    """The position of the bracket after the key `name`; -1 if no key of this name has a bracket, or several have one."""
-    key, found, at = f'"{name}"'.encode(), -1, -1
-    while (at := text.find(key, at + 1)) >= 0:
-        bracket = _BRACKET.match(text, at + len(key))
-        if bracket is None or text[at - 1 : at] == b"\\":  # not a key, but a token with this text at its end
-            continue
-        if found >= 0:
-            return -1
-        found = bracket.end()
-    return found
+def _table(text: bytes, name: str, known: list[tuple[int, int, str]]) -> int:
+    """The position of the bracket after the first key `name` outside of the tables that are known; -1: there is none.
+
+    known: the begin, the end and the name of each table that was read.
+    """
+    key = f'"{name}"'.encode()
+    edges = [0, *(edge for begin, end, _ in sorted(known) for edge in (begin, end)), len(text)]
+    for at, stop in zip(edges[::2], edges[1::2], strict=True):
+        while (at := text.find(key, at, stop)) >= 0:
+            bracket = _BRACKET.match(text, at + len(key))
+            # After a backslash the text is no key, but the end of a token
+            if bracket and text[at - 1 : at] != b"\\" and bracket.end() not in edges:
+                return bracket.end()
+            at += 1
+    return -1
 
 
 def _vocabulary(data: Bytes, begin: int) -> tuple[Vocabulary, int] | None:

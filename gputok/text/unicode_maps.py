@@ -8,7 +8,7 @@ The value of code point c is `member[page[c >> 7], c & 127]`.
 from __future__ import annotations
 
 import functools
-import importlib.resources
+import pathlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -59,14 +59,10 @@ class Compositions(NamedTuple):
 
 
 @functools.cache
-def _arrays() -> dict[str, npt.NDArray[Any]]:
-    with importlib.resources.files("gputok.text").joinpath("unicode_maps.npz").open("rb") as file:
-        return dict(np.load(file))
-
-
 def _part(name: str) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of one table, by the names of its fields."""
-    return {key.partition(".")[2]: value for key, value in _arrays().items() if key.startswith(name + ".")}
+    """Loads the arrays of one table, by the names of its fields."""
+    with np.load(pathlib.Path(__file__).with_name("unicode_maps.npz")) as file:
+        return {key.partition(".")[2]: file[key] for key in file.files if key.startswith(name + ".")}
 
 
 @functools.cache
@@ -90,7 +86,7 @@ def character_map(name: str) -> CharacterMap:
 @functools.cache
 def normalization_form(name: str) -> NormalizationForm:
     """Loads the tables of nfc, nfd, nfkc or nfkd."""
-    part = _part(name)
+    part = dict(_part(name))
     n_inert = int(part.pop("n_inert"))
     return NormalizationForm(n_inert=n_inert, **part)
 

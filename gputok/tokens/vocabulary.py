@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from gputok.files.json_text import Buffer
     from gputok.kernels import Strings
-    from gputok.types import Bytes, Ids, Positions
+    from gputok.types import Bytes, Ids, Positions, Positions32
 
 
 def pack(strings: Sequence[str]) -> tuple[Bytes, Positions]:
@@ -74,6 +74,10 @@ def plain_array(values: Sequence[Any]) -> np.ndarray:
 def switches(numbers: np.ndarray, values: Sequence[Any]) -> bool:
     """Are there True and False among the values that `numbers` were made of? They are 0 and 1 there."""
     return any(isinstance(values[i], bool) for i in np.flatnonzero((numbers == 0) | (numbers == 1)).tolist())
+
+
+_FEW_IDS = 1 << 16
+"""Ids below this limit, and ids that leave few gaps, get a table by id."""
 
 
 @public("gputok.models")
@@ -157,11 +161,33 @@ class Vocabulary:
         order = np.argsort(self.ids, kind="stable")
         return order[np.append(np.diff(self.ids[order].astype(np.int64)) > 0, True)]
 
-    def positions(self, ids: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.integer[Any]]:
+    @derived
+    def by_id(self) -> Positions32 | None:
+        """int32[largest id + 1]: the position of the token with each id, or -1; None if ids are few and large.
+
+        If several tokens have one id, the last one counts.
+        """
+        largest = int(self.ids.max(initial=0))
+        if largest > 4 * len(self) + _FEW_IDS:
+            return None
+        positions = np.full(largest + 1, -1, np.int32)
+        positions[self.ids] = np.arange(len(self), dtype=np.int32)
+        return positions
+
+    def positions(self, ids: npt.NDArray[np.integer[Any]]) -> Positions:
         """The positions in the arrays of the tokens with these ids. Each id must be in the vocabulary."""
-        if np.array_equal(self.ids, np.arange(len(self))):
-            return ids
+        if self.by_id is not None:
+            return self.by_id[ids].astype(np.int64)
         return self.order[np.searchsorted(self.ids[self.order], ids)]
+
+    def name(self, id: int) -> str | None:
+        """The token of one id, or None. In contrast to `names`, this makes no dictionary."""
+        if "names" in self.__dict__ or self.by_id is None:
+            return self.names.get(id)
+        position = int(self.by_id[id]) if 0 <= id < len(self.by_id) else -1
+        if position < 0:
+            return None
+        return self.data[self.offsets[position] : self.offsets[position + 1]].tobytes().decode()
 
     @derived
     def names(self) -> dict[int, str]:

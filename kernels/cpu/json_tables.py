@@ -44,22 +44,24 @@ def read_table(text: np.ndarray, begin: int) -> Table | None:
     >>> bytes(table.data).decode(), table.offsets.tolist(), table.numbers.tolist(), table.end
     ('aé', [0, 1, 3], [5, 0], 21)
     """
-    n_strings = np.count_nonzero(text[begin:] == _QUOTE) // 2  # at most: each has two quotes of its own
+    n_strings = (len(text) - begin) // 3 + 1  # at most: each has two quotes and a comma or a bracket
     data, offsets = np.empty(len(text) - begin, np.uint8), np.zeros(n_strings + 1, np.int64)
     numbers, found = np.empty(n_strings, np.uint32), np.zeros(2, np.int64)
     end = _read_table(text, begin, data, offsets, numbers, found)
     if end < 0:
         return None
     n, shape = found.tolist()
-    return Table(shape, data[: offsets[n]], offsets[: n + 1], numbers[: n if shape == MAPPING else 0], end)
+    # Copies: these arrays have room for many more, and memory is used where it is written only
+    numbers = numbers[: n if shape == MAPPING else 0].copy()
+    return Table(shape, data[: offsets[n]].copy(), offsets[: n + 1].copy(), numbers, end)
 
 
 @kernel(u8[:], i64, u8[:], i64[:], u32[:], i64[:])
 def _read_table(text, begin, data, offsets, numbers, found):
     """Fills the arrays, and found: how many strings, and the shape. -> the byte behind the table, or -1.
 
-    What bounds each index: a byte of the text is read only after `p < n`; a string has two quotes of its own, of which
-    `offsets` and `numbers` have a place for each pair; a string never has more bytes than it is written with.
+    What bounds each index: a byte of the text is read only after `p < n`; a string takes three bytes of the text, and
+    `offsets` and `numbers` have a place for each three bytes; a string never has more bytes than it is written with.
     """
     n, p = len(text), begin
     if p >= n:

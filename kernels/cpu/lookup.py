@@ -13,7 +13,7 @@ from gputok.kernels.cpu.primitives.constants import LOW32, U0, U1, U32
 from gputok.kernels.cpu.primitives.hashing import hash_bytes, hash_pair, same_bytes
 from gputok.kernels.cpu.primitives.memory import as_array, scratch, view
 from gputok.kernels.cpu.primitives.utf8 import decode, width
-from gputok.kernels.signatures import i16, i64, u8, u32
+from gputok.kernels.signatures import boolean, i16, i64, u8, u32
 
 NONE = np.uint32(0xFFFFFFFF)  # stands for "no id": no vocabulary can have so many tokens
 CODE_BITS = 21  # of a code point
@@ -135,15 +135,16 @@ def join_pairs(strings, left, right, prefix_length):
     The first `prefix_length` bytes of the right string are left out; -1 if that string is shorter.
     """
     joined = np.empty(len(left), np.int64)
-    _join_pairs(strings, plain(left, np.int64), plain(right, np.int64), prefix_length, joined)
+    unique = np.count_nonzero(strings.slots) == len(strings.offsets) - 1  # of equal strings the last is found
+    _join_pairs(strings, plain(left, np.int64), plain(right, np.int64), prefix_length, unique, joined)
     return joined
 
 
-@kernel(Strings, i64[:], i64[:], i64, i64[:])
-def _join_pairs(strings, left, right, prefix_length, joined):
+@kernel(Strings, i64[:], i64[:], i64, boolean, i64[:])
+def _join_pairs(strings, left, right, prefix_length, unique, joined):
     data, offsets = strings.data, strings.offsets
-    longest = 0
-    for i in range(len(offsets) - 1):
+    text, n_strings, longest, guess = view(data), len(offsets) - 1, 0, 0
+    for i in range(n_strings):
         longest = max(longest, offsets[i + 1] - offsets[i])
     spelled = scratch(2 * longest + 1, np.uint8)
     for i in range(len(left)):
@@ -158,7 +159,13 @@ def _join_pairs(strings, left, right, prefix_length, joined):
         for j in range(first, offsets[right[i] + 1]):
             spelled[n] = data[j]
             n += 1
-        joined[i] = find_string(strings, spelled, U0, np.uint64(n))
+        # Most vocabularies have the tokens of merges in the order of ranks, so the next string is tried first
+        same = unique and guess < n_strings and offsets[guess + 1] - offsets[guess] == n
+        if same and same_bytes(text, np.uint64(offsets[guess]), spelled, U0, np.uint64(n)):
+            joined[i] = guess
+        else:
+            joined[i] = find_string(strings, spelled, U0, np.uint64(n))
+        guess = joined[i] + 1
 
 
 def index_pairs(left, right, rank, n):
@@ -244,14 +251,16 @@ def single_characters(strings, prefix, suffix, symbols):
                 symbols[code] = i + 1
 
 
-def side_by_side(data, offsets):
+def side_by_side(data, offsets, chosen, *, ascii=True):
     """Finds what is side by side in packed strings, at each place where a character begins.
+
+    chosen: bool[n], the strings to look at; ascii: also looks at places beside ASCII.
 
     -> Pairs of the code points of two whole characters; and, for strings that begin or end within one of the two
     characters, uint8[256, 256], which is 1 for the two bytes at that place.
     """
     crossing = np.zeros((256, 256), np.uint8)
-    slots = _side_by_side(plain(data, np.uint8), plain(offsets, np.int64), crossing)
+    slots = _side_by_side(plain(data, np.uint8), plain(offsets, np.int64), chosen, ascii, crossing)
     return Pairs(slots, CODE_BITS), crossing
 
 
@@ -264,12 +273,15 @@ def free_slots(n):
     return slots
 
 
-@kernel(u8[:], i64[:], u8[:, :])
-def _side_by_side(data, offsets, crossing):
+@kernel(u8[:], i64[:], boolean[:], boolean, u8[:, :])
+def _side_by_side(data, offsets, chosen, ascii, crossing):
     text, rank_bits = view(data), np.uint64(64 - 2 * CODE_BITS)
+    least = 0 if ascii else 0x80
     slots, n_slots, count = free_slots(1024), 1024, 0
     mask = np.uint64(n_slots - 1)
     for i in range(len(offsets) - 1):
+        if not chosen[i]:
+            continue
         first, last = offsets[i], offsets[i + 1]
         left, whole = U0, False  # the character before p, and whether the string has all of its bytes
         p = first
@@ -278,7 +290,7 @@ def _side_by_side(data, offsets, crossing):
             size = width(lead)
             fits = lead & 0xC0 != 0x80 and p + size <= last
             right = decode(text, np.uint64(p))[0] if fits else U0
-            if p > first and lead & 0xC0 != 0x80:
+            if p > first and lead & 0xC0 != 0x80 and lead >= least and data[p - 1] >= least:
                 if fits and whole:
                     key = left << np.uint64(CODE_BITS) | right
                     at = free_slot(slots, mask, rank_bits, key)

@@ -8,7 +8,7 @@ import numpy as np
 
 from gputok.kernels import BpeTables, Pairs
 from gputok.kernels.cpu import lookup
-from gputok.kernels.cpu.encode_words.backtrack import NOTHING, backtrack_tables
+from gputok.kernels.cpu.encode_words.characters import character_tables
 from gputok.kernels.cpu.encode_words.merge import POSITION_BITS
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.tokens.vocabulary import Vocabulary, pack
@@ -63,10 +63,11 @@ def common(model: BpeOptions) -> BpeTables:
         byte_ranks=np.empty((0, 256), np.uint32),
         symbols=symbols,
         variant=np.array(variant, np.int64),
+        characters=nothing,
+        edges=nothing,
         fallback=_find(vocabulary, byte_tokens) if model.byte_fallback else nothing,
         prefix=prefix,
         suffix=suffix,
-        backtrack=NOTHING,
         whole=strings if model.ignore_merges else empty,
         unk=nothing if model.unk_token is None else _find(vocabulary, [model.unk_token]),
         fuse_unk=model.fuse_unk,
@@ -81,7 +82,7 @@ def common(model: BpeOptions) -> BpeTables:
 
 def for_characters(model: BpeOptions, tables: BpeTables) -> BpeTables:
     """Returns the tables for text whose characters are those of the tokens; tables: those of `common`."""
-    return _with_cuts(model, tables, model.vocabulary.data, model.vocabulary.offsets)
+    return _with_cuts(model, tables, model.vocabulary.data, model.vocabulary.offsets, ascii=True)
 
 
 def for_bytes(model: BpeOptions, tables: BpeTables) -> BpeTables | None:
@@ -96,24 +97,21 @@ def for_bytes(model: BpeOptions, tables: BpeTables) -> BpeTables | None:
     byte_of = np.full(512, -1, np.int16)
     byte_of[codes] = np.arange(256)
     raw = lookup.spell_bytes(model.vocabulary.data, model.vocabulary.offsets, byte_of)
-    tables = _with_cuts(model, tables._replace(symbols=symbols), *raw)
+    tables = _with_cuts(model, tables._replace(symbols=symbols), *raw, ascii=False)
     if model.ignore_merges:
         tables = tables._replace(whole=lookup.index_strings(*raw))
     if len(symbols) > 1:
         return tables
     tables = tables._replace(byte_ranks=lookup.pair_ranks(tables.pairs, symbols[0] - 1))
-    if tables.ordered or model.sentencepiece:
+    if tables.ordered:
         return tables
-    return tables._replace(backtrack=backtrack_tables(tables.ids, symbols[0] - 1, *positions(model)))
+    characters, edges = character_tables(tables)
+    return tables._replace(characters=characters, edges=edges)
 
 
 def positions(model: BpeOptions) -> Positions:
     """Returns int64[3, m]: the positions in the vocabulary of the left, the right and the new token of each merge."""
-    ids, merges = model.vocabulary.ids, model.merges.T
-    if len(ids) and ids[-1] == len(ids) - 1 and (ids[1:] > ids[:-1]).all():
-        return merges.astype(np.int64)  # ids are positions
-    order = np.argsort(ids, kind="stable")
-    return order[np.searchsorted(ids, merges, sorter=order)]
+    return model.vocabulary.positions(model.merges.T)
 
 
 def _find(vocabulary: Vocabulary, names: list[str]) -> Ids:
@@ -123,10 +121,12 @@ def _find(vocabulary: Vocabulary, names: list[str]) -> Ids:
     return np.where(found < 0, lookup.NONE, found).astype(np.uint32)
 
 
-def _with_cuts(model: BpeOptions, tables: BpeTables, data: Bytes, offsets: Positions) -> BpeTables:
+def _with_cuts(
+    model: BpeOptions, tables: BpeTables, data: Bytes, offsets: Positions, *, ascii: bool
+) -> BpeTables:
     """Adds the tables by which words may be cut between two characters that no merged token contains side by side.
 
-    data, offsets: the tokens as bytes of text. If the model has affixes or dropout, words are not cut, since these depend
+    data, offsets: the tokens as bytes of text. ascii: words may also be cut beside ASCII. If the model has affixes or dropout, words are not cut, since these depend
     on the whole word; nor if a merge makes the unknown token or a byte token, whose names are not the text that they
     cover.
     """
@@ -137,6 +137,6 @@ def _with_cuts(model: BpeOptions, tables: BpeTables, data: Bytes, offsets: Posit
         return tables
     made = np.zeros(len(model.vocabulary), bool)
     made[merges[2]] = True
-    inside, crossing = lookup.side_by_side(*Vocabulary(data, offsets).packed(np.flatnonzero(made)))
+    inside, crossing = lookup.side_by_side(data, offsets, made, ascii=ascii)
     harmless = len(tables.fallback) > 0 and bool((tables.fallback != lookup.NONE).all())
     return tables._replace(divisible=True, inside=inside, crossing=crossing, harmless=harmless)

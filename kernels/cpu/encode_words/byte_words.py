@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from gputok.kernels import BpeTables, Pairs, Strings
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.encode_words.characters import character_tables, row_of_character
+from gputok.kernels.cpu.encode_words.characters import row_of_character
 from gputok.kernels.cpu.lookup import FREE, NONE, find_hashed, strings_of
 from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import ALL, LOW32, U0, U1, U2, U3, U4, U8, U32, U62, U63
@@ -64,20 +64,21 @@ class ByteWords(NamedTuple):
     merged: U32s  # uint32[m], the symbol that the pair of each rank becomes
     ids: U32s  # uint32[n], of each symbol; empty: a symbol is its id
     whole: Strings  # the tokens, if a word that is one isn't taken apart; else empty
-    characters: U32s  # of `character_tables`
+    characters: U32s  # of `characters.character_tables`
     crossing: U32s
     n: int  # symbols
 
 
 def byte_words(tables: BpeTables) -> ByteWords | None:
     """The model of byte-level BpeTables; None if words are more than merges of bytes."""
-    if not len(tables.byte_ranks) or tables.ordered or tables.dropout:
+    if not len(tables.characters) or tables.dropout:
         return None
     symbols, n = np.ascontiguousarray(tables.symbols[0] - np.uint32(1)), len(tables.ids)
     ids = tables.ids[:0] if np.array_equal(tables.ids, np.arange(n)) else tables.ids
     ranks = tables.byte_ranks.ravel()
-    keys, characters = np.where(ranks == NONE, NONE, ranks << POSITION_BITS), character_tables(tables)
-    return ByteWords(symbols, keys, tables.pairs, tables.merged, ids, tables.whole, *characters, n)
+    keys = np.where(ranks == NONE, NONE, ranks << POSITION_BITS)
+    merging = tables.pairs, tables.merged, ids, tables.whole, tables.characters, tables.edges
+    return ByteWords(symbols, keys, *merging, n)
 
 
 NO_WORDS = np.empty(0, np.uint32), np.zeros(1, np.int64)

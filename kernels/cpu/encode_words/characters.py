@@ -24,7 +24,8 @@ from gputok.kernels.signatures import u8, u32
 
 N_CODES = np.uint64(0x20000)  # code points in the table: with emoji, without rare Chinese characters
 MOST_SYMBOLS = 2  # that a character in the table begins with
-# Of a character: its first symbol + 1 (0: it begins as bytes), the second + 1 or 0, the highest rank inside, and nothing
+# Of a character: its first symbol + 1 (0: it begins as bytes), the second + 1 or 0, the highest rank inside, and the bytes of
+# the first symbol
 FIELDS = 4
 # What is known of a symbol: its first and last bytes, its length up to 5 (0: no merge makes it), and whether it has only bytes
 # 0x80 to 0xBF, which continue a character
@@ -90,13 +91,13 @@ def _find_crossing(pairs, merged, known, parts, lowest, crossing):
 def _find_characters(pairs, byte_ranks, merged, symbols, lowest, characters):
     """Fills in the fields of all characters, each merged by itself."""
     table = pairs_of(pairs)
-    spelled, work = scratch(4, np.uint8), scratch(4, np.uint32)
+    spelled, work, sizes = scratch(4, np.uint8), scratch(4, np.uint32), scratch(4, np.uint32)
     ranks = scratch(3, np.uint32)  # of the pairs side by side
     for code in range(0x80, np.int64(N_CODES)):
         n_bytes = put(spelled, 0, code)
         n, highest = n_bytes, np.uint32(0)
         for i in range(n):
-            work[i] = symbols[spelled[i]]
+            work[i], sizes[i] = symbols[spelled[i]], 1
         for i in range(n - 1):
             ranks[i] = byte_ranks[spelled[i], spelled[i + 1]]
         while n > 1:
@@ -108,9 +109,10 @@ def _find_characters(pairs, byte_ranks, merged, symbols, lowest, characters):
                 break
             highest = max(highest, least)
             work[at] = merged[least]
+            sizes[at] += sizes[at + 1]
             n -= 1
             for i in range(at + 1, n):
-                work[i] = work[i + 1]
+                work[i], sizes[i] = work[i + 1], sizes[i + 1]
             for i in range(max(at - 1, 0), n - 1):
                 ranks[i] = rank_of(table, work[i], work[i + 1])
         if n == 1 and lowest[work[0]] <= highest:
@@ -120,6 +122,7 @@ def _find_characters(pairs, byte_ranks, merged, symbols, lowest, characters):
             characters[row] = work[0] + np.uint32(1)
             characters[row + 1] = work[1] + np.uint32(1) if n > 1 else np.uint32(0)
             characters[row + 2] = highest
+            characters[row + 3] = sizes[0]
 
 
 @kernel(inline=True)

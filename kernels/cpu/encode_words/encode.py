@@ -2,8 +2,8 @@
 
 A word that is a token as a whole, or that is in the cache, is done. Any other word is cut at places that no token can cross
 (cuts.py): each part is encoded on its own, with the same result, and parts occur again far more often than words (in Chinese
-that takes two thirds less time; for a model without a pre-tokenizer, a whole document is one word). A part is encoded by
-backtracking (backtrack.py) if the vocabulary allows it, and else by merges of its symbols (symbols.py, merge.py).
+that takes two thirds less time; for a model without a pre-tokenizer, a whole document is one word). A part is encoded by merges
+of its symbols (symbols.py, characters.py, merge.py).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import numpy as np
 from gputok.kernels import BpeTables
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.encode_words.backtrack import ID, MAX_BYTES, backtrack, field
 from gputok.kernels.cpu.encode_words.cache import (
     MAX_CACHED,
     NOWHERE,
@@ -23,7 +22,7 @@ from gputok.kernels.cpu.encode_words.cache import (
 )
 from gputok.kernels.cpu.encode_words.cuts import all_known, is_ascii, next_cut
 from gputok.kernels.cpu.encode_words.merge import SHORT, merge_by_heap, merge_by_scan
-from gputok.kernels.cpu.encode_words.symbols import bytes_as_symbols, first_symbols
+from gputok.kernels.cpu.encode_words.symbols import bytes_as_symbols, characters_as_symbols, first_symbols
 from gputok.kernels.cpu.encode_words.tables import Prepared, model_of, named, prepare
 from gputok.kernels.cpu.lookup import NONE, find_among
 from gputok.kernels.cpu.primitives.arrays import pointer
@@ -73,7 +72,6 @@ def _encode_words(words, plain, cache, random, tokens, rows):
         scratch(longest + 2, np.uint32),
         scratch(longest + 2, np.uint32),
         scratch(SHORT + 2, np.uint32),
-        scratch((longest >> 6) + 1, np.uint64),
         view(random),
     )
     model = model_of(tables)
@@ -94,14 +92,14 @@ def encode_word(text, begin, end, model, kept, cached, work, out, t):
 
     kept: of a cache for this model, its slots as uint64 and as uint32, and their number - 1; asked if `cached`.
     work: for a word of n symbols (bytes, unless a character becomes more tokens than it has bytes): uint32[n + 2] for
-    symbols, int64[n + 1] places, uint32[n + 2] links before and after, uint32[SHORT + 2] keys, uint64[n // 64 + 1] closed
-    places; and the state of the random generator. out: ids, begins, ends, and whether begins and ends are wanted, as
+    symbols, int64[n + 1] places, uint32[n + 2] links before and after, uint32[SHORT + 2] keys; and the
+    state of the random generator. out: ids, begins, ends, and whether begins and ends are wanted, as
     they must be if `cached`.
     """
-    symbols, places, before, after, keys, closed, random = work
+    symbols, places, before, after, keys, random = work
     ids, begins, stops, positions = out
     tokens = ids, begins, stops
-    by_byte, direct = model.by_byte, model.direct
+    by_byte = model.by_byte
     merging = model.pairs, model.merged, model.byte_ranks, model.nothing
     scanned = not model.ordered and model.dropout == 0.0
     n, start, most = end - begin, np.int64(begin), np.uint64(MAX_CACHED[0])
@@ -123,15 +121,16 @@ def encode_word(text, begin, end, model, kept, cached, work, out, t):
         if record != NOWHERE:
             keep(kept, record, n, key, tokens, start, t - U1, t)
         return t
-    divisible = model.divisible and (not is_ascii(text, begin, end) if by_byte else n > most)
+    ascii = is_ascii(text, begin, end)
+    divisible = model.divisible and (not ascii if by_byte else n > most)
     if divisible and not by_byte and not model.harmless:
         divisible = all_known(text, begin, end, model.symbols)
-    at, first_of_word = begin, t
+    at = begin
     while at < end:
         stop = next_cut(text, at, end, model.inside, model.crossing, by_byte) if divisible else end
         size, place = stop - at, np.int64(at)
         first, mark = t, size
-        if size < n and not direct:  # parts are worth keeping where they cost merges
+        if size < n:
             record, mark = NOWHERE, size | part_mark
             if cached and size <= most:
                 key = key_words(text, at, size)
@@ -140,36 +139,31 @@ def encode_word(text, begin, end, model, kept, cached, work, out, t):
                     t = replay(kept, record, tokens, t, place)
                     at = stop
                     continue
-        if direct and size <= np.uint64(MAX_BYTES):
-            for i in range(backtrack(model.vocabulary, text, at, size, symbols, places, closed)):
-                ids[t] = field(model.vocabulary, symbols[i], ID)
-                if positions:
-                    begins[t] = place + places[i]
-                    stops[t] = place + places[i + U1]
-                t += U1
+        by_pairs = by_byte
+        if by_byte and (ascii or not model.by_character):
+            count = bytes_as_symbols(text, at, size, model.symbols, symbols, places)
+        elif by_byte:
+            by_pairs = False
+            tables = model.symbols, model.characters, model.edges
+            count = characters_as_symbols(text, at, size, tables, symbols, places)
         else:
-            if by_byte:
-                count = bytes_as_symbols(text, at, size, model.symbols, symbols, places)
-            else:
-                count = first_symbols(text, at, size, model, symbols, places)
-            if count <= np.uint64(SHORT) and scanned:
-                merge_by_scan(text, at, count, merging, by_byte, (symbols, before, after, keys))
-            else:
-                rest = model.merged, model.pairs, model.dropout
-                merge_by_heap(symbols, before, after, np.int64(count), rest, random)
-            i = U0
-            while i < count:
-                behind = np.uint64(after[i])
-                symbol = symbols[i]
-                ids[t] = model.names[symbol] if symbol != NONE else NONE
-                if positions:
-                    begins[t] = place + places[i]
-                    stops[t] = place + places[behind]
-                t += U1
-                i = behind
-        if record != NOWHERE and not direct:
+            count = first_symbols(text, at, size, model, symbols, places)
+        if count <= np.uint64(SHORT) and scanned:
+            merge_by_scan(text, at, count, merging, by_pairs, (symbols, before, after, keys))
+        else:
+            rest = model.merged, model.pairs, model.dropout
+            merge_by_heap(symbols, before, after, np.int64(count), rest, random)
+        i = U0
+        while i < count:
+            behind = np.uint64(after[i])
+            symbol = symbols[i]
+            ids[t] = model.names[symbol] if symbol != NONE else NONE
+            if positions:
+                begins[t] = place + places[i]
+                stops[t] = place + places[behind]
+            t += U1
+            i = behind
+        if record != NOWHERE:
             keep(kept, record, mark, key, tokens, place, first, t)
         at = stop
-    if record != NOWHERE and direct:
-        keep(kept, record, n, key, tokens, start, first_of_word, t)
     return t

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.encode_words.characters import row_of_character
 from gputok.kernels.cpu.lookup import NONE
-from gputok.kernels.cpu.primitives.constants import U0, U1
+from gputok.kernels.cpu.primitives.constants import U0, U1, U3
 from gputok.kernels.cpu.primitives.utf8 import decode
 
 
@@ -17,6 +18,33 @@ def bytes_as_symbols(text, begin, n, table, symbols, places):
         places[i] = i
     places[n] = n
     return n
+
+
+@kernel
+def characters_as_symbols(text, begin, n, tables, symbols, places):
+    """Like `bytes_as_symbols`, with few symbols of each character for which it is certain that its bytes merge to them.
+
+    tables: the symbol + 1 of each byte, and the two tables of `character_tables`.
+    """
+    table, characters, edges = tables
+    at, count = U0, U0
+    while at < n:
+        row, size = row_of_character(text, begin, begin + at, begin + n, characters, edges)
+        places[count] = at
+        if size:
+            symbols[count] = characters[row] - np.uint32(1)
+            second = characters[row + U1]
+            if second:
+                count += U1
+                symbols[count] = second - np.uint32(1)
+                places[count] = at + np.uint64(characters[row + U3])
+            at += size
+        else:
+            symbols[count] = table[text[begin + at]] - np.uint32(1)
+            at += U1
+        count += U1
+    places[count] = n
+    return count
 
 
 @kernel

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from gputok.kernels import Backtrack, BpeTables, Pairs, Strings
+from gputok.kernels import BpeTables, Pairs, Strings
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.encode_words.backtrack import backtrack_views
 from gputok.kernels.cpu.lookup import pairs_of, strings_of
 from gputok.kernels.cpu.primitives.memory import View, view
 
@@ -33,11 +32,11 @@ def _plain(value):
 @kernel(inline=True)
 def named(plain):
     """The BpeTables of which these are the plain tuples."""
-    ids, pairs, merged, byte_ranks, symbols, variant, fallback, prefix, suffix = plain[:9]
-    backtrack, whole, unk, fuse_unk, dropout, divisible, inside, crossing, harmless, ordered = plain[9:]
+    ids, pairs, merged, byte_ranks, symbols, variant, characters, edges, fallback, prefix, suffix = plain[:11]
+    whole, unk, fuse_unk, dropout, divisible, inside, crossing, harmless, ordered = plain[11:]
     return BpeTables(
-        *(ids, Pairs(*pairs), merged, byte_ranks, symbols, variant, fallback, prefix, suffix),
-        *(Backtrack(Pairs(*backtrack[0]), *backtrack[1:]), Strings(*whole), unk, fuse_unk, dropout),
+        *(ids, Pairs(*pairs), merged, byte_ranks, symbols, variant, characters, edges),
+        *(fallback, prefix, suffix, Strings(*whole), unk, fuse_unk, dropout),
         *(divisible, Pairs(*inside), crossing, harmless, ordered),
     )
 
@@ -53,6 +52,8 @@ class Model(NamedTuple):
     symbols: View  # of uint32, rows one after the other
     n_columns: np.uint64  # of symbols
     variant: View  # of int64
+    characters: View  # of uint32
+    edges: View  # of uint32
     fallback: View  # of uint32
     prefix: View  # of uint8
     suffix: View  # of uint8
@@ -63,8 +64,6 @@ class Model(NamedTuple):
     n_unk: np.int64
     fuse_unk: bool
     dropout: float
-    vocabulary: tuple  # of backtrack_views
-    direct: bool  # by them
     whole: tuple  # of strings_of
     has_whole: bool
     inside: tuple  # of pairs_of
@@ -73,6 +72,7 @@ class Model(NamedTuple):
     harmless: bool
     ordered: bool
     by_byte: bool  # each byte is a symbol, the same one wherever it stands
+    by_character: bool  # `characters` tells which characters begin as few symbols
 
 
 @kernel(inline=True)
@@ -88,6 +88,8 @@ def model_of(tables):
         view(tables.symbols),
         np.uint64(tables.symbols.shape[1]),
         view(tables.variant),
+        view(tables.characters),
+        view(tables.edges),
         view(tables.fallback),
         view(tables.prefix),
         view(tables.suffix),
@@ -98,8 +100,6 @@ def model_of(tables):
         len(tables.unk),
         tables.fuse_unk,
         tables.dropout,
-        backtrack_views(tables.backtrack),
-        len(tables.backtrack.tokens) > 0 and merging,
         strings_of(tables.whole),
         len(tables.whole.offsets) > 1 and merging,
         pairs_of(tables.inside),
@@ -108,4 +108,5 @@ def model_of(tables):
         tables.harmless,
         tables.ordered,
         len(tables.byte_ranks) > 0,
+        len(tables.characters) > 0 and merging,
     )

@@ -16,7 +16,6 @@ from __future__ import annotations
 import numpy as np
 from gputok.kernels import BpeTables, Strings, UnigramTables, WordPieceTables
 from gputok.kernels.cpu import kernel
-from gputok.kernels.cpu.encode_words.backtrack import _Views as VocabularyViews
 from gputok.kernels.cpu.encode_words.cache import (
     MAX_CACHED,
     NOWHERE,
@@ -73,7 +72,6 @@ SPECIAL, POSITIONS = 1, 2  # flags: put special tokens around the text; write th
     LINKS_BEFORE,
     LINKS_AFTER,
     KEYS,
-    CLOSED,
     RANDOM,
     NAMES,  # from here on, the fields of BpeTables
     PAIR_SLOTS,
@@ -88,11 +86,8 @@ SPECIAL, POSITIONS = 1, 2  # flags: put special tokens around the text; write th
     SUFFIX,
     UNK,
     FUSE_UNK,
-    SPELT_SLOTS,  # fields of Backtrack
-    SPELT_BITS,
-    SPELT_SEEN,
-    SPELT_TOKENS,
-    SPELT_CELLS,
+    CHARACTERS,
+    CHARACTER_EDGES,
     WHOLE_SLOTS,
     WHOLE_DATA,
     WHOLE_OFFSETS,
@@ -108,7 +103,7 @@ SPECIAL, POSITIONS = 1, 2  # flags: put special tokens around the text; write th
     UNK_SCORE,
     SINGLE,
     N_PLACES,
-) = range(N_MEMORY, N_MEMORY + 47)
+) = range(N_MEMORY, N_MEMORY + 43)
 
 
 def new_handle() -> Handle:
@@ -118,7 +113,7 @@ def new_handle() -> Handle:
 
 def put_bpe(handle: Handle, tables: BpeTables) -> None:
     """Puts BpeTables, which have no dropout, into a handle."""
-    backtrack, whole = tables.backtrack, tables.whole
+    whole = tables.whole
     for place, value in (
         (NAMES, tables.ids),
         (PAIR_SLOTS, tables.pairs.slots),
@@ -133,11 +128,8 @@ def put_bpe(handle: Handle, tables: BpeTables) -> None:
         (SUFFIX, tables.suffix),
         (UNK, tables.unk),
         (FUSE_UNK, tables.fuse_unk),
-        (SPELT_SLOTS, backtrack.pairs.slots),
-        (SPELT_BITS, backtrack.pairs.bits),
-        (SPELT_SEEN, backtrack.seen),
-        (SPELT_TOKENS, backtrack.tokens),
-        (SPELT_CELLS, backtrack.cells),
+        (CHARACTERS, tables.characters),
+        (CHARACTER_EDGES, tables.edges),
         (WHOLE_SLOTS, whole.slots),
         (WHOLE_DATA, whole.data),
         (WHOLE_OFFSETS, whole.offsets),
@@ -188,7 +180,6 @@ def with_memory(handle: Handle, cache: np.ndarray) -> Handle:
         own.put(place, np.empty(n, dtype))
     own.put(PLACES, np.empty(n, np.int64))
     own.put(KEYS, np.empty(SHORT + 2, np.uint32))
-    own.put(CLOSED, np.empty(n // 64 + 1, np.uint64))
     own.put(RANDOM, np.ones(1, np.uint64))
     n = MAX_TOKENS + MAX_SPECIAL
     for place, dtype in ((IDS, np.uint32), (BEGINS, np.int64), (ENDS, np.int64), (WORDS, np.int32)):
@@ -212,7 +203,6 @@ def encode_bpe(address, text, n_bytes, flags):
         memory(handle, LINKS_BEFORE, np.uint32),
         memory(handle, LINKS_AFTER, np.uint32),
         memory(handle, KEYS, np.uint32),
-        memory(handle, CLOSED, np.uint64),
         memory(handle, RANDOM, np.uint64),
     )
     out = (*tokens, True)
@@ -233,19 +223,8 @@ def encode_bpe(address, text, n_bytes, flags):
 @kernel(inline=True)
 def _bpe(handle):
     """The Model of the tables that `put_bpe` has put into a handle."""
-    pair_slots, spelt_slots = memory(handle, PAIR_SLOTS, np.uint64), memory(handle, SPELT_SLOTS, np.uint64)
+    pair_slots = memory(handle, PAIR_SLOTS, np.uint64)
     inside_slots, n_names = memory(handle, INSIDE_SLOTS, np.uint64), size(handle, NAMES) // 4
-    n_spelt = size(handle, SPELT_TOKENS) // 16
-    vocabulary = VocabularyViews(
-        np.uint32(n_spelt),
-        spelt_slots,
-        np.uint64(size(handle, SPELT_SLOTS) // 8 - 1),
-        np.uint64(number(handle, SPELT_BITS)),
-        memory(handle, SPELT_SEEN, np.uint8),
-        np.uint64(8 * size(handle, SPELT_SEEN) - 1),
-        memory(handle, SPELT_TOKENS, np.uint32),
-        memory(handle, SPELT_CELLS, np.uint64),
-    )
     inside = (
         inside_slots,
         np.uint64(size(handle, INSIDE_SLOTS) // 8 - 1),
@@ -264,6 +243,8 @@ def _bpe(handle):
         memory(handle, TABLE, np.uint32),
         np.uint64(number(handle, N_COLUMNS)),
         memory(handle, VARIANT, np.int64),
+        memory(handle, CHARACTERS, np.uint32),
+        memory(handle, CHARACTER_EDGES, np.uint32),
         memory(handle, FALLBACK, np.uint32),
         memory(handle, PREFIX, np.uint8),
         memory(handle, SUFFIX, np.uint8),
@@ -274,8 +255,6 @@ def _bpe(handle):
         size(handle, UNK) // 4,
         number(handle, FUSE_UNK) != 0,
         0.0,
-        vocabulary,
-        n_spelt > 0,
         _whole(handle),
         size(handle, WHOLE_OFFSETS) > 8,
         inside,
@@ -284,6 +263,7 @@ def _bpe(handle):
         number(handle, HARMLESS) != 0,
         number(handle, ORDERED) != 0,
         size(handle, BYTE_RANKS) > 0,
+        size(handle, CHARACTERS) > 0,
     )
 
 
