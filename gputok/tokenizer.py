@@ -602,8 +602,7 @@ class Tokenizer:
         memory = MemoryLimit.of(memory_limit, temporary)
         source = corpus.located(source, storage_options)
         options = {"column": column, "separator": separator, "errors": errors, "threads": threads}
-        if memory is not None:
-            options["ahead_bytes"] = memory.n_bytes // 8
+        options |= corpus.within(memory)
         read, read_raw = partial(corpus.read, source, **options), partial(corpus.read_raw, source, **options)
         total = corpus.total_bytes(source, column=column)
         return self.pipeline.count_batches(read, total, threads, device, progress, memory, read_raw)

@@ -351,7 +351,7 @@ def test_a_full_disk_is_one_clear_error(monkeypatch, small_tables, tmp_path):
 def test_a_command_that_finds_no_room_says_so_in_one_line(arguments, said, tmp_path):
     """Files that may not exceed half a megabyte stand for a full disk."""
     letters = str.maketrans("0123456789", "ghijklmnop")  # no word is cut
-    (tmp_path / "text.txt").write_text(" ".join(f"{i * i:x}" for i in range(300_000)).translate(letters))
+    (tmp_path / "text.txt").write_text(" \n".join(f"{i * i:x}" for i in range(300_000)).translate(letters))
     (tmp_path / "work").mkdir()
     script = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, 1 << 19)); from gputok.cli import main; main()"
     command = [sys.executable, "-c", script, "count", "text.txt", "-o", "counts.parquet", *arguments]

@@ -35,18 +35,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
+from gputok.corpus.documents import refuse_long
 from gputok.corpus.memory_sources import check_batch, is_columnar, text_batches
 from gputok.corpus.missing_rows import MissingRows
 from gputok.corpus.parts import Part, Place
 from gputok.corpus.regrouping import regroup
 from gputok.files.locations import Lender, StorageOptions, find, is_location, locate
 from gputok.kernels.threads import thread_count
-from gputok.text.pieces import RawLines, TextBatch
+from gputok.text.pieces import LONGEST, RawLines, TextBatch
 
 if TYPE_CHECKING:
     import os
 
     from gputok.corpus.packing import Errors
+    from gputok.files.temporary import MemoryLimit
     from gputok.types import Array
 
 __all__ = [
@@ -59,6 +61,7 @@ __all__ = [
     "refuse_output",
     "state",
     "total_bytes",
+    "within",
 ]
 
 BATCH_BYTES = 1 << 21
@@ -83,6 +86,7 @@ def read(
     batch_bytes: int = BATCH_BYTES,
     threads: int | None = None,
     ahead_bytes: int = 1 << 62,
+    longest: int = LONGEST,
     storage_options: StorageOptions = None,
 ) -> Iterator[TextBatch]:
     r"""Reads the documents of a source in batches.
@@ -97,6 +101,7 @@ def read(
         batch_bytes: About the size of a batch, in bytes. A batch holds whole documents, so it can be larger.
         threads: How many threads read files. None: GPUTOK_NUM_THREADS, or else the number of cores.
         ahead_bytes: How many bytes of compressed files and Parquet are unpacked before their turn, at most.
+        longest: How many bytes a document, or a line of JSON Lines, may have, at most.
         storage_options: Options for the file system of a URL; see `gputok.files.locations`.
 
     Returns:
@@ -121,6 +126,7 @@ def read(
         batch_bytes=batch_bytes,
         threads=threads,
         ahead_bytes=ahead_bytes,
+        longest=longest,
         storage_options=storage_options,
     )
     return cast("Iterator[TextBatch]", batches)
@@ -167,6 +173,7 @@ def _read(
     errors: Errors = "strict",
     threads: int | None = None,
     ahead_bytes: int = 1 << 62,
+    longest: int = LONGEST,
     storage_options: StorageOptions = None,
     memory: Callable[[int], Array] | None = None,
 ) -> Iterator[TextBatch | RawLines]:
@@ -183,16 +190,38 @@ def _read(
         from gputok.corpus.options import Options
 
         missing = MissingRows()
-        options = Options(column, separator, errors, batch_bytes, missing, memory, Lender(), Lender())
+        options = Options(
+            column, separator, errors, batch_bytes, missing, memory, Lender(), Lender(), longest
+        )
         found = _places(source, storage_options)
         is_remote = any(place.file.is_remote for place in found)
         n_readers = max(thread_count(threads), _REMOTE_READERS if is_remote else 1)
         ahead_bytes = min(ahead_bytes, (n_readers - 1) * min(_AHEAD_BATCHES * batch_bytes, _MOST_AHEAD_BYTES))
         batches = readers.in_order(files.tasks(found, options), n_readers, ahead_bytes)
-        return _then_warned(regroup(batches, batch_bytes), missing)
+        return _then_warned(regroup(_bounded(batches, longest, "the corpus"), batch_bytes), missing)
     if separator is not None:
         raise ValueError("separator= cuts plain text files; this source already has its documents apart")
-    return read_texts(source, column=column, errors=errors, batch_bytes=batch_bytes)
+    return read_texts(source, column=column, errors=errors, batch_bytes=batch_bytes, longest=longest)
+
+
+def within(memory: MemoryLimit | None) -> dict[str, int]:
+    """Returns the options of `read` that keep text within a share of a limit on memory."""
+    if memory is None:
+        return {}
+    # A document takes five times its bytes while it is read and its words are found. Each thread may have one.
+    return {"ahead_bytes": memory.n_bytes // 8, "longest": memory.n_bytes // 24}
+
+
+def _bounded(
+    batches: Iterator[TextBatch | RawLines], longest: int, what: str
+) -> Iterator[TextBatch | RawLines]:
+    """Yields the batches; raises ValueError for a document of more than `longest` bytes."""
+    n_before = 0
+    for batch in batches:
+        if isinstance(batch, TextBatch):
+            refuse_long(batch, longest, lambda i, n=n_before: f"{what}, document {n + i}")
+            n_before += batch.n_documents
+        yield batch
 
 
 def _then_warned(
@@ -209,6 +238,7 @@ def read_texts(
     column: str | None = None,
     errors: Errors = "strict",
     batch_bytes: int = BATCH_BYTES,
+    longest: int = LONGEST,
 ) -> Iterator[TextBatch]:
     """Reads texts that are in memory already: here, the strings of a list are documents, not file names.
 
@@ -217,6 +247,7 @@ def read_texts(
         column: As for `read`.
         errors: As for `read`.
         batch_bytes: As for `read`.
+        longest: As for `read`.
 
     Returns:
         An iterator of batches, in order.
@@ -232,7 +263,8 @@ def read_texts(
         raise TypeError(
             f"no text can be read from {type(texts).__name__}: pass file names, Arrow data, or an iterator of str"
         )
-    batches = regroup(text_batches(texts, column, errors, batch_bytes), batch_bytes)
+    found = _bounded(text_batches(texts, column, errors, batch_bytes), longest, f"the {type(texts).__name__}")
+    batches = regroup(found, batch_bytes)
     return cast("Iterator[TextBatch]", batches)
 
 

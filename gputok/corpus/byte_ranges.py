@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gputok.corpus.documents import too_long
 from gputok.corpus.file_kinds import file_kind
 from gputok.corpus.shrunk_files import shrunk
 from gputok.files.locations import File, LocalFile, OpenFile
@@ -54,7 +55,13 @@ def ranges(start: int, stop: int, n_bytes: int) -> Iterator[tuple[int, int]]:
 
 
 def whole_documents(
-    file: File, start: int, stop: int, size: int, mark: bytes, memory: Callable[[int], Array] | None = None
+    file: File,
+    start: int,
+    stop: int,
+    size: int,
+    mark: bytes,
+    longest: int,
+    memory: Callable[[int], Array] | None = None,
 ) -> tuple[int, Array]:
     """Reads the documents that begin in a range.
 
@@ -64,13 +71,14 @@ def whole_documents(
         stop: the last byte of the range + 1.
         size: the size of the file in bytes.
         mark: the bytes that end a document; they must not overlap with themselves.
+        longest: the most bytes that the last document may have beyond the range.
         memory: returns memory for a number of bytes; a local file is read into it.
 
     Returns:
         The position in the file of the first document, and the bytes of all documents, uint8[n].
 
     Raises:
-        ValueError: if the file has become shorter than `size`.
+        ValueError: if the file has become shorter than `size`, or the last document is longer than `longest`.
     """
     first = max(0, start - len(mark))  # a document begins where a mark ends
     data = _exactly(file, first, min(stop + SLACK_BYTES, size), size, memory)
@@ -88,9 +96,15 @@ def whole_documents(
             return first + begin, data[begin : found.end()]
         if first + len(data) == size:
             break
+        if first + len(data) - stop > longest:
+            last = data.data[begin : stop - first].tobytes().rfind(mark)
+            at = begin if last < 0 else begin + last + len(mark)
+            raise too_long(
+                f"{file}, byte {first + at}", data[at : at + 80].tobytes().decode(errors="replace"), longest
+            )
         # The last document goes on. Each step reads twice as much, so that a very long document takes linear time.
         looked_at = max(begin, len(data) - len(mark) + 1)
-        more = _exactly(file, first + len(data), min(first + 2 * len(data), size), size)
+        more = _exactly(file, first + len(data), min(first + 2 * len(data), size, stop + longest + 1), size)
         data = np.concatenate([data, more])
     return first + begin, data[begin:]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from gputok.text.pieces import LONGEST
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -26,3 +28,4 @@ class Options(NamedTuple):
     # Memory for the text of local files and for the starts of their lines, which batches give back when they are dropped.
     text_lender: Lender | None = None
     starts_lender: Lender | None = None
+    longest: int = LONGEST  # the most bytes that one document, or one line of JSON, may have

@@ -6,6 +6,7 @@ import contextlib
 import functools
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from gputok.corpus.documents import refuse_long
 from gputok.corpus.readers import Task
 from gputok.corpus.streams import unpacked
 from gputok.files.locations import File, OpenFile
@@ -108,8 +109,9 @@ def _row_group_batches(
         for table in parquet.iter_batches(rows, row_groups=groups, columns=[column], use_threads=False):
             array = table.column(0)
             options.missing.add(str(file), column, array.null_count)
-            yield from text_batches(array, options.errors, where, options.batch_bytes, n_before)
-            n_before += len(array)
+            for batch in text_batches(array, options.errors, where, options.batch_bytes, n_before):
+                yield refuse_long(batch, options.longest, lambda i, n=n_before: f"{where}, row {n + i}")
+                n_before += batch.n_documents
 
 
 def _open_parquet(file: File, opened: Any, metadata: Any = None) -> Any:

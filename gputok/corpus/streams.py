@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 
-from gputok.corpus.documents import split_documents
+from gputok.corpus.documents import split_documents, too_long
 from gputok.corpus.file_kinds import MAGIC
 from gputok.corpus.shrunk_files import refuse_shrunk
 from gputok.files.arrow import needed_for
@@ -98,7 +98,8 @@ def document_batches(file: File, stream: BinaryIO, options: Options) -> Iterator
         A batch; the position of its first byte in the unpacked file; and True if the batch is known to be UTF-8.
 
     Raises:
-        ValueError: if the file becomes shorter meanwhile, or its compressed data is truncated or damaged.
+        ValueError: if the file becomes shorter meanwhile, its compressed data is truncated or damaged, or a document is
+            longer than `options.longest`.
     """
     opened = file.path.stat() if isinstance(file, LocalFile) else None
     separator = None if options.separator is None else options.separator.encode()
@@ -108,7 +109,7 @@ def document_batches(file: File, stream: BinaryIO, options: Options) -> Iterator
     while True:
         # Memory that nobody touches costs nothing, so a small file pays nothing for a large buffer. If all buffers have
         # one size, malloc can use freed ones again. Doubling reads a very long document in linear time.
-        n_bytes = max(options.batch_bytes, 2 * len(rest))
+        n_bytes = max(options.batch_bytes, min(2 * len(rest), len(rest) + options.longest))
         # With a separator, the documents were copied out of the buffer, so that it can be used again.
         if separator is None or n_bytes != len(buffer):
             buffer = np.empty(n_bytes, np.uint8)
@@ -122,6 +123,9 @@ def document_batches(file: File, stream: BinaryIO, options: Options) -> Iterator
             yield batch, position, is_valid
         if is_last:
             return
+        if size - n_used > options.longest:
+            head = buffer[n_used : n_used + 80].tobytes().decode(errors="replace")
+            raise too_long(f"{file}, byte {position + n_used}", head, options.longest)
         # copied, because a view would keep the whole buffer alive
         rest, position = buffer[n_used:size].copy(), position + n_used
 

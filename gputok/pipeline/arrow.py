@@ -88,7 +88,8 @@ class WordCounter(_OnBatches):
         from gputok.files.temporary import MemoryLimit
 
         memory = MemoryLimit.of(self._memory_limit, self._temporary)
-        read = partial(corpus.read_texts, batches, column=self._column, errors=self._errors)
+        longest = {name: n for name, n in corpus.within(memory).items() if name == "longest"}
+        read = partial(corpus.read_texts, batches, column=self._column, errors=self._errors, **longest)
         counts = _pipeline(self._json).count_batches(read, None, self._threads, self._device, False, memory)
         return counts if self.byte_level else counts.spelled_out()
 

@@ -68,8 +68,7 @@ def count_words(
         for group, file in zip(groups, files, strict=True):
             if not _is_whole(file):
                 given = corpus.located(group, storage_options)
-                ahead = {} if memory is None else {"ahead_bytes": memory.n_bytes // 8}
-                given_options = {"threads": threads, **options, **ahead}
+                given_options = {"threads": threads, **options, **corpus.within(memory)}
                 read = partial(corpus.read, given, **given_options)
                 read_raw = partial(corpus.read_raw, given, **given_options)
                 n_bytes = corpus.total_bytes(given)
