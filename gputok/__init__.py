@@ -66,6 +66,7 @@ if TYPE_CHECKING:  # for type checkers and editors; the tables below have the sa
     from gputok.tokenizer import Tokenizer as Tokenizer
     from gputok.tokenizers import install_as_tokenizers as install_as_tokenizers
     from gputok.tokens.added_token import AddedToken as AddedToken
+    from gputok.tokens.vocabulary_change import VocabularyChange as VocabularyChange
     from gputok.types import EncodeInput as EncodeInput
     from gputok.types import InputSequence as InputSequence
     from gputok.types import OffsetReferential as OffsetReferential
@@ -105,6 +106,7 @@ __all__ = [
     "TextInputSequence",
     "Token",
     "Tokenizer",
+    "VocabularyChange",
     "WordCounter",
     "WordCounts",
     "corpus",
@@ -166,6 +168,7 @@ _NAMES: dict[str, str] = {
     "TextInputSequence": "types",
     "Token": "text.pre_tokenized_string",
     "Tokenizer": "tokenizer",
+    "VocabularyChange": "tokens.vocabulary_change",
     "WordCounter": "pipeline.arrow",
     "WordCounts": "text.word_counts",
     "save_sentencepiece": "formats.sentencepiece",

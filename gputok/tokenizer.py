@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from gputok.progress import Progress
     from gputok.report import Report
     from gputok.text.word_counts import WordCounts
+    from gputok.tokens.vocabulary_change import VocabularyChange
     from gputok.trainers import Trainer
 
 
@@ -606,6 +607,99 @@ class Tokenizer:
         read, read_raw = partial(corpus.read, source, **options), partial(corpus.read_raw, source, **options)
         total = corpus.total_bytes(source, column=column)
         return self.pipeline.count_batches(read, total, threads, device, progress, memory, read_raw)
+
+    # -- more tokens, or fewer
+
+    def extend(
+        self,
+        source: Any,
+        n_tokens: int,
+        *,
+        min_frequency: int = 0,
+        device: str | None = None,
+        threads: int | None = None,
+        progress: Progress = None,
+        errors: Errors = "strict",
+        column: str | None = None,
+        separator: str | None = None,
+        memory_limit: int | str | None = None,
+        temporary: str | os.PathLike[str] | None = None,
+        storage_options: StorageOptions = None,
+    ) -> VocabularyChange:
+        """Adds tokens that suit a corpus, by BPE that goes on where the training of the model ended.
+
+        All tokens keep their ids, and all merges their ranks. New merges come after them (`gputok.models.bpe.extend`), so
+        every new token is reachable, text without new tokens keeps its ids, and each boundary between tokens is one that
+        the tokenizer made before. Added tokens are also written into the vocabulary of the model: else they would get other
+        ids when the file is loaded, also by `tokenizers`. A model that falls back to bytes also gets the characters that
+        it lacks, if they are frequent enough.
+
+        Args:
+            source: files as for `train`, an iterable of texts, or `WordCounts` of this tokenizer's `count_words`.
+            n_tokens: how many tokens to add; a warning says if the corpus has not enough for so many.
+            min_frequency: pairs and characters that occur less often do not become tokens.
+            device: as for `train`; a device counts the words.
+            threads: as for `train`.
+            progress: as for `train`.
+            errors: as for `train`.
+            column: as for `train`.
+            separator: as for `train`.
+            memory_limit: as for `count_words`.
+            temporary: as for `count_words`.
+            storage_options: as for `train`.
+
+        Returns:
+            What has changed, for resizing the embeddings of a model.
+
+        Raises:
+            ValueError: the model is not BPE, a file is broken or not UTF-8, or `n_tokens` is negative. The tokenizer is
+                unchanged.
+            FileNotFoundError: a name matches no file.
+
+        Example:
+            >>> from gputok import models, pre_tokenizers, trainers
+            >>> tokenizer = Tokenizer(models.BPE())
+            >>> tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+            >>> tokenizer.train_from_iterator(["low lower lowest"] * 9, trainers.BpeTrainer(vocab_size=14))
+            >>> tokenizer.encode("lower slower").tokens
+            ['low', 'e', 'r', 'Ġ', 's', 'low', 'e', 'r']
+            >>> change = tokenizer.extend(iter(["lower slower"]), 2)
+            >>> change.new_tokens, tokenizer.encode("lower slower").tokens
+            (['er', 'lower'], ['lower', 'Ġ', 's', 'lower'])
+        """
+        from gputok import corpus
+        from gputok.files.temporary import MemoryLimit
+        from gputok.pipeline import resize
+        from gputok.progress import reporting
+        from gputok.text.word_counts import WordCounts
+
+        resize.check(self.pipeline, "extend", n_tokens)
+        limits = {"memory_limit": memory_limit, "temporary": temporary, "threads": threads}
+        options = {"column": column, "separator": separator, "errors": errors}
+        words, total = source, None
+        if isinstance(source, WordCounts):
+            pass
+        elif self.pre_tokenizer is None:  # documents are not cut into words
+            MemoryLimit.of(memory_limit, temporary)  # raises its error now
+            words = corpus.located(source, storage_options)
+            total = corpus.total_bytes(words, column=column)
+            words = corpus.read(words, threads=threads, **options)
+        else:
+            given = {"device": device, "progress": progress, "storage_options": storage_options}
+            words = self.count_words(source, **given, **options, **limits)
+        with reporting(progress) as report:
+            given = {"min_frequency": min_frequency, "report": report, "total": total, **limits}
+            return self._resize(lambda pipeline: resize.extend(pipeline, words, n_tokens, **given))
+
+    def _resize(self, resize: Callable[[Pipeline], tuple[Pipeline, VocabularyChange]]) -> VocabularyChange:
+        """Sets what `resize` makes of the pipeline: all that names ids. Raises RuntimeError if another thread interferes."""
+        given = self._given
+        new, change = resize(self.pipeline)
+        names = ("model", "post_processor", "added", "padding")
+        changed = dataclasses.replace(given, **{name: getattr(new, name) for name in names})
+        if not components.exchange((self, "_given", given, changed)):
+            raise RuntimeError("another thread has changed the tokenizer meanwhile; it keeps its vocabulary")
+        return change
 
     def word_counter(
         self,

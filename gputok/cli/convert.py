@@ -68,7 +68,7 @@ def convert(
         print(f"{output}: a folder that transformers opens")
         return
     options: dict[str, Any] = {}
-    with output_file(output, storage) as written:
+    with output_file(output, storage, [source]) as written:
         if suffix == ".model":
             save_sentencepiece(tokenizer, written)
         elif suffix == ".tiktoken":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from gputok.cli import bench, convert, encode, info, report, show, train
+from gputok.cli import bench, convert, encode, info, report, resize, show, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -102,6 +102,12 @@ _add(
     convert.convert,
     "gputok convert tokenizer.model tokenizer.json",
     "gputok convert cl100k_base.tiktoken my-tokenizer --pattern cl100k",
+)
+_add(
+    app,
+    "extend",
+    resize.extend,
+    "gputok extend chinese/*.txt -t llama-3.json --tokens 10000 -o extended.json --change change.npz",
 )
 _add(
     app,

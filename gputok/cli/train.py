@@ -106,7 +106,7 @@ def train(
         raise ValueError("--resume is for counting; with --from-counts the words are counted already")
     with output_file(output, storage, inputs) as written:
         if from_counts:
-            words = _merged(inputs, storage, **limits)
+            words = merged_counts(inputs, storage, **limits)
         else:
             options = {"column": column, "separator": separator, "errors": errors, "resume": resume, **limits}
             words = _count(tokenizer, inputs, device, progress, storage, **options)
@@ -191,7 +191,7 @@ def _remove_work(folder: str | None) -> None:
         remove(folder)
 
 
-def _merged(inputs: list[str], storage: dict[str, Any], **options: Any) -> WordCounts:
+def merged_counts(inputs: list[str], storage: dict[str, Any], **options: Any) -> WordCounts:
     """Adds up the word counts of all files; options: those of `WordCounts.load`."""
     from gputok import WordCounts
 

@@ -120,7 +120,7 @@ def train_bpe_of_parts(
         )
     floor = max(1, limits.min_frequency)
     # On real text, 3 to 10 times below the count of the last merge, so that the pairs are indexed only once
-    threshold = max(floor, total // (128 * max(limits.vocab_size, 1)))
+    threshold = max(floor, total // (128 * max(limits.vocab_size - n_tokens, 1)))
     room = _most_pairs(total, threshold, n_places, sizes)
     state = State(
         **_arrays(

@@ -1,0 +1,144 @@
+"""`gputok extend`, `gputok prune` and `gputok truncate`: a tokenizer with more tokens, or with fewer."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gputok.cli.options import (
+    STANDARD,
+    AsJson,
+    Column,
+    Device,
+    Errors,
+    Inputs,
+    MemoryLimit,
+    Progress,
+    Separator,
+    StorageOption,
+    Temporary,
+    Threads,
+    TokenizerFile,
+    check_standard_input,
+    load_tokenizer,
+    output_file,
+    shown_output,
+    sources,
+    storage_options,
+    sum_up,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gputok import VocabularyChange
+    from gputok.tokenizer import Tokenizer
+
+Output = Annotated[
+    str,
+    typer.Option(
+        "--output", "-o", help="tokenizer.json to write, or - for standard output.", show_default=False
+    ),
+]
+Change = Annotated[
+    str | None,
+    typer.Option(
+        help="Also write which ids have changed, for resizing embeddings: a file that ends in .npz or .json.",
+        metavar="FILE",
+    ),
+]
+FromCounts = Annotated[
+    bool,
+    typer.Option(
+        "--from-counts",
+        help="The inputs are word counts, written by `gputok count` for a tokenizer that splits alike.",
+    ),
+]
+
+
+def extend(
+    inputs: Inputs,
+    tokenizer: TokenizerFile,
+    output: Output,
+    tokens: Annotated[int, typer.Option(help="How many tokens to add.", min=0, show_default=False)],
+    min_frequency: Annotated[
+        int, typer.Option(help="Pairs seen less often do not become tokens.", min=0)
+    ] = 0,
+    change: Change = None,
+    from_counts: FromCounts = False,
+    column: Column = None,
+    separator: Separator = None,
+    errors: Errors = "strict",
+    threads: Threads = None,
+    device: Device = "auto",
+    progress: Progress = None,
+    memory_limit: MemoryLimit = None,
+    temporary: Temporary = None,
+    as_json: AsJson = False,
+    storage_option: StorageOption = None,
+) -> None:
+    """Add tokens that suit a text to a tokenizer; all old tokens keep their ids."""
+    storage = storage_options(storage_option)
+    check_standard_input([*inputs, tokenizer])
+    limits = {"threads": threads, "memory_limit": memory_limit, "temporary": temporary}
+    options: dict[str, Any] = {
+        "device": device,
+        "progress": progress,
+        "column": column,
+        "separator": separator,
+        "errors": errors,
+        "storage_options": storage,
+        **limits,
+    }
+
+    def change_it(loaded: Tokenizer) -> VocabularyChange:
+        source = _source(inputs, column, from_counts, storage, limits)
+        return loaded.extend(source, tokens, min_frequency=min_frequency, **options)
+
+    _change(tokenizer, output, change, inputs, storage, as_json, change_it)
+
+
+def _source(
+    inputs: list[str], column: str | None, from_counts: bool, storage: dict[str, Any], limits: dict[str, Any]
+) -> Any:
+    """Returns the inputs as the methods of Tokenizer take them: files, or word counts."""
+    if not from_counts:
+        return sources(inputs, column)
+    from gputok.cli.train import merged_counts
+
+    return merged_counts(inputs, storage, **limits)
+
+
+def _change(
+    tokenizer: str,
+    output: str,
+    change_file: str | None,
+    inputs: list[str],
+    storage: dict[str, Any],
+    as_json: bool,
+    change_it: Callable[[Tokenizer], VocabularyChange],
+) -> None:
+    """Loads a tokenizer, changes it, and writes it and the change; sums up."""
+    if change_file is not None and (change_file == STANDARD or not change_file.endswith((".npz", ".json"))):
+        raise ValueError(f"--change {change_file}: expected a file that ends in .npz or .json")
+    start = time.perf_counter()
+    loaded = load_tokenizer(tokenizer, storage)
+    before = loaded.get_vocab_size()
+    with output_file(output, storage, [*inputs, tokenizer]) as written:
+        change = change_it(loaded)
+        written.write_text(loaded.to_str(pretty=True), encoding="utf-8", newline="\n")
+        if change_file is not None:
+            change.save(change_file, storage_options=storage)
+    size, seconds = loaded.get_vocab_size(), time.perf_counter() - start
+    facts = {
+        "output": shown_output(output),
+        "vocab_size": size,
+        "vocab_size_before": before,
+        "new": len(change.new_ids),
+        "rows_of_embeddings": change.size,
+        "seconds": round(seconds, 3),
+    }
+    line = f"{shown_output(output)}: {size:,} tokens, {before:,} before, in {seconds:.2f} s"
+    sum_up(line, facts, output=output, as_json=as_json)
