@@ -40,6 +40,8 @@ if TYPE_CHECKING:  # for type checkers and editors; the tables below have the sa
     from gputok import trainers as trainers
     from gputok.automaton.pattern import Regex as Regex
     from gputok.encoding.encoding import Encoding as Encoding
+    from gputok.files.token_files import TokenFiles as TokenFiles
+    from gputok.files.token_files import open_tokens as open_tokens
     from gputok.formats.gguf import from_gguf as from_gguf
     from gputok.formats.sentencepiece import from_sentencepiece as from_sentencepiece
     from gputok.formats.sentencepiece import save_sentencepiece as save_sentencepiece
@@ -105,6 +107,7 @@ __all__ = [
     "TextEncodeInput",
     "TextInputSequence",
     "Token",
+    "TokenFiles",
     "Tokenizer",
     "VocabularyChange",
     "WordCounter",
@@ -120,6 +123,7 @@ __all__ = [
     "install_as_tokenizers",
     "models",
     "normalizers",
+    "open_tokens",
     "pre_tokenizers",
     "processors",
     "save_sentencepiece",
@@ -150,6 +154,7 @@ _NAMES: dict[str, str] = {
     "from_tekken": "formats.tekken",
     "from_tiktoken": "formats.tiktoken",
     "install_as_tokenizers": "tokenizers",
+    "open_tokens": "files.token_files",
     "NormalizedString": "text.normalized_string",
     "OffsetReferential": "types",
     "OffsetType": "types",
@@ -167,6 +172,7 @@ _NAMES: dict[str, str] = {
     "TextEncodeInput": "types",
     "TextInputSequence": "types",
     "Token": "text.pre_tokenized_string",
+    "TokenFiles": "files.token_files",
     "Tokenizer": "tokenizer",
     "VocabularyChange": "tokens.vocabulary_change",
     "WordCounter": "pipeline.arrow",

@@ -927,6 +927,8 @@ class Tokenizer:
         source: Any,
         output: None = None,
         *,
+        eos: bool | str | None = None,
+        bos: bool | str | None = None,
         add_special_tokens: bool = True,
         device: str | None = None,
         threads: int | None = None,
@@ -943,6 +945,13 @@ class Tokenizer:
         source: Any,
         output: str | os.PathLike[str],
         *,
+        format: str | None = None,
+        eos: bool | str | None = None,
+        bos: bool | str | None = None,
+        shard_tokens: int | None = None,
+        shuffle: int | None = None,
+        dtype: str | np.dtype[Any] | type | None = None,
+        sequence_length: int | None = None,
         add_special_tokens: bool = True,
         device: str | None = None,
         threads: int | None = None,
@@ -958,6 +967,13 @@ class Tokenizer:
         source: Any,
         output: str | os.PathLike[str] | None = None,
         *,
+        format: str | None = None,
+        eos: bool | str | None = None,
+        bos: bool | str | None = None,
+        shard_tokens: int | None = None,
+        shuffle: int | None = None,
+        dtype: str | np.dtype[Any] | type | None = None,
+        sequence_length: int | None = None,
         add_special_tokens: bool = True,
         device: str | None = None,
         threads: int | None = None,
@@ -974,8 +990,20 @@ class Tokenizer:
 
         Args:
             source: files as for `train`, or an iterable of texts.
-            output: the path or URL of the file to write, by its ending .npy, .bin, .arrow or .parquet
-                (`gputok.files.token_files` describes their content); None: yield batches.
+            output: the path or URL to write to; None: yield batches.
+            format: what to write: "npy", "bin", "arrow", "parquet", "megatron", "datatrove", "nanogpt", "llmc", "mds",
+                "litdata" or "olmo" (`gputok.files.token_formats` describes the files); None: the ending of `output`
+                decides, .npy, .bin, .arrow or .parquet.
+            eos: a token to put at the end of each document; True: the tokenizer's own. Where a format wants the end token
+                before a document ("llmc"), it stands there; where a format wants none for an empty document ("megatron"),
+                that has none. If the post-processor adds the same token there, there is only one.
+            bos: a token to put before each document; True: the tokenizer's own.
+            shard_tokens: how many ids a file has at most, in whole documents (more if one document has more); None: one
+                file, or for "mds" and "litdata" files of 64 MB.
+            shuffle: the seed of the order of the documents in each file, `numpy.random.default_rng(seed).permutation`;
+                None: the order of the corpus.
+            dtype: the dtype of the ids; None: by the format's own rule.
+            sequence_length: store blocks of so many ids instead of documents ("mds"): documents are joined, and cut.
             add_special_tokens: let the post-processor add its tokens.
             device: as for `train`.
             threads: as for `train`.
@@ -989,11 +1017,12 @@ class Tokenizer:
             Without `output`, an iterator of a `TokenBatch` for about each megabyte of text (64 MB on a GPU): `ids`,
             uint16[n_ids] (uint32 if the vocabulary has more than 65,536 ids), and `rows`, int64[n_documents + 1].
             With `output`, how many documents, ids, unknown ids and bytes there were
-            (`gputok.files.token_files.Written`).
+            (`gputok.files.token_files.Written`). `gputok.open_tokens(output)` reads the documents.
 
         Raises:
             FileNotFoundError: a name matches no file.
-            ValueError: a file is broken or not UTF-8, or `output` has another ending.
+            ValueError: a file is broken or not UTF-8; the ending of `output` is of no format, or a format does not exist,
+                or can't store these ids; the tokenizer has no such token.
 
         Example:
             >>> from gputok import models, pre_tokenizers
@@ -1003,59 +1032,27 @@ class Tokenizer:
             >>> batch.ids.tolist(), batch.rows.tolist()
             ([0, 1, 2], [0, 2, 3])
         """
-        from gputok import backend, corpus
-        from gputok.files import token_files
-        from gputok.pipeline import encode_corpus
-        from gputok.progress import reporting
+        from gputok.pipeline import write_corpus
 
-        pipeline, source = self.pipeline, corpus.located(source, storage_options)
-        total = corpus.total_bytes(source, column=column)
-        devices = backend.choose(
-            device
-        ).devices  # raises its error now, not when the first batch is asked for
-        n_bytes = 0
-
-        def batches(skip: int = 0) -> Iterator[TokenBatch]:
-            given = {"column": column, "separator": separator, "errors": errors, "threads": threads}
-            texts = corpus.read(source, **given)
-            with reporting(progress) as report:
-
-                def counted(stage: str, done: int, total: int | None) -> None:
-                    nonlocal n_bytes
-                    n_bytes = done
-                    report(stage, done, total)
-
-                yield from encode_corpus.encode(
-                    pipeline,
-                    texts,
-                    add_special_tokens=add_special_tokens,
-                    threads=threads,
-                    report=counted,
-                    total=total,
-                    skip=skip,
-                    devices=devices,
-                )
-
-        if output is None:
-            return batches()
-        for name in token_files.names(output):
-            corpus.refuse_output(name, source, storage_options)
-        n_new = n_ids = n_unknown = 0
-        unknown = pipeline.unknown_id
-
-        def tallied(skip: int) -> Iterator[TokenBatch]:
-            nonlocal n_new, n_ids, n_unknown
-            for batch in batches(skip):
-                n_new, n_ids = n_new + batch.n_documents, n_ids + len(batch.ids)
-                if unknown is not None:
-                    n_unknown += int(np.count_nonzero(batch.ids == unknown))
-                yield batch
-
-        options = add_special_tokens, column, separator, errors
-        fingerprint = encode_corpus.fingerprint(pipeline, source, options)
-        dtype = encode_corpus.id_type(pipeline)
-        n_documents = token_files.write(output, tallied, dtype, fingerprint, storage_options)
-        return token_files.Written(n_documents, n_new, n_ids, n_unknown, n_bytes)
+        read = write_corpus.Reading(
+            source,
+            add_special_tokens=add_special_tokens,
+            device=device,
+            threads=threads,
+            progress=progress,
+            errors=errors,
+            column=column,
+            separator=separator,
+            storage_options=storage_options,
+        )
+        options = {
+            "format": format,
+            "shard_tokens": shard_tokens,
+            "shuffle": shuffle,
+            "dtype": dtype,
+            "sequence_length": sequence_length,
+        }
+        return write_corpus.encode(self.pipeline, read, output, bos, eos, options)
 
     def report(self, corpus: Any, **options: Any) -> Report:
         """Measures how this tokenizer suits a corpus, alone or compared with others.

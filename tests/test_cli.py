@@ -1,12 +1,14 @@
 """The command line does what its help says, and what it can't do it says in one line."""
 
 import contextlib
+import csv
 import gzip
 import importlib.metadata
 import io
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -307,21 +309,231 @@ def test_a_resumed_run_says_what_it_did_not_do_again(folder, gputok, monkeypatch
 
     gputok("train", "text.txt", "--vocab-size", 400, "-o", "t.json")
     (folder / "long.txt").write_text("".join(LINES) * 200)
-    write, seen = token_files._write_parts, []
+    write, seen = token_files.write, []
 
-    def interrupted(path, target, parts, batches, dtype, fingerprint):
+    def interrupted(path, batches, *options, **more):
         def first_only(skip):
             for batch in batches(skip):
                 yield batch
                 seen.append(batch.n_documents)
                 raise KeyboardInterrupt
 
-        return write(path, target, parts, first_only, dtype, fingerprint)
+        return write(path, first_only, *options, **more)
 
     arguments = ["encode", "-t", "t.json", "long.txt", "-o", "ids.npy"]
-    monkeypatch.setattr(token_files, "_write_parts", interrupted)
+    monkeypatch.setattr(token_files, "write", interrupted)
     monkeypatch.setattr(os, "_exit", sys.exit)
     assert gputok(*arguments)[0] == 130
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    status, out, _ = gputok(*arguments)
+    assert status == 0 and f"(after {seen[0]:,} documents of an earlier run) from 80,000 documents" in out
+
+
+# -- show
+
+
+def test_show_puts_bars_between_tokens_in_a_pipe(folder, gputok, stdin):
+    upstream().save("t.json")
+    text = "retain this; orient\n"
+    tokens = [text[a:b] for a, b in upstream().encode(text).offsets]
+    assert len(tokens) > 5
+    (folder / "one.txt").write_text(text)
+    status, out, err = gputok("show", "one.txt", "-t", "t.json")
+    assert (status, err) == (0, "")
+    assert out == "│".join(tokens).replace("\n", "↵\n")
+    assert gputok("show", text.rstrip("\n"), "-t", "t.json")[1] == "│".join(tokens).replace("│\n", "\n")
+    stdin(text)
+    assert gputok("show", "-", "-t", "t.json")[1] == out
+    (folder / "rows.jsonl").write_text(json.dumps({"body": text}) + "\n")
+    assert gputok("show", "rows.jsonl", "--column", "body", "-t", "t.json")[1] == out
+
+
+def test_show_commands_no_terminal(folder, gputok):
+    """Escape sequences in a text are shown, not sent."""
+    upstream().save("t.json")
+    _, out, _ = gputok("show", "a\x1b[31mb\x07\x9b", "-t", "t.json")
+    assert "\x1b" not in out and "\x9b" not in out and "\\x1b" in out and "\\x07" in out
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="there are no pseudo-terminals here")
+@pytest.mark.parametrize("variables", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_show_has_colours_in_a_terminal(folder, variables):
+    upstream().save("t.json")
+    ours, theirs = os.openpty()
+    environment = {"TERM": "xterm-256color", "NO_COLOR": "", **variables}
+    with start("show", "so, it goes 漢", "-t", "t.json", stdout=theirs, more=environment) as process:
+        process.wait()
+        os.close(theirs)
+        out = os.read(ours, 10_000).decode()
+    os.close(ours)
+    if variables:
+        assert "\x1b" not in out and "│" in out
+    else:
+        assert "\x1b[30;48;5;153m" in out and re.sub("\x1b[^m]*m", "", out).strip() == "so, it goes 漢"
+
+
+# -- CSV, and rows without text
+
+
+def test_a_column_of_a_csv_file(folder, gputok):
+    rows = [*LINES, 'a "quoted", field\nover two lines', "", "漢"]
+    with open("a.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows([["id", "body"], *enumerate(rows)])
+    (folder / "b.csv.gz").write_bytes(gzip.compress((folder / "a.csv").read_bytes()))
+    (folder / "a.jsonl").write_text("".join(json.dumps({"body": row}) + "\n" for row in rows))
+    for name in ("a.csv", "b.csv.gz", "a.jsonl"):
+        options = ["--vocab-size", 400, "-o", f"{name}.json"]
+        assert gputok("train", name, *options)[::2] == (0, "")  # the only column of strings
+        assert gputok("train", name, "--column", "body", *options)[::2] == (0, "")
+    expected = (folder / "a.jsonl.json").read_bytes()
+    assert (folder / "a.csv.json").read_bytes() == (folder / "b.csv.gz.json").read_bytes() == expected
+    (folder / "bad.csv").write_text("id,body\n1,one\n2\n")
+    (folder / "two.csv").write_text("title,body\na,b\n")
+    (folder / "latin.csv").write_bytes(b"id,body\n1,ok\n2,caf\xe9\n")
+    for arguments, message in {
+        "train a.csv --column title": "a.csv has no column 'title'; it has id, body",
+        "train bad.csv": "bad.csv: not readable as CSV (",
+        "train two.csv": "two.csv has the columns title, body: name the one to read by column=",
+        "train a.csv --separator x": "a.csv: separator= cuts plain text",
+        "train latin.csv": "latin.csv, column 'body', row 1, byte 3: 0xe9 is not UTF-8",
+    }.items():
+        status, _, err = gputok(*arguments.split())
+        assert status == 1 and err.startswith(f"gputok: {message}"), err
+    assert gputok("count", "latin.csv", "--errors", "replace")[0] == 0
+
+
+def test_rows_without_the_column_are_counted(folder, gputok):
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    rows = [{"text": "one"}, {"other": 1}, {"text": None}, {"text": "two"}]
+    (folder / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "odd.jsonl").write_text('{"text": "one", "text": "two"}\n{}\n')  # which Arrow's parser refuses
+    parquet.write_table(pa.table({"text": ["one", None, "two"]}), "a.parquet")
+    for names, expected in {
+        "a.jsonl": "2 rows of a.jsonl have no 'text'; they count as empty documents",
+        "odd.jsonl": "1 row of odd.jsonl has no 'text'; it counts as an empty document",
+        "a.parquet": "1 row of a.parquet has no 'text'; it counts as an empty document",
+        "a.parquet a.jsonl": "3 rows of a.jsonl, a.parquet have no 'text'; they count as empty documents",
+    }.items():
+        status, _, err = gputok("count", *names.split(), "-o", "c.parquet")
+        assert (status, err) == (0, f"gputok: warning: {expected}\n")
+
+
+# -- what goes wrong
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("train none.txt", "none.txt: no such file or folder"),
+        ("train text.txt --column text", "text.txt: plain text has no column 'text'"),
+        ("train a.jsonl --column b", "a.jsonl has no column 'b'; it has text"),
+        ("train bad.txt", "bad.txt, byte 3: 0xff is not UTF-8; convert it"),
+        ("train cut.txt.gz", "cut.txt.gz: broken off in the middle of its compressed data"),
+        ("train empty.txt", "empty.txt: contains no text to learn from"),
+        ("train text.txt --vocab-size 100", "--vocab-size 100 leaves no room for a merge"),
+        (
+            "train text.txt --pattern gpt5",
+            "'gpt5': there is no pattern of this name (did you mean gpt2?); there are gpt2, ",
+        ),
+        ("count text.txt --pattern LLAMA", "(did you mean llama3?); there are gpt2, cl100k"),
+        ("train text.txt --pattern \\s+", "of this name; there are gpt2, "),
+        ("train text.txt --pattern gpt5", "pass an expression as regex (--regex)"),
+        ("train text.txt --regex a(", "a("),
+        ("train text.txt --pattern gpt2 --regex a", "pattern 'gpt2' and regex 'a' both say"),
+        ("train text.txt --model unigram --regex a", "regex= splits text for a byte-level BPE"),
+        ("train text.txt --model bert", "model 'bert': must be one of bpe"),
+        ("train text.txt -o none/t.json", "none/t.json: the folder"),
+        ("train text.txt --errors ignore", "errors='ignore': must be"),
+        ("train --from-counts text.txt", "text.txt"),
+        ("encode -t text.txt text.txt", "text.txt"),
+        ("encode -t none.json text.txt", "none.json"),
+        ("decode -t t.json text.txt", "text.txt, line 1: not ids"),
+        ("bench train none.txt", "none.txt: no such file or folder"),
+        ("bench train text.txt --against foo", "got 'foo'"),
+        ("bench device --device tpu", "not 'tpu'"),
+    ],
+)
+def test_failures_are_reported_in_one_line(folder, gputok, arguments, message):
+    (folder / "a.jsonl").write_text('{"text": "x"}\n')
+    (folder / "bad.txt").write_bytes(b"abc\xff\n")
+    (folder / "cut.txt.gz").write_bytes(gzip.compress(b"text\n" * 1000)[:-9])
+    (folder / "empty.txt").write_text("")
+    if "t.json" in arguments.split():
+        upstream().save("t.json")
+    before = sorted(os.listdir())
+    status, out, err = gputok(*arguments.split())
+    assert (status, out) == (1, "") and err.count("\n") == 1 and err.startswith("gputok: "), err
+    assert message in err
+    assert sorted(os.listdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        ("nonsense", "gputok"),
+        ("--nonsense", "gputok"),
+        ("train", "gputok train"),
+        ("train text.txt --vocab-size many", "gputok train"),
+        ("bench", "gputok bench"),
+        ("bench nonsense", "gputok bench"),
+        ("bench train --runs 0 text.txt", "gputok bench train"),
+        ("encode text.txt", "gputok encode"),
+    ],
+)
+def test_a_usage_error_is_one_line_that_names_the_help(folder, gputok, arguments, command):
+    status, out, err = gputok(*arguments.split())
+    assert (status, out) == (2, "") and err.count("\n") == 1 and f"See `{command} --help`" in err
+    assert gputok(*command.split()[1:], "--help")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("gputok tr", ["train"]),
+        ("gputok bench ", ["train", "encode", "start", "latency", "scale", "device"]),
+        ("gputok train --model word", ["wordpiece", "wordlevel"]),
+        ("gputok count --pattern qw", ["qwen2", "qwen3"]),
+        ("gputok encode --errors ", ["strict", "replace"]),
+        ("gputok bench train --against giga", ["gigabpe", "gigatoken"]),
+    ],
+)
+def test_the_shell_completes(words, expected):
+    environment = {"_GPUTOK_COMPLETE": "complete_bash", "COMP_WORDS": words}
+    environment["COMP_CWORD"] = str(len(words.split()) - (not words.endswith(" ")))
+    with start(stdout=subprocess.PIPE, more=environment) as process:
+        out, err = process.communicate()
+    assert (sorted(out.split()), err) == (sorted(expected), "")
+
+
+def test_the_script_for_completion_can_be_shown():
+    with start("--show-completion", "bash", stdout=subprocess.PIPE) as process:
+        out, _ = process.communicate()
+    assert process.returncode == 0 and "_GPUTOK_COMPLETE=complete_bash" in out
+
+
+def test_errors_name_the_output_and_no_temporary_file(folder, gputok, monkeypatch):
+    """For any system error about a temporary file."""
+    upstream().save("t.json")
+    real = os.open
+
+    def refuse(path, *arguments, **options):
+        if ".part" in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    for command in ("train text.txt --vocab-size 400", "count text.txt", "report text.txt -t t.json"):
+        assert gputok(*command.split(), "-o", "made")[::2] == (1, "gputok: made: Permission denied\n")
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(preparation, "announced", True)
     status, _, err = gputok("encode", "-t", "t.json", "text.txt", "-o", "ids.npy")
     assert (status, err) == (1, "gputok: ids.npy: Permission denied\n")
 
@@ -428,7 +640,7 @@ def test_info_says_what_of_a_tokenizer_runs_where(gputok, tmp_path):
     facts = json.loads(gputok("info", "--json", "--tokenizer", path)[1])
     assert {stage: where for stage, where in facts.items() if "cuda" in stage} == {
         'device="cuda", count words': "on the GPU, the parts between spaces; the CPU cuts each distinct part into words once; "
-        "on the CPU, batches that hold an added token",
+        "on the CPU, text around an added token",
         'device="cuda", merge': "on the CPU: only BPE is trained on a GPU, not WordLevel",
         'device="cuda", encode': "on the CPU: the pre-tokenizer is more than one walk over the text",
     }

@@ -65,7 +65,10 @@ def test_every_output_is_written_through_a_link(tmp_path, monkeypatch):
     replaced = []
 
     def replace(source, target, replace=os.replace):
-        assert os.path.dirname(source) == os.path.dirname(target), "not atomic"
+        # Beside its final name, or in a work folder
+        folder = os.path.dirname(source)
+        assert folder == os.path.dirname(target) or folder.endswith(".part"), "not atomic"
+        assert os.stat(folder).st_dev == os.stat(os.path.dirname(target)).st_dev, "not atomic"
         replaced.append(str(target))
         replace(source, target)
 
@@ -139,19 +142,29 @@ def victim(tmp_path):
     assert victim.read_text() == "mine" and os.listdir(victim.parent) == ["letters.txt"]
 
 
+def interrupted(n_done):
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("trap", TRAPS)
 @pytest.mark.parametrize("part", ["ids", "ends", "run", "rows"])
 def test_no_trap_beside_an_output_is_followed(tmp_path, victim, part, trap):
     path = tmp_path / "ids.npy"
-    name = path.with_name("ids.npy.rows.npy" if part == "rows" else f".ids.npy.{part}.part")
-    others = [path.with_name(f".ids.npy.{other}.part") for other in ("ids", "ends", "run") if other != part]
+    parts = {"ids": "ids-00000", "ends": "ends-00000", "run": "run.json"}
+    work = tmp_path / ".ids.npy.part"
+    name = path.with_name("ids.npy.rows.npy") if part == "rows" else work / parts[part]
     for stopped in (False, True):  # also amid the files of an interrupted run with the right fingerprint
-        for other in others if stopped else []:
-            other.write_bytes(b"run" if "run" in other.name else b"")
+        work.mkdir()
+        if stopped:
+            work.rmdir()
+            with pytest.raises(KeyboardInterrupt):
+                token_files.write(path, interrupted, np.dtype(np.uint16), "run")
+            name.unlink(missing_ok=True)
         TRAPS[trap](name, victim)
         batch = TokenBatch(np.array([1, 2], np.uint16), np.array([0, 1, 2]))
         token_files.write(path, lambda n, batch=batch: iter([batch]), np.dtype(np.uint16), "run")
         assert np.load(path).tolist() == [1, 2] and np.load(f"{path}.rows.npy").tolist() == [0, 1, 2]
+        assert not work.exists()
         name.unlink(missing_ok=True)
         name.with_name("second").unlink(missing_ok=True)
 

@@ -178,6 +178,7 @@ def test_training_counting_and_encoding(memory, tmp_path, tokenizer):
     assert Tokenizer.from_file("memory://out/tokenizer.json").to_str() == tokenizer.to_str()
     tokenizer.report("memory://d/a.txt").to_html("memory://out/report.html")
     names = {"ids.npy", "ids.npy.rows.npy", "ids.bin", "ids.bin.rows.npy", "ids.arrow", "ids.parquet"}
+    names |= {f"ids{kind}.manifest.json" for kind in token_files.KINDS}
     assert {*memory.ls("/out", detail=False)} == {
         f"/out/{name}" for name in names | {"tokenizer.json", "deep", "report.html"}
     }

@@ -50,7 +50,7 @@ def test_written_files_are_read_back(tmp_path, kind, dtype):
     else:
         assert pa.ipc.open_file(path).read_all()["ids"].to_pylist() == DOCUMENTS
     beside = [f"ids{kind}.rows.npy"] if kind in (".npy", ".bin") else []
-    assert sorted(os.listdir(tmp_path)) == [path.name, *beside]
+    assert sorted(os.listdir(tmp_path)) == sorted([path.name, *beside, f"ids{kind}.manifest.json"])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -70,7 +70,7 @@ def test_a_torn_write_is_cut_off(tmp_path, cut):
     for n_bytes in (1, 3, 64, 400):
         with pytest.raises(KeyboardInterrupt):
             token_files.write(path, lambda n: batches(n, stop=100), np.dtype(np.uint16), "run")
-        part = tmp_path / f".ids.npy.{cut}.part"
+        part = tmp_path / ".ids.npy.part" / f"{cut}-00000"
         part.write_bytes(part.read_bytes()[:-n_bytes])
         token_files.write(path, batches, np.dtype(np.uint16), "run")
         assert documents(path) == DOCUMENTS
@@ -98,8 +98,11 @@ def test_no_documents_and_empty_ones(tmp_path, kind):
 def test_output_names_of_unknown_formats(tmp_path):
     with pytest.raises(ValueError, match=r"cannot write ids as \.txt; use \.npy, \.bin"):
         token_files.write(tmp_path / "a.txt", batches, np.dtype(np.uint16), "run")
-    with pytest.raises(ValueError, match=r"expected a file of ids .*, got \.txt"):
+    with pytest.raises(FileNotFoundError, match=r"a\.txt: no such file"):
         next(token_files.read(tmp_path / "a.txt"))
     with pytest.raises(FileNotFoundError, match="does not exist"):
         token_files.write(tmp_path / "none" / "a.npy", batches, np.dtype(np.uint16), "run")
     assert os.listdir(tmp_path) == []
+    (tmp_path / "a.txt").write_text("no ids")
+    with pytest.raises(ValueError, match=r"expected a file of ids .*, got \.txt"):
+        next(token_files.read(tmp_path / "a.txt"))

@@ -13,16 +13,24 @@ import typer
 from gputok.cli.options import (
     STANDARD,
     AsJson,
+    Bos,
     Column,
     Device,
+    Dtype,
+    Eos,
     Errors,
+    Format,
     Progress,
     Separator,
+    SequenceLength,
+    ShardTokens,
+    Shuffle,
     StorageOption,
     Threads,
     TokenizerFile,
     check_standard_input,
     load_tokenizer,
+    own_token,
     sources,
     storage_options,
     sum_up,
@@ -45,10 +53,17 @@ def encode(
         typer.Option(
             "--output",
             "-o",
-            help=".npy, .bin, .arrow or .parquet. [default: ids as text on standard output, a line for each document; - "
-            "is the same, summed up on standard error]",
+            help=".npy, .bin, .arrow or .parquet, or what --format wants. [default: ids as text on standard output, a line "
+            "for each document; - is the same, summed up on standard error]",
         ),
     ] = None,
+    format: Format = None,
+    eos: Eos = None,
+    bos: Bos = None,
+    shard_tokens: ShardTokens = None,
+    shuffle: Shuffle = None,
+    dtype: Dtype = None,
+    sequence_length: SequenceLength = None,
     column: Column = None,
     separator: Separator = None,
     errors: Errors = "strict",
@@ -71,14 +86,26 @@ def encode(
         "errors": errors,
         "threads": threads,
         "device": device,
+        "eos": own_token(tokenizer, "eos", eos),
+        "bos": own_token(tokenizer, "bos", bos),
+    }
+    files = {
+        "format": format,
+        "shard_tokens": shard_tokens,
+        "shuffle": shuffle,
+        "dtype": dtype,
+        "sequence_length": sequence_length,
     }
     start = time.perf_counter() - preparation.seconds
     if output in (None, STANDARD):
+        for option, value in files.items():
+            if value is not None:
+                raise ValueError(f"--{option.replace('_', '-')} {value}: is for files; name one by --output")
         n_documents, n_ids, n_unknown = _print_ids(loaded, names, progress or False, options)
         facts: dict[str, Any] = {"documents": n_documents, "ids": n_ids, "unknown": n_unknown}
         before = ""
     else:
-        made = loaded.encode_corpus(sources(names, column), output, progress=progress, **options)
+        made = loaded.encode_corpus(sources(names, column), output, progress=progress, **options, **files)
         n_unknown, n_ids = made.n_unknown, made.n_ids
         n_before = made.n_documents - made.n_new_documents
         facts = {"documents": made.n_documents, "ids": n_ids, "unknown": n_unknown, "bytes": made.n_bytes}
@@ -130,7 +157,8 @@ def decode(
     file: Annotated[
         str | None,
         typer.Argument(
-            help="A file of `gputok encode`, or ids as text, a line for each document. [default: -, standard input]",
+            help="Output of `gputok encode`, files of ids of any of its formats, or ids as text, a line for each document. "
+            "[default: -, standard input]",
             metavar="FILE",
             show_default=False,
         ),
@@ -151,7 +179,7 @@ def _ids(file: str, storage: dict[str, Any]) -> Iterator[list[Any]]:
     from gputok.files import token_files
     from gputok.files.locations import downloaded
 
-    if file.endswith(token_files.KINDS):
+    if file != STANDARD and token_files.is_output(file):
         for ids, rows in token_files.read(file, storage):
             yield [ids[first:last] for first, last in itertools.pairwise(rows.tolist())]
         return

@@ -86,6 +86,7 @@ _add(
     "encode",
     encode.encode,
     "gputok encode -t tokenizer.json books/*.txt -o ids.npy",
+    "gputok encode -t tokenizer.json web/*.parquet --format megatron --eos auto -o web_text_document",
     "echo Hello | gputok encode -t tokenizer.json",
 )
 _add(
@@ -123,7 +124,7 @@ _add(
     "gputok show books.txt -t tokenizer.json",
 )
 _add(app, "demo", info.demo, "gputok demo")
-_add(app, "info", info.info, "gputok info --json")
+_add(app, "info", info.info, "gputok info --json", "gputok info web_text_document")
 _add(
     app,
     "compile",

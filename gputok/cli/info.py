@@ -15,14 +15,22 @@ from gputok.cli import options  # noqa: TC001  # typer reads the annotations
 
 
 def info(
+    folder: Annotated[
+        str | None,
+        typer.Argument(
+            help="Output of `gputok encode`, or a folder with some: show what it is, and check the files.",
+            metavar="FOLDER",
+            show_default=False,
+        ),
+    ] = None,
     tokenizer: Annotated[
         str | None,
         typer.Option("--tokenizer", "-t", help="Also show which parts of this tokenizer's work a GPU does."),
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show versions, device, threads and the cache of compiled code."""
-    found = facts()
+    """Show versions, device, threads and the cache of compiled code; or what files of ids are."""
+    found = facts() if folder is None else about_files(folder)
     if tokenizer is not None:
         from gputok import Tokenizer
         from gputok.pipeline.device_work import device_work
@@ -63,6 +71,38 @@ def facts() -> dict[str, Any]:
         "kernels": kernels().reason,
         **({"jit cache": _jit_cache()} if kernels().calls is None else {}),
     }
+
+
+def about_files(folder: str) -> dict[str, Any]:
+    """Checks size and checksum of files of ids, and returns what their manifests say: name -> text or number.
+
+    Raises:
+        FileNotFoundError: if there is no manifest, or a file is missing.
+        ValueError: if a file is not as the manifest says.
+    """
+    from gputok.files.token_files import manifests
+
+    found = manifests(folder)
+    shown: dict[str, Any] = {}
+    for manifest in found:
+        manifest.check()
+        content = manifest.content
+        named = {role: content["tokenizer"].get(role) for role in ("bos", "eos")}
+        facts = {
+            "manifest": str(manifest.path),
+            **{
+                key: content[key]
+                for key in ("format", "dtype", "documents", "tokens", "bytes_in", "bytes_out")
+            },
+            "tokenizer sha256": content["tokenizer"].get("sha256"),
+            **{role: None if token is None else token.get("token") for role, token in named.items()},
+            **{key: content[key] for key in ("shuffle", "sequence_length") if content.get(key) is not None},
+            "shards": len(content["shards"]),
+            "files": f"{len(manifest.files)}, all with the size and checksum of the manifest",
+        }
+        before = f"{manifest.path.name}: " if len(found) > 1 else ""
+        shown |= {before + key: "none" if fact is None else fact for key, fact in facts.items()}
+    return shown
 
 
 def _jit_cache() -> str:

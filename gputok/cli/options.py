@@ -138,6 +138,54 @@ Temporary = Annotated[
         help="Folder of temporary files, on a disk. [default: that of the operating system]", metavar="FOLDER"
     ),
 ]
+
+
+def _formats(incomplete: str) -> list[str]:
+    from gputok.files.token_formats import FORMATS
+
+    return _one_of(*FORMATS)(incomplete)
+
+
+Format = Annotated[
+    str | None,
+    typer.Option(
+        help="What to write: npy, bin, arrow, parquet, megatron (OUTPUT.bin, .idx), datatrove (OUTPUT_00000_unshuffled.ds), "
+        "nanogpt, llmc, mds, litdata (folders) or olmo. [default: as the name of the output ends]",
+        metavar="NAME",
+        autocompletion=_formats,
+    ),
+]
+Eos = Annotated[
+    str | None,
+    typer.Option(
+        help="End token for each document, where the format wants it; auto: the tokenizer's own.",
+        metavar="TOKEN",
+    ),
+]
+Bos = Annotated[
+    str | None,
+    typer.Option(help="Begin token for each document; auto: the tokenizer's own.", metavar="TOKEN"),
+]
+ShardTokens = Annotated[
+    int | None,
+    typer.Option(
+        help="Ids of a file, in whole documents. [default: one file; 64 MB for mds and litdata]", min=1
+    ),
+]
+Shuffle = Annotated[
+    int | None,
+    typer.Option(help="Shuffle the documents of each file, by this seed.", metavar="SEED", min=0),
+]
+Dtype = Annotated[
+    str | None,
+    typer.Option(
+        help="uint16, uint32, int32 or int64, of those that the format stores. [default: by the format's own rule]"
+    ),
+]
+SequenceLength = Annotated[
+    int | None,
+    typer.Option(help="Join documents and cut blocks of so many ids (mds).", metavar="LENGTH", min=1),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")]
 
 
@@ -190,6 +238,27 @@ def load_tokenizer(path: str, storage: Mapping[str, Any], *, pattern: str | None
             return Tokenizer.from_file(local, storage_options=storage)
         options: dict[str, Any] = {} if pattern is None else {"pattern": pattern}
         return folders.load(lambda tokenizer, **_: tokenizer, local, **options)
+
+
+def own_token(path: str, role: str, given: str | None) -> str | bool | None:
+    """Returns a token at an end of documents, for `Tokenizer.encode_corpus`.
+
+    Args:
+        path: the tokenizer.json. A tokenizer_config.json beside it says which token is meant by `auto`.
+        role: "eos" or "bos".
+        given: the value of the option.
+    """
+    if given != "auto":
+        return given
+    config = pathlib.Path(path).with_name("tokenizer_config.json")
+    if path == STANDARD or not config.is_file():
+        return True
+    try:
+        token = json.loads(config.read_text(encoding="utf-8")).get(f"{role}_token")
+    except (ValueError, AttributeError):
+        raise ValueError(f"{config}: expected a JSON object") from None
+    token = token.get("content") if isinstance(token, dict) else token
+    return token if isinstance(token, str) else True
 
 
 @contextlib.contextmanager

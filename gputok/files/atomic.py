@@ -181,12 +181,15 @@ def reopened(path: pathlib.Path) -> BinaryIO | None:
 
 @contextlib.contextmanager
 def locked(path: pathlib.Path) -> Iterator[None]:
-    """Locks an existing file until the block ends, or the process.
+    """Locks an existing file or folder until the block ends, or the process.
 
     Raises:
         BlockingIOError: another process has locked the file.
     """
-    descriptor = os.open(path, os.O_RDWR | _NO_LINK)
+    if fcntl is None:  # without locks; and Windows opens no folders
+        yield
+        return
+    descriptor = os.open(path, (os.O_RDONLY if path.is_dir() else os.O_RDWR) | _NO_LINK)
     try:
         if _lock(descriptor) is False:
             raise BlockingIOError(errno.EWOULDBLOCK, "another process works there", str(path))

@@ -1,55 +1,54 @@
 """Files of the ids of a corpus: written batch by batch, resumable after an interruption, renamed when complete.
 
-| name       | content                                                                                        |
-|------------|-----------------------------------------------------------------------------------------------|
-| `.npy`     | all ids, one after the other, for `numpy.load`; also writes `NAME.rows.npy`                    |
-| `.bin`     | the same without a header, little-endian; also writes `NAME.rows.npy`                          |
-| `.arrow`   | an Arrow IPC file with a column `ids` of lists, a row for each document                        |
-| `.parquet` | the same as Parquet                                                                            |
-
-`NAME.rows.npy` is int64[n_documents + 1]: document i has the ids rows[i]:rows[i + 1].
+`gputok.files.token_formats` lists the formats. Beside each output, or in its folder, lies a manifest in JSON,
+`NAME.manifest.json`: which tokenizer made the ids, how many documents, ids and bytes there are, and a checksum of each file.
 """
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import os
 import pathlib
 import shutil
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+import tempfile
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gputok.files.arrow import ids_batch, ids_schema, needed_for
-from gputok.files.atomic import created, naming, real_target, reopened, replacing
+from gputok.files.arrow import needed_for
+from gputok.files.atomic import naming
 from gputok.files.file_systems import local_path
-from gputok.files.locations import downloaded
+from gputok.files.locations import locate
 from gputok.files.outputs import Target, work_folder
+from gputok.files.token_batches import TokenBatch as TokenBatch
+from gputok.files.token_batches import id_dtype as id_dtype
+from gputok.files.token_formats import FORMATS, KINDS, chosen
+from gputok.files.token_manifest import INSIDE, Manifest, manifest_name, manifests_in
+from gputok.files.token_work import Layout, Output, opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from gputok.files.locations import StorageOptions
-    from gputok.types import PackedIds, Positions
+    from gputok.files.token_formats.base import OpenShard, TokenFormat
+    from gputok.types import Array
 
-KINDS = (".npy", ".bin", ".arrow", ".parquet")
-_ROWS_AT_ONCE = 1 << 13  # documents of an Arrow or Parquet row group
+__all__ = [
+    "KINDS",
+    "Layout",
+    "TokenBatch",
+    "TokenFiles",
+    "Written",
+    "layout_of",
+    "open_tokens",
+    "read",
+    "write",
+]
 
-
-class TokenBatch(NamedTuple):
-    """The ids of some documents.
-
-    Attributes:
-        ids: uint16[n_ids] if every id of the vocabulary fits in 16 bits, else uint32[n_ids].
-        rows: int64[n_documents + 1]; document i has ids[rows[i]:rows[i + 1]].
-    """
-
-    ids: PackedIds
-    rows: Positions
-
-    @property
-    def n_documents(self) -> int:
-        """The number of documents."""
-        return len(self.rows) - 1
+_ROWS_AT_ONCE = 1 << 13  # documents that are read together
+_IDS_AT_ONCE = 1 << 22
 
 
 class Written(NamedTuple):
@@ -70,256 +69,389 @@ class Written(NamedTuple):
     n_bytes: int
 
 
-def id_dtype(vocab_size: int) -> np.dtype[Any]:
-    """The smallest dtype that holds every id below vocab_size.
+def layout_of(
+    output: str | os.PathLike[str],
+    vocab_size: int,
+    *,
+    format: str | None = None,
+    dtype: str | np.dtype[Any] | type | None = None,
+    shard_tokens: int | None = None,
+    shuffle: int | None = None,
+    sequence_length: int | None = None,
+) -> Layout:
+    """Checks how an output shall be written, before anything is.
 
-    >>> id_dtype(50_000), id_dtype(128_000)
-    (dtype('uint16'), dtype('uint32'))
+    Args:
+        output: a path or URL.
+        vocab_size: the largest id plus 1.
+        format: the name of a format; None: the ending of `output` decides.
+        dtype: the dtype of the ids; None: by the format's own rule.
+        shard_tokens: about how many ids a file has.
+        shuffle: the seed of the order of documents in each file.
+        sequence_length: the number of ids of each block.
+
+    Raises:
+        ValueError: if a format doesn't exist or can't store this, or an id doesn't fit in the dtype.
+
+    Example:
+        >>> layout_of("corpus", 50_000, format="megatron").dtype
+        dtype('uint16')
     """
-    return np.dtype(np.uint16 if vocab_size <= 1 << 16 else np.uint32)
+    name = os.fspath(output)
+    form = chosen(name, format)
+    for option, value, least in (
+        ("shard_tokens", shard_tokens, 1),
+        ("shuffle", shuffle, 0),
+        ("sequence_length", sequence_length, 1),
+    ):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+            raise ValueError(f"{option}={value!r}: expected a whole number of at least {least}")
+    if sequence_length is not None and not form.takes_blocks:
+        able = ", ".join(f.name for f in FORMATS.values() if f.takes_blocks)
+        raise ValueError(
+            f"sequence_length={sequence_length}: the format {form.name} stores whole documents; blocks are stored by {able}"
+        )
+    if shard_tokens is not None and shard_tokens > form.most_ids:
+        raise ValueError(
+            f"shard_tokens={shard_tokens:,}: the format {form.name} stores at most {form.most_ids:,} ids in a file"
+        )
+    return Layout(form, _dtype_of(form, vocab_size, dtype), shard_tokens, shuffle, sequence_length)
 
 
-def names(path: str | os.PathLike[str]) -> list[str]:
-    """The names of the files that `write` makes.
+def _dtype_of(form: TokenFormat, vocab_size: int, dtype: Any) -> np.dtype[Any]:
+    try:
+        found = form.dtype_of(vocab_size) if dtype is None else np.dtype(dtype)
+    except TypeError:
+        raise ValueError(f"dtype={dtype!r}: expected one of {', '.join(form.dtypes)}") from None
+    if found.name not in form.dtypes:
+        if dtype is None:
+            found = np.dtype(form.dtypes[-1])  # the widest, which the vocabulary doesn't fit
+        else:
+            raise ValueError(
+                f"dtype={found.name}: the format {form.name} stores {' or '.join(form.dtypes)}, no other dtype"
+            )
+    if vocab_size - 1 > np.iinfo(found).max:
+        raise ValueError(
+            f"format {form.name}: the largest id of the tokenizer is {vocab_size - 1:,}, which does not fit in "
+            f"{found.name}; choose another {'format' if dtype is None else 'dtype'}"
+        )
+    return found
 
-    >>> names("s3://bucket/ids.npy"), names("ids.arrow")
-    (['s3://bucket/ids.npy', 's3://bucket/ids.npy.rows.npy'], ['ids.arrow'])
+
+def names(path: str | os.PathLike[str], layout: Layout) -> list[str]:
+    """Returns the paths or URLs of the files that `write` makes: of the first shard, and of those that there are already.
+
+    >>> names("s3://bucket/ids.npy", layout_of("ids.npy", 300))[:2]
+    ['s3://bucket/ids.npy', 's3://bucket/ids.npy.rows.npy']
     """
     name = os.fspath(path)
-    return [name, f"{name}.rows.npy"] if name.endswith((".npy", ".bin")) else [name]
+    local = local_path(name)
+    if local is not None:
+        return Output(pathlib.Path(local), layout).names()
+    folder, _, last = name.rstrip("/").rpartition("/")
+    form, stem = layout.format, layout.format.stem(last)
+    number = None if layout.shard_tokens is None else 0
+    data = form.data_name(stem, number, layout.shuffle is not None)
+    files = [data, *form.beside(data)] + ([form.index] if form.index else [])
+    return [f"{folder}/{last}/{file}" if form.index else f"{folder}/{file}" for file in files]
 
 
 def write(
     path: str | os.PathLike[str],
     batches: Callable[[int], Iterable[TokenBatch]],
-    dtype: np.dtype[Any],
+    layout: Layout | np.dtype[Any],
     fingerprint: str,
     storage_options: StorageOptions = None,
+    *,
+    tokenizer: dict[str, Any] | None = None,
+    n_bytes: Callable[[], int] = lambda: 0,
 ) -> int:
     """Writes the ids of a corpus, batch by batch.
 
-    Batches go to temporary files (`.NAME.*.part`) in the folder of the result, which get their final names at the end.
-    If `path` is a symbolic link, the file that the link points to is replaced; `NAME.rows.npy` lies in the folder of the
-    link. An interrupted run leaves its temporary files; the next run with the same `fingerprint` resumes after the last
+    Batches go to a work folder (`.NAME.part`) beside the output, whose files get their final names at the end. If the
+    only file of ids is a symbolic link, the file that the link points to is replaced; other files lie in the folder of the
+    link. An interrupted run leaves its work folder; the next run with the same `fingerprint` resumes after the last
     complete document, a run with another fingerprint starts from the beginning. If `path` is a URL, the files are made
     in a temporary folder of this machine and uploaded at the end; if the upload fails, the next run only uploads.
 
     Args:
-        path: the result; its ending, one of KINDS, selects the format.
-        batches: called once, with the number of documents that an interrupted run wrote; returns the batches after
-            these documents.
-        dtype: the dtype of ids in the file, see `id_dtype`.
+        path: the output.
+        batches: called at most once, with the number of documents that an interrupted run wrote; returns the batches
+            after these documents.
+        layout: how the documents are laid out, by `layout_of`; or the dtype of the ids, if the ending of `path` says the
+            rest.
         fingerprint: a hash of everything that the ids depend on: tokenizer, source, options.
         storage_options: of the file system of a URL, see `gputok.files.locations`.
+        tokenizer: what the manifest says of the tokenizer.
+        n_bytes: called at the end; tells how many bytes of text the documents had.
 
     Returns:
-        The number of documents in the file.
+        The number of documents.
 
     Raises:
-        ValueError: if the ending is not one of KINDS.
+        ValueError: if the ending is of no format, or the format can't store a document.
         OSError: if the files cannot be written.
     """
     name = os.fspath(path)
-    suffix = pathlib.PurePath(name).suffix
-    if suffix not in KINDS:
-        raise ValueError(
-            f"{name}: cannot write ids as {suffix or 'a file without ending'}; use {', '.join(KINDS)}"
-        )
-    if suffix in (".arrow", ".parquet"):  # now, not after the work
-        with needed_for(f"{name}: writing {suffix} files"):
+    if not isinstance(layout, Layout):
+        layout = Layout(chosen(name, None), layout)
+    fingerprint = f"{fingerprint} {layout.format.name} {layout[1:]}"
+    if layout.format.name in ("arrow", "parquet"):  # now, not after the work
+        with needed_for(f"{name}: writing .{layout.format.name} files"):
             import pyarrow as pa  # noqa: F401
+
+    def write_local(local: pathlib.Path) -> tuple[int, list[pathlib.Path]]:
+        output = Output(local, layout)
+        with naming(local, output.work), opened(output, fingerprint, tokenizer or {}) as work:
+            work.write(batches, n_bytes)
+            return work.n_documents, work.publish()
+
     local = local_path(name)
     if local is not None:
-        return _write(pathlib.Path(local), batches, dtype, fingerprint)
-    target = Target(name, storage_options)
+        return write_local(pathlib.Path(local))[0]
+    is_folder = bool(layout.format.index)
+    target = Target(name.rstrip("/") if is_folder else name, storage_options)
     made = work_folder(name) / target.name
     done = made.with_name("done")
     if not (done.exists() and done.read_text().startswith(fingerprint)):
-        n_documents = _write(made, batches, dtype, fingerprint)
-        done.write_text(f"{fingerprint} {n_documents}")
-    n_documents = int(done.read_text().split()[1])
-    if suffix in (".npy", ".bin"):
-        rows = _rows_path(made)
-        target.beside(rows.name).upload(rows)
-    target.upload(made)
+        n_documents, files = write_local(made)
+        names = "\n".join(file.name for file in files)
+        done.write_text(f"{fingerprint}\n{n_documents}\n{names}")
+    _, number, *names = done.read_text().split("\n")
+    for file in names:
+        if is_folder:
+            Target(f"{target.url}/{file}", storage_options).upload(made / file)
+        else:
+            target.beside(file).upload(made.with_name(file))
     shutil.rmtree(made.parent)
-    return n_documents
+    return int(number)
 
 
-def _write(
-    path: pathlib.Path, batches: Callable[[int], Iterable[TokenBatch]], dtype: np.dtype, fingerprint: str
-) -> int:
-    target = real_target(path)
-    ids_path, ends_path, run_path = (
-        target.with_name(f".{target.name}.{part}.part") for part in ("ids", "ends", "run")
-    )
-    parts = ids_path, ends_path, run_path
-    with naming(path, *parts):
-        return _write_parts(path, target, parts, batches, dtype, fingerprint)
+# -- reading
 
 
-def _write_parts(
-    path: pathlib.Path,
-    target: pathlib.Path,
-    parts: tuple[pathlib.Path, pathlib.Path, pathlib.Path],
-    batches: Callable[[int], Iterable[TokenBatch]],
-    dtype: np.dtype[Any],
-    fingerprint: str,
-) -> int:
-    """Writes the temporary files `parts` (ids, ends of documents, fingerprint) and makes the result of them."""
-    ids_path, ends_path, run_path = parts
-    header = _header(path, dtype, 0)
-    ids_file, ends_file = _opened(parts, header, fingerprint)
-    with ids_file, ends_file:
-        n_documents, n_ids = _recover(ids_file, ends_file, len(header), dtype)
-        for batch in batches(n_documents):
-            ids_file.write(np.ascontiguousarray(batch.ids, dtype).data)
-            ids_file.flush()  # before the ends, so that a recorded end always has its ids
-            ends_file.write((batch.rows[1:] - batch.rows[0] + n_ids).astype(np.int64).data)
-            ends_file.flush()
-            n_documents, n_ids = n_documents + batch.n_documents, n_ids + len(batch.ids)
-        ids_file.seek(0)
-        ids_file.write(_header(path, dtype, n_ids))
-        ends_file.seek(0)
-        rows = np.concatenate([[0], np.fromfile(ends_file, np.int64)])
-    if path.suffix in (".arrow", ".parquet"):
-        ids = np.fromfile(ids_path, dtype) if n_ids == 0 else np.memmap(ids_path, dtype, "r")
-        with replacing(path) as temporary:
-            _write_table(temporary, path.suffix, TokenBatch(ids, rows))
-        ids_path.unlink()
-    else:
-        # After an interruption no file is better than a file with the rows of another one.
-        target.unlink(missing_ok=True)
-        with replacing(_rows_path(path), follow=False) as temporary, open(temporary, "wb") as file:
-            np.save(file, rows)
-        os.replace(ids_path, target)
-    ends_path.unlink()
-    run_path.unlink()
-    return n_documents
+class TokenFiles(Sequence["Array"]):
+    """The ids of a corpus, read from files that are mapped into memory; `open_tokens` makes it.
 
+    `tokens[i]` are the ids of document i, `len(tokens)` is the number of documents (of blocks, if the files have blocks of a
+    fixed length), and `for ids in tokens` goes through all. Parquet alone is not mapped, but unpacked a row group at a time.
 
-def _opened(
-    parts: tuple[pathlib.Path, pathlib.Path, pathlib.Path], header: bytes, fingerprint: str
-) -> tuple[BinaryIO, BinaryIO]:
-    """Opens the files of ids and ends that an interrupted run of this fingerprint left, or new ones.
-
-    Their names are known beforehand, so somebody may have put links there: these are replaced, never followed.
+    Attributes:
+        format: the name of the format.
+        manifest: the manifest that lies beside the files; None: there is none.
     """
-    files = [reopened(part) for part in parts]
-    ids_file, ends_file, run_file = files
-    if ids_file and ends_file and run_file and run_file.read(len(fingerprint) + 1) == fingerprint.encode():
-        run_file.close()
-        return ids_file, ends_file
-    for file in files:
-        if file:
-            file.close()
-    ids_path, ends_path, run_path = parts
-    run_path.unlink(missing_ok=True)  # while the others are of two runs, nothing is to be continued
-    ids_file, ends_file = created(ids_path), created(ends_path)
-    ids_file.write(header)
-    ids_file.flush()
-    with created(run_path) as file:
-        file.write(fingerprint.encode())
-    return ids_file, ends_file
+
+    def __init__(
+        self, form: TokenFormat, paths: Iterable[pathlib.Path], manifest: Manifest | None, kept: Any = None
+    ) -> None:
+        """Opens files of ids. kept: stays alive as long as this object, such as a folder of downloaded files."""
+        self.format, self.manifest, self._kept = form.name, manifest, kept
+        self._shards: list[OpenShard] = [shard for path in paths for shard in form.open(path)]
+        self._first = [0, *itertools.accumulate(shard.n_documents for shard in self._shards)]
+
+    def __repr__(self) -> str:
+        return f"TokenFiles({len(self):,} documents, format {self.format})"
+
+    @property
+    def n_tokens(self) -> int:
+        """The number of ids."""
+        return sum(shard.n_ids for shard in self._shards)
+
+    def __len__(self) -> int:
+        return self._first[-1]
+
+    def __getitem__(self, i: Any) -> Any:
+        if isinstance(i, slice):
+            return [self[k] for k in range(*i.indices(len(self)))]
+        i = int(i)
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"document {i} of {len(self):,}")
+        i %= len(self)
+        shard = bisect.bisect_right(self._first, i) - 1
+        return self._shards[shard].document(i - self._first[shard])
+
+    def __iter__(self) -> Iterator[Array]:
+        for ids, rows in self.batches():
+            for first, last in itertools.pairwise(rows.tolist()):
+                yield ids[first:last]
+
+    def batches(self, skip: int = 0) -> Iterator[TokenBatch]:
+        """Yields all documents in order, some at a time, so that the files may be larger than memory.
+
+        Args:
+            skip: how many documents at the start to leave out.
+        """
+        for shard, first in zip(self._shards, self._first[:-1], strict=True):
+            at = max(skip - first, 0)
+            while at < shard.n_documents:
+                last = min(at + _ROWS_AT_ONCE, shard.n_documents)
+                batch = shard.batch(at, last)
+                if len(batch.ids) > _IDS_AT_ONCE and last > at + 1:
+                    last = at + max(int(np.searchsorted(batch.rows, _IDS_AT_ONCE, "right")) - 1, 1)
+                    rows = batch.rows[: last - at + 1]
+                    batch = TokenBatch(batch.ids[: rows[-1]], rows)
+                yield batch
+                at = last
+
+
+def open_tokens(
+    path: str | os.PathLike[str], format: str | None = None, *, storage_options: StorageOptions = None
+) -> TokenFiles:
+    """Opens files of ids of any format, document by document, without reading them into memory.
+
+    Args:
+        path: the output of `Tokenizer.encode_corpus`, its manifest or its folder, or files that another tool wrote: a
+            name as `encode_corpus` takes it, or one of the files of ids. A URL is copied to this machine first.
+        format: the name of a format, for files without a manifest; None: the files tell.
+        storage_options: of the file system of a URL, see `gputok.files.locations`.
+
+    Returns:
+        The documents.
+
+    Raises:
+        FileNotFoundError: if there is no such file, or if one beside it is missing.
+        ValueError: if the files are of no known format, or a file is damaged; the message names file and field.
+
+    Example:
+        >>> import tempfile
+        >>> from gputok import Tokenizer, models, pre_tokenizers
+        >>> tokenizer = Tokenizer(models.WordLevel({"so": 0, "it": 1, "goes": 2}))
+        >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+        >>> prefix = tempfile.mkdtemp() + "/corpus"
+        >>> _ = tokenizer.encode_corpus(iter(["so it", "goes"]), prefix, format="megatron")
+        >>> [ids.tolist() for ids in open_tokens(prefix)]
+        [[0, 1], [2]]
+    """
+    name = os.fspath(path)
+    local = local_path(name)
+    if local is not None:
+        return _open_local(pathlib.Path(local), name, format)
+    folder = tempfile.TemporaryDirectory(prefix="gputok-")
+    copy = _download(name.rstrip("/"), pathlib.Path(folder.name), format, storage_options)
+    return _open_local(copy, name, format, folder)
 
 
 def read(path: str | os.PathLike[str], storage_options: StorageOptions = None) -> Iterator[TokenBatch]:
-    """Reads a file that `write` wrote, some documents at a time, so that the file may be larger than memory.
-
-    Args:
-        path: the file; a URL is copied to this machine first.
-        storage_options: of the file system of a URL, see `gputok.files.locations`.
+    """Reads files that `write` wrote, some documents at a time; see `open_tokens`.
 
     Yields:
         Batches of documents, in order.
+    """
+    yield from open_tokens(path, storage_options=storage_options).batches()
+
+
+def manifests(path: str | os.PathLike[str]) -> list[Manifest]:
+    """Returns the manifest of an output on this machine, or all manifests in a folder.
 
     Raises:
-        ValueError: if the ending is not one of KINDS.
-        FileNotFoundError: if the file or its `NAME.rows.npy` does not exist.
+        FileNotFoundError: if there is none.
+        ValueError: if a manifest is damaged.
     """
-    name = os.fspath(path)
-    beside = [_rows_path(pathlib.PurePath(name)).name] if name.endswith((".npy", ".bin")) else []
-    others = [name[: name.rindex("/") + 1] + other for other in beside if "/" in name]
-    with downloaded(name, *others, storage_options=storage_options) as local:
-        yield from _read(local)
+    local = pathlib.Path(path)
+    found = manifests_in(local) if local.is_dir() else [_manifest_of(local)]
+    read = [Manifest(manifest) for manifest in found if manifest is not None]
+    if not read:
+        raise FileNotFoundError(f"{path}: no manifest of files of ids (NAME.manifest.json or manifest.json)")
+    return read
 
 
-def _read(path: pathlib.Path) -> Iterator[TokenBatch]:
-    if path.suffix in (".npy", ".bin"):
-        rows = np.load(_rows_path(path))
-        if path.suffix == ".npy":
-            ids = np.load(path, mmap_mode="r" if rows[-1] else None)
-        else:
-            size = path.stat().st_size
-            dtype = np.dtype(np.uint32 if size == 4 * rows[-1] else np.uint16)
-            ids = np.memmap(path, dtype, "r") if size else np.zeros(0, dtype)
-        for first in range(0, len(rows) - 1, _ROWS_AT_ONCE):
-            part = rows[first : first + _ROWS_AT_ONCE + 1]
-            yield TokenBatch(ids[part[0] : part[-1]], part - part[0])
-    elif path.suffix in (".arrow", ".parquet"):
-        for batch in _read_tables(path):
-            lists = batch.column("ids")
-            rows = lists.offsets.to_numpy()
-            yield TokenBatch(lists.values.to_numpy()[rows[0] : rows[-1]], rows - rows[0])
-    else:
-        raise ValueError(
-            f"{path}: expected a file of ids ({', '.join(KINDS)}), got {path.suffix or 'a file without ending'}"
-        )
-
-
-def _rows_path(path: Any) -> Any:
-    return path.with_name(path.name + ".rows.npy")
-
-
-def _header(path: pathlib.Path, dtype: np.dtype[Any], n_ids: int) -> bytes:
-    """The header of a `.npy` file, whose size does not depend on `n_ids`; empty for other formats."""
-    if path.suffix != ".npy":
-        return b""
-    import io
-
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(
-        header, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (n_ids,)}
+def is_output(path: str) -> bool:
+    """Returns True if a path or URL names files of ids, as far as its name and the files beside it tell."""
+    local = local_path(path)
+    if local is None:
+        return path.endswith(KINDS)
+    found = pathlib.Path(local)
+    return (
+        local.endswith(KINDS)
+        or found.is_dir()
+        or _manifest_of(found) is not None
+        or _guessed(found) is not None
     )
-    return header.getvalue()
 
 
-def _recover(ids_file: BinaryIO, ends_file: BinaryIO, header: int, dtype: np.dtype[Any]) -> tuple[int, int]:
-    """Cuts both files after the last document that is complete in both; returns the numbers of documents and ids."""
-    n_written = (ids_file.seek(0, os.SEEK_END) - header) // dtype.itemsize
-    n_ends = ends_file.seek(0, os.SEEK_END) // 8
-    ends_file.seek(0)
-    ends = np.fromfile(ends_file, np.int64, n_ends)
-    n_documents = int(np.searchsorted(ends, n_written, "right"))
-    n_ids = int(ends[n_documents - 1]) if n_documents else 0
-    ends_file.truncate(8 * n_documents)
-    ends_file.seek(0, os.SEEK_END)
-    ids_file.truncate(header + n_ids * dtype.itemsize)
-    ids_file.seek(0, os.SEEK_END)
-    return n_documents, n_ids
+def _open_local(path: pathlib.Path, name: str, format: str | None, kept: Any = None) -> TokenFiles:
+    found = _manifest_of(path)
+    if found is not None:
+        manifest = Manifest(found)
+        known = manifest.content["format"]
+        if known not in FORMATS or format not in (None, known):
+            raise ValueError(f"{found}: format: {known!r} is unknown, or not {format!r}")
+        names = manifest.data_names
+        if path.name in names:  # one shard of several
+            names = [path.name]
+        return TokenFiles(FORMATS[known], [found.parent / name for name in names], manifest, kept)
+    form = _guessed(path) if format is None else chosen(name, format)
+    if form is None:
+        if not path.exists():
+            raise FileNotFoundError(f"{name}: no such file, and no output of ids of that name")
+        kind = "a folder" if path.is_dir() else path.suffix or "a file without ending"
+        raise ValueError(
+            f"{name}: expected a file of ids ({', '.join(KINDS)}) or another output of the formats "
+            f"{', '.join(FORMATS)}, got {kind}"
+        )
+    paths = form.data_paths(path)
+    if not paths:
+        raise FileNotFoundError(f"{name}: no files of the format {form.name}")
+    return TokenFiles(form, paths, None, kept)
 
 
-def _write_table(path: pathlib.Path, kind: str, batch: TokenBatch) -> None:
-    import pyarrow as pa
-    from pyarrow import parquet as pq
-
-    schema = ids_schema(batch.ids.dtype)
-    open_writer = pa.ipc.new_file if kind == ".arrow" else pq.ParquetWriter
-    with open_writer(str(path), schema) as writer:
-        for first in range(0, batch.n_documents, _ROWS_AT_ONCE):
-            rows = batch.rows[first : first + _ROWS_AT_ONCE + 1]
-            writer.write_batch(ids_batch(batch.ids, rows, schema))
+def _guessed(path: pathlib.Path) -> TokenFormat | None:
+    """Returns the format of files without a manifest, or None."""
+    return next((form for form in FORMATS.values() if form.is_at(path)), None)
 
 
-def _read_tables(path: pathlib.Path) -> Iterator[Any]:
-    """The record batches of a Parquet or Arrow file."""
-    with needed_for(f"{path}: reading {path.suffix} files"):
-        import pyarrow as pa
-        from pyarrow import parquet as pq
+def _manifest_of(path: pathlib.Path) -> pathlib.Path | None:
+    """Returns the manifest of an output, of a file of it, or in a folder; None: there is none.
 
-    if path.suffix == ".parquet":
-        yield from pq.ParquetFile(path).iter_batches(_ROWS_AT_ONCE, columns=["ids"])
-        return
-    with pa.memory_map(str(path)) as file:
-        reader = pa.ipc.open_file(file)
-        yield from (reader.get_batch(i) for i in range(reader.num_record_batches))
+    Raises:
+        ValueError: if a folder has several.
+    """
+    if path.name.endswith(INSIDE):
+        return path if path.is_file() else None
+    if path.is_dir():
+        found = manifests_in(path)
+        if len(found) > 1:
+            raise ValueError(f"{path}: has {len(found)} outputs; name one, such as {found[0]}")
+        return found[0] if found else None
+    beside = path.with_name(manifest_name(path.name, False))
+    if beside.is_file():
+        return beside
+    # The name as a format takes it, such as PREFIX for PREFIX.npy
+    names = {form.output_name(path.name) for form in FORMATS.values()}
+    found = [path.with_name(manifest_name(name, False)) for name in sorted(names)]
+    found = [manifest for manifest in found if manifest.is_file()]
+    if len(found) > 1:
+        raise ValueError(f"{path}: names {len(found)} outputs; name one, such as {found[0]}")
+    if found and not path.is_file():
+        return found[0]
+    if path.is_file():  # a shard, or one of the files of a prefix
+        for manifest in manifests_in(path.parent):
+            if any(file.name == path.name for file in Manifest(manifest).files):
+                return manifest
+    return None
+
+
+def _download(
+    url: str, folder: pathlib.Path, format: str | None, storage_options: StorageOptions
+) -> pathlib.Path:
+    """Copies an output to a folder; returns the path to open there."""
+
+    def fetch(name: str) -> pathlib.Path:
+        file = locate(name, storage_options)
+        with file.open() as source, open(folder / file.name, "wb") as copy:
+            shutil.copyfileobj(source, copy, 1 << 20)
+        return folder / file.name
+
+    parent, _, last = url.rpartition("/")
+    for place, manifest in ((parent, manifest_name(last, False)), (url, INSIDE)):
+        try:
+            found = fetch(f"{place}/{manifest}")
+        except FileNotFoundError:
+            continue
+        for file in Manifest(found).files:
+            fetch(f"{place}/{file.name}")
+        return found
+    form = chosen(url, format)
+    for name in (last, *form.beside(last)):
+        fetch(f"{parent}/{name}")
+    return folder / last

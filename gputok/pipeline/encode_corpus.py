@@ -16,7 +16,7 @@ import uuid
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import numpy as np
 
@@ -34,6 +34,34 @@ if TYPE_CHECKING:
     from gputok.pre_tokenizers import SplitPlan
     from gputok.progress import Report
 
+
+class Ends(NamedTuple):
+    """Ids to put around each document, besides those of the post-processor.
+
+    Attributes:
+        first: the ids before a document.
+        last: the ids after it.
+        skips_empty: a document without ids gets none.
+    """
+
+    first: tuple[int, ...] = ()
+    last: tuple[int, ...] = ()
+    skips_empty: bool = False
+
+    def around(self, around: list[list[int]]) -> list[list[int]]:
+        """Adds the ids to those of `_around`, unless the post-processor adds the same ids there.
+
+        >>> Ends((7,), (9,)).around([[7], []])
+        [[7], [9]]
+        """
+        wider = [list(ids) for ids in around]
+        if tuple(wider[0][: len(self.first)]) != self.first:
+            wider[0] = [*self.first, *wider[0]]
+        if self.last and tuple(wider[-1][-len(self.last) :]) != self.last:
+            wider[-1] = [*wider[-1], *self.last]
+        return wider
+
+
 EncodeWords = Callable[[Array, Array, Array], tuple[Array, Array]]
 """(data, start, end) -> the ids of the words data[start[i]:end[i]], and the rows int64[n_words + 1] in the ids."""
 
@@ -47,6 +75,7 @@ def encode(
     batches: Iterable[TextBatch],
     *,
     add_special_tokens: bool = True,
+    ends: Ends | None = None,
     threads: int | None = None,
     report: Report | None = None,
     total: int | None = None,
@@ -60,6 +89,7 @@ def encode(
         pipeline: the parts of the tokenizer.
         batches: the documents.
         add_special_tokens: adds the special tokens of the post-processor.
+        ends: ids to put around each document.
         threads: how many threads to use; None: all cores.
         report: called as report("encode", bytes, total) for each batch that is yielded.
         total: the bytes of all documents, if known.
@@ -92,19 +122,35 @@ def encode(
         warnings.warn(f"the CPU encodes the corpus: {reason}", stacklevel=2)
     on_device = ByDevice(pipeline, devices, engine, dtype) if devices and not reason else None
     around = _around(pipeline, add_special_tokens)
+    skips_empty = False
+    if ends is not None:
+        # A document without ids stays without, unless the post-processor adds some
+        skips_empty = ends.skips_empty and not any(around)
+        around = ends.around(around)
+    n_skipped = 0  # bytes of documents at the end of those that are left out
 
     def finished(found: tuple[Array, Array]) -> TokenBatch:
         ids, rows = found
         if around != [[], []]:
-            ids, rows = _surrounded(ids, rows, around)
+            surrounded = _surrounded_unless_empty if skips_empty else _surrounded
+            ids, rows = surrounded(ids, rows, around)
         return TokenBatch(ids.astype(dtype, copy=False), rows)
+
+    def kept() -> Iterator[tuple[int, TextBatch]]:
+        """Yields the batches to encode, each with the bytes of the documents left out before it."""
+        nonlocal n_skipped
+        for n_before, batch in _after(batches, skip):
+            if batch.n_documents:
+                yield n_before, batch
+            else:
+                n_skipped = n_before
 
     def units() -> Iterator[tuple[int, Callable[[Submit], Callable[[], TokenBatch]]]]:
         """Yields for each unit its bytes, with those left out before it, and a function that starts encoding it.
 
         That function returns a function that waits and returns the ids.
         """
-        for n_before, batch in _after(batches, skip):
+        for n_before, batch in kept():
             for unit in _units(batch, unit_bytes):
                 parts = _parts(pipeline, unit, unit_bytes) if n_threads > 1 else None
                 yield n_before + unit.data.nbytes, partial(begin, unit, parts)
@@ -118,7 +164,7 @@ def encode(
 
     def groups(on_device: ByDevice) -> Iterator[tuple[int, Callable[[Submit], Callable[[], TokenBatch]]]]:
         """Yields the same for a device, which encodes many batches at a time."""
-        for n_bytes, group in on_device.groups(_after(batches, skip)):
+        for n_bytes, group in on_device.groups(kept()):
             yield n_bytes, partial(begin_group, on_device, group)
 
     def begin_group(on_device: ByDevice, group: list[TextBatch], submit: Submit) -> Callable[[], TokenBatch]:
@@ -138,10 +184,15 @@ def encode(
             done += n_bytes
             if report:
                 report("encode", done, total)
+    if n_skipped and report:
+        report("encode", done + n_skipped, total)
 
 
 def _after(batches: Iterable[TextBatch], skip: int) -> Iterator[tuple[int, TextBatch]]:
-    """Yields batches of the documents after the first `skip`, each with the bytes of the documents left out before it."""
+    """Yields batches of the documents after the first `skip`, each with the bytes of the documents left out before it.
+
+    If no document follows those that are left out, the last batch is empty.
+    """
     n_bytes = 0
     for batch in batches:
         left_out = min(skip, batch.n_documents)
@@ -150,6 +201,8 @@ def _after(batches: Iterable[TextBatch], skip: int) -> Iterator[tuple[int, TextB
         if left_out < batch.n_documents:
             yield n_bytes, TextBatch(batch.data, batch.offsets[left_out:])
             n_bytes = 0
+    if n_bytes:
+        yield n_bytes, TextBatch(np.zeros(0, np.uint8), np.zeros(1, np.int64))
 
 
 def _units(batch: TextBatch, n_bytes: int) -> Iterator[TextBatch]:
@@ -573,13 +626,16 @@ def _packed(pieces: Pieces) -> tuple[Array, Array]:
     return (data, np.append(start, end[-1])) if contiguous else gather(data, start, end)
 
 
-def id_type(pipeline: Pipeline) -> np.dtype[Any]:
-    """Returns the type of the ids that `encode` yields: uint16 if all ids of the tokenizer fit, else uint32."""
+def largest_id(pipeline: Pipeline) -> int:
+    """Returns the largest id that the tokenizer can give to a text; 0 if it has none."""
     ids = pipeline.model.vocabulary.ids
     added = max(pipeline.added.ids.values(), default=0)
-    return id_dtype(
-        1 + max(int(ids.max()) if len(ids) else 0, added, *itertools.chain(*_around(pipeline, True)), 0)
-    )
+    return max(int(ids.max()) if len(ids) else 0, added, *itertools.chain(*_around(pipeline, True)), 0)
+
+
+def id_type(pipeline: Pipeline) -> np.dtype[Any]:
+    """Returns the type of the ids that `encode` yields: uint16 if all ids of the tokenizer fit, else uint32."""
+    return id_dtype(1 + largest_id(pipeline))
 
 
 def fingerprint(pipeline: Pipeline, source: Any, options: Any) -> str:
@@ -642,3 +698,12 @@ def _surrounded(ids: Array, rows: Array, around: list[list[int]]) -> tuple[Array
             whole[np.repeat(at - rows[:-1], lengths) + np.arange(len(ids))] = ids
             at += lengths
     return whole, wider
+
+
+def _surrounded_unless_empty(ids: Array, rows: Array, around: list[list[int]]) -> tuple[Array, Array]:
+    """As `_surrounded`, but rows without ids stay without."""
+    has_ids = rows[1:] > rows[:-1]
+    ids, wider = _surrounded(ids, np.append(rows[:1], rows[1:][has_ids]), around)
+    n_before = np.zeros(len(rows), np.int64)
+    np.cumsum(has_ids, out=n_before[1:])
+    return ids, wider[n_before]

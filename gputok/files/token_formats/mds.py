@@ -1,0 +1,278 @@
+"""MosaicML streaming: a folder of MDS shards (version 2) and `index.json`, for `streaming.StreamingDataset`.
+
+A shard, all numbers little-endian:
+
+| bytes        | content                                                           |
+|--------------|-------------------------------------------------------------------|
+| 4            | uint32 number of samples n                                        |
+| 4 (n + 1)    | uint32 offset of each sample in the file, and of the end          |
+| the JSON's   | the configuration, as in `index.json` but without the shard's own |
+| the rest     | samples                                                           |
+
+Each sample is the column `tokens`. A document is `ndarray:int32`, of variable length: uint32 size of the column, a byte (1
+axis << 2 | log2 of the bytes of the length), the length, the ids. A block of `sequence_length` ids is `ndarray:int32:2048`,
+the ids alone: documents are joined, then cut, and what is left at the end of the corpus is dropped. An array without values
+is no value of the format, so a document without ids is left out.
+
+Source: `streaming/base/format/mds` of https://github.com/mosaicml/streaming.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gputok.files.token_batches import TokenBatch
+from gputok.files.token_formats.base import (
+    About,
+    Contiguous,
+    Name,
+    Shard,
+    ShardFacts,
+    TokenFormat,
+    check_rising,
+    chunks,
+    gathered,
+    mapped,
+    write_all,
+    write_file,
+)
+from gputok.files.token_formats.folders import check_size, read_index, reading_field
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gputok.files.token_formats.base import OpenShard
+    from gputok.types import Array, Positions
+
+_COLUMN = "tokens"
+_SIZE_LIMIT = 1 << 26
+"""Bytes of a shard, the default of MDSWriter."""
+
+
+class Mds(TokenFormat):
+    """A folder of shards."""
+
+    name, suffix, index = "mds", ".mds", "index.json"
+    dtypes = ("uint16", "uint32", "int32", "int64")
+    in_place, keeps_empty, takes_blocks = False, False, True
+    most_ids, shard_tokens = 1 << 28, _SIZE_LIMIT // 4
+
+    def dtype_of(self, vocab_size: int) -> np.dtype[Any]:
+        """Returns int32, which fits each vocabulary here, and which is PyTorch's type for `torch.IntTensor`."""
+        return np.dtype(np.int32)
+
+    def stem(self, output: Name) -> Name:
+        """Returns the name of the folder."""
+        return output
+
+    def data_name(self, stem: Name, number: int | None, shuffled: bool) -> Name:
+        """Returns the name of a shard in the folder."""
+        return f"shard.{number or 0:05d}.mds"
+
+    def write(self, shard: Shard, ids: Array, path: pathlib.Path) -> ShardFacts:
+        """Writes a shard."""
+        lengths = np.diff(shard.rows)
+        kept = np.flatnonzero(lengths)
+        fixed = shard.about.sequence_length is not None
+        sizes = lengths[kept] * shard.about.dtype.itemsize
+        if not fixed:
+            sizes += _head_sizes(lengths[kept])
+        config = json.dumps(_config(shard.about), sort_keys=True).encode()
+        offsets = np.zeros(len(kept) + 1, np.int64)
+        np.cumsum(sizes, out=offsets[1:])
+        offsets += 4 + 4 * len(offsets) + len(config)
+        check_size(int(offsets[-1]), shard.name)
+        write_file(path, np.array([len(kept)], "<u4"), offsets.astype("<u4"), config)
+        starts = np.append(shard.rows[:-1][kept], shard.rows[-1])
+        with open(path, "ab", buffering=0) as file:
+            for first, last in chunks(starts):
+                part = ids[starts[first] : starts[last]]
+                write_all(file, part if fixed else _samples(part, np.diff(starts[first : last + 1])))
+        return ShardFacts(shard.name, len(kept), shard.n_ids, int(offsets[-1]))
+
+    def index_of(self, shards: list[ShardFacts], about: About) -> bytes:
+        """Returns `index.json`."""
+        entries = [
+            {
+                **_config(about),
+                "raw_data": {"basename": shard.name, "bytes": shard.n_bytes, "hashes": {}},
+                "samples": shard.documents,
+                "zip_data": None,
+            }
+            for shard in shards
+        ]
+        return json.dumps({"shards": entries, "version": 2}, sort_keys=True).encode()
+
+    def is_at(self, path: pathlib.Path) -> bool:
+        """Returns True for a folder with an `index.json` that has shards."""
+        return path.is_dir() and (path / self.index).is_file() and "shards" in read_index(path / self.index)
+
+    def data_paths(self, path: pathlib.Path) -> list[pathlib.Path]:
+        """Returns the shards of a folder."""
+        index = path / self.index
+        return [path / name for name in _entries(index)]
+
+    def open(self, path: pathlib.Path) -> Iterable[OpenShard]:
+        """Opens a shard; its configuration is that of its entry in `index.json`."""
+        index = path.parent / self.index
+        dtype, length = _encoding(_entries(index)[path.name], index, path.name)
+        data = mapped(path, "u1")
+        if len(data) < 8:
+            raise ValueError(f"{path}: number of samples: the file has only {len(data)} bytes")
+        n = int(np.frombuffer(data, "<u4", 1)[0])
+        if 4 + 4 * (n + 1) > len(data):
+            raise ValueError(f"{path}: number of samples: {n:,}, too many for {len(data):,} bytes")
+        offsets = np.frombuffer(data, "<u4", n + 1, 4)
+        check_rising(offsets, path, "offsets")
+        if offsets[0] < 4 + 4 * (n + 1) or offsets[-1] != len(data):
+            raise ValueError(
+                f"{path}: offsets: are from {offsets[0]:,} to {offsets[-1]:,}, but the file has {len(data):,} bytes"
+            )
+        if length is not None:
+            if n and (np.diff(offsets) != length * dtype.itemsize).any():
+                raise ValueError(f"{path}: offsets: not all samples have {length} ids")
+            ids = mapped(path, "u1", int(offsets[0])).view(dtype) if n else np.zeros(0, dtype)
+            yield Contiguous(ids, np.arange(n + 1) * length)
+        else:
+            yield _spans(path, data, offsets.astype(np.int64), dtype)
+
+
+class _Spans(NamedTuple):
+    """Documents with other bytes between them.
+
+    Attributes:
+        data: uint8, the file.
+        start: int64[n_documents], the first byte of the ids of each document.
+        rows: int64[n_documents + 1], as if the ids lay one after the other.
+        dtype: the dtype of the ids.
+    """
+
+    data: Array
+    start: Positions
+    rows: Positions
+    dtype: np.dtype[Any]
+
+    @property
+    def n_documents(self) -> int:
+        """The number of documents."""
+        return len(self.start)
+
+    @property
+    def n_ids(self) -> int:
+        """The number of ids."""
+        return int(self.rows[-1])
+
+    def document(self, i: int) -> Array:
+        """Returns the ids of a document, in the file; their address need not be a multiple of their size."""
+        n = int(self.rows[i + 1] - self.rows[i])
+        return np.frombuffer(self.data, self.dtype, n, int(self.start[i]))
+
+    def batch(self, first: int, last: int) -> TokenBatch:
+        """Returns the documents first:last."""
+        rows, start = self.rows[first : last + 1], self.start[first:last]
+        packed = gathered(self.data, start, start + np.diff(rows) * self.dtype.itemsize)
+        return TokenBatch(packed.view(self.dtype), rows - rows[0])
+
+
+def _head_sizes(lengths: Positions) -> Positions:
+    """Returns how many bytes stand before the ids of samples with these numbers of ids."""
+    return 6 + (lengths >= 1 << 8) + 2 * (lengths >= 1 << 16)
+
+
+def _samples(ids: Array, lengths: Positions) -> Array:
+    """Returns samples of variable length, one after the other: uint8[n].
+
+    ids: of all samples, one after the other; lengths: int64[n_samples], at least 1 and below 2^32.
+    """
+    n, n_bytes = len(lengths), lengths * ids.itemsize
+    heads = np.zeros(n, [("size", "<u4"), ("shape", "u1"), ("length", "<u4")])
+    sizes = _head_sizes(lengths)
+    heads["size"], heads["length"] = n_bytes + sizes - 4, lengths
+    heads["shape"] = 1 << 2 | (lengths >= 1 << 8) + np.int64(lengths >= 1 << 16)
+    data = np.concatenate([heads.view("u1"), np.ascontiguousarray(ids).view("u1")])
+    start = np.empty((n, 2), np.int64)
+    start[:, 0] = np.arange(n) * heads.itemsize
+    start[:, 1] = heads.nbytes + np.cumsum(n_bytes) - n_bytes
+    end = start + np.stack([sizes, n_bytes], 1)
+    return gathered(data, start.ravel(), end.ravel())
+
+
+def _spans(path: pathlib.Path, data: Array, offsets: Positions, dtype: np.dtype[Any]) -> _Spans:
+    """Finds the ids in samples of variable length, and checks what stands before them."""
+    n = len(offsets) - 1
+    sizes = np.diff(offsets)
+    _none_wrong(sizes < 6, path, "size of sample")
+    at = offsets[:-1]
+    head = data[at[:, None] + np.arange(6)] if n else np.zeros((0, 6), np.uint8)
+    kinds = head[:, 4].astype(np.int64)
+    _none_wrong((kinds < 4) | (kinds > 6), path, "axes of sample")
+    heads = 5 + (1 << (kinds & 3))
+    _none_wrong(sizes < heads, path, "size of sample")
+    declared = head[:, :4].copy().view("<u4").ravel().astype(np.int64)
+    _none_wrong(declared + 4 != sizes, path, "column size of sample")
+    lengths = head[:, 5].astype(np.int64)
+    for byte in (1, 2, 3):
+        has = np.flatnonzero(byte < 1 << (kinds & 3))
+        lengths[has] |= data[at[has] + 5 + byte].astype(np.int64) << 8 * byte
+    _none_wrong(heads + lengths * dtype.itemsize != sizes, path, "length of sample")
+    rows = np.zeros(n + 1, np.int64)
+    np.cumsum(lengths, out=rows[1:])
+    return _Spans(data, at + heads, rows, dtype)
+
+
+def _none_wrong(wrong: Array, path: pathlib.Path, field: str) -> None:
+    if wrong.any():
+        raise ValueError(f"{path}: {field} {int(wrong.argmax()):,}: does not fit the bytes of the sample")
+
+
+def _config(about: About) -> dict[str, Any]:
+    encoding, size = f"ndarray:{about.dtype.name}", None
+    if about.sequence_length is not None:
+        encoding, size = f"{encoding}:{about.sequence_length}", about.sequence_length * about.dtype.itemsize
+    return {
+        "column_encodings": [encoding],
+        "column_names": [_COLUMN],
+        "column_sizes": [size],
+        "compression": None,
+        "format": "mds",
+        "hashes": [],
+        "size_limit": _SIZE_LIMIT,
+        "version": 2,
+    }
+
+
+def _entries(index: pathlib.Path) -> dict[str, dict[str, Any]]:
+    """Returns the entries of the shards, by name."""
+    content = read_index(index)
+    entries: dict[str, dict[str, Any]] = {}
+    with reading_field(index, "shards"):
+        if content.get("version") != 2:
+            raise ValueError(f"{index}: version: expected 2, got {content.get('version')!r}")
+        for entry in content["shards"]:
+            name = entry["raw_data"]["basename"]
+            if not isinstance(name, str) or pathlib.PurePath(name).name != name:
+                raise ValueError(
+                    f"{index}: raw_data.basename: {name!r} is not the name of a file in the folder"
+                )
+            if entry["zip_data"] is not None:
+                raise ValueError(f"{index}: zip_data: {name} is compressed; unpack the shards first")
+            entries[name] = entry
+    return entries
+
+
+def _encoding(entry: dict[str, Any], index: pathlib.Path, name: str) -> tuple[np.dtype[Any], int | None]:
+    """Returns the dtype of the ids, and how many ids each sample has if all have the same number."""
+    with reading_field(index, f"column_encodings of {name}"):
+        names, encodings = entry["column_names"], entry["column_encodings"]
+        kind, dtype, *shape = encodings[0].split(":")
+        known = names == [_COLUMN] and len(encodings) == 1 and kind == "ndarray" and dtype in Mds.dtypes
+        if not known or len(shape) > 1 or not all(axis.isdecimal() and int(axis) > 0 for axis in shape):
+            raise ValueError(
+                f"{index}: column_encodings of {name}: expected a column {_COLUMN!r} of ndarray:INTEGERS or "
+                f"ndarray:INTEGERS:LENGTH, got {names} and {encodings}"
+            )
+        return np.dtype(dtype), int(shape[0]) if shape else None
