@@ -135,7 +135,8 @@ def join_pairs(strings, left, right, prefix_length):
     The first `prefix_length` bytes of the right string are left out; -1 if that string is shorter.
     """
     joined = np.empty(len(left), np.int64)
-    unique = np.count_nonzero(strings.slots) == len(strings.offsets) - 1  # of equal strings the last is found
+    # Of equal strings the last is found
+    unique = int(np.count_nonzero(strings.slots)) == len(strings.offsets) - 1
     _join_pairs(strings, plain(left, np.int64), plain(right, np.int64), prefix_length, unique, joined)
     return joined
 
