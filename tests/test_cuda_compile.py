@@ -70,7 +70,7 @@ def test_compiles_within_its_bounds(nvrtc, file, architecture):
     bounds = {
         name: (int(registers), int(shared))
         for registers, shared, name in re.findall(
-            r"// \[at most (\d+) registers, (\d+) bytes shared\]\nKERNEL (\w+)\(", source
+            r'// \[at most (\d+) registers, (\d+) bytes shared\]\nextern "C" __global__ void (\w+)\(', source
         )
     }
     sections = log.split("Compiling entry function ")[1:]
@@ -113,7 +113,7 @@ def test_no_access_to_memory_is_generic(nvrtc, nvdisasm, file, architecture, tmp
 
 
 def test_code_that_does_not_compile_is_detected(nvrtc, tmp_path, monkeypatch):
-    (tmp_path / "wrong.cu").write_text('#include "common.cuh"\nKERNEL wrong() { undeclared(); }\n')
+    (tmp_path / "wrong.cu").write_text('#include "common.cuh"\n__global__ void wrong() { undeclared(); }\n')
     monkeypatch.setitem(globals(), "SOURCES", tmp_path)
     compiled, log = compile_kernels(nvrtc, "wrong.cu", 90)
     assert not compiled and log

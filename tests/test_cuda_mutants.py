@@ -31,10 +31,10 @@ STAGES = {  # that find the faults of a file
     "encode_words.cu": ["encode_words", "encode_text"],
     "table.cuh": ["count_words", "encode_text"],
 }
-BARRIER = re.compile(r"^ *(sync_block\(\);)")
-ATOMIC = re.compile(r"\b(atomic_(?:add|cas|min|max|or|exchange)|load_shared_word)\(")
+BARRIER = re.compile(r"^ *(__syncthreads\(\);)")
+ATOMIC = re.compile(r"\b(atomic(?:Add|CAS|Min|Max|Or|Exch)|load_shared_word)\(")
 # What nothing can find: whoever stores there stores the same.
-SPARED = ("atomic_max(&t.state[OVERFLOWED]", "atomic_max(&t.state[DONE]")
+SPARED = ("atomicMax(&t.state[OVERFLOWED]", "atomicMax(&t.state[DONE]")
 
 
 class Mutant(NamedTuple):
@@ -55,7 +55,7 @@ def mutants() -> list[Mutant]:
                 found.append(Mutant(file, number, barrier.start(1), barrier[1], ""))
             for atomic in ATOMIC.finditer(line.split("//")[0]):
                 if not line[atomic.start() :].startswith(SPARED):
-                    name = atomic[1].removeprefix("atomic_").replace("or", "either")  # `or` is a keyword
+                    name = atomic[1].removeprefix("atomic")
                     plain = "plain::load" if name.startswith("load") else f"plain::{name}"
                     found.append(Mutant(file, number, atomic.start(1), atomic[1], plain))
     return found
@@ -100,14 +100,14 @@ def case(tmp_path_factory) -> pathlib.Path:
 
 def test_faults_to_plant_exist():
     found = Counter(mutant.before for mutant in mutants())
-    assert found["sync_block();"] >= 20 and found["atomic_add"] >= 12 and found["load_shared_word"] >= 8
-    assert min(found[f"atomic_{name}"] for name in ("cas", "min", "or", "exchange")) >= 2
+    assert found["__syncthreads();"] >= 20 and found["atomicAdd"] >= 12 and found["load_shared_word"] >= 8
+    assert min(found[f"atomic{name}"] for name in ("CAS", "Min", "Or", "Exch")) >= 2
     assert {mutant.file for mutant in mutants()} == {*STAGES}
 
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    "mutant", mutants(), ids=lambda mutant: f"{mutant.file}:{mutant.line + 1}:{mutant.before.strip('();')}"
+    "mutant", mutants(), ids=lambda mutant: f"{mutant.file}:{mutant.line + 1}:{mutant.before.strip('_();')}"
 )
 def test_a_planted_fault_is_found(mutant, case, tmp_path):
     assert not survives(mutant, case, tmp_path)

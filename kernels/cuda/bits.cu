@@ -14,50 +14,50 @@ const int TILE = BLOCK * EACH;
 
 // Returns the sum of the values of all earlier threads of the block. total: the sum of all values. in_warp: u32[BLOCK / 32] of
 // shared memory.
-DEVICE u32 sum_before(u32 value, u32* in_warp, u32* total) {
-  int thread = (int)thread_index(), lane = thread % 32;
+__device__ inline u32 sum_before(u32 value, u32* in_warp, u32* total) {
+  int thread = (int)threadIdx.x, lane = thread % 32;
   u32 sum = value;
   for (int step = 1; step < 32; step *= 2) {
-    u32 other = (u32)warp_shuffle(sum, lane < step ? lane : lane - step);
+    u32 other = (u32)__shfl_sync(ALL_LANES, sum, lane < step ? lane : lane - step);
     if (lane >= step) sum += other;
   }
   if (lane == 31) in_warp[thread / 32] = sum;
-  sync_block();
+  __syncthreads();
   u32 before = sum - value, all = 0;
   for (int warp = 0; warp < BLOCK / 32; warp++) {
     if (warp < thread / 32) before += in_warp[warp];
     all += in_warp[warp];
   }
-  sync_block();  // `in_warp` may be written again
+  __syncthreads();  // `in_warp` may be written again
   *total = all;
   return before;
 }
 
 // Returns the bits that are set in the words of a thread, which begin at `first`.
-DEVICE u32 own_bits(const u32* bits, i64 n, i64 first) {
+__device__ inline u32 own_bits(const u32* bits, i64 n, i64 first) {
   u32 found = 0;
-  for (i64 i = first; i < first + EACH && i < n; i++) found += (u32)count_bits(bits[i]);
+  for (i64 i = first; i < first + EACH && i < n; i++) found += (u32)__popc(bits[i]);
   return found;
 }
 
 // sums[i] = the number of bits in the tile i. bits: u32[n].
 // [at most 48 registers, 16 bytes shared]
-KERNEL sum_bits(const u32* __restrict__ bits, i64 n, u32* __restrict__ sums) {
-  SHARED(u32, in_warp, BLOCK / 32);
-  for (i64 tile = block_index(); tile * TILE < n; tile += grid_size()) {
+extern "C" __global__ void sum_bits(const u32* __restrict__ bits, i64 n, u32* __restrict__ sums) {
+  __shared__ u32 in_warp[BLOCK / 32];
+  for (i64 tile = blockIdx.x; tile * TILE < n; tile += gridDim.x) {
     u32 total;
-    sum_before(own_bits(bits, n, tile * TILE + thread_index() * EACH), in_warp, &total);
-    if (thread_index() == 0) sums[tile] = total;
+    sum_before(own_bits(bits, n, tile * TILE + threadIdx.x * EACH), in_warp, &total);
+    if (threadIdx.x == 0) sums[tile] = total;
   }
 }
 
 // Replaces sums[i] by the sum of all elements before it, for i <= n. sums: u32[n + 1]. One block.
 // [at most 48 registers, 16 bytes shared]
-KERNEL scan_sums(u32* sums, i64 n) {
-  SHARED(u32, in_warp, BLOCK / 32);
+extern "C" __global__ void scan_sums(u32* sums, i64 n) {
+  __shared__ u32 in_warp[BLOCK / 32];
   u32 before = 0;
   for (i64 first = 0; first <= n; first += BLOCK) {
-    i64 i = first + thread_index();
+    i64 i = first + threadIdx.x;
     u32 total, own = sum_before(i < n ? sums[i] : 0, in_warp, &total);
     if (i <= n) sums[i] = before + own;
     before += total;
@@ -66,26 +66,26 @@ KERNEL scan_sums(u32* sums, i64 n) {
 
 // Writes where bits are to `starts`, in order. sums: of scan_sums.
 // [at most 48 registers, 16 bytes shared]
-KERNEL list_bits(const u32* __restrict__ bits, i64 n, const u32* __restrict__ sums, u32* __restrict__ starts) {
-  SHARED(u32, in_warp, BLOCK / 32);
-  for (i64 tile = block_index(); tile * TILE < n; tile += grid_size()) {
-    i64 first = tile * TILE + thread_index() * EACH;
+extern "C" __global__ void list_bits(const u32* __restrict__ bits, i64 n, const u32* __restrict__ sums, u32* __restrict__ starts) {
+  __shared__ u32 in_warp[BLOCK / 32];
+  for (i64 tile = blockIdx.x; tile * TILE < n; tile += gridDim.x) {
+    i64 first = tile * TILE + threadIdx.x * EACH;
     u32 total, at = sums[tile] + sum_before(own_bits(bits, n, first), in_warp, &total);
     for (i64 i = first; i < first + EACH && i < n; i++)
-      for (u32 rest = bits[i]; rest; rest &= rest - 1) starts[at++] = (u32)i * 32 + (u32)lowest_bit(rest);
+      for (u32 rest = bits[i]; rest; rest &= rest - 1) starts[at++] = (u32)i * 32 + (u32)(__ffs((int)rest) - 1);
   }
 }
 
 // ranks[i] = the number of bits before the word i. sums: of scan_sums.
 // [at most 64 registers, 16 bytes shared]
-KERNEL rank_bits(const u32* __restrict__ bits, i64 n, const u32* __restrict__ sums, u32* __restrict__ ranks) {
-  SHARED(u32, in_warp, BLOCK / 32);
-  for (i64 tile = block_index(); tile * TILE < n; tile += grid_size()) {
-    i64 first = tile * TILE + thread_index() * EACH;
+extern "C" __global__ void rank_bits(const u32* __restrict__ bits, i64 n, const u32* __restrict__ sums, u32* __restrict__ ranks) {
+  __shared__ u32 in_warp[BLOCK / 32];
+  for (i64 tile = blockIdx.x; tile * TILE < n; tile += gridDim.x) {
+    i64 first = tile * TILE + threadIdx.x * EACH;
     u32 total, at = sums[tile] + sum_before(own_bits(bits, n, first), in_warp, &total);
     for (i64 i = first; i < first + EACH && i < n; i++) {
       ranks[i] = at;
-      at += (u32)count_bits(bits[i]);
+      at += (u32)__popc(bits[i]);
     }
   }
 }

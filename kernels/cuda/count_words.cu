@@ -5,10 +5,10 @@ const int HOT = 512;              // slots of a block's own table of frequent wo
 const u32 NO_WORD = 0xffffffffu;  // no number of a word, since a batch has at most 2^30 bytes
 
 // Adds `count` to the count of a word. Returns false if the word is new and the table has no room.
-DEVICE bool add_word(const Table& table, const Texts& texts, u64* counts, u64 key, u64 hash, u64 count) {
+__device__ inline bool add_word(const Table& table, const Texts& texts, u64* counts, u64 key, u64 hash, u64 count) {
   i64 slot = enter_word(table, texts, key, hash);
   if (slot == NO_ROOM) return false;
-  atomic_add(&counts[slot], count);
+  atomicAdd(&counts[slot], count);
   return true;
 }
 
@@ -18,10 +18,10 @@ struct Over {
   u64* n;       // [1]
 };
 
-DEVICE void count_word(const Table& table, const Texts& texts, u64* counts, const Over& over, u64 key, u64 count) {
+__device__ inline void count_word(const Table& table, const Texts& texts, u64* counts, const Over& over, u64 key, u64 count) {
   u64 hash = hash_bytes(key_text(texts, key), key_length(key));
   if (add_word(table, texts, counts, key, hash, count)) return;
-  u64 place = atomic_add(over.n, (u64)1);
+  u64 place = atomicAdd(over.n, (u64)1);
   over.keys[place] = key;
   over.counts[place] = count;
 }
@@ -31,38 +31,38 @@ DEVICE void count_word(const Table& table, const Texts& texts, u64* counts, cons
 // that table have 32 bits, since the shared memory of a GPU has no 64-bit addition; a block has fewer than 2^31 words. A slot
 // belongs to the first word that finds it free, and frequent words come early. Of equal words the slot keeps the first one.
 // [at most 64 registers, 4096 bytes shared]
-KERNEL count_words(const u8* arena, const u8* batch, const u32* starts, i64 n, u64* keys, u64* counts, u32* tags,
+extern "C" __global__ void count_words(const u8* arena, const u8* batch, const u32* starts, i64 n, u64* keys, u64* counts, u32* tags,
                    i64 capacity, u64* used, u32* claimed, u64* n_claimed, u64* over_keys, u64* over_counts, u64* n_over) {
-  SHARED(u32, hot_words, HOT);
-  SHARED(u32, hot_counts, HOT);
+  __shared__ u32 hot_words[HOT];
+  __shared__ u32 hot_counts[HOT];
   Texts texts = {arena, batch};
   Table table = {keys, tags, capacity, used, (u64)capacity / 2, claimed, n_claimed};
   Over over = {over_keys, over_counts, n_over};
-  for (i64 i = thread_index(); i < HOT; i += block_size()) {
+  for (i64 i = threadIdx.x; i < HOT; i += blockDim.x) {
     hot_words[i] = NO_WORD;
     hot_counts[i] = 0;
   }
-  sync_block();
+  __syncthreads();
   for (i64 i = global_index(); i < n; i += global_size()) {
     u64 key = key_of(starts[i], starts[i + 1]);
     u64 hash = hash_bytes(key_text(texts, key), key_length(key));
     i64 slot = (i64)(hash >> 20 & (HOT - 1));
     u32 there = load_shared_word(&hot_words[slot]);
     if (there == NO_WORD) {
-      there = atomic_cas(&hot_words[slot], NO_WORD, (u32)i);
+      there = atomicCAS(&hot_words[slot], NO_WORD, (u32)i);
       if (there == NO_WORD) there = (u32)i;
     }
     if (same_word(texts, key_of(starts[there], starts[there + 1]), key)) {
-      atomic_add(&hot_counts[slot], 1u);
-      if (i < there) atomic_min(&hot_words[slot], (u32)i);
+      atomicAdd(&hot_counts[slot], 1u);
+      if (i < there) atomicMin(&hot_words[slot], (u32)i);
     } else if (!add_word(table, texts, counts, key, hash, 1)) {
-      u64 place = atomic_add(over.n, (u64)1);
+      u64 place = atomicAdd(over.n, (u64)1);
       over.keys[place] = key;
       over.counts[place] = 1;
     }
   }
-  sync_block();
-  for (i64 i = thread_index(); i < HOT; i += block_size()) {
+  __syncthreads();
+  for (i64 i = threadIdx.x; i < HOT; i += blockDim.x) {
     u32 word = hot_words[i];
     if (word != NO_WORD) count_word(table, texts, counts, over, key_of(starts[word], starts[word + 1]), hot_counts[i]);
   }
@@ -70,7 +70,7 @@ KERNEL count_words(const u8* arena, const u8* batch, const u32* starts, i64 n, u
 
 // Adds words with their counts to a table: the words of a smaller table, or those for which that table had no room.
 // [at most 64 registers, 0 bytes shared]
-KERNEL add_words(const u8* arena, const u8* batch, const u64* words, const u64* word_counts, i64 n, u64* keys, u64* counts,
+extern "C" __global__ void add_words(const u8* arena, const u8* batch, const u64* words, const u64* word_counts, i64 n, u64* keys, u64* counts,
                  u32* tags, i64 capacity, u64* used, u64* over_keys, u64* over_counts, u64* n_over) {
   Texts texts = {arena, batch};
   Table table = {keys, tags, capacity, used, (u64)capacity / 2, nullptr, nullptr};
@@ -82,7 +82,7 @@ KERNEL add_words(const u8* arena, const u8* batch, const u64* words, const u64* 
 // Copies the words of a batch to the arena: the word with the key from[i], in the slot slots[i], goes to to[i], which counts in
 // units of eight bytes.
 // [at most 48 registers, 0 bytes shared]
-KERNEL keep_words(u8* arena, const u8* batch, const u64* from, const i64* slots, const i64* to, i64 n, u64* keys) {
+extern "C" __global__ void keep_words(u8* arena, const u8* batch, const u64* from, const i64* slots, const i64* to, i64 n, u64* keys) {
   for (i64 i = global_index(); i < n; i += global_size()) {
     Eights eights(batch + (from[i] >> 32 & (IN_BATCH - 1)));
     i64 length = key_length(from[i]);
@@ -94,7 +94,7 @@ KERNEL keep_words(u8* arena, const u8* batch, const u64* from, const i64* slots,
 
 // data[offsets[i]:offsets[i + 1]] = the bytes of the word with the key keys[i], which is in the arena.
 // [at most 48 registers, 0 bytes shared]
-KERNEL gather_words(const u8* arena, const u64* keys, const i64* offsets, i64 n, u8* data) {
+extern "C" __global__ void gather_words(const u8* arena, const u64* keys, const i64* offsets, i64 n, u8* data) {
   for (i64 i = global_index(); i < n; i += global_size())
     for (i64 j = 0; j < key_length(keys[i]); j++) data[offsets[i] + j] = arena[(keys[i] >> 32) * 8 + j];
 }

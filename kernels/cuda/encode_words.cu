@@ -60,7 +60,7 @@ struct Rounds {
   u32* least;        // the lowest rank of each tile, or STALE
 };
 
-DEVICE u32 rank_of(const Model& model, u32 left, u32 right) {
+__device__ inline u32 rank_of(const Model& model, u32 left, u32 right) {
   int bits = (int)model.pair_bits, rank_bits = 64 - 2 * bits;
   u64 mask = (u64)model.pair_slots - 1, key = (u64)left << bits | right;
   u64 hash = key * 0x9e3779b97f4a7c15ull;
@@ -74,19 +74,19 @@ DEVICE u32 rank_of(const Model& model, u32 left, u32 right) {
 }
 
 // Returns n bytes as a number; the first byte becomes the lowest byte.
-BOTH u64 load_bytes(const u8* text, int n) {
+__device__ inline u64 load_bytes(const u8* text, int n) {
   u64 value = 0;
   for (int i = 0; i < n; i++) value |= (u64)text[i] << 8 * i;
   return value;
 }
 
-BOTH u64 mix(u64 hash) {
+__device__ inline u64 mix(u64 hash) {
   hash *= 0x9e3779b97f4a7c15ull;
   return hash ^ hash >> 29;
 }
 
 // The hash of kernels/cpu/lookup.py, which builds the tables.
-BOTH u64 hash_string(const u8* text, i64 n) {
+__device__ inline u64 hash_string(const u8* text, i64 n) {
   u64 hash = mix((u64)n + 1);
   if (n >= 8) {
     i64 i = 0;
@@ -102,21 +102,21 @@ BOTH u64 hash_string(const u8* text, i64 n) {
 
 // slot[i] = the slot of the word text[starts[i]:starts[i + 1]] in a table. n_over[0]: the number of words without room.
 // [at most 64 registers, 0 bytes shared]
-KERNEL enter_words(const u8* text, const u32* starts, i64 n, u64* keys, u32* tags, i64 capacity, u64* used, u32* slot,
+extern "C" __global__ void enter_words(const u8* text, const u32* starts, i64 n, u64* keys, u32* tags, i64 capacity, u64* used, u32* slot,
                    u64* n_over) {
   Texts texts = {text, text};  // no word is in an arena
   Table table = {keys, tags, capacity, used, (u64)capacity / 2, nullptr, nullptr};
   for (i64 i = global_index(); i < n; i += global_size()) {
     u64 key = key_of(starts[i], starts[i + 1]);
     i64 found = enter_word(table, texts, key, hash_bytes(key_text(texts, key), key_length(key)));
-    if (found == NO_ROOM) atomic_add(n_over, (u64)1);
+    if (found == NO_ROOM) atomicAdd(n_over, (u64)1);
     slot[i] = (u32)found;
   }
 }
 
 // Encodes the words that are tokens as they are.
 // [at most 64 registers, 0 bytes shared]
-KERNEL find_tokens(BY_VALUE(Model, m), BY_VALUE(Words, w), i64 n) {
+extern "C" __global__ void find_tokens(const __grid_constant__ Model m, const __grid_constant__ Words w, i64 n) {
   u64 mask = (u64)m.whole_slots - 1;
   for (i64 word = global_index(); word < n; word += global_size()) {
     const u8* text = w.text + w.begin[word];
@@ -139,7 +139,7 @@ KERNEL find_tokens(BY_VALUE(Model, m), BY_VALUE(Words, w), i64 n) {
 
 // todo: the words to encode, which have 1 to SHORT bytes.
 // [at most 64 registers, 0 bytes shared]
-KERNEL encode_short(BY_VALUE(Model, m), BY_VALUE(Words, w), const i64* todo, i64 n) {
+extern "C" __global__ void encode_short(const __grid_constant__ Model m, const __grid_constant__ Words w, const i64* todo, i64 n) {
   for (i64 i = global_index(); i < n; i += global_size()) {
     i64 word = todo[i], place = w.place[word];
     const u8* text = w.text + w.begin[word];
@@ -176,8 +176,8 @@ KERNEL encode_short(BY_VALUE(Model, m), BY_VALUE(Words, w), const i64* todo, i64
 
 // todo: the words to encode, which have 1 to 32 bytes. Blocks consist of whole warps.
 // [at most 64 registers, 0 bytes shared]
-KERNEL encode_middle(BY_VALUE(Model, m), BY_VALUE(Words, w), const i64* todo, i64 n) {
-  int lane = (int)(thread_index() % WARP);
+extern "C" __global__ void encode_middle(const __grid_constant__ Model m, const __grid_constant__ Words w, const i64* todo, i64 n) {
+  int lane = (int)(threadIdx.x % WARP);
   u32 self = 1u << lane, above = ~((self << 1) - 1);
   for (i64 i = global_index() / WARP; i < n; i += global_size() / WARP) {
     i64 word = todo[i], place = w.place[word];
@@ -187,7 +187,7 @@ KERNEL encode_middle(BY_VALUE(Model, m), BY_VALUE(Words, w), const i64* todo, i6
     u32 changed = alive;                     // lanes whose pair is new
     while (true) {
       u32 behind = alive & above;
-      u32 right = (u32)warp_shuffle(symbol, behind ? lowest_bit(behind) : lane);
+      u32 right = (u32)__shfl_sync(ALL_LANES, symbol, behind ? (__ffs((int)behind) - 1) : lane);
       if (changed & self) rank = behind ? rank_of(m, symbol, right) : NONE;
       u64 least = warp_min((u64)rank << 5 | (u64)lane);
       if (least >> 5 == NONE) break;
@@ -197,14 +197,14 @@ KERNEL encode_middle(BY_VALUE(Model, m), BY_VALUE(Words, w), const i64* todo, i6
       if (self == at) symbol = m.merged[least >> 5];
       if (self == gone) rank = NONE;
       u32 before = alive & (at - 1);
-      changed = at | (before ? 1u << (63 - count_leading_zeros(before)) : 0);
+      changed = at | (before ? 1u << (63 - __clzll((i64)before)) : 0);
     }
     if (alive & self) {
-      i64 token = count_bits(alive & (self - 1));
+      i64 token = __popc(alive & (self - 1));
       w.symbols[place + token] = symbol;
       w.starts[place + token] = (u32)lane;
     }
-    if (lane == 0) w.n_tokens[word] = (u32)count_bits(alive);
+    if (lane == 0) w.n_tokens[word] = (u32)__popc(alive);
   }
 }
 
@@ -219,14 +219,14 @@ struct LongWord {
   u32* least;
 };
 
-DEVICE void store_rank(const LongWord& word, u32 place, u32 rank) {
-  atomic_exchange(&word.ranks[place], rank);  // two neighbours may store the same rank
-  atomic_exchange(&word.least[place / TILE], STALE);
+__device__ inline void store_rank(const LongWord& word, u32 place, u32 rank) {
+  atomicExch(&word.ranks[place], rank);  // two neighbours may store the same rank
+  atomicExch(&word.least[place / TILE], STALE);
 }
 
 // Looks for the first place in the chain from `place` on at which a merge makes a pair of a lower rank, and lowers *last to that
 // place.
-DEVICE void find_last(const Model& m, const LongWord& word, u32 place, u32 rank, u32 token, u32* last) {
+__device__ inline void find_last(const Model& m, const LongWord& word, u32 place, u32 rank, u32 token, u32* last) {
   u32 before = word.before[place], left = NONE;
   if (before != NONE) {
     u32 pair = word.before[before];  // if this pair has the rank, it is merged before
@@ -236,7 +236,7 @@ DEVICE void find_last(const Model& m, const LongWord& word, u32 place, u32 rank,
     u32 right = word.after[place], behind = word.after[right];
     bool lower = left != NONE && rank_of(m, left, token) < rank;
     if (behind < word.size) lower |= rank_of(m, token, word.symbols[behind]) < rank;
-    if (lower) atomic_min(last, place);
+    if (lower) atomicMin(last, place);
     if (lower || word.ranks[right] != rank || word.ranks[behind] != rank) return;
     place = behind;
     left = token;
@@ -244,7 +244,7 @@ DEVICE void find_last(const Model& m, const LongWord& word, u32 place, u32 rank,
 }
 
 // Merges every other pair of the chain that begins at `place`, up to the place `last`.
-DEVICE void merge_chain(const LongWord& word, u32 place, u32 rank, u32 token, u32 last, u32* n_made) {
+__device__ inline void merge_chain(const LongWord& word, u32 place, u32 rank, u32 token, u32 last, u32* n_made) {
   bool goes_on = place <= last;
   while (goes_on) {
     u32 right = word.after[place], behind = word.after[right];
@@ -254,7 +254,7 @@ DEVICE void merge_chain(const LongWord& word, u32 place, u32 rank, u32 token, u3
     word.after[place] = behind;
     if (behind < word.size) word.before[behind] = place;
     store_rank(word, right, NONE);
-    word.list[word.size - 1 - atomic_add(n_made, 1u)] = place;
+    word.list[word.size - 1 - atomicAdd(n_made, 1u)] = place;
     place = behind;
   }
 }
@@ -262,14 +262,14 @@ DEVICE void merge_chain(const LongWord& word, u32 place, u32 rank, u32 token, u3
 // todo: the long words to encode. A block has BLOCK threads, and takes a word. A round looks once at each tile. A word has at most
 // as many rounds as ranks occur in it, and one more for each merge that makes a pair of a lower rank.
 // [at most 64 registers, 544 bytes shared]
-KERNEL encode_long(BY_VALUE(Model, m), BY_VALUE(Words, w), BY_VALUE(Rounds, r), const i64* todo, i64 n) {
-  SHARED(u32, lowest, 1);
-  SHARED(u32, last, 1);
-  SHARED(u32, n_heads, 1);
-  SHARED(u32, n_made, 1);
-  SHARED(u32, counts, BLOCK);
-  u32 thread = (u32)thread_index();
-  for (i64 i = block_index(); i < n; i += grid_size()) {
+extern "C" __global__ void encode_long(const __grid_constant__ Model m, const __grid_constant__ Words w, const __grid_constant__ Rounds r, const i64* todo, i64 n) {
+  __shared__ u32 lowest[1];
+  __shared__ u32 last[1];
+  __shared__ u32 n_heads[1];
+  __shared__ u32 n_made[1];
+  __shared__ u32 counts[BLOCK];
+  u32 thread = (u32)threadIdx.x;
+  for (i64 i = blockIdx.x; i < n; i += gridDim.x) {
     i64 number = todo[i], place = r.place[i];
     const u8* text = w.text + w.begin[number];
     u32 size = (u32)(w.end[number] - w.begin[number]), n_tiles = (size + TILE - 1) / TILE;
@@ -288,7 +288,7 @@ KERNEL encode_long(BY_VALUE(Model, m), BY_VALUE(Words, w), BY_VALUE(Rounds, r), 
         lowest[0] = last[0] = NONE;
         n_heads[0] = n_made[0] = 0;
       }
-      sync_block();
+      __syncthreads();
       u32 least = NONE;
       for (u32 tile = thread; tile < n_tiles; tile += BLOCK) {
         u32 found = word.least[tile], end = (tile + 1) * TILE < size ? (tile + 1) * TILE : size;
@@ -300,8 +300,8 @@ KERNEL encode_long(BY_VALUE(Model, m), BY_VALUE(Words, w), BY_VALUE(Rounds, r), 
         least = found < least ? found : least;
       }
       least = (u32)warp_min(least);
-      if (thread % WARP == 0) atomic_min(&lowest[0], least);
-      sync_block();
+      if (thread % WARP == 0) atomicMin(&lowest[0], least);
+      __syncthreads();
       u32 rank = lowest[0];
       if (rank == NONE) break;
       u32 token = m.merged[rank];
@@ -310,27 +310,27 @@ KERNEL encode_long(BY_VALUE(Model, m), BY_VALUE(Words, w), BY_VALUE(Rounds, r), 
         u32 end = (tile + 1) * TILE < size ? (tile + 1) * TILE : size;
         for (u32 p = tile * TILE; p < end; p++) {
           bool heads = word.ranks[p] == rank && (word.before[p] == NONE || word.ranks[word.before[p]] != rank);
-          if (heads) word.list[atomic_add(&n_heads[0], 1u)] = p;
+          if (heads) word.list[atomicAdd(&n_heads[0], 1u)] = p;
         }
       }
-      sync_block();
+      __syncthreads();
       for (u32 j = thread; j < n_heads[0]; j += BLOCK) find_last(m, word, word.list[j], rank, token, last);
-      sync_block();
+      __syncthreads();
       for (u32 j = thread; j < n_heads[0]; j += BLOCK)
         merge_chain(word, word.list[j], rank, token, last[0], n_made);
-      sync_block();
+      __syncthreads();
       for (u32 j = thread; j < n_made[0]; j += BLOCK) {
         u32 p = word.list[size - 1 - j], before = word.before[p], behind = word.after[p];
         store_rank(word, p, behind < size ? rank_of(m, token, word.symbols[behind]) : NONE);
         if (before != NONE) store_rank(word, before, rank_of(m, word.symbols[before], token));
       }
-      sync_block();
+      __syncthreads();
     }
     u32 share = (size + BLOCK - 1) / BLOCK, first = thread * share < size ? thread * share : size;
     u32 stop = first + share < size ? first + share : size, count = 0;
     for (u32 p = first; p < stop; p++) count += word.symbols[p] != NONE;
     counts[thread] = count;
-    sync_block();
+    __syncthreads();
     i64 at = w.place[number];
     for (u32 j = 0; j < thread; j++) at += counts[j];
     for (u32 p = first; p < stop; p++) {
@@ -345,9 +345,9 @@ KERNEL encode_long(BY_VALUE(Model, m), BY_VALUE(Words, w), BY_VALUE(Rounds, r), 
 // ids[rows[i]:rows[i + 1]] = the ids of the first tokens of the word which[i] (null: of the word i). starts[...] = where each token
 // begins in the text, in which the word begins at first[i]; starts may be null. Blocks consist of whole warps.
 // [at most 64 registers, 0 bytes shared]
-KERNEL gather_tokens(BY_VALUE(Model, m), BY_VALUE(Words, w), const i64* which, const i64* rows, i64 n, const i64* first,
+extern "C" __global__ void gather_tokens(const __grid_constant__ Model m, const __grid_constant__ Words w, const i64* which, const i64* rows, i64 n, const i64* first,
                      u32* ids, i64* starts) {
-  int lane = (int)(thread_index() % WARP);
+  int lane = (int)(threadIdx.x % WARP);
   for (i64 group = global_index() / WARP; group * WARP < n; group += global_size() / WARP) {
     i64 i = group * WARP + lane;
     i64 from = 0, to = 0, size = 0;
@@ -361,10 +361,10 @@ KERNEL gather_tokens(BY_VALUE(Model, m), BY_VALUE(Words, w), const i64* which, c
       ids[to + j] = m.ids[w.symbols[from + j]];
       if (starts) starts[to + j] = first[i] + w.starts[from + j];
     }
-    for (u32 rest = warp_ballot(together); rest; rest &= rest - 1) {  // all lanes copy a long run
-      int owner = lowest_bit(rest);
-      i64 source = (i64)warp_shuffle((u64)from, owner), target = (i64)warp_shuffle((u64)to, owner);
-      i64 length = (i64)warp_shuffle((u64)size, owner);
+    for (u32 rest = __ballot_sync(ALL_LANES, together); rest; rest &= rest - 1) {  // all lanes copy a long run
+      int owner = (__ffs((int)rest) - 1);
+      i64 source = (i64)__shfl_sync(ALL_LANES, (u64)from, owner), target = (i64)__shfl_sync(ALL_LANES, (u64)to, owner);
+      i64 length = (i64)__shfl_sync(ALL_LANES, (u64)size, owner);
       for (i64 j = lane; j < length; j += WARP) {
         ids[target + j] = m.ids[w.symbols[source + j]];
         if (starts) starts[target + j] = first[group * WARP + owner] + w.starts[source + j];

@@ -10,21 +10,21 @@ const u64 ONES = 0x0101010101010101ull;
 const u64 TOPS = 0x8080808080808080ull;
 
 // Returns a bit for each of eight bytes, set if the top bit of the byte is set.
-BOTH u64 packed(u64 tops) { return ((tops & TOPS) >> 7) * 0x0102040810204080ull >> 56; }
+__device__ inline u64 packed(u64 tops) { return ((tops & TOPS) >> 7) * 0x0102040810204080ull >> 56; }
 
 // Returns a bit for each of eight bytes, set if the byte is equal to `byte`.
-BOTH u64 equal(u64 eight, u64 byte) {
+__device__ inline u64 equal(u64 eight, u64 byte) {
   u64 differ = eight ^ ONES * byte;
   return packed(~(((differ & ~TOPS) + ~TOPS) | differ));
 }
 
 // Returns a bit for each of eight bytes, set if the byte is at least `byte`, which is at least 0x80.
-BOTH u64 at_least(u64 eight, u64 byte) { return packed(((eight & ~TOPS) + ONES * (0x100 - byte)) & eight); }
+__device__ inline u64 at_least(u64 eight, u64 byte) { return packed(((eight & ~TOPS) + ONES * (0x100 - byte)) & eight); }
 
 // Sets the bit of each byte at which a line begins: of byte 0, and of each byte behind a newline. bits: [n_bytes / 32 + 1], a bit
 // for each byte of text and one more. is_invalid[0] becomes 1 if the text is not UTF-8 (table 3-7 of the Unicode standard).
 // [at most 64 registers, 0 bytes shared]
-KERNEL find_lines(const u8* __restrict__ text, i64 n_bytes, u32* __restrict__ bits, u32* is_invalid) {
+extern "C" __global__ void find_lines(const u8* __restrict__ text, i64 n_bytes, u32* __restrict__ bits, u32* is_invalid) {
   for (i64 word = global_index(); word <= n_bytes / OWN; word += global_size()) {
     i64 first = word * OWN, n = n_bytes - first < OWN ? n_bytes - first : OWN;
     u64 eights[(BEFORE + OWN) / 8] = {};  // bytes behind the text stay 0, so a character that the end cuts is invalid
@@ -55,12 +55,12 @@ KERNEL find_lines(const u8* __restrict__ text, i64 n_bytes, u32* __restrict__ bi
     // Bytes that must continue a character, compared with those that do
     u64 invalid = (lead << 1 | lead3 << 2 | lead4 << 3) ^ (above & ~lead);
     invalid |= never | (e0 << 1 & ~high) | (ed << 1 & high) | (f0 << 1 & ~middle) | (f4 << 1 & middle);
-    if (invalid >> BEFORE & 0xffffffffu) atomic_or(is_invalid, 1u);
+    if (invalid >> BEFORE & 0xffffffffu) atomicOr(is_invalid, 1u);
   }
 }
 
 // Returns true if one of the strings is at text[at:], and ends before n_bytes.
-DEVICE bool begins_string(const u8* text, i64 n_bytes, i64 at, const u8* strings, const i64* offsets, i64 n) {
+__device__ inline bool begins_string(const u8* text, i64 n_bytes, i64 at, const u8* strings, const i64* offsets, i64 n) {
   for (i64 i = 0; i < n; i++) {
     i64 length = offsets[i + 1] - offsets[i], same = 0;
     if (length > n_bytes - at) continue;
@@ -73,7 +73,7 @@ DEVICE bool begins_string(const u8* text, i64 n_bytes, i64 at, const u8* strings
 // found[i] becomes 1 if a string begins in the text i, which has the bytes begins[i]:begins[i + 1]. pairs: [2048], a bit for each
 // pair of bytes with which a string begins. A thread takes 32 bytes.
 // [at most 64 registers, 0 bytes shared]
-KERNEL find_texts(const u8* __restrict__ text, i64 n_bytes, const i64* __restrict__ begins, i64 n_texts,
+extern "C" __global__ void find_texts(const u8* __restrict__ text, i64 n_bytes, const i64* __restrict__ begins, i64 n_texts,
                   const u8* __restrict__ strings, const i64* __restrict__ offsets, const u32* __restrict__ pairs,
                   i64 n_strings, u32* found) {
   for (i64 word = global_index(); word * OWN < n_bytes; word += global_size()) {
@@ -93,7 +93,7 @@ KERNEL find_texts(const u8* __restrict__ text, i64 n_bytes, const i64* __restric
             high = middle - 1;
         }
         if (load_shared_word(&found[low])) continue;
-        if (begins_string(text, n_bytes, at + i, strings, offsets, n_strings)) atomic_exchange(&found[low], 1u);
+        if (begins_string(text, n_bytes, at + i, strings, offsets, n_strings)) atomicExch(&found[low], 1u);
       }
     }
   }

@@ -12,82 +12,82 @@ const int HOT = 512;  // slots of a block's own table, as in count_words.cu
 const u64 FREE = ~(u64)0;
 const int BLOCK = 128;
 
-DEVICE void add_one_to_each(u64* values, i64 n) {
+__device__ inline void add_one_to_each(u64* values, i64 n) {
   for (i64 i = global_index(); i < n; i += global_size()) values[i] += 1;
 }
 
 // One block of BLOCK threads.
-DEVICE void add_sum(const u64* values, i64 n, u64* total, u64* partial) {
+__device__ inline void add_sum(const u64* values, i64 n, u64* total, u64* partial) {
   u64 sum = 0;
-  for (i64 i = thread_index(); i < n; i += BLOCK) sum += load_shared_word(&values[i]);
-  partial[thread_index()] = sum;
+  for (i64 i = threadIdx.x; i < n; i += BLOCK) sum += load_shared_word(&values[i]);
+  partial[threadIdx.x] = sum;
   for (i64 half = BLOCK / 2; half; half /= 2) {
-    sync_block();
-    if (thread_index() < half) partial[thread_index()] += partial[thread_index() + half];
+    __syncthreads();
+    if (threadIdx.x < half) partial[threadIdx.x] += partial[threadIdx.x + half];
   }
-  if (thread_index() == 0) *total += partial[0];
+  if (threadIdx.x == 0) *total += partial[0];
 }
 
 // [at most 48 registers, 0 bytes shared]
-KERNEL add_one(u64* values, i64 n) { add_one_to_each(values, n); }
+extern "C" __global__ void add_one(u64* values, i64 n) { add_one_to_each(values, n); }
 
 // [at most 48 registers, 1024 bytes shared]
-KERNEL add_up(const u64* values, i64 n, u64* total) {
-  SHARED(u64, partial, BLOCK);
+extern "C" __global__ void add_up(const u64* values, i64 n, u64* total) {
+  __shared__ u64 partial[BLOCK];
   add_sum(values, n, total, partial);
 }
 
 // All threads of all blocks meet, which must be resident together. arrived: u64[1], 0 before the launch.
-DEVICE void sync_grid(u64* arrived) {
-  sync_block();
-  if (thread_index() == 0) {
-    fence();
-    u64 blocks = (u64)grid_size(), round = atomic_add(arrived, (u64)1) / blocks + 1;
-    while (load_shared_word(arrived) < round * blocks) wait_briefly();
-    fence();
+__device__ inline void sync_grid(u64* arrived) {
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    __threadfence();
+    u64 blocks = (u64)gridDim.x, round = atomicAdd(arrived, (u64)1) / blocks + 1;
+    while (load_shared_word(arrived) < round * blocks) __nanosleep(20);
+    __threadfence();
   }
-  sync_block();
+  __syncthreads();
 }
 
 // [at most 64 registers, 1024 bytes shared]
-KERNEL take_steps(u64* values, i64 n, u64* total, i64 steps, u64* arrived) {
-  SHARED(u64, partial, BLOCK);
+extern "C" __global__ void take_steps(u64* values, i64 n, u64* total, i64 steps, u64* arrived) {
+  __shared__ u64 partial[BLOCK];
   for (i64 step = 0; step < steps; step++) {
     add_one_to_each(values, n);
     sync_grid(arrived);
-    if (block_index() == 0) add_sum(values, n, total, partial);
+    if (blockIdx.x == 0) add_sum(values, n, total, partial);
     sync_grid(arrived);
   }
 }
 
 // [at most 48 registers, 0 bytes shared]
-KERNEL count_at_one_address(u64* counter, i64 times) {
-  for (i64 i = 0; i < times; i++) atomic_add(counter, (u64)1);
+extern "C" __global__ void count_at_one_address(u64* counter, i64 times) {
+  for (i64 i = 0; i < times; i++) atomicAdd(counter, (u64)1);
 }
 
 // [at most 48 registers, 0 bytes shared]
-KERNEL count_keys(const u32* __restrict__ keys, i64 n, u64* counts) {
-  for (i64 i = global_index(); i < n; i += global_size()) atomic_add(&counts[keys[i]], (u64)1);
+extern "C" __global__ void count_keys(const u32* __restrict__ keys, i64 n, u64* counts) {
+  for (i64 i = global_index(); i < n; i += global_size()) atomicAdd(&counts[keys[i]], (u64)1);
 }
 
 // [at most 48 registers, 8192 bytes shared]
-KERNEL count_keys_in_shared_memory(const u32* __restrict__ keys, i64 n, u64* counts) {
-  SHARED(u64, hot_keys, HOT);
-  SHARED(u64, hot_counts, HOT);
-  for (i64 i = thread_index(); i < HOT; i += block_size()) {
+extern "C" __global__ void count_keys_in_shared_memory(const u32* __restrict__ keys, i64 n, u64* counts) {
+  __shared__ u64 hot_keys[HOT];
+  __shared__ u64 hot_counts[HOT];
+  for (i64 i = threadIdx.x; i < HOT; i += blockDim.x) {
     hot_keys[i] = FREE;
     hot_counts[i] = 0;
   }
-  sync_block();
+  __syncthreads();
   for (i64 i = global_index(); i < n; i += global_size()) {
     u64 key = keys[i], there = load_shared_word(&hot_keys[key % HOT]);
     if (there == FREE) {
-      there = atomic_cas(&hot_keys[key % HOT], FREE, key);
+      there = atomicCAS(&hot_keys[key % HOT], FREE, key);
       if (there == FREE) there = key;
     }
-    atomic_add(there == key ? &hot_counts[key % HOT] : &counts[key], (u64)1);
+    atomicAdd(there == key ? &hot_counts[key % HOT] : &counts[key], (u64)1);
   }
-  sync_block();
-  for (i64 i = thread_index(); i < HOT; i += block_size())
-    if (hot_keys[i] != FREE) atomic_add(&counts[hot_keys[i]], hot_counts[i]);
+  __syncthreads();
+  for (i64 i = threadIdx.x; i < HOT; i += blockDim.x)
+    if (hot_keys[i] != FREE) atomicAdd(&counts[hot_keys[i]], hot_counts[i]);
 }

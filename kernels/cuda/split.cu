@@ -28,9 +28,9 @@ struct Character {
   i64 bytes;  // length
 };
 
-BOTH bool begins_character(u8 byte) { return (byte & 0xc0) != 0x80; }
+__device__ inline bool begins_character(u8 byte) { return (byte & 0xc0) != 0x80; }
 
-BOTH Character character_at(const Automaton& automaton, const u8* text, i64 at) {
+__device__ inline Character character_at(const Automaton& automaton, const u8* text, i64 at) {
   u32 lead = text[at];
   if (lead < 0x80) return {automaton.ascii_class[lead], 1};
   i64 bytes = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
@@ -39,11 +39,11 @@ BOTH Character character_at(const Automaton& automaton, const u8* text, i64 at) 
   return {automaton.member[(i64)automaton.page[point >> 7] * 128 + (point & 127)], bytes};
 }
 
-BOTH bool has_bit(const u32* bits, i64 at) { return bits[at >> 5] >> (at & 31) & 1; }
+__device__ inline bool has_bit(const u32* bits, i64 at) { return bits[at >> 5] >> (at & 31) & 1; }
 
 // Returns the end of the match that begins at `at`; a match has at least one character. Text ends at `end`, and before each byte
 // at which a document begins.
-BOTH i64 match_end(const Automaton& automaton, const u8* text, const u32* documents, i64 at, i64 end) {
+__device__ inline i64 match_end(const Automaton& automaton, const u8* text, const u32* documents, i64 at, i64 end) {
   i64 found = at + character_at(automaton, text, at).bytes, begin = at;
   u32 state = 0;
   while (true) {
@@ -60,13 +60,13 @@ BOTH i64 match_end(const Automaton& automaton, const u8* text, const u32* docume
 
 // Sets the bit places[i] of `bits` if places[i] < n_bytes. `bits` has a bit for each byte of text.
 // [at most 48 registers, 0 bytes shared]
-KERNEL mark_places(const i64* __restrict__ places, i64 n, i64 n_bytes, u32* __restrict__ bits) {
+extern "C" __global__ void mark_places(const i64* __restrict__ places, i64 n, i64 n_bytes, u32* __restrict__ bits) {
   for (i64 i = global_index(); i < n; i += global_size())
-    if (places[i] < n_bytes) atomic_or(&bits[places[i] >> 5], 1u << (places[i] & 31));
+    if (places[i] < n_bytes) atomicOr(&bits[places[i] >> 5], 1u << (places[i] & 31));
 }
 
 // Returns the first cut in text[at:end], or NO_CUT.
-BOTH i64 first_cut(const Automaton& automaton, const u8* text, const u32* documents, i64 at, i64 end) {
+__device__ inline i64 first_cut(const Automaton& automaton, const u8* text, const u32* documents, i64 at, i64 end) {
   i64 before = at - 1;  // the character before `at`
   while (before >= 0 && !begins_character(text[before])) before--;
   u32 left = before >= 0 ? character_at(automaton, text, before).kind : 0;
@@ -82,7 +82,7 @@ BOTH i64 first_cut(const Automaton& automaton, const u8* text, const u32* docume
 
 // cuts[tile] = the first cut in the tile, or NO_CUT.
 // [at most 48 registers, 0 bytes shared]
-KERNEL find_cuts(const u8* __restrict__ text, i64 n_bytes, const u32* __restrict__ documents,
+extern "C" __global__ void find_cuts(const u8* __restrict__ text, i64 n_bytes, const u32* __restrict__ documents,
                  const u8* __restrict__ ascii_class, const u16* __restrict__ page, const u8* __restrict__ member,
                  const u8* __restrict__ strong, i64 width, i64 tile_bytes, i64* __restrict__ cuts) {
   Automaton automaton = {ascii_class, page, member, nullptr, nullptr, strong, width};
@@ -95,7 +95,7 @@ KERNEL find_cuts(const u8* __restrict__ text, i64 n_bytes, const u32* __restrict
 // Sets the bit of each byte at which a word begins; `words` has a bit for each byte of text. too_long[0]: 0 if all runs were
 // walked, else ~(begin << 32 | length) of the first one that was not.
 // [at most 64 registers, 0 bytes shared]
-KERNEL split_words(const u8* __restrict__ text, i64 n_bytes, const u32* __restrict__ documents,
+extern "C" __global__ void split_words(const u8* __restrict__ text, i64 n_bytes, const u32* __restrict__ documents,
                    const u8* __restrict__ ascii_class, const u16* __restrict__ page, const u8* __restrict__ member,
                    const u16* __restrict__ delta, const u8* __restrict__ accept, i64 width,
                    const u8* __restrict__ strong, const i64* __restrict__ cuts, i64 tile_bytes, i64 longest,
@@ -109,20 +109,20 @@ KERNEL split_words(const u8* __restrict__ text, i64 n_bytes, const u32* __restri
     i64 at = cuts[tile], end = next < n_tiles ? cuts[next] : n_bytes;
     if (end - at > longest + tile_bytes) {
       for (i64 cut = at; cut != NO_CUT; cut = first_cut(automaton, text, documents, cut + 1, (tile + 1) * tile_bytes)) at = cut;
-      atomic_max(too_long, ~((u64)at << 32 | (u64)(end - at)));
+      atomicMax(too_long, ~((u64)at << 32 | (u64)(end - at)));
       continue;
     }
     u32 bits = 0;
     i64 word = at >> 5;  // of the bit set that `bits` will go to
     while (at < end) {
       if (at >> 5 != word) {
-        atomic_or(&words[word], bits);
+        atomicOr(&words[word], bits);
         bits = 0;
         word = at >> 5;
       }
       bits |= 1u << (at & 31);
       at = match_end(automaton, text, documents, at, end);
     }
-    if (bits) atomic_or(&words[word], bits);
+    if (bits) atomicOr(&words[word], bits);
   }
 }

@@ -3,7 +3,7 @@
 // The key of a slot is one 64-bit word: the place of a word's bytes (32 bits) and their number (32 bits). A thread claims a
 // slot by one compare-and-swap, which also publishes the key. Threads compare bytes before they say that two words are equal.
 // The tag of a slot is written after its key. It only spares comparing bytes that can't be equal (0: not written yet). Equal
-// words have equal lengths, so atomic_min of their keys keeps the word that comes first. So the result does not depend on
+// words have equal lengths, so atomicMin of their keys keeps the word that comes first. So the result does not depend on
 // the order of threads.
 //
 // A place below IN_BATCH is in the arena, in units of eight bytes. The arena has the words of earlier batches, in the order of
@@ -20,9 +20,9 @@ struct Texts {
   const u8* batch;
 };
 
-BOTH u64 key_of(i64 begin, i64 end) { return (IN_BATCH | (u64)begin) << 32 | (u64)(end - begin); }
-BOTH i64 key_length(u64 key) { return (i64)(key & 0xffffffffu); }
-BOTH const u8* key_text(const Texts& texts, u64 key) {
+__device__ inline u64 key_of(i64 begin, i64 end) { return (IN_BATCH | (u64)begin) << 32 | (u64)(end - begin); }
+__device__ inline i64 key_length(u64 key) { return (i64)(key & 0xffffffffu); }
+__device__ inline const u8* key_text(const Texts& texts, u64 key) {
   u64 place = key >> 32;
   return place & IN_BATCH ? texts.batch + (place & (IN_BATCH - 1)) : texts.arena + place * 8;
 }
@@ -35,22 +35,22 @@ struct Eights {
   int shift;  // bits of *at that lie before the text, or that were read already
 
   // The address is rounded by subtraction. If bits were cleared, the compiler would not know that the memory is global.
-  BOTH explicit Eights(const u8* text) : at((const u64*)(text - ((u64)text & 7))), shift((int)((u64)text & 7) * 8) {}
+  __device__ inline explicit Eights(const u8* text) : at((const u64*)(text - ((u64)text & 7))), shift((int)((u64)text & 7) * 8) {}
 
   // Returns the next `n` bytes, 1 to 8; higher bytes of the result are 0. After a call with less than 8, no call may follow.
-  BOTH u64 next(i64 n) {
+  __device__ inline u64 next(i64 n) {
     u64 value = *at++ >> shift;
     if (shift + n * 8 > 64) value |= *at << (64 - shift);
     return n < 8 ? value & (((u64)1 << n * 8) - 1) : value;
   }
 };
 
-BOTH u64 mix_eight(u64 hash, u64 eight) {
+__device__ inline u64 mix_eight(u64 hash, u64 eight) {
   hash = (hash ^ eight) * 0x9e3779b97f4a7c15ull;
   return hash ^ hash >> 32;
 }
 
-BOTH u64 hash_bytes(const u8* text, i64 length) {
+__device__ inline u64 hash_bytes(const u8* text, i64 length) {
   u64 hash = (u64)length * 0xd6e8feb86659fd93ull;
   Eights eights(text);
   for (i64 left = length; left > 0; left -= 8) hash = mix_eight(hash, eights.next(left < 8 ? left : 8));
@@ -58,9 +58,9 @@ BOTH u64 hash_bytes(const u8* text, i64 length) {
   return hash ^ hash >> 32;
 }
 
-BOTH u32 tag_of(u64 hash) { return (u32)(hash >> 32) | 1; }
+__device__ inline u32 tag_of(u64 hash) { return (u32)(hash >> 32) | 1; }
 
-BOTH bool same_word(const Texts& texts, u64 a, u64 b) {
+__device__ inline bool same_word(const Texts& texts, u64 a, u64 b) {
   if (key_length(a) != key_length(b)) return false;
   const u8 *x = key_text(texts, a), *y = key_text(texts, b);
   if (x == y) return true;
@@ -86,27 +86,27 @@ const i64 NO_ROOM = -1;
 
 // Returns the slot of a word, and enters the word if the table does not have it. Returns NO_ROOM if the word is new and half of
 // the table is used. Some slots are free at any time, so the loop ends.
-DEVICE i64 enter_word(const Table& table, const Texts& texts, u64 key, u64 hash) {
+__device__ inline i64 enter_word(const Table& table, const Texts& texts, u64 key, u64 hash) {
   u32 tag = tag_of(hash);
   i64 slot = (i64)(hash & (u64)(table.capacity - 1));
   while (true) {
     u64 there = load_shared_word(&table.keys[slot]);
     if (there == FREE) {
-      if (atomic_add(table.used, (u64)1) >= table.limit) {
-        atomic_add(table.used, ~(u64)0);
+      if (atomicAdd(table.used, (u64)1) >= table.limit) {
+        atomicAdd(table.used, ~(u64)0);
         return NO_ROOM;
       }
-      there = atomic_cas(&table.keys[slot], FREE, key);
+      there = atomicCAS(&table.keys[slot], FREE, key);
       if (there == FREE) {
-        atomic_exchange(&table.tags[slot], tag);
-        if (table.claimed) table.claimed[atomic_add(table.n_claimed, (u64)1)] = (u32)slot;
+        atomicExch(&table.tags[slot], tag);
+        if (table.claimed) table.claimed[atomicAdd(table.n_claimed, (u64)1)] = (u32)slot;
         return slot;
       }
-      atomic_add(table.used, ~(u64)0);
+      atomicAdd(table.used, ~(u64)0);
     }
     u32 hint = load_shared_word(&table.tags[slot]);
     if ((hint == 0 || hint == tag) && same_word(texts, there, key)) {
-      if (key < there) atomic_min(&table.keys[slot], key);
+      if (key < there) atomicMin(&table.keys[slot], key);
       return slot;
     }
     slot = (slot + 1) & (table.capacity - 1);

@@ -81,17 +81,17 @@ enum State {
 // candidate is left. CROWDED: `candidates` has too little room.
 const u64 TRAINED = 1, FULL = 2, LOW = 3, CROWDED = 4;
 
-BOTH u64 pair_key(u32 left, u32 right) { return (u64)left << 32 | right; }
-BOTH u64 pair_hash(u64 key) {
+__device__ inline u64 pair_key(u32 left, u32 right) { return (u64)left << 32 | right; }
+__device__ inline u64 pair_hash(u64 key) {
   key *= 0x9e3779b97f4a7c15ull;
   return key ^ key >> 29;
 }
 
-DEVICE void stop(const Training& t, u64 why) { atomic_max(&t.state[DONE], why); }
+__device__ inline void stop(const Training& t, u64 why) { atomicMax(&t.state[DONE], why); }
 
 // Returns the row of a pair, or -1 if the table does not have the pair. Other threads may enter pairs meanwhile, but not this one:
 // a pair that loses an occurrence in this round is not born in this round.
-DEVICE i64 find_pair(const Training& t, u64 key) {
+__device__ inline i64 find_pair(const Training& t, u64 key) {
   i64 mask = t.capacity - 1, row = (i64)pair_hash(key) & mask;
   while (true) {
     u64 there = load_shared_word(&t.keys[row]);
@@ -104,16 +104,16 @@ DEVICE i64 find_pair(const Training& t, u64 key) {
 // Returns the row of a pair, and enters the pair if the table does not have it; then the row is put on the list `born`. Returns -1
 // if half of the table is used, which only the first count can find: before a round, the table has room. All threads of a launch
 // may see room for one more pair before any of them takes it. So the table may become full, and the search ends after one pass.
-DEVICE i64 enter_pair(const Training& t, u64 key) {
+__device__ inline i64 enter_pair(const Training& t, u64 key) {
   i64 row = (i64)pair_hash(key) & (t.capacity - 1);
   for (i64 looks = 0; looks < t.capacity; looks++) {
     u64 there = load_shared_word(&t.keys[row]);
     if (there == FREE) {
       if (load_shared_word(&t.state[N_ROWS]) >= (u64)t.capacity / 2) return -1;
-      there = atomic_cas(&t.keys[row], FREE, key);
+      there = atomicCAS(&t.keys[row], FREE, key);
       if (there == FREE) {
-        atomic_add(&t.state[N_ROWS], (u64)1);
-        t.born[atomic_add(&t.state[N_BORN], (u64)1)] = (u32)row;
+        atomicAdd(&t.state[N_ROWS], (u64)1);
+        t.born[atomicAdd(&t.state[N_BORN], (u64)1)] = (u32)row;
         return row;
       }
     }
@@ -123,30 +123,30 @@ DEVICE i64 enter_pair(const Training& t, u64 key) {
   return -1;
 }
 
-DEVICE void gain(const Training& t, u32 left, u32 right, u64 weight) {
+__device__ inline void gain(const Training& t, u32 left, u32 right, u64 weight) {
   i64 row = enter_pair(t, pair_key(left, right));
   if (row < 0)
     stop(t, FULL);
   else
-    atomic_add(&t.counts[row], weight);
+    atomicAdd(&t.counts[row], weight);
 }
 
 // A pair that the table does not have is too long to be counted.
-DEVICE void lose(const Training& t, u32 left, u32 right, u64 weight) {
+__device__ inline void lose(const Training& t, u32 left, u32 right, u64 weight) {
   i64 row = find_pair(t, pair_key(left, right));
-  if (row >= 0) atomic_add(&t.counts[row], (u64)0 - weight);
+  if (row >= 0) atomicAdd(&t.counts[row], (u64)0 - weight);
 }
 
-DEVICE bool begins_token(u32 symbol) { return !(symbol & TAIL); }
+__device__ inline bool begins_token(u32 symbol) { return !(symbol & TAIL); }
 
 // Returns the token that ends before a place, or NONE if a word begins at that place.
-DEVICE u32 token_before(const Training& t, i64 place) {
+__device__ inline u32 token_before(const Training& t, i64 place) {
   u32 symbol = t.symbols[place - 1];
   return symbol == END ? NONE : symbol & ~TAIL;
 }
 
 // Returns the word to which a place belongs.
-DEVICE i64 word_of(const Training& t, i64 place) {
+__device__ inline i64 word_of(const Training& t, i64 place) {
   i64 low = t.first_word[place / STRETCH], high = t.first_word[place / STRETCH + 1];
   while (low < high) {
     i64 middle = (low + high + 1) / 2;
@@ -161,7 +161,7 @@ DEVICE i64 word_of(const Training& t, i64 place) {
 // Copies the symbols of words that have a pair to their places. symbols: u32[n]; word w has those from offsets[w] on, which go to
 // to[w] and the places behind it. words: the word of the first symbol of each stretch.
 // [at most 48 registers, 0 bytes shared]
-KERNEL lay_out(const u32* symbols, i64 n, const i64* offsets, i64 n_words, const i64* to, const i64* words, u32* places) {
+extern "C" __global__ void lay_out(const u32* symbols, i64 n, const i64* offsets, i64 n_words, const i64* to, const i64* words, u32* places) {
   for (i64 i = global_index(); i < n; i += global_size()) {
     i64 word = words[i / STRETCH];
     while (word + 1 < n_words && offsets[word + 1] <= i) word++;
@@ -171,7 +171,7 @@ KERNEL lay_out(const u32* symbols, i64 n, const i64* offsets, i64 n_words, const
 
 // Counts the pairs of all words, before the first merge.
 // [at most 48 registers, 0 bytes shared]
-KERNEL count_pairs(BY_VALUE(Training, t)) {
+extern "C" __global__ void count_pairs(const __grid_constant__ Training t) {
   for (i64 place = global_index(); place < t.n_places && !load_shared_word(&t.state[DONE]); place += global_size()) {
     u32 left = t.symbols[place];
     if (!begins_token(left)) continue;
@@ -182,7 +182,7 @@ KERNEL count_pairs(BY_VALUE(Training, t)) {
 
 // Enters the rows of a table into a larger table. Both trainings share the arrays that do not depend on rows.
 // [at most 48 registers, 0 bytes shared]
-KERNEL move_rows(BY_VALUE(Training, old), BY_VALUE(Training, t)) {
+extern "C" __global__ void move_rows(const __grid_constant__ Training old, const __grid_constant__ Training t) {
   for (i64 i = global_index(); i < old.capacity; i += global_size()) {
     if (old.keys[i] == FREE || old.counts[i] == 0) continue;
     i64 row = enter_pair(t, old.keys[i]);
@@ -191,43 +191,43 @@ KERNEL move_rows(BY_VALUE(Training, old), BY_VALUE(Training, t)) {
 }
 
 // Returns the kind of a count. A larger count has a larger kind, or the same.
-BOTH int kind_of(u64 count) {
-  int power = 63 - count_leading_zeros(count);
+__device__ inline int kind_of(u64 count) {
+  int power = 63 - __clzll((i64)count);
   return power < 3 ? (int)count : power * 8 + (int)(count >> (power - 3) & 7);
 }
 
 // tally: u64[TALLIES], the number of pairs whose counts are of each kind.
 // [at most 48 registers, 2048 bytes shared]
-KERNEL tally_counts(BY_VALUE(Training, t), u64* tally) {
-  SHARED(u32, own, TALLIES);
-  for (i64 i = thread_index(); i < TALLIES; i += block_size()) own[i] = 0;
-  sync_block();
+extern "C" __global__ void tally_counts(const __grid_constant__ Training t, u64* tally) {
+  __shared__ u32 own[TALLIES];
+  for (i64 i = threadIdx.x; i < TALLIES; i += blockDim.x) own[i] = 0;
+  __syncthreads();
   for (i64 row = global_index(); row < t.capacity; row += global_size())
-    if (t.keys[row] != FREE && t.counts[row]) atomic_add(&own[kind_of(t.counts[row])], 1u);
-  sync_block();
-  for (i64 i = thread_index(); i < TALLIES; i += block_size())
-    if (own[i]) atomic_add(&tally[i], (u64)own[i]);
+    if (t.keys[row] != FREE && t.counts[row]) atomicAdd(&own[kind_of(t.counts[row])], 1u);
+  __syncthreads();
+  for (i64 i = threadIdx.x; i < TALLIES; i += blockDim.x)
+    if (own[i]) atomicAdd(&tally[i], (u64)own[i]);
 }
 
 // Makes a pair a candidate if its count reaches the threshold.
-DEVICE void consider(const Training& t, i64 row) {
+__device__ inline void consider(const Training& t, i64 row) {
   if (t.counts[row] < t.state[THRESHOLD]) return;
-  u64 place = atomic_add(&t.state[N_CANDIDATES], (u64)1);
+  u64 place = atomicAdd(&t.state[N_CANDIDATES], (u64)1);
   if (place < (u64)t.room)
     t.candidates[t.state[SIDE] * (u64)t.room + place] = (u32)row;
   else
-    atomic_max(&t.state[OVERFLOWED], (u64)1);
+    atomicMax(&t.state[OVERFLOWED], (u64)1);
 }
 
 // Makes candidates of all pairs whose counts reach the threshold.
 // [at most 48 registers, 0 bytes shared]
-KERNEL gather_candidates(BY_VALUE(Training, t)) {
+extern "C" __global__ void gather_candidates(const __grid_constant__ Training t) {
   for (i64 row = global_index(); row < t.capacity; row += global_size())
     if (t.keys[row] != FREE) consider(t, row);
 }
 
 // Returns the token that a pair of the batch becomes; NONE for other pairs.
-DEVICE u32 merged(const Training& t, u32 left, u32 right) {
+__device__ inline u32 merged(const Training& t, u32 left, u32 right) {
   if (!(t.is_left[left >> 5] >> (left & 31) & 1) || !(t.is_right[right >> 5] >> (right & 31) & 1)) return NONE;
   u64 key = pair_key(left, right);
   for (u64 slot = pair_hash(key) % SLOTS;; slot = (slot + 1) % SLOTS) {
@@ -242,36 +242,36 @@ struct Ranked {
   u64 key;
 };
 
-BOTH bool before(const Ranked& a, const Ranked& b) { return a.behind < b.behind || (a.behind == b.behind && a.key < b.key); }
+__device__ inline bool before(const Ranked& a, const Ranked& b) { return a.behind < b.behind || (a.behind == b.behind && a.key < b.key); }
 
 // Returns the byte number `level` of `behind` and the key, which are 16 bytes, from the highest byte on.
-BOTH u32 digit(const Ranked& pair, int level) {
+__device__ inline u32 digit(const Ranked& pair, int level) {
   return (u32)((level < 8 ? pair.behind >> 8 * (7 - level) : pair.key >> 8 * (15 - level)) & 0xff);
 }
 
 // Returns true if two pairs have the same bytes before the byte `level`.
-BOTH bool same_digits(const Ranked& a, const Ranked& b, int level) {
+__device__ inline bool same_digits(const Ranked& a, const Ranked& b, int level) {
   if (level < 8) return level == 0 || (a.behind ^ b.behind) >> 8 * (8 - level) == 0;
   return a.behind == b.behind && (level == 8 || (a.key ^ b.key) >> 8 * (16 - level) == 0);
 }
 
 // Chooses the batch of the next round. One block of CHOOSERS threads.
 // [at most 64 registers, 7296 bytes shared]
-KERNEL choose_batch(BY_VALUE(Training, t)) {
-  SHARED(u32, n_kept, 1);
-  SHARED(u64, largest, CHOOSERS / 32);
-  SHARED(u32, tally, CHOOSERS);
-  SHARED(u32, chosen, 2);  // a byte of `end`, and the number of pairs that come before all pairs with this byte
-  SHARED(u32, n_top, 1);
-  SHARED(u64, top_behind, MOST);
-  SHARED(u64, top_key, MOST);
-  SHARED(u32, top_row, MOST);
-  SHARED(u32, order, MOST);
-  SHARED(u32, n_batch, 1);
+extern "C" __global__ void choose_batch(const __grid_constant__ Training t) {
+  __shared__ u32 n_kept[1];
+  __shared__ u64 largest[CHOOSERS / 32];
+  __shared__ u32 tally[CHOOSERS];
+  __shared__ u32 chosen[2];  // a byte of `end`, and the number of pairs that come before all pairs with this byte
+  __shared__ u32 n_top[1];
+  __shared__ u64 top_behind[MOST];
+  __shared__ u64 top_key[MOST];
+  __shared__ u32 top_row[MOST];
+  __shared__ u32 order[MOST];
+  __shared__ u32 n_batch[1];
   if (t.state[DONE]) return;
-  i64 thread = thread_index();
+  i64 thread = threadIdx.x;
   if (t.state[OVERFLOWED]) {
-    sync_block();  // all threads have looked
+    __syncthreads();  // all threads have looked
     if (thread == 0) stop(t, CROWDED);
     return;
   }
@@ -281,26 +281,26 @@ KERNEL choose_batch(BY_VALUE(Training, t)) {
   // Clear what the last batch left
   for (i64 i = thread; i < (i64)t.state[N_BATCH]; i += CHOOSERS) {
     u64 key = t.log[n_merges - 1 - (u64)i];
-    atomic_exchange(&t.is_left[key >> 37], 0u);
-    atomic_exchange(&t.is_right[(key & 0xffffffffu) >> 5], 0u);
+    atomicExch(&t.is_left[key >> 37], 0u);
+    atomicExch(&t.is_right[(key & 0xffffffffu) >> 5], 0u);
   }
   for (i64 i = thread; i < SLOTS; i += CHOOSERS) t.batch_keys[i] = FREE;
   if (thread == 0) {
     n_kept[0] = n_top[0] = 0;
     n_batch[0] = MOST;
   }
-  sync_block();
+  __syncthreads();
   // Keep the candidates that still reach the threshold
   u64 most = 0;
   for (i64 i = thread; i < (i64)t.state[N_CANDIDATES]; i += CHOOSERS) {
     u64 count = t.counts[from[i]];
     if (count < threshold) continue;
-    to[atomic_add(&n_kept[0], 1u)] = from[i];
+    to[atomicAdd(&n_kept[0], 1u)] = from[i];
     most = count > most ? count : most;
   }
   most = ~warp_min(~most);
   if (thread % 32 == 0) largest[thread / 32] = most;
-  sync_block();
+  __syncthreads();
   for (int i = 0; i < CHOOSERS / 32; i++) most = largest[i] > most ? largest[i] : most;
   i64 n = n_kept[0];
   if (n == 0 || n_tokens >= (u64)t.vocab_size) {
@@ -313,21 +313,21 @@ KERNEL choose_batch(BY_VALUE(Training, t)) {
   Ranked end = {FREE, FREE};
   u32 n_before = 0;
   if (n > MOST) end = {0, 0};
-  for (int level = count_leading_zeros(most - threshold) / 8; level < 16 && n > MOST; level++) {
+  for (int level = __clzll((i64)(most - threshold)) / 8; level < 16 && n > MOST; level++) {
     tally[thread] = 0;
-    sync_block();
+    __syncthreads();
     for (i64 i = thread; i < n; i += CHOOSERS) {
       Ranked pair = {most - t.counts[to[i]], t.keys[to[i]]};
-      if (same_digits(pair, end, level)) atomic_add(&tally[digit(pair, level)], 1u);
+      if (same_digits(pair, end, level)) atomicAdd(&tally[digit(pair, level)], 1u);
     }
-    sync_block();
+    __syncthreads();
     u32 sum = n_before;  // the number of pairs up to this byte
     for (i64 i = 0; i <= thread; i++) sum += tally[i];
     if (sum > (u32)MOST && sum - tally[thread] <= (u32)MOST) {
       chosen[0] = (u32)thread;
       chosen[1] = sum - tally[thread];
     }
-    sync_block();
+    __syncthreads();
     if (level < 8)
       end.behind |= (u64)chosen[0] << 8 * (7 - level);
     else
@@ -338,12 +338,12 @@ KERNEL choose_batch(BY_VALUE(Training, t)) {
   for (i64 i = thread; i < n; i += CHOOSERS) {
     Ranked pair = {most - t.counts[to[i]], t.keys[to[i]]};
     if (!before(pair, end)) continue;
-    u32 place = atomic_add(&n_top[0], 1u);
+    u32 place = atomicAdd(&n_top[0], 1u);
     top_behind[place] = pair.behind;
     top_key[place] = pair.key;
     top_row[place] = to[i];
   }
-  sync_block();
+  __syncthreads();
   // Put the pairs in order, and end the batch before the first pair that meets an earlier one
   u32 found = n_top[0];
   if (thread < found) {
@@ -352,7 +352,7 @@ KERNEL choose_batch(BY_VALUE(Training, t)) {
     for (u32 i = 0; i < found; i++) rank += before({top_behind[i], top_key[i]}, own);
     order[rank] = (u32)thread;
   }
-  sync_block();
+  __syncthreads();
   u64 key = thread < found ? top_key[order[thread]] : 0;
   u32 left = (u32)(key >> 32), right = (u32)key;
   if (thread < found) {
@@ -361,9 +361,9 @@ KERNEL choose_batch(BY_VALUE(Training, t)) {
       u64 other = top_key[order[i]];
       meets |= (u32)(other >> 32) == right || (u32)other == left;
     }
-    if (meets) atomic_min(&n_batch[0], (u32)thread);
+    if (meets) atomicMin(&n_batch[0], (u32)thread);
   }
-  sync_block();
+  __syncthreads();
   u64 size = n_batch[0] < found ? n_batch[0] : found;
   if (size == 0) size = 1;  // the first pair consists of two equal tokens
   if (size > (u64)t.vocab_size - n_tokens) size = (u64)t.vocab_size - n_tokens;
@@ -374,10 +374,10 @@ KERNEL choose_batch(BY_VALUE(Training, t)) {
     t.length[token] = t.length[left] + t.length[right];
     t.places[token] = t.places[left] + t.places[right];
     t.counts[top_row[order[thread]]] = 0;  // no occurrence is left after the merge
-    atomic_or(&t.is_left[left >> 5], 1u << (left & 31));
-    atomic_or(&t.is_right[right >> 5], 1u << (right & 31));
+    atomicOr(&t.is_left[left >> 5], 1u << (left & 31));
+    atomicOr(&t.is_right[right >> 5], 1u << (right & 31));
     u64 slot = pair_hash(key) % SLOTS;
-    while (atomic_cas(&t.batch_keys[slot], FREE, key) != FREE) slot = (slot + 1) % SLOTS;
+    while (atomicCAS(&t.batch_keys[slot], FREE, key) != FREE) slot = (slot + 1) % SLOTS;
     t.batch_tokens[slot] = token;
   }
   if (thread) return;  // no barrier is needed: all threads read the state before earlier ones
@@ -392,9 +392,9 @@ KERNEL choose_batch(BY_VALUE(Training, t)) {
 
 // Lists the places at which pairs of the batch begin. Blocks consist of whole warps.
 // [at most 48 registers, 0 bytes shared]
-KERNEL find_matches(BY_VALUE(Training, t)) {
+extern "C" __global__ void find_matches(const __grid_constant__ Training t) {
   if (t.state[DONE]) return;
-  i64 lane = thread_index() % 32;
+  i64 lane = threadIdx.x % 32;
   for (i64 first = global_index() - lane; first < t.n_places; first += global_size()) {
     i64 place = first + lane;
     bool matches = false;
@@ -406,23 +406,23 @@ KERNEL find_matches(BY_VALUE(Training, t)) {
         // In a row of equal tokens, every other token is merged with the next one. The thread of the first token finds all matches.
         if (token_before(t, place) != left && merged(t, left, left) != NONE)
           for (; t.symbols[at] == left && t.symbols[at + step] == left; at += 2 * step)
-            t.matches[atomic_add(&t.state[N_MATCHES], (u64)1)] = (u32)at;
+            t.matches[atomicAdd(&t.state[N_MATCHES], (u64)1)] = (u32)at;
       } else {
         matches = right != END && merged(t, left, right) != NONE;
       }
     }
-    u32 all = warp_ballot(matches);
+    u32 all = __ballot_sync(ALL_LANES, matches);
     if (!all) continue;
     u64 begin = 0;
-    if (lane == 0) begin = atomic_add(&t.state[N_MATCHES], (u64)count_bits(all));
-    begin = warp_shuffle(begin, 0);
-    if (matches) t.matches[begin + (u64)count_bits(all & ((1u << lane) - 1))] = (u32)place;
+    if (lane == 0) begin = atomicAdd(&t.state[N_MATCHES], (u64)__popc(all));
+    begin = __shfl_sync(ALL_LANES, begin, 0);
+    if (matches) t.matches[begin + (u64)__popc(all & ((1u << lane) - 1))] = (u32)place;
   }
 }
 
 // Returns true if the table has room for all pairs that can be born: at most two for each match, and at most two of each new token
 // with each token.
-DEVICE bool has_room(const Training& t) {
+__device__ inline bool has_room(const Training& t) {
   u64 by_matches = 2 * t.state[N_MATCHES], by_tokens = 2 * t.state[N_BATCH] * t.state[N_TOKENS];
   return t.state[ROWS_BEFORE] + (by_matches < by_tokens ? by_matches : by_tokens) <= (u64)t.capacity / 2;
 }
@@ -430,7 +430,7 @@ DEVICE bool has_room(const Training& t) {
 // Changes the counts of the pairs beside all matches. Symbols are still those before the round. If two matches are neighbours, the
 // thread of the left match changes the counts of the pair between them.
 // [at most 64 registers, 0 bytes shared]
-KERNEL change_counts(BY_VALUE(Training, t)) {
+extern "C" __global__ void change_counts(const __grid_constant__ Training t) {
   if (load_shared_word(&t.state[DONE])) return;
   if (!has_room(t)) {
     if (global_index() == 0) stop(t, FULL);
@@ -461,7 +461,7 @@ KERNEL change_counts(BY_VALUE(Training, t)) {
 
 // Writes the new token of each match, and makes candidates of new pairs.
 // [at most 48 registers, 0 bytes shared]
-KERNEL write_tokens(BY_VALUE(Training, t)) {
+extern "C" __global__ void write_tokens(const __grid_constant__ Training t) {
   if (t.state[DONE]) return;
   for (i64 i = global_index(); i < (i64)t.state[N_MATCHES]; i += global_size()) {
     i64 place = t.matches[i];
@@ -478,29 +478,29 @@ KERNEL write_tokens(BY_VALUE(Training, t)) {
 
 // Sets the bit of each place at which a token begins or a word ends. Blocks consist of whole warps.
 // [at most 48 registers, 0 bytes shared]
-KERNEL mark_live(const u32* symbols, i64 n_places, u32* live) {
-  i64 lane = thread_index() % 32;
+extern "C" __global__ void mark_live(const u32* symbols, i64 n_places, u32* live) {
+  i64 lane = threadIdx.x % 32;
   for (i64 first = global_index() - lane; first < n_places; first += global_size()) {
     u32 symbol = first + lane < n_places ? symbols[first + lane] : INSIDE;
-    u32 bits = warp_ballot(begins_token(symbol) || symbol == END);
+    u32 bits = __ballot_sync(ALL_LANES, begins_token(symbol) || symbol == END);
     if (lane == 0) live[first / 32] = bits;
   }
 }
 
 // Copies the symbols of live places without gaps. before[i] is the number of live places before the place 32 * i.
 // [at most 48 registers, 0 bytes shared]
-KERNEL close_gaps(const u32* symbols, i64 n_places, const u32* live, const u32* before, u32* to) {
+extern "C" __global__ void close_gaps(const u32* symbols, i64 n_places, const u32* live, const u32* before, u32* to) {
   for (i64 place = global_index(); place < n_places; place += global_size()) {
     u32 bits = live[place / 32];
-    if (bits >> (place % 32) & 1) to[before[place / 32] + count_bits(bits & ((1u << (place % 32)) - 1))] = symbols[place];
+    if (bits >> (place % 32) & 1) to[before[place / 32] + __popc(bits & ((1u << (place % 32)) - 1))] = symbols[place];
   }
 }
 
 // to[word] = the place of a word after gaps are closed.
 // [at most 48 registers, 0 bytes shared]
-KERNEL move_words(const i64* begin, i64 n_words, const u32* live, const u32* before, i64* to) {
+extern "C" __global__ void move_words(const i64* begin, i64 n_words, const u32* live, const u32* before, i64* to) {
   for (i64 word = global_index(); word < n_words; word += global_size()) {
     i64 place = begin[word];
-    to[word] = (i64)before[place / 32] + count_bits(live[place / 32] & ((1u << (place % 32)) - 1));
+    to[word] = (i64)before[place / 32] + __popc(live[place / 32] & ((1u << (place % 32)) - 1));
   }
 }

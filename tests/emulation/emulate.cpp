@@ -6,7 +6,7 @@
 // a warp that meet at different lines or without all others, threads that look in vain for what no thread writes, and a launch
 // in which no thread can go on. With -fsanitize=thread each fiber is a thread to the sanitizer, so that
 // unsynchronized accesses are found whether or not a schedule shows them; with -fsanitize=address each has its own stack.
-#include "common.cuh"
+#include "emulate.hpp"
 
 #include <setjmp.h>
 #include <ucontext.h>
@@ -49,9 +49,7 @@ const int WARP = 32;
 const int MOST_WAITS = 1 << 20;
 const int LOOKS = 1 << 8;  // more than a look-up in a table takes, mostly
 const std::size_t MOST_SEEN = 64;  // a fence comes soon after what it is for
-typedef void (*Kernel)(u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64,
-                       u64, u64);
-const int MOST_ARGUMENTS = 20;
+typedef void (*Kernel)(const u64* arguments);
 
 enum State { READY, AT_BARRIER, AT_WARP, DONE };
 
@@ -122,7 +120,7 @@ struct Machine {
   Fiber* now = nullptr;
   std::mt19937_64 random;
   Kernel kernel = nullptr;
-  u64 arguments[MOST_ARGUMENTS];
+  const u64* arguments = nullptr;
   i64 grid = 0, size = 0;
   int one_in = 4;  // an atomic gives way to other fibers about every so many times
   int waits = 0;   // looks at what does not change, one after the other
@@ -299,9 +297,7 @@ static void fiber_main() {
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(nullptr, &m.home_stack, &m.home_stack_bytes);
 #endif
-  const u64* a = m.arguments;
-  m.kernel(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15], a[16],
-           a[17], a[18], a[19]);
+  m.kernel(m.arguments);
   Fiber* fiber = m.now;
   Block* block = fiber->block;
   Warp& warp = block->warps[fiber->thread / WARP];
@@ -358,8 +354,7 @@ static void resume(Fiber* fiber) {
 }
 
 // Runs one launch to its end. `at_once` blocks are resident at a time; a cooperative launch needs all of them.
-static void run(Kernel kernel, const u64* arguments, int n_arguments, i64 grid, i64 size, i64 at_once, u64 seed,
-                std::string& error) {
+static void run(Kernel kernel, const u64* arguments, i64 grid, i64 size, i64 at_once, u64 seed, std::string& error) {
   Machine m;
   machine() = &m;
 #if defined(GPUTOK_RACES)
@@ -370,8 +365,7 @@ static void run(Kernel kernel, const u64* arguments, int n_arguments, i64 grid, 
   m.size = size;
   m.random.seed(seed);
   m.one_in = 1 + seed % 7;
-  std::memset(m.arguments, 0, sizeof(m.arguments));
-  std::memcpy(m.arguments, arguments, n_arguments * sizeof(u64));
+  m.arguments = arguments;
   std::vector<std::unique_ptr<Block>> blocks;
   std::vector<i64> order(grid);
   for (i64 i = 0; i < grid; i++) order[i] = i;
@@ -432,18 +426,18 @@ static void run(Kernel kernel, const u64* arguments, int n_arguments, i64 grid, 
   machine() = nullptr;
 }
 
-i64 thread() { return machine()->now->thread; }
-i64 block() { return machine()->now->block->index; }
-i64 block_size() { return machine()->size; }
-i64 grid_size() { return machine()->grid; }
+Index thread() { return {(u32)machine()->now->thread}; }
+Index block() { return {(u32)machine()->now->block->index}; }
+Index block_size() { return {(u32)machine()->size}; }
+Index grid_size() { return {(u32)machine()->grid}; }
 
 }  // namespace emulate
 
 // Called from Python. Returns 0, or 1 with a message.
-extern "C" int emulate_launch(emulate::Kernel kernel, const u64* arguments, i64 n_arguments, i64 grid, i64 size,
-                              i64 at_once, u64 seed, char* message, i64 message_bytes) {
+extern "C" int emulate_launch(emulate::Kernel kernel, const u64* arguments, i64 grid, i64 size, i64 at_once, u64 seed,
+                              char* message, i64 message_bytes) {
   std::string error;
-  emulate::run(kernel, arguments, (int)n_arguments, grid, size, at_once, seed, error);
+  emulate::run(kernel, arguments, grid, size, at_once, seed, error);
   std::snprintf(message, (std::size_t)message_bytes, "%s", error.c_str());
   return !error.empty();
 }

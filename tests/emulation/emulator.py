@@ -1,4 +1,7 @@
-"""A `Device` whose kernels are the very .cu files, built by g++ and run on fibers (see emulate.cpp)."""
+"""A `Device` whose kernels are the very .cu files, built by g++ and run on fibers (see emulate.cpp).
+
+CUDA's keywords and functions are defined in emulate.hpp. Only what has no like in C++ is replaced in the text (`in_cpp`).
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,13 @@ import contextlib
 import ctypes
 import functools
 import hashlib
+import itertools
 import pathlib
+import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from gputok.kernels.cuda.device import PADDING_BYTES, SOURCES, Device, address, parts_of
@@ -35,9 +40,39 @@ def load(source: pathlib.Path, sanitizer: str = "") -> ctypes.CDLL:
     return ctypes.CDLL(str(build(source, sanitizer)))
 
 
+def in_cpp(text: str, numbers: Iterator[int]) -> str:
+    """The text of a source with calls in place of declarations of shared memory and of volatile loads; lines stay."""
+
+    def shared(found: re.Match) -> str:
+        kind, name, size = found.groups()
+        memory = f"emulate::shared({next(numbers)}, sizeof({kind}) * ({size or 1}))"
+        return f"{kind}* {name} = ({kind}*){memory};" if size else f"{kind}& {name} = *({kind}*){memory};"
+
+    text = re.sub(r"__shared__ (\w+) (\w+)(?:\[(.+)\])?;", shared, text)
+    return re.sub(r"\*\(const volatile (\w+)\*\)(\w+)", r"emulate::load((const \1*)\2)", text)
+
+
+def entries(source: pathlib.Path) -> str:
+    """For each kernel a function that gets its arguments in an array: numbers, and addresses of arrays and structs."""
+    found = []
+    for name, parameters in signatures.kernels(source).items():
+        casts = [
+            f"*(const {p.kind}*)a[{i}]" if p.is_struct else f"({p.kind}{'*' * p.is_pointer})a[{i}]"
+            for i, p in enumerate(parameters)
+        ]
+        found.append(f'extern "C" void enter_{name}(const u64* a) {{ {name}({", ".join(casts)}); }}')
+    return "\n".join(found)
+
+
 def build(source: pathlib.Path, sanitizer: str = "") -> pathlib.Path:
     """The library of a .cu file, built anew when a source changes."""
-    parts = [source, HERE / "emulate.cpp", HERE / "emulate.hpp", *sorted(SOURCES.glob("*.cuh"))]
+    parts = [
+        source,
+        HERE / "emulate.cpp",
+        HERE / "emulate.hpp",
+        HERE / "emulator.py",
+        *sorted(SOURCES.glob("*.cuh")),
+    ]
     digest = hashlib.sha256(b"".join(part.read_bytes() for part in parts) + sanitizer.encode()).hexdigest()[
         :16
     ]
@@ -57,11 +92,16 @@ def build(source: pathlib.Path, sanitizer: str = "") -> pathlib.Path:
             "-Wno-unused-parameter",
             "-fno-strict-aliasing",  # text is read by words of 8 bytes
         ]
-        compiler += ["-DGPUTOK_EMULATE", f"-I{HERE}", f"-I{SOURCES}"]
+        compiler += [f"-I{HERE}", "-include", "emulate.hpp"]
         # The scheduler itself is not watched for races: its fibers take turns on one thread.
         watched = SANITIZERS[sanitizer] if sanitizer != "thread" else ("-O1", "-DGPUTOK_RACES")
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             machine, made = f"{scratch}/emulate.o", f"{scratch}/{library.name}"
+            numbers, kernels = itertools.count(), pathlib.Path(scratch, source.name)
+            for path in (*SOURCES.glob("*.cuh"), source):
+                pathlib.Path(scratch, path.name).write_text(in_cpp(path.read_text(), numbers))
+            with kernels.open("a") as file:
+                file.write(entries(source))
             subprocess.run([*compiler, *watched, "-c", str(HERE / "emulate.cpp"), "-o", machine], check=True)
             flags = [
                 *compiler,
@@ -72,7 +112,7 @@ def build(source: pathlib.Path, sanitizer: str = "") -> pathlib.Path:
                 "-x",
                 "c++",
             ]
-            subprocess.run([*flags, str(source), "-o", made], check=True)
+            subprocess.run([*flags, str(kernels), "-o", made], check=True)
             pathlib.Path(made).rename(library)
     return library
 
@@ -110,9 +150,9 @@ def launch_raw(
     """The same for arguments that were checked; whoever made them holds what they point at."""
     library, message = load(source, sanitizer), ctypes.create_string_buffer(300)
     failed = library.emulate_launch(
-        ctypes.cast(getattr(library, kernel), ctypes.c_void_p),
+        ctypes.cast(getattr(library, f"enter_{kernel}"), ctypes.c_void_p),
         (ctypes.c_uint64 * len(values))(*(value % (1 << 64) for value in values)),
-        *(ctypes.c_int64(n) for n in (len(values), blocks, threads, at_once)),
+        *(ctypes.c_int64(n) for n in (blocks, threads, at_once)),
         ctypes.c_uint64(seed),
         message,
         ctypes.c_int64(len(message)),

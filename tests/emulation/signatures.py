@@ -47,7 +47,7 @@ class Parameter(NamedTuple):
 
 def _parameter(text: str) -> Parameter:
     text = " ".join(text.split())
-    if struct := re.fullmatch(r"BY_VALUE\((\w+), (\w+)\)", text):
+    if struct := re.fullmatch(r"const __grid_constant__ (\w+) (\w+)", text):
         return Parameter(struct[2], struct[1], False, True)
     found = re.fullmatch(r"(?:const )?(\w+)(\*?)(?: __restrict__)? (\w+)", text)
     assert found, f"not read: {text!r}"
@@ -59,11 +59,8 @@ def _parameter(text: str) -> Parameter:
 @functools.cache
 def kernels(source: pathlib.Path) -> dict[str, list[Parameter]]:
     """The parameters of each kernel of a .cu file."""
-    found = re.findall(r"^KERNEL (\w+)\(((?:[^()]|\([^()]*\))*)\)", source.read_text(), re.MULTILINE)
-    return {
-        name: [_parameter(part) for part in re.split(r",(?![^()]*\))", parameters)]
-        for name, parameters in found
-    }
+    found = re.findall(r'^extern "C" __global__ void (\w+)\(([^()]*)\)', source.read_text(), re.MULTILINE)
+    return {name: [_parameter(part) for part in parameters.split(",")] for name, parameters in found}
 
 
 @functools.cache
