@@ -254,7 +254,9 @@ def test_the_command_measures_each_card(monkeypatch, capsys):
     monkeypatch.setattr(device, "measure", functools.partial(device.measure, sizes=sizes))
     with stand_in.installed(monkeypatch), pytest.raises(SystemExit):
         cli.main(["bench", "device", "--device", "cuda"])
-    assert capsys.readouterr().out.count("| a stand-in | ") == 2
+    out = capsys.readouterr().out
+    assert out.count("| a stand-in | ") == 2
+    assert "instructions and 2.125 loads for a byte of text" in out or "not counted" in out
     with stand_in.installed(monkeypatch):
         cli_bench.device(device="cuda:0", as_json=True)
     (card,) = json.loads(capsys.readouterr().out)["cards"]

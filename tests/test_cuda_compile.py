@@ -4,16 +4,14 @@ NVRTC comes from the package nvidia-cuda-nvrtc. A table below limits the registe
 `pytest -rP tests/test_cuda_compile.py` prints what each kernel uses.
 """
 
-import ctypes
-import importlib.resources
-import pathlib
 import re
-import subprocess
 
 import pytest
+from gputok.kernels.wheel import cubins
+from gputok.kernels.wheel.cubins import ARCHITECTURES, SOURCES
 
-ARCHITECTURES = (75, 80, 90, 100, 120)
-SOURCES = importlib.resources.files("gputok.kernels.cuda")
+from gputok.bench import machine_code
+
 FILES = ("bits.cu", "lines.cu", "split.cu", "count_words.cu", "train_bpe.cu", "encode_words.cu", "probe.cu")
 
 
@@ -23,49 +21,15 @@ def test_every_kind_of_source_is_tested():
 
 @pytest.fixture(scope="module")
 def nvrtc():
-    package = pytest.importorskip(
-        "nvidia", reason="pip install nvidia-cuda-nvrtc, to compile CUDA without a GPU"
-    )
-    found = [path for root in package.__path__ for path in pathlib.Path(root).glob("**/libnvrtc.so*")]
-    if not found:
-        pytest.skip("pip install nvidia-cuda-nvrtc, to compile CUDA without a GPU")
-    return ctypes.CDLL(str(min(found)))
-
-
-def compile_kernels(
-    nvrtc, file: str, architecture: int, cubin: pathlib.Path | None = None
-) -> tuple[bool, str]:
-    """Compiles a file; returns whether that works, and the messages."""
-    program, size = ctypes.c_void_p(), ctypes.c_size_t()
-    source = (SOURCES / file).read_bytes()
-    nvrtc.nvrtcCreateProgram(ctypes.byref(program), source, file.encode(), 0, None, None)
-    options = [
-        "--std=c++17",
-        f"--gpu-architecture=sm_{architecture}",
-        f"--include-path={SOURCES}",
-        "--device-as-default-execution-space",  # as CuPy adds it
-        "--ptxas-options=-v",
-        "--ptxas-options=--warning-as-error",
-    ]
-    encoded = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
-    failed = nvrtc.nvrtcCompileProgram(program, len(options), encoded)
-    nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
-    log = ctypes.create_string_buffer(size.value)
-    nvrtc.nvrtcGetProgramLog(program, log)
-    if cubin and not failed:
-        nvrtc.nvrtcGetCUBINSize(program, ctypes.byref(size))
-        code = ctypes.create_string_buffer(size.value)
-        nvrtc.nvrtcGetCUBIN(program, code)
-        cubin.write_bytes(code.raw)
-    nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
-    return not failed, log.value.decode()
+    return cubins.library() or pytest.skip("pip install nvidia-cuda-nvrtc, to compile CUDA without a GPU")
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("file", FILES)
 def test_compiles_within_its_bounds(nvrtc, file, architecture):
-    compiled, log = compile_kernels(nvrtc, file, architecture)
-    assert compiled and "warning" not in log, log
+    options = "--ptxas-options=-v", "--ptxas-options=--warning-as-error"
+    cubin, log = cubins.compiled(nvrtc, SOURCES / file, architecture, options)
+    assert cubin and "warning" not in log, log
     source = (SOURCES / file).read_text()
     bounds = {
         name: (int(registers), int(shared))
@@ -86,16 +50,6 @@ def test_compiles_within_its_bounds(nvrtc, file, architecture):
         assert registers <= bounds[name][0] and shared <= bounds[name][1]
 
 
-@pytest.fixture(scope="module")
-def nvdisasm():
-    import nvidia
-
-    found = [path for root in nvidia.__path__ for path in pathlib.Path(root).glob("**/bin/nvdisasm")]
-    if not found:
-        pytest.skip("pip install nvidia-cuda-nvdisasm, to read CUDA's machine code")
-    return str(min(found))
-
-
 # The slow operations of a compiler that does not know that memory is global: loads, stores and atomics of any address space,
 # a question for the space, and a loop instead of an atomic of shared memory.
 SLOW = re.compile(r"(LD|ST|ATOM|QSPC)(\.|$)|ATOMS\.CAST\.SPIN")
@@ -103,17 +57,40 @@ SLOW = re.compile(r"(LD|ST|ATOM|QSPC)(\.|$)|ATOMS\.CAST\.SPIN")
 
 @pytest.mark.parametrize("architecture", [75, 90])
 @pytest.mark.parametrize("file", [file for file in FILES if file != "probe.cu"])
-def test_no_access_to_memory_is_generic(nvrtc, nvdisasm, file, architecture, tmp_path):
-    cubin = tmp_path / "kernels.cubin"
-    assert compile_kernels(nvrtc, file, architecture, cubin)[0]
-    code = subprocess.run([nvdisasm, "-c", cubin], capture_output=True, text=True, check=True).stdout
-    operations = re.findall(r"^\s*/\*[0-9a-f]+\*/\s+(?:@!?U?P\d\s+)?([A-Z][A-Z0-9._]*)", code, re.MULTILINE)
+def test_no_access_to_memory_is_generic(nvrtc, file, architecture):
+    codes = machine_code.read(cubins.compiled(nvrtc, SOURCES / file, architecture)[0])
+    operations = [each.name for code in codes.values() for each in code.instructions]
     assert len(operations) > 300 and "EXIT" in operations
     assert not {operation for operation in operations if SLOW.match(operation)}
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_step_of_the_walk(nvrtc, architecture):
+    """68 instructions and 5 loads, before text came in words of eight bytes."""
+    step = machine_code.walk_step(architecture)
+    print(f"sm_{architecture:<3} split_words: {step.instructions} instructions, {step.loads} loads a byte")
+    assert 20 < step.instructions <= 38 and step.loads == 2.125
+
+
+def test_ways_round_a_loop_are_counted():
+    """A loop with a way that leaves a load out, a jump out of it, and one that never comes back."""
+    names = ["MOV", "LDG.E.U8", "BRA", "LDG.E", "BRA", "IADD", "BRA", "EXIT"]
+    targets = ["", "", ".L_out", "", ".L_top", "", ".L_top", ""]
+    code = machine_code.Code(
+        [machine_code.Instruction(n, t == ".L_out", t) for n, t in zip(names, targets, strict=True)],
+        {".L_top": 1, ".L_out": 5},
+    )
+    assert machine_code.turns(code) == [
+        ["LDG.E.U8", "BRA", "LDG.E", "BRA"],
+        ["LDG.E.U8", "BRA", "IADD", "BRA"],
+    ]
+    assert code.n_loads == 2
+
+
 def test_code_that_does_not_compile_is_detected(nvrtc, tmp_path, monkeypatch):
-    (tmp_path / "wrong.cu").write_text('#include "common.cuh"\n__global__ void wrong() { undeclared(); }\n')
-    monkeypatch.setitem(globals(), "SOURCES", tmp_path)
-    compiled, log = compile_kernels(nvrtc, "wrong.cu", 90)
-    assert not compiled and log
+    (tmp_path / "wrong.cu").write_text("__global__ void wrong() { undeclared(); }\n")
+    cubin, log = cubins.compiled(nvrtc, tmp_path / "wrong.cu", 90)
+    assert cubin is None and "undeclared" in log
+    monkeypatch.setattr(cubins, "SOURCES", tmp_path)
+    with pytest.raises(ValueError, match=r"wrong.cu does not compile for sm_75:\n"):
+        cubins.build(tmp_path / "cubins")

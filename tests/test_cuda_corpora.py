@@ -25,6 +25,7 @@ from gputok.pre_tokenizers import SplitPlan
 from gputok.recipes import recipe
 from gputok.text.pieces import TextBatch
 from tests.emulation.devices import KINDS, cuda_device, device_of
+from tests.emulation.emulator import emulated_device
 from tests.emulation.sanitized import agree, results
 from tests.emulation.stages import in_cuda
 from tests.test_kernels import in_python, inputs_of_all_stages, on_cpu
@@ -108,6 +109,24 @@ def test_merges_of_a_corpus(kind, name, text, device):
     corpus = words.data.astype(np.uint16), words.offsets, words.counts, *tokens, BpeLimits(256 + 300)
     ours, theirs = bpe.train_bpe(device, *corpus, sizes=sizes), train_on_cpu(*corpus)
     assert len(ours.left) == 300 and all(map(np.array_equal, ours, theirs))
+
+
+def test_a_round_reads_few_candidates(corpus_sample, monkeypatch):
+    """Some 4,096 candidates, three times: to keep them, for a byte that parts the first from the rest, and to take these.
+
+    Without the room that makes the threshold rise, a pass reads three times as many here, and more the longer it goes on.
+    """
+    trainings, rounds = [], bpe._rounds
+    monkeypatch.setattr(bpe, "_rounds", lambda *a: trainings.append(a[1]) or rounds(*a))
+    automaton = compile_pattern(PATTERNS["gpt2"])
+    words = count_on_cpu([in_lines(corpus_sample("en", 2_000_000))], SplitPlan(automaton, False), threads=1)
+    tokens = np.arange(256, dtype=np.uint8), np.arange(257)
+    corpus = words.data.astype(np.uint16), words.offsets, words.counts, *tokens, BpeLimits(256 + 6000)
+    found = bpe.train_bpe(emulated_device(0, 1, 1), *corpus)
+    state = trainings[-1].state
+    n_rounds, n_passes, n_read = (int(state[i]) for i in (bpe._N_ROUNDS, bpe._N_PASSES, bpe._N_READ))
+    assert len(found.left) == 6000 and n_rounds < 450
+    assert n_passes <= 3.5 * n_rounds and n_read <= 4096 * n_passes
 
 
 # -- on a device

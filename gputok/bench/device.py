@@ -132,13 +132,16 @@ def _verify(probe: str, right: bool) -> None:
         raise ValueError(f"not timed: {probe} gives a wrong result on this device")
 
 
-def to_json(found: dict[Device, list[Figure]]) -> str:
-    """Of each card: its name, the date, and seconds and number of steps or additions of each probe."""
+def to_json(found: dict[Device, list[Figure]], code: str = "") -> str:
+    """Of each card: its name, the date, and seconds and number of steps or additions of each probe.
+
+    code: what the machine code has, as a sentence.
+    """
     cards = [
         {"card": device.name, "figures": [figure._asdict() for figure in figures]}
         for device, figures in found.items()
     ]
-    return json.dumps({"date": f"{datetime.date.today()}", "cards": cards}, indent=2)
+    return json.dumps({"date": f"{datetime.date.today()}", "machine code": code, "cards": cards}, indent=2)
 
 
 def table(device: Device, figures: list[Figure]) -> str:

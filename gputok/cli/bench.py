@@ -188,7 +188,10 @@ def device(
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure what the design of the CUDA kernels depends on: launches, graphs, a cooperative grid, atomics."""
+    """Measure what the design of the CUDA kernels depends on: launches, graphs, a cooperative grid, atomics.
+
+    Before that, shows what the machine code takes for a byte of text, which needs no GPU.
+    """
     from gputok.backend import choose
 
     if model is not None:
@@ -209,10 +212,14 @@ def device(
         print(show(work, of_cards, why_not))
         return
     from gputok.bench import device as probes
+    from gputok.bench import machine_code
 
+    code = machine_code.summary()
+    if not as_json:
+        print(code)
     found = {card: probes.measure(card) for card in choose(device).devices}
     if as_json:
-        print(probes.to_json(found))
+        print(probes.to_json(found, code))
     else:
         print(*itertools.starmap(probes.table, found.items()), sep="\n")
 

@@ -32,3 +32,24 @@ __device__ inline T warp_min(T value) {
   }
   return value;
 }
+
+// Returns the sum of the values of all earlier threads of a block of THREADS. total: the sum of all values. in_warp: of shared
+// memory.
+template <int THREADS>
+__device__ inline u32 sum_before(u32 value, u32 (&in_warp)[THREADS / 32], u32* total) {
+  u32 thread = threadIdx.x, lane = thread % 32, sum = value;
+  for (u32 step = 1; step < 32; step *= 2) {
+    u32 other = __shfl_sync(ALL_LANES, sum, (int)(lane < step ? lane : lane - step));
+    if (lane >= step) sum += other;
+  }
+  if (lane == 31) in_warp[thread / 32] = sum;
+  __syncthreads();
+  u32 before = sum - value, all = 0;
+  for (u32 warp = 0; warp < THREADS / 32; warp++) {
+    if (warp < thread / 32) before += in_warp[warp];
+    all += in_warp[warp];
+  }
+  __syncthreads();  // `in_warp` may be written again
+  *total = all;
+  return before;
+}

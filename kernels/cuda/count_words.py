@@ -73,6 +73,31 @@ class Counts(NamedTuple):
     first: Any  # int64[words], where each word first occurred, in the order of the arena
 
 
+class Counting(NamedTuple):
+    """The fields of the struct `Counting` of count_words.cu, in its order."""
+
+    arena: Any  # uint8[room]
+    batch: Any  # uint8[bytes]
+    keys: Any  # uint64[capacity]
+    counts: Any  # int64[capacity]
+    tags: Any  # uint32[capacity]
+    used: Any  # int64[1]
+    claimed: Any  # uint32[capacity / 2], or None
+    n_claimed: Any  # int64[1], or None
+    over_keys: Any  # uint64[room]
+    over_counts: Any  # int64[room]
+    n_over: Any  # int64[1]
+    capacity: int
+
+    @classmethod
+    def of(
+        cls, text: Any, counts: Counts, over: _Over, claimed: Any = None, n_claimed: Any = None
+    ) -> Counting:
+        """Puts text and tables together."""
+        table = counts.arena, text, counts.keys, counts.counts, counts.tags, counts.used
+        return cls(*table, claimed, n_claimed, *over, len(counts.keys))
+
+
 class Added(Exception):
     """A text has an added token."""
 
@@ -287,10 +312,9 @@ def _counted(device: Device, text: Any, position: int, starts: Any, over: _Over,
     xp, n_words = device.xp, len(starts) - 1
     try:
         claimed, n_claimed = xp.empty(min(n_words, len(counts.keys) // 2), xp.uint32), xp.zeros(1, xp.int64)
-        table = (counts.keys, counts.counts, counts.tags, len(counts.keys), counts.used)
-        arguments = (counts.arena, text, starts, n_words, *table, claimed, n_claimed, *over)
+        struct = device.struct(Counting.of(text, counts, over, claimed, n_claimed))
         if n_words:
-            device.launch("count_words.cu", "count_words", device.blocks, 128, arguments)
+            device.launch("count_words.cu", "count_words", device.blocks, 128, (struct, starts, n_words))
         if n_over := int(over.n[0]):
             counts = _enlarged(device, text, counts, over, n_over)
             slots = xp.flatnonzero((counts.keys != xp.uint64(_FREE)) & (counts.keys >= xp.uint64(_IN_BATCH)))
@@ -322,10 +346,9 @@ def _add(device: Device, text: Any, keys: Any, values: Any, n: int, counts: Coun
     """Adds words to a table, in place, and returns those for which it has no room."""
     xp = device.xp
     over = _Over(xp.empty(n, xp.uint64), xp.empty(n, xp.int64), xp.zeros(1, xp.int64))
-    table = (counts.keys, counts.counts, counts.tags, len(counts.keys), counts.used)
-    arguments = (counts.arena, text, keys, values, n, *table, *over)
+    struct = device.struct(Counting.of(text, counts, over))
     if n:
-        device.launch("count_words.cu", "add_words", device.blocks, 128, arguments)
+        device.launch("count_words.cu", "add_words", device.blocks, 128, (struct, keys, values, n))
     return over
 
 

@@ -70,7 +70,9 @@ class Device(NamedTuple):
 
         The array has one element, void[8 * fields], since CuPy passes only arrays of one element by value.
         """
-        numbers = [field if isinstance(field, int) else address(field) for field in fields]
+        numbers = [
+            0 if field is None else field if isinstance(field, int) else address(field) for field in fields
+        ]
         return np.array(numbers, np.uint64).view(np.dtype((np.void, 8 * len(numbers))))
 
 

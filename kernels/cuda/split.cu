@@ -4,59 +4,94 @@
 // place between two characters at which a word ends whatever came before, so that the text on its left has the same words if it
 // is walked alone (a strong pair of classes of the automaton). Then the thread of each tile with a cut walks the automaton from
 // its cut to the next cut of a later tile. So a tile without a cut, which is rare, is walked by the thread of an earlier tile.
-// This is exact for every automaton and every state at the cut: `match_end` takes the cut for an end of text, before which each
-// state accepts exactly if it accepts before the next character, and if it does not, the match has ended earlier. A run of more than `longest` bytes between two cuts is not walked: one thread would take
-// seconds for what a CPU does in milliseconds. The launcher gives such a batch to the CPU.
+// This is exact for every automaton and every state at the cut: the walk takes the cut for an end of text, before which each
+// state accepts exactly if it accepts before the next character, and if it does not, the match has ended earlier. A run of more
+// than `longest` bytes between two cuts is not walked: one thread would take seconds for what a CPU does in milliseconds. The
+// launcher gives such a run to the CPU.
+//
+// A step of the walk loads the class of the next byte and one entry of the automaton. Text comes in words of eight bytes. The end
+// of the document is found once for each document.
 #include "common.cuh"
 
-const u16 DEAD = 0xffff;
-const i64 NO_CUT = -1;
+const u32 DEAD = 0x7fffffff;  // row of an automaton
+const u32 NO_CUT = 0xffffffff;
 
-// The tables of an automaton (gputok.kernels.Automaton). `width` is the number of classes + 1; the last class is the end of text.
-struct Automaton {
-  const u8* ascii_class;
-  const u16* page;
-  const u8* member;
-  const u16* delta;
-  const u8* accept;
-  const u8* strong;
+// Text, and the tables of an automaton (`Walk` of the launcher). `width` is the number of classes + 1; the last class is the end of
+// text. A state is the index of its row in `entries`.
+struct Walk {
+  const u8* text;         // [n_bytes], and 16 bytes more
+  const u32* documents;   // [n_bytes / 32 + 1], a bit for each byte at which a document begins
+  const u8* ascii_class;  // [128]
+  const u16* page;        // [0x110000 >> 7]
+  const u8* member;       // [pages * 128]
+  const u32* entries;     // [states * width], the next state << 1 | 1 if a match may end before the character
+  const u8* strong;       // [classes * classes]
+  i64 n_bytes;            // at most 2^30
   i64 width;
 };
 
 struct Character {
   u32 kind;   // class
-  i64 bytes;  // length
+  u32 bytes;  // length
 };
 
 __device__ inline bool begins_character(u8 byte) { return (byte & 0xc0) != 0x80; }
 
-__device__ inline Character character_at(const Automaton& automaton, const u8* text, i64 at) {
-  u32 lead = text[at];
-  if (lead < 0x80) return {automaton.ascii_class[lead], 1};
-  i64 bytes = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-  u32 point = lead & (0xffu >> (bytes + 1));
-  for (i64 i = 1; i < bytes; i++) point = point << 6 | (text[at + i] & 0x3fu);
-  return {automaton.member[(i64)automaton.page[point >> 7] * 128 + (point & 127)], bytes};
-}
-
-__device__ inline bool has_bit(const u32* bits, i64 at) { return bits[at >> 5] >> (at & 31) & 1; }
-
-// Returns the end of the match that begins at `at`; a match has at least one character. Text ends at `end`, and before each byte
-// at which a document begins.
-__device__ inline i64 match_end(const Automaton& automaton, const u8* text, const u32* documents, i64 at, i64 end) {
-  i64 found = at + character_at(automaton, text, at).bytes, begin = at;
-  u32 state = 0;
-  while (true) {
-    bool ended = at >= end || (at > begin && has_bit(documents, at));
-    Character next = {(u32)automaton.width - 1, 0};
-    if (!ended) next = character_at(automaton, text, at);
-    i64 entry = (i64)state * automaton.width + next.kind;
-    if (automaton.accept[entry]) found = at;
-    state = automaton.delta[entry];
-    if (ended || state == DEAD) return found;
-    at += next.bytes;
+// A character that is not ASCII, and whose first byte is `lead`.
+__device__ inline Character long_character(const Walk& w, u32 lead, u32 at) {
+  u32 point = (lead & 0x1f) << 6 | (w.text[at + 1] & 0x3fu), bytes = 2;
+  if (lead >= 0xe0) {
+    point = (point & 0x3ff) << 6 | (w.text[at + 2] & 0x3fu);
+    bytes = 3;
+    if (lead >= 0xf0) {
+      point = (point & 0x7fff) << 6 | (w.text[at + 3] & 0x3fu);
+      bytes = 4;
+    }
   }
+  return {w.member[(u32)w.page[point >> 7] * 128 + (point & 127)], bytes};
 }
+
+__device__ inline Character character_at(const Walk& w, u32 at) {
+  u32 lead = w.text[at];
+  if (lead < 0x80) return {w.ascii_class[lead], 1};
+  return long_character(w, lead, at);
+}
+
+__device__ inline bool has_bit(const u32* bits, u32 at) { return bits[at >> 5] >> (at & 31) & 1; }
+
+// Returns the first place behind `at` at which a document begins, or `end` if there is none before.
+__device__ inline u32 document_end(const Walk& w, u32 at, u32 end) {
+  u32 word = (at + 1) >> 5, bits = w.documents[word] & (ALL_LANES << ((at + 1) & 31));
+  while (!bits && (word + 1) * 32 < end) bits = w.documents[++word];
+  u32 found = word * 32 + (u32)__ffs((int)bits) - 1;
+  return bits && found < end ? found : end;
+}
+
+// The next bytes of a text. The words of eight bytes that contain it are loaded; PADDING_BYTES are allocated behind its end.
+struct Window {
+  const u64* word;
+  u32 low, high;  // the next bytes of *word; the first is the lowest byte of `low`
+  u32 left;       // bytes of *word that were not taken yet
+
+  // The address is rounded by subtraction. If bits were cleared, the compiler would not know that the memory is global.
+  __device__ inline void move_to(const u8* text) {
+    u32 before = (u32)(u64)text & 7;
+    word = (const u64*)(text - before);
+    take(*word >> before * 8);
+    left = 8 - before;
+  }
+  __device__ inline void take(u64 bytes) {
+    low = (u32)bytes;
+    high = (u32)(bytes >> 32);
+  }
+  __device__ inline void next_byte() {
+    low = __funnelshift_r(low, high, 8);
+    high >>= 8;
+    if (--left) return;
+    take(*++word);
+    left = 8;
+  }
+};
 
 // Sets the bit places[i] of `bits` if places[i] < n_bytes. `bits` has a bit for each byte of text.
 // [at most 48 registers, 0 bytes shared]
@@ -66,14 +101,14 @@ extern "C" __global__ void mark_places(const i64* __restrict__ places, i64 n, i6
 }
 
 // Returns the first cut in text[at:end], or NO_CUT.
-__device__ inline i64 first_cut(const Automaton& automaton, const u8* text, const u32* documents, i64 at, i64 end) {
-  i64 before = at - 1;  // the character before `at`
-  while (before >= 0 && !begins_character(text[before])) before--;
-  u32 left = before >= 0 ? character_at(automaton, text, before).kind : 0;
-  while (at < end && !begins_character(text[at])) at++;
+__device__ inline u32 first_cut(const Walk& w, u32 at, u32 end) {
+  u32 before = at;  // the character before `at`
+  while (before > 0 && !begins_character(w.text[before - 1])) before--;
+  u32 left = before > 0 ? character_at(w, before - 1).kind : 0, classes = (u32)w.width - 1;
+  while (at < end && !begins_character(w.text[at])) at++;
   while (at < end) {
-    Character right = character_at(automaton, text, at);
-    if (has_bit(documents, at) || (at > 0 && automaton.strong[left * (automaton.width - 1) + right.kind])) return at;
+    Character right = character_at(w, at);
+    if (has_bit(w.documents, at) || (at > 0 && w.strong[left * classes + right.kind])) return at;
     left = right.kind;
     at += right.bytes;
   }
@@ -82,47 +117,73 @@ __device__ inline i64 first_cut(const Automaton& automaton, const u8* text, cons
 
 // cuts[tile] = the first cut in the tile, or NO_CUT.
 // [at most 48 registers, 0 bytes shared]
-extern "C" __global__ void find_cuts(const u8* __restrict__ text, i64 n_bytes, const u32* __restrict__ documents,
-                 const u8* __restrict__ ascii_class, const u16* __restrict__ page, const u8* __restrict__ member,
-                 const u8* __restrict__ strong, i64 width, i64 tile_bytes, i64* __restrict__ cuts) {
-  Automaton automaton = {ascii_class, page, member, nullptr, nullptr, strong, width};
-  for (i64 tile = global_index(); tile * tile_bytes < n_bytes; tile += global_size()) {
-    i64 at = tile * tile_bytes, end = at + tile_bytes < n_bytes ? at + tile_bytes : n_bytes;
-    cuts[tile] = first_cut(automaton, text, documents, at, end);
+extern "C" __global__ void find_cuts(const __grid_constant__ Walk w, i64 tile_bytes, u32* __restrict__ cuts) {
+  u32 n_bytes = (u32)w.n_bytes, size = (u32)tile_bytes;
+  for (u32 tile = global_index(); (i64)tile * size < n_bytes; tile += global_size()) {
+    u32 at = tile * size, end = n_bytes - at < size ? n_bytes : at + size;
+    cuts[tile] = first_cut(w, at, end);
   }
 }
 
-// Sets the bit of each byte at which a word begins; `words` has a bit for each byte of text. too_long[0]: 0 if all runs were
-// walked, else ~(begin << 32 | length) of the first one that was not.
+// Sets the bits of words from `at` to `end`, both of which are cuts.
+__device__ inline void walk(const Walk& w, u32 at, u32 end, u32* words) {
+  u32 stop = document_end(w, at, end), bits = 0, word = at >> 5;  // of `words`, to which `bits` will go
+  Window window;
+  window.move_to(w.text + at);
+  while (at < end) {
+    if (at >> 5 != word) {
+      atomicOr(&words[word], bits);
+      bits = 0;
+      word = at >> 5;
+    }
+    bits |= 1u << (at & 31);
+    if (at == stop) stop = document_end(w, at, end);
+    u32 begin = at, found = at, state = 0;
+    while (at != stop) {
+      u32 lead = window.low & 0xff, entry;
+      if (lead < 0x80) {
+        entry = w.entries[state + w.ascii_class[lead]];
+        if (entry & 1) found = at;
+        state = entry >> 1;
+        if (state == DEAD) break;
+        at++;
+        window.next_byte();
+      } else {
+        Character next = long_character(w, lead, at);
+        entry = w.entries[state + next.kind];
+        if (entry & 1) found = at;
+        state = entry >> 1;
+        if (state == DEAD) break;
+        at += next.bytes;
+        window.move_to(w.text + at);
+      }
+    }
+    if (at == stop && w.entries[state + (u32)w.width - 1] & 1) found = at;
+    if (found == begin) found += character_at(w, begin).bytes;  // a match has at least one character
+    if (found == at) continue;
+    at = found;
+    window.move_to(w.text + at);
+  }
+  if (bits) atomicOr(&words[word], bits);
+}
+
+// Sets the bit of each byte at which a word begins; `words` has a bit for each byte of text. cuts: of find_cuts. too_long[0]: 0 if all
+// runs were walked, else ~(begin << 32 | length) of the first one that was not.
 // [at most 64 registers, 0 bytes shared]
-extern "C" __global__ void split_words(const u8* __restrict__ text, i64 n_bytes, const u32* __restrict__ documents,
-                   const u8* __restrict__ ascii_class, const u16* __restrict__ page, const u8* __restrict__ member,
-                   const u16* __restrict__ delta, const u8* __restrict__ accept, i64 width,
-                   const u8* __restrict__ strong, const i64* __restrict__ cuts, i64 tile_bytes, i64 longest,
-                   u32* __restrict__ words, u64* __restrict__ too_long) {
-  Automaton automaton = {ascii_class, page, member, delta, accept, strong, width};
-  i64 n_tiles = (n_bytes + tile_bytes - 1) / tile_bytes;
-  for (i64 tile = global_index(); tile < n_tiles; tile += global_size()) {
+extern "C" __global__ void split_words(const __grid_constant__ Walk w, const u32* __restrict__ cuts, i64 tile_bytes,
+                                       i64 longest, u32* __restrict__ words, u64* __restrict__ too_long) {
+  u32 n_bytes = (u32)w.n_bytes, size = (u32)tile_bytes, n_tiles = (n_bytes + size - 1) / size;
+  for (u32 tile = global_index(); tile < n_tiles; tile += global_size()) {
     if (cuts[tile] == NO_CUT) continue;
-    i64 next = tile + 1;
+    u32 next = tile + 1;
     while (next < n_tiles && cuts[next] == NO_CUT) next++;
-    i64 at = cuts[tile], end = next < n_tiles ? cuts[next] : n_bytes;
-    if (end - at > longest + tile_bytes) {
-      for (i64 cut = at; cut != NO_CUT; cut = first_cut(automaton, text, documents, cut + 1, (tile + 1) * tile_bytes)) at = cut;
-      atomicMax(too_long, ~((u64)at << 32 | (u64)(end - at)));
+    u32 at = cuts[tile], end = next < n_tiles ? cuts[next] : n_bytes;
+    if (end - at <= (u32)longest + size) {
+      walk(w, at, end, words);
       continue;
     }
-    u32 bits = 0;
-    i64 word = at >> 5;  // of the bit set that `bits` will go to
-    while (at < end) {
-      if (at >> 5 != word) {
-        atomicOr(&words[word], bits);
-        bits = 0;
-        word = at >> 5;
-      }
-      bits |= 1u << (at & 31);
-      at = match_end(automaton, text, documents, at, end);
-    }
-    if (bits) atomicOr(&words[word], bits);
+    u32 tile_end = n_bytes - tile * size < size ? n_bytes : (tile + 1) * size;
+    for (u32 cut = at; cut != NO_CUT; cut = first_cut(w, cut + 1, tile_end)) at = cut;  // the last one of the tile
+    atomicMax(too_long, ~((u64)at << 32 | (end - at)));
   }
 }

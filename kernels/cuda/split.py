@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from gputok.kernels import Automaton
+from gputok.kernels import DEAD, Automaton
 from gputok.kernels.cuda import bits
 from gputok.kernels.cuda.device import Device
 
-_NO_CUT = -1  # as in split.cu
+_DEAD, _NO_CUT = 0x7FFFFFFF, 0xFFFFFFFF  # as in split.cu
 TILE_BYTES = 256  # of text for a thread
 MAX_BYTES = 1 << 30  # of text at a time: tables of words number its places with 31 bits
 LONGEST_RUN = 1 << 20  # bytes that one thread walks: some 0.1 s
@@ -37,9 +37,27 @@ class Tables(NamedTuple):
     ascii_class: Any  # uint8[128]
     page: Any  # uint16[0x110000 >> 7]
     member: Any  # uint8[pages, 128]
-    delta: Any  # uint16[states, classes + 1]
-    accept: Any  # uint8[states, classes + 1]
+    entries: Any  # uint32[states, classes + 1], the row of the next state << 1 | 1 if a match may end before the character
     strong: Any  # uint8[classes, classes]
+
+
+class Walk(NamedTuple):
+    """The fields of the struct `Walk` of split.cu, in its order."""
+
+    text: Any  # uint8[n_bytes]
+    documents: Any  # uint32[n_bytes / 32 + 1]
+    ascii_class: Any  # uint8[128]
+    page: Any  # uint16[0x110000 >> 7]
+    member: Any  # uint8[pages, 128]
+    entries: Any  # uint32[states, classes + 1]
+    strong: Any  # uint8[classes, classes]
+    n_bytes: int
+    width: int
+
+    @classmethod
+    def of(cls, text: Any, documents: Any, tables: Tables) -> Walk:
+        """Puts text and tables together."""
+        return cls(text, documents, *tables, len(text), tables.entries.shape[1])
 
 
 def upload(device: Device, automaton: Automaton) -> Tables:
@@ -48,8 +66,12 @@ def upload(device: Device, automaton: Automaton) -> Tables:
         raise ValueError(
             "only a gapless automaton can be walked in tiles: this one leaves characters unmatched"
         )
+    width, is_dead = automaton.delta.shape[1], automaton.delta == DEAD
+    rows = np.where(is_dead, _DEAD, automaton.delta * np.uint32(width)).astype(np.uint32)
+    entries = rows << np.uint32(1) | automaton.accept
+    tables = automaton.ascii_class, automaton.page, automaton.member, entries, automaton.strong
     with device.active():
-        return Tables(*(device.xp.ascontiguousarray(device.xp.asarray(table)) for table in automaton[:6]))
+        return Tables(*(device.xp.asarray(np.ascontiguousarray(table)) for table in tables))
 
 
 def find_words(device: Device, data: Any, offsets: Any, automaton: Tables) -> Any:
@@ -68,16 +90,16 @@ def find_words(device: Device, data: Any, offsets: Any, automaton: Tables) -> An
         TooLong: The text has a run of more than LONGEST_RUN bytes between two places at which it can be cut.
     """
     xp = device.xp
-    n_bytes, width = len(data), automaton.delta.shape[1]
-    n_words = -(-n_bytes // 32)
-    documents, words = xp.zeros(n_words, xp.uint32), xp.zeros(n_words, xp.uint32)
+    n_bytes, n_words = len(data), len(data) // 32 + 1
+    documents, words, too_long = (
+        xp.zeros(n_words, xp.uint32),
+        xp.zeros(n_words, xp.uint32),
+        xp.zeros(1, xp.uint64),
+    )
     mark(device, offsets, n_bytes, documents)
-    cuts = _find_cuts(device, data, documents, automaton, TILE_BYTES)
-    t = automaton
-    arguments = (data, n_bytes, documents, t.ascii_class, t.page, t.member, t.delta, t.accept)
-    too_long = xp.zeros(1, xp.uint64)
-    rest = (width, t.strong, cuts, TILE_BYTES, LONGEST_RUN, words, too_long)
-    _launch(device, "split_words", len(cuts), (*arguments, *rest))
+    walk = device.struct(Walk.of(data, documents, automaton))
+    cuts = _find_cuts(device, walk, n_bytes, TILE_BYTES)
+    _launch(device, "split_words", len(cuts), (walk, cuts, TILE_BYTES, LONGEST_RUN, words, too_long))
     if run := int(too_long[0]):
         begin, length = divmod(2**64 - 1 - run, 1 << 32)
         raise TooLong(begin, begin + length)
@@ -119,18 +141,17 @@ def middle_of(device: Device, text: Any, offsets: Any, tables: Tables) -> int | 
     half = -(-len(text) // 2)
     if len(text) <= half:
         return None
-    documents = device.xp.zeros(-(-len(text) // 32), device.xp.uint32)
+    documents = device.xp.zeros(len(text) // 32 + 1, device.xp.uint32)
     # A strong cut: both halves are texts of their own
-    at = int(_find_cuts(device, text, documents, tables, half)[1])
+    at = int(_find_cuts(device, device.struct(Walk.of(text, documents, tables)), len(text), half)[1])
     return None if at == _NO_CUT else at
 
 
-def _find_cuts(device: Device, text: Any, documents: Any, tables: Tables, tile_bytes: int) -> Any:
-    """Returns int64[tiles]: the first cut in each tile of the text, or NO_CUT."""
-    n_tiles, t = -(-len(text) // tile_bytes), tables
-    cuts = device.xp.empty(n_tiles, device.xp.int64)
-    arguments = (text, len(text), documents, t.ascii_class, t.page, t.member, t.strong)
-    _launch(device, "find_cuts", n_tiles, (*arguments, t.delta.shape[1], tile_bytes, cuts))
+def _find_cuts(device: Device, walk: np.ndarray, n_bytes: int, tile_bytes: int) -> Any:
+    """Returns uint32[tiles]: the first cut in each tile of the text of a Walk, or _NO_CUT."""
+    n_tiles = -(-n_bytes // tile_bytes)
+    cuts = device.xp.empty(n_tiles, device.xp.uint32)
+    _launch(device, "find_cuts", n_tiles, (walk, tile_bytes, cuts))
     return cuts
 
 

@@ -26,9 +26,9 @@ const u32 INSIDE = 0xfffffffe;  // the first place of a former right part
 const u32 TAIL = 0x80000000;    // the bit of all places of a token but its first
 const u32 NONE = 0xffffffff;    // no token
 const u64 FREE = ~(u64)0;
-const int CHOOSERS = 256;  // threads of choose_batch
-const int MOST = 256;      // pairs that are put in order at a time, and the largest batch; at most CHOOSERS
-const int SLOTS = 1024;    // of the table of a batch
+const u32 CHOOSERS = 256;  // threads of choose_batch
+const u32 MOST = 256;      // pairs that are put in order at a time, and the largest batch; at most CHOOSERS
+const u32 SLOTS = 1024;    // of the table of a batch
 const int STRETCH = 256;   // places from one element of first_word to the next
 const int TALLIES = 512;   // kinds of counts, eight for each power of two
 
@@ -75,6 +75,9 @@ enum State {
   N_BORN,
   N_GONE,        // places that merges have emptied since gaps were closed
   OVERFLOWED,    // 1: `candidates` had no room for a pair
+  N_ROUNDS,      // so far; this and the next two are for measurements
+  N_PASSES,      // how often candidates were read
+  N_READ,        // candidates that were read, in all passes
   STATE_SIZE
 };
 // TRAINED: no pair is left to merge. FULL: the pairs of this round need a larger table, and no count was changed yet. LOW: no
@@ -255,139 +258,174 @@ __device__ inline bool same_digits(const Ranked& a, const Ranked& b, int level) 
   return a.behind == b.behind && (level == 8 || (a.key ^ b.key) >> 8 * (16 - level) == 0);
 }
 
-// Chooses the batch of the next round. One block of CHOOSERS threads.
-// [at most 64 registers, 7296 bytes shared]
-extern "C" __global__ void choose_batch(const __grid_constant__ Training t) {
-  __shared__ u32 n_kept[1];
-  __shared__ u64 largest[CHOOSERS / 32];
-  __shared__ u32 tally[CHOOSERS];
-  __shared__ u32 chosen[2];  // a byte of `end`, and the number of pairs that come before all pairs with this byte
-  __shared__ u32 n_top[1];
-  __shared__ u64 top_behind[MOST];
-  __shared__ u64 top_key[MOST];
-  __shared__ u32 top_row[MOST];
-  __shared__ u32 order[MOST];
-  __shared__ u32 n_batch[1];
-  if (t.state[DONE]) return;
-  i64 thread = threadIdx.x;
-  if (t.state[OVERFLOWED]) {
-    __syncthreads();  // all threads have looked
-    if (thread == 0) stop(t, CROWDED);
-    return;
-  }
-  u64 threshold = t.state[THRESHOLD], side = t.state[SIDE], n_tokens = t.state[N_TOKENS], n_merges = t.state[N_MERGES];
-  const u32* from = t.candidates + side * (u64)t.room;
-  u32* to = t.candidates + (1 - side) * (u64)t.room;
-  // Clear what the last batch left
-  for (i64 i = thread; i < (i64)t.state[N_BATCH]; i += CHOOSERS) {
-    u64 key = t.log[n_merges - 1 - (u64)i];
+// What the threads of choose_batch share.
+struct Chooser {
+  u64 largest[CHOOSERS / 32];  // count of each warp
+  u64 behind[MOST];            // the first pairs: how far each is behind, ...
+  u64 key[MOST];               // ... its key ...
+  u32 row[MOST];               // ... and row
+  u32 order[MOST];             // the indexes of these pairs, in the order of merging
+  u32 tally[CHOOSERS];         // pairs with each value of a byte
+  u32 in_warp[CHOOSERS / 32];
+  u32 digit;      // the next byte of `end`, ...
+  u32 n_before;   // ... and the number of pairs that come before all pairs with this byte
+  u32 n_kept;     // candidates that reach the threshold
+  u32 n_first;    // pairs in `key`
+  u32 n_batch;    // pairs of the batch
+};
+
+// Clears what the last batch left.
+__device__ inline void clear_batch(const Training& t, Chooser& s, u64 n_merges) {
+  for (u32 i = threadIdx.x; i < (u32)t.state[N_BATCH]; i += CHOOSERS) {
+    u64 key = t.log[n_merges - 1 - i];
     atomicExch(&t.is_left[key >> 37], 0u);
     atomicExch(&t.is_right[(key & 0xffffffffu) >> 5], 0u);
   }
-  for (i64 i = thread; i < SLOTS; i += CHOOSERS) t.batch_keys[i] = FREE;
-  if (thread == 0) {
-    n_kept[0] = n_top[0] = 0;
-    n_batch[0] = MOST;
+  for (u32 i = threadIdx.x; i < SLOTS; i += CHOOSERS) t.batch_keys[i] = FREE;
+  if (threadIdx.x == 0) {
+    s.n_kept = s.n_first = 0;
+    s.n_batch = MOST;
   }
   __syncthreads();
-  // Keep the candidates that still reach the threshold
-  u64 most = 0;
-  for (i64 i = thread; i < (i64)t.state[N_CANDIDATES]; i += CHOOSERS) {
+}
+
+// Copies the candidates that still reach the threshold to the other half. Returns their number; *most: the largest count.
+__device__ inline u32 keep_candidates(const Training& t, Chooser& s, const u32* from, u32* to, u64* most) {
+  u64 threshold = t.state[THRESHOLD], largest = 0;
+  for (u32 i = threadIdx.x; i < (u32)t.state[N_CANDIDATES]; i += CHOOSERS) {
     u64 count = t.counts[from[i]];
     if (count < threshold) continue;
-    to[atomicAdd(&n_kept[0], 1u)] = from[i];
-    most = count > most ? count : most;
+    to[atomicAdd(&s.n_kept, 1u)] = from[i];
+    largest = count > largest ? count : largest;
   }
-  most = ~warp_min(~most);
-  if (thread % 32 == 0) largest[thread / 32] = most;
+  largest = ~warp_min(~largest);
+  if (threadIdx.x % 32 == 0) s.largest[threadIdx.x / 32] = largest;
   __syncthreads();
-  for (int i = 0; i < CHOOSERS / 32; i++) most = largest[i] > most ? largest[i] : most;
-  i64 n = n_kept[0];
-  if (n == 0 || n_tokens >= (u64)t.vocab_size) {
-    if (thread == 0) stop(t, n_tokens < (u64)t.vocab_size && threshold > (u64)t.least ? LOW : TRAINED);
-    return;
-  }
-  // Find `end`: the pairs before it, at most MOST, are put in order. `end` is found byte by byte. The pairs before `end` and those
-  // that have the bytes of `end` so far are more than MOST, so one of the next bytes is the first at which they become too many.
-  // No pair is further behind than one that just reaches the threshold, so the first bytes that are 0 for that one are skipped.
+  for (u32 i = 0; i < CHOOSERS / 32; i++) largest = s.largest[i] > largest ? s.largest[i] : largest;
+  *most = largest;
+  return s.n_kept;
+}
+
+__device__ inline Ranked ranked(const Training& t, u32 row, u64 most) { return {most - t.counts[row], t.keys[row]}; }
+
+// Puts pairs that come before all others into s.behind, s.key and s.row: all `n` of them, or MOST / 4 to MOST, or fewer if one more
+// would be too many. They are the pairs before `end`, which is found byte by byte. The pairs before `end`, and those that have the
+// bytes of `end` so far, are more than MOST. So one of the next bytes is the first at which they become too many. No pair is
+// further behind than one that just reaches the threshold. So the bytes that are 0 in its distance are skipped.
+// Returns how often the candidates were read.
+__device__ inline u32 select_first(const Training& t, Chooser& s, const u32* rows, u32 n, u64 most) {
   Ranked end = {FREE, FREE};
-  u32 n_before = 0;
+  u32 n_before = 0, n_passes = 0;
   if (n > MOST) end = {0, 0};
-  for (int level = __clzll((i64)(most - threshold)) / 8; level < 16 && n > MOST; level++) {
-    tally[thread] = 0;
+  for (int level = __clzll((i64)(most - t.state[THRESHOLD])) / 8; level < 16 && n > MOST; level++) {
+    n_passes++;
+    s.tally[threadIdx.x] = 0;
     __syncthreads();
-    for (i64 i = thread; i < n; i += CHOOSERS) {
-      Ranked pair = {most - t.counts[to[i]], t.keys[to[i]]};
-      if (same_digits(pair, end, level)) atomicAdd(&tally[digit(pair, level)], 1u);
+    for (u32 i = threadIdx.x; i < n; i += CHOOSERS) {
+      Ranked pair = ranked(t, rows[i], most);
+      if (same_digits(pair, end, level)) atomicAdd(&s.tally[digit(pair, level)], 1u);
     }
     __syncthreads();
-    u32 sum = n_before;  // the number of pairs up to this byte
-    for (i64 i = 0; i <= thread; i++) sum += tally[i];
-    if (sum > (u32)MOST && sum - tally[thread] <= (u32)MOST) {
-      chosen[0] = (u32)thread;
-      chosen[1] = sum - tally[thread];
+    u32 own = s.tally[threadIdx.x], all, sum = n_before + sum_before<CHOOSERS>(own, s.in_warp, &all);
+    if (sum + own > MOST && sum <= MOST) {
+      s.digit = threadIdx.x;
+      s.n_before = sum;
     }
     __syncthreads();
     if (level < 8)
-      end.behind |= (u64)chosen[0] << 8 * (7 - level);
+      end.behind |= (u64)s.digit << 8 * (7 - level);
     else
-      end.key |= (u64)chosen[0] << 8 * (15 - level);
-    n_before = chosen[1];
-    if (n_before >= MOST / 4) break;  // two barriers come before `chosen` is written again
+      end.key |= (u64)s.digit << 8 * (15 - level);
+    n_before = s.n_before;
+    if (n_before >= MOST / 4) break;  // else two barriers come before `digit` is written again
   }
-  for (i64 i = thread; i < n; i += CHOOSERS) {
-    Ranked pair = {most - t.counts[to[i]], t.keys[to[i]]};
+  for (u32 i = threadIdx.x; i < n; i += CHOOSERS) {
+    Ranked pair = ranked(t, rows[i], most);
     if (!before(pair, end)) continue;
-    u32 place = atomicAdd(&n_top[0], 1u);
-    top_behind[place] = pair.behind;
-    top_key[place] = pair.key;
-    top_row[place] = to[i];
+    u32 place = atomicAdd(&s.n_first, 1u);
+    s.behind[place] = pair.behind;
+    s.key[place] = pair.key;
+    s.row[place] = rows[i];
   }
   __syncthreads();
-  // Put the pairs in order, and end the batch before the first pair that meets an earlier one
-  u32 found = n_top[0];
-  if (thread < found) {
-    Ranked own = {top_behind[thread], top_key[thread]};
+  return n_passes + 1;
+}
+
+// Puts the first pairs in order, and ends the batch before the first pair that meets an earlier one. Returns the size of the batch.
+__device__ inline u32 order_first(Chooser& s) {
+  u32 thread = threadIdx.x, n = s.n_first;
+  if (thread < n) {
+    Ranked own = {s.behind[thread], s.key[thread]};
     u32 rank = 0;
-    for (u32 i = 0; i < found; i++) rank += before({top_behind[i], top_key[i]}, own);
-    order[rank] = (u32)thread;
+    for (u32 i = 0; i < n; i++) rank += before({s.behind[i], s.key[i]}, own);
+    s.order[rank] = thread;
   }
   __syncthreads();
-  u64 key = thread < found ? top_key[order[thread]] : 0;
-  u32 left = (u32)(key >> 32), right = (u32)key;
-  if (thread < found) {
+  if (thread < n) {
+    u64 key = s.key[s.order[thread]];
     bool meets = false;
-    for (i64 i = 0; i <= thread; i++) {
-      u64 other = top_key[order[i]];
-      meets |= (u32)(other >> 32) == right || (u32)other == left;
+    for (u32 i = 0; i <= thread; i++) {
+      u64 other = s.key[s.order[i]];
+      meets |= (u32)(other >> 32) == (u32)key || (u32)other == (u32)(key >> 32);
     }
-    if (meets) atomicMin(&n_batch[0], (u32)thread);
+    if (meets) atomicMin(&s.n_batch, thread);
   }
   __syncthreads();
-  u64 size = n_batch[0] < found ? n_batch[0] : found;
-  if (size == 0) size = 1;  // the first pair consists of two equal tokens
-  if (size > (u64)t.vocab_size - n_tokens) size = (u64)t.vocab_size - n_tokens;
-  if (thread < (i64)size) {
-    u32 token = (u32)(n_tokens + (u64)thread);
-    t.log[n_merges + (u64)thread] = key;
-    t.log_counts[n_merges + (u64)thread] = most - top_behind[order[thread]];
-    t.length[token] = t.length[left] + t.length[right];
-    t.places[token] = t.places[left] + t.places[right];
-    t.counts[top_row[order[thread]]] = 0;  // no occurrence is left after the merge
-    atomicOr(&t.is_left[left >> 5], 1u << (left & 31));
-    atomicOr(&t.is_right[right >> 5], 1u << (right & 31));
-    u64 slot = pair_hash(key) % SLOTS;
-    while (atomicCAS(&t.batch_keys[slot], FREE, key) != FREE) slot = (slot + 1) % SLOTS;
-    t.batch_tokens[slot] = token;
+  u32 size = s.n_batch < n ? s.n_batch : n;
+  return size == 0 ? 1 : size;  // 0: the first pair consists of two equal tokens
+}
+
+// Logs the pair of this thread, and makes it a pair of the batch.
+__device__ inline void take_pair(const Training& t, const Chooser& s, u64 n_merges, u32 n_tokens, u64 most) {
+  u32 index = s.order[threadIdx.x], token = n_tokens + threadIdx.x;
+  u64 key = s.key[index];
+  u32 left = (u32)(key >> 32), right = (u32)key;
+  t.log[n_merges + threadIdx.x] = key;
+  t.log_counts[n_merges + threadIdx.x] = most - s.behind[index];
+  t.length[token] = t.length[left] + t.length[right];
+  t.places[token] = t.places[left] + t.places[right];
+  t.counts[s.row[index]] = 0;  // no occurrence is left after the merge
+  atomicOr(&t.is_left[left >> 5], 1u << (left & 31));
+  atomicOr(&t.is_right[right >> 5], 1u << (right & 31));
+  u64 slot = pair_hash(key) % SLOTS;
+  while (atomicCAS(&t.batch_keys[slot], FREE, key) != FREE) slot = (slot + 1) % SLOTS;
+  t.batch_tokens[slot] = token;
+}
+
+// Chooses the batch of the next round. One block of CHOOSERS threads.
+// [at most 64 registers, 7424 bytes shared]
+extern "C" __global__ void choose_batch(const __grid_constant__ Training t) {
+  __shared__ Chooser s;
+  if (t.state[DONE]) return;
+  if (t.state[OVERFLOWED]) {
+    __syncthreads();  // all threads have looked
+    if (threadIdx.x == 0) stop(t, CROWDED);
+    return;
   }
-  if (thread) return;  // no barrier is needed: all threads read the state before earlier ones
+  u64 threshold = t.state[THRESHOLD], side = t.state[SIDE], n_tokens = t.state[N_TOKENS], n_merges = t.state[N_MERGES], most;
+  u64 n_read = t.state[N_CANDIDATES];
+  u32* kept = t.candidates + (1 - side) * (u64)t.room;
+  clear_batch(t, s, n_merges);
+  u32 n = keep_candidates(t, s, t.candidates + side * (u64)t.room, kept, &most);
+  if (n == 0 || n_tokens >= (u64)t.vocab_size) {
+    if (threadIdx.x == 0) stop(t, n_tokens < (u64)t.vocab_size && threshold > (u64)t.least ? LOW : TRAINED);
+    return;
+  }
+  u32 n_passes = select_first(t, s, kept, n, most);
+  u64 size = order_first(s);
+  if (size > (u64)t.vocab_size - n_tokens) size = (u64)t.vocab_size - n_tokens;
+  if (threadIdx.x < size) take_pair(t, s, n_merges, (u32)n_tokens, most);
+  if (threadIdx.x) return;  // no barrier is needed: all threads read the state before earlier ones
   t.state[N_TOKENS] = n_tokens + size;
   t.state[N_MERGES] = n_merges + size;
   t.state[N_BATCH] = size;
-  t.state[N_CANDIDATES] = (u64)n;
+  t.state[N_CANDIDATES] = n;
   t.state[SIDE] = 1 - side;
   t.state[ROWS_BEFORE] = t.state[N_ROWS];
   t.state[N_MATCHES] = t.state[N_BORN] = 0;
+  t.state[N_ROUNDS] += 1;
+  t.state[N_PASSES] += 1 + n_passes;
+  t.state[N_READ] += n_read + (u64)n * n_passes;
 }
 
 // Lists the places at which pairs of the batch begin. Blocks consist of whole warps.

@@ -75,8 +75,8 @@ class Training(NamedTuple):
 # fields of state
 (
     _N_TOKENS, _N_MERGES, _DONE, _N_BATCH, _THRESHOLD, _N_CANDIDATES, _SIDE, _N_MATCHES, _N_ROWS, _ROWS_BEFORE, _N_BORN,
-    _N_GONE, _OVERFLOWED, _STATE_SIZE,
-) = range(14)  # fmt: skip
+    _N_GONE, _OVERFLOWED, _N_ROUNDS, _N_PASSES, _N_READ, _STATE_SIZE,
+) = range(17)  # fmt: skip
 
 
 class _Respelled(Exception):
