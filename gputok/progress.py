@@ -20,8 +20,8 @@ Progress = bool | Literal["json"] | Report | None
 stderr per report; or a function."""
 
 # The bars of these stages show bytes and bytes per second; the bars of other stages count in _UNITS.
-_STAGES_IN_BYTES = ("count", "encode")
-_UNITS = {"merge": "merges"}
+_STAGES_IN_BYTES = ("count", "count pairs", "count runs", "encode")
+_UNITS = {"merge": "merges", "merge superwords": "merges"}
 
 
 @contextlib.contextmanager

@@ -56,7 +56,7 @@ STEPS = (
     Step(
         "split",
         "cutting text into words",
-        (Stage("split_words"), Stage("find_words", ("reference", "cuda"))),
+        (Stage("split_words"), Stage("find_words", _ALL)),
         ("rule_of",),
     ),
     Step("walk", "cutting text into slices", (Stage("slice_text", _CPU),), ("prepare",)),
@@ -78,6 +78,18 @@ STEPS = (
         "train_bpe",
         "training BPE",
         (Stage("train_bpe", _ALL, ("sizes",), ("sizes",)), Stage("train_bpe_of_parts", _CPU)),
+        ("token_traits",),
+    ),
+    Step(
+        "superwords",
+        "learning and encoding superwords",
+        (
+            Stage("fit_tokens", cpu_only=("known", "much_work")),
+            Stage("deal_pairs"),
+            Stage("add_pairs"),
+            Stage("cut_runs"),
+        ),
+        ("joints", "new_memory"),
     ),
     Step(
         "train_parity_bpe",

@@ -4,11 +4,16 @@ Each plan is compared with `tokenizers`, which takes the steps one after the oth
 """
 
 import functools
+import itertools
 import json
 import random
 
+import numpy as np
 import pytest
 import tokenizers
+from gputok.kernels import reference
+from gputok.kernels.cpu.split import find_words
+from gputok.kernels.cpu.walk import prepare
 from splitting import random_texts
 
 import gputok
@@ -41,6 +46,7 @@ DEEPSEEK_V3 = (
     "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+"
     "| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+",
 )
+SUPERBPE = r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]{2,}[\r\n/]*| +(?!\S)"
 LLAMA4 = PATTERNS["o200k"].replace("[\\r\\n/]", "[\\r\\n]")
 
 
@@ -61,6 +67,7 @@ WALKS = {
     "Mistral Nemo, Pixtral, Mistral Small": sequence(split(PATTERNS["tekken"]), BYTES),
     "DeepSeek V3 and R1": sequence(*map(split, DEEPSEEK_V3), BYTES),
     "StarCoder, SmolLM, Granite, Command R": sequence(DIGITS, byte_level()),
+    "SuperBPE": sequence(split(SUPERBPE), BYTES),
     "BLOOM": sequence(split(r" ?[^(\s|[.,!?…。，、।۔،])]+"), BYTES),
     "digits three at a time, then GPT-2's": sequence(split(r"\p{N}{1,3}"), byte_level()),
     "punctuation apart": sequence({"type": "Punctuation", "behavior": "Contiguous"}, byte_level()),
@@ -237,9 +244,32 @@ def test_completed():
     assert automaton is not None and automaton.gapless
     pieces = Pieces.from_batch(TextBatch.from_strings(["xaabab", "aaa", "b", "ab"]))
     assert cut_pieces(pieces, automaton, "isolated").strings() == ["xa", "ab", "ab", "aaa", "b", "ab"]
-    assert completed(compile_pattern("abc")) is None  # an `a` needs two
+    assert completed(compile_pattern("abc")).gapless  # an `a` needs two, and so does an `ab`
+    assert completed(compile_pattern("aab")) is None  # of `aa`, each may begin a match
     assert completed(compile_pattern("a*")) is None  # it matches no characters
     assert completed(automaton) is automaton
+
+
+@pytest.mark.parametrize(
+    "pattern", [SUPERBPE, "abc", "ab|abc", "a b|b", "ab|ba", " ?,{2,}", "a?b?c", "aba", "ab(c|dd)"]
+)
+def test_gaps_that_several_characters_decide_about(pattern):
+    """The gapless automaton cuts as the pattern does, and so does the walk of it, which looks ahead by dying."""
+    matcher = compile_pattern(pattern)
+    automaton = completed(matcher)
+    r = random.Random(pattern)
+    texts = [
+        "".join(r.choices(letters, k=r.randint(0, 12)))
+        for letters in ("abcd ", " ,\n1x/")
+        for _ in range(3000)
+    ]
+    pieces = Pieces.from_batch(TextBatch.from_strings(texts))
+    expected = cut_pieces(pieces, matcher, "isolated").strings()
+    assert cut_pieces(pieces, automaton, "isolated").strings() == expected
+    batch = TextBatch.from_strings(texts)
+    starts = find_words(*batch, prepare(automaton))
+    assert np.array_equal(starts, reference.find_words(*batch, automaton))
+    assert [batch.data[a:b].tobytes().decode() for a, b in itertools.pairwise(starts)] == expected
 
 
 def test_refined():

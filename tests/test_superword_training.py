@@ -1,11 +1,14 @@
 """Training superwords: the veto of the kernel, the plain trainer, and the two streaming passes against both."""
 
+import itertools
 import random
 
 import numpy as np
 import pytest
 from gputok.kernels import BpeLimits, Veto, reference
+from gputok.kernels.cpu import superwords
 from gputok.kernels.cpu.train_bpe import queue as bpe_queue
+from gputok.kernels.cpu.train_bpe import token_traits
 from gputok.kernels.cpu.train_bpe import train as bpe
 
 # ---- the veto
@@ -69,3 +72,115 @@ def test_a_veto_changes_the_merges():
     free, bound = (reference.train_bpe(*arguments, BpeLimits(90, veto=veto)) for veto in (None, Veto(2)))
     assert not np.array_equal(free.left, bound.left)
     assert np.array_equal(reference.train_bpe(*arguments, BpeLimits(90, veto=Veto())).left, free.left)
+
+
+# ---- the kernels
+
+
+def vocabulary(r: random.Random, letters: bytes, n: int) -> tuple[np.ndarray, np.ndarray, list[bytes]]:
+    """Ids of the bytes, merges uint32[m, 3] of random tokens, each made once, and the tokens' bytes."""
+    symbols = np.array(r.sample(range(300), 256), np.uint32)
+    names = {bytes([byte]): int(symbols[byte]) for byte in range(256)}
+    known, merges = [bytes([byte]) for byte in letters], []
+    while len(merges) < n:
+        left, right = r.choices(known, k=2)
+        if left + right not in names:
+            names[left + right] = 300 + len(merges)
+            merges.append((names[left], names[right], names[left + right]))
+            known.append(left + right)
+    by_id = [b""] * (300 + n)
+    for name, token in names.items():
+        by_id[token] = name
+    return symbols, np.array(merges, np.uint32), by_id
+
+
+def random_pieces(r: random.Random, ids: list[int], n_pieces: int, dtype) -> tuple[np.ndarray, np.ndarray]:
+    pieces = [r.choices(ids, k=r.choice([0, 1, 2, 5, 30])) for _ in range(n_pieces)]
+    return np.array([i for piece in pieces for i in piece], dtype), np.cumsum(
+        [0, *map(len, pieces)], dtype=np.int64
+    )
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
+@pytest.mark.parametrize("much_work", [-10000, 4096])
+def test_tokens_of_words_become_those_of_pieces(seed, dtype, much_work):
+    """Pieces are cut anywhere, each part is encoded alone, and one piece is a token that no merge makes."""
+    r = random.Random(seed)
+    letters = b"ab" if seed % 2 else b"abc d"
+    symbols, merges, _ = vocabulary(r, letters, 40)
+    tables = superwords.joints(symbols, merges, 341)
+    known, seen = superwords.new_memory(), 0
+    for _ in range(20):
+        texts = [bytes(r.choices(letters, k=r.choice([0, 1, 3, 9, 200]))) for _ in range(9)]
+        cuts = [
+            sorted({0, len(text), *(r.randint(0, len(text)) for _ in range(r.randint(0, 9)))})
+            for text in texts
+        ]
+        words = [text[a:b] for text, at in zip(texts, cuts, strict=True) for a, b in itertools.pairwise(at)]
+        data = np.frombuffer(b"".join(texts), np.uint8)
+        of_words = np.cumsum([0, *map(len, words)])
+        nothing = np.zeros(2 * len(words), dtype), 2 * np.arange(len(words) + 1)
+        ids, rows = reference.fit_tokens(data, of_words, *nothing, tables)
+        offsets = np.cumsum([0, *map(len, texts)])
+        ends = rows[np.cumsum([0, *(len(at) - 1 for at in cuts)])]
+        expected = reference.fit_tokens(data, offsets, ids, ends, tables)
+        found = superwords.fit_tokens(data, offsets, ids, ends, tables, known, much_work)
+        assert all(map(np.array_equal, found, expected))
+        seen += not np.array_equal(found[0], ids)
+    assert seen
+    other = superwords.fit_tokens(data[:1], np.arange(2), np.array([340], dtype), np.arange(2), tables)
+    assert other[0].tolist() == [340]
+
+
+def test_vocabularies_without_joints():
+    """A token that two merges make; one that is merged before it is made; a part that nothing makes."""
+    symbols = np.arange(256, dtype=np.uint32)
+    for merges in (
+        [(97, 98, 256), (98, 97, 256)],
+        [(97, 257, 256), (97, 98, 257)],
+        [(97, 299, 256)],
+        [(97, 98, 99)],
+    ):
+        assert superwords.joints(symbols, np.array(merges, np.uint32), 300) is None
+    assert superwords.joints(symbols, np.zeros((0, 3), np.uint32), 300) is not None
+
+
+@pytest.mark.parametrize("veto", [None, Veto(2, 6, False), Veto(4), Veto(colons=False)])
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
+def test_pairs_and_runs(veto, dtype):
+    r = random.Random(3)
+    _, _, names = vocabulary(r, b"ab :", 60)
+    text, ends = np.frombuffer(b"".join(names), np.uint8), np.cumsum([0, *map(len, names)], dtype=np.int64)
+    traits = token_traits(text, ends, veto)
+    pieces = random_pieces(r, [97, 98, *range(300, 360)], 200, dtype)
+    bits = 8
+    dealt, starts = superwords.deal_pairs(*pieces, traits, veto, bits)
+    for found, expected in zip(
+        (dealt, starts), reference.deal_pairs(*pieces, traits, veto, bits), strict=True
+    ):
+        assert np.array_equal(found, expected)
+    cells, others = np.full((2, 1 << bits), 2**32 - 2, np.uint32)
+    cells[:200] = others[:200] = 0
+    superwords.add_pairs(cells, dealt)
+    reference.add_pairs(others, dealt)
+    assert np.array_equal(cells, others) and cells.max() == 2**32 - 1
+    for threshold in (1, 5, 9, 2**32 - 1):
+        found = superwords.cut_runs(*pieces, traits, veto, cells, threshold)
+        expected = reference.cut_runs(*pieces, traits, veto, cells, threshold)
+        assert all(map(np.array_equal, found, expected))
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
+def test_runs_are_merged(seed, dtype):
+    """Also runs of more than 64 tokens, which a heap merges."""
+    r = random.Random(seed)
+    _, merges, _ = vocabulary(r, b"ab" if seed % 2 else b"abcdefghijk", 50)
+    tables = superwords.run_tables(merges, 350)
+    letters = np.unique(merges[:, :2][merges[:, :2] < 300]).tolist()  # tokens that none of the merges makes
+    pieces = random_pieces(r, [*letters, 299], 60, dtype)
+    long = np.concatenate([pieces[0], r.choices(letters[:2], k=300)]).astype(dtype)
+    for ids, ends in (pieces, (long, np.append(pieces[1], len(long)))):
+        found, expected = superwords.merge_runs(ids, ends, tables), reference.merge_runs(ids, ends, tables)
+        assert all(map(np.array_equal, found, expected)) and len(found[0]) < len(ids)

@@ -14,7 +14,7 @@ if there is no such automaton, or a too large one.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -105,8 +105,9 @@ def completed(automaton: Automaton) -> Automaton | None:
         automaton: any automaton.
 
     Returns:
-        An automaton with the same words, and with one word for each gap; the given one if it has no gaps. None if more
-        than one character after a character decides if a match begins with it, or if the pattern matches no characters.
+        An automaton with the same words, and with one word for each gap; the given one if it has no gaps. None if the
+        pattern matches no characters, or if a match may begin within a stretch that may be another match, and one of
+        them can fail without the other.
 
     Example:
         >>> from gputok.automaton import compile_pattern
@@ -118,48 +119,91 @@ def completed(automaton: Automaton) -> Automaton | None:
 
 
 def _completed(automaton: Automaton) -> Automaton:
-    rule = _rule(automaton)
-    delta, accept, end = rule.delta, automaton.accept.astype(bool), rule.n_classes
-    if accept[0].any():
-        raise OutsideError("a match of no characters")
-    first = delta[0]
-    following = np.where(delta == DEAD, 0, delta)
-    unsure = (first != DEAD) & rule.fails[np.where(first == DEAD, 0, first)]  # may begin a match, or a gap
-    if (~accept & (delta != DEAD) & rule.fails[following])[first[unsure]].any():
-        raise OutsideError("a match that more than one character ahead decides about")
+    return _Completed(automaton).made()
 
-    # What a state does at a character: (the next state, is the place before the character accepted?)
-    def in_gap(column: int) -> tuple[Hashable, bool]:
-        if column == end or not (first[column] == DEAD or unsure[column]):
-            return _STOP, True
-        # If the character begins a match after all, the gap has ended before it.
-        return (("gap", column), True) if unsure[column] else ("gap", False)
 
-    def step(state: Hashable, column: int) -> tuple[Hashable, bool]:
+class _Completed:
+    """The states of a completed automaton.
+
+    A state is "start"; an int, a state within a match; or ("gap", s) or ("first", s), within a gap and in the first word
+    that may be one. There s is the state of a match that may have begun, or None. The gap is accepted where that match
+    would begin. If the match fails, the gap goes on; if it is sure, the walk dies, and the gap ends where it was accepted.
+    """
+
+    def __init__(self, automaton: Automaton) -> None:
+        rule = _rule(automaton)
+        self.delta, self.accept, self.fails = rule.delta, automaton.accept.astype(bool), rule.fails
+        self.class_of, self.end, self.first = rule.class_of, rule.n_classes, rule.delta[0]
+        if self.accept[0].any():
+            raise OutsideError("a match of no characters")
+
+    def made(self) -> Automaton:
+        made = _built("start", self.end + 1, self._step, self.class_of)
+        if not made.gapless:
+            raise OutsideError("gaps that the next characters don't decide about")
+        return made
+
+    def _step(self, state: Hashable, column: int) -> tuple[Hashable, bool]:
+        """What a state does at a character: (the next state, is the place before the character accepted?)."""
         match state:
             case "start":
-                if column == end:
-                    return _STOP, False
-                if unsure[column]:
-                    return ("first", column), False
-                return "gap" if first[column] == DEAD else int(first[column]), False
-            case "gap":
-                return in_gap(column)
-            case ("gap" | "first" as kind, int(last)):
-                is_gap = not accept[first[last], column] and delta[first[last], column] == DEAD
-                if is_gap:
-                    return in_gap(column)
-                return step(int(first[last]), column) if kind == "first" else (_STOP, False)
+                return self._at_start(column)
+            case ("gap", None):
+                return self._in_gap(column)
+            case ("gap" | "first" as kind, int(begun)):
+                following = self._outcome(begun, column)
+                if following == "fails":
+                    return self._in_gap(column)
+                if following == "matches":
+                    return self._step(begun, column) if kind == "first" else (_STOP, False)
+                if self.first[column] != DEAD and not self._same(following, int(self.first[column])):
+                    raise OutsideError("a match that may begin within another one that is unsure")
+                return (kind, following), False
             case int(old):
-                return int(delta[old, column]) if delta[old, column] != DEAD else _STOP, bool(
-                    accept[old, column]
-                )
+                following = int(self.delta[old, column])
+                return _STOP if following == DEAD else following, bool(self.accept[old, column])
         raise AssertionError(state)
 
-    made = _built("start", end + 1, step, rule.class_of)
-    if not made.gapless:
-        raise OutsideError("gaps that one character ahead does not decide about")
-    return made
+    def _unsure(self, column: int) -> bool:
+        """Whether a match or a gap may begin with this character."""
+        return self.first[column] != DEAD and bool(self.fails[self.first[column]])
+
+    def _at_start(self, column: int) -> tuple[Hashable, bool]:
+        if column == self.end:
+            return _STOP, False
+        begun = int(self.first[column])
+        if self._unsure(column):
+            return ("first", begun), False
+        return ("gap", None) if begun == DEAD else begun, False
+
+    def _in_gap(self, column: int) -> tuple[Hashable, bool]:
+        if column == self.end or not (self.first[column] == DEAD or self._unsure(column)):
+            return _STOP, True
+        # If the character begins a match after all, the gap has ended before it.
+        return (("gap", int(self.first[column])), True) if self._unsure(column) else (("gap", None), False)
+
+    def _outcome(self, state: int, column: int) -> Any:
+        """What is known of a match that has begun: that it "matches", that it "fails", or its next state."""
+        following = self.delta[state, column]
+        if self.accept[state, column]:
+            return "matches"
+        if column == self.end or following == DEAD:
+            return "fails"
+        return int(following) if self.fails[following] else "matches"
+
+    def _same(self, one: int, other: int) -> bool:
+        """Whether two unsure matches are sure, or fail, at the same characters."""
+        seen, queue = {(one, other)}, [(one, other)]
+        for pair in queue:  # the loop appends to the queue
+            for column in range(self.end + 1):
+                outcomes = tuple(self._outcome(state, column) for state in pair)
+                if all(isinstance(outcome, int) for outcome in outcomes):
+                    if outcomes not in seen:
+                        seen.add(outcomes)
+                        queue.append(outcomes)
+                elif outcomes[0] != outcomes[1]:
+                    return False
+        return True
 
 
 def refined(outer: Automaton, inner: Automaton) -> Automaton | None:

@@ -14,6 +14,7 @@ from gputok.fields import (
     SIZE,
     Check,
     WrongType,
+    WrongValue,
     brief,
     checked,
     choice,
@@ -225,6 +226,27 @@ def _alphabet(value: Any) -> list[str]:
     return sorted({item[0] for item in strings if item})
 
 
+def _transition(value: Any) -> float | int:
+    """Accepts a number of tokens, or a share of them."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise wrong_type(value, "float' or 'int")
+    if isinstance(value, int | np.integer):
+        return integer(0, SIZE)(int(value))
+    if not 0 < value < 1:
+        raise WrongValue(f"must be a share between 0 and 1, or a number of tokens as an int, not {value!r}")
+    return float(value)
+
+
+def _pattern(value: Any) -> str:
+    """Accepts expressions that can be read."""
+    from gputok.automaton.pattern import Regex
+
+    try:
+        return Regex(string(value)).pattern
+    except ValueError as error:
+        raise WrongValue(str(error)) from None
+
+
 _count = integer(0, SIZE)
 
 _CHECKS: Mapping[str, Check] = per_field(
@@ -250,5 +272,9 @@ _CHECKS: Mapping[str, Check] = per_field(
     window_size=_count,
     alpha=_real,
     total_symbols=switch,
+    transition=_transition,
+    superword_pattern=_pattern,
+    max_words=optional(integer(1, SIZE)),
+    allow_colon_space=switch,
 )
 """The check of each option; an option has the same check in all trainers."""

@@ -130,16 +130,44 @@ def count_words(
             memory,
             device_share,
         )
-    budget = None
-    if memory is not None:
-        n_threads, budget = table_budget(memory, n_threads)
-        budget //= 1 if fallback_for is None else 2
-    only, texts = _if_short(_texts(batches))
-    tallies = [Tallies(memory, budget) for _ in range(n_threads if only is None else 1)]
 
     def counter_for(batch: TextBatch) -> Counter:
         other = fallback_for(batch) if fallback_for else None
         return BySteps(other) if other else usual
+
+    n_tables = 1 if fallback_for is None else 2
+    return count_by(counter_for, batches, n_threads, report, total, memory, n_tables)
+
+
+def count_by(
+    counter_for: Callable[[TextBatch], Counter],
+    batches: Iterable[TextBatch | RawLines],
+    n_threads: int,
+    report: Report | None,
+    total: int | None,
+    memory: MemoryLimit | None,
+    n_tables: int = 1,
+) -> WordCounts:
+    """Counts the words of all batches on the CPU.
+
+    Args:
+        counter_for: returns what counts a batch.
+        batches: as for `count_words`.
+        n_threads: how many threads count; with a limit, at most as many as there is room for their tables.
+        report: as for `count_words`.
+        total: as for `count_words`.
+        memory: as for `count_words`.
+        n_tables: how many tables a thread may need, for byte-level words and for others.
+
+    Returns:
+        As `count_words`.
+    """
+    budget = None
+    if memory is not None:
+        n_threads, budget = table_budget(memory, n_threads)
+        budget //= n_tables
+    only, texts = _if_short(_texts(batches))
+    tallies = [Tallies(memory, budget) for _ in range(n_threads if only is None else 1)]
 
     if only is not None:
         _count_here(counter_for(only), only, tallies[0])

@@ -11,6 +11,7 @@ from gputok.kernels.cpu.primitives.arrays import pointer
 from gputok.kernels.cpu.primitives.constants import U7
 from gputok.kernels.cpu.primitives.memory import as_array, grown, is_given, scratch, view
 from gputok.kernels.cpu.primitives.utf8 import decode_wide, width
+from gputok.kernels.cpu.walk import BLOCK_BYTES, END_OF_TEXT, MARGIN, Walk, fill_block, walk_block
 from gputok.kernels.signatures import i64
 
 
@@ -43,6 +44,56 @@ def split_words(
     between = int(end[-1] - start[0]) if len(start) else 0  # a guess: the kernel makes more room
     capacity = len(start) + max(between, 0) // 4 + 16
     return _split_words(pointer(data), pieces, tables, n_classes, rule, capacity)
+
+
+def find_words(data: np.ndarray, offsets: np.ndarray, automaton: Walk) -> np.ndarray:
+    """Finds where the words of documents begin, by the walk of a gapless automaton; the last element is where they end.
+
+    data: uint8[n], valid UTF-8; offsets: int64[d + 1], the documents in it -> int64[words + 1], ascending.
+    """
+    start, stop = int(offsets[0]), int(offsets[-1])
+    found = np.empty(max(stop - start, 0) // 8 + (1 << 10), np.int64)
+    n = 0
+    while start < stop:
+        document = int(np.searchsorted(offsets, start, "right")) - 1
+        start, n = _find_words(pointer(data), pointer(offsets), document, start, stop, automaton, found, n)
+        if start < stop:
+            found = np.concatenate([found, np.empty_like(found)])
+    found[n] = stop
+    return found[: n + 1]
+
+
+@kernel(i64, i64, i64, i64, i64, Walk, i64[:], i64)
+def _find_words(data, offsets, document, start, stop, walk, found, n):
+    """Writes found[n:] and returns `stop`, or where `found` had too little room, and the number of words so far.
+
+    A block has at most as many words as bytes, and the room for one more than these is tested before they are written.
+    """
+    data, offsets, words = view(data, np.uint8), view(offsets, np.int64), view(found)
+    n_block = BLOCK_BYTES + MARGIN
+    text, codes, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint8), scratch(n_block, np.uint32)
+    while start < stop:
+        copied, n_bytes, document = fill_block(data, offsets, document, start, stop, walk, text, n_block)
+        if copied == 0:
+            n_block *= 2
+            text, codes, bounds = (
+                scratch(n_block, np.uint8),
+                scratch(n_block, np.uint8),
+                scratch(n_block, np.uint32),
+            )
+            continue
+        n_words = np.int64(walk_block(text, np.uint64(n_bytes), walk, bounds, codes))
+        if n + n_words >= len(found):
+            return start, n
+        shift = start  # from a position in the block to one in the text, which has no ends of documents
+        for i in range(n_words):
+            begin = np.uint64(bounds[i])
+            words[n] = shift + np.int64(begin)
+            is_end = np.int64(text[begin] == np.uint8(END_OF_TEXT))
+            shift -= is_end
+            n += 1 - is_end
+        start += copied
+    return start, n
 
 
 def rule_of(cut: np.ndarray, drop: np.ndarray, keep_empty: bool) -> int:

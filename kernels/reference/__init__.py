@@ -20,17 +20,22 @@ from gputok.kernels.reference.precompiled import normalize_precompiled
 from gputok.kernels.reference.rewrite import gather, rewrite_bytes
 from gputok.kernels.reference.spell_words import count_characters, spell_words
 from gputok.kernels.reference.split import find_words, split_words
+from gputok.kernels.reference.superwords import add_pairs, cut_runs, deal_pairs, fit_tokens, merge_runs
 from gputok.kernels.reference.text import find_invalid_utf8
 from gputok.kernels.reference.train_bpe import merge_word, train_bpe
 from gputok.kernels.reference.train_bpe_in_batches import train_bpe_in_batches
 from gputok.kernels.reference.train_parity_bpe import choose_language, train_parity_bpe
+from gputok.kernels.reference.train_superwords import train_superwords
 from gputok.kernels.reference.viterbi import viterbi
 
 __all__ = [
+    "add_pairs",
     "choose_language",
     "count_characters",
     "count_pieces",
     "count_words",
+    "cut_runs",
+    "deal_pairs",
     "distinct_words",
     "documents",
     "encode_text",
@@ -39,6 +44,7 @@ __all__ = [
     "find_literal",
     "find_tokens",
     "find_words",
+    "fit_tokens",
     "follow",
     "gather",
     "is_inert",
@@ -46,6 +52,7 @@ __all__ = [
     "lines",
     "map_characters",
     "match_longest",
+    "merge_runs",
     "merge_symbols",
     "merge_word",
     "merged_words",
@@ -59,6 +66,7 @@ __all__ = [
     "train_bpe",
     "train_bpe_in_batches",
     "train_parity_bpe",
+    "train_superwords",
     "viterbi",
     "word_keys",
     "words_of",

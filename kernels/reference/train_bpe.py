@@ -102,7 +102,7 @@ def may_merge(left: bytes, right: bytes, veto: Veto | None) -> bool:
     n_words = len(merged.split(b" ")) - merged.split(b" ").count(b"")
     return (
         n_words <= veto.max_words
-        and len(merged.decode()) < veto.max_characters
+        and sum(byte & 0xC0 != 0x80 for byte in merged) < veto.max_characters
         and (veto.colons or b": " not in merged)
     )
 

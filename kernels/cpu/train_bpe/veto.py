@@ -35,6 +35,14 @@ def veto_limits(veto: Veto | None) -> np.ndarray:
     return np.array([min(veto.max_words, most), min(veto.max_characters, most), veto.colons], np.int64)
 
 
+def token_traits(text: np.ndarray, text_end: np.ndarray, veto: Veto | None) -> np.ndarray:
+    """The traits of tokens: uint64[n], empty without a veto. text, text_end: uint8[bytes], int64[n + 1], their strings."""
+    traits = np.zeros(0 if veto is None else len(text_end) - 1, np.uint64)
+    if veto is not None:
+        find_traits(text, text_end, len(traits), np.frombuffer(veto.space, np.uint8), traits)
+    return traits
+
+
 @kernel(u8[:], i64[:], i64, u8[:], u64[:])
 def find_traits(text, text_end, n_tokens, space, traits):
     """Writes the traits of tokens: traits[i] of the string text[text_end[i]:text_end[i + 1]]; space: how it is written.

@@ -1,0 +1,102 @@
+"""Reads a corpus several times: one that can be read only once is kept in a temporary file meanwhile."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gputok.files.temporary import TemporaryFile
+from gputok.text.pieces import TextBatch
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator
+
+
+def is_one_shot(source: Any) -> bool:
+    """Returns True if a source gives its texts only once: an iterator, or a stream of Arrow data.
+
+    >>> is_one_shot(["a text"]), is_one_shot(text for text in ["a text"])
+    (False, True)
+    """
+    return hasattr(source, "__next__")
+
+
+class Reread:
+    """Reads the batches of a corpus, each time it is called.
+
+    Args:
+        read: returns the batches.
+        keep: keeps the texts of the first reading in a temporary file, and reads that file later.
+        temporary: the folder for this file; None: that of the operating system.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Iterator[TextBatch]],
+        *,
+        keep: bool = False,
+        temporary: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self._read, self._keep = read, keep
+        self._folder = tempfile.gettempdir() if temporary is None else str(temporary)
+        self._file: TemporaryFile | None = None
+        self._batches: list[
+            tuple[int, int, int]
+        ] = []  # position, bytes and documents of each batch in the file
+        self._first: tuple[int, int, bytes] | None = None  # documents, bytes and a hash of the first reading
+
+    @property
+    def n_bytes(self) -> int | None:
+        """The bytes of all texts, once they have been read."""
+        return None if self._first is None else self._first[1]
+
+    def __call__(self) -> Iterator[TextBatch]:
+        """Reads the corpus.
+
+        Yields:
+            The batches; the documents are the same each time.
+
+        Raises:
+            ValueError: at the end, if the documents differ from those of the first reading.
+        """
+        if self._keep and self._first is not None:
+            yield from self._kept()
+            return
+        if self._keep:
+            self._file, self._batches = TemporaryFile(self._folder), []
+        n_documents = n_bytes = 0
+        seen = hashlib.blake2b(digest_size=16)
+        for batch in self._read():
+            n_documents += batch.n_documents
+            n_bytes += int(batch.offsets[-1] - batch.offsets[0])
+            # some bytes of each batch tell whether texts are the same, or another sample of a stream
+            seen.update(batch.data[batch.offsets[0] : batch.offsets[-1]][:4096].tobytes())
+            self._save(batch)
+            yield batch
+        found = n_documents, n_bytes, seen.digest()
+        if self._first is not None and found != self._first:
+            n, size, _ = self._first
+            raise ValueError(
+                f"the corpus has changed: it had {n:,} texts of {size:,} bytes when it was read first, and now other "
+                f"ones, {n_documents:,} of {n_bytes:,} bytes; superwords are learned by reading it several times, so give "
+                "files, a list, or an iterator, whose texts are kept"
+            )
+        self._first = found
+
+    def _save(self, batch: TextBatch) -> None:
+        if self._file is None:
+            return
+        begin, end = batch.offsets[[0, -1]].tolist()
+        self._batches.append((self._file.n_bytes, end - begin, batch.n_documents))
+        self._file.append(np.ascontiguousarray(batch.offsets - begin, np.int64))
+        self._file.append(np.ascontiguousarray(batch.data[begin:end]))
+
+    def _kept(self) -> Iterator[TextBatch]:
+        assert self._file is not None
+        for position, n_bytes, n_documents in self._batches:
+            offsets = self._file.read(position, 8 * (n_documents + 1)).view(np.int64)
+            yield TextBatch(self._file.read(position + 8 * len(offsets), n_bytes), offsets)

@@ -1,0 +1,257 @@
+"""The trainer of superwords: BPE whose later merges span words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+import numpy as np
+
+from gputok.models.bpe.trainer import BpeTrainer, TrainedBpe
+from gputok.models.trainer import Trainer, contents
+from gputok.text.byte_alphabet import BYTE_CHARACTERS
+from gputok.tokens.vocabulary import Vocabulary
+from gputok.types import public
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from gputok.kernels import Veto
+    from gputok.text.word_counts import WordCounts
+    from gputok.tokens.added_token import AddedToken
+    from gputok.types import Array, Counts, Positions
+
+SUPERWORDS = r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]{2,}[\r\n/]*| +(?!\S)"
+"""The pattern of the second stage that SuperBPE's authors publish (github.com/PythonNut/superbpe): it keeps numbers, runs of
+marks, and spaces before other white space apart, and cuts nothing else."""
+
+_RUNS_AT_ONCE = 1 << 20  # that are handed to the kernel
+
+
+@public("gputok.trainers")
+@dataclass(kw_only=True, eq=False, repr=False)
+class SuperBpeTrainer(Trainer):
+    """Trains a byte-level BPE whose tokens may span words: SuperBPE.
+
+    Liu et al. 2025, "SuperBPE: Space Travel for Language Models", arXiv:2503.13423. The first stage learns `transition` of the tokens from words, as `BpeTrainer` does. The second stage goes on to merge
+    the tokens of these words in larger pieces, which `superword_pattern` cuts; so later tokens are phrases. The same text
+    has up to a third fewer tokens. The tokenizer's pre-tokenizer, which must write bytes (`ByteLevel`), cuts the words, and
+    is replaced by the superword pattern and `ByteLevel` at the end. The result is an ordinary BPE, which `tokenizers` and
+    `transformers` open.
+
+    Training is exact: the merges are those of a trainer that keeps the whole corpus in memory. It reads the corpus three
+    times: it counts words; then neighbouring tokens, by counters without keys; then the runs of tokens that lie between
+    pairs too rare for a merge, in the memory of the word counter. Where the corpus is an iterator, which can be read only
+    once, its texts are kept in a temporary file meanwhile.
+
+    Args:
+        vocab_size: the size of the final vocabulary, with special tokens and alphabet.
+        transition: where the second stage begins: a share of the vocabulary, as a float, or a number of tokens, as an int.
+        superword_pattern: an expression; its matches, and the text between them, are the pieces of the second stage.
+        max_words: a token has at most so many words, which are what stands between spaces; None: any number.
+        allow_colon_space: True: a token may have a colon before a space inside, as in "Answer: yes".
+        min_frequency: a stage ends when the most frequent pair occurs fewer times than this.
+        show_progress: shows a progress bar.
+        progress_format: as for `BpeTrainer`.
+        special_tokens: strings or AddedTokens that get the first ids.
+        limit_alphabet: as for `BpeTrainer`.
+        initial_alphabet: characters to keep even if they don't occur; by default all 256 of `ByteLevel`.
+        max_token_length: merged tokens have fewer bytes than this; but two bytes are always merged.
+        stage1: what the first stage is, if not the corpus itself: a byte-level BPE Tokenizer, whose first `transition` tokens
+            are kept, or another corpus (files, or an iterable of texts) to learn these tokens from, or its WordCounts.
+
+    Raises:
+        TypeError: if an option has a value of a wrong type, or is unknown.
+        ValueError: if an option has a value that is not allowed.
+
+    Example:
+        >>> from gputok import Tokenizer, models, pre_tokenizers
+        >>> tokenizer = Tokenizer(models.BPE())
+        >>> tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        >>> trainer = SuperBpeTrainer(vocab_size=266, transition=260)
+        >>> tokenizer.train_from_iterator(["so it goes, and so it goes"], trainer)
+        >>> tokenizer.encode("so it goes").tokens
+        ['soĠitĠgoes']
+    """
+
+    trains: ClassVar[str] = "BPE"
+    vocab_size: int = 30000
+    transition: float | int = 0.8
+    superword_pattern: str = SUPERWORDS
+    max_words: int | None = 4
+    allow_colon_space: bool = False
+    min_frequency: int = 0
+    show_progress: bool = True
+    progress_format: str = "indicatif"
+    special_tokens: Sequence[str | AddedToken] = field(default_factory=list)
+    limit_alphabet: int | None = None
+    initial_alphabet: Sequence[str] = field(default_factory=lambda: list(BYTE_CHARACTERS))
+    max_token_length: int | None = None
+    stage1: Any = None
+
+    @property
+    def n_words(self) -> int:
+        """The number of tokens after the first stage.
+
+        Raises:
+            ValueError: if no token is left for the second stage.
+        """
+        share = self.transition
+        n = share if isinstance(share, int) else round(share * self.vocab_size)
+        if not 0 < n < self.vocab_size:
+            raise ValueError(
+                f"transition={share}: of vocab_size={self.vocab_size} tokens, the first stage must learn some and leave "
+                "some; give a share between 0 and 1, or a number of tokens below vocab_size"
+            )
+        return n
+
+    @property
+    def least(self) -> int:
+        """How often a pair must occur to be merged."""
+        return max(1, min(self.min_frequency, 2**62))
+
+    def first_stage(self) -> BpeTrainer:
+        """Returns the trainer of the first stage."""
+        names = ("min_frequency", "special_tokens", "limit_alphabet", "initial_alphabet", "max_token_length")
+        return BpeTrainer(vocab_size=self.n_words, **{name: getattr(self, name) for name in names})
+
+    def check_first_stage(self, n_tokens: int) -> None:
+        """Raises ValueError if the first stage has fewer tokens than it should."""
+        if n_tokens < self.n_words:
+            raise ValueError(
+                f"transition={self.transition}: the first stage should have {self.n_words} tokens, and has {n_tokens}, since "
+                f"there is no further pair to merge: lower transition to {n_tokens}, or vocab_size, or give more text"
+                if self.stage1 is None
+                else f"transition={self.transition}: the first stage should have {self.n_words} tokens, but stage1 gives "
+                f"{n_tokens}: pass transition={n_tokens} to keep all of them"
+            )
+
+    def veto(self) -> Veto:
+        """Returns which merged tokens are refused in the second stage."""
+        from gputok.kernels import Veto
+
+        most = 2**28 - 1
+        return Veto(
+            most if self.max_words is None else min(self.max_words, most),
+            most if self.max_token_length is None else min(max(3, self.max_token_length), most),
+            self.allow_colon_space,
+            "Ġ".encode(),
+        )
+
+    def second_stage(
+        self,
+        first: TrainedBpe,
+        runs: WordCounts,
+        threshold: int,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> TrainedBpe:
+        """Goes on from the tokens of the first stage.
+
+        Args:
+            first: what the first stage has learned.
+            runs: stretches of tokens of the first stage, and how often each occurs: their "bytes" are ids, uint16 if all
+                ids of the first stage fit, else uint32.
+            threshold: training ends when the most frequent pair occurs fewer times than this.
+            progress: called as progress("merge superwords", done, total) a few times a second.
+
+        Returns:
+            The vocabulary and merges of both stages. There are fewer than `vocab_size` tokens if no pair of that count is left.
+        """
+        from gputok.kernels import BpeLimits
+        from gputok.kernels.cpu.train_bpe import train_bpe_of_parts
+
+        dtype = run_type(len(first.vocabulary))
+
+        def parts(*, measured: bool) -> Iterable[tuple[Array, Positions, Counts]]:
+            for some in runs.slices(_RUNS_AT_ONCE):
+                yield np.ascontiguousarray(some.data).view(dtype), some.offsets // dtype.itemsize, some.counts
+
+        learned = train_bpe_of_parts(
+            parts,
+            first.vocabulary.data,
+            first.vocabulary.offsets,
+            BpeLimits(min(self.vocab_size, 2**62), max(threshold, self.least), veto=self.veto()),
+            None if progress is None else lambda done, total: progress("merge superwords", done, total),
+        )
+        merges = np.concatenate([first.merges, np.column_stack([learned.left, learned.right])])
+        return TrainedBpe(Vocabulary(learned.tokens, learned.token_offsets), merges)
+
+    def train(
+        self,
+        words: WordCounts,
+        *,
+        threads: int | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
+        devices: Sequence[Any] = (),
+    ) -> NoReturn:
+        """Raises TypeError: superwords can't be learned from words.
+
+        Args:
+            words: as for other trainers.
+            threads: as for other trainers.
+            progress: as for other trainers.
+            devices: as for other trainers.
+        """
+        raise TypeError(
+            "superwords are learned from text, of which word counts know nothing: call train or train_from_iterator; word "
+            "counts can be the first stage alone: SuperBpeTrainer(stage1=word_counts)"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the options as JSON values.
+
+        Raises:
+            TypeError: if `stage1` is a corpus of texts in memory, or WordCounts.
+        """
+        stage1 = self.stage1
+        if stage1 is not None and not isinstance(stage1, str | list):
+            if not hasattr(stage1, "to_str"):
+                raise TypeError(
+                    f"stage1={type(stage1).__name__} has no JSON form: give file names, or a Tokenizer"
+                )
+            stage1 = {"tokenizer": stage1.to_str()}
+        return {**super().to_dict(), "stage1": stage1}
+
+
+def run_type(n_tokens: int) -> np.dtype[Any]:
+    """Returns the type of ids in runs."""
+    return np.dtype(np.uint16 if n_tokens <= 1 << 16 else np.uint32)
+
+
+def first_tokens(model: Any, added: dict[int, AddedToken], trainer: SuperBpeTrainer) -> TrainedBpe:
+    """Returns the first tokens and merges of a BPE model, those of the first stage.
+
+    Args:
+        model: a BPE model.
+        added: the tokenizer's added tokens by id.
+        trainer: how many tokens to keep, and the special tokens that must be among them.
+
+    Raises:
+        ValueError: if ids have gaps, a merge needs a token with a later id, or a special token is missing.
+    """
+    n = trainer.n_words
+    options = {
+        name: getattr(model, name) for name in ("continuing_subword_prefix", "end_of_word_suffix", "dropout")
+    }
+    for name, value in options.items():
+        if value:
+            raise ValueError(f"stage1 has {name}={value!r}, which superwords can't go on from")
+    names = {int(token_id): token for token, token_id in model.get_vocab().items()}
+    names |= {token_id: token.content for token_id, token in added.items() if token_id not in names}
+    trainer.check_first_stage(len(names))
+    if missing := [token_id for token_id in range(n) if token_id not in names]:
+        raise ValueError(f"stage1: no token has id {missing[0]}, and superwords need all ids below {n}")
+    kept = [names[token_id] for token_id in range(n)]
+    if absent := [token for token in contents(trainer.special_tokens) if token not in set(kept)]:
+        raise ValueError(f"special_tokens: {absent[0]!r} is not among the first {n} tokens of stage1")
+    merges = np.asarray(model.merges, np.int64)
+    merges = merges[merges[:, 2] < n]
+    if (merges[:, :2] >= n).any():
+        late = merges[(merges[:, :2] >= n).any(axis=1)][0]
+        raise ValueError(
+            f"stage1: token {int(late[2])} is merged from a token with id {int(late[:2].max())}, so the first {n} tokens are "
+            "no vocabulary of their own; give transition as the number of all its tokens"
+        )
+    from gputok.tokens.vocabulary import pack
+
+    return TrainedBpe(Vocabulary(*pack(kept)), merges[:, :2])

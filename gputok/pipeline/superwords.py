@@ -1,0 +1,323 @@
+"""Learns superwords from a corpus that is streamed twice: neighbouring tokens are counted, then runs of tokens.
+
+`kernels/cpu/superwords/pairs.py` says why nothing is lost where text is cut between rare neighbours. The threshold is a
+guess: so high that few runs are left, and low enough, as a rule, for all merges that are wanted. If merges run out above
+the threshold, text is cut anew with a lower one. So the result is always that of the whole corpus.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gputok.automaton import PATTERNS, compile_pattern
+from gputok.automaton.pattern import Regex
+from gputok.kernels.threads import thread_count
+from gputok.models.bpe.model import BPE
+from gputok.models.bpe.super_trainer import SuperBpeTrainer, first_tokens, run_type
+from gputok.pipeline.count_words import count_by
+from gputok.pipeline.word_tokens import WordTokens
+from gputok.pre_tokenizers import ByteLevel, Sequence, Split
+from gputok.progress import reporting
+from gputok.text.word_counts import WordCounts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gputok.corpus.rereading import Reread
+    from gputok.files.temporary import MemoryLimit
+    from gputok.kernels import Automaton, Veto
+    from gputok.models.bpe.trainer import TrainedBpe
+    from gputok.pipeline.count_words import Tallies
+    from gputok.pipeline.pipeline import Pipeline
+    from gputok.pre_tokenizers import PreTokenizer
+    from gputok.progress import Progress, Report
+    from gputok.text.pieces import TextBatch
+    from gputok.types import Array, Bytes, Ids
+
+_FEW_CELLS, _CELLS, _MANY_CELLS = 16, 24, 26
+"""Bits of the numbers of cells: for few bytes of text, as a rule, and for more than _MUCH_TEXT. A cell has four bytes. With
+four cells for each distinct pair, few pairs share a cell."""
+_MUCH_TEXT = 10 << 30
+_WANTED = 2
+"""The threshold is the count of pair number 2 * k for k merges: with 24 corpora and sizes, the last merge had 1.14 to 1.67
+times that count."""
+
+
+def superword_steps(pre_tokenizer: PreTokenizer | None, pattern: str) -> PreTokenizer:
+    """Returns the pre-tokenizer of a tokenizer of superwords.
+
+    Args:
+        pre_tokenizer: that of the words.
+        pattern: an expression that cuts the pieces of the second stage.
+
+    Raises:
+        ValueError: if the pre-tokenizer doesn't end with ByteLevel, or inserts spaces.
+    """
+    last = pre_tokenizer
+    while isinstance(last, Sequence) and last.pretokenizers:
+        last = last.pretokenizers[-1]
+    if not isinstance(last, ByteLevel):
+        raise ValueError(
+            "superwords need a pre-tokenizer that writes bytes: set tokenizer.pre_tokenizer to ByteLevel(add_prefix_space="
+            f"False), or to a Sequence that ends with one; it is {pre_tokenizer!r}"
+        )
+    if last.add_prefix_space:
+        raise ValueError(
+            "superwords need ByteLevel(add_prefix_space=False): no space may be inserted before a piece"
+        )
+    return Sequence([Split(Regex(pattern), "isolated"), ByteLevel(add_prefix_space=False, use_regex=False)])
+
+
+class Cells:
+    """Counters of neighbouring tokens, without keys, that threads share.
+
+    Args:
+        bits: there are 2**bits counters.
+    """
+
+    def __init__(self, bits: int) -> None:
+        self.counts: Ids = np.zeros(1 << bits, np.uint32)
+        self.bits = bits
+        self._locks: list[Lock] = []
+
+    @classmethod
+    def for_text(cls, n_bytes: int | None) -> Cells:
+        """Makes counters for a corpus of so many bytes; None: nobody knows."""
+        if n_bytes is None:
+            return cls(_CELLS)
+        return cls(
+            _MANY_CELLS if n_bytes > _MUCH_TEXT else min(_CELLS, max(_FEW_CELLS, n_bytes.bit_length() - 1))
+        )
+
+    def add(self, dealt: Ids, starts: Array) -> None:
+        """Adds the neighbours that `deal_pairs` dealt."""
+        from gputok.kernels.cpu.superwords import add_pairs
+
+        self._locks = self._locks or [Lock() for _ in starts[1:]]
+        for number in np.flatnonzero(np.diff(starts)).tolist():
+            with self._locks[number]:
+                add_pairs(self.counts, dealt[starts[number] : starts[number + 1]])
+
+    def reached_by(self, n: int) -> int:
+        """Returns the n-th largest count, or 0 if there are fewer counters."""
+        if n >= len(self.counts):
+            return 0
+        return int(np.partition(self.counts, len(self.counts) - n)[len(self.counts) - n])
+
+
+class _PairCounter:
+    """Counts neighbouring tokens; what `count_words` calls a counter, without words."""
+
+    def __init__(self, tokens: WordTokens, traits: Array, veto: Veto, cells: Cells) -> None:
+        self._tokens, self._rule, self._cells = tokens, (traits, veto), cells
+        self._lock = Lock()
+
+    def cut(self, batch: TextBatch) -> list[int]:
+        """Returns the bytes at which slices begin, and the byte at which the last slice ends."""
+        return self._tokens.cut(batch)
+
+    def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
+        """Adds the neighbours of a slice to the cells."""
+        from gputok.kernels.cpu.superwords import deal_pairs
+
+        ids, ends = self._tokens.of_slice(batch, start, stop)
+        self._cells.add(*deal_pairs(ids, ends, *self._rule, self._cells.bits))
+
+
+class _RunCounter:
+    """Counts runs of tokens, as words whose bytes are ids."""
+
+    def __init__(self, tokens: WordTokens, traits: Array, veto: Veto, cells: Cells, threshold: int) -> None:
+        self._tokens, self._rule = tokens, (traits, veto, cells.counts, threshold)
+        self._dtype = run_type(len(tokens.model.vocabulary))
+
+    def cut(self, batch: TextBatch) -> list[int]:
+        """Returns the bytes at which slices begin, and the byte at which the last slice ends."""
+        return self._tokens.cut(batch)
+
+    def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
+        """Adds the runs of a slice to the tallies of a thread."""
+        from gputok.kernels.cpu.count_words import count_pieces
+        from gputok.kernels.cpu.superwords import cut_runs
+
+        ids, ends = self._tokens.of_slice(batch, start, stop)
+        begin, end = cut_runs(ids, ends, *self._rule)
+        ids, size = ids.astype(self._dtype, copy=False), self._dtype.itemsize
+        data: Bytes = ids.view(np.uint8)
+        tally, ones = tallies[True], np.ones(len(begin), np.int64)
+        tally.table = count_pieces(
+            data, size * begin, size * end, ones, position, tally.table, tally.make_room
+        )
+
+
+class SecondStage:
+    """The second stage of learning superwords.
+
+    Args:
+        pipeline: the parts of the tokenizer; its pre-tokenizer finds words.
+        first: what the first stage has learned.
+        trainer: the options.
+        words: the pre-tokenizer that found the words of the first stage.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, first: TrainedBpe, trainer: SuperBpeTrainer, words: PreTokenizer | None
+    ) -> None:
+        from gputok.kernels.cpu.train_bpe import token_traits
+
+        model = BPE()
+        first.into(model)
+        self.first, self.trainer = first, trainer
+        self.steps = superword_steps(pipeline.pre_tokenizer, trainer.superword_pattern)
+        whole = dataclasses.replace(pipeline, model=model, pre_tokenizer=self.steps)
+        self.tokens = WordTokens(whole, automaton_of_words(words))
+        self._veto = trainer.veto()
+        self._traits = token_traits(first.vocabulary.data, first.vocabulary.offsets, self._veto)
+
+    def count_pairs(
+        self,
+        batches: Iterator[TextBatch],
+        cells: Cells,
+        threads: int | None,
+        report: Report | None,
+        total: int | None,
+    ) -> None:
+        """Counts neighbouring tokens of a corpus, or of a part of one."""
+        counter = _PairCounter(self.tokens, self._traits, self._veto, cells)
+        count_by(
+            lambda _: counter, batches, thread_count(threads), _named(report, "count pairs"), total, None
+        )
+
+    def threshold(self, cells: Cells, wanted: float = 0, below: int | None = None) -> int:
+        """Returns how often neighbours must stand side by side.
+
+        wanted: how many neighbours should, for each merge; below: a number that must not be reached.
+        """
+        n_merges = self.trainer.vocab_size - len(self.first.vocabulary)
+        found = cells.reached_by(max(1, int((wanted or _WANTED) * n_merges)))
+        return max(self.trainer.least, found if below is None else min(found, below - 1))
+
+    def count_runs(
+        self,
+        batches: Iterator[TextBatch],
+        cells: Cells,
+        threshold: int,
+        threads: int | None,
+        report: Report | None,
+        total: int | None,
+        memory: MemoryLimit | None,
+    ) -> WordCounts:
+        """Counts the runs of tokens between neighbours that are rarer than the threshold."""
+        counter = _RunCounter(self.tokens, self._traits, self._veto, cells, threshold)
+        return count_by(
+            lambda _: counter, batches, thread_count(threads), _named(report, "count runs"), total, memory
+        )
+
+    def learn(self, runs: WordCounts, threshold: int, report: Report | None) -> TrainedBpe | None:
+        """Merges tokens in runs.
+
+        Returns:
+            Both stages; None if a lower threshold might give more merges.
+        """
+        learned = self.trainer.second_stage(self.first, runs, threshold, report)
+        is_all = len(learned.vocabulary) >= self.trainer.vocab_size or threshold <= self.trainer.least
+        return learned if is_all else None
+
+
+def learn(
+    stage: SecondStage,
+    read: Callable[[], Iterator[TextBatch]],
+    total: int | None,
+    threads: int | None,
+    report: Report | None,
+    memory: MemoryLimit | None,
+) -> TrainedBpe:
+    """Learns superwords from a corpus.
+
+    Args:
+        stage: the second stage.
+        read: returns the batches; called at least twice.
+        total: the bytes of the corpus, if known.
+        threads: how many threads to use; None: all cores.
+        report: called with the stages "count pairs", "count runs" and "merge superwords".
+        memory: the memory limit, or None.
+
+    Returns:
+        What both stages have learned.
+    """
+    cells = Cells.for_text(total)
+    stage.count_pairs(read(), cells, threads, report, total)
+    wanted, threshold = _WANTED, stage.threshold(cells)
+    while True:
+        runs = stage.count_runs(read(), cells, threshold, threads, report, total, memory)
+        if memory is not None:
+            stage.trainer.check_memory(runs, memory.n_bytes)
+        learned = stage.learn(runs, threshold, report)
+        if learned is not None:
+            return learned
+        wanted *= 2
+        threshold = stage.threshold(cells, wanted, below=threshold)
+
+
+def train(
+    pipeline: Pipeline,
+    trainer: SuperBpeTrainer,
+    count: Callable[[Any], WordCounts],
+    read: Reread,
+    total: int | None,
+    threads: int | None,
+    progress: Progress,
+    memory: MemoryLimit | None,
+) -> tuple[TrainedBpe, PreTokenizer]:
+    """Trains both stages.
+
+    Args:
+        pipeline: the parts of the tokenizer.
+        trainer: the options.
+        count: counts the words of a corpus; of None, those of the corpus that `read` gives.
+        read: returns the batches of the corpus, each time.
+        total: the bytes of the corpus, if known.
+        threads: how many threads to use; None: all cores.
+        progress: see `gputok.progress`.
+        memory: the memory limit, or None.
+
+    Returns:
+        What was learned, and the pre-tokenizer that it is for.
+
+    Raises:
+        ValueError: if the options don't suit the tokenizer, or the first stage lacks tokens.
+    """
+    _ = trainer.n_words, superword_steps(pipeline.pre_tokenizer, trainer.superword_pattern)  # errors first
+    words, stage1 = pipeline.pre_tokenizer, trainer.stage1
+    if isinstance(getattr(stage1, "pipeline", None), type(pipeline)):
+        words = stage1.pipeline.pre_tokenizer
+        first = first_tokens(stage1.pipeline.model, stage1.pipeline.added.tokens, trainer)
+    else:
+        counts = stage1 if isinstance(stage1, WordCounts) else count(stage1)
+        with reporting(progress) as report:
+            first = trainer.first_stage().train(counts, threads=threads, progress=report)
+        trainer.check_first_stage(len(first.vocabulary))
+        counts = None
+    stage = SecondStage(pipeline, first, trainer, words)
+    with reporting(progress) as report:
+        learned = learn(stage, read, read.n_bytes or total, threads, report, memory)
+    return learned, stage.steps
+
+
+def automaton_of_words(pre_tokenizer: PreTokenizer | None) -> Automaton:
+    """Returns the automaton that finds the words of a pre-tokenizer; if it is no walk, words of another one."""
+    plan = None if pre_tokenizer is None else pre_tokenizer.plan()
+    automaton = compile_pattern(PATTERNS["cl100k"]) if plan is None else plan.automaton
+    assert isinstance(automaton, tuple)  # this pattern never needs backtracking
+    return automaton
+
+
+def _named(report: Report | None, name: str) -> Any:
+    """Reports "count" as another stage."""
+    if report is None:
+        return None
+    return lambda stage, done, total: report(name if stage == "count" else stage, done, total)
