@@ -33,7 +33,13 @@ def test_the_smoke_step_runs_and_compares(tmp_path):
     smi.write_text("#!/bin/sh\necho a card\n")
     smi.chmod(0o755)
     pytest.importorskip("cupy")
-    variables = {"CARD": str(tmp_path), "DEVICE": "cpu", "PYTHON": sys.executable, "SMOKE_BYTES": "5000", "SLOWER": "9"}
+    variables = {
+        "CARD": str(tmp_path),
+        "DEVICE": "cpu",
+        "PYTHON": sys.executable,
+        "SMOKE_BYTES": "5000",
+        "SLOWER": "9",
+    }
     done = run("smoke", **variables, TESTS=str(tests), PATH=f"{bin}{os.pathsep}{os.environ['PATH']}")
     log = (tmp_path / "out" / "smoke" / "log").read_text()
     assert "a card" in (tmp_path / "out" / "smoke" / "output").read_text(), done.stderr

@@ -21,6 +21,7 @@ from gputok.kernels.cuda import encode_words as lookup
 from gputok.kernels.cuda import train_bpe as bpe
 from gputok.kernels.cuda.device import SOURCES, Device
 from gputok.kernels.cuda.lines import Strings
+from gputok.kernels.wheel import cubins
 
 from gputok import backend, corpus
 from gputok.bench import device as probes
@@ -315,6 +316,36 @@ def test_threads_share_a_device_from_its_first_use(monkeypatch):
 
         with ThreadPoolExecutor(4) as pool:
             assert len({*pool.map(work, range(4))}) == 1 and len(modules) == 1
+
+
+@pytest.fixture
+def cubins_of_the_wheel(tmp_path, monkeypatch):
+    """Files in the place of cubins, for compute capability 8.0 and 9.0 (that of the stand-in)."""
+    monkeypatch.setattr(cuda, "CUBINS", tmp_path)
+    for source in SOURCES.glob("*.cu"):
+        for architecture in (80, 90):
+            (tmp_path / cubins.name_of(source.name, architecture)).write_bytes(b"machine code")
+    return tmp_path
+
+
+def test_machine_code_is_loaded_where_there_is_no_compiler(cubins_of_the_wheel, device, monkeypatch):
+    stand_in.faults.no_compiler = True
+    given = inputs_of_all_stages()
+    agree(results(in_cuda(device, FEW_PAIRS), given), results(in_python(), given))
+
+
+def test_code_that_the_driver_does_not_know_is_compiled(cubins_of_the_wheel, device):
+    (cubins_of_the_wheel / "bits.sm_90.cubin").write_bytes(b"too new")
+    with device.active():
+        sums = device.xp.zeros(1, np.uint32)
+        device.launch("bits.cu", "scan_sums", 1, 128, (sums, 0))
+        device.launch("probe.cu", "add_one", 1, 128, (device.xp.zeros(1, np.uint64), 1))
+
+
+def test_which_machine_code_fits_a_device(cubins_of_the_wheel):
+    for capability, fitting in {(8, 0): 80, (8, 9): 80, (9, 0): 90, (7, 5): None, (10, 0): None}.items():
+        found = cuda.cubin_for("lines.cu", *capability)
+        assert (found and found.name) == (fitting and f"lines.sm_{fitting}.cubin")
 
 
 def test_wrong_kernel_arguments_are_errors():

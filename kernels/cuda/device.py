@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 SOURCES = pathlib.Path(__file__).parent
+CUBINS = SOURCES / "cubins"  # machine code of the kernels, in a wheel (kernels/wheel/cubins.py)
 BATCH_BYTES = 64 << 20  # of text that is on a device at a time, for each of its lanes
 LANES = 2  # of a device: copies of one batch overlap with the kernels of another batch
 PIECE_BYTES = 8 << 20  # that are copied at a time; CuPy rounds pinned memory up to a power of two
@@ -225,13 +226,27 @@ class _Users:
                     self._free()
 
 
+def cubin_for(file: str, major: int, minor: int) -> pathlib.Path | None:
+    """Returns the machine code of a source for a device of this compute capability; None if a wheel has none.
+
+    A device runs the code of its own major version, up to its own minor version.
+    """
+    stem = pathlib.Path(file).stem
+    found = {
+        int(path.name.split(".")[-2].removeprefix("sm_")): path for path in CUBINS.glob(f"{stem}.sm_*.cubin")
+    }
+    fitting = [each for each in found if each // 10 == major and each % 10 <= minor]
+    return found[max(fitting)] if fitting else None
+
+
 @functools.cache
 def _made(ordinal: int) -> Device:
     import cupy
 
     with cupy.cuda.Device(ordinal) as device:
         blocks = 8 * device.attributes["MultiProcessorCount"]
-        name = cupy.cuda.runtime.getDeviceProperties(ordinal)["name"].decode()
+        properties = cupy.cuda.runtime.getDeviceProperties(ordinal)
+    name = properties["name"].decode()
     lanes, own, blocks_of_host = _Lanes(cupy), threading.local(), _blocks()
     blocks_of_host.allow(BLOCKS_BYTES)
     # CuPy's cache identifies a source by its text, without the text of our headers
@@ -244,14 +259,23 @@ def _made(ordinal: int) -> Device:
 
     in_use = _Users(free)
 
-    @functools.cache
-    def module(file: str) -> Any:
+    def module(file: str, kernel: str) -> Any:
+        cubin = cubin_for(file, properties["major"], properties["minor"])
+        if cubin is not None:
+            with contextlib.suppress(cupy.cuda.driver.CUDADriverError):  # the driver is older than the code
+                loaded = cupy.RawModule(path=str(cubin))
+                loaded.get_function(kernel)  # loads it
+                return loaded
         return cupy.RawModule(code=(SOURCES / file).read_text(), options=options)
+
+    modules: dict[str, Any] = {}
 
     @functools.cache
     def function(file: str, kernel: str) -> Any:
-        with _making:  # two lanes may want the same file at first use: it is compiled once
-            return module(file).get_function(kernel)
+        with _making:  # two lanes may want the same file at first use: it is loaded or compiled once
+            if file not in modules:
+                modules[file] = module(file, kernel)
+            return modules[file].get_function(kernel)
 
     def argument(value: Any) -> Any:
         if isinstance(value, cupy.ndarray | np.ndarray):  # a NumPy array is a struct, whose bytes CuPy passes

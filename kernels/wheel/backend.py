@@ -1,7 +1,8 @@
 """Builds the wheel, by setuptools, with the machine code of the kernels.
 
 A C compiler links the code, or Zig's if there is none. `GPUTOK_PURE=1` and editable installs leave the code out: then kernels
-are compiled at their first use.
+are compiled at their first use. `GPUTOK_CUBINS=1` adds the machine code of the CUDA kernels (1.5 MB), for which NVRTC is
+downloaded (90 MB); it is also added if NVRTC is installed. Without it, CuPy compiles the CUDA kernels at their first use.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ __all__ = [
 ROOT = pathlib.Path(__file__).parents[2]
 COMPILER = ["numba==0.68.1", "llvmlite==0.50.0", "numpy>=2.0"]  # emit.py uses their internals
 ZIG = "ziglang==0.15.2"
+NVRTC = "nvidia-cuda-nvrtc>=13.0"
 
 
 def _wanted() -> bool:
@@ -51,6 +53,8 @@ def get_requires_for_build_wheel(config_settings: Any = None) -> list[str]:
     needed = build_meta.get_requires_for_build_wheel(config_settings)
     if not _wanted():
         return needed
+    if os.environ.get("GPUTOK_CUBINS", "0") not in ("", "0"):
+        needed = [*needed, NVRTC]
     has_linker = sys.platform == "win32" or any(map(shutil.which, ("cc", "gcc", "clang")))
     return [*needed, *COMPILER, *([] if has_linker else [ZIG])]
 
@@ -65,6 +69,9 @@ class BuildPy(build_py):
             paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
             environment = os.environ | {"PYTHONPATH": paths, "GPUTOK_JIT": "1"}
             command = [sys.executable, "-m", "gputok.kernels.wheel.library", folder]
+            subprocess.run(command, check=True, cwd=ROOT, env=environment)
+            cubins = pathlib.Path(self.build_lib, "gputok", "kernels", "cuda", "cubins").resolve()
+            command = [sys.executable, "-m", "gputok.kernels.wheel.cubins", cubins]
             subprocess.run(command, check=True, cwd=ROOT, env=environment)
 
 

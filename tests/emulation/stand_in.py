@@ -21,6 +21,7 @@ import contextlib
 import ctypes
 import itertools
 import operator
+import pathlib
 import sys
 import threading
 import time
@@ -59,6 +60,10 @@ class CUDARuntimeError(RuntimeError):
         self.status = status
 
 
+class CUDADriverError(RuntimeError):
+    pass
+
+
 class OutOfMemoryError(MemoryError):
     pass
 
@@ -76,6 +81,7 @@ class Faults:
         self.reserved: defaultdict[int, int] = defaultdict(int)  # with those that the pool keeps for later
         self.most_used = 0
         self.given_again = 0  # blocks
+        self.no_compiler = False
 
     def allocate(self, device: int, n_bytes: int) -> None:
         number, self.allocations = self.allocations, self.allocations + 1
@@ -434,12 +440,21 @@ def _real(array: ndarray) -> Any:
 class RawModule:
     turn = itertools.count(1)
 
-    def __init__(self, *, code: str, options: tuple) -> None:
+    def __init__(self, *, code: str | None = None, path: str | None = None, options: tuple = ()) -> None:
+        self.cubin, self.device = path, Device.now()
+        if path is not None:  # which is loaded when a function is asked for
+            assert code is None and not options
+            self.source = SOURCES / f"{pathlib.Path(path).name.split('.')[0]}.cu"
+            return
+        if faults.no_compiler:
+            raise RuntimeError("there is no NVRTC")
         assert all(type(option) is str for option in options) and f"-I{SOURCES}" in options
         (self.source,) = (path for path in SOURCES.glob("*.cu") if path.read_text() == code)
-        self.device = Device.now()
 
     def get_function(self, name: str) -> Any:
+        if self.cubin is not None and pathlib.Path(self.cubin).read_bytes() == b"too new":
+            raise CUDADriverError("CUDA_ERROR_NO_BINARY_FOR_GPU")
+
         def kernel(grid: tuple, block: tuple, values: tuple, *, enable_cooperative_groups: bool) -> None:
             accepted(grid, block, values, enable_cooperative_groups)
             assert {self.device, *(a.device for a in values if type(a) is ndarray)} == {Device.now()}
@@ -496,6 +511,7 @@ class Cupy(types.ModuleType):
             getDeviceProperties=lambda ordinal: {"name": b"a stand-in", "major": 9, "minor": 0},
             CUDARuntimeError=CUDARuntimeError,
         ),
+        driver=types.SimpleNamespace(CUDADriverError=CUDADriverError),
         nvrtc=types.SimpleNamespace(getVersion=lambda: (13, 0)),
     )
     uint8, uint16, uint32, uint64, int64 = np.uint8, np.uint16, np.uint32, np.uint64, np.int64
