@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import math
 import operator
 import warnings
 from functools import partial
@@ -20,7 +22,8 @@ from gputok.types import public
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from fractions import Fraction
 
     from gputok.corpus.packing import Errors
     from gputok.corpus.rereading import Reread
@@ -307,7 +310,7 @@ class Tokenizer:
 
     def train(
         self,
-        files: Sequence[str],
+        files: Sequence[str] | Mapping[str, Any],
         trainer: Trainer | None = None,
         *,
         device: str | None = None,
@@ -319,12 +322,15 @@ class Tokenizer:
         memory_limit: int | str | None = None,
         temporary: str | os.PathLike[str] | None = None,
         min_count: int = 1,
+        weights: Mapping[str, str | float] | None = None,
+        temperature: str | float | None = None,
         storage_options: StorageOptions = None,
     ) -> None:
         """Trains the model on files: text, JSON Lines or Parquet, each also compressed.
 
         Args:
-            files: paths, folders, globs or URLs. Each line of a text file is a document, with its line ending.
+            files: paths, folders, globs or URLs. Each line of a text file is a document, with its line ending. With
+                weights or a temperature, name -> files of the source of this name.
             trainer: the trainer; None: `model.get_trainer()`.
             device: "auto", "cpu", "cuda" (all devices) or "cuda:N"; None: GPUTOK_DEVICE, or "auto"
                 (`gputok.backend.choose`).
@@ -338,6 +344,8 @@ class Tokenizer:
             memory_limit: as for `count_words`.
             temporary: as for `count_words`.
             min_count: as for `train_from_word_counts`.
+            weights: as for `count_words`.
+            temperature: as for `count_words`.
             storage_options: options of the file systems of URLs (`gputok.files.locations`).
 
         Raises:
@@ -359,6 +367,8 @@ class Tokenizer:
             "errors": errors,
             "memory_limit": memory_limit,
             "temporary": temporary,
+            "weights": weights,
+            "temperature": temperature,
             "storage_options": storage_options,
         }
         if isinstance(trainer, SuperBpeTrainer):
@@ -523,8 +533,8 @@ class Tokenizer:
         from gputok.files.temporary import MemoryLimit
         from gputok.progress import reporting
 
-        trainer, memory = self._trainer(trainer), MemoryLimit.of(memory_limit)
-        word_counts = word_counts.at_least(min_count)
+        trainer, memory = _scaled(self._trainer(trainer), word_counts.scale), MemoryLimit.of(memory_limit)
+        word_counts = word_counts.at_least(math.ceil(min_count * word_counts.scale))
         needed = None if memory is None else trainer.check_memory(word_counts, memory.n_bytes)
         devices = backend.choose(device).devices
         if devices and (reason := trainer.why_not_on_device()):
@@ -611,6 +621,8 @@ class Tokenizer:
         memory_limit: int | str | None = None,
         temporary: str | os.PathLike[str] | None = None,
         resume: str | os.PathLike[str] | None = None,
+        weights: Mapping[str, str | float] | None = None,
+        temperature: str | float | None = None,
         storage_options: StorageOptions = None,
     ) -> WordCounts:
         """Counts the words of a corpus: what the normalizer and the pre-tokenizer make of it.
@@ -633,6 +645,11 @@ class Tokenizer:
             resume: a work folder, new or of an earlier run that was broken off. The counts of each part of the corpus are
                 saved there, and a part whose counts are there is not counted again. The folder stays; nobody needs it
                 any longer once the result is used.
+            weights: what each word of a source counts for, by the name of the source, as a decimal ("2.5"); 1 for the
+                others. `source` then is a mapping of names. The weights become whole numbers (`gputok.text.weights`), and
+                the counts are exact.
+            temperature: instead of weights, from 0 to 1: a source with the share p of the text counts as the share
+                p ** temperature, as `WordCounts.merge` says.
             storage_options: as for `train`.
 
         Returns:
@@ -653,10 +670,29 @@ class Tokenizer:
             >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
             >>> dict(tokenizer.count_words(iter(["so it goes", "so so"])).items())
             {b'so': 3, b'it': 1, b'goes': 1}
+            >>> sources = {"prose": iter(["so it goes"]), "code": iter(["if so"])}
+            >>> dict(sorted(tokenizer.count_words(sources, weights={"code": "2.5"}).items()))
+            {b'goes': 2, b'if': 5, b'it': 2, b'so': 7}
         """
         from gputok import corpus
         from gputok.files.temporary import MemoryLimit
 
+        if weights is not None or temperature is not None:
+            from gputok.text.word_counts import of_sources
+
+            if resume is not None:
+                raise ValueError(
+                    "resume counts one source: count each into its own folder, then merge with weights"
+                )
+            limits = {"threads": threads, "memory_limit": memory_limit, "temporary": temporary}
+            reading = {
+                "errors": errors,
+                "column": column,
+                "separator": separator,
+                "storage_options": storage_options,
+            }
+            count = partial(self.count_words, device=device, progress=progress, **reading, **limits)
+            return of_sources(count, source, weights, temperature, **limits)
         if resume is not None:
             from gputok.pipeline.resume import count_words
 
@@ -1377,6 +1413,16 @@ def _asked_of(trainer: Trainer, progress: Progress) -> Progress:
     if not getattr(trainer, "show_progress", True) or getattr(trainer, "progress_format", "") == "silent":
         return False
     return "json" if getattr(trainer, "progress_format", "") == "json" else None
+
+
+def _scaled(trainer: Trainer, scale: Fraction) -> Trainer:
+    """Returns the trainer with a `min_frequency` for weighted counts."""
+    least = getattr(trainer, "min_frequency", 0)
+    if scale == 1 or not least:
+        return trainer
+    scaled = copy.copy(trainer)
+    scaled.min_frequency = math.ceil(least * scale)  # pyright: ignore[reportAttributeAccessIssue]
+    return scaled
 
 
 def _token_list(tokens: Any, *, special: bool = False) -> list[str | AddedToken]:

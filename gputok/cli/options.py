@@ -186,6 +186,20 @@ SequenceLength = Annotated[
     int | None,
     typer.Option(help="Join documents and cut blocks of so many ids (mds).", metavar="LENGTH", min=1),
 ]
+Weight = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="What each word of an input counts for, such as code.txt=2.5; 1 for other inputs. Can be repeated.",
+        metavar="FILE=NUMBER",
+    ),
+]
+Temperature = Annotated[
+    str | None,
+    typer.Option(
+        help="From 0 to 1: an input with the share p of the text counts as the share p ** NUMBER.",
+        metavar="NUMBER",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")]
 
 
@@ -198,6 +212,19 @@ def storage_options(given: list[str] | None) -> dict[str, Any]:
             raise ValueError(f"--storage-option {item}: expected NAME=VALUE")
         options[name] = {"true": True, "false": False}.get(value.lower(), value)
     return options
+
+
+def weights_of(given: list[str] | None, inputs: Sequence[str]) -> dict[str, str] | None:
+    """Reads the values of --weight: input -> weight; None without any."""
+    weights: dict[str, str] = {}
+    for item in given or []:
+        name, separator, value = item.rpartition("=")
+        if not separator or not name:
+            raise ValueError(f"--weight {item}: expected FILE=NUMBER")
+        if name not in inputs:
+            raise ValueError(f"--weight {item}: {name} is not one of the inputs {', '.join(inputs)}")
+        weights[name] = value
+    return weights or None
 
 
 def check_standard_input(names: Sequence[str | None]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,9 +24,11 @@ from gputok.cli.options import (
     Resume,
     Separator,
     StorageOption,
+    Temperature,
     Temporary,
     Threads,
     VocabSize,
+    Weight,
     check_standard_input,
     local_file,
     output_file,
@@ -33,6 +36,7 @@ from gputok.cli.options import (
     sources,
     storage_options,
     sum_up,
+    weights_of,
 )
 from gputok.files.arrow import needed_for
 from gputok.recipes import recipe
@@ -78,6 +82,8 @@ def train(
     memory_limit: MemoryLimit = None,
     temporary: Temporary = None,
     resume: Resume = None,
+    weight: Weight = None,
+    temperature: Temperature = None,
     as_json: AsJson = False,
     storage_option: StorageOption = None,
 ) -> None:
@@ -102,13 +108,15 @@ def train(
             f"--vocab-size {vocab_size} leaves no room for a merge: {fixed} tokens are special tokens and single bytes"
         )
     limits = {"memory_limit": memory_limit, "temporary": temporary, "threads": threads}
+    weights = weights_of(weight, inputs)
     if from_counts and resume is not None:
         raise ValueError("--resume is for counting; with --from-counts the words are counted already")
     with output_file(output, storage, inputs) as written:
         if from_counts:
-            words = merged_counts(inputs, storage, **limits)
+            words = merged_counts(inputs, storage, weights, temperature, **limits)
         else:
             options = {"column": column, "separator": separator, "errors": errors, "resume": resume, **limits}
+            options |= {"weights": weights, "temperature": temperature}
             words = _count(tokenizer, inputs, device, progress, storage, **options)
         tokenizer.train_from_word_counts(
             words,
@@ -159,6 +167,8 @@ def count(
     memory_limit: MemoryLimit = None,
     temporary: Temporary = None,
     resume: Resume = None,
+    weight: Weight = None,
+    temperature: Temperature = None,
     as_json: AsJson = False,
     storage_option: StorageOption = None,
 ) -> None:
@@ -174,6 +184,7 @@ def count(
         import pyarrow as pa  # noqa: F401
     with output_file(output, storage, inputs) as written:
         options = {"column": column, "separator": separator, "errors": errors, "resume": resume, **limits}
+        options |= {"weights": weights_of(weight, inputs), "temperature": temperature}
         words = _count(tokenizer, inputs, device, progress, storage, **options)
         words.save(written)
     _remove_work(resume)
@@ -191,14 +202,24 @@ def _remove_work(folder: str | None) -> None:
         remove(folder)
 
 
-def merged_counts(inputs: list[str], storage: dict[str, Any], **options: Any) -> WordCounts:
-    """Adds up the word counts of all files; options: those of `WordCounts.load`."""
+def merged_counts(
+    inputs: list[str],
+    storage: dict[str, Any],
+    weights: dict[str, str] | None = None,
+    temperature: str | None = None,
+    **options: Any,
+) -> WordCounts:
+    """Adds up the word counts of all files, by their weights; options: those of `WordCounts.load`."""
     from gputok import WordCounts
+    from gputok.text.word_counts import of_sources
 
     check_standard_input(inputs)
     with contextlib.ExitStack() as opened:
         files = [opened.enter_context(local_file(path, "counts.parquet")) for path in inputs]
-        return WordCounts.load(files, storage_options=storage, **options)
+        load = partial(WordCounts.load, storage_options=storage, **options)
+        if weights is None and temperature is None:
+            return load(files)
+        return of_sources(load, dict(zip(inputs, files, strict=True)), weights, temperature, **options)
 
 
 def _count(
@@ -212,8 +233,10 @@ def _count(
     """Counts the words of the inputs; options: those of `Tokenizer.count_words`."""
     if options["resume"] is not None and "-" in inputs:
         raise ValueError("--resume: standard input can't be read again; save it to a file first")
+    found = sources(inputs, options["column"])
+    weighted = options["weights"] is not None or options["temperature"] is not None
     words = tokenizer.count_words(
-        sources(inputs, options["column"]),
+        dict(zip(inputs, ([one] for one in found), strict=True)) if weighted else found,
         device=device,
         progress=progress,
         storage_options=storage,

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
@@ -82,6 +84,7 @@ def write(
     byte_level: bool,
     storage_options: StorageOptions = None,
     few_words: int = _FEW_WORDS,
+    scale: Fraction = Fraction(1),
 ) -> None:
     """Writes a file, or what has a URL, atomically.
 
@@ -92,6 +95,7 @@ def write(
         byte_level: as in WordColumns.
         storage_options: of the file system of a URL.
         few_words: a file of fewer words has one row group, any other file one for each partition with words.
+        scale: what a word of weight 1 counts for.
     """
     with needed_for(f"{os.fspath(path)}: writing word counts"):
         import pyarrow as pa
@@ -102,6 +106,7 @@ def write(
         "byte_level": byte_level,
         "hash": _HASH,
         "partitions": sizes,
+        **({} if scale == 1 else {"scale": str(scale)}),
     }
     schema = words_schema().with_metadata({_METADATA: json.dumps(description)})
     with (
@@ -161,6 +166,7 @@ class CountFile:
             self._metadata = parquet.ParquetFile(opened).metadata
         schema = self._metadata.schema.to_arrow_schema()
         description = _description(str(file), {**(self._metadata.metadata or {}), **(schema.metadata or {})})
+        self.scale = Fraction((description or {}).get("scale", 1))
         if description is None:
             self.byte_level, self._sizes = _given_byte_level(file, columns), None
         else:
@@ -363,9 +369,16 @@ def _description(path: str, metadata: Mapping[bytes, bytes]) -> dict[str, Any] |
     return description
 
 
+def _scale(value: Any) -> Fraction:
+    if not isinstance(value, str) or not re.fullmatch(r"[1-9][0-9]{0,99}(/[1-9][0-9]{0,99})?", value):
+        raise WrongValue(f"must be a fraction such as 10 or 1/2, not {brief(value)}")
+    return Fraction(value)
+
+
 def _check_description(description: dict[str, Any]) -> None:
     """Checks every field but the version. What follows in Python and in machine code takes them as they are."""
     reading("byte_level", switch, needed(description, "byte_level"))
+    reading("scale", _scale, description.get("scale", "1"))
     if "partitions" not in description:  # version 1 had none
         return
     reading("hash", choice(_HASH), needed(description, "hash"))

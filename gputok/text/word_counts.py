@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -14,11 +16,12 @@ from gputok.files.word_count_files import CountFile, WordColumns
 from gputok.kernels.threads import run, thread_count
 from gputok.text import partitions
 from gputok.text.partitions import PartedFile, Tally
+from gputok.text.weights import temperature_weights, whole_weights
 from gputok.types import public
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from gputok.files.locations import StorageOptions
     from gputok.progress import Report
@@ -45,6 +48,8 @@ class WordCounts:
         counts: int64[n_words], each at least 1.
         byte_level: True if each byte of `data` stands for a character of the ByteLevel alphabet; False if `data` is
             UTF-8.
+        scale: what a word of a source of weight 1 counts for; 1 without weights. Training multiplies `min_frequency` and
+            `min_count` by it.
 
     Example:
         >>> counts = WordCounts.from_dict({"hug": 10, "pug": 5})
@@ -57,6 +62,7 @@ class WordCounts:
     offsets: Positions
     counts: Counts
     byte_level: bool = False
+    scale: Fraction = Fraction(1)
 
     def __post_init__(self) -> None:
         """Checks the arrays: machine code reads the words at these offsets.
@@ -69,10 +75,10 @@ class WordCounts:
         word_count_files.check_arrays(self.columns(), "the word counts")
 
     @classmethod
-    def _of(cls, words: WordColumns) -> Self:
+    def _of(cls, words: WordColumns, scale: Fraction = Fraction(1)) -> Self:
         """Word counts of arrays that were made, or checked, here."""
         made = object.__new__(cls)
-        made.__dict__.update(words._asdict())
+        made.__dict__.update(words._asdict(), scale=scale)
         return made
 
     def __len__(self) -> int:
@@ -86,10 +92,10 @@ class WordCounts:
         """True if both hold the same words with the same counts, in any order."""
         if not isinstance(other, WordCounts):
             return NotImplemented
-        if len(self) != len(other) or self.byte_level != other.byte_level:
+        if (len(self), self.byte_level, self.scale) != (len(other), other.byte_level, other.scale):
             return False
         negated = other.columns()._replace(counts=-other.counts)
-        difference = WordCounts.merge([self, WordCounts._of(negated)])
+        difference = WordCounts.merge([self, WordCounts._of(negated, other.scale)])
         return len(difference) == 0  # a word whose counts add up to 0 is left out
 
     def at_least(self, min_count: int) -> WordCounts:
@@ -104,7 +110,9 @@ class WordCounts:
         """
         if min_count <= 1:
             return self
-        return WordCounts._of(partitions.collected(self._frequent(min_count), self.byte_level, None))
+        return WordCounts._of(
+            partitions.collected(self._frequent(min_count), self.byte_level, None), self.scale
+        )
 
     def _frequent(self, min_count: int) -> Iterator[WordColumns]:
         from gputok.kernels.cpu.rewrite import gather
@@ -133,7 +141,7 @@ class WordCounts:
             ends = self.offsets[first : first + n_words + 1]
             counts = self.counts[first : first + n_words]
             words = WordColumns(self.data[ends[0] : ends[-1]], ends - ends[0], counts, self.byte_level)
-            yield WordCounts._of(words)
+            yield WordCounts._of(words, self.scale)
             partitions.let_go(self.columns())
 
     def n_bytes_of_text(self) -> int:
@@ -178,6 +186,8 @@ class WordCounts:
         cls,
         shards: Iterable[WordCounts],
         *,
+        weights: Sequence[str | float] | None = None,
+        temperature: str | float | None = None,
         memory_limit: int | str | None = None,
         temporary: str | os.PathLike[str] | None = None,
         threads: int | None = None,
@@ -189,6 +199,11 @@ class WordCounts:
         Args:
             shards: the counts, taken one after the other. If only some are byte-level, their words are written out in
                 the ByteLevel alphabet first (see `spelled_out`).
+            weights: for each of the shards, what each of its words counts for, as a decimal ("0.3"). They become whole
+                numbers (`gputok.text.weights`), so that the counts are exact, and the same for any division into shards.
+            temperature: instead of weights, from 0 to 1: if the text of a shard is the share p of all text, in bytes, it
+                counts as the share p ** temperature. The whole weights are those of `temperature_weights`. Merge the
+                shards of each source first, since shards of a source would be weighted apart.
             memory_limit: bytes, or text like "4GB"; words that do not fit are kept in temporary files, and so is the
                 result. None: no limit.
             temporary: a folder for these files, by default that of the operating system.
@@ -198,14 +213,38 @@ class WordCounts:
             Each word once, with the sum of its counts, in an order that depends on the words alone.
 
         Raises:
-            ValueError: if `memory_limit` is not a number of bytes, or too small.
+            ValueError: if `memory_limit` is not a number of bytes, or too small; if a weight is not a number above 0, there
+                are more or fewer weights than shards, or shards were weighted by another scale; if counts could reach
+                2**62.
             OSError: if the folder for temporary files is full.
+
+        Example:
+            >>> wiki, code = WordCounts.from_dict({"so": 10}), WordCounts.from_dict({"so": 1, "if": 2})
+            >>> both = WordCounts.merge([wiki, code], weights=["0.5", "1.75"])
+            >>> sorted(both.items()), both.scale
+            ([(b'if', 14), (b'so', 27)], Fraction(4, 1))
         """
         memory = MemoryLimit.of(memory_limit, temporary)
-        tallies = _Tallies(memory)
-        for shard in shards:
-            tallies.add(shard.columns())
-        return cls.of_tallies(tallies.all(), memory, thread_count(threads))
+        factors, factor = None, Fraction(1)
+        if weights is not None or temperature is not None:
+            shards = [*shards]
+            factors, factor = _factors(shards, weights, temperature)
+        tallies, scale = _Tallies(memory), None
+        for i, shard in enumerate(shards):
+            if scale not in (None, shard.scale):
+                raise ValueError(
+                    f"shard {i} was weighted so that a word of weight 1 counts {shard.scale}, and those before it so that it "
+                    f"counts {scale}: merge the shards of all sources by one call, with a weight for each"
+                )
+            scale = shard.scale
+            if factors is None:
+                tallies.add(shard.columns())
+                continue
+            for some in shard.slices(_SOME):
+                words = some.columns()
+                tallies.add(words._replace(counts=words.counts * factors[i]))
+        merged = cls.of_tallies(tallies.all(), memory, thread_count(threads))
+        return cls._of(merged.columns(), (scale or Fraction(1)) * factor)
 
     @classmethod
     def of_tallies(
@@ -246,7 +285,7 @@ class WordCounts:
         rows = np.array([0, len(self)], np.int64)
         spelled = spell_out(Pieces(self.data, self.offsets[:-1], self.offsets[1:], rows, byte_level=True))
         offsets = np.append(spelled.start, spelled.end[-1:])
-        return WordCounts._of(WordColumns(spelled.data, offsets, self.counts, False))
+        return WordCounts._of(WordColumns(spelled.data, offsets, self.counts, False), self.scale)
 
     def save(self, path: str | os.PathLike[str], *, storage_options: StorageOptions = None) -> None:
         """Writes a Parquet file of two columns, `word` (binary) and `count` (int64), atomically.
@@ -262,7 +301,7 @@ class WordCounts:
             OSError: if the file cannot be written.
         """
         sizes, parts = partitions.in_partitions(self.columns())
-        word_count_files.write(path, parts, sizes, self.byte_level, storage_options)
+        word_count_files.write(path, parts, sizes, self.byte_level, storage_options, scale=self.scale)
 
     @classmethod
     def load(
@@ -305,8 +344,15 @@ class WordCounts:
         memory = MemoryLimit.of(memory_limit, temporary)
         columns = word_count_files.Columns.of(byte_level, word_column, count_column)
         files = [CountFile(file, columns) for file in word_count_files.find_files(path, storage_options)]
+        scale = files[0].scale if files else Fraction(1)
+        for file in files:
+            if file.scale != scale:
+                raise ValueError(
+                    f"{file.file}: was weighted so that a word of weight 1 counts {file.scale}, and {files[0].file} so that "
+                    f"it counts {scale}: their counts can't be added up"
+                )
         if len(files) == 1 and files[0].is_distinct and memory is None:
-            return cls._of(partitions.collected(files[0].batches(), files[0].byte_level, None))
+            return cls._of(partitions.collected(files[0].batches(), files[0].byte_level, None), scale)
         files = [
             file for file in files if file.n_words
         ] or files  # that of an empty corpus says nothing of bytes
@@ -320,7 +366,7 @@ class WordCounts:
             else:
                 for words in file.batches():
                     tallies.add(words)
-        return cls.of_tallies(tallies.all(), memory, thread_count(threads), parted)
+        return cls._of(cls.of_tallies(tallies.all(), memory, thread_count(threads), parted).columns(), scale)
 
     @classmethod
     def from_arrow(
@@ -374,6 +420,64 @@ def _encoded(word: Any) -> bytes:
     if not isinstance(word, bytes):
         raise TypeError(f"the dictionary: a word must be str or bytes, not {brief(word)}")
     return word
+
+
+def of_sources(
+    count: Callable[[Any], WordCounts],
+    sources: Any,
+    weights: Mapping[str, str | float] | None,
+    temperature: str | float | None,
+    **limits: Any,
+) -> WordCounts:
+    """Counts sources one after the other, and adds them up by their weights.
+
+    Args:
+        count: counts the words of one source.
+        sources: name -> source.
+        weights: name -> weight; 1 for a source that is not named.
+        temperature: as for `WordCounts.merge`.
+        limits: the other arguments of `WordCounts.merge`.
+
+    Raises:
+        TypeError: `sources` is not a mapping.
+        ValueError: a weight is for no source, or `WordCounts.merge` refuses the weights.
+    """
+    if not isinstance(sources, Mapping):
+        raise TypeError(
+            f"with weights or a temperature, sources must be a mapping of names, not {brief(sources)}"
+        )
+    if unknown := (weights or {}).keys() - sources.keys():
+        names = ", ".join(map(str, sources))
+        raise ValueError(
+            f"there is a weight for {sorted(unknown)[0]!r}, but no such source: the sources are {names}"
+        )
+    by_name = None if weights is None else [weights.get(name, 1) for name in sources]
+    whole_weights(by_name or [])  # raises its error before the work
+    temperature_weights([], 0 if temperature is None else temperature)
+    shards = [count(source) for source in sources.values()]
+    return WordCounts.merge(shards, weights=by_name, temperature=temperature, **limits)
+
+
+def _factors(
+    shards: Sequence[WordCounts], weights: Sequence[str | float] | None, temperature: str | float | None
+) -> tuple[list[int], Fraction]:
+    """Returns the whole weight of each shard, and what a weight of 1 became."""
+    if weights is not None and temperature is not None:
+        raise ValueError("give weights or a temperature, not both")
+    sizes = [shard.n_bytes_of_text() for shard in shards]
+    if weights is None:
+        factors, factor = temperature_weights(sizes, temperature or 0), Fraction(1)
+    elif len(weights) != len(shards):
+        raise ValueError(f"{len(weights)} weights for {len(shards)} shards")
+    else:
+        factors, factor = whole_weights(weights)
+    # A count is at most the bytes of all words
+    if (total := sum(w * size for w, size in zip(factors, sizes, strict=True))) >= 2**62:
+        raise ValueError(
+            f"with the whole weights {', '.join(map(str, factors))}, counts could reach {total:,}, beyond 2**62: give "
+            "weights with fewer digits"
+        )
+    return factors, factor
 
 
 class _Tallies:
