@@ -15,10 +15,11 @@ gputok.fields.OutOfRange: lengths[1]: must be a whole number from 0 to 9, not 10
 
 from __future__ import annotations
 
+import contextlib
 import math
 import numbers
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Self, TypeGuard, TypeVar
 
@@ -92,6 +93,27 @@ def reading(name: str, read: Callable[[Any], T], value: Any) -> T:
         raise WrongValue(str(error), name) from None
 
 
+@contextlib.contextmanager
+def in_file(name: Any) -> Iterator[None]:
+    """Makes errors about the content of a file ValueErrors that begin with its name.
+
+    >>> with in_file("a.json"):
+    ...     checked("length", integer(0, 9), "many")
+    Traceback (most recent call last):
+    ValueError: a.json: length: 'str' object is not an instance of 'int': 'many'
+    """
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name}: byte {error.start} is not {error.encoding.upper()}") from None
+    except RecursionError:
+        raise ValueError(f"{name}: is nested too deeply") from None
+    except (FieldError, ValueError, OverflowError) as error:
+        if isinstance(error, ValueError) and str(name) in str(error):
+            raise
+        raise ValueError(f"{name}: {error}") from None
+
+
 def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
     """Returns True for a JSON object."""
     return isinstance(value, dict)
@@ -162,7 +184,10 @@ def integer(low: int, high: int) -> Check:
     def check(value: Any) -> int:
         if isinstance(value, bool) or not hasattr(value, "__index__"):
             raise wrong_type(value, "int")
-        number = operator.index(value)
+        try:
+            number = operator.index(value)
+        except TypeError:  # an array
+            raise wrong_type(value, "int") from None
         if not low <= number <= high:
             raise OutOfRange(f"must be a whole number from {low} to {_power(high)}, not {short(number)}")
         return number

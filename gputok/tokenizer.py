@@ -532,7 +532,13 @@ class Tokenizer:
         from gputok import backend
         from gputok.files.temporary import MemoryLimit
         from gputok.progress import reporting
+        from gputok.text.word_counts import WordCounts
 
+        if not isinstance(word_counts, WordCounts):
+            raise TypeError(
+                f"word_counts must be a gputok.WordCounts, not {type(word_counts).__name__}; Tokenizer.count_words, "
+                "WordCounts.from_dict and WordCounts.load make one"
+            )
         trainer, memory = _scaled(self._trainer(trainer), word_counts.scale), MemoryLimit.of(memory_limit)
         word_counts = word_counts.at_least(math.ceil(min_count * word_counts.scale))
         needed = None if memory is None else trainer.check_memory(word_counts, memory.n_bytes)

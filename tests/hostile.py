@@ -195,8 +195,9 @@ def cut(text: str, n_tokens: int) -> str:
 class Worker:
     """A process that tries files; it is replaced by a new process if it dies or takes too long."""
 
-    def __init__(self, folder: pathlib.Path) -> None:
-        self._errors = folder / "stderr.txt"
+    def __init__(self, folder: pathlib.Path, kind: str = "") -> None:
+        """kind: of the files, a key of hostile_formats.FORMATS; by default, a tokenizer.json."""
+        self._errors, self._arguments = folder / "stderr.txt", [kind, str(folder)] if kind else []
         self._stack = contextlib.ExitStack()
         self._process: subprocess.Popen | None = None
 
@@ -216,7 +217,7 @@ class Worker:
         paths = [str(here), *filter(None, [os.environ.get("PYTHONPATH")])]  # for PYTHONSAFEPATH
         environment = {**os.environ, "MALLOC_PERTURB_": "85", "PYTHONPATH": os.pathsep.join(paths)}
         errors = self._stack.enter_context(open(self._errors, "wb"))
-        command = [sys.executable, str(here / "hostile_worker.py")]
+        command = [sys.executable, str(here / "hostile_worker.py"), *self._arguments]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors, "env": environment}
         self._process = self._stack.enter_context(children.child(command, **pipes))
         assert self._process.stdout.readline() == b"ready\n", self._errors.read_text()

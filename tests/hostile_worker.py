@@ -6,6 +6,7 @@ import contextlib
 import faulthandler
 import json
 import os
+import pathlib
 import re
 import resource
 import struct
@@ -85,13 +86,18 @@ def main() -> None:
     warnings.simplefilter("ignore")
     resource.setrlimit(resource.RLIMIT_DATA, (BYTES, BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    tries = attempt
+    if len(sys.argv) > 1:
+        from hostile_formats import Tried
+
+        tries = Tried(sys.argv[1], pathlib.Path(sys.argv[2])).attempt
     answers = os.fdopen(os.dup(1), "w")
     with contextlib.redirect_stdout(sys.stderr), invariants.installed():
         print("ready", file=answers, flush=True)
         while head := sys.stdin.buffer.read(8):
             data = sys.stdin.buffer.read(*struct.unpack("<q", head))
             try:
-                outcome = attempt(data)
+                outcome = tries(data)
             except Exception as error:
                 steps = traceback.extract_tb(error.__traceback__)
                 places = " < ".join(

@@ -53,17 +53,17 @@ class Stop(Exception):
 
 def break_off(folder: pathlib.Path, monkeypatch, after: int) -> None:
     """Counts until so many parts are saved."""
-    save, n = WordCounts.save, 0
+    save, n = resume._save, 0
 
-    def saved(counts, path, **options):
+    def saved(counts, path, part):
         nonlocal n
         if n == after:
             raise Stop
         n += 1
-        save(counts, path, **options)
+        save(counts, path, part)
 
     with monkeypatch.context() as patch:
-        patch.setattr(WordCounts, "save", saved)
+        patch.setattr(resume, "_save", saved)
         with pytest.raises(Stop):
             count(folder)
 

@@ -85,6 +85,7 @@ def write(
     storage_options: StorageOptions = None,
     few_words: int = _FEW_WORDS,
     scale: Fraction = Fraction(1),
+    part: str | None = None,
 ) -> None:
     """Writes a file, or what has a URL, atomically.
 
@@ -96,6 +97,7 @@ def write(
         storage_options: of the file system of a URL.
         few_words: a file of fewer words has one row group, any other file one for each partition with words.
         scale: what a word of weight 1 counts for.
+        part: of which part of which corpus the words are, for a file in the work folder of a run.
     """
     with needed_for(f"{os.fspath(path)}: writing word counts"):
         import pyarrow as pa
@@ -108,11 +110,17 @@ def write(
         "partitions": sizes,
         **({} if scale == 1 else {"scale": str(scale)}),
     }
+    if part is not None:
+        description["part"] = part
     schema = words_schema().with_metadata({_METADATA: json.dumps(description)})
     with (
         writing(path, storage_options) as temporary,
         parquet.ParquetWriter(
-            temporary, schema, compression="zstd", use_dictionary=cast("Any", ["count"])
+            temporary,
+            schema,
+            compression="zstd",
+            use_dictionary=cast("Any", ["count"]),
+            write_page_checksum=True,  # damaged words or counts would look like others
         ) as writer,
     ):
         tables = (pa.table(_arrays(words), schema=schema) for words in partitions)
@@ -179,6 +187,7 @@ class CountFile:
                     f"{file}: its words are {'' if self.byte_level else 'not '}byte-level, but byte_level="
                     f"{columns.byte_level} was given"
                 )
+        self.part: str | None = None if description is None else description.get("part")
         self.is_distinct = description is not None  # no word is there twice
         for name in (columns.word, columns.count):
             if name not in schema.names:
@@ -220,7 +229,8 @@ class CountFile:
             return
         names = [self._columns.word, self._columns.count]
         with readable_parquet(self.file), self.file.open_for_arrow() as opened:
-            reader, n_before = parquet.ParquetFile(opened, metadata=self._metadata), 0
+            reader = parquet.ParquetFile(opened, metadata=self._metadata, page_checksum_verification=True)
+            n_before = 0
             for batch in reader.iter_batches(
                 _ROWS_AT_ONCE, row_groups=groups, columns=names, use_threads=False
             ):
@@ -379,6 +389,7 @@ def _check_description(description: dict[str, Any]) -> None:
     """Checks every field but the version. What follows in Python and in machine code takes them as they are."""
     reading("byte_level", switch, needed(description, "byte_level"))
     reading("scale", _scale, description.get("scale", "1"))
+    reading("part", optional(string), description.get("part"))
     if "partitions" not in description:  # version 1 had none
         return
     reading("hash", choice(_HASH), needed(description, "hash"))

@@ -17,6 +17,7 @@ import numpy as np
 from gputok import decoders, models, normalizers, pre_tokenizers, processors
 from gputok.automaton import PATTERNS
 from gputok.automaton.pattern import Regex
+from gputok.fields import WORD, WrongType, WrongValue, checked, in_file, integer, short, string, switch
 from gputok.files.sentencepiece_proto import (  # tokenizer.ggml.token_type uses the same numbers
     BPE,
     BYTE,
@@ -33,6 +34,8 @@ from gputok.tokens.added_token import AddedToken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from gputok.fields import Check
 
 _DIGIT = r"\p{N}"
 _BLOOM = r" ?[^(\s|.,!?…。，、।۔،)]+"
@@ -127,7 +130,8 @@ def read_gguf(
         raise ValueError(
             f"{name}: tokenizer.ggml.model {found}; gputok reads tokenizers of kind {', '.join(map(repr, make))}"
         )
-    tokenizer = make[kind]()
+    with in_file(name):
+        tokenizer = make[kind]()
     options: dict[str, Any] = {}
     for role, key in _SPECIAL_NAMES.items():
         token_id = values.get(key)
@@ -138,11 +142,58 @@ def read_gguf(
     return tokenizer, options
 
 
+def _numbers(*kinds: str) -> Check:
+    """Makes a check that accepts arrays of these kinds of numbers, as NumPy names them."""
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in kinds:
+            raise WrongType(
+                f"must be an array of {'integers' if 'f' not in kinds else 'numbers'}, not {short(value)}"
+            )
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise WrongValue("must be finite numbers")
+        return value
+
+    return check
+
+
+def _strings(value: Any) -> Any:
+    if not isinstance(value, list):
+        raise WrongType(f"must be an array of strings, not {short(value)}")
+    for i, item in enumerate(value):
+        checked(f"[{i}]", string, item)
+    return value
+
+
+_CHECKS = {
+    "tokenizer.huggingface.json": string,
+    "tokenizer.chat_template": string,
+    **{
+        f"tokenizer.ggml.{key}": check
+        for check, keys in {
+            string: "model pre",
+            switch: "add_bos_token add_eos_token add_space_prefix remove_extra_whitespaces treat_whitespace_as_suffix "
+            "normalizer.lowercase normalizer.strip_accents",
+            integer(0, WORD): " ".join(_SPECIAL_NAMES.values()),
+            _strings: "tokens merges",
+            _numbers("i", "u"): "token_type precompiled_charsmap",
+            _numbers("i", "u", "f"): "scores",
+        }.items()
+        for key in keys.split()
+    },
+}
+"""Key -> what its value must be; the values of other keys aren't looked at."""
+
+
 class _Values:
     """The metadata `tokenizer.ggml.*` of a file."""
 
     def __init__(self, metadata: Mapping[str, Any], name: str) -> None:
         self.metadata, self.name = metadata, name
+        with in_file(name):
+            for key, check in _CHECKS.items():
+                if key in metadata:
+                    checked(key, check, metadata[key])
         self.tokens: list[str] = metadata.get("tokenizer.ggml.tokens") or []
         if not self.tokens and "tokenizer.ggml.model" in metadata:
             raise ValueError(f"{name}: the tokenizer has no tokens (tokenizer.ggml.tokens)")
@@ -222,7 +273,7 @@ def _sentencepiece(values: _Values, kind: int) -> Tokenizer:
     unknown = values.get("unknown_token_id", 0 if kind == BPE else 2)
     # The model never finds tokens of other types; user-defined tokens are cut out of the text before the model sees it.
     kinds = [each if each in (NORMAL, UNKNOWN, BYTE) else CONTROL for each in values.types]
-    if UNKNOWN not in kinds and unknown < len(kinds):
+    if UNKNOWN not in kinds and 0 <= unknown < len(kinds):
         kinds[unknown] = UNKNOWN
     columns = zip(values.tokens, values.column("scores", 0.0), kinds, strict=True)
     charsmap = values.get("precompiled_charsmap")

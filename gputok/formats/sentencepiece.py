@@ -7,13 +7,15 @@ protobuf module of the package `sentencepiece` reads and writes it.
 from __future__ import annotations
 
 import base64
+import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gputok import decoders, models, normalizers, pre_tokenizers
 from gputok.automaton.pattern import Regex
+from gputok.fields import in_file
 from gputok.files.atomic import replacing
 from gputok.files.sentencepiece_proto import (
     BPE,
@@ -29,9 +31,6 @@ from gputok.files.sentencepiece_proto import (
 from gputok.formats.ranks import difference_to_ranks, tokens_without_merges
 from gputok.tokenizer import Tokenizer
 from gputok.tokens.added_token import AddedToken
-
-if TYPE_CHECKING:
-    import os
 
 SPACE = "▁"
 _WHITE_SPACE = "\t\n\v\f\r\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -61,15 +60,17 @@ def from_sentencepiece(source: str | os.PathLike[str] | bytes) -> Tokenizer:
             white space as a suffix, unused pieces.
         ImportError: if the package `sentencepiece` is missing.
     """
-    proto = protobuf().ModelProto()
+    proto, name = protobuf().ModelProto(), "these bytes"
     if not isinstance(source, bytes):
+        name = os.fspath(source)
         with open(source, "rb") as file:
             source = file.read()
     try:
         proto.ParseFromString(source)
     except Exception as error:
-        raise ValueError(f"expected a SentencePiece model: {error}") from None
-    return tokenizer_of(proto)
+        raise ValueError(f"{name}: expected a SentencePiece model: {error}") from None
+    with in_file(name):
+        return tokenizer_of(proto)
 
 
 def tokenizer_of(proto: Any, *, added: bool = True) -> Tokenizer:
@@ -148,7 +149,15 @@ def _bpe(proto: Any) -> models.BPE:
     scores = {piece.piece: piece.score for piece in proto.pieces if piece.type == NORMAL}
     ids = {piece.piece: id for id, piece in enumerate(proto.pieces)}
     by_score = sorted(scores, key=lambda piece: (-scores[piece], ids[piece]))
-    cuts = ((piece[:i], piece[i:]) for piece in by_score for i in range(1, len(piece)))
+    lengths = {
+        len(piece) for piece in scores
+    }  # few, so that a piece of a megabyte is not cut at each character
+    cuts = (
+        (piece[:i], piece[i:])
+        for piece in by_score
+        for i in sorted(lengths)
+        if i < len(piece) and len(piece) - i in lengths
+    )
     merges = [(left, right) for left, right in cuts if left in scores and right in scores]
     unk = next(piece.piece for piece in proto.pieces if piece.type == UNKNOWN)
     model = models.BPE(

@@ -11,6 +11,19 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from gputok.fields import (
+    ID,
+    WrongValue,
+    checked,
+    in_file,
+    integer,
+    listed,
+    needed,
+    optional,
+    reading,
+    short,
+    string,
+)
 from gputok.files.atomic import replacing
 from gputok.formats.tiktoken import by_ranks, tiktoken_parts
 
@@ -43,6 +56,7 @@ _OLD_SPECIAL_TOKENS = (
 """The special tokens of files that don't list them: those before version 11."""
 
 _VERSIONS_WITHOUT_LIST = ("v1", "v2", "v3", "v7")
+_MOST_SPECIAL = 100_000  # of Mistral's own files, the largest number is 1,000
 
 
 def from_tekken(source: str | os.PathLike[str] | bytes) -> Tokenizer:
@@ -66,17 +80,40 @@ def from_tekken(source: str | os.PathLike[str] | bytes) -> Tokenizer:
         name = os.fspath(source)
         with open(name, "rb") as file:
             data = file.read()
-    try:
-        value = json.loads(data)
-        config = value["config"]
-        pattern, n_special = config["pattern"], config["default_num_special_tokens"]
-        n_ordinary = config["default_vocab_size"] - n_special
-        entries = {
-            base64.b64decode(entry["token_bytes"], validate=True): int(entry["rank"])
-            for entry in value["vocab"]
-        }
-    except (ValueError, KeyError, TypeError, RecursionError, binascii.Error) as error:
-        raise ValueError(f"{name}: expected a tekken.json: {type(error).__name__}: {error}") from None
+    with in_file(f"{name}: expected a tekken.json"):
+        try:
+            value = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{name}: expected a tekken.json: {error}") from None
+        fields = _fields(value)
+    with in_file(name):
+        return _tokenizer(value, *fields, name)
+
+
+def _fields(value: Any) -> tuple[str, int, int, dict[bytes, int]]:
+    """The pattern, the numbers of special and of other tokens, and the ranks of all tokens that are listed."""
+    config = needed(value, "config")
+    pattern = reading("config.pattern", string, needed(config, "pattern"))
+    n_special = reading(
+        "config.default_num_special_tokens",
+        integer(0, _MOST_SPECIAL),
+        needed(config, "default_num_special_tokens"),
+    )
+    size = reading("config.default_vocab_size", integer(n_special, ID), needed(config, "default_vocab_size"))
+    reading("config.version", optional(string), config.get("version"))
+    if value.get("special_tokens") is not None:
+        reading("special_tokens", listed(_special_token), value["special_tokens"])
+    return (
+        pattern,
+        n_special,
+        size - n_special,
+        dict(reading("vocab", listed(_entry), needed(value, "vocab"))),
+    )
+
+
+def _tokenizer(
+    value: Any, pattern: str, n_special: int, n_ordinary: int, entries: dict[bytes, int], name: str
+) -> Tokenizer:
     special = _special_tokens(value, n_special, name)
     ranks = {token: n_special + rank for token, rank in entries.items() if rank < n_ordinary}
     if sorted(ranks.values()) != [*range(n_special, n_special + n_ordinary)]:
@@ -86,20 +123,31 @@ def from_tekken(source: str | os.PathLike[str] | bytes) -> Tokenizer:
     return tokenizer
 
 
+def _entry(entry: Any) -> tuple[bytes, int]:
+    """The bytes and the rank of a token."""
+    encoded, rank = needed(entry, "token_bytes"), needed(entry, "rank")
+    try:
+        token = base64.b64decode(checked("token_bytes", string, encoded), validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise WrongValue(f"must be base64, not {short(encoded)} ({error})", "token_bytes") from None
+    return token, checked("rank", integer(0, ID), rank)
+
+
+def _special_token(token: Any) -> tuple[int, str]:
+    rank, text = needed(token, "rank"), needed(token, "token_str")
+    return checked("rank", integer(0, ID), rank), checked("token_str", string, text)
+
+
 def _special_tokens(value: dict[str, Any], n_special: int, name: str) -> dict[str, int]:
     """Returns the special tokens and their ids."""
-    listed = value.get("special_tokens")
+    given = value.get("special_tokens")
     version = value["config"].get("version")
-    if listed is None and version not in _VERSIONS_WITHOUT_LIST:
+    if given is None and version not in _VERSIONS_WITHOUT_LIST:
         raise ValueError(
             f"{name}: special_tokens is missing, which files of version {version!r} must contain"
         )
-    names = (
-        dict(enumerate(_OLD_SPECIAL_TOKENS))
-        if listed is None
-        else {token["rank"]: token["token_str"] for token in listed}
-    )
-    if not names.keys() <= set(range(n_special)) or len(set(names.values())) < len(listed or names):
+    names = dict(enumerate(_OLD_SPECIAL_TOKENS)) if given is None else dict(map(_special_token, given))
+    if not names.keys() <= set(range(n_special)) or len(set(names.values())) < len(given or names):
         raise ValueError(
             f"{name}: special_tokens must contain different texts of ranks from 0 to {n_special - 1}"
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from gputok.components import Component, derived, described
-from gputok.fields import WrongValue, brief, checked, short
+from gputok.fields import WrongValue, brief, checked, in_file, short
 from gputok.files.atomic import replacing
 from gputok.files.json_text import Packed
 from gputok.text.pieces import Alignment, Pieces, check_lengths, spell_out
@@ -342,10 +342,10 @@ def target(folder: str, prefix: str | None, name: str) -> pathlib.Path:
 
 def read_json_vocabulary(path: str) -> dict[str, Any]:
     """Reads a vocab.json. As in `tokenizers`, entries whose values are not numbers are left out."""
-    with open(path, encoding="utf-8") as file:
+    with in_file(path), open(path, encoding="utf-8") as file:
         try:
             vocabulary = json.load(file)
-        except ValueError as error:
+        except json.JSONDecodeError as error:
             raise ValueError(f"{path}: expected a JSON file: {error}") from None
     if not isinstance(vocabulary, dict):
         raise ValueError(f"{path}: expected a JSON object of tokens and ids, got {type(vocabulary).__name__}")

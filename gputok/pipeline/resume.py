@@ -66,7 +66,7 @@ def count_words(
     with _opened(pathlib.Path(folder), fingerprint) as work, reporting(progress) as report:
         files = [work / _PART.format(i) for i in range(len(groups))]
         for group, file in zip(groups, files, strict=True):
-            if not _is_whole(file):
+            if not _is_whole(file, f"{fingerprint} {file.name}"):
                 given = corpus.located(group, storage_options)
                 given_options = {"threads": threads, **options, **corpus.within(memory)}
                 read = partial(corpus.read, given, **given_options)
@@ -79,7 +79,7 @@ def count_words(
 
                 counts = pipeline.count_batches(read, n_bytes, threads, device, shifted, memory, read_raw)
                 with replacing(file, follow=False) as part:
-                    counts.save(part)
+                    _save(counts, part, f"{fingerprint} {file.name}")
             done += corpus.total_bytes(group, storage_options=storage_options) or 0
         if not files:
             return pipeline.count_batches(partial(corpus.read_texts, []), 0, threads, device, False, memory)
@@ -137,7 +137,7 @@ def _opened(folder: pathlib.Path, fingerprint: str) -> Generator[pathlib.Path, N
     with locked(run):
         try:
             found = json.loads(run.read_text())["fingerprint"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise ValueError(f"{run}: is damaged; remove the folder, or name another folder") from None
         if found != fingerprint:
             raise ValueError(
@@ -147,15 +147,27 @@ def _opened(folder: pathlib.Path, fingerprint: str) -> Generator[pathlib.Path, N
         yield folder
 
 
-def _is_whole(file: pathlib.Path) -> bool:
-    """Returns True if the counts were saved and can be read; after a crash of the machine, the file may be empty."""
+def _save(counts: WordCounts, file: pathlib.Path, part: str) -> None:
+    from gputok.files import word_count_files
+    from gputok.text import partitions
+
+    sizes, words = partitions.in_partitions(counts.columns())
+    part = f"{part} {counts.byte_level}"
+    word_count_files.write(file, words, sizes, counts.byte_level, scale=counts.scale, part=part)
+
+
+def _is_whole(file: pathlib.Path, part: str) -> bool:
+    """Returns True if the counts of this part were saved and can be read.
+
+    After a crash of the machine, the file may be empty; and a copy of another part would be counted twice.
+    """
     from gputok.files.locations import LocalFile
     from gputok.files.word_count_files import Columns, CountFile
 
     if file.is_symlink():  # somebody else put it there; it is replaced
         return False
     try:
-        CountFile(LocalFile(file), Columns())
+        found = CountFile(LocalFile(file), Columns())
+        return found.part == f"{part} {found.byte_level}"
     except (FileNotFoundError, ValueError):
         return False
-    return True

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import functools
 import json
 import re
+import traceback
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,7 +45,8 @@ def render(
 
     Raises:
         ImportError: if jinja2 is missing.
-        ValueError: if a conversation has no messages, or the last message is not in the text.
+        ValueError: if a conversation has no messages, the last message is not in the text, or the template is wrong or
+            refuses the messages (then it is a jinja2.TemplateError as well).
 
     >>> render("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}", [[{"role": "me", "content": "hi"}]])
     ['<me>hi']
@@ -98,6 +101,35 @@ def mask(offsets: Sequence[Span], spans: list[Span]) -> list[int]:
     return marked.tolist()
 
 
+@functools.cache
+def _error_class() -> type[ValueError]:
+    """The class of errors of templates: also Jinja's own, which programs catch that were written for `transformers`."""
+    import jinja2
+
+    class ChatTemplateError(jinja2.TemplateError, ValueError):
+        """A chat template is wrong, or refuses the messages."""
+
+    return ChatTemplateError
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Around the code of a template: any error says that it comes from there, and from which line."""
+    try:
+        yield
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, _error_class()):
+            raise
+        steps = traceback.extract_tb(error.__traceback__)
+        lines = [step.lineno for step in steps if step.filename in ("<template>", "<unknown>")]
+        line = getattr(error, "lineno", None) or (lines[-1] if lines else None)
+        where = "" if line is None else f", line {line}"
+        kind = "" if type(error).__module__.startswith("jinja2") else f"{type(error).__name__}: "
+        raise _error_class()(f"the chat template{where}: {kind}{error}") from None
+
+
 def _rendered(
     compiled: Any,
     conversations: Sequence[Any],
@@ -114,10 +146,13 @@ def _rendered(
     for number, conversation in enumerate(conversations):
         messages = _messages(conversation, number)
         if not continue_final_message:
-            texts.append(compiled.render(messages=messages, **variables))
+            with _explained():
+                texts.append(compiled.render(messages=messages, **variables))
             continue
         last = _mark_end(messages[-1], field)
-        texts.append(_until_mark(compiled.render(messages=messages, **variables), last))
+        with _explained():
+            text = compiled.render(messages=messages, **variables)
+        texts.append(_until_mark(text, last))
     return texts
 
 
@@ -233,4 +268,5 @@ def _compiled(template: str, marked: bool) -> Any:
     environment.filters["tojson"] = tojson
     environment.globals["raise_exception"] = raise_exception
     environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
-    return environment.from_string(template)
+    with _explained():
+        return environment.from_string(template)

@@ -8,6 +8,23 @@ import json
 import pathlib
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from gputok.fields import (
+    ID,
+    Check,
+    WrongValue,
+    checked,
+    choice,
+    in_file,
+    integer,
+    listed,
+    needed,
+    number,
+    reading,
+    short,
+    string,
+    switch,
+    wrong_type,
+)
 from gputok.files import file_kinds
 from gputok.files.atomic import replacing
 from gputok.pretrained import hub
@@ -56,6 +73,80 @@ _DROPPED = (  # settings that do not describe a saved tokenizer.json
         "add_eos_token",
     ),
 )
+
+
+def _token(value: Any) -> Any:
+    """A special token: its text, or an object with its fields."""
+    if isinstance(value, dict):
+        known = {"content", "single_word", "lstrip", "rstrip", "normalized", "special", "__type"}
+        if unknown := value.keys() - known:
+            raise WrongValue(f"unknown field {short(min(unknown))}")
+        needed(value, "content")
+    elif not isinstance(value, str):
+        raise wrong_type(value, "str")
+    return as_token(value, "the token")
+
+
+def _decoder(value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise wrong_type(value, "dict")
+    for key, token in value.items():
+        if not (key.isascii() and key.isdigit() and int(key) <= ID):
+            raise WrongValue(f"the id of a token must be a number from 0 to 2**32 - 2, not {short(key)}")
+        checked(f"[{key}]", _token, token)
+    return value
+
+
+def _tokens(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {checked("a name", string, key): checked(key, _token, token) for key, token in value.items()}
+    return listed(_token)(value)
+
+
+def _chat_template(value: Any) -> Any:
+    if isinstance(value, list):
+        for i, each in enumerate(value):
+            for name in ("name", "template"):
+                checked(f"[{i}].{name}", string, needed(each, name))
+    elif isinstance(value, dict):
+        for name, template in value.items():
+            checked(name, string, template)
+    else:
+        string(value)
+    return value
+
+
+_SETTINGS: dict[str, Check] = {
+    "tokenizer_class": string,
+    "model_type": string,
+    "model_max_length": number(0),
+    "max_len": number(0),
+    "padding_side": choice("left", "right"),
+    "truncation_side": choice("left", "right"),
+    "model_input_names": listed(string),
+    "added_tokens_decoder": _decoder,
+    "extra_special_tokens": _tokens,
+    "additional_special_tokens": _tokens,
+    "model_specific_special_tokens": _tokens,
+    "chat_template": _chat_template,
+    **dict.fromkeys(
+        "add_prefix_space add_bos_token add_eos_token clean_up_tokenization_spaces do_lower_case legacy "
+        "split_special_tokens strip_accents tokenize_chinese_chars".split(),
+        switch,
+    ),
+    **dict.fromkeys(NAMES, _token),
+}
+"""Setting -> what it must be, or null; other settings are kept as they are."""
+
+
+def _settings(path: pathlib.Path) -> dict[str, Any]:
+    """Reads a file of settings, and checks those that are used."""
+    found = _read(path)
+    with in_file(path):
+        for key, value in found.items():
+            if key in _SETTINGS and value is not None:
+                reading(key, _SETTINGS[key], value)
+    return found
 
 
 def load(
@@ -125,14 +216,16 @@ def _load_folder(
     make: Callable[..., Made], folder: pathlib.Path, name_or_path: str, options: dict[str, Any]
 ) -> Made:
     """Loads the files that `save_pretrained` writes, or older ones."""
-    config = _read(folder / CONFIG)
-    name = config.get("tokenizer_class") or _class_of_model(_read(folder / "config.json").get("model_type"))
+    config = _settings(folder / CONFIG)
+    name = config.get("tokenizer_class") or _class_of_model(
+        _settings(folder / "config.json").get("model_type")
+    )
     name = (name or SAVED_CLASS).removesuffix("Fast")
     tokenizer = _open(folder, name, {**config, **options})
     if name == "LlamaTokenizer" and "ByteLevel" in repr(tokenizer.pre_tokenizer):
         name = SAVED_CLASS  # as in transformers: a wrong name that many byte-level tokenizers have
 
-    old = _read(folder / "special_tokens_map.json") if "added_tokens_decoder" not in config else {}
+    old = _settings(folder / "special_tokens_map.json") if "added_tokens_decoder" not in config else {}
     settings = {**_class_defaults().get(name, {}), **config, **old, **_templates(folder)}
     tokenizer.add_tokens([*_added_tokens(folder, {**settings, **options})])
     if not (folder / TOKENIZER).is_file():  # else its post-processor says what is added
@@ -142,7 +235,8 @@ def _load_folder(
             if isinstance(settings.get(step), bool):
                 set_step(tokenizer, step, settings[step], needed=False)
     if "cls_token" in _class_defaults().get(name, {}):
-        options = _without_ends(name, options, settings)
+        with in_file(folder / CONFIG):
+            options = _without_ends(name, options, settings)
     if options.get("add_prefix_space") and name == "LlamaTokenizer" and "legacy" not in settings:
         options.setdefault("legacy", False)  # the default of the class
     kept = {key: value for key, value in settings.items() if key not in _DROPPED}
@@ -277,6 +371,10 @@ def _added_tokens(folder: pathlib.Path, settings: dict[str, Any]) -> list[AddedT
         str(value) for key, value in settings.items() if key.endswith("_token") and isinstance(value, str)
     }
     ids = _read(folder / "added_tokens.json")
+    with in_file(folder / "added_tokens.json"):
+        for text, token_id in ids.items():
+            checked("a token", string, text)
+            reading(f"[{text!r}]", integer(0, ID), token_id)
     return [
         AddedToken(text, normalized=text not in names, special=text in names)
         for text in sorted(ids, key=ids.__getitem__)
@@ -288,7 +386,10 @@ def _templates(folder: pathlib.Path) -> dict[str, Any]:
     found = {path.stem: path for path in sorted(folder.glob(f"{MORE_TEMPLATES}/*.jinja"))}
     if (folder / TEMPLATE).is_file():
         found = {"default": folder / TEMPLATE, **found}
-    texts = {name: path.read_text(encoding="utf-8") for name, path in found.items()}
+    texts: dict[str, str] = {}
+    for name, path in found.items():
+        with in_file(path):
+            texts[name] = path.read_text(encoding="utf-8")
     if not texts:
         return {}
     return {"chat_template": texts["default"] if list(texts) == ["default"] else texts}
@@ -300,7 +401,7 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
         return {}
     try:
         value = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: expected JSON: {error}") from None
     if not isinstance(value, dict):
         raise ValueError(f"{path}: expected an object, not {type(value).__name__}")

@@ -603,12 +603,17 @@ class PreTrainedTokenizer(UpstreamNames):
         given = {"add_generation_prompt": add_generation_prompt, "tools": schemas, "documents": documents}
         variables = {**self.special_tokens_map, **variables, **given}
         spans: list[list[tuple[int, int]]] = []
-        if return_assistant_tokens_mask:
-            texts, spans = render_marked(template, conversations, **variables)
-        else:
-            texts = render(
-                template, conversations, continue_final_message=continue_final_message, **variables
-            )
+        try:
+            if return_assistant_tokens_mask:
+                texts, spans = render_marked(template, conversations, **variables)
+            else:
+                texts = render(
+                    template, conversations, continue_final_message=continue_final_message, **variables
+                )
+        except ValueError as error:
+            if not self.name_or_path or not str(error).startswith("the chat template"):
+                raise
+            raise type(error)(f"{self.name_or_path}: {error}") from None
         if not tokenize:
             return texts if is_batch else texts[0]
         batch = self(

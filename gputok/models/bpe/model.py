@@ -14,6 +14,7 @@ from gputok.fields import (
     WrongValue,
     brief,
     checked,
+    in_file,
     integer,
     number,
     optional,
@@ -182,7 +183,7 @@ class BPE(Model):
         Raises:
             ValueError: if a file has another form; the message contains the path and the line.
         """
-        with open(merges, encoding="utf-8", newline="\n") as file:
+        with in_file(merges), open(merges, encoding="utf-8", newline="\n") as file:
             lines = [line.removesuffix("\n").removesuffix("\r") for line in file]
         pairs: list[tuple[str, str]] = []
         for text in lines:
@@ -192,7 +193,7 @@ class BPE(Model):
             if not space or " " in right:
                 raise ValueError(
                     f"line {len(pairs) + 1} of {merges} must be two tokens with a space between, not "
-                    f"{tuple(text.split(' '))}"
+                    f"{short(tuple(text.split(' ')))}"
                 )
             pairs.append((left, right))
         return base.read_json_vocabulary(vocab), pairs
@@ -206,7 +207,9 @@ class BPE(Model):
             merges: the path of the merges.txt.
             kwargs: further arguments of the class.
         """
-        return cls(*cls.read_file(vocab, merges), **kwargs)
+        read = cls.read_file(vocab, merges)
+        with in_file(merges):
+            return cls(*read, **kwargs)
 
     def save(self, folder: str, prefix: str | None = None) -> list[str]:
         """Writes `[prefix-]vocab.json` and `[prefix-]merges.txt` into a folder.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from gputok.fields import checked, per_field, string
+from gputok.fields import checked, in_file, per_field, string
 from gputok.models import base
 from gputok.models.base import Model, Tokens
 
@@ -53,7 +53,8 @@ class WordLevel(Model):
             vocab: the path of the file.
             unk_token: as for the class.
         """
-        return cls(cls.read_file(vocab), unk_token)
+        with in_file(vocab):
+            return cls(cls.read_file(vocab), unk_token)
 
     def save(self, folder: str, prefix: str | None = None) -> list[str]:
         """Writes `[prefix-]vocab.json` into a folder.

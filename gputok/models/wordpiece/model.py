@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from gputok.components import derived
-from gputok.fields import SIZE, integer, per_field, string
+from gputok.fields import SIZE, in_file, integer, per_field, string
 from gputok.files.atomic import replacing
 from gputok.models import base
 from gputok.models.base import Model, Tokens
@@ -64,7 +64,7 @@ class WordPiece(Model):
     @staticmethod
     def read_file(vocab: str) -> dict[str, int]:
         """Reads a vocab.txt: one token on each line; the id of a token is the number of its line, from 0."""
-        with open(vocab, encoding="utf-8", newline="\n") as file:
+        with in_file(vocab), open(vocab, encoding="utf-8", newline="\n") as file:
             return {line.rstrip(): number for number, line in enumerate(file)}
 
     @classmethod
@@ -75,7 +75,8 @@ class WordPiece(Model):
             vocab: the path of the file.
             kwargs: further arguments of the class.
         """
-        return cls(cls.read_file(vocab), **kwargs)
+        with in_file(vocab):
+            return cls(cls.read_file(vocab), **kwargs)
 
     def save(self, folder: str, prefix: str | None = None) -> list[str]:
         """Writes `[prefix-]vocab.txt` into a folder.

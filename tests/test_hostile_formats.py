@@ -1,0 +1,101 @@
+"""Damaged files of every format but tokenizer.json give one clear ValueError that names the file, or work.
+
+They never crash, hang, exhaust the memory, or raise what a library says of its own objects.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import random
+import re
+import shutil
+
+import hostile
+import jinja2
+import pytest
+from hostile_formats import FORMATS, damaged
+
+from gputok import PreTrainedTokenizer, WordCounts, corpus, from_tekken
+from gputok.recipes import recipe
+
+
+def failures(kind: str, folder, seed: str, n: int) -> dict[str, int]:
+    found: collections.Counter[str] = collections.Counter()
+    outcomes: collections.Counter[str] = collections.Counter()
+    with hostile.Worker(folder, kind) as worker:
+        assert worker.try_file(FORMATS[kind].whole()) == "works"
+        for i in range(n):
+            data = damaged(kind, f"{seed} {i}")
+            outcome = worker.try_file(data)
+            outcomes[outcome.split(":")[0]] += 1
+            if not outcome.startswith(("works", "refused")):
+                if outcome not in found:
+                    (folder / f"{i}-{FORMATS[kind].name}").write_bytes(data)
+                    print(f"{folder}/{i}-{FORMATS[kind].name} (seed {seed!r}): {outcome}")
+                found[outcome] += 1
+    print(dict(outcomes))
+    return dict(found)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_some_damage(kind, tmp_path):
+    assert failures(kind, tmp_path, "0", 40) == {}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_thousand_damages(kind, tmp_path):
+    assert failures(kind, tmp_path, str(random.SystemRandom().randrange(1 << 32)), 1000) == {}
+
+
+# -- cases that no damage of a file makes
+
+
+def test_a_copy_of_another_part_is_counted_again(tmp_path, monkeypatch):
+    """Two parts of a corpus: the counts of the first, copied over those of the second, would be added twice."""
+    monkeypatch.setattr("gputok.corpus.PART_BYTES", 1000)
+    (tmp_path / "corpus.txt").write_text("".join(f"some words {i}\n" for i in range(200)))
+    tokenizer, _ = recipe("bpe")
+    source = corpus.parts(tmp_path / "corpus.txt", part_bytes=1000)
+    expected = tokenizer.count_words(source, resume=tmp_path / "work")
+    parts = sorted((tmp_path / "work").glob("part-*"))
+    assert len(parts) > 1
+    shutil.copy(parts[0], parts[1])
+    assert tokenizer.count_words(source, resume=tmp_path / "work") == expected
+
+
+def test_changed_counts_of_a_file_are_noticed(tmp_path):
+    """A bit of the words or of their counts, which could be other words as well."""
+    path = tmp_path / "counts.parquet"
+    WordCounts.from_dict({f"word {i * i}": i + 1 for i in range(500)}).save(path)
+    whole = path.read_bytes()
+    for at in range(4, len(whole) // 2, 97):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(ValueError, match=re.escape(str(path))):
+            WordCounts.load(path)
+
+
+def test_a_dictionary_is_no_word_counts():
+    tokenizer, trainer = recipe("bpe")
+    with pytest.raises(TypeError, match=r"must be a gputok\.WordCounts, not dict; .*WordCounts\.from_dict"):
+        tokenizer.train_from_word_counts({"a": 1}, trainer)
+
+
+def test_ten_million_special_tokens_are_refused():
+    value = json.loads(FORMATS["tekken"].whole())
+    value["config"]["default_num_special_tokens"] = 10_000_000
+    with pytest.raises(
+        ValueError, match=r"config\.default_num_special_tokens: must be a whole number from 0 to"
+    ):
+        from_tekken(json.dumps(value).encode())
+
+
+def test_an_error_of_a_chat_template_is_jinjas_and_a_value_error():
+    """Programs written for `transformers` catch Jinja's."""
+    tokenizer = PreTrainedTokenizer(
+        recipe("bpe")[0], chat_template="a\n{{ raise_exception('no system prompt') }}"
+    )
+    for kind in (ValueError, jinja2.TemplateError):
+        with pytest.raises(kind, match="the chat template, line 2: no system prompt"):
+            tokenizer.apply_chat_template([{"role": "user", "content": "a"}])
