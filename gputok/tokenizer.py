@@ -531,6 +531,7 @@ class Tokenizer:
         """
         from gputok import backend
         from gputok.files.temporary import MemoryLimit
+        from gputok.kernels.threads import thread_count
         from gputok.progress import reporting
         from gputok.text.word_counts import WordCounts
 
@@ -541,7 +542,9 @@ class Tokenizer:
             )
         trainer, memory = _scaled(self._trainer(trainer), word_counts.scale), MemoryLimit.of(memory_limit)
         word_counts = word_counts.at_least(math.ceil(min_count * word_counts.scale))
-        needed = None if memory is None else trainer.check_memory(word_counts, memory.n_bytes)
+        needed = None
+        if memory is not None:
+            needed = trainer.check_memory(word_counts, memory.n_bytes, thread_count(threads))
         devices = backend.choose(device).devices
         if devices and (reason := trainer.why_not_on_device()):
             warnings.warn(f"the CPU does the work of training: {reason}", stacklevel=2)

@@ -77,7 +77,7 @@ STEPS = (
     Step(
         "train_bpe",
         "training BPE",
-        (Stage("train_bpe", _ALL, ("sizes",), ("sizes",)), Stage("train_bpe_of_parts", _CPU)),
+        (Stage("train_bpe", _ALL, ("sizes", "threads"), ("sizes",)), Stage("train_bpe_of_parts", _CPU)),
         ("token_traits",),
     ),
     Step(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
 Tag = TypeVar("Tag")
 Result = TypeVar("Result")
+PLACES_PER_THREAD = (
+    500_000  # symbols of distinct words; with fewer, threads that train BPE wait for each other too long
+)
 Submit = Callable[..., "Future[Any]"]
 """submit(function, *arguments), like the method of a thread pool."""
 
@@ -38,6 +42,14 @@ def thread_count(threads: int | None = None) -> int:
     if count < 1:
         raise ValueError(f"{source} must be a whole number of at least 1, got {threads!r}")
     return count
+
+
+def yield_core() -> None:
+    """Lets another thread have the core of this one, if any waits for it."""
+    if hasattr(os, "sched_yield"):
+        os.sched_yield()
+    else:
+        time.sleep(0)
 
 
 def run(task: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], threads: int) -> Iterator[Any]:

@@ -4,16 +4,18 @@ import copy
 import itertools
 import pickle
 import random
+import threading
 
 import numpy as np
 import pytest
 import tokenizers.trainers
-from gputok.kernels import BpeLimits, reference
+from gputok.kernels import BpeLimits, Veto, reference
 from gputok.kernels.cpu import spell_words as alphabet
 from gputok.kernels.cpu.train_bpe import queue as bpe_queue
 from gputok.kernels.cpu.train_bpe import train as bpe
+from gputok.kernels.cpu.train_bpe.state import MERGES, MOVED
 
-from gputok import AddedToken, trainers
+from gputok import AddedToken, Tokenizer, models, pre_tokenizers, trainers
 from gputok.text.word_counts import WordCounts
 from gputok.trainers import BpeTrainer
 
@@ -227,26 +229,29 @@ def test_symbols_of_two_and_of_four_bytes(n_unused):
     assert_equal(bpe.train_bpe(*arguments), reference.train_bpe(*arguments))
 
 
+@pytest.mark.parametrize("parts", [1, 3])
 @pytest.mark.parametrize("few_tokens", [0, 1500])
-def test_the_threshold_falls(monkeypatch, few_tokens):
+def test_the_threshold_falls(monkeypatch, few_tokens, parts):
     """One very frequent word puts the first threshold above every other pair, so that they are indexed again."""
     thresholds = []
-    indexed = bpe._indexed
-    monkeypatch.setattr(bpe, "_indexed", lambda *args: thresholds.append(args[1]) or indexed(*args))
+    index_slots = bpe.index_slots
+    monkeypatch.setattr(bpe, "index_slots", lambda *args: thresholds.append(args[2]) or index_slots(*args))
     words = random_words(random.Random(5), "abcdef", 300, 15) | {"xy": 10**9, "xyz": 10**6}
     arguments = *stage_input(words), BpeLimits(300)
-    sizes = bpe.Sizes(few_tokens=few_tokens)
+    sizes = bpe.Sizes(few_tokens=few_tokens, parts=parts)
     assert_equal(bpe.train_bpe(*arguments, sizes=sizes), reference.train_bpe(*arguments))
     assert thresholds[0] > 10**4 and thresholds[-1] == 1 and len(thresholds) > 3
 
 
+@pytest.mark.parametrize("parts", [1, 3])
 @pytest.mark.parametrize("slice_length", [1, 1000])
-def test_all_arrays_grow(slice_length):
+def test_all_arrays_grow(slice_length, parts):
     """With the smallest arrays, and a stop after every merge."""
     words = random_words(random.Random(6), "abcdef", 300, 15)
     arguments = *stage_input(words), BpeLimits(600)
     expected = reference.train_bpe(*arguments)
-    assert_equal(bpe.train_bpe(*arguments, sizes=bpe.Sizes(slice=slice_length, room=1)), expected)
+    sizes = bpe.Sizes(slice=slice_length, room=1, born=1, parts=parts)
+    assert_equal(bpe.train_bpe(*arguments, sizes=sizes), expected)
     assert_equal(bpe_queue.train_bpe_queued(*arguments, slice_length=slice_length), expected)
 
 
@@ -260,16 +265,121 @@ def test_weights_of_every_size(seed):
     assert_equal(bpe.train_bpe(*arguments), reference.train_bpe(*arguments))
 
 
+@pytest.mark.parametrize("parts", [1, 3])
 @pytest.mark.parametrize("few_tokens", [0, 1500])
-def test_lists_move_together_when_their_memory_is_full(monkeypatch, few_tokens):
-    moved = []
-    compact = bpe.compact
-    monkeypatch.setattr(bpe, "compact", lambda state: moved.append(0) or compact(state))
+def test_lists_move_together_when_their_memory_is_full(monkeypatch, few_tokens, parts):
+    trainings = []
+    merges = bpe._Training.merges
+    monkeypatch.setattr(bpe._Training, "merges", lambda self: trainings.append(self) or merges(self))
     words = random_words(random.Random(8), "abcdef", 400, 15)
     arguments = *stage_input(words), BpeLimits(600)
-    sizes = bpe.Sizes(large_pool=0, spare=1 << 40, few_tokens=few_tokens)
+    sizes = bpe.Sizes(large_pool=0, spare=1 << 40, few_tokens=few_tokens, parts=parts)
     assert_equal(bpe.train_bpe(*arguments, sizes=sizes), reference.train_bpe(*arguments))
-    assert len(moved) > 10
+    assert all(part["at"][MOVED] > 10 for part in trainings[0]._parts)
+
+
+# ---- in batches, on several threads
+
+
+def tied_input(seed: int) -> tuple[tuple, bpe.Sizes]:
+    """A corpus full of ties, its limits, and sizes that let batches, arrays and turns end everywhere."""
+    r = random.Random(seed)
+    words = random_words(r, "abcde"[: r.randint(1, 5)], r.randint(1, 80), r.choice([4, 9, 30]))
+    words = {word: n * r.choice([1, 1, 300]) for word, n in words.items()}
+    *arguments, tokens, offsets = stage_input(words)
+    spelled = ["ab", "cab"] * (seed % 4 == 0)  # special tokens that merges spell
+    tokens = np.append(tokens, np.frombuffer("".join(spelled).encode(), np.uint8))
+    offsets = np.append(offsets, offsets[-1] + np.cumsum([*map(len, spelled)], dtype=np.int64))
+    limits = BpeLimits(len(offsets) + r.randint(0, 60), r.randint(0, 2), r.choice([2**62, 2**62, 5, 4, 3, 0]))
+    if seed % 7 == 0:
+        limits = limits._replace(veto=Veto(max_characters=r.choice([3, 5])))
+    elif seed % 7 == 1 and not spelled:
+        limits = limits._replace(shorter_first=True)
+    elif seed % 7 == 2:
+        limits = limits._replace(prefix=b"a")
+    sizes = bpe.Sizes(
+        slice=r.choice([1, 300, 4_000_000]),
+        room=r.choice([1, 50, 1 << 16]),
+        large_pool=r.choice([0, 1 << 24]),
+        spare=r.choice([4, 1 << 40]),
+        few_tokens=r.choice([0, 1500]),
+        batch=r.choice([1, 2, 5, 256]),
+        born=r.choice([1, 4096]),
+    )
+    return (*arguments, tokens, offsets, limits), sizes
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_any_number_of_parts_and_threads_gives_the_same_merges(seed):
+    arguments, sizes = tied_input(seed)
+    expected = reference.train_bpe(*arguments)
+    if not arguments[-1].prefix:
+        assert_equal(reference.train_bpe_in_batches(*arguments, most=sizes.batch), expected)
+    for parts, threads in ((1, 1), (2, 1), (2, 2), (3, 2), (5, 3)):
+        found = bpe.train_bpe(*arguments, sizes=sizes._replace(parts=parts), threads=threads)
+        assert_equal(found, expected)
+
+
+def test_batches_of_the_kernel_are_many_merges(monkeypatch):
+    """Otherwise the comparison above would say nothing. The batches are those of the plain version, so long they may be."""
+    batches = []
+    merge = bpe.merge_in_batches
+
+    def merging(state, work, most):
+        outcome = merge(state, 1, most)
+        batches.append(int(state.at[MERGES]))
+        return outcome
+
+    monkeypatch.setattr(bpe, "merge_in_batches", merging)
+    r = random.Random(1)
+    words = {"".join(r.choices("abcdefghijklmnopqrstuvwxyz", k=5)): r.randint(1, 3) for _ in range(500)}
+    arguments, sizes = (*stage_input(words), BpeLimits(200)), []
+    expected = reference.train_bpe_in_batches(*arguments, sizes)
+    assert_equal(bpe.train_bpe(*arguments, sizes=bpe.Sizes(parts=2)), expected)
+    ends = np.cumsum(sizes).tolist()
+    assert sorted({*batches}) == ends and max(sizes) >= 5
+
+
+def test_a_small_corpus_has_one_thread():
+    words = stage_input(random_words(random.Random(3), "abcd", 300, 12))
+    n_places = len(words[0])
+    for threads, part, expected in ((4, 500_000, 1), (4, n_places // 3, 3), (2, 1, 2), (1, 1, 1)):
+        training = bpe._Training(
+            lambda **_: [words[:3]], *words[3:], BpeLimits(50), bpe.Sizes(part=part), threads
+        )
+        assert (training.n_parts, training._threads) == (expected, expected)
+
+
+def test_an_error_between_turns_ends_the_other_threads():
+    """So does Ctrl-C; nothing hangs, and training can go on with the same words."""
+    arguments, sizes = tied_input(3)
+    sizes = sizes._replace(slice=1, parts=3)
+    calls = []
+
+    def stop(*call):
+        calls.append(call)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        bpe.train_bpe(*arguments, stop, sizes, threads=3)
+    assert threading.active_count() == before
+    assert_equal(bpe.train_bpe(*arguments, None, sizes, threads=3), reference.train_bpe(*arguments))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("vocab_size", [8_000, 32_000])
+@pytest.mark.parametrize("corpus", ["en", "code", "multi", "zh"])
+def test_whole_corpora_give_the_same_merges_on_any_number_of_threads(corpus_sample, corpus, vocab_size):
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    counts = tokenizer.count_words(iter(corpus_sample(corpus, -1).splitlines(keepends=True)), progress=False)
+    trainer = BpeTrainer(vocab_size=vocab_size, initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    alone, *others = (trainer.train(counts, threads=threads) for threads in (1, 2, 5))
+    for found in others:
+        assert np.array_equal(found.merges, alone.merges)
+        assert found.vocabulary.tokens == alone.vocabulary.tokens
 
 
 @pytest.mark.parametrize("options", [{}, {"continuing_subword_prefix": "ab", "limit_alphabet": 3}])

@@ -97,22 +97,23 @@ class Trainer(CheckedOptions):
         """Returns why a CUDA device can't do the work of `train`, or "" if it can."""
         return f"only BPE is trained on a GPU, not {self.trains}"
 
-    def memory_needed(self, n_words: int, n_bytes: int) -> int | None:
+    def memory_needed(self, n_words: int, n_bytes: int, threads: int = 1) -> int | None:
         """About how many bytes of memory training takes, besides the words themselves; None: nobody has measured that.
 
         Args:
             n_words: the number of distinct words.
             n_bytes: of all distinct words.
+            threads: how many may train.
         """
         return None
 
-    def check_memory(self, words: WordCounts, limit: int) -> int | None:
-        """Returns `memory_needed` for these words.
+    def check_memory(self, words: WordCounts, limit: int, threads: int = 1) -> int | None:
+        """Returns `memory_needed` for these words and so many threads.
 
         Raises:
             MemoryError: more is needed than the limit allows; the message says which `min_count` would do.
         """
-        needed = self.memory_needed(len(words), len(words.data))
+        needed = self.memory_needed(len(words), len(words.data), threads)
         if needed is None or needed <= limit:
             return needed
         n_words, n_bytes = (
@@ -121,7 +122,7 @@ class Trainer(CheckedOptions):
         fits = (
             count
             for count in range(2, _MOST_COUNT + 1)
-            if (self.memory_needed(n_words[count], n_bytes[count]) or 0) <= limit
+            if (self.memory_needed(n_words[count], n_bytes[count], threads) or 0) <= limit
         )
         found = next(fits, None)
         advice = "raise the limit" + (

@@ -1,4 +1,4 @@
-"""Training of BPE many merges at a time, in plain Python: what CUDA's does, and why it is exact.
+"""Training of BPE many merges at a time, in plain Python: what those of the CPU and of CUDA do, and why it is exact.
 
 Pairs are ordered by falling count, then by rising ids: one merge at a time takes the first of them. A *batch* is the longest
 prefix p1, p2, ..., pk of that order such that no id is the left part of one of them and the right part of one of them.
@@ -23,6 +23,13 @@ before them. A batch of one pair is one merge; let there be more, so that no ai 
    (ni, y) and (ni, ni) come from (bi, y) and (bi, ai) in the same way, and ni > aj.
 4. So after p1 the first pair is p2, and so on to pk. []
 
+Any part of a batch from its beginning on is a batch, too: it may be cut anywhere, and a batch of one pair is one merge.
+
+Two options change the order. With `shorter_first`, equal counts are ordered by the length and string of the merged token:
+then (x, ni) of 3 sorts behind because its string is longer than that of (x, ai). With a veto or `max_token_length`, some
+pairs don't count. If (x, ai) doesn't, neither does (x, ni), because what a veto forbids in a string it forbids in each
+longer string that contains it; so all new pairs that count come from pairs that did, and 3 holds.
+
 It needs that a merge makes a new id. If it spells a token that is there (a special token, say), the id of that one need not be
 larger than others: such a merge ends its batch, since 3 is not needed for the last one.
 """
@@ -34,6 +41,7 @@ from collections import Counter
 
 import numpy as np
 from gputok.kernels import BpeLimits, BpeMerges
+from gputok.kernels.reference.train_bpe import may_merge
 
 Word = list[tuple[int, int]]  # tokens, with their lengths in initial symbols
 
@@ -46,8 +54,12 @@ def train_bpe_in_batches(
     token_offsets: np.ndarray,
     limits: BpeLimits,
     sizes: list[int] | None = None,
+    most: int = 2**62,
 ) -> BpeMerges:
-    """`reference.train_bpe` for `limits` without a prefix and without a veto, in batches; `sizes` becomes the sizes of the batches."""
+    """`reference.train_bpe` for `limits` without a prefix, in batches of at most `most` merges.
+
+    `sizes` becomes the sizes of the batches.
+    """
     names = [tokens[a:b].tobytes() for a, b in itertools.pairwise(token_offsets)]
     ids = {name: token for token, name in enumerate(names)}
     weights = counts.tolist()
@@ -65,9 +77,13 @@ def train_bpe_in_batches(
 
     while len(names) < limits.vocab_size:
         found = count_pairs(words, weights, limits.max_token_length)
-        frequent = [pair for pair, count in found.items() if count >= max(1, limits.min_frequency)]
+        frequent = [
+            (a, b)
+            for (a, b), count in found.items()
+            if count >= max(1, limits.min_frequency) and may_merge(names[a], names[b], limits.veto)
+        ]
         batch: dict[tuple[int, int], int] = {}
-        for a, b in leading_pairs(sorted(frequent, key=order)):
+        for a, b in leading_pairs(sorted(frequent, key=order))[:most]:
             if len(names) == limits.vocab_size:
                 break
             name = names[a] + names[b]

@@ -86,7 +86,7 @@ class WordPieceTrainer(Trainer):
 
         Args:
             words: the words of the corpus, and how often each occurs.
-            threads: without effect: one thread merges. (Words are counted by many.)
+            threads: as in `BpeTrainer.train`.
             progress: called as progress("merge", done, total) a few times a second; an exception that it raises ends the
                 training.
             devices: CUDA devices (`gputok.backend`); used only if tokens have neither prefix nor suffix.

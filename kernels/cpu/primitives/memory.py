@@ -1,4 +1,4 @@
-"""The names of views.py, for the modules of kernels, which Python also imports without Numba.
+"""The names of views.py, shuffles.py and atomics.py, for the modules of kernels, which Python also imports without Numba.
 
 If the package contains machine code, nobody calls these names, and they are None. Then Numba need not be installed, nor
 imported, which would take a third of a second.
@@ -14,6 +14,14 @@ CHECKED = os.environ.get("GPUTOK_CHECK", "0") not in ("", "0")
 
 if choose().calls is None:
     try:
+        from gputok.kernels.cpu.primitives.atomics import (
+            atomic_add,
+            atomic_claim,
+            atomic_load,
+            atomic_or,
+            atomic_store,
+            pause,
+        )
         from gputok.kernels.cpu.primitives.shuffles import put_classes, put_places, window_masks
         from gputok.kernels.cpu.primitives.views import (
             View,
@@ -51,6 +59,7 @@ if choose().calls is None:
 else:
     View = as_array = bytes_at_least = copy = count_ones = equal_bytes = grown = has_ones = None
     is_given = of_four = None
+    atomic_add = atomic_claim = atomic_load = atomic_or = atomic_store = pause = None
     leading_zeros = least_of = lend_views = likely = load_u16 = load_u32 = load_u64 = owned = None
     prefetch = put_classes = put_places = scratch = store_u32 = store_u64 = tail = trailing_zeros = view = (
         None

@@ -1,4 +1,4 @@
-"""Laying out words for BPE training, and indexing their pairs."""
+"""Laying out words for BPE training, and indexing their pairs: which pairs are stored, and the list of each in each part."""
 
 from __future__ import annotations
 
@@ -8,33 +8,56 @@ from gputok.kernels.cpu.primitives.memory import prefetch, view
 from gputok.kernels.cpu.train_bpe.state import (
     AHEAD,
     BUCKET,
+    FULL,
     HEAP,
-    NEED,
+    LARGEST,
+    MOVED,
+    N_HEAVY,
+    N_SMALL,
+    NEED_POOL,
     ONE,
     PAIRS,
     POOL,
-    THRESHOLD,
+    POOL_FIELD,
+    SPARE,
+    TOKENS,
     State,
     add_pair,
     add_to_bucket,
     bucket_of,
     insert,
+    may_be_born,
+    n_elements,
+    part_of,
+    views,
     weight_at,
 )
-from gputok.kernels.cpu.train_bpe.veto import may_merge
 from gputok.kernels.signatures import Either, U16orU32, i64, u8, u16, u32, u64
+
+BLOCK = 64  # words; blocks go to the parts in turn, so that each part has words of all weights
 
 
 @kernel(i64[:], i64[:], i64[:])
-def measure(offsets, counts, sizes):
-    """Adds to sizes (int64[3]) the places of words of weight 256 and more, of weight 2 to 255, and of weight 1.
+def measure(offsets, counts, blocks):
+    """Measures the words of each block: the places of words of weight 256 and more, of weight 2 to 255, and of weight 1.
 
     Words of one symbol have no pair and are left out.
+
+    Args:
+        offsets: int64[words + 1].
+        counts: int64[words].
+        blocks: int64[3 * blocks], all 0, gets the places of each block.
+
+    Returns:
+        The weight of all pairs.
     """
+    total = np.int64(0)
     for i in range(len(counts)):
         n = offsets[i + 1] - offsets[i]
         if n > 1:
-            sizes[_class_of(counts[i])] += n + 1
+            blocks[3 * (i // BLOCK) + _class_of(counts[i])] += n + 1
+            total += counts[i] * (n - 1)
+    return total
 
 
 @kernel(inline=True)
@@ -42,22 +65,25 @@ def _class_of(weight):
     return 0 if weight > 255 else (1 if weight > 1 else 2)
 
 
-@kernel(Either("words", (u16[:], u32[:])), i64[:], i64[:], i64, U16orU32, i64[:], u8[:], u32[:], i64[:])
-def lay_out(symbols, offsets, counts, sentinel, places, weight, small, length, ends):
-    """Writes words to S (places) with a sentinel behind each, and their weights.
+@kernel(
+    Either("words", (u16[:], u32[:])), i64[:], i64[:], i64, i64, i64, U16orU32, i64[:], u8[:], u32[:], i64[:]
+)
+def lay_out(symbols, offsets, counts, sentinel, number, n_parts, places, weight, small, length, ends):
+    """Writes the words of a part to S (places) with a sentinel behind each, and their weights.
 
-    ends: int64[3], where the next word of each class of `measure` goes; they are moved on. `measure` of all words bounds
-    them.
+    number: of the part; ends: int64[3], where the next word of each class of `measure` goes; they are moved on. `measure`
+    of all words bounds them.
     """
     for i in range(len(counts)):
         start, end = np.uint64(offsets[i]), np.uint64(offsets[i + 1])
-        if end - start < np.uint64(2):
+        if end - start < np.uint64(2) or i // BLOCK % n_parts != number:
             continue
         kind = _class_of(counts[i])
         at = np.uint64(ends[kind])
         for j in range(start, end):
             places[at] = symbols[j]
-            length[symbols[j]] = 1
+            if length[symbols[j]] == 0:  # written seldom: other threads read the same cache lines
+                length[symbols[j]] = 1
             if kind == 0:
                 weight[at] = counts[i]
             elif kind == 1:
@@ -67,78 +93,99 @@ def lay_out(symbols, offsets, counts, sentinel, places, weight, small, length, e
         ends[kind] = at + ONE
 
 
-@kernel(State, i64[:])
-def index_characters(state, table):
-    """`index_pairs` for words of few distinct symbols, before any merge.
+# ---- pairs of few distinct symbols, before any merge
 
-    table: int64[2 * (ids + 1) ** 2], all 0; for each pair it gets weight - number (then the place of its list), and number.
+
+@kernel(State, i64, i64[:])
+def count_characters(state, number, table):
+    """Counts the pairs of a part.
+
+    table: int64[2 * (tokens + 1) ** 2], all 0; for each pair it gets weight - number, and number of occurrences.
     """
-    at, places, pool = state.at, state.symbols, state.pool
-    weight, small = view(state.weight), view(state.small)
-    pairs, chain, bucket = view(state.pairs), view(state.chain), view(state.bucket)
-    state.bucket[:] = 0
-    n, first_small = np.uint64(len(places)), np.uint64(len(state.weight))
-    first_single = first_small + np.uint64(len(state.small))
-    # The sentinel counts as symbol `end`: then no place is a special case
-    end = np.uint64(np.sqrt(len(table) // 2)) - ONE
-    b = end
+    part = part_of(state, number)
+    n, few = np.uint64(n_elements(state, number, 1, state.symbols.itemsize)), np.uint64(state.at[TOKENS])
+    first_small = np.uint64(part.at[N_HEAVY])
+    first_single = first_small + np.uint64(part.at[N_SMALL])
+    # The sentinel counts as symbol `few`: then no place is a special case
+    b = few
     for p in range(ONE, n):
-        a, b = b, min(np.uint64(places[p]), end)
-        pair = (a * (end + ONE) + b) << ONE
+        a, b = b, min(np.uint64(part.symbols[p]), few)
+        pair = (a * (few + ONE) + b) << ONE
         table[pair + ONE] += 1
-        if p < first_single and b != end:
-            table[pair] += weight_at(weight, first_small, small, first_single, p) - 1
-    traits, veto, n_traits = view(state.traits), view(state.veto), np.uint64(len(state.traits))
-    n_pairs, used, largest, highest = 0, 0, 0, 0
-    for a in range(end):
-        for b in range(end):
-            pair = (a * (end + ONE) + b) << ONE
-            number = table[pair + ONE]
-            count = table[pair] + number
-            table[pair] = -1
-            if number > 0 and count >= at[THRESHOLD] and may_merge(n_traits, traits, veto, a, b):
-                add_pair(pairs, n_pairs, a << np.uint64(32) | b, count, used, number)
-                k = bucket_of(count)
-                add_to_bucket(bucket, chain, k, n_pairs)
-                highest = max(highest, k)
-                table[pair] = used
-                used += number
-                largest = max(largest, number)
-                n_pairs += 1
-    for a in range(end + ONE):
-        table[(a * (end + ONE) + end) << ONE] = -1
-        table[(end * (end + ONE) + a) << ONE] = -1
-    b = end
-    for p in range(ONE, n):
-        a, b = b, min(np.uint64(places[p]), end)
-        pair = (a * (end + ONE) + b) << ONE
-        if table[pair] >= 0:
-            pool[np.uint64(table[pair])] = p - ONE
-            table[pair] += 1
-    at[PAIRS], at[POOL], at[HEAP], at[BUCKET], at[NEED] = n_pairs, used, 0, highest, largest
+        if p < first_single and b != few:
+            table[pair] += weight_at(part.weight, first_small, part.small, first_single, p) - 1
 
 
-@kernel(State, u32[:])
-def index_pairs(state, order):
-    """Stores each pair that reaches the threshold, with its list, in buckets; order: uint32[places], scratch memory.
+@kernel(State, i64[:], i64[:])
+def choose_characters(state, sums, rows):
+    """Stores each pair that reaches the threshold, in buckets.
 
-    First the places are dealt to their left symbols, then each left symbol gathers its right neighbours.
+    sums: the sum of the tables of all parts; rows: int64[(tokens + 1) ** 2] gets the row of each pair, or -1.
     """
-    at, places, length = state.at, state.symbols, state.length
-    weight, small = view(state.weight), view(state.small)
-    pairs, chain, bucket, pool = view(state.pairs), view(state.chain), view(state.bucket), state.pool
+    s = views(state)
     state.bucket[:] = 0
-    gathered, touched = state.right, state.touched_right
-    first_small, max_length = np.uint64(len(state.weight)), np.uint64(state.limits[1])
-    first_single = first_small + np.uint64(len(state.small))
-    there = view(places)
-    n, sentinel = np.uint64(len(places)), np.uint64(len(length) - 1)
+    n_pairs, highest, few = 0, 0, s.at[TOKENS]
+    rows[:] = -1
+    for a in range(few):
+        for b in range(few):
+            pair = a * (few + 1) + b
+            count = sums[2 * pair] + sums[2 * pair + 1]
+            if count > 0 and may_be_born(s, np.uint64(a), np.uint64(b), count):
+                rows[pair] = n_pairs
+                n_pairs, highest = _store(s, a << 32 | b, count, n_pairs, highest)
+    s.at[PAIRS], s.at[HEAP], s.at[BUCKET] = n_pairs, 0, highest
 
-    start = np.zeros(len(length), np.int64)
+
+@kernel(inline=True)
+def _store(s, key, count, n_pairs, highest):
+    """Stores a pair in its bucket: (number of pairs, highest bucket)."""
+    add_pair(s.pairs, n_pairs, key, count)
+    k = bucket_of(count)
+    add_to_bucket(s.bucket, s.chain, k, n_pairs)
+    return n_pairs + 1, max(highest, k)
+
+
+@kernel(State, i64, i64[:], i64[:])
+def deal_characters(state, number, table, rows):
+    """Makes the lists of a part; table: see `count_characters`; rows: see `choose_characters`.
+
+    The pool has room: a list takes two entries more than the pair has occurrences, and at least one place stands for it.
+    """
+    part, few = part_of(state, number), np.uint64(state.at[TOKENS])
+    n = np.uint64(n_elements(state, number, 1, state.symbols.itemsize))
+    used, largest = np.int64(1), np.int64(0)
+    for pair in range(len(rows)):
+        found = table[2 * pair + 1]
+        table[2 * pair] = 0
+        if rows[pair] >= 0 and found > 0:
+            table[2 * pair], used = begin_list(part, rows[pair], used, found)
+            largest = max(largest, found)
+    b = few
+    for p in range(ONE, n):
+        a, b = b, min(np.uint64(part.symbols[p]), few)
+        pair = (a * (few + ONE) + b) << ONE
+        if table[pair] > 0:
+            part.pool[np.uint64(table[pair])] = p - ONE
+            table[pair] += 1
+    part.at[POOL], part.at[LARGEST] = used, largest
+
+
+# ---- all other pairs
+
+
+@kernel(State, i64, u32[:], i64[:])
+def order_places(state, number, order, start):
+    """Deals the places of a part to their left symbols.
+
+    order: uint32[places of the part]; start: int64[ids + 1], all 0, gets the end of the places of each symbol in `order`.
+    """
+    part, sentinel = part_of(state, number), np.uint64(len(state.length) - 1)
+    n = np.uint64(n_elements(state, number, 1, state.symbols.itemsize))
+    length = view(state.length)
     for dealing in range(2):
         p = ONE
         while p < n:
-            a = np.uint64(places[p])
+            a = np.uint64(part.symbols[p])
             if a == sentinel:
                 p += ONE
                 continue
@@ -149,72 +196,147 @@ def index_pairs(state, order):
                 start[a] += 1
             p += np.uint64(length[a])
         if dealing == 0:
-            for a in range(len(length) - 1):
+            for a in range(len(start) - 1):
                 start[a + 1] += start[a]
 
-    traits, veto, n_traits = view(state.traits), view(state.veto), np.uint64(len(state.traits))
-    n_pairs, used, largest, highest = 0, 0, 0, 0
-    begin = np.uint64(0)
-    for a in range(sentinel):
-        end = np.uint64(start[a])  # dealing has moved each start to its end
-        n_touched = np.uint64(0)
-        step = np.uint64(length[a])
-        for i in range(begin, end):
-            if i + np.uint64(AHEAD) < end:
-                prefetch(there, np.uint64(order[i + np.uint64(AHEAD)]) + step)
-            p = np.uint64(order[i])
-            b = np.uint64(places[p + step])
-            touched[n_touched] = b
-            n_touched += np.uint64(gathered[ONE + b + b] == 0)
-            gathered[b + b] += weight_at(weight, first_small, small, first_single, p)
-            gathered[ONE + b + b] += 1
-        for i in range(n_touched):
-            b = np.uint64(touched[i])
-            count, number = gathered[b + b], gathered[ONE + b + b]
-            gathered[b + b] = -1
-            if b == sentinel or count < at[THRESHOLD] or not may_merge(n_traits, traits, veto, a, b):
-                continue
-            if length[a] + length[b] < max_length or length[a] + length[b] == 2:
-                add_pair(pairs, n_pairs, a << np.uint64(32) | b, count, used, number)
-                k = bucket_of(count)
-                add_to_bucket(bucket, chain, k, n_pairs)
-                highest = max(highest, k)
-                gathered[b + b] = used
-                used += number
-                largest = max(largest, number)
-                n_pairs += 1
-        for i in range(begin, end):
-            p = np.uint64(order[i])
-            b = np.uint64(places[p + step])
-            if gathered[b + b] >= 0:
-                pool[np.uint64(gathered[b + b])] = p
-                gathered[b + b] += 1
-        for i in range(n_touched):
-            b = np.uint64(touched[i])
-            gathered[b + b] = 0
-            gathered[ONE + b + b] = 0
-        begin = end
-    at[PAIRS], at[POOL], at[HEAP], at[BUCKET], at[NEED] = n_pairs, used, 0, highest, largest
 
+@kernel(State, u32[:], i64[:], i64[:])
+def index_pairs(state, order, start, begin):
+    """Stores each pair that reaches the threshold, in buckets, and makes its lists.
 
-@kernel(State)
-def compact(state):
-    """Moves the lists together that may still be needed: those of pairs that reach the threshold.
-
-    Rows are in the order of their lists, so that a list moves to where only lists of earlier rows were.
+    order, start: those of `order_places` for all parts, one after the other; begin: int64[parts], where each part begins in
+    `order`. Each left symbol gathers its right neighbours, in all parts. Their `right` and the `left` of the first part are
+    scratch memory, and 0 before and afterwards.
     """
-    pairs, pool, used = view(state.pairs), view(state.pool), 0
-    for row in range(state.at[PAIRS]):
-        start, number = pairs[4 * row + 2], pairs[4 * row + 3]
-        if pairs[4 * row + 1] < state.at[THRESHOLD]:
-            number = 0
-        if start != used:
-            for i in range(number):
-                pool[used + i] = pool[start + i]
-        pairs[4 * row + 2] = used
-        pairs[4 * row + 3] = number
-        used += number
-    state.at[POOL] = used
+    s, first = views(state), part_of(state, 0)
+    state.bucket[:] = 0
+    ids = s.sentinel + ONE
+    n_pairs, highest = 0, 0
+    for number in range(s.n_parts):
+        part = part_of(state, number)
+        part.at[POOL], part.at[LARGEST] = 1, 0
+    for a in range(s.sentinel):
+        n_touched = np.uint64(0)
+        step = np.uint64(s.length[a])
+        for number in range(s.n_parts):
+            low, high = _places_of(start, begin, number, ids, a)
+            n_touched = _gather_right(s, part_of(state, number), first, order, low, high, step, n_touched)
+        for i in range(n_touched):
+            b = np.uint64(first.touched_left[i])
+            count = first.left[b + b]
+            first.left[b + b] = -1
+            if b != s.sentinel and may_be_born(s, a, b, count):
+                first.left[b + b] = n_pairs
+                n_pairs, highest = _store(s, np.int64(a << np.uint64(32) | b), count, n_pairs, highest)
+        for number in range(s.n_parts):
+            low, high = _places_of(start, begin, number, ids, a)
+            _deal_right(part_of(state, number), first, order, low, high, step)
+        for i in range(n_touched):
+            b = np.uint64(first.touched_left[i])
+            first.left[b + b] = 0
+            first.left[b + b + ONE] = 0
+    s.at[PAIRS], s.at[HEAP], s.at[BUCKET] = n_pairs, 0, highest
+
+
+@kernel(inline=True)
+def _places_of(start, begin, number, ids, a):
+    """Where the places with left symbol a begin and end in `order`; `order_places` has moved each start to its end."""
+    offset, ends = np.uint64(begin[number]), number * ids
+    low = offset
+    if a > np.uint64(0):
+        low += np.uint64(start[ends + a - ONE])
+    return low, offset + np.uint64(start[ends + a])
+
+
+@kernel(inline=True)
+def _gather_right(s, part, first, order, low, high, step, n_touched):
+    """Adds up weights by right neighbour in first.left, and numbers in part.right; returns the number of distinct neighbours."""
+    first_small = np.uint64(part.at[N_HEAVY])
+    first_single = first_small + np.uint64(part.at[N_SMALL])
+    for i in range(low, high):
+        if i + np.uint64(AHEAD) < high:
+            prefetch(part.symbols, np.uint64(order[i + np.uint64(AHEAD)]) + step)
+        p = np.uint64(order[i])
+        b = np.uint64(part.symbols[p + step])
+        first.touched_left[n_touched] = b
+        n_touched += np.uint64(first.left[ONE + b + b] == 0)
+        first.left[b + b] += weight_at(part.weight, first_small, part.small, first_single, p)
+        first.left[ONE + b + b] = 1
+        part.right[ONE + b + b] += 1
+    return n_touched
+
+
+@kernel(inline=True)
+def _deal_right(part, first, order, low, high, step):
+    """Makes the lists of the pairs of one left symbol, whose rows (or -1) are in first.left."""
+    used, largest = part.at[POOL], part.at[LARGEST]
+    for i in range(low, high):
+        p = np.uint64(order[i])
+        b = np.uint64(part.symbols[p + step])
+        row = first.left[b + b]
+        if row < 0:
+            continue
+        if part.right[b + b] == 0:
+            number = part.right[ONE + b + b]
+            part.right[b + b], used = begin_list(part, row, used, number)
+            largest = max(largest, number)
+        part.pool[np.uint64(part.right[b + b])] = p
+        part.right[b + b] += 1
+    for i in range(low, high):
+        b = np.uint64(part.symbols[np.uint64(order[i]) + step])
+        part.right[b + b] = 0
+        part.right[ONE + b + b] = 0
+    part.at[POOL], part.at[LARGEST] = used, largest
+
+
+# ---- the pool, and the hash table
+
+
+@kernel(inline=True)
+def begin_list(part, row, used, number):
+    """Begins the list of a pair at the end of the pool: (where its entries go, the new end)."""
+    part.lists[row] = used
+    part.pool[used] = row
+    part.pool[used + 1] = number
+    return used + 2, used + 2 + number
+
+
+@kernel
+def _compact(s, part):
+    """Moves the lists together that may still be needed: those of pairs that reach the threshold."""
+    i, end, used = np.uint64(1), np.uint64(part.at[POOL]), np.uint64(1)
+    while i < end:
+        row = np.uint64(part.pool[i])
+        stop = i + np.uint64(2) + np.uint64(part.pool[i + ONE])
+        if s.pairs[row + row + ONE] < s.threshold:
+            part.lists[row] = 0
+            i = stop
+            continue
+        part.lists[row] = used
+        while i < stop:
+            part.pool[used] = part.pool[i]
+            used += ONE
+            i += ONE
+    part.at[POOL] = used
+    part.at[MOVED] += 1
+
+
+@kernel(inline=True)
+def pool_has_room(s, part, state, number, need):
+    """Whether the pool of a part has room for so many more entries, if need be after lists were moved together.
+
+    Sets NEED_POOL if it has not. Memory beyond at[FULL] stays untouched as long as moving lists makes room.
+    """
+    if part.at[POOL] + need <= part.at[FULL]:
+        return True
+    _compact(s, part)
+    used = part.at[POOL] + need
+    wanted = used + used // s.at[SPARE]
+    part.at[FULL] = max(part.at[FULL], min(wanted, n_elements(state, number, POOL_FIELD, 4)))
+    if used <= part.at[FULL]:
+        return True
+    part.at[NEED_POOL] = wanted
+    return False
 
 
 @kernel(i64[:], i64, i64, u32[:], u64[:])
@@ -225,7 +347,7 @@ def index_slots(pairs, n_pairs, threshold, slots, filter):
     hashed, mask, bits = view(slots), np.uint64(len(slots) - 1), view(filter)
     stored = 0
     for row in range(n_pairs):
-        if pairs[4 * row + 1] >= threshold:
-            insert(hashed, mask, bits, pairs[4 * row], row)
+        if pairs[2 * row + 1] >= threshold:
+            insert(hashed, mask, bits, pairs[2 * row], row)
             stored += 1
     return stored

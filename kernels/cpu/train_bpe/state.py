@@ -1,4 +1,4 @@
-"""The state of BPE training (see train.py), and the hash table of its pairs."""
+"""The state of BPE training (see train.py): what all threads share, and what one thread owns; and the hash table of pairs."""
 
 from __future__ import annotations
 
@@ -7,36 +7,61 @@ from typing import NamedTuple
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.constants import GOLDEN
-from gputok.kernels.cpu.primitives.memory import leading_zeros
+from gputok.kernels.cpu.primitives.memory import (
+    View,
+    atomic_add,
+    atomic_claim,
+    atomic_load,
+    atomic_or,
+    leading_zeros,
+    view,
+)
+from gputok.kernels.cpu.train_bpe.veto import may_merge
 from gputok.kernels.signatures import I64s, U8s, U16orU32, U32s, U64s
 
-ONE = np.uint64(1)
+ONE, TWO, THREE = np.uint64(1), np.uint64(2), np.uint64(3)
 AHEAD = 24  # list entries between a prefetch and its use
-AHEAD_PAIRS = (
-    8  # look-ups between the prefetch of a pair and its use; its slot is prefetched as many look-ups before
-)
+# Look-ups between the prefetch of a pair and its use; the slot of the pair is prefetched as many look-ups before
+AHEAD_PAIRS = 8
 FILTER_BITS = 21  # a bit set of 256 KiB answers most look-ups for pairs that are not stored
 BUCKETS = 1920  # for counts below 2 ** 63: see bucket_of
+MOST = 256  # merges of a batch
 
-# How a slice of the work ends: all is done; the slice is used up; no stored pair is left; an array must grow; a merge gives
-# the string of a token that the words contain already
-DONE, PAUSED, DRY, GROW, RESPELLED = range(5)
+# How a turn of the work ends: all is done; the turn is used up; no stored pair is left; an array must grow; a merge gives the
+# string of a token that the words contain already; other threads are not ready yet
+DONE, PAUSED, DRY, GROW, RESPELLED, WAITING = range(6)
+
+# What a turn begins with, in State.at[PHASE]
+PICK, TO_APPLY, APPLYING, TO_SETTLE, SETTLING = range(5)
 
 # Scalars of the state that change, as indices into State.at
-MERGES, TOKENS, PAIRS, POOL, HEAP, BUCKET, THRESHOLD, NEED, STORED, N_SCALARS = range(10)
+(
+    MERGES, TOKENS, PAIRS, QUEUED, HEAP, BUCKET, THRESHOLD, STORED, SPARE, WORK, PHASE, KIND, BATCH, N_BATCH, OLD_TOKENS,
+    RESPELT, MOST_BORN, NEED_PAIRS, NEED_STORED, NEED_TEXT, N_SCALARS,
+) = range(21)  # fmt: skip
+
+# Elements of State.shared, each with a cache line of its own; then the claim of each part
+LINE = 8
+STEP, READY, STOP, CLAIMS = 0, LINE, 2 * LINE, 3 * LINE
+
+# Scalars of a part, as indices into its `at`
+(
+    N_HEAVY, N_SMALL, POOL, FULL, LARGEST, MOVED, APPLIED, PENDING, N_RECORDS, N_BORN, N_LATE,
+    NEED_POOL, NEED_BORN, NEED_SETTLED, N_PART_SCALARS,
+) = range(15)  # fmt: skip
 
 
 class State(NamedTuple):
-    """All arrays of the training."""
+    """The arrays that all threads share."""
 
     at: I64s  # int64[N_SCALARS]
+    shared: I64s  # int64[CLAIMS + LINE * parts], which threads change at the same time
     limits: I64s  # int64[3]: vocab_size, max_token_length, shorter_first
     veto: I64s  # int64[N_VETO] of veto.py
     traits: U64s  # uint64[ids + 1], of each token, for the veto; without a veto, uint64[0]
     prefix: U8s  # uint8[k], continuing_subword_prefix
-    symbols: U16orU32  # uint16|uint32[n], the `S` of train.py
-    weight: I64s  # int64[places], of each place of the words of weight 256 and more, which stand first
-    small: U8s  # uint8[places], of each place of the words of weight 2 to 255, which follow; then come those of weight 1
+    symbols: U16orU32  # uint16|uint32[n], the symbols of the first part: their type is that of all parts
+    table: U64s  # uint64[parts * 2 * fields], address and bytes of each field of `Part`
     length: (
         U32s  # uint32[ids + 1], in places; 0: the words don't contain the symbol. The sentinel is id `ids`
     )
@@ -45,19 +70,186 @@ class State(NamedTuple):
     text: U8s  # uint8[bytes], the tokens' strings one after the other
     text_end: I64s  # int64[ids + 1]
     names: U32s  # uint32[power of two], a hash table of the tokens' strings: token + 1, or 0
-    pairs: I64s  # int64[4 * pairs], rows of left << 32 | right, count, start and number in pool
+    pairs: I64s  # int64[2 * pairs], rows of left << 32 | right, and count
     chain: U32s  # uint32[pairs], the row of the next pair in the same bucket + 1, or 0
     bucket: U32s  # uint32[BUCKETS], the row of its first pair + 1, or 0
     heap: I64s  # int64[3 * pairs], count, key and row of the pairs of the bucket in hand
     slots: U32s  # uint32[power of two], a hash table of the pairs: row + 1, or 0
     filter: U64s  # uint64[2 ** FILTER_BITS / 64]
-    pool: U32s  # uint32[entries], the lists
-    records: U32s  # uint32[3 * largest list]: place, left and right neighbour of each occurrence
-    # int64[2 * ids + 4], for each left neighbour: weight - number (then the end of its list), and number
-    left: I64s
-    right: I64s  # int64[2 * ids + 4], likewise for each right neighbour
-    touched_left: U32s  # uint32[ids + 2], the distinct left neighbours
-    touched_right: U32s  # uint32[ids + 2]
+    batch: I64s  # int64[3 * MOST], pair, row in `pairs`, merged token
+    sides: U32s  # uint32[2 * (ids + 2)], the last batch in which each id is a left part, and a right part
+
+
+class Part(NamedTuple):
+    """The words of one thread, with what only this thread changes, as views; `PART` has their types."""
+
+    at: View  # [N_PART_SCALARS]
+    symbols: View  # [n], the `S` of train.py
+    weight: View  # [1 + places], of each place of the words of weight 256 and more, which stand first
+    small: View  # [places], of each place of the words of weight 2 to 255, which follow; then come those of weight 1
+    pool: View  # [entries]; a list is the row of its pair, the number of its entries, and the entries
+    lists: View  # [pairs], where the list of each pair begins in the pool; 0: the part has none
+    records: View  # [3 * n / 2], place, left and right neighbour of each occurrence of the batch
+    left: (
+        View  # [2 * ids + 4], for each left neighbour: weight - number (then the end of its list), and number
+    )
+    right: View  # [2 * ids + 4], likewise for each right neighbour
+    touched_left: View  # [ids + 2], the distinct left neighbours
+    touched_right: View  # [ids + 2]
+    # For each merge of the batch, the ends of its records, of its left neighbours and of its right ones in `born_*`
+    ends: View  # [3 * MOST]
+    born_keys: View  # [k], merge << 33 | side << 32 | neighbour
+    born_weights: View  # [k]
+    born_numbers: View  # [k], of occurrences
+    sorted: View  # [2 * k], keys and weights (then rows) of born_*, by shard
+    shards: View  # [2 * parts + 2], where each shard begins in `sorted`; then where it goes on
+    settled_slots: View  # [power of two, at least 2 * n], a hash table of settled_keys
+    settled_keys: View  # [n], distinct keys of the shard of this number
+    settled_sums: View  # [n], their weights, then rows
+    late: View  # [2 * n], pair and weight that the pair loses
+
+
+PART = {
+    "at": np.int64,
+    "symbols": None,
+    "weight": np.int64,
+    "small": np.uint8,
+    "pool": np.uint32,
+    "lists": np.int64,
+    "records": np.uint32,
+    "left": np.int64,
+    "right": np.int64,
+    "touched_left": np.uint32,
+    "touched_right": np.uint32,
+    "ends": np.int64,
+    "born_keys": np.uint64,
+    "born_weights": np.int64,
+    "born_numbers": np.uint32,
+    "sorted": np.uint64,
+    "shards": np.int64,
+    "settled_slots": np.uint32,
+    "settled_keys": np.uint64,
+    "settled_sums": np.int64,
+    "late": np.int64,
+}
+N_FIELDS, POOL_FIELD, BORN_FIELD, SETTLED_FIELD = 21, 4, 12, 18
+
+
+class Views(NamedTuple):
+    """A State as the steps see it: arrays as arguments would be reference-counted in the loops."""
+
+    at: View  # of int64
+    shared: View  # of int64
+    threshold: np.int64
+    lowest: np.int64  # bucket that a stored pair can be in
+    vocab_size: np.int64
+    max_length: np.uint64
+    shorter_first: np.int64  # 1: of equally frequent pairs, the shorter string first
+    n_traits: np.uint64
+    traits: View  # of uint64
+    veto: View  # of int64
+    sentinel: np.uint64
+    n_parts: np.uint64
+    length: View  # of uint32
+    merges: View  # of uint32
+    merge_counts: View  # of int64
+    text: View  # of uint8
+    text_end: View  # of int64
+    text_size: np.int64
+    prefix: View  # of uint8
+    n_prefix: np.uint64
+    names: View  # of uint32
+    names_mask: np.uint64
+    pairs: View  # of int64
+    most_pairs: np.int64
+    chain: View  # of uint32
+    bucket: View  # of uint32
+    heap: View  # of int64
+    slots: View  # of uint32
+    mask: np.uint64
+    filter: View  # of uint64
+    batch: View  # of int64
+    sides: View  # of uint32
+
+
+@kernel(inline=True)
+def views(state):
+    """The views of a state."""
+    return Views(
+        view(state.at),
+        view(state.shared),
+        state.at[THRESHOLD],
+        bucket_of(state.at[THRESHOLD]),
+        state.limits[0],
+        np.uint64(state.limits[1]),
+        state.limits[2],
+        np.uint64(len(state.traits)),
+        view(state.traits),
+        view(state.veto),
+        np.uint64(len(state.length) - 1),
+        np.uint64(len(state.table) // (2 * N_FIELDS)),
+        view(state.length),
+        view(state.merges),
+        view(state.merge_counts),
+        view(state.text),
+        view(state.text_end),
+        len(state.text),
+        view(state.prefix),
+        np.uint64(len(state.prefix)),
+        view(state.names),
+        np.uint64(len(state.names) - 1),
+        view(state.pairs),
+        len(state.chain),
+        view(state.chain),
+        view(state.bucket),
+        view(state.heap),
+        view(state.slots),
+        np.uint64(len(state.slots) - 1),
+        view(state.filter),
+        view(state.batch),
+        view(state.sides),
+    )
+
+
+@kernel(inline=True)
+def _field(state, part, field, dtype):
+    table, i = view(state.table), np.uint64(2) * (np.uint64(part) * np.uint64(N_FIELDS) + np.uint64(field))
+    return view((table[i], table[i + ONE]), dtype)
+
+
+@kernel(inline=True)
+def n_elements(state, part, field, size):
+    """The length of an array of a part, by the index of its field in `Part` and the bytes of an element."""
+    i = np.uint64(2) * (np.uint64(part) * np.uint64(N_FIELDS) + np.uint64(field)) + ONE
+    return np.int64(view(state.table)[i]) // size
+
+
+@kernel(inline=True)
+def part_of(state, part):
+    """The views of a part, 0 <= part < n_parts. The table has the address and the bytes of each array."""
+    return Part(
+        _field(state, part, 0, np.int64),
+        _field(state, part, 1, state.symbols.dtype),
+        _field(state, part, 2, np.int64),
+        _field(state, part, 3, np.uint8),
+        _field(state, part, 4, np.uint32),
+        _field(state, part, 5, np.int64),
+        _field(state, part, 6, np.uint32),
+        _field(state, part, 7, np.int64),
+        _field(state, part, 8, np.int64),
+        _field(state, part, 9, np.uint32),
+        _field(state, part, 10, np.uint32),
+        _field(state, part, 11, np.int64),
+        _field(state, part, 12, np.uint64),
+        _field(state, part, 13, np.int64),
+        _field(state, part, 14, np.uint32),
+        _field(state, part, 15, np.uint64),
+        _field(state, part, 16, np.int64),
+        _field(state, part, 17, np.uint32),
+        _field(state, part, 18, np.uint64),
+        _field(state, part, 19, np.int64),
+        _field(state, part, 20, np.int64),
+    )
 
 
 @kernel(inline=True)
@@ -78,6 +270,15 @@ def bucket_of(count):
         return np.int64(count)
     shift = np.uint64(58) - leading_zeros(count)
     return np.int64((shift << np.uint64(5)) + (count >> shift))
+
+
+@kernel(inline=True)
+def may_be_born(s, a, b, count):
+    """Whether a pair of this count is stored. The length doesn't matter for two initial symbols."""
+    if count < s.threshold:
+        return False
+    length = np.uint64(s.length[a]) + np.uint64(s.length[b])
+    return (length < s.max_length or length == TWO) and may_merge(s.n_traits, s.traits, s.veto, a, b)
 
 
 # The helpers below take views: arrays would be reference-counted in the loops that call the helpers
@@ -115,11 +316,21 @@ def insert(slots, mask, filter, key, row):
 
 
 @kernel(inline=True)
+def insert_shared(slots, mask, filter, key, row):
+    """`insert`, while other threads insert other pairs; the row must have been written."""
+    bit = filter_bit(key)
+    atomic_or(filter, bit >> np.uint64(6), ONE << (bit & np.uint64(63)))
+    slot = home(mask, key)
+    while not atomic_claim(slots, slot, np.uint32(0), np.uint32(row + 1)):
+        slot = (slot + ONE) & mask
+
+
+@kernel(inline=True)
 def lower(pairs, slots, mask, key, count):
     """Subtracts from the count of a pair, if the pair is stored."""
     slot = home(mask, key)
     while slots[slot] != 0:
-        at = (np.uint64(slots[slot]) - ONE) << np.uint64(2)
+        at = (np.uint64(slots[slot]) - ONE) << ONE
         if pairs[at] == key:
             pairs[at + ONE] = pairs[at + ONE] - count
             return
@@ -127,13 +338,26 @@ def lower(pairs, slots, mask, key, count):
 
 
 @kernel(inline=True)
-def add_pair(pairs, row, key, count, start, number):
+def lower_shared(pairs, slots, mask, key, count):
+    """`lower`, while other threads lower counts and insert other pairs."""
+    slot = home(mask, key)
+    while True:
+        row = np.uint64(atomic_load(slots, slot))
+        if row == np.uint64(0):
+            return
+        at = (row - ONE) << ONE
+        if pairs[at] == key:
+            atomic_add(pairs, at + ONE, -count)
+            return
+        slot = (slot + ONE) & mask
+
+
+@kernel(inline=True)
+def add_pair(pairs, row, key, count):
     """Writes a row of `pairs`."""
-    at = np.uint64(row) << np.uint64(2)
+    at = np.uint64(row) << ONE
     pairs[at] = key
-    pairs[at + np.uint64(1)] = count
-    pairs[at + np.uint64(2)] = start
-    pairs[at + np.uint64(3)] = number
+    pairs[at + ONE] = count
 
 
 @kernel(inline=True)

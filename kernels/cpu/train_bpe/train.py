@@ -1,6 +1,6 @@
 """Training BPE: all merges, in the order and with the ties of `tokenizers`.
 
-The layout decides the speed. The unique words stand one after the other in one array of symbols `S`, with a sentinel
+The layout decides the speed. The unique words stand one after the other in an array of symbols `S`, with a sentinel
 between them. A token of length n keeps its n places, and its id stands at its *first and last* place. So the left
 neighbour of a token at p is `S[p - 1]`, and the right neighbour `S[p + length]`, without any links.
 
@@ -13,45 +13,78 @@ neighbour of a token at p is `S[p - 1]`, and the right neighbour `S[p + length]`
   indexes the pairs again.
 - The queue has a bucket for each range of counts (five bits of mantissa); only the bucket in hand is ordered, by a
   heap. If a count has fallen, that is noticed when the pair comes up.
+- Each thread has a *part* of the words, in blocks that go to the parts in turn, with symbols, lists and memory for
+  gathering of its own. Pairs, their counts and the queue are those of all parts. Several parts merge in batches:
+  batches.py. One part merges one pair after the other: merge.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import numpy as np
 from gputok.kernels import BpeLimits, BpeMerges
 from gputok.kernels.cpu.primitives.token_strings import index_names, power_of_two, resized
+from gputok.kernels.cpu.train_bpe.batches import assist, merge_in_batches
 from gputok.kernels.cpu.train_bpe.index import (
-    compact,
-    index_characters,
+    BLOCK,
+    choose_characters,
+    count_characters,
+    deal_characters,
     index_pairs,
     index_slots,
     lay_out,
     measure,
+    order_places,
 )
-from gputok.kernels.cpu.train_bpe.merge import merge
+from gputok.kernels.cpu.train_bpe.merge import merge_alone
 from gputok.kernels.cpu.train_bpe.queue import train_bpe_queued
 from gputok.kernels.cpu.train_bpe.state import (
     BUCKETS,
+    CLAIMS,
     DONE,
     DRY,
     FILTER_BITS,
+    FULL,
     GROW,
+    LARGEST,
+    LINE,
     MERGES,
+    MOST,
+    N_HEAVY,
+    N_PART_SCALARS,
     N_SCALARS,
-    NEED,
+    N_SMALL,
+    NEED_BORN,
+    NEED_PAIRS,
+    NEED_POOL,
+    NEED_SETTLED,
+    NEED_STORED,
+    NEED_TEXT,
     PAIRS,
+    PART,
     PAUSED,
+    PENDING,
+    PHASE,
+    PICK,
     POOL,
+    QUEUED,
     RESPELLED,
+    SPARE,
+    STOP,
     STORED,
     THRESHOLD,
     TOKENS,
+    WAITING,
     State,
 )
 from gputok.kernels.cpu.train_bpe.veto import N_VETO, find_traits, veto_limits
+from gputok.kernels.threads import PLACES_PER_THREAD, run, yield_core
+
+Words = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class Sizes(NamedTuple):
@@ -62,6 +95,10 @@ class Sizes(NamedTuple):
     large_pool: int = 1 << 24  # entries; in a larger pool, memory counts more than moving lists
     spare: int = 4  # a large pool has 1 / spare more room than its lists take
     few_tokens: int = 1500  # the pairs of fewer tokens are counted in one table, of at most 36 MB
+    part: int = PLACES_PER_THREAD
+    parts: int = 0  # how many parts the words have; 0: by `part` and the number of threads
+    batch: int = MOST  # merges of a batch, at most MOST
+    born: int = 1 << 12  # room for neighbours of a batch
 
 
 SIZES = Sizes()
@@ -76,6 +113,7 @@ def train_bpe(
     limits: BpeLimits,
     progress: Callable[[int, int], None] | None = None,
     sizes: Sizes = SIZES,
+    threads: int = 1,
 ) -> BpeMerges:
     """`reference.train_bpe`, by the algorithm at the top of this file.
 
@@ -83,16 +121,19 @@ def train_bpe(
         OverflowError: if the words have 2**32 symbols or more.
     """
     parts = [(symbols, offsets, counts)]
-    return train_bpe_of_parts(lambda *, measured: parts, tokens, token_offsets, limits, progress, sizes)
+    return train_bpe_of_parts(
+        lambda *, measured: parts, tokens, token_offsets, limits, progress, sizes, threads
+    )
 
 
 def train_bpe_of_parts(
-    parts: Callable[..., Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]],
+    parts: Callable[..., Iterable[Words]],
     tokens: np.ndarray,
     token_offsets: np.ndarray,
     limits: BpeLimits,
     progress: Callable[[int, int], None] | None = None,
     sizes: Sizes = SIZES,
+    threads: int = 1,
 ) -> BpeMerges:
     """`train_bpe` for words that are spelled some at a time, so that memory holds their symbols only once.
 
@@ -104,100 +145,32 @@ def train_bpe_of_parts(
         limits: as in `train_bpe`.
         progress: as in `train_bpe`.
         sizes: as in `train_bpe`.
+        threads: at most so many threads merge; a small corpus takes fewer.
     """
-    n_of_weight, total, n_symbols = np.zeros(3, np.int64), 0, 0
-    for _, offsets, counts in parts(measured=True):
-        measure(offsets, counts, n_of_weight)
-        total += int(counts @ np.maximum(np.diff(offsets) - 1, 0))
-        n_symbols += int(offsets[-1])
+    training = _Training(parts, tokens, token_offsets, limits, sizes, threads)
     n_tokens = len(token_offsets) - 1
-    ids = int(min(max(limits.vocab_size, n_tokens), n_tokens + n_symbols))
-    dtype = np.uint16 if ids + 1 < 1 << 16 else np.uint32
-    n_places = 1 + int(n_of_weight.sum())
-    if n_places >= 1 << 32:
-        raise OverflowError(
-            f"the distinct words have {n_places:,} symbols, and at most {1 << 32:,} can be trained on: leave out rare words"
-        )
-    floor = max(1, limits.min_frequency)
-    # On real text, 3 to 10 times below the count of the last merge, so that the pairs are indexed only once
-    threshold = max(floor, total // (128 * max(limits.vocab_size - n_tokens, 1)))
-    room = _most_pairs(total, threshold, n_places, sizes)
-    state = State(
-        **_arrays(
-            at=(N_SCALARS, np.int64),
-            limits=(3, np.int64),
-            veto=(N_VETO, np.int64),
-            traits=(0 if limits.veto is None else ids + 1, np.uint64),
-            prefix=(len(limits.prefix), np.uint8),
-            symbols=(n_places, dtype),
-            weight=(1 + int(n_of_weight[0]), np.int64),
-            small=(int(n_of_weight[1]), np.uint8),
-            length=(ids + 1, np.uint32),
-            merges=(3 * ids, np.uint32),
-            merge_counts=(ids, np.int64),
-            text=(len(tokens) + 16 * ids, np.uint8),
-            text_end=(ids + 1, np.int64),
-            names=(power_of_two(2 * ids), np.uint32),
-            pairs=(4 * room, np.int64),
-            chain=(room, np.uint32),
-            bucket=(BUCKETS, np.uint32),
-            heap=(3 * room, np.int64),
-            slots=(4 * sizes.room, np.uint32),
-            filter=((1 << FILTER_BITS) // 64, np.uint64),
-            pool=(3 * n_places, np.uint32),
-            records=(0, np.uint32),
-            left=(2 * (ids + 2), np.int64),
-            right=(2 * (ids + 2), np.int64),
-            touched_left=(ids + 2, np.uint32),
-            touched_right=(ids + 2, np.uint32),
-        )
-    )
-    state.limits[:] = limits.vocab_size, limits.max_token_length, limits.shorter_first
-    state.prefix[:] = np.frombuffer(limits.prefix, np.uint8)
-    state.text[: len(tokens)] = tokens
-    state.text_end[: n_tokens + 1] = token_offsets
-    if limits.veto is not None:
-        state.veto[:] = veto_limits(limits.veto)
-        space = np.frombuffer(limits.veto.space, np.uint8)
-        find_traits(state.text, state.text_end, n_tokens, space, state.traits)
-    state.symbols[0] = ids
-    ends = 1 + np.cumsum(n_of_weight) - n_of_weight
-    for symbols, offsets, counts in parts(measured=False):
-        lay_out(symbols, offsets, counts, ids, state.symbols, state.weight, state.small, state.length, ends)
-    symbols = offsets = counts = None  # of the last part
-    state.at[TOKENS] = n_tokens
-    index_names(state.text, state.text_end, n_tokens, state.names)
-    reserved = state.pool
-    state = _with_pool(_indexed(state, threshold, total, sizes), reserved, sizes)
-    outcome = PAUSED
-    while outcome != DONE:
-        outcome = merge(state, sizes.slice)
-        if progress is not None:
-            progress(int(state.at[TOKENS]) - n_tokens, limits.vocab_size - n_tokens)
-        if outcome == GROW:
-            state = _grown(state, reserved, sizes)
-        elif outcome == DRY and threshold > floor:
-            threshold = max(floor, threshold // 8)
-            reserved = reserved if len(reserved) >= len(state.pool) else state.pool
-            state = _indexed(state._replace(pool=reserved), threshold, total, sizes)
-            state = _with_pool(state, reserved, sizes)
-        elif outcome == DRY:
-            outcome = DONE
-        elif outcome == RESPELLED:
-            if limits.shorter_first:
-                raise NotImplementedError(
-                    "two merges spell one string, which SentencePiece's rule for ties leaves open"
-                )
-            return train_bpe_queued(*_joined(parts(measured=False)), tokens, token_offsets, limits, progress)
-    n_tokens, n_merges = int(state.at[TOKENS]), int(state.at[MERGES])
-    token_offsets = state.text_end[: n_tokens + 1].copy()
-    merges = state.merges[: 3 * n_merges].reshape(-1, 3).T.copy()
-    return BpeMerges(
-        *merges, state.merge_counts[:n_merges].copy(), state.text[: token_offsets[-1]].copy(), token_offsets
-    )
+    with training.turns() as turn:
+        outcome = PAUSED
+        while outcome != DONE:
+            outcome = turn()
+            if progress is not None:
+                done = int(training.state.at[TOKENS]) - n_tokens
+                progress(done, limits.vocab_size - n_tokens)
+            if outcome == GROW:
+                training.grow()
+            elif outcome == DRY:
+                outcome = PAUSED if training.lower_threshold() else DONE
+            elif outcome == RESPELLED:
+                if limits.shorter_first:
+                    raise NotImplementedError(
+                        "two merges spell one string, which SentencePiece's rule for ties leaves open"
+                    )
+                words = _joined(parts(measured=False))
+                return train_bpe_queued(*words, tokens, token_offsets, limits, progress)
+    return training.merges()
 
 
-def _joined(parts: Iterable[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _joined(parts: Iterable[Words]) -> Words:
     """The words of all parts: symbols, offsets and counts."""
     symbols, offsets, counts = zip(*parts, strict=True)
     starts = np.cumsum([0, *map(len, symbols)])
@@ -205,90 +178,323 @@ def _joined(parts: Iterable[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, np.nda
     return np.concatenate(symbols), np.concatenate([starts[:1], *ends]), np.concatenate(counts)
 
 
-def _arrays(**specs: tuple[int, type]) -> dict[str, np.ndarray]:
-    """Makes arrays of zeros, by name, with these sizes and dtypes, in one block of memory.
+def _arrays(*specs: dict[str, tuple[int, Any]]) -> list[dict[str, np.ndarray]]:
+    """Makes arrays of zeros, by name, with these sizes and dtypes, all in one block of memory.
 
     NumPy asks the operating system for huge pages if a block has 4 MiB or more. The page faults of small pages took a
-    sixth of the time of a corpus whose merges take 30 ms.
+    sixth of the time of a corpus whose merges take 30 ms. And a block of 32 MiB or more is always new memory, of which only
+    what is touched is cleared.
     """
-    sizes = [n * np.dtype(dtype).itemsize for n, dtype in specs.values()]
-    starts = np.cumsum([0, *(size + -size % 64 for size in sizes)]).tolist()
-    block = np.zeros(starts[-1], np.uint8)
+    sizes = [n * np.dtype(dtype).itemsize for each in specs for n, dtype in each.values()]
+    starts = iter(np.cumsum([0, *(size + -size % 64 for size in sizes)]).tolist())
+    block = np.zeros(sum(size + -size % 64 for size in sizes), np.uint8)
+    return [
+        {name: _piece(block, next(starts), n, np.dtype(dtype)) for name, (n, dtype) in each.items()}
+        for each in specs
+    ]
+
+
+def _piece(block: np.ndarray, start: int, n: int, dtype: np.dtype) -> np.ndarray:
+    return block[start : start + n * dtype.itemsize].view(dtype)
+
+
+class _Training:
+    """The state of a training, and the arrays of its parts."""
+
+    def __init__(
+        self,
+        spelled: Callable[..., Iterable[Words]],
+        tokens: np.ndarray,
+        token_offsets: np.ndarray,
+        limits: BpeLimits,
+        sizes: Sizes,
+        threads: int,
+    ) -> None:
+        self._sizes = sizes
+        n_of_weight, n_symbols = self._measure(spelled, threads)
+        n_tokens, n_places = len(token_offsets) - 1, int(n_of_weight.sum())
+        if n_places + 1 >= 1 << 32:
+            raise OverflowError(
+                f"the distinct words have {n_places + 1:,} symbols, and at most {1 << 32:,} can be trained on: leave out rare words"
+            )
+        ids = int(min(max(limits.vocab_size, n_tokens), n_tokens + n_symbols))
+        self._floor = max(1, limits.min_frequency)
+        # On real text, 3 to 10 times below the count of the last merge, so that the pairs are indexed only once
+        self._threshold = max(self._floor, self._total // (128 * max(limits.vocab_size - n_tokens, 1)))
+        self._n_places = n_places
+        room = self._most_pairs()
+        specs: dict[str, tuple[int, Any]] = {
+            "at": (N_SCALARS, np.int64),
+            "shared": (CLAIMS + LINE * self.n_parts, np.int64),
+            "limits": (3, np.int64),
+            "veto": (N_VETO, np.int64),
+            "traits": (0 if limits.veto is None else ids + 1, np.uint64),
+            "prefix": (len(limits.prefix), np.uint8),
+            "length": (ids + 1, np.uint32),
+            "merges": (3 * ids, np.uint32),
+            "merge_counts": (ids, np.int64),
+            "text": (len(tokens) + 16 * ids, np.uint8),
+            "text_end": (ids + 1, np.int64),
+            "names": (power_of_two(2 * ids), np.uint32),
+            "pairs": (2 * room, np.int64),
+            "chain": (room, np.uint32),
+            "bucket": (BUCKETS, np.uint32),
+            "heap": (3 * room, np.int64),
+            "slots": (4 * sizes.room, np.uint32),
+            "filter": ((1 << FILTER_BITS) // 64, np.uint64),
+            "batch": (3 * MOST, np.int64),
+            "sides": (2 * (ids + 2), np.uint32),
+        }
+        specs_of_parts = [self._part_specs(n, ids, room) for n in n_of_weight.tolist()]
+        shared, *self._parts = _arrays(specs, *specs_of_parts)
+        for part, (n_heavy, n_small, _) in zip(self._parts, n_of_weight.tolist(), strict=True):
+            part["at"][N_HEAVY], part["at"][N_SMALL] = 1 + n_heavy, n_small
+            part["symbols"][0] = ids
+        self.state = State(symbols=self._parts[0]["symbols"], table=self._table(), **shared)
+        state = self.state
+        state.limits[:] = limits.vocab_size, limits.max_token_length, limits.shorter_first
+        state.prefix[:] = np.frombuffer(limits.prefix, np.uint8)
+        state.text[: len(tokens)] = tokens
+        state.text_end[: n_tokens + 1] = token_offsets
+        state.at[TOKENS], state.at[SPARE] = n_tokens, sizes.spare
+        if limits.veto is not None:
+            state.veto[:] = veto_limits(limits.veto)
+            space = np.frombuffer(limits.veto.space, np.uint8)
+            find_traits(state.text, state.text_end, n_tokens, space, state.traits)
+        index_names(state.text, state.text_end, n_tokens, state.names)
+        self._lay_out(spelled, n_of_weight)
+        self._index()
+
+    def _measure(self, spelled: Callable[..., Iterable[Words]], threads: int) -> tuple[np.ndarray, int]:
+        """Measures the words: the places of each class of each part, and the number of symbols."""
+        n_places = n_symbols = self._total = 0
+        of_blocks = []
+        for _, offsets, counts in spelled(measured=True):
+            blocks = np.zeros((len(counts) // BLOCK + 1, 3), np.int64)
+            self._total += measure(offsets, counts, blocks.ravel())
+            of_blocks.append(blocks)
+            n_places += int(blocks.sum())
+            n_symbols += int(offsets[-1])
+        sizes = self._sizes
+        self._threads = max(1, min(threads, n_places // max(sizes.part, 1)))
+        self.n_parts = sizes.parts or self._threads
+        parts = [
+            sum(blocks[part :: self.n_parts].sum(axis=0) for blocks in of_blocks)
+            for part in range(self.n_parts)
+        ]
+        return np.array(parts, np.int64).reshape(-1, 3), n_symbols
+
+    def _part_specs(self, n_of_weight: list[int], ids: int, room: int) -> dict[str, tuple[int, Any]]:
+        """The sizes and dtypes of the arrays of a part; n_of_weight: places of each class of `measure`."""
+        n_heavy, n_small, _ = n_of_weight
+        n = 1 + sum(n_of_weight)
+        born = self._sizes.born if self.n_parts > 1 else 0
+        # Memory that nobody touches costs nothing
+        return dict(
+            at=(N_PART_SCALARS, np.int64),
+            symbols=(n, np.uint16 if ids + 1 < 1 << 16 else np.uint32),
+            weight=(1 + n_heavy, np.int64),
+            small=(n_small, np.uint8),
+            pool=(3 * n + 4, np.uint32),
+            lists=(room, np.int64),
+            records=(3 * (n // 2 + 1), np.uint32),  # occurrences of a batch don't overlap
+            left=(2 * (ids + 2), np.int64),
+            right=(2 * (ids + 2), np.int64),
+            touched_left=(ids + 2, np.uint32),
+            touched_right=(ids + 2, np.uint32),
+            ends=(3 * MOST, np.int64),
+            shards=(2 * (self.n_parts + 1), np.int64),
+            **_born_arrays(born),
+            **_settled_arrays(born),
+        )
+
+    def _table(self) -> np.ndarray:
+        """The address and the bytes of each array of each part."""
+        fields = [part[name] for part in self._parts for name in PART]
+        return np.array([(field.ctypes.data, field.nbytes) for field in fields], np.uint64).ravel()
+
+    def _replace(self, number: int, **arrays: np.ndarray) -> None:
+        """Replaces arrays of a part."""
+        self._parts[number].update(arrays)
+        self.state = self.state._replace(table=self._table())
+
+    def _each(self, task: Callable[..., object], *arguments: list) -> None:
+        """Calls task(number of the part, its arguments) for all parts, on all threads."""
+        tuples = zip(range(self.n_parts), *arguments, strict=True)
+        for _ in run(task, tuples, self._threads):
+            pass
+
+    def _lay_out(self, spelled: Callable[..., Iterable[Words]], n_of_weight: np.ndarray) -> None:
+        """Writes the words to the parts."""
+        ends = 1 + np.cumsum(n_of_weight, axis=1) - n_of_weight
+        sentinel = len(self.state.length) - 1
+        for words in spelled(measured=False):
+
+            def lay_out_part(number: int, words: Words = words) -> None:
+                part = self._parts[number]
+                arrays = part["symbols"], part["weight"], part["small"], self.state.length
+                lay_out(*words, sentinel, number, self.n_parts, *arrays, ends[number])
+
+            self._each(lay_out_part)
+
+    def _most_pairs(self) -> int:
+        """A bound for the number of pairs that reach the threshold, plus room."""
+        return min(self._total // self._threshold, self._n_places) + self._sizes.room
+
+    def _index(self) -> None:
+        """Stores all pairs that reach the threshold, and makes their lists."""
+        state, sizes = self.state, self._sizes
+        at = state.at
+        at[THRESHOLD], at[PHASE] = self._threshold, PICK
+        self._make_room_for_pairs(self._most_pairs())
+        for part in self._parts:
+            part["at"][PENDING] = 0
+            part["lists"][: at[PAIRS]] = 0
+        size = 2 * (int(at[TOKENS]) + 1) ** 2
+        if (
+            at[MERGES] == 0
+            and at[TOKENS] < sizes.few_tokens
+            and size * self.n_parts <= 2 * sizes.few_tokens**2
+        ):
+            self._index_characters(size)
+        else:
+            self._index_all()
+        at[QUEUED] = at[PAIRS]
+        for part in self._parts:
+            of = part["at"]
+            # A large pool gets as much as its lists take, and some room; a small one gets all of it
+            n = int(of[POOL] + 3 * of[LARGEST])
+            n += n // sizes.spare
+            all_of_it = len(part["pool"])
+            of[FULL] = all_of_it if all_of_it < sizes.large_pool else min(n, all_of_it)
+        self._make_slots(2 * int(at[PAIRS]) + sizes.room)
+
+    def _index_characters(self, size: int) -> None:
+        """`_index` for words of few distinct symbols, before any merge."""
+        tables = [np.zeros(size, np.int64) for _ in self._parts]
+        self._each(lambda number, table: count_characters(self.state, number, table), tables)
+        rows = np.empty(size // 2, np.int64)
+        choose_characters(self.state, tables[0] if self.n_parts == 1 else np.sum(tables, axis=0), rows)
+        self._each(lambda number, table: deal_characters(self.state, number, table, rows), tables)
+
+    def _index_all(self) -> None:
+        """`_index` for any words."""
+        ends = np.cumsum([0, *(len(part["symbols"]) for part in self._parts)])
+        order = np.empty(ends[-1], np.uint32)
+        start = np.zeros((self.n_parts, len(self.state.length)), np.int64)
+        pieces = [order[a:b] for a, b in itertools.pairwise(ends)]
+        self._each(lambda number, own: order_places(self.state, number, own, start[number]), pieces)
+        index_pairs(self.state, order, start.ravel(), ends[:-1])
+
+    def _make_slots(self, n: int) -> None:
+        """Puts the stored pairs into a hash table of at least n slots."""
+        state, n = self.state, power_of_two(n)
+        slots = state.slots[:n] if n <= len(state.slots) else np.empty(n, np.uint32)
+        at = state.at
+        at[STORED] = index_slots(state.pairs, at[PAIRS], at[THRESHOLD], slots, state.filter)
+        self.state = state._replace(slots=slots)
+
+    def _make_room_for_pairs(self, n: int) -> None:
+        """Makes room for n pairs."""
+        state = self.state
+        if n <= len(state.chain):
+            return
+        self.state = state._replace(
+            pairs=resized(state.pairs, 2 * n), chain=resized(state.chain, n), heap=resized(state.heap, 3 * n)
+        )
+        for number, part in enumerate(self._parts):
+            lists = np.zeros(n, np.int64)
+            lists[: len(part["lists"])] = part["lists"]
+            self._replace(number, lists=lists)
+
+    def grow(self) -> None:
+        """Makes room for the next step: each array that is too short at least doubles. Only the pool grows less."""
+        at = self.state.at
+        if at[NEED_PAIRS] > len(self.state.chain):
+            self._make_room_for_pairs(2 * int(at[NEED_PAIRS]))
+        if 3 * at[NEED_STORED] > 2 * len(self.state.slots):
+            self._make_slots(2 * int(at[NEED_STORED]))
+        if at[NEED_TEXT] > len(self.state.text):
+            self.state = self.state._replace(text=resized(self.state.text, 2 * int(at[NEED_TEXT])))
+        for number, part in enumerate(self._parts):
+            of = part["at"]
+            if of[NEED_POOL] > len(part["pool"]):
+                of[FULL] = of[NEED_POOL]
+                self._replace(number, pool=resized(part["pool"], int(of[NEED_POOL])))
+            if of[NEED_BORN] > len(part["born_keys"]):
+                self._replace(number, **_empty(_born_arrays(2 * int(of[NEED_BORN]))))
+            if of[NEED_SETTLED] > len(part["settled_keys"]):
+                self._replace(number, **_empty(_settled_arrays(2 * int(of[NEED_SETTLED]))))
+
+    def lower_threshold(self) -> bool:
+        """Lowers the threshold, and indexes the pairs again; False if it can't be lower."""
+        if self._threshold == self._floor:
+            return False
+        self._threshold = max(self._floor, self._threshold // 8)
+        self._index()
+        return True
+
+    @contextmanager
+    def turns(self) -> Iterator[Callable[[], int]]:
+        """Gives a function that merges for a while, and returns how that ended."""
+        if self.n_parts == 1:
+            yield lambda: merge_alone(self.state, self._sizes.slice)
+            return
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(max(1, self._threads - 1)) as pool:
+
+            def turn() -> int:
+                shared, work = self.state.shared, self._sizes.slice * self._threads
+                shared[STOP] = 0
+                helpers = [pool.submit(self._assist, number) for number in range(1, self._threads)]
+                try:
+                    while (outcome := merge_in_batches(self.state, work, self._sizes.batch)) == WAITING:
+                        yield_core()
+                finally:
+                    shared[STOP] = 1
+                    for helper in helpers:
+                        if not helper.cancel():
+                            helper.result()
+                return outcome
+
+            yield turn
+
+    def _assist(self, number: int) -> None:
+        """Works on steps of a turn, as a thread that prefers the part of this number."""
+        seen = 0
+        while (seen := assist(self.state, number, seen)) >= 0:
+            yield_core()
+
+    def merges(self) -> BpeMerges:
+        """What has been learnt."""
+        state = self.state
+        n_tokens, n_merges = int(state.at[TOKENS]), int(state.at[MERGES])
+        token_offsets = state.text_end[: n_tokens + 1].copy()
+        merges = state.merges[: 3 * n_merges].reshape(-1, 3).T.copy()
+        counts = state.merge_counts[:n_merges].copy()
+        return BpeMerges(*merges, counts, state.text[: token_offsets[-1]].copy(), token_offsets)
+
+
+def _born_arrays(n: int) -> dict[str, tuple[int, type]]:
+    """The sizes of the arrays for n neighbours of a batch in a part."""
     return {
-        name: block[start : start + size].view(dtype)
-        for (name, (_, dtype)), start, size in zip(specs.items(), starts, sizes, strict=False)
+        "born_keys": (n, np.uint64),
+        "born_weights": (n, np.int64),
+        "born_numbers": (n, np.uint32),
+        "sorted": (2 * n, np.uint64),
     }
 
 
-def _most_pairs(total: int, threshold: int, n_places: int, sizes: Sizes) -> int:
-    """A bound for the number of pairs that reach the threshold, plus room; total: the weight of all pairs."""
-    return min(total // threshold, n_places) + sizes.room
+def _settled_arrays(n: int) -> dict[str, tuple[int, type]]:
+    """The sizes of the arrays for n records of a shard."""
+    return {
+        "settled_slots": (power_of_two(max(2 * n, 1)), np.uint32),
+        "settled_keys": (n, np.uint64),
+        "settled_sums": (n, np.int64),
+        "late": (2 * n, np.int64),
+    }
 
 
-def _indexed(state: State, threshold: int, total: int, sizes: Sizes) -> State:
-    """The state with all pairs stored that reach `threshold`; total: the weight of all pairs."""
-    state.at[THRESHOLD] = threshold
-    room = _most_pairs(total, threshold, len(state.symbols), sizes)
-    if room > len(state.chain):
-        state = state._replace(
-            pairs=np.empty(4 * room, np.int64),
-            chain=np.empty(room, np.uint32),
-            heap=np.empty(3 * room, np.int64),
-        )
-    if state.at[MERGES] == 0 and state.at[TOKENS] < sizes.few_tokens:
-        index_characters(state, np.zeros(2 * (int(state.at[TOKENS]) + 1) ** 2, np.int64))
-    else:
-        index_pairs(state, np.empty(len(state.symbols), np.uint32))
-    state = state._replace(records=np.empty(3 * state.at[NEED], np.uint32))
-    return _with_slots(state, 2 * int(state.at[PAIRS]) + sizes.room)
-
-
-def _with_slots(state: State, n: int) -> State:
-    """The state with the stored pairs in a hash table of at least n slots."""
-    at, n = state.at, power_of_two(n)
-    slots = state.slots[:n] if n <= len(state.slots) else np.empty(n, np.uint32)
-    at[STORED] = index_slots(state.pairs, at[PAIRS], at[THRESHOLD], slots, state.filter)
-    return state._replace(slots=slots)
-
-
-def _with_pool(state: State, reserved: np.ndarray, sizes: Sizes) -> State:
-    """The state with as much of the reserved pool as its lists take now, and some room.
-
-    Memory that nobody touches costs nothing: lists that end before the reserved memory does leave the rest to others. A
-    small corpus gets all of it.
-    """
-    n = _pool_size(int(state.at[POOL]) + 3 * int(state.at[NEED]), sizes)
-    takes_all = len(reserved) < sizes.large_pool or n > len(reserved)
-    return state._replace(pool=reserved if takes_all else reserved[:n])
-
-
-def _pool_size(used: int, sizes: Sizes) -> int:
-    return used + used // sizes.spare
-
-
-def _grown(state: State, reserved: np.ndarray, sizes: Sizes) -> State:
-    """The state with room for the next merge: each array that is too short at least doubles.
-
-    Only the pool grows less: first it gives up the lists that are not needed any longer.
-    """
-    number = int(state.at[NEED])
-    born = 2 * min(number, len(state.length))
-    n_pairs = int(state.at[PAIRS]) + born
-    if n_pairs > len(state.chain):
-        state = state._replace(
-            pairs=resized(state.pairs, 8 * n_pairs),
-            chain=resized(state.chain, 2 * n_pairs),
-            heap=resized(state.heap, 6 * n_pairs),
-        )
-    if 3 * (state.at[STORED] + born) > 2 * len(state.slots):
-        state = _with_slots(state, 2 * int(state.at[STORED] + born))
-    if state.at[POOL] + 3 * number > len(state.pool):
-        compact(state)
-        n = _pool_size(int(state.at[POOL]) + 3 * number, sizes)
-        if n <= len(reserved):
-            state = state._replace(pool=reserved[: max(n, len(state.pool))])
-        elif n > len(state.pool):
-            state = state._replace(pool=resized(state.pool, n))
-    if 3 * number > len(state.records):
-        state = state._replace(records=np.empty(6 * number, np.uint32))
-    return state._replace(text=resized(state.text, 2 * len(state.text)))
+def _empty(specs: dict[str, tuple[int, type]]) -> dict[str, np.ndarray]:
+    return {name: np.empty(n, dtype) for name, (n, dtype) in specs.items()}

@@ -1,0 +1,446 @@
+"""The merges of training BPE in batches, on several threads: see train.py for the words, train_bpe_in_batches.py for the proof.
+
+A batch is a prefix of the order of pairs without an id on both sides. Its steps are:
+
+    pick      the first thread takes the batch from the queue
+    apply     each part deals the occurrences of the last batch to their lists, and merges its own words; the weights by
+              neighbour are sorted by shard
+    settle    each shard adds up the weights of all parts, lowers old pairs, and makes new ones
+    queue     the first thread subtracts late losses, and queues the new pairs
+
+Words are independent, and sums of integers don't depend on the order: so the merges are the same for any number of parts and
+threads. Numbers of rows depend on the schedule, but nothing is ordered by them.
+
+To apply or to settle is a *step*; the units of a step are the parts, or the shards. A thread claims a unit by setting its
+number to that of the step, which succeeds only once. A thread prefers its own unit, and takes over others that nobody has
+begun, so that a thread that the system does not run holds up nothing. A thread that wakes up late finds its claims refused;
+it reads the batch only after a claim succeeded. A step ends when each unit is done.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.primitives.memory import (
+    atomic_add,
+    atomic_claim,
+    atomic_load,
+    atomic_store,
+    pause,
+    prefetch,
+)
+from gputok.kernels.cpu.train_bpe.candidates import enqueue, first_pair, heap_pop
+from gputok.kernels.cpu.train_bpe.index import begin_list, pool_has_room
+from gputok.kernels.cpu.train_bpe.merge import (
+    deal_records,
+    has_rows,
+    has_text,
+    list_of,
+    prefetch_places,
+    replace,
+    take_merge,
+)
+from gputok.kernels.cpu.train_bpe.settle import settle, shard_of, take_late
+from gputok.kernels.cpu.train_bpe.state import (
+    APPLIED,
+    APPLYING,
+    BATCH,
+    BORN_FIELD,
+    BUCKET,
+    CLAIMS,
+    DONE,
+    DRY,
+    GROW,
+    HEAP,
+    KIND,
+    LINE,
+    MOST_BORN,
+    N_BATCH,
+    N_BORN,
+    N_RECORDS,
+    NEED_BORN,
+    NEED_SETTLED,
+    OLD_TOKENS,
+    ONE,
+    PAIRS,
+    PAUSED,
+    PENDING,
+    PHASE,
+    PICK,
+    POOL,
+    QUEUED,
+    READY,
+    RESPELLED,
+    RESPELT,
+    SETTLED_FIELD,
+    SETTLING,
+    STEP,
+    STOP,
+    STORED,
+    THREE,
+    TO_APPLY,
+    TO_SETTLE,
+    TOKENS,
+    TWO,
+    WAITING,
+    WORK,
+    State,
+    n_elements,
+    part_of,
+    views,
+)
+from gputok.kernels.signatures import i64
+
+_OWN = 100  # looks at the step until a thread takes over units of others, some microseconds
+_WAIT = 1000  # looks until a thread lets others have its core
+_32, _SIDES = np.uint64(32), np.uint64(2)
+
+
+# ---- apply
+
+
+@kernel(inline=True)
+def _deal(s, state, part, number):
+    """Deals the occurrences of the last batch to the lists of their new pairs; False if the pool has no room."""
+    n_merges = np.uint64(part.at[PENDING])
+    n_born, n_records = part.at[N_BORN], part.at[N_RECORDS] // 3
+    # Two entries for each list, one for each side of each record, and as many behind them for neighbours without a pair
+    if not pool_has_room(s, part, state, number, 2 * n_born + 3 * n_records):
+        return False
+    waste = part.at[POOL] + 2 * n_born + 2 * n_records
+    shards = s.n_parts + ONE
+    for shard in range(s.n_parts):
+        part.shards[shards + shard] = part.shards[shard]
+    born = first = np.uint64(0)
+    used = part.at[POOL]
+    for m in range(n_merges):
+        before, any_new = born, False
+        for side in range(_SIDES):
+            gathered = part.left if side == 0 else part.right
+            gathered[s.sentinel + s.sentinel] = waste
+            stop = np.uint64(part.ends[THREE * m + ONE + side])
+            while born < stop:
+                x = part.born_keys[born] & np.uint64(0xFFFFFFFF)
+                at = shards + shard_of(x, s.n_parts)
+                k = np.uint64(part.shards[at])
+                part.shards[at] = k + ONE
+                row = np.int64(part.sorted[k + k + ONE]) - 1
+                if row >= 0:
+                    gathered[x + x], used = begin_list(part, row, used, np.int64(part.born_numbers[born]))
+                    any_new = True
+                else:
+                    gathered[x + x] = waste
+                born += ONE
+        stop = np.uint64(part.ends[THREE * m])
+        if any_new:
+            deal_records(s, part, first, stop)
+        first = stop
+        for side in range(_SIDES):
+            gathered = part.left if side == 0 else part.right
+            gathered[s.sentinel + s.sentinel] = 0
+            stop = np.uint64(part.ends[THREE * m + ONE + side])
+            while before < stop:
+                x = part.born_keys[before] & np.uint64(0xFFFFFFFF)
+                gathered[x + x] = 0
+                before += ONE
+    part.at[POOL] = used
+    return True
+
+
+@kernel(inline=True)
+def _note(s, part, touched, gathered, n, key, born):
+    """Notes what was gathered of the neighbours on one side, and clears it; returns the number of all notes."""
+    for i in range(n):
+        x = np.uint64(touched[i])
+        number = gathered[x + x + ONE]
+        if x != s.sentinel:
+            part.born_keys[born] = key | x
+            part.born_weights[born] = gathered[x + x] + number
+            part.born_numbers[born] = number
+            shard = shard_of(x, s.n_parts)
+            part.shards[shard + ONE] += 1
+            born += ONE
+        gathered[x + x] = 0
+        gathered[x + x + ONE] = 0
+    return born
+
+
+@kernel(inline=True)
+def _sort(s, part, n_born):
+    """Sorts the notes by shard; part.shards: how many each has, then where each begins."""
+    for shard in range(s.n_parts):
+        part.shards[shard + ONE] += part.shards[shard]
+    shards = s.n_parts + ONE
+    for shard in range(s.n_parts):
+        part.shards[shards + shard] = part.shards[shard]
+    for i in range(n_born):
+        key = part.born_keys[i]
+        at = shards + shard_of(key & np.uint64(0xFFFFFFFF), s.n_parts)
+        k = np.uint64(part.shards[at])
+        part.shards[at] = k + ONE
+        part.sorted[k + k] = key
+        part.sorted[k + k + ONE] = part.born_weights[i]
+
+
+@kernel(inline=True)
+def _replace_all(s, part, n_batch):
+    """Merges the batch in the words of a part."""
+    for shard in range(s.n_parts + ONE):
+        part.shards[shard] = 0
+    born = n_records = np.uint64(0)
+    start, stop = list_of(part, s.batch[1])
+    prefetch_places(part, start, stop)
+    for m in range(n_batch):
+        pair, new = np.uint64(s.batch[THREE * m]), np.uint64(s.batch[THREE * m + TWO])
+        a, b = pair >> _32, pair & np.uint64(0xFFFFFFFF)
+        n_left, n_right, n_records = replace(s, part, a, b, new, start, stop, n_records)
+        if m + ONE < n_batch:
+            start, stop = list_of(part, s.batch[THREE * m + THREE + ONE])
+            prefetch_places(part, start, stop)
+        key = m << np.uint64(33)
+        part.ends[THREE * m] = n_records
+        born = _note(s, part, part.touched_left, part.left, n_left, key, born)
+        part.ends[THREE * m + ONE] = born
+        key |= ONE << _32
+        born = _note(s, part, part.touched_right, part.right, n_right, key, born)
+        part.ends[THREE * m + TWO] = born
+    part.at[N_RECORDS], part.at[N_BORN] = n_records, born
+    return born
+
+
+@kernel
+def _apply(s, state, number):
+    """A unit of the step that applies a batch. If an array of the part must grow, sets what it needs, and does the rest later."""
+    part, n_batch = part_of(state, number), np.uint64(s.at[N_BATCH])
+    if part.at[APPLIED] == s.at[BATCH]:
+        return
+    for m in range(n_batch):
+        prefetch(part.lists, s.batch[THREE * m + ONE])
+    if part.at[PENDING] > 0:
+        if not _deal(s, state, part, number):
+            return
+        part.at[PENDING] = 0
+    most, distinct = 0, np.int64(s.sentinel) + 1
+    for m in range(n_batch):
+        start, stop = list_of(part, s.batch[THREE * m + ONE])
+        prefetch(part.pool, start)
+        most += 2 * min(np.int64(stop - start), distinct)
+    if most > n_elements(state, number, BORN_FIELD, 8):
+        part.at[NEED_BORN] = most
+        return
+    n_born = _replace_all(s, part, n_batch)
+    _sort(s, part, n_born)
+    part.at[PENDING] = n_batch
+    part.at[APPLIED] = s.at[BATCH]
+
+
+# ---- steps
+
+
+@kernel
+def _do(s, state, unit):
+    """Does a unit of the step, which this thread has claimed."""
+    if s.at[KIND] == APPLYING:
+        _apply(s, state, unit)
+    else:
+        settle(s, state, unit)
+    atomic_add(s.shared, READY, np.int64(1))
+
+
+@kernel(inline=True)
+def _claim(s, unit, step):
+    return atomic_claim(s.shared, CLAIMS + np.int64(unit) * LINE, step - 1, step)
+
+
+@kernel(inline=True)
+def _do_others(s, state, step):
+    """Takes over units of a step that nobody has begun."""
+    for unit in range(s.n_parts):
+        if _claim(s, unit, step):
+            _do(s, state, unit)
+
+
+@kernel(inline=True)
+def _open_step(s, kind):
+    """Opens a step for all threads; whoever sees its number sees what was written before."""
+    s.at[KIND] = kind
+    atomic_store(s.shared, READY, np.int64(0))
+    atomic_add(s.shared, STEP, np.int64(1))
+
+
+@kernel(inline=True)
+def _is_ready(s, state):
+    """Works on the open step; returns whether it is ready, False after a long wait."""
+    step = atomic_load(s.shared, STEP)
+    if _claim(s, 0, step):
+        _do(s, state, 0)
+    for look in range(_WAIT):
+        if atomic_load(s.shared, READY) == np.int64(s.n_parts):
+            return True
+        if look == _OWN:
+            _do_others(s, state, step)
+        pause()
+    return False
+
+
+@kernel(State, i64, i64)
+def assist(state, number, seen):
+    """What the other threads do: units of steps, each step once, until the turn is over.
+
+    Args:
+        state: The state.
+        number: The part that the thread prefers.
+        seen: The last step at which the thread has worked.
+
+    Returns:
+        The last step; -1: the turn is over. A thread that has waited for long returns, too, so that others can run.
+    """
+    s, looks = views(state), 0
+    while looks < _WAIT:
+        if atomic_load(s.shared, STOP) != 0:
+            return np.int64(-1)
+        step = atomic_load(s.shared, STEP)
+        if step != seen:
+            if _claim(s, number, step):
+                _do(s, state, np.uint64(number))
+            looks, seen = 0, step
+        looks += 1
+        if looks == _OWN:
+            _do_others(s, state, step)
+        pause()
+    return seen
+
+
+# ---- pick and queue
+
+
+@kernel(inline=True)
+def _meets(s, a, b, batch):
+    """Whether a pair has an id that is on the other side of a pair of the batch, or twice the same id."""
+    return a == b or np.int64(s.sides[b + b]) == batch or np.int64(s.sides[a + a + ONE]) == batch
+
+
+@kernel(inline=True)
+def _pick(s, most):
+    """Takes the next batch from the queue, at most `most` pairs: DONE if there is one, or why there is none."""
+    hand, n_heap = s.at[BUCKET], s.at[HEAP]
+    batch = (s.at[BATCH] + 1) & np.int64(0xFFFFFFFF)
+    n, n_born, outcome, is_new = np.uint64(0), np.int64(0), DONE, True
+    s.at[OLD_TOKENS], s.at[RESPELT] = s.at[TOKENS], -1
+    while np.int64(n) < most and s.at[TOKENS] < s.vocab_size and is_new:
+        row, hand, n_heap = first_pair(s, hand, n_heap)
+        if row < 0:
+            outcome = DRY
+            break
+        key, count = s.pairs[2 * row], s.pairs[2 * row + 1]
+        a, b = np.uint64(key) >> _32, np.uint64(key) & np.uint64(0xFFFFFFFF)
+        if n > 0 and _meets(s, a, b, batch):
+            break
+        if not has_text(s, a, b):
+            outcome = GROW
+            break
+        merged = take_merge(s, a, b, count)
+        if merged < 0:
+            outcome = RESPELLED
+            break
+        if merged < s.at[OLD_TOKENS]:
+            s.at[RESPELT], is_new = merged, False
+        heap_pop(s, n_heap)
+        n_heap -= 1
+        s.batch[THREE * n], s.batch[THREE * n + ONE], s.batch[THREE * n + TWO] = key, row, merged
+        n += ONE
+        s.sides[a + a] = batch
+        s.sides[b + b + ONE] = batch
+        n_born += 2 * (count // s.threshold)  # each new pair reaches the threshold
+        if a == b:
+            break
+    s.at[BUCKET], s.at[HEAP] = hand, n_heap
+    s.at[N_BATCH] = n
+    if n > 0 and outcome != RESPELLED:
+        s.at[BATCH], s.at[MOST_BORN] = batch, n_born
+        return DONE
+    return outcome
+
+
+@kernel(inline=True)
+def _may_settle(s, state):
+    """Whether all that settling gives has room; else sets what is needed."""
+    n_all, ready = 0, True
+    for shard in range(s.n_parts):
+        n = 0
+        for p in range(s.n_parts):
+            part = part_of(state, p)
+            n += part.shards[shard + ONE] - part.shards[shard]
+        n_all += n
+        if n > n_elements(state, shard, SETTLED_FIELD, 8):
+            part_of(state, shard).at[NEED_SETTLED] = n
+            ready = False
+    return has_rows(s, min(n_all, s.at[MOST_BORN])) and ready
+
+
+@kernel(inline=True)
+def _all_applied(s, state):
+    """Whether each part has applied the batch; if not, a part has set what it needs."""
+    for p in range(s.n_parts):
+        if part_of(state, p).at[APPLIED] != s.at[BATCH]:
+            return False
+    for m in range(np.uint64(s.at[N_BATCH])):
+        s.pairs[2 * s.batch[THREE * m + ONE] + 1] = (
+            0  # all merged; until now, moving lists had to keep theirs
+        )
+    return True
+
+
+@kernel(inline=True)
+def _queue_new(s):
+    """Queues the pairs that the batch has made."""
+    hand, n_heap = s.at[BUCKET], s.at[HEAP]
+    for row in range(s.at[QUEUED], s.at[PAIRS]):
+        count = s.pairs[2 * row + 1]
+        if count >= s.threshold:
+            n_heap = enqueue(s, hand, n_heap, row, s.pairs[2 * row], count)
+    s.at[STORED] += s.at[PAIRS] - s.at[QUEUED]
+    s.at[QUEUED], s.at[HEAP] = s.at[PAIRS], n_heap
+
+
+@kernel(State, i64, i64)
+def merge_in_batches(state, work, most):
+    """What the first thread does: merges until done, until `work` places have been merged, or until something must grow.
+
+    most: pairs of a batch, at most MOST.
+    """
+    s = views(state)
+    before = s.at[WORK]
+    while True:
+        if s.at[PHASE] == PICK:
+            if s.at[TOKENS] >= s.vocab_size:
+                return DONE
+            if s.at[WORK] - before >= work:
+                return PAUSED
+            outcome = _pick(s, most)
+            if outcome != DONE:
+                return outcome
+            s.at[PHASE] = TO_APPLY
+        if s.at[PHASE] == TO_APPLY:
+            _open_step(s, APPLYING)
+            s.at[PHASE] = APPLYING
+        if s.at[PHASE] == APPLYING:
+            if not _is_ready(s, state):
+                return WAITING
+            if not _all_applied(s, state):
+                s.at[PHASE] = TO_APPLY
+                return GROW
+            s.at[PHASE] = TO_SETTLE
+        if s.at[PHASE] == TO_SETTLE:
+            if not _may_settle(s, state):
+                return GROW
+            _open_step(s, SETTLING)
+            s.at[PHASE] = SETTLING
+        if not _is_ready(s, state):
+            return WAITING
+        take_late(s, state)
+        _queue_new(s)
+        s.at[WORK] += 100 * s.at[N_BATCH]
+        for p in range(s.n_parts):
+            s.at[WORK] += part_of(state, p).at[N_RECORDS] // 3
+        s.at[PHASE] = PICK
