@@ -8,7 +8,7 @@ import math
 import operator
 import warnings
 from functools import partial
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from gputok.models.bpe.super_trainer import SuperBpeTrainer
     from gputok.normalizers import Normalizer
     from gputok.pipeline.arrow import CorpusEncoder, WordCounter
+    from gputok.pipeline.on_device import DeviceTokens
     from gputok.pre_tokenizers import PreTokenizer
     from gputok.processors import PostProcessor
     from gputok.progress import Progress
@@ -998,6 +999,41 @@ class Tokenizer:
             self.pipeline, inputs, is_pretokenized, add_special_tokens, offsets=False, threads=threads
         )
 
+    def encode_on_device(
+        self, texts: Iterable[str], *, device: str = "cuda", add_special_tokens: bool = True
+    ) -> DeviceTokens:
+        """Encodes texts, and leaves the ids in the memory of a GPU.
+
+        Texts are neither truncated nor padded. What the GPU can't encode is encoded by the CPU and copied, with a warning.
+
+        Args:
+            texts: strings, of 1 GiB together at most.
+            device: "cuda" (the first GPU) or "cuda:N".
+            add_special_tokens: adds the special tokens of the post-processor.
+
+        Returns:
+            `ids`, int32[n_ids], and `rows`, int32[n_texts + 1]: text i has ids[rows[i]:rows[i + 1]]. Both have `__dlpack__`,
+            so `torch.from_dlpack(ids)` copies nothing.
+
+        Raises:
+            RuntimeError: there is no such device.
+            ValueError: `device` names no GPU.
+
+        Example:
+            >>> from gputok import models
+            >>> Tokenizer(models.BPE()).encode_on_device(["a text"], device="cpu")
+            Traceback (most recent call last):
+              ...
+            ValueError: ids stay on "cuda" or "cuda:N", not on device='cpu'
+        """
+        from gputok.pipeline import on_device
+        from gputok.text.pieces import TextBatch
+
+        units = [TextBatch.from_strings(texts)]
+        card = on_device.card(device)
+        (found,) = on_device.encode(self.pipeline, units, card, add_special_tokens=add_special_tokens)
+        return found
+
     async def async_encode(
         self,
         sequence: str | Sequence[str],
@@ -1060,6 +1096,22 @@ class Tokenizer:
     def encode_corpus(
         self,
         source: Any,
+        output: Literal["cuda", "cuda:0", "cuda:1"],
+        *,
+        eos: bool | str | None = None,
+        bos: bool | str | None = None,
+        add_special_tokens: bool = True,
+        threads: int | None = None,
+        errors: Errors = "strict",
+        column: str | None = None,
+        separator: str | None = None,
+        storage_options: StorageOptions = None,
+    ) -> Iterator[DeviceTokens]: ...
+
+    @overload
+    def encode_corpus(
+        self,
+        source: Any,
         output: str | os.PathLike[str],
         *,
         format: str | None = None,
@@ -1099,7 +1151,7 @@ class Tokenizer:
         column: str | None = None,
         separator: str | None = None,
         storage_options: StorageOptions = None,
-    ) -> Iterator[TokenBatch] | Written:
+    ) -> Iterator[TokenBatch] | Iterator[DeviceTokens] | Written:
         """Encodes a corpus of any size into arrays of ids, without a Python object for each token.
 
         Texts are neither truncated nor padded. An interrupted run that writes a file resumes where it stopped, if
@@ -1107,7 +1159,7 @@ class Tokenizer:
 
         Args:
             source: files as for `train`, or an iterable of texts.
-            output: the path or URL to write to; None: yield batches.
+            output: the path or URL to write to; None: yield batches; "cuda" or "cuda:N": yield batches that stay on that GPU.
             format: what to write: "npy", "bin", "arrow", "parquet", "megatron", "datatrove", "nanogpt", "llmc", "mds",
                 "litdata" or "olmo" (`gputok.files.token_formats` describes the files); None: the ending of `output`
                 decides, .npy, .bin, .arrow or .parquet.
@@ -1133,7 +1185,9 @@ class Tokenizer:
         Returns:
             Without `output`, an iterator of a `TokenBatch` for about each megabyte of text (64 MB on a GPU): `ids`,
             uint16[n_ids] (uint32 if the vocabulary has more than 65,536 ids), and `rows`, int64[n_documents + 1].
-            With `output`, how many documents, ids, unknown ids and bytes there were
+            With a GPU as `output`, an iterator of `DeviceTokens` for each 64 MB of text: `ids` and `rows`, int32, as
+            `encode_on_device` returns them.
+            With a path, how many documents, ids, unknown ids and bytes there were
             (`gputok.files.token_files.Written`). `gputok.open_tokens(output)` reads the documents.
 
         Raises:

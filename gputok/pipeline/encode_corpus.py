@@ -49,7 +49,7 @@ class Ends(NamedTuple):
     skips_empty: bool = False
 
     def around(self, around: list[list[int]]) -> list[list[int]]:
-        """Adds the ids to those of `_around`, unless the post-processor adds the same ids there.
+        """Adds the ids to those of `ids_around`, unless the post-processor adds the same ids there.
 
         >>> Ends((7,), (9,)).around([[7], []])
         [[7], [9]]
@@ -111,17 +111,12 @@ def encode(
     """
     n_threads = thread_count(threads)
     dtype = id_type(pipeline)
-    engine: Engine = (
-        ByWalk.of(pipeline, dtype)
-        or ByParts.of(pipeline, dtype)
-        or ByLine.of(pipeline, dtype)
-        or BySteps(pipeline)
-    )
+    engine = engine_of(pipeline, dtype)
     reason = ByDevice.why_not(pipeline) if devices else ""
     if reason:
         warnings.warn(f"the CPU encodes the corpus: {reason}", stacklevel=2)
     on_device = ByDevice(pipeline, devices, engine, dtype) if devices and not reason else None
-    around = _around(pipeline, add_special_tokens)
+    around = ids_around(pipeline, add_special_tokens)
     skips_empty = False
     if ends is not None:
         # A document without ids stays without, unless the post-processor adds some
@@ -132,8 +127,8 @@ def encode(
     def finished(found: tuple[Array, Array]) -> TokenBatch:
         ids, rows = found
         if around != [[], []]:
-            surrounded = _surrounded_unless_empty if skips_empty else _surrounded
-            ids, rows = surrounded(ids, rows, around)
+            put = _surrounded_unless_empty if skips_empty else surrounded
+            ids, rows = put(ids, rows, around)
         return TokenBatch(ids.astype(dtype, copy=False), rows)
 
     def kept() -> Iterator[tuple[int, TextBatch]]:
@@ -168,7 +163,7 @@ def encode(
             yield n_bytes, partial(begin_group, on_device, group)
 
     def begin_group(on_device: ByDevice, group: list[TextBatch], submit: Submit) -> Callable[[], TokenBatch]:
-        return submit(lambda: finished(on_device.encode(_concat_batches(group)))).result
+        return submit(lambda: finished(on_device.encode(joined(group)))).result
 
     done = 0  # bytes encoded so far, in this run or an earlier one
     if on_device:
@@ -248,6 +243,16 @@ def _join_parts(
     rows = [rows[:-1] + n for (_, rows), n in zip(found, n_before[:-1], strict=True)]
     ends = np.concatenate([*rows, n_before[-1:]])
     return np.concatenate([ids for ids, _ in found]), ends[np.searchsorted(starts, unit.offsets)]
+
+
+def engine_of(pipeline: Pipeline, dtype: np.dtype[Any]) -> Engine:
+    """Returns the fastest engine for a pipeline on the CPU; dtype: of the ids."""
+    return (
+        ByWalk.of(pipeline, dtype)
+        or ByParts.of(pipeline, dtype)
+        or ByLine.of(pipeline, dtype)
+        or BySteps(pipeline)
+    )
 
 
 class Engine(Protocol):
@@ -527,7 +532,8 @@ class ByDevice:
         """
         return self._n_lanes + min(n_cores, _NORMALIZING)
 
-    def groups(self, batches: Iterable[tuple[int, TextBatch]]) -> Iterator[tuple[int, list[TextBatch]]]:
+    @staticmethod
+    def groups(batches: Iterable[tuple[int, TextBatch]]) -> Iterator[tuple[int, list[TextBatch]]]:
         """Yields groups of batches that a device encodes together, each with its bytes and those left out before it."""
         from gputok.kernels.cuda import device
 
@@ -552,6 +558,28 @@ class ByDevice:
         n_before = np.cumsum([0, *map(len, ids)])
         ends = [part[1:] + n for part, n in zip(rows, n_before[:-1], strict=True)]
         return np.concatenate(ids), np.concatenate([n_before[:1], *ends])
+
+    def encode_there(self, unit: TextBatch, around: list[list[int]]) -> tuple[Any, Any] | None:
+        """Returns the ids and rows of a unit on the device, both int32, with the ids of `ids_around`.
+
+        Returns None if a normalizer makes the text byte-level, which only the CPU can cut.
+
+        Raises:
+            MemoryError: The device does not have the memory.
+            split.TooLong: A thread of the device would have to walk a long run alone.
+        """
+        from gputok.kernels.cuda import encode_text
+
+        pieces = _pieces(self._pipeline, unit)
+        if pieces.byte_level:
+            return None
+        loaded = self._free.get()
+        try:
+            device, automaton, tables = loaded
+            arguments = *_packed(pieces), pieces.token, pieces.rows, (around[0], around[1])
+            return encode_text.encode_documents(device, *arguments, automaton, tables)
+        finally:
+            self._free.put(loaded)
 
     def _in_parts(self, unit: TextBatch, pieces: Pieces) -> Iterator[tuple[Array, Array]]:
         """Yields the ids and rows of documents that follow each other: all, or fewer if a device can't encode some."""
@@ -599,7 +627,7 @@ class ByDevice:
         return self._on_cpu.encode(TextBatch(unit.data[start:stop], unit.offsets[first : last + 1] - start))
 
 
-def _concat_batches(batches: list[TextBatch]) -> TextBatch:
+def joined(batches: list[TextBatch]) -> TextBatch:
     """Concatenates batches."""
     if len(batches) == 1 and batches[0].offsets[0] == 0:
         return batches[0]
@@ -630,7 +658,7 @@ def largest_id(pipeline: Pipeline) -> int:
     """Returns the largest id that the tokenizer can give to a text; 0 if it has none."""
     ids = pipeline.model.vocabulary.ids
     added = max(pipeline.added.ids.values(), default=0)
-    return max(int(ids.max()) if len(ids) else 0, added, *itertools.chain(*_around(pipeline, True)), 0)
+    return max(int(ids.max()) if len(ids) else 0, added, *itertools.chain(*ids_around(pipeline, True)), 0)
 
 
 def id_type(pipeline: Pipeline) -> np.dtype[Any]:
@@ -654,7 +682,7 @@ def fingerprint(pipeline: Pipeline, source: Any, options: Any) -> str:
     return hashlib.sha256(repr((form, state, options)).encode()).hexdigest()
 
 
-def _around(pipeline: Pipeline, add_special_tokens: bool) -> list[list[int]]:
+def ids_around(pipeline: Pipeline, add_special_tokens: bool) -> list[list[int]]:
     """Returns the ids that the post-processor adds: before the first place of the text, between its places, after the last.
 
     A text usually has one place, and the result two lists. A template can leave the text out, or contain it several times.
@@ -679,8 +707,8 @@ def _around(pipeline: Pipeline, add_special_tokens: bool) -> list[list[int]]:
     return around
 
 
-def _surrounded(ids: Array, rows: Array, around: list[list[int]]) -> tuple[Array, Array]:
-    """Adds the ids of `_around` to each row; returns ids uint32[n_ids] and the rows in them."""
+def surrounded(ids: Array, rows: Array, around: list[list[int]]) -> tuple[Array, Array]:
+    """Adds the ids of `ids_around` to each row; returns ids uint32[n_ids] and the rows in them."""
     ids = ids.astype(np.uint32, copy=False)
     if len(around) == 2:
         from gputok.kernels.cpu.encode_text.rounds import surround
@@ -701,9 +729,9 @@ def _surrounded(ids: Array, rows: Array, around: list[list[int]]) -> tuple[Array
 
 
 def _surrounded_unless_empty(ids: Array, rows: Array, around: list[list[int]]) -> tuple[Array, Array]:
-    """As `_surrounded`, but rows without ids stay without."""
+    """As `surrounded`, but rows without ids stay without."""
     has_ids = rows[1:] > rows[:-1]
-    ids, wider = _surrounded(ids, np.append(rows[:1], rows[1:][has_ids]), around)
+    ids, wider = surrounded(ids, np.append(rows[:1], rows[1:][has_ids]), around)
     n_before = np.zeros(len(rows), np.int64)
     np.cumsum(has_ids, out=n_before[1:])
     return ids, wider[n_before]

@@ -10,7 +10,7 @@ import numpy as np
 
 from gputok import backend, corpus
 from gputok.files import token_files
-from gputok.pipeline import encode_corpus
+from gputok.pipeline import encode_corpus, on_device
 from gputok.pipeline.end_tokens import end_token
 from gputok.pipeline.serialize import tokenizer_json
 from gputok.progress import Progress, reporting
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from gputok.corpus.packing import Errors
     from gputok.files.locations import StorageOptions
     from gputok.files.token_files import TokenBatch, Written
+    from gputok.kernels.cuda.device import Device
     from gputok.pipeline.encode_corpus import Ends
+    from gputok.pipeline.on_device import DeviceTokens
     from gputok.pipeline.pipeline import Pipeline
 
 
@@ -103,14 +105,16 @@ def encode(
     bos: bool | str | None,
     eos: bool | str | None,
     options: dict[str, Any],
-) -> Iterator[TokenBatch] | Written:
+) -> Iterator[TokenBatch] | Iterator[DeviceTokens] | Written:
     """Encodes a corpus, as `Tokenizer.encode_corpus` describes it; options: those of `token_files.layout_of`."""
     tokens = {"bos": end_token(pipeline, "bos", bos), "eos": end_token(pipeline, "eos", eos)}
     first, last = (() if token is None else (token[0],) for token in tokens.values())
-    if output is None:
+    if output is None or on_device.is_device(output):
         for option, value in options.items():
             if value is not None:
                 raise ValueError(f"{option}={value!r}: is for files; name an output")
+        if output is not None:
+            return _on_device(pipeline, reading, on_device.card(str(output)), encode_corpus.Ends(first, last))
         return _Run(pipeline, reading, encode_corpus.Ends(first, last)).batches()
     vocab_size = encode_corpus.largest_id(pipeline) + 1
     layout = token_files.layout_of(output, vocab_size, **options)
@@ -130,6 +134,20 @@ def encode(
         n_bytes=lambda: run.n_bytes,
     )
     return token_files.Written(n_documents, run.n_new, run.n_ids, run.n_unknown, run.n_bytes)
+
+
+def _on_device(pipeline: Pipeline, reading: Reading, device: Device, ends: Ends) -> Iterator[DeviceTokens]:
+    """Yields ids that stay on a device."""
+    texts = corpus.read(
+        corpus.located(reading.source, reading.storage_options),
+        column=reading.column,
+        separator=reading.separator,
+        errors=reading.errors,
+        threads=reading.threads,
+    )
+    return on_device.encode_batches(
+        pipeline, texts, device, add_special_tokens=reading.add_special_tokens, ends=ends
+    )
 
 
 def describe(

@@ -64,6 +64,8 @@ class Device(NamedTuple):
     # `with in_use()`: memory of the device that was used stays reserved for the next work; when the last block that
     # says so ends, the device gets it back
     in_use: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext
+    # Copies an array for others, who may use it when the lane is left, on any stream and for any time
+    lasting: Callable[[Any], Any] = np.copy
     by_graph: bool = False  # True: launches that are repeated become one CUDA graph (NOTES.md)
 
     def struct(self, fields: tuple) -> np.ndarray:
@@ -364,6 +366,14 @@ def _made(ordinal: int) -> Device:
             arrive(*each)
         return result
 
+    def lasting(array: Any) -> Any:
+        with cupy.cuda.Stream.null:  # so that the memory is never that of a lane's array
+            copy = cupy.empty(array.shape, array.dtype)
+        # Who gave this memory back may have work on it in a stream of their own
+        cupy.cuda.Device(ordinal).synchronize()
+        copy.data.copy_from_device_async(array.data, array.nbytes, own.lane.working)
+        return copy
+
     def host_memory(n_bytes: int) -> np.ndarray:
         with cupy.cuda.Device(ordinal):  # else pinning memory would start device 0
             return blocks_of_host(n_bytes)
@@ -387,5 +397,17 @@ def _made(ordinal: int) -> Device:
         return lambda: captured.launch(stream)
 
     return Device(
-        name, cupy, launch, blocks, active, upload, download, record, seconds, graph, host_memory, in_use
+        name,
+        cupy,
+        launch,
+        blocks,
+        active,
+        upload,
+        download,
+        record,
+        seconds,
+        graph,
+        host_memory,
+        in_use,
+        lasting,
     )

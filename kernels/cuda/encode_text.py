@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,65 @@ def encode_on_device(
     ids, _, _ = gathered(device, words, which, None, model, rows)
     ids[rows[first]] = token[added].astype(xp.uint32)
     return ids, rows[of_piece]
+
+
+def encode_documents(
+    device: Device,
+    data: np.ndarray,
+    offsets: np.ndarray,
+    token: np.ndarray | None,
+    rows: np.ndarray,
+    around: tuple[Sequence[int], Sequence[int]],
+    automaton: split.Tables,
+    model: Model,
+) -> tuple[Any, Any]:
+    """Encodes documents, and leaves the ids on the device, in memory that other libraries may use.
+
+    Args:
+        device: As for `encode_text`, and so are `data`, `offsets`, `token`, `automaton` and `model`.
+        data: The text.
+        offsets: Of its pieces.
+        token: The ids of pieces that are added tokens.
+        rows: int64[documents + 1], the first piece of each document, and the number of pieces.
+        around: The ids before and after each document.
+        automaton: Splits text into words.
+        model: Encodes words.
+
+    Returns:
+        int32[ids] and int32[documents + 1]: where the ids of each document begin.
+
+    Raises:
+        MemoryError: The device does not have the memory.
+        split.TooLong: As for `encode_text`.
+    """
+    token = np.full(len(offsets) - 1, -1, np.int64) if token is None else np.asarray(token, np.int64)
+    if offsets[-1] - offsets[0] > split.MAX_BYTES:
+        raise MemoryError(
+            f"{offsets[-1] - offsets[0]:,} bytes of text are too many for a GPU: encode fewer at a time"
+        )
+    with device.active():
+        arrays = data[offsets[0] : offsets[-1]], offsets - offsets[0], token, np.asarray(rows, np.int64)
+        text, of_pieces, tokens, documents = device.upload(arrays)()
+        ids, ends = encode_on_device(device, text, of_pieces, tokens, automaton, model)
+        ids, ends = _surrounded(device.xp, ids, ends[documents], *around)
+        return device.lasting(ids.astype(np.int32)), device.lasting(ends.astype(np.int32))
+
+
+def _surrounded(xp: Any, ids: Any, rows: Any, before: Sequence[int], after: Sequence[int]) -> tuple[Any, Any]:
+    """Puts ids before and after each row."""
+    n_fixed, n_ids = len(before) + len(after), len(ids)
+    if n_fixed == 0:
+        return ids, rows
+    number = xp.arange(len(rows))
+    wider = rows + number * n_fixed
+    whole = xp.empty(n_ids + n_fixed * (len(rows) - 1), xp.uint32)
+    row = xp.searchsorted(rows, xp.arange(n_ids), side="right") - 1
+    whole[xp.arange(n_ids) + row * n_fixed + len(before)] = ids
+    for i, token in enumerate(before):
+        whole[wider[:-1] + i] = token
+    for i, token in enumerate(after):
+        whole[wider[1:] + (i - len(after))] = token
+    return whole, wider
 
 
 def _distinct(device: Device, text: Any, starts: Any) -> tuple[Any, Any, Any]:

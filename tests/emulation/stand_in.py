@@ -28,7 +28,7 @@ import time
 import types
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from gputok.kernels.cuda.device import SOURCES
@@ -142,6 +142,16 @@ def catch_up() -> None:
         streams[-1].catch_up()
 
 
+class Pointer(NamedTuple):
+    """A MemoryPointer of CuPy."""
+
+    ptr: int
+
+    def copy_from_device_async(self, source: Pointer, size: int, stream: Stream) -> None:
+        """Queues a copy within the device."""
+        stream.add("copy", lambda: ctypes.memmove(self.ptr, source.ptr, size))
+
+
 class ndarray:
     """An array of CuPy."""
 
@@ -182,8 +192,8 @@ class ndarray:
         return getattr(self._array, name)
 
     @property
-    def data(self) -> Any:
-        return types.SimpleNamespace(ptr=self._array.ctypes.data if self.size else 0)
+    def data(self) -> Pointer:
+        return Pointer(self._array.ctypes.data if self.size else 0)
 
     def __array__(self, *_: Any) -> np.ndarray:
         raise TypeError("Implicit conversion to a NumPy array is not allowed.")
@@ -305,6 +315,11 @@ class Device:
     def __exit__(self, *_: Any) -> None:
         _current("devices").pop()
 
+    def synchronize(self) -> None:
+        for stream in Stream.made:
+            if stream.device == self.ordinal:
+                stream.catch_up()
+
     @staticmethod
     def now() -> int:
         return _current("devices")[-1] if _current("devices") else 0
@@ -327,6 +342,7 @@ class Event:
 
 class Stream:
     made: list[Stream] = []  # noqa: RUF012
+    null: Stream
 
     def __init__(self, non_blocking: bool = False) -> None:
         assert non_blocking  # else it would wait for the legacy stream
@@ -382,6 +398,20 @@ class Stream:
                 stream.add("kernel", launch)
 
         return types.SimpleNamespace(launch=again)
+
+
+class _Null(Stream):
+    """The legacy stream, of every device."""
+
+    def __init__(self) -> None:
+        self.queue, self.n_queued, self.n_done, self.captured = [], 0, 0, None
+
+    def __enter__(self) -> Stream:
+        _current("streams").append(self)
+        return self
+
+
+Stream.null = _Null()
 
 
 class Pinned(bytearray):

@@ -1,0 +1,118 @@
+"""Encodes texts to ids that stay in the memory of a CUDA device, for PyTorch, JAX or CuPy."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gputok.pipeline import encode_corpus
+from gputok.pipeline.encode_corpus import ByDevice, Ends, joined
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from gputok.kernels.cuda.device import Device
+    from gputok.pipeline.pipeline import Pipeline
+    from gputok.text.pieces import TextBatch
+
+
+class DeviceTokens(NamedTuple):
+    """The ids of some documents, on a device. Both arrays have `__dlpack__`, which `torch.from_dlpack` and others take.
+
+    Attributes:
+        ids: int32[n_ids].
+        rows: int32[n_documents + 1]; document i has ids[rows[i]:rows[i + 1]].
+    """
+
+    ids: Any
+    rows: Any
+
+    @property
+    def n_documents(self) -> int:
+        """The number of documents."""
+        return len(self.rows) - 1
+
+
+def is_device(output: Any) -> bool:
+    """Returns True if an output is a device: "cuda" or "cuda:N"."""
+    return isinstance(output, str) and re.fullmatch(r"cuda(:\d+)?", output) is not None
+
+
+def card(device: str) -> Device:
+    """Returns the CUDA device of this name; of several, the first one.
+
+    Raises:
+        RuntimeError: There is no such device.
+        ValueError: The name is that of no CUDA device.
+    """
+    from gputok import backend
+
+    if not is_device(device):
+        raise ValueError(f'ids stay on "cuda" or "cuda:N", not on device={device!r}')
+    return backend.choose(device).devices[0]
+
+
+def encode(
+    pipeline: Pipeline,
+    units: Iterable[TextBatch],
+    device: Device,
+    *,
+    add_special_tokens: bool = True,
+    ends: Ends | None = None,
+) -> Iterator[DeviceTokens]:
+    """Encodes units of text, one after the other.
+
+    What the device can't encode is encoded by the CPU and copied, with a warning: units with long runs, and all of them if
+    the tokenizer is none for a device.
+
+    Args:
+        pipeline: the parts of the tokenizer.
+        units: documents that are encoded together.
+        device: where the ids stay.
+        add_special_tokens: adds the special tokens of the post-processor.
+        ends: ids to put around each document.
+
+    Yields:
+        The ids of each unit.
+    """
+    from gputok.kernels.cuda.split import TooLong
+
+    around = encode_corpus.ids_around(pipeline, add_special_tokens)
+    around = around if ends is None else ends.around(around)
+    dtype = encode_corpus.id_type(pipeline)
+    on_cpu = encode_corpus.engine_of(pipeline, dtype)
+    reason = ByDevice.why_not(pipeline)
+    if not reason and len(around) != 2:
+        reason = "the post-processor does not put a text at one place"
+    if reason:
+        warnings.warn(f"the CPU encodes the texts: {reason}", stacklevel=3)
+
+    def copied(unit: TextBatch) -> DeviceTokens:
+        found = encode_corpus.surrounded(*on_cpu.encode(unit), around)
+        with device.active():
+            there = device.upload(tuple(array.astype(np.int32) for array in found))()
+            return DeviceTokens(*map(device.lasting, there))
+
+    if reason:
+        yield from map(copied, units)
+        return
+    with closing(ByDevice(pipeline, [device], on_cpu, dtype)) as engine:
+        for unit in units:
+            try:
+                found = engine.encode_there(unit, around)
+            except (MemoryError, TooLong) as error:
+                warnings.warn(f"some text is encoded on the CPU: {error}", stacklevel=3)
+                found = None
+            yield copied(unit) if found is None else DeviceTokens(*found)
+
+
+def encode_batches(
+    pipeline: Pipeline, batches: Iterable[TextBatch], device: Device, **options: Any
+) -> Iterator[DeviceTokens]:
+    """Encodes batches of any size, in groups that a device encodes together; options: those of `encode`."""
+    groups = ByDevice.groups((0, batch) for batch in batches)
+    yield from encode(pipeline, (joined(group) for _, group in groups), device, **options)
