@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # for type checkers and editors; the tables below have the sa
     from gputok.encoding.encoding import Encoding as Encoding
     from gputok.files.token_files import TokenFiles as TokenFiles
     from gputok.files.token_files import open_tokens as open_tokens
+    from gputok.files.token_merge import merge_tokens as merge_tokens
     from gputok.formats.gguf import from_gguf as from_gguf
     from gputok.formats.sentencepiece import from_sentencepiece as from_sentencepiece
     from gputok.formats.sentencepiece import save_sentencepiece as save_sentencepiece
@@ -121,6 +122,7 @@ __all__ = [
     "from_tiktoken",
     "implementations",
     "install_as_tokenizers",
+    "merge_tokens",
     "models",
     "normalizers",
     "open_tokens",
@@ -154,6 +156,7 @@ _NAMES: dict[str, str] = {
     "from_tekken": "formats.tekken",
     "from_tiktoken": "formats.tiktoken",
     "install_as_tokenizers": "tokenizers",
+    "merge_tokens": "files.token_merge",
     "open_tokens": "files.token_files",
     "NormalizedString": "text.normalized_string",
     "OffsetReferential": "types",

@@ -33,6 +33,7 @@ from gputok.fields import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from collections.abc import Sequence as ListOf
 
 SpecialToken = tuple[str, int]
@@ -61,6 +62,14 @@ class PostProcessor(Component):
             overflow: the sequences are parts that truncation cut off.
         """
         raise NotImplementedError
+
+    def renumbered(self, new_id: Callable[[int], int]) -> Self:
+        """Returns the post-processor with other ids of its tokens.
+
+        Args:
+            new_id: gives the new id of an id; an error that it raises is not changed.
+        """
+        raise NotImplementedError(f"{type(self).__name__} may hold ids, and does not say which")
 
     def process(
         self, encoding: Encoding, pair: Encoding | None = None, add_special_tokens: bool = True
@@ -120,6 +129,10 @@ class ByteLevel(PostProcessor):
             raise ValueError(f"expected type 'ByteLevel', got {type!r}")
         self._set(add_prefix_space=add_prefix_space, trim_offsets=trim_offsets, use_regex=use_regex)
 
+    def renumbered(self, new_id: Callable[[int], int]) -> Self:
+        """Returns this post-processor, which has no ids."""
+        return self
+
     def parts(self, sequences: list[Rows], add_special_tokens: bool, overflow: bool = False) -> list[Rows]:
         """Returns the parts of the result, in order."""
         if self.trim_offsets:
@@ -152,6 +165,10 @@ class BertProcessing(PostProcessor):
     def from_dict(cls, value: dict[str, Any]) -> Self:
         """Makes a post-processor from its JSON form."""
         return cls(_read_pair(value, "sep"), _read_pair(value, "cls"))
+
+    def renumbered(self, new_id: Callable[[int], int]) -> Self:
+        """Returns the post-processor with other ids of its tokens."""
+        return type(self)((self.sep[0], new_id(self.sep[1])), (self.cls[0], new_id(self.cls[1])))
 
     def num_special_tokens_to_add(self, is_pair: bool) -> int:
         """Returns how many tokens are added to one text or, if `is_pair`, to a pair."""
@@ -209,6 +226,11 @@ class RobertaProcessing(PostProcessor):
         """Makes a post-processor from its JSON form."""
         switches = needed(value, "trim_offsets"), needed(value, "add_prefix_space")
         return cls(_read_pair(value, "sep"), _read_pair(value, "cls"), *switches)
+
+    def renumbered(self, new_id: Callable[[int], int]) -> Self:
+        """Returns the post-processor with other ids of its tokens."""
+        tokens = (self.sep[0], new_id(self.sep[1])), (self.cls[0], new_id(self.cls[1]))
+        return type(self)(*tokens, self.trim_offsets, self.add_prefix_space)
 
     def num_special_tokens_to_add(self, is_pair: bool) -> int:
         """Returns how many tokens are added to one text or, if `is_pair`, to a pair."""
@@ -415,6 +437,15 @@ class TemplateProcessing(PostProcessor):
         )
         return f"TemplateProcessing(single=[{shown(self._single)}], pair=[{shown(self._pair)}], special_tokens={{{tokens}}})"
 
+    def renumbered(self, new_id: Callable[[int], int]) -> Self:
+        """Returns the post-processor with other ids of its tokens."""
+        form = self.to_dict()
+        form["special_tokens"] = {
+            name: {**token, "ids": [new_id(id) for id in token["ids"]]}
+            for name, token in form["special_tokens"].items()
+        }
+        return type(self).from_dict(form)
+
     def num_special_tokens_to_add(self, is_pair: bool) -> int:
         """Returns how many tokens are added to one text or, if `is_pair`, to a pair."""
         pieces = self._pair if is_pair else self._single
@@ -510,6 +541,10 @@ class Sequence(PostProcessor):
         if not isinstance(value, PostProcessor) or isinstance(value, Sequence):
             raise TypeError(f"expected a post-processor that is no Sequence, got {value!r}")
         self._set_element(index, value)
+
+    def renumbered(self, new_id: Callable[[int], int]) -> Self:
+        """Returns the post-processor with other ids of its tokens."""
+        return type(self)([processor.renumbered(new_id) for processor in self.processors])
 
     def num_special_tokens_to_add(self, is_pair: bool) -> int:
         """Returns how many tokens are added to one text or, if `is_pair`, to a pair."""

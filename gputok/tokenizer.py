@@ -785,34 +785,102 @@ class Tokenizer:
             >>> change.new_tokens, tokenizer.encode("lower slower").tokens
             (['er', 'lower'], ['lower', 'Ġ', 's', 'lower'])
         """
-        from gputok import corpus
-        from gputok.files.temporary import MemoryLimit
         from gputok.pipeline import resize
-        from gputok.progress import reporting
-        from gputok.text.word_counts import WordCounts
 
-        resize.check(self.pipeline, "extend", n_tokens)
-        limits = {"memory_limit": memory_limit, "temporary": temporary, "threads": threads}
-        options = {"column": column, "separator": separator, "errors": errors}
-        words, total = source, None
-        if isinstance(source, WordCounts):
-            pass
-        elif self.pre_tokenizer is None:  # documents are not cut into words
-            MemoryLimit.of(memory_limit, temporary)  # raises its error now
-            words = corpus.located(source, storage_options)
-            total = corpus.total_bytes(words, column=column)
-            words = corpus.read(words, threads=threads, **options)
-        else:
-            given = {"device": device, "progress": progress, "storage_options": storage_options}
-            words = self.count_words(source, **given, **options, **limits)
-        with reporting(progress) as report:
-            given = {"min_frequency": min_frequency, "report": report, "total": total, **limits}
-            return self._resize(lambda pipeline: resize.extend(pipeline, words, n_tokens, **given))
+        reading = resize.Reading(
+            device, threads, progress, errors, column, separator, memory_limit, temporary, storage_options
+        )
+        return self._resize(partial(resize.extend, self.pipeline, source, n_tokens, min_frequency, reading))
 
-    def _resize(self, resize: Callable[[Pipeline], tuple[Pipeline, VocabularyChange]]) -> VocabularyChange:
-        """Sets what `resize` makes of the pipeline: all that names ids. Raises RuntimeError if another thread interferes."""
+    def prune(
+        self,
+        n_tokens: int,
+        source: Any,
+        *,
+        device: str | None = None,
+        threads: int | None = None,
+        progress: Progress = None,
+        errors: Errors = "strict",
+        column: str | None = None,
+        separator: str | None = None,
+        memory_limit: int | str | None = None,
+        temporary: str | os.PathLike[str] | None = None,
+        storage_options: StorageOptions = None,
+    ) -> VocabularyChange:
+        """Takes the tokens out of the vocabulary that a corpus misses least, by leaf pruning (`gputok.models.bpe.prune`).
+
+        The tokens that stay can all be reached, and text without tokens that have gone keeps its tokens. Special tokens,
+        bytes, and, unless the model falls back to bytes, single characters stay. Ids are renumbered without gaps, in the
+        old order, in the model, the added tokens, the post-processor and the padding.
+
+        Args:
+            n_tokens: how many tokens are left, special ones included.
+            source: as for `extend`.
+            device: as for `extend`.
+            threads: as for `train`.
+            progress: as for `train`.
+            errors: as for `train`.
+            column: as for `train`.
+            separator: as for `train`.
+            memory_limit: as for `count_words`.
+            temporary: as for `count_words`.
+            storage_options: as for `train`.
+
+        Returns:
+            What has changed, for resizing the embeddings of a model.
+
+        Raises:
+            ValueError: the model is not BPE, so many tokens can't be left, a step uses an id that no token has, or a file
+                is broken. The tokenizer is unchanged.
+            FileNotFoundError: a name matches no file.
+
+        Example:
+            >>> from gputok import models
+            >>> vocab = {"a": 0, "b": 1, "ab": 2, "ba": 3, "aba": 4}
+            >>> tokenizer = Tokenizer(models.BPE(vocab, [("a", "b"), ("b", "a"), ("ab", "a")]))
+            >>> change = tokenizer.prune(4, iter(["aba aba"]))
+            >>> change.old_to_new.tolist(), tokenizer.get_vocab()
+            ([0, 1, 2, -1, 3], {'a': 0, 'b': 1, 'ab': 2, 'aba': 3})
+        """
+        from gputok.pipeline import resize
+
+        reading = resize.Reading(
+            device, threads, progress, errors, column, separator, memory_limit, temporary, storage_options
+        )
+        return self._resize(partial(resize.prune, self.pipeline, source, n_tokens, reading))
+
+    def truncate(self, vocab_size: int) -> VocabularyChange:
+        """Cuts the vocabulary to the size that a training could have had: the last merges and their tokens go.
+
+        The result is the tokenizer that a training with this `vocab_size` gives from the same words. For a tokenizer that
+        was trained on other text than yours, `prune` costs far fewer tokens. Ids are renumbered as by `prune`.
+
+        Args:
+            vocab_size: how many tokens are left, special ones included.
+
+        Returns:
+            What has changed, for resizing the embeddings of a model.
+
+        Raises:
+            ValueError: the model is not BPE, so many tokens can't be left, or a step uses an id that no token has.
+
+        Example:
+            >>> from gputok import models
+            >>> vocab = {"a": 0, "b": 1, "ab": 2, "ba": 3, "aba": 4}
+            >>> tokenizer = Tokenizer(models.BPE(vocab, [("a", "b"), ("b", "a"), ("ab", "a")]))
+            >>> tokenizer.truncate(3)
+            <VocabularyChange: 3 tokens kept, 0 new, 2 gone>
+            >>> tokenizer.encode("abba").tokens
+            ['ab', 'b', 'a']
+        """
+        from gputok.pipeline import resize
+
+        return self._resize(partial(resize.truncate, self.pipeline, vocab_size))
+
+    def _resize(self, resize: Callable[[], tuple[Pipeline, VocabularyChange]]) -> VocabularyChange:
+        """Sets the parts that `resize` returns. Raises RuntimeError if another thread sets a part meanwhile."""
         given = self._given
-        new, change = resize(self.pipeline)
+        new, change = resize()
         names = ("model", "post_processor", "added", "padding")
         changed = dataclasses.replace(given, **{name: getattr(new, name) for name in names})
         if not components.exchange((self, "_given", given, changed)):

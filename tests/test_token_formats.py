@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 import struct
+from functools import partial
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ import gputok
 from gputok import Tokenizer, models, pre_tokenizers, processors
 from gputok.files import token_files, token_work
 from gputok.files.token_files import TokenBatch, layout_of
-from gputok.files.token_formats import FORMATS
+from gputok.files.token_formats import FORMATS, base
 
 rng = random.Random(0)
 TEXTS = [" ".join(rng.choices("abcdefgh", k=rng.choice([0, 1, 5, 90, 400]))) for _ in range(300)]
@@ -265,13 +266,7 @@ def test_the_same_bytes_for_any_threads_and_batches(words, tmp_path, name, threa
     for folder, n in (("one", 1), ("other", threads)):
         (tmp_path / folder).mkdir()
         if folder == "other":
-            monkeypatch.setattr(token_work, "chunks", lambda rows: token_work.__dict__["_chunks"](rows, 100))
-            monkeypatch.setattr(
-                token_work,
-                "_chunks",
-                __import__("gputok.files.token_formats.base", fromlist=["x"]).chunks,
-                raising=False,
-            )
+            monkeypatch.setattr(token_work, "chunks", partial(base.chunks, n_ids=100))
         words.encode_corpus(
             iter([[text] for text in TEXTS] if n > 1 else TEXTS),
             tmp_path / folder / "c",

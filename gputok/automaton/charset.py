@@ -60,8 +60,7 @@ class CharSet:
 
     def __invert__(self) -> CharSet:
         """All other code points, without END."""
-        edges = (self - NOTHING_BUT_END).edges if END in self else self.edges
-        return CharSet(np.setxor1d(edges, [0, END], assume_unique=True))
+        return CharSet(np.setxor1d((self & EVERYTHING).edges, [0, END], assume_unique=True))
 
     def negated_look(self) -> CharSet:
         """All other code points, and END unless the set contains END: a negative look-around accepts these."""

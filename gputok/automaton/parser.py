@@ -12,7 +12,8 @@ from __future__ import annotations
 import re
 from typing import NoReturn
 
-from gputok.automaton.charset import CharSet, union
+from gputok.automaton.brackets import Bracket
+from gputok.automaton.charset import CharSet
 from gputok.automaton.syntax import (
     ANY,
     ANY_BUT_NEWLINE,
@@ -41,7 +42,7 @@ from gputok.automaton.syntax import (
     string,
     word_boundary,
 )
-from gputok.automaton.unicode_tables import any_case, long_folds, property_set
+from gputok.automaton.unicode_tables import long_folds, property_set
 
 MAX_DEPTH = 100
 MAX_REPEAT = 100_000  # ONIG_MAX_REPEAT_NUM
@@ -224,7 +225,8 @@ class _Parser:
             chars = property_set(_PROPERTY_OF_ESCAPE[c.lower()])
             return Chars(~chars if c.isupper() else chars)
         if c in "pP" and self.peek("{"):
-            return Chars(self.property(c == "P"))
+            chars, negated = self.property(c == "P")
+            return Chars(~chars if negated else chars)
         if c in "bB":
             return word_boundary(c == "B")
         if c == "A":
@@ -317,16 +319,19 @@ class _Parser:
             self.fail(f"{value:#x}, which is not a character,", start)
         return chr(value)
 
-    def property(self, negated: bool) -> CharSet:
+    def property(self, negated: bool) -> tuple[CharSet, bool]:
+        r"""Reads the name of a property: its characters, and True if the pattern means all others."""
         start = self.position - 2
         self.position += 1
         negated ^= self.take("^")
         name = self.until("}", r"\p{")
         try:
-            chars = property_set(name)
+            chars = property_set(
+                "" if {*name} & {*":\\"} else name
+            )  # the other sets of these tables are no properties
         except KeyError:
             self.fail(f"the unknown character property {name!r}", start)
-        return ~chars if negated else chars
+        return chars, negated
 
     # --- references ---
 
@@ -421,22 +426,20 @@ class _Parser:
     def bracket(self) -> Node:
         inner, negated = self.bracket_set()
         if not self.ignore_case:
-            return Chars(~inner if negated else inner)
-        inner = any_case(inner)
-        if negated:
-            return Chars(~inner)
-        folded = [any_case_string(fold) for c, fold in long_folds().items() if c in inner]
-        return Choice((Chars(inner), *dict.fromkeys(folded))) if folded else Chars(inner)
+            return Chars(inner.characters(negated=negated))
+        folded = [any_case_string(fold) for c, fold in long_folds().items() if c in inner.stored()]
+        chars = Chars(inner.any_case().characters(negated=negated))
+        return Choice((chars, *dict.fromkeys(folded))) if folded and not negated else chars
 
-    def bracket_set(self) -> tuple[CharSet, bool]:
+    def bracket_set(self) -> tuple[Bracket, bool]:
         """Reads a bracket after its `[`: the set, and True if the set is negated."""
         start = self.position - 1
         self.depth += 1
         if self.depth > MAX_DEPTH:
             self.fail(f"brackets nested more than {MAX_DEPTH} deep")
         negated = self.take("^")
-        operands: list[CharSet] = []  # the left sides of &&
-        parts: list[CharSet] = []
+        operands: list[Bracket] = []  # the left sides of &&
+        parts: list[Bracket] = []
         first = True
         while True:
             if self.position == len(self.pattern):
@@ -448,18 +451,18 @@ class _Parser:
                     self.fail("an empty bracket", start)
             first = False
             if self.take("&&"):
-                operands.append(union(*parts))
+                operands.append(Bracket.union(parts))
                 parts = []
             else:
                 parts.append(self.bracket_item())
         self.position += 1
         self.depth -= 1
-        result = union(*parts)
+        result = Bracket.union(parts)
         for operand in operands:
-            result = result & operand
+            result &= operand
         return result, negated
 
-    def bracket_item(self) -> CharSet:
+    def bracket_item(self) -> Bracket:
         """Reads a character, range, class, POSIX bracket or inner bracket."""
         start = self.position
         inner = self.inner_bracket()
@@ -467,31 +470,31 @@ class _Parser:
             return inner
         first = self.bracket_unit()
         if not self.peek("-") or self.peek("-]") or self.peek("-&&"):
-            return CharSet.chars(first) if isinstance(first, str) else first
-        if isinstance(first, CharSet):
+            return Bracket.of_character(first) if isinstance(first, str) else first
+        if isinstance(first, Bracket):
             self.fail("a range that begins with a class", start)
         self.position += 1
         inner = self.inner_bracket()
         if inner is not None:  # Oniguruma drops the beginning of the range
             return inner
         last = self.bracket_unit()
-        if isinstance(last, CharSet):
+        if isinstance(last, Bracket):
             self.fail("a range that ends with a class", start)
         if last < first:
             self.fail(f"the empty range {first}-{last}", start)
-        return CharSet.of((ord(first), ord(last) + 1))
+        return Bracket.of_range(first, last)
 
-    def inner_bracket(self) -> CharSet | None:
+    def inner_bracket(self) -> Bracket | None:
         if not self.peek("[") or self.peek_posix_bracket():
             return None
         self.position += 1
         inner, negated = self.bracket_set()
-        return ~inner if negated else inner
+        return inner.negated() if negated else inner
 
     def peek_posix_bracket(self) -> bool:
         return _POSIX_BRACKET.match(self.pattern, self.position) is not None
 
-    def bracket_unit(self) -> CharSet | str:
+    def bracket_unit(self) -> Bracket | str:
         """Reads a class, or a character that may begin or end a range."""
         start = self.position
         if self.peek_posix_bracket():
@@ -501,16 +504,16 @@ class _Parser:
             return c
         c = self.next("after a backslash")
         if c.lower() in _PROPERTY_OF_ESCAPE:
-            chars = property_set(_PROPERTY_OF_ESCAPE[c.lower()])
-            return ~chars if c.isupper() else chars
+            return Bracket.of_class(property_set(_PROPERTY_OF_ESCAPE[c.lower()]), negated=c.isupper())
         if c in "pP" and self.peek("{"):
-            return self.property(c == "P")
+            chars, negated = self.property(c == "P")
+            return Bracket.of_class(chars, negated=negated)
         if c in "01234567":
             self.position -= 1
             return self.byte(8, 3, start)
         return "\b" if c == "b" else self.escaped_character(c, start)
 
-    def posix_bracket(self) -> CharSet:
+    def posix_bracket(self) -> Bracket:
         start = self.position
         self.position += len("[:")
         negated = self.take("^")
@@ -519,4 +522,4 @@ class _Parser:
             chars = property_set(f"[:{name}:]")
         except KeyError:
             self.fail(f"the unknown POSIX bracket [:{name}:]", start)
-        return ~chars if negated else chars
+        return Bracket.of_class(chars, negated=negated)

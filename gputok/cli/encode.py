@@ -194,3 +194,49 @@ def _ids(file: str, storage: dict[str, Any]) -> Iterator[list[Any]]:
                 yield [[int(word) for word in line.split()]]
             except ValueError:
                 raise ValueError(f"{name}, line {number}: not ids: {line.strip()[:50]!r}") from None
+
+
+def merge_tokens(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Outputs of `gputok encode`, or other files of ids.", metavar="INPUT...", show_default=False
+        ),
+    ],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output", "-o", help="As for encode. [default format: that of the inputs]", show_default=False
+        ),
+    ],
+    format: Format = None,
+    shard_tokens: ShardTokens = None,
+    shuffle: Shuffle = None,
+    dtype: Dtype = None,
+    sequence_length: SequenceLength = None,
+    as_json: AsJson = False,
+    storage_option: StorageOption = None,
+) -> None:
+    """Join files of ids that several processes wrote, in any formats. An interrupted run resumes."""
+    from gputok.files.token_merge import merge_tokens as merge
+
+    start = time.perf_counter()
+    made = merge(
+        inputs,
+        output,
+        format=format,
+        shard_tokens=shard_tokens,
+        shuffle=shuffle,
+        dtype=dtype,
+        sequence_length=sequence_length,
+        storage_options=storage_options(storage_option),
+    )
+    seconds = time.perf_counter() - start
+    line = f"{output}: {made.n_documents:,} documents of {len(inputs):,} inputs in {seconds:.2f} s"
+    facts = {
+        "output": output,
+        "documents": made.n_documents,
+        "inputs": len(inputs),
+        "seconds": round(seconds, 3),
+    }
+    sum_up(line, facts, output=output, as_json=as_json)

@@ -112,6 +112,19 @@ _add(
 )
 _add(
     app,
+    "prune",
+    resize.prune,
+    "gputok prune code/*.jsonl -t llama-3.json --vocab-size 32000 -o pruned.json --change change.npz",
+)
+_add(app, "truncate", resize.truncate, "gputok truncate -t mine-64k.json --vocab-size 32000 -o mine-32k.json")
+_add(
+    app,
+    "merge-tokens",
+    encode.merge_tokens,
+    "gputok merge-tokens part-*.manifest.json -o web_text_document --format megatron",
+)
+_add(
+    app,
     "report",
     report.report,
     "gputok report books/*.txt -t tokenizer.json --beside gpt2.json -o report.html",

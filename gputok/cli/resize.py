@@ -49,6 +49,12 @@ Change = Annotated[
         metavar="FILE",
     ),
 ]
+Left = Annotated[
+    int,
+    typer.Option(
+        "--vocab-size", help="How many tokens are left, special ones included.", min=0, show_default=False
+    ),
+]
 FromCounts = Annotated[
     bool,
     typer.Option(
@@ -98,6 +104,57 @@ def extend(
         return loaded.extend(source, tokens, min_frequency=min_frequency, **options)
 
     _change(tokenizer, output, change, inputs, storage, as_json, change_it)
+
+
+def prune(
+    inputs: Inputs,
+    tokenizer: TokenizerFile,
+    output: Output,
+    vocab_size: Left,
+    change: Change = None,
+    from_counts: FromCounts = False,
+    column: Column = None,
+    separator: Separator = None,
+    errors: Errors = "strict",
+    threads: Threads = None,
+    device: Device = "auto",
+    progress: Progress = None,
+    memory_limit: MemoryLimit = None,
+    temporary: Temporary = None,
+    as_json: AsJson = False,
+    storage_option: StorageOption = None,
+) -> None:
+    """Take the tokens out of a tokenizer that a text misses least; ids are renumbered."""
+    storage = storage_options(storage_option)
+    check_standard_input([*inputs, tokenizer])
+    limits = {"threads": threads, "memory_limit": memory_limit, "temporary": temporary}
+    options: dict[str, Any] = {
+        "device": device,
+        "progress": progress,
+        "column": column,
+        "separator": separator,
+        "errors": errors,
+        "storage_options": storage,
+        **limits,
+    }
+
+    def change_it(loaded: Tokenizer) -> VocabularyChange:
+        return loaded.prune(vocab_size, _source(inputs, column, from_counts, storage, limits), **options)
+
+    _change(tokenizer, output, change, inputs, storage, as_json, change_it)
+
+
+def truncate(
+    tokenizer: TokenizerFile,
+    output: Output,
+    vocab_size: Left,
+    change: Change = None,
+    as_json: AsJson = False,
+    storage_option: StorageOption = None,
+) -> None:
+    """Cut a tokenizer to a smaller vocabulary, as if its training had ended sooner; ids are renumbered."""
+    storage = storage_options(storage_option)
+    _change(tokenizer, output, change, [], storage, as_json, lambda loaded: loaded.truncate(vocab_size))
 
 
 def _source(

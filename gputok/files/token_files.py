@@ -239,6 +239,7 @@ class TokenFiles(Sequence["Array"]):
     Attributes:
         format: the name of the format.
         manifest: the manifest that lies beside the files; None: there is none.
+        paths: the files of ids.
     """
 
     def __init__(
@@ -246,7 +247,8 @@ class TokenFiles(Sequence["Array"]):
     ) -> None:
         """Opens files of ids. kept: stays alive as long as this object, such as a folder of downloaded files."""
         self.format, self.manifest, self._kept = form.name, manifest, kept
-        self._shards: list[OpenShard] = [shard for path in paths for shard in form.open(path)]
+        self.paths = [*paths]
+        self._shards: list[OpenShard] = [shard for path in self.paths for shard in form.open(path)]
         self._first = [0, *itertools.accumulate(shard.n_documents for shard in self._shards)]
 
     def __repr__(self) -> str:

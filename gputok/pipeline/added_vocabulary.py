@@ -84,6 +84,14 @@ class AddedVocabulary:
             new._normalize(token_id, normalizer)
         return new
 
+    def renumbered(self, new_ids: dict[int, int]) -> AddedVocabulary:
+        """Returns the same tokens with other ids; new_ids: the new id of each token."""
+        new = self._copy()
+        new.tokens = {new_ids[id]: token for id, token in self.tokens.items()}
+        new.ids = {content: new_ids[id] for content, id in self.ids.items()}
+        new._normalized = {new_ids[id]: text for id, text in self._normalized.items()}
+        return new
+
     def encoding_special_tokens(self, value: bool) -> AddedVocabulary:
         """Returns the same tokens with another value of `encode_special_tokens`."""
         new = AddedVocabulary()

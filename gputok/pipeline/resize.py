@@ -6,25 +6,40 @@ import dataclasses
 import itertools
 import operator
 import warnings
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gputok.components import view
+from gputok.files.temporary import MemoryLimit
 from gputok.kernels.threads import run, thread_count
 from gputok.models.bpe.extend import Sequences, Symbols
 from gputok.models.bpe.extend import extend as extend_model
 from gputok.models.bpe.model import BPE
+from gputok.models.bpe.prune import (
+    alphabet,
+    first_merged,
+    leaves_pruned,
+    plain,
+    splits,
+    with_tokens,
+    without_dropout,
+)
+from gputok.progress import reporting
 from gputok.text.word_counts import WordCounts
 from gputok.tokens.vocabulary_change import VocabularyChange
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Iterator
 
+    from gputok.corpus.packing import Errors
+    from gputok.files.locations import StorageOptions
+    from gputok.files.token_files import TokenBatch
     from gputok.pipeline.pipeline import Pipeline
-    from gputok.progress import Report
+    from gputok.progress import Progress, Report
     from gputok.text.pieces import TextBatch
-    from gputok.types import Positions
+    from gputok.types import Counts, Ids, Mask, Positions
 
 _WORDS_AT_ONCE = 1 << 16
 _REFUSED = {
@@ -34,11 +49,28 @@ _REFUSED = {
 }
 
 
-def check(pipeline: Pipeline, operation: str, n_tokens: int) -> None:
-    """Raises ValueError if the model is not BPE or the number is negative, TypeError if it is no whole number."""
-    bpe_of(pipeline, operation)
+class Reading(NamedTuple):
+    """How a corpus is read: the arguments of `Tokenizer.count_words`."""
+
+    device: str | None = None
+    threads: int | None = None
+    progress: Progress = None
+    errors: Errors = "strict"
+    column: str | None = None
+    separator: str | None = None
+    memory_limit: int | str | None = None
+    temporary: str | os.PathLike[str] | None = None
+    storage_options: StorageOptions = None
+
+
+def check(pipeline: Pipeline, operation: str, n_tokens: int) -> BPE:
+    """Returns the model.
+
+    Raises ValueError if the model is not BPE or the number is negative, TypeError if it is no whole number.
+    """
     if operator.index(n_tokens) < 0:
         raise ValueError(f"{operation}: expected a number of tokens of at least 0, got {n_tokens}")
+    return bpe_of(pipeline, operation)
 
 
 def bpe_of(pipeline: Pipeline, operation: str) -> BPE:
@@ -52,75 +84,51 @@ def bpe_of(pipeline: Pipeline, operation: str) -> BPE:
     return model
 
 
-def _without_dropout(model: BPE) -> BPE:
-    if not model.dropout:
-        return model
-    other = view(model, vars(model))
-    other.dropout = None
-    return other
-
-
 def extend(
-    pipeline: Pipeline,
-    words: WordCounts | Iterable[Any],
-    n_tokens: int,
-    *,
-    min_frequency: int = 0,
-    threads: int | None = None,
-    report: Report,
-    total: int | None = None,
-    memory_limit: int | str | None = None,
-    temporary: Any = None,
+    pipeline: Pipeline, source: Any, n_tokens: int, min_frequency: int, reading: Reading
 ) -> tuple[Pipeline, VocabularyChange]:
-    """Adds tokens to the model of a pipeline.
-
-    Args:
-        pipeline: the parts of a tokenizer, frozen.
-        words: the words of the corpus; for a pipeline without a pre-tokenizer, whose words are whole documents, the batches
-            of documents (`TextBatch`) instead.
-        n_tokens: how many tokens to add.
-        min_frequency: merges that occur less often are not added.
-        threads: how many threads encode; None: all cores.
-        report: called as report(stage, done, total).
-        total: the bytes of all documents, if known.
-        memory_limit: the memory of the sequences that documents are cut into, as for `WordCounts.merge`.
-        temporary: the folder of temporary files.
-
-    Returns:
-        The new pipeline, and what has changed.
-    """
-    model = _without_dropout(bpe_of(pipeline, "extend"))
+    """Adds tokens to the model of a frozen pipeline; see `Tokenizer.extend`."""
+    model = check(pipeline, "extend", n_tokens)
     symbols = Symbols(model, [*pipeline.added.tokens])
-    if isinstance(words, WordCounts):
-        sequences = _of_words(model, words, symbols, threads, report)
-    else:
-        without_dropout = dataclasses.replace(pipeline, model=model, post_processor=None)
-        shards = _of_documents(without_dropout, words, symbols, threads, report, total)
-        merged = WordCounts.merge(shards, memory_limit=memory_limit, temporary=temporary, threads=threads)
-        sequences = Sequences(
-            np.ascontiguousarray(merged.data).view(np.uint32), merged.offsets // 4, merged.counts
+    sure = without_dropout(model)
+    with reporting(reading.progress) as report:
+        found = _read(pipeline, source, reading)
+        if isinstance(found, WordCounts):
+            sequences = _joined(
+                Sequences(some, offsets, counts[row])
+                for ids, rows, counts in _encoded(sure, found, reading.threads, report)
+                for some, offsets, row in [symbols.cut(ids, rows)]
+            )
+        else:
+            shards = (
+                WordCounts(
+                    some.view(np.uint8), 4 * offsets, np.ones(len(offsets) - 1, np.int64), byte_level=True
+                )
+                for ids, rows in _documents(pipeline, sure, found, reading, report)
+                for some, offsets, _ in [symbols.cut(ids, rows)]
+            )
+            limits = {name: getattr(reading, name) for name in ("memory_limit", "temporary", "threads")}
+            merged = WordCounts.merge(shards, **limits)
+            sequences = Sequences(
+                np.ascontiguousarray(merged.data).view(np.uint32), merged.offsets // 4, merged.counts
+            )
+        taken = {pipeline.added.tokens[id].content: id for id in _outside(pipeline)}
+        extended = extend_model(
+            model,
+            sequences,
+            symbols.first_character,
+            symbols.reserved,
+            taken,
+            n_tokens,
+            min_frequency,
+            lambda done, total: report("merge", done, total),
         )
-    added = {token.content: id for id, token in pipeline.added.tokens.items()}
-    in_model = model.vocabulary.find([*added])
-    taken = {
-        content: id for (content, id), found in zip(added.items(), in_model, strict=True) if found is None
-    }
-    extended = extend_model(
-        bpe_of(pipeline, "extend"),
-        sequences,
-        symbols.first_character,
-        symbols.reserved,
-        taken,
-        n_tokens,
-        min_frequency,
-        lambda done, total: report("merge", done, total),
-    )
     n_new = len(extended.tokens)
     if n_new < n_tokens:
         warnings.warn(
             f"only {n_new:,} of {n_tokens:,} tokens were added: the corpus has no more pairs of tokens that occur "
             f"{max(1, min_frequency)} times or more",
-            stacklevel=5,
+            stacklevel=4,
         )
     n_old = _n_ids(pipeline)
     change = VocabularyChange(
@@ -132,6 +140,105 @@ def extend(
         np.cumsum([0, *map(len, extended.parts)], dtype=np.int64),
     )
     return dataclasses.replace(pipeline, model=extended.model), change
+
+
+def prune(
+    pipeline: Pipeline, source: Any, n_tokens: int, reading: Reading
+) -> tuple[Pipeline, VocabularyChange]:
+    """Takes the tokens out of a frozen pipeline that a corpus misses least; see `Tokenizer.prune`."""
+    model = check(pipeline, "prune", n_tokens)
+    split = splits(model)
+    fixed = _fixed(pipeline, model) | alphabet(model, split)
+    n_kept = _kept(pipeline, "prune", n_tokens, fixed)
+    usage = np.zeros(_n_ids(pipeline), np.int64)
+    sure = plain(model)
+    with reporting(reading.progress) as report:
+        found = _read(pipeline, source, reading)
+        if isinstance(found, WordCounts):
+            for ids, rows, counts in _encoded(sure, found, reading.threads, report):
+                np.add.at(usage, ids, np.repeat(counts, np.diff(rows)))
+        else:
+            for ids, _ in _documents(pipeline, sure, found, reading, report):
+                usage += np.bincount(ids, minlength=len(usage))
+    ids = model.vocabulary.ids.astype(np.int64)
+    kept = leaves_pruned(usage[ids], split, fixed, ids, n_kept)
+    return _keeping(pipeline, model, kept)
+
+
+def truncate(pipeline: Pipeline, vocab_size: int) -> tuple[Pipeline, VocabularyChange]:
+    """Takes the last merges out of a frozen pipeline; see `Tokenizer.truncate`."""
+    model = check(pipeline, "truncate", vocab_size)
+    fixed = _fixed(pipeline, model)
+    n_kept = _kept(pipeline, "truncate", vocab_size, first_merged(model, fixed, 0))
+    return _keeping(pipeline, model, first_merged(model, fixed, n_kept))
+
+
+# ---- ids
+
+
+def _outside(pipeline: Pipeline) -> list[int]:
+    """Returns the ids of added tokens that the model lacks, in rising order."""
+    tokens = sorted(pipeline.added.tokens.items())
+    in_model = pipeline.model.vocabulary.find([token.content for _, token in tokens])
+    return [id for (id, _), found in zip(tokens, in_model, strict=True) if found is None]
+
+
+def _fixed(pipeline: Pipeline, model: BPE) -> Mask:
+    """bool[n]: the tokens of the model that must stay: added tokens, those for unknown text, and those that steps name."""
+    ids = {*pipeline.added.tokens}
+    if pipeline.post_processor is not None:
+        named: list[int] = []
+        pipeline.post_processor.renumbered(lambda id: named.append(id) or id)
+        ids |= {*named}
+    if pipeline.padding is not None:
+        ids.add(pipeline.padding.pad_id)
+    for id in sorted(ids):
+        if pipeline.id_to_token(id) is None:
+            raise ValueError(
+                f"the post-processor or the padding uses the id {id}, which no token has, so that it can't be renumbered: "
+                "set them anew first"
+            )
+    names = [f"<0x{byte:02X}>" for byte in range(256)] if model.byte_fallback else []
+    names += [] if model.unk_token is None else [model.unk_token]
+    ids |= {id for id in model.vocabulary.find(names) if id is not None}
+    return np.isin(model.vocabulary.ids, np.array([*ids], np.int64))
+
+
+def _kept(pipeline: Pipeline, operation: str, n_tokens: int, fixed: Mask) -> int:
+    """Returns how many tokens of the model stay if `n_tokens` stay in all; raises ValueError if that is impossible."""
+    n_outside, n_model = len(_outside(pipeline)), len(fixed)
+    least, most = int(np.count_nonzero(fixed)) + n_outside, n_model + n_outside
+    if not least <= n_tokens <= most:
+        raise ValueError(
+            f"{operation}: {n_tokens:,} tokens can't be left: the tokenizer has {most:,}, of which {least:,} must stay "
+            "(special tokens, single characters and bytes)"
+        )
+    if len(np.unique(pipeline.model.vocabulary.ids)) < n_model:
+        raise ValueError(f"{operation}: several tokens have the same id, so that ids can't be renumbered")
+    return n_tokens - n_outside
+
+
+def _keeping(pipeline: Pipeline, model: BPE, kept: Mask) -> tuple[Pipeline, VocabularyChange]:
+    """Keeps some tokens of the model, which get ids without gaps in the old order; then come other added tokens."""
+    old_ids, outside = model.vocabulary.ids.astype(np.int64), _outside(pipeline)
+    chosen = np.flatnonzero(kept)
+    chosen = chosen[np.argsort(old_ids[chosen])]
+    old_to_new = np.full(_n_ids(pipeline), -1, np.int64)
+    old_to_new[old_ids[chosen]] = np.arange(len(chosen))
+    old_to_new[outside] = len(chosen) + np.arange(len(outside))
+
+    def new_id(id: int) -> int:
+        return int(old_to_new[id])
+
+    processor, padding = pipeline.post_processor, pipeline.padding
+    changed = dataclasses.replace(
+        pipeline,
+        model=with_tokens(model, chosen),
+        post_processor=None if processor is None else processor.renumbered(new_id),
+        padding=None if padding is None else dataclasses.replace(padding, pad_id=new_id(padding.pad_id)),
+        added=pipeline.added.renumbered({id: new_id(id) for id in pipeline.added.tokens}),
+    )
+    return changed, VocabularyChange.without_new(old_to_new)
 
 
 def _n_ids(pipeline: Pipeline) -> int:
@@ -150,29 +257,67 @@ def _identity(pipeline: Pipeline, n: int) -> Positions:
     return same
 
 
-def _of_words(
-    model: BPE, words: WordCounts, symbols: Symbols, threads: int | None, report: Report
-) -> Sequences:
-    """Encodes words, and cuts them into sequences."""
-    n_bytes = len(words.data)
+# ---- text
 
-    def encoded(some: WordCounts) -> Sequences:
-        start, end = some.offsets[:-1], some.offsets[1:]
-        ids, rows = model.encode_words(some.data, start, end, byte_level=some.byte_level)
-        found, offsets, row = symbols.cut(ids, rows)
-        return Sequences(found, offsets, some.counts[row])
 
-    parts: list[Sequences] = []
-    done = 0
-    slices = list(words.slices(_WORDS_AT_ONCE))
-    for some, part in zip(
-        slices, run(encoded, [(some,) for some in slices], thread_count(threads)), strict=True
-    ):
-        parts.append(part)
+def _read(
+    pipeline: Pipeline, source: Any, reading: Reading
+) -> WordCounts | tuple[Iterator[TextBatch], int | None]:
+    """Returns the counted words of a source; if nothing cuts documents into words, the documents and their bytes instead."""
+    from gputok import corpus
+
+    if isinstance(source, WordCounts):
+        return source
+    memory = MemoryLimit.of(reading.memory_limit, reading.temporary)
+    source = corpus.located(source, reading.storage_options)
+    total = corpus.total_bytes(source, column=reading.column)
+    options: dict[str, Any] = {
+        name: getattr(reading, name) for name in ("column", "separator", "errors", "threads")
+    }
+    if pipeline.pre_tokenizer is None:
+        return corpus.read(source, **options), total
+    if memory is not None:
+        options["ahead_bytes"] = memory.n_bytes // 8
+    read, read_raw = partial(corpus.read, source, **options), partial(corpus.read_raw, source, **options)
+    return pipeline.count_batches(
+        read, total, reading.threads, reading.device, reading.progress, memory, read_raw
+    )
+
+
+def _encoded(
+    model: BPE, words: WordCounts, threads: int | None, report: Report
+) -> Iterator[tuple[Ids, Positions, Counts]]:
+    """Yields the ids of some words at a time, the rows in them, and the counts of the words."""
+
+    def encoded(some: WordCounts) -> tuple[Ids, Positions]:
+        return model.encode_words(some.data, some.offsets[:-1], some.offsets[1:], byte_level=some.byte_level)
+
+    slices, done = list(words.slices(_WORDS_AT_ONCE)), 0
+    found = run(encoded, [(some,) for some in slices], thread_count(threads))
+    for some, (ids, rows) in zip(slices, found, strict=True):
+        yield ids, rows, some.counts
         done += len(some.data)
-        report("encode", done, n_bytes)
-    if not parts:
-        return Sequences(np.empty(0, np.uint32), np.zeros(1, np.int64), np.empty(0, np.int64))
+        report("encode", done, len(words.data))
+
+
+def _documents(
+    pipeline: Pipeline,
+    model: BPE,
+    found: tuple[Iterator[TextBatch], int | None],
+    reading: Reading,
+    report: Report,
+) -> Iterator[TokenBatch]:
+    """Yields the ids of documents, as the model alone gives them."""
+    from gputok.pipeline import encode_corpus
+
+    batches, total = found
+    pipeline = dataclasses.replace(pipeline, model=model, post_processor=None)
+    return encode_corpus.encode(pipeline, batches, threads=reading.threads, report=report, total=total)
+
+
+def _joined(parts: Iterable[Sequences]) -> Sequences:
+    nothing = Sequences(np.empty(0, np.uint32), np.zeros(1, np.int64), np.empty(0, np.int64))
+    parts = [*parts] or [nothing]
     starts = np.cumsum([0, *(len(part.symbols) for part in parts)])
     ends = [part.offsets[1:] + start for part, start in zip(parts, starts[:-1].tolist(), strict=True)]
     return Sequences(
@@ -180,23 +325,3 @@ def _of_words(
         np.concatenate([starts[:1], *ends]),
         np.concatenate([part.counts for part in parts]),
     )
-
-
-def _of_documents(
-    pipeline: Pipeline,
-    batches: Iterable[TextBatch],
-    symbols: Symbols,
-    threads: int | None,
-    report: Report,
-    total: int | None,
-) -> Iterator[WordCounts]:
-    """Encodes documents, and yields their sequences as words of four bytes a symbol."""
-    from gputok.pipeline import encode_corpus
-
-    for ids, rows in encode_corpus.encode(
-        pipeline, batches, add_special_tokens=False, threads=threads, report=report, total=total
-    ):
-        found, offsets, _ = symbols.cut(ids, rows)
-        yield WordCounts(
-            found.view(np.uint8), 4 * offsets, np.ones(len(offsets) - 1, np.int64), byte_level=True
-        )

@@ -61,8 +61,8 @@ class VocabularyChange:
         <VocabularyChange: 4 tokens kept, 1 new, 0 gone>
         >>> change.new_tokens, change.new_ids.tolist(), change.parts.tolist(), change.rows.tolist()
         (['abc'], [4], [3, 2], [0, 2])
-        >>> change.old_to_new.tolist()
-        [0, 1, 2, 3]
+        >>> tokenizer.truncate(4).old_to_new.tolist()
+        [0, 1, 2, 3, -1]
     """
 
     old_to_new: Positions
