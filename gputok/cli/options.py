@@ -277,15 +277,9 @@ def own_token(path: str, role: str, given: str | None) -> str | bool | None:
     """
     if given != "auto":
         return given
-    config = pathlib.Path(path).with_name("tokenizer_config.json")
-    if path == STANDARD or not config.is_file():
-        return True
-    try:
-        token = json.loads(config.read_text(encoding="utf-8")).get(f"{role}_token")
-    except (ValueError, AttributeError):
-        raise ValueError(f"{config}: expected a JSON object") from None
-    token = token.get("content") if isinstance(token, dict) else token
-    return token if isinstance(token, str) else True
+    from gputok.pipeline.end_tokens import configured
+
+    return True if path == STANDARD else configured(path, role) or True
 
 
 @contextlib.contextmanager

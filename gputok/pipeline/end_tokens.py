@@ -6,9 +6,13 @@ it lies beside. Without it, names decide that only one purpose is known for.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import pathlib
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import os
+
     from gputok.pipeline.pipeline import Pipeline
 
 # The end and begin tokens of pretraining of GPT-2 and its heirs, SentencePiece, Llama 3, Gemma, DeepSeek, and others.
@@ -53,3 +57,25 @@ def end_token(pipeline: Pipeline, role: str, given: bool | str | None) -> tuple[
     if token_id is None:
         raise ValueError(f"{role}={given!r}: the tokenizer has no such token")
     return token_id, given
+
+
+def configured(path: str | os.PathLike[str], role: str) -> str | None:
+    """Returns the token that a tokenizer_config.json beside a tokenizer.json names; None: there is none.
+
+    Args:
+        path: the tokenizer.json.
+        role: "eos" or "bos".
+
+    Raises:
+        ValueError: if the file is no JSON object.
+    """
+    config = pathlib.Path(path).with_name("tokenizer_config.json")
+    try:
+        content: Any = json.loads(config.read_text(encoding="utf-8"))
+        token: Any = content.get(f"{role}_token")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, AttributeError):
+        raise ValueError(f"{config}: expected a JSON object") from None
+    token = getattr(token, "get", {"content": token}.get)("content")
+    return token if isinstance(token, str) else None

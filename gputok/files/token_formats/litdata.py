@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gputok.files.atomic import created
 from gputok.files.token_formats.base import (
-    CHUNK_IDS,
     About,
     Contiguous,
     Name,
@@ -24,9 +24,9 @@ from gputok.files.token_formats.base import (
     ShardFacts,
     TokenFormat,
     check_rising,
+    copy_bytes,
     mapped,
     write_all,
-    write_file,
 )
 from gputok.files.token_formats.folders import check_size, read_index, reading_field
 
@@ -68,10 +68,10 @@ class LitData(TokenFormat):
         head = 4 + 4 * len(shard.rows)
         offsets = head + shard.rows * shard.about.dtype.itemsize
         check_size(int(offsets[-1]), shard.name)
-        write_file(path, np.array([shard.n_documents], "<u4"), offsets.astype("<u4"))
-        with open(path, "ab", buffering=0) as file:
-            for first in range(0, len(ids), CHUNK_IDS):
-                write_all(file, ids[first : first + CHUNK_IDS])
+        with created(path) as file:
+            write_all(file, np.array([shard.n_documents], "<u4"))
+            write_all(file, offsets.astype("<u4"))
+            copy_bytes(shard.ids_path, ids.nbytes, file)
         return ShardFacts(shard.name, shard.n_documents, shard.n_ids, int(offsets[-1]))
 
     def index_of(self, shards: list[ShardFacts], about: About) -> bytes:

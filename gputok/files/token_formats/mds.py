@@ -21,10 +21,11 @@ from __future__ import annotations
 
 import json
 import pathlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from gputok.files.atomic import created
 from gputok.files.token_batches import TokenBatch
 from gputok.files.token_formats.base import (
     About,
@@ -35,10 +36,11 @@ from gputok.files.token_formats.base import (
     TokenFormat,
     check_rising,
     chunks,
+    copy_bytes,
     gathered,
     mapped,
+    read_all,
     write_all,
-    write_file,
 )
 from gputok.files.token_formats.folders import check_size, read_index, reading_field
 
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
 _COLUMN = "tokens"
 _SIZE_LIMIT = 1 << 26
 """Bytes of a shard, the default of MDSWriter."""
+
+_IDS_AT_ONCE = 1 << 18  # of samples that are put together at a time, in a processor's cache
 
 
 class Mds(TokenFormat):
@@ -86,12 +90,14 @@ class Mds(TokenFormat):
         np.cumsum(sizes, out=offsets[1:])
         offsets += 4 + 4 * len(offsets) + len(config)
         check_size(int(offsets[-1]), shard.name)
-        write_file(path, np.array([len(kept)], "<u4"), offsets.astype("<u4"), config)
-        starts = np.append(shard.rows[:-1][kept], shard.rows[-1])
-        with open(path, "ab", buffering=0) as file:
-            for first, last in chunks(starts):
-                part = ids[starts[first] : starts[last]]
-                write_all(file, part if fixed else _samples(part, np.diff(starts[first : last + 1])))
+        with created(path) as file:
+            write_all(file, np.array([len(kept)], "<u4"))
+            write_all(file, offsets.astype("<u4"))
+            write_all(file, config)
+            if fixed:
+                copy_bytes(shard.ids_path, int(shard.rows[-1]) * ids.itemsize, file)
+            else:
+                _write_samples(file, shard.ids_path, lengths[kept], ids.itemsize)
         return ShardFacts(shard.name, len(kept), shard.n_ids, int(offsets[-1]))
 
     def index_of(self, shards: list[ShardFacts], about: About) -> bytes:
@@ -183,22 +189,30 @@ def _head_sizes(lengths: Positions) -> Positions:
     return 6 + (lengths >= 1 << 8) + 2 * (lengths >= 1 << 16)
 
 
-def _samples(ids: Array, lengths: Positions) -> Array:
-    """Returns samples of variable length, one after the other: uint8[n].
+def _write_samples(file: BinaryIO, ids_path: pathlib.Path, lengths: Positions, size: int) -> None:
+    """Writes samples of variable length.
 
-    ids: of all samples, one after the other; lengths: int64[n_samples], at least 1 and below 2^32.
+    file: to write to; ids_path: the ids of all samples, one after the other; lengths: int64[n_samples], at least 1 and below
+    2^32; size: the bytes of an id.
     """
-    n, n_bytes = len(lengths), lengths * ids.itemsize
-    heads = np.zeros(n, [("size", "<u4"), ("shape", "u1"), ("length", "<u4")])
-    sizes = _head_sizes(lengths)
-    heads["size"], heads["length"] = n_bytes + sizes - 4, lengths
-    heads["shape"] = 1 << 2 | (lengths >= 1 << 8) + np.int64(lengths >= 1 << 16)
-    data = np.concatenate([heads.view("u1"), np.ascontiguousarray(ids).view("u1")])
-    start = np.empty((n, 2), np.int64)
-    start[:, 0] = np.arange(n) * heads.itemsize
-    start[:, 1] = heads.nbytes + np.cumsum(n_bytes) - n_bytes
-    end = start + np.stack([sizes, n_bytes], 1)
-    return gathered(data, start.ravel(), end.ravel())
+    rows = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=rows[1:])
+    with open(ids_path, "rb", buffering=0) as read:
+        for first, last in chunks(rows, _IDS_AT_ONCE):
+            n = lengths[first:last]
+            heads = np.zeros(last - first, [("size", "<u4"), ("shape", "u1"), ("length", "<u4")])
+            head_sizes, n_bytes = _head_sizes(n), n * size
+            heads["size"], heads["length"] = n_bytes + head_sizes - 4, n
+            heads["shape"] = 1 << 2 | (n >= 1 << 8) + np.int64(n >= 1 << 16)
+            # Heads and ids in one array, of which the bytes of each sample are gathered
+            data = np.empty(heads.nbytes + int(n_bytes.sum()), np.uint8)
+            data[: heads.nbytes] = heads.view(np.uint8)
+            read_all(read, data[heads.nbytes :])
+            start = np.empty((len(n), 2), np.int64)
+            start[:, 0] = np.arange(len(n)) * heads.itemsize
+            start[:, 1] = heads.nbytes + np.cumsum(n_bytes) - n_bytes
+            end = start + np.stack([head_sizes, n_bytes], 1)
+            write_all(file, gathered(data, start.ravel(), end.ravel()))
 
 
 def _spans(path: pathlib.Path, data: Array, offsets: Positions, dtype: np.dtype[Any]) -> _Spans:
