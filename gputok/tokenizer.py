@@ -14,7 +14,7 @@ import numpy as np
 
 from gputok import components
 from gputok.pipeline import decode_ids, encode_batch, serialize
-from gputok.pipeline.encode_text import encode_all, short_texts
+from gputok.pipeline.encode_text import bare_texts_of, encode_all, texts_of
 from gputok.pipeline.limits import Padding, Truncation
 from gputok.pipeline.pipeline import Pipeline
 from gputok.tokens.added_token import AddedToken
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from gputok.models.bpe.super_trainer import SuperBpeTrainer
     from gputok.normalizers import Normalizer
     from gputok.pipeline.arrow import CorpusEncoder, WordCounter
+    from gputok.pipeline.encode_text import Texts
     from gputok.pipeline.on_device import DeviceTokens
     from gputok.pre_tokenizers import PreTokenizer
     from gputok.processors import PostProcessor
@@ -79,6 +80,9 @@ class Tokenizer:
     _frozen: tuple[object, list[dict[str, Any]], Pipeline]
     """The last `pipeline` and what it was made of: the version of all components, and their states."""
 
+    _texts: tuple[object, Texts | None] = (object(), None)
+    """What encodes texts, and the version of all components that it belongs to."""
+
     def __init__(self, model: Model) -> None:
         self._given = Pipeline(model)
         self._frozen = object(), [], self._given
@@ -106,6 +110,15 @@ class Tokenizer:
                 pipeline = self._given.frozen()
         self._frozen = version, states, pipeline
         return pipeline
+
+    def _texts_now(self) -> Texts | None:
+        """Returns what encodes texts now, and keeps it until a component changes."""
+        version = (
+            components.version
+        )  # before the pipeline: a pipeline may be newer than its version here, but not older
+        texts = texts_of(self.pipeline)
+        self._texts = version, texts
+        return texts
 
     def _change(self, change: Callable[[Pipeline], Pipeline]) -> None:
         """Sets the steps that `change` returns; calls it again if another thread has set a step meanwhile."""
@@ -994,8 +1007,10 @@ class Tokenizer:
             ([0, 1, 2], [0, 1])
         """
         if pair is None and not is_pretokenized and type(sequence) is str:
-            short = short_texts(self.pipeline)
-            if short is not None and (found := short.encode(sequence, add_special_tokens)) is not None:
+            version, texts = self._texts
+            if version is not components.version:
+                texts = self._texts_now()
+            if texts is not None and (found := texts.encode(sequence, add_special_tokens)) is not None:
                 return found
         given = [sequence] if pair is None else [sequence, pair]
         given = tuple(encode_batch.check_sequence(one, is_pretokenized) for one in given)
@@ -1033,8 +1048,10 @@ class Tokenizer:
             [[0, 1, 2], [0, 1]]
         """
         pipeline = self.pipeline
-        if not is_pretokenized and (found := encode_all(pipeline, input, add_special_tokens)) is not None:
-            return found
+        if not is_pretokenized:
+            found = encode_all(texts_of(pipeline), input, add_special_tokens, threads)
+            if found is not None:
+                return found
         inputs = encode_batch.check_inputs(input, is_pretokenized)
         return encode_batch.encode(
             pipeline, inputs, is_pretokenized, add_special_tokens, offsets=True, threads=threads
@@ -1062,9 +1079,14 @@ class Tokenizer:
         Raises:
             TypeError: an input is no text and no pair; the message names its number.
         """
+        pipeline = self.pipeline
+        if not is_pretokenized:
+            found = encode_all(bare_texts_of(pipeline), input, add_special_tokens, threads)
+            if found is not None:
+                return found
         inputs = encode_batch.check_inputs(input, is_pretokenized)
         return encode_batch.encode(
-            self.pipeline, inputs, is_pretokenized, add_special_tokens, offsets=False, threads=threads
+            pipeline, inputs, is_pretokenized, add_special_tokens, offsets=False, threads=threads
         )
 
     def encode_on_device(

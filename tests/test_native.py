@@ -1,6 +1,7 @@
 """Kernels as machine code in the package, and compiled on this machine: the same calls, results and errors."""
 
 import ast
+import itertools
 import os
 import pathlib
 import shutil
@@ -304,3 +305,71 @@ print(preparation.compiled, preparation.seconds > 0)
     ]
     assert [one.stdout.split() for one in done] == [["2", "True"], ["0", "True"]]
     assert done[0].stderr.count("compiling kernels for this machine") == 1 and done[1].stderr == ""
+
+
+# ------------------------------------------------------------------------------------------- builtins of machine code
+
+
+@needs_library
+def test_lists_of_ids():
+    """Objects of a table, and new objects for ids that the table lacks; each list owns its items."""
+    list_ids = choose().builtins.list_ids
+    objects = np.arange(3000).astype(object)
+    table = objects.__array_interface__["data"][0]
+    ids = np.random.default_rng(0).integers(0, 60_000, 5000)
+    ids[::50] = 2500
+    before = sys.getrefcount(objects[2500])
+    for dtype, known in itertools.product((np.uint16, np.uint32), (0, 1, 3000)):
+        given = ids.astype(dtype)
+        found = list_ids(given.__array_interface__["data"][0], len(given), given.itemsize, table, known)
+        assert found == ids.tolist()
+        assert list_ids(given.__array_interface__["data"][0], 0, given.itemsize, table, known) == []
+        del found
+    after = sys.getrefcount(objects[2500])
+    assert after == before
+    large = np.array([2**32 - 1], np.uint32)
+    assert list_ids(large.__array_interface__["data"][0], 1, 4, table, 3000) == [2**32 - 1]
+
+
+@needs_library
+def test_texts_that_a_builtin_encodes(shared_tokenizer):
+    """From 16 threads, at the length from which the GIL is released, and at the longest; and what is no text."""
+    from gputok.kernels.cpu.short_texts.encode import LONGEST
+
+    import gputok
+    from gputok.pipeline.encode_text import texts_of
+
+    tokenizer = gputok.Tokenizer.from_file(str(shared_tokenizer("llama3")))
+    texts = [
+        "",
+        "é",
+        "a" * 1024,
+        "low " * 256 + "x",
+        "漢字" * 600,
+        "a b " * (LONGEST // 4),
+        "a b " * (LONGEST // 4) + "c",
+    ]
+    wanted = [tokenizer.encode_batch_fast([(text, "")])[0].ids for text in texts]
+    wrong = []
+
+    def encode():
+        wrong.extend(
+            text
+            for _ in range(20)
+            for text, ids in zip(texts, wanted, strict=True)
+            if tokenizer.encode(text).ids != ids
+        )
+
+    threads = [threading.Thread(target=encode) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    engine = texts_of(tokenizer.pipeline)._engine
+    memory = engine.free[-1]
+    assert engine.ids_of(memory.call, texts[-1], 0) == -1
+    with pytest.raises(UnicodeEncodeError, match="surrogates not allowed"):
+        tokenizer.encode("a\ud800")
+    with pytest.raises(TypeError):
+        engine.ids_of(memory.call, b"a", 0)

@@ -189,8 +189,8 @@ class Encoding:
     @property
     def word_ids(self) -> list[int | None]:
         """For each token, the index of its word, as cut by the pre-tokenizer; None: the token is in no word."""
-        if (later := self._later) is not None:
-            return later[0].word_ids(later)
+        if (later := self._later) is not None and (found := later[0].word_ids(later)) is not None:
+            return found
         return [None if word < 0 else word for word in self.column("words").tolist()]
 
     @property
@@ -220,7 +220,9 @@ class Encoding:
     @property
     def overflowing(self) -> list[Encoding]:
         """The tokens that truncation cut off, in parts that have at most the maximum length."""
-        return [] if self._later is not None else [part.__copy__() for part in self._overflowing]
+        if (later := self._later) is not None and not later[0].overflows(later):
+            return []
+        return [part.__copy__() for part in self._overflowing]
 
     def set_sequence_id(self, sequence_id: int) -> None:
         """Marks all tokens as input sequence `sequence_id`."""
@@ -399,6 +401,10 @@ class Later(Protocol):
         """Returns the number of tokens."""
         ...
 
+    def overflows(self, made: Any) -> bool:
+        """Returns True if truncation cut tokens off."""
+        ...
+
     def column(self, made: Any, name: str) -> Column | None:
         """Makes a column as an array."""
         ...
@@ -419,7 +425,7 @@ class Later(Protocol):
         """Makes `Encoding.offsets`."""
         ...
 
-    def word_ids(self, made: Any) -> list[int | None]:
+    def word_ids(self, made: Any) -> list[int | None] | None:
         """Makes `Encoding.word_ids`."""
         ...
 

@@ -174,7 +174,9 @@ class AddedVocabulary:
         ]
         batch = TextBatch.from_strings(text for text, _ in chosen.values())
         trie = build_trie(batch.data.copy(), batch.offsets)
-        return _Finder(np.array([*chosen], np.int64), np.array(options, np.uint8), trie, first_bytes(trie))
+        bits = word_bits() if any(option & SINGLE_WORD for option in options) else np.zeros(0, np.uint8)
+        ids = np.array([*chosen], np.int64)
+        return _Finder(ids, np.array(options, np.uint8), bits, trie, first_bytes(trie))
 
 
 _SHORT = 1 << 10  # bytes: in a shorter text, Python looks for first bytes of tokens before it calls a kernel
@@ -185,6 +187,7 @@ class _Finder(NamedTuple):
 
     ids: npt.NDArray[np.int64]  # int64[n_tokens]
     options: npt.NDArray[np.uint8]  # uint8[n_tokens]
+    word_bits: npt.NDArray[np.uint8]  # of `word_bits` if a token asks for them, else uint8[0]
     trie: Any  # see build_trie
     first: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]  # the first bytes of tokens, see first_bytes
 
@@ -193,9 +196,8 @@ class _Finder(NamedTuple):
         from gputok.kernels.cpu.find_tokens import find_tokens
 
         skip = np.zeros(pieces.n_pieces, bool) if pieces.token is None else pieces.token >= 0
-        words = self.words()
         text = pieces.data, pieces.start, pieces.end, skip
-        start, end, found, rows = find_tokens(*text, self.trie, self.options, words, self.first)
+        start, end, found, rows = find_tokens(*text, self.trie, self.options, self.word_bits, self.first)
         if len(start) == pieces.n_pieces and not np.count_nonzero(found >= 0):
             return pieces
         token = np.where(found >= 0, self.ids[found], -1)
@@ -213,12 +215,6 @@ class _Finder(NamedTuple):
         start, end, no_options = np.zeros(1, np.int64), np.array([len(text)]), np.zeros_like(self.options)
         rest = np.zeros(1, bool), self.trie, no_options, np.zeros(0, np.uint8), self.first
         return bool((find_tokens(text, start, end, *rest)[2] >= 0).any())
-
-    def words(self) -> npt.NDArray[np.uint8]:
-        """Returns `word_bits` if a token asks for them, else uint8[0]."""
-        from gputok.kernels.cpu.find_tokens import SINGLE_WORD
-
-        return word_bits() if (self.options & SINGLE_WORD).any() else np.zeros(0, np.uint8)
 
     def may_find(self, pieces: Pieces) -> bool:
         """Returns False for a short text that contains none of the first bytes of tokens, so no kernel need run."""

@@ -8,6 +8,7 @@ any other tokenizer, all steps run one after the other, on packed arrays.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import itertools
 import os
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 import numpy as np
 
 from gputok.files.token_files import TokenBatch, id_dtype
-from gputok.kernels.threads import Submit, in_order, thread_count
+from gputok.kernels.threads import Submit, in_order, run, thread_count
 from gputok.pipeline.tokenize import tokenize
 from gputok.text.pieces import Pieces, TextBatch, rewrite, starts_with
 from gputok.types import Array
@@ -111,7 +112,7 @@ def encode(
     """
     n_threads = thread_count(threads)
     dtype = id_type(pipeline)
-    engine = engine_of(pipeline, dtype)
+    engine = engine_of(pipeline)
     reason = ByDevice.why_not(pipeline) if devices else ""
     if reason:
         warnings.warn(f"the CPU encodes the corpus: {reason}", stacklevel=2)
@@ -183,6 +184,45 @@ def encode(
         report("encode", done + n_skipped, total)
 
 
+def engine_of(pipeline: Pipeline) -> Engine:
+    """Returns the way in which a pipeline encodes a corpus on the CPU; pipelines that differ only in limits share it."""
+    shared = pipeline.kept.setdefault("engine", {})
+    engine = shared.get("corpus")
+    if engine is None:
+        dtype = id_type(pipeline)
+        # A copy without derived values: the engine is one of these, and a reference to itself would keep it alive
+        own = dataclasses.replace(pipeline)
+        found = ByWalk.of(own, dtype) or ByParts.of(own, dtype) or ByLine.of(own, dtype) or BySteps(own)
+        engine = shared.setdefault("corpus", found)
+    return engine
+
+
+def encode_batch(
+    pipeline: Pipeline, batch: TextBatch, threads: int, unit_bytes: int
+) -> Iterator[tuple[Array, Array]]:
+    """Encodes the documents of a batch, without special tokens.
+
+    Args:
+        pipeline: the parts of the tokenizer.
+        batch: the documents.
+        threads: how many threads to use.
+        unit_bytes: about how many bytes of documents a thread encodes at a time.
+
+    Yields:
+        The ids and rows of a few whole documents at a time, in order.
+    """
+    engine = engine_of(pipeline)
+    if threads == 1 and len(batch.data) <= 2 * unit_bytes:
+        yield engine.encode(batch)
+        return
+    units = [*_units(batch, unit_bytes)]
+    parts = [(threads > 1 and _parts(pipeline, unit, unit_bytes)) or [unit] for unit in units]
+    found = run(engine.encode, [(part,) for of_unit in parts for part in of_unit], threads)
+    for unit, of_unit in zip(units, parts, strict=True):
+        results = [*itertools.islice(found, len(of_unit))]
+        yield results[0] if len(of_unit) == 1 else _join_parts(unit, of_unit, results)
+
+
 def _after(batches: Iterable[TextBatch], skip: int) -> Iterator[tuple[int, TextBatch]]:
     """Yields batches of the documents after the first `skip`, each with the bytes of the documents left out before it.
 
@@ -243,16 +283,6 @@ def _join_parts(
     rows = [rows[:-1] + n for (_, rows), n in zip(found, n_before[:-1], strict=True)]
     ends = np.concatenate([*rows, n_before[-1:]])
     return np.concatenate([ids for ids, _ in found]), ends[np.searchsorted(starts, unit.offsets)]
-
-
-def engine_of(pipeline: Pipeline, dtype: np.dtype[Any]) -> Engine:
-    """Returns the fastest engine for a pipeline on the CPU; dtype: of the ids."""
-    return (
-        ByWalk.of(pipeline, dtype)
-        or ByParts.of(pipeline, dtype)
-        or ByLine.of(pipeline, dtype)
-        or BySteps(pipeline)
-    )
 
 
 class Engine(Protocol):

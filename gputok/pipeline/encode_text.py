@@ -1,84 +1,136 @@
-"""Encodes one short text: one kernel call does all steps, and the attributes of the Encoding are made at first access.
+"""Encodes texts: the ids at once, and the other attributes of an Encoding at first access.
 
-The steps and the tables of a pipeline are written into a *handle* once (`text_engine`, `gputok.kernels.cpu.short_texts`).
-If a handle can't hold a pipeline, or if a text is or becomes too long, `encode_batch` encodes the text, with the same result.
+A short text takes one kernel call, which does all steps: they and the tables of a pipeline are written into a *handle* once
+(`text_engine`, `gputok.kernels.cpu.short_texts`). Long texts and many texts go the way of corpora (`encode_corpus`). If a handle
+can't hold a pipeline, `encode_batch` encodes the texts, with the same result.
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias, TypeGuard
 
 import numpy as np
 
 from gputok.encoding.columns import DTYPES
 from gputok.encoding.encoding import Encoding
 from gputok.encoding.rows import trim_tokens
+from gputok.kernels.threads import thread_count
 from gputok.pipeline import encode_batch
 from gputok.pipeline.text_engine import HEAD, Engine, Scratch
+from gputok.text.pieces import TextBatch, check_lengths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gputok.encoding.columns import Column
     from gputok.pipeline.pipeline import Pipeline
+    from gputok.types import Array, Positions
 
-Made: TypeAlias = "tuple[ShortTexts, list[int], str, int, tuple[list[int], list[int]] | None]"
-"""The contents of a new Encoding: the maker of its attributes, its ids, its text, 1 if special tokens were added, and the
-begins and ends of its tokens, if these were computed with the ids."""
+Made: TypeAlias = "tuple[Texts, Any, str, int, tuple[list[int], list[int]] | None, bool]"
+"""The contents of a new Encoding: the maker of its attributes, its ids (a list or an array), its text, 1 if special tokens were added, the begins and
+ends of its tokens, if these were computed with the ids, and True if truncation cut tokens off."""
 
 _POSITIONS = 2  # the flag of `gputok.kernels.cpu.short_texts.encode`
 _EXPECTED = 16  # after a text whose offsets were read, the next texts get their offsets with the ids
 _LARGEST = 1 << 30  # a larger length of padding is a mistake, and `encode_batch` raises the error
+_FEW = 1 << 13
+"""Texts of so many characters together are encoded one after the other: the way of corpora takes longer to begin."""
+_UNIT_BYTES = 1 << 17  # of texts that a thread encodes at a time
 
 
-def short_texts(pipeline: Pipeline) -> ShortTexts | None:
-    """The encoder of short texts for a pipeline, made at the first call; None: a handle can't hold the pipeline."""
+def texts_of(pipeline: Pipeline) -> Texts | None:
+    """Returns what encodes the texts of a pipeline, made at the first call; None: a handle can't hold the pipeline."""
     kept = pipeline.kept
     try:
         return kept["texts"]
     except KeyError:
-        return kept.setdefault("texts", ShortTexts.of(pipeline))
+        return kept.setdefault("texts", Texts.of(pipeline))
 
 
-def encode_all(pipeline: Pipeline, texts: Any, add_special_tokens: bool) -> list[Encoding] | None:
-    """Encodes some texts, one after the other; None: `encode_batch` must encode them."""
-    padding = pipeline.padding
-    if not _is_list_of_str(texts):
+def bare_texts_of(pipeline: Pipeline) -> Texts | None:
+    """Like `texts_of`, for encodings without offsets, words and texts of tokens."""
+    kept = pipeline.kept
+    if "bare texts" not in kept:
+        kept["bare texts"] = BareTexts.of(pipeline)
+    return kept["bare texts"]
+
+
+def encode_all(
+    texts: Texts | None, given: Any, add_special_tokens: bool, threads: int | None = None
+) -> list[Encoding] | None:
+    """Encodes some texts; None: `encode_batch` must encode them."""
+    if texts is None or not _is_list_of_str(given):
         return None
-    if (padding is not None and padding.length is None) or sum(map(len, texts)) > encode_batch.SLICE:
-        return None  # all are padded to the longest text; or there is work for several threads
-    if (short := short_texts(pipeline)) is None:
-        return None
+    if sum(map(len, given)) > _FEW:
+        return texts.encode_many(given, add_special_tokens, threads)
     found: list[Encoding] = []
-    for text in texts:
-        encoding = short.encode(text, add_special_tokens)
+    for text in given:
+        encoding = texts.encode(text, add_special_tokens)
         if encoding is None:
             return None
         found.append(encoding)
-    return found
+    return texts.padded_to_longest(found)
 
 
 def _is_list_of_str(texts: Any) -> TypeGuard[list[str]]:
-    return isinstance(texts, list) and set(map(type, texts)) == {str}  # pyright: ignore[reportUnknownArgumentType]
+    return isinstance(texts, list | tuple) and set(map(type, texts)) == {str}  # pyright: ignore[reportUnknownArgumentType]
 
 
-class ShortTexts:
-    """Encodes the short texts of a pipeline, and makes the attributes of their encodings."""
+class _Cut(NamedTuple):
+    """How truncation cuts the texts of a pipeline, without or with special tokens."""
+
+    room: int  # tokens that a text may keep
+    allowed: bool  # False: it raises an error if it must cut, or keeps nothing
+    from_left: bool
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, special: bool) -> Self | None:
+        """Returns None if the pipeline does not truncate."""
+        cut = pipeline.truncation
+        if cut is None:
+            return None
+        room = cut.room(pipeline.num_special_tokens_to_add(False) if special else 0)
+        return cls(room, room > cut.stride and cut.strategy != "only_second", cut.direction == "left")
+
+    def column(self, values: list[Any], before: int, after: int) -> list[Any]:
+        """Cuts a column of a text, with `before` and `after` special tokens around it."""
+        first, last = before, len(values) - after
+        if self.from_left:
+            return values[:before] + values[max(first, last - self.room) :]
+        return values[: min(last, first + self.room)] + values[last:]
+
+    def rows(self, ids: Array, rows: Positions) -> tuple[Array, Positions]:
+        """Cuts each row ids[rows[i]:rows[i + 1]]."""
+        lengths: Positions = np.minimum(rows[1:] - rows[:-1], self.room)
+        first = rows[1:] - lengths if self.from_left else rows[:-1]
+        kept = np.concatenate([rows[:1], np.cumsum(lengths)])
+        return ids[np.arange(kept[-1]) + np.repeat(first - kept[:-1], lengths)], kept
+
+
+class Texts:
+    """Encodes the texts of a pipeline, and makes the attributes of their encodings."""
+
+    _positions_kept = True
 
     def __init__(self, pipeline: Pipeline, engine: Engine) -> None:
         # A copy without derived values: this object is one of these, and a reference to itself would keep it alive
         self._pipeline, self._engine = dataclasses.replace(pipeline), engine
-        self._free, self._kernel, self._longest = engine.free, engine.kernel, engine.longest
+        self._pipeline.kept["engine"] = pipeline.kept["engine"]
+        self._free, self._ids_of, self._longest = engine.free, engine.ids_of, engine.longest
+        self._kernel = engine.kernel
         self._spell, self._odd = pipeline.names.spelling.__getitem__, pipeline.odd_tokens
-        self._padding, self._most = pipeline.padding, None
+        self._padding = pipeline.padding
         # So many more texts get their offsets at once. Threads may count wrong, which changes no result.
         self._expected = 0
-        if (cut := pipeline.truncation) is not None:
-            room = [
-                cut.room(pipeline.num_special_tokens_to_add(False) if special else 0) for special in (0, 1)
+        self._cuts = [_Cut.of(pipeline, special) for special in (False, True)]
+        self._most = None  # tokens of an encoding that is not cut
+        if pipeline.truncation is not None:
+            self._most = [
+                cut.room + size if cut and cut.room > 0 else -1
+                for cut, size in zip(self._cuts, engine.n_special(), strict=True)
             ]
-            self._most = [n + size if n > 0 else -1 for n, size in zip(room, engine.n_special(), strict=True)]
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Self | None:
@@ -94,34 +146,123 @@ class ShortTexts:
 
     def encode(self, text: str, add_special_tokens: bool) -> Encoding | None:
         """Encodes a text; None: `encode_batch` must encode it."""
-        raw = text.encode()
-        n_bytes, special = len(raw), 1 if add_special_tokens else 0
-        if n_bytes > self._longest[special]:
-            return None
         try:
             memory = self._free.pop()
         except IndexError:
-            memory = Scratch(self._engine.handle)
-        flags = special
+            memory = Scratch(self._engine)
+        flags = special = 1 if add_special_tokens else 0
         if self._expected > 0:
             self._expected -= 1
             flags |= _POSITIONS
-        n = self._kernel(memory.address, id(raw) + HEAD, n_bytes, flags)
-        if n < 0 or (self._most is not None and n > self._most[special]):
+        ids = self._ids_of(memory.call, text, flags)
+        if type(ids) is int:
             self._free.append(memory)
-            return None
-        encoding = _new(Encoding)
+            return self._encode_long(text, text.encode(), special)
+        n = len(ids)
         spans = None if flags == special else (memory.begins[:n].tolist(), memory.ends[:n].tolist())
-        made: Made = self, memory.ids[:n].tolist(), text, special, spans
-        encoding._later = made  # pyright: ignore[reportPrivateUsage]  # a constructor takes 4 % longer
         self._free.append(memory)
+        encoding = _new(Encoding)
+        made: Made | None = self, ids, text, special, spans, False
+        if self._most is not None and n > self._most[special] and (made := self._cut(made)) is None:
+            return None
+        encoding._later = made  # pyright: ignore[reportPrivateUsage]  # a constructor takes 4 % longer
         return encoding
+
+    def _encode_long(self, text: str, raw: bytes, special: int) -> Encoding | None:
+        """Encodes a text that is too long for a handle; None: `encode_batch` must encode it."""
+        if self._longest[special] < 0:
+            return None
+        batch = TextBatch(np.frombuffer(raw, np.uint8), np.array([0, len(raw)], np.int64))
+        found = self._encode_packed([text], batch, special, None)
+        return None if found is None else found[0]
+
+    def _cut(self, made: Made) -> Made | None:
+        """Truncates; None: `encode_batch` must do that."""
+        _, _, text, special, spans, _ = made
+        ids = self._list(made)
+        cut, frame = self._cuts[special], self._engine.frame(special)
+        if cut is None or not cut.allowed:
+            return None
+        around = frame.n_before, frame.n_special - frame.n_before
+        if spans is not None:
+            spans = cut.column(spans[0], *around), cut.column(spans[1], *around)
+        return self, cut.column(ids, *around), text, special, spans, True
+
+    def encode_many(
+        self, texts: Sequence[str], add_special_tokens: bool, threads: int | None = None
+    ) -> list[Encoding] | None:
+        """Encodes texts of any length by the way of corpora; None: `encode_batch` must encode them.
+
+        threads: None: one thread for few texts, else all cores.
+        """
+        special = 1 if add_special_tokens else 0
+        if self._longest[special] < 0:
+            return None
+        return self._encode_packed(texts, TextBatch.from_strings(texts), special, threads)
+
+    def _encode_packed(
+        self, texts: Sequence[str], batch: TextBatch, special: int, threads: int | None
+    ) -> list[Encoding] | None:
+        from gputok.pipeline import encode_corpus
+
+        frame, cut = self._engine.frame(special), self._cuts[special]
+        check_lengths(batch.offsets[:-1], batch.offsets[1:])
+        short = threads is None and len(batch.data) <= 2 * _UNIT_BYTES
+        n_threads = 1 if short else thread_count(threads)
+        finished: list[tuple[Array, list[int], list[bool]]] = []
+        longest = 0
+        for ids, rows in encode_corpus.encode_batch(self._pipeline, batch, n_threads, _UNIT_BYTES):
+            lengths = rows[1:] - rows[:-1]
+            are_cut = [False] * len(lengths)
+            if cut is not None and (too_long := lengths > cut.room).any():
+                if not cut.allowed:
+                    return None
+                are_cut = too_long.tolist()
+                ids, rows = cut.rows(ids, rows)
+            if frame.n_special:
+                ids, rows = encode_corpus.surrounded(ids, rows, [frame.before["ids"], frame.behind["ids"]])
+            longest = max(longest, int((rows[1:] - rows[:-1]).max(initial=0)))
+            finished.append((ids, rows.tolist(), are_cut))
+        maker, given = self._padded_to(longest), iter(texts)
+        found: list[Encoding] = []
+        for ids, edges, are_cut in finished:
+            for first, last, is_cut in zip(edges, edges[1:], are_cut):  # noqa: B905, edges is longer by one
+                encoding = _new(Encoding)
+                made: Made = maker, ids[first:last], next(given), special, None, is_cut
+                encoding._later = made  # pyright: ignore[reportPrivateUsage]
+                found.append(encoding)
+        return found
+
+    def padded_to_longest(self, encodings: list[Encoding]) -> list[Encoding]:
+        """Returns the encodings of a batch, padded to the longest if padding asks for that."""
+        if self._padding is None or self._padding.length is not None:
+            return encodings
+        maker = self._padded_to(max((len(made[1]) for e in encodings if (made := e._later)), default=0))  # pyright: ignore[reportPrivateUsage]
+        for encoding in encodings:
+            if (made := encoding._later) is not None:  # pyright: ignore[reportPrivateUsage]
+                encoding._later = maker, *made[1:]  # pyright: ignore[reportPrivateUsage]
+        return encodings
+
+    def _padded_to(self, longest: int) -> Texts:
+        """Returns what makes the attributes of a batch whose longest encoding has so many tokens."""
+        padding = self._padding
+        if padding is None or padding.length is not None:
+            return self
+        other = copy.copy(self)
+        other._padding = dataclasses.replace(padding, length=longest)
+        other._pipeline = dataclasses.replace(self._pipeline, padding=other._padding)
+        return other
 
     # -- attributes of an encoding
 
     def encoding(self, made: Made) -> Encoding:
         """Returns the same encoding, made by `encode_batch`."""
-        return encode_batch.encode(self._pipeline, [(made[2],)], False, bool(made[3]), offsets=True)[0]
+        inputs, special = [(made[2],)], bool(made[3])
+        return encode_batch.encode(self._pipeline, inputs, False, special, offsets=self._positions_kept)[0]
+
+    def overflows(self, made: Made) -> bool:
+        """Returns True if truncation cut tokens off."""
+        return made[5]
 
     def length(self, made: Made) -> int:
         """Returns the number of tokens."""
@@ -135,7 +276,14 @@ class ShortTexts:
 
     def ids(self, made: Made) -> list[int]:
         """Makes `Encoding.ids`."""
-        return made[1][:] if self._padding is None else self._padded(made[1][:], self._padding.pad_id)
+        ids = made[1]
+        found: list[int] = ids[:] if type(ids) is list else self._list(made)
+        return found if self._padding is None else self._padded(found, self._padding.pad_id)
+
+    def _list(self, made: Made) -> list[int]:
+        """Returns the ids; callers must not change the list."""
+        ids = made[1]
+        return ids if type(ids) is list else self._engine.list_of(ids, self._pipeline)
 
     def type_ids(self, made: Made) -> list[int]:
         """Makes `Encoding.type_ids`."""
@@ -151,7 +299,7 @@ class ShortTexts:
 
     def tokens(self, made: Made) -> list[str] | None:
         """Makes `Encoding.tokens`; None if the text of a token depends on more than its id."""
-        ids, frame = made[1], self._engine.frame(made[3])
+        ids, frame = self._list(made), self._engine.frame(made[3])
         if self._odd and not self._odd.isdisjoint(ids):
             return None
         if frame.n_special:
@@ -164,11 +312,14 @@ class ShortTexts:
 
     def offsets(self, made: Made) -> list[tuple[int, int]] | None:
         """Makes `Encoding.offsets`; None if they depend on more than the ids and the positions."""
-        engine, ids = self._engine, made[1]
+        engine, ids = self._engine, self._list(made)
         if engine.trims is None or (engine.trims and self._odd and not self._odd.isdisjoint(ids)):
             return None
         self._expected = _EXPECTED
-        begins, ends = made[4] or self._positions(made)
+        spans = made[4] or self._positions(made)
+        if spans is None:
+            return None
+        begins, ends = spans
         if engine.trims:
             begins, ends = begins[:], ends[:]
         for add_prefix_space in engine.trims:
@@ -178,28 +329,42 @@ class ShortTexts:
         found = list(zip(begins, ends))  # noqa: B905, of one length
         return found if self._padding is None else self._padded(found, (0, 0))
 
-    def word_ids(self, made: Made) -> list[int | None]:
-        """Makes `Encoding.word_ids`."""
-        (words,) = self._positions(made, words=True)
-        return self._padded([None if word < 0 else word for word in words], None)
+    def word_ids(self, made: Made) -> list[int | None] | None:
+        """Makes `Encoding.word_ids`; None for a long text."""
+        columns = self._positions(made, words=True)
+        if columns is None:
+            return None
+        return self._padded([None if word < 0 else word for word in columns[0]], None)
 
-    def _column(self, made: Made, name: str, filler: Any) -> list[Any]:
+    def _column(self, made: Made, name: str, filler: Any, of_text: Any = None) -> list[Any]:
         frame, n = self._engine.frame(made[3]), len(made[1])
-        found = [*frame.before[name], *[frame.text[name]] * (n - frame.n_special), *frame.behind[name]]
+        value = frame.text[name] if of_text is None else of_text
+        found = [*frame.before[name], *[value] * (n - frame.n_special), *frame.behind[name]]
         return self._padded(found, filler)
 
-    def _positions(self, made: Made, words: bool = False) -> tuple[list[int], ...]:
-        """The positions at which each token begins and ends, in characters; or the number of its word, or -1."""
-        raw, n = made[2].encode(), len(made[1])
+    def _positions(self, made: Made, words: bool = False) -> tuple[list[int], ...] | None:
+        """The positions at which each token begins and ends, in characters; or the number of its word, or -1.
+
+        None: the text is too long for a handle.
+        """
+        raw, special = made[2].encode(), made[3]
+        if len(raw) > self._longest[special]:
+            return None
         try:
             memory = self._free.pop()
         except IndexError:
-            memory = Scratch(self._engine.handle)
-        self._kernel(memory.address, id(raw) + HEAD, len(raw), made[3] | _POSITIONS)
+            memory = Scratch(self._engine)
+        n = self._kernel(memory.address, id(raw) + HEAD, len(raw), special | _POSITIONS)
         columns = (memory.words,) if words else (memory.begins, memory.ends)
-        found = tuple(column[:n].tolist() for column in columns)
+        found = [column[: max(n, 0)].tolist() for column in columns]
         self._free.append(memory)
-        return found
+        if n < 0:
+            return None
+        if made[5] and (cut := self._cuts[special]) is not None:
+            frame = self._engine.frame(special)
+            around = frame.n_before, frame.n_special - frame.n_before
+            found = [cut.column(column, *around) for column in found]
+        return tuple(found)
 
     def _missing(self, n: int) -> int:
         """The number of padding tokens of an encoding of n other tokens."""
@@ -218,11 +383,29 @@ class ShortTexts:
         return column + more if self._padding.direction == "right" else more + column
 
 
+class BareTexts(Texts):
+    """Texts whose encodings have no offsets, words and texts of tokens."""
+
+    _positions_kept = False
+
+    def tokens(self, made: Made) -> list[str]:
+        """Makes `Encoding.tokens`."""
+        return self._column(made, "tokens", self._padding and self._padding.pad_token, "")
+
+    def offsets(self, made: Made) -> list[tuple[int, int]]:
+        """Makes `Encoding.offsets`."""
+        return [(0, 0)] * self.length(made)
+
+    def word_ids(self, made: Made) -> list[int | None]:
+        """Makes `Encoding.word_ids`."""
+        return [None] * self.length(made)
+
+
 _new = Encoding.__new__
-_COLUMNS: dict[str, Callable[[ShortTexts, Made], list[int]]] = {
-    "ids": ShortTexts.ids,
-    "type_ids": ShortTexts.type_ids,
-    "special": ShortTexts.special_tokens_mask,
-    "attention": ShortTexts.attention_mask,
+_COLUMNS: dict[str, Callable[[Texts, Made], list[int]]] = {
+    "ids": Texts.ids,
+    "type_ids": Texts.type_ids,
+    "special": Texts.special_tokens_mask,
+    "attention": Texts.attention_mask,
 }
 """Column -> the method that makes it."""

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from gputok.components import derived
 from gputok.encoding.rows import Spelling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy.typing as npt
+
     from gputok.pipeline.added_vocabulary import AddedVocabulary
     from gputok.tokens.vocabulary import Vocabulary
+
+
+_MOST_INTEGERS = 1 << 20
 
 
 class Names:
@@ -38,6 +45,12 @@ class Names:
             token_id: None if token.lstrip or token.rstrip else added.pattern(token_id)
             for token_id, token in added.tokens.items()
         }
+
+    @derived
+    def integers(self) -> npt.NDArray[np.object_]:
+        """object[largest id + 1]: each id as Python's object, for lists of ids; at most of the first _MOST_INTEGERS ids."""
+        largest = max([int(self.vocabulary.ids.max(initial=0)), *self._patterns])
+        return np.arange(min(largest + 1, _MOST_INTEGERS)).astype(object)
 
     @derived
     def shown_verbatim(self) -> list[int]:

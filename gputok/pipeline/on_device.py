@@ -84,7 +84,7 @@ def encode(
     around = encode_corpus.ids_around(pipeline, add_special_tokens)
     around = around if ends is None else ends.around(around)
     dtype = encode_corpus.id_type(pipeline)
-    on_cpu = encode_corpus.engine_of(pipeline, dtype)
+    on_cpu = encode_corpus.engine_of(pipeline)
     reason = ByDevice.why_not(pipeline)
     if not reason and len(around) != 2:
         reason = "the post-processor does not put a text at one place"

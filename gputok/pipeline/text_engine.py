@@ -11,11 +11,16 @@ import numpy as np
 from gputok.encoding.columns import DTYPES
 from gputok.encoding.encoding import Encoding
 from gputok.encoding.rows import Margins
+from gputok.kernels.native import choose
+from gputok.kernels.native.objects import new_call
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from gputok.kernels.cpu.short_texts.handle import Handle
     from gputok.models import Model
     from gputok.pipeline.pipeline import Pipeline
+    from gputok.types import Array
 
 Kernel = Callable[[int, int, int, int], int]
 """kernel(address of a handle, address of a text, number of its bytes, flags) -> number of tokens, or below 0."""
@@ -24,20 +29,27 @@ HEAD = bytes.__basicsize__ - 1
 """The number of bytes in front of the text of a bytes object: the memory layout of every version of CPython."""
 
 _PROBE = b"where is it"
+_FEW_IDS, _MANY_IDS = 64, 1 << 17
+"""Lists of fewer ids are made by NumPy; after so many ids, a list shares the objects of its numbers with other lists."""
 _CACHED_WORDS = 1 << 14  # of each thread: a megabyte
 
 
 class Scratch:
     """A copy of a handle with its own memory, for one text at a time."""
 
-    __slots__ = ("address", "begins", "ends", "handle", "ids", "words")
+    __slots__ = ("address", "begins", "call", "ends", "handle", "ids", "kept", "words")
 
-    def __init__(self, shared: Handle) -> None:
+    def __init__(self, engine: Engine) -> None:
         from gputok.kernels.cpu.encode_words import word_cache
         from gputok.kernels.cpu.short_texts import encode as short_text
 
-        self.handle = handle = short_text.with_memory(shared, word_cache(_CACHED_WORDS))
+        self.handle = handle = short_text.with_memory(engine.handle, word_cache(_CACHED_WORDS))
         self.address = handle.address
+        self.call: Any = self  # what `Engine.ids_of` takes
+        if engine.builtins is not None:
+            ids, longest = handle.array(short_text.IDS), (engine.longest[0], engine.longest[1])
+            self.kept = new_call(engine.kernel.entry, handle.address, longest, ids, engine.integers)  # pyright: ignore[reportFunctionMemberAccess]
+            self.call = self.kept.__array_interface__["data"][0]
         self.ids: memoryview[int] = handle.array(short_text.IDS).data
         self.begins: memoryview[int] = handle.array(short_text.BEGINS).data
         self.ends: memoryview[int] = handle.array(short_text.ENDS).data
@@ -99,6 +111,9 @@ class Engine:
         longest: the largest number of bytes of a text without and with special tokens; -1: no text.
         trims: see `_trims`.
         margins: the white space at the ends of each token.
+        builtins: functions of machine code in place of Python; None: the kernels were compiled by Numba.
+        ids_of: ids_of(scratch.call, text, flags) -> the ids; or -1, if the text is too long or becomes too long.
+        integers: int64[2], the address of the objects of the first ids, and their number, or 0.
     """
 
     def __init__(self, pipeline: Pipeline, handle: Handle, kernel: Kernel) -> None:
@@ -114,6 +129,11 @@ class Engine:
             short_text.LONGEST if plain is not None and not plain.n_special else -1,
             short_text.LONGEST if special is not None and special.n_special <= short_text.MAX_SPECIAL else -1,
         ]
+        code = choose()
+        self.builtins, self.integers = code.builtins, np.zeros(2, np.int64)
+        self._objects: npt.NDArray[np.object_] | None = None
+        self._n_listed = 0
+        self.ids_of = code.builtins.encode_ids if code.builtins else self._ids_by_kernel
         if special is not None:
             handle.put(short_text.BEFORE, np.array(special.before["ids"], np.uint32))
             handle.put(short_text.BEHIND, np.array(special.behind["ids"], np.uint32))
@@ -139,6 +159,26 @@ class Engine:
         handle.put(short_steps.ASKS_ORIGIN, found.asks_origin)
         handle.keep(found.steps)
         return cls(pipeline, handle, kernel)
+
+    def _ids_by_kernel(self, memory: Scratch, text: str, flags: int) -> list[int] | int:
+        raw = text.encode()
+        if len(raw) > self.longest[flags & 1]:
+            return -1
+        n = self.kernel(memory.address, id(raw) + HEAD, len(raw), flags)
+        return memory.ids[:n].tolist() if n >= 0 else -1
+
+    def list_of(self, ids: Array, pipeline: Pipeline) -> list[int]:
+        """Returns an array of ids as a list: of objects that are made once, when many ids have been listed."""
+        if self.builtins is None or len(ids) < _FEW_IDS:
+            return ids.tolist()
+        self._n_listed += len(ids)
+        if self._objects is None and self._n_listed > _MANY_IDS:
+            self._objects = objects = pipeline.names.integers
+            self.integers[0] = objects.__array_interface__["data"][0]
+            self.integers[1] = len(objects)
+        ids = np.ascontiguousarray(ids)
+        address = ids.__array_interface__["data"][0]
+        return self.builtins.list_ids(address, len(ids), ids.itemsize, *self.integers.tolist())
 
     def frame(self, special: int) -> Frame:
         """Returns the frame of texts without (0) or with (1) special tokens; only called for texts that were encoded."""

@@ -67,7 +67,7 @@ def _extract(pipeline: Pipeline, normalized: bool) -> Handle:
         FIRST=first,
         FEW=few,
         OPTIONS=finder.options,
-        WORD_BITS=finder.words(),
+        WORD_BITS=finder.word_bits,
         IDS=finder.ids,
     )
 

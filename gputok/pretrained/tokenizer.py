@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gputok.pipeline import encode_batch
-from gputok.pipeline.encode_text import encode_all
+from gputok.pipeline.encode_text import encode_all, texts_of
 from gputok.pipeline.limits import Padding, Truncation
 from gputok.pretrained import calls
 from gputok.pretrained.batch import BatchEncoding, pad_columns
@@ -358,7 +358,7 @@ class PreTrainedTokenizer(UpstreamNames):
         inputs, is_batch = calls.inputs(text, pair, is_split_into_words)
         split = self.split_special_tokens if split_special_tokens is None else split_special_tokens
         steps = self._limited(limits, stride, pad_to_multiple_of, padding_side, split)
-        whole = None if is_split_into_words else encode_all(steps, inputs, add_special_tokens)
+        whole = None if is_split_into_words else encode_all(texts_of(steps), inputs, add_special_tokens)
         if whole is None:
             checked = encode_batch.check_inputs(inputs, is_split_into_words)
             whole = encode_batch.encode(steps, checked, is_split_into_words, add_special_tokens, offsets=True)

@@ -12,9 +12,12 @@ import os
 import pathlib
 import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gputok.kernels.native.preparation import preparation
+
+if TYPE_CHECKING:
+    from gputok.kernels.native.objects import Builtins
 
 LIBRARY = {"win32": "kernels.dll"}.get(sys.platform, "kernels.so")
 LEVELS = {1: "baseline", 2: "v2", 3: "v3"}  # number from the library -> level of the processor
@@ -25,6 +28,7 @@ class Code(NamedTuple):
 
     calls: dict[str, Callable[..., Any]] | None  # each kernel by its name; None: Numba compiles them
     reason: str  # a sentence for the user
+    builtins: Builtins | None = None  # of the library
 
 
 def entry_name(function: Callable[..., Any]) -> str:
@@ -50,6 +54,7 @@ def _chosen() -> Code:
             None, "compiled here by Numba: this is a source tree, or was installed without a C compiler"
         )
     from gputok.kernels.native.call import suits
+    from gputok.kernels.native.objects import builtins
 
     path = pathlib.Path(__file__).with_name(LIBRARY)
     try:
@@ -67,4 +72,4 @@ def _chosen() -> Code:
         return Code(None, "compiled here by Numba: the machine code is for another layout of NumPy's arrays")
     level = fitting[-1]
     found = calls.calls(lambda name: library[f"{level}_{name}"], library)
-    return Code(found, f"machine code ({level}) that came with the package")
+    return Code(found, f"machine code ({level}) that came with the package", builtins(library))

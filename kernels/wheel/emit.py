@@ -27,6 +27,7 @@ import numpy as np
 from gputok.kernels.native import entry_name
 from gputok.kernels.native.all import kernels_of
 from gputok.kernels.native.call import WRONG_ARGUMENT
+from gputok.kernels.native.objects import EXPORTED, IR
 from gputok.kernels.native.preparation import preparation
 from gputok.kernels.signatures import Elements, Group, Number, Type, numba_type, versions
 from llvmlite import ir
@@ -435,9 +436,10 @@ def runtime() -> bytes:
         module.link_in(llvm.parse_assembly(text))
     else:
         module.link_in(llvm.parse_assembly("define i32 @gputok_level() {\n  ret i32 1\n}"))
-    for name in ("gputok_level", "gputok_release", "gputok_take"):
+    module.link_in(llvm.parse_assembly(IR))
+    for name in ("gputok_level", "gputok_release", "gputok_take", *EXPORTED):
         _export(module.get_function(name))
-    for name in ("gputok_head", "gputok_array"):
+    for name in ("gputok_head", "gputok_array", "gputok_python"):
         _export(module.get_global_variable(name))
     for name in ("NRT_MemInfo_alloc_aligned", "NRT_MemInfo_call_dtor"):
         module.get_function(name).visibility = "hidden"
@@ -513,7 +515,7 @@ def call(versions: list[Kernel]) -> str:
         body += ["if _code == WRONG_ARGUMENT:", *(f"    {line}" for line in again)]
     body += ["if _code:", f"    return fail({tag}, _code, _slots, ({given},))", *results]
     lines += [f"    {line}" for line in body]
-    lines += [f"found[{kernel.name!r}] = {tag}"]
+    lines += [f"{tag}.entry = _entry_0", f"found[{kernel.name!r}] = {tag}"]
     return "\n".join(f"    {line}" for line in lines)
 
 
