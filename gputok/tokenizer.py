@@ -402,6 +402,7 @@ class Tokenizer:
                     **options,
                 ),
                 min_count,
+                device,
                 threads=threads,
                 progress=progress,
                 memory=memory,
@@ -490,6 +491,7 @@ class Tokenizer:
                     memory,
                 ),
                 min_count,
+                device,
                 threads=threads,
                 progress=progress,
                 memory=memory,
@@ -596,16 +598,21 @@ class Tokenizer:
         trainer: SuperBpeTrainer,
         count: Callable[[Any], WordCounts],
         min_count: int,
+        device: str | None,
         **options: Any,
     ) -> None:
         """Trains superwords, and sets the model, the added tokens and the pre-tokenizer."""
+        from gputok import backend
         from gputok.pipeline import superwords
 
         if min_count > 1:
             raise ValueError(
                 f"min_count={min_count}: superwords are learned from all text; min_frequency leaves rare pairs out"
             )
-        learned, steps = superwords.train(self.pipeline, trainer, count, read, total, **options)
+        devices = backend.choose(device).devices
+        learned, steps = superwords.train(
+            self.pipeline, trainer, count, read, total, devices=devices, **options
+        )
         special_tokens = [token for token in trainer.special_tokens if isinstance(token, AddedToken)]
         while not self._learn(learned, special_tokens, pre_tokenizer=steps):
             pass

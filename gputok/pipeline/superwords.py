@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from gputok.text.pieces import TextBatch
     from gputok.types import Array, Bytes, Ids
 
+Devices = tuple[Any, ...]
+
 _FEW_CELLS, _CELLS, _MANY_CELLS = 16, 24, 26
 """Bits of the numbers of cells: for few bytes of text, as a rule, and for more than _MUCH_TEXT. A cell has four bytes. With
 four cells for each distinct pair, few pairs share a cell."""
@@ -162,16 +164,22 @@ class SecondStage:
         first: what the first stage has learned.
         trainer: the options.
         words: the pre-tokenizer that found the words of the first stage.
+        devices: CUDA devices (`gputok.backend`); the first one merges.
     """
 
     def __init__(
-        self, pipeline: Pipeline, first: TrainedBpe, trainer: SuperBpeTrainer, words: PreTokenizer | None
+        self,
+        pipeline: Pipeline,
+        first: TrainedBpe,
+        trainer: SuperBpeTrainer,
+        words: PreTokenizer | None,
+        devices: Devices = (),
     ) -> None:
         from gputok.kernels.cpu.train_bpe import token_traits
 
         model = BPE()
         first.into(model)
-        self.first, self.trainer = first, trainer
+        self.first, self.trainer, self._devices = first, trainer, devices
         self.steps = superword_steps(pipeline.pre_tokenizer, trainer.superword_pattern)
         whole = dataclasses.replace(pipeline, model=model, pre_tokenizer=self.steps)
         self.tokens = WordTokens(whole, automaton_of_words(words))
@@ -223,7 +231,7 @@ class SecondStage:
         Returns:
             Both stages; None if a lower threshold might give more merges.
         """
-        learned = self.trainer.second_stage(self.first, runs, threshold, report)
+        learned = self.trainer.second_stage(self.first, runs, threshold, report, devices=self._devices)
         is_all = len(learned.vocabulary) >= self.trainer.vocab_size or threshold <= self.trainer.least
         return learned if is_all else None
 
@@ -272,6 +280,7 @@ def train(
     threads: int | None,
     progress: Progress,
     memory: MemoryLimit | None,
+    devices: Devices = (),
 ) -> tuple[TrainedBpe, PreTokenizer]:
     """Trains both stages.
 
@@ -284,6 +293,7 @@ def train(
         threads: how many threads to use; None: all cores.
         progress: see `gputok.progress`.
         memory: the memory limit, or None.
+        devices: CUDA devices (`gputok.backend`); the first one merges, in both stages.
 
     Returns:
         What was learned, and the pre-tokenizer that it is for.
@@ -299,10 +309,10 @@ def train(
     else:
         counts = stage1 if isinstance(stage1, WordCounts) else count(stage1)
         with reporting(progress) as report:
-            first = trainer.first_stage().train(counts, threads=threads, progress=report)
+            first = trainer.first_stage().train(counts, threads=threads, progress=report, devices=devices)
         trainer.check_first_stage(len(first.vocabulary))
         counts = None
-    stage = SecondStage(pipeline, first, trainer, words)
+    stage = SecondStage(pipeline, first, trainer, words, devices)
     with reporting(progress) as report:
         learned = learn(stage, read, read.n_bytes or total, threads, report, memory)
     return learned, stage.steps

@@ -51,6 +51,7 @@ struct Training {
   u32* batch_tokens;      // [SLOTS], ... and the tokens that they become
   u64* log;               // [vocab_size], keys of the merges so far ...
   u64* log_counts;        // [vocab_size], ... and their counts when they were chosen
+  u64* traits;            // [vocab_size], of each token (see below), or null if all pairs may be merged
   u64* state;             // [STATE_SIZE]
   i64 n_words;
   i64 n_places;    // at most 2^32 - 1
@@ -59,6 +60,9 @@ struct Training {
   i64 vocab_size;  // the largest number of tokens
   i64 least;       // min_frequency, at least 1
   i64 max_length;  // pairs of this many characters or more are not counted
+  i64 max_words;   // limits of a veto (gputok.kernels.Veto)
+  i64 max_characters;
+  i64 colons;      // 1: a token may have a colon before a space
 };
 
 enum State {
@@ -91,6 +95,40 @@ __device__ inline u64 pair_hash(u64 key) {
 }
 
 __device__ inline void stop(const Training& t, u64 why) { atomicMax(&t.state[DONE], why); }
+
+// Fields of a trait, as kernels/cpu/train_bpe/veto.py makes them of the strings of the first tokens: 28 bits for the number of
+// words, 28 for the number of characters, then flags. The traits of a merged token follow from those of its parts.
+const int TRAIT_BITS = 28;
+const u64 TRAIT_MOST = ((u64)1 << TRAIT_BITS) - 1;
+const u64 BEGINS_WORD = (u64)1 << 56, ENDS_WORD = (u64)1 << 57, BEGINS_SPACE = (u64)1 << 58, ENDS_COLON = (u64)1 << 59;
+const u64 COLON_SPACE = (u64)1 << 60;
+
+__device__ inline u64 words_of(u64 left, u64 right) {
+  return (left & TRAIT_MOST) + (right & TRAIT_MOST) - (left & ENDS_WORD && right & BEGINS_WORD ? 1 : 0);
+}
+__device__ inline u64 characters_of(u64 left, u64 right) {
+  return (left >> TRAIT_BITS & TRAIT_MOST) + (right >> TRAIT_BITS & TRAIT_MOST);
+}
+__device__ inline bool has_colon_space(u64 left, u64 right) {
+  return (left | right) & COLON_SPACE || (left & ENDS_COLON && right & BEGINS_SPACE);
+}
+
+__device__ inline u64 merged_traits(u64 left, u64 right) {
+  u64 flags = (left & (BEGINS_WORD | BEGINS_SPACE)) | (right & (ENDS_WORD | ENDS_COLON));
+  if (has_colon_space(left, right)) flags |= COLON_SPACE;
+  u64 words = words_of(left, right), characters = characters_of(left, right);
+  return flags | (characters < TRAIT_MOST ? characters : TRAIT_MOST) << TRAIT_BITS | (words < TRAIT_MOST ? words : TRAIT_MOST);
+}
+
+// Returns true if a pair counts: if no limit forbids the token that it would become. Two initial symbols are never too long.
+__device__ inline bool may_merge(const Training& t, u32 left, u32 right) {
+  i64 length = (i64)t.length[left] + t.length[right];
+  if (length >= t.max_length && length != 2) return false;
+  if (!t.traits) return true;
+  u64 a = t.traits[left], b = t.traits[right];
+  return words_of(a, b) <= (u64)t.max_words && characters_of(a, b) < (u64)t.max_characters &&
+         (t.colons || !has_colon_space(a, b));
+}
 
 // Returns the row of a pair, or -1 if the table does not have the pair. Other threads may enter pairs meanwhile, but not this one:
 // a pair that loses an occurrence in this round is not born in this round.
@@ -134,7 +172,7 @@ __device__ inline void gain(const Training& t, u32 left, u32 right, u64 weight) 
     atomicAdd(&t.counts[row], weight);
 }
 
-// A pair that the table does not have is too long to be counted.
+// A pair that the table does not have may not be merged.
 __device__ inline void lose(const Training& t, u32 left, u32 right, u64 weight) {
   i64 row = find_pair(t, pair_key(left, right));
   if (row >= 0) atomicAdd(&t.counts[row], (u64)0 - weight);
@@ -179,7 +217,7 @@ extern "C" __global__ void count_pairs(const __grid_constant__ Training t) {
     u32 left = t.symbols[place];
     if (!begins_token(left)) continue;
     u32 right = t.symbols[place + 1];
-    if (right != END) gain(t, left, right, t.weight[word_of(t, place)]);
+    if (right != END && may_merge(t, left, right)) gain(t, left, right, t.weight[word_of(t, place)]);
   }
 }
 
@@ -384,6 +422,7 @@ __device__ inline void take_pair(const Training& t, const Chooser& s, u64 n_merg
   t.log_counts[n_merges + threadIdx.x] = most - s.behind[index];
   t.length[token] = t.length[left] + t.length[right];
   t.places[token] = t.places[left] + t.places[right];
+  if (t.traits) t.traits[token] = merged_traits(t.traits[left], t.traits[right]);
   t.counts[s.row[index]] = 0;  // no occurrence is left after the merge
   atomicOr(&t.is_left[left >> 5], 1u << (left & 31));
   atomicOr(&t.is_right[right >> 5], 1u << (right & 31));
@@ -486,14 +525,14 @@ extern "C" __global__ void change_counts(const __grid_constant__ Training t) {
       if (pair_key(right, next) != pair_key(left, right)) lose(t, right, next, weight);
       u32 after = t.symbols[behind + t.places[next]], other = after == END ? NONE : merged(t, next, after);
       if (other != NONE) next = other;
-      if ((i64)t.length[token] + t.length[next] < t.max_length) gain(t, token, next, weight);
+      if (may_merge(t, token, next)) gain(t, token, next, weight);
     }
     u32 previous = token_before(t, place);
     if (previous == NONE) continue;
     u32 beyond = token_before(t, place - t.places[previous]);
     if (beyond != NONE && merged(t, beyond, previous) != NONE) continue;
     lose(t, previous, left, weight);
-    if ((i64)t.length[previous] + t.length[token] < t.max_length) gain(t, previous, token, weight);
+    if (may_merge(t, previous, token)) gain(t, previous, token, weight);
   }
 }
 

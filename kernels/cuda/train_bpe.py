@@ -62,6 +62,7 @@ class Training(NamedTuple):
     batch_tokens: Any  # uint32[SLOTS]
     log: Any  # uint64[vocab_size]
     log_counts: Any  # int64[vocab_size]
+    traits: Any  # uint64[vocab_size], or None
     state: Any  # int64[STATE_SIZE]
     n_words: int
     n_places: int
@@ -70,6 +71,9 @@ class Training(NamedTuple):
     vocab_size: int
     least: int
     max_length: int
+    max_words: int
+    max_characters: int
+    colons: int
 
 
 # fields of state
@@ -79,8 +83,8 @@ class Training(NamedTuple):
 ) = range(17)  # fmt: skip
 
 
-class _Respelled(Exception):
-    """A merge spells a token that exists already."""
+class _ByCpu(Exception):
+    """The CPU has to learn the merges; the message says why."""
 
 
 def train_bpe(
@@ -96,8 +100,11 @@ def train_bpe(
 ) -> BpeMerges:
     """Learns the merges of the words symbols[offsets[i]:offsets[i + 1]], those that `reference.train_bpe` learns.
 
+    A word may be any text: a document or a run of words, if tokens may span words (`limits.veto`), or Chinese.
+
     If a merge spells a token that exists already (a special token), the CPU learns all merges, with a warning: such a merge
-    makes a token whose id is smaller than others, which the proof of batches excludes.
+    makes a token whose id is smaller than others, which the proof of batches excludes. So it does with a prefix, or if
+    shorter pairs come first.
 
     Args:
         device: Where merges are learned.
@@ -112,11 +119,10 @@ def train_bpe(
 
     Raises:
         MemoryError: The device does not have the memory.
-        ValueError: `limits` have a veto.
     """
-    if limits.veto is not None:
-        raise ValueError("no device merges with a veto: kernels.cpu.train_bpe does")
     try:
+        if limits.prefix or limits.shorter_first:
+            raise _ByCpu("tokens have a prefix" if limits.prefix else "shorter pairs come first")
         with device.in_use():
             return _trained(
                 device, symbols, offsets, counts, tokens, token_offsets, limits, progress, sizes or SIZES
@@ -126,7 +132,7 @@ def train_bpe(
             f"the memory of {device.name} does not hold the {len(symbols):,} symbols of {len(counts):,} distinct words and "
             f"their pairs ({error}): use device='cpu', or leave out rare words"
         ) from error
-    except _Respelled as error:
+    except _ByCpu as error:
         from gputok.kernels.cpu.train_bpe import train_bpe
 
         warnings.warn(f"merges are learnt on the CPU: {error}", stacklevel=2)
@@ -144,10 +150,13 @@ def _trained(
     progress: Callable[[int, int], None] | None,
     sizes: Sizes,
 ) -> BpeMerges:
+    from gputok.kernels.cpu.train_bpe import token_traits
+
     names = _Names([tokens[a:b].tobytes() for a, b in itertools.pairwise(token_offsets)])
     n_tokens = len(token_offsets) - 1
     with device.active():
-        training = _started(device, symbols, offsets, counts, n_tokens, limits, sizes)
+        traits = token_traits(tokens, token_offsets, limits.veto)
+        training = _started(device, symbols, offsets, counts, n_tokens, traits, limits, sizes)
         training = _with_candidates(device, training, sizes)
         rounds, n_seen = _rounds(device, training, sizes.rounds_per_look), 0
         while True:
@@ -184,15 +193,13 @@ class _Names:
         self._log, self._counts = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
 
     def add(self, log: np.ndarray, counts: np.ndarray) -> None:
-        """Adds merges, uint64[n]: left << 32 | right, with their counts, int64[n]. Raises _Respelled if a merge spells a token that exists."""
+        """Adds merges, uint64[n]: left << 32 | right, with their counts, int64[n]. Raises _ByCpu if a merge spells a token that exists."""
         self._log.append(log)
         self._counts.append(counts)
         for a, b in zip((log >> np.uint64(32)).tolist(), (log & np.uint64(_END)).tolist(), strict=True):
             string = self._strings[a] + self._strings[b]
             if string in self._known:
-                raise _Respelled(
-                    f"a merge spells {string.decode(errors='replace')!r}, which is a token already"
-                )
+                raise _ByCpu(f"a merge spells {string.decode(errors='replace')!r}, which is a token already")
             self._strings.append(string)
             self._known.add(string)
 
@@ -227,10 +234,13 @@ def _started(
     offsets: np.ndarray,
     counts: np.ndarray,
     n_tokens: int,
+    traits: np.ndarray,
     limits: BpeLimits,
     sizes: Sizes,
 ) -> Training:
     """Lays out the words and counts their pairs; there are no candidates yet."""
+    from gputok.kernels.cpu.train_bpe.veto import veto_limits
+
     xp, vocab_size = device.xp, max(limits.vocab_size, n_tokens)
     places, begin, weight = _laid_out(device, symbols[offsets[0] : offsets[-1]], offsets - offsets[0], counts)
     n_places = len(places)
@@ -239,6 +249,11 @@ def _started(
     ones = xp.zeros(vocab_size, xp.uint32)
     ones[:n_tokens] = 1
     bits = vocab_size // 32 + 1
+    max_words, max_characters, colons = veto_limits(limits.veto).tolist()
+    traits_of_all = None
+    if limits.veto is not None:
+        traits_of_all = xp.zeros(vocab_size, xp.uint64)
+        traits_of_all[:n_tokens] = xp.asarray(traits)
     training = Training(
         symbols=places,
         begin=begin,
@@ -257,6 +272,7 @@ def _started(
         batch_tokens=xp.empty(_SLOTS, xp.uint32),
         log=xp.empty(vocab_size, xp.uint64),
         log_counts=xp.empty(vocab_size, xp.int64),
+        traits=traits_of_all,
         state=None,
         n_words=len(begin),
         n_places=n_places,
@@ -265,6 +281,9 @@ def _started(
         vocab_size=limits.vocab_size,
         least=max(1, limits.min_frequency),
         max_length=limits.max_token_length,
+        max_words=max_words,
+        max_characters=max_characters,
+        colons=colons,
     )
     capacity = sizes.least_capacity
     while True:

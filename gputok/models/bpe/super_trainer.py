@@ -144,6 +144,8 @@ class SuperBpeTrainer(Trainer):
         runs: WordCounts,
         threshold: int,
         progress: Callable[[str, int, int], None] | None = None,
+        *,
+        devices: Sequence[Any] = (),
     ) -> TrainedBpe:
         """Goes on from the tokens of the first stage.
 
@@ -153,6 +155,7 @@ class SuperBpeTrainer(Trainer):
                 ids of the first stage fit, else uint32.
             threshold: training ends when the most frequent pair occurs fewer times than this.
             progress: called as progress("merge superwords", done, total) a few times a second.
+            devices: CUDA devices (`gputok.backend`); the first one merges. Without any, the CPU merges.
 
         Returns:
             The vocabulary and merges of both stages. There are fewer than `vocab_size` tokens if no pair of that count is left.
@@ -166,13 +169,19 @@ class SuperBpeTrainer(Trainer):
             for some in runs.slices(_RUNS_AT_ONCE):
                 yield np.ascontiguousarray(some.data).view(dtype), some.offsets // dtype.itemsize, some.counts
 
-        learned = train_bpe_of_parts(
-            parts,
+        others = (
             first.vocabulary.data,
             first.vocabulary.offsets,
             BpeLimits(min(self.vocab_size, 2**62), max(threshold, self.least), veto=self.veto()),
             None if progress is None else lambda done, total: progress("merge superwords", done, total),
         )
+        if devices:
+            from gputok.kernels.cuda.train_bpe import train_bpe as train_on
+
+            ids = np.ascontiguousarray(runs.data).view(dtype)
+            learned = train_on(devices[0], ids, runs.offsets // dtype.itemsize, runs.counts, *others)
+        else:
+            learned = train_bpe_of_parts(parts, *others)
         merges = np.concatenate([first.merges, np.column_stack([learned.left, learned.right])])
         return TrainedBpe(Vocabulary(learned.tokens, learned.token_offsets), merges)
 
