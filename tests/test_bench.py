@@ -286,7 +286,20 @@ def test_the_time_model_of_a_file(text, capsys):
     out = capsys.readouterr().out
     assert f"{text.stat().st_size:,} bytes of text" in out and "a model, not a measurement" in out
     rows = {line.split(" | ")[0].strip("| "): line for line in out.splitlines() if line.startswith("|")}
-    assert {"merge", "split and count", "end to end, train"} <= rows.keys()
+    assert {"merge", "split and count", "end to end, train", "start, first"} <= rows.keys()
+    head, merge, start = rows["stage, seconds"], rows["merge"].split(" | "), rows["start, first"].split(" | ")
+    assert head.startswith("| stage, seconds | this CPU, 2 threads | T4, model | ")
+    assert float(merge[1]) > 0 and " to " in merge[2] and start[1].strip() == ""
+
+
+def test_a_result_is_a_range():
+    """Of a fast and a slow value; all that does not start a process grows with the text, and reading has a roof."""
+    work = device_model.Work(10**9, 10**6, 10**7, 3 * 10**6, 31_743, 1000, 64)
+    for card in device_model.CARDS:
+        found = device_model.seconds(work, card)
+        assert all(0 < each.fast < each.slow for each in found.values())
+        assert found["read"] == device_model.seconds(work._replace(n_readers=640), card)["read"]
+        assert found["start, first"].fast > found["start, warm"].slow > 1
 
 
 def test_what_was_measured_stands_beside_the_model(text, monkeypatch, capsys):
@@ -301,11 +314,12 @@ def test_what_was_measured_stands_beside_the_model(text, monkeypatch, capsys):
     (name,) = found["measured"]
     measured, model = found["measured"][name], found["model"]["H100"]
     assert name == "a stand-in" and found["work"]["n_bytes"] == text.stat().st_size
-    assert measured.keys() == model.keys()
+    assert measured.keys() == {stage for stage in model if not stage.startswith("start")}
+    assert found["this CPU"].keys() <= measured.keys() and all(fast < slow for fast, slow in model.values())
     assert all(seconds > 0 for seconds in measured.values())
     assert measured["end to end, count"] < measured["end to end, train"]
     work = device_model.Work(**found["work"])
-    lines = device_model.table(work, found["measured"]).split("\n")
+    lines = device_model.table(work, found["this CPU"], found["measured"]).split("\n")
     assert lines[2].endswith("| H100, model | a stand-in, measured |")
     (merge,) = (line for line in lines if line.startswith("| merge "))
     assert (
@@ -318,4 +332,4 @@ def test_the_time_model_grows_with_the_work():
     large = small._replace(n_bytes=10**10, n_symbols=10**8)
     for card in device_model.CARDS:
         less, more = (device_model.seconds(work, card) for work in (small, large))
-        assert all(less[stage] < more[stage] for stage in less)
+        assert all(less[stage].slow < more[stage].slow for stage in less if not stage.startswith("start"))

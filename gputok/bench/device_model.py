@@ -1,12 +1,15 @@
 """Estimates how long a GPU would take: bytes, launches and rounds of each stage, multiplied by the rates of cards.
 
 `gputok bench device --model CORPUS` counts, on the CPU, the work of each stage for that corpus, and multiplies. **This is a
-model: gputok has measured none of its rates on a GPU.** Bandwidths are those of the cards' data sheets; rates of kernels
-are estimates from their instructions and from a simulator (see kernels/cuda/NOTES.md); rates of the host were measured
-on two cores. On a machine with a GPU, the same stages are measured, and shown beside the estimates.
+model: gputok has measured none of its rates on a GPU.** Each constant has a fast and a slow value, and each result is a
+range. Bandwidths are those of the cards' data sheets, less what kernels usually miss of them; rates of kernels are
+estimates from the instructions of their machine code (`machine_code`), and from counts in an emulator (see
+kernels/cuda/NOTES.md); rates of the host were measured on two cores. Beside the model stand this machine's CPU, measured
+for the same text, and on a machine with a GPU the same stages as measured there.
 
 The number of rounds is a lower bound: a round has consecutive merges that share no token with each other, and use no token
-that the round itself makes. On 6 MB of English, 8,000 merges took 498 rounds; the bound is 383.
+that the round itself makes. On 6 MB of English, 8,000 merges took 498 rounds, and the bound is 383; on 20 MB, 31,744 merges
+took 1,182 rounds, and the bound is 949.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import json
 import pathlib
 import tempfile
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -27,16 +30,39 @@ if TYPE_CHECKING:
     from gputok.text.word_counts import WordCounts
     from gputok.types import Bytes
 
-_READ = 3.1e9  # bytes a second that one thread reads from the page cache into pinned memory (measured, in ordinary memory)
+
+class Range(NamedTuple):
+    """A constant or a result: its value if all goes well, and if it does not."""
+
+    fast: float
+    slow: float
+
+    def __str__(self) -> str:
+        return f"{self.fast:.2g} to {self.slow:.2g}"
+
+
+# Bytes a second that one thread reads from the page cache into pinned memory (measured, in ordinary memory), and that all
+# threads read together: memory, and Python's lock, 75 us for each block of 2 MiB
+_READ, _READ_TOGETHER = Range(3.1e9, 2.0e9), Range(28e9, 15e9)
+_START_WARM = Range(1.5, 2.5)  # seconds: importing CuPy, a context, 256 MiB of pinned memory
+# Seconds for compiling at first use: CuPy's own kernels, 0.1 s each, and without cubins also ours
+_COMPILING = Range(4.0, 12.0)
 _LINES_BYTES = (
     2  # of memory traffic for each byte of text whose lines are found: the text, bits, and where lines begin
 )
-_LAUNCH = 2.5e-6  # seconds from one small kernel to the next in a stream
-_LOOK = 20e-6  # seconds for the host to see a number of the device
-_LOOKS_A_BATCH = 12  # of the host, while a batch is counted
+_LAUNCH = Range(2.2e-6, 3.5e-6)  # seconds from one small kernel to the next in a stream
+_HOST_A_BATCH = Range(
+    0.8e-3, 1.2e-3
+)  # seconds of Python for a batch: 50 calls of CuPy, 12 looks at the device
 _BATCH = 64 << 20  # bytes of text
-_CHOOSE = 15e-6  # seconds of one block that puts candidates in order
+_CHOOSE = Range(
+    25e-6, 60e-6
+)  # seconds of one block that reads 4,000 candidates four times, and puts 256 in order
+_ROUNDS = Range(1.15, 1.35)  # rounds, for each of the bound
 _LAUNCHES_A_ROUND, _ROUNDS_A_LOOK = 4, 16
+# Seconds of a look at the merges: two downloads, names of tokens in Python, and a queue that is empty behind them
+_LOOK_AT_MERGES = Range(200e-6, 400e-6)
+_MEMORY = Range(0.9, 0.6)  # of the bandwidth of a data sheet
 
 _RUNS = 3  # of what is measured
 _STAGES = {
@@ -51,17 +77,42 @@ class Card(NamedTuple):
     """Rates of a GPU, in bytes a second."""
 
     name: str
-    memory: float  # of its memory
-    link: float  # from pinned memory
-    split: float  # of text cut into words
-    count: float  # of text, of words that are counted
-    encode: float  # of text
+    memory: float  # of its memory, by the data sheet
+    link: Range  # from pinned memory
+    split: Range  # of text cut into words
+    count: Range  # of text, of words that are counted
+    encode: Range  # of text, from and to the memory of the device
+    host_copies: Range  # of text that is encoded: two copies on the host, and the ids that come back
 
 
 CARDS = (
-    Card("T4", 320e9, 12e9, 7e9, 3e9, 1.5e9),
-    Card("A100", 1.9e12, 25e9, 40e9, 20e9, 5e9),
-    Card("H100", 3.3e12, 50e9, 60e9, 30e9, 8e9),
+    Card(
+        "T4",
+        320e9,
+        Range(12e9, 6e9),
+        Range(25e9, 12e9),
+        Range(20e9, 10e9),
+        Range(4e9, 2e9),
+        Range(2.5e9, 1.5e9),
+    ),
+    Card(
+        "A100",
+        1.9e12,
+        Range(25e9, 20e9),
+        Range(130e9, 80e9),
+        Range(90e9, 50e9),
+        Range(15e9, 9e9),
+        Range(6e9, 4e9),
+    ),
+    Card(
+        "H100",
+        3.3e12,
+        Range(50e9, 25e9),
+        Range(250e9, 150e9),
+        Range(130e9, 60e9),
+        Range(25e9, 15e9),
+        Range(8e9, 5e9),
+    ),
 )
 
 
@@ -114,49 +165,85 @@ def rounds_of(merges: Sequence[tuple[int, int]], n_tokens: int) -> int:
     return n_rounds
 
 
-def seconds(work: Work, card: Card) -> dict[str, float]:
+def seconds(work: Work, card: Card) -> dict[str, Range]:
     """The time of each stage by the model; in "end to end, count", reading, copying and counting overlap.
 
     >>> nothing = Work(0, 0, 0, 0, 0, 0, 1)
-    >>> max(seconds(nothing, CARDS[0]).values())
+    >>> max(found.slow for stage, found in seconds(nothing, CARDS[0]).items() if not stage.startswith("start"))
     0.0
     """
-    n_batches = -(-work.n_bytes // _BATCH)
-    looks = n_batches * _LOOKS_A_BATCH * _LOOK
+    each = [_seconds(work, card, slow) for slow in (False, True)]
+    return {stage: Range(each[0][stage], each[1][stage]) for stage in each[0]}
+
+
+def _seconds(work: Work, card: Card, slow: bool) -> dict[str, float]:
+    def of(constant: Range) -> float:
+        return constant[slow]
+
+    host = -(-work.n_bytes // _BATCH) * of(_HOST_A_BATCH)
+    memory = card.memory * of(_MEMORY)
     found = {
-        "read": work.n_bytes / (_READ * work.n_readers),
-        "copy to the GPU": work.n_bytes / card.link,
-        "find lines": work.n_bytes * _LINES_BYTES / card.memory,
-        "split and count": work.n_bytes / card.split + work.n_bytes / card.count + looks,
-        "encode": work.n_bytes / card.encode + looks,
+        "start, warm": of(_START_WARM),
+        "start, first": of(_START_WARM) + of(_COMPILING),
+        "read": work.n_bytes / min(of(_READ) * work.n_readers, of(_READ_TOGETHER)),
+        "copy to the GPU": work.n_bytes / of(card.link),
+        "find lines": work.n_bytes * _LINES_BYTES / memory,
+        "split and count": work.n_bytes / of(card.split) + work.n_bytes / of(card.count) + host,
+        "encode": work.n_bytes / of(card.encode) + host,
     }
     places = 4 * (work.n_symbols + work.n_words)  # bytes that a round reads in the beginning ...
     places_left = 4 * (work.n_symbols_left + work.n_words)  # ... and in the end
-    scan = (places + places_left) / 2 / card.memory
-    launches = _LAUNCHES_A_ROUND * _LAUNCH + _CHOOSE + _LOOK / _ROUNDS_A_LOOK
-    found["merge"] = work.n_rounds * (scan + launches)
+    scan = (places + places_left) / 2 / memory
+    launches = _LAUNCHES_A_ROUND * of(_LAUNCH) + of(_CHOOSE) + of(_LOOK_AT_MERGES) / _ROUNDS_A_LOOK
+    found["merge"] = work.n_rounds * of(_ROUNDS) * (scan + launches)
     on_device = found["find lines"] + found["split and count"]
     found["end to end, count"] = max(found["read"], found["copy to the GPU"], on_device)
     found["end to end, train"] = found["end to end, count"] + found["merge"]
+    found["end to end, encode"] = max(found["read"], found["encode"], work.n_bytes / of(card.host_copies))
     return found
 
 
-def of_file(path: str, vocab_size: int, threads: int | None) -> Work:
-    """Counts the work of training byte-level BPE on a text file, by training on the CPU."""
+def of_file(path: str, vocab_size: int, threads: int | None) -> tuple[Work, dict[str, float]]:
+    """Counts the work of training byte-level BPE on a text file, by training on the CPU.
+
+    Returns:
+        The work, and the seconds that this machine's CPU took, from end to end.
+    """
     from gputok import corpus
     from gputok.kernels.threads import thread_count
     from gputok.recipes import recipe
 
+    def timed(stage: str, run: Callable[[], Any]) -> Any:
+        began = time.perf_counter()
+        result = run()
+        on_cpu[stage] = time.perf_counter() - began
+        return result
+
+    on_cpu: dict[str, float] = {}
     tokenizer, trainer = recipe("bpe", vocab_size=vocab_size)
-    words = tokenizer.count_words(path, device="cpu", threads=threads)
-    learned = trainer.train(words, threads=threads)
+    tokenizer.count_words(iter(["a word"]), device="cpu", progress=False)  # loads or compiles kernels
+    words = timed(
+        "end to end, count",
+        lambda: tokenizer.count_words(path, device="cpu", threads=threads, progress=False),
+    )
+    learned = timed("merge", lambda: trainer.train(words, threads=threads))
+    on_cpu["end to end, train"] = on_cpu["end to end, count"] + on_cpu["merge"]
+    tokenizer.train_from_word_counts(words, trainer, threads=threads, device="cpu", progress=False)
+    timed(
+        "end to end, encode",
+        lambda: [
+            len(batch.ids)
+            for batch in tokenizer.encode_corpus(path, device="cpu", threads=threads, progress=False)
+        ],
+    )
     n_bytes = corpus.total_bytes(corpus.located(path)) or sum(len(batch.data) for batch in corpus.read(path))
     n_tokens = len(learned.vocabulary.ids) - len(learned.merges)
-    return Work.of(n_bytes, words, learned.merges.tolist(), n_tokens, thread_count(threads))
+    work = Work.of(n_bytes, words, learned.merges.tolist(), n_tokens, thread_count(threads))
+    return work, on_cpu
 
 
 def measured(path: str, vocab_size: int, threads: int | None, card: Device, device: str) -> dict[str, float]:
-    """Measures the stages of `seconds` on a GPU, as far as that is possible for each alone; the best of some runs.
+    """Measures the stages of `seconds` on a GPU, without the start of a process; the best of some runs.
 
     Stages on the device are measured with text in its memory, at most a GB, and scaled to the whole text.
 
@@ -199,6 +286,12 @@ def measured(path: str, vocab_size: int, threads: int | None, card: Device, devi
                 scale = 1.0 if stage.stage == "train_bpe" else n_bytes / stage.n_bytes
                 found[_STAGES[stage.stage]] = scale * min(stage.device_seconds)
     found["end to end, count"], found["end to end, train"] = map(min, zip(*ends, strict=True))
+    found["end to end, encode"] = _best(
+        lambda: [
+            len(batch.ids)
+            for batch in tokenizer.encode_corpus(path, threads=threads, device=device, progress=False)
+        ]
+    )
     return found
 
 
@@ -227,7 +320,7 @@ def _copied(path: str, threads: int | None, card: Device) -> float:
     return min(seconds) * pathlib.Path(path).stat().st_size / sum(map(len, parts))
 
 
-def _best(work: Callable[[], None]) -> float:
+def _best(work: Callable[[], object]) -> float:
     seconds = []
     for _ in range(_RUNS):
         began = time.perf_counter()
@@ -236,28 +329,40 @@ def _best(work: Callable[[], None]) -> float:
     return min(seconds)
 
 
-def to_json(work: Work, of_cards: dict[str, dict[str, float]], why_not: str = "") -> str:
-    """Writes the counted work and the seconds of each stage as JSON: by the model, and as measured on cards."""
+def to_json(
+    work: Work, on_cpu: dict[str, float], of_cards: dict[str, dict[str, float]], why_not: str = ""
+) -> str:
+    """Writes the counted work and the seconds of each stage as JSON: by the model (fast, slow), and as measured."""
     by_model = {card.name: seconds(work, card) for card in CARDS}
-    found = {"work": work._asdict(), "model": by_model, "measured": of_cards, "not measured": why_not}
+    found = {
+        "work": work._asdict(),
+        "this CPU": on_cpu,
+        "model": by_model,
+        "measured": of_cards,
+        "not measured": why_not,
+    }
     return json.dumps({"date": f"{datetime.date.today()}", **found}, indent=2)
 
 
-def table(work: Work, of_cards: dict[str, dict[str, float]], why_not: str = "") -> str:
-    """Formats the counted work, and the seconds of each stage on each card: by the model, then as measured.
+def table(
+    work: Work, on_cpu: dict[str, float], of_cards: dict[str, dict[str, float]], why_not: str = ""
+) -> str:
+    """Formats the counted work, and the seconds of each stage: on this CPU, on each card by the model, and as measured.
 
     Args:
         work: The counted work.
+        on_cpu: The seconds of this machine's CPU.
         of_cards: The name of a card -> the result of `measured`.
         why_not: The reason, if nothing was measured.
     """
-    columns = {f"{card.name}, model": seconds(work, card) for card in CARDS}
+    columns: dict[str, dict[str, Any]] = {f"this CPU, {work.n_readers} threads": on_cpu}
+    columns |= {f"{card.name}, model": seconds(work, card) for card in CARDS}
     columns |= {f"{name}, measured": found for name, found in of_cards.items()}
     rows = [
         ["stage, seconds", *columns],
         ["---"] * (1 + len(columns)),
         *(
-            [stage, *(f"{column[stage]:.3g}" if stage in column else "" for column in columns.values())]
+            [stage, *(_cell(column.get(stage)) for column in columns.values())]
             for stage in seconds(work, CARDS[0])
         ),
     ]
@@ -268,7 +373,11 @@ def table(work: Work, of_cards: dict[str, dict[str, float]], why_not: str = "") 
         [
             f"{work.n_bytes:,} bytes of text, {work.n_words:,} distinct words of {work.n_symbols:,} symbols, "
             f"{work.n_merges:,} merges in at least {work.n_rounds:,} rounds, {work.n_readers} readers",
-            source,
+            f"{source}; a process on a GPU also takes its start",
             *(f"| {' | '.join(row)} |" for row in rows),
         ]
     )
+
+
+def _cell(found: Range | float | None) -> str:
+    return "" if found is None else str(found) if isinstance(found, Range) else f"{found:.3g}"

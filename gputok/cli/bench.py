@@ -204,12 +204,12 @@ def device(
             cards, why_not = (), str(error)
         if len(cards) > 1:
             raise ValueError(f"--model measures one GPU: --device cuda:0, not {device}")
-        work = device_model.of_file(model, vocab_size, threads)
+        work, on_cpu = device_model.of_file(model, vocab_size, threads)
         of_cards = {
             card.name: device_model.measured(model, vocab_size, threads, card, device) for card in cards
         }
         show = device_model.to_json if as_json else device_model.table
-        print(show(work, of_cards, why_not))
+        print(show(work, on_cpu, of_cards, why_not))
         return
     from gputok.bench import device as probes
     from gputok.bench import machine_code

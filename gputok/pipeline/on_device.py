@@ -13,7 +13,7 @@ from gputok.pipeline import encode_corpus
 from gputok.pipeline.encode_corpus import ByDevice, Ends, joined
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from gputok.kernels.cuda.device import Device
     from gputok.pipeline.pipeline import Pipeline
@@ -91,11 +91,13 @@ def encode(
     if reason:
         warnings.warn(f"the CPU encodes the texts: {reason}", stacklevel=3)
 
+    upload: Callable[[Any], Callable[[], Any]] = device.upload
+
     def copied(unit: TextBatch) -> DeviceTokens:
         found = encode_corpus.surrounded(*on_cpu.encode(unit), around)
         with device.active():
-            there = device.upload(tuple(array.astype(np.int32) for array in found))()
-            return DeviceTokens(*map(device.lasting, there))
+            ids, rows = upload(tuple(array.astype(np.int32) for array in found))()
+            return DeviceTokens(device.lasting(ids), device.lasting(rows))
 
     if reason:
         yield from map(copied, units)
