@@ -67,7 +67,8 @@ def _check_input(item: Any, is_pretokenized: bool) -> Given:
     try:
         return (check_sequence(item, is_pretokenized),)
     except TypeError:
-        if is_list(item) and len(item) == 2:
+        is_row = isinstance(item, np.ndarray) and item.ndim > 0  # of an array of pairs
+        if (is_row or is_list(item)) and len(item) == 2:
             return tuple(check_sequence(sequence, is_pretokenized) for sequence in item)
     if is_pretokenized:
         raise TypeError(

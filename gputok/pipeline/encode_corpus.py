@@ -688,7 +688,11 @@ def largest_id(pipeline: Pipeline) -> int:
     """Returns the largest id that the tokenizer can give to a text; 0 if it has none."""
     ids = pipeline.model.vocabulary.ids
     added = max(pipeline.added.ids.values(), default=0)
-    return max(int(ids.max()) if len(ids) else 0, added, *itertools.chain(*ids_around(pipeline, True)), 0)
+    try:
+        special = [*itertools.chain(*ids_around(pipeline, True))]
+    except ValueError:  # post-processors that take no text together with special tokens give none
+        special = []
+    return max(int(ids.max()) if len(ids) else 0, added, *special, 0)
 
 
 def id_type(pipeline: Pipeline) -> np.dtype[Any]:

@@ -52,8 +52,11 @@ class Truncation:
         _check_fields(self)
 
     def room(self, n_added: int) -> int:
-        """Returns how many tokens an encoding may have apart from `n_added` special tokens; may be negative."""
-        return min(self.max_length, _MOST) - n_added
+        """Returns how many tokens an encoding may have apart from `n_added` special tokens.
+
+        If even these are too many, nothing is cut: in `tokenizers`, the difference wraps around to a huge number.
+        """
+        return min(self.max_length, _MOST) - n_added if self.max_length >= n_added else _MOST
 
     def options(self) -> dict[str, Any]:
         """Returns the arguments of `enable_truncation`."""

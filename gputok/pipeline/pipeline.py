@@ -114,7 +114,7 @@ class Pipeline:
     def with_truncation(self, truncation: Truncation) -> Pipeline:
         """Returns the pipeline with a truncation; raises ValueError if its stride is too large for its length."""
         n_added = self.num_special_tokens_to_add(False)
-        if truncation.max_length - n_added < truncation.stride:
+        if 0 <= truncation.max_length - n_added < truncation.stride:
             raise ValueError(
                 f"tokenizer stride set to {truncation.stride}, which is greater than or equal to its effective max length of "
                 f"{truncation.max_length - n_added} (= {truncation.max_length} original max length - {n_added} added special tokens)"

@@ -143,17 +143,45 @@ def _character_offsets(batch: TextBatch, pieces: Pieces, tokens: Tokens) -> tupl
         last = len(pieces.alignment.start) - 1
         start = pieces.alignment.start[np.minimum(tokens.start, last)].astype(np.int64)
         end = pieces.alignment.end[np.clip(tokens.end - 1, 0, last)].astype(np.int64)
-    if len(data) == 0 or data.max() < 0x80:
+    word_start, word_end = (np.repeat(edge, np.diff(tokens.rows)) for edge in (pieces.start, pieces.end))
+    beyond = np.flatnonzero(tokens.end > word_end)
+    if len(data) == 0 or (data.max() < 0x80 and not len(beyond)):
         return start, end
     width = np.int32 if len(data) <= LONGEST else np.int64
     n_before = np.zeros(len(data) + 1, width)  # how many characters begin before each byte
     np.cumsum((data & 0xC0) != 0x80, out=n_before[1:], dtype=width)
     base = n_before[begins]
-    at_end = begins + start >= np.repeat(document[1:], np.diff(rows))
+    stops = np.repeat(document[1:], np.diff(rows))
+    at_end = begins + start >= stops
     first = n_before[np.minimum(begins + start + 1, len(data))] - 1 - base
-    stop = n_before[begins + end] - base
+    stop = n_before[np.minimum(begins + end, len(data))] - base
     # As in tokenizers, text that a normalizer appended after the last character has offsets in bytes.
-    return np.where(at_end, start, first), np.where(at_end, end, stop).astype(np.int64)
+    start, end = np.where(at_end, start, first), np.where(at_end, end, stop).astype(np.int64)
+    if len(beyond):
+        from_word = (tokens.start - word_start)[beyond], (tokens.end - word_start)[beyond]
+        start[beyond], end[beyond] = _beyond_words(*from_word, begins[beyond], stops[beyond], n_before)
+    return start, end
+
+
+def _beyond_words(
+    start: Positions, end: Positions, begins: Positions, stops: Positions, n_before: Positions32 | Positions
+) -> tuple[Positions, Positions]:
+    """Returns the offsets of tokens that end after their words, as tokenizers gives them.
+
+    Prefixes and suffixes of a BPE model may become bytes, which count as bytes of the word. Offsets that lie after the
+    word are taken for offsets in the document, in bytes; those after the document stay as they are.
+
+    start, end: int64[n], of the tokens in their words, in bytes; begins, stops: int64[n], of their documents in the data;
+    n_before: how many characters begin before each byte of the data.
+    """
+    size = stops - begins
+
+    def character_of(byte: Positions) -> Positions:
+        return (n_before[begins + np.minimum(byte, size - 1) + 1] - 1 - n_before[begins]).astype(np.int64)
+
+    at_end = np.where(end - 1 < size, character_of(end - 1) + 1, character_of(start) + 2)
+    last = np.where(end < size, character_of(end), at_end)
+    return np.where(start < size, character_of(start), start), np.where(start < size, last, end)
 
 
 def _verbatim_texts(
