@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from gputok.processors import PostProcessor
     from gputok.progress import Progress
     from gputok.report import Report
+    from gputok.report.sizes import CompressionCurve
     from gputok.text.word_counts import WordCounts
     from gputok.tokens.vocabulary_change import VocabularyChange
     from gputok.trainers import Trainer
@@ -1335,6 +1336,33 @@ class Tokenizer:
         from gputok.report import report
 
         return report(self, corpus, **options)
+
+    def compression_curve(self, source: Any, **options: Any) -> CompressionCurve:
+        """Measures how many tokens a text has with each smaller vocabulary, from one encoding of it.
+
+        Args:
+            source: files as for `train`, an iterable of texts, or `WordCounts` of this tokenizer's `count_words`.
+            options: other arguments of `count_words`.
+
+        Returns:
+            The tokens of the text by vocabulary size, from the alphabet to the whole vocabulary (`truncate` gives such a
+            tokenizer).
+
+        Raises:
+            ValueError: the model is not BPE.
+
+        Example:
+            >>> from gputok import models
+            >>> tokenizer = Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2, "abb": 3}, [("a", "b"), ("ab", "b")]))
+            >>> curve = tokenizer.compression_curve(iter(["abb", "ab"]))
+            >>> curve.vocab_sizes.tolist(), curve.n_tokens.tolist(), curve.bytes_per_token(4)
+            ([2, 3, 4], [5, 3, 2], 2.5)
+        """
+        from gputok.report.sizes import measure_sizes
+        from gputok.text.word_counts import WordCounts
+
+        words = source if isinstance(source, WordCounts) else self.count_words(source, **options)
+        return measure_sizes(self.pipeline, [], {"": words}).curves[""]
 
     def post_process(
         self, encoding: Encoding, pair: Encoding | None = None, add_special_tokens: bool = True

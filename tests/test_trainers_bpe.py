@@ -160,6 +160,20 @@ def test_counts_times_a_million():
         )
 
 
+@pytest.mark.parametrize("factor", [2**28, 2**31, 2**32 - 1, 2**40, 2**52])
+def test_counts_up_to_63_bits(factor):
+    """The merges are those of small counts, and carry the large ones: none is lost above 2**31, 2**32 or 2**53."""
+    words = random_words(random.Random(5), "abcd", 60, 9)
+    weight = sum(len(word) * count for word, count in words.items())
+    assert weight * 2**52 < 2**63
+    large = {word: count * factor for word, count in words.items()}
+    assert learnt(large, vocab_size=200) == learnt(words, vocab_size=200)
+    small, found = (bpe.train_bpe(*stage_input(some), BpeLimits(200)) for some in (words, large))
+    assert (found.count == small.count * factor).all() and found.count.max() > 2**31
+    with pytest.raises(ValueError, match="counts of pairs have 63 bits"):
+        learnt(dict.fromkeys(words, 2**60), vocab_size=200)
+
+
 def test_progress_and_interruption():
     words = random_words(random.Random(3), "abcd", 200, 20)
     calls = []

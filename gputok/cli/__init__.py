@@ -1,4 +1,4 @@
-"""The command line: `gputok train`, `count`, `encode`, `decode`, `extend`, `prune`, `tokens`, `convert`, `report`, `show`, `bench` and others.
+"""The command line: `gputok train`, `count`, `encode`, `decode`, `extend`, `prune`, `tokens`, `convert`, `report`, `sizes`, `show`, `bench` and others.
 
 Results go to standard output or to the file of `--output`, which is written atomically; `-` stands for standard input or
 standard output. What a command did is summed up in one line on standard output, or on standard error if standard output

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from gputok.cli import bench, convert, encode, info, report, resize, show, train
+from gputok.cli import bench, convert, encode, info, report, resize, show, sizes, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -122,6 +122,12 @@ _add(
     "merge-tokens",
     encode.merge_tokens,
     "gputok merge-tokens part-*.manifest.json -o web_text_document --format megatron",
+)
+_add(
+    app,
+    "sizes",
+    sizes.sizes,
+    "gputok sizes en.txt code.txt --vocab-sizes 8k,16k,32k,64k --held-out test.txt --chart sizes.svg",
 )
 _add(
     app,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from gputok.pipeline.pipeline import Pipeline
 from gputok.pipeline.serialize import read_pipeline
+from gputok.report.sizes import CompressionCurve, SizeMeasures, Sizes
 from gputok.report.values import COLUMNS, Findings, Made, Measures, Text
 from gputok.version import __version__
 
@@ -29,7 +30,18 @@ if TYPE_CHECKING:
     from gputok.files.locations import StorageOptions
     from gputok.progress import Progress
 
-__all__ = ["COLUMNS", "Findings", "Made", "Measures", "Report", "Text", "report"]
+__all__ = [
+    "COLUMNS",
+    "CompressionCurve",
+    "Findings",
+    "Made",
+    "Measures",
+    "Report",
+    "SizeMeasures",
+    "Sizes",
+    "Text",
+    "report",
+]
 
 _MOST_NAMED = 3  # files, in the header
 

@@ -9,6 +9,8 @@ import numpy as np
 from gputok.report.curves import curve
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gputok.report.values import Findings
 
 _COLOURS = ("#2a78d6", "#d9541e", "#14885d", "#7a4fc4", "#b88400", "#b03a7a")
@@ -43,6 +45,23 @@ def draw(report: Findings) -> dict[str, Any]:
     _curves(report, figures["usage"], ranked, "tokens, most frequent first", "times in the text")
     _scripts(report, figures["scripts"])
     return figures
+
+
+def compression_by_size(curves: Mapping[str, Any]) -> Any:
+    """Draws bytes a token by vocabulary size; curves: the `CompressionCurve` of each text."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError("figures need matplotlib: pip install 'gputok[plot]'") from None
+
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = _plain(figure.subplots(), "both")
+    for i, (name, curve_of) in enumerate(curves.items()):
+        each = curve_of.n_bytes / np.maximum(curve_of.n_tokens, 1)
+        axes.semilogx(curve_of.vocab_sizes, each, color=_COLOURS[i % len(_COLOURS)], label=name)
+    axes.set(xlabel="tokens of the vocabulary", ylabel="bytes a token", ylim=0)
+    axes.legend(frameon=False, fontsize=9)
+    return figure
 
 
 def _colours(report: Findings) -> dict[str, str]:

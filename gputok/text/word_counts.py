@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 
@@ -446,15 +446,16 @@ def of_sources(
         raise TypeError(
             f"with weights or a temperature, sources must be a mapping of names, not {brief(sources)}"
         )
-    if unknown := (weights or {}).keys() - sources.keys():
-        names = ", ".join(map(str, sources))
+    by_source = cast("Mapping[str, Any]", sources)
+    if unknown := (weights or {}).keys() - by_source.keys():
+        names = ", ".join(map(str, by_source))
         raise ValueError(
             f"there is a weight for {sorted(unknown)[0]!r}, but no such source: the sources are {names}"
         )
-    by_name = None if weights is None else [weights.get(name, 1) for name in sources]
+    by_name = None if weights is None else [weights.get(name, 1) for name in by_source]
     whole_weights(by_name or [])  # raises its error before the work
     temperature_weights([], 0 if temperature is None else temperature)
-    shards = [count(source) for source in sources.values()]
+    shards = [count(source) for source in by_source.values()]
     return WordCounts.merge(shards, weights=by_name, temperature=temperature, **limits)
 
 

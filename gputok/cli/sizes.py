@@ -1,0 +1,104 @@
+"""`gputok sizes`: what each vocabulary size would make of a text, from one training."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gputok.cli.options import (
+    AsJson,
+    Column,
+    Errors,
+    Expression,
+    Inputs,
+    MemoryLimit,
+    Pattern,
+    Progress,
+    Separator,
+    StorageOption,
+    Temporary,
+    Threads,
+    check_standard_input,
+    output_file,
+    sources,
+    storage_options,
+)
+from gputok.recipes import recipe
+
+if TYPE_CHECKING:
+    from gputok import WordCounts
+
+
+def sizes(
+    inputs: Inputs,
+    vocab_sizes: Annotated[
+        str, typer.Option(help="Numbers of tokens, such as 8k,16k,32k (k: thousand).", metavar="N,N,...")
+    ] = "8k,16k,32k,64k",
+    held_out: Annotated[
+        list[str] | None, typer.Option(help="Text that is measured and not learnt from; can be repeated.")
+    ] = None,
+    chart: Annotated[
+        str | None, typer.Option(help="Chart to write, by its ending .svg, .png or .pdf.", metavar="FILE")
+    ] = None,
+    pattern: Pattern = None,
+    regex: Expression = None,
+    column: Column = None,
+    separator: Separator = None,
+    errors: Errors = "strict",
+    threads: Threads = None,
+    progress: Progress = None,
+    memory_limit: MemoryLimit = None,
+    temporary: Temporary = None,
+    as_json: AsJson = False,
+    storage_option: StorageOption = None,
+) -> None:
+    """Learn the largest vocabulary, and measure it and the smaller ones, which are its beginnings.
+
+    Each input is measured by itself, too, if there are several: parity and Gini compare them.
+    """
+    from gputok import WordCounts
+    from gputok.report.sizes import measure_sizes
+
+    wanted, storage = _numbers(vocab_sizes), storage_options(storage_option)
+    check_standard_input([*inputs, *(held_out or [])])
+    tokenizer, trainer = recipe("bpe", vocab_size=max(wanted), pattern=pattern, regex=regex)
+    limits: dict[str, Any] = {"memory_limit": memory_limit, "temporary": temporary, "threads": threads}
+    options: dict[str, Any] = {"column": column, "separator": separator, "errors": errors, **limits}
+
+    def counted(name: str) -> WordCounts:
+        return tokenizer.count_words(
+            sources([name], column), progress=progress, storage_options=storage, **options
+        )
+
+    of_inputs = {name: counted(name) for name in dict.fromkeys(inputs)}
+    training = (
+        next(iter(of_inputs.values()))
+        if len(of_inputs) == 1
+        else WordCounts.merge(of_inputs.values(), **limits)
+    )
+    tokenizer.train_from_word_counts(training, trainer, threads=threads, progress=progress)
+    texts = {"training": training}
+    if held_out:
+        texts["held out"] = WordCounts.merge(map(counted, held_out), **limits)
+    if len(of_inputs) > 1:
+        texts |= of_inputs
+    most = tokenizer.get_vocab_size()
+    reached = sorted({min(size, most) for size in wanted})
+    measured = measure_sizes(tokenizer.pipeline, reached, texts, [*of_inputs])
+    if chart is not None:
+        with output_file(chart, storage, [*inputs, *(held_out or [])]) as written:
+            measured.figure().savefig(written, format=chart.rpartition(".")[2])
+    print(json.dumps(measured.to_dict(), indent=2, ensure_ascii=False) if as_json else measured)
+
+
+def _numbers(text: str) -> list[int]:
+    """Reads numbers such as 8k,16000."""
+    found = []
+    for item in text.split(","):
+        digits, thousand = item.strip().removesuffix("k"), item.strip().endswith("k")
+        if not digits.isdecimal() or not int(digits):
+            raise ValueError(f"--vocab-sizes {text}: expected numbers such as 8k,16000, not {item!r}")
+        found.append(int(digits) * (1000 if thousand else 1))
+    return found

@@ -1,0 +1,283 @@
+"""What a tokenizer of each vocabulary size makes of a text: one training and one encoding give all sizes.
+
+BPE with its first merges alone is a smaller tokenizer, the one that a training with that size gives. A merge that is taken
+back turns each of its tokens into the two tokens before, so the tokens of all smaller sizes follow from those of the largest:
+exactly, and without another encoding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gputok.models.bpe.model import BPE
+from gputok.models.bpe.prune import plain, splits
+from gputok.models.bpe.tables import positions
+from gputok.types import public
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gputok.pipeline.pipeline import Pipeline
+    from gputok.text.word_counts import WordCounts
+    from gputok.types import Counts, Mask, Positions
+
+_POWER = 2.5
+COLUMNS = ("tokens", "bytes/token", "tokens/word", "one token", "Rényi", "unused")
+
+
+@public("gputok.report")
+class CompressionCurve(NamedTuple):
+    """How many tokens a text has by vocabulary size.
+
+    Attributes:
+        vocab_sizes: int64[n], from the size without merges to that of the tokenizer.
+        n_tokens: int64[n], the tokens of the text with each size.
+        n_bytes: the bytes of the text.
+    """
+
+    vocab_sizes: Positions
+    n_tokens: Counts
+    n_bytes: int
+
+    def bytes_per_token(self, vocab_size: int) -> float:
+        """Returns the bytes of the text for each token, with a vocabulary of this size."""
+        at = int(np.searchsorted(self.vocab_sizes, vocab_size))
+        if at == len(self.vocab_sizes) or self.vocab_sizes[at] != vocab_size:
+            raise ValueError(
+                f"{vocab_size:,} is not a size from {self.vocab_sizes[0]:,} to {self.vocab_sizes[-1]:,}"
+            )
+        return self.n_bytes / max(int(self.n_tokens[at]), 1)
+
+
+@public("gputok.report")
+class SizeMeasures(NamedTuple):
+    """What a vocabulary of one size makes of one text.
+
+    Attributes:
+        vocab_size: the size, special tokens included.
+        text: the name of the text.
+        n_tokens: the tokens of the text.
+        bytes_per_token: compression.
+        tokens_per_word: fertility; words are what the pre-tokenizer cuts.
+        one_token: the share of words that are one token.
+        renyi: the Rényi efficiency with power 2.5 (Zouhar et al. 2023): the entropy of the tokens of the text, divided by
+            that of an even distribution over the tokens that occur.
+        unused: tokens of the model that the text lacks.
+        unreachable: tokens of the model that no merges lead to, of any text.
+    """
+
+    vocab_size: int
+    text: str
+    n_tokens: int
+    bytes_per_token: float
+    tokens_per_word: float
+    one_token: float
+    renyi: float
+    unused: int
+    unreachable: int
+
+
+@public("gputok.report")
+@dataclass(frozen=True, eq=False, repr=False)
+class Sizes:
+    """Measures by vocabulary size and text.
+
+    Attributes:
+        rows: the measures, by size, then by text.
+        parity: size -> tokens a byte of the text where they are most, divided by those where they are fewest; 1 is even.
+        gini: size -> the Gini coefficient of the tokens a byte of all texts; 0 is even.
+        curves: text -> its CompressionCurve.
+    """
+
+    rows: tuple[SizeMeasures, ...]
+    parity: dict[int, float]
+    gini: dict[int, float]
+    curves: dict[str, CompressionCurve]
+
+    def table(self) -> list[tuple[str, ...]]:
+        """Returns a row of headings and a row of formatted numbers for each size and text."""
+        styles = ("{:,}", "{:.3f}", "{:.3f}", "{:.1%}", "{:.3f}", "{:,}")
+        rows = [
+            (
+                f"{row.vocab_size:,}",
+                row.text,
+                *(s.format(value) for s, value in zip(styles, row[2:8], strict=True)),
+            )
+            for row in self.rows
+        ]
+        return [("size", "text", *COLUMNS), *rows]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the numbers for JSON."""
+        spread = {"parity": self.parity, "gini": self.gini}
+        return {"sizes": [row._asdict() for row in self.rows], **spread}
+
+    def figure(self) -> Any:
+        """Draws bytes a token by vocabulary size for each text; needs matplotlib (`pip install 'gputok[plot]'`)."""
+        from gputok.report.figures import compression_by_size
+
+        return compression_by_size(self.curves)
+
+    def __str__(self) -> str:
+        table = self.table()
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = [
+            "  ".join(
+                [row[0].rjust(widths[0]), row[1].ljust(widths[1]), *map(str.rjust, row[2:], widths[2:])]
+            )
+            for row in table
+        ]
+        lines += [
+            f"{size:,}: parity {self.parity[size]:.3f}, Gini {self.gini[size]:.3f}" for size in self.parity
+        ]
+        return "\n".join(lines)
+
+
+def measure_sizes(
+    pipeline: Pipeline,
+    vocab_sizes: Sequence[int],
+    texts: Mapping[str, WordCounts],
+    sources: Sequence[str] = (),
+) -> Sizes:
+    """Measures a BPE tokenizer at several sizes.
+
+    Args:
+        pipeline: the parts of the tokenizer, trained with the largest size.
+        vocab_sizes: the sizes.
+        texts: name -> the counted words of a text.
+        sources: the names of the texts that parity and Gini compare.
+
+    Raises:
+        ValueError: the model is not BPE, or a size is larger than the tokenizer, or smaller than it is without merges.
+
+    Example:
+        >>> from gputok import Tokenizer, WordCounts, models
+        >>> tokenizer = Tokenizer(models.BPE({"a": 0, "b": 1, "ab": 2, "abb": 3}, [("a", "b"), ("ab", "b")]))
+        >>> text = WordCounts.from_dict({"abb": 3, "ba": 1})
+        >>> print(measure_sizes(tokenizer.pipeline, [2, 3, 4], {"text": text}))
+        size  text  tokens  bytes/token  tokens/word  one token  Rényi  unused
+           2  text      11        1.000        2.750       0.0%  0.875       0
+           3  text       8        1.375        2.000       0.0%  0.798       0
+           4  text       5        2.200        1.250      75.0%  0.702       1
+    """
+    model, first = _merged_tokens(pipeline)
+    order = _order(model)
+    n_fixed = pipeline.get_vocab_size() - len(order)
+    most = n_fixed + len(order)
+    if wrong := [size for size in vocab_sizes if not n_fixed <= size <= most]:
+        raise ValueError(f"{wrong[0]:,} is not a size from {n_fixed:,} (without merges) to {most:,}")
+    reached = splits(model)[:, 0] >= 0
+    rows: dict[int, list[SizeMeasures]] = {size: [] for size in vocab_sizes}
+    curves: dict[str, CompressionCurve] = {}
+    for name, words in texts.items():
+        usage, single = _usage(model, words)
+        n_bytes, n_words = words.n_bytes_of_text(), int(words.counts.sum())
+        n_tokens = [int(usage.sum())]
+        stays = int(single.sum())
+        for k in range(len(order), -1, -1):
+            if n_fixed + k in rows:
+                there = _there(model, order[:k])
+                rows[n_fixed + k].append(
+                    SizeMeasures(
+                        n_fixed + k,
+                        name,
+                        n_tokens[-1],
+                        n_bytes / max(n_tokens[-1], 1),
+                        n_tokens[-1] / max(n_words, 1),
+                        stays / max(n_words, 1),
+                        renyi_efficiency(usage),
+                        int(np.count_nonzero(there & (usage == 0))),
+                        int(np.count_nonzero(there & ~reached)),
+                    )
+                )
+            if k:
+                left, right = first[order[k - 1]]
+                count = usage[order[k - 1]]
+                usage[order[k - 1]] = 0
+                usage[left] += count
+                usage[right] += count
+                n_tokens.append(n_tokens[-1] + int(count))
+                stays -= int(single[order[k - 1]])
+        curves[name] = CompressionCurve(
+            n_fixed + np.arange(len(order) + 1), np.array(n_tokens[::-1]), n_bytes
+        )
+    costs = {
+        size: [1 / row.bytes_per_token for row in found if row.text in sources and row.bytes_per_token]
+        for size, found in rows.items()
+    }
+    costs = {size: cost for size, cost in costs.items() if len(cost) > 1}
+    return Sizes(
+        tuple(row for size in sorted(rows) for row in rows[size]),
+        {size: max(cost) / min(cost) for size, cost in sorted(costs.items())},
+        {size: gini(cost) for size, cost in sorted(costs.items())},
+        curves,
+    )
+
+
+def renyi_efficiency(usage: Counts, power: float = _POWER) -> float:
+    """Computes the Rényi efficiency of tokens (Zouhar et al. 2023) as their package `tokenization-scorer` does.
+
+    Args:
+        usage: int64[n], how often each token occurs.
+        power: the order of the entropy.
+
+    Returns:
+        The entropy, divided by the logarithm of the number of tokens that occur; 0 for fewer than two such tokens.
+
+    >>> round(renyi_efficiency(np.array([1, 1, 0, 1])), 6), round(renyi_efficiency(np.array([8, 1, 1])), 3)
+    (1.0, 0.332)
+    """
+    found = usage[usage > 0]
+    if len(found) < 2:
+        return 0.0
+    share = found / found.sum()
+    return float(np.log2(np.sum(share**power)) / (1 - power) / np.log2(len(found)))
+
+
+def gini(costs: Sequence[float]) -> float:
+    """Computes the Gini coefficient: the mean difference of two values, divided by twice their mean.
+
+    >>> gini([1.0, 1.0]), gini([1.0, 3.0])
+    (0.0, 0.25)
+    """
+    values = np.array(costs)
+    return float(np.abs(values[:, None] - values).mean() / (2 * values.mean()))
+
+
+def _merged_tokens(pipeline: Pipeline) -> tuple[BPE, Positions]:
+    """Returns the model without dropout, and of each token the two tokens that are merged to it last."""
+    model = pipeline.model
+    if not isinstance(model, BPE):
+        raise ValueError(f"sizes need a BPE model, whose merges have an order, not {type(model).__name__}")
+    return plain(model), splits(plain(model))
+
+
+def _order(model: BPE) -> Positions:
+    """Returns the tokens (positions in the vocabulary) that merges make, by their first merges."""
+    tokens, first = np.unique(positions(model)[2], return_index=True)
+    return tokens[np.argsort(first)]
+
+
+def _usage(model: BPE, words: WordCounts) -> tuple[Counts, Counts]:
+    """Returns how often each token occurs in a text, and how often it is a whole word: int64[n] each."""
+    usage, single = np.zeros((2, len(model.vocabulary)), np.int64)
+    for some in words.slices(1 << 18):
+        ids, rows = model.encode_words(
+            some.data, some.offsets[:-1], some.offsets[1:], byte_level=some.byte_level
+        )
+        tokens, lengths = model.vocabulary.positions(ids.astype(np.int64)), np.diff(rows)
+        np.add.at(usage, tokens, np.repeat(some.counts, lengths))
+        alone = lengths == 1
+        np.add.at(single, tokens[rows[:-1][alone]], some.counts[alone])
+    return usage, single
+
+
+def _there(model: BPE, made: Positions) -> Mask:
+    """bool[n]: the tokens that no merge makes, and those in `made`."""
+    there = np.ones(len(model.vocabulary), bool)
+    there[_order(model)] = False
+    there[made] = True
+    return there
