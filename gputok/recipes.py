@@ -10,13 +10,14 @@ import importlib
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-Model = Literal["bpe", "wordpiece", "wordlevel", "unigram"]
+Model = Literal["bpe", "superbpe", "wordpiece", "wordlevel", "unigram"]
 MODELS: tuple[str, ...] = get_args(Model)
 
 _SPECIAL_TOKENS = {
     "bpe": ["<|endoftext|>"],
+    "superbpe": ["<|endoftext|>"],
     "wordpiece": ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
     "wordlevel": ["[UNK]"],
     "unigram": ["<unk>"],
@@ -33,20 +34,23 @@ def recipe(
     regex: str | None = None,
     special_tokens: Sequence[str] | None = None,
     package: str = "gputok",
+    superwords: Mapping[str, Any] | None = None,
 ) -> tuple[Any, Any]:
     """Makes an untrained tokenizer and its trainer, ready for `tokenizer.train(files, trainer)`.
 
     Args:
-        model: "bpe": byte-level, with all 256 bytes as initial alphabet. "wordpiece": BERT's. "wordlevel": words
+        model: "bpe": byte-level, with all 256 bytes as initial alphabet. "superbpe": the same, with tokens that span
+            words, which only gputok trains. "wordpiece": BERT's. "wordlevel": words
             between white space. "unigram": SentencePiece's, with `▁` for spaces.
         vocab_size: the number of tokens to learn, special tokens included.
         min_frequency: pairs (of WordLevel: words) that occur less often are not learnt. Unigram has no such limit.
-        pattern: for "bpe", the name of a well-known tokenizer whose pattern splits text (a key of
+        pattern: for "bpe" and "superbpe", the name of a well-known tokenizer whose pattern splits text (a key of
             `gputok.automaton.PATTERNS`); None: GPT-2's.
-        regex: for "bpe", another expression that splits text.
+        regex: for "bpe" and "superbpe", another expression that splits text.
         special_tokens: the special tokens; None: the usual ones of the model. If the model needs a token for unknown
             text, it is added.
         package: the package whose classes to use, "gputok" or "tokenizers".
+        superwords: for "superbpe", further options of `SuperBpeTrainer`.
 
     Returns:
         The tokenizer and the trainer.
@@ -62,7 +66,11 @@ def recipe(
     """
     if model not in MODELS:
         raise ValueError(f"model {model!r}: must be one of {', '.join(MODELS)}")
-    if (pattern, regex) != (None, None) and model != "bpe":
+    if superwords and model != "superbpe":
+        raise ValueError(f"{min(superwords)}= is for model 'superbpe', not for {model!r}")
+    if model == "superbpe" and package != "gputok":
+        raise ValueError(f"model 'superbpe': {package} has no trainer of superwords")
+    if (pattern, regex) != (None, None) and model not in ("bpe", "superbpe"):
         given = "regex" if pattern is None else "pattern"
         raise ValueError(f"{given}= splits text for a byte-level BPE; {model} has its own way")
     regex = _expression(pattern, regex)
@@ -75,14 +83,18 @@ def recipe(
     unknown = _UNKNOWN.get(model)
     if unknown and unknown not in tokens:
         tokens.insert(0, unknown)
-    options = {"vocab_size": vocab_size, "special_tokens": tokens}
+    options: dict[str, Any] = {"vocab_size": vocab_size, "special_tokens": tokens}
 
-    if model == "bpe":
+    if model in ("bpe", "superbpe"):
         tokenizer = hf.Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = _byte_level(hf, pre_tokenizers, regex)
         tokenizer.decoder = decoders.ByteLevel()
         alphabet = pre_tokenizers.ByteLevel.alphabet()
-        trainer = trainers.BpeTrainer(initial_alphabet=alphabet, min_frequency=min_frequency, **options)
+        options |= {"initial_alphabet": alphabet, "min_frequency": min_frequency}
+        if model == "bpe":
+            trainer = trainers.BpeTrainer(**options)
+        else:
+            trainer = trainers.SuperBpeTrainer(**options, **(superwords or {}))
     elif model == "wordpiece":
         tokenizer = hf.Tokenizer(models.WordPiece(unk_token=unknown))
         tokenizer.normalizer = normalizers.BertNormalizer()

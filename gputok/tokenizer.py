@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import math
 import operator
+import os
 import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -21,15 +22,14 @@ from gputok.tokens.added_token import AddedToken
 from gputok.types import public
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from fractions import Fraction
 
     from gputok.corpus.packing import Errors
-    from gputok.corpus.rereading import Reread
     from gputok.decoders import Decoder
     from gputok.encoding.encoding import Encoding
     from gputok.files.locations import StorageOptions
+    from gputok.files.temporary import MemoryLimit
     from gputok.files.token_files import TokenBatch, Written
     from gputok.models import Model
     from gputok.models.bpe.super_trainer import SuperBpeTrainer
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from gputok.pipeline.arrow import CorpusEncoder, WordCounter
     from gputok.pipeline.encode_text import Texts
     from gputok.pipeline.on_device import DeviceTokens
+    from gputok.pipeline.superwords import Passes
     from gputok.pre_tokenizers import PreTokenizer
     from gputok.processors import PostProcessor
     from gputok.progress import Progress
@@ -339,6 +340,7 @@ class Tokenizer:
         min_count: int = 1,
         weights: Mapping[str, str | float] | None = None,
         temperature: str | float | None = None,
+        resume: str | os.PathLike[str] | None = None,
         storage_options: StorageOptions = None,
     ) -> None:
         """Trains the model on files: text, JSON Lines or Parquet, each also compressed.
@@ -361,6 +363,7 @@ class Tokenizer:
             min_count: as for `train_from_word_counts`.
             weights: as for `count_words`.
             temperature: as for `count_words`.
+            resume: as for `count_words`; superwords save the counts of all passes there.
             storage_options: options of the file systems of URLs (`gputok.files.locations`).
 
         Raises:
@@ -370,7 +373,7 @@ class Tokenizer:
             TypeError: the trainer trains another kind of model.
         """
         from gputok import corpus
-        from gputok.corpus.rereading import Reread
+        from gputok.corpus.rereading import Reread, is_open
         from gputok.files.temporary import MemoryLimit
         from gputok.models.bpe.super_trainer import SuperBpeTrainer
 
@@ -387,20 +390,39 @@ class Tokenizer:
             "storage_options": storage_options,
         }
         if isinstance(trainer, SuperBpeTrainer):
-            memory = MemoryLimit.of(memory_limit, temporary)
-            found = corpus.located(files, storage_options)
-            given = {"column": column, "separator": separator, "errors": errors, "threads": threads}
-            given |= {} if memory is None else {"ahead_bytes": memory.n_bytes // 8}
+            if weights is not None or temperature is not None:
+                raise ValueError(
+                    "weights= and temperature=: superwords are learned from one corpus, without weights"
+                )
+            from gputok.pipeline.superword_shards import Saved
+            from gputok.pipeline.superwords import Streamed
+
+            memory, found = MemoryLimit.of(memory_limit, temporary), corpus.located(files, storage_options)
+            given = {"column": column, "separator": separator, "errors": errors}
+            reread = Reread(
+                partial(corpus.read, found, threads=threads, **given, **corpus.within(memory)),
+                keep=any(map(is_open, found)),
+                temporary=temporary,
+            )
+            if resume is None:
+                passes = Streamed(reread, corpus.total_bytes(found), threads, memory)
+            else:
+                limits = {
+                    "memory_limit": memory_limit,
+                    "temporary": temporary,
+                    "storage_options": storage_options,
+                }
+                passes = Saved(files, resume, threads=threads, options=given, **limits)
             self._learn_superwords(
-                Reread(partial(corpus.read, found, **given)),
-                corpus.total_bytes(found),
+                passes,
                 trainer,
                 lambda source: self.count_words(
-                    found if source is None else source,
+                    reread() if source is None and reread.keeps else files if source is None else source,
                     threads=threads,
                     device=device,
                     progress=progress,
-                    **options,
+                    resume=None if resume is None or source is not None else os.path.join(resume, "words"),
+                    **({"memory_limit": memory_limit, "temporary": temporary} if reread.keeps else options),
                 ),
                 min_count,
                 device,
@@ -409,7 +431,9 @@ class Tokenizer:
                 memory=memory,
             )
             return
-        counts = self.count_words(files, threads=threads, device=device, progress=progress, **options)
+        counts = self.count_words(
+            files, threads=threads, device=device, progress=progress, resume=resume, **options
+        )
         self.train_from_word_counts(
             counts,
             trainer,
@@ -478,10 +502,11 @@ class Tokenizer:
             corpus.total_bytes(iterator, column=column) if not isinstance(iterator, list | tuple) else None
         )
         if isinstance(trainer, SuperBpeTrainer):
+            from gputok.pipeline.superwords import Streamed
+
             reread = Reread(read, keep=is_one_shot(iterator), temporary=temporary)
             self._learn_superwords(
-                reread,
-                total,
+                Streamed(reread, total, threads, memory),
                 trainer,
                 lambda source: self.pipeline.count_batches(
                     reread if source is None else partial(corpus.read, source, column=column, errors=errors),
@@ -594,29 +619,158 @@ class Tokenizer:
 
     def _learn_superwords(
         self,
-        read: Reread,
-        total: int | None,
+        passes: Passes,
         trainer: SuperBpeTrainer,
         count: Callable[[Any], WordCounts],
         min_count: int,
         device: str | None,
-        **options: Any,
+        *,
+        threads: int | None,
+        progress: Progress,
+        memory: MemoryLimit | None,
     ) -> None:
         """Trains superwords, and sets the model, the added tokens and the pre-tokenizer."""
         from gputok import backend
         from gputok.pipeline import superwords
+        from gputok.progress import reporting
 
         if min_count > 1:
             raise ValueError(
                 f"min_count={min_count}: superwords are learned from all text; min_frequency leaves rare pairs out"
             )
         devices = backend.choose(device).devices
-        learned, steps = superwords.train(
-            self.pipeline, trainer, count, read, total, devices=devices, **options
-        )
+        with reporting(progress) as report:
+            stage = superwords.first_stage(self.pipeline, trainer, count, threads, report, devices)
+            learned = superwords.learn(stage, passes, report, memory, threads)
+        self._set_superwords(learned, trainer, stage.steps)
+
+    def _set_superwords(self, learned: Any, trainer: SuperBpeTrainer, steps: PreTokenizer) -> None:
         special_tokens = [token for token in trainer.special_tokens if isinstance(token, AddedToken)]
         while not self._learn(learned, special_tokens, pre_tokenizer=steps):
             pass
+
+    def count_pairs(
+        self,
+        source: Any,
+        trainer: SuperBpeTrainer,
+        *,
+        threads: int | None = None,
+        progress: Progress = None,
+        errors: Errors = "strict",
+        column: str | None = None,
+        separator: str | None = None,
+        storage_options: StorageOptions = None,
+    ) -> WordCounts:
+        """Counts neighbouring tokens of a shard of a corpus, for superwords.
+
+        A corpus on many machines is learned from in three rounds. Each round counts shards, saves the counts, and adds them
+        up by `WordCounts.load`: words (`count_words`), from which an ordinary BPE of `trainer.n_words` tokens is trained; then
+        pairs; then, with the sum of the pairs, runs (`count_runs`). `train_from_runs` gives the tokenizer that
+        `train` gives, byte for byte.
+
+        Args:
+            source: as for `count_words`.
+            trainer: its `stage1` is the tokenizer of the first round.
+            threads: as for `count_words`.
+            progress: as for `count_words`.
+            errors: as for `count_words`.
+            column: as for `count_words`.
+            separator: as for `count_words`.
+            storage_options: as for `count_words`.
+
+        Returns:
+            How often hashes of neighbours occur, as words of four bytes.
+
+        Raises:
+            ValueError: if `stage1` is not a tokenizer.
+        """
+        from gputok import corpus
+        from gputok.pipeline import superword_shards
+
+        options = {"errors": errors, "column": column, "separator": separator}
+        found = corpus.located(source, storage_options)
+        return superword_shards.count_pairs(self.pipeline, trainer, found, threads, progress, **options)
+
+    def count_runs(
+        self,
+        source: Any,
+        trainer: SuperBpeTrainer,
+        pairs: WordCounts,
+        *,
+        threshold: int | None = None,
+        threads: int | None = None,
+        progress: Progress = None,
+        errors: Errors = "strict",
+        column: str | None = None,
+        separator: str | None = None,
+        memory_limit: int | str | None = None,
+        temporary: str | os.PathLike[str] | None = None,
+        storage_options: StorageOptions = None,
+    ) -> WordCounts:
+        """Counts runs of tokens of a shard of a corpus, for superwords; see `count_pairs`.
+
+        Args:
+            source: as for `count_words`.
+            trainer: as for `count_pairs`.
+            pairs: the pairs of all shards.
+            threshold: where text is cut, for all shards alike; None: as the pairs suggest.
+            threads: as for `count_words`.
+            progress: as for `count_words`.
+            errors: as for `count_words`.
+            column: as for `count_words`.
+            separator: as for `count_words`.
+            memory_limit: as for `count_words`.
+            temporary: as for `count_words`.
+            storage_options: as for `count_words`.
+
+        Returns:
+            The runs, as words whose bytes are ids.
+
+        Raises:
+            ValueError: if `stage1` is not a tokenizer, or `pairs` are something else.
+        """
+        from gputok import corpus
+        from gputok.files.temporary import MemoryLimit
+        from gputok.pipeline import superword_shards
+
+        memory = MemoryLimit.of(memory_limit, temporary)
+        options = {"errors": errors, "column": column, "separator": separator}
+        found = corpus.located(source, storage_options)
+        return superword_shards.count_runs(
+            self.pipeline, trainer, found, pairs, threshold, threads, progress, memory, **options
+        )
+
+    def train_from_runs(
+        self,
+        runs: WordCounts,
+        pairs: WordCounts,
+        trainer: SuperBpeTrainer,
+        *,
+        threshold: int | None = None,
+        progress: Progress = None,
+        memory_limit: int | str | None = None,
+    ) -> None:
+        """Trains superwords from the counts of all shards; see `count_pairs`.
+
+        Args:
+            runs: the runs of all shards.
+            pairs: the pairs of all shards.
+            trainer: as for `count_pairs`.
+            threshold: as for `count_runs`.
+            progress: as for `train`.
+            memory_limit: as for `train_from_word_counts`.
+
+        Raises:
+            ValueError: if the runs were cut by a threshold that was too high; the message gives the one to count them by.
+        """
+        from gputok.files.temporary import MemoryLimit
+        from gputok.pipeline import superword_shards
+
+        memory = MemoryLimit.of(memory_limit)
+        learned, stage = superword_shards.learn_from_runs(
+            self.pipeline, trainer, runs, pairs, threshold, progress, memory
+        )
+        self._set_superwords(learned, trainer, stage.steps)
 
     def _learn(self, learnt: Any, special_tokens: list[AddedToken], **parts: Any) -> bool:
         """Sets model, added tokens and other parts together; False if another thread has changed one of them meanwhile."""

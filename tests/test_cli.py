@@ -698,3 +698,26 @@ def test_bench(folder, gputok):
     rows = json.loads(out)["rows"]
     assert [row["peer"] for row in rows] == ["gputok", "tokenizers"]
     assert rows[1]["n_equal"] == rows[1]["n_results"] == 400 - 257
+
+
+def test_train_superwords(folder, gputok, monkeypatch):
+    """From a file and from standard input, with a first stage of another run, and resumed."""
+    text = "it is one of the few that are here\n" * 50 + "".join(LINES)
+    (folder / "text.txt").write_text(text)
+    options = ["--model", "superbpe", "--vocab-size", "400", "--pattern", "cl100k"]
+    assert gputok("train", *options, "text.txt", "-o", "a.json")[0] == 0
+    assert any(name.count("Ġ") > 2 for name in Tokenizer.from_file("a.json").get_vocab())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    assert gputok("train", *options, "-", "-o", "b.json")[0] == 0
+    assert gputok("train", *options, "text.txt", "-o", "c.json", "--resume", "work")[0] == 0
+    assert not (folder / "work").exists()
+    more = ["--transition", "320", "--stage1", "a.json"]
+    assert gputok("train", *options, *more, "text.txt", "-o", "d.json")[0] == 0
+    assert (
+        gputok("train", *options, "--max-words", "0", "--transition", "320", "text.txt", "-o", "e.json")[0]
+        == 0
+    )
+    a, b, c, d, e = ((folder / f"{name}.json").read_bytes() for name in "abcde")
+    assert a == b == c == d != e
+    assert "transition= is for model 'superbpe'" in gputok("train", "text.txt", "--transition", "0.5")[2]
+    assert "--from-counts" in gputok("train", *options, "text.txt", "--from-counts")[2]

@@ -1,5 +1,6 @@
 """SuperBpeTrainer against a plain trainer, against `tokenizers` on mapped text, and against itself in other circumstances."""
 
+import io
 import json
 import random
 from collections import Counter
@@ -11,10 +12,12 @@ import transformers
 from gputok.kernels import BpeLimits, Veto
 from gputok.kernels.reference.train_superwords import encoded, train_superwords
 
-from gputok import AddedToken, Regex, Tokenizer, corpus, models, normalizers, pre_tokenizers
+from gputok import AddedToken, Regex, Tokenizer, WordCounts, corpus, models, normalizers, pre_tokenizers
 from gputok.automaton import PATTERNS
+from gputok.files.locations import OpenFile
 from gputok.models.bpe.super_trainer import SUPERWORDS
 from gputok.pipeline import superwords
+from gputok.pipeline.resume import remove
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.text.pieces import TextBatch
 from gputok.trainers import BpeTrainer, SuperBpeTrainer
@@ -257,6 +260,77 @@ def test_no_superwords():
     tokenizer = untrained()
     tokenizer.train_from_iterator(lines, trainer)
     assert learned(tokenizer) == plain(lines, trainer) and tokenizer.get_vocab_size() == 257
+
+
+def files(tmp_path, lines: list[str], number: int = 0) -> str:
+    path = tmp_path / f"corpus{number}.txt"
+    path.write_text("".join(line.replace("\n", " ") + "\n" for line in lines), newline="")
+    return str(path)
+
+
+def test_resuming(tmp_path, monkeypatch):
+    """What one run has counted, in several parts, another one need not count again."""
+    monkeypatch.setattr(corpus, "PART_BYTES", 20_000)
+    paths, folder = [files(tmp_path, texts(16 + i, 300), i) for i in range(4)], tmp_path / "work"
+    trainer = SuperBpeTrainer(vocab_size=420, transition=300)
+    expected, broken, resumed = untrained(), untrained(), untrained()
+    expected.train(paths, trainer)
+    stages = []
+
+    def stop(stage, done, total):
+        stages.append(stage)
+        if stage == "count runs" and done > 60_000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        broken.train(paths, trainer, resume=folder, progress=stop)
+    assert len([*folder.glob("words/part-*")]) > 2 < len([*folder.glob("pairs/part-*")])
+    later = []
+    resumed.train(paths, trainer, resume=folder, progress=lambda stage, done, total: later.append(stage))
+    assert resumed.to_str() == expected.to_str()
+    assert "count pairs" in stages and not {"count", "count pairs"} & {*later} and "count runs" in later
+    remove(folder)
+    assert not folder.exists()
+    with pytest.raises(ValueError, match="only the counting of files"):
+        untrained().train([io_of(b"a b")], trainer, resume=folder)
+
+
+def io_of(text: bytes):
+    return OpenFile(io.BytesIO(text), name="text", shown="a stream")
+
+
+def test_an_open_file_is_read_once(tmp_path):
+    path = files(tmp_path, texts(17, 300))
+    trainer = SuperBpeTrainer(vocab_size=420, transition=300)
+    expected, tokenizer = untrained(), untrained()
+    expected.train([path], trainer)
+    with open(path, "rb") as file:
+        tokenizer.train([io_of(file.read())], trainer)
+    assert tokenizer.to_str() == expected.to_str()
+
+
+def test_shards():
+    """Three rounds of counting shards, in any order, give the tokenizer of the whole corpus."""
+    lines = texts(18, 900)
+    trainer = SuperBpeTrainer(vocab_size=420, transition=300)
+    expected, tokenizer, first = untrained(), untrained(), untrained()
+    expected.train_from_iterator(lines, trainer)
+    shards = [lines[i::3] for i in (2, 0, 1)]
+    words = WordCounts.merge(tokenizer.count_words(iter(shard)) for shard in shards)
+    first.train_from_word_counts(words, trainer.first_stage())
+    with pytest.raises(ValueError, match="pass stage1=tokenizer"):
+        tokenizer.count_pairs(iter(lines), trainer)
+    trainer.stage1 = first
+    pairs = WordCounts.merge(tokenizer.count_pairs(iter(shard), trainer) for shard in shards)
+    runs = WordCounts.merge(tokenizer.count_runs(iter(shard), trainer, pairs) for shard in shards)
+    tokenizer.train_from_runs(runs, pairs, trainer)
+    assert tokenizer.to_str() == expected.to_str()
+    high = max(pairs.counts) + 1
+    few = tokenizer.count_runs(iter(lines), trainer, pairs, threshold=high)
+    with pytest.raises(ValueError, match=r"count the runs of all shards again with threshold=\d+"):
+        untrained().train_from_runs(few, pairs, trainer, threshold=high)
+    with pytest.raises(ValueError, match="counts of neighbouring tokens"):
+        tokenizer.count_runs(iter(lines), trainer, words)
 
 
 # ---- the first stage

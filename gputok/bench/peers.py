@@ -142,7 +142,12 @@ TRAIN: dict[str, Callable[[Job], Train]] = {
     "rustbpe": train_rustbpe,
     "sentencepiece": train_sentencepiece,
 }
-MODELS_OF = {"gigabpe": ("bpe",), "rustbpe": ("bpe",), "sentencepiece": ("bpe", "unigram")}
+MODELS_OF = {
+    "tokenizers": ("bpe", "wordpiece", "wordlevel", "unigram"),
+    "gigabpe": ("bpe",),
+    "rustbpe": ("bpe",),
+    "sentencepiece": ("bpe", "unigram"),
+}
 """The models that a peer trains, if it does not train all."""
 
 

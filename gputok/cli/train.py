@@ -30,6 +30,7 @@ from gputok.cli.options import (
     VocabSize,
     Weight,
     check_standard_input,
+    load_tokenizer,
     local_file,
     output_file,
     shown_output,
@@ -70,6 +71,30 @@ def train(
             help="Leave out words seen less often, an approximation that saves memory. [default: none]", min=1
         ),
     ] = 1,
+    transition: Annotated[
+        float | None,
+        typer.Option(
+            help="For superbpe: where superwords begin, as a share of the vocabulary or a number of tokens. [default: 0.8]"
+        ),
+    ] = None,
+    superword_pattern: Annotated[
+        str | None,
+        typer.Option(
+            help="For superbpe: the expression that cuts text into pieces of words. [default: SuperBPE's]",
+            metavar="REGEX",
+        ),
+    ] = None,
+    max_words: Annotated[
+        int | None,
+        typer.Option(help="For superbpe: most words of a token; 0: any number. [default: 4]", min=0),
+    ] = None,
+    stage1: Annotated[
+        str | None,
+        typer.Option(
+            help="For superbpe: a byte-level BPE tokenizer whose tokens to go on from. [default: learned here]",
+            metavar="TOKENIZER",
+        ),
+    ] = None,
     from_counts: Annotated[
         bool, typer.Option("--from-counts", help="The inputs are word counts, written by `gputok count`.")
     ] = False,
@@ -98,12 +123,13 @@ def train(
         pattern=pattern,
         regex=regex,
         special_tokens=special_token or None,
+        superwords=_superwords(transition, superword_pattern, max_words, stage1, storage),
     )
     with preparation.going_on():  # loads the code that counts
         tokenizer.count_words(iter(["word"]), progress=False)
     start = time.perf_counter() - preparation.seconds
     fixed = 256 + len(trainer.special_tokens)
-    if model == "bpe" and vocab_size <= fixed:
+    if model in ("bpe", "superbpe") and vocab_size <= fixed:
         raise ValueError(
             f"--vocab-size {vocab_size} leaves no room for a merge: {fixed} tokens are special tokens and single bytes"
         )
@@ -111,6 +137,29 @@ def train(
     weights = weights_of(weight, inputs)
     if from_counts and resume is not None:
         raise ValueError("--resume is for counting; with --from-counts the words are counted already")
+    if model == "superbpe":
+        if from_counts:
+            raise ValueError(
+                "--from-counts: superwords are learned from text, of which word counts know nothing"
+            )
+        options = {"column": column, "separator": separator, "errors": errors, "device": device, **limits}
+        options |= {"progress": progress, "min_count": min_count, "storage_options": storage}
+        with output_file(output, storage, inputs) as written:
+            tokenizer.train(sources(inputs, column), trainer, resume=resume, **options)
+            written.write_text(tokenizer.to_str(pretty=True), encoding="utf-8", newline="\n")
+        _remove_work(resume)
+        seconds = time.perf_counter() - preparation.seconds - start
+        size = tokenizer.get_vocab_size()
+        facts = {
+            "output": shown_output(output),
+            "vocab_size": size,
+            "model": model,
+            "seconds": round(seconds, 3),
+        }
+        line = f"{shown_output(output)}: {size:,} tokens in {seconds:.2f} s"
+        sum_up(line, facts, output=output, as_json=as_json)
+        _note_size(size, vocab_size)
+        return
     with output_file(output, storage, inputs) as written:
         if from_counts:
             words = merged_counts(inputs, storage, weights, temperature, **limits)
@@ -143,11 +192,36 @@ def train(
         "seconds": round(seconds, 3),
     }
     sum_up(f"{shown_output(output)}: {size:,} tokens from {speed}", facts, output=output, as_json=as_json)
+    _note_size(size, vocab_size)
+
+
+def _note_size(size: int, vocab_size: int) -> None:
+    """Says that the vocabulary is smaller than was asked for."""
     if size < vocab_size:
         print(
             f"gputok: note: {size:,} tokens, not the {vocab_size:,} of --vocab-size: the text gives no more",
             file=sys.stderr,
         )
+
+
+def _superwords(
+    transition: float | None,
+    superword_pattern: str | None,
+    max_words: int | None,
+    stage1: str | None,
+    storage: dict[str, Any],
+) -> dict[str, Any]:
+    """Returns the options of `SuperBpeTrainer` that were given."""
+    options: dict[str, Any] = {}
+    if transition is not None:
+        options["transition"] = int(transition) if transition >= 1 else transition
+    if superword_pattern is not None:
+        options["superword_pattern"] = superword_pattern
+    if max_words is not None:
+        options["max_words"] = max_words or None
+    if stage1 is not None:
+        options["stage1"] = load_tokenizer(stage1, storage)
+    return options
 
 
 def count(

@@ -25,6 +25,13 @@ def is_one_shot(source: Any) -> bool:
     return hasattr(source, "__next__")
 
 
+def is_open(file: Any) -> bool:
+    """Returns True for a file that is open, such as standard input, and can be read only once."""
+    from gputok.files.locations import OpenFile
+
+    return isinstance(getattr(file, "file", file), OpenFile)
+
+
 class Reread:
     """Reads the batches of a corpus, each time it is called.
 
@@ -41,7 +48,7 @@ class Reread:
         keep: bool = False,
         temporary: str | os.PathLike[str] | None = None,
     ) -> None:
-        self._read, self._keep = read, keep
+        self._read, self.keeps = read, keep
         self._folder = tempfile.gettempdir() if temporary is None else str(temporary)
         self._file: TemporaryFile | None = None
         self._batches: list[
@@ -63,10 +70,10 @@ class Reread:
         Raises:
             ValueError: at the end, if the documents differ from those of the first reading.
         """
-        if self._keep and self._first is not None:
+        if self.keeps and self._first is not None:
             yield from self._kept()
             return
-        if self._keep:
+        if self.keeps:
             self._file, self._batches = TemporaryFile(self._folder), []
         n_documents = n_bytes = 0
         seen = hashlib.blake2b(digest_size=16)

@@ -19,11 +19,11 @@ from gputok.files.atomic import locked, replacing
 from gputok.files.locations import StorageOptions, find
 from gputok.files.temporary import MemoryLimit
 from gputok.pipeline import encode_corpus
-from gputok.progress import Progress, reporting
+from gputok.progress import Progress, Report, reporting
 from gputok.text.word_counts import WordCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator, Sequence
 
     from gputok.corpus import Part
     from gputok.pipeline.pipeline import Pipeline
@@ -53,6 +53,54 @@ def count_words(
         ValueError: if the source does not consist of files, or the folder contains the work of another run or other files.
         BlockingIOError: if another process works in the folder.
     """
+
+    def count(read: Any, read_raw: Any, n_bytes: int | None, report: Report) -> WordCounts:
+        return pipeline.count_batches(read, n_bytes, threads, device, report, memory, read_raw)
+
+    memory = MemoryLimit.of(memory_limit, temporary)
+    return count_parts(
+        pipeline,
+        source,
+        folder,
+        count,
+        threads=threads,
+        progress=progress,
+        memory_limit=memory_limit,
+        temporary=temporary,
+        storage_options=storage_options,
+        options=options,
+    )
+
+
+def count_parts(
+    pipeline: Pipeline,
+    source: Any,
+    folder: str | os.PathLike[str],
+    count: Callable[[Any, Any, int | None, Report], WordCounts],
+    *,
+    threads: int | None,
+    progress: Progress,
+    memory_limit: int | str | None,
+    temporary: str | os.PathLike[str] | None,
+    storage_options: StorageOptions,
+    options: dict[str, Any],
+    also: Sequence[Any] = (),
+) -> WordCounts:
+    """`count_words` for anything that is counted in parts.
+
+    Args:
+        pipeline: the parts of the tokenizer.
+        source: the files.
+        folder: the work folder.
+        count: count(read, read_raw, n_bytes, report) counts a part, which `read()` reads.
+        threads: how many threads read.
+        progress: how progress is shown.
+        memory_limit: as for `count_words`.
+        temporary: as for `count_words`.
+        storage_options: as for `count_words`.
+        options: as for `count_words`.
+        also: what the counts depend on besides, for the fingerprint.
+    """
     if corpus.state(source, storage_options) is None:
         raise ValueError(
             f"resume={os.fspath(folder)!r}: only the counting of files can be resumed, not of an iterator of texts"
@@ -60,7 +108,9 @@ def count_words(
     memory = MemoryLimit.of(memory_limit, temporary)
     groups = _groups(source, options["separator"], storage_options)
     fingerprint = encode_corpus.fingerprint(
-        pipeline, corpus.located(source, storage_options), [corpus.PART_BYTES, *sorted(options.items())]
+        pipeline,
+        corpus.located(source, storage_options),
+        [corpus.PART_BYTES, *sorted(options.items()), *also],
     )
     total, done = corpus.total_bytes(source, storage_options=storage_options), 0
     with _opened(pathlib.Path(folder), fingerprint) as work, reporting(progress) as report:
@@ -74,21 +124,24 @@ def count_words(
                 n_bytes = corpus.total_bytes(given)
 
                 def shifted(stage: str, n: int, of: int | None, before: int = done) -> None:
-                    if stage == "count":
-                        report("count", before + n, total)
+                    if stage.startswith("count"):
+                        report(stage, before + n, total)
 
-                counts = pipeline.count_batches(read, n_bytes, threads, device, shifted, memory, read_raw)
+                counts = count(read, read_raw, n_bytes, shifted)
                 with replacing(file, follow=False) as part:
                     _save(counts, part, f"{fingerprint} {file.name}")
             done += corpus.total_bytes(group, storage_options=storage_options) or 0
         if not files:
-            return pipeline.count_batches(partial(corpus.read_texts, []), 0, threads, device, False, memory)
+            return count(partial(corpus.read_texts, []), None, 0, report)
         return WordCounts.load(files, memory_limit=memory_limit, temporary=temporary, threads=threads)
 
 
 def remove(folder: str | os.PathLike[str]) -> None:
     """Removes the files of `count_words` from a folder, and then the folder if it is empty."""
     work = pathlib.Path(folder)
+    for inner in (work / "words", work / "pairs", *work.glob("runs-*")):
+        if inner.is_dir():
+            remove(inner)
     for file in [*sorted(work.glob("part-*.parquet")), *work.glob(".part-*.part"), work / _RUN]:
         file.unlink(missing_ok=True)
     with contextlib.suppress(OSError):

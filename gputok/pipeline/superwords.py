@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -21,7 +21,6 @@ from gputok.models.bpe.super_trainer import SuperBpeTrainer, first_tokens, run_t
 from gputok.pipeline.count_words import count_by
 from gputok.pipeline.word_tokens import WordTokens
 from gputok.pre_tokenizers import ByteLevel, Sequence, Split
-from gputok.progress import reporting
 from gputok.text.word_counts import WordCounts
 
 if TYPE_CHECKING:
@@ -34,13 +33,13 @@ if TYPE_CHECKING:
     from gputok.pipeline.count_words import Tallies
     from gputok.pipeline.pipeline import Pipeline
     from gputok.pre_tokenizers import PreTokenizer
-    from gputok.progress import Progress, Report
+    from gputok.progress import Report
     from gputok.text.pieces import TextBatch
     from gputok.types import Array, Bytes, Ids
 
 Devices = tuple[Any, ...]
 
-_FEW_CELLS, _CELLS, _MANY_CELLS = 16, 24, 26
+_FEW_CELLS, CELL_BITS, _MANY_CELLS = 16, 24, 26
 """Bits of the numbers of cells: for few bytes of text, as a rule, and for more than _MUCH_TEXT. A cell has four bytes. With
 four cells for each distinct pair, few pairs share a cell."""
 _MUCH_TEXT = 10 << 30
@@ -90,10 +89,30 @@ class Cells:
     def for_text(cls, n_bytes: int | None) -> Cells:
         """Makes counters for a corpus of so many bytes; None: nobody knows."""
         if n_bytes is None:
-            return cls(_CELLS)
+            return cls(CELL_BITS)
         return cls(
-            _MANY_CELLS if n_bytes > _MUCH_TEXT else min(_CELLS, max(_FEW_CELLS, n_bytes.bit_length() - 1))
+            _MANY_CELLS if n_bytes > _MUCH_TEXT else min(CELL_BITS, max(_FEW_CELLS, n_bytes.bit_length() - 1))
         )
+
+    @classmethod
+    def of(cls, counts: WordCounts) -> Cells:
+        """Makes counters of what `as_counts` has made of other ones, or of the sum of several such counts."""
+        cells = cls(CELL_BITS)
+        if len(counts) and not (np.diff(counts.offsets) == 4).all():
+            raise ValueError(
+                "expected counts of neighbouring tokens, of Tokenizer.count_pairs, got counts of words"
+            )
+        at = np.ascontiguousarray(counts.data).view(np.uint32)
+        if at.max(initial=0) >= len(cells.counts):
+            raise ValueError(f"expected counts of {len(cells.counts):,} cells, of Tokenizer.count_pairs")
+        cells.counts[at] = np.minimum(counts.counts, 2**32 - 1)
+        return cells
+
+    def as_counts(self) -> WordCounts:
+        """Returns the counters that aren't 0, as words: their bytes are the number of the counter, uint32."""
+        at = np.flatnonzero(self.counts).astype(np.uint32)
+        offsets = 4 * np.arange(len(at) + 1, dtype=np.int64)
+        return WordCounts(at.view(np.uint8), offsets, self.counts[at].astype(np.int64), byte_level=True)
 
     def add(self, dealt: Ids, starts: Array) -> None:
         """Adds the neighbours that `deal_pairs` dealt."""
@@ -225,97 +244,115 @@ class SecondStage:
             lambda _: counter, batches, thread_count(threads), _named(report, "count runs"), total, memory
         )
 
-    def learn(self, runs: WordCounts, threshold: int, report: Report | None) -> TrainedBpe | None:
+    def learn(
+        self, runs: WordCounts, threshold: int, report: Report | None, threads: int | None = None
+    ) -> TrainedBpe | None:
         """Merges tokens in runs.
 
         Returns:
             Both stages; None if a lower threshold might give more merges.
         """
-        learned = self.trainer.second_stage(self.first, runs, threshold, report, devices=self._devices)
+        learned = self.trainer.second_stage(
+            self.first, runs, threshold, report, devices=self._devices, threads=threads
+        )
         is_all = len(learned.vocabulary) >= self.trainer.vocab_size or threshold <= self.trainer.least
         return learned if is_all else None
 
 
+class Passes(Protocol):
+    """What reads the corpus for the second stage."""
+
+    def cells(self, stage: SecondStage, report: Report) -> Cells:
+        """Counts neighbouring tokens."""
+        ...
+
+    def runs(self, stage: SecondStage, cells: Cells, threshold: int, report: Report) -> WordCounts:
+        """Counts the runs of tokens between neighbours that are rarer than the threshold."""
+        ...
+
+
+class Streamed(NamedTuple):
+    """Reads the corpus anew for each pass."""
+
+    read: Reread
+    total: int | None  # bytes of the corpus, if known
+    threads: int | None
+    memory: MemoryLimit | None
+
+    def cells(self, stage: SecondStage, report: Report) -> Cells:
+        """Counts neighbouring tokens."""
+        total = self.read.n_bytes or self.total
+        cells = Cells.for_text(total)
+        stage.count_pairs(self.read(), cells, self.threads, report, total)
+        return cells
+
+    def runs(self, stage: SecondStage, cells: Cells, threshold: int, report: Report) -> WordCounts:
+        """Counts the runs of tokens between neighbours that are rarer than the threshold."""
+        total = self.read.n_bytes or self.total
+        return stage.count_runs(self.read(), cells, threshold, self.threads, report, total, self.memory)
+
+
 def learn(
-    stage: SecondStage,
-    read: Callable[[], Iterator[TextBatch]],
-    total: int | None,
-    threads: int | None,
-    report: Report | None,
-    memory: MemoryLimit | None,
+    stage: SecondStage, passes: Passes, report: Report, memory: MemoryLimit | None, threads: int | None = None
 ) -> TrainedBpe:
     """Learns superwords from a corpus.
 
     Args:
         stage: the second stage.
-        read: returns the batches; called at least twice.
-        total: the bytes of the corpus, if known.
-        threads: how many threads to use; None: all cores.
+        passes: reads the corpus; `runs` once more where the threshold was too high.
         report: called with the stages "count pairs", "count runs" and "merge superwords".
         memory: the memory limit, or None.
+        threads: how many threads merge; None: all cores.
 
     Returns:
         What both stages have learned.
     """
-    cells = Cells.for_text(total)
-    stage.count_pairs(read(), cells, threads, report, total)
+    cells = passes.cells(stage, report)
     wanted, threshold = _WANTED, stage.threshold(cells)
     while True:
-        runs = stage.count_runs(read(), cells, threshold, threads, report, total, memory)
+        runs = passes.runs(stage, cells, threshold, report)
         if memory is not None:
             stage.trainer.check_memory(runs, memory.n_bytes)
-        learned = stage.learn(runs, threshold, report)
+        learned = stage.learn(runs, threshold, report, threads)
         if learned is not None:
             return learned
         wanted *= 2
         threshold = stage.threshold(cells, wanted, below=threshold)
 
 
-def train(
+def first_stage(
     pipeline: Pipeline,
     trainer: SuperBpeTrainer,
     count: Callable[[Any], WordCounts],
-    read: Reread,
-    total: int | None,
-    threads: int | None,
-    progress: Progress,
-    memory: MemoryLimit | None,
+    threads: int | None = None,
+    report: Report | None = None,
     devices: Devices = (),
-) -> tuple[TrainedBpe, PreTokenizer]:
-    """Trains both stages.
+) -> SecondStage:
+    """Makes the first stage, or takes the one that the trainer gives.
 
     Args:
         pipeline: the parts of the tokenizer.
         trainer: the options.
-        count: counts the words of a corpus; of None, those of the corpus that `read` gives.
-        read: returns the batches of the corpus, each time.
-        total: the bytes of the corpus, if known.
+        count: counts the words of a corpus; of None, those of the corpus to learn from.
         threads: how many threads to use; None: all cores.
-        progress: see `gputok.progress`.
-        memory: the memory limit, or None.
+        report: called with the stage "merge".
         devices: CUDA devices (`gputok.backend`); the first one merges, in both stages.
 
     Returns:
-        What was learned, and the pre-tokenizer that it is for.
+        The second stage, which goes on from there.
 
     Raises:
         ValueError: if the options don't suit the tokenizer, or the first stage lacks tokens.
     """
     _ = trainer.n_words, superword_steps(pipeline.pre_tokenizer, trainer.superword_pattern)  # errors first
-    words, stage1 = pipeline.pre_tokenizer, trainer.stage1
+    stage1 = trainer.stage1
     if isinstance(getattr(stage1, "pipeline", None), type(pipeline)):
-        words = stage1.pipeline.pre_tokenizer
         first = first_tokens(stage1.pipeline.model, stage1.pipeline.added.tokens, trainer)
-    else:
-        counts = stage1 if isinstance(stage1, WordCounts) else count(stage1)
-        with reporting(progress) as report:
-            first = trainer.first_stage().train(counts, threads=threads, progress=report, devices=devices)
-        trainer.check_first_stage(len(first.vocabulary))
-        counts = None
-    stage = SecondStage(pipeline, first, trainer, words, devices)
-    with reporting(progress) as report:
-        learned = learn(stage, read, read.n_bytes or total, threads, report, memory)
-    return learned, stage.steps
+        return SecondStage(pipeline, first, trainer, stage1.pipeline.pre_tokenizer, devices)
+    counts = stage1 if isinstance(stage1, WordCounts) else count(stage1)
+    first = trainer.first_stage().train(counts, threads=threads, progress=report, devices=devices)
+    trainer.check_first_stage(len(first.vocabulary))
+    return SecondStage(pipeline, first, trainer, pipeline.pre_tokenizer, devices)
 
 
 def automaton_of_words(pre_tokenizer: PreTokenizer | None) -> Automaton:
@@ -326,8 +363,12 @@ def automaton_of_words(pre_tokenizer: PreTokenizer | None) -> Automaton:
     return automaton
 
 
-def _named(report: Report | None, name: str) -> Any:
+def _named(report: Report | None, name: str) -> Report | None:
     """Reports "count" as another stage."""
     if report is None:
         return None
-    return lambda stage, done, total: report(name if stage == "count" else stage, done, total)
+
+    def named(stage: str, done: int, total: int | None) -> None:
+        report(name if stage == "count" else stage, done, total)
+
+    return named

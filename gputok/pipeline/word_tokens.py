@@ -38,7 +38,7 @@ class WordTokens:
         from gputok.kernels.cpu.walk import Walks
 
         self.model: Any = pipeline.model if model is None else model
-        self._pipeline = pipeline
+        self.pipeline = pipeline
         plan = pipeline.plan()
         self._pieces = None if plan is None or not plan.byte_level else Walks(plan.automaton)
         self._words, self._tables = Walks(words), joints_of(self.model)
@@ -80,15 +80,15 @@ class WordTokens:
             rows = np.searchsorted(text[1], offsets)
             pieces = Pieces(data, text[1][:-1], text[1][1:], rows, byte_level=True)
         else:
-            pieces = self._pipeline.words(Pieces.from_batch(unit))
+            pieces = self.pipeline.words(Pieces.from_batch(unit))
             text = *gather(pieces.data, pieces.start, pieces.end), pieces.token
         if self._tables is None or not pieces.byte_level:
-            tokens = tokenize(replace(self._pipeline, model=self.model), pieces)
+            tokens = tokenize(replace(self.pipeline, model=self.model), pieces)
             return tokens.ids.astype(self.dtype, copy=False), tokens.rows, pieces.rows
         return *self._of_pieces(*text), pieces.rows
 
     def _may_have_added(self, batch: TextBatch) -> bool:
-        added = self._pipeline.added
+        added = self.pipeline.added
         return bool(added.tokens) and added.may_occur(batch.data[batch.offsets[0] : batch.offsets[-1]])
 
     def _of_pieces(self, data: Array, offsets: Positions, token: Array | None) -> tuple[Array, Positions]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gputok.kernels import Veto
     from gputok.text.word_counts import WordCounts
     from gputok.tokens.added_token import AddedToken
-    from gputok.types import Array, Counts, Positions
+    from gputok.types import Array, Counts, Ids, Positions
 
 SUPERWORDS = r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]{2,}[\r\n/]*| +(?!\S)"
 """The pattern of the second stage that SuperBPE's authors publish (github.com/PythonNut/superbpe): it keeps numbers, runs of
@@ -146,6 +146,7 @@ class SuperBpeTrainer(Trainer):
         progress: Callable[[str, int, int], None] | None = None,
         *,
         devices: Sequence[Any] = (),
+        threads: int | None = None,
     ) -> TrainedBpe:
         """Goes on from the tokens of the first stage.
 
@@ -156,13 +157,17 @@ class SuperBpeTrainer(Trainer):
             threshold: training ends when the most frequent pair occurs fewer times than this.
             progress: called as progress("merge superwords", done, total) a few times a second.
             devices: CUDA devices (`gputok.backend`); the first one merges. Without any, the CPU merges.
+            threads: how many threads merge; None: all cores.
 
         Returns:
             The vocabulary and merges of both stages. There are fewer than `vocab_size` tokens if no pair of that count is left.
         """
         from gputok.kernels import BpeLimits
         from gputok.kernels.cpu.train_bpe import train_bpe_of_parts
+        from gputok.kernels.threads import thread_count
 
+        if not len(runs):
+            return first
         dtype = run_type(len(first.vocabulary))
 
         def parts(*, measured: bool) -> Iterable[tuple[Array, Positions, Counts]]:
@@ -181,7 +186,7 @@ class SuperBpeTrainer(Trainer):
             ids = np.ascontiguousarray(runs.data).view(dtype)
             learned = train_on(devices[0], ids, runs.offsets // dtype.itemsize, runs.counts, *others)
         else:
-            learned = train_bpe_of_parts(parts, *others)
+            learned = train_bpe_of_parts(parts, *others, threads=thread_count(threads))
         merges = np.concatenate([first.merges, np.column_stack([learned.left, learned.right])])
         return TrainedBpe(Vocabulary(learned.tokens, learned.token_offsets), merges)
 
@@ -253,7 +258,7 @@ def first_tokens(model: Any, added: dict[int, AddedToken], trainer: SuperBpeTrai
     kept = [names[token_id] for token_id in range(n)]
     if absent := [token for token in contents(trainer.special_tokens) if token not in set(kept)]:
         raise ValueError(f"special_tokens: {absent[0]!r} is not among the first {n} tokens of stage1")
-    merges = np.asarray(model.merges, np.int64)
+    merges: Ids = np.asarray(model.merges, np.uint32)
     merges = merges[merges[:, 2] < n]
     if (merges[:, :2] >= n).any():
         late = merges[(merges[:, :2] >= n).any(axis=1)][0]
