@@ -1107,6 +1107,8 @@ class Tokenizer:
         self,
         column: str | None = None,
         *,
+        eos: bool | str | None = None,
+        bos: bool | str | None = None,
         add_special_tokens: bool = True,
         errors: Errors = "strict",
         threads: int = 1,
@@ -1119,6 +1121,8 @@ class Tokenizer:
 
         Args:
             column: the column of text; None: "text", or the only column of strings.
+            eos: a token to put at the end of each row, as for `encode_corpus`.
+            bos: a token to put before each row.
             add_special_tokens: lets the post-processor add its tokens.
             errors: as for `train`.
             threads: how many threads each call encodes with; engines mostly run a call for each core.
@@ -1137,7 +1141,7 @@ class Tokenizer:
         """
         from gputok.pipeline.arrow import corpus_encoder
 
-        return corpus_encoder(self.pipeline, column, add_special_tokens, errors, threads, device)
+        return corpus_encoder(self.pipeline, bos, eos, column, add_special_tokens, errors, threads, device)
 
     def encode(
         self,

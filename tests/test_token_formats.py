@@ -477,6 +477,18 @@ def test_a_folder_with_files_of_others_is_left_alone(words, tmp_path):
     assert (tmp_path / "c" / "index.json").read_text() == "{}"
 
 
+def test_a_folder_of_the_name_of_a_prefix(words, expected, tmp_path):
+    (tmp_path / "c").mkdir()
+    for name in ("megatron", "datatrove"):
+        words.encode_corpus(iter(TEXTS), tmp_path / "c", format=name)
+        assert [ids.tolist() for ids in gputok.open_tokens(tmp_path / "c")] == expected
+    with pytest.raises(IsADirectoryError, match="this is a folder"):
+        (tmp_path / "d.npy").mkdir()
+        words.encode_corpus(iter(TEXTS), tmp_path / "d.npy")
+    with pytest.raises(FileNotFoundError, match=r"none/c: the folder .*none does not exist"):
+        words.encode_corpus(iter(TEXTS), tmp_path / "none" / "c", format="mds")
+
+
 def test_two_runs_for_the_same_output(words, tmp_path):
     def second(stage, done, total):
         words.encode_corpus(iter(TEXTS), tmp_path / "c.npy")
@@ -515,6 +527,24 @@ def test_a_planted_link_is_not_followed(words, tmp_path):
     (tmp_path / ".c.npy.part").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(NotADirectoryError, match="work folder"):
         words.encode_corpus(iter(TEXTS), tmp_path / "c.npy")
+
+
+@pytest.mark.parametrize("name", ["megatron", "mds", "datatrove", "olmo"])
+def test_urls(words, tmp_path, name):
+    fsspec = pytest.importorskip("fsspec")
+    options = {"format": name, "eos": True, "shard_tokens": 2000}
+    (tmp_path / "here").mkdir()
+    words.encode_corpus(iter(TEXTS), tmp_path / "here" / "c", **options)
+    url = f"memory://{name}-tokens/c"
+    words.encode_corpus(iter(TEXTS), url, **options)
+    files = fsspec.filesystem("memory")
+    found = {path: files.cat(path) for path in files.find(f"/{name}-tokens")}
+    root = f"/{name}-tokens/"
+    assert {path.removeprefix(root): content for path, content in found.items()} == written(tmp_path / "here")
+    ours, theirs = gputok.open_tokens(url), gputok.open_tokens(tmp_path / "here" / "c")
+    assert [ids.tolist() for ids in ours] == [ids.tolist() for ids in theirs]
+    with pytest.raises(FileNotFoundError):
+        gputok.open_tokens(f"memory://{name}-tokens/other.npy")
 
 
 # -- manifest and checks

@@ -63,6 +63,8 @@ def test_other_formats_dtypes_and_engines(words, text, tmp_path):
     """Also Parquet that an engine wrote by `corpus_encoder`, without a manifest."""
     texts = pa.table({"text": TEXTS})
     pq.write_table(words.corpus_encoder("text").of_table(texts), tmp_path / "engine.parquet")
+    (ended,) = words.corpus_encoder("text", eos=True, bos="a").of_table(texts).to_pydict().values()
+    assert ended == [[0, *row, 8] for row in words.corpus_encoder("text").of_table(texts)["ids"].to_pylist()]
     gputok.merge_tokens([tmp_path / "engine.parquet"] * 2, tmp_path / "m", format="megatron", dtype="int32")
     found = gputok.open_tokens(tmp_path / "m")
     ids = [ids.tolist() for ids in gputok.open_tokens(tmp_path / "engine.parquet")]

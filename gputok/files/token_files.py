@@ -410,14 +410,14 @@ def _manifest_of(path: pathlib.Path) -> pathlib.Path | None:
     """
     if path.name.endswith(INSIDE):
         return path if path.is_file() else None
+    beside = path.with_name(manifest_name(path.name, False))
+    if beside.is_file():
+        return beside
     if path.is_dir():
         found = manifests_in(path)
         if len(found) > 1:
             raise ValueError(f"{path}: has {len(found)} outputs; name one, such as {found[0]}")
         return found[0] if found else None
-    beside = path.with_name(manifest_name(path.name, False))
-    if beside.is_file():
-        return beside
     # The name as a format takes it, such as PREFIX for PREFIX.npy
     names = {form.output_name(path.name) for form in FORMATS.values()}
     found = [path.with_name(manifest_name(name, False)) for name in sorted(names)]
@@ -445,7 +445,10 @@ def _download(
         return folder / file.name
 
     parent, _, last = url.rpartition("/")
-    for place, manifest in ((parent, manifest_name(last, False)), (url, INSIDE)):
+    # The name as a format takes it, such as PREFIX for PREFIX.npy
+    others = sorted({form.output_name(last) for form in FORMATS.values()} - {last})
+    names = [(parent, manifest_name(name, False)) for name in (last, *others)]
+    for place, manifest in (*names[:1], (url, INSIDE), *names[1:]):
         try:
             found = fetch(f"{place}/{manifest}")
         except FileNotFoundError:

@@ -144,13 +144,13 @@ def _format(output: str, format: str | None, opened: list[TokenFiles]) -> str:
 
 def _same_tokenizer(paths: list[str], opened: list[TokenFiles]) -> dict[str, Any]:
     """Returns what the manifests say of the tokenizer; raises ValueError if they don't all say the same."""
-    first: dict[str, Any] | None = None
-    named = ""
+    first: dict[str, Any] = {}
+    named: str | None = None
     for path, files in zip(paths, opened, strict=True):
         if files.manifest is None:
             continue
         said = files.manifest.content["tokenizer"]
-        if first is None:
+        if named is None:
             first, named = said, path
         for field in sorted({*first, *said}):
             if first.get(field) != said.get(field):
@@ -158,7 +158,7 @@ def _same_tokenizer(paths: list[str], opened: list[TokenFiles]) -> dict[str, Any
                     f"{path}: tokenizer.{field}: {said.get(field)!r}, but {first.get(field)!r} in {named}; only ids of the "
                     "same tokenizer, with the same tokens around documents, are joined"
                 )
-    return first or {}
+    return first
 
 
 def _largest(files: TokenFiles) -> int:

@@ -89,19 +89,18 @@ class Output:
         self.name = form.output_name(path.name)
         self.is_folder = bool(form.index)
         self.is_sharded = self.is_folder or layout.shard_tokens is not None
-        if self.is_folder:
-            self.folder = pathlib.Path(os.path.realpath(path))
-            if self.folder.exists() and not self.folder.is_dir():
-                raise FileExistsError(errno.EEXIST, "is a file, but a folder is to be written", str(path))
-            if not self.folder.parent.is_dir():
-                raise FileNotFoundError(
-                    f"{path}: the folder {self.folder.parent} does not exist; create it first"
-                )
-            self._base = self.folder
-        else:
-            self.folder = path.parent
+        self.folder = pathlib.Path(os.path.realpath(path)) if self.is_folder else path.parent
+        if self.is_folder and self.folder.exists() and not self.folder.is_dir():
+            raise FileExistsError(errno.EEXIST, "is a file, but a folder is to be written", str(path))
+        if not self.is_folder and self.data_name(0) == self.name:
             # A link to the only file of ids: the file that the link points to is replaced
             self._base = real_target(path.with_name(self.name))
+        else:
+            self._base = (
+                self.folder if self.is_folder else pathlib.Path(os.path.realpath(path.parent), self.name)
+            )
+        if not self._base.parent.is_dir():
+            raise FileNotFoundError(f"{path}: the folder {self._base.parent} does not exist; create it first")
         self.work = self._base.with_name(f".{self._base.name}.part")
 
     def data_name(self, number: int) -> str:

@@ -116,6 +116,8 @@ class CorpusEncoder(_OnBatches):
     _errors: Errors
     _threads: int
     _device: str | None
+    _first: tuple[int, ...] = ()
+    _last: tuple[int, ...] = ()
 
     def __call__(self, batches: Iterable[RecordBatch]) -> Iterator[RecordBatch]:
         """Encodes batch after batch."""
@@ -127,6 +129,7 @@ class CorpusEncoder(_OnBatches):
             _pipeline(self._json),
             corpus.read_texts(batches, column=self._column, errors=self._errors),
             add_special_tokens=self._add_special_tokens,
+            ends=encode_corpus.Ends(self._first, self._last),
             threads=self._threads,
             devices=backend.choose(self._device).devices,
         )
@@ -150,9 +153,15 @@ def word_counter(pipeline: Pipeline, *options: Any) -> WordCounter:
     return WordCounter(byte_level, _json_of(pipeline), *options)
 
 
-def corpus_encoder(pipeline: Pipeline, *options: Any) -> CorpusEncoder:
-    """Makes an encoder with the steps of a pipeline. options: the fields of CorpusEncoder from `_column` on."""
-    return CorpusEncoder(_json_of(pipeline), *options)
+def corpus_encoder(
+    pipeline: Pipeline, bos: bool | str | None, eos: bool | str | None, *options: Any
+) -> CorpusEncoder:
+    """Makes an encoder with the steps of a pipeline. options: the fields of CorpusEncoder from `_column` to `_device`."""
+    from gputok.pipeline.end_tokens import end_token
+
+    tokens = end_token(pipeline, "bos", bos), end_token(pipeline, "eos", eos)
+    first, last = (() if token is None else (token[0],) for token in tokens)
+    return CorpusEncoder(_json_of(pipeline), *options, first, last)
 
 
 def _json_of(pipeline: Pipeline) -> bytes:
