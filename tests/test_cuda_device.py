@@ -20,11 +20,12 @@ from gputok.kernels.cuda import device as cuda
 from gputok.kernels.cuda import encode_words as lookup
 from gputok.kernels.cuda import train_bpe as bpe
 from gputok.kernels.cuda.device import SOURCES, Device
-from gputok.kernels.cuda.lines import Strings
+from gputok.kernels.cuda.lines import Strings, Watched
 from gputok.kernels.wheel import cubins
 
 from gputok import backend, corpus
 from gputok.bench import device as probes
+from gputok.normalizers import NFC
 from gputok.pipeline.count_words import count_words as count_on_cpu
 from gputok.pre_tokenizers import SplitPlan
 from gputok.recipes import recipe
@@ -227,7 +228,12 @@ def test_cupy_takes_every_launch(device, monkeypatch):
     results(in_cuda(watched, sizes), inputs_of_all_stages())
     batches = [TextBatch.from_strings(["a few words", "the words"])]
     words.count_batches(
-        watched, numbered(batches), GPT2, capacity=4, added=Strings.of([b"the"]), leave=lambda *_: None
+        watched,
+        numbered(batches),
+        GPT2,
+        capacity=4,
+        watched=Watched(Strings.of([b"the"]), NFC().inert),
+        leave=lambda *_: None,
     )
     lookup.encode_words(
         watched,

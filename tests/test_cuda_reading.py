@@ -1,5 +1,6 @@
 """Text files that are read into pinned memory, and whose lines a device finds and checks: on the stand-in for CuPy."""
 
+import functools
 import gc
 import gzip
 import random
@@ -17,6 +18,7 @@ from gputok.kernels.cuda import split
 from gputok import AddedToken, corpus, models, normalizers, pre_tokenizers
 from gputok.corpus import byte_ranges
 from gputok.pipeline import count_words
+from gputok.pipeline.device_work import device_work
 from gputok.pipeline.pipeline import Pipeline
 from gputok.recipes import recipe
 from tests.emulation import stand_in
@@ -134,6 +136,38 @@ def test_text_with_added_tokens_is_read_raw(token, options, device, tmp_path, fo
     assert ours == around_added(tokenizer, paths, "cpu", monkeypatch)[0] and len(found) > 3
     if token == "<|endoftext|>":
         assert len(sizes) == 1 and sizes[0] < 600
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:0", "cuda"])
+@pytest.mark.parametrize("form", ["NFC", "NFKC", "NFD", "NFKD"])
+@pytest.mark.parametrize("token", [None, "word"])
+def test_text_that_a_form_leaves_as_it_is_is_walked_raw(token, form, device, tmp_path, monkeypatch):
+    """Only the texts with other characters take the steps, which decide: decomposed letters, Hangul, a ligature, Å."""
+    tokenizer, _ = recipe("bpe")
+    tokenizer.normalizer = normalizers.Sequence([getattr(normalizers, form)()])
+    if token:
+        tokenizer.add_tokens([AddedToken(token, normalized=True)])
+    odd = "of nai\u0308ve \u1112\u1161\u11ab \ufb01ne \u212b\n".encode()
+    paths = written(tmp_path, a_txt=text(3), b_txt=text(1, 600) + odd + text(2, 600), c_txt=text(4))
+    asked, words = [], Pipeline.words
+
+    def watched(pipeline, pieces, *, added=True):
+        asked.append(len(pieces.data))
+        return words(pipeline, pieces, added=added)
+
+    monkeypatch.setattr(Pipeline, "words", watched)
+    ours = tokenizer.count_words(paths, device=device, progress=False, threads=2)
+    n_asked = len(asked)
+    steps = functools.partial(words, tokenizer.pipeline)
+    expected = count_words.count_words(corpus.read(paths), steps, threads=1)
+    assert dict(ours.items()) == dict(expected.items())
+    if device != "cpu":
+        assert ours == tokenizer.count_words(paths, device="cpu", progress=False)
+    if token is None and form in ("NFC", "NFKC"):
+        assert 0 < n_asked <= 4
+    assert device_work(tokenizer.pipeline)["count words"].startswith(
+        "on the GPU; on the CPU, text that the normalizer"
+    )
 
 
 def test_added_tokens_in_repaired_text(tmp_path, found, monkeypatch):

@@ -229,6 +229,10 @@ def of_file(path: str, vocab_size: int, threads: int | None) -> tuple[Work, dict
     learned = timed("merge", lambda: trainer.train(words, threads=threads))
     on_cpu["end to end, train"] = on_cpu["end to end, count"] + on_cpu["merge"]
     tokenizer.train_from_word_counts(words, trainer, threads=threads, device="cpu", progress=False)
+    for _ in tokenizer.encode_corpus(
+        iter(["a word"]), device="cpu", progress=False
+    ):  # loads or compiles kernels
+        pass
     timed(
         "end to end, encode",
         lambda: [

@@ -31,6 +31,14 @@ class Normalizer(Component):
     parts_ideographs: bool = False
     """True if the normalizer puts spaces before and after each Chinese character."""
 
+    @property
+    def inert(self) -> tuple[Any, Any, int] | None:
+        """The characters that stay as they are in text that has no others; None: none are known.
+
+        They are given by a two-stage table of kinds (page, member), and how many of the first kinds are theirs.
+        """
+        return None
+
     @staticmethod
     def custom(normalizer: Any) -> Normalizer:
         """Makes a normalizer from an object that a user wrote in Python.

@@ -11,7 +11,7 @@ import numpy as np
 from gputok.components import derived
 from gputok.fields import WrongValue, needed, per_field, reading, string, wrong_type
 from gputok.normalizers.base import Normalizer, component
-from gputok.text.edit import normalize_form, rewritten
+from gputok.text.edit import inert_in, normalize_form, rewritten
 from gputok.text.unicode_maps import grapheme_classes
 
 if TYPE_CHECKING:
@@ -34,6 +34,11 @@ class NFD(Normalizer):
     def _apply(self, pieces: Pieces) -> Pieces:
         return normalize_form(pieces, "nfd")
 
+    @property
+    def inert(self) -> tuple[Any, Any, int] | None:
+        """The characters of the form's quick check."""
+        return inert_in("nfd")
+
 
 @component
 class NFKD(Normalizer):
@@ -47,6 +52,11 @@ class NFKD(Normalizer):
 
     def _apply(self, pieces: Pieces) -> Pieces:
         return normalize_form(pieces, "nfkd")
+
+    @property
+    def inert(self) -> tuple[Any, Any, int] | None:
+        """The characters of the form's quick check."""
+        return inert_in("nfkd")
 
 
 @component
@@ -62,6 +72,11 @@ class NFC(Normalizer):
     def _apply(self, pieces: Pieces) -> Pieces:
         return normalize_form(pieces, "nfc", compose=True)
 
+    @property
+    def inert(self) -> tuple[Any, Any, int] | None:
+        """The characters of the form's quick check."""
+        return inert_in("nfc")
+
 
 @component
 class NFKC(Normalizer):
@@ -75,6 +90,11 @@ class NFKC(Normalizer):
 
     def _apply(self, pieces: Pieces) -> Pieces:
         return normalize_form(pieces, "nfkc", compose=True)
+
+    @property
+    def inert(self) -> tuple[Any, Any, int] | None:
+        """The characters of the form's quick check."""
+        return inert_in("nfkc")
 
 
 @component

@@ -42,6 +42,11 @@ class Sequence(Normalizer):
         """True if a text may be cut before each space (U+0020), and the parts normalized separately."""
         return all(normalizer.apart_at_spaces for normalizer in self.normalizers)
 
+    @property
+    def inert(self) -> tuple[Any, Any, int] | None:
+        """Those of the only element; None if there are several."""
+        return self.normalizers[0].inert if len(self.normalizers) == 1 else None
+
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Self:
         """Makes a normalizer from its JSON form, in which a Sequence inside a Sequence stays a Sequence."""

@@ -66,6 +66,9 @@ class Tallies(dict[bool, Tally]):
 
 Fallback = Callable[[TextBatch], Callable[[Pieces], Pieces] | None]
 
+Left = tuple["Sequence[bytes]", tuple[Any, Any, int] | None]
+"""What devices leave to the CPU: text with one of these strings, or with characters that are not inert."""
+
 Job = Callable[[Tallies], None]
 """A slice to count, as a function of the tallies of the thread that counts it."""
 
@@ -77,6 +80,7 @@ def count_words(
     apart_at_spaces: bool = False,
     fallback_for: Fallback | None = None,
     added: Sequence[bytes] = (),
+    changing: tuple[Any, Any, int] | None = None,
     threads: int | None = None,
     report: Report | None = None,
     total: int | None = None,
@@ -99,7 +103,8 @@ def count_words(
         apart_at_spaces: True if a document may be cut before each space with the same result; then the function gets each
             different part of a slice only once.
         fallback_for: returns a function that maps the whole documents of a batch to words, or None for `pipeline`.
-        added: the strings of added tokens. In RawLines, `fallback_for` is asked only about text in which one of them occurs.
+        added: the strings of added tokens. In RawLines, `fallback_for` is asked only about text in which one of them occurs,
+        changing: and about text with a character that is none of these (`Normalizer.inert`); None: there are none.
         threads: None: GPUTOK_NUM_THREADS, or all cores; with a limit, at most as many as there is room for their tables.
         report: called as report("count", bytes, total) a few times a second, and report("add up", partitions, 64).
         total: bytes of all documents, if known.
@@ -119,11 +124,13 @@ def count_words(
         usual = ByParts(pipeline) if apart_at_spaces else BySteps(pipeline)
     if devices and isinstance(usual, ByWalk | ByParts):
         if memory is None:
-            return _by_devices(batches, usual, fallback_for, added, n_threads, report, total, devices)
+            return _by_devices(
+                batches, usual, fallback_for, (added, changing), n_threads, report, total, devices
+            )
         return _in_turns(
             batches,
             lambda some, report: _by_devices(
-                some, usual, fallback_for, added, n_threads, report, total, devices
+                some, usual, fallback_for, (added, changing), n_threads, report, total, devices
             ),
             n_threads,
             report,
@@ -424,7 +431,7 @@ def _by_devices(
     batches: Iterable[TextBatch | RawLines],
     counter: Walker,
     fallback_for: Fallback | None,
-    added: Sequence[bytes],
+    left: Left,
     n_threads: int,
     report: Report | None,
     total: int | None,
@@ -432,7 +439,7 @@ def _by_devices(
 ) -> WordCounts:
     """Counts the words of all batches: threads those for which `fallback_for` returns a function, devices the others."""
     with _Workers([Tallies(None, None) for _ in range(n_threads)], report, total) as workers:
-        with _Devices(devices, counter, workers, fallback_for, added) as counting:
+        with _Devices(devices, counter, workers, fallback_for, left) as counting:
             for batch in _then(batches, counting.finish):
                 other = None if fallback_for is None or isinstance(batch, RawLines) else fallback_for(batch)
                 if other and isinstance(batch, TextBatch):
@@ -525,10 +532,10 @@ class _Devices:
         counter: Walker,
         workers: _Workers,
         fallback_for: Fallback | None,
-        added: Sequence[bytes],
+        left: Left,
     ) -> None:
         self._counter, self._workers, self._n = counter, workers, len(devices)
-        self._fallback_for, self._added = fallback_for, added
+        self._fallback_for, self._left = fallback_for, left
         self._held: list[TextBatch | RawLines] = []  # all of one kind
         self._held_bytes = 0
         self._errors: list[tuple[int, ValueError]] = []  # with the positions of groups that are not UTF-8
@@ -612,7 +619,7 @@ class _Devices:
 
     def _count_on(self, device: Any) -> tuple[_Found, list[Tallies]]:
         from gputok.kernels.cuda.count_words import Added, count_batches
-        from gputok.kernels.cuda.lines import Strings
+        from gputok.kernels.cuda.lines import Strings, Watched
 
         def leave(batch: Batch, reason: Exception) -> None:
             """Has the CPU's threads count a batch that the device can't count."""
@@ -623,6 +630,7 @@ class _Devices:
                 self._warned.set()
                 warnings.warn(f"some text is counted on the CPU: {reason}", stacklevel=2)
 
+        added, changing = self._left
         # A device takes its batches in order, so tables for what it leaves see ascending positions
         n_threads = -(-len(self._workers.tallies) // self._n)
         with device.in_use(), _Workers([Tallies(None, None) for _ in range(n_threads)], None, None) as left:
@@ -631,7 +639,7 @@ class _Devices:
                 self._share(),
                 self._counter.automaton,
                 leave=leave,
-                added=Strings.of(list(self._added)) if self._added else None,
+                watched=Watched(Strings.of([*added]) if added else None, changing),
                 stop=self._stop,
             )
             left.finish()

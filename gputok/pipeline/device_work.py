@@ -31,6 +31,8 @@ def device_work(pipeline: Pipeline) -> dict[str, str]:
 def _counting(pipeline: Pipeline) -> str:
     if pipeline.plan() is not None:
         where = "on the GPU"
+    elif pipeline.plan_of_inert() is not None:
+        where = "on the GPU; on the CPU, text that the normalizer changes"
     elif pipeline.apart_at_spaces():
         where = "on the GPU, the parts between spaces; the CPU cuts each distinct part into words once"
     else:

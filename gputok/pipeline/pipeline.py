@@ -172,6 +172,12 @@ class Pipeline:
             return None
         return self.pre_tokenizer.plan()
 
+    def plan_of_inert(self) -> SplitPlan | None:
+        """Returns the walk over raw text that has only characters which the normalizer leaves as they are; None: none is known."""
+        if self.normalizer is None or self.normalizer.inert is None or self.pre_tokenizer is None:
+            return None
+        return self.pre_tokenizer.plan()
+
     def count_batches(
         self,
         read: Callable[..., Iterator[TextBatch]],
@@ -205,7 +211,9 @@ class Pipeline:
         apart = self.apart_at_spaces()
         # Parts of documents have no added tokens: documents with added tokens go to `fallback_for`
         words = partial(self.words, added=False) if apart else self.words
-        plan = self.plan()
+        plan, changing = self.plan(), None
+        if plan is None and self.normalizer is not None and (plan := self.plan_of_inert()) is not None:
+            changing = self.normalizer.inert
         if devices and not plan and not apart:
             warnings.warn(f"the CPU counts the words: {NOT_BY_DEVICES}", stacklevel=3)
         with reporting(progress) as report:
@@ -214,14 +222,27 @@ class Pipeline:
                 raw(devices[0].host_memory) if raw else read(),
                 plan or words,
                 apart_at_spaces=apart,
-                fallback_for=self._around_added if self.added.tokens else None,
+                fallback_for=partial(self._by_steps, changing) if self.added.tokens or changing else None,
                 added=[self.added.pattern(token_id).encode() for token_id in self.added.tokens],
+                changing=changing,
                 threads=threads,
                 report=report,
                 total=total,
                 devices=devices,
                 memory=memory,
             )
+
+    def _by_steps(
+        self, changing: tuple[Any, Any, int] | None, batch: TextBatch
+    ) -> Callable[[Pieces], Pieces] | None:
+        """Returns the function that cuts a batch which one walk can't cut; else None. changing: the normalizer's `inert`."""
+        from gputok.kernels.cpu.normalize import is_inert
+
+        if changing is not None:
+            offsets = batch.offsets
+            if not is_inert(batch.data, offsets[:1], offsets[-1:], None, *changing):
+                return self.words
+        return self._around_added(batch) if self.added.tokens else None
 
     def _around_added(self, batch: TextBatch) -> Callable[[Pieces], Pieces] | None:
         """Returns the function that cuts a batch with added tokens, which are found only in whole documents; else None."""

@@ -30,6 +30,12 @@ def normalize_form(pieces: Pieces, name: str, compose: bool = False) -> Pieces:
     return rewritten(pieces, normalize.normalize_form, form, compositions() if compose else None)
 
 
+def inert_in(name: str) -> tuple[Any, Any, int]:
+    """The characters that a normalization form leaves as they are in text that has no others (see `Normalizer.inert`)."""
+    page, member, n_inert = normalization_form(name)[:3]
+    return page, member, int(n_inert)
+
+
 def map_characters(pieces: Pieces, name: str) -> Pieces:
     """Replaces each character of the pieces by a map of text/unicode_maps.py, for example "lowercase"."""
     from gputok.kernels.cpu import normalize

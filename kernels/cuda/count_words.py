@@ -12,7 +12,7 @@ import numpy as np
 from gputok.kernels import Automaton
 from gputok.kernels.cuda import split
 from gputok.kernels.cuda.device import Device, offsets_of
-from gputok.kernels.cuda.lines import Strings, lines, texts_with
+from gputok.kernels.cuda.lines import Watched, lines, texts_with
 
 _LEAST_CAPACITY = 1 << 16  # of the table of words
 _FREE = 2**64 - 1
@@ -99,7 +99,7 @@ class Counting(NamedTuple):
 
 
 class Added(Exception):
-    """A text has an added token."""
+    """A text has an added token, or a character that a normalizer changes."""
 
 
 class NoRoom(Exception):
@@ -112,7 +112,7 @@ def count_batches(
     automaton: Automaton,
     *,
     leave: Callable[[Batch, Exception], None] | None = None,
-    added: Strings | None = None,
+    watched: Watched | None = None,
     report: Callable[[int], None] = lambda n_bytes: None,
     stop: Callable[[], None] = lambda: None,
     capacity: int | None = None,
@@ -127,8 +127,8 @@ def count_batches(
         automaton: Splits documents into words; it must be gapless.
         leave: Is called with a batch, or a part of a batch, that the device can't count, and with the reason. None: the
             reason is raised.
-        added: The strings of added tokens. Documents in which one of them occurs go to `leave`, with the reason `Added`; with
-            `checked`, whole texts.
+        watched: What no walk can count: added tokens, and characters that a normalizer changes. Documents with one of them go
+            to `leave`, with the reason `Added`; with `checked`, whole texts.
         report: Is called with the number of bytes of each batch that was counted.
         stop: Is called if counting fails. It makes `batches` end, for which another thread may wait.
         capacity: How many words the table has room for at first, times two; a power of two. None: 2 ** 16.
@@ -142,7 +142,7 @@ def count_batches(
         MemoryError: The distinct words don't fit into the memory of the device; or, without `leave`, a document that can't
             be cut does not fit.
         split.TooLong: Without `leave`: a run of text that can't be cut is too long for one thread.
-        Added: Without `leave`: a text has an added token.
+        Added: Without `leave`: a text has what is watched.
         ValueError: Text is not UTF-8 (`Batch.checked` raises it).
     """
     tables = split.upload(device, automaton)
@@ -165,7 +165,7 @@ def count_batches(
                         if not is_valid or batch.begins_inside():
                             batch = batch.checked()
                             text, offsets = device.upload((batch.text, batch.offsets))()
-                    for start, part, documents in _without(device, text, offsets, batch, added, leave):
+                    for start, part, documents in _without(device, text, offsets, batch, watched, leave):
                         counts = _in_parts(device, part, documents, batch, start, tables, counts, leave)
                 report(batch.n_bytes)
             return collected(device, counts)
@@ -182,13 +182,13 @@ def _without(
     text: Any,
     offsets: Any,
     batch: Batch,
-    added: Strings | None,
+    watched: Watched | None,
     leave: Callable[[Batch, Exception], None] | None,
 ) -> Iterator[tuple[int, Any, Any]]:
-    """Hands the texts with added tokens to `leave`, and yields the parts of the batch between them (`split.parts`)."""
+    """Hands the texts with what is watched to `leave`, and yields the parts of the batch between them (`split.parts`)."""
     found: list[int] = []
-    if added is not None:
-        found = texts_with(device, text, batch.offsets, added)
+    if watched is not None:
+        found = texts_with(device, text, batch.offsets, watched)
     if not found:
         yield 0, text, offsets
         return

@@ -70,6 +70,19 @@ __device__ inline bool begins_string(const u8* text, i64 n_bytes, i64 at, const 
   return false;
 }
 
+// Returns the text that has a byte: of those that begin at begins[0], begins[1] and so on, the last one that begins before or at it.
+__device__ inline i64 text_of(const i64* begins, i64 n_texts, i64 at) {
+  i64 low = 0, high = n_texts - 1;
+  while (low < high) {
+    i64 middle = (low + high + 1) / 2;
+    if (begins[middle] <= at)
+      low = middle;
+    else
+      high = middle - 1;
+  }
+  return low;
+}
+
 // found[i] becomes 1 if a string begins in the text i, which has the bytes begins[i]:begins[i + 1]. pairs: [2048], a bit for each
 // pair of bytes with which a string begins. A thread takes 32 bytes.
 // [at most 64 registers, 0 bytes shared]
@@ -84,16 +97,35 @@ extern "C" __global__ void find_texts(const u8* __restrict__ text, i64 n_bytes, 
       for (i64 i = 0; i < n; i++) {
         u32 pair = (u32)(eight >> 8 * i & 0xff) | (u32)((i < 7 ? eight >> 8 * (i + 1) : after) & 0xff) << 8;
         if (!(pairs[pair >> 5] >> (pair & 31) & 1)) continue;
-        i64 low = 0, high = n_texts - 1;  // the text that has this byte
-        while (low < high) {
-          i64 middle = (low + high + 1) / 2;
-          if (begins[middle] <= at + i)
-            low = middle;
-          else
-            high = middle - 1;
-        }
+        i64 low = text_of(begins, n_texts, at + i);
         if (load_shared_word(&found[low])) continue;
         if (begins_string(text, n_bytes, at + i, strings, offsets, n_strings)) atomicExch(&found[low], 1u);
+      }
+    }
+  }
+}
+
+// found[i] becomes 1 if the text i has a character whose kind is at least n_inert; kinds are in a two-stage table. A thread takes the
+// characters that begin in 32 bytes. Text is UTF-8, so no character reaches beyond its end.
+// [at most 64 registers, 0 bytes shared]
+extern "C" __global__ void find_changing(const u8* __restrict__ text, i64 n_bytes, const i64* __restrict__ begins,
+                                         i64 n_texts, const u16* __restrict__ page, const u16* __restrict__ member,
+                                         i64 n_inert, u32* found) {
+  for (i64 word = global_index(); word * OWN < n_bytes; word += global_size()) {
+    i64 first = word * OWN, end = first + OWN < n_bytes ? first + OWN : n_bytes;
+    for (i64 at = first; at < end; at += 8) {
+      i64 n = end - at < 8 ? end - at : 8;
+      u64 eight = Eights(text + at).next(n);
+      if (!packed(eight) && n_inert > 0) continue;  // ASCII is inert in each form
+      for (i64 i = at; i < at + n; i++) {
+        u32 lead = text[i], point = lead & 0x1f;
+        if (lead < 0xc0) continue;
+        point = point << 6 | (text[i + 1] & 0x3fu);
+        if (lead >= 0xe0) point = (point & 0x3ff) << 6 | (text[i + 2] & 0x3fu);
+        if (lead >= 0xf0) point = (point & 0x7fff) << 6 | (text[i + 3] & 0x3fu);
+        if (member[(u32)page[point >> 7] << 7 | (point & 127)] < n_inert) continue;
+        i64 low = text_of(begins, n_texts, i);
+        if (!load_shared_word(&found[low])) atomicExch(&found[low], 1u);
       }
     }
   }

@@ -58,23 +58,43 @@ class Strings(NamedTuple):
         return cls(np.frombuffer(b"".join(strings), np.uint8), offsets, packed)
 
 
-def texts_with(device: Device, data: Any, begins: np.ndarray, strings: Strings) -> list[int]:
-    """Finds the texts in which a string begins.
+class Watched(NamedTuple):
+    """What is looked for in texts, on the host.
+
+    Attributes:
+        strings: Strings, or None.
+        inert: The characters besides which others are looked for: a two-stage table (page, uint16[0x110000 >> 7]; member,
+            uint16[pages * 128]) of kinds, and how many of the first kinds they are. None: all characters.
+    """
+
+    strings: Strings | None
+    inert: tuple[np.ndarray, np.ndarray, int] | None = None
+
+
+def texts_with(device: Device, data: Any, begins: np.ndarray, watched: Watched) -> list[int]:
+    """Finds the texts in which what is watched begins.
 
     Args:
         device: Where the texts are.
-        data: uint8[n]: the texts, one after the other.
+        data: uint8[n]: the texts, one after the other; UTF-8.
         begins: int64[texts + 1], from 0 to n, on the host.
-        strings: What is looked for. A string that reaches into the next text is found, too.
+        watched: What is looked for. A string that reaches into the next text is found, too.
 
     Returns:
         The numbers of these texts, in order.
     """
-    if len(strings.offsets) == 1 or len(data) == 0:
+    strings, inert = watched
+    n_blocks, n_texts = min(device.blocks, -(-len(data) // 32 // 128) + 1), len(begins) - 1
+    if len(data) == 0 or (strings is None and inert is None):
         return []
-    there = device.upload((begins, *strings))()
-    found = device.xp.zeros(len(begins) - 1, device.xp.uint32)
-    arguments = (data, len(data), there[0], len(begins) - 1, *there[1:], len(strings.offsets) - 1, found)
-    n_threads = -(-len(data) // 32)
-    device.launch("lines.cu", "find_texts", min(device.blocks, -(-n_threads // 128)), 128, arguments)
+    found = device.xp.zeros(n_texts, device.xp.uint32)
+    if strings is not None and len(strings.offsets) > 1:
+        there = device.upload((begins, *strings))()
+        arguments = (data, len(data), there[0], n_texts, *there[1:], len(strings.offsets) - 1, found)
+        device.launch("lines.cu", "find_texts", n_blocks, 128, arguments)
+    if inert is not None:
+        page, member = (np.ascontiguousarray(table, np.uint16).reshape(-1) for table in inert[:2])
+        there = device.upload((begins, page, member))()
+        arguments = (data, len(data), there[0], n_texts, *there[1:], inert[2], found)
+        device.launch("lines.cu", "find_changing", n_blocks, 128, arguments)
     return np.flatnonzero(device.download(found)).tolist()
