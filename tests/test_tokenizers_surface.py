@@ -7,7 +7,6 @@ import pickle
 import re
 import types
 
-import gputok.inputs
 import pytest
 import tokenizers
 
