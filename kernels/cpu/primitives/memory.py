@@ -49,6 +49,7 @@ if choose().calls is None:
             tail,
             trailing_zeros,
             view,
+            view_like,
         )
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in ("numba", "llvmlite"):
@@ -64,4 +65,4 @@ else:
     prefetch = put_classes = put_places = scratch = store_u32 = store_u64 = tail = trailing_zeros = view = (
         None
     )
-    window_masks = None
+    view_like = window_masks = None

@@ -13,6 +13,7 @@ reference-counted (measured: 203 instead of 950 MB/s for the walk of an automato
     grown(view, used, n)    an owning view of n elements, the first `used` of them copied
     as_array(view, n)       the first n elements of an owning view as an array, to be returned
     tail(view, i)           the elements from i on; owning if `view` is owning
+    view_like(view, (a, n)) n bytes at address a as elements of the same type
 
 A kernel that is called with an owning view borrows the view for the call: references are counted by the code that makes
 memory, not in the loops that use it.
@@ -266,6 +267,19 @@ def view(typingctx, memory, dtype=None):
     else:
         raise TypingError(f"expected an array or the result of `pointer`, got {memory}")
     return made(memory, types.none if dtype is None else dtype), codegen
+
+
+@intrinsic
+def view_like(typingctx, view, memory):
+    """A borrowing view of other memory, given by (address, bytes), with elements of the same type as those of `view`."""
+    made = View(view.dtype)
+
+    def codegen(context, builder, signature, args):
+        base, n_bytes = cgutils.unpack_tuple(builder, args[1], 2)
+        length = builder.udiv(n_bytes, ir.Constant(_I64, made.size)) if CHECKED else None
+        return _make(context, builder, made, base, length)
+
+    return made(view, types.UniTuple(types.uint64, 2)), codegen
 
 
 @intrinsic

@@ -92,7 +92,7 @@ from gputok.kernels.cpu.train_bpe.state import (
 from gputok.kernels.signatures import i64
 
 _OWN = 100  # looks at the step until a thread takes over units of others, some microseconds
-_WAIT = 1000  # looks until a thread lets others have its core
+_WAIT = 4000  # looks until a thread lets others have its core
 _32, _SIDES = np.uint64(32), np.uint64(2)
 
 
@@ -100,12 +100,12 @@ _32, _SIDES = np.uint64(32), np.uint64(2)
 
 
 @kernel(inline=True)
-def _deal(s, state, part, number):
+def _deal(s, part, number):
     """Deals the occurrences of the last batch to the lists of their new pairs; False if the pool has no room."""
     n_merges = np.uint64(part.at[PENDING])
     n_born, n_records = part.at[N_BORN], part.at[N_RECORDS] // 3
     # Two entries for each list, one for each side of each record, and as many behind them for neighbours without a pair
-    if not pool_has_room(s, part, state, number, 2 * n_born + 3 * n_records):
+    if not pool_has_room(s, part, number, 2 * n_born + 3 * n_records):
         return False
     waste = part.at[POOL] + 2 * n_born + 2 * n_records
     shards = s.n_parts + ONE
@@ -209,15 +209,15 @@ def _replace_all(s, part, n_batch):
 
 
 @kernel
-def _apply(s, state, number):
+def _apply(s, number):
     """A unit of the step that applies a batch. If an array of the part must grow, sets what it needs, and does the rest later."""
-    part, n_batch = part_of(state, number), np.uint64(s.at[N_BATCH])
+    part, n_batch = part_of(s, number), np.uint64(s.at[N_BATCH])
     if part.at[APPLIED] == s.at[BATCH]:
         return
     for m in range(n_batch):
         prefetch(part.lists, s.batch[THREE * m + ONE])
     if part.at[PENDING] > 0:
-        if not _deal(s, state, part, number):
+        if not _deal(s, part, number):
             return
         part.at[PENDING] = 0
     most, distinct = 0, np.int64(s.sentinel) + 1
@@ -225,7 +225,7 @@ def _apply(s, state, number):
         start, stop = list_of(part, s.batch[THREE * m + ONE])
         prefetch(part.pool, start)
         most += 2 * min(np.int64(stop - start), distinct)
-    if most > n_elements(state, number, BORN_FIELD, 8):
+    if most > n_elements(s, number, BORN_FIELD, 8):
         part.at[NEED_BORN] = most
         return
     n_born = _replace_all(s, part, n_batch)
@@ -238,12 +238,12 @@ def _apply(s, state, number):
 
 
 @kernel
-def _do(s, state, unit):
+def _do(s, unit):
     """Does a unit of the step, which this thread has claimed."""
     if s.at[KIND] == APPLYING:
-        _apply(s, state, unit)
+        _apply(s, unit)
     else:
-        settle(s, state, unit)
+        settle(s, unit)
     atomic_add(s.shared, READY, np.int64(1))
 
 
@@ -253,11 +253,11 @@ def _claim(s, unit, step):
 
 
 @kernel(inline=True)
-def _do_others(s, state, step):
+def _do_others(s, step):
     """Takes over units of a step that nobody has begun."""
     for unit in range(s.n_parts):
         if _claim(s, unit, step):
-            _do(s, state, unit)
+            _do(s, unit)
 
 
 @kernel(inline=True)
@@ -269,16 +269,16 @@ def _open_step(s, kind):
 
 
 @kernel(inline=True)
-def _is_ready(s, state):
+def _is_ready(s):
     """Works on the open step; returns whether it is ready, False after a long wait."""
     step = atomic_load(s.shared, STEP)
     if _claim(s, 0, step):
-        _do(s, state, 0)
+        _do(s, 0)
     for look in range(_WAIT):
         if atomic_load(s.shared, READY) == np.int64(s.n_parts):
             return True
         if look == _OWN:
-            _do_others(s, state, step)
+            _do_others(s, step)
         pause()
     return False
 
@@ -302,11 +302,11 @@ def assist(state, number, seen):
         step = atomic_load(s.shared, STEP)
         if step != seen:
             if _claim(s, number, step):
-                _do(s, state, np.uint64(number))
+                _do(s, np.uint64(number))
             looks, seen = 0, step
         looks += 1
         if looks == _OWN:
-            _do_others(s, state, step)
+            _do_others(s, step)
         pause()
     return seen
 
@@ -347,6 +347,9 @@ def _pick(s, most):
             s.at[RESPELT], is_new = merged, False
         heap_pop(s, n_heap)
         n_heap -= 1
+        if n_heap > 2:  # the next pairs that may come first
+            for i in range(3):
+                prefetch(s.pairs, 2 * s.heap[3 * i + 2])
         s.batch[THREE * n], s.batch[THREE * n + ONE], s.batch[THREE * n + TWO] = key, row, merged
         n += ONE
         s.sides[a + a] = batch
@@ -363,26 +366,26 @@ def _pick(s, most):
 
 
 @kernel(inline=True)
-def _may_settle(s, state):
+def _may_settle(s):
     """Whether all that settling gives has room; else sets what is needed."""
     n_all, ready = 0, True
     for shard in range(s.n_parts):
         n = 0
         for p in range(s.n_parts):
-            part = part_of(state, p)
+            part = part_of(s, p)
             n += part.shards[shard + ONE] - part.shards[shard]
         n_all += n
-        if n > n_elements(state, shard, SETTLED_FIELD, 8):
-            part_of(state, shard).at[NEED_SETTLED] = n
+        if n > n_elements(s, shard, SETTLED_FIELD, 8):
+            part_of(s, shard).at[NEED_SETTLED] = n
             ready = False
     return has_rows(s, min(n_all, s.at[MOST_BORN])) and ready
 
 
 @kernel(inline=True)
-def _all_applied(s, state):
+def _all_applied(s):
     """Whether each part has applied the batch; if not, a part has set what it needs."""
     for p in range(s.n_parts):
-        if part_of(state, p).at[APPLIED] != s.at[BATCH]:
+        if part_of(s, p).at[APPLIED] != s.at[BATCH]:
             return False
     for m in range(np.uint64(s.at[N_BATCH])):
         s.pairs[2 * s.batch[THREE * m + ONE] + 1] = (
@@ -425,22 +428,22 @@ def merge_in_batches(state, work, most):
             _open_step(s, APPLYING)
             s.at[PHASE] = APPLYING
         if s.at[PHASE] == APPLYING:
-            if not _is_ready(s, state):
+            if not _is_ready(s):
                 return WAITING
-            if not _all_applied(s, state):
+            if not _all_applied(s):
                 s.at[PHASE] = TO_APPLY
                 return GROW
             s.at[PHASE] = TO_SETTLE
         if s.at[PHASE] == TO_SETTLE:
-            if not _may_settle(s, state):
+            if not _may_settle(s):
                 return GROW
             _open_step(s, SETTLING)
             s.at[PHASE] = SETTLING
-        if not _is_ready(s, state):
+        if not _is_ready(s):
             return WAITING
-        take_late(s, state)
+        take_late(s)
         _queue_new(s)
         s.at[WORK] += 100 * s.at[N_BATCH]
         for p in range(s.n_parts):
-            s.at[WORK] += part_of(state, p).at[N_RECORDS] // 3
+            s.at[WORK] += part_of(s, p).at[N_RECORDS] // 3
         s.at[PHASE] = PICK

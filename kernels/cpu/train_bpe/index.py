@@ -74,23 +74,24 @@ def lay_out(symbols, offsets, counts, sentinel, number, n_parts, places, weight,
     number: of the part; ends: int64[3], where the next word of each class of `measure` goes; they are moved on. `measure`
     of all words bounds them.
     """
-    for i in range(len(counts)):
-        start, end = np.uint64(offsets[i]), np.uint64(offsets[i + 1])
-        if end - start < np.uint64(2) or i // BLOCK % n_parts != number:
-            continue
-        kind = _class_of(counts[i])
-        at = np.uint64(ends[kind])
-        for j in range(start, end):
-            places[at] = symbols[j]
-            if length[symbols[j]] == 0:  # written seldom: other threads read the same cache lines
-                length[symbols[j]] = 1
-            if kind == 0:
-                weight[at] = counts[i]
-            elif kind == 1:
-                small[at - np.uint64(len(weight))] = counts[i]
-            at += ONE
-        places[at] = sentinel
-        ends[kind] = at + ONE
+    for block in range(number, (len(counts) + BLOCK - 1) // BLOCK, n_parts):
+        for i in range(block * BLOCK, min(len(counts), (block + 1) * BLOCK)):
+            start, end = np.uint64(offsets[i]), np.uint64(offsets[i + 1])
+            if end - start < np.uint64(2):
+                continue
+            kind = _class_of(counts[i])
+            at = np.uint64(ends[kind])
+            for j in range(start, end):
+                places[at] = symbols[j]
+                if length[symbols[j]] == 0:  # written seldom: other threads read the same cache lines
+                    length[symbols[j]] = 1
+                if kind == 0:
+                    weight[at] = counts[i]
+                elif kind == 1:
+                    small[at - np.uint64(len(weight))] = counts[i]
+                at += ONE
+            places[at] = sentinel
+            ends[kind] = at + ONE
 
 
 # ---- pairs of few distinct symbols, before any merge
@@ -102,8 +103,9 @@ def count_characters(state, number, table):
 
     table: int64[2 * (tokens + 1) ** 2], all 0; for each pair it gets weight - number, and number of occurrences.
     """
-    part = part_of(state, number)
-    n, few = np.uint64(n_elements(state, number, 1, state.symbols.itemsize)), np.uint64(state.at[TOKENS])
+    s = views(state)
+    part = part_of(s, number)
+    n, few = np.uint64(n_elements(s, number, 1, state.symbols.itemsize)), np.uint64(state.at[TOKENS])
     first_small = np.uint64(part.at[N_HEAVY])
     first_single = first_small + np.uint64(part.at[N_SMALL])
     # The sentinel counts as symbol `few`: then no place is a special case
@@ -151,8 +153,9 @@ def deal_characters(state, number, table, rows):
 
     The pool has room: a list takes two entries more than the pair has occurrences, and at least one place stands for it.
     """
-    part, few = part_of(state, number), np.uint64(state.at[TOKENS])
-    n = np.uint64(n_elements(state, number, 1, state.symbols.itemsize))
+    s = views(state)
+    part, few = part_of(s, number), np.uint64(state.at[TOKENS])
+    n = np.uint64(n_elements(s, number, 1, state.symbols.itemsize))
     used, largest = np.int64(1), np.int64(0)
     for pair in range(len(rows)):
         found = table[2 * pair + 1]
@@ -179,8 +182,9 @@ def order_places(state, number, order, start):
 
     order: uint32[places of the part]; start: int64[ids + 1], all 0, gets the end of the places of each symbol in `order`.
     """
-    part, sentinel = part_of(state, number), np.uint64(len(state.length) - 1)
-    n = np.uint64(n_elements(state, number, 1, state.symbols.itemsize))
+    s = views(state)
+    part, sentinel = part_of(s, number), np.uint64(len(state.length) - 1)
+    n = np.uint64(n_elements(s, number, 1, state.symbols.itemsize))
     length = view(state.length)
     for dealing in range(2):
         p = ONE
@@ -208,19 +212,20 @@ def index_pairs(state, order, start, begin):
     `order`. Each left symbol gathers its right neighbours, in all parts. Their `right` and the `left` of the first part are
     scratch memory, and 0 before and afterwards.
     """
-    s, first = views(state), part_of(state, 0)
+    s = views(state)
+    first = part_of(s, 0)
     state.bucket[:] = 0
     ids = s.sentinel + ONE
     n_pairs, highest = 0, 0
     for number in range(s.n_parts):
-        part = part_of(state, number)
+        part = part_of(s, number)
         part.at[POOL], part.at[LARGEST] = 1, 0
     for a in range(s.sentinel):
         n_touched = np.uint64(0)
         step = np.uint64(s.length[a])
         for number in range(s.n_parts):
             low, high = _places_of(start, begin, number, ids, a)
-            n_touched = _gather_right(s, part_of(state, number), first, order, low, high, step, n_touched)
+            n_touched = _gather_right(s, part_of(s, number), first, order, low, high, step, n_touched)
         for i in range(n_touched):
             b = np.uint64(first.touched_left[i])
             count = first.left[b + b]
@@ -230,7 +235,7 @@ def index_pairs(state, order, start, begin):
                 n_pairs, highest = _store(s, np.int64(a << np.uint64(32) | b), count, n_pairs, highest)
         for number in range(s.n_parts):
             low, high = _places_of(start, begin, number, ids, a)
-            _deal_right(part_of(state, number), first, order, low, high, step)
+            _deal_right(part_of(s, number), first, order, low, high, step)
         for i in range(n_touched):
             b = np.uint64(first.touched_left[i])
             first.left[b + b] = 0
@@ -322,7 +327,7 @@ def _compact(s, part):
 
 
 @kernel(inline=True)
-def pool_has_room(s, part, state, number, need):
+def pool_has_room(s, part, number, need):
     """Whether the pool of a part has room for so many more entries, if need be after lists were moved together.
 
     Sets NEED_POOL if it has not. Memory beyond at[FULL] stays untouched as long as moving lists makes room.
@@ -332,7 +337,7 @@ def pool_has_room(s, part, state, number, need):
     _compact(s, part)
     used = part.at[POOL] + need
     wanted = used + used // s.at[SPARE]
-    part.at[FULL] = max(part.at[FULL], min(wanted, n_elements(state, number, POOL_FIELD, 4)))
+    part.at[FULL] = max(part.at[FULL], min(wanted, n_elements(s, number, POOL_FIELD, 4)))
     if used <= part.at[FULL]:
         return True
     part.at[NEED_POOL] = wanted

@@ -249,7 +249,8 @@ def merge_alone(state, work):
 
     All words are in the only part. Each merge is a batch, whose pairs are settled while its neighbours are gathered.
     """
-    s, part = views(state), part_of(state, 0)
+    s = views(state)
+    part = part_of(s, 0)
     hand, n_heap = s.at[BUCKET], s.at[HEAP]
     outcome = DONE
     while s.at[TOKENS] < s.vocab_size:
@@ -267,7 +268,7 @@ def merge_alone(state, work):
         # A new pair has an occurrence and a neighbour of its own, and reaches the threshold
         born = 2 * min(number, np.int64(s.sentinel) + 1, count // s.threshold)
         room = 2 * born + 3 * number
-        if not (has_text(s, a, b) and has_rows(s, born) and pool_has_room(s, part, state, 0, room)):
+        if not (has_text(s, a, b) and has_rows(s, born) and pool_has_room(s, part, 0, room)):
             outcome = GROW
             break
         start, stop = list_of(part, row)  # lists may have been moved together

@@ -54,7 +54,7 @@ def _slot_of(key, mask):
 
 
 @kernel(inline=True)
-def _add_up(s, state, own, shard, n_all):
+def _add_up(s, own, shard, n_all):
     """Adds up the weights of the distinct keys of a shard, and puts their numbers in place of the weights: how many there are."""
     slots, keys, sums = own.settled_slots, own.settled_keys, own.settled_sums
     capacity = ONE
@@ -65,7 +65,7 @@ def _add_up(s, state, own, shard, n_all):
         slots[i] = 0
     n = np.uint64(0)
     for p in range(s.n_parts):
-        part = part_of(state, p)
+        part = part_of(s, p)
         for i in range(np.uint64(part.shards[shard]), np.uint64(part.shards[shard + ONE])):
             key = part.sorted[i + i]
             at = _slot_of(key, mask)
@@ -126,34 +126,34 @@ def _give_to_new(s, own, n, row):
 
 
 @kernel(inline=True)
-def settle(s, state, shard):
+def settle(s, shard):
     """Settles a shard: each record of all parts gets the row + 1 of its new pair, or 0.
 
     The arrays of the part with the number of the shard are used. They have room for all records of the shard: see
     `batches.py`.
     """
-    own = part_of(state, shard)
+    own = part_of(s, shard)
     n_all = np.uint64(0)
     for p in range(s.n_parts):
-        part = part_of(state, p)
+        part = part_of(s, p)
         first, stop = np.uint64(part.shards[shard]), np.uint64(part.shards[shard + ONE])
         n_all += stop - first
         prefetch(part.sorted, first + first)
-    n = _add_up(s, state, own, shard, n_all)
+    n = _add_up(s, own, shard, n_all)
     n_born = _take_from_old(s, own, n)
     if n_born > 0:
         _give_to_new(s, own, n, atomic_add(s.at, PAIRS, np.int64(n_born)))
     for p in range(s.n_parts):
-        part = part_of(state, p)
+        part = part_of(s, p)
         for i in range(np.uint64(part.shards[shard]), np.uint64(part.shards[shard + ONE])):
             part.sorted[i + i + ONE] = own.settled_sums[part.sorted[i + i + ONE]]
 
 
 @kernel(inline=True)
-def take_late(s, state):
+def take_late(s):
     """Subtracts the late losses of all shards."""
     for p in range(s.n_parts):
-        part = part_of(state, p)
+        part = part_of(s, p)
         for i in range(np.uint64(0), np.uint64(part.at[N_LATE]), np.uint64(2)):
             key = part.late[i]
             if may_be_stored(s.filter, key):
