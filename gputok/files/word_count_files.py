@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from gputok.types import Bytes, Counts, Positions
 
 
+MOST = 2**63 - 1
+"""The largest sum of the counts of all words: then no sum of some of them needs more than 64 bits."""
 _METADATA, _VERSIONS = b"gputok.word_counts", (1, 2)
 _HASH, _PARTITIONS = "word_key/1", 64  # how words are dealt to partitions, and how many these are
 _FEW_WORDS = 1 << 16  # below which a file has one row group
@@ -307,14 +309,29 @@ def check_arrays(words: WordColumns, where: str) -> None:
     check(words, where)
 
 
+def exact_sum(counts: Counts) -> int:
+    """Returns the sum of counts, which may need more than 64 bits."""
+    return (int((counts >> 32).sum()) << 32) + int((counts & 0xFFFFFFFF).sum())
+
+
+def check_total(total: int, where: str, what: str = "the counts of all words") -> None:
+    """Raises ValueError if counts, or what is added up from them, would not fit into int64."""
+    if abs(total) > MOST:
+        raise ValueError(
+            f"{where}: {what} add up to {total:,}, more than the 2**63 - 1 that can be counted; divide all counts by the "
+            "same number"
+        )
+
+
 def check(words: WordColumns, where: str, n_before: int = 0) -> None:
-    """Raises ValueError if a count is below 1 or a word that is not byte-level is not UTF-8."""
+    """Raises ValueError if a count is below 1, their sum too large, or a word that is not byte-level is not UTF-8."""
     from gputok.kernels.cpu.text import find_invalid_utf8
 
     data, offsets, counts, byte_level = words
     if len(counts) and counts.min() < 1:
         i = int(counts.argmin())
         raise ValueError(f"{where}: word {n_before + i} occurs {counts[i]} times; counts must be at least 1")
+    check_total(exact_sum(counts), where)
     if byte_level:
         return
     at = find_invalid_utf8(data)

@@ -267,6 +267,7 @@ def _read(
     from gputok import corpus
 
     if isinstance(source, WordCounts):
+        source.check_symbols()
         return source
     memory = MemoryLimit.of(reading.memory_limit, reading.temporary)
     source = corpus.located(source, reading.storage_options)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from gputok.files import temporary
-from gputok.files.word_count_files import WordColumns
+from gputok.files.word_count_files import WordColumns, check_total, exact_sum
 from gputok.kernels.threads import Submit, in_order
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ def merged(lists: Sequence[WordColumns]) -> WordColumns:
     """Adds up lists of distinct words of one kind, all of them in the order of `in_key_order`, as is the result."""
     from gputok.kernels.cpu.count_words import merged_words
 
+    check_total(sum(exact_sum(words.counts) for words in lists), _ADDED_UP)
     data, offsets, counts = merged_words([words[:3] for words in lists])
     return WordColumns(data, offsets, counts, lists[0].byte_level)
 
@@ -211,7 +212,7 @@ class Tally:
         the table, and enters the end of a document as a word.
         """
         self.byte_level, self._memory, self._budget, self._skip = byte_level, memory, budget, skip
-        self._of_text = of_text
+        self._of_text, self._total = of_text, 0
         self.table = self._new_table()
         self.spilled: Spilled | None = None
 
@@ -244,9 +245,15 @@ class Tally:
         return table
 
     def add(self, words: WordColumns) -> None:
-        """Adds counts to those of the same words."""
+        """Adds counts to those of the same words.
+
+        Raises:
+            ValueError: the counts of all words add up to more than 2**63 - 1.
+        """
         from gputok.kernels.cpu.count_words import count_pieces
 
+        self._total += exact_sum(words.counts)
+        check_total(self._total, _ADDED_UP)
         start, end = words.offsets[:-1], words.offsets[1:]
         self.table = count_pieces(words.data, start, end, words.counts, 0, self.table, self.make_room)
 
@@ -390,13 +397,19 @@ def _results(one: Callable[[int], Iterator[WordColumns]], threads: int) -> Itera
 
 
 def collected(parts: Iterable[WordColumns], byte_level: bool, memory: MemoryLimit | None) -> WordColumns:
-    """Words as arrays: in memory or, with a limit, in temporary files that are mapped."""
+    """Words as arrays: in memory or, with a limit, in temporary files that are mapped.
+
+    Raises ValueError if their counts add up to more than 2**63 - 1.
+    """
+    total = 0
     data, offsets, counts = (_Growing(dtype) if memory is None else memory.file() for dtype in _DTYPES)
     offsets.append(np.zeros(1, np.int64))
     for part in parts:
         offsets.append(part.offsets[1:] + data.n_bytes)
         data.append(part.data)
         counts.append(part.counts)
+        total += exact_sum(part.counts)
+        check_total(total, _ADDED_UP)
     words, ends, n = (
         array.mapped(dtype) for array, dtype in zip((data, offsets, counts), _DTYPES, strict=True)
     )
@@ -404,6 +417,7 @@ def collected(parts: Iterable[WordColumns], byte_level: bool, memory: MemoryLimi
 
 
 _DTYPES = np.uint8, np.int64, np.int64  # of words, offsets and counts
+_ADDED_UP = "adding up word counts"
 
 
 class _Growing:

@@ -69,8 +69,8 @@ class WordCounts:
 
         Raises:
             TypeError: if an array has another dtype, or `byte_level` is no bool.
-            ValueError: if the offsets do not rise within the data, a count is below 1, or a word is not UTF-8 and
-                `byte_level` is False.
+            ValueError: if the offsets do not rise within the data, a count is below 1, all counts together are above
+                2**63 - 1, or a word is not UTF-8 and `byte_level` is False.
         """
         word_count_files.check_arrays(self.columns(), "the word counts")
 
@@ -145,10 +145,23 @@ class WordCounts:
             partitions.let_go(self.columns())
 
     def n_bytes_of_text(self) -> int:
-        """The bytes of all occurrences of all words."""
-        return sum(
-            int(np.diff(self.offsets[first : first + _SOME + 1]) @ self.counts[first : first + _SOME])
-            for first in range(0, len(self), _SOME)
+        """The bytes of all occurrences of all words, which may need more than 64 bits."""
+        total = 0
+        for first in range(0, len(self), _SOME):
+            sizes, counts = (
+                np.diff(self.offsets[first : first + _SOME + 1]),
+                self.counts[first : first + _SOME],
+            )
+            total += (int(sizes @ (counts >> 32)) << 32) + int(sizes @ (counts & 0xFFFFFFFF))
+        return total
+
+    def check_symbols(self) -> None:
+        """Raises ValueError if a trainer that counts characters or pairs could count more than 2**63 - 1 of them.
+
+        A word has no more characters, and no more pairs, than bytes.
+        """
+        word_count_files.check_total(
+            self.n_bytes_of_text(), "training", "the bytes of all occurrences of words"
         )
 
     def items(self) -> Iterator[tuple[bytes, int]]:
@@ -170,7 +183,8 @@ class WordCounts:
 
         Raises:
             TypeError: if a word is neither `str` nor `bytes`, or a count is not a whole number.
-            ValueError: if a count is below 1 or above 2**63 - 1, or if a word is not UTF-8 and `byte_level` is False.
+            ValueError: if a count is below 1, all counts together are above 2**63 - 1, or if a word is not UTF-8 and
+                `byte_level` is False.
         """
         words = [_encoded(word) for word in counts]
         offsets = np.zeros(len(words) + 1, np.int64)

@@ -158,7 +158,8 @@ class ParityBpeTrainer(CheckedOptions):
             What was learned; `into(model)` writes it into a BPE model.
 
         Raises:
-            ValueError: if the numbers of languages differ, or a number is not allowed.
+            ValueError: if the numbers of languages differ, a number is not allowed, or the bytes of all occurrences of the
+                words are more than 2**63 - 1.
         """
         from gputok.kernels import ParityLimits
         from gputok.kernels.cpu import train_parity_bpe as parity_bpe
@@ -173,6 +174,8 @@ class ParityBpeTrainer(CheckedOptions):
         if not all(words.byte_level or len(words) == 0 for words in texts):
             texts = [words.spelled_out() for words in texts]
         everything = WordCounts.merge(texts[:n])
+        for words in (everything, *texts[n:]):
+            words.check_symbols()
         if len(everything) == 0:
             warnings.warn(
                 "the corpora have no words: the vocabulary has only special tokens and the initial alphabet",

@@ -123,13 +123,16 @@ class BpeTrainer(Trainer):
 
         Returns:
             What was learned; `into(model)` writes it into a BPE model.
+
+        Raises:
+            ValueError: if the bytes of all occurrences of the words are more than 2**63 - 1.
         """
         from gputok.kernels import BpeLimits
         from gputok.kernels.cpu import spell_words as alphabet
         from gputok.kernels.cpu.train_bpe import train_bpe, train_bpe_of_parts
         from gputok.kernels.threads import thread_count
 
-        _check_total(words)
+        words.check_symbols()
         vocab, ids = self._alphabet(words)
         if len(words.counts) == 0:
             warnings.warn(
@@ -281,15 +284,3 @@ class BpeTrainer(Trainer):
     def _affixed_order(self, counts: dict[str, int]) -> list[str]:
         """Returns the characters with prefix or suffix in the order of their ids; counts: how often each occurs."""
         return sorted(counts, key=lambda name: (-counts[name], name))
-
-
-def _check_total(words: WordCounts) -> None:
-    """Raises ValueError if counts of pairs could exceed 63 bits."""
-    total = 0.0
-    for some in words.slices(_WORDS_AT_ONCE):
-        total += float(np.diff(some.offsets).astype(np.float64) @ some.counts.astype(np.float64))
-    if total >= 2**63:
-        raise ValueError(
-            f"the words occur so often that they have about {total:.2g} bytes in all, and counts of pairs have 63 bits: "
-            "divide all counts by the same number"
-        )

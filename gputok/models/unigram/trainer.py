@@ -95,10 +95,12 @@ class UnigramTrainer(Trainer):
             What was learned; `into(model)` writes it into a Unigram model.
 
         Raises:
-            ValueError: if vocab_size is smaller than the number of special tokens and characters of the words.
+            ValueError: if vocab_size is smaller than the number of special tokens and characters of the words, or the bytes
+                of all occurrences of the words are more than 2**63 - 1.
         """
         from gputok.models.unigram.train import train_unigram
 
+        words.check_symbols()
         specials = contents(self.special_tokens)
         unk_id = None
         if self.unk_token is not None:
