@@ -223,7 +223,7 @@ class Worker:
         assert self._process.stdout.readline() == b"ready\n", self._errors.read_text()
         return self._process
 
-    def try_file(self, data: bytes) -> str:
+    def try_file(self, data: bytes, seconds_of_cpu: float = SECONDS) -> str:
         """Returns the result: "refused: why", "stopped: why" (encoding a text raised), "works", or "fails: ..." for anything else."""
         process = self._process if self._process and self._process.poll() is None else self._start()
         used, begin = children.cpu_seconds(process.pid) or 0.0, time.monotonic()
@@ -233,10 +233,11 @@ class Worker:
             while not select.select([process.stdout], [], [], 1.0)[0]:
                 seconds = time.monotonic() - begin
                 now = children.cpu_seconds(process.pid)
-                if seconds > SECONDS * _PATIENCE or (seconds if now is None else now - used) > SECONDS:
+                spent = seconds if now is None else now - used
+                if seconds > seconds_of_cpu * _PATIENCE or spent > seconds_of_cpu:
                     process.kill()
                     process.wait()
-                    return f"fails: takes more than {SECONDS:.0f} seconds"
+                    return f"fails: takes more than {seconds_of_cpu:.0f} seconds"
             line = process.stdout.readline()
         except BrokenPipeError:
             line = b""

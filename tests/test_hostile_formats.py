@@ -24,7 +24,9 @@ def failures(kind: str, folder, seed: str, n: int) -> dict[str, int]:
     found: collections.Counter[str] = collections.Counter()
     outcomes: collections.Counter[str] = collections.Counter()
     with hostile.Worker(folder, kind) as worker:
-        assert worker.try_file(FORMATS[kind].whole()) == "works"
+        assert (
+            worker.try_file(FORMATS[kind].whole(), 300.0) == "works"
+        )  # also where kernels are compiled first
         for i in range(n):
             data = damaged(kind, f"{seed} {i}")
             outcome = worker.try_file(data)

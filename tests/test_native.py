@@ -275,6 +275,38 @@ def test_switches_force_the_compiler(switch):
     assert run(code, **{switch: "1"}) == f"True compiled here by Numba: {switch} is set"
 
 
+@needs_compiler
+def test_a_source_tree_uses_an_installed_wheel_of_the_same_kernels(tmp_path):
+    """As after `pip install .` in a clone, whose folder Python looks into first. Here, the library is an empty file."""
+    from gputok.kernels.native import LIBRARY, sources
+
+    folder = tmp_path / "gputok" / "kernels" / "native"
+    folder.mkdir(parents=True)
+    (folder / LIBRARY).write_bytes(b"")
+    code = f"""
+import sys; sys.path.append({str(tmp_path)!r})
+from gputok.kernels.native import choose; print(choose().reason)
+"""
+    (folder / "calls.py").write_text(f"LEVELS = ()\nSOURCES = {sources.digest(sources.LIBRARY)!r}\n")
+    assert str(folder / LIBRARY) in run(code)  # it was to be opened
+    for other in ("SOURCES = 'another'\n", ""):
+        (folder / "calls.py").write_text(other)
+        reason = run(code)
+        assert f"the gputok installed in {tmp_path} has other kernels (run Python in another folder" in reason
+        assert "pip install -e" in reason
+
+
+def test_the_hash_of_sources_changes_with_each_of_them():
+    from gputok.kernels.native import sources
+
+    assert sources.digest(sources.LIBRARY) == sources.digest(sources.LIBRARY)
+    hashes = {
+        sources.digest(globs)
+        for globs in (sources.KERNELS, sources.LIBRARY, ("cpu/*.py",), ("cpu/lines.py",))
+    }
+    assert len(hashes) == 4 and sources.digest(sources.KERNELS, b"checked") not in hashes
+
+
 @needs_library
 def test_the_library_needs_no_compiler():
     code = """

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
-import hashlib
 import pathlib
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 from gputok.kernels.cpu.primitives.memory import CHECKED, lend_views
+from gputok.kernels.native import sources
 from gputok.kernels.native.preparation import preparation
 from gputok.kernels.signatures import numba_type, versions
 
@@ -35,12 +35,7 @@ def _sources_digest() -> str:
 
     Numba's own cache looks only at the file of the cached function.
     """
-    folder = pathlib.Path(__file__).parent
-    digest = hashlib.sha256(b"checked" if CHECKED else b"")
-    shared = [folder.parent / "__init__.py", folder.parent / "signatures.py"]
-    for path in [*shared, *sorted(folder.rglob("*.py"))]:
-        digest.update(str(path.relative_to(folder.parent)).encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
+    return sources.digest(sources.KERNELS, b"checked" if CHECKED else b"")
 
 
 def not_kept(folders: str = "") -> str:

@@ -1,13 +1,15 @@
 """Chooses how kernels run: as machine code that came with the package, or compiled on this machine at their first use.
 
 A wheel contains a library with the kernels' machine code, and calls.py; kernels/wheel writes both when the wheel is built. A
-source tree contains neither, so that changed code is always compiled.
+source tree contains neither, so that changed code is always compiled; if a wheel with the same kernels is installed, as after
+`pip install .` in a clone, the source tree uses its machine code.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import importlib.util
 import os
 import pathlib
 import sys
@@ -19,6 +21,7 @@ from gputok.kernels.native.preparation import preparation
 if TYPE_CHECKING:
     from gputok.kernels.native.objects import Builtins
 
+_HERE = pathlib.Path(__file__).resolve().parent
 LIBRARY = {"win32": "kernels.dll"}.get(sys.platform, "kernels.so")
 LEVELS = {1: "baseline", 2: "v2", 3: "v3"}  # number from the library -> level of the processor
 
@@ -47,16 +50,13 @@ def _chosen() -> Code:
     for switch in ("GPUTOK_JIT", "GPUTOK_CHECK"):
         if os.environ.get(switch, "0") not in ("", "0"):
             return Code(None, f"compiled here by Numba: {switch} is set")
-    try:
-        from gputok.kernels.native import calls
-    except ImportError:
-        return Code(
-            None, "compiled here by Numba: this is a source tree, or was installed without a C compiler"
-        )
+    found = _library()
+    if isinstance(found, str):
+        return Code(None, f"compiled here by Numba: {found}")
+    calls, path = found
     from gputok.kernels.native.call import suits
     from gputok.kernels.native.objects import builtins
 
-    path = pathlib.Path(__file__).with_name(LIBRARY)
     try:
         library = ctypes.CDLL(str(path))
     except OSError as error:
@@ -72,4 +72,47 @@ def _chosen() -> Code:
         return Code(None, "compiled here by Numba: the machine code is for another layout of NumPy's arrays")
     level = fitting[-1]
     found = calls.calls(lambda name: library[f"{level}_{name}"], library)
-    return Code(found, f"machine code ({level}) that came with the package", builtins(library))
+    of = (
+        "the package"
+        if path.parent == _HERE
+        else f"the package installed in {path.parents[2]}, of the same kernels"
+    )
+    return Code(found, f"machine code ({level}) that came with {of}", builtins(library))
+
+
+def _library() -> tuple[Any, pathlib.Path] | str:
+    """Finds calls.py and the library: beside this module or, for a source tree, in an installed wheel of the same kernels.
+
+    `import gputok` in the root of a clone takes the source tree, whatever is installed. Returns the reason if there are none.
+    """
+    try:
+        from gputok.kernels.native import calls
+
+        return calls, _HERE / LIBRARY
+    except ImportError:
+        pass
+    others = []
+    for place in map(pathlib.Path, dict.fromkeys(sys.path)):
+        folder = place / "gputok" / "kernels" / "native"
+        if (folder / LIBRARY).is_file() and (folder / "calls.py").is_file():
+            from gputok.kernels.native import sources
+
+            calls = _module(folder / "calls.py")
+            if getattr(calls, "SOURCES", None) == sources.digest(sources.LIBRARY):
+                return calls, folder / LIBRARY
+            others.append(place)
+    if others:
+        return (
+            f"this is the source tree in {_HERE.parents[1]}, and the gputok installed in {others[0]} has other kernels "
+            "(run Python in another folder to use the installed one, or install this one by pip install -e '.[jit]')"
+        )
+    return "this is a source tree, or was installed without a C compiler"
+
+
+def _module(path: pathlib.Path) -> Any:
+    spec = importlib.util.spec_from_file_location("gputok.kernels.native.calls", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -477,6 +477,7 @@ from numpy import dtype
 from gputok.kernels.native.call import WRONG_ARGUMENT, arrays, fail, refused
 
 LEVELS = {levels}
+SOURCES = {sources!r}
 
 
 def calls(entry, library):
@@ -572,9 +573,9 @@ def _results(result: Any) -> tuple[list[str], int, list[str]]:
     return lines, at, list(dict.fromkeys(own))
 
 
-def calls(kernels: list[Kernel], levels: Sequence[str]) -> str:
-    """The source of calls.py."""
+def calls(kernels: list[Kernel], levels: Sequence[str], sources: str = "") -> str:
+    """The source of calls.py; sources: the hash of the sources that the machine code was made of."""
     of_each: dict[str, list[Kernel]] = {}
     for kernel in kernels:
         of_each.setdefault(kernel.name, []).append(kernel)
-    return CALLS.format(levels=tuple(levels), kernels="\n".join(map(call, of_each.values())))
+    return CALLS.format(levels=tuple(levels), sources=sources, kernels="\n".join(map(call, of_each.values())))

@@ -61,7 +61,7 @@ def _groups(modules: list[str]) -> list[list[str]]:
 
 def build(folder: pathlib.Path, say: Any = print) -> None:
     """Builds the library and calls.py in a folder."""
-    from gputok.kernels.native import LIBRARY
+    from gputok.kernels.native import LIBRARY, sources
     from gputok.kernels.native.all import modules
     from gputok.kernels.wheel import emit
 
@@ -89,7 +89,7 @@ def build(folder: pathlib.Path, say: Any = print) -> None:
         objects += [code[place].result() for place in sorted(code)]
     kernels.sort(key=lambda kernel: kernel[:2])
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "calls.py").write_text(emit.calls(kernels, emit.LEVELS))
+    (folder / "calls.py").write_text(emit.calls(kernels, emit.LEVELS, sources.digest(sources.LIBRARY)))
     with tempfile.TemporaryDirectory() as scratch:
         paths = []
         for number, content in enumerate(objects):

@@ -55,7 +55,7 @@ if choose().calls is None:
         if error.name is None or error.name.partition(".")[0] not in ("numba", "llvmlite"):
             raise
         raise ImportError(
-            f"the kernels must be {choose().reason}. But Numba is not installed: pip install 'gputok[jit]'"
+            f"the kernels must be {choose().reason}. But Numba is not installed (the extra jit: pip install 'gputok[jit]')"
         ) from None
 else:
     View = as_array = bytes_at_least = copy = count_ones = equal_bytes = grown = has_ones = None
