@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import sys
 import sysconfig
 import textwrap
 import time
@@ -50,9 +51,10 @@ def run(vocab_size: int = 32_000, threads: int | None = None) -> str:
     tokenizer.train(files, trainer, **options)
     seconds = time.perf_counter() - started
     tokens = tokenizer.encode(EXAMPLE).tokens
+    python = ".".join(map(str, sys.version_info[:2]))
     return "\n".join(
         [
-            f"text      {len(files):,} files of {folder}, {n_bytes / 1e6:.1f} MB",
+            f"text      {len(files):,} files of the standard library of Python {python}, {n_bytes / 1e6:.1f} MB",
             f"kernels   {choose().reason}",
             f"ready     in {getting_ready:.2f} s{' (once; what was compiled is kept)' if preparation.compiled else ''}",
             f"trained   {tokenizer.get_vocab_size():,} tokens in {seconds:.2f} s, {n_bytes / 1e6 / seconds:.0f} MB/s",

@@ -71,6 +71,7 @@ def install_as_tokenizers() -> None:
     top.__path__ = []  # a package without files
     top.__spec__ = importlib.machinery.ModuleSpec(NAME, loader=None, is_package=True)
     top.__version__ = _version()
+    top.__file__ = importlib.import_module("gputok").__file__  # as each package has one; programs print it
     # tokenizers.tokenizers is the compiled module of tokenizers
     modules: dict[str, types.ModuleType] = {NAME: top, f"{NAME}.{NAME}": top}
     for name in SUBMODULES:

@@ -68,7 +68,7 @@ def upstream(lines=LINES, vocab_size=400):
 
 def test_train_writes_what_tokenizers_would(folder, gputok):
     status, out, err = gputok("train", "text.txt", "--vocab-size", 400, "-o", "t.json")
-    assert (status, err) == (0, "") and out.startswith("t.json: 400 tokens from 0.0 MB of words in ")
+    assert (status, err) == (0, "") and out.startswith("t.json: 400 tokens from 14.8 kB of words in ")
     ours = tokenizers.Tokenizer.from_file("t.json")
     assert json.loads(ours.to_str()) == json.loads(upstream().to_str())
     assert sorted(os.listdir()) == ["t.json", "text.txt"]
@@ -177,8 +177,8 @@ def test_encode_to_files_and_decode_them(folder, gputok, kind):
     status, out, err = gputok("encode", "-t", "t.json", "text.txt", "-o", f"ids{kind}")
     n_ids = sum(len(e.ids) for e in upstream().encode_batch(LINES))
     assert (status, err) == (0, "")
-    assert out.startswith(f"ids{kind}: {n_ids:,} ids from 400 documents, 0.0 MB in ") and out.endswith(
-        " MB/s\n"
+    assert out.startswith(f"ids{kind}: {n_ids:,} ids from 400 documents, 14.8 kB in ") and out.endswith(
+        "B/s\n"
     )
     assert gputok("decode", "-t", "t.json", f"ids{kind}") == (0, "".join(LINES), "")
     if kind == ".npy":
@@ -206,7 +206,7 @@ def test_a_dash_is_standard_input_and_output(folder, gputok, stdin):
 
     stdin(text)
     status, out, err = gputok("train", "-", "--vocab-size", 400, "-o", "-")
-    assert status == 0 and out == trained and err.startswith("standard output: 400 tokens from 0.0 MB of")
+    assert status == 0 and out == trained and err.startswith("standard output: 400 tokens from 14.8 kB of")
     stdin(gzip.compress(text.encode()))
     assert gputok("train", "-", "--vocab-size", 400, "-o", "-")[1] == trained
 

@@ -8,6 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
 from gputok.cli.options import (
@@ -28,10 +29,12 @@ from gputok.cli.options import (
     StorageOption,
     Threads,
     TokenizerFile,
+    amount,
     check_standard_input,
     load_tokenizer,
     own_token,
     sources,
+    speed,
     storage_options,
     sum_up,
 )
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gputok.tokenizer import Tokenizer
+    from gputok.types import Mask
 
 
 def encode(
@@ -119,10 +123,10 @@ def encode(
     name = "standard output" if shown == STANDARD else shown
     text = f"{facts['documents']:,} documents"
     if "bytes" in facts:
-        text += f", {facts['bytes'] / 1e6:.1f} MB"
+        text += f", {amount(facts['bytes'])}"
     line = f"{name}: {n_ids:,} ids{before} from {text} in {seconds:.2f} s"
     if "bytes" in facts and not before:
-        line += f", {facts['bytes'] / 1e6 / seconds:.0f} MB/s"
+        line += f", {speed(facts['bytes'], seconds)}"
     facts = {"output": name, **facts, "seconds": round(seconds, 3)}
     sum_up(line, facts, output=shown, as_json=as_json)
 
@@ -170,8 +174,24 @@ def decode(
     file = STANDARD if file is None else file
     check_standard_input([file, tokenizer])
     loaded = load_tokenizer(tokenizer, storage)
+    known = np.zeros(max(loaded.get_vocab().values(), default=-1) + 1, bool)
+    known[[*loaded.get_vocab().values()]] = True
     for documents in _ids(file, storage):
+        _check_ids(documents, known, "standard input" if file == STANDARD else file)
         sys.stdout.writelines(loaded.decode_batch(documents))
+
+
+def _check_ids(documents: list[Any], known: Mask, name: str) -> None:
+    """Raises ValueError if an id has no token: decoding would leave it out."""
+    for document in documents:
+        ids = np.asarray(document)
+        wrong = (ids < 0) | (ids >= len(known))
+        wrong = wrong if wrong.any() or not len(ids) else ~known[ids]
+        if wrong.any():
+            raise ValueError(
+                f"{name}: the id {ids[wrong][0]} is not in the vocabulary of {int(known.sum()):,} tokens; was the text "
+                "encoded with another tokenizer?"
+            )
 
 
 def _ids(file: str, storage: dict[str, Any]) -> Iterator[list[Any]]:
@@ -188,7 +208,7 @@ def _ids(file: str, storage: dict[str, Any]) -> Iterator[list[Any]]:
             lines, name = sys.stdin, "standard input"
         else:
             local = opened.enter_context(downloaded(file, storage_options=storage))
-            lines, name = opened.enter_context(open(local)), file
+            lines, name = opened.enter_context(open(local, encoding="utf-8", errors="replace")), file
         for number, line in enumerate(lines, 1):
             try:
                 yield [[int(word) for word in line.split()]]

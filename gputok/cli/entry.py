@@ -175,12 +175,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: the arguments of the command; None: those of `sys.argv`.
     """
+    _write_utf8()
     warnings.showwarning = lambda message, *_: print(f"gputok: warning: {message}", file=sys.stderr)
     # SIGTERM removes files that are being written. A parent process may have set signals to be ignored, as `nohup` does
     # and shells do for background jobs: then SIGTERM stays ignored (SIGINT too, by Python's own rule).
     if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     interrupts: list[int] = []
+    words: list[str] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         interrupts.append(number)
@@ -190,6 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         signal.signal(signal.SIGINT, interrupt)
     try:
         words = bench.repeat_option(sys.argv[1:] if arguments is None else arguments)
+        _complete(words)
         code = app(words or ["--help"], prog_name="gputok", standalone_mode=False)
         sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
@@ -204,10 +207,45 @@ def main(arguments: Sequence[str] | None = None) -> None:
             code = getattr(error, "exit_code", 1)  # 2 for usage errors of typer
             print(f"gputok: {_one_line(error)}", file=sys.stderr)
     if code == 130:
+        if _resumes(words):
+            print("gputok: stopped; the same command goes on from here", file=sys.stderr)
         sys.stderr.flush()
         # Temporary files are removed by now. Freeing the memory, object by object, would take as long as the work before
         os._exit(code)
     sys.exit(code or 0)
+
+
+def _write_utf8() -> None:
+    """Lets standard output and standard error take any text, also if the locale has other characters, such as ASCII."""
+    for stream in (sys.stdout, sys.stderr):
+        encoding = getattr(stream, "encoding", None) or "utf-8"
+        if hasattr(stream, "reconfigure") and encoding.lower().replace("-", "") != "utf8":
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+
+
+def _complete(words: Sequence[str]) -> None:
+    """Ends the process after `--show-completion SHELL` or `--install-completion SHELL`.
+
+    typer takes the name of the shell only from a shell that is a parent of this process, which a Dockerfile has none of.
+    """
+    if len(words) != 2 or words[0] not in ("--show-completion", "--install-completion"):
+        return
+    from typer.completion import get_completion_script, install
+
+    if words[0] == "--show-completion":
+        print(get_completion_script(prog_name="gputok", complete_var="_GPUTOK_COMPLETE", shell=words[1]))
+    else:
+        shell, path = install(shell=words[1], prog_name="gputok", complete_var="_GPUTOK_COMPLETE")
+        print(f"completion for {shell} is in {path}; start the shell anew")
+    sys.exit(0)
+
+
+def _resumes(words: Sequence[str]) -> bool:
+    """Returns True if the same command goes on after an interruption: files of ids, and counting with --resume."""
+    given = {word.partition("=")[0] for word in words}
+    if words and words[0] == "encode":
+        return bool(given & {"-o", "--output"}) and "-" not in words
+    return bool(words) and words[0] in ("count", "train") and "--resume" in given
 
 
 # Errors with a message for the user: bad input, or missing devices, packages, files or memory.

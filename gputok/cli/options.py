@@ -355,6 +355,27 @@ def sum_up(line: str, facts: Mapping[str, Any], *, output: str, as_json: bool) -
     print(json.dumps(facts, indent=2, ensure_ascii=False) if as_json else line, file=file)
 
 
+def amount(n_bytes: float) -> str:
+    """A number of bytes for people.
+
+    >>> amount(312), amount(4_210), amount(1_310_000), amount(0)
+    ('312 bytes', '4.2 kB', '1.3 MB', '0 bytes')
+    """
+    if n_bytes < 1000:
+        return f"{n_bytes:.0f} bytes"
+    return f"{n_bytes / 1e3:.1f} kB" if n_bytes < 1e6 else f"{n_bytes / 1e6:.1f} MB"
+
+
+def speed(n_bytes: float, seconds: float) -> str:
+    """Bytes per second for people.
+
+    >>> speed(5e8, 2.0), speed(50_000, 2.0)
+    ('250 MB/s', '25.0 kB/s')
+    """
+    each = n_bytes / seconds
+    return f"{each / 1e6:.0f} MB/s" if each >= 1e6 else f"{amount(each)}/s"
+
+
 def shown_output(output: str) -> str:
     """The name of an output in a summary."""
     return "standard output" if output == STANDARD else output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+_AT_ONCE = 100  # documents that are encoded together
+
+
 def show(
     inputs: Annotated[
         list[str],
@@ -38,6 +42,9 @@ def show(
     column: Column = None,
     separator: Separator = None,
     errors: Errors = "strict",
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", help="The most documents to show; 0: all.", min=0)
+    ] = 100,
     storage_option: StorageOption = None,
 ) -> None:
     """Show text with its tokens in colours; without a terminal, or if NO_COLOR is set, with bars between them."""
@@ -48,8 +55,13 @@ def show(
     loaded = load_tokenizer(tokenizer, storage)
     options = {"column": column, "separator": separator, "errors": errors, "storage_options": storage}
     color, number = _has_colors(), 0
-    n_tokens = n_bytes = 0
+    n_tokens = n_bytes = n_texts = 0
     for texts in _texts(inputs, options):
+        if lines and n_texts == lines:
+            print(f"gputok: these are the first {lines:,} documents; --lines 0 shows all", file=sys.stderr)
+            break
+        texts = texts[: lines - n_texts] if lines else texts
+        n_texts += len(texts)
         for text, encoding in zip(texts, loaded.encode_batch(texts, add_special_tokens=False), strict=True):
             shown, number = colored(text, encoding.offsets, color=color, first=number)
             sys.stdout.write(shown if shown.endswith("\n") else shown + "\n")
@@ -67,11 +79,14 @@ def _texts(inputs: list[str], options: dict[str, Any]) -> Iterator[list[str]]:
 
     for name in inputs:
         if name != STANDARD and not is_url(name) and not os.path.exists(name):
-            yield [name]
+            # The bytes of the argument are UTF-8, whatever the locale made of them
+            yield [os.fsencode(name).decode(errors="replace")]
             continue
         (source,) = sources([name], options["column"])
         for batch in corpus.read(source, **options):
-            yield list(batch.strings())
+            texts = batch.strings()
+            while some := [*itertools.islice(texts, _AT_ONCE)]:
+                yield some
 
 
 def _has_colors() -> bool:

@@ -29,12 +29,14 @@ from gputok.cli.options import (
     Threads,
     VocabSize,
     Weight,
+    amount,
     check_standard_input,
     load_tokenizer,
     local_file,
     output_file,
     shown_output,
     sources,
+    speed,
     storage_options,
     sum_up,
     weights_of,
@@ -181,7 +183,7 @@ def train(
     seconds = time.perf_counter() - preparation.seconds - start
     n_bytes = words.n_bytes_of_text()
     size = tokenizer.get_vocab_size()
-    speed = f"{n_bytes / 1e6:.1f} MB of words in {seconds:.2f} s, {n_bytes / 1e6 / seconds:.0f} MB/s"
+    work = f"{amount(n_bytes)} of words in {seconds:.2f} s, {speed(n_bytes, seconds)}"
     facts = {
         "output": shown_output(output),
         "vocab_size": size,
@@ -191,7 +193,7 @@ def train(
         "word_bytes": n_bytes,
         "seconds": round(seconds, 3),
     }
-    sum_up(f"{shown_output(output)}: {size:,} tokens from {speed}", facts, output=output, as_json=as_json)
+    sum_up(f"{shown_output(output)}: {size:,} tokens from {work}", facts, output=output, as_json=as_json)
     _note_size(size, vocab_size)
 
 

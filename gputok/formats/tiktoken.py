@@ -139,19 +139,29 @@ def read_ranks(data: bytes, name: str) -> dict[bytes, int]:
 
 
 def save_tiktoken(tokenizer: Tokenizer, path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Writes a tiktoken file, with which `tiktoken` gives the same ids.
+    r"""Writes a tiktoken file, with which `tiktoken` gives the same ids.
 
     Args:
         tokenizer: a byte-level BPE, or an object with the attribute `backend_tokenizer`.
         path: the file to write, atomically.
 
     Returns:
-        The options that the file has no place for, `pat_str` and `special_tokens`, as arguments of `tiktoken.Encoding`:
-        `tiktoken.Encoding("mine", mergeable_ranks=tiktoken.load.load_tiktoken_bpe(path), **options)`. The tokens that a
-        post-processor adds to a text are not among them.
+        The options that the file has no place for, `pat_str` and `special_tokens`, as `tiktoken.Encoding` takes them (see
+        the example). The tokens that a post-processor adds to a text are not among them.
 
     Raises:
         ValueError: if `tiktoken` would give other ids; the message says why.
+
+    Example:
+        >>> import tempfile
+        >>> import tiktoken, tiktoken.load
+        >>> lines = b"".join(base64.b64encode(bytes([i])) + b" %d\n" % i for i in range(256))
+        >>> tokenizer = from_tiktoken(lines, pattern="gpt2", special_tokens={"<end>": 256})
+        >>> path = tempfile.mkdtemp() + "/mine.tiktoken"
+        >>> options = save_tiktoken(tokenizer, path)
+        >>> ranks = tiktoken.load.load_tiktoken_bpe(path)
+        >>> tiktoken.Encoding("mine", mergeable_ranks=ranks, **options).encode("hi<end>", allowed_special="all")
+        [104, 105, 256]
     """
     ranks, options = tiktoken_parts(tokenizer)
     lines = b"".join(base64.b64encode(token) + f" {rank}\n".encode() for token, rank in ranks.items())
@@ -215,8 +225,13 @@ def pattern_of(tokenizer: Tokenizer) -> str:
         return PATTERNS["gpt2"]
     split = splits[0] if len(splits) == 1 and not last.use_regex else None
     form = split.to_dict() if isinstance(split, pre_tokenizers.Split) else {}
-    if "Regex" not in form.get("pattern", {}) or form["behavior"] != "Isolated" or form["invert"]:
-        raise _impossible("it does not cut text by one pattern whose matches are words (Split, isolated)")
+    # tiktoken's words are the matches. So they are if what lies between matches is removed, as GPT-4o's own tokenizer.json
+    # has it, and if it is kept, provided that nothing lies between them, as in all of OpenAI's patterns.
+    kept = form.get("behavior"), form.get("invert")
+    if "Regex" not in form.get("pattern", {}) or kept not in (("Isolated", False), ("Removed", True)):
+        raise _impossible(
+            "it does not cut text by one pattern whose matches are words (Split, isolated; or removed and inverted)"
+        )
     return to_rust(form["pattern"]["Regex"])
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import functools
 import json
+import pathlib
 import re
 import traceback
 import warnings
@@ -15,6 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from gputok.files.atomic import replacing
+
+TEMPLATE = "chat_template.jinja"
+MORE_TEMPLATES = "additional_chat_templates"
 _MARK = "CONTINUE_FINAL_MESSAGE_TAG "
 # Fields of a message for what a model has thought
 _REASONING = (
@@ -270,3 +275,29 @@ def _compiled(template: str, marked: bool) -> Any:
     environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
     with _explained():
         return environment.from_string(template)
+
+
+def write_templates(
+    folder: pathlib.Path, templates: str | Mapping[str, str], filename_prefix: str | None
+) -> list[str]:
+    """Writes chat templates as files of a folder, and returns their paths; templates: by name, or the only one.
+
+    Raises:
+        ValueError: if the name of a template cannot be the name of a file.
+    """
+    named = {"default": templates} if isinstance(templates, str) else templates
+    prefix = f"{filename_prefix}-" if filename_prefix else ""
+    if wrong := [name for name in named if pathlib.PurePath(name).name != name]:
+        raise ValueError(
+            f"{wrong[0]!r} cannot be the name of a chat template, as it is not the name of a file"
+        )
+    paths = []
+    for name, template in named.items():
+        path = folder / f"{prefix}{TEMPLATE}"
+        if name != "default":
+            path = folder / f"{prefix}{MORE_TEMPLATES}" / f"{name}.jinja"
+        path.parent.mkdir(exist_ok=True)
+        with replacing(path) as temporary:
+            temporary.write_text(template, encoding="utf-8", newline="\n")
+        paths.append(str(path))
+    return paths

@@ -28,6 +28,7 @@ from gputok.fields import (
 from gputok.files import file_kinds
 from gputok.files.atomic import replacing
 from gputok.pretrained import hub
+from gputok.pretrained.chat import MORE_TEMPLATES, TEMPLATE, write_templates
 from gputok.pretrained.options import is_known
 from gputok.pretrained.special_tokens import NAMES, as_token
 from gputok.pretrained.steps import OF_CLASSES, set_step
@@ -44,8 +45,6 @@ _HEAD = 4096  # bytes that tell the kind of a file
 
 TOKENIZER = "tokenizer.json"
 CONFIG = "tokenizer_config.json"
-TEMPLATE = "chat_template.jinja"
-MORE_TEMPLATES = "additional_chat_templates"
 
 OLD_FILES = ("special_tokens_map.json", "added_tokens.json")
 VOCABULARIES = (
@@ -433,24 +432,11 @@ def save(
     folder, prefix = pathlib.Path(save_directory), f"{filename_prefix}-" if filename_prefix else ""
     folder.mkdir(parents=True, exist_ok=True)
     config = {**config, "backend": "tokenizers", "tokenizer_class": SAVED_CLASS}
-    files = {
-        CONFIG: json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False, default=_plain_token) + "\n"
-    }
-    templates = templates or {}
-    for name, template in ({"default": templates} if isinstance(templates, str) else templates).items():
-        if pathlib.PurePath(name).name != name:
-            raise ValueError(
-                f"{name!r} cannot be the name of a chat template, as it is not the name of a file"
-            )
-        files[TEMPLATE if name == "default" else f"{MORE_TEMPLATES}/{name}.jinja"] = template
-
-    paths = []
-    for file, text in files.items():
-        path = folder / f"{prefix}{file}"
-        path.parent.mkdir(exist_ok=True)
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="\n")
-        paths.append(str(path))
+    text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False, default=_plain_token) + "\n"
+    path = folder / f"{prefix}{CONFIG}"
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+    paths = [str(path), *write_templates(folder, templates or {}, filename_prefix)]
     tokenizer.save(str(folder / f"{prefix}{TOKENIZER}"))
     return (*paths, str(folder / f"{prefix}{TOKENIZER}"))
 

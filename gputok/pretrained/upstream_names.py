@@ -6,12 +6,18 @@ import pathlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from gputok.pretrained.chat import write_templates
 from gputok.pretrained.ids import TokenIds, without_spaces
 from gputok.pretrained.special_tokens import NAMES
 from gputok.tokens.added_token import AddedToken
 
 if TYPE_CHECKING:
+    import os
+
     from gputok.decoders import Decoder
+
+
+_VOCABULARIES = "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "tiktoken.model", "tekken.json"
 
 
 class UpstreamNames(TokenIds):
@@ -32,6 +38,7 @@ class UpstreamNames(TokenIds):
     add_prefix_space = False
     """As it was set; False if it never was, whatever the steps of the tokenizer.json do."""
     clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output = False
+    name_or_path: str
     padding_side: str = "right"
     truncation_side: str = "right"
     model_input_names: list[str] = ["input_ids", "attention_mask"]  # noqa: RUF012  # as there; each object has its own
@@ -47,6 +54,98 @@ class UpstreamNames(TokenIds):
     def files_loaded(self) -> list[str]:
         """Empty: what was read is not kept."""
         return []
+
+    @property
+    def vocab_file(self) -> str | None:
+        """The older file of the vocabulary in the folder that the tokenizer was opened from; None if there is none."""
+        found = (pathlib.Path(self.name_or_path, name) for name in _VOCABULARIES)
+        return next((str(path) for path in found if path.is_file()), None)
+
+    @property
+    def do_lower_case(self) -> bool | None:
+        """True if the normalizer lowercases text."""
+        return self._of_bert("lowercase", "Lowercase")
+
+    @property
+    def strip_accents(self) -> bool | None:
+        """True if the normalizer removes accents; None: if it lowercases text."""
+        return self._of_bert("strip_accents", "StripAccents")
+
+    @property
+    def tokenize_chinese_chars(self) -> bool | None:
+        """True if the normalizer puts spaces around Chinese characters."""
+        return self._of_bert("handle_chinese_chars", "")
+
+    def _of_bert(self, field: str, component: str) -> bool | None:
+        """A field of the BertNormalizer among the steps of the normalizer, or whether `component` is one of the steps."""
+        normalizer = self._tokenizer.normalizer
+        steps = [normalizer] if normalizer is not None else []
+        while steps:
+            step = steps.pop()
+            if type(step).__name__ == "BertNormalizer":
+                return getattr(step, field)
+            if type(step).__name__ == component:
+                return True
+            steps += [*getattr(step, "normalizers", ())]
+        return False
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: Any = "AutoTokenizer") -> None:
+        """Raises NotImplementedError: it is for classes whose code is to be saved beside the files.
+
+        Args:
+            auto_class: the class of `transformers` that is to find the code.
+        """
+        raise NotImplementedError(
+            f"register_for_auto_class({auto_class!r}): gputok saves no code; the files of save_pretrained open in "
+            "transformers, and tokenizer.to_transformers() gives an object of its class"
+        )
+
+    @classmethod
+    def convert_to_native_format(cls, trust_remote_code: bool = False, **kwargs: Any) -> dict[str, Any]:
+        """Raises NotImplementedError: in `transformers`, it is the step of from_pretrained that builds the backend.
+
+        Args:
+            trust_remote_code: as there.
+            kwargs: as there.
+        """
+        raise NotImplementedError(
+            "convert_to_native_format: gputok opens files by AutoTokenizer.from_pretrained, which has no such step"
+        )
+
+    def save_chat_templates(
+        self,
+        save_directory: str | os.PathLike[str],
+        tokenizer_config: dict[str, Any],
+        filename_prefix: str | None,
+        save_jinja_files: bool,
+    ) -> tuple[dict[str, Any], list[str]]:
+        """Writes the chat templates as files, or puts them into the settings.
+
+        Args:
+            save_directory: an existing folder.
+            tokenizer_config: the settings, which are changed.
+            filename_prefix: put before the names of the files, with a `-`.
+            save_jinja_files: True for files, False for the settings.
+
+        Returns:
+            The settings, and the paths of the files.
+
+        Raises:
+            ValueError: if the name of a template cannot be the name of a file.
+        """
+        template: str | dict[str, str] | None = self.chat_template
+        if template is None:
+            return tokenizer_config, []
+        if not save_jinja_files:
+            listed = (
+                template
+                if isinstance(template, str)
+                else [{"name": name, "template": text} for name, text in template.items()]
+            )
+            return {**tokenizer_config, "chat_template": listed}, []
+        tokenizer_config.pop("chat_template", None)
+        return tokenizer_config, write_templates(pathlib.Path(save_directory), template, filename_prefix)
 
     @property
     def decoder(self) -> Decoder | None:

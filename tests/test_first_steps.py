@@ -1,0 +1,185 @@
+"""What a newcomer does first: commands on a small file, a mistyped name, an interruption, another locale."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import tiktoken
+import tiktoken.load
+
+import gputok
+from gputok import Tokenizer, cli, models, pre_tokenizers, save_tiktoken
+from gputok.cli import entry
+from gputok.cli.options import amount, speed
+from gputok.formats.tiktoken import from_tiktoken
+
+LINES = [f"line {i}: so it goes, so it goes\n" for i in range(500)]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "text.txt").write_text("".join(LINES))
+    tokenizer = Tokenizer(models.WordLevel({"so": 0, "it": 1, "goes": 2, "漢": 5, "?": 6}, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(folder / "t.json"))
+    return folder
+
+
+@pytest.fixture
+def run(trained, monkeypatch, capsys):
+    monkeypatch.chdir(trained)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as exit:
+            cli.main(list(arguments))
+        return (exit.value.code, *capsys.readouterr())
+
+    return call
+
+
+def process(*arguments: str, **variables: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "gputok", *arguments]
+    return subprocess.run(command, capture_output=True, env=os.environ | variables, timeout=300)
+
+
+def test_a_long_file_is_not_shown_whole(run):
+    status, out, err = run("show", "text.txt", "-t", "t.json")
+    assert status == 0 and out.count("\n") == 100
+    assert err == "gputok: these are the first 100 documents; --lines 0 shows all\n"
+    assert run("show", "text.txt", "-t", "t.json", "--lines", "3")[1].count("\n") == 3
+    status, out, err = run("show", "text.txt", "-t", "t.json", "--lines", "0")
+    assert out.count("\n") == len(LINES) and err == ""
+    status, out, err = run("show", "text.txt", "-t", "t.json", "-n", str(len(LINES)))
+    assert out.count("\n") == len(LINES) and err == ""
+
+
+def test_small_amounts_are_not_zero(run):
+    assert [amount(n) for n in (0, 999, 1000, 999_900, 1_000_000, 34e6)] == [
+        *("0 bytes", "999 bytes", "1.0 kB", "999.9 kB", "1.0 MB", "34.0 MB")
+    ]
+    assert [speed(n, 2.0) for n in (500, 50_000, 3e6)] == ["250 bytes/s", "25.0 kB/s", "2 MB/s"]
+    pathlib.Path("small.txt").write_text("so it goes\n")
+    out = run("encode", "small.txt", "-t", "t.json", "-o", "ids.npy")[1]
+    assert "11 bytes" in out and " 0.0 MB" not in out and " 0 MB/s" not in out
+    out = run("train", "small.txt", "-o", "small.json", "--vocab-size", "270")[1]
+    assert " 0.0 MB" not in out and " 0 MB/s" not in out
+
+
+def test_unknown_ids_are_an_error(run):
+    pathlib.Path("ids.txt").write_text("0 1 2\n0 7 1\n")
+    status, out, err = run("decode", "ids.txt", "-t", "t.json")
+    assert status == 1 and out.startswith("so it goes")
+    assert err == (
+        "gputok: ids.txt: the id 7 is not in the vocabulary of 5 tokens; was the text encoded with another tokenizer?\n"
+    )
+    for number in ("3", "-1", "99999999999"):  # a gap, and beyond both ends
+        pathlib.Path("ids.txt").write_text(f"{number}\n")
+        assert f"the id {number} is not in the vocabulary" in run("decode", "ids.txt", "-t", "t.json")[2]
+    pathlib.Path("ids.txt").write_text("\n5 0\n")
+    assert run("decode", "ids.txt", "-t", "t.json")[0] == 0
+
+
+def test_a_missing_file_is_named_as_it_was_typed(run):
+    for name in ("nope.npy", "nope.bin", "nope.txt"):
+        status, _, err = run("decode", name, "-t", "t.json")
+        assert status == 1 and name in err and ".rows" not in err
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}],
+)
+def test_any_locale_prints_any_text(trained, variables, monkeypatch):
+    monkeypatch.chdir(trained)
+    done = process("show", "so 漢", "-t", "t.json", **variables)
+    assert (done.returncode, done.stdout.decode()) == (0, "so│ │漢\n"), done.stderr
+    done = process("show", "so", "-t", "漢.json", **variables)
+    assert done.returncode == 1 and "漢.json" in done.stderr.decode()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_shown_without_a_shell(run, shell, monkeypatch):
+    """As in a Dockerfile, where no parent of the process is a shell."""
+    monkeypatch.setattr("typer._completion_shared._get_shell_name", lambda: None, raising=False)
+    monkeypatch.setattr("typer.completion._get_shell_name", lambda: None, raising=False)
+    status, out, _ = run("--show-completion", shell)
+    assert status == 0 and "_GPUTOK_COMPLETE" in out
+
+
+def test_which_commands_go_on():
+    resumes = entry._resumes
+    assert resumes(["encode", "a", "-o", "ids.npy"]) and resumes(["count", "a", "--resume=work"])
+    assert resumes(["train", "a", "--resume", "work"]) and resumes(["encode", "a", "--output=ids.npy"])
+    assert not any(
+        map(resumes, ([], ["encode", "a"], ["encode", "a", "-o", "-"], ["train", "a"], ["show", "a"]))
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
+def test_an_interrupted_command_says_that_it_goes_on(trained, tmp_path):
+    (tmp_path / "long.txt").write_text("so it goes\n" * 3_000_000)
+    command = [
+        sys.executable,
+        "-m",
+        "gputok",
+        "encode",
+        "long.txt",
+        "-t",
+        str(trained / "t.json"),
+        "-o",
+        "ids.npy",
+    ]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as started:
+        until = time.monotonic() + 200
+        while time.monotonic() < until and not any(
+            name.startswith(".ids.npy") for name in os.listdir(tmp_path)
+        ):
+            time.sleep(0.02)
+        started.send_signal(signal.SIGINT)
+        _, errors = started.communicate(timeout=200)
+    if started.returncode != 0:  # it was not done yet
+        assert started.returncode == 130 and errors.endswith(
+            "gputok: stopped; the same command goes on from here\n"
+        )
+
+
+def test_the_demo_shows_no_folder():
+    from gputok import demo
+
+    assert sys.prefix not in demo.run(300, 1) and "of the standard library of Python 3." in demo.run(300, 1)
+
+
+def test_tokenizers_in_place_has_a_file():
+    code = "import gputok; gputok.install_as_tokenizers(); import tokenizers; print(tokenizers.__file__ == gputok.__file__)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "True\n"
+
+
+def test_gpt_4os_own_tokenizer_becomes_a_tiktoken_file(tmp_path):
+    """Its Split removes what is between matches, which are words."""
+    pattern = r"[^\s]+|\s+"
+    encoding = tiktoken.Encoding(
+        "mine",
+        pat_str=pattern,
+        mergeable_ranks={bytes([i]): i for i in range(256)},
+        special_tokens={"<end>": 256},
+    )
+    tokenizer = from_tiktoken(encoding)
+    own = pre_tokenizers.Split(gputok.Regex(pattern), "removed", invert=True)
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([own, byte_level])
+    options = save_tiktoken(tokenizer, tmp_path / "mine.tiktoken")
+    ranks = tiktoken.load.load_tiktoken_bpe(str(tmp_path / "mine.tiktoken"))
+    again = tiktoken.Encoding("again", mergeable_ranks=ranks, **options)
+    for text in ("so it  goes", "漢 <end>é"):
+        assert again.encode(text, allowed_special="all") == tokenizer.encode(text).ids
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(gputok.Regex(" "), "removed"), byte_level]
+    )
+    with pytest.raises(ValueError, match="removed and inverted"):
+        save_tiktoken(tokenizer, tmp_path / "other.tiktoken")
