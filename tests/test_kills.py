@@ -27,6 +27,17 @@ COMMANDS = {
     "ids.bin": ("encode", "-t", "given.json", "text.txt", "-o", "ids.bin"),
     "ids.arrow": ("encode", "-t", "given.json", "text.txt", "-o", "ids.arrow"),
     "ids.parquet": ("encode", "-t", "given.json", "text.txt", "-o", "ids.parquet"),
+    "made.bin": (
+        "encode",
+        "-t",
+        "given.json",
+        "text.txt",
+        "-o",
+        "made.bin",
+        "--format=megatron",
+        "--shuffle=1",
+    ),
+    "made.npy": ("encode", "-t", "given.json", "text.txt", "-o", "made.npy", "--format=olmo"),
 }
 OLD = b"what had the name before"
 
@@ -75,9 +86,9 @@ def make(folder: pathlib.Path, inputs: pathlib.Path) -> None:
 
 
 def written(folder: pathlib.Path) -> dict[str, bytes]:
-    """The files beside the inputs."""
-    names = set(os.listdir(folder)) - {"text.txt", "given.json"}
-    return {name: (folder / name).read_bytes() for name in sorted(names)}
+    """The files beside the inputs, and in work folders."""
+    files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    return {name: files[name].read_bytes() for name in sorted(set(files) - {"text.txt", "given.json"})}
 
 
 def begin(output: str, folder: pathlib.Path):
@@ -108,7 +119,9 @@ N = [pytest.param(1), pytest.param(100, marks=pytest.mark.full)]
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize(
-    "group", [("t.json",), ("counts.parquet",), [*COMMANDS][2:]], ids=lambda group: group[0]
+    "group",
+    [("t.json",), ("counts.parquet",), [*COMMANDS][2:6], [*COMMANDS][6:]],
+    ids=lambda group: group[0],
 )
 @pytest.mark.parametrize("n", N)
 def test_kills(n, group, how, inputs, undisturbed, tmp_path):
