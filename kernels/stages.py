@@ -88,8 +88,9 @@ STEPS = (
             Stage("deal_pairs"),
             Stage("add_pairs"),
             Stage("cut_runs"),
+            Stage("merge_runs"),
         ),
-        ("joints", "new_memory"),
+        ("joints", "new_memory", "run_tables"),
     ),
     Step(
         "train_parity_bpe",

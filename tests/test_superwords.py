@@ -1,6 +1,7 @@
 """SuperBpeTrainer against a plain trainer, against `tokenizers` on mapped text, and against itself in other circumstances."""
 
 import io
+import itertools
 import json
 import random
 from collections import Counter
@@ -16,7 +17,7 @@ from gputok import AddedToken, Regex, Tokenizer, WordCounts, corpus, models, nor
 from gputok.automaton import PATTERNS
 from gputok.files.locations import OpenFile
 from gputok.models.bpe.super_trainer import SUPERWORDS
-from gputok.pipeline import superwords
+from gputok.pipeline import encode_corpus, encode_superwords, superwords
 from gputok.pipeline.resume import remove
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.text.pieces import TextBatch
@@ -435,6 +436,49 @@ def test_progress_and_interruption():
     with pytest.raises(KeyboardInterrupt):
         tokenizer.train_from_iterator(texts(15), SuperBpeTrainer(vocab_size=400), progress=stop)
     assert tokenizer.to_str() == before
+
+
+# ---- encoding
+
+
+def test_first_superword():
+    def rank(*tokens: str) -> int:
+        """The rank of the first superword, for merges that make these tokens a character at a time."""
+        names = [*BYTE_CHARACTERS, *(token[:n] for token in tokens for n in range(2, len(token) + 1))]
+        vocabulary = {name: i for i, name in enumerate(dict.fromkeys(names))}
+        merges = [(name[:-1], name[-1]) for name in vocabulary if len(name) > 1]
+        return encode_superwords.first_superword(models.BPE(vocabulary, merges))
+
+    assert rank("ĠĠa", "ĊĠ", "ĉĠa", "Ġb") == 6  # none of six
+    assert rank("ab", "aĠb", "cd") == 1
+    assert rank("ĠaĠ") == 1
+    assert rank("ÄĠ") == 0  # other letters with the same first byte
+
+
+@pytest.mark.parametrize("pattern", ["cl100k", "gpt2"])
+def test_corpora_are_encoded_as_by_tokenizers(pattern, monkeypatch):
+    """Words first, then phrases: also around added tokens, in long runs, and where words don't fit together."""
+    lines = texts(20, 600)
+    tokenizer = untrained(pattern)
+    tokenizer.train_from_iterator(
+        lines, SuperBpeTrainer(vocab_size=500, transition=330, special_tokens=["<s>"])
+    )
+    theirs = tokenizers.Tokenizer.from_str(tokenizer.to_str())
+    assert isinstance(encode_corpus.engine_of(tokenizer.pipeline), encode_superwords.BySuperwords)
+    r = random.Random(21)
+    sample = [*texts(22), *("".join(r.choices("abt \t\n,:.<s>0é中", k=r.randint(0, 40))) for _ in range(300))]
+    sample += ["as well " * 200, "\t" * 301 + "x", "", "a<s>b <s>", " of the" * 70]
+    expected = [encoding.ids for encoding in theirs.encode_batch(sample)]
+    for chosen in (sample, [text for text in sample if "<s>" not in text]):
+        found = [
+            ids[a:b].tolist()
+            for ids, rows in tokenizer.encode_corpus(iter(chosen), threads=1)
+            for a, b in itertools.pairwise(rows)
+        ]
+        assert found == [expected[sample.index(text)] for text in chosen]
+    plain = untrained()
+    plain.train_from_iterator(lines, BpeTrainer(vocab_size=400, initial_alphabet=list(BYTE_CHARACTERS)))
+    assert not isinstance(encode_corpus.engine_of(plain.pipeline), encode_superwords.BySuperwords)
 
 
 # ---- whole corpora

@@ -23,6 +23,7 @@ import numpy as np
 
 from gputok.files.token_files import TokenBatch, id_dtype
 from gputok.kernels.threads import Submit, in_order, run, thread_count
+from gputok.pipeline.encode_superwords import BySuperwords
 from gputok.pipeline.tokenize import tokenize
 from gputok.text.pieces import Pieces, TextBatch, rewrite, starts_with
 from gputok.types import Array
@@ -192,7 +193,13 @@ def engine_of(pipeline: Pipeline) -> Engine:
         dtype = id_type(pipeline)
         # A copy without derived values: the engine is one of these, and a reference to itself would keep it alive
         own = dataclasses.replace(pipeline)
-        found = ByWalk.of(own, dtype) or ByParts.of(own, dtype) or ByLine.of(own, dtype) or BySteps(own)
+        found = (
+            BySuperwords.of(own)
+            or ByWalk.of(own, dtype)
+            or ByParts.of(own, dtype)
+            or ByLine.of(own, dtype)
+            or BySteps(own)
+        )
         engine = shared.setdefault("corpus", found)
     return engine
 

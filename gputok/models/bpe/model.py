@@ -169,6 +169,12 @@ class BPE(Model):
         complete = _with_new_tokens(vocabulary, np.asarray(merges, np.int64), prefix)
         self._set(vocabulary=vocabulary, merges=complete, **affixes)
 
+    def with_first_merges(self, n: int) -> BPE:
+        """Returns a model of the same tokens with the first n merges only, and with default options."""
+        model = BPE()
+        model._set(vocabulary=self.vocabulary, merges=np.ascontiguousarray(self.merges[:n]))
+        return model
+
     @staticmethod
     def read_file(vocab: str, merges: str) -> tuple[dict[str, int], list[tuple[str, str]]]:
         """Reads a vocab.json and a merges.txt.
