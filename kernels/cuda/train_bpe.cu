@@ -29,7 +29,7 @@ const u64 FREE = ~(u64)0;
 const u32 CHOOSERS = 256;  // threads of choose_batch
 const u32 MOST = 256;      // pairs that are put in order at a time, and the largest batch; at most CHOOSERS
 const u32 SLOTS = 1024;    // of the table of a batch
-const int STRETCH = 256;   // places from one element of first_word to the next
+const u32 STRETCH = 256;   // places from one element of first_word to the next
 const int TALLIES = 512;   // kinds of counts, eight for each power of two
 
 // The memory of a training, in the order of the launcher's `Training`.
@@ -188,9 +188,10 @@ __device__ inline u32 token_before(const Training& t, i64 place) {
 
 // Returns the word to which a place belongs.
 __device__ inline i64 word_of(const Training& t, i64 place) {
-  i64 low = t.first_word[place / STRETCH], high = t.first_word[place / STRETCH + 1];
+  u32 stretch = (u32)place / STRETCH;
+  u32 low = (u32)t.first_word[stretch], high = (u32)t.first_word[stretch + 1];  // fewer than 2^32 words, each with a place
   while (low < high) {
-    i64 middle = (low + high + 1) / 2;
+    u32 middle = low + (high - low + 1) / 2;
     if (t.begin[middle] <= place)
       low = middle;
     else
@@ -556,11 +557,11 @@ extern "C" __global__ void write_tokens(const __grid_constant__ Training t) {
 // Sets the bit of each place at which a token begins or a word ends. Blocks consist of whole warps.
 // [at most 48 registers, 0 bytes shared]
 extern "C" __global__ void mark_live(const u32* symbols, i64 n_places, u32* live) {
-  i64 lane = threadIdx.x % 32;
+  u32 lane = threadIdx.x % 32;
   for (i64 first = global_index() - lane; first < n_places; first += global_size()) {
     u32 symbol = first + lane < n_places ? symbols[first + lane] : INSIDE;
     u32 bits = __ballot_sync(ALL_LANES, begins_token(symbol) || symbol == END);
-    if (lane == 0) live[first / 32] = bits;
+    if (lane == 0) live[(u32)first >> 5] = bits;
   }
 }
 
@@ -568,8 +569,8 @@ extern "C" __global__ void mark_live(const u32* symbols, i64 n_places, u32* live
 // [at most 48 registers, 0 bytes shared]
 extern "C" __global__ void close_gaps(const u32* symbols, i64 n_places, const u32* live, const u32* before, u32* to) {
   for (i64 place = global_index(); place < n_places; place += global_size()) {
-    u32 bits = live[place / 32];
-    if (bits >> (place % 32) & 1) to[before[place / 32] + __popc(bits & ((1u << (place % 32)) - 1))] = symbols[place];
+    u32 word = (u32)place >> 5, bit = 1u << ((u32)place & 31), bits = live[word];
+    if (bits & bit) to[before[word] + (u32)__popc(bits & (bit - 1))] = symbols[place];
   }
 }
 
@@ -577,7 +578,7 @@ extern "C" __global__ void close_gaps(const u32* symbols, i64 n_places, const u3
 // [at most 48 registers, 0 bytes shared]
 extern "C" __global__ void move_words(const i64* begin, i64 n_words, const u32* live, const u32* before, i64* to) {
   for (i64 word = global_index(); word < n_words; word += global_size()) {
-    i64 place = begin[word];
-    to[word] = (i64)before[place / 32] + __popc(live[place / 32] & ((1u << (place % 32)) - 1));
+    u32 place = (u32)begin[word];
+    to[word] = (i64)before[place >> 5] + __popc(live[place >> 5] & ((1u << (place & 31)) - 1));
   }
 }
