@@ -46,6 +46,7 @@ if TYPE_CHECKING:  # for type checkers and editors; the tables below have the sa
     from gputok.formats.gguf import from_gguf as from_gguf
     from gputok.formats.sentencepiece import from_sentencepiece as from_sentencepiece
     from gputok.formats.sentencepiece import save_sentencepiece as save_sentencepiece
+    from gputok.formats.sentencepiece_training import train_sentencepiece as train_sentencepiece
     from gputok.formats.tekken import from_tekken as from_tekken
     from gputok.formats.tekken import save_tekken as save_tekken
     from gputok.formats.tiktoken import from_tiktoken as from_tiktoken
@@ -133,6 +134,7 @@ __all__ = [
     "save_tiktoken",
     "tools",
     "train_new_from_iterator",
+    "train_sentencepiece",
     "trainers",
 ]
 
@@ -184,6 +186,7 @@ _NAMES: dict[str, str] = {
     "save_tekken": "formats.tekken",
     "save_tiktoken": "formats.tiktoken",
     "train_new_from_iterator": "pretrained",
+    "train_sentencepiece": "formats.sentencepiece_training",
 }
 
 

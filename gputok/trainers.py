@@ -1,6 +1,7 @@
 """Trainers learn the vocabulary of a model from counted words."""
 
 from gputok.models.bpe.parity_trainer import ParityBpeTrainer
+from gputok.models.bpe.sentencepiece_trainer import SentencePieceBpeTrainer
 from gputok.models.bpe.super_trainer import SuperBpeTrainer
 from gputok.models.bpe.trainer import BpeTrainer, TrainedBpe
 from gputok.models.trainer import Trainer
@@ -11,6 +12,7 @@ from gputok.models.wordpiece.trainer import TrainedWordPiece, WordPieceTrainer
 __all__ = [
     "BpeTrainer",
     "ParityBpeTrainer",
+    "SentencePieceBpeTrainer",
     "SuperBpeTrainer",
     "TrainedBpe",
     "TrainedUnigram",

@@ -50,7 +50,9 @@ Inputs = Annotated[
 Model = Annotated[
     str,
     typer.Option(
-        help=f"Kind of model: {', '.join(MODELS)}.", metavar="KIND", autocompletion=_one_of(*MODELS)
+        help=f"Kind of model: {', '.join(MODELS)}; train also knows sentencepiece-bpe.",
+        metavar="KIND",
+        autocompletion=_one_of(*MODELS),
     ),
 ]
 Pattern = Annotated[

@@ -49,6 +49,24 @@ if TYPE_CHECKING:
     from gputok.tokenizer import Tokenizer
 
 
+ByteFallback = Annotated[
+    bool, typer.Option("--byte-fallback", help="For sentencepiece-bpe: a token for each byte.")
+]
+Coverage = Annotated[
+    float | None,
+    typer.Option(
+        help="For sentencepiece-bpe: the share of characters to cover. [default: 0.9995]", metavar="SHARE"
+    ),
+]
+Normalization = Annotated[
+    str | None,
+    typer.Option(
+        help="For sentencepiece-bpe: SentencePiece's rule, such as identity. [default: nmt_nfkc]",
+        metavar="NAME",
+    ),
+]
+
+
 def train(
     inputs: Inputs,
     output: Annotated[
@@ -111,6 +129,9 @@ def train(
     resume: Resume = None,
     weight: Weight = None,
     temperature: Temperature = None,
+    byte_fallback: ByteFallback = False,
+    character_coverage: Coverage = None,
+    normalization: Normalization = None,
     as_json: AsJson = False,
     storage_option: StorageOption = None,
 ) -> None:
@@ -118,6 +139,41 @@ def train(
     from gputok.kernels.native.preparation import preparation
 
     storage = storage_options(storage_option)
+    if model == "sentencepiece-bpe":
+        others = {
+            "--pattern": pattern,
+            "--regex": regex,
+            "--special-token": special_token or None,
+            "--min-frequency": min_frequency or None,
+            "--min-count": min_count if min_count > 1 else None,
+            "--from-counts": from_counts or None,
+            "--column": column,
+            "--separator": separator,
+            "--errors": None if errors == "strict" else errors,
+            "--resume": resume,
+            "--weight": weight or None,
+            "--temperature": temperature,
+            "--transition": transition,
+            "--superword-pattern": superword_pattern,
+            "--max-words": max_words,
+            "--stage1": stage1,
+        }
+        _refuse(others, "is not for --model sentencepiece-bpe")
+        named = {"byte_fallback": byte_fallback, "character_coverage": character_coverage}
+        limits = {
+            "threads": threads,
+            "progress": progress,
+            "memory_limit": memory_limit,
+            "temporary": temporary,
+        }
+        _train_sentencepiece(inputs, output, vocab_size, named, normalization, storage, as_json, limits)
+        return
+    only = {
+        "--byte-fallback": byte_fallback or None,
+        "--character-coverage": character_coverage,
+        "--normalization": normalization,
+    }
+    _refuse(only, "is for --model sentencepiece-bpe alone")
     tokenizer, trainer = recipe(
         model,  # type: ignore[arg-type]  # recipe names what is wrong
         vocab_size=vocab_size,
@@ -224,6 +280,48 @@ def _superwords(
     if stage1 is not None:
         options["stage1"] = load_tokenizer(stage1, storage)
     return options
+
+
+def _refuse(options: dict[str, Any], why: str) -> None:
+    """Raises ValueError for the first of the options that is given."""
+    for name, value in options.items():
+        if value is not None:
+            raise ValueError(f"{name} {why}")
+
+
+def _train_sentencepiece(
+    inputs: list[str],
+    output: str,
+    vocab_size: int,
+    named: dict[str, Any],
+    normalization: str | None,
+    storage: dict[str, Any],
+    as_json: bool,
+    options: dict[str, Any],
+) -> None:
+    """Trains as SentencePiece does, and writes a .model or a tokenizer.json."""
+    from gputok import train_sentencepiece
+    from gputok.trainers import SentencePieceBpeTrainer
+
+    start = time.perf_counter()
+    given = {name: value for name, value in named.items() if value is not None}
+    trainer = SentencePieceBpeTrainer(vocab_size=vocab_size, **given)
+    with output_file(output, storage, inputs) as written:
+        tokenizer, proto = train_sentencepiece(
+            sources(inputs),
+            trainer,
+            normalization_rule_name=normalization or "nmt_nfkc",
+            storage_options=storage,
+            **options,
+        )
+        if output.endswith(".model"):
+            written.write_bytes(proto)
+        else:
+            written.write_text(tokenizer.to_str(pretty=True), encoding="utf-8", newline="\n")
+    size, seconds = tokenizer.get_vocab_size(), time.perf_counter() - start
+    shown = shown_output(output)
+    facts = {"output": shown, "vocab_size": size, "model": "sentencepiece-bpe", "seconds": round(seconds, 3)}
+    sum_up(f"{shown}: {size:,} pieces in {seconds:.2f} s", facts, output=output, as_json=as_json)
 
 
 def count(

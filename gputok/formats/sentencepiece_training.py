@@ -1,0 +1,140 @@
+"""Training as SentencePiece trains: its normalization, its words, its pieces, its file."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gputok.files.sentencepiece_proto import BPE, NORMAL, UNKNOWN, protobuf
+from gputok.formats.sentencepiece import tokenizer_of
+from gputok.models.bpe.sentencepiece_trainer import SentencePieceBpeTrainer, TrainedPiece
+from gputok.progress import reporting
+from gputok.text.pieces import TextBatch
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Sequence
+
+    from gputok.files.locations import StorageOptions
+    from gputok.progress import Progress
+    from gputok.tokenizer import Tokenizer
+
+
+def train_sentencepiece(
+    files: Any,
+    trainer: SentencePieceBpeTrainer | None = None,
+    *,
+    normalization_rule_name: str = "nmt_nfkc",
+    max_sentence_length: int = 4192,
+    threads: int | None = None,
+    progress: Progress = None,
+    memory_limit: int | str | None = None,
+    temporary: str | os.PathLike[str] | None = None,
+    storage_options: StorageOptions = None,
+) -> tuple[Tokenizer, bytes]:
+    """Trains SentencePiece's BPE on files of text: the same pieces, order and scores as SentencePiece 0.2.
+
+    In contrast to SentencePiece, memory holds the distinct words and not the text. White space as a suffix and words that
+    go on across spaces (`split_by_whitespace=False`) are not supported: a tokenizer of gputok cannot encode the former, and
+    the pieces of the latter are not those of words. Text in which a mark follows a ligature, or several marks follow one
+    character, is normalized as `Precompiled` (and `tokenizers`) does, which there differs from SentencePiece.
+
+    Args:
+        files: paths, folders, globs or URLs of text; each line is a sentence.
+        trainer: the options; None: SentencePiece's defaults.
+        normalization_rule_name: "nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf" or "identity".
+        max_sentence_length: longer lines, in bytes, are left out, as SentencePiece does.
+        threads: as for `Tokenizer.train`.
+        progress: as for `Tokenizer.train`.
+        memory_limit: as for `Tokenizer.count_words`.
+        temporary: as for `Tokenizer.count_words`.
+        storage_options: as for `Tokenizer.train`.
+
+    Returns:
+        The tokenizer, as `from_sentencepiece` would read it, and the bytes of the `.model` file, with which `sentencepiece`
+        gives the same ids.
+
+    Raises:
+        ValueError: the name of the rule is unknown, or the trainer refuses the text (`SentencePieceBpeTrainer.train`).
+        ImportError: the package `sentencepiece` is missing.
+    """
+    from gputok import corpus
+    from gputok.files.temporary import MemoryLimit
+
+    trainer = SentencePieceBpeTrainer() if trainer is None else trainer
+    spec = _normalizer_spec(normalization_rule_name)
+    # Symbols are looked for in counted words, so that no added token cuts a word here
+    counting = tokenizer_of(_proto(_LEAST, spec, trainer), added=False)
+    memory = MemoryLimit.of(memory_limit, temporary)
+    source = corpus.located(files, storage_options)
+    read = partial(corpus.read, source, separator="\n", threads=threads)
+    words = counting.pipeline.count_batches(
+        lambda: _short(read(), max_sentence_length),
+        corpus.total_bytes(source),
+        threads,
+        "cpu",
+        progress,
+        memory,
+    )
+    with reporting(progress) as report:
+        pieces = trainer.train(words, threads=threads, progress=report)
+    proto = _proto(pieces, spec, trainer)
+    return tokenizer_of(proto), proto.SerializeToString()
+
+
+_LEAST = [TrainedPiece("<unk>", 0.0, UNKNOWN), TrainedPiece("▁", -0.0, NORMAL)]
+
+
+def _short(batches: Iterator[TextBatch], most: int) -> Iterator[TextBatch]:
+    """Leaves out documents of more than `most` bytes."""
+    from gputok.kernels.cpu.rewrite import gather
+
+    for batch in batches:
+        lengths = np.diff(batch.offsets)
+        kept = np.flatnonzero((lengths <= most) & (lengths > 0))
+        if len(kept) == len(lengths):
+            yield batch
+        else:
+            yield TextBatch(*gather(batch.data, batch.offsets[kept], batch.offsets[kept + 1]))
+
+
+def _normalizer_spec(name: str) -> Any:
+    """Returns the NormalizerSpec of a rule, as the package `sentencepiece` has it."""
+    messages = protobuf()
+    import sentencepiece
+
+    try:
+        made = sentencepiece.SentencePieceNormalizer(rule_name=name)
+    except Exception as error:  # RuntimeError, or what an older version raises
+        raise ValueError(f"normalization_rule_name={name!r} is no rule of SentencePiece: {error}") from None
+    proto = messages.ModelProto()
+    proto.ParseFromString(made.serialized_model_proto())
+    spec = proto.normalizer_spec
+    spec.add_dummy_prefix = spec.remove_extra_whitespaces = spec.escape_whitespaces = True
+    return spec
+
+
+def _proto(pieces: Sequence[TrainedPiece], spec: Any, trainer: SentencePieceBpeTrainer) -> Any:
+    proto = protobuf().ModelProto()
+    for piece in pieces:
+        added = proto.pieces.add(piece=piece.piece, score=piece.score)
+        if piece.kind != NORMAL:
+            added.type = piece.kind
+    of = proto.trainer_spec
+    of.model_type, of.vocab_size = BPE, len(pieces)
+    for name in (
+        "character_coverage",
+        "max_sentencepiece_length",
+        "split_by_unicode_script",
+        "split_by_number",
+        "split_digits",
+        "byte_fallback",
+        "hard_vocab_limit",
+    ):
+        setattr(of, name, getattr(trainer, name))
+    of.control_symbols.extend(trainer.control_symbols)
+    of.user_defined_symbols.extend(trainer.user_defined_symbols)
+    proto.normalizer_spec.CopyFrom(spec)
+    return proto

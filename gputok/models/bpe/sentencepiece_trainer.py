@@ -1,0 +1,266 @@
+"""The trainer of SentencePiece's BPE: the same pieces, in the same order, with the same scores, from counted words.
+
+It is ordinary BPE with another rule for ties (of equally frequent pairs, the one of fewer characters comes first, then the
+smaller string), on words that are first cut wherever no piece of SentencePiece may reach across: at characters that are too
+rare for the vocabulary, between scripts, and beside digits if `split_digits` says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from gputok.automaton.unicode_tables import script_sets
+from gputok.files.sentencepiece_proto import BYTE, CONTROL, NORMAL, UNKNOWN, USER_DEFINED
+from gputok.tokens.vocabulary import pack
+from gputok.types import public
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gputok.text.word_counts import WordCounts
+    from gputok.types import Counts, Positions
+
+_SPACE, _BOUNDARY, _UNKNOWN = ord("▁"), 0, 0x2585
+_KANA_MARK = 0x30FC  # it joins Hiragana, Katakana and Han, which are one script here
+_ANY = 255
+
+
+class TrainedPiece(NamedTuple):
+    """A piece of a SentencePiece model."""
+
+    piece: str
+    score: float
+    kind: int  # of `gputok.files.sentencepiece_proto`
+
+
+@public("gputok.trainers")
+@dataclass(kw_only=True)
+class SentencePieceBpeTrainer:
+    """Trains a BPE with the same pieces, order and scores as SentencePiece 0.2.
+
+    `gputok.train_sentencepiece` also reads and normalizes text as SentencePiece does, and makes a tokenizer. The options
+    have the names of SentencePiece's. The pieces 0, 1 and 2 are `<unk>`, `<s>` and `</s>`.
+
+    Args:
+        vocab_size: the number of pieces.
+        character_coverage: the share of all characters that the vocabulary must cover; the rarest are left out.
+        max_sentencepiece_length: the most characters of a piece.
+        split_by_unicode_script: no piece has characters of two scripts.
+        split_by_number: False: digits join any script.
+        split_digits: each digit is a piece by itself.
+        byte_fallback: adds a piece for each byte, for characters that the vocabulary lacks.
+        hard_vocab_limit: kept in the `.model` file. Without it, SentencePiece gives fewer pieces for a text that has not
+            enough; gputok refuses both, since the last of these pieces occur nowhere.
+        control_symbols: pieces that no text becomes.
+        user_defined_symbols: pieces that are always kept whole in text. They may not contain spaces.
+
+    Raises:
+        ValueError: an option has a value that is not allowed.
+
+    Example:
+        >>> from gputok import WordCounts
+        >>> words = WordCounts.from_dict({"▁low": 5, "▁lower": 3})
+        >>> trainer = SentencePieceBpeTrainer(vocab_size=11, character_coverage=1.0)
+        >>> [piece.piece for piece in trainer.train(words)]
+        ['<unk>', '<s>', '</s>', 'lo', 'low', '▁low', 'l', 'o', 'w', '▁', 'e', 'r']
+    """
+
+    vocab_size: int = 8000
+    character_coverage: float = 0.9995
+    max_sentencepiece_length: int = 16
+    split_by_unicode_script: bool = True
+    split_by_number: bool = True
+    split_digits: bool = False
+    byte_fallback: bool = False
+    hard_vocab_limit: bool = True
+    control_symbols: Sequence[str] = field(default_factory=list)
+    user_defined_symbols: Sequence[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not 0.98 <= self.character_coverage <= 1.0:
+            raise ValueError(
+                f"character_coverage must be from 0.98 to 1, as in SentencePiece, not {self.character_coverage}"
+            )
+        if not 1 <= self.max_sentencepiece_length <= 512:
+            raise ValueError(
+                f"max_sentencepiece_length must be from 1 to 512, not {self.max_sentencepiece_length}"
+            )
+        names = [piece.piece for piece in self.meta_pieces()]
+        twice = [name for i, name in enumerate(names) if name in names[:i]]
+        if twice or not all(names):
+            raise ValueError(f"the symbol {twice[0] if twice else ''!r} is there twice, or empty")
+        for symbol in self.user_defined_symbols:
+            if any(character.isspace() or character == "▁" for character in symbol):
+                raise ValueError(
+                    f"user_defined_symbols: {symbol!r} contains a space, which gputok's words end at"
+                )
+
+    def meta_pieces(self) -> list[TrainedPiece]:
+        """The pieces that are not learnt, in the order of their ids."""
+        kinds = [("<unk>", UNKNOWN), ("<s>", CONTROL), ("</s>", CONTROL)]
+        kinds += [(symbol, CONTROL) for symbol in self.control_symbols]
+        kinds += [(symbol, USER_DEFINED) for symbol in self.user_defined_symbols]
+        kinds += [(f"<0x{byte:02X}>", BYTE) for byte in range(256)] if self.byte_fallback else []
+        return [TrainedPiece(name, 0.0, kind) for name, kind in kinds]
+
+    def train(
+        self,
+        words: WordCounts,
+        *,
+        threads: int | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> list[TrainedPiece]:
+        """Learns pieces.
+
+        Args:
+            words: counted words, normalized, each with the `▁` before it.
+            threads: how many threads merge; None: all cores.
+            progress: called as progress("merge", done, total).
+
+        Returns:
+            The pieces, by id.
+
+        Raises:
+            ValueError: the words have not enough pieces for `vocab_size`, or more characters than that; or the result would
+                depend on a rule of SentencePiece that gputok does not have.
+        """
+        from gputok.kernels import BpeLimits
+        from gputok.kernels.cpu.train_bpe import train_bpe
+        from gputok.kernels.threads import thread_count
+
+        meta = self.meta_pieces()
+        codes, offsets = _code_points(words)
+        if (codes == _UNKNOWN).any():
+            raise ValueError(
+                "the text has the character U+2585, which SentencePiece keeps for itself: replace it"
+            )
+        self._cut_symbols(codes, words, [piece.piece for piece in meta])
+        characters = self._alphabet(codes, np.repeat(words.counts, np.diff(offsets)))
+        n_merges = self.vocab_size - len(meta) - len(characters)
+        if n_merges < 0:
+            raise ValueError(
+                f"vocab_size={self.vocab_size} is too small: there are {len(meta)} symbols and {len(characters)} characters"
+            )
+        symbols, bounds, counts, doubtful = self._sequences(codes, offsets, words.counts, characters)
+        tokens = pack([chr(code) for code in characters.tolist()])
+        limits = BpeLimits(
+            len(characters) + n_merges, max_token_length=self.max_sentencepiece_length + 1, shorter_first=True
+        )
+        report = None if progress is None else lambda done, total: progress("merge", done, total)
+        found = train_bpe(symbols, bounds, counts, *tokens, limits, report, threads=thread_count(threads))
+        if len(found.count) < n_merges:
+            most = self.vocab_size - n_merges + len(found.count)
+            raise ValueError(
+                f"vocab_size={self.vocab_size} is too high: the text has {most} pieces. SentencePiece would go on with pairs "
+                "that occur no longer, in an order of its own"
+            )
+        least = int(found.count[-1]) if n_merges else 1
+        if doubtful >= least:
+            raise ValueError(
+                "characters that take over the script before them (combining marks) stand before another script "
+                f"{doubtful:,} times, so often that SentencePiece could join them: set split_by_unicode_script=False, or a "
+                "smaller vocab_size"
+            )
+        ends = found.token_offsets.tolist()
+        raw = found.tokens.tobytes()
+        names = [raw[ends[i] : ends[i + 1]].decode() for i in found.merged.tolist()]
+        names += [chr(code) for code in characters.tolist()]
+        return [*meta, *(TrainedPiece(name, -float(i), NORMAL) for i, name in enumerate(names))]
+
+    def _cut_symbols(self, codes: Positions, words: WordCounts, symbols: Sequence[str]) -> None:
+        """Puts boundaries in the place of the symbols that are no pieces of text, the longest first, from the left."""
+        text = codes.astype(np.uint32).tobytes().decode("utf-32-le", "surrogatepass")
+        if not any(symbol in text for symbol in symbols):
+            return
+        import re
+
+        pattern = re.compile("|".join(map(re.escape, sorted(symbols, key=len, reverse=True))))
+        bounds = np.concatenate([[0], np.cumsum(_lengths(words))])
+        for found in pattern.finditer(text):
+            first, last = found.span()
+            if np.searchsorted(bounds, first, side="right") == np.searchsorted(
+                bounds, last - 1, side="right"
+            ):
+                codes[first:last] = _BOUNDARY
+
+    def _alphabet(self, codes: Positions, weights: Counts) -> Positions:
+        """Returns the characters of the vocabulary, by falling count, then by code point."""
+        totals = np.zeros(0x110000, np.int64)
+        np.add.at(totals, codes, weights)
+        totals[_BOUNDARY] = 0
+        total = int(totals.sum())
+        present = np.flatnonzero(totals)
+        present = present[np.argsort(-totals[present], kind="stable")]
+        before = np.cumsum(totals[present]) - totals[present]
+        coverage = (before / max(total, 1)).astype(np.float32)
+        return present[coverage < np.float32(self.character_coverage)]
+
+    def _sequences(
+        self, codes: Positions, offsets: Positions, counts: Counts, characters: Positions
+    ) -> tuple[np.ndarray, Positions, Counts, int]:
+        """Returns symbols, the offsets of sequences and their counts, and how often the most frequent doubtful pair occurs."""
+        n = len(codes)
+        number = np.full(0x110000, -1, np.int64)
+        number[characters] = np.arange(len(characters))
+        symbols = number[codes]
+        edge = np.zeros(n + 1, bool)
+        edge[offsets] = True
+        weights = np.repeat(counts, np.diff(offsets))
+        lacking = symbols < 0
+        is_digit = ((codes >= 0x30) & (codes <= 0x39)) | ((codes >= 0xFF10) & (codes <= 0xFF19))
+        alone = lacking | (is_digit if self.split_digits else False)
+        edge[:-1] |= alone
+        edge[1:] |= alone
+        doubtful = 0
+        if self.split_by_unicode_script:
+            scripts, inherited = _scripts()
+            script = scripts[codes]
+            script[codes == _SPACE] = _ANY
+            if not self.split_by_number:
+                script[is_digit] = _ANY
+            mark = script == inherited
+            # A mark has the script of the last character before it in its word that is no mark
+            at = np.where(mark & ~edge[:-1], 0, np.arange(n))
+            at = np.maximum.accumulate(at)
+            effective = np.where(mark & (at != np.arange(n)), script[at], script)
+            effective[mark & (at == np.arange(n))] = _ANY
+            left, right = effective[:-1], np.where(mark[1:], effective[:-1], script[1:])
+            cut = (left != right) & (left != _ANY) & (right != _ANY) & ~edge[1:-1]
+            doubt = np.flatnonzero(cut & mark[:-1])
+            if len(doubt):
+                pairs, row = np.unique(codes[doubt] << 21 | codes[doubt + 1], return_inverse=True)
+                doubtful = int(np.bincount(row, weights[doubt], len(pairs)).max())
+            edge[1:-1] |= cut
+        symbols[lacking] = 0
+        bounds = np.flatnonzero(edge)
+        dtype = np.uint16 if self.vocab_size < 0xFFFF else np.uint32
+        return symbols.astype(dtype), bounds, weights[bounds[:-1]], doubtful
+
+
+def _lengths(words: WordCounts) -> Positions:
+    """Returns the number of characters of each word: int64[n_words]."""
+    starts = np.concatenate([[0], np.cumsum((words.data & 0xC0) != 0x80)])
+    return np.diff(starts[words.offsets])
+
+
+def _code_points(words: WordCounts) -> tuple[Positions, Positions]:
+    """Returns the characters of all words, int64[n], and the offsets of the words in them."""
+    text = words.data.tobytes().decode().encode("utf-32-le")
+    codes = np.frombuffer(text, np.uint32).astype(np.int64)
+    return codes, np.concatenate([[0], np.cumsum(_lengths(words))])
+
+
+def _scripts() -> tuple[np.ndarray, int]:
+    """Returns the script of each character, uint8[0x110000], and which of them is Inherited."""
+    sets = script_sets()
+    scripts = np.full(0x110000, _ANY, np.uint8)
+    for i, characters in enumerate(sets):
+        for first, last in characters.runs():
+            scripts[first:last] = i
+    common, inherited = int(scripts[ord(".")]), int(scripts[0x301])
+    scripts[scripts == _ANY] = common
+    scripts[_KANA_MARK] = scripts[ord("漢")]
+    return scripts, inherited
