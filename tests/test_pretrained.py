@@ -300,11 +300,61 @@ def test_sentencepiece_models_open(tmp_path):
                 theirs(text, "x", return_token_type_ids=True)
             )
             assert ours.decode(ours.encode(text)) == theirs.decode(theirs.encode(text))
-    # There, Metaspace puts no ▁ before a text that begins with a space. SentencePiece does.
-    reference = sentencepiece.SentencePieceProcessor(str(tmp_path / "tokenizer.model"))
-    assert ours.encode("  two", add_special_tokens=False) == reference.encode("  two")
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "XLMRobertaTokenizer"}')
     with pytest.raises(ValueError, match="a XLMRobertaTokenizer has other ids"):
+        gputok.AutoTokenizer.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["LlamaTokenizer", "GemmaTokenizer"])
+@pytest.mark.parametrize("cleaned", [False, True])
+def test_steps_of_a_class_replace_those_of_a_sentencepiece_model(tmp_path, name, cleaned):
+    """Spaces side by side and at the ends, which the model may say to remove, as transformers keeps them."""
+    sentencepiece = pytest.importorskip("sentencepiece")
+    options = {"model_type": "bpe", "byte_fallback": True, "vocab_size": 450, "minloglevel": 2}
+    if not cleaned:
+        options |= {"normalization_rule_name": "identity", "remove_extra_whitespaces": False}
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(LINES), model_prefix=str(tmp_path / "tokenizer"), **options
+    )
+    texts = [
+        "two  spaces",
+        " one",
+        "  two",
+        "end ",
+        "end  ",
+        "",
+        " ",
+        "   ",
+        "a\tb \n c",
+        "<s> a",
+        "a<s> b",
+        "ﬁ\u3000x",
+    ]
+    for settings in (
+        {},
+        {"legacy": True},
+        {"legacy": False},
+        {"add_prefix_space": False},
+        {"add_prefix_space": True},
+    ):
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": name, **settings}))
+        ours, theirs = (
+            gputok.AutoTokenizer.from_pretrained(tmp_path),
+            hf.AutoTokenizer.from_pretrained(str(tmp_path)),
+        )
+        for text in texts:
+            ids = theirs(text)["input_ids"]
+            assert ours(text)["input_ids"] == ids, (settings, text)
+            assert ours.decode(ids) == theirs.decode(ids), (settings, text)
+
+
+def test_a_unigram_model_is_no_llama(tmp_path):
+    sentencepiece = pytest.importorskip("sentencepiece")
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(LINES), model_prefix=str(tmp_path / "tokenizer"), vocab_size=300, minloglevel=2
+    )
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "LlamaTokenizer"}')
+    with pytest.raises(ValueError, match="a LlamaTokenizer is BPE, and this file has a Unigram model"):
         gputok.AutoTokenizer.from_pretrained(tmp_path)
 
 

@@ -55,7 +55,7 @@ VOCABULARIES = (
 SAVED_CLASS = "PreTrainedTokenizerFast"
 """The class that leaves tokenizer.json as it is, by the name that every version of `transformers` knows."""
 
-_AS_THEY_ARE = (SAVED_CLASS, "PreTrainedTokenizer", "TokenizersBackend")
+_AS_THEY_ARE = (SAVED_CLASS, "PreTrainedTokenizer", "TokenizersBackend", "GemmaTokenizer")
 """Classes whose settings do not change the steps."""
 
 _OF_SENTENCEPIECE = ("LlamaTokenizer", "GemmaTokenizer", "PreTrainedTokenizer", "TokenizersBackend")
@@ -262,7 +262,11 @@ def _open(folder: pathlib.Path, name: str, config: dict[str, Any]) -> Tokenizer:
         if file in there:
             data = pathlib.Path(there[file]).read_bytes()
             tiktoken = file_kinds.kind_of(data) == "tiktoken"
-            return _tiktoken(data, there[file], config) if tiktoken else _sentencepiece(there[file], name)
+            return (
+                _tiktoken(data, there[file], config)
+                if tiktoken
+                else _sentencepiece(there[file], name, config)
+            )
     listed = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
     raise OSError(
         f"{folder} holds no tokenizer.json, and no vocab.txt, vocab.json with merges.txt, SentencePiece model, tiktoken "
@@ -328,7 +332,13 @@ def _tiktoken(data: bytes, path: str, config: dict[str, Any]) -> Tokenizer:
     return by_ranks(ranks, "llama3", {token: n_tokens + i for i, token in enumerate(special)}, path)
 
 
-def _sentencepiece(path: str, name: str) -> Tokenizer:
+def _sentencepiece(path: str, name: str, config: dict[str, Any]) -> Tokenizer:
+    """Opens a SentencePiece model with the steps of its class.
+
+    The classes of Llama and Gemma have steps of their own in `transformers`, whatever the model says: they leave spaces side
+    by side, and put no ▁ before a text that begins with a space.
+    """
+    from gputok import decoders, models, normalizers, pre_tokenizers
     from gputok.formats.sentencepiece import from_sentencepiece
 
     if name not in _OF_SENTENCEPIECE:
@@ -336,7 +346,26 @@ def _sentencepiece(path: str, name: str) -> Tokenizer:
             f"{path}: a {name} has other ids or more tokens than this file says; where transformers opens it, its "
             "save_pretrained writes a tokenizer.json that does"
         )
-    return from_sentencepiece(path)
+    tokenizer = from_sentencepiece(path)
+    if name not in ("LlamaTokenizer", "GemmaTokenizer"):
+        return tokenizer
+    if not isinstance(tokenizer.model, models.BPE):
+        raise ValueError(
+            f"{path}: a {name} is BPE, and this file has a Unigram model; gputok.from_sentencepiece opens it as "
+            "SentencePiece does"
+        )
+    pieces = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    if name == "GemmaTokenizer":
+        tokenizer.normalizer = normalizers.Replace(" ", "▁")
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    else:
+        prefix = config.get("add_prefix_space") is not False
+        scheme = ("always" if config.get("legacy") else "first") if prefix else "never"
+        tokenizer.normalizer = None
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace("▁", prepend_scheme=scheme, split=False)
+        pieces += [decoders.Strip(" ", 1, 0)] * prefix
+    tokenizer.decoder = decoders.Sequence(pieces)
+    return tokenizer
 
 
 def _ends(tokenizer: Tokenizer, settings: dict[str, Any]) -> dict[str, Any]:
