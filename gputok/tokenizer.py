@@ -8,8 +8,9 @@ import math
 import operator
 import os
 import warnings
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
 
@@ -22,8 +23,9 @@ from gputok.tokens.added_token import AddedToken
 from gputok.types import public
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from fractions import Fraction
+    from types import EllipsisType
 
     from gputok.corpus.packing import Errors
     from gputok.decoders import Decoder
@@ -46,6 +48,10 @@ if TYPE_CHECKING:
     from gputok.text.word_counts import WordCounts
     from gputok.tokens.vocabulary_change import VocabularyChange
     from gputok.trainers import Trainer
+
+
+Limits: TypeAlias = "Mapping[str, Any] | EllipsisType | None"
+"""The options of padding or truncation for one call; None: none; ...: those of the tokenizer."""
 
 
 @public("gputok")
@@ -121,6 +127,20 @@ class Tokenizer:
         texts = texts_of(self.pipeline)
         self._texts = version, texts
         return texts
+
+    def _limited(self, padding: Limits, truncation: Limits) -> Pipeline:
+        """Returns the pipeline for one call, with the limits of that call."""
+        pipeline = self.pipeline
+        if padding is ... and truncation is ...:
+            return pipeline
+        pad = pipeline.padding if padding is ... else _options("padding", Padding, padding)
+        cut = pipeline.truncation if truncation is ... else _options("truncation", Truncation, truncation)
+
+        def limited(given: Pipeline) -> Pipeline:
+            given = dataclasses.replace(given, padding=pad, truncation=None)
+            return given if cut is None else given.with_truncation(cut)
+
+        return pipeline.variant(("limits of a call", pad, cut), limited)
 
     def _change(self, change: Callable[[Pipeline], Pipeline]) -> None:
         """Sets the steps that `change` returns; calls it again if another thread has set a step meanwhile."""
@@ -1149,6 +1169,9 @@ class Tokenizer:
         pair: str | Sequence[str] | None = None,
         is_pretokenized: bool = False,
         add_special_tokens: bool = True,
+        *,
+        padding: Limits = ...,
+        truncation: Limits = ...,
     ) -> Encoding:
         """Encodes one text, or a pair of texts.
 
@@ -1158,12 +1181,15 @@ class Tokenizer:
             is_pretokenized: texts are lists of words; each word is encoded alone, without the pre-tokenizer's cuts
                 between words.
             add_special_tokens: let the post-processor add its tokens.
+            padding: for this call, the arguments of `enable_padding`, or None: no padding. By default, that of the tokenizer.
+            truncation: likewise, the arguments of `enable_truncation`.
 
         Returns:
             The encoding: ids, tokens, offsets in characters of the original text, and more.
 
         Raises:
             TypeError: a text is no string, or no list of strings if `is_pretokenized`.
+            ValueError: `padding` or `truncation` has a wrong value.
 
         Example:
             >>> from gputok import models, pre_tokenizers
@@ -1171,18 +1197,24 @@ class Tokenizer:
             >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
             >>> tokenizer.encode("so it goes").ids, tokenizer.encode("so", "it").type_ids
             ([0, 1, 2], [0, 1])
+            >>> tokenizer.encode("so it goes", truncation={"max_length": 2}).ids
+            [0, 1]
         """
-        if pair is None and not is_pretokenized and type(sequence) is str:
+        is_text = pair is None and not is_pretokenized and type(sequence) is str
+        if padding is ... and truncation is ... and is_text:
             version, texts = self._texts
             if version is not components.version:
                 texts = self._texts_now()
-            if texts is not None and (found := texts.encode(sequence, add_special_tokens)) is not None:
+        else:
+            texts = texts_of(self._limited(padding, truncation)) if is_text else None
+        if texts is not None and type(sequence) is str:
+            found = texts.encode(sequence, add_special_tokens)
+            if found is not None:
                 return found
         given = [sequence] if pair is None else [sequence, pair]
         given = tuple(encode_batch.check_sequence(one, is_pretokenized) for one in given)
-        return encode_batch.encode(self.pipeline, [given], is_pretokenized, add_special_tokens, offsets=True)[
-            0
-        ]
+        pipeline = self._limited(padding, truncation)
+        return encode_batch.encode(pipeline, [given], is_pretokenized, add_special_tokens, offsets=True)[0]
 
     def encode_batch(
         self,
@@ -1191,6 +1223,8 @@ class Tokenizer:
         add_special_tokens: bool = True,
         *,
         threads: int | None = None,
+        padding: Limits = ...,
+        truncation: Limits = ...,
     ) -> list[Encoding]:
         """Encodes many texts, or pairs of texts, on many threads.
 
@@ -1199,6 +1233,8 @@ class Tokenizer:
             is_pretokenized: as for `encode`.
             add_special_tokens: as for `encode`.
             threads: how many threads; None: GPUTOK_NUM_THREADS, or all cores.
+            padding: as for `encode`.
+            truncation: as for `encode`.
 
         Returns:
             An encoding for each input, in order. If padding is enabled, all have the same length.
@@ -1213,7 +1249,7 @@ class Tokenizer:
             >>> [encoding.ids for encoding in tokenizer.encode_batch(["so it goes", ("so", "it")])]
             [[0, 1, 2], [0, 1]]
         """
-        pipeline = self.pipeline
+        pipeline = self._limited(padding, truncation)
         if not is_pretokenized:
             found = encode_all(texts_of(pipeline), input, add_special_tokens, threads)
             if found is not None:
@@ -1230,6 +1266,8 @@ class Tokenizer:
         add_special_tokens: bool = True,
         *,
         threads: int | None = None,
+        padding: Limits = ...,
+        truncation: Limits = ...,
     ) -> list[Encoding]:
         """Encodes like `encode_batch`, without offsets, words and texts of tokens: these are (0, 0), None and ''.
 
@@ -1238,6 +1276,8 @@ class Tokenizer:
             is_pretokenized: as for `encode_batch`.
             add_special_tokens: as for `encode_batch`.
             threads: as for `encode_batch`.
+            padding: as for `encode`.
+            truncation: as for `encode`.
 
         Returns:
             An encoding for each input, in order.
@@ -1245,7 +1285,7 @@ class Tokenizer:
         Raises:
             TypeError: an input is no text and no pair; the message names its number.
         """
-        pipeline = self.pipeline
+        pipeline = self._limited(padding, truncation)
         if not is_pretokenized:
             found = encode_all(bare_texts_of(pipeline), input, add_special_tokens, threads)
             if found is not None:
@@ -1289,6 +1329,42 @@ class Tokenizer:
         card = on_device.card(device)
         (found,) = on_device.encode(self.pipeline, units, card, add_special_tokens=add_special_tokens)
         return found
+
+    def tokenize(
+        self,
+        sequence: str | Sequence[str],
+        pair: str | Sequence[str] | None = None,
+        is_pretokenized: bool = False,
+        add_special_tokens: bool = True,
+        *,
+        padding: Limits = ...,
+        truncation: Limits = ...,
+    ) -> list[str]:
+        """Encodes one text or a pair of texts, and returns the text of each token, as `tokenizers` 1.0 does.
+
+        Args:
+            sequence: as for `encode`.
+            pair: as for `encode`.
+            is_pretokenized: as for `encode`.
+            add_special_tokens: as for `encode`.
+            padding: as for `encode`.
+            truncation: as for `encode`.
+
+        Returns:
+            The tokens: `decode_tokens` of the ids.
+
+        Raises:
+            TypeError: a text is no string, or no list of strings if `is_pretokenized`.
+
+        Example:
+            >>> from gputok import models, pre_tokenizers
+            >>> tokenizer = Tokenizer(models.WordLevel({"so": 0, "it": 1, "?": 2}, unk_token="?"))
+            >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+            >>> tokenizer.tokenize("so it goes")
+            ['so', 'it', '?']
+        """
+        limits = {"padding": padding, "truncation": truncation}
+        return self.decode_tokens(self.encode(sequence, pair, is_pretokenized, add_special_tokens, **limits))
 
     async def async_encode(
         self,
@@ -1628,6 +1704,32 @@ class Tokenizer:
         """
         return decode_ids.decode(self.pipeline, _id_list(ids), skip_special_tokens)
 
+    def decode_tokens(
+        self, ids: Encoding | Sequence[int] | np.ndarray, skip_special_tokens: bool = False
+    ) -> list[str]:
+        """Turns ids into the texts of their tokens, without the decoder, as `tokenizers` 1.0 does.
+
+        Args:
+            ids: a list or an array of ids, or an encoding. Ids that are not in the vocabulary are left out.
+            skip_special_tokens: leave special tokens out.
+
+        Returns:
+            The text of each token.
+
+        Raises:
+            TypeError: `ids` holds anything but whole numbers.
+            OverflowError: an id is negative, or has more than 32 bits.
+
+        Example:
+            >>> from gputok import models
+            >>> Tokenizer(models.WordLevel({"so": 0, "it": 1})).decode_tokens([1, 0, 7])
+            ['it', 'so']
+        """
+        from gputok.encoding.encoding import Encoding
+
+        listed = ids.ids if isinstance(ids, Encoding) else _id_list(ids)
+        return decode_ids.tokens(self.pipeline, listed, skip_special_tokens)
+
     def decode_batch(self, sequences: Iterable[Any], skip_special_tokens: bool = True) -> list[str]:
         """Turns many lists or arrays of ids into texts.
 
@@ -1750,6 +1852,15 @@ class Tokenizer:
 
     def __str__(self) -> str:
         return serialize.shown(self.pipeline, brief=True)
+
+
+def _options(name: str, kind: Callable[..., Any], given: Limits) -> Any:
+    """Returns the padding or truncation of these options, or None."""
+    if given is None:
+        return None
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{name} must be a dictionary of options or None, not {type(given).__name__}")
+    return kind(**given)
 
 
 def _asked_of(trainer: Trainer, progress: Progress) -> Progress:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gputok.encoding.columns import Column
+    from gputok.types import Ids
 
 
 @public("gputok")
@@ -150,6 +151,24 @@ class Encoding:
         if (later := self._later) is not None:
             return later[0].ids(later)
         return self.column("ids").tolist()
+
+    @property
+    def ids_array(self) -> Ids:
+        """The ids of the tokens, uint32[n_tokens], without copying where possible: do not write to the array."""
+        return self._array("ids")
+
+    @property
+    def type_ids_array(self) -> Ids:
+        """`type_ids` as an array, uint32[n_tokens]: do not write to the array."""
+        return self._array("type_ids")
+
+    @property
+    def attention_mask_array(self) -> Ids:
+        """`attention_mask` as an array, uint32[n_tokens]: do not write to the array."""
+        return self._array("attention")
+
+    def _array(self, name: str) -> Ids:
+        return self.column(name).astype(np.uint32, copy=False)
 
     @property
     def type_ids(self) -> list[int]:

@@ -24,6 +24,13 @@ def decode(pipeline: Pipeline, ids: Sequence[int], skip_special_tokens: bool) ->
     return decoding(ids)
 
 
+def tokens(pipeline: Pipeline, ids: Sequence[int], skip_special_tokens: bool) -> list[str]:
+    """Returns the texts of tokens, without those of ids that no token has."""
+    special: set[str] = pipeline.added.special if skip_special_tokens else set()
+    texts = map(pipeline.names.texts.__getitem__, ids)
+    return [text for text in texts if text is not None and text not in special]
+
+
 def _decoding(pipeline: Pipeline, skip: bool) -> Callable[[Sequence[int]], str]:
     from gputok import decoders
 

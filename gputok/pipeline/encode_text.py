@@ -37,6 +37,7 @@ _EXPECTED = 16  # after a text whose offsets were read, the next texts get their
 _LARGEST = 1 << 30  # a larger length of padding is a mistake, and `encode_batch` raises the error
 _FEW = 1 << 13
 """Texts of so many characters together are encoded one after the other: the way of corpora takes longer to begin."""
+_SHORT_ROW = 64  # ids, on average
 _UNIT_BYTES = 1 << 17  # of texts that a thread encodes at a time
 
 
@@ -226,6 +227,10 @@ class Texts:
         maker, given = self._padded_to(longest), iter(texts)
         found: list[Encoding] = []
         for ids, edges, are_cut in finished:
+            if len(ids) < _SHORT_ROW * len(
+                are_cut
+            ):  # slices of a list are made sooner than those of an array
+                ids = self._engine.list_of(ids, self._pipeline)
             for first, last, is_cut in zip(edges, edges[1:], are_cut):  # noqa: B905, edges is longer by one
                 encoding = _new(Encoding)
                 made: Made = maker, ids[first:last], next(given), special, None, is_cut
@@ -271,6 +276,9 @@ class Texts:
 
     def column(self, made: Made, name: str) -> Column | None:
         """Makes a column as an array; None for columns that are seldom read."""
+        ids = made[1]
+        if self._padding is None and name == "ids" and type(ids) is not list:
+            return ids.astype(np.uint32, copy=False)
         make = _COLUMNS.get(name)
         return None if make is None else np.array(make(self, made), DTYPES[name])
 

@@ -75,10 +75,15 @@ class TextBatch(NamedTuple):
         Raises:
             UnicodeEncodeError: if a string contains a lone surrogate, which UTF-8 cannot encode.
         """
-        encoded = list(map(str.encode, texts))
-        ends = itertools.accumulate(map(len, encoded), initial=0)
-        offsets = np.fromiter(ends, np.int64, len(encoded) + 1)
-        return cls(np.frombuffer(bytearray().join(encoded), np.uint8), offsets)
+        texts = list(texts)
+        whole = "".join(texts)
+        if whole.isascii():  # as many bytes as characters
+            parts, data = texts, bytearray(whole, "ascii")
+        else:
+            parts = list(map(str.encode, texts))
+            data = bytearray().join(parts)
+        ends = itertools.accumulate(map(len, parts), initial=0)
+        return cls(np.frombuffer(data, np.uint8), np.fromiter(ends, np.int64, len(parts) + 1))
 
     @property
     def n_documents(self) -> int:
