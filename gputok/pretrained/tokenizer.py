@@ -43,7 +43,7 @@ class PreTrainedTokenizer(UpstreamNames):
     Args:
         tokenizer_object: the tokenizer.
         tokenizer_file: the path of its tokenizer.json, instead of `tokenizer_object`.
-        name_or_path: where the tokenizer comes from; kept, and not used.
+        name_or_path: where the tokenizer comes from, for errors and `vocab_file`.
         init_kwargs: other settings of a tokenizer_config.json, which are kept and saved, and change nothing.
         options: settings of a tokenizer_config.json. These are attributes, and can be set later as well:
 
@@ -738,7 +738,11 @@ class PreTrainedTokenizer(UpstreamNames):
         return config
 
     def to_transformers(self) -> Any:
-        """Makes a `transformers.PreTrainedTokenizerFast` with the same settings and tokenizer; needs `transformers`."""
+        """Makes a `transformers.PreTrainedTokenizerFast` with the same settings and tokenizer; needs `transformers`.
+
+        Code that asks for the class needs it: `Trainer(processing_class=...)` pads batches only for an object of this class,
+        and else needs `data_collator=transformers.DataCollatorWithPadding(tokenizer)`.
+        """
         return self._tokenizer.to_transformers(**self._config(), chat_template=copy.copy(self.chat_template))
 
     def push_to_hub(
