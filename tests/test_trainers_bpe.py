@@ -13,7 +13,7 @@ from gputok.kernels import BpeLimits, Veto, reference
 from gputok.kernels.cpu import spell_words as alphabet
 from gputok.kernels.cpu.train_bpe import queue as bpe_queue
 from gputok.kernels.cpu.train_bpe import train as bpe
-from gputok.kernels.cpu.train_bpe.state import MERGES, MOVED
+from gputok.kernels.cpu.train_bpe.state import APPLYING, CLAIMS, LINE, MERGES, MOVED, PHASE, STEP
 
 from gputok import AddedToken, Tokenizer, models, pre_tokenizers, trainers
 from gputok.text.word_counts import WordCounts
@@ -317,6 +317,7 @@ def tied_input(seed: int) -> tuple[tuple, bpe.Sizes]:
         large_pool=r.choice([0, 1 << 24]),
         spare=r.choice([4, 1 << 40]),
         few_tokens=r.choice([0, 1500]),
+        part=1,
         batch=r.choice([1, 2, 5, 256]),
         born=r.choice([1, 4096]),
     )
@@ -349,7 +350,7 @@ def test_batches_of_the_kernel_are_many_merges(monkeypatch):
     words = {"".join(r.choices("abcdefghijklmnopqrstuvwxyz", k=5)): r.randint(1, 3) for _ in range(500)}
     arguments, sizes = (*stage_input(words), BpeLimits(200)), []
     expected = reference.train_bpe_in_batches(*arguments, sizes)
-    assert_equal(bpe.train_bpe(*arguments, sizes=bpe.Sizes(parts=2)), expected)
+    assert_equal(bpe.train_bpe(*arguments, sizes=bpe.Sizes(parts=2, part=1), threads=2), expected)
     ends = np.cumsum(sizes).tolist()
     assert sorted({*batches}) == ends and max(sizes) >= 5
 
@@ -367,7 +368,7 @@ def test_a_small_corpus_has_one_thread():
 def test_an_error_between_turns_ends_the_other_threads():
     """So does Ctrl-C; nothing hangs, and training can go on with the same words."""
     arguments, sizes = tied_input(3)
-    sizes = sizes._replace(slice=1, parts=3)
+    sizes = sizes._replace(slice=1, parts=3, part=1)
     calls = []
 
     def stop(*call):
@@ -380,6 +381,33 @@ def test_an_error_between_turns_ends_the_other_threads():
         bpe.train_bpe(*arguments, stop, sizes, threads=3)
     assert threading.active_count() == before
     assert_equal(bpe.train_bpe(*arguments, None, sizes, threads=3), reference.train_bpe(*arguments))
+
+
+def test_an_error_of_a_thread_ends_the_training(monkeypatch):
+    """The thread has claimed a part, and the first thread waits for it: it must not wait for ever."""
+
+    def claiming(state, number, seen):
+        if state.shared[STEP] == 0:
+            return 0
+        assert state.shared[CLAIMS + LINE * number] == state.shared[STEP] - 1
+        state.shared[CLAIMS + LINE * number] = state.shared[STEP]
+        raise IndexError("an access outside of its memory")
+
+    merge = bpe.merge_in_batches
+
+    def opening(state, work, most):
+        """The first step is open, and nobody works on it yet."""
+        if state.shared[STEP] == 0:
+            state.shared[CLAIMS] = state.shared[STEP] = 1
+            state.at[PHASE] = APPLYING
+            return bpe.WAITING
+        return merge(state, work, most)
+
+    monkeypatch.setattr(bpe, "assist", claiming)
+    monkeypatch.setattr(bpe, "merge_in_batches", opening)
+    arguments, sizes = tied_input(3)
+    with pytest.raises(IndexError, match="outside of its memory"):
+        bpe.train_bpe(*arguments, sizes=sizes._replace(parts=2), threads=2)
 
 
 @pytest.mark.full

@@ -278,6 +278,7 @@ class _Training:
         sizes = self._sizes
         self._threads = max(1, min(threads, n_places // max(sizes.part, 1)))
         self.n_parts = sizes.parts or self._threads
+        self._threads = min(self._threads, self.n_parts)  # each prefers a part of its own
         parts = [
             sum(blocks[part :: self.n_parts].sum(axis=0) for blocks in of_blocks)
             for part in range(self.n_parts)
@@ -446,11 +447,15 @@ class _Training:
 
             def turn() -> int:
                 shared, work = self.state.shared, self._sizes.slice * self._threads
+                most = max(1, min(self._sizes.batch, MOST))
                 shared[STOP] = 0
                 helpers = [pool.submit(self._assist, number) for number in range(1, self._threads)]
                 try:
-                    while (outcome := merge_in_batches(self.state, work, self._sizes.batch)) == WAITING:
+                    while (outcome := merge_in_batches(self.state, work, most)) == WAITING:
                         yield_core()
+                        for helper in helpers:
+                            if helper.done():  # before the turn is over: by an error
+                                helper.result()
                 finally:
                     shared[STOP] = 1
                     for helper in helpers:
