@@ -88,6 +88,16 @@ def test_a_batch_is_copied_while_the_one_before_is_counted(device):
     assert pending == [2, 2, 2, 2]  # text and offsets of the next batch
 
 
+def test_the_padding_of_an_upload_is_written(device):
+    """Kernels load it by whole words; compute-sanitizer would call that a load of what nobody wrote."""
+    with device.active() as lane:
+        for array in (np.arange(5, dtype=np.uint8), np.arange(3), np.ones(1, np.uint32)):
+            (there,) = device.upload((array,))()
+            lane.working.synchronize()
+            padding = there._block.memory[array.nbytes : array.nbytes + cuda.PADDING_BYTES]
+            assert not padding.any() and np.array_equal(device.download(there), array)
+
+
 def test_copies_end_with_the_work_that_fails(device):
     """The target memory of a copy is reused as soon as nothing refers to it."""
     with pytest.raises(KeyError), device.active():

@@ -306,9 +306,14 @@ def _made(ordinal: int) -> Device:
     def upload(arrays: tuple) -> Callable[[], tuple]:
         lane: _Lane = own.lane
         with lane.copying:  # the stream that writes the memory first allocates it
-            result = tuple(map(empty_like, arrays))
+            wholes = tuple(map(empty_like, arrays))
+        result = tuple(whole[: len(whole) - PADDING_BYTES // whole.itemsize] for whole in wholes)
         # The memory may be that of earlier arrays, which kernels still use
         lane.copying.wait_event(lane.working.record())
+        for whole, array in zip(
+            wholes, result, strict=True
+        ):  # kernels load the padding, though no result depends on it
+            whole[len(array) :].data.memset_async(0, PADDING_BYTES, lane.copying)
         in_use = []  # blocks, until they are copied
         for array, target in zip(arrays, result, strict=True):
             target, at = target.view(np.uint8), 0
@@ -343,7 +348,7 @@ def _made(ordinal: int) -> Device:
     def empty_like(array: np.ndarray | Sequence[np.ndarray]) -> Any:
         parts = parts_of(array)
         size, dtype = sum(map(len, parts)), parts[0].dtype
-        return cupy.empty(size + PADDING_BYTES // dtype.itemsize, dtype)[:size]
+        return cupy.empty(size + PADDING_BYTES // dtype.itemsize, dtype)
 
     def download(array: Any) -> np.ndarray:
         lane: _Lane = own.lane

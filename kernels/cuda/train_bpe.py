@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from gputok.kernels import BpeLimits, BpeMerges
+from gputok.kernels import BpeLimits, BpeMerges, Veto
 from gputok.kernels.cuda.bits import ranked
 from gputok.kernels.cuda.device import Device, offsets_of
 
@@ -150,13 +150,12 @@ def _trained(
     progress: Callable[[int, int], None] | None,
     sizes: Sizes,
 ) -> BpeMerges:
-    from gputok.kernels.cpu.train_bpe import token_traits
-
     names = _Names([tokens[a:b].tobytes() for a, b in itertools.pairwise(token_offsets)])
     n_tokens = len(token_offsets) - 1
     with device.active():
-        traits = token_traits(tokens, token_offsets, limits.veto)
-        training = _started(device, symbols, offsets, counts, n_tokens, traits, limits, sizes)
+        training = _started(device, symbols, offsets, counts, n_tokens, limits, sizes)
+        training = _with_veto(device, training, tokens, token_offsets, limits.veto)
+        training = _counted(device, training, sizes)
         training = _with_candidates(device, training, sizes)
         rounds, n_seen = _rounds(device, training, sizes.rounds_per_look), 0
         while True:
@@ -234,13 +233,10 @@ def _started(
     offsets: np.ndarray,
     counts: np.ndarray,
     n_tokens: int,
-    traits: np.ndarray,
     limits: BpeLimits,
     sizes: Sizes,
 ) -> Training:
-    """Lays out the words and counts their pairs; there are no candidates yet."""
-    from gputok.kernels.cpu.train_bpe.veto import veto_limits
-
+    """Lays out the words; no pairs are counted yet. `state` is on the host."""
     xp, vocab_size = device.xp, max(limits.vocab_size, n_tokens)
     places, begin, weight = _laid_out(device, symbols[offsets[0] : offsets[-1]], offsets - offsets[0], counts)
     n_places = len(places)
@@ -249,12 +245,7 @@ def _started(
     ones = xp.zeros(vocab_size, xp.uint32)
     ones[:n_tokens] = 1
     bits = vocab_size // 32 + 1
-    max_words, max_characters, colons = veto_limits(limits.veto).tolist()
-    traits_of_all = None
-    if limits.veto is not None:
-        traits_of_all = xp.zeros(vocab_size, xp.uint64)
-        traits_of_all[:n_tokens] = xp.asarray(traits)
-    training = Training(
+    return Training(
         symbols=places,
         begin=begin,
         weight=weight,
@@ -272,8 +263,8 @@ def _started(
         batch_tokens=xp.empty(_SLOTS, xp.uint32),
         log=xp.empty(vocab_size, xp.uint64),
         log_counts=xp.empty(vocab_size, xp.int64),
-        traits=traits_of_all,
-        state=None,
+        traits=None,
+        state=state,
         n_words=len(begin),
         n_places=n_places,
         capacity=0,
@@ -281,10 +272,32 @@ def _started(
         vocab_size=limits.vocab_size,
         least=max(1, limits.min_frequency),
         max_length=limits.max_token_length,
-        max_words=max_words,
-        max_characters=max_characters,
-        colons=colons,
+        max_words=0,
+        max_characters=0,
+        colons=0,
     )
+
+
+def _with_veto(
+    device: Device, training: Training, tokens: np.ndarray, token_offsets: np.ndarray, veto: Veto | None
+) -> Training:
+    """Adds the limits of a veto, and the traits of the first tokens."""
+    if veto is None:
+        return training
+    from gputok.kernels.cpu.train_bpe.veto import token_traits, veto_limits
+
+    max_words, max_characters, colons = veto_limits(veto).tolist()
+    traits, first = (
+        device.xp.zeros(len(training.length), device.xp.uint64),
+        token_traits(tokens, token_offsets, veto),
+    )
+    traits[: len(first)] = device.xp.asarray(first)
+    return training._replace(traits=traits, max_words=max_words, max_characters=max_characters, colons=colons)
+
+
+def _counted(device: Device, training: Training, sizes: Sizes) -> Training:
+    """Counts the pairs of all words, in a table that is large enough."""
+    xp, state = device.xp, training.state
     capacity = sizes.least_capacity
     while True:
         training = training._replace(**_table(xp, capacity), state=xp.asarray(state.copy()))

@@ -147,6 +147,10 @@ class Pointer(NamedTuple):
 
     ptr: int
 
+    def memset_async(self, value: int, size: int, stream: Stream) -> None:
+        """Queues setting bytes."""
+        stream.add("set", lambda: ctypes.memset(self.ptr, value, size))
+
     def copy_from_device_async(self, source: Pointer, size: int, stream: Stream) -> None:
         """Queues a copy within the device."""
         stream.add("copy", lambda: ctypes.memmove(self.ptr, source.ptr, size))
