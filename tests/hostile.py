@@ -195,9 +195,9 @@ def cut(text: str, n_tokens: int) -> str:
 class Worker:
     """A process that tries files; it is replaced by a new process if it dies or takes too long."""
 
-    def __init__(self, folder: pathlib.Path, kind: str = "") -> None:
-        """kind: of the files, a key of hostile_formats.FORMATS; by default, a tokenizer.json."""
-        self._errors, self._arguments = folder / "stderr.txt", [kind, str(folder)] if kind else []
+    def __init__(self, folder: pathlib.Path, *, of_formats: bool = False) -> None:
+        """of_formats: files come after a key of hostile_formats.FORMATS and a null byte; else they are tokenizer.json's."""
+        self._errors, self._arguments = folder / "stderr.txt", [str(folder)] if of_formats else []
         self._stack = contextlib.ExitStack()
         self._process: subprocess.Popen | None = None
 

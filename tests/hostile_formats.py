@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import copy
+import functools
 import json
 import pathlib
 import re
@@ -34,14 +34,18 @@ class Format(NamedTuple):
 
 
 def use(tokenizer: Any) -> None:
+    tried(lambda text: tokenizer.encode(text).ids, tokenizer.decode)
+
+
+def tried(encode: Callable[[str], list[int]], decode: Callable[[list[int]], str]) -> None:
     for text in TEXTS:
         try:
-            ids = tokenizer.encode(text).ids
+            ids = encode(text)
         except ValueError as error:  # as in tokenizers, only such a text is refused
             if not re.search("unknown token .* is needed|unk_id is not set", str(error)):
                 raise
         else:
-            tokenizer.decode(ids)
+            decode(ids)
 
 
 # -- GGUF: metadata as a list of (key, type, value)
@@ -394,8 +398,7 @@ def try_folder(path: pathlib.Path) -> None:
     import gputok
 
     tokenizer = gputok.AutoTokenizer.from_pretrained(path.parent)
-    for text in TEXTS:
-        tokenizer.decode(tokenizer(text, truncation=True, max_length=20)["input_ids"])
+    tried(lambda text: tokenizer(text, truncation=True, max_length=20)["input_ids"], tokenizer.decode)
     if tokenizer.chat_template:
         tokenizer.apply_chat_template([{"role": "user", "content": "some words"}], tokenize=False)
 
@@ -692,18 +695,20 @@ FORMATS: dict[str, Format] = {
 class Tried:
     """Makes the files of a format's folder, and tries damaged ones there."""
 
-    def __init__(self, kind: str, folder: pathlib.Path) -> None:
-        self.format, self.folder = FORMATS[kind], folder / "work"
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder / "work"
 
-    def attempt(self, data: bytes) -> str:
+    def attempt(self, named: bytes) -> str:
+        kind, _, data = named.partition(b"\0")
+        tried = FORMATS[kind.decode()]
         self.folder.mkdir(exist_ok=True)
         for old in self.folder.iterdir():
             old.unlink()
-        self.format.beside(self.folder)
-        path = self.folder / self.format.name
+        tried.beside(self.folder)
+        path = self.folder / tried.name
         path.write_bytes(data)
         try:
-            self.format.attempt(path)
+            tried.attempt(path)
         except ValueError as error:
             message = str(error)
             clear = str(self.folder) in message and len(message) < 2000 and not is_raw(message)
@@ -719,5 +724,9 @@ def is_raw(message: str) -> bool:
 
 
 def damaged(kind: str, seed: str) -> bytes:
-    each = FORMATS[kind]
-    return each.mutate(hostile.Mutator(seed), copy.copy(each.whole()))
+    return FORMATS[kind].mutate(hostile.Mutator(seed), whole(kind))
+
+
+@functools.cache
+def whole(kind: str) -> bytes:
+    return FORMATS[kind].whole()

@@ -90,7 +90,7 @@ def main() -> None:
     if len(sys.argv) > 1:
         from hostile_formats import Tried
 
-        tries = Tried(sys.argv[1], pathlib.Path(sys.argv[2])).attempt
+        tries = Tried(pathlib.Path(sys.argv[1])).attempt
     answers = os.fdopen(os.dup(1), "w")
     with contextlib.redirect_stdout(sys.stderr), invariants.installed():
         print("ready", file=answers, flush=True)

@@ -14,41 +14,45 @@ import shutil
 import hostile
 import jinja2
 import pytest
-from hostile_formats import FORMATS, damaged
+from hostile_formats import FORMATS, damaged, whole
 
 from gputok import PreTrainedTokenizer, WordCounts, corpus, from_tekken
 from gputok.recipes import recipe
 
 
-def failures(kind: str, folder, seed: str, n: int) -> dict[str, int]:
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory):
+    with hostile.Worker(tmp_path_factory.mktemp("hostile"), of_formats=True) as started:
+        yield started
+
+
+def failures(worker, kind: str, folder, seed: str, n: int) -> dict[str, int]:
     found: collections.Counter[str] = collections.Counter()
     outcomes: collections.Counter[str] = collections.Counter()
-    with hostile.Worker(folder, kind) as worker:
-        assert (
-            worker.try_file(FORMATS[kind].whole(), 300.0) == "works"
-        )  # also where kernels are compiled first
-        for i in range(n):
-            data = damaged(kind, f"{seed} {i}")
-            outcome = worker.try_file(data)
-            outcomes[outcome.split(":")[0]] += 1
-            if not outcome.startswith(("works", "refused")):
-                if outcome not in found:
-                    (folder / f"{i}-{FORMATS[kind].name}").write_bytes(data)
-                    print(f"{folder}/{i}-{FORMATS[kind].name} (seed {seed!r}): {outcome}")
-                found[outcome] += 1
+    name = kind.encode() + b"\0"
+    assert worker.try_file(name + whole(kind), 300.0) == "works"  # also where kernels are compiled first
+    for i in range(n):
+        data = damaged(kind, f"{seed} {i}")
+        outcome = worker.try_file(name + data)
+        outcomes[outcome.split(":")[0]] += 1
+        if not outcome.startswith(("works", "refused")):
+            if outcome not in found:
+                (folder / f"{i}-{FORMATS[kind].name}").write_bytes(data)
+                print(f"{folder}/{i}-{FORMATS[kind].name} (seed {seed!r}): {outcome}")
+            found[outcome] += 1
     print(dict(outcomes))
     return dict(found)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_some_damage(kind, tmp_path):
-    assert failures(kind, tmp_path, "0", 40) == {}
+def test_some_damage(worker, kind, tmp_path):
+    assert failures(worker, kind, tmp_path, "0", 24) == {}
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_thousand_damages(kind, tmp_path):
-    assert failures(kind, tmp_path, str(random.SystemRandom().randrange(1 << 32)), 1000) == {}
+def test_a_thousand_damages(worker, kind, tmp_path):
+    assert failures(worker, kind, tmp_path, str(random.SystemRandom().randrange(1 << 32)), 1000) == {}
 
 
 # -- cases that no damage of a file makes
