@@ -300,14 +300,15 @@ def _train_sentencepiece(
     options: dict[str, Any],
 ) -> None:
     """Trains as SentencePiece does, and writes a .model or a tokenizer.json."""
-    from gputok import train_sentencepiece
+    from gputok.formats.sentencepiece import tokenizer_of
+    from gputok.formats.sentencepiece_training import train_model
     from gputok.trainers import SentencePieceBpeTrainer
 
     start = time.perf_counter()
     given = {name: value for name, value in named.items() if value is not None}
     trainer = SentencePieceBpeTrainer(vocab_size=vocab_size, **given)
     with output_file(output, storage, inputs) as written:
-        tokenizer, proto = train_sentencepiece(
+        proto = train_model(
             sources(inputs),
             trainer,
             normalization_rule_name=normalization or "nmt_nfkc",
@@ -315,10 +316,10 @@ def _train_sentencepiece(
             **options,
         )
         if output.endswith(".model"):
-            written.write_bytes(proto)
+            written.write_bytes(proto.SerializeToString())
         else:
-            written.write_text(tokenizer.to_str(pretty=True), encoding="utf-8", newline="\n")
-    size, seconds = tokenizer.get_vocab_size(), time.perf_counter() - start
+            written.write_text(tokenizer_of(proto).to_str(pretty=True), encoding="utf-8", newline="\n")
+    size, seconds = len(proto.pieces), time.perf_counter() - start
     shown = shown_output(output)
     facts = {"output": shown, "vocab_size": size, "model": "sentencepiece-bpe", "seconds": round(seconds, 3)}
     sum_up(f"{shown}: {size:,} pieces in {seconds:.2f} s", facts, output=output, as_json=as_json)

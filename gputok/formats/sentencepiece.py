@@ -152,13 +152,13 @@ def _bpe(proto: Any) -> models.BPE:
     lengths = {
         len(piece) for piece in scores
     }  # few, so that a piece of a megabyte is not cut at each character
-    cuts = (
-        (piece[:i], piece[i:])
+    at = sorted(lengths)
+    merges = [
+        (left, right)
         for piece in by_score
-        for i in sorted(lengths)
-        if i < len(piece) and len(piece) - i in lengths
-    )
-    merges = [(left, right) for left, right in cuts if left in scores and right in scores]
+        for i in at
+        if len(piece) - i in lengths and (left := piece[:i]) in scores and (right := piece[i:]) in scores
+    ]
     unk = next(piece.piece for piece in proto.pieces if piece.type == UNKNOWN)
     model = models.BPE(
         ids, merges, unk_token=unk, fuse_unk=True, byte_fallback=proto.trainer_spec.byte_fallback

@@ -60,6 +60,33 @@ def train_sentencepiece(
         ValueError: the name of the rule is unknown, or the trainer refuses the text (`SentencePieceBpeTrainer.train`).
         ImportError: the package `sentencepiece` is missing.
     """
+    model = train_model(
+        files,
+        trainer,
+        normalization_rule_name=normalization_rule_name,
+        max_sentence_length=max_sentence_length,
+        threads=threads,
+        progress=progress,
+        memory_limit=memory_limit,
+        temporary=temporary,
+        storage_options=storage_options,
+    )
+    return tokenizer_of(model), model.SerializeToString()
+
+
+def train_model(
+    files: Any,
+    trainer: SentencePieceBpeTrainer | None,
+    *,
+    normalization_rule_name: str = "nmt_nfkc",
+    max_sentence_length: int = 4192,
+    threads: int | None = None,
+    progress: Progress = None,
+    memory_limit: int | str | None = None,
+    temporary: str | os.PathLike[str] | None = None,
+    storage_options: StorageOptions = None,
+) -> Any:
+    """Returns the ModelProto that `train_sentencepiece` makes a tokenizer of; the arguments are the same."""
     from gputok import corpus
     from gputok.files.temporary import MemoryLimit
 
@@ -80,8 +107,7 @@ def train_sentencepiece(
     )
     with reporting(progress) as report:
         pieces = trainer.train(words, threads=threads, progress=report)
-    proto = _proto(pieces, spec, trainer)
-    return tokenizer_of(proto), proto.SerializeToString()
+    return _proto(pieces, spec, trainer)
 
 
 _LEAST = [TrainedPiece("<unk>", 0.0, UNKNOWN), TrainedPiece("▁", -0.0, NORMAL)]
