@@ -217,7 +217,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _write_utf8() -> None:
     """Lets standard output and standard error take any text, also if the locale has other characters, such as ASCII."""
-    for stream in (sys.stdout, sys.stderr):
+    streams: tuple[Any, ...] = sys.stdout, sys.stderr
+    for stream in streams:
         encoding = getattr(stream, "encoding", None) or "utf-8"
         if hasattr(stream, "reconfigure") and encoding.lower().replace("-", "") != "utf8":
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")
@@ -230,12 +231,15 @@ def _complete(words: Sequence[str]) -> None:
     """
     if len(words) != 2 or words[0] not in ("--show-completion", "--install-completion"):
         return
-    from typer.completion import get_completion_script, install
+    from typer import completion
 
+    shells: Any = completion  # its functions are not among the names that typer exports
     if words[0] == "--show-completion":
-        print(get_completion_script(prog_name="gputok", complete_var="_GPUTOK_COMPLETE", shell=words[1]))
+        print(
+            shells.get_completion_script(prog_name="gputok", complete_var="_GPUTOK_COMPLETE", shell=words[1])
+        )
     else:
-        shell, path = install(shell=words[1], prog_name="gputok", complete_var="_GPUTOK_COMPLETE")
+        shell, path = shells.install(shell=words[1], prog_name="gputok", complete_var="_GPUTOK_COMPLETE")
         print(f"completion for {shell} is in {path}; start the shell anew")
     sys.exit(0)
 

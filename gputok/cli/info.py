@@ -124,14 +124,14 @@ def compile_kernels(threads: options.Threads = None) -> None:
     from gputok.kernels.native import choose
     from gputok.kernels.threads import thread_count
 
-    calls, reason = choose()
-    if calls is not None:
-        print(f"nothing to compile: {reason}")
+    code = choose()
+    if code.calls is not None:
+        print(f"nothing to compile: {code.reason}")
         return
     from gputok.kernels.native.all import compile_all
 
     start = time.perf_counter()
-    print(f"kernels are {reason}\ncompiling all of them, a minute or two", file=sys.stderr, flush=True)
+    print(f"kernels are {code.reason}\ncompiling all of them, a minute or two", file=sys.stderr, flush=True)
     count = sum(versions for _, versions in compile_all(thread_count(threads)))
     print(f"{count} kernels in {time.perf_counter() - start:.0f} s; they are in {_jit_cache()}")
 

@@ -161,7 +161,7 @@ def corpus_encoder(
 
     tokens = end_token(pipeline, "bos", bos), end_token(pipeline, "eos", eos)
     first, last = (() if token is None else (token[0],) for token in tokens)
-    return CorpusEncoder(_json_of(pipeline), *options, first, last)
+    return CorpusEncoder(_json_of(pipeline), *options, first, last)  # pyright: ignore[reportCallIssue]
 
 
 def _json_of(pipeline: Pipeline) -> bytes:

@@ -63,13 +63,18 @@ def _are_many(inputs: Any) -> TypeGuard[Sequence[Any]]:
     return isinstance(inputs, Sequence | np.ndarray) and not isinstance(inputs, str)
 
 
+def _is_row(item: Any) -> bool:
+    """Whether an input is a row of an array of pairs."""
+    return isinstance(item, np.ndarray) and item.ndim > 0
+
+
 def _check_input(item: Any, is_pretokenized: bool) -> Given:
     try:
         return (check_sequence(item, is_pretokenized),)
     except TypeError:
-        is_row = isinstance(item, np.ndarray) and item.ndim > 0  # of an array of pairs
-        if (is_row or is_list(item)) and len(item) == 2:
-            return tuple(check_sequence(sequence, is_pretokenized) for sequence in item)
+        pair: list[Any] = list(item) if _is_row(item) or is_list(item) else []
+        if len(pair) == 2:
+            return tuple(check_sequence(sequence, is_pretokenized) for sequence in pair)
     if is_pretokenized:
         raise TypeError(
             "PreTokenizedEncodeInput must be Union[PreTokenizedInputSequence, "

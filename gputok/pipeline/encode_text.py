@@ -156,7 +156,7 @@ class Texts:
             self._expected -= 1
             flags |= _POSITIONS
         ids = self._ids_of(memory.call, text, flags)
-        if type(ids) is int:
+        if isinstance(ids, int):
             self._free.append(memory)
             return self._encode_long(text, text.encode(), special)
         n = len(ids)
@@ -284,14 +284,14 @@ class Texts:
 
     def ids(self, made: Made) -> list[int]:
         """Makes `Encoding.ids`."""
-        ids = made[1]
-        found: list[int] = ids[:] if type(ids) is list else self._list(made)
+        found = self._list(made)
+        found = found[:] if found is made[1] else found
         return found if self._padding is None else self._padded(found, self._padding.pad_id)
 
     def _list(self, made: Made) -> list[int]:
         """Returns the ids; callers must not change the list."""
-        ids = made[1]
-        return ids if type(ids) is list else self._engine.list_of(ids, self._pipeline)
+        ids: Any = made[1]
+        return self._engine.list_of(ids, self._pipeline) if isinstance(ids, np.ndarray) else ids
 
     def type_ids(self, made: Made) -> list[int]:
         """Makes `Encoding.type_ids`."""

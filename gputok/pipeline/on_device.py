@@ -91,7 +91,7 @@ def encode(
     if reason:
         warnings.warn(f"the CPU encodes the texts: {reason}", stacklevel=3)
 
-    upload: Callable[[Any], Callable[[], Any]] = device.upload
+    upload: Callable[[Any], Callable[[], Any]] = device.upload  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
 
     def copied(unit: TextBatch) -> DeviceTokens:
         found = encode_corpus.surrounded(*on_cpu.encode(unit), around)

@@ -63,7 +63,8 @@ class Saved:
         report: Report,
         also: list[Any],
     ) -> WordCounts:
-        options, pipeline = {**self._options, "progress": report}, stage.tokens.pipeline
+        options: dict[str, Any] = {**self._options, "progress": report}
+        pipeline = stage.tokens.pipeline
         also = [*also, stage.trainer.veto()]
         return resume.count_parts(pipeline, self._source, self._folder / name, count, also=also, **options)
 
@@ -129,7 +130,8 @@ def count_runs(
     stage, cells = second_stage(pipeline, trainer), Cells.of(pairs)
     threshold = stage.threshold(cells) if threshold is None else max(threshold, trainer.least)
     total = corpus.total_bytes(source, column=options.get("column"))
-    batches = corpus.read(source, threads=threads, **options, **corpus.within(memory))
+    given: dict[str, Any] = {**options, **corpus.within(memory)}
+    batches = corpus.read(source, threads=threads, **given)
     with reporting(progress) as report:
         return stage.count_runs(batches, cells, threshold, threads, report, total, memory)
 

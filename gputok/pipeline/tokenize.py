@@ -148,7 +148,7 @@ def _character_offsets(batch: TextBatch, pieces: Pieces, tokens: Tokens) -> tupl
     if len(data) == 0 or (data.max() < 0x80 and not len(beyond)):
         return start, end
     width = np.int32 if len(data) <= LONGEST else np.int64
-    n_before = np.zeros(len(data) + 1, width)  # how many characters begin before each byte
+    n_before: Any = np.zeros(len(data) + 1, width)  # how many characters begin before each byte
     np.cumsum((data & 0xC0) != 0x80, out=n_before[1:], dtype=width)
     base = n_before[begins]
     stops = np.repeat(document[1:], np.diff(rows))
