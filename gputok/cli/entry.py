@@ -49,6 +49,7 @@ def _gputok(version: Version = False) -> None:
 
 
 _METAVARS = {
+    **{"held_out": "FILE", "dtype": "KIND", "others": "FILE", "change": "FILE"},
     **{"tokenizer": "FILE", "output": "FILE", "column": "NAME", "separator": "TEXT", "errors": "KIND"},
     **{"device": "NAME", "special_token": "TOKEN", "title": "TEXT", "beside": "FILE", "text": "FILE"},
 }
