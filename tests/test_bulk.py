@@ -18,6 +18,7 @@ import gputok
 from gputok import decoders, models, normalizers, pre_tokenizers, processors
 from gputok.automaton import PATTERNS, compile_pattern
 from gputok.pipeline import encode_corpus as bulk
+from gputok.pipeline import word_cache
 from gputok.recipes import recipe
 from gputok.text.pieces import IDEOGRAPHS, PUNCTUATION, TextBatch
 from gputok.trainers import BpeTrainer
@@ -346,7 +347,7 @@ def test_the_user_bounds_the_cache(byte_level, monkeypatch):
     tokenizer = gputok.Tokenizer.from_str(byte_level.to_str())
     for given, n_lines in (("", 1 << 18), ("128", 1 << 20), ("127", 1 << 19), ("1", 1 << 13), ("0", 1 << 13)):
         monkeypatch.setenv("GPUTOK_CACHE_MB", given)
-        assert bulk._most_lines() == n_lines
+        assert word_cache.most_lines() == n_lines
     monkeypatch.setenv("GPUTOK_CACHE_MB", "much")
     with pytest.raises(ValueError, match="GPUTOK_CACHE_MB must be a whole number of megabytes, not 'much'"):
         list(tokenizer.encode_corpus(iter(["a"])))

@@ -5,6 +5,7 @@ import itertools
 import pickle
 import random
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -400,6 +401,8 @@ def test_an_error_of_a_thread_ends_the_training(monkeypatch):
         if state.shared[STEP] == 0:
             state.shared[CLAIMS] = state.shared[STEP] = 1
             state.at[PHASE] = APPLYING
+            while state.shared[CLAIMS + LINE] == 0:  # else the first thread takes the other part over
+                time.sleep(0.001)
             return bpe.WAITING
         return merge(state, work, most)
 

@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import hashlib
 import itertools
-import os
 import queue
 import uuid
 import warnings
@@ -25,6 +24,7 @@ from gputok.files.token_files import TokenBatch, id_dtype
 from gputok.kernels.threads import Submit, in_order, run, thread_count
 from gputok.pipeline.encode_superwords import BySuperwords
 from gputok.pipeline.tokenize import tokenize
+from gputok.pipeline.word_cache import most_lines
 from gputok.text.pieces import Pieces, TextBatch, rewrite, starts_with
 from gputok.types import Array
 
@@ -345,27 +345,12 @@ class _CachedWalk:
         try:
             encoder = self._encoders.pop()
         except IndexError:
-            encoder = kernels.Encoder(self._dtype, _most_lines())
+            encoder = kernels.Encoder(self._dtype, most_lines())
         walk = self._walks.of(int(offsets[-1] - offsets[0]))
         result = kernels.encode_text(data, offsets, token, walk, self._encode_words, encoder)
         # Not after an exception, which may leave words without ids in the cache
         self._encoders.append(encoder)
         return result
-
-
-def _most_lines() -> int:
-    """Returns the largest number of lines of a thread's word cache: as many as fit into GPUTOK_CACHE_MB megabytes.
-
-    The environment variable is 32 (of 2**20 bytes) by default. A cache begins with 1 MB, and grows with the
-    number of different words. Raises ValueError if the variable is not a whole number.
-    """
-    from gputok.kernels.cpu.encode_text.cache import BYTES_A_LINE, FIRST_LINES
-
-    megabytes = os.environ.get("GPUTOK_CACHE_MB", "") or "32"
-    if not megabytes.isdecimal() or len(megabytes) > 9:
-        raise ValueError(f"GPUTOK_CACHE_MB must be a whole number of megabytes, not {megabytes!r}")
-    n_lines = (int(megabytes) << 20) // BYTES_A_LINE
-    return max(FIRST_LINES, 1 << n_lines.bit_length() >> 1)
 
 
 class ByWalk(BySteps):

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from gputok.types import Array
 
 
-_FEW = 100  # of so many merges, one or more must come after the first superword
+_FEW = 100
+"""Of so many merges, one or more must make a superword. Other vocabularies have a few tokens of white space that look like
+superwords, such as a no-break space before a space."""
 
 
 class BySuperwords:
@@ -46,15 +48,16 @@ class BySuperwords:
         model = pipeline.model
         if not isinstance(model, BPE):
             return None
-        n_first = first_superword(model)
-        # Fewer are those of words with a space inside: then looking words up is faster
+        ranks = superword_ranks(model)
+        # With fewer, looking words up is faster
         if (
-            n_first == 0
-            or len(model.merges) - n_first < len(model.merges) // _FEW
+            len(ranks) == 0
+            or len(ranks) < len(model.merges) // _FEW
+            or ranks[0] == 0
             or joints_of(model) is None
         ):
             return None
-        return None if n_first == len(model.merges) else cls(pipeline, model, n_first)
+        return cls(pipeline, model, int(ranks[0]))
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
         """Returns the ids and rows of a unit or a part of a unit."""
@@ -65,11 +68,8 @@ class BySuperwords:
         return ids, ends[rows]
 
 
-def first_superword(model: BPE) -> int:
-    """Returns the rank of the first merge whose token has a space after something else than white space.
-
-    Returns the number of merges if there is none.
-    """
+def superword_ranks(model: BPE) -> Array:
+    """Returns the ranks of the merges whose tokens have a space after something else than white space, rising."""
     vocabulary = model.vocabulary
     data, merged = vocabulary.data, model.merges[:, 2]
     # `Ġ`, which stands for a space, is C4 A0 in UTF-8; ĉ, Ċ, č stand for tab and ends of lines: C4 89, C4 8A, C4 8D
@@ -80,5 +80,4 @@ def first_superword(model: BPE) -> int:
     white = (data[at - 2] == 0xC4) & np.isin(data[at - 1], [0xA0, 0x89, 0x8A, 0x8D])
     white &= at - 1 > vocabulary.offsets[token]
     ids = np.unique(vocabulary.ids[token[~white]])
-    ranks = np.flatnonzero(np.isin(merged, ids))
-    return int(ranks[0]) if len(ranks) else len(merged)
+    return np.flatnonzero(np.isin(merged, ids))

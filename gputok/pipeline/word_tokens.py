@@ -14,6 +14,7 @@ import numpy as np
 
 from gputok.files.token_files import id_dtype
 from gputok.pipeline.tokenize import tokenize
+from gputok.pipeline.word_cache import most_lines
 from gputok.text.pieces import Pieces, TextBatch
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class WordTokens:
         try:
             encoder, known = self._memory.pop()
         except IndexError:
-            encoder, known = rounds.Encoder(self.dtype), new_memory()
+            encoder, known = rounds.Encoder(self.dtype, most_lines()), new_memory()
         walk = self._words.of(int(offsets[-1] - offsets[0]))
         encode_words = partial(self.model.encode_words, byte_level=True)
         ids, ends = rounds.encode_text(data, offsets, token, walk, encode_words, encoder)
