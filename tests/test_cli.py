@@ -494,7 +494,7 @@ def test_a_usage_error_is_one_line_that_names_the_help(folder, gputok, arguments
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("gputok tr", ["train"]),
+        ("gputok tr", ["train", "truncate"]),
         ("gputok bench ", ["train", "encode", "start", "latency", "scale", "device"]),
         ("gputok train --model word", ["wordpiece", "wordlevel"]),
         ("gputok count --pattern qw", ["qwen2", "qwen3"]),
@@ -626,9 +626,9 @@ def test_info(gputok):
     status, out, _ = gputok("info", "--json")
     facts = json.loads(out)
     assert status == 0 and {"gputok", "python", "numba", "threads", "device", "kernels"} <= facts.keys()
-    calls, reason = choose()
-    assert facts["kernels"] == reason and reason in gputok("info")[1]
-    assert ("jit cache" in facts) == (calls is None)
+    code = choose()
+    assert facts["kernels"] == code.reason and code.reason in gputok("info")[1]
+    assert ("jit cache" in facts) == (code.calls is None)
 
 
 def test_info_says_what_of_a_tokenizer_runs_where(gputok, tmp_path):

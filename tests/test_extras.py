@@ -118,8 +118,8 @@ def test_without_pyarrow(folder):
 
 def test_without_numba_a_source_tree_says_what_to_install(tmp_path):
     message = (
-        "the kernels must be compiled here by Numba: GPUTOK_JIT is set. But Numba is not installed: "
-        "pip install 'gputok[jit]'"
+        "the kernels must be compiled here by Numba: GPUTOK_JIT is set. But Numba is not installed "
+        "(the extra jit: pip install 'gputok[jit]')"
     )
     code = "gputok.Tokenizer(gputok.models.BPE()).encode('x')"
     done = run(code, tmp_path, "numba", "llvmlite", GPUTOK_JIT="1")

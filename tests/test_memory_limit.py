@@ -1,5 +1,6 @@
 """Counting and merging within a limit on memory: the same counts whatever was spilled, and nothing left on the disk."""
 
+import contextlib
 import errno
 import itertools
 import os
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -194,8 +196,9 @@ def test_devices_count_a_part_of_the_corpus_at_a_time(small_tables, tmp_path, mo
 
     def counted(memory):
         report = None if memory is None else lambda *call: calls.append(call)
+        devices = [SimpleNamespace(name=name, in_use=contextlib.nullcontext) for name in "ab"]
         return count_words(
-            batches(documents, 30), plan, devices=["a", "b"], memory=memory, report=report, total=total
+            batches(documents, 30), plan, devices=devices, memory=memory, report=report, total=total
         )
 
     limited = counted(MemoryLimit(100_000, str(tmp_path)))

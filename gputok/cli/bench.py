@@ -214,10 +214,10 @@ def device(
     from gputok.bench import device as probes
     from gputok.bench import machine_code
 
-    code = machine_code.summary()
+    devices, code = choose(device).devices, machine_code.summary()
     if not as_json:
         print(code)
-    found = {card: probes.measure(card) for card in choose(device).devices}
+    found = {card: probes.measure(card) for card in devices}
     if as_json:
         print(probes.to_json(found, code))
     else:

@@ -498,7 +498,9 @@ def _in_turns(
         words = count(
             some(), report and (lambda stage, n, total, before=before: report(stage, before + n, total))
         )
-        tallies[words.byte_level].add(WordColumns(words.data, words.offsets, words.counts, words.byte_level))
+        if len(words) or not tallies:  # counts without words are of no kind
+            columns = WordColumns(words.data, words.offsets, words.counts, words.byte_level)
+            tallies[words.byte_level].add(columns)
     return WordCounts.of_tallies([*tallies.values()], memory, n_threads, report=report)
 
 

@@ -135,6 +135,8 @@ class PreTrainedTokenizer(UpstreamNames):
         if name in STEPS:
             set_step(self._tokenizer, name, value)
             self.init_kwargs[name] = value
+            if isinstance(getattr(type(self), name, None), property):  # which asks the steps
+                return
         super().__setattr__(name, value)
 
     @property

@@ -63,7 +63,7 @@ class SentencePieceBpeTrainer:
     Example:
         >>> from gputok import WordCounts
         >>> words = WordCounts.from_dict({"▁low": 5, "▁lower": 3})
-        >>> trainer = SentencePieceBpeTrainer(vocab_size=11, character_coverage=1.0)
+        >>> trainer = SentencePieceBpeTrainer(vocab_size=12, character_coverage=1.0)
         >>> [piece.piece for piece in trainer.train(words)]
         ['<unk>', '<s>', '</s>', 'lo', 'low', '▁low', 'l', 'o', 'w', '▁', 'e', 'r']
     """

@@ -57,7 +57,7 @@ def joints(symbols: np.ndarray, merges: np.ndarray, n_ids: int) -> Joints | None
     """
     made = np.concatenate([symbols, merges[:, 2]]).astype(np.uint32)
     own = np.arange(len(made), dtype=np.uint32)
-    if len(np.unique(made)) < len(made):
+    if len(np.unique(made)) < len(made) or n_ids > 1 << 26:  # tables by id would be too large
         return None
     age = np.full(n_ids, NONE, np.uint32)
     age[made] = own
