@@ -126,7 +126,7 @@ def read_gguf(
     if whole := metadata.get("tokenizer.huggingface.json"):
         make[kind] = lambda: Tokenizer.from_str(whole)
     if kind not in make:
-        found = "is missing" if kind is None else f"is {kind!r}"
+        found = "is missing" if kind is None else f"is {short(kind)}"
         raise ValueError(
             f"{name}: tokenizer.ggml.model {found}; gputok reads tokenizers of kind {', '.join(map(repr, make))}"
         )
