@@ -57,6 +57,15 @@ def spread(text):
     return "".join(part + " and then some more words of plain text" * 4 for part in parts)
 
 
+def lines_of(text, seed):
+    """A text cut into short documents, at any character."""
+    rng, at, found = random.Random(seed), 0, []
+    while at < len(text):
+        found.append(text[at : at + rng.choice([1, 2, 3, 5, 20, 60])])
+        at += len(found[-1])
+    return found
+
+
 @pytest.mark.parametrize("form", TABLES)
 def test_all_windows_of_some_characters(form):
     automaton = automaton_of(form)
@@ -81,6 +90,20 @@ def test_documents_of_all_lengths_and_other_characters(form):
         ]
     texts += ["é" * 3000, some + "é" * 3000, "", "0123456789" * 4000 + some, (some + "012345678\n" * 400) * 3]
     assert same(texts, automaton_of(form), TABLES[form])
+
+
+@pytest.mark.parametrize("form", TABLES)
+def test_short_documents(form):
+    """Windows tell the words also beside the ends of documents: hardly a place is left to the walk."""
+    automaton = automaton_of(form)
+    for seed, alphabet in enumerate((SOME, range(128), [*b" ab\n"], [*b"'sltve a"])):
+        texts = lines_of(random_ascii(seed, 20_000, alphabet), seed)
+        assert same(texts + ["", "a"], automaton, TABLES[form])
+        assert same(lines_of("".join(map(spread, texts[:200])), seed), automaton, TABLES[form])
+    texts = lines_of(random_ascii(9, 2000), 9)
+    assert lengths(texts, automaton, TABLES[form]).tolist() == [
+        len(word) for of_text in words(automaton, texts) for word in of_text
+    ]
 
 
 @pytest.mark.parametrize("form", TABLES)
@@ -122,6 +145,7 @@ def test_patterns_of_all_kinds():
 @pytest.mark.parametrize("form", list(TABLES)[:3])
 def test_each_term_matters(form):
     automaton, texts = automaton_of(form), [spread(random_ascii(seed, 10_000)) for seed in range(3)]
+    texts += lines_of(texts[0], seed=3)
     n_sets = windows.WIDTH * windows.MOST_CLASSES
     for term in range(windows.HALF):  # by which words begin
         tables = TABLES[form].copy()

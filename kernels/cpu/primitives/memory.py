@@ -28,6 +28,7 @@ if choose().calls is None:
             as_array,
             bytes_at_least,
             copy,
+            copy_64,
             count_ones,
             equal_bytes,
             grown,
@@ -58,7 +59,7 @@ if choose().calls is None:
             f"the kernels must be {choose().reason}. But Numba is not installed (the extra jit: pip install 'gputok[jit]')"
         ) from None
 else:
-    View = as_array = bytes_at_least = copy = count_ones = equal_bytes = grown = has_ones = None
+    View = as_array = bytes_at_least = copy = copy_64 = count_ones = equal_bytes = grown = has_ones = None
     is_given = of_four = None
     atomic_add = atomic_claim = atomic_load = atomic_or = atomic_store = pause = None
     leading_zeros = least_of = lend_views = likely = load_u16 = load_u32 = load_u64 = owned = None

@@ -20,6 +20,7 @@ _I8 = ir.IntType(8)
 _16, _64 = ir.VectorType(_I8, 16), ir.VectorType(_I8, 64)
 _QUARTERS = [ir.Constant(ir.VectorType(_I32, 16), list(range(i, i + 16))) for i in range(0, 64, 16)]
 _ROWS, _WIDTH = 8, 5  # of a table of classes; bytes of a window
+_END, _CLASS_OF_END = 0xFF, 15  # END_OF_TEXT, and its class (`walk.windows.END_CLASS`)
 
 
 def _splat(value: int) -> ir.Constant:
@@ -82,7 +83,8 @@ def _bits(builder, truths):
 def put_classes(typingctx, text, index, classes, at, tables):
     """Writes the class of each of the 64 bytes of `text` from `index` on to classes[at:], from a table uint8[8, 16].
 
-    The class of a byte that is not ASCII is 0x80; returns a bit for each of them. All views are of uint8.
+    The class of 0xFF is 15, that of another byte that is not ASCII 0x80; returns a bit for each of the latter. All views are
+    of uint8.
     """
     for view in (text, classes, tables):
         _is_bytes(view)
@@ -99,8 +101,9 @@ def put_classes(typingctx, text, index, classes, at, tables):
             builder.module, ir.FunctionType(_64, [_64, _64]), "llvm.uadd.sat.v64i8"
         )
         loaded = _load(builder, text, args[1], _64)
-        several = builder.icmp_signed("<", loaded, _splat(0))
-        found = builder.and_(loaded, _splat(0x80))
+        is_end = builder.icmp_unsigned("==", loaded, _splat(_END))
+        several = builder.and_(builder.icmp_signed("<", loaded, _splat(0)), builder.not_(is_end))
+        found = builder.select(is_end, _splat(_CLASS_OF_END), builder.and_(loaded, _splat(0x80)))
         for row in range(_ROWS):
             # the bytes of this row become 0x70 to 0x7F; all others have the upper bit, for which a shuffle gives 0
             places = builder.call(add, [builder.xor(loaded, _splat(row << 4)), _splat(0x70)])

@@ -440,6 +440,28 @@ def copy(typingctx, target, to, source, first, count):
     return types.void(target, u64, source, u64, u64), codegen
 
 
+@intrinsic
+def copy_64(typingctx, target, to, source, first):
+    """Copies 64 bytes from source[first] on to target[to:]; both are views of bytes."""
+    _is_bytes(target)
+    _is_bytes(source)
+
+    def codegen(context, builder, signature, args):
+        vector, pointers = ir.VectorType(ir.IntType(8), 64), []
+        for i in (0, 2):
+            view = _of(context, builder, signature.args[i], args[i])
+            _check(context, builder, view, args[i + 1], ir.Constant(_I64, 64))
+            where = _at(builder, view, args[i + 1], ir.IntType(8))
+            pointers.append(builder.bitcast(where, vector.as_pointer()))
+        loaded = builder.load(pointers[1])
+        loaded.align = 1
+        builder.store(loaded, pointers[0]).align = 1
+        return context.get_dummy_value()
+
+    u64 = types.uint64
+    return types.void(target, u64, source, u64), codegen
+
+
 def _spread(builder, value, n):
     """A vector of n times the same number."""
     lane = ir.Constant(ir.VectorType(value.type, n), ir.Undefined)

@@ -20,7 +20,7 @@ from gputok.kernels.cpu.primitives.memory import (
 )
 from gputok.kernels.cpu.walk.matches import match_end
 from gputok.kernels.cpu.walk.tables import END_OF_TEXT
-from gputok.kernels.cpu.walk.windows import BEFORE, NO_ASCII, TERM_SETS
+from gputok.kernels.cpu.walk.windows import BEFORE, END_CLASS, TERM_SETS
 
 PLACE_OF_FIRST = U8  # of the class of a block's first byte
 MANY = U64  # words that are walked at most, and one more for each 64 bytes
@@ -30,7 +30,7 @@ MANY = U64  # words that are walked at most, and one more for each 64 bytes
 def walk_windows(text, n, windows, tables, bounds, codes):
     """`walk_block` by windows: the automaton walks only where these leave it unknown.
 
-    Returns 0 if other bytes than ASCII, or walked words, are so many that the walk by pairs is faster. What was written until
+    Returns 0 if other bytes than ASCII and END_OF_TEXT, or walked words, are so many that the walk by pairs is faster. What was written until
     then does not matter to that walk.
 
     Where a window leaves it unknown, `match_end` walks from the last beginning of a word, as far as it has to look. That is the
@@ -40,7 +40,7 @@ def walk_windows(text, n, windows, tables, bounds, codes):
     word of its own. A word is noted at most once for each place, and up to eight elements more are written.
     """
     for i in range(PLACE_OF_FIRST):
-        codes[i] = np.uint8(NO_ASCII)
+        codes[i] = np.uint8(END_CLASS)  # the walk begins as after an end of text
     n_others, most, p = U0, n >> U6, U0
     while p <= n:
         n_others += count_ones(put_classes(text, p, codes, p + PLACE_OF_FIRST, windows))

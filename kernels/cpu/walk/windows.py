@@ -3,6 +3,7 @@
 Whether a word begins at a place mostly follows from the classes of the three bytes before, the byte there, and the byte
 behind: in GPT-2's pattern always between a letter and a space. `window_tables` finds out, from the tables of an automaton,
 for which windows this is so. The others, and those with a byte that is not ASCII, are *unknown*; there the automaton walks.
+END_OF_TEXT has a class as ASCII has: lines as documents would else be walked at five places each.
 
 What the tables say is proven, not guessed. The walk is followed from all states at once. Before each character it may go on
 with the word (if the automaton has a way, and accepts later as far as the next character tells), or begin another one (if the
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 BEFORE, WIDTH = 3, 5  # bytes before the place, and bytes of a window
 MOST_CLASSES = 16  # a shuffle has 16 places
-NO_ASCII = 0x80  # instead of a class, at least
+END_CLASS = MOST_CLASSES - 1  # of END_OF_TEXT; ASCII has the others
 TERMS, HALF = 16, 8
 TERM_SETS = 8 * 16  # where the terms begin in the tables
 N_BYTES = TERM_SETS + 2 * WIDTH * MOST_CLASSES + 2
@@ -92,8 +93,11 @@ def window_tables(automaton: Automaton) -> np.ndarray:
 
 
 def _known_windows(automaton: Automaton) -> np.ndarray | None:
-    """What is known of each window of ASCII classes, uint8[classes, ...] of WIDTH axes; None: there are too many."""
-    used = np.unique(automaton.ascii_class)
+    """What is known of each window of ASCII classes and, the last of each axis, that of END_OF_TEXT.
+
+    uint8[classes, ...] of WIDTH axes; None: there are too many.
+    """
+    used = np.append(np.unique(automaton.ascii_class), automaton.delta.shape[1] - 1)
     if automaton.n_states > MOST_STATES or len(used) > MOST_CLASSES:
         return None
     goes_on, begins, behind = _ways(automaton)
@@ -167,13 +171,13 @@ def _by_window(table: np.ndarray, before: np.ndarray) -> np.ndarray:
 
 
 def _often(classes: np.ndarray) -> np.ndarray:
-    """About how often the ASCII characters of each class occur in prose and code, float64[n_classes]."""
+    """About how often the ASCII characters of each class, and ends of lines, occur in prose and code, float64[classes + 1]."""
     often = np.full(128, 0.0001)
     often[[*b"abcdefghijklmnopqrstuvwxyz"]] = 0.026
     often[[*b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"]] = 0.002
     often[[*b"!\"#$%&'()*+,-./:;<=>?@[]_`{|}\t"]] = 0.003
     often[[*b" \n.,"]] = 0.15, 0.03, 0.01, 0.01
-    return np.bincount(classes, often / often.sum())
+    return np.append(np.bincount(classes, often / often.sum()), 0.02)
 
 
 Term = list[list[int]]  # for each byte of a window, some classes
@@ -289,7 +293,8 @@ def _packed(classes: np.ndarray, begins: list[Term], unknown: list[Term]) -> np.
     sets = np.zeros((2, WIDTH, MOST_CLASSES), np.uint8)
     for i, term in enumerate(terms):
         for place, of_byte in enumerate(term):
-            sets[i // HALF, place, of_byte] |= 1 << i % HALF
+            stored = [END_CLASS if k > classes.max() else k for k in of_byte]
+            sets[i // HALF, place, stored] |= 1 << i % HALF
     n_begins = max(0, len(begins) - HALF)
     masks = (1 << n_begins) - 1, (1 << n_begins + len(unknown)) - (1 << n_begins)
     return np.concatenate([classes.astype(np.uint8), sets.ravel(), np.array(masks, np.uint8)])
