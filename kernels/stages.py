@@ -73,7 +73,11 @@ STEPS = (
         ("counts",),
     ),
     Step("word_table", "", tables=("new_table", "clear", "enlarged", "n_bytes_of", "wanted")),
-    Step("spell_words", "words as symbols", (Stage("count_characters"), Stage("spell_words"))),
+    Step(
+        "spell_words",
+        "words as symbols",
+        (Stage("count_characters"), Stage("spell_words"), Stage("spell_cut_words")),
+    ),
     Step(
         "train_bpe",
         "training BPE",

@@ -197,3 +197,34 @@ def test_whole_corpora(name, vocab_size, rule, corpus_sample, tmp_path):
     text = corpus_sample(name, -1)
     path.write_text(text, newline="", encoding="utf-8")
     check_equal(path, rule, text.split("\n")[:2000], vocab_size=vocab_size)
+
+
+@pytest.mark.parametrize("rule", ["identity", "nmt_nfkc", "nfkc_cf"])
+def test_spaces_of_all_kinds_and_the_mark_of_words_in_text(rule, tmp_path):
+    """Lines are counted in parts that begin at spaces, some of which the map of characters makes or moves."""
+    for seed in range(8):
+        r = random.Random(seed)
+        units = [
+            "a",
+            "b",
+            "ab",
+            "d",
+            "▁",
+            " ",
+            "  ",
+            "\u3000",
+            "c¨",
+            "\u00a0",
+            "\t",
+            "\u200b",
+            "\u00b4",
+            "\ufb01",
+        ]
+        lines = ["".join(r.choices(units, k=r.randint(0, 9))) + "\n" for _ in range(300)]
+        path = tmp_path / "text.txt"
+        path.write_text("".join(lines), newline="", encoding="utf-8")
+        expected = theirs(path, rule, vocab_size=40)
+        _, found = train_sentencepiece(
+            [str(path)], SentencePieceBpeTrainer(vocab_size=40), normalization_rule_name=rule
+        )
+        assert pieces(found) == pieces(expected), seed

@@ -458,6 +458,24 @@ def test_characters_and_spelling(byte_level, n_roles):
         assert all(map(np.array_equal, spelt, plain))
 
 
+@pytest.mark.parametrize("inherited", [3, -1])
+def test_words_cut_between_scripts(inherited):
+    r = random.Random(8)
+    letters = "aбé日\U0001f600\x00\x7f\u0301\u0302\U0010ffff7"
+    words = WordCounts.from_dict({w: r.randint(1, 5) for w in random_words(r, letters, 400, 8)} | {"": 2})
+    scripts, ids = np.full(0x110000, 255, np.uint8), np.full(0x110000, -1, np.int32)
+    for i, letter in enumerate(letters):
+        scripts[ord(letter)] = r.choice([0, 1, 255])
+        ids[ord(letter)] = r.choice([-1, i, i, i])
+    scripts[[0x301, 0x302]] = 3
+    options = {"any_script": 255, "inherited": inherited, "dtype": np.uint16}
+    arguments = words.data, words.offsets, words.counts, ids, scripts
+    found = alphabet.spell_cut_words(*arguments, **options)
+    expected = reference.spell_cut_words(*arguments, **options)
+    assert all(map(np.array_equal, found, expected))
+    assert len(found[2]) > 100 and (len(found[3]) > 5) == (inherited > 0)
+
+
 # ---- options
 
 

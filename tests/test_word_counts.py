@@ -21,6 +21,7 @@ from children import child, end
 from gputok.kernels import Automaton, reference
 from gputok.kernels.cpu import count_words as words
 from gputok.kernels.cpu import walk, word_table
+from make_normalization_tables import charsmap
 
 from gputok import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 from gputok.automaton import PATTERNS, compile_pattern
@@ -253,7 +254,17 @@ def test_a_pipeline_of_any_kind_is_counted(monkeypatch):
     ]
 
 
+def charsmap_of(rule: str) -> normalizers.Precompiled:
+    import sentencepiece
+    from sentencepiece import sentencepiece_model_pb2
+
+    proto = sentencepiece_model_pb2.ModelProto()
+    proto.ParseFromString(sentencepiece.SentencePieceNormalizer(rule_name=rule).serialized_model_proto())
+    return normalizers.Precompiled(proto.normalizer_spec.precompiled_charsmap)
+
+
 NORMALIZERS = [
+    charsmap_of("nmt_nfkc"), charsmap_of("nfkc_cf"),
     None, normalizers.BertNormalizer(), normalizers.BertNormalizer(False, False, True, False), normalizers.BertNormalizer(strip_accents=False),
     normalizers.NFC(), normalizers.NFD(), normalizers.NFKC(), normalizers.NFKD(), normalizers.Nmt(), normalizers.Lowercase(),
     normalizers.Sequence([normalizers.NFKD(), normalizers.StripAccents()]),
@@ -288,7 +299,7 @@ def test_parts_cut_before_spaces_give_the_words_of_the_whole(normalizer, pre_tok
         "\u00a0",
         "\u3000",
     ]
-    units += ["\u200b", "´", "ﬁ", "각", "\u11a8", "7", "▁", "_", "ΑΣ", "İ", "...", "ﷺ", "word"]
+    units += ["\u200b", "´", "\u0600", "ﬁ", "각", "\u11a8", "7", "▁", "_", "ΑΣ", "İ", "...", "ﷺ", "word"]
     texts = ["".join(rng.choices(units, k=rng.randrange(30))) for _ in range(400)]
     tokenizer = Tokenizer(models.WordLevel())
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
@@ -302,6 +313,9 @@ def test_parts_cut_before_spaces_give_the_words_of_the_whole(normalizer, pre_tok
     ("normalizer", "pre_tokenizer"),
     [
         (normalizers.Strip(), pre_tokenizers.Whitespace()),
+        # Of the cluster of U+0600 and a space, which has an entry, the space would be lost
+        (normalizers.Precompiled(charsmap("a\u0600")), pre_tokenizers.Whitespace()),
+        (normalizers.Precompiled(charsmap(" ")), pre_tokenizers.Whitespace()),
         (normalizers.Sequence([normalizers.NFC(), normalizers.Prepend("x")]), pre_tokenizers.Whitespace()),
         (normalizers.Replace("a b", "c"), pre_tokenizers.Whitespace()),
         (None, pre_tokenizers.Metaspace(split=False)),

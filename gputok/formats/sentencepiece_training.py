@@ -10,6 +10,7 @@ import numpy as np
 from gputok.files.sentencepiece_proto import BPE, NORMAL, UNKNOWN, protobuf
 from gputok.formats.sentencepiece import tokenizer_of
 from gputok.models.bpe.sentencepiece_trainer import SentencePieceBpeTrainer, TrainedPiece
+from gputok.normalizers import Precompiled
 from gputok.progress import reporting
 from gputok.text.pieces import TextBatch
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from gputok.files.locations import StorageOptions
+    from gputok.pipeline.pipeline import Pipeline
     from gputok.progress import Progress
     from gputok.tokenizer import Tokenizer
 
@@ -89,28 +91,40 @@ def train_model(
     """Returns the ModelProto that `train_sentencepiece` makes a tokenizer of; the arguments are the same."""
     from gputok import corpus
     from gputok.files.temporary import MemoryLimit
+    from gputok.pipeline.count_words import count_words
 
     trainer = SentencePieceBpeTrainer() if trainer is None else trainer
     spec = _normalizer_spec(normalization_rule_name)
     # Symbols are looked for in counted words, so that no added token cuts a word here
-    counting = tokenizer_of(_proto(_LEAST, spec, trainer), added=False)
+    counting = tokenizer_of(_proto(_LEAST, spec, trainer), added=False).pipeline
     memory = MemoryLimit.of(memory_limit, temporary)
     source = corpus.located(files, storage_options)
     read = partial(corpus.read, source, separator="\n", threads=threads)
-    words = counting.pipeline.count_batches(
-        lambda: _short(read(), max_sentence_length),
-        corpus.total_bytes(source),
-        threads,
-        "cpu",
-        progress,
-        memory,
-    )
     with reporting(progress) as report:
+        words = count_words(
+            _short(read(), max_sentence_length),
+            counting.words,
+            apart_at_spaces=_apart_at_spaces(counting),
+            threads=threads,
+            report=report,
+            total=corpus.total_bytes(source),
+            memory=memory,
+        )
         pieces = trainer.train(words, threads=threads, progress=report)
     return _proto(pieces, spec, trainer)
 
 
 _LEAST = [TrainedPiece("<unk>", 0.0, UNKNOWN), TrainedPiece("▁", -0.0, NORMAL)]
+
+
+def _apart_at_spaces(pipeline: Pipeline) -> bool:
+    """Returns True if a line may be cut before each space, with the same words.
+
+    After the map of characters, words lie between spaces. A part begins with its only spaces, or is the first of a line, so
+    that the steps which remove spaces, and the one that puts `▁` before a word, do with parts what they do with a line.
+    """
+    steps = getattr(pipeline.normalizer, "normalizers", [])
+    return all(step.apart_at_spaces for step in steps if isinstance(step, Precompiled))
 
 
 def _short(batches: Iterator[TextBatch], most: int) -> Iterator[TextBatch]:

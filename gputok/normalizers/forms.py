@@ -121,6 +121,19 @@ class Precompiled(Normalizer):
         """The map as the kernels take it: a double array, uint32[n_units], and strings, uint8[n_bytes]."""
         return _parsed(self.precompiled_charsmap)
 
+    @derived
+    def apart_at_spaces(self) -> bool:  # type: ignore[override]
+        """True if no entry of the map has a space, and no grapheme cluster that has an entry goes on across one."""
+        from gputok.kernels.cpu.precompiled import LABEL, PREPEND
+
+        # An unused unit may have the label, too; then the answer is False without need
+        if bool(np.any(self.tables[0] & LABEL == ord(" "))):
+            return False
+        page, member = grapheme_classes()
+        kinds = member[page].ravel()[:0x110000]
+        text = "".join(chr(code) + " " for code in np.flatnonzero(kinds == PREPEND).tolist())
+        return self.normalize_str(text) == text
+
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON form, `type` first; the map is written in base64."""
         return {"type": "Precompiled", "precompiled_charsmap": _base64(self.precompiled_charsmap)}

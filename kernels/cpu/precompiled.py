@@ -14,6 +14,7 @@ from gputok.kernels.signatures import boolean, i64, u8
 # Regional indicators are not told apart: two of them are too long for the map in any case.
 CONTROL, CR, LF, EXTEND, ZWJ, SPACING, PREPEND = 1, 2, 3, 4, 5, 6, 7
 L, V, T, LV, LVT, PICTURE, CONSONANT, LINKER, INCB_EXTEND = 8, 9, 10, 11, 12, 13, 14, 15, 16
+LABEL = np.uint32(0x800000FF)  # what a unit of the double array has of the byte that leads to it
 LONGEST = 5  # bytes; longer clusters are not looked up as a whole
 
 
@@ -166,7 +167,7 @@ def look_up(trie, n_units, data, i, stop, texts, n_texts):
         if label == 0 or at >= n_units:
             return -1
         unit = trie[at]
-        if unit & np.uint32(0x800000FF) != label:
+        if unit & LABEL != label:
             return -1
         at ^= offset(unit)
         if unit >> 8 & 1:

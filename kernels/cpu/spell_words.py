@@ -1,4 +1,4 @@
-"""From the bytes of words to symbols: counting characters, and writing each word as the ids of its characters.
+"""From the bytes of words to symbols: counting characters, and writing each word as the ids of its characters, whole or cut.
 
 A character has a *role* in its word, since a prefix or a suffix changes its token: bit 0 is set unless the character is the
 first, bit 1 if the character is the last. Without affixes the only role is 0.
@@ -55,6 +55,50 @@ def _spell_words(data, offsets, ids, byte_level, symbols, symbol_offsets):
         symbol_offsets[word + 1] = at
 
 
+@kernel(u8[:], i64[:], i64[:], i32[:], u8[:], (i64, i64), U16orU32, i64[:], i64[:], i64[:, :])
+def _spell_cut_words(data, offsets, counts, ids, scripts, special, symbols, bounds, weights, doubts):
+    text, (any_script, inherited) = view(data), special
+    at = n_found = n_doubts = 0
+    for word in range(len(counts)):
+        i, end = offsets[word], offsets[word + 1]
+        first, last, before_is_mark, before = at, any_script, False, np.int64(0)
+        while i < end:
+            # Valid UTF-8 has no code above 0x10FFFF, and ids and scripts have a row for each
+            code, n = character(text, i)
+            i += n
+            token, script = ids[code], np.int64(scripts[code])
+            is_mark = script == inherited
+            if is_mark:
+                script = last
+            cut = token >= 0 and script != last and script != any_script and last != any_script
+            if cut and before_is_mark:
+                # At most one for each mark, which has two bytes or more
+                doubts[n_doubts, 0], doubts[n_doubts, 1] = before << 21 | code, counts[word]
+                n_doubts += 1
+            if cut or token < 0:
+                # A sequence has at least two of the symbols, of which there are at most as many as bytes
+                at, n_found = _end_sequence(first, at, counts[word], bounds, weights, n_found)
+                first = at
+            last, before_is_mark, before = script, is_mark, code
+            if token < 0:
+                last, before_is_mark = any_script, False
+                continue
+            symbols[at] = token
+            at += 1
+        at, n_found = _end_sequence(first, at, counts[word], bounds, weights, n_found)
+    return n_found, n_doubts
+
+
+@kernel(inline=True)
+def _end_sequence(first, at, count, bounds, weights, n_found):
+    """Ends the sequence of symbols first:at, or drops its only symbol; returns the next index and the number of sequences."""
+    if at < first + 2:
+        return first, n_found
+    bounds[n_found + 1] = at
+    weights[n_found] = count
+    return at, n_found + 1
+
+
 def count_characters(
     data: np.ndarray, offsets: np.ndarray, counts: np.ndarray, *, byte_level: bool, n_roles: int
 ) -> np.ndarray:
@@ -81,3 +125,41 @@ def spell_words(
     symbols, symbol_offsets = np.empty(len(data), dtype), np.zeros(len(offsets), np.int64)
     _spell_words(data, offsets, ids, byte_level, symbols, symbol_offsets)
     return symbols[: symbol_offsets[-1]], symbol_offsets
+
+
+def spell_cut_words(
+    data: np.ndarray,
+    offsets: np.ndarray,
+    counts: np.ndarray,
+    ids: np.ndarray,
+    scripts: np.ndarray,
+    *,
+    any_script: int,
+    inherited: int,
+    dtype: type,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Writes words of UTF-8 as sequences of symbols, cut at characters without a symbol and where the script changes.
+
+    Args:
+        data: uint8[n], the bytes of all words, valid UTF-8.
+        offsets: int64[u + 1], where each word begins in them.
+        counts: int64[u], how often each word occurs.
+        ids: int32[0x110000], the symbol of each character; -1: there is none.
+        scripts: uint8[0x110000], the script of each character.
+        any_script: the script of characters that join any other.
+        inherited: the script of marks, which take over the script before them in the sequence; -1: there are none.
+        dtype: the type of symbols, uint16 or uint32.
+
+    Returns:
+        Symbols dtype[m]; the offsets of sequences in them, int64[s + 1]; how often each sequence occurs, int64[s]; and
+        the doubtful pairs, int64[d, 2]: a mark and the character after it, between which a cut is
+        (code << 21 | code), and the count of the word. Sequences of one symbol, in which nothing can merge, are left out.
+    """
+    n = len(data)
+    symbols, bounds, weights = np.empty(n, dtype), np.zeros(n // 2 + 1, np.int64), np.empty(n // 2, np.int64)
+    doubts = np.empty((n // 2, 2), np.int64)
+    n_found, n_doubts = _spell_cut_words(
+        data, offsets, counts, ids, scripts, (any_script, inherited), symbols, bounds, weights, doubts
+    )
+    bounds = bounds[: n_found + 1]
+    return symbols[: bounds[-1]], bounds, weights[:n_found], doubts[:n_doubts]

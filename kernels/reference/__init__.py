@@ -18,7 +18,7 @@ from gputok.kernels.reference.match_longest import match_longest
 from gputok.kernels.reference.normalize import follow, is_inert, map_characters, normalize_form
 from gputok.kernels.reference.precompiled import normalize_precompiled
 from gputok.kernels.reference.rewrite import gather, rewrite_bytes
-from gputok.kernels.reference.spell_words import count_characters, spell_words
+from gputok.kernels.reference.spell_words import count_characters, spell_cut_words, spell_words
 from gputok.kernels.reference.split import find_words, split_words
 from gputok.kernels.reference.superwords import add_pairs, cut_runs, deal_pairs, fit_tokens, merge_runs
 from gputok.kernels.reference.text import find_invalid_utf8
@@ -59,6 +59,7 @@ __all__ = [
     "normalize_form",
     "normalize_precompiled",
     "rewrite_bytes",
+    "spell_cut_words",
     "spell_words",
     "splice",
     "split_words",

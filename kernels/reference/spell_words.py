@@ -29,6 +29,49 @@ def spell_words(
     return np.array([*itertools.chain(*spelt)], dtype), np.cumsum([0, *map(len, spelt)], dtype=np.int64)
 
 
+def spell_cut_words(
+    data: np.ndarray,
+    offsets: np.ndarray,
+    counts: np.ndarray,
+    ids: np.ndarray,
+    scripts: np.ndarray,
+    *,
+    any_script: int,
+    inherited: int,
+    dtype: type,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Writes words as sequences of two symbols or more, cut at characters without a symbol, and between scripts.
+
+    Returns symbols dtype[m], offsets int64[s + 1], counts int64[s], and int64[d, 2]: cuts after a mark, as the code of the
+    mark << 21 | the code after it, and the count of the word.
+    """
+    sequences, doubts = [], []
+    for word, count in zip(_words(data, offsets, False), counts.tolist(), strict=True):
+        found, last, before = [[]], any_script, None
+        for code in map(ord, word):
+            script = int(scripts[code])
+            is_mark = script == inherited
+            script = last if is_mark else script
+            if ids[code] < 0:
+                found.append([])
+                last, before = any_script, None
+                continue
+            if script != last and any_script not in (script, last):
+                found.append([])
+                if before is not None:
+                    doubts.append((before << 21 | code, count))
+            found[-1].append(int(ids[code]))
+            last, before = script, code if is_mark else None
+        sequences += [(symbols, count) for symbols in found if len(symbols) > 1]
+    spelt = [symbols for symbols, _ in sequences]
+    return (
+        np.array([*itertools.chain(*spelt)], dtype),
+        np.cumsum([0, *map(len, spelt)], dtype=np.int64),
+        np.array([count for _, count in sequences], np.int64),
+        np.array(doubts, np.int64).reshape(-1, 2),
+    )
+
+
 def _words(data: np.ndarray, offsets: np.ndarray, byte_level: bool) -> list[str]:
     encoding = "latin-1" if byte_level else "utf-8"
     return [data[a:b].tobytes().decode(encoding) for a, b in itertools.pairwise(offsets)]

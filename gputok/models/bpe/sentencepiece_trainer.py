@@ -7,6 +7,7 @@ rare for the vocabulary, between scripts, and beside digits if `split_digits` sa
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gputok.text.word_counts import WordCounts
-    from gputok.types import Counts, Positions
+    from gputok.types import Bytes, Counts, Positions
 
 _SPACE, _BOUNDARY, _UNKNOWN = ord("▁"), 0, 0x2585
 _KANA_MARK = 0x30FC  # it joins Hiragana, Katakana and Han, which are one script here
 _ANY = 255
+_DIGITS = [*range(0x30, 0x3A), *range(0xFF10, 0xFF1A)]
 
 
 class TrainedPiece(NamedTuple):
@@ -128,23 +130,27 @@ class SentencePieceBpeTrainer:
                 depend on a rule of SentencePiece that gputok does not have.
         """
         from gputok.kernels import BpeLimits
+        from gputok.kernels.cpu.spell_words import count_characters
         from gputok.kernels.cpu.train_bpe import train_bpe
         from gputok.kernels.threads import thread_count
 
+        if words.byte_level:
+            raise ValueError("SentencePiece's words are text, not the bytes of byte-level words")
+        words.check_symbols()
         meta = self.meta_pieces()
-        codes, offsets = _code_points(words)
-        if (codes == _UNKNOWN).any():
+        data = _without(words, [piece.piece for piece in meta])
+        totals = count_characters(data, words.offsets, words.counts, byte_level=False, n_roles=1)[:, 0]
+        if len(totals) > _UNKNOWN and totals[_UNKNOWN]:
             raise ValueError(
                 "the text has the character U+2585, which SentencePiece keeps for itself: replace it"
             )
-        self._cut_symbols(codes, words, [piece.piece for piece in meta])
-        characters = self._alphabet(codes, np.repeat(words.counts, np.diff(offsets)))
+        characters = self._alphabet(totals)
         n_merges = self.vocab_size - len(meta) - len(characters)
         if n_merges < 0:
             raise ValueError(
                 f"vocab_size={self.vocab_size} is too small: there are {len(meta)} symbols and {len(characters)} characters"
             )
-        symbols, bounds, counts, doubtful = self._sequences(codes, offsets, words.counts, characters)
+        symbols, bounds, counts, doubtful = self._sequences(data, words, characters)
         tokens = pack([chr(code) for code in characters.tolist()])
         limits = BpeLimits(
             len(characters) + n_merges, max_token_length=self.max_sentencepiece_length + 1, shorter_first=True
@@ -170,26 +176,8 @@ class SentencePieceBpeTrainer:
         names += [chr(code) for code in characters.tolist()]
         return [*meta, *(TrainedPiece(name, -float(i), NORMAL) for i, name in enumerate(names))]
 
-    def _cut_symbols(self, codes: Positions, words: WordCounts, symbols: Sequence[str]) -> None:
-        """Puts boundaries in the place of the symbols that are no pieces of text, the longest first, from the left."""
-        text = codes.astype(np.uint32).tobytes().decode("utf-32-le", "surrogatepass")
-        if not any(symbol in text for symbol in symbols):
-            return
-        import re
-
-        pattern = re.compile("|".join(map(re.escape, sorted(symbols, key=len, reverse=True))))
-        bounds = np.concatenate([[0], np.cumsum(_lengths(words))])
-        for found in pattern.finditer(text):
-            first, last = found.span()
-            if np.searchsorted(bounds, first, side="right") == np.searchsorted(
-                bounds, last - 1, side="right"
-            ):
-                codes[first:last] = _BOUNDARY
-
-    def _alphabet(self, codes: Positions, weights: Counts) -> Positions:
+    def _alphabet(self, totals: Counts) -> Positions:
         """Returns the characters of the vocabulary, by falling count, then by code point."""
-        totals = np.zeros(0x110000, np.int64)
-        np.add.at(totals, codes, weights)
         totals[_BOUNDARY] = 0
         total = int(totals.sum())
         present = np.flatnonzero(totals)
@@ -199,60 +187,59 @@ class SentencePieceBpeTrainer:
         return present[coverage < np.float32(self.character_coverage)]
 
     def _sequences(
-        self, codes: Positions, offsets: Positions, counts: Counts, characters: Positions
+        self, data: Bytes, words: WordCounts, characters: Positions
     ) -> tuple[np.ndarray, Positions, Counts, int]:
         """Returns symbols, the offsets of sequences and their counts, and how often the most frequent doubtful pair occurs."""
-        n = len(codes)
-        number = np.full(0x110000, -1, np.int64)
-        number[characters] = np.arange(len(characters))
-        symbols = number[codes]
-        edge = np.zeros(n + 1, bool)
-        edge[offsets] = True
-        weights = np.repeat(counts, np.diff(offsets))
-        lacking = symbols < 0
-        is_digit = ((codes >= 0x30) & (codes <= 0x39)) | ((codes >= 0xFF10) & (codes <= 0xFF19))
-        alone = lacking | (is_digit if self.split_digits else False)
-        edge[:-1] |= alone
-        edge[1:] |= alone
-        doubtful = 0
-        if self.split_by_unicode_script:
-            scripts, inherited = _scripts()
-            script = scripts[codes]
-            script[codes == _SPACE] = _ANY
-            if not self.split_by_number:
-                script[is_digit] = _ANY
-            mark = script == inherited
-            # A mark has the script of the last character before it in its word that is no mark
-            at = np.where(mark & ~edge[:-1], 0, np.arange(n))
-            at = np.maximum.accumulate(at)
-            effective = np.where(mark & (at != np.arange(n)), script[at], script)
-            effective[mark & (at == np.arange(n))] = _ANY
-            left, right = effective[:-1], np.where(mark[1:], effective[:-1], script[1:])
-            cut = (left != right) & (left != _ANY) & (right != _ANY) & ~edge[1:-1]
-            doubt = np.flatnonzero(cut & mark[:-1])
-            if len(doubt):
-                pairs, row = np.unique(codes[doubt] << 21 | codes[doubt + 1], return_inverse=True)
-                doubtful = int(np.bincount(row, weights[doubt], len(pairs)).max())
-            edge[1:-1] |= cut
-        symbols[lacking] = 0
-        bounds = np.flatnonzero(edge)
-        dtype = np.uint16 if self.vocab_size < 0xFFFF else np.uint32
-        return symbols.astype(dtype), bounds, weights[bounds[:-1]], doubtful
+        from gputok.kernels.cpu.spell_words import spell_cut_words
+
+        ids = np.full(0x110000, -1, np.int32)
+        ids[characters] = np.arange(len(characters))
+        scripts, inherited = _scripts()
+        if not self.split_by_unicode_script:
+            scripts, inherited = np.full_like(scripts, _ANY), -1
+        elif not self.split_by_number:
+            scripts = scripts.copy()
+            scripts[_DIGITS] = _ANY
+        if self.split_digits:
+            ids[_DIGITS] = -1  # a digit alone merges with nothing
+        symbols, bounds, counts, doubts = spell_cut_words(
+            data,
+            words.offsets,
+            words.counts,
+            ids,
+            scripts,
+            any_script=_ANY,
+            inherited=inherited,
+            dtype=np.uint16 if self.vocab_size < 0xFFFF else np.uint32,
+        )
+        pairs, row = np.unique(doubts[:, 0], return_inverse=True)
+        doubtful = np.zeros(len(pairs), np.int64)
+        np.add.at(doubtful, row, doubts[:, 1])
+        return symbols, bounds, counts, int(doubtful.max(initial=0))
 
 
-def _lengths(words: WordCounts) -> Positions:
-    """Returns the number of characters of each word: int64[n_words]."""
-    starts = np.concatenate([[0], np.cumsum((words.data & 0xC0) != 0x80)])
-    return np.diff(starts[words.offsets])
+def _without(words: WordCounts, symbols: Sequence[str]) -> Bytes:
+    """Returns the bytes of all words, with zeros in the place of symbols that are no pieces of text.
+
+    The longest symbol is found first, from the left.
+    """
+    text = words.data.tobytes()
+    encoded = sorted((symbol.encode() for symbol in symbols), key=len, reverse=True)
+    # The 256 pieces of byte fallback begin alike
+    if not any(start in text for start in {symbol[:2] for symbol in encoded}):
+        return words.data
+    import re
+
+    pattern = re.compile(b"|".join(map(re.escape, encoded)))
+    spans = np.array([found.span() for found in pattern.finditer(text)], np.int64).reshape(-1, 2)
+    word = [np.searchsorted(words.offsets, at, side="right") for at in (spans[:, 0], spans[:, 1] - 1)]
+    data = words.data.copy()
+    for first, end in spans[word[0] == word[1]].tolist():
+        data[first:end] = _BOUNDARY
+    return data
 
 
-def _code_points(words: WordCounts) -> tuple[Positions, Positions]:
-    """Returns the characters of all words, int64[n], and the offsets of the words in them."""
-    text = words.data.tobytes().decode().encode("utf-32-le")
-    codes = np.frombuffer(text, np.uint32).astype(np.int64)
-    return codes, np.concatenate([[0], np.cumsum(_lengths(words))])
-
-
+@functools.cache
 def _scripts() -> tuple[np.ndarray, int]:
     """Returns the script of each character, uint8[0x110000], and which of them is Inherited."""
     sets = script_sets()
@@ -263,4 +250,5 @@ def _scripts() -> tuple[np.ndarray, int]:
     common, inherited = int(scripts[ord(".")]), int(scripts[0x301])
     scripts[scripts == _ANY] = common
     scripts[_KANA_MARK] = scripts[ord("漢")]
+    scripts[_SPACE] = _ANY
     return scripts, inherited
