@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 MOST = 2**63 - 1
 """The largest sum of the counts of all words: then no sum of some of them needs more than 64 bits."""
 _METADATA, _VERSIONS = b"gputok.word_counts", (1, 2)
-_HASH, _PARTITIONS = "word_key/1", 64  # how words are dealt to partitions, and how many these are
+_HASH, _PARTITIONS = "word_key/2", 64  # how words are dealt to partitions, and how many these are
 _FEW_WORDS = 1 << 16  # below which a file has one row group
 _ROWS_AT_ONCE = 1 << 16
 
@@ -60,6 +60,10 @@ class WordColumns(NamedTuple):
     offsets: Positions  # int64[n_words + 1]
     counts: Counts  # int64[n_words]
     byte_level: bool
+
+    def word(self, i: int) -> bytes:
+        """Returns word i."""
+        return self.data[self.offsets[i] : self.offsets[i + 1]].tobytes()
 
 
 class Columns(NamedTuple):

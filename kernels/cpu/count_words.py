@@ -1,6 +1,6 @@
 """Counting words, by the walk of an automaton or from given pieces: the values of the table are counts.
 
-Words are hashed in blocks; each hash prefetches its slot, so that the later probes hit the cache.
+Words are looked up in blocks; each key prefetches its slot, so that the later comparisons hit the cache.
 """
 
 from __future__ import annotations
@@ -11,26 +11,27 @@ from functools import partial
 import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.arrays import pointer
-from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U3, U4, U8, U32
+from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U3, U4, U32, U64
 from gputok.kernels.cpu.primitives.hashing import same_bytes
 from gputok.kernels.cpu.primitives.memory import copy, prefetch, scratch, tail, view
 from gputok.kernels.cpu.walk import BLOCK_BYTES, END_OF_TEXT, MARGIN, Walk, fill_block, walk_block
 from gputok.kernels.cpu.word_table import (
-    LONG,
     N_BYTES,
+    N_KEY_MASKS,
     N_KEYS,
-    N_MASKS,
     N_WORDS,
     WordTable,
-    add_one_each,
+    add_ones,
     enlarged,
     find_or_enter,
     find_slot,
     has_room,
-    hash_words,
+    hash_missing,
+    hash_word,
     home,
-    mix,
-    put_masks,
+    key_of_slot,
+    put_key_masks,
+    put_keys,
     views,
     word_key,
 )
@@ -76,8 +77,10 @@ def _count_words(data, offsets, document, start, stop, position, walk, table):
     data, offsets = view(data, np.uint8), view(offsets, np.int64)
     n_block = BLOCK_BYTES + MARGIN
     text, codes, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint8), scratch(n_block, np.uint32)
-    masks, keys = scratch(N_MASKS, np.uint64), scratch(4 * N_KEYS, np.uint64)
-    put_masks(masks)
+    masks, keys = scratch(N_KEY_MASKS, np.uint64), scratch(2 * N_KEYS, np.uint64)
+    homes, missing = scratch(N_KEYS, np.uint64), scratch(N_KEYS, np.uint64)
+    longs = scratch(N_KEYS, np.uint64)
+    put_key_masks(masks)
     where = views(table)
     while start < stop:
         copied, n, document = fill_block(data, offsets, document, start, stop, walk, text, n_block)
@@ -95,18 +98,16 @@ def _count_words(data, offsets, document, start, stop, position, walk, table):
         done = U0
         while done < n_words:  # the ends of documents count as words too: cheaper than a branch
             m = min(n_words - done, np.uint64(N_KEYS))
-            hash_words(where, text, tail(bounds, done), m, masks, keys)
-            i = U0
-            while True:
-                i = add_one_each(where, keys, i, m)
-                if i == m:
-                    break
-                begin = np.uint64(bounds[done + i])
-                length = np.uint64(bounds[done + i + U1]) - begin
-                key = keys[U4 * i], keys[U4 * i + U1], keys[U4 * i + U2]
+            begins = tail(bounds, done)
+            put_keys(where, text, begins, m, masks, keys, homes)
+            n_missing = add_ones(where, keys, homes, m, missing)
+            hash_missing(where, text, begins, keys, homes, missing, n_missing, longs)
+            for k in range(n_missing):  # in order, since new words are numbered by their positions
+                i = missing[k]
+                begin, key = np.uint64(begins[i]), (keys[U2 * i], keys[U2 * i + U1])
+                length = np.uint64(begins[i + U1]) - begin
                 place = position + 2 * start + np.int64(begin)
-                add(where, find_or_enter(where, key, text, begin, length, place), 1)
-                i += U1
+                add(where, find_or_enter(where, key, homes[i], text, begin, length, U64, place), 1)
             done += m
         start += copied
     return start
@@ -154,15 +155,21 @@ def _count_pieces(text, text_bytes, pieces, n_pieces, at, position, table):
             begin, end = starts[at + i], ends[at + i]
             if begin < end:
                 word, length = np.uint64(begin), np.uint64(end - begin)
-                h, low, high = word_key(text, word, length, np.uint64(text_bytes - begin))
-                prefetch(where.slots, home(where, h))
-                keys[3 * i], keys[3 * i + 1], keys[3 * i + 2] = h, low, high
+                low, high = word_key(text, word, length, np.uint64(text_bytes - begin))
+                slot = home(where, low, high)
+                prefetch(where.slots, slot)
+                keys[3 * i], keys[3 * i + 1], keys[3 * i + 2] = low, high, slot
         for i in range(m):
             begin, end = starts[at + i], ends[at + i]
             if begin < end:
                 word, length = np.uint64(begin), np.uint64(end - begin)
-                key = keys[3 * i], keys[3 * i + 1], keys[3 * i + 2]
-                add(where, find_or_enter(where, key, text, word, length, position + at + i), count[at + i])
+                key, slot, readable = (
+                    (keys[3 * i], keys[3 * i + 1]),
+                    keys[3 * i + 2],
+                    np.uint64(text_bytes - begin),
+                )
+                slot = find_or_enter(where, key, slot, text, word, length, readable, position + at + i)
+                add(where, slot, count[at + i])
         at += m
     return at
 
@@ -174,9 +181,8 @@ def counts(table):
     slots = view(table.slots)
     for i in range(len(table.slots)):
         slot = np.uint64(i) * U4
-        entry = slots[slot + U2]
-        if entry:
-            result[entry >> U8] = slots[slot + U3]
+        if slots[slot + U1]:
+            result[slots[slot + U2]] = slots[slot + U3]
     return result
 
 
@@ -201,7 +207,7 @@ def _word_keys(text, n_bytes, offsets, keys):
         h = U0
         if begin < end:
             word, length = np.uint64(begin), np.uint64(end - begin)
-            h, _, _ = word_key(text, word, length, np.uint64(n_bytes - begin))
+            h = hash_word(text, word, length, np.uint64(n_bytes - begin))
         found[i] = h << U32 | h >> U32
 
 
@@ -341,26 +347,26 @@ def _join(a, a_counts, b, b_counts, part, n_parts):
     first, last = np.uint64(i) * U4, np.uint64(stop) * U4
     while True:
         slot = np.uint64(i) * U4 & here.mask
-        low, high, entry = slots[slot], slots[slot + U1], slots[slot + U2]
-        if entry == U0 and i >= stop:
+        is_free = slots[slot + U1] == U0
+        if is_free and i >= stop:
             return
         i += 1
-        code, word = entry & np.uint64(0xFF), entry >> U8
-        h = mix(low, high, code) if code < np.uint64(LONG) else low
-        at = home(here, h)
-        if entry == U0 or at < first or at >= last or b_counts[word] == 0:
+        key, word = key_of_slot(here, slot), slots[slot + U2]
+        at = home(here, key[0], key[1])
+        if is_free or at < first or at >= last or b_counts[word] == 0:
             continue
         begin = here.offsets[word]
         length = here.offsets[word + U1] - begin
-        found = there.slots[find_slot(there, (h, low, high), here.arena, begin, length) + U2]
-        if found == U0 or a_counts[found >> U8] == 0:
+        slot = find_slot(there, key, home(there, key[0], key[1]), here.arena, begin, length)
+        found = there.slots[slot + U2]
+        if there.slots[slot + U1] == U0 or a_counts[found] == 0:
             continue
-        if a.position[found >> U8] < b.position[word]:
-            a_counts[found >> U8] += b_counts[word]
+        if a.position[found] < b.position[word]:
+            a_counts[found] += b_counts[word]
             b_counts[word] = 0
         else:
-            b_counts[word] += a_counts[found >> U8]
-            a_counts[found >> U8] = 0
+            b_counts[word] += a_counts[found]
+            a_counts[found] = 0
 
 
 @kernel(inline=True)

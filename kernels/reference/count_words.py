@@ -93,26 +93,26 @@ def word_keys(data, offsets):
 
 
 def _hash(word):
-    """Of words of at most 16 bytes a mix of these bytes and the length; longer ones are folded eight bytes at a time."""
+    """Of words of at most 16 bytes a mix of these bytes and the length; longer ones are folded sixteen bytes at a time."""
     n = len(word)
     if n == 0:
         return 0
     if n <= 16:
-        return _mixed(_number(word[:8]), _number(word[8:]), n)
+        h = _folded(_number(word[:8]) ^ _GOLDEN, _number(word[8:]) ^ _K2 ^ n)
+        return _folded(h ^ _K3, _K4)
     h = n * _K2 % 2**64
-    for i in range(0, n - 8, 8):
-        h = (h ^ _number(word[i : i + 8])) * _GOLDEN % 2**64
-        h ^= h >> 32
-    return _mixed(h, _number(word[-8:]), n)
+    for i in range(0, n - 16, 16):
+        h = _folded(_number(word[i : i + 8]) ^ _K3, _number(word[i + 8 : i + 16]) ^ h)
+    h = _folded(_number(word[-16:-8]) ^ _K4, _number(word[-8:]) ^ h)
+    return _folded(h ^ _K3, _K4)
 
 
-_GOLDEN, _K2, _K3 = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F
+_GOLDEN, _K2 = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93
+_K3, _K4 = 0xA0761D6478BD642F, 0xE7037ED1A0B428DB
 
 
-def _mixed(low, high, n):
-    h = low * _GOLDEN % 2**64 ^ (high + n) * _K2 % 2**64
-    h = (h ^ h >> 32) * _K3 % 2**64
-    return h ^ h >> 29
+def _folded(a, b):
+    return a * b % 2**64 ^ a * b >> 64
 
 
 def _number(part):

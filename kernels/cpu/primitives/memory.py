@@ -31,6 +31,8 @@ if choose().calls is None:
             copy_64,
             count_ones,
             equal_bytes,
+            folded_product,
+            four_differ,
             grown,
             has_ones,
             is_given,
@@ -44,6 +46,7 @@ if choose().calls is None:
             of_four,
             owned,
             prefetch,
+            put_key,
             scratch,
             store_u32,
             store_u64,
@@ -60,7 +63,7 @@ if choose().calls is None:
         ) from None
 else:
     View = as_array = bytes_at_least = copy = copy_64 = count_ones = equal_bytes = grown = has_ones = None
-    is_given = of_four = None
+    is_given = of_four = folded_product = four_differ = put_key = None
     atomic_add = atomic_claim = atomic_load = atomic_or = atomic_store = pause = None
     leading_zeros = least_of = lend_views = likely = load_u16 = load_u32 = load_u64 = owned = None
     prefetch = put_classes = put_places = scratch = store_u32 = store_u64 = tail = trailing_zeros = view = (

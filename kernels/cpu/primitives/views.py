@@ -462,6 +462,75 @@ def copy_64(typingctx, target, to, source, first):
     return types.void(target, u64, source, u64), codegen
 
 
+_TWO = ir.VectorType(_I64, 2)
+
+
+def _two(builder, view, index):
+    """A pointer to two elements of 64 bits."""
+    return builder.bitcast(_at(builder, view, index, _I64), _TWO.as_pointer())
+
+
+def _load_two(builder, pointer):
+    loaded = builder.load(pointer)
+    loaded.align = 1
+    return loaded
+
+
+@intrinsic
+def put_key(typingctx, keys, i, text, begin, masks, row):
+    """keys[i:i + 2] = the 16 bytes from text[begin] on & masks[row:row + 2] | masks[row + 2:row + 4]; text is of bytes."""
+    _is_bytes(text)
+
+    def codegen(context, builder, signature, args):
+        keys, text, masks = (_of(context, builder, signature.args[k], args[k]) for k in (0, 2, 4))
+        for view, first, count in ((keys, args[1], 2), (text, args[3], 16), (masks, args[5], 4)):
+            _check(context, builder, view, first, _I64(count))
+        where = builder.bitcast(_at(builder, text, args[3], ir.IntType(8)), _TWO.as_pointer())
+        of_word = builder.and_(_load_two(builder, where), _load_two(builder, _two(builder, masks, args[5])))
+        top = _load_two(builder, _two(builder, masks, builder.add(args[5], _I64(2))))
+        builder.store(builder.or_(of_word, top), _two(builder, keys, args[1])).align = 1
+        return context.get_dummy_value()
+
+    u64 = types.uint64
+    return types.void(keys, u64, text, u64, masks, u64), codegen
+
+
+@intrinsic
+def four_differ(typingctx, keys, i, slots, at, k):
+    """0 if keys[i:i + 8] are the first two elements of the slots at[k], ..., at[k + 3]; else another number."""
+
+    def codegen(context, builder, signature, args):
+        keys, slots, at = (_of(context, builder, signature.args[n], args[n]) for n in (0, 2, 3))
+        _check(context, builder, keys, args[1], _I64(8))
+        _check(context, builder, at, args[4], _I64(4))
+        differs = ir.Constant(_TWO, [0, 0])
+        for n in range(4):
+            slot = builder.load(_at(builder, at, builder.add(args[4], _I64(n)), _I64))
+            _check(context, builder, slots, slot, _I64(2))
+            key = _load_two(builder, _two(builder, keys, builder.add(args[1], _I64(2 * n))))
+            other = builder.xor(key, _load_two(builder, _two(builder, slots, slot)))
+            differs = builder.or_(differs, other)
+        halves = (builder.extract_element(differs, ir.Constant(_I32, n)) for n in range(2))
+        return builder.or_(*halves)
+
+    u64 = types.uint64
+    return u64(keys, u64, slots, at, u64), codegen
+
+
+@intrinsic
+def folded_product(typingctx, a, b):
+    """The product of two numbers of 64 bits: its lower 64 bits xor its upper 64 bits."""
+
+    def codegen(context, builder, signature, args):
+        wide = ir.IntType(128)
+        product = builder.mul(*(builder.zext(each, wide) for each in args))
+        upper = builder.lshr(product, ir.Constant(wide, 64))
+        return builder.trunc(builder.xor(product, upper), _I64)
+
+    u64 = types.uint64
+    return u64(u64, u64), codegen
+
+
 def _spread(builder, value, n):
     """A vector of n times the same number."""
     lane = ir.Constant(ir.VectorType(value.type, n), ir.Undefined)
