@@ -23,7 +23,7 @@ Ten words in the code:
 
 import importlib
 import pathlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gputok.version import __version__ as __version__
 
@@ -190,7 +190,7 @@ _NAMES: dict[str, str] = {
 }
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name in _NAMES:

@@ -6,7 +6,6 @@ import copy
 import dataclasses
 import math
 import operator
-import os
 import warnings
 from collections.abc import Mapping
 from functools import partial
@@ -23,6 +22,7 @@ from gputok.tokens.added_token import AddedToken
 from gputok.types import public
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from fractions import Fraction
     from types import EllipsisType
@@ -441,7 +441,7 @@ class Tokenizer:
                     threads=threads,
                     device=device,
                     progress=progress,
-                    resume=None if resume is None or source is not None else os.path.join(resume, "words"),
+                    resume=None if resume is None or source is not None else f"{resume}/words",
                     **({"memory_limit": memory_limit, "temporary": temporary} if reread.keeps else options),
                 ),
                 min_count,

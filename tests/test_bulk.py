@@ -205,7 +205,7 @@ def test_each_mark_is_a_word_of_its_own():
 
 
 @pytest.mark.parametrize(
-    "options", itertools.product([True, False], repeat=4), ids=lambda o: f"{sum(o)} of 4"
+    "options", [*itertools.product([True, False], repeat=4)], ids=lambda o: f"{sum(o)} of 4"
 )
 def test_parts_beside_marks(options):
     names = "clean_text", "handle_chinese_chars", "strip_accents", "lowercase"

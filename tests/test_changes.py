@@ -251,6 +251,7 @@ ROUNDS = [pytest.param(4), pytest.param(50, marks=pytest.mark.full)]
 @pytest.mark.parametrize("maker", MAKERS)
 @pytest.mark.parametrize("choose", [changes, trainings])
 @pytest.mark.parametrize("rounds", ROUNDS)  # 500 of all
+@pytest.mark.filterwarnings("ignore:only .* pieces were learned")
 def test_each_call_sees_one_state(maker, choose, rounds, impatient):
     for seed in range(rounds):
         play(maker, choose, seed)

@@ -130,6 +130,7 @@ def test_files_of_every_kind(tmp_path, kind, compression):
         assert documents(path, batch_bytes=batch_bytes) == texts
 
 
+@pytest.mark.filterwarnings("ignore:.* have no .text.")
 def test_json_lines_of_every_form(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text(

@@ -15,6 +15,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if ">>> " in path.read_tex
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+@pytest.mark.filterwarnings("ignore:only .* pieces were learned")
 def test_examples(path, capsys):
     """Found in the source, since decorators give classes the names of other modules."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts

@@ -85,6 +85,7 @@ for ask in (
 """
 
 
+@pytest.mark.filterwarnings("ignore:.* have no .text.")
 def test_without_pyarrow(folder):
     """Text and JSON Lines give the same words; the rest says which extra to install."""
     done = run(WORK, folder, "pyarrow")

@@ -178,6 +178,7 @@ def test_cl100k_s_own_pattern():
         (r"(?i:a)(?<n>b)(?=c)x{2,}", r"(?i:a)(?<n>b)(?=c)x{2,}"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:pattern .* has a look-behind where a match begins")
 def test_dialects_of_patterns(rust, ruby):
     assert from_rust(rust) == ruby
     gputok.Regex(ruby)
@@ -309,6 +310,7 @@ SPM_OPTIONS = [
 
 @pytest.mark.parametrize("options", SPM_OPTIONS, ids=str)
 @pytest.mark.parametrize("kind", ["unigram", "bpe"])
+@pytest.mark.filterwarnings("ignore:pattern .* has a look-behind where a match begins")
 def test_sentencepiece_models_come_back(kind, options, tmp_path):
     """Read and written: the same pieces, scores, kinds and normalization, and the same tokenizer from them."""
     model = spm_model(kind, **options)
@@ -334,6 +336,7 @@ def test_sentencepiece_models_come_back(kind, options, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
+@pytest.mark.filterwarnings("ignore:only .* pieces were learned")
 def test_a_tokenizer_trained_here_as_a_sentencepiece_model(kind, tmp_path):
     special = ["<unk>", "<s>", "</s>", "<pad>"]
     if kind == "bpe":

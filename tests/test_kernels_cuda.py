@@ -341,6 +341,7 @@ def byte_level(model: models.BPE) -> gputok.Tokenizer:
     ],
     ids=["dropout", "suffix", "alphabet", "model"],
 )
+@pytest.mark.filterwarnings("ignore:the CPU encodes the corpus")
 def test_unsupported_tokenizers_run_on_the_cpu(model, on_devices, monkeypatch):
     tokenizer, documents = byte_level(model), ["ab abc", "", "abab"]
     expected = ids_of(tokenizer, documents)
@@ -377,6 +378,7 @@ def test_of_a_group_only_the_document_with_a_long_run_is_encoded_on_the_cpu(monk
     assert sizes == [len(documents[at]) for at in (0, 20, 30)]
 
 
+@pytest.mark.filterwarnings("ignore:only .* pieces were learned")
 def test_the_cpus_work_is_said_with_the_reason(on_devices):
     """Words, merges and ids, whatever device was asked for."""
     documents = ["a word", "another"]
@@ -421,6 +423,7 @@ def test_words_of_several_devices_are_added_up_by_all_threads(monkeypatch):
 
 
 @pytest.mark.parametrize("limit", [1000, 0], ids=["halves", "cpu"])
+@pytest.mark.filterwarnings("ignore:some text is encoded on the CPU")
 def test_text_that_does_not_fit_is_encoded_in_halves_or_on_the_cpu(limit, monkeypatch):
     tokenizer = byte_level(byte_model([("t", "h"), ("th", "e")]))
     batch = random_documents(np.random.default_rng(0), 100)

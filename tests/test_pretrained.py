@@ -791,6 +791,7 @@ def test_conversions_between_tokens_words_and_characters(pair):
 
 
 @pytest.mark.parametrize("style", STYLES)
+@pytest.mark.filterwarnings("ignore:clean_up_tokenization_spaces")
 def test_ids_tokens_and_text(pair, style):
     ours, theirs = pair(style)
     for text in TEXTS:

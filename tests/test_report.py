@@ -75,6 +75,7 @@ def test_a_text_counted_by_hand():
 
 
 @pytest.mark.parametrize("model", ["bpe", "wordpiece", "wordlevel", "unigram"])
+@pytest.mark.filterwarnings("ignore:only .* pieces were learned")
 def test_usage_is_what_tokenizers_counts(model):
     tokenizer = trained(model)
     upstream = tokenizers.Tokenizer.from_str(tokenizer.to_str())
@@ -125,6 +126,7 @@ def test_a_token_that_several_merges_make_counts_for_the_first():
     assert merge_counts(bpe, np.arange(6), np.array([0, 0, 0, 0, 0, 7])).tolist() == [7, 0, 7, 0]
 
 
+@pytest.mark.filterwarnings("ignore:only .* pieces were learned")
 def test_bytes_that_tokens_stand_for():
     """A text's tokens, one after the other, are its bytes, wherever the tokenizer changes nothing."""
     for model in ("bpe", "unigram"):

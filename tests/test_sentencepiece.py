@@ -55,6 +55,7 @@ OPTIONS = [
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("kind", ["unigram", "bpe"])
+@pytest.mark.filterwarnings("ignore:pattern .* has a look-behind where a match begins")
 def test_reading(kind, options):
     lines = lines_of(OWN_TEXT) * 3
     model = trained(lines, model_type=kind, vocab_size=700, **options)
@@ -139,6 +140,7 @@ def test_user_defined_symbols_are_added_tokens():
 
 
 @pytest.mark.parametrize("byte_fallback", [False, True])
+@pytest.mark.filterwarnings("ignore:only .* pieces were learned")
 def test_writing(tmp_path, byte_fallback):
     """A model that gputok trained is written for SentencePiece, and read back."""
     lines = lines_of(OWN_TEXT)

@@ -663,6 +663,7 @@ def test_html_has_no_markup_of_the_text():
     assert "<script>" not in noted and "annotation" in noted
 
 
+@pytest.mark.filterwarnings("ignore:only .* pieces were learned")
 def test_ready_made_tokenizers(tmp_path):
     """Each of the five ready-made tokenizers, trained by both packages; also `save_model` and `from_file`."""
     for name, options in {

@@ -13,7 +13,6 @@ import functools
 import importlib
 import importlib.metadata
 import json
-import os
 import pathlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -128,8 +127,8 @@ def train_sentencepiece(job: Job) -> Train:
             max_sentence_length=1_000_000,
             minloglevel=2,
         )
-        os.replace(output + ".model", output)
-        os.remove(output + ".vocab")
+        pathlib.Path(output + ".model").replace(output)
+        pathlib.Path(output + ".vocab").unlink()
 
     return train
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import pathlib
 import resource
 import sys
@@ -78,7 +77,7 @@ def _work(job: Job, work: Callable[..., Any], text: str) -> Any:
     if job.task == "encode":
         return work(text)
     work(text, job.output + ".part")
-    os.replace(job.output + ".part", job.output)
+    pathlib.Path(job.output + ".part").replace(job.output)
 
 
 def peak_memory() -> int:

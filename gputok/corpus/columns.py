@@ -15,6 +15,8 @@ from gputok.text.pieces import TextBatch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gputok.types import Positions
+
 
 with needed_for("reading Arrow data"):
     import pyarrow as pa
@@ -79,7 +81,7 @@ def text_batches(
         data = np.frombuffer(part.buffers()[2] or b"", np.uint8)[start:stop]
         batch = TextBatch(data, np.subtract(offsets, start, dtype=np.int64))
 
-        def place(byte: int, offsets=batch.offsets, n_before=n_before) -> str:
+        def place(byte: int, offsets: Positions = batch.offsets, n_before: int = n_before) -> str:
             row = int(np.searchsorted(offsets, byte, "right")) - 1
             return f"{where}, row {n_before + row}, byte {byte - offsets[row]}"
 

@@ -11,7 +11,7 @@ tokenizer           3       3         2.33         1.00   33.3%     0.0%
 from __future__ import annotations
 
 import datetime
-import os
+import pathlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
@@ -22,6 +22,7 @@ from gputok.report.values import COLUMNS, Findings, Made, Measures, Text
 from gputok.version import __version__
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
     from matplotlib.figure import Figure
@@ -156,7 +157,7 @@ def _source(corpus: Any) -> str:
     from gputok.files.locations import OpenFile
 
     files = [place.file for place in corpus if isinstance(place, Place)] if isinstance(corpus, list) else []
-    names = [os.path.basename(str(file)) if isinstance(file, OpenFile) else file.name for file in files]
+    names = [pathlib.PurePath(str(file)).name if isinstance(file, OpenFile) else file.name for file in files]
     # The query of a URL can be a key.
     names = [
         name.partition("?")[0] if file.is_remote else name for name, file in zip(names, files, strict=True)

@@ -44,7 +44,7 @@ class NormalizedString:
     `tokenizers` the later change raises an error.
     """
 
-    def __init__(self, sequence: str):
+    def __init__(self, sequence: str) -> None:
         batch = TextBatch.from_strings([sequence])
         check_lengths(batch.offsets[:-1], batch.offsets[1:])
         starts = np.flatnonzero((batch.data & 0xC0) != 0x80).astype(np.int32)
