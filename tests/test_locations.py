@@ -6,6 +6,7 @@ import gzip
 import http.server
 import io
 import os
+import pathlib
 import re
 import threading
 
@@ -74,7 +75,9 @@ def test_folders_and_globs_are_those_of_paths(tmp_path, memory, end):
         return
     assert documents(f"memory://bucket{end}") == documents(f"file://{tmp_path}{end}") == expected
     assert sorted(expected) == sorted(
-        open(path).read() for path in glob.glob(f"{tmp_path}{end}", recursive=True) if os.path.isfile(path)
+        pathlib.Path(path).read_text()
+        for path in glob.glob(f"{tmp_path}{end}", recursive=True)
+        if os.path.isfile(path)
     ) or end in ("", "/")
 
 

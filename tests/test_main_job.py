@@ -63,7 +63,8 @@ def test_each_whole_corpus(name, corpus_sample, tmp_path):
 def lines():
     """Text of many words, as every machine has it."""
     source = "".join(
-        open(module.__file__, encoding="utf-8").read() for module in (subprocess, warnings, tokenizers)
+        pathlib.Path(module.__file__).read_text(encoding="utf-8")
+        for module in (subprocess, warnings, tokenizers)
     )
     return source.splitlines(keepends=True)
 

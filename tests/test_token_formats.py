@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import json
 import os
+import pathlib
 import random
 import shutil
 import struct
@@ -56,14 +57,14 @@ def written(folder) -> dict[str, bytes]:
 
 
 def megatron(prefix) -> list[list[int]]:
-    index = open(f"{prefix}.idx", "rb").read()
+    index = pathlib.Path(f"{prefix}.idx").read_bytes()
     magic, version, code, n_sequences, n_documents = struct.unpack("<9sQBQQ", index[:34])
     assert (magic, version) == (b"MMIDIDX\x00\x00", 1)
     lengths = struct.unpack_from(f"<{n_sequences}i", index, 34)
     pointers = struct.unpack_from(f"<{n_sequences}q", index, 34 + 4 * n_sequences)
     documents = struct.unpack_from(f"<{n_documents}q", index, 34 + 12 * n_sequences)
     assert len(index) == 34 + 12 * n_sequences + 8 * n_documents
-    data = open(f"{prefix}.bin", "rb").read()
+    data = pathlib.Path(f"{prefix}.bin").read_bytes()
     dtype = {8: "<u2", 4: "<i4"}[code]
     sequences = [np.frombuffer(data, dtype, n, at).tolist() for n, at in zip(lengths, pointers, strict=True)]
     return [[*itertools.chain(*sequences[a:b])] for a, b in itertools.pairwise(documents)]
@@ -73,7 +74,7 @@ def datatrove(name, dtype="<u2") -> list[list[int]]:
     ids, ends = np.fromfile(name, dtype).tolist(), np.fromfile(f"{name}.index", "<u8").tolist()
     assert len(ids) == ends[-1]
     size = np.dtype(dtype).itemsize
-    tokenizer, count, _ = open(f"{name}.metadata").read().split("\n")
+    tokenizer, count, _ = pathlib.Path(f"{name}.metadata").read_text().split("\n")
     assert tokenizer.endswith(f"|{size}") and int(count) == len(ids)
     return [ids[a:b] for a, b in itertools.pairwise([0, *ends])]
 
@@ -84,11 +85,11 @@ def offsets_in(data: bytes) -> list[tuple[int, int]]:
 
 
 def mds(folder) -> list[list[int]]:
-    index = json.load(open(f"{folder}/index.json"))
+    index = json.loads(pathlib.Path(f"{folder}/index.json").read_text())
     assert index["version"] == 2
     found = []
     for shard in index["shards"]:
-        data = open(f"{folder}/{shard['raw_data']['basename']}", "rb").read()
+        data = pathlib.Path(f"{folder}/{shard['raw_data']['basename']}").read_bytes()
         samples = offsets_in(data)
         assert len(data) == shard["raw_data"]["bytes"] and len(samples) == shard["samples"]
         config = json.loads(data[4 + 4 * (len(samples) + 1) : samples[0][0]])
@@ -107,12 +108,12 @@ def mds(folder) -> list[list[int]]:
 
 
 def litdata(folder) -> list[list[int]]:
-    index = json.load(open(f"{folder}/index.json"))
+    index = json.loads(pathlib.Path(f"{folder}/index.json").read_text())
     assert index["config"]["item_loader"] == "TokensLoader"
     dtype = {"no_header_tensor:16": "<i4", "no_header_tensor:20": "<u2"}[index["config"]["data_format"][0]]
     found = []
     for chunk in index["chunks"]:
-        data = open(f"{folder}/{chunk['filename']}", "rb").read()
+        data = pathlib.Path(f"{folder}/{chunk['filename']}").read_bytes()
         items = [np.frombuffer(data[start:end], dtype).tolist() for start, end in offsets_in(data)]
         assert len(data) == chunk["chunk_bytes"] and len(items) == chunk["chunk_size"]
         assert sum(map(len, items)) == chunk["dim"]
@@ -130,7 +131,8 @@ def llmc(name) -> list[int]:
 
 def olmo(name) -> list[list[int]]:
     ids = np.memmap(f"{name}.npy", "<u2", "r").tolist()
-    rows = [*csv.reader(gzip.open(f"{name}.csv.gz", "rt", newline=""))]
+    with gzip.open(f"{name}.csv.gz", "rt", newline="") as lines:
+        rows = [*csv.reader(lines)]
     assert all(row[2:] == [str(i), "", str(i)] for i, row in enumerate(rows))
     return [ids[int(start) : int(end)] for start, end, *_ in rows]
 
@@ -371,6 +373,7 @@ class Killed(BaseException):
 STEPS = [pytest.param(13), pytest.param(1, marks=pytest.mark.full)]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a killed run closes nothing
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_run_that_is_killed_at_any_moment_gives_the_same_bytes(words, tmp_path, name, step, monkeypatch):

@@ -52,9 +52,9 @@ def read_stream(file: File, stream: BinaryIO, compression: str, options: Options
     Raises ImportError if PyArrow is not installed, and ValueError if the file is damaged or no such column exists.
     """
     seekable = file.open_for_arrow() if isinstance(file, OpenFile) else stream
-    if compression or not seekable.seekable():  # reading Parquet begins at its end
-        seekable = unpacked(file, stream, options.batch_bytes)
-    with readable_parquet(file):
+    with contextlib.ExitStack() as opened, readable_parquet(file):
+        if compression or not seekable.seekable():  # reading Parquet begins at its end
+            seekable = opened.enter_context(unpacked(file, stream, options.batch_bytes))
         metadata = _open_parquet(file, seekable).metadata
         groups = range(metadata.num_row_groups)
         yield from _row_group_batches(

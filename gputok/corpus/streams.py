@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import lzma
 import pathlib
@@ -25,33 +26,39 @@ if TYPE_CHECKING:
     from gputok.text.pieces import TextBatch
 
 
-def open_stream(file: File, compression: str) -> BinaryIO:
+@contextlib.contextmanager
+def open_stream(file: File, compression: str) -> Iterator[BinaryIO]:
     """Opens a file for reading its unpacked bytes.
 
     Args:
         file: the file. If somebody else opened it, its first bytes tell the compression, not its name.
         compression: ".gz", ".xz", ".zst" or "".
 
-    Returns:
-        A stream, which the caller closes.
+    Yields:
+        A stream. The stream and the file are closed after the `with` block.
 
     Raises:
         ImportError: if the file is a .zst file and PyArrow is not installed.
     """
-    stream = file.open()
-    if isinstance(file, OpenFile):  # the name may be the name of the unpacked file
-        head = cast("io.BufferedReader", stream).peek(8)
-        compression = next((ending for ending, magic in MAGIC.items() if head.startswith(magic)), "")
+    with file.open() as packed:  # closing what unpacks a file does not close the file
+        if isinstance(file, OpenFile):  # the name may be the name of the unpacked file
+            head = cast("io.BufferedReader", packed).peek(8)
+            compression = next((ending for ending, magic in MAGIC.items() if head.startswith(magic)), "")
+        with _unpacking(file, packed, compression) as stream:
+            yield stream
+
+
+def _unpacking(file: File, packed: BinaryIO, compression: str) -> BinaryIO:
     if compression == ".gz":
-        return cast("BinaryIO", gzip.open(stream))
+        return cast("BinaryIO", gzip.open(packed))
     if compression == ".xz":
-        return cast("BinaryIO", lzma.open(stream))
+        return cast("BinaryIO", lzma.open(packed))
     if compression == ".zst":
         with needed_for(f"{file}: unpacking .zst"):
             import pyarrow as pa  # unlike the package zstandard, its reader tells a truncated file from a whole one
 
-        return pa.CompressedInputStream(stream, "zstd")
-    return stream
+        return pa.CompressedInputStream(packed, "zstd")
+    return packed
 
 
 def fill(file: File, stream: BinaryIO, buffer: memoryview, n_before: int) -> int:

@@ -139,6 +139,10 @@ class TemporaryFile:
         """Gives the room on the disk back, once no array is mapped to it."""
         self._file.close()
 
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):
+            self._file.close()
+
     @contextlib.contextmanager
     def _explained(self) -> Any:
         """Says which folder is full, and what can be done."""

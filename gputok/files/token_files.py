@@ -12,6 +12,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -243,10 +244,9 @@ class TokenFiles(Sequence["Array"]):
     """
 
     def __init__(
-        self, form: TokenFormat, paths: Iterable[pathlib.Path], manifest: Manifest | None, kept: Any = None
+        self, form: TokenFormat, paths: Iterable[pathlib.Path], manifest: Manifest | None = None
     ) -> None:
-        """Opens files of ids. kept: stays alive as long as this object, such as a folder of downloaded files."""
-        self.format, self.manifest, self._kept = form.name, manifest, kept
+        self.format, self.manifest = form.name, manifest
         self.paths = [*paths]
         self._shards: list[OpenShard] = [shard for path in self.paths for shard in form.open(path)]
         self._first = [0, *itertools.accumulate(shard.n_documents for shard in self._shards)]
@@ -328,9 +328,15 @@ def open_tokens(
     local = local_path(name)
     if local is not None:
         return _open_local(pathlib.Path(local), name, format)
-    folder = tempfile.TemporaryDirectory(prefix="gputok-")
-    copy = _download(name.rstrip("/"), pathlib.Path(folder.name), format, storage_options)
-    return _open_local(copy, name, format, folder)
+    folder = tempfile.mkdtemp(prefix="gputok-")
+    try:
+        copy = _download(name.rstrip("/"), pathlib.Path(folder), format, storage_options)
+        tokens = _open_local(copy, name, format)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(tokens, shutil.rmtree, folder, ignore_errors=True)
+    return tokens
 
 
 def read(path: str | os.PathLike[str], storage_options: StorageOptions = None) -> Iterator[TokenBatch]:
@@ -371,7 +377,7 @@ def is_output(path: str) -> bool:
     )
 
 
-def _open_local(path: pathlib.Path, name: str, format: str | None, kept: Any = None) -> TokenFiles:
+def _open_local(path: pathlib.Path, name: str, format: str | None) -> TokenFiles:
     found = _manifest_of(path)
     if found is not None:
         manifest = Manifest(found)
@@ -381,7 +387,7 @@ def _open_local(path: pathlib.Path, name: str, format: str | None, kept: Any = N
         names = manifest.data_names
         if path.name in names:  # one shard of several
             names = [path.name]
-        return TokenFiles(FORMATS[known], [found.parent / name for name in names], manifest, kept)
+        return TokenFiles(FORMATS[known], [found.parent / name for name in names], manifest)
     form = _guessed(path) if format is None else chosen(name, format)
     if form is None:
         if not path.exists():
@@ -394,7 +400,7 @@ def _open_local(path: pathlib.Path, name: str, format: str | None, kept: Any = N
     paths = form.data_paths(path)
     if not paths:
         raise FileNotFoundError(f"{name}: no files of the format {form.name}")
-    return TokenFiles(form, paths, None, kept)
+    return TokenFiles(form, paths)
 
 
 def _guessed(path: pathlib.Path) -> TokenFormat | None:
