@@ -7,7 +7,7 @@ import itertools
 import operator
 import warnings
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -31,7 +31,7 @@ from gputok.tokens.vocabulary_change import VocabularyChange
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from gputok.corpus.packing import Errors
     from gputok.files.locations import StorageOptions
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from gputok.progress import Progress, Report
     from gputok.text.pieces import TextBatch
     from gputok.types import Counts, Ids, Mask, Positions
+
+T = TypeVar("T")
 
 _WORDS_AT_ONCE = 1 << 16
 _REFUSED = {
@@ -94,11 +96,12 @@ def extend(
     with reporting(reading.progress) as report:
         found = _read(pipeline, source, reading)
         if isinstance(found, WordCounts):
-            sequences = _joined(
-                Sequences(some, offsets, counts[row])
-                for ids, rows, counts in _encoded(sure, found, reading.threads, report)
-                for some, offsets, row in [symbols.cut(ids, rows)]
-            )
+
+            def sequences_of(ids: Ids, rows: Positions, counts: Counts) -> Sequences:
+                some, offsets, row = symbols.cut(ids, rows)
+                return Sequences(some, offsets, counts[row])
+
+            sequences = _joined(_encoded(sure, found, reading.threads, report, sequences_of))
         else:
             shards = (
                 WordCounts(
@@ -155,8 +158,12 @@ def prune(
     with reporting(reading.progress) as report:
         found = _read(pipeline, source, reading)
         if isinstance(found, WordCounts):
-            for ids, rows, counts in _encoded(sure, found, reading.threads, report):
-                np.add.at(usage, ids, np.repeat(counts, np.diff(rows)))
+
+            def weighed(ids: Ids, rows: Positions, counts: Counts) -> tuple[Ids, Counts]:
+                return ids, np.repeat(counts, np.diff(rows))
+
+            for ids, counts in _encoded(sure, found, reading.threads, report, weighed):
+                np.add.at(usage, ids, counts)
         else:
             for ids, _ in _documents(pipeline, sure, found, reading, report):
                 usage += np.bincount(ids, minlength=len(usage))
@@ -286,17 +293,22 @@ def _read(
 
 
 def _encoded(
-    model: BPE, words: WordCounts, threads: int | None, report: Report
-) -> Iterator[tuple[Ids, Positions, Counts]]:
-    """Yields the ids of some words at a time, the rows in them, and the counts of the words."""
+    model: BPE,
+    words: WordCounts,
+    threads: int | None,
+    report: Report,
+    then: Callable[[Ids, Positions, Counts], T],
+) -> Iterator[T]:
+    """Encodes some words at a time, and yields what `then` makes of their ids, the rows in them, and the counts of the words."""
 
-    def encoded(some: WordCounts) -> tuple[Ids, Positions]:
-        return model.encode_words(some.data, some.offsets[:-1], some.offsets[1:], byte_level=some.byte_level)
+    def encoded(some: WordCounts) -> T:
+        starts, ends = some.offsets[:-1], some.offsets[1:]
+        return then(*model.encode_words(some.data, starts, ends, byte_level=some.byte_level), some.counts)
 
     slices, done = list(words.slices(_WORDS_AT_ONCE)), 0
     found = run(encoded, [(some,) for some in slices], thread_count(threads))
-    for some, (ids, rows) in zip(slices, found, strict=True):
-        yield ids, rows, some.counts
+    for some, made in zip(slices, found, strict=True):
+        yield made
         done += len(some.data)
         report("encode", done, len(words.data))
 

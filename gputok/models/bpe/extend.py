@@ -96,8 +96,10 @@ class Symbols:
         Returns:
             The symbols uint32[n], the offsets of the sequences int64[n_sequences + 1], and the row of each sequence.
         """
-        symbols, at = ids.astype(np.uint32), np.arange(len(ids))
-        edge = np.zeros(len(ids) + 1, bool)
+        symbols = ids.astype(np.uint32, copy=False)
+        if not self._alone[ids].any() and not self._begins[ids].any() and (rows[1:] > rows[:-1]).all():
+            return symbols, rows, np.arange(len(rows) - 1)
+        at, edge = np.arange(len(ids)), np.zeros(len(ids) + 1, bool)
         edge[rows] = True
         edge[:-1] |= self._begins[ids]
         alone = self._alone[ids]
@@ -178,7 +180,7 @@ class _Learner:
         """int64[n_known], the id of each symbol."""
         missing = np.bincount(sequences.symbols[sequences.symbols >= first_character] - first_character)
         names = list(map(chr, np.flatnonzero(missing).tolist()))
-        found = known.find(names)
+        found = known.find(names) if names else []
         self._characters = [name for name, id in zip(names, found, strict=True) if id is None]
         every = np.append(self._ids, [first_character + ord(name) for name in self._characters])
         symbol_of = np.full(first_character + len(missing), _NONE, np.uint32)
@@ -189,7 +191,7 @@ class _Learner:
             at = np.flatnonzero(symbols == _NONE)
             symbols[at] = 0
             self._cut_at(np.union1d(at, at + 1))
-        self._symbols = symbols.astype(np.uint16 if len(every) < 0xFFFF else np.uint32)
+        self._symbols = symbols.astype(np.uint16 if len(every) < 0xFFFF else np.uint32, copy=False)
         # A model of SentencePiece merges each pair that spells a token already; a later merge would get an early rank
         self._reserved = (
             np.arange(len(self._ids)) if model.sentencepiece else np.searchsorted(self._ids, reserved)
@@ -296,9 +298,10 @@ class _Learner:
         def parts_of(symbol: int) -> list[int]:
             return [int(ids[symbol])] if symbol < n_known else parts[symbol]
 
+        lefts, rights = found.left.tolist(), found.right.tolist()
         for symbol, rank in zip(made.tolist(), merge.tolist(), strict=True):
             if rank >= 0 and symbol >= n_known:
-                parts[symbol] = parts_of(int(found.left[rank])) + parts_of(int(found.right[rank]))
+                parts[symbol] = parts_of(lefts[rank]) + parts_of(rights[rank])
             elif rank < 0:
                 names = [f"<0x{byte:02X}>" for byte in self._characters[symbol - n_known].encode()]
                 parts[symbol] = [id for id in self._model.vocabulary.find(names) if id is not None]
