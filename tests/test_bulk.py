@@ -19,8 +19,10 @@ from gputok import decoders, models, normalizers, pre_tokenizers, processors
 from gputok.automaton import PATTERNS, compile_pattern
 from gputok.pipeline import encode_corpus as bulk
 from gputok.pipeline import word_cache
+from gputok.pipeline.encode_units import engine_of
 from gputok.recipes import recipe
 from gputok.text.pieces import IDEOGRAPHS, PUNCTUATION, TextBatch
+from gputok.text.way import Apart, Unit
 from gputok.trainers import BpeTrainer
 from tests.test_plans import WALKS
 
@@ -181,7 +183,7 @@ def test_each_part_between_spaces_is_encoded_once(model, normalizer, pre_tokeniz
     trainer.show_progress = False
     tokenizer.train_from_iterator(texts[::2], trainer)
     tokenizer.add_tokens([gputok.AddedToken("<s>", lstrip=True, normalized=False)])
-    assert tokenizer.pipeline.apart_at_spaces()
+    assert tokenizer.pipeline.way.unit is Unit.PART
     assert flat(tokenizer.encode_corpus(iter(texts), threads=threads)) == expected(tokenizer, texts)
     asked = []
     without = [text for text in texts if "<" not in text]
@@ -217,7 +219,7 @@ def test_parts_beside_marks(options):
     theirs.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
     theirs.add_special_tokens(["[X]"])
     ours = gputok.Tokenizer.from_str(theirs.to_str())
-    assert len(ours.pipeline.cuts()) > 20
+    assert ours.pipeline.way.apart >= Apart.MARKS
     rng = random.Random(sum(options))
     texts = ["".join(rng.choices([*pieces, "[X]"], k=rng.randrange(40))) for _ in range(600)]
     ids, n_ids = flat(ours.encode_corpus(iter(texts)))
@@ -477,14 +479,14 @@ def test_the_first_documents_can_be_left_out(byte_level):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_long_document_is_cut_for_all_threads(byte_level, threads, monkeypatch):
     cut = []
-    monkeypatch.setattr(bulk, "_parts", lambda *given, f=bulk._parts: cut.append(f(*given)) or cut[-1])
+    monkeypatch.setattr(bulk, "_sliced", lambda *given, f=bulk._sliced: cut.append(f(*given)) or cut[-1])
     plain = [text.replace("<|endoftext|>", "").replace("<s>", "") for text in random_texts(11, 300)]
     texts = ["", "".join(plain), "", "low", "".join(plain[:150]), "<s>".join(plain), "w" * 20_000, ""]
     for some in (texts, texts[:5], texts[6:]):
         batch = TextBatch.from_strings(some)
         ours = bulk.encode(byte_level.pipeline, [batch], threads=threads, unit_bytes=1 << 10)
         assert flat(ours) == expected(byte_level, some)
-    assert any(parts and len(parts) > 5 for parts in cut) == (threads > 1)
+    assert any(sliced and len(sliced.cut.slices) > 5 for sliced in cut) == (threads > 1)
 
 
 def test_progress_counts_what_was_done_before(byte_level):
@@ -508,3 +510,54 @@ def test_files_hold_the_same_ids(byte_level, tmp_path):
     ids, _ = flat(byte_level.encode_corpus(str(source)))
     byte_level.encode_corpus(str(source), tmp_path / "ids.npy")
     assert np.load(tmp_path / "ids.npy").tolist() == ids
+
+
+def test_the_text_of_added_tokens_is_not_walked():
+    """The model may not know its words, and gets none of them."""
+    tokenizer = gputok.Tokenizer(models.WordLevel({"low": 0, " ": 1}))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "isolated")
+    tokenizer.add_tokens([gputok.AddedToken(f"no{i} such word{'s' * i}", normalized=False) for i in range(9)])
+    asked = []
+    tokenizer.model.tokenize_pieces = watched(tokenizer.model.tokenize_pieces, asked)
+    texts = [
+        " ".join(f"low no{i} such word{'s' * i}low" for i in some) for some in ((), (1, 2, 8), (8,) * 20_000)
+    ]
+    ids, _ = flat(tokenizer.encode_corpus(iter(texts), threads=1))
+    assert sum(asked) == 2
+    del tokenizer.model.tokenize_pieces
+    assert ids == expected(tokenizer, texts)[0]
+
+
+@pytest.mark.parametrize(
+    ("normalizer", "pre_tokenizer", "slices"),
+    [
+        (None, pre_tokenizers.ByteLevel(add_prefix_space=False), True),
+        (normalizers.NFC(), pre_tokenizers.ByteLevel(add_prefix_space=False), True),
+        (normalizers.Lowercase(), pre_tokenizers.ByteLevel(add_prefix_space=False), False),
+        (normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer(), True),
+        (None, pre_tokenizers.Metaspace(prepend_scheme="first"), True),
+        (normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]), None, True),
+        (None, pre_tokenizers.Metaspace(prepend_scheme="first", split=False), True),
+    ],
+)
+def test_long_documents_of_every_way_are_cut_for_threads(normalizer, pre_tokenizer, slices):
+    """With added tokens, and without, which Metaspace needs if it must know the start of a document."""
+    tokens = [*"▁abe.Ġ\u0301é", "<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), "ab", "▁a"]
+    vocabulary = {token: i for i, token in enumerate(tokens)}
+    options = {"unk_token": "<unk>", "byte_fallback": True, "fuse_unk": True}
+    tokenizer = gputok.Tokenizer(models.BPE(vocabulary, [("a", "b"), ("▁", "a")], **options))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
+    tokenizer.add_tokens([gputok.AddedToken("<b a e>", normalized=False, rstrip=True)])
+    rng = random.Random(3)
+    texts = [
+        "".join(rng.choices(["ab", "a ", " b", "<b a e>", "  ", "e\u0301", ".\n"], k=n))
+        for n in (900, 0, 5, 2000)
+    ]
+    for some in (texts, [text.replace("<b a e>", "") for text in texts]):
+        cut = engine_of(tokenizer.pipeline).sliced(TextBatch.from_strings(some), 100)
+        with_tokens = some is texts and getattr(pre_tokenizer, "split", False) is True
+        assert (cut is not None and len(cut.cut.slices) > 20) == (slices and not with_tokens)
+        ours = bulk.encode(tokenizer.pipeline, [TextBatch.from_strings(some)], threads=2, unit_bytes=100)
+        assert flat(ours) == expected(tokenizer, some)
+        found = bulk.encode_batch(tokenizer.pipeline, TextBatch.from_strings(some), 2, 100)
+        assert [i for ids, _ in found for i in ids.tolist()] == expected(tokenizer, some)[0]

@@ -21,6 +21,7 @@ from gputok.automaton import compile_pattern
 from gputok.automaton.patterns import PATTERNS
 from gputok.pipeline import encode_corpus as bulk
 from gputok.pipeline.count_words import count_words as count_on_cpu
+from gputok.pipeline.encode_devices import ByDevice
 from gputok.pre_tokenizers import SplitPlan
 from gputok.recipes import recipe
 from gputok.text.pieces import TextBatch
@@ -89,7 +90,7 @@ def test_ids_of_a_real_tokenizer(name, device, shared_tokenizer, corpus_sample):
     special = next(token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special)
     text = "".join(corpus_sample(corpus, 30_000) for corpus in CORPORA)
     documents = [*text.splitlines(keepends=True), f"{special}one{special}", "", "a" * 500, text[:3000] * 2]
-    assert not bulk.ByDevice.why_not(tokenizer.pipeline)
+    assert not ByDevice.why_not(tokenizer.pipeline)
     ours, theirs = (
         [*bulk.encode(tokenizer.pipeline, [TextBatch.from_strings(documents)], devices=devices)]
         for devices in ([device], [])

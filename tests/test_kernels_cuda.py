@@ -28,10 +28,13 @@ from gputok.pipeline import count_words as counting
 from gputok.pipeline import encode_corpus as bulk
 from gputok.pipeline.count_words import count_words as count_on_cpu
 from gputok.pipeline.device_work import device_work
+from gputok.pipeline.encode_devices import ByDevice
+from gputok.pipeline.encode_units import Walked
 from gputok.pre_tokenizers import SplitPlan
 from gputok.recipes import recipe
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.text.pieces import TextBatch
+from gputok.text.way import Unit
 from tests.emulation.devices import device_of
 from tests.emulation.emulator import emulated_device
 from tests.emulation.sanitized import agree, results, sanitized
@@ -210,9 +213,11 @@ def counted(tokenizer, batches, devices=(), **more):
         asked.append(found is not None)
         return found
 
-    apart = pipeline.apart_at_spaces()
+    apart = pipeline.way.unit is Unit.PART
     words = functools.partial(pipeline.words, added=False) if apart else pipeline.words
-    plan = pipeline.plan() or words
+    plan = (
+        pipeline.pre_tokenizer.plan() if pipeline.way.unit is Unit.WORD and not pipeline.normalizer else words
+    )
     options = {"apart_at_spaces": apart, "fallback_for": instead, "devices": devices, "threads": 3} | more
     return count_on_cpu(iter(batches), plan, **options), sum(asked)
 
@@ -368,9 +373,9 @@ def test_of_a_group_only_the_document_with_a_long_run_is_encoded_on_the_cpu(monk
     for at, n in ((0, 1500), (20, 2000), (30, 900)):
         documents[at] = f"<s>the {'b' * n} end<s>"
     batch = TextBatch.from_strings(documents)
-    expected, sizes, whole = flat(bulk.encode(tokenizer.pipeline, [batch])), [], bulk.ByWalk.encode
+    expected, sizes, whole = flat(bulk.encode(tokenizer.pipeline, [batch])), [], Walked.encode
     monkeypatch.setattr(
-        bulk.ByWalk, "encode", lambda engine, unit: sizes.append(len(unit.data)) or whole(engine, unit)
+        Walked, "encode", lambda engine, unit: sizes.append(len(unit.data)) or whole(engine, unit)
     )
     with pytest.warns(UserWarning, match="some text is encoded on the CPU: a run of"):
         found = flat(bulk.encode(tokenizer.pipeline, [batch], devices=[device_of("emulated")]))
@@ -401,7 +406,7 @@ def test_the_cpus_work_is_said_with_the_reason(on_devices):
 
 def test_why_a_bpe_model_is_not_encoded_on_a_device():
     tokenizer = byte_level(models.BPE())
-    assert bulk.ByDevice.why_not(tokenizer.pipeline) == "a byte has no token of its own"
+    assert ByDevice.why_not(tokenizer.pipeline) == "a byte has no token of its own"
 
 
 def test_words_of_several_devices_are_added_up_by_all_threads(monkeypatch):

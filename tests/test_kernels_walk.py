@@ -43,7 +43,7 @@ def _automata():
     for name, form in PARTS.items():
         tokenizer = Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = ours_of(form)
-        found[name] = compile_pattern(tokenizer.pipeline.cuts())
+        found[name] = tokenizer.pipeline.way.automaton
     found["Llama 2, Gemma, Mistral"] = safe_cuts(*pack(TOKENS), "▁")
     found |= {name: compile_pattern(pattern) for pattern, name in MADE_UP.items()}
     by_tables = {

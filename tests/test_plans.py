@@ -23,6 +23,7 @@ from gputok.automaton.charset import CharSet
 from gputok.automaton.combine import completed, refined
 from gputok.pre_tokenizers.base import cut_pieces
 from gputok.text.pieces import Pieces, TextBatch, spell_out
+from gputok.text.way import Unit, Way
 
 
 def byte_level(**options):
@@ -130,12 +131,12 @@ def test_one_walk(form):
 
 @pytest.mark.parametrize("form", PARTS.values(), ids=PARTS)
 def test_parts_between_spaces(form):
-    assert ours_of(form).plan() is None and ours_of(form).apart_at_spaces
+    assert ours_of(form).plan() is None and ours_of(form).way(Way()).unit is Unit.PART
 
 
 @pytest.mark.parametrize("form", NEITHER.values(), ids=NEITHER)
 def test_no_plan(form):
-    assert ours_of(form).plan() is None and not ours_of(form).apart_at_spaces
+    assert ours_of(form).plan() is None and ours_of(form).way(Way()).unit in (Unit.DOCUMENT, Unit.UNCUT)
 
 
 @functools.cache

@@ -17,6 +17,7 @@ import gputok
 from gputok import pre_tokenizers as ours
 from gputok.automaton import compile_pattern
 from gputok.text.pieces import Pieces, TextBatch
+from gputok.text.way import Way
 
 LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -290,7 +291,7 @@ def test_first_is_the_start_of_the_document():
     )
     meta = ours.Metaspace(prepend_scheme="first")
     assert meta.apply(pieces).strings() == ["▁a", "b", "▁c"]
-    assert meta.needs_alignment and ours.Sequence([meta]).needs_alignment
+    assert meta.way(Way()).at_start and ours.Sequence([meta]).way(Way()).at_start
     aligned = pieces._replace(alignment=Pieces.from_batch(batch, aligned=True).alignment)
     assert meta.apply(aligned).strings() == ["a", "b", "▁c"]
 

@@ -11,8 +11,9 @@ import tokenizers
 import gputok
 from gputok import models, normalizers, pre_tokenizers
 from gputok.models.bpe.cuts import safe_cuts
-from gputok.pipeline import encode_corpus as bulk
+from gputok.pipeline.encode_units import engine_of as engine_of_pipeline
 from gputok.text.pieces import TextBatch
+from gputok.text.way import Unit
 from gputok.tokens.vocabulary import pack
 
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
@@ -48,7 +49,9 @@ def tokenizer_of(model, normalizer=None, pre_tokenizer=None):
 
 
 def engine_of(tokenizer):
-    return bulk.ByLine.of(tokenizer.pipeline, np.dtype(np.uint16))
+    """The engine that walks over lines, or None."""
+    engine = engine_of_pipeline(tokenizer.pipeline)
+    return engine if getattr(engine, "unit", None) is Unit.LINE else None
 
 
 def check(tokenizer, texts):

@@ -17,7 +17,7 @@ from gputok import AddedToken, Regex, Tokenizer, WordCounts, corpus, models, nor
 from gputok.automaton import PATTERNS
 from gputok.files.locations import OpenFile
 from gputok.models.bpe.super_trainer import SUPERWORDS
-from gputok.pipeline import encode_corpus, encode_superwords, superwords
+from gputok.pipeline import encode_superwords, encode_units, superwords
 from gputok.pipeline.resume import remove
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.text.pieces import TextBatch
@@ -459,7 +459,7 @@ def test_ranks_of_superwords():
 def test_a_vocabulary_of_words_has_its_words_looked_up(shared_tokenizer, name):
     """Llama 3 has 143 tokens like a no-break space before a space, of 280,147 merges: these are no superwords."""
     tokenizer = Tokenizer.from_file(str(shared_tokenizer(name)))
-    assert isinstance(encode_corpus.engine_of(tokenizer.pipeline), encode_corpus.ByWalk)
+    assert isinstance(encode_units.engine_of(tokenizer.pipeline), encode_units.Walked)
 
 
 @pytest.mark.parametrize("pattern", ["cl100k", "gpt2"])
@@ -471,7 +471,7 @@ def test_corpora_are_encoded_as_by_tokenizers(pattern, monkeypatch):
         lines, SuperBpeTrainer(vocab_size=500, transition=330, special_tokens=["<s>"])
     )
     theirs = tokenizers.Tokenizer.from_str(tokenizer.to_str())
-    assert isinstance(encode_corpus.engine_of(tokenizer.pipeline), encode_superwords.BySuperwords)
+    assert isinstance(encode_units.engine_of(tokenizer.pipeline), encode_superwords.BySuperwords)
     r = random.Random(21)
     sample = [*texts(22), *("".join(r.choices("abt \t\n,:.<s>0é中", k=r.randint(0, 40))) for _ in range(300))]
     sample += ["as well " * 200, "\t" * 301 + "x", "", "a<s>b <s>", " of the" * 70]
@@ -485,7 +485,7 @@ def test_corpora_are_encoded_as_by_tokenizers(pattern, monkeypatch):
         assert found == [expected[sample.index(text)] for text in chosen]
     plain = untrained()
     plain.train_from_iterator(lines, BpeTrainer(vocab_size=400, initial_alphabet=list(BYTE_CHARACTERS)))
-    assert not isinstance(encode_corpus.engine_of(plain.pipeline), encode_superwords.BySuperwords)
+    assert not isinstance(encode_units.engine_of(plain.pipeline), encode_superwords.BySuperwords)
 
 
 # ---- whole corpora

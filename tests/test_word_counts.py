@@ -28,6 +28,7 @@ from gputok.automaton import PATTERNS, compile_pattern
 from gputok.pipeline.count_words import count_words
 from gputok.text.partitions import in_key_order
 from gputok.text.pieces import Pieces, TextBatch
+from gputok.text.way import Unit
 from gputok.text.word_counts import WordCounts
 
 
@@ -303,7 +304,7 @@ def test_parts_cut_before_spaces_give_the_words_of_the_whole(normalizer, pre_tok
     texts = ["".join(rng.choices(units, k=rng.randrange(30))) for _ in range(400)]
     tokenizer = Tokenizer(models.WordLevel())
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
-    assert tokenizer.pipeline.apart_at_spaces()
+    assert tokenizer.pipeline.way.unit is Unit.PART
     whole = count_words(batches(texts, 3), tokenizer.pipeline.words, threads=1)
     apart = count_words(batches(texts, 3), tokenizer.pipeline.words, apart_at_spaces=True, threads=2)
     assert same(whole, apart)
@@ -331,7 +332,7 @@ def test_parts_cut_before_spaces_give_the_words_of_the_whole(normalizer, pre_tok
 def test_pipelines_that_look_past_spaces_get_whole_documents(normalizer, pre_tokenizer):
     tokenizer = Tokenizer(models.WordLevel())
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
-    assert not tokenizer.pipeline.apart_at_spaces()
+    assert tokenizer.pipeline.way.unit is not Unit.PART
 
 
 @pytest.mark.parametrize(

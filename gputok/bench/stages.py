@@ -26,6 +26,7 @@ from gputok.kernels.cuda import encode_text, encode_words, lines, split
 from gputok.kernels.cuda.device import BATCH_BYTES, Device
 from gputok.pipeline import encode_corpus
 from gputok.pipeline.count_words import POSITIONS, count_words
+from gputok.pipeline.encode_devices import ByDevice
 from gputok.recipes import recipe
 from gputok.text.word_counts import WordCounts
 
@@ -146,7 +147,7 @@ def _training(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
 
 def _encoding(job: Job, device: Device) -> Iterator[tuple[str, int, Work]]:
     tokenizer = Tokenizer.from_file(job.tokenizer)
-    if encode_corpus.ByDevice.why_not(tokenizer.pipeline):
+    if ByDevice.why_not(tokenizer.pipeline):
         return
     pre_tokenizer: Any = tokenizer.pre_tokenizer
     plan, tables = pre_tokenizer.plan(), tokenizer.model.byte_tables

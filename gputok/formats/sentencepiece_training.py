@@ -13,6 +13,7 @@ from gputok.models.bpe.sentencepiece_trainer import SentencePieceBpeTrainer, Tra
 from gputok.normalizers import Precompiled
 from gputok.progress import reporting
 from gputok.text.pieces import TextBatch
+from gputok.text.way import Way
 
 if TYPE_CHECKING:
     import os
@@ -124,7 +125,7 @@ def _apart_at_spaces(pipeline: Pipeline) -> bool:
     that the steps which remove spaces, and the one that puts `▁` before a word, do with parts what they do with a line.
     """
     steps = getattr(pipeline.normalizer, "normalizers", [])
-    return all(step.apart_at_spaces for step in steps if isinstance(step, Precompiled))
+    return all(step.way(Way()).apart for step in steps if isinstance(step, Precompiled))
 
 
 def _short(batches: Iterator[TextBatch], most: int) -> Iterator[TextBatch]:

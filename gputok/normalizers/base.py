@@ -10,6 +10,7 @@ import numpy as np
 from gputok.components import Component, call_custom
 from gputok.text.normalized_string import NormalizedString
 from gputok.text.pieces import Alignment, Pieces, TextBatch, spell_out
+from gputok.text.way import Apart, Way
 
 component = dataclasses.dataclass(eq=False, repr=False)
 
@@ -19,17 +20,6 @@ class Normalizer(Component):
 
     kind: ClassVar[str] = "normalizer"
     home: ClassVar[str] = "gputok.normalizers"
-    apart_at_spaces: bool = False
-    """True if a text may be cut before each space (U+0020), and the parts normalized separately, with the same result.
-
-    Then each space also stays a space.
-    """
-
-    apart_at_marks: bool = False
-    """True if the same holds for cuts before each white space of ASCII, and beside each punctuation mark."""
-
-    parts_ideographs: bool = False
-    """True if the normalizer puts spaces before and after each Chinese character."""
 
     @property
     def inert(self) -> tuple[Any, Any, int] | None:
@@ -63,6 +53,14 @@ class Normalizer(Component):
     def _required(cls) -> list[str]:
         return [field.name for field in dataclasses.fields(cls) if "None" not in str(field.type)]
 
+    def way(self, after: Way) -> Way:
+        """Returns how this normalizer and the steps before it take a text apart.
+
+        Args:
+            after: how the steps before it do.
+        """
+        return after.changed()
+
     def apply(self, pieces: Pieces) -> Pieces:
         """Normalizes each piece that is not an added token. If the pieces have an alignment, the result has one."""
         return self._apply(spell_out(pieces))
@@ -94,6 +92,14 @@ class Normalizer(Component):
             normalized: the text; its `original` stays as it is.
         """
         normalized.apply(self.frozen().apply)
+
+
+class BetweenSpaces:
+    """The way of normalizers that handle the text between two spaces alone, and keep each space."""
+
+    def way(self, after: Way) -> Way:
+        """Returns how this normalizer and the steps before it take a text apart: before spaces."""
+        return after.changed(Apart.SPACES)
 
 
 class Custom(Normalizer):

@@ -5,50 +5,46 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gputok.fields import optional, per_field, switch
-from gputok.normalizers.base import Normalizer, component
+from gputok.normalizers.base import BetweenSpaces, Normalizer, component
 from gputok.text.edit import map_characters, normalize_form
+from gputok.text.way import Apart
 
 if TYPE_CHECKING:
     from gputok.text.pieces import Pieces
+    from gputok.text.way import Way
 
 
 @component
-class Lowercase(Normalizer):
+class Lowercase(BetweenSpaces, Normalizer):
     r"""Changes each character to lower case, independently of its neighbours, so without the Greek final sigma.
 
     >>> Lowercase().normalize_str("ΟΔΟΣ İ") == "οδοσ i\u0307"
     True
     """
 
-    apart_at_spaces = True
-
     def _apply(self, pieces: Pieces) -> Pieces:
         return map_characters(pieces, "lowercase")
 
 
 @component
-class StripAccents(Normalizer):
+class StripAccents(BetweenSpaces, Normalizer):
     r"""Removes combining marks. A letter that includes its accent, as é does, must first be split by NFD or NFKD.
 
     >>> StripAccents().normalize_str("e\u0301 é")
     'e é'
     """
 
-    apart_at_spaces = True
-
     def _apply(self, pieces: Pieces) -> Pieces:
         return map_characters(pieces, "strip_accents")
 
 
 @component
-class Nmt(Normalizer):
+class Nmt(BetweenSpaces, Normalizer):
     r"""Removes control characters, and changes other white space to spaces, by the NMT rules of SentencePiece.
 
     >>> Nmt().normalize_str("a\tb\u200bc\x01")
     'a b c'
     """
-
-    apart_at_spaces = True
 
     def _apply(self, pieces: Pieces) -> Pieces:
         return map_characters(pieces, "nmt")
@@ -93,12 +89,15 @@ class BertNormalizer(Normalizer):
         strip_accents=optional(switch),
         lowercase=switch,
     )
-    apart_at_spaces = apart_at_marks = True  # NFD moves no accent past a mark, and decomposes none
 
-    @property
-    def parts_ideographs(self) -> bool:  # type: ignore[override]
-        """True if the normalizer puts spaces before and after each Chinese character."""
-        return self.handle_chinese_chars
+    def way(self, after: Way) -> Way:
+        """Returns how this normalizer and the steps before it take a text apart: also beside marks.
+
+        NFD moves no accent past a mark, and decomposes none. A Chinese character gets spaces around it.
+        """
+        if self.handle_chinese_chars and after.apart is Apart.MARKS:
+            after = after._replace(apart=Apart.IDEOGRAPHS)
+        return after.changed(after.apart)
 
     def _apply(self, pieces: Pieces) -> Pieces:
         for name in self.maps():

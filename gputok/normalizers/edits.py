@@ -9,10 +9,12 @@ from gputok.fields import needed, per_field, string, switch
 from gputok.normalizers.base import Normalizer, component
 from gputok.text.edit import prepend, replace, strip
 from gputok.text.patterns import pattern_field, pattern_form, read_pattern, shown_pattern
+from gputok.text.way import Apart, Before, Spaces
 
 if TYPE_CHECKING:
     from gputok.automaton.pattern import Regex
     from gputok.text.pieces import Pieces
+    from gputok.text.way import Way
 
 
 @component
@@ -30,6 +32,13 @@ class Prepend(Normalizer):
     prepend: str = "▁"
 
     checks = per_field(prepend=string)
+
+    def way(self, after: Way) -> Way:
+        """Returns how this normalizer and the steps before it take a text apart: `▁` may stand for a space."""
+        plain = after.spaces is Spaces.KEPT and after.before is Before.NONE
+        if self.prepend == "▁" and plain:
+            return after._replace(apart=Apart.NOWHERE, before=Before.ANY)
+        return after.changed()
 
     def _apply(self, pieces: Pieces) -> Pieces:
         return prepend(pieces, self.prepend)
@@ -52,6 +61,12 @@ class Replace(Normalizer):
     content: str
 
     checks = per_field(pattern=pattern_field, content=string)
+
+    def way(self, after: Way) -> Way:
+        """Returns how this normalizer and the steps before it take a text apart: it may write spaces as `▁`."""
+        if self.pattern == " " and self.content == "▁" and after.spaces is Spaces.KEPT:
+            return after._replace(apart=Apart.NOWHERE, spaces=Spaces.WRITTEN)
+        return after.changed()
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON form, `type` first."""

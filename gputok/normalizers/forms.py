@@ -10,26 +10,26 @@ import numpy as np
 
 from gputok.components import derived
 from gputok.fields import WrongValue, needed, per_field, reading, string, wrong_type
-from gputok.normalizers.base import Normalizer, component
+from gputok.normalizers.base import BetweenSpaces, Normalizer, component
 from gputok.text.edit import inert_in, normalize_form, rewritten
 from gputok.text.unicode_maps import grapheme_classes
+from gputok.text.way import Apart
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from gputok.text.pieces import Pieces
+    from gputok.text.way import Way
     from gputok.types import Bytes
 
 
 @component
-class NFD(Normalizer):
+class NFD(BetweenSpaces, Normalizer):
     r"""Normalization form D of Unicode: canonical decomposition.
 
     >>> NFD().normalize_str("é") == "e\u0301"
     True
     """
-
-    apart_at_spaces = True  # no character is composed with a space or moves past a space
 
     def _apply(self, pieces: Pieces) -> Pieces:
         return normalize_form(pieces, "nfd")
@@ -41,14 +41,12 @@ class NFD(Normalizer):
 
 
 @component
-class NFKD(Normalizer):
+class NFKD(BetweenSpaces, Normalizer):
     """Normalization form KD of Unicode: compatibility decomposition.
 
     >>> NFKD().normalize_str("ﬁ①")
     'fi1'
     """
-
-    apart_at_spaces = True  # no character is composed with a space or moves past a space
 
     def _apply(self, pieces: Pieces) -> Pieces:
         return normalize_form(pieces, "nfkd")
@@ -60,14 +58,12 @@ class NFKD(Normalizer):
 
 
 @component
-class NFC(Normalizer):
+class NFC(BetweenSpaces, Normalizer):
     r"""Normalization form C of Unicode: canonical decomposition, then composition.
 
     >>> NFC().normalize_str("e\u0301")
     'é'
     """
-
-    apart_at_spaces = True  # no character is composed with a space or moves past a space
 
     def _apply(self, pieces: Pieces) -> Pieces:
         return normalize_form(pieces, "nfc", compose=True)
@@ -79,14 +75,12 @@ class NFC(Normalizer):
 
 
 @component
-class NFKC(Normalizer):
+class NFKC(BetweenSpaces, Normalizer):
     """Normalization form KC of Unicode: compatibility decomposition, then canonical composition.
 
     >>> NFKC().normalize_str("ﾊﾟﬁ")
     'パfi'
     """
-
-    apart_at_spaces = True  # no character is composed with a space or moves past a space
 
     def _apply(self, pieces: Pieces) -> Pieces:
         return normalize_form(pieces, "nfkc", compose=True)
@@ -121,8 +115,12 @@ class Precompiled(Normalizer):
         """The map as the kernels take it: a double array, uint32[n_units], and strings, uint8[n_bytes]."""
         return _parsed(self.precompiled_charsmap)
 
+    def way(self, after: Way) -> Way:
+        """Returns how this normalizer and the steps before it take a text apart: before spaces, if the map allows that."""
+        return after.changed(Apart.SPACES if self._apart_at_spaces else Apart.NOWHERE)
+
     @derived
-    def apart_at_spaces(self) -> bool:  # type: ignore[override]
+    def _apart_at_spaces(self) -> bool:
         """True if no entry of the map has a space, and no grapheme cluster that has an entry goes on across one."""
         from gputok.kernels.cpu.precompiled import LABEL, PREPEND
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence as ListOf
 
     from gputok.text.pieces import Pieces
+    from gputok.text.way import Way
 
 
 @component
@@ -37,10 +38,11 @@ class Sequence(Normalizer):
     def __init__(self, normalizers: list[Normalizer]) -> None:
         self.normalizers = self._flat(normalizers)
 
-    @property
-    def apart_at_spaces(self) -> bool:  # type: ignore[override]
-        """True if a text may be cut before each space (U+0020), and the parts normalized separately."""
-        return all(normalizer.apart_at_spaces for normalizer in self.normalizers)
+    def way(self, after: Way) -> Way:
+        """Returns how the normalizers and the steps before them take a text apart."""
+        for normalizer in self.normalizers:
+            after = normalizer.way(after)
+        return after
 
     @property
     def inert(self) -> tuple[Any, Any, int] | None:

@@ -142,6 +142,13 @@ class AddedVocabulary:
             pieces = spell_out(pieces)
         return finder.cut(pieces)
 
+    def apart(self, pieces: Pieces, normalizer: Normalizer | None) -> Pieces:
+        """Makes the added tokens in a text pieces of their own, and normalizes the text between them."""
+        pieces = self.extract(pieces, normalized=False)
+        if normalizer is not None:
+            pieces = normalizer.apply(pieces)
+        return self.extract(pieces, normalized=True)
+
     def may_occur(self, text: Bytes) -> bool:
         """Returns False if no added token is found in any part of a text that no normalizer changes."""
         finders = (self.finder(normalized) for normalized in (False, True))

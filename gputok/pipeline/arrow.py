@@ -124,12 +124,13 @@ class CorpusEncoder(_OnBatches):
         from gputok import backend, corpus
         from gputok.files.arrow import ids_batch
         from gputok.pipeline import encode_corpus
+        from gputok.pipeline.frame import Ends
 
         encoded = encode_corpus.encode(
             _pipeline(self._json),
             corpus.read_texts(batches, column=self._column, errors=self._errors),
             add_special_tokens=self._add_special_tokens,
-            ends=encode_corpus.Ends(self._first, self._last),
+            ends=Ends(self._first, self._last),
             threads=self._threads,
             devices=backend.choose(self._device).devices,
         )
@@ -141,15 +142,15 @@ class CorpusEncoder(_OnBatches):
     def schema(self) -> Schema:
         """`ids`: large_list of uint16 or uint32."""
         from gputok.files.arrow import ids_schema
-        from gputok.pipeline.encode_corpus import id_type
+        from gputok.pipeline.encode_units import id_type
 
         return ids_schema(id_type(_pipeline(self._json)))
 
 
 def word_counter(pipeline: Pipeline, *options: Any) -> WordCounter:
     """Makes a counter with the steps of a pipeline. options: the fields of WordCounter from `_column` on."""
-    plan = pipeline.plan()
-    byte_level = plan is not None and plan.byte_level and not pipeline.added.tokens
+    way = pipeline.way
+    byte_level = way.byte_level and pipeline.normalizer is None and not pipeline.added.tokens
     return WordCounter(byte_level, _json_of(pipeline), *options)
 
 

@@ -16,11 +16,11 @@ _MOST = 1 << 20  # the largest number of ids in a table
 
 def decode(pipeline: Pipeline, ids: Sequence[int], skip_special_tokens: bool) -> str:
     """Returns the text of ids, which must be whole numbers."""
-    key = "all", bool(skip_special_tokens)
+    skip, decodings = bool(skip_special_tokens), pipeline.kept.decodings
     try:
-        decoding = pipeline.kept[key]
+        decoding = decodings[skip]
     except KeyError:
-        decoding = pipeline.kept.setdefault(key, _decoding(pipeline, key[1]))
+        decoding = decodings.setdefault(skip, _decoding(pipeline, skip))
     return decoding(ids)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gputok.pipeline.count_words import NOT_BY_DEVICES
-from gputok.pipeline.encode_corpus import ByDevice
+from gputok.pipeline.encode_devices import ByDevice
+from gputok.text.way import Unit
 
 if TYPE_CHECKING:
     from gputok.pipeline.pipeline import Pipeline
@@ -29,11 +30,12 @@ def device_work(pipeline: Pipeline) -> dict[str, str]:
 
 
 def _counting(pipeline: Pipeline) -> str:
-    if pipeline.plan() is not None:
+    unit, normalizer = pipeline.way.unit, pipeline.normalizer
+    if unit is Unit.WORD and normalizer is None:
         where = "on the GPU"
-    elif pipeline.plan_of_inert() is not None:
+    elif unit is Unit.WORD and normalizer is not None and normalizer.inert is not None:
         where = "on the GPU; on the CPU, text that the normalizer changes"
-    elif pipeline.apart_at_spaces():
+    elif unit is Unit.PART:
         where = "on the GPU, the parts between spaces; the CPU cuts each distinct part into words once"
     else:
         return f"on the CPU: {NOT_BY_DEVICES}"

@@ -12,11 +12,12 @@ import numpy as np
 
 from gputok.automaton import PATTERNS, compile_pattern
 from gputok.models.bpe.model import BPE
+from gputok.pipeline.way import Sliced, offsets_of
 from gputok.pipeline.word_tokens import WordTokens, joints_of
+from gputok.text.pieces import Pieces, TextBatch
 
 if TYPE_CHECKING:
     from gputok.pipeline.pipeline import Pipeline
-    from gputok.text.pieces import TextBatch
     from gputok.types import Array
 
 
@@ -60,12 +61,20 @@ class BySuperwords:
         return cls(pipeline, model, int(ranks[0]))
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
-        """Returns the ids and rows of a unit or a part of a unit."""
+        """Returns the ids and rows of documents."""
         from gputok.kernels.cpu.superwords import merge_runs
 
         ids, ends, rows = self._tokens.encode(unit)
         ids, ends = merge_runs(ids, ends, self._tables)
         return ids, ends[rows]
+
+    def sliced(self, unit: TextBatch, n_bytes: int) -> Sliced | None:
+        """Cuts documents into slices of about `n_bytes`, also inside of documents; None: nothing tells where to cut."""
+        cut = self._tokens.cut_for_threads(unit, n_bytes)
+        return None if cut is None else Sliced(cut, self._encode_pieces)
+
+    def _encode_pieces(self, pieces: Pieces) -> tuple[Array, Array]:
+        return self.encode(TextBatch(pieces.data, offsets_of(pieces)))
 
 
 def superword_ranks(model: BPE) -> Array:

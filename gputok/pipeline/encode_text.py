@@ -18,6 +18,7 @@ from gputok.encoding.encoding import Encoding
 from gputok.encoding.rows import trim_tokens
 from gputok.kernels.threads import thread_count
 from gputok.pipeline import encode_batch
+from gputok.pipeline.frame import surrounded
 from gputok.pipeline.text_engine import HEAD, Engine, Scratch
 from gputok.text.pieces import TextBatch, check_lengths
 
@@ -44,18 +45,17 @@ _UNIT_BYTES = 1 << 17  # of texts that a thread encodes at a time
 def texts_of(pipeline: Pipeline) -> Texts | None:
     """Returns what encodes the texts of a pipeline, made at the first call; None: a handle can't hold the pipeline."""
     kept = pipeline.kept
-    try:
-        return kept["texts"]
-    except KeyError:
-        return kept.setdefault("texts", Texts.of(pipeline))
+    if kept.texts is None:
+        kept.once("texts", Texts.of(pipeline) or False)
+    return kept.texts or None
 
 
 def bare_texts_of(pipeline: Pipeline) -> Texts | None:
     """Like `texts_of`, for encodings without offsets, words and texts of tokens."""
     kept = pipeline.kept
-    if "bare texts" not in kept:
-        kept["bare texts"] = BareTexts.of(pipeline)
-    return kept["bare texts"]
+    if kept.bare_texts is None:
+        kept.once("bare_texts", BareTexts.of(pipeline) or False)
+    return kept.bare_texts or None
 
 
 def encode_all(
@@ -118,7 +118,7 @@ class Texts:
     def __init__(self, pipeline: Pipeline, engine: Engine) -> None:
         # A copy without derived values: this object is one of these, and a reference to itself would keep it alive
         self._pipeline, self._engine = dataclasses.replace(pipeline), engine
-        self._pipeline.kept["engine"] = pipeline.kept["engine"]
+        self._pipeline.kept.engines = pipeline.kept.engines
         self._free, self._ids_of, self._longest = engine.free, engine.ids_of, engine.longest
         self._kernel = engine.kernel
         self._spell, self._odd = pipeline.names.spelling.__getitem__, pipeline.odd_tokens
@@ -139,11 +139,10 @@ class Texts:
         padding = pipeline.padding
         if padding is not None and (padding.length or 0) + (padding.pad_to_multiple_of or 0) > _LARGEST:
             return None
-        shared = pipeline.kept.setdefault("engine", {})  # pipelines that differ only in limits share it
-        if "engine" not in shared:
-            shared["engine"] = Engine.of(pipeline)
-        engine = shared["engine"]
-        return None if engine is None else cls(pipeline, engine)
+        engines = pipeline.kept.engines
+        if engines.texts is None:
+            engines.once("texts", Engine.of(pipeline) or False)
+        return cls(pipeline, engines.texts) if engines.texts else None
 
     def encode(self, text: str, add_special_tokens: bool) -> Encoding | None:
         """Encodes a text; None: `encode_batch` must encode it."""
@@ -221,7 +220,7 @@ class Texts:
                 are_cut = too_long.tolist()
                 ids, rows = cut.rows(ids, rows)
             if frame.n_special:
-                ids, rows = encode_corpus.surrounded(ids, rows, [frame.before["ids"], frame.behind["ids"]])
+                ids, rows = surrounded(ids, rows, [frame.before["ids"], frame.behind["ids"]])
             longest = max(longest, int((rows[1:] - rows[:-1]).max(initial=0)))
             finished.append((ids, rows.tolist(), are_cut))
         maker, given = self._padded_to(longest), iter(texts)

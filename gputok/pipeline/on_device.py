@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gputok.pipeline import encode_corpus
-from gputok.pipeline.encode_corpus import ByDevice, Ends, joined
+from gputok.pipeline.encode_devices import ByDevice, joined
+from gputok.pipeline.encode_units import engine_of, id_type
+from gputok.pipeline.frame import Ends, ids_around, surrounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -81,10 +82,10 @@ def encode(
     """
     from gputok.kernels.cuda.split import TooLong
 
-    around = encode_corpus.ids_around(pipeline, add_special_tokens)
+    around = ids_around(pipeline, add_special_tokens)
     around = around if ends is None else ends.around(around)
-    dtype = encode_corpus.id_type(pipeline)
-    on_cpu = encode_corpus.engine_of(pipeline)
+    dtype = id_type(pipeline)
+    on_cpu = engine_of(pipeline)
     reason = ByDevice.why_not(pipeline)
     if not reason and len(around) != 2:
         reason = "the post-processor does not put a text at one place"
@@ -94,7 +95,7 @@ def encode(
     upload: Callable[[Any], Callable[[], Any]] = device.upload  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
 
     def copied(unit: TextBatch) -> DeviceTokens:
-        found = encode_corpus.surrounded(*on_cpu.encode(unit), around)
+        found = surrounded(*on_cpu.encode(unit), around)
         with device.active():
             ids, rows = upload(tuple(array.astype(np.int32) for array in found))()
             return DeviceTokens(device.lasting(ids), device.lasting(rows))

@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from gputok.components import Component, derived
 from gputok.pipeline.added_vocabulary import AddedVocabulary
+from gputok.pipeline.kept import Kept
 from gputok.pipeline.names import Names
+from gputok.pipeline.way import way_of
 from gputok.text.pieces import (
-    IDEOGRAPHS,
-    PUNCTUATION,
-    SPACE_PREFIXED_RUN,
     Pieces,
     RawLines,
     TextBatch,
-    cuts_beside,
     mark_starts,
 )
+from gputok.text.way import Unit
 from gputok.tokens.added_token import AddedToken
 
 if TYPE_CHECKING:
@@ -30,9 +29,10 @@ if TYPE_CHECKING:
     from gputok.models import Model
     from gputok.normalizers import Normalizer
     from gputok.pipeline.limits import Padding, Truncation
-    from gputok.pre_tokenizers import PreTokenizer, SplitPlan
+    from gputok.pre_tokenizers import PreTokenizer
     from gputok.processors import PostProcessor
     from gputok.progress import Progress
+    from gputok.text.way import Way
     from gputok.text.word_counts import WordCounts
 
 _MOST_VARIANTS = 64
@@ -130,53 +130,25 @@ class Pipeline:
         could be found, since a part lacks the text around it.
         """
         normalizer, pre_tokenizer = self.normalizer, self.pre_tokenizer
-        marked = bool(normalizer and pre_tokenizer and pre_tokenizer.needs_alignment and not pieces.alignment)
+        marked = normalizer is not None and self.way.at_start and not pieces.alignment
         if marked:  # the normalizer may remove the start of a document, and the pre-tokenizer must notice
             pieces = mark_starts(pieces)
-        pieces = self.added.extract(pieces, normalized=False) if added else pieces.without_empty()
-        if normalizer is not None:
-            pieces = normalizer.apply(pieces)
-        pieces = self.added.extract(pieces, normalized=True) if added else pieces.without_empty()
+        if added:
+            pieces = self.added.apart(pieces, normalizer)
+        elif normalizer is not None:
+            pieces = normalizer.apply(pieces.without_empty())
         if pre_tokenizer is not None:
             pieces = pre_tokenizer.apply(pieces)
         return (pieces._replace(alignment=None) if marked else pieces).without_empty()
 
     def added_in(self, pieces: Pieces) -> bool:
         """Returns True if a text, without normalization, contains added tokens."""
-        for normalized in (False, True):
-            pieces = self.added.extract(pieces, normalized=normalized)
-        return pieces.token is not None
+        return self.added.apart(pieces, None).token is not None
 
-    def apart_at_spaces(self) -> bool:
-        """Returns True if a document without added tokens may be cut before each space, with the same words."""
-        if self.pre_tokenizer is None:
-            return False
-        if self.normalizer is None:
-            return self.pre_tokenizer.apart_at_spaces
-        # A token that is looked for in the normalized text may occur there, but not in the raw text.
-        in_raw_text = not any(token.normalized for token in self.added.tokens.values())
-        return in_raw_text and self.normalizer.apart_at_spaces and self.pre_tokenizer.apart_at_spaces
-
-    def cuts(self) -> str | None:
-        """Returns a pattern that cuts documents without added tokens into parts of the same words; None: none is known."""
-        if not self.apart_at_spaces():
-            return None
-        if not all(step is None or step.apart_at_marks for step in (self.normalizer, self.pre_tokenizer)):
-            return SPACE_PREFIXED_RUN
-        by_ideograph = self.normalizer is not None and self.normalizer.parts_ideographs
-        return cuts_beside(PUNCTUATION + IDEOGRAPHS * by_ideograph)
-
-    def plan(self) -> SplitPlan | None:
-        """Returns the walk over raw text that finds the words of text without added tokens; None: one walk is not enough."""
-        if self.normalizer is not None or self.pre_tokenizer is None:
-            return None
-        return self.pre_tokenizer.plan()
-
-    def plan_of_inert(self) -> SplitPlan | None:
-        """Returns the walk over raw text that has only characters which the normalizer leaves as they are; None: none is known."""
-        if self.normalizer is None or self.normalizer.inert is None or self.pre_tokenizer is None:
-            return None
-        return self.pre_tokenizer.plan()
+    @derived
+    def way(self) -> Way:
+        """How the steps before the model take a text apart."""
+        return way_of(self.normalizer, self.pre_tokenizer, self.added)
 
     def count_batches(
         self,
@@ -205,15 +177,18 @@ class Pipeline:
         """
         from gputok import backend
         from gputok.pipeline.count_words import NOT_BY_DEVICES, count_words
+        from gputok.pre_tokenizers import SplitPlan
         from gputok.progress import reporting
 
         devices = backend.choose(device).devices
-        apart = self.apart_at_spaces()
+        way, changing = self.way, None
+        apart = way.unit is Unit.PART
         # Parts of documents have no added tokens: documents with added tokens go to `fallback_for`
         words = partial(self.words, added=False) if apart else self.words
-        plan, changing = self.plan(), None
-        if plan is None and self.normalizer is not None and (plan := self.plan_of_inert()) is not None:
+        plan = SplitPlan(way.automaton, way.byte_level) if way.unit is Unit.WORD and way.automaton else None
+        if plan is not None and self.normalizer is not None:
             changing = self.normalizer.inert
+            plan = plan if changing is not None else None
         if devices and not plan and not apart:
             warnings.warn(f"the CPU counts the words: {NOT_BY_DEVICES}", stacklevel=3)
         with reporting(progress) as report:
@@ -254,18 +229,18 @@ class Pipeline:
     # -- what engines keep
 
     @derived
-    def kept(self) -> dict[Any, Any]:
-        """Returns what `gputok.pipeline.encode_text` and `encode_corpus` keep of this pipeline."""
-        return {}
+    def kept(self) -> Kept:
+        """What is made of this pipeline at the first call that needs it, and kept for later calls."""
+        return Kept()
 
     def variant(self, key: Hashable, make: Callable[[Pipeline], Pipeline]) -> Pipeline:
         """Returns what `make` makes of this pipeline: the same object each time, as long as not many keys are in use."""
-        known = self.kept.setdefault("variants", {})
+        known = self.kept.variants
         found = known.get(key)
         if found is None:
             found = make(self)
             if found.added is self.added:  # the steps are the same
-                found.kept["engine"] = self.kept.setdefault("engine", {})
+                found.kept.engines = self.kept.engines
             if len(known) >= _MOST_VARIANTS:
                 known.clear()
             known[key] = found

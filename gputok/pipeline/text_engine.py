@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from gputok.encoding.columns import DTYPES
-from gputok.encoding.encoding import Encoding
 from gputok.encoding.rows import Margins
 from gputok.kernels.native import choose
 from gputok.kernels.native.objects import new_call
+from gputok.pipeline.frame import Frame
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -54,51 +53,6 @@ class Scratch:
         self.begins: memoryview[int] = handle.array(short_text.BEGINS).data
         self.ends: memoryview[int] = handle.array(short_text.ENDS).data
         self.words: memoryview[int] = handle.array(short_text.WORDS).data
-
-
-class Frame:
-    """The special tokens that a post-processor puts before and behind every text.
-
-    Attributes:
-        before: attribute of `Encoding` -> its values for the special tokens before the text.
-        text: attribute -> the value of each token of the text.
-        behind: attribute -> its values for the special tokens behind the text.
-    """
-
-    def __init__(
-        self, before: dict[str, list[Any]], text: dict[str, Any], behind: dict[str, list[Any]]
-    ) -> None:
-        self.before, self.text, self.behind = before, text, behind
-        self.n_before = len(before["ids"])
-        self.n_special = self.n_before + len(behind["ids"])
-
-    @classmethod
-    def of(cls, pipeline: Pipeline, add_special_tokens: bool) -> Self | None:
-        """Returns None if a template leaves the text out, or has it several times."""
-        from gputok.encoding.columns import Columns
-        from gputok.encoding.rows import NO_SPELLING, Rows, merge
-        from gputok.processors import process_rows
-
-        # One token stands for the tokens of any text. It is the only token with a word, and no processor changes that.
-        columns, first = Columns(1, **{**dict.fromkeys(DTYPES, 0), "attention": 1}), np.zeros(1, np.int64)
-        text = Rows(columns, first, first + 1, NO_SPELLING, ("",))
-        try:
-            finished = Encoding.of(merge(process_rows(pipeline.post_processor, [text], add_special_tokens)))
-        except ValueError:  # the post-processor refuses every text
-            return None
-        words = finished.word_ids
-        if words.count(0) != 1:
-            return None
-        at = words.index(0)
-        names = ("ids", "type_ids", "tokens", "special_tokens_mask", "attention_mask")
-        found: dict[str, list[Any]] = {name: getattr(finished, name) for name in names}
-        if found["attention_mask"] != [1] * len(words):
-            return None
-        return cls(
-            {name: column[:at] for name, column in found.items()},
-            {name: column[at] for name, column in found.items()},
-            {name: column[at + 1 :] for name, column in found.items()},
-        )
 
 
 class Engine:

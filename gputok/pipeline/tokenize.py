@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +11,9 @@ from gputok.encoding.columns import Columns
 from gputok.encoding.rows import NO_SPELLING, Rows
 from gputok.kernels.threads import run
 from gputok.models.base import Tokens, concat_tokens
+from gputok.pipeline.way import cut_for_threads
 from gputok.text.pieces import LONGEST, Pieces, TextBatch, check_lengths
+from gputok.text.way import Unit
 
 if TYPE_CHECKING:
     from gputok.encoding.columns import Column
@@ -50,29 +51,23 @@ def _cut_long(
 ) -> tuple[Pieces, Tokens] | None:
     """Tokenizes a long text in slices of about `n_bytes`, cut between words, by several threads.
 
-    Returns None if the text contains added tokens, or the pre-tokenizer has no plan: then nothing tells where to cut.
+    Returns None if the pre-tokenizer is not one walk over the text: then nothing tells where to cut.
     """
-    from gputok.kernels.cpu.walk import prepare, slice_text
-
-    pre_tokenizer = pipeline.pre_tokenizer
-    plan = None if pre_tokenizer is None else pre_tokenizer.plan()
-    if pre_tokenizer is None or plan is None or pipeline.added_in(Pieces.from_batch(batch)):
+    pre_tokenizer, automaton = pipeline.pre_tokenizer, pipeline.way.automaton
+    if pre_tokenizer is None or automaton is None or pipeline.way.unit is not Unit.WORD:
         return None
-    data, offsets = batch
 
-    def part(first: int, last: int) -> tuple[Pieces, Tokens]:
-        inside = offsets[(first < offsets) & (offsets < last)]
-        edges = np.concatenate([[first], inside, [last]])
-        pieces = pre_tokenizer.apply(Pieces(data, edges[:-1], edges[1:], np.arange(len(edges))))
-        return pieces, tokenize(pipeline, pieces)
+    def of_slice(pieces: Pieces) -> tuple[Pieces, Tokens]:
+        words = pre_tokenizer.apply(pieces)
+        return words, tokenize(pipeline, words)
 
-    # The walk of a plan is all that the pre-tokenizer does, and each slice is walked like a text of its own, which a strong cut
-    # allows in any state. Added tokens, which may reach over a cut, are not in the text; no word of the model does
-    cuts = slice_text(data, offsets, n_bytes, prepare(plan.automaton))
-    parts = list(run(part, itertools.pairwise(cuts), threads))
-    start, end = (np.concatenate([getattr(pieces, name) for pieces, _ in parts]) for name in ("start", "end"))
-    pieces = Pieces(data, start, end, np.searchsorted(start, offsets), byte_level=parts[0][0].byte_level)
-    return pieces, concat_tokens([tokens for _, tokens in parts])
+    cut = cut_for_threads(pipeline.added.apart(Pieces.from_batch(batch), None), automaton, n_bytes)
+    words, tokens = zip(*run(of_slice, [(each,) for each in cut.slices], threads), strict=True)
+    start, end = (np.concatenate([getattr(each, name) for each in words]) for name in ("start", "end"))
+    token = None if cut.pieces.token is None else np.concatenate([each.token for each in words])
+    rows = cut.joined([each.rows for each in words])
+    pieces = Pieces(batch.data, start, end, rows, token, byte_level=words[0].byte_level)
+    return pieces, concat_tokens([*tokens])
 
 
 def encode_documents(
@@ -85,9 +80,8 @@ def encode_documents(
     """
     if offsets:
         check_lengths(batch.offsets[:-1], batch.offsets[1:])
-    unchanged = pipeline.normalizer is None and (
-        pipeline.pre_tokenizer is None or pipeline.pre_tokenizer.plan() is not None
-    )
+    in_place = pipeline.pre_tokenizer is None or pipeline.way.unit is Unit.WORD
+    unchanged = pipeline.normalizer is None and in_place
     found = None
     if threads > 1 and unchanged:
         found = _cut_long(pipeline, batch, threads, slice_bytes)

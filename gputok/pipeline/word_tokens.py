@@ -14,8 +14,10 @@ import numpy as np
 
 from gputok.files.token_files import id_dtype
 from gputok.pipeline.tokenize import tokenize
+from gputok.pipeline.way import Cut, cut_for_threads
 from gputok.pipeline.word_cache import most_lines
 from gputok.text.pieces import Pieces, TextBatch
+from gputok.text.way import Unit
 
 if TYPE_CHECKING:
     from gputok.kernels import Automaton
@@ -40,8 +42,10 @@ class WordTokens:
 
         self.model: Any = pipeline.model if model is None else model
         self.pipeline = pipeline
-        plan = pipeline.plan()
-        self._pieces = None if plan is None or not plan.byte_level else Walks(plan.automaton)
+        way = pipeline.way
+        is_walk = way.unit is Unit.WORD and way.byte_level and pipeline.normalizer is None
+        self.automaton = way.automaton if is_walk else None
+        self._pieces = None if self.automaton is None else Walks(self.automaton)
         self._words, self._tables = Walks(words), joints_of(self.model)
         ids = self.model.vocabulary.ids
         added = max(pipeline.added.ids.values(), default=0)
@@ -65,6 +69,13 @@ class WordTokens:
         edges = np.concatenate([[start], offsets[first:last], [stop]])
         ids, ends, _ = self.encode(TextBatch(batch.data, edges))
         return ids, ends
+
+    def cut_for_threads(self, unit: TextBatch, n_bytes: int) -> Cut | None:
+        """Cuts documents between pieces, also inside of documents; None: nothing tells where to cut."""
+        if self.automaton is None or self._may_have_added(unit):
+            return None
+        pieces = Pieces.from_batch(unit).without_empty()
+        return cut_for_threads(pieces, self.automaton, n_bytes) if pieces.n_pieces else None
 
     def encode(self, unit: TextBatch) -> tuple[Array, Positions, Positions]:
         """Encodes documents.

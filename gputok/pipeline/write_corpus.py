@@ -11,7 +11,9 @@ import numpy as np
 from gputok import backend, corpus
 from gputok.files import token_files
 from gputok.pipeline import encode_corpus, on_device
+from gputok.pipeline.encode_units import largest_id
 from gputok.pipeline.end_tokens import end_token
+from gputok.pipeline.frame import Ends
 from gputok.pipeline.serialize import tokenizer_json
 from gputok.progress import Progress, reporting
 
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from gputok.files.locations import StorageOptions
     from gputok.files.token_files import TokenBatch, Written
     from gputok.kernels.cuda.device import Device
-    from gputok.pipeline.encode_corpus import Ends
     from gputok.pipeline.on_device import DeviceTokens
     from gputok.pipeline.pipeline import Pipeline
 
@@ -114,13 +115,13 @@ def encode(
             if value is not None:
                 raise ValueError(f"{option}={value!r}: is for files; name an output")
         if output is not None:
-            return _on_device(pipeline, reading, on_device.card(str(output)), encode_corpus.Ends(first, last))
-        return _Run(pipeline, reading, encode_corpus.Ends(first, last)).batches()
-    vocab_size = encode_corpus.largest_id(pipeline) + 1
+            return _on_device(pipeline, reading, on_device.card(str(output)), Ends(first, last))
+        return _Run(pipeline, reading, Ends(first, last)).batches()
+    vocab_size = largest_id(pipeline) + 1
     layout = token_files.layout_of(output, vocab_size, **options)
     if layout.format.end_first:
         first, last = last + first, ()
-    run = _Run(pipeline, reading, encode_corpus.Ends(first, last, not layout.format.ends_empty))
+    run = _Run(pipeline, reading, Ends(first, last, not layout.format.ends_empty))
     for name in token_files.names(output, layout):
         corpus.refuse_output(name, run.source, reading.storage_options)
     state = reading.add_special_tokens, reading.column, reading.separator, reading.errors, first, last

@@ -13,6 +13,7 @@ from gputok.components import Component, call_custom
 from gputok.fields import checked, choice
 from gputok.text.pieces import Alignment, Pieces, TextBatch, regroup, spell_out
 from gputok.text.pre_tokenized_string import PreTokenizedString
+from gputok.text.way import Way
 from gputok.types import public
 
 if TYPE_CHECKING:
@@ -71,21 +72,6 @@ class PreTokenizer(Component):
 
     kind: ClassVar[str] = "pre-tokenizer"
     home: ClassVar[str] = "gputok.pre_tokenizers"
-    needs_alignment: bool = False
-    """True if `apply` must know which pieces start a document.
-
-    `apply` finds that in `pieces.alignment`. Without an alignment, it assumes that the first piece of each document
-    starts the document; call `mark_starts` first if a normalizer may have stripped the text.
-    """
-
-    keeps_whole: bool = False
-    """True if `apply` may change pieces but never cuts them; each piece still stands for the same part of the text."""
-
-    apart_at_spaces: bool = False
-    """True if a document may be cut before each space (U+0020), and the parts handled as documents, with the same pieces."""
-
-    apart_at_marks: bool = False
-    """True if the same holds for cuts before each white space of ASCII, and beside each punctuation mark."""
 
     @staticmethod
     def custom(pretok: Any) -> PreTokenizer:
@@ -113,7 +99,12 @@ class PreTokenizer(Component):
         return [name for name in names if name not in _FIELDS_WITH_DEFAULT_IN_JSON]
 
     def apply(self, pieces: Pieces) -> Pieces:
-        """Cuts each piece that is not an added token. The result has no empty pieces."""
+        """Cuts each piece that is not an added token. The result has no empty pieces.
+
+        A pre-tokenizer that must know which pieces start a document (`Way.at_start`) finds that in `pieces.alignment`.
+        Without an alignment, it assumes that the first piece of each document starts the document; call `mark_starts`
+        first if a normalizer may have stripped the text.
+        """
         return self._apply(spell_out(pieces))
 
     def _apply(self, pieces: Pieces) -> Pieces:
@@ -126,12 +117,21 @@ class PreTokenizer(Component):
         """Returns the one pattern at whose matches this pre-tokenizer cuts; None: it does something else, or more."""
         return None
 
+    def way(self, after: Way) -> Way:
+        """Returns how this pre-tokenizer and the steps before it take a text apart.
+
+        Args:
+            after: how the steps before it do.
+        """
+        return after.cut_by(None)
+
     def plan(self) -> SplitPlan | None:
         """Returns what the fused kernels need to get the same words from raw text in one walk.
 
         None: one walk does not suffice for this pre-tokenizer.
         """
-        return None
+        way = self.way(Way())
+        return None if way.automaton is None else SplitPlan(way.automaton, way.byte_level)
 
     def pre_tokenize_str(self, sequence: str) -> list[tuple[str, tuple[int, int]]]:
         """Cuts a string into pieces.
@@ -165,7 +165,7 @@ class PreTokenizer(Component):
             pretok: the text; its splits that already have tokens stay as they are.
         """
         now = self.frozen()
-        pretok.cut(now.apply, whole=now.keeps_whole)
+        pretok.cut(now.apply, whole=now.way(Way()).keeps_whole)
 
 
 class Custom(PreTokenizer):
@@ -175,6 +175,10 @@ class Custom(PreTokenizer):
     """
 
     in_files = False
+
+    def way(self, after: Way) -> Way:
+        """Returns the way of text that the user's object gets as whole documents."""
+        return after.whole()
 
     def __init__(self, pretok: Any) -> None:
         self.pretok = pretok
@@ -262,8 +266,8 @@ def cut_rule(behavior: str, invert: bool = False) -> tuple[Mask, Mask]:
     return (cut[::-1, ::-1], drop[::-1]) if invert else (cut, drop)
 
 
-def cut_plan(matcher: Automaton | Backtracking, behavior: str, invert: bool = False) -> SplitPlan | None:
-    """Returns what the fused kernels need to cut text at the matches of a pattern, or None if one walk does not suffice.
+def one_walk(matcher: Automaton | Backtracking, behavior: str, invert: bool = False) -> Automaton | None:
+    """Returns the automaton whose matches are what a pattern cuts text into, or None if one walk does not suffice.
 
     matcher, behavior, invert: as for `cut_pieces`.
     """
@@ -273,10 +277,9 @@ def cut_plan(matcher: Automaton | Backtracking, behavior: str, invert: bool = Fa
         return None
     cut, drop = cut_rule(behavior, invert)
     if matcher.gapless:
-        return SplitPlan(matcher, False) if cut[1, 1] and not drop[1] else None
+        return matcher if cut[1, 1] and not drop[1] else None
     apart = cut[0, 1] and cut[1, 0] and cut[1, 1] and not drop.any()
-    whole = completed(matcher) if apart else None
-    return None if whole is None else SplitPlan(whole, False)
+    return completed(matcher) if apart else None
 
 
 def cut_pieces(

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from gputok.automaton import PATTERNS, compile_pattern
 from gputok.fields import per_field, switch
-from gputok.pre_tokenizers.base import Cut, PreTokenizer, SplitPlan, cut_pieces
+from gputok.pre_tokenizers.base import Cut, PreTokenizer, cut_pieces
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
 from gputok.text.pieces import rewrite, starts_with
+from gputok.text.way import Spaces, Unit
 
 if TYPE_CHECKING:
     from gputok.text.pieces import Pieces
+    from gputok.text.way import Way
 
 
 @dataclass(eq=False, repr=False)
@@ -51,11 +53,6 @@ class ByteLevel(PreTokenizer):
         """Returns the 256 characters, in the order of the bytes that they stand for."""
         return list(BYTE_CHARACTERS)
 
-    @property
-    def keeps_whole(self) -> bool:  # type: ignore[override]
-        """True if `apply` may change pieces but never cuts them."""
-        return not self.use_regex
-
     def _apply(self, pieces: Pieces) -> Pieces:
         if self.add_prefix_space:
             bare = (pieces.start < pieces.end) & ~starts_with(pieces, b" ")
@@ -69,9 +66,14 @@ class ByteLevel(PreTokenizer):
         """Returns GPT-2's pattern if it is used; the space before a piece is inserted before it cuts."""
         return Cut(compile_pattern(PATTERNS["gpt2"]), "isolated") if self.use_regex else None
 
-    def plan(self) -> SplitPlan | None:
-        """Returns what the fused kernels need, or None if a space may have to be inserted."""
-        if not self.use_regex or self.add_prefix_space:
-            return None
-        automaton = compile_pattern(PATTERNS["gpt2"])
-        return SplitPlan(automaton, True) if isinstance(automaton, tuple) else None
+    def way(self, after: Way) -> Way:
+        """Returns how this pre-tokenizer and the steps before it take a text apart."""
+        if self.use_regex:
+            automaton = compile_pattern(PATTERNS["gpt2"])
+            walk = automaton if isinstance(automaton, tuple) and not self.add_prefix_space else None
+            return after.cut_by(walk, byte_level=True)
+        if after.keeps_whole:
+            return after._replace(spaces=Spaces.CHANGED, rewritten=True)
+        if after.unit is Unit.WORD and not self.add_prefix_space and not after.byte_level:
+            return after._replace(byte_level=True)
+        return after.cut_by(None)

@@ -11,11 +11,14 @@ from gputok.automaton import compile_literal
 from gputok.fields import SIZE, WrongValue, character, choice, integer, per_field, switch
 from gputok.pre_tokenizers.base import PreTokenizer, cut_pieces
 from gputok.text.pieces import regroup, rewrite, starts_with
+from gputok.text.way import Before, Spaces
 
 if TYPE_CHECKING:
     from gputok.text.pieces import Pieces
+    from gputok.text.way import Way
 
 PREPEND_SCHEMES = ("first", "never", "always")
+_BEFORE = {"always": Before.BARE, "first": Before.FIRST, "never": Before.NONE}
 _LONGEST = 2**31 - 1  # no piece has more characters
 
 
@@ -49,20 +52,22 @@ class Metaspace(PreTokenizer):
             {name: item for name, item in value.items() if (name, item) != ("split", None)}
         )
 
-    @property
-    def needs_alignment(self) -> bool:  # type: ignore[override]
-        """True if `apply` must know which pieces start a document."""
-        return self.prepend_scheme == "first"
+    def way(self, after: Way) -> Way:
+        """Returns how this pre-tokenizer and the steps before it take a text apart.
 
-    @property
-    def apart_at_spaces(self) -> bool:  # type: ignore[override]
-        """True if a document may be cut before each space: no `replacement` is inserted before such a part."""
-        return self.split
-
-    @property
-    def keeps_whole(self) -> bool:  # type: ignore[override]
-        """True if `apply` may change pieces but never cuts them."""
-        return not self.split
+        No `replacement` is inserted before a part that begins with a space.
+        """
+        at_start = self.prepend_scheme == "first"
+        if self.split:
+            found = after.whole() if at_start and not after.keeps_whole else after.cut_at_spaces()
+        elif not after.keeps_whole:
+            found = after.whole() if at_start else after.cut_by(None)
+        else:
+            plain = self.replacement == "▁" and after.spaces is Spaces.KEPT and after.before is Before.NONE
+            before = _BEFORE[self.prepend_scheme] if plain else after.before
+            spaces = Spaces.WRITTEN if plain else Spaces.CHANGED
+            found = after._replace(spaces=spaces, before=before, rewritten=True)
+        return found._replace(at_start=after.at_start or at_start)
 
     def _apply(self, pieces: Pieces) -> Pieces:
         meta = self.replacement.encode()

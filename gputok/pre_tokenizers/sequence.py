@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from gputok.automaton.combine import refined
 from gputok.fields import instances, per_field, wrong_type
-from gputok.pre_tokenizers.base import Custom, PreTokenizer, SplitPlan, cut_pieces
+from gputok.pre_tokenizers.base import PreTokenizer, cut_pieces
 from gputok.pre_tokenizers.byte_level import ByteLevel
 from gputok.text.pieces import mark_starts, spell_out
+from gputok.text.way import Unit, Way
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,17 +70,11 @@ class Sequence(PreTokenizer):
             raise wrong_type(value, "PreTokenizer")
         self._set_element(index, value)
 
-    @property
-    def needs_alignment(self) -> bool:  # type: ignore[override]
-        """True if `apply` must know which pieces start a document."""
-        return any(element.needs_alignment for element in self._elements())
-
-    @property
-    def apart_at_spaces(self) -> bool:  # type: ignore[override]
-        """True if a document may be cut before each space (U+0020), and the parts handled as documents."""
-        first, *others = [*self._elements()] or [self]
-        alone = not any(other.needs_alignment or isinstance(other, Custom) for other in others)
-        return alone and first is not self and first.apart_at_spaces
+    def way(self, after: Way) -> Way:
+        """Returns how the pre-tokenizers and the steps before them take a text apart."""
+        for element in self.pretokenizers:
+            after = element.way(after)
+        return after
 
     def _elements(self) -> Iterator[PreTokenizer]:
         for element in self.pretokenizers:
@@ -103,8 +97,8 @@ class Sequence(PreTokenizer):
 
     def _apply(self, pieces: Pieces) -> Pieces:
         steps = self._steps()
-        needs_alignment = any(step.needs_alignment for step in steps[1:] if isinstance(step, PreTokenizer))
-        if pieces.alignment is None and needs_alignment:
+        later = [step for step in steps[1:] if isinstance(step, PreTokenizer)]
+        if pieces.alignment is None and any(step.way(Way()).at_start for step in later):
             return self._apply(mark_starts(pieces))._replace(alignment=None)
         for step in steps:
             pieces = (
@@ -119,35 +113,10 @@ class Sequence(PreTokenizer):
         for element in self.frozen()._elements():
             element.pre_tokenize(pretok)
 
-    def plan(self) -> SplitPlan | None:
-        """Returns what the fused kernels need, or None if one walk does not suffice."""
-        found: SplitPlan | None = None
-        for element in self._elements():
-            if found is not None and found.byte_level:
-                return None  # this element reads the characters that stand for bytes
-            if found is not None and _is_only_bytes(element):
-                found = found._replace(byte_level=True)
-                continue
-            plan = element.plan()
-            if plan is None:
-                return None
-            both = plan.automaton if found is None else refined(found.automaton, plan.automaton)
-            if both is None:
-                return None
-            found = plan._replace(automaton=both)
-        return found
-
-
-def _is_only_bytes(element: PreTokenizer) -> bool:
-    return isinstance(element, ByteLevel) and not element.use_regex and not element.add_prefix_space
-
 
 def _as_one(step: PreTokenizer | Automaton | None, element: PreTokenizer) -> Automaton | None:
     """Returns the one walk that cuts as two steps do, or None."""
     if step is None or isinstance(element, ByteLevel):  # ByteLevel also writes bytes as characters
         return None
-    first = step.plan() if isinstance(step, PreTokenizer) else SplitPlan(step, False)
-    second = element.plan()
-    if first is None or first.byte_level or second is None:
-        return None
-    return refined(first.automaton, second.automaton)
+    first = step.way(Way()) if isinstance(step, PreTokenizer) else Way().cut_by(step)
+    return None if first.unit is not Unit.WORD else element.way(first).automaton

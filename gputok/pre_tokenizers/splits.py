@@ -19,16 +19,17 @@ from gputok.pre_tokenizers.base import (
     BEHAVIORS,
     Cut,
     PreTokenizer,
-    SplitPlan,
-    cut_plan,
+    one_walk,
     read_behavior,
 )
 from gputok.text.patterns import pattern_field, pattern_form, read_pattern, shown_pattern
+from gputok.text.way import Apart, Spaces
 
 if TYPE_CHECKING:
     from gputok.automaton import Backtracking
     from gputok.automaton.charset import CharSet
     from gputok.kernels import Automaton
+    from gputok.text.way import Way
 
 
 def _behavior(default: Any = dataclasses.MISSING) -> Any:
@@ -84,9 +85,12 @@ class Split(PreTokenizer):
         """Returns the pattern."""
         return Cut(self._matcher, self.behavior, self.invert)
 
-    def plan(self) -> SplitPlan | None:
-        """Returns what the fused kernels need, or None if one walk does not suffice."""
-        return cut_plan(self._matcher, self.behavior, self.invert)
+    def way(self, after: Way) -> Way:
+        """Returns how this pre-tokenizer and the steps before it take a text apart."""
+        all_removed = self.behavior == "removed" and self.invert
+        if self.pattern == " " and after.spaces is Spaces.WRITTEN and after.keeps_whole and not all_removed:
+            return after  # there are no spaces left to split at
+        return after.cut_by(one_walk(self._matcher, self.behavior, self.invert))
 
 
 @dataclass(eq=False, repr=False)
@@ -130,9 +134,9 @@ class Digits(PreTokenizer):
         """Returns the pattern."""
         return Cut(_numbers(self.individual_digits), "isolated")
 
-    def plan(self) -> SplitPlan | None:
-        """Returns what the fused kernels need."""
-        return SplitPlan(_numbers(self.individual_digits), False)
+    def way(self, after: Way) -> Way:
+        """Returns how this pre-tokenizer and the steps before it take a text apart."""
+        return after.cut_by(_numbers(self.individual_digits))
 
 
 @dataclass(eq=False, repr=False)
@@ -164,12 +168,11 @@ class Punctuation(PreTokenizer):
         """Returns the pattern."""
         return Cut(one_of(property_set("rust:punctuation")), self.behavior)
 
-    def plan(self) -> SplitPlan | None:
-        """Returns what the fused kernels need, or None if one walk does not suffice."""
+    def way(self, after: Way) -> Way:
+        """Returns how this pre-tokenizer and the steps before it take a text apart."""
         marks = property_set("rust:punctuation")
-        if self.behavior == "contiguous":
-            return SplitPlan(runs(marks, ~marks), False)
-        return cut_plan(one_of(marks), self.behavior)
+        contiguous = self.behavior == "contiguous"
+        return after.cut_by(runs(marks, ~marks) if contiguous else one_walk(one_of(marks), self.behavior))
 
 
 @dataclass(eq=False, repr=False)
@@ -180,7 +183,9 @@ class Whitespace(PreTokenizer):
     [('Let', (0, 3)), ("'", (3, 4)), ('s', (4, 5)), ('go', (6, 8)), ('.', (8, 9))]
     """
 
-    apart_at_spaces = True
+    def way(self, after: Way) -> Way:
+        """Returns how this pre-tokenizer and the steps before it take a text apart: at spaces."""
+        return after.cut_at_spaces()
 
     def cut(self) -> Cut:
         """Returns the pattern."""
@@ -195,7 +200,9 @@ class WhitespaceSplit(PreTokenizer):
     [('Hello,', (0, 6)), ('you!', (7, 11))]
     """
 
-    apart_at_spaces = True
+    def way(self, after: Way) -> Way:
+        """Returns how this pre-tokenizer and the steps before it take a text apart: at spaces."""
+        return after.cut_at_spaces()
 
     def cut(self) -> Cut:
         """Returns the pattern."""
@@ -210,7 +217,9 @@ class BertPreTokenizer(PreTokenizer):
     [('I', (0, 1)), ("'", (1, 2)), ('m', (2, 3)), ('here', (4, 8)), ('.', (8, 9))]
     """
 
-    apart_at_spaces = apart_at_marks = True
+    def way(self, after: Way) -> Way:
+        """Returns how this pre-tokenizer and the steps before it take a text apart: at spaces and marks."""
+        return after.cut_at_spaces(Apart.IDEOGRAPHS)
 
     def cut(self) -> Cut:
         """Returns the pattern."""

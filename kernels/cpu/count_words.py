@@ -83,7 +83,9 @@ def _count_words(data, offsets, document, start, stop, position, walk, table):
     put_key_masks(masks)
     where = views(table)
     while start < stop:
-        copied, n, document = fill_block(data, offsets, document, start, stop, walk, text, n_block)
+        copied, n, document = fill_block(
+            data, offsets, document, start, stop, walk, text, n_block, offsets, False
+        )
         if copied == 0:
             n_block *= 2
             text, codes, bounds = (

@@ -73,7 +73,9 @@ def _find_words(data, offsets, document, start, stop, walk, found, n):
     n_block = BLOCK_BYTES + MARGIN
     text, codes, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint8), scratch(n_block, np.uint32)
     while start < stop:
-        copied, n_bytes, document = fill_block(data, offsets, document, start, stop, walk, text, n_block)
+        copied, n_bytes, document = fill_block(
+            data, offsets, document, start, stop, walk, text, n_block, offsets, False
+        )
         if copied == 0:
             n_block *= 2
             text, codes, bounds = (

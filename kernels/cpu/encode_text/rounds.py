@@ -134,7 +134,8 @@ def encode_text(
     token = np.empty(0, np.int64) if token is None else np.ascontiguousarray(token, np.int64)
     dtype, ends, parts, n_ids = np.dtype(f"u{cache.width}"), np.zeros(len(offsets), np.int64), [], 0
     while start < stop:
-        text = pointer(data), pointer(offsets), np.searchsorted(offsets, start, "right") - 1
+        piece = np.searchsorted(offsets, start, "right") - 1
+        text = pointer(data), pointer(offsets), pointer(token), len(token), piece
         start, n_bytes, n_events, n_new = _look_up(text, start, stop, automaton, cache, work)
         if n_events == 0:  # a single block is too much for the memory
             work = _new_round(2 * len(work.ids), 2 * len(work.at))
@@ -151,13 +152,19 @@ def encode_text(
     return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, dtype), *parts]), ends
 
 
-@kernel((i64, i64, i64), i64, i64, Walk, WordCache, _Round)
+@kernel((i64, i64, i64, i64, i64), i64, i64, Walk, WordCache, _Round)
 def _look_up(text, start, stop, walk, cache, work):
     """Does a round, until `stop`, or until an array may have too little room.
 
+    text: the addresses of the text, of its pieces' offsets and tokens, the number of tokens (of all pieces, or 0), and the
+    piece in which `start` is. The text of a piece with a token is left out: the model may not know its words.
     -> the place where the round stopped, and the numbers of bytes of `work.ids`, of events, and of new words.
     """
-    data, offsets, piece = view(text[0], np.uint8), view(text[1], np.int64), text[2]
+    data, offsets, piece = view(text[0], np.uint8), view(text[1], np.int64), text[4]
+    token, has_tokens = (
+        view(text[2], np.int64),
+        text[3] > 0,
+    )  # one for each piece, so `piece` bounds its index too
     n_block = BLOCK_BYTES + MARGIN
     block, codes, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint8), scratch(n_block, np.uint32)
     masks, keys = scratch(N_MASKS, np.uint64), scratch(4 * N_KEYS, np.uint64)
@@ -165,10 +172,11 @@ def _look_up(text, start, stop, walk, cache, work):
     known, narrow = views(cache), cache.width == 2
     ids_shift, room = (U1, np.uint64(len(work.ids) >> 1)) if narrow else (U2, np.uint64(len(work.ids) >> 2))
     slots, ids, at, what = known.slots, view(work.ids), view(work.at), view(work.what)
+    pieces = view(work.piece)
     new_words = view(work.begin), view(work.end), view(work.lines)
     out, n_events, n_ends, n_new = U0, U0, 0, U0
     while start < stop:
-        copied, n, _ = fill_block(data, offsets, piece, start, stop, walk, block, n_block)
+        copied, n, _ = fill_block(data, offsets, piece, start, stop, walk, block, n_block, token, has_tokens)
         if copied == 0:
             n_block *= 2
             block, codes, bounds = (
@@ -182,8 +190,11 @@ def _look_up(text, start, stop, walk, cache, work):
         needed = (out >> ids_shift) + most_ids(n_words, np.uint64(n)) + U16
         if needed > room or n_events + n_words > np.uint64(len(work.at)):
             break
-        shift = start  # from a place in the block to one in the text
-        piece, n_ends = _note_pieces(offsets, piece, start, start + copied, view(work.piece), n_ends)
+        shift, ended = (
+            start,
+            n_ends,
+        )  # from an index in the block to one in the text; the piece of the next END
+        piece, n_ends = _note_pieces(offsets, piece, start, start + copied, pieces, n_ends)
         start += copied
         for done in range(U0, n_words, np.uint64(N_KEYS)):
             m, begins = min(n_words - done, np.uint64(N_KEYS)), tail(bounds, done)
@@ -217,7 +228,15 @@ def _look_up(text, start, stop, walk, cache, work):
                     if not is_end:
                         _note_new(new_words, n_new, shift + np.int64(begin), length, line)
                         n_new += U1
-                shift -= np.int64(value == END)
+                if value == END:
+                    shift -= 1
+                    if (
+                        has_tokens
+                    ):  # one END was counted for each piece of the block by _note_pieces, in order
+                        ended_piece = pieces[ended]
+                        ended += 1
+                        if token[ended_piece] >= 0:
+                            shift += offsets[ended_piece + 1] - offsets[ended_piece]
                 at[n_events] = out
                 what[n_events] = value >> U8
                 n_events += U1

@@ -21,11 +21,13 @@ MARGIN = 80
 
 
 @kernel(inline=True)
-def fill_block(data, offsets, document, begin, stop, walk, block, n_block):
+def fill_block(data, offsets, document, begin, stop, walk, block, n_block, token, has_tokens):
     """Copies data[begin:stop] into a block, uint8[n_block], as far as whole documents go, with END_OF_TEXT after each.
 
-    Returns (the bytes copied, the bytes of the block, the last document). A document that is longer than the block is
-    copied up to a strong cut; if the block contains no strong cut, 0 bytes are copied. `offsets[document] <= begin`.
+    Of a document with token[document] >= 0, only END_OF_TEXT; `has_tokens` False: there are none, and `token` is not read.
+
+    Returns (the bytes copied or left out, the bytes of the block, the last document). A document that is longer than the
+    block is copied up to a strong cut; if the block contains no strong cut, 0 bytes are. `offsets[document] <= begin`.
 
     At a strong cut, each state of the walk does before END_OF_TEXT what it would do before the next character: the walk goes
     back if the match ended earlier. So `stop`, too, must be the end of a document or a strong cut.
@@ -36,21 +38,24 @@ def fill_block(data, offsets, document, begin, stop, walk, block, n_block):
         while offsets[document + 1] <= at:
             document += 1
         end = min(offsets[document + 1], stop)
-        if n + end - at >= room:
+        size = end - at
+        if has_tokens and token[document] >= 0:
+            size = 0
+        if n + size >= room:
             if n:
                 break
             stop = end = last_strong_cut(data, begin, begin + room - 1, walk)
+            size = end - at
         # 64 bytes at a time: calling memcpy for each line of a text took longer than copying it. What lies behind the
         # document is overwritten later; less than 64 bytes of it are read, before `stop`, and written, within MARGIN.
         if end + 64 <= stop:
-            while at < end:
-                copy_64(block, n, data, at)
-                at += 64
-                n += 64
-            n -= at - end
+            done = 0
+            while done < size:
+                copy_64(block, n + done, data, at + done)
+                done += 64
         else:
-            copy(block, n, data, at, end - at)
-            n += end - at
+            copy(block, n, data, at, size)
+        n += size
         block[n] = END_OF_TEXT
         n += 1
         at = end

@@ -1,0 +1,192 @@
+"""Encodes documents by their units, as the way of the pipeline says (`gputok.text.way`).
+
+A walk finds the units, a cache gives the ids of those seen before, and new ones are encoded together. Where no way is known to
+take documents apart, all steps run one after the other, on packed arrays.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from gputok.files.token_files import id_dtype
+from gputok.pipeline.encode_superwords import BySuperwords
+from gputok.pipeline.frame import ids_around
+from gputok.pipeline.tokenize import tokenize
+from gputok.pipeline.way import Sliced, cut_for_threads, offsets_of, packed
+from gputok.pipeline.word_cache import most_lines
+from gputok.text.pieces import Pieces, TextBatch, rewrite, spell_out, starts_with
+from gputok.text.way import Before, Unit
+
+if TYPE_CHECKING:
+    from gputok.kernels import Automaton
+    from gputok.pipeline.pipeline import Pipeline
+    from gputok.types import Array
+
+EncodeNew = Callable[["Array", "Array", "Array"], "tuple[Array, Array]"]
+"""(data, start, end) -> the ids of the units data[start[i]:end[i]], and the rows int64[n_units + 1] in the ids."""
+
+
+class Engine(Protocol):
+    """A way to encode documents."""
+
+    def encode(self, unit: TextBatch) -> tuple[Array, Array]:
+        """Returns the ids, uint16 or uint32[n_ids], and the rows, int64[n_documents + 1], of documents."""
+        ...
+
+    def sliced(self, unit: TextBatch, n_bytes: int) -> Sliced | None:
+        """Cuts documents into slices of about `n_bytes`, also inside of documents; None: nothing tells where to cut."""
+        ...
+
+
+def engine_of(pipeline: Pipeline) -> Engine:
+    """Returns what encodes the documents of a pipeline on the CPU; pipelines that differ only in limits share it."""
+    engines = pipeline.kept.engines
+    # A copy without derived values: the engine is one of these, and a reference to itself would keep it alive
+    return engines.corpus or engines.once("corpus", _engine(dataclasses.replace(pipeline)))
+
+
+def _engine(pipeline: Pipeline) -> Engine:
+    model, way = pipeline.model, pipeline.way
+    if (engine := BySuperwords.of(pipeline)) is not None:
+        return engine
+    automaton = model.cuts if way.unit is Unit.LINE else way.automaton
+    if model.is_random or automaton is None:
+        return Stepped(pipeline)
+    return Walked(pipeline, automaton, id_type(pipeline))
+
+
+class Stepped:
+    """Encodes by the steps of the pipeline, one after the other."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    def encode(self, unit: TextBatch, *, added: bool = True) -> tuple[Array, Array]:
+        """Returns the ids and rows of documents, or, without `added`, of parts of documents without added tokens."""
+        pieces = self._pipeline.words(Pieces.from_batch(unit), added=added)
+        tokens = tokenize(self._pipeline, pieces)
+        return tokens.ids, tokens.rows[pieces.rows]
+
+    def sliced(self, unit: TextBatch, n_bytes: int) -> Sliced | None:
+        """Returns None: nothing tells where to cut."""
+
+
+class Walked:
+    """Encodes by one walk over the text, in any number of threads; only units that a thread's cache lacks are encoded.
+
+    Args:
+        pipeline: the parts of the tokenizer.
+        automaton: finds the units, which the way of the pipeline names.
+        dtype: the type of the ids.
+    """
+
+    def __init__(self, pipeline: Pipeline, automaton: Automaton, dtype: np.dtype[Any]) -> None:
+        from gputok.kernels.cpu.walk import Walks
+
+        self._pipeline, self._automaton, self._dtype = pipeline, automaton, dtype
+        self._walks, self._steps, way = Walks(automaton), Stepped(pipeline), pipeline.way
+        self.unit, model = way.unit, pipeline.model
+        # Caches of threads that are done, which later calls use again; pop and append of a list are atomic
+        self._encoders: list[Any] = []
+        self._encode_new: EncodeNew = self._encode_parts
+        if self.unit is Unit.WORD:
+            self._encode_new = partial(model.encode_words, byte_level=way.byte_level)
+            self._encoders = model.encoders.setdefault((way.byte_level, dtype), self._encoders)
+        elif self.unit is Unit.LINE:
+            self._encode_new = self._encode_lines
+            self._encoders = model.encoders.setdefault(("lines", dtype), self._encoders)
+
+    def encode(self, unit: TextBatch) -> tuple[Array, Array]:
+        """Returns the ids and rows of documents."""
+        pieces = self._pieces(unit)
+        if pieces is None:
+            return self._steps.encode(unit)
+        ids, ends = self._walk(pieces)
+        return ids, ends[pieces.rows]
+
+    def sliced(self, unit: TextBatch, n_bytes: int) -> Sliced | None:
+        """Cuts documents between units; None: normalizing the text is most of the work, or the documents take the steps."""
+        normalizer = self._pipeline.normalizer
+        if self.unit is Unit.WORD and normalizer is not None and normalizer.inert is None:
+            return None
+        pieces = self._pieces(unit)
+        if pieces is None or not pieces.n_pieces:
+            return None
+        return Sliced(cut_for_threads(pieces, self._automaton, n_bytes), self._walk)
+
+    def _pieces(self, unit: TextBatch) -> Pieces | None:
+        """Returns the text that is walked, with added tokens as pieces of their own; None: documents must take the steps."""
+        pipeline = self._pipeline
+        # The new parts of a document, and the lines, are normalized one by one. Then no token is looked for in normalized text
+        normalizer = pipeline.normalizer if self.unit is Unit.WORD else None
+        pieces = pipeline.added.apart(Pieces.from_batch(unit), normalizer)
+        if self.unit is Unit.PART and pipeline.way.at_start and pieces.token is not None:
+            return None  # the text after an added token is not like the start of a document
+        if self.unit is Unit.LINE:
+            pieces = _with_spaces(pieces, pipeline.way.before)
+        return packed(spell_out(pieces))
+
+    def _walk(self, pieces: Pieces) -> tuple[Array, Array]:
+        """Returns the ids, and the rows of the pieces in them."""
+        from gputok.kernels.cpu.encode_text import rounds
+
+        try:
+            encoder = self._encoders.pop()
+        except IndexError:
+            encoder = rounds.Encoder(self._dtype, most_lines())
+        offsets = offsets_of(pieces)
+        walk = self._walks.of(int(offsets[-1] - offsets[0]))
+        result = rounds.encode_text(pieces.data, offsets, pieces.token, walk, self._encode_new, encoder)
+        # Not after an exception, which may leave units without ids in the cache
+        self._encoders.append(encoder)
+        return result
+
+    def _encode_parts(self, data: Array, start: Array, end: Array) -> tuple[Array, Array]:
+        from gputok.kernels.cpu.rewrite import gather
+
+        return self._steps.encode(TextBatch(*gather(data, start, end)), added=False)
+
+    def _encode_lines(self, data: Array, start: Array, end: Array) -> tuple[Array, Array]:
+        from gputok.kernels.cpu.rewrite import gather
+
+        gathered, offsets = gather(data, start, end)
+        lines = Pieces(gathered, offsets[:-1], offsets[1:], np.array([0, len(start)]))
+        written = rewrite(lines, {ord(" "): "▁".encode()})
+        return self._pipeline.model.encode_words(written.data, written.start, written.end, byte_level=False)
+
+
+def _with_spaces(pieces: Pieces, before: Before) -> Pieces:
+    """Inserts a space, which is then written as `▁`, before the pieces that `before` names."""
+    if before is Before.NONE:
+        return pieces
+    bare = pieces.start < pieces.end
+    if pieces.token is not None:
+        bare &= pieces.token < 0
+    if before is not Before.ANY:
+        bare &= ~starts_with(pieces, b" ") & ~starts_with(pieces, "▁".encode())
+    if before is Before.FIRST:
+        at_start = np.zeros_like(bare)
+        at_start[pieces.rows[:-1][np.diff(pieces.rows) > 0]] = True
+        bare &= at_start
+    return rewrite(pieces, {}, b" ", bare) if bare.any() else pieces
+
+
+def largest_id(pipeline: Pipeline) -> int:
+    """Returns the largest id that the tokenizer can give to a text; 0 if it has none."""
+    ids = pipeline.model.vocabulary.ids
+    added = max(pipeline.added.ids.values(), default=0)
+    try:
+        special = [token_id for place in ids_around(pipeline, True) for token_id in place]
+    except ValueError:  # post-processors that take no text together with special tokens give none
+        special = []
+    return max(int(ids.max()) if len(ids) else 0, added, *special, 0)
+
+
+def id_type(pipeline: Pipeline) -> np.dtype[Any]:
+    """Returns the type of the ids of a corpus: uint16 if all ids of the tokenizer fit, else uint32."""
+    return id_dtype(1 + largest_id(pipeline))

@@ -1,0 +1,136 @@
+"""The special tokens around each text: which ones a post-processor and a user ask for, and putting them there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+
+from gputok.encoding.columns import DTYPES, Columns
+from gputok.encoding.encoding import Encoding
+from gputok.encoding.rows import NO_SPELLING, Rows, merge
+from gputok.processors import process_rows
+
+if TYPE_CHECKING:
+    from gputok.pipeline.pipeline import Pipeline
+    from gputok.types import Array
+
+
+class Ends(NamedTuple):
+    """Ids to put around each document, besides those of the post-processor.
+
+    Attributes:
+        first: the ids before a document.
+        last: the ids after it.
+        skips_empty: a document without ids gets none.
+    """
+
+    first: tuple[int, ...] = ()
+    last: tuple[int, ...] = ()
+    skips_empty: bool = False
+
+    def around(self, around: list[list[int]]) -> list[list[int]]:
+        """Adds the ids to those of `ids_around`, unless the post-processor adds the same ids there.
+
+        >>> Ends((7,), (9,)).around([[7], []])
+        [[7], [9]]
+        """
+        wider = [list(ids) for ids in around]
+        if tuple(wider[0][: len(self.first)]) != self.first:
+            wider[0] = [*self.first, *wider[0]]
+        if self.last and tuple(wider[-1][-len(self.last) :]) != self.last:
+            wider[-1] = [*wider[-1], *self.last]
+        return wider
+
+
+class Frame:
+    """The special tokens that a post-processor puts before and behind every text.
+
+    Attributes:
+        before: attribute of `Encoding` -> its values for the special tokens before the text.
+        text: attribute -> the value of each token of the text.
+        behind: attribute -> its values for the special tokens behind the text.
+    """
+
+    def __init__(
+        self, before: dict[str, list[Any]], text: dict[str, Any], behind: dict[str, list[Any]]
+    ) -> None:
+        self.before, self.text, self.behind = before, text, behind
+        self.n_before = len(before["ids"])
+        self.n_special = self.n_before + len(behind["ids"])
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, add_special_tokens: bool) -> Self | None:
+        """Returns None if a template leaves the text out, or has it several times."""
+        try:
+            finished = _around_one_token(pipeline, add_special_tokens)
+        except ValueError:  # the post-processor refuses every text
+            return None
+        words = finished.word_ids
+        if words.count(0) != 1:
+            return None
+        at = words.index(0)
+        names = ("ids", "type_ids", "tokens", "special_tokens_mask", "attention_mask")
+        found: dict[str, list[Any]] = {name: getattr(finished, name) for name in names}
+        if found["attention_mask"] != [1] * len(words):
+            return None
+        return cls(
+            {name: column[:at] for name, column in found.items()},
+            {name: column[at] for name, column in found.items()},
+            {name: column[at + 1 :] for name, column in found.items()},
+        )
+
+
+def ids_around(pipeline: Pipeline, add_special_tokens: bool) -> list[list[int]]:
+    """Returns the ids that the post-processor adds: before the first place of the text, between its places, after the last.
+
+    A text usually has one place, and the result two lists. A template can leave the text out, or contain it several times.
+    """
+    finished = _around_one_token(pipeline, add_special_tokens)
+    around: list[list[int]] = [[]]
+    for token_id, word in zip(finished.ids, finished.word_ids, strict=True):
+        if word is None:
+            around[-1].append(token_id)
+        else:
+            around.append([])
+    return around
+
+
+def _around_one_token(pipeline: Pipeline, add_special_tokens: bool) -> Encoding:
+    """Returns what the post-processor makes of a text of one token, which stands for all tokens of a text.
+
+    It is the only token with a word, which no post-processor changes.
+    """
+    columns, first = Columns(1, **{**dict.fromkeys(DTYPES, 0), "attention": 1}), np.zeros(1, np.int64)
+    text = Rows(columns, first, first + 1, NO_SPELLING, ("",))
+    return Encoding.of(merge(process_rows(pipeline.post_processor, [text], add_special_tokens)))
+
+
+def surrounded(ids: Array, rows: Array, around: list[list[int]]) -> tuple[Array, Array]:
+    """Adds the ids of `ids_around` to each row; returns ids uint32[n_ids] and the rows in them."""
+    ids = ids.astype(np.uint32, copy=False)
+    if len(around) == 2:
+        from gputok.kernels.cpu.encode_text.rounds import surround
+
+        before, after = (np.array(fixed, np.uint32) for fixed in around)
+        return surround(ids, rows, before, after)
+    lengths, n_places = np.diff(rows), len(around) - 1
+    wider = n_places * rows + sum(map(len, around)) * np.arange(len(rows))
+    whole, at = np.empty(wider[-1], np.uint32), wider[:-1].copy()
+    for place, fixed in enumerate(around):
+        for token_id in fixed:
+            whole[at] = token_id
+            at += 1
+        if place < n_places:
+            whole[np.repeat(at - rows[:-1], lengths) + np.arange(len(ids))] = ids
+            at += lengths
+    return whole, wider
+
+
+def surrounded_unless_empty(ids: Array, rows: Array, around: list[list[int]]) -> tuple[Array, Array]:
+    """As `surrounded`, but rows without ids stay without."""
+    has_ids = rows[1:] > rows[:-1]
+    ids, wider = surrounded(ids, np.append(rows[:1], rows[1:][has_ids]), around)
+    n_before = np.zeros(len(rows), np.int64)
+    np.cumsum(has_ids, out=n_before[1:])
+    return ids, wider[n_before]

@@ -1,0 +1,163 @@
+"""Which way the texts of a pipeline take: decided once, when it is first asked for, and kept by the pipeline.
+
+`gputok.text.way` says what a Way is, and how the steps of a pipeline find theirs.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gputok.automaton import compile_pattern
+from gputok.text.pieces import IDEOGRAPHS, PUNCTUATION, SPACE_PREFIXED_RUN, Pieces, cuts_beside
+from gputok.text.way import Apart, Spaces, Unit, Way
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gputok.kernels import Automaton
+    from gputok.pipeline.added_vocabulary import AddedVocabulary
+    from gputok.types import Array, Positions
+
+_CUTS = {
+    Apart.SPACES: SPACE_PREFIXED_RUN,
+    Apart.MARKS: cuts_beside(PUNCTUATION),
+    Apart.IDEOGRAPHS: cuts_beside(PUNCTUATION + IDEOGRAPHS),
+}
+"""Where documents may be cut -> the pattern of the parts."""
+
+
+def way_of(normalizer: Any, pre_tokenizer: Any, added: AddedVocabulary) -> Way:
+    """Finds how the steps before a model take a text apart.
+
+    Args:
+        normalizer: the normalizer, or None.
+        pre_tokenizer: the pre-tokenizer, or None.
+        added: the added tokens.
+
+    Returns:
+        The way. Its unit is WORD, PART, LINE or DOCUMENT; its automaton finds the units, but only a model knows LINEs.
+    """
+    way = Way()
+    for step in (normalizer, pre_tokenizer):
+        way = way if step is None else step.way(way)
+    # A token that is looked for in the normalized text may occur there, but not in the raw text
+    hidden = normalizer is not None and any(token.normalized for token in added.tokens.values())
+    if way.unit is Unit.UNCUT:
+        is_line = way.spaces is Spaces.WRITTEN and not hidden
+        return way._replace(unit=Unit.LINE if is_line else Unit.DOCUMENT)
+    if way.unit is not Unit.PART:
+        return way
+    return way.whole() if hidden else way._replace(automaton=_automaton(_CUTS[way.apart]))
+
+
+def _automaton(pattern: str) -> Automaton:
+    automaton = compile_pattern(pattern)
+    assert isinstance(automaton, tuple)  # these patterns never need backtracking
+    return automaton
+
+
+class Cut(NamedTuple):
+    """A text that is cut for several threads.
+
+    Attributes:
+        pieces: the text, whose long pieces are cut; the pieces follow each other without gaps.
+        edges: thread i takes the pieces edges[i]:edges[i + 1].
+    """
+
+    pieces: Pieces
+    edges: list[int]
+
+    @property
+    def slices(self) -> list[Pieces]:
+        """What each thread takes."""
+        start, end, token = self.pieces.start, self.pieces.end, self.pieces.token
+        return [
+            self.pieces._replace(
+                start=start[first:last],
+                end=end[first:last],
+                rows=np.arange(last - first + 1),
+                token=None if token is None else token[first:last],
+            )
+            for first, last in itertools.pairwise(self.edges)
+        ]
+
+    def joined(self, rows: Sequence[Positions]) -> Positions:
+        """Returns which tokens or words each document has.
+
+        Args:
+            rows: of each slice, those that each piece has: int64[n_pieces + 1].
+        """
+        n_before = np.cumsum([0, *(each[-1] for each in rows)])
+        ends = [each[1:] + n for each, n in zip(rows, n_before[:-1], strict=True)]
+        return np.concatenate([n_before[:1], *ends])[self.pieces.rows]
+
+
+class Sliced(NamedTuple):
+    """Documents that are cut for several threads.
+
+    Attributes:
+        cut: the text of the documents.
+        encode: returns the ids of a slice, and the rows of its pieces in them.
+    """
+
+    cut: Cut
+    encode: Callable[[Pieces], tuple[Array, Array]]
+
+    def joined(self, found: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
+        """Returns the ids and rows of the documents, from what `encode` returned for each slice."""
+        return np.concatenate([ids for ids, _ in found]), self.cut.joined([rows for _, rows in found])
+
+
+def cut_for_threads(pieces: Pieces, automaton: Automaton, n_bytes: int) -> Cut:
+    """Cuts text where the walk of an automaton may end, so that each slice can be walked like a text of its own.
+
+    A strong cut may be made in any state, since the walk ends each slice with an end of text. No cut is in an added token.
+
+    Args:
+        pieces: the text, without empty pieces and without gaps between pieces.
+        automaton: finds the units of the text.
+        n_bytes: about how many bytes a slice has.
+
+    Returns:
+        The same text in more pieces.
+    """
+    from gputok.kernels.cpu.walk import prepare, slice_text
+
+    offsets = offsets_of(pieces)
+    cuts: Array = slice_text(pieces.data, offsets, n_bytes, prepare(automaton))
+    if pieces.token is not None:
+        inside = _piece_of(offsets, cuts[1:-1])
+        cuts[1:-1] = np.where(pieces.token[inside] >= 0, offsets[inside + 1], cuts[1:-1])
+    finer = np.union1d(offsets, cuts)
+    piece = _piece_of(offsets, finer[:-1])
+    cut = pieces._replace(
+        start=finer[:-1],
+        end=finer[1:],
+        rows=np.searchsorted(finer, offsets)[pieces.rows],
+        token=None if pieces.token is None else pieces.token[piece],
+    )
+    return Cut(cut, np.searchsorted(finer, np.unique(cuts)).tolist())
+
+
+def _piece_of(offsets: Positions, at: Positions) -> Positions:
+    """Returns the pieces in which bytes are."""
+    return np.searchsorted(offsets, at, "right") - 1
+
+
+def offsets_of(pieces: Pieces) -> Positions:
+    """Returns int64[n_pieces + 1], the offsets of pieces that follow each other without gaps."""
+    return np.append(pieces.start[:1], pieces.end) if pieces.n_pieces else np.zeros(1, np.int64)
+
+
+def packed(pieces: Pieces) -> Pieces:
+    """Returns pieces that follow each other without gaps; copies the text only if it has gaps."""
+    from gputok.kernels.cpu.rewrite import gather
+
+    start, end = pieces.start, pieces.end
+    if len(start) and np.array_equal(start[1:], end[:-1]):
+        return pieces
+    data, offsets = gather(pieces.data, start, end)
+    return pieces._replace(data=data, start=offsets[:-1], end=offsets[1:])

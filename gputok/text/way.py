@@ -1,0 +1,119 @@
+"""Way: how the steps of a tokenizer take a text apart, so that equal parts of a corpus need to be handled only once.
+
+The steps before the model answer one after the other: each gets the way of the steps before it, and returns the way of
+those steps and itself (`Normalizer.way`, `PreTokenizer.way`). So each step tells what it knows, and no step has to know the
+others.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from gputok.automaton.combine import refined
+
+if TYPE_CHECKING:
+    from gputok.kernels import Automaton
+
+
+class Unit(Enum):
+    """What a document is taken apart into. Each different unit is handled once."""
+
+    UNCUT = "the text as it is"
+    """No step has cut the text yet."""
+    WORD = "the words"
+    """The walk of an automaton over the normalized text finds all words."""
+    PART = "the parts between spaces"
+    """The document may be cut at spaces (`Way.apart`), and all steps be done for each part alone."""
+    LINE = "the lines between which no token reaches"
+    """Nothing happens but that each space is written as `▁`: the model may know where no token reaches across."""
+    DOCUMENT = "whole documents"
+    """No way is known to take a document apart."""
+
+
+class Apart(IntEnum):
+    """Where a text may be cut before some steps, with the same result; each value includes the one before."""
+
+    NOWHERE = 0
+    SPACES = 1
+    """Before each space (U+0020)."""
+    MARKS = 2
+    """Before each white space of ASCII, and on both sides of each punctuation mark."""
+    IDEOGRAPHS = 3
+    """On both sides of each Chinese character."""
+
+
+class Spaces(Enum):
+    """What has happened to a text."""
+
+    KEPT = "nothing"
+    WRITTEN = "each space is written as `▁`, and nothing else but what `Way.space_before` says"
+    CHANGED = "something else"
+
+
+class Before(Enum):
+    """Which texts between added tokens get a `▁` inserted before them."""
+
+    NONE = "no text"
+    ANY = "each text"
+    BARE = "each text that begins neither with a space nor with `▁`"
+    FIRST = "the same, but only at the start of a document"
+
+
+class Way(NamedTuple):
+    """How some steps of a tokenizer take a text apart.
+
+    Attributes:
+        unit: what a document is taken apart into.
+        automaton: WORD: finds the words. PART: finds the parts, once all steps are known. Else None.
+        byte_level: True if the bytes of a word stand for characters of the ByteLevel alphabet.
+        apart: where a text may be cut before these steps.
+        spaces: what has happened to the text.
+        before: which texts get a `▁` inserted before them.
+        at_start: True if the start of a document is handled in another way than the start of other pieces.
+        rewritten: True if a pre-tokenizer changed the text, so that later steps don't cut the text of the normalizer.
+
+    Example:
+        >>> from gputok.pre_tokenizers import Whitespace
+        >>> Whitespace().way(Way()).unit.name
+        'PART'
+    """
+
+    unit: Unit = Unit.UNCUT
+    automaton: Automaton | None = None
+    byte_level: bool = False
+    apart: Apart = Apart.MARKS
+    spaces: Spaces = Spaces.KEPT
+    before: Before = Before.NONE
+    at_start: bool = False
+    rewritten: bool = False
+
+    @property
+    def keeps_whole(self) -> bool:
+        """True if no step has cut the text."""
+        return self.unit is Unit.UNCUT
+
+    def changed(self, apart: Apart = Apart.NOWHERE) -> Way:
+        """Returns the way after a normalizer, before which a text may be cut as `apart` says: a space then stays a space."""
+        return self._replace(apart=min(self.apart, apart), spaces=Spaces.CHANGED)
+
+    def cut_by(self, automaton: Automaton | None, byte_level: bool = False) -> Way:
+        """Returns the way after a pre-tokenizer that cuts at the matches of an automaton; None: it cuts in another way."""
+        if self.unit is Unit.PART:  # its parts have the same pieces as before, which are cut further
+            return self
+        if automaton is not None and not self.rewritten and not self.byte_level:
+            if self.unit is Unit.WORD and self.automaton is not None:
+                automaton = refined(self.automaton, automaton)
+            if automaton is not None and self.unit in (Unit.UNCUT, Unit.WORD):
+                return self._replace(unit=Unit.WORD, automaton=automaton, byte_level=byte_level)
+        return self.whole()
+
+    def cut_at_spaces(self, apart: Apart = Apart.SPACES) -> Way:
+        """Returns the way after a pre-tokenizer that cuts at each space, and beside what `apart` names."""
+        if self.unit is Unit.UNCUT and self.apart and not self.rewritten:
+            return self._replace(unit=Unit.PART, apart=min(self.apart, apart))
+        return self.cut_by(None)
+
+    def whole(self) -> Way:
+        """Returns the way after a pre-tokenizer that needs whole documents."""
+        return self._replace(unit=Unit.DOCUMENT, automaton=None, byte_level=False)
