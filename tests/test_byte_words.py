@@ -35,6 +35,8 @@ def test_short_words_side_by_side(seed):
         ids, _, _, rows = reference.encode_words(data, start[longer], end[longer], tables)
         model_and_longer = byte_words.byte_words(tables), (ids, rows)
         ids, rows = byte_words.encode_byte_words(data, start, end, *model_and_longer)
+        plain = reference.encode_byte_words(data, start, end, *model_and_longer)
+        assert ids.tolist() == plain[0].tolist() and rows.tolist() == plain[1].tolist()
         expected = reference.encode_words(data, start, end, tables)
         assert ids.tolist() == expected[0].tolist() and rows.tolist() == expected[3].tolist()
 
@@ -42,9 +44,10 @@ def test_short_words_side_by_side(seed):
 def encoded(words, model):
     """The ids of each word, side by side, one by one, and by the plain version."""
     data, ends = packed(words)
-    ids, rows = byte_words.encode_byte_words(
-        data, ends[:-1], ends[1:], byte_words.byte_words(model._byte_tables)
-    )
+    tables = byte_words.byte_words(model._byte_tables)
+    ids, rows = byte_words.encode_byte_words(data, ends[:-1], ends[1:], tables)
+    plain = reference.encode_byte_words(data, ends[:-1], ends[1:], tables, byte_words.NO_WORDS)
+    assert ids.tolist() == plain[0].tolist() and rows.tolist() == plain[1].tolist()
     expected = reference.encode_words(data, ends[:-1], ends[1:], model._byte_tables)
     assert ids.tolist() == expected[0].tolist() and rows.tolist() == expected[3].tolist()
     with_positions = model.tokenize_pieces(data, ends[:-1], ends[1:], byte_level=True)
@@ -92,7 +95,7 @@ def test_a_merge_across_an_edge_comes_first():
 
 
 def test_side_by_side_when_the_table_of_pairs_is_full():
-    """Slots without a free one among them: the search goes on behind four, and round the end of the table."""
+    """Slots without a free one among them: the search goes on after four, and round the end of the table."""
     model = random_model(np.random.default_rng(4))
     tables = model._byte_tables
     slots = tables.pairs.slots[tables.pairs.slots != lookup.FREE]
@@ -114,7 +117,7 @@ def test_side_by_side_when_the_table_of_pairs_is_full():
     assert ids.tolist() == expected[0].tolist() and rows.tolist() == expected[3].tolist()
 
 
-def test_longer_words_that_nobody_encoded_are_refused():
+def test_longer_words_without_ids_are_refused():
     data, ends = packed([b"a" * (byte_words.MOST_BYTES + 1), b"a"])
     model = byte_words.byte_words(random_model(np.random.default_rng(0))._byte_tables)
     with pytest.raises(ValueError, match="1 words have more than 62 bytes, but `longer` has 0"):

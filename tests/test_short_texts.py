@@ -9,6 +9,7 @@ import threading
 import numpy as np
 import pytest
 import tokenizers
+from gputok.kernels.reference import short_texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +26,8 @@ from gputok import (
 )
 from gputok.pipeline import encode_batch
 from gputok.pipeline.encode_text import texts_of
+from gputok.pipeline.text_engine import HEAD, Engine, Scratch
+from tests.plain_steps import plain_encoder
 
 NAMES = "ids", "type_ids", "tokens", "offsets", "attention_mask", "special_tokens_mask", "word_ids"
 CORPUS = [
@@ -266,7 +269,7 @@ def check(tokenizer, text, special=True, theirs=None):
     assert found.overflowing == []
     if theirs is not None:
         assert attributes(found) == attributes(theirs.encode(text, add_special_tokens=special)), text
-    assert attributes(found) == attributes(wanted)  # whoever asks twice
+    assert attributes(found) == attributes(wanted)  # the second access gives the same
 
 
 def upstream(tokenizer):
@@ -284,6 +287,19 @@ def test_texts(tokenizer):
             check(tokenizer, text, special, theirs)
     assert is_short(tokenizer.encode(TEXTS[0]))
     assert is_short(tokenizer.encode(TEXTS[1])) or tokenizer.normalizer is None
+
+
+def test_plain_version(tokenizer):
+    """The kernel gives the same tokens as `kernels/reference/short_texts.py`, with and without special tokens."""
+    engine = Engine.of(tokenizer.pipeline)
+    memory = Scratch(engine)
+    columns = memory.ids, memory.begins, memory.ends, memory.words
+    for flags in (short_texts.POSITIONS, short_texts.POSITIONS | short_texts.SPECIAL):
+        plain = plain_encoder(tokenizer, flags)
+        for text in [*TEXTS[:3], *(text for text in TEXTS[3:] if len(text) <= 100)]:
+            raw = text.encode()
+            n = engine.kernel(memory.address, id(raw) + HEAD, len(raw), flags)
+            assert list(zip(*(column[:n].tolist() for column in columns), strict=True)) == plain(text), text
 
 
 ANYTHING = st.text(max_size=40) | st.lists(

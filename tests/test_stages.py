@@ -1,4 +1,4 @@
-"""The stages of kernels/ are those of the list in kernels/stages.py: names, signatures, places, and the guide's table."""
+"""The stages of kernels/ are those of the list in kernels/stages.py: names, signatures, modules, and the guide's table."""
 
 import ast
 import importlib
@@ -38,6 +38,11 @@ def parameters(version: str, step: Step, stage: Stage) -> list[str]:
 def test_a_stage_exists_where_the_list_says_and_nowhere_else(step, stage):
     for version in VERSIONS:
         assert hasattr(module(version, step), stage.name) == (version in stage.versions), version
+
+
+@pytest.mark.parametrize(("step", "stage"), STAGES)
+def test_the_list_says_why_a_stage_has_no_reference(step, stage):
+    assert bool(stage.no_reference) == ("reference" not in stage.versions)
 
 
 @pytest.mark.parametrize(("step", "stage"), STAGES)

@@ -1,4 +1,4 @@
-"""The stages in plain Python: the shortest correct versions, and the oracle of the tests."""
+"""The stages in plain Python: the shortest correct versions, and the oracle of the tests. Begin to read here."""
 
 from gputok.kernels.reference.count_words import (
     count_pieces,
@@ -11,13 +11,19 @@ from gputok.kernels.reference.count_words import (
 from gputok.kernels.reference.documents import documents
 from gputok.kernels.reference.edits import find_literal, splice, strip
 from gputok.kernels.reference.encode_text import encode_text
-from gputok.kernels.reference.encode_words import encode_words, merge_symbols
+from gputok.kernels.reference.encode_words import encode_byte_words, encode_words, merge_symbols
 from gputok.kernels.reference.find_tokens import find_tokens
 from gputok.kernels.reference.lines import is_utf8, lines
 from gputok.kernels.reference.match_longest import match_longest
 from gputok.kernels.reference.normalize import follow, is_inert, map_characters, normalize_form
 from gputok.kernels.reference.precompiled import normalize_precompiled
 from gputok.kernels.reference.rewrite import gather, rewrite_bytes
+from gputok.kernels.reference.short_texts import (
+    encode_bpe,
+    encode_unigram,
+    encode_wordlevel,
+    encode_wordpiece,
+)
 from gputok.kernels.reference.spell_words import count_characters, spell_cut_words, spell_words
 from gputok.kernels.reference.split import find_words, split_words
 from gputok.kernels.reference.superwords import add_pairs, cut_runs, deal_pairs, fit_tokens, merge_runs
@@ -38,7 +44,12 @@ __all__ = [
     "deal_pairs",
     "distinct_words",
     "documents",
+    "encode_bpe",
+    "encode_byte_words",
     "encode_text",
+    "encode_unigram",
+    "encode_wordlevel",
+    "encode_wordpiece",
     "encode_words",
     "find_invalid_utf8",
     "find_literal",

@@ -6,16 +6,13 @@ import heapq
 import itertools
 from collections.abc import Callable
 
+import numpy as np
 from gputok.kernels.reference.strings import byte_strings, strings_of, tokens_of
 
 
 def encode_words(data, start, end, tables):
     """Finds the tokens of words by BPE, without dropout; kernels/cpu/encode_words explains the arguments and the result."""
-    rank_bits = 64 - 2 * tables.pairs.bits
-    ranks = {}
-    for slot in tables.pairs.slots.tolist():
-        if slot != 2**64 - 1:
-            ranks[divmod(slot >> rank_bits, 1 << tables.pairs.bits)] = slot & ((1 << rank_bits) - 1)
+    ranks = _ranks(tables.pairs)
     whole = set(strings_of(tables.whole))
     found = []
     for word in byte_strings(data, start, end):
@@ -30,10 +27,44 @@ def encode_words(data, start, end, tables):
     return tokens_of([[(ids[min(i, len(ids) - 1)], a, b) for i, a, b in word] for word in found], start)
 
 
+MOST_BYTES = 62
+
+
+def encode_byte_words(data, start, end, model, longer):
+    """Finds the ids of words by a BPE model of bytes, `ByteWords`, in which each byte is a symbol at first.
+
+    longer: the ids and rows of the words of more than MOST_BYTES, in order. -> ids uint32[t], rows int64[n_words + 1].
+    """
+    ranks, merged = _ranks(model.pairs), model.merged.tolist()
+    whole = {token: i for i, token in enumerate(strings_of(model.whole))}
+    id_of = model.ids.tolist() or range(model.n)
+    rows_of_longer = itertools.pairwise(longer[1].tolist())
+    found = []
+    for word in byte_strings(data, start, end):
+        if len(word) > MOST_BYTES:
+            first, last = next(rows_of_longer)
+            found.append(longer[0][first:last].tolist())
+            continue
+        symbols = [whole[word]] if word in whole else model.symbols[[*word]].tolist()
+        if word not in whole:
+            merge_symbols(symbols, [1] * len(word), ranks.get, merged)
+        found.append([id_of[symbol] for symbol in symbols])
+    return np.array([*itertools.chain(*found)], np.uint32), np.cumsum([0, *map(len, found)])
+
+
+def _ranks(pairs) -> dict[tuple[int, int], int]:
+    """The rank of each pair of symbols."""
+    rank_bits, ranks = 64 - 2 * pairs.bits, {}
+    for slot in pairs.slots.tolist():
+        if slot != 2**64 - 1:
+            ranks[divmod(slot >> rank_bits, 1 << pairs.bits)] = slot & ((1 << rank_bits) - 1)
+    return ranks
+
+
 def merge_symbols(symbols: list[int], lengths: list[int], rank_of: Callable, merged: list[int]) -> None:
     """Merges the pair of lowest rank, and of these the leftmost, until no pair is left.
 
-    A heap entry counts as long as merging the symbols at its place gives the same token. `rank_of` is called at most five
+    A heap entry is valid as long as merging the symbols at its index gives the same token. `rank_of` is called at most five
     times a symbol.
     """
     n = len(symbols)

@@ -1,0 +1,103 @@
+"""The steps of a pipeline before its model, and the tables of the model, as `kernels/reference/short_texts.py` takes them."""
+
+import numpy as np
+from gputok.kernels import Automaton
+from gputok.kernels.cpu.short_texts import steps as kinds
+from gputok.kernels.reference import edits, normalize, short_texts, split
+
+from gputok import models, pre_tokenizers
+from gputok.automaton import PATTERNS, compile_pattern
+from gputok.pipeline.text_engine import Frame
+from gputok.pipeline.text_steps import steps_of
+
+ENCODERS = {
+    models.BPE: short_texts.encode_bpe,
+    models.WordPiece: short_texts.encode_wordpiece,
+    models.Unigram: short_texts.encode_unigram,
+    models.WordLevel: short_texts.encode_wordlevel,
+}
+
+
+def plain_encoder(tokenizer, flags):
+    """A function from a text to [id, first character, last + 1, number of the word], by plain Python alone."""
+    pipeline = tokenizer.pipeline
+    found, model, frame = steps_of(pipeline), pipeline.model, Frame.of(pipeline, True)
+    walks = iter(automata(pipeline.pre_tokenizer))
+    finders = iter([pipeline.added.finder(False), pipeline.added.finder(True)])
+    steps = [plain_step(step, walks, finders) for step in found.steps]
+    if isinstance(model, models.BPE):
+        tables = model.tables(found.byte_level)
+    elif isinstance(model, models.WordLevel):
+        ids = {token.encode(): id for token, id in model.get_vocab().items()}
+        tables = ids | {None: model.token_to_id(model.unk_token)}
+    else:
+        tables = model.tables
+    handle = short_texts.Handle(steps, tables, frame.before["ids"], frame.behind["ids"])
+    encode = ENCODERS[type(model)]
+    return lambda text: encode(handle, text.encode(), len(text.encode()), flags)
+
+
+def automata(cut):
+    """The automata of the walks of a pre-tokenizer."""
+    if cut is None:
+        return []
+    if (plan := cut.plan()) is not None:
+        return [plan.automaton]
+    if isinstance(cut, pre_tokenizers.Sequence):
+        return [automaton for part in cut.pretokenizers for automaton in automata(part)]
+    is_byte_level = isinstance(cut, pre_tokenizers.ByteLevel) and cut.use_regex
+    return [compile_pattern(PATTERNS["gpt2"])] if is_byte_level else []
+
+
+def plain_step(step, walks, finders):
+    """A step from its handle; walks: the automata of the walks, finders: the finders of added tokens, in order."""
+
+    def number(field):
+        return int(step.slots[field, 0])
+
+    def arrays(*fields):
+        return [step.array(field) for field in fields]
+
+    match number(kinds.KIND):
+        case kinds.EXTRACT:
+            finder = next(finders)
+            tables = finder and (finder.trie, finder.options, finder.word_bits)
+            return short_texts.extract(tables, [] if finder is None else finder.ids.tolist())
+        case kinds.WALK:
+            return short_texts.cut_at(split.split_words, next(walks), np.ones((2, 2), bool), [False, False])
+        case kinds.SPLIT:
+            rule = [bool(number(kinds.RULE) >> i & 1) for i in range(6)]
+            cut = np.array(rule[:4]).reshape(2, 2)
+            return short_texts.cut_at(split.split_words, automaton_of(step), cut, rule[4:])
+        case kinds.STRIP:
+            sides = number(kinds.LEFT), number(kinds.RIGHT)
+            return short_texts.cut_at(edits.strip, arrays(kinds.PAGE, kinds.MEMBER), *sides)
+        case kinds.FORM:
+            fields = kinds.PAGE, kinds.MEMBER, kinds.RANK, kinds.RANK, kinds.OFFSETS, kinds.PARTS
+            pairs = arrays(kinds.PAIR_KEYS, kinds.PAIR_VALUES)
+            form = arrays(*fields, kinds.PARTS_RANK)
+            return short_texts.changed_by(normalize.normalize_form, form, pairs if len(pairs[0]) else None)
+        case kinds.MAP:
+            fields = kinds.PAGE, kinds.MEMBER, kinds.ASCII, kinds.REPLACEMENTS, kinds.REPLACEMENT_OFFSETS
+            return short_texts.changed_by(normalize.map_characters, arrays(*fields))
+        case kinds.REPLACE:
+            return short_texts.replaced(automaton_of(step), step.array(kinds.CONTENT).tobytes())
+        case kinds.SPACES:
+            when, but = number(kinds.WHEN), step.array(kinds.SPELT).tobytes()
+            wants = {
+                kinds.NEVER: lambda piece: False,
+                kinds.IF_ANY: lambda piece: True,
+                kinds.IF_BARE: lambda piece: is_bare(piece, but),
+                kinds.AT_START: lambda piece: is_bare(piece, but) and piece.origin[0][0] == 0,
+            }
+            return short_texts.respelled(step.array(kinds.WIDTHS), bool(number(kinds.REPLACES)), wants[when])
+
+
+def is_bare(piece, but):
+    """True if a piece begins with neither a space nor the text `but`."""
+    return not piece.text.startswith((b" ", but or b" "))
+
+
+def automaton_of(step):
+    fields = kinds.KLASS, kinds.CLASS_PAGE, kinds.CLASS_MEMBER, kinds.DELTA, kinds.ACCEPT
+    return Automaton(*map(step.array, fields), None, False)
