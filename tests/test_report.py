@@ -278,6 +278,20 @@ def test_the_header_says_where_it_comes_from(bpe, tmp_path):
     assert short_names([secret, "https://me:word@host/b/t.json"]) == ["a/t.json", "b/t.json"]
 
 
+def test_one_sentence_says_the_result(bpe):
+    words = trained("wordlevel")
+    measured = report(bpe, iter(TEXTS), name="ours", others={"words": words, "same": bpe})
+    n, other = (one.n_tokens for one in measured.tokenizers[:2])
+    share = f"{abs(n / other - 1):.1%} {'more' if n > other else 'fewer'} than words"
+    size = f"{measured.text.n_bytes / n:.2f}"
+    assert (
+        measured.summary()
+        == f"ours makes {n:,} tokens of this text, {size} bytes each, {share}, as many as same."
+    )
+    assert page.embedded(measured.summary()) in measured.to_html()
+    assert report(bpe, iter([])).summary() == "tokenizer makes 0 tokens of this text, 0.00 bytes each."
+
+
 def test_table_in_a_notebook_is_escaped(bpe):
     assert "<th>&lt;b&gt;</th>" in report(bpe, iter(TEXTS), name="<b>")._repr_html_()
 
@@ -343,6 +357,10 @@ def test_page_in_a_browser(bpe, browser, tmp_path):
     assert opened.locator("#texts .token.same").count() == 1
 
     typed = opened.locator("#typedTexts .panel")
+    begin = measured.samples[0][:240]  # the box begins with a text
+    assert opened.locator("#typed").input_value() == begin
+    assert typed.locator(".text").all_text_contents() == [begin, begin]
+    assert opened.locator("#summary").text_content() == measured.summary()
     opened.fill("#typed", HOSTILE + " the first\n  <|endoftext|>🙂")
     assert typed.nth(0).locator(".text").text_content() == HOSTILE + " the first\n  <|endoftext|>🙂"
     assert opened.evaluate("window.hacked") is None and opened.locator("img").count() == 0

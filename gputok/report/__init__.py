@@ -44,7 +44,7 @@ __all__ = [
     "report",
 ]
 
-_MOST_NAMED = 3  # files, in the header
+_MOST_NAMED = 3  # the header names at most so many files
 
 
 @dataclass(frozen=True, eq=False, repr=False)

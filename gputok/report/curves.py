@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 _POINTS = 120  # few enough to average out the noise, many enough for every bend
-_SINGLE = 5  # each of the first places has its own point
+_SINGLE = 5  # each of the first values has its own point
 
 
 def curve(values: np.ndarray) -> list[list[float]]:
-    """Smooths a series to about a hundred points [place, mean value], places counted from 1.
+    """Smooths a series to about a hundred points [number, mean value]; the values are numbered from 1.
 
-    Points are spaced evenly on a logarithmic scale; each point has the mean of the values from its place up to the next
+    Points are spaced evenly on a logarithmic scale; each point has the mean of the values from its number up to the next
     point. On such a scale, ten thousand merges share a few millimetres of the chart, and their differences are noise.
 
     >>> curve(np.array([9, 5, 4]))
@@ -20,11 +20,11 @@ def curve(values: np.ndarray) -> list[list[float]]:
     n = len(values)
     if not n:
         return []
-    places = np.unique(np.geomspace(1, n, min(n, _POINTS)).round().astype(np.int64))
-    places = np.union1d(places, np.arange(1, min(n, _SINGLE) + 1))
-    sums = np.add.reduceat(values.astype(np.float64), places - 1)
-    means = sums / np.diff(np.append(places, n + 1))
-    return [[place, _short(mean)] for place, mean in zip(places.tolist(), means.tolist(), strict=True)]
+    numbers = np.unique(np.geomspace(1, n, min(n, _POINTS)).round().astype(np.int64))
+    numbers = np.union1d(numbers, np.arange(1, min(n, _SINGLE) + 1))
+    sums = np.add.reduceat(values.astype(np.float64), numbers - 1)
+    means = sums / np.diff(np.append(numbers, n + 1))
+    return [[number, _short(mean)] for number, mean in zip(numbers.tolist(), means.tolist(), strict=True)]
 
 
 def _short(value: float) -> float:

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from gputok.report.values import Findings
 
 _COLOURS = ("#2a78d6", "#d9541e", "#14885d", "#7a4fc4", "#b88400", "#b03a7a")
-_LONGEST = 32  # the histograms end at tokens of this number of bytes; longer tokens are rare
+_LONGEST = 32  # the histograms end at tokens of so many bytes; longer tokens are rare
 
 
 def draw(report: Findings) -> dict[str, Any]:
-    """Draws the figures of a report: name -> Figure. They are not registered with pyplot, so nobody must close them."""
+    """Draws the figures of a report: name -> Figure. They are not registered with pyplot, so they need no `close`."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -109,8 +109,8 @@ def _lengths(report: Findings, figure: Any) -> None:
 def _curves(report: Findings, figure: Any, curves: dict[str, np.ndarray], x: str, y: str) -> None:
     colours, axes = _colours(report), _plain(figure.subplots(), "both")
     for name, values in curves.items():
-        places, means = np.array(curve(values), np.float64).reshape(-1, 2).T
-        axes.loglog(places[means > 0], means[means > 0], color=colours[name], label=name, linewidth=1.5)
+        numbers, means = np.array(curve(values), np.float64).reshape(-1, 2).T
+        axes.loglog(numbers[means > 0], means[means > 0], color=colours[name], label=name, linewidth=1.5)
     axes.set(xlabel=x, ylabel=y)
     _legend(report, axes)
 

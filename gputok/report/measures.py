@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from gputok.pipeline.pipeline import Pipeline
     from gputok.types import Array
 
-SAMPLE_BYTES = 1000  # the size of a sample, about: lines are joined up to this size
+SAMPLE_BYTES = 1000  # lines are joined to samples of about this size
 SAMPLE_CHARACTERS = 1200  # the longest sample
-_SMALL = 1 << 20  # ids below this number are counted in an array with a place for each id, 8 MB at most
+_SMALL = 1 << 20  # ids below this number are counted in an array with a number for each id, 8 MB at most
 _MARKS = ("▁", "Ġ")  # tokens for a space, which some tokenizers put before a text
 
 # Scripts of living languages, by their names in Unicode; all other scripts are counted as one.
@@ -249,7 +249,7 @@ def _encoded(tokenizer: Pipeline, passages: list[list[str]]) -> tuple[Sample, ..
 
 
 def token_bytes(tokenizer: Pipeline, vocabulary: Mapping[int, str]) -> list[bytes]:
-    """Returns the bytes of text that each token stands for, without marks of its place in a word such as `##`.
+    """Returns the bytes of text that each token stands for, without marks of its position in a word such as `##`.
 
     >>> from gputok import Tokenizer, models
     >>> token_bytes(Tokenizer(models.WordPiece({"##ing": 0}, unk_token="##ing")).pipeline, {0: "##ing"})

@@ -41,6 +41,7 @@ def _data(report: Findings) -> dict[str, Any]:
     text = report.text
     return {
         "text": [text.n_documents, text.n_bytes, text.n_characters, text.n_words],
+        "summary": report.summary(),
         "columns": COLUMNS,
         "table": report.table()[1:],
         "scripts": text.scripts,

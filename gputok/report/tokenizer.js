@@ -279,15 +279,15 @@ function finder(tokens) { // [text, id, lstrip, rstrip]: the leftmost one, of se
   const escaped = [...known.keys()].sort((a, b) => b.length - a.length).map(text => text.replace(/[\\^$.*+?()[\]{}|\/-]/g, "\\$&"));
   const pattern = new RegExp(escaped.join("|"), "gu");
   return piece => {
-    const text = stringOf(piece), place = new Map(); // code unit -> character
+    const text = stringOf(piece), index = new Map(); // code unit -> index of the character
     let unit = 0;
-    piece.forEach(([code], i) => { place.set(unit, i); unit += code > 0xffff ? 2 : 1; });
-    place.set(unit, piece.length);
+    piece.forEach(([code], i) => { index.set(unit, i); unit += code > 0xffff ? 2 : 1; });
+    index.set(unit, piece.length);
     const pieces = [];
     let done = 0;
     for (const match of text.matchAll(pattern)) {
       const [, id, lstrip, rstrip] = known.get(match[0]);
-      let first = place.get(match.index), last = place.get(match.index + match[0].length);
+      let first = index.get(match.index), last = index.get(match.index + match[0].length);
       if (lstrip) while (first > 0 && SPACES.has(piece[first - 1][0])) first--;
       first = Math.max(first, lstrip ? done : first);
       if (rstrip) while (last < piece.length && SPACES.has(piece[last][0])) last++;
@@ -301,7 +301,7 @@ function finder(tokens) { // [text, id, lstrip, rstrip]: the leftmost one, of se
   };
 }
 
-// The function from a text to [ids, first, last + 1], the places counted in code points of the text.
+// The function from a text to [ids, first, last + 1], the positions counted in code points of the text.
 function tokenizer(kit) {
   const [raw, normal] = kit.added.map(tokens => tokens.length ? finder(tokens) : piece => [{piece}]);
   const normalizers = kit.normalizer.map(([name, ...options]) => NORMALIZERS[name](...options));

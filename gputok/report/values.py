@@ -178,6 +178,13 @@ class Findings:
         ]
         return [("", *COLUMNS), *rows]
 
+    def summary(self) -> str:
+        """Says the result in one sentence: how many tokens the text becomes, and how the first tokenizer compares."""
+        first, *others = self.tokenizers
+        sentence = f"{first.name} makes {first.n_tokens:,} tokens of this text, {first.bytes_per_token:.2f} bytes each"
+        parts = [_compared(first.n_tokens, other) for other in others if other.n_tokens]
+        return ", ".join([sentence, *parts]) + "."
+
     def to_dict(self) -> dict[str, Any]:
         """Returns the numbers for JSON: those of the text, and for each tokenizer its name and those of `COLUMNS`."""
         text = {
@@ -208,3 +215,11 @@ class Findings:
         cells = [[html.escape(cell) for cell in row] for row in self.table()]
         rows = (f"<tr><th>{row[0]}</th><td>{'</td><td>'.join(row[1:])}</td></tr>" for row in cells[1:])
         return f"<table><tr><th>{'</th><th>'.join(cells[0])}</th></tr>{''.join(rows)}</table>"
+
+
+def _compared(n_tokens: int, other: Measures) -> str:
+    """How many more or fewer tokens these are than those of another tokenizer."""
+    share = n_tokens / other.n_tokens - 1
+    if round(abs(share), 3) == 0:
+        return f"as many as {other.name}"
+    return f"{abs(share):.1%} {'more' if share > 0 else 'fewer'} than {other.name}"
