@@ -1,4 +1,4 @@
-"""Which device does the work: the one place where the Python layer meets the kernels.
+"""Which device does the work: the one module where the Python layer meets the kernels.
 
 Above this module no code asks which device it is on; the results are the same on all of them.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-LEAST_CAPABILITY = (7, 0)  # threads of a warp that go on independently, and `__nanosleep`
+LEAST_CAPABILITY = (7, 0)  # kernels need threads of a warp that go on independently, and `__nanosleep`
 _LEAST_OF_COMPILER = {13: (7, 5)}  # CUDA 13's NVRTC has no older devices; CUDA 12's has all that we need
 
 

@@ -103,7 +103,7 @@ class Component:
     A subclass is a dataclass (`@dataclass(eq=False, repr=False)`) whose public fields, in order, are the JSON form,
     the `repr`, the pickle form and the settable attributes. Values computed from fields (compiled tables) are `derived`.
     Setting a field, which the constructor and `from_dict` do as well, calls its check in `checks`, and replaces the state
-    by a new one; lists become tuples, so that nobody can change a state.
+    by a new one; lists become tuples, so that no caller can change a state.
     If the JSON form contains more than the fields, the subclass overrides `to_dict` and `from_dict`. If `repr` in
     `tokenizers` shows a field in another way (an enumeration, without quotes), the field has a function
     `metadata["shown"]`.

@@ -36,8 +36,8 @@ text has another key in each. So result[i::n] is share i. These are plain tuples
 large they are, and sends them without a copy.
 """
 
-_MERGED_AT_ONCE = 8  # counts that a worker holds and adds up
-_FEW_BYTES = 1 << 16  # of steps that each task has a copy of
+_MERGED_AT_ONCE = 8  # a worker holds and adds up so many counts
+_FEW_BYTES = 1 << 16  # steps that are not larger are copied into each task
 _LEAST_TASK_BYTES = 32 << 20
 _MOST_UNITS = 32  # the number of units of _LEAST_TASK_BYTES that a task has at most
 
@@ -60,7 +60,7 @@ def count_words(
     The files are dealt to tasks, which any worker can do; a task counts with one thread, since Dask runs as many tasks at a
     time as a worker has threads. Results are added up on the workers, eight at a time, until eight for each thread are
     left. These are in shares by the hash of the words, so that each thread adds up a share of all words, and the shares
-    come back one behind the other.
+    come back one after the other.
 
     When a worker dies, Dask has others do again what it did; the result is the same. Three workers that die while they do the
     same task end the call (Dask's `allowed-failures`).
@@ -246,7 +246,7 @@ def _shares(words: WordColumns, n: int) -> list[_Words]:
 
 
 def _end_to_end(shares: list[list[_Words]]) -> WordCounts:
-    """The words of all shares, one share behind the other."""
+    """The words of all shares, one share after the other."""
     found = [*itertools.chain(*shares)]
     found = [words for words in found if len(words[2])] or found
     if len({byte_level for *_, byte_level in found}) > 1:  # some documents have added tokens

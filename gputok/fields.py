@@ -50,7 +50,7 @@ class FieldError(Exception):
         return f"{self.place}: {self.reason}" if self.place else self.reason
 
     def within(self, place: str) -> Self:
-        """Returns the same error with `place`, which contains the value, in front of its own place."""
+        """Returns the same error with `place`, which contains the value, before its own place."""
         return type(self)(self.reason, _joined(place, self.place))
 
 
@@ -81,7 +81,7 @@ def checked(name: str, check: Callable[[Any], T], value: Any) -> T:
 def reading(name: str, read: Callable[[Any], T], value: Any) -> T:
     """Returns what `read` returns for a part of a file.
 
-    Raises WrongValue with the place of the error, whatever exception `read` raises for the part (except RecursionError).
+    Raises WrongValue with the field that has the error, whatever exception `read` raises for the part (except RecursionError).
     """
     try:
         return read(value)

@@ -338,7 +338,7 @@ class Piece(NamedTuple):
 
 
 class TemplateProcessing(PostProcessor):
-    """Adds special tokens at the places that a template gives.
+    """Adds special tokens where a template has them.
 
     In a template, `$A` and `$B` are the texts and every other word is a special token. A number after a colon is the
     type id. `single` can be read and set as a template; in `tokenizers`, reading it gives a text for debugging.

@@ -121,9 +121,8 @@ class Tokenizer:
 
     def _texts_now(self) -> Texts | None:
         """Returns what encodes texts now, and keeps it until a component changes."""
-        version = (
-            components.version
-        )  # before the pipeline: a pipeline may be newer than its version here, but not older
+        # Before the pipeline: a pipeline may be newer than its version here, but not older
+        version = components.version
         texts = texts_of(self.pipeline)
         self._texts = version, texts
         return texts
@@ -374,7 +373,7 @@ class Tokenizer:
             threads: how many threads read and count; None: GPUTOK_NUM_THREADS, or all cores.
             progress: None: bars if stderr is a terminal or a notebook; True, False, "json" or a function: see
                 `gputok.progress`.
-            errors: "strict" raises an error for bytes that are not UTF-8; "replace" puts U+FFFD in their place.
+            errors: "strict" raises an error for bytes that are not UTF-8; "replace" puts U+FFFD instead.
             column: the column of JSON Lines and Parquet; None: "text", or the only column of strings.
             separator: cut text files here instead of after each line; the separators are left out. A separator that
                 occurs nowhere makes each file one document.
@@ -388,7 +387,7 @@ class Tokenizer:
 
         Raises:
             FileNotFoundError: a name matches no file.
-            ValueError: a file is broken or not UTF-8; the message names the file and the place. The tokenizer is
+            ValueError: a file is broken or not UTF-8; the message names the file and the line. The tokenizer is
                 unchanged.
             TypeError: the trainer trains another kind of model.
         """
@@ -848,8 +847,8 @@ class Tokenizer:
             temporary: the folder of these files, by default that of the operating system; it should be on a disk. The
                 files have no names there, and are gone when the process ends, also by a kill.
             resume: a work folder, new or of an earlier run that was broken off. The counts of each part of the corpus are
-                saved there, and a part whose counts are there is not counted again. The folder stays; nobody needs it
-                any longer once the result is used.
+                saved there, and a part whose counts are there is not counted again. The folder is
+                not deleted. You can delete it once you have used the result.
             weights: what each word of a source counts for, by the name of the source, as a decimal ("2.5"); 1 for the
                 others. `source` then is a mapping of names. The weights become whole numbers (`gputok.text.weights`), and
                 the counts are exact.
@@ -863,7 +862,7 @@ class Tokenizer:
 
         Raises:
             FileNotFoundError: a name matches no file.
-            ValueError: a file is broken or not UTF-8; the message names the file and the place. Or the limit is not a
+            ValueError: a file is broken or not UTF-8; the message names the file and the line. Or the limit is not a
                 number of bytes, or below 32 MB; or the work folder is of another corpus, tokenizer or options, or holds something
                 else.
             OSError: the folder for temporary files is full.
@@ -1325,9 +1324,9 @@ class Tokenizer:
         from gputok.pipeline import on_device
         from gputok.text.pieces import TextBatch
 
-        units = [TextBatch.from_strings(texts)]
+        batches = [TextBatch.from_strings(texts)]
         card = on_device.card(device)
-        (found,) = on_device.encode(self.pipeline, units, card, add_special_tokens=add_special_tokens)
+        (found,) = on_device.encode(self.pipeline, batches, card, add_special_tokens=add_special_tokens)
         return found
 
     def tokenize(

@@ -142,9 +142,8 @@ def around(left, right, shift):
     """
     n_left, n_right = len(left.encode()), len(right.encode())
     filler = "a" * max(0, n_right - n_left + shift)
-    n_before = (
-        len(filler) + 1 + n_left
-    )  # bytes of the block before the cut, which half of the block's bytes has to be
+    # Bytes of the block before the cut, which half of the block's bytes has to be
+    n_before = len(filler) + 1 + n_left
     after = "a" * (2 * n_before - n_before - n_right - 1 + shift % 2)
     return [filler, left + right + after]
 

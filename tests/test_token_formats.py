@@ -268,7 +268,7 @@ def test_the_same_bytes_for_any_threads_and_batches(words, tmp_path, name, threa
     for folder, n in (("one", 1), ("other", threads)):
         (tmp_path / folder).mkdir()
         if folder == "other":
-            monkeypatch.setattr(token_work, "chunks", partial(base.chunks, n_ids=100))
+            monkeypatch.setattr(token_work, "batches", partial(base.batches, n_ids=100))
         words.encode_corpus(
             iter([[text] for text in TEXTS] if n > 1 else TEXTS),
             tmp_path / folder / "c",

@@ -49,7 +49,7 @@ def names(text, candidates):
     """The pieces as strings by their numbers: "" (which is none), the characters, the longer ones."""
     characters = [chr(point) for point in text.code_points]
     n = len(characters)
-    longer = zip(candidates.place[n:].tolist(), candidates.length[n:].tolist(), strict=True)
+    longer = zip(candidates.at[n:].tolist(), candidates.length[n:].tolist(), strict=True)
     return [
         "",
         *characters[1:],
@@ -180,7 +180,7 @@ def test_words_sort_as_their_codes_do(backwards):
     words, step = seeds.sorted_words(text, 2, backwards=backwards), -1 if backwards else 1
     spelt = [
         text.ids[at : (at + step * n if at + step * n >= 0 else None) : step].tolist()
-        for at, n in zip(words.places.tolist(), words.n_chars.tolist(), strict=True)
+        for at, n in zip(words.at.tolist(), words.n_chars.tolist(), strict=True)
     ]
     coded = ["".join(codes[i] for i in [*word, 0]) for word in spelt]
     assert coded == sorted(coded) and len({*coded}) == len(text.words)
@@ -319,7 +319,7 @@ def test_the_best_other_segmentation_equals_brute_force():
     found = names(text, candidates)
     pieces = np.arange(len(text.code_points), len(found))
     score, parts, rows = kernels.best_spellings(
-        text.ids, candidates.place, candidates.length, candidates.arc_at, candidates.parent, candidates.shift, np.log(np.maximum(p, 1e-300)), pieces
+        text.ids, candidates.at, candidates.length, candidates.arc_at, candidates.parent, candidates.shift, np.log(np.maximum(p, 1e-300)), pieces
     )  # fmt: skip
     assert len(pieces) == 100
     for i, name in enumerate(found[k] for k in pieces):

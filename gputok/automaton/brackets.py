@@ -6,7 +6,7 @@ both with a note; only inside of another bracket they are inverted. That goes wr
 * If a negated bracket has no ranges, the bit of a character's first byte decides. Inverting sets the bits of these bytes:
   `[^[^[:^ascii:]]]` contains nothing.
 * Inverted ranges also have the gaps between ranges of ASCII, and everything if they begin at 0. Then there *are* ranges.
-  If there were none, what they become, everything beyond ASCII, takes the place of the ranges of other parts before it.
+  If there were none, what they become, everything beyond ASCII, replaces the ranges of other parts before it.
 * Ranges that are a class, such as `\D`, have such gaps: it matters that there are no others.
 * From ASCII to another character, a range sets the bits of all bytes up to that number, at most 0xFF.
 
@@ -35,7 +35,7 @@ class Bracket(NamedTuple):
 
     bits: int = 0  # bit i: that of byte i
     ranges: CharSet = NOTHING  # END: all numbers after the last code point
-    replaces: bool = False  # as part of another bracket: its ranges take the place of those before
+    replaces: bool = False  # as part of another bracket: its ranges replace those before
 
     @classmethod
     def of_character(cls, char: str) -> Self:

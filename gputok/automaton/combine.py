@@ -3,12 +3,12 @@
     completed(automaton)      its gaps are matches as well
     refined(outer, inner)     the words of `inner` within the words of `outer`
 
-A pre-tokenizer often cuts in several steps, each step within the words of the step before. One automaton in place of
+A pre-tokenizer often cuts in several steps, each step within the words of the step before. One automaton instead of
 all steps needs one walk over the text. Two facts decide if such an automaton exists. First, an automaton is a rule for
-one word and starts each word in state 0; so where `inner` ends a word in the middle of a word of `outer`, `outer` must
-go on as if it started there. Second, one character is looked ahead; so at each place `outer` must know if its word ends
-there, or `inner` must be a rule about two neighbouring characters. Both are checked state by state; the result is None
-if there is no such automaton, or a too large one.
+one word and starts each word in state 0. So where `inner` ends a word in the middle of a word of `outer`, `outer` must
+go on as if it started there. Second, one character is looked ahead. So at each position `outer` must know if its word
+ends there, or `inner` must be a rule about two neighbouring characters. Both are checked state by state. The result is
+None if there is no such automaton, or if it is too large.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from gputok.types import Mask, Positions
 
 _MOST_STATES = 1024
-_STOP = -1  # a next state: the word ends, at the last place that was accepted
+_STOP = -1  # a next state: the word ends at the last accepted position
 
 
 class _Rule(NamedTuple):
-    """An automaton as tables for this module; an accepted place that no word can end at is not marked."""
+    """An automaton as tables for this module. An accepted position at which no word can end is not marked."""
 
     delta: Positions  # int64[n_states, n_classes + 1], the last column is END
     accept: Mask  # bool of the same shape
@@ -67,7 +67,7 @@ def _rule(automaton: Automaton) -> _Rule:
 
 
 def _failing(delta: Positions, accept: Mask) -> Mask:
-    """bool[n_states]: True if a walk from this state can end without another accepted place."""
+    """bool[n_states]: True if a walk from this state can end without another accepted position."""
     dead = delta == DEAD
     following = np.where(dead, 0, delta)
     fails: Mask = (~accept & dead).any(axis=1)
@@ -106,7 +106,7 @@ def completed(automaton: Automaton) -> Automaton | None:
 
     Returns:
         An automaton with the same words, and with one word for each gap; the given one if it has no gaps. None if the
-        pattern matches no characters, or if a match may begin within a stretch that may be another match, and one of
+        pattern matches no characters, or if a match may begin within a span that may be another match, and one of
         them can fail without the other.
 
     Example:
@@ -144,7 +144,7 @@ class _Completed:
         return made
 
     def _step(self, state: Hashable, column: int) -> tuple[Hashable, bool]:
-        """What a state does at a character: (the next state, is the place before the character accepted?)."""
+        """What a state does at a character: (the next state, is the position before the character accepted?)."""
         match state:
             case "start":
                 return self._at_start(column)

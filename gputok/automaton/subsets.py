@@ -1,6 +1,6 @@
 """Compiles a syntax tree to the tables of an automaton: leftmost-first subset construction, one character looked ahead.
 
-A state is the ordered list of threads (places in a program) that a backtracking matcher would still try, best first.
+A state is the ordered list of threads (positions in a program) that a backtracking matcher would still try, best first.
 For each class of next character, the construction follows the threads through all steps that consume nothing. It *knows*
 the next class, so it decides look-aheads at once. If a thread reaches the end of the pattern, the class is accepted, and
 all threads below it are dropped. The remaining threads step over the character. This keeps Perl's order of preference
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 MAX_PROGRAM = 20_000  # instructions
 MAX_STATES = 2048
-MAX_STEPS = 4_000_000  # of the construction: a few seconds
+MAX_STEPS = 4_000_000  # The construction takes at most so many steps, a few seconds
 
 
 class OutsideError(Exception):
@@ -197,7 +197,7 @@ def _union_unless_none(sets: Items[CharSet | None]) -> CharSet | None:
 
 
 def has_one_way(node: Node) -> bool:
-    """True if `node` can match in at most one way at any place, so that an atomic group makes no difference."""
+    """True if `node` can match in at most one way at any position, so that an atomic group makes no difference."""
     match node:
         case Chars() | Look():
             return True
@@ -382,7 +382,7 @@ def _strong(delta: Transitions, accept: Bytes, gaps: Mask) -> Bytes:
     Three conditions: no walk that steps over `a` continues over `b` (a word ends there, or ended before); a walk that
     ended the text after `a` would be accepted exactly if it is accepted before `b`; and `a` and `b` are not both gap
     characters, which would form one piece. They hold for each state after `a`, so for each text on the left. The word
-    that contains `a` may still have ended before: whoever walks the left part alone must end it, with an end of text or
+    that contains `a` may still have ended before: a walk over the left part alone must end it, with an end of text or
     with `b`, so that the walk can go back.
     """
     n_classes = delta.shape[1] - 1

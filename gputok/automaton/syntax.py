@@ -46,7 +46,7 @@ class Atomic(NamedTuple):
 
 
 class Look(NamedTuple):
-    """A look-around: the body must match after this place (ahead) or before it; negative: must not match."""
+    """A look-around. The body must match after this position (ahead) or before it; if negative, it must not match."""
 
     body: Node
     ahead: bool
@@ -102,7 +102,7 @@ def string(text: str) -> Node:
 
 @functools.cache
 def word_boundary(negated: bool) -> Node:
-    r"""A place between a word character and another character (`\b`), or any other place (`\B`)."""
+    r"""A position between a word character and another character (`\b`), or any other position (`\B`)."""
     word = Chars(property_set(r"\w"))
     return Choice(
         tuple(

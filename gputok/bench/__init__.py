@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from gputok.progress import Progress, Report
     from gputok.recipes import Model
 
-_SAMPLE_BYTES = 1_000_000  # of the start of the text, on which results are compared
-_DOCUMENT_BYTES = 4096  # of a document of `encode`, approximately
+_SAMPLE_BYTES = 1_000_000  # results are compared on so many bytes at the start of the text
+_DOCUMENT_BYTES = 4096  # the approximate size of a document that `encode` gets
 
 
 class Row(NamedTuple):

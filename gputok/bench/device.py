@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from gputok.kernels.cuda.device import Device
 
-_BLOCK = 128  # as in probe.cu
+_BLOCK = 128  # threads of a block, the same number as in probe.cu
 _RUNS = 5
 
 

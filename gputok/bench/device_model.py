@@ -47,24 +47,21 @@ _READ, _READ_TOGETHER = Range(3.1e9, 2.0e9), Range(28e9, 15e9)
 _START_WARM = Range(1.5, 2.5)  # seconds: importing CuPy, a context, 256 MiB of pinned memory
 # Seconds for compiling at first use: CuPy's own kernels, 0.1 s each, and without cubins also ours
 _COMPILING = Range(4.0, 12.0)
-_LINES_BYTES = (
-    2  # of memory traffic for each byte of text whose lines are found: the text, bits, and where lines begin
-)
+# Bytes of memory traffic for each byte of text whose lines are found: the text, bits, and where lines begin
+_LINES_BYTES = 2
 _LAUNCH = Range(2.2e-6, 3.5e-6)  # seconds from one small kernel to the next in a stream
-_HOST_A_BATCH = Range(
-    0.8e-3, 1.2e-3
-)  # seconds of Python for a batch: 50 calls of CuPy, 12 looks at the device
+# Seconds of Python for a batch: 50 calls of CuPy, 12 looks at the device
+_HOST_A_BATCH = Range(0.8e-3, 1.2e-3)
 _BATCH = 64 << 20  # bytes of text
-_CHOOSE = Range(
-    25e-6, 60e-6
-)  # seconds of one block that reads 4,000 candidates four times, and puts 256 in order
-_ROUNDS = Range(1.15, 1.35)  # rounds, for each of the bound
+# Seconds of one block that reads 4,000 candidates four times, and puts 256 in order
+_CHOOSE = Range(25e-6, 60e-6)
+_ROUNDS = Range(1.15, 1.35)  # the number of rounds, divided by its lower bound
 _LAUNCHES_A_ROUND, _ROUNDS_A_LOOK = 4, 16
-# Seconds of a look at the merges: two downloads, names of tokens in Python, and a queue that is empty behind them
+# Seconds of a look at the merges: two downloads, names of tokens in Python, and a queue that is empty after them
 _LOOK_AT_MERGES = Range(200e-6, 400e-6)
-_MEMORY = Range(0.9, 0.6)  # of the bandwidth of a data sheet
+_MEMORY = Range(0.9, 0.6)  # kernels reach this share of the bandwidth in the data sheet
 
-_RUNS = 3  # of what is measured
+_RUNS = 3  # each measurement is made so many times
 _STAGES = {
     "find_lines": "find lines",
     "count_words": "split and count",
@@ -191,9 +188,9 @@ def _seconds(work: Work, card: Card, slow: bool) -> dict[str, float]:
         "split and count": work.n_bytes / of(card.split) + work.n_bytes / of(card.count) + host,
         "encode": work.n_bytes / of(card.encode) + host,
     }
-    places = 4 * (work.n_symbols + work.n_words)  # bytes that a round reads in the beginning ...
-    places_left = 4 * (work.n_symbols_left + work.n_words)  # ... and in the end
-    scan = (places + places_left) / 2 / memory
+    first_bytes = 4 * (work.n_symbols + work.n_words)  # bytes that the first round reads ...
+    last_bytes = 4 * (work.n_symbols_left + work.n_words)  # ... and the last round
+    scan = (first_bytes + last_bytes) / 2 / memory
     launches = _LAUNCHES_A_ROUND * of(_LAUNCH) + of(_CHOOSE) + of(_LOOK_AT_MERGES) / _ROUNDS_A_LOOK
     found["merge"] = work.n_rounds * of(_ROUNDS) * (scan + launches)
     on_device = found["find lines"] + found["split and count"]

@@ -27,8 +27,8 @@ _ASKED: dict[str, Callable[[Any], Any]] = {
     "ids": lambda encoding: encoding.ids,
     "ids, tokens, offsets": lambda encoding: (encoding.ids, encoding.tokens, encoding.offsets),
 }
-_LINES = 1000  # new ones in each run
-_SAMPLE_SECONDS = 0.002  # of a text that repeats, in each run
+_LINES = 1000  # each run encodes so many new lines
+_SAMPLE_SECONDS = 0.002  # each run repeats one text for about this time
 
 
 class Row(NamedTuple):

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from typing import NamedTuple
 
-WINDOW_BYTES = 8  # that split_words loads at a time
+WINDOW_BYTES = 8  # split_words loads so many bytes at a time
 _LABEL = re.compile(r"^(\.L_\w+):")
 _INSTRUCTION = re.compile(r"^\s*/\*[0-9a-f]+\*/\s+(@!?U?P\w+\s+)?([A-Z][A-Z0-9._]*)(.*)")
 _TARGET = re.compile(r"`\((\.L_\w+)\)")
@@ -29,7 +29,7 @@ class Code(NamedTuple):
     """The machine code of a kernel."""
 
     instructions: list[Instruction]
-    labels: dict[str, int]  # the index of the first instruction behind each
+    labels: dict[str, int]  # the index of the first instruction after each
 
     @property
     def n_loads(self) -> int:

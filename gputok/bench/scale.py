@@ -41,11 +41,11 @@ if TYPE_CHECKING:
 
 _EXPONENT, _SHIFT = 1.33, 100.0
 _MOST = 2.0**44  # distinct words
-_WORDS_AT_ONCE = 1 << 14  # that fit a cache while they are drawn
+_WORDS_AT_ONCE = 1 << 14  # so many words fit a cache while they are drawn
 _SHARDS = 64
 _VOCAB_SIZE = 32_000
-_LEAST_BYTES = 100_000_000  # of the smallest size, unless the largest is smaller
-_GROWTH = 2.2  # of the time and the memory of a task when the text becomes twice as large, at most
+_LEAST_BYTES = 100_000_000  # the smallest size of the text, unless the largest is smaller
+_GROWTH = 2.2  # twice the text takes at most so many times the time and the memory
 
 _NEEDS = {"count": "", "train": "count", "save shards": "", "add up": "save shards"}
 """Task -> the task whose files it reads."""
@@ -165,7 +165,7 @@ def _drawn(rng: np.random.Generator, n: int) -> Array:
 
 
 def _spelled(ranks: Array) -> bytes:
-    """The words of ranks, each with a space behind it: the digits of the rank to the base 8, as letters."""
+    """The words of ranks, each with a space after it: the digits of the rank to the base 8, as letters."""
     n_letters = ((ranks.astype(np.float64).view(np.int64) >> 52) - 1023) // 3 + 1
     words = np.empty((len(ranks), 2), np.uint64)
     for half in range(2):
@@ -363,7 +363,7 @@ class _Drawing:
             yield text
 
     def share(self, number: int, of: int) -> Iterator[str]:
-        """The documents behind the share before, up to the end of this one; at least one document."""
+        """The documents after the previous share, up to the end of this share; at least one document."""
         for text in self:
             yield text
             if self._n_drawn >= self._n_bytes * (number + 1) // of:

@@ -71,7 +71,7 @@ that malloc uses the same memory again (measured: reading takes a fifth of the t
 PART_BYTES = 256 << 20
 """The default size of a part: some seconds of work; a corpus of terabytes has few enough parts for a list."""
 
-# Of compressed files and row groups, each thread but the first may unpack so much before its turn.
+# Each thread but the first may unpack so much of compressed files and row groups before its turn.
 _AHEAD_BATCHES = 32
 _MOST_AHEAD_BYTES = 64 << 20
 _REMOTE_READERS = 8  # threads at least, if a file is remote: these threads mostly wait
@@ -428,7 +428,7 @@ def _is_path(item: Any) -> bool:
 
 
 def _places(source: Any, storage_options: StorageOptions = None) -> list[Place]:
-    """The files of a source; each place says where its part starts and stops."""
+    """The files of a source. Each `Place` says where its part starts and stops."""
     items = source if isinstance(source, list | tuple) and not isinstance(source, Place) else [source]
     if not any(isinstance(item, Part | Place) for item in items):
         return [Place(file) for file in find(source, storage_options)]

@@ -1,7 +1,7 @@
 """Cuts files into ranges of bytes that can be read alone, and reads the documents of a range.
 
 A range has the documents that begin in it. So the reader skips a document that began before the range, and reads on
-behind the range to the end of the range's last document. Therefore a file may be cut at any byte.
+after the range to the end of the range's last document. Therefore a file may be cut at any byte.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SMALL_BYTES = 1 << 20  # a thread reads several files that are smaller, and ranges that are not smaller
 REMOTE_BYTES = 8 << 20  # the least that is requested from a network at once
-SLACK_BYTES = 1 << 12  # bytes that are read behind a range: mostly its last document ends there
+SLACK_BYTES = 1 << 12  # so many bytes are read after a range; most last documents end there
 
 
 def can_be_cut(file: File, separator: str | None) -> bool:

@@ -157,7 +157,7 @@ def _arrays(source: Any, column: str | None) -> Iterator[pa.Array]:
     elif isinstance(source, pa.RecordBatchReader):
         name = schema_column(source.schema, column, "the RecordBatchReader")
         yield from (batch.column(name) for batch in source)
-    # By name, because the module is imported only if somebody uses it.
+    # The class is compared by its name, because `pyarrow.dataset` is imported only by programs that use it.
     elif type(source).__module__ == "pyarrow._dataset":
         name = schema_column(source.schema, column, f"the {type(source).__name__}")
         yield from (batch.column(name) for batch in source.to_batches(columns=[name], batch_size=_ROWS))

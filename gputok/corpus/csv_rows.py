@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from gputok.corpus.packing import Errors
     from gputok.files.locations import File
 
-_HEAD_BYTES = 1 << 20  # the names of the columns and the first row must lie in these
-_BLOCK_BYTES = 32 << 20  # are read at a time; Arrow refuses a longer row
+_HEAD_BYTES = 1 << 20  # the names of the columns and the first row must lie in so many bytes
+_BLOCK_BYTES = 32 << 20  # so many bytes are read at a time; Arrow refuses a longer row
 
 
 def read_stream(file: File, stream: BinaryIO, options: Options) -> Iterator[TextBatch]:

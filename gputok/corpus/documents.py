@@ -30,8 +30,8 @@ def split_documents(
         data: uint8[n].
         separator: the bytes that end a document, which are left out; None: a newline, which is kept.
         is_last: True if the file ends with `data`, so that the last document may end without a separator.
-        in_place: True if nobody else needs `data`: then documents move inside it to close the gaps of separators.
-        lender: of memory for the starts of lines; None: they take new memory.
+        in_place: True if only the caller needs `data`: then documents move inside it to close the gaps of separators.
+        lender: lends memory for the starts of lines; None: they take new memory.
 
     Returns:
         The documents; the number of bytes of `data` that they take, with separators; and True if the documents are

@@ -53,7 +53,7 @@ def text_batches(source: Any, column: str | None, errors: Errors, batch_bytes: i
 
 
 def check_batch(batch: TextBatch) -> None:
-    """Checks the arrays of a batch that somebody made: kernels read the documents at its offsets.
+    """Checks the arrays of a batch that the user made, because kernels read the documents at its offsets.
 
     Raises:
         TypeError: if one is no array, or of another dtype.

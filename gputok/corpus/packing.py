@@ -46,8 +46,8 @@ def checked(
 
     Args:
         batch: the documents.
-        errors: "strict" raises an error; "replace" puts U+FFFD in place of bytes that are not UTF-8.
-        place: returns the name of the place of a byte of the batch, for errors.
+        errors: "strict" raises an error; "replace" puts U+FFFD instead of bytes that are not UTF-8.
+        place: returns the file and the line of a byte of the batch, for errors.
         lines: True if all documents but the last end in ASCII, so that no document can begin inside a character.
 
     Returns:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gputok.corpus.parts import Place
     from gputok.text.pieces import TextBatch
 
-_MOST_ROWS = 1 << 13  # at once, however small they look: a repeated value is stored only once
+_MOST_ROWS = 1 << 13  # rows read together, even if they look small: a repeated value is stored only once
 
 
 def tasks(place: Place, options: Options) -> Iterator[Task]:
@@ -47,7 +47,7 @@ def tasks(place: Place, options: Options) -> Iterator[Task]:
 
 
 def read_stream(file: File, stream: BinaryIO, compression: str, options: Options) -> Iterator[TextBatch]:
-    """Yields all rows of a Parquet file that is compressed as a whole, or that somebody else opened.
+    """Yields all rows of a Parquet file that is compressed as a whole, or that the caller opened.
 
     Raises ImportError if PyArrow is not installed, and ValueError if the file is damaged or no such column exists.
     """

@@ -31,7 +31,7 @@ def open_stream(file: File, compression: str) -> Iterator[BinaryIO]:
     """Opens a file for reading its unpacked bytes.
 
     Args:
-        file: the file. If somebody else opened it, its first bytes tell the compression, not its name.
+        file: the file. If the caller opened it, its first bytes tell the compression, not its name.
         compression: ".gz", ".xz", ".zst" or "".
 
     Yields:
@@ -114,7 +114,7 @@ def document_batches(file: File, stream: BinaryIO, options: Options) -> Iterator
     rest = buffer  # the document that the last read began and did not end
     position = 0  # of the first byte of `rest`
     while True:
-        # Memory that nobody touches costs nothing, so a small file pays nothing for a large buffer. If all buffers have
+        # Memory that is never touched costs nothing, so a small file pays nothing for a large buffer. If all buffers have
         # one size, malloc can use freed ones again. Doubling reads a very long document in linear time.
         n_bytes = max(options.batch_bytes, min(2 * len(rest), len(rest) + options.longest))
         # With a separator, the documents were copied out of the buffer, so that it can be used again.

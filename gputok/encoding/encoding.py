@@ -43,7 +43,7 @@ class Encoding:
     __slots__ = ("__dict__", "_later", "_overflowing", "_row", "_rows", "_shown")
 
     _later: tuple[Any, ...] | None
-    """A `Later`, and what it needs to make attributes; None: the slots below hold the encoding, else at their first access."""
+    """Set while attributes are still to be computed: the `Later` that makes them, and its data. None: the slots below are filled."""
     _rows: Rows
     _row: int
     _overflowing: tuple[Encoding, ...]
@@ -406,7 +406,7 @@ class Encoding:
 
 
 class Later(Protocol):
-    """Makes the attributes of an encoding when somebody asks for them.
+    """Makes the attributes of an encoding when they are first read.
 
     `made` is the tuple `Encoding._later`: this object, and what it needs. A method that returns None leaves the attribute
     to `encoding`.

@@ -71,9 +71,8 @@ class Spelling(dict[int, str]):
             margins = margins.copy() if margins is self._margins else margins
             margins[new] = [margin(text) for text in self.texts(new)]
             found = margins[ids]
-        self._margins = (
-            margins  # replaced, never changed in place: other threads may be reading the old table
-        )
+        # Replaced, never changed in place: other threads may be reading the old table
+        self._margins = margins
         return found
 
 

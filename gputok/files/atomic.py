@@ -154,7 +154,7 @@ def _create_locked(path: str | os.PathLike[str], target: pathlib.Path) -> tuple[
 
 
 def created(path: pathlib.Path) -> BinaryIO:
-    """Creates an empty file of this process for reading and writing, in place of whatever had that name, also a link."""
+    """Creates an empty file of this process for reading and writing. It replaces what had that name before, also a link."""
     path.unlink(missing_ok=True)
     return cast("BinaryIO", os.fdopen(os.open(path, _NEW | _NO_LINK, 0o666), "r+b"))
 
@@ -199,7 +199,7 @@ def locked(path: pathlib.Path) -> Iterator[None]:
 
 
 def _remove_unless_locked(path: pathlib.Path) -> None:
-    """Removes the temporary file of a dead process. Without locks, nobody can tell, and the file stays."""
+    """Removes the temporary file of a dead process. Without locks, no process can tell that it is dead, and the file stays."""
     if fcntl is None:
         return
     with contextlib.suppress(OSError):  # the file does not exist any more, or belongs to another user

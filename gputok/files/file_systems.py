@@ -86,13 +86,13 @@ def _open_native(
     bucket, key = parsed.netloc.rpartition("@")[2], parsed.path
     if not bucket and scheme != "hdfs":
         raise ValueError(f"{url}: names no bucket")
-    place = f"{scheme}://{parsed.netloc}?{parsed.query}"
-    if place not in known:
-        known[place] = _native(scheme, parsed, storage_options)
+    server = f"{scheme}://{parsed.netloc}?{parsed.query}"
+    if server not in known:
+        known[server] = _native(scheme, parsed, storage_options)
     if NATIVE[scheme] == "AzureFileSystem":
         bucket = parsed.username or bucket
     path = key if NATIVE[scheme] == "HadoopFileSystem" else f"{bucket}{key}"
-    return known[place], path.rstrip("/")
+    return known[server], path.rstrip("/")
 
 
 def _native(scheme: str, parsed: urllib.parse.SplitResult, storage_options: StorageOptions) -> Any:
@@ -171,10 +171,10 @@ def _open_fsspec(
         ) from None
     except TypeError as error:
         raise ValueError(f"storage_options: {error}") from None
-    place = f"{id(inner)}"
-    if place not in known:
-        known[place] = fs.PyFileSystem(fs.FSSpecHandler(inner))
-    return known[place], path
+    number = f"{id(inner)}"
+    if number not in known:
+        known[number] = fs.PyFileSystem(fs.FSSpecHandler(inner))
+    return known[number], path
 
 
 def fsspec_of(filesystem: Any) -> Any:

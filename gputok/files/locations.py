@@ -1,4 +1,4 @@
-"""Finds and reads files by path, by URL, or as open file objects; `outputs.py` writes to the same places.
+"""Finds and reads files by path, by URL, or as open file objects; `outputs.py` writes to the same paths and URLs.
 
 | name                                       | read and written by                                                  |
 |--------------------------------------------|----------------------------------------------------------------------|
@@ -97,8 +97,9 @@ class File(Protocol):
         ...
 
 
-_ROOM = 1 << 12  # behind what is lent, since not all ranges of files are of quite the same size
-_SPARE = 4  # buffers, at most, that wait to be used again
+# So many bytes more are lent than asked for, since not all ranges of files have quite the same size
+_ROOM = 1 << 12
+_SPARE = 4  # at most so many buffers wait to be used again
 
 
 class Lender:
@@ -181,7 +182,7 @@ class LocalFile:
 
 
 class _HeldFile(LocalFile):
-    """An open file, which several threads may read; closed when nobody refers to it any more."""
+    """An open file, which several threads may read; closed when no object refers to it any more."""
 
     def __init__(self, path: pathlib.Path, lender: Lender) -> None:
         super().__init__(path)

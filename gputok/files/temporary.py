@@ -23,7 +23,7 @@ _UNITS = {"": 1, "B": 1} | {
     for power, letter in enumerate("KMGT", 1)
     for kind, size in (("", 1000), ("B", 1000), ("IB", 1024))
 }
-_LEAST_BYTES = 32_000_000  # for tables, batches of text and buffers of one thread
+_LEAST_BYTES = 32_000_000  # one thread needs so many bytes for tables, batches of text and buffers
 
 
 class MemoryLimit(NamedTuple):
@@ -105,7 +105,7 @@ class TemporaryFile:
         self.n_bytes = 0
 
     def append(self, array: np.ndarray) -> None:
-        """Writes the bytes of a contiguous array behind those that were written."""
+        """Writes the bytes of a contiguous array after those that were written before."""
         rest = array.data.cast("B") if array.nbytes else memoryview(b"")
         with self._explained():
             while rest:
@@ -130,7 +130,7 @@ class TemporaryFile:
             return n
 
     def mapped(self, dtype: type) -> np.ndarray:
-        """The whole file as a read-only array, which the operating system reads when somebody looks at it."""
+        """The whole file as a read-only array, which the operating system reads when its values are used."""
         if self.n_bytes == 0:
             return np.empty(0, dtype)
         return np.memmap(self._file, dtype, "r")

@@ -48,7 +48,7 @@ __all__ = [
     "write",
 ]
 
-_ROWS_AT_ONCE = 1 << 13  # documents that are read together
+_ROWS_AT_ONCE = 1 << 13  # so many documents are read together
 _IDS_AT_ONCE = 1 << 22
 
 
@@ -454,13 +454,13 @@ def _download(
     # The name as a format takes it, such as PREFIX for PREFIX.npy
     others = sorted({form.output_name(last) for form in FORMATS.values()} - {last})
     names = [(parent, manifest_name(name, False)) for name in (last, *others)]
-    for place, manifest in (*names[:1], (url, INSIDE), *names[1:]):
+    for parent_url, manifest in (*names[:1], (url, INSIDE), *names[1:]):
         try:
-            found = fetch(f"{place}/{manifest}")
+            found = fetch(f"{parent_url}/{manifest}")
         except FileNotFoundError:
             continue
         for file in Manifest(found).files:
-            fetch(f"{place}/{file.name}")
+            fetch(f"{parent_url}/{file.name}")
         return found
     form = chosen(url, format)
     for name in (last, *form.beside(last)):

@@ -34,8 +34,8 @@ from gputok.files.token_formats.base import (
     Shard,
     ShardFacts,
     TokenFormat,
+    batches,
     checked_rows,
-    chunks,
     gathered,
     mapped,
     write_all,
@@ -333,7 +333,7 @@ class Work:
         path = part.ids_path.with_name(f"shuffled-{part.number:05d}")
         write_file(path, data[: part.n_before])
         with open(path, "ab", buffering=0) as file:
-            for first, last in chunks(new_rows):
+            for first, last in batches(new_rows):
                 at = start[first:last]
                 write_all(file, gathered(data, at, at + lengths[first:last] * size))
                 let_go(data)

@@ -49,7 +49,7 @@ MOST = 2**63 - 1
 """The largest sum of the counts of all words: then no sum of some of them needs more than 64 bits."""
 _METADATA, _VERSIONS = b"gputok.word_counts", (1, 2)
 _HASH, _PARTITIONS = "word_key/2", 64  # how words are dealt to partitions, and how many these are
-_FEW_WORDS = 1 << 16  # below which a file has one row group
+_FEW_WORDS = 1 << 16  # a file of fewer words has one row group
 _ROWS_AT_ONCE = 1 << 16
 
 
@@ -292,7 +292,7 @@ def from_arrow(table: Any, byte_level: bool, columns: Columns, where: str, n_bef
 
 
 def check_arrays(words: WordColumns, where: str) -> None:
-    """Checks arrays that somebody else made, before a kernel gets them.
+    """Checks arrays that another program made, before a kernel gets them.
 
     Raises:
         TypeError: if one is no array, or of another type.

@@ -89,9 +89,8 @@ class SentencePieceUnigramTokenizer(BaseTokenizer):
             from sentencepiece import sentencepiece_model_pb2
         except ImportError:
             raise ImportError("from_spm needs sentencepiece: pip install 'gputok[sentencepiece]'") from None
-        classes: Any = (
-            sentencepiece_model_pb2  # made when it is imported, so that type checkers don't see them
-        )
+        # Made when it is imported, so that type checkers don't see them
+        classes: Any = sentencepiece_model_pb2
         proto = classes.ModelProto()
         with open(filename, "rb") as file:
             proto.ParseFromString(file.read())

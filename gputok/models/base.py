@@ -47,8 +47,8 @@ class Model(Component):
 
     kind: ClassVar[str] = "model"
     home: ClassVar[str] = "gputok.models"
-    place: ClassVar[int]
-    """The place of the class among those that `from_dict` tries if a JSON form has no `type`."""
+    turn: ClassVar[int]
+    """When `from_dict` tries the class if a JSON form has no `type`: classes are tried in the order of this number."""
 
     vocabulary: Vocabulary
 
@@ -72,7 +72,7 @@ class Model(Component):
             raise WrongValue(f"expected a model as a JSON object, got {brief(value)}")
         if cls is not Model or "type" in value:
             return super().from_dict(value)
-        for kind in sorted(cls.types().values(), key=lambda kind: kind.place):
+        for kind in sorted(cls.types().values(), key=lambda kind: kind.turn):
             try:
                 return kind.from_dict(value)
             except (KeyError, TypeError, ValueError):

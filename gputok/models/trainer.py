@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from gputok.text.word_counts import WordCounts
 
-_MOST_COUNT = 1000  # that is proposed as `min_count`
+_MOST_COUNT = 1000  # the largest `min_count` that an error proposes
 _PROGRESS_FORMATS = {"indicatif": "Indicatif", "json": "JsonLines", "silent": "Silent"}
 
 
@@ -98,7 +98,7 @@ class Trainer(CheckedOptions):
         return f"only BPE is trained on a GPU, not {self.trains}"
 
     def memory_needed(self, n_words: int, n_bytes: int, threads: int = 1) -> int | None:
-        """About how many bytes of memory training takes, besides the words themselves; None: nobody has measured that.
+        """About how many bytes of memory training takes, besides the words themselves; None: this was not measured.
 
         Args:
             n_words: the number of distinct words.

@@ -124,7 +124,7 @@ class Precompiled(Normalizer):
         """True if no entry of the map has a space, and no grapheme cluster that has an entry goes on across one."""
         from gputok.kernels.cpu.precompiled import LABEL, PREPEND
 
-        # An unused unit may have the label, too; then the answer is False without need
+        # An unused unit of the double array may have the label, too. Then the answer is False although it could be True.
         if bool(np.any(self.tables[0] & LABEL == ord(" "))):
             return False
         page, member = grapheme_classes()

@@ -243,7 +243,7 @@ class UpstreamNames(TokenIds):
         conversation_history: list[dict[str, Any]] | None = None,
         **options: Any,
     ) -> list[int]:
-        """The ids that a message adds to a conversation: those behind the first one that differs without it.
+        """The ids that a message adds to a conversation: all from the first id that differs without the message.
 
         Args:
             message: the message.

@@ -64,15 +64,15 @@ def prepend(pieces: Pieces, text: str) -> Pieces:
 
 
 def replace(pieces: Pieces, pattern: str | Regex, content: str) -> Pieces:
-    """Puts `content` in place of each match of a pattern."""
+    """Replaces each match of a pattern by `content`."""
     start, end, rows = find_matches(pattern, pieces)
     # `content` is aligned with the character before the end of the match: the last one that is replaced.
-    place = end - 1
-    # More exactly with its first byte, so that content in place of a text's first character begins at 0.
-    while np.count_nonzero(within := (pieces.data[place] & 0xC0) == 0x80):
-        place -= within
+    origin = end - 1
+    # More exactly with its first byte, so that content that replaces a text's first character begins at 0.
+    while np.count_nonzero(within := (pieces.data[origin] & 0xC0) == 0x80):
+        origin -= within
     first = np.repeat(pieces.start, rows[1:] - rows[:-1])
-    return splice(pieces, start, end, rows, content, np.where(end == first, ~first, place))
+    return splice(pieces, start, end, rows, content, np.where(end == first, ~first, origin))
 
 
 def find_matches(pattern: str | Regex, pieces: Pieces) -> tuple[Positions, Positions, Positions]:
@@ -84,17 +84,17 @@ def find_matches(pattern: str | Regex, pieces: Pieces) -> tuple[Positions, Posit
     from gputok.kernels.cpu.edits import find_literal
     from gputok.kernels.cpu.split import split_words
 
-    place = pieces.data, pieces.start, pieces.end, pieces.frozen
+    text = pieces.data, pieces.start, pieces.end, pieces.frozen
     if isinstance(pattern, str) and pattern:
         literal = np.frombuffer(pattern.encode(), np.uint8)
-        found, rows = find_literal(*place, literal)
+        found, rows = find_literal(*text, literal)
         return found, found + len(literal), rows
     from gputok.automaton.pattern import matcher
 
     machine = matcher(pattern)
     if isinstance(machine, tuple):
         cut, drop = np.ones((2, 2), bool), np.array([True, False])
-        start, end, rows = split_words(*place, machine, cut, drop, keep_empty=True)
+        start, end, rows = split_words(*text, machine, cut, drop, keep_empty=True)
     else:
         start, end, rows = _backtracked(machine, pieces)
     keep = np.repeat(_changeable(pieces), np.diff(rows))
@@ -126,20 +126,20 @@ def _backtracked(pattern: Backtracking, pieces: Pieces) -> tuple[Positions, Posi
 
 
 def splice(
-    pieces: Pieces, start: Positions, end: Positions, rows: Positions, content: str, place: Positions
+    pieces: Pieces, start: Positions, end: Positions, rows: Positions, content: str, origin: Positions
 ) -> Pieces:
-    """Puts `content` in place of the bytes start[k]:end[k] for each cut k.
+    """Replaces the bytes start[k]:end[k] by `content`, for each cut k.
 
     start, end: int64[n_cuts], bytes of pieces.data; rows: int64[n_pieces + 1], piece i has the cuts
-    rows[i]:rows[i + 1]; place: int64[n_cuts], the byte that the content is aligned with, or ~byte to align the content
-    with the place before that byte.
+    rows[i]:rows[i + 1]; origin: int64[n_cuts], the byte that the content is aligned with, or ~byte to align the content
+    with the gap before that byte.
     """
     from gputok.kernels.cpu.edits import splice as splice_bytes
 
     text = np.frombuffer(content.encode(), np.uint8)
     aligned = pieces.alignment is not None
     return replaced(
-        pieces, *splice_bytes(pieces.data, pieces.start, pieces.end, rows, start, end, text, place, aligned)
+        pieces, *splice_bytes(pieces.data, pieces.start, pieces.end, rows, start, end, text, origin, aligned)
     )
 
 

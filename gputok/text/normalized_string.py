@@ -156,7 +156,7 @@ class NormalizedString:
         self.apply(edit.strip, False, True)
 
     def replace(self, pattern: str | Regex, content: str) -> None:
-        """Puts `content` in place of each match of the pattern.
+        """Replaces each match of the pattern by `content`.
 
         Args:
             pattern: the text to find, or a Regex. An empty string matches nothing.
@@ -246,13 +246,13 @@ class NormalizedString:
                 raise ValueError(f"{-first} is bigger than max len")
             first += n_bytes if first < 0 else 0
             last = first + 1
-        place = np.flatnonzero((self.normalized_bytes() & 0xC0) != 0x80)  # first byte of each character
+        starts = np.flatnonzero((self.normalized_bytes() & 0xC0) != 0x80)  # first byte of each character
         if first == last == 0:
             return self._part(0, 0)
-        if first >= len(place):
+        if first >= len(starts):
             return None
-        end = int(place[last]) if last < len(place) else n_bytes
-        return self._part(int(place[first]), int(place[first]) if first == last else end)
+        end = int(starts[last]) if last < len(starts) else n_bytes
+        return self._part(int(starts[first]), int(starts[first]) if first == last else end)
 
     def _part(self, start: int, end: int) -> NormalizedString:
         """Cuts out the bytes start:end of the normalized string."""

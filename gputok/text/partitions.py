@@ -1,11 +1,11 @@
 """Counted words in partitions, so that words which do not fit in memory together are added up one part at a time.
 
 Each word has a key of 64 bits, which depends on its bytes alone (`word_keys`). The first six bits of the key number the
-partition of the word, so that equal words of any two corpora meet in the same partition. These bits are the low ones of
-a half of the hash that places no word in a table; partitioning by the bits that do made a merge a hundred times slower.
+partition of the word, so that equal words of any two corpora meet in the same partition. These bits are the low bits of
+the half of the hash that tables don't use. With the bits that choose the slot of a table, a merge was a hundred times slower.
 
 Partitions follow each other in the order of their keys, and so do the words in them: added-up words are in the same order
-whatever was spilled when, and by how many threads.
+no matter when a table was spilled, and by how many threads.
 
     Tally       counts words in a table, which is spilled when it outgrows a budget
     added_up    the words of several sources, each word once, in the order of the keys
@@ -38,14 +38,15 @@ if TYPE_CHECKING:
 BITS = 6
 N_PARTITIONS = 1 << BITS
 
-_DEEPEST = 54  # bits of the key by which words were parted, beyond which no table is spilled
-_TABLES_SHARE = 0.6  # of the memory limit; the rest is for text that is read, buffers, and tables that grow
+_DEEPEST = 54  # no table is spilled if its words were dealt by more than so many bits of their keys
+# Tables get this share of the memory limit; text, buffers and growing tables get the rest
+_TABLES_SHARE = 0.6
 _LEAST_TABLE_BYTES = 8_000_000
-_SLOTS = 1 << 17  # of a new table: 7 MB with the words
-_RESULTS_SHARE = 0.25  # of the memory limit, for partitions that wait for their turn
-_WORD_BYTES = 32  # of a word in a source, roughly
-_SPILLED_WORDS = 1 << 18  # that are dealt at a time, in 20 MB
-_FEW_WORDS = 1 << 17  # that are looked at together, to see whether words are in the order of their keys
+_SLOTS = 1 << 17  # a new table has so many slots; with the words it takes 7 MB
+_RESULTS_SHARE = 0.25  # partitions that wait for their turn get this share of the memory limit
+_WORD_BYTES = 32  # a word of a source takes roughly so many bytes
+_SPILLED_WORDS = 1 << 18  # so many words are dealt at a time, in 20 MB
+_FEW_WORDS = 1 << 17  # so many words are read together to see whether they are in the order of their keys
 
 
 class Source(Protocol):
@@ -315,19 +316,19 @@ class Tally:
 class Spilled:
     """Runs of words in a temporary file, each dealt to partitions.
 
-    A chunk of the file has the words of one run and one partition: their counts (int64), lengths (uint32) and bytes.
+    A section of the file has the words of one run and one partition: their counts (int64), lengths (uint32) and bytes.
     """
 
     def __init__(self, file: TemporaryFile, byte_level: bool, skip: int = 0) -> None:
         self._file, self._byte_level, self._skip = file, byte_level, skip
-        self._chunks: list[list[tuple[int, int, int]]] = [[] for _ in range(N_PARTITIONS)]
+        self._sections: list[list[tuple[int, int, int]]] = [[] for _ in range(N_PARTITIONS)]
         self.n_words = 0
 
     def write(self, words: WordColumns) -> None:
         """Adds a run."""
-        for chunks, part in zip(self._chunks, dealt(words, self._skip), strict=True):
+        for sections, part in zip(self._sections, dealt(words, self._skip), strict=True):
             if len(part.counts):
-                chunks.append((self._file.n_bytes, len(part.counts), len(part.data)))
+                sections.append((self._file.n_bytes, len(part.counts), len(part.data)))
                 lengths = np.diff(part.offsets).astype(np.uint32)
                 self._file.append(
                     np.concatenate([part.counts.view(np.uint8), lengths.view(np.uint8), part.data])
@@ -336,12 +337,12 @@ class Spilled:
 
     def partition(self, number: int) -> Iterator[WordColumns]:
         """The words of one partition, run by run."""
-        for start, n_words, n_bytes in self._chunks[number]:
-            chunk = self._file.read(start, 12 * n_words + n_bytes)
+        for start, n_words, n_bytes in self._sections[number]:
+            section = self._file.read(start, 12 * n_words + n_bytes)
             offsets = np.zeros(n_words + 1, np.int64)
-            np.cumsum(chunk[8 * n_words : 12 * n_words].view(np.uint32), out=offsets[1:])
+            np.cumsum(section[8 * n_words : 12 * n_words].view(np.uint32), out=offsets[1:])
             yield WordColumns(
-                chunk[12 * n_words :], offsets, chunk[: 8 * n_words].view(np.int64), self._byte_level
+                section[12 * n_words :], offsets, section[: 8 * n_words].view(np.int64), self._byte_level
             )
 
 
@@ -418,7 +419,7 @@ def collected(parts: Iterable[WordColumns], byte_level: bool, memory: MemoryLimi
     return WordColumns(words, ends, n, byte_level)
 
 
-_DTYPES = np.uint8, np.int64, np.int64  # of words, offsets and counts
+_DTYPES = np.uint8, np.int64, np.int64  # the dtypes of words, offsets and counts
 _ADDED_UP = "adding up word counts"
 
 
@@ -439,7 +440,7 @@ class _Growing:
     def append(self, array: npt.NDArray[Any]) -> None:
         n = self._n + len(array)
         if n > len(self._array):
-            self._array.resize(n + n // 8, refcheck=False)  # nobody else has it
+            self._array.resize(n + n // 8, refcheck=False)  # no other object refers to it
         self._array[self._n : n] = array
         self._n = n
 

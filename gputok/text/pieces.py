@@ -101,7 +101,7 @@ class TextBatch(NamedTuple):
 
 
 class RawLines(NamedTuple):
-    """Text of a file as it was read: its lines were not looked for, and nobody knows whether it is UTF-8."""
+    """Text of a file as it was read: its lines were not looked for, and it was not checked that it is UTF-8."""
 
     data: Bytes  # uint8[n_bytes], whole lines; the newline of the last one may be missing
     checked: Callable[[], TextBatch]  # looks for the lines; raises ValueError, or repairs what is not UTF-8
@@ -159,10 +159,9 @@ class Pieces(NamedTuple):
     start: Positions  # int64[n_pieces], first byte of each piece in data
     end: Positions  # int64[n_pieces], last byte + 1
     rows: Positions  # int64[n_documents + 1]; document i has the pieces rows[i]:rows[i + 1]
-    token: Positions | None = (
-        None  # int64[n_pieces], id of an added token or -1; None: no piece is an added token
-    )
-    # From the bytes of data to the bytes of the *document* that they belong to; None: nobody needs offsets.
+    # int64[n_pieces], the id of an added token or -1; None: no piece is an added token
+    token: Positions | None = None
+    # From the bytes of data to the bytes of the *document* that they belong to; None: offsets are not needed.
     alignment: Alignment | None = None
     byte_level: bool = False
     """True if each byte of `data` stands for a character of the ByteLevel alphabet.
@@ -224,10 +223,10 @@ def regroup(pieces: Pieces, start: Positions, end: Positions, rows: Positions) -
 
 def mark_starts(pieces: Pieces) -> Pieces:
     """Adds an alignment that only tells where documents begin: 0 for the bytes of their first character, else 1."""
-    place = np.ones(len(pieces.data), np.int32)
+    is_later = np.ones(len(pieces.data), np.int32)
     first = pieces.rows[:-1][np.diff(pieces.rows) > 0]
-    place[first_characters(pieces.data, pieces.start[first], pieces.end[first])] = 0
-    return pieces._replace(alignment=Alignment(place, place))
+    is_later[first_characters(pieces.data, pieces.start[first], pieces.end[first])] = 0
+    return pieces._replace(alignment=Alignment(is_later, is_later))
 
 
 def rewrite(

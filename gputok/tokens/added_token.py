@@ -62,8 +62,8 @@ class AddedToken:
     def adopt(cls, value: Any, *, special: bool = False) -> Any:
         """A token of `tokenizers` as one of this class, by its attributes; anything else as it is.
 
-        special: it is made a special one, in place as there: before its attributes are read, as `normalized` can
-        depend on it.
+        special: True makes `value` itself a special token, as `tokenizers` does, before its attributes are read, since
+        `normalized` can depend on it.
         """
         if type(value).__name__ != "AddedToken":
             return value

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_BACKGROUNDS = (153, 223, 158, 183, 229)  # of the 256 colours of terminals: light ones, under black letters
-_BAR = "│"  # between tokens, if there are no colours
+_BACKGROUNDS = (153, 223, 158, 183, 229)  # light colours among the 256 of terminals, under black letters
+_BAR = "│"  # stands between tokens if there are no colours
 
 
 def colored(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Name = str
 """The name of a file, without its folder."""
 
-CHUNK_IDS = 1 << 22
+IDS_AT_ONCE = 1 << 22
 """About how many ids are copied at a time."""
 
 
@@ -274,8 +274,8 @@ def checked_rows(rows: Array, n_ids: int, path: pathlib.Path, field: str) -> Arr
 
 def check_rising(values: Array, path: pathlib.Path, field: str) -> None:
     """Raises ValueError if an array has a value that is lower than the value before it."""
-    for first in range(0, len(values), CHUNK_IDS):  # the array may be larger than memory
-        part = values[first : first + CHUNK_IDS + 1]
+    for first in range(0, len(values), IDS_AT_ONCE):  # the array may be larger than memory
+        part = values[first : first + IDS_AT_ONCE + 1]
         falls = np.flatnonzero(part[1:] < part[:-1])
         if len(falls):
             i = first + int(falls[0]) + 1
@@ -283,7 +283,7 @@ def check_rising(values: Array, path: pathlib.Path, field: str) -> None:
 
 
 def write_file(path: pathlib.Path, *contents: Any) -> None:
-    """Writes buffers to a new file, in place of whatever had that name, also a link.
+    """Writes buffers to a new file, which replaces what had that name before, also a link.
 
     Raises:
         OSError: with number and name, whatever goes wrong. (NumPy's `tofile` does not say that a disk is full.)
@@ -377,12 +377,12 @@ def read_array(path: pathlib.Path, dtypes: tuple[str, ...], field: str) -> Array
     return array
 
 
-def chunks(rows: Positions, n_ids: int = CHUNK_IDS) -> Iterable[tuple[int, int]]:
+def batches(rows: Positions, n_ids: int = IDS_AT_ONCE) -> Iterable[tuple[int, int]]:
     """Yields ranges first:last of documents with about `n_ids` ids, at least one document each."""
     first, n = 0, len(rows) - 1
     while first < n:
         last = int(np.searchsorted(rows, rows[first] + n_ids, "right")) - 1
-        last = min(max(last, first + 1), n, first + CHUNK_IDS)
+        last = min(max(last, first + 1), n, first + IDS_AT_ONCE)
         yield first, last
         first = last
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gputok.files.token_formats.base import OpenShard
 
 _HEADER_BYTES = 1024
-_KINDS = {"uint16": (20240520, 1), "uint32": (20240801, 7)}  # dtype -> magic, version
+_KINDS = {"uint16": (20240520, 1), "uint32": (20240801, 7)}  # dtype -> magic number, version
 
 
 class LlmC(WithRows):

@@ -34,8 +34,8 @@ from gputok.files.token_formats.base import (
     Shard,
     ShardFacts,
     TokenFormat,
+    batches,
     check_rising,
-    chunks,
     copy_bytes,
     gathered,
     mapped,
@@ -54,7 +54,7 @@ _COLUMN = "tokens"
 _SIZE_LIMIT = 1 << 26
 """Bytes of a shard, the default of MDSWriter."""
 
-_IDS_AT_ONCE = 1 << 18  # of samples that are put together at a time, in a processor's cache
+_IDS_AT_ONCE = 1 << 18  # samples with about so many ids are put together at a time, in a processor's cache
 
 
 class Mds(TokenFormat):
@@ -198,7 +198,7 @@ def _write_samples(file: BinaryIO, ids_path: pathlib.Path, lengths: Positions, s
     rows = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=rows[1:])
     with open(ids_path, "rb", buffering=0) as read:
-        for first, last in chunks(rows, _IDS_AT_ONCE):
+        for first, last in batches(rows, _IDS_AT_ONCE):
             n = lengths[first:last]
             heads = np.zeros(last - first, [("size", "<u4"), ("shape", "u1"), ("length", "<u4")])
             head_sizes, n_bytes = _head_sizes(n), n * size

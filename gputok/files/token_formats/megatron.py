@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gputok.files.token_formats.base import (
-    CHUNK_IDS,
+    IDS_AT_ONCE,
     Contiguous,
     Name,
     Shard,
@@ -145,13 +145,13 @@ def _arrays(data: Array, n_sequences: int, n_documents: int) -> tuple[Array, Arr
 def _check_sequences(index: pathlib.Path, lengths: Array, pointers: Array, ids: Array) -> None:
     """Raises ValueError if the sequences are not all of the ids, one after the other."""
     n_before, size = 0, ids.dtype.itemsize
-    for first in range(0, len(lengths), CHUNK_IDS):
-        part = lengths[first : first + CHUNK_IDS].astype(np.int64)
+    for first in range(0, len(lengths), IDS_AT_ONCE):
+        part = lengths[first : first + IDS_AT_ONCE].astype(np.int64)
         if part.min() < 0:
             i = first + int(part.argmin())
             raise ValueError(f"{index}: length of sequence {i}: {lengths[i]} is negative")
         ends = n_before + np.cumsum(part)
-        wrong = np.flatnonzero(pointers[first : first + CHUNK_IDS] != size * (ends - part))
+        wrong = np.flatnonzero(pointers[first : first + IDS_AT_ONCE] != size * (ends - part))
         if len(wrong):
             i = first + int(wrong[0])
             raise ValueError(

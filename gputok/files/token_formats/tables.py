@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gputok.files.token_formats.base import OpenShard
     from gputok.types import Array
 
-_ROWS_AT_ONCE = 1 << 13  # documents of a record batch or row group
+_ROWS_AT_ONCE = 1 << 13  # a record batch or row group has so many documents
 
 
 class Table(TokenFormat):

@@ -26,7 +26,7 @@ def make_code(weights: Counts) -> Code:
     """
     lengths = _lengths(weights)
     order = np.argsort(lengths, kind="stable")
-    # How many codes of the greatest length each code takes the place of
+    # A shorter code takes the space of so many codes of the greatest length
     shares = 1 << (LONGEST_CODE - lengths[order])
     ends = np.cumsum(shares)
     words = np.empty(len(weights), np.uint64)

@@ -117,7 +117,7 @@ def prune(
     with np.errstate(divide="ignore"):
         log_p[numbers], count[numbers] = np.log(p), counts
     count[: len(text.occurrences)] *= _CHARACTER_SHARE
-    lattice = text.ids, seeds.place, seeds.length, seeds.arc_at, seeds.parent, seeds.shift, log_p
+    lattice = text.ids, seeds.at, seeds.length, seeds.arc_at, seeds.parent, seeds.shift, log_p
     total, n_characters = counts.sum(), len(text.occurrences)
 
     def losses(pieces: Positions) -> Scores:

@@ -88,7 +88,7 @@ class Unigram(Model):
         ['ab', 'b']
     """
 
-    place = 3
+    turn = 3
     checks = per_field(
         unk_id=optional(integer(0, ID)),
         byte_fallback=optional(switch, False),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _GROUPS = 256  # suffixes are sorted in about this many groups
 _SAMPLE = 16  # one group in this many is sorted first, to guess the score that a seed needs
-_SHARES = 64  # the largest number of tasks that distribute positions to buckets: each counts all buckets
+_SHARES = 64  # at most so many tasks distribute positions to buckets, since each counts all buckets
 
 
 class Sizes(NamedTuple):
@@ -34,7 +34,7 @@ class Sizes(NamedTuple):
     share: int = 1 << 18  # positions that one task distributes to buckets
     least_group: int = 1 << 12  # the smallest number of positions in a group
     chunk: int = 1 << 16  # characters of words that share a trie; its arrays stay in the second-level cache
-    pieces: int = 1 << 13  # that one task of EM works on
+    pieces: int = 1 << 13  # pieces that one task of EM works on
     narrow: int = 1 << 32  # numbers below this are stored in 32 bits, since new memory is expensive
     caution: float = 1.5  # the guessed score lets this many times the expected number of candidates pass
 
@@ -76,7 +76,7 @@ class Groups(NamedTuple):
 class SortedWords(NamedTuple):
     """Words in sorted order, in chunks; the first word of a chunk is treated as sharing nothing with the word before."""
 
-    places: Positions  # int64[n_words], where each word begins
+    at: Positions  # int64[n_words], where each word begins
     counts: Counts  # int64[n_words], how often each word occurs
     lcp: Positions32  # int32[n_words], characters in common with the word before
     n_chars: Positions  # int64[n_words], characters of each word
@@ -86,7 +86,7 @@ class SortedWords(NamedTuple):
 class Seeds(NamedTuple):
     """Seed pieces: the characters by their dense ids (0 is unused), then the longer pieces by falling class of score."""
 
-    place: Positions  # int64[k], the position in the text of one occurrence of a longer piece
+    at: Positions  # int64[k], the position in the text of one occurrence of a longer piece
     length: Positions  # int64[k], characters
     score: Counts  # int64[k], occurrences times length
     parent: npt.NDArray[
@@ -164,13 +164,13 @@ def make_text(data: Bytes, offsets: Positions, counts: Counts, threads: int, siz
     return Text(ids, words[:-1], counts, n_chars, code_points, np.append(0, occurrences), code, sizes)
 
 
-def deal_words(text: Text, places: Positions, step: int, threads: int) -> Groups:
+def deal_words(text: Text, at: Positions, step: int, threads: int) -> Groups:
     """Distributes words to groups whose order is the sorted order; the weight of a word is its number.
 
-    places: int64[n_words], the first character of each word (step: 1), or the last to sort words by their ends (step: -1).
+    at: int64[n_words], the first character of each word (step: 1), or the last to sort words by their ends (step: -1).
     """
-    shares = _shares(np.arange(1, len(places) + 1), len(places), text.sizes.share)
-    of_words = text.ids, places, step, text.code
+    shares = _shares(np.arange(1, len(at) + 1), len(at), text.sizes.share)
+    of_words = text.ids, at, step, text.code
 
     def count(share: tuple[int, int], buckets: Counts) -> None:
         suffixes.bucket_sizes(*of_words, *share, buckets)
@@ -190,7 +190,7 @@ def deal_suffixes(text: Text, words: SortedWords, threads: int) -> Groups:
     new = np.cumsum(words.n_chars - words.lcp)
     chunks = _shares(new[[b - 1 for _, b in words.chunks]], int(new[-1]), text.sizes.share)
     shares = [(words.chunks[a][0], words.chunks[b - 1][1]) for a, b in chunks]
-    ends = words.places + 1
+    ends = words.at + 1
 
     def count(share: tuple[int, int], buckets: Counts) -> None:
         suffixes.count_suffixes(text.ids, ends, words.lcp, words.n_chars, text.code, *share, buckets)
@@ -257,9 +257,9 @@ def sort_group(
 
 
 def sorted_words(text: Text, threads: int, *, backwards: bool = False) -> SortedWords:
-    """Sorts the words; backwards: from their ends, and `places` are the positions of their last characters."""
-    places, step = (text.words + text.n_chars - 1, -1) if backwards else (text.words, 1)
-    groups = deal_words(text, places, step, threads)
+    """Sorts the words. If backwards, they are sorted from their ends, and `at` has their last characters."""
+    at, step = (text.words + text.n_chars - 1, -1) if backwards else (text.words, 1)
+    groups = deal_words(text, at, step, threads)
 
     def sort(group: slice) -> Positions32:
         return sort_group(text, groups, group, len(text.ids), step=step)
@@ -268,11 +268,11 @@ def sorted_words(text: Text, threads: int, *, backwards: bool = False) -> Sorted
     n_chars = text.n_chars[groups.weight]
     chunks = _ranges(np.cumsum(n_chars), text.sizes.chunk)
     lcp[[a for a, _ in chunks]] = 0
-    return SortedWords(places[groups.weight], text.counts[groups.weight], lcp, n_chars, chunks)
+    return SortedWords(at[groups.weight], text.counts[groups.weight], lcp, n_chars, chunks)
 
 
 def find_seeds(text: Text, longest: int, size: int, threads: int) -> Seeds:
-    """Returns the `size` candidates with the highest scores; among equals, the first in sorted order, then the shorter.
+    """Returns the `size` candidates with the highest scores; of equal ones, the first in sorted order, then the shorter.
 
     They are numbered by falling class of score, so that the entries of frequent pieces lie close together in memory.
     longest: the largest number of characters of a piece. Raises ValueError if arcs would need more than 32 bits.
@@ -302,7 +302,7 @@ def find_seeds(text: Text, longest: int, size: int, threads: int) -> Seeds:
         )  # fmt: skip
 
     list(pool.run(place, zip(parts, edges, edges[1:], strict=False), threads))
-    ends = backwards.places + 1
+    ends = backwards.at + 1
     tasks = ((ends, backwards.lcp, a, b, arc_at) for a, b in backwards.chunks)
     list(pool.run(suffixes.spread_arcs, tasks, threads))
 
@@ -378,7 +378,7 @@ def build_tries(text: Text, seeds: Seeds, longest: int, threads: int) -> Words:
     words = sorted_words(text, threads)
 
     def trie(first: int, last: int) -> Trie:
-        of_words = words.places, words.lcp, words.n_chars, first, last
+        of_words = words.at, words.lcp, words.n_chars, first, last
         filled = unigram.fill_trie(text.ids, *of_words, seeds.arc_at, seeds.parent, longest, seeds.shift)
         deepest = int(words.n_chars[first:last].max())
         return Trie(words.lcp[first:last], words.counts[first:last], deepest, *filled)

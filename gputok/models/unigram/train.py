@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from gputok.text.word_counts import WordCounts
     from gputok.types import Positions, Scores
 
-_SEEDS_PER_PIECE = (
-    10  # with more seeds than this for each piece of the vocabulary, held-out text got more tokens
-)
-_DECIMALS = 13  # of a score: if a file has more than 15 digits, tokenizers reads some scores one bit off
+# With more seeds than this for each piece of the vocabulary, held-out text got more tokens
+_SEEDS_PER_PIECE = 10
+# Decimals of a score in a file; of more than 15 digits, tokenizers reads some scores one bit off
+_DECIMALS = 13
 _DESIRED = 1.1  # EM ends with this many times the pieces of the vocabulary, which takes the likeliest of them
 
 
@@ -149,6 +149,6 @@ def _strings(text: Text, candidates: Seeds, pieces: Positions) -> list[str]:
     """Returns the texts of seed pieces; pieces: int64[k], their numbers."""
     ends = np.cumsum(candidates.length[pieces])
     starts = ends - candidates.length[pieces]
-    at = np.arange(ends[-1] if len(ends) else 0) + np.repeat(candidates.place[pieces] - starts, ends - starts)
+    at = np.arange(ends[-1] if len(ends) else 0) + np.repeat(candidates.at[pieces] - starts, ends - starts)
     characters = text.code_points[text.ids[at]].astype("<u4").tobytes().decode("utf-32-le")
     return [characters[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]

@@ -33,7 +33,7 @@ class WordLevel(Model):
         [(1, '<unk>', (0, 3))]
     """
 
-    place = 2
+    turn = 2
     checks = per_field(unk_token=string)
 
     def __init__(self, vocab: Mapping[str, int] | str | None = None, unk_token: str | None = None) -> None:

@@ -42,7 +42,7 @@ class WordPiece(Model):
         ['un', '##able']
     """
 
-    place = 1
+    turn = 1
     checks = per_field(
         unk_token=string,
         continuing_subword_prefix=string,
