@@ -98,7 +98,7 @@ def test_short_documents(form):
     automaton = automaton_of(form)
     for seed, alphabet in enumerate((SOME, range(128), [*b" ab\n"], [*b"'sltve a"])):
         texts = lines_of(random_ascii(seed, 20_000, alphabet), seed)
-        assert same(texts + ["", "a"], automaton, TABLES[form])
+        assert same([*texts, "", "a"], automaton, TABLES[form])
         assert same(lines_of("".join(map(spread, texts[:200])), seed), automaton, TABLES[form])
     texts = lines_of(random_ascii(9, 2000), 9)
     assert lengths(texts, automaton, TABLES[form]).tolist() == [
