@@ -36,6 +36,7 @@ from gputok.kernels.cpu.train_bpe.state import (
     TWO,
     State,
     add_pair,
+    filter_bit,
     home,
     insert,
     lower,
@@ -168,6 +169,13 @@ def prefetch_pair(s, later, sooner):
     if may_be_stored(s.filter, sooner):
         stored = np.uint64(s.slots[home(s.mask, sooner)])  # the row + 1
         prefetch(s.pairs, (stored - ONE) << ONE)
+
+
+@kernel(inline=True)
+def prefetch_insert(s, key):
+    """Asks for what `insert` of a pair will touch."""
+    prefetch(s.slots, home(s.mask, key))
+    prefetch(s.filter, filter_bit(key) >> np.uint64(6))
 
 
 @kernel(inline=True)

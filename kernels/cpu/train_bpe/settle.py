@@ -11,7 +11,7 @@ import numpy as np
 from gputok.kernels.cpu import kernel
 from gputok.kernels.cpu.primitives.constants import GOLDEN
 from gputok.kernels.cpu.primitives.memory import atomic_add, prefetch
-from gputok.kernels.cpu.train_bpe.merge import prefetch_pair
+from gputok.kernels.cpu.train_bpe.merge import prefetch_insert, prefetch_pair
 from gputok.kernels.cpu.train_bpe.state import (
     AHEAD_PAIRS,
     N_LATE,
@@ -46,6 +46,15 @@ def _old_key(s, key):
     if key & _SIDE:
         return pair << _32 | x
     return x << _32 | pair >> _32
+
+
+@kernel(inline=True)
+def _new_key(s, key):
+    """The pair that gets a neighbour: (x, new) or (new, x)."""
+    new, x = np.uint64(s.batch[np.uint64(3) * (key >> _M33) + np.uint64(2)]), key & _ID
+    if key & _SIDE:
+        return new << _32 | x
+    return x << _32 | new
 
 
 @kernel(inline=True)
@@ -112,13 +121,13 @@ def _take_from_old(s, own, n):
 @kernel(inline=True)
 def _give_to_new(s, own, n, row):
     """Stores the new pairs of a shard from `row` on; sums become rows + 1, or 0."""
-    keys, sums = own.settled_keys, own.settled_sums
+    keys, sums, ahead = own.settled_keys, own.settled_sums, np.uint64(AHEAD_PAIRS)
     for i in range(n):
+        if i + ahead < n and sums[i + ahead] != 0:
+            prefetch_insert(s, _new_key(s, keys[i + ahead]))
         if sums[i] == 0:
             continue
-        key = keys[i]
-        x, new = key & _ID, np.uint64(s.batch[np.uint64(3) * (key >> _M33) + np.uint64(2)])
-        pair = np.int64(new << _32 | x if key & _SIDE else x << _32 | new)
+        pair = np.int64(_new_key(s, keys[i]))
         add_pair(s.pairs, row, pair, sums[i])
         insert_shared(s.slots, s.mask, s.filter, pair, row)
         row += 1
