@@ -6,13 +6,18 @@ Public names are those of the `tokenizers` package, so users only change the imp
 
 Modules are imported at the first use of a name, so `import gputok` takes a few milliseconds.
 
-Ten words in the code:
+Six words for text:
 
-- piece: a part of a document between two steps of a tokenizer: a document, a pre-token or an added token
-- pre-token: a piece after pre-tokenization, also called word: the model encodes each pre-token separately
-- row: the pieces or tokens of one document, as a range of arrays that many documents share
+- text: a str, or bytes
+- document: a corpus has many documents, such as lines or rows
+- piece: a part of a document between two steps of a tokenizer: the whole document, a word or an added token
+- word: a piece that the model encodes separately, also called pre-token
+- batch: documents that are read together and pass through the pipeline together
 - slice: a range of a text or of a list of texts that one thread processes at a time
-- batch: documents that pass through the pipeline together
+
+Six other words in the code:
+
+- row: the pieces or tokens of one document, as a range of arrays that many documents share
 - span: a range first:last of bytes, characters or tokens
 - symbol: a token of BPE while pairs are merged, by its position in the vocabulary
 - rank: the position of a merge in the list of merges of BPE; a lower rank is merged first

@@ -81,8 +81,8 @@ class Automaton(NamedTuple):
     """The tables of a pattern: a deterministic automaton over classes of characters, one character looked ahead.
 
     The walk begins in state 0 at the first character of a match. If `accept[state, class]` holds for the next character, a
-    match may end before that character; the match ends at the last such place before the walk dies (the tables contain
-    the leftmost-first order). If no place was found, the first character is a *gap* character; neighbouring gap characters
+    match may end before that character; the match ends at the last such position before the walk dies (the tables contain
+    the leftmost-first order). If there is none, the first character is a *gap* character; neighbouring gap characters
     are one piece.
     """
 

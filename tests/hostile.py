@@ -20,7 +20,7 @@ import children
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SECONDS = 20.0  # of the processors, that a file may take
+SECONDS = 20.0  # a file may take so much time of the processors
 _PATIENCE = 10  # times as long on the clock, as others may keep the processors busy
 
 _DEEP = "\x01deep\x01"

@@ -100,10 +100,10 @@ def main() -> None:
                 outcome = tries(data)
             except Exception as error:
                 steps = traceback.extract_tb(error.__traceback__)
-                places = " < ".join(
+                lines = " < ".join(
                     f"{os.path.basename(step.filename)}:{step.name}" for step in steps[::-1][:4]
                 )
-                outcome = f"fails: {type(error).__name__}: {str(error)[:300]} ({places})"
+                outcome = f"fails: {type(error).__name__}: {str(error)[:300]} ({lines})"
             print(json.dumps(outcome), file=answers, flush=True)
 
 

@@ -70,16 +70,16 @@ def check_alignment(pieces: Pieces, sizes: np.ndarray | None = None) -> None:
     np.add.at(covered, pieces.start, 1)
     np.add.at(covered, pieces.end, -1)
     used = np.cumsum(covered[:-1]) > 0
-    assert (low[used] >= 0).all() and (low[used] <= high[used]).all(), "a place ends before it begins"
-    # In order within each piece, but for the bytes of one character: what is put behind it has the place of its first.
+    assert (low[used] >= 0).all() and (low[used] <= high[used]).all(), "an origin ends before it begins"
+    # In order within each piece, but for the bytes of one character: what is put after it has the origin of its first byte.
     inside = used[1:] & used[:-1]
     starts = pieces.start[pieces.start < len(pieces.data)]
     inside[starts[starts > 0] - 1] = False
-    assert (low[1:] > low[:-1] - 4)[inside].all(), "places out of order"
+    assert (low[1:] > low[:-1] - 4)[inside].all(), "origins out of order"
     if sizes is not None:
         full = pieces.start < pieces.end
         limit = np.repeat(sizes, np.diff(pieces.rows))[full]
-        assert (high[pieces.end[full] - 1] <= limit).all(), "a place after its document's end"
+        assert (high[pieces.end[full] - 1] <= limit).all(), "an origin after its document's end"
 
 
 def check_rows(rows: Rows) -> None:
@@ -116,7 +116,7 @@ def check_encoding(encoding: Any, *texts: str) -> None:
     for (start, end), sequence in zip(encoding.offsets, encoding.sequence_ids, strict=True):
         assert 0 <= start <= end, (start, end)
         if sequence is not None and sequence < len(texts):  # a template can name one that isn't given
-            # Text that a normalizer put behind the last character keeps its place in bytes, as in tokenizers.
+            # Text that a normalizer put after the last character keeps its position in bytes, as in tokenizers.
             assert end <= len(texts[sequence].encode()), (start, end, texts[sequence])
     for sequence in range(encoding.n_sequences):
         of_sequence = zip(encoding.word_ids, encoding.sequence_ids, strict=True)

@@ -137,7 +137,7 @@ def combining_ranks() -> dict[str, int]:
         return nfd(text) != text
 
     atoms = [chr(code) for code in CODES if nfd(chr(code)) == chr(code)]
-    # U+0345 has the highest class and U+0334 the lowest; one of the two changes places with any other mark
+    # U+0345 has the highest class and U+0334 the lowest; one of the two is exchanged with any other mark
     marks = [c for c in atoms if swapped("\u0345" + c) or swapped(c + "\u0334") or c in "\u0345\u0334"]
     marks.sort(key=functools.cmp_to_key(lambda a, b: swapped(a + b) - swapped(b + a)))
     rank = {}

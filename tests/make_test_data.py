@@ -31,7 +31,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-MOST_BYTES = 40_000_000  # of a corpus
+MOST_BYTES = 40_000_000  # a corpus has at most so many bytes
 LEAST_BYTES = {"en": 5_000_000, "code": 2_000_000, "multi": 1_000_000, "zh": 100_000}
 LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 QWEN = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")

@@ -175,7 +175,7 @@ def test_counts_of_documents_do_not_depend_on_those_beside_them():
     tokenizer.encode_special_tokens = True
     for texts, words in (
         (["a", "b é", "a"], ["a", "bĠÃ©", "a"]),  # with its neighbours, `b é` is not a single word
-        # Nor does `<x>` begin behind the special token that is ignored
+        # Nor does `<x>` begin after the special token that is ignored
         (["a", "<x>", "b"], ["a", "<x>", "b"]),
         (["b ", "é"], ["b", "Ġ", "Ã©"]),
     ):

@@ -384,13 +384,13 @@ def walk_steps(automaton: Automaton, text: str) -> int:
     delta, accept = automaton.delta.tolist(), automaton.accept.tolist()
     at = steps = 0
     while at < len(text):
-        state, place, found = 0, at, at + 1
+        state, position, found = 0, at, at + 1
         while state != DEAD:
             steps += 1
-            if accept[state][columns[place]]:
-                found = place
-            state = delta[state][columns[place]]
-            place += 1
+            if accept[state][columns[position]]:
+                found = position
+            state = delta[state][columns[position]]
+            position += 1
         at = found
     return steps
 

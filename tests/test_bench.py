@@ -303,7 +303,7 @@ def test_a_result_is_a_range():
 
 
 def test_what_was_measured_stands_beside_the_model(text, monkeypatch, capsys):
-    """A column of the card behind those of the model, and in JSON both."""
+    """A column of the card after those of the model, and in JSON both."""
     monkeypatch.setattr(device_model, "_RUNS", 1)
     monkeypatch.setattr(bpe, "SIZES", bpe.Sizes(rounds_per_look=2, least_capacity=1024))
     with stand_in.installed(monkeypatch):

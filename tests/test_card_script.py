@@ -21,7 +21,7 @@ def run(call: str, **variables: str) -> subprocess.CompletedProcess:
 
 @pytest.mark.full
 def test_the_smoke_step_runs_and_compares(tmp_path):
-    """With a CPU in the place of the device, so that its files are equal; what fails is logged and does not end it."""
+    """With a CPU instead of the device, so that its files are equal; what fails is logged and does not end it."""
     data, tests, bin = tmp_path / "data", tmp_path / "tests", tmp_path / "bin"
     for folder in (data, tests, bin):
         folder.mkdir()

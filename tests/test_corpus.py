@@ -1,4 +1,4 @@
-"""All kinds of sources of text: the same documents, in batches of bounded size, and errors that name the place."""
+"""All kinds of sources of text: the same documents, in batches of bounded size, and errors that name the file and the line."""
 
 import gzip
 import json

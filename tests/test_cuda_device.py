@@ -66,7 +66,7 @@ def numbered(batches: list[TextBatch]) -> Iterator[words.Batch]:
 
 
 def test_a_batch_is_copied_while_the_one_before_is_counted(device):
-    """By another thread: counting does not begin here before the copy of the next batch has, which nobody waits for."""
+    """By another thread: counting does not begin here before the copy of the next batch begins, for which no code waits."""
     pending, begun, n = [], [threading.Event() for _ in range(6)], itertools.count()
 
     def upload(arrays):
@@ -89,7 +89,7 @@ def test_a_batch_is_copied_while_the_one_before_is_counted(device):
 
 
 def test_the_padding_of_an_upload_is_written(device):
-    """Kernels load it by whole words; compute-sanitizer would call that a load of what nobody wrote."""
+    """Kernels load it by whole words; compute-sanitizer would call that a load of memory that was never written."""
     with device.active() as lane:
         for array in (np.arange(5, dtype=np.uint8), np.arange(3), np.ones(1, np.uint32)):
             (there,) = device.upload((array,))()
@@ -336,7 +336,7 @@ def test_threads_share_a_device_from_its_first_use(monkeypatch):
 
 @pytest.fixture
 def cubins_of_the_wheel(tmp_path, monkeypatch):
-    """Files in the place of cubins, for compute capability 8.0 and 9.0 (that of the stand-in)."""
+    """Files instead of cubins, for compute capability 8.0 and 9.0 (that of the stand-in)."""
     monkeypatch.setattr(cuda, "CUBINS", tmp_path)
     for source in SOURCES.glob("*.cu"):
         for architecture in (80, 90):

@@ -22,7 +22,7 @@ from tests.emulation.sanitized import agree, results, sanitized
 from tests.test_kernels import in_python, inputs_of_all_stages
 
 ROOT = pathlib.Path(__file__).parents[1]
-STAGES = {  # that find the faults of a file
+STAGES = {  # the stages whose tests find the faults of a file
     "common.cuh": ["split_words", "train_bpe"],
     "lines.cu": ["lines"],
     "split.cu": ["split_words"],
@@ -33,12 +33,12 @@ STAGES = {  # that find the faults of a file
 }
 BARRIER = re.compile(r"^ *(__syncthreads\(\);)")
 ATOMIC = re.compile(r"\b(atomic(?:Add|CAS|Min|Max|Or|Exch)|load_shared_word)\(")
-# What nothing can find: whoever stores there stores the same.
+# What nothing can find: every thread that stores there stores the same.
 SPARED = ("atomicMax(&t.state[OVERFLOWED]", "atomicMax(&t.state[DONE]")
 
 
 class Mutant(NamedTuple):
-    """A place in a source, and what becomes of it."""
+    """A line of a source, and what replaces it."""
 
     file: str
     line: int

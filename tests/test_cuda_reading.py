@@ -240,13 +240,13 @@ def test_errors_are_those_of_the_cpu(device, tmp_path, found):
     """With file and byte; of several, the first in the corpus, whichever device finds another one earlier."""
     whole = text(1, 900)
     at = [i for i in range(len(whole)) if whole[i] < 0x80]
-    for places in ([at[0]], [at[-1]], [at[400]], [at[150], at[151]], [at[100], at[-100]], at[200::300]):
+    for offsets in ([at[0]], [at[-1]], [at[400]], [at[150], at[151]], [at[100], at[-100]], at[200::300]):
         broken = bytearray(whole)
-        for place in places:
-            broken[place] = 0xFF
+        for offset in offsets:
+            broken[offset] = 0xFF
         paths = written(tmp_path, a_txt=text(2), b_txt=bytes(broken), c_txt=text(3))
         said = message(paths, device, threads=4)
-        assert said == message(paths, "cpu", threads=4) and f"b.txt, byte {places[0]}: 0xff" in said
+        assert said == message(paths, "cpu", threads=4) and f"b.txt, byte {offsets[0]}: 0xff" in said
     assert False in found
 
 
@@ -255,8 +255,8 @@ def test_the_first_error_is_raised_whichever_device_failed(tmp_path, monkeypatch
     monkeypatch.setattr(count_words, "_LOOK_SECONDS", 60)
     whole = bytearray(text(1, 900))
     at = [i for i in range(len(whole)) if whole[i] < 0x80][200::300]
-    for place in at:
-        whole[place] = 0xFF
+    for offset in at:
+        whole[offset] = 0xFF
     paths = written(tmp_path, a_txt=text(2), b_txt=bytes(whole))
     for _ in range(8):
         assert f"b.txt, byte {at[0]}: 0xff" in message(paths, "cuda", threads=4)

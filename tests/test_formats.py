@@ -748,7 +748,7 @@ def test_broken_gguf(tmp_path):
     for cut in range(4, len(data) - 33, 3):
         (tmp_path / "cut.gguf").write_bytes(data[:cut])
         try:
-            # Cut in the padding behind the values
+            # Cut in the padding after the values
             assert isinstance(read_metadata(tmp_path / "cut.gguf"), dict)
         except ValueError as error:
             assert "broken GGUF" in str(error)

@@ -13,9 +13,9 @@ ROOT = pathlib.Path(__file__).parents[1]
 @pytest.fixture
 def tree(tmp_path):
     """The sources as the wheel has them: kernels/ inside gputok/."""
-    for folder, place in (("gputok", "gputok"), ("kernels", "gputok/kernels")):
+    for folder, target_folder in (("gputok", "gputok"), ("kernels", "gputok/kernels")):
         for path in (ROOT / folder).rglob("*.py"):
-            target = tmp_path / place / path.relative_to(ROOT / folder)
+            target = tmp_path / target_folder / path.relative_to(ROOT / folder)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)
     return tmp_path

@@ -106,8 +106,8 @@ def small_tiles(monkeypatch):
 
 def random_documents(rng: np.random.Generator, n: int) -> TextBatch:
     """Documents of frequent and rare words, some empty, and words that reach over many tiles."""
-    places = [np.minimum(rng.zipf(1.5, rng.integers(0, 40)), len(STEMS)) - 1 for _ in range(n)]
-    documents = ["".join(STEMS[i] for i in place) for place in places]
+    stems = [np.minimum(rng.zipf(1.5, rng.integers(0, 40)), len(STEMS)) - 1 for _ in range(n)]
+    documents = ["".join(STEMS[i] for i in some) for some in stems]
     return TextBatch.from_strings([*documents, "a" * 70, " " * 40 + "b", "", "é" * 20])
 
 
@@ -263,7 +263,7 @@ def inputs_of_all_stages() -> Inputs:
     # More distinct words than a table has room for, some of which want one slot of a block's own table
     batch = random_documents(rng, 40)
     batch = TextBatch.from_strings([*batch.strings(), "".join(f" {i}" for i in range(700))])
-    # The merge of "x" and "y" makes a pair that ranks before it, at many places of a word at once. "abab" has merges side by side, and "aaaa" a chain of them, in one round of a long word
+    # The merge of "x" and "y" makes a pair that ranks before it, at many positions of a word at once. "abab" has merges side by side, and "aaaa" a chain of them, in one round of a long word
     merges = [
         ("xy", "z"),
         ("x", "y"),

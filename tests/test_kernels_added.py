@@ -9,7 +9,7 @@ from gputok.text.pieces import TextBatch
 
 
 def test_a_worked_example():
-    """The longest string at the leftmost place; white space on its right goes with it."""
+    """The longest string at the leftmost position; white space on its right goes with it."""
     names, text = TextBatch.from_strings(["ab", "abc", "b"]), TextBatch.from_strings(["xabc  b", "", "a"])
     trie = added.build_trie(names.data.copy(), names.offsets)
     options = np.array([0, added.RSTRIP, 0], np.uint8)
@@ -52,7 +52,7 @@ def test_equals_the_plain_version(seed):
     ],
 )
 def test_what_is_searched_for_in_long_text(names, n_listed):
-    """Sixty-four places at a time, for pairs of first bytes if they are few, else for first bytes, else one by one."""
+    """Sixty-four positions at a time, for pairs of first bytes if they are few, else for first bytes, else one by one."""
     rng = np.random.default_rng(len(names))
     parts = np.array([*names, "<", "|", "a", "/", "[", ">", "é", "x" * 50])
     packed = TextBatch.from_strings(names)

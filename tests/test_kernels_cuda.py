@@ -166,7 +166,7 @@ def test_merges_that_spell_a_special_token_are_learnt_on_the_cpu():
 
 @pytest.mark.parametrize("sanitizer", ["address", "thread"])
 def test_kernels_under_sanitizers(sanitizer, tmp_path):
-    """No read or write beside an array, nothing undefined, and no two threads at one place without order."""
+    """No read or write beside an array, nothing undefined, and no two threads at one address without order."""
     given = inputs_of_all_stages()
     agree(sanitized(sanitizer, given, tmp_path), results(in_python(), given))
 
@@ -300,7 +300,7 @@ def test_words_that_devices_count_are_spilled_within_a_memory_limit(tmp_path):
 
 
 def test_a_device_that_fails_ends_counting():
-    """And nobody waits for batches any longer."""
+    """And no thread waits for batches any longer."""
 
     def launch(*_, **__):
         raise RuntimeError("the device fell off the bus")

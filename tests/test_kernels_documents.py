@@ -55,7 +55,7 @@ def test_separators_across_the_edges_of_vectors_and_windows(separator):
 
 
 def test_what_a_cut_character_does():
-    """It is invalid where the text ends, also behind the last separator; and where a separator begins."""
+    """It is invalid where the text ends, also after the last separator; and where a separator begins."""
     for n in (0, 1, 62, 63, 64, 65, 8191, 8192):
         for raw in (
             b"a" * n + b"||" + b"\xe6",

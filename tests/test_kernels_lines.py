@@ -81,7 +81,7 @@ def test_lines_on_a_device(kind):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("character", ["é", "ࠀ", "퟿", "\ue000", "漢", "𐀀", "\U0010ffff"])
 def test_characters_between_the_threads_of_a_device(kind, character):
-    """At each place of the bytes of a thread, whole and cut, by the end of the text or not."""
+    """At each position of the bytes of a thread, whole and cut, by the end of the text or not."""
     for n in range(27, 34):
         for raw in [character.encode(), character.encode()[:-1], character.encode()[1:]]:
             agree_on_a_device(kind, b"a" * n + raw, b"a" * n + raw + b"a" * 9)
@@ -89,7 +89,7 @@ def test_characters_between_the_threads_of_a_device(kind, character):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_bytes_at_the_limits_on_a_device(kind):
-    """Each pair of bytes behind a lead that limits the next one, and each byte alone."""
+    """Each pair of bytes after a lead that limits the next one, and each byte alone."""
     for lead in (b"\xc1", b"\xc2", b"\xe0", b"\xe1", b"\xed", b"\xef", b"\xf0", b"\xf1", b"\xf4", b"\xf5"):
         for byte in (0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0):
             raw = lead + bytes([byte]) + b"\x80" * (1 + (lead >= b"\xf0") - (lead < b"\xe0"))

@@ -101,7 +101,7 @@ def test_gather_and_rewrite_equal_their_plain_versions():
                 assert np.array_equal(expected[2], result[2])
 
 
-def test_rewriting_aligns_inserted_text_with_its_place():
+def test_rewriting_aligns_inserted_text_with_its_origin():
     """Metaspace: each space becomes ▁, and a ▁ put before the piece lies where its first character does."""
     table = np.stack([np.ones(257), np.arange(257)]).astype(np.uint32)
     table[:, [ord(" "), ragged.PREFIX]] = [[3], [int.from_bytes("▁".encode(), "little")]]

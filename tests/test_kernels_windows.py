@@ -94,7 +94,7 @@ def test_documents_of_all_lengths_and_other_characters(form):
 
 @pytest.mark.parametrize("form", TABLES)
 def test_short_documents(form):
-    """Windows tell the words also beside the ends of documents: hardly a place is left to the walk."""
+    """Windows tell the words also beside the ends of documents: hardly a position is left to the walk."""
     automaton = automaton_of(form)
     for seed, alphabet in enumerate((SOME, range(128), [*b" ab\n"], [*b"'sltve a"])):
         texts = lines_of(random_ascii(seed, 20_000, alphabet), seed)

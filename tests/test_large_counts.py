@@ -18,7 +18,7 @@ def counts(**numbers):
     return WordCounts.from_dict(numbers)
 
 
-SHARDS = [counts(a=HALF, b=1), counts(a=HALF - 1, c=1)]  # of a: 2**63 - 1
+SHARDS = [counts(a=HALF, b=1), counts(a=HALF - 1, c=1)]  # the sum of a is 2**63 - 1
 
 
 @pytest.mark.parametrize("limit", [None, "50MB"])

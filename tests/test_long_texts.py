@@ -81,7 +81,7 @@ def test_a_batch_may_be_longer(monkeypatch):
 
 
 def test_byte_level_words_in_groups(monkeypatch):
-    """Places in the raw bytes are those in all of them, whichever group a word is in."""
+    """Positions in the raw bytes are those in all bytes, whichever group a word is in."""
     model = models.WordPiece({"Ġ": 0, "##a": 1, "a": 2, "Ã": 3, "##¤": 4, "?": 5}, "?")
     data = np.frombuffer("xx a ä aa a äa".encode(), np.uint8)
     start, end = np.array([3, 5, 7, 10, 10]), np.array([4, 7, 7, 12, 10])

@@ -609,7 +609,7 @@ print(len(counts), int(counts.counts.sum()), peak)
 
 @pytest.mark.full
 def test_twenty_gigabytes_are_counted_in_less_than_one(tmp_path):
-    """A stream of ever new words, which nobody holds."""
+    """A stream of ever new words, which is never in memory as a whole."""
     n_bytes = int(os.environ.get("GPUTOK_STREAM_BYTES", 20_000_000_000))
     command = [sys.executable, "-c", STREAM, str(n_bytes), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

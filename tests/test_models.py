@@ -175,7 +175,7 @@ def spelled_byte_level(model, text: str) -> list[tuple]:
 
 @pytest.mark.parametrize("seed", range(40))
 def test_byte_level(seed):
-    """Raw bytes in place of the characters that stand for them; some of the alphabet may be missing."""
+    """Raw bytes instead of the characters that stand for them; some of the alphabet may be missing."""
     rng = random.Random(seed)
     letters = [BYTE_CHARACTERS[byte] for byte in "abcé漢😀 zß\0".encode()]
     tokens = dict.fromkeys(BYTE_CHARACTERS if rng.random() < 0.6 else rng.sample(letters, 15))
@@ -202,7 +202,7 @@ def test_byte_level(seed):
 
 @pytest.mark.parametrize("seed", range(40))
 def test_words_are_cut_only_where_no_token_reaches(seed):
-    """Tokens that end or begin inside characters, the difficult places to cut a word."""
+    """Tokens that end or begin inside characters, where it is difficult to cut a word."""
     rng = random.Random(seed)
     tokens, merges = dict.fromkeys(BYTE_CHARACTERS), []
     pool = list(dict.fromkeys(BYTE_CHARACTERS[byte] for byte in "é漢字語😀ab".encode()))

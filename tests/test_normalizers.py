@@ -169,10 +169,10 @@ def our_answers(form: dict, strings: list[str]) -> list[tuple[str, list[tuple[in
         sizes = np.array([len(c.encode()) for c in text], np.int64)
         last = start + np.cumsum(sizes) - 1
         # byte -> the character that it is in, or (with 1 added, for an end) the one that ends at or after it
-        place = np.repeat(np.arange(len(string)), [len(c.encode()) for c in string])
-        place, stop = np.append(place, len(string)), np.append(0, place + 1)
+        first = np.repeat(np.arange(len(string)), [len(c.encode()) for c in string])
+        first, stop = np.append(first, len(string)), np.append(0, first + 1)
         low, high = done.alignment.start[last - sizes + 1], done.alignment.end[last]
-        answers.append((text, list(zip(place[low].tolist(), stop[high].tolist(), strict=True))))
+        answers.append((text, list(zip(first[low].tolist(), stop[high].tolist(), strict=True))))
     return answers
 
 
@@ -320,18 +320,18 @@ def test_precompiled_refuses_invalid_maps(blob):
 def test_precompiled_stays_inside_a_broken_map(ending):
     """The trie of a hostile file may point anywhere, and into the middle of a character; tokenizers panics.
 
-    Steps are found, as each unit has the label of its place; the offsets and values are random. A read outside of the map
+    Steps are found, as each unit has the label of its index; the offsets and values are random. A read outside of the map
     raises in the checked build.
     """
     alphabet, changed = "aeé漢😀\u0301\0", 0
     for seed in range(20):
         rng = np.random.default_rng(seed)
         texts = ("".join(rng.choice(list(alphabet), 200)) + ending).encode()
-        place = np.arange(1024, dtype=np.uint32)
-        offset = rng.choice(np.array([0, 1, 2, 3, 4, 2**20, 2**21 - 1], np.uint32), len(place))
-        leaf, far = rng.integers(0, 2, (2, len(place)), np.uint32)
-        units = offset << (np.uint32(18) - np.uint32(8) * far) | far << 9 | leaf << 8 | place & 255
-        units[rng.random(len(place)) < 0.3] &= np.uint32(0x3FF)  # values inside
+        index = np.arange(1024, dtype=np.uint32)
+        offset = rng.choice(np.array([0, 1, 2, 3, 4, 2**20, 2**21 - 1], np.uint32), len(index))
+        leaf, far = rng.integers(0, 2, (2, len(index)), np.uint32)
+        units = offset << (np.uint32(18) - np.uint32(8) * far) | far << 9 | leaf << 8 | index & 255
+        units[rng.random(len(index)) < 0.3] &= np.uint32(0x3FF)  # values inside
         broken = ours.Precompiled(np.uint32(units.nbytes).tobytes() + units.tobytes() + texts)
         strings = random_strings(seed, 50)
         pieces = broken.apply(Pieces.from_batch(TextBatch.from_strings(strings)))

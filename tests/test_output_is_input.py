@@ -74,7 +74,7 @@ WAYS = {  # how the input is named -> (input, output) of a file's name; each may
 
 
 def is_replaced(command: str, way: str) -> bool:
-    """A link of the name of the offsets, which nobody chose, is replaced, never followed."""
+    """A link with the name of the file of offsets, which the user did not choose, is replaced, never followed."""
     return command == "encode with offsets beside" and ("link" in way or way == "a second name")
 
 

@@ -64,9 +64,9 @@ def test_tables_are_what_a_parser_reads(seed):
     rng = random.Random(seed)
     for _ in range(500):
         text = random_table(rng)
-        before, behind = b" " * rng.randrange(3), rng.choice([b"", b"}", b" , 1"])
-        table = json_tables.read_table(np.frombuffer(before + text + behind, np.uint8), len(before))
-        value, end = parsed(before + text + behind, len(before))
+        before, after = b" " * rng.randrange(3), rng.choice([b"", b"}", b" , 1"])
+        table = json_tables.read_table(np.frombuffer(before + text + after, np.uint8), len(before))
+        value, end = parsed(before + text + after, len(before))
         assert table is not None
         assert value_of(table) == [tuple(x) if table.shape == json_tables.MAPPING else x for x in value]
         assert table.end == end

@@ -183,8 +183,8 @@ def test_every_line_runs_in_a_fresh_environment(folder, tmp_path):
         "MPLBACKEND": "agg",
     }
 
-    def does(command: list[str], place: pathlib.Path) -> str:
-        done = subprocess.run(command, env=variables, cwd=place, capture_output=True, text=True)
+    def does(command: list[str], folder: pathlib.Path) -> str:
+        done = subprocess.run(command, env=variables, cwd=folder, capture_output=True, text=True)
         assert done.returncode == 0, f"{command[-1]}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
         return done.stdout
 

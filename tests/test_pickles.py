@@ -228,7 +228,13 @@ def state(value: Any) -> Any:
     return type(value), kept
 
 
-DERIVED = {"mapping", "tokens", "names", "order", "strings"}  # of a Vocabulary: made when they are asked for
+DERIVED = {
+    "mapping",
+    "tokens",
+    "names",
+    "order",
+    "strings",
+}  # a Vocabulary makes these when they are first used
 
 
 def test_pickled():

@@ -79,7 +79,7 @@ PARTS = {
     "XLM-R, mBART, mT5, BGE-M3": sequence(SPACES, metaspace()),
 }
 NEITHER = {
-    # Rust knows digits that Oniguruma takes for symbols; behind such a one, `'s` is a symbol and a letter.
+    # Rust knows digits that Oniguruma takes for symbols; after such a digit, `'s` is a symbol and a letter.
     "words, then each digit": sequence(split(PATTERNS["gpt2"]), DIGITS, BYTES),
     "Falcon": sequence(
         {"type": "Punctuation", "behavior": "Contiguous"},

@@ -558,7 +558,7 @@ def test_no_option_is_silently_ignored(opened_by_both, style):
     assert tuple(outcomes["do_lower_case", value] for value in (True, False)) == lower
     prefix = {
         "gpt2": (False, True),
-        "llama": (False, False),  # True builds what the class does: no space behind a special token
+        "llama": (False, False),  # True builds what the class does: no space after a special token
         "unigram": (True, False),
     }.get(style, ("refused", True))
     assert tuple(outcomes["add_prefix_space", value] for value in (True, False)) == prefix

@@ -28,11 +28,11 @@ def batch(*texts: str) -> TextBatch:
 def test_memory_that_was_lent_comes_back():
     lender = Lender()
     first = lender.lend(1000)
-    place, part = first.ctypes.data, first[10:].view(np.int8)
+    address, part = first.ctypes.data, first[10:].view(np.int8)
     del first
-    assert lender.lend(1000).ctypes.data != place  # since a part of it is in use
+    assert lender.lend(1000).ctypes.data != address  # since a part of it is in use
     del part
-    assert place in [each.ctypes.data for each in [lender.lend(900), lender.lend(1000)]]
+    assert address in [each.ctypes.data for each in [lender.lend(900), lender.lend(1000)]]
     assert len(lender.lend(100_000)) == 100_000
 
 

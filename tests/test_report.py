@@ -244,9 +244,9 @@ def test_figures(bpe, tmp_path):
 
 def test_curves_are_means_of_neighbours():
     values = np.arange(1, 50_001)
-    places, means = np.array(curve(values)).T
-    assert len(places) < 130 and places[0] == 1 and places[-1] == 50_000
-    edges = np.append(places, 50_001)
+    numbers, means = np.array(curve(values)).T
+    assert len(numbers) < 130 and numbers[0] == 1 and numbers[-1] == 50_000
+    edges = np.append(numbers, 50_001)
     assert np.allclose(means, (edges[:-1] + edges[1:] - 1) / 2, rtol=1e-4)
     assert curve(np.zeros(0, int)) == []
 
@@ -495,7 +495,7 @@ def strings(n):
             yield made.choice(["", " ", "\n"]) + made.choice([" ", "", "  "]).join(words)
 
 
-# Unknown characters vanish, and the offsets behind them are those of other characters (as upstream), but not in the page.
+# Unknown characters vanish, and the offsets after them are those of other characters (as upstream), but not in the page.
 VANISHING = ("halves", "scripts", "merged")
 FEW = ("qwen3", "llama2", "stripped", "wordpiece")
 

@@ -23,7 +23,7 @@ GEMMA = pre_tokenizers.Split(" ", "merged_with_previous")
 
 
 def random_model(rng, spaces_inside=False, **options):
-    """A BPE with byte fallback, of merges of what earlier ones made; by default none has a space behind a letter."""
+    """A BPE with byte fallback, of merges of what earlier ones made; by default none has a space after a letter."""
     tokens = [*"▁ab.,é中国12\n"]
     merges = []
     while len(merges) < 40:

@@ -65,7 +65,7 @@ def test_reading(kind, options):
     random_texts = ["".join(rng.choices(alphabet, k=rng.randrange(25))) for _ in range(300)]
     if options.get("normalization_rule_name") != "identity":
         # Precompiled (that of tokenizers, which ours equals) replaces a grapheme cluster by what its shortest known
-        # beginning becomes; SentencePiece takes the longest, and goes on behind it.
+        # beginning becomes; SentencePiece takes the longest, and goes on after it.
         random_texts = [text for text in random_texts if text.isascii()]
     assert_same_ids(
         tokenizer,

@@ -80,9 +80,9 @@ def test_every_function_that_the_package_calls_is_listed():
                 owner = aliases[node.value.id]
                 called[owner.__name__, node.attr] = getattr(owner, node.attr)
     functions = {
-        (place.removeprefix("gputok.kernels.cpu.").partition(".")[0], name)
-        for (place, name), value in called.items()
-        if callable(value) and not inspect.isclass(value) and not place.endswith(".jit")
+        (module.removeprefix("gputok.kernels.cpu.").partition(".")[0], name)
+        for (module, name), value in called.items()
+        if callable(value) and not inspect.isclass(value) and not module.endswith(".jit")
     }
     assert functions == listed
 

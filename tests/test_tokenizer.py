@@ -565,7 +565,7 @@ def nested(inner: str, depth: int) -> Raw:
     ],
 )  # fmt: skip
 def test_hostile_files(change, message, tmp_path):
-    """A hostile file raises one error that names the place, in bounded time and memory."""
+    """A hostile file raises one error that names the field, in bounded time and memory."""
     path = tmp_path / "tokenizer.json"
     text = json.dumps(
         good() | {part: "@" if isinstance(value, Raw) else value for part, value in change.items()}
@@ -782,7 +782,7 @@ def test_first_is_where_the_first_character_is_replaced():
         tokenizer.pre_tokenizer = package.pre_tokenizers.Metaspace("_", "first")
         texts = ["\u3000a", " a", "\u3000\u3000a", "\u00e9\u3000a"]
         encoded.append([(one.ids, one.offsets, one.word_ids) for one in tokenizer.encode_batch(texts)])
-        # The tokens are all unknown, and what was put before a word shows in its place alone.
+        # The tokens are all unknown, and what was put before a word is shown alone.
         tokenizer.model = package.models.BPE({c: i for i, c in enumerate("_xaé")}, [])
         encoded[-1] += [(one.tokens, one.offsets) for one in tokenizer.encode_batch(texts)]
     assert encoded[0] == encoded[1]

@@ -1,4 +1,4 @@
-"""gputok in the place of `tokenizers`: unchanged libraries that import `tokenizers` give the same results."""
+"""gputok instead of `tokenizers`: unchanged libraries that import `tokenizers` give the same results."""
 
 import importlib.util
 import json
@@ -107,15 +107,15 @@ def test_scripts_and_modules_run_as_python_runs_them(tmp_path):
         "sys.exit(3)\n"
     )
     elsewhere = tmp_path / "elsewhere"
-    place = ["-m", "gputok.tokenizers"]
-    finished = run([*place, "../script.py", "a", "--b"], elsewhere)
+    start = ["-m", "gputok.tokenizers"]
+    finished = run([*start, "../script.py", "a", "--b"], elsewhere)
     assert (finished.stdout, finished.returncode) == ("__main__ ['a', '--b'] 7 gputok\n", 3)
-    finished = run([*place, "-m", "script", "x"], tmp_path)
+    finished = run([*start, "-m", "script", "x"], tmp_path)
     assert (finished.stdout, finished.returncode) == ("__main__ ['x'] 7 gputok\n", 3)
     for arguments, said in ([], "usage"), (["nothing.py"], "nothing.py: no such file"), (["--what"], "usage"):
-        finished = run([*place, *arguments], tmp_path)
+        finished = run([*start, *arguments], tmp_path)
         assert finished.returncode == 1 and said in finished.stderr
-    assert "usage" in run([*place, "--help"], tmp_path).stdout
+    assert "usage" in run([*start, "--help"], tmp_path).stdout
 
 
 def test_notebooks_load_it(tmp_path):

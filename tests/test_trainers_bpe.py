@@ -358,8 +358,8 @@ def test_batches_of_the_kernel_are_many_merges(monkeypatch):
 
 def test_a_small_corpus_has_one_thread():
     words = stage_input(random_words(random.Random(3), "abcd", 300, 12))
-    n_places = len(words[0])
-    for threads, part, expected in ((4, 500_000, 1), (4, n_places // 3, 3), (2, 1, 2), (1, 1, 1)):
+    n_symbols = len(words[0])
+    for threads, part, expected in ((4, 500_000, 1), (4, n_symbols // 3, 3), (2, 1, 2), (1, 1, 1)):
         training = bpe._Training(
             lambda **_: [words[:3]], *words[3:], BpeLimits(50), bpe.Sizes(part=part), threads
         )
@@ -397,7 +397,7 @@ def test_an_error_of_a_thread_ends_the_training(monkeypatch):
     merge = bpe.merge_in_batches
 
     def opening(state, work, most):
-        """The first step is open, and nobody works on it yet."""
+        """The first step is open, and no thread works on it yet."""
         if state.shared[STEP] == 0:
             state.shared[CLAIMS] = state.shared[STEP] = 1
             state.at[PHASE] = APPLYING

@@ -33,7 +33,7 @@ UNDECIDED = [
 
 
 def cut_texts(rng, text, n):
-    """Stretches of real text, often with something in between that is not decided where it ends."""
+    """Slices of real text, often with something in between that is not decided where it ends."""
     for _ in range(n):
         at, size = rng.randrange(len(text)), rng.choice([3, 20, 60, 200, 800])
         some = text[at : at + size]

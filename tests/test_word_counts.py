@@ -205,7 +205,7 @@ def test_counting_text_equals_the_reference(name):
 @pytest.mark.parametrize(
     "pattern",
     [
-        r"x{250}|xy{300}|[\s\S]",  # more states than the table of pairs has numbers for; walks that end far behind
+        r"x{250}|xy{300}|[\s\S]",  # more states than the table of pairs has numbers for; walks that end far before
         r"abc|ab|[\s\S]",
         r"\s*[\r\n]+|\s+(?!\S)|\s+|\S+",
         r"é+|(?:日本)+|[\s\S]",
@@ -436,7 +436,7 @@ def test_parquet_keeps_everything(tmp_path):
     loaded = WordCounts.load(path)
     assert loaded == counts and loaded.byte_level
     assert os.listdir(tmp_path) == ["counts.parquet"]
-    columns = pa.parquet.read_table(path)  # readable by everybody else
+    columns = pa.parquet.read_table(path)  # other programs can read it
     assert columns["word"].to_pylist() == [word for word, _ in loaded.items()]
     assert columns["count"].to_pylist() == loaded.counts.tolist()
 

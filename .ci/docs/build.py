@@ -4,7 +4,7 @@
 
 The reference is made of the docstrings by pdoc, the guide of notebooks/guide/*.md by markdown2 and of the notebooks by
 nbconvert. One search covers all pages. The exit status is 1 if a public name has no
-docstring, or if a link leads to a page or a place that does not exist; links to other sites are not followed.
+docstring, or if a link leads to a page or an anchor that does not exist; links to other sites are not followed.
 """
 
 from __future__ import annotations
@@ -114,10 +114,10 @@ def write_reference(folder: pathlib.Path, documented: dict[str, pdoc.doc.Module]
 
 def without_dead_names(page: str) -> str:
     """Takes out the links that pdoc makes of names in docstrings which it does not show."""
-    places = set(re.findall(r'\bid="([^"]+)"', page))
+    anchors = set(re.findall(r'\bid="([^"]+)"', page))
     return re.sub(
         r'<a href="#([^"]+)">(.*?)</a>',
-        lambda link: link[0] if link[1] in places else link[2],
+        lambda link: link[0] if link[1] in anchors else link[2],
         page,
         flags=re.S,
     )
@@ -271,19 +271,19 @@ def undocumented(modules: dict[str, pdoc.doc.Module]) -> list[str]:
 
 
 class Page(html.parser.HTMLParser):
-    """The places of a page that links can lead to, and its links to other places."""
+    """The anchors of a page, and its links to other pages and anchors."""
 
     def __init__(self, path: pathlib.Path) -> None:
         super().__init__()
-        self.places: set[str] = set()
+        self.anchors: set[str] = set()
         self.links: list[str] = []
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        """Collects places and links."""
+        """Collects anchors and links."""
         for name, value in attributes:
             if name in ("id", "name") and value:
-                self.places.add(value)
+                self.anchors.add(value)
             elif name in ("href", "src", "srcset") and value:
                 self.links.append(value)
 
@@ -300,8 +300,8 @@ def broken_links(folder: pathlib.Path) -> list[str]:
             target = path
             if parts.path:
                 target = pathlib.Path(os.path.normpath(path.parent / urllib.parse.unquote(parts.path)))
-            place = urllib.parse.unquote(parts.fragment)
-            if not target.is_file() or (place and target in pages and place not in pages[target].places):
+            anchor = urllib.parse.unquote(parts.fragment)
+            if not target.is_file() or (anchor and target in pages and anchor not in pages[target].anchors):
                 found.append(f"{path.relative_to(folder.resolve())}: the link {link} leads nowhere")
     return found
 

@@ -26,8 +26,8 @@ def find_literal(data, start, end, frozen, literal):
     """Finds the literal in each piece, from left to right without overlap."""
     found, rows = [], [0]
     for i, (a, b) in enumerate(zip(start.tolist(), end.tolist(), strict=True)):
-        places = re.finditer(re.escape(literal.tobytes()), data[a:b].tobytes())
-        found += [] if frozen is not None and frozen[i] else [a + match.start() for match in places]
+        matches = re.finditer(re.escape(literal.tobytes()), data[a:b].tobytes())
+        found += [] if frozen is not None and frozen[i] else [a + match.start() for match in matches]
         rows.append(len(found))
     return np.array(found, np.int64), np.array(rows)
 

@@ -13,7 +13,7 @@ def find_tokens(data, start, end, skip, trie, options, word_bits):
     longest = re.compile(b"|".join(re.escape(string) for string in sorted(strings, key=len, reverse=True)))
     pieces, rows = [], [0]
     for a, b, whole in zip(start.tolist(), end.tolist(), skip.tolist(), strict=True):
-        piece, text = data[a:b].tobytes(), 0  # where the text behind the last token begins
+        piece, text = data[a:b].tobytes(), 0  # where the text after the last token begins
         for match in () if whole else longest.finditer(piece):
             i, first, last = strings[match[0]], match.start(), match.end()
             before, after = piece[:first].decode(), piece[last:].decode()

@@ -8,7 +8,7 @@ import numpy as np
 
 
 def characters_of(data: np.ndarray, start: int, end: int) -> list[tuple[str, int]]:
-    """The characters of a piece, each with the place where it begins."""
+    """The characters of a piece, each with the byte at which it begins."""
     text = data[start:end].tobytes().decode()
     sizes = [len(c.encode()) for c in text]
     return list(zip(text, np.cumsum([start, *sizes]).tolist(), strict=False))
@@ -26,8 +26,8 @@ def edit(data, start, end, frozen, aligned, normalize):
         if frozen is not None and frozen[i]:
             new, source = new + data[a:b].tobytes(), source + list(range(a, b))
         else:
-            for text, place in normalize(characters_of(data, a, b), a):
-                new, source = new + text.encode(), source + [place] * len(text.encode())
+            for text, at in normalize(characters_of(data, a, b), a):
+                new, source = new + text.encode(), source + [at] * len(text.encode())
         offsets.append(len(new))
     return np.frombuffer(new, np.uint8), np.array(offsets), np.array(source if aligned else [], np.int64)
 
@@ -41,7 +41,7 @@ def is_inert(data, start, end, frozen, page, member, n_inert=1):
 
 
 def follow(source, start, end):
-    """Looks up the place of each source; ~p is the empty place before p."""
+    """Looks up where each source begins and ends; ~p is the gap before p."""
     empty = source < 0
     at = np.where(empty, ~source, source)
     return start[at], np.where(empty, start[at], end[at])
@@ -52,23 +52,23 @@ def map_characters(data, start, end, frozen, table, aligned):
     page, member, _, text, offsets = table
 
     def normalize(characters, _):
-        for c, place in characters:
+        for c, at in characters:
             rule = kind_of(page, member, c)
             replacement = text[offsets[rule] : offsets[rule + 1]].tobytes().decode() if rule > 2 else ""
-            yield {0: c, 1: "", 2: f" {c} "}.get(rule, replacement), place
+            yield {0: c, 1: "", 2: f" {c} "}.get(rule, replacement), at
 
     return edit(data, start, end, frozen, aligned, normalize)
 
 
 def placed(changes, characters, first):
-    """Gives each of `changes` (a character, and how many characters it adds) its place."""
-    places = [place for _, place in characters]
+    """Gives each of `changes` (a character, and how many characters it adds) its source."""
+    starts = [at for _, at in characters]
     used = 0
     for c, change in changes:
         if change > 0:
-            yield c, places[used - 1] if used else ~first
+            yield c, starts[used - 1] if used else ~first
         else:
-            yield c, places[used]
+            yield c, starts[used]
             used += 1 - change
 
 

@@ -16,7 +16,7 @@ def split_words(data, start, end, frozen, automaton, cut, drop, keep_empty=False
     for i, (a, b) in enumerate(zip(start.tolist(), end.tolist(), strict=True)):
         text = data[a:b].tobytes().decode()
         # of each character, and the end
-        place = [a, *(a + np.cumsum([len(c.encode()) for c in text])).tolist()]
+        offset = [a, *(a + np.cumsum([len(c.encode()) for c in text])).tolist()]
         spans = [(0, len(text), True)] if frozen is not None and frozen[i] else list(_spans(text, automaton))
         word = 0
         for k, (_, stop, flag) in enumerate(spans):
@@ -24,7 +24,7 @@ def split_words(data, start, end, frozen, automaton, cut, drop, keep_empty=False
                 if (word < stop + (flag and keep_empty) and not drop[int(flag)]) or (
                     frozen is not None and frozen[i]
                 ):
-                    words.append((place[word], place[stop]))
+                    words.append((offset[word], offset[stop]))
                 word = stop
         rows.append(len(words))
     word_start, word_end = np.array(words, np.int64).reshape(-1, 2).T

@@ -64,14 +64,14 @@ def train_bpe(
             heapq.heapreplace(queue, (-current, *queue[0][1:3], next(n_queued), queue[0][4]))
         if not queue or -queue[0][0] < max(1, limits.min_frequency):
             break
-        behind, _, (a, b), _, found = heapq.heappop(queue)
+        minus_count, _, (a, b), _, found = heapq.heappop(queue)
         name = names[a] + names[b].removeprefix(limits.prefix)
         new = ids.setdefault(name, len(names))
         if new == len(names):
             names.append(name)
             lengths.append(lengths[a] + lengths[b])
         merges.append((a, b, new))
-        merge_counts.append(-behind)
+        merge_counts.append(-minus_count)
         for i in found:
             words[i], changes = merge_word(words[i], a, b, new, limits.max_token_length)
             for pair, sign in changes:

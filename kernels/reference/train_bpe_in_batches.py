@@ -13,12 +13,12 @@ before them. A batch of one pair is one merge; let there be more, so that no ai 
    other. So merging them from left to right, one pair after the other, or all at once gives the same words.
 2. *Merging pi changes no count of another pair pj of the batch.* It takes counts from pairs (x, ai) and (bi, y) alone. If
    such a pair were pj, ai would be a right part, or bi a left part.
-3. *What comes later stays behind.* Claim: before each merge of the batch, every pair outside of it sorts behind those of the
+3. *What comes later stays later.* Claim: before each merge of the batch, every pair outside of it sorts after those of the
    batch that are left. It holds in the beginning, as the batch is a prefix. Merging pi lowers counts of pairs outside,
    which moves them back, and makes pairs (x, ni), (ni, y) and (ni, ni).
    An occurrence of (x, ni) was one of (x, ai), so that C(x, ni) is at most what C(x, ai) was, and (x, ai) was outside
-   (by 2). Let pj be left. C(x, ai) <= C(pj). If C(x, ni) < C(pj), it sorts behind. Otherwise the counts of all three are equal,
-   and (x, ai) sorts behind pj = (aj, bj) by its ids. So x > aj, or x = aj; in both cases (x, ni) sorts behind as well, in
+   (by 2). Let pj be left. C(x, ai) <= C(pj). If C(x, ni) < C(pj), it sorts after pj. Otherwise the counts of all three are equal,
+   and (x, ai) sorts after pj = (aj, bj) by its ids. So x > aj, or x = aj; in both cases (x, ni) sorts after pj as well, in
    the second since ni > bj.
    (ni, y) and (ni, ni) come from (bi, y) and (bi, ai) in the same way, and ni > aj.
 4. So after p1 the first pair is p2, and so on to pk. []
@@ -26,7 +26,7 @@ before them. A batch of one pair is one merge; let there be more, so that no ai 
 Any part of a batch from its beginning on is a batch, too: it may be cut anywhere, and a batch of one pair is one merge.
 
 Two options change the order. With `shorter_first`, equal counts are ordered by the length and string of the merged token:
-then (x, ni) of 3 sorts behind because its string is longer than that of (x, ai). With a veto or `max_token_length`, some
+then (x, ni) of 3 sorts after (x, ai) because its string is longer than that of (x, ai). With a veto or `max_token_length`, some
 pairs don't count. If (x, ai) doesn't, neither does (x, ni), because what a veto forbids in a string it forbids in each
 longer string that contains it; so all new pairs that count come from pairs that did, and 3 holds.
 

@@ -14,13 +14,13 @@ def viterbi(data, start, end, tables):
     found = []
     for number, word in enumerate(byte_strings(data, start, end)):
         text = word.decode()
-        places = [0, *itertools.accumulate(len(character.encode()) for character in text)]
+        edges = [0, *itertools.accumulate(len(character.encode()) for character in text)]
         best = {0: (0.0, 0, -1)}  # end of a path -> its score, where its last token begins, that token
-        for i, p in enumerate(places[:-1]):
-            arcs = [(q, longest[word[p:q]]) for q in places[i + 1 :] if word[p:q] in longest]
+        for i, p in enumerate(edges[:-1]):
+            arcs = [(q, longest[word[p:q]]) for q in edges[i + 1 :] if word[p:q] in longest]
             scored = [(q, tables.scores[token], token) for q, token in arcs]
-            if not arcs or arcs[0][0] != places[i + 1]:
-                scored.append((places[i + 1], tables.unk_score, tables.unk))
+            if not arcs or arcs[0][0] != edges[i + 1]:
+                scored.append((edges[i + 1], tables.unk_score, tables.unk))
             for q, score, token in scored:
                 total = score + best[p][0]
                 total = float(np.float32(total)) if tables.single else total

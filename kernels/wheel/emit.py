@@ -180,8 +180,8 @@ none:
 """
 
 
-def _bits(*places: int) -> int:
-    number = sum(1 << place for place in places)
+def _bits(*positions: int) -> int:
+    number = sum(1 << position for position in positions)
     return number - (1 << 32) if number >> 31 else number
 
 
@@ -244,7 +244,7 @@ def _bitcode(module: str) -> tuple[bytes, list[Kernel]]:
             kernels.append(kernel)
             merged.link_in(_entry(kernel, result))
             merged.link_in(result.library._get_module_for_linking(), preserve=True)
-    entries = set(map(_place, kernels))
+    entries = set(map(_entry_name, kernels))
     for function in merged.functions:
         if not function.is_declaration:
             function.linkage = "external" if function.name in entries else "internal"
@@ -254,7 +254,7 @@ def _bitcode(module: str) -> tuple[bytes, list[Kernel]]:
     return merged.as_bitcode(), kernels
 
 
-def _place(kernel: Kernel) -> str:
+def _entry_name(kernel: Kernel) -> str:
     return f"{kernel.name.replace('.', '_')}_{kernel.version}"
 
 
@@ -264,7 +264,7 @@ def _entry(kernel: Kernel, compiled: CompileResult) -> Any:
     module = context.create_module("entry")
     kind = context.call_conv.get_function_type(about.restype, about.argtypes)
     called = ir.Function(module, kind, about.llvm_func_name)
-    entry = ir.Function(module, ir.FunctionType(I32, [I64.as_pointer()]), _place(kernel))
+    entry = ir.Function(module, ir.FunctionType(I32, [I64.as_pointer()]), _entry_name(kernel))
     builder = ir.IRBuilder(entry.append_basic_block("entry"))
     slots = _Slots(context, builder, entry.args[0])
     arguments = [slots.read(kind) for kind in kernel.arguments]
@@ -493,7 +493,7 @@ def calls(entry, library):
 def call(versions: list[Kernel]) -> str:
     """The source of the Python function that calls a kernel."""
     kernel = versions[0]
-    tag = _place(kernel).removesuffix("_0")
+    tag = _entry_name(kernel).removesuffix("_0")
     leaves, unpacking = _leaves(kernel)
     if any(version.result != kernel.result for version in versions):
         raise SystemExit(f"{kernel.name} returns different types for different arguments")
@@ -506,7 +506,7 @@ def call(versions: list[Kernel]) -> str:
     # Defaults of parameters are found faster than names of the outer function.
     own = ["_new=_new", "_pack=_pack", *(f"_entry_{k}=_entry_{k}" for k in numbers), *names]
     lines = [f"_new, _pack = c_int64 * {n_slots}, Struct({form!r}).pack_into"]
-    lines += [f"_entry_{k} = entry({_place(version)!r})" for k, version in enumerate(versions)]
+    lines += [f"_entry_{k} = entry({_entry_name(version)!r})" for k, version in enumerate(versions)]
     lines += [f"def {tag}({', '.join([*kernel.parameters, '*', *own])}):"]
     body = [*unpacking, "_slots = _new()", "try:", f"    _pack(_slots, 0{values})"]  # a `try` costs nothing
     body += ["except struct_error as _why:", f"    raise refused({tag}, _why, ({given},)) from None"]

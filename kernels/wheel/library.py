@@ -86,7 +86,7 @@ def build(folder: pathlib.Path, say: Any = print) -> None:
                 kernels += found
                 for level in emit.LEVELS if found else ():
                     code[module, level] = pool.submit(emit.machine_code, module, bitcode, level)
-        objects += [code[place].result() for place in sorted(code)]
+        objects += [code[name].result() for name in sorted(code)]
     kernels.sort(key=lambda kernel: kernel[:2])
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "calls.py").write_text(emit.calls(kernels, emit.LEVELS, sources.digest(sources.LIBRARY)))
