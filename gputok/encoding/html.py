@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gputok.types import Positions
 
 _STYLE = """
-.gputok { margin: 0; padding: 0; border: 0; background: none; font-family: ui-monospace, monospace; font-size: 14px; line-height: 2.2; white-space: pre-wrap; overflow-wrap: anywhere; }
+.gputok { margin: 0; padding: 0; border: 0; background: none; font-size: 14px; line-height: 2.2; white-space: pre-wrap; overflow-wrap: anywhere; }
 .gputok .token { color: #111; border-radius: 3px; padding: 2px 0; }
 .gputok .even-token { background: #cfe8ff; }
 .gputok .odd-token { background: #ffe3b3; }
@@ -25,6 +25,7 @@ _STYLE = """
 .gputok .annotation { border-bottom: 3px solid; padding-bottom: 3px; }
 .gputok .annotation::after { content: attr(data-label); color: inherit; font-size: 70%; vertical-align: super; }
 """
+_FONT = "font-family: ui-monospace, monospace"
 
 
 @public("gputok.tools")
@@ -63,9 +64,10 @@ class _Encoded(Protocol):
 def page(body: str) -> str:
     """Wraps a part of a page in its style.
 
-    The element is `pre`: where a page that shows a notebook drops the style, line breaks and indentations stay.
+    The element is `pre`: where a page that shows a notebook drops the style, line breaks and indentations stay. The font is
+    an attribute of the element, because JupyterLab and its exports give `pre` a font of their own, not of fixed width.
     """
-    return f'<style>{_STYLE}</style><pre class="gputok" dir="auto">{body}</pre>'
+    return f'<style>{_STYLE}</style><pre class="gputok" dir="auto" style="{_FONT}">{body}</pre>'
 
 
 def encoding_html(encoding: _Encoded, inputs: Sequence[str | Sequence[str]] | None) -> str:

@@ -110,7 +110,7 @@ class BPE(Model):
         ['low', 'lo']
     """
 
-    place = 0
+    turn = 0
     checks = per_field(
         dropout=optional(lambda value: float(np.float32(_probability(value)))),
         unk_token=optional(string),
