@@ -17,7 +17,7 @@ from gputok.kernels.cuda import split
 
 from gputok import AddedToken, corpus, models, normalizers, pre_tokenizers
 from gputok.corpus import byte_ranges
-from gputok.pipeline import count_words
+from gputok.pipeline import count_devices, count_units, count_words
 from gputok.pipeline.device_work import device_work
 from gputok.pipeline.pipeline import Pipeline
 from gputok.recipes import recipe
@@ -252,7 +252,8 @@ def test_errors_are_those_of_the_cpu(device, tmp_path, found):
 
 def test_the_first_error_is_raised_whichever_device_failed(tmp_path, monkeypatch):
     """Also if all devices have ended before anyone looks."""
-    monkeypatch.setattr(count_words, "_LOOK_SECONDS", 60)
+    monkeypatch.setattr(count_units, "LOOK_SECONDS", 60)
+    monkeypatch.setattr(count_devices, "LOOK_SECONDS", 60)
     whole = bytearray(text(1, 900))
     at = [i for i in range(len(whole)) if whole[i] < 0x80][200::300]
     for offset in at:
@@ -314,16 +315,16 @@ def test_what_is_not_utf8_is_replaced(tmp_path, found, recwarn):
 def test_a_long_run_in_a_file_is_counted_on_the_cpu(tmp_path, monkeypatch, found):
     monkeypatch.setattr(split, "LONGEST_RUN", 120)
     paths = written(tmp_path, a_txt=text(1) + b"b" * 150 + b" the\n" + text(2))
-    counters, whole = [], count_words.ByWalk.count
+    counters, whole = [], count_units.WalkCounter.count
 
     def count(counter, batch, start, stop, *more):
         counters.append((threading.get_ident(), stop - start))
         whole(counter, batch, start, stop, *more)
 
-    device_thread, left = [], count_words._Devices._count_on
-    monkeypatch.setattr(count_words.ByWalk, "count", count)
+    device_thread, left = [], count_devices._Devices._count_on
+    monkeypatch.setattr(count_units.WalkCounter, "count", count)
     monkeypatch.setattr(
-        count_words._Devices,
+        count_devices._Devices,
         "_count_on",
         lambda *a: device_thread.append(threading.get_ident()) or left(*a),
     )

@@ -24,7 +24,7 @@ from gputok import AddedToken, backend, corpus, models, normalizers, pre_tokeniz
 from gputok.automaton import compile_pattern
 from gputok.automaton.patterns import PATTERNS
 from gputok.files.temporary import MemoryLimit
-from gputok.pipeline import count_words as counting
+from gputok.pipeline import count_devices as counting
 from gputok.pipeline import encode_corpus as bulk
 from gputok.pipeline.count_words import count_words as count_on_cpu
 from gputok.pipeline.device_work import device_work
@@ -218,7 +218,12 @@ def counted(tokenizer, batches, devices=(), **more):
     plan = (
         pipeline.pre_tokenizer.plan() if pipeline.way.unit is Unit.WORD and not pipeline.normalizer else words
     )
-    options = {"apart_at_spaces": apart, "fallback_for": instead, "devices": devices, "threads": 3} | more
+    options = {
+        "parts": pipeline.way.automaton if apart else None,
+        "fallback_for": instead,
+        "devices": devices,
+        "threads": 3,
+    } | more
     return count_on_cpu(iter(batches), plan, **options), sum(asked)
 
 

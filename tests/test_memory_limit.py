@@ -65,9 +65,9 @@ def arrays(counts: WordCounts) -> tuple[bytes, list[int], list[int]]:
 def small_tables(monkeypatch):
     """Tables of a few kilobytes, on as many threads as are asked for."""
     monkeypatch.setattr(partitions, "_LEAST_TABLE_BYTES", 1)
-    monkeypatch.setattr("gputok.pipeline.count_words.WALK_BYTES", 1 << 12)
-    monkeypatch.setattr("gputok.pipeline.count_words.PIPELINE_BYTES", 1 << 12)
-    monkeypatch.setattr("gputok.pipeline.count_words.PART_BYTES", 1 << 13)
+    monkeypatch.setattr("gputok.pipeline.count_units.WALK_BYTES", 1 << 12)
+    monkeypatch.setattr("gputok.pipeline.count_units.PIPELINE_BYTES", 1 << 12)
+    monkeypatch.setattr("gputok.pipeline.count_units.PART_BYTES", 1 << 13)
 
 
 # -- keys and partitions
@@ -142,7 +142,7 @@ def test_words_with_one_key_are_in_the_order_of_their_bytes(monkeypatch, tmp_pat
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("n_bytes", [30_000, 10_000_000])
 def test_the_same_counts_and_bytes_whatever_the_limit(n_bytes, threads, small_tables, tmp_path):
-    documents, plan = texts(), byte_level().pipeline.plan()
+    documents, plan = texts(), byte_level().pipeline.pre_tokenizer.plan()
     unlimited = count_words(batches(documents), plan)
     memory = MemoryLimit(n_bytes, str(tmp_path))
     limited = count_words(batches(documents, 3), plan, threads=threads, memory=memory)
@@ -163,7 +163,7 @@ def test_a_partition_that_is_too_large_is_parted_again(small_tables, tmp_path, m
         skipped.add(tally._skip)
 
     monkeypatch.setattr(partitions.Tally, "__init__", recorded)
-    documents, plan = texts(), byte_level().pipeline.plan()
+    documents, plan = texts(), byte_level().pipeline.pre_tokenizer.plan()
     limited = count_words(batches(documents), plan, memory=MemoryLimit(12_000, str(tmp_path)))
     assert skipped >= {0, 6, 12}
     assert limited == count_words(batches(documents), plan)
@@ -217,7 +217,7 @@ def test_devices_count_a_part_of_the_corpus_at_a_time(small_tables, tmp_path, mo
         return packed, offsets, word_kernels.counts(table)[kept], table.position[:n][kept]
 
     monkeypatch.setattr("gputok.kernels.cuda.count_words.count_batches", count_on)
-    documents, plan, calls = texts(), byte_level().pipeline.plan(), []
+    documents, plan, calls = texts(), byte_level().pipeline.pre_tokenizer.plan(), []
     total = sum(len(document.encode()) for document in documents)
 
     def counted(memory):
@@ -237,7 +237,9 @@ def test_devices_count_a_part_of_the_corpus_at_a_time(small_tables, tmp_path, mo
 def test_a_word_larger_than_the_limit_is_counted(small_tables, tmp_path):
     documents = ["a" * 300_000, "b", "a" * 300_000, "c" * 200_000] * 2
     limited = count_words(
-        batches(documents), byte_level().pipeline.plan(), memory=MemoryLimit(1000, str(tmp_path))
+        batches(documents),
+        byte_level().pipeline.pre_tokenizer.plan(),
+        memory=MemoryLimit(1000, str(tmp_path)),
     )
     assert dict(limited.items()) == {b"a" * 300_000: 4, b"b": 2, b"c" * 200_000: 2}
 
@@ -360,7 +362,7 @@ def test_a_full_disk_is_one_clear_error(monkeypatch, small_tables, tmp_path):
     monkeypatch.setattr("tempfile.TemporaryFile", lambda **options: open("/dev/full", "r+b", buffering=0))
     memory = MemoryLimit(60_000, str(tmp_path))
     with pytest.raises(OSError, match=r"no room for more than 0 bytes .*--temporary") as error:
-        count_words(batches(texts()), byte_level().pipeline.plan(), memory=memory)
+        count_words(batches(texts()), byte_level().pipeline.pre_tokenizer.plan(), memory=memory)
     assert error.value.errno == errno.ENOSPC and str(tmp_path) in str(error.value)
 
 
@@ -397,7 +399,9 @@ def test_an_error_while_reading_is_raised_and_nothing_stays(small_tables, tmp_pa
         raise OSError("the network is gone")
 
     with pytest.raises(OSError, match="the network is gone"):
-        count_words(broken(), byte_level().pipeline.plan(), memory=MemoryLimit(60_000, str(tmp_path)))
+        count_words(
+            broken(), byte_level().pipeline.pre_tokenizer.plan(), memory=MemoryLimit(60_000, str(tmp_path))
+        )
     assert os.listdir(tmp_path) == []
 
 

@@ -105,7 +105,7 @@ def test_words_of_real_text_are_those_of_tokenizers(corpus_sample, corpus, whole
 
 
 def test_arrays_depend_neither_on_threads_nor_on_batches(monkeypatch):
-    monkeypatch.setattr("gputok.pipeline.count_words.WALK_BYTES", 1 << 12)
+    monkeypatch.setattr("gputok.pipeline.count_units.WALK_BYTES", 1 << 12)
     texts = random_texts(seed=2, n=5000)
     first = count_words(batches(texts), plan("gpt2"), threads=1)
     for threads, n_batches in [(1, 7), (2, 1), (2, 100), (8, 3)]:
@@ -240,7 +240,7 @@ def test_patterns_of_every_shape_equal_the_reference(pattern):
 
 
 def test_a_pipeline_of_any_kind_is_counted(monkeypatch):
-    monkeypatch.setattr("gputok.pipeline.count_words.PIPELINE_BYTES", 1 << 10)
+    monkeypatch.setattr("gputok.pipeline.count_units.PIPELINE_BYTES", 1 << 10)
 
     def characters(pieces: Pieces) -> Pieces:
         """Every ASCII character a word; the text in upper case."""
@@ -281,7 +281,7 @@ PRE_TOKENIZERS = [
 @pytest.mark.parametrize("normalizer", NORMALIZERS, ids=str)
 def test_parts_cut_before_spaces_give_the_words_of_the_whole(normalizer, pre_tokenizer, monkeypatch):
     """With marks, controls and white space of all kinds beside the cuts; and real tokenizers count in this way."""
-    monkeypatch.setattr("gputok.pipeline.count_words.PART_BYTES", 200)
+    monkeypatch.setattr("gputok.pipeline.count_units.PART_BYTES", 200)
     rng = random.Random(7)
     units = [
         " ",
@@ -306,7 +306,9 @@ def test_parts_cut_before_spaces_give_the_words_of_the_whole(normalizer, pre_tok
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
     assert tokenizer.pipeline.way.unit is Unit.PART
     whole = count_words(batches(texts, 3), tokenizer.pipeline.words, threads=1)
-    apart = count_words(batches(texts, 3), tokenizer.pipeline.words, apart_at_spaces=True, threads=2)
+    apart = count_words(
+        batches(texts, 3), tokenizer.pipeline.words, parts=tokenizer.pipeline.way.automaton, threads=2
+    )
     assert same(whole, apart)
 
 

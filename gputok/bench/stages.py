@@ -25,7 +25,8 @@ from gputok.kernels.cuda import count_words as words
 from gputok.kernels.cuda import encode_text, encode_words, lines, split
 from gputok.kernels.cuda.device import BATCH_BYTES, Device
 from gputok.pipeline import encode_corpus
-from gputok.pipeline.count_words import POSITIONS, count_words
+from gputok.pipeline.count_units import POSITIONS
+from gputok.pipeline.count_words import count_words
 from gputok.pipeline.encode_devices import ByDevice
 from gputok.recipes import recipe
 from gputok.text.word_counts import WordCounts

@@ -25,7 +25,11 @@ def info(
     ] = None,
     tokenizer: Annotated[
         str | None,
-        typer.Option("--tokenizer", "-t", help="Also show which parts of this tokenizer's work a GPU does."),
+        typer.Option(
+            "--tokenizer",
+            "-t",
+            help="Also show which way the texts of this tokenizer take, and which work a GPU does.",
+        ),
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -34,9 +38,11 @@ def info(
     if tokenizer is not None:
         from gputok import Tokenizer
         from gputok.pipeline.device_work import device_work
+        from gputok.pipeline.explain import ways
 
-        work = device_work(Tokenizer.from_file(tokenizer).pipeline)
-        found |= {f'device="cuda", {stage}': where for stage, where in work.items()}
+        pipeline = Tokenizer.from_file(tokenizer).pipeline
+        found |= {f'device="cpu", {texts}': way for texts, way in ways(pipeline).items()}
+        found |= {f'device="cuda", {stage}': where for stage, where in device_work(pipeline).items()}
     if as_json:
         print(json.dumps(found, indent=2))
     else:

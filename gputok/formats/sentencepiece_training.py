@@ -13,7 +13,7 @@ from gputok.models.bpe.sentencepiece_trainer import SentencePieceBpeTrainer, Tra
 from gputok.normalizers import Precompiled
 from gputok.progress import reporting
 from gputok.text.pieces import TextBatch
-from gputok.text.way import Way
+from gputok.text.way import Apart, Way
 
 if TYPE_CHECKING:
     import os
@@ -93,6 +93,7 @@ def train_model(
     from gputok import corpus
     from gputok.files.temporary import MemoryLimit
     from gputok.pipeline.count_words import count_words
+    from gputok.pipeline.way import automaton_of
 
     trainer = SentencePieceBpeTrainer() if trainer is None else trainer
     spec = _normalizer_spec(normalization_rule_name)
@@ -105,7 +106,7 @@ def train_model(
         words = count_words(
             _short(read(), max_sentence_length),
             counting.words,
-            apart_at_spaces=_apart_at_spaces(counting),
+            parts=automaton_of(Apart.SPACES) if _apart_at_spaces(counting) else None,
             threads=threads,
             report=report,
             total=corpus.total_bytes(source),

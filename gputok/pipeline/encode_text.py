@@ -188,6 +188,11 @@ class Texts:
             spans = cut.column(spans[0], *around), cut.column(spans[1], *around)
         return self, cut.column(ids, *around), text, special, spans, True
 
+    @property
+    def longest(self) -> int:
+        """The largest number of bytes of a text, with special tokens, that a handle encodes; -1: no text."""
+        return self._longest[1]
+
     def encode_many(
         self, texts: Sequence[str], add_special_tokens: bool, threads: int | None = None
     ) -> list[Encoding] | None:

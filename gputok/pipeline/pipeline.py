@@ -180,23 +180,23 @@ class Pipeline:
         from gputok.pre_tokenizers import SplitPlan
         from gputok.progress import reporting
 
-        devices = backend.choose(device).devices
-        way, changing = self.way, None
-        apart = way.unit is Unit.PART
-        # Parts of documents have no added tokens: documents with added tokens go to `fallback_for`
-        words = partial(self.words, added=False) if apart else self.words
-        plan = SplitPlan(way.automaton, way.byte_level) if way.unit is Unit.WORD and way.automaton else None
-        if plan is not None and self.normalizer is not None:
-            changing = self.normalizer.inert
-            plan = plan if changing is not None else None
-        if devices and not plan and not apart:
+        devices, way = backend.choose(device).devices, self.way
+        changing = None if self.normalizer is None else self.normalizer.inert
+        plan, parts, words = None, None, self.words
+        if way.unit is Unit.WORD and way.automaton and (self.normalizer is None or changing is not None):
+            plan = SplitPlan(way.automaton, way.byte_level)
+        elif way.unit is Unit.PART:
+            # Parts of documents have no added tokens: documents with added tokens go to `fallback_for`
+            parts, words = way.automaton, partial(self.words, added=False)
+        changing = changing if plan else None
+        if devices and not plan and not parts:
             warnings.warn(f"the CPU counts the words: {NOT_BY_DEVICES}", stacklevel=3)
         with reporting(progress) as report:
-            raw = read_raw if devices and (plan or apart) else None
+            raw = read_raw if devices and (plan or parts) else None
             return count_words(
                 raw(devices[0].host_memory) if raw else read(),
                 plan or words,
-                apart_at_spaces=apart,
+                parts=parts,
                 fallback_for=partial(self._by_steps, changing) if self.added.tokens or changing else None,
                 added=[self.added.pattern(token_id).encode() for token_id in self.added.tokens],
                 changing=changing,

@@ -18,7 +18,7 @@ from gputok.automaton.pattern import Regex
 from gputok.kernels.threads import thread_count
 from gputok.models.bpe.model import BPE
 from gputok.models.bpe.super_trainer import SuperBpeTrainer, first_tokens, run_type
-from gputok.pipeline.count_words import count_by
+from gputok.pipeline.count_units import count_by
 from gputok.pipeline.word_tokens import WordTokens
 from gputok.pre_tokenizers import ByteLevel, Sequence, Split
 from gputok.text.word_counts import WordCounts
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gputok.files.temporary import MemoryLimit
     from gputok.kernels import Automaton, Veto
     from gputok.models.bpe.trainer import TrainedBpe
-    from gputok.pipeline.count_words import Tallies
+    from gputok.pipeline.count_units import Tallies
     from gputok.pipeline.pipeline import Pipeline
     from gputok.pre_tokenizers import PreTokenizer
     from gputok.progress import Report

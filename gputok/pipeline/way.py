@@ -50,11 +50,12 @@ def way_of(normalizer: Any, pre_tokenizer: Any, added: AddedVocabulary) -> Way:
         return way._replace(unit=Unit.LINE if is_line else Unit.DOCUMENT)
     if way.unit is not Unit.PART:
         return way
-    return way.whole() if hidden else way._replace(automaton=_automaton(_CUTS[way.apart]))
+    return way.whole() if hidden else way._replace(automaton=automaton_of(way.apart))
 
 
-def _automaton(pattern: str) -> Automaton:
-    automaton = compile_pattern(pattern)
+def automaton_of(apart: Apart) -> Automaton:
+    """Returns the automaton that finds the parts of a document which may be cut at these characters."""
+    automaton = compile_pattern(_CUTS[apart])
     assert isinstance(automaton, tuple)  # these patterns never need backtracking
     return automaton
 

@@ -1,0 +1,315 @@
+"""Counts the words of a corpus on all cores, while the next part of the corpus is read."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Semaphore
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import numpy as np
+
+from gputok.text.partitions import Tally, table_budget
+from gputok.text.pieces import Pieces, RawLines, TextBatch
+from gputok.text.word_counts import WordCounts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from concurrent.futures import Future
+
+    from gputok.files.temporary import MemoryLimit
+    from gputok.kernels import Automaton
+    from gputok.progress import Report
+    from gputok.types import Counts, Positions
+
+WALK_BYTES = 1 << 21  # of a slice for the fused walk by one thread, which takes some milliseconds
+_WALK_THREADS = 8
+"""So many threads share these bytes; slices for more threads would be too small to be worth their start."""
+PIPELINE_BYTES = 1 << 20  # of a slice for any other pipeline, which takes at most 0.2 s
+# Of a slice of parts; in larger slices few more parts are equal, and tables leave the cache
+PART_BYTES = 1 << 21
+_SHORT = 1 << 16  # bytes of a corpus that one thread counts before others would have started
+POSITIONS = 1 << 36  # how many positions a slice has for its words
+LOOK_SECONDS = 0.2  # how often the main thread looks for failed threads
+
+
+class Tallies(dict[bool, Tally]):
+    """The counts of one thread: True -> those of byte-level words, False -> those of other words.
+
+    Args:
+        memory: the memory limit, or None.
+        budget: the largest size of each table in bytes, or None.
+    """
+
+    def __init__(self, memory: MemoryLimit | None, budget: int | None) -> None:
+        super().__init__()
+        self._memory, self._budget = memory, budget
+
+    def __missing__(self, byte_level: bool) -> Tally:
+        self[byte_level] = Tally(byte_level, self._memory, self._budget, of_text=True)
+        return self[byte_level]
+
+    def add(self, words: Pieces, counts: Counts, position: int) -> None:
+        """Adds words that occur `counts` times each, int64[n_words]; the first of them has the position `position`."""
+        from gputok.kernels.cpu.count_words import count_pieces
+
+        tally = self[words.byte_level]
+        tally.table = count_pieces(
+            words.data, words.start, words.end, counts, position, tally.table, tally.make_room
+        )
+
+
+Job = Callable[[Tallies], None]
+"""A slice to count, as a function of the tallies of the thread that counts it."""
+
+
+class Counter(Protocol):
+    """A way to count the words of a batch: in slices, each of which one thread counts."""
+
+    def cut(self, batch: TextBatch) -> list[int]:
+        """Returns the bytes of the batch at which slices begin, and the byte at which the last slice ends."""
+        ...
+
+    def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
+        """Adds the words of the bytes start:stop to the tallies of a thread.
+
+        position: the position of the first word; positions order the words of all slices.
+        """
+        ...
+
+
+class WalkCounter:
+    """Counts the units that one walk over the raw text finds.
+
+    Args:
+        automaton: finds the units.
+        byte_level: True if the bytes of a unit stand for characters of the ByteLevel alphabet.
+        slice_bytes: about how many bytes a slice has.
+        words: maps parts of documents to their words, and gets each different part of a slice only once: a word counts as
+            often as its part. None: the units are the words.
+    """
+
+    def __init__(
+        self,
+        automaton: Automaton,
+        byte_level: bool,
+        slice_bytes: int,
+        words: Callable[[Pieces], Pieces] | None = None,
+    ) -> None:
+        from gputok.kernels.cpu.walk import Walks
+
+        self.automaton, self.byte_level, self._slice_bytes = automaton, byte_level, slice_bytes
+        self._walks, self._words = Walks(automaton), words
+
+    @classmethod
+    def of_words(cls, automaton: Automaton, byte_level: bool, n_threads: int) -> Self:
+        """Makes a counter of the words that a walk finds."""
+        return cls(automaton, byte_level, WALK_BYTES // min(n_threads, _WALK_THREADS))
+
+    @classmethod
+    def of_parts(cls, automaton: Automaton, words: Callable[[Pieces], Pieces]) -> Self:
+        """Makes a counter of the words of the parts that a walk finds."""
+        return cls(automaton, False, PART_BYTES, words)
+
+    def cut(self, batch: TextBatch) -> list[int]:
+        """Returns the bytes at which slices begin, and the byte at which the last slice ends."""
+        from gputok.kernels.cpu.walk import slice_text
+
+        # A strong cut may be made in any state, since the walk ends each slice with an end of text
+        return slice_text(batch.data, batch.offsets, self._slice_bytes, self._walks.of(0)).tolist()
+
+    def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
+        """Adds the words of a slice to the tallies of a thread."""
+        from gputok.kernels.cpu.count_words import count_words, distinct_words
+        from gputok.kernels.cpu.word_table import new_table
+
+        text, walk = (batch.data, batch.offsets), self._walks.of(stop - start)
+        if self._words is None:
+            tally = tallies[self.byte_level]
+            position -= 2 * start
+            tally.table = count_words(*text, position, walk, tally.table, start, stop, tally.make_room)
+            return
+        parts = count_words(*text, -2 * start, walk, new_table(), start, stop)
+        data, offsets, counts = distinct_words([parts])
+        words = self._words(Pieces.from_batch(TextBatch(data, offsets)))
+        tallies.add(words, np.repeat(counts, np.diff(words.rows)), position)
+
+    @property
+    def words_are_units(self) -> bool:
+        """True if the units that the walk finds are the words."""
+        return self._words is None
+
+    def words(self, found: TextBatch) -> Pieces | None:
+        """Returns the words of units; None if the units are the words."""
+        return None if self._words is None else self._words(Pieces.from_batch(found))
+
+
+class StepCounter:
+    """Counts by any function that maps whole documents to their words."""
+
+    def __init__(self, pipeline: Callable[[Pieces], Pieces]) -> None:
+        self._pipeline = pipeline
+
+    def cut(self, batch: TextBatch) -> list[int]:
+        """Returns the bytes at which slices of whole documents begin, and the byte at which the last slice ends."""
+        aims: Positions = np.arange(int(batch.offsets[0]), int(batch.offsets[-1]), PIPELINE_BYTES)
+        ends = batch.offsets[np.searchsorted(batch.offsets, aims)]
+        return np.unique(np.append(ends, batch.offsets[-1])).tolist()
+
+    def count(self, batch: TextBatch, start: int, stop: int, position: int, tallies: Tallies) -> None:
+        """Adds the words of a slice to the tallies of a thread."""
+        first, last = np.searchsorted(batch.offsets, (start, stop))  # empty documents have no words
+        documents = TextBatch(batch.data[start:stop], batch.offsets[first : last + 1] - start)
+        words = self._pipeline(Pieces.from_batch(documents))
+        tallies.add(words, np.ones(words.n_pieces, np.int64), position)
+
+
+def count_by(
+    counter_for: Callable[[TextBatch], Counter],
+    batches: Iterable[TextBatch | RawLines],
+    n_threads: int,
+    report: Report | None,
+    total: int | None,
+    memory: MemoryLimit | None,
+    n_tables: int = 1,
+) -> WordCounts:
+    """Counts the words of all batches on the CPU.
+
+    Args:
+        counter_for: returns what counts a batch.
+        batches: as for `count_words`.
+        n_threads: how many threads count; with a limit, at most as many as there is room for their tables.
+        report: as for `count_words`.
+        total: as for `count_words`.
+        memory: as for `count_words`.
+        n_tables: how many tables a thread may need, for byte-level words and for others.
+
+    Returns:
+        As `count_words`.
+    """
+    budget = None
+    if memory is not None:
+        n_threads, budget = table_budget(memory, n_threads)
+        budget //= n_tables
+    only, texts = _if_short(_texts(batches))
+    tallies = [Tallies(memory, budget) for _ in range(n_threads if only is None else 1)]
+
+    if only is not None:
+        _count_here(counter_for(only), only, tallies[0])
+        if report:
+            report("count", len(only.data), total)
+    else:
+        with Workers(tallies, report, total) as workers:
+            for batch in texts:
+                workers.take(counter_for(batch), batch)
+            workers.finish()
+    if memory is not None:
+        counted = [tally for of_thread in tallies for tally in of_thread.values()]
+        return WordCounts.of_tallies(counted, memory, n_threads, report=report)
+    return collected(tallies)
+
+
+def _texts(batches: Iterable[TextBatch | RawLines]) -> Iterator[TextBatch]:
+    for batch in batches:
+        assert isinstance(batch, TextBatch)
+        yield batch
+
+
+def _if_short(batches: Iterator[TextBatch]) -> tuple[TextBatch | None, Iterator[TextBatch]]:
+    """Returns the only batch if it is short (else None), and all batches."""
+    some = list(itertools.islice(batches, 1))
+    if some and len(some[0].data) <= _SHORT:
+        some += itertools.islice(batches, 1)
+        if len(some) == 1:
+            return some[0], iter(some)
+    return None, itertools.chain(some, batches)
+
+
+def _count_here(counter: Counter, batch: TextBatch, tallies: Tallies) -> None:
+    """Counts a batch in this thread."""
+    for number, (start, stop) in enumerate(itertools.pairwise(counter.cut(batch))):
+        counter.count(batch, start, stop, number * POSITIONS, tallies)
+
+
+class Workers:
+    """Threads that count slices of batches, each thread into its own tables."""
+
+    def __init__(self, tallies: list[Tallies], report: Report | None, total: int | None) -> None:
+        self.tallies = tallies
+        self._done, self._report, self._total = 0, report, total  # _done: bytes of the slices handed out
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._taken = Semaphore(1)  # batches without waiting slices, plus one: memory holds two batches
+        self._number = itertools.count()
+        self._pool = ThreadPoolExecutor(len(tallies))
+        self._work = [self._pool.submit(_work, self._jobs, of_thread) for of_thread in tallies]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with contextlib.suppress(Empty):  # after an error or Ctrl-C, no thread begins another slice
+            while True:
+                self._jobs.get_nowait()
+        for _ in self._work:
+            self._jobs.put(None)
+        self._pool.shutdown()
+
+    def next_position(self) -> int:
+        """Returns the position of the first word of a slice; it is larger than all positions of earlier slices."""
+        return next(self._number) * POSITIONS
+
+    def take(self, counter: Counter, batch: TextBatch, position: int | None = None) -> None:
+        """Hands out the slices of a batch, then waits until threads have taken the slices of the batch before.
+
+        position: of the first byte, larger than that of the batch before; byte i has `position` + 2 * i. None: each slice
+        has the next position.
+        """
+        cuts = counter.cut(batch)
+        for start, stop in itertools.pairwise(cuts):
+            first = self.next_position() if position is None else position + 2 * (start - cuts[0])
+            self._jobs.put(partial(counter.count, batch, start, stop, first))
+        self._jobs.put(lambda tallies: self._taken.release())
+        self.handed_out(cuts[-1] - cuts[0])
+        self.wait_for(lambda: self._taken.acquire(timeout=LOOK_SECONDS))
+
+    def handed_out(self, n_bytes: int) -> None:
+        """Reports that slices of `n_bytes` more have been handed out."""
+        self._done += n_bytes
+        if self._report:
+            self._report("count", self._done, self._total)
+
+    def wait_for(self, arrived: Callable[[], bool], others: Sequence[Future[Any]] = ()) -> None:
+        """Waits until `arrived` returns True; raises the exception of a thread, or of `others`, that has failed."""
+        while not arrived():
+            for future in (*self._work, *others):
+                if future.done():
+                    future.result()
+            self.handed_out(0)
+
+    def finish(self) -> None:
+        """Waits for all slices."""
+        for _ in self._work:
+            self._jobs.put(None)
+        self.wait_for(lambda: not wait(self._work, timeout=LOOK_SECONDS).not_done)
+
+
+def _work(jobs: SimpleQueue[Job | None], tallies: Tallies) -> None:
+    """Runs in each thread: takes slices in order until None, so that the positions of its words only increase."""
+    while (job := jobs.get()) is not None:
+        job(tallies)
+
+
+def collected(tallies: list[Tallies]) -> WordCounts:
+    """Adds up the tallies of all threads; if some words are byte-level and others are not, all are written out."""
+    from gputok.kernels.cpu.count_words import distinct_words
+
+    kinds = sorted({byte_level for of_thread in tallies for byte_level in of_thread})
+    counts: list[WordCounts] = []
+    for kind in kinds:
+        tables = [of_thread[kind].table for of_thread in tallies if kind in of_thread]
+        counts.append(WordCounts(*distinct_words(tables, len(tallies)), kind))
+    return counts[0] if len(counts) == 1 else WordCounts.merge(counts)

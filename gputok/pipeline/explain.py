@@ -1,0 +1,99 @@
+"""Explains which way the texts of a tokenizer take on the CPU, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gputok.pipeline.encode_superwords import BySuperwords
+from gputok.pipeline.encode_text import texts_of
+from gputok.pipeline.encode_units import Walked, engine_of
+from gputok.text.way import Apart, Spaces, Unit
+
+if TYPE_CHECKING:
+    from gputok.pipeline.pipeline import Pipeline
+
+_APART = {
+    Apart.SPACES: "before spaces",
+    Apart.MARKS: "before white space and beside marks",
+    Apart.IDEOGRAPHS: "before white space, beside marks and beside Chinese characters",
+}
+
+
+def ways(pipeline: Pipeline) -> dict[str, str]:
+    """Explains which way the texts of a tokenizer take on the CPU.
+
+    Args:
+        pipeline: the parts of the tokenizer (`Tokenizer.pipeline`).
+
+    Returns:
+        A sentence for each of "short texts", "other texts" (longer ones, batches and corpora) and "count words". The
+        sentence begins with the name of the way that most texts take, and says which texts take another one.
+
+    Example:
+        >>> from gputok import Tokenizer, models
+        >>> ways(Tokenizer(models.WordLevel({"a": 0})).pipeline)["other texts"]
+        'steps: no pre-tokenizer cuts the text'
+    """
+    return {"short texts": _short(pipeline), "other texts": _other(pipeline), "count words": _count(pipeline)}
+
+
+def _short(pipeline: Pipeline) -> str:
+    if pipeline.model.is_random:
+        return f"steps: {_RANDOM}"
+    texts = texts_of(pipeline)
+    longest = -1 if texts is None else texts.longest
+    if longest < 0:
+        return "steps: a component, or what the post-processor adds, is not written as a step of the kernel for short texts"
+    return (
+        f"handle: for texts of up to {longest:,} bytes; pairs, lists of words and the parts that truncation cuts off take the "
+        "steps"
+    )
+
+
+_RANDOM = "the model may encode the same word in different ways"
+
+
+def _other(pipeline: Pipeline) -> str:
+    engine, way = engine_of(pipeline), pipeline.way
+    if isinstance(engine, BySuperwords):
+        return "superwords: the merges of words come before those that make tokens of several words"
+    if not isinstance(engine, Walked):
+        return f"steps: {_RANDOM if pipeline.model.is_random else _why_whole(pipeline)}"
+    if way.unit is Unit.WORD:
+        text = "the text" if pipeline.normalizer is None else "the normalized text"
+        return f"walk: finds the words in {text}, and the model encodes each different word once"
+    if way.unit is Unit.LINE:
+        return "walk: cuts where no token reaches across, and the model encodes each different line once"
+    found = f"walk: cuts {_APART[way.apart]}, and each different part takes the steps once"
+    if way.at_start and pipeline.added.tokens:
+        found += (
+            "; documents with added tokens take the steps, since their start is not like that of other pieces"
+        )
+    return found
+
+
+def _why_whole(pipeline: Pipeline) -> str:
+    """Returns why no text may be taken apart."""
+    way = pipeline.way
+    if way.unit is Unit.LINE:
+        return "the tokens of the model leave no character beside which text may be cut"
+    if pipeline.normalizer is not None and any(token.normalized for token in pipeline.added.tokens.values()):
+        return "an added token is looked for in the normalized text, so that text may not be cut before"
+    if pipeline.pre_tokenizer is None and way.spaces is not Spaces.WRITTEN:
+        return "no pre-tokenizer cuts the text"
+    return "one walk can't do what the pre-tokenizer does, and text may not be cut before spaces"
+
+
+def _count(pipeline: Pipeline) -> str:
+    way, normalizer = pipeline.way, pipeline.normalizer
+    around = "; batches with an added token take the steps" if pipeline.added.tokens else ""
+    if way.unit is Unit.WORD and normalizer is None:
+        return f"walk: finds and counts the words in the text{around}"
+    if way.unit is Unit.WORD and normalizer is not None and normalizer.inert is not None:
+        return f"walk: finds and counts the words in the text; batches that the normalizer may change take the steps{around}"
+    if way.unit is Unit.WORD:
+        return "steps: the normalizer may change any text"
+    if way.unit is Unit.PART:
+        return f"walk: cuts {_APART[way.apart]}, and each different part is cut into words once{around}"
+    why = "lines without a pre-tokenizer are words" if way.unit is Unit.LINE else _why_whole(pipeline)
+    return f"steps: {why}"
