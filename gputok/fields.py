@@ -19,7 +19,8 @@ import contextlib
 import math
 import numbers
 import operator
-from collections.abc import Callable, Iterator, Mapping
+import pathlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Self, TypeGuard, TypeVar
 
@@ -67,6 +68,7 @@ class OutOfRange(WrongValue, OverflowError):
 
 
 def _joined(outer: str, inner: str) -> str:
+    outer = shortened(outer)  # a key of a file can have any length
     return outer + inner if not inner or inner.startswith("[") else f"{outer}.{inner}"
 
 
@@ -111,7 +113,7 @@ def in_file(name: Any) -> Iterator[None]:
     except (FieldError, ValueError, OverflowError) as error:
         if isinstance(error, ValueError) and str(name) in str(error):
             raise
-        raise ValueError(f"{name}: {error}") from None
+        raise ValueError(f"{name}: {shortened(str(error), 1000)}") from None
 
 
 def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
@@ -159,6 +161,27 @@ def short(value: Any) -> str:
     return brief(value).split(" ", 1)[1]
 
 
+def shortened(text: str, most: int = 300) -> str:
+    """Returns a text that a file or another library wrote, of at most this many characters: its start and its end.
+
+    >>> shortened("abcdefghij" * 10, 15)
+    'abcdef...efghij'
+    """
+    half = (most - 3) // 2
+    return text if len(text) <= most else f"{text[:half]}...{text[-half:]}"
+
+
+def several(names: Iterable[str]) -> str:
+    """Lists the first ten names for an error message, and says how many there are besides.
+
+    >>> several(["a", "b"]), several("abcdefghijkl")
+    ('a, b', 'a, b, c, d, e, f, g, h, i, j and 2 others')
+    """
+    given = [*names]
+    more = f" and {len(given) - 10} others" if len(given) > 10 else ""
+    return ", ".join(shortened(name, 60) for name in given[:10]) + more if given else "none"
+
+
 def string(value: Any) -> str:
     """Accepts strings that can be encoded as UTF-8, which excludes strings with half of a surrogate pair."""
     if not _typed(value, str).isascii() and any("\ud800" <= character <= "\udfff" for character in value):
@@ -171,6 +194,14 @@ def character(value: Any) -> str:
     if len(string(value)) != 1:
         raise WrongValue(f"must be a string of length 1, not {short(value)}")
     return value
+
+
+def file_name(value: Any) -> str:
+    """Accepts the names that a file in a folder can have: no path, and at most 255 bytes, as in most file systems."""
+    name = string(value)
+    if pathlib.PurePath(name).name != name or "\0" in name or len(name.encode()) > 255:
+        raise WrongValue(f"{short(name)} is not the name of a file")
+    return name
 
 
 def switch(value: Any) -> bool:

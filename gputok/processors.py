@@ -27,6 +27,7 @@ from gputok.fields import (
     optional,
     per_field,
     reading,
+    short,
     string,
     switch,
     tuple_of,
@@ -126,7 +127,7 @@ class ByteLevel(PostProcessor):
         type: str = "ByteLevel",
     ) -> None:
         if type != "ByteLevel":
-            raise ValueError(f"expected type 'ByteLevel', got {type!r}")
+            raise ValueError(f"expected type 'ByteLevel', got {short(type)}")
         self._set(add_prefix_space=add_prefix_space, trim_offsets=trim_offsets, use_regex=use_regex)
 
     def renumbered(self, new_id: Callable[[int], int]) -> Self:
@@ -463,7 +464,9 @@ class TemplateProcessing(PostProcessor):
                     parts.append(named_rows(token["ids"], token["tokens"], n_rows, type_id=piece.type_id))
                 continue
             if piece.id == "B" and len(sequences) == 1:
-                raise ValueError(f"the template {self.single!r} for one text uses $B, which only a pair has")
+                raise ValueError(
+                    f"the template {short(self.single)} for one text uses $B, which only a pair has"
+                )
             i = 1 if piece.id == "B" else 0
             # The parts that truncation cut off keep the type ids that they have, as in tokenizers.
             rows = sequences[i] if overflow else sequences[i].replace(type_ids=piece.type_id)

@@ -13,15 +13,28 @@ import struct
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import children
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SECONDS = 20.0  # a file may take so much time of the processors
 _PATIENCE = 10  # times as long on the clock, as others may keep the processors busy
+
+
+class Format(NamedTuple):
+    """A kind of file."""
+
+    name: str  # of the file
+    whole: Callable[[], bytes]
+    attempt: Callable[[pathlib.Path], None]  # reads the file and uses it
+    mutate: Callable[[Mutator, bytes], bytes]
+    beside: Callable[[pathlib.Path], None] = lambda _: (
+        None
+    )  # makes the other files of its folder, which are whole
+
 
 _DEEP = "\x01deep\x01"
 _LONG = "long" * 25_000
@@ -167,6 +180,17 @@ class Mutator(random.Random):
         return bytes(changed)
 
 
+def json_damaged(mutator: Mutator, data: bytes) -> bytes:
+    if mutator.random() < 0.1:  # what a program wrote for a number of another kind
+        value = json.loads(data)
+        for _ in range(2):
+            container, key = mutator.place([value])
+            with contextlib.suppress(TypeError):
+                container[key] = mutator.choice([10_000_000, 2**40, -5, "7", 1.5])
+        return json.dumps(value).encode()
+    return mutator.mutate(data.decode())
+
+
 def _replaced(value: Any, old: Any, new: Any) -> Any:
     if value is old:
         return new
@@ -216,6 +240,7 @@ class Worker:
         here = pathlib.Path(__file__).parent
         paths = [str(here), *filter(None, [os.environ.get("PYTHONPATH")])]  # for PYTHONSAFEPATH
         environment = {**os.environ, "MALLOC_PERTURB_": "85", "PYTHONPATH": os.pathsep.join(paths)}
+        environment["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # the others reserve a GB of the process's limit
         errors = self._stack.enter_context(open(self._errors, "wb"))
         command = [sys.executable, str(here / "hostile_worker.py"), *self._arguments]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors, "env": environment}

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import functools
 import json
 import pathlib
 import re
+import shutil
 import struct
 import tempfile
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import hostile
+import hostile_outputs
 import numpy as np
+from hostile import Format, json_damaged
 
 if TYPE_CHECKING:
     import random
@@ -21,16 +23,6 @@ if TYPE_CHECKING:
 
 TEXTS = ["", "some words", " hug  <s> pugs\n漢字 é", "a" * 300]
 LETTERS = [*"abcdeghlmoprsuw ▁é漢"]
-
-
-class Format(NamedTuple):
-    name: str  # of the file
-    whole: Callable[[], bytes]
-    attempt: Callable[[pathlib.Path], None]  # reads the file and uses it
-    mutate: Callable[[hostile.Mutator, bytes], bytes]
-    beside: Callable[[pathlib.Path], None] = lambda _: (
-        None
-    )  # makes the other files of its folder, which are whole
 
 
 def use(tokenizer: Any) -> None:
@@ -134,7 +126,7 @@ def gguf_damaged(mutator: hostile.Mutator, data: bytes) -> bytes:
             del metadata[i]
         elif how == 1:
             metadata.insert(mutator.randrange(len(metadata)), metadata[i])
-        elif how == 2 and isinstance(value, list) and value:
+        elif how == 2 and isinstance(value, list) and value and not isinstance(value[0], list):
             metadata[i] = key, kind, damaged_list(mutator, value)
         elif how == 3 and kind in ("I", "i"):
             metadata[i] = key, kind, mutator.choice([0, 1, 30, 31, 100, 2**31 - 1])
@@ -301,17 +293,6 @@ def try_tekken(path: pathlib.Path) -> None:
     import gputok
 
     use(gputok.from_tekken(path))
-
-
-def json_damaged(mutator: hostile.Mutator, data: bytes) -> bytes:
-    if mutator.random() < 0.1:  # what a program wrote for a number of another kind
-        value = json.loads(data)
-        for _ in range(2):
-            container, key = mutator.place([value])
-            with contextlib.suppress(TypeError):
-                container[key] = mutator.choice([10_000_000, 2**40, -5, "7", 1.5])
-        return json.dumps(value).encode()
-    return mutator.mutate(data.decode())
 
 
 # -- folders of transformers
@@ -688,6 +669,7 @@ FORMATS: dict[str, Format] = {
         for name in ("ids.npy", "ids.bin")
     },
     "run.json": resumed("run.json", json_damaged),
+    **hostile_outputs.FORMATS,
     "resume part": resumed("part-000000.parquet", word_counts_damaged),
 }
 
@@ -703,13 +685,16 @@ class Tried:
         tried = FORMATS[kind.decode()]
         self.folder.mkdir(exist_ok=True)
         for old in self.folder.iterdir():
-            old.unlink()
+            if old.is_dir():
+                shutil.rmtree(old)
+            else:
+                old.unlink()
         tried.beside(self.folder)
         path = self.folder / tried.name
         path.write_bytes(data)
         try:
             tried.attempt(path)
-        except ValueError as error:
+        except (ValueError, FileNotFoundError) as error:
             message = str(error)
             clear = str(self.folder) in message and len(message) < 2000 and not is_raw(message)
             return f"{'refused' if clear else 'fails: unclear'}: {type(error).__name__}: {message[:500]}"

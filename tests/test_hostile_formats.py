@@ -6,6 +6,7 @@ They never crash, hang, exhaust the memory, or raise what a library says of its 
 from __future__ import annotations
 
 import collections
+import gzip
 import json
 import random
 import re
@@ -14,7 +15,7 @@ import shutil
 import hostile
 import jinja2
 import pytest
-from hostile_formats import FORMATS, damaged, whole
+from hostile_formats import FORMATS, Tried, damaged, gguf, gguf_metadata, whole
 
 from gputok import PreTrainedTokenizer, WordCounts, corpus, from_tekken
 from gputok.recipes import recipe
@@ -105,3 +106,57 @@ def test_an_error_of_a_chat_template_is_jinjas_and_a_value_error():
     for kind in (ValueError, jinja2.TemplateError):
         with pytest.raises(kind, match="the chat template, line 2: no system prompt"):
             tokenizer.apply_chat_template([{"role": "user", "content": "a"}])
+
+
+def json_with(kind: str, keys: list, value) -> bytes:
+    """The whole file of a format, with another value in a field."""
+    content = json.loads(whole(kind))
+    place = content
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    return json.dumps(content).encode()
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "message"),
+    [
+        ("gguf gpt2", lambda: gguf_of_pre("x" * 100_000), "the unknown pattern 'xxx"),
+        (
+            "tekken",
+            lambda: json_with("tekken", ["config", "default_vocab_size"], 2**31),
+            "each rank from 0 to",
+        ),
+        ("added_tokens.json", lambda: json.dumps({"long" * 9999: -1}).encode(), "must be a whole number"),
+        ("mds: ids/index.json", lambda: json_with("mds: ids/index.json", ["shards"], 5), "shards: "),
+        (
+            "mds: ids/manifest.json",
+            lambda: json_with("mds: ids/manifest.json", ["shards", 0, "files", 0, "name"], "x" * 300),
+            r"shards\[0\]\.files: 'xxx",
+        ),
+        (
+            "litdata: ids/index.json",
+            lambda: json_with("litdata: ids/index.json", ["config", "data_format"], 5),
+            r"config\.data_format: expected one of",
+        ),
+        ("olmo: ids.csv.gz", lambda: gzip.compress(b"0"), "line 1: start, end: expected 0"),
+        ("word counts", lambda: counts_of_broken_name(), "expected a Parquet file"),
+    ],
+)
+def test_a_value_of_a_file_is_shown_short(kind, data, message, tmp_path):
+    """Errors that named no file, or held a whole value of 100,000 characters."""
+    outcome = Tried(tmp_path).attempt(kind.encode() + b"\0" + data())
+    assert outcome.startswith("refused: ")
+    assert re.search(message, outcome)
+
+
+def gguf_of_pre(pre: str) -> bytes:
+    metadata = [
+        (key, kind, pre if key.endswith(".pre") else value) for key, kind, value in gguf_metadata("gpt2")
+    ]
+    return gguf(metadata)
+
+
+def counts_of_broken_name() -> bytes:
+    """The name of a column is not UTF-8."""
+    return whole("word counts").replace(b"\x04word", b"\x04w\xf4rd")

@@ -43,6 +43,7 @@ from gputok.automaton.syntax import (
     word_boundary,
 )
 from gputok.automaton.unicode_tables import long_folds, property_set
+from gputok.fields import short, shortened
 
 MAX_DEPTH = 100
 MAX_REPEAT = 100_000  # ONIG_MAX_REPEAT_NUM
@@ -79,7 +80,7 @@ class _Parser:
 
     def fail(self, what: str, position: int | None = None) -> NoReturn:
         where = self.position if position is None else position
-        raise ValueError(f"pattern {self.pattern!r}: {what} at position {where}")
+        raise ValueError(f"pattern {shortened(self.pattern)!r}: {what} at position {where}")
 
     def unsupported(self, what: str, position: int) -> NoReturn:
         self.fail(f"{what}, which gputok cannot run as `tokenizers` does,", position)
@@ -330,7 +331,7 @@ class _Parser:
                 "" if {*name} & {*":\\"} else name
             )  # the other sets of these tables are no properties
         except KeyError:
-            self.fail(f"the unknown character property {name!r}", start)
+            self.fail(f"the unknown character property {short(name)}", start)
         return chars, negated
 
     # --- references ---
@@ -341,7 +342,7 @@ class _Parser:
         if name in self.names:
             return self.backref(self.names[name], start)
         if not name.lstrip("-").isdecimal():
-            self.fail(f"a reference to the undefined group {name!r}", start)
+            self.fail(f"a reference to the undefined group {short(name)}", start)
         number = int(name)
         return self.numbered_backref(number + self.n_groups + 1 if number < 0 else number, start)
 
@@ -379,9 +380,9 @@ class _Parser:
         if c in "<'":
             name = self.until(">" if c == "<" else "'", "a group name")
             if not name or not (name[0].isalpha() or name[0] == "_"):
-                self.fail(f"the invalid group name {name!r}", start)
+                self.fail(f"the invalid group name {short(name)}", start)
             if name in self.names:
-                self.unsupported(f"two groups named {name!r}", start)
+                self.unsupported(f"two groups named {short(name)}", start)
             self.names[name] = self.n_groups + 1
             return self.capture(start)
         if c == "-" or c.islower():

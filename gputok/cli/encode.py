@@ -38,6 +38,7 @@ from gputok.cli.options import (
     storage_options,
     sum_up,
 )
+from gputok.fields import short
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -150,9 +151,7 @@ def _warn_of_unknown(tokenizer: Tokenizer, n_unknown: int, n_ids: int) -> None:
     if n_unknown:
         unknown = tokenizer.pipeline.unknown_id
         token = tokenizer.id_to_token(unknown) if unknown is not None else None
-        lacking = (
-            f"{n_unknown:,} of {n_ids:,} ids are {token!r}, which stands for text that the vocabulary lacks"
-        )
+        lacking = f"{n_unknown:,} of {n_ids:,} ids are {short(token)}, which stands for text that the vocabulary lacks"
         print(f"gputok: warning: {lacking}", file=sys.stderr)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gputok.fields import several, short
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -33,5 +35,5 @@ def choose_column(names: Sequence[str], of_strings: Sequence[str], column: str |
                 f"{where} has the columns {', '.join(names) or '(none)'}: name the one to read by column="
             )
     elif column not in names:
-        raise ValueError(f"{where} has no column {column!r}; it has {', '.join(names) or 'none'}")
+        raise ValueError(f"{where} has no column {short(column)}; it has {several(names)}")
     return column

@@ -9,6 +9,7 @@ import numpy as np
 
 from gputok.corpus.column_names import choose_column
 from gputok.corpus.packing import Errors, checked, cuts, packed
+from gputok.fields import several, short, shortened
 from gputok.files.arrow import check_array, is_plain, needed_for, text_offsets
 from gputok.text.pieces import TextBatch
 
@@ -123,8 +124,8 @@ def schema_column(schema: pa.Schema, column: str | None, where: str) -> str:
     column = choose_column(schema.names, of_strings, column, where)
     if column not in of_strings:
         kind = schema.field(schema.names.index(column)).type
-        others = f"; {', '.join(of_strings)} would do, by column=" if of_strings else ""
-        raise ValueError(f"{where}, column {column!r} holds {kind}, not strings{others}")
+        others = f"; {several(of_strings)} would do, by column=" if of_strings else ""
+        raise ValueError(f"{where}, column {short(column)} holds {shortened(str(kind))}, not strings{others}")
     return column
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from gputok.corpus.column_names import choose_column
 from gputok.corpus.packing import checked
 from gputok.corpus.streams import fill
+from gputok.fields import short, shortened
 from gputok.text.pieces import TextBatch
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def rows(
     names, first = _first_rows(head)
     of_strings = [name for name, field in zip(names, first, strict=False) if not _is_number(field)]
     column = choose_column(names, of_strings if first else names, column, where)
-    shown = f"{where}, column {column!r}"
+    shown = f"{where}, column {short(column)}"
     if importlib.util.find_spec("pyarrow") is None:
         yield from _by_python(_HeadFirst(head, read), column, where, shown, errors, batch_bytes)
     else:
@@ -89,8 +90,9 @@ def _by_arrow(
                 array = table.column(0)
                 yield from text_batches(array, errors, shown, batch_bytes, n_before)
                 n_before += len(array)
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{where}: not readable as CSV ({str(error).splitlines()[0]})") from None
+    except pa.ArrowException as error:
+        why = shortened(str(error).splitlines()[0])
+        raise ValueError(f"{where}: not readable as CSV ({why})") from None
 
 
 def _by_python(

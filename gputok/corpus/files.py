@@ -16,6 +16,7 @@ from gputok.corpus.file_kinds import file_kind
 from gputok.corpus.parts import Part, Place
 from gputok.corpus.readers import Task
 from gputok.corpus.streams import open_stream
+from gputok.fields import short
 from gputok.files.locations import File, OpenFile
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def _tasks_of(place: Place, options: Options) -> Iterator[Task]:
     file, start, stop = place
     kind, compression = file_kind(file)
     if not kind and options.column is not None:
-        raise ValueError(f"{file}: plain text has no column {options.column!r}; leave column= out")
+        raise ValueError(f"{file}: plain text has no column {short(options.column)}; leave column= out")
     if kind and options.separator is not None:
         raise ValueError(
             f"{file}: separator= cuts plain text; the rows of a {kind} file are documents already"

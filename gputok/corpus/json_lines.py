@@ -13,6 +13,7 @@ from gputok.corpus.column_names import choose_column
 from gputok.corpus.documents import checked_documents, split_documents
 from gputok.corpus.packing import packed
 from gputok.corpus.streams import document_batches
+from gputok.fields import short
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -159,7 +160,7 @@ def _arrow_column(lines: TextBatch, column: str) -> Any | None:
             arrow_json.ReadOptions(block_size=max(1 << 20, longest + 1)),
             arrow_json.ParseOptions(pa.schema([(column, pa.string())]), unexpected_field_behavior="ignore"),
         )
-    except pa.ArrowInvalid:
+    except pa.ArrowException:
         return None
     return table.column(column)
 
@@ -175,7 +176,7 @@ def _python_column(
             value = _row(file, lambda number=number: n_before() + number, line).get(column)
             if not isinstance(value, str | None):
                 raise ValueError(
-                    f"{file}, line {n_before() + number}: {column!r} is {type(value).__name__}, not a string"
+                    f"{file}, line {n_before() + number}: {short(column)} is {type(value).__name__}, not a string"
                 )
             numbers.append(number)
             texts.append(value or "")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from gputok.corpus.documents import refuse_long
 from gputok.corpus.readers import Task
 from gputok.corpus.streams import unpacked
+from gputok.fields import short
 from gputok.files.locations import File, OpenFile
 from gputok.files.parquet import readable_parquet
 
@@ -104,7 +105,7 @@ def _row_group_batches(
         parquet = _open_parquet(file, opened, metadata)
         column = _column_of(file, metadata, options)
         rows = _rows_of(metadata, column, options.batch_bytes)
-        where = f"{file}, column {column!r}"
+        where = f"{file}, column {short(column)}"
         n_before = sum(metadata.row_group(i).num_rows for i in range(groups.start))
         for table in parquet.iter_batches(rows, row_groups=groups, columns=[column], use_threads=False):
             array = table.column(0)
@@ -126,7 +127,9 @@ def _open_parquet(file: File, opened: Any, metadata: Any = None) -> Any:
 def _column_of(file: File, metadata: Any, options: Options) -> str:
     from gputok.corpus.columns import schema_column
 
-    return schema_column(metadata.schema.to_arrow_schema(), options.column, str(file))
+    with readable_parquet(file):
+        schema = metadata.schema.to_arrow_schema()
+    return schema_column(schema, options.column, str(file))
 
 
 def _column_number(metadata: Any, column: str | None) -> int | None:

@@ -48,6 +48,13 @@ def needed_for(what: str) -> Iterator[None]:
         raise ImportError(f"{what} needs PyArrow: pip install 'gputok[arrow]'") from None
 
 
+def broken() -> tuple[type[Exception], ...]:
+    """Returns the exceptions that PyArrow raises for files that it can't read; the last is for names of columns."""
+    import pyarrow as pa
+
+    return pa.ArrowException, OSError, UnicodeDecodeError
+
+
 def is_plain(kind: Any) -> bool:
     """Returns True if values of an Arrow type are stored as 32- or 64-bit offsets and bytes, the layout of packed texts."""
     import pyarrow as pa

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from gputok.files.arrow import needed_for
+from gputok.fields import shortened
+from gputok.files.arrow import broken, needed_for
 from gputok.files.remote_errors import RemoteError
 
 if TYPE_CHECKING:
@@ -28,14 +29,13 @@ def readable_parquet(file: File) -> Iterator[None]:
         OSError: if the file can't be read.
     """
     with needed_for(f"{file}: reading Parquet"):
-        import pyarrow as pa
-
+        kinds = broken()
     try:
         yield
-    except (pa.ArrowInvalid, OSError) as error:
+    except kinds as error:
         if isinstance(error, RemoteError) or (isinstance(error, OSError) and error.errno is not None):
             raise
-        why = str(error).splitlines()[0]
-        if file.is_remote and not isinstance(error, pa.ArrowInvalid):
+        why = shortened(str(error).splitlines()[0])
+        if file.is_remote and isinstance(error, OSError):
             raise RemoteError(f"{file}: {why}") from None
         raise ValueError(f"{file}: expected a Parquet file, got another or a damaged file ({why})") from None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from gputok.fields import short
+
 UNIGRAM, BPE = 1, 2  # TrainerSpec.model_type
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # SentencePiece.type
 
@@ -33,7 +35,7 @@ def unigram_bytes(model: Any, *, add_dummy_prefix: bool, remove_extra_whitespace
         missing = [token for token in byte_tokens if model.token_to_id(token) is None]
         if missing:
             raise ValueError(
-                f"byte_fallback of SentencePiece needs all byte tokens, but the model has no {missing[0]!r}"
+                f"byte_fallback of SentencePiece needs all byte tokens, but the model has no {short(missing[0])}"
             )
         kinds |= dict.fromkeys(map(model.token_to_id, byte_tokens), BYTE)
     kinds[model.unk_id] = UNKNOWN

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gputok.fields import short
 from gputok.files.arrow import needed_for
 from gputok.files.atomic import naming
 from gputok.files.file_systems import local_path
@@ -383,7 +384,7 @@ def _open_local(path: pathlib.Path, name: str, format: str | None) -> TokenFiles
         manifest = Manifest(found)
         known = manifest.content["format"]
         if known not in FORMATS or format not in (None, known):
-            raise ValueError(f"{found}: format: {known!r} is unknown, or not {format!r}")
+            raise ValueError(f"{found}: format: {short(known)} is unknown, or not {short(format)}")
         names = manifest.data_names
         if path.name in names:  # one shard of several
             names = [path.name]

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pathlib
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gputok.fields import checked, file_name, in_file
+
+if TYPE_CHECKING:
+    import pathlib
 
 INSIDE = "manifest.json"
 """The name of the manifest of an output that is a folder."""
@@ -89,9 +93,9 @@ class Manifest:
             raise ValueError(f"{field}: is missing or has another form") from None
         if not all(map(all, shapes)) or not files:
             raise ValueError(f"{field}: expected name, bytes and sha256 of at least one file")
-        for file in files:
-            if pathlib.PurePath(file.name).name != file.name:
-                raise ValueError(f"{field}: {file.name!r} is not the name of a file beside the manifest")
+        with in_file(self.path):
+            for file in files:
+                checked(f"shards[{i}].files", file_name, file.name)
         return files
 
     @property

@@ -6,6 +6,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from gputok.fields import short, shortened
 from gputok.files.locations import find
 from gputok.files.outputs import refuse_inputs
 from gputok.files.token_files import TokenFiles, Written, layout_of, names, open_tokens, write
@@ -155,7 +156,7 @@ def _same_tokenizer(paths: list[str], opened: list[TokenFiles]) -> dict[str, Any
         for field in sorted({*first, *said}):
             if first.get(field) != said.get(field):
                 raise ValueError(
-                    f"{path}: tokenizer.{field}: {said.get(field)!r}, but {first.get(field)!r} in {named}; only ids of the "
+                    f"{path}: tokenizer.{shortened(field)}: {short(said.get(field))}, but {short(first.get(field))} in {named}; only ids of the "
                     "same tokenizer, with the same tokens around documents, are joined"
                 )
     return first

@@ -29,6 +29,9 @@ from gputok.fields import (
     needed,
     optional,
     reading,
+    several,
+    short,
+    shortened,
     string,
     switch,
 )
@@ -178,7 +181,7 @@ class CountFile:
         self.file, self._columns = file, columns
         with readable_parquet(file), file.open_for_arrow() as opened:
             self._metadata = parquet.ParquetFile(opened).metadata
-        schema = self._metadata.schema.to_arrow_schema()
+            schema = self._metadata.schema.to_arrow_schema()
         description = _description(str(file), {**(self._metadata.metadata or {}), **(schema.metadata or {})})
         self.scale = Fraction((description or {}).get("scale", 1))
         if description is None:
@@ -198,7 +201,7 @@ class CountFile:
         for name in (columns.word, columns.count):
             if name not in schema.names:
                 raise ValueError(
-                    f"{file}: has no column {name!r}; it has {', '.join(schema.names)}. Name the columns of words and "
+                    f"{file}: has no column {short(name)}; it has {several(schema.names)}. Name the columns of words and "
                     "of counts by word_column= and count_column="
                 )
 
@@ -275,11 +278,11 @@ def from_arrow(table: Any, byte_level: bool, columns: Columns, where: str, n_bef
     for name in (columns.word, columns.count):
         if name not in table.schema.names:
             raise ValueError(
-                f"{where}: has no column {name!r}; it has {', '.join(table.schema.names)}. Name the columns of words "
+                f"{where}: has no column {short(name)}; it has {several(table.schema.names)}. Name the columns of words "
                 "and of counts by word_column= and count_column="
             )
-    words = _cast(table.column(columns.word), pa.large_binary(), f"{where}, column {columns.word!r}")
-    counts = _cast(table.column(columns.count), pa.int64(), f"{where}, column {columns.count!r}")
+    words = _cast(table.column(columns.word), pa.large_binary(), f"{where}, column {short(columns.word)}")
+    counts = _cast(table.column(columns.count), pa.int64(), f"{where}, column {short(columns.count)}")
     ends = text_offsets(words)
     packed = WordColumns(
         np.frombuffer(words.buffers()[2] or b"", np.uint8)[ends[0] : ends[-1]],
@@ -346,7 +349,9 @@ def check(words: WordColumns, where: str, n_before: int = 0) -> None:
     if at >= 0:
         i = int(np.searchsorted(offsets, at, "right")) - 1
         word = data[offsets[i] : offsets[i + 1]].tobytes()
-        raise ValueError(f"{where}: word {n_before + i}, {word!r}, is not UTF-8 (are the words byte-level?)")
+        raise ValueError(
+            f"{where}: word {n_before + i}, {short(word)}, is not UTF-8 (are the words byte-level?)"
+        )
 
 
 def _cast(column: Any, kind: Any, where: str) -> Any:
@@ -367,9 +372,9 @@ def _cast(column: Any, kind: Any, where: str) -> Any:
         except pa.ArrowNotImplementedError:  # a list, say
             pass
         except pa.ArrowInvalid as error:
-            raise ValueError(f"{where}: {error}") from None
+            raise ValueError(f"{where}: {shortened(str(error))}") from None
     wanted = "integers of 64 bits" if of_numbers else "words (binary or string)"
-    raise ValueError(f"{where}: expected {wanted}, got {given}")
+    raise ValueError(f"{where}: expected {wanted}, got {shortened(str(given))}")
 
 
 def _given_byte_level(file: File, columns: Columns) -> bool:

@@ -242,7 +242,7 @@ def _byte_level(values: _Values, pattern: str | None) -> Tokenizer:
     elif pre in SPLITS:
         patterns = SPLITS[pre]
     else:
-        found = "names no pattern" if pre in (None, "default") else f"names the unknown pattern {pre!r}"
+        found = "names no pattern" if pre in (None, "default") else f"names the unknown pattern {short(pre)}"
         raise ValueError(
             f"{values.name}: the file {found} to cut text (tokenizer.ggml.pre); pass pattern=, one of "
             f"{', '.join(PATTERNS)} or a regular expression. Known values: {', '.join(sorted(SPLITS))}"

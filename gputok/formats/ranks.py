@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gputok.fields import short
 from gputok.models import BPE
 from gputok.tokens.vocabulary import Vocabulary
 
@@ -74,11 +75,11 @@ def difference_to_ranks(model: BPE, ranks: npt.NDArray[np.integer[Any]]) -> str 
     order = ranks[made]
     if len(order) and order.min() < 0:
         token = vocabulary.tokens[int(made[np.argmin(order)])]
-        return f"merges make {token!r}, which is not an ordinary token"
+        return f"merges make {short(token)}, which is not an ordinary token"
     if (np.diff(order) < 0).any():
         first = int(np.argmax(np.diff(order) < 0))
         before, after = (vocabulary.tokens[int(made[at])] for at in (first, first + 1))
-        return f"its merges are in another order: {before!r} is made before {after!r}, but its rank is higher"
+        return f"its merges are in another order: {short(before)} is made before {short(after)}, but its rank is higher"
     by_rank = bpe_of(Vocabulary(vocabulary.data, vocabulary.offsets), merges_by_rank(vocabulary, ranks))
     by_pair = _without_ids(model)
     ordinary = np.flatnonzero(ranks >= 0)
@@ -91,7 +92,7 @@ def difference_to_ranks(model: BPE, ranks: npt.NDArray[np.integer[Any]]) -> str 
         if not differ.any():
             differ[np.searchsorted(rows, np.flatnonzero(ids != pair_ids), side="right") - 1] = True
         token = vocabulary.tokens[int(ordinary[np.argmax(differ)])]
-        return f"it has no merge for {token!r}, which tokens of its vocabulary form"
+        return f"it has no merge for {short(token)}, which tokens of its vocabulary form"
     return None
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from gputok import decoders, models, normalizers, pre_tokenizers
 from gputok.automaton.pattern import Regex
-from gputok.fields import in_file
+from gputok.fields import in_file, short
 from gputok.files.atomic import replacing
 from gputok.files.sentencepiece_proto import (
     BPE,
@@ -211,7 +211,9 @@ def sentencepiece_bytes(tokenizer: Tokenizer) -> bytes:
     if normalization.splits:
         for token, kind in zip(tokens, kinds, strict=True):
             if SPACE in token[1:] and kind == NORMAL:
-                raise _impossible(f"its words end before each {SPACE}, but the token {token!r} contains one")
+                raise _impossible(
+                    f"its words end before each {SPACE}, but the token {short(token)} contains one"
+                )
     scores = (
         _scores_of_unigram(model, tokens)
         if isinstance(model, models.Unigram)
@@ -265,7 +267,7 @@ def _kinds(
         kinds[token_id] = CONTROL
     for token_id, token in tokenizer.get_added_tokens_decoder().items():
         if token.single_word or token.lstrip or token.rstrip:
-            raise _impossible(f"the added token {token!r} depends on the text around it")
+            raise _impossible(f"the added token {short(token)} depends on the text around it")
         kinds[token_id] = CONTROL if token.special else USER_DEFINED
     if model.byte_fallback:
         for byte in range(256):
@@ -310,7 +312,9 @@ def _scores_of_bpe(model: models.BPE, kinds: list[int]) -> list[float]:
     if model.ignore_merges:
         without_merges = [vocabulary.tokens[i] for i in tokens_without_merges(model, ranks).tolist()]
         if longer := [token for token in without_merges if len(token) > 1]:
-            raise _impossible(f"the word {longer[0]!r} is a token, but merges don't make it (ignore_merges)")
+            raise _impossible(
+                f"the word {short(longer[0])} is a token, but merges don't make it (ignore_merges)"
+            )
     by_id = dict(zip(vocabulary.ids.tolist(), ranks.tolist(), strict=True))
     return [
         -float(max(by_id.get(token_id, 0), 0)) if kind == NORMAL else 0.0
@@ -328,10 +332,10 @@ def _normalization(tokenizer: Tokenizer) -> Normalization:
     spaces = _Spaces()
     for step in steps:
         if not spaces.normalize(step):
-            raise _impossible(f"a .model can't express this step of its normalizer: {step}")
+            raise _impossible(f"a .model can't express this step of its normalizer: {short(step)}")
     form = tokenizer.pre_tokenizer and tokenizer.pre_tokenizer.to_dict()
     if not spaces.cut(_flat(form, "pretokenizers")):
-        raise _impossible(f"its pre-tokenizer is not a Metaspace: {tokenizer.pre_tokenizer}")
+        raise _impossible(f"its pre-tokenizer is not a Metaspace: {short(tokenizer.pre_tokenizer)}")
     spaces.check(charsmap)
     name = "user_defined" if charsmap else "identity"
     return Normalization(name, charsmap, spaces.prefix, spaces.collapse, spaces.splits)
@@ -387,7 +391,7 @@ class _Spaces:
             raise _impossible("it removes spaces at the end of a text but not at its start")
         if self.all_white_space_by and (kept := _white_space_kept(charsmap)):
             raise _impossible(
-                f"{self.all_white_space_by} removes {kept!r}, but SentencePiece removes only spaces"
+                f"{self.all_white_space_by} removes {short(kept)}, but SentencePiece removes only spaces"
             )
         if not self.escape:
             raise _impossible(

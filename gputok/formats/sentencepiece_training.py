@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gputok.fields import short
 from gputok.files.sentencepiece_proto import BPE, NORMAL, UNKNOWN, protobuf
 from gputok.formats.sentencepiece import tokenizer_of
 from gputok.models.bpe.sentencepiece_trainer import SentencePieceBpeTrainer, TrainedPiece
@@ -150,7 +151,9 @@ def _normalizer_spec(name: str) -> Any:
     try:
         made = sentencepiece.SentencePieceNormalizer(rule_name=name)
     except Exception as error:  # RuntimeError, or what an older version raises
-        raise ValueError(f"normalization_rule_name={name!r} is no rule of SentencePiece: {error}") from None
+        raise ValueError(
+            f"normalization_rule_name={short(name)} is no rule of SentencePiece: {error}"
+        ) from None
     proto = messages.ModelProto()
     proto.ParseFromString(made.serialized_model_proto())
     spec = proto.normalizer_spec

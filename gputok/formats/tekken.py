@@ -116,7 +116,7 @@ def _tokenizer(
 ) -> Tokenizer:
     special = _special_tokens(value, n_special, name)
     ranks = {token: n_special + rank for token, rank in entries.items() if rank < n_ordinary}
-    if sorted(ranks.values()) != [*range(n_special, n_special + n_ordinary)]:
+    if len(ranks) != n_ordinary or sorted(ranks.values()) != [*range(n_special, n_special + n_ordinary)]:
         raise ValueError(f"{name}: the vocabulary must contain each rank from 0 to {n_ordinary - 1} once")
     tokenizer = by_ranks(ranks, pattern, special, name)
     tokenizer.encode_special_tokens = True
@@ -144,7 +144,7 @@ def _special_tokens(value: dict[str, Any], n_special: int, name: str) -> dict[st
     version = value["config"].get("version")
     if given is None and version not in _VERSIONS_WITHOUT_LIST:
         raise ValueError(
-            f"{name}: special_tokens is missing, which files of version {version!r} must contain"
+            f"{name}: special_tokens is missing, which files of version {short(version)} must contain"
         )
     names = dict(enumerate(_OLD_SPECIAL_TOKENS)) if given is None else dict(map(_special_token, given))
     if not names.keys() <= set(range(n_special)) or len(set(names.values())) < len(given or names):
@@ -174,14 +174,14 @@ def save_tekken(tokenizer: Tokenizer, path: str | os.PathLike[str], *, version: 
     ]:
         raise ValueError(
             f"a tekken.json numbers its {n} special tokens from 0, and the other tokens after them without gaps; this "
-            f"tokenizer has the special tokens {dict(special[:3])}, ..., and the other tokens from "
+            f"tokenizer has the special tokens {short(dict(special[:3]))}, ..., and the other tokens from "
             f"{next(iter(ranks.values()))} on"
         )
     if [*ranks][:256] != (alphabet := [bytes([byte]) for byte in range(256)]):
         wrong = next(i for i in range(256) if [*ranks][i] != alphabet[i])
         raise ValueError(
             "in a tekken.json, the 256 bytes in order follow the special tokens; in this tokenizer, token "
-            f"{wrong} after the special tokens is {[*ranks][wrong]!r}"
+            f"{wrong} after the special tokens is {short([*ranks][wrong])}"
         )
     value = {
         "config": {

@@ -17,6 +17,7 @@ import numpy as np
 from gputok import decoders, pre_tokenizers
 from gputok.automaton import PATTERNS
 from gputok.automaton.pattern import Regex
+from gputok.fields import short, shortened
 from gputok.files.atomic import replacing
 from gputok.formats.ranks import bpe_of, difference_to_ranks, merges_by_rank, tokens_without_merges
 from gputok.models import BPE
@@ -93,13 +94,13 @@ def by_ranks(
     taken: dict[int, str | bytes] = {}
     for token, rank in (*ranks.items(), *special_tokens.items()):
         if not 0 <= rank < 2**32 - 1:
-            raise ValueError(f"{name}: the rank of {token!r} must be from 0 to 2**32 - 2, not {rank}")
+            raise ValueError(f"{name}: the rank of {short(token)} must be from 0 to 2**32 - 2, not {rank}")
         if taken.setdefault(rank, token) != token:
-            raise ValueError(f"{name}: {taken[rank]!r} and {token!r} have the same rank, {rank}")
+            raise ValueError(f"{name}: {short(taken[rank])} and {short(token)} have the same rank, {rank}")
     tokens = [token.decode("latin-1").translate(_CHARACTERS) for token in ranks]
     special = sorted(special_tokens, key=special_tokens.__getitem__)
     if clash := {*tokens} & {*special}:
-        raise ValueError(f"{name}: the special token {min(clash)!r} equals an ordinary token")
+        raise ValueError(f"{name}: the special token {short(min(clash))} equals an ordinary token")
     ids = [*ranks.values()]
     # Added tokens get the next free ids. To have other ids, they must be tokens of the vocabulary as well.
     if [special_tokens[token] for token in special] != [*range(len(ranks), len(ranks) + len(special))]:
@@ -128,10 +129,9 @@ def read_ranks(data: bytes, name: str) -> dict[bytes, int]:
             token, rank = line.split()
             ranks[binascii.a2b_base64(token, strict_mode=True)] = int(rank)
         except ValueError:  # binascii.Error is one
-            shown = line if len(line) < 60 else line[:57] + b"..."
             raise ValueError(
                 f"{name}: expected a tiktoken file, with a token in base64 and its rank on each line, but line {number} "
-                f"is {shown!r}"
+                f"is {short(line)}"
             ) from None
     if not ranks:
         raise ValueError(f"{name}: expected a tiktoken file, but the file is empty")
@@ -180,7 +180,7 @@ def tiktoken_parts(tokenizer: Tokenizer) -> tuple[dict[bytes, int], dict[str, An
     special: dict[str, int] = {}
     for token_id, token in tokenizer.get_added_tokens_decoder().items():
         if token.single_word or token.lstrip or token.rstrip:
-            raise _impossible(f"the added token {token!r} depends on the text around it")
+            raise _impossible(f"the added token {short(token)} depends on the text around it")
         special[token.content] = token_id
     if model.dropout or model.continuing_subword_prefix or model.end_of_word_suffix:
         raise _impossible("it has a dropout, a prefix or a suffix")
@@ -191,7 +191,7 @@ def tiktoken_parts(tokenizer: Tokenizer) -> tuple[dict[bytes, int], dict[str, An
             try:
                 ranks[token.translate(_BYTES).encode("latin-1")] = token_id
             except UnicodeEncodeError:
-                raise _impossible(f"{token!r} does not consist of ByteLevel's characters") from None
+                raise _impossible(f"{short(token)} does not consist of ByteLevel's characters") from None
     missing = [byte for byte in range(256) if bytes([byte]) not in ranks]
     if missing:
         raise _impossible(f"it has no token for the byte 0x{missing[0]:02X}")
@@ -200,7 +200,7 @@ def tiktoken_parts(tokenizer: Tokenizer) -> tuple[dict[bytes, int], dict[str, An
         raise _impossible(reason)
     if not model.ignore_merges and len(without_merges := tokens_without_merges(model, ordinary)):
         token = tokens[without_merges[0]]
-        raise _impossible(f"no merges make {token!r}, but tiktoken makes it a token if it is a word")
+        raise _impossible(f"no merges make {short(token)}, but tiktoken makes it a token if it is a word")
     return dict(sorted(ranks.items(), key=lambda item: item[1])), {
         "pat_str": pattern,
         "special_tokens": special,
@@ -213,7 +213,7 @@ def pattern_of(tokenizer: Tokenizer) -> str:
     Raises ValueError if the tokenizer has a normalizer, or a pre-tokenizer other than one Split and ByteLevel.
     """
     if tokenizer.normalizer is not None:
-        raise _impossible(f"it has a normalizer: {tokenizer.normalizer}")
+        raise _impossible(f"it has a normalizer: {short(tokenizer.normalizer)}")
     steps = tokenizer.pre_tokenizer
     listed = [*steps.pretokenizers] if isinstance(steps, pre_tokenizers.Sequence) else [steps]
     *splits, last = listed or [None]
@@ -290,7 +290,7 @@ def _rewritten(
             text = times(part, pattern, target)
         elif part["flags"] and set(part["flags"]) & set("mxsU"):
             raise ValueError(
-                f"pattern {pattern!r}: {text} at position {part.start()} can't be written for {target}"
+                f"pattern {shortened(pattern)!r}: {text} at position {part.start()} can't be written for {target}"
             )
         written.append(text)
     return "".join(written)
@@ -304,7 +304,7 @@ def _ruby_times(part: re.Match[str], pattern: str, target: str) -> str:
         return part["times"]
     if most == "":
         raise ValueError(
-            f"pattern {pattern!r}: {part[0]} at position {part.start()} can't be written for {target}"
+            f"pattern {shortened(pattern)!r}: {part[0]} at position {part.start()} can't be written for {target}"
         )
     return f"{{{most},{least}}}"  # Oniguruma's way to write the possessive form
 
@@ -313,7 +313,7 @@ def _rust_times(part: re.Match[str], pattern: str, target: str) -> str:
     least, most = part["least"], part["most"]
     if part["how"] == "+" or (part["how"] == "?" and not part["comma"]):
         raise ValueError(
-            f"pattern {pattern!r}: {part[0]} at position {part.start()} can't be written for {target}"
+            f"pattern {shortened(pattern)!r}: {part[0]} at position {part.start()} can't be written for {target}"
         )
     if most and int(most) < int(least):
         return f"{{{most},{least}}}+"

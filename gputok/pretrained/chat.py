@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from gputok.fields import short
 from gputok.files.atomic import replacing
 
 TEMPLATE = "chat_template.jinja"
@@ -171,7 +172,7 @@ def _messages(conversation: Any, number: int) -> list[dict[str, Any]]:
     if not messages or not all(isinstance(message, dict) for message in messages):
         raise ValueError(
             f"conversation {number} must be a list of at least one message, a dict, dataclass or pydantic model, not "
-            f"{conversation!r}"
+            f"{short(conversation)}"
         )
     messages = [{key: value for key, value in one.items() if value is not None} for one in messages]
     for i, message in enumerate(messages):
@@ -289,7 +290,7 @@ def write_templates(
     prefix = f"{filename_prefix}-" if filename_prefix else ""
     if wrong := [name for name in named if pathlib.PurePath(name).name != name]:
         raise ValueError(
-            f"{wrong[0]!r} cannot be the name of a chat template, as it is not the name of a file"
+            f"{short(wrong[0])} cannot be the name of a chat template, as it is not the name of a file"
         )
     paths = []
     for name, template in named.items():

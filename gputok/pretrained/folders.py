@@ -21,6 +21,7 @@ from gputok.fields import (
     number,
     reading,
     short,
+    shortened,
     string,
     switch,
     wrong_type,
@@ -313,7 +314,7 @@ def _with_id(tokenizer: Tokenizer, token: str) -> tuple[str, int]:
     """A token that the post-processor adds, and its id."""
     token_id = tokenizer.token_to_id(token)
     if token_id is None:
-        raise ValueError(f"the vocabulary lacks {token!r}, which a RoBERTa tokenizer adds to each text")
+        raise ValueError(f"the vocabulary lacks {short(token)}, which a RoBERTa tokenizer adds to each text")
     return token, token_id
 
 
@@ -343,7 +344,7 @@ def _sentencepiece(path: str, name: str, config: dict[str, Any]) -> Tokenizer:
 
     if name not in _OF_SENTENCEPIECE:
         raise ValueError(
-            f"{path}: a {name} has other ids or more tokens than this file says; where transformers opens it, its "
+            f"{path}: a {shortened(name, 60)} has other ids or more tokens than this file says; where transformers opens it, its "
             "save_pretrained writes a tokenizer.json that does"
         )
     tokenizer = from_sentencepiece(path)
@@ -351,7 +352,7 @@ def _sentencepiece(path: str, name: str, config: dict[str, Any]) -> Tokenizer:
         return tokenizer
     if not isinstance(tokenizer.model, models.BPE):
         raise ValueError(
-            f"{path}: a {name} is BPE, and this file has a Unigram model; gputok.from_sentencepiece opens it as "
+            f"{path}: a {shortened(name, 60)} is BPE, and this file has a Unigram model; gputok.from_sentencepiece opens it as "
             "SentencePiece does"
         )
     pieces = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
@@ -386,7 +387,7 @@ def _without_ends(name: str, options: dict[str, Any], settings: dict[str, Any]) 
         wanted = options.get(f"add_{end}")
         if wanted or (wanted is not None and {**settings, **options}.get(end)):
             raise ValueError(
-                f"add_{end}={wanted}: a {name} says itself which tokens it adds; set tokenizer.add_{end} when it is open"
+                f"add_{end}={wanted}: a {shortened(name, 60)} says itself which tokens it adds; set tokenizer.add_{end} when it is open"
             )
     return {key: value for key, value in options.items() if key not in ("add_bos_token", "add_eos_token")}
 
@@ -402,7 +403,7 @@ def _added_tokens(folder: pathlib.Path, settings: dict[str, Any]) -> list[AddedT
     with in_file(folder / "added_tokens.json"):
         for text, token_id in ids.items():
             checked("a token", string, text)
-            reading(f"[{text!r}]", integer(0, ID), token_id)
+            reading(f"[{short(text)}]", integer(0, ID), token_id)
     return [
         AddedToken(text, normalized=text not in names, special=text in names)
         for text in sorted(ids, key=ids.__getitem__)

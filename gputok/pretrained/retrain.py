@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from gputok.fields import short
 from gputok.models import BPE, Model, Unigram
 from gputok.pipeline import serialize
 from gputok.pretrained.special_tokens import Token, as_token
@@ -187,7 +188,7 @@ def _renumbered(
         token_id = tokenizer.token_to_id(token)
         if token_id is None:
             raise ValueError(
-                f"the post-processor adds {token!r}, which the new vocabulary lacks; pass it in new_special_tokens, or "
+                f"the post-processor adds {short(token)}, which the new vocabulary lacks; pass it in new_special_tokens, or "
                 "its new name in special_tokens_map"
             )
         return token, token_id

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gputok.fields import several
 from gputok.pipeline import encode_batch
 from gputok.pipeline.encode_text import encode_all, texts_of
 from gputok.pipeline.limits import Padding, Truncation
@@ -645,8 +646,9 @@ class PreTrainedTokenizer(UpstreamNames):
             if name in known:
                 return known[name]
             if chat_template is None:
+                where = f"{self.name_or_path}: " if self.name_or_path else ""
                 raise ValueError(
-                    f"there is no default chat template; pass chat_template=, one of {sorted(known)}"
+                    f"{where}there is no default chat template; pass chat_template=, one of {several(sorted(known))}"
                 )
         template = chat_template or (known if isinstance(known, str) else None)
         if template is None:

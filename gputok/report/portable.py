@@ -15,6 +15,7 @@ import numpy as np
 
 from gputok import models, normalizers, pre_tokenizers
 from gputok.automaton.pattern import matcher
+from gputok.fields import short
 from gputok.pre_tokenizers.base import cut_rule
 from gputok.text.unicode_maps import SPACED, character_map
 
@@ -65,7 +66,7 @@ def _added(pipeline: Pipeline) -> list[list[Any]]:
     found: list[list[Any]] = [[], []]
     for token_id, token in pipeline.added.tokens.items():
         if token.single_word:
-            raise NotPortable(f"its added token {token.content!r} is looked for as a whole word")
+            raise NotPortable(f"its added token {short(token.content)} is looked for as a whole word")
         text = pipeline.added.pattern(token_id)
         if text:
             found[token.normalized].append([text, token_id, token.lstrip, token.rstrip])
@@ -145,7 +146,7 @@ def _cut(step: PreTokenizer) -> Step:
 
 def _automaton(machine: Any) -> dict[str, Any]:
     if not isinstance(machine, tuple):
-        raise NotPortable(f"its pattern {machine.pattern!r} has no automaton")
+        raise NotPortable(f"its pattern {short(machine.pattern)} has no automaton")
     page, member, delta, accept = (np.asarray(part) for part in machine[1:5])
     member = member.copy()
     ascii_page = np.append(member, [machine[0]], axis=0)  # an automaton has a table of its own for ASCII
@@ -215,5 +216,5 @@ def _bpe(model: models.BPE) -> dict[str, Any]:
 def _known(model: Any) -> str:
     """Returns the unknown token; raises NotPortable if the vocabulary lacks it."""
     if model.unk_token is None or model.token_to_id(model.unk_token) is None:
-        raise NotPortable(f"its unknown token {model.unk_token!r} is not in the vocabulary")
+        raise NotPortable(f"its unknown token {short(model.unk_token)} is not in the vocabulary")
     return model.unk_token

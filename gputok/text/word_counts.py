@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 
-from gputok.fields import brief, checked, integer, switch
+from gputok.fields import brief, checked, integer, short, switch
 from gputok.files import word_count_files
 from gputok.files.temporary import MemoryLimit
 from gputok.files.word_count_files import CountFile, WordColumns
@@ -464,7 +464,7 @@ def of_sources(
     if unknown := (weights or {}).keys() - by_source.keys():
         names = ", ".join(map(str, by_source))
         raise ValueError(
-            f"there is a weight for {sorted(unknown)[0]!r}, but no such source: the sources are {names}"
+            f"there is a weight for {short(sorted(unknown)[0])}, but no such source: the sources are {names}"
         )
     by_name = None if weights is None else [weights.get(name, 1) for name in by_source]
     whole_weights(by_name or [])  # raises its error before the work

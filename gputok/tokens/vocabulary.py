@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from gputok.components import derived
-from gputok.fields import ID, WrongType, WrongValue, brief
+from gputok.fields import ID, WrongType, WrongValue, brief, short
 from gputok.files.json_text import deeper, digits, escaped, woven
 from gputok.types import public
 
@@ -55,7 +55,7 @@ def packed_tokens(tokens: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
     except UnicodeEncodeError:
         at, wrong = next((i, token) for i, token in enumerate(tokens) if not _is_text(token))
         raise WrongValue(
-            f"token {at} holds half of a surrogate pair, which no text in UTF-8 can: {wrong!r}"
+            f"token {at} holds half of a surrogate pair, which no text in UTF-8 can: {short(wrong)}"
         ) from None
 
 
@@ -123,7 +123,7 @@ class Vocabulary:
             for token, id in mapping.items():
                 if isinstance(id, bool | np.bool_) or not hasattr(id, "__index__") or not 0 <= id <= ID:
                     raise WrongType(
-                        f"the id of token {token!r} must be an integer from 0 to 2**32 - 2, not {brief(id)}"
+                        f"the id of token {short(token)} must be an integer from 0 to 2**32 - 2, not {brief(id)}"
                     )
         vocabulary = cls(*packed_tokens(list(mapping)), ids.astype(np.uint32))
         vocabulary.__dict__.update(mapping=mapping, tokens=list(mapping))

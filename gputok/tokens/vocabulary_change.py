@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from gputok.fields import short
 from gputok.files.locations import read_bytes
 from gputok.files.outputs import writing
 from gputok.types import public
@@ -164,7 +165,7 @@ def _is_json(path: str | os.PathLike[str]) -> bool:
 def _from_json(data: bytes) -> tuple[int, list[str], dict[str, Any]]:
     form = json.loads(data)
     if form["type"] != _KIND or form["version"] != _VERSION:
-        raise ValueError(f"type {form['type']!r}, version {form['version']!r}")
+        raise ValueError(f"type {short(form['type'])}, version {short(form['version'])}")
     return int(form["size"]), form["new_tokens"], {name: np.array(form[name], np.int64) for name in _ARRAYS}
 
 

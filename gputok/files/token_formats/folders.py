@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from gputok.fields import checked, needed
+
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Iterator
+
+    from gputok.fields import Check
 
 
 def check_size(n_bytes: int, name: str) -> None:
@@ -30,10 +32,6 @@ def read_index(index: pathlib.Path) -> dict[str, Any]:
     return content
 
 
-@contextlib.contextmanager
-def reading_field(index: pathlib.Path, field: str) -> Iterator[None]:
-    """Around code that takes a field of JSON apart: if the field has another form, the error names file and field."""
-    try:
-        yield
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ValueError(f"{index}: {field}: is missing or has another form ({error!r})") from None
+def field(value: Any, name: str, check: Check) -> Any:
+    """Returns a field of a JSON object, checked; the error says which field, as those of `gputok.fields.checked`."""
+    return checked(name, check, needed(value, name))

@@ -10,11 +10,11 @@ Source: `src/litdata/streaming/writer.py` and `item_loader.py` of https://github
 from __future__ import annotations
 
 import json
-import pathlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gputok.fields import WrongValue, file_name, in_file, is_list, listed, needed, short
 from gputok.files.atomic import created
 from gputok.files.token_formats.base import (
     About,
@@ -28,9 +28,10 @@ from gputok.files.token_formats.base import (
     mapped,
     write_all,
 )
-from gputok.files.token_formats.folders import check_size, read_index, reading_field
+from gputok.files.token_formats.folders import check_size, field, read_index
 
 if TYPE_CHECKING:
+    import pathlib
     from collections.abc import Iterable
 
     from gputok.files.token_formats.base import OpenShard
@@ -103,28 +104,17 @@ class LitData(TokenFormat):
     def data_paths(self, path: pathlib.Path) -> list[pathlib.Path]:
         """Returns the chunks of a folder."""
         index = path / self.index
-        with reading_field(index, "chunks"):
-            names = [entry["filename"] for entry in read_index(index)["chunks"]]
-            for name in names:
-                if not isinstance(name, str) or pathlib.PurePath(name).name != name:
-                    raise ValueError(f"{index}: filename: {name!r} is not the name of a file in the folder")
+        with in_file(index):
+            entries = listed(lambda entry: field(entry, "filename", file_name))
+            names = field(read_index(index), "chunks", entries)
         return [path / name for name in names]
 
     def open(self, path: pathlib.Path) -> Iterable[OpenShard]:
         """Opens a chunk; `index.json` tells the dtype."""
         index = path.parent / self.index
-        with reading_field(index, "config"):
-            config = read_index(index)["config"]
-            if config["compression"] is not None or config["encryption"] is not None:
-                raise ValueError(f"{index}: compression, encryption: chunks must be plain")
-        with reading_field(index, "config.data_format"):
-            kind, _, number = config["data_format"][0].partition(":")
-        known = kind == "no_header_tensor" and number.isdecimal() and int(number) in _READ
-        if not known or len(config["data_format"]) != 1:
-            raise ValueError(
-                f"{index}: config.data_format: expected no_header_tensor: and one of {[*_READ]}, got {config['data_format']}"
-            )
-        dtype = np.dtype(_READ[int(number)])
+        with in_file(index):
+            number = field(read_index(index), "config", _number_of_dtype)
+        dtype = np.dtype(_READ[number])
         data = mapped(path, "u1")
         if len(data) < 8:
             raise ValueError(f"{path}: number of items: the file has only {len(data)} bytes")
@@ -142,3 +132,15 @@ class LitData(TokenFormat):
         if rest.any():
             raise ValueError(f"{path}: offsets: item {int(rest.argmax()) - 1} has no whole number of ids")
         yield Contiguous(mapped(path, dtype, int(offsets[0])), rows)
+
+
+def _number_of_dtype(config: Any) -> int:
+    """Returns the number of the dtype in a configuration of chunks, a key of `_READ`."""
+    if needed(config, "compression") is not None or needed(config, "encryption") is not None:
+        raise WrongValue("compression, encryption: chunks must be plain")
+    forms = needed(config, "data_format")
+    known = {f"no_header_tensor:{number}": number for number in _READ}
+    if not is_list(forms) or len(forms) != 1 or not isinstance(forms[0], str) or forms[0] not in known:
+        wanted = f"expected one of {', '.join(known)}"
+        raise WrongValue(f"{wanted}, got {short(forms)}", "data_format")
+    return known[forms[0]]

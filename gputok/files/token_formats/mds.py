@@ -20,11 +20,12 @@ Source: `streaming/base/format/mds` of https://github.com/mosaicml/streaming.
 from __future__ import annotations
 
 import json
-import pathlib
+import re
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from gputok.fields import WrongValue, file_name, in_file, is_list, listed, needed, short
 from gputok.files.atomic import created
 from gputok.files.token_batches import TokenBatch
 from gputok.files.token_formats.base import (
@@ -42,9 +43,10 @@ from gputok.files.token_formats.base import (
     read_all,
     write_all,
 )
-from gputok.files.token_formats.folders import check_size, read_index, reading_field
+from gputok.files.token_formats.folders import check_size, field, read_index
 
 if TYPE_CHECKING:
+    import pathlib
     from collections.abc import Iterable
 
     from gputok.files.token_formats.base import OpenShard
@@ -125,7 +127,10 @@ class Mds(TokenFormat):
     def open(self, path: pathlib.Path) -> Iterable[OpenShard]:
         """Opens a shard; its configuration is that of its entry in `index.json`."""
         index = path.parent / self.index
-        dtype, length = _encoding(_entries(index)[path.name], index, path.name)
+        entry = _entries(index).get(path.name)
+        if entry is None:
+            raise ValueError(f"{index}: shards: none of them is called {short(path.name)}")
+        dtype, length = _encoding(entry, index, path.name)
         data = mapped(path, "u1")
         if len(data) < 8:
             raise ValueError(f"{path}: number of samples: the file has only {len(data)} bytes")
@@ -262,31 +267,29 @@ def _config(about: About) -> dict[str, Any]:
 def _entries(index: pathlib.Path) -> dict[str, dict[str, Any]]:
     """Returns the entries of the shards, by name."""
     content = read_index(index)
-    entries: dict[str, dict[str, Any]] = {}
-    with reading_field(index, "shards"):
+    with in_file(index):
         if content.get("version") != 2:
-            raise ValueError(f"{index}: version: expected 2, got {content.get('version')!r}")
-        for entry in content["shards"]:
-            name = entry["raw_data"]["basename"]
-            if not isinstance(name, str) or pathlib.PurePath(name).name != name:
-                raise ValueError(
-                    f"{index}: raw_data.basename: {name!r} is not the name of a file in the folder"
-                )
-            if entry["zip_data"] is not None:
-                raise ValueError(f"{index}: zip_data: {name} is compressed; unpack the shards first")
-            entries[name] = entry
-    return entries
+            raise WrongValue(f"expected 2, got {short(content.get('version'))}", "version")
+        return dict(field(content, "shards", listed(_entry)))
+
+
+def _entry(entry: Any) -> tuple[str, dict[str, Any]]:
+    """Checks an entry of a shard; returns its name and the entry."""
+    name = field(entry, "raw_data", lambda raw: field(raw, "basename", file_name))
+    if needed(entry, "zip_data") is not None:
+        raise WrongValue(f"{short(name)} is compressed; unpack the shards first", "zip_data")
+    return name, entry
 
 
 def _encoding(entry: dict[str, Any], index: pathlib.Path, name: str) -> tuple[np.dtype[Any], int | None]:
     """Returns the dtype of the ids, and how many ids each sample has if all have the same number."""
-    with reading_field(index, f"column_encodings of {name}"):
-        names, encodings = entry["column_names"], entry["column_encodings"]
-        kind, dtype, *shape = encodings[0].split(":")
-        known = names == [_COLUMN] and len(encodings) == 1 and kind == "ndarray" and dtype in Mds.dtypes
-        if not known or len(shape) > 1 or not all(axis.isdecimal() and int(axis) > 0 for axis in shape):
-            raise ValueError(
-                f"{index}: column_encodings of {name}: expected a column {_COLUMN!r} of ndarray:INTEGERS or "
-                f"ndarray:INTEGERS:LENGTH, got {names} and {encodings}"
-            )
-        return np.dtype(dtype), int(shape[0]) if shape else None
+    names, encodings = entry.get("column_names"), entry.get("column_encodings")
+    is_one = names == [_COLUMN] and is_list(encodings) and len(encodings) == 1
+    encoding = str(encodings[0]) if is_one and encodings else ""
+    found = re.fullmatch(r"ndarray:([a-z0-9]+)(?::([1-9][0-9]{0,9}))?", encoding)
+    if found is None or found[1] not in Mds.dtypes:
+        raise ValueError(
+            f"{index}: column_encodings of {short(name)}: expected a column {_COLUMN!r} of ndarray:INTEGERS or "
+            f"ndarray:INTEGERS:LENGTH, got {short(names)} and {short(encodings)}"
+        )
+    return np.dtype(found[1]), int(found[2]) if found[2] else None

@@ -9,14 +9,17 @@ Source: `python/dolma/tokenizer/memmap_writer.py` of https://github.com/allenai/
 
 from __future__ import annotations
 
+import array
 import gzip
 import io
 import itertools
+import re
 import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gputok.fields import short
 from gputok.files.token_formats.base import (
     Contiguous,
     Name,
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from gputok.types import Array
 
 _DOCUMENTS_AT_ONCE = 1 << 16
+_LONGEST_LINE = 1 << 16  # characters, far more than an id and the path of a source have
 
 
 class Olmo(TokenFormat):
@@ -84,16 +88,17 @@ class Olmo(TokenFormat):
 
 def _read_rows(path: pathlib.Path) -> Array:
     """Reads where each document ends: int64[n_documents + 1]."""
-    ends = [0]
+    ends = array.array("q", [0])
     try:
         with gzip.open(path, "rt", encoding="utf-8", newline="") as lines:
-            for number, line in enumerate(lines, 1):
-                start, end, *_ = line.split(",", 2)
-                if not (start.isdecimal() and end.isdecimal()) or int(start) != ends[-1]:
+            # The part of a longer line after these characters is no row
+            for number, line in enumerate(iter(lambda: lines.readline(_LONGEST_LINE), ""), 1):
+                found = re.match(r"([0-9]{1,19}),([0-9]{1,19})(?![0-9])", line)
+                if found is None or int(found[1]) != ends[-1]:
                     raise ValueError(
-                        f"line {number}: start, end: expected {ends[-1]} and an end, got {line[:50]!r}"
+                        f"line {number}: start, end: expected {ends[-1]} and an end, got {short(line[:60])}"
                     )
-                ends.append(int(end))
+                ends.append(int(found[2]))
         return np.array(ends, np.int64)
     except FileNotFoundError:
         raise

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gputok.files.arrow import ids_batch, ids_schema, needed_for
+from gputok.fields import shortened
+from gputok.files.arrow import broken, ids_batch, ids_schema, needed_for
 from gputok.files.token_formats.base import Contiguous, Shard, ShardFacts, TokenFormat
 
 if TYPE_CHECKING:
@@ -61,10 +62,12 @@ class Arrow(Table):
                 batch = reader.get_batch(i)
                 batch.validate(full=True)
                 yield _of_lists(_ids_column(batch, path))
-        except (pa.ArrowException, OSError) as error:
+        except broken() as error:
             if isinstance(error, FileNotFoundError):
                 raise
-            raise ValueError(f"{path}: expected an Arrow file of ids, got a damaged file ({error})") from None
+            raise ValueError(
+                f"{path}: expected an Arrow file of ids, got a damaged file ({shortened(str(error))})"
+            ) from None
 
 
 class Parquet(Table):
@@ -80,16 +83,15 @@ class Parquet(Table):
     def open(self, path: pathlib.Path) -> Iterable[OpenShard]:
         """Opens each row group, which is unpacked when it is asked for."""
         with needed_for(f"{path}: reading .parquet files"):
-            import pyarrow as pa
             from pyarrow import parquet as pq
         try:
             file = pq.ParquetFile(path)
             _ids_column(file.schema_arrow, path)
-        except (pa.ArrowException, OSError) as error:
+        except broken() as error:
             if isinstance(error, FileNotFoundError):
                 raise
             raise ValueError(
-                f"{path}: expected a Parquet file of ids, got a damaged file ({error})"
+                f"{path}: expected a Parquet file of ids, got a damaged file ({shortened(str(error))})"
             ) from None
         for group in range(file.num_row_groups):
             yield _RowGroup(file, group, path)
@@ -120,14 +122,12 @@ class _RowGroup:
         return found
 
     def _open(self) -> Contiguous:
-        import pyarrow as pa
-
         if self._unpacked is None:
             try:
                 table = self._file.read_row_group(self._group, columns=["ids"])
                 self._unpacked = _of_lists(table["ids"].combine_chunks())
-            except (pa.ArrowException, OSError) as error:
-                raise ValueError(f"{self._path}: row group {self._group}: {error}") from None
+            except broken() as error:
+                raise ValueError(f"{self._path}: row group {self._group}: {shortened(str(error))}") from None
         return self._unpacked
 
 
