@@ -659,7 +659,7 @@ class Tokenizer:
             )
         devices = backend.choose(device).devices
         with reporting(progress) as report:
-            stage = superwords.first_stage(self.pipeline, trainer, count, threads, report, devices)
+            stage = superwords.first_stage(self.pipeline, trainer, count, threads, report, devices, memory)
             learned = superwords.learn(stage, passes, report, memory, threads)
         self._set_superwords(learned, trainer, stage.steps)
 
@@ -766,6 +766,7 @@ class Tokenizer:
         trainer: SuperBpeTrainer,
         *,
         threshold: int | None = None,
+        threads: int | None = None,
         progress: Progress = None,
         memory_limit: int | str | None = None,
     ) -> None:
@@ -776,6 +777,7 @@ class Tokenizer:
             pairs: the pairs of all shards.
             trainer: as for `count_pairs`.
             threshold: as for `count_runs`.
+            threads: how many threads merge; None: GPUTOK_NUM_THREADS, or all cores.
             progress: as for `train`.
             memory_limit: as for `train_from_word_counts`.
 
@@ -787,7 +789,7 @@ class Tokenizer:
 
         memory = MemoryLimit.of(memory_limit)
         learned, stage = superword_shards.learn_from_runs(
-            self.pipeline, trainer, runs, pairs, threshold, progress, memory
+            self.pipeline, trainer, runs, pairs, threshold, progress, memory, threads
         )
         self._set_superwords(learned, trainer, stage.steps)
 

@@ -225,6 +225,29 @@ def test_a_threshold_that_was_too_high_is_lowered(wanted, bits, monkeypatch):
     )
 
 
+def test_memory_and_threads_of_both_stages(tmp_path, monkeypatch):
+    trainer = SuperBpeTrainer(vocab_size=420, transition=300)
+    assert trainer.memory_needed(10**6, 10**8, 4) > trainer.memory_needed(10**6, 10**8)
+    words, runs = WordCounts.from_dict({"so": 1, "it": 2}), WordCounts.from_dict({"it goes": 1})
+    assert trainer.check_memory(runs, 10**6) > 0 and trainer.check_first_memory(words, 10**6) > 0
+    with pytest.raises(
+        MemoryError, match=r"1 runs of words takes about 0 MB, and memory_limit is 0 MB: raise the limit"
+    ):
+        trainer.check_memory(runs, 1)
+    with pytest.raises(MemoryError, match="2 distinct words takes about"):
+        trainer.check_first_memory(words, 1)
+
+    asked: list[tuple[str, int, int]] = []
+    for name in ("check_memory", "check_first_memory"):
+        monkeypatch.setattr(
+            SuperBpeTrainer,
+            name,
+            lambda self, words, limit, threads=1, name=name: asked.append((name, limit, threads)),
+        )
+    result(texts(3), threads=3, memory_limit="40MB", temporary=tmp_path)
+    assert asked[:2] == [("check_first_memory", 40_000_000, 3), ("check_memory", 40_000_000, 3)]
+
+
 def test_steps_that_are_no_walk(monkeypatch):
     """A normalizer, added tokens, and words that no walk finds: all steps are taken then."""
     lines = [line.upper() for line in texts(10)]

@@ -57,6 +57,17 @@ def random_words(r: random.Random, letters: str, n: int, longest: int) -> dict[s
 # ---- worked examples
 
 
+def test_no_parts():
+    """As no words: `parts` of an empty corpus may yield nothing."""
+    tokens = np.frombuffer(b"ab", np.uint8), np.array([0, 1, 2])
+    limits, empty = BpeLimits(10), np.empty(0, np.int64)
+    expected = bpe.train_bpe(empty.astype(np.uint16), np.zeros(1, np.int64), empty, *tokens, limits)
+    for threads in (1, 2):
+        found = bpe.train_bpe_of_parts(lambda *, measured: iter(()), *tokens, limits, threads=threads)
+        assert_equal(found, expected)
+    assert len(found.left) == 0 and found.token_offsets.tolist() == [0, 1, 2]
+
+
 def test_hello():
     """h e l l o after merging (l, l): the pairs (e, l) and (l, o) are gone, (e, ll) and (ll, o) are new."""
     h, e, l, o, ll = range(5)

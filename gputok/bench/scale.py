@@ -325,7 +325,7 @@ def _measured(job: Job) -> tuple[Row, str]:
         return WordCounts.load(shards, **options)
 
     def train() -> WordCounts:
-        tokenizer.train_from_word_counts(given, trainer, progress=False)
+        tokenizer.train_from_word_counts(given, trainer, progress=False, threads=job.threads)
         return given
 
     given = WordCounts.load(saved) if job.task == "train" else WordCounts.from_dict({})

@@ -125,6 +125,7 @@ def extend(
             n_tokens,
             min_frequency,
             lambda done, total: report("merge", done, total),
+            reading.threads,
         )
     n_new = len(extended.tokens)
     if n_new < n_tokens:

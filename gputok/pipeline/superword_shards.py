@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gputok import corpus
 from gputok.files.temporary import MemoryLimit
+from gputok.kernels.threads import thread_count
 from gputok.pipeline import resume
 from gputok.pipeline.superwords import CELL_BITS, Cells, SecondStage, first_stage
 from gputok.progress import reporting
@@ -144,6 +145,7 @@ def learn_from_runs(
     threshold: int | None,
     progress: Progress,
     memory: MemoryLimit | None,
+    threads: int | None = None,
 ) -> tuple[TrainedBpe, SecondStage]:
     """Learns superwords from the runs of all shards.
 
@@ -153,9 +155,9 @@ def learn_from_runs(
     stage, cells = second_stage(pipeline, trainer), Cells.of(pairs)
     threshold = stage.threshold(cells) if threshold is None else max(threshold, trainer.least)
     if memory is not None:
-        trainer.check_memory(runs, memory.n_bytes)
+        trainer.check_memory(runs, memory.n_bytes, thread_count(threads))
     with reporting(progress) as report:
-        learned = stage.learn(runs, threshold, report)
+        learned = stage.learn(runs, threshold, report, threads)
     if learned is None:
         lower = stage.threshold(cells, 4, below=threshold)
         raise ValueError(

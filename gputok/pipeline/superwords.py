@@ -312,7 +312,7 @@ def learn(
     while True:
         runs = passes.runs(stage, cells, threshold, report)
         if memory is not None:
-            stage.trainer.check_memory(runs, memory.n_bytes)
+            stage.trainer.check_memory(runs, memory.n_bytes, thread_count(threads))
         learned = stage.learn(runs, threshold, report, threads)
         if learned is not None:
             return learned
@@ -327,6 +327,7 @@ def first_stage(
     threads: int | None = None,
     report: Report | None = None,
     devices: Devices = (),
+    memory: MemoryLimit | None = None,
 ) -> SecondStage:
     """Makes the first stage, or takes the one that the trainer gives.
 
@@ -337,12 +338,14 @@ def first_stage(
         threads: how many threads to use; None: all cores.
         report: called with the stage "merge".
         devices: CUDA devices (`gputok.backend`); the first one merges, in both stages.
+        memory: the memory limit, or None.
 
     Returns:
         The second stage, which goes on from there.
 
     Raises:
         ValueError: if the options don't suit the tokenizer, or the first stage lacks tokens.
+        MemoryError: if the first stage needs more memory than the limit allows.
     """
     _ = trainer.n_words, superword_steps(pipeline.pre_tokenizer, trainer.superword_pattern)  # errors first
     stage1 = trainer.stage1
@@ -350,6 +353,8 @@ def first_stage(
         first = first_tokens(stage1.pipeline.model, stage1.pipeline.added.tokens, trainer)
         return SecondStage(pipeline, first, trainer, stage1.pipeline.pre_tokenizer, devices)
     counts = stage1 if isinstance(stage1, WordCounts) else count(stage1)
+    if memory is not None:
+        trainer.check_first_memory(counts, memory.n_bytes, thread_count(threads))
     first = trainer.first_stage().train(counts, threads=threads, progress=report, devices=devices)
     trainer.check_first_stage(len(first.vocabulary))
     return SecondStage(pipeline, first, trainer, pipeline.pre_tokenizer, devices)

@@ -147,6 +147,7 @@ def extend(
     n_tokens: int,
     min_frequency: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    threads: int | None = None,
 ) -> Extended:
     """Adds tokens to a model.
 
@@ -160,13 +161,14 @@ def extend(
         n_tokens: how many tokens to add.
         min_frequency: merges and characters that occur less often are not added.
         progress: called as progress(done, total).
+        threads: at most so many threads merge; None: all cores. The merges are the same for any number.
 
     Returns:
         The new model. It has fewer new tokens if no pair of tokens is left that may be merged.
     """
     known = _with_tokens(model.vocabulary, *pack(list(taken)), np.array([*taken.values()], np.int64))
     learner = _Learner(model, known, sequences, first_character, np.union1d(reserved, [*taken.values()]))
-    return learner.extended(*learner.learnt(n_tokens, min_frequency, progress))
+    return learner.extended(*learner.learnt(n_tokens, min_frequency, progress, threads))
 
 
 class _Learner:
@@ -198,7 +200,11 @@ class _Learner:
         )
 
     def learnt(
-        self, n_tokens: int, min_frequency: int, progress: Callable[[int, int], None] | None
+        self,
+        n_tokens: int,
+        min_frequency: int,
+        progress: Callable[[int, int], None] | None,
+        threads: int | None,
     ) -> tuple[BpeMerges, Positions, Positions]:
         """Returns the merges, and what of them becomes new, in order: a character, or else a merge (int64[n] each, or -1).
 
@@ -206,6 +212,7 @@ class _Learner:
         """
         from gputok.kernels import BpeLimits
         from gputok.kernels.cpu.train_bpe import train_bpe
+        from gputok.kernels.threads import thread_count
 
         data, offsets = self._known.packed(self._known.order)
         characters, ends = pack(self._characters)
@@ -214,9 +221,8 @@ class _Learner:
         prefix = (self._model.continuing_subword_prefix or "").encode()
         limits = BpeLimits(n_symbols + n_tokens, min_frequency, prefix=prefix)
         for _ in range(_MOST_ROUNDS):
-            found = train_bpe(
-                self._symbols, self._offsets, self._counts, tokens, token_offsets, limits, progress
-            )
+            words = self._symbols, self._offsets, self._counts
+            found = train_bpe(*words, tokens, token_offsets, limits, progress, threads=thread_count(threads))
             wrong = np.flatnonzero(np.isin(found.merged, self._reserved))
             if not len(wrong):
                 return found, *self._chosen(found, n_tokens, min_frequency)

@@ -190,6 +190,36 @@ class SuperBpeTrainer(Trainer):
         merges = np.concatenate([first.merges, np.column_stack([learned.left, learned.right])])
         return TrainedBpe(Vocabulary(learned.tokens, learned.token_offsets), merges)
 
+    def memory_needed(self, n_words: int, n_bytes: int, threads: int = 1) -> int:
+        """About how many bytes of memory the second stage takes, besides the runs themselves.
+
+        Args:
+            n_words: the number of distinct runs.
+            n_bytes: of their ids.
+            threads: that may merge; each one beyond the first needs memory of its own.
+        """
+        trainer = BpeTrainer(vocab_size=self.vocab_size)
+        return trainer.memory_needed(n_words, n_bytes // run_type(self.n_words).itemsize, threads)
+
+    def check_memory(self, words: WordCounts, limit: int, threads: int = 1) -> int:
+        """Returns `memory_needed` for these runs and so many threads.
+
+        Raises:
+            MemoryError: more is needed than the limit allows.
+        """
+        return _within(
+            self.memory_needed(len(words), len(words.data), threads), limit, f"{len(words):,} runs of words"
+        )
+
+    def check_first_memory(self, words: WordCounts, limit: int, threads: int = 1) -> int:
+        """Returns how many bytes of memory the first stage takes, besides the words themselves.
+
+        Raises:
+            MemoryError: more is needed than the limit allows.
+        """
+        needed = self.first_stage().memory_needed(len(words), len(words.data), threads)
+        return _within(needed, limit, f"{len(words):,} distinct words")
+
     def train(
         self,
         words: WordCounts,
@@ -225,6 +255,16 @@ class SuperBpeTrainer(Trainer):
                 )
             stage1 = {"tokenizer": stage1.to_str()}
         return {**super().to_dict(), "stage1": stage1}
+
+
+def _within(needed: int, limit: int, what: str) -> int:
+    """Returns `needed`; raises MemoryError if that is more than the limit."""
+    if needed > limit:
+        raise MemoryError(
+            f"training on {what} takes about {needed / 1e6:,.0f} MB, and memory_limit is {limit / 1e6:,.0f} MB: raise the "
+            "limit, or give less text"
+        )
+    return needed
 
 
 def run_type(n_tokens: int) -> np.dtype[Any]:

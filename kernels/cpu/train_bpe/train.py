@@ -280,7 +280,7 @@ class _Training:
         self.n_parts = sizes.parts or self._threads
         self._threads = min(self._threads, self.n_parts)  # each prefers a part of its own
         parts = [
-            sum(blocks[part :: self.n_parts].sum(axis=0) for blocks in of_blocks)
+            sum((blocks[part :: self.n_parts].sum(axis=0) for blocks in of_blocks), np.zeros(3, np.int64))
             for part in range(self.n_parts)
         ]
         return np.array(parts, np.int64).reshape(-1, 3), n_symbols
