@@ -26,7 +26,7 @@ def printed(notebook):
 
 
 def test_all_are_here():
-    names = ["01_new_from_old", "02_inside_the_pipeline", "03_entities", "04_cpu_and_gpu"]
+    names = ["01_new_from_old", "02_inside_the_pipeline", "03_entities", "04_training_time"]
     assert [path.stem for path in NOTEBOOKS] == [*names, "05_block_by_block", "06_any_size"]
 
 
