@@ -161,6 +161,7 @@ STEPS = (
         "encoding text by BPE",
         (
             Stage("encode_text", _ALL, ("encoder",), ("dtype",)),
+            Stage("encode_marked", cpu_only=("encoder",)),
             Stage("surround", _CPU, no_reference="it copies ids; the tests compare with `encode`"),
         ),
     ),

@@ -720,4 +720,52 @@ def test_train_superwords(folder, gputok, monkeypatch):
     a, b, c, d, e = ((folder / f"{name}.json").read_bytes() for name in "abcde")
     assert a == b == c == d != e
     assert "transition= is for model 'superbpe'" in gputok("train", "text.txt", "--transition", "0.5")[2]
-    assert "--from-counts" in gputok("train", *options, "text.txt", "--from-counts")[2]
+
+
+def test_superwords_of_shards(folder, gputok):
+    """Three rounds over two files give what `train` gives; then what can't be."""
+    lines = ["it is one of the few: they are here\n"] * 40 + LINES
+    (folder / "one.txt").write_text("".join(lines[::2]))
+    (folder / "two.txt").write_text("".join(lines[1::2]))
+    cut, free = (["--vocab-size", 400, "--transition", 320, *more] for more in ([], ["--colon-space"]))
+    for options, n in ((cut, 1), (free, 2)):
+        whole = f"whole{n}.json"
+        assert gputok("train", "one.txt", "two.txt", "--model", "superbpe", *options, "-o", whole)[0] == 0
+        for shard in ("one", "two"):
+            assert gputok("count", f"{shard}.txt", "-o", f"{shard}.words")[0] == 0
+        words = ["one.words", "two.words", "--from-counts", "--vocab-size", 320, "-o", "first.json"]
+        assert gputok("train", *words)[0] == 0
+        options = ["--model", "superbpe", *options, "--stage1", "first.json"]
+        for shard in ("one", "two"):
+            found = gputok("count", f"{shard}.txt", *options, "--what", "pairs", "-o", f"{shard}.pairs")
+            assert found[0] == 0 and "pairs of tokens" in found[1]
+        pairs = ["--pairs", "one.pairs", "--pairs", "two.pairs"]
+        for shard in ("one", "two"):
+            arguments = [f"{shard}.txt", *options, "--what", "runs", *pairs, "-o", f"{shard}.runs"]
+            assert gputok("count", *arguments)[0] == 0
+        runs = ["one.runs", "two.runs", "--from-counts", *options, *pairs, "-o", "shards.json"]
+        assert gputok("train", *runs)[0] == 0
+        assert (folder / "shards.json").read_bytes() == (folder / whole).read_bytes()
+    bound, wide = (Tokenizer.from_file(f"whole{n}.json").get_vocab() for n in (1, 2))
+    assert any(":Ġ" in name for name in wide) and not any(":Ġ" in name for name in bound)
+
+    def error(*arguments: object) -> str:
+        status, _, message = gputok(*arguments)
+        assert status == 1
+        return message
+
+    assert "give them, as --pairs FILE" in error("train", "one.runs", "--from-counts", *options)
+    assert "give them, as --pairs FILE" in error("count", "one.txt", *options, "--what", "runs")
+    assert "--pairs is for --model superbpe --from-counts" in error("train", "one.txt", *pairs)
+    assert "--transition is for --model superbpe, with" in error("count", "one.txt", "--transition", 0.5)
+    assert "--what all: expected words, pairs or runs" in error("count", "one.txt", "--what", "all")
+    assert "--what runs is for --model superbpe alone" in error("count", "one.txt", "--what", "runs")
+    assert "--resume is for --what words" in error(
+        "count", "one.txt", *options, "--what", "pairs", "--resume", "w"
+    )
+    assert "not for --what pairs" in error(
+        "count", "one.txt", *options, "--what", "pairs", "--memory-limit", "1GB"
+    )
+    assert "expected counts of neighbouring tokens" in error(
+        "count", "one.txt", *options, "--what", "runs", "--pairs", "one.words"
+    )

@@ -337,6 +337,32 @@ def test_random_text_is_encoded(version, seed):
     assert_equal(stages_of(version, seed).encode_text(*arguments), in_python().encode_text(*arguments))
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_marked_text_is_encoded(seed):
+    """Pieces begin anywhere, also inside of words; every fifth document is the text of an added token."""
+    rng = np.random.default_rng(seed)
+    tables = random_model(rng)._byte_tables
+    batch = random_documents(rng, 40 if seed else 4000)
+    full = np.diff(batch.offsets) > 0
+    token = np.where(full & (np.arange(batch.n_documents) % 5 == 0), 1000, -1).astype(np.int64)
+    characters = np.flatnonzero(batch.data & 0xC0 != 0x80)
+    n_cuts = 0 if seed == 1 else len(characters) // 3
+    chosen = batch.offsets[:-1][full], rng.choice(characters, n_cuts), batch.offsets[-1:]
+    cuts = np.unique(np.concatenate(chosen))
+    inside = rng.integers(0, 2**63, 1024).astype(np.uint64)
+
+    def model(*word: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = reference.encode_words(*word, tables)
+        return found[0], found[3]
+
+    encoder = encode.Encoder(marked=True, n_ids=4096, n_events=512)
+    arguments = cuts, inside, model
+    expected = reference.encode_marked(*batch, token, GPT2, *arguments)
+    for _ in range(2):  # the second time, the encoder knows all words
+        found = encode.encode_marked(*batch, token, walk.prepare(GPT2), *arguments, encoder)
+        assert all(map(np.array_equal, found, expected))
+
+
 @compiled_versions
 def test_no_text_is_encoded(version):
     tables, no_token = random_model(np.random.default_rng(0))._byte_tables, np.full(2, -1, np.int64)

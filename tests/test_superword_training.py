@@ -94,11 +94,21 @@ def vocabulary(r: random.Random, letters: bytes, n: int) -> tuple[np.ndarray, np
     return symbols, np.array(merges, np.uint32), by_id
 
 
-def random_pieces(r: random.Random, ids: list[int], n_pieces: int, dtype) -> tuple[np.ndarray, np.ndarray]:
-    pieces = [r.choices(ids, k=r.choice([0, 1, 2, 5, 30])) for _ in range(n_pieces)]
-    return np.array([i for piece in pieces for i in piece], dtype), np.cumsum(
-        [0, *map(len, pieces)], dtype=np.int64
-    )
+def random_pieces(
+    r: random.Random, ids: list[int], n_pieces: int, dtype
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ids, the ends of texts, and marks of pieces; a text has some pieces, or none."""
+    pieces = [r.choices(ids, k=r.choice([1, 1, 2, 5, 30])) for _ in range(n_pieces)]
+    at = np.cumsum([0, *map(len, pieces)], dtype=np.int64)
+    texts = np.array(sorted([0, n_pieces, *r.choices(range(n_pieces + 1), k=n_pieces // 2)]))
+    return np.array([i for piece in pieces for i in piece], dtype), at[texts], marks_of(r, at)
+
+
+def marks_of(r: random.Random, at: np.ndarray) -> np.ndarray:
+    """Marks of ids, with pieces that begin at at[:-1]; any other id may have the mark UNSURE."""
+    marks = np.array([2 * r.randint(0, 1) for _ in range(at[-1])], np.uint8)
+    marks[at[:-1]] = 1
+    return marks
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -112,25 +122,33 @@ def test_tokens_of_words_become_those_of_pieces(seed, dtype, much_work):
     tables = superwords.joints(symbols, merges, 341)
     known, seen = superwords.new_memory(), 0
     for _ in range(20):
-        texts = [bytes(r.choices(letters, k=r.choice([0, 1, 3, 9, 200]))) for _ in range(9)]
-        cuts = [
-            sorted({0, len(text), *(r.randint(0, len(text)) for _ in range(r.randint(0, 9)))})
-            for text in texts
-        ]
-        words = [text[a:b] for text, at in zip(texts, cuts, strict=True) for a, b in itertools.pairwise(at)]
-        data = np.frombuffer(b"".join(texts), np.uint8)
-        of_words = np.cumsum([0, *map(len, words)])
-        nothing = np.zeros(2 * len(words), dtype), 2 * np.arange(len(words) + 1)
-        ids, rows = reference.fit_tokens(data, of_words, *nothing, tables)
-        offsets = np.cumsum([0, *map(len, texts)])
-        ends = rows[np.cumsum([0, *(len(at) - 1 for at in cuts)])]
-        expected = reference.fit_tokens(data, offsets, ids, ends, tables)
-        found = superwords.fit_tokens(data, offsets, ids, ends, tables, known, much_work)
-        assert all(map(np.array_equal, found, expected))
+        pieces = [bytes(r.choices(letters, k=r.choice([1, 2, 3, 9, 200]))) for _ in range(9)]
+        cuts = [sorted({0, len(text), *r.choices(range(len(text)), k=r.randint(0, 9))}) for text in pieces]
+        words = [text[a:b] for text, at in zip(pieces, cuts, strict=True) for a, b in itertools.pairwise(at)]
+        encoded = [alone(list(word), symbols, tables, dtype) for word in words]
+        ids = np.concatenate(encoded)
+        at = np.cumsum([0, *map(len, encoded)])
+        of_piece = at[np.cumsum([0, *(len(cut) - 1 for cut in cuts)])]
+        marks = np.zeros(len(ids), np.uint8)
+        marks[at[:-1]] = 2
+        marks[of_piece[:-1]] = 1
+        ends = of_piece[[0, 0, 2, 3, 3, 7, 9]]
+        n_bytes = sum(map(len, pieces))
+        expected = reference.fit_tokens(ids, ends, marks, n_bytes, tables)
+        found = superwords.fit_tokens(ids, ends, marks, n_bytes, tables, known, much_work)
+        assert all(map(np.array_equal, found[:2], expected[:2]))
+        assert np.array_equal(found[2] & 1, expected[2])
         seen += not np.array_equal(found[0], ids)
     assert seen
-    other = superwords.fit_tokens(data[:1], np.arange(2), np.array([340], dtype), np.arange(2), tables)
-    assert other[0].tolist() == [340]
+    cut = np.array([0, 1]), np.ones(1, np.uint8), 0
+    assert superwords.fit_tokens(np.array([340], dtype), *cut, tables)[0].tolist() == [340]
+
+
+def alone(word: list[int], symbols: np.ndarray, tables, dtype) -> np.ndarray:
+    """The tokens of a word alone."""
+    ids, marks = symbols[word].astype(dtype), np.zeros(len(word), np.uint8)
+    marks[0] = 1
+    return reference.fit_tokens(ids, np.array([0, len(ids)]), marks, len(word), tables)[0]
 
 
 def test_vocabularies_without_joints():
@@ -153,11 +171,11 @@ def test_pairs_and_runs(veto, dtype):
     _, _, names = vocabulary(r, b"ab :", 60)
     text, ends = np.frombuffer(b"".join(names), np.uint8), np.cumsum([0, *map(len, names)], dtype=np.int64)
     traits = token_traits(text, ends, veto)
-    pieces = random_pieces(r, [97, 98, *range(300, 360)], 200, dtype)
+    ids, _, marks = random_pieces(r, [97, 98, *range(300, 360)], 200, dtype)
     bits = 8
-    dealt, starts = superwords.deal_pairs(*pieces, traits, veto, bits)
+    dealt, starts = superwords.deal_pairs(ids, marks, traits, veto, bits)
     for found, expected in zip(
-        (dealt, starts), reference.deal_pairs(*pieces, traits, veto, bits), strict=True
+        (dealt, starts), reference.deal_pairs(ids, marks, traits, veto, bits), strict=True
     ):
         assert np.array_equal(found, expected)
     cells, others = np.full((2, 1 << bits), 2**32 - 2, np.uint32)
@@ -166,8 +184,8 @@ def test_pairs_and_runs(veto, dtype):
     reference.add_pairs(others, dealt)
     assert np.array_equal(cells, others) and cells.max() == 2**32 - 1
     for threshold in (1, 5, 9, 2**32 - 1):
-        found = superwords.cut_runs(*pieces, traits, veto, cells, threshold)
-        expected = reference.cut_runs(*pieces, traits, veto, cells, threshold)
+        found = superwords.cut_runs(ids, marks, traits, veto, cells, threshold)
+        expected = reference.cut_runs(ids, marks, traits, veto, cells, threshold)
         assert all(map(np.array_equal, found, expected))
 
 
@@ -180,7 +198,10 @@ def test_runs_are_merged(seed, dtype):
     tables = superwords.run_tables(merges, 350)
     letters = np.unique(merges[:, :2][merges[:, :2] < 300]).tolist()  # tokens that none of the merges makes
     pieces = random_pieces(r, [*letters, 299], 60, dtype)
-    long = np.concatenate([pieces[0], r.choices(letters[:2], k=300)]).astype(dtype)
-    for ids, ends in (pieces, (long, np.append(pieces[1], len(long)))):
-        found, expected = superwords.merge_runs(ids, ends, tables), reference.merge_runs(ids, ends, tables)
+    ids, ends, marks = pieces
+    long = np.append(ids, r.choices(letters[:2], k=300)).astype(dtype)
+    with_long = long, np.append(ends, len(long)), np.append(marks, [1, *[0] * 299]).astype(np.uint8)
+    for ids, ends, marks in (pieces, with_long):
+        found = superwords.merge_runs(ids, ends, marks, tables)
+        expected = reference.merge_runs(ids, ends, marks, tables)
         assert all(map(np.array_equal, found, expected)) and len(found[0]) < len(ids)

@@ -464,18 +464,28 @@ def test_progress_and_interruption():
 # ---- encoding
 
 
-def test_ranks_of_superwords():
-    def ranks(*tokens: str) -> list[int]:
-        """The ranks of superwords, for merges that make these tokens a character at a time."""
-        names = [*BYTE_CHARACTERS, *(token[:n] for token in tokens for n in range(2, len(token) + 1))]
-        vocabulary = {name: i for i, name in enumerate(dict.fromkeys(names))}
-        merges = [(name[:-1], name[-1]) for name in vocabulary if len(name) > 1]
-        return encode_superwords.superword_ranks(models.BPE(vocabulary, merges)).tolist()
+def test_where_superwords_begin():
+    def first(*tokens: bytes) -> int | None:
+        begin = np.cumsum([0, *map(len, tokens)])
+        return encode_superwords.first_superword(np.frombuffer(b"".join(tokens), np.uint8), begin)
 
-    assert ranks("ĠĠa", "ĊĠ", "ĉĠa", "Ġb") == []
-    assert ranks("ab", "aĠb", "cd") == [1, 2]
-    assert ranks("ĠaĠ") == [1]
-    assert ranks("ÄĠ") == [0]  # other letters with the same first byte
+    words = [b"ab", b" the", b"\t\t", "中文".encode(), b"\xe4\xb8", b"\xad ", b"\xf4\x90\x80\x80,,", b"\xff"]
+    assert first() is None and first(*words) is None
+    assert first(*words, b"of the", "中，中".encode()) == 8
+    assert first(b"a b", *words, b"of the", b"word", b"in a", b"a, b") == 9
+    assert first(b"of the", *words * 40) is None  # too few
+
+
+def test_long_documents_without_pieces():
+    """Blocks of words end inside of a piece."""
+    lines = texts(23, 600)
+    tokenizer = untrained()
+    tokenizer.train_from_iterator(lines, SuperBpeTrainer(vocab_size=500, transition=330))
+    theirs = tokenizers.Tokenizer.from_str(tokenizer.to_str())
+    long = ["on the other hand as well as the " * 5000, "中文没有空格，中文。" * 9000, "x" * 70_000]
+    for text in long:
+        [(ids, rows)] = tokenizer.encode_corpus(iter([text]), threads=1)
+        assert ids.tolist() == theirs.encode(text).ids and rows.tolist() == [0, len(ids)]
 
 
 @pytest.mark.parametrize("name", ["llama3", "qwen3", "claude"])

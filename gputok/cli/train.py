@@ -31,7 +31,6 @@ from gputok.cli.options import (
     Weight,
     amount,
     check_standard_input,
-    load_tokenizer,
     local_file,
     output_file,
     shown_output,
@@ -40,6 +39,16 @@ from gputok.cli.options import (
     storage_options,
     sum_up,
     weights_of,
+)
+from gputok.cli.superwords import (
+    ColonSpace,
+    MaxWords,
+    Pairs,
+    Stage1,
+    SuperwordPattern,
+    Threshold,
+    Transition,
+    superword_options,
 )
 from gputok.files.arrow import needed_for
 from gputok.recipes import recipe
@@ -91,30 +100,13 @@ def train(
             help="Leave out words seen less often, an approximation that saves memory. [default: none]", min=1
         ),
     ] = 1,
-    transition: Annotated[
-        float | None,
-        typer.Option(
-            help="For superbpe: where superwords begin, as a share of the vocabulary or a number of tokens. [default: 0.8]"
-        ),
-    ] = None,
-    superword_pattern: Annotated[
-        str | None,
-        typer.Option(
-            help="For superbpe: the expression that cuts text into pieces of words. [default: SuperBPE's]",
-            metavar="REGEX",
-        ),
-    ] = None,
-    max_words: Annotated[
-        int | None,
-        typer.Option(help="For superbpe: most words of a token; 0: any number. [default: 4]", min=0),
-    ] = None,
-    stage1: Annotated[
-        str | None,
-        typer.Option(
-            help="For superbpe: a byte-level BPE tokenizer whose tokens to go on from. [default: learned here]",
-            metavar="TOKENIZER",
-        ),
-    ] = None,
+    transition: Transition = None,
+    superword_pattern: SuperwordPattern = None,
+    max_words: MaxWords = None,
+    colon_space: ColonSpace = False,
+    stage1: Stage1 = None,
+    pairs: Pairs = None,
+    threshold: Threshold = None,
     from_counts: Annotated[
         bool, typer.Option("--from-counts", help="The inputs are word counts, written by `gputok count`.")
     ] = False,
@@ -156,7 +148,10 @@ def train(
             "--transition": transition,
             "--superword-pattern": superword_pattern,
             "--max-words": max_words,
+            "--colon-space": colon_space or None,
             "--stage1": stage1,
+            "--pairs": pairs or None,
+            "--threshold": threshold,
         }
         _refuse(others, "is not for --model sentencepiece-bpe")
         named = {"byte_fallback": byte_fallback, "character_coverage": character_coverage}
@@ -181,8 +176,10 @@ def train(
         pattern=pattern,
         regex=regex,
         special_tokens=special_token or None,
-        superwords=_superwords(transition, superword_pattern, max_words, stage1, storage),
+        superwords=superword_options(transition, superword_pattern, max_words, colon_space, stage1, storage),
     )
+    if not (model == "superbpe" and from_counts):
+        _refuse({"--pairs": pairs or None, "--threshold": threshold}, "is for --model superbpe --from-counts")
     with preparation.going_on():  # loads the code that counts
         tokenizer.count_words(iter(["word"]), progress=False)
     start = time.perf_counter() - preparation.seconds
@@ -196,14 +193,16 @@ def train(
     if from_counts and resume is not None:
         raise ValueError("--resume is for counting; with --from-counts the words are counted already")
     if model == "superbpe":
-        if from_counts:
-            raise ValueError(
-                "--from-counts: superwords are learned from text, of which word counts know nothing"
-            )
         options = {"column": column, "separator": separator, "errors": errors, "device": device, **limits}
         options |= {"progress": progress, "min_count": min_count, "storage_options": storage}
         with output_file(output, storage, inputs) as written:
-            tokenizer.train(sources(inputs, column), trainer, resume=resume, **options)
+            if from_counts:
+                runs, all_pairs = merged_counts(inputs, storage, **limits), pairs_of(pairs, storage, **limits)
+                given = {"threshold": threshold, "progress": progress, "memory_limit": memory_limit}
+                given |= {"threads": threads}
+                tokenizer.train_from_runs(runs, all_pairs, trainer, **given)
+            else:
+                tokenizer.train(sources(inputs, column), trainer, resume=resume, **options)
             written.write_text(tokenizer.to_str(pretty=True), encoding="utf-8", newline="\n")
         _remove_work(resume)
         seconds = time.perf_counter() - preparation.seconds - start
@@ -262,26 +261,6 @@ def _note_size(size: int, vocab_size: int) -> None:
         )
 
 
-def _superwords(
-    transition: float | None,
-    superword_pattern: str | None,
-    max_words: int | None,
-    stage1: str | None,
-    storage: dict[str, Any],
-) -> dict[str, Any]:
-    """Returns the options of `SuperBpeTrainer` that were given."""
-    options: dict[str, Any] = {}
-    if transition is not None:
-        options["transition"] = int(transition) if transition >= 1 else transition
-    if superword_pattern is not None:
-        options["superword_pattern"] = superword_pattern
-    if max_words is not None:
-        options["max_words"] = max_words or None
-    if stage1 is not None:
-        options["stage1"] = load_tokenizer(stage1, storage)
-    return options
-
-
 def _refuse(options: dict[str, Any], why: str) -> None:
     """Raises ValueError for the first of the options that is given."""
     for name, value in options.items():
@@ -333,6 +312,20 @@ def count(
     model: Model = "bpe",
     pattern: Pattern = None,
     regex: Expression = None,
+    what: Annotated[
+        str, typer.Option(help="For superbpe: count words, pairs or runs.", metavar="words|pairs|runs")
+    ] = "words",
+    vocab_size: Annotated[
+        int | None,
+        typer.Option(help="For superbpe, pairs and runs: size of the vocabulary. [default: 32000]"),
+    ] = None,
+    transition: Transition = None,
+    superword_pattern: SuperwordPattern = None,
+    max_words: MaxWords = None,
+    colon_space: ColonSpace = False,
+    stage1: Stage1 = None,
+    pairs: Pairs = None,
+    threshold: Threshold = None,
     column: Column = None,
     separator: Separator = None,
     errors: Errors = "strict",
@@ -351,22 +344,68 @@ def count(
 
     Count the shards of a corpus on any machines, then run `gputok train --from-counts` with the same --model, --pattern
     and --regex.
+
+    Superwords take three rounds: words, from which `gputok train --from-counts --model bpe` makes the tokenizer for --stage1;
+    then --model superbpe --what pairs; then --what runs, with --pairs of all shards.
     """
-    tokenizer, _ = recipe(model, pattern=pattern, regex=regex)  # type: ignore[arg-type]
     storage = storage_options(storage_option)
     limits = {"memory_limit": memory_limit, "temporary": temporary, "threads": threads}
-    with needed_for(f"{shown_output(output)}: writing word counts"):  # now, not after the work
+    reading = {"column": column, "separator": separator, "errors": errors}
+    if what not in ("words", "pairs", "runs"):
+        raise ValueError(f"--what {what}: expected words, pairs or runs")
+    if what != "words" and model != "superbpe":
+        raise ValueError(f"--what {what} is for --model superbpe alone")
+    chosen: dict[str, Any] = {
+        "--vocab-size": vocab_size,
+        "--transition": transition,
+        "--superword-pattern": superword_pattern,
+        "--max-words": max_words,
+        "--colon-space": colon_space or None,
+        "--stage1": stage1,
+    }
+    cuts = {"--pairs": pairs or None, "--threshold": threshold}
+    words_only = {"--resume": resume, "--weight": weight or None, "--temperature": temperature}
+    words_only["--device"] = None if device == "auto" else device
+    if what == "words":
+        _refuse(chosen | cuts, "is for --model superbpe, with --what pairs or runs")
+        given: dict[str, Any] = {}
+    else:
+        _refuse(words_only, "is for --what words")
+        superwords = superword_options(transition, superword_pattern, max_words, colon_space, stage1, storage)
+        given = {"superwords": superwords, "vocab_size": vocab_size or 32_000}
+    if what == "pairs":
+        _refuse({**cuts, "--memory-limit": memory_limit, "--temporary": temporary}, "is not for --what pairs")
+    tokenizer, trainer = recipe(model, pattern=pattern, regex=regex, **given)  # type: ignore[arg-type]
+    with needed_for(f"{shown_output(output)}: writing counts"):  # now, not after the work
         import pyarrow as pa  # noqa: F401
     with output_file(output, storage, inputs) as written:
-        options = {"column": column, "separator": separator, "errors": errors, "resume": resume, **limits}
-        options |= {"weights": weights_of(weight, inputs), "temperature": temperature}
-        words = _count(tokenizer, inputs, device, progress, storage, **options)
+        if what == "words":
+            options = {**reading, "resume": resume, **limits}
+            options |= {"weights": weights_of(weight, inputs), "temperature": temperature}
+            words = _count(tokenizer, inputs, device, progress, storage, **options)
+        else:
+            check_standard_input(inputs)
+            found = sources(inputs, column)
+            options = {**reading, "threads": threads, "progress": progress, "storage_options": storage}
+            if what == "pairs":
+                words = tokenizer.count_pairs(found, trainer, **options)
+            else:
+                options |= {"threshold": threshold, "memory_limit": memory_limit, "temporary": temporary}
+                words = tokenizer.count_runs(found, trainer, pairs_of(pairs, storage, **limits), **options)
         words.save(written)
     _remove_work(resume)
     n_words = int(words.counts.sum())
-    facts = {"output": shown_output(output), "distinct_words": len(words), "words": n_words}
-    line = f"{shown_output(output)}: {len(words):,} distinct words, {n_words:,} in all"
+    kind = {"words": "words", "pairs": "pairs of tokens", "runs": "runs of tokens"}[what]
+    facts = {"output": shown_output(output), f"distinct_{what}": len(words), what: n_words}
+    line = f"{shown_output(output)}: {len(words):,} distinct {kind}, {n_words:,} in all"
     sum_up(line, facts, output=output, as_json=as_json)
+
+
+def pairs_of(pairs: list[str] | None, storage: dict[str, Any], **options: Any) -> WordCounts:
+    """Adds up the pairs of all shards."""
+    if not pairs:
+        raise ValueError("runs are cut by the pairs of all shards: give them, as --pairs FILE for each shard")
+    return merged_counts(pairs, storage, **options)
 
 
 def _remove_work(folder: str | None) -> None:

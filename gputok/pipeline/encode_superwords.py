@@ -17,13 +17,17 @@ from gputok.pipeline.word_tokens import WordTokens, joints_of
 from gputok.text.pieces import Pieces, TextBatch
 
 if TYPE_CHECKING:
+    from gputok.kernels import Automaton
     from gputok.pipeline.pipeline import Pipeline
-    from gputok.types import Array
+    from gputok.types import Array, Bytes, Positions
 
 
 _FEW = 100
 """Of so many merges, one or more must make a superword. Other vocabularies have a few tokens of white space that look like
 superwords, such as a no-break space before a space."""
+
+_UTF8_LENGTHS = np.repeat(np.array([1, 0, 2, 3, 4, 0], np.uint8), [0x80, 0x42, 0x1E, 0x10, 5, 11])
+"""The bytes of a character, by its first byte; 0: no character begins with this byte."""
 
 
 class BySuperwords:
@@ -32,41 +36,29 @@ class BySuperwords:
     Args:
         pipeline: the parts of the tokenizer.
         model: its model.
-        n_first: how many merges span no words, and come before all that do.
+        n_first: how many merges to look words up for.
     """
 
     def __init__(self, pipeline: Pipeline, model: BPE, n_first: int) -> None:
         from gputok.kernels.cpu.superwords import run_tables
 
-        words = compile_pattern(PATTERNS["cl100k"])
-        assert isinstance(words, tuple)  # this pattern never needs backtracking
-        self._tokens = WordTokens(pipeline, words, model.with_first_merges(n_first))
+        self._tokens = WordTokens(pipeline, _words(), model.with_first_merges(n_first))
         self._tables: Any = run_tables(model.merges[n_first:], int(model.vocabulary.ids.max()) + 1)
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Self | None:
-        """Makes the engine; returns None if no merge spans words, or the vocabulary isn't merged byte by byte."""
+        """Makes the engine; returns None if few merges span words, or the vocabulary isn't merged byte by byte."""
         model = pipeline.model
-        if not isinstance(model, BPE):
+        if not isinstance(model, BPE) or (tables := joints_of(model)) is None:
             return None
-        ranks = superword_ranks(model)
-        # With fewer, looking words up is faster
-        if (
-            len(ranks) == 0
-            or len(ranks) < len(model.merges) // _FEW
-            or ranks[0] == 0
-            or joints_of(model) is None
-        ):
-            return None
-        return cls(pipeline, model, int(ranks[0]))
+        first = first_superword(tables.text, tables.begin[256:])
+        return None if first is None or first == 0 else cls(pipeline, model, first)
 
     def encode(self, unit: TextBatch) -> tuple[Array, Array]:
         """Returns the ids and rows of documents."""
         from gputok.kernels.cpu.superwords import merge_runs
 
-        ids, ends, rows = self._tokens.encode(unit)
-        ids, ends = merge_runs(ids, ends, self._tables)
-        return ids, ends[rows]
+        return merge_runs(*self._tokens.encode(unit), self._tables)
 
     def sliced(self, unit: TextBatch, n_bytes: int) -> Sliced | None:
         """Cuts documents into slices of about `n_bytes`, also inside of documents; None: nothing tells where to cut."""
@@ -77,16 +69,42 @@ class BySuperwords:
         return self.encode(TextBatch(pieces.data, offsets_of(pieces)))
 
 
-def superword_ranks(model: BPE) -> Array:
-    """Returns the ranks of the merges whose tokens have a space after something else than white space, rising."""
-    vocabulary = model.vocabulary
-    data, merged = vocabulary.data, model.merges[:, 2]
-    # `Ġ`, which stands for a space, is C4 A0 in UTF-8; ĉ, Ċ, č stand for tab and ends of lines: C4 89, C4 8A, C4 8D
-    at = np.flatnonzero((data[:-1] == 0xC4) & (data[1:] == 0xA0))
-    token = np.searchsorted(vocabulary.offsets, at, "right") - 1
-    inside = at > vocabulary.offsets[token]
-    at, token = at[inside], token[inside]
-    white = (data[at - 2] == 0xC4) & np.isin(data[at - 1], [0xA0, 0x89, 0x8A, 0x8D])
-    white &= at - 1 > vocabulary.offsets[token]
-    ids = np.unique(vocabulary.ids[token[~white]])
-    return np.flatnonzero(np.isin(merged, ids))
+def _words() -> Automaton:
+    automaton = compile_pattern(PATTERNS["cl100k"])
+    assert isinstance(automaton, tuple)  # this pattern never needs backtracking
+    return automaton
+
+
+def first_superword(text: Bytes, begin: Positions) -> int | None:
+    """Returns from which token on more tokens span words than not, or None if there are few that do.
+
+    The first stage of training makes hardly any token of several words, and the second stage hardly any other. Any number
+    gives the same ids, by `WordTokens`; this one gives them fast.
+
+    Args:
+        text: the bytes of tokens.
+        begin: where those of each token of a merge, by rank, begin in them, int64[n_merges + 1].
+    """
+    from gputok.kernels.cpu.split import find_words
+    from gputok.kernels.cpu.walk import prepare
+
+    if len(begin) < 2:
+        return None
+    begin, text = begin - begin[0], text[begin[0] :].copy()
+    text[np.repeat(_is_broken(text, begin), np.diff(begin))] = ord("a")
+    words = find_words(text, begin, prepare(_words()))
+    n_words = np.diff(np.searchsorted(words, begin))
+    gain = np.cumsum(np.where(n_words > 1, 1, -1)[::-1])[::-1]
+    first = int(gain.argmax())
+    return first if gain[first] > len(gain) // _FEW else None
+
+
+def _is_broken(text: Bytes, begin: Positions) -> Array:
+    """Returns, for each token, whether its bytes are not UTF-8."""
+    starts = text & 0xC0 != 0x80
+    starts[begin[:-1]] = True
+    at = np.flatnonzero(starts)
+    wrong = np.zeros(len(text), bool)
+    wrong[at] = _UTF8_LENGTHS[text[at]] != np.diff(at, append=len(text))
+    wrong[:-1] |= (text[:-1] == 0xF4) & (text[1:] > 0x8F)
+    return np.logical_or.reduceat(wrong, begin[:-1])

@@ -145,8 +145,8 @@ class _PairCounter:
         """Adds the neighbours of a slice to the cells."""
         from gputok.kernels.cpu.superwords import deal_pairs
 
-        ids, ends = self._tokens.of_slice(batch, start, stop)
-        self._cells.add(*deal_pairs(ids, ends, *self._rule, self._cells.bits))
+        ids, marks = self._tokens.of_slice(batch, start, stop)
+        self._cells.add(*deal_pairs(ids, marks, *self._rule, self._cells.bits))
 
 
 class _RunCounter:
@@ -165,8 +165,8 @@ class _RunCounter:
         from gputok.kernels.cpu.count_words import count_pieces
         from gputok.kernels.cpu.superwords import cut_runs
 
-        ids, ends = self._tokens.of_slice(batch, start, stop)
-        begin, end = cut_runs(ids, ends, *self._rule)
+        ids, marks = self._tokens.of_slice(batch, start, stop)
+        begin, end = cut_runs(ids, marks, *self._rule)
         ids, size = ids.astype(self._dtype, copy=False), self._dtype.itemsize
         data: Bytes = ids.view(np.uint8)
         tally, ones = tallies[True], np.ones(len(begin), np.int64)

@@ -14,7 +14,7 @@ import numpy as np
 
 from gputok.files.token_files import id_dtype
 from gputok.pipeline.tokenize import tokenize
-from gputok.pipeline.way import Cut, cut_for_threads
+from gputok.pipeline.way import Cut, cut_for_threads, offsets_of, packed
 from gputok.pipeline.word_cache import most_lines
 from gputok.text.pieces import Pieces, TextBatch
 from gputok.text.way import Unit
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gputok.kernels import Automaton
     from gputok.models.bpe.model import BPE
     from gputok.pipeline.pipeline import Pipeline
-    from gputok.types import Array, Positions
+    from gputok.types import Array, Bytes, Positions
 
 _SLICE_BYTES = 1 << 20  # of text that a thread encodes at a time
 
@@ -43,8 +43,7 @@ class WordTokens:
         self.model: Any = pipeline.model if model is None else model
         self.pipeline = pipeline
         way = pipeline.way
-        is_walk = way.unit is Unit.WORD and way.byte_level and pipeline.normalizer is None
-        self.automaton = way.automaton if is_walk else None
+        self.automaton = way.automaton if way.unit is Unit.WORD and way.byte_level else None
         self._pieces = None if self.automaton is None else Walks(self.automaton)
         self._words, self._tables = Walks(words), joints_of(self.model)
         ids = self.model.vocabulary.ids
@@ -56,67 +55,78 @@ class WordTokens:
         """Returns the bytes at which slices of a batch begin, and the byte at which the last slice ends."""
         from gputok.kernels.cpu.walk import slice_text
 
-        if self._pieces is not None and not self._may_have_added(batch):
+        plain = self.pipeline.normalizer is None and not self._may_have_added(batch)
+        if self._pieces is not None and plain:
             return slice_text(batch.data, batch.offsets, _SLICE_BYTES, self._pieces.of(0)).tolist()
         aims: Positions = np.arange(int(batch.offsets[0]), int(batch.offsets[-1]), _SLICE_BYTES)
         ends = batch.offsets[np.searchsorted(batch.offsets, aims)]
         return np.unique(np.append(ends, batch.offsets[-1])).tolist()
 
-    def of_slice(self, batch: TextBatch, start: int, stop: int) -> tuple[Array, Positions]:
-        """Returns the ids of the bytes start:stop of a batch, and the pieces in them, int64[n_pieces + 1]."""
+    def of_slice(self, batch: TextBatch, start: int, stop: int) -> tuple[Array, Bytes]:
+        """Returns the ids of the bytes start:stop of a batch, and their marks."""
         offsets = batch.offsets
         first, last = np.searchsorted(offsets, start, "right"), np.searchsorted(offsets, stop)
         edges = np.concatenate([[start], offsets[first:last], [stop]])
-        ids, ends, _ = self.encode(TextBatch(batch.data, edges))
-        return ids, ends
+        ids, _, marks = self.encode(TextBatch(batch.data, edges))
+        return ids, marks
 
     def cut_for_threads(self, unit: TextBatch, n_bytes: int) -> Cut | None:
         """Cuts documents between pieces, also inside of documents; None: nothing tells where to cut."""
-        if self.automaton is None or self._may_have_added(unit):
+        if self.automaton is None or self.pipeline.normalizer is not None or self._may_have_added(unit):
             return None
         pieces = Pieces.from_batch(unit).without_empty()
         return cut_for_threads(pieces, self.automaton, n_bytes) if pieces.n_pieces else None
 
-    def encode(self, unit: TextBatch) -> tuple[Array, Positions, Positions]:
+    def encode(self, unit: TextBatch) -> tuple[Array, Positions, Bytes]:
         """Encodes documents.
 
         Returns:
-            The ids, the pieces in them (int64[n_pieces + 1]), and the documents in the pieces (int64[n_documents + 1]).
+            The ids, the documents in them (int64[n_documents + 1]), and a mark of each id (uint8[n_ids]), 1 where a piece
+            begins (`kernels/cpu/encode_text/marks.py`).
         """
-        from gputok.kernels.cpu.rewrite import gather
         from gputok.kernels.cpu.split import find_words
 
-        if self._pieces is not None and not self._may_have_added(unit):
-            data, offsets = unit
-            text = data, find_words(data, offsets, self._pieces.of(int(offsets[-1] - offsets[0]))), None
-            rows = np.searchsorted(text[1], offsets)
-            pieces = Pieces(data, text[1][:-1], text[1][1:], rows, byte_level=True)
-        else:
-            pieces = self.pipeline.words(Pieces.from_batch(unit))
-            text = *gather(pieces.data, pieces.start, pieces.end), pieces.token
-        if self._tables is None or not pieces.byte_level:
-            tokens = tokenize(replace(self.pipeline, model=self.model), pieces)
-            return tokens.ids.astype(self.dtype, copy=False), tokens.rows, pieces.rows
-        return *self._of_pieces(*text), pieces.rows
+        pieces = self.pipeline.added.apart(Pieces.from_batch(unit), self.pipeline.normalizer)
+        if self._tables is not None and self._pieces is not None and not pieces.byte_level:
+            pieces = packed(pieces)
+            text = pieces.data, offsets_of(pieces)
+            walk = self._pieces.of(int(text[1][-1] - text[1][0]))
+            ids, ends, marks = self._of_text(*text, pieces.token, find_words(*text, walk))
+            return ids, ends[pieces.rows], marks
+        pieces = self.pipeline.words(Pieces.from_batch(unit))
+        if self._tables is not None and pieces.byte_level:
+            pieces = packed(pieces)
+            offsets = offsets_of(pieces)
+            ids, ends, marks = self._of_text(pieces.data, offsets, pieces.token, offsets)
+            return ids, ends[pieces.rows], marks
+        tokens = tokenize(replace(self.pipeline, model=self.model), pieces)
+        ids = tokens.ids.astype(self.dtype, copy=False)
+        marks = np.zeros(len(ids), np.uint8)
+        marks[tokens.rows[:-1][np.diff(tokens.rows) > 0]] = 1
+        return ids, tokens.rows[pieces.rows], marks
 
     def _may_have_added(self, batch: TextBatch) -> bool:
         added = self.pipeline.added
         return bool(added.tokens) and added.may_occur(batch.data[batch.offsets[0] : batch.offsets[-1]])
 
-    def _of_pieces(self, data: Array, offsets: Positions, token: Array | None) -> tuple[Array, Positions]:
+    def _of_text(
+        self, data: Array, offsets: Positions, token: Array | None, cuts: Positions
+    ) -> tuple[Array, Positions, Bytes]:
+        """Returns the ids of texts, where those of each text end, and their marks."""
         from gputok.kernels.cpu.encode_text import rounds
         from gputok.kernels.cpu.superwords import fit_tokens, new_memory
 
         try:
             encoder, known = self._memory.pop()
         except IndexError:
-            encoder, known = rounds.Encoder(self.dtype, most_lines()), new_memory()
-        walk = self._words.of(int(offsets[-1] - offsets[0]))
+            encoder, known = rounds.Encoder(self.dtype, most_lines(), marked=True), new_memory()
+        n_bytes = int(offsets[-1] - offsets[0])
+        walk, inside = self._words.of(n_bytes), self._tables.inside
         encode_words = partial(self.model.encode_words, byte_level=True)
-        ids, ends = rounds.encode_text(data, offsets, token, walk, encode_words, encoder)
-        ids, ends = fit_tokens(data, offsets, ids, ends, self._tables, known)
+        found = rounds.encode_marked(data, offsets, token, walk, cuts, inside, encode_words, encoder)
+        found = fit_tokens(*found, n_bytes, self._tables, known)
         self._memory.append((encoder, known))  # not after an exception, which may leave words without ids
-        return ids, ends
+        return found
 
 
 def joints_of(model: Any) -> Any:

@@ -10,7 +10,7 @@ from gputok.kernels.reference.count_words import (
 )
 from gputok.kernels.reference.documents import documents
 from gputok.kernels.reference.edits import find_literal, splice, strip
-from gputok.kernels.reference.encode_text import encode_text
+from gputok.kernels.reference.encode_text import encode_marked, encode_text
 from gputok.kernels.reference.encode_words import encode_byte_words, encode_words, merge_symbols
 from gputok.kernels.reference.find_tokens import find_tokens
 from gputok.kernels.reference.lines import is_utf8, lines
@@ -46,6 +46,7 @@ __all__ = [
     "documents",
     "encode_bpe",
     "encode_byte_words",
+    "encode_marked",
     "encode_text",
     "encode_unigram",
     "encode_wordlevel",

@@ -28,3 +28,39 @@ def encode_text(
         edges = np.cumsum([begin, *(len(word.encode()) for word in words)])
         rows.append(model(data, edges[:-1], edges[1:])[0].tolist())
     return np.array([*itertools.chain(*rows)], np.uint32), np.cumsum([0, *map(len, rows)])
+
+
+def encode_marked(
+    data: np.ndarray,
+    offsets: np.ndarray,
+    token: np.ndarray | None,
+    automaton: Automaton,
+    cuts: np.ndarray,
+    inside: np.ndarray,
+    model: Model,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Like `encode_text`, with a mark of each id; kernels/cpu/encode_text/marks.py explains them.
+
+    cuts: where pieces begin, and the end; inside: a bit for two bytes, the first << 8 | the second.
+    """
+    rows: list[list[int]] = []
+    marks: list[int] = []
+    for i, (begin, end) in enumerate(itertools.pairwise(offsets.tolist())):
+        if token is not None and token[i] >= 0:
+            rows.append([int(token[i])])
+            marks.append(1)
+            continue
+        words = words_of(data[begin:end].tobytes().decode(), automaton)
+        own = {*itertools.accumulate((len(word.encode()) for word in words), initial=begin)}
+        edges = np.array(sorted({*own, *(cut for cut in cuts.tolist() if begin <= cut < end)}))
+        ids, word_rows = model(data, edges[:-1], edges[1:])
+        rows.append(ids.tolist())
+        for at, n in zip(edges[:-1].tolist(), np.diff(word_rows).tolist(), strict=True):
+            pair = int(data[at - 1]) << 8 | int(data[at])
+            is_inside = int(inside[pair >> 6]) >> (pair & 63) & 1
+            marks += [1 if at in cuts else 2 * is_inside, *([0] * (n - 1))]
+    return (
+        np.array([*itertools.chain(*rows)], np.uint32),
+        np.cumsum([0, *map(len, rows)]),
+        np.array(marks, np.uint8),
+    )

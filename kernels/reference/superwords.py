@@ -9,26 +9,39 @@ import numpy as np
 from gputok.kernels import Pairs, Veto
 
 _GOLDEN, _NONE = 0x9E3779B97F4A7C15, 0xFFFFFFFF
+_CUT = 1  # the mark of an id that begins a piece
 _RANGE_BITS, _BITS, _MOST = 6, 28, (1 << 28) - 1
 
 
 def fit_tokens(
-    data: np.ndarray, offsets: np.ndarray, ids: np.ndarray, ends: np.ndarray, tables: Any
-) -> tuple[np.ndarray, np.ndarray]:
+    ids: np.ndarray, ends: np.ndarray, marks: np.ndarray, n_bytes: int, tables: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The tokens of each piece: byte-pair encoding of its bytes; a piece of one token stays as it is.
 
     kernels/cpu/superwords/joints.py explains the arguments.
     """
     parts = tables.parts.reshape(-1, 2).tolist()
     age_of = {tuple(pair): age for age, pair in enumerate(parts) if age >= 256}
-    fitting, fitting_ends = [], [0]
-    for piece, (a, b) in enumerate(itertools.pairwise(ends.tolist())):
-        symbols = data[offsets[piece] : offsets[piece + 1]].tolist()
-        while found := [age_of[pair] for pair in itertools.pairwise(symbols) if pair in age_of]:
-            symbols = _merged(symbols, tuple(parts[min(found)]), min(found))
-        fitting += ids[a:b].tolist() if b - a == 1 else tables.id[symbols].tolist()
+    fitting, fitting_ends, fitting_marks = [], [0], []
+    for a, b in itertools.pairwise(ends.tolist()):
+        for piece in _pieces(ids[a:b], marks[a:b]):
+            if len(piece) > 1:
+                ages = tables.age[piece]
+                spelled = [tables.text[tables.begin[age] : tables.begin[age + 1]] for age in ages]
+                symbols = np.concatenate(spelled).tolist()
+                while found := [age_of[pair] for pair in itertools.pairwise(symbols) if pair in age_of]:
+                    symbols = _merged(symbols, tuple(parts[min(found)]), min(found))
+                piece = tables.id[symbols].tolist()
+            fitting += piece
+            fitting_marks += [_CUT] + [0] * (len(piece) - 1)
         fitting_ends.append(len(fitting))
-    return np.array(fitting, ids.dtype), np.array(fitting_ends, np.int64)
+    return np.array(fitting, ids.dtype), np.array(fitting_ends, np.int64), np.array(fitting_marks, np.uint8)
+
+
+def _pieces(ids: np.ndarray, marks: np.ndarray) -> list[list[int]]:
+    """The ids of each piece."""
+    begin = np.flatnonzero(marks & _CUT).tolist()
+    return [ids[a:b].tolist() for a, b in itertools.pairwise([*begin, len(ids)])]
 
 
 def _merged(symbols: list[int], pair: tuple[int, ...], new: int) -> list[int]:
@@ -46,7 +59,7 @@ def _merged(symbols: list[int], pair: tuple[int, ...], new: int) -> list[int]:
 
 
 def deal_pairs(
-    ids: np.ndarray, ends: np.ndarray, traits: np.ndarray, veto: Veto | None, bits: int
+    ids: np.ndarray, marks: np.ndarray, traits: np.ndarray, veto: Veto | None, bits: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """A cell for each two neighbouring tokens of a piece, those of each range together; and where ranges begin.
 
@@ -54,8 +67,8 @@ def deal_pairs(
     """
     cells = [
         _cell(x, y, bits)
-        for a, b in itertools.pairwise(ends.tolist())
-        for x, y in itertools.pairwise(ids[a:b].tolist())
+        for piece in _pieces(ids, marks)
+        for x, y in itertools.pairwise(piece)
         if _may_merge(traits, veto, x, y)
     ]
     shift = bits - _RANGE_BITS
@@ -90,7 +103,7 @@ def add_pairs(cells: np.ndarray, dealt: np.ndarray) -> None:
 
 def cut_runs(
     ids: np.ndarray,
-    ends: np.ndarray,
+    marks: np.ndarray,
     traits: np.ndarray,
     veto: Veto | None,
     cells: np.ndarray,
@@ -98,7 +111,7 @@ def cut_runs(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The runs of tokens between which cells reach the threshold: start, stop, int64[runs]; of two tokens at least."""
     bits, runs = len(cells).bit_length() - 1, []
-    for a, b in itertools.pairwise(ends.tolist()):
+    for a, b in itertools.pairwise([*np.flatnonzero(marks & _CUT).tolist(), len(ids)]):
         start = a
         for i in range(a + 1, b + 1):
             if i < b:
@@ -112,15 +125,17 @@ def cut_runs(
     return start, stop
 
 
-def merge_runs(ids: np.ndarray, ends: np.ndarray, tables: Any) -> tuple[np.ndarray, np.ndarray]:
+def merge_runs(
+    ids: np.ndarray, ends: np.ndarray, marks: np.ndarray, tables: Any
+) -> tuple[np.ndarray, np.ndarray]:
     """Merges the tokens of pieces, the lowest rank first; tables: of `kernels.cpu.superwords.run_tables`."""
     ranks, merged_ids, merged_ends = _ranks(tables.pairs), [], [0]
     for a, b in itertools.pairwise(ends.tolist()):
-        symbols = ids[a:b].tolist()
-        while found := [(ranks[pair], pair) for pair in itertools.pairwise(symbols) if pair in ranks]:
-            rank, pair = min(found)
-            symbols = _merged(symbols, pair, int(tables.merged[rank]))
-        merged_ids += symbols
+        for symbols in _pieces(ids[a:b], marks[a:b]):
+            while found := [(ranks[pair], pair) for pair in itertools.pairwise(symbols) if pair in ranks]:
+                rank, pair = min(found)
+                symbols = _merged(symbols, pair, int(tables.merged[rank]))
+            merged_ids += symbols
         merged_ends.append(len(merged_ids))
     return np.array(merged_ids, ids.dtype), np.array(merged_ends, np.int64)
 

@@ -8,7 +8,7 @@ and the model sees many words at a time.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from gputok.kernels.cpu import kernel
@@ -35,8 +35,9 @@ from gputok.kernels.cpu.encode_text.cache import (
     run_of,
     views,
 )
+from gputok.kernels.cpu.encode_text.marks import CUT, MARK, mark_words, unite
 from gputok.kernels.cpu.primitives.arrays import pointer
-from gputok.kernels.cpu.primitives.constants import U0, U1, U2, U4, U8, U16, U24, U32, U64
+from gputok.kernels.cpu.primitives.constants import ALL, U0, U1, U2, U4, U8, U16, U24, U32, U64
 from gputok.kernels.cpu.primitives.memory import (
     copy,
     likely,
@@ -52,14 +53,14 @@ from gputok.kernels.cpu.primitives.memory import (
 )
 from gputok.kernels.cpu.walk import BLOCK_BYTES, END_OF_TEXT, MARGIN, Walk, fill_block, walk_block
 from gputok.kernels.cpu.word_table import N_MASKS, put_masks
-from gputok.kernels.signatures import I64s, U8s, U64s, i64, u32
+from gputok.kernels.signatures import I64s, U8s, U64s, i64, u32, u64
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy.typing as npt
 
-__all__ = ["Encoder", "encode_text", "surround"]
+__all__ = ["Encoder", "encode_marked", "encode_text", "surround"]
 
 MANY_SLOTS = 1 << 18  # up to which a cache that is too small becomes four times as large, then twice
 N_KEYS = 256  # words whose keys are found before the words are looked up
@@ -70,8 +71,9 @@ class _Round(NamedTuple):
     """The output of a round; the memory is used again for the next round."""
 
     ids: U8s  # uint8[width * n], of words that were known
+    marks: U8s  # uint8[n], of each of these ids, if pieces are marked
     at: I64s  # int64[n_events], bytes of `ids` before each
-    what: U64s  # uint64[n_events], number of a new word + 1, or 0: the end of a piece
+    what: U64s  # uint64[n_events], mark << MARK | number of a new word + 1; or 0: the end of a piece
     piece: I64s  # int64[], of each END
     begin: I64s  # int64[n_new], of each new word in the text
     end: I64s  # int64[n_new]
@@ -86,6 +88,7 @@ class Encoder:
         most_lines: the largest size of the cache; a line, for two words, has 64 bytes of slots and 64 of ring.
         n_ids: how many ids of known words the memory of a round holds; it grows if one block of text has more.
         n_events: likewise, how many new words and ends of pieces.
+        marked: for `encode_marked`.
         sizes: arguments of `new_cache`.
     """
 
@@ -95,11 +98,12 @@ class Encoder:
         most_lines: int = MOST_LINES,
         n_ids: int = 1 << 19,
         n_events: int = 1 << 16,
+        marked: bool = False,
         **sizes: int,
     ) -> None:
         width = np.dtype(dtype).itemsize
         self.cache, self.most_lines = new_cache(width, **sizes), most_lines
-        self.work = _new_round(width * n_ids, n_events)
+        self.work = _new_round(width * n_ids, n_events, n_ids + 32 if marked else 0)
 
     def grow(self) -> None:
         """Makes the cache larger if that pays, and its size is not at the limit."""
@@ -108,9 +112,10 @@ class Encoder:
             self.cache = enlarged(self.cache, 4 if few else 2)
 
 
-def _new_round(n_bytes: int, n_events: int) -> _Round:
+def _new_round(n_bytes: int, n_events: int, n_marks: int) -> _Round:
     kinds = np.int64, np.uint64, np.int64, np.int64, np.int64, np.uint64
-    return _Round(np.empty(n_bytes, np.uint8), *(np.empty(n_events, kind) for kind in kinds))
+    events = (np.empty(n_events, kind) for kind in kinds)
+    return _Round(np.empty(n_bytes, np.uint8), np.empty(n_marks, np.uint8), *events)
 
 
 def encode_text(
@@ -128,17 +133,54 @@ def encode_text(
     words that the encoder doesn't know.
     Returns ids (uint16 or uint32)[t] and offsets int64[p + 1].
     """
+    ids, ends, _ = _encoded(data, offsets, token, (automaton,), model, encoder)
+    return ids, ends
+
+
+def encode_marked(
+    data: np.ndarray,
+    offsets: np.ndarray,
+    token: np.ndarray | None,
+    automaton: Walk,
+    cuts: np.ndarray,
+    inside: np.ndarray,
+    model: Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
+    encoder: Encoder,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Like `encode_text`, if merges may join words: text is cut into pieces that no merge reaches across, and ids have marks.
+
+    cuts: int64[], of `find_words`: where each piece begins, ascending, and the end; a word ends at each, too. inside: uint64[1024], bit last << 8 | first:
+    whether a token has these two bytes side by side. encoder: one that was made with `marked`.
+
+    -> ids, ends, and uint8[t], a mark of each id: CUT, the first id of a piece; UNSURE, the first id of another word, with
+    two bytes of `inside` around the word's begin; else 0.
+    """
+    return _encoded(data, offsets, token, (automaton, cuts, inside), model, encoder)
+
+
+def _encoded(
+    data: np.ndarray,
+    offsets: np.ndarray,
+    token: np.ndarray | None,
+    how: tuple[Any, ...],
+    model: Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
+    encoder: Encoder,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     encoder.grow()
-    cache, work = encoder.cache, encoder.work
+    cache, work, marked = encoder.cache, encoder.work, len(how) > 1
+    look_up, put_together = (_look_up_marked, _put_marked) if marked else (_look_up, _put_together)
     start, stop = int(offsets[0]), int(offsets[-1])
     token = np.empty(0, np.int64) if token is None else np.ascontiguousarray(token, np.int64)
-    dtype, ends, parts, n_ids = np.dtype(f"u{cache.width}"), np.zeros(len(offsets), np.int64), [], 0
+    dtype, ends, n_ids = np.dtype(f"u{cache.width}"), np.zeros(len(offsets), np.int64), 0
+    parts: list[np.ndarray] = []
+    marks: list[np.ndarray] = []
     while start < stop:
         piece = np.searchsorted(offsets, start, "right") - 1
-        text = pointer(data), pointer(offsets), pointer(token), len(token), piece
-        start, n_bytes, n_events, n_new = _look_up(text, start, stop, automaton, cache, work)
+        n_tokens = 0 if marked else len(token)  # else marks would have to know which text is left out
+        text = pointer(data), pointer(offsets), pointer(token), n_tokens, piece
+        start, n_bytes, n_events, n_new = look_up(text, start, stop, *how, cache, work)
         if n_events == 0:  # a single block is too much for the memory
-            work = _new_round(2 * len(work.ids), 2 * len(work.at))
+            work = _new_round(2 * len(work.ids), 2 * len(work.at), 2 * len(work.marks))
             continue
         ids, rows = np.empty(0, np.uint32), np.zeros(1, np.int64)
         if n_new:
@@ -146,18 +188,39 @@ def encode_text(
             ids, rows = model(data, begin, end)
             keep(cache, work.lines[:n_new], begin, end, ids, rows)
         sizes = n_bytes, n_events, n_ids
-        parts.append(_put_together(work, sizes, ids, rows, token, ends, cache.width).view(dtype))
+        put = put_together(work, sizes, ids, rows, token, ends, cache.width)
+        if marked:
+            put, put_marks = put
+            marks.append(put_marks)
+        parts.append(put.view(dtype))
         n_ids += len(parts[-1])
     np.maximum.accumulate(ends, out=ends)  # a piece without words ends where the piece before ended
-    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, dtype), *parts]), ends
+    return _joined(parts, dtype), ends, _joined(marks, np.dtype(np.uint8))
+
+
+def _joined(parts: list[np.ndarray], dtype: np.dtype[Any]) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, dtype), *parts])
 
 
 @kernel((i64, i64, i64, i64, i64), i64, i64, Walk, WordCache, _Round)
 def _look_up(text, start, stop, walk, cache, work):
+    """A round without marks."""
+    return _do_round(text, start, stop, walk, cache, work, work.at, work.what, False)
+
+
+@kernel((i64, i64, i64, i64, i64), i64, i64, Walk, i64[:], u64[:], WordCache, _Round)
+def _look_up_marked(text, start, stop, walk, cuts, inside, cache, work):
+    """A round with marks."""
+    return _do_round(text, start, stop, walk, cache, work, cuts, inside, True)
+
+
+@kernel(inline=True)
+def _do_round(text, start, stop, walk, cache, work, cuts, inside, marked):
     """Does a round, until `stop`, or until an array may have too little room.
 
     text: the addresses of the text, of its pieces' offsets and tokens, the number of tokens (of all pieces, or 0), and the
-    piece in which `start` is. The text of a piece with a token is left out: the model may not know its words.
+    piece in which `start` is. The text of a piece with a token is left out: the model may not know its words. cuts, inside: of
+    `encode_marked`. marked: a constant, so that LLVM leaves out what isn't needed.
     -> the place where the round stopped, and the numbers of bytes of `work.ids`, of events, and of new words.
     """
     data, offsets, piece = view(text[0], np.uint8), view(text[1], np.int64), text[4]
@@ -175,6 +238,11 @@ def _look_up(text, start, stop, walk, cache, work):
     pieces = view(work.piece)
     new_words = view(work.begin), view(work.end), view(work.lines)
     out, n_events, n_ends, n_new = U0, U0, 0, U0
+    marks, sides, mark = view(work.marks), view(inside), U0
+    more_bounds, at_cut, mark_of = _room_for_marks(n_block if marked else 0)
+    next_cuts = view(cuts)
+    if marked:
+        next_cuts = tail(next_cuts, np.uint64(np.searchsorted(cuts, start)))
     while start < stop:
         copied, n, _ = fill_block(data, offsets, piece, start, stop, walk, block, n_block, token, has_tokens)
         if copied == 0:
@@ -184,12 +252,22 @@ def _look_up(text, start, stop, walk, cache, work):
                 scratch(n_block, np.uint8),
                 scratch(n_block, np.uint32),
             )
+            more_bounds, at_cut, mark_of = _room_for_marks(n_block if marked else 0)
             continue
         n_words = walk_block(block, np.uint64(n), walk, bounds, codes)
+        if marked:
+            also = next_cuts, sides, at_cut, mark_of
+            n_cuts, is_all = mark_words(data, block, bounds, n_words, start, copied, *also)
+            if not is_all:
+                n_words = unite(block, bounds, n_words, start, next_cuts, n_cuts, more_bounds)
+                bounds, more_bounds = more_bounds, bounds
+                mark_words(data, block, bounds, n_words, start, copied, *also)
         # 16 more: up to 32 bytes behind the last ids are overwritten here, and read by _put_together
         needed = (out >> ids_shift) + most_ids(n_words, np.uint64(n)) + U16
         if needed > room or n_events + n_words > np.uint64(len(work.at)):
             break
+        if marked:
+            next_cuts = tail(next_cuts, n_cuts)
         shift, ended = (
             start,
             n_ends,
@@ -198,23 +276,30 @@ def _look_up(text, start, stop, walk, cache, work):
         start += copied
         for done in range(U0, n_words, np.uint64(N_KEYS)):
             m, begins = min(n_words - done, np.uint64(N_KEYS)), tail(bounds, done)
+            marking = tail(mark_of, done if marked else U0), marks
             find_keys(known, block, begins, m, masks, keys)
             i = U0
             while True:
-                i, out = _known_words(slots, keys, i, m, ids, out, ids_shift)
+                i, out = _known_words(slots, keys, i, m, ids, out, ids_shift, marking, marked)
                 if i == m:
                     break
                 line, low, high = keys[U4 * i], keys[U4 * i + U1], keys[U4 * i + U2]
                 begin, length = np.uint64(begins[i]), np.uint64(begins[i + U1] - begins[i])
+                if marked:
+                    mark = np.uint64(marking[0][i])
                 i += U1
                 slot = find(known, line, low, high, block, begin)
                 value = slots[slot + VALUE] if slot != NOWHERE else U0
                 if value & N_INLINE:
+                    if marked:
+                        store_u32(marks, out >> ids_shift, np.uint32(mark))
                     out = _store_ids(ids, out, value, slots[slot + MORE], ids_shift)
                     continue
                 if value & KIND == RUN:
                     run = run_of(known, value)
                     if run != NOWHERE:
+                        if marked:
+                            _mark_run(marks, out >> ids_shift, np.uint64(load_u32(known.ring, run)), mark)
                         out = _copy_run(known.ring, run, ids, out, U1 << ids_shift)
                         continue
                     value = U0
@@ -239,12 +324,31 @@ def _look_up(text, start, stop, walk, cache, work):
                             shift += offsets[ended_piece + 1] - offsets[ended_piece]
                 at[n_events] = out
                 what[n_events] = value >> U8
+                if marked and value != END:
+                    what[n_events] = value >> U8 | mark << MARK
                 n_events += U1
     return start, np.int64(out), np.int64(n_events), np.int64(n_new)
 
 
 @kernel(inline=True)
-def _known_words(slots, keys, i, n, ids, out, ids_shift):
+def _room_for_marks(n):
+    """What `mark_words` and `unite` need for a block of n bytes."""
+    at_cut = scratch(n, np.uint8)
+    for i in range(n):
+        at_cut[i] = 0
+    return scratch(n, np.uint32), at_cut, scratch(n, np.uint8)
+
+
+@kernel(inline=True)
+def _mark_run(marks, out, n, mark):
+    """The marks of n ids, the first of which has a mark."""
+    for k in range(n):
+        marks[out + k] = np.uint8(mark)
+        mark = U0
+
+
+@kernel(inline=True)
+def _known_words(slots, keys, i, n, ids, out, ids_shift, marking, marked):
     """Appends the ids of the words from i on, until a word is not in the first place of its line, or has more than a few ids.
 
     Returns the number of that word, or n, and the place behind the ids. Second places are not looked at: only one or two
@@ -253,6 +357,8 @@ def _known_words(slots, keys, i, n, ids, out, ids_shift):
     while i < n:
         slot = tail(slots, keys[U4 * i])
         value = slot[VALUE]
+        if marked:
+            store_u32(marking[1], out >> ids_shift, np.uint32(marking[0][i]))
         behind = _store_ids(ids, out, value, slot[MORE], ids_shift)
         other = (slot[U0] ^ keys[U4 * i + U1]) | (slot[U1] ^ keys[U4 * i + U2])
         if not likely((other == U0) & (value & N_INLINE != U0)):
@@ -305,32 +411,57 @@ def _copy_run(ring, run, ids, out, width):
 
 @kernel(_Round, (i64, i64, i64), u32[:], i64[:], i64[:], i64[:], i64)
 def _put_together(work, sizes, ids, rows, token, ends, width):
+    """The ids of a round without marks."""
+    return _put(work, sizes, ids, rows, token, ends, width, False)[0]
+
+
+@kernel(_Round, (i64, i64, i64), u32[:], i64[:], i64[:], i64[:], i64)
+def _put_marked(work, sizes, ids, rows, token, ends, width):
+    """The ids of a round, and their marks."""
+    return _put(work, sizes, ids, rows, token, ends, width, True)
+
+
+@kernel(inline=True)
+def _copy_wide(target, out, source, at, size):
+    """Copies `size` bytes, 32 at a time: up to 31 bytes too many. The function of C takes long to begin."""
+    for k in range(U0, size, U32):
+        for part in (U0, U8, U16, U24):
+            store_u64(target, out + k + part, load_u64(source, at + k + part))
+
+
+@kernel(inline=True)
+def _put(work, sizes, ids, rows, token, ends, width, marked):
     """Puts together all ids of a round, uint8[width * n]; ends[piece + 1] becomes the number of ids up to the piece's end.
 
     sizes: bytes of `work.ids`, events, and ids of the rounds before; ids, rows: of the new words. Four bytes are stored for
     each id; if ids have two bytes, the next id overwrites the upper two. Ids of known words are copied 32 bytes at a time: up
-    to 31 bytes too many, which `work.ids` has, and for which `joined` has room.
+    to 31 bytes too many, which `work.ids` has, and for which `joined` has room. Marks, uint8[n], are copied likewise.
     """
     n_bytes, n_events, n_before = sizes
     source, learnt, step = view(work.ids), view(ids), np.uint64(width)
+    shift, number, marks = np.uint64(width >> 1), ALL >> U8 if marked else ALL, view(work.marks)
     n_new = 0
     for i in range(n_events):
-        what = work.what[i]
+        what = work.what[i] & number
         n_new += 1 if what == U0 else rows[what] - rows[what - U1]  # a token may stand for a piece
     joined = np.empty(n_bytes + width * n_new + 32, np.uint8)
-    target = owned(joined)
+    joined_marks = np.empty((n_bytes + width * n_new >> np.int64(shift)) + 32 if marked else 0, np.uint8)
+    target, target_marks = owned(joined), owned(joined_marks)
     out, begin, done, n_ends = U0, U0, U0, 0
     for i in range(n_events):
-        what, size = work.what[i], np.uint64(work.at[i]) - done
+        what, size = work.what[i] & number, np.uint64(work.at[i]) - done
         for k in (U0, U64):
             prefetch(source, done + ASKED_AHEAD + k)
             prefetch(target, out + ASKED_AHEAD + k)
-        for k in range(U0, size, U32):  # a piece is short, and the function of C takes long to begin
-            for part in (U0, U8, U16, U24):
-                store_u64(target, out + k + part, load_u64(source, done + k + part))
+        _copy_wide(target, out, source, done, size)  # a piece is short
+        if marked:
+            _copy_wide(target_marks, out >> shift, marks, done >> shift, size >> shift)
         out += size
         done += size
         if what != U0:
+            if marked:
+                n = np.uint64(rows[what] - rows[what - U1])
+                _mark_run(target_marks, out >> shift, n, work.what[i] >> MARK)
             for k in range(rows[what - U1], rows[what]):
                 store_u32(target, out, learnt[k])
                 out += step
@@ -339,10 +470,12 @@ def _put_together(work, sizes, ids, rows, token, ends, width):
             n_ends += 1
             if len(token) and token[piece] >= 0:  # whatever its text would have been
                 store_u32(target, begin, np.uint32(token[piece]))
+                if marked:
+                    target_marks[begin >> shift] = CUT
                 out = begin + step
             ends[piece + 1] = n_before + np.int64(out // step)
             begin = out
-    return joined[:out]
+    return joined[:out], joined_marks[: out >> shift]
 
 
 def surround(

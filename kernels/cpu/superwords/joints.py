@@ -20,18 +20,19 @@ from typing import NamedTuple
 import numpy as np
 from gputok.kernels import Pairs
 from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.encode_text.marks import CUT, UNSURE
 from gputok.kernels.cpu.encode_words.merge import SHORT, merge_by_heap, merge_by_scan
 from gputok.kernels.cpu.lookup import NONE, index_pairs, pairs_of, rank_of
-from gputok.kernels.cpu.primitives.arrays import pointer
-from gputok.kernels.cpu.primitives.constants import ALL, GOLDEN, U0, U1, U2, U6, U32, U63
-from gputok.kernels.cpu.primitives.memory import View, scratch, view
-from gputok.kernels.signatures import U16orU32, U16s, U32s, U64s, i64, u16, u32, u64
+from gputok.kernels.cpu.primitives.constants import ALL, GOLDEN, U0, U1, U2, U6, U8, U32, U63, U64
+from gputok.kernels.cpu.primitives.memory import View, copy, load_u64, scratch, view
+from gputok.kernels.signatures import I64s, U8s, U16orU32, U16s, U32s, U64s, i64, u8, u32, u64
 
 BYTES = np.uint64(256)
 # Of the number of pairs that are remembered: 512 KiB, which stays in a cache of the second level
 KNOWN_BITS = 16
 # Bytes that are encoded anew, besides four times a piece's, before the whole piece is
 MUCH_WORK = 4096
+_UNSURE_OF_EIGHT = np.uint64(0x0202020202020202)
 
 
 class Joints(NamedTuple):
@@ -42,7 +43,8 @@ class Joints(NamedTuple):
     parts: (
         U32s  # uint32[2 * n], the ages of the two tokens that each age was merged from; a byte: itself, twice
     )
-    length: U32s  # uint32[n], in bytes
+    text: U8s  # the bytes of all ages, one after the other
+    begin: I64s  # int64[n + 1], where those of each age begin in `text`
     pairs: Pairs  # of ages; the rank of a pair + 256 is the age that it becomes
     merged: U32s  # uint32[n - 256], the age that each rank becomes
     edges: U16s  # uint16[ids], the first byte of each id, and the last one << 8
@@ -66,30 +68,47 @@ def joints(symbols: np.ndarray, merges: np.ndarray, n_ids: int) -> Joints | None
     if (parts[256:] >= own[256:, None]).any():  # also those without an age
         return None
     pairs = index_pairs(parts[256:, 0], parts[256:, 1], own[: len(merges)], len(made))
-    of_age, length = np.empty(len(made), np.uint16), np.ones(len(made), np.uint32)
-    inside, edges = np.zeros(1024, np.uint64), np.zeros(n_ids, np.uint16)
-    parts = parts.ravel()
-    _find_edges(parts, of_age, length, inside)
-    edges[made] = of_age
-    return Joints(age, made, parts, length, pairs, own[256:].copy(), edges, inside, len(made))
+    parts, begin = parts.ravel(), np.zeros(len(made) + 1, np.int64)
+    _find_lengths(parts, begin)
+    text, edges, inside = np.empty(begin[-1], np.uint8), np.zeros(n_ids, np.uint16), np.zeros(1024, np.uint64)
+    _spell(parts, begin, text, inside)
+    edges[made] = text[begin[:-1]] | text[begin[1:] - 1].astype(np.uint16) << 8
+    return Joints(age, made, parts, text, begin, pairs, own[256:].copy(), edges, inside, len(made))
 
 
-@kernel(u32[:], u16[:], u32[:], u64[:])
-def _find_edges(parts, edges, length, inside):
-    """Fills in edges and length of each age, and `inside`; those of the parts of a token are known before its own."""
-    for age in range(len(edges)):
+@kernel(u32[:], i64[:])
+def _find_lengths(parts, begin):
+    """Writes where the bytes of each age begin; the parts of a token have lower ages, and their strings are in the vocabulary."""
+    for age in range(len(begin) - 1):
+        length = np.int64(1)
+        if age >= 256:
+            left, right = np.int64(parts[2 * age]), np.int64(parts[2 * age + 1])
+            length = begin[left + 1] - begin[left] + begin[right + 1] - begin[right]
+        begin[age + 1] = begin[age] + length
+
+
+@kernel(u32[:], i64[:], u8[:], u64[:])
+def _spell(parts, begin, text, inside):
+    """Writes the bytes of each age, and the bits of `inside`."""
+    out = view(text)
+    for age in range(len(begin) - 1):
+        at = np.uint64(begin[age])
         if age < 256:
-            edges[age] = age << 8 | age
+            out[at] = np.uint8(age)
             continue
-        left, right = parts[2 * age], parts[2 * age + 1]
-        edges[age] = (edges[left] & 0xFF) | (edges[right] & 0xFF00)
-        length[age] = length[left] + length[right]
-        bit = np.uint64((edges[left] & 0xFF00) | (edges[right] & 0xFF))
-        inside[bit >> U6] |= U1 << (bit & U63)
+        for k in range(2):
+            part = np.int64(parts[2 * age + k])
+            size = np.uint64(begin[part + 1] - begin[part])
+            copy(out, at, out, np.uint64(begin[part]), size)
+            at += size
+            if k == 0:
+                middle = at
+        sides = np.uint64(out[middle - U1]) << U8 | np.uint64(out[middle])
+        inside[sides >> U6] |= U1 << (sides & U63)
 
 
 @kernel(inline=True)
-def _fit(left, right, parts, pairs):
+def _pair_fits(left, right, parts, pairs):
     """Whether two tokens, by their ages, are the encoding of their joined text.
 
     Takes the younger token apart, and tests whether a merge across the gap would have come before that token's merge.
@@ -115,7 +134,8 @@ class _Views(NamedTuple):
     age: View  # of uint32
     id: View  # of uint32
     parts: View  # of uint32
-    length: View  # of uint32
+    text: View  # of uint8
+    begin: View  # of int64
     pairs: tuple[View, np.uint64, np.uint64]
     edges: View  # of uint16
     inside: View  # of uint64
@@ -132,124 +152,207 @@ def _fits(s, x, y):
     slot = key * GOLDEN >> np.uint64(64 - KNOWN_BITS)
     if s.known[slot] == key:
         return True
-    if not _fit(np.uint64(s.age[x]), np.uint64(s.age[y]), s.parts, s.pairs):
+    if not _pair_fits(np.uint64(s.age[x]), np.uint64(s.age[y]), s.parts, s.pairs):
         return False
     s.known[slot] = key
     return True
 
 
-@kernel
-def _encode(text, begin, size, merging, out, n):
-    """Writes the ids of `size` bytes of text to out[n:], at most `size`; returns where they end.
-
-    merging: pairs, merged, parts, nothing and ids of Joints.
-    """
-    pairs, merged, parts, nothing, ids = merging
-    symbols, before = scratch(size + U2, np.uint32), scratch(size + U2, np.uint32)
-    after, keys = scratch(size + U2, np.uint32), scratch(np.uint64(SHORT) + U2, np.uint32)
-    for i in range(size):
-        symbols[i] = text[begin + i]
-    if size <= np.uint64(SHORT):
-        merge_by_scan(
-            text, begin, size, (pairs, merged, parts, nothing), False, (symbols, before, after, keys)
-        )
-    else:
-        merge_by_heap(symbols, before, after, np.int64(size), (merged, pairs, 0.0), keys)
-    i = U0
-    while i < size:
-        out[n] = ids[np.uint64(symbols[i])]
-        n += U1
-        i = np.uint64(after[i])
-    return n
-
-
-@kernel((i64, i64), U16orU32, i64[:], Joints, u64[:], i64, U16orU32, i64[:])
-def _fit_tokens(text, ids, ends, tables, known, much_work, out, out_ends):
-    """Writes the ids of each piece, all of which fit, and where they end.
-
-    text: the memory of the text, and of the offsets of the pieces in it. `out` has room for an id of each byte of the text.
-    Ids are below len(tables.age), ages below len(tables.length); only pieces of several ids, which all have ages, are
-    looked at.
-
-    The ids written so far are always the encoding of their text. If the next id doesn't fit, the last of them are taken
-    back, twice as many each time, and encoded together with it, until they fit what is before them. A piece for which that
-    takes long is encoded at once.
-    """
-    data, offsets = view(text[0], np.uint8), view(text[1], np.int64)
-    s = _Views(
+@kernel(inline=True)
+def _views(tables, known):
+    """The views of Joints."""
+    return _Views(
         view(tables.age),
         view(tables.id),
         view(tables.parts),
-        view(tables.length),
+        view(tables.text),
+        view(tables.begin),
         pairs_of(tables.pairs),
         view(tables.edges),
         view(tables.inside),
         view(known),
     )
-    merging = s.pairs, view(tables.merged), s.parts, np.uint32(tables.nothing), s.id
-    symbols, fitting = view(ids), view(out)
-    n = U0
-    for piece in range(1, len(ends)):
-        i, end = np.uint64(ends[piece - 1]), np.uint64(ends[piece])
-        if end - i == U1:
-            fitting[n] = symbols[i]
+
+
+@kernel(inline=True)
+def _size(s, token):
+    """The bytes of an id."""
+    age = np.uint64(s.age[np.uint64(token)])
+    return np.uint64(s.begin[age + U1] - s.begin[age])
+
+
+@kernel(inline=True)
+def _size_of_all(s, tokens, begin, end):
+    """The bytes of tokens[begin:end]."""
+    size = U0
+    for i in range(begin, end):
+        size += _size(s, tokens[i])
+    return size
+
+
+@kernel(inline=True)
+def _spell_ids(s, tokens, begin, end, symbols, n):
+    """Writes the bytes of tokens[begin:end] to symbols[n:], and returns where they end."""
+    for i in range(begin, end):
+        age = np.uint64(s.age[np.uint64(tokens[i])])
+        for k in range(np.uint64(s.begin[age]), np.uint64(s.begin[age + U1])):
+            symbols[n] = s.text[k]
             n += U1
-            out_ends[piece] = np.int64(n)
+    return n
+
+
+@kernel(inline=True)
+def _encode(s, merging, work, size, out, n):
+    """Writes the ids of `size` bytes to out[n:], at most `size`; returns where they end.
+
+    merging: pairs, merged, parts and nothing of Joints; work: of `_work_for` so many bytes, the first of which has them.
+    """
+    symbols, before, after, keys = work
+    if size <= np.uint64(SHORT):
+        merge_by_scan(s.text, U0, size, merging, False, work)
+    else:
+        merge_by_heap(symbols, before, after, np.int64(size), (merging[1], merging[0], 0.0), keys)
+    i = U0
+    while i < size:
+        out[n] = s.id[np.uint64(symbols[i])]
+        n += U1
+        i = np.uint64(after[i])
+    return n
+
+
+@kernel(inline=True)
+def _work_for(size):
+    """Memory to encode so many bytes."""
+    return (
+        scratch(size + U2, np.uint32),
+        scratch(size + U2, np.uint32),
+        scratch(size + U2, np.uint32),
+        scratch(np.uint64(SHORT) + U2, np.uint32),
+    )
+
+
+@kernel(inline=True)
+def _find_misfit(s, symbols, mark, i, end):
+    """The first id from i on that doesn't fit the id before, or `end`.
+
+    Only a word that is marked as UNSURE, which has an id before, is looked at.
+    """
+    while i < end:
+        if i + U8 <= end and load_u64(mark, i) & _UNSURE_OF_EIGHT == U0:
+            i += U8
             continue
-        first = n
-        begin = stop = np.uint64(offsets[piece - 1])  # of the text of the ids that were written
-        work = np.int64(0)
+        if mark[i] & UNSURE and not _fits(s, np.uint64(symbols[i - U1]), np.uint64(symbols[i])):
+            return i
+        i += U1
+    return end
+
+
+@kernel(U16orU32, u8[:], Joints, u64[:])
+def _fit(ids, marks, tables, known):
+    """Whether all ids fit. Ids are below len(tables.age)."""
+    n = np.uint64(len(ids))
+    return _find_misfit(_views(tables, known), view(ids), view(marks), U0, n) == n
+
+
+@kernel(inline=True)
+def _copy_ids(target, n, source, begin, end):
+    """Copies source[begin:end] to target[n:], and returns where it ends there."""
+    for k in range(end - begin):
+        target[n + k] = source[begin + k]
+    return n + end - begin
+
+
+@kernel(U16orU32, i64[:], u8[:], Joints, u64[:], i64, U16orU32, u8[:], i64[:])
+def _fit_tokens(ids, ends, marks, tables, known, much_work, out, out_marks, out_ends):
+    """Writes the ids of each piece, all of which fit, their marks, and where those of each text end.
+
+    out, out_marks: with room for an id of each byte of the texts. Ids are below len(tables.age); only pieces of several ids,
+    which all have ages, are looked at.
+
+    The ids written so far are always the encoding of their text. If the next id doesn't fit, the last of them are taken
+    back, twice as many each time, and encoded together with it, until they fit what is before them. A piece for which that
+    takes long is encoded at once. An id after such a place has to be looked at, whatever its mark.
+    """
+    s, symbols, mark = _views(tables, known), view(ids), view(marks)
+    fitting, fitting_marks = view(out), view(out_marks)
+    merging = s.pairs, view(tables.merged), s.parts, np.uint32(tables.nothing)
+    room = U64
+    memory = _work_for(room)
+    n, piece, stop, piece_bytes, work = U0, ALL, U0, U0, U0
+    for text in range(1, len(ends)):
+        i, end = np.uint64(ends[text - 1]), np.uint64(ends[text])
         while i < end:
-            y = np.uint64(symbols[i])
-            i += U1
-            size = np.uint64(s.length[np.uint64(s.age[y])])
-            stop += size
-            if n == first or _fits(s, np.uint64(fitting[n - U1]), y):
-                fitting[n] = y
-                n += U1
-                continue
-            back = U1
-            while True:
-                for _ in range(min(back, n - first)):
-                    n -= U1
-                    size += np.uint64(s.length[np.uint64(s.age[np.uint64(fitting[n])])])
-                back += back
-                work += np.int64(size)
-                if work > much_work + 4 * (offsets[piece] - offsets[piece - 1]):
-                    n, i, stop = first, end, np.uint64(offsets[piece])
-                    size = stop - begin
-                kept = n
-                n = _encode(data, stop - size, size, merging, fitting, n)
-                if kept == first or _fits(s, np.uint64(fitting[kept - U1]), np.uint64(fitting[kept])):
+            misfit = _find_misfit(s, symbols, mark, i, end)
+            _copy_ids(fitting_marks, n, mark, i, misfit)
+            n = _copy_ids(fitting, n, symbols, i, misfit)
+            i = misfit
+            while i < end and not mark[i] & CUT:
+                if _fits(s, np.uint64(fitting[n - U1]), np.uint64(symbols[i])):
+                    fitting[n], fitting_marks[n] = symbols[i], 0
+                    n += U1
+                    i += U1
                     break
-                n = kept  # and further back
-        out_ends[piece] = np.int64(n)
+                first = n - U1  # of the piece
+                while not fitting_marks[first] & CUT:
+                    first -= U1
+                if first != piece:
+                    piece, stop, work = first, U0, U0
+                kept, next, back = n, i + U1, U1
+                while True:
+                    kept -= min(back, kept - first)
+                    back += back
+                    size = _size_of_all(s, fitting, kept, n) + _size_of_all(s, symbols, i, next)
+                    work += size
+                    if np.int64(work) > much_work:
+                        if stop == U0:
+                            stop = next
+                            while stop < end and not mark[stop] & CUT:
+                                stop += U1
+                            piece_bytes = _size_of_all(s, fitting, first, n)
+                            piece_bytes += _size_of_all(s, symbols, i, stop)
+                        if np.int64(work) > much_work + 4 * np.int64(piece_bytes):
+                            kept, next, size = first, stop, piece_bytes
+                    if size > room:
+                        room = size + size
+                        memory = _work_for(room)
+                    spelled = _spell_ids(s, fitting, kept, n, memory[0], U0)
+                    _spell_ids(s, symbols, i, next, memory[0], spelled)
+                    n, i = _encode(s, merging, memory, size, fitting, kept), next
+                    if kept == first or _fits(s, np.uint64(fitting[kept - U1]), np.uint64(fitting[kept])):
+                        break
+                for k in range(kept, n):
+                    fitting_marks[k] = 0
+                fitting_marks[first] = CUT
+        out_ends[text] = np.int64(n)
 
 
 def fit_tokens(
-    data: np.ndarray,
-    offsets: np.ndarray,
     ids: np.ndarray,
     ends: np.ndarray,
+    marks: np.ndarray,
+    n_bytes: int,
     tables: Joints,
     known: np.ndarray | None = None,
     much_work: int = MUCH_WORK,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Makes the tokens of the words of each piece those of the whole piece.
 
-    data: uint8[n]; offsets: int64[p + 1], the pieces in it; ids: uint16 or uint32[m], the tokens of stretches of a piece, each
-    of which has an age (but a piece may be one other token, and stays so); ends: int64[p + 1], the pieces in them; known: of
+    ids: uint16 or uint32[m], the tokens of the words of texts, each of which has an age (but a piece may be one other token,
+    and stays so); ends: int64[t + 1], the texts in them; marks: uint8[m], of `encode_marked`; n_bytes: of the texts; known: of
     `new_memory`, for one thread; much_work: see MUCH_WORK.
 
-    -> ids, ends: the same of the encoding of each piece.
+    -> ids, ends, marks: the same of the encoding of each piece. The first id of a piece has the mark CUT; UNSURE has no
+    meaning any longer.
     """
     known = new_memory() if known is None else known
-    room = int(offsets[-1] - offsets[0]) + len(offsets)
-    fitting, fitting_ends = np.empty(room, ids.dtype), np.zeros(len(ends), np.int64)
-    offsets = np.ascontiguousarray(offsets, np.int64)
-    text = pointer(data), pointer(offsets)
-    _fit_tokens(text, ids, ends, tables, known, much_work, fitting, fitting_ends)
-    return fitting[: fitting_ends[-1]], fitting_ends
+    if _fit(ids, marks, tables, known):
+        return ids, ends, marks
+    room = n_bytes + len(ends)  # a text that is another token may be empty
+    fitting, fitting_marks = np.empty(room, ids.dtype), np.empty(room, np.uint8)
+    fitting_ends = np.zeros(len(ends), np.int64)
+    _fit_tokens(ids, ends, marks, tables, known, much_work, fitting, fitting_marks, fitting_ends)
+    n = fitting_ends[-1]
+    return fitting[:n], fitting_ends, fitting_marks[:n]
 
 
 def new_memory() -> np.ndarray:

@@ -14,10 +14,11 @@ from __future__ import annotations
 import numpy as np
 from gputok.kernels import Veto
 from gputok.kernels.cpu import kernel
+from gputok.kernels.cpu.encode_text.marks import CUT
 from gputok.kernels.cpu.primitives.constants import GOLDEN, U0, U1, U32, U64
 from gputok.kernels.cpu.primitives.memory import as_array, prefetch, scratch, view
 from gputok.kernels.cpu.train_bpe.veto import may_merge, veto_limits
-from gputok.kernels.signatures import U16orU32, i64, u32, u64
+from gputok.kernels.signatures import U16orU32, i64, u8, u32, u64
 
 RANGE_BITS = 6  # of the number of ranges that cells are dealt to
 _BLOCK = 256  # symbols whose cells are asked for before they are read
@@ -31,28 +32,25 @@ def _cell(x, y, shift):
     return (h ^ h >> U32) * GOLDEN >> shift
 
 
-@kernel(U16orU32, i64[:], u64[:], i64[:], i64, u32[:], i64[:])
-def _deal_pairs(ids, ends, traits, limits, bits, dealt, starts):
+@kernel(U16orU32, u8[:], u64[:], i64[:], i64, u32[:], i64[:])
+def _deal_pairs(ids, marks, traits, limits, bits, dealt, starts):
     """Writes the cells of all neighbours, those of each range together; starts: int64[ranges + 1], all 0.
 
     Bounds: there are fewer neighbours than ids, for which `dealt` has room; ids are below len(traits), if it isn't empty.
     """
-    symbols, trait, bounds, n_traits = view(ids), view(traits), view(limits), np.uint64(len(traits))
+    symbols, mark, trait = view(ids), view(marks), view(traits)
+    bounds, n_traits, n_ids = view(limits), np.uint64(len(traits)), np.uint64(len(ids))
     shift, range_shift = U64 - np.uint64(bits), np.uint64(bits - RANGE_BITS)
     cells, n = scratch(len(ids), np.uint32), U0
-    for piece in range(1, len(ends)):
-        begin, end = np.uint64(ends[piece - 1]), np.uint64(ends[piece])
-        if end - begin < np.uint64(2):
-            continue
-        x = np.uint64(symbols[begin])
-        for i in range(begin + U1, end):
-            y = np.uint64(symbols[i])
-            if may_merge(n_traits, trait, bounds, x, y):
-                cell = _cell(x, y, shift)
-                cells[n] = cell
-                n += U1
-                starts[(cell >> range_shift) + U1] += 1
-            x = y
+    x = np.uint64(symbols[U0]) if n_ids else U0
+    for i in range(U1, n_ids):
+        y = np.uint64(symbols[i])
+        if not mark[i] & CUT and may_merge(n_traits, trait, bounds, x, y):
+            cell = _cell(x, y, shift)
+            cells[n] = cell
+            n += U1
+            starts[(cell >> range_shift) + U1] += 1
+        x = y
     for i in range(1, len(starts)):
         starts[i] += starts[i - 1]
     for i in range(n):
@@ -66,17 +64,17 @@ def _deal_pairs(ids, ends, traits, limits, bits, dealt, starts):
 
 
 def deal_pairs(
-    ids: np.ndarray, ends: np.ndarray, traits: np.ndarray, veto: Veto | None, bits: int
+    ids: np.ndarray, marks: np.ndarray, traits: np.ndarray, veto: Veto | None, bits: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Deals neighbouring tokens of pieces to ranges of 2**bits cells.
 
-    ids: uint16 or uint32[n]; ends: int64[p + 1], the pieces in them; traits: uint64[number of ids] for the veto, which leaves
+    ids: uint16 or uint32[n]; marks: uint8[n], CUT where a piece begins; traits: uint64[number of ids] for the veto, which leaves
     neighbours out that no token may contain; empty without a veto; bits: of a cell, RANGE_BITS to 32.
 
     -> uint32[], a cell for each two neighbours; int64[2**RANGE_BITS + 1], where each range begins in them.
     """
     dealt, starts = np.empty(len(ids), np.uint32), np.zeros((1 << RANGE_BITS) + 1, np.int64)
-    _deal_pairs(ids, ends, traits, veto_limits(veto), bits, dealt, starts)
+    _deal_pairs(ids, marks, traits, veto_limits(veto), bits, dealt, starts)
     return dealt[: starts[-1]], starts
 
 
@@ -97,50 +95,48 @@ def _add_pairs(cells, dealt):
         counters[at] = count + np.uint32(count != _MOST)
 
 
-@kernel(U16orU32, i64[:], u64[:], i64[:], u32[:], i64, i64, i64)
-def _cut_runs(ids, ends, traits, limits, cells, bits, threshold, capacity):
+@kernel(U16orU32, u8[:], u64[:], i64[:], u32[:], i64, i64, i64)
+def _cut_runs(ids, marks, traits, limits, cells, bits, threshold, capacity):
     """Bounds: as in _deal_pairs; a cell is below 2**bits, the number of cells; a run has two ids, so capacity len(ids) / 2."""
-    symbols, trait, bounds, n_traits = view(ids), view(traits), view(limits), np.uint64(len(traits))
+    symbols, mark, trait = view(ids), view(marks), view(traits)
+    bounds, n_traits, n_ids = view(limits), np.uint64(len(traits)), np.uint64(len(ids))
     counters, shift, least = view(cells), U64 - np.uint64(bits), np.uint64(threshold)
-    starts, stops, ahead = (
-        scratch(capacity, np.int64),
-        scratch(capacity, np.int64),
-        scratch(_BLOCK, np.uint64),
-    )
-    n = U0
-    for piece in range(1, len(ends)):
-        begin, end = np.uint64(ends[piece - 1]), np.uint64(ends[piece])
-        run = begin
-        at = begin + U1
-        while at < end:
-            m = min(end - at, np.uint64(_BLOCK))
-            x = np.uint64(symbols[at - U1])
-            for i in range(m):
-                y = np.uint64(symbols[at + i])
-                cell = _cell(x, y, shift)
-                ahead[i] = cell
-                prefetch(counters, cell)
-                x = y
-            x = np.uint64(symbols[at - U1])
-            for i in range(m):
-                y = np.uint64(symbols[at + i])
-                if np.uint64(counters[ahead[i]]) < least or not may_merge(n_traits, trait, bounds, x, y):
-                    starts[n] = run
-                    stops[n] = at + i
-                    n += np.uint64(at + i - run > U1)
-                    run = at + i
-                x = y
-            at += m
-        if end - run > U1 and end > run:
-            starts[n] = run
-            stops[n] = end
-            n += U1
+    starts, stops = scratch(capacity, np.int64), scratch(capacity, np.int64)
+    ahead = scratch(_BLOCK, np.uint64)
+    n, run, at = U0, U0, U1
+    while at < n_ids:
+        m = min(n_ids - at, np.uint64(_BLOCK))
+        x = np.uint64(symbols[at - U1])
+        for i in range(m):
+            y = np.uint64(symbols[at + i])
+            cell = _cell(x, y, shift)
+            ahead[i] = cell
+            prefetch(counters, cell)
+            x = y
+        x = np.uint64(symbols[at - U1])
+        for i in range(m):
+            y = np.uint64(symbols[at + i])
+            if (
+                mark[at + i] & CUT
+                or np.uint64(counters[ahead[i]]) < least
+                or not may_merge(n_traits, trait, bounds, x, y)
+            ):
+                starts[n] = run
+                stops[n] = at + i
+                n += np.uint64(at + i - run > U1)
+                run = at + i
+            x = y
+        at += m
+    if n_ids > run + U1:
+        starts[n] = run
+        stops[n] = n_ids
+        n += U1
     return as_array(starts, n), as_array(stops, n)
 
 
 def cut_runs(
     ids: np.ndarray,
-    ends: np.ndarray,
+    marks: np.ndarray,
     traits: np.ndarray,
     veto: Veto | None,
     cells: np.ndarray,
@@ -148,9 +144,9 @@ def cut_runs(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cuts pieces between tokens that no merge of count `threshold` or more joins; runs of one token are left out.
 
-    ids, ends, traits, veto: as for `deal_pairs`; cells: uint32[2**bits], how often neighbours were counted.
+    ids, marks, traits, veto: as for `deal_pairs`; cells: uint32[2**bits], how often neighbours were counted.
 
     -> start, stop: int64[runs], ascending; run i is ids[start[i]:stop[i]].
     """
     bits = len(cells).bit_length() - 1
-    return _cut_runs(ids, ends, traits, veto_limits(veto), cells, bits, threshold, len(ids) // 2 + 2)
+    return _cut_runs(ids, marks, traits, veto_limits(veto), cells, bits, threshold, len(ids) // 2 + 2)
