@@ -34,7 +34,8 @@ def run_tables(merges: np.ndarray, n_ids: int) -> Runs:
     first, last = np.arange(n_ids, dtype=np.uint32), np.arange(n_ids, dtype=np.uint32)
     left, right = np.ascontiguousarray(merges[:, 0]), np.ascontiguousarray(merges[:, 1])
     merged = np.ascontiguousarray(merges[:, 2])
-    inner = np.zeros(1 << max(6, (2 * len(merges)).bit_length()), np.uint64)
+    # 32 KB for 6,400 merges, with one bit of 40 set
+    inner = np.zeros(1 << max(6, (len(merges) // 2).bit_length()), np.uint64)
     _find_inner(left, right, merged, first, last, inner)
     return Runs(index_pairs(left, right, np.arange(len(merges)), n_ids), merged, inner, n_ids)
 
@@ -135,7 +136,7 @@ def _merge_runs(ids, ends, marks, tables, merged_ids, merged_ends):
                     i = np.uint64(work[2][i])
             else:
                 long = scratch(size, np.uint32)
-                before, after = scratch(size, np.uint32), scratch(size, np.uint32)
+                before, after = scratch(size + U1, np.uint32), scratch(size, np.uint32)  # one behind the last
                 for i in range(size):
                     long[i] = symbols[at + i]
                 merge_by_heap(long, before, after, np.int64(size), (merged, pairs, 0.0), inner)
