@@ -30,6 +30,7 @@ from gputok.pipeline.count_words import count_words as count_on_cpu
 from gputok.pipeline.device_work import device_work
 from gputok.pipeline.encode_devices import ByDevice
 from gputok.pipeline.encode_units import Walked
+from gputok.pipeline.way import walk_of
 from gputok.pre_tokenizers import SplitPlan
 from gputok.recipes import recipe
 from gputok.text.byte_alphabet import BYTE_CHARACTERS
@@ -219,7 +220,7 @@ def counted(tokenizer, batches, devices=(), **more):
         pipeline.pre_tokenizer.plan() if pipeline.way.unit is Unit.WORD and not pipeline.normalizer else words
     )
     options = {
-        "parts": pipeline.way.automaton if apart else None,
+        "parts": walk_of(pipeline.way) if apart else None,
         "fallback_for": instead,
         "devices": devices,
         "threads": 3,

@@ -25,6 +25,7 @@ from test_plans import PARTS, WALKS, ours_of
 from gputok import Tokenizer, models
 from gputok.automaton import compile_pattern
 from gputok.models.bpe.cuts import safe_cuts
+from gputok.pipeline.way import walk_of
 from gputok.text.pieces import TextBatch
 from gputok.tokens.vocabulary import pack
 from tests.emulation.devices import device_of
@@ -43,7 +44,7 @@ def _automata():
     for name, form in PARTS.items():
         tokenizer = Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = ours_of(form)
-        found[name] = tokenizer.pipeline.way.automaton
+        found[name] = walk_of(tokenizer.pipeline.way)
     found["Llama 2, Gemma, Mistral"] = safe_cuts(*pack(TOKENS), "▁")
     found |= {name: compile_pattern(pattern) for pattern, name in MADE_UP.items()}
     by_tables = {

@@ -10,6 +10,7 @@ from gputok.pipeline.encode_superwords import BySuperwords
 from gputok.pipeline.encode_text import texts_of
 from gputok.pipeline.encode_units import Stepped, Walked, engine_of
 from gputok.pipeline.explain import ways
+from gputok.pipeline.way import walk_of
 from gputok.text.way import Apart, Before, Unit
 
 NAMES = re.findall(r"^- (\w+): ", pipeline.__doc__, re.MULTILINE)
@@ -75,7 +76,7 @@ def test_real_tokenizers(shared_tokenizer, name, unit, engine):
 def test_each_step_answers_for_itself(steps, unit, apart, before):
     way = tokenizer_of(*steps).pipeline.way
     assert (way.unit, way.apart, way.before) == (unit, apart, before)
-    assert (way.automaton is not None) == (unit in (Unit.WORD, Unit.PART))
+    assert (walk_of(way) is not None) == (unit in (Unit.WORD, Unit.PART))
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from make_normalization_tables import charsmap
 from gputok import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 from gputok.automaton import PATTERNS, compile_pattern
 from gputok.pipeline.count_words import count_words
+from gputok.pipeline.way import walk_of
 from gputok.text.partitions import in_key_order
 from gputok.text.pieces import Pieces, TextBatch
 from gputok.text.way import Unit
@@ -307,7 +308,7 @@ def test_parts_cut_before_spaces_give_the_words_of_the_whole(normalizer, pre_tok
     assert tokenizer.pipeline.way.unit is Unit.PART
     whole = count_words(batches(texts, 3), tokenizer.pipeline.words, threads=1)
     apart = count_words(
-        batches(texts, 3), tokenizer.pipeline.words, parts=tokenizer.pipeline.way.automaton, threads=2
+        batches(texts, 3), tokenizer.pipeline.words, parts=walk_of(tokenizer.pipeline.way), threads=2
     )
     assert same(whole, apart)
 

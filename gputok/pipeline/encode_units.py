@@ -17,7 +17,7 @@ from gputok.files.token_files import id_dtype
 from gputok.pipeline.encode_superwords import BySuperwords
 from gputok.pipeline.frame import ids_around
 from gputok.pipeline.tokenize import tokenize
-from gputok.pipeline.way import Sliced, cut_for_threads, offsets_of, packed
+from gputok.pipeline.way import Sliced, cut_for_threads, offsets_of, packed, walk_of
 from gputok.pipeline.word_cache import most_lines
 from gputok.text.pieces import Pieces, TextBatch, rewrite, spell_out, starts_with
 from gputok.text.way import Before, Unit
@@ -54,7 +54,7 @@ def _engine(pipeline: Pipeline) -> Engine:
     model, way = pipeline.model, pipeline.way
     if (engine := BySuperwords.of(pipeline)) is not None:
         return engine
-    automaton = model.cuts if way.unit is Unit.LINE else way.automaton
+    automaton = model.cuts if way.unit is Unit.LINE else walk_of(way)
     if model.is_random or automaton is None:
         return Stepped(pipeline)
     return Walked(pipeline, automaton, id_type(pipeline))

@@ -11,7 +11,7 @@ from gputok.components import Component, derived
 from gputok.pipeline.added_vocabulary import AddedVocabulary
 from gputok.pipeline.kept import Kept
 from gputok.pipeline.names import Names
-from gputok.pipeline.way import way_of
+from gputok.pipeline.way import walk_of, way_of
 from gputok.text.pieces import (
     Pieces,
     RawLines,
@@ -187,7 +187,7 @@ class Pipeline:
             plan = SplitPlan(way.automaton, way.byte_level)
         elif way.unit is Unit.PART:
             # Parts of documents have no added tokens: documents with added tokens go to `fallback_for`
-            parts, words = way.automaton, partial(self.words, added=False)
+            parts, words = walk_of(way), partial(self.words, added=False)
         changing = changing if plan else None
         if devices and not plan and not parts:
             warnings.warn(f"the CPU counts the words: {NOT_BY_DEVICES}", stacklevel=3)

@@ -110,7 +110,7 @@ class Engine:
             return None
         handle.put(short_steps.STEPS, np.stack([step.slots for step in found.steps]))
         handle.put(short_steps.N_STEPS, len(found.steps))
-        handle.put(short_steps.ASKS_ORIGIN, found.asks_origin)
+        handle.put(short_steps.ASKS_ORIGIN, pipeline.way.at_start)
         handle.keep(found.steps)
         return cls(pipeline, handle, kernel)
 

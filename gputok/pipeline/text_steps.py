@@ -14,6 +14,7 @@ from gputok.kernels.cpu.short_texts.handle import Handle
 from gputok.pre_tokenizers.base import cut_rule
 from gputok.text.pieces import byte_table
 from gputok.text.unicode_maps import character_map, compositions, grapheme_classes, normalization_form
+from gputok.text.way import Unit, Way
 
 if TYPE_CHECKING:
     from gputok.kernels import Automaton
@@ -27,7 +28,6 @@ class Steps(NamedTuple):
 
     steps: list[Handle]
     byte_level: bool = False  # the bytes of words stand for characters of the ByteLevel alphabet
-    asks_origin: bool = False  # a step depends on the positions of pieces in the original text
 
 
 class OtherStepError(Exception):
@@ -38,7 +38,7 @@ def steps_of(pipeline: Pipeline) -> Steps | None:
     """Returns the steps of a pipeline; None if one of its components does something that none of the steps does."""
     try:
         changes = _changes(pipeline.normalizer)
-        cuts = _cuts(pipeline.pre_tokenizer)
+        cuts = _cuts(pipeline.pre_tokenizer, pipeline.way)
     except OtherStepError:
         return None
     return cuts._replace(steps=[_extract(pipeline, False), *changes, _extract(pipeline, True), *cuts.steps])
@@ -183,18 +183,19 @@ def _spaces(replacements: dict[int, bytes], before: bytes, when: int, but: bytes
 # -- pre-tokenizers
 
 
-def _cuts(pre_tokenizer: PreTokenizer | None) -> Steps:
+def _cuts(pre_tokenizer: PreTokenizer | None, way: Way) -> Steps:
+    """Returns the steps of a pre-tokenizer; way: one walk, if that is all that the pre-tokenizer does."""
     if pre_tokenizer is None:
         return Steps([])
-    if (plan := pre_tokenizer.plan()) is not None:
-        return Steps([_walk(plan.automaton)], plan.byte_level)
+    if way.unit is Unit.WORD:
+        return Steps([_walk(way.automaton)], way.byte_level)
     match pre_tokenizer:
         case pre_tokenizers.Sequence():
-            parts = [_cuts(part) for part in pre_tokenizer.pretokenizers]
+            parts = [_cuts(part, part.way(Way())) for part in pre_tokenizer.pretokenizers]
             if any(part.byte_level for part in parts[:-1]):  # the next pre-tokenizer needs characters
                 raise OtherStepError
             steps = [step for part in parts for step in part.steps]
-            return Steps(steps, bool(parts) and parts[-1].byte_level, any(part.asks_origin for part in parts))
+            return Steps(steps, bool(parts) and parts[-1].byte_level)
         case pre_tokenizers.ByteLevel():
             steps = [_spaces({}, b" ", kernels.IF_BARE)] if pre_tokenizer.add_prefix_space else []
             if pre_tokenizer.use_regex:
@@ -217,7 +218,7 @@ def _metaspace(pre_tokenizer: pre_tokenizers.Metaspace) -> Steps:
         if not isinstance(machine, tuple):
             raise OtherStepError
         steps.append(_split(machine, *cut_rule("merged_with_next")))
-    return Steps(steps, asks_origin=scheme == "first")
+    return Steps(steps)
 
 
 def _split(

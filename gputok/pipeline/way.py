@@ -38,7 +38,7 @@ def way_of(normalizer: Any, pre_tokenizer: Any, added: AddedVocabulary) -> Way:
         added: the added tokens.
 
     Returns:
-        The way. Its unit is WORD, PART, LINE or DOCUMENT; its automaton finds the units, but only a model knows LINEs.
+        The way. Its unit is WORD, PART, LINE or DOCUMENT.
     """
     way = Way()
     for step in (normalizer, pre_tokenizer):
@@ -50,7 +50,15 @@ def way_of(normalizer: Any, pre_tokenizer: Any, added: AddedVocabulary) -> Way:
         return way._replace(unit=Unit.LINE if is_line else Unit.DOCUMENT)
     if way.unit is not Unit.PART:
         return way
-    return way.whole() if hidden else way._replace(automaton=automaton_of(way.apart))
+    return way.whole() if hidden else way
+
+
+def walk_of(way: Way) -> Automaton | None:
+    """Returns the automaton that finds the units of a way; None: only a model knows them (LINE), or no walk finds them.
+
+    That of parts is compiled at the first call, which takes 13 ms: a first short text needs none.
+    """
+    return automaton_of(way.apart) if way.unit is Unit.PART else way.automaton
 
 
 def automaton_of(apart: Apart) -> Automaton:

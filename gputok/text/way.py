@@ -65,7 +65,7 @@ class Way(NamedTuple):
 
     Attributes:
         unit: what a document is taken apart into.
-        automaton: WORD: finds the words. PART: finds the parts, once all steps are known. Else None.
+        automaton: WORD: finds the words. Else None.
         byte_level: True if the bytes of a word stand for characters of the ByteLevel alphabet.
         apart: where a text may be cut before these steps.
         spaces: what has happened to the text.
