@@ -62,3 +62,30 @@ def test_other_failures_stay_what_they_are(run):
 
 def test_the_run_of_ci_states_a_number():
     assert "--max-skips" in (pathlib.Path(__file__).parents[1] / ".ci" / "run").read_text()
+
+
+DATA = """
+def test_corpus(corpus_sample):
+    corpus_sample("en", 100)
+
+def test_tokenizer(shared_tokenizer):
+    shared_tokenizer("llama3")
+"""
+
+
+@pytest.mark.parametrize("is_set", [False, True])
+def test_data_that_is_missing_is_no_skip_where_a_folder_is_named(pytester, monkeypatch, is_set):
+    """So the nightly run needs no number: it names a folder."""
+    monkeypatch.setenv("PYTHONPATH", str(pathlib.Path(__file__).parent))
+    monkeypatch.delenv("GPUTOK_TEST_DATA", raising=False)
+    if is_set:
+        monkeypatch.setenv("GPUTOK_TEST_DATA", str(pytester.path))
+    pytester.makeconftest((pathlib.Path(__file__).parent / "conftest.py").read_text())
+    pytester.makepyfile(test_some=DATA)
+    outcomes = pytester.runpytest_subprocess().parseoutcomes()
+    assert outcomes == ({"failed": 2} if is_set else {"skipped": 2})
+
+
+def test_the_nightly_run_names_a_folder():
+    workflow = (pathlib.Path(__file__).parents[1] / ".github" / "workflows" / "nightly.yml").read_text()
+    assert "GPUTOK_TEST_DATA: " in workflow.partition("-m full")[2]
