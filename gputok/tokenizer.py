@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from gputok.processors import PostProcessor
     from gputok.progress import Progress
     from gputok.report import Report
-    from gputok.report.sizes import CompressionCurve
+    from gputok.report.curves import CompressionCurve
     from gputok.text.word_counts import WordCounts
     from gputok.tokens.vocabulary_change import VocabularyChange
     from gputok.trainers import Trainer

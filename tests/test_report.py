@@ -25,7 +25,7 @@ from gputok.automaton import PATTERNS
 from gputok.cli.report import short_names
 from gputok.recipes import recipe
 from gputok.report import page, report
-from gputok.report.curves import curve
+from gputok.report.curves import compression, curve
 from gputok.report.measures import SAMPLE_BYTES, SAMPLE_CHARACTERS, Samples, merge_counts, token_bytes
 from gputok.report.portable import NotPortable, portable
 from gputok.text.pieces import TextBatch
@@ -35,6 +35,11 @@ WORDS = ["".join(rng.choices("etaoin shréßИя漢字🙂", k=rng.randrange(1, 
 TEXTS = [" ".join(rng.choices(WORDS, k=rng.randrange(30))) for _ in range(300)]
 HOSTILE = (
     "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>\u2028&amp;\u2029<!--"
+)
+
+SEVERAL_WAYS = models.BPE(
+    {"a": 0, "b": 1, "c": 2, "ab": 3, "bc": 4, "abc": 5},
+    [("a", "b"), ("b", "c"), ("ab", "c"), ("a", "bc")],
 )
 
 
@@ -119,11 +124,7 @@ def test_merge_counts_are_those_that_training_saw():
 
 
 def test_a_token_that_several_merges_make_counts_for_the_first():
-    bpe = models.BPE(
-        {"a": 0, "b": 1, "c": 2, "ab": 3, "bc": 4, "abc": 5},
-        [("a", "b"), ("b", "c"), ("ab", "c"), ("a", "bc")],
-    )
-    assert merge_counts(bpe, np.arange(6), np.array([0, 0, 0, 0, 0, 7])).tolist() == [7, 0, 7, 0]
+    assert merge_counts(SEVERAL_WAYS, np.arange(6), np.array([0, 0, 0, 0, 0, 7])).tolist() == [7, 0, 7, 0]
 
 
 @pytest.mark.filterwarnings("ignore:only .* pieces were learned")
@@ -233,13 +234,30 @@ def test_tokenizers_of_other_packages_and_other_objects(bpe):
 def test_figures(bpe, tmp_path):
     pytest.importorskip("matplotlib", reason="figures need matplotlib")
     figures = report(bpe, iter(TEXTS), others={"words": trained("wordlevel")}).figures()
-    assert list(figures) == ["compression", "lengths", "merges", "usage", "scripts"]
+    assert list(figures) == ["compression", "lengths", "merges", "usage", "scripts", "sizes"]
     bars = figures["compression"].axes[0].patches
     # words are longer, and drawn last
     assert len(bars) == 2 and bars[0].get_width() > bars[1].get_width() > 0
     for name, figure in figures.items():
         figure.savefig(tmp_path / f"{name}.png")
-    assert "merges" not in report(trained("wordlevel"), iter(TEXTS)).figures()
+    assert not {"merges", "sizes"} & {*report(trained("wordlevel"), iter(TEXTS)).figures()}
+
+
+@pytest.mark.parametrize("model", [None, SEVERAL_WAYS], ids=["trained", "several merges make one token"])
+def test_compression_by_size_is_that_of_smaller_tokenizers(bpe, model):
+    tokenizer, texts = (bpe, TEXTS) if model is None else (Tokenizer(model), ["abc", "abcab", "c"])
+    if model is not None:
+        tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    measured = report(tokenizer, iter(texts))
+    found, expected = measured.tokenizers[0].compression_curve(), tokenizer.compression_curve(iter(texts))
+    assert found.vocab_sizes.tolist() == expected.vocab_sizes.tolist()
+    assert found.n_tokens.tolist() == expected.n_tokens.tolist()
+    assert found.n_bytes == measured.text.n_bytes
+    points = compression(*found)
+    assert points[0][0] == found.vocab_sizes[0] and points[-1][0] == found.vocab_sizes[-1]
+    assert points[-1][1] == pytest.approx(measured.tokenizers[0].bytes_per_token, rel=1e-4)
+    assert f'"sizes":[[{points[0][0]},' in measured.to_html()
+    assert report(trained("wordlevel"), iter(TEXTS)).tokenizers[0].compression_curve() is None
 
 
 def test_curves_are_means_of_neighbours():
@@ -374,7 +392,10 @@ def test_page_in_a_browser(bpe, browser, tmp_path):
     opened.fill("#find", "")
     opened.click("#next")
     assert panels.locator(".text").text_content() == measured.samples[1]
-    assert opened.locator("svg polyline").count() == 2 + 2 + 2 + 1
+    assert opened.locator("svg polyline").count() == 2 + 2 + 2 + 1 + 1  # merges and sizes have one line
+    outside = """() => [...document.querySelectorAll("polyline")].filter(line => [...line.points].some(
+        ({x, y}) => !(x >= 44 && x <= 452.1 && y >= 7.9 && y <= 206.1))).length"""
+    assert opened.evaluate(outside) == 0  # also where means are below 1
     assert opened.locator("#table tbody tr").count() == 2
     assert said == [] and len(asked) == 1
     opened.screenshot(path=tmp_path / "report.png", full_page=True)

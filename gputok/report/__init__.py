@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 from gputok.pipeline.pipeline import Pipeline
 from gputok.pipeline.serialize import read_pipeline
-from gputok.report.sizes import CompressionCurve, SizeMeasures, Sizes
+from gputok.report.curves import CompressionCurve
+from gputok.report.sizes import SizeMeasures, Sizes
 from gputok.report.values import COLUMNS, Findings, Made, Measures, Text
 from gputok.version import __version__
 
@@ -55,7 +56,7 @@ class Report(Findings):
         """Draws the figures; needs matplotlib (`pip install 'gputok[plot]'`).
 
         Returns:
-            Name -> figure: compression, lengths, merges (if a tokenizer has merges), usage and scripts.
+            Name -> figure: compression, lengths, merges, usage, scripts and sizes (merges and sizes if a tokenizer has merges).
         """
         from gputok.report.figures import draw
 

@@ -1,11 +1,51 @@
-"""Smooths long series of numbers to curves of few points, for logarithmic scales."""
+"""Curves: compression by vocabulary size, and long series of numbers as few points, for logarithmic scales."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NamedTuple
+
 import numpy as np
+
+from gputok.models.bpe.tables import positions
+from gputok.types import public
+
+if TYPE_CHECKING:
+    from gputok.models.bpe.model import BPE
+    from gputok.types import Counts, Positions
 
 _POINTS = 120  # few enough to average out the noise, many enough for every bend
 _SINGLE = 5  # each of the first values has its own point
+
+
+@public("gputok.report")
+class CompressionCurve(NamedTuple):
+    """How many tokens a text has by vocabulary size.
+
+    Attributes:
+        vocab_sizes: int64[n], from the size without merges to that of the tokenizer.
+        n_tokens: int64[n], the tokens of the text with each size.
+        n_bytes: the bytes of the text.
+    """
+
+    vocab_sizes: Positions
+    n_tokens: Counts
+    n_bytes: int
+
+    def bytes_per_token(self, vocab_size: int) -> float:
+        """Returns the bytes of the text for each token, with a vocabulary of this size."""
+        at = int(np.searchsorted(self.vocab_sizes, vocab_size))
+        if at == len(self.vocab_sizes) or self.vocab_sizes[at] != vocab_size:
+            raise ValueError(
+                f"{vocab_size:,} is not a size from {self.vocab_sizes[0]:,} to {self.vocab_sizes[-1]:,}"
+            )
+        return self.n_bytes / max(int(self.n_tokens[at]), 1)
+
+
+def tokens_by_merge(model: BPE) -> tuple[Positions, Positions]:
+    """Returns the tokens (positions in the vocabulary) that merges make, by their first merges, and these merges."""
+    tokens, first = np.unique(positions(model)[2], return_index=True)
+    order = np.argsort(first)
+    return tokens[order], first[order]
 
 
 def curve(values: np.ndarray) -> list[list[float]]:
@@ -25,6 +65,20 @@ def curve(values: np.ndarray) -> list[list[float]]:
     sums = np.add.reduceat(values.astype(np.float64), numbers - 1)
     means = sums / np.diff(np.append(numbers, n + 1))
     return [[number, _short(mean)] for number, mean in zip(numbers.tolist(), means.tolist(), strict=True)]
+
+
+def compression(sizes: np.ndarray, n_tokens: np.ndarray, n_bytes: int) -> list[list[float]]:
+    """Takes about a hundred points [vocabulary size, bytes a token] of a `CompressionCurve`, for a logarithmic scale of sizes.
+
+    >>> compression(np.array([2, 3, 4]), np.array([8, 5, 4]), 8)
+    [[2, 1], [3, 1.6], [4, 2]]
+    """
+    n = len(sizes)
+    at = np.unique(
+        np.searchsorted(sizes, np.geomspace(max(sizes[0], 1), max(sizes[-1], 1), _POINTS)).clip(0, n - 1)
+    )
+    each = n_bytes / np.maximum(n_tokens[at], 1)
+    return [[size, _short(value)] for size, value in zip(sizes[at].tolist(), each.tolist(), strict=True)]
 
 
 def _short(value: float) -> float:

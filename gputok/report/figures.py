@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gputok.report.curves import curve
+from gputok.report.curves import compression, curve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,14 +41,17 @@ def draw(report: Findings) -> dict[str, Any]:
         _curves(report, figures["merges"], curves, "merges along training", "times applied to the text")
     else:
         del figures["merges"]
+    by_size = {one.name: one.compression_curve() for one in report.tokenizers if one.merge_counts is not None}
+    if by_size:
+        figures["sizes"] = compression_by_size(by_size, _colours(report))
     ranked = {one.name: np.sort(one.usage)[::-1] for one in report.tokenizers}
     _curves(report, figures["usage"], ranked, "tokens, most frequent first", "times in the text")
     _scripts(report, figures["scripts"])
     return figures
 
 
-def compression_by_size(curves: Mapping[str, Any]) -> Any:
-    """Draws bytes a token by vocabulary size; curves: the `CompressionCurve` of each text."""
+def compression_by_size(curves: Mapping[str, Any], colours: Mapping[str, str] | None = None) -> Any:
+    """Draws bytes a token by vocabulary size; curves: the `CompressionCurve` of each text or tokenizer."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -57,8 +60,9 @@ def compression_by_size(curves: Mapping[str, Any]) -> Any:
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = _plain(figure.subplots(), "both")
     for i, (name, curve_of) in enumerate(curves.items()):
-        each = curve_of.n_bytes / np.maximum(curve_of.n_tokens, 1)
-        axes.semilogx(curve_of.vocab_sizes, each, color=_COLOURS[i % len(_COLOURS)], label=name)
+        colour = colours[name] if colours else _COLOURS[i % len(_COLOURS)]
+        sizes, each = zip(*compression(*curve_of), strict=True)
+        axes.semilogx(sizes, each, color=colour, label=name)
     axes.set(xlabel="tokens of the vocabulary", ylabel="bytes a token", ylim=0)
     axes.legend(frameon=False, fontsize=9)
     return figure

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gputok.report.curves import curve
+from gputok.report.curves import compression, curve
 from gputok.report.portable import NotPortable, portable
 from gputok.report.values import COLUMNS, Findings, Measures, Sample
 
@@ -67,6 +67,7 @@ def _tokenizer(measures: Measures) -> dict[str, Any]:
     used = sorted({id for ids, _, _ in shown for id in ids})
     position = np.searchsorted(measures.ids, used)
     of_vocabulary, of_text = measures.length_histogram()
+    by_size = measures.compression_curve()
     try:
         kit, why_not = portable(measures.tokenizer), None
     except NotPortable as error:
@@ -76,6 +77,7 @@ def _tokenizer(measures: Measures) -> dict[str, Any]:
         "lengths": [of_vocabulary.tolist(), of_text.tolist()],
         "usage": curve(np.sort(measures.usage)[::-1]),
         "merges": None if measures.merge_counts is None else curve(measures.merge_counts),
+        "sizes": None if by_size is None else compression(*by_size),
         "longest": measures.longest(),
         "scriptTokens": measures.script_tokens.tolist(),
         "scriptCovered": measures.script_covered.tolist(),

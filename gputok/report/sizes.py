@@ -14,7 +14,7 @@ import numpy as np
 
 from gputok.models.bpe.model import BPE
 from gputok.models.bpe.prune import plain, splits
-from gputok.models.bpe.tables import positions
+from gputok.report.curves import CompressionCurve, tokens_by_merge
 from gputok.types import public
 
 if TYPE_CHECKING:
@@ -26,30 +26,6 @@ if TYPE_CHECKING:
 
 _POWER = 2.5
 COLUMNS = ("tokens", "bytes/token", "tokens/word", "one token", "Rényi", "unused")
-
-
-@public("gputok.report")
-class CompressionCurve(NamedTuple):
-    """How many tokens a text has by vocabulary size.
-
-    Attributes:
-        vocab_sizes: int64[n], from the size without merges to that of the tokenizer.
-        n_tokens: int64[n], the tokens of the text with each size.
-        n_bytes: the bytes of the text.
-    """
-
-    vocab_sizes: Positions
-    n_tokens: Counts
-    n_bytes: int
-
-    def bytes_per_token(self, vocab_size: int) -> float:
-        """Returns the bytes of the text for each token, with a vocabulary of this size."""
-        at = int(np.searchsorted(self.vocab_sizes, vocab_size))
-        if at == len(self.vocab_sizes) or self.vocab_sizes[at] != vocab_size:
-            raise ValueError(
-                f"{vocab_size:,} is not a size from {self.vocab_sizes[0]:,} to {self.vocab_sizes[-1]:,}"
-            )
-        return self.n_bytes / max(int(self.n_tokens[at]), 1)
 
 
 @public("gputok.report")
@@ -164,7 +140,7 @@ def measure_sizes(
            4  text       5        2.200        1.250      75.0%  0.702       1
     """
     model, first = _merged_tokens(pipeline)
-    order = _order(model)
+    order, _ = tokens_by_merge(model)
     n_fixed = pipeline.get_vocab_size() - len(order)
     most = n_fixed + len(order)
     if wrong := [size for size in vocab_sizes if not n_fixed <= size <= most]:
@@ -255,12 +231,6 @@ def _merged_tokens(pipeline: Pipeline) -> tuple[BPE, Positions]:
     return plain(model), splits(plain(model))
 
 
-def _order(model: BPE) -> Positions:
-    """Returns the tokens (positions in the vocabulary) that merges make, by their first merges."""
-    tokens, first = np.unique(positions(model)[2], return_index=True)
-    return tokens[np.argsort(first)]
-
-
 def _usage(model: BPE, words: WordCounts) -> tuple[Counts, Counts]:
     """Returns how often each token occurs in a text, and how often it is a whole word: int64[n] each."""
     usage, single = np.zeros((2, len(model.vocabulary)), np.int64)
@@ -278,6 +248,6 @@ def _usage(model: BPE, words: WordCounts) -> tuple[Counts, Counts]:
 def _there(model: BPE, made: Positions) -> Mask:
     """bool[n]: the tokens that no merge makes, and those in `made`."""
     there = np.ones(len(model.vocabulary), bool)
-    there[_order(model)] = False
+    there[tokens_by_merge(model)[0]] = False
     there[made] = True
     return there

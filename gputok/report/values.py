@@ -12,6 +12,7 @@ from gputok.types import public
 
 if TYPE_CHECKING:
     from gputok.pipeline.pipeline import Pipeline
+    from gputok.report.curves import CompressionCurve
 
 COLUMNS = ("vocabulary", "tokens", "bytes/token", "tokens/word", "unused", "unknown")
 
@@ -135,6 +136,19 @@ class Measures:
         of_text = np.zeros(n, np.int64)
         np.add.at(of_text, lengths, usage)
         return np.bincount(lengths, minlength=n), of_text
+
+    def compression_curve(self) -> CompressionCurve | None:
+        """Returns the tokens of the text by vocabulary size, from the size without merges; None for models that do not merge."""
+        from gputok.models.bpe.model import BPE
+        from gputok.report.curves import CompressionCurve, tokens_by_merge
+
+        model = self.tokenizer.model
+        if self.merge_counts is None or not isinstance(model, BPE):
+            return None
+        _, first = tokens_by_merge(model)
+        undone = np.cumsum(self.merge_counts[first][::-1])[::-1]
+        sizes = len(self.ids) - len(first) + np.arange(len(first) + 1)
+        return CompressionCurve(sizes, self.n_tokens + np.append(undone, 0), self.text.n_bytes)
 
     def longest(self, n: int = 20) -> list[tuple[str, int]]:
         """Returns the `n` longest tokens with how often each occurs; tokens of equal length by falling frequency."""
