@@ -13,9 +13,8 @@ if TYPE_CHECKING:
 
 Tag = TypeVar("Tag")
 Result = TypeVar("Result")
-PLACES_PER_THREAD = (
-    500_000  # symbols of distinct words; with fewer, threads that train BPE wait for each other too long
-)
+# Symbols of distinct words; with fewer, threads that train BPE wait for each other too long
+PLACES_PER_THREAD = 500_000
 Submit = Callable[..., "Future[Any]"]
 """submit(function, *arguments), like the method of a thread pool."""
 

@@ -32,7 +32,7 @@ def plain_encoder(tokenizer, flags):
         tables = ids | {None: model.token_to_id(model.unk_token)}
     else:
         tables = model.tables
-    handle = short_texts.Handle(steps, tables, frame.before["ids"], frame.behind["ids"])
+    handle = short_texts.Handle(steps, tables, frame.before["ids"], frame.after["ids"])
     encode = ENCODERS[type(model)]
     return lambda text: encode(handle, text.encode(), len(text.encode()), flags)
 

@@ -181,7 +181,7 @@ def save_sentencepiece(tokenizer: Tokenizer, path: str | os.PathLike[str]) -> No
     """Writes a SentencePiece `.model` file, with which `sentencepiece` gives the same ids.
 
     Special tokens become control symbols, which SentencePiece doesn't look for in text; other added tokens become
-    user-defined symbols, which it looks for. A `.model` has no place for the tokens that a post-processor adds. Scores of a
+    user-defined symbols, which it looks for. A `.model` has no field for the tokens that a post-processor adds. Scores of a
     Unigram are rounded to single precision. With a `Metaspace` and no normalizer that strips the text, SentencePiece writes
     one more `▁` for a text that begins with spaces; with `Strip` or `WhitespaceSplit`, it keeps U+0085, which these remove.
 

@@ -56,7 +56,7 @@ _OLD_SPECIAL_TOKENS = (
 """The special tokens of files that don't list them: those before version 11."""
 
 _VERSIONS_WITHOUT_LIST = ("v1", "v2", "v3", "v7")
-_MOST_SPECIAL = 100_000  # of Mistral's own files, the largest number is 1,000
+_MOST_SPECIAL = 100_000  # the largest number in Mistral's own files is 1,000
 
 
 def from_tekken(source: str | os.PathLike[str] | bytes) -> Tokenizer:

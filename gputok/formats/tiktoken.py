@@ -146,7 +146,7 @@ def save_tiktoken(tokenizer: Tokenizer, path: str | os.PathLike[str]) -> dict[st
         path: the file to write, atomically.
 
     Returns:
-        The options that the file has no place for, `pat_str` and `special_tokens`, as `tiktoken.Encoding` takes them (see
+        The options that the file cannot hold, `pat_str` and `special_tokens`, as `tiktoken.Encoding` takes them (see
         the example). The tokens that a post-processor adds to a text are not among them.
 
     Raises:

@@ -186,7 +186,7 @@ class AddedVocabulary:
         return _Finder(ids, np.array(options, np.uint8), bits, trie, first_bytes(trie))
 
 
-_SHORT = 1 << 10  # bytes: in a shorter text, Python looks for first bytes of tokens before it calls a kernel
+_SHORT = 1 << 10  # in a text of fewer bytes, Python looks for first bytes of tokens before it calls a kernel
 
 
 class _Finder(NamedTuple):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gputok.pipeline.pipeline import Pipeline
     from gputok.text.word_counts import WordCounts
 
-_WORDS_AT_ONCE = 1 << 16  # in a batch of counts
+_WORDS_AT_ONCE = 1 << 16  # a batch of counts has so many words
 
 
 @functools.lru_cache(maxsize=4)

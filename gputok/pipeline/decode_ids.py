@@ -112,13 +112,13 @@ def _chain(decoder: decoders.Sequence) -> tuple[Callable[[str], str | None], lis
     """Splits a chain of decoders at `Fuse`, which joins all tokens.
 
     Returns the function of the decoders before `Fuse`, from a token to its text (None: the text depends on other tokens),
-    and the decoders behind `Fuse`. None: the chain has no `Fuse`, or a decoder before it treats tokens together.
+    and the decoders after `Fuse`. None: the chain has no `Fuse`, or a decoder before it treats tokens together.
     """
     from gputok import decoders
 
     parts = [*decoder.decoders]
     n = next((i for i, part in enumerate(parts) if isinstance(part, decoders.Fuse)), len(parts))
-    before, behind = parts[:n], parts[n + 1 :]
+    before, after = parts[:n], parts[n + 1 :]
     if n == len(parts) or not all(
         isinstance(part, decoders.Replace | decoders.Strip | decoders.ByteFallback) for part in before
     ):
@@ -131,13 +131,13 @@ def _chain(decoder: decoders.Sequence) -> tuple[Callable[[str], str | None], lis
             (text,) = part.decode_chain([text])
         return text
 
-    return local, behind
+    return local, after
 
 
 def _joined(
     token: Callable[[int], str | None],
     local: Callable[[str], str | None],
-    behind: list[Decoder],
+    after: list[Decoder],
     slow: Callable[[Sequence[int]], str],
 ) -> Callable[[Sequence[int]], str]:
     parts = _Table(lambda id: "" if (text := token(id)) is None else local(text))
@@ -147,7 +147,7 @@ def _joined(
         if None in found:
             return slow(ids)
         texts = ["".join(found)]
-        for part in behind:
+        for part in after:
             texts = part.decode_chain(texts)
         return "".join(texts)
 

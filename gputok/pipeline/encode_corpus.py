@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from gputok.progress import Report
     from gputok.types import Array
 
-UNIT_BYTES = 1 << 20  # of the documents that a thread encodes at a time
+UNIT_BYTES = 1 << 20  # a thread encodes documents of about so many bytes at a time
 _LONG = 4  # units of so many times the bytes of a slice have a long document
 _UNITS_AHEAD = 2  # how many units may wait: as many as a batch has, which is read meanwhile
 

@@ -38,8 +38,8 @@ _EXPECTED = 16  # after a text whose offsets were read, the next texts get their
 _LARGEST = 1 << 30  # a larger length of padding is a mistake, and `encode_batch` raises the error
 _FEW = 1 << 13
 """Texts of so many characters together are encoded one after the other: the way of corpora takes longer to begin."""
-_SHORT_ROW = 64  # ids, on average
-_UNIT_BYTES = 1 << 17  # of texts that a thread encodes at a time
+_SHORT_ROW = 64  # a row of fewer ids on average is short
+_UNIT_BYTES = 1 << 17  # a thread encodes texts of about so many bytes at a time
 
 
 def texts_of(pipeline: Pipeline) -> Texts | None:
@@ -225,7 +225,7 @@ class Texts:
                 are_cut = too_long.tolist()
                 ids, rows = cut.rows(ids, rows)
             if frame.n_special:
-                ids, rows = surrounded(ids, rows, [frame.before["ids"], frame.behind["ids"]])
+                ids, rows = surrounded(ids, rows, [frame.before["ids"], frame.after["ids"]])
             longest = max(longest, int((rows[1:] - rows[:-1]).max(initial=0)))
             finished.append((ids, rows.tolist(), are_cut))
         maker, given = self._padded_to(longest), iter(texts)
@@ -315,9 +315,9 @@ class Texts:
         if self._odd and not self._odd.isdisjoint(ids):
             return None
         if frame.n_special:
-            before, behind = frame.before["tokens"], frame.behind["tokens"]
-            of_text = ids[len(before) : len(ids) - len(behind)]
-            found: list[str] = [*before, *map(self._spell, of_text), *behind]
+            before, after = frame.before["tokens"], frame.after["tokens"]
+            of_text = ids[len(before) : len(ids) - len(after)]
+            found: list[str] = [*before, *map(self._spell, of_text), *after]
         else:
             found = list(map(self._spell, ids))
         return found if self._padding is None else self._padded(found, self._padding.pad_token)
@@ -351,7 +351,7 @@ class Texts:
     def _column(self, made: Made, name: str, filler: Any, of_text: Any = None) -> list[Any]:
         frame, n = self._engine.frame(made[3]), len(made[1])
         value = frame.text[name] if of_text is None else of_text
-        found = [*frame.before[name], *[value] * (n - frame.n_special), *frame.behind[name]]
+        found = [*frame.before[name], *[value] * (n - frame.n_special), *frame.after[name]]
         return self._padded(found, filler)
 
     def _positions(self, made: Made, words: bool = False) -> tuple[list[int], ...] | None:

@@ -181,7 +181,7 @@ def largest_id(pipeline: Pipeline) -> int:
     ids = pipeline.model.vocabulary.ids
     added = max(pipeline.added.ids.values(), default=0)
     try:
-        special = [token_id for place in ids_around(pipeline, True) for token_id in place]
+        special = [token_id for some in ids_around(pipeline, True) for token_id in some]
     except ValueError:  # post-processors that take no text together with special tokens give none
         special = []
     return max(int(ids.max()) if len(ids) else 0, added, *special, 0)

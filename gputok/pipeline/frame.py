@@ -44,20 +44,20 @@ class Ends(NamedTuple):
 
 
 class Frame:
-    """The special tokens that a post-processor puts before and behind every text.
+    """The special tokens that a post-processor puts before and after every text.
 
     Attributes:
         before: attribute of `Encoding` -> its values for the special tokens before the text.
         text: attribute -> the value of each token of the text.
-        behind: attribute -> its values for the special tokens behind the text.
+        after: attribute -> its values for the special tokens after the text.
     """
 
     def __init__(
-        self, before: dict[str, list[Any]], text: dict[str, Any], behind: dict[str, list[Any]]
+        self, before: dict[str, list[Any]], text: dict[str, Any], after: dict[str, list[Any]]
     ) -> None:
-        self.before, self.text, self.behind = before, text, behind
+        self.before, self.text, self.after = before, text, after
         self.n_before = len(before["ids"])
-        self.n_special = self.n_before + len(behind["ids"])
+        self.n_special = self.n_before + len(after["ids"])
 
     @classmethod
     def of(cls, pipeline: Pipeline, add_special_tokens: bool) -> Self | None:
@@ -82,9 +82,9 @@ class Frame:
 
 
 def ids_around(pipeline: Pipeline, add_special_tokens: bool) -> list[list[int]]:
-    """Returns the ids that the post-processor adds: before the first place of the text, between its places, after the last.
+    """Returns the ids that the post-processor adds: before the text, between its copies, and after the last copy.
 
-    A text usually has one place, and the result two lists. A template can leave the text out, or contain it several times.
+    A template usually contains the text once, so that the result has two lists. It can leave the text out, or repeat it.
     """
     finished = _around_one_token(pipeline, add_special_tokens)
     around: list[list[int]] = [[]]
@@ -114,14 +114,14 @@ def surrounded(ids: Array, rows: Array, around: list[list[int]]) -> tuple[Array,
 
         before, after = (np.array(fixed, np.uint32) for fixed in around)
         return surround(ids, rows, before, after)
-    lengths, n_places = np.diff(rows), len(around) - 1
-    wider = n_places * rows + sum(map(len, around)) * np.arange(len(rows))
+    lengths, n_copies = np.diff(rows), len(around) - 1
+    wider = n_copies * rows + sum(map(len, around)) * np.arange(len(rows))
     whole, at = np.empty(wider[-1], np.uint32), wider[:-1].copy()
-    for place, fixed in enumerate(around):
+    for copy, fixed in enumerate(around):
         for token_id in fixed:
             whole[at] = token_id
             at += 1
-        if place < n_places:
+        if copy < n_copies:
             whole[np.repeat(at - rows[:-1], lengths) + np.arange(len(ids))] = ids
             at += lengths
     return whole, wider

@@ -88,7 +88,7 @@ def encode(
     on_cpu = engine_of(pipeline)
     reason = ByDevice.why_not(pipeline)
     if not reason and len(around) != 2:
-        reason = "the post-processor does not put a text at one place"
+        reason = "the post-processor leaves the text out, or repeats it"
     if reason:
         warnings.warn(f"the CPU encodes the texts: {reason}", stacklevel=3)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from gputok.types import Bytes
 
-_SMALL = 1 << 16  # bytes; for shorter texts the JSON parser is as fast
+_SMALL = 1 << 16  # for texts of fewer bytes, the JSON parser is as fast
 _BRACKET = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*(?=[\[{])")
 
 
@@ -91,7 +91,7 @@ def _vocabulary(data: Bytes, begin: int) -> tuple[Vocabulary, int] | None:
     if table is None or table.shape != json_tables.MAPPING or not lines.is_utf8(data[begin : table.end]):
         return None
     vocabulary = Vocabulary(table.data, table.offsets, table.numbers)
-    # If a key occurs twice, its last value counts, at the place of the first: then the kernel's table is wrong.
+    # If a key occurs twice, its last value counts, in the position of the first: then the kernel's table is wrong.
     if np.count_nonzero(vocabulary.strings.slots) < len(vocabulary):
         return None
     return vocabulary, table.end

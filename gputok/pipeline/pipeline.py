@@ -250,7 +250,7 @@ class Pipeline:
 
     @property
     def odd_tokens(self) -> set[int]:
-        """The ids of tokens that an encoding may show as the text that they cover, not by `names`."""
+        """Ids whose entry in `Encoding.tokens` is the covered text instead of the token's name."""
         unknown = getattr(self.model, "unk_id", None)
         return {*self.names.shown_verbatim, *([] if unknown is None else [unknown])}
 

@@ -217,7 +217,7 @@ def _is_whole(file: pathlib.Path, part: str) -> bool:
     from gputok.files.locations import LocalFile
     from gputok.files.word_count_files import Columns, CountFile
 
-    if file.is_symlink():  # somebody else put it there; it is replaced
+    if file.is_symlink():  # another program put it there; it is replaced
         return False
     try:
         found = CountFile(LocalFile(file), Columns())

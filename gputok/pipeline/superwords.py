@@ -87,7 +87,7 @@ class Cells:
 
     @classmethod
     def for_text(cls, n_bytes: int | None) -> Cells:
-        """Makes counters for a corpus of so many bytes; None: nobody knows."""
+        """Makes counters for a corpus of so many bytes; None: the number is not known."""
         if n_bytes is None:
             return cls(CELL_BITS)
         return cls(

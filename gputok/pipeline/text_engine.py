@@ -30,7 +30,7 @@ HEAD = bytes.__basicsize__ - 1
 _PROBE = b"where is it"
 _FEW_IDS, _MANY_IDS = 64, 1 << 17
 """Lists of fewer ids are made by NumPy; after so many ids, a list shares the objects of its numbers with other lists."""
-_CACHED_WORDS = 1 << 14  # of each thread: a megabyte
+_CACHED_WORDS = 1 << 14  # each thread keeps so many words, in a megabyte
 
 
 class Scratch:
@@ -65,7 +65,7 @@ class Engine:
         longest: the largest number of bytes of a text without and with special tokens; -1: no text.
         trims: see `_trims`.
         margins: the white space at the ends of each token.
-        builtins: functions of machine code in place of Python; None: the kernels were compiled by Numba.
+        builtins: functions of machine code instead of Python; None: the kernels were compiled by Numba.
         ids_of: ids_of(scratch.call, text, flags) -> the ids; or -1, if the text is too long or becomes too long.
         integers: int64[2], the address of the objects of the first ids, and their number, or 0.
     """
@@ -90,7 +90,7 @@ class Engine:
         self.ids_of = code.builtins.encode_ids if code.builtins else self._ids_by_kernel
         if special is not None:
             handle.put(short_text.BEFORE, np.array(special.before["ids"], np.uint32))
-            handle.put(short_text.BEHIND, np.array(special.behind["ids"], np.uint32))
+            handle.put(short_text.AFTER, np.array(special.after["ids"], np.uint32))
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Self | None:

@@ -44,10 +44,10 @@ def steps_of(pipeline: Pipeline) -> Steps | None:
     return cuts._replace(steps=[_extract(pipeline, False), *changes, _extract(pipeline, True), *cuts.steps])
 
 
-def _step(kind: int, **places: Any) -> Handle:
+def _step(kind: int, **fields: Any) -> Handle:
     step = Handle(kernels.N_STEP)
     step.put(kernels.KIND, kind)
-    for name, value in places.items():
+    for name, value in fields.items():
         step.put(getattr(kernels, name), value)
     return step
 
@@ -174,7 +174,7 @@ def _replace(normalizer: normalizers.Replace) -> Handle:
 
 
 def _spaces(replacements: dict[int, bytes], before: bytes, when: int, but: bytes = b"") -> Handle:
-    """Replaces bytes, and puts `before` in front of pieces; `when` IF_BARE: of pieces that begin with neither a space nor `but`."""
+    """Replaces bytes, and puts `before` before pieces; `when` IF_BARE: of pieces that begin with neither a space nor `but`."""
     table = byte_table(tuple(replacements.items()), before)
     spelt = np.frombuffer(but, np.uint8)
     return _step(kernels.SPACES, WIDTHS=table, WHEN=when, SPELT=spelt, REPLACES=bool(replacements))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gputok.pipeline.pipeline import Pipeline
     from gputok.types import Array, Bytes, Positions
 
-_SLICE_BYTES = 1 << 20  # of text that a thread encodes at a time
+_SLICE_BYTES = 1 << 20  # a thread encodes so many bytes of text at a time
 
 
 class WordTokens:

@@ -73,7 +73,7 @@ def count_words(
 
 @kernel(i64, i64, i64, i64, i64, i64, Walk, WordTable)
 def _count_words(data, offsets, document, start, stop, position, walk, table):
-    """Returns `stop`, or the place where the table had too little room."""
+    """Returns `stop`, or the byte where the table had too little room."""
     data, offsets = view(data, np.uint8), view(offsets, np.int64)
     n_block = BLOCK_BYTES + MARGIN
     text, codes, bounds = scratch(n_block, np.uint8), scratch(n_block, np.uint8), scratch(n_block, np.uint32)
@@ -191,7 +191,7 @@ def counts(table):
 def word_keys(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """A number for each word, which depends on its bytes alone: its hash with the halves exchanged.
 
-    So the upper bits are those which place no word in a table: words that share them still spread over all of it.
+    So the upper bits are those that tables don't use: words that share them still spread over all of a table.
 
     data: uint8[n_bytes]; offsets: int64[n_words + 1] -> uint64[n_words].
     """
@@ -261,7 +261,9 @@ def _merge(columns, data, offsets, counts):
         if columns[t, 7]:
             left[n_left], keys[n_left] = t, _column(columns, t, 3, np.uint64)[0]
             n_left += 1
-    same = np.empty(n_left, np.int64)  # the places in `left` of the lists whose next word is the first of all
+    same = np.empty(
+        n_left, np.int64
+    )  # the indices in `left` of the lists whose next word is the first of all
     while n_left:
         same[0], n_same = 0, 1
         for i in range(1, n_left):
@@ -280,7 +282,7 @@ def _merge(columns, data, offsets, counts):
         begin, end = starts[at[t]], starts[at[t] + 1]
         copy(out, offsets[n], arena, begin, end - begin)
         offsets[n + 1], counts[n] = offsets[n] + end - begin, 0
-        # From the back: the last list takes the place of a list that has ended
+        # From the back: the last list replaces a list that has ended
         for k in range(n_same - 1, -1, -1):
             i = same[k]
             t = left[i]
@@ -373,7 +375,7 @@ def _join(a, a_counts, b, b_counts, part, n_parts):
 
 @kernel(inline=True)
 def _column(columns, table, i, dtype):
-    """The memory of a table or list, by its row of `columns`; whoever calls the kernel keeps that memory alive."""
+    """The memory of a table or list, by its row of `columns`; the caller of the kernel keeps that memory alive."""
     return view((columns[table, 2 * i], columns[table, 2 * i + 1]), dtype)
 
 

@@ -23,8 +23,8 @@ from gputok.kernels.cpu.primitives.memory import (
 )
 from gputok.kernels.signatures import boolean, i64
 
-_BLOCK = 64  # bytes of a vector
-_WINDOW = 1 << 13  # bytes that are checked, and then searched
+_BLOCK = 64  # a vector has so many bytes
+_WINDOW = 1 << 13  # so many bytes are checked, and then searched
 
 
 def documents(
@@ -35,7 +35,7 @@ def documents(
     Args:
         data: uint8[n], contiguous.
         separator: uint8[m], m >= 1, valid UTF-8; it is found from left to right, without overlap.
-        is_last: whether the last document may end without a separator. If not, bytes behind the last separator are left.
+        is_last: whether the last document may end without a separator. If not, bytes after the last separator are left.
         in_place: whether documents move inside `data` to close the gaps of separators. That takes no new memory, which would
             cost more than the move (measured: 1.2 instead of 4 GB/s).
 
@@ -64,7 +64,7 @@ def documents(
 def _documents(text_of, separator, size, target, in_place, is_last):
     """The offsets, and the rest of the result of `documents`.
 
-    The n_whole first bytes are whole blocks, with room behind them for the separator; blocks of the others are read from `rest`.
+    The n_whole first bytes are whole blocks, with room after them for the separator; blocks of the others are read from `rest`.
     Bounds: a document is written where it was read, or before; `target` has as many bytes as `text`.
     """
     text, n = view(text_of[0], np.uint8), text_of[1]
@@ -86,20 +86,20 @@ def _documents(text_of, separator, size, target, in_place, is_last):
         while at < stop:
             hits = _ends_match(block, at - base, first, final, size)
             while hits:
-                place = at + np.int64(trailing_zeros(hits))
+                found = at + np.int64(trailing_zeros(hits))
                 hits &= hits - U1
-                if place < start or place + size > n:
+                if found < start or found + size > n:
                     continue
                 i = 0
-                while i < size and text[place + i] == mark[i]:
+                while i < size and text[found + i] == mark[i]:
                     i += 1
                 if i == size:
-                    out = _move(packed, out, text, start, place, in_place)
+                    out = _move(packed, out, text, start, found, in_place)
                     if n_offsets == len(offsets):
                         offsets = longer(offsets, n_offsets, 2 * n_offsets)
                     offsets[n_offsets] = out
                     n_offsets += 1
-                    start = place + size
+                    start = found + size
             at += _BLOCK
             # Without this loop, which carries no bits, LLVM takes six times as long, as in `find_tokens._scan`
             while at < stop and _ends_match(block, at - base, first, final, size) == U0:
@@ -116,13 +116,13 @@ def _documents(text_of, separator, size, target, in_place, is_last):
 
 @kernel(inline=True)
 def _ends_match(text, at, first, final, size):
-    """A bit for each of 64 places from `at` on at which the first and the last byte of a separator are."""
+    """Bit i is set if a separator may begin at `at + i`: its first and its last byte match."""
     return equal_bytes(text, at, first) & equal_bytes(text, at + size - 1, final)
 
 
 @kernel(inline=True)
 def _move(packed, out, text, start, stop, in_place):
-    """Moves text[start:stop] to packed[out:], and returns the place behind it; in place, to the left."""
+    """Moves text[start:stop] to packed[out:], and returns where it ends; with `in_place`, it moves to the left."""
     if in_place and out == start:
         return stop
     to, at, end = np.uint64(out), np.uint64(start), np.uint64(stop)

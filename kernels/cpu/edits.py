@@ -19,16 +19,16 @@ def splice(
     cut_start: np.ndarray,
     cut_end: np.ndarray,
     content: np.ndarray,
-    place: np.ndarray,
+    origin: np.ndarray,
     aligned: bool,
 ):
     """Replaces each span data[cut_start[j]:cut_end[j]] by `content` (uint8[c]).
 
     rows int64[n_pieces + 1]: the spans of piece i are rows[i]:rows[i + 1], in order, without overlap;
-    place int64[n_spans]: the source of all bytes that replace span j.
+    origin int64[n_spans]: the source of all bytes that replace span j.
     """
     pieces, _keep = pieces_of(start, end, None)
-    cuts = pointer(rows), pointer(cut_start), pointer(cut_end), pointer(place)
+    cuts = pointer(rows), pointer(cut_start), pointer(cut_end), pointer(origin)
     return _splice(pointer(data), pieces, cuts, pointer(content), len(content), bool(aligned))
 
 
@@ -37,7 +37,7 @@ def _splice(data, pieces, cuts, content, width, aligned):
     data, content = view(data, np.uint8), view(content, np.uint8)
     start, end, _, n_pieces = views_of(pieces)
     rows, cut_start = view(cuts[0], np.int64), view(cuts[1], np.int64)
-    cut_end, place = view(cuts[2], np.int64), view(cuts[3], np.int64)
+    cut_end, origin = view(cuts[2], np.int64), view(cuts[3], np.int64)
     offsets = np.zeros(n_pieces + 1, np.int64)
     total = 0
     for piece in range(n_pieces):
@@ -56,7 +56,7 @@ def _splice(data, pieces, cuts, content, width, aligned):
             copy(out, n, content, 0, width)
             if aligned:
                 for k in range(n, n + width):
-                    sources[k] = place[j]
+                    sources[k] = origin[j]
             n += width
             i = cut_end[j]
         copy_run(data, i, stop - i, out, n, sources, aligned)
@@ -94,7 +94,7 @@ def _find_literal(data, pieces, literal, size):
 
 @kernel(inline=True)
 def find_run(data, i, last, literal, size, found, n, limit):
-    """Finds from byte i on, until `limit` places are found; returns the next i and n."""
+    """Finds from byte i on, until `limit` matches are found; returns the next i and n."""
     head = literal[0]
     while i <= last and n < limit:
         k = 0

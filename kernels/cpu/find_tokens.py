@@ -1,4 +1,4 @@
-"""Finding added tokens: the longest of many strings at the leftmost place, again and again, over bytes."""
+"""Finding added tokens: the longest of many strings at the leftmost position, again and again, over bytes."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _find_tokens(text_of, trie, begins, few, options, word_bits):
     m = 0
     for i in range(n):
         first, stop = start[i], end[i]
-        text = first  # where the text behind the last token begins
+        text = first  # where the text after the last token begins
         blank = first  # up to here, all that follows the last string is known to be white space
         at = stop if skip[i] else first
         while True:
@@ -139,7 +139,7 @@ def _find_tokens(text_of, trie, begins, few, options, word_bits):
 def next_token(data, first, stop, at, text, blank, finder):
     """The next token of the piece data[first:stop] that is found from `at` on.
 
-    text: where the text behind the last token begins; blank: see `_find_tokens`. finder: the trie, the bytes that begin
+    text: where the text after the last token begins; blank: see `_find_tokens`. finder: the trie, the bytes that begin
     tokens, the first of these and their number, options and word bits, as views.
     -> the string of the token, or -1 if there is no more token; its begin and end; and the next `at`, `text` and `blank`.
     """

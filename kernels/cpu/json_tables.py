@@ -2,7 +2,7 @@
 
 A JSON parser makes two Python objects of each token and three of each merge, which then are packed again: of loading a
 vocabulary of 128,000 tokens that took half of the time. This kernel accepts strict JSON (RFC 8259) of two shapes only, and
-stops at anything else; whoever calls it then asks a JSON parser, which knows what to say.
+stops at anything else; the caller then asks a JSON parser, which knows what to say.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _QUOTE, _BACKSLASH, _COMMA, _COLON = 34, 92, 44, 58
 
 
 class Table(NamedTuple):
-    """What a JSON table holds; `end` is the byte of the text behind it."""
+    """What a JSON table holds; `end` is the byte of the text after it."""
 
     shape: int  # MAPPING, STRINGS or PAIRS
     data: np.ndarray  # uint8[n_bytes], the strings as UTF-8, one after the other
@@ -58,10 +58,10 @@ def read_table(text: np.ndarray, begin: int) -> Table | None:
 
 @kernel(u8[:], i64, u8[:], i64[:], u32[:], i64[:])
 def _read_table(text, begin, data, offsets, numbers, found):
-    """Fills the arrays, and found: how many strings, and the shape. -> the byte behind the table, or -1.
+    """Fills the arrays, and found: how many strings, and the shape. -> the byte after the table, or -1.
 
     What bounds each index: a byte of the text is read only after `p < n`; a string takes three bytes of the text, and
-    `offsets` and `numbers` have a place for each three bytes; a string never has more bytes than it is written with.
+    `offsets` and `numbers` have an element for each three bytes; a string never has more bytes than it is written with.
     """
     n, p = len(text), begin
     if p >= n:
@@ -128,7 +128,7 @@ def _space(text, p):
 
 @kernel(inline=True)
 def _number(text, p):
-    """(the byte behind the integer that begins at p, the integer); (-1, 0) if it isn't from 0 to _MOST."""
+    """(the byte after the integer that begins at p, the integer); (-1, 0) if it isn't from 0 to _MOST."""
     begin, number = p, 0
     while p < len(text) and 48 <= text[p] <= 57 and p - begin < 11:
         number = number * 10 + np.int64(text[p]) - 48
@@ -143,7 +143,7 @@ def _number(text, p):
 
 @kernel
 def _string(text, p, data, n_bytes):
-    """Appends the string that begins at p to data. -> (the byte behind it, the bytes of data); (-1, 0): it is wrong."""
+    """Appends the string that begins at p to data. -> (the byte after it, the bytes of data); (-1, 0): it is wrong."""
     if p >= len(text) or text[p] != _QUOTE:
         return -1, 0
     p += 1
@@ -167,7 +167,7 @@ def _string(text, p, data, n_bytes):
 
 @kernel
 def _escape(text, p):
-    """(the byte behind the escape that begins at p, its code point); (-1, 0): it is wrong, or half of a pair."""
+    """(the byte after the escape that begins at p, its code point); (-1, 0): it is wrong, or half of a pair."""
     if p + 1 >= len(text):
         return -1, 0
     byte = text[p + 1]

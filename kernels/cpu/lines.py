@@ -23,7 +23,7 @@ from gputok.kernels.cpu.primitives.memory import (
 )
 from gputok.kernels.signatures import i64, u64
 
-_BLOCK = 64  # bytes of a vector
+_BLOCK = 64  # a vector has so many bytes
 _NEWLINE = 10
 # Bytes that are on the way while a block is checked. Some processors find out by themselves what is read next; on a virtual
 # Xeon that does not, Chinese takes 3 times as long without this.
@@ -33,7 +33,7 @@ _ROOM = _BLOCK + 4  # line starts that a block can write at most
 _BYTES_PER_LINE = 24  # a guess, for the first allocation
 _WRITTEN, _AT, _BAD, _FOLLOW, _E0, _ED, _F0, _F4, _STATE = range(9)  # what the kernel keeps when it stops
 _U61 = np.uint64(61)
-NO_LIMITS = (U0, U0, U0, U0)  # of the first byte of a text
+NO_LIMITS = (U0, U0, U0, U0)  # no byte stands before the first byte of a text
 
 
 def lines(data: np.ndarray, memory: Callable[[int], np.ndarray] | None = None) -> tuple[np.ndarray, bool]:
@@ -87,7 +87,7 @@ def _lines(data, n_whole, rest, mark, starts, state):
     """Reads n_whole bytes of `data` (whole blocks) and one block, `rest`, from where `state` is; a line ends at `mark`.
 
     A block has at most 64 starts, and four starts are written at a time: the kernel stops if `starts` has not _ROOM more
-    places. Returns the first byte that was not read; it lies behind n_whole if all bytes were read.
+    places. Returns the first byte that was not read; it lies after n_whole if all bytes were read.
     """
     text, last = view(data, np.uint8), view(rest, np.uint8)
     room, out, kept = np.int64(len(starts) - _ROOM), view(starts), view(state)
@@ -121,7 +121,7 @@ def check_block(block, p, follow, limits):
 
     follow, limits: what the block before has returned, at first 0 and NO_LIMITS. Returns 1 if the block has a byte that is not
     UTF-8, else 0; a bit for each byte of the next block that must continue a character; and bits of its first byte if that has
-    a lower or an upper limit, behind E0, ED, F0 or F4.
+    a lower or an upper limit, after E0, ED, F0 or F4.
     """
     after_e0, after_ed, after_f0, after_f4 = limits
     above = bytes_at_least(block, p, 0x80)

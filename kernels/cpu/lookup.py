@@ -16,7 +16,7 @@ from gputok.kernels.cpu.primitives.utf8 import decode, width
 from gputok.kernels.signatures import boolean, i16, i64, u8, u32
 
 NONE = np.uint32(0xFFFFFFFF)  # stands for "no id": no vocabulary can have so many tokens
-CODE_BITS = 21  # of a code point
+CODE_BITS = 21  # a code point has so many bits
 FREE = np.uint64(0xFFFFFFFFFFFFFFFF)  # an empty slot of a table of pairs
 
 
@@ -253,12 +253,12 @@ def single_characters(strings, prefix, suffix, symbols):
 
 
 def side_by_side(data, offsets, chosen, *, ascii=True):
-    """Finds what is side by side in packed strings, at each place where a character begins.
+    """Finds what is side by side in packed strings, at each position where a character begins.
 
-    chosen: bool[n], the strings to look at; ascii: also looks at places beside ASCII.
+    chosen: bool[n], the strings to look at; ascii: also looks at positions beside ASCII.
 
     -> Pairs of the code points of two whole characters; and, for strings that begin or end within one of the two
-    characters, uint8[256, 256], which is 1 for the two bytes at that place.
+    characters, uint8[256, 256], which is 1 for the two bytes at that position.
     """
     crossing = np.zeros((256, 256), np.uint8)
     slots = _side_by_side(plain(data, np.uint8), plain(offsets, np.int64), chosen, ascii, crossing)

@@ -50,16 +50,16 @@ def _match_longest(words, tables, tokens, rows):
 def word_pieces(edges, n_edges, prefix, n_prefix, max_chars, unk):
     """The tables as `match_word` takes them."""
     mask = np.uint64(n_edges - 1)
-    behind_prefix = np.uint64(ROOT)  # the node where a token that continues a word begins
+    after_prefix = np.uint64(ROOT)  # the node where a token that continues a word begins
     for i in range(n_prefix):
-        behind_prefix = follow(edges, mask, behind_prefix, prefix[i])[0]
-    return edges, mask, behind_prefix, max_chars, unk
+        after_prefix = follow(edges, mask, after_prefix, prefix[i])[0]
+    return edges, mask, after_prefix, max_chars, unk
 
 
 @kernel(inline=True)
 def match_word(data, first, last, pieces, tokens, t):
     """Writes the tokens of the word data[first:last], and returns the number of all tokens now."""
-    edges, mask, behind_prefix, max_chars, unk = pieces
+    edges, mask, after_prefix, max_chars, unk = pieces
     ids, begins, stops = tokens
     n_chars, before = np.int64(0), t
     for p in range(first, last):
@@ -67,7 +67,7 @@ def match_word(data, first, last, pieces, tokens, t):
     fits = n_chars <= max_chars
     at = first
     while fits and at < last:
-        node = np.uint64(ROOT) if at == first else behind_prefix
+        node = np.uint64(ROOT) if at == first else after_prefix
         p, stop, id = at, at, U0
         while p < last and node:
             node, found = follow(edges, mask, node, data[p])

@@ -6,8 +6,8 @@ pieces that don't change), and returns
     data uint8[m], offsets int64[n_pieces + 1], source int64[m]
 
 the packed pieces, and for each new byte the old byte that it comes from. `source` is empty unless `aligned`; ~p in
-`source` is the empty place before the old byte p. `source` follows `NormalizedString::transform` of `tokenizers`: a new
-character takes the place of the next old character that is not used up, and an additional character takes the place of the
+`source` is the gap before the old byte p. `source` follows `NormalizedString::transform` of `tokenizers`: a new
+character comes from the next old character that is not used up, and an additional character comes from the
 last old character that was used up.
 """
 
@@ -23,7 +23,7 @@ from gputok.kernels.cpu.primitives.memory import copy, is_given, load_u64, owned
 from gputok.kernels.cpu.primitives.utf8 import character, put, skip
 from gputok.kernels.signatures import boolean, i64
 
-LOOK_UP = 255  # in the ASCII table of a character map: look at the rule
+LOOK_UP = 255  # an entry of the ASCII table of a character map: look at the rule
 VANISHES, SPACED = 1, 2  # rules of a character map; 0: stays; others are replacements
 ROOM = 64  # bytes; no single character becomes more
 HANGUL, N_HANGUL = 0xAC00, 11172  # arithmetic of Hangul syllables: The Unicode Standard, section 3.12
@@ -52,7 +52,7 @@ def room(n_bytes, aligned):
 
 @kernel(inline=True)
 def more(new, source, n, wanted, aligned):
-    """Both arrays, enlarged if fewer than `wanted` + ROOM bytes are free behind byte n."""
+    """Both arrays, enlarged if fewer than `wanted` + ROOM bytes are free after byte n."""
     if n + wanted + ROOM > len(new):
         size = 2 * len(new) + wanted
         new = longer(new, n, size)
@@ -80,7 +80,7 @@ def copy_run(data, i, size, out, n, sources, aligned):
 
 
 def follow(source: np.ndarray, start: np.ndarray, end: np.ndarray):
-    """Looks up the `start` and `end` (int32[n]) of each place in `source` (int64[m]): two int32[m]."""
+    """Looks up the `start` and `end` (int32[n]) of each origin in `source` (int64[m]): two int32[m]."""
     new_start, new_end = np.empty(len(source), np.int32), np.empty(len(source), np.int32)
     _follow(pointer(source), len(source), pointer(start), pointer(end), pointer(new_start), pointer(new_end))
     return new_start, new_end
@@ -138,7 +138,7 @@ def _is_inert(data, pieces, page, member, n_inert):
 
 @kernel(inline=True)
 def inert_run(data, i, stop, page, member, n_inert, ascii_inert):
-    """The first character from byte i on that isn't inert, and the inert character before it (-1: none), as byte places."""
+    """The first character from byte i on that isn't inert, and the inert character before it (-1: none), as positions of bytes."""
     last = -1
     while i < stop:
         if ascii_inert and data[i] < 0x80:
@@ -263,7 +263,7 @@ def _normalize_form(data, pieces, tables, pairs, n_bytes, aligned):
     offsets = np.zeros(n_pieces + 1, np.int64)
     new, source = room(n_bytes, aligned)
     # The run in work: code points, their ranks, and how many characters each of them adds: 1 for a part of a
-    # decomposition behind the first part, 0 for others, less 1 for each character that was composed with it.
+    # decomposition after the first part, 0 for others, less 1 for each character that was composed with it.
     size = 256
     codes, ranks, changes = scratch(size, np.uint32), scratch(size, np.uint8), scratch(size, np.int64)
     out, sources, limit = owned(new), owned(source), len(new) - ROOM
@@ -286,9 +286,9 @@ def _normalize_form(data, pieces, tables, pairs, n_bytes, aligned):
             if last >= 0:  # the next character may change the last inert character, but nothing before it
                 n -= i - last
                 i = last
-            place = i  # the next old character that is not used up
+            old = i  # the next old character that is not used up
             while True:  # up to the next inert character; the longest decomposition has 18 parts
-                i, m = decompose(data, place, stop, tables, codes, ranks, changes, size - 18)
+                i, m = decompose(data, old, stop, tables, codes, ranks, changes, size - 18)
                 if i >= 0:
                     break
                 size *= 4
@@ -310,11 +310,11 @@ def _normalize_form(data, pieces, tables, pairs, n_bytes, aligned):
                 before = n
                 n = put(out, n, np.int64(codes[k]))
                 if aligned:
-                    where = place
+                    where = old
                     if changes[k] > 0:
-                        where = place - 1 if place > first else ~place
+                        where = old - 1 if old > first else ~old
                     else:
-                        place = skip(data, place, stop, 1 - changes[k])
+                        old = skip(data, old, stop, 1 - changes[k])
                     for b in range(before, n):
                         sources[b] = where
         offsets[piece + 1] = n
@@ -323,9 +323,9 @@ def _normalize_form(data, pieces, tables, pairs, n_bytes, aligned):
 
 @kernel(inline=True)
 def decompose(data, i, stop, tables, code, rank, change, limit):
-    """Decomposes the character at byte i and all up to the next inert one: the place of that, and the number of parts.
+    """Decomposes the character at byte i and all up to the next inert one. -> where that begins, and the number of parts.
 
-    The place is -1 if there are more than `limit` parts.
+    The first result is -1 if there are more than `limit` parts.
     """
     page, member, ranks, part_offsets, parts, parts_rank, n_inert = tables
     begin, m = i, 0
@@ -376,7 +376,7 @@ def next_marks(ranks, low, m):
 
 @kernel(inline=True)
 def compose(code, rank, change, m, pairs):
-    """Composes each starter with the characters behind it that aren't blocked; returns how many characters are left."""
+    """Composes each starter with the characters after it that aren't blocked; returns how many characters are left."""
     starter, last, kept = -1, 0, 0  # last: rank of the character between the two, 0: no character between
     for k in range(m):
         c, r, more_characters = code[k], rank[k], change[k]
@@ -428,17 +428,17 @@ def sort_marks(code, rank, change, low, high):
                 at -= 1
             code[at], rank[at], change[at] = c, r, d
         return
-    place = np.zeros(257, np.int64)
+    slot = np.zeros(257, np.int64)
     for k in range(low, high):
-        place[rank[k] + 1] += 1
+        slot[rank[k] + 1] += 1
     for r in range(256):
-        place[r + 1] += place[r]
+        slot[r + 1] += slot[r]
     n = high - low
     codes, ranks, changes = scratch(n, np.uint32), scratch(n, np.uint8), scratch(n, np.int64)
     copy(codes, 0, code, low, n)
     copy(ranks, 0, rank, low, n)
     copy(changes, 0, change, low, n)
     for k in range(n):
-        at = low + place[ranks[k]]
-        place[ranks[k]] += 1
+        at = low + slot[ranks[k]]
+        slot[ranks[k]] += 1
         code[at], rank[at], change[at] = codes[k], ranks[k], changes[k]

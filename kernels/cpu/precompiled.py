@@ -24,7 +24,7 @@ def normalize_precompiled(data, start, end, frozen, trie, texts, graphemes, alig
     trie uint32[t]: a double array (darts-clone) over bytes, whose values are offsets in texts; texts uint8[n]: strings
     that end with a NUL; graphemes: page uint16[8704], member uint16[pages, 128], the classes above.
     The other arguments and the result are those of kernels/cpu/normalize.py. As in `tokenizers`, the shortest prefix in
-    the trie decides for the whole cluster, and text removed at the very beginning shifts the places of what follows.
+    the trie decides for the whole cluster, and text removed at the very beginning shifts the origins of what follows.
     """
     pieces, _keep = pieces_of(start, end, frozen)
     plain, longest = measured(trie, texts)
@@ -86,8 +86,8 @@ def _normalize_precompiled(data, pieces, tables, n_bytes, aligned):
             i, n, state = replace_run(data, first, i, stop, tables, out, n, limit, sources, aligned, state)
         new, source = more(new, source, n, 4, aligned)
         out, sources = owned(new), owned(source)
-        _, place, held, change = state
-        n, _ = write(data, first, stop, place, held, change, out, n, sources, aligned)
+        _, old, held, change = state
+        n, _ = write(data, first, stop, old, held, change, out, n, sources, aligned)
         offsets[piece + 1] = n
     return new[:n], offsets, source[: n if aligned else 0]
 
@@ -96,19 +96,19 @@ def _normalize_precompiled(data, pieces, tables, n_bytes, aligned):
 def replace_run(data, first, i, stop, tables, out, n, limit, sources, aligned, state):
     """Replaces clusters from byte i on, until `limit` bytes are written; returns the next i, n and state."""
     trie, n_units, texts, n_texts, page, member, plain = tables
-    cluster, place, held, change = state
+    cluster, old, held, change = state
     while i < stop and n <= limit:
         if i == cluster:
             run, furthest = i, min(stop - 1, i + limit - n)
             while run < furthest and plain[data[run]] and data[run + 1] < 0x80:
                 run += 1
             if run > i:
-                n, place = write(data, first, stop, place, held, change, out, n, sources, aligned)
+                n, old = write(data, first, stop, old, held, change, out, n, sources, aligned)
                 held = -1
-                if place == i or not aligned:  # each character keeps its own place
+                if old == i or not aligned:  # each character keeps its own origin
                     copy_run(data, i, run - 1 - i, out, n, sources, aligned)
                     n += run - 1 - i
-                    place, held, change = run - 1, np.int64(data[run - 1]), 0
+                    old, held, change = run - 1, np.int64(data[run - 1]), 0
                     i = cluster = run
                     continue
         part, value = i, -1
@@ -120,7 +120,7 @@ def replace_run(data, first, i, stop, tables, out, n, limit, sources, aligned, s
             part = i + width(data[i])
             value = look_up(trie, n_units, data, i, part, texts, n_texts)
         if value < 0:
-            n, place = write(data, first, stop, place, held, change, out, n, sources, aligned)
+            n, old = write(data, first, stop, old, held, change, out, n, sources, aligned)
             held, change = character(data, i)[0], 0
             i = part
             continue
@@ -129,32 +129,32 @@ def replace_run(data, first, i, stop, tables, out, n, limit, sources, aligned, s
             i += width(data[i])
             surplus -= 1
         while at < n_texts and texts[at]:
-            n, place = write(data, first, stop, place, held, change, out, n, sources, aligned)
+            n, old = write(data, first, stop, old, held, change, out, n, sources, aligned)
             held, size = character(texts, at)
             change = 1 if surplus >= 0 else 0
             surplus += 1
             at += size
         if held >= 0 and surplus < 0:
             change += surplus
-    return i, n, (cluster, place, held, change)
+    return i, n, (cluster, old, held, change)
 
 
 @kernel(inline=True)
-def write(data, first, stop, place, c, change, out, n, sources, aligned):
-    """Writes the new character c (-1: none yet) at n, with its place; returns the next n and place."""
+def write(data, first, stop, old, c, change, out, n, sources, aligned):
+    """Writes the new character c (-1: none yet) at n, with its origin. -> the next n and `old`."""
     if c < 0:
-        return n, place
+        return n, old
     before = n
     n = put(out, n, c)
     if aligned:
-        where = place
+        where = old
         if change > 0:
-            where = place - 1 if place > first else ~place
+            where = old - 1 if old > first else ~old
         else:
-            place = skip(data, place, stop, 1 - change)
+            old = skip(data, old, stop, 1 - change)
         for k in range(before, n):
             sources[k] = where
-    return n, place
+    return n, old
 
 
 @kernel(inline=True)
@@ -191,8 +191,8 @@ def cluster_end(data, i, stop, page, member):
     if 0x20 <= c < 0x7F and (i == stop or data[i] < 0x80):
         return i
     kind = kind_of(page, member, c)
-    picture = 1 if kind == PICTURE else 0  # 1: behind a picture and extenders; 2: and a joiner
-    # 1: behind a consonant and extenders; 2: with a linker among them
+    picture = 1 if kind == PICTURE else 0  # 1: after a picture and extenders; 2: and a joiner
+    # 1: after a consonant and extenders; 2: with a linker among them
     conjunct = 1 if kind == CONSONANT else 0
     while i < stop:
         before = kind

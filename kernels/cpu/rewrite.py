@@ -56,8 +56,8 @@ def rewrite_bytes(
     data uint8[n]; start, end int64[n_pieces]; mode uint8[n_pieces], bits: 1 replace bytes, 2 put the prefix;
     table uint32[2, 257]: the number of bytes that replace each byte, and these bytes (the lowest first); column 256 is the
     prefix; alignment: where each byte came from, int32[n], int32[n], or None.
-    -> uint8[total], offsets int64[n_pieces + 1], alignment or None: a replacement comes from the place of its byte, and a
-    prefix from the place of the first byte of its piece.
+    -> uint8[total], offsets int64[n_pieces + 1], alignment or None: a replacement has the origin of its byte, and a
+    prefix has the origin of the first byte of its piece.
     """
     start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
     pieces = pointer(start), pointer(end), pointer(mode), len(start)

@@ -121,7 +121,7 @@ def _class_at(data, at, classes):
 
 @kernel(inline=True)
 def _match_end(data, p, stop, classes, delta, accept, columns):
-    """Walks the automaton from p as far as possible; returns the last place where it accepted, or -1."""
+    """Walks the automaton from p as far as possible; returns the last position where it accepted, or -1."""
     found, state = np.int64(-1), np.int64(0)
     while True:
         if p == stop:
@@ -138,7 +138,7 @@ def _match_end(data, p, stop, classes, delta, accept, columns):
 
 @kernel(inline=True)
 def _gap_end(data, p, stop, classes, delta, accept):
-    """Passes the character at p, and the characters behind it that can't begin a match; p is stop: returns stop + 1."""
+    """Passes the character at p, and the characters after it that can't begin a match; p is stop: returns stop + 1."""
     while p < stop:
         p += width(data[p])
         if p == stop:

@@ -28,7 +28,7 @@ from gputok.kernels.cpu.primitives.token_strings import (
 from gputok.kernels.signatures import Bools, F64s, I64s, U8s, U32s, U64s, boolean, f64, i64, u8, u64
 
 _SLICE = 2_000_000  # symbols between two calls of progress
-_TOKEN_BITS, _LANGUAGE_BITS = 24, 15  # of a key: language, left, right
+_TOKEN_BITS, _LANGUAGE_BITS = 24, 15  # a key has a language, left and right
 _MERGES, _TOKENS, _PAIRS, _ENTRIES, _NODES, _FREE, _RISEN, _CHOICES, _EXHAUSTED, _N_SCALARS = range(10)
 # of a pair; _WORDS: its first node or -1; _STAMP: the step in which its count rose
 _KEY, _COUNT, _WORDS, _STAMP, _FIELDS = range(5)
@@ -276,10 +276,10 @@ def _choose(at, total, first, ratio, exhausted, recent, chosen, waiting, thresho
         waiting[best] = True
         n_waiting += 1
     if window > 0:
-        place = at[_CHOICES] % window
+        index = at[_CHOICES] % window
         if at[_CHOICES] >= window:
-            chosen[recent[place]] -= 1
-        recent[place] = best
+            chosen[recent[index]] -= 1
+        recent[index] = best
         chosen[best] += 1
         at[_CHOICES] += 1
     return best
@@ -316,14 +316,14 @@ def _change_in_word(at, tables, key, sign, word, weight, to_all, step):
 
 
 @kernel(inline=True)
-def _merge_word(at, tables, symbols, length, begin, stop, merge, place, step):
+def _merge_word(at, tables, symbols, length, begin, stop, merge, where, step):
     """Merges in the word symbols[begin:stop] and changes the counts of pairs; returns where the word ends now.
 
-    merge: a, b, the merged token, and the length from which on pairs don't count; place: the language, the word, its
+    merge: a, b, the merged token, and the length from which on pairs don't count; where: the language, the word, its
     weight, and `to_all` of `_change_in_word`.
     """
     a, b, new, longest = merge
-    language, word, weight, to_all = place
+    language, word, weight, to_all = where
     kept, p = begin, begin
     while p < stop:
         if symbols[p] != a or p + 1 == stop or symbols[p + 1] != b:
@@ -417,8 +417,8 @@ def _merge_pairs(state, n, merges_wanted, least, max_length, global_merges, dev,
                 work -= size[word]
                 begin, stop = start[word], start[word] + size[word]
                 tables = owned(slots), np.uint64(len(slots) - 1), owned(pairs), owned(nodes), owned(risen)
-                place = language, word, counts[word] if language < n else 0, to_all
-                end = _merge_word(scalars, tables, all_symbols, lengths, begin, stop, merge, place, step)
+                where = language, word, counts[word] if language < n else 0, to_all
+                end = _merge_word(scalars, tables, all_symbols, lengths, begin, stop, merge, where, step)
                 if (language >= n) == dev:
                     total[language % n] -= counts[word] * (stop - end)
                 size[word] = end - begin

@@ -1,7 +1,7 @@
 """The stages `viterbi` and `sample_paths`: the tokens of words by a unigram language model.
 
 The lattice of a word has a node between its characters, and an arc with a score for each token that fits. A character that
-is no token has an arc with the score of the unknown token. One walk of the trie finds all arcs that begin at one place, so
+is no token has an arc with the score of the unknown token. One walk of the trie finds all arcs that begin at one position, so
 that the cost of a word is at most its length times the length of the longest token.
 """
 
@@ -25,7 +25,7 @@ from gputok.kernels.signatures import f64, i64, u32, u64
 def viterbi(data, start, end, tables):
     """Cuts word i = data[start[i]:end[i]] into the tokens rows[i]:rows[i + 1] of the highest sum of scores.
 
-    Of two paths of equal sums to one place, the path whose last token begins first wins. Neighbouring unknown characters
+    Of two paths of equal sums to one position, the path whose last token begins first wins. Neighbouring unknown characters
     become one token, or with fallback the tokens of their bytes, each of which spans all of the characters.
     data uint8[n]; start, end int64[n_words] -> ids uint32[t], start int64[t], end int64[t], rows int64[n_words + 1].
     If a word needs an unknown token that the model lacks, t is -1 - the number of that word, and no array is filled.
@@ -69,7 +69,7 @@ def longest_word(starts, ends, n_words):
 
 @kernel(inline=True)
 def write_path(data, first, n, options, path, tokens, t):
-    """Writes the tokens of the path that ends at n: `arc` has the token that ends at a place, `origin` where it begins.
+    """Writes the tokens of the path that ends at n: `arc` has the token that ends at a position, `origin` where it begins.
 
     options: of `options_of`; path: origin, arc, and scratch, each int32[n + 1]; tokens: ids, begins, ends. All are views:
     arrays would be reference-counted at each word.
@@ -253,7 +253,9 @@ def sample_lattice(arcs, n, tables, alpha, random, origin, arc):
     """Draws a path of the whole lattice, from its end to its beginning."""
     total = np.zeros(n + 1)
     first_arc, last_arc = np.full(n + 1, -1, np.int32), np.full(n + 1, -1, np.int32)
-    before = np.empty(len(arcs), np.int32)  # a list for each place: the arcs that end there, from last_arc on
+    before = np.empty(
+        len(arcs), np.int32
+    )  # a list for each position: the arcs that end there, from last_arc on
     widest, most = np.zeros(n + 1, np.int32), 0
     for i in range(len(arcs)):
         p, q, id = arcs[i]

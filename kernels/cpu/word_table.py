@@ -139,7 +139,7 @@ def longer(array: np.ndarray, length: int) -> np.ndarray:
 
 
 class _Views(NamedTuple):
-    """A table as a hot loop sees it. The number of a slot is the place where it begins in `slots`."""
+    """A table as a hot loop sees it. The number of a slot is the index where it begins in `slots`."""
 
     slots: View  # of uint64
     mask: np.uint64  # of a slot

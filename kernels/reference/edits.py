@@ -8,13 +8,13 @@ import numpy as np
 from gputok.kernels.reference.normalize import characters_of, kind_of
 
 
-def splice(data, start, end, rows, cut_start, cut_end, content, place, aligned):
+def splice(data, start, end, rows, cut_start, cut_end, content, origin, aligned):
     """Replaces each span by `content`."""
     new, source, offsets = [data[:0]], [], [0]
     for i, (a, b) in enumerate(zip(start.tolist(), end.tolist(), strict=True)):
         for j in range(rows[i], rows[i + 1]):
             new += [data[a : cut_start[j]], content]
-            source += [*range(a, cut_start[j]), *[place[j]] * len(content)]
+            source += [*range(a, cut_start[j]), *[origin[j]] * len(content)]
             a = cut_end[j]
         new.append(data[a:b])
         source += range(a, b)

@@ -1,8 +1,8 @@
 """Where text can be cut without changing its tokens, by what the tokens of a vocabulary are made of.
 
 A merge makes a token of the vocabulary. If no such token has two characters side by side, no merge ever reaches across
-the place between them, and what lies on both sides is merged as if it were alone. Vocabularies of SentencePiece are
-learnt from words, so none of their tokens has a space behind a letter, and few mix letters and punctuation. So a
+the edge between them, and what lies on both sides is merged as if it were alone. Vocabularies of SentencePiece are
+learnt from words, so none of their tokens has a space after a letter, and few mix letters and punctuation. So a
 document, which is one word for a model without a pre-tokenizer, becomes many short ones, most of them seen before.
 """
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from gputok.models.bpe.model import BPE
     from gputok.types import Bytes, Counts, Mask, Positions
 
-_NO_RANK = 1 << 38  # no model has so many merges; with 24 bits for a place in a token it fits 63 bits
-_PLACE_BITS = 24
+_NO_RANK = 1 << 38  # no model has so many merges; with 24 bits for a position in a token it fits 63 bits
+_POSITION_BITS = 24
 
 
 def without_dropout(model: BPE) -> BPE:
@@ -80,10 +80,10 @@ def splits(model: BPE) -> Positions:
         at = np.minimum(np.searchsorted(keys, pair), len(keys) - 1)
         rank = np.append(np.where(keys[at] == pair, ranks[at], _NO_RANK), _NO_RANK)
         rank[starts + lengths - 1] = _NO_RANK  # the last symbol of a token has no right neighbour
-        place = np.arange(len(symbols)) - np.repeat(starts, lengths)
-        best = np.minimum.reduceat(rank << _PLACE_BITS | place, starts)
-        going = best >> _PLACE_BITS < _NO_RANK
-        first = starts + (best & (1 << _PLACE_BITS) - 1)
+        position = np.arange(len(symbols)) - np.repeat(starts, lengths)
+        best = np.minimum.reduceat(rank << _POSITION_BITS | position, starts)
+        going = best >> _POSITION_BITS < _NO_RANK
+        first = starts + (best & (1 << _POSITION_BITS) - 1)
         ends = going & (lengths == 2)
         chosen = first[ends]
         right_token = made[at[chosen]] == token[ends]

@@ -219,7 +219,7 @@ class SentencePieceBpeTrainer:
 
 
 def _without(words: WordCounts, symbols: Sequence[str]) -> Bytes:
-    """Returns the bytes of all words, with zeros in the place of symbols that are no pieces of text.
+    """Returns the bytes of all words, with zeros instead of symbols that are no pieces of text.
 
     The longest symbol is found first, from the left.
     """

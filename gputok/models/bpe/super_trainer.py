@@ -25,7 +25,7 @@ SUPERWORDS = r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]{2,}[\r\n/]*| +(?!\S)"
 """The pattern of the second stage that SuperBPE's authors publish (github.com/PythonNut/superbpe): it keeps numbers, runs of
 marks, and spaces before other white space apart, and cuts nothing else."""
 
-_RUNS_AT_ONCE = 1 << 20  # that are handed to the kernel
+_RUNS_AT_ONCE = 1 << 20  # so many runs are handed to the kernel
 
 
 @public("gputok.trainers")
@@ -152,7 +152,7 @@ class SuperBpeTrainer(Trainer):
 
         Args:
             first: what the first stage has learned.
-            runs: stretches of tokens of the first stage, and how often each occurs: their "bytes" are ids, uint16 if all
+            runs: sequences of tokens of the first stage, and how often each occurs: their "bytes" are ids, uint16 if all
                 ids of the first stage fit, else uint32.
             threshold: training ends when the most frequent pair occurs fewer times than this.
             progress: called as progress("merge superwords", done, total) a few times a second.

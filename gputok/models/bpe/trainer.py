@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gputok.types import Counts, Ids, Positions, Positions32
 
 
-_WORDS_AT_ONCE = 1 << 20  # that are spelled as symbols; the trainer's own copy is all that stays
+_WORDS_AT_ONCE = 1 << 20  # so many words are spelled as symbols; only the trainer's own copy stays
 
 
 @public("gputok.trainers")

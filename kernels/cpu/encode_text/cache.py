@@ -1,19 +1,19 @@
 """A cache of words and the ids that a model gave them, in memory of a fixed size.
 
-A cache line holds two words. A new word takes the second place; a word that is found there changes places with the first.
+A cache line holds two words. A new word takes the second slot; a word that is found there is exchanged with the first.
 So words that occur only once replace each other, and not words that occur again. Of three words of one line, the third
 lies in the line beside it, as long as that has room. The bytes of long words, and rows of ids that don't fit a slot, are
 stored in a ring buffer, and stay valid until they are overwritten.
 
     slot:         low, high, value, more
-    low, high:    the bytes of a word of at most 15, zeros behind, and their number in the top byte;
+    low, high:    the bytes of a word of at most 15, zeros after them, and their number in the top byte;
                   of a longer word its hash, and LONG << 56 | its length
     value, more:  n | id << 8 | id << 32, id | id << 32     n ids, 1 to 4, of a word of at most 15 bytes
                   n, ids of 16 bits                         the same if ids have two bytes
-                  position << 8 | RUN                       place in the ring of a number and as many ids, uint32 each
+                  position << 8 | RUN                       index in the ring of a number and as many ids, uint32 each
                   END                                       the end of a piece of text
                   number << 8 | NEW                         a word of this round that the model has not seen yet
-    more:         of a long word always the place of its bytes in the ring
+    more:         of a long word always the index of its bytes in the ring
 
 So two comparisons of 64 bits find a short word, and its ids are stored by one or two instructions, however many they are.
 
@@ -48,18 +48,18 @@ FIRST_LINES = 1 << 13  # 512 KB, and as much of ring; a text of many words makes
 MOST_LINES = 1 << 20  # 64 MB
 RING_BYTES_A_LINE = 64
 BYTES_A_LINE = 64 + RING_BYTES_A_LINE
-MAX_KEPT_BYTES = 1 << 10  # of a word
+MAX_KEPT_BYTES = 1 << 10  # a longer word is not kept
 
 MOST_INLINE = 4  # ids in a slot
 # Parts of a value: the number of these ids, or 0; else what it is
 N_INLINE, KIND = np.uint64(7), np.uint64(255)
 RUN, END, NEW = np.uint64(8), np.uint64(16), np.uint64(24)
 SHORT = np.uint64(15)  # bytes of a word that is its own key
-LONG = np.uint64(16)  # in the top byte, instead of the length
-VALUE, MORE = U2, U3  # places in a slot
-NOWHERE = ALL  # neither a slot nor a place in the ring
+LONG = np.uint64(16)  # stands in the top byte of a long word, instead of the length
+VALUE, MORE = U2, U3  # indices in a slot
+NOWHERE = ALL  # neither a slot nor an index in the ring
 _TOP = np.uint64(56)
-_ID = np.uint64((1 << 24) - 1)  # of the first id of a slot
+_ID = np.uint64((1 << 24) - 1)  # the bits of the first id of a slot
 _HIGH = np.uint64(0xD6E8FEB86659FD93)
 
 AHEAD = 8  # words whose lines are on the way while another word gets its ids
@@ -78,7 +78,7 @@ class WordCache(NamedTuple):
 # In `head`: words that were pushed out, and words with a ghost that came in, since they were last looked at
 PUSHED_OUT, CAME_BACK = U1, U2
 WITH_GHOST = 64  # of so many words, one leaves a ghost
-N_GHOSTS = 1 << 11  # of about 131,000 words that were pushed out last
+N_GHOSTS = 1 << 11  # so many ghosts stand for the 131,000 words that were pushed out last
 FEWEST = 1 << 12  # words that are pushed out before it is asked whether a larger cache pays
 MOST_FOR_ONE = 5  # it does if at least one of so many of these words has come back
 
@@ -112,7 +112,7 @@ def enlarged(cache: WordCache, times: int) -> WordCache:
 
 
 class _Views(NamedTuple):
-    """A cache as a hot loop sees it. The number of a slot or a line is the place where it begins in `slots`."""
+    """A cache as a hot loop sees it. The number of a slot or a line is the index where it begins in `slots`."""
 
     slots: View  # of uint64
     shift: np.uint64  # hash >> shift << 3 is its line
@@ -233,7 +233,7 @@ def _find_in(cache, line, low, high, text, begin):
 
 @kernel(inline=True)
 def find(cache, line, low, high, text, begin):
-    """The slot of the word that begins at text[begin], which is moved to the first place of its own line; or NOWHERE."""
+    """The slot of the word that begins at text[begin], which is moved to the first slot of its own line; or NOWHERE."""
     slot = _find_in(cache, line, low, high, text, begin)
     if slot == NOWHERE and cache.slots[line + U4 + U1] != U0:
         slot = _find_in(cache, line ^ U8, low, high, text, begin)
@@ -377,6 +377,6 @@ def keep(cache, lines, begin, end, ids, rows):
 
 @kernel(inline=True)
 def run_of(cache, value):
-    """The place of a run in the ring, or NOWHERE if the ring has lost it."""
+    """The index of a run in the ring, or NOWHERE if the ring has lost it."""
     position = value >> U8
     return position & cache.mask if is_there(cache, position) else NOWHERE

@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Encoder", "encode_marked", "encode_text", "surround"]
 
-MANY_SLOTS = 1 << 18  # up to which a cache that is too small becomes four times as large, then twice
+MANY_SLOTS = 1 << 18  # a cache with fewer slots grows to four times its size, a larger cache to twice
 N_KEYS = 256  # words whose keys are found before the words are looked up
 ASKED_AHEAD = np.uint64(512)  # bytes of ids that are on the way while others are put together
 
@@ -221,7 +221,7 @@ def _do_round(text, start, stop, walk, cache, work, cuts, inside, marked):
     text: the addresses of the text, of its pieces' offsets and tokens, the number of tokens (of all pieces, or 0), and the
     piece in which `start` is. The text of a piece with a token is left out: the model may not know its words. cuts, inside: of
     `encode_marked`. marked: a constant, so that LLVM leaves out what isn't needed.
-    -> the place where the round stopped, and the numbers of bytes of `work.ids`, of events, and of new words.
+    -> the byte where the round stopped, and the numbers of bytes of `work.ids`, of events, and of new words.
     """
     data, offsets, piece = view(text[0], np.uint8), view(text[1], np.int64), text[4]
     token, has_tokens = (
@@ -262,7 +262,7 @@ def _do_round(text, start, stop, walk, cache, work, cuts, inside, marked):
                 n_words = unite(block, bounds, n_words, start, next_cuts, n_cuts, more_bounds)
                 bounds, more_bounds = more_bounds, bounds
                 mark_words(data, block, bounds, n_words, start, copied, *also)
-        # 16 more: up to 32 bytes behind the last ids are overwritten here, and read by _put_together
+        # 16 more: up to 32 bytes after the last ids are overwritten here, and read by _put_together
         needed = (out >> ids_shift) + most_ids(n_words, np.uint64(n)) + U16
         if needed > room or n_events + n_words > np.uint64(len(work.at)):
             break
@@ -349,9 +349,9 @@ def _mark_run(marks, out, n, mark):
 
 @kernel(inline=True)
 def _known_words(slots, keys, i, n, ids, out, ids_shift, marking, marked):
-    """Appends the ids of the words from i on, until a word is not in the first place of its line, or has more than a few ids.
+    """Appends the ids of the words from i on, until a word is not in the first slot of its line, or has more than a few ids.
 
-    Returns the number of that word, or n, and the place behind the ids. Second places are not looked at: only one or two
+    Returns the number of that word, or n, and where the ids end. Second slots are not looked at: only one or two
     words of a hundred are there, and all others would take longer.
     """
     while i < n:
@@ -370,7 +370,7 @@ def _known_words(slots, keys, i, n, ids, out, ids_shift, marking, marked):
 
 @kernel(inline=True)
 def _store_ids(ids, out, value, more, ids_shift):
-    """Stores the ids of a slot and returns the place behind them: four are stored, however many they are."""
+    """Stores the ids of a slot and returns where they end. Four ids are stored, however many there are."""
     if ids_shift == U1:
         store_u64(ids, out, more)
     else:
@@ -402,7 +402,7 @@ def _note_new(new_words, n_new, begin, length, line):
 
 @kernel(inline=True)
 def _copy_run(ring, run, ids, out, width):
-    """Appends a run of ids; the place behind them. Four bytes are stored for each, two of which the next may overwrite."""
+    """Appends a run of ids and returns its end. Writes 4 bytes per id; of 2-byte ids, the next write overwrites the upper two."""
     for k in range(np.uint64(load_u32(ring, run))):
         store_u32(ids, out, load_u32(ring, run + U4 * (k + U1)))
         out += width

@@ -3,7 +3,7 @@
 Most of the time of a merge is waiting for memory: the rank of a pair, and the token that the pair becomes, lie anywhere in
 megabytes of tables. So GROUP words are merged together. Each word takes one step and prefetches the memory that its next step
 needs; until that memory arrives, the other words take their steps. After that, time goes where there are instructions: so four
-slots of the table are compared at once, and the places of a word's symbols are the bits of a number. Measured on the new words
+slots of the table are compared at once, and the positions of a word's symbols are the bits of a number. Measured on the new words
 of English, 9 bytes on average, 32,000 tokens, one core of an AMD EPYC (Zen 4): 0.16 microseconds a word.
 
     one turn of a word:  look up the ranks of the two pairs that the last merge made; find the lowest of all ranks;
@@ -36,17 +36,17 @@ from gputok.kernels.cpu.primitives.memory import (
 )
 from gputok.kernels.signatures import U32s, i64, u32
 
-MOST_BYTES = 62  # of a word
+MOST_BYTES = 62  # a longer word is encoded by `encode_words`
 GROUP = 16  # words that are merged side by side
 AHEAD = np.uint64(16)  # words whose text is on the way while another word is begun
 BATCH = 128  # words that are looked for among the tokens before they are merged
 LANES = np.uint64(16)  # keys that `least_of` compares
-POSITION_BITS = np.uint32(6)  # of a position in a word
+POSITION_BITS = np.uint32(6)  # a position in a word has so many bits
 # Of each word of a group: symbols, and the key of the pair that begins at each, STRIDE of each kind side by side. The first
-# symbol of the word is the second here: a symbol in no pair stands before the word, and another one behind it.
+# symbol of the word is the second here: a symbol in no pair stands before the word, and another one after the word.
 STRIDE = 64
 KEYS = np.uint64(STRIDE)
-# And the number of its first symbols (0: there is no word), and a bit for the place of each symbol that it still has; where
+# And the number of its first symbols (0: there is no word), and a bit for the position of each symbol that it still has; where
 # its ids go and its number; which ranks were asked for (0: none), of which pairs, and where these are; the lowest key
 SIZE, ALIVE, TARGET, NUMBER, ASKED, KEY_LEFT, KEY_RIGHT, AT_LEFT, AT_RIGHT, LEAST = (
     np.uint64(i) for i in range(10)
@@ -116,7 +116,7 @@ def _ask(pairs, left, right):
 
 @kernel(inline=True)
 def _answer(pairs, key, place):
-    """The key of a pair at a place, rank << POSITION_BITS | place; of a pair without a rank, all bits of the rank are set.
+    """The key of a pair at a position, rank << POSITION_BITS | place; of a pair without a rank, all bits of the rank are set.
 
     Four slots are looked at together: mostly one of them has the pair, or is free. The table has at least four.
     """
@@ -155,11 +155,11 @@ def _first_symbols(text, begin, end, tables, work, symbols):
 
 @kernel((i64, i64, i64), ByteWords, (u32[:], i64[:]), u32[:], i64[:])
 def _encode(words, model, longer, tokens, rows):
-    """Each word's ids are first written where its bytes would be, of which it has as many at least; then side by side.
+    """Ids are first written at the word's byte positions (a word has at least as many bytes as ids), then packed.
 
-    Bounds: a word that is merged here has n symbols, at most MOST_BYTES, at the places 1 to n of STRIDE; ALIVE has bits for
-    these and for 0 and n + 1, which stay, so that a symbol of the word has one before and one behind it; a key below
-    `no_rank` is that of a place from 1 to n - 1. Ranks are below len(merged) and symbols below n, since the tables hold no others.
+    Bounds: a word that is merged here has n symbols, at most MOST_BYTES, at the indices 1 to n of STRIDE; ALIVE has bits for
+    these and for 0 and n + 1, which stay, so that each symbol of the word has a symbol before and a symbol after it; a key below
+    `no_rank` is that of an index from 1 to n - 1. Ranks are below len(merged) and symbols below n, since the tables hold no others.
     `longer` has a row for each longer word, as `encode_byte_words` has checked, and none has more ids than bytes.
     """
     text, starts, ends = view(words[0], np.uint8), view(words[1], np.uint64), view(words[2], np.uint64)

@@ -1,4 +1,4 @@
-"""A cache of words and their tokens: one cache line for each word, at the place that the hash of the word gives."""
+"""A cache of words and their tokens: one cache line for each word, at the index that the hash of the word gives."""
 
 from __future__ import annotations
 

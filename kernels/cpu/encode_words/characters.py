@@ -23,7 +23,7 @@ from gputok.kernels.cpu.primitives.utf8 import decode_wide, put, width
 from gputok.kernels.signatures import u8, u32
 
 N_CODES = np.uint64(0x20000)  # code points in the table: with emoji, without rare Chinese characters
-MOST_SYMBOLS = 2  # that a character in the table begins with
+MOST_SYMBOLS = 2  # a character in the table begins as at most so many symbols
 # Of a character: its first symbol + 1 (0: it begins as bytes), the second + 1 or 0, the highest rank inside, and the bytes of
 # the first symbol
 FIELDS = 4
@@ -35,7 +35,7 @@ _FIRST, _LAST, _LENGTH, _CONTINUES = range(4)
 def character_tables(tables: BpeTables) -> tuple[np.ndarray, np.ndarray]:
     """Makes the tables of the characters of a byte-level vocabulary (10 milliseconds for 280,000 merges).
 
-    -> uint32[FIELDS * N_CODES]; `crossing`, uint32[256 * 256], the rank for the bytes before and behind an edge, or NONE.
+    -> uint32[FIELDS * N_CODES]; `crossing`, uint32[256 * 256], the rank for the bytes before and after an edge, or NONE.
     """
     symbols, n = tables.symbols[0] - np.uint32(1), len(tables.ids)
     known = np.zeros((n, 4), np.uint8)
@@ -127,7 +127,7 @@ def _find_characters(pairs, byte_ranks, merged, symbols, lowest, characters):
 
 @kernel(inline=True)
 def row_of_character(text, begin, at, end, characters, crossing):
-    """(place of the fields, number of bytes) of the character that begins at text[at], in the word text[begin:end].
+    """(index of the fields, number of bytes) of the character that begins at text[at], in the word text[begin:end].
 
     The number is 0 if the byte at text[at] has to begin as a symbol by itself. Bounds: only bytes of the word are read, and
     fields of characters below N_CODES.

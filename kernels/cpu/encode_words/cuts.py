@@ -1,4 +1,4 @@
-"""The places where a word is cut before its merges, because no token crosses them."""
+"""Where a word is cut before its merges: at edges of characters that no token crosses."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from gputok.kernels.cpu.primitives.utf8 import decode, width
 
 @kernel(inline=True)
 def next_cut(text, at, end, inside, crossing, by_byte):
-    """The first place behind `at` that no token crosses, or `end`.
+    """The first edge after `at` that no token crosses, or `end`.
 
-    A token that crosses a place contains the two characters there side by side, or, if bytes are symbols, ends or begins
+    A token that crosses an edge contains the two characters there side by side, or, if bytes are symbols, ends or begins
     within one of them. Most words are ASCII and are rarely cut, so that with bytes only other characters are tested.
     """
     left, left_byte = U0, np.uint64(text[at])

@@ -1,6 +1,6 @@
 """The stage `encode_words`: byte-pair encoding of many words, one after the other.
 
-A word that is a token as a whole, or that is in the cache, is done. Any other word is cut at places that no token can cross
+A word that is a token as a whole, or that is in the cache, is done. Any other word is cut at edges that no token can cross
 (cuts.py): each part is encoded on its own, with the same result, and parts occur again far more often than words (in Chinese
 that takes two thirds less time; for a model without a pre-tokenizer, a whole document is one word). A part is encoded by merges
 of its symbols (symbols.py, characters.py, merge.py).
@@ -37,7 +37,7 @@ def encode_words(data, start, end, tables, cache, random, *, positions=True):
     data uint8[n]; start, end int64[n_words]; tables: BpeTables, or the result of `prepare`;
     cache: the result of `word_cache`, for these tables and one thread at a time;
     random: uint64[1], not 0, the state of the random generator for dropout.
-    -> ids uint32[t], start int64[t], end int64[t] (places in `data`), rows int64[n_words + 1]. Without `positions`, start
+    -> ids uint32[t], start int64[t], end int64[t] (bytes of `data`), rows int64[n_words + 1]. Without `positions`, start
     and end are empty, and the cache must be empty as well. An unknown token that the vocabulary lacks becomes NONE.
     """
     start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)

@@ -20,12 +20,12 @@ from gputok.kernels.cpu.primitives.memory import scratch
 from gputok.kernels.cpu.primitives.random_numbers import next_random
 
 SHORT = 64  # symbols; up to here scanning is faster than a heap
-POSITION_BITS = 6  # of a position in a short word
+POSITION_BITS = 6  # a position in a short word has so many bits
 
 
 @kernel(inline=True)
 def key_of(pairs, left, right, at):
-    """The key of a pair of symbols at a place, rank << POSITION_BITS | at, or NONE."""
+    """The key of a pair of symbols at an index, rank << POSITION_BITS | at, or NONE."""
     rank = rank_of(pairs, left, right)
     return rank << np.uint32(POSITION_BITS) | np.uint32(at) if rank != NONE else NONE
 
@@ -35,7 +35,7 @@ def merge_by_scan(text, begin, n, model, by_byte, scratch):
     """Merges a word of n symbols, at most SHORT: then its tokens are symbols[0], symbols[after[0]] and so on up to n.
 
     `model`: the pairs, merged symbols, byte ranks and `nothing` of a Model; `scratch`: uint32[n + 2] symbols, links before and after, and keys of all
-    pairs. Two symbols that are in no pair, one behind the word and one (a place further) before it, spare the loop its
+    pairs. Two symbols that are in no pair, one after the word and one (an index further) before it, spare the loop its
     branches at the word's ends.
     """
     pairs, merged, byte_ranks, nothing = model

@@ -12,7 +12,7 @@ from gputok.kernels.cpu.primitives.utf8 import decode
 
 @kernel(inline=True)
 def bytes_as_symbols(text, begin, n, table, symbols, places):
-    """`first_symbols` if each byte is a known symbol, the same at all places; table: uint32[256]."""
+    """`first_symbols` if each byte is a known symbol, the same at all positions in the word; table: uint32[256]."""
     for i in range(n):
         symbols[i] = table[text[begin + i]] - np.uint32(1)
         places[i] = i
@@ -49,9 +49,9 @@ def characters_as_symbols(text, begin, n, tables, symbols, places):
 
 @kernel
 def first_symbols(text, begin, n, model, symbols, places):
-    """Writes the characters of n bytes from text[begin] on as symbols, and their places, counted from `begin`.
+    """Writes the characters of n bytes from text[begin] on as symbols, and their positions, counted from `begin`.
 
-    places has one more element, the end of the last symbol. An unknown character is left out (the places behind it move up,
+    places has one more element, the end of the last symbol. An unknown character is left out (the positions after it move up,
     as in `tokenizers`), or becomes an unknown token, or with fallback the tokens of its bytes and of the bytes of both
     affixes. Byte tokens are written before an unknown token that waits to be fused with the next one, as `tokenizers` does.
     """

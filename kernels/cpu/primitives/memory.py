@@ -1,6 +1,6 @@
 """The names of views.py, shuffles.py and atomics.py, for the modules of kernels, which Python also imports without Numba.
 
-If the package contains machine code, nobody calls these names, and they are None. Then Numba need not be installed, nor
+If the package contains machine code, no code calls these functions, and the names are None. Then Numba need not be installed, nor
 imported, which would take a third of a second.
 """
 

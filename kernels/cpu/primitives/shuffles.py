@@ -1,4 +1,4 @@
-"""Look-ups of 64 bytes at a time in tables of 16 bytes, and the places of bits, for `kernels.cpu.walk.by_windows`.
+"""Look-ups of 64 bytes at a time in tables of 16 bytes, and the positions of bits, for `kernels.cpu.walk.by_windows`.
 
 An x86-64 processor with SSSE3 (each level of the wheel has that) shuffles 16 bytes by one instruction, and 32 or 64 with AVX2
 or AVX-512: LLVM joins the shuffles that lie side by side. Elsewhere, bytes are looked up one after another.
@@ -51,26 +51,26 @@ def _has_shuffle() -> bool:
     return "+ssse3" in config.CPU_FEATURES or config.CPU_NAME not in ("generic", "x86-64")
 
 
-def _shuffled_16(builder, table, places):
-    """table[place & 15] for 16 places below 128, 0 for others."""
+def _shuffled_16(builder, table, indices):
+    """table[index & 15] for 16 indices below 128, 0 for others."""
     if _has_shuffle():
         kind = ir.FunctionType(_16, [_16, _16])
         shuffle = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.ssse3.pshuf.b.128")
-        return builder.call(shuffle, [table, places])
+        return builder.call(shuffle, [table, indices])
     found = ir.Constant(_16, [0] * 16)
     for i in range(16):
-        place = builder.extract_element(places, ir.Constant(_I32, i))
-        value = builder.extract_element(table, builder.and_(place, ir.Constant(_I8, 15)))
+        index = builder.extract_element(indices, ir.Constant(_I32, i))
+        value = builder.extract_element(table, builder.and_(index, ir.Constant(_I8, 15)))
         value = builder.select(
-            builder.icmp_signed("<", place, ir.Constant(_I8, 0)), ir.Constant(_I8, 0), value
+            builder.icmp_signed("<", index, ir.Constant(_I8, 0)), ir.Constant(_I8, 0), value
         )
         found = builder.insert_element(found, value, ir.Constant(_I32, i))
     return found
 
 
-def _shuffled(builder, table, places):
-    """The same for 64 places. LLVM makes wide shuffles of it if wide vectors are split and joined, and not of narrow loads."""
-    parts = (builder.shuffle_vector(places, places, quarter) for quarter in _QUARTERS)
+def _shuffled(builder, table, indices):
+    """The same for 64 indices. LLVM makes wide shuffles of it if wide vectors are split and joined, and not of narrow loads."""
+    parts = (builder.shuffle_vector(indices, indices, quarter) for quarter in _QUARTERS)
     return _joined(builder, [_shuffled_16(builder, table, part) for part in parts])
 
 
@@ -106,9 +106,9 @@ def put_classes(typingctx, text, index, classes, at, tables):
         found = builder.select(is_end, _splat(_CLASS_OF_END), builder.and_(loaded, _splat(0x80)))
         for row in range(_ROWS):
             # the bytes of this row become 0x70 to 0x7F; all others have the upper bit, for which a shuffle gives 0
-            places = builder.call(add, [builder.xor(loaded, _splat(row << 4)), _splat(0x70)])
+            indices = builder.call(add, [builder.xor(loaded, _splat(row << 4)), _splat(0x70)])
             table = _load(builder, tables, _I64(16 * row), _16)
-            found = builder.or_(found, _shuffled(builder, table, places))
+            found = builder.or_(found, _shuffled(builder, table, indices))
         where = builder.bitcast(_at(builder, classes, args[3], _I8), _64.as_pointer())
         builder.store(found, where).align = 1
         return _bits(builder, several)
@@ -120,7 +120,7 @@ def put_classes(typingctx, text, index, classes, at, tables):
 def window_masks(typingctx, classes, index, tables, at):
     """Two numbers with a bit for each of 64 windows, of which the first begins at classes[index].
 
-    tables[at:]: uint8[2, 5, 16], then two bytes. Each of the five bytes of a window is looked up in the table of its place; the
+    tables[at:]: uint8[2, 5, 16], then two bytes. Each of the five bytes of a window is looked up in the table of its index; the
     `and` of what was found has a bit for each of 16 terms that the window belongs to. Bit i of the first number: window i belongs
     to one of the first eight terms, or to one of the others that is in the first of the two bytes. Bit i of the second number:
     it belongs to one of the others that is in the second byte, or contains a class of 0x80 or more. Both views are of uint8.
@@ -141,8 +141,8 @@ def window_masks(typingctx, classes, index, tables, at):
         terms = []
         for half in range(2):
             found = [
-                _shuffled(builder, _load(builder, tables, table_at(16 * (_WIDTH * half + i)), _16), places)
-                for i, places in enumerate(bytes_)
+                _shuffled(builder, _load(builder, tables, table_at(16 * (_WIDTH * half + i)), _16), indices)
+                for i, indices in enumerate(bytes_)
             ]
             terms.append(functools.reduce(builder.and_, found))
         of_begin, of_unknown = (
@@ -157,40 +157,42 @@ def window_masks(typingctx, classes, index, tables, at):
     return types.UniTuple(types.uint64, 2)(classes, types.uint64, tables, types.uint64), codegen
 
 
-_PLACES = [[i for i in range(8) if byte >> i & 1] for byte in range(256)]  # of the bits of a byte
-_MOST_MORE = 8  # elements that are written behind the last place
+_POSITIONS = [
+    [i for i in range(8) if byte >> i & 1] for byte in range(256)
+]  # the positions of the bits of each byte
+_MOST_MORE = 8  # elements that are written after the last one
 
 
 @intrinsic
-def put_places(typingctx, bits, first, places, at):
-    """Writes `first` + the place of each bit of a number, ascending, to places[at:]; returns `at` + the number of bits.
+def put_places(typingctx, bits, first, indices, at):
+    """Writes `first` + the index of each bit of a number, ascending, to indices[at:]; returns `at` + the number of bits.
 
-    places: a view of uint32, of which up to 8 elements more are written. For each byte, eight places are taken from a table, and
+    indices: a view of uint32, of which up to 8 elements more are written. For each byte, eight indices are taken from a table, and
     the next byte overwrites those that are of no bit: no branch depends on the bits (see Lemire 2018, "Iterating over set bits
     quickly (SIMD edition)").
     """
-    if not isinstance(places, View) or places.dtype != types.uint32:
-        raise TypingError(f"expected a View(uint32), got {places}")
+    if not isinstance(indices, View) or indices.dtype != types.uint32:
+        raise TypingError(f"expected a View(uint32), got {indices}")
 
     def codegen(context, builder, signature, args):
         bits, first, at = args[0], builder.trunc(args[1], _I32), args[3]
-        places = _of(context, builder, signature.args[2], args[2])
+        indices = _of(context, builder, signature.args[2], args[2])
         row, eight = ir.ArrayType(_I8, 8), ir.VectorType(_I32, 8)
-        rows = [ir.Constant(row, [*map(_I8, those + [0] * (8 - len(those)))]) for those in _PLACES]
+        rows = [ir.Constant(row, [*map(_I8, those + [0] * (8 - len(those)))]) for those in _POSITIONS]
         table = cgutils.global_constant(builder, "places_of_bits", ir.Constant(ir.ArrayType(row, 256), rows))
         count = builder.module.declare_intrinsic("llvm.ctpop", [_I64], ir.FunctionType(_I64, [_I64]))
-        _check(context, builder, places, at, builder.add(builder.call(count, [bits]), _I64(_MOST_MORE)))
+        _check(context, builder, indices, at, builder.add(builder.call(count, [bits]), _I64(_MOST_MORE)))
         base = _spread(builder, first, 8)
         for _ in range(8):
             byte = builder.and_(bits, _I64(255))
             found = builder.bitcast(builder.gep(table, [_I64(0), byte]), ir.VectorType(_I8, 8).as_pointer())
             found = builder.load(found)
             found.align = 1
-            where = builder.bitcast(_at(builder, places, at, _I32), eight.as_pointer())
+            where = builder.bitcast(_at(builder, indices, at, _I32), eight.as_pointer())
             builder.store(builder.add(builder.zext(found, eight), base), where).align = 1
             at = builder.add(at, builder.call(count, [byte]))
             bits = builder.lshr(bits, _I64(8))
             base = builder.add(base, ir.Constant(eight, [8] * 8))
         return at
 
-    return types.uint64(types.uint64, types.uint64, places, types.uint64), codegen
+    return types.uint64(types.uint64, types.uint64, indices, types.uint64), codegen

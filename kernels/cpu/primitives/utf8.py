@@ -46,7 +46,7 @@ def width(lead):
 
 @kernel(inline=True)
 def character_before(text, p):
-    """The place where the character begins that ends before byte p (uint64)."""
+    """The position where the character begins that ends before byte p (uint64)."""
     p -= U1
     while np.uint64(text[p]) & np.uint64(0xC0) == np.uint64(0x80):
         p -= U1
@@ -55,7 +55,7 @@ def character_before(text, p):
 
 @kernel(inline=True)
 def skip(data, i, stop, n_characters):
-    """The place n_characters behind byte i, at most `stop`."""
+    """The position n_characters after byte i, at most `stop`."""
     while n_characters > 0 and i < stop:
         i += width(data[i])
         n_characters -= 1
@@ -64,7 +64,7 @@ def skip(data, i, stop, n_characters):
 
 @kernel(inline=True)
 def put(out, n, c):
-    """Writes the code point c (int64) at byte n, and returns the byte behind it."""
+    """Writes the code point c (int64) at byte n, and returns the byte after it."""
     if c < 0x80:
         out[n] = c
         return n + 1

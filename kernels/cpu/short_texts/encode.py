@@ -1,7 +1,7 @@
 """Encodes one short text in one call: the steps before the model (steps.py), the model, and special tokens.
 
 A call takes the address of a handle, the address of the text, its number of bytes, and flags. It writes the tokens to the
-memory at the places IDS, BEGINS, ENDS and WORDS of the handle, and returns their number. A negative result means that the
+memory of the fields IDS, BEGINS, ENDS and WORDS of the handle, and returns their number. A negative result means that the
 stages of other files must encode the text. Most texts need no new memory. A cache holds the words that were encoded before.
 
 Bounds: a word has at most as many tokens as bytes (other models have no handle), and before each word that number is
@@ -52,23 +52,24 @@ from gputok.kernels.cpu.short_texts.steps import (
 from gputok.kernels.cpu.viterbi import best_tokens
 from gputok.kernels.signatures import i64
 
-LONGEST = TEXT_BYTES // 2  # bytes of a text; from some hundred bytes on, other stages are as fast
+# A text has at most so many bytes; from some hundred bytes on, other stages are as fast
+LONGEST = TEXT_BYTES // 2
 MAX_TOKENS = TEXT_BYTES + MAX_PIECES
 MAX_SPECIAL = 64  # special tokens around a text
 
 SPECIAL, POSITIONS = 1, 2  # flags: put special tokens around the text; write the position of each token
 
-# Places of a handle, behind those of steps.py: the tokens, the special tokens around them, and the model.
+# Fields of a handle, after those of steps.py: the tokens, the special tokens around them, and the model.
 (
     IDS,  # uint32[MAX_TOKENS + MARGIN]
     BEGINS,  # int64[the same], characters of the text, with POSITIONS
     ENDS,
     WORDS,  # int32[the same], the number of the word, or -1
     BEFORE,  # uint32[at most MAX_SPECIAL]
-    BEHIND,
+    AFTER,
     CACHE,  # uint64[] of encode_words.word_cache
     SYMBOLS,  # memory for encode_word
-    PLACES,
+    SYMBOL_OFFSETS,
     LINKS_BEFORE,
     LINKS_AFTER,
     KEYS,
@@ -102,19 +103,19 @@ SPECIAL, POSITIONS = 1, 2  # flags: put special tokens around the text; write th
     SCORES,
     UNK_SCORE,
     SINGLE,
-    N_PLACES,
+    N_FIELDS,
 ) = range(N_MEMORY, N_MEMORY + 43)
 
 
 def new_handle() -> Handle:
-    """Makes a handle; the caller must put the tables of a model, steps and special tokens there."""
-    return Handle(N_PLACES)
+    """Makes a handle; the caller must put the tables of a model, steps and special tokens into its fields."""
+    return Handle(N_FIELDS)
 
 
 def put_bpe(handle: Handle, tables: BpeTables) -> None:
     """Puts BpeTables, which have no dropout, into a handle."""
     whole = tables.whole
-    for place, value in (
+    for field, value in (
         (NAMES, tables.ids),
         (PAIR_SLOTS, tables.pairs.slots),
         (PAIR_BITS, tables.pairs.bits),
@@ -140,7 +141,7 @@ def put_bpe(handle: Handle, tables: BpeTables) -> None:
         (HARMLESS, tables.harmless),
         (ORDERED, tables.ordered),
     ):
-        handle.put(place, value)
+        handle.put(field, value)
 
 
 def put_wordpiece(handle: Handle, tables: WordPieceTables) -> None:
@@ -176,14 +177,14 @@ def with_memory(handle: Handle, cache: np.ndarray) -> Handle:
     put_memory(own)
     own.put(CACHE, cache)
     n = TEXT_BYTES + MARGIN
-    for place, dtype in ((SYMBOLS, np.uint32), (LINKS_BEFORE, np.uint32), (LINKS_AFTER, np.uint32)):
-        own.put(place, np.empty(n, dtype))
-    own.put(PLACES, np.empty(n, np.int64))
+    for field, dtype in ((SYMBOLS, np.uint32), (LINKS_BEFORE, np.uint32), (LINKS_AFTER, np.uint32)):
+        own.put(field, np.empty(n, dtype))
+    own.put(SYMBOL_OFFSETS, np.empty(n, np.int64))
     own.put(KEYS, np.empty(SHORT + 2, np.uint32))
     own.put(RANDOM, np.ones(1, np.uint64))
     n = MAX_TOKENS + MAX_SPECIAL
-    for place, dtype in ((IDS, np.uint32), (BEGINS, np.int64), (ENDS, np.int64), (WORDS, np.int32)):
-        own.put(place, np.empty(n, dtype))
+    for field, dtype in ((IDS, np.uint32), (BEGINS, np.int64), (ENDS, np.int64), (WORDS, np.int32)):
+        own.put(field, np.empty(n, dtype))
     return own
 
 
@@ -193,13 +194,13 @@ def with_memory(handle: Handle, cache: np.ndarray) -> Handle:
 @kernel(i64, i64, i64, i64)
 def encode_bpe(address, text, n_bytes, flags):
     """Encodes a text by a BPE model. text: its address; n_bytes: at most LONGEST. -> the number of tokens, or TOO_MUCH."""
-    handle, given = handle_at(address, N_PLACES), _given(text, n_bytes)
+    handle, given = handle_at(address, N_FIELDS), _given(text, n_bytes)
     n, n_changed = words_of(handle, given, n_bytes, flags & POSITIONS != 0)
     text, (start, end, token) = memory(handle, TEXT, np.uint8), _words(handle)
     model, kept, tokens = _bpe(handle), _cache(handle), _tokens(handle)
     work = (
         memory(handle, SYMBOLS, np.uint32),
-        memory(handle, PLACES, np.int64),
+        memory(handle, SYMBOL_OFFSETS, np.int64),
         memory(handle, LINKS_BEFORE, np.uint32),
         memory(handle, LINKS_AFTER, np.uint32),
         memory(handle, KEYS, np.uint32),
@@ -284,7 +285,7 @@ def _whole(handle):
 @kernel(i64, i64, i64, i64)
 def encode_wordpiece(address, text, n_bytes, flags):
     """Encodes a text by a WordPiece model; arguments and result are those of `encode_bpe`."""
-    handle, given = handle_at(address, N_PLACES), _given(text, n_bytes)
+    handle, given = handle_at(address, N_FIELDS), _given(text, n_bytes)
     n, n_changed = words_of(handle, given, n_bytes, flags & POSITIONS != 0)
     text, (start, end, token) = memory(handle, TEXT, np.uint8), _words(handle)
     kept, tokens = _cache(handle), _tokens(handle)
@@ -313,7 +314,7 @@ def encode_wordpiece(address, text, n_bytes, flags):
 @kernel(i64, i64, i64, i64)
 def encode_unigram(address, text, n_bytes, flags):
     """Encodes a text by a Unigram model; arguments and result are those of `encode_bpe`."""
-    handle, given = handle_at(address, N_PLACES), _given(text, n_bytes)
+    handle, given = handle_at(address, N_FIELDS), _given(text, n_bytes)
     n, n_changed = words_of(handle, given, n_bytes, flags & POSITIONS != 0)
     text, (start, end, token) = memory(handle, TEXT, np.uint8), _words(handle)
     kept, tokens = _cache(handle), _tokens(handle)
@@ -326,7 +327,7 @@ def encode_unigram(address, text, n_bytes, flags):
         size(handle, FALLBACK) > 0,
     )
     model = options, memory(handle, SCORES, np.float64), real(handle, UNK_SCORE)
-    best = memory(handle, PLACES, np.float64)
+    best = memory(handle, SYMBOL_OFFSETS, np.float64)
     best[0] = 0.0
     path = (
         memory(handle, LINKS_BEFORE, np.int32),
@@ -355,7 +356,7 @@ def encode_unigram(address, text, n_bytes, flags):
 @kernel(i64, i64, i64, i64)
 def encode_wordlevel(address, text, n_bytes, flags):
     """Encodes a text by a WordLevel model; arguments and result are those of `encode_bpe`."""
-    handle, given = handle_at(address, N_PLACES), _given(text, n_bytes)
+    handle, given = handle_at(address, N_FIELDS), _given(text, n_bytes)
     n, n_changed = words_of(handle, given, n_bytes, flags & POSITIONS != 0)
     text, (start, end, token) = memory(handle, TEXT, np.uint8), _words(handle)
     tokens, names, strings = _tokens(handle), memory(handle, NAMES, np.uint32), _whole(handle)
@@ -404,7 +405,7 @@ def _remember(begin, end, kept, record, key, tokens, first, last):
         keep(kept, record, np.uint64(end - begin), key, tokens, begin, np.uint64(first), np.uint64(last))
 
 
-# ---- before and behind a model
+# ---- before and after a model
 
 
 @kernel(inline=True)
@@ -430,7 +431,7 @@ def _cache(handle):
 
 @kernel(inline=True)
 def _n_before(handle, flags):
-    """The number of special tokens in front of the text."""
+    """The number of special tokens before the text."""
     return size(handle, BEFORE) // 4 if flags & SPECIAL else np.int64(0)
 
 
@@ -457,7 +458,7 @@ def _finish(handle, given, n_bytes, n, n_changed, t, flags):
     if n < 0:
         return n
     if flags & POSITIONS:
-        _place(handle, given, n_bytes, n_changed, _n_before(handle, flags), t)
+        _convert_positions(handle, given, n_bytes, n_changed, _n_before(handle, flags), t)
     if flags & SPECIAL:
         t = _surround(handle, t)
     return t
@@ -465,20 +466,20 @@ def _finish(handle, given, n_bytes, n, n_changed, t, flags):
 
 @kernel
 def _surround(handle, t):
-    """Writes the special tokens in front of and behind the t tokens of the text. -> the number of all tokens."""
+    """Writes the special tokens before and after the t tokens of the text. -> the number of all tokens."""
     tokens, words = _tokens(handle), memory(handle, WORDS, np.int32)
-    before, behind = memory(handle, BEFORE, np.uint32), memory(handle, BEHIND, np.uint32)
+    before, after = memory(handle, BEFORE, np.uint32), memory(handle, AFTER, np.uint32)
     for k in range(size(handle, BEFORE) // 4):
         words[k] = -1
         _put(tokens, k, before[k], 0, 0)
-    for k in range(size(handle, BEHIND) // 4):
+    for k in range(size(handle, AFTER) // 4):
         words[t] = -1
-        t = _put(tokens, t, behind[k], 0, 0)
+        t = _put(tokens, t, after[k], 0, 0)
     return t
 
 
 @kernel
-def _place(handle, given, n_bytes, n_changed, first, t):
+def _convert_positions(handle, given, n_bytes, n_changed, first, t):
     """Converts the positions of tokens in the normalized text to positions in the original text, in characters.
 
     As in `gputok.pipeline.tokenize`, a part of a character counts as the whole character, and text that a normalizer

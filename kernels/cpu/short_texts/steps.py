@@ -8,7 +8,7 @@ The text of all pieces is in one block. Piece i is text[start[i]:end[i]]; token[
 text. A step that changes the text replaces the block and, if positions are needed, writes down the origin of each byte.
 
 Bounds: the text has at most TEXT_BYTES bytes. The original text has at most encode.LONGEST bytes, and a step that would
-make a longer text than TEXT_BYTES returns TOO_MUCH instead. Behind the text are MARGIN bytes; the walk writes two of them
+make a longer text than TEXT_BYTES returns TOO_MUCH instead. After the text are MARGIN bytes; the walk writes two of them
 for a moment, and reads no others. Before a step makes more pieces, the largest possible number of them (each added token,
 each piece of text and each word of a walk has at least one byte) is compared with MAX_PIECES. FROM, UNTIL and BOUNDS have an
 element for each byte of the text; a walk writes at most two bounds more than a piece has bytes. The stages that are called
@@ -31,12 +31,12 @@ from gputok.kernels.cpu.short_texts.handle import Handle, memory, no_pointer, nu
 from gputok.kernels.cpu.split import _split_words
 from gputok.kernels.cpu.walk import END_OF_TEXT, walk_rest
 
-TEXT_BYTES = 1 << 14  # of the block; for a text that becomes larger, the result is TOO_MUCH
-MARGIN = 64  # bytes behind a text that may be read and written
+TEXT_BYTES = 1 << 14  # the size of the block; for a text that becomes larger, the result is TOO_MUCH
+MARGIN = 64  # so many bytes after a text may be read and written
 MAX_PIECES = 2 * TEXT_BYTES + MARGIN  # text and added tokens in turn, each of at least one byte
-TOO_MUCH = -1  # instead of a number of pieces: the stages of other files must encode the text
+TOO_MUCH = -1  # the result instead of a number of pieces: the stages of other files must encode the text
 
-# Places of a handle: memory for the pieces, for their text and for its origin; and the steps.
+# Fields of a handle: memory for the pieces, for their text and for its origin; and the steps.
 (
     START,  # int64[MAX_PIECES]
     END,
@@ -50,13 +50,13 @@ TOO_MUCH = -1  # instead of a number of pieces: the stages of other files must e
     FROM,  # int32[TEXT_BYTES + MARGIN]: byte i of the text stands for bytes FROM[i]:UNTIL[i] of the original
     UNTIL,
     BOUNDS,  # uint32[TEXT_BYTES + MARGIN]
-    STEPS,  # the handles of the steps, of N_STEP places each
+    STEPS,  # the handles of the steps, of N_STEP fields each
     N_STEPS,
     ASKS_ORIGIN,  # 1: one of the steps needs the origin of text
     N_MEMORY,
 ) = range(16)
 
-# The kinds of steps, which are at KIND in the handle of each step, and the other places of these handles.
+# The kinds of steps, which are at KIND in the handle of each step, and the other fields of these handles.
 EXTRACT, WALK, SPLIT, FORM, MAP, PRECOMPILED, REPLACE, STRIP, SPACES = range(9)
 KIND, N_STEP = 0, 16
 CLASSES, CHILDREN, N_CLASSES, STRINGS, FIRST, FEW, OPTIONS, WORD_BITS, IDS = range(1, 10)  # EXTRACT
@@ -66,7 +66,7 @@ N_COLUMNS, RULE = 10, 11
 PAGE, MEMBER, N_INERT, RANK, OFFSETS, PARTS, PARTS_RANK, PAIR_KEYS, PAIR_VALUES = range(1, 10)  # FORM
 ASCII, REPLACEMENTS, REPLACEMENT_OFFSETS = 3, 4, 5  # MAP, and PAGE, MEMBER
 UNITS, STRINGS_OF, PLAIN, LONGEST_STRING = 3, 4, 5, 6  # PRECOMPILED, and PAGE, MEMBER
-CONTENT = 12  # REPLACE, and the places of SPLIT
+CONTENT = 12  # REPLACE, and the fields of SPLIT
 LEFT, RIGHT = 3, 4  # STRIP, and PAGE, MEMBER
 WIDTHS, WHEN, SPELT, REPLACES = 1, 2, 3, 4  # SPACES
 
@@ -75,19 +75,19 @@ NEVER, IF_ANY, IF_BARE, AT_START = range(4)  # WHEN of SPACES: the pieces that g
 
 def put_memory(handle: Handle) -> None:
     """Gives a handle memory for one text at a time."""
-    for place in (START, END, TOKEN, NEW_START, NEW_END, NEW_TOKEN):
-        handle.put(place, np.empty(MAX_PIECES, np.int64))
+    for field in (START, END, TOKEN, NEW_START, NEW_END, NEW_TOKEN):
+        handle.put(field, np.empty(MAX_PIECES, np.int64))
     handle.put(MODE, np.empty(MAX_PIECES, np.uint8))
     handle.put(ROWS, np.empty(MAX_PIECES + 1, np.int64))
     handle.put(TEXT, np.empty(TEXT_BYTES + MARGIN, np.uint8))
-    for place in (FROM, UNTIL):
-        handle.put(place, np.empty(TEXT_BYTES + MARGIN, np.int32))
+    for field in (FROM, UNTIL):
+        handle.put(field, np.empty(TEXT_BYTES + MARGIN, np.int32))
     handle.put(BOUNDS, np.empty(TEXT_BYTES + MARGIN, np.uint32))
 
 
 @kernel
 def words_of(handle, given, n_bytes, aligned):
-    """Cuts a text (a view of n_bytes, at most TEXT_BYTES) into words: pieces at the places of a handle.
+    """Cuts a text (a view of n_bytes, at most TEXT_BYTES) into words: pieces in the fields of a handle.
 
     aligned: write down the origin of the text, if a step changes it. -> the number of pieces, or TOO_MUCH; and the number
     of bytes of the changed text, or -1 if no step has changed it.
@@ -181,18 +181,18 @@ def _extract(handle, step, n):
         if token[i] >= 0:
             m = _put(new, m, first, stop, token[i])
             continue
-        behind, blank = first, first  # the end of the last token, and of the white space behind it
+        done, blank = first, first  # the end of the last token, and of the white space after it
         at = first if any_tokens else stop
         while True:
-            match, begin, finish, at, behind, blank = next_token(text, first, stop, at, behind, blank, finder)
+            match, begin, finish, at, done, blank = next_token(text, first, stop, at, done, blank, finder)
             if match < 0:
                 break
-            if behind < begin:
-                m = _put(new, m, behind, begin, -1)
+            if done < begin:
+                m = _put(new, m, done, begin, -1)
             m = _put(new, m, begin, finish, ids[match])
-            behind = finish
-        if behind < stop:
-            m = _put(new, m, behind, stop, -1)
+            done = finish
+        if done < stop:
+            m = _put(new, m, done, stop, -1)
     return _take(now, new, m)
 
 
@@ -223,7 +223,7 @@ def _walk(handle, step, n):
         if token[i] >= 0:
             m = _put(new, m, begin, stop, token[i])
             continue
-        # The walk needs a mark at the end of the piece, in the place of the first bytes of the next piece. The mark is walked too:
+        # The walk needs a mark at the end of the piece, where the first bytes of the next piece are. The mark is walked too:
         # it takes the walk back if the last match ended earlier, so that no state is left undecided.
         first, second = text[stop], text[stop + U1]
         text[stop] = END_OF_TEXT
@@ -240,7 +240,7 @@ def _walk(handle, step, n):
 def _walk_piece(text, p, stop, pair, tables, bounds):
     """`walk_block` for text[p:stop] in one walk: writes the positions at which words begin, and returns their number."""
     n_bounds = walk_rest(text, p, stop, tables[-1], pair, bounds, U0, tables)
-    # The walk may have passed one byte behind `stop`, and counted it as a word
+    # The walk may have passed one byte after `stop`, and counted it as a word
     if n_bounds > U0 and bounds[n_bounds - U1] == np.uint32(stop):
         n_bounds -= U1
     bounds[n_bounds] = stop
@@ -389,7 +389,7 @@ def _change(handle, step, n, n_given, aligned, n_changed):
 def _mark_matches(handle, n, starts, ends, rows):
     """Writes matches as `edits.splice` takes them (see `gputok.text.edit.replace`); returns False if no piece has one."""
     text, (now, new) = memory(handle, TEXT, np.uint8), _lists(handle)
-    (start, end, token), (cut_start, cut_end, place) = now, new
+    (start, end, token), (cut_start, cut_end, origin) = now, new
     cut_rows = memory(handle, ROWS, np.int64)
     m = np.int64(0)
     for i in range(n):
@@ -402,7 +402,7 @@ def _mark_matches(handle, n, starts, ends, rows):
                 at -= 1
             cut_start[m] = starts[k]
             cut_end[m] = ends[k]
-            place[m] = at if ends[k] > start[i] else ~start[i]
+            origin[m] = at if ends[k] > start[i] else ~start[i]
             m += 1
     cut_rows[n] = m
     return m > 0
@@ -410,7 +410,7 @@ def _mark_matches(handle, n, starts, ends, rows):
 
 @kernel
 def _spell_spaces(handle, step, n, n_given, aligned, n_changed):
-    """Replaces some bytes, and puts a text in front of some pieces; see rewrite.py."""
+    """Replaces some bytes, and puts a text before some pieces; see rewrite.py."""
     text, mode = memory(handle, TEXT, np.uint8), memory(handle, MODE, np.uint8)
     (start, end, token), _ = _lists(handle)
     when, spelt, n_spelt = number(step, WHEN), memory(step, SPELT, np.uint8), size(step, SPELT)

@@ -1,6 +1,6 @@
 """Counting neighbouring tokens without keys, and cutting text where no merge can reach across.
 
-A merge (A, B) of count c lies across c distinct places, where the last token of A stands before the first one of B. So those
+A merge (A, B) of count c lies across c distinct edges, where the last token of A stands before the first one of B. So those
 two tokens stand side by side at least c times. *Cells* count neighbours by a hash of both: 2**bits counters without keys. A
 cell may count several pairs, and so never less than one of them. Text cut where the cell is below a threshold has all
 merges of that count or more, with their counts and ties; most of the text has none, and is left out.

@@ -104,7 +104,7 @@ def _deal(s, part, number):
     """Deals the occurrences of the last batch to the lists of their new pairs; False if the pool has no room."""
     n_merges = np.uint64(part.at[PENDING])
     n_born, n_records = part.at[N_BORN], part.at[N_RECORDS] // 3
-    # Two entries for each list, one for each side of each record, and as many behind them for neighbours without a pair
+    # Two entries for each list, one for each side of each record, and as many after them for neighbours without a pair
     if not pool_has_room(s, part, number, 2 * n_born + 3 * n_records):
         return False
     waste = part.at[POOL] + 2 * n_born + 2 * n_records
@@ -254,7 +254,7 @@ def _claim(s, unit, step):
 
 @kernel(inline=True)
 def _do_others(s, step):
-    """Takes over units of a step that nobody has begun."""
+    """Takes over units of a step that no thread has begun."""
     for unit in range(s.n_parts):
         if _claim(s, unit, step):
             _do(s, unit)
@@ -262,7 +262,7 @@ def _do_others(s, step):
 
 @kernel(inline=True)
 def _open_step(s, kind):
-    """Opens a step for all threads; whoever sees its number sees what was written before."""
+    """Opens a step for all threads; a thread that sees its number sees what was written before."""
     s.at[KIND] = kind
     atomic_store(s.shared, READY, np.int64(0))
     atomic_add(s.shared, STEP, np.int64(1))
@@ -408,7 +408,7 @@ def _queue_new(s):
 
 @kernel(State, i64, i64)
 def merge_in_batches(state, work, most):
-    """What the first thread does: merges until done, until `work` places have been merged, or until something must grow.
+    """What the first thread does: merges until done, until `work` symbols have been merged, or until something must grow.
 
     most: pairs of a batch, at most MOST.
     """

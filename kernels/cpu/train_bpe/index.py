@@ -69,7 +69,7 @@ def _class_of(weight):
     Either("words", (u16[:], u32[:])), i64[:], i64[:], i64, i64, i64, U16orU32, i64[:], u8[:], u32[:], i64[:]
 )
 def lay_out(symbols, offsets, counts, sentinel, number, n_parts, places, weight, small, length, ends):
-    """Writes the words of a part to S (places) with a sentinel behind each, and their weights.
+    """Writes the words of a part to S (places) with a sentinel after each, and their weights.
 
     number: of the part; ends: int64[3], where the next word of each class of `measure` goes; they are moved on. `measure`
     of all words bounds them.
@@ -108,7 +108,7 @@ def count_characters(state, number, table):
     n, few = np.uint64(n_elements(s, number, 1, state.symbols.itemsize)), np.uint64(state.at[TOKENS])
     first_small = np.uint64(part.at[N_HEAVY])
     first_single = first_small + np.uint64(part.at[N_SMALL])
-    # The sentinel counts as symbol `few`: then no place is a special case
+    # The sentinel counts as symbol `few`: then no position is a special case
     b = few
     for p in range(ONE, n):
         a, b = b, min(np.uint64(part.symbols[p]), few)
@@ -151,7 +151,7 @@ def _store(s, key, count, n_pairs, highest):
 def deal_characters(state, number, table, rows):
     """Makes the lists of a part; table: see `count_characters`; rows: see `choose_characters`.
 
-    The pool has room: a list takes two entries more than the pair has occurrences, and at least one place stands for it.
+    The pool has room: a list takes two entries more than the pair has occurrences, and the pair has at least one position.
     """
     s = views(state)
     part, few = part_of(s, number), np.uint64(state.at[TOKENS])

@@ -231,7 +231,7 @@ def _move_weight(s, part, a, b, new, n_left, n_right, waste, hand, n_heap):
 def deal_records(s, part, first, stop):
     """Writes the occurrences of records[first:stop] to the lists of their new pairs.
 
-    Neighbours without a new pair write behind them all: cheaper than a branch that is hard to foresee.
+    Neighbours without a new pair write after all of them: that is cheaper than a branch that is hard to foresee.
     """
     for i in range(first, stop, THREE):
         p = np.uint64(part.records[i])
@@ -297,9 +297,8 @@ def merge_alone(state, work):
         if n_heap > 0:
             next_start, next_stop = list_of(part, s.heap[2])
             prefetch_places(part, next_start, next_stop)
-        waste = (
-            part.at[POOL] + 2 * born + 2 * np.int64(n_records // THREE)
-        )  # behind all lists that may be made
+        # Behind all lists that may be made
+        waste = part.at[POOL] + 2 * born + 2 * np.int64(n_records // THREE)
         n_heap, any_new = _move_weight(s, part, a, b, new, n_left, n_right, waste, hand, n_heap)
         if any_new:
             deal_records(s, part, np.uint64(0), n_records)

@@ -28,7 +28,7 @@ from gputok.kernels.signatures import I64s, U8s, U32s, U64s, i64
 
 _SLICE = 2_000_000  # symbols between two calls of progress
 _MERGES, _TOKENS, _PAIRS, _ENTRIES, _POOL, _HEAP, _PUSHED, _VISITS, _N_SCALARS = range(9)
-_NONE, _AGAIN = -1, -2  # instead of an entry
+_NONE, _AGAIN = -1, -2  # results instead of an entry
 _KEY, _COUNT, _NUMBER, _START, _END, _FIELDS = range(6)  # of an entry; _NUMBER: the number of the push
 
 
@@ -142,7 +142,7 @@ def _change(at, tables, n_births, key, sign, word, weight):
 
 @kernel(inline=True)
 def _queue_births(at, entries, heap, pool, births, n_births, pairs, count, found):
-    """Queues the new pairs, each with the words that have it: `found` becomes the place of the next word."""
+    """Queues the new pairs, each with the words that have it: `found` becomes the index of the next word."""
     at[_PUSHED] += 1
     for i in range(n_births):
         slot = births[2 * i]

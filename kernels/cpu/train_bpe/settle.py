@@ -64,7 +64,7 @@ def _slot_of(key, mask):
 
 @kernel(inline=True)
 def _add_up(s, own, shard, n_all):
-    """Adds up the weights of the distinct keys of a shard, and puts their numbers in place of the weights: how many there are."""
+    """Adds up the weights of the distinct keys of a shard, and replaces the weights by their numbers. -> how many keys there are."""
     slots, keys, sums = own.settled_slots, own.settled_keys, own.settled_sums
     capacity = ONE
     while capacity < n_all + n_all:

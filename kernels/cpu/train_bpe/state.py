@@ -262,7 +262,7 @@ def part_of(s, part):
 
 @kernel(inline=True)
 def weight_at(weight, first_small, small, first_single, p):
-    """The weight of the word at place p."""
+    """The weight of the word at position p."""
     if p < first_small:
         return weight[p]
     if p < first_single:

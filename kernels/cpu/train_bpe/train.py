@@ -1,11 +1,11 @@
 """Training BPE: all merges, in the order and with the ties of `tokenizers`.
 
 The layout decides the speed. The unique words stand one after the other in an array of symbols `S`, with a sentinel
-between them. A token of length n keeps its n places, and its id stands at its *first and last* place. So the left
+between them. A token of length n keeps its n positions, and its id stands at its *first and last* position. So the left
 neighbour of a token at p is `S[p - 1]`, and the right neighbour `S[p + length]`, without any links.
 
-- A pair (a, b) has a list of the first places of `a`, which is written once. An entry is stale, and skipped, unless
-  `S[p] == a` and `S[p + length[a]] == b` still hold; a merge overwrites the first place of the right part with an invalid
+- A pair (a, b) has a list of the first positions of `a`, which is written once. An entry is stale, and skipped, unless
+  `S[p] == a` and `S[p + length[a]] == b` still hold; a merge overwrites the first position of the right part with an invalid
   id. Lists ascend, so that a run `aaaa` merges from left to right.
 - While a pair is merged, weights are gathered by *neighbour*; afterwards each distinct neighbour costs one look-up.
 - Pairs with a count below a threshold are not stored. The count of a pair never rises after the pair was made, so these
@@ -290,7 +290,7 @@ class _Training:
         n_heavy, n_small, _ = n_of_weight
         n = 1 + sum(n_of_weight)
         born = self._sizes.born if self.n_parts > 1 else 0
-        # Memory that nobody touches costs nothing
+        # Memory that is never touched costs nothing
         return dict(
             at=(N_PART_SCALARS, np.int64),
             symbols=(n, np.uint16 if ids + 1 < 1 << 16 else np.uint32),

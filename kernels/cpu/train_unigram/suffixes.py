@@ -1,7 +1,7 @@
 """Sorting the suffixes of words, and finding the substrings that could be pieces of a Unigram model.
 
-The text is one array of character ids: a 0, and then the unique words one after the other with a 0 behind each word;
-uint16[n], or uint32[n] for a large alphabet. A key (uint64) holds the characters from a place to the end of the word and
+The text is one array of character ids: a 0, and then the unique words one after the other with a 0 after each word;
+uint16[n], or uint32[n] for a large alphabet. A key (uint64) holds the characters from a position to the end of the word and
 the 0, forwards (step 1) or backwards (step -1), in a `Code` that keeps their order: as many as fit KEY_BITS, from the top
 bit down. So suffixes compare a dozen characters at a time.
 
@@ -19,7 +19,7 @@ from gputok.kernels.cpu.primitives.utf8 import character
 from gputok.kernels.signatures import I64s, U8s, U16orU32, U32orI64, U64s, i32, i64, u8, u16, u32, u64
 
 BUCKETS = 1 << 16  # suffixes are dealt to buckets by the top 16 bits of their keys
-CLASSES = 64 * 32  # of scores
+CLASSES = 64 * 32  # the number of classes of scores
 NO_ARC = np.uint32(0xFFFFFFFF)
 LONGEST_CODE = 24  # bits
 TABLE_BITS = 12  # the length of codes of up to so many bits is found by one look-up
@@ -62,14 +62,14 @@ def character_counts(data, offsets, counts, first, last, n_chars, occurrences):
 
 
 @kernel(u8[:], i64[:], i64, i64, i64[:], u32[:], U16orU32)
-def decode_words(data, offsets, first, last, place, dense, text):
-    """Writes the characters of word w to text[place[w]:], with a 0 behind the word, for words first:last.
+def decode_words(data, offsets, first, last, start, dense, text):
+    """Writes the characters of word w to text[start[w]:], with a 0 after the word, for words first:last.
 
     dense: the ids of code points.
     """
     utf8 = view(data)
     for w in range(first, last):
-        at, i = place[w], offsets[w]
+        at, i = start[w], offsets[w]
         while i < offsets[w + 1]:
             code_point, size = character(utf8, i)
             text[at] = dense[code_point]
@@ -82,23 +82,23 @@ def decode_words(data, offsets, first, last, place, dense, text):
 
 
 @kernel(inline=True)
-def _key(text, place, step, codes, most, bits):
-    """The key of a place, of at most `most` characters; only its first `bits` bits are certain to be complete."""
-    key, used, stop = np.uint64(0), np.uint64(0), place + most * step
-    while place != stop and used < bits:
-        dense = np.uint64(text[place])
+def _key(text, at, step, codes, most, bits):
+    """The key of a position, of at most `most` characters; only its first `bits` bits are certain to be complete."""
+    key, used, stop = np.uint64(0), np.uint64(0), at + most * step
+    while at != stop and used < bits:
+        dense = np.uint64(text[at])
         word = codes[dense]
         key |= (word & ~_LENGTH) >> used
         used += word & _LENGTH
         if dense == 0:
             break
-        place += step
+        at += step
     return key & _KEY
 
 
 @kernel(inline=True)
 def _key_before(dense, key, codes):
-    """The forward key of a place with this character, from the key of the next place."""
+    """The forward key of a position with this character, from the key of the next position."""
     word = codes[dense]
     return (key >> (word & _LENGTH) | word & ~_LENGTH) & _KEY
 
@@ -138,23 +138,23 @@ def _fetch(text, end):
 
 
 @kernel(U16orU32, i64[:], i64, Code, i64, i64, i64[:])
-def bucket_sizes(text, places, step, code, first, last, buckets):
-    """Counts places[first:last] by the top 16 bits of their keys."""
+def bucket_sizes(text, starts, step, code, first, last, buckets):
+    """Counts starts[first:last] by the top 16 bits of their keys."""
     source, codes = view(text), view(code.words)
     for w in range(first, last):
-        buckets[_key(source, places[w], step, codes, 16, 16) >> _TOP] += 1
+        buckets[_key(source, starts[w], step, codes, 16, 16) >> _TOP] += 1
 
 
 @kernel(U16orU32, i64[:], i64, Code, i64, i64, u16[:], i64[:], U32orI64, u64[:], U32orI64)
-def deal_words(text, places, step, code, first, last, group_of, at, order, cache, weight):
-    """Writes each of places[first:last], its key and its number into the group of its bucket, from at[group] on."""
+def deal_words(text, starts, step, code, first, last, group_of, at, order, cache, weight):
+    """Writes each of starts[first:last], its key and its number into the group of its bucket, from at[group] on."""
     source, codes = view(text), view(code.words)
     for w in range(first, last):
-        key = _key(source, places[w], step, codes, KEY_BITS, KEY_BITS)
+        key = _key(source, starts[w], step, codes, KEY_BITS, KEY_BITS)
         group = group_of[key >> _TOP]
         k = at[group]
         at[group] += 1
-        order[k], cache[k], weight[k] = places[w], key, w
+        order[k], cache[k], weight[k] = starts[w], key, w
 
 
 @kernel(U16orU32, i64[:], i32[:], i64[:], Code, i64, i64, i64[:])
@@ -164,17 +164,17 @@ def count_suffixes(text, ends, lcp, n_chars, code, first, last, buckets):
     for w in range(first, last):
         _fetch(source, ends[min(w + _AHEAD, last - 1)])
         key = codes[0] & _KEY
-        for place in range(ends[w] - 1, ends[w] - n_chars[w] - 1, -1):
-            key = _key_before(np.uint64(source[place]), key, codes)
-            buckets[key >> _TOP] += place < ends[w] - lcp[w]
+        for p in range(ends[w] - 1, ends[w] - n_chars[w] - 1, -1):
+            key = _key_before(np.uint64(source[p]), key, codes)
+            buckets[key >> _TOP] += p < ends[w] - lcp[w]
 
 
 @kernel(U16orU32, i64[:], i64[:], i32[:], i64[:], Code, i64, i64, u16[:], i64[:], U32orI64, u64[:], U32orI64)
 def deal_suffixes(text, ends, counts, lcp, n_chars, code, first, last, group_of, at, order, cache, weight):
     """Writes the different suffixes of words first:last into the groups of their buckets, from at[group] on.
 
-    Of each suffix: its place, its key, and the number of its occurrences in these words. The words are sorted by their
-    reverses. text[ends[w]] is the 0 behind word w. Word w has its last lcp[w] characters in common with the word before;
+    Of each suffix: its position, its key, and the number of its occurrences in these words. The words are sorted by their
+    reverses. text[ends[w]] is the 0 after word w. Word w has its last lcp[w] characters in common with the word before;
     its longer suffixes are new.
     """
     deepest = 0
@@ -311,7 +311,7 @@ def sort_suffixes(text, order, cache, weight, limit, step, code, heavy):
     key, index = _radix_sort(cache, np.arange(n), np.empty(n, np.uint64), scratch)
     pending = np.empty((n // 2 + 1, 3), np.int64)  # disjoint runs of equal keys, and their depth
     stack = np.empty((128, 2), np.int64)
-    behind = np.zeros(KEY_BITS + 1, np.int64)  # bits of the first characters of a key
+    bits_before = np.zeros(KEY_BITS + 1, np.int64)  # bits of the first characters of a key
     source, codes = view(text), view(code.words)
     table = view(code.lengths), view(code.beyond)
     end_length = np.int64(codes[0] & _LENGTH)
@@ -323,10 +323,11 @@ def sort_suffixes(text, order, cache, weight, limit, step, code, heavy):
         lo, hi, depth = pending[top, 0], pending[top, 1], pending[top, 2]
         if depth:
             for i in range(lo, hi):
-                place = np.int64(order[np.uint64(index[i])]) + depth * step
-                key[i] = _key(source, place, step, codes, limit - depth, KEY_BITS)
+                p = np.int64(order[np.uint64(index[i])]) + depth * step
+                key[i] = _key(source, p, step, codes, limit - depth, KEY_BITS)
             _sort_pairs(key, index, lo, hi, stack)
-        alike = 0  # characters that key[start] has in common with the key before; `behind` has their bits
+        # Characters that key[start] has in common with the key before; `bits_before` has their bits
+        alike = 0
         start = lo
         while start < hi:
             k, total = key[start], np.int64(weight[np.uint64(index[start])])
@@ -335,7 +336,7 @@ def sort_suffixes(text, order, cache, weight, limit, step, code, heavy):
                 total += np.int64(weight[np.uint64(index[stop])])
                 stop += 1
             if stop - start > 1:
-                whole, used, ended = alike, behind[alike], False
+                whole, used, ended = alike, bits_before[alike], False
                 while used < KEY_BITS and depth + whole < limit and not ended:
                     rest = k << np.uint64(used)
                     length = _code_length(rest, *table)
@@ -351,15 +352,15 @@ def sort_suffixes(text, order, cache, weight, limit, step, code, heavy):
                     top += 1
             if stop < hi:
                 bits = np.int64(leading_zeros(k ^ key[stop]))
-                while behind[alike] > bits:
+                while bits_before[alike] > bits:
                     alike -= 1
-                used = behind[alike]
+                used = bits_before[alike]
                 while True:
                     used += _code_length(k << np.uint64(used), *table)
                     if used > bits:
                         break
                     alike += 1
-                    behind[alike] = used
+                    bits_before[alike] = used
                 lcp[stop] = min(limit, depth + alike)
             start = stop
     for i in range(n):
@@ -376,7 +377,7 @@ def sort_suffixes(text, order, cache, weight, limit, step, code, heavy):
 
 @kernel(inline=True)
 def _score_class(score):
-    """A score's place in a histogram with 32 classes for each power of two; it rises with the score."""
+    """A score's class in a histogram with 32 classes for each power of two; it rises with the score."""
     top = np.int64(64) - np.int64(leading_zeros(np.uint64(score)))
     if top <= 6:
         return score
@@ -456,7 +457,7 @@ def place_pieces(order, begin, end, length, numbers, first, shift, deepest, pare
 
     The pieces that begin there, by (begin, length): a prefix comes before what it is a prefix of. `numbers` are theirs;
     an arc is number << shift | length - 1; `deepest` uint32[n] is scratch; `first` is the rank of order[0]; `parent` is by
-    number; `arc_at` is by place in the text.
+    number; `arc_at` is by position in the text.
     """
     deepest[:] = NO_ARC
     for i in range(len(begin)):

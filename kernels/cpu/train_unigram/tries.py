@@ -125,7 +125,7 @@ def expect(trie, p, count, shift, scale):
     n_words = len(weight)
     spelt, exponent = np.empty(n_words), np.empty(n_words, np.int32)
     s, e, d = np.empty(deepest + 1), np.zeros(deepest + 1, np.int32), np.zeros(deepest + 1)
-    behind = np.empty(deepest + 1, np.int64)  # where the arcs of the node at each depth end
+    arcs_end = np.empty(deepest + 1, np.int64)  # where the arcs of the node at each depth end
     power = np.array([1.0, _HUGE, _HUGE * _HUGE, _HUGE * _HUGE * _HUGE])
     s[0] = 1.0
     i = np.int64(0)
@@ -155,7 +155,7 @@ def expect(trie, p, count, shift, scale):
                 here += 1
                 exponent[w] = here  # a store here makes this a branch: a select would wait for each sum
             depth += 1
-            s[np.uint64(depth)], e[np.uint64(depth)], behind[np.uint64(depth)] = total, here, i
+            s[np.uint64(depth)], e[np.uint64(depth)], arcs_end[np.uint64(depth)] = total, here, i
         spelt[w] = total
 
         shared = np.int64(lcp[w + 1]) if w + 1 < n_words else np.int64(0)
@@ -163,7 +163,7 @@ def expect(trie, p, count, shift, scale):
         d[depth] = 0.0
         while depth > shared:
             here = e[np.uint64(depth)]
-            j = np.uint64(behind[np.uint64(depth)])
+            j = np.uint64(arcs_end[np.uint64(depth)])
             depth -= 1
             alike = here == 0 or e[np.uint64(max(np.int64(0), depth - np.int64(mask)))] == here
             while True:
@@ -189,10 +189,10 @@ def expect(trie, p, count, shift, scale):
 
 
 @kernel(U16orU32, i64[:], i64[:], u32[:], u32[:], i64, f64[:], i64[:])
-def best_spellings(text, place, length, arc_at, parent, shift, log_p, pieces):
+def best_spellings(text, begins, length, arc_at, parent, shift, log_p, pieces):
     """Finds the best spelling of each of `pieces` by other pieces (Viterbi).
 
-    Piece k stands at text[place[k]:]; `arc_at` and its parents are the longer arcs that begin at each character.
+    Piece k stands at text[begins[k]:]; `arc_at` and its parents are the longer arcs that begin at each character.
     -> log-probability float64[n]; the parts of all spellings, int64[parts], each spelling from its last part to its first;
     and row offsets int64[n + 1]. Of equal spellings the first one found wins: that with shorter last parts.
     """
@@ -208,7 +208,7 @@ def best_spellings(text, place, length, arc_at, parent, shift, log_p, pieces):
     back = np.empty(longest + 1, np.int64)
     for i in range(len(pieces)):
         k = pieces[i]
-        at, n = place[k], length[k]
+        at, n = begins[k], length[k]
         best[0] = 0.0
         best[1 : n + 1] = -np.inf
         for start in range(n):

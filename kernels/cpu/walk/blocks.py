@@ -15,8 +15,8 @@ from gputok.kernels.cpu.walk.matches import last_strong_cut
 from gputok.kernels.cpu.walk.tables import END_OF_TEXT
 from gputok.kernels.cpu.walk.windows import CAN_SHUFFLE
 
-BLOCK_BYTES = 1 << 15  # of text that is walked at a time: it and its words stay in the nearest caches
-# Bytes behind a block that loads and stores of 64 bytes from any of its places may reach, or from 8 bytes behind that place
+BLOCK_BYTES = 1 << 15  # so many bytes are walked at a time: the text and its words stay in the nearest caches
+# Bytes after a block that loads and stores of 64 bytes from any of its bytes may reach, or from 8 bytes after that byte
 MARGIN = 80
 
 
@@ -67,7 +67,7 @@ def fill_block(data, offsets, document, begin, stop, walk, block, n_block, token
 def walk_block(text, n, walk, bounds, codes):
     """Writes where each word of a block begins, in order, then n, and returns the number of words.
 
-    text: uint8[n + MARGIN], n at most 2^32, documents with END_OF_TEXT after each, and one more such byte behind.
+    text: uint8[n + MARGIN], n at most 2^32, documents with END_OF_TEXT after each, and one more such byte at the end.
     bounds: uint32[n + MARGIN]. Word i is text[bounds[i]:bounds[i + 1]]; each END_OF_TEXT is one. codes: memory like `text`.
     """
     width = np.uint64(len(walk.step) - len(walk.delta))

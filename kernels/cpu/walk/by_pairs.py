@@ -1,11 +1,11 @@
-"""The walk by two ASCII bytes a step, at two places side by side.
+"""The walk by two ASCII bytes a step, at two positions side by side.
 
 A character of several bytes becomes codes first: CLASS_CODE + its class for the first byte, while the others are steps that
 change nothing. No state is needed to write these codes, so that characters don't wait for each other. Short texts are walked
 without codes, by single steps until they are ASCII again.
 
-Measured on one core of an x86-64 server, GPT-2's pattern: 260 MB/s for one byte a step, 880 for two, 1,190 at two places.
-On one core of an AMD EPYC (Zen 5), Llama 3's pattern, English: 1,450 MB/s at two places, 1,650 with a loop of so few names that
+Measured on one core of an x86-64 server, GPT-2's pattern: 260 MB/s for one byte a step, 880 for two, 1,190 at two positions.
+On one core of an AMD EPYC (Zen 5), Llama 3's pattern, English: 1,450 MB/s at two positions, 1,650 with a loop of so few names that
 all have registers, 1,880 with one load for the row of two bytes instead of four loads.
 """
 
@@ -54,7 +54,7 @@ def _entry_of_codes(codes, p, state, pair):
 
 @kernel(inline=True)
 def _note(entry, p, bounds, n_bounds):
-    """Notes which of the two bytes at p begins a word: (state behind them, words so far)."""
+    """Notes which of the two bytes at p begins a word: (state after them, words so far)."""
     bounds[n_bounds] = p  # stored always, and kept where the bit says so
     n_bounds += entry >> U8 & U1
     bounds[n_bounds] = p + U1
@@ -227,7 +227,7 @@ def walk_pairs(text, n, walk, tables, bounds, codes):
         p, state, n_bounds, n_later = first_end, first_state, n_later, n_bounds
     # If a pair of bytes reached over the cut, it has told what the first half's last word is
     n_bounds = _settle(text, p, half, state, bounds, n_bounds, tables)
-    # a byte behind either may have been stepped over as well
+    # a byte after either may have been stepped over as well
     n_bounds -= U1 if n_bounds > U0 and bounds[n_bounds - U1] == np.uint32(half) else U0
     n_later -= U1 if bounds[n_later - U1] == np.uint32(n) else U0
     for i in range(first_later, n_later):

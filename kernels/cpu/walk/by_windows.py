@@ -1,8 +1,8 @@
-"""The walk by windows of five bytes: 64 places of ASCII are looked at together, and the automaton walks only between.
+"""The walk by windows of five bytes: 64 bytes of ASCII are looked at together, and the automaton walks only between.
 
 Measured on one core of an AMD EPYC (Zen 4), AVX2, for the patterns of GPT-2, Llama 3 and Qwen: English 2.7, 2.1 and 2.4 GB/s,
 code 2.5, 2.0 and 2.4 GB/s. By pairs, all of these take 1.1 to 1.3 GB/s. At 2.7 GB/s, 30 % of the time goes to the classes of bytes,
-a third to the windows, and 15 % to the places of bits.
+a third to the windows, and 15 % to the positions of bits.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gputok.kernels.cpu.walk.tables import END_OF_TEXT
 from gputok.kernels.cpu.walk.windows import BEFORE, END_CLASS, TERM_SETS
 
 PLACE_OF_FIRST = U8  # of the class of a block's first byte
-MANY = U64  # words that are walked at most, and one more for each 64 bytes
+MANY = U64  # at most so many words are walked, and one more for each 64 bytes
 
 
 @kernel
@@ -36,7 +36,7 @@ def walk_windows(text, n, windows, tables, bounds, codes):
     Where a window leaves it unknown, `match_end` walks from the last beginning of a word, as far as it has to look. That is the
     plain walk, so no match is ever undecided; it finds the same beginnings that windows tell, and `done` never passes one.
 
-    Bounds: `done` is a place where a word surely begins, and grows. It stays below n, since the byte before n is END_OF_TEXT, a
+    Bounds: `done` is a byte where a word surely begins, and grows. It stays below n, since the byte before n is END_OF_TEXT, a
     word of its own. A word is noted at most once for each place, and up to eight elements more are written.
     """
     for i in range(PLACE_OF_FIRST):
@@ -78,7 +78,7 @@ def walk_windows(text, n, windows, tables, bounds, codes):
 
 @kernel(inline=True)
 def _behind(done, p):
-    """A bit for each of the 64 places from p on that lies behind the place `done`."""
+    """Bit i is set if p + i lies after `done`, for 64 bytes from p on."""
     if likely(done < p):
         return ALL
     return ALL << (done - p + U1) if done - p < U63 else U0

@@ -1,4 +1,4 @@
-"""The plain walk, a character at a time: single matches, and the places where text may be cut."""
+"""The plain walk, a character at a time: single matches, and where text may be cut."""
 
 from __future__ import annotations
 

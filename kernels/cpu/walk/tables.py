@@ -1,7 +1,7 @@
 """The tables of a gapless automaton for the walk.
 
 They resolve in advance what happens between two words: if the walk dies on a character before which it accepts, the entry says
-"boundary" and already contains the state behind that character. So no byte is read twice. A second table takes two bytes at
+"boundary" and already contains the state after that character. So no byte is read twice. A second table takes two bytes at
 once; if it can't (`RARE`: a match that ended earlier than the walk), a single step follows.
 """
 
@@ -15,7 +15,7 @@ from gputok.kernels.cpu.walk.windows import NO_TABLES, ready_tables, window_tabl
 from gputok.kernels.signatures import U8s, U16s, U32s
 
 END_OF_TEXT = 0xFF  # the byte after each document of a block
-CLASS_CODE = 0xC0  # behind the bytes that continue characters; with a class, less than END_OF_TEXT
+CLASS_CODE = 0xC0  # greater than the bytes that continue characters; with a class, less than END_OF_TEXT
 
 # An entry of `pair`: next state | boundary before the first byte << 8 | before the second << 9, or RARE.
 RARE = 1 << 15
@@ -150,7 +150,7 @@ def _fuse_pairs(step: np.ndarray, accepts: np.ndarray, klass: np.ndarray) -> np.
 
 
 def _joined(index: np.ndarray, of_code: np.ndarray, entries: np.ndarray, n_states: int) -> np.ndarray:
-    """One array, since the hot loop has no register to spare; rows in elements become places in bytes."""
+    """One array, since the hot loop has no register to spare; rows in elements become offsets in bytes."""
     row, k = 2 * n_states, len(entries) if entries.ndim == 3 else 0
     first, second = index * k * row + PAIR_ENTRIES, index * row
     # [b, a]: of two codes side by side, the first is the lower byte of a number

@@ -1,9 +1,9 @@
-"""Where words begin, told by windows of five bytes: 64 places of ASCII at a time, without a state.
+"""Where words begin, told by windows of five bytes: 64 bytes of ASCII at a time, without a state.
 
-Whether a word begins at a place mostly follows from the classes of the three bytes before, the byte there, and the byte
-behind: in GPT-2's pattern always between a letter and a space. `window_tables` finds out, from the tables of an automaton,
+Whether a word begins at a byte mostly follows from the classes of the three bytes before, of the byte itself, and of the
+next byte: in GPT-2's pattern always between a letter and a space. `window_tables` finds out, from the tables of an automaton,
 for which windows this is so. The others, and those with a byte that is not ASCII, are *unknown*; there the automaton walks.
-END_OF_TEXT has a class as ASCII has: lines as documents would else be walked at five places each.
+END_OF_TEXT has a class as ASCII has: lines as documents would else be walked at five bytes each.
 
 What the tables say is proven, not guessed. The walk is followed from all states at once. Before each character it may go on
 with the word (if the automaton has a way, and accepts later as far as the next character tells), or begin another one (if the
@@ -32,20 +32,20 @@ from gputok.kernels import DEAD, Automaton
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-BEFORE, WIDTH = 3, 5  # bytes before the place, and bytes of a window
-MOST_CLASSES = 16  # a shuffle has 16 places
-END_CLASS = MOST_CLASSES - 1  # of END_OF_TEXT; ASCII has the others
+BEFORE, WIDTH = 3, 5  # bytes of a window before the byte that it tells about, and all bytes of a window
+MOST_CLASSES = 16  # a shuffle looks up among 16 values
+END_CLASS = MOST_CLASSES - 1  # the class of END_OF_TEXT; ASCII has the others
 TERMS, HALF = 16, 8
 TERM_SETS = 8 * 16  # where the terms begin in the tables
 N_BYTES = TERM_SETS + 2 * WIDTH * MOST_CLASSES + 2
 
 # What is known of a window
 GOES_ON, BEGINS, UNKNOWN, NEVER = range(4)
-MOST_STATES, MOST_SETS = 63, 256  # of an automaton, and sets of states that it can be in
+MOST_STATES, MOST_SETS = 63, 256  # the largest automaton, and the most sets of states that it can be in
 # Patterns that need more are given up, so that the search takes 0.2 s at most
 MOST_WINDOWS, MOST_BOXES = 1 << 16, 32
 SEEDS = 3  # boxes that are tried for each term, times the orders in which they grow
-MOST_UNKNOWN = 1 / 100  # of the windows of a text
+MOST_UNKNOWN = 1 / 100  # the largest share of windows of a text that the tables may leave open
 NO_TABLES = np.empty(0, np.uint8)
 CAN_SHUFFLE = platform.machine() in (
     "x86_64",
@@ -111,7 +111,7 @@ def _known_windows(automaton: Automaton) -> np.ndarray | None:
     follow, results = (
         [],
         [],
-    )  # of each set, [class, next class]: the set behind the character, and what is known
+    )  # of each set, [class, next class]: the set after the character, and what is known
     todo = [reached]
     for of_set in todo:
         found, place = np.unique(_union(behind, of_set, axis=0), return_inverse=True)
@@ -133,10 +133,10 @@ def _known_windows(automaton: Automaton) -> np.ndarray | None:
 
 
 def _ways(automaton: Automaton) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The ways of a walk from each state, before a character of each class with one of each class behind it.
+    """The ways of a walk from each state, before a character of each class with one of each class after it.
 
     bool[states + 1, classes + 1, classes + 1]: may the word go on; likewise: may another word begin; uint64, likewise: the set
-    of states behind the character, a bit for each. The last state is that behind END_OF_TEXT, the last class END_OF_TEXT.
+    of states after the character, a bit for each. The last state is that after END_OF_TEXT, the last class END_OF_TEXT.
     """
     n, width = automaton.delta.shape
     delta, accepts = automaton.delta.astype(np.int64), automaton.accept.astype(bool)
@@ -149,7 +149,7 @@ def _ways(automaton: Automaton) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     begins = np.concatenate([begins, np.ones((1, width, width), bool)])
     goes_on[:, -1], begins[:, -1] = False, True
     bit = np.uint64(1) << np.arange(n + 1, dtype=np.uint64)
-    first = bit[np.append(delta[0, :-1], n)]  # the state behind the first character of a word
+    first = bit[np.append(delta[0, :-1], n)]  # the state after the first character of a word
     behind = np.where(goes_on, bit[np.append(then, then[:1], axis=0)][:, :, None], np.uint64(0))
     return goes_on, begins, behind | np.where(begins, first[:, None], np.uint64(0))
 
@@ -284,7 +284,7 @@ class _Space:
         return box, functools.reduce(operator.and_, unions)
 
 
-_ORDERS = range(WIDTH), range(WIDTH)[::-1]  # of bytes, in which a box grows
+_ORDERS = range(WIDTH), range(WIDTH)[::-1]  # a box grows over the bytes of a window in these orders
 
 
 def _packed(classes: np.ndarray, begins: list[Term], unknown: list[Term]) -> np.ndarray:
