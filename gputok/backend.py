@@ -38,7 +38,7 @@ def choose(device: str | None = None) -> Backend:
 
     Args:
         device: "auto", "cpu", "cuda" (every CUDA device that can be used: parts of a corpus are counted on each) or "cuda:N"
-            (the one of this number); None is the environment's GPUTOK_DEVICE, else "auto".
+            (the device of this number). None: GPUTOK_DEVICE of the environment, or else "auto".
 
     Returns:
         The backend, with the reason for it.

@@ -73,10 +73,10 @@ def count_words(
         separator: as in `Tokenizer.train`.
         errors: "strict" or "replace", for what is not UTF-8.
         device: "cpu", or "auto" if each worker process has a GPU of its own, as those of `dask-cuda`.
-        part_bytes: of the one part of a file that a task reads; see `corpus.parts`. None: a task reads up to 1 GB at the
-            start, of several files if they are smaller, and down to 32 MB at the end, so that most words are counted in few
-            tasks and no thread is without work for long.
-        memory_limit: of each task, as in `Tokenizer.count_words`.
+        part_bytes: how many bytes of a file a task reads; see `corpus.parts`. None: a task reads up to 1 GB at the start, of
+            several files if they are smaller, and down to 32 MB at the end, so that most words are counted in few tasks and
+            no thread is without work for long.
+        memory_limit: the limit of each task, as in `Tokenizer.count_words`.
         storage_options: of the file systems of URLs.
 
     Returns:
@@ -147,7 +147,7 @@ def _tasks(
 
     Args:
         files: as for `count_words`.
-        part_bytes: the size of the one part of each task; None: sizes that become smaller towards the end.
+        part_bytes: how many bytes each task reads; None: sizes that become smaller towards the end.
         threads: how many tasks run at a time.
         separator: as for `count_words`.
         storage_options: as for `count_words`.

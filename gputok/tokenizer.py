@@ -782,7 +782,7 @@ class Tokenizer:
             memory_limit: as for `train_from_word_counts`.
 
         Raises:
-            ValueError: if the runs were cut by a threshold that was too high; the message gives the one to count them by.
+            ValueError: if the runs were cut by a threshold that was too high; the message gives the threshold to count them by.
         """
         from gputok.files.temporary import MemoryLimit
         from gputok.pipeline import superword_shards
@@ -1183,7 +1183,7 @@ class Tokenizer:
                 between words.
             add_special_tokens: let the post-processor add its tokens.
             padding: for this call, the arguments of `enable_padding`, or None: no padding. By default, that of the tokenizer.
-            truncation: likewise, the arguments of `enable_truncation`.
+            truncation: in the same way, the arguments of `enable_truncation`.
 
         Returns:
             The encoding: ids, tokens, offsets in characters of the original text, and more.

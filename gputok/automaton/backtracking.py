@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gputok.automaton.charset import CharSet
 
 
-# Of a pattern with its sets written out: the package reads three million a second.
+# A pattern with its sets written out has at most so many characters. The package reads three million a second.
 MOST_CHARACTERS = 8_000_000
 
 

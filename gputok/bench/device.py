@@ -133,7 +133,7 @@ def _verify(probe: str, right: bool) -> None:
 
 
 def to_json(found: dict[Device, list[Figure]], code: str = "") -> str:
-    """Of each card: its name, the date, and seconds and number of steps or additions of each probe.
+    """Writes for each card its name, the date, and the seconds and the number of steps or additions of each probe.
 
     code: what the machine code has, as a sentence.
     """

@@ -87,7 +87,7 @@ def _row_batches(
 
 
 class JsonColumn:
-    """Chooses the column to read from the first rows of the file, whichever range of the file is read first."""
+    """Chooses the column to read from the first rows of the file, also if another range of the file is read first."""
 
     def __init__(self, file: File | None, options: Options) -> None:
         """file: None if its batches come in order, so that the first batch with rows decides."""

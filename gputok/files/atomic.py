@@ -63,7 +63,7 @@ def replacing(path: str | os.PathLike[str], *, follow: bool = True) -> Iterator[
     Args:
         path: the final name.
         follow: True if the user chose the name: a symbolic link stays, and the file that it points to is replaced. False
-            for files that gputok names itself: a link of that name is replaced, whatever it points to.
+            for files that gputok names itself: a link of that name is replaced, and what it points to stays.
 
     Yields:
         The path to write to.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gputok.types import Bytes, Positions
 
     Column = bytes | tuple[Bytes, Positions, Positions]
-    """Of a table of text: the same bytes in every row, or data, start, end: row i has data[start[i]:end[i]]."""
+    """A column of a table of text: the same bytes in every row, or (data, start, end), where row i has data[start[i]:end[i]]."""
 
 _ESCAPED = re.compile(rb'[\x00-\x1f"\\]')
 _ESCAPES = {bytes([byte]): json.dumps(chr(byte))[1:-1].encode() for byte in (*range(0x20), *b'"\\')}

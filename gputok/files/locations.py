@@ -174,7 +174,7 @@ class LocalFile:
         return str(self.path), state.st_size, state.st_mtime_ns
 
     def is_same(self, state: os.stat_result) -> bool:
-        """Returns True if this file has that state, by whatever name."""
+        """Returns True if this file has that state, also if its path is another."""
         try:
             return os.path.samestat(self.path.stat(), state)
         except OSError:

@@ -109,7 +109,7 @@ class Target:
         check_bucket(url, self._filesystem, self._path)
 
     def is_same(self, file: File) -> bool:
-        """Returns True if a file is what the URL names, whatever else its own URL says of options and credentials."""
+        """Returns True if a file is what the URL names, also if its own URL has other options and credentials."""
         if not isinstance(file, RemoteFile) or scheme_of(file.url) != self._scheme:
             return False
         servers = [urllib.parse.parse_qs(urllib.parse.urlsplit(url).query) for url in (self.url, file.url)]

@@ -248,7 +248,7 @@ class CountFile:
 
 
 def record_batches(table: Any) -> Iterator[Any]:
-    """The pyarrow.RecordBatches of whatever holds or exports some."""
+    """The pyarrow.RecordBatches of an object that holds or exports some."""
     import pyarrow as pa
 
     if isinstance(table, pa.RecordBatch):

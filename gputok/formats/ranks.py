@@ -5,7 +5,7 @@ decides whether a given list has the same effect as ranks.
 
 A list of pairs can be exact for this reason. Consider any moment at which the neighbours a and b form a token t. No merge
 has crossed the ends of t so far, so between these ends the same merges were made as if t alone were encoded. Encoding t
-alone passes through exactly one state with two parts. So t is always made of the same pair, whatever is around it. Other
+alone passes through exactly one state with two parts. So t is always made of the same pair, in every context. Other
 pairs in the list that form t have no effect, as they never become neighbours; the order of the pairs that form the same
 token has no effect either.
 """

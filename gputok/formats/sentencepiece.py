@@ -299,7 +299,7 @@ def _scores_of_bpe(model: models.BPE, kinds: list[int]) -> list[float]:
     vocabulary = model.vocabulary
     last = len(vocabulary)
     made, first = np.unique(vocabulary.positions(model.merges[:, 2].astype(np.int64)), return_index=True)
-    # Of each position, the first merge that makes the token
+    # The rank of a token is the first merge that makes the token
     rank = np.full(last, len(model.merges), np.int64)
     rank[made] = first
     ordinary = np.array([kinds[token_id] == NORMAL for token_id in vocabulary.ids.tolist()], bool)

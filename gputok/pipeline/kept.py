@@ -31,7 +31,7 @@ class Kept(_Once):
 
     Attributes:
         texts: makes encodings (`encode_text.Texts`); None: not made yet; False: a handle can't hold the pipeline.
-        bare_texts: likewise, of encodings without offsets, words and texts of tokens.
+        bare_texts: the same, for encodings without offsets, words and texts of tokens.
         engines: what encodes texts.
         decodings: what decodes ids (`decode_ids`): True -> without special tokens, False -> with them.
         variants: other pipelines that were made of this one, by what they differ in.

@@ -199,7 +199,7 @@ class Custom(PreTokenizer):
 
         data, offsets = gather(pieces.data, pieces.start, pieces.end)
         token = np.full(pieces.n_pieces, -1) if pieces.token is None else pieces.token
-        # Of each new piece: its bytes, the starts and the ends of the origins of these bytes in `data`, and its token
+        # Each new piece has its bytes, the starts and the ends of the origins of these bytes in `data`, and its token
         parts: list[tuple[Any, ...]] = []
         n_parts: list[int] = []
         for first, last in itertools.pairwise(pieces.rows.tolist()):

@@ -36,7 +36,7 @@ class UpstreamNames(TokenIds):
     can_save_slow_tokenizer = False
     verbose = False
     add_prefix_space = False
-    """As it was set; False if it never was, whatever the steps of the tokenizer.json do."""
+    """The value that was set; False if none was set, also if the steps of the tokenizer.json add a space."""
     clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output = False
     name_or_path: str
     padding_side: str = "right"

@@ -1,6 +1,6 @@
 """What a tokenizer of each vocabulary size makes of a text: one training and one encoding give all sizes.
 
-BPE with its first merges alone is a smaller tokenizer, the one that a training with that size gives. A merge that is taken
+BPE with its first merges alone is a smaller tokenizer, the same that a training with that size gives. A merge that is taken
 back turns each of its tokens into the two tokens before, so the tokens of all smaller sizes follow from those of the largest:
 exactly, and without another encoding.
 """

@@ -58,7 +58,7 @@ class Source(Protocol):
 
     @property
     def n_words(self) -> int:
-        """Of all partitions."""
+        """The number of words of all partitions."""
         ...
 
 

@@ -33,7 +33,7 @@ PUNCTUATION = r"!-/:-@\[-`{-~‐-‧、。〈-】！-＃％-＊，-／：；？�
 """Marks of ASCII, and the usual ones beyond, as ranges in brackets of a pattern."""
 
 IDEOGRAPHS = "一-\u9fff"
-"""The usual Chinese characters, likewise."""
+"""The usual Chinese characters, as a range in brackets of a pattern."""
 
 
 def cuts_beside(marks: str) -> str:

@@ -26,13 +26,13 @@ class Unit(Enum):
     PART = "the parts between spaces"
     """The document may be cut at spaces (`Way.apart`), and all steps be done for each part alone."""
     LINE = "the lines between which no token reaches"
-    """Nothing happens but that each space is written as `▁`: the model may know where no token reaches across."""
+    """Each space is written as `▁`, and nothing else happens. The model may know edges that no token reaches across."""
     DOCUMENT = "whole documents"
     """No way is known to take a document apart."""
 
 
 class Apart(IntEnum):
-    """Where a text may be cut before some steps, with the same result; each value includes the one before."""
+    """Where a text may be cut before some steps, with the same result. Each value includes the cuts of the value before."""
 
     NOWHERE = 0
     SPACES = 1

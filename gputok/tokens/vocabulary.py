@@ -46,7 +46,7 @@ def pack(strings: Sequence[str]) -> tuple[Bytes, Positions]:
 
 
 def packed_tokens(tokens: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """`pack` for what should be tokens: WrongType or WrongValue names the one that isn't a string in UTF-8."""
+    """Packs tokens as `pack` does. WrongType or WrongValue names the first token that isn't a string in UTF-8."""
     try:
         return pack(tokens)
     except TypeError:

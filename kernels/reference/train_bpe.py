@@ -29,7 +29,7 @@ def train_bpe(
     This is the queue of `tokenizers`, entry by entry. An entry has the words that were known when it was queued, and merging
     a pair does not lower the count of that pair. Both matter only if two merges spell the same string: then a pair can be
     queued twice, and is merged again, in the words of the older entry, after its count was corrected. Of two equal entries,
-    the one that was pushed first comes first (in `tokenizers` that depends on hash order, but is mostly so).
+    the entry that was pushed first comes first (in `tokenizers` that depends on hash order, but is mostly so).
     """
     names = [tokens[a:b].tobytes() for a, b in itertools.pairwise(token_offsets)]
     ids = {name: token for token, name in enumerate(names)}

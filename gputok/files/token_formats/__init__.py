@@ -54,7 +54,7 @@ KINDS = (".npy", ".bin", ".arrow", ".parquet")
 
 
 def chosen(output: str, name: str | None) -> TokenFormat:
-    """Returns the format of an output: the one that is asked for, or else the one of the output's ending.
+    """Returns the format of an output: the format that is asked for, or else that of the output's ending.
 
     Args:
         output: a path or URL.

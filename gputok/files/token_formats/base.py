@@ -131,7 +131,7 @@ class TokenFormat:
         return output.removesuffix(self.suffix)
 
     def output_name(self, output: Name) -> Name:
-        """Returns the one name of an output that may be called by several."""
+        """Returns the main name of an output, which may have several names."""
         stem = self.stem(output)
         return stem if self.by_prefix or self.index else stem + self.suffix
 

@@ -63,14 +63,12 @@ class Text(NamedTuple):
 class Groups(NamedTuple):
     """Positions in a text, distributed to groups by the first characters of their suffixes; a task works on one group."""
 
-    order: npt.NDArray[
-        np.uint32 | np.int64
-    ]  # Text.number_type[m], positions; sorted by suffix once a group is sorted
+    # Text.number_type[m], positions; sorted by suffix once a group is sorted
+    order: npt.NDArray[np.uint32 | np.int64]
     cache: npt.NDArray[np.uint64]  # uint64[m], the keys of suffixes, until their group is sorted
     weight: npt.NDArray[np.uint32 | np.int64]  # Text.number_type[m], a number that moves with each position
-    parts: list[
-        slice
-    ]  # the groups, as slices of these arrays; suffixes of two groups share at most one character
+    # The groups, as slices of these arrays. The suffixes of two groups share at most one character
+    parts: list[slice]
 
 
 class SortedWords(NamedTuple):
@@ -89,12 +87,10 @@ class Seeds(NamedTuple):
     at: Positions  # int64[k], the position in the text of one occurrence of a longer piece
     length: Positions  # int64[k], characters
     score: Counts  # int64[k], occurrences times length
-    parent: npt.NDArray[
-        np.uint32
-    ]  # uint32[k], the longest prefix that is another longer piece, as an arc, or NO_ARC
-    arc_at: npt.NDArray[
-        np.uint32
-    ]  # uint32[n], the longest longer piece at each position of the text, likewise
+    # uint32[k], the longest prefix that is another longer piece, as an arc, or NO_ARC
+    parent: npt.NDArray[np.uint32]
+    # uint32[n], the longest longer piece at each position of the text, as an arc, or NO_ARC
+    arc_at: npt.NDArray[np.uint32]
     shift: int  # an arc is piece << shift | length - 1
 
 
