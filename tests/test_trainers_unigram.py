@@ -100,11 +100,11 @@ def plain_seeds(words, longest):
     return found
 
 
-@pytest.mark.parametrize("chunk", [50, 1 << 16])
+@pytest.mark.parametrize("batch", [50, 1 << 16])
 @pytest.mark.parametrize("seed", range(4))
-def test_seeds_are_the_substrings_that_the_definition_names(seed, chunk):
+def test_seeds_are_the_substrings_that_the_definition_names(seed, batch):
     words = random_words(np.random.default_rng(seed))
-    text, candidates, _ = prepared(words, n_seeds=10**6, chunk=chunk)
+    text, candidates, _ = prepared(words, n_seeds=10**6, batch=batch)
     found, named = scores(text, candidates), names(text, candidates)
     assert found == plain_seeds(words, LONGEST)
     occurs = dict(zip(named, candidates.score.tolist(), strict=True))
@@ -188,7 +188,7 @@ def test_words_sort_as_their_codes_do(backwards):
     for w, common in enumerate(words.lcp.tolist()):
         assert spelt[w][:common] == spelt[w - 1][:common] or common == 0
         n_alike += common == 0 or spelt[w][common : common + 1] != spelt[w - 1][common : common + 1]
-    assert n_alike == len(spelt) and not words.lcp[[a for a, _ in words.chunks]].any()
+    assert n_alike == len(spelt) and not words.lcp[[a for a, _ in words.batches]].any()
 
 
 @pytest.mark.parametrize(
@@ -225,21 +225,21 @@ def test_codes_keep_order_and_are_not_prefixes_of_each_other(weights):
         assert code.beyond[n] == (longer[0] if len(longer) else ends[-1])
 
 
-@pytest.mark.parametrize("chunk", [30, 1 << 16])
+@pytest.mark.parametrize("batch", [30, 1 << 16])
 @pytest.mark.parametrize("seed", range(4))
-def test_each_suffix_is_distributed_once_with_its_count(seed, chunk):
-    """Except at the ends of chunks of words."""
+def test_each_suffix_is_distributed_once_with_its_count(seed, batch):
+    """Except at the ends of batches of words."""
     words = random_words(np.random.default_rng(seed), 200, alphabet="ab漢")
     expected = {}
     for word, count in words.items():
         for i in range(len(word)):
             expected[word[i:]] = expected.get(word[i:], 0) + count
-    text = text_of(words, chunk=chunk)
+    text = text_of(words, batch=batch)
     groups = seeds.deal_suffixes(text, seeds.sorted_words(text, 1, backwards=True), 1)
     ends, found = np.flatnonzero(text.ids == 0), {}
     for at, weight in zip(groups.order.tolist(), groups.weight.tolist(), strict=True):
         suffix = "".join(chr(text.code_points[i]) for i in text.ids[at : ends[np.searchsorted(ends, at)]])
-        assert chunk == 30 or suffix not in found
+        assert batch == 30 or suffix not in found
         found[suffix] = found.get(suffix, 0) + weight
     assert found == expected
 
@@ -377,7 +377,7 @@ def corpus_words(n=3000, seed=0):
     return words
 
 
-SMALL_TASKS = seeds.Sizes(part=500, share=100, least_group=1, chunk=1000, pieces=100)
+SMALL_TASKS = seeds.Sizes(part=500, share=100, least_group=1, batch=1000, pieces=100)
 """With these, a few thousand words make as many tasks as millions do."""
 
 

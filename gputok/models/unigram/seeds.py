@@ -33,7 +33,7 @@ class Sizes(NamedTuple):
     part: int = 1 << 20  # bytes of words that one task decodes
     share: int = 1 << 18  # positions that one task distributes to buckets
     least_group: int = 1 << 12  # the smallest number of positions in a group
-    chunk: int = 1 << 16  # characters of words that share a trie; its arrays stay in the second-level cache
+    batch: int = 1 << 16  # characters of words that share a trie; its arrays stay in the second-level cache
     pieces: int = 1 << 13  # pieces that one task of EM works on
     narrow: int = 1 << 32  # numbers below this are stored in 32 bits, since new memory is expensive
     caution: float = 1.5  # the guessed score lets this many times the expected number of candidates pass
@@ -72,13 +72,13 @@ class Groups(NamedTuple):
 
 
 class SortedWords(NamedTuple):
-    """Words in sorted order, in chunks; the first word of a chunk is treated as sharing nothing with the word before."""
+    """Words in sorted order, in batches that share a trie; the first word of a batch is treated as sharing nothing with the word before."""
 
     at: Positions  # int64[n_words], where each word begins
     counts: Counts  # int64[n_words], how often each word occurs
     lcp: Positions32  # int32[n_words], characters in common with the word before
     n_chars: Positions  # int64[n_words], characters of each word
-    chunks: list[tuple[int, int]]
+    batches: list[tuple[int, int]]
 
 
 class Seeds(NamedTuple):
@@ -181,11 +181,11 @@ def deal_suffixes(text: Text, words: SortedWords, threads: int) -> Groups:
     """Distributes the suffixes of all words to groups; the weight of a suffix is how often it occurs.
 
     words: sorted from their ends, so that words with common suffixes are neighbours. Each suffix is distributed once, or
-    twice if words of two chunks have it; no result depends on that.
+    twice if words of two batches have it; no result depends on that.
     """
     new = np.cumsum(words.n_chars - words.lcp)
-    chunks = _shares(new[[b - 1 for _, b in words.chunks]], int(new[-1]), text.sizes.share)
-    shares = [(words.chunks[a][0], words.chunks[b - 1][1]) for a, b in chunks]
+    batches = _shares(new[[b - 1 for _, b in words.batches]], int(new[-1]), text.sizes.share)
+    shares = [(words.batches[a][0], words.batches[b - 1][1]) for a, b in batches]
     ends = words.at + 1
 
     def count(share: tuple[int, int], buckets: Counts) -> None:
@@ -262,9 +262,9 @@ def sorted_words(text: Text, threads: int, *, backwards: bool = False) -> Sorted
 
     lcp = np.concatenate(list(pool.run(sort, ((group,) for group in groups.parts), threads)))
     n_chars = text.n_chars[groups.weight]
-    chunks = _ranges(np.cumsum(n_chars), text.sizes.chunk)
-    lcp[[a for a, _ in chunks]] = 0
-    return SortedWords(at[groups.weight], text.counts[groups.weight], lcp, n_chars, chunks)
+    batches = _ranges(np.cumsum(n_chars), text.sizes.batch)
+    lcp[[a for a, _ in batches]] = 0
+    return SortedWords(at[groups.weight], text.counts[groups.weight], lcp, n_chars, batches)
 
 
 def find_seeds(text: Text, longest: int, size: int, threads: int) -> Seeds:
@@ -299,7 +299,7 @@ def find_seeds(text: Text, longest: int, size: int, threads: int) -> Seeds:
 
     list(pool.run(place, zip(parts, edges, edges[1:], strict=False), threads))
     ends = backwards.at + 1
-    tasks = ((ends, backwards.lcp, a, b, arc_at) for a, b in backwards.chunks)
+    tasks = ((ends, backwards.lcp, a, b, arc_at) for a, b in backwards.batches)
     list(pool.run(suffixes.spread_arcs, tasks, threads))
 
     return Seeds(
@@ -379,6 +379,6 @@ def build_tries(text: Text, seeds: Seeds, longest: int, threads: int) -> Words:
         deepest = int(words.n_chars[first:last].max())
         return Trie(words.lcp[first:last], words.counts[first:last], deepest, *filled)
 
-    tries = list(pool.run(trie, words.chunks, threads))
+    tries = list(pool.run(trie, words.batches, threads))
     n_characters = int((words.counts * words.n_chars).sum())
     return Words(tries, seeds.shift, int(text.counts.sum()), n_characters)
