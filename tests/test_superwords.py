@@ -248,6 +248,14 @@ def test_memory_and_threads_of_both_stages(tmp_path, monkeypatch):
     assert asked[:2] == [("check_first_memory", 40_000_000, 3), ("check_memory", 40_000_000, 3)]
 
 
+@pytest.mark.parametrize("most", [3, 1000, 2**32 - 1])
+def test_the_count_that_pairs_reach(most):
+    cells, rng = superwords.Cells(10), np.random.default_rng(most)
+    cells.counts[::3] = rng.integers(0, most, len(cells.counts[::3]), np.uint32, endpoint=True)
+    expected = np.sort(cells.counts)[::-1].tolist()
+    assert [cells.reached_by(n) for n in range(1, 1025)] == expected and cells.reached_by(1025) == 0
+
+
 def test_steps_that_are_no_walk(monkeypatch):
     """A normalizer, added tokens, and words that no walk finds: all steps are taken then."""
     lines = [line.upper() for line in texts(10)]
