@@ -17,7 +17,7 @@ import jinja2
 import pytest
 from hostile_formats import FORMATS, Tried, damaged, gguf, gguf_metadata, whole
 
-from gputok import PreTrainedTokenizer, WordCounts, corpus, from_tekken
+from gputok import AutoTokenizer, PreTrainedTokenizer, WordCounts, corpus, from_tekken
 from gputok.recipes import recipe
 
 
@@ -96,6 +96,15 @@ def test_ten_million_special_tokens_are_refused():
         ValueError, match=r"config\.default_num_special_tokens: must be a whole number from 0 to"
     ):
         from_tekken(json.dumps(value).encode())
+
+
+def test_four_billion_reserved_tokens_are_refused(tmp_path):
+    """`transformers` gives a name to each id between the last of a tiktoken file and those of the settings."""
+    (tmp_path / "tokenizer.model").write_bytes(FORMATS["tiktoken"].whole())
+    settings = {"added_tokens_decoder": {"4000000000": {"content": "<x>"}}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match=r"tokenizer\.model: added_tokens_decoder .* has the id 4000000000"):
+        AutoTokenizer.from_pretrained(tmp_path)
 
 
 def test_an_error_of_a_chat_template_is_jinjas_and_a_value_error():

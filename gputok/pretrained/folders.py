@@ -48,6 +48,9 @@ TOKENIZER = "tokenizer.json"
 CONFIG = "tokenizer_config.json"
 
 OLD_FILES = ("special_tokens_map.json", "added_tokens.json")
+_MOST_RESERVED = 1 << 16
+"""The most ids that a tiktoken file lacks and that get a name; Llama 3 has 256."""
+
 VOCABULARIES = (
     *("vocab.json", "merges.txt", "vocab.txt", "tokenizer.model", "spiece.model", "tiktoken.model"),
     "tekken.json",
@@ -328,7 +331,12 @@ def _tiktoken(data: bytes, path: str, config: dict[str, Any]) -> Tokenizer:
         int(token_id): str(as_token(token, "added_tokens_decoder")) for token_id, token in decoder.items()
     }
     n_tokens = 1 + max(ranks.values())
-    special = [named.get(i, f"<|reserved_token_{i}|>") for i in range(n_tokens, 1 + max(named, default=-1))]
+    if (last := max(named, default=-1)) >= n_tokens + _MOST_RESERVED:
+        raise ValueError(
+            f"{path}: added_tokens_decoder of {CONFIG} has the id {last}, but the file has {n_tokens} tokens: more than "
+            f"{_MOST_RESERVED} ids between them would need reserved tokens"
+        )
+    special = [named.get(i, f"<|reserved_token_{i}|>") for i in range(n_tokens, 1 + last)]
     special += [token for token in map(str, config.get("extra_special_tokens") or ()) if token not in special]
     return by_ranks(ranks, "llama3", {token: n_tokens + i for i, token in enumerate(special)}, path)
 
