@@ -69,8 +69,8 @@ class Told:
     assert sorted(found) == ["sample.Told.method: has no docstring", "sample.untold: has no docstring"]
 
 
-def test_an_exported_encoding_keeps_its_indentation(build):
-    """nbconvert makes one space of several, except in `pre`."""
+def test_an_exported_encoding_keeps_its_indentation_and_font(build):
+    """nbconvert makes one space of several, except in `pre`; JupyterLab's style gives `pre` a proportional font."""
     tokenizer = Tokenizer(models.WordLevel({"x": 0, "y": 1}, unk_token="x"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     shown = tokenizer.encode("x\n        y")._repr_html_()
@@ -78,3 +78,4 @@ def test_an_exported_encoding_keeps_its_indentation(build):
     notebook.cells[0].outputs = [nbformat.v4.new_output("display_data", data={"text/html": shown})]
     body, _ = build.HTMLExporter(template_name="basic").from_notebook_node(notebook)
     assert "\n        " in body
+    assert '<pre class="gputok" dir="auto" style="font-family: ui-monospace, monospace">' in body
