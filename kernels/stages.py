@@ -105,7 +105,7 @@ STEPS = (
                 "train_bpe_of_parts", _CPU, no_reference="it is `train_bpe` for words that arrive in parts"
             ),
         ),
-        ("token_traits",),
+        ("token_traits", "phases"),
     ),
     Step(
         "superwords",

@@ -1,9 +1,14 @@
 """`gputok bench scale`: drawn texts, on which tasks are timed with and without a memory limit."""
 
 import json
+import platform
+import time
+from collections import Counter
 
 import numpy as np
 import pytest
+from gputok.kernels import BpeLimits
+from gputok.kernels.cpu.train_bpe import phases
 
 from gputok import cli
 from gputok.bench import scale
@@ -57,8 +62,37 @@ def test_sizes_double_and_counts_are_compared(in_process, monkeypatch):
     assert len({(row.n_words, row.n_distinct) for row in found.rows}) == 3
     assert all(row.seconds > 0 and row.file_bytes > 0 for row in found.rows) and found.skipped == []
     assert len(spilled) > 6
-    assert len(found.table().splitlines()) == 2 + 15
+    table = found.table().splitlines()
+    assert len(table) == 2 + 15 + len(found.predictions)
     assert json.loads(found.to_json())["rows"][3]["task"] == "add up"
+    assert len(found.predictions) == (3 if platform.machine() in ("x86_64", "AMD64") else 0)
+    for row, line, threads in zip(found.predictions, table[17:], (4, 16, 64), strict=False):
+        assert row.n_bytes == 1_200_000 and 0 < row.seconds < 60
+        assert line.startswith(
+            f"predicted, not measured: training on {threads} threads takes {row.seconds:.2f} s ("
+        )
+
+
+def test_without_a_clock_nothing_is_predicted(in_process, monkeypatch):
+    monkeypatch.setattr(scale, "_predicted_seconds", lambda words, threads: 0.0)
+    assert scale.scale("300kB", memory_limit="32MB", progress=False).predictions == []
+
+
+def test_phases_are_those_of_the_same_merges():
+    """Their sum can't be longer than the whole took, and each has taken some time."""
+    words = Counter("".join(scale.documents(300_000)).split())
+    data, offsets = "".join(words).encode(), np.cumsum([0, *map(len, words)])
+    parts = [(np.frombuffer(data, np.uint8).astype(np.uint16), offsets, np.array([*words.values()]))]
+    tokens = np.arange(256, dtype=np.uint8), np.arange(257)
+    start = time.perf_counter()
+    found = phases(lambda *, measured: parts, *tokens, BpeLimits(1000), 3)
+    whole = time.perf_counter() - start
+    if platform.machine() not in ("x86_64", "AMD64"):
+        assert found is None
+        return
+    assert found is not None and min(found) > 0
+    assert found.set_up + found.pick + found.apply + found.settle < 1.01 * whole
+    assert found.batches <= 744
 
 
 def test_different_counts_are_not_reported(in_process, monkeypatch):

@@ -11,6 +11,8 @@ No text is stored. For each size, each of these tasks is a process of its own, w
     train    trains 32,000 tokens of BPE on the counts
 
 All counts of a size are compared, whatever the limit, before they are reported.
+
+For the largest text, training on 4, 16 and 64 threads is predicted, and the table says so: see `Simulation.predictions`.
 """
 
 from __future__ import annotations
@@ -47,7 +49,14 @@ _VOCAB_SIZE = 32_000
 _LEAST_BYTES = 100_000_000  # the smallest size of the text, unless the largest is smaller
 _GROWTH = 2.2  # twice the text takes at most so many times the time and the memory
 
-_NEEDS = {"count": "", "train": "count", "save shards": "", "add up": "save shards"}
+_PREDICTED = {"on 4": 4, "on 16": 16, "on 64": 64}  # task -> threads
+_BARRIER = 1 / 16 / 1e6  # assumed: seconds for each thread that waits for others, twice a batch
+_NEEDS = dict.fromkeys(_PREDICTED, "count") | {
+    "count": "",
+    "train": "count",
+    "save shards": "",
+    "add up": "save shards",
+}
 """Task -> the task whose files it reads."""
 
 # A letter stands for three bits of the rank. In a word of 16 bytes, 8 to 15 are letters and 0 is nothing.
@@ -111,11 +120,16 @@ class Simulation(NamedTuple):
         threads: how many threads each task used.
         rows: the tasks, smallest text first.
         skipped: why larger texts, or some tasks with them, are missing.
+        predictions: of training on 4, 16 and 64 threads: `seconds` was not measured. The parts that these threads would have
+            are merged in turn on one thread. A step takes as long as its slowest part, to set up is divided by the
+            threads, and two barriers a batch are added, each of 1/16 microsecond a thread. What cores share (memory
+            bandwidth, the last cache) is left out.
     """
 
     threads: int
     rows: list[Row]
     skipped: list[str]
+    predictions: list[Row]
 
     def table(self) -> str:
         """Returns a table with a line for each task."""
@@ -129,12 +143,18 @@ class Simulation(NamedTuple):
                 head,
                 *(row.line() for row in self.rows),
                 *(f"skipped: {why}" for why in self.skipped),
+                *(
+                    f"predicted, not measured: training on {_PREDICTED[row.task]} threads takes {row.seconds:.2f} s (their "
+                    "parts merged in turn on one thread, the slowest part of each step counts)"
+                    for row in self.predictions
+                ),
             ]
         )
 
     def to_json(self) -> str:
         """Returns the results as JSON."""
-        return json.dumps({**self._asdict(), "rows": [row._asdict() for row in self.rows]}, indent=2)
+        rows = {name: [row._asdict() for row in getattr(self, name)] for name in ("rows", "predictions")}
+        return json.dumps({**self._asdict(), **rows}, indent=2)
 
 
 def documents(n_bytes: int, seed: int = 0) -> Iterator[str]:
@@ -216,9 +236,9 @@ def scale(
     with reporting(progress) as report:
         for i, n_bytes in enumerate(sizes):
             report(f"simulate: {n_bytes / 1e6:,.0f} MB", i, len(sizes))
-            run.all_of(n_bytes)
+            run.all_of(n_bytes, n_bytes == sizes[-1])
         report("simulate", len(sizes), len(sizes))
-    return Simulation(run.threads, run.rows, list(run.skipped.values()))
+    return Simulation(run.threads, run.rows, list(run.skipped.values()), run.predictions)
 
 
 _Key = tuple[str, int | None]  # a task and its memory limit
@@ -230,13 +250,14 @@ class _Series:
     def __init__(self, memory_limit: int, threads: int, end: float) -> None:
         self.threads, self._end = threads, end
         self.rows: list[Row] = []
+        self.predictions: list[Row] = []
         self.skipped: dict[_Key, str] = {}  # why
         self._taken: dict[_Key, tuple[float, int]] = {}  # seconds and peak of the size before
         self._tasks = [("count", memory_limit), ("count", None), ("train", None)]
         self._tasks += [("save shards", None), ("add up", memory_limit), ("add up", None)]
 
-    def all_of(self, n_bytes: int) -> None:
-        """Runs the tasks of one size. Raises ValueError if they find different counts."""
+    def all_of(self, n_bytes: int, is_last: bool = False) -> None:
+        """Runs the tasks of one size; of the last one also predicts. Raises ValueError if tasks find different counts."""
         digests = set()
         with tempfile.TemporaryDirectory() as folder:
             for key in self._tasks:
@@ -253,6 +274,9 @@ class _Series:
                     self.rows.append(row)
                 if digest:
                     digests.add(digest)
+            if is_last and len(digests) == 1 and ("train", None) not in self.skipped:
+                found = (_run(Job(task, n_bytes, None, 1, folder))[0] for task in _PREDICTED)
+                self.predictions = [row for row in found if row.seconds > 0]  # 0: there is no clock
         if len(digests) > 1:
             raise ValueError(
                 f"not reported: counts of {n_bytes:,} bytes of text depend on the memory limit, or on shards"
@@ -324,15 +348,24 @@ def _measured(job: Job) -> tuple[Row, str]:
     def add_up() -> WordCounts:
         return WordCounts.load(shards, **options)
 
+    predicted: list[float] = []
+
+    def predict() -> WordCounts:
+        predicted.append(_predicted_seconds(given, _PREDICTED[job.task]))
+        return given
+
     def train() -> WordCounts:
         tokenizer.train_from_word_counts(given, trainer, progress=False, threads=job.threads)
         return given
 
-    given = WordCounts.load(saved) if job.task == "train" else WordCounts.from_dict({})
-    do = {"count": count, "save shards": save_shards, "add up": add_up, "train": train}[job.task]
+    reads = _NEEDS.get(job.task) == "count"
+    given = WordCounts.load(saved) if reads else WordCounts.from_dict({})
+    tasks = {"count": count, "save shards": save_shards, "add up": add_up, "train": train}
+    do = (tasks | dict.fromkeys(_PREDICTED, predict))[job.task]
     runtime, start, cpu = peak_memory(), time.perf_counter(), time.process_time()
     counts = do()
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu - drawing.cpu_seconds
+    seconds = predicted[0] if predicted else seconds
     peak, digest = peak_memory(), ""
     if job.task in ("count", "add up"):
         counts.save(saved)
@@ -344,6 +377,23 @@ def _measured(job: Job) -> tuple[Row, str]:
     return Row(
         job.task, *of_text, job.memory_limit, seconds, cpu_seconds, peak, runtime, n_file_bytes
     ), digest
+
+
+def _predicted_seconds(words: WordCounts, threads: int) -> float:
+    """Returns how long training on so many threads would take; 0 if the clock of the processor can't be read.
+
+    words: byte-level words, whose bytes are the first tokens.
+    """
+    from gputok.kernels import BpeLimits
+    from gputok.kernels.cpu.train_bpe import phases
+
+    parts = [(words.data.astype(np.uint16), words.offsets, words.counts)]
+    tokens = np.arange(256, dtype=np.uint8), np.arange(257)
+    found = phases(lambda *, measured: parts, *tokens, BpeLimits(_VOCAB_SIZE), threads)
+    if found is None:
+        return 0.0
+    alone, steps = found.set_up / threads + found.pick, found.apply + found.settle
+    return alone + steps + 2 * found.batches * threads * _BARRIER
 
 
 class _Drawing:

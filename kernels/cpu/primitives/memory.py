@@ -21,6 +21,7 @@ if choose().calls is None:
             atomic_or,
             atomic_store,
             pause,
+            ticks,
         )
         from gputok.kernels.cpu.primitives.shuffles import put_classes, put_places, window_masks
         from gputok.kernels.cpu.primitives.views import (
@@ -64,7 +65,7 @@ if choose().calls is None:
 else:
     View = as_array = bytes_at_least = copy = copy_64 = count_ones = equal_bytes = grown = has_ones = None
     is_given = of_four = folded_product = four_differ = put_key = None
-    atomic_add = atomic_claim = atomic_load = atomic_or = atomic_store = pause = None
+    atomic_add = atomic_claim = atomic_load = atomic_or = atomic_store = pause = ticks = None
     leading_zeros = least_of = lend_views = likely = load_u16 = load_u32 = load_u64 = owned = None
     prefetch = put_classes = put_places = scratch = store_u32 = store_u64 = tail = trailing_zeros = view = (
         None

@@ -28,6 +28,7 @@ from gputok.kernels.cpu.primitives.memory import (
     atomic_store,
     pause,
     prefetch,
+    ticks,
 )
 from gputok.kernels.cpu.train_bpe.candidates import enqueue, first_pair, heap_pop
 from gputok.kernels.cpu.train_bpe.index import begin_list, pool_has_room
@@ -43,8 +44,10 @@ from gputok.kernels.cpu.train_bpe.merge import (
 from gputok.kernels.cpu.train_bpe.settle import settle, shard_of, take_late
 from gputok.kernels.cpu.train_bpe.state import (
     APPLIED,
+    APPLY_TICKS,
     APPLYING,
     BATCH,
+    BATCHES,
     BORN_FIELD,
     BUCKET,
     CLAIMS,
@@ -67,11 +70,13 @@ from gputok.kernels.cpu.train_bpe.state import (
     PENDING,
     PHASE,
     PICK,
+    PICK_TICKS,
     POOL,
     QUEUED,
     READY,
     RESPELLED,
     RESPELT,
+    SETTLE_TICKS,
     SETTLED_FIELD,
     SETTLING,
     STEP,
@@ -82,6 +87,7 @@ from gputok.kernels.cpu.train_bpe.state import (
     TO_SETTLE,
     TOKENS,
     TWO,
+    UNIT_TICKS,
     WAITING,
     WORK,
     State,
@@ -240,10 +246,12 @@ def _apply(s, number):
 @kernel
 def _do(s, unit):
     """Does a unit of the step, which this thread has claimed."""
+    start = ticks()
     if s.at[KIND] == APPLYING:
         _apply(s, unit)
     else:
         settle(s, unit)
+    part_of(s, unit).at[UNIT_TICKS] += ticks() - start
     atomic_add(s.shared, READY, np.int64(1))
 
 
@@ -309,6 +317,17 @@ def assist(state, number, seen):
             _do_others(s, step)
         pause()
     return seen
+
+
+@kernel(inline=True)
+def _take_ticks(s, phase):
+    """Adds to a phase what its slowest unit took, and clears what the units took."""
+    slowest = np.int64(0)
+    for p in range(s.n_parts):
+        part = part_of(s, p)
+        slowest = max(slowest, part.at[UNIT_TICKS])
+        part.at[UNIT_TICKS] = 0
+    s.at[phase] += slowest
 
 
 # ---- pick and queue
@@ -406,6 +425,12 @@ def _queue_new(s):
     s.at[QUEUED], s.at[HEAP] = s.at[PAIRS], n_heap
 
 
+@kernel(State)
+def clock(state):
+    """The clock by which steps are timed; always 0 where there is none."""
+    return ticks()
+
+
 @kernel(State, i64, i64)
 def merge_in_batches(state, work, most):
     """What the first thread does: merges until done, until `work` symbols have been merged, or until something must grow.
@@ -420,7 +445,9 @@ def merge_in_batches(state, work, most):
                 return DONE
             if s.at[WORK] - before >= work:
                 return PAUSED
+            start = ticks()
             outcome = _pick(s, most)
+            s.at[PICK_TICKS] += ticks() - start
             if outcome != DONE:
                 return outcome
             s.at[PHASE] = TO_APPLY
@@ -433,6 +460,7 @@ def merge_in_batches(state, work, most):
             if not _all_applied(s):
                 s.at[PHASE] = TO_APPLY
                 return GROW
+            _take_ticks(s, APPLY_TICKS)
             s.at[PHASE] = TO_SETTLE
         if s.at[PHASE] == TO_SETTLE:
             if not _may_settle(s):
@@ -441,8 +469,12 @@ def merge_in_batches(state, work, most):
             s.at[PHASE] = SETTLING
         if not _is_ready(s):
             return WAITING
+        _take_ticks(s, SETTLE_TICKS)
+        start = ticks()
         take_late(s)
         _queue_new(s)
+        s.at[PICK_TICKS] += ticks() - start
+        s.at[BATCHES] += 1
         s.at[WORK] += 100 * s.at[N_BATCH]
         for p in range(s.n_parts):
             s.at[WORK] += part_of(s, p).at[N_RECORDS] // 3

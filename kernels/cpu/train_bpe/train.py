@@ -21,6 +21,7 @@ neighbour of a token at p is `S[p - 1]`, and the right neighbour `S[p + length]`
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -28,7 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from gputok.kernels import BpeLimits, BpeMerges
 from gputok.kernels.cpu.primitives.token_strings import index_names, power_of_two, resized
-from gputok.kernels.cpu.train_bpe.batches import assist, merge_in_batches
+from gputok.kernels.cpu.train_bpe.batches import assist, clock, merge_in_batches
 from gputok.kernels.cpu.train_bpe.index import (
     BLOCK,
     choose_characters,
@@ -43,6 +44,8 @@ from gputok.kernels.cpu.train_bpe.index import (
 from gputok.kernels.cpu.train_bpe.merge import merge_alone
 from gputok.kernels.cpu.train_bpe.queue import train_bpe_queued
 from gputok.kernels.cpu.train_bpe.state import (
+    APPLY_TICKS,
+    BATCHES,
     BUCKETS,
     CLAIMS,
     DONE,
@@ -70,9 +73,11 @@ from gputok.kernels.cpu.train_bpe.state import (
     PENDING,
     PHASE,
     PICK,
+    PICK_TICKS,
     POOL,
     QUEUED,
     RESPELLED,
+    SETTLE_TICKS,
     SPARE,
     STOP,
     STORED,
@@ -148,26 +153,59 @@ def train_bpe_of_parts(
         threads: at most so many threads merge; a small corpus takes fewer.
     """
     training = _Training(parts, tokens, token_offsets, limits, sizes, threads)
-    n_tokens = len(token_offsets) - 1
-    with training.turns() as turn:
-        outcome = PAUSED
-        while outcome != DONE:
-            outcome = turn()
-            if progress is not None:
-                done = int(training.state.at[TOKENS]) - n_tokens
-                progress(done, limits.vocab_size - n_tokens)
-            if outcome == GROW:
-                training.grow()
-            elif outcome == DRY:
-                outcome = PAUSED if training.lower_threshold() else DONE
-            elif outcome == RESPELLED:
-                if limits.shorter_first:
-                    raise NotImplementedError(
-                        "two merges spell one string, which SentencePiece's rule for ties leaves open"
-                    )
-                words = _joined(parts(measured=False))
-                return train_bpe_queued(*words, tokens, token_offsets, limits, progress)
-    return training.merges()
+    if training.is_merged(limits, progress):
+        return training.merges()
+    if limits.shorter_first:
+        raise NotImplementedError(
+            "two merges spell one string, which SentencePiece's rule for ties leaves open"
+        )
+    words = _joined(parts(measured=False))
+    return train_bpe_queued(*words, tokens, token_offsets, limits, progress)
+
+
+class Phases(NamedTuple):
+    """What training took, in seconds, if each part is merged by a core of its own; see `phases`."""
+
+    set_up: float  # of all parts
+    pick: float  # also queueing, what the first thread does alone
+    apply: float
+    settle: float
+    batches: int
+
+
+def phases(
+    parts: Callable[..., Iterable[Words]],
+    tokens: np.ndarray,
+    token_offsets: np.ndarray,
+    limits: BpeLimits,
+    n_parts: int,
+) -> Phases | None:
+    """Merges n_parts parts in turn on one thread, and times each phase of merging.
+
+    A step of a batch takes as long as its slowest part. What cores share (memory, the last cache) is not in these times, nor
+    what threads wait for each other.
+
+    Args:
+        parts: as in `train_bpe_of_parts`.
+        tokens: as in `train_bpe`.
+        token_offsets: as in `train_bpe`.
+        limits: as in `train_bpe`.
+        n_parts: at least 2.
+
+    Returns:
+        The times; None if the clock of this processor can't be read, or a merge spells the string of an initial token.
+    """
+    start = time.perf_counter()
+    training = _Training(parts, tokens, token_offsets, limits, SIZES._replace(parts=n_parts), 1)
+    set_up = time.perf_counter() - start
+    first, start = clock(training.state), time.perf_counter()
+    is_merged, seconds = training.is_merged(limits, None), time.perf_counter() - start
+    n_ticks = clock(training.state) - first
+    if not is_merged or n_ticks <= 0:
+        return None
+    at = training.state.at.tolist()
+    taken = (at[phase] * seconds / n_ticks for phase in (PICK_TICKS, APPLY_TICKS, SETTLE_TICKS))
+    return Phases(set_up, *taken, at[BATCHES])
 
 
 def _joined(parts: Iterable[Words]) -> Words:
@@ -434,6 +472,20 @@ class _Training:
         self._threshold = max(self._floor, self._threshold // 8)
         self._index()
         return True
+
+    def is_merged(self, limits: BpeLimits, progress: Callable[[int, int], None] | None) -> bool:
+        """Merges until done; False: a merge spells the string of an initial token."""
+        n_tokens, outcome = int(self.state.at[TOKENS]), PAUSED
+        with self.turns() as turn:
+            while outcome not in (DONE, RESPELLED):
+                outcome = turn()
+                if progress is not None:
+                    progress(int(self.state.at[TOKENS]) - n_tokens, limits.vocab_size - n_tokens)
+                if outcome == GROW:
+                    self.grow()
+                elif outcome == DRY:
+                    outcome = PAUSED if self.lower_threshold() else DONE
+        return outcome == DONE
 
     @contextmanager
     def turns(self) -> Iterator[Callable[[], int]]:
