@@ -1,6 +1,6 @@
 """The list of all stages: what each file or folder of the kernels does, and in which versions it exists.
 
-`tests/test_stages.py` checks the code, and the table in notebooks/guide/gpu.md of what runs where, against this list.
+`tests/kernels/test_stages.py` checks the code, and the table in notebooks/guide/gpu.md of what runs where, against this list.
 """
 
 from __future__ import annotations

@@ -7,10 +7,10 @@ the tables change; a test says so.
 import numpy as np
 from gputok.kernels import Automaton
 from gputok.kernels.cpu.walk.windows import READY, digest, window_tables
-from test_plans import WALKS, ours_of
 
 from gputok.automaton import compile_pattern
 from gputok.text.pieces import IDEOGRAPHS, PUNCTUATION, SPACE_PREFIXED_RUN, cuts_beside
+from tests.text.test_split_plans import WALKS, ours_of
 
 
 def automata() -> list[Automaton]:

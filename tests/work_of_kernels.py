@@ -1,4 +1,4 @@
-"""Trains and encodes a little with each kind of kernel; test_kernels_memory.py runs this program under valgrind."""
+"""Trains and encodes a little with each kind of kernel; test_memory.py runs this program under valgrind."""
 
 import random
 import sys

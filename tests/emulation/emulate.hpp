@@ -115,7 +115,7 @@ inline u32 atomicOr(u32* at, u32 value) {
   return old;
 }
 
-// The same, but not atomic: planted faults (test_cuda_mutants.py).
+// The same, but not atomic: planted faults (test_mutants.py).
 namespace plain {
 template <class T>
 inline T Exch(T* at, T value) {

@@ -1,0 +1,148 @@
+"""`gputok bench scale`: drawn texts, on which tasks are timed with and without a memory limit."""
+
+import json
+import platform
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+from gputok.kernels import BpeLimits
+from gputok.kernels.cpu.train_bpe import phases
+
+from gputok import cli
+from gputok.bench import scale
+from gputok.text import partitions
+
+
+def test_a_longer_text_begins_with_a_shorter_one():
+    short, long = "".join(scale.documents(100_000)), "".join(scale.documents(300_000))
+    assert 100_000 <= len(short) < 200_000 and long.startswith(short) and 300_000 <= len(long) < 400_000
+    assert set(long) == set("etaoinsh ") and "  " not in long and long.endswith(" ")
+    assert "".join(scale.documents(100_000, seed=1)) != short
+
+
+def test_each_rank_has_a_word_of_its_own():
+    ranks = np.concatenate(
+        [np.arange(1, 5000), 8 ** np.arange(1, 15), 8 ** np.arange(1, 15) - 1, [2**44 + 1]]
+    )
+    words = scale._spelled(ranks.astype(np.uint64)).decode().split(" ")
+    digits = [np.base_repr(rank, 8)[::-1] for rank in ranks.tolist()]
+    assert words == ["".join("etaoinsh"[int(digit)] for digit in number) for number in digits] + [""]
+
+
+def test_words_are_drawn_by_their_law():
+    ranks = scale._drawn(np.random.default_rng(0), 200_000)
+    for rank in (1, 10, 100, 1000, 10**6):
+        expected = (1 + (rank - 1) / 100) ** -0.33  # of the words, those of this rank or a higher one
+        assert np.mean(ranks >= rank) == pytest.approx(expected, abs=0.005)
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Jobs run in this process, whose peak of memory says nothing, on a few small texts."""
+    for name, value in {"_LEAST_BYTES": 300_000, "_SHARDS": 5, "_VOCAB_SIZE": 300}.items():
+        monkeypatch.setattr(scale, name, value)
+    monkeypatch.setattr(scale, "_run", scale._measured)
+
+
+TASKS = ["count", "count", "train", "add up", "add up"]
+
+
+def test_sizes_double_and_counts_are_compared(in_process, monkeypatch):
+    spilled = []
+    write = partitions.Spilled.write
+    monkeypatch.setattr(partitions, "_LEAST_TABLE_BYTES", 1)
+    monkeypatch.setattr(partitions, "_TABLES_SHARE", 0.05)
+    monkeypatch.setattr(partitions.Spilled, "write", lambda *given: spilled.append(0) or write(*given))
+    found = scale.scale("1.2MB", memory_limit="32MB", threads=2, progress=False)
+    assert [row.n_bytes for row in found.rows] == [300_000] * 5 + [600_000] * 5 + [1_200_000] * 5
+    assert [row.task for row in found.rows] == TASKS * 3
+    assert [row.memory_limit for row in found.rows] == [32_000_000, None, None, 32_000_000, None] * 3
+    assert len({(row.n_words, row.n_distinct) for row in found.rows}) == 3
+    assert all(row.seconds > 0 and row.file_bytes > 0 for row in found.rows) and found.skipped == []
+    assert len(spilled) > 6
+    table = found.table().splitlines()
+    assert len(table) == 2 + 15 + len(found.predictions)
+    assert json.loads(found.to_json())["rows"][3]["task"] == "add up"
+    assert len(found.predictions) == (3 if platform.machine() in ("x86_64", "AMD64") else 0)
+    for row, line, threads in zip(found.predictions, table[17:], (4, 16, 64), strict=False):
+        assert row.n_bytes == 1_200_000 and 0 < row.seconds < 60
+        assert line.startswith(
+            f"predicted, not measured: training on {threads} threads takes {row.seconds:.2f} s ("
+        )
+
+
+def test_without_a_clock_nothing_is_predicted(in_process, monkeypatch):
+    monkeypatch.setattr(scale, "_predicted_seconds", lambda words, threads: 0.0)
+    assert scale.scale("300kB", memory_limit="32MB", progress=False).predictions == []
+
+
+def test_phases_are_those_of_the_same_merges():
+    """Their sum can't be longer than the whole took, and each has taken some time."""
+    words = Counter("".join(scale.documents(300_000)).split())
+    data, offsets = "".join(words).encode(), np.cumsum([0, *map(len, words)])
+    parts = [(np.frombuffer(data, np.uint8).astype(np.uint16), offsets, np.array([*words.values()]))]
+    tokens = np.arange(256, dtype=np.uint8), np.arange(257)
+    start = time.perf_counter()
+    found = phases(lambda *, measured: parts, *tokens, BpeLimits(1000), 3)
+    whole = time.perf_counter() - start
+    if platform.machine() not in ("x86_64", "AMD64"):
+        assert found is None
+        return
+    assert found is not None and min(found) > 0
+    assert found.set_up + found.pick + found.apply + found.settle < 1.01 * whole
+    assert found.batches <= 744
+
+
+def test_different_counts_are_not_reported(in_process, monkeypatch):
+    digests = iter("abcdef")
+    run = scale._run
+    monkeypatch.setattr(scale, "_run", lambda job: (run(job)[0], next(digests)))
+    with pytest.raises(ValueError, match="not reported: counts of 300,000 bytes of text depend on"):
+        scale.scale(300_000)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "kept", "why"),
+    [
+        (2.5, [], "count with the limit, from 1 MB of text on: about 44 s more are not left"),
+        (
+            10,
+            ["count"],
+            "count, from 1 MB of text on: about 2.2 GB are more than a third of the memory",
+        ),
+    ],
+)
+def test_what_would_take_too_much_is_left_out(minutes, kept, why, in_process, monkeypatch):
+    now = [0]
+
+    def slow(job):
+        now[0] += 20
+        return scale.Row(job.task, job.n_bytes, 1, 1, job.memory_limit, 1, 1, 10**9, 1, 1), "digest"
+
+    monkeypatch.setattr(scale, "_machine_memory", lambda: 3e9)
+    monkeypatch.setattr(scale, "_run", slow)
+    monkeypatch.setattr(scale.time, "monotonic", lambda: now[0])
+    found = scale.scale("600kB", minutes=minutes)
+    assert [row.task for row in found.rows] == TASKS + kept
+    assert f"skipped: {why}" in found.table().splitlines()
+
+
+@pytest.mark.slow
+def test_a_process_measures_itself(tmp_path):
+    job = scale.Job("count", 1_000_000, 40_000_000, 2, str(tmp_path))
+    row, digest = scale._run(job)
+    assert row.task == "count" and len(digest) == 64 and 0 < row.runtime_bytes <= row.peak_bytes
+    with pytest.raises(ChildProcessError, match=r"bake of 1,000,000 bytes of text failed: KeyError: 'bake'"):
+        scale._run(job._replace(task="bake"))
+
+
+def test_the_command(in_process, monkeypatch, capsys):
+    for arguments in (["--size", "300kB", "--memory-limit", "32MB", "--json"], ["--size", "1 apple"]):
+        with pytest.raises(SystemExit) as status:
+            cli.main(["bench", "scale", *arguments])
+        assert status.value.code == ("apple" in arguments[-1])
+    captured = capsys.readouterr()
+    assert len(json.loads(captured.out)["rows"]) == 5
+    assert "size='1 apple': expected a number of bytes" in captured.err

@@ -1,0 +1,599 @@
+"""Reports: the numbers equal those counted by hand, and the page works in a real browser."""
+
+import importlib.resources
+import itertools
+import json
+import random
+import shutil
+
+import numpy as np
+import pytest
+import tokenizers
+
+import gputok
+from gputok import (
+    AddedToken,
+    PreTrainedTokenizer,
+    Regex,
+    Tokenizer,
+    models,
+    normalizers,
+    pre_tokenizers,
+    trainers,
+)
+from gputok.automaton import PATTERNS
+from gputok.cli.report import short_names
+from gputok.recipes import recipe
+from gputok.report import page, report
+from gputok.report.curves import compression, curve
+from gputok.report.measures import SAMPLE_BYTES, SAMPLE_CHARACTERS, Samples, merge_counts, token_bytes
+from gputok.report.portable import NotPortable, portable
+from gputok.text.pieces import TextBatch
+
+rng = random.Random(7)
+WORDS = ["".join(rng.choices("etaoin shréßИя漢字🙂", k=rng.randrange(1, 8))) for _ in range(400)]
+TEXTS = [" ".join(rng.choices(WORDS, k=rng.randrange(30))) for _ in range(300)]
+HOSTILE = (
+    "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>\u2028&amp;\u2029<!--"
+)
+
+SEVERAL_WAYS = models.BPE(
+    {"a": 0, "b": 1, "c": 2, "ab": 3, "bc": 4, "abc": 5},
+    [("a", "b"), ("b", "c"), ("ab", "c"), ("a", "bc")],
+)
+
+
+def trained(model, texts=TEXTS, vocab_size=600):
+    tokenizer, trainer = recipe(model, vocab_size=vocab_size)
+    tokenizer.train_from_iterator(iter(texts), trainer, progress=False)
+    return tokenizer
+
+
+@pytest.fixture(scope="module")
+def bpe():
+    return trained("bpe")
+
+
+# -- the numbers
+
+
+def test_a_text_counted_by_hand():
+    tokenizer = Tokenizer(
+        models.BPE(
+            {"<unk>": 0, "a": 1, "b": 2, "ab": 3, "aab": 4}, [("a", "b"), ("a", "ab")], unk_token="<unk>"
+        )
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    measured = report(tokenizer, iter(["aab ab", "", "é b"]), samples=2)
+    text, one = measured.text, measured.tokenizers[0]
+    assert (text.n_documents, text.n_bytes, text.n_characters, text.n_words) == (3, 10, 9, 4)
+    assert dict(zip(text.scripts, text.script_characters.tolist(), strict=True)) == {"Latin": 7}
+    assert one.usage.tolist() == [1, 0, 1, 1, 1] and one.n_tokens == 4
+    assert (one.bytes_per_token, one.tokens_per_word, one.unknown_share) == (2.5, 1.0, 0.25)
+    assert one.unused_share == 1 / 5  # the token "a"
+    assert one.merge_counts.tolist() == [2, 1]  # "ab" was merged in both words, and once went into "aab"
+    assert one.script_covered.tolist() == [6]  # all but é
+    assert one.longest(2) == [("<unk>", 1), ("aab", 1)]
+    shown = [[encoding.tokens for _, encoding in sample] for sample in one.encodings]
+    assert shown == [[["aab", "ab"]], [["<unk>", "b"]]]
+    assert measured.samples == ("aab ab", "é b")
+
+
+@pytest.mark.parametrize("model", ["bpe", "wordpiece", "wordlevel", "unigram"])
+@pytest.mark.filterwarnings("ignore:only .* pieces were learned")
+def test_usage_is_what_tokenizers_counts(model):
+    tokenizer = trained(model)
+    upstream = tokenizers.Tokenizer.from_str(tokenizer.to_str())
+    expected = np.zeros(tokenizer.get_vocab_size(), int)
+    for encoding in upstream.encode_batch(TEXTS, add_special_tokens=False):
+        np.add.at(expected, encoding.ids, 1)
+    one = report(tokenizer, iter(TEXTS)).tokenizers[0]
+    assert one.usage.tolist() == expected.tolist()
+    used = [token for token in upstream.get_vocab() if expected[upstream.token_to_id(token)]]
+    special = {token.content for token in upstream.get_added_tokens_decoder().values()}
+    n_ordinary = upstream.get_vocab_size() - len(special)
+    assert one.unused_share == pytest.approx(1 - len(set(used) - special) / n_ordinary)
+    assert one.length_histogram()[1].sum() == expected[~one.special].sum()
+
+
+def test_words_are_those_of_split(bpe):
+    measured = report(bpe, iter([*TEXTS, "\u3000wide\u2003space\n", "next", "", "  "]))
+    assert measured.text.n_words == sum(len(text.split()) for text in [*TEXTS, "wide space next"])
+
+
+def test_merge_counts_are_those_that_training_saw():
+    """Each merge is applied as often as its pair occurred when it was chosen: the definition, in plain Python."""
+    words = ["".join(rng.choices("abcdefgh", k=rng.randrange(2, 9))) for _ in range(200)]
+    words = [word for word in words if all(a != b for a, b in itertools.pairwise(word))]  # no runs
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.train_from_iterator(iter(words), trainers.BpeTrainer(vocab_size=40, show_progress=False))
+    merges = json.loads(tokenizer.to_str())["model"]["merges"]
+    split, expected = [list(word) for word in words], []
+    for left, right in merges:
+        pairs = sum(word[i : i + 2] == [left, right] for word in split for i in range(len(word) - 1))
+        expected.append(pairs)
+        for word in split:
+            i = 0
+            while i < len(word) - 1:
+                if word[i : i + 2] == [left, right]:
+                    word[i : i + 2] = [left + right]
+                i += 1
+    counts = report(tokenizer, iter(words)).tokenizers[0].merge_counts
+    assert len(expected) > 15 and counts.tolist() == expected
+
+
+def test_a_token_that_several_merges_make_counts_for_the_first():
+    assert merge_counts(SEVERAL_WAYS, np.arange(6), np.array([0, 0, 0, 0, 0, 7])).tolist() == [7, 0, 7, 0]
+
+
+@pytest.mark.filterwarnings("ignore:only .* pieces were learned")
+def test_bytes_that_tokens_stand_for():
+    """A text's tokens, one after the other, are its bytes, wherever the tokenizer changes nothing."""
+    for model in ("bpe", "unigram"):
+        tokenizer = trained(model)
+        spelled = dict(
+            zip(
+                sorted(tokenizer.get_vocab().values()),
+                token_bytes(tokenizer, dict(sorted((i, t) for t, i in tokenizer.get_vocab().items()))),
+                strict=True,
+            )
+        )
+        text = next(text for text in TEXTS if len(text) > 50)
+        joined = b"".join(spelled[id] for id in tokenizer.encode(text).ids)
+        assert joined.strip() == text.encode().strip()
+
+
+def test_coverage_by_script(bpe):
+    by_character = trained("wordlevel", [" ".join(text) for text in TEXTS])
+    measured = report(bpe, iter(TEXTS), others={"characters": by_character})
+    ours, characters = measured.tokenizers
+    assert measured.text.scripts[0] == "Latin" and set(measured.text.scripts) == {
+        "Latin",
+        "Han",
+        "Cyrillic",
+        "Common",
+    }
+    assert measured.text.script_characters.sum() == sum(len("".join(text.split())) for text in TEXTS)
+    assert characters.script_covered.tolist() == measured.text.script_characters.tolist()
+    ascii_letters = sum(c.isascii() and c.isalpha() for text in TEXTS for c in text)
+    assert ascii_letters <= ours.script_covered[0] <= measured.text.script_characters[0]
+
+
+def test_cuts_into_batches_and_threads_change_nothing(bpe, tmp_path):
+    texts = TEXTS * 20
+    (tmp_path / "corpus.txt").write_text("".join(text + "\n" for text in texts))
+    first = report(bpe, iter([text + "\n" for text in texts]), samples=10)
+    second = bpe.report([tmp_path / "corpus.txt"], samples=10, threads=3)
+    assert first.samples == second.samples and len(first.samples) == 10
+    assert str(first) == str(second) and (first.tokenizers[0].usage == second.tokenizers[0].usage).all()
+
+
+def test_samples_are_short_documents_or_their_beginnings(bpe):
+    measured = report(bpe, iter(["é" * 3 * SAMPLE_CHARACTERS, "", "\n", "short", "", ""]))
+    assert measured.samples == ("é" * SAMPLE_CHARACTERS, "\nshort")
+
+
+def test_lines_are_joined_to_samples_of_a_kilobyte(bpe, tmp_path):
+    lines = [f"{i} {text}\n" for i, text in enumerate(TEXTS * 3)]
+    whole = "".join(lines)
+    path = tmp_path / "corpus.txt"
+    path.write_text(whole)
+    measured = report(bpe, [path], samples=1000)
+    assert "".join(measured.samples) == whole
+    longest = max(len(line.encode()) for line in lines)
+    assert all(
+        abs(len(sample.encode()) - SAMPLE_BYTES) <= longest and sample.endswith("\n")
+        for sample in measured.samples[:-1]
+    )
+    # each line has the tokens that were counted, not those of the passage
+    ids = [id for sample in measured.tokenizers[0].encodings for _, encoding in sample for id in encoding.ids]
+    assert ids == [id for line in lines for id in bpe.encode(line, add_special_tokens=False).ids]
+    n_documents = [len(sample) for sample in measured.tokenizers[0].encodings]
+    assert n_documents == [sample.count("\n") for sample in measured.samples]
+    for batches in ([lines], [lines[:7], lines[7:1000], lines[1000:]]):  # any cut into batches
+        samples = Samples(5)
+        for batch in batches:
+            samples.draw(TextBatch.from_strings(batch))
+        drawn = tuple("".join(documents) for documents in samples.passages())
+        assert drawn == report(bpe, [path], samples=5).samples
+
+
+def test_truncation_and_special_tokens_do_not_count(bpe):
+    cut = Tokenizer.from_str(bpe.to_str())
+    cut.enable_truncation(2)
+    assert report(cut, iter(TEXTS)).tokenizers[0].n_tokens == report(bpe, iter(TEXTS)).tokenizers[0].n_tokens
+
+
+def test_reports_of_empty_corpora(bpe):
+    measured = report(bpe, iter([]), samples=5)
+    one = measured.tokenizers[0]
+    assert (one.bytes_per_token, one.tokens_per_word, one.unknown_share, one.unused_share) == (0, 0, 0, 1)
+    assert measured.samples == () and "<html" in measured.to_html()
+    empty = report(Tokenizer(models.BPE()), iter(["text"]))
+    assert empty.tokenizers[0].n_tokens == 0 and "<html" in empty.to_html()
+
+
+def test_tokenizers_of_other_packages_and_other_objects(bpe):
+    upstream = tokenizers.Tokenizer.from_str(bpe.to_str())
+    one, other = report(bpe, iter(TEXTS), others={"upstream": upstream}).tokenizers
+    assert (one.usage == other.usage).all()
+    wrapped = PreTrainedTokenizer(bpe).report(iter(TEXTS), others={"wrapped": PreTrainedTokenizer(bpe)})
+    assert [(measures.usage == one.usage).all() for measures in wrapped.tokenizers] == [True, True]
+    with pytest.raises(TypeError, match="'other' is dict, not a tokenizer"):
+        report(bpe, iter(TEXTS), others={"other": {}})
+    with pytest.raises(ValueError, match="two tokenizers are called 'tokenizer'"):
+        report(bpe, iter(TEXTS), others={"tokenizer": bpe})
+    with pytest.raises(ValueError, match="samples=-1"):
+        report(bpe, iter(TEXTS), samples=-1)
+
+
+# -- what it is shown as
+
+
+def test_figures(bpe, tmp_path):
+    pytest.importorskip("matplotlib", reason="figures need matplotlib")
+    figures = report(bpe, iter(TEXTS), others={"words": trained("wordlevel")}).figures()
+    assert list(figures) == ["compression", "lengths", "merges", "usage", "scripts", "sizes"]
+    bars = figures["compression"].axes[0].patches
+    # words are longer, and drawn last
+    assert len(bars) == 2 and bars[0].get_width() > bars[1].get_width() > 0
+    for name, figure in figures.items():
+        figure.savefig(tmp_path / f"{name}.png")
+    assert not {"merges", "sizes"} & {*report(trained("wordlevel"), iter(TEXTS)).figures()}
+
+
+@pytest.mark.parametrize("model", [None, SEVERAL_WAYS], ids=["trained", "several merges make one token"])
+def test_compression_by_size_is_that_of_smaller_tokenizers(bpe, model):
+    tokenizer, texts = (bpe, TEXTS) if model is None else (Tokenizer(model), ["abc", "abcab", "c"])
+    if model is not None:
+        tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    measured = report(tokenizer, iter(texts))
+    found, expected = measured.tokenizers[0].compression_curve(), tokenizer.compression_curve(iter(texts))
+    assert found.vocab_sizes.tolist() == expected.vocab_sizes.tolist()
+    assert found.n_tokens.tolist() == expected.n_tokens.tolist()
+    assert found.n_bytes == measured.text.n_bytes
+    points = compression(*found)
+    assert points[0][0] == found.vocab_sizes[0] and points[-1][0] == found.vocab_sizes[-1]
+    assert points[-1][1] == pytest.approx(measured.tokenizers[0].bytes_per_token, rel=1e-4)
+    assert f'"sizes":[[{points[0][0]},' in measured.to_html()
+    assert report(trained("wordlevel"), iter(TEXTS)).tokenizers[0].compression_curve() is None
+
+
+def test_curves_are_means_of_neighbours():
+    values = np.arange(1, 50_001)
+    numbers, means = np.array(curve(values)).T
+    assert len(numbers) < 130 and numbers[0] == 1 and numbers[-1] == 50_000
+    edges = np.append(numbers, 50_001)
+    assert np.allclose(means, (edges[:-1] + edges[1:] - 1) / 2, rtol=1e-4)
+    assert curve(np.zeros(0, int)) == []
+
+
+def test_the_curve_of_merges_in_figures_is_that_of_the_page(bpe):
+    pytest.importorskip("matplotlib", reason="figures need matplotlib")
+    measured = report(bpe, iter(TEXTS))
+    drawn = measured.figures()["merges"].axes[0].lines[0]
+    shown = [point for point in curve(measured.tokenizers[0].merge_counts) if point[1] > 0]
+    assert drawn.get_xydata().tolist() == shown
+
+
+def test_the_header_says_where_it_comes_from(bpe, tmp_path):
+    path = tmp_path / "books" / "a.txt"
+    path.parent.mkdir()
+    path.write_text("".join(text + "\n" for text in TEXTS))
+    measured = report(bpe, [path] * 5, name="t.json", title="Books & <more>", command="gputok report a.txt")
+    made = measured.made
+    assert made.source == "a.txt, a.txt, a.txt and 2 more files"
+    html = measured.to_html()
+    assert "<title>Books &amp; &lt;more&gt;</title>" in html and str(tmp_path) not in html
+    assert made.version == gputok.__version__ and made.date in html and "gputok report a.txt" in html
+    assert report(bpe, iter(TEXTS)).made[:2] == ("Tokenizer report", "")
+    with open(path, "rb") as opened:
+        assert report(bpe, opened).made.source == "a.txt"
+    batches = [TextBatch.from_strings(TEXTS[:9]), TextBatch.from_strings(TEXTS[9:])]
+    assert report(bpe, batches).made.source == ""
+    secret = "https://me:word@host/a/t.json?key=1"
+    assert short_names([secret, "https://me:word@host/b/t.json"]) == ["a/t.json", "b/t.json"]
+
+
+def test_one_sentence_says_the_result(bpe):
+    words = trained("wordlevel")
+    measured = report(bpe, iter(TEXTS), name="ours", others={"words": words, "same": bpe})
+    n, other = (one.n_tokens for one in measured.tokenizers[:2])
+    share = f"{abs(n / other - 1):.1%} {'more' if n > other else 'fewer'} than words"
+    size = f"{measured.text.n_bytes / n:.2f}"
+    assert (
+        measured.summary()
+        == f"ours makes {n:,} tokens of this text, {size} bytes each, {share}, as many as same."
+    )
+    assert page.embedded(measured.summary()) in measured.to_html()
+    assert report(bpe, iter([])).summary() == "tokenizer makes 0 tokens of this text, 0.00 bytes each."
+
+
+def test_table_in_a_notebook_is_escaped(bpe):
+    assert "<th>&lt;b&gt;</th>" in report(bpe, iter(TEXTS), name="<b>")._repr_html_()
+
+
+def test_json_in_a_page_is_escaped():
+    shown = page.embedded([HOSTILE])
+    assert not set(shown) & set("<>&\u2028\u2029") and json.loads(shown) == [HOSTILE]
+
+
+def test_a_page_refers_to_no_other_address(bpe):
+    html = report(bpe, iter([HOSTILE])).to_html()
+    assert html.count("</script>") == 2 and "default-src 'none'" in html
+    assert [line for line in html.splitlines() if "http" in line and "w3.org/2000/svg" not in line] == [
+        line for line in html.splitlines() if "http-equiv" in line
+    ]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Debian's Chromium, headless."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no browser is driven without playwright")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("there is no chromium here to open a report's page in")
+    quiet = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    flags = [*quiet.split(), "--disable-component-update", "--disable-sync"]
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
+        yield browser
+        browser.close()
+
+
+def test_page_in_a_browser(bpe, browser, tmp_path):
+    words = trained("wordlevel")
+    texts = [HOSTILE, "the first 🙂 text", "漢字 and more", *TEXTS[:20]]
+    measured = report(bpe, iter(texts), name="<i>ours</i>", others={"words": words}, samples=100)
+    measured.to_html(tmp_path / "report.html")
+    opened, said, asked = browser.new_page(), [], []
+    opened.on("pageerror", lambda error: said.append(str(error)))
+    opened.on("console", lambda message: said.append(message.text))
+    opened.on("request", lambda request: asked.append(request.url))
+    opened.goto((tmp_path / "report.html").as_uri())
+
+    panels = opened.locator("#texts .panel")
+    assert panels.count() == 2 and panels.nth(0).locator("h3 > span").text_content() == "<i>ours</i>"
+    # every text is shown whole, in both, in as many pieces as it should
+    for sample, text in enumerate(measured.samples):
+        opened.select_option("#sample", value=str(sample))
+        assert panels.locator(".text").all_text_contents() == [text, text]
+        spans = [len(set(one.encodings[sample][0][1].offsets)) for one in measured.tokenizers]
+        shown = [panels.nth(i).locator(".token").count() for i in range(2)]
+        assert shown[1] == spans[1] and 0 < shown[0] <= spans[0]
+    assert opened.locator("img").count() == 0 and opened.evaluate("window.hacked") is None
+
+    opened.fill("#find", "漢字 AND")
+    assert opened.locator("#sample option").count() == 1
+    first = panels.nth(0).locator(".token").first
+    first.hover()
+    assert panels.nth(1).locator("mark").all_text_contents() == ["漢字", " ", "and"]
+    code = measured.tokenizers[0].encodings[2][0][1].ids[0]
+    assert f" is {code} of <i>ours</i>" in opened.locator("#detail").text_content()
+    first.click()
+    assert opened.locator("#texts .token.same").count() == 1
+
+    typed = opened.locator("#typedTexts .panel")
+    begin = measured.samples[0][:240]  # the box begins with a text
+    assert opened.locator("#typed").input_value() == begin
+    assert typed.locator(".text").all_text_contents() == [begin, begin]
+    assert opened.locator("#summary").text_content() == measured.summary()
+    opened.fill("#typed", HOSTILE + " the first\n  <|endoftext|>🙂")
+    assert typed.nth(0).locator(".text").text_content() == HOSTILE + " the first\n  <|endoftext|>🙂"
+    assert opened.evaluate("window.hacked") is None and opened.locator("img").count() == 0
+    typed.nth(0).locator(".token").last.hover()
+    end = bpe.encode("🙂").ids[-1]
+    assert f"is {end} of <i>ours</i>" in opened.locator("#typedDetail").text_content()
+    opened.uncheck("#shown label:nth-child(2) input")
+    assert panels.count() == 1
+    opened.fill("#find", "nothing has this")
+    assert opened.locator("#detail").text_content() == "No sample has that."
+    opened.fill("#find", "")
+    opened.click("#next")
+    assert panels.locator(".text").text_content() == measured.samples[1]
+    assert opened.locator("svg polyline").count() == 2 + 2 + 2 + 1 + 1  # merges and sizes have one line
+    outside = """() => [...document.querySelectorAll("polyline")].filter(line => [...line.points].some(
+        ({x, y}) => !(x >= 44 && x <= 452.1 && y >= 7.9 && y <= 206.1))).length"""
+    assert opened.evaluate(outside) == 0  # also where means are below 1
+    assert opened.locator("#table tbody tr").count() == 2
+    assert said == [] and len(asked) == 1
+    opened.screenshot(path=tmp_path / "report.png", full_page=True)
+    assert (tmp_path / "report.png").stat().st_size > 20_000
+
+
+def test_a_narrow_page(browser, tmp_path):
+    """Nothing runs out of its column, and tables that are wider than the page say that they scroll."""
+    spaces = Tokenizer(models.WordLevel({" " * 200: 0, "a" * 200: 1, "so": 2}, unk_token="so"))
+    spaces.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    others = {f"a tokenizer of some name {i}": spaces for i in range(3)}
+    report(spaces, iter(TEXTS[:50]), others=others).to_html(tmp_path / "report.html")
+    opened = browser.new_page(viewport={"width": 390, "height": 800})
+    opened.goto((tmp_path / "report.html").as_uri())
+    outside = """() => [...document.querySelectorAll("code, .text, .panel, section")].filter(
+        one => one.getBoundingClientRect().right > one.parentNode.getBoundingClientRect().right + 1).length"""
+    assert opened.evaluate(outside) == 0
+    assert opened.evaluate("document.documentElement.scrollWidth") == 390
+    assert opened.locator("code").first.bounding_box()["height"] > 40  # on several lines
+    assert (
+        opened.locator(".sideways").all_text_contents()
+        == ["Scroll the table sideways to see all of it. →"] * 2
+    )
+    assert opened.locator(".sideways").first.is_visible()
+    opened.set_viewport_size({"width": 1600, "height": 800})
+    # The page hears of its new size a moment later
+    opened.locator(".sideways").first.wait_for(state="hidden")
+
+
+# -- tokenizers that travel in the page
+
+
+def pipeline(model, normalizer=None, pre_tokenizer=None, added=()):
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
+    tokenizer.add_tokens([*added])
+    return tokenizer
+
+
+def trained_in_parts(normalizer, pre_tokenizer, trainer=None, texts=TEXTS, added=(), **options):
+    tokenizer = pipeline(models.BPE(**options), normalizer, pre_tokenizer)
+    trainer = trainer or trainers.BpeTrainer(vocab_size=500, special_tokens=["<unk>"])
+    tokenizer.train_from_iterator(iter(texts), trainer, progress=False)
+    tokenizer.add_tokens([*added])
+    return tokenizer
+
+
+def carried():
+    """What trains a tokenizer of each kind that the page can have, by name."""
+    n, p = normalizers, pre_tokenizers
+    alphabet = p.ByteLevel.alphabet()
+    byte_trainer = {"vocab_size": 600, "initial_alphabet": alphabet, "special_tokens": ["<s>"]}
+    added = [
+        "漢字",
+        AddedToken("shr", normalized=False),
+        AddedToken(" a ", lstrip=True),
+        AddedToken("s.*", rstrip=True),
+    ]
+    by_pattern = {
+        name: lambda name=name: trained_in_parts(
+            n.NFC() if name in ("qwen2", "tekken") else None,
+            p.Sequence([p.Split(Regex(PATTERNS[name]), "isolated"), p.ByteLevel(False, use_regex=False)]),
+            trainers.BpeTrainer(**byte_trainer),
+            added=added if name == "o200k" else (),
+            ignore_merges=name == "llama3",
+        )
+        for name in PATTERNS
+    }
+
+    def with_bytes():
+        sentencepiece = trained_in_parts(
+            n.Sequence([n.Prepend("▁"), n.Replace(" ", "▁")]),
+            None,
+            unk_token="<unk>",
+            fuse_unk=True,
+            byte_fallback=True,
+        )
+        state = json.loads(sentencepiece.to_str())
+        for byte in range(256):
+            state["model"]["vocab"][f"<0x{byte:02X}>"] = len(state["model"]["vocab"])
+        return Tokenizer.from_str(json.dumps(state))
+
+    affixed = trainers.BpeTrainer(
+        vocab_size=400, continuing_subword_prefix="##", end_of_word_suffix="</w>", special_tokens=["<unk>"]
+    )
+    return {
+        **by_pattern,
+        "gpt2 with a space": lambda: trained_in_parts(
+            None, p.ByteLevel(True), trainers.BpeTrainer(**byte_trainer)
+        ),
+        "llama2": with_bytes,
+        "unknown": lambda: trained_in_parts(None, p.Metaspace(prepend_scheme="first"), unk_token="<unk>"),
+        "fused": lambda: trained_in_parts(
+            n.Lowercase(), p.Metaspace(split=False), unk_token="<unk>", fuse_unk=True, added=added
+        ),
+        "affixes": lambda: trained_in_parts(n.NFKC(), p.WhitespaceSplit(), affixed, unk_token="<unk>"),
+        "stripped": lambda: trained_in_parts(
+            n.Sequence([n.NFD(), n.StripAccents(), n.Strip(), n.Replace(Regex("[aeiou]+"), "e")]),
+            p.Sequence([p.Digits(True), p.Punctuation(), p.Whitespace()]),
+            unk_token="<unk>",
+        ),
+        "halves": lambda: trained_in_parts(n.Nmt(), p.CharDelimiterSplit("e")),
+        "scripts": lambda: trained_in_parts(None, p.UnicodeScripts()),
+        "merged": lambda: trained_in_parts(None, p.Split(" ", "merged_with_next")),
+        **{model: lambda model=model: trained(model) for model in ("wordpiece", "wordlevel", "unigram")},
+    }
+
+
+def strings(n):
+    """Texts of many scripts, spaces, line breaks, digits, emoji and marks, and pieces of the corpus."""
+    letters = "abe 0123\n\t  '.,!?-_éßÅÅẹ́̇ﬁ①İΣ𝔘ﾊﾟ한글漢字かなжЯ🙂👩‍👩‍👧\u00ad\u200b\u3000\x85\x01\ufeff<|s>"
+    made = random.Random(3)
+    for i in range(n):
+        if i % 3:
+            yield "".join(made.choices(letters, k=made.randrange(40)))
+        else:
+            words = made.choices([*WORDS, " a ", "s.*", "shr", "漢字", "1234567", "don't", "I'LL"], k=8)
+            yield made.choice(["", " ", "\n"]) + made.choice([" ", "", "  "]).join(words)
+
+
+# Unknown characters vanish, and the offsets after them are those of other characters (as upstream), but not in the page.
+VANISHING = ("halves", "scripts", "merged")
+FEW = ("qwen3", "llama2", "stripped", "wordpiece")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", [FEW, pytest.param(None, marks=pytest.mark.full)], ids=["few", "all"])
+def test_the_page_tokenizes_as_python_does(browser, which):
+    """1,000 strings by each tokenizer, in a real browser."""
+    opened = browser.new_page()
+    script = importlib.resources.files("gputok.report").joinpath("tokenizer.js").read_text()
+    opened.add_script_tag(content=script)
+    texts = list(strings(1000))
+    for name, make in carried().items():
+        if which is not None and name not in which:
+            continue
+        one = make()
+        kit = json.loads(page.embedded(portable(one.pipeline)))
+        found = opened.evaluate("([kit, texts]) => texts.map(tokenizer(kit))", [kit, texts])
+        expected = one.encode_batch(texts, add_special_tokens=False)
+        for text, (ids, starts, ends), encoding in zip(texts, found, expected, strict=True):
+            assert ids == encoding.ids, (name, text, encoding.tokens)
+            if one.normalizer is None and name not in VANISHING:
+                assert list(zip(starts, ends, strict=True)) == encoding.offsets, (name, text)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["llama3", "qwen3", "llama2", "minilm-bert", "claude"])
+def test_the_page_tokenizes_as_real_tokenizers_do(name, browser, shared_tokenizer, monkeypatch):
+    one = Tokenizer.from_file(str(shared_tokenizer(name)))
+    one.no_padding()
+    one.no_truncation()
+    opened = browser.new_page()
+    monkeypatch.setattr("gputok.report.portable.MOST_BYTES", 10**9)
+    script = importlib.resources.files("gputok.report").joinpath("tokenizer.js").read_text()
+    opened.add_script_tag(content=script)
+    texts = list(strings(200))
+    found = opened.evaluate("([kit, texts]) => texts.map(tokenizer(kit))", [portable(one.pipeline), texts])
+    for text, (ids, *_), encoding in zip(
+        texts, found, one.encode_batch(texts, add_special_tokens=False), strict=True
+    ):
+        assert ids == encoding.ids, text
+
+
+def test_what_cannot_travel_says_why(bpe, monkeypatch):
+    word, precompiled = AddedToken("a", single_word=True), normalizers.Precompiled(bytes(4))
+    for tokenizer, message in {
+        pipeline(models.BPE(), added=[word]): "its added token 'a' is looked for as a whole word",
+        pipeline(models.BPE(), precompiled): "its normalizer has a Precompiled",
+        pipeline(models.BPE(), None, pre_tokenizers.FixedLength(3)): "its pre-tokenizer has a FixedLength",
+        pipeline(models.BPE(dropout=0.1)): "its dropout is random",
+        pipeline(models.WordLevel()): "its unknown token",
+    }.items():
+        with pytest.raises(NotPortable, match=message):
+            portable(tokenizer.pipeline)
+    monkeypatch.setattr("gputok.report.portable.MOST_BYTES", 1000)
+    with pytest.raises(NotPortable, match=r"it takes \d\.\d MB"):
+        portable(bpe.pipeline)
+    html = report(bpe, iter(TEXTS)).to_html()
+    assert '"kit":null' in html and "it takes 0." in html
+
+
+def test_command_line(bpe, tmp_path, monkeypatch, capsys):
+    from gputok import cli
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    (tmp_path / "text.txt").write_text("".join(text + "\n" for text in TEXTS))
+    (tmp_path / "a").mkdir()
+    bpe.save("a/t.json")
+    trained("wordpiece").save("b.json")
+    arguments = ["report", str(tmp_path / "text.txt"), "-t", "a/t.json", "--beside", "b.json"]
+    with pytest.raises(SystemExit) as exit:
+        cli.main([*arguments, "--no-progress", "--title", "Two of them"])
+    assert exit.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["vocabulary", "t.json", "b.json"]
+    html = (tmp_path / "report.html").read_text()
+    command = "gputok report text.txt -t t.json --beside b.json --title 'Two of them' -o report.html"
+    assert "<title>Two of them</title>" in html and command in html and str(tmp_path) not in html
+    assert short_names(["x/a.json", "y/a.json", "b.json"]) == ["x/a.json", "y/a.json", "b.json"]

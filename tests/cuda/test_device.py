@@ -1,0 +1,419 @@
+"""The calls of `cupy_device` to CuPy (launches, streams, copies, graphs), made to a stand-in for CuPy."""
+
+import gc
+import itertools
+import pathlib
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from gputok.kernels import BpeLimits
+from gputok.kernels.cuda import count_words as words
+from gputok.kernels.cuda import device as cuda
+from gputok.kernels.cuda import encode_words as lookup
+from gputok.kernels.cuda import train_bpe as bpe
+from gputok.kernels.cuda.device import SOURCES, Device
+from gputok.kernels.cuda.lines import Strings, Watched
+from gputok.kernels.wheel import cubins
+
+from gputok import backend, corpus
+from gputok.bench import device as probes
+from gputok.normalizers import NFC
+from gputok.pipeline.count_words import count_words as count_on_cpu
+from gputok.pre_tokenizers import SplitPlan
+from gputok.recipes import recipe
+from gputok.text.pieces import TextBatch
+from tests.emulation import signatures, stand_in
+from tests.emulation.emulator import emulated_device
+from tests.emulation.sanitized import agree, results
+from tests.emulation.stages import in_cuda
+from tests.kernels.test_kernels import GPT2, byte_model, in_python, inputs_of_all_stages, random_documents
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture
+def devices(monkeypatch):
+    with stand_in.installed(monkeypatch):
+        yield backend.choose("cuda").devices
+
+
+@pytest.fixture
+def device(devices):
+    return devices[0]
+
+
+FEW_PAIRS = bpe.Sizes(rounds_per_look=2, least_capacity=512)
+
+
+@pytest.mark.parametrize("by_graph", [False, True])
+def test_all_stages_through_cupy(by_graph, device):
+    given = inputs_of_all_stages()
+    assert device.name == "a stand-in"
+    stages = in_cuda(device._replace(by_graph=by_graph), FEW_PAIRS)
+    agree(results(stages, given), results(in_python(), given))
+
+
+def numbered(batches: list[TextBatch]) -> Iterator[words.Batch]:
+    return (words.Batch([batch.data], batch.offsets, i << 32) for i, batch in enumerate(batches))
+
+
+def test_a_batch_is_copied_while_the_one_before_is_counted(device):
+    """By another thread: counting does not begin here before the copy of the next batch begins, for which no code waits."""
+    pending, begun, n = [], [threading.Event() for _ in range(6)], itertools.count()
+
+    def upload(arrays):
+        arrived = device.upload(arrays)
+        begun[next(n)].set()
+        return arrived
+
+    def launch(file, kernel, *arguments, **options):
+        if kernel == "count_words" and len(pending) < 4:
+            assert begun[len(pending) + 1].wait(60)
+            pending.append(stand_in.pending())
+        device.launch(file, kernel, *arguments, **options)
+
+    batches = [TextBatch.from_strings([f"batch {i}", " of some words" * i]) for i in range(5)]
+    watched = device._replace(launch=launch, upload=upload)
+    data, _, counts, _ = words.count_batches(watched, numbered(batches), GPT2)
+    expected = count_on_cpu(batches, SplitPlan(GPT2, False), threads=1)
+    assert np.array_equal(data, expected.data) and np.array_equal(counts, expected.counts)
+    assert pending == [2, 2, 2, 2]  # text and offsets of the next batch
+
+
+def test_the_padding_of_an_upload_is_written(device):
+    """Kernels load it by whole words; compute-sanitizer would call that a load of memory that was never written."""
+    with device.active() as lane:
+        for array in (np.arange(5, dtype=np.uint8), np.arange(3), np.ones(1, np.uint32)):
+            (there,) = device.upload((array,))()
+            lane.working.synchronize()
+            padding = there._block.memory[array.nbytes : array.nbytes + cuda.PADDING_BYTES]
+            assert not padding.any() and np.array_equal(device.download(there), array)
+
+
+def test_copies_end_with_the_work_that_fails(device):
+    """The target memory of a copy is reused as soon as nothing refers to it."""
+    with pytest.raises(KeyError), device.active():
+        device.upload((np.arange(9),))
+        assert stand_in.pending() == 1
+        raise KeyError
+    assert stand_in.pending() == 0
+
+
+def test_streams_and_pinned_memory_belong_to_lanes(device):
+    """However many threads work on a device, and however large what they copy is."""
+
+    def work(i):
+        with device.active(), device.active():
+            there = device.upload(([np.arange(i * 1000, dtype=np.uint32), np.arange(3, dtype=np.uint32)],))
+            return device.download(there()[0]).sum()
+
+    with ThreadPoolExecutor(16) as pool:
+        sums = [*pool.map(work, range(64))]
+    assert sums == [np.arange(i * 1000).sum() + 3 for i in range(64)]
+    assert len(stand_in.Stream.made) <= 2 * cuda.LANES
+    assert stand_in.faults.pinned <= 4 * cuda.PIECE_BYTES * cuda.LANES
+
+
+def test_an_array_goes_through_pinned_memory_in_pieces(device, monkeypatch):
+    monkeypatch.setattr(cuda, "PIECE_BYTES", 64)
+    for n in (0, 1, 7, 8, 9, 100, 1000):
+        array = np.arange(n, dtype=np.int64)
+        with device.active():
+            (there,) = device.upload((array,))()
+            assert np.array_equal(device.download(there), array)
+
+
+def test_no_pinned_memory_is_no_memory(device):
+    stand_in.faults.pinned_limit = cuda.PIECE_BYTES
+    with pytest.raises(MemoryError, match="MiB of pinned host memory can't be had"), device.active():
+        pass
+    assert stand_in.faults.pinned <= cuda.PIECE_BYTES
+
+
+def test_merges_that_do_not_fit_say_what_to_do(device):
+    """And nothing stays in the memory of the device."""
+    symbols = np.arange(60_000, dtype=np.uint16) % 250
+    corpus = symbols, np.arange(0, 60_001, 6), np.ones(10_000, np.int64)
+    names = np.arange(250, dtype=np.uint8), np.arange(251)
+    for number in (0, 7, 20):
+        stand_in.faults.fails_at = {stand_in.faults.allocations + number}
+        with pytest.raises(
+            MemoryError, match=r"60,000 symbols of 10,000 distinct words .*: use device='cpu'"
+        ):
+            bpe.train_bpe(device, *corpus, *names, BpeLimits(300))
+    gc.collect()
+    assert stand_in.faults.used[0] == 0
+
+
+def test_a_symbol_takes_at_most_16_bytes(device):
+    """At any time of training, in words of six symbols, besides the tables of pairs."""
+    n, sizes = 60_000, FEW_PAIRS._replace(least_room=1024, candidates=64)
+    symbols = np.random.default_rng(0).integers(0, 30, n).astype(np.uint16)
+    corpus = symbols, np.arange(0, n + 1, 6), np.ones(n // 6, np.int64)
+    names = np.arange(30, dtype=np.uint8), np.arange(31)
+    found = bpe.train_bpe(device, *corpus, *names, BpeLimits(50, 0, 5), sizes=sizes)
+    assert len(found.left) == 20 and stand_in.faults.most_used <= 16 * n + (1 << 16)
+    assert stand_in.faults.most_used > 10 * n
+
+
+def test_memory_is_given_again_at_once_within_a_stream(device):
+    """What the stand-in is worth: a kernel finds the bytes that are there when it runs, not when it was launched."""
+    import cupy
+
+    with device.active() as lane:
+        bits, rank = cupy.full(1, 1, cupy.uint32), cupy.zeros(2, cupy.uint32)
+        at = bits.data.ptr
+        starts = cupy.zeros(1, cupy.uint32)
+        device.launch("bits.cu", "list_bits", 1, 128, (bits, 1, rank, starts))
+        with lane.copying:
+            assert cupy.empty(1, cupy.uint32).data.ptr != at
+        del bits
+        assert cupy.empty(1, cupy.uint32).data.ptr == at and stand_in.faults.given_again
+
+
+def test_the_whole_path_on_two_devices_through_cupy(devices, monkeypatch):
+    """Two threads with one device each never use an array of the other device."""
+    monkeypatch.setattr(bpe, "SIZES", FEW_PAIRS)
+    monkeypatch.setattr(cuda, "BATCH_BYTES", 1000)
+    for read in (corpus.read, corpus.read_texts):
+        monkeypatch.setitem(read.__kwdefaults__, "batch_bytes", 400)
+    documents = [*random_documents(np.random.default_rng(5), 100).strings(), "the<|endoftext|>the"]
+
+    def run(device):
+        tokenizer, trainer = recipe("bpe", vocab_size=280)
+        tokenizer.train_from_iterator(iter(documents), trainer, device=device, progress=False)
+        batches = [*tokenizer.encode_corpus(iter(documents), device=device, progress=False)]
+        assert device == "cpu" or len(batches) > 3
+        return tokenizer.to_str(), np.concatenate([batch.ids for batch in batches])
+
+    assert len(devices) == 2 and backend.choose("cuda:1").devices == devices[1:]
+    (ours, our_ids), (theirs, their_ids) = run("cuda"), run("cpu")
+    assert ours == theirs and np.array_equal(our_ids, their_ids)
+
+
+def test_probes_through_cupy(device):
+    """A graph that is launched again, a cooperative launch, and times."""
+    sizes = probes.Sizes(steps=6, steps_in_graph=2, values=200, keys=500, distinct=100)
+    assert all(figure.seconds > 0 for figure in probes.measure(device, sizes))
+
+
+def test_structs_are_those_of_the_kernels(monkeypatch):
+    """Names, order and elements of the arrays that a kernel gets as one pointer."""
+    struct, seen = Device.struct, set()
+
+    def checked(self, fields):
+        name = type(fields).__name__
+        (source,) = (path for path in SOURCES.glob("*.cu") if f"struct {name} {{" in path.read_text())
+        signatures.check_struct(source, name, fields)
+        seen.add(name)
+        return struct(self, fields)
+
+    monkeypatch.setattr(Device, "struct", checked)
+    results(in_cuda(emulated_device(1), FEW_PAIRS), inputs_of_all_stages())
+    assert seen == {"Training", "Model", "Words", "Rounds", "Counting", "Walk"}
+
+
+class Fewer(NamedTuple):
+    begin: np.ndarray
+    text: np.ndarray
+
+
+def test_cupy_takes_every_launch(device, monkeypatch):
+    """Its own `Function` is asked for each launch of each kernel; it would refuse a struct of several elements."""
+    asked, accepted = set(), stand_in.accepted
+    monkeypatch.setattr(stand_in, "accepted", lambda *a: asked.add("a launch") or accepted(*a))
+    launched, launch = set(), device.launch
+    watched = device._replace(
+        launch=lambda file, kernel, *a, **o: launched.add(kernel) or launch(file, kernel, *a, **o)
+    )
+    sizes = FEW_PAIRS._replace(candidates=8, least_room=10, least_capacity=256, rounds_per_look=1)
+    results(in_cuda(watched, sizes), inputs_of_all_stages())
+    batches = [TextBatch.from_strings(["a few words", "the words"])]
+    words.count_batches(
+        watched,
+        numbered(batches),
+        GPT2,
+        capacity=4,
+        watched=Watched(Strings.of([b"the"]), NFC().inert),
+        leave=lambda *_: None,
+    )
+    lookup.encode_words(
+        watched,
+        np.zeros(50, np.uint8),
+        [0],
+        [50],
+        lookup.upload(watched, byte_model([("a", "b")]).byte_tables),
+    )
+    probes.measure(watched, probes.Sizes(steps=2, steps_in_graph=2, values=64, keys=64, distinct=9))
+    known = {name for path in SOURCES.glob("*.cu") for name in signatures.kernels(path)}
+    assert launched == known and asked
+
+
+@pytest.mark.parametrize("value", [np.zeros(24, np.uint64), np.zeros(2, np.uint8), "text", [1]])
+def test_what_cupy_refuses_is_refused(value, device, monkeypatch):
+    """With CuPy's own message, and by the rule that stands in for it where CuPy is not installed."""
+    for _ in range(2):
+        with pytest.raises(TypeError):
+            stand_in.accepted((1,), (1,), (value,), False)
+        monkeypatch.setattr(stand_in, "real", None)
+    if isinstance(value, np.ndarray):
+        with device.active(), pytest.raises(TypeError):
+            device.launch("train_bpe.cu", "count_pairs", 1, 128, (value,))
+
+
+def test_structs_are_arrays_of_one_element(device):
+    struct = device.struct((np.zeros(3, np.uint8), 7, np.zeros(2, np.int64)))
+    assert struct.shape == (1,) and struct.nbytes == 24 and struct.view(np.uint64)[1] == 7
+    stand_in.accepted((1,), (1,), (struct,), False)
+
+
+def test_memory_goes_back_to_the_device_when_work_ends(devices, monkeypatch):
+    """Not between the parts of a call, and all of it at its end: training, counting, encoding."""
+    monkeypatch.setattr(bpe, "SIZES", FEW_PAIRS)
+    monkeypatch.setattr(cuda, "BATCH_BYTES", 1000)
+    for read in (corpus.read, corpus.read_texts):
+        monkeypatch.setitem(read.__kwdefaults__, "batch_bytes", 400)
+    documents = [*random_documents(np.random.default_rng(5), 100).strings()]
+    tokenizer, trainer = recipe("bpe", vocab_size=280)
+    tokenizer.train_from_iterator(iter(documents), trainer, device="cuda", progress=False)
+    assert stand_in.faults.most_used > 100_000 and not any(stand_in.faults.reserved.values())
+    batches = tokenizer.encode_corpus(iter(documents), device="cuda:0", progress=False)
+    next(batches)
+    assert stand_in.faults.reserved[0] > stand_in.faults.used[0] > 0
+    assert len([*batches]) > 3 and not any(stand_in.faults.reserved.values())
+    with devices[0].in_use():
+        for _ in range(2):
+            with devices[0].active():
+                devices[0].xp.zeros(100, np.uint8)
+        assert stand_in.faults.reserved[0] == 512
+    assert stand_in.faults.reserved[0] == 0
+
+
+def test_pinned_memory_is_for_the_devices_that_are_used(monkeypatch):
+    """Not for those that the machine has besides."""
+    with stand_in.installed(monkeypatch):
+        monkeypatch.setattr(stand_in.Cupy.cuda.runtime, "getDeviceCount", lambda: 8)
+        backend.choose("cuda:1")
+        backend.choose("cuda:1")
+        assert cuda._blocks()._most * cuda.BLOCK_BYTES == cuda.BLOCKS_BYTES
+        backend.choose("cuda:0")
+        assert cuda._blocks()._most * cuda.BLOCK_BYTES == 2 * cuda.BLOCKS_BYTES
+
+
+def test_threads_share_a_device_from_its_first_use(monkeypatch):
+    """And what they compile."""
+    with stand_in.installed(monkeypatch):
+        modules, new = [], stand_in.RawModule.__init__
+
+        def slowly(module, **options):
+            modules.append(1)
+            time.sleep(0.05)
+            new(module, **options)
+
+        properties = stand_in.Cupy.cuda.runtime.getDeviceProperties
+        monkeypatch.setattr(
+            stand_in.Cupy.cuda.runtime, "getDeviceProperties", lambda i: time.sleep(0.05) or properties(i)
+        )
+        monkeypatch.setattr(stand_in.RawModule, "__init__", slowly)
+
+        def work(_):
+            device = cuda.cupy_device(0)
+            with device.active():
+                device.launch("bits.cu", "scan_sums", 1, 128, (device.xp.zeros(1, np.uint32), 0))
+            return id(device)
+
+        with ThreadPoolExecutor(4) as pool:
+            assert len({*pool.map(work, range(4))}) == 1 and len(modules) == 1
+
+
+@pytest.fixture
+def cubins_of_the_wheel(tmp_path, monkeypatch):
+    """Files instead of cubins, for compute capability 8.0 and 9.0 (that of the stand-in)."""
+    monkeypatch.setattr(cuda, "CUBINS", tmp_path)
+    for source in SOURCES.glob("*.cu"):
+        for architecture in (80, 90):
+            (tmp_path / cubins.name_of(source.name, architecture)).write_bytes(b"machine code")
+    return tmp_path
+
+
+def test_machine_code_is_loaded_where_there_is_no_compiler(cubins_of_the_wheel, device, monkeypatch):
+    stand_in.faults.no_compiler = True
+    given = inputs_of_all_stages()
+    agree(results(in_cuda(device, FEW_PAIRS), given), results(in_python(), given))
+
+
+def test_code_that_the_driver_does_not_know_is_compiled(cubins_of_the_wheel, device):
+    (cubins_of_the_wheel / "bits.sm_90.cubin").write_bytes(b"too new")
+    with device.active():
+        sums = device.xp.zeros(1, np.uint32)
+        device.launch("bits.cu", "scan_sums", 1, 128, (sums, 0))
+        device.launch("probe.cu", "add_one", 1, 128, (device.xp.zeros(1, np.uint64), 1))
+
+
+def test_which_machine_code_fits_a_device(cubins_of_the_wheel):
+    for capability, fitting in {(8, 0): 80, (8, 9): 80, (9, 0): 90, (7, 5): None, (10, 0): None}.items():
+        found = cuda.cubin_for("lines.cu", *capability)
+        assert (found and found.name) == (fitting and f"lines.sm_{fitting}.cubin")
+
+
+def test_wrong_kernel_arguments_are_errors():
+    device, text = emulated_device(1), np.zeros(64, np.uint8)
+    starts, rank = np.zeros(2, np.uint32), np.zeros(2, np.uint32)
+
+    def launch(*arguments):
+        device.launch("bits.cu", "list_bits", 1, 128, arguments)
+
+    launch(starts, 2, rank, starts)
+    launch(starts, np.int64(2), rank, None)
+    for wrong in (
+        (starts, 2, rank),
+        (starts, rank, 2, starts),
+        (text, 2, rank, starts),
+        (starts, 2.0, rank, starts),
+        (starts, 2, np.zeros(4, np.int64)[::2], starts),
+    ):
+        with pytest.raises(TypeError, match=r"bits\.cu, list_bits: "):
+            launch(*wrong)
+    with pytest.raises(TypeError, match=r"Words of encode_words\.cu has"):
+        signatures.check_struct(SOURCES / "encode_words.cu", "Words", Fewer(rank, text))
+    with pytest.raises(TypeError, match=r"encode_words\.cu, Words: i64\* begin can't be uint32"):
+        wrong = lookup.Words(text, starts, rank, rank, starts, starts, starts)
+        signatures.check_struct(SOURCES / "encode_words.cu", "Words", wrong)
+
+
+def test_the_stand_in_is_as_strict_as_cupy(device):
+    import cupy
+
+    with device.active():
+        array = cupy.asarray(np.arange(4))
+        assert int(array[3]) == 3 and array[1].shape == ()
+        for wrong in (
+            lambda: np.asarray(array),
+            lambda: array + np.arange(4),
+            lambda: cupy.zeros(array[3], cupy.uint8),
+            lambda: np.concatenate([array, array]),
+        ):
+            with pytest.raises(TypeError):
+                wrong()
+        with pytest.raises(AttributeError):
+            cupy.bincount  # noqa: B018
+
+
+@pytest.mark.slow
+def test_the_tests_for_a_device_are_rehearsed(test_data):
+    """`pytest -m gpu` on the stand-in: all that it runs nowhere else, and one test of each stage."""
+    chosen = "whole or memcheck or gigabyte or hello or (test_bench and cuda)"
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "tests.emulation.rehearsal"]
+    files = ["tests/cuda/test_device_corpora.py", "tests/kernels/test_kernels.py", "tests/cli/test_bench.py"]
+    done = subprocess.run([*command, "-k", chosen, *files], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and re.search(r"\b10 passed, \d+ deselected", done.stdout), done.stdout[
+        -5000:
+    ]

@@ -1,0 +1,191 @@
+"""Words that are found by windows of five bytes, against the walk by pairs of bytes, which others compare with `tokenizers`."""
+
+import os
+import random
+import subprocess
+import sys
+
+import make_windows
+import numpy as np
+import pytest
+from gputok.kernels.cpu import walk
+from gputok.kernels.cpu.encode_text import Encoder, encode_text
+from gputok.kernels.cpu.walk import windows
+from gputok.kernels.native import choose
+from splitting import words
+
+from gputok.automaton import PATTERNS, compile_pattern
+from gputok.text.pieces import SPACE_PREFIXED_RUN, TextBatch
+from tests.text.test_split_plans import WALKS, ours_of
+
+pytestmark = pytest.mark.skipif(not windows.CAN_SHUFFLE, reason="the processor has no fast shuffle")
+
+TABLES = {
+    form: made for form in WALKS if len(made := windows.window_tables(ours_of(WALKS[form]).plan().automaton))
+}
+SOME = [*b" \n\r\t'/aAsSlLvVrReEtTdDmM0.-\"\x00\x0b\x1f\x7f"]
+
+
+def automaton_of(form):
+    return ours_of(WALKS[form]).plan().automaton
+
+
+def lengths(texts, automaton, tables=windows.NO_TABLES):
+    """The length of each word of all texts: a model gives each word its length as its id."""
+    data, offsets = TextBatch.from_strings(texts)
+
+    def model(data, start, end):
+        return (end - start).astype(np.uint32), np.arange(len(start) + 1)
+
+    return encode_text(data, offsets, None, walk.prepare(automaton, tables), model, Encoder())[0]
+
+
+def same(texts, automaton, tables):
+    return np.array_equal(lengths(texts, automaton), lengths(texts, automaton, tables))
+
+
+def random_ascii(seed, n, alphabet=SOME):
+    """Text of these bytes, in which runs of all lengths occur."""
+    rng = random.Random(seed)
+    runs = (rng.choice(alphabet) for _ in range(n))
+    return "".join(chr(byte) * rng.choice([1, 1, 1, 1, 2, 3, 5]) for byte in runs)
+
+
+def spread(text):
+    """A text in parts of nine characters between plain words: where much is unknown, windows would not be used."""
+    parts = (text[at : at + 9] for at in range(0, len(text), 9))
+    return "".join(part + " and then some more words of plain text" * 4 for part in parts)
+
+
+def lines_of(text, seed):
+    """A text cut into short documents, at any character."""
+    rng, at, found = random.Random(seed), 0, []
+    while at < len(text):
+        found.append(text[at : at + rng.choice([1, 2, 3, 5, 20, 60])])
+        at += len(found[-1])
+    return found
+
+
+@pytest.mark.parametrize("form", TABLES)
+def test_all_windows_of_some_characters(form):
+    automaton = automaton_of(form)
+    texts = [random_ascii(seed, 40_000) for seed in range(3)]
+    texts += [random_ascii(3, 20_000, range(128)), random_ascii(4, 20_000, [*b" ab\n"])]
+    texts += [random_ascii(5, 20_000, [*b"0123 a."]), random_ascii(6, 20_000, [*b"'sltve a"])]
+    texts += map(spread, texts[:])
+    assert same(texts, automaton, TABLES[form])
+    assert lengths(texts[:1], automaton, TABLES[form])[:5000].tolist() == [
+        len(word) for word in words(automaton, texts[:1])[0][:5000]
+    ]
+
+
+@pytest.mark.parametrize("form", TABLES)
+def test_documents_of_all_lengths_and_other_characters(form):
+    rng = random.Random(7)
+    some = random_ascii(8, 3000)
+    texts = [some[at : at + rng.randrange(400)] for at in range(0, 2500, 7)]
+    for other in "é中\u00a0😀’٣":
+        texts += [
+            "".join(rng.choice([*some[:200], other]) if rng.random() < 0.02 else "a " for _ in range(3000))
+        ]
+    texts += ["é" * 3000, some + "é" * 3000, "", "0123456789" * 4000 + some, (some + "012345678\n" * 400) * 3]
+    assert same(texts, automaton_of(form), TABLES[form])
+
+
+@pytest.mark.parametrize("form", TABLES)
+def test_short_documents(form):
+    """Windows tell the words also beside the ends of documents: hardly a position is left to the walk."""
+    automaton = automaton_of(form)
+    for seed, alphabet in enumerate((SOME, range(128), [*b" ab\n"], [*b"'sltve a"])):
+        texts = lines_of(random_ascii(seed, 20_000, alphabet), seed)
+        assert same([*texts, "", "a"], automaton, TABLES[form])
+        assert same(lines_of("".join(map(spread, texts[:200])), seed), automaton, TABLES[form])
+    texts = lines_of(random_ascii(9, 2000), 9)
+    assert lengths(texts, automaton, TABLES[form]).tolist() == [
+        len(word) for of_text in words(automaton, texts) for word in of_text
+    ]
+
+
+@pytest.mark.parametrize("form", TABLES)
+def test_words_and_gaps_longer_than_a_block(form):
+    texts = [c * n for c in "a 1.\n" for n in (63, 64, 65, 127, 128, 129, 40_000)]
+    texts += ["a" * n + " " * n + "x" for n in (60, 64, 33_000)] + [
+        " " * n + "\n" + " " * n for n in (64, 33_000)
+    ]
+    assert same(texts, automaton_of(form), TABLES[form])
+
+
+def test_patterns_of_all_kinds():
+    """Also words that end where the walk has gone further: only some windows are known."""
+    patterns = [
+        *(
+            r"\s?\p{L}+|[\s\S]",
+            r"[a-z]+|[^a-z]+",
+            r"\p{L}+\p{N}|[\s\S]",
+            "a|ab1|[^c]|c",
+            "[0-9]{3}|[^0-9]|[0-9]",
+        ),
+        *(
+            r"\n+|[^\n]+",
+            "'s|'t|[a-z]+|[^a-z]",
+            r"\w+|\s+(?!\S)|\s+|[^\w\s]",
+            "(?:ab)+|[\\s\\S]",
+            SPACE_PREFIXED_RUN,
+        ),
+    ]
+    automata = [compile_pattern(pattern) for pattern in patterns]
+    texts = [random_ascii(9, 30_000, alphabet) for alphabet in (SOME, [*b"ab1c \n"], range(128))]
+    texts += map(spread, texts[:])
+    found = [windows.window_tables(automaton) for automaton in automata]
+    assert sum(len(tables) > 0 for tables in found) >= 7
+    for automaton, tables in zip(automata, found, strict=True):
+        assert same(texts, automaton, tables)
+
+
+@pytest.mark.parametrize("form", list(TABLES)[:3])
+def test_each_term_matters(form):
+    automaton, texts = automaton_of(form), [spread(random_ascii(seed, 10_000)) for seed in range(3)]
+    texts += lines_of(texts[0], seed=3)
+    n_sets = windows.WIDTH * windows.MOST_CLASSES
+    for term in range(windows.HALF):  # by which words begin
+        tables = TABLES[form].copy()
+        tables[windows.TERM_SETS : windows.TERM_SETS + n_sets] &= ~np.uint8(1 << term)
+        assert not same(texts, automaton, tables), term
+    for masks in ((0, 0), (0, TABLES[form][-1]), (TABLES[form][-2], 0)):
+        tables = TABLES[form].copy()
+        tables[-2:] = masks
+        assert same(texts, automaton, tables) == np.array_equal(tables, TABLES[form]), masks
+
+
+@pytest.mark.skipif(choose().calls is not None, reason="needs the compiler for another processor")
+def test_a_processor_without_a_shuffle(tmp_path):
+    """As on other machines than x86-64, one byte is looked up after the other."""
+    processor = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", __file__, "-k", "longer_than_a_block"]
+    done = subprocess.run(command, env=os.environ | processor, capture_output=True, text=True)
+    assert done.returncode == 0 and f"{len(TABLES)} passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_no_tables_if_too_much_is_unknown():
+    assert len(windows.window_tables(compile_pattern("[a-z]{5}|[\\s\\S]"))) == 0
+    assert len(windows.window_tables(compile_pattern("|".join(["a{3,60}", "[\\s\\S]"])))) == 0
+    assert (
+        len(
+            windows.window_tables(
+                compile_pattern("|".join(f"{c}+" for c in "abcdefghijklmnopq") + "|[\\s\\S]")
+            )
+        )
+        == 0
+    )
+
+
+def test_the_file_of_tables_is_of_these_automata():
+    assert np.array_equal(np.load(windows.READY), make_windows.rows()), "run tests/make_windows.py"
+
+
+def test_tables_come_when_they_pay():
+    walks = walk.Walks(compile_pattern(PATTERNS["gpt2"]))
+    assert [len(walks.of(n).windows) for n in (walk.SOME_TEXT - 1, 1, 1)] == [0, *[windows.N_BYTES] * 2]
+    walks = walk.Walks(compile_pattern(r"[a-y]+|z|[^a-z]"))
+    made = [len(walks.of(n).windows) for n in (walk.SOME_TEXT, walk.MUCH_TEXT - walk.SOME_TEXT - 1, 1)]
+    assert made == [0, 0, windows.N_BYTES]
